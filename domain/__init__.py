@@ -1,0 +1,1 @@
+"""The rules of halfminute: no waiting, no clock, no logging, no randomness."""

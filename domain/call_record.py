@@ -1,0 +1,118 @@
+"""What is written down of a call: the facts it began with, the state that is stored, and the view that clients see."""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from domain.block import BlockPrice, Rounding
+from domain.ids import CallId
+from domain.instant import Duration, Instant, rfc3339, seconds
+from domain.messages import Person
+
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=86_400)]
+Status = Literal["ringing", "active", "paused", "ended"]
+
+
+class CallRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The durations and limits of CONTRACT §5; they are the section `[calls]` of the settings."""
+
+    block_seconds: Annotated[int, msgspec.Meta(ge=1, le=3600)] = 30
+    block_rounding: Rounding = "up"
+    ring_seconds: Seconds = 30
+    ring_cooldown_seconds: Seconds = 60
+    join_seconds: Seconds = 20
+    drop_grace_seconds: Seconds = 10
+    drop_limit_seconds: Seconds = 60
+    pause_limit_seconds: Seconds = 600
+    storage_grace_seconds: Seconds = 60
+    connections_limit: Annotated[int, msgspec.Meta(ge=2, le=1000)] = 16  # two parties with a few devices each
+
+
+class CallFacts(msgspec.Struct, frozen=True):
+    """What never changes after `init`: the parties, and the price that was locked in."""
+
+    id: CallId
+    channel: str
+    fan: Person
+    creator: Person
+    price: BlockPrice
+    max_tokens: int | None
+    created_at: Instant
+    rings_until: Instant
+
+
+class CallRecord(msgspec.Struct, frozen=True):
+    """What changes, as it is stored; blocks and tokens are not here, since the books keep them."""
+
+    status: Status = "ringing"
+    accepted_at: Instant | None = None
+    started_at: Instant | None = None
+    ended_at: Instant | None = None
+    end_reason: str | None = None
+    fan_paused_at: Instant | None = None
+    creator_paused_at: Instant | None = None
+    holds: tuple[str, ...] = ()
+    active: Duration = 0
+
+
+class CallView(msgspec.Struct, frozen=True, rename="camel"):
+    """A call as its parties see it, live or from the books."""
+
+    id: CallId
+    channel: str
+    status: Status
+    holds: tuple[str, ...]
+    fan: Person
+    creator: Person
+    rate_tokens_per_min: int
+    block_seconds: int
+    block_rounding: Rounding
+    max_tokens: int | None
+    created_at: str
+    accepted_at: str | None
+    started_at: str | None
+    ended_at: str | None
+    end_reason: str | None
+    expires_at: str | None
+    blocks: int
+    tokens: int
+    active_seconds: float
+    paid_through: str | None
+
+
+def view_call(
+    facts: CallFacts, record: CallRecord, blocks: int, tokens: int, paid_through: Instant | None = None
+) -> CallView:
+    """One shape for the live room and the stored row."""
+    return CallView(
+        id=facts.id,
+        channel=facts.channel,
+        status=record.status,
+        holds=record.holds,
+        fan=facts.fan,
+        creator=facts.creator,
+        rate_tokens_per_min=facts.price.rate_tokens_per_min,
+        block_seconds=facts.price.block_seconds,
+        block_rounding=facts.price.rounding,
+        max_tokens=facts.max_tokens,
+        created_at=rfc3339(facts.created_at),
+        accepted_at=_when(record.accepted_at),
+        started_at=_when(record.started_at),
+        ended_at=_when(record.ended_at),
+        end_reason=record.end_reason,
+        expires_at=rfc3339(facts.rings_until) if record.status == "ringing" else None,
+        blocks=blocks,
+        tokens=tokens,
+        active_seconds=seconds(record.active),
+        paid_through=_when(paid_through),
+    )
+
+
+def as_fields(view: CallView) -> dict[str, Any]:
+    """The view as plain JSON values, to stand inside an answer or an event."""
+    fields: dict[str, Any] = msgspec.to_builtins(view)
+    return fields
+
+
+def _when(at: Instant | None) -> str | None:
+    return None if at is None else rfc3339(at)

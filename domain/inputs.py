@@ -1,0 +1,110 @@
+"""What reaches a room. Each is stamped with its arrival by whoever brings it."""
+
+from typing import Any, Protocol
+
+import msgspec
+
+from domain.ids import MemberId, UserId
+from domain.messages import CallCommand
+from domain.meter import Funds
+from domain.posting import Receipt
+
+
+class Reply(Protocol):
+    """Where an answer goes: a websocket command with its `ref`, or a waiting HTTP request. Rules only pass it on."""
+
+    def deliver(self, result: Any) -> None: ...
+
+
+class Elapsed(msgspec.Struct, frozen=True):
+    """Nothing but time: a deadline was reached."""
+
+
+class Acted(msgspec.Struct, frozen=True):
+    """A user gave a command."""
+
+    user_id: UserId
+    command: CallCommand
+    reply: Reply
+
+
+class Joined(msgspec.Struct, frozen=True):
+    """A connection asks to be a member."""
+
+    member_id: MemberId
+    user_id: UserId
+    reply: Reply
+
+
+class Left(msgspec.Struct, frozen=True):
+    """A connection left, or is gone for good."""
+
+    member_id: MemberId
+
+
+class Unheard(msgspec.Struct, frozen=True):
+    """A connection fell silent for longer than `presence_seconds`."""
+
+    member_id: MemberId
+
+
+class Heard(msgspec.Struct, frozen=True):
+    """A silent connection was heard again."""
+
+    member_id: MemberId
+
+
+class Receipts(msgspec.Struct, frozen=True):
+    """What came of postings, in the order in which they were posted; every posting gets one receipt."""
+
+    receipts: tuple[Receipt, ...]
+
+
+class Saved(msgspec.Struct, frozen=True):
+    """A record is stored."""
+
+    record: Any
+
+
+class Fenced(msgspec.Struct, frozen=True):
+    """A record was not stored, since the room has a later owner."""
+
+
+class FundsChanged(msgspec.Struct, frozen=True):
+    """A wallet's balance changed, by whatever means."""
+
+    user_id: UserId
+    funds: Funds
+
+
+class Sweep(msgspec.Struct, frozen=True):
+    """Answer once every due block has its receipt."""
+
+    reply: Reply
+
+
+class EndNow(msgspec.Struct, frozen=True):
+    """The server, or an operator, ends it."""
+
+    reason: str
+
+
+class Drain(msgspec.Struct, frozen=True):
+    """The server shuts down: stop the clocks and store what is to go on from."""
+
+
+Input = (
+    Elapsed
+    | Acted
+    | Joined
+    | Left
+    | Unheard
+    | Heard
+    | Receipts
+    | Saved
+    | Fenced
+    | FundsChanged
+    | Sweep
+    | EndNow
+    | Drain
+)

@@ -1,0 +1,92 @@
+"""A balanced movement of tokens from one wallet to another under one key, and what came of it: a receipt."""
+
+from enum import IntEnum
+from uuid import UUID
+
+import msgspec
+
+from domain.ids import PostingKey, RoomId, WalletId
+from domain.refusals import Code, Refusal
+
+MAX_POSTING_TOKENS = 1_000_000_000  # CONTRACT, head: in one posting
+MAX_BALANCE_TOKENS = 2**53 - 1  # CONTRACT, head: what every JSON client can hold
+
+
+class Kind(IntEnum):
+    """Why tokens moved; the number is what the journal stores."""
+
+    BLOCK = 1
+    TIP = 2
+    TICKET = 3
+    PURCHASE = 4
+    CREDIT = 5
+    REFUND = 6
+    PAYOUT = 7
+
+
+class Posting(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Tokens to move from `debit` to `credit`, once, under `key`.
+
+    A posting of a room carries the room's epoch and commits only while that epoch is the room's latest.
+    A block also carries its number and commits only if the one before it did.
+    """
+
+    key: PostingKey
+    kind: Kind
+    debit: WalletId
+    credit: WalletId
+    tokens: int
+    room_id: RoomId | None = None
+    epoch: int = 0
+    block_no: int | None = None
+    ref_id: UUID | None = None  # the tip, ticket, purchase or credit it belongs to
+    content: bytes | None = None  # 16 bytes: what the client asked for beyond the fields above
+    memo: str | None = None  # kept beside the journal, since a person's words must stay erasable
+
+
+class Outcome(IntEnum):
+    """What came of a posting; the number is what the batch statement returns."""
+
+    COMMITTED = 0
+    ALREADY = 1  # this key, with this content, was committed before
+    INSUFFICIENT = 2
+    FENCED = 3  # the room has a later owner
+    CLOSED = 4  # the room has ended
+    CONFLICT = 5  # this key was used with other content
+    GAP = 6  # the block before it is not committed
+    INVALID = 7  # no statement can carry it out
+    WITHDRAWN = 8  # taken back before it was sent
+
+
+class Receipt(msgspec.Struct, frozen=True, gc=False):
+    """The outcome of one posting. Balances and posting numbers are None where nothing was, or had been, moved."""
+
+    posting: Posting
+    outcome: Outcome
+    debit_after: int | None = None  # with INSUFFICIENT: what the payer has
+    credit_after: int | None = None
+    debit_n: int | None = None  # the wallet's posting number: its version, and the order of its statement
+    credit_n: int | None = None
+
+    @property
+    def paid(self) -> bool:
+        """The tokens are where they should be, now or since an earlier try."""
+        return self.outcome <= Outcome.ALREADY
+
+
+def fault_of(posting: Posting) -> Refusal | None:
+    """Why no statement should be sent for this posting at all, or None if it is sound.
+
+    The database holds the same limits as constraints, for what code forgets.
+    """
+    if posting.debit == posting.credit:
+        return Refusal(Code.SELF_PAYMENT, "A wallet cannot pay itself")
+    if not 0 <= posting.tokens <= MAX_POSTING_TOKENS:
+        return Refusal(Code.VALIDATION_FAILED, f"tokens must be between 0 and {MAX_POSTING_TOKENS}")
+    if posting.tokens == 0 and posting.kind is not Kind.BLOCK:
+        return Refusal(Code.VALIDATION_FAILED, "tokens must be at least 1")
+    if (posting.kind is Kind.BLOCK) != (posting.block_no is not None):
+        return Refusal(Code.VALIDATION_FAILED, "a block has a number, and nothing else has")
+    if posting.block_no is not None and (posting.block_no < 1 or posting.room_id is None):
+        return Refusal(Code.VALIDATION_FAILED, "blocks are numbered from 1, in a room")
+    return None

@@ -1,0 +1,136 @@
+"""Who is here, what stops the clock, and for how long."""
+
+from collections.abc import Iterator
+from enum import StrEnum
+
+from domain.block import ActiveClock
+from domain.call_record import CallRecord, CallRules
+from domain.ids import MemberId, UserId
+from domain.instant import Instant, duration
+
+
+class Role(StrEnum):
+    """A party's part in a call."""
+
+    FAN = "fan"
+    CREATOR = "creator"
+
+
+class Hold(StrEnum):
+    """A reason for which the clock stands. Each is lifted only by its own cause (CONTRACT §5, Holds)."""
+
+    FAN = "fan"
+    CREATOR = "creator"
+    ABSENT_FAN = "absent:fan"
+    ABSENT_CREATOR = "absent:creator"
+    STORAGE = "storage"
+    RESTART = "restart"
+
+
+class Parties:
+    """The two sides of a call, and every hold that stands. The clock runs while none does."""
+
+    def __init__(self, fan: UserId, creator: UserId, rules: CallRules, clock: ActiveClock) -> None:
+        self.fan = Party(Role.FAN, fan)
+        self.creator = Party(Role.CREATOR, creator)
+        self.both = (self.fan, self.creator)
+        self.holds: set[Hold] = set()
+        self._rules = rules
+        self._clock = clock
+
+    def take_up(self, record: CallRecord, at: Instant) -> None:
+        """After a restart: everybody is away since now, and what was paused by hand still is."""
+        self.fan.paused_at, self.creator.paused_at = record.fan_paused_at, record.creator_paused_at
+        self.fan.dropped_at = self.creator.dropped_at = at
+        self.holds = {Hold.RESTART} | {party.by_hand for party in self.both if party.paused_at is not None}
+
+    def of(self, user_id: UserId) -> "Party | None":
+        return next((party for party in self.both if party.user_id == user_id), None)
+
+    def with_member(self, member_id: MemberId) -> "Party | None":
+        return next((party for party in self.both if party.knows(member_id)), None)
+
+    def absent(self) -> "list[Party]":
+        return [party for party in self.both if not party.present]
+
+    def standing(self) -> list[str]:
+        """The holds as clients see them."""
+        return sorted(self.holds)
+
+    def hold(self, hold: Hold, at: Instant) -> bool:
+        """Stop the clock for one reason more; False if it was held for this one already."""
+        if hold in self.holds:
+            return False
+        self.holds.add(hold)
+        self._clock.stop(at)
+        return True
+
+    def lift(self, holds: set[Hold], at: Instant) -> bool:
+        """Take reasons away; the clock goes on when none is left. False if none of them stood."""
+        if not self.holds & holds:
+            return False
+        self.holds -= holds
+        if not self.holds:
+            self._clock.start(at)
+        return True
+
+    def ends(self) -> Iterator[tuple[Instant, str]]:
+        """When a pause or a drop will have lasted too long, and the reason with which that ends the call."""
+        for party in self.both:
+            if party.paused_at is not None:
+                yield party.paused_at + duration(self._rules.pause_limit_seconds), "pause_limit"
+            if party.dropped_at is not None:
+                yield party.dropped_at + duration(self._rules.drop_limit_seconds), "peer_lost"
+
+    def absences(self) -> Iterator[tuple[Instant, Hold]]:
+        """When a drop will stop the clock; until then time runs on."""
+        for party in self.both:
+            if party.dropped_at is not None and party.by_absence not in self.holds:
+                yield party.dropped_at + duration(self._rules.drop_grace_seconds), party.by_absence
+
+
+class Party:
+    """One side of a call: present while at least one of its connections has joined and is heard."""
+
+    __slots__ = ("_heard", "_unheard", "by_absence", "by_hand", "dropped_at", "paused_at", "role", "user_id")
+
+    def __init__(self, role: Role, user_id: UserId) -> None:
+        self.role = role
+        self.user_id = user_id
+        self.by_hand = Hold(role)
+        self.by_absence = Hold(f"absent:{role}")
+        self.dropped_at: Instant | None = None  # since when it is gone, once it was here
+        self.paused_at: Instant | None = None  # since when it holds the call by hand
+        self._heard: set[MemberId] = set()
+        self._unheard: set[MemberId] = set()
+
+    @property
+    def present(self) -> bool:
+        return bool(self._heard)
+
+    def heard(self, member: MemberId) -> None:
+        """A connection joined, or was heard again; a party that is back was not dropped."""
+        self._unheard.discard(member)
+        self._heard.add(member)
+        self.dropped_at = None
+
+    def unheard(self, member: MemberId, at: Instant) -> None:
+        """A connection fell silent; it may be heard again."""
+        if member in self._heard:
+            self._heard.discard(member)
+            self._unheard.add(member)
+            self._note_drop(at)
+
+    def left(self, member: MemberId, at: Instant) -> None:
+        """A connection left for good. Leaving with the last one is an absence at once."""
+        self._unheard.discard(member)
+        if member in self._heard:
+            self._heard.discard(member)
+            self._note_drop(at)
+
+    def knows(self, member: MemberId) -> bool:
+        return member in self._heard or member in self._unheard
+
+    def _note_drop(self, at: Instant) -> None:
+        if not self._heard and self.dropped_at is None:
+            self.dropped_at = at

@@ -1,0 +1,59 @@
+"""Every reason to say no: its code, its HTTP status and its title (CONTRACT §2). A refusal is a value, not an error."""
+
+from enum import Enum
+from typing import Any
+
+import msgspec
+
+
+class Code(Enum):
+    """The `error` field, with the HTTP status and the title that go with it."""
+
+    VALIDATION_FAILED = (400, "The request does not fit")
+    INSUFFICIENT_TOKENS = (400, "Not enough tokens")
+    SELF_PAYMENT = (400, "Nobody can pay themselves")
+    UNAUTHENTICATED = (401, "A valid token is needed")
+    FORBIDDEN = (403, "Not allowed")
+    UNAUTHORIZED = (403, "Wrong billing secret")
+    NOT_FOUND = (404, "Not found")
+    METHOD_NOT_ALLOWED = (405, "This method is not served here")
+    NOT_A_CREATOR = (409, "Not a creator")
+    CREATOR_UNAVAILABLE = (409, "The creator is not available")
+    CREATOR_BUSY = (409, "The creator is busy")
+    ALREADY_IN_CALL = (409, "Already in a call")
+    RING_COOLDOWN = (409, "Too soon to ring again")
+    CALL_NOT_ACTIVE = (409, "The call is not active")
+    CALL_ENDED = (409, "The call has ended")
+    SPEND_LIMIT = (409, "The daily spending limit is reached")
+    PAYLOAD_TOO_LARGE = (413, "The body is too large")
+    IDEMPOTENCY_CONFLICT = (422, "The key was used for something else")
+    RATE_LIMITED = (429, "Too many requests")
+    INTERNAL = (500, "Something went wrong here")
+    STORAGE_UNAVAILABLE = (503, "The books are out of reach")
+    OVERLOADED = (503, "Too much to do")
+    DRAINING = (503, "Shutting down")
+
+    @property
+    def status(self) -> int:
+        return self.value[0]
+
+    @property
+    def title(self) -> str:
+        return self.value[1]
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """One no: which, in words for a person, and the figures that let the caller do better."""
+
+    code: Code
+    message: str
+    details: dict[str, Any] = {}
+
+
+def insufficient_tokens(required: int, current: int, purpose: str) -> Refusal:
+    """`purpose` completes the sentence "Need at least N tokens …"."""
+    return Refusal(
+        Code.INSUFFICIENT_TOKENS,
+        f"Need at least {required} tokens {purpose}",
+        {"required": required, "current": current, "shortfall": max(0, required - current)},
+    )
