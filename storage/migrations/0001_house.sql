@@ -1,0 +1,464 @@
+-- The first house: people, wallets, the journal, rooms and calls.
+-- Everything lives in a schema of its own, closed to all but its owner: in a shared database (Supabase's `public`,
+-- say) a table without row-level security is open to anybody who holds the anonymous key.
+
+-- People ------------------------------------------------------------------------------------------------------------
+
+CREATE TABLE users (
+    supabase_id  uuid PRIMARY KEY,                       -- the token's `sub`
+    display_name text NOT NULL DEFAULT '' CHECK (length(display_name) <= 80),
+    created_at   timestamptz NOT NULL DEFAULT now(),
+    updated_at   timestamptz NOT NULL DEFAULT now()
+);
+
+CREATE TABLE creators (
+    user_id             uuid PRIMARY KEY REFERENCES users (supabase_id) ON DELETE RESTRICT,
+    rate_tokens_per_min integer NOT NULL CHECK (rate_tokens_per_min BETWEEN 1 AND 1000000000),
+    accepts_calls       boolean NOT NULL DEFAULT true,
+    created_at          timestamptz NOT NULL DEFAULT now(),
+    updated_at          timestamptz NOT NULL DEFAULT now()
+);
+
+-- Whom a creator does not want to meet.
+CREATE TABLE creator_blocks (
+    creator_id uuid NOT NULL REFERENCES creators (user_id) ON DELETE CASCADE,
+    user_id    uuid NOT NULL REFERENCES users (supabase_id) ON DELETE CASCADE,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (creator_id, user_id)
+);
+
+-- The books ---------------------------------------------------------------------------------------------------------
+
+-- A wallet without a user is a system wallet: where tokens come from and go to, so that all balances sum to zero.
+-- `n` counts the wallet's postings: its version, the exact length of its statement, and the address of any page of it.
+CREATE TABLE wallets (
+    id              uuid PRIMARY KEY,
+    user_id         uuid REFERENCES users (supabase_id) ON DELETE RESTRICT CHECK (user_id = id),
+    balance         bigint NOT NULL DEFAULT 0,
+    lifetime_earned bigint NOT NULL DEFAULT 0,
+    lifetime_spent  bigint NOT NULL DEFAULT 0,
+    n               integer NOT NULL DEFAULT 0,
+    CONSTRAINT users_never_owe CHECK (user_id IS NULL OR balance >= 0),
+    CONSTRAINT every_client_can_hold_it CHECK (balance <= 9007199254740991)
+) WITH (fillfactor = 60);                                -- room on the page, so that an update stays on it
+
+INSERT INTO wallets (id) VALUES
+    ('00000000-0000-7000-8000-000000000001'),            -- token sales
+    ('00000000-0000-7000-8000-000000000002'),            -- promotions
+    ('00000000-0000-7000-8000-000000000003'),            -- payouts
+    ('00000000-0000-7000-8000-000000000004');            -- losses
+
+-- One immutable row a posting, with both balances after it. No foreign keys: three of them cost 70 % of the batch's
+-- speed, and wallets and rooms cannot be deleted.
+CREATE TABLE journal (
+    key           uuid PRIMARY KEY,
+    debit_wallet  uuid NOT NULL,
+    credit_wallet uuid NOT NULL,
+    room_id       uuid,
+    ref_id        uuid,                                  -- the tip, ticket, purchase or credit it belongs to
+    content       uuid,                                  -- digest of what a client asked for beyond this row
+    tokens        bigint NOT NULL,
+    debit_after   bigint NOT NULL,
+    credit_after  bigint NOT NULL,
+    created_at    timestamptz NOT NULL,
+    debit_n       integer NOT NULL,
+    credit_n      integer NOT NULL,
+    block_no      integer,
+    kind          smallint NOT NULL,
+    CONSTRAINT nobody_pays_themselves CHECK (debit_wallet <> credit_wallet),
+    CONSTRAINT tokens_in_range CHECK (tokens BETWEEN 0 AND 1000000000),
+    CONSTRAINT only_blocks_are_free CHECK (tokens > 0 OR kind = 1),
+    CONSTRAINT blocks_are_numbered CHECK (CASE WHEN kind = 1 THEN block_no >= 1 AND room_id IS NOT NULL
+                                               ELSE block_no IS NULL END)
+);
+CREATE UNIQUE INDEX journal_debit ON journal (debit_wallet, debit_n);
+CREATE UNIQUE INDEX journal_credit ON journal (credit_wallet, credit_n);
+
+-- What a person wrote to a posting. Beside the journal and not in it: a person's words must stay erasable.
+CREATE TABLE memos (
+    posting_key uuid PRIMARY KEY REFERENCES journal (key) ON DELETE RESTRICT,
+    memo        text NOT NULL CHECK (length(memo) <= 1000)
+);
+
+-- Keys that clients used for what is not a posting; kept for a day.
+CREATE TABLE idempotency_keys (
+    key        uuid PRIMARY KEY,
+    content    uuid NOT NULL,
+    ref_id     uuid NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX idempotency_keys_age ON idempotency_keys (created_at);
+
+-- Who commits postings, claims a room or ends one takes this row first, on whichever server: writers of the books
+-- stand in one line, so no two of them can ever wait for each other.
+CREATE TABLE fence (one boolean PRIMARY KEY DEFAULT true CHECK (one)) WITH (fillfactor = 10);
+INSERT INTO fence DEFAULT VALUES;
+
+-- Rooms -------------------------------------------------------------------------------------------------------------
+
+CREATE TABLE servers (
+    id               uuid PRIMARY KEY,
+    started_at       timestamptz NOT NULL DEFAULT now(),
+    lease_expires_at timestamptz NOT NULL
+);
+
+-- `epoch` counts the room's owners: a posting made under an earlier epoch can never commit.
+CREATE TABLE rooms (
+    id         uuid PRIMARY KEY,
+    kind       text NOT NULL CHECK (kind IN ('call', 'stream')),
+    channel    text NOT NULL UNIQUE CHECK (length(channel) BETWEEN 21 AND 64),
+    server_id  uuid REFERENCES servers (id) ON DELETE SET NULL,
+    epoch      integer NOT NULL DEFAULT 1 CHECK (epoch > 0),
+    created_at timestamptz NOT NULL DEFAULT now(),
+    ended_at   timestamptz
+) WITH (fillfactor = 70);
+CREATE INDEX rooms_live ON rooms (server_id) WHERE ended_at IS NULL;
+
+-- A payer's blocks in a room: the last that is committed, what they cost together, and the active time to go on from.
+CREATE TABLE meters (
+    room_id    uuid NOT NULL REFERENCES rooms (id) ON DELETE RESTRICT,
+    payer_id   uuid NOT NULL REFERENCES users (supabase_id) ON DELETE RESTRICT,
+    tokens     bigint NOT NULL DEFAULT 0 CHECK (tokens >= 0),
+    active_us  bigint NOT NULL DEFAULT 0 CHECK (active_us >= 0),
+    last_block integer NOT NULL DEFAULT 0 CHECK (last_block >= 0),
+    PRIMARY KEY (room_id, payer_id)
+) WITH (fillfactor = 50);
+
+CREATE TABLE calls (
+    id                  uuid PRIMARY KEY REFERENCES rooms (id) ON DELETE RESTRICT,
+    fan_id              uuid NOT NULL REFERENCES users (supabase_id) ON DELETE RESTRICT,
+    creator_id          uuid NOT NULL REFERENCES users (supabase_id) ON DELETE RESTRICT,
+    status              text NOT NULL DEFAULT 'ringing' CHECK (status IN ('ringing', 'active', 'paused', 'ended')),
+    rate_tokens_per_min integer NOT NULL CHECK (rate_tokens_per_min > 0),
+    block_seconds       integer NOT NULL CHECK (block_seconds > 0),
+    block_rounding      text NOT NULL CHECK (block_rounding IN ('up', 'exact')),
+    max_tokens          bigint CHECK (max_tokens > 0),
+    created_at          timestamptz NOT NULL,
+    rings_until         timestamptz NOT NULL,
+    accepted_at         timestamptz,
+    started_at          timestamptz,
+    ended_at            timestamptz,
+    end_reason          text CHECK (end_reason IN ('declined', 'cancelled', 'missed', 'hangup', 'creator_ended',
+                            'insufficient_funds', 'budget_reached', 'peer_lost', 'pause_limit', 'server_fault', 'admin')),
+    holds               text[] NOT NULL DEFAULT '{}',
+    fan_paused_at       timestamptz,
+    creator_paused_at   timestamptz,
+    updated_at          timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT nobody_calls_themselves CHECK (fan_id <> creator_id),
+    CONSTRAINT ended_calls_say_why CHECK ((status = 'ended') = (ended_at IS NOT NULL)
+                                          AND (ended_at IS NULL) = (end_reason IS NULL))
+) WITH (fillfactor = 70);
+CREATE INDEX calls_of_fan ON calls (fan_id, created_at DESC, id DESC);
+CREATE INDEX calls_of_creator ON calls (creator_id, created_at DESC, id DESC);
+
+-- One unended call a user, in either role: the primary key says so, and the trigger keeps it in step with `calls`.
+CREATE TABLE users_in_calls (
+    user_id uuid PRIMARY KEY REFERENCES users (supabase_id) ON DELETE RESTRICT,
+    call_id uuid NOT NULL REFERENCES calls (id) ON DELETE RESTRICT
+);
+
+-- Triggers ----------------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION touch_updated_at() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    NEW.updated_at := now();
+    RETURN NEW;
+END $$;
+CREATE TRIGGER users_updated_at BEFORE UPDATE ON users FOR EACH ROW EXECUTE FUNCTION touch_updated_at();
+CREATE TRIGGER creators_updated_at BEFORE UPDATE ON creators FOR EACH ROW EXECUTE FUNCTION touch_updated_at();
+CREATE TRIGGER calls_updated_at BEFORE UPDATE ON calls FOR EACH ROW EXECUTE FUNCTION touch_updated_at();
+
+CREATE FUNCTION give_wallet() RETURNS trigger LANGUAGE plpgsql SET search_path = halfminute, pg_temp AS $$
+BEGIN
+    INSERT INTO wallets (id, user_id) VALUES (NEW.supabase_id, NEW.supabase_id);
+    RETURN NULL;
+END $$;
+CREATE TRIGGER users_have_wallets AFTER INSERT ON users FOR EACH ROW EXECUTE FUNCTION give_wallet();
+
+CREATE FUNCTION occupy_parties() RETURNS trigger LANGUAGE plpgsql SET search_path = halfminute, pg_temp AS $$
+BEGIN
+    IF NEW.ended_at IS NULL THEN
+        INSERT INTO users_in_calls (user_id, call_id) VALUES (NEW.fan_id, NEW.id), (NEW.creator_id, NEW.id);
+    ELSE
+        DELETE FROM users_in_calls WHERE call_id = NEW.id AND user_id IN (NEW.fan_id, NEW.creator_id);
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER calls_occupy AFTER INSERT ON calls FOR EACH ROW EXECUTE FUNCTION occupy_parties();
+CREATE TRIGGER calls_release AFTER UPDATE OF ended_at ON calls FOR EACH ROW
+    WHEN (OLD.ended_at IS NULL AND NEW.ended_at IS NOT NULL) EXECUTE FUNCTION occupy_parties();
+
+CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION '% of % is refused: %', TG_OP, TG_TABLE_NAME, TG_ARGV[0] USING ERRCODE = 'HM010';
+END $$;
+CREATE TRIGGER journal_is_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON journal
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change('the journal is append-only');
+CREATE TRIGGER wallets_stay BEFORE DELETE OR TRUNCATE ON wallets
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change('wallets stay');
+CREATE TRIGGER rooms_stay BEFORE DELETE OR TRUNCATE ON rooms
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change('rooms stay');
+CREATE TRIGGER users_stay BEFORE DELETE OR TRUNCATE ON users
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change('a user is anonymised, never deleted');
+
+-- Only apply_postings writes balances and the journal: it alone turns this setting on, and off again.
+CREATE FUNCTION refuse_unless_booking() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF current_setting('halfminute.booking', true) IS DISTINCT FROM 'on' THEN
+        RAISE EXCEPTION '% of % is refused: only apply_postings books', TG_OP, TG_TABLE_NAME USING ERRCODE = 'HM011';
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER only_booking_writes_the_journal BEFORE INSERT ON journal
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_unless_booking();
+CREATE TRIGGER only_booking_writes_balances BEFORE UPDATE ON wallets
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_unless_booking();
+
+-- The batch statement -----------------------------------------------------------------------------------------------
+
+-- Decides a batch of postings one after the other, in order, and books what can be booked; one row of arrays comes
+-- back. domain/ledger.py is the same in Python.
+--
+--   w          the batch's wallets, each once            r          its rooms, each once
+--   m_room     its meters, each once: a position in r    m_payer    … and a position in w
+--   debit, credit, room, meter    one a posting: positions in w, w, r and the meters; 0 for no room, no meter
+--   ref, content    one a posting, or empty when no posting of the batch has one
+--   memo_of, memo   the words that come with some postings, and which
+--   recheck    look the keys up at once: the batch may have been booked before
+--   status     domain.posting.Outcome; *_after, *_n: balances and posting numbers after it
+CREATE FUNCTION apply_postings(
+    w uuid[], r uuid[], m_room int[], m_payer int[],
+    key uuid[], kind smallint[], debit int[], credit int[], room int[], epoch int[], meter int[], block_no int[],
+    tokens bigint[], ref uuid[], content uuid[], memo_of int[], memo text[], recheck boolean,
+    OUT status smallint[], OUT debit_after bigint[], OUT credit_after bigint[], OUT debit_n int[], OUT credit_n int[]
+) LANGUAGE plpgsql VOLATILE
+    SET search_path = halfminute, pg_temp
+    -- The planner guesses 1,000 rows for an array and would scan and hash all wallets.
+    SET plan_cache_mode = force_generic_plan SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+AS $fn$
+#variable_conflict use_variable
+DECLARE
+    postings  int := cardinality(key);
+    no_ints   int[] := array_fill(0, ARRAY[postings]);
+    no_sums   bigint[] := array_fill(0::bigint, ARRAY[cardinality(w)]);
+    w_tid     tid[];     w_balance bigint[];  w_n int[];  w_is_user boolean[];
+    r_epoch   int[];                                     -- -1: ended
+    m_tid     tid[];     m_last int[];
+    balance   bigint[];  n int[];  spent bigint[];  earned bigint[];  last_block int[];  m_tokens bigint[];
+    old       boolean[]; same boolean[];  old_debit_after bigint[];  old_credit_after bigint[];
+    old_debit_n int[];   old_credit_n int[];
+    first_use int[];     booked_as int[];                -- the posting that uses a key first; the one that booked it
+    look      boolean := recheck;
+    booked    int;       touched int;
+    d int; c int; x int; e int; amount bigint; v bigint;
+    now_at    timestamptz;
+BEGIN
+    PERFORM 1 FROM fence WHERE one FOR NO KEY UPDATE;
+    PERFORM set_config('halfminute.booking', 'on', true);
+    now_at := clock_timestamp();
+
+    SELECT array_agg(s.ctid ORDER BY i), array_agg(s.balance ORDER BY i), array_agg(s.n ORDER BY i),
+           array_agg(s.user_id IS NOT NULL ORDER BY i)
+      INTO w_tid, w_balance, w_n, w_is_user
+      FROM generate_series(1, cardinality(w)) i JOIN wallets s ON s.id = w[i];
+    IF cardinality(w_tid) IS DISTINCT FROM cardinality(w) THEN
+        RAISE EXCEPTION 'unknown wallet' USING ERRCODE = 'HM002';
+    END IF;
+    IF cardinality(r) > 0 THEN
+        SELECT array_agg(CASE WHEN s.ended_at IS NULL THEN s.epoch ELSE -1 END ORDER BY i) INTO r_epoch
+          FROM generate_series(1, cardinality(r)) i JOIN rooms s ON s.id = r[i];
+        IF cardinality(r_epoch) IS DISTINCT FROM cardinality(r) THEN
+            RAISE EXCEPTION 'unknown room' USING ERRCODE = 'HM001';
+        END IF;
+    END IF;
+    IF cardinality(m_room) > 0 THEN
+        SELECT array_agg(s.ctid ORDER BY i), array_agg(s.last_block ORDER BY i) INTO m_tid, m_last
+          FROM generate_series(1, cardinality(m_room)) i
+          JOIN meters s ON s.room_id = r[m_room[i]] AND s.payer_id = w[m_payer[i]];
+        IF cardinality(m_tid) IS DISTINCT FROM cardinality(m_room) THEN
+            RAISE EXCEPTION 'unknown meter' USING ERRCODE = 'HM003';
+        END IF;
+    END IF;
+
+    LOOP
+        balance := w_balance;  n := w_n;  spent := no_sums;  earned := no_sums;  last_block := m_last;
+        m_tokens := array_fill(0::bigint, ARRAY[cardinality(m_room)]);
+        status := array_fill(0::smallint, ARRAY[postings]);  booked := 0;
+        debit_after := array_fill(NULL::bigint, ARRAY[postings]);  credit_after := debit_after;
+        debit_n := array_fill(NULL::int, ARRAY[postings]);  credit_n := debit_n;
+        IF look THEN
+            booked_as := no_ints;
+            SELECT array_agg(j.key IS NOT NULL ORDER BY u.i), array_agg(u.first_use ORDER BY u.i),
+                   array_agg(j.debit_after ORDER BY u.i), array_agg(j.credit_after ORDER BY u.i),
+                   array_agg(j.debit_n ORDER BY u.i), array_agg(j.credit_n ORDER BY u.i),
+                   array_agg(j.kind = kind[u.i] AND j.tokens = tokens[u.i]
+                             AND j.debit_wallet = w[debit[u.i]] AND j.credit_wallet = w[credit[u.i]]
+                             AND j.room_id IS NOT DISTINCT FROM r[room[u.i]]
+                             AND j.block_no IS NOT DISTINCT FROM block_no[u.i]
+                             AND j.content IS NOT DISTINCT FROM content[u.i] ORDER BY u.i)
+              INTO old, first_use, old_debit_after, old_credit_after, old_debit_n, old_credit_n, same
+              FROM (SELECT q.key, q.i, min(q.i) OVER (PARTITION BY q.key) AS first_use
+                      FROM unnest(key) WITH ORDINALITY q(key, i)) u
+              LEFT JOIN journal j ON j.key = u.key;
+        END IF;
+
+        FOR i IN 1..postings LOOP
+            d := debit[i];  c := credit[i];  amount := tokens[i];
+            IF look THEN                                 -- the key decides before anything else
+                IF old[i] THEN
+                    IF same[i] THEN
+                        status[i] := 1;
+                        debit_after[i] := old_debit_after[i];  credit_after[i] := old_credit_after[i];
+                        debit_n[i] := old_debit_n[i];  credit_n[i] := old_credit_n[i];
+                    ELSE
+                        status[i] := 5;
+                    END IF;
+                    CONTINUE;
+                END IF;
+                x := booked_as[first_use[i]];
+                IF x > 0 THEN
+                    IF kind[x] = kind[i] AND tokens[x] = amount AND debit[x] = d AND credit[x] = c AND room[x] = room[i]
+                       AND block_no[x] IS NOT DISTINCT FROM block_no[i] AND content[x] IS NOT DISTINCT FROM content[i] THEN
+                        status[i] := 1;
+                        debit_after[i] := debit_after[x];  credit_after[i] := credit_after[x];
+                        debit_n[i] := debit_n[x];  credit_n[i] := credit_n[x];
+                    ELSE
+                        status[i] := 5;
+                    END IF;
+                    CONTINUE;
+                END IF;
+            END IF;
+            x := room[i];
+            IF x > 0 THEN
+                e := r_epoch[x];
+                IF e <> epoch[i] THEN
+                    status[i] := CASE WHEN e = -1 THEN 4 ELSE 3 END;
+                    CONTINUE;
+                END IF;
+            END IF;
+            x := meter[i];
+            IF x > 0 AND last_block[x] <> block_no[i] - 1 THEN
+                status[i] := 6;
+                CONTINUE;
+            END IF;
+            v := balance[d] - amount;
+            IF v < 0 AND w_is_user[d] THEN
+                status[i] := 2;  debit_after[i] := balance[d];  debit_n[i] := n[d];
+                CONTINUE;
+            END IF;
+            balance[d] := v;  debit_after[i] := v;  spent[d] := spent[d] + amount;
+            e := n[d] + 1;  n[d] := e;  debit_n[i] := e;
+            v := balance[c] + amount;
+            IF v > 9007199254740991 THEN
+                RAISE EXCEPTION 'balance out of range' USING ERRCODE = 'HM004';
+            END IF;
+            balance[c] := v;  credit_after[i] := v;  earned[c] := earned[c] + amount;
+            e := n[c] + 1;  n[c] := e;  credit_n[i] := e;
+            IF x > 0 THEN
+                last_block[x] := block_no[i];  m_tokens[x] := m_tokens[x] + amount;
+            END IF;
+            IF look THEN booked_as[first_use[i]] := i; END IF;
+            booked := booked + 1;
+        END LOOP;
+        EXIT WHEN booked = postings OR look;
+        look := true;                                    -- a refusal is believed only after the key was looked up
+    END LOOP;
+    IF booked = 0 THEN
+        PERFORM set_config('halfminute.booking', '', true);
+        RETURN;
+    END IF;
+
+    -- A key that is there already raises 23505: send the batch again, with recheck.
+    INSERT INTO journal (key, debit_wallet, credit_wallet, room_id, ref_id, content, tokens, debit_after, credit_after,
+                         created_at, debit_n, credit_n, block_no, kind)
+    SELECT key[i], w[debit[i]], w[credit[i]], r[room[i]], ref[i], content[i], tokens[i], debit_after[i], credit_after[i],
+           now_at, debit_n[i], credit_n[i], block_no[i], kind[i]
+      FROM generate_series(1, postings) i WHERE status[i] = 0;
+    IF cardinality(memo_of) > 0 THEN
+        INSERT INTO memos (posting_key, memo)
+        SELECT key[memo_of[i]], memo[i] FROM generate_series(1, cardinality(memo_of)) i WHERE status[memo_of[i]] = 0;
+    END IF;
+    UPDATE wallets s
+       SET balance = balance[i], n = n[i], lifetime_earned = s.lifetime_earned + earned[i],
+           lifetime_spent = s.lifetime_spent + spent[i]
+      FROM generate_series(1, cardinality(w)) i WHERE s.ctid = w_tid[i] AND s.n = w_n[i];
+    GET DIAGNOSTICS touched = ROW_COUNT;
+    IF touched <> cardinality(w) THEN                    -- somebody wrote a wallet without taking the fence
+        RAISE EXCEPTION 'a wallet moved' USING ERRCODE = '40001';
+    END IF;
+    IF cardinality(m_room) > 0 THEN
+        UPDATE meters s SET last_block = last_block[i], tokens = s.tokens + m_tokens[i]
+          FROM generate_series(1, cardinality(m_room)) i WHERE s.ctid = m_tid[i] AND s.last_block = m_last[i];
+        GET DIAGNOSTICS touched = ROW_COUNT;
+        IF touched <> cardinality(m_room) THEN
+            RAISE EXCEPTION 'a meter moved' USING ERRCODE = '40001';
+        END IF;
+    END IF;
+    PERFORM set_config('halfminute.booking', '', true);
+END $fn$;
+
+-- Owning a room ------------------------------------------------------------------------------------------------------
+
+-- Take one room, be it the claimant's own, or with `claimed` NULL all live rooms that nobody holds: owner unknown, or its
+-- lease run out; with `alone` the claimant knows that no other server lives. Each claim is a new epoch.
+CREATE FUNCTION claim_rooms(claimant uuid, claimed uuid, alone boolean)
+RETURNS TABLE (room_id uuid, room_kind text, room_epoch int) LANGUAGE plpgsql SET search_path = halfminute, pg_temp AS $$
+BEGIN
+    PERFORM 1 FROM fence WHERE one FOR NO KEY UPDATE;
+    RETURN QUERY
+    UPDATE rooms s SET epoch = s.epoch + 1, server_id = claimant
+     WHERE s.ended_at IS NULL
+       AND CASE WHEN s.server_id = claimant THEN s.id = claimed
+                ELSE (claimed IS NULL OR s.id = claimed)
+                     AND (alone OR s.server_id IS NULL OR NOT EXISTS (
+                          SELECT 1 FROM servers o WHERE o.id = s.server_id AND o.lease_expires_at > clock_timestamp()))
+           END
+    RETURNING s.id, s.kind, s.epoch;
+END $$;
+
+-- Store the state of a call, if the epoch is still the room's: false if it is not. The last record ends the room.
+CREATE FUNCTION save_call(
+    call uuid, owner_epoch int, new_status text, accepted timestamptz, started timestamptz, ended timestamptz,
+    reason text, new_holds text[], fan_paused timestamptz, creator_paused timestamptz, active bigint
+) RETURNS boolean LANGUAGE plpgsql SET search_path = halfminute, pg_temp AS $$
+BEGIN
+    PERFORM 1 FROM fence WHERE one FOR NO KEY UPDATE;
+    PERFORM 1 FROM rooms WHERE id = call AND epoch = owner_epoch AND ended_at IS NULL FOR NO KEY UPDATE;
+    IF NOT FOUND THEN RETURN false; END IF;
+    UPDATE calls SET status = new_status, accepted_at = accepted, started_at = started, ended_at = ended,
+                     end_reason = reason, holds = new_holds, fan_paused_at = fan_paused,
+                     creator_paused_at = creator_paused
+     WHERE id = call;
+    UPDATE meters SET active_us = active WHERE room_id = call;
+    IF ended IS NOT NULL THEN
+        UPDATE rooms SET ended_at = ended WHERE id = call;
+    END IF;
+    RETURN true;
+END $$;
+
+-- Note how far the clocks of running meters are, where the epoch is still the room's.
+CREATE FUNCTION checkpoint_meters(r uuid[], owner_epoch int[], payer uuid[], active bigint[]) RETURNS void
+LANGUAGE plpgsql SET search_path = halfminute, pg_temp SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+BEGIN
+    PERFORM 1 FROM fence WHERE one FOR NO KEY UPDATE;
+    UPDATE meters m SET active_us = active[i]
+      FROM generate_series(1, cardinality(r)) i JOIN rooms s ON s.id = r[i] AND s.epoch = owner_epoch[i]
+     WHERE m.room_id = r[i] AND m.payer_id = payer[i] AND s.ended_at IS NULL;
+END $$;
+
+-- Nobody but the owner ----------------------------------------------------------------------------------------------
+
+DO $$
+DECLARE t text; someone text;
+BEGIN
+    FOR t IN SELECT tablename FROM pg_tables WHERE schemaname = 'halfminute' LOOP
+        EXECUTE format('ALTER TABLE halfminute.%I ENABLE ROW LEVEL SECURITY', t);
+    END LOOP;
+    FOREACH someone IN ARRAY ARRAY['PUBLIC', 'anon', 'authenticated'] LOOP
+        IF someone = 'PUBLIC' OR EXISTS (SELECT 1 FROM pg_roles WHERE rolname = someone) THEN
+            EXECUTE format('REVOKE ALL ON SCHEMA halfminute FROM %s', someone);
+            EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA halfminute FROM %s', someone);
+            EXECUTE format('REVOKE ALL ON ALL FUNCTIONS IN SCHEMA halfminute FROM %s', someone);
+        END IF;
+    END LOOP;
+END $$;

@@ -1,0 +1,166 @@
+"""Makes a call, or says why not: all of `POST /calls/init` that only the database can know, in one transaction."""
+
+from uuid import UUID
+
+import msgspec
+
+from domain.block import BlockPrice, Rounding
+from domain.ids import CallId, PostingKey, UserId
+from domain.instant import Instant, as_datetime
+from domain.refusals import Code, Refusal, insufficient_tokens
+from storage.calls import CALLS, StoredCall, stored_call
+from storage.postgres import Connection, PgUUID, Postgres, Refused, Row
+
+
+class NewCall(msgspec.Struct, frozen=True, kw_only=True):
+    """Who calls whom, under which terms. `key` is the client's own, by which a repeat finds the first call."""
+
+    id: CallId
+    channel: str
+    fan: UserId
+    creator: UserId
+    creator_online: bool
+    max_tokens: int | None
+    key: PostingKey | None
+    content: bytes
+    block_seconds: int
+    block_rounding: Rounding
+    created_at: Instant
+    rings_until: Instant
+    cooled_since: Instant  # a call that was declined or missed after this moment is too fresh to ring again
+    server_id: UUID
+
+
+class Rung(msgspec.Struct, frozen=True):
+    """A call that rings, and whether this request made it or an earlier one with the same key did."""
+
+    call: StoredCall
+    is_new: bool
+
+
+async def create_call(postgres: Postgres, new: NewCall) -> Rung | Refusal:
+    """Make the call and its room. Raises StorageUnavailable."""
+
+    async def in_transaction(connection: Connection) -> Rung | Refusal:
+        # The fence first: between looking a key up and using it nobody else can.
+        await connection.execute("SELECT 1 FROM fence WHERE one FOR NO KEY UPDATE")
+        if new.key is not None and (known := await _find_by_key(connection, new.key, new.content)) is not None:
+            return known
+        price = await _price(connection, new)
+        if isinstance(price, Refusal):
+            return price
+        if (refusal := await _why_not(connection, new, price)) is not None:
+            return refusal
+        await _insert(connection, new, price)
+        return Rung(await _load(connection, new.id), is_new=True)
+
+    try:
+        return await postgres.transaction(in_transaction)
+    except Refused as refused:
+        if refused.constraint == "users_in_calls_pkey":  # a call of theirs began elsewhere in this very moment
+            return Refusal(Code.CREATOR_BUSY, "One of the two is in another call")
+        raise
+
+
+async def _find_by_key(connection: Connection, key: PostingKey, content: bytes) -> Rung | Refusal | None:
+    row = await connection.fetchrow(
+        "SELECT ref_id, content FROM idempotency_keys WHERE key = $1"
+        " UNION ALL SELECT NULL, NULL FROM journal WHERE key = $1",
+        PgUUID(key),
+    )
+    if row is None:
+        return None
+    if row["ref_id"] is None or row["content"].bytes != content:
+        return Refusal(Code.IDEMPOTENCY_CONFLICT, "This key was used for something else")
+    return Rung(await _load(connection, row["ref_id"]), is_new=False)
+
+
+async def _price(connection: Connection, new: NewCall) -> BlockPrice | Refusal:
+    if new.fan == new.creator:
+        return Refusal(Code.SELF_PAYMENT, "Nobody can call themselves")
+    creator = await connection.fetchrow(
+        "SELECT c.rate_tokens_per_min, c.accepts_calls, b.user_id IS NOT NULL AS unwanted"
+        " FROM users u LEFT JOIN creators c ON c.user_id = u.supabase_id"
+        " LEFT JOIN creator_blocks b ON b.creator_id = c.user_id AND b.user_id = $2 WHERE u.supabase_id = $1",
+        new.creator,
+        new.fan,
+    )
+    if creator is None:
+        return Refusal(Code.NOT_FOUND, "No such user")
+    if creator["rate_tokens_per_min"] is None:
+        return Refusal(Code.NOT_A_CREATOR, "This user is not a creator")
+    if not creator["accepts_calls"] or creator["unwanted"] or not new.creator_online:
+        return Refusal(Code.CREATOR_UNAVAILABLE, "The creator does not take calls now")
+    return BlockPrice(creator["rate_tokens_per_min"], new.block_seconds, new.block_rounding)
+
+
+async def _why_not(connection: Connection, new: NewCall, price: BlockPrice) -> Refusal | None:
+    busy = {row["user_id"] for row in await connection.fetch(
+        "SELECT user_id FROM users_in_calls WHERE user_id IN ($1, $2)", new.fan, new.creator
+    )}
+    if new.fan in busy:
+        return Refusal(Code.ALREADY_IN_CALL, "You are in a call already")
+    if new.creator in busy:
+        return Refusal(Code.CREATOR_BUSY, "The creator is in a call")
+    if await _rang_lately(connection, new):
+        return Refusal(Code.RING_COOLDOWN, "The creator did not take your last call; wait a little")
+    required = price.tokens(1)
+    if new.max_tokens is not None and new.max_tokens < required:
+        return Refusal(Code.VALIDATION_FAILED, f"maxTokens must be at least {required}, the price of one block")
+    balance = await connection.fetchval("SELECT balance FROM wallets WHERE id = $1", new.fan)
+    if balance < required:
+        return insufficient_tokens(required, balance, "to start the call")
+    return None
+
+
+async def _rang_lately(connection: Connection, new: NewCall) -> bool:
+    return bool(await connection.fetchval(
+        "SELECT EXISTS (SELECT 1 FROM calls WHERE fan_id = $1 AND creator_id = $2 AND ended_at > $3"
+        " AND end_reason IN ('declined', 'missed') AND created_at > $3 - interval '1 hour')",
+        new.fan,
+        new.creator,
+        as_datetime(new.cooled_since),
+    ))
+
+
+async def _insert(connection: Connection, new: NewCall, price: BlockPrice) -> None:
+    await connection.execute(
+        "INSERT INTO rooms (id, kind, channel, server_id) VALUES ($1, 'call', $2, $3)",
+        new.id,
+        new.channel,
+        new.server_id,
+    )
+    await connection.execute(
+        "INSERT INTO calls (id, fan_id, creator_id, rate_tokens_per_min, block_seconds, block_rounding, max_tokens,"
+        " created_at, rings_until) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        new.id,
+        new.fan,
+        new.creator,
+        price.rate_tokens_per_min,
+        price.block_seconds,
+        price.rounding,
+        new.max_tokens,
+        as_datetime(new.created_at),
+        as_datetime(new.rings_until),
+    )
+    await connection.execute("INSERT INTO meters (room_id, payer_id) VALUES ($1, $2)", new.id, new.fan)
+    if new.key is not None:
+        await connection.execute(
+            "INSERT INTO idempotency_keys (key, content, ref_id) VALUES ($1, $2, $3)",
+            PgUUID(new.key),
+            PgUUID(new.content),
+            new.id,
+        )
+
+
+async def _load(connection: Connection, call_id: UUID) -> StoredCall:
+    row: Row | None = await connection.fetchrow(
+        f"SELECT {CALLS.columns} FROM {CALLS.source} WHERE c.id = $1", call_id
+    )
+    assert row is not None, "a key and its call are written together"
+    return stored_call(row)
+
+
+async def forget_old_keys(postgres: Postgres) -> None:
+    """Keys that were not used for postings are kept for a day (CONTRACT §3). Raises StorageUnavailable."""
+    await postgres.execute("DELETE FROM idempotency_keys WHERE created_at < now() - interval '24 hours'")

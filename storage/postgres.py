@@ -1,0 +1,200 @@
+"""The pool and its transactions; the only asyncio in the house, and the only place that knows asyncpg."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, TypeAlias, TypeVar
+
+import asyncpg
+import trio
+import trio_asyncio
+from asyncpg.pgproto.pgproto import UUID as PgUUID  # encodes in half the time of the standard library's
+
+__all__ = ["Connection", "PgUUID", "Postgres", "Refused", "Row", "StorageUnavailable", "open_postgres"]
+
+Row: TypeAlias = asyncpg.Record
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+T = TypeVar("T")
+
+CONNECT_SECONDS = 5.0  # a server that takes longer to answer is treated as away
+LOCK_TIMEOUT_MS = 5_000  # nobody holds the fence longer than a batch; more means a stuck peer
+STATEMENT_TIMEOUT_MS = 20_000
+CLIENT_TIMEOUT_SECONDS = 25.0  # longer than the server's own, so that its answer is what we usually see
+CLOSE_SECONDS = 5.0  # pool.close() hangs while a connection is held; then it is terminated
+MIN_VERSION = 14
+
+
+class StorageUnavailable(Exception):
+    """The database is out of reach, or the connection broke: what was asked may or may not have happened."""
+
+
+class Refused(Exception):
+    """The database answered, and would not do what was asked; nothing was done."""
+
+    def __init__(self, error: asyncpg.PostgresError) -> None:
+        super().__init__(str(error).split("\n")[0])
+        self.sqlstate = str(error.sqlstate)
+        self.constraint: str | None = getattr(error, "constraint_name", None)
+
+    @property
+    def passing(self) -> bool:
+        """It would be done at another moment: a deadlock, a serialization failure, a lock or statement timeout."""
+        return self.sqlstate in _PASSING
+
+    @property
+    def duplicate(self) -> bool:
+        """Something with this key is there already."""
+        return self.sqlstate == asyncpg.UniqueViolationError.sqlstate
+
+
+_PASSING = frozenset({"40001", "40P01", "55P03", "57014"})
+
+_OUTAGES = (
+    OSError,
+    asyncio.TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+)
+
+
+class Postgres:
+    """A pool of connections for reads and records, and a lone connection for whoever must keep an order."""
+
+    def __init__(self, dsn: str, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
+        self._dsn = dsn
+        self._pool = pool
+
+    async def fetch(self, sql: str, *args: Any) -> list[Row]:
+        """All rows of one statement. Raises StorageUnavailable."""
+        return await self.transaction(lambda connection: connection.fetch(sql, *args), atomic=False)
+
+    async def fetchrow(self, sql: str, *args: Any) -> Row | None:
+        """The first row of one statement, if any. Raises StorageUnavailable."""
+        return await self.transaction(lambda connection: connection.fetchrow(sql, *args), atomic=False)
+
+    async def execute(self, sql: str, *args: Any) -> None:
+        """One statement for its effect. Raises StorageUnavailable."""
+        await self.transaction(lambda connection: connection.execute(sql, *args), atomic=False)
+
+    async def transaction(self, work: Callable[[Connection], Awaitable[T]], *, atomic: bool = True) -> T:
+        """Run `work` on one connection, in one asyncio coroutine, as one transaction unless told otherwise.
+
+        Cancelling rolls back, unless the commit was under way. Raises StorageUnavailable.
+        """
+
+        async def in_asyncio() -> T:
+            async with self._pool.acquire(timeout=CONNECT_SECONDS) as connection:
+                if not atomic:
+                    return await work(connection)
+                async with connection.transaction():
+                    return await work(connection)
+
+        return await _from_trio(in_asyncio)
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[Callable[[str], Awaitable[list[Row]]]]:
+        """Read-only queries that all see the same moment; for one task at a time."""
+        connection = await _from_trio(lambda: _connect(self._dsn))
+        try:
+            await _from_trio(lambda: connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"))
+            await _from_trio(lambda: connection.execute("SET LOCAL statement_timeout = 0"))
+            yield lambda sql: _from_trio(lambda: connection.fetch(sql, timeout=None))
+        finally:
+            connection.terminate()
+
+    async def connect(self) -> "LoneConnection":
+        """A connection of its own, outside the pool. Raises StorageUnavailable."""
+        return LoneConnection(await _from_trio(lambda: _connect(self._dsn)))
+
+
+class LoneConnection:
+    """One connection in one owner's hands: what is sent first is done first."""
+
+    def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+        self._connection = connection
+
+    @property
+    def closed(self) -> bool:
+        return self._connection.is_closed()
+
+    async def fetchrow(self, sql: str, *args: Any) -> Row | None:
+        """Shielded: once sent, a commit is waited for, at most CLIENT_TIMEOUT_SECONDS.
+
+        Raises StorageUnavailable, or Refused.
+        """
+        row: Row | None = None
+        with trio.CancelScope(shield=True):
+            row = await _from_trio(lambda: self._connection.fetchrow(sql, *args, timeout=CLIENT_TIMEOUT_SECONDS))
+        return row
+
+    def terminate(self) -> None:
+        """Drop the connection without a goodbye; what was under way has an unknown outcome."""
+        self._connection.terminate()
+
+
+@asynccontextmanager
+async def open_postgres(dsn: str, *, pool_size: int) -> AsyncIterator[Postgres]:
+    """Connect, and disconnect at the end. Raises StorageUnavailable, with the reason as its text."""
+    async with trio_asyncio.open_loop():  # outside every nursery that uses it, or it is gone before they are
+        pool = await _from_trio(lambda: _open_pool(dsn, pool_size))
+        try:
+            yield Postgres(dsn, pool)
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio_asyncio.aio_as_trio(_close_pool)(pool)
+
+
+async def _open_pool(dsn: str, pool_size: int) -> "asyncpg.Pool[asyncpg.Record]":
+    pool = asyncpg.create_pool(dsn, min_size=1, max_size=pool_size, **_connect_settings())
+    return await pool
+
+
+async def _close_pool(pool: "asyncpg.Pool[asyncpg.Record]") -> None:
+    try:
+        await asyncio.wait_for(pool.close(), CLOSE_SECONDS)
+    except _OUTAGES:
+        pool.terminate()
+
+
+async def _connect(dsn: str) -> "asyncpg.Connection[asyncpg.Record]":
+    return await asyncpg.connect(dsn, **_connect_settings())
+
+
+def _connect_settings() -> dict[str, Any]:
+    return {
+        "timeout": CONNECT_SECONDS,
+        "command_timeout": CLIENT_TIMEOUT_SECONDS,
+        "server_settings": {
+            "application_name": "halfminute",
+            "search_path": "halfminute",
+            "lock_timeout": str(LOCK_TIMEOUT_MS),
+            "statement_timeout": str(STATEMENT_TIMEOUT_MS),
+            "jit": "off",
+            "timezone": "UTC",
+        },
+    }
+
+
+async def _from_trio(work: Callable[[], Awaitable[T]]) -> T:
+    """Run one asyncio coroutine from trio; the one typed door between the two."""
+
+    async def coroutine() -> T:
+        return await work()
+
+    try:
+        result: T = await trio_asyncio.aio_as_trio(coroutine)()
+    except _OUTAGES as error:
+        raise StorageUnavailable(_reason(error)) from error
+    except asyncpg.PostgresError as error:
+        raise Refused(error) from error
+    return result
+
+
+def _reason(error: BaseException) -> str:
+    return str(error).split("\n")[0] or type(error).__name__

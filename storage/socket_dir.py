@@ -1,0 +1,50 @@
+"""The directory of the private socket: ours only, and short, whatever the length of the data directory's path."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+PATH_BYTES_MAX = 107  # of a socket: sun_path without its closing zero
+NAME_PREFIX = "halfminute-"
+
+
+@contextmanager
+def private_socket_dir(note: Path, socket_name: str) -> Iterator[Path | None]:
+    """A new directory for one socket, None where there is no room for it. The note tells a later guardian of it."""
+    directory = _make(note, socket_name)
+    try:
+        yield directory
+    finally:
+        remove_noted(note, socket_name)
+
+
+def remove_noted(note: Path, socket_name: str) -> None:
+    """Removes the directory that the note names, if it is certainly one of ours with no more than a socket in it."""
+    with suppress(FileNotFoundError):
+        directory = Path(note.read_text())
+        if directory.name.startswith(NAME_PREFIX) and not directory.is_symlink():
+            _remove(directory, socket_name)
+        note.unlink()
+
+
+def _make(note: Path, socket_name: str) -> Path | None:
+    # XDG_RUNTIME_DIR comes second: it vanishes at logout, which a server may outlive.
+    parents = "/tmp", os.environ.get("XDG_RUNTIME_DIR")  # noqa: S108 - a random name, and mkdir refuses an existing one
+    for parent in filter(None, parents):
+        directory = Path(parent) / f"{NAME_PREFIX}{os.urandom(6).hex()}"
+        if len(os.fsencode(directory / socket_name)) > PATH_BYTES_MAX:
+            continue
+        note.write_text(str(directory))  # first, so that a kill in between leaves nothing that nobody remembers
+        with suppress(OSError):
+            directory.mkdir(mode=0o700)
+            return directory
+    return None
+
+
+def _remove(directory: Path, socket_name: str) -> None:
+    with suppress(OSError):
+        if directory.stat().st_uid == os.geteuid():
+            (directory / socket_name).unlink(missing_ok=True)
+            (directory / f"{socket_name}.lock").unlink(missing_ok=True)
+            directory.rmdir()
