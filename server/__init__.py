@@ -1,0 +1,1 @@
+"""Tasks and sockets: carries out what the rules decide, and opens and closes the house."""

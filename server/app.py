@@ -1,0 +1,132 @@
+"""Opens the floors in order, and drains them in reverse."""
+
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+import structlog
+import trio
+
+from server.auth import TokenVerifier
+from server.call_commands import CallCommands
+from server.call_rooms import CallRooms
+from server.clock import Clock
+from server.config import Secrets, Settings, parse_address
+from server.heartbeat import keep_pulse
+from server.housekeeping import adopt_orphans, keep_house
+from server.ids import new_uuid
+from server.listener import Listener, open_listener
+from server.money_news import MoneyNews
+from server.people import People
+from server.registry import Registry
+from server.rest.app import serve_http
+from server.sessions import Sessions
+from server.supervisor import Supervisor
+from server.telemetry import Telemetry
+from server.websocket import DRAINING, serve_connection
+from storage.actor import StorageActor
+from storage.leases import Leases
+from storage.migrate import migrate
+from storage.postgres import Postgres, StorageUnavailable, open_postgres
+
+log = structlog.get_logger(__name__)
+
+
+class House:
+    """What the floors share: who needs a neighbour finds it here."""
+
+    def __init__(self, settings: Settings, secrets: Secrets, postgres: Postgres, rooms_floor: trio.Nursery) -> None:
+        self.settings = settings
+        self.secrets = secrets
+        self.draining = False
+        self.http_closing = trio.Event()
+        self.clock = Clock()
+        self.telemetry = Telemetry()
+        self.verifier = TokenVerifier(settings.auth, secret=secrets.jwt_secret)
+        # storage
+        self.postgres = postgres
+        self.leases = Leases(postgres, new_uuid(), settings.server.lease_seconds)
+        # who is here
+        self.people = People(postgres)
+        self.sessions = Sessions()
+        self.money_news = MoneyNews(self.telemetry, self.sessions)
+        self.actor = StorageActor(postgres, self.money_news)
+        # rooms
+        supervisor = Supervisor(settings.server.restarts, settings.server.restart_window_seconds, self.telemetry)
+        self.registry = self.money_news.registry = Registry(rooms_floor, supervisor, self.telemetry)
+        self.call_rooms = supervisor.revival = CallRooms(
+            postgres,
+            self.actor,
+            self.leases,
+            self.registry,
+            self.sessions,
+            self.telemetry,
+            self.clock,
+            settings.calls,
+            settings.rooms.inbox,
+        )
+        self.call_commands = CallCommands(postgres, self.registry)
+        self.http_port = 0
+        self.websocket_port = 0
+
+
+@asynccontextmanager
+async def open_house(settings: Settings, secrets: Secrets, dsn: str, *, alone: bool) -> AsyncIterator[House]:
+    """A server that takes calls, until the block is left; then it drains, within `drain_seconds`.
+
+    `alone`: no other server can be alive on this database, so what was live is taken up without waiting for leases.
+    Raises ListenError, StorageUnavailable, MigrationError.
+    """
+    with (
+        open_listener(parse_address(settings.http.listen)) as http,
+        open_listener(parse_address(settings.websocket.listen)) as websocket,
+    ):
+        async with open_postgres(dsn, pool_size=settings.postgres.pool_size) as postgres:
+            await migrate(postgres)
+            async with trio.open_nursery() as storage_floor, trio.open_nursery() as rooms_floor:
+                house = House(settings, secrets, postgres, rooms_floor)
+                await house.leases.renew()
+                storage_floor.start_soon(house.actor.run)
+                rooms_floor.start_soon(partial(keep_house, house, alone=alone))
+                await adopt_orphans(house, alone=alone)
+                async with trio.open_nursery() as sockets_floor:
+                    _open_doors(house, sockets_floor, http, websocket)
+                    try:
+                        yield house
+                    finally:
+                        await _drain(house)
+                        house.http_closing.set()
+                        for floor in (sockets_floor, rooms_floor, storage_floor):
+                            floor.cancel_scope.cancel()
+
+
+def _open_doors(house: House, floor: trio.Nursery, http: socket.socket, websocket: socket.socket) -> None:
+    settings = house.settings.websocket
+    house.http_port, house.websocket_port = http.getsockname()[1], websocket.getsockname()[1]
+    listener = Listener(websocket, partial(serve_connection, house), settings.connections, settings.send_buffer_bytes)
+    floor.start_soon(listener.run, floor)
+    floor.start_soon(serve_http, house, http)
+    floor.start_soon(keep_pulse, house.sessions, settings.presence_seconds)
+    floor.start_soon(house.verifier.run)
+
+
+async def _drain(house: House) -> None:
+    """Take no more calls, let what is in flight commit, tell the clients, and let go of the rooms."""
+    house.draining = True
+    log.info("server.draining", rooms=len(house.registry), connections=len(house.sessions.connections))
+    with trio.CancelScope(shield=True, deadline=trio.current_time() + house.settings.server.drain_seconds) as scope:
+        await house.registry.drain()
+        house.actor.close()
+        await house.actor.finished.wait()
+        await house.sessions.say_goodbye(DRAINING, "shutting down")
+        await _release_lease(house)
+    if scope.cancelled_caught:
+        log.warning("server.drained_in_part", rooms=len(house.registry), postings=house.actor.waiting)
+
+
+async def _release_lease(house: House) -> None:
+    try:
+        await house.leases.release()
+    except StorageUnavailable:
+        log.warning("lease.not_released")

@@ -1,0 +1,30 @@
+"""Shows the proof of the ledger on a terminal, or as plain lines in a file."""
+
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from storage.audit import PROOFS, Finding, audit
+from storage.postgres import Postgres
+
+
+async def report_on_books(postgres: Postgres) -> int:
+    """0 if everything holds, else 1 with the rows. Raises StorageUnavailable."""
+    console = Console(highlight=False, soft_wrap=True)
+    columns: tuple[Any, ...] = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    failed = 0
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        proving = progress.add_task("proving the ledger", total=len(PROOFS))
+        async for finding in audit(postgres):
+            progress.advance(proving)
+            _show(console, finding)
+            failed += bool(finding.rows)
+    console.print("the ledger is sound" if not failed else f"the ledger is NOT sound: {failed} of {len(PROOFS)} fail")
+    return 1 if failed else 0
+
+
+def _show(console: Console, finding: Finding) -> None:
+    console.print(f"{'FAILS' if finding.rows else 'holds'}: {finding.sentence}", markup=False)
+    for row in finding.rows:
+        console.print("    " + ", ".join(f"{name}={value}" for name, value in row.items()), markup=False)

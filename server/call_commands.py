@@ -1,0 +1,58 @@
+"""Gives a command to a live call, or says why it cannot be given."""
+
+from domain import inputs
+from domain.call_record import CallView
+from domain.ids import CallId, UserId
+from domain.messages import CallCommand
+from domain.refusals import Code, Refusal
+from server.live_room import LiveRoom
+from server.registry import Registry
+from storage.calls import find_call
+from storage.postgres import Postgres
+
+NO_SUCH_CALL = Refusal(Code.NOT_FOUND, "No such call")
+FULL = Refusal(Code.OVERLOADED, "Too many commands wait in this room")
+
+
+class CallCommands:
+    """Finds the call, live or in the books, for who is a party to it; for others there is no such call."""
+
+    def __init__(self, postgres: Postgres, registry: Registry) -> None:
+        self._postgres = postgres
+        self._registry = registry
+
+    async def give(self, user_id: UserId, command: CallCommand, reply: inputs.Reply) -> None:
+        """Hand it to the room, which answers; a call that is not live answers from its rows.
+
+        Raises StorageUnavailable, with nothing done.
+        """
+        room = self._registry.find(CallId(command.call_id))
+        if room is None:
+            reply.deliver(await self._not_live(user_id, CallId(command.call_id)))
+        elif not room.inbox.put(inputs.Acted(user_id, command, reply)):
+            reply.deliver(FULL)
+
+    async def _not_live(self, user_id: UserId, call_id: CallId) -> Refusal:
+        stored = await find_call(self._postgres, call_id)
+        if stored is None or user_id not in (stored.facts.fan.user_id, stored.facts.creator.user_id):
+            return NO_SUCH_CALL
+        if stored.record.ended_at is None:
+            return Refusal(Code.OVERLOADED, "The call is being taken up again")
+        return Refusal(Code.CALL_ENDED, "The call has ended")
+
+    async def view(self, user_id: UserId, call_id: CallId) -> CallView | None:
+        """The call as it is now, to a party of it. Raises StorageUnavailable."""
+        room = self._registry.find(call_id)
+        if room is not None and room.call is not None:
+            return _view_live(room, user_id)
+        stored = await find_call(self._postgres, call_id)
+        if stored is None or user_id not in (stored.facts.fan.user_id, stored.facts.creator.user_id):
+            return None
+        return stored.view
+
+
+def _view_live(room: LiveRoom, user_id: UserId) -> CallView | None:
+    call = room.call
+    if call is None or user_id not in (call.facts.fan.user_id, call.facts.creator.user_id):
+        return None
+    return call.view(room.clock.now())

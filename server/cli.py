@@ -1,0 +1,201 @@
+"""The command `halfminute`: every error is one clear line and an exit code."""
+
+import signal
+import sys
+import time
+from functools import partial
+from pathlib import Path
+from typing import Annotated, NoReturn
+from uuid import UUID
+
+import cyclopts
+import msgspec
+import trio
+from cyclopts import Parameter
+from rich.console import Console
+
+from server.app import House, open_house
+from server.auth import issue_token
+from server.books_report import report_on_books
+from server.config import ConfigError, Secrets, Settings, parse_address, read_secrets, read_settings
+from server.database import open_database, visit_database
+from server.demo import EVERYBODY, demo_token, seed
+from server.demo_call import DemoFailed, watch_call
+from server.listener import ListenError
+from server.local_secrets import with_local_secrets
+from server.telemetry import configure_log
+from storage.embedded import EmbeddedError
+from storage.migrate import MigrationError, migrate
+from storage.postgres import Refused, StorageUnavailable, open_postgres
+
+EXPECTED = (ConfigError, ListenError, EmbeddedError, MigrationError, StorageUnavailable, Refused, DemoFailed)
+DEFAULT_CONFIG = Path("config.toml")
+
+app = cyclopts.App(name="halfminute", help="A real-time call server: thirty seconds, one block of tokens, exactly once.")
+
+ConfigFile = Annotated[Path | None, Parameter(help="settings; without it ./config.toml, if there is one")]
+DataDir = Annotated[Path | None, Parameter(name="--data", help="where the private database and local secrets live")]
+
+
+def main() -> NoReturn:
+    """Never shows a traceback: what a person can mend is one line, and so is a fault of ours."""
+    try:
+        result = app(result_action="return_value")
+        sys.exit(result if isinstance(result, int) else 0)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:  # reason: the last place to turn a fault into a line
+        print(f"halfminute: {_in_one_line(error)}", file=sys.stderr)  # noqa: T201  # reason: it is for a terminal
+        sys.exit(1)
+
+
+@app.command
+def serve(
+    *,
+    config: ConfigFile = None,
+    http: Annotated[str | None, Parameter(help="HOST:PORT of the REST surface")] = None,
+    ws: Annotated[str | None, Parameter(help="HOST:PORT of the websocket")] = None,
+    data: DataDir = None,
+    demo: Annotated[bool, Parameter(negative="", help="add a few people to try it with")] = False,
+) -> None:
+    """Serve calls until SIGTERM or Ctrl-C, then drain."""
+    settings = _settings(config, data=data, http=http, ws=ws)
+    configure_log(settings.log.level, settings.log.format)
+    secrets, local = _secrets_to_serve(settings)
+    trio.run(partial(_serve, settings, secrets, local, demo))
+
+
+@app.command(name="migrate")
+def migrate_command(*, config: ConfigFile = None, data: DataDir = None) -> None:
+    """Bring the database up to this version of halfminute."""
+    settings = _settings(config, data=data)
+
+    async def apply() -> None:
+        async with visit_database(settings, read_secrets()) as database:
+            async with open_postgres(database.dsn, pool_size=1) as postgres:
+                for name in await migrate(postgres):
+                    _say(f"applied {name}")
+        _say("the database is up to date")
+
+    trio.run(apply)
+
+
+@app.command
+def token(
+    *,
+    sub: Annotated[UUID, Parameter(help="the user's id")],
+    role: Annotated[str | None, Parameter(help="operator, for one")] = None,
+    ttl: Annotated[int, Parameter(help="seconds until it expires")] = 3600,
+    config: ConfigFile = None,
+    data: DataDir = None,
+) -> None:
+    """Print a token for a user, signed with the secret of this installation."""
+    settings = _settings(config, data=data)
+    if ttl <= 0:
+        raise ConfigError("--ttl must be at least 1 second")
+    secret = _jwt_secret(settings)
+    _say(issue_token(secret, sub, role=role, ttl_seconds=ttl, now=time.time()))
+
+
+@app.command
+def audit(*, config: ConfigFile = None, data: DataDir = None) -> int:
+    """Prove the ledger, beside a running server or without one; exit code 1 and the rows where it does not hold."""
+    settings = _settings(config, data=data)
+
+    async def prove() -> int:
+        async with visit_database(settings, read_secrets()) as database:
+            async with open_postgres(database.dsn, pool_size=1) as postgres:
+                await migrate(postgres)
+                return await report_on_books(postgres)
+
+    return trio.run(prove)
+
+
+@app.command
+def demo_call(
+    *,
+    http: Annotated[str, Parameter(help="HOST:PORT of a server started with --demo")] = "127.0.0.1:8000",
+    blocks: Annotated[int | None, Parameter(help="hang up after so many blocks")] = None,
+    config: ConfigFile = None,
+    data: DataDir = None,
+) -> None:
+    """Hold a call between two people of --demo, and watch its blocks."""
+    trio.run(watch_call, http, _jwt_secret(_settings(config, data=data)), blocks)
+
+
+async def _serve(settings: Settings, secrets: Secrets, local: list[str], demo: bool) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with open_database(settings, secrets) as database:
+            async with open_house(settings, secrets, database.dsn, alone=database.alone) as house:
+                if demo:
+                    await seed(house)
+                _greet(house, local, demo)
+                async for _ in signals:
+                    break
+    _say("halfminute has drained and stopped")
+
+
+def _greet(house: House, local: list[str], demo: bool) -> None:
+    settings = house.settings
+    http, websocket = parse_address(settings.http.listen), parse_address(settings.websocket.listen)
+    _say(f"halfminute serves http://{http.host}:{house.http_port} and ws://{websocket.host}:{house.websocket_port}/ws")
+    if local:
+        _say(f"local secrets in {Path(settings.server.data_dir) / 'secrets'}: {', '.join(local)}")
+    if house.secrets.billing_webhook_secret is None:
+        _say("BILLING_WEBHOOK_SECRET is not set: POST /api/billing/meter answers 403")
+    if demo and house.secrets.jwt_secret is not None:
+        for person in EVERYBODY:
+            _say(f"{person.name}: {person.user_id}\n    {demo_token(person, house.secrets.jwt_secret, time.time())}")
+        data, port = settings.server.data_dir, house.http_port
+        _say(f"see a call, from a second terminal:\n    halfminute demo-call --data {data} --http {http.host}:{port}")
+
+
+def _settings(
+    config: Path | None, *, data: Path | None = None, http: str | None = None, ws: str | None = None
+) -> Settings:
+    settings = read_settings(config or (DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None))
+    for address in (http, ws):
+        if address is not None:
+            parse_address(address)
+    replace = msgspec.structs.replace
+    if data is not None:
+        settings = replace(settings, server=replace(settings.server, data_dir=str(data)))
+    if http is not None:
+        settings = replace(settings, http=replace(settings.http, listen=http))
+    if ws is not None:
+        settings = replace(settings, websocket=replace(settings.websocket, listen=ws))
+    return settings
+
+
+def _secrets_to_serve(settings: Settings) -> tuple[Secrets, list[str]]:
+    """On a private database missing secrets are made; on a configured one they are asked for."""
+    secrets = read_secrets()
+    if secrets.database_url is None:
+        return with_local_secrets(secrets, Path(settings.server.data_dir))
+    if "HS256" in settings.auth.algorithms and secrets.jwt_secret is None:
+        raise ConfigError(
+            "with DATABASE_URL set, set HALFMINUTE_JWT_SECRET too, or auth.algorithms and a JWKS in the settings"
+        )
+    return secrets, []
+
+
+def _jwt_secret(settings: Settings) -> str:
+    secrets, _ = _secrets_to_serve(settings)
+    if secrets.jwt_secret is None:
+        raise ConfigError("tokens come from a JWKS here; halfminute has no secret to sign with")
+    return secrets.jwt_secret
+
+
+def _in_one_line(error: BaseException) -> str:
+    """The one thing that a person can act on, out of however many nurseries it passed."""
+    while isinstance(error, BaseExceptionGroup):
+        expected, _ = error.split(EXPECTED)
+        error = (expected or error).exceptions[0]
+    if isinstance(error, EXPECTED):
+        text = str(error).split("\n")[0]
+        return f"the database is out of reach: {text}" if isinstance(error, StorageUnavailable) else text
+    return f"a fault of ours: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no details'}"
+
+
+def _say(text: str) -> None:
+    Console(highlight=False, soft_wrap=True).print(text, markup=False)

@@ -1,0 +1,70 @@
+"""Hands one room's postings and records to the books, one list at a time, in order, and brings back what came of it."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import trio
+
+from domain import inputs
+from domain.posting import Outcome, Posting, Receipt
+from server.inbox import Inbox
+
+
+class Books(Protocol):
+    """Where a room's postings and records go; both wait as long as the database is away."""
+
+    async def post(self, postings: Sequence[Posting]) -> list[Receipt]: ...
+
+    async def save(self, record: Any) -> bool: ...
+
+
+class Committer:
+    """One commit in flight a room; what gathers meanwhile goes as one list. Every posting gets one receipt, in order."""
+
+    def __init__(self, books: Books, inbox: Inbox) -> None:
+        self._books = books
+        self._inbox = inbox
+        self._waiting: list[Posting] = []
+        self._withdrawn: list[Posting] = []
+        self._record: Any = None
+        self._work = trio.Event()
+
+    def post(self, posting: Posting) -> None:
+        self._waiting.append(posting)
+        self._work.set()
+
+    def withdraw(self) -> None:
+        """Take back what was not handed over yet."""
+        self._withdrawn += self._waiting
+        self._waiting = []
+        self._work.set()
+
+    def save(self, record: Any) -> None:
+        """A later record replaces one that still waits."""
+        self._record = record
+        self._work.set()
+
+    async def run(self) -> None:
+        """Until cancelled. A commit in flight then goes on by itself, and is found by its keys."""
+        while True:
+            await self._work.wait()
+            self._work = trio.Event()
+            await self._commit()
+            self._hand_back()
+            await self._store()
+
+    async def _commit(self) -> None:
+        postings, self._waiting = self._waiting, []
+        if postings:
+            self._inbox.put(inputs.Receipts(tuple(await self._books.post(postings))))
+
+    def _hand_back(self) -> None:
+        postings, self._withdrawn = self._withdrawn, []
+        if postings:
+            self._inbox.put(inputs.Receipts(tuple(Receipt(posting, Outcome.WITHDRAWN) for posting in postings)))
+
+    async def _store(self) -> None:
+        record, self._record = self._record, None
+        if record is not None:
+            saved = await self._books.save(record)
+            self._inbox.put(inputs.Saved(record) if saved else inputs.Fenced())

@@ -1,0 +1,202 @@
+"""All settings: `config.toml` and the environment, decoded strictly into one frozen struct; secrets apart."""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from domain.call_record import CallRules
+from server.auth import AuthSettings
+
+Positive = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
+MIN_SECRET_CHARACTERS = 32
+
+
+class ConfigError(Exception):
+    """One clear line: which setting does not fit, and why."""
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A part of the settings; a key that we do not know stops the start."""
+
+
+class Address(Section, frozen=True):
+    """Where to listen; port 0 lets the system choose."""
+
+    host: str
+    port: Annotated[int, msgspec.Meta(ge=0, le=65_535)]
+
+
+class ServerSettings(Section, frozen=True):
+    data_dir: str = ".halfminute"
+    drain_seconds: Positive = 15
+    lease_seconds: Positive = 15
+    checkpoint_seconds: Positive = 5
+    restarts: Annotated[int, msgspec.Meta(ge=0, le=100)] = 3
+    restart_window_seconds: Positive = 60
+
+
+class HttpSettings(Section, frozen=True):
+    listen: str = "127.0.0.1:8000"
+    max_body_bytes: Annotated[int, msgspec.Meta(ge=1024, le=1_048_576)] = 65_536
+    answer_seconds: Positive = 10
+
+
+class WebsocketSettings(Section, frozen=True):
+    listen: str = "127.0.0.1:8001"
+    public_url: str = ""
+    handshake_seconds: Positive = 10
+    open_seconds: Positive = 10
+    heartbeat_seconds: Positive = 20
+    party_heartbeat_seconds: Positive = 5
+    presence_seconds: Positive = 10
+    ping_timeout_seconds: Positive = 45
+    close_seconds: Positive = 5
+    max_frame_bytes: Annotated[int, msgspec.Meta(ge=1024, le=16_777_216)] = 65_536
+    outbox_bytes: Annotated[int, msgspec.Meta(ge=65_536, le=67_108_864)] = 1_048_576
+    send_buffer_bytes: Annotated[int, msgspec.Meta(ge=4096, le=16_777_216)] = 131_072
+    connections: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 20_000
+    sessions_per_user: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 16
+    rooms_per_session: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 32
+
+
+class PostgresSettings(Section, frozen=True):
+    bin_dir: str = ""
+    pool_size: Annotated[int, msgspec.Meta(ge=1, le=100)] = 6
+
+
+class RoomSettings(Section, frozen=True):
+    inbox: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 256
+
+
+class MediaSettings(Section, frozen=True):
+    """What clients need to reach each other."""
+
+    stun_servers: tuple[str, ...] = ("stun:stun.l.google.com:19302",)
+
+
+class LogSettings(Section, frozen=True):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "console", "json"] = "auto"
+
+
+class PackSettings(Section, frozen=True):
+    """What clients need to know of token packs before they see them."""
+
+    currency: Annotated[str, msgspec.Meta(pattern="^[A-Z]{3}$")] = "USD"
+
+
+class Settings(Section, frozen=True):
+    """Every section of `config.toml`."""
+
+    server: ServerSettings = ServerSettings()
+    http: HttpSettings = HttpSettings()
+    websocket: WebsocketSettings = WebsocketSettings()
+    postgres: PostgresSettings = PostgresSettings()
+    auth: AuthSettings = AuthSettings()
+    calls: CallRules = CallRules()
+    rooms: RoomSettings = RoomSettings()
+    packs: PackSettings = PackSettings()
+    media: MediaSettings = MediaSettings()
+    log: LogSettings = LogSettings()
+
+
+class Secrets(msgspec.Struct, frozen=True):
+    """What never stands in a file of ours that is committed, and never in a log."""
+
+    database_url: str | None = None
+    jwt_secret: str | None = None
+    billing_webhook_secret: str | None = None
+
+    def __repr__(self) -> str:
+        return "Secrets(…)"
+
+
+def read_settings(path: Path | None, environment: Mapping[str, str] = os.environ) -> Settings:
+    """The settings of a file (or the defaults), overridden by `HALFMINUTE_<SECTION>_<KEY>`. Raises ConfigError."""
+    given = _read_file(path) if path is not None else {}
+    for name, value in environment.items():
+        if place := _OVERRIDES.get(name):
+            section, key, kind = place
+            fields = given.setdefault(section, {})
+            if isinstance(fields, dict):
+                fields[key] = _override(name, value, kind)
+    try:
+        return msgspec.convert(given, Settings)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{path or 'settings'}: {_readable(error)}") from None
+
+
+def read_secrets(environment: Mapping[str, str] = os.environ) -> Secrets:
+    """The secrets of the environment. Raises ConfigError for one that is too short to be safe."""
+    secrets = Secrets(
+        environment.get("DATABASE_URL") or None,
+        environment.get("HALFMINUTE_JWT_SECRET") or None,
+        environment.get("BILLING_WEBHOOK_SECRET") or None,
+    )
+    for name, secret in (
+        ("HALFMINUTE_JWT_SECRET", secrets.jwt_secret),
+        ("BILLING_WEBHOOK_SECRET", secrets.billing_webhook_secret),
+    ):
+        if secret is not None and len(secret) < MIN_SECRET_CHARACTERS:
+            raise ConfigError(f"{name} has {len(secret)} characters; at least {MIN_SECRET_CHARACTERS} are needed")
+    return secrets
+
+
+def parse_address(text: str) -> Address:
+    """`HOST:PORT`, with `[…]` around an IPv6 host. Raises ConfigError."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65_535:
+        raise ConfigError(f"{text!r} is not HOST:PORT")
+    return Address(host.removeprefix("[").removesuffix("]"), int(port))
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from None
+
+
+def _override(name: str, value: str, kind: Any) -> Any:
+    """A variable's text as its setting's type; lists are given as JSON."""
+    if kind is str or kind == "text":
+        return value
+    try:
+        return msgspec.json.decode(value)
+    except msgspec.DecodeError:
+        return value
+
+
+def _text(kind: Any) -> bool:
+    return isinstance(kind, msgspec.inspect.StrType | msgspec.inspect.LiteralType)
+
+
+def _overrides() -> dict[str, tuple[str, str, str]]:
+    settings = msgspec.inspect.type_info(Settings)
+    assert isinstance(settings, msgspec.inspect.StructType)
+    return {
+        f"HALFMINUTE_{section.name}_{field.name}".upper(): (
+            section.name,
+            field.name,
+            "text" if _text(field.type) else "json",
+        )
+        for section in settings.fields
+        if isinstance(section.type, msgspec.inspect.StructType)
+        for field in section.type.fields
+    }
+
+
+def _readable(error: msgspec.ValidationError) -> str:
+    """`Object contains unknown field `x` - at `$.calls`` as a person would say it."""
+    text, _, place = str(error).partition(" - at `$")
+    return f"[{place.strip('`.').replace('.', '] ', 1)}: {text}" if place.strip("`.") else text
+
+
+_OVERRIDES = _overrides()

@@ -1,0 +1,20 @@
+"""The pulse of all connections: one task asks each whether it must be pinged, is silent, or has expired."""
+
+import trio
+
+from server.sessions import Sessions
+
+CHECKED_AT_ONCE = 128  # connections between two checkpoints
+CHECKS_A_PRESENCE = 20  # how finely silence is noticed: a twentieth of `presence_seconds`
+LONGEST_PAUSE_SECONDS = 0.5
+
+
+async def keep_pulse(sessions: Sessions, presence_seconds: float) -> None:
+    """Until cancelled."""
+    pause = min(LONGEST_PAUSE_SECONDS, presence_seconds / CHECKS_A_PRESENCE)
+    while True:
+        await trio.sleep(pause)
+        for i, connection in enumerate(list(sessions.connections.values()), 1):
+            connection.check(trio.current_time())
+            if i % CHECKED_AT_ONCE == 0:
+                await trio.lowlevel.checkpoint()

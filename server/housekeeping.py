@@ -1,0 +1,64 @@
+"""What a server does every few seconds: keeps its lease, notes how far its clocks are, takes up orphaned rooms."""
+
+from typing import TYPE_CHECKING
+
+import structlog
+import trio
+
+from storage.leases import Checkpoint
+from storage.new_call import forget_old_keys
+from storage.postgres import StorageUnavailable
+
+if TYPE_CHECKING:
+    from server.app import House
+
+SLICES = 5  # a checkpoint period's rooms are stored in as many parts, so that no block waits long for the fence
+CLOCK_SECONDS = 600
+log = structlog.get_logger(__name__)
+
+
+async def keep_house(house: "House", *, alone: bool) -> None:
+    """Until cancelled. With the database away nothing is lost: the next round stores what is true then."""
+    pause = house.settings.server.checkpoint_seconds / SLICES
+    rounds_a_clock = max(1, round(CLOCK_SECONDS / pause))
+    round_no = 0
+    while True:
+        await trio.sleep(pause)
+        round_no += 1
+        try:
+            await house.leases.checkpoint(_checkpoints(house, round_no % SLICES))
+            if round_no % SLICES == 0:
+                await house.leases.renew()
+                await adopt_orphans(house, alone=alone)
+        except StorageUnavailable:
+            continue
+        if round_no % rounds_a_clock == 0:
+            house.clock.follow()
+            await _forget_old(house)
+
+
+async def adopt_orphans(house: "House", *, alone: bool) -> int:
+    """Take up every live call that no server holds; how many there were. Raises StorageUnavailable."""
+    claims = await house.leases.claim_all(alone=alone)
+    for claim in claims:
+        await house.call_rooms.take_up(claim)
+    if claims:
+        log.info("rooms.taken_up", rooms=len(claims))
+    return len(claims)
+
+
+async def _forget_old(house: "House") -> None:
+    try:
+        await forget_old_keys(house.postgres)
+        await house.leases.forget_old()
+    except StorageUnavailable:
+        log.warning("old_rows.not_forgotten")
+
+
+def _checkpoints(house: "House", part: int) -> list[Checkpoint]:
+    """A fifth of the running meters, a different one each time."""
+    return [
+        Checkpoint(room.id, call.meter.epoch, call.meter.payer, call.meter.billed_active(room.clock.now()))
+        for room in house.registry
+        if room.id.int % SLICES == part and (call := room.call) is not None and call.meter.clock.running
+    ]

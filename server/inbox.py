@@ -1,0 +1,92 @@
+"""What waits for one room, in the order in which it arrived."""
+
+from collections import deque
+from typing import NamedTuple
+
+import trio
+
+from domain import inputs
+from domain.instant import Instant
+from domain.messages import CallCancel, CallDecline, CallEnd
+from server.clock import Clock
+
+ENDINGS = 64  # commands that end a call and still wait: when so many do, one more would say nothing new
+
+
+class Given(NamedTuple):
+    """An input, and when it arrived."""
+
+    given: inputs.Input
+    at: Instant
+
+
+class Inbox:
+    """A bounded queue that one room reads and everybody fills without waiting.
+
+    Only what people send can be refused: receipts, presence and the server's own words are bounded by what the room
+    posted and by its members, and commands that end a call have places of their own, so no flood of others keeps
+    a call from ending.
+    """
+
+    def __init__(self, clock: Clock, limit: int) -> None:
+        self._clock = clock
+        self._limit = limit
+        self._waiting: deque[Given] = deque()
+        self._commands = 0
+        self._endings = 0
+        self._arrived = trio.Event()
+
+    def put(self, given: inputs.Input) -> bool:
+        """Stamp it and leave it there; False if there is no room for it."""
+        if _can_be_refused(given):
+            if self._commands >= self._limit:
+                return False
+            self._commands += 1
+        elif _ends_a_call(given):
+            if self._endings >= ENDINGS:
+                return False
+            self._endings += 1
+        self._waiting.append(Given(given, self._clock.now()))
+        self._arrived.set()
+        return True
+
+    async def next(self, deadline: Instant | None) -> Given:
+        """The oldest input that arrived before `deadline`, or, once it has passed without one, `Elapsed`."""
+        while True:
+            await trio.lowlevel.checkpoint()  # a busy room lets others run, too
+            if self._waiting and (deadline is None or self._waiting[0].at < deadline):
+                return self._take()
+            if deadline is not None and self._clock.now() >= deadline:
+                return Given(inputs.Elapsed(), deadline)
+            await self._wait(deadline)
+
+    def take_all(self) -> list[Given]:
+        """Everything that waits, for a room that has ended or starts again."""
+        taken = []
+        while self._waiting:
+            taken.append(self._take())
+        return taken
+
+    async def _wait(self, deadline: Instant | None) -> None:
+        self._arrived = trio.Event()
+        if deadline is None:
+            await self._arrived.wait()
+        else:
+            with trio.move_on_at(self._clock.trio_time(deadline)):
+                await self._arrived.wait()
+
+    def _take(self) -> Given:
+        taken = self._waiting.popleft()
+        if _can_be_refused(taken.given):
+            self._commands -= 1
+        elif _ends_a_call(taken.given):
+            self._endings -= 1
+        return taken
+
+
+def _can_be_refused(given: inputs.Input) -> bool:
+    return isinstance(given, inputs.Joined) or (isinstance(given, inputs.Acted) and not _ends_a_call(given))
+
+
+def _ends_a_call(given: inputs.Input) -> bool:
+    return isinstance(given, inputs.Acted) and isinstance(given.command, CallEnd | CallCancel | CallDecline)

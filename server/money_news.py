@@ -1,0 +1,41 @@
+"""Tells whom it concerns that tokens have moved: after the commit, never before."""
+
+from collections.abc import Sequence
+
+from domain import inputs
+from domain.ids import UserId
+from domain.messages import WalletChanged
+from domain.meter import Funds
+from domain.posting import Kind, Outcome, Posting, Receipt
+from server.registry import Registry
+from server.sessions import Sessions
+from server.telemetry import Telemetry
+
+
+class MoneyNews:
+    """Watches the storage actor. A room speaks of its own blocks; everything else is told from here."""
+
+    def __init__(self, telemetry: Telemetry, sessions: Sessions) -> None:
+        self._telemetry = telemetry
+        self._sessions = sessions
+        self.registry: Registry | None = None  # rooms come after the actor
+
+    def batch_committed(self, receipts: Sequence[Receipt], seconds: float) -> None:
+        self._telemetry.batch_committed(receipts, seconds)
+        for receipt in receipts:
+            if receipt.outcome is Outcome.COMMITTED:
+                posting = receipt.posting
+                self._wallet_moved(posting, posting.debit, receipt.debit_after, receipt.debit_n, -posting.tokens)
+                self._wallet_moved(posting, posting.credit, receipt.credit_after, receipt.credit_n, posting.tokens)
+
+    def posting_poisoned(self, receipt: Receipt) -> None:
+        self._telemetry.posting_poisoned()
+
+    def _wallet_moved(self, posting: Posting, owner: UserId, balance: int | None, n: int | None, change: int) -> None:
+        assert balance is not None and n is not None, "a committed posting has both balances"
+        if self.registry is not None and (room := self.registry.paid_by(owner)) and room.id != posting.room_id:
+            room.inbox.put(inputs.FundsChanged(owner, Funds(balance, n)))
+        if posting.kind is not Kind.BLOCK:
+            ref = {} if posting.ref_id is None else {f"{posting.kind.name.lower()}Id": str(posting.ref_id)}
+            news = WalletChanged(balance=balance, cause=posting.kind.name.lower(), tokens=change, ref=ref)
+            self._sessions.tell(owner, news)

@@ -1,0 +1,161 @@
+"""One connection's bytes: an ordered, bounded way out that never waits, and the way in."""
+
+import contextlib
+import socket
+from collections import deque
+
+import trio
+
+from server.wire import close_frame
+
+SLOW_CONSUMER = 4001
+
+
+class Outbox(trio.abc.Stream):
+    """The stream that trio-websocket speaks through, and the box into which broadcasts are pushed: one order for both.
+
+    A frame is offered to the kernel at once; what the kernel refuses waits here, and a writer is started for it.
+    Over `limit` bytes the reader is too slow: frames not begun are dropped, the begun one is finished, Close 4001
+    follows, and the connection is aborted if that is not out after `close_seconds`. Nothing follows a Close frame.
+    """
+
+    __slots__ = (
+        "_begun",
+        "_close_seconds",
+        "_closing",
+        "_drained",
+        "_limit",
+        "_nursery",
+        "_send",
+        "_sock",
+        "_waiting",
+        "_waiting_bytes",
+        "closed",
+        "heard_at",
+    )
+
+    def __init__(self, sock: socket.socket, nursery: trio.Nursery, *, limit: int, close_seconds: float) -> None:
+        self._sock = sock
+        self._send = sock.send
+        self._nursery = nursery
+        self._limit = limit
+        self._close_seconds = close_seconds
+        self._waiting: deque[bytes] = deque()
+        self._waiting_bytes = 0
+        self._begun = False  # the first waiting frame is out in part
+        self._closing = False
+        self._drained = trio.Event()  # nothing waits any more; of use only to who closes
+        self.closed = trio.Event()
+        self.heard_at = trio.current_time()  # when the peer's last byte came in
+
+    def push(self, frame: bytes) -> None:
+        """Send a frame, after those pushed before. Never waits and never fails: a broken connection swallows it."""
+        if self._closing or self.closed.is_set():
+            return
+        if not self._waiting:
+            sent = self._offer(frame)
+            if sent == len(frame):
+                return
+            self._begun = sent > 0
+            self._waiting.append(frame[sent:])
+            self._waiting_bytes = len(frame) - sent
+            self._nursery.start_soon(self._write_waiting)
+        elif self._waiting_bytes + len(frame) > self._limit:
+            self._drop_slow_reader()
+        else:
+            self._waiting.append(frame)
+            self._waiting_bytes += len(frame)
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Say goodbye after what waits; abort if the peer has not hung up after `close_seconds`."""
+        if not self._closing and not self.closed.is_set():
+            self.push(close_frame(code, reason))
+            self._closing = True
+            self._nursery.start_soon(self._abort_later)
+
+    def _offer(self, frame: bytes) -> int:
+        try:
+            return self._send(frame)
+        except BlockingIOError:
+            return 0
+        except OSError:
+            self._abort()
+            return len(frame)
+
+    def _drop_slow_reader(self) -> None:
+        kept = [self._waiting[0]] if self._begun else []
+        self._waiting.clear()
+        self._waiting.extend([*kept, close_frame(SLOW_CONSUMER, "slow consumer")])
+        self._waiting_bytes = sum(map(len, self._waiting))
+        self._closing = True
+        self._nursery.start_soon(self._abort_later)
+
+    async def _write_waiting(self) -> None:
+        with contextlib.suppress(trio.ClosedResourceError):
+            while self._waiting:
+                await trio.lowlevel.wait_writable(self._sock)
+                sent = self._offer(self._waiting[0])
+                if self.closed.is_set():
+                    return
+                self._note_sent(sent)
+        self._drained.set()
+
+    def _note_sent(self, sent: int) -> None:
+        first = self._waiting[0]
+        self._waiting_bytes -= sent
+        self._begun = self._begun or sent > 0
+        if sent == len(first):
+            self._waiting.popleft()
+            self._begun = False
+        elif sent:
+            self._waiting[0] = first[sent:]
+
+    async def _abort_later(self) -> None:
+        with trio.move_on_after(self._close_seconds):
+            await self.closed.wait()
+        self._abort()
+
+    def _abort(self) -> None:
+        """Close the socket now; whoever waits for it is woken."""
+        if not self.closed.is_set():
+            self.closed.set()
+            self._drained.set()
+            self._waiting.clear()
+            trio.lowlevel.notify_closing(self._sock)
+            self._sock.close()
+
+    # The stream, as trio-websocket wants it
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """A control frame of the library's own, or its handshake."""
+        if self.closed.is_set():
+            raise trio.BrokenResourceError
+        self.push(bytes(data))
+        await trio.lowlevel.checkpoint()
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        while True:
+            if self.closed.is_set():
+                raise trio.ClosedResourceError
+            try:
+                data = self._sock.recv(max_bytes or 4096)
+            except BlockingIOError:
+                await trio.lowlevel.wait_readable(self._sock)
+            except OSError as error:
+                raise trio.BrokenResourceError from error
+            else:
+                self.heard_at = trio.current_time()
+                await trio.lowlevel.checkpoint()  # a flood from one peer lets others run, too
+                return data
+
+    async def aclose(self) -> None:
+        """The library is done with the connection: let what waits out, then close."""
+        if self._waiting and not self.closed.is_set():
+            self._drained = trio.Event()
+            with trio.move_on_after(self._close_seconds):
+                await self._drained.wait()
+        self._abort()
+        await trio.lowlevel.checkpoint()

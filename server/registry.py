@@ -1,0 +1,64 @@
+"""Every live room of this server: finds a room's inbox, or starts the room."""
+
+from collections.abc import Iterator
+
+import trio
+
+from domain import inputs
+from domain.ids import RoomId, UserId
+from server.live_room import LiveRoom
+from server.room_task import RoomTask
+from server.supervisor import Supervisor
+from server.telemetry import Telemetry
+
+
+class Registry:
+    """Rooms by id, by channel and by payer."""
+
+    def __init__(self, nursery: trio.Nursery, supervisor: Supervisor, telemetry: Telemetry) -> None:
+        self._nursery = nursery
+        self._supervisor = supervisor
+        self._telemetry = telemetry
+        self._rooms: dict[RoomId, LiveRoom] = {}
+        self._by_channel: dict[str, LiveRoom] = {}
+        self._by_payer: dict[UserId, LiveRoom] = {}
+
+    def find(self, room_id: RoomId) -> LiveRoom | None:
+        return self._rooms.get(room_id)
+
+    def find_channel(self, channel: str) -> LiveRoom | None:
+        return self._by_channel.get(channel)
+
+    def paid_by(self, user_id: UserId) -> LiveRoom | None:
+        """The call that this user pays for; nobody pays for two at once."""
+        return self._by_payer.get(user_id)
+
+    def __iter__(self) -> Iterator[LiveRoom]:
+        return iter(list(self._rooms.values()))
+
+    def __len__(self) -> int:
+        return len(self._rooms)
+
+    def start(self, room: LiveRoom, task: RoomTask) -> None:
+        """Run a room under supervision until it is settled."""
+        self._rooms[room.id] = self._by_channel[room.channel] = self._by_payer[room.payer] = room
+        self._telemetry.rooms.set(len(self._rooms))
+        self._nursery.start_soon(self._run, room, task, name=f"room {room.id}")
+
+    async def _run(self, room: LiveRoom, task: RoomTask) -> None:
+        try:
+            await self._supervisor.run(room, task)
+        finally:
+            del self._rooms[room.id], self._by_channel[room.channel]
+            if self._by_payer.get(room.payer) is room:
+                del self._by_payer[room.payer]
+            self._telemetry.rooms.set(len(self._rooms))
+            room.settled.set()
+
+    async def drain(self) -> None:
+        """Stop every clock, and wait until all that is in flight is committed and stored."""
+        rooms = list(self)
+        for room in rooms:
+            room.inbox.put(inputs.Drain())
+        for room in rooms:
+            await room.settled.wait()

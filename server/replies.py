@@ -1,0 +1,57 @@
+"""Where the answer to a command goes: back over the websocket with its `ref`, or to a waiting HTTP request."""
+
+from typing import Any
+
+import msgspec
+import trio
+
+from domain.messages import RoomJoined
+from domain.refusals import Code, Refusal
+from server.fanout import Outlet
+from server.problems import problem
+
+Result = dict[str, Any] | Refusal | msgspec.Struct
+
+
+class SocketReply:
+    """Answers one command of one connection."""
+
+    __slots__ = ("_outlet", "_ref")
+
+    def __init__(self, outlet: Outlet, ref: str | None) -> None:
+        self._outlet = outlet
+        self._ref = ref
+
+    def deliver(self, result: Result) -> None:
+        self._outlet.push(self._outlet.encoding.frame(self._message(result)))
+
+    def _message(self, result: Result) -> Any:
+        match result:
+            case Refusal():
+                return {"type": "error", **self._echo(), **problem(result)}
+            case RoomJoined():
+                return result if self._ref is None else msgspec.structs.replace(result, ref=self._ref)
+            case dict():
+                return {"type": "ok", **self._echo(), **result}
+        return result
+
+    def _echo(self) -> dict[str, str]:
+        return {} if self._ref is None else {"ref": self._ref}
+
+
+class WaitingReply:
+    """Answers a task that waits for it."""
+
+    def __init__(self) -> None:
+        self._answered = trio.Event()
+        self._result: Result = Refusal(Code.STORAGE_UNAVAILABLE, "The answer did not come in time")
+
+    def deliver(self, result: Result) -> None:
+        self._result = result
+        self._answered.set()
+
+    async def wait(self, seconds: float) -> Result:
+        """The answer, or STORAGE_UNAVAILABLE if none comes in time; what was asked may happen all the same."""
+        with trio.move_on_after(seconds):
+            await self._answered.wait()
+        return self._result

@@ -1,0 +1,97 @@
+"""One room: its inbox or its clock, then the rules, then their effects. Nothing else happens in a room."""
+
+from collections.abc import Iterable
+from typing import Protocol
+
+import msgspec
+import trio
+
+from domain import effects, inputs
+from domain.ids import UserId
+from domain.instant import Instant
+from domain.posting import Kind
+from server.clock import Clock
+from server.committer import Books, Committer
+from server.fanout import Fanout
+from server.inbox import Given, Inbox
+from server.telemetry import Telemetry
+
+
+class Rules(Protocol):
+    """What a room decides: a call, or a stream."""
+
+    settled: bool
+
+    def handle(self, given: inputs.Input, at: Instant) -> list[effects.Effect]: ...
+
+    def next_deadline(self) -> Instant | None: ...
+
+
+class Sessions(Protocol):
+    """Who can be told something although they may not be in the room."""
+
+    def tell(self, user_id: UserId, event: msgspec.Struct) -> None: ...
+
+
+class RoomTask:
+    """Runs one room until it is settled: over, with every receipt in and its last record stored."""
+
+    def __init__(
+        self,
+        room: Rules,
+        clock: Clock,
+        inbox: Inbox,
+        fanout: Fanout,
+        books: Books,
+        sessions: Sessions,
+        telemetry: Telemetry,
+    ) -> None:
+        self.room = room
+        self.clock = clock
+        self._inbox = inbox
+        self._fanout = fanout
+        self._sessions = sessions
+        self._telemetry = telemetry
+        self._committer = Committer(books, inbox)
+
+    async def run(self) -> None:
+        """A room waits for its inbox or its clock, never for the database."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._committer.run)
+            while not self.room.settled:
+                self._handle(await self._inbox.next(self.room.next_deadline()))
+            nursery.cancel_scope.cancel()
+        for given in self._inbox.take_all():  # who asked too late gets an answer, too
+            self._handle(given)
+
+    def begin(self, first: Iterable[effects.Effect]) -> None:
+        """Carry out what is to happen before anything arrives."""
+        self._perform(first, self.clock.now())
+
+    def _handle(self, given: Given) -> None:
+        self._perform(self.room.handle(*given), given.at)
+
+    def _perform(self, wanted: Iterable[effects.Effect], at: Instant) -> None:
+        for effect in wanted:
+            match effect:
+                case effects.Post(posting):
+                    self._committer.post(posting)
+                    if posting.kind is Kind.BLOCK:
+                        self._telemetry.block_posted(late=self.clock.now() - at)
+                case effects.Withdraw():
+                    self._committer.withdraw()
+                case effects.Save(record):
+                    self._committer.save(record)
+                case effects.Publish(event):
+                    self._fanout.publish(event)
+                case effects.Tell(user_id, event):
+                    self._sessions.tell(user_id, event)
+                case effects.Admit(member_id, reply, event):
+                    reply.deliver(event)
+                    self._fanout.add(member_id)
+                case effects.Remove(member_id):
+                    self._fanout.remove(member_id)
+                case effects.Answer(reply, result):
+                    reply.deliver(result)
+                case effects.Close():
+                    self._fanout.clear()

@@ -1,0 +1,65 @@
+"""Keeps a crash inside its room, starts the room again from its rows, and knows when to stop trying."""
+
+from collections import deque
+from typing import Protocol
+
+import structlog
+import trio
+
+from server.live_room import LiveRoom
+from server.room_task import RoomTask
+from server.telemetry import Telemetry
+
+log = structlog.get_logger(__name__)
+
+
+class Revival(Protocol):
+    """How a room comes back."""
+
+    async def again(self, room: LiveRoom) -> RoomTask | None:
+        """A new task from the room's rows, under a new epoch; None if the room is not ours any more."""
+        ...
+
+    async def give_up(self, room: LiveRoom) -> None:
+        """End the room for good, and tell who is in it."""
+        ...
+
+
+class Supervisor:
+    """At most `restarts` in `window_seconds`; the next crash ends that room with `server_fault`, and no other."""
+
+    def __init__(self, restarts: int, window_seconds: float, telemetry: Telemetry) -> None:
+        self._restarts = restarts
+        self._window_seconds = window_seconds
+        self._telemetry = telemetry
+        self.revival: Revival
+
+    async def run(self, room: LiveRoom, task: RoomTask) -> None:
+        """Until the room is settled, or given up."""
+        crashes: deque[float] = deque()
+        running: RoomTask | None = task
+        while running is not None:
+            try:
+                await running.run()
+            except Exception:  # reason: whatever a room does wrong, only that room pays for it
+                self._note_crash(room, crashes)
+                running = await self._next_try(room, crashes)
+            else:
+                return
+
+    def _note_crash(self, room: LiveRoom, crashes: deque[float]) -> None:
+        now = trio.current_time()
+        crashes.append(now)
+        while crashes[0] < now - self._window_seconds:
+            crashes.popleft()
+        self._telemetry.room_crashes.inc()
+        log.exception("room.crashed", room=str(room.id), crashes=len(crashes))
+
+    async def _next_try(self, room: LiveRoom, crashes: deque[float]) -> RoomTask | None:
+        try:
+            if len(crashes) <= self._restarts:
+                return await self.revival.again(room)
+            await self.revival.give_up(room)
+        except Exception:  # reason: a room that cannot even be read again is left to the next start
+            log.exception("room.lost", room=str(room.id))
+        return None
