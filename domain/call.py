@@ -296,8 +296,9 @@ class Call:
     def _disown(self) -> None:
         """Another server owns the call now: say nothing more about it."""
         if not self.settled:
-            self._draining = self.settled = True
-            self._effects += [effects.Withdraw(), effects.Close()]
+            self._draining = True
+            self._effects.append(effects.Withdraw())
+            self._close()
 
     def _finish(self, at: Instant) -> None:
         """Once nothing waits: answer the sweeps, and when it is over as well, store the last record."""
@@ -312,11 +313,14 @@ class Call:
             self._effects.append(effects.Save(self._last_record))
 
     def _note_saved(self, record: CallRecord, at: Instant) -> None:
-        if record is not self._last_record or self.settled:
-            return
+        if record is self._last_record and not self.settled:
+            if self.end_reason is not None:
+                self._effects += self.news.ended(self.end_reason, record.active, at)
+            self._close()
+
+    def _close(self) -> None:
         self.settled = True
-        if self.end_reason is not None:
-            self._effects += self.news.ended(self.end_reason, record.active, at)
+        self.members.clear()
         self._effects.append(effects.Close())
 
     def _save(self, at: Instant) -> None:

@@ -115,6 +115,10 @@ class SessionReady(Event, frozen=True, kw_only=True, tag="session:ready"):
     lost: list[str]
 
 
+class TokenExpiring(Event, frozen=True, kw_only=True, tag="token:expiring"):
+    expires_at: str
+
+
 class RoomJoined(Event, frozen=True, kw_only=True, tag="room:joined"):
     """The answer to a join, and, after the room was restarted, the news of its new epoch."""
 

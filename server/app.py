@@ -91,6 +91,7 @@ async def open_house(settings: Settings, secrets: Secrets, dsn: str, *, alone: b
                 rooms_floor.start_soon(partial(keep_house, house, alone=alone))
                 await adopt_orphans(house, alone=alone)
                 async with trio.open_nursery() as sockets_floor:
+                    await sockets_floor.start(house.verifier.run)  # keys first, or early callers are turned away
                     _open_doors(house, sockets_floor, http, websocket)
                     try:
                         yield house
@@ -108,7 +109,6 @@ def _open_doors(house: House, floor: trio.Nursery, http: socket.socket, websocke
     floor.start_soon(listener.run, floor)
     floor.start_soon(serve_http, house, http)
     floor.start_soon(keep_pulse, house.sessions, settings.presence_seconds)
-    floor.start_soon(house.verifier.run)
 
 
 async def _drain(house: House) -> None:

@@ -35,7 +35,7 @@ class Identity:
     expires_at: int
 
 
-class TokenRefused(Exception):  # noqa: N818 - a refusal, not an error
+class TokenRefused(Exception):
     """Why a token does not count: a phrase for the client, fit for a quoted header value, with nothing of the token."""
 
     def __init__(self, description: str) -> None:

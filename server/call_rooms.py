@@ -10,9 +10,9 @@ from domain import inputs
 from domain.call import Call
 from domain.call_record import CallRecord, CallRules
 from domain.ids import CallId, MemberId, UserId
+from domain.instant import Instant, rfc3339, seconds
 from domain.messages import CallEnded
 from domain.meter import Meter
-from domain.instant import Instant, rfc3339, seconds
 from domain.posting import Posting, Receipt
 from server.clock import Clock
 from server.fanout import Fanout
@@ -167,12 +167,12 @@ class CallRooms:
         connection = self._sessions.connections.get(member_id)
         if connection is not None:
             room.inbox.put(inputs.Joined(member_id, connection.user_id, SocketReply(connection, None)))
+            if connection.unheard:
+                room.inbox.put(inputs.Unheard(member_id))
 
 
 def _ended_by_fault(stored: StoredCall, now: Instant) -> CallRecord:
-    return msgspec.structs.replace(
-        stored.record, status="ended", ended_at=now, end_reason="server_fault", holds=()
-    )
+    return msgspec.structs.replace(stored.record, status="ended", ended_at=now, end_reason="server_fault", holds=())
 
 
 async def _persist(work: Callable[[], Awaitable[T]]) -> T:

@@ -1,5 +1,6 @@
 """The command `halfminute`: every error is one clear line and an exit code."""
 
+import re
 import signal
 import sys
 import time
@@ -10,6 +11,7 @@ from uuid import UUID
 
 import cyclopts
 import msgspec
+import structlog
 import trio
 from cyclopts import Parameter
 from rich.console import Console
@@ -30,23 +32,25 @@ from storage.postgres import Refused, StorageUnavailable, open_postgres
 
 EXPECTED = (ConfigError, ListenError, EmbeddedError, MigrationError, StorageUnavailable, Refused, DemoFailed)
 DEFAULT_CONFIG = Path("config.toml")
+log = structlog.get_logger(__name__)
 
-app = cyclopts.App(name="halfminute", help="A real-time call server: thirty seconds, one block of tokens, exactly once.")
+app = cyclopts.App(name="halfminute", help="A real-time call server: every thirty seconds one block, exactly once.")
 
 ConfigFile = Annotated[Path | None, Parameter(help="settings; without it ./config.toml, if there is one")]
 DataDir = Annotated[Path | None, Parameter(name="--data", help="where the private database and local secrets live")]
 
 
 def main() -> NoReturn:
-    """Never shows a traceback: what a person can mend is one line, and so is a fault of ours."""
+    """What a person can mend is one line, without a traceback; a fault of ours comes with its trace as well."""
+    configure_log("info", "auto")
     try:
-        result = app(result_action="return_value")
+        result = app(result_action="return_value", exit_on_error=False, print_error=False)
         sys.exit(result if isinstance(result, int) else 0)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except Exception as error:  # reason: the last place to turn a fault into a line
-        print(f"halfminute: {_in_one_line(error)}", file=sys.stderr)  # noqa: T201  # reason: it is for a terminal
-        sys.exit(1)
+    except cyclopts.CycloptsError as misused:
+        _complain(" ".join(str(misused).split()))
+        sys.exit(2)
+    except (Exception, KeyboardInterrupt, BaseExceptionGroup) as error:  # reason: the last place to turn it into a line
+        sys.exit(_explain(error))
 
 
 @app.command
@@ -61,8 +65,8 @@ def serve(
     """Serve calls until SIGTERM or Ctrl-C, then drain."""
     settings = _settings(config, data=data, http=http, ws=ws)
     configure_log(settings.log.level, settings.log.format)
-    secrets, local = _secrets_to_serve(settings)
-    trio.run(partial(_serve, settings, secrets, local, demo))
+    secrets, made = _secrets_to_serve(settings)
+    trio.run(partial(_serve, settings, secrets, made, demo))
 
 
 @app.command(name="migrate")
@@ -71,7 +75,7 @@ def migrate_command(*, config: ConfigFile = None, data: DataDir = None) -> None:
     settings = _settings(config, data=data)
 
     async def apply() -> None:
-        async with visit_database(settings, read_secrets()) as database:
+        async with visit_database(settings, read_secrets(), make=True) as database:
             async with open_postgres(database.dsn, pool_size=1) as postgres:
                 for name in await migrate(postgres):
                     _say(f"applied {name}")
@@ -103,7 +107,7 @@ def audit(*, config: ConfigFile = None, data: DataDir = None) -> int:
     settings = _settings(config, data=data)
 
     async def prove() -> int:
-        async with visit_database(settings, read_secrets()) as database:
+        async with visit_database(settings, read_secrets(), make=False) as database:
             async with open_postgres(database.dsn, pool_size=1) as postgres:
                 await migrate(postgres)
                 return await report_on_books(postgres)
@@ -123,24 +127,24 @@ def demo_call(
     trio.run(watch_call, http, _jwt_secret(_settings(config, data=data)), blocks)
 
 
-async def _serve(settings: Settings, secrets: Secrets, local: list[str], demo: bool) -> None:
+async def _serve(settings: Settings, secrets: Secrets, made: list[str], demo: bool) -> None:
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with open_database(settings, secrets) as database:
             async with open_house(settings, secrets, database.dsn, alone=database.alone) as house:
                 if demo:
                     await seed(house)
-                _greet(house, local, demo)
+                _greet(house, made, demo)
                 async for _ in signals:
                     break
     _say("halfminute has drained and stopped")
 
 
-def _greet(house: House, local: list[str], demo: bool) -> None:
+def _greet(house: House, made: list[str], demo: bool) -> None:
     settings = house.settings
     http, websocket = parse_address(settings.http.listen), parse_address(settings.websocket.listen)
     _say(f"halfminute serves http://{http.host}:{house.http_port} and ws://{websocket.host}:{house.websocket_port}/ws")
-    if local:
-        _say(f"local secrets in {Path(settings.server.data_dir) / 'secrets'}: {', '.join(local)}")
+    if made:
+        _say(f"made secrets of its own in {Path(settings.server.data_dir) / 'secrets'}: {', '.join(made)}")
     if house.secrets.billing_webhook_secret is None:
         _say("BILLING_WEBHOOK_SECRET is not set: POST /api/billing/meter answers 403")
     if demo and house.secrets.jwt_secret is not None:
@@ -154,9 +158,6 @@ def _settings(
     config: Path | None, *, data: Path | None = None, http: str | None = None, ws: str | None = None
 ) -> Settings:
     settings = read_settings(config or (DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None))
-    for address in (http, ws):
-        if address is not None:
-            parse_address(address)
     replace = msgspec.structs.replace
     if data is not None:
         settings = replace(settings, server=replace(settings.server, data_dir=str(data)))
@@ -164,11 +165,13 @@ def _settings(
         settings = replace(settings, http=replace(settings.http, listen=http))
     if ws is not None:
         settings = replace(settings, websocket=replace(settings.websocket, listen=ws))
+    parse_address(settings.http.listen)
+    parse_address(settings.websocket.listen)
     return settings
 
 
 def _secrets_to_serve(settings: Settings) -> tuple[Secrets, list[str]]:
-    """On a private database missing secrets are made; on a configured one they are asked for."""
+    """On a private database missing secrets are made, and named; on a configured one they are asked for."""
     secrets = read_secrets()
     if secrets.database_url is None:
         return with_local_secrets(secrets, Path(settings.server.data_dir))
@@ -186,15 +189,36 @@ def _jwt_secret(settings: Settings) -> str:
     return secrets.jwt_secret
 
 
-def _in_one_line(error: BaseException) -> str:
+def _explain(error: BaseException) -> int:
+    """Say what ended the command; the exit code."""
+    first = _first_of(error)
+    if isinstance(first, KeyboardInterrupt):
+        return 130
+    if not isinstance(first, EXPECTED):
+        log.critical("fault", exc_info=error)
+        _complain(f"a fault of ours: {type(first).__name__}: {_first_line(first) or 'no details'}")
+    elif isinstance(first, StorageUnavailable):
+        reason = re.sub(r"\[Errno -?\d+\] ", "", _first_line(first))
+        _complain(f"the database is out of reach: {reason}")
+    else:
+        _complain(_first_line(first))
+    return 1
+
+
+def _first_of(error: BaseException) -> BaseException:
     """The one thing that a person can act on, out of however many nurseries it passed."""
     while isinstance(error, BaseExceptionGroup):
-        expected, _ = error.split(EXPECTED)
-        error = (expected or error).exceptions[0]
-    if isinstance(error, EXPECTED):
-        text = str(error).split("\n")[0]
-        return f"the database is out of reach: {text}" if isinstance(error, StorageUnavailable) else text
-    return f"a fault of ours: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no details'}"
+        telling = error.subgroup(KeyboardInterrupt) or error.subgroup(EXPECTED) or error
+        error = telling.exceptions[0]
+    return error
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).partition("\n")[0]
+
+
+def _complain(line: str) -> None:
+    print(f"halfminute: {line}", file=sys.stderr)  # noqa: T201  # reason: it is for a terminal
 
 
 def _say(text: str) -> None:

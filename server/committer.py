@@ -19,7 +19,7 @@ class Books(Protocol):
 
 
 class Committer:
-    """One commit in flight a room; what gathers meanwhile goes as one list. Every posting gets one receipt, in order."""
+    """One commit in flight; what gathers meanwhile goes as one list. Every posting gets one receipt, in order."""
 
     def __init__(self, books: Books, inbox: Inbox) -> None:
         self._books = books

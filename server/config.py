@@ -1,6 +1,7 @@
 """All settings: `config.toml` and the environment, decoded strictly into one frozen struct; secrets apart."""
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,7 +32,7 @@ class Address(Section, frozen=True):
 
 
 class ServerSettings(Section, frozen=True):
-    data_dir: str = ".halfminute"
+    data_dir: Annotated[str, msgspec.Meta(min_length=1)] = ".halfminute"
     drain_seconds: Positive = 15
     lease_seconds: Positive = 15
     checkpoint_seconds: Positive = 5
@@ -118,16 +119,18 @@ class Secrets(msgspec.Struct, frozen=True):
 def read_settings(path: Path | None, environment: Mapping[str, str] = os.environ) -> Settings:
     """The settings of a file (or the defaults), overridden by `HALFMINUTE_<SECTION>_<KEY>`. Raises ConfigError."""
     given = _read_file(path) if path is not None else {}
-    for name, value in environment.items():
-        if place := _OVERRIDES.get(name):
-            section, key, kind = place
-            fields = given.setdefault(section, {})
-            if isinstance(fields, dict):
-                fields[key] = _override(name, value, kind)
+    overridden = {name: value for name, value in environment.items() if name.startswith(_SECTION_PREFIXES)}
+    for name, value in overridden.items():
+        if name not in _OVERRIDES:
+            raise ConfigError(f"{name} is no setting; they are all in config.toml")
+        section, key, kind = _OVERRIDES[name]
+        fields = given.setdefault(section, {})
+        if isinstance(fields, dict):
+            fields[key] = value if kind == "text" else _from_json(value)
     try:
         return msgspec.convert(given, Settings)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{path or 'settings'}: {_readable(error)}") from None
+        raise ConfigError(_readable(error, path, overridden)) from None
 
 
 def read_secrets(environment: Mapping[str, str] = os.environ) -> Secrets:
@@ -141,9 +144,17 @@ def read_secrets(environment: Mapping[str, str] = os.environ) -> Secrets:
         ("HALFMINUTE_JWT_SECRET", secrets.jwt_secret),
         ("BILLING_WEBHOOK_SECRET", secrets.billing_webhook_secret),
     ):
-        if secret is not None and len(secret) < MIN_SECRET_CHARACTERS:
-            raise ConfigError(f"{name} has {len(secret)} characters; at least {MIN_SECRET_CHARACTERS} are needed")
+        if secret is not None:
+            require_long(name, secret)
+    if secrets.database_url is not None:
+        _require_readable(secrets.database_url)
     return secrets
+
+
+def require_long(name: str, secret: str) -> None:
+    """Raises ConfigError for a secret that could be guessed."""
+    if len(secret) < MIN_SECRET_CHARACTERS:
+        raise ConfigError(f"{name} has {len(secret)} characters; at least {MIN_SECRET_CHARACTERS} are needed")
 
 
 def parse_address(text: str) -> Address:
@@ -164,10 +175,19 @@ def _read_file(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} is not TOML: {error}") from None
 
 
-def _override(name: str, value: str, kind: Any) -> Any:
-    """A variable's text as its setting's type; lists are given as JSON."""
-    if kind is str or kind == "text":
-        return value
+def _require_readable(database_url: str) -> None:
+    """Raises ConfigError, without a word of the address: there is a password in it."""
+    scheme, _, rest = database_url.partition("://")
+    hosts = re.split("[/?#]", rest)[0].rpartition("@")[2].split(",")
+    if scheme not in ("postgresql", "postgres") or not all(_HOST_AND_PORT.fullmatch(host) for host in hosts):
+        raise ConfigError(
+            "DATABASE_URL is not postgresql://USER:PASSWORD@HOST:PORT/DATABASE;"
+            " in a password, / ? # @ : are written %2F %3F %23 %40 %3A"
+        )
+
+
+def _from_json(value: str) -> Any:
+    """A variable's text as numbers and lists are written; what is neither is refused by its setting's type."""
     try:
         return msgspec.json.decode(value)
     except msgspec.DecodeError:
@@ -193,10 +213,16 @@ def _overrides() -> dict[str, tuple[str, str, str]]:
     }
 
 
-def _readable(error: msgspec.ValidationError) -> str:
-    """`Object contains unknown field `x` - at `$.calls`` as a person would say it."""
+def _readable(error: msgspec.ValidationError, path: Path | None, overridden: Mapping[str, str]) -> str:
+    """`Object contains unknown field `x` - at `$.calls` as a person would say it, with where it was set."""
     text, _, place = str(error).partition(" - at `$")
-    return f"[{place.strip('`.').replace('.', '] ', 1)}: {text}" if place.strip("`.") else text
+    section, _, key = place.strip("`.").partition(".")
+    variable = f"HALFMINUTE_{section}_{key}".upper().partition("[")[0]
+    if variable in overridden:
+        return f"{variable}: {text}"
+    return ": ".join(filter(None, (str(path or "settings"), f"[{section}] {key}".strip() if section else "", text)))
 
 
 _OVERRIDES = _overrides()
+_SECTION_PREFIXES = tuple({f"HALFMINUTE_{section}_".upper() for section, _, _ in _OVERRIDES.values()})
+_HOST_AND_PORT = re.compile(r"(\[[^\]]*\]|[^:]*)(:\d*)?")

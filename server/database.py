@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from server.config import Secrets, Settings
-from storage.embedded import find_running, open_embedded
+from storage.data_dir import DataDir
+from storage.embedded import EmbeddedError, find_running, open_embedded
 
 
 class Database(NamedTuple):
@@ -27,12 +28,18 @@ async def open_database(settings: Settings, secrets: Secrets) -> AsyncIterator[D
 
 
 @asynccontextmanager
-async def visit_database(settings: Settings, secrets: Secrets) -> AsyncIterator[Database]:
-    """For a look at the books: beside a running server on its PostgreSQL, else on one of our own."""
-    running = None if secrets.database_url is not None else await find_running(Path(settings.server.data_dir))
+async def visit_database(settings: Settings, secrets: Secrets, *, make: bool) -> AsyncIterator[Database]:
+    """For one piece of work: beside a running server on its PostgreSQL, else on one of our own.
+
+    Raises EmbeddedError, also where there is no database yet and none is to be made.
+    """
+    data_dir = Path(settings.server.data_dir)
+    running = None if secrets.database_url is not None else await find_running(data_dir)
     if running is not None:
         yield Database(running.dsn, alone=False)
         return
+    if not make and secrets.database_url is None and not DataDir(data_dir).cluster.exists():
+        raise EmbeddedError(f"there are no books in {data_dir}: no server has run there")
     async with open_database(settings, secrets) as database:
         yield database
 

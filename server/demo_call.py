@@ -1,5 +1,7 @@
 """A call to look at, against a running server: a fan rings, a creator accepts, and the blocks go by on the terminal."""
 
+import contextlib
+import http.client as http_client
 import json
 import math
 import time
@@ -132,7 +134,7 @@ async def _request(http: str, method: str, path: str, token: str | None, body: A
 
 
 def _request_in_thread(http: str, method: str, path: str, token: str | None, body: Any) -> dict[str, Any]:
-    request = urllib.request.Request(f"http://{http}{path}", method=method)  # noqa: S310  # reason: the scheme is ours
+    request = urllib.request.Request(f"http://{http}{path}", method=method)  # reason: the scheme is ours
     if token is not None:
         request.add_header("Authorization", f"Bearer {token}")
     if body is not None:
@@ -143,9 +145,21 @@ def _request_in_thread(http: str, method: str, path: str, token: str | None, bod
             found: dict[str, Any] = json.load(answer)
             return found
     except urllib.error.HTTPError as refused:
-        raise DemoFailed(json.load(refused).get("message", f"{path} answered {refused.code}")) from None
-    except (OSError, ValueError) as error:
-        raise DemoFailed(f"no halfminute server answers at http://{http}: {error}") from None
+        raise DemoFailed(_message_of(refused) or f"http://{http}{path} answered {refused.code}") from None
+    except (OSError, ValueError, http_client.HTTPException) as error:
+        raise DemoFailed(f"no halfminute server answers at http://{http}: {_reason_of(error)}") from None
+
+
+def _message_of(refused: urllib.error.HTTPError) -> str | None:
+    with contextlib.suppress(ValueError, AttributeError), refused:  # what answers may be anything
+        message: str | None = json.load(refused).get("message")
+        return message
+    return None
+
+
+def _reason_of(error: Exception) -> str:
+    reason = error.reason if isinstance(error, urllib.error.URLError) else error
+    return (reason.strerror if isinstance(reason, OSError) else None) or str(reason) or type(reason).__name__
 
 
 def _moment(text: str | None) -> float | None:

@@ -38,8 +38,11 @@ async def keep_house(house: "House", *, alone: bool) -> None:
 
 
 async def adopt_orphans(house: "House", *, alone: bool) -> int:
-    """Take up every live call that no server holds; how many there were. Raises StorageUnavailable."""
-    claims = await house.leases.claim_all(alone=alone)
+    """Take up every live call that no server holds, or that is ours and has no task; how many there were.
+
+    Raises StorageUnavailable.
+    """
+    claims = await house.leases.claim_all(alone=alone) + await house.leases.claim_lost(house.registry.ids())
     for claim in claims:
         await house.call_rooms.take_up(claim)
     if claims:

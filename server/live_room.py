@@ -12,7 +12,9 @@ from server.inbox import Inbox
 class LiveRoom:
     """A room as others reach it; its task may be replaced after a crash, its inbox and its members stay."""
 
-    def __init__(self, room_id: RoomId, channel: str, payer: UserId, clock: Clock, inbox: Inbox, fanout: Fanout) -> None:
+    def __init__(
+        self, room_id: RoomId, channel: str, payer: UserId, clock: Clock, inbox: Inbox, fanout: Fanout
+    ) -> None:
         self.id = room_id
         self.channel = channel
         self.payer = payer

@@ -4,26 +4,40 @@ import os
 import secrets
 from pathlib import Path
 
-from server.config import ConfigError, Secrets
+import msgspec
+
+from server.config import ConfigError, Secrets, require_long
 
 _NAMES = ("jwt_secret", "billing_webhook_secret")
 
 
 def with_local_secrets(given: Secrets, data_dir: Path) -> tuple[Secrets, list[str]]:
-    """The given secrets, completed by local ones; and which are local. Raises ConfigError if none can be kept."""
-    local = [name for name in _NAMES if getattr(given, name) is None]
-    complete = {name: getattr(given, name) or _kept(data_dir / "secrets" / name) for name in _NAMES}
-    return Secrets(given.database_url, **complete), local
-
-
-def _kept(path: Path) -> str:
+    """The given secrets, completed by local ones; and which were made just now. Raises ConfigError if none can be kept."""
+    missing = [name for name in _NAMES if getattr(given, name) is None]
+    directory = data_dir / "secrets"
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        try:
-            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-                file.write(secrets.token_urlsafe(48))
-        except FileExistsError:
-            pass  # made at an earlier start
-        return path.read_text().strip()
+        made = [name for name in missing if _make(directory / name)]
+        local = {name: (directory / name).read_text().strip() for name in missing}
     except OSError as error:
-        raise ConfigError(f"cannot keep secrets in {path.parent}: {error.strerror}") from None
+        raise ConfigError(f"cannot keep secrets in {directory}: {error.strerror}") from None
+    for name, secret in local.items():
+        require_long(str(directory / name), secret)
+    return msgspec.structs.replace(given, **local), made
+
+
+def _make(path: Path) -> bool:
+    """False if it is there already. Made whole or not at all, whatever is killed when; of two who make it one wins."""
+    if path.exists():
+        return False
+    path.parent.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    unfinished = path.with_name(f"{path.name}.{secrets.token_hex(6)}")
+    with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(secrets.token_urlsafe(48))
+    try:
+        os.link(unfinished, path)
+    except FileExistsError:
+        return False
+    finally:
+        unfinished.unlink()
+    return True

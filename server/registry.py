@@ -1,6 +1,6 @@
 """Every live room of this server: finds a room's inbox, or starts the room."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import trio
 
@@ -33,11 +33,19 @@ class Registry:
         """The call that this user pays for; nobody pays for two at once."""
         return self._by_payer.get(user_id)
 
+    def ids(self) -> Collection[RoomId]:
+        return self._rooms.keys()
+
     def __iter__(self) -> Iterator[LiveRoom]:
         return iter(list(self._rooms.values()))
 
     def __len__(self) -> int:
         return len(self._rooms)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether rooms can be started: the floor they stand on is not being torn down."""
+        return not self._nursery.cancel_scope.cancel_called
 
     def start(self, room: LiveRoom, task: RoomTask) -> None:
         """Run a room under supervision until it is settled."""

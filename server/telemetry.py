@@ -29,7 +29,10 @@ class Telemetry:
             registry=self._registry,
         )
         self._commit = Histogram(
-            "halfminute_commit_seconds", "From sending a batch to its answer", buckets=_MILLISECONDS, registry=self._registry
+            "halfminute_commit_seconds",
+            "From sending a batch to its answer",
+            buckets=_MILLISECONDS,
+            registry=self._registry,
         )
         self._lateness = Histogram(
             "halfminute_block_lateness_seconds",
@@ -37,7 +40,9 @@ class Telemetry:
             buckets=_MILLISECONDS,
             registry=self._registry,
         )
-        self.room_crashes = Counter("halfminute_room_crashes", "Rooms that had to be restarted", registry=self._registry)
+        self.room_crashes = Counter(
+            "halfminute_room_crashes", "Rooms that had to be restarted", registry=self._registry
+        )
         self.rooms = Gauge("halfminute_rooms", "Live rooms", registry=self._registry)
         self.connections = Gauge("halfminute_connections", "Open websockets", registry=self._registry)
 

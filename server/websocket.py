@@ -30,7 +30,8 @@ PATH = "/ws"
 QUEUED_MESSAGES = 64  # read but not handled yet; more than a client sends while the database answers one of its own
 
 DRAINING, PING_TIMEOUT, STORAGE_AWAY = 4000, 4002, 4003
-UNDECODABLE, UNAUTHENTICATED, FORBIDDEN, OPEN_TIMEOUT, TOO_MANY = 4400, 4401, 4403, 4408, 4429
+UNDECODABLE, UNAUTHENTICATED, OPEN_TIMEOUT, TOO_MANY = 4400, 4401, 4408, 4429
+EXPIRY_WARNING_SECONDS = 60
 
 
 class _Goodbye(Exception):
@@ -51,11 +52,12 @@ class Connection:
         "_outbox",
         "_rooms",
         "_token_expires_at",
-        "_unheard",
+        "_warned_of_expiry",
         "encoding",
         "id",
         "push",
         "session_id",
+        "unheard",
         "user_id",
     )
 
@@ -63,12 +65,13 @@ class Connection:
         self._house = house
         self._outbox = outbox
         self._rooms: dict[str, LiveRoom] = {}
-        self._unheard = False
         self._next_ping = 0.0
-        self._token_expires_at = 0
+        self._token_expires_at = 0  # unix seconds
+        self._warned_of_expiry = False
         self.id = MemberId(new_uuid())
         self.session_id = SessionId(new_uuid())
         self.user_id: UserId
+        self.unheard = False  # for longer than presence_seconds
         self.encoding = encoding
         self.push = outbox.push
 
@@ -179,7 +182,7 @@ class Connection:
         room = self._house.registry.find_channel(channel)
         if room is None:
             reply.deliver(Refusal(Code.NOT_FOUND, "No such room"))
-        elif channel not in self._rooms and len(self._rooms) >= self._house.settings.websocket.rooms_per_session:
+        elif channel not in self._rooms and len(self._live_rooms()) >= self._house.settings.websocket.rooms_per_session:
             reply.deliver(Refusal(Code.OVERLOADED, "Too many rooms in one session"))
         elif not room.inbox.put(inputs.Joined(self.id, self.user_id, reply)):
             reply.deliver(FULL)
@@ -194,10 +197,16 @@ class Connection:
         reply.deliver({"channel": channel})
 
     def _refresh(self, token: str, reply: SocketReply) -> None:
-        identity = self._identify(token)
+        """A token that will not do changes nothing: the one before holds until it expires."""
+        try:
+            identity = self._identify(token)
+        except TokenRefused as refused:
+            reply.deliver(Refusal(Code.UNAUTHENTICATED, refused.description))
+            return
         if identity.user_id != self.user_id:
-            raise _Goodbye(FORBIDDEN, "the token is another user's")
-        self._token_expires_at = identity.expires_at
+            reply.deliver(Refusal(Code.FORBIDDEN, "The token is another user's"))
+            return
+        self._token_expires_at, self._warned_of_expiry = identity.expires_at, False
         reply.deliver({"tokenExpiresAt": rfc3339(identity.expires_at * 1_000_000)})
 
     def _send(self, event: Any) -> None:
@@ -211,14 +220,25 @@ class Connection:
         silent = now - self._outbox.heard_at
         if silent >= settings.ping_timeout_seconds:
             self._outbox.close(PING_TIMEOUT, "not heard of")
-        elif self._house.clock.now() >= self._token_expires_at * 1_000_000:
-            self._outbox.close(UNAUTHENTICATED, "token expired")
-        if (silent >= settings.presence_seconds) is not self._unheard:
-            self._unheard = not self._unheard
+        self._check_token(self._token_expires_at - self._house.clock.now() / 1_000_000)
+        if (silent >= settings.presence_seconds) is not self.unheard:
+            self.unheard = not self.unheard
             self._tell_rooms()
         if now >= self._next_ping:
             self.push(PING_FRAME)
             self._schedule_ping(now)
+
+    def _check_token(self, seconds_left: float) -> None:
+        if seconds_left <= 0:
+            self._outbox.close(UNAUTHENTICATED, "token expired")
+        elif seconds_left <= EXPIRY_WARNING_SECONDS and not self._warned_of_expiry:
+            self._warned_of_expiry = True
+            self._send(m.TokenExpiring(expires_at=rfc3339(self._token_expires_at * 1_000_000)))
+
+    @property
+    def heard_at(self) -> float:
+        """When the peer's last byte came in, by trio's clock."""
+        return self._outbox.heard_at
 
     def close(self, code: int, reason: str) -> None:
         self._outbox.close(code, reason)
@@ -227,13 +247,18 @@ class Connection:
         await self._outbox.closed.wait()
 
     def _tell_rooms(self) -> None:
-        for room in self._rooms.values():
-            room.inbox.put(inputs.Unheard(self.id) if self._unheard else inputs.Heard(self.id))
+        for room in self._live_rooms().values():
+            room.inbox.put(inputs.Unheard(self.id) if self.unheard else inputs.Heard(self.id))
+
+    def _live_rooms(self) -> dict[str, LiveRoom]:
+        """The rooms that this connection has joined, less those that have ended since."""
+        self._rooms = {channel: room for channel, room in self._rooms.items() if not room.settled.is_set()}
+        return self._rooms
 
     def _schedule_ping(self, now: float) -> None:
         """Who pays or is paid is asked more often: their silence stops a clock."""
         settings = self._house.settings.websocket
-        self._next_ping = now + (settings.party_heartbeat_seconds if self._rooms else settings.heartbeat_seconds)
+        self._next_ping = now + (settings.party_heartbeat_seconds if self._live_rooms() else settings.heartbeat_seconds)
 
 
 class _Offer(NamedTuple):

@@ -49,6 +49,7 @@ class StorageActor:
         self._observer = observer
         self._connection: LoneConnection | None = None
         self._door, self._mailbox = trio.open_memory_channel[_Command](MAX_WAITING)
+        self._busy = False
         self._away_since: float | None = None
         self.finished = trio.Event()  # closed, and the last that waited is booked
 
@@ -68,6 +69,11 @@ class StorageActor:
     def away_seconds(self) -> float:
         """How long the database has been out of reach; 0 while it answers."""
         return 0.0 if self._away_since is None else trio.current_time() - self._away_since
+
+    @property
+    def idle(self) -> bool:
+        """Nothing waits and nothing is under way."""
+        return not self._busy and self.waiting == 0
 
     @property
     def waiting(self) -> int:
@@ -101,7 +107,9 @@ class StorageActor:
         return commands
 
     async def _book(self, commands: list[_Command]) -> None:
+        self._busy = True
         receipts = iter(await self._commit([posting for command in commands for posting in command.postings]))
+        self._busy = False
         for command in commands:
             command.receipts = [next(receipts) for _ in command.postings]
             command.done.set()
@@ -135,9 +143,7 @@ class StorageActor:
         if self._connection is None or self._connection.closed:
             self._connection = await self._postgres.connect()
         try:
-            row = await self._connection.fetchrow(
-                batch_statement.APPLY, *batch_statement.arguments(postings, recheck)
-            )
+            row = await self._connection.fetchrow(batch_statement.APPLY, *batch_statement.arguments(postings, recheck))
         except StorageUnavailable:
             self._connection.terminate()  # whatever it was doing, its outcome is unknown: start afresh
             raise

@@ -10,6 +10,7 @@ from domain.ids import RoomId, UserId, block_key
 from domain.instant import from_datetime, rfc3339
 from storage.postgres import PgUUID, Postgres
 
+MAX_DAYS_SHOWN = 366  # the latest; the sums are over all
 MAX_BLOCKS_SHOWN = 1000  # of one call: eight hours and twenty minutes at 30 s
 
 
@@ -66,7 +67,13 @@ async def billing_stats(
 
 
 async def _stats_as(
-    postgres: Postgres, role: str, side: str, other: str, user_id: UserId, since: datetime | None, until: datetime | None
+    postgres: Postgres,
+    role: str,
+    side: str,
+    other: str,
+    user_id: UserId,
+    since: datetime | None,
+    until: datetime | None,
 ) -> BillingStats:
     args: list[Any] = [user_id]
     where = f"{side}_wallet = $1 AND kind = 1"
@@ -75,8 +82,9 @@ async def _stats_as(
             args.append(moment)
             where += f" AND {condition}${len(args)}"
     days = await postgres.fetch(
-        "SELECT (created_at AT TIME ZONE 'UTC')::date::text AS day, count(*) AS blocks, sum(tokens)::bigint AS tokens"
-        f" FROM journal WHERE {where} GROUP BY 1 ORDER BY 1 DESC LIMIT 366",
+        "SELECT (created_at AT TIME ZONE 'UTC')::date::text AS day, count(*) AS blocks, sum(tokens)::bigint AS tokens,"
+        " sum(count(*)) OVER ()::bigint AS all_blocks, sum(sum(tokens)) OVER ()::bigint AS all_tokens"
+        f" FROM journal WHERE {where} GROUP BY 1 ORDER BY 1 DESC LIMIT {MAX_DAYS_SHOWN}",
         *args,
     )
     people = await postgres.fetch(
@@ -87,8 +95,8 @@ async def _stats_as(
     )
     return BillingStats(
         role,
-        sum(row["blocks"] for row in days),
-        sum(row["tokens"] for row in days),
-        [DayTotals(*row) for row in days],
+        days[0]["all_blocks"] if days else 0,
+        days[0]["all_tokens"] if days else 0,
+        [DayTotals(row["day"], row["blocks"], row["tokens"]) for row in days],
         [CounterpartyTotals(*row) for row in people],
     )

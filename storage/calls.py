@@ -2,14 +2,13 @@
 
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 import msgspec
 
 from domain.block import BlockPrice
 from domain.call_record import CallFacts, CallRecord, CallView, view_call
-from domain.ids import CallId, PostingKey, UserId
-from domain.instant import Duration, Instant, as_datetime, from_datetime
+from domain.ids import CallId, UserId
+from domain.instant import Instant, as_datetime, from_datetime
 from domain.messages import Person
 from domain.meter import Funds
 from storage.paging import Listing, Page, Paged

@@ -1,6 +1,6 @@
 """Which server owns a room, and under which epoch; and how far the clocks of running meters are."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
@@ -9,6 +9,7 @@ from domain.instant import Duration
 from storage.postgres import Postgres
 
 CHECKPOINT_CHUNK = 200  # meters in one statement: the fence is held for a few milliseconds only
+NEW_ROOM_SECONDS = 10.0  # between a room's row and its task lies one answer of the database
 
 
 class Claim(NamedTuple):
@@ -65,6 +66,18 @@ class Leases:
     async def claim_all(self, *, alone: bool) -> list[Claim]:
         """Take every live room that nobody holds. `alone`: no other server can be alive on this database."""
         return await self._claim(None, alone=alone)
+
+    async def claim_lost(self, known: Collection[RoomId]) -> list[Claim]:
+        """Take our own rooms that we do not know any more, once they are older than the moment it takes to know them."""
+        where = "server_id = $1 AND ended_at IS NULL AND created_at < clock_timestamp() - make_interval(secs => $2)"
+        count = await self._postgres.fetch(
+            f"SELECT count(*) FROM rooms WHERE {where}", self.server_id, NEW_ROOM_SECONDS
+        )
+        if count[0][0] <= len(known):
+            return []  # as nearly always: so that ten thousand rooms are not listed every few seconds
+        rows = await self._postgres.fetch(f"SELECT id FROM rooms WHERE {where}", self.server_id, NEW_ROOM_SECONDS)
+        lost = [row["id"] for row in rows if row["id"] not in known]
+        return [claim for room_id in lost for claim in await self._claim(room_id, alone=False)]
 
     async def _claim(self, room_id: RoomId | None, *, alone: bool) -> list[Claim]:
         rows = await self._postgres.fetch(

@@ -95,9 +95,12 @@ async def _price(connection: Connection, new: NewCall) -> BlockPrice | Refusal:
 
 
 async def _why_not(connection: Connection, new: NewCall, price: BlockPrice) -> Refusal | None:
-    busy = {row["user_id"] for row in await connection.fetch(
-        "SELECT user_id FROM users_in_calls WHERE user_id IN ($1, $2)", new.fan, new.creator
-    )}
+    busy = {
+        row["user_id"]
+        for row in await connection.fetch(
+            "SELECT user_id FROM users_in_calls WHERE user_id IN ($1, $2)", new.fan, new.creator
+        )
+    }
     if new.fan in busy:
         return Refusal(Code.ALREADY_IN_CALL, "You are in a call already")
     if new.creator in busy:
@@ -114,13 +117,15 @@ async def _why_not(connection: Connection, new: NewCall, price: BlockPrice) -> R
 
 
 async def _rang_lately(connection: Connection, new: NewCall) -> bool:
-    return bool(await connection.fetchval(
-        "SELECT EXISTS (SELECT 1 FROM calls WHERE fan_id = $1 AND creator_id = $2 AND ended_at > $3"
-        " AND end_reason IN ('declined', 'missed') AND created_at > $3 - interval '1 hour')",
-        new.fan,
-        new.creator,
-        as_datetime(new.cooled_since),
-    ))
+    return bool(
+        await connection.fetchval(
+            "SELECT EXISTS (SELECT 1 FROM calls WHERE fan_id = $1 AND creator_id = $2 AND ended_at > $3"
+            " AND end_reason IN ('declined', 'missed') AND created_at > $3 - interval '1 hour')",
+            new.fan,
+            new.creator,
+            as_datetime(new.cooled_since),
+        )
+    )
 
 
 async def _insert(connection: Connection, new: NewCall, price: BlockPrice) -> None:
@@ -154,9 +159,7 @@ async def _insert(connection: Connection, new: NewCall, price: BlockPrice) -> No
 
 
 async def _load(connection: Connection, call_id: UUID) -> StoredCall:
-    row: Row | None = await connection.fetchrow(
-        f"SELECT {CALLS.columns} FROM {CALLS.source} WHERE c.id = $1", call_id
-    )
+    row: Row | None = await connection.fetchrow(f"SELECT {CALLS.columns} FROM {CALLS.source} WHERE c.id = $1", call_id)
     assert row is not None, "a key and its call are written together"
     return stored_call(row)
 

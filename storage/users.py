@@ -92,12 +92,8 @@ async def block_user(postgres: Postgres, creator_id: UserId, user_id: UserId) ->
 
 async def unblock_user(postgres: Postgres, creator_id: UserId, user_id: UserId) -> None:
     """Idempotent."""
-    await postgres.execute(
-        "DELETE FROM creator_blocks WHERE creator_id = $1 AND user_id = $2", creator_id, user_id
-    )
+    await postgres.execute("DELETE FROM creator_blocks WHERE creator_id = $1 AND user_id = $2", creator_id, user_id)
 
 
 def _creator(row: Row) -> Creator:
-    return Creator(
-        row["user_id"], row["display_name"], row["rate_tokens_per_min"], row["accepts_calls"], row["busy"]
-    )
+    return Creator(row["user_id"], row["display_name"], row["rate_tokens_per_min"], row["accepts_calls"], row["busy"])

@@ -32,6 +32,7 @@ class Entry(msgspec.Struct, frozen=True, rename="camel"):
 
     n: int
     kind: str
+    side: str  # "debit" or "credit": a block may cost 0, and then `tokens` does not say it
     tokens: int  # signed: what the wallet gained or lost
     balance_after: int
     counterparty: str  # a user's id, or the name of a system wallet
@@ -126,7 +127,7 @@ def _filtered(user_id: UserId, wanted: EntryFilter) -> tuple[list[str], list[Any
 def _half(side: str) -> str:
     other, sign = ("credit", "-") if side == "debit" else ("debit", "")
     return (
-        f"SELECT {side}_n AS n, kind, {sign}tokens AS tokens, {side}_after AS balance_after,"
+        f"SELECT {side}_n AS n, '{side}' AS side, kind, {sign}tokens AS tokens, {side}_after AS balance_after,"
         f" {other}_wallet AS counterparty, room_id, block_no, ref_id, created_at,"
         f" (SELECT memo FROM memos WHERE posting_key = key) AS memo FROM journal WHERE {side}_wallet = $1"
     )
@@ -143,6 +144,7 @@ def _entry(row: Row) -> Entry:
     return Entry(
         n=row["n"],
         kind=Kind(row["kind"]).name.lower(),
+        side=row["side"],
         tokens=row["tokens"],
         balance_after=row["balance_after"],
         counterparty=_SYSTEM.get(other) or str(other),

@@ -1,29 +1,88 @@
-"""The HTTP side of the house."""
+"""The HTTP side of the house: the table of all routes, the app that answers them, and its life."""
 
+import re
 import socket
+from itertools import chain
 from typing import TYPE_CHECKING
 
-from hypercorn.config import Config
-from hypercorn.trio import serve
+import structlog
+import trio
 from quart_trio import QuartTrio
+from werkzeug.exceptions import HTTPException
+
+from server.rest import admin, billing, calls, config, creators, health, me, meter, wallet
+from server.rest.connections import serve_connections
+from server.rest.dispatch import begin, fail, finish, view_of
+from server.rest.errands import Errands
+from server.rest.route import Route
 
 if TYPE_CHECKING:
     from server.app import House
 
+log = structlog.get_logger(__name__)
 
-def make_app(house: "House") -> QuartTrio:
-    app = QuartTrio("halfminute")
-
-    @app.get("/healthz")
-    async def healthz() -> dict[str, str]:
-        return {"status": "ok"}
-
-    return app
+ROUTES: tuple[Route, ...] = tuple(
+    chain(
+        health.routes,
+        config.routes,
+        me.routes,
+        creators.routes,
+        wallet.routes,
+        calls.routes,
+        meter.routes,
+        billing.routes,
+        admin.routes,
+    )
+)
 
 
 async def serve_http(house: "House", sock: socket.socket) -> None:
-    """Until cancelled."""
-    config = Config()
-    config.bind = [f"fd://{sock.detach()}"]
-    config.accesslog = config.errorlog = None
-    await serve(make_app(house), config)  # type: ignore[arg-type]
+    """Answer requests until the house closes, or until cancelled; then finish those that are begun."""
+    if house.secrets.billing_webhook_secret is None:
+        log.warning("billing_webhook.closed", reason="BILLING_WEBHOOK_SECRET is not set, so every sweep is refused")
+    closing = trio.Event()
+    async with trio.open_nursery() as outside:
+        outside.start_soon(_note_closing, house.http_closing, closing)
+        with trio.CancelScope(shield=True):  # bounded by GRACE_SECONDS from `closing` on
+            async with trio.open_nursery() as nursery:
+                app = make_app(house, Errands(nursery, house.settings.http.answer_seconds))
+                await serve_connections(app, sock, closing)
+                nursery.cancel_scope.cancel()
+        outside.cancel_scope.cancel()
+
+
+async def _note_closing(asked: trio.Event, closing: trio.Event) -> None:
+    """Requests are not cancelled with everything else: they are told to finish."""
+    try:
+        await asked.wait()
+    finally:
+        closing.set()
+
+
+def make_app(house: "House", errands: Errands) -> QuartTrio:
+    app = QuartTrio(__name__, static_folder=None, template_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = house.settings.http.max_body_bytes
+    app.config["BODY_TIMEOUT"] = house.settings.http.answer_seconds  # a body that takes longer does not want an answer
+    app.url_map.merge_slashes = False  # a path is served or it is not; nobody is redirected
+    app.before_request(begin)
+    app.after_request(finish)
+    app.register_error_handler(HTTPException, fail)
+    app.register_error_handler(Exception, fail)
+    for route in ROUTES:
+        app.add_url_rule(
+            _rule(route.path),
+            endpoint=f"{route.method} {route.path}",
+            view_func=view_of(house, errands, route),
+            methods=[route.method],
+            provide_automatic_options=False,
+        )
+    return app
+
+
+def _rule(path: str) -> str:
+    """`/api/calls/{callId}` as Quart writes it; a parameter that is no UUID is a path that does not exist."""
+    return re.sub(r"\{(\w+)\}", lambda found: f"<uuid:{_snake(found[1])}>", path)
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"[A-Z]", lambda letter: f"_{letter[0].lower()}", name)

@@ -39,7 +39,7 @@ CREATE TABLE wallets (
     lifetime_spent  bigint NOT NULL DEFAULT 0,
     n               integer NOT NULL DEFAULT 0,
     CONSTRAINT users_never_owe CHECK (user_id IS NULL OR balance >= 0),
-    CONSTRAINT every_client_can_hold_it CHECK (balance <= 9007199254740991)
+    CONSTRAINT every_client_can_hold_it CHECK (balance BETWEEN -9007199254740991 AND 9007199254740991)
 ) WITH (fillfactor = 60);                                -- room on the page, so that an update stays on it
 
 INSERT INTO wallets (id) VALUES
@@ -349,7 +349,7 @@ BEGIN
             balance[d] := v;  debit_after[i] := v;  spent[d] := spent[d] + amount;
             e := n[d] + 1;  n[d] := e;  debit_n[i] := e;
             v := balance[c] + amount;
-            IF v > 9007199254740991 THEN
+            IF v > 9007199254740991 OR balance[d] < -9007199254740991 THEN
                 RAISE EXCEPTION 'balance out of range' USING ERRCODE = 'HM004';
             END IF;
             balance[c] := v;  credit_after[i] := v;  earned[c] := earned[c] + amount;

@@ -1,0 +1,159 @@
+"""Billing as its payers and payees see it: what a call's blocks cost, and the hand on its clock."""
+
+from typing import Literal
+from uuid import UUID
+
+import msgspec
+import trio
+from msgspec import UNSET, UnsetType
+
+from domain.call_record import CallView
+from domain.ids import CallId, RoomId, UserId
+from domain.instant import seconds
+from domain.messages import CallEnd, CallPause, CallResume
+from domain.posting import Kind
+from domain.refusals import Code, Refusal
+from server.call_commands import NO_SUCH_CALL
+from server.rest.answers import invalid
+from server.rest.calls import ANSWER_REFUSALS, CallAnswer, give
+from server.rest.query import Listed, Period, PeriodPaging
+from server.rest.request import Ask
+from server.rest.route import Routes
+from server.rest.strict_json import FieldError
+from storage.billing import BillingStats, Block, billing_stats, blocks_of
+from storage.paging import Paged
+from storage.wallets import Entry, EntryFilter, statement
+
+routes = Routes("/api/billing")
+
+
+class Totals(msgspec.Struct, frozen=True, rename="camel"):
+    blocks: int
+    tokens: int
+    active_seconds: float
+
+
+class CallBilling(msgspec.Struct, frozen=True, rename="camel"):
+    """A call, its blocks in order (the last 1,000), and how long it goes on; `secondsLeft` is for the fan alone."""
+
+    call: CallView
+    blocks: list[Block]
+    totals: Totals
+    paid_through: str | None
+    seconds_left: float | UnsetType | None = UNSET
+
+
+class BilledBlock(msgspec.Struct, frozen=True, rename="camel"):
+    """One block in a wallet: paid as a fan, or earned as a creator."""
+
+    call_id: UUID | None
+    role: Literal["fan", "creator"]
+    block_no: int | None
+    tokens: int
+    counterparty: str
+    balance_after: int
+    charged_at: str
+
+
+class BillingStatsByRole(msgspec.Struct, frozen=True, rename="camel"):
+    fan: BillingStats
+    creator: BillingStats
+
+
+class BlocksQuery(PeriodPaging, frozen=True, rename="camel"):
+    """Which blocks: of one call or stream, and paid or earned."""
+
+    call_id: UUID | None = None
+    stream_id: UUID | None = None
+    role: Literal["fan", "creator"] | None = None
+
+
+@routes.post("/{callId}/pause", refuses=ANSWER_REFUSALS)
+async def pause_call(ask: Ask, call_id: CallId) -> CallAnswer | Refusal:
+    """Stop the clock by hand; the rest of the paid block is kept. Idempotent."""
+    return await give(ask, CallPause(call_id=call_id))
+
+
+@routes.post("/{callId}/resume", refuses=ANSWER_REFUSALS)
+async def resume_call(ask: Ask, call_id: CallId) -> CallAnswer | Refusal:
+    """Lift one's own hold; nobody can lift the other's. Idempotent."""
+    return await give(ask, CallResume(call_id=call_id))
+
+
+@routes.post("/{callId}/stop", refuses=(Code.NOT_FOUND, Code.OVERLOADED, Code.DRAINING))
+async def stop_call(ask: Ask, call_id: CallId) -> CallAnswer | Refusal:
+    """End the call, and answer once all its blocks are booked. An ended call is answered as it is."""
+    house = ask.house
+    room = house.registry.find(call_id)
+    ended = await give(ask, CallEnd(call_id=call_id))
+    if isinstance(ended, Refusal) and ended.code is not Code.CALL_ENDED:
+        return ended
+    if room is not None:
+        with trio.move_on_after(house.settings.http.answer_seconds):
+            await room.settled.wait()
+    view = await house.call_commands.view(ask.user_id, call_id)
+    return NO_SUCH_CALL if view is None else CallAnswer(view)
+
+
+@routes.get("/history", refuses=(Code.VALIDATION_FAILED,))
+async def list_blocks(ask: Ask, query: BlocksQuery) -> Listed[BilledBlock] | Refusal:
+    """The blocks that who asks paid or earned, newest first."""
+    if query.call_id is not None and query.stream_id is not None:
+        return invalid(FieldError("streamId", "cannot be given together with callId"))
+    wanted = EntryFilter(
+        kind=Kind.BLOCK,
+        since=query.since,
+        until=query.until,
+        room_id=query.call_id or query.stream_id,
+        side=None if query.role is None else _SIDES[query.role],
+    )
+    found = await statement(ask.house.postgres, ask.user_id, wanted, query.page)
+    return ask.listed(Paged([_billed_block(entry) for entry in found.items], *found[1:]), query)
+
+
+@routes.get("/stats", refuses=(Code.VALIDATION_FAILED,))
+async def show_stats(ask: Ask, query: Period) -> BillingStatsByRole:
+    """Blocks paid as a fan and earned as a creator, by day and by counterparty."""
+    return BillingStatsByRole(*await billing_stats(ask.house.postgres, ask.user_id, query.since, query.until))
+
+
+@routes.get("/{callId}", refuses=(Code.NOT_FOUND,))
+async def show_billing(ask: Ask, call_id: CallId) -> CallBilling | Refusal:
+    """A call and its blocks, to its parties."""
+    view = await ask.house.call_commands.view(ask.user_id, call_id)
+    if view is None:
+        return NO_SUCH_CALL
+    fan = UserId(view.fan.user_id)
+    return CallBilling(
+        call=view,
+        # As many as the call had when it was looked at: all of them are in the books, and later ones are not shown.
+        blocks=await blocks_of(ask.house.postgres, RoomId(call_id), fan, view.blocks),
+        totals=Totals(view.blocks, view.tokens, view.active_seconds),
+        paid_through=view.paid_through,
+        seconds_left=_seconds_left(ask, view) if ask.user_id == fan else UNSET,
+    )
+
+
+def _seconds_left(ask: Ask, view: CallView) -> float | None:
+    """How long the fan can go on; None while the call is between two servers, and nobody knows."""
+    if view.status == "ended":
+        return 0.0
+    room = ask.house.registry.find(view.id)
+    if room is None or room.call is None:
+        return None
+    return seconds(room.call.meter.left(room.clock.now(), view.max_tokens))
+
+
+def _billed_block(entry: Entry) -> BilledBlock:
+    return BilledBlock(
+        call_id=entry.room_id,
+        role="fan" if entry.side == "debit" else "creator",
+        block_no=entry.block_no,
+        tokens=abs(entry.tokens),
+        counterparty=entry.counterparty,
+        balance_after=entry.balance_after,
+        charged_at=entry.at,
+    )
+
+
+_SIDES = {"fan": "debit", "creator": "credit"}

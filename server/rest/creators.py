@@ -1,0 +1,95 @@
+"""Creators: their public cards, becoming one, and whom they do not want to meet."""
+
+from typing import Annotated
+
+import msgspec
+
+from domain.block import BlockPrice
+from domain.ids import UserId
+from domain.posting import MAX_POSTING_TOKENS
+from domain.refusals import Code, Refusal
+from server.rest.answers import invalid
+from server.rest.query import Listed, Paging
+from server.rest.request import Ask
+from server.rest.route import Routes
+from server.rest.strict_json import FieldError
+from server.rest.text import clean
+from storage.paging import Paged
+from storage.users import Creator, become_creator, block_user, find_creator, list_creators, unblock_user
+
+routes = Routes("/api/creators")
+
+
+class CreatorCard(msgspec.Struct, frozen=True, rename="camel"):
+    """What anybody may know of a creator."""
+
+    user_id: UserId
+    display_name: str
+    rate_tokens_per_min: int
+    accepts_calls: bool
+    online: bool
+    busy: bool
+
+
+class CreatorTerms(msgspec.Struct, frozen=True, rename="camel"):
+    """How a creator wants to be known and paid; without a name the present one stays."""
+
+    rate_tokens_per_min: Annotated[int, msgspec.Meta(ge=1, le=MAX_POSTING_TOKENS)]
+    display_name: Annotated[str, msgspec.Meta(min_length=1, max_length=80)] | None = None
+    accepts_calls: bool = True
+
+
+class Blocked(msgspec.Struct, frozen=True, rename="camel"):
+    user_id: UserId
+    blocked: bool
+
+
+@routes.put("/me", refuses=(Code.VALIDATION_FAILED,))
+async def update_creator(ask: Ask, body: CreatorTerms) -> CreatorCard | Refusal:
+    """Become or update a creator. A new rate counts from the next call; live ones keep theirs."""
+    name = None if body.display_name is None else clean(body.display_name)
+    if name == "":
+        return invalid(FieldError("displayName", "must have a visible character"))
+    rules = ask.house.settings.calls
+    if BlockPrice(body.rate_tokens_per_min, rules.block_seconds).tokens(1) > MAX_POSTING_TOKENS:
+        return invalid(FieldError("rateTokensPerMin", f"makes a block cost more than {MAX_POSTING_TOKENS} tokens"))
+    creator = await become_creator(ask.house.postgres, ask.user_id, name, body.rate_tokens_per_min, body.accepts_calls)
+    return _card(ask, creator)
+
+
+@routes.get(refuses=(Code.VALIDATION_FAILED,))
+async def list_cards(ask: Ask, query: Paging) -> Listed[CreatorCard]:
+    """Creators, newest first."""
+    found = await list_creators(ask.house.postgres, query.page)
+    return ask.listed(Paged([_card(ask, creator) for creator in found.items], *found[1:]), query)
+
+
+@routes.get("/{userId}", refuses=(Code.NOT_FOUND,))
+async def show_card(ask: Ask, user_id: UserId) -> CreatorCard | Refusal:
+    """A creator's public card."""
+    creator = await find_creator(ask.house.postgres, user_id)
+    return Refusal(Code.NOT_FOUND, "No such creator") if creator is None else _card(ask, creator)
+
+
+@routes.put("/me/blocks/{userId}", refuses=(Code.NOT_A_CREATOR, Code.NOT_FOUND))
+async def block(ask: Ask, user_id: UserId) -> Blocked | Refusal:
+    """From now on the user sees this creator as unavailable. Idempotent."""
+    return await block_user(ask.house.postgres, ask.user_id, user_id) or Blocked(user_id, True)
+
+
+@routes.delete("/me/blocks/{userId}")
+async def unblock(ask: Ask, user_id: UserId) -> Blocked:
+    """The user may call again. Idempotent."""
+    await unblock_user(ask.house.postgres, ask.user_id, user_id)
+    return Blocked(user_id, False)
+
+
+def _card(ask: Ask, creator: Creator) -> CreatorCard:
+    return CreatorCard(
+        creator.user_id,
+        creator.display_name,
+        creator.rate_tokens_per_min,
+        creator.accepts_calls,
+        ask.house.sessions.online(creator.user_id),
+        creator.busy,
+    )

@@ -1,0 +1,101 @@
+"""How a request becomes an answer: who asks, what they sent, the handler, and for every no the same shape."""
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from quart import Response, g, request
+from werkzeug.exceptions import MethodNotAllowed
+
+from domain.refusals import Code, Refusal
+from server.auth import TokenRefused
+from server.rest.answers import answered, challenge, refusal_of, refused
+from server.rest.errands import Errands
+from server.rest.query import decode_query
+from server.rest.request import Ask, read_key, request_id
+from server.rest.route import Needs, Route
+from server.rest.strict_json import decode_body
+
+if TYPE_CHECKING:
+    from server.app import House
+
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+}
+
+log = structlog.get_logger(__name__)
+
+
+def view_of(house: "House", errands: Errands, route: Route) -> Callable[..., Awaitable[Response]]:
+    """What Quart calls for a route."""
+
+    async def view(**path: Any) -> Response:
+        if route.retired is not None:
+            g.headers.update(route.retired.headers)
+        # A body is read even where none is wanted: an answer before its end would break the connection.
+        raw = b"" if request.method in ("GET", "HEAD") else await _body()
+        ask = Ask(house, errands, path=request.path, query=_query(), headers=request.headers, raw=raw)
+        ask.answer_headers = g.headers
+        result = await _carry_out(route, ask, path)
+        return refused(result, g.request_id) if isinstance(result, Refusal) else answered(result, route.status)
+
+    return view
+
+
+async def _carry_out(route: Route, ask: Ask, path: dict[str, Any]) -> Any:
+    if route.needs is not Needs.ANYONE:
+        await ask.identify()
+    if route.needs is Needs.OPERATOR and not ask.is_operator:
+        return Refusal(Code.FORBIDDEN, "Only operators may do this")
+    if route.takes_key:
+        ask.key = read_key(ask.headers.get("Idempotency-Key"))
+    if route.query is not None:
+        path["query"] = decode_query(ask.query, route.query)
+    if route.body is not None:
+        path["body"] = decode_body(ask.raw, route.body)
+    return await route.handler(ask, **path)
+
+
+async def _body() -> bytes:
+    """Raises HTTPException for one that is too large, or does not arrive."""
+    return await request.get_data(cache=False, as_text=False, parse_form_data=False)
+
+
+def _query() -> dict[str, list[str]]:
+    return dict(request.args.lists()) if request.query_string else {}
+
+
+async def begin() -> None:
+    """Before anything else, also for a path that does not exist."""
+    g.request_id = request_id(request.headers.get("Traceparent"))
+    g.headers = {}
+
+
+async def finish(response: Response) -> Response:
+    """The headers that every answer has."""
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
+    response.headers.update(g.headers)
+    response.headers["X-Request-Id"] = g.request_id
+    return response
+
+
+async def fail(error: Exception) -> Response:
+    """The no that an error means; what is our own fault is logged with its trace, and says nothing to the client."""
+    if isinstance(error, TokenRefused):
+        g.headers["WWW-Authenticate"] = challenge(error)
+    if isinstance(error, MethodNotAllowed):
+        g.headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
+    refusal = refusal_of(error)
+    if refusal is None:
+        log.error("http.fault", request_id=g.request_id, method=request.method, rule=_rule(), exc_info=error)
+        refusal = Refusal(Code.INTERNAL, "Something went wrong on our side; the request id helps us to find out what")
+    return refused(refusal, g.request_id)
+
+
+def _rule() -> str:
+    """The path as it is declared: what stands in its place may be nobody's business."""
+    return request.url_rule.rule if request.url_rule is not None else ""

@@ -1,0 +1,83 @@
+"""Whether the process lives, whether it should get work, and its figures; outside `/api`, and for anybody."""
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+import msgspec
+import trio
+
+from domain.refusals import Code, Refusal
+from server.rest.answers import Plain
+from server.rest.request import Ask
+from server.rest.route import Needs, Routes
+from storage.postgres import Refused, StorageUnavailable
+
+if TYPE_CHECKING:
+    from server.app import House
+
+PROBE_SECONDS = 2.0  # a database that needs longer for SELECT 1 is not ready for anything
+
+routes = Routes("")
+
+
+class Health(msgspec.Struct, frozen=True):
+    status: str
+
+
+class Readiness(msgspec.Struct, frozen=True):
+    """Every part that is needed to take work, and whether it does."""
+
+    status: str
+    parts: dict[str, str]
+
+
+@routes.get("/healthz", needs=Needs.ANYONE)
+async def show_health(ask: Ask) -> Health:
+    """The process answers."""
+    return Health("ok")
+
+
+@routes.get("/readyz", needs=Needs.ANYONE, refuses=(Code.STORAGE_UNAVAILABLE, Code.DRAINING))
+async def show_readiness(ask: Ask) -> Readiness | Refusal:
+    """Whether this server should get work; if not, which part fails."""
+    parts = {name: "ok" if await is_up(ask.house) else "failed" for name, is_up in _PARTS.items()}
+    failed = [name for name, state in parts.items() if state != "ok"]
+    if not failed:
+        return Readiness("ready", parts)
+    code = Code.DRAINING if ask.house.draining else Code.STORAGE_UNAVAILABLE
+    return Refusal(code, f"Not ready: {', '.join(failed)}", {"parts": parts})
+
+
+@routes.get("/metrics", needs=Needs.ANYONE)
+async def show_metrics(ask: Ask) -> Plain:
+    """All figures in Prometheus' text format."""
+    return Plain(ask.house.telemetry.exposition(), "text/plain; version=1.0.0; charset=utf-8")
+
+
+async def _database_answers(house: "House") -> bool:
+    with trio.move_on_after(PROBE_SECONDS):
+        try:
+            return await house.postgres.fetchrow("SELECT 1") is not None
+        except (StorageUnavailable, Refused):
+            return False
+    return False
+
+
+async def _actor_books(house: "House") -> bool:
+    return house.actor.away_seconds == 0 and not house.actor.finished.is_set()
+
+
+async def _rooms_run(house: "House") -> bool:
+    return house.registry.is_open
+
+
+async def _takes_work(house: "House") -> bool:
+    return not house.draining
+
+
+_PARTS: dict[str, Callable[["House"], Awaitable[bool]]] = {
+    "database": _database_answers,
+    "storageActor": _actor_books,
+    "supervisor": _rooms_run,
+    "open": _takes_work,
+}

@@ -1,0 +1,107 @@
+"""One request: who asks, what came with it, and under which key."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, TypeVar
+from uuid import uuid4
+
+from werkzeug.datastructures import Headers
+
+from domain.ids import PostingKey, UserId, client_key
+from server.auth import bearer
+from server.ids import new_uuid
+from server.rest.errands import Errands
+from server.rest.query import Listed, Paging, next_link
+from server.rest.strict_json import FieldError, Misfit
+from storage.paging import Paged
+
+if TYPE_CHECKING:
+    from server.app import House
+
+T = TypeVar("T")
+
+KEY_CHARACTERS = 255
+NOBODY = UserId(uuid4())  # who asks where anyone may; a user of this id does not exist
+
+
+class Ask:
+    """What a handler may know of a request, and the headers that it adds to the answer."""
+
+    __slots__ = (
+        "answer_headers",
+        "errands",
+        "headers",
+        "house",
+        "is_operator",
+        "key",
+        "path",
+        "query",
+        "raw",
+        "user_id",
+    )
+
+    def __init__(
+        self,
+        house: "House",
+        errands: Errands,
+        *,
+        path: str,
+        query: Mapping[str, Sequence[str]],
+        headers: Headers,
+        raw: bytes,
+    ) -> None:
+        self.house = house
+        self.errands = errands
+        self.path = path
+        self.query = query
+        self.headers = headers
+        self.raw = raw
+        self.user_id = NOBODY
+        self.is_operator = False
+        self.key: str | None = None
+        self.answer_headers: dict[str, str] = {}
+
+    async def identify(self) -> None:
+        """Find out who asks. Raises TokenRefused, StorageUnavailable."""
+        token = bearer(self.headers.get("Authorization"))
+        identity = self.house.verifier.verify(token, now=self.house.clock.now() / 1_000_000)
+        await self.house.people.know(identity.user_id)
+        self.user_id, self.is_operator = identity.user_id, identity.is_operator
+
+    def listed(self, paged: Paged[T], asked: Paging) -> Listed[T]:
+        """A page as it is answered, with the way to the next one."""
+        if paged.next_before is not None:
+            self.answer_headers["Link"] = next_link(self.path, self.query, paged.next_before)
+        return Listed(paged.items, asked.limit, asked.offset, paged.total, paged.total_capped)
+
+    def posting_key(self) -> PostingKey:
+        """The key under which this request moves tokens: the client's own, or one that nobody will use again."""
+        return client_key(self.user_id, self.key or str(new_uuid()))
+
+
+def read_key(header: str | None) -> str | None:
+    """An `Idempotency-Key`, bare or as a quoted string (RFC 8941): both name the same key. Raises Misfit."""
+    if header is None:
+        return None
+    key = header.strip(" ")
+    if key.startswith('"'):
+        if not _QUOTED.fullmatch(key):
+            raise Misfit(FieldError("Idempotency-Key", "is not a quoted string"))
+        key = re.sub(r"\\(.)", r"\1", key[1:-1])
+    if not 1 <= len(key) <= KEY_CHARACTERS:
+        raise Misfit(FieldError("Idempotency-Key", f"must have 1 to {KEY_CHARACTERS} characters"))
+    if not key.isascii() or not key.isprintable():
+        raise Misfit(FieldError("Idempotency-Key", "must be printable ASCII"))
+    return key
+
+
+_QUOTED = re.compile(r'"(?:[^"\\]|\\["\\])*"')
+
+
+def request_id(traceparent: str | None) -> str:
+    """The id of the caller's trace (W3C Trace Context), or one of our own making."""
+    traced = _TRACEPARENT.fullmatch(traceparent or "")
+    return traced[1] if traced else uuid4().hex
+
+
+_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")

@@ -1,0 +1,29 @@
+"""What a client's idempotency key was used for: one space for postings and for everything else."""
+
+from typing import NamedTuple
+from uuid import UUID
+
+from domain.ids import PostingKey
+from storage.postgres import PgUUID, Postgres
+
+
+class Use(NamedTuple):
+    """What the key stands for. A posting has balances after it; a call that rang has none."""
+
+    ref_id: UUID | None
+    content: bytes | None
+    debit_after: int | None
+    credit_after: int | None
+
+
+async def find_use(postgres: Postgres, key: PostingKey) -> Use | None:
+    """None for a key that is still free. Raises StorageUnavailable."""
+    row = await postgres.fetchrow(
+        "SELECT ref_id, content, debit_after, credit_after FROM journal WHERE key = $1"
+        " UNION ALL SELECT ref_id, content, NULL, NULL FROM idempotency_keys WHERE key = $1",
+        PgUUID(key),
+    )
+    if row is None:
+        return None
+    content = row["content"]
+    return Use(row["ref_id"], None if content is None else content.bytes, row["debit_after"], row["credit_after"])

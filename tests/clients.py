@@ -1,0 +1,137 @@
+"""Clients that share no code with the server: the `websockets` package and httpx, each in a thread of its own."""
+
+import json
+import queue
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Subprotocol
+
+from server.auth import issue_token
+
+SECRET = "only-for-tests-0123456789-0123456789"
+PATIENCE_SECONDS = 20  # how long a test waits for what must come
+
+
+def token_of(user_id: UUID, *, role: str | None = None, ttl_seconds: int = 3600) -> str:
+    """A token as Supabase would issue it."""
+    return issue_token(SECRET, user_id, role=role, ttl_seconds=ttl_seconds, now=time.time())
+
+
+class Phone:
+    """A user's device: a websocket that is always read, and an HTTP client. Blocking; call it from a thread."""
+
+    def __init__(
+        self, http_port: int, websocket_port: int, user_id: UUID | None = None, *, role: str | None = None
+    ) -> None:
+        self.user_id = user_id or uuid4()
+        self.token = token_of(self.user_id, role=role)
+        self.http = httpx.Client(
+            base_url=f"http://127.0.0.1:{http_port}/api",
+            headers={"Authorization": f"Bearer {self.token}"},
+            timeout=PATIENCE_SECONDS,
+        )
+        self._websocket_port = websocket_port
+        self._socket: ClientConnection | None = None
+        self._arrived: queue.Queue[dict[str, Any]] = queue.Queue()
+        self.events: list[dict[str, Any]] = []
+        self.close_code: int | None = None
+        self._refs = 0
+
+    def __enter__(self) -> "Phone":
+        return self.open()
+
+    def __exit__(self, *_: object) -> None:
+        self.hang_up_network()
+        self.http.close()
+
+    def open(self) -> "Phone":
+        """Connect and open a session."""
+        address = f"ws://127.0.0.1:{self._websocket_port}/ws"
+        self._socket = connect(address, subprotocols=[Subprotocol("halfminute.v1.json")]).__enter__()
+        threading.Thread(target=self._read, args=(self._socket,), daemon=True).start()
+        self.send({"type": "session:open", "token": self.token})
+        self.wait_for("session:ready")
+        return self
+
+    def hang_up_network(self) -> None:
+        """Close the websocket, if it is open."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def send(self, message: dict[str, Any]) -> None:
+        assert self._socket is not None
+        self._socket.send(json.dumps(message))
+
+    def ask(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Send a command and wait for its own answer."""
+        self._refs += 1
+        ref = f"r{self._refs}"
+        self.send({**message, "ref": ref})
+        return self.wait_until(lambda event: event.get("ref") == ref)
+
+    def ask_ok(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Send a command that must be obeyed."""
+        answer = self.ask(message)
+        assert answer["type"] == "ok", answer
+        return answer
+
+    def join(self, channel: str) -> dict[str, Any]:
+        return self.ask({"type": "room:join", "channel": channel})
+
+    def wait_for(self, kind: str, **fields: Any) -> dict[str, Any]:
+        """The next event of a kind, with these fields, among all not yet waited for."""
+        return self.wait_until(
+            lambda event: event["type"] == kind and all(event.get(name) == value for name, value in fields.items())
+        )
+
+    def wait_until(self, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        for event in self.events:
+            if not event.get("_seen") and wanted(event):
+                event["_seen"] = True
+                return event
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                event = self._arrived.get(timeout=max(0.01, deadline - time.monotonic()))
+            except queue.Empty:
+                raise AssertionError(f"it did not come; what came: {[e['type'] for e in self.events]}") from None
+            self.events.append(event)
+            if wanted(event):
+                event["_seen"] = True
+                return event
+
+    def all_events(self, kind: str) -> list[dict[str, Any]]:
+        """Every event of a kind that has come so far, waited for or not."""
+        while not self._arrived.empty():
+            self.events.append(self._arrived.get())
+        return [event for event in self.events if event["type"] == kind]
+
+    def balance(self) -> int:
+        return int(self.http.get("/wallet").json()["balance"])
+
+    def _read(self, socket: ClientConnection) -> None:
+        try:
+            for message in socket:
+                self._arrived.put(json.loads(message))
+        except ConnectionClosed:
+            pass
+        self.close_code = socket.close_code
+
+
+def ring_and_join(fans: Phone, creators: Phone, **terms: Any) -> dict[str, Any]:
+    """A call up to the moment when both parties are in its room; returns the invitation."""
+    answer = fans.http.post("/calls/init", json={"creatorId": str(creators.user_id), **terms})
+    assert answer.status_code == 201, answer.text
+    ring = creators.wait_for("call:ringing", callId=answer.json()["callId"])
+    creators.ask_ok({"type": "call:accept", "callId": ring["callId"]})
+    for phone in (creators, fans):
+        assert phone.join(ring["channel"])["type"] == "room:joined"
+    return ring

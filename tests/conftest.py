@@ -1,0 +1,37 @@
+"""What tests stand on: one real PostgreSQL a run, a database of its own for each test, and a whole house on demand."""
+
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from server.app import House
+from tests.databases import Databases
+from tests.houses import running_house
+
+
+@pytest.fixture(scope="session")
+def databases() -> Iterator[Databases]:
+    """The run's PostgreSQL, in a thread of its own, with a migrated template."""
+    directory = Path(tempfile.mkdtemp(prefix="halfminute-tests-"))
+    try:
+        with Databases(directory) as running:
+            yield running
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture
+def dsn(databases: Databases) -> Iterator[str]:
+    """A fresh database with the schema in it."""
+    with databases.fresh() as address:
+        yield address
+
+
+@pytest.fixture
+async def house(dsn: str) -> AsyncIterator[House]:
+    """A server in this process, with blocks of one second."""
+    async with running_house(dsn) as running:
+        yield running

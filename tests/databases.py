@@ -1,0 +1,88 @@
+"""One PostgreSQL for all tests of a run: a migrated template, and a copy of it for each test."""
+
+import itertools
+import math
+import queue
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import trio
+
+from storage.embedded import Address, open_embedded
+from storage.migrate import migrate
+from storage.postgres import Postgres, Refused, StorageUnavailable, open_postgres
+
+TEMPLATE = "halfminute"
+
+
+class Databases:
+    """Runs PostgreSQL under a trio of its own, in a thread, so that every test may have its own clock."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.address: Address
+        self._numbers = itertools.count(1)
+        self._ready: queue.Queue[BaseException | None] = queue.Queue()
+        self._thread = threading.Thread(target=lambda: trio.run(self._run), name="databases", daemon=True)
+
+    def __enter__(self) -> "Databases":
+        self._thread.start()
+        if error := self._ready.get(timeout=60):
+            raise error
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        trio.from_thread.run_sync(self._wanted.close, trio_token=self._token)
+        self._thread.join(timeout=60)
+
+    @contextmanager
+    def fresh(self) -> Iterator[str]:
+        """A database that is a copy of the template; dropped afterwards, whoever still holds it."""
+        name = f"test_{next(self._numbers)}"
+        self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{TEMPLATE}"')
+        try:
+            yield self._dsn(name)
+        finally:
+            self.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+    def execute(self, sql: str) -> None:
+        """One statement outside the test's own trio."""
+        done: queue.Queue[BaseException | None] = queue.Queue()
+        trio.from_thread.run_sync(self._wanted.send_nowait, (sql, done), trio_token=self._token)
+        if error := done.get(timeout=60):
+            raise error
+
+    async def _run(self) -> None:
+        self._token = trio.lowlevel.current_trio_token()
+        self._wanted, wanted = trio.open_memory_channel[tuple[str, queue.Queue[BaseException | None]]](math.inf)
+        try:
+            async with open_embedded(self.directory) as self.address:
+                await self._make_template()
+                async with open_postgres(self._dsn("postgres"), pool_size=1) as admin:
+                    # Nobody may connect to a template while it is copied.
+                    await admin.execute(f"ALTER DATABASE {TEMPLATE} ALLOW_CONNECTIONS false")
+                    self._ready.put(None)
+                    async for sql, done in wanted:
+                        done.put(await _error_of(admin, sql))
+        except BaseException as error:  # reason: handed to the thread that waits for us
+            self._ready.put(error)
+            raise
+
+    async def _make_template(self) -> None:
+        async with open_postgres(self.address.dsn, pool_size=1) as postgres:
+            await migrate(postgres)
+
+    def _dsn(self, database: str) -> str:
+        parts = urlsplit(self.address.dsn)
+        return urlunsplit(parts._replace(path=f"/{database}"))
+
+
+async def _error_of(admin: Postgres, sql: str) -> Refused | StorageUnavailable | None:
+    try:
+        await admin.execute(sql)
+    except (Refused, StorageUnavailable) as error:
+        return error
+    return None

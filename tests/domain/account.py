@@ -1,0 +1,241 @@
+"""What the contract says of a call's clock, blocks and holds (§5), worked out a second time in another way.
+
+The rules count active time from when the clock was started; this account adds up every span in which it should run.
+It is told what happens and when, and knows nothing of the rules' own state.
+"""
+
+from domain.block import BlockPrice
+from domain.call_record import CallRecord, CallRules
+from domain.ids import UserId
+from domain.instant import Instant, duration
+from tests.domain.story import CREATOR, FAN
+
+NAMES = {FAN: "fan", CREATOR: "creator"}
+
+
+class Account:
+    """A call as its parties should see it."""
+
+    def __init__(self, rules: CallRules, price: BlockPrice, now: Instant, budget: int | None) -> None:
+        self.rules = rules
+        self.price = price
+        self.budget = budget
+        self.now = now
+        self.rings_until = now + duration(rules.ring_seconds)
+        self.join_by = 0
+        self.accepted = self.started = False
+        self.end_reason: str | None = None
+        self.draining = False
+        self.heard: dict[UserId, set[int]] = {FAN: set(), CREATOR: set()}
+        self.silent: dict[UserId, set[int]] = {FAN: set(), CREATOR: set()}
+        self.dropped: dict[UserId, Instant] = {}
+        self.paused: dict[UserId, Instant] = {}
+        self.held: set[str] = set()  # beside the pauses by hand
+        self.active = 0
+        self.lived = 0  # active time over all restarts: what the fan had of the call
+        self.tokens = 0
+        self.committed = self.posted = 0
+        self.waiting: list[Instant] = []  # when the blocks fell due that have no receipt yet
+
+    # Time
+
+    @property
+    def over(self) -> bool:
+        return self.end_reason is not None or self.draining
+
+    def holds(self) -> set[str]:
+        return set() if self.end_reason else self.held | {NAMES[user_id] for user_id in self.paused}
+
+    def runs(self) -> bool:
+        return self.started and not self.over and not self.holds()
+
+    def due_at(self) -> Instant | None:
+        return self.now + self.posted * self.price.block - self.active if self.runs() else None
+
+    def advance(self, to: Instant) -> None:
+        """Everything that time alone does until `to`, and at it."""
+        while not self.over:
+            happenings = self._happenings()
+            if not happenings or min(happenings)[0] > to:
+                break
+            at, _, _, what = min(happenings)
+            self._pass(max(at, self.now))
+            self._happen(what)
+        self._pass(to)
+
+    def _pass(self, to: Instant) -> None:
+        if self.runs():
+            self.active += to - self.now
+            self.lived += to - self.now
+        self.now = to
+
+    def _happenings(self) -> list[tuple[Instant, int, int, str]]:
+        """When, how it ranks at one moment (ends, holds, blocks), in which order it is named, and what."""
+        if not self.accepted:
+            return [(self.rings_until, 0, 0, "missed")]
+        if not self.started:
+            return [(self.join_by, 0, 0, "peer_lost")]
+        coming: list[tuple[Instant, int, int, str]] = []
+        for order, user_id in enumerate((FAN, CREATOR)):
+            if user_id in self.paused:
+                limit = self.paused[user_id] + duration(self.rules.pause_limit_seconds)
+                coming.append((limit, 0, 2 * order, "pause_limit"))
+            if user_id in self.dropped:
+                limit = self.dropped[user_id] + duration(self.rules.drop_limit_seconds)
+                coming.append((limit, 0, 2 * order + 1, "peer_lost"))
+                grace = self.dropped[user_id] + duration(self.rules.drop_grace_seconds)
+                if (hold := f"absent:{NAMES[user_id]}") not in self.held:
+                    coming.append((grace, 1, order, hold))
+        if self.waiting and "storage" not in self.held:
+            coming.append((self.waiting[0] + duration(self.rules.storage_grace_seconds), 1, 2, "storage"))
+        if (due_at := self.due_at()) is not None:
+            coming.append((due_at, 2, 0, "block"))
+        return coming
+
+    def _happen(self, what: str) -> None:
+        if what == "block":
+            self._fall_due()
+        elif what == "storage" or what.startswith("absent:"):
+            self.held.add(what)
+        else:
+            self.end(what)
+
+    def _fall_due(self) -> None:
+        absent = {f"absent:{NAMES[user_id]}" for user_id in (FAN, CREATOR) if not self.heard[user_id]}
+        if absent:
+            self.held |= absent
+        elif self.budget_spent():
+            self.end("budget_reached")
+        else:
+            self.posted += 1
+            self.waiting.append(self.now)
+
+    # Money
+
+    def promised(self) -> int:
+        """What is spent once everything that waits and the next block are paid."""
+        waiting = range(self.committed + 1, self.posted + 2)
+        return self.tokens + sum(self.price.tokens(block_no) for block_no in waiting)
+
+    def budget_spent(self) -> bool:
+        return self.budget is not None and self.promised() > self.budget
+
+    def settle(self, outcome: str) -> None:
+        self.waiting.pop(0)
+        if outcome in ("COMMITTED", "ALREADY"):
+            self.committed += 1
+            self.tokens += self.price.tokens(self.committed)
+        elif outcome == "INSUFFICIENT":
+            self.end("insufficient_funds")
+        elif outcome in ("FENCED", "CLOSED"):
+            self.draining = True
+        if not self.waiting:
+            self.held.discard("storage")
+            self.advance(self.now)
+
+    # People
+
+    def join(self, user_id: UserId, number: int) -> None:
+        if self.over:
+            return
+        self.silent[user_id].discard(number)
+        self._hear(user_id, number)
+
+    def leave(self, user_id: UserId, number: int) -> None:
+        self._lose(user_id, number)
+        self.silent[user_id].discard(number)
+
+    def silence(self, user_id: UserId, number: int) -> None:
+        if number in self.heard[user_id]:
+            self._lose(user_id, number)
+            self.silent[user_id].add(number)
+
+    def sound(self, user_id: UserId, number: int) -> None:
+        if number in self.silent[user_id] | self.heard[user_id]:
+            self.silent[user_id].discard(number)
+            self._hear(user_id, number)
+
+    def _hear(self, user_id: UserId, number: int) -> None:
+        self.heard[user_id].add(number)
+        self.dropped.pop(user_id, None)
+        self.held.discard(f"absent:{NAMES[user_id]}")
+        if all(self.heard.values()):
+            self.held.discard("restart")
+        self._begin_when_met()
+        self.advance(self.now)
+
+    def _lose(self, user_id: UserId, number: int) -> None:
+        if self.heard[user_id] == {number}:
+            self.dropped[user_id] = self.now
+        self.heard[user_id].discard(number)
+
+    def _begin_when_met(self) -> None:
+        if self.accepted and not self.started and not self.over and all(self.heard.values()):
+            self.started = True
+            self.dropped.clear()
+
+    # Commands
+
+    def command(self, user_id: UserId, word: str) -> str | None:
+        """What a command does; the code with which it is refused."""
+        if user_id not in NAMES:
+            return "NOT_FOUND"
+        if self.draining:
+            return "DRAINING"
+        if self.end_reason is not None:
+            return None if word == "end" else "CALL_ENDED"
+        if (refused := self._refused(user_id, word)) is None:
+            self._obey(user_id, word)
+            self.advance(self.now)
+        return refused
+
+    def _refused(self, user_id: UserId, word: str) -> str | None:
+        whose = {"accept": CREATOR, "decline": CREATOR, "cancel": FAN}
+        if word in whose:
+            if user_id != whose[word]:
+                return "FORBIDDEN"
+            return "CALL_NOT_ACTIVE" if self.accepted else None
+        if word in ("pause", "resume") and not self.started:
+            return "CALL_NOT_ACTIVE"
+        if word == "resume" and self.paused and user_id not in self.paused:
+            return "FORBIDDEN"
+        return None
+
+    def _obey(self, user_id: UserId, word: str) -> None:
+        if word == "accept":
+            self.accepted = True
+            self.join_by = self.now + duration(self.rules.join_seconds)
+            self._begin_when_met()
+        elif word == "pause":
+            self.paused.setdefault(user_id, self.now)
+        elif word == "resume":
+            self.paused.pop(user_id, None)
+        elif self.accepted:
+            self.end("hangup" if user_id == FAN else "creator_ended")
+        else:
+            self.end("cancelled" if user_id == FAN else "declined")
+
+    def end(self, reason: str) -> None:
+        if not self.over:
+            self.end_reason = reason
+
+    # Restarts
+
+    def restart(self, stored: CallRecord, blocks: int, tokens: int, now: Instant) -> None:
+        """What is left after a crash: the last record that was stored, and what the books say."""
+        self.now = now
+        self.draining, self.end_reason = False, None
+        self.committed = self.posted = blocks
+        self.tokens, self.waiting = tokens, []
+        self.started = stored.started_at is not None or blocks > 0
+        self.accepted = stored.accepted_at is not None or blocks > 0
+        self.join_by = now + duration(self.rules.join_seconds)
+        self.active = min(max(stored.active, (blocks - 1) * self.price.block), blocks * self.price.block)
+        self.heard = {FAN: set(), CREATOR: set()}
+        self.silent = {FAN: set(), CREATOR: set()}
+        self.paused, self.dropped, self.held = {}, {}, set()
+        if self.started:
+            at_rest = {FAN: stored.fan_paused_at, CREATOR: stored.creator_paused_at}
+            self.paused = {user_id: since for user_id, since in at_rest.items() if since is not None}
+            self.dropped = {FAN: now, CREATOR: now}
+            self.held = {"restart"}

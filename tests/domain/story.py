@@ -1,0 +1,331 @@
+"""A call with its books and the hands that carry out its effects, in plain values: what the tests tell stories with."""
+
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from domain import effects, inputs
+from domain import messages as m
+from domain.block import BlockPrice, Rounding
+from domain.call import Call
+from domain.call_record import CallFacts, CallRecord, CallRules
+from domain.ids import PROMOTIONS, CallId, MemberId, UserId, client_key
+from domain.instant import Instant, duration
+from domain.ledger import Ledger, MeterRow, RoomRow, Wallet
+from domain.meter import Funds, Meter
+from domain.posting import Kind, Outcome, Posting, Receipt
+from domain.refusals import Refusal
+
+START: Instant = 1_800_000_000_000_000  # 2027-01-15T08:00:00Z; stories begin here
+CALL = CallId(UUID(int=0xCA11))
+FAN = UserId(UUID(int=0xFA))
+CREATOR = UserId(UUID(int=0xC0))
+STRANGER = UserId(UUID(int=0x57))
+
+
+def device(user_id: UserId, number: int = 1) -> MemberId:
+    """One of a user's connections."""
+    return MemberId(UUID(int=user_id.int << 32 | number))
+
+
+def credit(user_id: UserId, tokens: int, key: str) -> Posting:
+    """Tokens for a user, out of a system wallet."""
+    return Posting(key=client_key(user_id, key), kind=Kind.CREDIT, debit=PROMOTIONS, credit=user_id, tokens=tokens)
+
+
+class Slip:
+    """Where an answer is written: the fields of an `ok`, a room:joined, or a refusal."""
+
+    def __init__(self) -> None:
+        self.answer: Any = None
+
+    def deliver(self, result: Any) -> None:
+        self.answer = result
+
+
+class Books:
+    """A committer above a ledger: one flight of postings at a time, in order; what gathers meanwhile flies next."""
+
+    def __init__(self, ledger: Ledger, record: CallRecord) -> None:
+        self.ledger = ledger
+        self.stored = record
+        self.queue: list[Posting | Receipt | CallRecord] = []
+        self.flight: list[Posting | Receipt | CallRecord] = []
+
+    def post(self, posting: Posting) -> None:
+        self.queue.append(posting)
+
+    def save(self, record: CallRecord) -> None:
+        self.queue = [item for item in self.queue if not isinstance(item, CallRecord)] + [record]
+
+    def withdraw(self) -> None:
+        self.queue = [Receipt(item, Outcome.WITHDRAWN) if isinstance(item, Posting) else item for item in self.queue]
+
+    def take_off(self) -> bool:
+        """Hand over what gathered, unless a flight is under way."""
+        if self.flight or not self.queue:
+            return False
+        self.flight, self.queue = self.queue, []
+        return True
+
+    def land(self, epoch: int) -> list[inputs.Input]:
+        """Carry the flight out; what comes of it, as the room learns it."""
+        arrivals: list[inputs.Input] = []
+        receipts: list[Receipt] = []
+        for item in self.flight:
+            match item:
+                case Posting():
+                    receipts += self.ledger.apply([item])
+                case Receipt():
+                    receipts.append(item)
+                case CallRecord():
+                    arrivals.append(self._store(item, epoch))
+        self.flight = []
+        return [inputs.Receipts(tuple(receipts)), *arrivals] if receipts else arrivals
+
+    def _store(self, record: CallRecord, epoch: int) -> inputs.Input:
+        room = self.ledger.rooms[CALL]
+        if room.ended or room.epoch != epoch:
+            return inputs.Fenced()
+        self.stored = record
+        if record.status == "ended":
+            self.ledger.end(CALL)
+        return inputs.Saved(record)
+
+
+class Story:
+    """One call from its first ring on. Times are told in seconds; the story moves only when told to."""
+
+    def __init__(
+        self,
+        *,
+        balance: int = 10_000,
+        rate: int = 60,
+        rounding: Rounding = "up",
+        max_tokens: int | None = None,
+        rules: CallRules | None = None,
+    ) -> None:
+        self.now = START
+        self.rules = rules or CallRules()
+        self.facts = CallFacts(
+            id=CALL,
+            channel="V1StGXR8_Z5jdHi6B-myT",
+            fan=m.Person(FAN, "Fan"),
+            creator=m.Person(CREATOR, "Creator"),
+            price=BlockPrice(rate, self.rules.block_seconds, rounding),
+            max_tokens=max_tokens,
+            created_at=START,
+            rings_until=START + duration(self.rules.ring_seconds),
+        )
+        self.ledger = Ledger()
+        self.ledger.wallets = {PROMOTIONS: Wallet(is_system=True), FAN: Wallet(), CREATOR: Wallet()}
+        self.ledger.rooms[CALL] = RoomRow()
+        self.ledger.meters[CALL, FAN] = MeterRow()
+        self.ledger.apply([credit(FAN, balance, "first")] if balance else [])
+        self.books = Books(self.ledger, CallRecord())
+        self.commit_seconds: float = 0
+        self.storage_away = False
+        self._lands_at: Instant | None = None
+        self.epoch = 1
+        self.done: list[effects.Effect] = []
+        self._others = 0  # postings of the fan's that are not this call's
+        self.call = Call(self.facts, self.rules, self._meter(), CallRecord())
+
+    def _meter(self) -> Meter:
+        row, wallet = self.ledger.meters[CALL, FAN], self.ledger.wallets[FAN]
+        return Meter(
+            room_id=CALL,
+            payer=FAN,
+            payee=CREATOR,
+            price=self.facts.price,
+            epoch=self.epoch,
+            funds=Funds(wallet.balance, wallet.n),
+            committed=row.last_block,
+            tokens=row.tokens,
+            active=self.books.stored.active,
+        )
+
+    # What happens
+
+    def give(self, given: inputs.Input) -> list[effects.Effect]:
+        """One input now, and everything that comes of it at once."""
+        decided = self.call.handle(given, self.now)
+        for effect in decided:
+            self._carry_out(effect)
+        self._fly()
+        return decided
+
+    def _carry_out(self, effect: effects.Effect) -> None:
+        self.done.append(effect)
+        match effect:
+            case effects.Post(posting):
+                self.books.post(posting)
+            case effects.Save(record):
+                self.books.save(record)
+            case effects.Withdraw():
+                self.books.withdraw()
+            case effects.Answer(reply, result):
+                reply.deliver(result)
+            case effects.Admit(_, reply, event):
+                reply.deliver(event)
+
+    def _fly(self) -> None:
+        if self.books.take_off():
+            self._lands_at = self.now + duration(self.commit_seconds)
+        if self._lands_at is not None and self._lands_at <= self.now and not self.storage_away:
+            self.land()
+
+    def land(self) -> None:
+        """The flight arrives, and the next one takes off."""
+        self._lands_at = None
+        for arrival in self.books.land(self.epoch):
+            self.give(arrival)
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass: deadlines and flights happen when they are due."""
+        self.wait_until(self.now + duration(seconds))
+
+    def wait_until(self, target: Instant) -> None:
+        while (due := self._next_moment()) is not None and due <= target:
+            self.now = max(self.now, due)
+            if self._lands_at is not None and self._lands_at <= self.now and not self.storage_away:
+                self.land()
+            else:
+                self.give(inputs.Elapsed())
+        self.now = max(self.now, target)
+
+    def _next_moment(self) -> Instant | None:
+        lands_at = None if self.storage_away else self._lands_at
+        moments = [at for at in (self.call.next_deadline(), lands_at) if at is not None]
+        return None if self.call.settled else min(moments, default=None)
+
+    def oversleep(self, seconds: float) -> None:
+        """Time passes unseen: the task wakes late and finds every deadline gone by."""
+        self.now += duration(seconds)
+        self.give(inputs.Elapsed())
+
+    # Who does it
+
+    def act(self, user_id: UserId, command: type[m.CallCommand]) -> Any:
+        """A command, and its answer: the call's fields, or a refusal."""
+        slip = Slip()
+        self.give(inputs.Acted(user_id, command(call_id=CALL), slip))
+        return slip.answer
+
+    def join(self, user_id: UserId, number: int = 1) -> Any:
+        """A connection joins: the room:joined that answers it, or a refusal."""
+        slip = Slip()
+        self.give(inputs.Joined(device(user_id, number), user_id, slip))
+        return slip.answer
+
+    def sweep(self) -> Slip:
+        """The billing webhook asks; the answer comes once every due block has its receipt."""
+        slip = Slip()
+        self.give(inputs.Sweep(slip))
+        return slip
+
+    def leave(self, user_id: UserId, number: int = 1) -> None:
+        self.give(inputs.Left(device(user_id, number)))
+
+    def fall_silent(self, user_id: UserId, number: int = 1) -> None:
+        self.give(inputs.Unheard(device(user_id, number)))
+
+    def be_heard(self, user_id: UserId, number: int = 1) -> None:
+        self.give(inputs.Heard(device(user_id, number)))
+
+    def connect(self) -> "Story":
+        """The creator accepts, both join, and block 1 is charged."""
+        self.act(CREATOR, m.CallAccept)
+        self.join(CREATOR)
+        self.join(FAN)
+        return self
+
+    def top_up(self, tokens: int) -> None:
+        """The fan buys tokens elsewhere, and the room hears of it."""
+        self.top_up_unheard(tokens)
+        self.tell_funds()
+
+    def top_up_unheard(self, tokens: int) -> None:
+        self._others += 1
+        self.ledger.apply([credit(FAN, tokens, f"top-up {self._others}")])
+
+    def spend(self, tokens: int) -> None:
+        """The fan spends tokens elsewhere, and the room hears of it."""
+        self.spend_unheard(tokens)
+        self.tell_funds()
+
+    def spend_unheard(self, tokens: int) -> None:
+        self._others += 1
+        key = client_key(FAN, f"spent {self._others}")
+        self.ledger.apply([Posting(key=key, kind=Kind.TIP, debit=FAN, credit=PROMOTIONS, tokens=tokens)])
+
+    def tell_funds(self) -> None:
+        wallet = self.ledger.wallets[FAN]
+        self.give(inputs.FundsChanged(FAN, Funds(wallet.balance, wallet.n)))
+
+    def storage_goes_away(self) -> None:
+        self.storage_away = True
+
+    def storage_comes_back(self) -> None:
+        self.storage_away = False
+        if self.books.flight:
+            self.land()
+
+    def crash(self, *, landed: bool = False, down_seconds: float = 0) -> None:
+        """The server dies; what was in flight had landed, or never will. Another takes the call up from its rows."""
+        if landed:
+            self.books.land(self.epoch)
+        self.books.flight, self.books.queue, self._lands_at = [], [], None
+        self.storage_away = False
+        self.now += duration(down_seconds)
+        self._take_up()
+
+    def drain(self, *, down_seconds: float = 0) -> None:
+        """The server stops in order, and another takes the call up."""
+        self.give(inputs.Drain())
+        assert self.call.settled
+        self.now += duration(down_seconds)
+        self._take_up()
+
+    def _take_up(self) -> None:
+        self.epoch = self.ledger.claim(CALL)
+        self.call = Call(self.facts, self.rules, self._meter(), self.books.stored, restarted_at=self.now)
+
+    # What came of it
+
+    @property
+    def blocks(self) -> int:
+        """Blocks in the books."""
+        return self.ledger.meters[CALL, FAN].last_block
+
+    @property
+    def holds(self) -> set[str]:
+        return set(self.call.record(self.now).holds)
+
+    @property
+    def status(self) -> str:
+        return self.call.record(self.now).status
+
+    @property
+    def end_reason(self) -> str | None:
+        return self.call.end_reason
+
+    def balance(self, user_id: UserId) -> int:
+        return self.ledger.wallets[user_id].balance
+
+    def published(self) -> list[m.SequencedEvent]:
+        return [effect.event for effect in self.done if isinstance(effect, effects.Publish)]
+
+    def kinds(self) -> list[str]:
+        """The `type` of every event of the room, in order."""
+        return [str(event.__struct_config__.tag) for event in self.published()]
+
+    def told(self, user_id: UserId) -> list[msgspec.Struct]:
+        """What one user was told in private."""
+        return [effect.event for effect in self.done if isinstance(effect, effects.Tell) and effect.user_id == user_id]
+
+
+def code(answer: object) -> str | None:
+    """The code of a refusal; None where it was none."""
+    return answer.code.name if isinstance(answer, Refusal) else None

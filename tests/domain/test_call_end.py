@@ -1,0 +1,142 @@
+"""How a call ends: once, with every receipt in, and told to everybody."""
+
+import pytest
+
+from domain import effects, inputs
+from domain import messages as m
+from domain.meter import BooksDisagree
+from domain.posting import Outcome, Receipt
+from tests.domain.story import CREATOR, FAN, STRANGER, Story, code
+
+
+@pytest.mark.parametrize(("who", "reason"), [(FAN, "hangup"), (CREATOR, "creator_ended")])
+def test_either_party_ends_the_call(who: object, reason: str) -> None:
+    story = Story().connect()
+    story.wait(45)
+    story.act(FAN if who == FAN else CREATOR, m.CallEnd)
+    assert (story.end_reason, story.blocks, story.call.settled) == (reason, 2, True)
+    ended = story.published()[-1]
+    assert isinstance(ended, m.CallEnded)
+    assert (ended.reason, ended.blocks, ended.tokens, ended.active_seconds) == (reason, 2, 60, 45.0)
+    assert isinstance(story.done[-1], effects.Close)
+
+
+def test_an_operator_or_the_server_ends_the_call() -> None:
+    for reason in ("admin", "server_fault"):
+        story = Story().connect()
+        story.give(inputs.EndNow(reason))
+        assert (story.end_reason, story.call.settled) == (reason, True)
+
+
+def test_ending_twice_returns_the_call_and_changes_nothing() -> None:
+    story = Story().connect()
+    story.commit_seconds = 3
+    story.act(FAN, m.CallEnd)
+    story.wait(1)
+    answer = story.act(CREATOR, m.CallEnd)
+    assert answer["call"]["endReason"] == "hangup"
+    story.wait(10)
+    assert story.kinds().count("call:ended") == 1
+    assert sum(isinstance(effect, effects.Close) for effect in story.done) == 1
+
+
+def test_an_ended_call_refuses_what_is_not_an_end() -> None:
+    story = Story().connect()
+    story.storage_goes_away()
+    story.act(FAN, m.CallEnd)
+    for command in (m.CallAccept, m.CallDecline, m.CallCancel, m.CallPause, m.CallResume):
+        assert code(story.act(CREATOR, command)) == "CALL_ENDED"
+    assert code(story.act(STRANGER, m.CallEnd)) == "NOT_FOUND"
+    assert code(story.join(FAN, 2)) == "CALL_ENDED"
+
+
+def test_the_end_is_told_only_once_it_is_stored() -> None:
+    story = Story().connect()
+    story.storage_goes_away()
+    story.act(FAN, m.CallEnd)
+    assert "call:ended" not in story.kinds()
+    story.storage_comes_back()
+    assert story.kinds()[-1] == "call:ended"
+    assert story.books.stored.status == "ended"
+
+
+def test_an_ended_call_holds_nothing_and_charges_nothing_more() -> None:
+    story = Story().connect()
+    story.act(CREATOR, m.CallPause)
+    story.act(FAN, m.CallEnd)
+    assert story.books.stored.holds == ()
+    story.wait(1000)
+    assert story.blocks == 1
+
+
+def test_blocks_that_fell_due_before_the_end_are_charged_though_storage_was_away() -> None:
+    story = Story().connect()
+    story.storage_goes_away()
+    story.wait(65)
+    story.act(FAN, m.CallEnd)
+    assert not story.call.settled
+    story.wait(500)
+    story.storage_comes_back()
+    assert (story.call.settled, story.blocks, story.end_reason) == (True, 3, "hangup")
+
+
+def test_the_figures_of_the_end_count_what_was_paid_alone() -> None:
+    story = Story(balance=30).connect()
+    story.commit_seconds = 8
+    story.wait(38)
+    ended = story.published()[-1]
+    assert isinstance(ended, m.CallEnded) or not story.call.settled
+    story.wait(20)
+    ended = story.published()[-1]
+    assert isinstance(ended, m.CallEnded)
+    assert (ended.reason, ended.blocks, ended.tokens, ended.active_seconds) == ("insufficient_funds", 1, 30, 30.0)
+
+
+def test_a_fenced_posting_says_nothing_more_and_closes_once() -> None:
+    story = Story().connect()
+    story.storage_goes_away()
+    story.wait(61)
+    story.ledger.claim(story.facts.id)
+    told = len(story.published())
+    story.storage_comes_back()
+    assert story.call.settled
+    assert len(story.published()) == told
+    assert isinstance(story.done[-1], effects.Close)
+    assert sum(isinstance(effect, effects.Close) for effect in story.done) == 1
+    assert story.books.stored.status == "active"
+
+
+def test_a_fenced_record_closes_the_room() -> None:
+    story = Story().connect()
+    story.ledger.claim(story.facts.id)
+    story.act(FAN, m.CallPause)
+    assert story.call.settled
+    assert story.end_reason is None
+
+
+def test_a_fenced_room_saves_nothing_and_answers_whoever_waits_for_it() -> None:
+    story = Story().connect()
+    story.commit_seconds = 1
+    story.wait(30)
+    slip = story.sweep()
+    saves = sum(isinstance(effect, effects.Save) for effect in story.done)
+    story.give(inputs.Fenced())
+    assert slip.answer is not None
+    assert sum(isinstance(effect, effects.Save) for effect in story.done) == saves
+
+
+def test_an_impossible_receipt_makes_the_room_start_again() -> None:
+    story = Story().connect()
+    story.storage_goes_away()
+    story.wait(31)
+    [*_, posting] = [effect.posting for effect in story.done if isinstance(effect, effects.Post)]
+    with pytest.raises(BooksDisagree, match="block 2"):
+        story.give(inputs.Receipts((Receipt(posting, Outcome.GAP),)))
+
+
+def test_who_asks_a_call_that_moved_on_to_another_server_is_sent_away_and_not_let_in() -> None:
+    story = Story().connect()
+    story.give(inputs.Fenced())
+    assert code(story.join(FAN, 2)) == "DRAINING"
+    assert code(story.act(FAN, m.CallPause)) == "DRAINING"
+    assert story.sweep().answer is not None

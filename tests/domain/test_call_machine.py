@@ -1,0 +1,433 @@
+"""Anything may happen to a call, in any order and at any time, and the contract's sentences hold after every step."""
+
+from collections import deque
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from domain import effects, inputs
+from domain import messages as m
+from domain.call_record import CallRules
+from domain.ids import UserId
+from domain.instant import duration, rfc3339
+from domain.ledger import MeterRow
+from domain.meter import Funds
+from domain.posting import Posting
+from tests.domain.account import Account
+from tests.domain.story import CALL, CREATOR, FAN, STRANGER, Slip, Story, code, device
+
+COMMANDS: dict[str, type[m.CallCommand]] = {
+    "accept": m.CallAccept,
+    "decline": m.CallDecline,
+    "cancel": m.CallCancel,
+    "pause": m.CallPause,
+    "resume": m.CallResume,
+    "end": m.CallEnd,
+}
+LIVELY = ["pause", "resume", "resume"] * 6 + ["accept", "decline", "cancel", "end"]  # most calls should last a while
+
+parties = st.sampled_from([FAN, CREATOR])
+anyone = st.sampled_from([FAN, CREATOR] * 5 + [STRANGER])
+numbers = st.sampled_from([1, 1, 1, 2])
+spans = st.one_of(*[st.integers(0, most * 1_000_000) for most in (3, 9, 9, 40, 40, 700)])
+seldom = st.sampled_from([False] * 9 + [True])
+
+
+class CallMachine(RuleBasedStateMachine):
+    """A call, its books, and an account kept beside them."""
+
+    story: Story
+    account: Account
+    sound = False  # no step has failed
+
+    @initialize(
+        rate=st.integers(1, 130),
+        blocks=st.integers(1, 12),
+        spare=st.integers(-1, 60),
+        rounding=st.sampled_from(["up", "exact"]),
+        budget=st.one_of(st.none(), st.none(), st.integers(1, 500)),
+        block_seconds=st.sampled_from([30, 30, 30, 7, 90]),
+        begun=st.sampled_from(["not", "met", "talking", "talking", "talking"]),
+    )
+    def ring(
+        self, rate: int, blocks: int, spare: int, rounding: Any, budget: int | None, block_seconds: int, begun: str
+    ) -> None:
+        rules = CallRules(block_seconds=block_seconds)
+        balance = max(0, blocks * -(-rate * block_seconds // 60) + spare)
+        self.story = Story(balance=balance, rate=rate, rounding=rounding, max_tokens=budget, rules=rules)
+        self.story.storage_away = True  # flights land when a rule says so
+        self.account = Account(rules, self.story.facts.price, self.story.now, budget)
+        self.arrivals: deque[inputs.Input] = deque()
+        self.known = self._funds()
+        self.news: deque[Funds] = deque()
+        self.slips: list[Slip] = []
+        self.told_low: tuple[bool, str | None] = (False, None)
+        self.last_seq = 0
+        self.posted_ever: set[int] = set()
+        self.stored_active = 0
+        self.closed = False
+        if begun != "not":
+            self.command(CREATOR, "accept")
+            self.come_back()
+        if begun == "talking":
+            self.catch_up()
+
+    def _funds(self) -> Funds:
+        wallet = self.story.ledger.wallets[FAN]
+        return Funds(wallet.balance, wallet.n)
+
+    # What people do
+
+    @rule(user_id=anyone, word=st.sampled_from(LIVELY))
+    def command(self, user_id: UserId, word: str) -> None:
+        self.account.advance(self.story.now)
+        expected = self.account.command(user_id, word)
+        slip = Slip()
+        self._give(inputs.Acted(user_id, COMMANDS[word](call_id=CALL), slip))
+        assert code(slip.answer) == expected
+        assert slip.answer is not None
+
+    @rule(user_id=anyone, number=numbers)
+    def join(self, user_id: UserId, number: int) -> None:
+        self.account.advance(self.story.now)
+        slip = Slip()
+        if user_id == STRANGER:
+            expected = "NOT_FOUND"
+        elif self.account.end_reason is not None:
+            expected = "CALL_ENDED"
+        elif self.account.draining:
+            expected = "DRAINING"
+        else:
+            expected = None
+            self.account.join(user_id, number)
+        self._give(inputs.Joined(device(user_id, number), user_id, slip))
+        assert code(slip.answer) == expected
+        assert slip.answer is not None
+
+    @rule()
+    def come_back(self) -> None:
+        self.join(FAN, 1)
+        self.join(CREATOR, 1)
+
+    @rule(user_id=parties, number=numbers)
+    def leave(self, user_id: UserId, number: int) -> None:
+        self.account.advance(self.story.now)
+        self.account.leave(user_id, number)
+        self._give(inputs.Left(device(user_id, number)))
+
+    @rule(user_id=parties, number=numbers)
+    def fall_silent(self, user_id: UserId, number: int) -> None:
+        self.account.advance(self.story.now)
+        self.account.silence(user_id, number)
+        self._give(inputs.Unheard(device(user_id, number)))
+
+    @rule(user_id=parties, number=numbers)
+    def be_heard(self, user_id: UserId, number: int) -> None:
+        self.account.advance(self.story.now)
+        self.account.sound(user_id, number)
+        self._give(inputs.Heard(device(user_id, number)))
+
+    @rule()
+    def sweep(self) -> None:
+        self.account.advance(self.story.now)
+        slip = Slip()
+        self.slips.append(slip)
+        self._give(inputs.Sweep(slip))
+
+    # Time
+
+    @rule(span=spans, wakes=st.booleans())
+    def wait(self, span: int, wakes: bool) -> None:
+        """Whether the room wakes for it, or time is found to have passed when something else arrives."""
+        self.story.now += span
+        if wakes:
+            self.elapse()
+
+    @precondition(lambda self: self.story.call.next_deadline() is not None)
+    @rule(offset=st.sampled_from([-1, 0, 0, 1]))
+    def wait_for_the_deadline(self, offset: int) -> None:
+        deadline = self.story.call.next_deadline()
+        assert deadline is not None
+        self.story.now = max(self.story.now, deadline + offset)
+        self.elapse()
+
+    @precondition(lambda self: self.story.call.meter.due_at() is not None)
+    @rule(offset=st.sampled_from([-1, 0, 0, 1]), wakes=st.booleans())
+    def wait_for_the_block(self, offset: int, wakes: bool) -> None:
+        due_at = self.story.call.meter.due_at()
+        assert due_at is not None
+        self.story.now = max(self.story.now, due_at + offset)
+        if wakes:
+            self.elapse()
+
+    @rule(blocks=st.integers(1, 4))
+    def talk_on(self, blocks: int) -> None:
+        """Nothing is wrong with anybody: block after block is due, charged and heard of."""
+        for _ in range(blocks):
+            if (due_at := self.story.call.meter.due_at()) is not None:
+                self.story.now = max(self.story.now, due_at)
+                self.elapse()
+                self.catch_up()
+
+    @rule()
+    def elapse(self) -> None:
+        self.account.advance(self.story.now)
+        self._give(inputs.Elapsed())
+
+    # The books
+
+    @rule()
+    def commit(self) -> None:
+        """The flight lands in the books; the room has not heard of it yet."""
+        self.arrivals += self.story.books.land(self.story.epoch)
+        self.story.books.take_off()
+
+    @precondition(lambda self: self.arrivals)
+    @rule(group=st.integers(1, 4))
+    def hear_from_the_books(self, group: int) -> None:
+        """Receipts come late, one by one or in groups."""
+        self.account.advance(self.story.now)
+        arrival = self.arrivals.popleft()
+        if isinstance(arrival, inputs.Receipts) and len(arrival.receipts) > group:
+            self.arrivals.appendleft(inputs.Receipts(arrival.receipts[group:]))
+            arrival = inputs.Receipts(arrival.receipts[:group])
+        self._note_arrival(arrival)
+        self._give(arrival)
+
+    def _note_arrival(self, arrival: inputs.Input) -> None:
+        if isinstance(arrival, inputs.Fenced):
+            self.account.draining = True
+        if isinstance(arrival, inputs.Receipts):
+            for receipt in arrival.receipts:
+                self.account.settle(receipt.outcome.name)
+                if receipt.debit_after is not None and receipt.debit_n is not None:
+                    self._learn(Funds(receipt.debit_after, receipt.debit_n))
+
+    @rule()
+    def catch_up(self) -> None:
+        """Storage is quick: everything is committed, and everything has been heard of."""
+        self.commit()
+        while self.arrivals or self.story.books.flight:
+            if self.arrivals:
+                self.hear_from_the_books(512)
+            else:
+                self.commit()
+
+    @rule(tokens=st.integers(1, 200), tell=st.booleans())
+    def top_up(self, tokens: int, tell: bool) -> None:
+        self.story.top_up_unheard(tokens)
+        self.news.append(self._funds())
+        if tell:
+            self.hear_of_funds(newest=True)
+
+    @rule(tokens=st.integers(1, 200))
+    def spend_elsewhere(self, tokens: int) -> None:
+        balance = self.story.balance(FAN)
+        if balance:
+            self.story.spend_unheard(min(tokens, balance))
+            self.news.append(self._funds())
+
+    @precondition(lambda self: self.news)
+    @rule(newest=st.booleans())
+    def hear_of_funds(self, newest: bool) -> None:
+        """News of a balance come late and in any order."""
+        self.account.advance(self.story.now)
+        funds = self.news.pop() if newest else self.news.popleft()
+        self._learn(funds)
+        self._give(inputs.FundsChanged(FAN, funds))
+
+    def _learn(self, funds: Funds) -> None:
+        self.known = max(self.known, funds, key=lambda news: news.n)
+
+    @rule()
+    def store_the_lease(self) -> None:
+        """Active time is stored every few seconds, beside the room's own records."""
+        room = self.story.ledger.rooms[CALL]
+        if not self.account.over and room.epoch == self.story.epoch:
+            self.elapse()
+            if not self.account.over:
+                self.story.books.stored = self.story.call.record(self.story.now)
+
+    # What servers do
+
+    @precondition(lambda self: self.story.books.stored.status != "ended")
+    @rule(landed=st.booleans(), down=spans)
+    def crash(self, landed: bool, down: int) -> None:
+        if landed:
+            self.commit()
+        if self.story.books.stored.status != "ended":
+            self._take_up(down)
+
+    @precondition(lambda self: not self.account.over)
+    @rule(down=spans, quick=st.booleans())
+    def drain(self, down: int, quick: bool) -> None:
+        self.account.advance(self.story.now)
+        if not self.account.over:
+            self.account.draining = True
+        self._give(inputs.Drain())
+        if quick:
+            self.catch_up()
+            assert self.story.call.settled
+            if self.account.end_reason is None:
+                self.crash(landed=False, down=down)
+
+    @rule(really=seldom)
+    def lose_the_room_to_another_server(self, really: bool) -> None:
+        if really and not self.story.ledger.rooms[CALL].ended:
+            self.story.ledger.claim(CALL)
+
+    @rule(really=seldom)
+    def end_by_an_operator(self, really: bool) -> None:
+        if really:
+            self.account.advance(self.story.now)
+            self.account.end("admin")
+            self._give(inputs.EndNow("admin"))
+
+    def _take_up(self, down: int) -> None:
+        self.account.advance(self.story.now)
+        self.story.now += down
+        self.story.crash()
+        self.story.storage_away = True
+        row, stored = self.story.ledger.meters[CALL, FAN], self.story.books.stored
+        self.account.restart(stored, row.last_block, row.tokens, self.story.now)
+        self.arrivals.clear()
+        self.slips.clear()
+        self.known = self._funds()
+        self.told_low, self.last_seq, self.closed = (False, None), 0, False
+        self.posted_ever = set(range(1, row.last_block + 1))
+        self.stored_active = self.account.active
+
+    # What must hold of every step
+
+    def _give(self, given: inputs.Input) -> None:
+        self.sound = False
+        for effect in self.story.give(given):
+            self._check(effect)
+        self._check_call()
+        self.sound = True
+
+    def _check(self, effect: effects.Effect) -> None:
+        match effect:
+            case effects.Post(posting):
+                self._check_posting(posting)
+            case effects.Publish(event):
+                self.last_seq += 1
+                assert event.seq == self.last_seq
+                assert not self.closed, "nothing follows the end"
+                if isinstance(event, m.BlockCharged):
+                    assert event.block_no <= self.story.blocks, "money is told of after the commit"
+            case effects.Tell(user_id, m.BalanceLow() | m.BalanceOk() as warning):
+                assert user_id == FAN
+                self.told_low = (isinstance(warning, m.BalanceLow), warning.ends_at)
+            case effects.Tell(user_id, m.WalletChanged() as wallet):
+                assert wallet.ref["blockNo"] <= self.story.blocks
+                assert (wallet.tokens <= 0) == (user_id == FAN) or wallet.tokens == 0
+            case effects.Save(record):
+                assert record.active <= self.account.committed * self.account.price.block
+                assert record.active >= self.stored_active, "time never goes back"
+                self.stored_active = record.active
+            case effects.Close():
+                assert not self.closed
+                self.closed = True
+
+    def _check_posting(self, posting: Posting) -> None:
+        assert self.account.accepted
+        assert self.account.started, "nobody pays for ringing"
+        assert posting.block_no is not None
+        assert posting.block_no not in self.posted_ever
+        assert {posting.block_no - 1, 0} & (self.posted_ever | {0}), "block n only after n-1"
+        assert posting.tokens == self.account.price.tokens(posting.block_no)
+        self.posted_ever.add(posting.block_no)
+
+    def _check_call(self) -> None:
+        call, account = self.story.call, self.account
+        assert call.end_reason == account.end_reason
+        assert call.meter.posted == account.posted
+        assert call.meter.committed == account.committed
+        if not account.draining:
+            assert self.story.holds == account.holds()
+        deadline = call.next_deadline()
+        assert deadline is None or deadline >= self.story.now
+        assert deadline is not None or account.over or account.waiting
+        if account.started and not account.over:
+            assert call.meter.clock.running == account.runs()
+            assert call.meter.clock.active(self.story.now) == account.active
+            assert call.meter.due_at() == account.due_at()
+            self._check_warning()
+
+    def _check_warning(self) -> None:
+        account = self.account
+        if account.waiting:
+            return
+        low = self.known.balance < account.price.tokens(account.posted + 1) and not account.budget_spent()
+        due_at = account.due_at()
+        ends_at = rfc3339(due_at) if low and due_at is not None else None
+        assert self.told_low == (low, ends_at)
+
+    @invariant()
+    def the_books_are_true(self) -> None:
+        ledger, price = self.story.ledger, self.story.facts.price
+        assert ledger.total() == 0
+        assert all(wallet.balance >= 0 for wallet in ledger.wallets.values() if not wallet.is_system)
+        booked = [receipt.posting for receipt in ledger.journal.values() if receipt.posting.block_no is not None]
+        assert [posting.block_no for posting in booked] == list(range(1, len(booked) + 1))
+        paid = sum(price.tokens(block_no) for block_no in range(1, len(booked) + 1))
+        assert ledger.meters[CALL, FAN] == MeterRow(len(booked), paid)
+        assert self.story.balance(CREATOR) == paid
+        assert self.story.facts.max_tokens is None or paid <= self.story.facts.max_tokens
+
+    @invariant()
+    def no_block_is_paid_before_those_before_it_were_lived_through(self) -> None:
+        blocks = self.story.blocks
+        assert blocks == 0 or self.account.lived >= (blocks - 1) * self.story.facts.price.block
+
+    def teardown(self) -> None:
+        """Everybody goes; the call must settle within its limits, with everyone answered."""
+        if not self.sound:
+            return
+        self._return_to_life()
+        for user_id in (FAN, CREATOR):
+            for number in (1, 2):
+                self.leave(user_id, number)
+        rules, left_at = self.story.rules, self.story.now
+        limits = rules.ring_seconds + rules.join_seconds + rules.drop_limit_seconds + rules.storage_grace_seconds
+        for _ in range(50):
+            self.catch_up()
+            if self.story.call.settled:
+                break
+            self.wait_for_the_deadline(0)
+        assert self.story.call.settled
+        assert self.story.now <= left_at + duration(limits)
+        assert self.closed
+        assert all(slip.answer is not None for slip in self.slips)
+        assert self.story.books.stored.status == "ended"
+        assert self.story.books.stored.end_reason == self.account.end_reason
+        assert isinstance(self.story.published()[-1], m.CallEnded)
+        self.the_books_are_true()
+
+    def _return_to_life(self) -> None:
+        """A call that only this server gave up goes on under another, from its rows."""
+        self.catch_up()
+        if self.story.call.settled and self.story.books.stored.status != "ended":
+            self.crash(landed=False, down=0)
+        if self.story.ledger.rooms[CALL].epoch != self.story.epoch:
+            self.crash(landed=False, down=0)
+
+
+def test_whatever_happens_the_contract_holds() -> None:
+    run_state_machine_as_test(CallMachine, settings=settings(max_examples=300, stateful_step_count=40))
+
+
+@pytest.mark.long
+def test_whatever_happens_for_long_the_contract_holds() -> None:
+    run_state_machine_as_test(CallMachine, settings=settings(max_examples=20_000, stateful_step_count=60))

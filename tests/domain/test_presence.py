@@ -1,0 +1,121 @@
+"""A party is present while one of its connections has joined and is heard."""
+
+from uuid import UUID
+
+from domain.block import ActiveClock
+from domain.call_record import CallRecord, CallRules
+from domain.ids import MemberId, UserId
+from domain.presence import Hold, Parties, Party, Role
+
+PHONE, LAPTOP = MemberId(UUID(int=1)), MemberId(UUID(int=2))
+FAN, CREATOR = UserId(UUID(int=3)), UserId(UUID(int=4))
+SECOND = 1_000_000
+
+
+def a_fan() -> Party:
+    return Party(Role.FAN, FAN)
+
+
+def test_a_party_without_connections_is_absent_but_never_dropped() -> None:
+    fan = a_fan()
+    assert not fan.present
+    assert fan.dropped_at is None
+
+
+def test_one_connection_is_enough_to_be_present() -> None:
+    fan = a_fan()
+    fan.heard(PHONE)
+    fan.heard(LAPTOP)
+    fan.left(PHONE, 10)
+    assert fan.present
+    assert fan.dropped_at is None
+
+
+def test_leaving_with_the_last_connection_is_a_drop_at_once() -> None:
+    fan = a_fan()
+    fan.heard(PHONE)
+    fan.left(PHONE, 10)
+    assert not fan.present
+    assert fan.dropped_at == 10
+
+
+def test_a_silent_connection_is_absent_until_it_is_heard_again() -> None:
+    fan = a_fan()
+    fan.heard(PHONE)
+    fan.unheard(PHONE, 10)
+    assert not fan.present
+    assert fan.knows(PHONE)
+    fan.heard(PHONE)
+    assert fan.present
+    assert fan.dropped_at is None
+
+
+def test_a_drop_counts_from_when_it_began_though_the_silent_connection_leaves_later() -> None:
+    fan = a_fan()
+    fan.heard(PHONE)
+    fan.unheard(PHONE, 10)
+    fan.left(PHONE, 20)
+    assert fan.dropped_at == 10
+    assert not fan.knows(PHONE)
+
+
+def test_another_connection_brings_a_party_back_while_the_first_stays_silent() -> None:
+    fan = a_fan()
+    fan.heard(PHONE)
+    fan.unheard(PHONE, 10)
+    fan.heard(LAPTOP)
+    assert fan.present
+    fan.left(PHONE, 30)
+    assert fan.present
+
+
+def test_a_connection_that_never_joined_means_nothing() -> None:
+    fan = a_fan()
+    fan.unheard(PHONE, 10)
+    fan.left(PHONE, 20)
+    assert fan.dropped_at is None
+    assert not fan.knows(PHONE)
+
+
+def parties() -> Parties:
+    return Parties(FAN, CREATOR, CallRules(), ActiveClock())
+
+
+def test_parties_are_found_by_user_and_by_connection() -> None:
+    both = parties()
+    both.fan.heard(PHONE)
+    assert both.of(FAN) is both.fan
+    assert both.of(CREATOR) is both.creator
+    assert both.of(UserId(UUID(int=9))) is None
+    assert both.with_member(PHONE) is both.fan
+    assert both.with_member(LAPTOP) is None
+
+
+def test_a_drop_becomes_a_hold_after_the_grace_and_an_end_after_the_limit() -> None:
+    both = parties()
+    both.creator.heard(PHONE)
+    both.creator.left(PHONE, 5 * SECOND)
+    assert list(both.absences()) == [(15 * SECOND, Hold.ABSENT_CREATOR)]
+    assert list(both.ends()) == [(65 * SECOND, "peer_lost")]
+
+
+def test_a_hold_that_stands_is_not_to_come() -> None:
+    both = parties()
+    both.fan.heard(PHONE)
+    both.fan.left(PHONE, 0)
+    both.holds.add(Hold.ABSENT_FAN)
+    assert list(both.absences()) == []
+
+
+def test_a_pause_by_hand_ends_after_its_limit() -> None:
+    both = parties()
+    both.fan.paused_at = 5 * SECOND
+    assert list(both.ends()) == [(605 * SECOND, "pause_limit")]
+
+
+def test_after_a_restart_both_are_away_and_hand_pauses_stand() -> None:
+    both = parties()
+    both.take_up(CallRecord(creator_paused_at=3 * SECOND, holds=("absent:fan", "creator")), 50 * SECOND)
+    assert both.holds == {Hold.RESTART, Hold.CREATOR}
+    assert both.fan.dropped_at == both.creator.dropped_at == 50 * SECOND
+    assert both.creator.paused_at == 3 * SECOND

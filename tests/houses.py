@@ -1,0 +1,88 @@
+"""A whole house in process, on a database of its own, and the people in it."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import trio
+
+from domain.ids import PROMOTIONS, UserId, client_key
+from domain.posting import Kind, Posting
+from server.app import House, open_house
+from server.config import Secrets, Settings
+from server.ids import new_uuid
+from storage.users import become_creator
+from tests.clients import SECRET, Phone
+
+BILLING_SECRET = "only-for-tests-billing-0123456789-0123456789"
+SECRETS = Secrets(jwt_secret=SECRET, billing_webhook_secret=BILLING_SECRET)
+
+
+def settings(**calls: Any) -> Settings:
+    """Blocks of one second, and ports that the system chooses."""
+    defaults = Settings()
+    return msgspec.structs.replace(
+        defaults,
+        http=msgspec.structs.replace(defaults.http, listen="127.0.0.1:0"),
+        websocket=msgspec.structs.replace(defaults.websocket, listen="127.0.0.1:0"),
+        calls=msgspec.structs.replace(defaults.calls, **{"block_seconds": 1, **calls}),
+    )
+
+
+@asynccontextmanager
+async def running_house(dsn: str, wanted: Settings | None = None, secrets: Secrets = SECRETS) -> AsyncIterator[House]:
+    """A server in this process."""
+    async with open_house(wanted or settings(), secrets, dsn, alone=True) as house:
+        yield house
+
+
+async def add_fan(house: House, tokens: int) -> UserId:
+    """A user with tokens."""
+    user_id = UserId(new_uuid())
+    await house.people.know(user_id)
+    if tokens:
+        await give(house, user_id, tokens)
+    return user_id
+
+
+async def give(house: House, user_id: UserId, tokens: int) -> None:
+    """Promotional tokens."""
+    receipts = await house.actor.post(
+        [
+            Posting(
+                key=client_key(user_id, str(new_uuid())),
+                kind=Kind.CREDIT,
+                debit=PROMOTIONS,
+                credit=user_id,
+                tokens=tokens,
+            )
+        ]
+    )
+    assert receipts[0].paid
+
+
+async def add_creator(house: House, rate_tokens_per_min: int, display_name: str = "Cleo") -> UserId:
+    """A creator who takes calls."""
+    user_id = UserId(new_uuid())
+    await house.people.know(user_id)
+    await become_creator(house.postgres, user_id, display_name, rate_tokens_per_min, True)
+    return user_id
+
+
+def phone_of(house: House, user_id: UUID, *, role: str | None = None) -> Phone:
+    """A device of this user; not connected yet."""
+    return Phone(house.http_port, house.websocket_port, user_id, role=role)
+
+
+@asynccontextmanager
+async def online(house: House, user_id: UUID) -> AsyncIterator[Phone]:
+    """A device of this user with an open session."""
+    phone = phone_of(house, user_id)
+    await trio.to_thread.run_sync(phone.open)
+    try:
+        yield phone
+    finally:
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(phone.__exit__)

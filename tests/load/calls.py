@@ -1,0 +1,207 @@
+"""Holds many calls at once on this machine, and shows how late their blocks are: `python -m tests.load.calls`.
+
+A real server with a PostgreSQL of its own, two real websockets a call, real time. Exits with 1 if a bound is broken.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Annotated
+
+import cyclopts
+import httpx
+import msgspec
+import trio
+from cyclopts import Parameter
+
+from domain.ids import PROMOTIONS, UserId, client_key
+from domain.posting import Kind, Posting
+from server.config import Secrets
+from server.ids import new_uuid
+from server.local_secrets import with_local_secrets
+from storage import postings as batch_statement
+from storage.actor import MAX_BATCH
+from storage.audit import audit
+from storage.embedded import find_running, postmaster_pid
+from storage.postgres import Postgres, open_postgres
+from tests.load.checks import Check, check_blocks, check_bounds, check_calls, check_house
+from tests.load.crowd import Milestone, Phase, Plan, Report
+from tests.load.figures import BookedBlock, Spread, read_blocks, read_calls, read_histogram, spread
+from tests.load.result import Load, Result, Worst
+from tests.load.served import OUR_FOLDER, Cost, Served, cost, environment, memory_mib, serving
+from tests.load.table import show
+
+RATE_TOKENS_PER_MIN = 60
+FAN_TOKENS = 1_000_000
+WORST_SHOWN = 8
+
+
+class Heard:
+    """What the crowd's process told: when each phase began, what had been used by then, and what was heard."""
+
+    def __init__(self) -> None:
+        self.began_at: dict[Phase, float] = {}
+        self.costs: dict[Phase, Cost] = {}
+        self.memory_mib: tuple[float, float] = (0, 0)
+        self.exposition = ""
+        self.report = Report([])
+
+
+def main(
+    *,
+    calls: Annotated[int, Parameter(help="calls at once, each with two websockets")] = 1000,
+    seconds: Annotated[float, Parameter(help="how long all of them talk")] = 120,
+    block_seconds: Annotated[int, Parameter(help="the length of a block")] = 30,
+    ramp_seconds: Annotated[float | None, Parameter(help="they are rung evenly over; a block, if not said")] = None,
+    p99_ms: Annotated[float, Parameter(help="bound of the 99th percentile from due to posted")] = 50,
+    most_ms: Annotated[float, Parameter(help="bound of every block from due to posted")] = 250,
+    json: Annotated[Path | None, Parameter(help="where the figures are kept")] = None,
+) -> int:
+    """Hold calls, show how late their blocks are, and check that the books and both ends agree."""
+    load = Load(calls, seconds, block_seconds, ramp_seconds or block_seconds, p99_ms, most_ms)
+    result = trio.run(run, load)
+    show(result)
+    if json is not None:
+        json.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=2))
+    return 1 if result.failures else 0
+
+
+async def run(load: Load) -> Result:
+    """One run from an empty data directory to a stopped server."""
+    with tempfile.TemporaryDirectory(prefix="halfminute-load-") as folder:
+        data_dir = Path(folder) / "house"
+        async with serving(data_dir, {"HALFMINUTE_CALLS_BLOCK_SECONDS": str(load.block_seconds)}) as served:
+            address = await find_running(data_dir)
+            assert address is not None, "a server that answers has its database"
+            async with open_postgres(address.dsn, pool_size=1) as postgres:
+                plan = await _make_plan(load, served, postgres)
+                heard = await _hold_calls(plan, served)
+                blocks, booked_calls = await read_blocks(postgres), await read_calls(postgres)
+                findings = [finding async for finding in audit(postgres)]
+    posted = spread(block.late_ms for block in blocks)
+    checks = [
+        *check_bounds(posted, load.p99_ms, load.most_ms),
+        *check_calls(load.calls, heard.report, booked_calls),
+        *check_blocks(heard.report, booked_calls, blocks),
+        *check_house(findings, served.process.returncode),
+    ]
+    return _result(load, heard, blocks, posted, checks)
+
+
+async def _make_plan(load: Load, served: Served, postgres: Postgres) -> Plan:
+    secrets, _ = with_local_secrets(Secrets(), served.data_dir)
+    assert secrets.jwt_secret is not None, "the server made one as it started"
+    pairs = [(new_uuid(), new_uuid()) for _ in range(load.calls)]
+    await _make_people(postgres, [UserId(fan) for fan, _ in pairs], [UserId(creator) for _, creator in pairs])
+    return Plan(
+        http_port=served.http_port,
+        websocket_port=served.websocket_port,
+        jwt_secret=secrets.jwt_secret,
+        rate_tokens_per_min=RATE_TOKENS_PER_MIN,
+        pairs=pairs,
+        ramp_seconds=load.ramp_seconds,
+        talk_seconds=load.seconds,
+    )
+
+
+async def _make_people(postgres: Postgres, fans: list[UserId], creators: list[UserId]) -> None:
+    """Users, and tokens for those who will pay."""
+    await postgres.execute("INSERT INTO users (supabase_id) SELECT unnest($1::uuid[])", [*fans, *creators])
+    for start in range(0, len(fans), MAX_BATCH):
+        credits = [_credit(fan) for fan in fans[start : start + MAX_BATCH]]
+        await postgres.fetchrow(batch_statement.APPLY, *batch_statement.arguments(credits, False))
+
+
+def _credit(fan: UserId) -> Posting:
+    key = client_key(fan, "load run")
+    return Posting(key=key, kind=Kind.CREDIT, debit=PROMOTIONS, credit=fan, tokens=FAN_TOKENS)
+
+
+async def _hold_calls(plan: Plan, served: Served) -> Heard:
+    """Let the crowd do as planned, and note what the server used meanwhile."""
+    heard = Heard()
+    postmaster = postmaster_pid(served.data_dir)
+    assert postmaster is not None, "it answered just now"
+    async with trio.open_nursery() as nursery:
+        crowd = await nursery.start(_start_crowd)
+        await crowd.stdin.send_all(msgspec.json.encode(plan))
+        await crowd.stdin.aclose()
+        async for line in _lines(crowd.stdout):
+            said = msgspec.json.decode(line, type=Milestone | Report)
+            if isinstance(said, Report):
+                heard.report = said
+                continue
+            heard.began_at[said.phase] = time.time()
+            heard.costs[said.phase] = cost(served.process.pid, postmaster, crowd.pid)
+        heard.memory_mib = memory_mib(served.process.pid)
+    async with httpx.AsyncClient(base_url=served.http) as http:
+        heard.exposition = (await http.get("/metrics")).raise_for_status().text
+    return heard
+
+
+async def _start_crowd(task_status: trio.TaskStatus[trio.Process]) -> None:
+    await trio.run_process(
+        [sys.executable, "-m", "tests.load.crowd"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=OUR_FOLDER,
+        env=environment({}),
+        task_status=task_status,
+    )
+
+
+async def _lines(stream: trio.abc.ReceiveStream) -> AsyncIterator[bytes]:
+    unread = b""
+    async for data in stream:
+        *whole, unread = (unread + data).split(b"\n")
+        for line in whole:
+            yield line
+
+
+def _result(load: Load, heard: Heard, blocks: list[BookedBlock], posted: Spread, checks: list[Check]) -> Result:
+    began = heard.began_at
+    return Result(
+        load=load,
+        posted=posted,
+        posted_while_up=spread(block.late_ms for block in blocks if began["up"] <= block.due_at < began["over"]),
+        told=spread(_told_late_ms(heard.report, blocks)),
+        handed_over=read_histogram(heard.exposition, "halfminute_block_lateness_seconds"),
+        commit=read_histogram(heard.exposition, "halfminute_commit_seconds"),
+        batches=read_histogram(heard.exposition, "halfminute_batch_postings"),
+        cpu_percent=_cpu_percent(heard.costs["up"], heard.costs["over"], began["over"] - began["up"]),
+        memory_mib=dict(zip(("server", "server_at_most"), heard.memory_mib, strict=True)),
+        worst=_worst(blocks, began["ringing"]),
+        checks=checks,
+    )
+
+
+def _told_late_ms(report: Report, blocks: list[BookedBlock]) -> list[float]:
+    due = {(block.call_id, block.block_no): block.due_at for block in blocks}
+    return [
+        (block.seen_at - due[talk.call_id, block.block_no]) * 1000
+        for talk in report.talks
+        for block in talk.fan.blocks
+        if (talk.call_id, block.block_no) in due
+    ]
+
+
+def _cpu_percent(before: Cost, after: Cost, seconds: float) -> dict[str, float]:
+    used = {name: (after[i] - before[i]) / seconds * 100 for i, name in enumerate(Cost._fields)}
+    used["others"] = used["machine"] - used["server"] - used["postgres"] - used["client"]
+    return {name: round(percent, 1) for name, percent in used.items()} | {"cores": os.cpu_count() or 1}
+
+
+def _worst(blocks: list[BookedBlock], began_at: float) -> list[Worst]:
+    latest = sorted(blocks, key=lambda block: block.late_ms, reverse=True)[:WORST_SHOWN]
+    return [
+        Worst(block.call_id, block.block_no, round(block.late_ms, 1), round(block.due_at - began_at, 1))
+        for block in latest
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(cyclopts.run(main))

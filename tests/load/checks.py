@@ -1,0 +1,93 @@
+"""What must hold after a load run, each as a sentence and the places where it does not."""
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from storage.audit import Finding
+from tests.load.crowd import Ear, Report
+from tests.load.figures import BookedBlock, BookedCall, Spread
+
+SHOWN = 10  # failures of one sentence: enough to see what is wrong
+
+
+class Check(msgspec.Struct, frozen=True):
+    """A sentence that holds if nothing failed."""
+
+    sentence: str
+    failures: list[str]
+
+
+def check_bounds(posted: Spread, p99_ms: float, most_ms: float) -> list[Check]:
+    """The bounds of lateness; none at all is no success."""
+    return [
+        _check(
+            f"from due to posted: p99 at most {p99_ms:g} ms",
+            [] if posted.p99 <= p99_ms else [f"p99 is {posted.p99} ms over {posted.count:,} blocks"],
+        ),
+        _check(
+            f"from due to posted: never over {most_ms:g} ms",
+            [] if posted.most <= most_ms else [f"the latest block was {posted.most} ms late"],
+        ),
+    ]
+
+
+def check_calls(wanted: int, report: Report, calls: Sequence[BookedCall]) -> list[Check]:
+    """Every call was up until its fan ended it, and nobody missed an event."""
+    reasons = {call.call_id: call.end_reason for call in calls}
+    ended = [f"call {call_id}: {reason}" for call_id, reason in reasons.items() if reason != "hangup"]
+    missing = [f"{wanted} calls were wanted, {len(reasons)} were rung"] if len(reasons) != wanted else []
+    faults = [
+        f"call {talk.call_id}: {fault}"
+        for talk in report.talks
+        for ear in (talk.fan, talk.creator)
+        for fault in ear.faults
+    ]
+    return [
+        _check("every call lasted until its fan ended it", missing + ended),
+        _check("every event came once and in order, none was an error", faults),
+    ]
+
+
+def check_blocks(report: Report, calls: Sequence[BookedCall], blocks: Sequence[BookedBlock]) -> list[Check]:
+    """The journal, the lengths of the calls and both ends of them agree on every block."""
+    booked: dict[str, list[tuple[int, int]]] = {call.call_id: [] for call in calls}
+    for block in blocks:
+        booked[block.call_id].append((block.block_no, block.tokens))
+    behind = [
+        f"call {call.call_id}: {len(booked[call.call_id])} blocks, {call.due_blocks} were due"
+        for call in calls
+        if [block_no for block_no, _ in booked[call.call_id]] != list(range(1, (call.due_blocks or 0) + 1))
+    ]
+    differing = [
+        f"call {talk.call_id}: the {end} saw {_told(ear)}, the journal holds {booked.get(talk.call_id)}"
+        for talk in report.talks
+        for end, ear in (("fan", talk.fan), ("creator", talk.creator))
+        if not _agrees(ear, booked.get(talk.call_id, []))
+    ]
+    return [
+        _check("every block that fell due is in the journal, without a gap", behind),
+        _check("both ends of every call saw the blocks that the journal holds", differing),
+    ]
+
+
+def check_house(findings: Iterable[Finding], exit_code: int | None) -> list[Check]:
+    """The books are sound, and the server went as it should."""
+    return [
+        _check("the ledger is sound", [f"{finding.sentence}: {finding.rows}" for finding in findings if finding.rows]),
+        _check("the server drained and stopped", [] if exit_code == 0 else [f"its exit code is {exit_code}"]),
+    ]
+
+
+def _told(ear: Ear) -> list[tuple[int, int]]:
+    return [(block.block_no, block.tokens) for block in ear.blocks]
+
+
+def _agrees(ear: Ear, booked: list[tuple[int, int]]) -> bool:
+    totals = (ear.end_blocks, ear.end_tokens)
+    return _told(ear) == booked and totals == (len(booked), sum(tokens for _, tokens in booked))
+
+
+def _check(sentence: str, failures: list[str]) -> Check:
+    more = len(failures) - SHOWN
+    return Check(sentence, failures[:SHOWN] + ([f"… and {more} more"] if more > 0 else []))

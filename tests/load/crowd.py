@@ -1,0 +1,242 @@
+"""The people of a load run, in a process of their own: each on a websocket, two of them a call.
+
+Reads a plan (JSON) from standard input and writes a line as each phase begins, then one line with all that was heard.
+"""
+
+import gc
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Literal
+from uuid import UUID
+
+import httpx
+import msgspec
+import trio
+
+from server.auth import issue_token
+from tests.load.frames import Line, open_line
+
+TOKEN_SECONDS = 24 * 3600
+OPENED_AT_ONCE = 32  # handshakes under way: enough to keep the server busy, too few to time out
+REQUESTS_AT_ONCE = 8
+ANSWER_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0  # for what must come: a first block, an end
+
+Phase = Literal["open", "ringing", "up", "over", "ended"]
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """Who calls whom, and for how long."""
+
+    http_port: int
+    websocket_port: int
+    jwt_secret: str
+    rate_tokens_per_min: int
+    pairs: list[tuple[UUID, UUID]]  # fan, creator
+    ramp_seconds: float
+    talk_seconds: float
+
+
+class Block(msgspec.Struct, frozen=True, array_like=True):
+    """A block as a party was told of it, and when (unix seconds)."""
+
+    block_no: int
+    tokens: int
+    seen_at: float
+
+
+class Ear(msgspec.Struct):
+    """What one party of a call heard."""
+
+    blocks: list[Block] = []
+    end_reason: str = ""
+    end_blocks: int = 0
+    end_tokens: int = 0
+    faults: list[str] = []  # whatever should not have been
+
+
+class Talk(msgspec.Struct):
+    """One call, from both ends."""
+
+    call_id: str
+    fan: Ear
+    creator: Ear
+
+
+class Report(msgspec.Struct, tag="report"):
+    """The last line: every call that was to be."""
+
+    talks: list[Talk]
+
+
+class Milestone(msgspec.Struct, frozen=True, tag="milestone"):
+    """A phase begins."""
+
+    phase: Phase
+
+
+class Party:
+    """One person, at one end of one call; who `answers` is called, the other one calls."""
+
+    def __init__(self, token: str, *, answers: bool) -> None:
+        self._token = token
+        self._answers = answers
+        self._line: Line
+        self._seq = 0
+        self.call_id = ""
+        self.heard = Ear()
+        self.ready, self.paid, self.over = trio.Event(), trio.Event(), trio.Event()
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self._token}"}
+
+    async def listen(self, port: int, door: trio.CapacityLimiter) -> None:
+        """Until cancelled."""
+        async with door:
+            self._line = await open_line(port, self._token)
+        try:
+            async for event in self._line.events():
+                await self._take(event)
+            self.heard.faults.append(f"the server closed the line: {self._line.close_code}")
+        finally:
+            self._line.close()
+
+    async def hang_up(self) -> None:
+        await self._line.say(type="call:end", callId=self.call_id)
+
+    async def _take(self, event: dict[str, Any]) -> None:
+        if "seq" in event:
+            self._check_sequence(event)
+        match event["type"]:
+            case "session:ready":
+                self.ready.set()
+            case "call:ringing":
+                self.call_id = event["callId"]
+                if self._answers:
+                    await self._line.say(type="call:accept", callId=self.call_id)
+            case "call:accepted":
+                await self._line.say(type="room:join", channel=event["channel"])
+            case "block:charged":
+                self.heard.blocks.append(Block(event["blockNo"], event["tokens"], time.time()))
+                self.paid.set()
+            case "call:ended":
+                self._note_end(event)
+            case "error" | "call:paused" | "balance:low" | "call:missed":
+                self.heard.faults.append(msgspec.json.encode(event).decode())
+
+    def _check_sequence(self, event: dict[str, Any]) -> None:
+        if event["type"] == "room:joined":
+            self._seq = event["seq"]
+        elif event["seq"] == self._seq + 1:
+            self._seq += 1
+        else:
+            self.heard.faults.append(f"event {event['seq']} came after {self._seq}")
+
+    def _note_end(self, event: dict[str, Any]) -> None:
+        self.heard.end_reason = event["reason"]
+        self.heard.end_blocks, self.heard.end_tokens = event["blocks"], event["tokens"]
+        self.over.set()
+
+
+class Crowd:
+    """Everybody, and what they do one after the other."""
+
+    def __init__(self, plan: Plan, http: httpx.AsyncClient) -> None:
+        self._plan = plan
+        self._http = http
+        self._requests = trio.CapacityLimiter(REQUESTS_AT_ONCE)
+        now = time.time()
+        tokens = [[_token(plan, user, now) for user in pair] for pair in plan.pairs]
+        self._calls = [(Party(fan, answers=False), Party(creator, answers=True)) for fan, creator in tokens]
+        self._everybody = [party for call in self._calls for party in call]
+
+    async def run(self) -> Report:
+        """Open, ring, talk and hang up; says as much."""
+        async with trio.open_nursery() as lines:
+            await self._open(lines)
+            gc.freeze()  # what lives now lives to the end: looking through it again would only steal the server's time
+            _say(Milestone("ringing"))
+            await self._ring_everybody()
+            _say(Milestone("up"))
+            await trio.sleep(self._plan.talk_seconds)
+            _say(Milestone("over"))
+            await self._hang_up_everybody()
+            _say(Milestone("ended"))
+            lines.cancel_scope.cancel()
+        return Report([self._talk(index) for index in range(len(self._calls))])
+
+    async def _open(self, lines: trio.Nursery) -> None:
+        door = trio.CapacityLimiter(OPENED_AT_ONCE)
+        for party in self._everybody:
+            lines.start_soon(party.listen, self._plan.websocket_port, door)
+        for party in self._everybody:
+            with trio.fail_after(PATIENCE_SECONDS):
+                await party.ready.wait()
+        async with trio.open_nursery() as nursery:
+            for index, (_, creator) in enumerate(self._calls):
+                nursery.start_soon(self._become_creator, creator, index)
+        _say(Milestone("open"))
+
+    async def _become_creator(self, creator: Party, index: int) -> None:
+        wanted = {"displayName": f"Creator {index}", "rateTokensPerMin": self._plan.rate_tokens_per_min}
+        await self._ask("PUT", "/creators/me", creator, {**wanted, "acceptsCalls": True})
+
+    async def _ring_everybody(self) -> None:
+        """Returns when every call has its first block."""
+        await self._one_after_the_other(self._ring)
+        with trio.move_on_after(PATIENCE_SECONDS):
+            for fan, creator in self._calls:
+                await fan.paid.wait()
+                await creator.paid.wait()
+
+    async def _ring(self, index: int) -> None:
+        fan, _ = self._calls[index]
+        await self._ask("POST", "/calls/init", fan, {"creatorId": str(self._plan.pairs[index][1])})
+
+    async def _hang_up_everybody(self) -> None:
+        await self._one_after_the_other(lambda index: self._calls[index][0].hang_up())
+        with trio.move_on_after(PATIENCE_SECONDS):
+            for party in self._everybody:
+                await party.over.wait()
+
+    async def _one_after_the_other(self, act: Callable[[int], Awaitable[None]]) -> None:
+        """One act a call, evenly over the ramp, measured from its start: a late one never delays the next."""
+        started = trio.current_time()
+        pause = self._plan.ramp_seconds / len(self._calls)
+        async with trio.open_nursery() as nursery:
+            for index in range(len(self._calls)):
+                await trio.sleep_until(started + index * pause)
+                nursery.start_soon(act, index)
+
+    async def _ask(self, method: str, path: str, party: Party, body: dict[str, Any]) -> None:
+        async with self._requests:
+            answer = await self._http.request(method, path, json=body, headers=party.headers)
+        if not answer.is_success:
+            party.heard.faults.append(f"{method} {path}: {answer.status_code} {answer.text}")
+
+    def _talk(self, index: int) -> Talk:
+        fan, creator = self._calls[index]
+        return Talk(fan.call_id, fan.heard, creator.heard)
+
+
+async def main() -> None:
+    """One run of the plan on standard input."""
+    plan = msgspec.json.decode(sys.stdin.buffer.read(), type=Plan)
+    address = f"http://127.0.0.1:{plan.http_port}/api"
+    async with httpx.AsyncClient(base_url=address, timeout=ANSWER_SECONDS) as http:
+        _say(await Crowd(plan, http).run())
+
+
+def _token(plan: Plan, user_id: UUID, now: float) -> str:
+    return issue_token(plan.jwt_secret, user_id, ttl_seconds=TOKEN_SECONDS, now=now)
+
+
+def _say(line: Milestone | Report) -> None:
+    sys.stdout.buffer.write(msgspec.json.encode(line) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    trio.run(main)

@@ -1,0 +1,46 @@
+"""What a load run was asked to do, and what came of it: printed as a table, kept as JSON."""
+
+import msgspec
+
+from tests.load.checks import Check
+from tests.load.figures import Histogram, Spread
+
+
+class Load(msgspec.Struct, frozen=True):
+    """How much, for how long, and how late is too late."""
+
+    calls: int = 1000
+    seconds: float = 120
+    block_seconds: int = 30
+    ramp_seconds: float = 30
+    p99_ms: float = 50
+    most_ms: float = 250
+
+
+class Worst(msgspec.Struct, frozen=True):
+    """One of the latest blocks: how late, and how long after the first ring it was due."""
+
+    call_id: str
+    block_no: int
+    late_ms: float
+    due_after_seconds: float
+
+
+class Result(msgspec.Struct, frozen=True):
+    """Lateness in milliseconds; CPU in percent of one core, while all calls were up."""
+
+    load: Load
+    posted: Spread  # from due to the journal's clock
+    posted_while_up: Spread  # the same, without the time of ringing and hanging up
+    told: Spread  # from due to the fan's having read of it: with the commit and the way there
+    handed_over: Histogram  # the server's own: seconds from due to the actor's mailbox
+    commit: Histogram  # the server's own: seconds from sending a batch to its answer
+    batches: Histogram  # postings in a batch
+    cpu_percent: dict[str, float]
+    memory_mib: dict[str, float]
+    worst: list[Worst]
+    checks: list[Check]
+
+    @property
+    def failures(self) -> list[Check]:
+        return [check for check in self.checks if check.failures]

@@ -1,0 +1,96 @@
+"""A web client in the test's own trio, users who ask through it, and phones that are online meanwhile."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from typing import Any
+
+import httpx
+import pytest
+import trio
+
+from domain.ids import UserId
+from server.app import House
+from server.ids import new_uuid
+from tests.clients import PATIENCE_SECONDS, Phone, token_of
+from tests.houses import add_creator, add_fan, phone_of
+
+
+class Caller:
+    """One user's HTTP client."""
+
+    def __init__(self, web: httpx.AsyncClient, user_id: UserId, *, role: str | None = None) -> None:
+        self.user_id = user_id
+        self._web = web
+        self._token = token_of(user_id, role=role)
+
+    async def ask(self, method: str, path: str, *, headers: dict[str, str] | None = None, **rest: Any) -> httpx.Response:
+        signed = {"Authorization": f"Bearer {self._token}", **(headers or {})}
+        return await self._web.request(method, f"/api{path}", headers=signed, **rest)
+
+    async def get(self, path: str, **query: Any) -> httpx.Response:
+        return await self.ask("GET", path, params=query)
+
+    async def post(self, path: str, body: Any = None, *, key: str | None = None) -> httpx.Response:
+        return await self.ask("POST", path, json=body, headers={} if key is None else {"Idempotency-Key": key})
+
+    async def put(self, path: str, body: Any = None) -> httpx.Response:
+        return await self.ask("PUT", path, json=body)
+
+
+class People:
+    """Makes users of a house, and puts them on their phones."""
+
+    def __init__(self, house: House, web: httpx.AsyncClient, stack: AsyncExitStack) -> None:
+        self._house = house
+        self._web = web
+        self._stack = stack
+
+    async def fan(self, tokens: int = 100) -> Caller:
+        return Caller(self._web, await add_fan(self._house, tokens))
+
+    async def creator(self, rate: int = 60) -> Caller:
+        return Caller(self._web, await add_creator(self._house, rate))
+
+    async def operator(self) -> Caller:
+        return Caller(self._web, UserId(new_uuid()), role="operator")
+
+    async def phone(self, caller: Caller) -> Phone:
+        """The user's phone, online until the test ends."""
+        phone = phone_of(self._house, caller.user_id)
+        self._stack.push_async_callback(trio.to_thread.run_sync, phone.__exit__)
+        await trio.to_thread.run_sync(phone.open)
+        return phone
+
+    async def online_creator(self, rate: int = 60) -> Caller:
+        creator = await self.creator(rate)
+        await self.phone(creator)
+        return creator
+
+    async def talking(self, fan: Caller, creator: Caller, **wanted: Any) -> tuple[str, Phone, Phone]:
+        """The id of a call that both have joined and whose first block is paid, and their phones."""
+        fans, creators = await self.phone(fan), await self.phone(creator)
+        rung = await fan.post("/calls/init", {"creatorId": str(creator.user_id), **wanted})
+        assert rung.status_code == 201, rung.text
+        call_id, channel = rung.json()["callId"], rung.json()["channel"]
+        assert (await creator.post(f"/calls/{call_id}/accept")).status_code == 200
+        for phone in (creators, fans):
+            await trio.to_thread.run_sync(phone.join, channel)
+        await trio.to_thread.run_sync(fans.wait_for, "block:charged")
+        return call_id, fans, creators
+
+
+@pytest.fixture
+async def web(house: House) -> AsyncIterator[httpx.AsyncClient]:
+    """A client without a token."""
+    async with client_of(house) as client:
+        yield client
+
+
+@pytest.fixture
+async def people(house: House, web: httpx.AsyncClient) -> AsyncIterator[People]:
+    async with AsyncExitStack() as stack:
+        yield People(house, web, stack)
+
+
+def client_of(house: House) -> httpx.AsyncClient:
+    return httpx.AsyncClient(base_url=f"http://127.0.0.1:{house.http_port}", timeout=PATIENCE_SECONDS)

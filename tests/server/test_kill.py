@@ -1,0 +1,124 @@
+"""kill -9 at random moments, under live calls: nothing is lost, nothing is charged twice, nothing is left running."""
+
+import random
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.books import Books
+from tests.crowds import Caller, Crowd, Pair, moment, party
+from tests.processes import ServerProcess, eventually, run_command
+from tests.storage.postgres_processes import guardians_of, processes_on
+
+SETTINGS = {"HALFMINUTE_CALLS_BLOCK_SECONDS": "1", "HALFMINUTE_SERVER_CHECKPOINT_SECONDS": "1"}
+RESTART_SECONDS_MAX = 15.0  # on a busy machine; one that waited for a lease would take that long on a quiet one
+LONGEST_MOMENT_SECONDS = 1.2  # a kill hits any part of a block, and of coming back
+NEWS_SECONDS_MAX = 0.3  # from a clock's start to the news of it, and from the test's `kill` to the last instruction
+
+
+def test_three_kills_under_fifteen_calls_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
+    _kill_again_and_again(tmp_path / "data", calls=15, kills=3)
+
+
+@pytest.mark.long
+def test_ten_kills_under_fifty_calls_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
+    _kill_again_and_again(tmp_path / "data", calls=50, kills=10)
+
+
+def _kill_again_and_again(data_dir: Path, *, calls: int, kills: int) -> None:
+    moments = random.Random(seed := random.randrange(10**6))
+    print(f"seed {seed}")
+    with ServerProcess(data_dir, settings=SETTINGS) as server:
+        people, secret = Books.beside(data_dir).add_pairs(calls, tokens=10_000), server.jwt_secret()
+        with Crowd(server, [(party(fan, secret), party(creator, secret)) for fan, creator in people]) as crowd:
+            crowd.ring()
+            stops = []
+            for kill in range(kills):
+                time.sleep(moments.uniform(0, LONGEST_MOMENT_SECONDS))  # the moment itself is what is tried here
+                stops.append(_kill_and_start(server))
+                if kill % 3 != 1:  # else the next kill hits them while they come back
+                    _see_every_call_go_on(crowd, stops[-1])
+                    _see_the_ledger_proved(data_dir)
+            stops.append(_stop(server))
+        server.start()
+        _check_books(Books.beside(data_dir), crowd, stops)
+        for caller in crowd.callers:
+            _check_what_was_told(caller)
+        _stop(server)
+    _see_the_ledger_proved(data_dir)
+    assert _processes(data_dir) == set()
+
+
+def _kill_and_start(server: ServerProcess) -> float:
+    """Kill it, start it at once; when the kill was."""
+    of_before, killed_at = _processes(server.data_dir), time.time()
+    server.kill()
+    took = server.start()
+    print(f"up again in {took:.2f} s")
+    assert took < RESTART_SECONDS_MAX
+    eventually(lambda: not of_before & _processes(server.data_dir), "the end of the killed server's PostgreSQL")
+    assert len(guardians_of(server.data_dir)) == 1
+    return killed_at
+
+
+def _see_every_call_go_on(crowd: Crowd, killed_at: float) -> None:
+    began = time.monotonic()
+    crowd.wait_all(lambda pair: _resumed_since(pair.fan, killed_at), "every call's going on")
+    print(f"every call went on {time.monotonic() - began:.2f} s later")
+    crowd.wait_more_blocks()
+
+
+def _see_the_ledger_proved(data_dir: Path) -> None:
+    proved = run_command("audit", "--data", str(data_dir), cwd=data_dir.parent)
+    assert (proved.exit_code, proved.out.splitlines()[-1:]) == (0, ["the ledger is sound"]), proved
+
+
+def _stop(server: ServerProcess) -> float:
+    """Stop it in good order; when that was."""
+    stopped_at = time.time()
+    server.terminate()
+    assert server.wait_exit() == 0
+    assert _processes(server.data_dir) == set()
+    return stopped_at
+
+
+def _check_books(books: Books, crowd: Crowd, stops: list[float]) -> None:
+    journal = books.blocks()
+    assert set(journal.values()) == {1}
+    calls = books.calls()
+    for pair in crowd.pairs:
+        assert all((pair.call_id, block_no) in journal for caller in pair.both for block_no in _blocks_seen(caller))
+        blocks = calls[pair.call_id].blocks
+        assert blocks == list(range(1, len(blocks) + 1))
+        _check_that_only_running_time_is_charged(pair, len(blocks), stops)
+
+
+def _check_that_only_running_time_is_charged(pair: Pair, blocks: int, stops: list[float]) -> None:
+    """Blocks are a second long. Each is charged at its start, and each stop may cost the creator what was not stored."""
+    running, slack = pair.running_seconds(stops), NEWS_SECONDS_MAX * len(stops)
+    assert running - len(stops) - slack < blocks < running + 1 + slack
+
+
+def _check_what_was_told(caller: Caller) -> None:
+    """No block twice, no error, and at each coming back that the call stands and why."""
+    assert max(_blocks_seen(caller).values()) == 1
+    assert caller.heard("error") == caller.heard("call:ended") == []
+    _, *later = caller.heard("room:joined")
+    assert later
+    assert [(joined["room"]["status"], joined["room"]["holds"]) for joined in later] == [("paused", ["restart"])] * len(
+        later
+    )
+
+
+def _blocks_seen(caller: Caller) -> Counter[int]:
+    return Counter(event["blockNo"] for event in caller.heard("block:charged"))
+
+
+def _resumed_since(caller: Caller, at: float) -> bool:
+    return any(moment(event["at"]) > at for event in caller.heard("call:resumed"))
+
+
+def _processes(data_dir: Path) -> set[int]:
+    return {*processes_on(data_dir), *guardians_of(data_dir)}

@@ -1,0 +1,156 @@
+"""The database goes away under live calls and comes back: no crash, no block lost, none charged twice."""
+
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from storage.cluster import choose_launch, prepare_cluster, start_postmaster
+from storage.data_dir import DataDir
+from storage.embedded import Address
+from storage.postmaster_pid import read_postmaster
+from tests.books import Books
+from tests.clients import SECRET
+from tests.crowds import Crowd, moment, party
+from tests.processes import ServerProcess, eventually, run_command
+from tests.storage.postgres_processes import bin_dir, processes_on
+
+CALLS = 8
+BLOCK_SECONDS = 1
+SETTINGS = {"HALFMINUTE_JWT_SECRET": SECRET, "HALFMINUTE_CALLS_BLOCK_SECONDS": str(BLOCK_SECONDS)}
+STOP_SECONDS_MAX = 20.0
+NEWS_SECONDS_MAX = 0.5  # from a clock's start or stop to the news of it
+
+
+class Postgres:
+    """A PostgreSQL that is none of the server's: it can be stopped so that connections break and new ones are refused."""
+
+    def __init__(self, directory: Path) -> None:
+        self._files = DataDir(directory)
+        self._launch = choose_launch(bin_dir(), directory)
+        self._socket_dir = Path(tempfile.mkdtemp(prefix="halfminute-", dir="/tmp"))
+        self._process: subprocess.Popen[bytes]
+        prepare_cluster(self._files, bin_dir(), self._launch, time.sleep)
+        self.dsn = Address(self._socket_dir).dsn
+
+    def start(self) -> None:
+        self._process = start_postmaster(self._files, bin_dir(), self._launch, self._socket_dir)
+        eventually(self._ready, "a PostgreSQL that is ready")
+
+    def stop(self) -> None:
+        """As `pg_ctl stop -m immediate` does it: no goodbye to anybody, and recovery at the next start."""
+        self._process.send_signal(signal.SIGQUIT)
+        self._process.wait(STOP_SECONDS_MAX)
+        eventually(lambda: processes_on(self._files.path) == [], "the end of its children")
+
+    def remove(self) -> None:
+        if self._process.poll() is None:
+            self.stop()
+        self._socket_dir.rmdir()
+
+    def _ready(self) -> bool:
+        found = read_postmaster(self._files.cluster)
+        return found is not None and found.pid == self._process.pid and found.status == "ready"
+
+
+@pytest.fixture
+def postgres(tmp_path: Path) -> Iterator[Postgres]:
+    directory = tmp_path / "postgres"
+    directory.mkdir()
+    running = Postgres(directory)
+    running.start()
+    yield running
+    running.remove()
+
+
+LASTING = pytest.mark.parametrize("seconds", [4.0, pytest.param(20.0, marks=pytest.mark.long)])
+
+
+@LASTING
+def test_blocks_that_fall_due_while_the_database_is_away_are_charged_once_it_is_back(
+    postgres: Postgres, tmp_path: Path, seconds: float
+) -> None:
+    with _live_calls(postgres, tmp_path, {}) as (server, crowd):
+        _take_away(postgres, server, crowd, seconds)
+        stopped_at = _talk_on_and_stop(server, crowd)
+    for pair in crowd.pairs:
+        assert pair.fan.heard("call:paused") == []
+    _check(postgres, server, crowd, stopped_at)
+
+
+@LASTING
+def test_calls_that_outlast_the_grace_stand_until_the_database_is_back(
+    postgres: Postgres, tmp_path: Path, seconds: float
+) -> None:
+    grace = seconds / 3
+    with _live_calls(postgres, tmp_path, {"HALFMINUTE_CALLS_STORAGE_GRACE_SECONDS": str(grace)}) as (server, crowd):
+        began = time.time()
+        _take_away(postgres, server, crowd, seconds)
+        crowd.wait_all(lambda pair: bool(pair.fan.heard("call:resumed")), "every call's going on")
+        stopped_at = _talk_on_and_stop(server, crowd)
+    for pair in crowd.pairs:
+        paused, resumed = pair.fan.heard("call:paused"), pair.fan.heard("call:resumed")
+        assert [event["holds"] for event in paused] == [["storage"]]
+        assert [event["holds"] for event in resumed] == [[]]
+        assert began + grace - BLOCK_SECONDS < moment(paused[0]["at"]) < began + grace + 2 * BLOCK_SECONDS
+        assert moment(resumed[0]["at"]) > began + seconds
+    _check(postgres, server, crowd, stopped_at)
+
+
+@contextmanager
+def _live_calls(
+    postgres: Postgres, directory: Path, settings: dict[str, str]
+) -> Iterator[tuple[ServerProcess, Crowd]]:
+    with ServerProcess(directory / "data", settings={**SETTINGS, "DATABASE_URL": postgres.dsn, **settings}) as server:
+        people = Books(postgres.dsn).add_pairs(CALLS, tokens=10_000)
+        with Crowd(server, [(party(fan, SECRET), party(creator, SECRET)) for fan, creator in people]) as crowd:
+            crowd.ring()
+            crowd.wait_more_blocks()
+            yield server, crowd
+
+
+def _take_away(postgres: Postgres, server: ServerProcess, crowd: Crowd, seconds: float) -> None:
+    """Stop the database for so long; what the server says of itself meanwhile, and afterwards."""
+    assert server.get("/readyz").status_code == 200
+    postgres.stop()
+    back_at = time.monotonic() + seconds
+    eventually(lambda: server.get("/readyz").status_code == 503, "a server that is not ready")
+    refused = crowd.init(crowd.pairs[0])
+    assert (refused.status_code, refused.json()["error"]) == (503, "STORAGE_UNAVAILABLE")
+    assert "Retry-After" in refused.headers
+    eventually(lambda: time.monotonic() > back_at, "the end of the outage", 2 * seconds)
+    assert server.get("/healthz").status_code == 200
+    assert server.get("/readyz").status_code == 503
+    postgres.start()
+    eventually(lambda: server.get("/readyz").status_code == 200, "a server that is ready again")
+
+
+def _talk_on_and_stop(server: ServerProcess, crowd: Crowd) -> float:
+    crowd.wait_more_blocks(2)
+    stopped_at = time.time()
+    server.terminate()
+    assert server.wait_exit() == 0
+    return stopped_at
+
+
+def _check(postgres: Postgres, server: ServerProcess, crowd: Crowd, stopped_at: float) -> None:
+    """Every block of the running time is in the books, once, and was told, once; nothing fell over meanwhile."""
+    journal, calls = Books(postgres.dsn).blocks(), Books(postgres.dsn).calls()
+    assert set(journal.values()) == {1}
+    for pair in crowd.pairs:
+        blocks = calls[pair.call_id].blocks
+        assert blocks == list(range(1, len(blocks) + 1))
+        for caller in pair.both:
+            assert [event["blockNo"] for event in caller.heard("block:charged")] == blocks
+            assert caller.sessions == 1
+        running = pair.running_seconds([stopped_at])
+        assert running - NEWS_SECONDS_MAX < len(blocks) < running + 1 + NEWS_SECONDS_MAX
+    assert len(server.logged("storage.away")) == len(server.logged("storage.back")) == 1
+    assert server.logged("room.crashed") == server.logged("room.lost") == []
+    proved = run_command("audit", cwd=server.data_dir.parent, settings={**SETTINGS, "DATABASE_URL": postgres.dsn})
+    assert proved.exit_code == 0, proved

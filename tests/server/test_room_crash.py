@@ -1,0 +1,91 @@
+"""A room that crashes is started again from its rows; the others do not notice."""
+
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+import pytest
+import trio
+
+from domain import inputs
+from domain.call import Call
+from server.app import House
+from tests.clients import Phone, ring_and_join
+from tests.houses import add_creator, add_fan, online
+
+
+class PlantedFault(Exception):
+    """Raised by a room because a test wants it."""
+
+
+@pytest.fixture
+def crash_on_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every command to pause crashes the room that gets it."""
+    decide = Call.handle
+
+    def faulty(self: Call, given: inputs.Input, at: int) -> Any:
+        if isinstance(given, inputs.Acted) and type(given.command).__name__ == "CallPause":
+            raise PlantedFault
+        return decide(self, given, at)
+
+    monkeypatch.setattr(Call, "handle", faulty)
+
+
+@pytest.mark.usefixtures("crash_on_pause")
+async def test_a_crashed_room_goes_on_from_its_rows_and_no_other_call_notices(house: House) -> None:
+    in_thread = trio.to_thread.run_sync
+    fan, creator = await add_fan(house, 1000), await add_creator(house, 60)
+    other_fan, other_creator = await add_fan(house, 1000), await add_creator(house, 60)
+    async with (
+        online(house, fan) as fans,
+        online(house, creator) as creators,
+        online(house, other_fan) as other_fans,
+        online(house, other_creator) as other_creators,
+    ):
+        ring = await in_thread(ring_and_join, fans, creators)
+        other = await in_thread(ring_and_join, other_fans, other_creators)
+        await in_thread(lambda: fans.wait_for("block:charged", blockNo=1))
+        await in_thread(_crash, fans, ring["callId"])
+        news = await in_thread(lambda: fans.wait_for("room:joined"))
+        assert news["epoch"] == 2, "the room has a new owner: itself"
+        await in_thread(lambda: fans.wait_for("call:resumed"))
+        await in_thread(lambda: fans.wait_for("block:charged", blockNo=3))
+        await in_thread(creators.ask_ok, {"type": "call:end", "callId": ring["callId"]})
+        await in_thread(other_creators.ask_ok, {"type": "call:end", "callId": other["callId"]})
+        ended = await in_thread(other_fans.wait_for, "call:ended")
+        await in_thread(fans.wait_for, "call:ended")
+        joined = other_fans.all_events("room:joined")[0]
+        heard = [event["seq"] for event in other_fans.events if "seq" in event and event is not joined]
+        assert heard == list(range(joined["seq"] + 1, ended["seq"] + 1)), "every event of the other room, in order"
+    for call_id in (ring["callId"], other["callId"]):
+        await _assert_series_without_gap(house, call_id)
+
+
+@pytest.mark.usefixtures("crash_on_pause")
+async def test_the_fourth_crash_in_a_minute_ends_the_call_with_server_fault(house: House) -> None:
+    in_thread = trio.to_thread.run_sync
+    fan, creator = await add_fan(house, 1000), await add_creator(house, 60)
+    async with online(house, fan) as fans, online(house, creator) as creators:
+        ring = await in_thread(ring_and_join, fans, creators)
+        await in_thread(lambda: fans.wait_for("block:charged", blockNo=1))
+        for epoch in (2, 3, 4):
+            await in_thread(_crash, fans, ring["callId"])
+            await in_thread(partial(fans.wait_for, "room:joined", epoch=epoch))
+        await in_thread(_crash, fans, ring["callId"])
+        for phone in (fans, creators):
+            ended = await in_thread(phone.wait_for, "call:ended")
+            assert ended["reason"] == "server_fault"
+        call = (await in_thread(lambda: fans.http.get(f"/calls/{ring['callId']}"))).json()["call"]
+        assert (call["status"], call["endReason"]) == ("ended", "server_fault")
+        again = await in_thread(ring_and_join, fans, creators)
+        assert again["callId"] != ring["callId"], "both are free for another call"
+    await _assert_series_without_gap(house, ring["callId"])
+
+
+def _crash(phone: Phone, call_id: str) -> None:
+    phone.send({"type": "call:pause", "callId": call_id})
+
+
+async def _assert_series_without_gap(house: House, call_id: str) -> None:
+    rows = await house.postgres.fetch("SELECT block_no FROM journal WHERE room_id = $1 ORDER BY 1", UUID(call_id))
+    assert [row["block_no"] for row in rows] == list(range(1, len(rows) + 1))

@@ -1,0 +1,110 @@
+"""A storage actor on a test's database, beside the model that it must agree with."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import trio
+
+from domain.ids import LOSSES, PAYOUTS, PROMOTIONS, TOKEN_SALES, PostingKey, RoomId, UserId, block_key, client_key
+from domain.ledger import Ledger, MeterRow, RoomRow, Wallet
+from domain.posting import Kind, Posting, Receipt
+from server.ids import new_channel, new_uuid
+from storage.actor import StorageActor
+from storage.postgres import Postgres, open_postgres
+
+
+class Observer:
+    """Remembers what the actor tells."""
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+        self.poisoned: list[Receipt] = []
+
+    def batch_committed(self, receipts: Sequence[Receipt], seconds: float) -> None:
+        self.batches.append(len(receipts))
+
+    def posting_poisoned(self, receipt: Receipt) -> None:
+        self.poisoned.append(receipt)
+
+
+class Books:
+    """The actor, and everything that is made in both worlds at once."""
+
+    def __init__(self, postgres: Postgres) -> None:
+        self.postgres = postgres
+        self.observer = Observer()
+        self.actor = StorageActor(postgres, self.observer)
+        self.model = Ledger()
+        for wallet_id in (TOKEN_SALES, PROMOTIONS, PAYOUTS, LOSSES):
+            self.model.wallets[wallet_id] = Wallet(is_system=True)
+
+    async def add_user(self, tokens: int = 0) -> UserId:
+        user_id = UserId(new_uuid())
+        await self.postgres.execute("INSERT INTO users (supabase_id) VALUES ($1)", user_id)
+        self.model.wallets[user_id] = Wallet()
+        if tokens:
+            await self.post_in_both([credit(user_id, tokens)])
+        return user_id
+
+    async def add_room(self, *payers: UserId) -> RoomId:
+        room_id = RoomId(new_uuid())
+        await self.postgres.execute(
+            "INSERT INTO rooms (id, kind, channel) VALUES ($1, 'stream', $2)", room_id, new_channel()
+        )
+        self.model.rooms[room_id] = RoomRow()
+        for payer in payers:
+            await self.postgres.execute("INSERT INTO meters (room_id, payer_id) VALUES ($1, $2)", room_id, payer)
+            self.model.meters[room_id, payer] = MeterRow()
+        return room_id
+
+    async def post_in_both(self, postings: list[Posting]) -> tuple[list[Receipt], list[Receipt]]:
+        """What the books said, and what the model says."""
+        return await self.actor.post(postings), self.model.apply(postings)
+
+    async def wallets_in_books(self) -> dict[UserId, Wallet]:
+        rows = await self.postgres.fetch(
+            "SELECT id, user_id IS NULL AS is_system, balance, n, lifetime_earned, lifetime_spent FROM wallets"
+        )
+        return {row["id"]: Wallet(*list(row)[1:]) for row in rows}
+
+    async def meters_in_books(self) -> dict[tuple[RoomId, UserId], MeterRow]:
+        rows = await self.postgres.fetch("SELECT room_id, payer_id, last_block, tokens FROM meters")
+        return {(row["room_id"], row["payer_id"]): MeterRow(row["last_block"], row["tokens"]) for row in rows}
+
+
+@asynccontextmanager
+async def open_books(dsn: str) -> AsyncIterator[Books]:
+    """An actor that runs."""
+    async with open_postgres(dsn, pool_size=4) as postgres:
+        books = Books(postgres)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(books.actor.run)
+            yield books
+            books.actor.close()
+
+
+def credit(user_id: UserId, tokens: int, key: PostingKey | None = None) -> Posting:
+    return Posting(
+        key=key or client_key(user_id, str(new_uuid())),
+        kind=Kind.CREDIT,
+        debit=PROMOTIONS,
+        credit=user_id,
+        tokens=tokens,
+    )
+
+
+def tip(fan: UserId, creator: UserId, tokens: int, key: str | None = None) -> Posting:
+    return Posting(key=client_key(fan, key or str(new_uuid())), kind=Kind.TIP, debit=fan, credit=creator, tokens=tokens)
+
+
+def block(room_id: RoomId, fan: UserId, creator: UserId, block_no: int, tokens: int = 15, epoch: int = 1) -> Posting:
+    return Posting(
+        key=block_key(room_id, fan, block_no),
+        kind=Kind.BLOCK,
+        debit=fan,
+        credit=creator,
+        tokens=tokens,
+        room_id=room_id,
+        epoch=epoch,
+        block_no=block_no,
+    )

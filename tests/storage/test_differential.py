@@ -1,0 +1,73 @@
+"""The batch statement and its model in Python decide random batches alike, posting by posting."""
+
+import random
+
+import pytest
+
+from domain.ids import PROMOTIONS, RoomId, UserId
+from domain.posting import Outcome, Posting
+from server.ids import new_uuid
+from storage.audit import audit
+from tests.storage.books import Books, block, credit, open_books, tip
+
+PEOPLE = 8
+ROOMS = 3
+BATCHES = 2000
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_random_batches_have_the_outcomes_of_the_model(dsn: str, seed: int) -> None:
+    chance = random.Random(seed)
+    async with open_books(dsn) as books:
+        people = [await books.add_user(chance.choice((0, 20, 200))) for _ in range(PEOPLE)]
+        rooms = [await books.add_room(*people) for _ in range(ROOMS)]
+        seen: set[Outcome] = set()
+        past: list[Posting] = []
+        for _ in range(BATCHES // 4):
+            await _sometimes_change_a_room(books, rooms, chance)
+            batch = [_posting(books, people, rooms, past, chance) for _ in range(chance.randint(1, 24))]
+            in_books, in_model = await books.post_in_both(batch)
+            assert in_books == in_model
+            seen |= {receipt.outcome for receipt in in_books}
+            past = (past + batch)[-60:]
+        assert await books.wallets_in_books() == books.model.wallets
+        assert await books.meters_in_books() == books.model.meters
+        assert books.model.total() == 0
+        assert [finding.sentence async for finding in audit(books.postgres) if finding.rows] == []
+    assert seen == set(Outcome) - {Outcome.WITHDRAWN}, "every outcome has occurred"
+
+
+def _posting(
+    books: Books, people: list[UserId], rooms: list[RoomId], past: list[Posting], chance: random.Random
+) -> Posting:
+    """Hot wallets, chains in which one can only pay from what another just gave, repeats, stale epochs, gaps."""
+    payer, payee = chance.sample(people, 2) if chance.random() < 0.6 else (people[0], people[1])
+    draw = chance.random()
+    if draw < 0.15 and past:
+        return chance.choice(past)
+    if draw < 0.55:
+        room = chance.choice(rooms)
+        next_block = books.model.meters[room, payer].last_block + 1
+        block_no = max(1, next_block + chance.choice((0, 0, 0, 1, 2, -1)))
+        epoch = books.model.rooms[room].epoch - (chance.random() < 0.1)
+        return block(room, payer, payee, block_no, chance.choice((0, 5, 15)), epoch)
+    if draw < 0.58:
+        return tip(payer, UserId(new_uuid()), 1)
+    if draw < 0.62:
+        return tip(payer, payee, chance.choice((0, -1, 10**9 + 1)))
+    if draw < 0.72:
+        return credit(payer, chance.randint(1, 50))
+    if draw < 0.75:
+        return tip(PROMOTIONS, payee, 1)
+    return tip(payer, payee, chance.randint(1, 60), chance.choice((None, "a", "b")))
+
+
+async def _sometimes_change_a_room(books: Books, rooms: list[RoomId], chance: random.Random) -> None:
+    room = chance.choice(rooms)
+    draw = chance.random()
+    if draw < 0.05 and not books.model.rooms[room].ended:
+        books.model.claim(room)
+        await books.postgres.execute("UPDATE rooms SET epoch = epoch + 1 WHERE id = $1", room)
+    elif draw < 0.06:
+        books.model.end(room)
+        await books.postgres.execute("UPDATE rooms SET ended_at = now() WHERE id = $1", room)

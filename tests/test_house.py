@@ -1,0 +1,73 @@
+"""The house itself: who may know whom. Rules look down, and the world comes in through few doors."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+FLOORS = ("domain", "storage", "server")
+# What each floor may import of the other floors.
+BELOW = {"domain": set[str](), "storage": {"domain"}, "server": {"domain", "storage"}}
+# Who alone may know a library.
+DOORS = {
+    "asyncpg": {"storage/postgres.py"},
+    "trio_asyncio": {"storage/postgres.py"},
+    "asyncio": {"storage/postgres.py"},
+    "trio_websocket": {"server/websocket.py", "server/demo_call.py"},  # the second as a client
+    "quart": {"server/rest/"},
+    "quart_trio": {"server/rest/"},
+    "hypercorn": {"server/rest/"},
+}
+# The rules are pure: of the world outside they know the standard library's values, and msgspec.
+RULES_MAY_KNOW = {"collections", "datetime", "enum", "functools", "hashlib", "msgspec", "typing", "uuid"}
+
+
+def modules(floor: str) -> Iterator[Path]:
+    yield from sorted((ROOT / floor).rglob("*.py"))
+
+
+def imports(path: Path) -> set[str]:
+    """The top-level names of everything that a file imports."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            found.add(node.module.split(".")[0])
+    return found
+
+
+@pytest.mark.parametrize("floor", FLOORS)
+def test_a_floor_knows_only_the_floors_below(floor: str) -> None:
+    above = set(FLOORS) - BELOW[floor] - {floor}
+    assert {str(path): imports(path) & above for path in modules(floor) if imports(path) & above} == {}
+
+
+def test_the_rules_know_no_world() -> None:
+    strangers = {path.name: imports(path) - RULES_MAY_KNOW - {"domain"} for path in modules("domain")}
+    assert {name: found for name, found in strangers.items() if found} == {}
+
+
+@pytest.mark.parametrize("library", DOORS)
+def test_a_library_comes_in_through_its_own_door(library: str) -> None:
+    for floor in FLOORS:
+        for path in modules(floor):
+            place = path.relative_to(ROOT).as_posix()
+            if library in imports(path):
+                assert any(place.startswith(door) for door in DOORS[library]), f"{place} imports {library}"
+
+
+def test_only_the_supervisor_the_doors_and_the_command_catch_everything() -> None:
+    allowed = {"server/supervisor.py", "server/listener.py", "server/cli.py", "server/rest/app.py"}
+    for floor in FLOORS:
+        for path in modules(floor):
+            place = path.relative_to(ROOT).as_posix()
+            broad = [
+                node.lineno
+                for node in ast.walk(ast.parse(path.read_text()))
+                if isinstance(node, ast.ExceptHandler)
+                and (node.type is None or (isinstance(node.type, ast.Name) and node.type.id == "Exception"))
+            ]
+            assert not broad or place in allowed, f"{place} catches everything in lines {broad}"

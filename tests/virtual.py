@@ -1,0 +1,59 @@
+"""Moves a house's clock by hand while its sockets and its database are real."""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import trio
+import trio.testing
+
+from server.app import House
+from server.config import Settings
+from tests.houses import running_house
+
+STEP_SECONDS = 5.0  # no longer than the heartbeat of parties, so that nobody seems to fall silent
+PATIENCE_SECONDS = 20.0  # of real time
+
+
+@asynccontextmanager
+async def house_on(clock: trio.testing.MockClock, dsn: str, wanted: Settings) -> AsyncIterator[House]:
+    """A house whose time stands until it is passed; while it opens and drains, time runs as usual."""
+    clock.rate = 1.0
+    async with running_house(dsn, wanted) as house:
+        clock.rate = 0.0
+        try:
+            yield house
+        finally:
+            clock.rate = 1.0
+
+
+async def pass_seconds(clock: trio.testing.MockClock, house: House, seconds: float) -> None:
+    """Let so much time pass, in steps, each only when everything that the one before set off is done."""
+    while seconds > 0:
+        step = min(STEP_SECONDS, seconds)
+        await wait_quiet(house)
+        clock.jump(step)
+        seconds -= step
+        await _wait_all_heard(house)
+    await wait_quiet(house)
+
+
+async def wait_quiet(house: House) -> None:
+    """Until no task can go on without a message, and no posting is under way."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        if house.actor.idle:
+            return
+        assert time.monotonic() < deadline, "the storage actor did not come to rest"
+
+
+async def _wait_all_heard(house: House) -> None:
+    """Until every ping that was due is answered."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        now = trio.current_time()
+        if all(now - connection.heard_at < STEP_SECONDS for connection in house.sessions.connections.values()):
+            return
+        assert time.monotonic() < deadline, "a ping was not answered"
