@@ -8,67 +8,17 @@ from functools import partial
 import structlog
 import trio
 
-from server.auth import TokenVerifier
-from server.call_commands import CallCommands
-from server.call_rooms import CallRooms
-from server.clock import Clock
 from server.config import Secrets, Settings, parse_address
 from server.heartbeat import keep_pulse
+from server.house import House
 from server.housekeeping import adopt_orphans, keep_house
-from server.ids import new_uuid
 from server.listener import Listener, open_listener
-from server.money_news import MoneyNews
-from server.people import People
-from server.registry import Registry
 from server.rest.app import serve_http
-from server.sessions import Sessions
-from server.supervisor import Supervisor
-from server.telemetry import Telemetry
 from server.websocket import DRAINING, serve_connection
-from storage.actor import StorageActor
-from storage.leases import Leases
 from storage.migrate import migrate
-from storage.postgres import Postgres, StorageUnavailable, open_postgres
+from storage.postgres import StorageUnavailable, open_postgres
 
 log = structlog.get_logger(__name__)
-
-
-class House:
-    """What the floors share: who needs a neighbour finds it here."""
-
-    def __init__(self, settings: Settings, secrets: Secrets, postgres: Postgres, rooms_floor: trio.Nursery) -> None:
-        self.settings = settings
-        self.secrets = secrets
-        self.draining = False
-        self.http_closing = trio.Event()
-        self.clock = Clock()
-        self.telemetry = Telemetry()
-        self.verifier = TokenVerifier(settings.auth, secret=secrets.jwt_secret)
-        # storage
-        self.postgres = postgres
-        self.leases = Leases(postgres, new_uuid(), settings.server.lease_seconds)
-        # who is here
-        self.people = People(postgres)
-        self.sessions = Sessions()
-        self.money_news = MoneyNews(self.telemetry, self.sessions)
-        self.actor = StorageActor(postgres, self.money_news)
-        # rooms
-        supervisor = Supervisor(settings.server.restarts, settings.server.restart_window_seconds, self.telemetry)
-        self.registry = self.money_news.registry = Registry(rooms_floor, supervisor, self.telemetry)
-        self.call_rooms = supervisor.revival = CallRooms(
-            postgres,
-            self.actor,
-            self.leases,
-            self.registry,
-            self.sessions,
-            self.telemetry,
-            self.clock,
-            settings.calls,
-            settings.rooms.inbox,
-        )
-        self.call_commands = CallCommands(postgres, self.registry)
-        self.http_port = 0
-        self.websocket_port = 0
 
 
 @asynccontextmanager

@@ -16,13 +16,14 @@ import trio
 from cyclopts import Parameter
 from rich.console import Console
 
-from server.app import House, open_house
+from server.app import open_house
 from server.auth import issue_token
 from server.books_report import report_on_books
 from server.config import ConfigError, Secrets, Settings, parse_address, read_secrets, read_settings
 from server.database import open_database, visit_database
 from server.demo import EVERYBODY, demo_token, seed
 from server.demo_call import DemoFailed, watch_call
+from server.house import House
 from server.listener import ListenError
 from server.local_secrets import with_local_secrets
 from server.telemetry import configure_log

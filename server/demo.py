@@ -5,8 +5,8 @@ from uuid import UUID
 
 from domain.ids import PROMOTIONS, UserId, client_key
 from domain.posting import Kind, Posting
-from server.app import House
 from server.auth import issue_token
+from server.house import House
 from storage.users import become_creator
 
 RATE_TOKENS_PER_MIN = 60

@@ -10,7 +10,6 @@ import urllib.request
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 import trio
@@ -18,13 +17,13 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
-from rich.text import Text
 from trio_websocket import ConnectionClosed, HandshakeError, WebSocketConnection, open_websocket_url
 
 from server.demo import CREATOR, FANS, demo_token
 
 FRAMES_PER_SECOND = 8
 ANSWER_SECONDS = 10
+HANG_UP_SECONDS = 1
 
 
 class DemoFailed(Exception):
@@ -64,7 +63,10 @@ class CallScreen:
             table.add_row(str(block_no), str(tokens), at)
         left = 0.0 if self._paid_through is None else max(0.0, self._paid_through - time.time())
         bar = ProgressBar(total=self._block_seconds, completed=self._block_seconds - left, width=44)
-        return Group(table, bar, Text(f"Finn has {self.balance} tokens, Cleo has earned {self.earned} in this call"))
+        below = Table.grid()  # a bar alone would not end its line
+        below.add_row(bar)
+        below.add_row(f"Finn has {self.balance} tokens, Cleo has earned {self.earned} in this call")
+        return Group(table, below)
 
 
 async def watch_call(http: str, secret: str, blocks: int | None) -> None:
@@ -83,25 +85,30 @@ async def watch_call(http: str, secret: str, blocks: int | None) -> None:
         screen = CallScreen(config["blockSeconds"])
         with Live(screen, console=Console(), refresh_per_second=FRAMES_PER_SECOND):
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(partial(_follow, creator, screen, {"wallet:changed"}))
-                await _talk(fan, screen, call["callId"], blocks or math.inf)
-                nursery.cancel_scope.cancel()
+                nursery.start_soon(_follow_earnings, creator, screen)
+                try:
+                    await _talk(fan, screen, call["callId"], blocks or math.inf)
+                finally:
+                    await _hang_up(fan, call["callId"])
 
 
 async def _talk(fan: WebSocketConnection, screen: CallScreen, call_id: str, blocks: float) -> None:
-    hung_up = False
     while not screen.state.startswith("ended"):
         event = await _next_event(fan)
         screen.take(event)
-        if event["type"] == "block:charged" and event["blockNo"] >= blocks and not hung_up:
-            hung_up = True
+        if event["type"] == "block:charged" and event["blockNo"] == blocks:
             await _say(fan, type="call:end", callId=call_id)
 
 
-async def _follow(party: WebSocketConnection, screen: CallScreen, kinds: set[str]) -> None:
-    while True:
-        event = await _next_event(party)
-        if event["type"] in kinds:
+async def _hang_up(fan: WebSocketConnection, call_id: str) -> None:
+    """Also on Ctrl-C: nobody is to be found in a call at the next try. The end of an ended call is nothing."""
+    with trio.move_on_after(HANG_UP_SECONDS, shield=True):
+        await _say(fan, type="call:end", callId=call_id)
+
+
+async def _follow_earnings(creator: WebSocketConnection, screen: CallScreen) -> None:
+    while (event := await _next_event(creator))["type"] != "call:ended":
+        if event["type"] == "wallet:changed":
             screen.take(event)
 
 
@@ -113,17 +120,20 @@ async def _session(url: str, token: str) -> AsyncIterator[WebSocketConnection]:
             await _next_event(websocket)
             yield websocket
     except (OSError, HandshakeError) as error:
-        raise DemoFailed(f"no session at {url}: {error}") from None
-    except ConnectionClosed as closed:
-        raise DemoFailed(f"the server closed the session: {closed.reason}") from None
+        raise DemoFailed(f"no session at {url}: {_reason_of(error)}") from None
 
 
 async def _say(websocket: WebSocketConnection, **message: Any) -> None:
-    await websocket.send_message(json.dumps(message))
+    with contextlib.suppress(ConnectionClosed):  # whoever listens hears of it
+        await websocket.send_message(json.dumps(message))
 
 
 async def _next_event(websocket: WebSocketConnection) -> dict[str, Any]:
-    event: dict[str, Any] = json.loads(await websocket.get_message())
+    try:
+        event: dict[str, Any] = json.loads(await websocket.get_message())
+    except ConnectionClosed as closed:
+        said = closed.reason.reason if closed.reason is not None else None
+        raise DemoFailed(f"the session has ended: {said or 'the connection broke'}") from None
     if event["type"] == "error":
         raise DemoFailed(event["message"])
     return event

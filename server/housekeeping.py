@@ -1,23 +1,19 @@
 """What a server does every few seconds: keeps its lease, notes how far its clocks are, takes up orphaned rooms."""
 
-from typing import TYPE_CHECKING
-
 import structlog
 import trio
 
+from server.house import House
 from storage.leases import Checkpoint
 from storage.new_call import forget_old_keys
 from storage.postgres import StorageUnavailable
-
-if TYPE_CHECKING:
-    from server.app import House
 
 SLICES = 5  # a checkpoint period's rooms are stored in as many parts, so that no block waits long for the fence
 CLOCK_SECONDS = 600
 log = structlog.get_logger(__name__)
 
 
-async def keep_house(house: "House", *, alone: bool) -> None:
+async def keep_house(house: House, *, alone: bool) -> None:
     """Until cancelled. With the database away nothing is lost: the next round stores what is true then."""
     pause = house.settings.server.checkpoint_seconds / SLICES
     rounds_a_clock = max(1, round(CLOCK_SECONDS / pause))
@@ -37,7 +33,7 @@ async def keep_house(house: "House", *, alone: bool) -> None:
             await _forget_old(house)
 
 
-async def adopt_orphans(house: "House", *, alone: bool) -> int:
+async def adopt_orphans(house: House, *, alone: bool) -> int:
     """Take up every live call that no server holds, or that is ours and has no task; how many there were.
 
     Raises StorageUnavailable.
@@ -50,7 +46,7 @@ async def adopt_orphans(house: "House", *, alone: bool) -> int:
     return len(claims)
 
 
-async def _forget_old(house: "House") -> None:
+async def _forget_old(house: House) -> None:
     try:
         await forget_old_keys(house.postgres)
         await house.leases.forget_old()
@@ -58,7 +54,7 @@ async def _forget_old(house: "House") -> None:
         log.warning("old_rows.not_forgotten")
 
 
-def _checkpoints(house: "House", part: int) -> list[Checkpoint]:
+def _checkpoints(house: House, part: int) -> list[Checkpoint]:
     """A fifth of the running meters, a different one each time."""
     return [
         Checkpoint(room.id, call.meter.epoch, call.meter.payer, call.meter.billed_active(room.clock.now()))

@@ -1,28 +1,42 @@
 """Who is connected: by connection, and by user."""
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import msgspec
 
 from domain.ids import MemberId, UserId
-from server.fanout import send_to_all
+from server.fanout import Outlet, send_to_all
 
-if TYPE_CHECKING:
-    from server.websocket import Connection
+
+class Session(Outlet, Protocol):
+    """A user's open connection."""
+
+    id: MemberId
+    user_id: UserId
+    unheard: bool
+
+    @property
+    def heard_at(self) -> float: ...
+
+    def check(self, now: float) -> None: ...
+
+    def close(self, code: int, reason: str) -> None: ...
+
+    async def wait_closed(self) -> None: ...
 
 
 class Sessions:
     """The open sessions of this server."""
 
     def __init__(self) -> None:
-        self.connections: dict[MemberId, Connection] = {}
-        self._by_user: dict[UserId, list[Connection]] = {}
+        self.connections: dict[MemberId, Session] = {}
+        self._by_user: dict[UserId, list[Session]] = {}
 
-    def add(self, connection: "Connection") -> None:
+    def add(self, connection: Session) -> None:
         self.connections[connection.id] = connection
         self._by_user.setdefault(connection.user_id, []).append(connection)
 
-    def remove(self, connection: "Connection") -> None:
+    def remove(self, connection: Session) -> None:
         """Idempotent."""
         if self.connections.pop(connection.id, None) is None:
             return

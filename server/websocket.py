@@ -1,7 +1,7 @@
 """One websocket connection: its handshake, its reader and its session; the only place that knows trio-websocket."""
 
 import socket
-from typing import TYPE_CHECKING, Any, NamedTuple, assert_never
+from typing import Any, NamedTuple, assert_never
 from urllib.parse import parse_qsl
 
 import trio
@@ -16,15 +16,13 @@ from domain.refusals import Code, Refusal
 from server.auth import Identity, TokenRefused, bearer
 from server.call_commands import FULL
 from server.config import WebsocketSettings
+from server.house import House
 from server.ids import new_uuid
 from server.live_room import LiveRoom
 from server.outbox import Outbox
 from server.replies import SocketReply
 from server.wire import PING_FRAME, Encoding, Misfit, Undecodable
 from storage.postgres import StorageUnavailable
-
-if TYPE_CHECKING:
-    from server.app import House
 
 PATH = "/ws"
 QUEUED_MESSAGES = 64  # read but not handled yet; more than a client sends while the database answers one of its own
@@ -61,7 +59,7 @@ class Connection:
         "user_id",
     )
 
-    def __init__(self, house: "House", outbox: Outbox, encoding: Encoding) -> None:
+    def __init__(self, house: House, outbox: Outbox, encoding: Encoding) -> None:
         self._house = house
         self._outbox = outbox
         self._rooms: dict[str, LiveRoom] = {}
@@ -269,7 +267,7 @@ class _Offer(NamedTuple):
     authorization: str | None
 
 
-async def serve_connection(house: "House", sock: socket.socket) -> None:
+async def serve_connection(house: House, sock: socket.socket) -> None:
     """One accepted socket, until it is closed. Only a bug of ours raises."""
     settings = house.settings.websocket
     async with trio.open_nursery() as nursery:

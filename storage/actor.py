@@ -16,6 +16,7 @@ from storage import postings as batch_statement
 from storage.postgres import LoneConnection, Postgres, Refused, StorageUnavailable
 
 MAX_BATCH = 512  # postings; twice as many double the latency and gain 5 %
+MAX_LIST = 64  # postings of one caller that go together; so a batch is full when one more list might not fit
 MAX_WAITING = 4096  # commands; each is a room's list, so this many rooms can wait before one more has to stand in line
 RETRY_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)  # between tries while the database is away; the last one repeats
 
@@ -54,14 +55,22 @@ class StorageActor:
         self.finished = trio.Event()  # closed, and the last that waited is booked
 
     async def post(self, postings: Sequence[Posting]) -> list[Receipt]:
-        """Book these postings in order; one receipt each. At most MAX_BATCH of them.
+        """Book these postings in order; one receipt each.
 
         Waits as long as the database is away. Cancelling stops the waiting, not the booking: the outcome is then
-        unknown to the caller, who finds out by posting again under the same keys.
+        unknown to the caller, who finds out by posting again under the same keys. Raises StorageUnavailable, with
+        nothing more done, once the actor is closed.
         """
-        assert len(postings) <= MAX_BATCH, "one caller's list fits into one batch"
-        command = _Command(postings)
-        await self._door.send(command)
+        receipts: list[Receipt] = []
+        for start in range(0, len(postings), MAX_LIST):
+            receipts += await self._wait_for(_Command(postings[start : start + MAX_LIST]))
+        return receipts
+
+    async def _wait_for(self, command: _Command) -> list[Receipt]:
+        try:
+            await self._door.send(command)
+        except trio.ClosedResourceError:
+            raise StorageUnavailable("the storage actor is closed") from None
         await command.done.wait()
         return command.receipts
 
@@ -97,7 +106,7 @@ class StorageActor:
     def _gather(self, first: _Command) -> list[_Command]:
         """What waits already, without a timer."""
         commands, size = [first], len(first.postings)
-        while size < MAX_BATCH:
+        while size <= MAX_BATCH - MAX_LIST:
             try:
                 command = self._mailbox.receive_nowait()
             except (trio.WouldBlock, trio.EndOfChannel):

@@ -39,8 +39,9 @@ PROOFS = (
     Proof(
         "each wallet equals its journal",
         f"""
-        WITH totals AS (SELECT id, sum(change) AS balance, count(*) AS n, coalesce(sum(change) FILTER (WHERE change > 0), 0)
-                               AS earned, coalesce(-sum(change) FILTER (WHERE change < 0), 0) AS spent
+        WITH totals AS (SELECT id, sum(change) AS balance, count(*) AS n,
+                               coalesce(sum(change) FILTER (WHERE change > 0), 0) AS earned,
+                               coalesce(-sum(change) FILTER (WHERE change < 0), 0) AS spent
                           FROM ({_ENTRIES}) e GROUP BY id)
         SELECT w.id, w.balance, t.balance AS in_journal, w.n, t.n AS n_in_journal,
                w.lifetime_earned, t.earned, w.lifetime_spent, t.spent
@@ -61,8 +62,8 @@ PROOFS = (
     Proof(
         "no block series has a gap or a double",
         """
-        WITH series AS (SELECT room_id, debit_wallet AS payer_id, count(*) AS blocks, count(DISTINCT block_no) AS numbers,
-                               max(block_no) AS last, sum(tokens) AS tokens
+        WITH series AS (SELECT room_id, debit_wallet AS payer_id, count(*) AS blocks,
+                               count(DISTINCT block_no) AS numbers, max(block_no) AS last, sum(tokens) AS tokens
                           FROM journal WHERE kind = 1 GROUP BY 1, 2)
         SELECT coalesce(s.room_id, m.room_id) AS room_id, coalesce(s.payer_id, m.payer_id) AS payer_id,
                s.blocks, s.numbers, s.last, m.last_block, s.tokens, m.tokens AS meter_tokens
@@ -74,7 +75,8 @@ PROOFS = (
     Proof(
         "blocks of a call go from its fan to its creator at its price",
         """
-        SELECT c.id, j.block_no, j.debit_wallet, j.credit_wallet, j.tokens FROM journal j JOIN calls c ON c.id = j.room_id
+        SELECT c.id, j.block_no, j.debit_wallet, j.credit_wallet, j.tokens
+          FROM journal j JOIN calls c ON c.id = j.room_id
          WHERE j.kind = 1 AND (j.debit_wallet <> c.fan_id OR j.credit_wallet <> c.creator_id
             OR (c.block_rounding = 'up' AND j.tokens <> (c.rate_tokens_per_min * c.block_seconds::bigint + 59) / 60))
         """,

@@ -68,7 +68,7 @@ class Leases:
         return await self._claim(None, alone=alone)
 
     async def claim_lost(self, known: Collection[RoomId]) -> list[Claim]:
-        """Take our own rooms that we do not know any more, once they are older than the moment it takes to know them."""
+        """Take our own rooms that we do not know any more, once they are older than it takes to know them."""
         where = "server_id = $1 AND ended_at IS NULL AND created_at < clock_timestamp() - make_interval(secs => $2)"
         count = await self._postgres.fetch(
             f"SELECT count(*) FROM rooms WHERE {where}", self.server_id, NEW_ROOM_SECONDS

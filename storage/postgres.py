@@ -8,10 +8,11 @@ from typing import Any, TypeAlias, TypeVar
 import asyncpg
 import trio
 import trio_asyncio
-from asyncpg.pgproto.pgproto import UUID as PgUUID  # encodes in half the time of the standard library's
+from asyncpg.pgproto import pgproto
 
 __all__ = ["Connection", "PgUUID", "Postgres", "Refused", "Row", "StorageUnavailable", "open_postgres"]
 
+PgUUID = pgproto.UUID  # encodes in half the time of the standard library's
 Row: TypeAlias = asyncpg.Record
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 T = TypeVar("T")
@@ -85,7 +86,8 @@ class Postgres:
     async def transaction(self, work: Callable[[Connection], Awaitable[T]], *, atomic: bool = True) -> T:
         """Run `work` on one connection, in one asyncio coroutine, as one transaction unless told otherwise.
 
-        Cancelling rolls back, unless the commit was under way. Raises StorageUnavailable.
+        Cancelling rolls back, unless the commit was under way. Raises StorageUnavailable, also where the database is
+        only too busy, and Refused.
         """
 
         async def in_asyncio() -> T:
@@ -95,7 +97,12 @@ class Postgres:
                 async with connection.transaction():
                     return await work(connection)
 
-        return await _from_trio(in_asyncio)
+        try:
+            return await _from_trio(in_asyncio)
+        except Refused as refused:
+            if refused.passing:
+                raise StorageUnavailable(str(refused)) from refused
+            raise
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Callable[[str], Awaitable[list[Row]]]]:
@@ -128,10 +135,9 @@ class LoneConnection:
 
         Raises StorageUnavailable, or Refused.
         """
-        row: Row | None = None
         with trio.CancelScope(shield=True):
-            row = await _from_trio(lambda: self._connection.fetchrow(sql, *args, timeout=CLIENT_TIMEOUT_SECONDS))
-        return row
+            return await _from_trio(lambda: self._connection.fetchrow(sql, *args, timeout=CLIENT_TIMEOUT_SECONDS))
+        raise AssertionError("the scope above is never cancelled")
 
     def terminate(self) -> None:
         """Drop the connection without a goodbye; what was under way has an unknown outcome."""

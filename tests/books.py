@@ -32,7 +32,7 @@ class Books:
     """One database. Each question is a connection of its own: a test may ask whatever happened in between."""
 
     def __init__(self, dsn: str) -> None:
-        self._dsn = dsn
+        self.dsn = dsn
 
     @classmethod
     def beside(cls, data_dir: Path) -> "Books":
@@ -66,7 +66,7 @@ class Books:
 
     def _visit(self, work: Callable[[Postgres], Awaitable[T]]) -> T:
         async def visit() -> T:
-            async with open_postgres(self._dsn, pool_size=1) as postgres:
+            async with open_postgres(self.dsn, pool_size=1) as postgres:
                 return await work(postgres)
 
         return trio.run(visit)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from server.app import House
+from server.house import House
 from tests.databases import Databases
 from tests.houses import running_house
 

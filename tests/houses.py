@@ -10,8 +10,9 @@ import trio
 
 from domain.ids import PROMOTIONS, UserId, client_key
 from domain.posting import Kind, Posting
-from server.app import House, open_house
+from server.app import open_house
 from server.config import Secrets, Settings
+from server.house import House
 from server.ids import new_uuid
 from storage.users import become_creator
 from tests.clients import SECRET, Phone

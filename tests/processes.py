@@ -44,16 +44,26 @@ class Finished(NamedTuple):
 
 def run_command(*arguments: str, cwd: Path, settings: Mapping[str, str] | None = None) -> Finished:
     """Run `halfminute` with these words to its end."""
-    ended = subprocess.run(
+    with start_command(*arguments, cwd=cwd, settings=settings) as process:
+        try:
+            out, errors = process.communicate(timeout=COMMAND_SECONDS_MAX)
+        finally:
+            process.kill()
+    return Finished(process.returncode, out, errors.splitlines())
+
+
+def start_command(*arguments: str, cwd: Path, settings: Mapping[str, str] | None = None) -> "subprocess.Popen[str]":
+    """Start `halfminute` in a process group of its own, where Ctrl-C reaches it and not us."""
+    return subprocess.Popen(
         [*COMMAND, *arguments],
         cwd=cwd,
         env=environment(settings or {}),
         stdin=subprocess.DEVNULL,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=COMMAND_SECONDS_MAX,
+        process_group=0,
     )
-    return Finished(ended.returncode, ended.stdout, ended.stderr.splitlines())
 
 
 def environment(settings: Mapping[str, str]) -> dict[str, str]:
@@ -111,18 +121,10 @@ class ServerProcess:
             self.kill()
 
     def launch(self) -> None:
-        """Start it in a process group of its own, where Ctrl-C reaches it and not us."""
+        """Start it, and wait for nothing."""
         ports = "--http", f"127.0.0.1:{self.http_port}", "--ws", f"127.0.0.1:{self.websocket_port}"
-        self._process = subprocess.Popen(
-            [*COMMAND, "serve", *ports, "--data", str(self.data_dir), *self._options],
-            cwd=self.data_dir.parent,
-            env=environment(self._settings),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            process_group=0,
-        )
+        words = "serve", *ports, "--data", str(self.data_dir), *self._options
+        self._process = start_command(*words, cwd=self.data_dir.parent, settings=self._settings)
         assert self._process.stdout is not None
         assert self._process.stderr is not None
         self.out, self.errors = Lines(self._process.stdout), Lines(self._process.stderr)
@@ -162,8 +164,9 @@ class ServerProcess:
         lines = (json.loads(line) for line in self.errors.all() if line.startswith("{"))
         return [line for line in lines if line["event"] == event]
 
-    def get(self, path: str) -> httpx.Response:
-        return httpx.get(f"http://127.0.0.1:{self.http_port}{path}", timeout=COMMAND_SECONDS_MAX)
+    def get(self, path: str, token: str | None = None) -> httpx.Response:
+        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        return httpx.get(f"http://127.0.0.1:{self.http_port}{path}", headers=headers, timeout=COMMAND_SECONDS_MAX)
 
     def jwt_secret(self) -> str:
         """The secret that the server made for itself."""

@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 import trio
 import trio.testing
 
-from server.app import House
 from server.config import Settings
+from server.house import House
 from tests.houses import running_house
 
 STEP_SECONDS = 5.0  # no longer than the heartbeat of parties, so that nobody seems to fall silent

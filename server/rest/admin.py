@@ -94,7 +94,7 @@ async def credit(ask: Ask, body: CreditWanted) -> Credit | Refusal:
     if body.tokens == 0:
         return invalid(FieldError("tokens", "must not be 0"))
     posting = _posting(ask.posting_key(), body, reason)
-    used = await find_use(ask.house.postgres, posting.key)
+    used = None if ask.key is None else await find_use(ask.house.postgres, posting.key)
     if used is not None:  # the key decides before anything else
         return _first_result(used, posting, body, reason)
     if await find_user(ask.house.postgres, body.user_id) is None:

@@ -3,21 +3,18 @@
 import re
 import socket
 from itertools import chain
-from typing import TYPE_CHECKING
 
 import structlog
 import trio
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
 
+from server.house import House
 from server.rest import admin, billing, calls, config, creators, health, me, meter, wallet
 from server.rest.connections import serve_connections
 from server.rest.dispatch import begin, fail, finish, view_of
 from server.rest.errands import Errands
 from server.rest.route import Route
-
-if TYPE_CHECKING:
-    from server.app import House
 
 log = structlog.get_logger(__name__)
 
@@ -36,7 +33,7 @@ ROUTES: tuple[Route, ...] = tuple(
 )
 
 
-async def serve_http(house: "House", sock: socket.socket) -> None:
+async def serve_http(house: House, sock: socket.socket) -> None:
     """Answer requests until the house closes, or until cancelled; then finish those that are begun."""
     if house.secrets.billing_webhook_secret is None:
         log.warning("billing_webhook.closed", reason="BILLING_WEBHOOK_SECRET is not set, so every sweep is refused")
@@ -59,7 +56,7 @@ async def _note_closing(asked: trio.Event, closing: trio.Event) -> None:
         closing.set()
 
 
-def make_app(house: "House", errands: Errands) -> QuartTrio:
+def make_app(house: House, errands: Errands) -> QuartTrio:
     app = QuartTrio(__name__, static_folder=None, template_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = house.settings.http.max_body_bytes
     app.config["BODY_TIMEOUT"] = house.settings.http.answer_seconds  # a body that takes longer does not want an answer

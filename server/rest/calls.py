@@ -1,7 +1,7 @@
 """Calls: ringing, answering, and looking back."""
 
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -12,6 +12,7 @@ from domain.messages import CallAccept, CallCancel, CallCommand, CallDecline
 from domain.posting import MAX_BALANCE_TOKENS
 from domain.refusals import Code, Refusal
 from server.call_commands import NO_SUCH_CALL
+from server.house import House
 from server.ids import new_channel, new_uuid
 from server.replies import WaitingReply
 from server.rest.query import Listed, Period, PeriodPaging
@@ -19,9 +20,6 @@ from server.rest.request import Ask
 from server.rest.route import Retired, Routes
 from storage.calls import CallFilter, CallStats, call_stats, list_calls
 from storage.new_call import NewCall, Rung, create_call
-
-if TYPE_CHECKING:
-    from server.app import House
 
 ANSWER_REFUSALS = (
     Code.NOT_FOUND,
@@ -166,7 +164,7 @@ def _new_call(ask: Ask, body: CallWanted) -> NewCall:
     )
 
 
-async def _make_and_ring(house: "House", new: NewCall) -> Rung | Refusal:
+async def _make_and_ring(house: House, new: NewCall) -> Rung | Refusal:
     """In one go: a call that is made and does not ring keeps both parties busy until housekeeping finds it."""
     rung = await create_call(house.postgres, new)
     if isinstance(rung, Rung) and rung.is_new:

@@ -9,6 +9,7 @@ from typing import Any
 
 import trio
 from hypercorn.config import Config
+from hypercorn.events import Event
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import AppWrapper, ConnectionState
@@ -50,7 +51,7 @@ class Connections:
         stream = trio.SocketStream(trio.socket.from_stdlib_socket(accepted))
         self._open.add(stream)
         try:
-            await TCPServer(self._app, self._config, self._context, ConnectionState({}), stream)  # type: ignore[arg-type]  # reason: declared for TLS alone, and made for both
+            await _Connection(self._app, self._config, self._context, ConnectionState({}), stream).run()  # type: ignore[arg-type]  # reason: declared for TLS alone, and made for both
         finally:
             self._open.discard(stream)
             self._changed.set()
@@ -67,15 +68,21 @@ class Connections:
             stream.socket.close()  # hypercorn shields what it sends; only this ends it
 
 
+class _Connection(TCPServer):
+    async def protocol_send(self, event: Event) -> None:
+        # After an answer hypercorn closes the connection or starts its keep-alive clock, in the very task that Quart
+        # cancels because the request is over.
+        with trio.CancelScope(shield=True):
+            await super().protocol_send(event)
+
+
 def _config() -> Config:
     config = Config()
     config.accesslog = config.errorlog = None  # we log our own faults, and count requests elsewhere
     config.include_server_header = False
     config.keep_alive_timeout = KEEP_ALIVE_SECONDS
     config.keep_alive_max_requests = 10_000
-    config.h2_max_concurrent_streams = (
-        8  # nobody needs HTTP/2 behind a proxy, and hypercorn cannot be told to refuse it
-    )
+    config.h2_max_concurrent_streams = 8  # nobody here needs HTTP/2, and hypercorn cannot be told to refuse it
     return config
 
 
@@ -84,6 +91,7 @@ def _http_alone(app: Any) -> Any:
 
     async def asgi(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
+            scope["path"] = scope["path"] or "/"  # `GET ?x`; Quart takes a path for granted
             await app(scope, receive, send)
         else:
             await send({"type": "websocket.close"})

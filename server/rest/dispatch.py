@@ -1,7 +1,7 @@
 """How a request becomes an answer: who asks, what they sent, the handler, and for every no the same shape."""
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import structlog
 from quart import Response, g, request
@@ -9,15 +9,13 @@ from werkzeug.exceptions import MethodNotAllowed
 
 from domain.refusals import Code, Refusal
 from server.auth import TokenRefused
+from server.house import House
 from server.rest.answers import answered, challenge, refusal_of, refused
 from server.rest.errands import Errands
 from server.rest.query import decode_query
 from server.rest.request import Ask, read_key, request_id
 from server.rest.route import Needs, Route
 from server.rest.strict_json import decode_body
-
-if TYPE_CHECKING:
-    from server.app import House
 
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -29,7 +27,7 @@ HEADERS = {
 log = structlog.get_logger(__name__)
 
 
-def view_of(house: "House", errands: Errands, route: Route) -> Callable[..., Awaitable[Response]]:
+def view_of(house: House, errands: Errands, route: Route) -> Callable[..., Awaitable[Response]]:
     """What Quart calls for a route."""
 
     async def view(**path: Any) -> Response:

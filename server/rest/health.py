@@ -1,19 +1,16 @@
 """Whether the process lives, whether it should get work, and its figures; outside `/api`, and for anybody."""
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
 
 import msgspec
 import trio
 
 from domain.refusals import Code, Refusal
+from server.house import House
 from server.rest.answers import Plain
 from server.rest.request import Ask
 from server.rest.route import Needs, Routes
 from storage.postgres import Refused, StorageUnavailable
-
-if TYPE_CHECKING:
-    from server.app import House
 
 PROBE_SECONDS = 2.0  # a database that needs longer for SELECT 1 is not ready for anything
 
@@ -54,7 +51,7 @@ async def show_metrics(ask: Ask) -> Plain:
     return Plain(ask.house.telemetry.exposition(), "text/plain; version=1.0.0; charset=utf-8")
 
 
-async def _database_answers(house: "House") -> bool:
+async def _database_answers(house: House) -> bool:
     with trio.move_on_after(PROBE_SECONDS):
         try:
             return await house.postgres.fetchrow("SELECT 1") is not None
@@ -63,19 +60,19 @@ async def _database_answers(house: "House") -> bool:
     return False
 
 
-async def _actor_books(house: "House") -> bool:
+async def _actor_books(house: House) -> bool:
     return house.actor.away_seconds == 0 and not house.actor.finished.is_set()
 
 
-async def _rooms_run(house: "House") -> bool:
+async def _rooms_run(house: House) -> bool:
     return house.registry.is_open
 
 
-async def _takes_work(house: "House") -> bool:
+async def _takes_work(house: House) -> bool:
     return not house.draining
 
 
-_PARTS: dict[str, Callable[["House"], Awaitable[bool]]] = {
+_PARTS: dict[str, Callable[[House], Awaitable[bool]]] = {
     "database": _database_answers,
     "storageActor": _actor_books,
     "supervisor": _rooms_run,

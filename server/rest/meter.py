@@ -69,10 +69,11 @@ async def sweep(ask: Ask) -> Sweep | Refusal:
         room.inbox.put(inputs.Sweep(reply))
         asked.append((str(room.id), reply))
     deadline = trio.current_time() + house.settings.http.answer_seconds
-    return _summary([(call_id, await reply.wait(max(0, deadline - trio.current_time()))) for call_id, reply in asked])
+    return summary([(call_id, await reply.wait(max(0, deadline - trio.current_time()))) for call_id, reply in asked])
 
 
-def _summary(answers: Sequence[tuple[str, Any]]) -> Sweep:
+def summary(answers: Sequence[tuple[str, Any]]) -> Sweep:
+    """The rooms' answers, each with its call, as one."""
     lines = [_line(call_id, answer) for call_id, answer in answers]
     metered = [0 if isinstance(answer, Refusal) else int(answer["metered"]) for _, answer in answers]
     current = sum(

@@ -2,21 +2,19 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 from uuid import uuid4
 
 from werkzeug.datastructures import Headers
 
 from domain.ids import PostingKey, UserId, client_key
 from server.auth import bearer
+from server.house import House
 from server.ids import new_uuid
 from server.rest.errands import Errands
 from server.rest.query import Listed, Paging, next_link
 from server.rest.strict_json import FieldError, Misfit
 from storage.paging import Paged
-
-if TYPE_CHECKING:
-    from server.app import House
 
 T = TypeVar("T")
 
@@ -42,7 +40,7 @@ class Ask:
 
     def __init__(
         self,
-        house: "House",
+        house: House,
         errands: Errands,
         *,
         path: str,

@@ -13,31 +13,52 @@ from pathlib import Path
 from typing import Annotated
 
 import cyclopts
-import httpx
 import msgspec
 import trio
 from cyclopts import Parameter
 
 from domain.ids import PROMOTIONS, UserId, client_key
 from domain.posting import Kind, Posting
-from server.config import Secrets
 from server.ids import new_uuid
-from server.local_secrets import with_local_secrets
 from storage import postings as batch_statement
 from storage.actor import MAX_BATCH
-from storage.audit import audit
+from storage.audit import Finding, audit
 from storage.embedded import find_running, postmaster_pid
 from storage.postgres import Postgres, open_postgres
 from tests.load.checks import Check, check_blocks, check_bounds, check_calls, check_house
+from tests.load.costs import Cost, cost, memory_mib, raise_file_limit
 from tests.load.crowd import Milestone, Phase, Plan, Report
-from tests.load.figures import BookedBlock, Spread, read_blocks, read_calls, read_histogram, spread
+from tests.load.figures import (
+    BookedBlock,
+    BookedCall,
+    Spread,
+    read_blocks,
+    read_calls,
+    read_histogram,
+    spread,
+)
 from tests.load.result import Load, Result, Worst
-from tests.load.served import OUR_FOLDER, Cost, Served, cost, environment, memory_mib, serving
 from tests.load.table import show
+from tests.processes import ROOT, ServerProcess, environment
 
 RATE_TOKENS_PER_MIN = 60
 FAN_TOKENS = 1_000_000
 WORST_SHOWN = 8
+LAST_WORDS = 30  # lines of a server that died
+
+
+class Server(ServerProcess):
+    """The server under load."""
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def postmaster(self) -> int:
+        pid = postmaster_pid(self.data_dir)
+        assert pid is not None, "a server that answers has its database"
+        return pid
 
 
 class Heard:
@@ -51,6 +72,15 @@ class Heard:
         self.report = Report([])
 
 
+class Books:
+    """What the database holds when all calls are over."""
+
+    def __init__(self, blocks: list[BookedBlock], calls: list[BookedCall], findings: list[Finding]) -> None:
+        self.blocks = blocks
+        self.calls = calls
+        self.findings = findings
+
+
 def main(
     *,
     calls: Annotated[int, Parameter(help="calls at once, each with two websockets")] = 1000,
@@ -62,50 +92,57 @@ def main(
     json: Annotated[Path | None, Parameter(help="where the figures are kept")] = None,
 ) -> int:
     """Hold calls, show how late their blocks are, and check that the books and both ends agree."""
-    load = Load(calls, seconds, block_seconds, ramp_seconds or block_seconds, p99_ms, most_ms)
-    result = trio.run(run, load)
+    result = run(Load(calls, seconds, block_seconds, ramp_seconds or block_seconds, p99_ms, most_ms))
     show(result)
     if json is not None:
         json.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=2))
     return 1 if result.failures else 0
 
 
-async def run(load: Load) -> Result:
-    """One run from an empty data directory to a stopped server."""
+def run(load: Load) -> Result:
+    """One run, from an empty data directory to a stopped server."""
+    raise_file_limit()
     with tempfile.TemporaryDirectory(prefix="halfminute-load-") as folder:
-        data_dir = Path(folder) / "house"
-        async with serving(data_dir, {"HALFMINUTE_CALLS_BLOCK_SECONDS": str(load.block_seconds)}) as served:
-            address = await find_running(data_dir)
-            assert address is not None, "a server that answers has its database"
-            async with open_postgres(address.dsn, pool_size=1) as postgres:
-                plan = await _make_plan(load, served, postgres)
-                heard = await _hold_calls(plan, served)
-                blocks, booked_calls = await read_blocks(postgres), await read_calls(postgres)
-                findings = [finding async for finding in audit(postgres)]
-    posted = spread(block.late_ms for block in blocks)
+        settings = {"HALFMINUTE_CALLS_BLOCK_SECONDS": str(load.block_seconds)}
+        with Server(Path(folder) / "house", settings=settings) as server:
+            try:
+                heard, books = trio.run(_hold_calls, load, server)
+            finally:
+                if not server.running:
+                    print("the server died:", *server.errors.all()[-LAST_WORDS:], sep="\n", file=sys.stderr)
+            server.terminate()
+            exit_code = server.wait_exit()
+    posted = spread(block.late_ms for block in books.blocks)
     checks = [
         *check_bounds(posted, load.p99_ms, load.most_ms),
-        *check_calls(load.calls, heard.report, booked_calls),
-        *check_blocks(heard.report, booked_calls, blocks),
-        *check_house(findings, served.process.returncode),
+        *check_calls(load.calls, heard.report, books.calls),
+        *check_blocks(heard.report, books.calls, books.blocks),
+        *check_house(books.findings, exit_code),
     ]
-    return _result(load, heard, blocks, posted, checks)
+    return _result(load, heard, books.blocks, posted, checks)
 
 
-async def _make_plan(load: Load, served: Served, postgres: Postgres) -> Plan:
-    secrets, _ = with_local_secrets(Secrets(), served.data_dir)
-    assert secrets.jwt_secret is not None, "the server made one as it started"
-    pairs = [(new_uuid(), new_uuid()) for _ in range(load.calls)]
-    await _make_people(postgres, [UserId(fan) for fan, _ in pairs], [UserId(creator) for _, creator in pairs])
-    return Plan(
-        http_port=served.http_port,
-        websocket_port=served.websocket_port,
-        jwt_secret=secrets.jwt_secret,
-        rate_tokens_per_min=RATE_TOKENS_PER_MIN,
-        pairs=pairs,
-        ramp_seconds=load.ramp_seconds,
-        talk_seconds=load.seconds,
-    )
+async def _hold_calls(load: Load, server: Server) -> tuple[Heard, Books]:
+    address = await find_running(server.data_dir)
+    assert address is not None, "a server that answers has its database"
+    async with open_postgres(address.dsn, pool_size=1) as postgres:
+        pairs = [(new_uuid(), new_uuid()) for _ in range(load.calls)]
+        await _make_people(postgres, [UserId(fan) for fan, _ in pairs], [UserId(creator) for _, creator in pairs])
+        heard = await _watch_crowd(
+            Plan(
+                http_port=server.http_port,
+                websocket_port=server.websocket_port,
+                jwt_secret=server.jwt_secret(),
+                rate_tokens_per_min=RATE_TOKENS_PER_MIN,
+                pairs=pairs,
+                ramp_seconds=load.ramp_seconds,
+                talk_seconds=load.seconds,
+            ),
+            server,
+        )
+        heard.exposition = server.get("/metrics").raise_for_status().text
+        findings = [finding async for finding in audit(postgres)]
+        return heard, Books(await read_blocks(postgres), await read_calls(postgres), findings)
 
 
 async def _make_people(postgres: Postgres, fans: list[UserId], creators: list[UserId]) -> None:
@@ -121,11 +158,9 @@ def _credit(fan: UserId) -> Posting:
     return Posting(key=key, kind=Kind.CREDIT, debit=PROMOTIONS, credit=fan, tokens=FAN_TOKENS)
 
 
-async def _hold_calls(plan: Plan, served: Served) -> Heard:
-    """Let the crowd do as planned, and note what the server used meanwhile."""
+async def _watch_crowd(plan: Plan, server: Server) -> Heard:
+    """Let the crowd do as planned, and note what everything costs meanwhile."""
     heard = Heard()
-    postmaster = postmaster_pid(served.data_dir)
-    assert postmaster is not None, "it answered just now"
     async with trio.open_nursery() as nursery:
         crowd = await nursery.start(_start_crowd)
         await crowd.stdin.send_all(msgspec.json.encode(plan))
@@ -136,10 +171,8 @@ async def _hold_calls(plan: Plan, served: Served) -> Heard:
                 heard.report = said
                 continue
             heard.began_at[said.phase] = time.time()
-            heard.costs[said.phase] = cost(served.process.pid, postmaster, crowd.pid)
-        heard.memory_mib = memory_mib(served.process.pid)
-    async with httpx.AsyncClient(base_url=served.http) as http:
-        heard.exposition = (await http.get("/metrics")).raise_for_status().text
+            heard.costs[said.phase] = cost(server.pid, server.postmaster, crowd.pid)
+            heard.memory_mib = memory_mib(server.pid)
     return heard
 
 
@@ -148,7 +181,7 @@ async def _start_crowd(task_status: trio.TaskStatus[trio.Process]) -> None:
         [sys.executable, "-m", "tests.load.crowd"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        cwd=OUR_FOLDER,
+        cwd=ROOT,
         env=environment({}),
         task_status=task_status,
     )

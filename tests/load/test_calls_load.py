@@ -13,7 +13,7 @@ from tests.load.crowd import Block, Ear, Report, Talk
 from tests.load.figures import BookedBlock, BookedCall, read_histogram, spread
 from tests.load.frames import Frames, masked_frame
 from tests.load.result import Load, Result
-from tests.load.served import OUR_FOLDER
+from tests.processes import ROOT
 
 SMALL_RUN_SECONDS = 120  # at the very most, on a machine that does other things
 FULL_RUN_SECONDS = 600
@@ -42,7 +42,7 @@ def run_program(load: Load, figures: Path, seconds: float) -> Result:
     """The program as it is run by hand."""
     words = [f"--{name.replace('_', '-')}={value:g}" for name, value in msgspec.structs.asdict(load).items()]
     command = [sys.executable, "-m", "tests.load.calls", *words, f"--json={figures}"]
-    done = subprocess.run(command, cwd=OUR_FOLDER, timeout=seconds, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=ROOT, timeout=seconds, capture_output=True, text=True, check=False)
     assert figures.exists(), done.stderr
     result = msgspec.json.decode(figures.read_bytes(), type=Result)
     assert done.returncode == (1 if result.failures else 0), done.stdout

@@ -4,7 +4,7 @@ from uuid import UUID
 
 import trio
 
-from server.app import House
+from server.house import House
 from storage.audit import audit
 from storage.wallets import find_wallet
 from tests.clients import Phone, ring_and_join

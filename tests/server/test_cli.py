@@ -1,28 +1,32 @@
-"""The command line: what it prints, what it keeps, and one clear line for every mistake a newcomer makes."""
+"""The command line: what it prints and keeps, and one clear line for every mistake that a newcomer makes."""
 
-from typing import NamedTuple
+import base64
+import json
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
 
+import pytest
+import trio
+
+from server.auth import issue_token
+from server.config import ConfigError, read_secrets, read_settings
+from server.demo import EVERYBODY, FAN_TOKENS, FANS
+from storage.embedded import Address, open_embedded
 from tests.clients import SECRET
-from tests.processes import free_ports
+from tests.processes import Finished, ServerProcess, eventually, free_ports, listen_on, run_command, start_command
+from tests.storage.postgres_processes import mode, query
 
 SOMEBODY = "0190a000-0000-7000-8000-00000000abcd"
-CLOSED_PORT = free_ports(1)[0]
-NO_DATABASE = {"DATABASE_URL": f"postgresql://somebody:hunter2@127.0.0.1:{CLOSED_PORT}/calls"}
-TAKEN = "127.0.0.1:{taken}"
-UNREADABLE_URL = (
-    "DATABASE_URL is not postgresql://USER:PASSWORD@HOST:PORT/DATABASE;"
-    " in a password, / ? # @ : are written %2F %3F %23 %40 %3A"
-)
-
-FILES = {
-    "key.toml": "[calls]\nblok_seconds = 10\n",
-    "section.toml": "[cals]\nblock_seconds = 10\n",
-    "value.toml": "[calls]\nblock_seconds = 0\n",
-    "kind.toml": "[calls]\nblock_seconds = 'ten'\n",
-    "claim.toml": "[auth]\noperator_claim = 'user_metadata.role'\n",
-    "listen.toml": "[http]\nlisten = '8000'\n",
-    "text.toml": "block seconds: 10\n",
-}
+CLOSED, TAKEN, *FREE = (f"127.0.0.1:{port}" for port in free_ports(6))
+FREE_PORTS = f"--http {FREE[0]} --ws {FREE[1]}"
+AWAY = f"the database is out of reach: Connect call failed ('127.0.0.1', {CLOSED.partition(':')[2]})"
+NO_DATABASE = {"DATABASE_URL": f"postgresql://somebody:hunter2@{CLOSED}/calls"}
+PROMOTIONS_WALLET = "00000000-0000-7000-8000-000000000002"
 
 
 class Mistake(NamedTuple):
@@ -36,47 +40,30 @@ class Mistake(NamedTuple):
 
 MISTAKES = {
     "an unknown command": Mistake(
-        "srve", 'Unknown command "srve". Did you mean "serve"? Available commands: serve, migrate, token, audit, demo-call.', {}, 2
+        "srve",
+        'Unknown command "srve". Did you mean "serve"? Available commands: serve, migrate, token, audit, demo-call.',
+        exit_code=2,
     ),
-    "an unknown option": Mistake("serve --confg x", "Unknown option: --confg. Did you mean --config?", {}, 2),
-    "an option without its value": Mistake("serve --http", 'Command "serve" parameter --http requires an argument.', {}, 2),
-    "a token for nobody": Mistake("token", 'Command "token" parameter --sub requires an argument.', {}, 2),
+    "an unknown option": Mistake("serve --confg x", "Unknown option: --confg. Did you mean --config?", exit_code=2),
     "a user who is no UUID": Mistake(
-        "token --sub finn", 'Invalid value for --sub: unable to convert "finn" into UUID.', {}, 2
+        "token --sub finn", 'Invalid value for --sub: unable to convert "finn" into UUID.', exit_code=2
     ),
     "a token that never holds": Mistake(f"token --sub {SOMEBODY} --ttl 0", "--ttl must be at least 1 second"),
     "an address that is none": Mistake("serve --http nonsense", "'nonsense' is not HOST:PORT"),
-    "a port that is none": Mistake("serve --ws 127.0.0.1:70000", "'127.0.0.1:70000' is not HOST:PORT"),
-    "an address in the settings that is none": Mistake("serve --config listen.toml", "'8000' is not HOST:PORT"),
-    "a missing file": Mistake("serve --config no.toml", "no.toml cannot be read: No such file or directory"),
-    "a directory for a file": Mistake("serve --config .", ". cannot be read: Is a directory"),
-    "a file that is no TOML": Mistake(
-        "serve --config text.toml",
-        "text.toml is not TOML: Expected '=' after a key in a key/value pair (at line 1, column 7)",
+    "an address in the settings that is none": Mistake(
+        "serve", "'8001' is not HOST:PORT", {"HALFMINUTE_WEBSOCKET_LISTEN": "8001"}
     ),
+    "a missing file": Mistake("serve --config no.toml", "no.toml cannot be read: No such file or directory"),
     "a misspelt key": Mistake(
         "serve --config key.toml", "key.toml: [calls]: Object contains unknown field `blok_seconds`"
     ),
-    "a misspelt section": Mistake("audit --config section.toml", "section.toml: Object contains unknown field `cals`"),
     "a value out of range": Mistake(
         "serve --config value.toml", "value.toml: [calls] block_seconds: Expected `int` >= 1"
-    ),
-    "a value of another kind": Mistake(
-        "migrate --config kind.toml", "kind.toml: [calls] block_seconds: Expected `int`, got `str`"
-    ),
-    "an unsafe value": Mistake(
-        "serve --config claim.toml",
-        "claim.toml: [auth]: auth.operator_claim must not be under user_metadata: users can write that themselves",
     ),
     "a bad override": Mistake(
         "serve",
         "HALFMINUTE_CALLS_BLOCK_SECONDS: Expected `int`, got `str`",
         {"HALFMINUTE_CALLS_BLOCK_SECONDS": "ten"},
-    ),
-    "a misspelt override": Mistake(
-        "serve",
-        "HALFMINUTE_CALLS_BLOK_SECONDS is no setting; they are all in config.toml",
-        {"HALFMINUTE_CALLS_BLOK_SECONDS": "10"},
     ),
     "a short secret for tokens": Mistake(
         "serve",
@@ -94,41 +81,284 @@ MISTAKES = {
         NO_DATABASE,
     ),
     "a database that is not there": Mistake(
-        "serve --http 127.0.0.1:0 --ws 127.0.0.1:0",
-        f"the database is out of reach: Connect call failed ('127.0.0.1', {CLOSED_PORT})",
-        {**NO_DATABASE, "HALFMINUTE_JWT_SECRET": SECRET},
+        f"serve {FREE_PORTS}", AWAY, {**NO_DATABASE, "HALFMINUTE_JWT_SECRET": SECRET}
     ),
-    "books that are not there": Mistake(
-        "audit", f"the database is out of reach: Connect call failed ('127.0.0.1', {CLOSED_PORT})", NO_DATABASE
-    ),
+    "books that are not there": Mistake("audit", AWAY, NO_DATABASE),
     "a database on a host that is not there": Mistake(
         "migrate",
         "the database is out of reach: Name or service not known",
         {"DATABASE_URL": "postgresql://somebody:hunter2@database.invalid/calls"},
     ),
-    "another kind of database": Mistake("migrate", UNREADABLE_URL, {"DATABASE_URL": "mysql://somebody@localhost/calls"}),
-    "a password with a slash in it": Mistake(
-        "migrate", UNREADABLE_URL, {"DATABASE_URL": "postgresql://somebody:hun/ter2@localhost/calls"}
-    ),
-    "a data directory that cannot be": Mistake(
+    "books that were never begun": Mistake("audit --data new", "there are no books in new: no server has run there"),
+    "a data directory that cannot be made": Mistake(
         "serve --data /proc/data", "cannot keep secrets in /proc/data/secrets: No such file or directory"
     ),
     "a data directory that is a file": Mistake(
-        "audit --data key.toml", "cannot use the data directory {cwd}/key.toml: File exists"
+        "serve --data key.toml", "cannot keep secrets in key.toml/secrets: File exists"
     ),
-    "books that were never begun": Mistake("audit --data nothing", "there are no books in nothing: no server has run there"),
     "a server that is not there": Mistake(
-        f"demo-call --http 127.0.0.1:{CLOSED_PORT}",
-        f"no halfminute server answers at http://127.0.0.1:{CLOSED_PORT}: Connection refused",
+        f"demo-call --http {CLOSED}", f"no halfminute server answers at http://{CLOSED}: Connection refused"
     ),
     "a taken port for REST": Mistake(
-        f"serve --http {TAKEN} --ws 127.0.0.1:0",
+        f"serve --http {TAKEN} --ws {FREE[2]}",
         f"cannot listen on {TAKEN}: Address already in use",
         {**NO_DATABASE, "HALFMINUTE_JWT_SECRET": SECRET},
     ),
     "a taken port for the websocket": Mistake(
-        f"serve --http 127.0.0.1:0 --ws {TAKEN}",
+        f"serve --http {FREE[3]} --ws {TAKEN}",
         f"cannot listen on {TAKEN}: Address already in use",
         {**NO_DATABASE, "HALFMINUTE_JWT_SECRET": SECRET},
     ),
 }
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[Finished]]]:
+    """All mistakes, made side by side in one directory: each takes a second, nearly all of it to load the program."""
+    cwd = tmp_path_factory.mktemp("mistakes")
+    (cwd / "key.toml").write_text("[calls]\nblok_seconds = 10\n")
+    (cwd / "value.toml").write_text("[calls]\nblock_seconds = 0\n")
+    with listen_on(int(TAKEN.partition(":")[2])), ThreadPoolExecutor(max_workers=3) as pool:
+        yield {
+            name: pool.submit(run_command, *mistake.words.split(), cwd=cwd, settings=mistake.settings)
+            for name, mistake in MISTAKES.items()
+        }
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_one_clear_line(made: dict[str, Future[Finished]], name: str) -> None:
+    finished, mistake = made[name].result(), MISTAKES[name]
+    assert finished.errors == [f"halfminute: {mistake.line}"]
+    assert (finished.exit_code, finished.out) == (mistake.exit_code, "")
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("block seconds: 10", "is not TOML: Expected '=' after a key in a key/value pair (at line 1, column 7)"),
+        ("[cals]\nblock_seconds = 10", ": Object contains unknown field `cals`"),
+        ("calls = 10", ": [calls]: Expected `object`, got `int`"),
+        ("[calls]\nblock_seconds = 'ten'", ": [calls] block_seconds: Expected `int`, got `str`"),
+        ("[server]\ndrain_seconds = nan", ": [server] drain_seconds: Expected `float` > 0.0"),
+        ("[media]\nstun_servers = [1]", ": [media] stun_servers[0]: Expected `str`, got `int`"),
+        (
+            "[auth]\noperator_claim = 'user_metadata.role'",
+            ": [auth]: auth.operator_claim must not be under user_metadata: users can write that themselves",
+        ),
+    ],
+)
+def test_what_is_wrong_in_a_file_is_named_with_its_place(tmp_path: Path, text: str, line: str) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as refused:
+        read_settings(file, {})
+    assert str(refused.value) in (f"{file}{line}", f"{file} {line}")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "line"),
+    [
+        ("HALFMINUTE_CALLS_BLOK_SECONDS", "10", "HALFMINUTE_CALLS_BLOK_SECONDS is no setting; they are all in config.toml"),
+        ("HALFMINUTE_LOG_LEVEL", "loud", "HALFMINUTE_LOG_LEVEL: Invalid enum value 'loud'"),
+        ("HALFMINUTE_AUTH_ALGORITHMS", "HS256", "HALFMINUTE_AUTH_ALGORITHMS: Expected `array`, got `str`"),
+        ("HALFMINUTE_MEDIA_STUN_SERVERS", "[1]", "HALFMINUTE_MEDIA_STUN_SERVERS: Expected `str`, got `int`"),
+    ],
+)
+def test_what_is_wrong_in_the_environment_is_named_by_its_variable(name: str, value: str, line: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        read_settings(None, {name: value})
+    assert str(refused.value) == line
+
+
+def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text("[calls]\nblock_seconds = 10\nring_seconds = 20\n")
+    settings = read_settings(
+        file, {"HALFMINUTE_CALLS_BLOCK_SECONDS": "5", "HALFMINUTE_AUTH_AUDIENCE": "12", "HALFMINUTE_JWT_SECRET": "x"}
+    )
+    assert (settings.calls.block_seconds, settings.calls.ring_seconds, settings.auth.audience) == (5, 20, "12")
+
+
+@pytest.mark.parametrize(
+    "url", ["nonsense", "mysql://somebody:hunter2@localhost/calls", "postgresql://somebody:hun/ter2@localhost/calls"]
+)
+def test_an_unreadable_address_of_a_database_is_never_repeated_as_there_is_a_password_in_it(url: str) -> None:
+    with pytest.raises(ConfigError, match=r"^DATABASE_URL is not postgresql://USER:PASSWORD@HOST:PORT/DATABASE; ") as said:
+        read_secrets({"DATABASE_URL": url})
+    assert "hun" not in str(said.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgres://somebody:hunter2@db.example:6543/calls?sslmode=require",
+        "postgresql://a@[::1]:5432,b/calls",
+        "postgresql:///calls?host=/run/postgresql",
+        "postgresql://somebody@/calls?host=/tmp&port=5432",
+    ],
+)
+def test_every_way_to_write_the_address_of_a_postgresql_is_taken(url: str) -> None:
+    assert read_secrets({"DATABASE_URL": url}).database_url == url
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A server with the people of --demo, and blocks of one second."""
+    data_dir = tmp_path_factory.mktemp("house") / "data"
+    with ServerProcess(data_dir, "--demo", settings={"HALFMINUTE_CALLS_BLOCK_SECONDS": "1"}) as server:
+        yield server
+        server.terminate()
+        assert server.wait_exit() == 0
+
+
+@pytest.fixture(scope="module")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Finished]:
+    """A data directory that only `migrate` has seen, and what it said."""
+    data_dir = tmp_path_factory.mktemp("migrated") / "data"
+    return data_dir, run_command("migrate", "--data", str(data_dir), cwd=data_dir.parent)
+
+
+def test_a_second_server_on_the_same_data_directory_is_refused_and_the_first_goes_on(house: ServerProcess) -> None:
+    refused = run_command("serve", *FREE_PORTS.split(), "--data", str(house.data_dir), cwd=house.data_dir.parent)
+    assert refused.errors == [f"halfminute: another halfminute server uses the data directory {house.data_dir}"]
+    assert (refused.exit_code, refused.out) == (1, "")
+    assert house.get("/readyz").status_code == 200
+
+
+def test_the_greeting_names_the_demos_people_and_tokens_that_work(house: ServerProcess) -> None:
+    eventually(lambda: "demo-call" in house.out.all()[-1], "the last line of the greeting")
+    said = house.out.all()
+    for person in EVERYBODY:
+        token = said[said.index(f"{person.name}: {person.user_id}") + 1].strip()
+        assert house.get("/api/me", token=token).json()["user"]["userId"] == str(person.user_id)
+    assert said[-1].strip() == f"halfminute demo-call --data {house.data_dir} --http 127.0.0.1:{house.http_port}"
+
+
+def test_a_demo_call_shows_its_block_and_hangs_up(house: ServerProcess) -> None:
+    before = _balance(house)
+    shown = run_command("demo-call", *_at(house), "--blocks", "1", cwd=house.data_dir.parent)
+    assert (shown.exit_code, shown.errors) == (0, [])
+    paid = before - _balance(house)
+    assert "Cleo and Finn: ended: hangup" in shown.out
+    assert f"Finn has {before - paid} tokens, Cleo has earned {paid} in this call" in shown.out
+    rows = [line.split("│")[1:3] for line in shown.out.splitlines() if line.startswith("│")]
+    assert [[cell.strip() for cell in row] for row in rows] == [[str(n), "1"] for n in range(1, paid + 1)]
+    assert paid >= 1
+
+
+def test_ctrl_c_ends_a_demo_call_without_a_word_and_without_leaving_it_behind(house: ServerProcess) -> None:
+    before = _balance(house)
+    with start_command("demo-call", *_at(house), cwd=house.data_dir.parent) as watching:
+        eventually(lambda: _balance(house) < before, "a block")
+        watching.send_signal(signal.SIGINT)
+        _, errors = watching.communicate(timeout=20)
+    assert (watching.returncode, errors) == (130, "")
+    eventually(lambda: _calls(house, "ended") == _calls(house), "the end of the call")
+
+
+def test_a_demo_call_with_another_secret_is_one_clear_line(house: ServerProcess) -> None:
+    refused = run_command(
+        "demo-call", *_at(house), cwd=house.data_dir.parent, settings={"HALFMINUTE_JWT_SECRET": SECRET}
+    )
+    assert refused.errors == ["halfminute: the session has ended: wrong signature"]
+    assert refused.exit_code == 1
+
+
+def test_an_operators_token_says_so_and_another_does_not(house: ServerProcess) -> None:
+    words = "token", "--sub", SOMEBODY, "--data", str(house.data_dir)
+    plain, operator = (
+        run_command(*words, *more, cwd=house.data_dir.parent).out.strip() for more in ((), ("--role", "operator"))
+    )
+    assert _claims(operator)["app_metadata"] == {"role": "operator"}
+    assert _claims(plain)["sub"] == _claims(operator)["sub"] == SOMEBODY
+    assert _claims(plain)["exp"] == _claims(plain)["iat"] + 3600
+    assert house.get("/api/admin/audit", token=operator).status_code == 200
+    assert house.get("/api/admin/audit", token=plain).status_code == 403
+
+
+def test_the_ledger_is_proved_beside_a_running_server(house: ServerProcess) -> None:
+    proved = run_command("audit", "--data", str(house.data_dir), cwd=house.data_dir.parent)
+    assert (proved.exit_code, proved.errors) == (0, [])
+    *proofs, verdict = proved.out.splitlines()
+    assert verdict == "the ledger is sound"
+    assert all(proof.startswith("holds: ") for proof in proofs)
+    assert house.get("/readyz").status_code == 200
+
+
+def test_migrate_applies_everything_once(migrated: tuple[Path, Finished]) -> None:
+    data_dir, first = migrated
+    assert first.out.splitlines()[0] == "applied 0001_house"
+    assert (first.exit_code, first.out.splitlines()[-1]) == (0, "the database is up to date")
+    second = run_command("migrate", "--data", str(data_dir), cwd=data_dir.parent)
+    assert (second.exit_code, second.out.splitlines()) == (0, ["the database is up to date"])
+
+
+def test_damaged_books_are_found_without_a_server_and_the_rows_are_shown(
+    migrated: tuple[Path, Finished], tmp_path: Path
+) -> None:
+    data_dir = Path(shutil.copytree(migrated[0], tmp_path / "data"))
+    _damage(data_dir, f"UPDATE halfminute.wallets SET balance = balance + 7 WHERE id = '{PROMOTIONS_WALLET}'")
+    found = run_command("audit", "--data", str(data_dir), cwd=tmp_path)
+    assert (found.exit_code, found.errors) == (1, [])
+    said = found.out.splitlines()
+    assert said[said.index("FAILS: all balances sum to zero") + 1] == "    sum=7"
+    row = said[said.index("FAILS: each wallet equals its journal") + 1]
+    assert row.startswith(f"    id={PROMOTIONS_WALLET}, balance=7, ")
+    assert said[-1] == f"the ledger is NOT sound: 2 of {len(said) - 3} fail"
+
+
+def test_secrets_are_made_once_and_the_demos_people_too(tmp_path: Path) -> None:
+    made = f"made secrets of its own in {tmp_path}/data/secrets: jwt_secret, billing_webhook_secret"
+    with ServerProcess(tmp_path / "data", "--demo") as server:
+        secret = server.jwt_secret()
+        _stop(server)
+        assert made in server.out.all()
+        server.start()
+        assert server.jwt_secret() == secret
+        assert _balance(server) == FAN_TOKENS
+        _stop(server)
+        assert not any(line.startswith("made secrets") for line in server.out.all())
+    secrets = tmp_path / "data" / "secrets"
+    assert sorted(file.name for file in secrets.iterdir()) == ["billing_webhook_secret", "jwt_secret"]
+    assert [mode(path) for path in (tmp_path / "data", secrets, *secrets.iterdir())] == [0o700, 0o700, 0o600, 0o600]
+    assert secret not in "".join([*server.out.all(), *server.errors.all()])
+
+
+def _damage(data_dir: Path, sql: str) -> None:
+    """As only a superuser can: past the triggers."""
+
+    async def write() -> None:
+        async with open_embedded(data_dir) as address:
+            superuser = Address(address.socket_dir, user="postgres")
+            await trio.to_thread.run_sync(query, superuser, f"SET session_replication_role = replica; {sql}")
+
+    trio.run(write)
+
+
+def _stop(server: ServerProcess) -> None:
+    server.terminate()
+    assert server.wait_exit() == 0
+
+
+def _at(house: ServerProcess) -> tuple[str, ...]:
+    return "--http", f"127.0.0.1:{house.http_port}", "--data", str(house.data_dir)
+
+
+def _balance(house: ServerProcess) -> int:
+    """What Finn has."""
+    return int(house.get("/api/wallet", token=_finns_token(house)).json()["balance"])
+
+
+def _calls(house: ServerProcess, status: str | None = None) -> int:
+    filtered = "" if status is None else f"?status={status}"
+    return int(house.get(f"/api/calls/history{filtered}", token=_finns_token(house)).json()["total"])
+
+
+def _finns_token(house: ServerProcess) -> str:
+    return issue_token(house.jwt_secret(), FANS[0].user_id, role=None, ttl_seconds=60, now=time.time())
+
+
+def _claims(token: str) -> dict[str, Any]:
+    payload = token.split(".")[1]
+    claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    return claims

@@ -7,7 +7,7 @@ import trio
 
 from domain.ids import PROMOTIONS, UserId, client_key
 from domain.posting import Kind, Posting
-from server.app import House
+from server.house import House
 from storage.wallets import find_wallet
 from tests.clients import Phone, ring_and_join
 from tests.houses import add_creator, add_fan, give, online

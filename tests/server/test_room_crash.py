@@ -9,7 +9,7 @@ import trio
 
 from domain import inputs
 from domain.call import Call
-from server.app import House
+from server.house import House
 from tests.clients import Phone, ring_and_join
 from tests.houses import add_creator, add_fan, online
 

@@ -162,3 +162,22 @@ async def test_promotions_may_owe_and_the_sum_is_zero(dsn: str) -> None:
         wallets = await books.wallets_in_books()
         assert wallets[PROMOTIONS].balance == -70
         assert sum(wallet.balance for wallet in wallets.values()) == 0
+
+
+async def test_a_long_list_is_booked_in_order_in_batches_of_bounded_size(dsn: str) -> None:
+    async with open_books(dsn) as books:
+        fan, creator = await books.add_user(10_000), await books.add_user()
+        room = await books.add_room(fan)
+        books.observer.batches.clear()
+        receipts = await books.actor.post([block(room, fan, creator, n, tokens=1) for n in range(1, 1200)])
+        assert {receipt.outcome for receipt in receipts} == {Outcome.COMMITTED}
+        assert max(books.observer.batches) <= MAX_BATCH
+
+
+async def test_a_closed_actor_says_that_nothing_was_done(dsn: str) -> None:
+    async with open_books(dsn) as books:
+        fan, creator = await books.add_user(100), await books.add_user()
+        books.actor.close()
+        await books.actor.finished.wait()
+        with pytest.raises(StorageUnavailable):
+            await books.actor.post([tip(fan, creator, 1)])

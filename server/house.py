@@ -1,0 +1,57 @@
+"""What the floors share: who needs a neighbour finds it here."""
+
+import trio
+
+from server.auth import TokenVerifier
+from server.call_commands import CallCommands
+from server.call_rooms import CallRooms
+from server.clock import Clock
+from server.config import Secrets, Settings
+from server.ids import new_uuid
+from server.money_news import MoneyNews
+from server.people import People
+from server.registry import Registry
+from server.sessions import Sessions
+from server.supervisor import Supervisor
+from server.telemetry import Telemetry
+from storage.actor import StorageActor
+from storage.leases import Leases
+from storage.postgres import Postgres
+
+
+class House:
+    """Built once, from the ground up; whoever is named later may know who is named before."""
+
+    def __init__(self, settings: Settings, secrets: Secrets, postgres: Postgres, rooms_floor: trio.Nursery) -> None:
+        self.settings = settings
+        self.secrets = secrets
+        self.draining = False
+        self.http_closing = trio.Event()
+        self.clock = Clock()
+        self.telemetry = Telemetry()
+        self.verifier = TokenVerifier(settings.auth, secret=secrets.jwt_secret)
+        # storage
+        self.postgres = postgres
+        self.leases = Leases(postgres, new_uuid(), settings.server.lease_seconds)
+        # who is here
+        self.people = People(postgres)
+        self.sessions = Sessions()
+        self.money_news = MoneyNews(self.telemetry, self.sessions)
+        self.actor = StorageActor(postgres, self.money_news)
+        # rooms
+        supervisor = Supervisor(settings.server.restarts, settings.server.restart_window_seconds, self.telemetry)
+        self.registry = self.money_news.registry = Registry(rooms_floor, supervisor, self.telemetry)
+        self.call_rooms = supervisor.revival = CallRooms(
+            postgres,
+            self.actor,
+            self.leases,
+            self.registry,
+            self.sessions,
+            self.telemetry,
+            self.clock,
+            settings.calls,
+            settings.rooms.inbox,
+        )
+        self.call_commands = CallCommands(postgres, self.registry)
+        self.http_port = 0
+        self.websocket_port = 0

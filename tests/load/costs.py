@@ -1,0 +1,67 @@
+"""What processes cost while they run: CPU time and memory, as /proc tells."""
+
+import os
+import resource
+from pathlib import Path
+from typing import NamedTuple
+
+KIB_A_MIB = 1024
+CPU_TICKS = os.sysconf("SC_CLK_TCK")  # a second
+
+
+class Cost(NamedTuple):
+    """CPU seconds so far."""
+
+    server: float
+    postgres: float
+    client: float
+    machine: float  # everybody, ours included
+
+
+def cost(server: int, postmaster: int, client: int) -> Cost:
+    """What the three, and everybody on the machine, have used so far."""
+    postgres = sum(map(_cpu_seconds, _family(postmaster)))
+    return Cost(_cpu_seconds(server), postgres, _cpu_seconds(client), _machine_seconds())
+
+
+def memory_mib(pid: int) -> tuple[float, float]:
+    """Resident now, and at most so far."""
+    fields = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    now, most = (int(fields[name].split()[0]) / KIB_A_MIB for name in ("VmRSS", "VmHWM"))
+    return now, most
+
+
+def raise_file_limit() -> None:
+    """As many sockets as the system lets us have; child processes inherit it."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def _family(pid: int) -> list[int]:
+    """A process and its children."""
+    return [pid, *(int(process.name) for process in Path("/proc").glob("[0-9]*") if _parent(process) == pid)]
+
+
+def _parent(process: Path) -> int | None:
+    try:
+        return int(_stat(process)[1])
+    except OSError:  # it is gone meanwhile
+        return None
+
+
+def _cpu_seconds(pid: int) -> float:
+    """Its own, and that of children that are gone."""
+    return sum(int(ticks) for ticks in _stat(Path(f"/proc/{pid}"))[11:15]) / CPU_TICKS
+
+
+def _stat(process: Path) -> list[str]:
+    """The fields after the name, which may hold anything: state, parent, …"""
+    return (process / "stat").read_text().rpartition(")")[2].split()
+
+
+def _machine_seconds() -> float:
+    """All but idle and waiting."""
+    user, nice, system, _idle, _waiting, *interrupts = (
+        int(ticks) for ticks in Path("/proc/stat").read_text().splitlines()[0].split()[1:8]
+    )
+    return (user + nice + system + sum(interrupts)) / CPU_TICKS

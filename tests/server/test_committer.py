@@ -1,0 +1,107 @@
+"""A room's postings go to the books in order, one list at a time, and each gets one receipt."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import uuid4
+
+import trio
+import trio.testing
+
+from domain import inputs
+from domain.call_record import CallRecord
+from domain.ids import PROMOTIONS, RoomId, UserId, block_key
+from domain.posting import Kind, Outcome, Posting, Receipt
+from server.clock import Clock
+from server.committer import Committer
+from server.inbox import Inbox
+
+ROOM, FAN = RoomId(uuid4()), UserId(uuid4())
+
+
+class SlowBooks:
+    """Books that take five seconds a commit, and remember what they were given."""
+
+    def __init__(self) -> None:
+        self.lists: list[list[int | None]] = []
+        self.records: list[Any] = []
+        self.in_flight = 0
+
+    async def post(self, postings: Sequence[Posting]) -> list[Receipt]:
+        self.in_flight += 1
+        assert self.in_flight == 1, "one commit in flight a room"
+        self.lists.append([posting.block_no for posting in postings])
+        await trio.sleep(5)
+        self.in_flight -= 1
+        return [Receipt(posting, Outcome.COMMITTED) for posting in postings]
+
+    async def save(self, record: Any) -> bool:
+        self.records.append(record)
+        return record.status != "ended"
+
+
+def block(block_no: int) -> Posting:
+    return Posting(
+        key=block_key(ROOM, FAN, block_no),
+        kind=Kind.BLOCK,
+        debit=FAN,
+        credit=PROMOTIONS,
+        tokens=1,
+        room_id=ROOM,
+        epoch=1,
+        block_no=block_no,
+    )
+
+
+def given(inbox: Inbox) -> list[Any]:
+    return [waiting.given for waiting in inbox.take_all()]
+
+
+async def test_what_gathers_during_a_commit_goes_as_one_list(autojump_clock: trio.testing.MockClock) -> None:
+    books, inbox = SlowBooks(), Inbox(Clock(), 10)
+    committer = Committer(books, inbox)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(committer.run)
+        for block_no in (1, 2, 3):
+            committer.post(block(block_no))
+            await trio.sleep(1)
+        await trio.sleep(20)
+        nursery.cancel_scope.cancel()
+    assert books.lists == [[1], [2, 3]]
+    receipts = [receipt for news in given(inbox) for receipt in news.receipts]
+    assert [receipt.posting.block_no for receipt in receipts] == [1, 2, 3]
+
+
+async def test_what_is_withdrawn_comes_back_after_what_was_in_flight(autojump_clock: trio.testing.MockClock) -> None:
+    books, inbox = SlowBooks(), Inbox(Clock(), 10)
+    committer = Committer(books, inbox)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(committer.run)
+        committer.post(block(1))
+        await trio.sleep(1)
+        committer.post(block(2))
+        committer.withdraw()
+        await trio.sleep(20)
+        nursery.cancel_scope.cancel()
+    assert books.lists == [[1]]
+    receipts = [receipt for news in given(inbox) for receipt in news.receipts]
+    outcomes = [(receipt.posting.block_no, receipt.outcome) for receipt in receipts]
+    assert outcomes == [(1, Outcome.COMMITTED), (2, Outcome.WITHDRAWN)]
+
+
+async def test_only_the_latest_record_is_stored_and_after_the_postings(autojump_clock: trio.testing.MockClock) -> None:
+    books, inbox = SlowBooks(), Inbox(Clock(), 10)
+    committer = Committer(books, inbox)
+    records = [CallRecord(status="active"), CallRecord(status="paused"), CallRecord(status="ended")]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(committer.run)
+        committer.post(block(1))
+        committer.save(records[0])
+        await trio.sleep(1)
+        assert books.records == []
+        committer.save(records[1])
+        await trio.sleep(20)
+        committer.save(records[2])
+        await trio.sleep(1)
+        nursery.cancel_scope.cancel()
+    assert books.records == records[1:]
+    assert given(inbox)[1:] == [inputs.Saved(records[1]), inputs.Fenced()]

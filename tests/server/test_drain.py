@@ -1,0 +1,176 @@
+"""SIGTERM and Ctrl-C under live calls: nothing new, everything in flight, a goodbye to everybody, and they go on later."""
+
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+
+from tests.books import Books
+from tests.crowds import Crowd, Party, party
+from tests.processes import ServerProcess, eventually
+from tests.storage.postgres_processes import bin_dir, guardians_of, processes_on
+
+CALLS = 10
+DRAIN_SECONDS, CLOSE_SECONDS = 6, 2
+SETTINGS = {
+    "HALFMINUTE_CALLS_BLOCK_SECONDS": "1",
+    "HALFMINUTE_SERVER_DRAIN_SECONDS": str(DRAIN_SECONDS),
+    "HALFMINUTE_WEBSOCKET_CLOSE_SECONDS": str(CLOSE_SECONDS),
+}
+AFTERWARDS_SECONDS_MAX = 3.0  # for PostgreSQL to end, once the server has drained
+
+
+@pytest.mark.parametrize("stop", [ServerProcess.terminate, ServerProcess.interrupt], ids=["SIGTERM", "Ctrl-C"])
+def test_a_stopped_server_says_goodbye_to_everybody_and_its_calls_go_on_at_the_next_start(
+    tmp_path: Path, stop: Callable[[ServerProcess], None]
+) -> None:
+    with _live_calls(tmp_path / "data") as (server, crowd):
+        began = time.monotonic()
+        stop(server)
+        stop(server)  # as impatient people do
+        assert server.wait_exit() == 0
+        took = time.monotonic() - began
+        print(f"stopped in {took:.2f} s")
+        assert took < CLOSE_SECONDS + AFTERWARDS_SECONDS_MAX  # everybody hung up when told to
+        _check_that_it_ended_well(server, crowd)
+        told = {pair.call_id: pair.last_block() for pair in crowd.pairs}
+        stopped_at = datetime.now(UTC)
+        server.start()
+        crowd.wait_all(lambda pair: len(pair.fan.heard("call:resumed")) == 1, "every call's going on")
+        crowd.wait_more_blocks()
+        assert _blocks_before(server, stopped_at) == told
+        for caller in crowd.callers:
+            _, again = caller.heard("room:joined")
+            assert (again["room"]["status"], again["room"]["holds"]) == ("paused", ["restart"])
+
+
+def test_while_it_drains_nothing_new_begins_and_the_blocks_in_flight_are_charged(tmp_path: Path) -> None:
+    with _live_calls(tmp_path / "data") as (server, crowd):
+        with _books_held(server):
+            eventually(lambda: _blocks_in_flight(server), "a block that waits for the books")
+            before = [pair.last_block() for pair in crowd.pairs]
+            server.terminate()
+            eventually(lambda: server.get("/readyz").status_code == 503, "a server that is not ready")
+            assert server.get("/healthz").status_code == 200
+            refused = crowd.init(crowd.pairs[0])
+            assert (refused.status_code, refused.json()["error"]) == (503, "DRAINING")
+            assert "Retry-After" in refused.headers
+            assert _goodbye_at_the_door(server, crowd.pairs[0].fan.party) == 4000
+            assert server.running
+        assert server.wait_exit() == 0
+        _check_that_it_ended_well(server, crowd)
+        told = {pair.call_id: pair.last_block() for pair in crowd.pairs}
+        assert sum(told.values()) > sum(before)
+        stopped_at = datetime.now(UTC)
+        server.start()
+        assert _blocks_before(server, stopped_at) == told
+
+
+def test_a_client_that_does_not_hang_up_is_not_waited_for_longer_than_close_seconds(tmp_path: Path) -> None:
+    with _live_calls(tmp_path / "data") as (server, crowd), _mute_client(server, crowd.pairs[0].fan.party):
+        began = time.monotonic()
+        server.terminate()
+        crowd.wait_all(lambda pair: all(caller.close_codes for caller in pair.both), "everybody's goodbye")
+        assert time.monotonic() - began < CLOSE_SECONDS
+        assert server.wait_exit() == 0
+        assert CLOSE_SECONDS < time.monotonic() - began < CLOSE_SECONDS + AFTERWARDS_SECONDS_MAX
+        _check_that_it_ended_well(server, crowd)
+
+
+def test_books_that_never_answer_are_not_waited_for_longer_than_drain_seconds(tmp_path: Path) -> None:
+    with _live_calls(tmp_path / "data") as (server, _), _books_held(server):
+        eventually(lambda: _blocks_in_flight(server), "a block that waits for the books")
+        began = time.monotonic()
+        server.terminate()
+        assert server.wait_exit() == 0
+        assert time.monotonic() - began < DRAIN_SECONDS + AFTERWARDS_SECONDS_MAX
+        assert len(server.logged("server.drained_in_part")) == 1
+        assert processes_on(server.data_dir) == guardians_of(server.data_dir) == []
+
+
+def test_a_server_that_is_stopped_while_it_starts_leaves_nothing(tmp_path: Path) -> None:
+    server = ServerProcess(tmp_path / "data")
+    server.launch()
+    eventually(lambda: guardians_of(server.data_dir), "the guardian of its PostgreSQL")
+    server.interrupt()
+    assert server.wait_exit() == 0
+    assert processes_on(server.data_dir) == guardians_of(server.data_dir) == []
+    assert not any("Traceback" in line for line in server.errors.all())
+
+
+@contextmanager
+def _live_calls(data_dir: Path) -> Iterator[tuple[ServerProcess, Crowd]]:
+    with ServerProcess(data_dir, settings=SETTINGS) as server:
+        people, secret = Books.beside(data_dir).add_pairs(CALLS, tokens=10_000), server.jwt_secret()
+        with Crowd(server, [(party(fan, secret), party(creator, secret)) for fan, creator in people]) as crowd:
+            crowd.ring()
+            crowd.wait_more_blocks()
+            yield server, crowd
+
+
+def _check_that_it_ended_well(server: ServerProcess, crowd: Crowd) -> None:
+    assert processes_on(server.data_dir) == guardians_of(server.data_dir) == []
+    assert server.out.all()[-1] == "halfminute has drained and stopped"
+    assert server.logged("server.drained_in_part") == []
+    assert {caller.close_codes[0] for caller in crowd.callers} == {4000}  # later ones are of tries to come back
+
+
+def _blocks_before(server: ServerProcess, moment: datetime) -> dict[object, int]:
+    """The last block of each call that was in the books then."""
+    rows = Books.beside(server.data_dir).fetch(
+        "SELECT room_id, max(block_no) AS last FROM journal WHERE kind = 1 AND created_at < $1 GROUP BY 1", moment
+    )
+    return {row["room_id"]: row["last"] for row in rows}
+
+
+def _blocks_in_flight(server: ServerProcess) -> bool:
+    rows = Books.beside(server.data_dir).fetch(
+        "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%apply_postings%'"
+    )
+    return bool(rows)
+
+
+@contextmanager
+def _books_held(server: ServerProcess) -> Iterator[None]:
+    """Somebody else holds the row that every booking takes first."""
+    dsn = Books.beside(server.data_dir).dsn
+    words = [str(bin_dir() / "psql"), "-XAtqw", dsn]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdin is not None
+        assert holder.stdout is not None
+        holder.stdin.write("BEGIN; SELECT 'held' FROM halfminute.fence FOR UPDATE;\n")
+        holder.stdin.flush()
+        assert holder.stdout.readline() == "held\n"
+        yield
+        holder.kill()
+
+
+def _goodbye_at_the_door(server: ServerProcess, somebody: Party) -> int | None:
+    """With what code a new session is turned away."""
+    headers = {"Authorization": f"Bearer {somebody.token}"}
+    with connect(f"ws://127.0.0.1:{server.websocket_port}/ws", additional_headers=headers, proxy=None) as websocket:
+        with pytest.raises(ConnectionClosed):
+            websocket.recv(timeout=CLOSE_SECONDS)
+        return websocket.close_code
+
+
+@contextmanager
+def _mute_client(server: ServerProcess, somebody: Party) -> Iterator[None]:
+    """It opens a session, and from then on neither reads nor answers."""
+    with socket.create_connection(("127.0.0.1", server.websocket_port)) as sock:
+        sock.sendall(
+            f"GET /ws HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {somebody.token}\r\n"
+            "Connection: Upgrade\r\nUpgrade: websocket\r\n"
+            "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
+        )
+        heard = b""
+        while b"session:ready" not in heard:
+            heard += sock.recv(4096)
+        yield

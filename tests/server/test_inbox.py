@@ -1,0 +1,88 @@
+"""What waits for a room is handled in the order in which it arrived, and floods leave room for what matters."""
+
+from typing import Any
+from uuid import uuid4
+
+import trio.testing
+
+from domain import inputs
+from domain.ids import MemberId, UserId
+from domain.messages import CallEnd, CallPause
+from server.clock import Clock
+from server.inbox import ENDINGS, Inbox
+
+
+class Nobody:
+    def deliver(self, result: Any) -> None: ...
+
+
+def pause() -> inputs.Acted:
+    return inputs.Acted(UserId(uuid4()), CallPause(call_id=uuid4()), Nobody())
+
+
+def end() -> inputs.Acted:
+    return inputs.Acted(UserId(uuid4()), CallEnd(call_id=uuid4()), Nobody())
+
+
+async def test_what_arrived_before_a_deadline_comes_before_it_though_the_room_woke_late(
+    mock_clock: trio.testing.MockClock,
+) -> None:
+    clock = Clock()
+    inbox = Inbox(clock, 10)
+    deadline = clock.now() + 1_000_000
+    mock_clock.jump(0.9)
+    before = pause()
+    inbox.put(before)
+    mock_clock.jump(0.2)
+    inbox.put(pause())
+    assert (await inbox.next(deadline)).given is before
+    elapsed = await inbox.next(deadline)
+    assert (elapsed.given, elapsed.at) == (inputs.Elapsed(), deadline)
+    assert (await inbox.next(None)).at > deadline
+
+
+async def test_a_room_without_news_sleeps_until_its_deadline(autojump_clock: trio.testing.MockClock) -> None:
+    clock = Clock()
+    deadline = clock.now() + 30_000_000
+    assert (await Inbox(clock, 10).next(deadline)).at == deadline
+    assert clock.now() >= deadline
+
+
+async def test_a_room_wakes_for_what_arrives_while_it_sleeps(autojump_clock: trio.testing.MockClock) -> None:
+    clock = Clock()
+    inbox = Inbox(clock, 10)
+    news = inputs.Left(MemberId(uuid4()))
+
+    async def bring() -> None:
+        await trio.sleep(5)
+        inbox.put(news)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(bring)
+        assert (await inbox.next(clock.now() + 30_000_000)).given is news
+
+
+async def test_a_flood_of_commands_is_refused_but_keeps_no_call_from_ending() -> None:
+    inbox = Inbox(Clock(), 10)
+    taken = [inbox.put(pause()) for _ in range(1000)]
+    assert taken.count(True) == 10
+    assert inbox.put(end())
+    assert inbox.put(inputs.Receipts(()))
+    assert inbox.put(inputs.Drain())
+
+
+async def test_a_flood_of_endings_is_bounded_too() -> None:
+    inbox = Inbox(Clock(), 10)
+    assert [inbox.put(end()) for _ in range(1000)].count(True) == ENDINGS
+
+
+async def test_what_was_taken_out_leaves_its_place_to_others() -> None:
+    inbox = Inbox(Clock(), 2)
+    for _ in range(50):
+        assert inbox.put(pause())
+        await inbox.next(None)
+    inbox.put(pause())
+    inbox.put(pause())
+    assert not inbox.put(pause())
+    assert len(inbox.take_all()) == 2
+    assert inbox.put(pause())
