@@ -356,5 +356,10 @@ class Call:
         return "paused" if self.parties.holds else "active"
 
     @property
+    def ringing(self) -> bool:
+        """The creator has not answered yet."""
+        return self.accepted_at is None and not self._over
+
+    @property
     def _over(self) -> bool:
         return self.ended_at is not None or self._draining

@@ -30,7 +30,7 @@ class CallNews:
         """The next event of the room."""
         return self._sequence.publish(kind, at, **fields)
 
-    def ringing(self) -> list[Effect]:
+    def ringing(self) -> list[Tell]:
         """The invitation, to all sessions of both parties."""
         facts = self._facts
         invitation = m.CallRinging(
@@ -72,11 +72,12 @@ class CallNews:
         return self.publish(kind, at, call_id=self._facts.id, holds=holds, paid_through=paid_through)
 
     def _wallets_changed(self, receipt: Receipt, tokens: int, at: Instant) -> list[Effect]:
-        if receipt.debit_after is None or receipt.credit_after is None:
+        if receipt.credit_after is None:
             return []
         ref = {"callId": str(self._facts.id), "blockNo": self._meter.committed}
         left = seconds(self._meter.left(at, self._facts.max_tokens))
-        spent = m.WalletChanged(balance=receipt.debit_after, cause="block", tokens=-tokens, ref=ref, seconds_left=left)
+        balance = self._meter.funds.balance  # later news may have come before this receipt
+        spent = m.WalletChanged(balance=balance, cause="block", tokens=-tokens, ref=ref, seconds_left=left)
         earned = m.WalletChanged(
             balance=receipt.credit_after, cause="block", tokens=tokens, ref=ref, earned=self._meter.tokens
         )

@@ -98,12 +98,6 @@ class Meter:
             self.learn(Funds(receipt.debit_after, receipt.debit_n))
         return block
 
-    def withdraw_after(self, block_no: int) -> None:
-        """Forget blocks after `block_no` that were not handed to the books yet."""
-        while self.waiting and self.waiting[-1].block_no > block_no:
-            self.waiting.pop()
-        self.posted = block_no
-
     def learn(self, funds: Funds) -> None:
         """Take note of the payer's balance, unless later news is known."""
         if funds.n >= self.funds.n:

@@ -50,6 +50,7 @@ async def open_house(settings: Settings, secrets: Secrets, dsn: str, *, alone: b
                         house.http_closing.set()
                         for floor in (sockets_floor, rooms_floor, storage_floor):
                             floor.cancel_scope.cancel()
+                        house.actor.abandon()
 
 
 def _open_doors(house: House, floor: trio.Nursery, http: socket.socket, websocket: socket.socket) -> None:
@@ -65,14 +66,18 @@ async def _drain(house: House) -> None:
     """Take no more calls, let what is in flight commit, tell the clients, and let go of the rooms."""
     house.draining = True
     log.info("server.draining", rooms=len(house.registry), connections=len(house.sessions.connections))
-    with trio.CancelScope(shield=True, deadline=trio.current_time() + house.settings.server.drain_seconds) as scope:
+    settings = house.settings
+    ends_at = trio.current_time() + settings.server.drain_seconds
+    goodbye_seconds = min(settings.websocket.close_seconds, settings.server.drain_seconds / 2)
+    with trio.CancelScope(shield=True, deadline=ends_at - goodbye_seconds) as booking:
         await house.registry.drain()
         house.actor.close()
         await house.actor.finished.wait()
+    if booking.cancelled_caught:
+        log.warning("server.drained_in_part", rooms=len(house.registry), postings=house.actor.waiting)
+    with trio.CancelScope(shield=True, deadline=ends_at):  # books that do not answer keep no client from its goodbye
         await house.sessions.say_goodbye(DRAINING, "shutting down")
         await _release_lease(house)
-    if scope.cancelled_caught:
-        log.warning("server.drained_in_part", rooms=len(house.registry), postings=house.actor.waiting)
 
 
 async def _release_lease(house: House) -> None:

@@ -140,7 +140,7 @@ class CallRooms:
         return LiveRoom(
             facts.id,
             facts.channel,
-            UserId(facts.fan.user_id),
+            (UserId(facts.fan.user_id), UserId(facts.creator.user_id)),
             clock,
             Inbox(clock, self._inbox_limit),
             Fanout(self._sessions.connections),

@@ -13,11 +13,11 @@ class LiveRoom:
     """A room as others reach it; its task may be replaced after a crash, its inbox and its members stay."""
 
     def __init__(
-        self, room_id: RoomId, channel: str, payer: UserId, clock: Clock, inbox: Inbox, fanout: Fanout
+        self, room_id: RoomId, channel: str, parties: tuple[UserId, ...], clock: Clock, inbox: Inbox, fanout: Fanout
     ) -> None:
         self.id = room_id
         self.channel = channel
-        self.payer = payer
+        self.parties = parties
         self.clock = clock
         self.inbox = inbox
         self.fanout = fanout

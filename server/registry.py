@@ -13,7 +13,7 @@ from server.telemetry import Telemetry
 
 
 class Registry:
-    """Rooms by id, by channel and by payer."""
+    """Rooms by id, by channel and by party."""
 
     def __init__(self, nursery: trio.Nursery, supervisor: Supervisor, telemetry: Telemetry) -> None:
         self._nursery = nursery
@@ -21,7 +21,7 @@ class Registry:
         self._telemetry = telemetry
         self._rooms: dict[RoomId, LiveRoom] = {}
         self._by_channel: dict[str, LiveRoom] = {}
-        self._by_payer: dict[UserId, LiveRoom] = {}
+        self._by_party: dict[UserId, LiveRoom] = {}
 
     def find(self, room_id: RoomId) -> LiveRoom | None:
         return self._rooms.get(room_id)
@@ -29,9 +29,9 @@ class Registry:
     def find_channel(self, channel: str) -> LiveRoom | None:
         return self._by_channel.get(channel)
 
-    def paid_by(self, user_id: UserId) -> LiveRoom | None:
-        """The call that this user pays for; nobody pays for two at once."""
-        return self._by_payer.get(user_id)
+    def call_of(self, user_id: UserId) -> LiveRoom | None:
+        """The call that this user is in, or rings; nobody is in two at once."""
+        return self._by_party.get(user_id)
 
     def ids(self) -> Collection[RoomId]:
         return self._rooms.keys()
@@ -49,7 +49,8 @@ class Registry:
 
     def start(self, room: LiveRoom, task: RoomTask) -> None:
         """Run a room under supervision until it is settled."""
-        self._rooms[room.id] = self._by_channel[room.channel] = self._by_payer[room.payer] = room
+        self._rooms[room.id] = self._by_channel[room.channel] = room
+        self._by_party.update(dict.fromkeys(room.parties, room))
         self._telemetry.rooms.set(len(self._rooms))
         self._nursery.start_soon(self._run, room, task, name=f"room {room.id}")
 
@@ -58,8 +59,9 @@ class Registry:
             await self._supervisor.run(room, task)
         finally:
             del self._rooms[room.id], self._by_channel[room.channel]
-            if self._by_payer.get(room.payer) is room:
-                del self._by_payer[room.payer]
+            for party in room.parties:
+                if self._by_party.get(party) is room:  # the next call may have begun already
+                    del self._by_party[party]
             self._telemetry.rooms.set(len(self._rooms))
             room.settled.set()
 

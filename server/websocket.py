@@ -139,6 +139,15 @@ class Connection:
                 lost=[],
             )
         )
+        self._ring_again()
+
+    def _ring_again(self) -> None:
+        """Who comes back while it rings, hears it ring."""
+        room = self._house.registry.call_of(self.user_id)
+        if room is not None and room.call is not None and room.call.ringing:
+            for invitation in room.call.news.ringing():
+                if invitation.user_id == self.user_id:
+                    self._send(invitation.event)
 
     # Commands
 

@@ -93,6 +93,11 @@ class StorageActor:
         """No more commands; `run` returns once the last that waits is booked."""
         self._door.close()
 
+    def abandon(self) -> None:
+        """Wait no longer for what is under way; its outcome is then unknown, and its keys will tell."""
+        if self._connection is not None:
+            self._connection.terminate()
+
     async def run(self) -> None:
         """Book batch after batch until closed. Never raises for what the database says; a bug ends the process."""
         try:

@@ -83,6 +83,9 @@ class Caller:
                     await _send(socket, type="call:accept", callId=self.call_id)
                 await _send(socket, type="room:join", channel=channel, ref="join")
                 self.channel = channel
+            case "error" if event.get("ref") == "join":  # its call may be on its way back
+                await asyncio.sleep(RECONNECT_SECONDS)
+                await _send(socket, type="room:join", channel=self.channel, ref="join")
 
 
 class Pair(NamedTuple):

@@ -141,10 +141,9 @@ def _posting(key: PostingKey, body: CreditWanted, reason: str) -> Posting:
 
 
 async def _book(ask: Ask, posting: Posting, body: CreditWanted, reason: str) -> Credit | Refusal:
-    try:
-        receipt = (await ask.errands.run(partial(ask.house.actor.post, [posting])))[0]
-    except trio.ClosedResourceError:
+    if ask.house.draining:
         return Refusal(Code.DRAINING, "The server is shutting down")
+    receipt = (await ask.errands.run(partial(ask.house.actor.post, [posting])))[0]
     match receipt.outcome:
         case Outcome.COMMITTED:
             return _credit(posting.ref_id, receipt.debit_after, receipt.credit_after, body, reason)

@@ -159,6 +159,17 @@ def test_a_waiting_block_refused_for_want_of_tokens_withdraws_the_later_ones_and
     assert [effect for effect in story.done if isinstance(effect, effects.Withdraw)]
 
 
+def test_a_late_receipt_does_not_tell_the_fan_an_older_balance() -> None:
+    story = Story(balance=100)
+    story.storage_goes_away()
+    story.connect()
+    story.ledger.apply([effect.posting for effect in story.done if isinstance(effect, effects.Post)])
+    story.spend(20)  # booked after block 1, and heard of before its receipt
+    story.storage_comes_back()
+    [wallet] = [event for event in story.told(FAN) if isinstance(event, m.WalletChanged)]
+    assert wallet.balance == story.balance(FAN) == 50
+
+
 def test_balances_are_told_from_the_newest_news() -> None:
     story = Story(balance=100).connect()
     story.commit_seconds = 5

@@ -113,6 +113,28 @@ def test_a_pause_by_hand_ends_after_its_limit() -> None:
     assert list(both.ends()) == [(605 * SECOND, "pause_limit")]
 
 
+def test_a_hold_stops_the_clock_and_the_last_one_lifted_starts_it() -> None:
+    clock = ActiveClock()
+    clock.start(0)
+    both = Parties(FAN, CREATOR, CallRules(), clock)
+    assert both.hold(Hold.FAN, 10)
+    assert both.hold(Hold.STORAGE, 20)
+    assert (clock.running, clock.active(99)) == (False, 10)
+    assert both.standing() == ["fan", "storage"]
+    assert both.lift({Hold.FAN}, 30)
+    assert not clock.running
+    assert both.lift({Hold.STORAGE, Hold.RESTART}, 40)
+    assert clock.active(45) == 15
+
+
+def test_a_hold_that_stands_already_or_stands_no_more_changes_nothing() -> None:
+    both = parties()
+    both.hold(Hold.FAN, 10)
+    assert not both.hold(Hold.FAN, 20)
+    assert not both.lift({Hold.CREATOR}, 30)
+    assert both.holds == {Hold.FAN}
+
+
 def test_after_a_restart_both_are_away_and_hand_pauses_stand() -> None:
     both = parties()
     both.take_up(CallRecord(creator_paused_at=3 * SECOND, holds=("absent:fan", "creator")), 50 * SECOND)

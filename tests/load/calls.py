@@ -104,7 +104,8 @@ def run(load: Load) -> Result:
     raise_file_limit()
     with tempfile.TemporaryDirectory(prefix="halfminute-load-") as folder:
         settings = {"HALFMINUTE_CALLS_BLOCK_SECONDS": str(load.block_seconds)}
-        with Server(Path(folder) / "house", settings=settings) as server:
+        server = Server(Path(folder) / "house", settings=settings)
+        with server:
             try:
                 heard, books = trio.run(_hold_calls, load, server)
             finally:

@@ -36,3 +36,16 @@ def _talk_for_three_blocks(fans: Phone, creators: Phone) -> str:
         phone.wait_for("call:resumed")
     fans.send({"type": "call:end", "callId": ring["callId"]})
     return str(ring["callId"])
+
+
+async def test_who_connects_while_it_rings_hears_it_ring(house: House) -> None:
+    fan, creator = await add_fan(house, 100), await add_creator(house, 60)
+    async with online(house, fan) as fans, online(house, creator) as creators:
+        await trio.to_thread.run_sync(lambda: fans.http.post("/calls/init", json={"creatorId": str(creators.user_id)}))
+        ring = await trio.to_thread.run_sync(creators.wait_for, "call:ringing")
+        async with online(house, creator) as tablet:
+            again = await trio.to_thread.run_sync(tablet.wait_for, "call:ringing")
+            assert again["callId"] == ring["callId"]
+            await trio.to_thread.run_sync(tablet.ask_ok, {"type": "call:decline", "callId": ring["callId"]})
+            for phone in (fans, creators, tablet):
+                await trio.to_thread.run_sync(phone.wait_for, "call:declined")

@@ -36,7 +36,7 @@ class SlowBooks:
 
     async def save(self, record: Any) -> bool:
         self.records.append(record)
-        return record.status != "ended"
+        return bool(record.status != "ended")
 
 
 def block(block_no: int) -> Posting:

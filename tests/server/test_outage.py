@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
@@ -14,7 +15,7 @@ from storage.cluster import choose_launch, prepare_cluster, start_postmaster
 from storage.data_dir import DataDir
 from storage.embedded import Address
 from storage.postmaster_pid import read_postmaster
-from tests.books import Books
+from tests.books import Books, CallInBooks
 from tests.clients import SECRET
 from tests.crowds import Crowd, moment, party
 from tests.processes import ServerProcess, eventually, run_command
@@ -102,6 +103,50 @@ def test_calls_that_outlast_the_grace_stand_until_the_database_is_back(
     _check(postgres, server, crowd, stopped_at)
 
 
+@pytest.mark.long
+def test_a_server_that_is_stopped_while_the_database_is_away_ends_in_good_time_and_its_calls_go_on(
+    postgres: Postgres, tmp_path: Path
+) -> None:
+    with _live_calls(postgres, tmp_path, {"HALFMINUTE_SERVER_DRAIN_SECONDS": "3"}) as (server, crowd):
+        postgres.stop()
+        eventually(lambda: server.get("/readyz").status_code == 503, "a server that is not ready")
+        began = time.monotonic()
+        server.terminate()
+        assert server.wait_exit() == 0
+        assert time.monotonic() - began < 3 + 2
+        assert {caller.close_codes[0] for caller in crowd.callers} == {4000}
+        postgres.start()
+        _see_them_go_on(server, crowd)
+    _check_journal(postgres, crowd)
+
+
+@pytest.mark.long
+def test_a_server_that_was_killed_takes_its_calls_up_again_once_its_lease_has_run_out(
+    postgres: Postgres, tmp_path: Path
+) -> None:
+    with _live_calls(postgres, tmp_path, {"HALFMINUTE_SERVER_LEASE_SECONDS": "4"}) as (server, crowd):
+        server.kill()
+        _see_them_go_on(server, crowd)
+    _check_journal(postgres, crowd)
+
+
+@pytest.mark.long
+def test_a_server_that_stops_in_good_order_gives_its_calls_up_at_once(postgres: Postgres, tmp_path: Path) -> None:
+    with _live_calls(postgres, tmp_path, {"HALFMINUTE_SERVER_LEASE_SECONDS": "60"}) as (server, crowd):
+        server.terminate()
+        assert server.wait_exit() == 0
+        _see_them_go_on(server, crowd)
+    _check_journal(postgres, crowd)
+
+
+def _see_them_go_on(server: ServerProcess, crowd: Crowd) -> None:
+    server.start()
+    crowd.wait_all(lambda pair: len(pair.fan.heard("call:resumed")) == 1, "every call's going on")
+    crowd.wait_more_blocks()
+    server.terminate()
+    assert server.wait_exit() == 0
+
+
 @contextmanager
 def _live_calls(
     postgres: Postgres, directory: Path, settings: dict[str, str]
@@ -110,7 +155,6 @@ def _live_calls(
         people = Books(postgres.dsn).add_pairs(CALLS, tokens=10_000)
         with Crowd(server, [(party(fan, SECRET), party(creator, SECRET)) for fan, creator in people]) as crowd:
             crowd.ring()
-            crowd.wait_more_blocks()
             yield server, crowd
 
 
@@ -131,7 +175,7 @@ def _take_away(postgres: Postgres, server: ServerProcess, crowd: Crowd, seconds:
 
 
 def _talk_on_and_stop(server: ServerProcess, crowd: Crowd) -> float:
-    crowd.wait_more_blocks(2)
+    crowd.wait_more_blocks()
     stopped_at = time.time()
     server.terminate()
     assert server.wait_exit() == 0
@@ -140,11 +184,9 @@ def _talk_on_and_stop(server: ServerProcess, crowd: Crowd) -> float:
 
 def _check(postgres: Postgres, server: ServerProcess, crowd: Crowd, stopped_at: float) -> None:
     """Every block of the running time is in the books, once, and was told, once; nothing fell over meanwhile."""
-    journal, calls = Books(postgres.dsn).blocks(), Books(postgres.dsn).calls()
-    assert set(journal.values()) == {1}
+    calls = _check_journal(postgres, crowd)
     for pair in crowd.pairs:
         blocks = calls[pair.call_id].blocks
-        assert blocks == list(range(1, len(blocks) + 1))
         for caller in pair.both:
             assert [event["blockNo"] for event in caller.heard("block:charged")] == blocks
             assert caller.sessions == 1
@@ -152,5 +194,15 @@ def _check(postgres: Postgres, server: ServerProcess, crowd: Crowd, stopped_at: 
         assert running - NEWS_SECONDS_MAX < len(blocks) < running + 1 + NEWS_SECONDS_MAX
     assert len(server.logged("storage.away")) == len(server.logged("storage.back")) == 1
     assert server.logged("room.crashed") == server.logged("room.lost") == []
-    proved = run_command("audit", cwd=server.data_dir.parent, settings={**SETTINGS, "DATABASE_URL": postgres.dsn})
+
+
+def _check_journal(postgres: Postgres, crowd: Crowd) -> dict[UUID, CallInBooks]:
+    """Each call's blocks are there from the first to the last, once, and so is each that somebody saw."""
+    calls = Books(postgres.dsn).calls()
+    for pair in crowd.pairs:
+        blocks = calls[pair.call_id].blocks
+        assert blocks == list(range(1, len(blocks) + 1))
+        assert all(caller.last_block() <= len(blocks) for caller in pair.both)
+    proved = run_command("audit", cwd=Path("/"), settings={**SETTINGS, "DATABASE_URL": postgres.dsn})
     assert proved.exit_code == 0, proved
+    return calls

@@ -1,7 +1,7 @@
 """A web client in the test's own trio, users who ask through it, and phones that are online meanwhile."""
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import httpx
@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from domain.ids import UserId
-from server.app import House
+from server.house import House
 from server.ids import new_uuid
 from tests.clients import PATIENCE_SECONDS, Phone, token_of
 from tests.houses import add_creator, add_fan, phone_of
@@ -21,10 +21,12 @@ class Caller:
     def __init__(self, web: httpx.AsyncClient, user_id: UserId, *, role: str | None = None) -> None:
         self.user_id = user_id
         self._web = web
-        self._token = token_of(user_id, role=role)
+        self.token = token_of(user_id, role=role)
 
-    async def ask(self, method: str, path: str, *, headers: dict[str, str] | None = None, **rest: Any) -> httpx.Response:
-        signed = {"Authorization": f"Bearer {self._token}", **(headers or {})}
+    async def ask(
+        self, method: str, path: str, *, headers: dict[str, str] | None = None, **rest: Any
+    ) -> httpx.Response:
+        signed = {"Authorization": f"Bearer {self.token}", **(headers or {})}
         return await self._web.request(method, f"/api{path}", headers=signed, **rest)
 
     async def get(self, path: str, **query: Any) -> httpx.Response:
@@ -32,6 +34,10 @@ class Caller:
 
     async def post(self, path: str, body: Any = None, *, key: str | None = None) -> httpx.Response:
         return await self.ask("POST", path, json=body, headers={} if key is None else {"Idempotency-Key": key})
+
+    async def follow(self, url: str) -> httpx.Response:
+        """A link as it was given."""
+        return await self.ask("GET", url.removeprefix("/api"))
 
     async def put(self, path: str, body: Any = None) -> httpx.Response:
         return await self.ask("PUT", path, json=body)
@@ -44,6 +50,10 @@ class People:
         self._house = house
         self._web = web
         self._stack = stack
+
+    def stranger(self) -> Caller:
+        """Somebody with a token whom the house has never seen."""
+        return Caller(self._web, UserId(new_uuid()))
 
     async def fan(self, tokens: int = 100) -> Caller:
         return Caller(self._web, await add_fan(self._house, tokens))
@@ -79,18 +89,26 @@ class People:
         return call_id, fans, creators
 
 
+def client_of(house: House) -> httpx.AsyncClient:
+    """A client without a token."""
+    return httpx.AsyncClient(base_url=f"http://127.0.0.1:{house.http_port}", timeout=PATIENCE_SECONDS)
+
+
+@asynccontextmanager
+async def people_of(house: House) -> AsyncIterator[People]:
+    """Their phones hang up at the end."""
+    async with AsyncExitStack() as stack:
+        web = await stack.enter_async_context(client_of(house))
+        yield People(house, web, stack)
+
+
 @pytest.fixture
 async def web(house: House) -> AsyncIterator[httpx.AsyncClient]:
-    """A client without a token."""
     async with client_of(house) as client:
         yield client
 
 
 @pytest.fixture
-async def people(house: House, web: httpx.AsyncClient) -> AsyncIterator[People]:
-    async with AsyncExitStack() as stack:
-        yield People(house, web, stack)
-
-
-def client_of(house: House) -> httpx.AsyncClient:
-    return httpx.AsyncClient(base_url=f"http://127.0.0.1:{house.http_port}", timeout=PATIENCE_SECONDS)
+async def people(house: House) -> AsyncIterator[People]:
+    async with people_of(house) as made:
+        yield made

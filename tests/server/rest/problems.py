@@ -1,0 +1,23 @@
+"""The one shape of every no (CONTRACT §2)."""
+
+from typing import Any
+from uuid import UUID
+
+import httpx
+
+SOMEBODY = UUID("01890000-0000-7000-8000-000000000000")
+AT_HOME = {"title", "status", "detail", "error", "message", "type", "requestId"}
+
+
+def check(answer: httpx.Response, status: int, error: str) -> dict[str, Any]:
+    """The fields of a problem that is this one, and is told in the shape of every other."""
+    fields: dict[str, Any] = answer.json()
+    assert (answer.status_code, fields["error"]) == (status, error), answer.text
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert fields["type"] == "about:blank"
+    assert fields["status"] == status
+    assert fields["detail"] == fields["message"] != ""
+    assert fields["title"] != ""
+    assert fields["requestId"] == answer.headers["X-Request-Id"]
+    assert fields.keys() >= AT_HOME
+    return fields

@@ -1,0 +1,21 @@
+"""HTTP as bytes, for what no decent client sends."""
+
+import trio
+
+from server.house import House
+from tests.clients import PATIENCE_SECONDS
+
+
+async def exchange(house: House, request: bytes) -> bytes:
+    """All that comes back until the server closes; what is not read before that may be lost."""
+    stream = await trio.open_tcp_stream("127.0.0.1", house.http_port)
+    async with stream:
+        answer = bytearray()
+        with trio.fail_after(PATIENCE_SECONDS):
+            try:
+                await stream.send_all(request)
+                async for chunk in stream:
+                    answer += chunk
+            except trio.BrokenResourceError:
+                pass
+        return bytes(answer)

@@ -1,0 +1,175 @@
+"""The hand on the clock, and what a call's blocks cost."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import trio
+
+from server.house import House
+from storage.audit import audit
+from tests.houses import give
+from tests.server.rest.conftest import People
+from tests.server.rest.problems import SOMEBODY, check
+
+
+async def test_either_party_pauses_and_only_who_paused_resumes(people: People) -> None:
+    fan, creator = await people.fan(), await people.creator()
+    call_id, phone, _ = await people.talking(fan, creator)
+    for _ in range(2):
+        paused = await fan.post(f"/billing/{call_id}/pause")
+        assert (paused.json()["call"]["status"], paused.json()["call"]["holds"]) == ("paused", ["fan"])
+    check(await creator.post(f"/billing/{call_id}/resume"), 403, "FORBIDDEN")
+    both = await creator.post(f"/billing/{call_id}/pause")
+    assert both.json()["call"]["holds"] == ["creator", "fan"]
+    one = await fan.post(f"/billing/{call_id}/resume")
+    assert (one.json()["call"]["status"], one.json()["call"]["holds"]) == ("paused", ["creator"])
+    for _ in range(2):
+        resumed = await creator.post(f"/billing/{call_id}/resume")
+        assert (resumed.json()["call"]["status"], resumed.json()["call"]["holds"]) == ("active", [])
+    await trio.to_thread.run_sync(phone.wait_for, "call:resumed")
+
+
+async def test_what_has_not_begun_cannot_be_paused(people: People) -> None:
+    fan, creator = await people.fan(), await people.online_creator()
+    call_id = (await fan.post("/calls/init", {"creatorId": str(creator.user_id)})).json()["callId"]
+    for command in ("pause", "resume"):
+        check(await fan.post(f"/billing/{call_id}/{command}"), 409, "CALL_NOT_ACTIVE")
+
+
+async def test_stop_ends_the_call_and_answers_it_as_it_is_in_the_books(house: House, people: People) -> None:
+    fan, creator = await people.fan(), await people.creator()
+    call_id, _, phone = await people.talking(fan, creator)
+    stopped = await fan.post(f"/billing/{call_id}/stop")
+    call = stopped.json()["call"]
+    assert (stopped.status_code, call["status"], call["endReason"]) == (200, "ended", "hangup")
+    rows = await house.postgres.fetch(
+        "SELECT sum(tokens)::int AS tokens, count(*)::int AS blocks FROM journal WHERE kind = 1"
+    )
+    assert (rows[0]["tokens"], rows[0]["blocks"]) == (call["tokens"], call["blocks"])
+    assert (await fan.get(f"/calls/{call_id}")).json()["call"] == call
+    for party in (fan, creator):
+        assert (await party.post(f"/billing/{call_id}/stop")).json()["call"] == call
+    ended = await trio.to_thread.run_sync(phone.wait_for, "call:ended")
+    assert (ended["reason"], ended["tokens"]) == ("hangup", call["tokens"])
+    for command in ("pause", "resume"):
+        check(await fan.post(f"/billing/{call_id}/{command}"), 409, "CALL_ENDED")
+
+
+async def test_stop_while_ringing_is_a_cancel_for_the_fan_and_a_decline_for_the_creator(people: People) -> None:
+    for role, reason in (("fan", "cancelled"), ("creator", "declined")):
+        fan, creator = await people.fan(), await people.online_creator()
+        call_id = (await fan.post("/calls/init", {"creatorId": str(creator.user_id)})).json()["callId"]
+        party = fan if role == "fan" else creator
+        assert (await party.post(f"/billing/{call_id}/stop")).json()["call"]["endReason"] == reason
+
+
+async def test_ten_stops_at_once_end_the_call_once(house: House, people: People) -> None:
+    fan, creator = await people.fan(), await people.creator()
+    call_id, _, phone = await people.talking(fan, creator)
+    answers: list[httpx.Response] = []
+
+    async def stop() -> None:
+        answers.append(await fan.post(f"/billing/{call_id}/stop"))
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(10):
+            nursery.start_soon(stop)
+    assert [answer.status_code for answer in answers] == [200] * 10
+    assert len({answer.text for answer in answers}) == 1
+    await trio.to_thread.run_sync(phone.ask, {"type": "ping"})
+    assert len(phone.all_events("call:ended")) == 1
+    assert [finding async for finding in audit(house.postgres) if finding.rows] == []
+
+
+# What it cost
+
+
+async def test_billing_lists_the_blocks_and_what_they_come_to(people: People) -> None:
+    fan, creator = await people.fan(), await people.creator(120)
+    call_id, phone, _ = await people.talking(fan, creator)
+    await trio.to_thread.run_sync(lambda: phone.wait_for("block:charged", blockNo=2))
+    live = (await fan.get(f"/billing/{call_id}")).json()
+    assert live.keys() == {"call", "blocks", "totals", "paidThrough", "secondsLeft"}
+    assert live["paidThrough"] == live["call"]["paidThrough"] is not None
+    assert 0 < live["secondsLeft"] <= 50
+    _check_sums(live)
+    await fan.post(f"/billing/{call_id}/stop")
+    ended = (await fan.get(f"/billing/{call_id}")).json()
+    assert (ended["secondsLeft"], ended["paidThrough"]) == (0.0, None)
+    assert ended["totals"]["blocks"] >= 2
+    _check_sums(ended)
+
+
+def _check_sums(billing: dict[str, Any]) -> None:
+    blocks = billing["blocks"]
+    assert [block["blockNo"] for block in blocks] == list(range(1, len(blocks) + 1))
+    assert all(block.keys() == {"blockNo", "tokens", "chargedAt"} for block in blocks)
+    assert all(block["tokens"] == 2 for block in blocks)
+    totals = {"blocks": len(blocks), "tokens": 2 * len(blocks), "activeSeconds": billing["call"]["activeSeconds"]}
+    assert billing["totals"] == totals
+
+
+async def test_how_long_the_money_lasts_is_the_fans_to_know(people: People) -> None:
+    fan, creator = await people.fan(), await people.creator()
+    call_id, _, _ = await people.talking(fan, creator)
+    assert "secondsLeft" in (await fan.get(f"/billing/{call_id}")).json()
+    assert "secondsLeft" not in (await creator.get(f"/billing/{call_id}")).json()
+
+
+async def test_history_has_each_block_once_for_its_payer_and_once_for_its_payee(people: People) -> None:
+    fan, creator = await people.fan(), await people.creator()
+    call_id, _, _ = await people.talking(fan, creator)
+    blocks = (await fan.post(f"/billing/{call_id}/stop")).json()["call"]["blocks"]
+    paid = (await fan.get("/billing/history")).json()
+    assert paid["total"] == len(paid["items"]) == blocks
+    first = paid["items"][-1]
+    assert first == {
+        "callId": call_id,
+        "role": "fan",
+        "blockNo": 1,
+        "tokens": 1,
+        "counterparty": str(creator.user_id),
+        "balanceAfter": 99,
+        "chargedAt": first["chargedAt"],
+    }
+    earned = (await creator.get("/billing/history", callId=call_id, role="creator")).json()["items"]
+    assert [(block["role"], block["blockNo"]) for block in earned] == [("creator", n) for n in range(blocks, 0, -1)]
+    assert earned[-1]["balanceAfter"] == 1
+
+
+async def test_history_is_filtered(house: House, people: People) -> None:
+    fan, creator = await people.fan(), await people.creator()
+    call_id, _, _ = await people.talking(fan, creator)
+    await fan.post(f"/billing/{call_id}/stop")
+    await give(house, fan.user_id, 5)  # no block, so nothing of it is shown
+    hour, now = timedelta(hours=1), datetime.now(UTC)
+    shown = (await fan.get("/billing/history")).json()["total"]
+    assert shown >= 1
+    for query, count in (
+        ({"callId": call_id}, shown),
+        ({"callId": str(SOMEBODY)}, 0),
+        ({"streamId": str(SOMEBODY)}, 0),
+        ({"role": "fan"}, shown),
+        ({"role": "creator"}, 0),
+        ({"from": (now - hour).isoformat()}, shown),
+        ({"to": (now - hour).isoformat()}, 0),
+    ):
+        assert (await fan.get("/billing/history", **query)).json()["total"] == count, query
+    for query in ({"callId": "x"}, {"role": "x"}, {"callId": call_id, "streamId": call_id}):
+        check(await fan.get("/billing/history", **query), 400, "VALIDATION_FAILED")
+
+
+async def test_stats_sum_by_day_and_by_counterparty(people: People) -> None:
+    fan, creator = await people.fan(), await people.creator()
+    call_id, _, _ = await people.talking(fan, creator)
+    call = (await fan.post(f"/billing/{call_id}/stop")).json()["call"]
+    sums = {"blocks": call["blocks"], "tokens": call["tokens"]}
+    stats = (await fan.get("/billing/stats")).json()
+    assert stats["creator"] == {"role": "creator", "blocks": 0, "tokens": 0, "byDay": [], "byCounterparty": []}
+    assert {name: stats["fan"][name] for name in ("role", "blocks", "tokens")} == {"role": "fan", **sums}
+    assert {name: sum(day[name] for day in stats["fan"]["byDay"]) for name in sums} == sums
+    assert stats["fan"]["byCounterparty"] == [{"userId": str(creator.user_id), "displayName": "Cleo", **sums}]
+    assert (await creator.get("/billing/stats")).json()["creator"]["tokens"] == call["tokens"]
+    later = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    assert (await fan.get("/billing/stats", **{"from": later})).json()["fan"]["blocks"] == 0

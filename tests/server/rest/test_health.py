@@ -1,0 +1,60 @@
+"""Whether the process lives, whether it should get work, and its figures."""
+
+import httpx
+import pytest
+
+from server.house import House
+from tests.houses import running_house
+from tests.server.rest.conftest import People, client_of
+from tests.server.rest.line import line_to
+from tests.server.rest.problems import check
+
+ALL_WELL = {"database": "ok", "storageActor": "ok", "supervisor": "ok", "open": "ok"}
+
+
+async def test_a_house_that_works_is_healthy_and_ready(web: httpx.AsyncClient) -> None:
+    assert (await web.get("/healthz")).json() == {"status": "ok"}
+    assert (await web.get("/readyz")).json() == {"status": "ready", "parts": ALL_WELL}
+
+
+async def test_with_the_database_away_it_lives_and_is_not_ready(dsn: str) -> None:
+    async with line_to(dsn) as line, running_house(line.dsn) as house, client_of(house) as web:
+        line.cut()
+        fields = check(await web.get("/readyz"), 503, "STORAGE_UNAVAILABLE")
+        assert fields["parts"] == {**ALL_WELL, "database": "failed"}
+        assert "database" in fields["message"]
+        assert (await web.get("/healthz")).status_code == 200
+        await line.mend()
+        assert (await web.get("/readyz")).status_code == 200
+
+
+async def test_with_postings_that_wait_it_is_not_ready(
+    house: House, web: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(house.actor, "_away_since", 0.0)
+    fields = check(await web.get("/readyz"), 503, "STORAGE_UNAVAILABLE")
+    assert fields["parts"] == {**ALL_WELL, "storageActor": "failed"}
+
+
+async def test_with_no_floor_for_rooms_it_is_not_ready(
+    house: House, web: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(house.registry), "is_open", property(lambda _: False))
+    fields = check(await web.get("/readyz"), 503, "STORAGE_UNAVAILABLE")
+    assert fields["parts"] == {**ALL_WELL, "supervisor": "failed"}
+
+
+async def test_while_it_drains_it_is_not_ready(
+    house: House, web: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(house, "draining", True)
+    answer = await web.get("/readyz")
+    assert check(answer, 503, "DRAINING")["parts"] == {**ALL_WELL, "open": "failed"}
+    assert int(answer.headers["Retry-After"]) > 0
+
+
+async def test_the_figures_are_prometheus_text(people: People, web: httpx.AsyncClient) -> None:
+    await people.fan(5)
+    answer = await web.get("/metrics")
+    assert answer.headers["Content-Type"].startswith("text/plain; version=")
+    assert 'halfminute_postings_total{outcome="committed"} 1.0' in answer.text.splitlines()

@@ -1,0 +1,59 @@
+"""Who am I, and what must a client know."""
+
+import httpx
+import msgspec
+
+from server.house import House
+from tests.houses import running_house, settings
+from tests.server.rest.conftest import People, client_of
+
+
+async def test_a_first_valid_token_makes_the_user_and_the_wallet(house: House, people: People) -> None:
+    stranger = people.stranger()
+    me = (await stranger.get("/me")).json()
+    user = {"userId": str(stranger.user_id), "displayName": "", "isCreator": False, "isOperator": False}
+    wallet = {"balance": 0, "lifetimeEarned": 0, "lifetimeSpent": 0, "limits": {"dailySpendLimit": None}}
+    assert me == {"user": user, "wallet": wallet}
+    rows = await house.postgres.fetch("SELECT id FROM wallets WHERE user_id = $1", stranger.user_id)
+    assert len(rows) == 1
+
+
+async def test_me_says_what_i_am(people: People) -> None:
+    creator, operator = await people.creator(), await people.operator()
+    assert (await creator.get("/me")).json()["user"]["isCreator"] is True
+    assert (await creator.get("/me")).json()["user"]["displayName"] == "Cleo"
+    assert (await operator.get("/me")).json()["user"]["isOperator"] is True
+
+
+async def test_the_public_settings_need_no_token(house: House, web: httpx.AsyncClient) -> None:
+    assert (await web.get("/api/config")).json() == {
+        "websocketUrl": f"ws://127.0.0.1:{house.websocket_port}/ws",
+        "blockSeconds": 1,
+        "blockRounding": "up",
+        "currency": "USD",
+        "stunServers": ["stun:stun.l.google.com:19302"],
+    }
+
+
+async def test_the_websocket_is_at_the_host_that_the_client_knows(house: House, web: httpx.AsyncClient) -> None:
+    port = house.websocket_port
+    for host, expected in (
+        ("calls.example:8000", f"ws://calls.example:{port}/ws"),
+        ("[::1]:8000", f"ws://[::1]:{port}/ws"),
+        ("<script>", f"ws://127.0.0.1:{port}/ws"),
+    ):
+        assert (await web.get("/api/config", headers={"Host": host})).json()["websocketUrl"] == expected
+
+
+async def test_a_public_websocket_address_is_given_as_it_is_set(dsn: str) -> None:
+    defaults = settings()
+    websocket = msgspec.structs.replace(defaults.websocket, public_url="wss://calls.example/ws")
+    async with running_house(dsn, msgspec.structs.replace(defaults, websocket=websocket)) as house:
+        async with client_of(house) as web:
+            assert (await web.get("/api/config")).json()["websocketUrl"] == "wss://calls.example/ws"
+
+
+async def test_an_answer_is_the_same_whoever_asked_before(people: People) -> None:
+    first, second = await people.fan(3), await people.fan(5)
+    for caller, balance in ((first, 3), (second, 5), (first, 3)):
+        assert (await caller.get("/wallet")).json()["balance"] == balance

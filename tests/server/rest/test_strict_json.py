@@ -1,0 +1,82 @@
+"""What a body must not be, each by name."""
+
+from typing import Annotated
+
+import msgspec
+import pytest
+
+from server.rest.strict_json import FieldError, Misfit, decode_body
+
+
+class Inner(msgspec.Struct, frozen=True, rename="camel"):
+    stream_id: int
+
+
+class Order(msgspec.Struct, frozen=True, rename="camel"):
+    token_count: Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)]
+    message: str | None = None
+    context: Inner | None = None
+
+
+def errors_of(raw: bytes) -> list[FieldError]:
+    with pytest.raises(Misfit) as misfit:
+        decode_body(raw, Order)
+    return list(misfit.value.errors)
+
+
+def test_a_body_that_fits_becomes_its_struct() -> None:
+    raw = b'{"tokenCount": 5, "message": "hi \\u00e9", "context": {"streamId": 7}, "unknown": [1.5, null]}'
+    assert decode_body(raw, Order) == Order(5, "hi é", Inner(7))
+
+
+@pytest.mark.parametrize(
+    "value", ['"5"', "5.0", "5e0", "5e3", "true", "null", "[5]", "0", "-1", "1000000001"], ids=lambda value: value
+)
+def test_nothing_but_a_whole_number_in_range_is_an_integer(value: str) -> None:
+    assert [error.field for error in errors_of(f'{{"tokenCount": {value}}}'.encode())] == ["tokenCount"]
+
+
+@pytest.mark.parametrize(
+    ("raw", "error"),
+    [
+        (b'{"tokenCount": 5, "tokenCount": 6}', FieldError("tokenCount", "is given twice")),
+        (b'{"tokenCount": 5, "x": {"y": 1, "y": 1}}', FieldError("y", "is given twice")),
+        (b'{"tokenCount": 5, "message": "a\\u0000b"}', FieldError("message", "must not contain the character U+0000")),
+        (b'{"tokenCount": 5, "a\\u0000": 1}', FieldError("body", "must not contain the character U+0000")),
+        (b'{"tokenCount": 5, "message": "\\ud800"}', FieldError("message", "contains half a surrogate pair")),
+        (b'{"tokenCount": 9223372036854775808}', FieldError("tokenCount", "is an integer past 64 bits")),
+        (b'{"tokenCount": -9223372036854775809}', FieldError("tokenCount", "is an integer past 64 bits")),
+        (b'{"tokenCount": 1, "x": [{"y": 18446744073709551616}]}', FieldError("x[0].y", "is an integer past 64 bits")),
+        (b'{"tokenCount": NaN}', FieldError("body", "NaN is no JSON number")),
+        (b'{"tokenCount": -Infinity}', FieldError("body", "-Infinity is no JSON number")),
+        (b"{}", FieldError("tokenCount", "is required")),
+        (b"[]", FieldError("body", "must be a JSON object")),
+        (b"5", FieldError("body", "must be a JSON object")),
+        (b"", FieldError("body", "is not JSON in UTF-8")),
+        (b'{"tokenCount": 5', FieldError("body", "is not JSON in UTF-8")),
+        (b'{"tokenCount": 5} {}', FieldError("body", "is not JSON in UTF-8")),
+        (b'{"tokenCount": 05}', FieldError("body", "is not JSON in UTF-8")),
+        (b'{"message": "\xff"}', FieldError("body", "is not JSON in UTF-8")),
+        ('{"tokenCount": 5}'.encode("utf-16"), FieldError("body", "is not JSON in UTF-8")),
+        (b"\xef\xbb\xbf{}", FieldError("body", "is not JSON in UTF-8")),
+        (
+            b'{"tokenCount": 5, "context": {"streamId": "7"}}',
+            FieldError("context.streamId", "Expected `int`, got `str`"),
+        ),
+    ],
+    ids=lambda value: repr(value)[:40],
+)
+def test_what_does_not_fit_is_named(raw: bytes, error: FieldError) -> None:
+    assert errors_of(raw) == [error]
+
+
+def test_every_field_that_does_not_fit_is_listed() -> None:
+    fields = [error.field for error in errors_of(b'{"tokenCount": "5", "message": 5, "context": []}')]
+    assert fields == ["tokenCount", "message", "context"]
+
+
+def test_a_deep_nest_and_a_long_number_are_refused_without_harm() -> None:
+    assert errors_of(b"[" * 60_000) == [FieldError("body", "is not JSON in UTF-8")]
+    assert errors_of(b'{"tokenCount": ' + b"9" * 60_000 + b"}") == [
+        FieldError("tokenCount", "is an integer past 64 bits")
+    ]

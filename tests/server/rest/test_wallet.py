@@ -1,0 +1,87 @@
+"""The wallet and its statement."""
+
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+from server.house import House
+from tests.houses import give
+from tests.server.rest.conftest import People
+from tests.server.rest.problems import check
+
+
+async def test_the_wallet_sums_what_was_earned_and_spent(people: People) -> None:
+    fan, creator = await people.fan(100), await people.creator(60)
+    call_id, _, _ = await people.talking(fan, creator)
+    tokens = (await fan.post(f"/billing/{call_id}/stop")).json()["call"]["tokens"]
+    assert tokens >= 1
+    limits = {"dailySpendLimit": None}
+    fans, creators = (await fan.get("/wallet")).json(), (await creator.get("/wallet")).json()
+    assert fans == {"balance": 100 - tokens, "lifetimeEarned": 100, "lifetimeSpent": tokens, "limits": limits}
+    assert creators == {"balance": tokens, "lifetimeEarned": tokens, "lifetimeSpent": 0, "limits": limits}
+
+
+async def test_the_statement_has_every_entry_with_the_balance_after_it(house: House, people: People) -> None:
+    fan, creator = await people.fan(100), await people.creator(60)
+    call_id, _, _ = await people.talking(fan, creator)
+    await fan.post(f"/billing/{call_id}/stop")
+    await give(house, fan.user_id, 5)
+    entries = (await fan.get("/wallet/ledger")).json()["items"]
+    assert [entry["kind"] for entry in entries[:2]] == ["credit", "block"]
+    assert entries[-1]["kind"] == "credit"
+    assert entries[-1]["counterparty"] == "promotions"
+    block = entries[-2]
+    assert (block["tokens"], block["balanceAfter"], block["roomId"], block["blockNo"]) == (-1, 99, call_id, 1)
+    assert block["counterparty"] == str(creator.user_id)
+    assert [entry["n"] for entry in entries] == list(range(len(entries), 0, -1))
+    for later, earlier in pairwise(entries):
+        assert later["balanceAfter"] == earlier["balanceAfter"] + later["tokens"]
+
+
+async def test_the_statement_is_paged_by_a_cursor_that_new_entries_do_not_shift(house: House, people: People) -> None:
+    fan = await people.fan(1)
+    for tokens in (2, 3, 4, 5):
+        await give(house, fan.user_id, tokens)
+    for kind in ({}, {"kind": "credit"}):
+        page = await fan.get("/wallet/ledger", limit=2, **kind)
+        total = page.json()["total"]
+        await give(house, fan.user_id, 99)
+        shown = [entry["n"] for entry in page.json()["items"]]
+        while "next" in page.links:
+            assert ("kind=credit" in page.links["next"]["url"]) is bool(kind)
+            page = await fan.follow(page.links["next"]["url"])
+            shown += [entry["n"] for entry in page.json()["items"]]
+        assert shown == list(range(total, 0, -1))
+
+
+async def test_the_statement_is_filtered_by_kind_and_time(house: House, people: People) -> None:
+    fan = await people.fan(1)
+    await give(house, fan.user_id, 2)
+    rows = await house.postgres.fetch("SELECT created_at FROM journal ORDER BY credit_n DESC LIMIT 1")
+    latest: datetime = rows[0]["created_at"]
+    assert len((await fan.get("/wallet/ledger", kind="credit")).json()["items"]) == 2
+    assert (await fan.get("/wallet/ledger", kind="tip")).json()["total"] == 0
+    hour = timedelta(hours=1)
+    now = datetime.now(UTC)
+    for query, count in (
+        ({"from": (now - hour).isoformat()}, 2),
+        ({"from": (now + hour).isoformat()}, 0),
+        ({"to": (now + hour).isoformat()}, 2),
+        ({"to": (now - hour).isoformat()}, 0),
+        ({"from": latest.isoformat(), "kind": "credit"}, 1),
+        ({"to": latest.isoformat(), "kind": "credit"}, 1),
+    ):
+        assert (await fan.get("/wallet/ledger", **query)).json()["total"] == count, query
+
+
+async def test_a_cursor_that_is_no_entrys_number_is_refused(people: People) -> None:
+    fan = await people.fan(1)
+    for cursor in ("x", "-1", "1.5", "9" * 11):
+        fields = check(await fan.get("/wallet/ledger", before=cursor), 400, "VALIDATION_FAILED")
+        assert [error["field"] for error in fields["errors"]] == ["before"]
+
+
+async def test_nobody_sees_anothers_entries(people: People) -> None:
+    rich, poor = await people.fan(1000), await people.fan(0)
+    answer = await poor.get("/wallet/ledger")
+    assert answer.json()["items"] == []
+    assert (await rich.get("/wallet/ledger")).json()["total"] == 1
