@@ -1,0 +1,48 @@
+"""The connection is cut before, in and after statements: each posting is there exactly once."""
+
+import random
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from domain.posting import Outcome, Posting
+from storage import actor
+from storage.audit import audit
+from storage.postgres import open_postgres
+from tests.storage.books import Books, block, open_books, tip
+from tests.storage.cutting_proxy import CUTS, cutting
+
+CUTS_WANTED = 500
+
+
+async def test_five_hundred_cuts_lose_nothing_and_double_nothing(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(actor, "RETRY_SECONDS", (0.0,))
+    chance = random.Random(500)
+    with tempfile.TemporaryDirectory(prefix="hm-") as directory:
+        async with cutting(dsn, Path(directory), chance, often=0.5) as (proxy, cut_dsn), open_books(dsn) as books:
+            fan, creator = await books.add_user(1_000_000_000), await books.add_user()
+            room = await books.add_room(fan)
+            async with open_postgres(cut_dsn, pool_size=1) as behind_proxy:
+                books.actor._postgres = behind_proxy
+                books.actor.abandon()
+                next_block = 1
+                while sum(proxy.cuts.values()) < CUTS_WANTED:
+                    size = chance.randint(1, 5)
+                    batch = [block(room, fan, creator, next_block + i) for i in range(size)]
+                    batch += [tip(fan, creator, chance.randint(1, 9)) for _ in range(size)]
+                    await _post_once(books, batch)
+                    next_block += size
+            assert set(proxy.cuts) == set(CUTS), proxy.cuts
+            assert await books.wallets_in_books() == books.model.wallets
+            assert await books.meters_in_books() == books.model.meters
+            count = await books.postgres.fetch("SELECT count(*) FROM journal")
+            assert count[0][0] == len(books.model.journal)
+            assert [finding.sentence async for finding in audit(books.postgres) if finding.rows] == []
+
+
+async def _post_once(books: Books, batch: list[Posting]) -> None:
+    in_books, in_model = await books.post_in_both(batch)
+    for told, expected in zip(in_books, in_model, strict=True):
+        assert told.outcome in (Outcome.COMMITTED, Outcome.ALREADY), "it is paid, now or by an earlier try"
+        assert (told.debit_after, told.credit_after) == (expected.debit_after, expected.credit_after)
