@@ -19,10 +19,13 @@ def refuse_command(command: m.CallCommand, role: Role, call: CallRecord) -> Refu
             return Refusal(Code.CALL_NOT_ACTIVE, "The call rings no more")
         case m.CallPause() | m.CallResume() if call.started_at is None:
             return Refusal(Code.CALL_NOT_ACTIVE, "The call has not begun")
-        case m.CallResume() if role not in call.holds and _paused_by_hand(call):
+        case m.CallResume() if _only_the_other_paused(role, call):
             return Refusal(Code.FORBIDDEN, "Only who paused the call may resume it")
     return None
 
 
-def _paused_by_hand(call: CallRecord) -> bool:
-    return call.fan_paused_at is not None or call.creator_paused_at is not None
+def _only_the_other_paused(role: Role, call: CallRecord) -> bool:
+    mine, others = call.fan_paused_at, call.creator_paused_at
+    if role is Role.CREATOR:
+        mine, others = others, mine
+    return mine is None and others is not None

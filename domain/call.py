@@ -179,23 +179,20 @@ class Call:
             self._answer(reply, Refusal(Code.CALL_ENDED, "The call has ended"), at)
         elif self._draining:
             self._answer(reply, Refusal(Code.DRAINING, "The server is shutting down"), at)
-        elif not self._seat(member_id, user_id, at):
-            self._answer(reply, Refusal(Code.OVERLOADED, "Too many connections in this call"), at)
         else:
-            welcome = self.news.room_joined(member_id, party.role, self.members.listed(), self.view(at), at)
-            self._effects.append(effects.Admit(member_id, reply, welcome))
-            party.heard(member_id)
-            self._note_return(party, at)
+            try:
+                self._admit(party, member_id, reply, at)
+            except RoomFull:
+                self._answer(reply, Refusal(Code.OVERLOADED, "Too many connections in this call"), at)
 
-    def _seat(self, member_id: MemberId, user_id: UserId, at: Instant) -> bool:
-        if member_id in self.members:
-            return True
-        try:
-            self.members.add(member_id, user_id)
-        except RoomFull:
-            return False
-        self._effects.append(self.news.publish(m.MemberJoined, at, member_id=member_id, user_id=user_id))
-        return True
+    def _admit(self, party: Party, member_id: MemberId, reply: inputs.Reply, at: Instant) -> None:
+        if member_id not in self.members:
+            self.members.add(member_id, party.user_id)
+            self._effects.append(self.news.publish(m.MemberJoined, at, member_id=member_id, user_id=party.user_id))
+        welcome = self.news.room_joined(member_id, party.role, self.members.listed(), self.view(at), at)
+        self._effects.append(effects.Admit(member_id, reply, welcome))
+        party.heard(member_id)
+        self._note_return(party, at)
 
     def _leave(self, member_id: MemberId, at: Instant) -> None:
         party, member = self.parties.with_member(member_id), self.members.remove(member_id)

@@ -132,5 +132,5 @@ class Party:
         return member in self._heard or member in self._unheard
 
     def _note_drop(self, at: Instant) -> None:
-        if not self._heard and self.dropped_at is None:
+        if not self._heard:
             self.dropped_at = at

@@ -16,7 +16,6 @@ import trio
 from cyclopts import Parameter
 from rich.console import Console
 
-from server.app import open_house
 from server.auth import issue_token
 from server.books_report import report_on_books
 from server.config import ConfigError, Secrets, Settings, parse_address, read_secrets, read_settings
@@ -129,6 +128,8 @@ def demo_call(
 
 
 async def _serve(settings: Settings, secrets: Secrets, made: list[str], demo: bool) -> None:
+    from server.app import open_house  # with all that answers HTTP: the other commands are back in half the time
+
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with open_database(settings, secrets) as database:
             async with open_house(settings, secrets, database.dsn, alone=database.alone) as house:

@@ -1,4 +1,4 @@
-"""Accepts websocket connections, up to a limit, each in a task of its own."""
+"""Accepts connections, up to a limit, each in a task of its own."""
 
 import errno
 import socket
@@ -67,7 +67,7 @@ class Listener:
                 return
             except OSError as error:
                 if error.errno in OUT_OF_FILES:
-                    log.warning("websocket.out_of_files", open=self._open)
+                    log.warning("connections.out_of_files", open=self._open)
                     await trio.sleep(0.1)  # nothing else helps but that others close
                 return
             if self._open >= self._limit:
@@ -89,6 +89,6 @@ class Listener:
         try:
             await self._serve(accepted)
         except* Exception:  # reason: one connection's fault must not end the others; a bug is logged with its trace
-            log.exception("websocket.fault")
+            log.exception("connection.fault")
         finally:
             self._open -= 1

@@ -12,7 +12,10 @@ _NAMES = ("jwt_secret", "billing_webhook_secret")
 
 
 def with_local_secrets(given: Secrets, data_dir: Path) -> tuple[Secrets, list[str]]:
-    """The given secrets, completed by local ones; and which were made just now. Raises ConfigError if none can be kept."""
+    """The given secrets, completed by local ones, and which of these were made just now.
+
+    Raises ConfigError if none can be kept.
+    """
     missing = [name for name in _NAMES if getattr(given, name) is None]
     directory = data_dir / "secrets"
     try:

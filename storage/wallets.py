@@ -13,6 +13,8 @@ from domain.posting import Kind
 from storage.paging import COUNT_LIMIT, BadCursor, Page, Paged
 from storage.postgres import Postgres, Row
 
+MAX_N = 2**31 - 1  # a wallet's posting number is an integer of four bytes
+
 _SYSTEM = {TOKEN_SALES: "token_sales", PROMOTIONS: "promotions", PAYOUTS: "payouts", LOSSES: "losses"}
 
 
@@ -134,7 +136,7 @@ def _half(side: str) -> str:
 
 
 def _cursor(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or len(text) > 10:
+    if not text.isascii() or not text.isdigit() or len(text) > 10 or int(text) > MAX_N:
         raise BadCursor
     return int(text)
 

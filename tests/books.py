@@ -1,7 +1,8 @@
 """What the books of a database say, read beside whatever server is running on it; and people to put into them."""
 
-from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+import subprocess
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
@@ -12,9 +13,10 @@ from domain.ids import PROMOTIONS, UserId, client_key
 from domain.posting import Kind, Posting, Receipt
 from server.ids import new_uuid
 from storage.actor import StorageActor
-from storage.embedded import find_running
+from storage.embedded import find_running, open_embedded
 from storage.postgres import Postgres, Row, open_postgres
 from storage.users import become_creator, ensure_user
+from tests.storage.postgres_processes import bin_dir
 
 T = TypeVar("T")
 
@@ -29,10 +31,11 @@ class CallInBooks(NamedTuple):
 
 
 class Books:
-    """One database. Each question is a connection of its own: a test may ask whatever happened in between."""
+    """One database. Each question is a visit of its own: a test may ask whatever happened in between."""
 
-    def __init__(self, dsn: str) -> None:
+    def __init__(self, dsn: str = "", at_rest: Path | None = None) -> None:
         self.dsn = dsn
+        self._at_rest = at_rest
 
     @classmethod
     def beside(cls, data_dir: Path) -> "Books":
@@ -40,6 +43,11 @@ class Books:
         address = trio.run(find_running, data_dir)
         assert address is not None, "no server runs there"
         return cls(address.dsn)
+
+    @classmethod
+    def at_rest(cls, data_dir: Path) -> "Books":
+        """Those of a data directory that no server runs on; each visit starts its PostgreSQL."""
+        return cls(at_rest=data_dir)
 
     def fetch(self, sql: str, *args: Any) -> list[Row]:
         return self._visit(lambda postgres: postgres.fetch(sql, *args))
@@ -55,21 +63,47 @@ class Books:
             for row in rows
         }
 
-    def blocks(self) -> Counter[tuple[UUID, int]]:
-        """How often each block of each call stands in the journal."""
-        rows = self.fetch("SELECT room_id, block_no FROM journal WHERE kind = 1")
-        return Counter((row["room_id"], row["block_no"]) for row in rows)
+    def booked_at(self) -> dict[tuple[UUID, int], list[float]]:
+        """When each block of each call was booked (unix seconds), as often as it was."""
+        booked: dict[tuple[UUID, int], list[float]] = {}
+        for row in self.fetch("SELECT room_id, block_no, created_at FROM journal WHERE kind = 1"):
+            booked.setdefault((row["room_id"], row["block_no"]), []).append(row["created_at"].timestamp())
+        return booked
+
+    @contextmanager
+    def held(self) -> Iterator["Books"]:
+        """Somebody else holds the row that every booking takes first."""
+        words = [str(bin_dir() / "psql"), "-XAtqw", self.dsn]
+        with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+            assert holder.stdin is not None
+            assert holder.stdout is not None
+            holder.stdin.write("BEGIN; SELECT 'held' FROM halfminute.fence FOR UPDATE;\n")
+            holder.stdin.flush()
+            assert holder.stdout.readline() == "held\n"
+            try:
+                yield self
+            finally:
+                holder.kill()
+
+    def are_waited_for(self) -> bool:
+        """Whether postings are under way that somebody holds up."""
+        waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%apply_postings%'"
+        return bool(self.fetch(waiting))
 
     def add_pairs(self, count: int, tokens: int, rate_tokens_per_min: int = 60) -> list[tuple[UserId, UserId]]:
         """So many fans with tokens, each with a creator to call."""
         return self._visit(lambda postgres: _add_pairs(postgres, count, tokens, rate_tokens_per_min))
 
     def _visit(self, work: Callable[[Postgres], Awaitable[T]]) -> T:
-        async def visit() -> T:
-            async with open_postgres(self.dsn, pool_size=1) as postgres:
+        async def visit(dsn: str) -> T:
+            async with open_postgres(dsn, pool_size=1) as postgres:
                 return await work(postgres)
 
-        return trio.run(visit)
+        async def visit_at_rest(data_dir: Path) -> T:
+            async with open_embedded(data_dir) as address:
+                return await visit(address.dsn)
+
+        return trio.run(visit, self.dsn) if self._at_rest is None else trio.run(visit_at_rest, self._at_rest)
 
 
 class _Nobody:

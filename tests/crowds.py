@@ -107,7 +107,7 @@ class Pair(NamedTuple):
         return min(caller.last_block() for caller in self.both)
 
     def running_seconds(self, stops: Iterable[float]) -> float:
-        """How long the clock ran, by the server's own news, if it stood from each of these moments (unix seconds) on."""
+        """How long the clock ran by the server's own news, if it stood from each of these moments on (unix seconds)."""
         turns = {"call:started": 1, "call:resumed": 1, "call:paused": 0, "call:ended": 0}
         told = [(moment(event["at"]), turns[event["type"]]) for event in self.fan.events if event["type"] in turns]
         running_since, total = None, 0.0

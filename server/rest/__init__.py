@@ -1,1 +1,1 @@
-"""The REST surface: quart-trio blueprints, a file a noun; the only place that knows Quart and hypercorn."""
+"""The REST surface: a file a noun; the only place that knows Quart and hypercorn."""

@@ -43,7 +43,7 @@ def view_of(house: House, errands: Errands, route: Route) -> Callable[..., Await
     return view
 
 
-async def _carry_out(route: Route, ask: Ask, path: dict[str, Any]) -> Any:
+async def _carry_out(route: Route, ask: Ask, arguments: dict[str, Any]) -> Any:
     if route.needs is not Needs.ANYONE:
         await ask.identify()
     if route.needs is Needs.OPERATOR and not ask.is_operator:
@@ -51,10 +51,10 @@ async def _carry_out(route: Route, ask: Ask, path: dict[str, Any]) -> Any:
     if route.takes_key:
         ask.key = read_key(ask.headers.get("Idempotency-Key"))
     if route.query is not None:
-        path["query"] = decode_query(ask.query, route.query)
+        arguments["query"] = decode_query(ask.query, route.query)
     if route.body is not None:
-        path["body"] = decode_body(ask.raw, route.body)
-    return await route.handler(ask, **path)
+        arguments["body"] = decode_body(ask.raw, route.body)
+    return await route.handler(ask, **arguments)
 
 
 async def _body() -> bytes:

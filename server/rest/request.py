@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from werkzeug.datastructures import Headers
 
@@ -19,7 +19,7 @@ from storage.paging import Paged
 T = TypeVar("T")
 
 KEY_CHARACTERS = 255
-NOBODY = UserId(uuid4())  # who asks where anyone may; a user of this id does not exist
+NOBODY = UserId(UUID(int=0))  # who asks where anyone may; no token with this subject is accepted
 
 
 class Ask:

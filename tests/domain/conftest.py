@@ -1,10 +1,15 @@
-"""Profiles for Hypothesis: nothing is kept between runs, and no example is too slow on a busy machine."""
+"""Hypothesis for tests of rules: nothing is kept between runs, and no example is too slow on a busy machine."""
+
+import tempfile
+from pathlib import Path
 
 from hypothesis import HealthCheck, settings
+from hypothesis.configuration import set_hypothesis_home_dir
 
+set_hypothesis_home_dir(Path(tempfile.gettempdir()) / "halfminute-hypothesis")  # what it caches stays out of the tree
 settings.register_profile(
     "domain",
-    database=None,  # a failing example belongs in a test of its own, not in a directory
+    database=None,  # a failing example belongs in a test of its own
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )

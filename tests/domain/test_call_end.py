@@ -60,6 +60,39 @@ def test_the_end_is_told_only_once_it_is_stored() -> None:
     assert story.books.stored.status == "ended"
 
 
+def test_a_record_from_before_the_end_that_is_stored_late_is_not_the_end() -> None:
+    story = Story().connect()
+    story.commit_seconds = 5
+    story.act(FAN, m.CallPause)
+    story.wait(1)
+    story.act(FAN, m.CallEnd)
+    story.wait(4)
+    assert (story.books.stored.status, story.call.settled) == ("paused", False)
+    assert "call:ended" not in story.kinds()
+    story.wait(5)
+    assert story.call.settled
+
+
+def test_no_time_is_counted_while_the_end_waits_to_be_stored() -> None:
+    story = Story().connect()
+    story.wait(28)
+    story.commit_seconds = 7
+    story.wait(4)
+    story.act(FAN, m.CallEnd)
+    story.wait(20)
+    ended = story.published()[-1]
+    assert isinstance(ended, m.CallEnded)
+    assert (ended.blocks, ended.active_seconds) == (2, 32.0)
+
+
+def test_who_leaves_after_the_end_is_no_news() -> None:
+    story = Story().connect()
+    story.act(FAN, m.CallEnd)
+    story.leave(FAN)
+    story.leave(CREATOR)
+    assert story.kinds()[-1] == "call:ended"
+
+
 def test_an_ended_call_holds_nothing_and_charges_nothing_more() -> None:
     story = Story().connect()
     story.act(CREATOR, m.CallPause)

@@ -93,18 +93,23 @@ class Party:
         return {"Authorization": f"Bearer {self._token}"}
 
     async def listen(self, port: int, door: trio.CapacityLimiter) -> None:
-        """Until cancelled."""
+        """Until the server closes the line, which it should not, or cancelled."""
         async with door:
             self._line = await open_line(port, self._token)
-        try:
-            async for event in self._line.events():
-                await self._take(event)
-            self.heard.faults.append(f"the server closed the line: {self._line.close_code}")
-        finally:
-            self._line.close()
+            ready = await self._take_next()
+        while ready and await self._take_next():
+            pass
+        self.heard.faults.append(f"the server closed the line: {self._line.close_code}")
+        self.ready.set()
 
     async def hang_up(self) -> None:
         await self._line.say(type="call:end", callId=self.call_id)
+
+    async def _take_next(self) -> bool:
+        event = await self._line.next_event()
+        if event is not None:
+            await self._take(event)
+        return event is not None
 
     async def _take(self, event: dict[str, Any]) -> None:
         if "seq" in event:

@@ -1,6 +1,7 @@
 """A websocket as a client that must cost little: whole text frames out, whole frames in (RFC 6455)."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections import deque
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -19,35 +20,44 @@ class HandshakeError(Exception):
 
 
 class Line:
-    """One open websocket; whoever iterates over `events` also answers the pings."""
+    """One open websocket; whoever waits for its events also answers the pings."""
 
-    def __init__(self, sock: trio.socket.SocketType, unread: bytes) -> None:
+    def __init__(self, sock: trio.socket.SocketType) -> None:
         self._sock = sock
-        self._unread = unread
+        self._frames = Frames()
+        self._events: deque[dict[str, Any]] = deque()
+        self.closed = False
         self.close_code: int | None = None
 
     async def say(self, **message: Any) -> None:
-        await self._send(_TEXT, msgspec.json.encode(message))
+        """To nobody, once the line is closed."""
+        if not self.closed:
+            await self._send(_TEXT, msgspec.json.encode(message))
 
-    async def events(self) -> AsyncIterator[dict[str, Any]]:
-        """Every event, until the server closes."""
-        frames = Frames()
-        data = self._unread
-        while True:
-            for opcode, payload in frames.take(data):
-                if opcode == _TEXT:
-                    yield msgspec.json.decode(payload)
-                elif opcode == _PING:
-                    await self._send(_PONG, payload)
-                elif opcode == _CLOSE:
-                    self.close_code = int.from_bytes(payload[:2], "big")
-                    return
-            data = await self._sock.recv(READ_BYTES)
-            if not data:
-                return
+    async def next_event(self) -> dict[str, Any] | None:
+        """None once the server has closed the line."""
+        while not self._events and not self.closed:
+            await self.take(await self._read())
+        return self._events.popleft() if self._events else None
 
-    def close(self) -> None:
-        self._sock.close()
+    async def take(self, data: bytes) -> None:
+        """Bytes that came; none are the end."""
+        for opcode, payload in self._frames.take(data):
+            if opcode == _TEXT:
+                self._events.append(msgspec.json.decode(payload))
+            elif opcode == _PING:
+                await self._send(_PONG, payload)
+            elif opcode == _CLOSE:
+                self.close_code = int.from_bytes(payload[:2], "big")
+        if not data or self.close_code is not None:
+            self.closed = True
+            self._sock.close()
+
+    async def _read(self) -> bytes:
+        try:
+            return await self._sock.recv(READ_BYTES)
+        except ConnectionResetError:
+            return b""
 
     async def _send(self, opcode: int, payload: bytes) -> None:
         frame = masked_frame(opcode, payload)
@@ -70,7 +80,10 @@ async def open_line(port: int, token: str) -> Line:
     head, _, unread = answer.partition(b"\r\n\r\n")
     if not head.startswith(b"HTTP/1.1 101"):
         raise HandshakeError(head.decode("latin-1"))
-    return Line(sock, unread)
+    line = Line(sock)
+    if unread:
+        await line.take(unread)
+    return line
 
 
 class Frames:

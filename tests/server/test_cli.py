@@ -5,9 +5,10 @@ import json
 import shutil
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pytest
@@ -34,7 +35,7 @@ class Mistake(NamedTuple):
 
     words: str
     line: str
-    settings: dict[str, str] = {}
+    settings: Mapping[str, str] = MappingProxyType({})
     exit_code: int = 1
 
 
@@ -158,7 +159,11 @@ def test_what_is_wrong_in_a_file_is_named_with_its_place(tmp_path: Path, text: s
 @pytest.mark.parametrize(
     ("name", "value", "line"),
     [
-        ("HALFMINUTE_CALLS_BLOK_SECONDS", "10", "HALFMINUTE_CALLS_BLOK_SECONDS is no setting; they are all in config.toml"),
+        (
+            "HALFMINUTE_CALLS_BLOK_SECONDS",
+            "10",
+            "HALFMINUTE_CALLS_BLOK_SECONDS is no setting; they are all in config.toml",
+        ),
         ("HALFMINUTE_LOG_LEVEL", "loud", "HALFMINUTE_LOG_LEVEL: Invalid enum value 'loud'"),
         ("HALFMINUTE_AUTH_ALGORITHMS", "HS256", "HALFMINUTE_AUTH_ALGORITHMS: Expected `array`, got `str`"),
         ("HALFMINUTE_MEDIA_STUN_SERVERS", "[1]", "HALFMINUTE_MEDIA_STUN_SERVERS: Expected `str`, got `int`"),
@@ -183,7 +188,9 @@ def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
     "url", ["nonsense", "mysql://somebody:hunter2@localhost/calls", "postgresql://somebody:hun/ter2@localhost/calls"]
 )
 def test_an_unreadable_address_of_a_database_is_never_repeated_as_there_is_a_password_in_it(url: str) -> None:
-    with pytest.raises(ConfigError, match=r"^DATABASE_URL is not postgresql://USER:PASSWORD@HOST:PORT/DATABASE; ") as said:
+    with pytest.raises(
+        ConfigError, match=r"^DATABASE_URL is not postgresql://USER:PASSWORD@HOST:PORT/DATABASE; "
+    ) as said:
         read_secrets({"DATABASE_URL": url})
     assert "hun" not in str(said.value)
 

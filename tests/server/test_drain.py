@@ -1,7 +1,7 @@
-"""SIGTERM and Ctrl-C under live calls: nothing new, everything in flight, a goodbye to everybody, and they go on later."""
+"""SIGTERM and Ctrl-C under live calls: nothing new begins, what is in flight is charged, and calls go on later."""
 
+import shutil
 import socket
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,8 +14,8 @@ from websockets.sync.client import connect
 
 from tests.books import Books
 from tests.crowds import Crowd, Party, party
-from tests.processes import ServerProcess, eventually
-from tests.storage.postgres_processes import bin_dir, guardians_of, processes_on
+from tests.processes import ServerProcess, eventually, run_command
+from tests.storage.postgres_processes import guardians_of, processes_on
 
 CALLS = 5
 DRAIN_SECONDS, CLOSE_SECONDS = 4, 1
@@ -27,11 +27,24 @@ SETTINGS = {
 AFTERWARDS_SECONDS_MAX = 3.0  # for PostgreSQL to end, once the server has drained
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data directory as a first start leaves it: to make one takes longer than most of these tests."""
+    data_dir = tmp_path_factory.mktemp("made") / "data"
+    assert run_command("migrate", "--data", str(data_dir), cwd=data_dir.parent).exit_code == 0
+    return data_dir
+
+
+@pytest.fixture
+def data_dir(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made, tmp_path / "data"))
+
+
 @pytest.mark.parametrize("stop", [ServerProcess.terminate, ServerProcess.interrupt], ids=["SIGTERM", "Ctrl-C"])
 def test_a_stopped_server_says_goodbye_to_everybody_and_its_calls_go_on_at_the_next_start(
-    tmp_path: Path, stop: Callable[[ServerProcess], None]
+    data_dir: Path, stop: Callable[[ServerProcess], None]
 ) -> None:
-    with _live_calls(tmp_path / "data") as (server, crowd):
+    with _live_calls(data_dir) as (server, crowd):
         began = time.monotonic()
         stop(server)
         stop(server)  # as impatient people do
@@ -45,16 +58,16 @@ def test_a_stopped_server_says_goodbye_to_everybody_and_its_calls_go_on_at_the_n
         server.start()
         crowd.wait_all(lambda pair: len(pair.fan.heard("call:resumed")) == 1, "every call's going on")
         crowd.wait_more_blocks()
-        assert _blocks_before(server, stopped_at) == told
+        assert _blocks_before(Books.beside(server.data_dir), stopped_at) == told
         for caller in crowd.callers:
             _, again = caller.heard("room:joined")
             assert (again["room"]["status"], again["room"]["holds"]) == ("paused", ["restart"])
 
 
-def test_while_it_drains_nothing_new_begins_and_the_blocks_in_flight_are_charged(tmp_path: Path) -> None:
-    with _live_calls(tmp_path / "data") as (server, crowd):
-        with _books_held(server):
-            eventually(lambda: _blocks_in_flight(server), "a block that waits for the books")
+def test_while_it_drains_nothing_new_begins_and_the_blocks_in_flight_are_charged(data_dir: Path) -> None:
+    with _live_calls(data_dir) as (server, crowd):
+        with Books.beside(server.data_dir).held() as books:
+            eventually(books.are_waited_for, "a block that waits for the books")
             before = [pair.last_block() for pair in crowd.pairs]
             server.terminate()
             eventually(lambda: server.get("/readyz").status_code == 503, "a server that is not ready")
@@ -68,13 +81,11 @@ def test_while_it_drains_nothing_new_begins_and_the_blocks_in_flight_are_charged
         _check_that_it_ended_well(server, crowd)
         told = {pair.call_id: pair.last_block() for pair in crowd.pairs}
         assert sum(told.values()) > sum(before)
-        stopped_at = datetime.now(UTC)
-        server.start()
-        assert _blocks_before(server, stopped_at) == told
+        assert _blocks_before(Books.at_rest(server.data_dir), datetime.now(UTC)) == told
 
 
-def test_a_client_that_does_not_hang_up_is_not_waited_for_longer_than_close_seconds(tmp_path: Path) -> None:
-    with _live_calls(tmp_path / "data") as (server, crowd), _mute_client(server, crowd.pairs[0].fan.party):
+def test_a_client_that_does_not_hang_up_is_not_waited_for_longer_than_close_seconds(data_dir: Path) -> None:
+    with _live_calls(data_dir) as (server, crowd), _mute_client(server, crowd.pairs[0].fan.party):
         began = time.monotonic()
         server.terminate()
         crowd.wait_all(lambda pair: all(caller.close_codes for caller in pair.both), "everybody's goodbye")
@@ -84,9 +95,9 @@ def test_a_client_that_does_not_hang_up_is_not_waited_for_longer_than_close_seco
         _check_that_it_ended_well(server, crowd)
 
 
-def test_books_that_never_answer_are_not_waited_for_longer_than_drain_seconds(tmp_path: Path) -> None:
-    with _live_calls(tmp_path / "data") as (server, crowd), _books_held(server):
-        eventually(lambda: _blocks_in_flight(server), "a block that waits for the books")
+def test_books_that_never_answer_are_not_waited_for_longer_than_drain_seconds(data_dir: Path) -> None:
+    with _live_calls(data_dir) as (server, crowd), Books.beside(server.data_dir).held() as books:
+        eventually(books.are_waited_for, "a block that waits for the books")
         began = time.monotonic()
         server.terminate()
         assert server.wait_exit() == 0
@@ -95,7 +106,7 @@ def test_books_that_never_answer_are_not_waited_for_longer_than_drain_seconds(tm
         _check_that_nobody_was_left(server, crowd)
 
 
-def test_a_server_that_is_stopped_while_it_starts_leaves_nothing(tmp_path: Path) -> None:
+def test_a_server_that_is_stopped_while_it_makes_its_database_leaves_nothing(tmp_path: Path) -> None:
     server = ServerProcess(tmp_path / "data")
     server.launch()
     eventually(lambda: guardians_of(server.data_dir), "the guardian of its PostgreSQL")
@@ -125,34 +136,12 @@ def _check_that_nobody_was_left(server: ServerProcess, crowd: Crowd) -> None:
     assert {caller.close_codes[0] for caller in crowd.callers} == {4000}  # later ones are of tries to come back
 
 
-def _blocks_before(server: ServerProcess, moment: datetime) -> dict[object, int]:
+def _blocks_before(books: Books, moment: datetime) -> dict[object, int]:
     """The last block of each call that was in the books then."""
-    rows = Books.beside(server.data_dir).fetch(
+    rows = books.fetch(
         "SELECT room_id, max(block_no) AS last FROM journal WHERE kind = 1 AND created_at < $1 GROUP BY 1", moment
     )
     return {row["room_id"]: row["last"] for row in rows}
-
-
-def _blocks_in_flight(server: ServerProcess) -> bool:
-    rows = Books.beside(server.data_dir).fetch(
-        "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%apply_postings%'"
-    )
-    return bool(rows)
-
-
-@contextmanager
-def _books_held(server: ServerProcess) -> Iterator[None]:
-    """Somebody else holds the row that every booking takes first."""
-    dsn = Books.beside(server.data_dir).dsn
-    words = [str(bin_dir() / "psql"), "-XAtqw", dsn]
-    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
-        assert holder.stdin is not None
-        assert holder.stdout is not None
-        holder.stdin.write("BEGIN; SELECT 'held' FROM halfminute.fence FOR UPDATE;\n")
-        holder.stdin.flush()
-        assert holder.stdout.readline() == "held\n"
-        yield
-        holder.kill()
 
 
 def _goodbye_at_the_door(server: ServerProcess, somebody: Party) -> int | None:

@@ -29,7 +29,7 @@ NEWS_SECONDS_MAX = 0.5  # from a clock's start or stop to the news of it
 
 
 class Postgres:
-    """A PostgreSQL that is none of the server's: it can be stopped so that connections break and new ones are refused."""
+    """A PostgreSQL of the test's own: stopped, it breaks every connection and refuses new ones."""
 
     def __init__(self, directory: Path) -> None:
         self._files = DataDir(directory)
@@ -148,9 +148,7 @@ def _see_them_go_on(server: ServerProcess, crowd: Crowd) -> None:
 
 
 @contextmanager
-def _live_calls(
-    postgres: Postgres, directory: Path, settings: dict[str, str]
-) -> Iterator[tuple[ServerProcess, Crowd]]:
+def _live_calls(postgres: Postgres, directory: Path, settings: dict[str, str]) -> Iterator[tuple[ServerProcess, Crowd]]:
     with ServerProcess(directory / "data", settings={**SETTINGS, "DATABASE_URL": postgres.dsn, **settings}) as server:
         people = Books(postgres.dsn).add_pairs(CALLS, tokens=10_000)
         with Crowd(server, [(party(fan, SECRET), party(creator, SECRET)) for fan, creator in people]) as crowd:

@@ -51,10 +51,7 @@ async def test_two_servers_on_one_database_never_lock_each_other_out(dsn: str) -
         people = [await books.add_user(1_000_000) for _ in range(PEOPLE)]
         before = await _deadlocks(books)
         names = ",".join(map(str, people))
-        writers = [
-            subprocess.Popen([sys.executable, "-c", WRITER, dsn, names, str(seed)], cwd=ROOT, stdout=subprocess.PIPE)
-            for seed in range(2)
-        ]
+        writers = [_start_writer(dsn, names, seed) for seed in range(2)]
         booked = 0
         for writer in writers:
             output, _ = await trio.to_thread.run_sync(writer.communicate)
@@ -64,6 +61,10 @@ async def test_two_servers_on_one_database_never_lock_each_other_out(dsn: str) -
         count = await books.postgres.fetch("SELECT count(*) FROM journal WHERE kind = 2")
         assert count[0][0] == booked
         assert [finding.sentence async for finding in audit(books.postgres) if finding.rows] == []
+
+
+def _start_writer(dsn: str, names: str, seed: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-c", WRITER, dsn, names, str(seed)], cwd=ROOT, stdout=subprocess.PIPE)
 
 
 BATCHES_EACH = 500

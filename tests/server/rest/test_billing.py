@@ -4,12 +4,20 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
+import msgspec
+import pytest
 import trio
 
+from domain.call_record import CallRecord
+from domain.ids import CallId
+from server import call_rooms
 from server.house import House
 from storage.audit import audit
-from tests.houses import give
-from tests.server.rest.conftest import People
+from storage.calls import save_call
+from storage.postgres import Postgres
+from tests.houses import give, running_house, settings
+from tests.server.rest.conftest import People, people_of
+from tests.server.rest.line import line_to
 from tests.server.rest.problems import SOMEBODY, check
 
 
@@ -54,6 +62,44 @@ async def test_stop_ends_the_call_and_answers_it_as_it_is_in_the_books(house: Ho
     assert (ended["reason"], ended["tokens"]) == ("hangup", call["tokens"])
     for command in ("pause", "resume"):
         check(await fan.post(f"/billing/{call_id}/{command}"), 409, "CALL_ENDED")
+
+
+async def test_stop_answers_only_once_the_end_is_in_the_books(people: People, monkeypatch: pytest.MonkeyPatch) -> None:
+    fan, creator = await people.fan(), await people.creator()
+    call_id, _, _ = await people.talking(fan, creator)
+    begun, enough = trio.Event(), trio.Event()
+    answers: list[httpx.Response] = []
+
+    async def save_in_time(postgres: Postgres, call_id: CallId, epoch: int, record: CallRecord) -> bool:
+        if record.status == "ended":
+            begun.set()
+            await enough.wait()
+        return await save_call(postgres, call_id, epoch, record)
+
+    async def stop() -> None:
+        answers.append(await fan.post(f"/billing/{call_id}/stop"))
+
+    monkeypatch.setattr(call_rooms, "save_call", save_in_time)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stop)
+        await begun.wait()
+        for _ in range(3):  # by then an answer that does not wait would be here
+            await creator.get("/wallet")
+        assert answers == []
+        enough.set()
+    assert answers[0].json()["call"]["status"] == "ended"
+
+
+async def test_with_the_database_away_stop_still_ends_the_call_and_answers_in_time(dsn: str) -> None:
+    defaults = settings()
+    hurried = msgspec.structs.replace(defaults, http=msgspec.structs.replace(defaults.http, answer_seconds=0.2))
+    async with line_to(dsn) as line, running_house(line.dsn, hurried) as house, people_of(house) as people:
+        fan, creator = await people.fan(), await people.creator()
+        call_id, _, _ = await people.talking(fan, creator)
+        line.cut()
+        stopped = await fan.post(f"/billing/{call_id}/stop")
+        assert (stopped.status_code, stopped.json()["call"]["endReason"]) == (200, "hangup")
+        await line.mend()
 
 
 async def test_stop_while_ringing_is_a_cancel_for_the_fan_and_a_decline_for_the_creator(people: People) -> None:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 
+import msgspec
 import pytest
 import trio
 from httpx import URL, AsyncClient
@@ -14,7 +15,7 @@ from server.rest import connections, wallet
 from storage.postgres import Postgres
 from storage.wallets import Wallet, find_wallet
 from tests.clients import PATIENCE_SECONDS
-from tests.houses import add_fan, running_house
+from tests.houses import add_fan, running_house, settings
 from tests.server.rest.conftest import Caller, People
 from tests.server.rest.raw import exchange
 
@@ -52,6 +53,15 @@ async def test_a_connection_that_is_to_be_closed_is_closed_by_the_server(house: 
     # `exchange` returns only once the server closes.
     answer = await exchange(house, b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
     assert answer.endswith(b'{"status":"ok"}')
+
+
+async def test_a_body_that_does_not_arrive_is_not_waited_for(dsn: str) -> None:
+    defaults = settings()
+    hurried = msgspec.structs.replace(defaults, http=msgspec.structs.replace(defaults.http, answer_seconds=0.2))
+    async with running_house(dsn, hurried) as house:
+        answer = await exchange(house, b"PUT /api/creators/me HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n{")
+        assert answer.startswith(b"HTTP/1.1 400")
+        assert b"did not arrive in time" in answer
 
 
 async def test_a_client_that_vanishes_does_not_take_its_credit_with_it(

@@ -10,6 +10,7 @@ from uuid import UUID
 import httpx
 import msgspec
 import pytest
+import structlog
 import trio
 
 from domain.ids import CallId, RoomId, UserId
@@ -50,6 +51,14 @@ async def test_without_a_configured_secret_nobody_may(dsn: str) -> None:
     async with running_house(dsn, secrets=Secrets(jwt_secret=SECRET)) as house, client_of(house) as web:
         for headers in ({}, ALLOWED, {"X-Billing-Secret": ""}, {"X-Billing-Secret": "None"}, signed(secret=b"")):
             check(await sweep(web, headers), 403, "UNAUTHORIZED")
+
+
+async def test_that_nobody_may_is_said_once_at_the_start(dsn: str) -> None:
+    with structlog.testing.capture_logs() as logged:
+        async with running_house(dsn, secrets=Secrets(jwt_secret=SECRET)) as house, client_of(house) as web:
+            for _ in range(2):
+                await sweep(web)
+    assert [line["event"] for line in logged].count("billing_webhook.closed") == 1
 
 
 async def test_the_secret_or_a_signature_made_with_it_opens(web: httpx.AsyncClient) -> None:

@@ -1,0 +1,70 @@
+"""Who may give which command, and when."""
+
+from uuid import UUID
+
+import pytest
+
+from domain import messages as m
+from domain.access import refuse_command
+from domain.call_record import CallRecord
+from domain.presence import Role
+
+RINGING = CallRecord()
+ACCEPTED = CallRecord(status="active", accepted_at=1)
+RUNNING = CallRecord(status="active", accepted_at=1, started_at=2)
+PAUSED_BY_FAN = CallRecord(status="paused", accepted_at=1, started_at=2, fan_paused_at=3, holds=("fan",))
+ENDED = CallRecord(status="ended", accepted_at=1, started_at=2, ended_at=3, end_reason="hangup")
+
+ALLOWED = {
+    (Role.FAN, "ringing"): {"cancel", "end"},
+    (Role.CREATOR, "ringing"): {"accept", "decline", "end"},
+    (Role.FAN, "accepted"): {"end"},
+    (Role.CREATOR, "accepted"): {"end"},
+    (Role.FAN, "running"): {"pause", "resume", "end"},
+    (Role.CREATOR, "running"): {"pause", "resume", "end"},
+    (Role.FAN, "paused by the fan"): {"pause", "resume", "end"},
+    (Role.CREATOR, "paused by the fan"): {"pause", "end"},
+    (Role.FAN, "ended"): {"end"},
+    (Role.CREATOR, "ended"): {"end"},
+}
+CALLS = {
+    "ringing": RINGING,
+    "accepted": ACCEPTED,
+    "running": RUNNING,
+    "paused by the fan": PAUSED_BY_FAN,
+    "ended": ENDED,
+}
+COMMANDS: dict[str, type[m.CallCommand]] = {
+    "accept": m.CallAccept,
+    "decline": m.CallDecline,
+    "cancel": m.CallCancel,
+    "pause": m.CallPause,
+    "resume": m.CallResume,
+    "end": m.CallEnd,
+}
+
+
+def refusal(word: str, role: Role, call: CallRecord) -> str | None:
+    refused = refuse_command(COMMANDS[word](call_id=UUID(int=1)), role, call)
+    return None if refused is None else refused.code.name
+
+
+@pytest.mark.parametrize(("role", "state"), ALLOWED)
+def test_each_party_may_do_in_each_state_what_the_table_says_and_nothing_else(role: Role, state: str) -> None:
+    assert {word for word in COMMANDS if refusal(word, role, CALLS[state]) is None} == ALLOWED[role, state]
+
+
+def test_an_ended_call_is_named_first() -> None:
+    assert {refusal(word, Role.FAN, ENDED) for word in COMMANDS} == {"CALL_ENDED", None}
+
+
+def test_the_wrong_party_is_named_before_the_wrong_moment() -> None:
+    assert refusal("accept", Role.FAN, RUNNING) == "FORBIDDEN"
+    assert refusal("accept", Role.CREATOR, RUNNING) == "CALL_NOT_ACTIVE"
+    assert refusal("cancel", Role.CREATOR, RUNNING) == "FORBIDDEN"
+
+
+def test_who_paused_as_well_may_resume_although_the_other_did_too() -> None:
+    both = CallRecord(status="paused", accepted_at=1, started_at=2, fan_paused_at=3, creator_paused_at=4)
+    assert refusal("resume", Role.FAN, both) is None
+    assert refusal("resume", Role.CREATOR, both) is None

@@ -1,0 +1,38 @@
+"""The table of routes, from which the contract as served is to be generated."""
+
+import msgspec
+
+from domain.refusals import Refusal
+from server.rest.answers import Plain
+from server.rest.app import ROUTES
+
+
+def test_no_two_routes_answer_the_same_request() -> None:
+    asked = [(route.method, route.path) for route in ROUTES]
+    assert len(set(asked)) == len(asked) >= 30
+
+
+def test_every_route_says_what_it_does() -> None:
+    for route in ROUTES:
+        assert (route.handler.__doc__ or "").strip(), route.path
+
+
+def test_every_body_query_and_answer_can_be_described() -> None:
+    types = [kind for route in ROUTES for kind in (route.body, route.query, route.answer) if kind not in (None, Plain)]
+    schemas, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
+    assert len(schemas) == len(types)
+    assert {"CallView", "CallWanted", "CreditWanted", "Sweep"} <= components.keys()
+
+
+def test_an_answer_is_never_a_refusal() -> None:
+    assert all(Refusal not in getattr(route.answer, "__args__", ()) for route in ROUTES)
+
+
+def test_the_older_name_of_init_is_marked_as_such() -> None:
+    retired = {route.path for route in ROUTES if route.retired is not None}
+    assert retired == {"/api/calls/initiate"}
+
+
+def test_what_moves_tokens_or_rings_takes_a_key() -> None:
+    keyed = {route.path for route in ROUTES if route.takes_key}
+    assert keyed == {"/api/calls/init", "/api/calls/initiate", "/api/admin/credits"}
