@@ -37,7 +37,7 @@ class Call:
     ) -> None:
         self.facts, self.rules, self.meter = facts, rules, meter
         self.news = CallNews(facts, meter)
-        self.members = Members(rules.connections_limit)
+        self.members = Members(2 * rules.connections_per_party, rules.connections_per_party)
         self.parties = Parties(UserId(facts.fan.user_id), UserId(facts.creator.user_id), rules, meter.clock)
         self.accepted_at, self.started_at = record.accepted_at, record.started_at
         self.ended_at, self.end_reason = record.ended_at, record.end_reason
@@ -183,7 +183,7 @@ class Call:
             try:
                 self._admit(party, member_id, reply, at)
             except RoomFull:
-                self._answer(reply, Refusal(Code.OVERLOADED, "Too many connections in this call"), at)
+                self._answer(reply, Refusal(Code.OVERLOADED, "Too many connections of yours in this call"), at)
 
     def _admit(self, party: Party, member_id: MemberId, reply: inputs.Reply, at: Instant) -> None:
         if member_id not in self.members:
@@ -191,6 +191,8 @@ class Call:
             self._effects.append(self.news.publish(m.MemberJoined, at, member_id=member_id, user_id=party.user_id))
         welcome = self.news.room_joined(member_id, party.role, self.members.listed(), self.view(at), at)
         self._effects.append(effects.Admit(member_id, reply, welcome))
+        if party.role is Role.FAN:
+            self.news.warn_again()
         party.heard(member_id)
         self._note_return(party, at)
 

@@ -24,6 +24,7 @@ class CallNews:
         self._sequence = Sequence(facts.channel, meter.epoch)
         self._told_start = meter.committed > 0  # waits until the first block is paid
         self._told_low: tuple[bool, Instant | None] = (False, None)
+        self._repeats_warning = False
         self._parties = (UserId(facts.fan.user_id), UserId(facts.creator.user_id))
 
     def publish(self, kind: type[m.SequencedEvent], at: Instant, **fields: Any) -> Publish:
@@ -84,10 +85,15 @@ class CallNews:
         fan, creator = self._parties
         return [Tell(fan, spent), Tell(creator, earned)]
 
+    def warn_again(self) -> None:
+        """A device of the fan joined that has not heard the warning, if one stands."""
+        self._repeats_warning = True
+
     def funds(self, low: bool, at: Instant) -> list[Effect]:
         """Warn the fan who cannot pay the next block, again when the deadline moves, and say when all is well."""
         ends_at = self._meter.due_at() if low else None
-        if (low, ends_at) == self._told_low:
+        repeats, self._repeats_warning = self._repeats_warning and low, False
+        if (low, ends_at) == self._told_low and not repeats:
             return []
         (was_low, _), self._told_low = self._told_low, (low, ends_at)
         if not low and not was_low:

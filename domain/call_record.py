@@ -25,7 +25,7 @@ class CallRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     drop_limit_seconds: Seconds = 60
     pause_limit_seconds: Seconds = 600
     storage_grace_seconds: Seconds = 60
-    connections_limit: Annotated[int, msgspec.Meta(ge=2, le=1000)] = 16  # two parties with a few devices each
+    connections_per_party: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 8  # a person has a few devices
 
 
 class CallFacts(msgspec.Struct, frozen=True):

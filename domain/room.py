@@ -34,22 +34,24 @@ class Member(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class RoomFull(Exception):
-    """A room takes no more members; the caller refuses the join."""
+    """A room takes no more members, or no more of this user; the caller refuses the join."""
 
 
 class Members:
     """The connections that joined a room, in the order in which they came."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, per_user: int) -> None:
         self._limit = limit  # what one broadcast, and one `members` list, may cost
+        self._per_user = per_user  # so that one user cannot keep the others out
         self._members: dict[MemberId, Member] = {}
 
     def __contains__(self, member_id: MemberId) -> bool:
         return member_id in self._members
 
     def add(self, member_id: MemberId, user_id: UserId) -> Member:
-        """Raises RoomFull past the limit."""
-        if len(self._members) >= self._limit:
+        """Raises RoomFull past either limit."""
+        of_user = sum(member.user_id == user_id for member in self._members.values())
+        if len(self._members) >= self._limit or of_user >= self._per_user:
             raise RoomFull
         member = self._members[member_id] = Member(member_id, user_id)
         return member

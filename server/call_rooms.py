@@ -98,12 +98,13 @@ class CallRooms:
         members = room.fanout.clear()
         if stored is None:
             return None
+        task = self._task(room, stored, restarted_at=room.clock.now())
         for member_id in members:
             self._rejoin(room, member_id)
         for given in waiting:
             if not isinstance(given, inputs.Receipts | inputs.Saved | inputs.Fenced):  # they were for the old rules
                 room.inbox.put(given)
-        return self._task(room, stored, restarted_at=room.clock.now())
+        return task
 
     async def give_up(self, room: LiveRoom) -> None:
         """End the call with `server_fault`: nothing more is charged, and both parties are told."""

@@ -33,7 +33,8 @@ class MoneyNews:
 
     def _wallet_moved(self, posting: Posting, owner: UserId, balance: int | None, n: int | None, change: int) -> None:
         assert balance is not None and n is not None, "a committed posting has both balances"
-        if self.registry is not None and (room := self.registry.call_of(owner)) and room.id != posting.room_id:
+        room = None if self.registry is None else self.registry.call_of(owner)
+        if room is not None and not (posting.kind is Kind.BLOCK and posting.room_id == room.id):
             room.inbox.put(inputs.FundsChanged(owner, Funds(balance, n)))
         if posting.kind is not Kind.BLOCK:
             ref = {} if posting.ref_id is None else {f"{posting.kind.name.lower()}Id": str(posting.ref_id)}

@@ -143,16 +143,12 @@ class Crowd:
         """Every fan calls, every creator accepts, and everybody sees the first block."""
         for pair in self.pairs:
             answer = self.init(pair)
-            assert answer.status_code == 201, answer.text
+            assert answer.status_code == 201, (answer.text, self._server.errors.all())
         self.wait_all(lambda pair: pair.last_block() > 0, "every call's first block")
 
     def init(self, pair: Pair) -> httpx.Response:
-        return httpx.post(
-            f"http://127.0.0.1:{self._server.http_port}/api/calls/init",
-            json={"creatorId": str(pair.creator.party.user_id)},
-            headers={"Authorization": f"Bearer {pair.fan.party.token}"},
-            timeout=PATIENCE_SECONDS,
-        )
+        body = {"creatorId": str(pair.creator.party.user_id)}
+        return self._server.post("/api/calls/init", pair.fan.party.token, body)
 
     def wait_all(self, holds: Callable[[Pair], bool], what: str) -> None:
         eventually(lambda: all(holds(pair) for pair in self.pairs), what, PATIENCE_SECONDS)

@@ -165,8 +165,20 @@ class ServerProcess:
         return [line for line in lines if line["event"] == event]
 
     def get(self, path: str, token: str | None = None) -> httpx.Response:
-        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-        return httpx.get(f"http://127.0.0.1:{self.http_port}{path}", headers=headers, timeout=COMMAND_SECONDS_MAX)
+        return self._request("GET", path, token, None)
+
+    def post(self, path: str, token: str, body: Any) -> httpx.Response:
+        return self._request("POST", path, token, body)
+
+    def _request(self, method: str, path: str, token: str | None, body: Any) -> httpx.Response:
+        return httpx.request(
+            method,
+            f"http://127.0.0.1:{self.http_port}{path}",
+            headers={} if token is None else {"Authorization": f"Bearer {token}"},
+            json=body,
+            timeout=COMMAND_SECONDS_MAX,
+            verify=False,  # there is no TLS here, and to load its certificates takes longer than the request
+        )
 
     def jwt_secret(self) -> str:
         """The secret that the server made for itself."""

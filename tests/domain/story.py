@@ -193,6 +193,8 @@ class Story:
                 self.land()
             else:
                 self.give(inputs.Elapsed())
+                left = self.call.next_deadline()
+                assert left is None or left > self.now, "a deadline passed, and nothing came of it"
         self.now = max(self.now, target)
 
     def _next_moment(self) -> Instant | None:

@@ -178,10 +178,11 @@ def test_the_creator_is_not_told_how_long_the_fans_money_lasts() -> None:
     assert welcome.you.keys() == {"role", "paidThrough"}
 
 
-def test_a_call_takes_only_so_many_connections() -> None:
+def test_a_call_takes_only_so_many_connections_of_one_party_and_has_room_for_the_other() -> None:
     story = Story()
     answers = [story.join(FAN, number) for number in range(1, 20)]
-    assert [code(answer) for answer in answers].count("OVERLOADED") == 3
+    assert [code(answer) for answer in answers].count("OVERLOADED") == 11
+    assert code(story.join(CREATOR)) is None
 
 
 def test_a_connection_that_joins_again_is_welcomed_again_and_counted_once() -> None:

@@ -96,8 +96,8 @@ def test_a_warning_is_not_repeated_while_nothing_moves() -> None:
     story = Story(balance=30).connect()
     for _ in range(10):
         story.tell_funds()
-        story.join(FAN, 2)
-        story.leave(FAN, 2)
+        story.join(CREATOR, 2)
+        story.leave(CREATOR, 2)
         story.wait(2)
     assert len(warnings(story)) == 1
 
@@ -177,3 +177,12 @@ def test_balances_are_told_from_the_newest_news() -> None:
     story.spend(10)  # before block 2 commits
     story.wait(5)
     assert story.call.meter.funds.balance == story.balance(FAN) == 30
+
+
+def test_a_fan_who_joins_anew_hears_the_warning_that_stands() -> None:
+    story = Story(balance=59).connect()
+    story.wait(5)
+    story.join(FAN)
+    first, again = warnings(story)
+    assert (again.balance, again.ends_at) == (first.balance, first.ends_at)
+    assert again.seconds_left == 25.0

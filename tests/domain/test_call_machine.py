@@ -407,7 +407,7 @@ class CallMachine(RuleBasedStateMachine):
         if not account.draining:
             assert self.story.holds == account.holds()
         deadline = call.next_deadline()
-        assert deadline is None or deadline >= self.story.now
+        assert deadline is None or deadline > self.story.now
         assert deadline is not None or account.over or account.waiting
         if account.started and not account.over:
             assert call.meter.clock.running == account.runs()
