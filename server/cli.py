@@ -25,6 +25,7 @@ from server.demo_call import DemoFailed, watch_call
 from server.house import House
 from server.listener import ListenError
 from server.local_secrets import with_local_secrets
+from server.memory import settle_memory
 from server.telemetry import configure_log
 from storage.embedded import EmbeddedError
 from storage.migrate import MigrationError, migrate
@@ -135,6 +136,7 @@ async def _serve(settings: Settings, secrets: Secrets, made: list[str], demo: bo
             async with open_house(settings, secrets, database.dsn, alone=database.alone) as house:
                 if demo:
                     await seed(house)
+                settle_memory()
                 _greet(house, made, demo)
                 async for _ in signals:
                     break

@@ -83,13 +83,16 @@ async def watch_call(http: str, secret: str, blocks: int | None) -> None:
         for party in (creator, fan):
             await _say(party, type="room:join", channel=call["channel"])
         screen = CallScreen(config["blockSeconds"])
-        with Live(screen, console=Console(), refresh_per_second=FRAMES_PER_SECOND):
+        console = Console()
+        with Live(screen, console=console, refresh_per_second=FRAMES_PER_SECOND):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_follow_earnings, creator, screen)
                 try:
                     await _talk(fan, screen, call["callId"], blocks or math.inf)
                 finally:
                     await _hang_up(fan, call["callId"])
+        if not console.is_terminal:
+            console.print()  # the last picture ends without one
 
 
 async def _talk(fan: WebSocketConnection, screen: CallScreen, call_id: str, blocks: float) -> None:

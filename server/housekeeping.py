@@ -4,12 +4,14 @@ import structlog
 import trio
 
 from server.house import House
+from server.memory import tidy_memory
 from storage.leases import Checkpoint
 from storage.new_call import forget_old_keys
 from storage.postgres import StorageUnavailable
 
 SLICES = 5  # a checkpoint period's rooms are stored in as many parts, so that no block waits long for the fence
 CLOCK_SECONDS = 600
+FULL_LOOK_CLOCKS = 36  # six hours: what cycles may leak in so long on a server that is never without a call
 log = structlog.get_logger(__name__)
 
 
@@ -31,6 +33,8 @@ async def keep_house(house: House, *, alone: bool) -> None:
         if round_no % rounds_a_clock == 0:
             house.clock.follow()
             await _forget_old(house)
+            if len(house.registry) == 0 or round_no % (FULL_LOOK_CLOCKS * rounds_a_clock) == 0:
+                tidy_memory()
 
 
 async def adopt_orphans(house: House, *, alone: bool) -> int:

@@ -1,6 +1,8 @@
 """Every live room of this server: finds a room's inbox, or starts the room."""
 
 from collections.abc import Collection, Iterator
+from contextvars import copy_context
+from functools import partial
 
 import trio
 
@@ -17,6 +19,7 @@ class Registry:
 
     def __init__(self, nursery: trio.Nursery, supervisor: Supervisor, telemetry: Telemetry) -> None:
         self._nursery = nursery
+        self._context = copy_context()  # of the house
         self._supervisor = supervisor
         self._telemetry = telemetry
         self._rooms: dict[RoomId, LiveRoom] = {}
@@ -52,7 +55,8 @@ class Registry:
         self._rooms[room.id] = self._by_channel[room.channel] = room
         self._by_party.update(dict.fromkeys(room.parties, room))
         self._telemetry.rooms.set(len(self._rooms))
-        self._nursery.start_soon(self._run, room, task, name=f"room {room.id}")
+        # Not in the context of the request that rang: the room would keep it, token and body, for its whole life.
+        self._context.copy().run(partial(self._nursery.start_soon, self._run, room, task, name=f"room {room.id}"))
 
     async def _run(self, room: LiveRoom, task: RoomTask) -> None:
         try:
