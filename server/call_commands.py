@@ -5,12 +5,14 @@ from domain.call_record import CallView
 from domain.ids import CallId, UserId
 from domain.messages import CallCommand
 from domain.refusals import Code, Refusal
+from server.ids import is_channel
 from server.live_room import LiveRoom
 from server.registry import Registry
-from storage.calls import find_call
+from storage.calls import StoredCall, find_call, find_call_in
 from storage.postgres import Postgres
 
 NO_SUCH_CALL = Refusal(Code.NOT_FOUND, "No such call")
+NO_SUCH_ROOM = Refusal(Code.NOT_FOUND, "No such room")
 FULL = Refusal(Code.OVERLOADED, "Too many commands wait in this room")
 
 
@@ -33,12 +35,12 @@ class CallCommands:
             reply.deliver(FULL)
 
     async def _not_live(self, user_id: UserId, call_id: CallId) -> Refusal:
-        stored = await find_call(self._postgres, call_id)
-        if stored is None or user_id not in (stored.facts.fan.user_id, stored.facts.creator.user_id):
-            return NO_SUCH_CALL
-        if stored.record.ended_at is None:
-            return Refusal(Code.OVERLOADED, "The call is being taken up again")
-        return Refusal(Code.CALL_ENDED, "The call has ended")
+        return _why_not_live(await find_call(self._postgres, call_id), user_id, NO_SUCH_CALL)
+
+    async def no_room(self, user_id: UserId, channel: str) -> Refusal:
+        """Why there is no live room on a channel, to who wants to join it. Raises StorageUnavailable."""
+        stored = await find_call_in(self._postgres, channel) if is_channel(channel) else None
+        return _why_not_live(stored, user_id, NO_SUCH_ROOM)
 
     async def view(self, user_id: UserId, call_id: CallId) -> CallView | None:
         """The call as it is now, to a party of it. Raises StorageUnavailable."""
@@ -49,6 +51,14 @@ class CallCommands:
         if stored is None or user_id not in (stored.facts.fan.user_id, stored.facts.creator.user_id):
             return None
         return stored.view
+
+
+def _why_not_live(stored: StoredCall | None, user_id: UserId, unknown: Refusal) -> Refusal:
+    if stored is None or user_id not in (stored.facts.fan.user_id, stored.facts.creator.user_id):
+        return unknown
+    if stored.record.ended_at is None:  # its server is gone, and its lease has not run out yet
+        return Refusal(Code.OVERLOADED, "The call is being taken up again; try again in a moment")
+    return Refusal(Code.CALL_ENDED, "The call has ended")
 
 
 def _view_live(room: LiveRoom, user_id: UserId) -> CallView | None:

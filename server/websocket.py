@@ -173,7 +173,7 @@ class Connection:
             case m.Ping():
                 self._send(m.Pong(ref=command.ref))
             case m.RoomJoin():
-                self._join(command.channel, reply)
+                await self._join(command.channel, reply)
             case m.RoomLeave():
                 self._leave(command.channel, reply)
             case m.CallCommand():
@@ -185,10 +185,10 @@ class Connection:
             case _:
                 assert_never(command)
 
-    def _join(self, channel: str, reply: SocketReply) -> None:
+    async def _join(self, channel: str, reply: SocketReply) -> None:
         room = self._house.registry.find_channel(channel)
         if room is None:
-            reply.deliver(Refusal(Code.NOT_FOUND, "No such room"))
+            reply.deliver(await self._house.call_commands.no_room(self.user_id, channel))
         elif channel not in self._rooms and len(self._live_rooms()) >= self._house.settings.websocket.rooms_per_session:
             reply.deliver(Refusal(Code.OVERLOADED, "Too many rooms in one session"))
         elif not room.inbox.put(inputs.Joined(self.id, self.user_id, reply)):

@@ -56,6 +56,12 @@ async def find_call(postgres: Postgres, call_id: CallId) -> StoredCall | None:
     return None if row is None else stored_call(row)
 
 
+async def find_call_in(postgres: Postgres, channel: str) -> StoredCall | None:
+    """The call whose room has this channel, live or ended."""
+    row = await postgres.fetchrow(f"SELECT {CALLS.columns} FROM {CALLS.source} WHERE r.channel = $1", channel)
+    return None if row is None else stored_call(row)
+
+
 async def save_call(postgres: Postgres, call_id: CallId, epoch: int, record: CallRecord) -> bool:
     """Store a call's state; the record of an ended call ends its room. False if the room has a later owner."""
     rows = await postgres.fetch(

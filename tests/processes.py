@@ -63,7 +63,13 @@ def start_command(*arguments: str, cwd: Path, settings: Mapping[str, str] | None
         stderr=subprocess.PIPE,
         text=True,
         process_group=0,
+        preexec_fn=_heed_ctrl_c,
     )
+
+
+def _heed_ctrl_c() -> None:
+    """Also where the tests themselves were started in the background, by a shell that makes its children deaf to it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def environment(settings: Mapping[str, str]) -> dict[str, str]:

@@ -4,6 +4,8 @@ import base64
 import json
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,7 +21,16 @@ from server.config import ConfigError, read_secrets, read_settings
 from server.demo import EVERYBODY, FAN_TOKENS, FANS
 from storage.embedded import Address, open_embedded
 from tests.clients import SECRET
-from tests.processes import Finished, ServerProcess, eventually, free_ports, listen_on, run_command, start_command
+from tests.processes import (
+    Finished,
+    ServerProcess,
+    environment,
+    eventually,
+    free_ports,
+    listen_on,
+    run_command,
+    start_command,
+)
 from tests.storage.postgres_processes import mode, query
 
 SOMEBODY = "0190a000-0000-7000-8000-00000000abcd"
@@ -138,6 +149,16 @@ def test_a_database_on_a_host_that_is_not_there_is_one_clear_line(tmp_path: Path
     reasons = ("Name or service not known", "Temporary failure in name resolution")  # with a name server, and without
     assert said in [f"halfminute: the database is out of reach: {reason}" for reason in reasons]
     assert (finished.exit_code, finished.out) == (1, "")
+
+
+def test_a_fault_of_ours_is_logged_with_its_trace_and_said_in_one_line(tmp_path: Path) -> None:
+    program = "import server.cli as cli; cli.read_settings = lambda _: 1 / 0; cli.main()"
+    words = [sys.executable, "-c", program, "audit"]
+    ended = subprocess.run(words, cwd=tmp_path, env=environment({}), capture_output=True, text=True, timeout=60)
+    logged, said = ended.stderr.splitlines()
+    assert said == "halfminute: a fault of ours: ZeroDivisionError: division by zero"
+    assert "in <lambda>" in json.loads(logged)["exception"]
+    assert (ended.returncode, ended.stdout) == (1, "")
 
 
 @pytest.mark.parametrize(

@@ -170,7 +170,8 @@ async def test_commands_that_do_not_fit_are_answered_and_lose_nothing(house: Hou
                 answer = phone.ask(message)
                 assert (answer["type"], answer["error"], answer["status"]) == ("error", "VALIDATION_FAILED", 400)
             assert phone.ask({"type": "ping"})["type"] == "pong"
-            assert phone.ask({"type": "room:join", "channel": "nowhere"})["error"] == "NOT_FOUND"
+            for channel in ("nowhere", "no\u0000where", "x" * 22, ""):
+                assert phone.ask({"type": "room:join", "channel": channel})["error"] == "NOT_FOUND"
             assert phone.ask({"type": "call:end", "callId": str(uuid4())})["error"] == "NOT_FOUND"
             assert phone.ask({"type": "ping", "more": "than we know"})["type"] == "pong"
 
@@ -201,6 +202,24 @@ async def test_what_is_sent_just_before_hanging_up_still_counts(house: House) ->
             return str(creators.wait_for("call:ended")["reason"])
 
         assert await in_thread(story) == "hangup"
+
+
+async def test_who_joins_too_late_hears_that_the_call_has_ended_and_a_stranger_that_there_is_none(house: House) -> None:
+    fan, creator, stranger = await add_fan(house, 100), await add_creator(house, 60), await add_fan(house, 0)
+    async with (
+        online(house, fan) as fans,
+        online(house, creator) as creators,
+        online(house, stranger) as strangers,
+    ):
+
+        def story() -> None:
+            ring = ring_and_join(fans, creators)
+            fans.ask_ok({"type": "call:end", "callId": ring["callId"]})
+            fans.wait_for("call:ended")
+            assert fans.join(ring["channel"])["error"] == "CALL_ENDED"
+            assert strangers.join(ring["channel"])["error"] == "NOT_FOUND"
+
+        await in_thread(story)
 
 
 async def test_members_see_the_same_events_in_the_same_order_without_a_hole(house: House) -> None:
