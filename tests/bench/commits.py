@@ -15,8 +15,8 @@ import trio
 
 from storage.embedded import Address, open_embedded, postmaster_pid
 from storage.postgres import Postgres, open_postgres
-from tests.bench.elders import Elders, open_elders
-from tests.bench.history import check_books, prepare
+from tests.bench.elders import PEERS, Elders, open_elders
+from tests.bench.history import check_books, count_journal, prepare
 from tests.bench.limits import copy_turn
 from tests.bench.lone import lone_turn
 from tests.bench.plot import draw
@@ -39,11 +39,11 @@ class Plan(msgspec.Struct, frozen=True):
     journal_rows: int
     rounds: int
     turn_seconds: float
-    checks: bool = True  # count everything at the end
+    peers: tuple[str, ...] = PEERS
 
 
 FULL = Plan(JOURNAL_ROWS, rounds=5, turn_seconds=4.0)
-QUICK = Plan(200_000, rounds=3, turn_seconds=0.5)
+QUICK = Plan(100_000, rounds=3, turn_seconds=0.4)
 
 
 def main(
@@ -54,6 +54,7 @@ def main(
     data: Path | None = None,
     journal_rows: int | None = None,
     turn_seconds: float | None = None,
+    peers: tuple[str, ...] = PEERS,
 ) -> None:
     """Book blocks in our way, in the older system's, and at the limits; print medians, spread and ratios.
 
@@ -64,11 +65,12 @@ def main(
         data: A directory where the filled database is kept for the next run.
         journal_rows: How many postings are in the books before.
         turn_seconds: How long a turn is.
+        peers: The older system's ways that take part.
     """
-    wanted = {"rounds": rounds, "journal_rows": journal_rows, "turn_seconds": turn_seconds}
+    wanted = {"rounds": rounds, "journal_rows": journal_rows, "turn_seconds": turn_seconds, "peers": peers}
     changes = {name: value for name, value in wanted.items() if value is not None}
     plan = msgspec.structs.replace(QUICK if quick else FULL, **changes)
-    result = trio.run(run, plan, data)
+    result = trio.run(run, plan, None if data is None else data.absolute())
     show(result)
     if out is not None:
         save(result, out)
@@ -78,7 +80,7 @@ async def run(plan: Plan, data: Path | None) -> Result:
     """Prepare, let everybody have a turn, round after round, and see that the books are right."""
     scratch = Path(tempfile.mkdtemp(prefix="halfminute-bench-"))
     try:
-        return await _run_in(plan, data or scratch)
+        return await _run_in(plan, scratch if data is None else data)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -87,10 +89,11 @@ async def _run_in(plan: Plan, directory: Path) -> Result:
     async with _filled(directory / f"books-{plan.journal_rows}", plan) as (address, data_dir):
         fsync = _measure_fsync(directory)
         async with open_postgres(address.dsn, pool_size=2) as postgres:
-            elders, missing = await open_elders(postgres, address, directory / "node")
+            journal_rows = await count_journal(postgres)  # a kept database has those of earlier runs, too
+            elders, missing = await open_elders(postgres, address, directory / "node", plan.peers)
             turns = await _take_turns(postgres, _contestants(postgres, elders, plan.turn_seconds), plan, data_dir)
             await check_books(postgres)
-    return result_of(turns, fsync, plan.journal_rows, os.cpu_count() or 1, [missing] if missing else [])
+    return result_of(turns, fsync, journal_rows, os.cpu_count() or 1, [missing] if missing else [])
 
 
 @asynccontextmanager

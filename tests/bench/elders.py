@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,11 @@ import trio
 
 from storage.embedded import Address
 from storage.postgres import Postgres
-from tests.bench.history import CALLS
 from tests.bench.turn import Turn, percentile
 from tests.processes import ROOT, environment
 
-PEERS = Path(__file__).parent / "peers"
+SCRIPTS = Path(__file__).parent / "peers"
+PEERS = ("node", "asyncpg")
 INSTALL_SECONDS_MAX = 120
 SPARE = 100  # blocks that a turn may have begun and not counted
 
@@ -32,12 +33,10 @@ class Elder(msgspec.Struct):
 class Elders:
     """Starts the peers, each turn where the one before it stopped."""
 
-    def __init__(self, address: Address, first_block: int, node: list[str]) -> None:
+    def __init__(self, address: Address, first_block: int, commands: dict[str, list[str]]) -> None:
         self._address = address
         self._first_block = first_block
-        self.commands = {"asyncpg": [sys.executable, str(PEERS / "commits.py")]}
-        if node:
-            self.commands["node"] = node
+        self.commands = commands
         self._start = {False: 0, True: 0}
 
     async def turn(self, peer: str, name: str, seconds: float, concurrency: int, hot: bool) -> Turn:
@@ -64,11 +63,19 @@ class Elders:
         )
 
 
-async def open_elders(postgres: Postgres, address: Address, scratch: Path) -> tuple[Elders, str | None]:
+async def open_elders(
+    postgres: Postgres, address: Address, scratch: Path, peers: Sequence[str]
+) -> tuple[Elders, str | None]:
     """The peers that can run here, and why one cannot."""
-    node, missing = await _install_node(scratch)
+    commands, missing = {}, None
+    if "node" in peers:
+        node, missing = await _install_node(trio.Path(scratch))
+        if node:
+            commands["node"] = node
+    if "asyncpg" in peers:
+        commands["asyncpg"] = [sys.executable, str(SCRIPTS / "commits.py")]
     rows = await postgres.fetch("SELECT coalesce(max(block_no), 0) + 1 FROM elder.call_blocks")
-    return Elders(address, rows[0][0], node), missing
+    return Elders(address, rows[0][0], commands), missing
 
 
 async def _run(command: list[str], order: dict[str, Any]) -> Elder:
@@ -78,20 +85,24 @@ async def _run(command: list[str], order: dict[str, Any]) -> Elder:
     return msgspec.json.decode(process.stdout, type=Elder)
 
 
-async def _install_node(scratch: Path) -> tuple[list[str], str | None]:
+async def _install_node(scratch: trio.Path) -> tuple[list[str], str | None]:
     """The command that runs our script beside `pg`, or nothing and the reason."""
     if shutil.which("node") is None or shutil.which("npm") is None:
         return [], "node: skipped, there is no node with npm on this machine"
-    scratch.mkdir(parents=True, exist_ok=True)
-    if not (scratch / "node_modules" / "pg").is_dir():
-        with trio.move_on_after(INSTALL_SECONDS_MAX):
-            install = ["npm", "install", "--no-audit", "--no-fund", "--prefix", str(scratch), "pg@8"]
-            done = await trio.run_process(
-                install, check=False, capture_stdout=True, capture_stderr=True, stdin=subprocess.DEVNULL
-            )
-            if done.returncode != 0:
-                return [], f"node: skipped, `npm install pg` failed: {done.stderr.decode()[-200:].strip()}"
-    if not (scratch / "node_modules" / "pg").is_dir():
-        return [], f"node: skipped, `npm install pg` took more than {INSTALL_SECONDS_MAX} s"
-    script = await trio.Path(shutil.copy(PEERS / "commits.js", scratch)).absolute()
-    return ["node", str(script)], None
+    modules = scratch / "node_modules" / "pg"
+    await scratch.mkdir(parents=True, exist_ok=True)
+    if not await modules.is_dir() and (reason := await _npm_install(str(scratch))):
+        return [], f"node: skipped, {reason}"
+    shutil.copy(SCRIPTS / "commits.js", str(scratch))  # beside the modules that it loads
+    return ["node", str(scratch / "commits.js")], None
+
+
+async def _npm_install(directory: str) -> str | None:
+    """Why `pg` could not be installed; None if it was."""
+    command = ["npm", "install", "--no-audit", "--no-fund", "--prefix", directory, "pg@8"]
+    with trio.move_on_after(INSTALL_SECONDS_MAX):
+        done = await trio.run_process(
+            command, check=False, capture_stdout=True, capture_stderr=True, stdin=subprocess.DEVNULL
+        )
+        return None if done.returncode == 0 else f"`npm install pg` failed: {done.stderr.decode()[-200:].strip()}"
+    return f"`npm install pg` took more than {INSTALL_SECONDS_MAX} s"

@@ -1,4 +1,4 @@
-"""What is in the books, ours and the older system's, before anybody is measured: calls, wallets, and blocks long paid."""
+"""What is in the books, ours and the older system's, before anybody is measured: calls, wallets, blocks long paid."""
 
 from typing import NamedTuple
 
@@ -127,6 +127,12 @@ async def read_parties(postgres: Postgres, hot: bool) -> list[Party]:
         hot,
     )
     return [Party(*row) for row in rows]
+
+
+async def count_journal(postgres: Postgres) -> int:
+    """How many postings there are: each has a number in two wallets."""
+    rows = await postgres.fetch("SELECT sum(n)::bigint / 2 FROM wallets")
+    return int(rows[0][0])
 
 
 async def check_books(postgres: Postgres) -> None:

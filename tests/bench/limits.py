@@ -1,4 +1,4 @@
-"""What the machine could do at best: COPY of the same journal rows into the same table, with and without the wallets."""
+"""What the machine could do at best: COPY of the same rows into the same journal, with and without the wallets."""
 
 import time
 from collections.abc import Sequence
@@ -24,9 +24,7 @@ async def copy_turn(postgres: Postgres, name: str, seconds: float, with_wallets:
     )
 
 
-async def _copy_turn(
-    connection: Connection, settling: Settling, name: str, seconds: float, with_wallets: bool
-) -> Turn:
+async def _copy_turn(connection: Connection, settling: Settling, name: str, seconds: float, with_wallets: bool) -> Turn:
     await settling.read(connection)
     took: list[float] = []
     cpu_seconds = 0.0

@@ -8,7 +8,7 @@ import trio
 from domain.ids import block_key
 from domain.posting import Kind, Posting, Receipt
 from storage.actor import StorageActor
-from storage.postgres import Connection, Postgres
+from storage.postgres import Postgres
 from tests.bench.history import PRICE_TOKENS, Party, read_parties
 from tests.bench.settling import COLUMNS, Settling
 from tests.bench.turn import Turn, percentile
@@ -71,7 +71,7 @@ async def _in_turn(
 ) -> list[Turn]:
     took: dict[str, list[float]] = {"lone": [], "insert": []}
     cpu = {"lone": 0.0, "insert": 0.0}
-    for name, work in (("lone", post), ("insert", insert)):
+    for work in (post, insert):
         await work()  # prepares its statement
     deadline = time.perf_counter() + seconds
     while time.perf_counter() < deadline:

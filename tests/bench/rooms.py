@@ -12,7 +12,7 @@ import trio.testing
 
 from domain import inputs
 from domain.ids import block_key
-from domain.posting import Kind, Posting, Receipt
+from domain.posting import Kind, Outcome, Posting, Receipt
 from server.clock import Clock
 from server.committer import Committer
 from server.inbox import Inbox
@@ -48,12 +48,12 @@ class Room:
 
     async def run(self) -> None:
         while True:
-            match (await self.inbox.next(None)).given:
-                case inputs.Receipts(receipts):
-                    assert all(receipt.paid for receipt in receipts), receipts
-                    self._crowd.paid(self)
-                case inputs.Elapsed():
-                    self._charge()
+            given = (await self.inbox.next(None)).given
+            if type(given) is inputs.Receipts:
+                assert given.receipts[0].outcome is Outcome.COMMITTED, given
+                self._crowd.paid(self)
+            else:
+                self._charge()
 
     def _charge(self) -> None:
         self._last_block += 1

@@ -42,13 +42,15 @@ def show(result: Result) -> None:
 
 
 def _contestants(result: Result) -> Table:
-    table = Table("median (least to most)", *_right("postings/s", "p50 ms", "p99 ms", "us client", "us pg", "WAL bytes"))
+    table = Table(
+        "median (least to most)", *_right("postings/s", "p99 ms", "p50 ms", "us client", "us pg", "WAL bytes")
+    )
     figures: tuple[tuple[Callable[[Turn], float], str], ...] = (
         (lambda turn: turn.per_second, ",.0f"),
-        (lambda turn: turn.p50_ms, ".2f"),
         (lambda turn: turn.p99_ms, ".2f"),
     )
     costs: tuple[Callable[[Turn], float], ...] = (
+        lambda turn: turn.p50_ms,
         lambda turn: turn.client_us,
         lambda turn: turn.postgres_us,
         lambda turn: turn.wal_bytes,
@@ -57,7 +59,7 @@ def _contestants(result: Result) -> Table:
     for name, title in TITLES.items():
         if name in took_part:
             spreads = (_spread(result, name, figure, form) for figure, form in figures)
-            table.add_row(title, *spreads, *(f"{of(result.runs, name, cost)[1]:,.0f}" for cost in costs))
+            table.add_row(title, *spreads, *(f"{of(result.runs, name, cost)[1]:,.4g}" for cost in costs))
     return table
 
 

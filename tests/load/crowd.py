@@ -198,7 +198,8 @@ class Crowd:
 
     async def _ring(self, index: int) -> None:
         fan, _ = self._calls[index]
-        await self._ask("POST", "/calls/init", fan, {"creatorId": str(self._plan.pairs[index][1])})
+        key = {"Idempotency-Key": f"call {index}"}  # as an app sends it, which may have to repeat the request
+        await self._ask("POST", "/calls/init", fan, {"creatorId": str(self._plan.pairs[index][1])}, key)
 
     async def _hang_up_everybody(self) -> None:
         await self._one_after_the_other(lambda index: self._calls[index][0].hang_up())
@@ -215,9 +216,11 @@ class Crowd:
                 await trio.sleep_until(started + index * pause)
                 nursery.start_soon(act, index)
 
-    async def _ask(self, method: str, path: str, party: Party, body: dict[str, Any]) -> None:
+    async def _ask(
+        self, method: str, path: str, party: Party, body: dict[str, Any], headers: dict[str, str] | None = None
+    ) -> None:
         async with self._requests:
-            answer = await self._http.request(method, path, json=body, headers=party.headers)
+            answer = await self._http.request(method, path, json=body, headers={**party.headers, **(headers or {})})
         if not answer.is_success:
             party.heard.faults.append(f"{method} {path}: {answer.status_code} {answer.text}")
 
