@@ -10,7 +10,7 @@ RoomId = NewType("RoomId", UUID)
 CallId = RoomId  # a call is a room
 MemberId = NewType("MemberId", UUID)  # one joined connection
 SessionId = NewType("SessionId", UUID)
-PostingKey = NewType("PostingKey", bytes)  # 16 bytes: a text key costs the journal's index 60 % more
+PostingKey = NewType("PostingKey", bytes)  # 16 bytes: the journal's index is most of the cost of a posting
 
 # System wallets: where tokens come from and go to, so that the sum over all wallets is always zero.
 TOKEN_SALES = UserId(UUID("00000000-0000-7000-8000-000000000001"))

@@ -15,7 +15,7 @@ from domain.posting import Outcome, Posting, Receipt, fault_of
 from storage import postings as batch_statement
 from storage.postgres import LoneConnection, Postgres, Refused, StorageUnavailable
 
-MAX_BATCH = 512  # postings; twice as many double the latency and gain 5 %
+MAX_BATCH = 512  # postings: each waits for the whole of its batch, and larger ones gain little
 MAX_LIST = 64  # postings of one caller that go together; so a batch is full when one more list might not fit
 MAX_WAITING = 4096  # commands; each is a room's list, so this many rooms can wait before one more has to stand in line
 RETRY_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)  # between tries while the database is away; the last one repeats

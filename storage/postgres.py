@@ -12,7 +12,7 @@ from asyncpg.pgproto import pgproto
 
 __all__ = ["Connection", "PgUUID", "Postgres", "Refused", "Row", "StorageUnavailable", "open_postgres"]
 
-PgUUID = pgproto.UUID  # encodes in half the time of the standard library's
+PgUUID = pgproto.UUID  # asyncpg's own: it is encoded as it is
 Row: TypeAlias = asyncpg.Record
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 T = TypeVar("T")

@@ -48,8 +48,8 @@ INSERT INTO wallets (id) VALUES
     ('00000000-0000-7000-8000-000000000003'),            -- payouts
     ('00000000-0000-7000-8000-000000000004');            -- losses
 
--- One immutable row a posting, with both balances after it. No foreign keys: three of them cost 70 % of the batch's
--- speed, and wallets and rooms cannot be deleted.
+-- One immutable row a posting, with both balances after it. No foreign keys: each would
+-- look up what the batch statement has read already, and wallets and rooms cannot be deleted.
 CREATE TABLE journal (
     key           uuid PRIMARY KEY,
     debit_wallet  uuid NOT NULL,
