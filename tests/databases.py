@@ -16,6 +16,7 @@ from storage.migrate import migrate
 from storage.postgres import Postgres, Refused, StorageUnavailable, open_postgres
 
 TEMPLATE = "halfminute"
+SUPERUSER = "postgres"
 
 
 class Databases:
@@ -42,7 +43,7 @@ class Databases:
     def fresh(self) -> Iterator[str]:
         """A database that is a copy of the template; dropped afterwards, whoever still holds it."""
         name = f"test_{next(self._numbers)}"
-        self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{TEMPLATE}"')
+        self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{TEMPLATE}" OWNER "{self.address.user}"')
         try:
             yield self._dsn(name)
         finally:
@@ -61,7 +62,8 @@ class Databases:
         try:
             async with open_embedded(self.directory) as self.address:
                 await self._make_template()
-                async with open_postgres(self._dsn("postgres"), pool_size=1) as admin:
+                # As superuser: nobody else may put out the autovacuum that is at work in a database to be dropped.
+                async with open_postgres(self._dsn("postgres", SUPERUSER), pool_size=1) as admin:
                     # Nobody may connect to a template while it is copied.
                     await admin.execute(f"ALTER DATABASE {TEMPLATE} ALLOW_CONNECTIONS false")
                     self._ready.put(None)
@@ -75,9 +77,9 @@ class Databases:
         async with open_postgres(self.address.dsn, pool_size=1) as postgres:
             await migrate(postgres)
 
-    def _dsn(self, database: str) -> str:
+    def _dsn(self, database: str, user: str | None = None) -> str:
         parts = urlsplit(self.address.dsn)
-        return urlunsplit(parts._replace(path=f"/{database}"))
+        return urlunsplit(parts._replace(netloc=f"{user or self.address.user}@", path=f"/{database}"))
 
 
 async def _error_of(admin: Postgres, sql: str) -> Refused | StorageUnavailable | None:
