@@ -8,7 +8,7 @@ from domain.block import BlockPrice, Rounding
 from domain.ids import CallId, PostingKey, UserId
 from domain.instant import Instant, as_datetime
 from domain.refusals import Code, Refusal, insufficient_tokens
-from storage.calls import CALLS, StoredCall, stored_call
+from storage.calls import CALLS, StoredCall, find_call, stored_call
 from storage.postgres import Connection, PgUUID, Postgres, Refused, Row
 
 
@@ -41,36 +41,45 @@ class Rung(msgspec.Struct, frozen=True):
 async def create_call(postgres: Postgres, new: NewCall) -> Rung | Refusal:
     """Make the call and its room. Raises StorageUnavailable."""
 
-    async def in_transaction(connection: Connection) -> Rung | Refusal:
-        # The fence first: between looking a key up and using it nobody else can.
-        await connection.execute("SELECT 1 FROM fence WHERE one FOR NO KEY UPDATE")
-        if new.key is not None and (known := await _find_by_key(connection, new.key, new.content)) is not None:
+    async def in_transaction(connection: Connection) -> Rung | Refusal | None:
+        if (known := await _find_by_key(connection, new)) is not None:
             return known
         price = await _price(connection, new)
-        if isinstance(price, Refusal):
-            return price
-        if (refusal := await _why_not(connection, new, price)) is not None:
+        refusal = price if isinstance(price, Refusal) else await _why_not(connection, new, price)
+        if refusal is None and new.key is not None:
+            # The fence as late as can be, since blocks wait behind it: from here on nobody else can use the key.
+            await connection.execute("SELECT 1 FROM fence WHERE one FOR NO KEY UPDATE")
+        if (known := await _find_by_key(connection, new)) is not None:  # a repeat of this request was faster
+            return known
+        if isinstance(price, Refusal) or refusal is not None:
             return refusal
         await _insert(connection, new, price)
-        return Rung(await _load(connection, new.id), is_new=True)
+        return None
 
     try:
-        return await postgres.transaction(in_transaction)
+        decided = await postgres.transaction(in_transaction)
     except Refused as refused:
         if refused.constraint == "users_in_calls_pkey":  # a call of theirs began elsewhere in this very moment
             return Refusal(Code.CREATOR_BUSY, "One of the two is in another call")
         raise
+    if decided is not None:
+        return decided
+    made = await find_call(postgres, new.id)
+    assert made is not None, "it was written just now"
+    return Rung(made, is_new=True)
 
 
-async def _find_by_key(connection: Connection, key: PostingKey, content: bytes) -> Rung | Refusal | None:
+async def _find_by_key(connection: Connection, new: NewCall) -> Rung | Refusal | None:
+    if new.key is None:
+        return None
     row = await connection.fetchrow(
         "SELECT ref_id, content FROM idempotency_keys WHERE key = $1"
         " UNION ALL SELECT NULL, NULL FROM journal WHERE key = $1",
-        PgUUID(key),
+        PgUUID(new.key),
     )
     if row is None:
         return None
-    if row["ref_id"] is None or row["content"].bytes != content:
+    if row["ref_id"] is None or row["content"].bytes != new.content:
         return Refusal(Code.IDEMPOTENCY_CONFLICT, "This key was used for something else")
     return Rung(await _load(connection, row["ref_id"]), is_new=False)
 
@@ -129,16 +138,20 @@ async def _rang_lately(connection: Connection, new: NewCall) -> bool:
 
 
 async def _insert(connection: Connection, new: NewCall, price: BlockPrice) -> None:
+    """All rows of a call, in one round trip."""
     await connection.execute(
-        "INSERT INTO rooms (id, kind, channel, server_id) VALUES ($1, 'call', $2, $3)",
+        """
+        WITH room AS (INSERT INTO rooms (id, kind, channel, server_id) VALUES ($1, 'call', $2, $3)),
+             meter AS (INSERT INTO meters (room_id, payer_id) VALUES ($1, $4)),
+             used AS (INSERT INTO idempotency_keys (key, content, ref_id)
+                      SELECT $12::uuid, $13::uuid, $1 WHERE $12 IS NOT NULL)
+        INSERT INTO calls (id, fan_id, creator_id, rate_tokens_per_min, block_seconds, block_rounding, max_tokens,
+                           created_at, rings_until)
+        VALUES ($1, $4, $5, $6, $7, $8, $9, $10, $11)
+        """,
         new.id,
         new.channel,
         new.server_id,
-    )
-    await connection.execute(
-        "INSERT INTO calls (id, fan_id, creator_id, rate_tokens_per_min, block_seconds, block_rounding, max_tokens,"
-        " created_at, rings_until) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-        new.id,
         new.fan,
         new.creator,
         price.rate_tokens_per_min,
@@ -147,15 +160,9 @@ async def _insert(connection: Connection, new: NewCall, price: BlockPrice) -> No
         new.max_tokens,
         as_datetime(new.created_at),
         as_datetime(new.rings_until),
+        None if new.key is None else PgUUID(new.key),
+        PgUUID(new.content),
     )
-    await connection.execute("INSERT INTO meters (room_id, payer_id) VALUES ($1, $2)", new.id, new.fan)
-    if new.key is not None:
-        await connection.execute(
-            "INSERT INTO idempotency_keys (key, content, ref_id) VALUES ($1, $2, $3)",
-            PgUUID(new.key),
-            PgUUID(new.content),
-            new.id,
-        )
 
 
 async def _load(connection: Connection, call_id: UUID) -> StoredCall:

@@ -178,7 +178,9 @@ CREATE TRIGGER users_have_wallets AFTER INSERT ON users FOR EACH ROW EXECUTE FUN
 CREATE FUNCTION occupy_parties() RETURNS trigger LANGUAGE plpgsql SET search_path = halfminute, pg_temp AS $$
 BEGIN
     IF NEW.ended_at IS NULL THEN
-        INSERT INTO users_in_calls (user_id, call_id) VALUES (NEW.fan_id, NEW.id), (NEW.creator_id, NEW.id);
+        -- In the order of their ids, so that two calls between the same two people cannot wait for each other.
+        INSERT INTO users_in_calls (user_id, call_id)
+        SELECT party, NEW.id FROM unnest(ARRAY[NEW.fan_id, NEW.creator_id]) party ORDER BY party;
     ELSE
         DELETE FROM users_in_calls WHERE call_id = NEW.id AND user_id IN (NEW.fan_id, NEW.creator_id);
     END IF;
