@@ -38,8 +38,8 @@ async def test_blocks_fall_thirty_seconds_apart_and_a_pause_keeps_the_rest(
             ended = await in_thread(fans.wait_for, "call:ended")
             charged = [_moment(event["at"]) for event in fans.all_events("block:charged")]
         first, second, third, _ = charged
-        assert second - first == pytest.approx(timedelta(seconds=30), abs=timedelta(milliseconds=1))
-        assert third - first == pytest.approx(timedelta(seconds=60), abs=timedelta(milliseconds=1))
+        assert second - first == pytest.approx(timedelta(seconds=30), abs=timedelta(milliseconds=10))
+        assert third - first == pytest.approx(timedelta(seconds=60), abs=timedelta(milliseconds=10))
         assert fourth["tokens"] == 30
         assert (ended["reason"], ended["blocks"], ended["tokens"]) == ("creator_ended", 4, 120)
         assert ended["activeSeconds"] == pytest.approx(91, abs=0.1)
