@@ -12,7 +12,7 @@ from server.house import House
 from tests.houses import running_house
 
 STEP_SECONDS = 5.0  # no longer than the heartbeat of parties, so that nobody seems to fall silent
-ROUNDING_SECONDS = 0.002  # a sum of steps may fall short of a deadline by the last digit of a float
+ROUNDING_SECONDS = 0.002  # a step may fall short of a deadline by the last digit of a float, and be a step late
 PATIENCE_SECONDS = 20.0  # of real time
 
 
@@ -30,7 +30,8 @@ async def house_on(clock: trio.testing.MockClock, dsn: str, wanted: Settings) ->
 
 async def pass_seconds(clock: trio.testing.MockClock, house: House, seconds: float) -> None:
     """Let so much time pass, in steps, each only when everything that the one before set off is done."""
-    seconds += ROUNDING_SECONDS
+    await wait_quiet(house)
+    clock.jump(ROUNDING_SECONDS)
     while seconds > 0:
         step = min(STEP_SECONDS, seconds)
         await wait_quiet(house)
