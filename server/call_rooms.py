@@ -23,7 +23,7 @@ from server.replies import SocketReply
 from server.room_task import RoomTask
 from server.sessions import Sessions
 from server.telemetry import Telemetry
-from storage.actor import StorageActor
+from storage.actor import Deliver, StorageActor
 from storage.calls import StoredCall, find_call, save_call
 from storage.leases import Claim, Leases
 from storage.postgres import Postgres, StorageUnavailable
@@ -44,6 +44,9 @@ class CallBooks:
 
     async def post(self, postings: Sequence[Posting]) -> list[Receipt]:
         return await self._actor.post(postings)
+
+    def submit(self, postings: Sequence[Posting], deliver: Deliver) -> bool:
+        return self._actor.submit(postings, deliver)
 
     async def save(self, record: CallRecord) -> bool:
         return await _persist(lambda: save_call(self._postgres, self._call_id, self._epoch, record))

@@ -1,6 +1,6 @@
 """Hands one room's postings and records to the books, one list at a time, in order, and brings back what came of it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import trio
@@ -15,6 +15,8 @@ class Books(Protocol):
 
     async def post(self, postings: Sequence[Posting]) -> list[Receipt]: ...
 
+    def submit(self, postings: Sequence[Posting], deliver: Callable[[list[Receipt]], None]) -> bool: ...
+
     async def save(self, record: Any) -> bool: ...
 
 
@@ -27,31 +29,55 @@ class Committer:
         self._waiting: list[Posting] = []
         self._withdrawn: list[Posting] = []
         self._record: Any = None
+        self._busy = False
+        self._left = False
         self._work = trio.Event()
 
     def post(self, posting: Posting) -> None:
         self._waiting.append(posting)
-        self._work.set()
+        self._go_on()
 
     def withdraw(self) -> None:
         """Take back what was not handed over yet."""
         self._withdrawn += self._waiting
         self._waiting = []
-        self._work.set()
+        self._go_on()
 
     def save(self, record: Any) -> None:
         """A later record replaces one that still waits."""
         self._record = record
-        self._work.set()
+        self._go_on()
 
     async def run(self) -> None:
         """Until cancelled. A commit in flight then goes on by itself, and is found by its keys."""
-        while True:
-            await self._work.wait()
-            self._work = trio.Event()
-            await self._commit()
-            self._hand_back()
-            await self._store()
+        try:
+            while True:
+                await self._work.wait()
+                self._work = trio.Event()
+                await self._commit()
+                self._hand_back()
+                await self._store()
+                self._busy = False
+                self._go_on()
+        finally:
+            self._left = True
+
+    def _go_on(self) -> None:
+        """Whatever is next, unless something is under way: postings alone need no task that waits for them."""
+        if self._busy or not (self._waiting or self._withdrawn or self._record is not None):
+            return
+        self._busy = True
+        only_postings = not self._withdrawn and self._record is None
+        if only_postings and self._books.submit(self._waiting, self._receive):
+            self._waiting = []
+        else:
+            self._work.set()
+
+    def _receive(self, receipts: list[Receipt]) -> None:
+        if not self._left:
+            self._inbox.put(inputs.Receipts(tuple(receipts)))
+            self._busy = False
+            self._go_on()
 
     async def _commit(self) -> None:
         postings, self._waiting = self._waiting, []

@@ -5,8 +5,8 @@ One batch, one round trip: two in flight would wait for each other's wallets, se
 An unknown outcome is never guessed: the same batch is sent again under the same keys, and the keys say what happened.
 """
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeAlias
 
 import structlog
 import trio
@@ -17,10 +17,14 @@ from storage.postgres import LoneConnection, Postgres, Refused, StorageUnavailab
 
 MAX_BATCH = 512  # postings: each waits for the whole of its batch, and larger ones gain little
 MAX_LIST = 64  # postings of one caller that go together; so a batch is full when one more list might not fit
+SEND_STEPS = 4  # of the event loop, until a batch that was begun is on its way
 MAX_WAITING = 4096  # commands; each is a room's list, so this many rooms can wait before one more has to stand in line
 RETRY_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)  # between tries while the database is away; the last one repeats
 
 log = structlog.get_logger(__name__)
+
+
+Deliver: TypeAlias = Callable[[list[Receipt]], None]
 
 
 class Observer(Protocol):
@@ -32,14 +36,13 @@ class Observer(Protocol):
 
 
 class _Command:
-    """Postings that one caller waits for."""
+    """Postings that go together, and who gets their receipts."""
 
-    __slots__ = ("done", "postings", "receipts")
+    __slots__ = ("deliver", "postings")
 
-    def __init__(self, postings: Sequence[Posting]) -> None:
+    def __init__(self, postings: Sequence[Posting], deliver: Deliver) -> None:
         self.postings = postings
-        self.receipts: list[Receipt] = []
-        self.done = trio.Event()
+        self.deliver = deliver
 
 
 class StorageActor:
@@ -50,7 +53,7 @@ class StorageActor:
         self._observer = observer
         self._connection: LoneConnection | None = None
         self._door, self._mailbox = trio.open_memory_channel[_Command](MAX_WAITING)
-        self._busy = False
+        self._owed = 0  # commands taken from the mailbox whose receipts are not handed out yet
         self._away_since: float | None = None
         self.finished = trio.Event()  # closed, and the last that waited is booked
 
@@ -63,16 +66,37 @@ class StorageActor:
         """
         receipts: list[Receipt] = []
         for start in range(0, len(postings), MAX_LIST):
-            receipts += await self._wait_for(_Command(postings[start : start + MAX_LIST]))
+            receipts += await self._wait_for(postings[start : start + MAX_LIST])
         return receipts
 
-    async def _wait_for(self, command: _Command) -> list[Receipt]:
+    def submit(self, postings: Sequence[Posting], deliver: Deliver) -> bool:
+        """Book these in order, and have the receipts delivered, without a task that waits for them.
+
+        `deliver` runs in the actor's task: it neither waits nor raises. False, with nothing done, if the mailbox is
+        full or closed or the postings are more than MAX_LIST: `post` them, then.
+        """
+        if len(postings) > MAX_LIST:
+            return False
         try:
-            await self._door.send(command)
+            self._door.send_nowait(_Command(postings, deliver))
+        except (trio.WouldBlock, trio.ClosedResourceError):
+            return False
+        return True
+
+    async def _wait_for(self, postings: Sequence[Posting]) -> list[Receipt]:
+        receipts: list[Receipt] = []
+        done = trio.Event()
+
+        def deliver(booked: list[Receipt]) -> None:
+            receipts.extend(booked)
+            done.set()
+
+        try:
+            await self._door.send(_Command(postings, deliver))
         except trio.ClosedResourceError:
             raise StorageUnavailable("the storage actor is closed") from None
-        await command.done.wait()
-        return command.receipts
+        await done.wait()
+        return receipts
 
     @property
     def away_seconds(self) -> float:
@@ -81,8 +105,8 @@ class StorageActor:
 
     @property
     def idle(self) -> bool:
-        """Nothing waits and nothing is under way."""
-        return not self._busy and self.waiting == 0
+        """Nothing waits, nothing is under way, and every receipt is handed out."""
+        return self._owed == 0 and self.waiting == 0
 
     @property
     def waiting(self) -> int:
@@ -100,13 +124,32 @@ class StorageActor:
 
     async def run(self) -> None:
         """Book batch after batch until closed. Never raises for what the database says; a bug ends the process."""
+        booked, delivery = trio.open_memory_channel[tuple[list[_Command], list[Receipt]]](1)
         try:
-            async for command in self._mailbox:
-                await self._book(self._gather(command))
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._deliver, delivery)
+                async with booked:
+                    while (command := await self._next()) is not None:
+                        commands = self._gather(command)
+                        receipts = await self._book(commands)
+                        if self.waiting:
+                            await booked.send((commands, receipts))
+                        else:
+                            self._hand_out(commands, receipts)
             self.finished.set()
         finally:
             if self._connection is not None:
                 self._connection.terminate()
+
+    async def _next(self) -> _Command | None:
+        """What waits longest, at once if there is something: the database is idle. None once closed and empty."""
+        try:
+            try:
+                return self._mailbox.receive_nowait()
+            except trio.WouldBlock:
+                return await self._mailbox.receive()
+        except trio.EndOfChannel:
+            return None
 
     def _gather(self, first: _Command) -> list[_Command]:
         """What waits already, without a timer."""
@@ -120,17 +163,30 @@ class StorageActor:
             size += len(command.postings)
         return commands
 
-    async def _book(self, commands: list[_Command]) -> None:
-        self._busy = True
-        receipts = iter(await self._commit([posting for command in commands for posting in command.postings]))
-        self._busy = False
+    async def _book(self, commands: list[_Command]) -> list[Receipt]:
+        self._owed += len(commands)
+        return await self._commit([posting for command in commands for posting in command.postings])
+
+    async def _deliver(self, delivery: "trio.MemoryReceiveChannel[tuple[list[_Command], list[Receipt]]]") -> None:
+        """Hand out the receipts of one batch while the database is at work on the next."""
+        async for commands, receipts in delivery:
+            for _ in range(SEND_STEPS):
+                await trio.lowlevel.checkpoint()
+            self._hand_out(commands, receipts)
+
+    def _hand_out(self, commands: list[_Command], receipts: list[Receipt]) -> None:
+        start = 0
         for command in commands:
-            command.receipts = [next(receipts) for _ in command.postings]
-            command.done.set()
+            end = start + len(command.postings)
+            command.deliver(receipts[start:end])
+            self._owed -= 1
+            start = end
 
     async def _commit(self, postings: list[Posting]) -> list[Receipt]:
         """One receipt for each posting, in order; what no statement should be sent for is refused here."""
         faulty = {i: Receipt(posting, Outcome.INVALID) for i, posting in enumerate(postings) if fault_of(posting)}
+        if not faulty:
+            return await self._apply(postings)
         sound = iter(await self._apply([posting for i, posting in enumerate(postings) if i not in faulty]))
         return [faulty[i] if i in faulty else next(sound) for i in range(len(postings))]
 

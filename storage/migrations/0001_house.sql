@@ -71,8 +71,9 @@ CREATE TABLE journal (
     CONSTRAINT blocks_are_numbered CHECK (CASE WHEN kind = 1 THEN block_no >= 1 AND room_id IS NOT NULL
                                                ELSE block_no IS NULL END)
 );
-CREATE UNIQUE INDEX journal_debit ON journal (debit_wallet, debit_n);
-CREATE UNIQUE INDEX journal_credit ON journal (credit_wallet, credit_n);
+-- A statement is read by number, and also by kind and number: with the kind between them, one index does both.
+CREATE UNIQUE INDEX journal_debit ON journal (debit_wallet, kind, debit_n);
+CREATE UNIQUE INDEX journal_credit ON journal (credit_wallet, kind, credit_n);
 
 -- What a person wrote to a posting. Beside the journal and not in it: a person's words must stay erasable.
 CREATE TABLE memos (
@@ -90,8 +91,12 @@ CREATE TABLE idempotency_keys (
 CREATE INDEX idempotency_keys_age ON idempotency_keys (created_at);
 
 -- Who commits postings, claims a room or ends one takes this row first, on whichever server: writers of the books
--- stand in one line, so no two of them can ever wait for each other.
-CREATE TABLE fence (one boolean PRIMARY KEY DEFAULT true CHECK (one)) WITH (fillfactor = 10);
+-- stand in one line, so no two of them can ever wait for each other. `booked_at` is the latest moment in the books:
+-- no posting is dated before an earlier one, even if the machine's clock is set back.
+CREATE TABLE fence (
+    one       boolean PRIMARY KEY DEFAULT true CHECK (one),
+    booked_at timestamptz NOT NULL DEFAULT clock_timestamp()
+) WITH (fillfactor = 10);
 INSERT INTO fence DEFAULT VALUES;
 
 -- Rooms -------------------------------------------------------------------------------------------------------------
@@ -255,9 +260,8 @@ DECLARE
     d int; c int; x int; e int; amount bigint; v bigint;
     now_at    timestamptz;
 BEGIN
-    PERFORM 1 FROM fence WHERE one FOR NO KEY UPDATE;
+    UPDATE fence SET booked_at = greatest(booked_at, clock_timestamp()) WHERE one RETURNING booked_at INTO now_at;
     PERFORM set_config('halfminute.booking', 'on', true);
-    now_at := clock_timestamp();
 
     SELECT array_agg(s.ctid ORDER BY i), array_agg(s.balance ORDER BY i), array_agg(s.n ORDER BY i),
            array_agg(s.user_id IS NOT NULL ORDER BY i)

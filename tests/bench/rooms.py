@@ -31,6 +31,7 @@ class Books:
 
     def __init__(self, actor: StorageActor) -> None:
         self.post = actor.post
+        self.submit = actor.submit
 
     async def save(self, record: Any) -> bool:
         raise AssertionError("no record is saved here")

@@ -14,6 +14,7 @@ from domain.posting import Kind, Outcome, Posting, Receipt
 from server.clock import Clock
 from server.committer import Committer
 from server.inbox import Inbox
+from storage.actor import Deliver
 
 ROOM, FAN = RoomId(uuid4()), UserId(uuid4())
 
@@ -34,9 +35,29 @@ class SlowBooks:
         self.in_flight -= 1
         return [Receipt(posting, Outcome.COMMITTED) for posting in postings]
 
+    def submit(self, postings: Sequence[Posting], deliver: Deliver) -> bool:
+        return False  # full
+
     async def save(self, record: Any) -> bool:
         self.records.append(record)
         return bool(record.status != "ended")
+
+
+class QuickBooks(SlowBooks):
+    """Books with room for everything; `land` says when a list is booked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.under_way: list[tuple[Sequence[Posting], Deliver]] = []
+
+    def submit(self, postings: Sequence[Posting], deliver: Deliver) -> bool:
+        self.under_way.append((postings, deliver))
+        self.lists.append([posting.block_no for posting in postings])
+        return True
+
+    def land(self) -> None:
+        postings, deliver = self.under_way.pop()
+        deliver([Receipt(posting, Outcome.COMMITTED) for posting in postings])
 
 
 def block(block_no: int) -> Posting:
@@ -105,3 +126,43 @@ async def test_only_the_latest_record_is_stored_and_after_the_postings(autojump_
         nursery.cancel_scope.cancel()
     assert books.records == records[1:]
     assert given(inbox)[1:] == [inputs.Saved(records[1]), inputs.Fenced()]
+
+
+async def test_postings_alone_are_handed_over_at_once_and_what_gathers_follows_as_one_list() -> None:
+    books, inbox = QuickBooks(), Inbox(Clock(), 10)
+    committer = Committer(books, inbox)
+    for block_no in (1, 2, 3):
+        committer.post(block(block_no))
+    assert books.lists == [[1]]
+    books.land()
+    assert books.lists == [[1], [2, 3]]
+    books.land()
+    receipts = [receipt for news in given(inbox) for receipt in news.receipts]
+    assert [receipt.posting.block_no for receipt in receipts] == [1, 2, 3]
+
+
+async def test_a_record_waits_for_what_was_handed_over(autojump_clock: trio.testing.MockClock) -> None:
+    books, inbox = QuickBooks(), Inbox(Clock(), 10)
+    committer = Committer(books, inbox)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(committer.run)
+        committer.post(block(1))
+        committer.save(CallRecord(status="active"))
+        await trio.sleep(1)
+        assert books.records == []
+        books.land()
+        await trio.sleep(1)
+        assert [record.status for record in books.records] == ["active"]
+        nursery.cancel_scope.cancel()
+
+
+async def test_receipts_for_a_room_that_left_reach_nobody(autojump_clock: trio.testing.MockClock) -> None:
+    books, inbox = QuickBooks(), Inbox(Clock(), 10)
+    committer = Committer(books, inbox)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(committer.run)
+        await trio.sleep(1)
+        committer.post(block(1))
+        nursery.cancel_scope.cancel()
+    books.land()
+    assert given(inbox) == []
