@@ -190,30 +190,30 @@ class StorageActor:
         sound = iter(await self._apply([posting for i, posting in enumerate(postings) if i not in faulty]))
         return [faulty[i] if i in faulty else next(sound) for i in range(len(postings))]
 
-    async def _apply(self, postings: list[Posting], recheck: bool = False) -> list[Receipt]:
+    async def _apply(self, postings: list[Posting], careful: bool = False) -> list[Receipt]:
         """Send the batch until the database has decided it."""
         if not postings:
             return []
         tries = 0
         while True:
             try:
-                return await self._send(postings, recheck)
+                return await self._send(postings, careful)
             except StorageUnavailable as error:
                 await self._wait_for_database(tries, error)
             except Refused as refused:
                 if refused.passing:
                     await self._wait_for_database(tries, refused)
-                elif recheck or not refused.duplicate:
+                elif careful or not batch_statement.needs_care(refused):
                     return await self._isolate(postings, refused)
-            recheck = True  # from the second try on the keys say what an earlier one did
+            careful = True  # from the second try on the keys say what an earlier one did
             tries += 1
 
-    async def _send(self, postings: list[Posting], recheck: bool) -> list[Receipt]:
+    async def _send(self, postings: list[Posting], careful: bool) -> list[Receipt]:
         started = trio.current_time()
         if self._connection is None or self._connection.closed:
             self._connection = await self._postgres.connect()
         try:
-            row = await self._connection.fetchrow(batch_statement.APPLY, *batch_statement.arguments(postings, recheck))
+            row = await self._connection.fetchrow(batch_statement.APPLY, *batch_statement.arguments(postings, careful))
         except StorageUnavailable:
             self._connection.terminate()  # whatever it was doing, its outcome is unknown: start afresh
             raise

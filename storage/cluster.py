@@ -25,6 +25,10 @@ LOOK_SECONDS = 0.05  # how long a look for the server's end waits while a step o
 NOBODY = 65534
 PR_SET_PDEATHSIG = 1
 
+# The journal's indexes are written at random: what of them does not fit costs a read and a write a posting.
+BUFFERS_MB_MAX = 512
+BUFFERS_PART_OF_MEMORY = 0.25  # PostgreSQL's own advice for a machine that does other work, too
+
 # Not a superuser: a private database must not allow what a hosted one refuses. CREATEDB lets tests copy a template.
 FIRST_STATEMENTS = f"CREATE ROLE {USER} LOGIN CREATEDB;\nCREATE DATABASE {DATABASE} OWNER {USER};\n"
 
@@ -33,8 +37,8 @@ SETTINGS = {
     "port": str(PORT),
     "unix_socket_permissions": "0700",
     "max_connections": "60",  # one server's pool, an audit beside it and a person with psql
-    "shared_buffers": "128MB",
     "fsync": "on",
+    "max_wal_size": "4GB",  # after a checkpoint every page is logged whole once: under load not every ten seconds
     "jit": "off",  # compiling costs more than any of our statements
     "timezone": "UTC",
     "log_timezone": "UTC",
@@ -94,9 +98,14 @@ def prepare_cluster(files: DataDir, bin_dir: Path, launch: Launch, pause: Callab
 
 def start_postmaster(files: DataDir, bin_dir: Path, launch: Launch, socket_dir: Path) -> subprocess.Popen[bytes]:
     """Starts PostgreSQL on the cluster; postmaster.pid says when it is ready. Its pid is the postmaster's."""
-    settings = {**SETTINGS, "unix_socket_directories": str(socket_dir)}
+    settings = {**SETTINGS, "shared_buffers": f"{_buffers_mb()}MB", "unix_socket_directories": str(socket_dir)}
     options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
     return _start(launch, [str(bin_dir / "postgres"), "-D", str(files.cluster), *options])
+
+
+def _buffers_mb() -> int:
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return min(BUFFERS_MB_MAX, int(memory * BUFFERS_PART_OF_MEMORY) // 2**20)
 
 
 def _can_start(launch: Launch, bin_dir: Path, data_dir: Path) -> bool:

@@ -1,54 +1,49 @@
 """Postings to the arrays of the batch statement, and its one row back to receipts."""
 
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any
 
-from domain.ids import PostingKey, RoomId, WalletId
+from domain.ids import PostingKey
 from domain.posting import Kind, Outcome, Posting, Receipt
-from storage.postgres import PgUUID, Row
+from storage.postgres import PgUUID, Refused, Row
 
 APPLY = """
     SELECT status, debit_after, credit_after, debit_n, credit_n FROM apply_postings(
-        $1::uuid[], $2::uuid[], $3::int[], $4::int[], $5::uuid[], $6::smallint[], $7::int[], $8::int[], $9::int[],
-        $10::int[], $11::int[], $12::int[], $13::bigint[], $14::uuid[], $15::uuid[], $16::int[], $17::text[], $18)
+        $1::uuid[], $2::uuid[], $3::smallint[], $4::int[], $5::int[], $6::uuid[], $7::int[], $8::int[], $9::bigint[],
+        $10::uuid[], $11::uuid[], $12::int[], $13::text[], $14)
 """
 
 _OUTCOMES = tuple(Outcome)
+_bytes = attrgetter("bytes")
 
 
-def arguments(postings: Sequence[Posting], recheck: bool) -> tuple[Any, ...]:
-    """The arguments of APPLY: what occurs several times in a batch is sent once, and named by its position."""
-    wallets: dict[WalletId, int] = {}
-    rooms: dict[RoomId, int] = {}
-    meters: dict[tuple[int, int], int] = {}
-    debit, credit, room, meter = [], [], [], []
-    for posting in postings:
-        d = wallets.setdefault(posting.debit, len(wallets) + 1)
-        debit.append(d)
-        credit.append(wallets.setdefault(posting.credit, len(wallets) + 1))
-        r = 0 if posting.room_id is None else rooms.setdefault(posting.room_id, len(rooms) + 1)
-        room.append(r)
-        meter.append(meters.setdefault((r, d), len(meters) + 1) if posting.kind is Kind.BLOCK else 0)
+def arguments(postings: Sequence[Posting], careful: bool) -> tuple[Any, ...]:
+    """The arguments of APPLY: a wallet that occurs several times in a batch is sent once, and named by its position.
+
+    An array that no posting has a value for is sent empty: reading past its end gives NULL.
+    """
+    payers = [posting.debit for posting in postings]
+    payees = [posting.credit for posting in postings]
+    wallets = sorted({*payers, *payees}, key=_bytes)  # as the database sorts them
+    place = {wallet: i for i, wallet in enumerate(wallets, 1)}
+    kinds = [posting.kind for posting in postings]
     memos = [(i, posting.memo) for i, posting in enumerate(postings, 1) if posting.memo is not None]
     return (
-        list(wallets),
-        list(rooms),
-        [r for r, _ in meters],
-        [d for _, d in meters],
+        wallets,
         [PgUUID(posting.key) for posting in postings],
-        [posting.kind for posting in postings],
-        debit,
-        credit,
-        room,
+        [] if set(kinds) == {Kind.BLOCK} else kinds,
+        [place[payer] for payer in payers],
+        [place[payee] for payee in payees],
+        [posting.room_id for posting in postings],
         [posting.epoch for posting in postings],
-        meter,
-        [posting.block_no for posting in postings],
+        [posting.block_no or 0 for posting in postings],
         [posting.tokens for posting in postings],
         _sparse([posting.ref_id for posting in postings]),
         _sparse([None if posting.content is None else PgUUID(posting.content) for posting in postings]),
         [i for i, _ in memos],
         [memo for _, memo in memos],
-        recheck,
+        careful or _names_a_meter_twice(postings),
     )
 
 
@@ -61,11 +56,21 @@ def receipts(postings: Sequence[Posting], row: Row) -> list[Receipt]:
     ]
 
 
+def needs_care(refused: Refused) -> bool:
+    """A key was used before, a room has a later owner, a block is missing: the batch is to be decided with care."""
+    return refused.duplicate or refused.sqlstate == "HM005"
+
+
 def as_uuid(key: PostingKey) -> PgUUID:
     """A posting's key as the database stores it."""
     return PgUUID(key)
 
 
+def _names_a_meter_twice(postings: Sequence[Posting]) -> bool:
+    """Several blocks of one payer in one room: what gathers while the database is away."""
+    meters = [(posting.room_id, posting.debit) for posting in postings if posting.kind is Kind.BLOCK]
+    return len(set(meters)) < len(meters)
+
+
 def _sparse(values: list[Any]) -> list[Any]:
-    """An empty array where no posting has a value: reading past its end gives NULL, and nothing is sent."""
     return values if any(value is not None for value in values) else []

@@ -18,6 +18,7 @@ CREATE TABLE creators (
     created_at          timestamptz NOT NULL DEFAULT now(),
     updated_at          timestamptz NOT NULL DEFAULT now()
 );
+CREATE INDEX creators_newest ON creators (created_at DESC, user_id DESC);
 
 -- Whom a creator does not want to meet.
 CREATE TABLE creator_blocks (
@@ -33,7 +34,7 @@ CREATE TABLE creator_blocks (
 -- `n` counts the wallet's postings: its version, the exact length of its statement, and the address of any page of it.
 CREATE TABLE wallets (
     id              uuid PRIMARY KEY,
-    user_id         uuid REFERENCES users (supabase_id) ON DELETE RESTRICT CHECK (user_id = id),
+    user_id         uuid CHECK (user_id = id),           -- a wallet comes with its user, and both stay
     balance         bigint NOT NULL DEFAULT 0,
     lifetime_earned bigint NOT NULL DEFAULT 0,
     lifetime_spent  bigint NOT NULL DEFAULT 0,
@@ -121,8 +122,8 @@ CREATE INDEX rooms_live ON rooms (server_id) WHERE ended_at IS NULL;
 
 -- A payer's blocks in a room: the last that is committed, what they cost together, and the active time to go on from.
 CREATE TABLE meters (
-    room_id    uuid NOT NULL REFERENCES rooms (id) ON DELETE RESTRICT,
-    payer_id   uuid NOT NULL REFERENCES users (supabase_id) ON DELETE RESTRICT,
+    room_id    uuid NOT NULL,                            -- of a room and a payer that exist: see refuse_orphans
+    payer_id   uuid NOT NULL,
     tokens     bigint NOT NULL DEFAULT 0 CHECK (tokens >= 0),
     active_us  bigint NOT NULL DEFAULT 0 CHECK (active_us >= 0),
     last_block integer NOT NULL DEFAULT 0 CHECK (last_block >= 0),
@@ -208,6 +209,28 @@ CREATE TRIGGER rooms_stay BEFORE DELETE OR TRUNCATE ON rooms
 CREATE TRIGGER users_stay BEFORE DELETE OR TRUNCATE ON users
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change('a user is anonymised, never deleted');
 
+-- In place of foreign keys on wallets and meters, which every block updates: a foreign key is looked at with each
+-- update, though only a new row can break it where users and rooms stay and keep their ids.
+CREATE FUNCTION refuse_orphans() RETURNS trigger LANGUAGE plpgsql SET search_path = halfminute, pg_temp AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM rooms WHERE id = NEW.room_id)
+       OR NOT EXISTS (SELECT FROM users WHERE supabase_id = NEW.payer_id) THEN
+        RAISE EXCEPTION 'a meter needs its room and its payer' USING ERRCODE = 'foreign_key_violation';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER meters_have_rooms BEFORE INSERT ON meters FOR EACH ROW EXECUTE FUNCTION refuse_orphans();
+CREATE TRIGGER wallets_come_with_users BEFORE INSERT ON wallets FOR EACH STATEMENT WHEN (pg_trigger_depth() = 0)
+    EXECUTE FUNCTION refuse_change('a wallet comes with its user');
+CREATE TRIGGER wallets_keep_their_ids BEFORE UPDATE OF id, user_id ON wallets
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change('ids stay');
+CREATE TRIGGER meters_keep_their_ids BEFORE UPDATE OF room_id, payer_id ON meters
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change('ids stay');
+CREATE TRIGGER users_keep_their_ids BEFORE UPDATE OF supabase_id ON users
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change('ids stay');
+CREATE TRIGGER rooms_keep_their_ids BEFORE UPDATE OF id ON rooms
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change('ids stay');
+
 -- Only apply_postings writes balances and the journal: it alone turns this setting on, and off again.
 CREATE FUNCTION refuse_unless_booking() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -226,17 +249,20 @@ CREATE TRIGGER only_booking_writes_balances BEFORE UPDATE ON wallets
 -- Decides a batch of postings one after the other, in order, and books what can be booked; one row of arrays comes
 -- back. domain/ledger.py is the same in Python.
 --
---   w          the batch's wallets, each once            r          its rooms, each once
---   m_room     its meters, each once: a position in r    m_payer    … and a position in w
---   debit, credit, room, meter    one a posting: positions in w, w, r and the meters; 0 for no room, no meter
---   ref, content    one a posting, or empty when no posting of the batch has one
---   memo_of, memo   the words that come with some postings, and which
---   recheck    look the keys up at once: the batch may have been booked before
---   status     domain.posting.Outcome; *_after, *_n: balances and posting numbers after it
+--   w                    the batch's wallets, each once, in the order of their ids
+--   key, debit, credit, room, epoch, block_no, tokens    one a posting; debit and credit are positions in w, room is
+--                        NULL and epoch and block_no are 0 where there is none
+--   kind, ref, content   one a posting; kind is empty when all are blocks, the others when no posting has one
+--   memo_of, memo        the words that come with some postings, and which
+--   careful              the batch may have been booked before, or has several blocks of one meter
+--   status               domain.posting.Outcome; *_after, *_n: balances and posting numbers after it
+--
+-- Nearly every batch can be booked as it is, but for those who cannot pay. So it is, and keys, epochs and block numbers
+-- are seen to have been right while they are written; where they were not, nothing is booked and 23505 or HM005 is
+-- raised: send the batch again, to be decided with care.
 CREATE FUNCTION apply_postings(
-    w uuid[], r uuid[], m_room int[], m_payer int[],
-    key uuid[], kind smallint[], debit int[], credit int[], room int[], epoch int[], meter int[], block_no int[],
-    tokens bigint[], ref uuid[], content uuid[], memo_of int[], memo text[], recheck boolean,
+    w uuid[], key uuid[], kind smallint[], debit int[], credit int[], room uuid[], epoch int[], block_no int[],
+    tokens bigint[], ref uuid[], content uuid[], memo_of int[], memo text[], careful boolean,
     OUT status smallint[], OUT debit_after bigint[], OUT credit_after bigint[], OUT debit_n int[], OUT credit_n int[]
 ) LANGUAGE plpgsql VOLATILE
     SET search_path = halfminute, pg_temp
@@ -248,99 +274,134 @@ DECLARE
     postings  int := cardinality(key);
     no_ints   int[] := array_fill(0, ARRAY[postings]);
     no_sums   bigint[] := array_fill(0::bigint, ARRAY[cardinality(w)]);
-    w_tid     tid[];     w_balance bigint[];  w_n int[];  w_is_user boolean[];
-    r_epoch   int[];                                     -- -1: ended
-    m_tid     tid[];     m_last int[];
-    balance   bigint[];  n int[];  spent bigint[];  earned bigint[];  last_block int[];  m_tokens bigint[];
+    w_id      uuid[];    w_tid tid[];  w_balance bigint[];  w_n int[];  w_is_user boolean[];
+    balance   bigint[];  n int[];  spent bigint[];
+    refused   int[] := '{}';
+    live      int[];                                     -- the epoch of a posting's room; -1: ended
+    meter     int[];                                     -- a posting's meter: a position in the next four
+    m_tid     tid[];     m_last int[];  last_block int[];  m_tokens bigint[];
     old       boolean[]; same boolean[];  old_debit_after bigint[];  old_credit_after bigint[];
     old_debit_n int[];   old_credit_n int[];
     first_use int[];     booked_as int[];                -- the posting that uses a key first; the one that booked it
-    look      boolean := recheck;
-    booked    int;       touched int;
+    booked    int;       blocks int;  touched int;
     d int; c int; x int; e int; amount bigint; v bigint;
     now_at    timestamptz;
+    most_balance CONSTANT bigint := 9007199254740991;  least_balance CONSTANT bigint := -9007199254740991;
 BEGIN
     UPDATE fence SET booked_at = greatest(booked_at, clock_timestamp()) WHERE one RETURNING booked_at INTO now_at;
     PERFORM set_config('halfminute.booking', 'on', true);
 
-    SELECT array_agg(s.ctid ORDER BY i), array_agg(s.balance ORDER BY i), array_agg(s.n ORDER BY i),
-           array_agg(s.user_id IS NOT NULL ORDER BY i)
-      INTO w_tid, w_balance, w_n, w_is_user
-      FROM generate_series(1, cardinality(w)) i JOIN wallets s ON s.id = w[i];
-    IF cardinality(w_tid) IS DISTINCT FROM cardinality(w) THEN
+    SELECT array_agg(s.id), array_agg(s.ctid), array_agg(s.balance), array_agg(s.n), array_agg(s.user_id IS NOT NULL)
+      INTO w_id, w_tid, w_balance, w_n, w_is_user
+      FROM (SELECT x.id, x.ctid, x.balance, x.n, x.user_id FROM wallets x WHERE x.id = ANY (w) ORDER BY x.id) s;
+    IF w_id IS DISTINCT FROM w THEN
         RAISE EXCEPTION 'unknown wallet' USING ERRCODE = 'HM002';
     END IF;
-    IF cardinality(r) > 0 THEN
-        SELECT array_agg(CASE WHEN s.ended_at IS NULL THEN s.epoch ELSE -1 END ORDER BY i) INTO r_epoch
-          FROM generate_series(1, cardinality(r)) i JOIN rooms s ON s.id = r[i];
-        IF cardinality(r_epoch) IS DISTINCT FROM cardinality(r) THEN
+
+    IF NOT careful THEN
+        balance := w_balance;  n := w_n;  spent := no_sums;
+        status := array_fill(0::smallint, ARRAY[postings]);
+        debit_after := array_fill(0::bigint, ARRAY[postings]);  credit_after := debit_after;
+        debit_n := no_ints;  credit_n := no_ints;
+        FOR i IN 1..postings LOOP
+            d := debit[i];  amount := tokens[i];
+            v := balance[d] - amount;
+            IF v < 0 AND w_is_user[d] THEN
+                status[i] := 2;  debit_after[i] := balance[d];  debit_n[i] := n[d];
+                credit_after[i] := NULL;  credit_n[i] := NULL;
+                refused := refused || i;
+                CONTINUE;
+            END IF;
+            balance[d] := v;  debit_after[i] := v;  spent[d] := spent[d] + amount;
+            e := n[d] + 1;  n[d] := e;  debit_n[i] := e;
+            c := credit[i];
+            IF v < least_balance OR balance[c] + amount > most_balance THEN
+                RAISE EXCEPTION 'balance out of range' USING ERRCODE = 'HM004';
+            END IF;
+            v := balance[c] + amount;  balance[c] := v;  credit_after[i] := v;
+            e := n[c] + 1;  n[c] := e;  credit_n[i] := e;
+        END LOOP;
+        booked := postings - cardinality(refused);
+        IF booked < postings THEN                        -- a refusal is believed only if nothing else comes before it
+            careful := EXISTS (
+                SELECT FROM unnest(refused) i
+                 WHERE EXISTS (SELECT FROM journal j WHERE j.key = key[i])
+                    OR cardinality(array_positions(key, key[i])) > 1
+                    OR room[i] IS NOT NULL
+                       AND NOT EXISTS (SELECT FROM rooms s WHERE s.id = room[i] AND s.epoch = epoch[i] AND s.ended_at IS NULL)
+                    OR block_no[i] > 0
+                       AND NOT EXISTS (SELECT FROM meters s WHERE s.room_id = room[i] AND s.payer_id = w[debit[i]]
+                                                              AND s.last_block = block_no[i] - 1));
+        END IF;
+    END IF;
+
+    IF careful THEN
+        SELECT array_agg(CASE WHEN room[i] IS NULL THEN 0 WHEN s.ended_at IS NULL THEN s.epoch ELSE -1 END ORDER BY i)
+          INTO live FROM generate_series(1, postings) i LEFT JOIN rooms s ON s.id = room[i]
+         WHERE s.id IS NOT NULL OR room[i] IS NULL;
+        IF coalesce(cardinality(live), 0) <> postings THEN
             RAISE EXCEPTION 'unknown room' USING ERRCODE = 'HM001';
         END IF;
-    END IF;
-    IF cardinality(m_room) > 0 THEN
-        SELECT array_agg(s.ctid ORDER BY i), array_agg(s.last_block ORDER BY i) INTO m_tid, m_last
-          FROM generate_series(1, cardinality(m_room)) i
-          JOIN meters s ON s.room_id = r[m_room[i]] AND s.payer_id = w[m_payer[i]];
-        IF cardinality(m_tid) IS DISTINCT FROM cardinality(m_room) THEN
-            RAISE EXCEPTION 'unknown meter' USING ERRCODE = 'HM003';
-        END IF;
-    END IF;
-
-    LOOP
-        balance := w_balance;  n := w_n;  spent := no_sums;  earned := no_sums;  last_block := m_last;
-        m_tokens := array_fill(0::bigint, ARRAY[cardinality(m_room)]);
-        status := array_fill(0::smallint, ARRAY[postings]);  booked := 0;
-        debit_after := array_fill(NULL::bigint, ARRAY[postings]);  credit_after := debit_after;
-        debit_n := array_fill(NULL::int, ARRAY[postings]);  credit_n := debit_n;
-        IF look THEN
-            booked_as := no_ints;
-            SELECT array_agg(j.key IS NOT NULL ORDER BY u.i), array_agg(u.first_use ORDER BY u.i),
-                   array_agg(j.debit_after ORDER BY u.i), array_agg(j.credit_after ORDER BY u.i),
-                   array_agg(j.debit_n ORDER BY u.i), array_agg(j.credit_n ORDER BY u.i),
-                   array_agg(j.kind = kind[u.i] AND j.tokens = tokens[u.i]
-                             AND j.debit_wallet = w[debit[u.i]] AND j.credit_wallet = w[credit[u.i]]
-                             AND j.room_id IS NOT DISTINCT FROM r[room[u.i]]
-                             AND j.block_no IS NOT DISTINCT FROM block_no[u.i]
-                             AND j.content IS NOT DISTINCT FROM content[u.i] ORDER BY u.i)
-              INTO old, first_use, old_debit_after, old_credit_after, old_debit_n, old_credit_n, same
-              FROM (SELECT q.key, q.i, min(q.i) OVER (PARTITION BY q.key) AS first_use
-                      FROM unnest(key) WITH ORDINALITY q(key, i)) u
-              LEFT JOIN journal j ON j.key = u.key;
-        END IF;
-
-        FOR i IN 1..postings LOOP
-            d := debit[i];  c := credit[i];  amount := tokens[i];
-            IF look THEN                                 -- the key decides before anything else
-                IF old[i] THEN
-                    IF same[i] THEN
-                        status[i] := 1;
-                        debit_after[i] := old_debit_after[i];  credit_after[i] := old_credit_after[i];
-                        debit_n[i] := old_debit_n[i];  credit_n[i] := old_credit_n[i];
-                    ELSE
-                        status[i] := 5;
-                    END IF;
-                    CONTINUE;
-                END IF;
-                x := booked_as[first_use[i]];
-                IF x > 0 THEN
-                    IF kind[x] = kind[i] AND tokens[x] = amount AND debit[x] = d AND credit[x] = c AND room[x] = room[i]
-                       AND block_no[x] IS NOT DISTINCT FROM block_no[i] AND content[x] IS NOT DISTINCT FROM content[i] THEN
-                        status[i] := 1;
-                        debit_after[i] := debit_after[x];  credit_after[i] := credit_after[x];
-                        debit_n[i] := debit_n[x];  credit_n[i] := credit_n[x];
-                    ELSE
-                        status[i] := 5;
-                    END IF;
-                    CONTINUE;
+        meter := no_ints;  m_tid := '{}';  m_last := '{}';
+        FOR d, c, x IN
+            SELECT i, dense_rank() OVER (ORDER BY room[i], debit[i]), row_number() OVER (PARTITION BY room[i], debit[i])
+              FROM generate_series(1, postings) i WHERE block_no[i] > 0 ORDER BY 2, 1
+        LOOP
+            meter[d] := c;
+            IF x = 1 THEN
+                SELECT m_tid || s.ctid, m_last || s.last_block INTO m_tid, m_last
+                  FROM meters s WHERE s.room_id = room[d] AND s.payer_id = w[debit[d]];
+                IF NOT FOUND THEN
+                    RAISE EXCEPTION 'unknown meter' USING ERRCODE = 'HM003';
                 END IF;
             END IF;
-            x := room[i];
-            IF x > 0 THEN
-                e := r_epoch[x];
-                IF e <> epoch[i] THEN
-                    status[i] := CASE WHEN e = -1 THEN 4 ELSE 3 END;
-                    CONTINUE;
+        END LOOP;
+        SELECT array_agg(j.key IS NOT NULL ORDER BY u.i), array_agg(u.first_use ORDER BY u.i),
+               array_agg(j.debit_after ORDER BY u.i), array_agg(j.credit_after ORDER BY u.i),
+               array_agg(j.debit_n ORDER BY u.i), array_agg(j.credit_n ORDER BY u.i),
+               array_agg(j.kind = coalesce(kind[u.i], 1) AND j.tokens = tokens[u.i]
+                         AND j.debit_wallet = w[debit[u.i]] AND j.credit_wallet = w[credit[u.i]]
+                         AND j.room_id IS NOT DISTINCT FROM room[u.i]
+                         AND j.block_no IS NOT DISTINCT FROM nullif(block_no[u.i], 0)
+                         AND j.content IS NOT DISTINCT FROM content[u.i] ORDER BY u.i)
+          INTO old, first_use, old_debit_after, old_credit_after, old_debit_n, old_credit_n, same
+          FROM (SELECT q.key, q.i, min(q.i) OVER (PARTITION BY q.key) AS first_use
+                  FROM unnest(key) WITH ORDINALITY q(key, i)) u
+          LEFT JOIN journal j ON j.key = u.key;
+
+        balance := w_balance;  n := w_n;  spent := no_sums;  last_block := m_last;  booked_as := no_ints;  booked := 0;
+        m_tokens := array_fill(0::bigint, ARRAY[cardinality(m_tid)]);
+        status := array_fill(0::smallint, ARRAY[postings]);
+        debit_after := array_fill(NULL::bigint, ARRAY[postings]);  credit_after := debit_after;
+        debit_n := array_fill(NULL::int, ARRAY[postings]);  credit_n := debit_n;
+        FOR i IN 1..postings LOOP
+            d := debit[i];  c := credit[i];  amount := tokens[i];
+            IF old[i] THEN                               -- the key decides before anything else
+                IF same[i] THEN
+                    status[i] := 1;
+                    debit_after[i] := old_debit_after[i];  credit_after[i] := old_credit_after[i];
+                    debit_n[i] := old_debit_n[i];  credit_n[i] := old_credit_n[i];
+                ELSE
+                    status[i] := 5;
                 END IF;
+                CONTINUE;
+            END IF;
+            x := booked_as[first_use[i]];
+            IF x > 0 THEN
+                IF coalesce(kind[x] = kind[i], true) AND tokens[x] = amount AND debit[x] = d AND credit[x] = c
+                   AND room[x] IS NOT DISTINCT FROM room[i] AND block_no[x] = block_no[i]
+                   AND content[x] IS NOT DISTINCT FROM content[i] THEN
+                    status[i] := 1;
+                    debit_after[i] := debit_after[x];  credit_after[i] := credit_after[x];
+                    debit_n[i] := debit_n[x];  credit_n[i] := credit_n[x];
+                ELSE
+                    status[i] := 5;
+                END IF;
+                CONTINUE;
+            END IF;
+            IF room[i] IS NOT NULL AND live[i] <> epoch[i] THEN
+                status[i] := CASE WHEN live[i] = -1 THEN 4 ELSE 3 END;
+                CONTINUE;
             END IF;
             x := meter[i];
             IF x > 0 AND last_block[x] <> block_no[i] - 1 THEN
@@ -354,50 +415,60 @@ BEGIN
             END IF;
             balance[d] := v;  debit_after[i] := v;  spent[d] := spent[d] + amount;
             e := n[d] + 1;  n[d] := e;  debit_n[i] := e;
-            v := balance[c] + amount;
-            IF v > 9007199254740991 OR balance[d] < -9007199254740991 THEN
+            IF v < least_balance OR balance[c] + amount > most_balance THEN
                 RAISE EXCEPTION 'balance out of range' USING ERRCODE = 'HM004';
             END IF;
-            balance[c] := v;  credit_after[i] := v;  earned[c] := earned[c] + amount;
+            v := balance[c] + amount;  balance[c] := v;  credit_after[i] := v;
             e := n[c] + 1;  n[c] := e;  credit_n[i] := e;
             IF x > 0 THEN
                 last_block[x] := block_no[i];  m_tokens[x] := m_tokens[x] + amount;
             END IF;
-            IF look THEN booked_as[first_use[i]] := i; END IF;
+            booked_as[first_use[i]] := i;
             booked := booked + 1;
         END LOOP;
-        EXIT WHEN booked = postings OR look;
-        look := true;                                    -- a refusal is believed only after the key was looked up
-    END LOOP;
+    END IF;
     IF booked = 0 THEN
         PERFORM set_config('halfminute.booking', '', true);
         RETURN;
     END IF;
 
-    -- A key that is there already raises 23505: send the batch again, with recheck.
     INSERT INTO journal (key, debit_wallet, credit_wallet, room_id, ref_id, content, tokens, debit_after, credit_after,
                          created_at, debit_n, credit_n, block_no, kind)
-    SELECT key[i], w[debit[i]], w[credit[i]], r[room[i]], ref[i], content[i], tokens[i], debit_after[i], credit_after[i],
-           now_at, debit_n[i], credit_n[i], block_no[i], kind[i]
+    SELECT key[i], w[debit[i]], w[credit[i]], room[i], ref[i], content[i], tokens[i], debit_after[i], credit_after[i],
+           now_at, debit_n[i], credit_n[i], nullif(block_no[i], 0), coalesce(kind[i], 1)
       FROM generate_series(1, postings) i WHERE status[i] = 0;
     IF cardinality(memo_of) > 0 THEN
         INSERT INTO memos (posting_key, memo)
         SELECT key[memo_of[i]], memo[i] FROM generate_series(1, cardinality(memo_of)) i WHERE status[memo_of[i]] = 0;
     END IF;
     UPDATE wallets s
-       SET balance = balance[i], n = n[i], lifetime_earned = s.lifetime_earned + earned[i],
-           lifetime_spent = s.lifetime_spent + spent[i]
+       SET balance = balance[i], n = n[i], lifetime_spent = s.lifetime_spent + spent[i],
+           lifetime_earned = s.lifetime_earned + (balance[i] - w_balance[i] + spent[i])
       FROM generate_series(1, cardinality(w)) i WHERE s.ctid = w_tid[i] AND s.n = w_n[i];
     GET DIAGNOSTICS touched = ROW_COUNT;
     IF touched <> cardinality(w) THEN                    -- somebody wrote a wallet without taking the fence
         RAISE EXCEPTION 'a wallet moved' USING ERRCODE = '40001';
     END IF;
-    IF cardinality(m_room) > 0 THEN
+    IF careful THEN
         UPDATE meters s SET last_block = last_block[i], tokens = s.tokens + m_tokens[i]
-          FROM generate_series(1, cardinality(m_room)) i WHERE s.ctid = m_tid[i] AND s.last_block = m_last[i];
+          FROM generate_series(1, cardinality(m_tid)) i WHERE s.ctid = m_tid[i];
+    ELSE
+        UPDATE meters s SET last_block = block_no[i], tokens = s.tokens + tokens[i]
+          FROM generate_series(1, postings) i, rooms o
+         WHERE block_no[i] > 0 AND status[i] = 0
+           AND o.id = room[i] AND o.epoch = epoch[i] AND o.ended_at IS NULL
+           AND s.room_id = o.id AND s.payer_id = w[debit[i]] AND s.last_block = block_no[i] - 1;
         GET DIAGNOSTICS touched = ROW_COUNT;
-        IF touched <> cardinality(m_room) THEN
-            RAISE EXCEPTION 'a meter moved' USING ERRCODE = '40001';
+        blocks := booked;
+        IF cardinality(kind) > 0 THEN
+            SELECT count(*) FILTER (WHERE block_no[i] > 0),
+                   count(*) FILTER (WHERE block_no[i] = 0 AND room[i] IS NOT NULL AND NOT EXISTS (
+                       SELECT FROM rooms s WHERE s.id = room[i] AND s.epoch = epoch[i] AND s.ended_at IS NULL))
+              INTO blocks, x FROM generate_series(1, postings) i WHERE status[i] = 0;
+            touched := touched - x;
+        END IF;
+        IF touched <> blocks THEN
+            RAISE EXCEPTION 'not to be booked as it is' USING ERRCODE = 'HM005';
         END IF;
     END IF;
     PERFORM set_config('halfminute.booking', '', true);
@@ -452,6 +523,26 @@ BEGIN
     UPDATE meters m SET active_us = active[i]
       FROM generate_series(1, cardinality(r)) i JOIN rooms s ON s.id = r[i] AND s.epoch = owner_epoch[i]
      WHERE m.room_id = r[i] AND m.payer_id = payer[i] AND s.ended_at IS NULL;
+END $$;
+
+-- Looking back -------------------------------------------------------------------------------------------------------
+
+-- How many of a wallet's first `entries` entries were booked before a moment. No posting is dated before an earlier
+-- one, so a period is a range of numbers, and its ends are found in about twenty looks, however long the wallet is.
+CREATE FUNCTION entries_before(wallet uuid, entries int, kinds smallint[], moment timestamptz) RETURNS int
+LANGUAGE plpgsql STABLE SET search_path = halfminute, pg_temp SET plan_cache_mode = force_generic_plan AS $$
+DECLARE low int := 0; high int := entries; middle int; booked_at timestamptz;
+BEGIN
+    WHILE low < high LOOP                                -- up to `low` they are before the moment, above `high` none is
+        middle := low + (high - low + 1) / 2;
+        SELECT e.created_at INTO booked_at FROM (
+            SELECT j.created_at FROM journal j WHERE j.debit_wallet = wallet AND j.kind = ANY(kinds) AND j.debit_n = middle
+            UNION ALL
+            SELECT j.created_at FROM journal j WHERE j.credit_wallet = wallet AND j.kind = ANY(kinds) AND j.credit_n = middle
+        ) e;
+        IF booked_at < moment THEN low := middle; ELSE high := middle - 1; END IF;
+    END LOOP;
+    RETURN low;
 END $$;
 
 -- Nobody but the owner ----------------------------------------------------------------------------------------------

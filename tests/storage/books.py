@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+import msgspec
 import trio
 
 from domain.ids import LOSSES, PAYOUTS, PROMOTIONS, TOKEN_SALES, PostingKey, RoomId, UserId, block_key, client_key
@@ -95,6 +96,10 @@ def credit(user_id: UserId, tokens: int, key: PostingKey | None = None) -> Posti
 
 def tip(fan: UserId, creator: UserId, tokens: int, key: str | None = None) -> Posting:
     return Posting(key=client_key(fan, key or str(new_uuid())), kind=Kind.TIP, debit=fan, credit=creator, tokens=tokens)
+
+
+def in_room(posting: Posting, room_id: RoomId, epoch: int = 1) -> Posting:
+    return msgspec.structs.replace(posting, room_id=room_id, epoch=epoch)
 
 
 def block(room_id: RoomId, fan: UserId, creator: UserId, block_no: int, tokens: int = 15, epoch: int = 1) -> Posting:

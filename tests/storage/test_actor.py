@@ -150,7 +150,7 @@ async def test_the_function_leaves_no_open_door_behind_itself(dsn: str) -> None:
         with pytest.raises(Refused, match="only apply_postings books"):
             await books.postgres.transaction(
                 lambda connection: connection.execute(
-                    f"SELECT apply_postings(ARRAY['{fan}'::uuid], {', '.join([EMPTY] * 16)}, true);"
+                    f"SELECT apply_postings(ARRAY['{fan}'::uuid], {', '.join([EMPTY] * 12)}, true);"
                     " UPDATE wallets SET balance = balance + 1"
                 )
             )
