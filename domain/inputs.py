@@ -16,7 +16,7 @@ class Reply(Protocol):
     def deliver(self, result: Any) -> None: ...
 
 
-class Elapsed(msgspec.Struct, frozen=True):
+class Elapsed(msgspec.Struct, frozen=True, gc=False):
     """Nothing but time: a deadline was reached."""
 
 
@@ -54,7 +54,7 @@ class Heard(msgspec.Struct, frozen=True):
     member_id: MemberId
 
 
-class Receipts(msgspec.Struct, frozen=True):
+class Receipts(msgspec.Struct, frozen=True, gc=False):
     """What came of postings, in the order in which they were posted; every posting gets one receipt."""
 
     receipts: tuple[Receipt, ...]

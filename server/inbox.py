@@ -1,8 +1,9 @@
 """What waits for one room, in the order in which it arrived."""
 
 from collections import deque
-from typing import NamedTuple
+from typing import Any
 
+import msgspec
 import trio
 
 from domain import inputs
@@ -13,11 +14,23 @@ from server.clock import Clock
 ENDINGS = 64  # commands that end a call and still wait: when so many do, one more would say nothing new
 
 
-class Given(NamedTuple):
+class Given(msgspec.Struct, frozen=True, gc=False):
     """An input, and when it arrived."""
 
     given: inputs.Input
     at: Instant
+
+
+class _Arrival:
+    """What a reader that waits is woken with; trio asks it for its value.
+
+    One for all: an `outcome.Value`, made anew for each wake, costs as much as the rest of the wake.
+    """
+
+    def unwrap(self) -> None: ...
+
+
+_ARRIVED: Any = _Arrival()
 
 
 class Inbox:
@@ -48,7 +61,7 @@ class Inbox:
             self._endings += 1
         self._waiting.append(Given(given, self._clock.now()))
         if self._reader is not None:
-            trio.lowlevel.reschedule(self._reader)
+            trio.lowlevel.reschedule(self._reader, _ARRIVED)
             self._reader = None
         return True
 

@@ -69,7 +69,7 @@ class RoomTask:
         self._perform(first, self.clock.now())
 
     def _handle(self, given: Given) -> None:
-        self._perform(self.room.handle(*given), given.at)
+        self._perform(self.room.handle(given.given, given.at), given.at)
 
     def _perform(self, wanted: Iterable[effects.Effect], at: Instant) -> None:
         for effect in wanted:

@@ -22,7 +22,8 @@ from server.rest.route import Routes
 from server.rest.strict_json import FieldError
 from storage.billing import BillingStats, Block, billing_stats, blocks_of
 from storage.paging import Paged
-from storage.wallets import Entry, EntryFilter, statement
+from storage.room_blocks import room_blocks
+from storage.statements import Entry, EntryFilter, statement
 
 routes = Routes("/api/billing")
 
@@ -107,7 +108,8 @@ async def list_blocks(ask: Ask, query: BlocksQuery) -> Listed[BilledBlock] | Ref
         room_id=query.call_id or query.stream_id,
         side=None if query.role is None else _SIDES[query.role],
     )
-    found = await statement(ask.house.postgres, ask.user_id, wanted, query.page)
+    read = statement if wanted.room_id is None else room_blocks
+    found = await read(ask.house.postgres, ask.user_id, wanted, query.page)
     return ask.listed(Paged([_billed_block(entry) for entry in found.items], *found[1:]), query)
 
 

@@ -9,7 +9,8 @@ from domain.refusals import Code
 from server.rest.query import Listed, PeriodPaging
 from server.rest.request import Ask
 from server.rest.route import Routes
-from storage.wallets import Entry, EntryFilter, find_wallet, statement
+from storage.statements import Entry, EntryFilter, statement
+from storage.wallets import find_wallet
 
 routes = Routes("/api/wallet")
 

@@ -217,9 +217,9 @@ BEGIN
        OR NOT EXISTS (SELECT FROM users WHERE supabase_id = NEW.payer_id) THEN
         RAISE EXCEPTION 'a meter needs its room and its payer' USING ERRCODE = 'foreign_key_violation';
     END IF;
-    RETURN NEW;
+    RETURN NULL;
 END $$;
-CREATE TRIGGER meters_have_rooms BEFORE INSERT ON meters FOR EACH ROW EXECUTE FUNCTION refuse_orphans();
+CREATE TRIGGER meters_have_rooms AFTER INSERT ON meters FOR EACH ROW EXECUTE FUNCTION refuse_orphans();
 CREATE TRIGGER wallets_come_with_users BEFORE INSERT ON wallets FOR EACH STATEMENT WHEN (pg_trigger_depth() = 0)
     EXECUTE FUNCTION refuse_change('a wallet comes with its user');
 CREATE TRIGGER wallets_keep_their_ids BEFORE UPDATE OF id, user_id ON wallets
@@ -535,10 +535,11 @@ DECLARE low int := 0; high int := entries; middle int; booked_at timestamptz;
 BEGIN
     WHILE low < high LOOP                                -- up to `low` they are before the moment, above `high` none is
         middle := low + (high - low + 1) / 2;
-        SELECT e.created_at INTO booked_at FROM (
-            SELECT j.created_at FROM journal j WHERE j.debit_wallet = wallet AND j.kind = ANY(kinds) AND j.debit_n = middle
+        SELECT e.created_at INTO booked_at FROM unnest(kinds) k, LATERAL (
+            SELECT j.created_at FROM journal j WHERE j.debit_wallet = wallet AND j.kind = k AND j.debit_n = middle
             UNION ALL
-            SELECT j.created_at FROM journal j WHERE j.credit_wallet = wallet AND j.kind = ANY(kinds) AND j.credit_n = middle
+            SELECT j.created_at FROM journal j WHERE j.credit_wallet = wallet AND j.kind = k AND j.credit_n = middle
+            LIMIT 1                                      -- so that each is a look into the index, and never a join
         ) e;
         IF booked_at < moment THEN low := middle; ELSE high := middle - 1; END IF;
     END LOOP;

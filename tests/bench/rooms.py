@@ -16,6 +16,7 @@ from domain.posting import Kind, Outcome, Posting, Receipt
 from server.clock import Clock
 from server.committer import Committer
 from server.inbox import Inbox
+from server.memory import settle_memory
 from storage.actor import MAX_BATCH, StorageActor
 from storage.postgres import Postgres
 from tests.bench.history import PRICE_TOKENS, Party, read_parties
@@ -120,6 +121,7 @@ class Crowd:
 async def rooms_turn(postgres: Postgres, name: str, seconds: float, hot: bool) -> Turn:
     """10,000 rooms, always enough of them due to fill two batches."""
     crowd = Crowd()
+    thresholds = gc.get_threshold()
     actor = StorageActor(postgres, crowd)
     rooms = await _make_rooms(postgres, actor, crowd, hot)
     async with trio.open_nursery() as nursery:
@@ -128,8 +130,7 @@ async def rooms_turn(postgres: Postgres, name: str, seconds: float, hot: bool) -
             nursery.start_soon(room.run)
             nursery.start_soon(room.committer.run)
         await trio.testing.wait_all_tasks_blocked()
-        gc.collect()
-        gc.freeze()  # the rooms are there to stay: looking through them again and again would be counted against us
+        settle_memory()  # as the server does once it stands
         crowd.begin(DUE_AT_ONCE)
         await crowd.warm.wait()
         await trio.sleep(seconds)
@@ -138,6 +139,7 @@ async def rooms_turn(postgres: Postgres, name: str, seconds: float, hot: bool) -
         actor.close()
         nursery.cancel_scope.cancel()
     gc.unfreeze()
+    gc.set_threshold(*thresholds)
     return _turn_of(crowd, name)
 
 
