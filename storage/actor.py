@@ -6,6 +6,7 @@ An unknown outcome is never guessed: the same batch is sent again under the same
 """
 
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Protocol, TypeAlias
 
 import structlog
@@ -14,6 +15,7 @@ import trio
 from domain.posting import Outcome, Posting, Receipt, fault_of
 from storage import postings as batch_statement
 from storage.postgres import LoneConnection, Postgres, Refused, StorageUnavailable
+from storage.postings import Decided
 
 MAX_BATCH = 512  # postings: each waits for the whole of its batch, and larger ones gain little
 MAX_LIST = 64  # postings of one caller that go together; so a batch is full when one more list might not fit
@@ -45,6 +47,9 @@ class _Command:
         self.deliver = deliver
 
 
+_Booked: TypeAlias = tuple[list[_Command], list[Decided]]
+
+
 class StorageActor:
     """`post` from any task, while `run` is running in one."""
 
@@ -58,24 +63,26 @@ class StorageActor:
         self.finished = trio.Event()  # closed, and the last that waited is booked
 
     async def post(self, postings: Sequence[Posting]) -> list[Receipt]:
-        """Book these postings in order; one receipt each.
+        """Book these postings in order; one receipt each. What no statement should be sent for is refused here.
 
         Waits as long as the database is away. Cancelling stops the waiting, not the booking: the outcome is then
         unknown to the caller, who finds out by posting again under the same keys. Raises StorageUnavailable, with
         nothing more done, once the actor is closed.
         """
-        receipts: list[Receipt] = []
-        for start in range(0, len(postings), MAX_LIST):
-            receipts += await self._wait_for(postings[start : start + MAX_LIST])
-        return receipts
+        sound = [posting for posting in postings if fault_of(posting) is None]
+        booked: list[Receipt] = []
+        for start in range(0, len(sound), MAX_LIST):
+            booked += await self._wait_for(sound[start : start + MAX_LIST])
+        found = iter(booked)
+        return [Receipt(posting, Outcome.INVALID) if fault_of(posting) else next(found) for posting in postings]
 
     def submit(self, postings: Sequence[Posting], deliver: Deliver) -> bool:
         """Book these in order, and have the receipts delivered, without a task that waits for them.
 
         `deliver` runs in the actor's task: it neither waits nor raises. False, with nothing done, if the mailbox is
-        full or closed or the postings are more than MAX_LIST: `post` them, then.
+        full or closed, the postings are more than MAX_LIST, or one of them is faulty: `post` them, then.
         """
-        if len(postings) > MAX_LIST:
+        if len(postings) > MAX_LIST or any(map(fault_of, postings)):
             return False
         try:
             self._door.send_nowait(_Command(postings, deliver))
@@ -124,18 +131,18 @@ class StorageActor:
 
     async def run(self) -> None:
         """Book batch after batch until closed. Never raises for what the database says; a bug ends the process."""
-        booked, delivery = trio.open_memory_channel[tuple[list[_Command], list[Receipt]]](1)
+        booked, delivery = trio.open_memory_channel[_Booked](1)
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._deliver, delivery)
+                nursery.start_soon(self._hand_out_beside, delivery)
                 async with booked:
                     while (command := await self._next()) is not None:
                         commands = self._gather(command)
-                        receipts = await self._book(commands)
+                        decided = await self._decide([posting for command in commands for posting in command.postings])
                         if self.waiting:
-                            await booked.send((commands, receipts))
+                            await booked.send((commands, decided))
                         else:
-                            self._hand_out(commands, receipts)
+                            self._hand_out(commands, decided)
             self.finished.set()
         finally:
             if self._connection is not None:
@@ -161,43 +168,33 @@ class StorageActor:
                 break
             commands.append(command)
             size += len(command.postings)
+        self._owed += len(commands)
         return commands
 
-    async def _book(self, commands: list[_Command]) -> list[Receipt]:
-        self._owed += len(commands)
-        return await self._commit([posting for command in commands for posting in command.postings])
-
-    async def _deliver(self, delivery: "trio.MemoryReceiveChannel[tuple[list[_Command], list[Receipt]]]") -> None:
+    async def _hand_out_beside(self, delivery: "trio.MemoryReceiveChannel[_Booked]") -> None:
         """Hand out the receipts of one batch while the database is at work on the next."""
-        async for commands, receipts in delivery:
+        async for commands, decided in delivery:
             for _ in range(SEND_STEPS):
                 await trio.lowlevel.checkpoint()
-            self._hand_out(commands, receipts)
+            self._hand_out(commands, decided)
 
-    def _hand_out(self, commands: list[_Command], receipts: list[Receipt]) -> None:
-        start = 0
+    def _hand_out(self, commands: list[_Command], decided: list[Decided]) -> None:
+        for part in decided:
+            if part.carried_out:
+                self._observer.batch_committed(part.receipts, part.seconds)
+            else:
+                self._observer.posting_poisoned(part.receipts[0])
+        receipts = chain.from_iterable(part.receipts for part in decided)
         for command in commands:
-            end = start + len(command.postings)
-            command.deliver(receipts[start:end])
+            command.deliver([next(receipts) for _ in command.postings])
             self._owed -= 1
-            start = end
 
-    async def _commit(self, postings: list[Posting]) -> list[Receipt]:
-        """One receipt for each posting, in order; what no statement should be sent for is refused here."""
-        faulty = {i: Receipt(posting, Outcome.INVALID) for i, posting in enumerate(postings) if fault_of(posting)}
-        if not faulty:
-            return await self._apply(postings)
-        sound = iter(await self._apply([posting for i, posting in enumerate(postings) if i not in faulty]))
-        return [faulty[i] if i in faulty else next(sound) for i in range(len(postings))]
-
-    async def _apply(self, postings: list[Posting], careful: bool = False) -> list[Receipt]:
-        """Send the batch until the database has decided it."""
-        if not postings:
-            return []
+    async def _decide(self, postings: list[Posting], careful: bool = False) -> list[Decided]:
+        """Send the batch until the database has decided it: as one, or in parts if some of it can't be carried out."""
         tries = 0
         while True:
             try:
-                return await self._send(postings, careful)
+                return [await self._send(postings, careful)]
             except StorageUnavailable as error:
                 await self._wait_for_database(tries, error)
             except Refused as refused:
@@ -208,7 +205,7 @@ class StorageActor:
             careful = True  # from the second try on the keys say what an earlier one did
             tries += 1
 
-    async def _send(self, postings: list[Posting], careful: bool) -> list[Receipt]:
+    async def _send(self, postings: list[Posting], careful: bool) -> Decided:
         started = trio.current_time()
         if self._connection is None or self._connection.closed:
             self._connection = await self._postgres.connect()
@@ -218,20 +215,16 @@ class StorageActor:
             self._connection.terminate()  # whatever it was doing, its outcome is unknown: start afresh
             raise
         assert row is not None, "a function without a set returns one row"
-        receipts = batch_statement.receipts(postings, row)
         self._note_back()
-        self._observer.batch_committed(receipts, trio.current_time() - started)
-        return receipts
+        return Decided(postings, row, trio.current_time() - started)
 
-    async def _isolate(self, postings: list[Posting], refused: Refused) -> list[Receipt]:
+    async def _isolate(self, postings: list[Posting], refused: Refused) -> list[Decided]:
         """Halve the batch until the posting that no statement can carry out stands alone; refuse that one."""
         if len(postings) > 1:
             middle = len(postings) // 2
-            return await self._apply(postings[:middle], True) + await self._apply(postings[middle:], True)
-        receipt = Receipt(postings[0], Outcome.INVALID)
+            return await self._decide(postings[:middle], True) + await self._decide(postings[middle:], True)
         log.error("posting.refused", kind=postings[0].kind.name, sqlstate=refused.sqlstate)
-        self._observer.posting_poisoned(receipt)
-        return [receipt]
+        return [Decided(postings, None, 0.0)]
 
     async def _wait_for_database(self, tries: int, error: StorageUnavailable | Refused) -> None:
         if self._away_since is None:

@@ -1,6 +1,7 @@
 """Postings to the arrays of the batch statement, and its one row back to receipts."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from operator import attrgetter
 from typing import Any
 
@@ -47,13 +48,30 @@ def arguments(postings: Sequence[Posting], careful: bool) -> tuple[Any, ...]:
     )
 
 
-def receipts(postings: Sequence[Posting], row: Row) -> list[Receipt]:
-    """What the batch statement answered, posting by posting."""
-    columns = (row["status"], row["debit_after"], row["credit_after"], row["debit_n"], row["credit_n"])
-    return [
-        Receipt(posting, _OUTCOMES[status], debit_after, credit_after, debit_n, credit_n)
-        for posting, status, debit_after, credit_after, debit_n, credit_n in zip(postings, *columns, strict=True)
-    ]
+class Decided:
+    """Postings that one statement decided, and how long it took; `row` is its answer, None if there can be none."""
+
+    def __init__(self, postings: Sequence[Posting], row: Row | None, seconds: float) -> None:
+        self._postings = postings
+        self._row = row
+        self.seconds = seconds
+
+    @property
+    def carried_out(self) -> bool:
+        """Not if there was a posting, then alone, that no statement can carry out."""
+        return self._row is not None
+
+    @cached_property
+    def receipts(self) -> list[Receipt]:
+        """What came of each posting. Made when asked for, which can be while the next batch is under way."""
+        if self._row is None:
+            return [Receipt(posting, Outcome.INVALID) for posting in self._postings]
+        return [
+            Receipt(posting, _OUTCOMES[outcome], debit_after, credit_after, debit_n, credit_n)
+            for posting, outcome, debit_after, credit_after, debit_n, credit_n in zip(
+                self._postings, *self._row, strict=True
+            )
+        ]
 
 
 def needs_care(refused: Refused) -> bool:
@@ -68,6 +86,8 @@ def as_uuid(key: PostingKey) -> PgUUID:
 
 def _names_a_meter_twice(postings: Sequence[Posting]) -> bool:
     """Several blocks of one payer in one room: what gathers while the database is away."""
+    if len({posting.debit for posting in postings}) == len(postings):
+        return False
     meters = [(posting.room_id, posting.debit) for posting in postings if posting.kind is Kind.BLOCK]
     return len(set(meters)) < len(meters)
 
