@@ -15,7 +15,9 @@ from domain.messages import CallEnded
 from domain.meter import Meter
 from domain.posting import Posting, Receipt
 from server.clock import Clock
+from server.config import RoomSettings
 from server.fanout import Fanout
+from server.history import History
 from server.inbox import Inbox
 from server.live_room import LiveRoom
 from server.registry import Registry
@@ -65,7 +67,7 @@ class CallRooms:
         telemetry: Telemetry,
         clock: Clock,
         rules: CallRules,
-        inbox_limit: int,
+        rooms: RoomSettings,
     ) -> None:
         self._postgres = postgres
         self._actor = actor
@@ -75,7 +77,7 @@ class CallRooms:
         self._telemetry = telemetry
         self._clock = clock
         self._rules = rules
-        self._inbox_limit = inbox_limit
+        self._rooms = rooms
 
     def ring(self, stored: StoredCall) -> LiveRoom:
         """A call that was made just now: both parties' sessions hear it ring."""
@@ -146,9 +148,12 @@ class CallRooms:
             facts.channel,
             (UserId(facts.fan.user_id), UserId(facts.creator.user_id)),
             clock,
-            Inbox(clock, self._inbox_limit),
-            Fanout(self._sessions.connections),
+            Inbox(clock, self._rooms.inbox),
+            Fanout(self._sessions.connections, self._history(), self._registry.spawn),
         )
+
+    def _history(self) -> History:
+        return History(self._rooms.history_seconds, self._rooms.history_events)
 
     def _task(self, room: LiveRoom, stored: StoredCall, restarted_at: Instant | None) -> RoomTask:
         facts = stored.facts

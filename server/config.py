@@ -71,6 +71,8 @@ class PostgresSettings(Section, frozen=True):
 
 class RoomSettings(Section, frozen=True):
     inbox: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 256
+    history_events: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 1000
+    history_seconds: Positive = 180
 
 
 class MediaSettings(Section, frozen=True):

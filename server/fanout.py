@@ -1,13 +1,20 @@
-"""One event, encoded once, to every member of a room."""
+"""A room's events to all its members, each encoded once, in one order, and nobody waits for anybody."""
 
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Protocol
 
 import msgspec
+import trio
 
 from domain.ids import MemberId
 from domain.messages import SequencedEvent
+from server.history import Broadcast, History
 from server.wire import Encoding
+
+AT_ONCE = 64  # members that are served before others run: half a millisecond at worst
+
+Spawn = Callable[[Callable[[], Awaitable[None]]], None]
 
 
 class Outlet(Protocol):
@@ -19,32 +26,101 @@ class Outlet(Protocol):
 
 
 class Fanout:
-    """The members of one room, and how to reach them; it outlives a crash of the room."""
+    """The members of one room, and how to reach them; it outlives a crash of the room.
 
-    def __init__(self, outlets: Mapping[MemberId, Outlet]) -> None:
+    What is published between two flushes leaves as one write. A flush to few members is done when it returns; with
+    more, a task of its own goes on, and whatever follows, joins and leavings included, stands in line behind it.
+    """
+
+    def __init__(self, outlets: Mapping[MemberId, Outlet], history: History, spawn: Spawn) -> None:
         self._outlets = outlets  # every live connection by its id
-        self._members: dict[MemberId, Outlet] = {}
-        self.last_seq = 0
+        self._members: dict[Encoding, dict[MemberId, Outlet]] = {encoding: {} for encoding in Encoding}
+        self._history = history
+        self._spawn = spawn
+        self._published: list[Broadcast] = []  # since the last flush
+        self._steps: deque[Iterator[None]] = deque()  # the first is under way
+
+    @property
+    def last_seq(self) -> int:
+        return self._history.last_seq
+
+    @property
+    def owes(self) -> bool:
+        """Something was published that is not flushed yet."""
+        return bool(self._published)
+
+    def publish(self, event: SequencedEvent) -> None:
+        """To all who are members now, with the next flush."""
+        broadcast = Broadcast(event)
+        self._history.add(broadcast)
+        self._published.append(broadcast)
+
+    def flush(self) -> None:
+        """Send what was published since the last flush."""
+        if self._published:
+            published, self._published = self._published, []
+            self._take(self._sending(published))
 
     def add(self, member_id: MemberId) -> None:
-        """From the next event on; a connection that is gone meanwhile is left out."""
-        outlet = self._outlets.get(member_id)
-        if outlet is not None:
-            self._members[member_id] = outlet
+        """A member from the next event on; a connection that is gone meanwhile is left out."""
+        self.flush()
+        self._take(self._adding(member_id))
 
     def remove(self, member_id: MemberId) -> None:
-        self._members.pop(member_id, None)
+        self.flush()
+        self._take(self._removing(member_id))
 
     def clear(self) -> list[MemberId]:
         """Nobody is a member any more; returns who was."""
-        members = list(self._members)
-        self._members.clear()
-        return members
+        self.flush()
+        was = [member_id for members in self._members.values() for member_id in members]
+        for member_id in was:
+            self._take(self._removing(member_id))
+        return was
 
-    def publish(self, event: SequencedEvent) -> None:
-        """To all, in one order, without waiting for any."""
-        self.last_seq = event.seq
-        send_to_all(list(self._members.values()), event)
+    def _take(self, step: Iterator[None]) -> None:
+        if self._steps:
+            self._steps.append(step)
+        elif _has_more(step):
+            self._steps.append(step)
+            self._spawn(self._go_on)
+
+    async def _go_on(self) -> None:
+        while self._steps:
+            await trio.lowlevel.checkpoint()
+            if not _has_more(self._steps[0]):
+                self._steps.popleft()
+
+    # Steps: each yields where others may run
+
+    def _sending(self, published: list[Broadcast]) -> Iterator[None]:
+        served = 0
+        for encoding, members in self._members.items():
+            frame = b"".join([broadcast.frame(encoding) for broadcast in published]) if members else b""
+            for outlet in list(members.values()):
+                if served == AT_ONCE:
+                    served = 0
+                    yield
+                outlet.push(frame)
+                served += 1
+
+    def _adding(self, member_id: MemberId) -> Iterator[None]:
+        outlet = self._outlets.get(member_id)
+        if outlet is not None:
+            self._members[outlet.encoding][member_id] = outlet
+        yield from ()
+
+    def _removing(self, member_id: MemberId) -> Iterator[None]:
+        for members in self._members.values():
+            members.pop(member_id, None)
+        yield from ()
+
+
+def _has_more(step: Iterator[None]) -> bool:
+    return next(step, _OVER) is not _OVER
+
+
+_OVER = object()
 
 
 def send_to_all(outlets: list[Outlet], event: msgspec.Struct) -> None:

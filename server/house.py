@@ -50,7 +50,7 @@ class House:
             self.telemetry,
             self.clock,
             settings.calls,
-            settings.rooms.inbox,
+            settings.rooms,
         )
         self.call_commands = CallCommands(postgres, self.registry)
         self.http_port = 0

@@ -76,6 +76,11 @@ class Inbox:
                 return Given(inputs.Elapsed(), deadline)
             await self._wait(deadline)
 
+    @property
+    def holds_more(self) -> bool:
+        """Something waits to be handled now."""
+        return bool(self._waiting)
+
     def take_all(self) -> list[Given]:
         """Everything that waits, for a room that has ended or starts again."""
         taken = []

@@ -24,6 +24,7 @@ class Outbox(trio.abc.Stream):
         "_close_seconds",
         "_closing",
         "_drained",
+        "_held",
         "_limit",
         "_nursery",
         "_send",
@@ -43,6 +44,7 @@ class Outbox(trio.abc.Stream):
         self._waiting: deque[bytes] = deque()
         self._waiting_bytes = 0
         self._begun = False  # the first waiting frame is out in part
+        self._held = False  # something waits, or nothing may follow: the kernel is not offered another frame
         self._closing = False
         self._drained = trio.Event()  # nothing waits any more; of use only to who closes
         self.closed = trio.Event()
@@ -50,27 +52,37 @@ class Outbox(trio.abc.Stream):
 
     def push(self, frame: bytes) -> None:
         """Send a frame, after those pushed before. Never waits and never fails: a broken connection swallows it."""
+        if self._held:
+            self._keep(frame)
+            return
+        try:
+            sent = self._send(frame)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self._abort()
+            return
+        if sent != len(frame):
+            self._begun = sent > 0
+            self._keep(frame[sent:])
+            self._nursery.start_soon(self._write_waiting)
+
+    def _keep(self, frame: bytes) -> None:
+        """Until the kernel takes it; nothing is kept for who is gone or going."""
         if self._closing or self.closed.is_set():
             return
-        if not self._waiting:
-            sent = self._offer(frame)
-            if sent == len(frame):
-                return
-            self._begun = sent > 0
-            self._waiting.append(frame[sent:])
-            self._waiting_bytes = len(frame) - sent
-            self._nursery.start_soon(self._write_waiting)
-        elif self._waiting_bytes + len(frame) > self._limit:
+        if self._waiting_bytes + len(frame) > self._limit and self._waiting:
             self._drop_slow_reader()
-        else:
-            self._waiting.append(frame)
-            self._waiting_bytes += len(frame)
+            return
+        self._held = True
+        self._waiting.append(frame)
+        self._waiting_bytes += len(frame)
 
     def close(self, code: int, reason: str = "") -> None:
         """Say goodbye after what waits; abort if the peer has not hung up after `close_seconds`."""
         if not self._closing and not self.closed.is_set():
             self.push(close_frame(code, reason))
-            self._closing = True
+            self._closing = self._held = True
             self._nursery.start_soon(self._abort_later)
 
     def _offer(self, frame: bytes) -> int:
@@ -98,6 +110,7 @@ class Outbox(trio.abc.Stream):
                 if self.closed.is_set():
                     return
                 self._note_sent(sent)
+            self._held = self._closing
         self._drained.set()
 
     def _note_sent(self, sent: int) -> None:
@@ -119,6 +132,7 @@ class Outbox(trio.abc.Stream):
         """Close the socket now; whoever waits for it is woken."""
         if not self.closed.is_set():
             self.closed.set()
+            self._held = True
             self._drained.set()
             self._waiting.clear()
             trio.lowlevel.notify_closing(self._sock)

@@ -1,6 +1,6 @@
 """Every live room of this server: finds a room's inbox, or starts the room."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextvars import copy_context
 from functools import partial
 
@@ -57,6 +57,10 @@ class Registry:
         self._telemetry.rooms.set(len(self._rooms))
         # Not in the context of the request that rang: the room would keep it, token and body, for its whole life.
         self._context.copy().run(partial(self._nursery.start_soon, self._run, room, task, name=f"room {room.id}"))
+
+    def spawn(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Let something of a room's go on beside its task. It must not raise."""
+        self._context.copy().run(self._nursery.start_soon, work)
 
     async def _run(self, room: LiveRoom, task: RoomTask) -> None:
         try:

@@ -16,6 +16,8 @@ from server.fanout import Fanout
 from server.inbox import Given, Inbox
 from server.telemetry import Telemetry
 
+AT_ONCE = 64  # inputs that are handled before members hear of the first: a few milliseconds
+
 
 class Rules(Protocol):
     """What a room decides: a call, or a stream."""
@@ -53,6 +55,8 @@ class RoomTask:
         self._sessions = sessions
         self._telemetry = telemetry
         self._committer = Committer(books, inbox)
+        self._private: list[effects.Tell] = []
+        self._handled = 0  # since members were last told
 
     async def run(self) -> None:
         """A room waits for its inbox or its clock, never for the database."""
@@ -60,16 +64,29 @@ class RoomTask:
             nursery.start_soon(self._committer.run)
             while not self.room.settled:
                 self._handle(await self._inbox.next(self.room.next_deadline()))
+                if not self._inbox.holds_more or self._handled == AT_ONCE:
+                    self._tell_all()
             nursery.cancel_scope.cancel()
         for given in self._inbox.take_all():  # who asked too late gets an answer, too
             self._handle(given)
+        self._tell_all()
 
     def begin(self, first: Iterable[effects.Effect]) -> None:
         """Carry out what is to happen before anything arrives."""
         self._perform(first, self.clock.now())
+        self._tell_all()
 
     def _handle(self, given: Given) -> None:
+        self._handled += 1
         self._perform(self.room.handle(given.given, given.at), given.at)
+
+    def _tell_all(self) -> None:
+        """What fell together leaves together: the room's events, then what single users were to hear after them."""
+        self._handled = 0
+        self._fanout.flush()
+        told, self._private = self._private, []
+        for news in told:
+            self._sessions.tell(news.user_id, news.event)
 
     def _perform(self, wanted: Iterable[effects.Effect], at: Instant) -> None:
         for effect in wanted:
@@ -85,7 +102,10 @@ class RoomTask:
                 case effects.Publish(event):
                     self._fanout.publish(event)
                 case effects.Tell(user_id, event):
-                    self._sessions.tell(user_id, event)
+                    if self._fanout.owes:
+                        self._private.append(effect)
+                    else:
+                        self._sessions.tell(user_id, event)
                 case effects.Admit(member_id, reply, event):
                     reply.deliver(event)
                     self._fanout.add(member_id)

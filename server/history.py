@@ -1,0 +1,51 @@
+"""What the members of a room were told lately, for those who lost their connection meanwhile."""
+
+from collections import deque
+
+import trio
+
+from domain.messages import SequencedEvent
+from server.wire import Encoding
+
+
+class Broadcast:
+    """One event of a room, encoded at most once a subprotocol, however many hear it and whenever."""
+
+    __slots__ = ("_event", "_frames", "published_at", "seq")
+
+    def __init__(self, event: SequencedEvent) -> None:
+        self._event = event
+        self._frames: dict[Encoding, bytes] = {}
+        self.seq = event.seq
+        self.published_at = trio.current_time()
+
+    def frame(self, encoding: Encoding) -> bytes:
+        frame = self._frames.get(encoding)
+        if frame is None:
+            frame = self._frames[encoding] = encoding.frame(self._event)
+        return frame
+
+
+class History:
+    """A room's latest broadcasts: those of `keep_seconds`, and at most `limit`."""
+
+    __slots__ = ("_keep_seconds", "_kept", "last_seq")
+
+    def __init__(self, keep_seconds: float, limit: int) -> None:
+        self._kept: deque[Broadcast] = deque(maxlen=limit)
+        self._keep_seconds = keep_seconds
+        self.last_seq = 0
+
+    def add(self, broadcast: Broadcast) -> None:
+        too_old = broadcast.published_at - self._keep_seconds
+        while self._kept and self._kept[0].published_at < too_old:
+            self._kept.popleft()
+        self._kept.append(broadcast)
+        self.last_seq = broadcast.seq
+
+    def since(self, seq: int) -> list[Broadcast] | None:
+        """All that came after number `seq`; None if some of it is gone, or that number was never given."""
+        missed = self.last_seq - seq
+        if missed < 0 or missed > len(self._kept):
+            return None
+        return list(self._kept)[len(self._kept) - missed :]
