@@ -10,6 +10,8 @@ from domain.refusals import Code, Refusal
 
 MAX_POSTING_TOKENS = 1_000_000_000  # CONTRACT, head: in one posting
 MAX_BALANCE_TOKENS = 2**53 - 1  # CONTRACT, head: what every JSON client can hold
+MAX_NUMBER = 2**31 - 1  # of a block, or of a wallet's postings: an integer of four bytes
+KEY_BYTES = 16
 
 
 class Kind(IntEnum):
@@ -81,12 +83,14 @@ def fault_of(posting: Posting) -> Refusal | None:
     """
     if posting.debit == posting.credit:
         return Refusal(Code.SELF_PAYMENT, "A wallet cannot pay itself")
-    if not 0 <= posting.tokens <= MAX_POSTING_TOKENS:
-        return Refusal(Code.VALIDATION_FAILED, f"tokens must be between 0 and {MAX_POSTING_TOKENS}")
+    if type(posting.tokens) is not int or not 0 <= posting.tokens <= MAX_POSTING_TOKENS:
+        return Refusal(Code.VALIDATION_FAILED, f"tokens must be a whole number from 0 to {MAX_POSTING_TOKENS}")
     if posting.tokens == 0 and posting.kind is not Kind.BLOCK:
         return Refusal(Code.VALIDATION_FAILED, "tokens must be at least 1")
     if (posting.kind is Kind.BLOCK) != (posting.block_no is not None):
         return Refusal(Code.VALIDATION_FAILED, "a block has a number, and nothing else has")
-    if posting.block_no is not None and (posting.block_no < 1 or posting.room_id is None):
+    if posting.block_no is not None and (not 1 <= posting.block_no <= MAX_NUMBER or posting.room_id is None):
         return Refusal(Code.VALIDATION_FAILED, "blocks are numbered from 1, in a room")
+    if len(posting.key) != KEY_BYTES or len(posting.content or posting.key) != KEY_BYTES:
+        return Refusal(Code.VALIDATION_FAILED, f"keys and digests have {KEY_BYTES} bytes")
     return None

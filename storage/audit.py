@@ -23,8 +23,9 @@ class Finding(NamedTuple):
 
 
 _ENTRIES = """
-    SELECT debit_wallet AS id, debit_n AS n, -tokens AS change, debit_after AS after FROM journal
-    UNION ALL SELECT credit_wallet, credit_n, tokens, credit_after FROM journal
+    SELECT debit_wallet AS id, debit_n AS n, -tokens AS change, debit_after AS after, created_at AS at
+      FROM journal
+    UNION ALL SELECT credit_wallet, credit_n, tokens, credit_after, created_at FROM journal
 """
 
 PROOFS = (
@@ -57,6 +58,13 @@ PROOFS = (
                               lag(n, 1, 0) OVER chain AS n_before FROM ({_ENTRIES}) e
                        WINDOW chain AS (PARTITION BY id ORDER BY n)) c
          WHERE after <> before + change OR n <> n_before + 1
+        """,
+    ),
+    Proof(
+        "no entry is dated before the one before it in its wallet",
+        f"""
+        SELECT * FROM (SELECT id, n, at, lag(at) OVER (PARTITION BY id ORDER BY n) AS at_before FROM ({_ENTRIES}) e) c
+         WHERE at < at_before
         """,
     ),
     Proof(

@@ -1,7 +1,6 @@
 """Blocks as their payers and payees look back on them."""
 
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -9,6 +8,7 @@ import msgspec
 from domain.ids import RoomId, UserId, block_key
 from domain.instant import from_datetime, rfc3339
 from storage.postgres import PgUUID, Postgres
+from storage.statements import Span, find_span
 
 MAX_DAYS_SHOWN = 366  # the latest; the sums are over all
 MAX_BLOCKS_SHOWN = 1000  # of one call: eight hours and twenty minutes at 30 s
@@ -60,37 +60,25 @@ async def billing_stats(
     postgres: Postgres, user_id: UserId, since: datetime | None, until: datetime | None
 ) -> list[BillingStats]:
     """What a user paid as a fan and earned as a creator, by blocks."""
+    span = await find_span(postgres, user_id, since, until)
     return [
-        await _stats_as(postgres, role, side, other, user_id, since, until)
-        for role, side, other in (("fan", "debit", "credit"), ("creator", "credit", "debit"))
+        await _stats_as(postgres, role, side, user_id, span) for role, side in (("fan", "debit"), ("creator", "credit"))
     ]
 
 
-async def _stats_as(
-    postgres: Postgres,
-    role: str,
-    side: str,
-    other: str,
-    user_id: UserId,
-    since: datetime | None,
-    until: datetime | None,
-) -> BillingStats:
-    args: list[Any] = [user_id]
-    where = f"{side}_wallet = $1 AND kind = 1"
-    for condition, moment in (("created_at >= ", since), ("created_at < ", until)):
-        if moment is not None:
-            args.append(moment)
-            where += f" AND {condition}${len(args)}"
+async def _stats_as(postgres: Postgres, role: str, side: str, user_id: UserId, span: Span) -> BillingStats:
+    args = (user_id, side, *span)
     days = await postgres.fetch(
-        "SELECT (created_at AT TIME ZONE 'UTC')::date::text AS day, count(*) AS blocks, sum(tokens)::bigint AS tokens,"
-        " sum(count(*)) OVER ()::bigint AS all_blocks, sum(sum(tokens)) OVER ()::bigint AS all_tokens"
-        f" FROM journal WHERE {where} GROUP BY 1 ORDER BY 1 DESC LIMIT {MAX_DAYS_SHOWN}",
+        "SELECT day::text AS day, sum(blocks)::bigint AS blocks, sum(tokens)::bigint AS tokens,"
+        " sum(sum(blocks)) OVER ()::bigint AS all_blocks, sum(sum(tokens)) OVER ()::bigint AS all_tokens"
+        f" FROM sum_blocks($1, $2, $3, $4) GROUP BY day ORDER BY day DESC LIMIT {MAX_DAYS_SHOWN}",
         *args,
     )
     people = await postgres.fetch(
-        f"SELECT t.other AS user_id, u.display_name, t.blocks, t.tokens FROM ("
-        f"SELECT {other}_wallet AS other, count(*) AS blocks, sum(tokens)::bigint AS tokens FROM journal WHERE {where}"
-        " GROUP BY 1 ORDER BY 3 DESC LIMIT 100) t JOIN users u ON u.supabase_id = t.other ORDER BY t.tokens DESC",
+        "SELECT t.user_id, u.display_name, t.blocks, t.tokens FROM ("
+        "SELECT counterparty AS user_id, sum(blocks)::bigint AS blocks, sum(tokens)::bigint AS tokens"
+        " FROM sum_blocks($1, $2, $3, $4) GROUP BY counterparty ORDER BY 3 DESC LIMIT 100) t,"
+        " LATERAL (SELECT display_name FROM users WHERE supabase_id = t.user_id LIMIT 1) u ORDER BY t.tokens DESC",
         *args,
     )
     return BillingStats(

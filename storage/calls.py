@@ -42,9 +42,14 @@ class CallFilter(msgspec.Struct, frozen=True):
 CALLS = Listing(
     columns="""c.*, r.channel, r.epoch, f.display_name AS fan_name, o.display_name AS creator_name,
                w.balance AS fan_balance, w.n AS fan_n, m.last_block, m.tokens, m.active_us""",
-    source="""calls c JOIN rooms r ON r.id = c.id
-              JOIN users f ON f.supabase_id = c.fan_id JOIN users o ON o.supabase_id = c.creator_id
-              JOIN wallets w ON w.id = c.fan_id JOIN meters m ON m.room_id = c.id AND m.payer_id = c.fan_id""",
+    source="""calls c,
+              LATERAL (SELECT channel, epoch FROM rooms WHERE id = c.id LIMIT 1) r,
+              LATERAL (SELECT display_name FROM users WHERE supabase_id = c.fan_id LIMIT 1) f,
+              LATERAL (SELECT display_name FROM users WHERE supabase_id = c.creator_id LIMIT 1) o,
+              LATERAL (SELECT balance, n FROM wallets WHERE id = c.fan_id LIMIT 1) w,
+              LATERAL (SELECT last_block, tokens, active_us FROM meters
+                        WHERE room_id = c.id AND payer_id = c.fan_id LIMIT 1) m""",
+    table="calls c",
     at="c.created_at",
     id="c.id",
 )
@@ -58,7 +63,9 @@ async def find_call(postgres: Postgres, call_id: CallId) -> StoredCall | None:
 
 async def find_call_in(postgres: Postgres, channel: str) -> StoredCall | None:
     """The call whose room has this channel, live or ended."""
-    row = await postgres.fetchrow(f"SELECT {CALLS.columns} FROM {CALLS.source} WHERE r.channel = $1", channel)
+    row = await postgres.fetchrow(
+        f"SELECT {CALLS.columns} FROM {CALLS.source} WHERE c.id = (SELECT id FROM rooms WHERE channel = $1)", channel
+    )
     return None if row is None else stored_call(row)
 
 
@@ -83,8 +90,8 @@ async def save_call(postgres: Postgres, call_id: CallId, epoch: int, record: Cal
 
 async def list_calls(postgres: Postgres, user_id: UserId, wanted: CallFilter, page: Page) -> Paged[CallView]:
     """A user's calls, newest first. Raises BadCursor."""
-    where, args = _conditions(user_id, wanted)
-    return await CALLS.page(postgres, page, where, args, lambda row: stored_call(row).view)
+    places, args = _conditions(user_id, wanted)
+    return await CALLS.page(postgres, page, places, args, lambda row: stored_call(row).view)
 
 
 class CallStats(msgspec.Struct, frozen=True, rename="camel"):
@@ -106,12 +113,12 @@ async def call_stats(
 
 
 async def _stats_as(postgres: Postgres, user_id: UserId, wanted: CallFilter) -> CallStats:
-    where, args = _conditions(user_id, wanted)
+    (where,), args = _conditions(user_id, wanted)
     rows = await postgres.fetch(
         "SELECT count(*) AS calls, count(c.started_at) AS answered, coalesce(sum(m.last_block), 0)::bigint AS blocks,"
         " coalesce(sum(m.tokens), 0)::bigint AS tokens, coalesce(sum(m.active_us), 0)::bigint AS active_us"
-        " FROM calls c JOIN meters m ON m.room_id = c.id AND m.payer_id = c.fan_id"
-        f" WHERE {' AND '.join(where)}",
+        " FROM calls c, LATERAL (SELECT last_block, tokens, active_us FROM meters"
+        f" WHERE room_id = c.id AND payer_id = c.fan_id LIMIT 1) m WHERE {where}",
         *args,
     )
     row = rows[0]
@@ -122,17 +129,19 @@ async def _stats_as(postgres: Postgres, user_id: UserId, wanted: CallFilter) -> 
 
 
 def _conditions(user_id: UserId, wanted: CallFilter) -> tuple[list[str], list[Any]]:
-    parties = {"fan": "c.fan_id = $1", "creator": "c.creator_id = $1", None: "(c.fan_id = $1 OR c.creator_id = $1)"}
-    where, args = [parties[wanted.role]], [user_id]
+    """For each role the condition of the calls wanted; nobody is both in one call."""
+    args: list[Any] = [user_id]
+    more = ""
     for condition, value in (
         ("c.status = ", wanted.status),
         ("c.created_at >= ", wanted.since),
         ("c.created_at < ", wanted.until),
     ):
         if value is not None:
-            args.append(value)  # type: ignore[arg-type]  # reason: asyncpg takes each by its placeholder's type
-            where.append(f"{condition}${len(args)}")
-    return where, args
+            args.append(value)
+            more += f" AND {condition}${len(args)}"
+    roles = ("fan", "creator") if wanted.role is None else (wanted.role,)
+    return [f"c.{role}_id = $1{more}" for role in roles], args
 
 
 def stored_call(row: Row) -> StoredCall:

@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, Generic, NamedTuple, TypeVar
 from uuid import UUID
@@ -56,31 +56,59 @@ class Paged(NamedTuple, Generic[T]):
 
 
 class Listing(NamedTuple):
-    """A list that can be paged: what to read of each row, from where, and what orders it."""
+    """A list that can be paged: what to read of each row, from where, and what orders it.
+
+    Rows are found in `table` alone, then read one page at a time from `source`, which looks up whatever belongs to
+    each by its key: the planner would rather scan and hash a table of which a page needs a hundred rows.
+    """
 
     columns: str
     source: str
+    table: str
     at: str
     id: str
 
     async def page(
-        self, postgres: Postgres, page: Page, where: list[str], args: list[Any], of: Callable[[Row], T]
+        self, postgres: Postgres, page: Page, places: Sequence[str], args: list[Any], of: Callable[[Row], T]
     ) -> Paged[T]:
-        """One page of the rows that meet all of `where`, whose placeholders count through `args`. Raises BadCursor."""
-        condition = " AND ".join(where) or "true"
-        total: int = (
-            await postgres.fetch(
-                f"SELECT count(*) FROM (SELECT 1 FROM {self.source} WHERE {condition} LIMIT {COUNT_LIMIT + 1}) c", *args
-            )
-        )[0][0]
+        """One page of the rows that meet one of `places`, conditions that exclude each other and have an index each.
+
+        Their placeholders count through `args`. Raises BadCursor.
+        """
+        total = await self._count(postgres, places, args)
         if page.before is not None:
             args = [*args, *Cursor.decode(page.before)]
-            condition += f" AND ({self.at}, {self.id}) < (${len(args) - 1}, ${len(args)})"
+            beyond = f" AND ({self.at}, {self.id}) < (${len(args) - 1}, ${len(args)})"
+            places = [place + beyond for place in places]
+        keys = await self._keys(postgres, page, places, args)
+        shown = keys[: page.limit]
         rows = await postgres.fetch(
-            f"SELECT {self.columns}, {self.at} AS page_at, {self.id} AS page_id FROM {self.source} WHERE {condition}"
-            f" ORDER BY {self.at} DESC, {self.id} DESC LIMIT {page.limit + 1} OFFSET {page.offset}",
+            f"SELECT {self.columns} FROM {self.source} WHERE {self.id} = ANY($1::uuid[])"
+            f" ORDER BY {self.at} DESC, {self.id} DESC",
+            [key.id for key in shown],
+        )
+        following = shown[-1].encode() if len(keys) > page.limit else None
+        return Paged([of(row) for row in rows], min(total, COUNT_LIMIT), total > COUNT_LIMIT, following)
+
+    async def _count(self, postgres: Postgres, places: Sequence[str], args: list[Any]) -> int:
+        limit = COUNT_LIMIT + 1
+        rows = await postgres.fetch(
+            f"SELECT count(*) FROM (SELECT FROM ({self._walks(places, limit)}) w LIMIT {limit}) c", *args
+        )
+        return int(rows[0][0])
+
+    async def _keys(self, postgres: Postgres, page: Page, places: Sequence[str], args: list[Any]) -> list[Cursor]:
+        """Those of a page and of the row after it."""
+        rows = await postgres.fetch(
+            f"SELECT at, id FROM ({self._walks(places, page.offset + page.limit + 1)}) w"
+            f" ORDER BY at DESC, id DESC LIMIT {page.limit + 1} OFFSET {page.offset}",
             *args,
         )
-        shown = rows[: page.limit]
-        following = Cursor(shown[-1]["page_at"], shown[-1]["page_id"]).encode() if len(rows) > page.limit else None
-        return Paged([of(row) for row in shown], min(total, COUNT_LIMIT), total > COUNT_LIMIT, following)
+        return [Cursor(*row) for row in rows]
+
+    def _walks(self, places: Sequence[str], reach: int) -> str:
+        return " UNION ALL ".join(
+            f"(SELECT {self.at} AS at, {self.id} AS id FROM {self.table} WHERE {place}"
+            f" ORDER BY {self.at} DESC, {self.id} DESC LIMIT {reach})"
+            for place in places
+        )

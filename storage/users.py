@@ -26,8 +26,9 @@ class Creator(msgspec.Struct, frozen=True, rename="camel"):
 
 _CREATORS = Listing(
     columns="""c.user_id, u.display_name, c.rate_tokens_per_min, c.accepts_calls,
-               EXISTS (SELECT 1 FROM users_in_calls b WHERE b.user_id = c.user_id) AS busy""",
-    source="creators c JOIN users u ON u.supabase_id = c.user_id",
+               (SELECT b.user_id FROM users_in_calls b WHERE b.user_id = c.user_id) IS NOT NULL AS busy""",
+    source="creators c, LATERAL (SELECT display_name FROM users WHERE supabase_id = c.user_id LIMIT 1) u",
+    table="creators c",
     at="c.created_at",
     id="c.user_id",
 )
@@ -75,7 +76,7 @@ async def find_creator(postgres: Postgres, user_id: UserId) -> Creator | None:
 
 async def list_creators(postgres: Postgres, page: Page) -> Paged[Creator]:
     """Creators, newest first."""
-    return await _CREATORS.page(postgres, page, [], [], _creator)
+    return await _CREATORS.page(postgres, page, ["true"], [], _creator)
 
 
 async def block_user(postgres: Postgres, creator_id: UserId, user_id: UserId) -> Refusal | None:

@@ -69,7 +69,9 @@ CREATE TABLE journal (
     CONSTRAINT nobody_pays_themselves CHECK (debit_wallet <> credit_wallet),
     CONSTRAINT tokens_in_range CHECK (tokens BETWEEN 0 AND 1000000000),
     CONSTRAINT only_blocks_are_free CHECK (tokens > 0 OR kind = 1),
-    CONSTRAINT blocks_are_numbered CHECK (CASE WHEN kind = 1 THEN block_no >= 1 AND room_id IS NOT NULL
+    CONSTRAINT known_kind CHECK (kind BETWEEN 1 AND 7),
+    CONSTRAINT blocks_are_numbered CHECK (CASE WHEN kind = 1 THEN block_no IS NOT NULL AND block_no >= 1
+                                                                  AND room_id IS NOT NULL
                                                ELSE block_no IS NULL END)
 );
 -- A statement is read by number, and also by kind and number: with the kind between them, one index does both.
@@ -544,6 +546,31 @@ BEGIN
         IF booked_at < moment THEN low := middle; ELSE high := middle - 1; END IF;
     END LOOP;
     RETURN low;
+END $$;
+
+-- The numbers of a wallet's entries of one side and kind, above `low` and up to `high`, newest first, `reach` at most.
+CREATE FUNCTION entry_numbers(wallet uuid, side text, kind smallint, low int, high int, room uuid, reach int)
+RETURNS SETOF int LANGUAGE plpgsql STABLE SET search_path = halfminute, pg_temp
+    -- Along the index, which is in this order: the planner would rather gather all of a long wallet and sort it.
+    SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off AS $$
+BEGIN
+    RETURN QUERY EXECUTE format(
+        'SELECT %1$I FROM journal WHERE %2$I = $1 AND kind = $2 AND %1$I > $3 AND %1$I <= $4 %3$s
+          ORDER BY %1$I DESC LIMIT $6',
+        side || '_n', side || '_wallet', CASE WHEN room IS NULL THEN '' ELSE 'AND room_id = $5' END
+    ) USING wallet, kind, low, high, room, reach;
+END $$;
+
+-- The blocks of one side among a wallet's entries above `low` and up to `high`, summed by counterparty and UTC day.
+CREATE FUNCTION sum_blocks(wallet uuid, side text, low int, high int)
+RETURNS TABLE (counterparty uuid, day date, blocks bigint, tokens bigint) LANGUAGE plpgsql STABLE
+    SET search_path = halfminute, pg_temp SET enable_seqscan = off AS $$
+BEGIN
+    RETURN QUERY EXECUTE format(
+        'SELECT %3$I, (created_at AT TIME ZONE ''UTC'')::date, count(*), sum(tokens)::bigint FROM journal
+          WHERE %1$I = $1 AND kind = 1 AND %2$I > $2 AND %2$I <= $3 GROUP BY 1, 2',
+        side || '_wallet', side || '_n', CASE side WHEN 'debit' THEN 'credit' ELSE 'debit' END || '_wallet'
+    ) USING wallet, low, high;
 END $$;
 
 -- Nobody but the owner ----------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from typing import NamedTuple
 from domain.ids import TOKEN_SALES, RoomId, UserId
 from storage.migrate import migrate
 from storage.postgres import Connection, Postgres
+from tests.history import book, patiently
 
 CALLS = 10_000
 CREATORS = 2_000
@@ -23,29 +24,13 @@ PARTIES = f"""
 """
 
 OURS = f"""
-    SET LOCAL halfminute.booking = 'on';
     INSERT INTO users (supabase_id) SELECT fan_id FROM elder.parties UNION SELECT creator_id FROM elder.parties;
     INSERT INTO rooms (id, kind, channel) SELECT call_id, 'call', replace(call_id::text, '-', '') FROM elder.parties;
-    INSERT INTO journal (key, debit_wallet, credit_wallet, tokens, debit_after, credit_after, created_at,
-                         debit_n, credit_n, kind)
-        SELECT gen_random_uuid(), '{TOKEN_SALES}', fan_id, {FAN_TOKENS}, -(i + 1) * {FAN_TOKENS}::bigint, {FAN_TOKENS},
-               now(), i + 1, 1, 4 FROM elder.parties;
-    INSERT INTO journal (key, debit_wallet, credit_wallet, room_id, tokens, debit_after, credit_after, created_at,
-                         debit_n, credit_n, block_no, kind)
-        SELECT gen_random_uuid(), fan_id, creator_id, call_id, {PRICE_TOKENS}, {FAN_TOKENS} - b * {PRICE_TOKENS},
-               ((b - 1) * {CALLS // CREATORS} + i / {CREATORS} + 1) * {PRICE_TOKENS}, now(), b + 1,
-               (b - 1) * {CALLS // CREATORS} + i / {CREATORS} + 1, b, 1
+    INSERT INTO wanted (seq, kind, debit, credit, tokens)
+        SELECT i, 4, '{TOKEN_SALES}', fan_id, {FAN_TOKENS} FROM elder.parties;
+    INSERT INTO wanted (seq, kind, debit, credit, tokens, room_id, block_no)
+        SELECT b * {CALLS} + i, 1, fan_id, creator_id, {PRICE_TOKENS}, call_id, b
           FROM generate_series(1, $blocks) b, elder.parties;
-    INSERT INTO meters (room_id, payer_id, last_block, tokens)
-        SELECT call_id, fan_id, $blocks, $blocks * {PRICE_TOKENS} FROM elder.parties;
-    UPDATE wallets w SET balance = {FAN_TOKENS} - $blocks * {PRICE_TOKENS}, n = $blocks + 1,
-                         lifetime_earned = {FAN_TOKENS}, lifetime_spent = $blocks * {PRICE_TOKENS}
-      FROM elder.parties p WHERE w.id = p.fan_id;
-    UPDATE wallets w SET balance = $blocks * {CALLS // CREATORS * PRICE_TOKENS}, n = $blocks * {CALLS // CREATORS},
-                         lifetime_earned = $blocks * {CALLS // CREATORS * PRICE_TOKENS}
-      FROM elder.parties p WHERE w.id = p.creator_id;
-    UPDATE wallets SET balance = -{CALLS * FAN_TOKENS}::bigint, n = {CALLS}, lifetime_spent = {CALLS * FAN_TOKENS}
-     WHERE id = '{TOKEN_SALES}';
 """
 
 # The tables of the system that came before: a wallet by user, a row for the block, and two in the ledger.
@@ -102,21 +87,13 @@ async def prepare(postgres: Postgres, journal_rows: int) -> None:
     if not (await postgres.fetch("SELECT to_regclass('elder.ledger') IS NOT NULL"))[0][0]:
         await postgres.transaction(lambda connection: _fill(connection, journal_rows // CALLS))
         for table in ALL_TABLES:
-            await _patiently(postgres, f"VACUUM (ANALYZE) {table}")
+            await patiently(postgres, f"VACUUM (ANALYZE) {table}")
 
 
 async def _fill(connection: Connection, blocks: int) -> None:
-    await connection.execute("SET LOCAL statement_timeout = 0")
-    for script in (PARTIES, OURS, ELDER):
-        await connection.execute(script.replace("$blocks", str(blocks)), timeout=PREPARE_SECONDS_MAX)
-
-
-async def _patiently(postgres: Postgres, statement: str) -> None:
-    async def run(connection: Connection) -> None:
-        await connection.execute("SET statement_timeout = 0")
-        await connection.execute(statement, timeout=PREPARE_SECONDS_MAX)
-
-    await postgres.transaction(run, atomic=False)
+    parties, ours, elder = (script.replace("$blocks", str(blocks)) for script in (PARTIES, OURS, ELDER))
+    await book(connection, parties, ours)
+    await connection.execute(elder, timeout=PREPARE_SECONDS_MAX)
 
 
 async def read_parties(postgres: Postgres, hot: bool) -> list[Party]:

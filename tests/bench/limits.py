@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from storage.actor import MAX_BATCH
 from storage.postgres import Connection, Postgres
 from tests.bench.history import read_parties
-from tests.bench.settling import COLUMNS, UPDATE_WALLETS, Record, Settling
+from tests.bench.settling import UPDATE_WALLETS, Record, Settling
 from tests.bench.turn import Turn, percentile
+from tests.history import JOURNAL_COLUMNS
 
 # One round trip; and the planner, which guesses wrong for arrays, kept from scanning all wallets, as in our own.
 BEGIN = """
@@ -50,5 +51,5 @@ async def _copy_batch(connection: Connection, records: Sequence[Record], wallets
     await connection.execute(BEGIN)
     if wallets is not None:
         await connection.execute(UPDATE_WALLETS, *wallets)
-    await connection.copy_records_to_table("journal", records=records, columns=COLUMNS)
+    await connection.copy_records_to_table("journal", records=records, columns=JOURNAL_COLUMNS)
     await connection.execute("COMMIT")

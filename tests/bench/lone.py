@@ -10,10 +10,12 @@ from domain.posting import Kind, Posting, Receipt
 from storage.actor import StorageActor
 from storage.postgres import Postgres
 from tests.bench.history import PRICE_TOKENS, Party, read_parties
-from tests.bench.settling import COLUMNS, Settling
+from tests.bench.settling import Settling
 from tests.bench.turn import Turn, percentile
+from tests.history import JOURNAL_COLUMNS
 
-INSERT = f"INSERT INTO journal ({', '.join(COLUMNS)}) VALUES ({', '.join(f'${i + 1}' for i in range(len(COLUMNS)))})"
+PLACES = ", ".join(f"${i + 1}" for i in range(len(JOURNAL_COLUMNS)))
+INSERT = f"INSERT INTO journal ({', '.join(JOURNAL_COLUMNS)}) VALUES ({PLACES})"
 
 
 class Nobody:

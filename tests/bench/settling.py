@@ -12,11 +12,6 @@ from domain.ids import block_key
 from storage.postgres import Connection, PgUUID
 from tests.bench.history import PRICE_TOKENS, Party
 
-COLUMNS = (
-    "key", "debit_wallet", "credit_wallet", "room_id", "tokens", "debit_after", "credit_after", "created_at",
-    "debit_n", "credit_n", "block_no", "kind",
-)  # fmt: skip
-
 UPDATE_WALLETS = """
     UPDATE wallets s SET balance = x.balance, n = x.n, lifetime_earned = x.earned, lifetime_spent = x.spent
       FROM unnest($1::uuid[], $2::bigint[], $3::int[], $4::bigint[], $5::bigint[]) x (id, balance, n, earned, spent)
@@ -29,7 +24,7 @@ UPDATE_METERS = f"""
      WHERE s.room_id = x.room_id AND s.payer_id = x.payer_id
 """
 
-Record = tuple[Any, ...]  # a journal row in COLUMNS' order
+Record = tuple[Any, ...]  # a journal row in JOURNAL_COLUMNS' order
 
 
 class State(msgspec.Struct):

@@ -1,0 +1,194 @@
+"""A wallet's statement: its entries in the order in which they were booked, filtered, a page at a time.
+
+An entry's number in its wallet is its address, and entries never change: numbers are found first, in the indexes
+alone, then one page of rows. Dates follow the numbers, so a period is a range of numbers too.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+import msgspec
+
+from domain.ids import LOSSES, PAYOUTS, PROMOTIONS, TOKEN_SALES, UserId
+from domain.instant import from_datetime, rfc3339
+from domain.posting import Kind
+from storage.paging import COUNT_LIMIT, BadCursor, Page, Paged
+from storage.postgres import Postgres, Row
+
+MAX_N = 2**31 - 1  # a wallet's posting number is an integer of four bytes
+
+_SYSTEM = {TOKEN_SALES: "token_sales", PROMOTIONS: "promotions", PAYOUTS: "payouts", LOSSES: "losses"}
+
+
+class Entry(msgspec.Struct, frozen=True, rename="camel"):
+    """One line of a wallet's statement; `n` is its place in it."""
+
+    n: int
+    kind: str
+    side: str  # "debit" or "credit": a block may cost 0, and then `tokens` does not say it
+    tokens: int  # signed: what the wallet gained or lost
+    balance_after: int
+    counterparty: str  # a user's id, or the name of a system wallet
+    room_id: UUID | None
+    block_no: int | None
+    ref_id: UUID | None
+    memo: str | None
+    at: str
+
+
+class EntryFilter(msgspec.Struct, frozen=True):
+    """Which entries: of one kind, from a moment on, before a moment, of one room, as payer or as payee."""
+
+    kind: Kind | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    room_id: UUID | None = None
+    side: str | None = None  # "debit" or "credit"
+
+    @property
+    def sides(self) -> Sequence[str]:
+        return ("debit", "credit") if self.side is None else (self.side,)
+
+    @property
+    def kinds(self) -> list[Kind]:
+        return list(Kind) if self.kind is None else [self.kind]
+
+
+class Span(NamedTuple):
+    """The entries of a wallet with numbers above `low`, up to `high`."""
+
+    low: int
+    high: int
+
+    def within(self, other: "Span") -> "Span":
+        low = max(self.low, other.low)
+        return Span(low, max(low, min(self.high, other.high)))
+
+    def before(self, cursor: str | None) -> "Span":
+        """What comes after the page that ended with the entry of this number. Raises BadCursor."""
+        return self if cursor is None else self.within(Span(0, _cursor(cursor) - 1))
+
+
+async def statement(postgres: Postgres, user_id: UserId, wanted: EntryFilter, page: Page) -> Paged[Entry]:
+    """A page of a wallet's entries, newest first. Raises BadCursor."""
+    assert wanted.room_id is None, "a room's blocks are read by storage/room_blocks.py"
+    span = await find_span(postgres, user_id, wanted.since, wanted.until)
+    if wanted.kind is None and wanted.side is None:
+        return await _window(postgres, user_id, wanted, span, page)
+    return await search(postgres, user_id, wanted, span, page)
+
+
+async def find_span(postgres: Postgres, user_id: UserId, since: datetime | None, until: datetime | None) -> Span:
+    """The entries that are in the wallet now and were booked in a period; later ones do not disturb the reader."""
+    row = await postgres.fetchrow(
+        "SELECT CASE WHEN $3::timestamptz IS NULL THEN 0 ELSE entries_before(id, n, $2::smallint[], $3) END AS low,"
+        " CASE WHEN $4::timestamptz IS NULL THEN n ELSE entries_before(id, n, $2::smallint[], $4) END AS high"
+        " FROM wallets WHERE id = $1",
+        user_id,
+        list(Kind),
+        since,
+        until,
+    )
+    return Span(0, 0) if row is None else Span(row["low"], max(row["low"], row["high"]))
+
+
+async def _window(postgres: Postgres, user_id: UserId, wanted: EntryFilter, span: Span, page: Page) -> Paged[Entry]:
+    """All entries of a span: together, both sides and all kinds have no hole, so the page is known before a look."""
+    rest = span.before(page.before)
+    shown = rest.within(Span(rest.high - page.offset - page.limit, rest.high - page.offset))
+    rows = await _rows(postgres, user_id, wanted, shown)
+    return paged(rows, span.high - span.low, has_more=shown.low > rest.low)
+
+
+async def search(postgres: Postgres, user_id: UserId, wanted: EntryFilter, span: Span, page: Page) -> Paged[Entry]:
+    """Those entries of a span that are wanted. Raises BadCursor."""
+    numbers = await _numbers(postgres, user_id, wanted, span.before(page.before), page)
+    shown = numbers[: page.limit]
+    rows = await _rows(postgres, user_id, wanted, Span(shown[-1] - 1, shown[0])) if shown else []
+    return paged(rows, await _count(postgres, user_id, wanted, span), has_more=len(numbers) > page.limit)
+
+
+async def _numbers(postgres: Postgres, user_id: UserId, wanted: EntryFilter, span: Span, page: Page) -> list[int]:
+    """The numbers of a page and of the entry after it."""
+    reach = page.offset + page.limit + 1
+    rows = await postgres.fetch(
+        f"SELECT n FROM {_WALKS} ORDER BY n DESC LIMIT $8 OFFSET $9",
+        *(user_id, wanted.sides, wanted.kinds, *span, wanted.room_id, reach, page.limit + 1, page.offset),
+    )
+    return [row["n"] for row in rows]
+
+
+async def _count(postgres: Postgres, user_id: UserId, wanted: EntryFilter, span: Span) -> int:
+    """How many, to just beyond COUNT_LIMIT."""
+    limit = COUNT_LIMIT + 1
+    rows = await postgres.fetch(
+        f"SELECT count(*) FROM (SELECT FROM {_WALKS} LIMIT $7) c",
+        *(user_id, wanted.sides, wanted.kinds, *span, wanted.room_id, limit),
+    )
+    return int(rows[0][0])
+
+
+# Each side and kind walks its own index, newest first.
+_WALKS = "unnest($2::text[]) side, unnest($3::smallint[]) kind, entry_numbers($1, side, kind, $4, $5, $6, $7) n"
+
+
+async def _rows(postgres: Postgres, user_id: UserId, wanted: EntryFilter, span: Span) -> list[Row]:
+    """Everything wanted in a span that holds no more than a page of it."""
+    # OFFSET 0: kind by kind, which are a few looks into the index; the planner would pick them out of the whole wallet.
+    halves = " UNION ALL ".join(
+        f"SELECT h.* FROM unnest($2::smallint[]) k, LATERAL ({half(side)} WHERE {side}_wallet = $1 AND kind = k"
+        f" AND {side}_n > $3 AND {side}_n <= $4{_in_room(wanted, '$5')} OFFSET 0) h"
+        for side in wanted.sides
+    )
+    return await postgres.fetch(
+        f"SELECT * FROM ({halves}) e ORDER BY n DESC", *(user_id, wanted.kinds, *span, *_room_args(wanted))
+    )
+
+
+def _in_room(wanted: EntryFilter, place: str) -> str:
+    return "" if wanted.room_id is None else f" AND room_id = {place}"
+
+
+def _room_args(wanted: EntryFilter) -> list[UUID]:
+    return [] if wanted.room_id is None else [wanted.room_id]
+
+
+def half(side: str) -> str:
+    """Entries as one side of their postings sees them: all columns that `paged` needs."""
+    other, sign = ("credit", "-") if side == "debit" else ("debit", "")
+    return (
+        f"SELECT {side}_n AS n, '{side}' AS side, kind, {sign}tokens AS tokens, {side}_after AS balance_after,"
+        f" {other}_wallet AS counterparty, room_id, block_no, ref_id, created_at,"
+        " (SELECT memo FROM memos WHERE posting_key = key) AS memo FROM journal"
+    )
+
+
+def paged(rows: list[Row], total: int, *, has_more: bool) -> Paged[Entry]:
+    """Rows of `half` as a page; an entry's number is the cursor of what follows it."""
+    following = str(rows[-1]["n"]) if rows and has_more else None
+    return Paged([_entry(row) for row in rows], min(total, COUNT_LIMIT), total > COUNT_LIMIT, following)
+
+
+def _cursor(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > 10 or int(text) > MAX_N:
+        raise BadCursor
+    return int(text)
+
+
+def _entry(row: Row) -> Entry:
+    other = row["counterparty"]
+    return Entry(
+        n=row["n"],
+        kind=Kind(row["kind"]).name.lower(),
+        side=row["side"],
+        tokens=row["tokens"],
+        balance_after=row["balance_after"],
+        counterparty=_SYSTEM.get(other) or str(other),
+        room_id=row["room_id"],
+        block_no=row["block_no"],
+        ref_id=row["ref_id"],
+        memo=row["memo"],
+        at=rfc3339(from_datetime(row["created_at"])),
+    )

@@ -1,0 +1,117 @@
+"""Amounts and keys that do not fit: refused by name, and the database never hears of them."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+import pytest
+
+from domain.ids import PROMOTIONS
+from domain.posting import MAX_BALANCE_TOKENS, MAX_POSTING_TOKENS
+from server.rest.app import ROUTES
+from storage.postgres import LoneConnection, Postgres, Row
+from tests.houses import running_house, settings
+from tests.server.rest.conftest import Caller, people_of
+from tests.server.rest.problems import SOMEBODY, check
+
+T = TypeVar("T")
+
+NO_WHOLE_NUMBER: tuple[Any, ...] = ("5", "5e3", 5.5, 5.0, True, [], 2**63, 2**63 - 1, -(2**63) - 1, 10**30)
+# Where amounts are taken: the field, and what is just outside its limits.
+AMOUNTS = {
+    "/calls/init": ("maxTokens", (0, -1, MAX_BALANCE_TOKENS + 1)),
+    "/calls/initiate": ("maxTokens", (0, -1, MAX_BALANCE_TOKENS + 1)),
+    "/admin/credits": ("tokens", (0, None, MAX_POSTING_TOKENS + 1, -MAX_POSTING_TOKENS - 1)),
+    "/creators/me": ("rateTokensPerMin", (0, -1, None, MAX_POSTING_TOKENS + 1)),
+}
+BAD_KEYS = ("x" * 256, f'"{"x" * 256}"', "", '""', "a\tb", '"a', "\x7f")
+
+
+class Desk(NamedTuple):
+    """An operator who is a creator, somebody to ask for, and every statement that was sent since the test began."""
+
+    operator: Caller
+    fan: Caller
+    sent: list[str]
+
+    def body(self, path: str) -> dict[str, Any]:
+        """One that would be taken."""
+        if path == "/admin/credits":
+            return {"userId": str(self.fan.user_id), "tokens": 5, "reason": "welcome"}
+        return {"rateTokensPerMin": 60} if path == "/creators/me" else {"creatorId": str(self.fan.user_id)}
+
+    async def send(self, path: str, body: dict[str, Any], key: str | None = None) -> Any:
+        method = "PUT" if path == "/creators/me" else "POST"
+        headers = {} if key is None else {"Idempotency-Key": key}
+        return await self.operator.ask(method, path, json=body, headers=headers)
+
+
+@pytest.fixture
+async def desk(dsn: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Desk]:
+    plain = settings()
+    unhurried = msgspec.structs.replace(plain.server, checkpoint_seconds=3600)  # nothing is sent of its own accord
+    async with (
+        running_house(dsn, msgspec.structs.replace(plain, server=unhurried)) as house,
+        people_of(house) as people,
+    ):
+        desk = Desk(await people.operator(), await people.fan(10), [])
+        assert (await desk.send("/creators/me", {"rateTokensPerMin": 60})).status_code == 200
+        transaction, fetchrow = Postgres.transaction, LoneConnection.fetchrow
+
+        async def spied(postgres: Postgres, work: Callable[..., Awaitable[T]], *, atomic: bool = True) -> T:
+            desk.sent.append("from the pool")
+            return await transaction(postgres, work, atomic=atomic)
+
+        async def spied_alone(connection: LoneConnection, sql: str, *args: Any) -> Row | None:
+            desk.sent.append("from the actor")
+            return await fetchrow(connection, sql, *args)
+
+        monkeypatch.setattr(Postgres, "transaction", spied)
+        monkeypatch.setattr(LoneConnection, "fetchrow", spied_alone)
+        yield desk
+
+
+async def test_an_amount_that_does_not_fit_reaches_no_database(desk: Desk) -> None:
+    for path, (field, beyond) in AMOUNTS.items():
+        for amount in (*beyond, *NO_WHOLE_NUMBER):
+            fields = check(await desk.send(path, {**desk.body(path), field: amount}), 400, "VALIDATION_FAILED")
+            assert [error["field"] for error in fields["errors"]] == [field], (path, amount)
+    assert desk.sent == []
+
+
+async def test_a_key_that_does_not_fit_reaches_no_database(desk: Desk) -> None:
+    keyed = [route.path.removeprefix("/api") for route in ROUTES if route.takes_key]
+    assert {"/calls/init", "/admin/credits"} <= set(keyed)
+    for path in keyed:
+        for key in BAD_KEYS:
+            fields = check(await desk.send(path, desk.body(path), key), 400, "VALIDATION_FAILED")
+            assert [error["field"] for error in fields["errors"]] == ["Idempotency-Key"], (path, key)
+    assert desk.sent == []
+
+
+async def test_what_just_fits_is_taken(desk: Desk) -> None:
+    longest = "x" * 255
+    given = await desk.send("/admin/credits", {**desk.body("/admin/credits"), "tokens": MAX_POSTING_TOKENS}, longest)
+    assert given.json()["wallet"]["balance"] == MAX_POSTING_TOKENS + 10
+    check(await desk.send("/calls/init", desk.body("/calls/init"), longest), 422, "IDEMPOTENCY_CONFLICT")
+    assert desk.sent != []
+
+
+async def test_whom_nobody_knows_is_neither_called_nor_credited_nor_billed(desk: Desk) -> None:
+    for user_id in (SOMEBODY, PROMOTIONS):
+        check(await desk.send("/calls/init", {"creatorId": str(user_id)}), 404, "NOT_FOUND")
+        check(
+            await desk.send("/admin/credits", {**desk.body("/admin/credits"), "userId": str(user_id)}), 404, "NOT_FOUND"
+        )
+    check(await desk.send("/calls/init", {"creatorId": str(desk.operator.user_id)}), 400, "SELF_PAYMENT")
+    for path in (
+        "/calls/{}/accept",
+        "/calls/{}/decline",
+        "/calls/{}/cancel",
+        "/billing/{}/pause",
+        "/billing/{}/resume",
+    ):
+        check(await desk.operator.post(path.format(SOMEBODY)), 404, "NOT_FOUND")
+    check(await desk.operator.post(f"/billing/{SOMEBODY}/stop"), 404, "NOT_FOUND")
+    check(await desk.operator.get(f"/billing/{SOMEBODY}"), 404, "NOT_FOUND")
+    assert "from the actor" not in desk.sent

@@ -1,0 +1,52 @@
+"""The same request twice at the same moment, and two requests of which only one can be: over HTTP, again and again."""
+
+from typing import Any
+
+import httpx
+import trio
+
+from server.house import House
+from storage.audit import audit
+from tests.server.rest.conftest import Caller, People
+
+ROUNDS = 6
+AT_ONCE = 4
+
+
+async def test_one_key_sent_several_times_at_once_rings_one_call(people: People) -> None:
+    for _ in range(ROUNDS):
+        fan, creator = await people.fan(), await people.online_creator()
+        answers = await _ask_at_once([fan] * AT_ONCE, "/calls/init", {"creatorId": str(creator.user_id)}, "tap")
+        assert [answer.status_code for answer in answers] == [201] * AT_ONCE, [answer.text for answer in answers]
+        assert len({answer.json()["callId"] for answer in answers}) == 1
+
+
+async def test_several_fans_who_call_one_creator_at_once_are_one_call_and_busy_lines(people: People) -> None:
+    for _ in range(ROUNDS):
+        fans, creator = [await people.fan() for _ in range(AT_ONCE)], await people.online_creator()
+        answers = await _ask_at_once(fans, "/calls/init", {"creatorId": str(creator.user_id)}, "tap")
+        assert sorted(answer.status_code for answer in answers) == [201] + [409] * (AT_ONCE - 1)
+        assert {answer.json().get("error") for answer in answers} == {None, "CREATOR_BUSY"}
+
+
+async def test_one_key_sent_several_times_at_once_gives_one_credit(house: House, people: People) -> None:
+    operator, fan = await people.operator(), await people.fan(0)
+    for round_no in range(ROUNDS):
+        body = {"userId": str(fan.user_id), "tokens": 5, "reason": "welcome"}
+        answers = await _ask_at_once([operator] * AT_ONCE, "/admin/credits", body, f"credit {round_no}")
+        assert [answer.status_code for answer in answers] == [201] * AT_ONCE
+        assert len({answer.json()["creditId"] for answer in answers}) == 1
+    assert (await fan.get("/wallet")).json()["balance"] == 5 * ROUNDS
+    assert [finding.sentence async for finding in audit(house.postgres) if finding.rows] == []
+
+
+async def _ask_at_once(callers: list[Caller], path: str, body: dict[str, Any], key: str) -> list[httpx.Response]:
+    answers: list[httpx.Response] = []
+
+    async def ask(caller: Caller) -> None:
+        answers.append(await caller.post(path, body, key=key))
+
+    async with trio.open_nursery() as nursery:
+        for caller in callers:
+            nursery.start_soon(ask, caller)
+    return answers

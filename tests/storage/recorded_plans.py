@@ -1,0 +1,74 @@
+"""Every plan that PostgreSQL follows while a house works, those inside functions and triggers included."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+
+from storage import postgres
+from tests.databases import Databases
+
+# auto_explain tells each plan to the client itself, before the answer: nothing is read from a log and nothing is late.
+TOLD = {
+    "session_preload_libraries": "auto_explain",
+    "auto_explain.log_min_duration": "0",
+    "auto_explain.log_nested_statements": "on",
+    "auto_explain.log_format": "json",
+    "auto_explain.log_level": "notice",
+}
+
+
+class Plan(NamedTuple):
+    """What was asked, while what was being tried, and how PostgreSQL went about it."""
+
+    tried: str
+    sql: str
+    tree: dict[str, Any]
+
+    @property
+    def scanned(self) -> set[str]:
+        """The tables that are read from end to end."""
+        return {node["Relation Name"] for node in _nodes(self.tree) if node["Node Type"] == "Seq Scan"}
+
+
+class Plans(list[Plan]):
+    """All of them, in the order in which they ended."""
+
+    tried = "nothing"
+
+    def trying(self, name: str) -> None:
+        """What comes from now on comes of this."""
+        self.tried = name
+
+
+@contextmanager
+def recorded_plans(databases: Databases, dsn: str, monkeypatch: pytest.MonkeyPatch, **settings: str) -> Iterator[Plans]:
+    """Of every connection that is opened meanwhile; `settings` are the database's for as long."""
+    plans = Plans()
+
+    class Told(asyncpg.Connection):
+        def _process_log_message(self, fields: dict[str, str], last_query: str) -> None:
+            message = fields["M"]
+            if message.startswith("duration: "):
+                plan = json.loads(message[message.index("{") :])
+                plans.append(Plan(plans.tried, plan["Query Text"], plan["Plan"]))
+
+    ours = postgres._connect_settings
+    monkeypatch.setattr(postgres, "_connect_settings", lambda: {**ours(), "connection_class": Told})
+    name = urlsplit(dsn).path[1:]
+    for setting, value in (TOLD | settings).items():
+        databases.execute(f"ALTER DATABASE {name} SET {setting} = '{value}'")
+    try:
+        yield plans
+    finally:
+        databases.execute(f"ALTER DATABASE {name} RESET ALL")
+
+
+def _nodes(tree: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield tree
+    for below in tree.get("Plans", ()):
+        yield from _nodes(below)

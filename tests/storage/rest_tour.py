@@ -1,0 +1,148 @@
+"""A tour of the whole REST surface of a house that is a year old: every route once, every list with every filter."""
+
+from collections.abc import Callable, Iterator
+from itertools import product
+from typing import Any
+from uuid import UUID
+
+import httpx
+import trio
+
+from server.house import House
+from server.rest.app import ROUTES
+from tests.clients import Phone
+from tests.houses import BILLING_SECRET
+from tests.server.rest.conftest import Caller, People, client_of, people_of
+from tests.storage.old_house import EARNER, FIRST_AT, LONG_CALL, LONG_FAN, STAR, STEP, TIPPED
+
+Query = dict[str, Any]
+
+EARLY, LATE, NEVER = ((FIRST_AT + steps * STEP).isoformat() for steps in (1_000, 90_000, 900_000))
+PERIODS: tuple[Query, ...] = ({}, {"from": EARLY, "to": LATE}, {"from": NEVER})
+PAGES: tuple[Query, ...] = ({}, {"limit": 100, "offset": 10_000}, {"limit": 100, "before": "15000"})
+
+
+ALL = {f"{route.method} {route.path}" for route in ROUTES}
+AUDIT = "GET /api/admin/audit"
+
+
+class Tour:
+    """Asks on behalf of people, and says beforehand which route it tries."""
+
+    def __init__(self, web: httpx.AsyncClient, people: People, trying: Callable[[str], None]) -> None:
+        self._web = web
+        self._trying = trying
+        self.people = people
+        self.tried: set[str] = set()
+
+    async def ask(self, who: Caller | None, name: str, *, body: Any = None, **given: Any) -> httpx.Response:
+        """Ask a route by its name; what its path has no place for is the query."""
+        self._trying(name)
+        self.tried.add(name)
+        method, path = name.split()
+        query = {key: value for key, value in given.items() if f"{{{key}}}" not in path}
+        headers = {"X-Billing-Secret": BILLING_SECRET, "Idempotency-Key": "the same"}
+        if who is not None:
+            headers["Authorization"] = f"Bearer {who.token}"
+        answer = await self._web.request(method, path.format(**given), json=body, params=query, headers=headers)
+        assert answer.status_code in (200, 201), f"{name} {given}: {answer.text}"
+        return answer
+
+    def old(self, user_id: UUID) -> Caller:
+        """Somebody who is in the house already."""
+        return Caller(self._web, user_id)  # type: ignore[arg-type]  # reason: every id of a user is one
+
+
+async def make_tour(house: House, trying: Callable[[str], None], *, audit: bool) -> set[str]:
+    """The routes that were tried, the audit only if told to: it takes seconds. Each answered well."""
+    async with people_of(house) as people, client_of(house) as web:
+        tour = Tour(web, people, trying)
+        fan, creator, operator = people.stranger(), people.stranger(), await people.operator()
+        await _settle_in(tour, fan, creator, operator)
+        await _ring(tour, fan, creator)
+        await _talk(tour, fan, creator, operator)
+        for user_id in (EARNER, TIPPED, STAR):
+            await _look_back(tour, tour.old(user_id))
+        for user_id in (EARNER, LONG_FAN, STAR):
+            await _sum_up(tour, tour.old(user_id))
+        if audit:
+            await tour.ask(operator, AUDIT)
+        return tour.tried
+
+
+async def _settle_in(tour: Tour, fan: Caller, creator: Caller, operator: Caller) -> None:
+    for path in ("/healthz", "/readyz", "/metrics", "/api/config"):
+        await tour.ask(None, f"GET {path}")
+    terms = {"rateTokensPerMin": 60, "displayName": "Cleo"}
+    await tour.ask(creator, "PUT /api/creators/me", body=terms)
+    await tour.ask(creator, "PUT /api/creators/me/blocks/{userId}", userId=LONG_FAN)
+    await tour.ask(creator, "DELETE /api/creators/me/blocks/{userId}", userId=LONG_FAN)
+    await tour.ask(fan, "GET /api/me")
+    gift = {"userId": str(fan.user_id), "tokens": 1000, "reason": "welcome"}
+    for _ in range(2):
+        await tour.ask(operator, "POST /api/admin/credits", body=gift)
+    await tour.ask(fan, "GET /api/wallet")
+    await tour.ask(fan, "GET /api/creators/{userId}", userId=EARNER)
+    first = await tour.ask(fan, "GET /api/creators")
+    await tour.ask(fan, "GET /api/creators", before=httpx.URL(first.links["next"]["url"]).params["before"])
+    await tour.ask(fan, "GET /api/creators", limit=100, offset=1_900)
+
+
+async def _ring(tour: Tour, fan: Caller, creator: Caller) -> None:
+    await tour.people.phone(creator)
+    for name, answer in (
+        ("POST /api/calls/initiate", "POST /api/calls/{callId}/cancel"),
+        ("POST /api/calls/init", "POST /api/calls/{callId}/decline"),
+    ):
+        other = await tour.people.fan(1000)
+        rung = await tour.ask(other, name, body={"creatorId": str(creator.user_id)})
+        await tour.ask(other if "cancel" in answer else creator, answer, callId=rung.json()["callId"])
+
+
+async def _talk(tour: Tour, fan: Caller, creator: Caller, operator: Caller) -> None:
+    phones = [await tour.people.phone(creator), await tour.people.phone(fan)]
+    rung = await tour.ask(fan, "POST /api/calls/init", body={"creatorId": str(creator.user_id)})
+    call_id = rung.json()["callId"]
+    await tour.ask(creator, "POST /api/calls/{callId}/accept", callId=call_id)
+    for phone in phones:
+        await trio.to_thread.run_sync(phone.join, rung.json()["channel"])
+    await trio.to_thread.run_sync(_wait_for_block, phones[1])
+    await tour.ask(fan, "POST /api/billing/{callId}/pause", callId=call_id)
+    for name in ("GET /api/calls/{callId}", "GET /api/billing/{callId}"):
+        await tour.ask(fan, name, callId=call_id)
+    await tour.ask(operator, "GET /api/admin/rooms")
+    await tour.ask(None, "POST /api/billing/meter")
+    await tour.ask(fan, "POST /api/billing/{callId}/resume", callId=call_id)
+    await tour.ask(fan, "POST /api/billing/{callId}/stop", callId=call_id)
+    for party, ended in ((fan, call_id), (creator, call_id), (tour.old(LONG_FAN), LONG_CALL)):
+        for name in ("GET /api/calls/{callId}", "GET /api/billing/{callId}"):
+            await tour.ask(party, name, callId=ended)
+
+
+def _wait_for_block(phone: Phone) -> None:
+    phone.wait_for("block:charged")
+
+
+async def _look_back(tour: Tour, who: Caller) -> None:
+    kinds: tuple[Query, ...] = ({}, {"kind": "block"}, {"kind": "tip"}, {"kind": "refund"})
+    roles: tuple[Query, ...] = ({}, {"role": "fan"}, {"role": "creator"})
+    for query in _queries(kinds, PERIODS, PAGES):
+        await tour.ask(who, "GET /api/wallet/ledger", **query)
+    for query in _queries(({}, {"callId": LONG_CALL}), roles, PERIODS, PAGES):
+        await tour.ask(who, "GET /api/billing/history", **query)
+    for query in _queries(({}, {"status": "active"}), roles, PERIODS, PAGES[:2]):
+        await tour.ask(who, "GET /api/calls/history", **query)
+    first = await tour.ask(who, "GET /api/calls/history", limit=1)
+    if "next" in first.links:
+        await tour.ask(who, "GET /api/calls/history", before=httpx.URL(first.links["next"]["url"]).params["before"])
+
+
+async def _sum_up(tour: Tour, who: Caller) -> None:
+    for query in _queries(PERIODS):
+        for name in ("GET /api/calls/stats", "GET /api/billing/stats"):
+            await tour.ask(who, name, **query)
+
+
+def _queries(*filters: tuple[Query, ...]) -> Iterator[Query]:
+    for chosen in product(*filters):
+        yield {name: value for part in chosen for name, value in part.items()}

@@ -1,0 +1,179 @@
+"""Postings that nobody should have made: refused by name before anything is sent, and once more by the database."""
+
+from collections.abc import AsyncIterator
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import msgspec
+import pytest
+
+from domain.block import BlockPrice
+from domain.ids import PROMOTIONS, RoomId, UserId, block_key
+from domain.posting import MAX_POSTING_TOKENS, Outcome, Posting, fault_of
+from domain.refusals import Code
+from storage import postings as batch_statement
+from storage.audit import audit
+from storage.postgres import LoneConnection, Refused, Row
+from tests.storage.books import Books, block, credit, open_books, tip
+
+NOBODY, NOWHERE = UserId(UUID(int=7)), RoomId(UUID(int=8))
+BIGINT_MAX = 2**63 - 1
+
+
+class Bad(NamedTuple):
+    """What is changed of a sound tip, credit or block; the fault's code; and what the database says if it is sent.
+
+    In a batch that is decided with care, meters are looked for before anything is written.
+    """
+
+    base: str
+    changes: dict[str, Any]
+    code: Code
+    in_database: str
+    with_care: str | None = None
+
+
+INVALID = Code.VALIDATION_FAILED
+BAD = {
+    "beyond one posting": Bad("credit", {"tokens": MAX_POSTING_TOKENS + 1}, INVALID, "tokens_in_range"),
+    "beyond any balance": Bad("credit", {"tokens": 2**53}, INVALID, "HM004"),
+    "as much as a bigint holds": Bad("credit", {"tokens": BIGINT_MAX}, INVALID, "22003"),
+    "more than a bigint holds": Bad("credit", {"tokens": BIGINT_MAX + 1}, INVALID, "22000"),
+    "a negative tip": Bad("tip", {"tokens": -1}, INVALID, "only_blocks_are_free"),
+    "a negative block": Bad("block", {"tokens": -1}, INVALID, "tokens_in_range"),
+    "as little as a bigint holds": Bad("tip", {"tokens": -BIGINT_MAX - 1}, INVALID, "22003"),
+    "a tip of nothing": Bad("tip", {"tokens": 0}, INVALID, "only_blocks_are_free"),
+    "a credit of nothing": Bad("credit", {"tokens": 0}, INVALID, "only_blocks_are_free"),
+    "a tip to oneself": Bad("tip", {"credit": "fan"}, Code.SELF_PAYMENT, "nobody_pays_themselves"),
+    "a block to oneself": Bad("block", {"credit": "fan"}, Code.SELF_PAYMENT, "nobody_pays_themselves"),
+    "block 0": Bad("block", {"block_no": 0}, INVALID, "blocks_are_numbered"),
+    "a negative block number": Bad("block", {"block_no": -1}, INVALID, "blocks_are_numbered"),
+    "a block without a number": Bad("block", {"block_no": None}, INVALID, "blocks_are_numbered"),
+    "a block without a room": Bad("block", {"room_id": None, "epoch": 0}, INVALID, "blocks_are_numbered", "HM003"),
+    "a tip with a number": Bad("tip", {"block_no": 1}, INVALID, "blocks_are_numbered", "HM003"),
+}
+
+
+class Scene(NamedTuple):
+    books: Books
+    fan: UserId
+    creator: UserId
+    room: RoomId
+    sent: list[str]  # the arguments of every batch that went out
+
+    def make(self, base: str, **changes: Any) -> Posting:
+        """A sound posting, changed."""
+        sound = {
+            "tip": tip(self.fan, self.creator, 1),
+            "credit": credit(self.fan, 1),
+            "block": block(self.room, self.fan, self.creator, 1),
+        }
+        resolved = {name: self.fan if value == "fan" else value for name, value in changes.items()}
+        return msgspec.structs.replace(sound[base], **resolved)
+
+    async def post_between(self, *middle: Posting) -> list[Outcome]:
+        """The outcomes of these, between two that are sound; those two are booked."""
+        batch = [self.make("tip"), *middle, self.make("tip")]
+        outcomes = [receipt.outcome for receipt in await self.books.actor.post(batch)]
+        assert [outcomes[0], outcomes[-1]] == [Outcome.COMMITTED] * 2
+        assert [finding.sentence async for finding in audit(self.books.postgres) if finding.rows] == []
+        return outcomes[1:-1]
+
+
+@pytest.fixture
+async def scene(dsn: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
+    async with open_books(dsn) as books:
+        fan, creator = await books.add_user(100), await books.add_user()
+        scene = Scene(books, fan, creator, await books.add_room(fan, creator), [])
+        fetchrow = LoneConnection.fetchrow
+
+        async def spied(connection: LoneConnection, sql: str, *args: Any) -> Row | None:
+            scene.sent.append(repr(args))
+            return await fetchrow(connection, sql, *args)
+
+        monkeypatch.setattr(LoneConnection, "fetchrow", spied)
+        yield scene
+
+
+@pytest.mark.parametrize("bad", BAD.values(), ids=BAD)
+async def test_it_is_refused_by_name_and_never_sent_and_its_neighbours_are_booked(scene: Scene, bad: Bad) -> None:
+    posting = scene.make(bad.base, **bad.changes)
+    fault = fault_of(posting)
+    assert fault is not None and fault.code is bad.code
+    assert fault.message
+    assert await scene.post_between(posting) == [Outcome.INVALID]
+    assert len(scene.sent) == 1
+    assert str(UUID(bytes=posting.key)) not in scene.sent[0]
+    scene.sent.clear()
+    assert [receipt.outcome for receipt in await scene.books.actor.post([posting])] == [Outcome.INVALID]
+    assert scene.sent == []
+
+
+@pytest.mark.parametrize(
+    "changes", [{"tokens": 2.5}, {"key": b"short"}, {"content": b"short"}, {"block_no": 2**31}], ids=repr
+)
+async def test_what_would_never_get_to_the_database_whole_is_refused(scene: Scene, changes: dict[str, Any]) -> None:
+    posting = scene.make("block", **changes)
+    assert await scene.post_between(posting) == [Outcome.INVALID]
+    assert len(scene.sent) == 1
+
+
+@pytest.mark.parametrize("careful", [False, True])
+@pytest.mark.parametrize("bad", BAD.values(), ids=BAD)
+async def test_if_it_were_sent_the_database_would_refuse_it_by_name(scene: Scene, bad: Bad, careful: bool) -> None:
+    batch = [scene.make("tip"), scene.make(bad.base, **bad.changes)]
+    wallets = await scene.books.wallets_in_books()
+    with pytest.raises(Refused) as refused:
+        await scene.books.postgres.fetchrow(batch_statement.APPLY, *batch_statement.arguments(batch, careful))
+    assert (refused.value.constraint or refused.value.sqlstate) == ((careful and bad.with_care) or bad.in_database)
+    assert await scene.books.wallets_in_books() == wallets
+
+
+@pytest.mark.parametrize(
+    ("base", "changes", "outcome"),
+    [
+        ("tip", {"credit": NOBODY}, Outcome.INVALID),
+        ("tip", {"debit": NOBODY}, Outcome.INVALID),
+        ("block", {"room_id": NOWHERE, "key": block_key(NOWHERE, NOBODY, 1)}, Outcome.INVALID),
+        ("tip", {"room_id": NOWHERE, "epoch": 1}, Outcome.INVALID),
+        ("block", {"debit": PROMOTIONS}, Outcome.INVALID),  # it has no meter in the room
+        ("tip", {"memo": "nul \u0000"}, Outcome.INVALID),
+        ("tip", {"memo": "half of a pair \ud800"}, Outcome.INVALID),
+        ("tip", {"memo": "x" * 1001}, Outcome.INVALID),
+        ("block", {"block_no": 2**31}, Outcome.INVALID),
+        ("block", {"epoch": 2**31}, Outcome.INVALID),
+        ("block", {"epoch": 2}, Outcome.FENCED),
+        ("block", {"block_no": 2}, Outcome.GAP),
+        ("tip", {"tokens": 101}, Outcome.INSUFFICIENT),
+    ],
+)
+async def test_what_only_the_database_can_know_is_refused_alone(
+    scene: Scene, base: str, changes: dict[str, Any], outcome: Outcome
+) -> None:
+    posting = scene.make(base, **changes)
+    assert fault_of(posting) is None
+    assert await scene.post_between(posting) == [outcome]
+    poisoned = [receipt.posting for receipt in scene.books.observer.poisoned]
+    assert poisoned == ([posting] if outcome is Outcome.INVALID else [])
+    assert (await scene.books.wallets_in_books())[scene.creator].balance == 2
+
+
+async def test_many_bad_ones_of_every_sort_harm_no_sound_one(scene: Scene) -> None:
+    bad = [scene.make(each.base, **each.changes) for each in BAD.values()]
+    unknown = [scene.make("tip", credit=NOBODY), scene.make("tip", room_id=NOWHERE, epoch=1)]
+    sound = [scene.make("tip") for _ in range(len(bad))]
+    mixed = [posting for pair in zip(bad, sound, strict=True) for posting in pair]
+    expected = [Outcome.INVALID, Outcome.COMMITTED] * len(bad)
+    assert await scene.post_between(*mixed, *unknown) == [*expected, Outcome.INVALID, Outcome.INVALID]
+
+
+async def test_a_block_that_rounding_makes_free_is_booked(scene: Scene) -> None:
+    price = BlockPrice(1, 30, "exact")
+    prices = [price.tokens(n) for n in range(1, 5)]
+    assert prices == [1, 0, 1, 0]
+    blocks = [block(scene.room, scene.fan, scene.creator, n, tokens) for n, tokens in enumerate(prices, 1)]
+    assert [fault_of(posting) for posting in blocks] == [None] * 4
+    assert await scene.post_between(*blocks) == [Outcome.COMMITTED] * 4
+    free = scene.make("block", block_no=5, tokens=0, key=block_key(scene.room, scene.fan, 5))
+    assert await scene.post_between(free) == [Outcome.COMMITTED]
+    assert (await scene.books.meters_in_books())[scene.room, scene.fan].last_block == 5

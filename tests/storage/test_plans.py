@@ -1,0 +1,40 @@
+"""No request reads a large table from end to end: the plans of all that is sent in a house with a million rows."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from server.app import open_house
+from tests.databases import Databases
+from tests.houses import SECRETS, settings
+from tests.storage.recorded_plans import Plans, recorded_plans
+from tests.storage.rest_tour import ALL, AUDIT, make_tour
+
+LARGE = {
+    "users", "creators", "creator_blocks", "wallets", "journal", "memos", "idempotency_keys", "rooms", "meters",
+    "calls", "users_in_calls",
+}  # fmt: skip
+
+
+@pytest.fixture(params=["force_custom_plan", "force_generic_plan"])
+def plan_mode(request: pytest.FixtureRequest) -> str:
+    """A statement is planned for its values at first, and once for any values when it has come often."""
+    return str(request.param)
+
+
+@pytest.fixture
+def plans(plan_mode: str, databases: Databases, old_house: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plans]:
+    with recorded_plans(databases, old_house, monkeypatch, plan_cache_mode=plan_mode) as recorded:
+        yield recorded
+
+
+async def test_no_request_reads_a_large_table_from_end_to_end(plan_mode: str, plans: Plans, old_house: str) -> None:
+    audit = plan_mode == "force_custom_plan"  # its statements have no values, so one plan each
+    async with open_house(settings(), SECRETS, old_house, alone=False) as house:
+        tried = await make_tour(house, plans.trying, audit=audit)
+    assert tried | {AUDIT} == ALL
+    scans = {(plan.tried, plan.sql, *sorted(plan.scanned & LARGE)) for plan in plans if plan.scanned & LARGE}
+    # The audit proves all of the books, so it reads all of them: for operators, one at a time.
+    assert {scan for scan in scans if scan[0] != AUDIT} == set()
+    assert (AUDIT in {scan[0] for scan in scans}) == audit, "nothing would be found"
+    assert any("INSERT INTO journal" in plan.sql for plan in plans), "statements inside functions are not recorded"
