@@ -83,5 +83,5 @@ def configure_log(level: str, style: str) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
-    for library in ("hypercorn", "trio-websocket", "quart", "asyncio"):
-        logging.getLogger(library).setLevel(logging.CRITICAL)  # they speak of broken clients; we count those
+    for library in ("hypercorn", "trio-websocket", "quart", "asyncio", "asyncpg"):
+        logging.getLogger(library).setLevel(logging.CRITICAL)  # of broken clients and outages, which we count and tell ourselves

@@ -18,7 +18,7 @@ from storage.postgres import LoneConnection, Postgres, Refused, StorageUnavailab
 from storage.postings import Decided
 
 MAX_BATCH = 512  # postings: each waits for the whole of its batch, and larger ones gain little
-MAX_LIST = 64  # postings of one caller that go together; so a batch is full when one more list might not fit
+MAX_LIST = 64  # postings of one caller that go together; the last list of a batch may go beyond MAX_BATCH by it
 SEND_STEPS = 4  # of the event loop, until a batch that was begun is on its way
 MAX_WAITING = 4096  # commands; each is a room's list, so this many rooms can wait before one more has to stand in line
 RETRY_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)  # between tries while the database is away; the last one repeats
@@ -80,9 +80,9 @@ class StorageActor:
         """Book these in order, and have the receipts delivered, without a task that waits for them.
 
         `deliver` runs in the actor's task: it neither waits nor raises. False, with nothing done, if the mailbox is
-        full or closed, the postings are more than MAX_LIST, or one of them is faulty: `post` them, then.
+        full or closed, the postings are none or more than MAX_LIST, or one of them is faulty: `post` them, then.
         """
-        if len(postings) > MAX_LIST or any(map(fault_of, postings)):
+        if not 0 < len(postings) <= MAX_LIST or any(map(fault_of, postings)):
             return False
         try:
             self._door.send_nowait(_Command(postings, deliver))
@@ -161,7 +161,7 @@ class StorageActor:
     def _gather(self, first: _Command) -> list[_Command]:
         """What waits already, without a timer."""
         commands, size = [first], len(first.postings)
-        while size <= MAX_BATCH - MAX_LIST:
+        while size < MAX_BATCH:
             try:
                 command = self._mailbox.receive_nowait()
             except (trio.WouldBlock, trio.EndOfChannel):

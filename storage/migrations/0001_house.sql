@@ -325,15 +325,14 @@ BEGIN
         END LOOP;
         booked := postings - cardinality(refused);
         IF booked < postings THEN                        -- a refusal is believed only if nothing else comes before it
-            careful := EXISTS (
+            careful := EXISTS (                          -- one row each, which no plan can turn into a scan of a table
                 SELECT FROM unnest(refused) i
-                 WHERE EXISTS (SELECT FROM journal j WHERE j.key = key[i])
+                 WHERE (SELECT true FROM journal j WHERE j.key = key[i])
                     OR cardinality(array_positions(key, key[i])) > 1
-                    OR room[i] IS NOT NULL
-                       AND NOT EXISTS (SELECT FROM rooms s WHERE s.id = room[i] AND s.epoch = epoch[i] AND s.ended_at IS NULL)
-                    OR block_no[i] > 0
-                       AND NOT EXISTS (SELECT FROM meters s WHERE s.room_id = room[i] AND s.payer_id = w[debit[i]]
-                                                              AND s.last_block = block_no[i] - 1));
+                    OR room[i] IS NOT NULL AND (SELECT true FROM rooms s WHERE s.id = room[i] AND s.epoch = epoch[i]
+                                                                           AND s.ended_at IS NULL) IS NULL
+                    OR block_no[i] > 0 AND (SELECT true FROM meters s WHERE s.room_id = room[i]
+                                               AND s.payer_id = w[debit[i]] AND s.last_block = block_no[i] - 1) IS NULL);
         END IF;
     END IF;
 
@@ -464,8 +463,9 @@ BEGIN
         blocks := booked;
         IF cardinality(kind) > 0 THEN
             SELECT count(*) FILTER (WHERE block_no[i] > 0),
-                   count(*) FILTER (WHERE block_no[i] = 0 AND room[i] IS NOT NULL AND NOT EXISTS (
-                       SELECT FROM rooms s WHERE s.id = room[i] AND s.epoch = epoch[i] AND s.ended_at IS NULL))
+                   count(*) FILTER (WHERE block_no[i] = 0 AND room[i] IS NOT NULL
+                                      AND (SELECT true FROM rooms s WHERE s.id = room[i] AND s.epoch = epoch[i]
+                                                                      AND s.ended_at IS NULL) IS NULL)
               INTO blocks, x FROM generate_series(1, postings) i WHERE status[i] = 0;
             touched := touched - x;
         END IF;

@@ -1,14 +1,19 @@
-"""kill -9 at random moments, under live calls: nothing is lost, nothing is charged twice, nothing is left running."""
+"""kill -9 and dying databases at random moments: nothing is lost, nothing charged twice, nothing left running."""
 
+import os
 import random
-import shutil
+import signal
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
-from tests.books import Books
+from storage.embedded import postmaster_pid
+from tests.books import Books, CallInBooks
+from tests.credits import Operators
 from tests.crowds import Caller, Crowd, Pair, moment, party
 from tests.processes import ServerProcess, eventually, run_command
 from tests.storage.postgres_processes import guardians_of, processes_on
@@ -16,23 +21,11 @@ from tests.storage.postgres_processes import guardians_of, processes_on
 SETTINGS = {"HALFMINUTE_CALLS_BLOCK_SECONDS": "1", "HALFMINUTE_SERVER_CHECKPOINT_SECONDS": "1"}
 RESTART_SECONDS_MAX = 15.0  # on a busy machine; one that waited for a lease would take that long on a quiet one
 LONGEST_MOMENT_SECONDS = 1.2  # a kill hits any part of a block, and of coming back
+OPERATORS = 2
 TALK_SECONDS = 2.5
 STORED_EVERY_SECONDS = 0.5
 CLOCKS_APART_SECONDS_MAX = 0.05  # ours counts on from its start, PostgreSQL's is the machine's
 NEWS_SECONDS_MAX = 0.3  # from a clock's start to the news of it, and from the test's `kill` to the last instruction
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data directory as a first start leaves it: to make one takes longer than most of these tests."""
-    data_dir = tmp_path_factory.mktemp("made") / "data"
-    assert run_command("migrate", "--data", str(data_dir), cwd=data_dir.parent).exit_code == 0
-    return data_dir
-
-
-@pytest.fixture
-def data_dir(made: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(made, tmp_path / "data"))
 
 
 def test_three_kills_under_fifteen_calls_lose_nothing_and_double_nothing(data_dir: Path) -> None:
@@ -42,6 +35,15 @@ def test_three_kills_under_fifteen_calls_lose_nothing_and_double_nothing(data_di
 @pytest.mark.long
 def test_ten_kills_under_fifty_calls_lose_nothing_and_double_nothing(data_dir: Path) -> None:
     _kill_again_and_again(data_dir, calls=50, kills=10)
+
+
+def test_five_blows_to_server_and_database_lose_and_double_nothing_that_was_acknowledged(data_dir: Path) -> None:
+    _strike_again_and_again(data_dir, calls=8, blows=5)
+
+
+@pytest.mark.long
+def test_thirty_blows_to_server_and_database_lose_and_double_nothing_that_was_acknowledged(data_dir: Path) -> None:
+    _strike_again_and_again(data_dir, calls=25, blows=30)
 
 
 def test_a_call_goes_on_within_the_block_it_was_killed_in(data_dir: Path) -> None:
@@ -102,6 +104,55 @@ def _kill_again_and_again(data_dir: Path, *, calls: int, kills: int) -> None:
     assert _processes(data_dir) == set()
 
 
+def _strike_again_and_again(data_dir: Path, *, calls: int, blows: int) -> None:
+    """Acknowledged is a block that somebody was told of, and a credit that was answered."""
+    chance = random.Random(seed := random.randrange(10**6))
+    print(f"seed {seed}")
+    with ServerProcess(data_dir, settings=SETTINGS) as server:
+        with _crowd_of(server, calls) as crowd:
+            crowd.ring()
+            people = [caller.party.user_id for caller in crowd.callers]
+            with Operators(server, people, OPERATORS) as operators:
+                for strike in _random_blows(blows, chance):
+                    time.sleep(chance.uniform(0, LONGEST_MOMENT_SECONDS))  # the moment itself is what is tried here
+                    strike(server)
+                    if chance.random() < 2 / 3:  # else the next blow hits them while they come back
+                        crowd.wait_more_blocks()
+                crowd.wait_more_blocks()
+            operators.check_answers()
+            _stop(server)
+    books = Books.at_rest(data_dir)
+    _check_blocks(books, crowd)
+    operators.check_books(books, others=calls)
+    for caller in crowd.callers:
+        assert max(_blocks_seen(caller).values()) == 1
+        assert caller.heard("call:ended") == []
+    _see_the_ledger_proved(data_dir)
+    assert _processes(data_dir) == set()
+
+
+def _random_blows(count: int, chance: random.Random) -> list[Callable[[ServerProcess], object]]:
+    """Every kind about as often, and no kind three times in a row: a PostgreSQL that dies too often is given up."""
+    blows: list[Callable[[ServerProcess], object]] = []
+    while len(blows) < count:
+        blows += chance.sample([_kill_and_start, _stop_postgres, _kill_both_and_start], 3)
+    return blows[:count]
+
+
+def _stop_postgres(server: ServerProcess) -> int:
+    """As `pg_ctl stop -m immediate` does it; the server lives, and its guardian starts another. Which one it was."""
+    eventually(lambda: postmaster_pid(server.data_dir), "a PostgreSQL to stop")
+    stopped = postmaster_pid(server.data_dir)
+    assert stopped is not None
+    os.kill(stopped, signal.SIGQUIT)
+    return stopped
+
+
+def _kill_both_and_start(server: ServerProcess) -> None:
+    _stop_postgres(server)
+    _kill_and_start(server)
+
+
 def _kill_and_start(server: ServerProcess) -> float:
     """Kill it, start it at once; when the kill was."""
     of_before, killed_at = _processes(server.data_dir), time.time()
@@ -135,6 +186,13 @@ def _stop(server: ServerProcess) -> float:
 
 
 def _check_books(books: Books, crowd: Crowd, stops: list[float]) -> None:
+    calls = _check_blocks(books, crowd)
+    for pair in crowd.pairs:
+        _check_that_only_running_time_is_charged(pair, len(calls[pair.call_id].blocks), stops)
+
+
+def _check_blocks(books: Books, crowd: Crowd) -> dict[UUID, CallInBooks]:
+    """Each block that somebody was told of is in the books once, and was before; no series has a gap or a double."""
     booked_at, calls = books.booked_at(), books.calls()
     for pair in crowd.pairs:
         for told in (event for caller in pair.both for event in caller.heard("block:charged")):
@@ -142,7 +200,7 @@ def _check_books(books: Books, crowd: Crowd, stops: list[float]) -> None:
             assert booked < moment(told["at"]) + CLOCKS_APART_SECONDS_MAX
         blocks = calls[pair.call_id].blocks
         assert blocks == list(range(1, len(blocks) + 1))
-        _check_that_only_running_time_is_charged(pair, len(blocks), stops)
+    return calls
 
 
 def _check_that_only_running_time_is_charged(pair: Pair, blocks: int, stops: list[float]) -> None:

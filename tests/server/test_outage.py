@@ -1,8 +1,5 @@
 """The database goes away under live calls and comes back: no crash, no block lost, none charged twice."""
 
-import signal
-import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,62 +8,22 @@ from uuid import UUID
 
 import pytest
 
-from storage.cluster import choose_launch, prepare_cluster, start_postmaster
-from storage.data_dir import DataDir
-from storage.embedded import Address
-from storage.postmaster_pid import read_postmaster
 from tests.books import Books, CallInBooks
 from tests.clients import SECRET
 from tests.crowds import Crowd, moment, party
 from tests.processes import ServerProcess, eventually, run_command
-from tests.storage.postgres_processes import bin_dir, processes_on
+from tests.storage.own_postgres import OwnPostgres, own_postgres
 
 CALLS = 8
 BLOCK_SECONDS = 1
 SETTINGS = {"HALFMINUTE_JWT_SECRET": SECRET, "HALFMINUTE_CALLS_BLOCK_SECONDS": str(BLOCK_SECONDS)}
-STOP_SECONDS_MAX = 20.0
 NEWS_SECONDS_MAX = 0.5  # from a clock's start or stop to the news of it
 
 
-class Postgres:
-    """A PostgreSQL of the test's own: stopped, it breaks every connection and refuses new ones."""
-
-    def __init__(self, directory: Path) -> None:
-        self._files = DataDir(directory)
-        self._launch = choose_launch(bin_dir(), directory)
-        self._socket_dir = Path(tempfile.mkdtemp(prefix="halfminute-", dir="/tmp"))
-        self._process: subprocess.Popen[bytes]
-        prepare_cluster(self._files, bin_dir(), self._launch, time.sleep)
-        self.dsn = Address(self._socket_dir).dsn
-
-    def start(self) -> None:
-        self._process = start_postmaster(self._files, bin_dir(), self._launch, self._socket_dir)
-        eventually(self._ready, "a PostgreSQL that is ready")
-
-    def stop(self) -> None:
-        """As `pg_ctl stop -m immediate` does it: no goodbye to anybody, and recovery at the next start."""
-        self._process.send_signal(signal.SIGQUIT)
-        self._process.wait(STOP_SECONDS_MAX)
-        eventually(lambda: processes_on(self._files.path) == [], "the end of its children")
-
-    def remove(self) -> None:
-        if self._process.poll() is None:
-            self.stop()
-        self._socket_dir.rmdir()
-
-    def _ready(self) -> bool:
-        found = read_postmaster(self._files.cluster)
-        return found is not None and found.pid == self._process.pid and found.status == "ready"
-
-
 @pytest.fixture
-def postgres(tmp_path: Path) -> Iterator[Postgres]:
-    directory = tmp_path / "postgres"
-    directory.mkdir()
-    running = Postgres(directory)
-    running.start()
-    yield running
-    running.remove()
+def postgres(tmp_path: Path) -> Iterator[OwnPostgres]:
+    with own_postgres(tmp_path / "postgres") as running:
+        yield running
 
 
 LASTING = pytest.mark.parametrize("seconds", [4.0, pytest.param(20.0, marks=pytest.mark.long)])
@@ -74,7 +31,7 @@ LASTING = pytest.mark.parametrize("seconds", [4.0, pytest.param(20.0, marks=pyte
 
 @LASTING
 def test_blocks_that_fall_due_while_the_database_is_away_are_charged_once_it_is_back(
-    postgres: Postgres, tmp_path: Path, seconds: float
+    postgres: OwnPostgres, tmp_path: Path, seconds: float
 ) -> None:
     with _live_calls(postgres, tmp_path, {}) as (server, crowd):
         _take_away(postgres, server, crowd, seconds)
@@ -86,7 +43,7 @@ def test_blocks_that_fall_due_while_the_database_is_away_are_charged_once_it_is_
 
 @LASTING
 def test_calls_that_outlast_the_grace_stand_until_the_database_is_back(
-    postgres: Postgres, tmp_path: Path, seconds: float
+    postgres: OwnPostgres, tmp_path: Path, seconds: float
 ) -> None:
     grace = seconds / 3
     with _live_calls(postgres, tmp_path, {"HALFMINUTE_CALLS_STORAGE_GRACE_SECONDS": str(grace)}) as (server, crowd):
@@ -105,7 +62,7 @@ def test_calls_that_outlast_the_grace_stand_until_the_database_is_back(
 
 @pytest.mark.long
 def test_a_server_that_is_stopped_while_the_database_is_away_ends_in_good_time_and_its_calls_go_on(
-    postgres: Postgres, tmp_path: Path
+    postgres: OwnPostgres, tmp_path: Path
 ) -> None:
     with _live_calls(postgres, tmp_path, {"HALFMINUTE_SERVER_DRAIN_SECONDS": "3"}) as (server, crowd):
         postgres.stop()
@@ -122,7 +79,7 @@ def test_a_server_that_is_stopped_while_the_database_is_away_ends_in_good_time_a
 
 @pytest.mark.long
 def test_a_server_that_was_killed_takes_its_calls_up_again_once_its_lease_has_run_out(
-    postgres: Postgres, tmp_path: Path
+    postgres: OwnPostgres, tmp_path: Path
 ) -> None:
     with _live_calls(postgres, tmp_path, {"HALFMINUTE_SERVER_LEASE_SECONDS": "4"}) as (server, crowd):
         server.kill()
@@ -133,7 +90,7 @@ def test_a_server_that_was_killed_takes_its_calls_up_again_once_its_lease_has_ru
 
 
 @pytest.mark.long
-def test_a_server_that_stops_in_good_order_gives_its_calls_up_at_once(postgres: Postgres, tmp_path: Path) -> None:
+def test_a_server_that_stops_in_good_order_gives_its_calls_up_at_once(postgres: OwnPostgres, tmp_path: Path) -> None:
     with _live_calls(postgres, tmp_path, {"HALFMINUTE_SERVER_LEASE_SECONDS": "60"}) as (server, crowd):
         server.terminate()
         assert server.wait_exit() == 0
@@ -150,7 +107,9 @@ def _see_them_go_on(server: ServerProcess, crowd: Crowd) -> None:
 
 
 @contextmanager
-def _live_calls(postgres: Postgres, directory: Path, settings: dict[str, str]) -> Iterator[tuple[ServerProcess, Crowd]]:
+def _live_calls(
+    postgres: OwnPostgres, directory: Path, settings: dict[str, str]
+) -> Iterator[tuple[ServerProcess, Crowd]]:
     with ServerProcess(directory / "data", settings={**SETTINGS, "DATABASE_URL": postgres.dsn, **settings}) as server:
         people = Books(postgres.dsn).add_pairs(CALLS, tokens=10_000)
         with Crowd(server, [(party(fan, SECRET), party(creator, SECRET)) for fan, creator in people]) as crowd:
@@ -158,7 +117,7 @@ def _live_calls(postgres: Postgres, directory: Path, settings: dict[str, str]) -
             yield server, crowd
 
 
-def _take_away(postgres: Postgres, server: ServerProcess, crowd: Crowd, seconds: float) -> None:
+def _take_away(postgres: OwnPostgres, server: ServerProcess, crowd: Crowd, seconds: float) -> None:
     """Stop the database for so long; what the server says of itself meanwhile, and afterwards."""
     assert server.get("/readyz").status_code == 200
     postgres.stop()
@@ -182,7 +141,7 @@ def _talk_on_and_stop(server: ServerProcess, crowd: Crowd) -> float:
     return stopped_at
 
 
-def _check(postgres: Postgres, server: ServerProcess, crowd: Crowd, stopped_at: float) -> None:
+def _check(postgres: OwnPostgres, server: ServerProcess, crowd: Crowd, stopped_at: float) -> None:
     """Every block of the running time is in the books, once, and was told, once; nothing fell over meanwhile."""
     calls = _check_journal(postgres, crowd)
     for pair in crowd.pairs:
@@ -194,9 +153,10 @@ def _check(postgres: Postgres, server: ServerProcess, crowd: Crowd, stopped_at: 
         assert running - NEWS_SECONDS_MAX < len(blocks) < running + 1 + NEWS_SECONDS_MAX
     assert len(server.logged("storage.away")) == len(server.logged("storage.back")) == 1
     assert server.logged("room.crashed") == server.logged("room.lost") == []
+    assert [line for line in server.errors.all() if not line.startswith("{")] == [], "the log is JSON, line by line"
 
 
-def _check_journal(postgres: Postgres, crowd: Crowd) -> dict[UUID, CallInBooks]:
+def _check_journal(postgres: OwnPostgres, crowd: Crowd) -> dict[UUID, CallInBooks]:
     """Each call's blocks are there from the first to the last, once, and so is each that somebody saw."""
     calls = Books(postgres.dsn).calls()
     for pair in crowd.pairs:

@@ -1,0 +1,39 @@
+"""One of several servers on one database: books random lists of tips, some of which the other servers book as well.
+
+Run as `python -m tests.storage.bank_writer DSN SEED LISTS PERSON…`. It prints a line for every posting: what the books
+said of it, and its key. Whatever it had to try again is told on standard error.
+"""
+
+import random
+import sys
+from uuid import UUID
+
+import trio
+
+from domain.ids import UserId
+from domain.posting import Posting
+from server.telemetry import configure_log
+from tests.storage.books import open_books, tip
+
+LIST_MAX = 12  # postings
+TOKENS_MAX = 60  # of one tip: some of them are more than the payer has
+
+
+async def write(dsn: str, seed: int, lists: int, people: list[UserId]) -> None:
+    chance = random.Random(seed)
+    async with open_books(dsn) as books:
+        for list_no in range(lists):
+            wanted = [_tip(people, chance, f"{seed} {list_no} {i}") for i in range(chance.randint(1, LIST_MAX))]
+            wanted.insert(chance.randint(0, len(wanted)), _tip(people, random.Random(list_no), f"of all {list_no}"))
+            for receipt in await books.actor.post(wanted):
+                print(receipt.outcome.name, receipt.posting.key.hex())
+
+
+def _tip(people: list[UserId], chance: random.Random, key: str) -> Posting:
+    payer, payee = chance.sample(people, 2)
+    return tip(payer, payee, chance.randint(1, TOKENS_MAX), key)
+
+
+if __name__ == "__main__":
+    configure_log("info", "json")
+    trio.run(write, sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), [UserId(UUID(name)) for name in sys.argv[4:]])

@@ -1,0 +1,61 @@
+"""A PostgreSQL of a test's own, to be stopped and started again: no guardian watches it."""
+
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from storage.cluster import choose_launch, prepare_cluster, start_postmaster
+from storage.data_dir import DataDir
+from storage.embedded import Address
+from storage.postmaster_pid import read_postmaster
+from tests.processes import eventually
+from tests.storage.postgres_processes import bin_dir, processes_on
+
+STOP_SECONDS_MAX = 20.0
+
+
+class OwnPostgres:
+    """Stopped, it breaks every connection and refuses new ones."""
+
+    def __init__(self, directory: Path) -> None:
+        self._files = DataDir(directory)
+        self._launch = choose_launch(bin_dir(), directory)
+        self._socket_dir = Path(tempfile.mkdtemp(prefix="halfminute-", dir="/tmp"))
+        self._process: subprocess.Popen[bytes]
+        prepare_cluster(self._files, bin_dir(), self._launch, time.sleep)
+        self.dsn = Address(self._socket_dir).dsn
+
+    def start(self) -> None:
+        self._process = start_postmaster(self._files, bin_dir(), self._launch, self._socket_dir)
+        eventually(self._ready, "a PostgreSQL that is ready")
+
+    def stop(self) -> None:
+        """As `pg_ctl stop -m immediate` does it: no goodbye to anybody, and recovery at the next start."""
+        self._process.send_signal(signal.SIGQUIT)
+        self._process.wait(STOP_SECONDS_MAX)
+        eventually(lambda: processes_on(self._files.path) == [], "the end of its children")
+
+    def remove(self) -> None:
+        if self._process.poll() is None:
+            self.stop()
+        self._socket_dir.rmdir()
+
+    def _ready(self) -> bool:
+        found = read_postmaster(self._files.cluster)
+        return found is not None and found.pid == self._process.pid and found.status == "ready"
+
+
+@contextmanager
+def own_postgres(directory: Path) -> Iterator[OwnPostgres]:
+    """One that runs, in this directory, which is made."""
+    directory.mkdir()
+    running = OwnPostgres(directory)
+    running.start()
+    try:
+        yield running
+    finally:
+        running.remove()

@@ -1,0 +1,87 @@
+"""A batch that cannot be booked as it is, each time for one reason: the answer does not depend on what can be paid."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import pytest
+
+from domain.ids import RoomId, UserId
+from domain.posting import Outcome, Posting
+from tests.storage.books import Books, block, in_room, open_books, tip
+
+TOKENS = 100  # that the fan has
+TOO_MUCH = 500
+
+
+class Scene(NamedTuple):
+    """Rooms that the batch believes to be at their first epoch; one has a later owner, one has ended."""
+
+    fan: UserId
+    creator: UserId
+    live: RoomId
+    lost: RoomId
+    ended: RoomId
+
+
+def _block(at: Scene, room: RoomId, block_no: int, tokens: int) -> list[Posting]:
+    return [block(room, at.fan, at.creator, block_no, tokens)]
+
+
+def _tip(at: Scene, room: RoomId, tokens: int) -> list[Posting]:
+    return [in_room(tip(at.fan, at.creator, tokens), room, 1)]
+
+
+def _twice(at: Scene, tokens: int, more: int) -> list[Posting]:
+    return [tip(at.fan, at.creator, tokens, "k"), tip(at.fan, at.creator, tokens + more, "k")]
+
+
+@pytest.mark.parametrize("tokens", [1, TOO_MUCH])
+@pytest.mark.parametrize(
+    ("wanted", "outcome"),
+    [
+        (lambda at, tokens: _block(at, at.live, 2, tokens), Outcome.GAP),
+        (lambda at, tokens: _block(at, at.lost, 1, tokens), Outcome.FENCED),
+        (lambda at, tokens: _block(at, at.ended, 1, tokens), Outcome.CLOSED),
+        (lambda at, tokens: _tip(at, at.lost, tokens), Outcome.FENCED),
+        (lambda at, tokens: _tip(at, at.ended, tokens), Outcome.CLOSED),
+    ],
+    ids=["gap", "later-owner", "ended", "tip-later-owner", "tip-ended"],
+)
+async def test_a_posting_that_has_no_place_is_refused_for_that_whether_it_can_be_paid_or_not(
+    dsn: str, wanted: Callable[[Scene, int], list[Posting]], outcome: Outcome, tokens: int
+) -> None:
+    async with open_books(dsn) as books:
+        at = await _scene(books)
+        in_books, in_model = await books.post_in_both(wanted(at, tokens))
+        assert [receipt.outcome for receipt in in_books] == [outcome]
+        assert in_books == in_model
+        assert await books.wallets_in_books() == books.model.wallets
+
+
+@pytest.mark.parametrize(
+    ("tokens", "more", "outcome"),
+    [
+        (10, 0, Outcome.ALREADY),
+        (60, 0, Outcome.ALREADY),
+        (10, 1, Outcome.CONFLICT),
+        (60, 1, Outcome.CONFLICT),
+    ],
+)
+async def test_a_repeat_in_the_same_batch_is_known_whether_it_could_be_paid_again_or_not(
+    dsn: str, tokens: int, more: int, outcome: Outcome
+) -> None:
+    async with open_books(dsn) as books:
+        in_books, in_model = await books.post_in_both(_twice(await _scene(books), tokens, more))
+        assert [receipt.outcome for receipt in in_books] == [Outcome.COMMITTED, outcome]
+        assert in_books == in_model
+        assert await books.wallets_in_books() == books.model.wallets
+
+
+async def _scene(books: Books) -> Scene:
+    fan, creator = await books.add_user(TOKENS), await books.add_user()
+    live, lost, ended = [await books.add_room(fan) for _ in range(3)]
+    books.model.claim(lost)
+    await books.postgres.execute("UPDATE rooms SET epoch = epoch + 1 WHERE id = $1", lost)
+    books.model.end(ended)
+    await books.postgres.execute("UPDATE rooms SET ended_at = now() WHERE id = $1", ended)
+    return Scene(fan, creator, live, lost, ended)
