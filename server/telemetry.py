@@ -84,4 +84,4 @@ def configure_log(level: str, style: str) -> None:
         cache_logger_on_first_use=False,
     )
     for library in ("hypercorn", "trio-websocket", "quart", "asyncio", "asyncpg"):
-        logging.getLogger(library).setLevel(logging.CRITICAL)  # of broken clients and outages, which we count and tell ourselves
+        logging.getLogger(library).setLevel(logging.CRITICAL)  # we tell of it ourselves

@@ -1,7 +1,7 @@
 """The storage actor: all writes of wallets go through it, many postings in one transaction, one transaction at a time.
 
 What waits while a batch is under way forms the next one, so batches grow with the load and a lone posting never waits.
-One batch, one round trip: two in flight would wait for each other's wallets, several statements cost a trip each.
+One statement books it as it is and sees that it was right: reading all first costs more, two in flight gain little.
 An unknown outcome is never guessed: the same batch is sent again under the same keys, and the keys say what happened.
 """
 
@@ -17,7 +17,7 @@ from storage import postings as batch_statement
 from storage.postgres import LoneConnection, Postgres, Refused, StorageUnavailable
 from storage.postings import Decided
 
-MAX_BATCH = 512  # postings: each waits for the whole of its batch, and larger ones gain little
+MAX_BATCH = 384  # postings: each waits for the whole of its batch, and larger ones gain little
 MAX_LIST = 64  # postings of one caller that go together; the last list of a batch may go beyond MAX_BATCH by it
 SEND_STEPS = 4  # of the event loop, until a batch that was begun is on its way
 MAX_WAITING = 4096  # commands; each is a room's list, so this many rooms can wait before one more has to stand in line
@@ -139,7 +139,7 @@ class StorageActor:
                     while (command := await self._next()) is not None:
                         commands = self._gather(command)
                         decided = await self._decide([posting for command in commands for posting in command.postings])
-                        if self.waiting:
+                        if self.waiting or self._owed > len(commands):  # after the next is sent
                             await booked.send((commands, decided))
                         else:
                             self._hand_out(commands, decided)

@@ -138,12 +138,18 @@ def _contestants(postgres: Postgres, elders: Elders, seconds: float) -> list[Con
 async def _take_turns(postgres: Postgres, contestants: list[Contestant], plan: Plan, data_dir: Path) -> list[Turn]:
     turns: list[Turn] = []
     for round_no in range(1, plan.rounds + 1):
-        # Backwards every other time, so that nobody always comes after the same one.
-        for contestant in contestants if round_no % 2 else reversed(contestants):
+        for contestant in _in_turn(contestants, round_no):
             for turn in await _observed(postgres, contestant, data_dir):
                 turns.append(msgspec.structs.replace(turn, round=round_no))
                 print(f"round {round_no}: {turn.contestant} {turn.per_second:,.0f}/s", file=sys.stderr, flush=True)
     return turns
+
+
+def _in_turn(contestants: list[Contestant], round_no: int) -> list[Contestant]:
+    """Another begins each round, and every other round goes backwards: nobody always comes first, or after the same."""
+    begins = (round_no - 1) * len(contestants) // 3 % len(contestants)
+    turned = contestants[begins:] + contestants[:begins]
+    return turned if round_no % 2 else turned[::-1]
 
 
 async def _observed(postgres: Postgres, contestant: Contestant, data_dir: Path) -> list[Turn]:
