@@ -212,6 +212,8 @@ class Call:
     def _note_sound(self, member_id: MemberId, at: Instant) -> None:
         if party := self.parties.with_member(member_id):
             party.heard(member_id)
+            if party.role is Role.FAN:
+                self.news.warn_again()
             self._note_return(party, at)
 
     def _note_return(self, party: Party, at: Instant) -> None:

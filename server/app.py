@@ -65,7 +65,7 @@ def _open_doors(house: House, floor: trio.Nursery, http: socket.socket, websocke
 async def _drain(house: House) -> None:
     """Take no more calls, let what is in flight commit, tell the clients, and let go of the rooms."""
     house.draining = True
-    log.info("server.draining", rooms=len(house.registry), connections=len(house.sessions.connections))
+    log.info("server.draining", rooms=len(house.registry), connections=house.sessions.connected)
     settings = house.settings
     ends_at = trio.current_time() + settings.server.drain_seconds
     goodbye_seconds = min(settings.websocket.close_seconds, settings.server.drain_seconds / 2)

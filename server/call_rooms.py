@@ -149,7 +149,7 @@ class CallRooms:
             (UserId(facts.fan.user_id), UserId(facts.creator.user_id)),
             clock,
             Inbox(clock, self._rooms.inbox),
-            Fanout(self._sessions.connections, self._history(), self._registry.spawn),
+            Fanout(self._sessions.by_member, self._history(), self._registry.spawn),
         )
 
     def _history(self) -> History:
@@ -168,15 +168,16 @@ class CallRooms:
             tokens=stored.tokens,
             active=stored.record.active,
         )
+        room.fanout.begin(stored.epoch)
         room.call = Call(facts, self._rules, meter, stored.record, restarted_at)
         books = CallBooks(self._postgres, self._actor, facts.id, stored.epoch)
         return RoomTask(room.call, room.clock, room.inbox, room.fanout, books, self._sessions, self._telemetry)
 
     def _rejoin(self, room: LiveRoom, member_id: MemberId) -> None:
-        connection = self._sessions.connections.get(member_id)
-        if connection is not None:
-            room.inbox.put(inputs.Joined(member_id, connection.user_id, SocketReply(connection, None)))
-            if connection.unheard:
+        session = self._sessions.by_member.get(member_id)
+        if session is not None and session.line is not None:
+            room.inbox.put(inputs.Joined(member_id, session.user_id, SocketReply(session.line, None)))
+            if session.unheard:
                 room.inbox.put(inputs.Unheard(member_id))
 
 

@@ -56,6 +56,7 @@ class WebsocketSettings(Section, frozen=True):
     presence_seconds: Positive = 10
     ping_timeout_seconds: Positive = 45
     close_seconds: Positive = 5
+    session_seconds: Positive = 120
     max_frame_bytes: Annotated[int, msgspec.Meta(ge=1024, le=16_777_216)] = 65_536
     outbox_bytes: Annotated[int, msgspec.Meta(ge=65_536, le=67_108_864)] = 1_048_576
     send_buffer_bytes: Annotated[int, msgspec.Meta(ge=4096, le=16_777_216)] = 131_072

@@ -1,7 +1,7 @@
 """A room's events to all its members, each encoded once, in one order, and nobody waits for anybody."""
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -25,6 +25,13 @@ class Outlet(Protocol):
     def push(self, frame: bytes) -> None: ...
 
 
+class Reachable(Protocol):
+    """A session: `line` is the connection that it is reached through, None while it has lost it."""
+
+    @property
+    def line(self) -> Outlet | None: ...
+
+
 class Fanout:
     """The members of one room, and how to reach them; it outlives a crash of the room.
 
@@ -32,13 +39,19 @@ class Fanout:
     more, a task of its own goes on, and whatever follows, joins and leavings included, stands in line behind it.
     """
 
-    def __init__(self, outlets: Mapping[MemberId, Outlet], history: History, spawn: Spawn) -> None:
-        self._outlets = outlets  # every live connection by its id
+    def __init__(self, sessions: Mapping[MemberId, Reachable], history: History, spawn: Spawn) -> None:
+        self._sessions = sessions
         self._members: dict[Encoding, dict[MemberId, Outlet]] = {encoding: {} for encoding in Encoding}
+        self._away: set[MemberId] = set()  # members without a connection: they are told when they are back
         self._history = history
         self._spawn = spawn
         self._published: list[Broadcast] = []  # since the last flush
         self._steps: deque[Iterator[None]] = deque()  # the first is under way
+
+    def begin(self, epoch: int) -> None:
+        """The room has a new epoch: its events are numbered anew, and nobody is owed any of before."""
+        self._history.begin(epoch)
+        self._away.clear()
 
     @property
     def last_seq(self) -> int:
@@ -62,21 +75,39 @@ class Fanout:
             self._take(self._sending(published))
 
     def add(self, member_id: MemberId) -> None:
-        """A member from the next event on; a connection that is gone meanwhile is left out."""
+        """A member from the next event on."""
         self.flush()
-        self._take(self._adding(member_id))
+        self._away.discard(member_id)
+        self._take(self._adding(member_id, []))
 
     def remove(self, member_id: MemberId) -> None:
         self.flush()
+        self._away.discard(member_id)
         self._take(self._removing(member_id))
 
     def clear(self) -> list[MemberId]:
-        """Nobody is a member any more; returns who was."""
+        """Nobody is told anything more; returns who was a member. Who is away hears the rest when they are back."""
         self.flush()
         was = [member_id for members in self._members.values() for member_id in members]
         for member_id in was:
             self._take(self._removing(member_id))
         return was
+
+    def suspend(self, member_id: MemberId) -> None:
+        """This member lost its connection, and stays a member."""
+        self.flush()
+        self._away.add(member_id)
+        self._take(self._removing(member_id))
+
+    def missed(self, member_id: MemberId, epoch: int, seq: int) -> list[Broadcast] | None:
+        """What a member that was away has missed since that event; None if some of it is gone, or it is no member."""
+        self.flush()
+        return self._history.since(epoch, seq) if member_id in self._away else None
+
+    def resume(self, member_id: MemberId, missed: list[Broadcast]) -> None:
+        """It is back: it hears what it missed, and then all that follows."""
+        self._away.discard(member_id)
+        self._take(self._adding(member_id, missed))
 
     def _take(self, step: Iterator[None]) -> None:
         if self._steps:
@@ -104,10 +135,12 @@ class Fanout:
                 outlet.push(frame)
                 served += 1
 
-    def _adding(self, member_id: MemberId) -> Iterator[None]:
-        outlet = self._outlets.get(member_id)
-        if outlet is not None:
-            self._members[outlet.encoding][member_id] = outlet
+    def _adding(self, member_id: MemberId, missed: list[Broadcast]) -> Iterator[None]:
+        session = self._sessions.get(member_id)
+        if session is not None and (line := session.line) is not None:  # or it is gone again
+            for broadcast in missed:
+                line.push(broadcast.frame(line.encoding))
+            self._members[line.encoding][member_id] = line
         yield from ()
 
     def _removing(self, member_id: MemberId) -> Iterator[None]:
@@ -123,7 +156,7 @@ def _has_more(step: Iterator[None]) -> bool:
 _OVER = object()
 
 
-def send_to_all(outlets: list[Outlet], event: msgspec.Struct) -> None:
+def send_to_all(outlets: Sequence[Outlet], event: msgspec.Struct) -> None:
     """Encode once a subprotocol that is spoken, and push."""
     frames: dict[Encoding, bytes] = {}
     for outlet in outlets:

@@ -14,7 +14,7 @@ async def keep_pulse(sessions: Sessions, presence_seconds: float) -> None:
     pause = min(LONGEST_PAUSE_SECONDS, presence_seconds / CHECKS_A_PRESENCE)
     while True:
         await trio.sleep(pause)
-        for i, connection in enumerate(list(sessions.connections.values()), 1):
-            connection.check(trio.current_time())
+        for i, session in enumerate(list(sessions.by_member.values()), 1):
+            sessions.check(session, trio.current_time())
             if i % CHECKED_AT_ONCE == 0:
                 await trio.lowlevel.checkpoint()

@@ -29,11 +29,17 @@ class Broadcast:
 class History:
     """A room's latest broadcasts: those of `keep_seconds`, and at most `limit`."""
 
-    __slots__ = ("_keep_seconds", "_kept", "last_seq")
+    __slots__ = ("_epoch", "_keep_seconds", "_kept", "last_seq")
 
     def __init__(self, keep_seconds: float, limit: int) -> None:
         self._kept: deque[Broadcast] = deque(maxlen=limit)
         self._keep_seconds = keep_seconds
+        self.begin(0)
+
+    def begin(self, epoch: int) -> None:
+        """Number anew."""
+        self._kept.clear()
+        self._epoch = epoch
         self.last_seq = 0
 
     def add(self, broadcast: Broadcast) -> None:
@@ -43,9 +49,9 @@ class History:
         self._kept.append(broadcast)
         self.last_seq = broadcast.seq
 
-    def since(self, seq: int) -> list[Broadcast] | None:
-        """All that came after number `seq`; None if some of it is gone, or that number was never given."""
+    def since(self, epoch: int, seq: int) -> list[Broadcast] | None:
+        """All that came after number `seq` of an epoch; None if some of it is gone, or that number was never given."""
         missed = self.last_seq - seq
-        if missed < 0 or missed > len(self._kept):
+        if epoch != self._epoch or not 0 <= missed <= len(self._kept) or seq < 0:
             return None
         return list(self._kept)[len(self._kept) - missed :]

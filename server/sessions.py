@@ -1,65 +1,81 @@
-"""Who is connected: by connection, and by user."""
-
-from typing import Protocol
+"""Who is here: sessions by member, by id and by user."""
 
 import msgspec
 
-from domain.ids import MemberId, UserId
-from server.fanout import Outlet, send_to_all
-
-
-class Session(Outlet, Protocol):
-    """A user's open connection."""
-
-    id: MemberId
-    user_id: UserId
-    unheard: bool
-
-    @property
-    def heard_at(self) -> float: ...
-
-    def check(self, now: float) -> None: ...
-
-    def close(self, code: int, reason: str) -> None: ...
-
-    async def wait_closed(self) -> None: ...
+from domain.ids import MemberId, SessionId, UserId
+from server.fanout import send_to_all
+from server.session import Session
 
 
 class Sessions:
-    """The open sessions of this server."""
+    """The sessions of this server, those that wait for a connection included."""
 
-    def __init__(self) -> None:
-        self.connections: dict[MemberId, Session] = {}
+    def __init__(self, limit_per_user: int, keep_seconds: float) -> None:
+        self.by_member: dict[MemberId, Session] = {}
+        self._by_id: dict[SessionId, Session] = {}
         self._by_user: dict[UserId, list[Session]] = {}
+        self._limit_per_user = limit_per_user
+        self._keep_seconds = keep_seconds
 
-    def add(self, connection: Session) -> None:
-        self.connections[connection.id] = connection
-        self._by_user.setdefault(connection.user_id, []).append(connection)
+    def open(self, user_id: UserId) -> Session | None:
+        """A new session; None if the user has as many as is allowed, all of them connected."""
+        of_user = self._by_user.get(user_id, [])
+        if len(of_user) >= self._limit_per_user:
+            lost = [session for session in of_user if session.line is None]
+            if not lost:
+                return None
+            self.end(min(lost, key=lambda session: session.lost_at))
+        session = Session(user_id)
+        self.by_member[session.member_id] = self._by_id[session.id] = session
+        self._by_user.setdefault(user_id, []).append(session)
+        return session
 
-    def remove(self, connection: Session) -> None:
-        """Idempotent."""
-        if self.connections.pop(connection.id, None) is None:
+    def find(self, session_id: SessionId, user_id: UserId) -> Session | None:
+        """This user's session, if it still lives."""
+        session = self._by_id.get(session_id)
+        return session if session is not None and session.user_id == user_id else None
+
+    def end(self, session: Session) -> None:
+        """It leaves its rooms, and cannot be resumed. Idempotent."""
+        if self._by_id.pop(session.id, None) is None:
             return
-        of_user = self._by_user[connection.user_id]
-        of_user.remove(connection)
+        del self.by_member[session.member_id]
+        of_user = self._by_user[session.user_id]
+        of_user.remove(session)
         if not of_user:
-            del self._by_user[connection.user_id]
+            del self._by_user[session.user_id]
+        session.leave_all()
+
+    def check(self, session: Session, now: float) -> None:
+        """Its connection's pulse; or, if it has been without one for too long, its end."""
+        if session.line is not None:
+            session.line.check(now)
+        elif now - session.lost_at >= self._keep_seconds:
+            self.end(session)
 
     def online(self, user_id: UserId) -> bool:
-        return user_id in self._by_user
-
-    def count(self, user_id: UserId) -> int:
-        return len(self._by_user.get(user_id, ()))
+        return any(session.line is not None for session in self._by_user.get(user_id, ()))
 
     def tell(self, user_id: UserId, event: msgspec.Struct) -> None:
         """To all sessions of one user."""
-        if connections := self._by_user.get(user_id):
-            send_to_all(list(connections), event)
+        lines = []
+        for session in self._by_user.get(user_id, ()):
+            if session.line is None:
+                session.missed_news = True
+            else:
+                lines.append(session.line)
+        if lines:
+            send_to_all(lines, event)
 
     async def say_goodbye(self, code: int, reason: str) -> None:
         """Close every connection, and wait until the clients have gone or are given up."""
-        leaving = list(self.connections.values())
-        for connection in leaving:
-            connection.close(code, reason)
-        for connection in leaving:
-            await connection.wait_closed()
+        leaving = [session.line for session in self.by_member.values() if session.line is not None]
+        for line in leaving:
+            line.close(code, reason)
+        for line in leaving:
+            await line.wait_closed()
+
+    @property
+    def connected(self) -> int:
+        """How many have a connection."""
+        return sum(session.line is not None for session in self.by_member.values())

@@ -1,5 +1,6 @@
 """One websocket connection: its handshake, its reader and its session; the only place that knows trio-websocket."""
 
+import contextlib
 import socket
 from typing import Any, NamedTuple, assert_never
 from urllib.parse import parse_qsl
@@ -10,25 +11,27 @@ from trio_websocket import ConnectionClosed, WebSocketConnection, WebSocketReque
 
 from domain import inputs
 from domain import messages as m
-from domain.ids import MemberId, SessionId, UserId
+from domain.ids import SessionId
 from domain.instant import rfc3339
 from domain.refusals import Code, Refusal
 from server.auth import Identity, TokenRefused, bearer
 from server.call_commands import FULL
 from server.config import WebsocketSettings
 from server.house import House
-from server.ids import new_uuid
-from server.live_room import LiveRoom
 from server.outbox import Outbox
 from server.replies import SocketReply
+from server.session import Session
 from server.wire import PING_FRAME, Encoding, Misfit, Undecodable
 from storage.postgres import StorageUnavailable
+from storage.wallets import find_wallet
 
 PATH = "/ws"
 QUEUED_MESSAGES = 64  # read but not handled yet; more than a client sends while the database answers one of its own
 
+NORMAL = 1000
 DRAINING, PING_TIMEOUT, STORAGE_AWAY = 4000, 4002, 4003
-UNDECODABLE, UNAUTHENTICATED, OPEN_TIMEOUT, TOO_MANY = 4400, 4401, 4408, 4429
+FOR_GOOD = 4400  # from here on a close code says not to come back
+UNDECODABLE, UNAUTHENTICATED, OPEN_TIMEOUT, REPLACED, TOO_MANY = 4400, 4401, 4408, 4409, 4429
 EXPIRY_WARNING_SECONDS = 60
 
 
@@ -42,53 +45,57 @@ class _Goodbye(Exception):
 
 
 class Connection:
-    """A client's connection, from its handshake to its end; once it is open, also a user's session."""
+    """A client's connection, from its handshake to its end; once it is open, a session speaks through it."""
 
     __slots__ = (
         "_house",
         "_next_ping",
         "_outbox",
-        "_rooms",
+        "_session",
         "_token_expires_at",
         "_warned_of_expiry",
         "encoding",
-        "id",
         "push",
-        "session_id",
-        "unheard",
-        "user_id",
     )
 
     def __init__(self, house: House, outbox: Outbox, encoding: Encoding) -> None:
         self._house = house
         self._outbox = outbox
-        self._rooms: dict[str, LiveRoom] = {}
+        self._session: Session
         self._next_ping = 0.0
         self._token_expires_at = 0  # unix seconds
         self._warned_of_expiry = False
-        self.id = MemberId(new_uuid())
-        self.session_id = SessionId(new_uuid())
-        self.user_id: UserId
-        self.unheard = False  # for longer than presence_seconds
         self.encoding = encoding
         self.push = outbox.push
 
     async def converse(self, socket: WebSocketConnection, authorization: str | None) -> None:
         """Until either side has had enough."""
         try:
-            await self._open(socket, authorization)
-            while True:
-                await self._handle(self._decode(await socket.get_message()))
+            self._session = await self._open(socket, authorization)
         except ConnectionClosed:
-            pass
+            return
         except TokenRefused as refused:
             await self._say_goodbye(UNAUTHENTICATED, refused.description)
+            return
         except _Goodbye as goodbye:
             await self._say_goodbye(goodbye.code, goodbye.reason)
+            return
+        try:
+            await self._tell_missed_news()
+            while True:
+                await self._handle(self._decode(await socket.get_message()))
+        except ConnectionClosed as closed:
+            self._hang_up(closed.reason.code if closed.reason is not None else None)
+        except _Goodbye as goodbye:
+            self._hang_up(goodbye.code)
+            await self._say_goodbye(goodbye.code, goodbye.reason)
         finally:
-            self._house.sessions.remove(self)
-            for room in self._rooms.values():
-                room.inbox.put(inputs.Left(self.id))
+            self._session.detach(self, trio.current_time())
+
+    def _hang_up(self, code: int | None) -> None:
+        """Who said goodbye, or may not come back, need not be waited for."""
+        if code == NORMAL or (code is not None and code >= FOR_GOOD and code != REPLACED):
+            self._house.sessions.end(self._session)
 
     async def _say_goodbye(self, code: int, reason: str) -> None:
         self._outbox.close(code, reason)
@@ -96,12 +103,11 @@ class Connection:
 
     # The session
 
-    async def _open(self, socket: WebSocketConnection, authorization: str | None) -> None:
+    async def _open(self, socket: WebSocketConnection, authorization: str | None) -> Session:
         if authorization is None:
             opened = await self._first_message(socket)
-            await self._welcome(self._identify(opened.token), opened.ref)
-        else:
-            await self._welcome(self._identify(bearer(authorization)), None)
+            return await self._welcome(self._identify(opened.token), opened)
+        return await self._welcome(self._identify(bearer(authorization)), None)
 
     async def _first_message(self, socket: WebSocketConnection) -> m.SessionOpen:
         with trio.move_on_after(self._house.settings.websocket.open_seconds):
@@ -114,39 +120,58 @@ class Connection:
     def _identify(self, token: str) -> Identity:
         return self._house.verifier.verify(token, now=self._house.clock.now() / 1_000_000)
 
-    async def _welcome(self, identity: Identity, ref: str | None) -> None:
-        self.user_id = identity.user_id
-        self._token_expires_at = identity.expires_at
+    async def _welcome(self, identity: Identity, opened: m.SessionOpen | None) -> Session:
         if self._house.draining:
             raise _Goodbye(DRAINING, "shutting down")
-        if self._house.sessions.count(self.user_id) >= self._house.settings.websocket.sessions_per_user:
-            raise _Goodbye(TOO_MANY, "too many sessions of this user")
         try:
-            await self._house.people.know(self.user_id)
+            await self._house.people.know(identity.user_id)
         except StorageUnavailable:
             raise _Goodbye(STORAGE_AWAY, "the database is away") from None
-        self._house.sessions.add(self)
-        self._schedule_ping(trio.current_time())
+        self._token_expires_at = identity.expires_at
+        resume = None if opened is None else opened.resume
+        known = None if resume is None else self._house.sessions.find(SessionId(resume.session_id), identity.user_id)
+        session = known or self._house.sessions.open(identity.user_id)
+        if session is None:
+            raise _Goodbye(TOO_MANY, "too many sessions of this user")
+        # From here on nothing waits: no event of a room comes between what was missed and what follows.
+        replaced = session.attach(self)
+        if replaced is not None:
+            replaced.close(REPLACED, "the session goes on in another connection")
+        points = [] if resume is None else resume.channels
+        backlogs = [] if known is None else session.backlogs(points)
         self._send(
             m.SessionReady(
-                ref=UNSET if ref is None else ref,
-                session_id=self.session_id,
-                user_id=self.user_id,
+                ref=UNSET if opened is None or opened.ref is None else opened.ref,
+                session_id=session.id,
+                user_id=session.user_id,
                 heartbeat_seconds=self._house.settings.websocket.heartbeat_seconds,
                 token_expires_at=rfc3339(identity.expires_at * 1_000_000),
-                resumed=False,
-                missed=[],
-                lost=[],
+                resumed=known is not None,
+                missed=[{"channel": backlog.channel, "count": len(backlog.events)} for backlog in backlogs],
+                lost=sorted({point.channel for point in points} - {backlog.channel for backlog in backlogs}),
             )
         )
-        self._ring_again()
+        session.resume(backlogs)
+        self._schedule_ping(trio.current_time(), session)
+        self._ring_again(session)
+        return session
 
-    def _ring_again(self) -> None:
+    async def _tell_missed_news(self) -> None:
+        """The balance as it is now, to who was away when it changed."""
+        session = self._session
+        if session.missed_news:
+            with contextlib.suppress(StorageUnavailable):  # the next resume, or the next change, will tell
+                wallet = await find_wallet(self._house.postgres, session.user_id)
+                if wallet is not None:
+                    session.missed_news = False
+                    self._send(m.WalletChanged(balance=wallet.balance, cause="resumed", tokens=0, ref={}))
+
+    def _ring_again(self, session: Session) -> None:
         """Who comes back while it rings, hears it ring."""
-        room = self._house.registry.call_of(self.user_id)
+        room = self._house.registry.call_of(session.user_id)
         if room is not None and room.call is not None and room.call.ringing:
             for invitation in room.call.news.ringing():
-                if invitation.user_id == self.user_id:
+                if invitation.user_id == session.user_id:
                     self._send(invitation.event)
 
     # Commands
@@ -177,7 +202,7 @@ class Connection:
             case m.RoomLeave():
                 self._leave(command.channel, reply)
             case m.CallCommand():
-                await self._house.call_commands.give(self.user_id, command, reply)
+                await self._house.call_commands.give(self._session.user_id, command, reply)
             case m.TokenRefresh():
                 self._refresh(command.token, reply)
             case m.SessionOpen():
@@ -186,21 +211,20 @@ class Connection:
                 assert_never(command)
 
     async def _join(self, channel: str, reply: SocketReply) -> None:
-        room = self._house.registry.find_channel(channel)
+        room, session = self._house.registry.find_channel(channel), self._session
+        rooms = session.live_rooms()
         if room is None:
-            reply.deliver(await self._house.call_commands.no_room(self.user_id, channel))
-        elif channel not in self._rooms and len(self._live_rooms()) >= self._house.settings.websocket.rooms_per_session:
+            reply.deliver(await self._house.call_commands.no_room(session.user_id, channel))
+        elif channel not in rooms and len(rooms) >= self._house.settings.websocket.rooms_per_session:
             reply.deliver(Refusal(Code.OVERLOADED, "Too many rooms in one session"))
-        elif not room.inbox.put(inputs.Joined(self.id, self.user_id, reply)):
+        elif not room.inbox.put(inputs.Joined(session.member_id, session.user_id, reply)):
             reply.deliver(FULL)
         else:
-            self._rooms[channel] = room
-            self._schedule_ping(trio.current_time())
+            session.enter(room)
+            self._schedule_ping(trio.current_time(), session)
 
     def _leave(self, channel: str, reply: SocketReply) -> None:
-        room = self._rooms.pop(channel, None)
-        if room is not None:
-            room.inbox.put(inputs.Left(self.id))
+        self._session.leave(channel)
         reply.deliver({"channel": channel})
 
     def _refresh(self, token: str, reply: SocketReply) -> None:
@@ -210,7 +234,7 @@ class Connection:
         except TokenRefused as refused:
             reply.deliver(Refusal(Code.UNAUTHENTICATED, refused.description))
             return
-        if identity.user_id != self.user_id:
+        if identity.user_id != self._session.user_id:
             reply.deliver(Refusal(Code.FORBIDDEN, "The token is another user's"))
             return
         self._token_expires_at, self._warned_of_expiry = identity.expires_at, False
@@ -228,15 +252,15 @@ class Connection:
         if silent >= settings.ping_timeout_seconds:
             self._outbox.close(PING_TIMEOUT, "not heard of")
         self._check_token(self._token_expires_at - self._house.clock.now() / 1_000_000)
-        if (silent >= settings.presence_seconds) is not self.unheard:
-            self.unheard = not self.unheard
-            self._tell_rooms()
+        if self._session.line is self:
+            self._session.note_silence(silent >= settings.presence_seconds)
         if now >= self._next_ping:
             self.push(PING_FRAME)
-            self._schedule_ping(now)
+            self._schedule_ping(now, self._session)
 
     def _check_token(self, seconds_left: float) -> None:
         if seconds_left <= 0:
+            self._hang_up(UNAUTHENTICATED)
             self._outbox.close(UNAUTHENTICATED, "token expired")
         elif seconds_left <= EXPIRY_WARNING_SECONDS and not self._warned_of_expiry:
             self._warned_of_expiry = True
@@ -253,19 +277,11 @@ class Connection:
     async def wait_closed(self) -> None:
         await self._outbox.closed.wait()
 
-    def _tell_rooms(self) -> None:
-        for room in self._live_rooms().values():
-            room.inbox.put(inputs.Unheard(self.id) if self.unheard else inputs.Heard(self.id))
-
-    def _live_rooms(self) -> dict[str, LiveRoom]:
-        """The rooms that this connection has joined, less those that have ended since."""
-        self._rooms = {channel: room for channel, room in self._rooms.items() if not room.settled.is_set()}
-        return self._rooms
-
-    def _schedule_ping(self, now: float) -> None:
+    def _schedule_ping(self, now: float, session: Session) -> None:
         """Who pays or is paid is asked more often: their silence stops a clock."""
         settings = self._house.settings.websocket
-        self._next_ping = now + (settings.party_heartbeat_seconds if self._live_rooms() else settings.heartbeat_seconds)
+        often = bool(session.live_rooms())
+        self._next_ping = now + (settings.party_heartbeat_seconds if often else settings.heartbeat_seconds)
 
 
 class _Offer(NamedTuple):

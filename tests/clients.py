@@ -2,6 +2,7 @@
 
 import json
 import queue
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -39,9 +40,12 @@ class Phone:
         )
         self._websocket_port = websocket_port
         self._socket: ClientConnection | None = None
+        self._reader: threading.Thread | None = None
         self._arrived: queue.Queue[dict[str, Any]] = queue.Queue()
         self.events: list[dict[str, Any]] = []
         self.close_code: int | None = None
+        self.ready: dict[str, Any] = {}  # the latest session:ready
+        self.places: dict[str, tuple[int, int]] = {}  # of each channel: its epoch, and the last event that was read
         self._refs = 0
 
     def __enter__(self) -> "Phone":
@@ -51,14 +55,32 @@ class Phone:
         self.hang_up_network()
         self.http.close()
 
-    def open(self) -> "Phone":
-        """Connect and open a session."""
+    def open(self, resume: bool = False) -> "Phone":
+        """Connect and open a session, or go on with the one that was lost."""
         address = f"ws://127.0.0.1:{self._websocket_port}/ws"
         self._socket = connect(address, subprotocols=[Subprotocol("halfminute.v1.json")]).__enter__()
-        threading.Thread(target=self._read, args=(self._socket,), daemon=True).start()
-        self.send({"type": "session:open", "token": self.token})
-        self.wait_for("session:ready")
+        self._reader = threading.Thread(target=self._read, args=(self._socket,), daemon=True)
+        self._reader.start()
+        self.send({"type": "session:open", "token": self.token, **(self._resume() if resume else {})})
+        self.ready = self.wait_for("session:ready")
         return self
+
+    def lose_network(self) -> None:
+        """The connection is gone without a word."""
+        assert self._socket is not None and self._reader is not None
+        self._socket.socket.shutdown(socket.SHUT_RDWR)
+        self._reader.join(PATIENCE_SECONDS)
+        self._socket = None
+
+    def wait_closed(self) -> None:
+        """Until the server, or the network, has ended the connection."""
+        assert self._reader is not None
+        self._reader.join(PATIENCE_SECONDS)
+        assert not self._reader.is_alive(), "still open"
+
+    def _resume(self) -> dict[str, Any]:
+        places = [{"channel": channel, "epoch": epoch, "seq": seq} for channel, (epoch, seq) in self.places.items()]
+        return {"resume": {"sessionId": self.ready["sessionId"], "channels": places}}
 
     def hang_up_network(self) -> None:
         """Close the websocket, if it is open."""
@@ -117,13 +139,23 @@ class Phone:
     def balance(self) -> int:
         return int(self.http.get("/wallet").json()["balance"])
 
-    def _read(self, socket: ClientConnection) -> None:
+    def _read(self, connection: ClientConnection) -> None:
         try:
-            for message in socket:
-                self._arrived.put(json.loads(message))
+            for message in connection:
+                event = json.loads(message)
+                self._note_place(event)
+                self._arrived.put(event)
         except ConnectionClosed:
             pass
-        self.close_code = socket.close_code
+        self.close_code = connection.close_code
+
+    def _note_place(self, event: dict[str, Any]) -> None:
+        if event["type"] == "room:joined":
+            self.places[event["channel"]] = (event["epoch"], event["seq"])
+        elif "seq" in event:
+            epoch, seq = self.places[event["channel"]]
+            assert event["seq"] == seq + 1, f"event {event['seq']} came after event {seq}"
+            self.places[event["channel"]] = (epoch, event["seq"])
 
 
 def ring_and_join(fans: Phone, creators: Phone, **terms: Any) -> dict[str, Any]:

@@ -32,6 +32,12 @@ def settings(**calls: Any) -> Settings:
     )
 
 
+def with_section(section: str, **wanted: Any) -> Settings:
+    """The same, with some of one section's settings."""
+    usual = settings(block_seconds=30)
+    return msgspec.structs.replace(usual, **{section: msgspec.structs.replace(getattr(usual, section), **wanted)})
+
+
 @asynccontextmanager
 async def running_house(dsn: str, wanted: Settings | None = None, secrets: Secrets = SECRETS) -> AsyncIterator[House]:
     """A server in this process."""

@@ -274,7 +274,8 @@ async def test_a_reader_that_never_reads_is_let_go_and_slows_nobody(dsn: str) ->
                 return raw
 
             raw = await in_thread(flood)
-            connection = next(c for c in house.sessions.connections.values() if c.user_id == deaf)
+            connection = next(session.line for session in house.sessions.by_member.values() if session.user_id == deaf)
+            assert connection is not None
             for _ in range(4000):
                 connection.push(connection.encoding.frame({"type": "noise", "text": "x" * 2000}))
             with trio.fail_after(PATIENCE_SECONDS):
