@@ -9,12 +9,13 @@ import structlog
 import trio
 
 from server.config import Secrets, Settings, parse_address
+from server.conversation import DRAINING
 from server.heartbeat import keep_pulse
 from server.house import House
 from server.housekeeping import adopt_orphans, keep_house
 from server.listener import Listener, open_listener
 from server.rest.app import serve_http
-from server.websocket import DRAINING, serve_connection
+from server.websocket import serve_connection
 from storage.migrate import migrate
 from storage.postgres import StorageUnavailable, open_postgres
 

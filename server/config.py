@@ -63,6 +63,8 @@ class WebsocketSettings(Section, frozen=True):
     connections: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 20_000
     sessions_per_user: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 16
     rooms_per_session: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 32
+    messages_per_second: Positive = 20
+    messages_burst: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 100
 
 
 class PostgresSettings(Section, frozen=True):

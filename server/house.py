@@ -35,7 +35,7 @@ class House:
         self.leases = Leases(postgres, new_uuid(), settings.server.lease_seconds)
         # who is here
         self.people = People(postgres)
-        self.sessions = Sessions(settings.websocket.sessions_per_user, settings.websocket.session_seconds)
+        self.sessions = Sessions(settings.websocket)
         self.money_news = MoneyNews(self.telemetry, self.sessions)
         self.actor = StorageActor(postgres, self.money_news)
         # rooms

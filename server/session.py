@@ -11,6 +11,7 @@ from server.fanout import Outlet
 from server.history import Broadcast
 from server.ids import new_uuid
 from server.live_room import LiveRoom
+from server.pace import Pace
 
 
 class Line(Outlet, Protocol):
@@ -37,9 +38,9 @@ class Backlog(NamedTuple):
 class Session:
     """It outlives its connection for a while, and stays a member of its rooms; a later connection may resume it."""
 
-    __slots__ = ("_rooms", "id", "line", "lost_at", "member_id", "missed_news", "unheard", "user_id")
+    __slots__ = ("_rooms", "id", "line", "lost_at", "member_id", "missed_news", "pace", "unheard", "user_id")
 
-    def __init__(self, user_id: UserId) -> None:
+    def __init__(self, user_id: UserId, pace: Pace) -> None:
         self.id = SessionId(new_uuid())
         self.member_id = MemberId(new_uuid())
         self.user_id = user_id
@@ -47,6 +48,7 @@ class Session:
         self.lost_at = 0.0  # when its last connection was lost, by trio's clock
         self.unheard = False  # for longer than presence_seconds, or without a connection
         self.missed_news = False  # of its own, while it had no connection
+        self.pace = pace  # of what it sends, whatever the connection
         self._rooms: dict[str, LiveRoom] = {}
 
     # Its connections
@@ -107,7 +109,7 @@ class Session:
     def backlogs(self, points: list[ResumePoint]) -> list[Backlog]:
         """What was missed, for each room where all of it is still known; the session leaves every other room."""
         known = []
-        for point in points:
+        for point in {point.channel: point for point in points}.values():
             room = self._rooms.get(point.channel)
             events = None if room is None else room.fanout.missed(self.member_id, point.epoch, point.seq)
             if room is not None and events is not None:

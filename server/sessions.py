@@ -3,29 +3,30 @@
 import msgspec
 
 from domain.ids import MemberId, SessionId, UserId
+from server.config import WebsocketSettings
 from server.fanout import send_to_all
+from server.pace import Pace
 from server.session import Session
 
 
 class Sessions:
     """The sessions of this server, those that wait for a connection included."""
 
-    def __init__(self, limit_per_user: int, keep_seconds: float) -> None:
+    def __init__(self, settings: WebsocketSettings) -> None:
         self.by_member: dict[MemberId, Session] = {}
         self._by_id: dict[SessionId, Session] = {}
         self._by_user: dict[UserId, list[Session]] = {}
-        self._limit_per_user = limit_per_user
-        self._keep_seconds = keep_seconds
+        self._settings = settings
 
     def open(self, user_id: UserId) -> Session | None:
         """A new session; None if the user has as many as is allowed, all of them connected."""
         of_user = self._by_user.get(user_id, [])
-        if len(of_user) >= self._limit_per_user:
+        if len(of_user) >= self._settings.sessions_per_user:
             lost = [session for session in of_user if session.line is None]
             if not lost:
                 return None
             self.end(min(lost, key=lambda session: session.lost_at))
-        session = Session(user_id)
+        session = Session(user_id, Pace(self._settings.messages_per_second, self._settings.messages_burst))
         self.by_member[session.member_id] = self._by_id[session.id] = session
         self._by_user.setdefault(user_id, []).append(session)
         return session
@@ -50,7 +51,7 @@ class Sessions:
         """Its connection's pulse; or, if it has been without one for too long, its end."""
         if session.line is not None:
             session.line.check(now)
-        elif now - session.lost_at >= self._keep_seconds:
+        elif now - session.lost_at >= self._settings.session_seconds:
             self.end(session)
 
     def online(self, user_id: UserId) -> bool:
