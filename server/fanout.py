@@ -78,7 +78,7 @@ class Fanout:
         """A member from the next event on."""
         self.flush()
         self._away.discard(member_id)
-        self._take(self._adding(member_id, []))
+        self._take_in(member_id, [])
 
     def remove(self, member_id: MemberId) -> None:
         self.flush()
@@ -107,7 +107,12 @@ class Fanout:
     def resume(self, member_id: MemberId, missed: list[Broadcast]) -> None:
         """It is back: it hears what it missed, and then all that follows."""
         self._away.discard(member_id)
-        self._take(self._adding(member_id, missed))
+        self._take_in(member_id, missed)
+
+    def _take_in(self, member_id: MemberId, missed: list[Broadcast]) -> None:
+        session = self._sessions.get(member_id)
+        if session is not None and session.line is not None:  # or it is gone again
+            self._take(self._adding(member_id, session.line, missed))
 
     def _take(self, step: Iterator[None]) -> None:
         if self._steps:
@@ -135,12 +140,10 @@ class Fanout:
                 outlet.push(frame)
                 served += 1
 
-    def _adding(self, member_id: MemberId, missed: list[Broadcast]) -> Iterator[None]:
-        session = self._sessions.get(member_id)
-        if session is not None and (line := session.line) is not None:  # or it is gone again
-            for broadcast in missed:
-                line.push(broadcast.frame(line.encoding))
-            self._members[line.encoding][member_id] = line
+    def _adding(self, member_id: MemberId, line: Outlet, missed: list[Broadcast]) -> Iterator[None]:
+        for broadcast in missed:
+            line.push(broadcast.frame(line.encoding))
+        self._members[line.encoding][member_id] = line
         yield from ()
 
     def _removing(self, member_id: MemberId) -> Iterator[None]:

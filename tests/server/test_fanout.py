@@ -1,0 +1,178 @@
+"""Every member hears each event once and in order, however members come, go and come back between the broadcasts."""
+
+import random
+from collections.abc import Awaitable, Callable
+from uuid import uuid4
+
+import msgspec
+import pytest
+import trio
+import trio.testing
+
+from domain.ids import MemberId
+from domain.messages import MemberLeft
+from server.fanout import AT_ONCE, Fanout
+from server.history import History
+from server.wire import Encoding
+
+EPOCH = 3
+
+
+class FakeLine:
+    """A connection that keeps what is pushed while it is open."""
+
+    def __init__(self, encoding: Encoding) -> None:
+        self.encoding = encoding
+        self.writes: list[bytes] = []
+        self.open = True
+
+    def push(self, frame: bytes) -> None:
+        if self.open:
+            self.writes.append(frame)
+
+
+class FakeSession:
+    def __init__(self, encoding: Encoding = Encoding.JSON) -> None:
+        self.id = MemberId(uuid4())
+        self.encoding = encoding
+        self.line: FakeLine | None = None
+        self.lines: list[FakeLine] = []
+        self.connect()
+
+    def connect(self) -> None:
+        self.line = FakeLine(self.encoding)
+        self.lines.append(self.line)
+
+    def heard(self) -> list[int]:
+        """The numbers of all events, over all its connections."""
+        return [number for line in self.lines for write in line.writes for number in numbers(write, self.encoding)]
+
+
+class Room:
+    """A fan-out, its sessions, and the number of its last event."""
+
+    def __init__(self, spawn: Callable[[Callable[[], Awaitable[None]]], None], keep: int = 1000) -> None:
+        self.sessions: dict[MemberId, FakeSession] = {}
+        self.fanout = Fanout(self.sessions, History(1000.0, keep), spawn)
+        self.fanout.begin(EPOCH)
+
+    def join(self, encoding: Encoding = Encoding.JSON) -> FakeSession:
+        session = FakeSession(encoding)
+        self.sessions[session.id] = session
+        self.fanout.add(session.id)
+        return session
+
+    def publish(self) -> None:
+        seq = self.fanout.last_seq + 1
+        self.fanout.publish(MemberLeft(channel="c", seq=seq, at="now", member_id=uuid4(), user_id=uuid4()))
+
+    def lose(self, session: FakeSession) -> None:
+        assert session.line is not None
+        session.line.open, session.line = False, None
+        self.fanout.suspend(session.id)
+
+    def come_back(self, session: FakeSession, heard_until: int) -> bool:
+        session.connect()
+        missed = self.fanout.missed(session.id, EPOCH, heard_until)
+        if missed is not None:
+            self.fanout.resume(session.id, missed)
+        return missed is not None
+
+
+def numbers(write: bytes, encoding: Encoding) -> list[int]:
+    """The numbers of the events in one write, which may hold several frames."""
+    found = []
+    while write:
+        length, start = (write[1], 2) if write[1] < 126 else (int.from_bytes(write[2:4], "big"), 4)
+        payload, write = write[start : start + length], write[start + length :]
+        decode = msgspec.json.decode if encoding is Encoding.JSON else msgspec.msgpack.decode
+        found.append(decode(payload)["seq"])
+    return found
+
+
+def never(work: Callable[[], Awaitable[None]]) -> None:
+    raise AssertionError("few members are served at once")
+
+
+async def test_what_falls_together_is_one_write_in_each_subprotocol() -> None:
+    room = Room(never)
+    both = [room.join(encoding) for encoding in Encoding]
+    for _ in range(3):
+        room.publish()
+    room.fanout.flush()
+    for session in both:
+        assert [len(line.writes) for line in session.lines] == [1]
+        assert session.heard() == [1, 2, 3]
+
+
+async def test_who_joins_hears_what_follows_and_who_left_nothing_more() -> None:
+    room = Room(never)
+    early = room.join()
+    room.publish()
+    late = room.join()
+    room.publish()
+    room.fanout.remove(early.id)
+    room.publish()
+    room.fanout.flush()
+    assert (early.heard(), late.heard()) == ([1, 2], [2, 3])
+
+
+@pytest.mark.parametrize(
+    ("epoch", "seq", "known"), [(EPOCH, 5, True), (EPOCH, 2, True), (EPOCH, 1, False), (EPOCH, 6, False), (4, 5, False)]
+)
+async def test_a_place_is_known_if_all_that_followed_is_kept(epoch: int, seq: int, known: bool) -> None:
+    room = Room(never, keep=3)
+    session = room.join()
+    for _ in range(5):
+        room.publish()
+    room.lose(session)
+    missed = room.fanout.missed(session.id, epoch, seq)
+    assert (missed is not None) is known
+    if missed is not None:
+        assert [broadcast.seq for broadcast in missed] == list(range(seq + 1, 6))
+
+
+async def test_nobody_resumes_who_left_or_never_was_there() -> None:
+    room = Room(never)
+    session = room.join()
+    room.lose(session)
+    room.fanout.remove(session.id)
+    assert room.fanout.missed(session.id, EPOCH, 0) is None
+    assert room.fanout.missed(MemberId(uuid4()), EPOCH, 0) is None
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_in_a_large_room_where_everything_happens_at_once(nursery: trio.Nursery, seed: int) -> None:
+    """Each session's heard numbers follow one another from its join to its leaving, over all its connections."""
+    chance = random.Random(seed)
+    room = Room(nursery.start_soon)
+    here: list[FakeSession] = [room.join(chance.choice(list(Encoding))) for _ in range(3 * AT_ONCE)]
+    away: list[FakeSession] = []
+    joined_after = {session.id: 0 for session in here}
+    for _ in range(300):
+        match chance.randrange(7):
+            case 0 | 1:
+                room.publish()
+            case 2:
+                room.fanout.flush()
+            case 3:
+                session = room.join()
+                joined_after[session.id] = room.fanout.last_seq
+                here.append(session)
+            case 4:
+                session = here.pop(chance.randrange(len(here)))
+                room.lose(session)
+                away.append(session)
+            case 5 if away:
+                session = away.pop(chance.randrange(len(away)))
+                heard = session.heard()
+                assert room.come_back(session, heard[-1] if heard else joined_after[session.id])
+                here.append(session)
+            case 6 if chance.random() < 0.5:
+                await trio.lowlevel.checkpoint()
+    room.fanout.flush()
+    await trio.testing.wait_all_tasks_blocked()
+    last = room.fanout.last_seq
+    assert last > 20
+    for session in here:
+        assert session.heard() == list(range(joined_after[session.id] + 1, last + 1))
