@@ -268,8 +268,10 @@ CREATE FUNCTION apply_postings(
     OUT status smallint[], OUT debit_after bigint[], OUT credit_after bigint[], OUT debit_n int[], OUT credit_n int[]
 ) LANGUAGE plpgsql VOLATILE
     SET search_path = halfminute, pg_temp
-    -- The planner guesses 1,000 rows for an array and would scan and hash all wallets.
-    SET plan_cache_mode = force_generic_plan SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+    -- The planner guesses 1,000 rows for an array and would scan and hash all wallets; and what it plans while tables are
+    -- small, the actor's connection keeps.
+    SET plan_cache_mode = force_generic_plan SET enable_hashjoin = off SET enable_mergejoin = off
+    SET enable_seqscan = off SET jit = off
 AS $fn$
 #variable_conflict use_variable
 DECLARE
