@@ -60,16 +60,18 @@ class RoomTask:
 
     async def run(self) -> None:
         """A room waits for its inbox or its clock, never for the database."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._committer.run)
-            while not self.room.settled:
-                self._handle(await self._inbox.next(self.room.next_deadline()))
-                if not self._inbox.holds_more or self._handled == AT_ONCE:
-                    self._tell_all()
-            nursery.cancel_scope.cancel()
-        for given in self._inbox.take_all():  # who asked too late gets an answer, too
-            self._handle(given)
-        self._tell_all()
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._committer.run)
+                while not self.room.settled:
+                    self._handle(await self._inbox.next(self.room.next_deadline()))
+                    if not self._inbox.holds_more or self._handled == AT_ONCE:
+                        self._tell_all()
+                nursery.cancel_scope.cancel()
+            for given in self._inbox.take_all():  # who asked too late gets an answer, too
+                self._handle(given)
+        finally:
+            self._tell_all()  # what was decided before a crash, too
 
     def begin(self, first: Iterable[effects.Effect]) -> None:
         """Carry out what is to happen before anything arrives."""
