@@ -67,6 +67,11 @@ class Outbox(trio.abc.Stream):
             self._keep(frame[sent:])
             self._nursery.start_soon(self._write_waiting)
 
+    @property
+    def closing(self) -> bool:
+        """A Close frame is on its way, or was sent."""
+        return self._closing
+
     def _keep(self, frame: bytes) -> None:
         """Until the kernel takes it; nothing is kept for who is gone or going."""
         if self._closing or self.closed.is_set():
