@@ -16,30 +16,42 @@ class Command(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_fie
 
 
 class ResumePoint(msgspec.Struct, frozen=True, rename="camel"):
+    """The last event of a room that the client has read."""
+
     channel: str
     epoch: int
     seq: int
 
 
 class Resume(msgspec.Struct, frozen=True, rename="camel"):
+    """The session to go on with, and how far the client has read in each of its rooms."""
+
     session_id: UUID
     channels: list[ResumePoint] = []
 
 
 class SessionOpen(Command, frozen=True, kw_only=True, tag="session:open"):
+    """The first message, unless the handshake carried a token; with `resume` a lost session goes on."""
+
     token: str
     resume: Resume | None = None
 
 
 class TokenRefresh(Command, frozen=True, kw_only=True, tag="token:refresh"):
+    """A new token of the same user's, before the old one expires."""
+
     token: str
 
 
 class RoomJoin(Command, frozen=True, kw_only=True, tag="room:join"):
+    """Become a member of a room. Whoever may not join is told that there is no such room."""
+
     channel: str
 
 
 class RoomLeave(Command, frozen=True, kw_only=True, tag="room:leave"):
+    """Be a member no longer. A party's last connection that leaves a call is absent, and has not hung up."""
+
     channel: str
 
 
@@ -50,31 +62,31 @@ class CallCommand(Command, frozen=True, kw_only=True):
 
 
 class CallAccept(CallCommand, frozen=True, kw_only=True, tag="call:accept"):
-    pass
+    """The creator takes the call; both parties then join its room."""
 
 
 class CallDecline(CallCommand, frozen=True, kw_only=True, tag="call:decline"):
-    pass
+    """The creator does not take the call."""
 
 
 class CallCancel(CallCommand, frozen=True, kw_only=True, tag="call:cancel"):
-    pass
+    """The fan stops ringing."""
 
 
 class CallPause(CallCommand, frozen=True, kw_only=True, tag="call:pause"):
-    pass
+    """Either party stops the clock; nothing is charged until whoever paused resumes."""
 
 
 class CallResume(CallCommand, frozen=True, kw_only=True, tag="call:resume"):
-    pass
+    """Lift a pause of one's own."""
 
 
 class CallEnd(CallCommand, frozen=True, kw_only=True, tag="call:end"):
-    pass
+    """Either party hangs up; while it rings, the fan cancels by it and the creator declines."""
 
 
 class Ping(Command, frozen=True, kw_only=True, tag="ping"):
-    pass
+    """Ask for a sign of life, where websocket pings are out of the client's reach."""
 
 
 AnyCommand = (
@@ -97,14 +109,20 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_field
 
 
 class Ok(Event, frozen=True, kw_only=True, tag="ok"):
+    """A command was obeyed; the other fields are what came of it."""
+
     ref: str | None = None
 
 
 class Pong(Event, frozen=True, kw_only=True, tag="pong"):
+    """The answer to a ping."""
+
     ref: str | None = None
 
 
 class SessionReady(Event, frozen=True, kw_only=True, tag="session:ready"):
+    """The session is open. Missed events follow in order; in a room that is lost one must join again."""
+
     ref: str | UnsetType = UNSET
     session_id: UUID
     user_id: UUID
@@ -116,6 +134,8 @@ class SessionReady(Event, frozen=True, kw_only=True, tag="session:ready"):
 
 
 class TokenExpiring(Event, frozen=True, kw_only=True, tag="token:expiring"):
+    """The token expires within a minute; without `token:refresh` the connection is then closed."""
+
     expires_at: str
 
 
@@ -135,11 +155,15 @@ class RoomJoined(Event, frozen=True, kw_only=True, tag="room:joined"):
 
 
 class Person(msgspec.Struct, frozen=True, rename="camel"):
+    """A party of a call as the other one sees it."""
+
     user_id: UUID
     display_name: str
 
 
 class CallRinging(Event, frozen=True, kw_only=True, tag="call:ringing"):
+    """A fan calls a creator: to all sessions of both parties, and again to those that open while it rings."""
+
     call_id: UUID
     channel: str
     fan: Person
@@ -156,22 +180,24 @@ class Invitation(Event, frozen=True, kw_only=True):
 
 
 class CallAccepted(Invitation, frozen=True, kw_only=True, tag="call:accepted"):
-    pass
+    """The creator took the call on one device; the others stop ringing."""
 
 
 class CallDeclined(Invitation, frozen=True, kw_only=True, tag="call:declined"):
-    pass
+    """The creator did not take the call."""
 
 
 class CallMissed(Invitation, frozen=True, kw_only=True, tag="call:missed"):
-    pass
+    """Nobody answered before `expiresAt`."""
 
 
 class CallCancelled(Invitation, frozen=True, kw_only=True, tag="call:cancelled"):
-    pass
+    """The fan stopped ringing."""
 
 
 class WalletChanged(Event, frozen=True, kw_only=True, tag="wallet:changed"):
+    """Tokens have moved and the books have it; `tokens` is what this wallet gained, negative if it lost them."""
+
     balance: int
     cause: str
     tokens: int  # signed: what this wallet gained or lost
@@ -181,6 +207,8 @@ class WalletChanged(Event, frozen=True, kw_only=True, tag="wallet:changed"):
 
 
 class BalanceLow(Event, frozen=True, kw_only=True, tag="balance:low"):
+    """The next block cannot be paid; the call ends at `endsAt` without a top-up, null while its clock stands."""
+
     channel: str
     balance: int
     required: int
@@ -189,6 +217,8 @@ class BalanceLow(Event, frozen=True, kw_only=True, tag="balance:low"):
 
 
 class BalanceOk(Event, frozen=True, kw_only=True, tag="balance:ok"):
+    """The next block can be paid again."""
+
     channel: str
     balance: int
     required: int
@@ -205,24 +235,28 @@ class SequencedEvent(msgspec.Struct, frozen=True, kw_only=True, rename="camel", 
 
 
 class CallStateChanged(SequencedEvent, frozen=True, kw_only=True):
+    """Why a clock stands, and until when is paid; null while it stands."""
+
     call_id: UUID
     holds: list[str]
     paid_through: str | None
 
 
 class CallStarted(CallStateChanged, frozen=True, kw_only=True, tag="call:started"):
-    pass
+    """Both parties are here and the first block is paid."""
 
 
 class CallPaused(CallStateChanged, frozen=True, kw_only=True, tag="call:paused"):
-    pass
+    """The clock stands, for the reasons in `holds`; clients stop sending media."""
 
 
 class CallResumed(CallStateChanged, frozen=True, kw_only=True, tag="call:resumed"):
-    pass
+    """No hold is left and the clock runs on; the rest of the paid block was kept."""
 
 
 class BlockCharged(SequencedEvent, frozen=True, kw_only=True, tag="block:charged"):
+    """A block was paid and the books have it; `nextAt` is when the next one is due, null while the clock stands."""
+
     call_id: UUID
     block_no: int
     tokens: int
@@ -231,6 +265,8 @@ class BlockCharged(SequencedEvent, frozen=True, kw_only=True, tag="block:charged
 
 
 class CallEnded(SequencedEvent, frozen=True, kw_only=True, tag="call:ended"):
+    """The room's last event: why the call ended, and what was paid in all."""
+
     call_id: UUID
     reason: str
     blocks: int
@@ -239,14 +275,20 @@ class CallEnded(SequencedEvent, frozen=True, kw_only=True, tag="call:ended"):
 
 
 class MemberJoined(SequencedEvent, frozen=True, kw_only=True, tag="member:joined"):
+    """A connection joined the room."""
+
     member_id: UUID
     user_id: UUID
 
 
 class MemberLeft(SequencedEvent, frozen=True, kw_only=True, tag="member:left"):
+    """A connection left the room, or its session ended."""
+
     member_id: UUID
     user_id: UUID
 
 
 class RoomClosed(SequencedEvent, frozen=True, kw_only=True, tag="room:closed"):
+    """The room is over, and has no members any more."""
+
     reason: str | None = None

@@ -4,7 +4,6 @@ import tomllib
 from collections.abc import Iterator
 from functools import lru_cache
 from importlib import metadata
-from inspect import cleandoc
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
@@ -14,63 +13,305 @@ from msgspec import UNSET, UnsetType
 
 from domain import messages as m
 from domain.call_record import CallView
-from domain.presence import Role
+from domain.presence import Hold, Role
 from domain.refusals import Code
 from domain.room import Member
+from server import asyncapi_text as text
 from server.config import Settings, WebsocketSettings
+from server.conversation import FOR_GOOD
+from server.websocket import PATH
 from server.wire import Encoding
 
 Json = dict[str, Any]
+Kind = type[msgspec.Struct]
 
 CONTENT_TYPES = {Encoding.JSON: "application/json", Encoding.MSGPACK: "application/msgpack"}
-FOR_GOOD = 4400  # from here on a close code says not to come back
 
 
-@lru_cache(maxsize=4)  # a server has one; tests open several in a process
+@lru_cache(maxsize=4)  # a server has one; tests have several houses in a process
 def asyncapi_json(settings: Settings, websocket_port: int) -> bytes:
-    """The document, ready to be served; built at the first call."""
-    return msgspec.json.encode(asyncapi(settings, websocket_port))
+    """The document as it is served; built at the first call."""
+    return msgspec.json.encode(asyncapi(settings.websocket, websocket_port))
 
 
-def asyncapi(settings: Settings, websocket_port: int) -> Json:
+def asyncapi(settings: WebsocketSettings, websocket_port: int) -> Json:
     """The document of a server with these settings."""
-    scheme, host, path = _place(settings.websocket, websocket_port)
-    messages = [*commands(), *answers(), *concrete(m.Event), *concrete(m.SequencedEvent)]
-    names = sorted({kind.__name__ for kind in messages})
+    scheme, host, path = _place(settings.public_url, websocket_port)
+    kinds = messages()
     return {
         "asyncapi": "3.0.0",
         "info": {
             "title": "halfminute",
             "version": version(),
-            "description": cleandoc(_INTRODUCTION),
+            "description": text.INTRODUCTION,
             "license": {"name": "MIT"},
         },
         "defaultContentType": CONTENT_TYPES[Encoding.JSON],
         "servers": {"ws": _server(scheme, host)},
-        "channels": {"ws": _channel(path, names, settings.websocket)},
+        "channels": {"ws": _channel(path, kinds, settings)},
         "operations": dict(_operations()),
         "components": {
-            "messages": {kind.__name__: _message(kind) for kind in sorted(messages, key=lambda kind: kind.__name__)},
-            "schemas": _schemas(messages),
-            "correlationIds": {"ref": {"location": "$message.payload#/ref", "description": _REF}},
-            "securitySchemes": {"bearer": _BEARER},
+            "messages": {kind.__name__: _message(kind) for kind in kinds},
+            "schemas": _schemas(kinds),
+            "correlationIds": {"ref": {"location": "$message.payload#/ref", "description": text.REF}},
+            "securitySchemes": {"bearer": text.BEARER},
+            "tags": {name: {"name": name, "description": meaning} for name, meaning in text.TAGS.items()},
         },
     }
+
+
+def version() -> str:
+    """This project's: as installed, or as its own source says where it runs from there."""
+    try:
+        return metadata.version("halfminute")
+    except metadata.PackageNotFoundError:
+        source = Path(__file__).parent.parent / "pyproject.toml"
+        return str(tomllib.loads(source.read_text())["project"]["version"])
 
 
 # Which messages there are
 
 
-class Error(msgspec.Struct, rename="camel", tag_field="type", tag="error"):
-    """A command was refused; the fields are those of a problem over HTTP, with more figures for some codes."""
+class Error(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_field="type", tag="error"):
+    """A command was refused; the fields are those of a problem over HTTP, with further figures for some codes."""
 
     ref: str | UnsetType = UNSET
     title: str
     status: int
     detail: str
-    error: Literal[tuple(code.name for code in Code)]  # type: ignore[valid-type]  # reason: the codes are a table
+    error: Annotated[str, msgspec.Meta(extra_json_schema={"enum": [code.name for code in Code]})]
     message: str
-    required: int | UnsetType = UNSET
-    current: int | UnsetType = UNSET
-    shortfall: int | UnsetType = UNSET
-    retry_after_seconds: float | UnsetType = UNSET
+
+
+ANSWERS: tuple[Kind, ...] = (m.Ok, Error, m.Pong, m.SessionReady, m.RoomJoined)
+UNASKED: tuple[Kind, ...] = (m.RoomJoined,)  # answers that also come by themselves
+OWN_ANSWERS: dict[Kind, Kind] = {m.SessionOpen: m.SessionReady, m.RoomJoin: m.RoomJoined, m.Ping: m.Pong}
+
+
+def commands() -> list[Kind]:
+    return list(get_args(m.AnyCommand))
+
+
+def private_events() -> list[Kind]:
+    return [kind for kind in concrete(m.Event) if kind not in ANSWERS or kind in UNASKED]
+
+
+def sequenced_events() -> list[Kind]:
+    return list(concrete(m.SequencedEvent))
+
+
+def messages() -> list[Kind]:
+    """Every one, in the order of names."""
+    kinds = {*commands(), *ANSWERS, *private_events(), *sequenced_events()}
+    return sorted(kinds, key=lambda kind: kind.__name__)
+
+
+def concrete(family: Kind) -> Iterator[Kind]:
+    """The structs below this one that have a tag of their own; those without are only there to be inherited from."""
+    for kind in family.__subclasses__():
+        if tag_of(kind) != kind.__name__:
+            yield kind
+        yield from concrete(kind)
+
+
+def tag_of(kind: Kind) -> str:
+    """The `type` of its messages."""
+    return str(kind.__struct_config__.tag)
+
+
+# What the `ok` of a command has beside its `ref`.
+OK_HAS: dict[Kind, str] = {
+    m.TokenRefresh: "tokenExpiresAt",
+    m.RoomLeave: "channel",
+    **dict.fromkeys(concrete(m.CallCommand), "call"),
+}
+
+
+# Where and how they travel
+
+
+def _place(public_url: str, websocket_port: int) -> tuple[str, str, str]:
+    """Scheme, host and path as `GET /api/config` tells them, where the host is that of this very document."""
+    if not public_url:
+        return "ws", f"{{host}}:{websocket_port}", PATH
+    url = urlsplit(public_url)
+    return url.scheme, url.netloc, url.path or "/"
+
+
+def _server(scheme: str, host: str) -> Json:
+    server: Json = {
+        "host": host,
+        "protocol": scheme,
+        "description": text.SERVER,
+        "security": [{"$ref": "#/components/securitySchemes/bearer"}],
+    }
+    if "{host}" in host:
+        server["variables"] = {"host": {"default": "127.0.0.1", "description": text.HOST}}
+    return server
+
+
+def _channel(path: str, kinds: list[Kind], settings: WebsocketSettings) -> Json:
+    return {
+        "address": path,
+        "title": "The websocket",
+        "description": text.CHANNEL,
+        "servers": [{"$ref": "#/servers/ws"}],
+        "messages": {kind.__name__: {"$ref": f"#/components/messages/{kind.__name__}"} for kind in kinds},
+        "bindings": {"ws": {"method": "GET", "headers": _handshake(), "bindingVersion": "0.1.0"}},
+        "x-subprotocols": [
+            {"name": encoding.value, "contentType": content_type, "frames": text.FRAMES[encoding]}
+            for encoding, content_type in CONTENT_TYPES.items()
+        ],
+        "x-limits": {
+            _camel(name): {"value": getattr(settings, name), "description": meaning}
+            for name, meaning in text.LIMITS.items()
+        }
+        | {"maxRefCharacters": {"value": m.MAX_REF, "description": text.REF}},
+        "x-close-codes": [
+            {"code": code, "name": name, "reconnect": 4000 <= code < FOR_GOOD, "description": meaning}
+            for code, (name, meaning) in text.CLOSE_CODES.items()
+        ],
+    }
+
+
+def _handshake() -> Json:
+    return {
+        "type": "object",
+        "properties": {
+            "Sec-WebSocket-Protocol": {"type": "string", "enum": [encoding.value for encoding in Encoding]},
+            "Authorization": {"type": "string", "description": text.AUTHORIZATION},
+        },
+    }
+
+
+def _operations() -> Iterator[tuple[str, Json]]:
+    """As this server sees them: it receives commands and sends everything else."""
+    for kind in commands():
+        answers: list[Kind] = [OWN_ANSWERS.get(kind, m.Ok), Error]
+        operation = _operation("receive", tag_of(kind), _summary(kind), [kind])
+        if kind in OK_HAS:
+            operation["description"] = f"Its `ok` has `{OK_HAS[kind]}`."
+        yield _id(kind), operation | {"reply": {"channel": _THE_CHANNEL, "messages": _in_channel(answers)}}
+    for name, kinds in (
+        ("answer", list(ANSWERS)),
+        ("tell", private_events()),
+        ("publish", sequenced_events()),
+    ):
+        yield name, _operation("send", name, text.SENDS[name], kinds)
+
+
+def _operation(action: str, title: str, summary: str, kinds: list[Kind]) -> Json:
+    return {
+        "action": action,
+        "title": title,
+        "summary": summary,
+        "channel": _THE_CHANNEL,
+        "messages": _in_channel(kinds),
+    }
+
+
+_THE_CHANNEL = {"$ref": "#/channels/ws"}
+
+
+def _in_channel(kinds: list[Kind]) -> list[Json]:
+    return [{"$ref": f"#/channels/ws/messages/{kind.__name__}"} for kind in kinds]
+
+
+def _id(kind: Kind) -> str:
+    return kind.__name__[0].lower() + kind.__name__[1:]
+
+
+# What they look like
+
+
+def _message(kind: Kind) -> Json:
+    tags = list(_tags(kind))
+    asks_or_answers = "command" in tags or "answer" in tags
+    return {
+        "name": tag_of(kind),
+        "title": tag_of(kind),
+        "summary": _summary(kind),
+        "contentType": CONTENT_TYPES[Encoding.JSON],
+        "x-content-types": {encoding.value: content_type for encoding, content_type in CONTENT_TYPES.items()},
+        "tags": [{"$ref": f"#/components/tags/{tag}"} for tag in tags],
+        **({"correlationId": {"$ref": "#/components/correlationIds/ref"}} if asks_or_answers else {}),
+        "payload": {"$ref": f"#/components/schemas/{kind.__name__}"},
+    }
+
+
+def _tags(kind: Kind) -> Iterator[str]:
+    if issubclass(kind, m.Command):
+        yield "command"
+    if kind in ANSWERS:
+        yield "answer"
+    if issubclass(kind, m.SequencedEvent):
+        yield "sequenced"
+    if kind in private_events():
+        yield "private"
+
+
+def _summary(kind: Kind) -> str:
+    """The first line of its own docstring, not of one that it inherits."""
+    return (kind.__doc__ or "").strip().partition("\n")[0]
+
+
+class Missed(msgspec.Struct, frozen=True):
+    """How many events of a room follow, that were missed."""
+
+    channel: str
+    count: int
+
+
+class CallRoom(CallView, frozen=True, rename="camel"):
+    """A call's room: the call as it is now."""
+
+    kind: Literal["call"]
+
+
+class You(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What a member is in the room; how long the money lasts is told to the fan alone."""
+
+    role: Role
+    paid_through: str | None
+    balance: int | UnsetType = UNSET
+    seconds_left: float | UnsetType = UNSET
+
+
+Ref = Annotated[str, msgspec.Meta(max_length=m.MAX_REF)]
+
+# What structs leave open, because it is put together elsewhere.
+SHAPES: dict[tuple[Kind, str], Any] = {
+    (m.SessionReady, "missed"): list[Missed],
+    (m.RoomJoined, "room"): CallRoom,
+    (m.RoomJoined, "members"): list[Member],
+    (m.RoomJoined, "you"): You,
+    (m.Ok, "call"): CallView,
+    (m.Ok, "channel"): str,
+    (m.Ok, "tokenExpiresAt"): str,
+    **{(kind, "holds"): list[Hold] for kind in concrete(m.CallStateChanged)},
+    **{(kind, "ref"): Ref | None for kind in commands()},
+}
+
+
+def _schemas(kinds: list[Kind]) -> Json:
+    schemas, components = msgspec.json.schema_components(
+        [*kinds, *SHAPES.values()], ref_template="#/components/schemas/{name}"
+    )
+    for (kind, field), shape in zip(SHAPES, schemas[len(kinds) :], strict=True):
+        components[kind.__name__]["properties"][field] = shape
+    for component in components.values():
+        for name, schema in component.get("properties", {}).items():
+            if name.endswith("At") or name in ("at", "paidThrough"):
+                _mark_time(schema)
+    return components
+
+
+def _mark_time(schema: Json) -> None:
+    for choice in schema.get("anyOf", [schema]):
+        if choice.get("type") == "string":
+            choice["format"] = "date-time"
+
+
+def _camel(name: str) -> str:
+    first, *others = name.split("_")
+    return first + "".join(other.capitalize() for other in others)

@@ -10,7 +10,7 @@ from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
 
 from server.house import House
-from server.rest import admin, billing, calls, config, creators, health, me, meter, wallet
+from server.rest import admin, billing, calls, config, creators, docs, health, me, meter, wallet
 from server.rest.connections import serve_connections
 from server.rest.dispatch import begin, fail, finish, view_of
 from server.rest.errands import Errands
@@ -22,6 +22,7 @@ ROUTES: tuple[Route, ...] = tuple(
     chain(
         health.routes,
         config.routes,
+        docs.routes,
         me.routes,
         creators.routes,
         wallet.routes,

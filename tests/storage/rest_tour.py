@@ -71,7 +71,7 @@ async def make_tour(house: House, trying: Callable[[str], None], *, audit: bool)
 
 
 async def _settle_in(tour: Tour, fan: Caller, creator: Caller, operator: Caller) -> None:
-    for path in ("/healthz", "/readyz", "/metrics", "/api/config"):
+    for path in ("/healthz", "/readyz", "/metrics", "/api/config", "/api/asyncapi.json"):
         await tour.ask(None, f"GET {path}")
     terms = {"rateTokensPerMin": 60, "displayName": "Cleo"}
     await tour.ask(creator, "PUT /api/creators/me", body=terms)

@@ -1,0 +1,77 @@
+"""As much of JSON Schema as our own documents use; whatever else stands in a schema is an error of the schema."""
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+Json = dict[str, Any]
+
+KNOWN = {
+    "$ref", "anyOf", "default", "description", "enum", "format", "items", "maxLength", "minimum", "maximum",
+    "properties", "required", "title", "type",
+}  # fmt: skip
+TYPES: dict[str, tuple[type, ...]] = {
+    "object": (dict,),
+    "array": (list,),
+    "string": (str,),
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+    "null": (type(None),),
+}
+FORMATS: dict[str, Callable[[str], object]] = {"uuid": UUID, "date-time": datetime.fromisoformat}
+
+
+def resolve(document: Json, ref: str) -> Any:
+    """What a `$ref` within the document means. Raises KeyError."""
+    place: Any = document
+    for step in ref.removeprefix("#/").split("/"):
+        place = place[step.replace("~1", "/").replace("~0", "~")]
+    return place
+
+
+def faults(document: Json, schema: Json, value: Any, at: str = "$", *, closed: bool = True) -> Iterator[str]:
+    """Why the value does not fit; `closed`: nor does a field that an object's schema does not name."""
+    assert schema.keys() <= KNOWN, f"not known here: {schema.keys() - KNOWN}"
+    if "$ref" in schema:
+        yield from faults(document, resolve(document, schema["$ref"]), value, at, closed=closed)
+    if "anyOf" in schema and all(list(faults(document, one, value, closed=closed)) for one in schema["anyOf"]):
+        yield f"{at}: {value!r} fits no choice"
+    if "enum" in schema and value not in schema["enum"]:
+        yield f"{at}: {value!r} is not one of {schema['enum']}"
+    if "type" in schema and not _has_type(schema["type"], value):
+        yield f"{at}: {value!r} is no {schema['type']}"
+    elif isinstance(value, str):
+        yield from _faults_of_text(schema, value, at)
+    elif isinstance(value, list):
+        for i, item in enumerate(value):
+            yield from faults(document, schema.get("items", {}), item, f"{at}[{i}]", closed=closed)
+    elif isinstance(value, dict):
+        yield from _faults_of_object(document, schema, value, at, closed)
+
+
+def _has_type(name: str, value: Any) -> bool:
+    return isinstance(value, TYPES[name]) and (name == "boolean" or not isinstance(value, bool))
+
+
+def _faults_of_text(schema: Json, value: str, at: str) -> Iterator[str]:
+    if len(value) > schema.get("maxLength", len(value)):
+        yield f"{at}: has {len(value)} characters"
+    if "format" in schema:
+        try:
+            FORMATS[schema["format"]](value)
+        except ValueError:
+            yield f"{at}: {value!r} is no {schema['format']}"
+
+
+def _faults_of_object(document: Json, schema: Json, value: Json, at: str, closed: bool) -> Iterator[str]:
+    properties = schema.get("properties", {})
+    for name in schema.get("required", ()):
+        if name not in value:
+            yield f"{at}: {name} is missing"
+    for name, field in value.items():
+        if name in properties:
+            yield from faults(document, properties[name], field, f"{at}.{name}", closed=closed)
+        elif closed and properties:
+            yield f"{at}: {name} is not described"
