@@ -111,13 +111,13 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_field
 class Ok(Event, frozen=True, kw_only=True, tag="ok"):
     """A command was obeyed; the other fields are what came of it."""
 
-    ref: str | None = None
+    ref: str | UnsetType = UNSET
 
 
 class Pong(Event, frozen=True, kw_only=True, tag="pong"):
     """The answer to a ping."""
 
-    ref: str | None = None
+    ref: str | UnsetType = UNSET
 
 
 class SessionReady(Event, frozen=True, kw_only=True, tag="session:ready"):

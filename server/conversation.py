@@ -177,7 +177,7 @@ class Conversation:
             case Misfit():
                 reply.deliver(Refusal(Code.VALIDATION_FAILED, str(command)))
             case m.Ping():
-                self._send(m.Pong(ref=command.ref))
+                self._send(m.Pong(ref=UNSET if command.ref is None else command.ref))
             case m.RoomJoin():
                 await self._join(command.channel, reply)
             case m.RoomLeave():
