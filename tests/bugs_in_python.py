@@ -58,9 +58,12 @@ IN_PYTHON = (
     ),
     Bug(
         "order",
-        "the receipts of a batch are handed out before those of the next can be there",
+        "receipts are handed out in turn, however long those of the batch before take",
         "a room hears of its second block before its first",
-        (Edit(ACTOR, "SEND_STEPS = 4 ", "SEND_STEPS = 4_000 "),),
+        (
+            Edit(ACTOR, "if self.waiting or self._owed > len(commands):", "if self.waiting:"),
+            Edit(ACTOR, "SEND_STEPS = 4 ", "SEND_STEPS = 4_000 "),
+        ),
         f"{UNDER_WAY}::test_the_receipts_of_one_caller_come_in_the_order_of_its_postings_whatever_their_batches",
         "block_no",
         "receipts are out of order",
