@@ -1,0 +1,123 @@
+"""One room of ours in a process: real listener, outboxes, handshakes and fan-out, with members that are only counted.
+
+`python -m tests.bench.fan_ours PORT`. "EVENTS EVENTS_A_WRITE\\n" on standard input: publish so many, so many between
+two flushes; answered by when it began.
+"""
+
+import socket
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from uuid import uuid4
+
+import msgspec
+import trio
+from trio_websocket import ConnectionClosed, wrap_server_stream
+
+from domain.ids import MemberId
+from domain.messages import SequencedEvent
+from server.config import Address, RoomSettings, WebsocketSettings
+from server.fanout import Fanout
+from server.history import History
+from server.listener import Listener, open_listener
+from server.memory import settle_memory
+from server.outbox import Outbox
+from server.websocket import QUEUED_MESSAGES
+from server.wire import Encoding
+
+EVENT_BYTES = 200
+CHANNEL = "0123456789abcdef0123456789abcdef"
+AT = "2026-01-01T00:00:00.000000Z"
+FIRST_SEQ = 1_000_000  # always seven digits
+HEAD_BYTES = 4  # of a frame of this size
+
+
+class Said(SequencedEvent, frozen=True, kw_only=True, tag="bench:said"):
+    text: str
+
+
+class Line:
+    """A member's connection, as a broadcast needs it."""
+
+    __slots__ = ("encoding", "line", "push")
+
+    def __init__(self, outbox: Outbox) -> None:
+        self.encoding = Encoding.JSON
+        self.push = outbox.push
+        self.line = self
+
+
+class Room:
+    """The members, and the task that publishes."""
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        settings = RoomSettings()
+        self._nursery = nursery
+        self._lines: dict[MemberId, Line] = {}
+        self._fanout = Fanout(self._lines, History(settings.history_seconds, settings.history_events), self._spawn)
+        self._fanout.begin(1)
+        self._idle = trio.Event()
+        self._idle.set()
+        self._seq = FIRST_SEQ
+        self._text = "x" * (EVENT_BYTES - len(msgspec.json.encode(self._said(""))))
+        assert len(Encoding.JSON.frame(self._said(self._text))) == HEAD_BYTES + EVENT_BYTES
+
+    async def serve(self, sock: socket.socket) -> None:
+        """One accepted socket, a member until it is closed."""
+        settings, member_id = WebsocketSettings(), MemberId(uuid4())
+        async with trio.open_nursery() as nursery:
+            outbox = Outbox(sock, nursery, limit=settings.outbox_bytes, close_seconds=settings.close_seconds)
+            request = await wrap_server_stream(
+                nursery, outbox, message_queue_size=QUEUED_MESSAGES, max_message_size=settings.max_frame_bytes
+            )
+            websocket = await request.accept()
+            self._lines[member_id] = Line(outbox)
+            self._fanout.add(member_id)
+            try:
+                while True:
+                    await websocket.get_message()
+            except ConnectionClosed:
+                self._fanout.remove(member_id)
+            await outbox.aclose()
+            nursery.cancel_scope.cancel()
+
+    async def publish(self, events: int, events_a_write: int) -> None:
+        """Each write is with all members, or in their outboxes, before the next is begun."""
+        for begun in range(0, events, events_a_write):
+            for _ in range(min(events_a_write, events - begun)):
+                self._fanout.publish(self._said(self._text))
+            self._fanout.flush()
+            await self._idle.wait()
+
+    def _said(self, text: str) -> Said:
+        self._seq += 1
+        return Said(channel=CHANNEL, seq=self._seq, at=AT, text=text)
+
+    def _spawn(self, go_on: Callable[[], Awaitable[None]]) -> None:
+        async def run() -> None:
+            await go_on()
+            self._idle.set()
+
+        self._idle = trio.Event()
+        self._nursery.start_soon(run)
+
+
+async def main(port: int) -> None:
+    """Until standard input ends."""
+    settings = WebsocketSettings()
+    async with trio.open_nursery() as nursery:
+        room = Room(nursery)
+        listener = open_listener(Address("127.0.0.1", port))
+        accepting = Listener(listener, room.serve, settings.connections, settings.send_buffer_bytes)
+        nursery.start_soon(accepting.run, nursery)
+        settle_memory()
+        print("LISTENING", flush=True)
+        while order := await trio.to_thread.run_sync(sys.stdin.readline):
+            events, events_a_write = map(int, order.split())
+            print(f"BEGAN {time.monotonic():.9f}", flush=True)
+            await room.publish(events, events_a_write)
+        nursery.cancel_scope.cancel()
+
+
+if __name__ == "__main__":
+    trio.run(main, int(sys.argv[1]))

@@ -1,0 +1,99 @@
+"""All turns of a run, and the ratios they come to: each round's own, so that a slow minute weighs on both sides."""
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from tests.bench.turn import spread
+
+Spread = tuple[float, float, float]  # least, median, most
+
+
+class Turn(msgspec.Struct):
+    """What one contestant did in one turn: events heard by all members, microseconds of CPU time a delivery."""
+
+    contestant: str
+    members: int
+    events_a_write: int
+    deliveries: int
+    bytes: int  # of frames, as the members counted them
+    seconds: float  # from before the first event to when the last member has the last one
+    server_us: float
+    drainer_us: float  # of the process in which all members are
+    kept_waiting: float  # the part of the turn in which the server was ready, and others had its core
+    deliveries_a_read: float  # more than one where the members did not keep up, or events fell together
+    round: int = 0
+    load: float = 0  # of the machine in the minute before, others included
+
+    @property
+    def per_second(self) -> float:
+        return self.deliveries / self.seconds
+
+
+class Target(msgspec.Struct):
+    """Ours over a contestant's, in deliveries a second, and how much it should be at least."""
+
+    below: str
+    members: int
+    at_least: float
+
+    def holds(self, value: float) -> bool:
+        return value >= self.at_least
+
+
+class Result(msgspec.Struct):
+    """What `fanout.json` holds. `cpu_ratios`: the contestant's CPU time a delivery over ours."""
+
+    ratios: dict[str, float | None]
+    ratio_spreads: dict[str, Spread]
+    cpu_ratios: dict[str, float]
+    cores: int
+    shared_core: bool  # the server and the members had to share one
+    skipped: list[str]
+    runs: list[Turn]
+
+
+OURS = "ours"
+LEAST = {"c": 0.85, "ws": 1.45, "socketio": 1.9}  # ours over theirs, one event a write
+SIZES = (1000, 5000)
+TARGETS = {f"vs_{below}_{size}": Target(below, size, least) for size in SIZES for below, least in LEAST.items()}
+
+
+def result_of(turns: Sequence[Turn], cores: int, shared_core: bool, skipped: list[str]) -> Result:
+    by_name = {f"vs_{below}_{members}": (below, members) for below, members in _rivals(turns)}
+    spreads = {name: _ratio(turns, *rival, lambda turn: turn.per_second) for name, rival in by_name.items()}
+    costs = {name: _ratio(turns, *rival, lambda turn: 1 / turn.server_us) for name, rival in by_name.items()}
+    return Result(
+        ratios=dict.fromkeys(TARGETS) | {name: round(found[1], 3) for name, found in spreads.items()},
+        ratio_spreads=spreads,
+        cpu_ratios={name: round(found[1], 3) for name, found in costs.items()},
+        cores=cores,
+        shared_core=shared_core,
+        skipped=skipped,
+        runs=list(turns),
+    )
+
+
+def of(turns: Sequence[Turn], figure: Callable[[Turn], float]) -> Spread:
+    """Least, median and most of a figure."""
+    return spread([figure(turn) for turn in turns])
+
+
+def grouped(turns: Sequence[Turn]) -> dict[tuple[int, str, int], list[Turn]]:
+    """The rounds of each contestant: by members, name and events a write."""
+    groups: dict[tuple[int, str, int], list[Turn]] = {}
+    for turn in turns:
+        groups.setdefault((turn.members, turn.contestant, turn.events_a_write), []).append(turn)
+    return groups
+
+
+def _rivals(turns: Sequence[Turn]) -> list[tuple[str, int]]:
+    """Who can be compared with ours, one event a write."""
+    known = [(name, members) for members, name, events_a_write in grouped(turns) if events_a_write == 1]
+    return [(name, members) for name, members in known if name != OURS and (OURS, members) in known]
+
+
+def _ratio(turns: Sequence[Turn], below: str, members: int, figure: Callable[[Turn], float]) -> Spread:
+    groups = grouped(turns)
+    theirs = {turn.round: figure(turn) for turn in groups[members, below, 1]}
+    return spread([figure(turn) / theirs[turn.round] for turn in groups[members, OURS, 1] if turn.round in theirs])

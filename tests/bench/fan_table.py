@@ -1,0 +1,89 @@
+"""The result as a person reads it: contestants, ratios, and which targets hold."""
+
+from collections.abc import Callable
+
+from rich.console import Console
+from rich.table import Column, Table
+
+from tests.bench.fan_result import OURS, TARGETS, Result, Turn, grouped, of
+
+WIDTH = 120  # of a log; a terminal has its own
+LEGEND = """us a delivery: CPU time of the server; members' us: of the process that counts
+a read: deliveries that a read found together; waiting: the part of a turn in which others had the server's core"""
+
+TITLES = {
+    "c": "limit: a C send() loop",
+    "ours": "ours",
+    "ws": "Node ws",
+    "websockets": "websockets, broadcast()",
+    "socketio": "Socket.IO 4",
+    "awaiting": "awaiting trio-websocket",
+}
+
+
+def show(result: Result) -> None:
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=WIDTH)
+    if result.runs:
+        where = "one core for all" if result.shared_core else "server and members on a core each"
+        least, _, most = of(result.runs, lambda turn: turn.load)
+        console.print(f"{result.cores} cores, {where}, load {least:.1f} to {most:.1f}, events of 200 bytes")
+        console.print(LEGEND)
+        for members in sorted({turn.members for turn in result.runs}):
+            console.print(_contestants(result, members))
+        console.print(_ratios(result))
+    for line in result.skipped:
+        console.print(line, markup=False)
+
+
+def title_of(name: str, events_a_write: int) -> str:
+    return TITLES[name] if events_a_write == 1 else f"{TITLES[name]}, {events_a_write} events a write"
+
+
+def in_order(result: Result, members: int) -> list[tuple[str, list[Turn]]]:
+    """Titles and turns of one size of room: the limit, ours, then the others."""
+    groups = grouped([turn for turn in result.runs if turn.members == members])
+    names = list(TITLES)
+    order = sorted(groups, key=lambda group: (names.index(group[1]), group[2]))
+    return [(title_of(group[1], group[2]), groups[group]) for group in order]
+
+
+def _contestants(result: Result, members: int) -> Table:
+    table = Table(
+        f"{members:,} members: median (least to most)",
+        *_right("deliveries/s", "us a delivery", "members' us", "a read", "waiting"),
+    )
+    for title, turns in in_order(result, members):
+        table.add_row(
+            title,
+            _spread(turns, lambda turn: turn.per_second, ",.0f"),
+            _spread(turns, lambda turn: turn.server_us, ".2f"),
+            f"{of(turns, lambda turn: turn.drainer_us)[1]:.2f}",
+            f"{of(turns, lambda turn: turn.deliveries_a_read)[1]:.2f}",
+            f"{of(turns, lambda turn: turn.kept_waiting)[1]:.0%}",
+        )
+    return table
+
+
+def _spread(turns: list[Turn], figure: Callable[[Turn], float], form: str) -> str:
+    least, middle, most = of(turns, figure)
+    return f"{middle:{form}} ({least:{form}} to {most:{form}})"
+
+
+def _ratios(result: Result) -> Table:
+    table = Table(f"{OURS} over theirs", *_right("median", "least", "most", "by CPU time", "target"), "holds")
+    for name, ratio in result.ratios.items():
+        target = TARGETS.get(name)
+        wanted = "" if target is None else f"at least {target.at_least:g}"
+        if ratio is None:
+            table.add_row(name, "-", "-", "-", "-", wanted, "not measured")
+            continue
+        least, middle, most = (f"{value:.2f}" for value in result.ratio_spreads[name])
+        holds = "" if target is None else "yes" if target.holds(ratio) else "NO"
+        table.add_row(name, middle, least, most, f"{result.cpu_ratios[name]:.2f}", wanted, holds)
+    return table
+
+
+def _right(*names: str) -> list[Column]:
+    return [Column(name, justify="right") for name in names]
