@@ -12,7 +12,7 @@ from domain.messages import SequencedEvent
 from server.history import Broadcast, History
 from server.wire import Encoding
 
-AT_ONCE = 64  # members that are served before others run: half a millisecond at worst
+AT_ONCE = 512  # members of one subprotocol that are served before others run: a few milliseconds
 
 Spawn = Callable[[Callable[[], Awaitable[None]]], None]
 
@@ -130,15 +130,14 @@ class Fanout:
     # Steps: each yields where others may run
 
     def _sending(self, published: list[Broadcast]) -> Iterator[None]:
-        served = 0
         for encoding, members in self._members.items():
             frame = b"".join([broadcast.frame(encoding) for broadcast in published]) if members else b""
-            for outlet in list(members.values()):
-                if served == AT_ONCE:
-                    served = 0
+            outlets = list(members.values())
+            for begun in range(0, len(outlets), AT_ONCE):
+                if begun:
                     yield
-                outlet.push(frame)
-                served += 1
+                for outlet in outlets[begun : begun + AT_ONCE]:
+                    outlet.push(frame)
 
     def _adding(self, member_id: MemberId, line: Outlet, missed: list[Broadcast]) -> Iterator[None]:
         for broadcast in missed:

@@ -146,7 +146,7 @@ async def test_in_a_large_room_where_everything_happens_at_once(nursery: trio.Nu
     """Each session's heard numbers follow one another from its join to its leaving, over all its connections."""
     chance = random.Random(seed)
     room = Room(nursery.start_soon)
-    here: list[FakeSession] = [room.join(chance.choice(list(Encoding))) for _ in range(3 * AT_ONCE)]
+    here: list[FakeSession] = [room.join(chance.choice(list(Encoding))) for _ in range(2 * AT_ONCE + 100)]
     away: list[FakeSession] = []
     joined_after = {session.id: 0 for session in here}
     for _ in range(300):
