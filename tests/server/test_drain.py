@@ -1,6 +1,5 @@
 """SIGTERM and Ctrl-C under live calls: nothing new begins, what is in flight is charged, and calls go on later."""
 
-import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +13,7 @@ from websockets.sync.client import connect
 
 from tests.books import Books
 from tests.crowds import Crowd, Party, party
-from tests.processes import ServerProcess, eventually, run_command
+from tests.processes import ServerProcess, eventually
 from tests.storage.postgres_processes import guardians_of, processes_on
 
 CALLS = 5
@@ -25,19 +24,6 @@ SETTINGS = {
     "HALFMINUTE_WEBSOCKET_CLOSE_SECONDS": str(CLOSE_SECONDS),
 }
 AFTERWARDS_SECONDS_MAX = 3.0  # for PostgreSQL to end, once the server has drained
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data directory as a first start leaves it: to make one takes longer than most of these tests."""
-    data_dir = tmp_path_factory.mktemp("made") / "data"
-    assert run_command("migrate", "--data", str(data_dir), cwd=data_dir.parent).exit_code == 0
-    return data_dir
-
-
-@pytest.fixture
-def data_dir(made: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(made, tmp_path / "data"))
 
 
 @pytest.mark.parametrize("stop", [ServerProcess.terminate, ServerProcess.interrupt], ids=["SIGTERM", "Ctrl-C"])
