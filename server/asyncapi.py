@@ -107,8 +107,10 @@ def messages() -> list[Kind]:
 
 
 def concrete(family: Kind) -> Iterator[Kind]:
-    """The structs below this one that have a tag of their own; those without are only there to be inherited from."""
+    """The structs below this one, in its module, that have a tag of their own; the others are there to inherit from."""
     for kind in family.__subclasses__():
+        if kind.__module__ != family.__module__:
+            continue
         if tag_of(kind) != kind.__name__:
             yield kind
         yield from concrete(kind)
