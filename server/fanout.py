@@ -42,7 +42,8 @@ class Fanout:
     def __init__(self, sessions: Mapping[MemberId, Reachable], history: History, spawn: Spawn) -> None:
         self._sessions = sessions
         self._members: dict[Encoding, dict[MemberId, Outlet]] = {encoding: {} for encoding in Encoding}
-        self._away: set[MemberId] = set()  # members without a connection: they are told when they are back
+        self._admitted: set[MemberId] = set()  # by the room itself: nobody else is owed anything
+        self._away: set[MemberId] = set()  # of these, who has no connection: they are told when they are back
         self._history = history
         self._spawn = spawn
         self._published: list[Broadcast] = []  # since the last flush
@@ -51,6 +52,7 @@ class Fanout:
     def begin(self, epoch: int) -> None:
         """The room has a new epoch: its events are numbered anew, and nobody is owed any of before."""
         self._history.begin(epoch)
+        self._admitted.clear()
         self._away.clear()
 
     @property
@@ -77,11 +79,13 @@ class Fanout:
     def add(self, member_id: MemberId) -> None:
         """A member from the next event on."""
         self.flush()
+        self._admitted.add(member_id)
         self._away.discard(member_id)
         self._take_in(member_id, [])
 
     def remove(self, member_id: MemberId) -> None:
         self.flush()
+        self._admitted.discard(member_id)
         self._away.discard(member_id)
         self._take(self._removing(member_id))
 
@@ -94,10 +98,11 @@ class Fanout:
         return was
 
     def suspend(self, member_id: MemberId) -> None:
-        """This member lost its connection, and stays a member."""
-        self.flush()
-        self._away.add(member_id)
-        self._take(self._removing(member_id))
+        """This member lost its connection, and stays a member. Who was never admitted stays a stranger."""
+        if member_id in self._admitted:
+            self.flush()
+            self._away.add(member_id)
+            self._take(self._removing(member_id))
 
     def missed(self, member_id: MemberId, epoch: int, seq: int) -> list[Broadcast] | None:
         """What a member that was away has missed since that event; None if some of it is gone, or it is no member."""

@@ -118,6 +118,18 @@ async def test_nobody_resumes_the_session_of_another(dsn: str) -> None:
         assert fans.ready["resumed"]
 
 
+async def test_nobody_comes_back_to_a_room_that_refused_them(dsn: str) -> None:
+    async with running_house(dsn, settings(block_seconds=30)) as house, a_call(house) as (fans, *_, ring):
+        async with online(house, await add_fan(house, 0)) as stranger:
+            assert (await in_thread(stranger.join, ring["channel"]))["error"] == "NOT_FOUND"
+            await in_thread(stranger.lose_network)
+            stranger.places[ring["channel"]] = (fans.places[ring["channel"]][0], 0)
+            await in_thread(lambda: stranger.open(resume=True))
+            assert (stranger.ready["missed"], stranger.ready["lost"]) == ([], [ring["channel"]])
+            assert (await in_thread(lambda: stranger.ask({"type": "ping"})))["type"] == "pong"
+            assert stranger.all_events("block:charged") == []
+
+
 async def test_a_session_waits_for_so_long_and_not_longer(dsn: str) -> None:
     wanted = with_section("websocket", session_seconds=1)
     async with running_house(dsn, wanted) as house, a_call(house) as (fans, creators, _):
