@@ -16,7 +16,7 @@ from server.fanout import Fanout
 from server.inbox import Given, Inbox
 from server.telemetry import Telemetry
 
-AT_ONCE = 64  # inputs that are handled before members hear of the first: a few milliseconds
+AT_ONCE = 64  # inputs that are handled before members hear of the first
 
 
 class Rules(Protocol):

@@ -145,8 +145,7 @@ class StorageActor:
                             self._hand_out(commands, decided)
             self.finished.set()
         finally:
-            if self._connection is not None:
-                self._connection.terminate()
+            self.abandon()
 
     async def _next(self) -> _Command | None:
         """What waits longest, at once if there is something: the database is idle. None once closed and empty."""

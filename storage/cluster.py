@@ -38,7 +38,7 @@ SETTINGS = {
     "unix_socket_permissions": "0700",
     "max_connections": "60",  # one server's pool, an audit beside it and a person with psql
     "fsync": "on",
-    "max_wal_size": "4GB",  # after a checkpoint every page is logged whole once: under load not every ten seconds
+    "max_wal_size": "4GB",  # after each checkpoint every page is logged whole once: fewer of them under load
     "jit": "off",  # compiling costs more than any of our statements
     "timezone": "UTC",
     "log_timezone": "UTC",

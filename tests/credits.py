@@ -46,7 +46,7 @@ class Operator:
         self._bodies[key] = {"userId": str(taker), "tokens": tokens, "reason": "a blow is to come"}
         self.tries[key] = 0
         while (answer := self._ask(key)) is None:
-            time.sleep(RETRY_SECONDS)
+            time.sleep(RETRY_SECONDS)  # as a client does; a server that is down wakes nobody
         self.acknowledged[key] = answer
 
     def check_answers(self) -> None:

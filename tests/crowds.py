@@ -59,7 +59,7 @@ class Caller:
                     proxy=None,
                 ) as socket:
                     await self._take_part(socket)
-            await asyncio.sleep(RECONNECT_SECONDS)
+            await asyncio.sleep(RECONNECT_SECONDS)  # as a phone does; a server that is down wakes nobody
 
     async def _take_part(self, socket: ClientConnection) -> None:
         await _send(socket, type="session:open", token=self.party.token)
@@ -84,7 +84,7 @@ class Caller:
                 await _send(socket, type="room:join", channel=channel, ref="join")
                 self.channel = channel
             case "error" if event.get("ref") == "join":  # its call may be on its way back
-                await asyncio.sleep(RECONNECT_SECONDS)
+                await asyncio.sleep(RECONNECT_SECONDS)  # nobody is told when it is back
                 await _send(socket, type="room:join", channel=self.channel, ref="join")
 
 

@@ -23,7 +23,7 @@ PORTS = range(20_000, 32_000)  # below those that the system gives to clients
 COMMAND_SECONDS_MAX = 60.0
 START_SECONDS_MAX = 60.0  # a first start makes a database, on a machine that may be busy
 EXIT_SECONDS_MAX = 30.0
-LOOK_SECONDS = 0.01  # between two looks at what wakes nobody: another process's doings
+LOOK_SECONDS = 0.01  # between two looks
 
 
 def eventually(holds: Callable[[], object], what: str, seconds: float = 20.0) -> None:
@@ -31,7 +31,7 @@ def eventually(holds: Callable[[], object], what: str, seconds: float = 20.0) ->
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, f"it did not come within {seconds:.0f} s: {what}"
-        time.sleep(LOOK_SECONDS)
+        time.sleep(LOOK_SECONDS)  # another process's doings wake nobody here
 
 
 class Finished(NamedTuple):

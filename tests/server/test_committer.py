@@ -5,7 +5,7 @@ from typing import Any
 from uuid import uuid4
 
 import trio
-import trio.testing
+from trio.testing import wait_all_tasks_blocked
 
 from domain import inputs
 from domain.call_record import CallRecord
@@ -20,27 +20,33 @@ ROOM, FAN = RoomId(uuid4()), UserId(uuid4())
 
 
 class SlowBooks:
-    """Books that take five seconds a commit, and remember what they were given."""
+    """Full books: whoever posts waits until `land` is called. They remember what they were given."""
 
     def __init__(self) -> None:
         self.lists: list[list[int | None]] = []
         self.records: list[Any] = []
-        self.in_flight = 0
+        self._under_way: trio.Event | None = None
 
     async def post(self, postings: Sequence[Posting]) -> list[Receipt]:
-        self.in_flight += 1
-        assert self.in_flight == 1, "one commit in flight a room"
+        assert self._under_way is None, "one commit in flight a room"
         self.lists.append([posting.block_no for posting in postings])
-        await trio.sleep(5)
-        self.in_flight -= 1
+        self._under_way = trio.Event()
+        await self._under_way.wait()
+        self._under_way = None
         return [Receipt(posting, Outcome.COMMITTED) for posting in postings]
 
     def submit(self, postings: Sequence[Posting], deliver: Deliver) -> bool:
-        return False  # full
+        return False
 
     async def save(self, record: Any) -> bool:
         self.records.append(record)
         return bool(record.status != "ended")
+
+    async def land(self) -> None:
+        """What is under way is booked, and everything that follows from it has happened."""
+        assert self._under_way is not None, "nothing is under way"
+        self._under_way.set()
+        await wait_all_tasks_blocked()
 
 
 class QuickBooks(SlowBooks):
@@ -48,16 +54,17 @@ class QuickBooks(SlowBooks):
 
     def __init__(self) -> None:
         super().__init__()
-        self.under_way: list[tuple[Sequence[Posting], Deliver]] = []
+        self._submitted: list[tuple[Sequence[Posting], Deliver]] = []
 
     def submit(self, postings: Sequence[Posting], deliver: Deliver) -> bool:
-        self.under_way.append((postings, deliver))
+        self._submitted.append((postings, deliver))
         self.lists.append([posting.block_no for posting in postings])
         return True
 
-    def land(self) -> None:
-        postings, deliver = self.under_way.pop()
+    async def land(self) -> None:
+        postings, deliver = self._submitted.pop()
         deliver([Receipt(posting, Outcome.COMMITTED) for posting in postings])
+        await wait_all_tasks_blocked()
 
 
 def block(block_no: int) -> Posting:
@@ -77,31 +84,32 @@ def given(inbox: Inbox) -> list[Any]:
     return [waiting.given for waiting in inbox.take_all()]
 
 
-async def test_what_gathers_during_a_commit_goes_as_one_list(autojump_clock: trio.testing.MockClock) -> None:
+async def test_what_gathers_during_a_commit_goes_as_one_list() -> None:
     books, inbox = SlowBooks(), Inbox(Clock(), 10)
     committer = Committer(books, inbox)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(committer.run)
         for block_no in (1, 2, 3):
             committer.post(block(block_no))
-            await trio.sleep(1)
-        await trio.sleep(20)
+            await wait_all_tasks_blocked()
+        await books.land()
+        await books.land()
         nursery.cancel_scope.cancel()
     assert books.lists == [[1], [2, 3]]
     receipts = [receipt for news in given(inbox) for receipt in news.receipts]
     assert [receipt.posting.block_no for receipt in receipts] == [1, 2, 3]
 
 
-async def test_what_is_withdrawn_comes_back_after_what_was_in_flight(autojump_clock: trio.testing.MockClock) -> None:
+async def test_what_is_withdrawn_comes_back_after_what_was_in_flight() -> None:
     books, inbox = SlowBooks(), Inbox(Clock(), 10)
     committer = Committer(books, inbox)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(committer.run)
         committer.post(block(1))
-        await trio.sleep(1)
+        await wait_all_tasks_blocked()
         committer.post(block(2))
         committer.withdraw()
-        await trio.sleep(20)
+        await books.land()
         nursery.cancel_scope.cancel()
     assert books.lists == [[1]]
     receipts = [receipt for news in given(inbox) for receipt in news.receipts]
@@ -109,7 +117,7 @@ async def test_what_is_withdrawn_comes_back_after_what_was_in_flight(autojump_cl
     assert outcomes == [(1, Outcome.COMMITTED), (2, Outcome.WITHDRAWN)]
 
 
-async def test_only_the_latest_record_is_stored_and_after_the_postings(autojump_clock: trio.testing.MockClock) -> None:
+async def test_only_the_latest_record_is_stored_and_after_the_postings() -> None:
     books, inbox = SlowBooks(), Inbox(Clock(), 10)
     committer = Committer(books, inbox)
     records = [CallRecord(status="active"), CallRecord(status="paused"), CallRecord(status="ended")]
@@ -117,12 +125,12 @@ async def test_only_the_latest_record_is_stored_and_after_the_postings(autojump_
         nursery.start_soon(committer.run)
         committer.post(block(1))
         committer.save(records[0])
-        await trio.sleep(1)
+        await wait_all_tasks_blocked()
         assert books.records == []
         committer.save(records[1])
-        await trio.sleep(20)
+        await books.land()
         committer.save(records[2])
-        await trio.sleep(1)
+        await wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
     assert books.records == records[1:]
     assert given(inbox)[1:] == [inputs.Saved(records[1]), inputs.Fenced()]
@@ -134,35 +142,34 @@ async def test_postings_alone_are_handed_over_at_once_and_what_gathers_follows_a
     for block_no in (1, 2, 3):
         committer.post(block(block_no))
     assert books.lists == [[1]]
-    books.land()
+    await books.land()
     assert books.lists == [[1], [2, 3]]
-    books.land()
+    await books.land()
     receipts = [receipt for news in given(inbox) for receipt in news.receipts]
     assert [receipt.posting.block_no for receipt in receipts] == [1, 2, 3]
 
 
-async def test_a_record_waits_for_what_was_handed_over(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_record_waits_for_what_was_handed_over() -> None:
     books, inbox = QuickBooks(), Inbox(Clock(), 10)
     committer = Committer(books, inbox)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(committer.run)
         committer.post(block(1))
         committer.save(CallRecord(status="active"))
-        await trio.sleep(1)
+        await wait_all_tasks_blocked()
         assert books.records == []
-        books.land()
-        await trio.sleep(1)
+        await books.land()
         assert [record.status for record in books.records] == ["active"]
         nursery.cancel_scope.cancel()
 
 
-async def test_receipts_for_a_room_that_left_reach_nobody(autojump_clock: trio.testing.MockClock) -> None:
+async def test_receipts_for_a_room_that_left_reach_nobody() -> None:
     books, inbox = QuickBooks(), Inbox(Clock(), 10)
     committer = Committer(books, inbox)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(committer.run)
-        await trio.sleep(1)
+        await wait_all_tasks_blocked()
         committer.post(block(1))
         nursery.cancel_scope.cancel()
-    books.land()
+    await books.land()
     assert given(inbox) == []
