@@ -191,10 +191,7 @@ class Call:
             self._effects.append(self.news.publish(m.MemberJoined, at, member_id=member_id, user_id=party.user_id))
         welcome = self.news.room_joined(member_id, party.role, self.members.listed(), self.view(at), at)
         self._effects.append(effects.Admit(member_id, reply, welcome))
-        if party.role is Role.FAN:
-            self.news.warn_again()
-        party.heard(member_id)
-        self._note_return(party, at)
+        self._note_return(party, member_id, at)
 
     def _leave(self, member_id: MemberId, at: Instant) -> None:
         party, member = self.parties.with_member(member_id), self.members.remove(member_id)
@@ -211,12 +208,12 @@ class Call:
 
     def _note_sound(self, member_id: MemberId, at: Instant) -> None:
         if party := self.parties.with_member(member_id):
-            party.heard(member_id)
-            if party.role is Role.FAN:
-                self.news.warn_again()
-            self._note_return(party, at)
+            self._note_return(party, member_id, at)
 
-    def _note_return(self, party: Party, at: Instant) -> None:
+    def _note_return(self, party: Party, member_id: MemberId, at: Instant) -> None:
+        if party.role is Role.FAN:
+            self.news.warn_again()
+        party.heard(member_id)
         self._start_when_met(at)
         self._lift({party.by_absence} if self.parties.absent() else {party.by_absence, Hold.RESTART}, at)
 
