@@ -85,6 +85,8 @@ class Conversation:
 
     async def hear(self, message: str | bytes) -> None:
         """A message after the first. Raises Goodbye."""
+        if self._session.line is not self:  # the session goes on in another connection, and is heard there
+            return
         command = self._decode(message)
         reply = SocketReply(self, command.ref)
         wait = self._session.pace.take(trio.current_time())
