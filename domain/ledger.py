@@ -69,7 +69,7 @@ class Ledger:
             room = self.rooms[posting.room_id]
             if room.ended:
                 return Outcome.CLOSED
-            if room.epoch != posting.epoch:
+            if room.epoch != posting.epoch and (posting.epoch or posting.block_no is not None):
                 return Outcome.FENCED
             if posting.block_no is not None:
                 meter = self.meters[posting.room_id, posting.debit]
@@ -103,7 +103,7 @@ class Ledger:
             meter = self.meters[posting.room_id, posting.debit]
             meter.last_block = posting.block_no
             meter.tokens += posting.tokens
-        receipt = Receipt(posting, Outcome.COMMITTED, payer.balance, payee.balance, payer.n, payee.n)
+        receipt = Receipt(posting, Outcome.COMMITTED, payer.balance, payee.balance, payer.n, payee.n, posting.ref_id)
         self.journal[posting.key] = receipt
         return receipt
 
@@ -125,7 +125,7 @@ class Ledger:
 def _replayed(posting: Posting, booked: Receipt) -> Receipt:
     if _content(posting) != _content(booked.posting):
         return Receipt(posting, Outcome.CONFLICT)
-    return Receipt(posting, Outcome.ALREADY, booked.debit_after, booked.credit_after, booked.debit_n, booked.credit_n)
+    return msgspec.structs.replace(booked, posting=posting, outcome=Outcome.ALREADY)
 
 
 def _content(posting: Posting) -> tuple[object, ...]:

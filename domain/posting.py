@@ -29,8 +29,9 @@ class Kind(IntEnum):
 class Posting(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Tokens to move from `debit` to `credit`, once, under `key`.
 
-    A posting of a room carries the room's epoch and commits only while that epoch is the room's latest.
-    A block also carries its number and commits only if the one before it did.
+    A posting of a room carries the room's epoch and commits only while that epoch is the room's latest, or 0 where it
+    does not matter who owns the room, only that it has not ended. A block carries its room's epoch, and its number, and
+    commits only if the one before it did.
     """
 
     key: PostingKey
@@ -69,6 +70,7 @@ class Receipt(msgspec.Struct, frozen=True, gc=False):
     credit_after: int | None = None
     debit_n: int | None = None  # the wallet's posting number: its version, and the order of its statement
     credit_n: int | None = None
+    ref_id: UUID | None = None  # the posting's own; with ALREADY that of the first one under the key
 
     @property
     def paid(self) -> bool:

@@ -10,7 +10,7 @@ from domain.posting import Kind, Outcome, Posting, Receipt
 from storage.postgres import PgUUID, Refused, Row
 
 APPLY = """
-    SELECT status, debit_after, credit_after, debit_n, credit_n FROM apply_postings(
+    SELECT status, debit_after, credit_after, debit_n, credit_n, first_ref FROM apply_postings(
         $1::uuid[], $2::uuid[], $3::smallint[], $4::int[], $5::int[], $6::uuid[], $7::int[], $8::int[], $9::bigint[],
         $10::uuid[], $11::uuid[], $12::int[], $13::text[], $14)
 """
@@ -66,10 +66,20 @@ class Decided:
         """What came of each posting. Made when asked for, which can be while the next batch is under way."""
         if self._row is None:
             return [Receipt(posting, Outcome.INVALID) for posting in self._postings]
+        *figures, first_refs = self._row
+        refs = first_refs or [None] * len(self._postings)  # none was looked up where no key was used before
         return [
-            Receipt(posting, _OUTCOMES[outcome], debit_after, credit_after, debit_n, credit_n)
-            for posting, outcome, debit_after, credit_after, debit_n, credit_n in zip(
-                self._postings, *self._row, strict=True
+            Receipt(
+                posting,
+                _OUTCOMES[outcome],
+                debit_after,
+                credit_after,
+                debit_n,
+                credit_n,
+                first_ref if outcome else posting.ref_id,
+            )
+            for posting, outcome, debit_after, credit_after, debit_n, credit_n, first_ref in zip(
+                self._postings, *figures, refs, strict=True
             )
         ]
 

@@ -2,12 +2,13 @@
 
 from tests.bugs import Bug, Edit
 
-SQL = "storage/migrations/0001_house.sql"
+SQL, BATCH = "storage/migrations/0001_house.sql", "storage/migrations/0002_streams.sql"
 ACTOR_TESTS = "tests/storage/test_actor.py"
 TWO_SERVERS = "tests/storage/test_bank.py::test_two_servers_on_one_database_never_lock_each_other_out[1000]"
 READERS = "tests/storage/test_bank.py::test_readers_always_see_the_same_sum_and_nobody_in_debt"
 IN_ORDER = f"{ACTOR_TESTS}::test_blocks_commit_in_order_and_under_the_latest_epoch_alone"
 AS_IT_IS = "tests/storage/test_as_it_is.py"
+STREAMS = "tests/storage/test_streams_schema.py"
 NO_PLACE = "test_a_posting_that_has_no_place_is_refused_for_that_whether_it_can_be_paid_or_not"
 
 IN_SQL = (
@@ -18,6 +19,7 @@ IN_SQL = (
         (
             Edit(SQL, "key           uuid PRIMARY KEY,", "key           uuid NOT NULL,"),
             Edit(SQL, "PRIMARY KEY REFERENCES journal (key) ON DELETE RESTRICT", "PRIMARY KEY"),
+            Edit(BATCH, "UNIQUE REFERENCES journal (key) ON DELETE RESTRICT", "UNIQUE"),
             Edit(SQL, "CREATE UNIQUE INDEX journal_debit", "CREATE INDEX ON journal (key); CREATE UNIQUE INDEX d"),
         ),
         f"{ACTOR_TESTS}::test_a_repeat_moves_nothing_and_says_what_the_first_did",
@@ -28,7 +30,7 @@ IN_SQL = (
         "content",
         "a key is ALREADY there only with the same content",
         "another posting under a used key is said to be paid",
-        (Edit(SQL, "IF same[i] THEN", "IF true THEN"),),
+        (Edit(BATCH, "IF same[i] THEN", "IF true THEN"),),
         f"{ACTOR_TESTS}::test_a_repeat_moves_nothing_and_says_what_the_first_did",
         "Outcome.CONFLICT",
         "the other posting is ALREADY, not CONFLICT",
@@ -39,7 +41,7 @@ IN_SQL = (
         "two servers work on the same wallets at once",
         (
             Edit(
-                SQL,
+                BATCH,
                 "UPDATE fence SET booked_at = greatest(booked_at, clock_timestamp()) WHERE one RETURNING booked_at",
                 "SELECT clock_timestamp()",
             ),
@@ -54,11 +56,11 @@ IN_SQL = (
         "with both gone, one server overwrites what the other has booked",
         (
             Edit(
-                SQL,
+                BATCH,
                 "UPDATE fence SET booked_at = greatest(booked_at, clock_timestamp()) WHERE one RETURNING booked_at",
                 "SELECT clock_timestamp()",
             ),
-            Edit(SQL, "WHERE s.ctid = w_tid[i] AND s.n = w_n[i]", "WHERE s.id = w[i]"),
+            Edit(BATCH, "WHERE s.ctid = w_tid[i] AND s.n = w_n[i]", "WHERE s.id = w[i]"),
         ),
         TWO_SERVERS,
         "== 0",
@@ -70,7 +72,7 @@ IN_SQL = (
         "a room is taken over while its last block is under way",
         (
             Edit(
-                SQL,
+                BATCH,
                 "PERFORM 1 FROM fence WHERE one FOR NO KEY UPDATE;\n    RETURN QUERY",
                 "RETURN QUERY",
             ),
@@ -83,7 +85,7 @@ IN_SQL = (
         "epoch",
         "a posting commits only under the room's latest epoch",
         "a server that has lost a room goes on charging in it",
-        (Edit(SQL, "AND o.id = room[i] AND o.epoch = epoch[i]", "AND o.id = room[i]"),),
+        (Edit(BATCH, "AND o.id = room[i] AND o.epoch = epoch[i]", "AND o.id = room[i]"),),
         "tests/storage/test_fence.py::test_a_storm_of_takeovers_leaves_a_series_without_gap_or_double",
         "owners were overtaken while they posted",
         "no block of an earlier owner is ever FENCED",
@@ -92,7 +94,7 @@ IN_SQL = (
         "epoch-with-care",
         "… also in a batch that is decided with care",
         "the same",
-        (Edit(SQL, "live[i] <> epoch[i] THEN", "live[i] = -1 THEN"),),
+        (Edit(BATCH, "live[i] <> epoch[i] AND (", "live[i] = -1 AND ("),),
         IN_ORDER,
         "Outcome.FENCED",
         "the stale block is COMMITTED, not FENCED",
@@ -101,7 +103,7 @@ IN_SQL = (
         "ended",
         "nothing commits in a room that has ended",
         "a call is charged after its end",
-        (Edit(SQL, "o.epoch = epoch[i] AND o.ended_at IS NULL", "o.epoch = epoch[i]"),),
+        (Edit(BATCH, "o.epoch = epoch[i] AND o.ended_at IS NULL", "o.epoch = epoch[i]"),),
         IN_ORDER,
         "Outcome.CLOSED",
         "the late block is COMMITTED, not CLOSED",
@@ -110,7 +112,7 @@ IN_SQL = (
         "ended-with-care",
         "… also in a batch that is decided with care",
         "the same",
-        (Edit(SQL, "WHEN s.ended_at IS NULL THEN s.epoch ELSE -1 END", "ELSE s.epoch END"),),
+        (Edit(BATCH, "WHEN s.ended_at IS NULL THEN s.epoch ELSE -1 END", "ELSE s.epoch END"),),
         IN_ORDER,
         "Outcome.CLOSED",
         "the late block is COMMITTED, not CLOSED",
@@ -119,10 +121,43 @@ IN_SQL = (
         "room-of-a-tip",
         "what is no block is held to its room's epoch too",
         "a tip commits in a room that has a later owner, or none",
-        (Edit(SQL, "touched := touched - x;", "NULL;"),),
+        (Edit(BATCH, "touched := touched - x;", "NULL;"),),
         f"{AS_IT_IS}::{NO_PLACE}[tip-later-owner-1]",
         "Outcome.FENCED",
         "the tip is COMMITTED, not FENCED",
+    ),
+    Bug(
+        "block-without-owner",
+        "a block is held to its room's epoch also where it names none",
+        "a server that does not know the epoch charges in a room",
+        (
+            Edit(
+                BATCH,
+                "AND (epoch[i] > 0 OR block_no[i] > 0 OR live[i] = -1) THEN",
+                "AND (epoch[i] > 0 OR live[i] = -1) THEN",
+            ),
+        ),
+        f"{AS_IT_IS}::{NO_PLACE}[block-without-owner-1]",
+        "Outcome.FENCED",
+        "the block is COMMITTED, not FENCED",
+    ),
+    Bug(
+        "not-opened",
+        "a room that is not opened is claimed by nobody",
+        "a stream that is only scheduled is taken up by whichever server starts next",
+        (Edit(BATCH, "s.ended_at IS NULL AND s.opened", "s.ended_at IS NULL"),),
+        f"{STREAMS}::test_a_room_that_is_not_opened_is_nobodys",
+        "is None",
+        "a scheduled stream's room has an owner",
+    ),
+    Bug(
+        "stream-epoch",
+        "a stream's state is stored only under its room's latest epoch",
+        "a server that has lost a stream ends it for its new owner",
+        (Edit(BATCH, "id = stream AND epoch = owner_epoch AND ended_at IS NULL", "id = stream AND ended_at IS NULL"),),
+        f"{STREAMS}::test_a_streams_state_is_stored_by_its_owner_alone_and_not_after_its_end",
+        "assert not True",
+        "the stale state is stored",
     ),
     Bug(
         "checkpoint",
@@ -137,7 +172,7 @@ IN_SQL = (
         "gap",
         "block n commits only right after block n - 1",
         "a series has gaps",
-        (Edit(SQL, "AND s.last_block = block_no[i] - 1;", ";"),),
+        (Edit(BATCH, "AND s.last_block = block_no[i] - 1;", ";"),),
         f"{AS_IT_IS}::{NO_PLACE}[gap-1]",
         "Outcome.GAP",
         "block 2 is COMMITTED without block 1",
@@ -146,7 +181,7 @@ IN_SQL = (
         "gap-with-care",
         "… also in a batch that is decided with care",
         "the same",
-        (Edit(SQL, "IF x > 0 AND last_block[x] <> block_no[i] - 1 THEN", "IF false THEN"),),
+        (Edit(BATCH, "IF x > 0 AND last_block[x] <> block_no[i] - 1 THEN", "IF false THEN"),),
         IN_ORDER,
         "Outcome.GAP",
         "block 2 is COMMITTED before block 1",
@@ -155,7 +190,7 @@ IN_SQL = (
         "funds",
         "nobody pays what they do not have",
         "a payment beyond the balance comes to the table's own check, and is no plain refusal any more",
-        (Edit(SQL, "array_agg(s.user_id IS NOT NULL)", "array_agg(false)"),),
+        (Edit(BATCH, "array_agg(s.user_id IS NOT NULL)", "array_agg(false)"),),
         READERS,
         "Outcome.INVALID",
         "receipts say INVALID instead of INSUFFICIENT",
@@ -165,7 +200,7 @@ IN_SQL = (
         "… and the table holds it too",
         "with both gone, users owe",
         (
-            Edit(SQL, "array_agg(s.user_id IS NOT NULL)", "array_agg(false)"),
+            Edit(BATCH, "array_agg(s.user_id IS NOT NULL)", "array_agg(false)"),
             Edit(SQL, "CHECK (user_id IS NULL OR balance >= 0)", "CHECK (true)"),
         ),
         READERS,
@@ -176,7 +211,7 @@ IN_SQL = (
         "look",
         "a refusal counts only after its key was looked up",
         "a repeat is refused for lack of the very tokens that it paid",
-        (Edit(SQL, "FROM journal j WHERE j.key = key[i])", "FROM journal j WHERE false)"),),
+        (Edit(BATCH, "FROM journal j WHERE j.key = key[i])", "FROM journal j WHERE false)"),),
         f"{ACTOR_TESTS}::test_a_repeat_is_found_though_the_payer_is_now_short_of_funds",
         "Outcome.INSUFFICIENT",
         "the repeat is INSUFFICIENT, not ALREADY",
@@ -185,7 +220,7 @@ IN_SQL = (
         "look-around",
         "… and seen not to be used in the same batch",
         "a repeat that comes together with what it repeats is refused",
-        (Edit(SQL, "OR cardinality(array_positions(key, key[i])) > 1", ""),),
+        (Edit(BATCH, "OR cardinality(array_positions(key, key[i])) > 1", ""),),
         f"{AS_IT_IS}::test_a_repeat_in_the_same_batch_is_known_whether_it_could_be_paid_again_or_not",
         "Outcome.INSUFFICIENT",
         "the repeat is INSUFFICIENT, not ALREADY",
@@ -194,7 +229,7 @@ IN_SQL = (
         "look-at-room",
         "… and its room to be ours",
         "a server that has lost a room is told of a lack of tokens instead",
-        (Edit(SQL, "OR room[i] IS NOT NULL AND (", "OR false AND ("),),
+        (Edit(BATCH, "OR room[i] IS NOT NULL AND (", "OR false AND ("),),
         f"{AS_IT_IS}::{NO_PLACE}[later-owner-500]",
         "Outcome.INSUFFICIENT",
         "the block is INSUFFICIENT, not FENCED",
@@ -203,7 +238,7 @@ IN_SQL = (
         "look-at-meter",
         "… and its number to be the next",
         "a block out of turn is taken for one that cannot be paid",
-        (Edit(SQL, "OR block_no[i] > 0 AND (", "OR false AND ("),),
+        (Edit(BATCH, "OR block_no[i] > 0 AND (", "OR false AND ("),),
         f"{AS_IT_IS}::{NO_PLACE}[gap-500]",
         "Outcome.INSUFFICIENT",
         "the block is INSUFFICIENT, not a GAP",

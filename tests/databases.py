@@ -40,10 +40,10 @@ class Databases:
         self._thread.join(timeout=60)
 
     @contextmanager
-    def fresh(self) -> Iterator[str]:
+    def fresh(self, template: str = TEMPLATE) -> Iterator[str]:
         """A database that is a copy of the template; dropped afterwards, whoever still holds it."""
         name = f"test_{next(self._numbers)}"
-        self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{TEMPLATE}" OWNER "{self.address.user}"')
+        self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" OWNER "{self.address.user}"')
         try:
             yield self._dsn(name)
         finally:

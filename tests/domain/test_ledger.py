@@ -87,6 +87,12 @@ def test_a_new_reference_memo_or_epoch_is_the_same_movement(changes: dict[str, A
     assert book(ledger, tip(**replay)).outcome is Outcome.ALREADY
 
 
+def test_a_repeat_says_what_the_first_posting_under_its_key_was_for() -> None:
+    ledger, first, later = a_ledger(), UUID(int=7), UUID(int=8)
+    receipts = ledger.apply([tip(ref_id=first), tip(ref_id=later), tip(ref_id=later, tokens=11)])
+    assert [receipt.ref_id for receipt in receipts] == [first, first, None]
+
+
 def test_the_key_decides_before_anything_else() -> None:
     ledger = a_ledger(balance=30)
     book(ledger, block(1))
@@ -150,6 +156,14 @@ def test_a_claimed_room_fences_its_earlier_owner() -> None:
     ledger = a_ledger()
     assert ledger.claim(ROOM) == 2
     assert outcomes(ledger, block(1), block(1, epoch=3), block(1, epoch=2)) == ["FENCED", "FENCED", "COMMITTED"]
+
+
+def test_what_is_paid_beside_a_rooms_task_does_not_ask_for_its_owner_but_a_block_does() -> None:
+    ledger = a_ledger()
+    ledger.claim(ROOM)
+    assert outcomes(ledger, tip(room_id=ROOM, epoch=0), block(1, epoch=0)) == ["COMMITTED", "FENCED"]
+    ledger.end(ROOM)
+    assert outcomes(ledger, tip("late", room_id=ROOM)) == ["CLOSED"]
 
 
 def test_an_ended_room_is_closed_to_everyone() -> None:

@@ -95,7 +95,14 @@ def credit(user_id: UserId, tokens: int, key: PostingKey | None = None) -> Posti
 
 
 def tip(fan: UserId, creator: UserId, tokens: int, key: str | None = None) -> Posting:
-    return Posting(key=client_key(fan, key or str(new_uuid())), kind=Kind.TIP, debit=fan, credit=creator, tokens=tokens)
+    return Posting(
+        key=client_key(fan, key or str(new_uuid())),
+        kind=Kind.TIP,
+        debit=fan,
+        credit=creator,
+        tokens=tokens,
+        ref_id=new_uuid(),
+    )
 
 
 def in_room(posting: Posting, room_id: RoomId, epoch: int = 1) -> Posting:

@@ -25,6 +25,7 @@ async def test_a_repeat_moves_nothing_and_says_what_the_first_did(dsn: str) -> N
         other = (await books.actor.post([tip(fan, creator, 31, "k")]))[0]
         assert (first.outcome, again.outcome, other.outcome) == (Outcome.COMMITTED, Outcome.ALREADY, Outcome.CONFLICT)
         assert (again.debit_after, again.credit_after, again.debit_n) == (70, 30, first.debit_n)
+        assert (first.ref_id, again.ref_id, other.ref_id) == (first.posting.ref_id, first.posting.ref_id, None)
         assert (await books.wallets_in_books())[fan].balance == 70
 
 

@@ -31,6 +31,11 @@ def _tip(at: Scene, room: RoomId, tokens: int) -> list[Posting]:
     return [in_room(tip(at.fan, at.creator, tokens), room, 1)]
 
 
+def _beside(at: Scene, room: RoomId, tokens: int) -> list[Posting]:
+    """Whoever owns the room."""
+    return [in_room(tip(at.fan, at.creator, tokens), room, 0)]
+
+
 def _twice(at: Scene, tokens: int, more: int) -> list[Posting]:
     return [tip(at.fan, at.creator, tokens, "k"), tip(at.fan, at.creator, tokens + more, "k")]
 
@@ -44,8 +49,10 @@ def _twice(at: Scene, tokens: int, more: int) -> list[Posting]:
         (lambda at, tokens: _block(at, at.ended, 1, tokens), Outcome.CLOSED),
         (lambda at, tokens: _tip(at, at.lost, tokens), Outcome.FENCED),
         (lambda at, tokens: _tip(at, at.ended, tokens), Outcome.CLOSED),
+        (lambda at, tokens: _beside(at, at.ended, tokens), Outcome.CLOSED),
+        (lambda at, tokens: [block(at.live, at.fan, at.creator, 1, tokens, epoch=0)], Outcome.FENCED),
     ],
-    ids=["gap", "later-owner", "ended", "tip-later-owner", "tip-ended"],
+    ids=["gap", "later-owner", "ended", "tip-later-owner", "tip-ended", "beside-ended", "block-without-owner"],
 )
 async def test_a_posting_that_has_no_place_is_refused_for_that_whether_it_can_be_paid_or_not(
     dsn: str, wanted: Callable[[Scene, int], list[Posting]], outcome: Outcome, tokens: int
@@ -56,6 +63,17 @@ async def test_a_posting_that_has_no_place_is_refused_for_that_whether_it_can_be
         assert [receipt.outcome for receipt in in_books] == [outcome]
         assert in_books == in_model
         assert await books.wallets_in_books() == books.model.wallets
+
+
+@pytest.mark.parametrize(("tokens", "outcome"), [(1, Outcome.COMMITTED), (TOO_MUCH, Outcome.INSUFFICIENT)])
+async def test_what_is_paid_beside_a_rooms_task_does_not_ask_for_its_owner(
+    dsn: str, tokens: int, outcome: Outcome
+) -> None:
+    async with open_books(dsn) as books:
+        at = await _scene(books)
+        in_books, in_model = await books.post_in_both(_beside(at, at.lost, tokens))
+        assert [receipt.outcome for receipt in in_books] == [outcome]
+        assert in_books == in_model
 
 
 @pytest.mark.parametrize(

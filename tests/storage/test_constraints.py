@@ -90,9 +90,9 @@ async def seat(request: pytest.FixtureRequest, house_dsn: str) -> AsyncIterator[
         ("UPDATE journal SET tokens = tokens", "HM010"),
         ("UPDATE journal SET tokens = 1 WHERE false", "HM010"),
         ("DELETE FROM journal", "HM010"),
-        ("TRUNCATE journal", "0A000"),  # memos belong to it; only then the trigger
+        ("TRUNCATE journal", "0A000"),  # memos and tickets belong to it; only then the trigger
         ("TRUNCATE journal CASCADE", "HM010"),
-        ("TRUNCATE journal, memos", "HM010"),
+        ("TRUNCATE journal, memos, stream_tickets", "HM010"),
         ("DELETE FROM wallets", "HM010"),
         ("DELETE FROM wallets WHERE user_id IS NULL", "HM010"),
         ("TRUNCATE wallets", "HM010"),

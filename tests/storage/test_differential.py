@@ -4,6 +4,7 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import pytest
 
 from domain.ids import PROMOTIONS, RoomId, UserId
@@ -98,7 +99,7 @@ def _tame_posting(
     if draw < 0.8:
         return credit(payer, chance.randint(1, 50))
     given = tip(payer, payee, chance.randint(1, 60))
-    return given if draw < 0.9 else in_room(given, room, books.model.rooms[room].epoch)
+    return given if draw < 0.9 else in_room(given, room, chance.choice((0, books.model.rooms[room].epoch)))
 
 
 def _parties(people: list[UserId], chance: random.Random) -> tuple[UserId, UserId]:
@@ -113,7 +114,7 @@ def _wild_posting(
     payer, payee = _parties(people, chance)
     draw = chance.random()
     if draw < 0.15 and past:
-        return chance.choice(past)
+        return msgspec.structs.replace(chance.choice(past), ref_id=new_uuid())
     if draw < 0.55:
         room = chance.choice(rooms)
         next_block = books.model.meters[room, payer].last_block + 1
@@ -130,7 +131,8 @@ def _wild_posting(
         return tip(PROMOTIONS, payee, 1)
     if draw < 0.82:
         room = chance.choice(rooms)
-        return in_room(tip(payer, payee, 1), room, books.model.rooms[room].epoch - (chance.random() < 0.3))
+        epoch = books.model.rooms[room].epoch
+        return in_room(tip(payer, payee, 1), room, chance.choice((0, epoch, epoch - 1)))
     return tip(payer, payee, chance.randint(1, 60), chance.choice((None, "a", "b")))
 
 

@@ -1,0 +1,380 @@
+-- Streams: what they are, who may be in them, and the tickets to them; and the batch statement again, which learns to sell
+-- beside a room's own task and to say what a repeated key stands for.
+
+-- Streams -----------------------------------------------------------------------------------------------------------
+
+-- A stream has its room from the start, and nobody owns that before it is opened.
+ALTER TABLE rooms ADD COLUMN opened boolean NOT NULL DEFAULT true;
+
+CREATE TABLE streams (
+    id                  uuid PRIMARY KEY REFERENCES rooms (id) ON DELETE RESTRICT,
+    creator_id          uuid NOT NULL REFERENCES users (supabase_id) ON DELETE RESTRICT,
+    title               text NOT NULL CHECK (length(title) BETWEEN 1 AND 200),
+    type                text NOT NULL CHECK (type IN ('public', 'private')),
+    ticket_price_tokens integer CHECK (ticket_price_tokens BETWEEN 1 AND 1000000000),
+    rate_tokens_per_min integer CHECK (rate_tokens_per_min BETWEEN 1 AND 1000000000),
+    block_seconds       integer NOT NULL CHECK (block_seconds > 0),
+    block_rounding      text NOT NULL CHECK (block_rounding IN ('up', 'exact')),
+    status              text NOT NULL DEFAULT 'scheduled' CHECK (status IN ('scheduled', 'live', 'ended')),
+    created_at          timestamptz NOT NULL,
+    started_at          timestamptz,
+    ended_at            timestamptz,
+    end_reason          text CHECK (end_reason IN ('ended', 'owner_lost', 'server_fault', 'admin', 'cancelled')),
+    muted               uuid[] NOT NULL DEFAULT '{}',
+    removed             uuid[] NOT NULL DEFAULT '{}',
+    updated_at          timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT only_private_streams_cost CHECK ((type = 'private') = (num_nonnulls(ticket_price_tokens,
+                                                                                   rate_tokens_per_min) > 0)),
+    CONSTRAINT live_streams_have_begun CHECK (CASE status WHEN 'scheduled' THEN started_at IS NULL
+                                                          WHEN 'live' THEN started_at IS NOT NULL ELSE true END),
+    CONSTRAINT ended_streams_say_why CHECK ((status = 'ended') = (ended_at IS NOT NULL)
+                                            AND (ended_at IS NULL) = (end_reason IS NULL))
+) WITH (fillfactor = 70);
+CREATE INDEX streams_newest ON streams (status, created_at DESC, id DESC);
+CREATE INDEX streams_of_creator ON streams (creator_id, created_at DESC, id DESC);
+CREATE UNIQUE INDEX one_live_stream_a_creator ON streams (creator_id) WHERE status = 'live';
+CREATE TRIGGER streams_updated_at BEFORE UPDATE ON streams FOR EACH ROW EXECUTE FUNCTION touch_updated_at();
+
+-- A viewer has one ticket to a stream at most; one that was refunded may be bought again, and is then another ticket.
+CREATE TABLE stream_tickets (
+    stream_id    uuid NOT NULL REFERENCES streams (id) ON DELETE RESTRICT,
+    user_id      uuid NOT NULL REFERENCES users (supabase_id) ON DELETE RESTRICT,
+    ticket_id    uuid NOT NULL UNIQUE,
+    posting_key  uuid NOT NULL UNIQUE REFERENCES journal (key) ON DELETE RESTRICT,
+    price_tokens integer NOT NULL CHECK (price_tokens >= 0),
+    bought_at    timestamptz NOT NULL,
+    refunded_at  timestamptz,
+    PRIMARY KEY (stream_id, user_id)
+);
+
+-- Take the room of a scheduled stream and go live: the epoch from here on, or NULL if it is not scheduled. A creator who
+-- is live already is refused by one_live_stream_a_creator.
+CREATE FUNCTION open_stream(stream uuid, server uuid, at timestamptz) RETURNS int
+LANGUAGE plpgsql SET search_path = halfminute, pg_temp AS $$
+DECLARE opened_as int;
+BEGIN
+    PERFORM 1 FROM fence WHERE one FOR NO KEY UPDATE;
+    UPDATE streams SET status = 'live', started_at = at WHERE id = stream AND status = 'scheduled';
+    IF NOT FOUND THEN RETURN NULL; END IF;
+    -- A room is as old as its opening: its server gives itself a moment to know it (storage/leases.py).
+    UPDATE rooms SET opened = true, server_id = server, epoch = epoch + 1, created_at = clock_timestamp()
+     WHERE id = stream RETURNING epoch INTO opened_as;
+    RETURN opened_as;
+END $$;
+
+-- End a stream that never went live: false if it did, or has ended.
+CREATE FUNCTION end_scheduled_stream(stream uuid, at timestamptz) RETURNS boolean
+LANGUAGE plpgsql SET search_path = halfminute, pg_temp AS $$
+BEGIN
+    PERFORM 1 FROM fence WHERE one FOR NO KEY UPDATE;
+    UPDATE streams SET status = 'ended', ended_at = at, end_reason = 'cancelled'
+     WHERE id = stream AND status = 'scheduled';
+    IF NOT FOUND THEN RETURN false; END IF;
+    UPDATE rooms SET ended_at = at WHERE id = stream;
+    RETURN true;
+END $$;
+
+-- Store the state of a stream and how far its viewers' clocks are, if the epoch is still the room's: false if it is not.
+-- The last record ends the room.
+CREATE FUNCTION save_stream(
+    stream uuid, owner_epoch int, new_status text, ended timestamptz, reason text, now_muted uuid[], now_removed uuid[],
+    payer uuid[], active bigint[]
+) RETURNS boolean LANGUAGE plpgsql
+    SET search_path = halfminute, pg_temp SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+BEGIN
+    PERFORM 1 FROM fence WHERE one FOR NO KEY UPDATE;
+    PERFORM 1 FROM rooms WHERE id = stream AND epoch = owner_epoch AND ended_at IS NULL FOR NO KEY UPDATE;
+    IF NOT FOUND THEN RETURN false; END IF;
+    UPDATE streams SET status = new_status, ended_at = ended, end_reason = reason, muted = now_muted,
+                       removed = now_removed
+     WHERE id = stream;
+    UPDATE meters m SET active_us = active[i] FROM generate_series(1, cardinality(payer)) i
+     WHERE m.room_id = stream AND m.payer_id = payer[i];
+    IF ended IS NOT NULL THEN
+        UPDATE rooms SET ended_at = ended WHERE id = stream;
+    END IF;
+    RETURN true;
+END $$;
+
+-- A viewer comes: where the blocks and the clock of their stay are, and what they have, as of posting `n`.
+CREATE FUNCTION open_stay(room uuid, payer uuid, OUT last_block int, OUT tokens bigint, OUT active_us bigint,
+                          OUT balance bigint, OUT n int)
+LANGUAGE plpgsql SET search_path = halfminute, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    INSERT INTO meters (room_id, payer_id) VALUES (room, payer) ON CONFLICT DO NOTHING;
+    SELECT m.last_block, m.tokens, m.active_us, w.balance, w.n INTO last_block, tokens, active_us, balance, n
+      FROM meters m, wallets w WHERE m.room_id = room AND m.payer_id = payer AND w.id = payer;
+END $$;
+
+-- Take one room, be it the claimant's own, or with `claimed` NULL all live rooms that nobody holds: owner unknown, or its
+-- lease run out; with `alone` the claimant knows that no other server lives. Each claim is a new epoch. What is not
+-- opened yet is nobody's.
+CREATE OR REPLACE FUNCTION claim_rooms(claimant uuid, claimed uuid, alone boolean)
+RETURNS TABLE (room_id uuid, room_kind text, room_epoch int) LANGUAGE plpgsql SET search_path = halfminute, pg_temp AS $$
+BEGIN
+    PERFORM 1 FROM fence WHERE one FOR NO KEY UPDATE;
+    RETURN QUERY
+    UPDATE rooms s SET epoch = s.epoch + 1, server_id = claimant
+     WHERE s.ended_at IS NULL AND s.opened
+       AND CASE WHEN s.server_id = claimant THEN s.id = claimed
+                ELSE (claimed IS NULL OR s.id = claimed)
+                     AND (alone OR s.server_id IS NULL OR NOT EXISTS (
+                          SELECT 1 FROM servers o WHERE o.id = s.server_id AND o.lease_expires_at > clock_timestamp()))
+           END
+    RETURNING s.id, s.kind, s.epoch;
+END $$;
+
+-- The batch statement -----------------------------------------------------------------------------------------------
+
+DROP FUNCTION apply_postings;
+
+-- Decides a batch of postings one after the other, in order, and books what can be booked; one row of arrays comes
+-- back. domain/ledger.py is the same in Python.
+--
+--   w                    the batch's wallets, each once, in the order of their ids
+--   key, debit, credit, room, epoch, block_no, tokens    one a posting; debit and credit are positions in w, room is
+--                        NULL and epoch and block_no are 0 where there is none; epoch 0 in a room means whichever
+--                        owner it has, but not for blocks
+--   kind, ref, content   one a posting; kind is empty when all are blocks, the others when no posting has one
+--   memo_of, memo        the words that come with some postings, and which
+--   careful              the batch may have been booked before, or has several blocks of one meter
+--   status               domain.posting.Outcome; *_after, *_n: balances and posting numbers after it
+--   first_ref            of a key that was used before, the ref of its first use; NULL where none was looked up
+--
+-- Nearly every batch can be booked as it is, but for those who cannot pay. So it is, and keys, epochs and block numbers
+-- are seen to have been right while they are written; where they were not, nothing is booked and 23505 or HM005 is
+-- raised: send the batch again, to be decided with care.
+CREATE FUNCTION apply_postings(
+    w uuid[], key uuid[], kind smallint[], debit int[], credit int[], room uuid[], epoch int[], block_no int[],
+    tokens bigint[], ref uuid[], content uuid[], memo_of int[], memo text[], careful boolean,
+    OUT status smallint[], OUT debit_after bigint[], OUT credit_after bigint[], OUT debit_n int[], OUT credit_n int[],
+    OUT first_ref uuid[]
+) LANGUAGE plpgsql VOLATILE
+    SET search_path = halfminute, pg_temp
+    -- The planner guesses 1,000 rows for an array and would scan and hash all wallets; and what it plans while tables are
+    -- small, the actor's connection keeps.
+    SET plan_cache_mode = force_generic_plan SET enable_hashjoin = off SET enable_mergejoin = off
+    SET enable_seqscan = off SET jit = off
+AS $fn$
+#variable_conflict use_variable
+DECLARE
+    postings  int := cardinality(key);
+    no_ints   int[] := array_fill(0, ARRAY[postings]);
+    no_sums   bigint[] := array_fill(0::bigint, ARRAY[cardinality(w)]);
+    w_id      uuid[];    w_tid tid[];  w_balance bigint[];  w_n int[];  w_is_user boolean[];
+    balance   bigint[];  n int[];  spent bigint[];
+    refused   int[] := '{}';
+    live      int[];                                     -- the epoch of a posting's room; -1: ended
+    meter     int[];                                     -- a posting's meter: a position in the next four
+    m_tid     tid[];     m_last int[];  last_block int[];  m_tokens bigint[];
+    old       boolean[]; same boolean[];  old_debit_after bigint[];  old_credit_after bigint[];
+    old_debit_n int[];   old_credit_n int[];  old_ref uuid[];
+    first_use int[];     booked_as int[];                -- the posting that uses a key first; the one that booked it
+    booked    int;       blocks int;  touched int;
+    d int; c int; x int; e int; amount bigint; v bigint;
+    now_at    timestamptz;
+    most_balance CONSTANT bigint := 9007199254740991;  least_balance CONSTANT bigint := -9007199254740991;
+BEGIN
+    UPDATE fence SET booked_at = greatest(booked_at, clock_timestamp()) WHERE one RETURNING booked_at INTO now_at;
+    PERFORM set_config('halfminute.booking', 'on', true);
+
+    SELECT array_agg(s.id), array_agg(s.ctid), array_agg(s.balance), array_agg(s.n), array_agg(s.user_id IS NOT NULL)
+      INTO w_id, w_tid, w_balance, w_n, w_is_user
+      FROM (SELECT x.id, x.ctid, x.balance, x.n, x.user_id FROM wallets x WHERE x.id = ANY (w) ORDER BY x.id) s;
+    IF w_id IS DISTINCT FROM w THEN
+        RAISE EXCEPTION 'unknown wallet' USING ERRCODE = 'HM002';
+    END IF;
+
+    IF NOT careful THEN
+        balance := w_balance;  n := w_n;  spent := no_sums;
+        status := array_fill(0::smallint, ARRAY[postings]);
+        debit_after := array_fill(0::bigint, ARRAY[postings]);  credit_after := debit_after;
+        debit_n := no_ints;  credit_n := no_ints;
+        FOR i IN 1..postings LOOP
+            d := debit[i];  amount := tokens[i];
+            v := balance[d] - amount;
+            IF v < 0 AND w_is_user[d] THEN
+                status[i] := 2;  debit_after[i] := balance[d];  debit_n[i] := n[d];
+                credit_after[i] := NULL;  credit_n[i] := NULL;
+                refused := refused || i;
+                CONTINUE;
+            END IF;
+            balance[d] := v;  debit_after[i] := v;  spent[d] := spent[d] + amount;
+            e := n[d] + 1;  n[d] := e;  debit_n[i] := e;
+            c := credit[i];
+            IF v < least_balance OR balance[c] + amount > most_balance THEN
+                RAISE EXCEPTION 'balance out of range' USING ERRCODE = 'HM004';
+            END IF;
+            v := balance[c] + amount;  balance[c] := v;  credit_after[i] := v;
+            e := n[c] + 1;  n[c] := e;  credit_n[i] := e;
+        END LOOP;
+        booked := postings - cardinality(refused);
+        IF booked < postings THEN                        -- a refusal is believed only if nothing else comes before it
+            careful := EXISTS (                          -- one row each, which no plan can turn into a scan of a table
+                SELECT FROM unnest(refused) i
+                 WHERE (SELECT true FROM journal j WHERE j.key = key[i])
+                    OR cardinality(array_positions(key, key[i])) > 1
+                    OR room[i] IS NOT NULL AND (SELECT true FROM rooms s WHERE s.id = room[i] AND s.ended_at IS NULL
+                                                   AND (s.epoch = epoch[i] OR epoch[i] = 0 AND block_no[i] = 0)) IS NULL
+                    OR block_no[i] > 0 AND (SELECT true FROM meters s WHERE s.room_id = room[i]
+                                               AND s.payer_id = w[debit[i]] AND s.last_block = block_no[i] - 1) IS NULL);
+        END IF;
+    END IF;
+
+    IF careful THEN
+        SELECT array_agg(CASE WHEN room[i] IS NULL THEN 0 WHEN s.ended_at IS NULL THEN s.epoch ELSE -1 END ORDER BY i)
+          INTO live FROM generate_series(1, postings) i LEFT JOIN rooms s ON s.id = room[i]
+         WHERE s.id IS NOT NULL OR room[i] IS NULL;
+        IF coalesce(cardinality(live), 0) <> postings THEN
+            RAISE EXCEPTION 'unknown room' USING ERRCODE = 'HM001';
+        END IF;
+        meter := no_ints;  m_tid := '{}';  m_last := '{}';
+        FOR d, c, x IN
+            SELECT i, dense_rank() OVER (ORDER BY room[i], debit[i]), row_number() OVER (PARTITION BY room[i], debit[i])
+              FROM generate_series(1, postings) i WHERE block_no[i] > 0 ORDER BY 2, 1
+        LOOP
+            meter[d] := c;
+            IF x = 1 THEN
+                SELECT m_tid || s.ctid, m_last || s.last_block INTO m_tid, m_last
+                  FROM meters s WHERE s.room_id = room[d] AND s.payer_id = w[debit[d]];
+                IF NOT FOUND THEN
+                    RAISE EXCEPTION 'unknown meter' USING ERRCODE = 'HM003';
+                END IF;
+            END IF;
+        END LOOP;
+        SELECT array_agg(j.key IS NOT NULL ORDER BY u.i), array_agg(u.first_use ORDER BY u.i),
+               array_agg(j.debit_after ORDER BY u.i), array_agg(j.credit_after ORDER BY u.i),
+               array_agg(j.debit_n ORDER BY u.i), array_agg(j.credit_n ORDER BY u.i), array_agg(j.ref_id ORDER BY u.i),
+               array_agg(j.kind = coalesce(kind[u.i], 1) AND j.tokens = tokens[u.i]
+                         AND j.debit_wallet = w[debit[u.i]] AND j.credit_wallet = w[credit[u.i]]
+                         AND j.room_id IS NOT DISTINCT FROM room[u.i]
+                         AND j.block_no IS NOT DISTINCT FROM nullif(block_no[u.i], 0)
+                         AND j.content IS NOT DISTINCT FROM content[u.i] ORDER BY u.i)
+          INTO old, first_use, old_debit_after, old_credit_after, old_debit_n, old_credit_n, old_ref, same
+          FROM (SELECT q.key, q.i, min(q.i) OVER (PARTITION BY q.key) AS first_use
+                  FROM unnest(key) WITH ORDINALITY q(key, i)) u
+          LEFT JOIN journal j ON j.key = u.key;
+
+        balance := w_balance;  n := w_n;  spent := no_sums;  last_block := m_last;  booked_as := no_ints;  booked := 0;
+        m_tokens := array_fill(0::bigint, ARRAY[cardinality(m_tid)]);
+        status := array_fill(0::smallint, ARRAY[postings]);
+        debit_after := array_fill(NULL::bigint, ARRAY[postings]);  credit_after := debit_after;
+        debit_n := array_fill(NULL::int, ARRAY[postings]);  credit_n := debit_n;
+        first_ref := array_fill(NULL::uuid, ARRAY[postings]);
+        FOR i IN 1..postings LOOP
+            d := debit[i];  c := credit[i];  amount := tokens[i];
+            IF old[i] THEN                               -- the key decides before anything else
+                IF same[i] THEN
+                    status[i] := 1;
+                    debit_after[i] := old_debit_after[i];  credit_after[i] := old_credit_after[i];
+                    debit_n[i] := old_debit_n[i];  credit_n[i] := old_credit_n[i];  first_ref[i] := old_ref[i];
+                ELSE
+                    status[i] := 5;
+                END IF;
+                CONTINUE;
+            END IF;
+            x := booked_as[first_use[i]];
+            IF x > 0 THEN
+                IF coalesce(kind[x] = kind[i], true) AND tokens[x] = amount AND debit[x] = d AND credit[x] = c
+                   AND room[x] IS NOT DISTINCT FROM room[i] AND block_no[x] = block_no[i]
+                   AND content[x] IS NOT DISTINCT FROM content[i] THEN
+                    status[i] := 1;
+                    debit_after[i] := debit_after[x];  credit_after[i] := credit_after[x];
+                    debit_n[i] := debit_n[x];  credit_n[i] := credit_n[x];  first_ref[i] := ref[x];
+                ELSE
+                    status[i] := 5;
+                END IF;
+                CONTINUE;
+            END IF;
+            IF room[i] IS NOT NULL AND live[i] <> epoch[i] AND (epoch[i] > 0 OR block_no[i] > 0 OR live[i] = -1) THEN
+                status[i] := CASE WHEN live[i] = -1 THEN 4 ELSE 3 END;
+                CONTINUE;
+            END IF;
+            x := meter[i];
+            IF x > 0 AND last_block[x] <> block_no[i] - 1 THEN
+                status[i] := 6;
+                CONTINUE;
+            END IF;
+            v := balance[d] - amount;
+            IF v < 0 AND w_is_user[d] THEN
+                status[i] := 2;  debit_after[i] := balance[d];  debit_n[i] := n[d];
+                CONTINUE;
+            END IF;
+            balance[d] := v;  debit_after[i] := v;  spent[d] := spent[d] + amount;
+            e := n[d] + 1;  n[d] := e;  debit_n[i] := e;
+            IF v < least_balance OR balance[c] + amount > most_balance THEN
+                RAISE EXCEPTION 'balance out of range' USING ERRCODE = 'HM004';
+            END IF;
+            v := balance[c] + amount;  balance[c] := v;  credit_after[i] := v;
+            e := n[c] + 1;  n[c] := e;  credit_n[i] := e;
+            IF x > 0 THEN
+                last_block[x] := block_no[i];  m_tokens[x] := m_tokens[x] + amount;
+            END IF;
+            booked_as[first_use[i]] := i;
+            booked := booked + 1;
+        END LOOP;
+    END IF;
+    IF booked = 0 THEN
+        PERFORM set_config('halfminute.booking', '', true);
+        RETURN;
+    END IF;
+
+    INSERT INTO journal (key, debit_wallet, credit_wallet, room_id, ref_id, content, tokens, debit_after, credit_after,
+                         created_at, debit_n, credit_n, block_no, kind)
+    SELECT key[i], w[debit[i]], w[credit[i]], room[i], ref[i], content[i], tokens[i], debit_after[i], credit_after[i],
+           now_at, debit_n[i], credit_n[i], nullif(block_no[i], 0), coalesce(kind[i], 1)
+      FROM generate_series(1, postings) i WHERE status[i] = 0;
+    IF cardinality(memo_of) > 0 THEN
+        INSERT INTO memos (posting_key, memo)
+        SELECT key[memo_of[i]], memo[i] FROM generate_series(1, cardinality(memo_of)) i WHERE status[memo_of[i]] = 0;
+    END IF;
+    UPDATE wallets s
+       SET balance = balance[i], n = n[i], lifetime_spent = s.lifetime_spent + spent[i],
+           lifetime_earned = s.lifetime_earned + (balance[i] - w_balance[i] + spent[i])
+      FROM generate_series(1, cardinality(w)) i WHERE s.ctid = w_tid[i] AND s.n = w_n[i];
+    GET DIAGNOSTICS touched = ROW_COUNT;
+    IF touched <> cardinality(w) THEN                    -- somebody wrote a wallet without taking the fence
+        RAISE EXCEPTION 'a wallet moved' USING ERRCODE = '40001';
+    END IF;
+    IF careful THEN
+        UPDATE meters s SET last_block = last_block[i], tokens = s.tokens + m_tokens[i]
+          FROM generate_series(1, cardinality(m_tid)) i WHERE s.ctid = m_tid[i];
+    ELSE
+        UPDATE meters s SET last_block = block_no[i], tokens = s.tokens + tokens[i]
+          FROM generate_series(1, postings) i, rooms o
+         WHERE block_no[i] > 0 AND status[i] = 0
+           AND o.id = room[i] AND o.epoch = epoch[i] AND o.ended_at IS NULL
+           AND s.room_id = o.id AND s.payer_id = w[debit[i]] AND s.last_block = block_no[i] - 1;
+        GET DIAGNOSTICS touched = ROW_COUNT;
+        blocks := booked;
+        IF cardinality(kind) > 0 THEN
+            SELECT count(*) FILTER (WHERE block_no[i] > 0),
+                   count(*) FILTER (WHERE block_no[i] = 0 AND room[i] IS NOT NULL
+                                      AND (SELECT true FROM rooms s WHERE s.id = room[i] AND s.ended_at IS NULL
+                                                                      AND epoch[i] IN (0, s.epoch)) IS NULL)
+              INTO blocks, x FROM generate_series(1, postings) i WHERE status[i] = 0;
+            touched := touched - x;
+        END IF;
+        IF touched <> blocks THEN
+            RAISE EXCEPTION 'not to be booked as it is' USING ERRCODE = 'HM005';
+        END IF;
+    END IF;
+    PERFORM set_config('halfminute.booking', '', true);
+END $fn$;
+
+-- Nobody but the owner ----------------------------------------------------------------------------------------------
+
+DO $$
+DECLARE t text; someone text;
+BEGIN
+    FOR t IN SELECT tablename FROM pg_tables WHERE schemaname = 'halfminute' LOOP
+        EXECUTE format('ALTER TABLE halfminute.%I ENABLE ROW LEVEL SECURITY', t);
+    END LOOP;
+    FOREACH someone IN ARRAY ARRAY['PUBLIC', 'anon', 'authenticated'] LOOP
+        IF someone = 'PUBLIC' OR EXISTS (SELECT 1 FROM pg_roles WHERE rolname = someone) THEN
+            EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA halfminute FROM %s', someone);
+            EXECUTE format('REVOKE ALL ON ALL FUNCTIONS IN SCHEMA halfminute FROM %s', someone);
+        END IF;
+    END LOOP;
+END $$;
