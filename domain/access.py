@@ -1,25 +1,25 @@
 """Who may do what, and when; a refusal names the first reason why not."""
 
-from domain import messages as m
+from domain import commands as c
 from domain.call_record import CallRecord
 from domain.presence import Role
 from domain.refusals import Code, Refusal
 
 
-def refuse_command(command: m.CallCommand, role: Role, call: CallRecord) -> Refusal | None:
+def refuse_command(command: c.CallCommand, role: Role, call: CallRecord) -> Refusal | None:
     """Why a party may not give this command to its call now (CONTRACT §5); None if it may."""
     if call.status == "ended":
-        return None if isinstance(command, m.CallEnd) else Refusal(Code.CALL_ENDED, "The call has ended")
+        return None if isinstance(command, c.CallEnd) else Refusal(Code.CALL_ENDED, "The call has ended")
     match command:
-        case m.CallAccept() | m.CallDecline() if role is not Role.CREATOR:
+        case c.CallAccept() | c.CallDecline() if role is not Role.CREATOR:
             return Refusal(Code.FORBIDDEN, "Only the creator may do this")
-        case m.CallCancel() if role is not Role.FAN:
+        case c.CallCancel() if role is not Role.FAN:
             return Refusal(Code.FORBIDDEN, "Only the fan may do this")
-        case m.CallAccept() | m.CallDecline() | m.CallCancel() if call.accepted_at is not None:
+        case c.CallAccept() | c.CallDecline() | c.CallCancel() if call.accepted_at is not None:
             return Refusal(Code.CALL_NOT_ACTIVE, "The call rings no more")
-        case m.CallPause() | m.CallResume() if call.started_at is None:
+        case c.CallPause() | c.CallResume() if call.started_at is None:
             return Refusal(Code.CALL_NOT_ACTIVE, "The call has not begun")
-        case m.CallResume() if _only_the_other_paused(role, call):
+        case c.CallResume() if _only_the_other_paused(role, call):
             return Refusal(Code.FORBIDDEN, "Only who paused the call may resume it")
     return None
 

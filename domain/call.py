@@ -1,28 +1,29 @@
 """The whole life of a call between a fan and a creator: `handle(input, at)` decides, the room's task carries out."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
-from typing import NamedTuple
+from typing import Any
 
+from domain import commands as c
 from domain import effects, inputs
 from domain import messages as m
 from domain.access import refuse_command
 from domain.call_news import CallNews
 from domain.call_record import CallFacts, CallRecord, CallRules, CallView, Status, as_fields, view_call
+from domain.closing import DRAINING, Closing
+from domain.deadline import Deadline, first_of, run_due
 from domain.ids import MemberId, UserId
 from domain.instant import Instant, duration
 from domain.meter import BooksDisagree, Meter
-from domain.posting import Outcome, Receipt
+from domain.posting import Kind, Outcome, Receipt
 from domain.presence import Hold, Parties, Party, Role
 from domain.refusals import Code, Refusal
-from domain.room import Members, RoomFull
+from domain.room import Members, RoomFull, RoomRules
+from domain.sweeps import Sweeps
+from domain.talk import Place, Talk
 
-
-class Deadline(NamedTuple):
-    """What time alone will do, and when."""
-
-    at: Instant
-    happen: Callable[[Instant], None]
+ENDED = Refusal(Code.CALL_ENDED, "The call has ended")
+NO_ROOM = Refusal(Code.NOT_FOUND, "No such room")
 
 
 class Call:
@@ -33,19 +34,25 @@ class Call:
     """
 
     def __init__(
-        self, facts: CallFacts, rules: CallRules, meter: Meter, record: CallRecord, restarted_at: Instant | None = None
+        self,
+        facts: CallFacts,
+        rules: CallRules,
+        meter: Meter,
+        record: CallRecord,
+        restarted_at: Instant | None = None,
+        room_rules: RoomRules | None = None,
+        tips: Iterable[m.PastTip] = (),
     ) -> None:
         self.facts, self.rules, self.meter = facts, rules, meter
         self.news = CallNews(facts, meter)
-        self.members = Members(2 * rules.connections_per_party, rules.connections_per_party)
+        self.members = Members(2 * rules.connections_per_party)
+        place = Place(facts.id, facts.channel, meter.epoch, UserId(facts.creator.user_id), ENDED)
+        self.talk = Talk(place, self.members, self.news.publish, room_rules or RoomRules(), tips)
         self.parties = Parties(UserId(facts.fan.user_id), UserId(facts.creator.user_id), rules, meter.clock)
         self.accepted_at, self.started_at = record.accepted_at, record.started_at
-        self.ended_at, self.end_reason = record.ended_at, record.end_reason
-        self.settled = False  # over, with every receipt in and the record stored
+        self.closing = Closing(ENDED, record.ended_at, record.end_reason)
         self._join_by = (restarted_at or record.accepted_at or 0) + duration(rules.join_seconds)
-        self._draining = False
-        self._last_record: CallRecord | None = None  # the one that closes the call, once it is sent
-        self._sweeps: list[tuple[inputs.Reply, range]] = []  # who waits, and for which blocks
+        self._sweeps = Sweeps()
         self._effects: list[effects.Effect] = []
         if restarted_at is not None:
             self._take_up(record, restarted_at)
@@ -61,14 +68,18 @@ class Call:
     def handle(self, given: inputs.Input, at: Instant) -> list[effects.Effect]:
         """Decide what follows from an input that arrived at `at`; the effects are to be carried out in order."""
         posted_before = self.meter.posted
-        self._run_deadlines(at)
+        run_due(self._deadlines, at)
         match given:
             case inputs.Elapsed():
                 pass
             case inputs.Acted(user_id, command, reply):
                 self._answer(reply, self._act(user_id, command, at), at)
+            case inputs.Said():
+                self._talk(given, at)
             case inputs.Joined(member_id, user_id, reply):
                 self._join(member_id, user_id, reply, at)
+            case inputs.OverlayJoined():
+                self._join_overlay(given, at)
             case inputs.Left(member_id):
                 self._leave(member_id, at)
             case inputs.Unheard(member_id):
@@ -86,7 +97,7 @@ class Call:
                 if user_id == self.meter.payer:
                     self.meter.learn(funds)
             case inputs.Sweep(reply):
-                self._sweeps.append((reply, range(posted_before + 1, self.meter.posted + 1)))
+                self._sweeps.add(reply, range(posted_before + 1, self.meter.posted + 1))
             case inputs.EndNow(reason):
                 self._end(reason, at)
             case inputs.Drain():
@@ -98,19 +109,12 @@ class Call:
 
     def next_deadline(self) -> Instant | None:
         """When the call must be handled again if nothing arrives before."""
-        first = self._first_deadline()
+        first = first_of(self._deadlines())
         return None if first is None else first.at
-
-    def _run_deadlines(self, at: Instant) -> None:
-        while (first := self._first_deadline()) is not None and first.at <= at:
-            first.happen(first.at)
-
-    def _first_deadline(self) -> Deadline | None:
-        return min(self._deadlines(), key=lambda deadline: deadline.at, default=None)
 
     def _deadlines(self) -> Iterator[Deadline]:
         """All that time alone will do. Of two at one moment the first named wins: ends, holds, blocks."""
-        if self._over:
+        if self.closing.over:
             return
         if self.accepted_at is None:
             yield Deadline(self.facts.rings_until, partial(self._end, "missed"))
@@ -127,27 +131,27 @@ class Call:
 
     # Commands
 
-    def _act(self, user_id: UserId, command: m.CallCommand, at: Instant) -> Refusal | None:
+    def _act(self, user_id: UserId, command: c.CallCommand, at: Instant) -> Refusal | None:
         party = self.parties.of(user_id)
         if party is None:
             return Refusal(Code.NOT_FOUND, "No such call")
-        if self._draining:
-            return Refusal(Code.DRAINING, "The server is shutting down")
+        if self.closing.draining:
+            return DRAINING
         refusal = refuse_command(command, party.role, self.record(at))
         if refusal is None:
             self._obey(party, command, at)
         return refusal
 
-    def _obey(self, party: Party, command: m.CallCommand, at: Instant) -> None:
+    def _obey(self, party: Party, command: c.CallCommand, at: Instant) -> None:
         match command:
-            case m.CallAccept():
+            case c.CallAccept():
                 self._accept(at)
-            case m.CallPause():
+            case c.CallPause():
                 self._pause(party, at)
-            case m.CallResume():
+            case c.CallResume():
                 party.paused_at = None
                 self._lift({party.by_hand}, at)
-            case m.CallDecline() | m.CallCancel() | m.CallEnd():
+            case c.CallDecline() | c.CallCancel() | c.CallEnd():
                 self._hang_up(party, at)
 
     def _accept(self, at: Instant) -> None:
@@ -173,13 +177,9 @@ class Call:
 
     def _join(self, member_id: MemberId, user_id: UserId, reply: inputs.Reply, at: Instant) -> None:
         party = self.parties.of(user_id)
-        if party is None:
-            self._answer(reply, Refusal(Code.NOT_FOUND, "No such room"), at)
-        elif self.ended_at is not None:
-            self._answer(reply, Refusal(Code.CALL_ENDED, "The call has ended"), at)
-        elif self._draining:
-            self._answer(reply, Refusal(Code.DRAINING, "The server is shutting down"), at)
-        else:
+        if refusal := NO_ROOM if party is None else self.closing.why_closed():
+            self._answer(reply, refusal, at)
+        elif party is not None:
             try:
                 self._admit(party, member_id, reply, at)
             except RoomFull:
@@ -187,13 +187,30 @@ class Call:
 
     def _admit(self, party: Party, member_id: MemberId, reply: inputs.Reply, at: Instant) -> None:
         if member_id not in self.members:
-            self.members.add(member_id, party.user_id)
+            self.members.add(member_id, party.user_id, self.rules.connections_per_party)
             self._effects.append(self.news.publish(m.MemberJoined, at, member_id=member_id, user_id=party.user_id))
-        welcome = self.news.room_joined(member_id, party.role, self.members.listed(), self.view(at), at)
+        welcome = self.news.room_joined(
+            member_id, party.role, self.members.listed(), self._room(at), self.talk.recent(), at
+        )
         self._effects.append(effects.Admit(member_id, reply, welcome))
         self._note_return(party, member_id, at)
 
+    def _join_overlay(self, given: inputs.OverlayJoined, at: Instant) -> None:
+        if refusal := self.closing.why_closed():
+            self._answer(given.reply, refusal, at)
+        else:
+            self._effects += self.talk.overlays.join(given, self._room(at), self.talk.recent_tips())
+
+    def _talk(self, said: inputs.Said, at: Instant) -> None:
+        party = self.parties.of(UserId(said.person.user_id))
+        outside = party is None or (said.member_id is not None and said.member_id not in self.members)
+        if refusal := NO_ROOM if outside else self.closing.why_closed():
+            self._answer(said.reply, refusal, at)
+        else:
+            self._effects += self.talk.take(said, at)
+
     def _leave(self, member_id: MemberId, at: Instant) -> None:
+        self._effects += self.talk.overlays.leave(member_id)
         party, member = self.parties.with_member(member_id), self.members.remove(member_id)
         if party is not None and member is not None:
             left = self.news.publish(m.MemberLeft, at, member_id=member_id, user_id=member.user_id)
@@ -219,23 +236,23 @@ class Call:
 
     def _start_when_met(self, at: Instant) -> None:
         """Both are here for the first time: the clock starts, and block 1 is due."""
-        waits = self.accepted_at is not None and self.started_at is None and not self._over
+        waits = self.accepted_at is not None and self.started_at is None and not self.closing.over
         if waits and not self.parties.absent():
             self.started_at = at
             self.meter.clock.start(at)
             self._save(at)
-            self._run_deadlines(at)
+            run_due(self._deadlines, at)
 
     # Holds
 
     def _hold(self, hold: Hold, at: Instant) -> None:
-        if not self._over and self.parties.hold(hold, at):
+        if not self.closing.over and self.parties.hold(hold, at):
             self._announce(m.CallPaused, at)
 
     def _lift(self, holds: set[Hold], at: Instant) -> None:
-        if not self._over and self.parties.lift(holds, at):
+        if not self.closing.over and self.parties.lift(holds, at):
             self._announce(m.CallPaused if self.parties.holds else m.CallResumed, at)
-            self._run_deadlines(at)
+            run_due(self._deadlines, at)
 
     def _announce(self, kind: type[m.CallStateChanged], at: Instant) -> None:
         self._save(at)
@@ -254,15 +271,21 @@ class Call:
             self._effects.append(effects.Post(self.meter.post_next(at)))
 
     def _settle(self, receipt: Receipt, at: Instant) -> None:
+        if receipt.posting.kind is Kind.TIP:
+            self._effects += self.talk.settle(receipt, at)
+        else:
+            self._settle_block(receipt, at)
+        if receipt.outcome in (Outcome.FENCED, Outcome.CLOSED):
+            self._disown()
+
+    def _settle_block(self, receipt: Receipt, at: Instant) -> None:
         block = self.meter.settle(receipt)
         if receipt.paid:
             self._effects += self.news.block_charged(receipt, block.tokens, self.parties.standing(), at)
         elif receipt.outcome is Outcome.INSUFFICIENT:
-            self._effects.append(effects.Withdraw())
+            self._effects.append(effects.Withdraw(self.meter.payer))
             self._end("insufficient_funds", at)
-        elif receipt.outcome in (Outcome.FENCED, Outcome.CLOSED):
-            self._disown()
-        elif not self._over:
+        elif receipt.outcome not in (Outcome.FENCED, Outcome.CLOSED) and not self.closing.over:
             raise BooksDisagree(f"block {block.block_no} of call {self.facts.id}: {receipt.outcome.name}")
         if not self.meter.waiting:
             self._lift({Hold.STORAGE}, at)
@@ -271,7 +294,7 @@ class Call:
         return self.facts.max_tokens is not None and self.meter.promised_tokens > self.facts.max_tokens
 
     def _review_funds(self, at: Instant) -> None:
-        if self.started_at is not None and not self._over and not self.meter.waiting:
+        if self.started_at is not None and not self.closing.over and not self.meter.waiting:
             low = self.meter.cannot_pay_next and not self._budget_spent()
             self._effects += self.news.funds(low, at)
 
@@ -279,50 +302,42 @@ class Call:
 
     def _end(self, reason: str, at: Instant) -> None:
         """No block falls due from here on; those that did are still charged."""
-        if not self._over:
-            self.ended_at, self.end_reason = at, reason
+        if self.closing.end(reason, at):
             self.meter.clock.stop(at)
             self.parties.holds.clear()
 
     def _drain(self, at: Instant) -> None:
         """The server stops: the clock stands, and the call goes on from its rows when it is back."""
-        if not self._over:
-            self._draining = True
+        if not self.closing.over:
             self.meter.clock.stop(at)
-            self._effects.append(effects.Withdraw())
+            self._effects += self.closing.drain()
 
     def _disown(self) -> None:
         """Another server owns the call now: say nothing more about it."""
         if not self.settled:
-            self._draining = True
-            self._effects.append(effects.Withdraw())
+            self._effects += self.closing.drain()
             self._close()
 
     def _finish(self, at: Instant) -> None:
         """Once nothing waits: answer the sweeps, and when it is over as well, store the last record."""
         if self.meter.waiting and not self.settled:
             return
-        for reply, due in self._sweeps:
-            metered = sum(block_no <= self.meter.committed for block_no in due)
-            self._effects.append(effects.Answer(reply, self.news.swept(metered, self.end_reason)))
-        self._sweeps.clear()
-        if self._over and not self.settled and self._last_record is None:
-            self._last_record = self.record(at)
-            self._effects.append(effects.Save(self._last_record))
+        self._effects += self._sweeps.answer(self.meter.committed, partial(self.news.swept, self.closing.reason))
+        if not self.talk.waits:
+            self._effects += self.closing.store(partial(self.record, at))
 
     def _note_saved(self, record: CallRecord, at: Instant) -> None:
-        if record is self._last_record and not self.settled:
-            if self.end_reason is not None:
-                self._effects += self.news.ended(self.end_reason, record.active, at)
+        if self.closing.is_last(record):
+            if self.closing.reason is not None:
+                self._effects += self.news.ended(self.closing.reason, record.active, at)
             self._close()
 
     def _close(self) -> None:
-        self.settled = True
         self.members.clear()
-        self._effects.append(effects.Close())
+        self._effects += self.closing.settle()
 
     def _save(self, at: Instant) -> None:
-        if not self._over:
+        if not self.closing.over:
             self._effects.append(effects.Save(self.record(at)))
 
     # What others may know
@@ -332,14 +347,17 @@ class Call:
         meter = self.meter
         return view_call(self.facts, self.record(at), meter.committed, meter.tokens, meter.paid_through())
 
+    def _room(self, at: Instant) -> dict[str, Any]:
+        return {"kind": "call", **as_fields(self.view(at))}
+
     def record(self, at: Instant) -> CallRecord:
         """The state to store; its active time never passes what was paid."""
         return CallRecord(
             status=self._status(),
             accepted_at=self.accepted_at,
             started_at=self.started_at,
-            ended_at=self.ended_at,
-            end_reason=self.end_reason,
+            ended_at=self.closing.ended_at,
+            end_reason=self.closing.reason,
             fan_paused_at=self.parties.fan.paused_at,
             creator_paused_at=self.parties.creator.paused_at,
             holds=tuple(self.parties.standing()),
@@ -347,7 +365,7 @@ class Call:
         )
 
     def _status(self) -> Status:
-        if self.ended_at is not None:
+        if self.closing.ended_at is not None:
             return "ended"
         if self.accepted_at is None:
             return "ringing"
@@ -356,8 +374,9 @@ class Call:
     @property
     def ringing(self) -> bool:
         """The creator has not answered yet."""
-        return self.accepted_at is None and not self._over
+        return self.accepted_at is None and not self.closing.over
 
     @property
-    def _over(self) -> bool:
-        return self.ended_at is not None or self._draining
+    def settled(self) -> bool:
+        """Over, with every receipt in and the last record stored."""
+        return self.closing.settled

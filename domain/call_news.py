@@ -3,8 +3,9 @@
 from typing import Any
 
 from domain import messages as m
-from domain.call_record import CallFacts, CallView, as_fields
+from domain.call_record import CallFacts
 from domain.effects import Effect, Publish, Tell
+from domain.funds_warning import FundsWarning
 from domain.ids import MemberId, UserId
 from domain.instant import Duration, Instant, rfc3339, seconds
 from domain.meter import Meter
@@ -23,8 +24,7 @@ class CallNews:
         self._meter = meter
         self._sequence = Sequence(facts.channel, meter.epoch)
         self._told_start = meter.committed > 0  # waits until the first block is paid
-        self._told_low: tuple[bool, Instant | None] = (False, None)
-        self._repeats_warning = False
+        self._warning = FundsWarning(facts.channel, meter, facts.max_tokens)
         self._parties = (UserId(facts.fan.user_id), UserId(facts.creator.user_id))
 
     def publish(self, kind: type[m.SequencedEvent], at: Instant, **fields: Any) -> Publish:
@@ -87,40 +87,33 @@ class CallNews:
 
     def warn_again(self) -> None:
         """A device of the fan joined that has not heard the warning, if one stands."""
-        self._repeats_warning = True
+        self._warning.repeat()
 
     def funds(self, low: bool, at: Instant) -> list[Effect]:
-        """Warn the fan who cannot pay the next block, again when the deadline moves, and say when all is well."""
-        ends_at = self._meter.due_at() if low else None
-        repeats, self._repeats_warning = self._repeats_warning and low, False
-        if (low, ends_at) == self._told_low and not repeats:
-            return []
-        (was_low, _), self._told_low = self._told_low, (low, ends_at)
-        if not low and not was_low:
-            return []
-        warning = (m.BalanceLow if low else m.BalanceOk)(
-            channel=self._facts.channel,
-            balance=self._meter.funds.balance,
-            required=self._meter.next_tokens,
-            seconds_left=seconds(self._meter.left(at, self._facts.max_tokens)),
-            ends_at=_when(ends_at),
-        )
-        return [Tell(self._parties[0], warning)]
+        """Warn the fan who cannot pay the next block."""
+        news = self._warning.news(low, at)
+        return [] if news is None else [Tell(self._parties[0], news)]
 
     def room_joined(
-        self, member_id: MemberId, role: Role, members: list[Member], view: CallView, at: Instant
+        self,
+        member_id: MemberId,
+        role: Role,
+        members: list[Member],
+        room: dict[str, Any],
+        history: list[Any],
+        at: Instant,
     ) -> m.RoomJoined:
         """The present state, to a connection that joins; how long the fan's money lasts is the fan's to know."""
-        you: dict[str, Any] = {"role": role, "paidThrough": view.paid_through}
+        you: dict[str, Any] = {"role": role, "paidThrough": room["paidThrough"]}
         if role is Role.FAN:
             you["balance"] = self._meter.funds.balance
             you["secondsLeft"] = seconds(self._meter.left(at, self._facts.max_tokens))
         return m.RoomJoined(
             channel=self._facts.channel,
-            room={"kind": "call", **as_fields(view)},
+            room=room,
             member_id=member_id,
             members=members,
-            history=[],
+            history=history,
             epoch=self._sequence.epoch,
             seq=self._sequence.last,
             you=you,
@@ -141,7 +134,7 @@ class CallNews:
         news = _OF_RINGING.get(reason)
         return [*(self.invitation(news) if news else []), ended]
 
-    def swept(self, metered: int, end_reason: str | None) -> dict[str, Any]:
+    def swept(self, end_reason: str | None, metered: int) -> dict[str, Any]:
         """This call's line in the answer of the billing sweep (CONTRACT §6)."""
         line: dict[str, Any] = {"callId": str(self._facts.id), "success": True, "metered": metered, "platformFee": 0}
         if end_reason is not None:

@@ -1,5 +1,6 @@
 """What a room asks of the world, to be carried out in order by the room's task."""
 
+from enum import Enum
 from typing import Any
 
 import msgspec
@@ -11,6 +12,13 @@ from domain.posting import Posting
 from domain.refusals import Refusal
 
 
+class Audience(Enum):
+    """Who hears of an event; each audience has numbers of its own."""
+
+    MEMBERS = "members"
+    OVERLAYS = "overlays"
+
+
 class Post(msgspec.Struct, frozen=True):
     """Commit this posting, after those posted before it."""
 
@@ -18,7 +26,18 @@ class Post(msgspec.Struct, frozen=True):
 
 
 class Withdraw(msgspec.Struct, frozen=True):
-    """Forget the postings that were not handed to the books yet; each gets a receipt that says so."""
+    """Forget the postings that were not handed to the books yet; each gets a receipt that says so.
+
+    With a payer, only that payer's blocks.
+    """
+
+    payer: UserId | None = None
+
+
+class Refund(msgspec.Struct, frozen=True):
+    """Give back what this user paid for a ticket to the room, if they hold one."""
+
+    user_id: UserId
 
 
 class Save(msgspec.Struct, frozen=True):
@@ -28,9 +47,10 @@ class Save(msgspec.Struct, frozen=True):
 
 
 class Publish(msgspec.Struct, frozen=True):
-    """To every member of the room, in the order of its `seq`."""
+    """To everybody in one audience of the room, in the order of its `seq`."""
 
     event: SequencedEvent
+    audience: Audience = Audience.MEMBERS
 
 
 class Tell(msgspec.Struct, frozen=True):
@@ -40,18 +60,27 @@ class Tell(msgspec.Struct, frozen=True):
     event: msgspec.Struct
 
 
+class TellMember(msgspec.Struct, frozen=True):
+    """To one connection in the room."""
+
+    member_id: MemberId
+    event: msgspec.Struct
+
+
 class Admit(msgspec.Struct, frozen=True):
-    """A connection is a member from here on; `event` answers its join, before any later event of the room."""
+    """A connection is in this audience from here on; `event` answers its join, before any later event of the room."""
 
     member_id: MemberId
     reply: Reply
     event: msgspec.Struct
+    audience: Audience = Audience.MEMBERS
 
 
 class Remove(msgspec.Struct, frozen=True):
-    """A connection is a member no longer."""
+    """A connection is in this audience no longer."""
 
     member_id: MemberId
+    audience: Audience = Audience.MEMBERS
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -62,7 +91,7 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class Close(msgspec.Struct, frozen=True):
-    """The room is over: nobody is a member any more."""
+    """The room is over: nobody is in it any more."""
 
 
-Effect = Post | Withdraw | Save | Publish | Tell | Admit | Remove | Answer | Close
+Effect = Post | Withdraw | Refund | Save | Publish | Tell | TellMember | Admit | Remove | Answer | Close

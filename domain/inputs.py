@@ -1,12 +1,15 @@
 """What reaches a room. Each is stamped with its arrival by whoever brings it."""
 
 from typing import Any, Protocol
+from uuid import UUID
 
 import msgspec
 
+from domain.commands import CallCommand, RoomAct
 from domain.ids import MemberId, UserId
-from domain.messages import CallCommand
-from domain.meter import Funds
+from domain.instant import Instant
+from domain.messages import PastTip, Person
+from domain.meter import Funds, StoredMeter
 from domain.posting import Receipt
 
 
@@ -28,11 +31,34 @@ class Acted(msgspec.Struct, frozen=True):
     reply: Reply
 
 
+class Said(msgspec.Struct, frozen=True):
+    """A user says or gives something in the room, over one of its members, or over HTTP."""
+
+    person: Person
+    member_id: MemberId | None
+    command: RoomAct
+    new_id: UUID  # of what comes of it
+    reply: Reply
+    is_operator: bool = False
+
+
 class Joined(msgspec.Struct, frozen=True):
     """A connection asks to be a member."""
 
     member_id: MemberId
     user_id: UserId
+    reply: Reply
+    is_operator: bool = False
+    stay: StoredMeter | None = None  # what the books say of this payer's blocks in a metered stream
+
+
+class OverlayJoined(msgspec.Struct, frozen=True):
+    """An overlay of this creator's asks to hear of tips; `missed` are those that the books have, as of `asked_at`."""
+
+    member_id: MemberId
+    creator_id: UserId
+    missed: tuple[PastTip, ...]
+    asked_at: Instant
     reply: Reply
 
 
@@ -77,6 +103,20 @@ class FundsChanged(msgspec.Struct, frozen=True):
     funds: Funds
 
 
+class TicketChanged(msgspec.Struct, frozen=True):
+    """A user has bought a ticket to the stream, or was given the money back."""
+
+    user_id: UserId
+    holds: bool
+
+
+class Barred(msgspec.Struct, frozen=True):
+    """A user may not be here any more, or may again."""
+
+    user_id: UserId
+    barred: bool = True
+
+
 class Sweep(msgspec.Struct, frozen=True):
     """Answer once every due block has its receipt."""
 
@@ -96,7 +136,9 @@ class Drain(msgspec.Struct, frozen=True):
 Input = (
     Elapsed
     | Acted
+    | Said
     | Joined
+    | OverlayJoined
     | Left
     | Unheard
     | Heard
@@ -104,6 +146,8 @@ Input = (
     | Saved
     | Fenced
     | FundsChanged
+    | TicketChanged
+    | Barred
     | Sweep
     | EndNow
     | Drain

@@ -1,107 +1,10 @@
-"""Every command and event on the websocket, as tagged structs; `type` is the tag, keys are camelCase (CONTRACT §7)."""
+"""Every event on the websocket, as tagged structs; `type` is the tag, keys are camelCase (CONTRACT §7)."""
 
 from typing import Any
 from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, UnsetType
-
-MAX_REF = 64
-
-
-class Command(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_field="type"):
-    """From a client. `ref` comes back with the answer."""
-
-    ref: str | None = None
-
-
-class ResumePoint(msgspec.Struct, frozen=True, rename="camel"):
-    """The last event of a room that the client has read."""
-
-    channel: str
-    epoch: int
-    seq: int
-
-
-class Resume(msgspec.Struct, frozen=True, rename="camel"):
-    """The session to go on with, and how far the client has read in each of its rooms."""
-
-    session_id: UUID
-    channels: list[ResumePoint] = []
-
-
-class SessionOpen(Command, frozen=True, kw_only=True, tag="session:open"):
-    """The first message, unless the handshake carried a token; with `resume` a lost session goes on."""
-
-    token: str
-    resume: Resume | None = None
-
-
-class TokenRefresh(Command, frozen=True, kw_only=True, tag="token:refresh"):
-    """A new token of the same user's, before the old one expires."""
-
-    token: str
-
-
-class RoomJoin(Command, frozen=True, kw_only=True, tag="room:join"):
-    """Become a member of a room. Whoever may not join is told that there is no such room."""
-
-    channel: str
-
-
-class RoomLeave(Command, frozen=True, kw_only=True, tag="room:leave"):
-    """Be a member no longer. A party's last connection that leaves a call is absent, and has not hung up."""
-
-    channel: str
-
-
-class CallCommand(Command, frozen=True, kw_only=True):
-    """A command about one call; who may give it is the call's to say."""
-
-    call_id: UUID
-
-
-class CallAccept(CallCommand, frozen=True, kw_only=True, tag="call:accept"):
-    """The creator takes the call; both parties then join its room."""
-
-
-class CallDecline(CallCommand, frozen=True, kw_only=True, tag="call:decline"):
-    """The creator does not take the call."""
-
-
-class CallCancel(CallCommand, frozen=True, kw_only=True, tag="call:cancel"):
-    """The fan stops ringing."""
-
-
-class CallPause(CallCommand, frozen=True, kw_only=True, tag="call:pause"):
-    """Either party stops the clock; nothing is charged until whoever paused resumes."""
-
-
-class CallResume(CallCommand, frozen=True, kw_only=True, tag="call:resume"):
-    """Lift a pause of one's own."""
-
-
-class CallEnd(CallCommand, frozen=True, kw_only=True, tag="call:end"):
-    """Either party hangs up; while it rings, the fan cancels by it and the creator declines."""
-
-
-class Ping(Command, frozen=True, kw_only=True, tag="ping"):
-    """Ask for a sign of life, where websocket pings are out of the client's reach."""
-
-
-AnyCommand = (
-    SessionOpen
-    | TokenRefresh
-    | RoomJoin
-    | RoomLeave
-    | CallAccept
-    | CallDecline
-    | CallCancel
-    | CallPause
-    | CallResume
-    | CallEnd
-    | Ping
-)
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_field="type"):
@@ -155,7 +58,7 @@ class RoomJoined(Event, frozen=True, kw_only=True, tag="room:joined"):
 
 
 class Person(msgspec.Struct, frozen=True, rename="camel"):
-    """A party of a call as the other one sees it."""
+    """Somebody as others in the room see them."""
 
     user_id: UUID
     display_name: str
@@ -226,6 +129,31 @@ class BalanceOk(Event, frozen=True, kw_only=True, tag="balance:ok"):
     ends_at: str | None = None
 
 
+class StayCharged(Event, frozen=True, kw_only=True, tag="block:charged"):
+    """A block of the viewer's own stay in a metered stream was paid, and the books have it."""
+
+    stream_id: UUID
+    block_no: int
+    tokens: int
+    paid_through: str | None
+    next_at: str | None
+
+
+class AccessRevoked(Event, frozen=True, kw_only=True, tag="access:revoked"):
+    """The user is put out of a room: `insufficient_funds`, `ticket_refunded`, `banned`, `removed`, `token_expired`."""
+
+    channel: str
+    reason: str
+
+
+class SignalNew(Event, frozen=True, kw_only=True, tag="signal:new"):
+    """What another member of the room passed on to this connection alone."""
+
+    channel: str
+    from_: UUID = msgspec.field(name="from")
+    data: Any
+
+
 class SequencedEvent(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_field="type"):
     """To every member of a room, byte-identical; `seq` has no holes per channel and epoch."""
 
@@ -286,6 +214,56 @@ class MemberLeft(SequencedEvent, frozen=True, kw_only=True, tag="member:left"):
 
     member_id: UUID
     user_id: UUID
+
+
+class TipNew(SequencedEvent, frozen=True, kw_only=True, tag="tip:new"):
+    """Somebody gave the room's creator tokens, and the books have it; a muted user's words are left out."""
+
+    tip_id: UUID
+    from_: Person = msgspec.field(name="from")
+    amount_tokens: int
+    message: str | None
+
+
+class ChatNew(SequencedEvent, frozen=True, kw_only=True, tag="chat:new"):
+    """Somebody said something. Text is text: clients insert it as such."""
+
+    from_: Person = msgspec.field(name="from")
+    text: str
+
+
+class RoomPresence(SequencedEvent, frozen=True, kw_only=True, tag="room:presence"):
+    """How many connections are in a room that is too large to name each; at most once a second."""
+
+    count: int
+
+
+class StreamLive(SequencedEvent, frozen=True, kw_only=True, tag="stream:live"):
+    """The stream has begun: the first event of its room."""
+
+
+class StreamEnded(SequencedEvent, frozen=True, kw_only=True, tag="stream:ended"):
+    """The stream is over; nothing falls due any more."""
+
+    reason: str
+
+
+class PastTip(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_field="type", tag="tip:new"):
+    """A tip of before, to who joins."""
+
+    at: str
+    tip_id: UUID
+    from_: Person = msgspec.field(name="from")
+    amount_tokens: int
+    message: str | None
+
+
+class PastChat(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_field="type", tag="chat:new"):
+    """What was said before, to who joins."""
+
+    at: str
+    from_: Person = msgspec.field(name="from")
+    text: str
 
 
 class RoomClosed(SequencedEvent, frozen=True, kw_only=True, tag="room:closed"):

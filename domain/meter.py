@@ -20,6 +20,15 @@ class Funds(NamedTuple):
     n: int
 
 
+class StoredMeter(NamedTuple):
+    """What the books say of a payer's blocks in a room, with the active time to go on from and the payer's funds."""
+
+    committed: int
+    tokens: int
+    active: Duration
+    funds: Funds
+
+
 class Waiting(NamedTuple):
     """A block that was sent to the books and has no receipt yet."""
 

@@ -1,29 +1,41 @@
-"""What calls and streams share: the numbers of a room's events, and its members."""
+"""What calls and streams share: the numbers of a room's events, its members, and the limits of both."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
-from domain.effects import Publish
+from domain.effects import Audience, Publish
 from domain.ids import MemberId, UserId
 from domain.instant import Instant, rfc3339
 from domain.messages import SequencedEvent
 
 
+class RoomRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The limits of what is said in a room; they are part of the section `[rooms]` of the settings."""
+
+    presence_limit: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 100
+    chat_per_second: Annotated[float, msgspec.Meta(gt=0, le=1000)] = 10
+    chat_burst: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 20
+    recent_events: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 50
+    overlays: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 16
+    tips_under_way: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 1000
+
+
 class Sequence:
-    """The numbers of a room's events: 1, 2, 3 … without holes, per channel and epoch."""
+    """The numbers of a room's events to one audience: 1, 2, 3 … without holes, per channel and epoch."""
 
-    __slots__ = ("channel", "epoch", "last")
+    __slots__ = ("audience", "channel", "epoch", "last")
 
-    def __init__(self, channel: str, epoch: int) -> None:
+    def __init__(self, channel: str, epoch: int, audience: Audience = Audience.MEMBERS) -> None:
         self.channel = channel
         self.epoch = epoch
+        self.audience = audience
         self.last = 0
 
     def publish(self, kind: type[SequencedEvent], at: Instant, **fields: Any) -> Publish:
         """The next event of the room."""
         self.last += 1
-        return Publish(kind(channel=self.channel, seq=self.last, at=rfc3339(at), **fields))
+        return Publish(kind(channel=self.channel, seq=self.last, at=rfc3339(at), **fields), self.audience)
 
 
 class Member(msgspec.Struct, frozen=True, rename="camel"):
@@ -40,27 +52,44 @@ class RoomFull(Exception):
 class Members:
     """The connections that joined a room, in the order in which they came."""
 
-    def __init__(self, limit: int, per_user: int) -> None:
-        self._limit = limit  # what one broadcast, and one `members` list, may cost
-        self._per_user = per_user  # so that one user cannot keep the others out
+    def __init__(self, limit: int) -> None:
+        self._limit = limit  # what one broadcast may cost
         self._members: dict[MemberId, Member] = {}
+        self._of_user: dict[UserId, list[Member]] = {}
 
     def __contains__(self, member_id: MemberId) -> bool:
         return member_id in self._members
 
-    def add(self, member_id: MemberId, user_id: UserId) -> Member:
-        """Raises RoomFull past either limit."""
-        of_user = sum(member.user_id == user_id for member in self._members.values())
-        if len(self._members) >= self._limit or of_user >= self._per_user:
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def add(self, member_id: MemberId, user_id: UserId, per_user: int) -> Member:
+        """Raises RoomFull past either limit; `per_user` keeps one user from keeping the others out."""
+        mine = self.of(user_id)
+        if len(self._members) >= self._limit or len(mine) >= per_user:
             raise RoomFull
         member = self._members[member_id] = Member(member_id, user_id)
+        self._of_user[user_id] = [*mine, member]
         return member
 
+    def find(self, member_id: MemberId) -> Member | None:
+        return self._members.get(member_id)
+
+    def of(self, user_id: UserId) -> list[Member]:
+        """This user's connections."""
+        return self._of_user.get(user_id, [])
+
     def remove(self, member_id: MemberId) -> Member | None:
-        return self._members.pop(member_id, None)
+        member = self._members.pop(member_id, None)
+        if member is not None:
+            left = [other for other in self._of_user.pop(member.user_id) if other is not member]
+            if left:
+                self._of_user[member.user_id] = left
+        return member
 
     def listed(self) -> list[Member]:
         return list(self._members.values())
 
     def clear(self) -> None:
         self._members.clear()
+        self._of_user.clear()

@@ -5,18 +5,20 @@ from collections.abc import Iterator
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, get_args
 from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from domain import commands as c
 from domain import messages as m
 from domain.call_record import CallView
-from domain.presence import Hold, Role
+from domain.presence import Hold
 from domain.refusals import Code
 from domain.room import Member
 from server import asyncapi_text as text
+from server.asyncapi_shapes import Balance, CallRoom, IceServer, Missed, SentTip, StreamRoom, You
 from server.config import Settings, WebsocketSettings
 from server.conversation import FOR_GOOD
 from server.websocket import PATH
@@ -85,11 +87,11 @@ class Error(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_field
 
 ANSWERS: tuple[Kind, ...] = (m.Ok, Error, m.Pong, m.SessionReady, m.RoomJoined)
 UNASKED: tuple[Kind, ...] = (m.RoomJoined,)  # answers that also come by themselves
-OWN_ANSWERS: dict[Kind, Kind] = {m.SessionOpen: m.SessionReady, m.RoomJoin: m.RoomJoined, m.Ping: m.Pong}
+OWN_ANSWERS: dict[Kind, Kind] = {c.SessionOpen: m.SessionReady, c.RoomJoin: m.RoomJoined, c.Ping: m.Pong}
 
 
 def commands() -> list[Kind]:
-    return list(get_args(m.AnyCommand))
+    return list(get_args(c.AnyCommand))
 
 
 def private_events() -> list[Kind]:
@@ -123,9 +125,10 @@ def tag_of(kind: Kind) -> str:
 
 # What the `ok` of a command has beside its `ref`.
 OK_HAS: dict[Kind, str] = {
-    m.TokenRefresh: "tokenExpiresAt",
-    m.RoomLeave: "channel",
-    **dict.fromkeys(concrete(m.CallCommand), "call"),
+    c.TokenRefresh: "tokenExpiresAt",
+    c.RoomLeave: "channel",
+    c.TipSend: "tip` and `wallet",
+    **dict.fromkeys(concrete(c.CallCommand), "call"),
 }
 
 
@@ -168,7 +171,7 @@ def _channel(path: str, kinds: list[Kind], settings: WebsocketSettings) -> Json:
             _camel(name): {"value": getattr(settings, name), "description": meaning}
             for name, meaning in text.LIMITS.items()
         }
-        | {"maxRefCharacters": {"value": m.MAX_REF, "description": text.REF}},
+        | {"maxRefCharacters": {"value": c.MAX_REF, "description": text.REF}},
         "x-close-codes": [
             {"code": code, "name": name, "reconnect": 4000 <= code < FOR_GOOD, "description": meaning}
             for code, (name, meaning) in text.CLOSE_CODES.items()
@@ -242,7 +245,7 @@ def _message(kind: Kind) -> Json:
 
 
 def _tags(kind: Kind) -> Iterator[str]:
-    if issubclass(kind, m.Command):
+    if issubclass(kind, c.Command):
         yield "command"
     if kind in ANSWERS:
         yield "answer"
@@ -257,38 +260,20 @@ def _summary(kind: Kind) -> str:
     return (kind.__doc__ or "").strip().partition("\n")[0]
 
 
-class Missed(msgspec.Struct, frozen=True):
-    """How many events of a room follow, that were missed."""
-
-    channel: str
-    count: int
-
-
-class CallRoom(CallView, frozen=True, rename="camel"):
-    """A call's room: the call as it is now."""
-
-    kind: Literal["call"]
-
-
-class You(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """What a member is in the room; how long the money lasts is told to the fan alone."""
-
-    role: Role
-    paid_through: str | None
-    balance: int | UnsetType = UNSET
-    seconds_left: float | UnsetType = UNSET
-
-
-Ref = Annotated[str, msgspec.Meta(max_length=m.MAX_REF)]
+Ref = Annotated[str, msgspec.Meta(max_length=c.MAX_REF)]
 
 # What structs leave open, because it is put together elsewhere.
 SHAPES: dict[tuple[Kind, str], Any] = {
     (m.SessionReady, "missed"): list[Missed],
-    (m.RoomJoined, "room"): CallRoom,
+    (m.RoomJoined, "room"): CallRoom | StreamRoom,
+    (m.RoomJoined, "history"): list[m.PastTip | m.PastChat],
+    (m.RoomJoined, "ice_servers"): list[IceServer],
     (m.RoomJoined, "members"): list[Member],
     (m.RoomJoined, "you"): You,
     (m.Ok, "call"): CallView,
     (m.Ok, "channel"): str,
+    (m.Ok, "tip"): SentTip,
+    (m.Ok, "wallet"): Balance,
     (m.Ok, "tokenExpiresAt"): str,
     **{(kind, "holds"): list[Hold] for kind in concrete(m.CallStateChanged)},
     **{(kind, "ref"): Ref | None for kind in commands()},

@@ -28,11 +28,15 @@ LAST_SECOND = 253_402_300_799
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a verified token says of its bearer; it holds until `expires_at` (unix seconds)."""
+    """What a verified token says of its bearer; it holds until `expires_at` (unix seconds).
+
+    An overlay's token stands for no user: `user_id` is then its own id, and `overlay_of` the creator it was made for.
+    """
 
     user_id: UserId
     is_operator: bool
     expires_at: int
+    overlay_of: UserId | None = None
 
 
 class TokenRefused(Exception):

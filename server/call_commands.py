@@ -2,8 +2,8 @@
 
 from domain import inputs
 from domain.call_record import CallView
+from domain.commands import CallCommand
 from domain.ids import CallId, UserId
-from domain.messages import CallCommand
 from domain.refusals import Code, Refusal
 from server.ids import is_channel
 from server.live_room import LiveRoom

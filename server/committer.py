@@ -6,7 +6,8 @@ from typing import Any, Protocol
 import trio
 
 from domain import inputs
-from domain.posting import Outcome, Posting, Receipt
+from domain.ids import UserId
+from domain.posting import Kind, Outcome, Posting, Receipt
 from server.inbox import Inbox
 
 
@@ -19,6 +20,8 @@ class Books(Protocol):
 
     async def save(self, record: Any) -> bool: ...
 
+    async def refund_ticket(self, user_id: UserId) -> None: ...
+
 
 class Committer:
     """One commit in flight; what gathers meanwhile goes as one list. Every posting gets one receipt, in order."""
@@ -28,6 +31,7 @@ class Committer:
         self._inbox = inbox
         self._waiting: list[Posting] = []
         self._withdrawn: list[Posting] = []
+        self._refunds: list[UserId] = []
         self._record: Any = None
         self._busy = False
         self._left = False
@@ -37,10 +41,16 @@ class Committer:
         self._waiting.append(posting)
         self._go_on()
 
-    def withdraw(self) -> None:
-        """Take back what was not handed over yet."""
-        self._withdrawn += self._waiting
-        self._waiting = []
+    def withdraw(self, payer: UserId | None = None) -> None:
+        """Take back what was not handed over yet; with a payer, only that payer's blocks."""
+        taken = [posting for posting in self._waiting if payer is None or _is_block_of(payer, posting)]
+        self._waiting = [posting for posting in self._waiting if posting not in taken]
+        self._withdrawn += taken
+        self._go_on()
+
+    def refund(self, user_id: UserId) -> None:
+        """Give back what this user paid for a ticket, if they hold one."""
+        self._refunds.append(user_id)
         self._go_on()
 
     def save(self, record: Any) -> None:
@@ -56,6 +66,7 @@ class Committer:
                 self._work = trio.Event()
                 await self._commit()
                 self._hand_back()
+                await self._give_back()
                 await self._store()
                 self._busy = False
                 self._go_on()
@@ -64,11 +75,11 @@ class Committer:
 
     def _go_on(self) -> None:
         """Whatever is next, unless something is under way: postings alone need no task that waits for them."""
-        if self._busy or not (self._waiting or self._withdrawn or self._record is not None):
+        others = self._withdrawn or self._refunds or self._record is not None
+        if self._busy or not (self._waiting or others):
             return
         self._busy = True
-        only_postings = not self._withdrawn and self._record is None
-        if only_postings and self._books.submit(self._waiting, self._receive):
+        if not others and self._books.submit(self._waiting, self._receive):
             self._waiting = []
         else:
             self._work.set()
@@ -89,8 +100,16 @@ class Committer:
         if postings:
             self._inbox.put(inputs.Receipts(tuple(Receipt(posting, Outcome.WITHDRAWN) for posting in postings)))
 
+    async def _give_back(self) -> None:
+        while self._refunds:
+            await self._books.refund_ticket(self._refunds.pop(0))
+
     async def _store(self) -> None:
         record, self._record = self._record, None
         if record is not None:
             saved = await self._books.save(record)
             self._inbox.put(inputs.Saved(record) if saved else inputs.Fenced())
+
+
+def _is_block_of(payer: UserId, posting: Posting) -> bool:
+    return posting.debit == payer and posting.kind is Kind.BLOCK

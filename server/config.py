@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from domain.call_record import CallRules
+from domain.room import RoomRules
+from domain.stream_record import StreamRules
 from server.auth import AuthSettings
 
 Positive = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
@@ -72,7 +74,7 @@ class PostgresSettings(Section, frozen=True):
     pool_size: Annotated[int, msgspec.Meta(ge=1, le=100)] = 6
 
 
-class RoomSettings(Section, frozen=True):
+class RoomSettings(RoomRules, frozen=True, forbid_unknown_fields=True):
     inbox: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 256
     history_events: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 1000
     history_seconds: Positive = 180
@@ -82,6 +84,8 @@ class MediaSettings(Section, frozen=True):
     """What clients need to reach each other."""
 
     stun_servers: tuple[str, ...] = ("stun:stun.l.google.com:19302",)
+    turn_servers: tuple[str, ...] = ()
+    turn_seconds: Positive = 3600
 
 
 class LogSettings(Section, frozen=True):
@@ -104,6 +108,7 @@ class Settings(Section, frozen=True):
     postgres: PostgresSettings = PostgresSettings()
     auth: AuthSettings = AuthSettings()
     calls: CallRules = CallRules()
+    streams: StreamRules = StreamRules()
     rooms: RoomSettings = RoomSettings()
     packs: PackSettings = PackSettings()
     media: MediaSettings = MediaSettings()
@@ -116,6 +121,7 @@ class Secrets(msgspec.Struct, frozen=True):
     database_url: str | None = None
     jwt_secret: str | None = None
     billing_webhook_secret: str | None = None
+    turn_secret: str | None = None
 
     def __repr__(self) -> str:
         return "Secrets(…)"
@@ -144,6 +150,7 @@ def read_secrets(environment: Mapping[str, str] = os.environ) -> Secrets:
         environment.get("DATABASE_URL") or None,
         environment.get("HALFMINUTE_JWT_SECRET") or None,
         environment.get("BILLING_WEBHOOK_SECRET") or None,
+        environment.get("HALFMINUTE_TURN_SECRET") or None,
     )
     for name, secret in (
         ("HALFMINUTE_JWT_SECRET", secrets.jwt_secret),

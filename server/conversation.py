@@ -6,16 +6,15 @@ from typing import Any, assert_never
 import trio
 from msgspec import UNSET
 
-from domain import inputs
+from domain import commands as c
 from domain import messages as m
 from domain.ids import SessionId
 from domain.instant import rfc3339
 from domain.refusals import Code, Refusal
 from server.auth import Identity, TokenRefused, bearer
-from server.call_commands import FULL
 from server.house import House
 from server.outbox import Outbox
-from server.replies import SocketReply
+from server.replies import JoinReply, SocketReply
 from server.session import Session
 from server.wire import PING_FRAME, Encoding, Misfit, Undecodable
 from storage.postgres import StorageUnavailable
@@ -75,7 +74,7 @@ class Conversation:
     async def open_by_message(self, message: str | bytes) -> None:
         """With the first message, which is `session:open`. Raises Goodbye."""
         command = self._decode(message)
-        if not isinstance(command, m.SessionOpen):
+        if not isinstance(command, c.SessionOpen):
             raise Goodbye(UNAUTHENTICATED, "the first message is session:open")
         try:
             identity = self._identify(command.token)
@@ -110,20 +109,21 @@ class Conversation:
     def _identify(self, token: str) -> Identity:
         return self._house.verifier.verify(token, now=self._house.clock.now() / 1_000_000)
 
-    async def _welcome(self, identity: Identity, opened: m.SessionOpen | None) -> Session:
+    async def _welcome(self, identity: Identity, opened: c.SessionOpen | None) -> Session:
         if self._house.draining:
             raise Goodbye(DRAINING, "shutting down")
         try:
-            await self._house.people.know(identity.user_id)
+            person = await self._house.people.know(identity.user_id)
         except StorageUnavailable:
             raise Goodbye(STORAGE_AWAY, "the database is away") from None
         self._token_expires_at = identity.expires_at
         resume = None if opened is None else opened.resume
         known = None if resume is None else self._house.sessions.find(SessionId(resume.session_id), identity.user_id)
-        session = known or self._house.sessions.open(identity.user_id)
+        session = known or self._house.sessions.open(identity, person)
         if session is None:
             raise Goodbye(TOO_MANY, "too many sessions of this user")
         # From here on nothing waits: no event of a room comes between what was missed and what follows.
+        session.identity = identity
         replaced = session.attach(self)
         if replaced is not None:
             replaced.close(REPLACED, "the session goes on in another connection")
@@ -166,7 +166,7 @@ class Conversation:
 
     # Commands
 
-    def _decode(self, message: str | bytes) -> m.AnyCommand | Misfit:
+    def _decode(self, message: str | bytes) -> c.AnyCommand | Misfit:
         try:
             return self.encoding.decode(message)
         except Misfit as misfit:
@@ -174,37 +174,28 @@ class Conversation:
         except Undecodable:
             raise Goodbye(UNDECODABLE, "undecodable message") from None
 
-    async def _carry_out(self, command: m.AnyCommand | Misfit, reply: SocketReply) -> None:
+    async def _carry_out(self, command: c.AnyCommand | Misfit, reply: SocketReply) -> None:
         match command:
             case Misfit():
                 reply.deliver(Refusal(Code.VALIDATION_FAILED, str(command)))
-            case m.Ping():
+            case c.Ping():
                 self._send(m.Pong(ref=UNSET if command.ref is None else command.ref))
-            case m.RoomJoin():
-                await self._join(command.channel, reply)
-            case m.RoomLeave():
+            case c.RoomJoin():
+                ice_servers = self._house.ice.of(self._session.user_id)
+                await self._house.room_commands.join(self._session, command, JoinReply(self, command.ref, ice_servers))
+                self._schedule_ping(trio.current_time(), self._session)
+            case c.RoomLeave():
                 self._leave(command.channel, reply)
-            case m.CallCommand():
+            case c.TipSend() | c.ChatSend() | c.SignalSend() | c.MemberMute() | c.MemberRemove():
+                self._house.room_commands.talk(self._session, command, reply)
+            case c.CallCommand():
                 await self._house.call_commands.give(self._session.user_id, command, reply)
-            case m.TokenRefresh():
+            case c.TokenRefresh():
                 self._refresh(command.token, reply)
-            case m.SessionOpen():
+            case c.SessionOpen():
                 reply.deliver(Refusal(Code.VALIDATION_FAILED, "The session is open already"))
             case _:
                 assert_never(command)
-
-    async def _join(self, channel: str, reply: SocketReply) -> None:
-        room, session = self._house.registry.find_channel(channel), self._session
-        rooms = session.live_rooms()
-        if room is None:
-            reply.deliver(await self._house.call_commands.no_room(session.user_id, channel))
-        elif channel not in rooms and len(rooms) >= self._house.settings.websocket.rooms_per_session:
-            reply.deliver(Refusal(Code.OVERLOADED, "Too many rooms in one session"))
-        elif not room.inbox.put(inputs.Joined(session.member_id, session.user_id, reply)):
-            reply.deliver(FULL)
-        else:
-            session.enter(room)
-            self._schedule_ping(trio.current_time(), session)
 
     def _leave(self, channel: str, reply: SocketReply) -> None:
         self._session.leave(channel)
@@ -220,6 +211,7 @@ class Conversation:
         if identity.user_id != self._session.user_id:
             reply.deliver(Refusal(Code.FORBIDDEN, "The token is another user's"))
             return
+        self._session.identity = identity
         self._token_expires_at, self._warned_of_expiry = identity.expires_at, False
         reply.deliver({"tokenExpiresAt": rfc3339(identity.expires_at * 1_000_000)})
 
@@ -263,5 +255,5 @@ class Conversation:
     def _schedule_ping(self, now: float, session: Session) -> None:
         """Who pays or is paid is asked more often: their silence stops a clock."""
         settings = self._house.settings.websocket
-        often = bool(session.live_rooms())
+        often = bool(session.live_seats())
         self._next_ping = now + (settings.party_heartbeat_seconds if often else settings.heartbeat_seconds)

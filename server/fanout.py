@@ -92,10 +92,18 @@ class Fanout:
     def clear(self) -> list[MemberId]:
         """Nobody is told anything more; returns who was a member. Who is away hears the rest when they are back."""
         self.flush()
-        was = [member_id for members in self._members.values() for member_id in members]
+        was = self.members()
         for member_id in was:
             self._take(self._removing(member_id))
         return was
+
+    def knows(self, member_id: MemberId) -> bool:
+        """The room has let this member in."""
+        return member_id in self._admitted
+
+    def members(self) -> list[MemberId]:
+        """Who is reached now."""
+        return [member_id for members in self._members.values() for member_id in members]
 
     def suspend(self, member_id: MemberId) -> None:
         """This member lost its connection, and stays a member. Who was never admitted stays a stranger."""

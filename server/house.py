@@ -7,11 +7,15 @@ from server.call_commands import CallCommands
 from server.call_rooms import CallRooms
 from server.clock import Clock
 from server.config import Secrets, Settings
+from server.ice import IceServers
 from server.ids import new_uuid
 from server.money_news import MoneyNews
 from server.people import People
 from server.registry import Registry
+from server.room_commands import RoomCommands
+from server.room_floor import RoomFloor
 from server.sessions import Sessions
+from server.stream_rooms import StreamRooms
 from server.supervisor import Supervisor
 from server.telemetry import Telemetry
 from storage.actor import StorageActor
@@ -40,18 +44,17 @@ class House:
         self.actor = StorageActor(postgres, self.money_news)
         # rooms
         supervisor = Supervisor(settings.server.restarts, settings.server.restart_window_seconds, self.telemetry)
-        self.registry = self.money_news.registry = Registry(rooms_floor, supervisor, self.telemetry)
-        self.call_rooms = supervisor.revival = CallRooms(
-            postgres,
-            self.actor,
-            self.leases,
-            self.registry,
-            self.sessions,
-            self.telemetry,
-            self.clock,
-            settings.calls,
-            settings.rooms,
+        registry = Registry(rooms_floor, supervisor, self.sessions, self.telemetry)
+        self.registry = self.money_news.registry = registry
+        floor = RoomFloor(
+            postgres, self.actor, self.leases, registry, self.sessions, self.telemetry, self.clock, settings.rooms
         )
-        self.call_commands = CallCommands(postgres, self.registry)
+        self.call_rooms = CallRooms(floor, settings.calls)
+        self.stream_rooms = StreamRooms(floor, settings.streams)
+        # what people want of rooms
+        self.ice = IceServers(settings.media, secrets.turn_secret, self.clock)
+        self.call_commands = CallCommands(postgres, registry)
+        per_session = settings.websocket.rooms_per_session
+        self.room_commands = RoomCommands(postgres, registry, self.call_commands, per_session)
         self.http_port = 0
         self.websocket_port = 0

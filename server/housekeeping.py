@@ -38,13 +38,14 @@ async def keep_house(house: House, *, alone: bool) -> None:
 
 
 async def adopt_orphans(house: House, *, alone: bool) -> int:
-    """Take up every live call that no server holds, or that is ours and has no task; how many there were.
+    """Take up every live room that no server holds, or that is ours and has no task; how many there were.
 
     Raises StorageUnavailable.
     """
     claims = await house.leases.claim_all(alone=alone) + await house.leases.claim_lost(house.registry.ids())
     for claim in claims:
-        await house.call_rooms.take_up(claim)
+        rooms = house.call_rooms if claim.kind == "call" else house.stream_rooms
+        await rooms.take_up(claim)
     if claims:
         log.info("rooms.taken_up", rooms=len(claims))
     return len(claims)
@@ -59,9 +60,10 @@ async def _forget_old(house: House) -> None:
 
 
 def _checkpoints(house: House, part: int) -> list[Checkpoint]:
-    """A fifth of the running meters, a different one each time."""
+    """A fifth of the rooms' running meters, a different one each time."""
+    rooms = (room for room in house.registry if room.id.int % SLICES == part)
     return [
-        Checkpoint(room.id, call.meter.epoch, call.meter.payer, call.meter.billed_active(room.clock.now()))
-        for room in house.registry
-        if room.id.int % SLICES == part and (call := room.call) is not None and call.meter.clock.running
+        Checkpoint(room.id, meter.epoch, meter.payer, meter.billed_active(room.clock.now()))
+        for room in rooms
+        for meter in room.running_meters()
     ]

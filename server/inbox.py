@@ -7,8 +7,8 @@ import msgspec
 import trio
 
 from domain import inputs
+from domain.commands import CallCancel, CallDecline, CallEnd
 from domain.instant import Instant
-from domain.messages import CallCancel, CallDecline, CallEnd
 from server.clock import Clock
 
 ENDINGS = 64  # commands that end a call and still wait: when so many do, one more would say nothing new
@@ -114,8 +114,11 @@ class Inbox:
 
 def _can_be_refused(given: inputs.Input) -> bool:
     # By exact type: `isinstance` of a struct asks its metaclass each time, and receipts come here at the highest rate.
-    return type(given) is inputs.Joined or (type(given) is inputs.Acted and not _ends_a_call(given))
+    return type(given) in _ASKED or (type(given) is inputs.Acted and not _ends_a_call(given))
 
 
 def _ends_a_call(given: inputs.Input) -> bool:
     return type(given) is inputs.Acted and isinstance(given.command, CallEnd | CallCancel | CallDecline)
+
+
+_ASKED = frozenset({inputs.Joined, inputs.OverlayJoined, inputs.Said})

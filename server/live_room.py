@@ -1,25 +1,65 @@
 """A room as the rest of the server reaches it."""
 
+from collections.abc import Iterable
+from typing import Protocol
+
 import trio
 
 from domain.call import Call
+from domain.effects import Audience
 from domain.ids import RoomId, UserId
+from domain.meter import Meter
+from domain.stream import Stream
 from server.clock import Clock
 from server.fanout import Fanout
 from server.inbox import Inbox
+from server.room_task import RoomTask
+
+
+class Revival(Protocol):
+    """How rooms of one kind come back."""
+
+    async def again(self, room: "LiveRoom") -> RoomTask | None:
+        """A new task from the room's rows, under a new epoch; None if the room is not ours any more."""
+        ...
+
+    async def give_up(self, room: "LiveRoom") -> None:
+        """End the room for good, and tell who is in it."""
+        ...
 
 
 class LiveRoom:
     """A room as others reach it; its task may be replaced after a crash, its inbox and its members stay."""
 
     def __init__(
-        self, room_id: RoomId, channel: str, parties: tuple[UserId, ...], clock: Clock, inbox: Inbox, fanout: Fanout
+        self,
+        room_id: RoomId,
+        channel: str,
+        parties: tuple[UserId, ...],
+        clock: Clock,
+        inbox: Inbox,
+        members: Fanout,
+        overlays: Fanout,
+        revival: Revival,
     ) -> None:
         self.id = room_id
         self.channel = channel
-        self.parties = parties
+        self.parties = parties  # of a call; a stream has none
         self.clock = clock
         self.inbox = inbox
-        self.fanout = fanout
-        self.call: Call | None = None  # its rules, for who only reads; None while it starts again
+        self.audiences = {Audience.MEMBERS: members, Audience.OVERLAYS: overlays}
+        self.revival = revival
+        self.call: Call | None = None  # its rules, for who only reads; None while it starts again, …
+        self.stream: Stream | None = None  # … and for the other kind of room
         self.settled = trio.Event()
+
+    def running_meters(self) -> Iterable[Meter]:
+        """Those whose clocks run now."""
+        if self.stream is not None:
+            return self.stream.stays.running()
+        return (self.call.meter,) if self.call is not None and self.call.meter.clock.running else ()
+
+    @property
+    def fanout(self) -> Fanout:
+        """To its members."""
+        return self.audiences[Audience.MEMBERS]

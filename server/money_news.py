@@ -27,15 +27,24 @@ class MoneyNews:
                 posting = receipt.posting
                 self._wallet_moved(posting, posting.debit, receipt.debit_after, receipt.debit_n, -posting.tokens)
                 self._wallet_moved(posting, posting.credit, receipt.credit_after, receipt.credit_n, posting.tokens)
+                if posting.kind is Kind.TICKET or posting.kind is Kind.REFUND:
+                    self._ticket_changed(posting)
 
     def posting_poisoned(self, receipt: Receipt) -> None:
         self._telemetry.posting_poisoned()
 
+    def _ticket_changed(self, posting: Posting) -> None:
+        """A live stream knows who may watch it."""
+        sold = posting.kind is Kind.TICKET
+        room = None if self.registry is None or posting.room_id is None else self.registry.find(posting.room_id)
+        if room is not None and room.stream is not None and (sold or posting.ref_id is not None):
+            room.inbox.put(inputs.TicketChanged(posting.debit if sold else posting.credit, sold))
+
     def _wallet_moved(self, posting: Posting, owner: UserId, balance: int | None, n: int | None, change: int) -> None:
         assert balance is not None and n is not None, "a committed posting has both balances"
-        room = None if self.registry is None else self.registry.call_of(owner)
-        if room is not None and not (posting.kind is Kind.BLOCK and posting.room_id == room.id):
-            room.inbox.put(inputs.FundsChanged(owner, Funds(balance, n)))
+        for room in () if self.registry is None else self.registry.paid_by(owner):
+            if not (posting.kind is Kind.BLOCK and posting.room_id == room.id):
+                room.inbox.put(inputs.FundsChanged(owner, Funds(balance, n)))
         if posting.kind is not Kind.BLOCK:
             ref = {} if posting.ref_id is None else {f"{posting.kind.name.lower()}Id": str(posting.ref_id)}
             news = WalletChanged(balance=balance, cause=posting.kind.name.lower(), tokens=change, ref=ref)

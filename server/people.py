@@ -3,6 +3,7 @@
 from collections import OrderedDict
 
 from domain.ids import UserId
+from domain.messages import Person
 from storage.postgres import Postgres
 from storage.users import ensure_user
 
@@ -14,13 +15,18 @@ class People:
 
     def __init__(self, postgres: Postgres) -> None:
         self._postgres = postgres
-        self._known: OrderedDict[UserId, None] = OrderedDict()
+        self._known: OrderedDict[UserId, Person] = OrderedDict()
 
-    async def know(self, user_id: UserId) -> None:
-        """Make sure that the user exists. Raises StorageUnavailable."""
-        if user_id not in self._known:
-            await ensure_user(self._postgres, user_id)
-            self._known[user_id] = None
+    async def know(self, user_id: UserId) -> Person:
+        """Make sure that the user exists, and learn what they are called. Raises StorageUnavailable."""
+        person = self._known.get(user_id)
+        if person is None:
+            person = self._known[user_id] = Person(user_id, await ensure_user(self._postgres, user_id))
             if len(self._known) > REMEMBERED:
                 self._known.popitem(last=False)
         self._known.move_to_end(user_id)
+        return person
+
+    def rename(self, person: Person) -> None:
+        """What they are called from now on."""
+        self._known[UserId(person.user_id)] = person

@@ -1,6 +1,6 @@
 """Every live room of this server: finds a room's inbox, or starts the room."""
 
-from collections.abc import Awaitable, Callable, Collection, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
 from contextvars import copy_context
 from functools import partial
 
@@ -10,6 +10,7 @@ from domain import inputs
 from domain.ids import RoomId, UserId
 from server.live_room import LiveRoom
 from server.room_task import RoomTask
+from server.sessions import Sessions
 from server.supervisor import Supervisor
 from server.telemetry import Telemetry
 
@@ -17,14 +18,16 @@ from server.telemetry import Telemetry
 class Registry:
     """Rooms by id, by channel and by party."""
 
-    def __init__(self, nursery: trio.Nursery, supervisor: Supervisor, telemetry: Telemetry) -> None:
+    def __init__(self, nursery: trio.Nursery, supervisor: Supervisor, sessions: Sessions, telemetry: Telemetry) -> None:
         self._nursery = nursery
         self._context = copy_context()  # of the house
         self._supervisor = supervisor
+        self._sessions = sessions
         self._telemetry = telemetry
         self._rooms: dict[RoomId, LiveRoom] = {}
         self._by_channel: dict[str, LiveRoom] = {}
         self._by_party: dict[UserId, LiveRoom] = {}
+        self._metered: set[RoomId] = set()  # streams with blocks
 
     def find(self, room_id: RoomId) -> LiveRoom | None:
         return self._rooms.get(room_id)
@@ -36,8 +39,19 @@ class Registry:
         """The call that this user is in, or rings; nobody is in two at once."""
         return self._by_party.get(user_id)
 
+    def paid_by(self, user_id: UserId) -> Iterable[LiveRoom]:
+        """The rooms whose clocks this user's money keeps running: a call of theirs, and metered streams they watch."""
+        call = self._by_party.get(user_id)
+        calls = () if call is None else (call,)
+        if not self._metered:  # as it is asked for every posting
+            return calls
+        return [*calls, *(room for room in self._sessions.rooms_of(user_id) if room.id in self._metered)]
+
     def ids(self) -> Collection[RoomId]:
         return self._rooms.keys()
+
+    def calls(self) -> list[LiveRoom]:
+        return [room for room in self._rooms.values() if room.parties]
 
     def __iter__(self) -> Iterator[LiveRoom]:
         return iter(list(self._rooms.values()))
@@ -54,6 +68,8 @@ class Registry:
         """Run a room under supervision until it is settled."""
         self._rooms[room.id] = self._by_channel[room.channel] = room
         self._by_party.update(dict.fromkeys(room.parties, room))
+        if room.stream is not None and room.stream.facts.price is not None:
+            self._metered.add(room.id)
         self._telemetry.rooms.set(len(self._rooms))
         # Not in the context of the request that rang: the room would keep it, token and body, for its whole life.
         self._context.copy().run(partial(self._nursery.start_soon, self._run, room, task, name=f"room {room.id}"))
@@ -67,6 +83,7 @@ class Registry:
             await self._supervisor.run(room, task)
         finally:
             del self._rooms[room.id], self._by_channel[room.channel]
+            self._metered.discard(room.id)
             for party in room.parties:
                 if self._by_party.get(party) is room:  # the next call may have begun already
                     del self._by_party[party]

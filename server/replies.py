@@ -1,13 +1,16 @@
 """Where the answer to a command goes: back over the websocket with its `ref`, or to a waiting HTTP request."""
 
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import msgspec
 import trio
 
+from domain.inputs import Reply
 from domain.messages import RoomJoined
 from domain.refusals import Code, Refusal
-from server.fanout import Outlet
+from server.fanout import Outlet, Spawn
 from server.problems import problem
 
 Result = dict[str, Any] | Refusal | msgspec.Struct
@@ -37,6 +40,39 @@ class SocketReply:
 
     def _echo(self) -> dict[str, str]:
         return {} if self._ref is None else {"ref": self._ref}
+
+
+class JoinReply(SocketReply):
+    """Answers a join: what a member needs to reach the others is theirs alone, and so no matter of the room's."""
+
+    __slots__ = ("_ice_servers",)
+
+    def __init__(self, outlet: Outlet, ref: str | None, ice_servers: list[dict[str, Any]]) -> None:
+        super().__init__(outlet, ref)
+        self._ice_servers = ice_servers
+
+    def deliver(self, result: Result) -> None:
+        if isinstance(result, RoomJoined):
+            result = msgspec.structs.replace(result, ice_servers=self._ice_servers)
+        super().deliver(result)
+
+
+class KeyedReply:
+    """Answers a command that moves tokens under a key: before it is refused, the key is asked what it did before."""
+
+    def __init__(self, reply: Reply, recall: Callable[[Refusal], Awaitable[Result]], spawn: Spawn) -> None:
+        self._reply = reply
+        self._recall = recall
+        self._spawn = spawn
+
+    def deliver(self, result: Result) -> None:
+        if isinstance(result, Refusal):
+            self._spawn(partial(self._ask_key, result))
+        else:
+            self._reply.deliver(result)
+
+    async def _ask_key(self, refusal: Refusal) -> None:
+        self._reply.deliver(await self._recall(refusal))
 
 
 class WaitingReply:

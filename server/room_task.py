@@ -1,13 +1,14 @@
 """One room: its inbox or its clock, then the rules, then their effects. Nothing else happens in a room."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 import msgspec
 import trio
 
 from domain import effects, inputs
-from domain.ids import UserId
+from domain.effects import Audience
+from domain.ids import MemberId, UserId
 from domain.instant import Instant
 from domain.posting import Kind
 from server.clock import Clock
@@ -22,7 +23,8 @@ AT_ONCE = 64  # inputs that are handled before members hear of the first
 class Rules(Protocol):
     """What a room decides: a call, or a stream."""
 
-    settled: bool
+    @property
+    def settled(self) -> bool: ...
 
     def handle(self, given: inputs.Input, at: Instant) -> list[effects.Effect]: ...
 
@@ -34,6 +36,8 @@ class Sessions(Protocol):
 
     def tell(self, user_id: UserId, event: msgspec.Struct) -> None: ...
 
+    def tell_member(self, member_id: MemberId, event: msgspec.Struct) -> None: ...
+
 
 class RoomTask:
     """Runs one room until it is settled: over, with every receipt in and its last record stored."""
@@ -43,7 +47,7 @@ class RoomTask:
         room: Rules,
         clock: Clock,
         inbox: Inbox,
-        fanout: Fanout,
+        audiences: Mapping[Audience, Fanout],
         books: Books,
         sessions: Sessions,
         telemetry: Telemetry,
@@ -51,11 +55,11 @@ class RoomTask:
         self.room = room
         self.clock = clock
         self._inbox = inbox
-        self._fanout = fanout
+        self._audiences = audiences
         self._sessions = sessions
         self._telemetry = telemetry
         self._committer = Committer(books, inbox)
-        self._private: list[effects.Tell] = []
+        self._private: list[effects.Tell | effects.TellMember] = []
         self._handled = 0  # since members were last told
 
     async def run(self) -> None:
@@ -85,10 +89,18 @@ class RoomTask:
     def _tell_all(self) -> None:
         """What fell together leaves together: the room's events, then what single users were to hear after them."""
         self._handled = 0
-        self._fanout.flush()
+        for fanout in self._audiences.values():
+            fanout.flush()
         told, self._private = self._private, []
         for news in told:
-            self._sessions.tell(news.user_id, news.event)
+            self._tell(news)
+
+    def _tell(self, news: effects.Tell | effects.TellMember) -> None:
+        match news:
+            case effects.Tell(user_id, event):
+                self._sessions.tell(user_id, event)
+            case effects.TellMember(member_id, event):
+                self._sessions.tell_member(member_id, event)
 
     def _perform(self, wanted: Iterable[effects.Effect], at: Instant) -> None:
         for effect in wanted:
@@ -97,23 +109,26 @@ class RoomTask:
                     self._committer.post(posting)
                     if posting.kind is Kind.BLOCK:
                         self._telemetry.block_posted(late=self.clock.now() - at)
-                case effects.Withdraw():
-                    self._committer.withdraw()
+                case effects.Withdraw(payer):
+                    self._committer.withdraw(payer)
+                case effects.Refund(user_id):
+                    self._committer.refund(user_id)
                 case effects.Save(record):
                     self._committer.save(record)
-                case effects.Publish(event):
-                    self._fanout.publish(event)
-                case effects.Tell(user_id, event):
-                    if self._fanout.owes:
+                case effects.Publish(event, audience):
+                    self._audiences[audience].publish(event)
+                case effects.Tell() | effects.TellMember():
+                    if any(fanout.owes for fanout in self._audiences.values()):
                         self._private.append(effect)
                     else:
-                        self._sessions.tell(user_id, event)
-                case effects.Admit(member_id, reply, event):
+                        self._tell(effect)
+                case effects.Admit(member_id, reply, event, audience):
                     reply.deliver(event)
-                    self._fanout.add(member_id)
-                case effects.Remove(member_id):
-                    self._fanout.remove(member_id)
+                    self._audiences[audience].add(member_id)
+                case effects.Remove(member_id, audience):
+                    self._audiences[audience].remove(member_id)
                 case effects.Answer(reply, result):
                     reply.deliver(result)
                 case effects.Close():
-                    self._fanout.clear()
+                    for fanout in self._audiences.values():
+                        fanout.clear()

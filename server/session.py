@@ -5,13 +5,16 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from domain import inputs
+from domain.commands import ResumePoint
+from domain.effects import Audience
 from domain.ids import MemberId, SessionId, UserId
-from domain.messages import ResumePoint
-from server.fanout import Outlet
+from domain.messages import Person
+from domain.pace import Pace
+from server.auth import Identity
+from server.fanout import Fanout, Outlet
 from server.history import Broadcast
 from server.ids import new_uuid
 from server.live_room import LiveRoom
-from server.pace import Pace
 
 
 class Line(Outlet, Protocol):
@@ -27,29 +30,59 @@ class Line(Outlet, Protocol):
     async def wait_closed(self) -> None: ...
 
 
+class Seat(NamedTuple):
+    """Where a session is: in a room, among its members or as an overlay."""
+
+    room: LiveRoom
+    audience: Audience = Audience.MEMBERS
+
+    @property
+    def fanout(self) -> Fanout:
+        return self.room.audiences[self.audience]
+
+
 class Backlog(NamedTuple):
     """What a session has missed in one room."""
 
     channel: str
-    room: LiveRoom
+    seat: Seat
     events: list[Broadcast]
 
 
 class Session:
     """It outlives its connection for a while, and stays a member of its rooms; a later connection may resume it."""
 
-    __slots__ = ("_rooms", "id", "line", "lost_at", "member_id", "missed_news", "pace", "unheard", "user_id")
+    __slots__ = (
+        "_seats",
+        "id",
+        "identity",
+        "line",
+        "lost_at",
+        "member_id",
+        "missed_news",
+        "pace",
+        "person",
+        "unheard",
+        "user_id",
+    )
 
-    def __init__(self, user_id: UserId, pace: Pace) -> None:
+    def __init__(self, identity: Identity, person: Person, pace: Pace) -> None:
         self.id = SessionId(new_uuid())
         self.member_id = MemberId(new_uuid())
-        self.user_id = user_id
+        self.identity = identity  # as of its latest token
+        self.person = person  # as others see them
+        self.user_id = identity.user_id
         self.line: Line | None = None
         self.lost_at = 0.0  # when its last connection was lost, by trio's clock
         self.unheard = False  # for longer than presence_seconds, or without a connection
         self.missed_news = False  # of its own, while it had no connection
         self.pace = pace  # of what it sends, whatever the connection
-        self._rooms: dict[str, LiveRoom] = {}
+        self._seats: dict[str, Seat] = {}
+
+    @property
+    def creator_id(self) -> UserId:
+        """Whose overlay it is, if it joins a room as one."""
+        return self.identity.overlay_of or self.user_id
 
     # Its connections
 
@@ -69,8 +102,8 @@ class Session:
             self.note_silence(True)
 
     def _suspend(self) -> None:
-        for room in self._rooms.values():
-            room.fanout.suspend(self.member_id)
+        for seat in self._seats.values():
+            seat.fanout.suspend(self.member_id)
 
     def tell(self, event: msgspec.Struct) -> None:
         """To this session alone."""
@@ -83,43 +116,48 @@ class Session:
         """Rooms hear of it when it changes: the silence of who pays or is paid stops a clock."""
         if unheard is not self.unheard:
             self.unheard = unheard
-            for room in self.live_rooms().values():
-                room.inbox.put(inputs.Unheard(self.member_id) if unheard else inputs.Heard(self.member_id))
+            for seat in self.live_seats().values():
+                seat.room.inbox.put(inputs.Unheard(self.member_id) if unheard else inputs.Heard(self.member_id))
 
     # Its rooms
 
-    def live_rooms(self) -> dict[str, LiveRoom]:
-        """Those that have not ended."""
-        return {channel: room for channel, room in self._rooms.items() if not room.settled.is_set()}
+    def live_seats(self) -> dict[str, Seat]:
+        """Those in rooms that have not ended."""
+        return {channel: seat for channel, seat in self._seats.items() if not seat.room.settled.is_set()}
 
-    def enter(self, room: LiveRoom) -> None:
-        self._rooms = self.live_rooms()
-        self._rooms[room.channel] = room
+    def enter(self, seat: Seat) -> None:
+        self._seats = self.live_seats()
+        self._seats[seat.room.channel] = seat
+
+    def give_up(self, seat: Seat) -> None:
+        """It was not let in; but who was in before, and asked once more, still is."""
+        if self._seats.get(seat.room.channel) is seat and not seat.fanout.knows(self.member_id):
+            del self._seats[seat.room.channel]
 
     def leave(self, channel: str) -> None:
-        room = self._rooms.pop(channel, None)
-        if room is not None:
-            room.fanout.remove(self.member_id)
-            room.inbox.put(inputs.Left(self.member_id))
+        seat = self._seats.pop(channel, None)
+        if seat is not None:
+            seat.fanout.remove(self.member_id)
+            seat.room.inbox.put(inputs.Left(self.member_id))
 
     def leave_all(self) -> None:
-        for channel in list(self._rooms):
+        for channel in list(self._seats):
             self.leave(channel)
 
     def backlogs(self, points: list[ResumePoint]) -> list[Backlog]:
         """What was missed, for each room where all of it is still known; the session leaves every other room."""
         known = []
         for point in {point.channel: point for point in points}.values():
-            room = self._rooms.get(point.channel)
-            events = None if room is None else room.fanout.missed(self.member_id, point.epoch, point.seq)
-            if room is not None and events is not None:
-                known.append(Backlog(point.channel, room, events))
-        for channel in self._rooms.keys() - {backlog.channel for backlog in known}:
+            seat = self._seats.get(point.channel)
+            events = None if seat is None else seat.fanout.missed(self.member_id, point.epoch, point.seq)
+            if seat is not None and events is not None:
+                known.append(Backlog(point.channel, seat, events))
+        for channel in self._seats.keys() - {backlog.channel for backlog in known}:
             self.leave(channel)
         return known
 
     def resume(self, backlogs: list[Backlog]) -> None:
         """Catch up in each of these rooms, and go on there."""
         for backlog in backlogs:
-            backlog.room.fanout.resume(self.member_id, backlog.events)
+            backlog.seat.fanout.resume(self.member_id, backlog.events)
         self.note_silence(False)

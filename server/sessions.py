@@ -3,9 +3,12 @@
 import msgspec
 
 from domain.ids import MemberId, SessionId, UserId
+from domain.messages import Person
+from domain.pace import Pace
+from server.auth import Identity
 from server.config import WebsocketSettings
 from server.fanout import send_to_all
-from server.pace import Pace
+from server.live_room import LiveRoom
 from server.session import Session
 
 
@@ -18,15 +21,16 @@ class Sessions:
         self._by_user: dict[UserId, list[Session]] = {}
         self._settings = settings
 
-    def open(self, user_id: UserId) -> Session | None:
+    def open(self, identity: Identity, person: Person) -> Session | None:
         """A new session; None if the user has as many as is allowed, all of them connected."""
+        user_id = identity.user_id
         of_user = self._by_user.get(user_id, [])
         if len(of_user) >= self._settings.sessions_per_user:
             lost = [session for session in of_user if session.line is None]
             if not lost:
                 return None
             self.end(min(lost, key=lambda session: session.lost_at))
-        session = Session(user_id, Pace(self._settings.messages_per_second, self._settings.messages_burst))
+        session = Session(identity, person, Pace(self._settings.messages_per_second, self._settings.messages_burst))
         self.by_member[session.member_id] = self._by_id[session.id] = session
         self._by_user.setdefault(user_id, []).append(session)
         return session
@@ -67,6 +71,17 @@ class Sessions:
                 lines.append(session.line)
         if lines:
             send_to_all(lines, event)
+
+    def tell_member(self, member_id: MemberId, event: msgspec.Struct) -> None:
+        """To one session, if it still lives."""
+        session = self.by_member.get(member_id)
+        if session is not None:
+            session.tell(event)
+
+    def rooms_of(self, user_id: UserId) -> list[LiveRoom]:
+        """Where this user's sessions are."""
+        of_user = self._by_user.get(user_id, ())
+        return list({seat.room.id: seat.room for session in of_user for seat in session.live_seats().values()}.values())
 
     async def say_goodbye(self, code: int, reason: str) -> None:
         """Close every connection, and wait until the clients have gone or are given up."""

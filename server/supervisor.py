@@ -1,7 +1,6 @@
 """Keeps a crash inside its room, starts the room again from its rows, and knows when to stop trying."""
 
 from collections import deque
-from typing import Protocol
 
 import structlog
 import trio
@@ -13,18 +12,6 @@ from server.telemetry import Telemetry
 log = structlog.get_logger(__name__)
 
 
-class Revival(Protocol):
-    """How a room comes back."""
-
-    async def again(self, room: LiveRoom) -> RoomTask | None:
-        """A new task from the room's rows, under a new epoch; None if the room is not ours any more."""
-        ...
-
-    async def give_up(self, room: LiveRoom) -> None:
-        """End the room for good, and tell who is in it."""
-        ...
-
-
 class Supervisor:
     """At most `restarts` in `window_seconds`; the next crash ends that room with `server_fault`, and no other."""
 
@@ -32,7 +19,6 @@ class Supervisor:
         self._restarts = restarts
         self._window_seconds = window_seconds
         self._telemetry = telemetry
-        self.revival: Revival
 
     async def run(self, room: LiveRoom, task: RoomTask) -> None:
         """Until the room is settled, or given up."""
@@ -58,8 +44,8 @@ class Supervisor:
     async def _next_try(self, room: LiveRoom, crashes: deque[float]) -> RoomTask | None:
         try:
             if len(crashes) <= self._restarts:
-                return await self.revival.again(room)
-            await self.revival.give_up(room)
+                return await room.revival.again(room)
+            await room.revival.give_up(room)
         except Exception:  # reason: a room that cannot even be read again is left to the next start
             log.exception("room.lost", room=str(room.id))
         return None

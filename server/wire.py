@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from domain.messages import MAX_REF, AnyCommand
+from domain.commands import MAX_REF, AnyCommand
 
 CLOSE_REASON_BYTES = 123  # RFC 6455 §5.5: a control frame carries at most 125, two of them the code
 

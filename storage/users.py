@@ -34,9 +34,13 @@ _CREATORS = Listing(
 )
 
 
-async def ensure_user(postgres: Postgres, user_id: UserId) -> None:
-    """A first valid token creates the user; a trigger gives the wallet."""
+async def ensure_user(postgres: Postgres, user_id: UserId) -> str:
+    """A first valid token creates the user, a trigger gives the wallet; returns the name that others see."""
+    row = await postgres.fetchrow("SELECT display_name FROM users WHERE supabase_id = $1", user_id)
+    if row is not None:
+        return str(row["display_name"])
     await postgres.execute("INSERT INTO users (supabase_id) VALUES ($1) ON CONFLICT DO NOTHING", user_id)
+    return ""
 
 
 async def find_user(postgres: Postgres, user_id: UserId) -> User | None:

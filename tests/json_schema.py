@@ -7,7 +7,7 @@ from uuid import UUID
 
 Json = dict[str, Any]
 
-KNOWN = {
+KNOWN = {"discriminator", 
     "$ref", "anyOf", "default", "description", "enum", "format", "items", "maxLength", "minimum", "maximum",
     "properties", "required", "title", "type",
 }  # fmt: skip

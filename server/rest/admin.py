@@ -11,6 +11,8 @@ from domain.call_record import CallView
 from domain.ids import PROMOTIONS, PostingKey, RoomId, UserId, content_digest
 from domain.posting import MAX_POSTING_TOKENS, Kind, Outcome, Posting
 from domain.refusals import Code, Refusal, insufficient_tokens
+from domain.stream_record import StreamView
+from domain.text import clean
 from server.ids import new_uuid
 from server.live_room import LiveRoom
 from server.rest.answers import invalid
@@ -18,7 +20,6 @@ from server.rest.query import Listed, Paging
 from server.rest.request import Ask
 from server.rest.route import Needs, Routes
 from server.rest.strict_json import FieldError
-from server.rest.text import clean
 from storage.audit import audit
 from storage.keys import Use, find_use
 from storage.paging import BadCursor, Paged
@@ -65,12 +66,13 @@ class AuditResult(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class RoomCard(msgspec.Struct, frozen=True, rename="camel"):
-    """A live room; `call` is null while the room starts again after a crash."""
+    """A live room; `call`, or `stream`, is null while the room starts again after a crash."""
 
     room_id: RoomId
     kind: str
     channel: str
-    call: CallView | None
+    call: CallView | None = None
+    stream: StreamView | None = None
 
 
 @routes.post(
@@ -174,6 +176,8 @@ def _credit(
 
 
 def _card(room: LiveRoom) -> RoomCard:
+    if not room.parties:
+        return RoomCard(room.id, "stream", room.channel, stream=None if room.stream is None else room.stream.view())
     call = room.call
     return RoomCard(room.id, "call", room.channel, None if call is None else call.view(room.clock.now()))
 

@@ -10,7 +10,7 @@ from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
 
 from server.house import House
-from server.rest import admin, billing, calls, config, creators, docs, health, me, meter, wallet
+from server.rest import admin, billing, calls, config, creators, docs, health, me, meter, streams, wallet
 from server.rest.connections import serve_connections
 from server.rest.dispatch import begin, fail, finish, view_of
 from server.rest.errands import Errands
@@ -27,6 +27,7 @@ ROUTES: tuple[Route, ...] = tuple(
         creators.routes,
         wallet.routes,
         calls.routes,
+        streams.routes,
         meter.routes,
         billing.routes,
         admin.routes,

@@ -8,9 +8,9 @@ import trio
 from msgspec import UNSET, UnsetType
 
 from domain.call_record import CallView
+from domain.commands import CallEnd, CallPause, CallResume
 from domain.ids import CallId, RoomId, UserId
 from domain.instant import seconds
-from domain.messages import CallEnd, CallPause, CallResume
 from domain.posting import Kind
 from domain.refusals import Code, Refusal
 from server.call_commands import NO_SUCH_CALL

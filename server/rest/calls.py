@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 import msgspec
 
 from domain.call_record import CallView
+from domain.commands import CallAccept, CallCancel, CallCommand, CallDecline
 from domain.ids import CallId, UserId, client_key, content_digest
 from domain.instant import duration
-from domain.messages import CallAccept, CallCancel, CallCommand, CallDecline
 from domain.posting import MAX_BALANCE_TOKENS
 from domain.refusals import Code, Refusal
 from server.call_commands import NO_SUCH_CALL

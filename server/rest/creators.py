@@ -6,14 +6,15 @@ import msgspec
 
 from domain.block import BlockPrice
 from domain.ids import UserId
+from domain.messages import Person
 from domain.posting import MAX_POSTING_TOKENS
 from domain.refusals import Code, Refusal
+from domain.text import clean
 from server.rest.answers import invalid
 from server.rest.query import Listed, Paging
 from server.rest.request import Ask
 from server.rest.route import Routes
 from server.rest.strict_json import FieldError
-from server.rest.text import clean
 from storage.paging import Paged
 from storage.users import Creator, become_creator, block_user, find_creator, list_creators, unblock_user
 
@@ -54,6 +55,7 @@ async def update_creator(ask: Ask, body: CreatorTerms) -> CreatorCard | Refusal:
     if BlockPrice(body.rate_tokens_per_min, rules.block_seconds).tokens(1) > MAX_POSTING_TOKENS:
         return invalid(FieldError("rateTokensPerMin", f"makes a block cost more than {MAX_POSTING_TOKENS} tokens"))
     creator = await become_creator(ask.house.postgres, ask.user_id, name, body.rate_tokens_per_min, body.accepts_calls)
+    ask.house.people.rename(Person(creator.user_id, creator.display_name))
     return _card(ask, creator)
 
 

@@ -63,7 +63,7 @@ async def sweep(ask: Ask) -> Sweep | Refusal:
         return Refusal(Code.DRAINING, "The server is shutting down")
     await ask.errands.run(partial(adopt_orphans, house, alone=False))
     asked = []
-    for room in house.registry:
+    for room in house.registry.calls():
         reply = WaitingReply()
         room.inbox.put(inputs.Sweep(reply))
         asked.append((str(room.id), reply))

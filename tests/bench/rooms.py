@@ -11,7 +11,7 @@ import trio
 import trio.testing
 
 from domain import inputs
-from domain.ids import block_key
+from domain.ids import UserId, block_key
 from domain.posting import Kind, Outcome, Posting, Receipt
 from server.clock import Clock
 from server.committer import Committer
@@ -36,6 +36,9 @@ class Books:
 
     async def save(self, record: Any) -> bool:
         raise AssertionError("no record is saved here")
+
+    async def refund_ticket(self, user_id: UserId) -> None:
+        raise AssertionError("nobody asked for it")
 
 
 class Room:

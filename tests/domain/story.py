@@ -5,6 +5,7 @@ from uuid import UUID
 
 import msgspec
 
+from domain import commands as c
 from domain import effects, inputs
 from domain import messages as m
 from domain.block import BlockPrice, Rounding
@@ -59,7 +60,7 @@ class Books:
     def save(self, record: CallRecord) -> None:
         self.queue = [item for item in self.queue if not isinstance(item, CallRecord)] + [record]
 
-    def withdraw(self) -> None:
+    def withdraw(self, payer: UserId | None = None) -> None:
         self.queue = [Receipt(item, Outcome.WITHDRAWN) if isinstance(item, Posting) else item for item in self.queue]
 
     def take_off(self) -> bool:
@@ -209,7 +210,7 @@ class Story:
 
     # Who does it
 
-    def act(self, user_id: UserId, command: type[m.CallCommand]) -> Any:
+    def act(self, user_id: UserId, command: type[c.CallCommand]) -> Any:
         """A command, and its answer: the call's fields, or a refusal."""
         slip = Slip()
         self.give(inputs.Acted(user_id, command(call_id=CALL), slip))
@@ -238,7 +239,7 @@ class Story:
 
     def connect(self) -> "Story":
         """The creator accepts, both join, and block 1 is charged."""
-        self.act(CREATOR, m.CallAccept)
+        self.act(CREATOR, c.CallAccept)
         self.join(CREATOR)
         self.join(FAN)
         return self
@@ -311,7 +312,7 @@ class Story:
 
     @property
     def end_reason(self) -> str | None:
-        return self.call.end_reason
+        return self.call.closing.reason
 
     def balance(self, user_id: UserId) -> int:
         return self.ledger.wallets[user_id].balance

@@ -4,7 +4,7 @@ from uuid import UUID
 
 import pytest
 
-from domain import messages as m
+from domain import commands as c
 from domain.access import refuse_command
 from domain.call_record import CallRecord
 from domain.presence import Role
@@ -34,13 +34,13 @@ CALLS = {
     "paused by the fan": PAUSED_BY_FAN,
     "ended": ENDED,
 }
-COMMANDS: dict[str, type[m.CallCommand]] = {
-    "accept": m.CallAccept,
-    "decline": m.CallDecline,
-    "cancel": m.CallCancel,
-    "pause": m.CallPause,
-    "resume": m.CallResume,
-    "end": m.CallEnd,
+COMMANDS: dict[str, type[c.CallCommand]] = {
+    "accept": c.CallAccept,
+    "decline": c.CallDecline,
+    "cancel": c.CallCancel,
+    "pause": c.CallPause,
+    "resume": c.CallResume,
+    "end": c.CallEnd,
 }
 
 

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from domain import commands as c
 from domain import effects
 from domain import messages as m
 from domain.block import Rounding
@@ -67,7 +68,7 @@ def test_a_late_wake_up_delays_no_block() -> None:
 
 def test_receipts_that_take_five_seconds_do_not_shift_the_blocks() -> None:
     story = Story()
-    story.act(CREATOR, m.CallAccept)
+    story.act(CREATOR, c.CallAccept)
     story.join(CREATOR)
     story.commit_seconds = 5
     story.join(FAN)
@@ -81,7 +82,7 @@ def test_receipts_that_take_five_seconds_do_not_shift_the_blocks() -> None:
 def test_a_command_just_before_a_block_is_due_comes_before_the_block() -> None:
     story = Story().connect()
     story.wait(29.999999)
-    story.act(FAN, m.CallEnd)
+    story.act(FAN, c.CallEnd)
     story.wait(60)
     assert story.blocks == 1
 
@@ -89,17 +90,17 @@ def test_a_command_just_before_a_block_is_due_comes_before_the_block() -> None:
 def test_a_command_as_a_block_falls_due_comes_after_the_block() -> None:
     story = Story().connect()
     story.now += 30_000_000
-    story.act(FAN, m.CallEnd)
+    story.act(FAN, c.CallEnd)
     assert (story.blocks, story.end_reason) == (2, "hangup")
 
 
 def test_a_pause_as_a_block_falls_due_keeps_all_of_the_block_that_was_paid() -> None:
     story = Story().connect()
     story.now += 30_000_000
-    story.act(FAN, m.CallPause)
+    story.act(FAN, c.CallPause)
     assert story.blocks == 2
     story.wait(100)
-    story.act(FAN, m.CallResume)
+    story.act(FAN, c.CallResume)
     story.wait(29.999999)
     assert story.blocks == 2
     story.wait(MICROSECOND)
@@ -121,7 +122,7 @@ def test_an_end_as_a_block_falls_due_while_storage_is_slow_still_charges_the_blo
     story = Story().connect()
     story.commit_seconds = 40
     story.wait(60)  # block 2 is in flight, block 3 waits behind it
-    story.act(FAN, m.CallEnd)
+    story.act(FAN, c.CallEnd)
     story.wait(100)
     assert (story.call.settled, story.end_reason, story.blocks) == (True, "hangup", 3)
 
@@ -147,11 +148,11 @@ def test_sequence_numbers_have_no_holes() -> None:
     story = Story().connect()
     story.join(STRANGER)
     story.join(FAN, 2)
-    story.act(CREATOR, m.CallPause)
-    story.act(CREATOR, m.CallResume)
+    story.act(CREATOR, c.CallPause)
+    story.act(CREATOR, c.CallResume)
     story.wait(65)
     story.leave(FAN, 2)
-    story.act(CREATOR, m.CallEnd)
+    story.act(CREATOR, c.CallEnd)
     assert [event.seq for event in story.published()] == list(range(1, len(story.published()) + 1))
 
 
@@ -251,7 +252,7 @@ def test_blocks_depend_on_active_time_alone_however_it_is_cut_into_pauses(spans:
     story = Story().connect()
     for span in spans:
         story.wait_until(story.now + span)
-        story.act(FAN, m.CallPause)
+        story.act(FAN, c.CallPause)
         story.wait(77)
-        story.act(FAN, m.CallResume)
+        story.act(FAN, c.CallResume)
     assert story.blocks == sum(spans) // 30_000_000 + 1

@@ -2,6 +2,7 @@
 
 import pytest
 
+from domain import commands as c
 from domain import effects, inputs
 from domain import messages as m
 from domain.meter import BooksDisagree
@@ -13,7 +14,7 @@ from tests.domain.story import CREATOR, FAN, STRANGER, Story, code
 def test_either_party_ends_the_call(who: object, reason: str) -> None:
     story = Story().connect()
     story.wait(45)
-    story.act(FAN if who == FAN else CREATOR, m.CallEnd)
+    story.act(FAN if who == FAN else CREATOR, c.CallEnd)
     assert (story.end_reason, story.blocks, story.call.settled) == (reason, 2, True)
     ended = story.published()[-1]
     assert isinstance(ended, m.CallEnded)
@@ -31,9 +32,9 @@ def test_an_operator_or_the_server_ends_the_call() -> None:
 def test_ending_twice_returns_the_call_and_changes_nothing() -> None:
     story = Story().connect()
     story.commit_seconds = 3
-    story.act(FAN, m.CallEnd)
+    story.act(FAN, c.CallEnd)
     story.wait(1)
-    answer = story.act(CREATOR, m.CallEnd)
+    answer = story.act(CREATOR, c.CallEnd)
     assert answer["call"]["endReason"] == "hangup"
     story.wait(10)
     assert story.kinds().count("call:ended") == 1
@@ -43,17 +44,17 @@ def test_ending_twice_returns_the_call_and_changes_nothing() -> None:
 def test_an_ended_call_refuses_what_is_not_an_end() -> None:
     story = Story().connect()
     story.storage_goes_away()
-    story.act(FAN, m.CallEnd)
-    for command in (m.CallAccept, m.CallDecline, m.CallCancel, m.CallPause, m.CallResume):
+    story.act(FAN, c.CallEnd)
+    for command in (c.CallAccept, c.CallDecline, c.CallCancel, c.CallPause, c.CallResume):
         assert code(story.act(CREATOR, command)) == "CALL_ENDED"
-    assert code(story.act(STRANGER, m.CallEnd)) == "NOT_FOUND"
+    assert code(story.act(STRANGER, c.CallEnd)) == "NOT_FOUND"
     assert code(story.join(FAN, 2)) == "CALL_ENDED"
 
 
 def test_the_end_is_told_only_once_it_is_stored() -> None:
     story = Story().connect()
     story.storage_goes_away()
-    story.act(FAN, m.CallEnd)
+    story.act(FAN, c.CallEnd)
     assert "call:ended" not in story.kinds()
     story.storage_comes_back()
     assert story.kinds()[-1] == "call:ended"
@@ -63,9 +64,9 @@ def test_the_end_is_told_only_once_it_is_stored() -> None:
 def test_a_record_from_before_the_end_that_is_stored_late_is_not_the_end() -> None:
     story = Story().connect()
     story.commit_seconds = 5
-    story.act(FAN, m.CallPause)
+    story.act(FAN, c.CallPause)
     story.wait(1)
-    story.act(FAN, m.CallEnd)
+    story.act(FAN, c.CallEnd)
     story.wait(4)
     assert (story.books.stored.status, story.call.settled) == ("paused", False)
     assert "call:ended" not in story.kinds()
@@ -78,7 +79,7 @@ def test_no_time_is_counted_while_the_end_waits_to_be_stored() -> None:
     story.wait(28)
     story.commit_seconds = 7
     story.wait(4)
-    story.act(FAN, m.CallEnd)
+    story.act(FAN, c.CallEnd)
     story.wait(20)
     ended = story.published()[-1]
     assert isinstance(ended, m.CallEnded)
@@ -87,7 +88,7 @@ def test_no_time_is_counted_while_the_end_waits_to_be_stored() -> None:
 
 def test_who_leaves_after_the_end_is_no_news() -> None:
     story = Story().connect()
-    story.act(FAN, m.CallEnd)
+    story.act(FAN, c.CallEnd)
     story.leave(FAN)
     story.leave(CREATOR)
     assert story.kinds()[-1] == "call:ended"
@@ -95,8 +96,8 @@ def test_who_leaves_after_the_end_is_no_news() -> None:
 
 def test_an_ended_call_holds_nothing_and_charges_nothing_more() -> None:
     story = Story().connect()
-    story.act(CREATOR, m.CallPause)
-    story.act(FAN, m.CallEnd)
+    story.act(CREATOR, c.CallPause)
+    story.act(FAN, c.CallEnd)
     assert story.books.stored.holds == ()
     story.wait(1000)
     assert story.blocks == 1
@@ -106,7 +107,7 @@ def test_blocks_that_fell_due_before_the_end_are_charged_though_storage_was_away
     story = Story().connect()
     story.storage_goes_away()
     story.wait(65)
-    story.act(FAN, m.CallEnd)
+    story.act(FAN, c.CallEnd)
     assert not story.call.settled
     story.wait(500)
     story.storage_comes_back()
@@ -142,7 +143,7 @@ def test_a_fenced_posting_says_nothing_more_and_closes_once() -> None:
 def test_a_fenced_record_closes_the_room() -> None:
     story = Story().connect()
     story.ledger.claim(story.facts.id)
-    story.act(FAN, m.CallPause)
+    story.act(FAN, c.CallPause)
     assert story.call.settled
     assert story.end_reason is None
 
@@ -171,5 +172,5 @@ def test_who_asks_a_call_that_moved_on_to_another_server_is_sent_away_and_not_le
     story = Story().connect()
     story.give(inputs.Fenced())
     assert code(story.join(FAN, 2)) == "DRAINING"
-    assert code(story.act(FAN, m.CallPause)) == "DRAINING"
+    assert code(story.act(FAN, c.CallPause)) == "DRAINING"
     assert story.sweep().answer is not None

@@ -1,5 +1,6 @@
 """Running low: warned as soon as it is known, again when the deadline moves, and ended at the deadline."""
 
+from domain import commands as c
 from domain import effects
 from domain import messages as m
 from domain.instant import rfc3339
@@ -85,9 +86,9 @@ def test_a_top_up_that_the_room_has_not_heard_of_still_counts_in_the_books() -> 
 def test_while_paused_there_is_no_deadline_and_after_it_a_later_one() -> None:
     story = Story(balance=30).connect()
     story.wait(10)
-    story.act(FAN, m.CallPause)
+    story.act(FAN, c.CallPause)
     story.wait(100)
-    story.act(FAN, m.CallResume)
+    story.act(FAN, c.CallResume)
     assert [warning.ends_at for warning in warnings(story)] == [at(30), None, at(130)]
     assert [warning.seconds_left for warning in warnings(story)] == [30.0, 20.0, 20.0]
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from domain import commands as c
 from domain import inputs
 from domain import messages as m
 from domain.instant import rfc3339
@@ -27,11 +28,11 @@ def test_a_pause_stops_the_clock_and_keeps_the_rest_of_the_paid_block(who: objec
     story, name = Story().connect(), "fan" if who == FAN else "creator"
     user = FAN if who == FAN else CREATOR
     story.wait(20)
-    story.act(user, m.CallPause)
+    story.act(user, c.CallPause)
     assert (story.status, story.holds) == ("paused", {name})
     story.wait(500)
     assert story.blocks == 1
-    story.act(user, m.CallResume)
+    story.act(user, c.CallResume)
     assert story.status == "active"
     story.wait(9.999999)
     assert story.blocks == 1
@@ -43,9 +44,9 @@ def test_a_pause_stops_the_clock_and_keeps_the_rest_of_the_paid_block(who: objec
 def test_a_paused_call_says_no_end_of_the_paid_time_and_a_resumed_one_a_later_end() -> None:
     story = Story().connect()
     story.wait(20)
-    story.act(FAN, m.CallPause)
+    story.act(FAN, c.CallPause)
     story.wait(100)
-    story.act(FAN, m.CallResume)
+    story.act(FAN, c.CallResume)
     through = [event.paid_through for event in story.published() if isinstance(event, m.CallStateChanged)]
     assert through == [rfc3339(START + 30_000_000), None, rfc3339(START + 130_000_000)]
 
@@ -54,29 +55,29 @@ def test_a_paused_call_says_no_end_of_the_paid_time_and_a_resumed_one_a_later_en
 def test_nobody_can_lift_the_others_pause(who: object, other: object) -> None:
     story = Story().connect()
     first, second = (FAN, CREATOR) if who == FAN else (CREATOR, FAN)
-    story.act(first, m.CallPause)
-    assert code(story.act(second, m.CallResume)) == "FORBIDDEN"
+    story.act(first, c.CallPause)
+    assert code(story.act(second, c.CallResume)) == "FORBIDDEN"
     assert story.status == "paused"
 
 
 def test_two_pauses_are_lifted_one_by_one_by_who_set_them() -> None:
     story = Story().connect()
-    story.act(FAN, m.CallPause)
-    story.act(CREATOR, m.CallPause)
+    story.act(FAN, c.CallPause)
+    story.act(CREATOR, c.CallPause)
     assert story.holds == {"fan", "creator"}
-    story.act(FAN, m.CallResume)
+    story.act(FAN, c.CallResume)
     assert story.holds == {"creator"}
-    assert code(story.act(FAN, m.CallResume)) == "FORBIDDEN"
-    story.act(CREATOR, m.CallResume)
+    assert code(story.act(FAN, c.CallResume)) == "FORBIDDEN"
+    story.act(CREATOR, c.CallResume)
     assert story.status == "active"
 
 
 def test_pausing_twice_or_resuming_a_running_call_changes_nothing() -> None:
     story = Story().connect()
-    assert code(story.act(FAN, m.CallResume)) is None
-    story.act(FAN, m.CallPause)
+    assert code(story.act(FAN, c.CallResume)) is None
+    story.act(FAN, c.CallPause)
     story.wait(599)
-    assert code(story.act(FAN, m.CallPause)) is None
+    assert code(story.act(FAN, c.CallPause)) is None
     story.wait(1)
     assert story.end_reason == "pause_limit"
 
@@ -84,7 +85,7 @@ def test_pausing_twice_or_resuming_a_running_call_changes_nothing() -> None:
 def test_a_pause_of_ten_minutes_ends_the_call() -> None:
     story = Story().connect()
     story.wait(10)
-    story.act(CREATOR, m.CallPause)
+    story.act(CREATOR, c.CallPause)
     story.wait(599.999999)
     assert story.status == "paused"
     story.wait(MICROSECOND)
@@ -93,10 +94,10 @@ def test_a_pause_of_ten_minutes_ends_the_call() -> None:
 
 def test_the_limit_counts_anew_for_each_pause_and_for_each_party() -> None:
     story = Story().connect()
-    story.act(FAN, m.CallPause)
+    story.act(FAN, c.CallPause)
     story.wait(400)
-    story.act(CREATOR, m.CallPause)
-    story.act(FAN, m.CallResume)
+    story.act(CREATOR, c.CallPause)
+    story.act(FAN, c.CallResume)
     story.wait(400)
     assert story.status == "paused"
     story.wait(200)
@@ -165,11 +166,11 @@ def test_a_party_gone_for_a_minute_is_lost(who: object, other: object) -> None:
 
 def test_the_minute_runs_through_hand_pauses() -> None:
     story = Story().connect()
-    story.act(CREATOR, m.CallPause)
+    story.act(CREATOR, c.CallPause)
     story.leave(FAN)
     story.wait(30)
-    story.act(CREATOR, m.CallResume)
-    story.act(CREATOR, m.CallPause)
+    story.act(CREATOR, c.CallResume)
+    story.act(CREATOR, c.CallPause)
     story.wait(30)
     assert story.end_reason == "peer_lost"
 
@@ -223,13 +224,13 @@ def test_an_absence_is_not_lifted_by_the_other_partys_return() -> None:
     story.leave(FAN)
     story.wait(15)
     story.join(CREATOR, 2)
-    story.act(CREATOR, m.CallResume)
+    story.act(CREATOR, c.CallResume)
     assert story.holds == {"absent:fan"}
 
 
 def test_a_return_does_not_lift_a_pause_by_hand() -> None:
     story = Story().connect()
-    story.act(FAN, m.CallPause)
+    story.act(FAN, c.CallPause)
     story.leave(FAN)
     story.wait(20)
     assert story.holds == {"fan", "absent:fan"}
@@ -239,10 +240,10 @@ def test_a_return_does_not_lift_a_pause_by_hand() -> None:
 
 def test_a_party_may_resume_while_it_is_absent_and_the_absence_still_holds() -> None:
     story = Story().connect()
-    story.act(FAN, m.CallPause)
+    story.act(FAN, c.CallPause)
     story.leave(FAN)
     story.wait(20)
-    story.act(FAN, m.CallResume)
+    story.act(FAN, c.CallResume)
     assert story.holds == {"absent:fan"}
 
 
@@ -299,8 +300,8 @@ def test_nobody_resumes_a_call_that_storage_holds() -> None:
     story = Story().connect()
     story.storage_goes_away()
     story.wait(95)
-    story.act(FAN, m.CallResume)
-    story.act(CREATOR, m.CallResume)
+    story.act(FAN, c.CallResume)
+    story.act(CREATOR, c.CallResume)
     assert story.holds == {"storage"}
 
 
@@ -314,12 +315,12 @@ def test_no_money_event_is_sent_before_the_books_have_it() -> None:
 
 def test_a_pause_before_block_one_is_paid_is_told_with_the_start() -> None:
     story = Story()
-    story.act(CREATOR, m.CallAccept)
+    story.act(CREATOR, c.CallAccept)
     story.join(CREATOR)
     story.storage_goes_away()
     story.join(FAN)
     story.wait(3)
-    story.act(FAN, m.CallPause)
+    story.act(FAN, c.CallPause)
     assert states(story) == []
     story.storage_comes_back()
     assert states(story) == [("call:started", ["fan"])]

@@ -14,6 +14,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from domain import commands as c
 from domain import effects, inputs
 from domain import messages as m
 from domain.block import BlockPrice
@@ -26,13 +27,13 @@ from domain.posting import Outcome, Posting
 from tests.domain.account import Account
 from tests.domain.story import CALL, CREATOR, FAN, STRANGER, Slip, Story, code, device
 
-COMMANDS: dict[str, type[m.CallCommand]] = {
-    "accept": m.CallAccept,
-    "decline": m.CallDecline,
-    "cancel": m.CallCancel,
-    "pause": m.CallPause,
-    "resume": m.CallResume,
-    "end": m.CallEnd,
+COMMANDS: dict[str, type[c.CallCommand]] = {
+    "accept": c.CallAccept,
+    "decline": c.CallDecline,
+    "cancel": c.CallCancel,
+    "pause": c.CallPause,
+    "resume": c.CallResume,
+    "end": c.CallEnd,
 }
 LIVELY = ["pause", "resume"] * 4 + ["accept", "decline", "cancel", "end"]  # most calls should last a while
 
@@ -401,7 +402,7 @@ class CallMachine(RuleBasedStateMachine):
 
     def _check_call(self) -> None:
         call, account = self.story.call, self.account
-        assert call.end_reason == account.end_reason
+        assert call.closing.reason == account.end_reason
         assert call.meter.posted == account.posted
         assert call.meter.committed == account.committed
         if not account.draining:

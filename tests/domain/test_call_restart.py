@@ -1,5 +1,6 @@
 """Crashes and drains: downtime is never charged, and a call comes back as it was stored."""
 
+from domain import commands as c
 from domain import effects, inputs
 from domain import messages as m
 from tests.domain.story import CREATOR, FAN, Story, code
@@ -26,8 +27,8 @@ def test_a_drained_call_goes_on_where_it_stood_when_both_are_back() -> None:
 def test_after_a_crash_the_call_goes_on_from_the_last_stored_time() -> None:
     story = Story().connect()
     story.wait(12)
-    story.act(FAN, m.CallPause)
-    story.act(FAN, m.CallResume)
+    story.act(FAN, c.CallPause)
+    story.act(FAN, c.CallResume)
     story.wait(10)
     story.crash(down_seconds=20)
     story.join(FAN)
@@ -87,7 +88,7 @@ def test_who_does_not_come_back_within_a_minute_of_the_restart_is_lost() -> None
 def test_a_pause_by_hand_stands_through_a_restart_with_its_limit() -> None:
     story = Story().connect()
     story.wait(10)
-    story.act(CREATOR, m.CallPause)
+    story.act(CREATOR, c.CallPause)
     story.wait(100)
     story.drain(down_seconds=50)
     story.join(FAN)
@@ -101,9 +102,9 @@ def test_a_pause_by_hand_stands_through_a_restart_with_its_limit() -> None:
 
 def test_a_resume_by_hand_does_not_lift_the_hold_of_a_restart() -> None:
     story = Story().connect()
-    story.act(FAN, m.CallPause)
+    story.act(FAN, c.CallPause)
     story.drain()
-    story.act(FAN, m.CallResume)
+    story.act(FAN, c.CallResume)
     assert story.holds == {"restart"}
 
 
@@ -132,13 +133,13 @@ def test_a_call_that_rings_rings_on_after_a_restart() -> None:
 def test_a_call_whose_ringing_ended_while_the_server_was_down_is_missed() -> None:
     story = Story()
     story.crash(down_seconds=100)
-    assert code(story.act(CREATOR, m.CallAccept)) == "CALL_ENDED"
+    assert code(story.act(CREATOR, c.CallAccept)) == "CALL_ENDED"
     assert story.end_reason == "missed"
 
 
 def test_an_accepted_call_gives_both_their_time_to_join_anew_after_a_restart() -> None:
     story = Story()
-    story.act(CREATOR, m.CallAccept)
+    story.act(CREATOR, c.CallAccept)
     story.wait(15)
     story.drain(down_seconds=100)
     story.join(FAN)
@@ -218,7 +219,7 @@ def test_a_draining_call_refuses_commands_and_tells_no_end() -> None:
     story = Story().connect()
     story.storage_goes_away()
     story.give(inputs.Drain())
-    assert code(story.act(FAN, m.CallEnd)) == "DRAINING"
+    assert code(story.act(FAN, c.CallEnd)) == "DRAINING"
     story.wait(500)
     story.storage_comes_back()
     assert "call:ended" not in story.kinds()

@@ -2,8 +2,8 @@
 
 import pytest
 
+from domain import commands as c
 from domain import effects, inputs
-from domain import messages as m
 from domain.posting import Posting
 from tests.domain.story import CALL, CREATOR, FAN, STRANGER, Story, code
 
@@ -26,14 +26,14 @@ def test_a_call_nobody_answers_is_missed_after_thirty_seconds_and_costs_nothing(
 
 def test_the_creator_declines() -> None:
     story = Story()
-    story.act(CREATOR, m.CallDecline)
+    story.act(CREATOR, c.CallDecline)
     assert (story.end_reason, story.blocks) == ("declined", 0)
     assert told_kinds(story, FAN) == ["call:declined"]
 
 
 def test_the_fan_cancels() -> None:
     story = Story()
-    story.act(FAN, m.CallCancel)
+    story.act(FAN, c.CallCancel)
     assert (story.end_reason, story.blocks) == ("cancelled", 0)
     assert told_kinds(story, CREATOR) == ["call:cancelled"]
 
@@ -41,29 +41,29 @@ def test_the_fan_cancels() -> None:
 @pytest.mark.parametrize(("who", "reason"), [(FAN, "cancelled"), (CREATOR, "declined")])
 def test_ending_a_call_that_rings_is_a_cancel_or_a_decline(who: object, reason: str) -> None:
     story = Story()
-    story.act(FAN if who == FAN else CREATOR, m.CallEnd)
+    story.act(FAN if who == FAN else CREATOR, c.CallEnd)
     assert story.end_reason == reason
 
 
 def test_pausing_a_call_that_rings_or_waits_for_both_is_refused() -> None:
     story = Story()
-    assert code(story.act(FAN, m.CallPause)) == "CALL_NOT_ACTIVE"
-    assert code(story.act(FAN, m.CallResume)) == "CALL_NOT_ACTIVE"
-    story.act(CREATOR, m.CallAccept)
-    assert code(story.act(CREATOR, m.CallPause)) == "CALL_NOT_ACTIVE"
+    assert code(story.act(FAN, c.CallPause)) == "CALL_NOT_ACTIVE"
+    assert code(story.act(FAN, c.CallResume)) == "CALL_NOT_ACTIVE"
+    story.act(CREATOR, c.CallAccept)
+    assert code(story.act(CREATOR, c.CallPause)) == "CALL_NOT_ACTIVE"
 
 
 def test_only_the_creator_accepts_and_declines_and_only_the_fan_cancels() -> None:
     story = Story()
-    assert code(story.act(FAN, m.CallAccept)) == "FORBIDDEN"
-    assert code(story.act(FAN, m.CallDecline)) == "FORBIDDEN"
-    assert code(story.act(CREATOR, m.CallCancel)) == "FORBIDDEN"
+    assert code(story.act(FAN, c.CallAccept)) == "FORBIDDEN"
+    assert code(story.act(FAN, c.CallDecline)) == "FORBIDDEN"
+    assert code(story.act(CREATOR, c.CallCancel)) == "FORBIDDEN"
     assert story.status == "ringing"
 
 
 def test_a_stranger_finds_no_call_and_no_room() -> None:
     story = Story()
-    for command in (m.CallAccept, m.CallDecline, m.CallCancel, m.CallPause, m.CallResume, m.CallEnd):
+    for command in (c.CallAccept, c.CallDecline, c.CallCancel, c.CallPause, c.CallResume, c.CallEnd):
         assert code(story.act(STRANGER, command)) == "NOT_FOUND"
     assert code(story.join(STRANGER)) == "NOT_FOUND"
     assert story.published() == []
@@ -71,7 +71,7 @@ def test_a_stranger_finds_no_call_and_no_room() -> None:
 
 def test_accepting_tells_both_and_charges_nothing_until_both_are_here() -> None:
     story = Story()
-    story.act(CREATOR, m.CallAccept)
+    story.act(CREATOR, c.CallAccept)
     story.join(CREATOR)
     assert told_kinds(story, FAN) == told_kinds(story, CREATOR) == ["call:accepted"]
     assert (story.status, story.call.started_at, story.blocks) == ("active", None, 0)
@@ -83,19 +83,19 @@ def test_accepting_tells_both_and_charges_nothing_until_both_are_here() -> None:
 
 def test_accepting_twice_is_refused_and_moves_no_deadline() -> None:
     story = Story()
-    story.act(CREATOR, m.CallAccept)
+    story.act(CREATOR, c.CallAccept)
     story.wait(10)
-    assert code(story.act(CREATOR, m.CallAccept)) == "CALL_NOT_ACTIVE"
+    assert code(story.act(CREATOR, c.CallAccept)) == "CALL_NOT_ACTIVE"
     story.wait(10)
     assert story.end_reason == "peer_lost"
 
 
 def test_an_accepted_call_can_be_neither_declined_nor_cancelled_but_ended() -> None:
     story = Story()
-    story.act(CREATOR, m.CallAccept)
-    assert code(story.act(CREATOR, m.CallDecline)) == "CALL_NOT_ACTIVE"
-    assert code(story.act(FAN, m.CallCancel)) == "CALL_NOT_ACTIVE"
-    story.act(FAN, m.CallEnd)
+    story.act(CREATOR, c.CallAccept)
+    assert code(story.act(CREATOR, c.CallDecline)) == "CALL_NOT_ACTIVE"
+    assert code(story.act(FAN, c.CallCancel)) == "CALL_NOT_ACTIVE"
+    story.act(FAN, c.CallEnd)
     assert (story.end_reason, story.blocks) == ("hangup", 0)
 
 
@@ -104,7 +104,7 @@ def test_who_does_not_come_within_twenty_seconds_of_the_accept_is_lost(present: 
     story = Story()
     for who in present:
         story.join(FAN if who == FAN else CREATOR)
-    story.act(CREATOR, m.CallAccept)
+    story.act(CREATOR, c.CallAccept)
     story.wait(19.999999)
     assert story.status == "active"
     story.wait(0.000001)
@@ -117,14 +117,14 @@ def test_both_may_join_while_it_rings_and_the_accept_starts_the_clock() -> None:
     story.join(CREATOR)
     story.wait(12)
     assert (story.status, story.blocks) == ("ringing", 0)
-    story.act(CREATOR, m.CallAccept)
+    story.act(CREATOR, c.CallAccept)
     assert story.call.started_at == story.now
     assert story.blocks == 1
 
 
 def test_both_must_be_here_at_the_same_time() -> None:
     story = Story()
-    story.act(CREATOR, m.CallAccept)
+    story.act(CREATOR, c.CallAccept)
     story.join(FAN)
     story.leave(FAN)
     story.join(CREATOR)
@@ -136,17 +136,17 @@ def test_both_must_be_here_at_the_same_time() -> None:
 def test_an_accept_as_the_ringing_ends_comes_too_late_and_one_before_it_does_not() -> None:
     in_time, too_late = Story(), Story()
     in_time.wait(29.999999)
-    in_time.act(CREATOR, m.CallAccept)
+    in_time.act(CREATOR, c.CallAccept)
     assert in_time.status == "active"
     too_late.now += 30_000_000
-    assert code(too_late.act(CREATOR, m.CallAccept)) == "CALL_ENDED"
+    assert code(too_late.act(CREATOR, c.CallAccept)) == "CALL_ENDED"
     assert too_late.end_reason == "missed"
 
 
 def test_ringing_for_ever_is_free_and_impossible() -> None:
     story = Story()
     for _ in range(40):
-        story.act(FAN, m.CallPause)
+        story.act(FAN, c.CallPause)
         story.join(FAN)
         story.leave(FAN)
         story.wait(1)
@@ -169,7 +169,7 @@ def test_an_operator_may_end_a_call_that_rings() -> None:
 
 def test_the_answer_to_a_command_is_the_call() -> None:
     story = Story()
-    answer = story.act(CREATOR, m.CallAccept)
+    answer = story.act(CREATOR, c.CallAccept)
     assert answer["call"]["id"] == str(CALL)
     assert answer["call"]["acceptedAt"] == "2027-01-15T08:00:00.000Z"
     assert answer["call"]["startedAt"] is None

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from domain import commands as c
 from domain import messages as m
 from server import conversation, outbox
 from server.asyncapi import asyncapi
@@ -139,16 +140,17 @@ def test_it_has_the_version_of_the_project(document: Json) -> None:
 
 
 def defined(family: type[msgspec.Struct]) -> set[str]:
-    """The tags of all messages of a family that stand in the module."""
-    kinds = [kind for kind in vars(m).values() if isinstance(kind, type) and issubclass(kind, family)]
+    """The tags of all messages of a family."""
+    written = [*vars(c).values(), *vars(m).values()]
+    kinds = [kind for kind in written if isinstance(kind, type) and issubclass(kind, family)]
     return {str(kind.__struct_config__.tag) for kind in kinds if kind.__struct_config__.tag != kind.__name__}
 
 
 def test_every_command_is_received_and_answered(document: Json) -> None:
     received = [each for each in document["operations"].values() if each["action"] == "receive"]
     payloads = [resolve(document, resolve(document, ref)["$ref"]) for each in received for ref in used_by(each)[:1]]
-    assert {each["name"] for each in payloads} == defined(m.Command) == names_by_tag(document, "command")
-    assert len(received) == len(payloads) == len(m.AnyCommand.__args__)
+    assert {each["name"] for each in payloads} == defined(c.Command) == names_by_tag(document, "command")
+    assert len(received) == len(payloads) == len(c.AnyCommand.__args__)
     for each in received:
         assert each["reply"]["messages"][-1]["$ref"].endswith("/Error")
 
@@ -196,7 +198,7 @@ def test_every_close_code_says_whether_to_reconnect(document: Json) -> None:
 def test_limits_are_those_of_the_settings() -> None:
     limits = asyncapi(WebsocketSettings(open_seconds=7, max_frame_bytes=2048), 1)["channels"]["ws"]["x-limits"]
     assert (limits["openSeconds"]["value"], limits["maxFrameBytes"]["value"]) == (7, 2048)
-    assert limits["maxRefCharacters"]["value"] == m.MAX_REF
+    assert limits["maxRefCharacters"]["value"] == c.MAX_REF
 
 
 @pytest.mark.parametrize(

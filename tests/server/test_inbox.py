@@ -6,8 +6,8 @@ from uuid import uuid4
 import trio.testing
 
 from domain import inputs
+from domain.commands import CallEnd, CallPause
 from domain.ids import MemberId, UserId
-from domain.messages import CallEnd, CallPause
 from server.clock import Clock
 from server.inbox import ENDINGS, Inbox
 

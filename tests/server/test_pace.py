@@ -6,7 +6,7 @@ import pytest
 import trio
 from websockets.exceptions import ConnectionClosed
 
-from server.pace import Pace
+from domain.pace import Pace
 from tests.clients import Phone
 from tests.houses import add_fan, online, running_house, with_section
 

@@ -9,12 +9,9 @@ import pytest
 import trio
 
 from domain.call_record import CallRecord
-from domain.ids import CallId
-from server import call_rooms
 from server.house import House
+from server.room_floor import RoomBooks
 from storage.audit import audit
-from storage.calls import save_call
-from storage.postgres import Postgres
 from tests.houses import give, running_house, settings
 from tests.server.rest.conftest import People, people_of
 from tests.server.rest.line import line_to
@@ -70,16 +67,18 @@ async def test_stop_answers_only_once_the_end_is_in_the_books(people: People, mo
     begun, enough = trio.Event(), trio.Event()
     answers: list[httpx.Response] = []
 
-    async def save_in_time(postgres: Postgres, call_id: CallId, epoch: int, record: CallRecord) -> bool:
+    save = RoomBooks.save
+
+    async def save_in_time(books: RoomBooks, record: CallRecord) -> bool:
         if record.status == "ended":
             begun.set()
             await enough.wait()
-        return await save_call(postgres, call_id, epoch, record)
+        return await save(books, record)
 
     async def stop() -> None:
         answers.append(await fan.post(f"/billing/{call_id}/stop"))
 
-    monkeypatch.setattr(call_rooms, "save_call", save_in_time)
+    monkeypatch.setattr(RoomBooks, "save", save_in_time)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(stop)
         await begun.wait()

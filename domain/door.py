@@ -1,0 +1,79 @@
+"""Who may come into a stream, and why not (CONTRACT §7, Who may join)."""
+
+from collections.abc import Iterable
+from typing import Literal, NamedTuple
+
+from domain.ids import UserId
+from domain.refusals import Code, Refusal
+from domain.stream_record import StreamFacts
+
+Reason = Literal["public_stream", "owner", "operator", "ticket", "metered", "ticket_required", "stream_ended", "banned"]
+
+
+class Access(NamedTuple):
+    """Whether a user may watch, and the one reason that decides it."""
+
+    has_access: bool
+    reason: Reason
+
+
+def access_to(
+    facts: StreamFacts, user_id: UserId, *, is_operator: bool, holds_ticket: bool, barred: bool, ended: bool
+) -> Access:
+    """The same answer for who asks over HTTP and for who knocks at the room."""
+    if ended:
+        return Access(False, "stream_ended")
+    if user_id == facts.owner_id:
+        return Access(True, "owner")
+    if is_operator:
+        return Access(True, "operator")
+    if barred:
+        return Access(False, "banned")
+    if facts.ticket_price_tokens is not None:
+        return Access(True, "ticket") if holds_ticket else Access(False, "ticket_required")
+    return Access(True, "public_stream" if facts.price is None else "metered")
+
+
+class Door:
+    """Who holds a ticket to a live stream and who is kept out, as far as its room knows: all of it."""
+
+    def __init__(
+        self, facts: StreamFacts, tickets: Iterable[UserId], blocked: Iterable[UserId], removed: Iterable[UserId]
+    ) -> None:
+        self._facts = facts
+        self.tickets = set(tickets)
+        self.blocked = set(blocked)  # by the creator, or by an operator, wherever
+        self.removed = set(removed)  # by the creator, from this stream
+        self._operators: set[UserId] = set()  # who came in as one
+
+    def access(self, user_id: UserId, is_operator: bool = False) -> Access:
+        barred = user_id in self.blocked or user_id in self.removed
+        return access_to(
+            self._facts,
+            user_id,
+            is_operator=is_operator or user_id in self._operators,
+            holds_ticket=user_id in self.tickets,
+            barred=barred,
+            ended=False,
+        )
+
+    def role(self, user_id: UserId, is_operator: bool) -> str:
+        """What somebody who comes in is there."""
+        if is_operator:
+            self._operators.add(user_id)
+        return "owner" if user_id == self._facts.owner_id else "operator" if is_operator else "viewer"
+
+    def pays(self, user_id: UserId, is_operator: bool) -> bool:
+        """Whether blocks are charged for their stay."""
+        return self._facts.price is not None and user_id != self._facts.owner_id and not is_operator
+
+    def refuse(self, user_id: UserId, is_operator: bool) -> Refusal | None:
+        """Why this user may not come in."""
+        access = self.access(user_id, is_operator)
+        if access.has_access:
+            return None
+        if user_id in self.blocked:
+            return Refusal(Code.CREATOR_UNAVAILABLE, "The creator is not available")
+        if access.reason == "ticket_required":
+            return Refusal(Code.FORBIDDEN, "This stream needs a ticket")
+        return Refusal(Code.FORBIDDEN, "You were put out of this stream")

@@ -1,0 +1,26 @@
+"""Whether a stream's creator is there: on an empty stage nobody pays, and after a while the stream is over."""
+
+from domain.ids import MemberId
+from domain.instant import Instant
+
+
+class Stage:
+    """The creator's connections that are heard; empty at first, and again while there are none."""
+
+    def __init__(self, at: Instant) -> None:
+        self.empty_since: Instant | None = at
+        self._heard: set[MemberId] = set()
+
+    def enter(self, member_id: MemberId) -> bool:
+        """True for the first, with which the creator is there."""
+        was_empty, self.empty_since = self.empty_since is not None, None
+        self._heard.add(member_id)
+        return was_empty
+
+    def leave(self, member_id: MemberId, at: Instant) -> bool:
+        """True for the last."""
+        if member_id not in self._heard:
+            return False
+        self._heard.discard(member_id)
+        self.empty_since = None if self._heard else at
+        return not self._heard

@@ -1,0 +1,120 @@
+"""All payers of a metered stream: who has a clock there, which of them does something next, what to store of them."""
+
+from collections.abc import Iterator
+
+from domain.ids import MemberId, UserId
+from domain.instant import Duration, Instant, duration
+from domain.meter import Meter, StoredMeter
+from domain.schedule import Schedule
+from domain.stay import Stay
+from domain.stream_record import StreamFacts, StreamRules
+
+
+class Stays:
+    """The stays of one stream; a free stream has none."""
+
+    def __init__(self, facts: StreamFacts, rules: StreamRules, epoch: int) -> None:
+        self._facts = facts
+        self._grace = duration(rules.storage_grace_seconds)
+        self._epoch = epoch
+        self._stays: dict[UserId, Stay] = {}
+        self._schedule: Schedule[UserId] = Schedule()
+        self._stopped: dict[UserId, Duration] = {}  # clocks that have stopped since they were last stored
+        self._touched: dict[UserId, None] = {}
+        self._owner_is_here = False
+
+    def find(self, user_id: UserId) -> Stay | None:
+        return self._stays.get(user_id)
+
+    def open(self, user_id: UserId, stored: StoredMeter) -> Stay:
+        """This payer's stay; if it is new, from what the books say."""
+        stay = self._stays.get(user_id)
+        if stay is None:
+            assert self._facts.price is not None, "only metered streams have stays"
+            meter = Meter(
+                room_id=self._facts.id,
+                payer=user_id,
+                payee=self._facts.owner_id,
+                price=self._facts.price,
+                epoch=self._epoch,
+                funds=stored.funds,
+                committed=stored.committed,
+                tokens=stored.tokens,
+                active=stored.active,
+            )
+            stay = Stay(meter, self._facts.channel, self._owner_is_here, self._grace)
+            self._stays[user_id] = stay
+        stay.meter.learn(stored.funds)
+        return stay
+
+    def forget(self, stay: Stay) -> None:
+        """A payer who was put out, and for whom nothing is under way any more; they may come again."""
+        self._stays.pop(stay.meter.payer, None)
+        self._schedule.plan(stay.meter.payer, None)
+
+    # Clocks
+
+    def watch(self, stay: Stay, member_id: MemberId, at: Instant) -> None:
+        stay.watch(member_id, at)
+        self.touch(stay)
+
+    def unwatch(self, user_id: UserId, member_id: MemberId, at: Instant) -> None:
+        if stay := self._stays.get(user_id):
+            self._note_stop(stay, stay.unwatch(member_id, at), at)
+
+    def note_owner(self, is_here: bool, at: Instant) -> None:
+        self._owner_is_here = is_here
+        for stay in self._stays.values():
+            self._note_stop(stay, stay.note_owner(is_here, at), at)
+
+    def note_books(self, stay: Stay, away: bool, at: Instant) -> None:
+        self._note_stop(stay, stay.note_books(away, at), at)
+
+    def stop(self, stay: Stay, at: Instant) -> None:
+        stay.stop(at)
+        self._note_stop(stay, True, at)
+
+    def stop_all(self, at: Instant) -> None:
+        for stay in self._stays.values():
+            self.stop(stay, at)
+
+    def _note_stop(self, stay: Stay, stopped: bool, at: Instant) -> None:
+        if stopped:
+            self._stopped[stay.meter.payer] = stay.meter.billed_active(at)
+        self.touch(stay)
+
+    # What comes next
+
+    def touch(self, stay: Stay) -> None:
+        """Something about it has changed: its deadline, or what its payer should know."""
+        self._touched[stay.meter.payer] = None
+        self._schedule.plan(stay.meter.payer, stay.next_deadline())
+
+    def touched(self) -> Iterator[Stay]:
+        """Those touched since the last look."""
+        touched, self._touched = self._touched, {}
+        return (stay for user_id in touched if (stay := self._stays.get(user_id)) is not None)
+
+    def first(self) -> tuple[Instant, Stay] | None:
+        """Which stay does something next, and when."""
+        found = self._schedule.first()
+        return None if found is None else (found[0], self._stays[found[1]])
+
+    @property
+    def wait(self) -> bool:
+        """Some block has no receipt yet."""
+        return any(stay.meter.waiting for stay in self._stays.values())
+
+    # What to store
+
+    def stopped(self) -> tuple[tuple[UserId, Duration], ...]:
+        return tuple(self._stopped.items())
+
+    def note_stored(self, stays: tuple[tuple[UserId, Duration], ...]) -> None:
+        for user_id, active in stays:
+            if self._stopped.get(user_id) == active:
+                del self._stopped[user_id]
+
+    def running(self) -> Iterator[Meter]:
+        """The meters whose clocks run, to store how far they are."""
+        return (stay.meter for stay in self._stays.values() if stay.meter.clock.running)

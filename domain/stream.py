@@ -1,0 +1,382 @@
+"""The life of a live stream: one creator, many viewers. `handle(input, at)` decides, the room's task carries out."""
+
+from collections.abc import Iterable, Iterator
+from functools import partial
+from typing import Any, NamedTuple
+
+from domain import commands as c
+from domain import effects, inputs
+from domain import messages as m
+from domain.attendance import Attendance
+from domain.closing import Closing
+from domain.deadline import Deadline, first_of, run_due
+from domain.door import Door
+from domain.ids import MemberId, UserId
+from domain.instant import Instant, duration
+from domain.meter import BooksDisagree
+from domain.posting import Kind, Outcome, Receipt
+from domain.refusals import Code, Refusal, insufficient_tokens
+from domain.room import Members, RoomFull, RoomRules
+from domain.stage import Stage
+from domain.stay import Stay
+from domain.stays import Stays
+from domain.stream_news import StreamNews
+from domain.stream_record import StreamFacts, StreamRecord, StreamRules, StreamView, as_fields, view_stream
+from domain.talk import Place, Talk
+
+ENDED = Refusal(Code.STREAM_ENDED, "The stream has ended")
+NO_ROOM = Refusal(Code.NOT_FOUND, "No such room")
+TOO_MANY = Refusal(Code.OVERLOADED, "Too many connections in this stream, or too many of yours")
+SETTLING = Refusal(Code.OVERLOADED, "Your last block is still being booked; try again in a moment")
+
+
+class StreamBooks(NamedTuple):
+    """What the books and the records say of a stream that goes live, or on after a restart."""
+
+    tickets: Iterable[UserId] = ()
+    blocked: Iterable[UserId] = ()
+    earned: int = 0  # tokens of all blocks so far
+    tips: Iterable[m.PastTip] = ()
+
+
+class Stream:
+    """live -> ended. Each payer of a metered stream has a clock of their own (CONTRACT §5, Metered streams).
+
+    As with a call, everything that was due by `at` happens before the input that arrived at `at`.
+    """
+
+    def __init__(
+        self,
+        facts: StreamFacts,
+        rules: StreamRules,
+        room_rules: RoomRules,
+        epoch: int,
+        record: StreamRecord,
+        books: StreamBooks,
+        at: Instant,
+    ) -> None:
+        self.facts, self.rules, self.epoch = facts, rules, epoch
+        self.news = StreamNews(facts, epoch)
+        self.members = Members(rules.members)
+        self.stays = Stays(facts, rules, epoch)
+        self.door = Door(facts, books.tickets, books.blocked, record.removed)
+        self.closing = Closing(ENDED, record.ended_at, record.end_reason)
+        self._attendance = Attendance(self.members, self.news.publish, room_rules.presence_limit)
+        place = Place(facts.id, facts.channel, epoch, facts.owner_id, ENDED)
+        self.talk = Talk(place, self.members, self.news.publish, room_rules, books.tips, record.muted)
+        self._started_at = record.started_at
+        self._earned = books.earned
+        self._stage = Stage(at)
+        self._effects: list[effects.Effect] = []
+
+    def open(self, at: Instant) -> list[effects.Effect]:
+        """The first event of the room; and what a crash may have left undone."""
+        live = [self.news.publish(m.StreamLive, at), self.talk.overlays.publish(m.StreamLive, at)]
+        return [*live, *(effects.Refund(user_id) for user_id in self.door.removed & self.door.tickets)]
+
+    # What arrives
+
+    def handle(self, given: inputs.Input, at: Instant) -> list[effects.Effect]:
+        """Decide what follows from an input that arrived at `at`; the effects are to be carried out in order."""
+        run_due(self._deadlines, at)
+        match given:
+            case inputs.Said():
+                self._talk(given, at)
+            case inputs.Joined():
+                self._join(given, at)
+            case inputs.OverlayJoined():
+                self._join_overlay(given, at)
+            case inputs.Left(member_id):
+                self._leave(member_id, at)
+            case inputs.Unheard(member_id):
+                self._note_silence(member_id, at)
+            case inputs.Heard(member_id):
+                self._note_sound(member_id, at)
+            case inputs.Receipts(receipts):
+                for receipt in receipts:
+                    self._settle(receipt, at)
+            case inputs.Saved(record):
+                self._note_saved(record, at)
+            case inputs.Fenced():
+                self._disown()
+            case inputs.FundsChanged(user_id, funds):
+                if stay := self.stays.find(user_id):
+                    stay.meter.learn(funds)
+                    self.stays.touch(stay)
+            case inputs.TicketChanged(user_id, holds):
+                self._note_ticket(user_id, holds, at)
+            case inputs.Barred(user_id, barred):
+                self._bar(user_id, barred, at)
+            case inputs.EndNow(reason):
+                self._end(reason, at)
+            case inputs.Drain():
+                self._drain(at)
+        for stay in self.stays.touched():
+            self._effects += [] if stay.revoked or self.closing.over else self.news.funds(stay, at)
+        self._finish()
+        decided, self._effects = self._effects, []
+        return decided
+
+    def next_deadline(self) -> Instant | None:
+        """When the stream must be handled again if nothing arrives before."""
+        first = first_of(self._deadlines())
+        return None if first is None else first.at
+
+    def _deadlines(self) -> Iterator[Deadline]:
+        """All that time alone will do. Of two at one moment the first named wins."""
+        if self.closing.over:
+            return
+        if self._stage.empty_since is not None:
+            limit = duration(self.rules.stream_drop_limit_seconds)
+            yield Deadline(self._stage.empty_since + limit, partial(self._end, "owner_lost"))
+        if (due := self.stays.first()) is not None:
+            yield Deadline(due[0], partial(self._serve, due[1]))
+        if (count_due_at := self._attendance.count_due_at()) is not None:
+            yield Deadline(count_due_at, self._tell_count)
+
+    def _tell_count(self, at: Instant) -> None:
+        self._effects.append(self._attendance.tell_count(at))
+
+    # Coming and going
+
+    def _join(self, given: inputs.Joined, at: Instant) -> None:
+        refusal = self.closing.why_closed() or self.door.refuse(given.user_id, given.is_operator)
+        stay = None
+        if refusal is None and self.door.pays(given.user_id, given.is_operator):
+            stay = None if given.stay is None else self.stays.open(given.user_id, given.stay)
+            refusal = SETTLING if stay is None else self._why_not_stay(stay, at)
+        if refusal is None:
+            refusal = self._admit(given, stay, at)
+        if refusal is not None:
+            self._effects.append(effects.Answer(given.reply, refusal))
+
+    def _why_not_stay(self, stay: Stay, at: Instant) -> Refusal | None:
+        if stay.revoked:
+            return SETTLING
+        if stay.may_go_on(at):
+            return None
+        return insufficient_tokens(stay.meter.next_tokens, stay.meter.spendable, "to watch this stream")
+
+    def _admit(self, given: inputs.Joined, stay: Stay | None, at: Instant) -> Refusal | None:
+        per_user = self.rules.connections_per_viewer if stay is None else self.rules.stay_sessions
+        try:
+            self._effects += self._attendance.join(given.member_id, given.user_id, per_user, at)
+        except RoomFull:
+            return TOO_MANY
+        self._hear(given.member_id, given.user_id, stay, at)
+        role = self.door.role(given.user_id, given.is_operator)
+        listed = self._attendance.listed(self.facts.owner_id)
+        welcome = self.news.room_joined(given.member_id, role, listed, self._room(), self.talk.recent(), stay, at)
+        self._effects.append(effects.Admit(given.member_id, given.reply, welcome))
+        run_due(self._deadlines, at)  # the first block of a stay is due at once
+        return None
+
+    def _join_overlay(self, given: inputs.OverlayJoined, at: Instant) -> None:
+        if refusal := self.closing.why_closed():
+            self._effects.append(effects.Answer(given.reply, refusal))
+        else:
+            self._effects += self.talk.overlays.join(given, self._room(), self.talk.recent_tips())
+
+    def _hear(self, member_id: MemberId, user_id: UserId, stay: Stay | None, at: Instant) -> None:
+        if user_id == self.facts.owner_id and self._stage.enter(member_id):
+            self.stays.note_owner(True, at)
+        if stay is not None:
+            stay.warning.repeat()
+            self.stays.watch(stay, member_id, at)
+
+    def _note_sound(self, member_id: MemberId, at: Instant) -> None:
+        if member := self.members.find(member_id):
+            self._hear(member_id, member.user_id, self.stays.find(member.user_id), at)
+            run_due(self._deadlines, at)
+
+    def _note_silence(self, member_id: MemberId, at: Instant) -> None:
+        """Not heard of: nobody pays, or is paid, for what may not arrive."""
+        if member := self.members.find(member_id):
+            self._unhear(member_id, member.user_id, at)
+            self._save_stopped()
+
+    def _unhear(self, member_id: MemberId, user_id: UserId, at: Instant) -> None:
+        self.stays.unwatch(user_id, member_id, at)
+        if self._stage.leave(member_id, at):
+            self.stays.note_owner(False, at)
+
+    def _leave(self, member_id: MemberId, at: Instant) -> None:
+        self._effects += self.talk.overlays.leave(member_id)
+        if member := self.members.find(member_id):
+            self._unhear(member_id, member.user_id, at)
+            self._effects += [effects.Remove(member_id), *self._attendance.leave(member_id, at)]
+            self._save_stopped()
+
+    def _put_out(self, user_id: UserId, reason: str, at: Instant) -> None:
+        """All connections of a user; said to the user alone, while the room only sees them leave."""
+        if connections := list(self.members.of(user_id)):
+            for member in connections:
+                self._leave(member.member_id, at)
+            self._effects.append(self.news.put_out(user_id, reason))
+
+    # Who may be here
+
+    def _note_ticket(self, user_id: UserId, holds: bool, at: Instant) -> None:
+        if holds:
+            self.door.tickets.add(user_id)
+        else:
+            self.door.tickets.discard(user_id)
+            self._put_out_strangers(user_id, "ticket_refunded", at)
+
+    def _bar(self, user_id: UserId, barred: bool, at: Instant) -> None:
+        if barred:
+            self.door.blocked.add(user_id)
+            self._put_out_strangers(user_id, "banned", at)
+        else:
+            self.door.blocked.discard(user_id)
+
+    def _put_out_strangers(self, user_id: UserId, reason: str, at: Instant) -> None:
+        if not self.door.access(user_id).has_access:
+            self._put_out(user_id, reason, at)
+
+    # Talking
+
+    def _talk(self, said: inputs.Said, at: Instant) -> None:
+        refusal = self.closing.why_closed() or self._why_not_talk(said)
+        match said.command:
+            case _ if refusal is not None:
+                self._effects.append(effects.Answer(said.reply, refusal))
+            case c.MemberMute(user_id=user_id):
+                self.talk.muted.add(UserId(user_id))
+                self._obeyed(said)
+            case c.MemberRemove(user_id=user_id):
+                self._remove(UserId(user_id), at)
+                self._obeyed(said)
+            case _:
+                self._effects += self.talk.take(said, at)
+
+    def _why_not_talk(self, said: inputs.Said) -> Refusal | None:
+        user_id = UserId(said.person.user_id)
+        if said.member_id is not None and said.member_id not in self.members:
+            return NO_ROOM
+        if isinstance(said.command, c.MemberMute | c.MemberRemove):
+            if user_id != self.facts.owner_id:
+                return Refusal(Code.FORBIDDEN, "Only the stream's owner may do this")
+            if said.command.user_id == user_id:
+                return Refusal(Code.VALIDATION_FAILED, "userId is your own")
+        return self.door.refuse(user_id, said.is_operator) if said.member_id is None else None
+
+    def _remove(self, user_id: UserId, at: Instant) -> None:
+        self.door.removed.add(user_id)
+        self._put_out(user_id, "removed", at)
+        self._effects.append(effects.Refund(user_id))
+
+    def _obeyed(self, said: inputs.Said) -> None:
+        self._effects.append(effects.Answer(said.reply, {}))
+        self._save()
+
+    # Blocks
+
+    def _serve(self, stay: Stay, at: Instant) -> None:
+        """A stay's deadline: a block falls due, or the books have been away for too long."""
+        if stay.books_overdue(at):
+            self.stays.note_books(stay, True, at)
+        else:
+            self._effects.append(effects.Post(stay.meter.post_next(at)))
+            self.stays.touch(stay)
+
+    def _settle(self, receipt: Receipt, at: Instant) -> None:
+        if receipt.posting.kind is Kind.TIP:
+            self._effects += self.talk.settle(receipt, at)
+        else:
+            self._settle_block(receipt, at)
+        if receipt.outcome in (Outcome.FENCED, Outcome.CLOSED):
+            self._disown()
+
+    def _settle_block(self, receipt: Receipt, at: Instant) -> None:
+        stay = self.stays.find(UserId(receipt.posting.debit))
+        assert stay is not None, "a stay is kept while a block of it is under way"
+        block = stay.meter.settle(receipt)
+        if receipt.paid:
+            self._earned += block.tokens
+            self._effects += self.news.block_charged(stay, receipt, block.tokens, self._earned, at)
+        elif receipt.outcome is Outcome.INSUFFICIENT:
+            self._revoke(stay, at)
+        elif receipt.outcome not in (Outcome.FENCED, Outcome.CLOSED) and not (self.closing.over or stay.revoked):
+            raise BooksDisagree(f"block {block.block_no} of a stay in {self.facts.id}: {receipt.outcome.name}")
+        if not stay.meter.waiting:
+            self.stays.note_books(stay, False, at)
+            if stay.revoked:
+                self.stays.forget(stay)
+
+    def _revoke(self, stay: Stay, at: Instant) -> None:
+        """A viewer who cannot pay is put out; whoever comes back later goes on after the last paid block."""
+        stay.revoked = True
+        self.stays.stop(stay, at)
+        self._effects.append(effects.Withdraw(stay.meter.payer))
+        self._put_out(stay.meter.payer, "insufficient_funds", at)
+
+    # The end
+
+    def _end(self, reason: str, at: Instant) -> None:
+        """No block falls due from here on; those that did are still charged."""
+        if self.closing.end(reason, at):
+            self.stays.stop_all(at)
+
+    def _drain(self, at: Instant) -> None:
+        """The server stops: every clock stands, and the stream goes on from its rows when it is back."""
+        if not self.closing.over:
+            self.stays.stop_all(at)
+            self._effects += self.closing.drain()
+
+    def _disown(self) -> None:
+        """Another server owns the stream now: say nothing more about it."""
+        if not self.settled:
+            self._effects += self.closing.drain()
+            self._close()
+
+    def _finish(self) -> None:
+        """Once it is over and nothing is under way, store the last record."""
+        if self.closing.over and not self.stays.wait and not self.talk.waits:
+            self._effects += self.closing.store(self.record)
+
+    def _note_saved(self, record: StreamRecord, at: Instant) -> None:
+        self.stays.note_stored(record.stays)
+        if self.closing.is_last(record):
+            if (reason := self.closing.reason) is not None:
+                for publish in (self.news.publish, self.talk.overlays.publish):
+                    self._effects += [publish(kind, at, reason=reason) for kind in (m.StreamEnded, m.RoomClosed)]
+            self._close()
+
+    def _close(self) -> None:
+        self.members.clear()
+        self._effects += self.closing.settle()
+
+    def _save_stopped(self) -> None:
+        if self.stays.stopped():
+            self._save()
+
+    def _save(self) -> None:
+        if not self.closing.over:
+            self._effects.append(effects.Save(self.record()))
+
+    # What others may know
+
+    def view(self) -> StreamView:
+        """The stream as anybody may see it now."""
+        return view_stream(self.facts, self.record(), len(self.members))
+
+    def record(self) -> StreamRecord:
+        """The state to store."""
+        return StreamRecord(
+            status="live" if self.closing.ended_at is None else "ended",
+            started_at=self._started_at,
+            ended_at=self.closing.ended_at,
+            end_reason=self.closing.reason,
+            muted=tuple(self.talk.muted),
+            removed=tuple(self.door.removed),
+            stays=self.stays.stopped(),
+        )
+
+    def _room(self) -> dict[str, Any]:
+        return {"kind": "stream", **as_fields(self.view())}
+
+    @property
+    def settled(self) -> bool:
+        """Over, with every receipt in and the last record stored."""
+        return self.closing.settled

@@ -1,0 +1,83 @@
+"""What the people in a stream are told: events to the room, and private news to its payers and its owner."""
+
+from collections.abc import Sequence as Listing
+from typing import Any
+
+from domain import messages as m
+from domain.effects import Effect, Publish, Tell
+from domain.ids import MemberId, UserId
+from domain.instant import Instant, rfc3339, seconds
+from domain.posting import Receipt
+from domain.room import Member, Sequence
+from domain.stay import Stay
+from domain.stream_record import StreamFacts
+
+
+class StreamNews:
+    """Puts the state of a stream into words; it decides nothing."""
+
+    def __init__(self, facts: StreamFacts, epoch: int) -> None:
+        self._facts = facts
+        self._sequence = Sequence(facts.channel, epoch)
+
+    def publish(self, kind: type[m.SequencedEvent], at: Instant, **fields: Any) -> Publish:
+        """The next event of the room."""
+        return self._sequence.publish(kind, at, **fields)
+
+    def block_charged(self, stay: Stay, receipt: Receipt, tokens: int, earned: int, at: Instant) -> list[Effect]:
+        """A block of a stay is paid: to its payer, and to the owner; the other viewers need not know."""
+        meter = stay.meter
+        charged = m.StayCharged(
+            stream_id=self._facts.id,
+            block_no=meter.committed,
+            tokens=tokens,
+            paid_through=_when(meter.paid_through()),
+            next_at=_when(meter.due_at()),
+        )
+        if receipt.credit_after is None:
+            return [Tell(meter.payer, charged)]
+        ref = {"streamId": str(self._facts.id), "blockNo": meter.committed}
+        left = seconds(meter.left(at))
+        spent = m.WalletChanged(balance=meter.funds.balance, cause="block", tokens=-tokens, ref=ref, seconds_left=left)
+        gained = m.WalletChanged(balance=receipt.credit_after, cause="block", tokens=tokens, ref=ref, earned=earned)
+        return [Tell(meter.payer, charged), Tell(meter.payer, spent), Tell(self._facts.owner_id, gained)]
+
+    def funds(self, stay: Stay, at: Instant) -> list[Effect]:
+        """Warn a payer who cannot pay the next block."""
+        news = stay.warning.news(stay.meter.cannot_pay_next, at)
+        return [] if news is None else [Tell(stay.meter.payer, news)]
+
+    def put_out(self, user_id: UserId, reason: str) -> Tell:
+        return Tell(user_id, m.AccessRevoked(channel=self._facts.channel, reason=reason))
+
+    def room_joined(
+        self,
+        member_id: MemberId,
+        role: str,
+        members: Listing[Member],
+        room: dict[str, Any],
+        history: Listing[Any],
+        stay: Stay | None,
+        at: Instant,
+    ) -> m.RoomJoined:
+        """The present state, to a connection that joins."""
+        you: dict[str, Any] = {"role": role}
+        if stay is not None:
+            you["balance"] = stay.meter.funds.balance
+            you["secondsLeft"] = seconds(stay.meter.left(at))
+            you["paidThrough"] = _when(stay.meter.paid_through())
+        return m.RoomJoined(
+            channel=self._facts.channel,
+            room=room,
+            member_id=member_id,
+            members=list(members),
+            history=list(history),
+            epoch=self._sequence.epoch,
+            seq=self._sequence.last,
+            you=you,
+            ice_servers=[],
+        )
+
+
+def _when(at: Instant | None) -> str | None:
+    return None if at is None else rfc3339(at)

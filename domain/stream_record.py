@@ -1,0 +1,103 @@
+"""What is written down of a stream: the facts it began with, the state that is stored, and what clients see."""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from domain.block import BlockPrice
+from domain.ids import RoomId, UserId
+from domain.instant import Duration, Instant, rfc3339
+from domain.messages import Person
+
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=86_400)]
+StreamType = Literal["public", "private"]
+StreamStatus = Literal["scheduled", "live", "ended"]
+
+
+class StreamRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The durations and limits of CONTRACT §5, Metered streams; they are the section `[streams]` of the settings."""
+
+    members: Annotated[int, msgspec.Meta(ge=2, le=1_000_000)] = 10_000
+    connections_per_viewer: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 4
+    stay_sessions: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 2
+    stream_drop_limit_seconds: Seconds = 300
+    storage_grace_seconds: Seconds = 60
+
+
+class StreamFacts(msgspec.Struct, frozen=True):
+    """What never changes once it is made; `price` is what a viewer's block costs, where the stream is metered."""
+
+    id: RoomId
+    channel: str
+    creator: Person
+    title: str
+    type: StreamType
+    ticket_price_tokens: int | None
+    price: BlockPrice | None
+    created_at: Instant
+
+    @property
+    def owner_id(self) -> UserId:
+        return UserId(self.creator.user_id)
+
+
+class StreamRecord(msgspec.Struct, frozen=True):
+    """What changes, as it is stored: who may not talk, who may not be here, and the time of stays that stopped."""
+
+    status: StreamStatus = "scheduled"
+    started_at: Instant | None = None
+    ended_at: Instant | None = None
+    end_reason: str | None = None
+    muted: tuple[UserId, ...] = ()
+    removed: tuple[UserId, ...] = ()
+    stays: tuple[tuple[UserId, Duration], ...] = ()  # payers whose clocks have stopped since the last record
+
+
+class StreamView(msgspec.Struct, frozen=True, rename="camel"):
+    """A stream as anybody may see it, live or from the books; `viewers` counts connections."""
+
+    id: RoomId
+    channel: str
+    creator: Person
+    title: str
+    type: StreamType
+    ticket_price_tokens: int | None
+    rate_tokens_per_min: int | None
+    block_seconds: int | None
+    status: StreamStatus
+    viewers: int
+    created_at: str
+    started_at: str | None
+    ended_at: str | None
+    end_reason: str | None
+
+
+def view_stream(facts: StreamFacts, record: StreamRecord, viewers: int = 0) -> StreamView:
+    """One shape for the live room and the stored row."""
+    price = facts.price
+    return StreamView(
+        id=facts.id,
+        channel=facts.channel,
+        creator=facts.creator,
+        title=facts.title,
+        type=facts.type,
+        ticket_price_tokens=facts.ticket_price_tokens,
+        rate_tokens_per_min=None if price is None else price.rate_tokens_per_min,
+        block_seconds=None if price is None else price.block_seconds,
+        status=record.status,
+        viewers=viewers,
+        created_at=rfc3339(facts.created_at),
+        started_at=_when(record.started_at),
+        ended_at=_when(record.ended_at),
+        end_reason=record.end_reason,
+    )
+
+
+def as_fields(view: StreamView) -> dict[str, Any]:
+    """The view as plain JSON values, to stand inside an answer or an event."""
+    fields: dict[str, Any] = msgspec.to_builtins(view)
+    return fields
+
+
+def _when(at: Instant | None) -> str | None:
+    return None if at is None else rfc3339(at)

@@ -1,0 +1,181 @@
+"""What the people in a room say and give to each other: chat, tips, and signals between two connections."""
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import msgspec
+
+from domain import commands as c
+from domain import messages as m
+from domain.effects import Answer, Effect, Post, Publish, TellMember
+from domain.ids import MemberId, RoomId, UserId
+from domain.inputs import Reply, Said
+from domain.instant import Instant, rfc3339
+from domain.overlays import Overlays
+from domain.pace import Pace
+from domain.posting import Outcome, Posting, Receipt
+from domain.refusals import Code, Refusal, insufficient_tokens
+from domain.room import Members, RoomRules
+from domain.text import clean
+from domain.tip import thanks, tip_posting
+
+MAX_SIGNAL_BYTES = 16_384  # as JSON: an SDP has a few thousand
+
+REFUSED = {
+    Outcome.CONFLICT: Refusal(Code.IDEMPOTENCY_CONFLICT, "This key was used for something else"),
+    Outcome.FENCED: Refusal(Code.OVERLOADED, "The room is being taken up again; try again in a moment"),
+    Outcome.WITHDRAWN: Refusal(Code.DRAINING, "The server is shutting down; the tip was not sent"),
+}
+
+
+class Place(NamedTuple):
+    """Where the talk is: which room, under which epoch, whom tips are for, and what is said once it is over."""
+
+    room_id: RoomId
+    channel: str
+    epoch: int
+    creator_id: UserId
+    ended: Refusal
+
+
+class TipUnderWay(NamedTuple):
+    """A tip that was sent to the books and has no receipt yet."""
+
+    posting: Posting
+    giver: m.Person
+    message: str | None  # as the room will read it
+    reply: Reply
+
+
+class Talk:
+    """Who may be in the room is decided elsewhere; who is, may talk here, within its limits."""
+
+    def __init__(
+        self,
+        place: Place,
+        members: Members,
+        publish: Callable[..., Publish],
+        rules: RoomRules,
+        tips: Iterable[m.PastTip] = (),
+        muted: Iterable[UserId] = (),
+    ) -> None:
+        self._place = place
+        self._members = members
+        self._publish = publish
+        self._rules = rules
+        self._pace = Pace(rules.chat_per_second, rules.chat_burst)
+        self._under_way: deque[TipUnderWay] = deque()
+        self._recent: deque[m.PastTip | m.PastChat] = deque(tips, maxlen=rules.recent_events)
+        self.overlays = Overlays(place.channel, place.epoch, place.creator_id, rules)
+        self.muted = set(muted)
+
+    @property
+    def waits(self) -> bool:
+        """Some tip has no receipt yet."""
+        return bool(self._under_way)
+
+    def recent(self) -> list[m.PastTip | m.PastChat]:
+        """What was said and given lately, oldest first."""
+        return list(self._recent)
+
+    def recent_tips(self) -> list[m.PastTip]:
+        return [past for past in self._recent if isinstance(past, m.PastTip)]
+
+    def take(self, said: Said, at: Instant) -> list[Effect]:
+        """Chat, a tip or a signal; what else there is, a room without an owner refuses."""
+        match said.command:
+            case c.TipSend():
+                return self._offer(said, said.command)
+            case c.ChatSend():
+                return self._say(said, clean(said.command.text), at)
+            case c.SignalSend():
+                return self._signal(said, said.command)
+        return [Answer(said.reply, Refusal(Code.FORBIDDEN, "Only a stream's owner may do this"))]
+
+    # Tips
+
+    def _offer(self, said: Said, command: c.TipSend) -> list[Effect]:
+        giver = UserId(said.person.user_id)
+        if giver == self._place.creator_id:
+            return [Answer(said.reply, Refusal(Code.SELF_PAYMENT, "Nobody can tip themselves"))]
+        if len(self._under_way) >= self._rules.tips_under_way:
+            return [Answer(said.reply, Refusal(Code.OVERLOADED, "Too many tips wait for the books"))]
+        posting = tip_posting(
+            giver=giver,
+            creator=self._place.creator_id,
+            command=command,
+            tip_id=said.new_id,
+            room_id=self._place.room_id,
+            epoch=self._place.epoch,
+        )
+        message = None if giver in self.muted else posting.memo
+        self._under_way.append(TipUnderWay(posting, said.person, message, said.reply))
+        return [Post(posting)]
+
+    def settle(self, receipt: Receipt, at: Instant) -> list[Effect]:
+        """The receipt of the oldest tip under way: the room hears of it once the books have it, and only once."""
+        tip = self._under_way.popleft()
+        assert tip.posting.key == receipt.posting.key, "receipts come in the order of their postings"
+        if receipt.paid:
+            answer = Answer(tip.reply, thanks(tip.posting, receipt.ref_id, receipt.debit_after, self._place.channel))
+            return [answer] if receipt.outcome is Outcome.ALREADY else [*self._announce(tip, at), answer]
+        if receipt.outcome is Outcome.INSUFFICIENT:
+            refusal = insufficient_tokens(tip.posting.tokens, receipt.debit_after or 0, "to send the tip")
+        elif receipt.outcome is Outcome.CLOSED:
+            refusal = self._place.ended
+        else:
+            refusal = REFUSED.get(receipt.outcome, Refusal(Code.VALIDATION_FAILED, "This tip cannot be booked"))
+        return [Answer(tip.reply, refusal)]
+
+    def _announce(self, tip: TipUnderWay, at: Instant) -> list[Effect]:
+        fields: dict[str, Any] = {
+            "tip_id": tip.posting.ref_id,
+            "from_": tip.giver,
+            "amount_tokens": tip.posting.tokens,
+            "message": tip.message,
+        }
+        self._recent.append(m.PastTip(at=rfc3339(at), **fields))
+        return [self._publish(m.TipNew, at, **fields), self.overlays.publish(m.TipNew, at, **fields)]
+
+    # Chat and signals
+
+    def _say(self, said: Said, text: str, at: Instant) -> list[Effect]:
+        refusal = self._why_silent(UserId(said.person.user_id), text, at)
+        if refusal is not None:
+            return [Answer(said.reply, refusal)]
+        self._recent.append(m.PastChat(at=rfc3339(at), from_=said.person, text=text))
+        return [self._publish(m.ChatNew, at, from_=said.person, text=text), Answer(said.reply, {})]
+
+    def _why_silent(self, user_id: UserId, text: str, at: Instant) -> Refusal | None:
+        if user_id in self.muted:
+            return Refusal(Code.FORBIDDEN, "The owner of the room has muted you")
+        if not text:
+            return Refusal(Code.VALIDATION_FAILED, "text must have a visible character")
+        if wait := self._pace.take(at / 1_000_000):
+            return Refusal(
+                Code.RATE_LIMITED, "Too much is said here; wait a little", {"retryAfterSeconds": round(wait, 3)}
+            )
+        return None
+
+    def _signal(self, said: Said, command: c.SignalSend) -> list[Effect]:
+        refusal = self._why_not_between(said, command)
+        if refusal is not None or said.member_id is None:
+            return [Answer(said.reply, refusal or Refusal(Code.FORBIDDEN, "Only members pass signals on"))]
+        passed_on = m.SignalNew(channel=self._place.channel, from_=said.member_id, data=command.data)
+        return [TellMember(MemberId(command.to), passed_on), Answer(said.reply, {})]
+
+    def _why_not_between(self, said: Said, command: c.SignalSend) -> Refusal | None:
+        """Signals pass between the room's creator and somebody else: the media they are about do so, too."""
+        receiver = self._members.find(MemberId(command.to))
+        if receiver is None:
+            return Refusal(Code.NOT_FOUND, "No such member")
+        if (receiver.user_id == self._place.creator_id) is (said.person.user_id == self._place.creator_id):
+            return Refusal(Code.FORBIDDEN, "Signals pass between the creator and another member")
+        try:
+            size = len(msgspec.json.encode(command.data))
+        except (TypeError, ValueError):
+            return Refusal(Code.VALIDATION_FAILED, "data cannot be written as JSON")
+        if size > MAX_SIGNAL_BYTES:
+            return Refusal(Code.VALIDATION_FAILED, f"data has more than {MAX_SIGNAL_BYTES} bytes")
+        return None

@@ -1,0 +1,119 @@
+"""Brings people into rooms, and what they say there to the room; for who may not know of a room there is none."""
+
+from typing import Any
+
+from domain import commands as c
+from domain import inputs
+from domain.effects import Audience
+from domain.ids import UserId
+from domain.meter import StoredMeter
+from domain.refusals import Code, Refusal
+from server.call_commands import FULL, NO_SUCH_ROOM, CallCommands
+from server.ids import is_channel, new_uuid
+from server.live_room import LiveRoom
+from server.registry import Registry
+from server.replies import KeyedReply
+from server.session import Seat, Session
+from server.tips import recall_in_room
+from storage.postgres import Postgres
+from storage.streams import StoredStream, find_stream_in, open_stay
+from storage.tips import tips_after
+
+ONLY_AN_OVERLAY = Refusal(Code.FORBIDDEN, "This token is an overlay's, and an overlay only listens")
+
+
+class EnteringReply:
+    """Answers a join; who is refused keeps no seat."""
+
+    def __init__(self, reply: inputs.Reply, session: Session, seat: Seat) -> None:
+        self._reply = reply
+        self._session = session
+        self._seat = seat
+
+    def deliver(self, result: Any) -> None:
+        if isinstance(result, Refusal):
+            self._session.give_up(self._seat)
+        self._reply.deliver(result)
+
+
+class RoomCommands:
+    """What a session wants of one room."""
+
+    def __init__(self, postgres: Postgres, registry: Registry, calls: CallCommands, rooms_per_session: int) -> None:
+        self._postgres = postgres
+        self._registry = registry
+        self._calls = calls
+        self._rooms_per_session = rooms_per_session
+
+    async def join(self, session: Session, command: c.RoomJoin, reply: inputs.Reply) -> None:
+        """Hand it to the room, which answers. Raises StorageUnavailable, with nothing done."""
+        room, seats = self._registry.find_channel(command.channel), session.live_seats()
+        if command.as_ == "member" and session.identity.overlay_of is not None:
+            reply.deliver(ONLY_AN_OVERLAY)
+        elif room is None:
+            reply.deliver(await self._no_room(session.user_id, command.channel))
+        elif command.channel not in seats and len(seats) >= self._rooms_per_session:
+            reply.deliver(Refusal(Code.OVERLOADED, "Too many rooms in one session"))
+        elif (seat := seats.get(command.channel)) is not None and seat.audience is not Audience(f"{command.as_}s"):
+            reply.deliver(Refusal(Code.FORBIDDEN, f"You are in this room as {seat.audience.value}; leave it first"))
+        else:
+            seat = Seat(room, Audience(f"{command.as_}s"))
+            session.enter(seat)  # first: from now on the room hears of changed funds
+            reply = EnteringReply(reply, session, seat)
+            if not room.inbox.put(await self._joining(session, room, command, reply)):
+                reply.deliver(FULL)
+
+    async def _joining(
+        self, session: Session, room: LiveRoom, command: c.RoomJoin, reply: inputs.Reply
+    ) -> inputs.Joined | inputs.OverlayJoined:
+        if command.as_ == "member":
+            stay = await self._stay(session, room)
+            return inputs.Joined(session.member_id, session.user_id, reply, session.identity.is_operator, stay)
+        asked_at = room.clock.now()
+        missed = await self._missed_tips(room, command)
+        return inputs.OverlayJoined(session.member_id, session.creator_id, tuple(missed), asked_at, reply)
+
+    async def _stay(self, session: Session, room: LiveRoom) -> StoredMeter | None:
+        """What the books say of who would pay here, and may come in as far as one can see."""
+        stream, is_operator = room.stream, session.identity.is_operator
+        if stream is None or not stream.door.pays(session.user_id, is_operator):
+            return None
+        if stream.door.refuse(session.user_id, is_operator) is not None:
+            return None
+        return await open_stay(self._postgres, room.id, session.user_id)
+
+    async def _missed_tips(self, room: LiveRoom, command: c.RoomJoin) -> list[Any]:
+        rules = room.stream or room.call
+        if command.since_tip_id is None or rules is None:
+            return []
+        creator_id = UserId(rules.facts.creator.user_id)
+        began, muted = rules.facts.created_at, rules.talk.muted
+        return await tips_after(self._postgres, room.id, creator_id, began, muted, command.since_tip_id)
+
+    def talk(self, session: Session, command: c.RoomAct, reply: inputs.Reply) -> None:
+        """Hand it to the room, which answers."""
+        if isinstance(command, c.TipSend):
+            recall = recall_in_room(self._postgres, session.user_id, command)
+            reply = KeyedReply(reply, recall, self._registry.spawn)
+        seat = session.live_seats().get(command.channel)
+        if seat is None or seat.audience is not Audience.MEMBERS:
+            reply.deliver(NO_SUCH_ROOM)
+            return
+        said = inputs.Said(session.person, session.member_id, command, new_uuid(), reply, session.identity.is_operator)
+        if not seat.room.inbox.put(said):
+            reply.deliver(FULL)
+
+    async def _no_room(self, user_id: UserId, channel: str) -> Refusal:
+        """Why there is no live room on a channel, to who wants to join it. Raises StorageUnavailable."""
+        stream = await find_stream_in(self._postgres, channel) if is_channel(channel) else None
+        return await self._calls.no_room(user_id, channel) if stream is None else why_not_live(stream)
+
+
+def why_not_live(stream: StoredStream) -> Refusal:
+    """Why a stream has no room on this server."""
+    match stream.record.status:
+        case "scheduled":
+            return Refusal(Code.STREAM_NOT_LIVE, "The stream has not begun")
+        case "ended":
+            return Refusal(Code.STREAM_ENDED, "The stream has ended")
+    return Refusal(Code.OVERLOADED, "The stream is being taken up again; try again in a moment")

@@ -1,0 +1,50 @@
+"""Tips, over whichever way they come: into a live room, or outside of any."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple
+
+from domain.commands import TipSend
+from domain.ids import RoomId, UserId, client_key
+from domain.refusals import Code, Refusal
+from domain.tip import thanks, tip_posting
+from storage.keys import find_use
+from storage.postgres import Postgres, StorageUnavailable
+from storage.tips import find_tipped
+
+CONFLICT = Refusal(Code.IDEMPOTENCY_CONFLICT, "This key was used for something else")
+
+
+class Tipped(NamedTuple):
+    """Whom a tip is for, and in which room."""
+
+    creator_id: UserId
+    room_id: RoomId | None
+    channel: str | None
+
+
+async def recall(postgres: Postgres, user_id: UserId, command: TipSend, tipped: Tipped, refusal: Refusal) -> Any:
+    """The first result of a key that was used before; the refusal, if it was not. Raises StorageUnavailable."""
+    use = await find_use(postgres, client_key(user_id, command.key))
+    if use is None:
+        return refusal
+    posting = tip_posting(
+        giver=user_id, creator=tipped.creator_id, command=command, tip_id=user_id, room_id=tipped.room_id
+    )
+    if use.content != posting.content:
+        return CONFLICT
+    return thanks(posting, use.ref_id, use.debit_after, tipped.channel)
+
+
+def recall_in_room(postgres: Postgres, user_id: UserId, command: TipSend) -> Callable[[Refusal], Awaitable[Any]]:
+    """The same for a tip into a room, whatever has become of that."""
+
+    async def ask_key(refusal: Refusal) -> Any:
+        try:
+            found = await find_tipped(postgres, command.channel)
+            if found is None:
+                return refusal
+            return await recall(postgres, user_id, command, Tipped(*found, command.channel), refusal)
+        except StorageUnavailable:
+            return Refusal(Code.STORAGE_UNAVAILABLE, "The database is out of reach; the same key finds out")
+
+    return ask_key

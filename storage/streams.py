@@ -1,0 +1,233 @@
+"""Streams as rows: making one, opening it, storing its state, who may be in it, and reading what was."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, get_args
+from uuid import UUID
+
+import msgspec
+
+from domain.block import BlockPrice, Rounding
+from domain.ids import RoomId, UserId
+from domain.instant import Instant, as_datetime, from_datetime
+from domain.messages import Person
+from domain.meter import Funds, StoredMeter
+from domain.refusals import Code, Refusal
+from domain.stream_record import StreamFacts, StreamRecord, StreamStatus, StreamType, StreamView, view_stream
+from storage.paging import Listing, Page, Paged
+from storage.postgres import Postgres, Refused, Row
+
+
+class StoredStream(msgspec.Struct, frozen=True):
+    """All that is known of a stream from its rows."""
+
+    facts: StreamFacts
+    record: StreamRecord
+    epoch: int
+
+    @property
+    def view(self) -> StreamView:
+        return view_stream(self.facts, self.record)
+
+
+class NewStream(msgspec.Struct, frozen=True, kw_only=True):
+    """What a creator announces."""
+
+    id: RoomId
+    channel: str
+    creator: UserId
+    title: str
+    type: StreamType
+    ticket_price_tokens: int | None
+    rate_tokens_per_min: int | None
+    block_seconds: int
+    block_rounding: Rounding
+    created_at: Instant
+
+
+class StreamFilter(msgspec.Struct, frozen=True):
+    """Which streams: in one state, of one type, of one creator."""
+
+    status: StreamStatus | None = None
+    type: StreamType | None = None
+    creator_id: UUID | None = None
+
+
+class Attendees(msgspec.Struct, frozen=True):
+    """Who holds a ticket, whom the creator has blocked, and what all blocks have earned, when a room begins."""
+
+    tickets: tuple[UserId, ...]
+    blocked: tuple[UserId, ...]
+    earned: int
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """What decides whether a user may watch, beside the stream itself."""
+
+    holds_ticket: bool
+    barred: bool
+
+
+STREAMS = Listing(
+    columns="s.*, r.channel, r.epoch, u.display_name",
+    source="""streams s,
+              LATERAL (SELECT channel, epoch FROM rooms WHERE id = s.id LIMIT 1) r,
+              LATERAL (SELECT display_name FROM users WHERE supabase_id = s.creator_id LIMIT 1) u""",
+    table="streams s",
+    at="s.created_at",
+    id="s.id",
+)
+
+
+async def create_stream(postgres: Postgres, new: NewStream) -> StoredStream | Refusal:
+    """Announce a stream: it has its channel from the start, and no room yet. Raises StorageUnavailable."""
+    made = await postgres.fetch(
+        """
+        WITH creator AS (SELECT user_id FROM creators WHERE user_id = $3),
+             room AS (INSERT INTO rooms (id, kind, channel, opened) SELECT $1, 'stream', $2, false FROM creator)
+        INSERT INTO streams (id, creator_id, title, type, ticket_price_tokens, rate_tokens_per_min, block_seconds,
+                             block_rounding, created_at)
+        SELECT $1, user_id, $4, $5, $6, $7, $8, $9, $10 FROM creator RETURNING id
+        """,
+        new.id,
+        new.channel,
+        new.creator,
+        new.title,
+        new.type,
+        new.ticket_price_tokens,
+        new.rate_tokens_per_min,
+        new.block_seconds,
+        new.block_rounding,
+        as_datetime(new.created_at),
+    )
+    if not made:
+        return Refusal(Code.NOT_A_CREATOR, "Only creators stream")
+    stored = await find_stream(postgres, new.id)
+    assert stored is not None, "it was written just now"
+    return stored
+
+
+async def open_stream(postgres: Postgres, stream_id: RoomId, server_id: UUID, at: Instant) -> bool | Refusal:
+    """Go live; False if the stream is not scheduled any more. Raises StorageUnavailable."""
+    try:
+        rows = await postgres.fetch("SELECT open_stream($1, $2, $3)", stream_id, server_id, as_datetime(at))
+    except Refused as refused:
+        if refused.constraint == "one_live_stream_a_creator":
+            return Refusal(Code.ALREADY_LIVE, "Another stream of yours is live")
+        raise
+    return rows[0][0] is not None
+
+
+async def end_scheduled_stream(postgres: Postgres, stream_id: RoomId, at: Instant) -> bool:
+    """End a stream that never went live; False if it did, or has ended. Raises StorageUnavailable."""
+    rows = await postgres.fetch("SELECT end_scheduled_stream($1, $2)", stream_id, as_datetime(at))
+    return bool(rows[0][0])
+
+
+async def save_stream(postgres: Postgres, stream_id: RoomId, epoch: int, record: StreamRecord) -> bool:
+    """Store a stream's state; the record of an ended stream ends its room. False if the room has a later owner."""
+    rows = await postgres.fetch(
+        "SELECT save_stream($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        stream_id,
+        epoch,
+        record.status,
+        _moment(record.ended_at),
+        record.end_reason,
+        list(record.muted),
+        list(record.removed),
+        [payer for payer, _ in record.stays],
+        [active for _, active in record.stays],
+    )
+    return bool(rows[0][0])
+
+
+async def find_stream(postgres: Postgres, stream_id: UUID) -> StoredStream | None:
+    row = await postgres.fetchrow(f"SELECT {STREAMS.columns} FROM {STREAMS.source} WHERE s.id = $1", stream_id)
+    return None if row is None else stored_stream(row)
+
+
+async def find_stream_in(postgres: Postgres, channel: str) -> StoredStream | None:
+    """The stream whose room has this channel."""
+    row = await postgres.fetchrow(
+        f"SELECT {STREAMS.columns} FROM {STREAMS.source} WHERE s.id = (SELECT id FROM rooms WHERE channel = $1)",
+        channel,
+    )
+    return None if row is None else stored_stream(row)
+
+
+async def list_streams(postgres: Postgres, wanted: StreamFilter, page: Page) -> Paged[StoredStream]:
+    """Streams, newest first. Raises BadCursor."""
+    args: list[Any] = []
+    more = ""
+    for column, value in (("type", wanted.type), ("creator_id", wanted.creator_id)):
+        if value is not None:
+            args.append(value)
+            more += f" AND s.{column} = ${len(args)}"
+    statuses = get_args(StreamStatus) if wanted.status is None else (wanted.status,)
+    places = [f"s.status = '{status}'{more}" for status in statuses]  # each has an index to walk along
+    return await STREAMS.page(postgres, page, places, args, stored_stream)
+
+
+async def find_attendees(postgres: Postgres, stream_id: RoomId, creator_id: UserId) -> Attendees:
+    """What a room must know of people when it begins; from then on it is told of every change."""
+    rows = await postgres.fetch(
+        "SELECT user_id FROM stream_tickets WHERE stream_id = $1 AND refunded_at IS NULL", stream_id
+    )
+    blocked = await postgres.fetch("SELECT user_id FROM creator_blocks WHERE creator_id = $1", creator_id)
+    earned = await postgres.fetch("SELECT coalesce(sum(tokens), 0)::bigint FROM meters WHERE room_id = $1", stream_id)
+    return Attendees(tuple(row[0] for row in rows), tuple(row[0] for row in blocked), earned[0][0])
+
+
+async def find_standing(
+    postgres: Postgres, stream: StreamFacts, removed: Sequence[UserId], user_id: UserId
+) -> Standing:
+    rows = await postgres.fetch(
+        "SELECT EXISTS (SELECT FROM stream_tickets WHERE stream_id = $1 AND user_id = $2 AND refunded_at IS NULL),"
+        " EXISTS (SELECT FROM creator_blocks WHERE creator_id = $3 AND user_id = $2)",
+        stream.id,
+        user_id,
+        stream.owner_id,
+    )
+    holds_ticket, blocked = rows[0]
+    return Standing(holds_ticket, blocked or user_id in removed)
+
+
+async def open_stay(postgres: Postgres, stream_id: RoomId, payer: UserId) -> StoredMeter:
+    """Where a viewer's blocks and clock are, and what they have; their first visit makes the meter."""
+    row = await postgres.fetchrow("SELECT * FROM open_stay($1, $2)", stream_id, payer)
+    assert row is not None, "a function without a set returns one row"
+    return StoredMeter(row["last_block"], row["tokens"], row["active_us"], Funds(row["balance"], row["n"]))
+
+
+def stored_stream(row: Row) -> StoredStream:
+    """A row of STREAMS."""
+    rate = row["rate_tokens_per_min"]
+    return StoredStream(
+        facts=StreamFacts(
+            id=row["id"],
+            channel=row["channel"],
+            creator=Person(row["creator_id"], row["display_name"]),
+            title=row["title"],
+            type=row["type"],
+            ticket_price_tokens=row["ticket_price_tokens"],
+            price=None if rate is None else BlockPrice(rate, row["block_seconds"], row["block_rounding"]),
+            created_at=from_datetime(row["created_at"]),
+        ),
+        record=StreamRecord(
+            status=row["status"],
+            started_at=_instant(row["started_at"]),
+            ended_at=_instant(row["ended_at"]),
+            end_reason=row["end_reason"],
+            muted=tuple(row["muted"]),
+            removed=tuple(row["removed"]),
+        ),
+        epoch=row["epoch"],
+    )
+
+
+def _moment(at: Instant | None) -> datetime | None:
+    return None if at is None else as_datetime(at)
+
+
+def _instant(moment: datetime | None) -> Instant | None:
+    return None if moment is None else from_datetime(moment)

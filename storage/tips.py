@@ -1,0 +1,76 @@
+"""Tips as the books have them: those of one room, for who comes in late."""
+
+from collections.abc import Collection
+from uuid import UUID
+
+from domain.ids import RoomId, UserId
+from domain.instant import Instant, as_datetime, from_datetime, rfc3339
+from domain.messages import PastTip, Person
+from domain.posting import Kind
+from storage.postgres import Postgres, Row
+from storage.statements import find_span
+
+MAX_MISSED = 1000  # tips that an overlay is told of at once: more than a picture can show
+
+
+async def find_tipped(postgres: Postgres, channel: str) -> tuple[UserId, RoomId] | None:
+    """The creator and the id of the room that has, or had, this channel."""
+    row = await postgres.fetchrow(
+        "SELECT coalesce((SELECT creator_id FROM calls c WHERE c.id = r.id),"
+        " (SELECT creator_id FROM streams s WHERE s.id = r.id)) AS creator_id, r.id FROM rooms r WHERE r.channel = $1",
+        channel,
+    )
+    return None if row is None else (row["creator_id"], row["id"])
+
+
+async def recent_tips(
+    postgres: Postgres, room_id: RoomId, creator_id: UserId, since: Instant, muted: Collection[UserId], limit: int
+) -> list[PastTip]:
+    """The latest tips in a room that began at `since`, oldest first; of muted users without their words."""
+    rows = await _tips_of_room(postgres, room_id, creator_id, since, limit)
+    return [_past_tip(row, muted) for row in reversed(rows)]
+
+
+async def tips_after(
+    postgres: Postgres, room_id: RoomId, creator_id: UserId, since: Instant, muted: Collection[UserId], tip_id: UUID
+) -> list[PastTip]:
+    """The tips in a room after one of them, oldest first: MAX_MISSED at most, the latest."""
+    rows = await _tips_of_room(postgres, room_id, creator_id, since, MAX_MISSED)
+    ids = [row["ref_id"] for row in rows]
+    newer = rows[: ids.index(tip_id)] if tip_id in ids else rows
+    return [_past_tip(row, muted) for row in reversed(newer)]
+
+
+async def _tips_of_room(
+    postgres: Postgres, room_id: RoomId, creator_id: UserId, since: Instant, limit: int
+) -> list[Row]:
+    """Newest first. A room's tips are among what its creator was given since it began: a range of the wallet."""
+    span = await find_span(postgres, creator_id, as_datetime(since), None)
+    return await postgres.fetch(
+        """
+        SELECT j.ref_id, j.tokens, j.debit_wallet, j.created_at, u.display_name,
+               (SELECT memo FROM memos WHERE posting_key = j.key) AS memo
+          FROM (SELECT key, ref_id, tokens, debit_wallet, created_at, credit_n FROM journal
+                 WHERE credit_wallet = $1 AND kind = $2 AND credit_n > $3 AND credit_n <= $4 AND room_id = $5
+                 ORDER BY credit_n DESC LIMIT $6) j,
+               LATERAL (SELECT display_name FROM users WHERE supabase_id = j.debit_wallet LIMIT 1) u
+         ORDER BY j.credit_n DESC
+        """,
+        creator_id,
+        Kind.TIP,
+        span.low,
+        span.high,
+        room_id,
+        limit,
+    )
+
+
+def _past_tip(row: Row, muted: Collection[UserId]) -> PastTip:
+    giver = row["debit_wallet"]
+    return PastTip(
+        at=rfc3339(from_datetime(row["created_at"])),
+        tip_id=row["ref_id"],
+        from_=Person(giver, row["display_name"]),
+        amount_tokens=row["tokens"],
+        message=None if giver in muted else row["memo"],
+    )
