@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import msgspec
 
 from domain.ids import PostingKey, RoomId, WalletId
-from domain.posting import MAX_BALANCE_TOKENS, Outcome, Posting, Receipt, fault_of
+from domain.posting import MAX_BALANCE_TOKENS, Kind, Outcome, Posting, Receipt, fault_of
 
 
 class Wallet(msgspec.Struct):
@@ -35,13 +35,22 @@ class MeterRow(msgspec.Struct):
     tokens: int = 0
 
 
+class LimitRow(msgspec.Struct):
+    """What one user allows themselves today, and has spent of it; no limit is None."""
+
+    tokens: int | None
+    spent: int = 0
+
+
 class Ledger:
-    """Wallets, rooms, meters, and a journal that only grows."""
+    """Wallets, rooms, meters, tickets, limits, and a journal that only grows."""
 
     def __init__(self) -> None:
         self.wallets: dict[WalletId, Wallet] = {}
         self.rooms: dict[RoomId, RoomRow] = {}
         self.meters: dict[tuple[RoomId, WalletId], MeterRow] = {}
+        self.tickets: dict[tuple[RoomId, WalletId], PostingKey] = {}  # the posting of each that is not refunded
+        self.limits: dict[WalletId, LimitRow] = {}
         self.journal: dict[PostingKey, Receipt] = {}
 
     def apply(self, postings: Iterable[Posting]) -> list[Receipt]:
@@ -59,6 +68,9 @@ class Ledger:
         if outcome is Outcome.INSUFFICIENT:
             payer = self.wallets[posting.debit]
             return Receipt(posting, outcome, debit_after=payer.balance, debit_n=payer.n)
+        if outcome is Outcome.LIMITED:
+            limit = self.limits[posting.debit]
+            return Receipt(posting, outcome, day_limit=limit.tokens, day_spent=limit.spent)
         return Receipt(posting, outcome)
 
     def _decide(self, posting: Posting) -> Outcome:
@@ -75,12 +87,22 @@ class Ledger:
                 meter = self.meters[posting.room_id, posting.debit]
                 if posting.block_no != meter.last_block + 1:
                     return Outcome.GAP
+            if posting.kind is Kind.TICKET and (posting.room_id, posting.debit) in self.tickets:
+                return Outcome.OWNED
+        if self._is_beyond_limit(posting):
+            return Outcome.LIMITED
         payer, payee = self.wallets[posting.debit], self.wallets[posting.credit]
         if not payer.is_system and payer.balance < posting.tokens:
             return Outcome.INSUFFICIENT
         if max(posting.tokens - payer.balance, payee.balance + posting.tokens) > MAX_BALANCE_TOKENS:
             return Outcome.INVALID
         return Outcome.COMMITTED
+
+    def _is_beyond_limit(self, posting: Posting) -> bool:
+        limit = self.limits.get(posting.debit)
+        if limit is None or limit.tokens is None or not posting.kind.is_spending:
+            return False
+        return posting.tokens > 0 and limit.spent + posting.tokens > limit.tokens
 
     def _knows(self, posting: Posting) -> bool:
         """Rows are made beforehand: the statement looks them up and makes none."""
@@ -103,6 +125,10 @@ class Ledger:
             meter = self.meters[posting.room_id, posting.debit]
             meter.last_block = posting.block_no
             meter.tokens += posting.tokens
+        if posting.room_id is not None and posting.kind is Kind.TICKET:
+            self.tickets[posting.room_id, posting.debit] = posting.key
+        if posting.kind.is_spending and posting.debit in self.limits:
+            self.limits[posting.debit].spent += posting.tokens
         receipt = Receipt(posting, Outcome.COMMITTED, payer.balance, payee.balance, payer.n, payee.n, posting.ref_id)
         self.journal[posting.key] = receipt
         return receipt
@@ -116,6 +142,11 @@ class Ledger:
     def end(self, room_id: RoomId) -> None:
         """Nothing is booked in this room any more."""
         self.rooms[room_id].ended = True
+
+    def allow(self, user_id: WalletId, tokens: int | None) -> None:
+        """From here on a user may spend so much in a day, counting what they have spent of it already."""
+        spent = [receipt.posting for receipt in self.journal.values() if receipt.posting.debit == user_id]
+        self.limits[user_id] = LimitRow(tokens, sum(posting.tokens for posting in spent if posting.kind.is_spending))
 
     def total(self) -> int:
         """The sum over all wallets: always zero, since every token came out of a system wallet."""

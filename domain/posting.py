@@ -25,13 +25,18 @@ class Kind(IntEnum):
     REFUND = 6
     PAYOUT = 7
 
+    @property
+    def is_spending(self) -> bool:
+        """It counts against what the payer allows themselves in a day."""
+        return self <= Kind.TICKET
+
 
 class Posting(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Tokens to move from `debit` to `credit`, once, under `key`.
 
     A posting of a room carries the room's epoch and commits only while that epoch is the room's latest, or 0 where it
     does not matter who owns the room, only that it has not ended. A block carries its room's epoch, and its number, and
-    commits only if the one before it did.
+    commits only if the one before it did. A ticket names its stream as the room, and its own id as `ref_id`.
     """
 
     key: PostingKey
@@ -59,6 +64,8 @@ class Outcome(IntEnum):
     GAP = 6  # the block before it is not committed
     INVALID = 7  # no statement can carry it out
     WITHDRAWN = 8  # taken back before it was sent
+    OWNED = 9  # the payer has a ticket to this stream
+    LIMITED = 10  # it is more than the payer allows themselves today
 
 
 class Receipt(msgspec.Struct, frozen=True, gc=False):
@@ -71,6 +78,8 @@ class Receipt(msgspec.Struct, frozen=True, gc=False):
     debit_n: int | None = None  # the wallet's posting number: its version, and the order of its statement
     credit_n: int | None = None
     ref_id: UUID | None = None  # the posting's own; with ALREADY that of the first one under the key
+    day_limit: int | None = None  # with LIMITED: what the payer allows themselves in a UTC day
+    day_spent: int | None = None  # … and has spent of it
 
     @property
     def paid(self) -> bool:
@@ -93,6 +102,8 @@ def fault_of(posting: Posting) -> Refusal | None:
         return Refusal(Code.VALIDATION_FAILED, "a block has a number, and nothing else has")
     if posting.block_no is not None and (not 1 <= posting.block_no <= MAX_NUMBER or posting.room_id is None):
         return Refusal(Code.VALIDATION_FAILED, "blocks are numbered from 1, in a room")
+    if posting.kind is Kind.TICKET and (posting.room_id is None or posting.ref_id is None):
+        return Refusal(Code.VALIDATION_FAILED, "a ticket has an id, and is for a stream")
     if len(posting.key) != KEY_BYTES or len(posting.content or posting.key) != KEY_BYTES:
         return Refusal(Code.VALIDATION_FAILED, f"keys and digests have {KEY_BYTES} bytes")
     return None

@@ -89,6 +89,24 @@ PROOFS = (
             OR (c.block_rounding = 'up' AND j.tokens <> (c.rate_tokens_per_min * c.block_seconds::bigint + 59) / 60))
         """,
     ),
+    Proof(
+        "a ticket is what its holder paid for",
+        """
+        SELECT t.stream_id, t.user_id, t.ticket_id, t.price_tokens, j.room_id, j.debit_wallet, j.ref_id, j.tokens
+          FROM stream_tickets t JOIN journal j ON j.key = t.posting_key
+         WHERE (j.kind, j.room_id, j.debit_wallet, j.ref_id, j.tokens)
+               IS DISTINCT FROM (3, t.stream_id, t.user_id, t.ticket_id, t.price_tokens)
+        """,
+    ),
+    Proof(
+        "what counts against a limit is what was spent that day",
+        """
+        SELECT l.user_id, l.day, l.spent, s.spent AS in_journal FROM spend_limits l, LATERAL (
+            SELECT coalesce(sum(tokens), 0) AS spent FROM journal j
+             WHERE j.debit_wallet = l.user_id AND j.kind <= 3 AND (j.created_at AT TIME ZONE 'UTC')::date = l.day) s
+         WHERE l.spent <> s.spent
+        """,
+    ),
 )
 
 

@@ -10,7 +10,7 @@ from domain.posting import Kind, Outcome, Posting, Receipt
 from storage.postgres import PgUUID, Refused, Row
 
 APPLY = """
-    SELECT status, debit_after, credit_after, debit_n, credit_n, first_ref FROM apply_postings(
+    SELECT status, debit_after, credit_after, debit_n, credit_n, first_ref, day_limit, day_spent FROM apply_postings(
         $1::uuid[], $2::uuid[], $3::smallint[], $4::int[], $5::int[], $6::uuid[], $7::int[], $8::int[], $9::bigint[],
         $10::uuid[], $11::uuid[], $12::int[], $13::text[], $14)
 """
@@ -44,7 +44,7 @@ def arguments(postings: Sequence[Posting], careful: bool) -> tuple[Any, ...]:
         _sparse([None if posting.content is None else PgUUID(posting.content) for posting in postings]),
         [i for i, _ in memos],
         [memo for _, memo in memos],
-        careful or _names_a_meter_twice(postings),
+        careful or _depend_on_each_other(postings),
     )
 
 
@@ -66,8 +66,8 @@ class Decided:
         """What came of each posting. Made when asked for, which can be while the next batch is under way."""
         if self._row is None:
             return [Receipt(posting, Outcome.INVALID) for posting in self._postings]
-        *figures, first_refs = self._row
-        refs = first_refs or [None] * len(self._postings)  # none was looked up where no key was used before
+        # What is only looked up with care is NULL where no care was needed.
+        nothing = [None] * len(self._postings)
         return [
             Receipt(
                 posting,
@@ -77,15 +77,17 @@ class Decided:
                 debit_n,
                 credit_n,
                 first_ref if outcome else posting.ref_id,
+                day_limit,
+                day_spent,
             )
-            for posting, outcome, debit_after, credit_after, debit_n, credit_n, first_ref in zip(
-                self._postings, *figures, refs, strict=True
+            for posting, outcome, debit_after, credit_after, debit_n, credit_n, first_ref, day_limit, day_spent in zip(
+                self._postings, *(column or nothing for column in self._row), strict=True
             )
         ]
 
 
 def needs_care(refused: Refused) -> bool:
-    """A key was used before, a room has a later owner, a block is missing: the batch is to be decided with care."""
+    """A key was used before, a room has a later owner, a block is missing, somebody has the ticket: it takes care."""
     return refused.duplicate or refused.sqlstate == "HM005"
 
 
@@ -94,12 +96,13 @@ def as_uuid(key: PostingKey) -> PgUUID:
     return PgUUID(key)
 
 
-def _names_a_meter_twice(postings: Sequence[Posting]) -> bool:
-    """Several blocks of one payer in one room: what gathers while the database is away."""
+def _depend_on_each_other(postings: Sequence[Posting]) -> bool:
+    """Several blocks of one payer in one room, as they gather while the database is away; or several tickets."""
     if len({posting.debit for posting in postings}) == len(postings):
         return False
-    meters = [(posting.room_id, posting.debit) for posting in postings if posting.kind is Kind.BLOCK]
-    return len(set(meters)) < len(meters)
+    in_order = (Kind.BLOCK, Kind.TICKET)
+    places = [(posting.kind, posting.room_id, posting.debit) for posting in postings if posting.kind in in_order]
+    return len(set(places)) < len(places)
 
 
 def _sparse(values: list[Any]) -> list[Any]:

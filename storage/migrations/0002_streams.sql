@@ -1,5 +1,5 @@
--- Streams: what they are, who may be in them, and the tickets to them; and the batch statement again, which learns to sell
--- beside a room's own task and to say what a repeated key stands for.
+-- Streams, and the tickets to them; what users allow themselves to spend; and the batch statement again, which learns of
+-- both, to book beside a room's own task, and to say what a repeated key stands for.
 
 -- Streams -----------------------------------------------------------------------------------------------------------
 
@@ -125,6 +125,65 @@ BEGIN
     RETURNING s.id, s.kind, s.epoch;
 END $$;
 
+-- What users allow themselves ---------------------------------------------------------------------------------------
+
+-- What may go from a wallet to others in one UTC day. A change for the looser waits in `next_*`, where NULL tokens are no
+-- limit any more. `spent` is what went out on `day`, counted by the batch statement for as long as the row is there.
+CREATE TABLE spend_limits (
+    user_id      uuid PRIMARY KEY REFERENCES users (supabase_id) ON DELETE RESTRICT,
+    daily_tokens bigint NOT NULL CHECK (daily_tokens BETWEEN 0 AND 9007199254740991),
+    next_tokens  bigint CHECK (next_tokens BETWEEN 0 AND 9007199254740991),
+    next_at      timestamptz,
+    day          date NOT NULL,
+    spent        bigint NOT NULL CHECK (spent >= 0),
+    CONSTRAINT what_comes_next_has_its_time CHECK (next_tokens IS NULL OR next_at IS NOT NULL)
+) WITH (fillfactor = 70);
+CREATE INDEX spend_limits_lifted ON spend_limits (next_at) WHERE next_tokens IS NULL AND next_at IS NOT NULL;
+
+-- Read with the wallet, so that the batch statement looks for limits where there are some, and nowhere else.
+ALTER TABLE wallets ADD COLUMN limited boolean NOT NULL DEFAULT false;
+
+-- The tips and tickets that people name by their ids.
+CREATE INDEX journal_refs ON journal (ref_id) WHERE kind IN (2, 3);
+
+-- Less counts at once, more after a day, so that nobody talks themselves out of it in the heat of a night; NULL is no limit.
+CREATE FUNCTION set_spend_limit(owner uuid, wanted bigint) RETURNS void LANGUAGE plpgsql
+    SET search_path = halfminute, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
+DECLARE now_at timestamptz; today date; in_force bigint; before_today int; spent_today bigint;
+BEGIN
+    UPDATE fence SET booked_at = greatest(booked_at, clock_timestamp()) WHERE one RETURNING booked_at INTO now_at;
+    SELECT CASE WHEN next_at <= now_at THEN next_tokens ELSE daily_tokens END INTO in_force
+      FROM spend_limits WHERE user_id = owner;
+    IF wanted > in_force OR wanted IS NULL THEN
+        UPDATE spend_limits SET daily_tokens = in_force, next_tokens = wanted, next_at = now_at + interval '24 hours'
+         WHERE user_id = owner AND in_force IS NOT NULL;
+        RETURN;
+    END IF;
+    today := (now_at AT TIME ZONE 'UTC')::date;
+    SELECT entries_before(id, n, '{1,2,3,4,5,6,7}', today::timestamp AT TIME ZONE 'UTC') INTO before_today
+      FROM wallets WHERE id = owner;
+    SELECT coalesce(sum(j.tokens), 0) INTO spent_today FROM unnest('{1,2,3}'::smallint[]) k, LATERAL (
+        SELECT tokens FROM journal WHERE debit_wallet = owner AND kind = k AND debit_n > before_today OFFSET 0) j;
+    INSERT INTO spend_limits (user_id, daily_tokens, day, spent) VALUES (owner, wanted, today, spent_today)
+        ON CONFLICT (user_id) DO UPDATE SET daily_tokens = wanted, next_tokens = NULL, next_at = NULL,
+                                            day = today, spent = spent_today;
+    PERFORM set_config('halfminute.booking', 'on', true);
+    UPDATE wallets SET limited = true WHERE id = owner AND NOT limited;
+    PERFORM set_config('halfminute.booking', '', true);
+END $$;
+
+-- Limits that were lifted a day ago: their wallets are like any other again.
+CREATE FUNCTION forget_lifted_limits() RETURNS void LANGUAGE plpgsql
+    SET search_path = halfminute, pg_temp SET enable_seqscan = off AS $$
+BEGIN
+    PERFORM 1 FROM fence WHERE one FOR NO KEY UPDATE;
+    PERFORM set_config('halfminute.booking', 'on', true);
+    WITH lifted AS (DELETE FROM spend_limits WHERE next_tokens IS NULL AND next_at <= clock_timestamp()
+                    RETURNING user_id)
+    UPDATE wallets w SET limited = false FROM lifted l WHERE w.id = l.user_id;
+    PERFORM set_config('halfminute.booking', '', true);
+END $$;
+
 -- The batch statement -----------------------------------------------------------------------------------------------
 
 DROP FUNCTION apply_postings;
@@ -140,7 +199,9 @@ DROP FUNCTION apply_postings;
 --   memo_of, memo        the words that come with some postings, and which
 --   careful              the batch may have been booked before, or has several blocks of one meter
 --   status               domain.posting.Outcome; *_after, *_n: balances and posting numbers after it
---   first_ref            of a key that was used before, the ref of its first use; NULL where none was looked up
+--   first_ref            of a key that was used before, the ref of its first use
+--   day_limit, day_spent what a payer who is held to their own limit allows themselves in a day, and has spent of it;
+--                        these three are NULL as a whole where nothing had to be looked up
 --
 -- Nearly every batch can be booked as it is, but for those who cannot pay. So it is, and keys, epochs and block numbers
 -- are seen to have been right while they are written; where they were not, nothing is booked and 23505 or HM005 is
@@ -149,7 +210,7 @@ CREATE FUNCTION apply_postings(
     w uuid[], key uuid[], kind smallint[], debit int[], credit int[], room uuid[], epoch int[], block_no int[],
     tokens bigint[], ref uuid[], content uuid[], memo_of int[], memo text[], careful boolean,
     OUT status smallint[], OUT debit_after bigint[], OUT credit_after bigint[], OUT debit_n int[], OUT credit_n int[],
-    OUT first_ref uuid[]
+    OUT first_ref uuid[], OUT day_limit bigint[], OUT day_spent bigint[]
 ) LANGUAGE plpgsql VOLATILE
     SET search_path = halfminute, pg_temp
     -- The planner guesses 1,000 rows for an array and would scan and hash all wallets; and what it plans while tables are
@@ -163,6 +224,8 @@ DECLARE
     no_ints   int[] := array_fill(0, ARRAY[postings]);
     no_sums   bigint[] := array_fill(0::bigint, ARRAY[cardinality(w)]);
     w_id      uuid[];    w_tid tid[];  w_balance bigint[];  w_n int[];  w_is_user boolean[];
+    limited   boolean;                                   -- some wallet is, and these are NULL for the others
+    w_limit   bigint[];  w_spent bigint[];  today date;
     balance   bigint[];  n int[];  spent bigint[];
     refused   int[] := '{}';
     live      int[];                                     -- the epoch of a posting's room; -1: ended
@@ -171,21 +234,27 @@ DECLARE
     old       boolean[]; same boolean[];  old_debit_after bigint[];  old_credit_after bigint[];
     old_debit_n int[];   old_credit_n int[];  old_ref uuid[];
     first_use int[];     booked_as int[];                -- the posting that uses a key first; the one that booked it
+    ticket    int[];     owned boolean[];                -- the first posting for the same ticket; the payer has that one
     booked    int;       blocks int;  touched int;
-    d int; c int; x int; e int; amount bigint; v bigint;
+    d int; c int; x int; e int; amount bigint; v bigint; spends boolean;
     now_at    timestamptz;
     most_balance CONSTANT bigint := 9007199254740991;  least_balance CONSTANT bigint := -9007199254740991;
 BEGIN
     UPDATE fence SET booked_at = greatest(booked_at, clock_timestamp()) WHERE one RETURNING booked_at INTO now_at;
     PERFORM set_config('halfminute.booking', 'on', true);
 
-    SELECT array_agg(s.id), array_agg(s.ctid), array_agg(s.balance), array_agg(s.n), array_agg(s.user_id IS NOT NULL)
-      INTO w_id, w_tid, w_balance, w_n, w_is_user
-      FROM (SELECT x.id, x.ctid, x.balance, x.n, x.user_id FROM wallets x WHERE x.id = ANY (w) ORDER BY x.id) s;
+    SELECT array_agg(s.id), array_agg(s.ctid), array_agg(s.balance), array_agg(s.n), array_agg(s.user_id IS NOT NULL),
+           bool_or(s.limited)
+      INTO w_id, w_tid, w_balance, w_n, w_is_user, limited
+      FROM (SELECT x.id, x.ctid, x.balance, x.n, x.user_id, x.limited FROM wallets x WHERE x.id = ANY (w) ORDER BY x.id) s;
     IF w_id IS DISTINCT FROM w THEN
         RAISE EXCEPTION 'unknown wallet' USING ERRCODE = 'HM002';
     END IF;
 
+    IF limited AND NOT careful THEN
+        careful := EXISTS (SELECT FROM generate_series(1, postings) i WHERE coalesce(kind[i], 1) <= 3
+                              AND (SELECT true FROM spend_limits l WHERE l.user_id = w[debit[i]]));
+    END IF;
     IF NOT careful THEN
         balance := w_balance;  n := w_n;  spent := no_sums;
         status := array_fill(0::smallint, ARRAY[postings]);
@@ -215,6 +284,7 @@ BEGIN
                 SELECT FROM unnest(refused) i
                  WHERE (SELECT true FROM journal j WHERE j.key = key[i])
                     OR cardinality(array_positions(key, key[i])) > 1
+                    OR kind[i] = 3
                     OR room[i] IS NOT NULL AND (SELECT true FROM rooms s WHERE s.id = room[i] AND s.ended_at IS NULL
                                                    AND (s.epoch = epoch[i] OR epoch[i] = 0 AND block_no[i] = 0)) IS NULL
                     OR block_no[i] > 0 AND (SELECT true FROM meters s WHERE s.room_id = room[i]
@@ -255,6 +325,21 @@ BEGIN
           FROM (SELECT q.key, q.i, min(q.i) OVER (PARTITION BY q.key) AS first_use
                   FROM unnest(key) WITH ORDINALITY q(key, i)) u
           LEFT JOIN journal j ON j.key = u.key;
+        IF 3 = ANY (kind) THEN
+            SELECT array_agg(u.first ORDER BY u.i),
+                   array_agg((SELECT true FROM stream_tickets s WHERE s.stream_id = room[u.i]
+                                 AND s.user_id = w[debit[u.i]] AND s.refunded_at IS NULL) ORDER BY u.i)
+              INTO ticket, owned
+              FROM (SELECT i, min(i) OVER (PARTITION BY kind[i] = 3, room[i], debit[i]) AS first
+                      FROM generate_series(1, postings) i) u;
+        END IF;
+        IF limited THEN
+            today := (now_at AT TIME ZONE 'UTC')::date;
+            SELECT array_agg(CASE WHEN l.next_at <= now_at THEN l.next_tokens ELSE l.daily_tokens END ORDER BY u.i),
+                   array_agg(CASE WHEN l.day = today THEN l.spent WHEN l.day < today THEN 0 END ORDER BY u.i)
+              INTO w_limit, w_spent
+              FROM unnest(w) WITH ORDINALITY u(id, i) LEFT JOIN spend_limits l ON l.user_id = u.id;
+        END IF;
 
         balance := w_balance;  n := w_n;  spent := no_sums;  last_block := m_last;  booked_as := no_ints;  booked := 0;
         m_tokens := array_fill(0::bigint, ARRAY[cardinality(m_tid)]);
@@ -262,6 +347,7 @@ BEGIN
         debit_after := array_fill(NULL::bigint, ARRAY[postings]);  credit_after := debit_after;
         debit_n := array_fill(NULL::int, ARRAY[postings]);  credit_n := debit_n;
         first_ref := array_fill(NULL::uuid, ARRAY[postings]);
+        day_limit := array_fill(NULL::bigint, ARRAY[postings]);  day_spent := day_limit;
         FOR i IN 1..postings LOOP
             d := debit[i];  c := credit[i];  amount := tokens[i];
             IF old[i] THEN                               -- the key decides before anything else
@@ -296,6 +382,15 @@ BEGIN
                 status[i] := 6;
                 CONTINUE;
             END IF;
+            IF kind[i] = 3 AND owned[ticket[i]] THEN
+                status[i] := 9;
+                CONTINUE;
+            END IF;
+            spends := coalesce(kind[i], 1) <= 3;
+            IF spends AND amount > 0 AND w_spent[d] + amount > w_limit[d] THEN
+                status[i] := 10;  day_limit[i] := w_limit[d];  day_spent[i] := w_spent[d];
+                CONTINUE;
+            END IF;
             v := balance[d] - amount;
             IF v < 0 AND w_is_user[d] THEN
                 status[i] := 2;  debit_after[i] := balance[d];  debit_n[i] := n[d];
@@ -310,6 +405,12 @@ BEGIN
             e := n[c] + 1;  n[c] := e;  credit_n[i] := e;
             IF x > 0 THEN
                 last_block[x] := block_no[i];  m_tokens[x] := m_tokens[x] + amount;
+            END IF;
+            IF kind[i] = 3 THEN
+                owned[ticket[i]] := true;
+            END IF;
+            IF spends AND limited THEN
+                w_spent[d] := w_spent[d] + amount;
             END IF;
             booked_as[first_use[i]] := i;
             booked := booked + 1;
@@ -337,7 +438,22 @@ BEGIN
     IF touched <> cardinality(w) THEN                    -- somebody wrote a wallet without taking the fence
         RAISE EXCEPTION 'a wallet moved' USING ERRCODE = '40001';
     END IF;
+    IF 3 = ANY (kind) THEN
+        INSERT INTO stream_tickets AS s (stream_id, user_id, ticket_id, posting_key, price_tokens, bought_at)
+        SELECT room[i], w[debit[i]], ref[i], key[i], tokens[i], now_at
+          FROM generate_series(1, postings) i WHERE kind[i] = 3 AND status[i] = 0
+            ON CONFLICT (stream_id, user_id) DO UPDATE
+           SET ticket_id = excluded.ticket_id, posting_key = excluded.posting_key, bought_at = excluded.bought_at,
+               price_tokens = excluded.price_tokens, refunded_at = NULL
+         WHERE s.refunded_at IS NOT NULL;
+        GET DIAGNOSTICS touched = ROW_COUNT;
+        IF touched <> (SELECT count(*) FROM generate_series(1, postings) i WHERE kind[i] = 3 AND status[i] = 0) THEN
+            RAISE EXCEPTION 'somebody has such a ticket' USING ERRCODE = 'HM005';
+        END IF;
+    END IF;
     IF careful THEN
+        UPDATE spend_limits s SET day = today, spent = w_spent[i]
+          FROM generate_series(1, cardinality(w)) i WHERE limited AND s.user_id = w[i];
         UPDATE meters s SET last_block = last_block[i], tokens = s.tokens + m_tokens[i]
           FROM generate_series(1, cardinality(m_tid)) i WHERE s.ctid = m_tid[i];
     ELSE

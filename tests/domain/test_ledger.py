@@ -66,7 +66,7 @@ def test_the_same_posting_again_is_already_booked_with_the_figures_of_the_first_
     "changes",
     [
         {"tokens": 11},
-        {"kind": Kind.TICKET},
+        {"kind": Kind.PURCHASE},
         {"debit": BEN, "credit": ANA},
         {"credit": PROMOTIONS},
         {"room_id": ROOM, "epoch": 1},
@@ -177,6 +177,46 @@ def test_an_ended_room_is_closed_to_everyone() -> None:
 def test_an_ended_or_fenced_room_is_named_before_a_gap_and_a_gap_before_too_few_tokens() -> None:
     ledger = a_ledger(balance=1)
     assert outcomes(ledger, block(5, epoch=7), block(5), block(1)) == ["FENCED", "GAP", "INSUFFICIENT"]
+
+
+def ticket(key: str = "ticket", **changes: Any) -> Posting:
+    return tip(key, **{"kind": Kind.TICKET, "room_id": ROOM, "ref_id": UUID(int=7)} | changes)
+
+
+def test_a_ticket_is_bought_once_whatever_could_be_paid() -> None:
+    ledger = a_ledger()
+    ledger.claim(ROOM)
+    assert outcomes(ledger, ticket(), ticket("another"), ticket("dear", tokens=500), ticket()) == [
+        "COMMITTED",
+        "OWNED",
+        "OWNED",
+        "ALREADY",
+    ]
+    assert ledger.wallets[BEN].balance == 10
+
+
+def test_nobody_spends_more_than_they_allow_themselves_but_what_is_no_spending_goes_on() -> None:
+    ledger = a_ledger()
+    book(ledger, tip())
+    ledger.allow(ANA, 25)
+    assert book(ledger, tip("b", tokens=16)) == Receipt(
+        tip("b", tokens=16), Outcome.LIMITED, day_limit=25, day_spent=10
+    )
+    free, payout = block(1, tokens=0), tip("c", kind=Kind.PAYOUT, tokens=50)
+    assert outcomes(ledger, tip("d", tokens=15), tip("e", tokens=1), free, payout) == [
+        "COMMITTED",
+        "LIMITED",
+        "COMMITTED",
+        "COMMITTED",
+    ]
+    ledger.allow(ANA, None)
+    assert outcomes(ledger, tip("f", tokens=1)) == ["COMMITTED"]
+
+
+def test_a_ticket_one_has_comes_before_the_limit_and_the_limit_before_too_few_tokens() -> None:
+    ledger = a_ledger(balance=10)
+    ledger.allow(ANA, 10)
+    assert outcomes(ledger, ticket(), ticket("again"), tip()) == ["COMMITTED", "OWNED", "LIMITED"]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import pytest
 
 from domain.ids import PostingKey, RoomId, UserId
@@ -51,6 +52,13 @@ def test_a_block_has_a_number_from_one_on_and_a_room_and_nothing_else_has_a_numb
     assert fault(block(block_no=0)) == "VALIDATION_FAILED"
     assert fault(block(room_id=None)) == "VALIDATION_FAILED"
     assert fault(tip(block_no=1, room_id=ROOM)) == "VALIDATION_FAILED"
+
+
+def test_a_ticket_has_an_id_and_is_for_a_stream() -> None:
+    sound = tip(kind=Kind.TICKET, room_id=ROOM, ref_id=UUID(int=4))
+    assert fault_of(sound) is None
+    for missing in ("room_id", "ref_id"):
+        assert fault(msgspec.structs.replace(sound, **{missing: None})) == "VALIDATION_FAILED"
 
 
 def test_a_receipt_is_paid_when_the_tokens_are_where_they_should_be() -> None:

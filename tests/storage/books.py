@@ -11,6 +11,7 @@ from domain.ledger import Ledger, MeterRow, RoomRow, Wallet
 from domain.posting import Kind, Posting, Receipt
 from server.ids import new_channel, new_uuid
 from storage.actor import StorageActor
+from storage.limits import set_spend_limit
 from storage.postgres import Postgres, open_postgres
 
 
@@ -58,6 +59,24 @@ class Books:
             self.model.meters[room_id, payer] = MeterRow()
         return room_id
 
+    async def add_stream(self, *payers: UserId) -> RoomId:
+        """A room that tickets are sold to."""
+        room_id, owner = await self.add_room(*payers), await self.add_user()
+        await self.postgres.execute(
+            "INSERT INTO streams (id, creator_id, title, type, ticket_price_tokens, block_seconds, block_rounding,"
+            " created_at) VALUES ($1, $2, 'Talk', 'private', 50, 30, 'up', now())",
+            *(room_id, owner),
+        )
+        return room_id
+
+    async def allow(self, user_id: UserId, tokens: int | None) -> None:
+        """What a user may spend in a day, from here on; more is not waited for."""
+        await set_spend_limit(self.postgres, user_id, tokens)
+        await self.postgres.execute(
+            "UPDATE spend_limits SET next_at = '-infinity' WHERE user_id = $1 AND next_at > now()", user_id
+        )
+        self.model.allow(user_id, tokens)
+
     async def post_in_both(self, postings: list[Posting]) -> tuple[list[Receipt], list[Receipt]]:
         """What the books said, and what the model says."""
         return await self.actor.post(postings), self.model.apply(postings)
@@ -71,6 +90,18 @@ class Books:
     async def meters_in_books(self) -> dict[tuple[RoomId, UserId], MeterRow]:
         rows = await self.postgres.fetch("SELECT room_id, payer_id, last_block, tokens FROM meters")
         return {(row["room_id"], row["payer_id"]): MeterRow(row["last_block"], row["tokens"]) for row in rows}
+
+    async def tickets_in_books(self) -> dict[tuple[RoomId, UserId], PostingKey]:
+        rows = await self.postgres.fetch(
+            "SELECT stream_id, user_id, posting_key FROM stream_tickets WHERE refunded_at IS NULL"
+        )
+        return {(row["stream_id"], row["user_id"]): PostingKey(row["posting_key"].bytes) for row in rows}
+
+    async def spent_in_books(self) -> dict[UserId, int]:
+        """What each user with a limit has spent of it today."""
+        return {
+            row["user_id"]: row["spent"] for row in await self.postgres.fetch("SELECT user_id, spent FROM spend_limits")
+        }
 
 
 @asynccontextmanager
@@ -103,6 +134,11 @@ def tip(fan: UserId, creator: UserId, tokens: int, key: str | None = None) -> Po
         tokens=tokens,
         ref_id=new_uuid(),
     )
+
+
+def ticket(stream: RoomId, fan: UserId, creator: UserId, tokens: int = 50, key: str | None = None) -> Posting:
+    paid = tip(fan, creator, tokens, key)
+    return msgspec.structs.replace(paid, kind=Kind.TICKET, room_id=stream)
 
 
 def in_room(posting: Posting, room_id: RoomId, epoch: int = 1) -> Posting:

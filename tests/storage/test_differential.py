@@ -2,7 +2,6 @@
 
 import random
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 import pytest
@@ -10,9 +9,12 @@ import pytest
 from domain.ids import PROMOTIONS, RoomId, UserId
 from domain.posting import Outcome, Posting
 from server.ids import new_uuid
-from storage import postings as batch_statement
+from storage import actor
 from storage.audit import audit
-from tests.storage.books import Books, block, credit, in_room, open_books, tip
+from storage.limits import forget_lifted_limits
+from storage.postgres import Row
+from storage.postings import Decided
+from tests.storage.books import Books, block, credit, in_room, open_books, ticket, tip
 
 PEOPLE = 8
 ROOMS = 3
@@ -26,41 +28,44 @@ async def test_random_batches_have_the_outcomes_of_the_model(
     chance = random.Random(seed)
     async with open_books(dsn) as books:
         people = [await books.add_user(chance.choice((0, 20, 200))) for _ in range(PEOPLE)]
-        rooms = [await books.add_room(*people) for _ in range(ROOMS)]
+        rooms = [await books.add_stream(*people) for _ in range(ROOMS)]
         seen: set[Outcome] = set()
         past: list[Posting] = []
-        sent = _watch_sendings(monkeypatch)
+        ways = _watch_ways(monkeypatch)
         as_they_were = 0
         for _ in range(BATCHES // 4):
             await _sometimes_change_a_room(books, people, rooms, chance)
+            await _sometimes_change_a_limit(books, people, chance)
+            await _sometimes_take_tickets_back(books, chance)
             wildness = chance.choice((0.0, 0.0, 0.04, 1.0))
             batch = _batch(books, people, rooms, past, wildness, chance)
-            sent.clear()
+            ways.clear()
             in_books, in_model = await books.post_in_both(batch)
-            as_they_were += sent == [False]
+            as_they_were += ways == [True]
             assert in_books == in_model
             seen |= {receipt.outcome for receipt in in_books}
             past = (past + batch)[-60:]
         assert await books.wallets_in_books() == books.model.wallets
         assert await books.meters_in_books() == books.model.meters
+        assert await books.tickets_in_books() == books.model.tickets
+        assert (await books.spent_in_books()).items() >= _spent_in_model(books).items()
         assert books.model.total() == 0
         assert [finding.sentence async for finding in audit(books.postgres) if finding.rows] == []
     assert seen == set(Outcome) - {Outcome.WITHDRAWN}, "every outcome has occurred"
     assert BATCHES // 16 < as_they_were < BATCHES // 4 * 3 // 4, "both ways through the statement were taken often"
 
 
-def _watch_sendings(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """For each batch that is sent: whether it is to be decided with care."""
-    sent: list[bool] = []
+def _watch_ways(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """For each batch that is decided: whether it was booked as it is, with nothing looked up."""
+    ways: list[bool] = []
 
-    def arguments(postings: Sequence[Posting], careful: bool) -> tuple[Any, ...]:
-        found = postings_to_arrays(postings, careful)
-        sent.append(found[-1])
-        return found
+    class Watched(Decided):
+        def __init__(self, postings: Sequence[Posting], row: Row | None, seconds: float) -> None:
+            super().__init__(postings, row, seconds)
+            ways.append(row is not None and row["first_ref"] is None)
 
-    postings_to_arrays = batch_statement.arguments
-    monkeypatch.setattr(batch_statement, "arguments", arguments)
-    return sent
+    monkeypatch.setattr(actor, "Decided", Watched)
+    return ways
 
 
 def _batch(
@@ -98,6 +103,8 @@ def _tame_posting(
         return block(room, payer, payee, next_block, chance.choice((0, 5, 15)), books.model.rooms[room].epoch)
     if draw < 0.8:
         return credit(payer, chance.randint(1, 50))
+    if draw < 0.83 and not any((each, payer) in books.model.tickets for each in rooms):
+        return ticket(room, payer, payee, chance.randint(1, 60))
     given = tip(payer, payee, chance.randint(1, 60))
     return given if draw < 0.9 else in_room(given, room, chance.choice((0, books.model.rooms[room].epoch)))
 
@@ -129,7 +136,9 @@ def _wild_posting(
         return credit(payer, chance.randint(1, 50))
     if draw < 0.75:
         return tip(PROMOTIONS, payee, 1)
-    if draw < 0.82:
+    if draw < 0.79:
+        return ticket(chance.choice(rooms), payer, payee, chance.randint(1, 60))
+    if draw < 0.84:
         room = chance.choice(rooms)
         epoch = books.model.rooms[room].epoch
         return in_room(tip(payer, payee, 1), room, chance.choice((0, epoch, epoch - 1)))
@@ -148,4 +157,30 @@ async def _sometimes_change_a_room(
         books.model.end(room)
         await books.postgres.execute("UPDATE rooms SET ended_at = now() WHERE id = $1", room)
     elif draw < 0.3 and books.model.rooms[room].ended:
-        rooms[rooms.index(room)] = await books.add_room(*people)
+        rooms[rooms.index(room)] = await books.add_stream(*people)
+
+
+def _spent_in_model(books: Books) -> dict[UserId, int]:
+    """By those who have a limit."""
+    return {who: limit.spent for who, limit in books.model.limits.items() if limit.tokens is not None}
+
+
+async def _sometimes_change_a_limit(books: Books, people: list[UserId], chance: random.Random) -> None:
+    limited = sorted(who for who, limit in books.model.limits.items() if limit.tokens is not None)
+    draw = chance.random()
+    if draw < 0.04:
+        await books.allow(chance.choice(people), chance.choice((0, 20, 100)))
+    elif draw < 0.06 and limited:
+        await books.allow(chance.choice(limited), chance.choice((None, 200)))
+    elif draw < 0.2 and limited:
+        await books.allow(chance.choice(limited), None)
+        await forget_lifted_limits(books.postgres)
+
+
+async def _sometimes_take_tickets_back(books: Books, chance: random.Random) -> None:
+    if books.model.tickets and chance.random() < 0.3:
+        room, owner = chance.choice(sorted(books.model.tickets))
+        del books.model.tickets[room, owner]
+        await books.postgres.execute(
+            "UPDATE stream_tickets SET refunded_at = now() WHERE stream_id = $1 AND user_id = $2", room, owner
+        )
