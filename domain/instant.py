@@ -6,6 +6,7 @@ from typing import TypeAlias
 Instant: TypeAlias = int  # microseconds since 1970-01-01T00:00:00Z; whole numbers, so that equal times are equal
 Duration: TypeAlias = int  # microseconds
 
+_DAY = 24 * 3600 * 1_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -17,6 +18,11 @@ def duration(seconds: float) -> Duration:
 def seconds(span: Duration) -> float:
     """A span as clients see it: seconds, to the millisecond, never below zero."""
     return max(0, span // 1000) / 1000
+
+
+def next_day(at: Instant) -> Instant:
+    """When the UTC day of this moment is over."""
+    return (at // _DAY + 1) * _DAY
 
 
 def rfc3339(at: Instant) -> str:

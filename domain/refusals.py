@@ -54,6 +54,12 @@ class Refusal(msgspec.Struct, frozen=True):
     details: dict[str, Any] = {}
 
 
+def spend_limit(limit: int, spent: int, resets_at: str) -> Refusal:
+    """`resets_at`: when the day is over that `spent` was spent on."""
+    message = f"Of the {limit} tokens that you allow yourself a day, {spent} are spent"
+    return Refusal(Code.SPEND_LIMIT, message, {"limit": limit, "spent": spent, "resetsAt": resets_at})
+
+
 def insufficient_tokens(required: int, current: int, purpose: str) -> Refusal:
     """`purpose` completes the sentence "Need at least N tokens …"."""
     return Refusal(

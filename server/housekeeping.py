@@ -6,6 +6,7 @@ import trio
 from server.house import House
 from server.memory import tidy_memory
 from storage.leases import Checkpoint
+from storage.limits import forget_lifted_limits
 from storage.new_call import forget_old_keys
 from storage.postgres import StorageUnavailable
 
@@ -54,6 +55,7 @@ async def adopt_orphans(house: House, *, alone: bool) -> int:
 async def _forget_old(house: House) -> None:
     try:
         await forget_old_keys(house.postgres)
+        await forget_lifted_limits(house.postgres)
         await house.leases.forget_old()
     except StorageUnavailable:
         log.warning("old_rows.not_forgotten")

@@ -1,24 +1,41 @@
 """The wallet of who asks, and its statement."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
-from domain.posting import Kind
+from domain.instant import next_day, rfc3339
+from domain.posting import MAX_BALANCE_TOKENS, Kind
 from domain.refusals import Code
 from server.rest.query import Listed, PeriodPaging
 from server.rest.request import Ask
 from server.rest.route import Routes
+from storage.limits import find_spend_limit, set_spend_limit
 from storage.statements import Entry, EntryFilter, statement
 from storage.wallets import find_wallet
 
 routes = Routes("/api/wallet")
 
 
+class ComingLimit(msgspec.Struct, frozen=True, rename="camel"):
+    """A looser limit that waits for its day to come; null is no limit any more."""
+
+    daily_spend_limit: int | None
+    at: str
+
+
 class Limits(msgspec.Struct, frozen=True, rename="camel"):
-    """What the user allows themselves; null is no limit."""
+    """What the user allows themselves to spend in a UTC day, null is no limit; what is spent of it, and what comes."""
 
     daily_spend_limit: int | None = None
+    spent: int | UnsetType = UNSET
+    resets_at: str | UnsetType = UNSET
+    next: ComingLimit | UnsetType = UNSET
+
+
+class LimitsWanted(msgspec.Struct, frozen=True, rename="camel"):
+    daily_spend_limit: Annotated[int, msgspec.Meta(ge=0, le=MAX_BALANCE_TOKENS)] | None
 
 
 class WalletCard(msgspec.Struct, frozen=True, rename="camel"):
@@ -40,6 +57,13 @@ async def show_wallet(ask: Ask) -> WalletCard:
     return await wallet_card(ask)
 
 
+@routes.put("/limits", refuses=(Code.VALIDATION_FAILED,))
+async def change_limits(ask: Ask, body: LimitsWanted) -> Limits:
+    """What may be spent in a day: less counts at once, more, or no limit at all, after 24 hours."""
+    await set_spend_limit(ask.house.postgres, ask.user_id, body.daily_spend_limit)
+    return await _limits(ask)
+
+
 @routes.get("/ledger", refuses=(Code.VALIDATION_FAILED,))
 async def list_entries(ask: Ask, query: LedgerQuery) -> Listed[Entry]:
     """Every entry with the balance after it, in the order in which it was booked, newest first."""
@@ -51,4 +75,12 @@ async def list_entries(ask: Ask, query: LedgerQuery) -> Listed[Entry]:
 async def wallet_card(ask: Ask) -> WalletCard:
     wallet = await find_wallet(ask.house.postgres, ask.user_id)
     assert wallet is not None, "a trigger gives every user a wallet"
-    return WalletCard(wallet.balance, wallet.lifetime_earned, wallet.lifetime_spent, Limits())
+    return WalletCard(wallet.balance, wallet.lifetime_earned, wallet.lifetime_spent, await _limits(ask))
+
+
+async def _limits(ask: Ask) -> Limits:
+    limit = await find_spend_limit(ask.house.postgres, ask.user_id)
+    if limit is None:
+        return Limits()
+    coming = UNSET if limit.next is None else ComingLimit(limit.next.tokens, rfc3339(limit.next.at))
+    return Limits(limit.tokens, limit.spent, rfc3339(next_day(ask.house.clock.now())), coming)

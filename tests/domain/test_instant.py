@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.instant import as_datetime, duration, from_datetime, rfc3339, seconds
+from domain.instant import as_datetime, duration, from_datetime, next_day, rfc3339, seconds
 
 instants = st.integers(0, 4_102_444_800_000_000)  # until 2100
 
@@ -13,6 +13,11 @@ instants = st.integers(0, 4_102_444_800_000_000)  # until 2100
 def test_a_moment_is_written_in_utc_with_milliseconds() -> None:
     assert rfc3339(1_800_000_000_000_000) == "2027-01-15T08:00:00.000Z"
     assert rfc3339(0) == "1970-01-01T00:00:00.000Z"
+
+
+def test_a_day_is_over_at_midnight_in_utc() -> None:
+    assert rfc3339(next_day(1_800_000_000_000_000)) == "2027-01-16T00:00:00.000Z"
+    assert rfc3339(next_day(next_day(1_800_000_000_000_000))) == "2027-01-17T00:00:00.000Z"
 
 
 def test_milliseconds_are_cut_and_never_rounded_into_the_future() -> None:

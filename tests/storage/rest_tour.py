@@ -81,6 +81,8 @@ async def _settle_in(tour: Tour, fan: Caller, creator: Caller, operator: Caller)
     gift = {"userId": str(fan.user_id), "tokens": 1000, "reason": "welcome"}
     for _ in range(2):
         await tour.ask(operator, "POST /api/admin/credits", body=gift)
+    for limit in (5_000, None):
+        await tour.ask(fan, "PUT /api/wallet/limits", body={"dailySpendLimit": limit})
     await tour.ask(fan, "GET /api/wallet")
     await tour.ask(fan, "GET /api/creators/{userId}", userId=EARNER)
     first = await tour.ask(fan, "GET /api/creators")

@@ -3,10 +3,15 @@
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
+import pytest
+
+from domain.instant import next_day, rfc3339
+from domain.posting import Outcome
 from server.house import House
 from tests.houses import give
 from tests.server.rest.conftest import People
 from tests.server.rest.problems import check
+from tests.storage.books import tip
 
 
 async def test_the_wallet_sums_what_was_earned_and_spent(people: People) -> None:
@@ -86,3 +91,40 @@ async def test_nobody_sees_anothers_entries(people: People) -> None:
     answer = await poor.get("/wallet/ledger")
     assert answer.json()["items"] == []
     assert (await rich.get("/wallet/ledger")).json()["total"] == 1
+
+
+# What users allow themselves
+
+
+async def test_a_limit_counts_at_once_and_the_wallet_shows_it(house: House, people: People) -> None:
+    fan, creator = await people.fan(100), await people.creator(60)
+    answer = await fan.put("/wallet/limits", {"dailySpendLimit": 50})
+    assert answer.status_code == 200
+    midnight = rfc3339(next_day(house.clock.now()))
+    assert answer.json() == {"dailySpendLimit": 50, "spent": 0, "resetsAt": midnight}
+    receipts = await house.actor.post([tip(fan.user_id, creator.user_id, tokens) for tokens in (30, 21)])
+    assert [receipt.outcome for receipt in receipts] == [Outcome.COMMITTED, Outcome.LIMITED]
+    limits = {"dailySpendLimit": 50, "spent": 30, "resetsAt": midnight}
+    assert (await fan.get("/wallet")).json()["limits"] == limits
+    assert (await fan.get("/me")).json()["wallet"]["limits"] == limits
+    assert (await creator.get("/wallet")).json()["limits"] == {"dailySpendLimit": None}
+
+
+@pytest.mark.parametrize("wanted", [60, None])
+async def test_more_or_no_limit_at_all_counts_after_a_day(house: House, people: People, wanted: int | None) -> None:
+    fan = await people.fan(100)
+    await fan.put("/wallet/limits", {"dailySpendLimit": 50})
+    limits = (await fan.put("/wallet/limits", {"dailySpendLimit": wanted})).json()
+    assert (limits["dailySpendLimit"], limits["next"]["dailySpendLimit"]) == (50, wanted)
+    wait = datetime.fromisoformat(limits["next"]["at"]) - datetime.now(UTC)
+    assert timedelta(hours=23, minutes=59) < wait <= timedelta(hours=24)
+    await house.postgres.execute("UPDATE spend_limits SET next_at = now()")
+    assert (await fan.get("/wallet")).json()["limits"]["dailySpendLimit"] == wanted
+
+
+async def test_a_limit_that_does_not_fit_is_refused_by_name(people: People) -> None:
+    fan = await people.fan(100)
+    for body in ({}, *({"dailySpendLimit": value} for value in (-1, "5", 1.5, 2**53))):
+        fields = check(await fan.put("/wallet/limits", body), 400, "VALIDATION_FAILED")
+        assert [error["field"] for error in fields["errors"]] == ["dailySpendLimit"]
+    assert (await fan.get("/wallet")).json()["limits"] == {"dailySpendLimit": None}
