@@ -34,6 +34,11 @@ def refund_key(posting: PostingKey) -> PostingKey:
     return PostingKey(_digest(b"refund", posting))
 
 
+def refund_rest_key(posting: PostingKey) -> PostingKey:
+    """The one key under which the losses can ever bear what who was paid has no more."""
+    return PostingKey(_digest(b"refund rest", posting))
+
+
 def content_digest(*parts: str) -> bytes:
     """What a key was used for, beyond what the journal row itself says: 16 bytes to compare on a replay."""
     return _digest(b"content", *(part.encode() for part in parts))

@@ -3,11 +3,11 @@
 It is the store of simulations, and what the statement is compared with: the same batch must have the same outcomes.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from domain.ids import PostingKey, RoomId, WalletId
+from domain.ids import LOSSES, PostingKey, RoomId, WalletId, refund_key, refund_rest_key
 from domain.posting import MAX_BALANCE_TOKENS, Kind, Outcome, Posting, Receipt, fault_of
 
 
@@ -77,7 +77,7 @@ class Ledger:
         """The outcome of a posting under a new key; the first thing that stands against it counts."""
         if not self._knows(posting):
             return Outcome.INVALID
-        if posting.room_id is not None:
+        if posting.room_id is not None and posting.kind is not Kind.REFUND:
             room = self.rooms[posting.room_id]
             if room.ended:
                 return Outcome.CLOSED
@@ -132,6 +132,40 @@ class Ledger:
         receipt = Receipt(posting, Outcome.COMMITTED, payer.balance, payee.balance, payer.n, payee.n, posting.ref_id)
         self.journal[posting.key] = receipt
         return receipt
+
+    def refund(self, paid: Sequence[PostingKey]) -> list[Receipt]:
+        """Give these back, each once: from who was paid what is there, the rest from the losses."""
+        for key in paid:
+            booked = self.journal.get(key)
+            if booked is not None and booked.posting.kind.is_spending and not self._refunds([key]):
+                self._reverse(booked.posting)
+        return self._refunds(paid)
+
+    def _refunds(self, paid: Iterable[PostingKey]) -> list[Receipt]:
+        keys = [derived for key in paid for derived in (refund_key(key), refund_rest_key(key))]
+        return [self.journal[key] for key in keys if key in self.journal]
+
+    def _reverse(self, posting: Posting) -> None:
+        there = min(posting.tokens, max(0, self.wallets[posting.credit].balance))
+        for key, payer, tokens in (
+            (refund_key(posting.key), posting.credit, there),
+            (refund_rest_key(posting.key), LOSSES, posting.tokens - there),
+        ):
+            if tokens:
+                self._apply_one(
+                    Posting(
+                        key=key,
+                        kind=Kind.REFUND,
+                        debit=payer,
+                        credit=posting.debit,
+                        tokens=tokens,
+                        room_id=posting.room_id,
+                        ref_id=posting.ref_id,
+                        content=posting.key,
+                    )
+                )
+        if posting.room_id is not None and self.tickets.get((posting.room_id, posting.debit)) == posting.key:
+            del self.tickets[posting.room_id, posting.debit]
 
     def claim(self, room_id: RoomId) -> int:
         """A new owner takes the room: postings of the one before are fenced from here on. Returns its epoch."""

@@ -37,6 +37,7 @@ class Posting(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     A posting of a room carries the room's epoch and commits only while that epoch is the room's latest, or 0 where it
     does not matter who owns the room, only that it has not ended. A block carries its room's epoch, and its number, and
     commits only if the one before it did. A ticket names its stream as the room, and its own id as `ref_id`.
+    A refund has the room and `ref_id` of what it gives back, whose key is its content; rooms do not hold it up.
     """
 
     key: PostingKey
@@ -48,7 +49,7 @@ class Posting(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     epoch: int = 0
     block_no: int | None = None
     ref_id: UUID | None = None  # the tip, ticket, purchase or credit it belongs to
-    content: bytes | None = None  # 16 bytes: what the client asked for beyond the fields above
+    content: bytes | None = None  # 16 bytes: what was asked for beyond the fields above
     memo: str | None = None  # kept beside the journal, since a person's words must stay erasable
 
 

@@ -6,16 +6,20 @@ An unknown outcome is never guessed: the same batch is sent again under the same
 """
 
 from collections.abc import Callable, Sequence
-from itertools import chain
-from typing import Protocol, TypeAlias
+from functools import partial
+from itertools import chain, groupby
+from typing import Any, Protocol, TypeAlias
 
 import structlog
 import trio
 
+from domain.ids import PostingKey
 from domain.posting import Outcome, Posting, Receipt, fault_of
 from storage import postings as batch_statement
-from storage.postgres import LoneConnection, Postgres, Refused, StorageUnavailable
+from storage import refunds as refund_statement
+from storage.postgres import LoneConnection, Postgres, Refused, Row, StorageUnavailable
 from storage.postings import Decided
+from storage.refunds import MAX_REFUND
 
 MAX_BATCH = 384  # postings: each waits for the whole of its batch, and larger ones gain little
 MAX_LIST = 64  # postings of one caller that go together; the last list of a batch may go beyond MAX_BATCH by it
@@ -47,6 +51,17 @@ class _Command:
         self.deliver = deliver
 
 
+class _Refund(_Command):
+    """What is to be given back, and why; which postings that takes is known once it is decided."""
+
+    __slots__ = ("paid", "reason")
+
+    def __init__(self, paid: Sequence[PostingKey], reason: str, deliver: Deliver) -> None:
+        super().__init__((), deliver)
+        self.paid = paid
+        self.reason = reason
+
+
 _Booked: TypeAlias = tuple[list[_Command], list[Decided]]
 
 
@@ -72,9 +87,21 @@ class StorageActor:
         sound = [posting for posting in postings if fault_of(posting) is None]
         booked: list[Receipt] = []
         for start in range(0, len(sound), MAX_LIST):
-            booked += await self._wait_for(sound[start : start + MAX_LIST])
+            booked += await self._wait_for(partial(_Command, sound[start : start + MAX_LIST]))
         found = iter(booked)
         return [Receipt(posting, Outcome.INVALID) if fault_of(posting) else next(found) for posting in postings]
+
+    async def refund(self, paid: Sequence[PostingKey], reason: str) -> list[Receipt]:
+        """Give back what one payee was paid under these keys, each once; the receipts of all refunds of it.
+
+        Those that were made before are ALREADY. What is no block, tip or ticket, or cost nothing, has no refund.
+        Waits, and may be cancelled, as `post`. Raises StorageUnavailable as `post` does.
+        """
+        receipts: list[Receipt] = []
+        keys = list(dict.fromkeys(paid))
+        for start in range(0, len(keys), MAX_REFUND):
+            receipts += await self._wait_for(partial(_Refund, keys[start : start + MAX_REFUND], reason))
+        return receipts
 
     def submit(self, postings: Sequence[Posting], deliver: Deliver) -> bool:
         """Book these in order, and have the receipts delivered, without a task that waits for them.
@@ -90,7 +117,7 @@ class StorageActor:
             return False
         return True
 
-    async def _wait_for(self, postings: Sequence[Posting]) -> list[Receipt]:
+    async def _wait_for(self, command: Callable[[Deliver], _Command]) -> list[Receipt]:
         receipts: list[Receipt] = []
         done = trio.Event()
 
@@ -99,7 +126,7 @@ class StorageActor:
             done.set()
 
         try:
-            await self._door.send(_Command(postings, deliver))
+            await self._door.send(command(deliver))
         except trio.ClosedResourceError:
             raise StorageUnavailable("the storage actor is closed") from None
         await done.wait()
@@ -138,7 +165,7 @@ class StorageActor:
                 async with booked:
                     while (command := await self._next()) is not None:
                         commands = self._gather(command)
-                        decided = await self._decide([posting for command in commands for posting in command.postings])
+                        decided = await self._carry_out(commands)
                         if self.waiting or self._owed > len(commands):  # after the next is sent
                             await booked.send((commands, decided))
                         else:
@@ -188,12 +215,44 @@ class StorageActor:
             command.deliver([next(receipts) for _ in command.postings])
             self._owed -= 1
 
+    async def _carry_out(self, commands: list[_Command]) -> list[Decided]:
+        """The postings that stand together as one batch, and each refund alone, in the order in which they came."""
+        decided: list[Decided] = []
+        for are_refunds, group in groupby(commands, lambda command: isinstance(command, _Refund)):
+            if are_refunds:
+                decided += [await self._give_back(refund) for refund in group if isinstance(refund, _Refund)]
+            else:
+                decided += await self._decide([posting for command in group for posting in command.postings])
+        return decided
+
+    async def _give_back(self, refund: _Refund) -> Decided:
+        """Send it until the database has decided it; what an earlier try gave back is not given back again."""
+        tries = 0
+        while True:
+            try:
+                row, seconds = await self._send(
+                    refund_statement.REFUND, refund_statement.arguments(refund.paid, refund.reason)
+                )
+            except StorageUnavailable as error:
+                await self._wait_for_database(tries, error)
+            except Refused as refused:
+                if not refused.passing:
+                    log.error("refund.refused", sqlstate=refused.sqlstate)
+                    return Decided([], [], 0.0)
+                await self._wait_for_database(tries, refused)
+            else:
+                decided = refund_statement.decided(row, refund.reason, seconds)
+                refund.postings = [receipt.posting for receipt in decided.receipts]
+                return decided
+            tries += 1
+
     async def _decide(self, postings: list[Posting], careful: bool = False) -> list[Decided]:
         """Send the batch until the database has decided it: as one, or in parts if some of it can't be carried out."""
         tries = 0
         while True:
             try:
-                return [await self._send(postings, careful)]
+                row, seconds = await self._send(batch_statement.APPLY, batch_statement.arguments(postings, careful))
+                return [Decided(postings, row, seconds)]
             except StorageUnavailable as error:
                 await self._wait_for_database(tries, error)
             except Refused as refused:
@@ -204,18 +263,19 @@ class StorageActor:
             careful = True  # from the second try on the keys say what an earlier one did
             tries += 1
 
-    async def _send(self, postings: list[Posting], careful: bool) -> Decided:
+    async def _send(self, statement: str, arguments: Sequence[Any]) -> tuple[Row, float]:
+        """Its one row, and how long that took."""
         started = trio.current_time()
         if self._connection is None or self._connection.closed:
             self._connection = await self._postgres.connect()
         try:
-            row = await self._connection.fetchrow(batch_statement.APPLY, *batch_statement.arguments(postings, careful))
+            row = await self._connection.fetchrow(statement, *arguments)
         except StorageUnavailable:
             self._connection.terminate()  # whatever it was doing, its outcome is unknown: start afresh
             raise
         assert row is not None, "a function without a set returns one row"
         self._note_back()
-        return Decided(postings, row, trio.current_time() - started)
+        return row, trio.current_time() - started
 
     async def _isolate(self, postings: list[Posting], refused: Refused) -> list[Decided]:
         """Halve the batch until the posting that no statement can carry out stands alone; refuse that one."""

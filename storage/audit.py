@@ -99,6 +99,23 @@ PROOFS = (
         """,
     ),
     Proof(
+        "what is given back was paid, and is given back once, whole, to who paid it",
+        """
+        SELECT r.content, p.kind, p.tokens, sum(r.tokens) AS given_back
+          FROM journal r LEFT JOIN journal p
+            ON p.key = r.content AND p.kind <= 3 AND p.debit_wallet = r.credit_wallet
+           AND r.debit_wallet IN (p.credit_wallet, '00000000-0000-7000-8000-000000000004')
+         WHERE r.kind = 6 GROUP BY r.content, p.kind, p.tokens HAVING sum(r.tokens) IS DISTINCT FROM p.tokens
+        """,
+    ),
+    Proof(
+        "a ticket that was given back is known as such, and no other is",
+        """
+        SELECT t.stream_id, t.user_id, t.refunded_at FROM stream_tickets t
+         WHERE (t.refunded_at IS NULL) = EXISTS (SELECT FROM journal r WHERE r.kind = 6 AND r.content = t.posting_key)
+        """,
+    ),
+    Proof(
         "what counts against a limit is what was spent that day",
         """
         SELECT l.user_id, l.day, l.spent, s.spent AS in_journal FROM spend_limits l, LATERAL (

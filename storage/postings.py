@@ -1,13 +1,13 @@
 """Postings to the arrays of the batch statement, and its one row back to receipts."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from operator import attrgetter
 from typing import Any
 
 from domain.ids import PostingKey
 from domain.posting import Kind, Outcome, Posting, Receipt
-from storage.postgres import PgUUID, Refused, Row
+from storage.postgres import PgUUID, Refused
 
 APPLY = """
     SELECT status, debit_after, credit_after, debit_n, credit_n, first_ref, day_limit, day_spent FROM apply_postings(
@@ -51,7 +51,7 @@ def arguments(postings: Sequence[Posting], careful: bool) -> tuple[Any, ...]:
 class Decided:
     """Postings that one statement decided, and how long it took; `row` is its answer, None if there can be none."""
 
-    def __init__(self, postings: Sequence[Posting], row: Row | None, seconds: float) -> None:
+    def __init__(self, postings: Sequence[Posting], row: Iterable[Any] | None, seconds: float) -> None:
         self._postings = postings
         self._row = row
         self.seconds = seconds

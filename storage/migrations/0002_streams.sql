@@ -194,7 +194,7 @@ DROP FUNCTION apply_postings;
 --   w                    the batch's wallets, each once, in the order of their ids
 --   key, debit, credit, room, epoch, block_no, tokens    one a posting; debit and credit are positions in w, room is
 --                        NULL and epoch and block_no are 0 where there is none; epoch 0 in a room means whichever
---                        owner it has, but not for blocks
+--                        owner it has, but not for blocks. A refund names its room and is not held to it
 --   kind, ref, content   one a posting; kind is empty when all are blocks, the others when no posting has one
 --   memo_of, memo        the words that come with some postings, and which
 --   careful              the batch may have been booked before, or has several blocks of one meter
@@ -285,15 +285,17 @@ BEGIN
                  WHERE (SELECT true FROM journal j WHERE j.key = key[i])
                     OR cardinality(array_positions(key, key[i])) > 1
                     OR kind[i] = 3
-                    OR room[i] IS NOT NULL AND (SELECT true FROM rooms s WHERE s.id = room[i] AND s.ended_at IS NULL
-                                                   AND (s.epoch = epoch[i] OR epoch[i] = 0 AND block_no[i] = 0)) IS NULL
+                    OR room[i] IS NOT NULL AND (SELECT true FROM rooms s WHERE s.id = room[i] AND (kind[i] = 6
+                                                    OR s.ended_at IS NULL AND (s.epoch = epoch[i] OR epoch[i] = 0
+                                                                               AND block_no[i] = 0))) IS NULL
                     OR block_no[i] > 0 AND (SELECT true FROM meters s WHERE s.room_id = room[i]
                                                AND s.payer_id = w[debit[i]] AND s.last_block = block_no[i] - 1) IS NULL);
         END IF;
     END IF;
 
     IF careful THEN
-        SELECT array_agg(CASE WHEN room[i] IS NULL THEN 0 WHEN s.ended_at IS NULL THEN s.epoch ELSE -1 END ORDER BY i)
+        SELECT array_agg(CASE WHEN room[i] IS NULL OR kind[i] = 6 THEN epoch[i]
+                              WHEN s.ended_at IS NULL THEN s.epoch ELSE -1 END ORDER BY i)
           INTO live FROM generate_series(1, postings) i LEFT JOIN rooms s ON s.id = room[i]
          WHERE s.id IS NOT NULL OR room[i] IS NULL;
         IF coalesce(cardinality(live), 0) <> postings THEN
@@ -373,7 +375,7 @@ BEGIN
                 END IF;
                 CONTINUE;
             END IF;
-            IF room[i] IS NOT NULL AND live[i] <> epoch[i] AND (epoch[i] > 0 OR block_no[i] > 0 OR live[i] = -1) THEN
+            IF live[i] <> epoch[i] AND (epoch[i] > 0 OR block_no[i] > 0 OR live[i] = -1) THEN
                 status[i] := CASE WHEN live[i] = -1 THEN 4 ELSE 3 END;
                 CONTINUE;
             END IF;
@@ -467,8 +469,8 @@ BEGIN
         IF cardinality(kind) > 0 THEN
             SELECT count(*) FILTER (WHERE block_no[i] > 0),
                    count(*) FILTER (WHERE block_no[i] = 0 AND room[i] IS NOT NULL
-                                      AND (SELECT true FROM rooms s WHERE s.id = room[i] AND s.ended_at IS NULL
-                                                                      AND epoch[i] IN (0, s.epoch)) IS NULL)
+                                      AND (SELECT true FROM rooms s WHERE s.id = room[i] AND (kind[i] = 6
+                                                OR s.ended_at IS NULL AND epoch[i] IN (0, s.epoch))) IS NULL)
               INTO blocks, x FROM generate_series(1, postings) i WHERE status[i] = 0;
             touched := touched - x;
         END IF;
@@ -478,6 +480,70 @@ BEGIN
     END IF;
     PERFORM set_config('halfminute.booking', '', true);
 END $fn$;
+
+-- Refunds -----------------------------------------------------------------------------------------------------------
+
+-- Give blocks, tips and tickets that went to one payee back to who paid them, each once: from the payee what is there, the
+-- rest from the losses. Each has the keys of both postings that this may take, and these say what was given back before. A
+-- refund's content is the key of what it gives back. One row of arrays comes back: the refunds of all that was asked for,
+-- with `status` 0 where they are new.
+CREATE FUNCTION refund_postings(
+    paid uuid[], refund_key uuid[], rest_key uuid[], reason text,
+    OUT key uuid[], OUT content uuid[], OUT debit uuid[], OUT credit uuid[], OUT room uuid[], OUT tokens bigint[],
+    OUT ref uuid[], OUT status smallint[], OUT debit_after bigint[], OUT credit_after bigint[], OUT debit_n int[],
+    OUT credit_n int[]
+) LANGUAGE plpgsql VOLATILE
+    SET search_path = halfminute, pg_temp SET plan_cache_mode = force_generic_plan
+    SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off AS $$
+#variable_conflict use_variable
+DECLARE
+    losses CONSTANT uuid := '00000000-0000-7000-8000-000000000004';
+    o record;  payee uuid;  there bigint;  amount bigint;  w uuid[];  fresh uuid[] := '{}';
+BEGIN
+    PERFORM 1 FROM fence WHERE one FOR NO KEY UPDATE;
+    FOR o IN SELECT p.i, j.* FROM unnest(paid) WITH ORDINALITY p(key, i) JOIN journal j ON j.key = p.key
+              WHERE j.kind <= 3 AND j.tokens > 0
+                AND NOT EXISTS (SELECT FROM journal r WHERE r.key IN (refund_key[p.i], rest_key[p.i]))
+              ORDER BY p.i
+    LOOP
+        IF payee IS NULL THEN
+            payee := o.credit_wallet;
+            SELECT greatest(0, balance) INTO there FROM wallets WHERE id = payee;
+        ELSIF payee <> o.credit_wallet THEN
+            RAISE EXCEPTION 'several payees' USING ERRCODE = 'HM006';
+        END IF;
+        amount := least(there, o.tokens);
+        there := there - amount;
+        IF amount > 0 THEN
+            fresh := fresh || refund_key[o.i];  debit := debit || payee;  tokens := tokens || amount;
+            content := content || o.key;  credit := credit || o.debit_wallet;  room := room || o.room_id;
+            ref := ref || o.ref_id;
+        END IF;
+        IF amount < o.tokens THEN
+            fresh := fresh || rest_key[o.i];  debit := debit || losses;  tokens := tokens || o.tokens - amount;
+            content := content || o.key;  credit := credit || o.debit_wallet;  room := room || o.room_id;
+            ref := ref || o.ref_id;
+        END IF;
+    END LOOP;
+    IF cardinality(fresh) > 0 THEN
+        w := ARRAY(SELECT DISTINCT x FROM unnest(debit || credit) x ORDER BY x);
+        PERFORM FROM apply_postings(
+            w, fresh, array_fill(6::smallint, ARRAY[cardinality(fresh)]),
+            ARRAY(SELECT array_position(w, x) FROM unnest(debit) WITH ORDINALITY u(x, i) ORDER BY i),
+            ARRAY(SELECT array_position(w, x) FROM unnest(credit) WITH ORDINALITY u(x, i) ORDER BY i),
+            room, array_fill(0, ARRAY[cardinality(fresh)]), array_fill(0, ARRAY[cardinality(fresh)]), tokens, ref,
+            content, ARRAY(SELECT generate_series(1, cardinality(fresh))),
+            array_fill(reason, ARRAY[cardinality(fresh)]), false);
+        UPDATE stream_tickets s SET refunded_at = (SELECT booked_at FROM fence WHERE one)
+         WHERE s.posting_key = ANY (content) AND s.refunded_at IS NULL;
+    END IF;
+    SELECT array_agg(j.key), array_agg(j.content), array_agg(j.debit_wallet), array_agg(j.credit_wallet),
+           array_agg(j.room_id), array_agg(j.tokens), array_agg(j.ref_id),
+           array_agg(CASE WHEN j.key = ANY (fresh) THEN 0 ELSE 1 END::smallint),
+           array_agg(j.debit_after), array_agg(j.credit_after), array_agg(j.debit_n), array_agg(j.credit_n)
+      INTO key, content, debit, credit, room, tokens, ref, status, debit_after, credit_after, debit_n, credit_n
+      FROM (SELECT r.* FROM unnest(refund_key || rest_key) k JOIN journal r ON r.key = k ORDER BY r.credit_n) j;
+END $$;
 
 -- Nobody but the owner ----------------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.ids import PostingKey, RoomId, UserId, block_key, client_key, content_digest, refund_key
+from domain.ids import PostingKey, RoomId, UserId, block_key, client_key, content_digest, refund_key, refund_rest_key
 
 ROOM = RoomId(UUID(int=1))
 USER = UserId(UUID(int=2))
@@ -31,6 +31,7 @@ def test_keys_are_sixteen_bytes() -> None:
         len(block_key(ROOM, USER, 1)),
         len(client_key(USER, "a" * 255)),
         len(refund_key(PostingKey(b"x" * 16))),
+        len(refund_rest_key(PostingKey(b"x" * 16))),
     } == {16}
 
 
@@ -51,7 +52,8 @@ def test_a_client_key_shaped_like_a_block_key_is_not_one(block_no: int) -> None:
 
 def test_a_refund_of_a_posting_is_no_key_of_a_client_or_a_block() -> None:
     paid = block_key(ROOM, USER, 1)
-    assert refund_key(paid) not in {paid, client_key(USER, paid.hex()), refund_key(refund_key(paid))}
+    refunds = {refund_key(paid), refund_rest_key(paid)}
+    assert len(refunds | {paid, client_key(USER, paid.hex()), refund_key(refund_key(paid))}) == 5
 
 
 @given(st.lists(st.text(), max_size=4), st.lists(st.text(), max_size=4))

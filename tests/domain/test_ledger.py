@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.ids import PROMOTIONS, PostingKey, RoomId, UserId
+from domain.ids import LOSSES, PROMOTIONS, PostingKey, RoomId, UserId
 from domain.ledger import Ledger, MeterRow, RoomRow, Wallet
 from domain.posting import MAX_BALANCE_TOKENS, MAX_POSTING_TOKENS, Kind, Outcome, Posting, Receipt
 
@@ -211,6 +211,19 @@ def test_nobody_spends_more_than_they_allow_themselves_but_what_is_no_spending_g
     ]
     ledger.allow(ANA, None)
     assert outcomes(ledger, tip("f", tokens=1)) == ["COMMITTED"]
+
+
+def test_what_is_given_back_comes_from_who_was_paid_as_far_as_they_can_once() -> None:
+    ledger = a_ledger()
+    ledger.wallets[LOSSES] = Wallet(is_system=True)
+    book(ledger, ticket(tokens=30))
+    book(ledger, tip(debit=BEN, credit=ANA, tokens=20))
+    ledger.end(ROOM)
+    receipts = ledger.refund([ticket().key])
+    assert [(receipt.posting.debit, receipt.posting.tokens) for receipt in receipts] == [(BEN, 10), (LOSSES, 20)]
+    assert ledger.refund([ticket().key]) == receipts
+    assert (ledger.wallets[ANA].balance, ledger.wallets[BEN].balance, ledger.total()) == (120, 0, 0)
+    assert ledger.tickets == {}
 
 
 def test_a_ticket_one_has_comes_before_the_limit_and_the_limit_before_too_few_tokens() -> None:

@@ -1,0 +1,190 @@
+"""What was paid is given back once: by who was paid as far as they can, and the rest by the losses."""
+
+import contextlib
+from itertools import pairwise
+
+import pytest
+import trio
+import trio.testing
+
+from domain.ids import LOSSES, PostingKey, refund_key, refund_rest_key
+from domain.posting import Kind, Outcome, Posting, Receipt
+from storage.audit import audit
+from storage.postgres import StorageUnavailable
+from storage.refunds import MAX_REFUND
+from tests.storage.books import Books, block, credit, open_books, ticket, tip
+
+AT_ONCE = 50
+
+
+@pytest.mark.parametrize(("left", "taken"), [(100, 40), (40, 40), (25, 25), (0, 0)])
+async def test_the_payee_gives_back_what_is_there_and_the_losses_the_rest(dsn: str, left: int, taken: int) -> None:
+    async with open_books(dsn) as books:
+        fan, creator, other = await books.add_user(100), await books.add_user(100), await books.add_user()
+        paid = tip(fan, creator, 40, "k")
+        await books.post_in_both([paid, tip(creator, other, 140 - left)] if left < 140 else [paid])
+        receipts = await books.actor.refund([paid.key], "sorry")
+        moved = [(receipt.posting.debit, receipt.posting.tokens) for receipt in receipts]
+        assert moved == [(who, tokens) for who, tokens in ((creator, taken), (LOSSES, 40 - taken)) if tokens]
+        wallets = await books.wallets_in_books()
+        assert [wallets[who].balance for who in (fan, creator, LOSSES)] == [100, left - taken, taken - 40]
+        books.model.refund([paid.key])
+        assert wallets == books.model.wallets
+        await _check(books)
+
+
+async def test_a_refund_says_what_it_gives_back_and_why(dsn: str) -> None:
+    async with open_books(dsn) as books:
+        fan, creator = await books.add_user(100), await books.add_user()
+        stream = await books.add_stream()
+        paid = ticket(stream, fan, creator, 40)
+        await books.actor.post([paid, tip(creator, fan, 15)])
+        receipts = await books.actor.refund([paid.key], "sorry")
+        assert [receipt.outcome for receipt in receipts] == [Outcome.COMMITTED] * 2
+        for receipt, key in zip(receipts, (refund_key(paid.key), refund_rest_key(paid.key)), strict=True):
+            posting = receipt.posting
+            assert (posting.key, posting.kind, posting.credit) == (key, Kind.REFUND, fan)
+            assert (posting.room_id, posting.ref_id, receipt.ref_id) == (stream, paid.ref_id, paid.ref_id)
+            assert posting.content == paid.key
+        assert [(receipt.debit_after, receipt.credit_after) for receipt in receipts] == [(0, 100), (-15, 115)]
+        rows = await books.postgres.fetch("SELECT memo FROM memos")
+        assert [row["memo"] for row in rows] == ["sorry"] * 2
+        await _check(books)
+
+
+async def test_many_who_ask_for_one_refund_at_once_get_it_once(dsn: str) -> None:
+    async with open_books(dsn) as books:
+        fan, creator = await books.add_user(100), await books.add_user()
+        paid, receipts = tip(fan, creator, 40), list[Receipt]()
+        await books.actor.post([paid])
+        async with trio.open_nursery() as nursery:
+            for _ in range(AT_ONCE):
+                nursery.start_soon(_ask, books, [paid.key], receipts)
+        assert sorted(receipt.outcome for receipt in receipts) == [Outcome.COMMITTED] + [Outcome.ALREADY] * 49
+        assert {(receipt.debit_after, receipt.credit_after) for receipt in receipts} == {(0, 100)}
+        assert (await books.wallets_in_books())[fan].balance == 100
+        await _check(books)
+
+
+async def test_who_has_more_by_now_is_not_asked_for_the_rest_a_second_time(dsn: str) -> None:
+    async with open_books(dsn) as books:
+        fan, creator = await books.add_user(100), await books.add_user()
+        paid = tip(fan, creator, 40)
+        await books.actor.post([paid, tip(creator, fan, 40)])
+        await books.actor.refund([paid.key], "sorry")
+        await books.actor.post([credit(creator, 500)])
+        assert [receipt.outcome for receipt in await books.actor.refund([paid.key], "sorry")] == [Outcome.ALREADY]
+        assert (await books.wallets_in_books())[creator].balance == 500
+
+
+async def test_all_blocks_of_a_room_that_has_ended_are_given_back_in_order(dsn: str) -> None:
+    async with open_books(dsn) as books:
+        fan, creator = await books.add_user(10_000), await books.add_user()
+        room, blocks = await books.add_room(fan), 2 * MAX_REFUND + 3
+        paid = [block(room, fan, creator, block_no, tokens=block_no % 3) for block_no in range(1, blocks + 1)]
+        await books.actor.post([*paid, tip(creator, fan, 100)])
+        await books.postgres.execute("UPDATE rooms SET ended_at = now()")
+        receipts = await books.actor.refund([posting.key for posting in paid], "sorry")
+        assert {receipt.posting.room_id for receipt in receipts} == {room}
+        assert sum(receipt.posting.tokens for receipt in receipts) == sum(posting.tokens for posting in paid)
+        assert all(
+            one.credit_n < other.credit_n for one, other in pairwise(receipts) if one.credit_n and other.credit_n
+        )
+        wallets = await books.wallets_in_books()
+        assert [wallets[who].balance for who in (fan, creator, LOSSES)] == [10_100, 0, -100]
+        await _check(books)
+
+
+async def test_a_ticket_that_was_given_back_is_bought_again_and_given_back_again(dsn: str) -> None:
+    async with open_books(dsn) as books:
+        fan, creator = await books.add_user(100), await books.add_user()
+        stream = await books.add_stream()
+        for paid in (ticket(stream, fan, creator, 30), ticket(stream, fan, creator, 40)):
+            assert [receipt.outcome for receipt in await books.actor.post([paid])] == [Outcome.COMMITTED]
+            assert await books.tickets_in_books() == {(stream, fan): paid.key}
+            await books.actor.refund([paid.key], "sorry")
+            assert await books.tickets_in_books() == {}
+        assert (await books.wallets_in_books())[fan].balance == 100
+        await _check(books)
+
+
+async def test_an_older_ticket_that_is_given_back_again_takes_none_away(dsn: str) -> None:
+    async with open_books(dsn) as books:
+        fan, creator = await books.add_user(100), await books.add_user()
+        stream = await books.add_stream()
+        first, second = ticket(stream, fan, creator, 30), ticket(stream, fan, creator, 40)
+        await books.actor.post([first])
+        await books.actor.refund([first.key], "sorry")
+        await books.actor.post([second])
+        await books.actor.refund([first.key], "sorry")
+        assert await books.tickets_in_books() == {(stream, fan): second.key}
+
+
+async def test_only_blocks_tips_and_tickets_that_cost_something_are_given_back(dsn: str) -> None:
+    async with open_books(dsn) as books:
+        fan, creator = await books.add_user(100), await books.add_user()
+        room = await books.add_room(fan)
+        gift, free, paid = credit(fan, 5), block(room, fan, creator, 1, tokens=0), tip(fan, creator, 40)
+        await books.actor.post([gift, free, paid])
+        given_back = (await books.actor.refund([paid.key], "sorry"))[0].posting.key
+        for key in (gift.key, free.key, given_back, PostingKey(b"nothing's own key"[:16])):
+            assert await books.actor.refund([key], "sorry") == []
+        await _check(books)
+
+
+async def test_a_refund_from_several_payees_is_refused_whole_and_what_comes_after_it_is_booked(dsn: str) -> None:
+    async with open_books(dsn) as books:
+        fan, creator, other = await books.add_user(100), await books.add_user(), await books.add_user()
+        paid = [tip(fan, creator, 10), tip(fan, other, 10)]
+        await books.actor.post(paid)
+        assert await books.actor.refund([posting.key for posting in paid], "sorry") == []
+        assert await books.postgres.fetch("SELECT FROM journal WHERE kind = 6") == []
+        assert (await books.actor.post([tip(fan, creator, 1)]))[0].paid
+
+
+async def test_refunds_and_postings_are_carried_out_in_the_order_in_which_they_came(dsn: str) -> None:
+    async with open_books(dsn) as books:
+        fan, creator = await books.add_user(40), await books.add_user()
+        paid, again = tip(fan, creator, 40, "first"), tip(fan, creator, 40, "second")
+        receipts, outcomes = list[Receipt](), list[Outcome]()
+
+        async def post(posting: Posting) -> None:
+            outcomes.append((await books.actor.post([posting]))[0].outcome)
+
+        async with trio.open_nursery() as nursery:
+            for work in ((post, paid), (_ask, books, [paid.key], receipts), (post, again)):
+                nursery.start_soon(*work)
+                await trio.testing.wait_all_tasks_blocked(0)
+        assert outcomes == [Outcome.COMMITTED] * 2
+        assert [receipt.outcome for receipt in receipts] == [Outcome.COMMITTED]
+        assert (await books.wallets_in_books())[creator].balance == 40
+
+
+async def test_a_refund_over_a_line_that_breaks_is_made_once(dsn: str) -> None:
+    async with open_books(dsn) as books:
+        fan, creator = await books.add_user(1000), await books.add_user()
+        for i in range(10):
+            paid, receipts = tip(fan, creator, 10, str(i)), list[Receipt]()
+            await books.actor.post([paid])
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_ask, books, [paid.key], receipts)
+                nursery.start_soon(_cut_all_but_me, books)
+            assert all(receipt.paid for receipt in receipts)
+        assert (await books.wallets_in_books())[fan].balance == 1000
+        await _check(books)
+
+
+async def _ask(books: Books, paid: list[PostingKey], receipts: list[Receipt]) -> None:
+    receipts += await books.actor.refund(paid, "sorry")
+
+
+async def _cut_all_but_me(books: Books) -> None:
+    with contextlib.suppress(StorageUnavailable):  # cut off by a cut of our own
+        await books.postgres.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+
+
+async def _check(books: Books) -> None:
+    assert [finding.sentence async for finding in audit(books.postgres) if finding.rows] == []
