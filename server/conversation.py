@@ -43,23 +43,21 @@ class Conversation:
     __slots__ = (
         "_house",
         "_next_ping",
-        "_outbox",
         "_session",
         "_token_expires_at",
         "_warned_of_expiry",
         "encoding",
-        "push",
+        "outbox",
     )
 
     def __init__(self, house: House, outbox: Outbox, encoding: Encoding) -> None:
         self._house = house
-        self._outbox = outbox
         self._session: Session
         self._next_ping = 0.0
         self._token_expires_at = 0  # unix seconds
         self._warned_of_expiry = False
         self.encoding = encoding
-        self.push = outbox.push
+        self.outbox = outbox
 
     # The session
 
@@ -216,27 +214,27 @@ class Conversation:
         reply.deliver({"tokenExpiresAt": rfc3339(identity.expires_at * 1_000_000)})
 
     def _send(self, event: Any) -> None:
-        self.push(self.encoding.frame(event))
+        self.outbox.push(self.encoding.frame(event))
 
     # The pulse
 
     def check(self, now: float) -> None:
         """Ping when it is time, tell rooms who fell silent or is heard again, and end what has no future."""
         settings = self._house.settings.websocket
-        silent = now - self._outbox.heard_at
+        silent = now - self.outbox.heard_at
         if silent >= settings.ping_timeout_seconds:
-            self._outbox.close(PING_TIMEOUT, "not heard of")
+            self.outbox.close(PING_TIMEOUT, "not heard of")
         self._check_token(self._token_expires_at - self._house.clock.now() / 1_000_000)
         if self._session.line is self:
             self._session.note_silence(silent >= settings.presence_seconds)
         if now >= self._next_ping:
-            self.push(PING_FRAME)
+            self.outbox.push(PING_FRAME)
             self._schedule_ping(now, self._session)
 
     def _check_token(self, seconds_left: float) -> None:
         if seconds_left <= 0:
             self._house.sessions.end(self._session)
-            self._outbox.close(UNAUTHENTICATED, "token expired")
+            self.outbox.close(UNAUTHENTICATED, "token expired")
         elif seconds_left <= EXPIRY_WARNING_SECONDS and not self._warned_of_expiry:
             self._warned_of_expiry = True
             self._send(m.TokenExpiring(expires_at=rfc3339(self._token_expires_at * 1_000_000)))
@@ -244,13 +242,13 @@ class Conversation:
     @property
     def heard_at(self) -> float:
         """When the peer's last byte came in, by trio's clock."""
-        return self._outbox.heard_at
+        return self.outbox.heard_at
 
     def close(self, code: int, reason: str) -> None:
-        self._outbox.close(code, reason)
+        self.outbox.close(code, reason)
 
     async def wait_closed(self) -> None:
-        await self._outbox.closed.wait()
+        await self.outbox.closed.wait()
 
     def _schedule_ping(self, now: float, session: Session) -> None:
         """Who pays or is paid is asked more often: their silence stops a clock."""

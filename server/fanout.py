@@ -10,9 +10,10 @@ import trio
 from domain.ids import MemberId
 from domain.messages import SequencedEvent
 from server.history import Broadcast, History
+from server.outbox import Outbox, push_to_each
 from server.wire import Encoding
 
-AT_ONCE = 512  # members of one subprotocol that are served before others run: a few milliseconds
+AT_ONCE = 1024  # members of one subprotocol that are served before others run: 5 ms
 
 Spawn = Callable[[Callable[[], Awaitable[None]]], None]
 
@@ -21,8 +22,31 @@ class Outlet(Protocol):
     """A connection, as far as a broadcast needs it."""
 
     encoding: Encoding
+    outbox: Outbox
 
-    def push(self, frame: bytes) -> None: ...
+
+class _Members:
+    """Who is reached in one subprotocol, in parts that are served at once."""
+
+    __slots__ = ("_parts", "outboxes")
+
+    def __init__(self) -> None:
+        self.outboxes: dict[MemberId, Outbox] = {}
+        self._parts: list[list[Outbox]] | None = None  # None: somebody came or went since they were last asked for
+
+    def add(self, member_id: MemberId, outbox: Outbox) -> None:
+        self.outboxes[member_id] = outbox
+        self._parts = None
+
+    def remove(self, member_id: MemberId) -> None:
+        if self.outboxes.pop(member_id, None) is not None:
+            self._parts = None
+
+    def parts(self) -> list[list[Outbox]]:
+        if self._parts is None:
+            outboxes = list(self.outboxes.values())
+            self._parts = [outboxes[begun : begun + AT_ONCE] for begun in range(0, len(outboxes), AT_ONCE)]
+        return self._parts
 
 
 class Reachable(Protocol):
@@ -41,7 +65,7 @@ class Fanout:
 
     def __init__(self, sessions: Mapping[MemberId, Reachable], history: History, spawn: Spawn) -> None:
         self._sessions = sessions
-        self._members: dict[Encoding, dict[MemberId, Outlet]] = {encoding: {} for encoding in Encoding}
+        self._members = {encoding: _Members() for encoding in Encoding}
         self._admitted: set[MemberId] = set()  # by the room itself: nobody else is owed anything
         self._away: set[MemberId] = set()  # of these, who has no connection: they are told when they are back
         self._history = history
@@ -103,7 +127,7 @@ class Fanout:
 
     def members(self) -> list[MemberId]:
         """Who is reached now."""
-        return [member_id for members in self._members.values() for member_id in members]
+        return [member_id for members in self._members.values() for member_id in members.outboxes]
 
     def suspend(self, member_id: MemberId) -> None:
         """This member lost its connection, and stays a member. Who was never admitted stays a stranger."""
@@ -144,23 +168,22 @@ class Fanout:
 
     def _sending(self, published: list[Broadcast]) -> Iterator[None]:
         for encoding, members in self._members.items():
-            frame = b"".join([broadcast.frame(encoding) for broadcast in published]) if members else b""
-            outlets = list(members.values())
-            for begun in range(0, len(outlets), AT_ONCE):
-                if begun:
+            parts = members.parts()
+            frame = b"".join([broadcast.frame(encoding) for broadcast in published]) if parts else b""
+            for i, outboxes in enumerate(parts):
+                if i > 0:
                     yield
-                for outlet in outlets[begun : begun + AT_ONCE]:
-                    outlet.push(frame)
+                push_to_each(outboxes, frame)
 
     def _adding(self, member_id: MemberId, line: Outlet, missed: list[Broadcast]) -> Iterator[None]:
         for broadcast in missed:
-            line.push(broadcast.frame(line.encoding))
-        self._members[line.encoding][member_id] = line
+            line.outbox.push(broadcast.frame(line.encoding))
+        self._members[line.encoding].add(member_id, line.outbox)
         yield from ()
 
     def _removing(self, member_id: MemberId) -> Iterator[None]:
         for members in self._members.values():
-            members.pop(member_id, None)
+            members.remove(member_id)
         yield from ()
 
 
@@ -178,4 +201,4 @@ def send_to_all(outlets: Sequence[Outlet], event: msgspec.Struct) -> None:
         frame = frames.get(outlet.encoding)
         if frame is None:
             frame = frames[outlet.encoding] = outlet.encoding.frame(event)
-        outlet.push(frame)
+        outlet.outbox.push(frame)

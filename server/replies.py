@@ -26,7 +26,7 @@ class SocketReply:
         self._ref = ref
 
     def deliver(self, result: Result) -> None:
-        self._outlet.push(self._outlet.encoding.frame(self._message(result)))
+        self._outlet.outbox.push(self._outlet.encoding.frame(self._message(result)))
 
     def _message(self, result: Result) -> Any:
         match result:

@@ -110,7 +110,7 @@ class Session:
         if self.line is None:
             self.missed_news = True
         else:
-            self.line.push(self.line.encoding.frame(event))
+            self.line.outbox.push(self.line.encoding.frame(event))
 
     def note_silence(self, unheard: bool) -> None:
         """Rooms hear of it when it changes: the silence of who pays or is paid stops a clock."""

@@ -39,11 +39,11 @@ class Said(SequencedEvent, frozen=True, kw_only=True, tag="bench:said"):
 class Line:
     """A member's connection, as a broadcast needs it."""
 
-    __slots__ = ("encoding", "line", "push")
+    __slots__ = ("encoding", "line", "outbox")
 
     def __init__(self, outbox: Outbox) -> None:
         self.encoding = Encoding.JSON
-        self.push = outbox.push
+        self.outbox = outbox
         self.line = self
 
 

@@ -1,7 +1,9 @@
 """Every member hears each event once and in order, however members come, go and come back between the broadcasts."""
 
 import random
+import socket
 from collections.abc import Awaitable, Callable
+from typing import cast
 from uuid import uuid4
 
 import msgspec
@@ -13,22 +15,26 @@ from domain.ids import MemberId
 from domain.messages import MemberLeft
 from server.fanout import AT_ONCE, Fanout
 from server.history import History
+from server.outbox import Outbox
 from server.wire import Encoding
 
 EPOCH = 3
 
 
 class FakeLine:
-    """A connection that keeps what is pushed while it is open."""
+    """A connection whose socket keeps what is sent while it is open."""
 
     def __init__(self, encoding: Encoding) -> None:
         self.encoding = encoding
+        sock, nursery = cast(socket.socket, self), cast(trio.Nursery, None)  # it takes everything: nothing waits
+        self.outbox = Outbox(sock, nursery, limit=0, close_seconds=0)
         self.writes: list[bytes] = []
         self.open = True
 
-    def push(self, frame: bytes) -> None:
+    def send(self, frame: bytes) -> int:
         if self.open:
             self.writes.append(frame)
+        return len(frame)
 
 
 class FakeSession:

@@ -1,15 +1,17 @@
 """A connection's way out: one order, bounded, and it never waits."""
 
 import random
+import select
 import socket
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from typing import NamedTuple
 
 import pytest
 import trio
 import trio.testing
 
-from server.outbox import Outbox
+from server.outbox import Outbox, push_to_each
 from server.wire import close_frame
 
 LIMIT = 100_000
@@ -35,8 +37,8 @@ class Ends(NamedTuple):
         return read
 
 
-@pytest.fixture
-def ends() -> Iterator[Ends]:
+@contextmanager
+def connected() -> Iterator[Ends]:
     with socket.create_server(("127.0.0.1", 0)) as door:
         theirs = socket.create_connection(door.getsockname())
         ours, _ = door.accept()
@@ -47,6 +49,12 @@ def ends() -> Iterator[Ends]:
     yield Ends(ours, theirs)
     ours.close()
     theirs.close()
+
+
+@pytest.fixture
+def ends() -> Iterator[Ends]:
+    with connected() as ends:
+        yield ends
 
 
 def outbox_of(ends: Ends, nursery: trio.Nursery, limit: int = LIMIT, close_seconds: float = CLOSE_SECONDS) -> Outbox:
@@ -71,19 +79,31 @@ async def _collect(ends: Ends, last: bytes, read: list[bytes]) -> None:
     read.append(await ends.read_until(last))
 
 
-async def test_who_does_not_read_is_told_so_after_the_frame_that_was_begun(ends: Ends, nursery: trio.Nursery) -> None:
+@pytest.mark.parametrize(("frame_bytes", "early_bytes"), [(10_000, 0), (150_000, 0), (150_000, 50_000)])
+async def test_who_does_not_read_is_told_so_after_the_frame_that_was_begun(
+    ends: Ends, nursery: trio.Nursery, frame_bytes: int, early_bytes: int
+) -> None:
     outbox = outbox_of(ends, nursery)
-    frame = b"x" * 10_000
-    pushed = 0
+    frame = b"x" * frame_bytes
+    outbox.push(frame)
+    early, pushed = b"", 1
+    while len(early) < early_bytes:
+        await trio.lowlevel.wait_readable(ends.theirs)
+        early += ends.theirs.recv(1000)
     while not outbox.closing:
         outbox.push(frame)
         pushed += 1
         assert pushed * len(frame) < 100 * LIMIT, "it is never closed"
     outbox.push(b"too late")
     goodbye = close_frame(4001, "slow consumer")
-    read = await ends.read_until(goodbye)
+    ends.theirs.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 10 * LIMIT)  # for a quicker end
+    read = early + await ends.read_until(goodbye)
     whole, rest = divmod(len(read) - len(goodbye), len(frame))
-    assert rest == 0 and whole < pushed
+    assert rest == 0 and 0 < whole < pushed
+    await trio.testing.wait_all_tasks_blocked()
+    outbox.push(b"later still")
+    with pytest.raises(BlockingIOError):
+        ends.theirs.recv(1)
 
 
 async def test_a_reader_that_never_reads_is_aborted(ends: Ends, nursery: trio.Nursery) -> None:
@@ -105,6 +125,45 @@ async def test_nothing_follows_a_close_frame(ends: Ends, nursery: trio.Nursery) 
     await trio.testing.wait_all_tasks_blocked()
     with pytest.raises(BlockingIOError):
         ends.theirs.recv(1)
+
+
+async def test_of_many_who_does_not_read_and_who_is_gone_keep_nothing_from_the_others(nursery: trio.Nursery) -> None:
+    with ExitStack() as connections:
+        reader, deaf, gone = (connections.enter_context(connected()) for _ in range(3))
+        outboxes = [outbox_of(ends, nursery, limit=10 * LIMIT) for ends in (gone, deaf, reader)]
+        gone.theirs.close()
+        frames = [bytes([i]) * 5_000 for i in range(100)]
+        async with trio.open_nursery() as reading:
+            read: list[bytes] = []
+            reading.start_soon(_collect, reader, frames[-1], read)
+            for frame in frames:
+                push_to_each(outboxes, frame)
+                await trio.testing.wait_all_tasks_blocked()
+        assert read[0] == b"".join(frames)
+        assert await deaf.read_until(frames[-1]) == b"".join(frames)
+        assert outboxes[0].closed.is_set()
+
+
+async def test_what_is_aborted_in_the_moment_in_which_it_could_write_writes_no_more(nursery: trio.Nursery) -> None:
+    for _ in range(8):  # who of two that can go on comes first is up to chance
+        with connected() as ends:
+            outbox = outbox_of(ends, nursery)
+            outbox.push(b"x" * LIMIT)
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(_abort_when_readable, outbox, ends)
+            await trio.testing.wait_all_tasks_blocked()
+            ends.theirs.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 10 * LIMIT)
+            while not select.select([], [ends.ours], [], 0)[1]:
+                with suppress(BlockingIOError):
+                    ends.theirs.recv(LIMIT)
+            ends.theirs.send(b"!")
+            await outbox.closed.wait()
+            await trio.testing.wait_all_tasks_blocked()
+
+
+async def _abort_when_readable(outbox: Outbox, ends: Ends) -> None:
+    await trio.lowlevel.wait_readable(ends.ours)
+    outbox.abort()
 
 
 async def test_a_peer_that_is_gone_swallows_everything(ends: Ends, nursery: trio.Nursery) -> None:
