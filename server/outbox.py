@@ -2,7 +2,6 @@
 
 import contextlib
 import socket
-from collections import deque
 from collections.abc import Callable, Iterable
 
 import trio
@@ -39,15 +38,15 @@ class Outbox(trio.abc.Stream):
     def __init__(self, sock: socket.socket, nursery: trio.Nursery, *, limit: int, close_seconds: float) -> None:
         self._sock = sock
         self._send = sock.send
-        self._accept: Callable[[bytes], int] = sock.send  # who gets the next frame: the kernel, `_keep`, or `_swallow`
+        self._accept: Callable[[bytes], int] = self._send  # who gets the next frame: the kernel, `_keep`, or `_swallow`
         self._nursery = nursery
         self._limit = limit
         self._close_seconds = close_seconds
-        self._waiting: deque[bytes] = deque()
+        self._waiting: list[bytes] = []  # an empty deque would be the largest thing that an idle connection has
         self._waiting_bytes = 0
         self._begun = False  # the first waiting frame is out in part
         self._closing = False
-        self._drained = trio.Event()  # nothing waits any more; of use only to who closes
+        self._drained: trio.Event | None = None  # for who closes: nothing waits any more
         self.closed = trio.Event()
         self.heard_at = trio.current_time()  # when the peer's last byte came in
 
@@ -98,7 +97,7 @@ class Outbox(trio.abc.Stream):
                 self._write_first()
         if self._accept == self._keep:
             self._accept = self._send
-        self._drained.set()
+        self._note_drained()
 
     def _write_first(self) -> None:
         """As much of it as the kernel takes now."""
@@ -114,11 +113,14 @@ class Outbox(trio.abc.Stream):
         self._note_sent(sent)
 
     def _note_sent(self, sent: int) -> None:
-        rest = self._waiting.popleft()[sent:]
+        rest = self._waiting[0][sent:]
         self._waiting_bytes -= sent
         self._begun = bool(rest)
-        if rest:
-            self._waiting.appendleft(rest)
+        self._waiting[:1] = [rest] if rest else []
+
+    def _note_drained(self) -> None:
+        if self._drained is not None:
+            self._drained.set()
 
     async def _abort_later(self) -> None:
         with trio.move_on_after(self._close_seconds):
@@ -130,8 +132,8 @@ class Outbox(trio.abc.Stream):
         if not self.closed.is_set():
             self.closed.set()
             self._accept = _swallow
-            self._drained.set()
             self._waiting.clear()
+            self._note_drained()
             trio.lowlevel.notify_closing(self._sock)
             self._sock.close()
 

@@ -1,7 +1,7 @@
 """One websocket connection, from its handshake to its close; the only place that knows trio-websocket."""
 
 import socket
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
 import trio
@@ -96,6 +96,7 @@ async def _shake_hands(
                 return None
             websocket: WebSocketConnection = await request.accept(subprotocol=offer.subprotocol)
             watch.cancel_scope.cancel()
+            _forget_handshake(websocket)
             return websocket, offer
     return None
 
@@ -103,6 +104,22 @@ async def _shake_hands(
 async def _cancel_when_closed(outbox: Outbox, scope: trio.CancelScope) -> None:
     await outbox.closed.wait()
     scope.cancel()
+
+
+def _forget_handshake(websocket: WebSocketConnection) -> None:
+    """What only a handshake needs, HTTP's parser and all headers, would live as long as the connection: 3 KB of it."""
+    websocket._wsproto.handshake = _DONE
+    websocket._handshake_headers = ()
+
+
+class _Done:
+    """A handshake that has no more to say."""
+
+    def events(self) -> tuple[()]:
+        return ()
+
+
+_DONE: Any = _Done()
 
 
 def _offer_of(request: WebSocketRequest) -> _Offer | str:

@@ -119,9 +119,9 @@ async def open_room(peer: Peer, members: int, drainer: str, cores: Cores) -> Asy
     port = str(free_ports(1)[0])
     command = [*peer.command, port, *([str(members), str(EVENT_BYTES)] if peer.told_members else [])]
     joining = [drainer, port, peer.path, str(members), str(int(peer.envelope))]
-    async with _started(command, peer.name, cores.server) as server:
+    async with started(command, peer.name, cores.server) as server:
         await server.hear("LISTENING", LISTEN_SECONDS_MAX)
-        async with _started(joining, f"the members of {peer.name}", cores.drainer) as drained:
+        async with started(joining, f"the members of {peer.name}", cores.drainer) as drained:
             await drained.hear("JOINED", JOIN_SECONDS_MAX)
             room = OpenRoom(peer, members, server, drained)
             yield room
@@ -129,7 +129,7 @@ async def open_room(peer: Peer, members: int, drainer: str, cores: Cores) -> Asy
 
 
 @asynccontextmanager
-async def _started(command: list[str], name: str, core: int) -> AsyncIterator[Talker]:
+async def started(command: list[str], name: str, core: int) -> AsyncIterator[Talker]:
     """A process on one core, killed at the end."""
     process = await trio.lowlevel.open_process(
         command,

@@ -1,0 +1,96 @@
+"""Sessions of ours in a process: real connections, conversations and a real room's task, with rules that let all in.
+
+`python -m tests.bench.fan_joined PORT`, until standard input ends.
+"""
+
+import sys
+from functools import partial
+from typing import cast
+from uuid import UUID
+
+import trio
+
+from domain import effects, inputs
+from domain.ids import RoomId, UserId
+from domain.messages import RoomJoined
+from server.committer import Books
+from server.config import Address, Secrets, Settings
+from server.fanout import Fanout
+from server.heartbeat import keep_pulse
+from server.history import History
+from server.house import House
+from server.inbox import Inbox
+from server.listener import Listener, open_listener
+from server.live_room import LiveRoom
+from server.memory import settle_memory
+from server.people import People
+from server.room_task import RoomTask
+from server.websocket import serve_connection
+from storage.postgres import Postgres
+from tests.bench.fan_ours import CHANNEL
+from tests.clients import SECRET
+
+
+class Lobby:
+    """A room's rules: whoever comes is a member."""
+
+    settled = False
+
+    def handle(self, given: inputs.Input, at: int) -> list[effects.Effect]:
+        if not isinstance(given, inputs.Joined):
+            return []
+        joined = RoomJoined(
+            channel=CHANNEL,
+            room={},
+            member_id=given.member_id,
+            members=[],
+            history=[],
+            epoch=1,
+            seq=0,
+            you={},
+            ice_servers=[],
+        )
+        return [effects.Admit(given.member_id, given.reply, joined)]
+
+    def next_deadline(self) -> None:
+        return None
+
+
+class Everybody:
+    """People who are all known."""
+
+    async def know(self, user_id: UserId) -> None: ...
+
+
+def open_room(house: House) -> None:
+    settings = house.settings.rooms
+    clock = house.clock.fork()
+    inbox = Inbox(clock, settings.inbox)
+    history = History(settings.history_seconds, settings.history_events)
+    fanout = Fanout(house.sessions.by_member, history, house.registry.spawn)
+    room = LiveRoom(RoomId(UUID(int=0)), CHANNEL, (), clock, inbox, fanout)
+    books = cast(Books, None)  # nothing is posted
+    house.registry.start(room, RoomTask(Lobby(), clock, inbox, fanout, books, house.sessions, house.telemetry))
+
+
+async def main(port: int) -> None:
+    """A house without books."""
+    async with trio.open_nursery() as nursery:
+        house = House(Settings(), Secrets(jwt_secret=SECRET), cast(Postgres, None), nursery)
+        house.people = cast(People, Everybody())
+        settings = house.settings.websocket
+        open_room(house)
+        listener = open_listener(Address("127.0.0.1", port))
+        accepting = Listener(
+            listener, partial(serve_connection, house), settings.connections, settings.send_buffer_bytes
+        )
+        nursery.start_soon(accepting.run, nursery)
+        nursery.start_soon(keep_pulse, house.sessions, settings.presence_seconds)
+        settle_memory()
+        print("LISTENING", flush=True)
+        await trio.to_thread.run_sync(sys.stdin.read)
+        nursery.cancel_scope.cancel()
+
+
+if __name__ == "__main__":
+    trio.run(main, int(sys.argv[1]))
