@@ -10,6 +10,7 @@ import msgspec
 import trio
 
 from tests.bench.fan_ours import EVENT_BYTES, HEAD_BYTES
+from tests.npm import install_modules
 
 SCRIPTS = Path(__file__).parent / "peers"
 PEERS = ("ours", "c", "ws", "socketio", "websockets", "awaiting")
@@ -73,11 +74,8 @@ async def _compile(source: Path, target: Path) -> tuple[str, str | None]:
 
 async def _install_node(scratch: Path, install_seconds: float) -> tuple[str, str | None]:
     """Our script beside the modules that it loads, or why there is none."""
-    if shutil.which("node") is None or shutil.which("npm") is None:
-        return "", "there is no node with npm on this machine"
     script = shutil.copy(SCRIPTS / "fanout.js", scratch)
-    command = ["npm", "install", "--no-audit", "--no-fund", "--prefix", str(scratch), *MODULES]
-    return str(script), await _run(command, install_seconds, "npm install")
+    return str(script), await trio.to_thread.run_sync(install_modules, scratch, MODULES, install_seconds)
 
 
 async def _run(command: list[str], seconds: float, what: str) -> str | None:
