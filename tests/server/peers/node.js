@@ -1,0 +1,41 @@
+// A websocket of npm's `ws` as a process: orders come on standard input and news go out, one JSON object a line.
+//
+// node.js '{"url": "ws://…", "protocols": […], "headers": {…}, "deflate": true}'
+const readline = require('readline');
+const { decode, encode } = require('@msgpack/msgpack');
+const WebSocket = require('ws');
+
+const { url, protocols, headers, deflate } = JSON.parse(process.argv[2]);
+const socket = new WebSocket(url, protocols, { headers, perMessageDeflate: deflate });
+
+function tell(news) {
+  process.stdout.write(JSON.stringify(news) + '\n');
+}
+
+const inMsgpack = () => socket.protocol === 'halfminute.v1.msgpack';
+
+const orders = {
+  say: (message) => socket.send(inMsgpack() ? encode(message) : JSON.stringify(message)),
+  text: (text) => socket.send(text),
+  bytes: (bytes) => socket.send(Buffer.from(bytes)),
+  ping: (payload) => socket.ping(payload),
+  close: (code) => socket.close(code),
+  vanish: () => socket.terminate(),
+};
+
+socket.on('open', () => tell({ news: 'open', protocol: socket.protocol, extensions: socket.extensions }));
+socket.on('message', (data, binary) => {
+  if (binary !== inMsgpack()) throw new Error('a frame of the other kind');
+  tell({ news: 'message', message: binary ? decode(data) : JSON.parse(data.toString()) });
+});
+socket.on('ping', () => tell({ news: 'ping' }));
+socket.on('pong', (payload) => tell({ news: 'pong', payload: payload.toString() }));
+socket.on('error', (error) => tell({ news: 'error', message: error.message }));
+socket.on('close', (code, reason) => tell({ news: 'close', code, reason: reason.toString() }));
+
+readline.createInterface({ input: process.stdin })
+  .on('line', (line) => {
+    const { order, argument } = JSON.parse(line);
+    orders[order](argument);
+  })
+  .on('close', () => process.exit(0));

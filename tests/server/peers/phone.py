@@ -1,0 +1,103 @@
+"""A user's device whose websocket is a peer's own: somebody else's code, told what to do, that tells what comes."""
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+from uuid import UUID
+
+from server.house import House
+from tests.clients import PATIENCE_SECONDS, Phone
+
+JSON, MSGPACK = "halfminute.v1.json", "halfminute.v1.msgpack"
+
+
+class News:
+    """What a websocket tells, in order: `open`, `message`, `close` (or `shut`, by its tab), and what its kind adds."""
+
+    def __init__(self) -> None:
+        self._told: queue.Queue[dict[str, Any]] = queue.Queue()
+
+    def put(self, news: dict[str, Any]) -> None:
+        self._told.put(news)
+
+    def next(self, seconds: float = PATIENCE_SECONDS) -> dict[str, Any]:
+        return self._told.get(timeout=seconds)
+
+    def wait_for(self, kind: str) -> dict[str, Any]:
+        """The next of this kind; what else is told until then is passed over."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            found = self.next(max(0.01, deadline - time.monotonic()))
+            if found["news"] == kind:
+                return found
+
+
+class PeerSocket(Protocol):
+    """One websocket, from its handshake on."""
+
+    news: News
+
+    def order(self, order: str, argument: Any = None) -> None:
+        """`say` a message, send a `text`, `close` with a code, and what else its kind can."""
+
+    def vanish(self) -> None:
+        """Be gone, without having closed."""
+
+    def clean_up(self) -> None:
+        """Leave nothing behind; also when that was done before."""
+
+
+class PeerPhone(Phone):
+    """A device whose every connection is dialled by a peer."""
+
+    def __init__(self, house: House, user_id: UUID, dial: Callable[[], PeerSocket], protocol: str = JSON) -> None:
+        super().__init__(house.http_port, house.websocket_port, user_id)
+        self._dial = dial
+        self._protocol = protocol
+        self._peer: PeerSocket
+        self._listener: threading.Thread
+
+    def open(self, resume: bool = False) -> "PeerPhone":
+        self._peer = self._dial()
+        assert self._peer.news.wait_for("open")["protocol"] == self._protocol
+        self._listener = threading.Thread(target=self._listen, args=(self._peer.news,), daemon=True)
+        self._listener.start()
+        self.send({"type": "session:open", "token": self.token, **(self._resume() if resume else {})})
+        self.ready = self.wait_for("session:ready")
+        return self
+
+    def lose_network(self) -> None:
+        self._peer.vanish()
+        self._end()
+
+    def hang_up_network(self) -> None:
+        if self._listener.is_alive():  # or it has ended already
+            self._peer.order("close", 1000)
+        self._end()
+
+    def send(self, message: dict[str, Any]) -> None:
+        self._peer.order("say", message)
+
+    def _end(self) -> None:
+        self._listener.join(PATIENCE_SECONDS)
+        self._peer.clean_up()
+        assert not self._listener.is_alive(), "still open"
+
+    def _listen(self, told: News) -> None:
+        while (news := told.next(seconds=threading.TIMEOUT_MAX))["news"] not in ("close", "shut"):
+            if news["news"] == "message":
+                self._note_place(news["message"])
+                self._arrived.put(news["message"])
+        self.close_code = news.get("code")
+
+
+def close_code_after(peer: PeerSocket, order: str, argument: Any) -> int:
+    """How a connection ends on which this comes first."""
+    try:
+        peer.news.wait_for("open")
+        peer.order(order, argument)
+        return int(peer.news.wait_for("close")["code"])
+    finally:
+        peer.clean_up()

@@ -1,0 +1,56 @@
+"""Chromium as a process, with a websocket in each of its tabs; orders come in and news go out, one JSON object a line.
+
+An order names its tab: `open`, `shut`, or what `page.js` knows. A process of its own because playwright needs an event
+loop that starts processes, and trio-asyncio has taken that over wherever a house is served.
+"""
+
+import asyncio
+import json
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from playwright.async_api import Browser, Page, async_playwright
+
+SCRIPT = Path(__file__).with_name("page.js")
+ARGUMENTS = (
+    "--no-sandbox",  # which root has not
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+async def main(chromium: str) -> None:
+    """Until standard input ends."""
+    tabs: dict[int, Page] = {}
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+        while line := await asyncio.to_thread(sys.stdin.readline):
+            await _carry_out(browser, tabs, **json.loads(line))
+        await browser.close()
+
+
+async def _carry_out(browser: Browser, tabs: dict[int, Page], tab: int, order: str, argument: Any) -> None:
+    match order:
+        case "open":
+            tabs[tab] = await browser.new_page()
+            await tabs[tab].expose_function("tell", partial(_tell, tab))
+            await tabs[tab].add_script_tag(path=SCRIPT)
+        case "shut":
+            await tabs.pop(tab).close()
+            _tell(tab, {"news": "shut"})
+        case _:
+            await tabs[tab].evaluate("([order, argument]) => orders[order](argument)", [order, argument])
+
+
+def _tell(tab: int, news: dict[str, Any]) -> None:
+    print(json.dumps(news | {"tab": tab}), flush=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1]))
