@@ -1,0 +1,136 @@
+"""An echo in place of our conversation, for Autobahn's fuzzing client: all that lies below it is the server's own.
+
+`python -m tests.autobahn.echo PORT alone|beside`. A message is sent back as one frame. Beside means that a server's
+other work goes on meanwhile:
+
+- Other connections are members of one fan-out, and hear events as fast as they can say that they did.
+- Each echo stands between two pings, pushed into the same outbox as those of a heartbeat. Only there: to a ping in the
+  middle of one of its frames the client would put its pong into that frame. And only pings: it wants to hear its own
+  words alone, and an event between two echoes would be, rightly, a failure to it.
+- The kernel takes few bytes at a time, so that frames wait, and go out in parts.
+"""
+
+import sys
+from types import SimpleNamespace
+from typing import Any
+from uuid import uuid4
+
+import msgspec
+import trio
+
+from domain.ids import MemberId
+from domain.messages import SequencedEvent
+from server import websocket
+from server.config import Address, RoomSettings, WebsocketSettings
+from server.fanout import Fanout
+from server.history import History
+from server.listener import Listener, open_listener
+from server.outbox import Outbox
+from server.wire import PING_FRAME, Encoding
+
+BESIDE = "beside"
+CROWD = "crowd"  # what members of the fan-out have for their Authorization
+MEMBERS = 8
+EVENTS_AT_ONCE = 100  # of 200 bytes: far below what an outbox holds
+TEXT = "x" * 120
+AT = "2026-01-01T00:00:00.000Z"
+MESSAGE_BYTES = 16 * 1024 * 1024  # the biggest of group 9, and the most that our settings allow
+OUTBOX_BYTES = 64 * 1024 * 1024  # the most, too: who sends such messages is not slow while one waits
+FEW_BYTES = 4096  # the least
+
+
+class Said(SequencedEvent, frozen=True, kw_only=True, tag="autobahn:said"):
+    text: str
+
+
+class Crowd:
+    """The members of one fan-out: when all have asked, all hear some more."""
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        rooms = RoomSettings()
+        self._members: dict[MemberId, Echo] = {}
+        self._fanout = Fanout(
+            self._members, History(rooms.history_seconds, rooms.history_events), lambda go_on: nursery.start_soon(go_on)
+        )
+        self._fanout.begin(1)
+        self._asked = 0
+
+    def add(self, member: "Echo") -> None:
+        member_id = MemberId(uuid4())
+        self._members[member_id] = member
+        self._fanout.add(member_id)
+
+    def ask(self) -> None:
+        self._asked += 1
+        if self._asked == MEMBERS:
+            self._asked = 0
+            for _ in range(EVENTS_AT_ONCE):
+                self._fanout.publish(Said(channel=CROWD, seq=self._fanout.last_seq + 1, at=AT, text=TEXT))
+                self._fanout.flush()
+
+
+class Echo:
+    """Instead of a Conversation: says what it hears, or is a member of the crowd."""
+
+    def __init__(self, house: Any, outbox: Outbox, encoding: Encoding) -> None:
+        self._crowd: Crowd = house.crowd
+        self._beside: bool = house.beside
+        self._joined = False
+        self.encoding = encoding
+        self.push = outbox.push
+
+    @property
+    def line(self) -> "Echo":
+        return self
+
+    async def open_by_header(self, authorization: str) -> None:
+        assert authorization == CROWD
+        self._joined = True
+        self._crowd.add(self)
+
+    async def open_by_message(self, message: str | bytes) -> None:
+        await self.hear(message)
+
+    async def tell_missed_news(self) -> None:
+        pass
+
+    async def hear(self, message: str | bytes) -> None:
+        if self._joined:
+            self._crowd.ask()
+        elif self._beside:
+            for frame in (PING_FRAME, _framed(message), PING_FRAME):
+                self.push(frame)
+        else:
+            self.push(_framed(message))
+
+    def end(self, code: int | None) -> None:
+        pass
+
+
+def _framed(message: str | bytes) -> bytes:
+    """Of the kind in which it came."""
+    if isinstance(message, str):
+        return Encoding.JSON.frame(msgspec.Raw(message.encode()))
+    return Encoding.MSGPACK.frame(msgspec.Raw(message))
+
+
+async def main(port: int, beside: bool) -> None:
+    """Until it is ended."""
+    settings = WebsocketSettings(max_frame_bytes=MESSAGE_BYTES, outbox_bytes=OUTBOX_BYTES)
+    if beside:
+        settings = msgspec.structs.replace(settings, send_buffer_bytes=FEW_BYTES)
+    vars(websocket)["Conversation"] = Echo  # so that what is tried is serve_connection itself, whatever it does
+    async with trio.open_nursery() as nursery:
+        house: Any = SimpleNamespace(settings=SimpleNamespace(websocket=settings), crowd=Crowd(nursery), beside=beside)
+        listener = Listener(
+            open_listener(Address("127.0.0.1", port)),
+            lambda sock: websocket.serve_connection(house, sock),
+            settings.connections,
+            settings.send_buffer_bytes,
+        )
+        nursery.start_soon(listener.run, nursery)
+        print("LISTENING", flush=True)
+
+
+if __name__ == "__main__":
+    trio.run(main, int(sys.argv[1]), sys.argv[2] == BESIDE)
