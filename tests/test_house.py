@@ -15,7 +15,8 @@ DOORS = {
     "asyncpg": {"storage/postgres.py"},
     "trio_asyncio": {"storage/postgres.py"},
     "asyncio": {"storage/postgres.py"},
-    "trio_websocket": {"server/websocket.py", "server/demo_call.py"},  # the second as a client
+    # The second and the third as clients.
+    "trio_websocket": {"server/websocket.py", "server/demo_call.py", "server/load/client.py"},
     "quart": {"server/rest/"},
     "quart_trio": {"server/rest/"},
     "hypercorn": {"server/rest/"},

@@ -1,0 +1,1 @@
+"""Puts a running server under load as its clients would, and counts every delivery."""

@@ -1,0 +1,70 @@
+"""How far a client has read in its rooms: every event once and in order, or it says what was not."""
+
+from typing import Any
+
+
+class Place:
+    """One room, as one of its members reads it."""
+
+    __slots__ = ("doubled", "epoch", "first_fault", "heard", "lost", "seq")
+
+    def __init__(self) -> None:
+        self.epoch = 0
+        self.seq = 0  # of the last event that was read, or that came before the join
+        self.heard = 0
+        self.lost = 0
+        self.doubled = 0
+        self.first_fault = ""
+
+    def begin(self, epoch: int, seq: int) -> None:
+        """Joined, or joined anew: the next event is `seq` + 1."""
+        self.epoch, self.seq = epoch, seq
+
+    def take(self, seq: int) -> None:
+        """A sequenced event."""
+        self.heard += 1
+        if seq == self.seq + 1:
+            self.seq = seq
+            return
+        self.first_fault = self.first_fault or f"event {seq} came after {self.seq}"
+        if seq <= self.seq:
+            self.doubled += 1
+        else:
+            self.lost += seq - self.seq - 1
+            self.seq = seq
+
+
+class Places:
+    """Every room of one session; what was counted stays when a room is left."""
+
+    def __init__(self) -> None:
+        self.by_channel: dict[str, Place] = {}
+        self._inside: set[str] = set()
+
+    def take(self, event: dict[str, Any]) -> None:
+        """Any event; those that number a room count."""
+        if event["type"] == "room:joined":
+            self._inside.add(event["channel"])
+            self._place(event["channel"]).begin(event["epoch"], event["seq"])
+        elif "seq" in event:
+            self._place(event["channel"]).take(event["seq"])
+
+    def leave(self, channel: str) -> None:
+        self._inside.discard(channel)
+
+    def resume_points(self) -> list[dict[str, Any]]:
+        """The last event of each room that was not left, as `session:open` wants it."""
+        places = ((channel, self.by_channel[channel]) for channel in sorted(self._inside))
+        return [{"channel": channel, "epoch": place.epoch, "seq": place.seq} for channel, place in places]
+
+    @property
+    def faults(self) -> list[str]:
+        """A sentence for each room where an event was missing or came twice."""
+        return [
+            f"{channel}: {place.first_fault}; {place.lost} lost, {place.doubled} doubled"
+            for channel, place in self.by_channel.items()
+            if place.lost or place.doubled
+        ]
+
+    def _place(self, channel: str) -> Place:
+        return self.by_channel.setdefault(channel, Place())
