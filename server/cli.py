@@ -6,7 +6,7 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Literal, NoReturn
 from uuid import UUID
 
 import cyclopts
@@ -24,6 +24,7 @@ from server.demo import EVERYBODY, demo_token, seed
 from server.demo_call import DemoFailed, watch_call
 from server.house import House
 from server.listener import ListenError
+from server.load.plan import Kind, LoadRefused, Plan
 from server.local_secrets import with_local_secrets
 from server.memory import settle_memory
 from server.telemetry import configure_log
@@ -31,7 +32,16 @@ from storage.embedded import EmbeddedError
 from storage.migrate import MigrationError, migrate
 from storage.postgres import Refused, StorageUnavailable, open_postgres
 
-EXPECTED = (ConfigError, ListenError, EmbeddedError, MigrationError, StorageUnavailable, Refused, DemoFailed)
+EXPECTED = (
+    ConfigError,
+    ListenError,
+    EmbeddedError,
+    MigrationError,
+    StorageUnavailable,
+    Refused,
+    DemoFailed,
+    LoadRefused,
+)
 DEFAULT_CONFIG = Path("config.toml")
 log = structlog.get_logger(__name__)
 
@@ -128,6 +138,41 @@ def demo_call(
     trio.run(watch_call, http, _jwt_secret(_settings(config, data=data)), blocks)
 
 
+@app.command
+def load(
+    *,
+    url: Annotated[str, Parameter(help="the server's REST address")] = "http://127.0.0.1:8000",
+    rooms: Annotated[int, Parameter(help="calls or streams at once")] = 10,
+    members: Annotated[int, Parameter(help="connections in each")] = 4,
+    seconds: Annotated[float, Parameter(help="how long everybody talks")] = 10,
+    tips_per_second: Annotated[float, Parameter(help="of all rooms together")] = 0,
+    chats_per_second: Annotated[
+        float, Parameter(help="of all rooms together", name=["--chats-per-second", "--chat"])
+    ] = 0,
+    kind: Annotated[Kind, Parameter(help="what the rooms are")] = "calls",
+    subprotocol: Annotated[Literal["json", "msgpack"], Parameter(help="how messages are written")] = "json",
+    out: Annotated[Path | None, Parameter(help="a directory for load.json and load.html")] = None,
+    secret_from: Annotated[
+        Path | None, Parameter(help="the server's data directory; else HALFMINUTE_JWT_SECRET")
+    ] = None,
+    yes_really: Annotated[bool, Parameter(negative="", help="also a server on another machine")] = False,
+) -> int:
+    """Fill rooms of a running server and count every delivery; exit code 1 if one was lost or came twice."""
+    from server.load.command import put_under_load  # with all that a client needs, which the other commands don't
+
+    plan = Plan(
+        url=url,
+        rooms=rooms,
+        members=members,
+        seconds=seconds,
+        tips_per_second=tips_per_second,
+        chats_per_second=chats_per_second,
+        kind=kind,
+        subprotocol=f"halfminute.v1.{subprotocol}",
+    )
+    return put_under_load(plan, _secret_of(secret_from), out, yes_really)
+
+
 async def _serve(settings: Settings, secrets: Secrets, made: list[str], demo: bool) -> None:
     from server.app import open_house  # with all that answers HTTP: the other commands are back in half the time
 
@@ -191,6 +236,21 @@ def _jwt_secret(settings: Settings) -> str:
     if secrets.jwt_secret is None:
         raise ConfigError("tokens come from a JWKS here; halfminute has no secret to sign with")
     return secrets.jwt_secret
+
+
+def _secret_of(data: Path | None) -> str:
+    """What a server on this machine signs with."""
+    if data is None:
+        secret = read_secrets().jwt_secret
+        if secret is None:
+            raise ConfigError(
+                "tokens need the server's secret: --secret-from its data directory, or HALFMINUTE_JWT_SECRET"
+            )
+        return secret
+    try:
+        return (data / "secrets" / "jwt_secret").read_text().strip()
+    except OSError as error:
+        raise ConfigError(f"there is no secret in {data}: {error.strerror}") from None
 
 
 def _explain(error: BaseException) -> int:

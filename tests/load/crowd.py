@@ -15,7 +15,7 @@ import msgspec
 import trio
 
 from server.auth import issue_token
-from tests.load.frames import Line, open_line
+from tests.load.line import Line, open_line
 
 TOKEN_SECONDS = 24 * 3600
 OPENED_AT_ONCE = 32  # handshakes under way: enough to keep the server busy, too few to time out

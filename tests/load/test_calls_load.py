@@ -7,11 +7,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from server.load.frames import Frames, masked_frame
 from storage.audit import Finding
 from tests.load.checks import check_blocks, check_bounds, check_calls, check_house
 from tests.load.crowd import Block, Ear, Report, Talk
 from tests.load.figures import BookedBlock, BookedCall, read_histogram, spread
-from tests.load.frames import Frames, masked_frame
 from tests.load.result import Load, Result
 from tests.processes import ROOT
 
