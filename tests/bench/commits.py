@@ -20,6 +20,7 @@ from tests.bench.history import check_books, count_journal, prepare
 from tests.bench.limits import copy_turn
 from tests.bench.lone import lone_turn
 from tests.bench.plot import draw
+from tests.bench.report import in_turn, save
 from tests.bench.result import Fsync, Result, result_of
 from tests.bench.rooms import rooms_turn
 from tests.bench.table import show
@@ -73,7 +74,7 @@ def main(
     result = trio.run(run, plan, None if data is None else data.absolute())
     show(result)
     if out is not None:
-        save(result, out)
+        save(out, "commits", result, draw(result))
 
 
 async def run(plan: Plan, data: Path | None) -> Result:
@@ -138,18 +139,11 @@ def _contestants(postgres: Postgres, elders: Elders, seconds: float) -> list[Con
 async def _take_turns(postgres: Postgres, contestants: list[Contestant], plan: Plan, data_dir: Path) -> list[Turn]:
     turns: list[Turn] = []
     for round_no in range(1, plan.rounds + 1):
-        for contestant in _in_turn(contestants, round_no):
+        for contestant in in_turn(contestants, round_no):
             for turn in await _observed(postgres, contestant, data_dir):
                 turns.append(msgspec.structs.replace(turn, round=round_no))
                 print(f"round {round_no}: {turn.contestant} {turn.per_second:,.0f}/s", file=sys.stderr, flush=True)
     return turns
-
-
-def _in_turn(contestants: list[Contestant], round_no: int) -> list[Contestant]:
-    """Another begins each round, and every other round goes backwards: nobody always comes first, or after the same."""
-    begins = (round_no - 1) * len(contestants) // 3 % len(contestants)
-    turned = contestants[begins:] + contestants[:begins]
-    return turned if round_no % 2 else turned[::-1]
 
 
 async def _observed(postgres: Postgres, contestant: Contestant, data_dir: Path) -> list[Turn]:
@@ -179,14 +173,6 @@ def _measure_fsync(directory: Path) -> Fsync:
             os.fdatasync(file.fileno())
             took.append((time.perf_counter() - started) * 1000)
     return Fsync(round(percentile(took, 0.5), 3), round(percentile(took, 0.99), 3))
-
-
-def save(result: Result, directory: Path) -> None:
-    """`commits.json` and the picture."""
-    directory.mkdir(parents=True, exist_ok=True)
-    encoded = msgspec.json.format(msgspec.json.encode(result), indent=2)
-    (directory / "commits.json").write_bytes(encoded)
-    (directory / "commits.svg").write_text(draw(result))
 
 
 if __name__ == "__main__":

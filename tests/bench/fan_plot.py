@@ -5,6 +5,7 @@ from xml.sax.saxutils import escape
 
 from tests.bench.fan_result import Result, Turn, of
 from tests.bench.fan_table import in_order
+from tests.bench.report import svg
 
 WIDTH, LEFT, RIGHT, ROW, HEAD = 860, 210, 90, 26, 44
 
@@ -23,15 +24,7 @@ def draw(result: Result) -> str:
         ):
             lines += _block(f"{what}, {members:,} members: median, least and most of all rounds", rows, figure, form, y)
             y += HEAD + ROW * len(rows)
-    return "\n".join(
-        (
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {y + 10}"',
-            ' font-family="sans-serif" font-size="12">',
-            f'<rect width="{WIDTH}" height="{y + 10}" fill="white"/>',
-            *lines,
-            "</svg>",
-        )
-    )
+    return svg(WIDTH, y + 10, lines)
 
 
 def _per_second(turn: Turn) -> float:

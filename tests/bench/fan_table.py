@@ -2,12 +2,11 @@
 
 from collections.abc import Callable
 
-from rich.console import Console
-from rich.table import Column, Table
+from rich.table import Table
 
 from tests.bench.fan_result import OURS, TARGETS, Result, Turn, grouped, of
+from tests.bench.report import open_console, right, spread_text
 
-WIDTH = 120  # of a log; a terminal has its own
 LEGEND = """us a delivery: CPU time of the server; members' us: of the process that counts
 a read: deliveries that a read found together; waiting: the part of a turn in which others had the server's core"""
 
@@ -22,9 +21,7 @@ TITLES = {
 
 
 def show(result: Result) -> None:
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=WIDTH)
+    console = open_console()
     if result.runs:
         where = "one core for all" if result.shared_core else "server and members on a core each"
         least, _, most = of(result.runs, lambda turn: turn.load)
@@ -52,7 +49,7 @@ def in_order(result: Result, members: int) -> list[tuple[str, list[Turn]]]:
 def _contestants(result: Result, members: int) -> Table:
     table = Table(
         f"{members:,} members: median (least to most)",
-        *_right("deliveries/s", "us a delivery", "members' us", "a read", "waiting"),
+        *right("deliveries/s", "us a delivery", "members' us", "a read", "waiting"),
     )
     for title, turns in in_order(result, members):
         table.add_row(
@@ -67,12 +64,11 @@ def _contestants(result: Result, members: int) -> Table:
 
 
 def _spread(turns: list[Turn], figure: Callable[[Turn], float], form: str) -> str:
-    least, middle, most = of(turns, figure)
-    return f"{middle:{form}} ({least:{form}} to {most:{form}})"
+    return spread_text(of(turns, figure), form)
 
 
 def _ratios(result: Result) -> Table:
-    table = Table(f"{OURS} over theirs", *_right("median", "least", "most", "by CPU time", "target"), "holds")
+    table = Table(f"{OURS} over theirs", *right("median", "least", "most", "by CPU time", "target"), "holds")
     for name, ratio in result.ratios.items():
         target = TARGETS.get(name)
         wanted = "" if target is None else f"at least {target.at_least:g}"
@@ -83,7 +79,3 @@ def _ratios(result: Result) -> Table:
         holds = "" if target is None else "yes" if target.holds(ratio) else "NO"
         table.add_row(name, middle, least, most, f"{result.cpu_ratios[name]:.2f}", wanted, holds)
     return table
-
-
-def _right(*names: str) -> list[Column]:
-    return [Column(name, justify="right") for name in names]

@@ -22,6 +22,7 @@ from tests.bench.fan_plot import draw
 from tests.bench.fan_result import OURS, SIZES, Result, Turn, result_of
 from tests.bench.fan_room import Cores, OpenRoom, choose_cores, open_room
 from tests.bench.fan_table import show
+from tests.bench.report import in_turn, save
 from tests.load.costs import raise_file_limit
 
 EVENTS_MIN = 4
@@ -82,7 +83,7 @@ def main(
     result = trio.run(run, plan)
     show(result)
     if out is not None and result.runs:
-        save(result, out)
+        save(out, "fanout", result, draw(result))
 
 
 async def run(plan: Plan) -> Result:
@@ -132,28 +133,13 @@ async def _warmed_up(room: OpenRoom, turn_seconds: float) -> list[Contestant]:
 async def _take_turns(contestants: list[Contestant], rounds: int) -> list[Turn]:
     turns: list[Turn] = []
     for round_no in range(1, rounds + 1):
-        for room, events, events_a_write in map(msgspec.structs.astuple, _in_turn(contestants, round_no)):
+        for room, events, events_a_write in map(msgspec.structs.astuple, in_turn(contestants, round_no)):
             turn = await room.turn(events, events_a_write)
             turns.append(msgspec.structs.replace(turn, round=round_no))
             what = f"{turn.contestant}, {turn.members} members, {events_a_write} a write"
             figures = f"{turn.per_second:,.0f}/s, {turn.server_us:.2f} us"
             print(f"round {round_no}: {what}: {figures}", file=sys.stderr, flush=True)
     return turns
-
-
-def _in_turn(contestants: list[Contestant], round_no: int) -> list[Contestant]:
-    """Another begins each round, and every other round goes backwards: nobody always comes first, or after the same."""
-    begins = (round_no - 1) * len(contestants) // 3 % len(contestants)
-    turned = contestants[begins:] + contestants[:begins]
-    return turned if round_no % 2 else turned[::-1]
-
-
-def save(result: Result, directory: Path) -> None:
-    """`fanout.json` and the picture."""
-    directory.mkdir(parents=True, exist_ok=True)
-    encoded = msgspec.json.format(msgspec.json.encode(result), indent=2)
-    (directory / "fanout.json").write_bytes(encoded)
-    (directory / "fanout.svg").write_text(draw(result))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from math import log10
 from xml.sax.saxutils import escape
 
+from tests.bench.report import svg
 from tests.bench.result import Result, of
 from tests.bench.table import TITLES
 
@@ -16,15 +17,11 @@ def draw(result: Result) -> str:
     names = [name for name in TITLES if name in took_part]
     height = TOP + ROW * len(names) + 30
     lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}"',
-        ' font-family="sans-serif" font-size="12">',
-        f'<rect width="{WIDTH}" height="{height}" fill="white"/>',
         '<text x="10" y="20" font-size="14">Postings per second: median, least and most of all rounds</text>',
         *(_scale(power, height) for power in POWERS),
         *(_bar(result, name, TOP + ROW * i) for i, name in enumerate(names)),
-        "</svg>",
     ]
-    return "\n".join(lines)
+    return svg(WIDTH, height, lines)
 
 
 def _bar(result: Result, name: str, y: int) -> str:

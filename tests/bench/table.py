@@ -2,13 +2,11 @@
 
 from collections.abc import Callable
 
-from rich.console import Console
-from rich.table import Column, Table
+from rich.table import Table
 
+from tests.bench.report import open_console, right, spread_text
 from tests.bench.result import BATCH_P99_MS_MAX, TARGETS, Result, of
 from tests.bench.turn import Turn
-
-WIDTH = 120  # of a log; a terminal has its own
 
 TITLES = {
     "rooms": "rooms, inbox to receipt",
@@ -27,9 +25,7 @@ TITLES = {
 
 
 def show(result: Result) -> None:
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=WIDTH)
+    console = open_console()
     console.print(
         f"{result.journal_rows:,} journal rows to begin with, {result.cores} cores, load "
         f"{min(turn.load for turn in result.runs):.1f} to {max(turn.load for turn in result.runs):.1f}, "
@@ -42,9 +38,7 @@ def show(result: Result) -> None:
 
 
 def _contestants(result: Result) -> Table:
-    table = Table(
-        "median (least to most)", *_right("postings/s", "p99 ms", "p50 ms", "us client", "us pg", "WAL bytes")
-    )
+    table = Table("median (least to most)", *right("postings/s", "p99 ms", "p50 ms", "us client", "us pg", "WAL bytes"))
     figures: tuple[tuple[Callable[[Turn], float], str], ...] = (
         (lambda turn: turn.per_second, ",.0f"),
         (lambda turn: turn.p99_ms, ".2f"),
@@ -64,12 +58,11 @@ def _contestants(result: Result) -> Table:
 
 
 def _spread(result: Result, name: str, figure: Callable[[Turn], float], form: str) -> str:
-    least, middle, most = of(result.runs, name, figure)
-    return f"{middle:{form}} ({least:{form}} to {most:{form}})"
+    return spread_text(of(result.runs, name, figure), form)
 
 
 def _ratios(result: Result) -> Table:
-    table = Table("ratio", *_right("median", "least", "most", "target"), "holds")
+    table = Table("ratio", *right("median", "least", "most", "target"), "holds")
     for name, target in TARGETS.items():
         wanted = f"at most {target.at_most:g}" if target.at_most else f"at least {target.at_least:g}"
         if name in result.ratio_spreads:
@@ -81,7 +74,3 @@ def _ratios(result: Result) -> Table:
     holds = "yes" if result.batch_p99_ms <= BATCH_P99_MS_MAX else "NO"
     table.add_row("batch_p99_ms", f"{result.batch_p99_ms:.1f}", "", "", f"at most {BATCH_P99_MS_MAX}", holds)
     return table
-
-
-def _right(*names: str) -> list[Column]:
-    return [Column(name, justify="right") for name in names]
