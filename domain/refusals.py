@@ -67,3 +67,12 @@ def insufficient_tokens(required: int, current: int, purpose: str) -> Refusal:
         f"Need at least {required} tokens {purpose}",
         {"required": required, "current": current, "shortfall": max(0, required - current)},
     )
+
+
+def unfit(*errors: tuple[str, str]) -> Refusal:
+    """VALIDATION_FAILED, with each field and why."""
+    return Refusal(
+        Code.VALIDATION_FAILED,
+        "; ".join(f"{field} {reason}" for field, reason in errors),
+        {"errors": [{"field": field, "reason": reason} for field, reason in errors]},
+    )

@@ -1,10 +1,7 @@
 """The websocket's contract as served: an AsyncAPI 3.0 document, generated from the structs that are sent and read."""
 
-import tomllib
 from collections.abc import Iterator
 from functools import lru_cache
-from importlib import metadata
-from pathlib import Path
 from typing import Annotated, Any, get_args
 from urllib.parse import urlsplit
 
@@ -21,10 +18,10 @@ from server import asyncapi_text as text
 from server.asyncapi_shapes import Balance, CallRoom, IceServer, Missed, SentTip, StreamRoom, You
 from server.config import Settings, WebsocketSettings
 from server.conversation import FOR_GOOD
+from server.documents import Json, mark_times, version
 from server.websocket import PATH
 from server.wire import Encoding
 
-Json = dict[str, Any]
 Kind = type[msgspec.Struct]
 
 CONTENT_TYPES = {Encoding.JSON: "application/json", Encoding.MSGPACK: "application/msgpack"}
@@ -60,15 +57,6 @@ def asyncapi(settings: WebsocketSettings, websocket_port: int) -> Json:
             "tags": {name: {"name": name, "description": meaning} for name, meaning in text.TAGS.items()},
         },
     }
-
-
-def version() -> str:
-    """This project's: as installed, or as its own source says where it runs from there."""
-    try:
-        return metadata.version("halfminute")
-    except metadata.PackageNotFoundError:
-        source = Path(__file__).parent.parent / "pyproject.toml"
-        return str(tomllib.loads(source.read_text())["project"]["version"])
 
 
 # Which messages there are
@@ -286,17 +274,8 @@ def _schemas(kinds: list[Kind]) -> Json:
     )
     for (kind, field), shape in zip(SHAPES, schemas[len(kinds) :], strict=True):
         components[kind.__name__]["properties"][field] = shape
-    for component in components.values():
-        for name, schema in component.get("properties", {}).items():
-            if name.endswith("At") or name in ("at", "paidThrough"):
-                _mark_time(schema)
+    mark_times(components)
     return components
-
-
-def _mark_time(schema: Json) -> None:
-    for choice in schema.get("anyOf", [schema]):
-        if choice.get("type") == "string":
-            choice["format"] = "date-time"
 
 
 def _camel(name: str) -> str:

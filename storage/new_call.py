@@ -7,7 +7,7 @@ import msgspec
 from domain.block import BlockPrice, Rounding
 from domain.ids import CallId, PostingKey, UserId
 from domain.instant import Instant, as_datetime
-from domain.refusals import Code, Refusal, insufficient_tokens
+from domain.refusals import Code, Refusal, insufficient_tokens, unfit
 from storage.calls import CALLS, StoredCall, find_call, stored_call
 from storage.postgres import Connection, PgUUID, Postgres, Refused, Row
 
@@ -118,7 +118,7 @@ async def _why_not(connection: Connection, new: NewCall, price: BlockPrice) -> R
         return Refusal(Code.RING_COOLDOWN, "The creator did not take your last call; wait a little")
     required = price.tokens(1)
     if new.max_tokens is not None and new.max_tokens < required:
-        return Refusal(Code.VALIDATION_FAILED, f"maxTokens must be at least {required}, the price of one block")
+        return unfit(("maxTokens", f"must be at least {required}, the price of one block"))
     balance = await connection.fetchval("SELECT balance FROM wallets WHERE id = $1", new.fan)
     if balance < required:
         return insufficient_tokens(required, balance, "to start the call")

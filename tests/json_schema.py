@@ -1,5 +1,6 @@
 """As much of JSON Schema as our own documents use; whatever else stands in a schema is an error of the schema."""
 
+import re
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
@@ -7,9 +8,9 @@ from uuid import UUID
 
 Json = dict[str, Any]
 
-KNOWN = {"discriminator", 
-    "$ref", "anyOf", "default", "description", "enum", "format", "items", "maxLength", "minimum", "maximum",
-    "properties", "required", "title", "type",
+KNOWN = {
+    "$ref", "discriminator", "additionalProperties", "anyOf", "default", "description", "enum", "format", "items", "maxLength",
+    "maximum", "minLength", "minimum", "pattern", "properties", "required", "title", "type",
 }  # fmt: skip
 TYPES: dict[str, tuple[type, ...]] = {
     "object": (dict,),
@@ -58,6 +59,8 @@ def _has_type(name: str, value: Any) -> bool:
 def _faults_of_text(schema: Json, value: str, at: str) -> Iterator[str]:
     if len(value) > schema.get("maxLength", len(value)):
         yield f"{at}: has {len(value)} characters"
+    if len(value) < schema.get("minLength", 0) or not re.search(schema.get("pattern", ""), value):
+        yield f"{at}: {value!r} is too short, or of another pattern"
     if "format" in schema:
         try:
             FORMATS[schema["format"]](value)
@@ -73,5 +76,7 @@ def _faults_of_object(document: Json, schema: Json, value: Json, at: str, closed
     for name, field in value.items():
         if name in properties:
             yield from faults(document, properties[name], field, f"{at}.{name}", closed=closed)
+        elif isinstance(schema.get("additionalProperties"), dict):
+            yield from faults(document, schema["additionalProperties"], field, f"{at}.{name}", closed=closed)
         elif closed and properties:
             yield f"{at}: {name} is not described"

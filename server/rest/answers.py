@@ -6,7 +6,7 @@ import msgspec
 from quart import Response
 from werkzeug.exceptions import HTTPException
 
-from domain.refusals import Code, Refusal
+from domain.refusals import Code, Refusal, unfit
 from server.auth import TokenRefused
 from server.problems import problem
 from server.rest.strict_json import FieldError, Misfit
@@ -63,11 +63,7 @@ def refusal_of(error: Exception) -> Refusal | None:
 
 def invalid(*errors: FieldError) -> Refusal:
     """VALIDATION_FAILED, with each field and why."""
-    return Refusal(
-        Code.VALIDATION_FAILED,
-        "; ".join(f"{field} {reason}" for field, reason in errors),
-        {"errors": [{"field": field, "reason": reason} for field, reason in errors]},
-    )
+    return unfit(*errors)
 
 
 _HTTP_REFUSALS = {

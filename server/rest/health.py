@@ -13,6 +13,7 @@ from server.rest.route import Needs, Routes
 from storage.postgres import Refused, StorageUnavailable
 
 PROBE_SECONDS = 2.0  # a database that needs longer for SELECT 1 is not ready for anything
+PROMETHEUS = "text/plain; version=1.0.0; charset=utf-8"
 
 routes = Routes("")
 
@@ -45,10 +46,10 @@ async def show_readiness(ask: Ask) -> Readiness | Refusal:
     return Refusal(code, f"Not ready: {', '.join(failed)}", {"parts": parts})
 
 
-@routes.get("/metrics", needs=Needs.ANYONE)
+@routes.get("/metrics", needs=Needs.ANYONE, media=PROMETHEUS)
 async def show_metrics(ask: Ask) -> Plain:
     """All figures in Prometheus' text format."""
-    return Plain(ask.house.telemetry.exposition(), "text/plain; version=1.0.0; charset=utf-8")
+    return Plain(ask.house.telemetry.exposition(), PROMETHEUS)
 
 
 async def _database_answers(house: House) -> bool:

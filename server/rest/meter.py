@@ -50,7 +50,11 @@ class Sweep(msgspec.Struct, frozen=True, rename="camel"):
     results: list[SweptCall]
 
 
-@routes.post(needs=Needs.ANYONE, refuses=(Code.UNAUTHORIZED, Code.DRAINING))
+@routes.post(
+    needs=Needs.ANYONE,
+    refuses=(Code.UNAUTHORIZED, Code.DRAINING),
+    proofs=(("X-Billing-Secret",), ("Webhook-Id", "Webhook-Timestamp", "Webhook-Signature")),
+)
 async def sweep(ask: Ask) -> Sweep | Refusal:
     """Have every due block of every live call committed, and adopt calls that no room owns.
 

@@ -12,6 +12,8 @@ from domain.refusals import Code, Refusal
 Handler = Callable[..., Awaitable[Any]]
 H = TypeVar("H", bound=Handler)
 
+JSON = "application/json"
+
 
 class Needs(Enum):
     """Who may ask."""
@@ -49,6 +51,8 @@ class Route(msgspec.Struct, frozen=True):
     refuses: tuple[Code, ...]
     takes_key: bool
     retired: Retired | None
+    proofs: tuple[tuple[str, ...], ...]  # headers that prove who asks, where no token does; one of the groups suffices
+    media: str  # of the answer
     body: type[msgspec.Struct] | None
     query: type[msgspec.Struct] | None
     answer: Any
@@ -61,8 +65,10 @@ class Routes(list[Route]):
         super().__init__()
         self._prefix = prefix
 
-    def get(self, path: str = "", *, needs: Needs = Needs.USER, refuses: tuple[Code, ...] = ()) -> Callable[[H], H]:
-        return self._declare("GET", path, needs, refuses=refuses)
+    def get(
+        self, path: str = "", *, needs: Needs = Needs.USER, refuses: tuple[Code, ...] = (), media: str = JSON
+    ) -> Callable[[H], H]:
+        return self._declare("GET", path, needs, refuses=refuses, media=media)
 
     def put(self, path: str = "", *, needs: Needs = Needs.USER, refuses: tuple[Code, ...] = ()) -> Callable[[H], H]:
         return self._declare("PUT", path, needs, refuses=refuses)
@@ -79,8 +85,9 @@ class Routes(list[Route]):
         refuses: tuple[Code, ...] = (),
         takes_key: bool = False,
         retired: Retired | None = None,
+        proofs: tuple[tuple[str, ...], ...] = (),
     ) -> Callable[[H], H]:
-        return self._declare("POST", path, needs, status, refuses, takes_key, retired)
+        return self._declare("POST", path, needs, status, refuses, takes_key, retired, proofs)
 
     def _declare(
         self,
@@ -91,6 +98,8 @@ class Routes(list[Route]):
         refuses: tuple[Code, ...] = (),
         takes_key: bool = False,
         retired: Retired | None = None,
+        proofs: tuple[tuple[str, ...], ...] = (),
+        media: str = JSON,
     ) -> Callable[[H], H]:
         def declare(handler: H) -> H:
             types = get_type_hints(handler)
@@ -104,6 +113,8 @@ class Routes(list[Route]):
                     refuses=refuses,
                     takes_key=takes_key,
                     retired=retired,
+                    proofs=proofs,
+                    media=media,
                     body=types.get("body"),
                     query=types.get("query"),
                     answer=_without_refusal(types["return"]),

@@ -13,6 +13,7 @@ from server.house import House
 from server.ids import new_uuid
 from tests.clients import PATIENCE_SECONDS, Phone, token_of
 from tests.houses import add_creator, add_fan, phone_of
+from tests.openapi import check_described
 
 
 class Caller:
@@ -90,8 +91,12 @@ class People:
 
 
 def client_of(house: House) -> httpx.AsyncClient:
-    """A client without a token."""
-    return httpx.AsyncClient(base_url=f"http://127.0.0.1:{house.http_port}", timeout=PATIENCE_SECONDS)
+    """A client without a token, which sees that every answer is as the OpenAPI document says."""
+    return httpx.AsyncClient(
+        base_url=f"http://127.0.0.1:{house.http_port}",
+        timeout=PATIENCE_SECONDS,
+        event_hooks={"response": [check_described]},
+    )
 
 
 @asynccontextmanager

@@ -1,0 +1,301 @@
+"""The REST surface as served: an OpenAPI 3.1 document, generated from the table of routes and the structs in it."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from typing import Annotated, Any, get_origin
+
+import msgspec
+
+from domain.refusals import Code
+from server.documents import Json, mark_times, version
+from server.rest import openapi_text as text
+from server.rest.answers import RETRY_AFTER_SECONDS, Plain
+from server.rest.query import Listed
+from server.rest.request import KEY_CHARACTERS
+from server.rest.route import JSON, Needs, Route
+
+PROBLEM = "application/problem+json"
+READING = ("GET", "HEAD")  # of other methods a body is read, also where none is wanted
+
+
+@lru_cache(maxsize=1)
+def openapi_json(routes: tuple[Route, ...]) -> bytes:
+    """The document as it is served; built at the first call."""
+    return msgspec.json.encode(openapi(routes))
+
+
+def openapi(routes: Sequence[Route]) -> Json:
+    """The document of a server with these routes."""
+    paths: Json = {}
+    for route in routes:
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "halfminute",
+            "version": version(),
+            "description": text.INTRODUCTION,
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "servers": [{"url": "/", "description": text.SERVER}],
+        "tags": [{"name": name, "description": meaning} for name, meaning in _tags(routes).items()],
+        "paths": paths,
+        "components": {
+            "schemas": _schemas(routes),
+            "responses": {_name(codes): _problem(codes) for codes in _groups(routes)},
+            "parameters": {"Idempotency-Key": _KEY},
+            "headers": {name: {"schema": schema, "description": what} for name, (schema, what) in _HEADERS.items()},
+            "securitySchemes": {"bearer": text.BEARER, **_proof_schemes(routes)},
+        },
+    }
+
+
+def codes_of(route: Route) -> set[Code]:
+    """Every error that the route may answer: what its handler refuses, and what is refused before it is asked."""
+    codes = {*route.refuses, Code.RATE_LIMITED, Code.OVERLOADED, Code.STORAGE_UNAVAILABLE, Code.INTERNAL}
+    if route.needs is not Needs.ANYONE:
+        codes.add(Code.UNAUTHENTICATED)
+    if route.needs is Needs.OPERATOR:
+        codes.add(Code.FORBIDDEN)
+    if route.method not in READING:
+        codes |= {Code.VALIDATION_FAILED, Code.PAYLOAD_TOO_LARGE}
+    if route.query is not None:
+        codes.add(Code.VALIDATION_FAILED)
+    if route.takes_key:
+        codes.add(Code.IDEMPOTENCY_CONFLICT)
+    if parameters_of(route.path):
+        codes.add(Code.NOT_FOUND)
+    return codes
+
+
+def parameters_of(path: str) -> list[str]:
+    return re.findall(r"\{(\w+)\}", path)
+
+
+# One operation
+
+
+def _operation(route: Route) -> Json:
+    summary, _, more = (route.handler.__doc__ or "").strip().partition("\n")
+    return {
+        "operationId": _id(route),
+        "summary": summary,
+        **({"description": " ".join(more.split())} if more else {}),
+        "tags": [_tag(route)],
+        **({"deprecated": True} if route.retired is not None else {}),
+        "security": _security(route),
+        "parameters": [*_path_parameters(route), *_query_parameters(route), *_key_parameters(route)],
+        **({} if route.body is None else {"requestBody": _body(route.body)}),
+        "responses": {str(route.status): _success(route), **dict(_problems(route))},
+    }
+
+
+def _id(route: Route) -> str:
+    """`post /api/calls/{callId}/accept` as `postCallsCallIdAccept`."""
+    steps = re.findall(r"\w+", route.path.removeprefix("/api").replace("-", "_"))
+    words = [word for step in steps for word in step.split("_")]
+    return route.method.lower() + "".join(word[:1].upper() + word[1:] for word in words)
+
+
+def _tag(route: Route) -> str:
+    """The noun: the module that its handler stands in."""
+    return route.handler.__module__.rpartition(".")[2]
+
+
+def _tags(routes: Iterable[Route]) -> dict[str, str]:
+    """Each noun with what its module says of itself."""
+    return {_tag(route): _first_line(route.handler.__globals__["__doc__"]) for route in routes}
+
+
+def _security(route: Route) -> list[Json]:
+    if route.needs is Needs.ANYONE:
+        return [{name: [] for name in group} for group in route.proofs]
+    return [{"bearer": ["operator"] if route.needs is Needs.OPERATOR else []}]
+
+
+def _proof_schemes(routes: Iterable[Route]) -> Json:
+    names = {name for route in routes for group in route.proofs for name in group}
+    return {name: {"type": "apiKey", "in": "header", "name": name} for name in sorted(names)}
+
+
+def _path_parameters(route: Route) -> Iterator[Json]:
+    for name in parameters_of(route.path):
+        yield {"name": name, "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}}
+
+
+def _query_parameters(route: Route) -> Iterator[Json]:
+    if route.query is None:
+        return
+    _, described = msgspec.json.schema_components([route.query], ref_template=_REF)
+    query = described[route.query.__name__]
+    for name, schema in query["properties"].items():
+        parameter = {"name": name, "in": "query", "schema": _given(schema)}
+        if name in query["required"]:
+            parameter["required"] = True
+        if name in text.PARAMETERS:
+            parameter["description"] = text.PARAMETERS[name]
+        yield parameter
+
+
+def _given(schema: Json) -> Json:
+    """A parameter that is null is one that is not given."""
+    choices = [choice for choice in schema.get("anyOf", ()) if choice != {"type": "null"}]
+    return choices[0] if len(choices) == 1 else schema
+
+
+def _key_parameters(route: Route) -> Iterator[Json]:
+    if route.takes_key:
+        yield {"$ref": "#/components/parameters/Idempotency-Key"}
+
+
+def _body(kind: type[msgspec.Struct]) -> Json:
+    return {"required": True, "content": {JSON: {"schema": {"$ref": _ref(kind.__name__)}}}}
+
+
+# Answers
+
+
+def _success(route: Route) -> Json:
+    headers = dict(_ALWAYS)
+    if get_origin(route.answer) is Listed:
+        headers |= _header_refs("Link")
+    if route.retired is not None:
+        headers |= _header_refs("Deprecation", "Sunset", "Link")
+    schema = {"type": "string"} if route.answer is Plain else _schema_of(route.answer)
+    if route.answer is Plain and route.media == JSON:
+        schema = {"type": "object"}
+    summary = _first_line(getattr(get_origin(route.answer) or route.answer, "__doc__", None))
+    return {
+        "description": text.PLAIN if route.answer is Plain else summary or text.DONE,
+        "headers": headers,
+        "content": {route.media: {"schema": schema}},
+    }
+
+
+def _problems(route: Route) -> Iterator[tuple[str, Json]]:
+    codes = codes_of(route)
+    for status in sorted({code.status for code in codes}):
+        group = tuple(code for code in Code if code in codes and code.status == status)
+        yield str(status), {"$ref": f"#/components/responses/{_name(group)}"}
+
+
+def _groups(routes: Iterable[Route]) -> list[tuple[Code, ...]]:
+    """Which errors share a status, for all routes; each group is one response."""
+    found = set()
+    for route in routes:
+        codes = codes_of(route)
+        for status in {code.status for code in codes}:
+            found.add(tuple(code for code in Code if code in codes and code.status == status))
+    return sorted(found, key=_name)
+
+
+def _name(codes: tuple[Code, ...]) -> str:
+    return "-or-".join(code.name for code in codes)
+
+
+def _problem(codes: tuple[Code, ...]) -> Json:
+    by_shape: dict[type[Problem], list[str]] = {}
+    for code in codes:
+        by_shape.setdefault(SHAPES.get(code, Problem), []).append(code.name)
+    choices = [
+        {"$ref": _ref(shape.__name__), "properties": {"error": {"enum": names}}} for shape, names in by_shape.items()
+    ]
+    headers = dict(_ALWAYS)
+    if Code.UNAUTHENTICATED in codes:
+        headers |= _header_refs("WWW-Authenticate")
+    if any(code in RETRY_AFTER_SECONDS or code is Code.RATE_LIMITED for code in codes):
+        headers |= _header_refs("Retry-After")
+    return {
+        "description": "; ".join(f"{code.title} (`{code.name}`)" for code in codes),
+        "headers": headers,
+        "content": {PROBLEM: {"schema": choices[0] if len(choices) == 1 else {"anyOf": choices}}},
+    }
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Why not (RFC 9457): `error` is for programs, `message` for people, `requestId` for who runs the server."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    error: Annotated[str, msgspec.Meta(extra_json_schema={"enum": [code.name for code in Code]})]
+    message: str
+    request_id: str
+
+
+class UnfitField(msgspec.Struct, frozen=True):
+    """A field, parameter or header that does not fit, and why."""
+
+    field: str
+    reason: str
+
+
+class UnfitProblem(Problem, frozen=True, kw_only=True):
+    """The request does not fit; every field that does not is listed."""
+
+    errors: list[UnfitField]
+
+
+class ShortProblem(Problem, frozen=True, kw_only=True):
+    """How many tokens are needed, and how many are there."""
+
+    required: int
+    current: int
+    shortfall: int
+
+
+class HurriedProblem(Problem, frozen=True, kw_only=True):
+    """How long to wait, as in `Retry-After`, in seconds."""
+
+    retry_after_seconds: int
+
+
+SHAPES: dict[Code, type[Problem]] = {
+    Code.VALIDATION_FAILED: UnfitProblem,
+    Code.INSUFFICIENT_TOKENS: ShortProblem,
+    Code.RATE_LIMITED: HurriedProblem,
+}
+
+
+# What they look like
+
+
+def _schemas(routes: Iterable[Route]) -> Json:
+    spoken = [kind for route in routes for kind in (route.body, route.answer) if kind not in (None, Plain)]
+    _, components = msgspec.json.schema_components([*spoken, Problem, *SHAPES.values()], ref_template=_REF)
+    mark_times(components)
+    return dict(sorted(components.items()))
+
+
+def _schema_of(kind: Any) -> Json:
+    (schema,), _ = msgspec.json.schema_components([kind], ref_template=_REF)
+    return schema
+
+
+def _ref(name: str) -> str:
+    return _REF.format(name=name)
+
+
+def _first_line(docstring: str | None) -> str:
+    return (docstring or "").strip().partition("\n")[0]
+
+
+def _header_refs(*names: str) -> Json:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+
+
+_REF = "#/components/schemas/{name}"
+_TEXT = {"type": "string"}
+_HEADERS: dict[str, tuple[Json, str]] = {
+    name: ({"type": "integer", "minimum": 0} if name == "Retry-After" else _TEXT, what)
+    for name, what in text.HEADERS.items()
+}
+_ALWAYS = _header_refs("X-Request-Id", "RateLimit", "RateLimit-Policy")
+_KEY: Json = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "description": text.KEY,
+    "schema": {"type": "string", "minLength": 1, "maxLength": KEY_CHARACTERS, "pattern": "^[!#-~]([ -~]*[!-~])?$"},
+}
