@@ -12,9 +12,11 @@ import msgspec
 from domain.call_record import CallRules
 from domain.room import RoomRules
 from domain.stream_record import StreamRules
+from server.addresses import ForwardedHeader, Proxies, check_networks
 from server.auth import AuthSettings
 
 Positive = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
+Burst = Annotated[int, msgspec.Meta(ge=1, le=100_000)]
 MIN_SECRET_CHARACTERS = 32
 
 
@@ -40,12 +42,27 @@ class ServerSettings(Section, frozen=True):
     checkpoint_seconds: Positive = 5
     restarts: Annotated[int, msgspec.Meta(ge=0, le=100)] = 3
     restart_window_seconds: Positive = 60
+    trusted_proxies: tuple[str, ...] = ()
+    forwarded_header: ForwardedHeader = "x-forwarded-for"
+
+    def __post_init__(self) -> None:
+        check_networks(self.trusted_proxies)
+
+    @property
+    def proxies(self) -> Proxies:
+        return Proxies(self.trusted_proxies, self.forwarded_header)
 
 
 class HttpSettings(Section, frozen=True):
     listen: str = "127.0.0.1:8000"
     max_body_bytes: Annotated[int, msgspec.Meta(ge=1024, le=1_048_576)] = 65_536
     answer_seconds: Positive = 10
+    allowed_origins: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for origin in self.allowed_origins:
+            if not _ORIGIN.fullmatch(origin):
+                raise ValueError(f"{origin!r} is no origin, such as https://example.org")
 
 
 class WebsocketSettings(Section, frozen=True):
@@ -66,7 +83,20 @@ class WebsocketSettings(Section, frozen=True):
     sessions_per_user: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 16
     rooms_per_session: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 32
     messages_per_second: Positive = 20
-    messages_burst: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 100
+    messages_burst: Burst = 100
+
+
+class LimitSettings(Section, frozen=True):
+    """How fast and how many at once; past it RATE_LIMITED."""
+
+    address_per_second: Positive = 50
+    address_burst: Burst = 500
+    user_per_second: Positive = 10
+    user_burst: Burst = 60
+    money_per_second: Positive = 1
+    money_burst: Burst = 10
+    handshakes_per_second: Positive = 50
+    handshakes_burst: Burst = 1000
 
 
 class PostgresSettings(Section, frozen=True):
@@ -105,6 +135,7 @@ class Settings(Section, frozen=True):
     server: ServerSettings = ServerSettings()
     http: HttpSettings = HttpSettings()
     websocket: WebsocketSettings = WebsocketSettings()
+    limits: LimitSettings = LimitSettings()
     postgres: PostgresSettings = PostgresSettings()
     auth: AuthSettings = AuthSettings()
     calls: CallRules = CallRules()
@@ -237,4 +268,5 @@ def _readable(error: msgspec.ValidationError, path: Path | None, overridden: Map
 
 _OVERRIDES = _overrides()
 _SECTION_PREFIXES = tuple({f"HALFMINUTE_{section}_".upper() for section, _, _ in _OVERRIDES.values()})
+_ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:\d+)?|https?://\[[0-9a-f:]+\](:\d+)?")  # as browsers send it
 _HOST_AND_PORT = re.compile(r"(\[[^\]]*\]|[^:]*)(:\d*)?")

@@ -9,6 +9,7 @@ from server.clock import Clock
 from server.config import Secrets, Settings
 from server.ice import IceServers
 from server.ids import new_uuid
+from server.limits import Limits
 from server.money_news import MoneyNews
 from server.people import People
 from server.registry import Registry
@@ -34,6 +35,7 @@ class House:
         self.clock = Clock()
         self.telemetry = Telemetry()
         self.verifier = TokenVerifier(settings.auth, secret=secrets.jwt_secret)
+        self.limits = Limits(settings.limits)
         # storage
         self.postgres = postgres
         self.leases = Leases(postgres, new_uuid(), settings.server.lease_seconds)

@@ -7,9 +7,10 @@ from urllib.parse import parse_qsl
 import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection, WebSocketRequest, wrap_server_stream
 
-from server.config import WebsocketSettings
+from server.addresses import client_address, limited_as
 from server.conversation import OPEN_TIMEOUT, Conversation, Goodbye
 from server.house import House
+from server.limits import LimitsAway
 from server.outbox import Outbox
 from server.wire import Encoding
 
@@ -31,7 +32,7 @@ async def serve_connection(house: House, sock: socket.socket) -> None:
     async with trio.open_nursery() as nursery:
         outbox = Outbox(sock, nursery, limit=settings.outbox_bytes, close_seconds=settings.close_seconds)
         try:
-            accepted = await _shake_hands(settings, outbox, nursery)
+            accepted = await _shake_hands(house, sock, outbox, nursery)
             if accepted is not None:
                 websocket, offer = accepted
                 await _converse(house, outbox, websocket, offer)
@@ -81,15 +82,20 @@ async def _say(goodbye: Goodbye, outbox: Outbox) -> None:
 
 
 async def _shake_hands(
-    settings: WebsocketSettings, outbox: Outbox, nursery: trio.Nursery
+    house: House, sock: socket.socket, outbox: Outbox, nursery: trio.Nursery
 ) -> tuple[WebSocketConnection, _Offer] | None:
-    """The open websocket; None if the client did not get there in time, or wants what we don't have."""
+    """The open websocket; None if the client did not get there in time, comes too often or wants what we don't have."""
+    settings = house.settings.websocket
     with trio.move_on_after(settings.handshake_seconds):
         async with trio.open_nursery() as watch:
             watch.start_soon(_cancel_when_closed, outbox, watch.cancel_scope)  # or it hangs when the peer vanishes
             request = await wrap_server_stream(
                 nursery, outbox, message_queue_size=QUEUED_MESSAGES, max_message_size=settings.max_frame_bytes
             )
+            wait_seconds = await _too_soon(house, sock, request)
+            if wait_seconds:
+                await request.reject(429, extra_headers=[(b"Retry-After", str(wait_seconds).encode())])
+                return None
             offer = _offer_of(request)
             if isinstance(offer, str):
                 await request.reject(400, body=offer.encode())
@@ -120,6 +126,18 @@ class _Done:
 
 
 _DONE: Any = _Done()
+
+
+async def _too_soon(house: House, sock: socket.socket, request: WebSocketRequest) -> int:
+    """0, or how many seconds the address of this connection should wait before it comes again."""
+    proxies = house.settings.server.proxies
+    forwarded = [value.decode("latin-1") for name, value in request.headers if name == proxies.header.encode()]
+    try:
+        address = client_address(str(sock.getpeername()[0]), forwarded, proxies)
+        taken = await house.limits.take("handshake", limited_as(address))
+    except (OSError, LimitsAway):  # whom nobody can count does not get in
+        return 1
+    return 0 if taken.allowed else taken.more_after_seconds
 
 
 def _offer_of(request: WebSocketRequest) -> _Offer | str:

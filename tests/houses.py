@@ -11,7 +11,7 @@ import trio
 from domain.ids import PROMOTIONS, UserId, client_key
 from domain.posting import Kind, Posting
 from server.app import open_house
-from server.config import Secrets, Settings
+from server.config import LimitSettings, Secrets, Settings
 from server.house import House
 from server.ids import new_uuid
 from storage.users import become_creator
@@ -22,12 +22,13 @@ SECRETS = Secrets(jwt_secret=SECRET, billing_webhook_secret=BILLING_SECRET)
 
 
 def settings(**calls: Any) -> Settings:
-    """Blocks of one second, and ports that the system chooses."""
+    """Blocks of one second, ports that the system chooses, and no limit that a test would reach unawares."""
     defaults = Settings()
     return msgspec.structs.replace(
         defaults,
         http=msgspec.structs.replace(defaults.http, listen="127.0.0.1:0"),
         websocket=msgspec.structs.replace(defaults.websocket, listen="127.0.0.1:0"),
+        limits=LimitSettings(*[50_000] * len(LimitSettings.__struct_fields__)),
         calls=msgspec.structs.replace(defaults.calls, **{"block_seconds": 1, **calls}),
     )
 

@@ -11,7 +11,8 @@ from server.rest.app import ROUTES
 from server.rest.openapi import PROBLEM, openapi_json
 from tests.json_schema import Json, faults, resolve
 
-NOWHERE = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}  # what is answered where the document has no operation
+# What is answered where the document has no operation.
+NOWHERE = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED", 429: "RATE_LIMITED", 503: "OVERLOADED"}
 
 
 @cache

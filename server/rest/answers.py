@@ -8,12 +8,13 @@ from werkzeug.exceptions import HTTPException
 
 from domain.refusals import Code, Refusal, unfit
 from server.auth import TokenRefused
+from server.limits import LimitsAway
 from server.problems import problem
 from server.rest.strict_json import FieldError, Misfit
 from storage.paging import BadCursor
 from storage.postgres import Refused, StorageUnavailable
 
-RETRY_AFTER_SECONDS = {Code.STORAGE_UNAVAILABLE: "2", Code.OVERLOADED: "1", Code.DRAINING: "5"}
+RETRY_AFTER_SECONDS = {Code.STORAGE_UNAVAILABLE: 2, Code.OVERLOADED: 1, Code.DRAINING: 5}
 
 
 class Plain(NamedTuple):
@@ -33,8 +34,9 @@ def refused(refusal: Refusal, request_id: str) -> Response:
     """RFC 9457, with the older clients' fields kept on top level."""
     fields = {"type": "about:blank", **problem(refusal), "requestId": request_id}
     response = Response(_encode(fields), refusal.code.status, content_type="application/problem+json")
-    if refusal.code in RETRY_AFTER_SECONDS:
-        response.headers["Retry-After"] = RETRY_AFTER_SECONDS[refusal.code]
+    wait = refusal.details.get("retryAfterSeconds", RETRY_AFTER_SECONDS.get(refusal.code))
+    if wait is not None:
+        response.headers["Retry-After"] = str(wait)
     return response
 
 
@@ -52,6 +54,8 @@ def refusal_of(error: Exception) -> Refusal | None:
             return invalid(*error.errors)
         case BadCursor():
             return invalid(FieldError("before", "is no cursor of ours"))
+        case LimitsAway():
+            return Refusal(Code.OVERLOADED, "The server cannot count requests right now; try again")
         case StorageUnavailable():
             return Refusal(Code.STORAGE_UNAVAILABLE, "The database is out of reach; try again")
         case Refused() if error.passing:

@@ -12,7 +12,7 @@ from werkzeug.exceptions import HTTPException
 from server.house import House
 from server.rest import admin, billing, calls, config, creators, docs, health, me, meter, streams, wallet
 from server.rest.connections import serve_connections
-from server.rest.dispatch import begin, fail, finish, view_of
+from server.rest.dispatch import Dispatch
 from server.rest.errands import Errands
 from server.rest.route import Route
 
@@ -63,15 +63,16 @@ def make_app(house: House, errands: Errands) -> QuartTrio:
     app.config["MAX_CONTENT_LENGTH"] = house.settings.http.max_body_bytes
     app.config["BODY_TIMEOUT"] = house.settings.http.answer_seconds  # a body that takes longer does not want an answer
     app.url_map.merge_slashes = False  # a path is served or it is not; nobody is redirected
-    app.before_request(begin)
-    app.after_request(finish)
-    app.register_error_handler(HTTPException, fail)
-    app.register_error_handler(Exception, fail)
+    dispatch = Dispatch(house, errands)
+    app.before_request(dispatch.begin)
+    app.after_request(dispatch.finish)
+    app.register_error_handler(HTTPException, dispatch.fail)
+    app.register_error_handler(Exception, dispatch.fail)
     for route in ROUTES:
         app.add_url_rule(
             _rule(route.path),
             endpoint=f"{route.method} {route.path}",
-            view_func=view_of(house, errands, route),
+            view_func=dispatch.view_of(route),
             methods=[route.method],
             provide_automatic_options=False,
         )

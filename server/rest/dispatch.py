@@ -8,9 +8,12 @@ from quart import Response, g, request
 from werkzeug.exceptions import MethodNotAllowed
 
 from domain.refusals import Code, Refusal
+from server.addresses import client_address, limited_as
 from server.auth import TokenRefused
 from server.house import House
+from server.limits import Name, Taken
 from server.rest.answers import answered, challenge, refusal_of, refused
+from server.rest.cors import cross_origin, preflight
 from server.rest.errands import Errands
 from server.rest.query import decode_query
 from server.rest.request import Ask, read_key, request_id
@@ -22,39 +25,108 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "X-Frame-Options": "DENY",  # for browsers that do not know frame-ancestors
 }
 
 log = structlog.get_logger(__name__)
 
 
-def view_of(house: House, errands: Errands, route: Route) -> Callable[..., Awaitable[Response]]:
-    """What Quart calls for a route."""
+class Dispatch:
+    """What Quart calls, for one house."""
 
-    async def view(**path: Any) -> Response:
-        if route.retired is not None:
-            g.headers.update(route.retired.headers)
-        # A body is read even where none is wanted: an answer before its end would break the connection.
-        raw = b"" if request.method in ("GET", "HEAD") else await _body()
-        ask = Ask(house, errands, path=request.path, query=_query(), headers=request.headers, raw=raw)
-        ask.answer_headers = g.headers
-        result = await _carry_out(route, ask, path)
-        return refused(result, g.request_id) if isinstance(result, Refusal) else answered(result, route.status)
+    def __init__(self, house: House, errands: Errands) -> None:
+        self._house = house
+        self._errands = errands
 
-    return view
+    async def begin(self) -> Response | None:
+        """Before anything else, also for a path that does not exist."""
+        g.request_id = request_id(request.headers.get("Traceparent"))
+        g.headers = {}
+        g.taken = []
+        hurried = await self._count("address", limited_as(self._client_address()))
+        if hurried is not None:
+            return refused(hurried, g.request_id)
+        return preflight(request, self._house.settings.http.allowed_origins)
+
+    def view_of(self, route: Route) -> Callable[..., Awaitable[Response]]:
+        """What answers a route."""
+
+        async def view(**path: Any) -> Response:
+            if route.retired is not None:
+                g.headers.update(route.retired.headers)
+            # A body is read even where none is wanted: an answer before its end would break the connection.
+            raw = b"" if request.method in ("GET", "HEAD") else await _body()
+            ask = Ask(self._house, self._errands, path=request.path, query=_query(), headers=request.headers, raw=raw)
+            ask.answer_headers = g.headers
+            result = await self._carry_out(route, ask, path)
+            return refused(result, g.request_id) if isinstance(result, Refusal) else answered(result, route.status)
+
+        return view
+
+    async def finish(self, response: Response) -> Response:
+        """The headers that every answer has."""
+        for name, value in HEADERS.items():
+            response.headers.setdefault(name, value)
+        response.headers.update(g.headers)
+        response.headers.update(_limits(g.taken))
+        response.headers.update(cross_origin(request, self._house.settings.http.allowed_origins))
+        response.headers["X-Request-Id"] = g.request_id
+        return response
+
+    async def fail(self, error: Exception) -> Response:
+        """The no that an error means; our own fault is logged with its trace, and says nothing to the client."""
+        if isinstance(error, TokenRefused):
+            g.headers["WWW-Authenticate"] = challenge(error)
+        if isinstance(error, MethodNotAllowed):
+            g.headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
+        refusal = refusal_of(error)
+        if refusal is None:
+            log.error("http.fault", request_id=g.request_id, method=request.method, rule=_rule(), exc_info=error)
+            refusal = Refusal(
+                Code.INTERNAL, "Something went wrong on our side; the request id helps us to find out what"
+            )
+        return refused(refusal, g.request_id)
+
+    async def _carry_out(self, route: Route, ask: Ask, arguments: dict[str, Any]) -> Any:
+        if route.needs is not Needs.ANYONE:
+            await ask.identify()
+            hurried = await self._count("money" if route.takes_key else "user", str(ask.user_id))
+            if hurried is not None:
+                return hurried
+        if route.needs is Needs.OPERATOR and not ask.is_operator:
+            return Refusal(Code.FORBIDDEN, "Only operators may do this")
+        if route.takes_key:
+            ask.key = read_key(ask.headers.get("Idempotency-Key"))
+        if route.query is not None:
+            arguments["query"] = decode_query(ask.query, route.query)
+        if route.body is not None:
+            arguments["body"] = decode_body(ask.raw, route.body)
+        return await route.handler(ask, **arguments)
+
+    async def _count(self, name: Name, key: str) -> Refusal | None:
+        """Count this request under a limit. Raises LimitsAway: without a count nobody gets in."""
+        taken = await self._house.limits.take(name, key)
+        g.taken.append(taken)
+        if taken.allowed:
+            return None
+        too_early = {"retryAfterSeconds": taken.more_after_seconds}
+        return Refusal(Code.RATE_LIMITED, "Too many requests; slow down", too_early)
+
+    def _client_address(self) -> str:
+        proxies = self._house.settings.server.proxies
+        return client_address(request.remote_addr or "", request.headers.getlist(proxies.header), proxies)
 
 
-async def _carry_out(route: Route, ask: Ask, arguments: dict[str, Any]) -> Any:
-    if route.needs is not Needs.ANYONE:
-        await ask.identify()
-    if route.needs is Needs.OPERATOR and not ask.is_operator:
-        return Refusal(Code.FORBIDDEN, "Only operators may do this")
-    if route.takes_key:
-        ask.key = read_key(ask.headers.get("Idempotency-Key"))
-    if route.query is not None:
-        arguments["query"] = decode_query(ask.query, route.query)
-    if route.body is not None:
-        arguments["body"] = decode_body(ask.raw, route.body)
-    return await route.handler(ask, **arguments)
+def _limits(taken: list[Taken]) -> dict[str, str]:
+    """RateLimit-Policy and RateLimit, as draft-ietf-httpapi-ratelimit-headers-11 has them."""
+    if not taken:
+        return {}
+    return {
+        "RateLimit-Policy": ", ".join(each.limit.policy for each in taken),
+        "RateLimit": ", ".join(each.state for each in taken),
+    }
 
 
 async def _body() -> bytes:
@@ -64,34 +136,6 @@ async def _body() -> bytes:
 
 def _query() -> dict[str, list[str]]:
     return dict(request.args.lists()) if request.query_string else {}
-
-
-async def begin() -> None:
-    """Before anything else, also for a path that does not exist."""
-    g.request_id = request_id(request.headers.get("Traceparent"))
-    g.headers = {}
-
-
-async def finish(response: Response) -> Response:
-    """The headers that every answer has."""
-    for name, value in HEADERS.items():
-        response.headers.setdefault(name, value)
-    response.headers.update(g.headers)
-    response.headers["X-Request-Id"] = g.request_id
-    return response
-
-
-async def fail(error: Exception) -> Response:
-    """The no that an error means; what is our own fault is logged with its trace, and says nothing to the client."""
-    if isinstance(error, TokenRefused):
-        g.headers["WWW-Authenticate"] = challenge(error)
-    if isinstance(error, MethodNotAllowed):
-        g.headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
-    refusal = refusal_of(error)
-    if refusal is None:
-        log.error("http.fault", request_id=g.request_id, method=request.method, rule=_rule(), exc_info=error)
-        refusal = Refusal(Code.INTERNAL, "Something went wrong on our side; the request id helps us to find out what")
-    return refused(refusal, g.request_id)
 
 
 def _rule() -> str:

@@ -1,0 +1,81 @@
+"""Who is at the other end of a connection, also where a proxy of ours stands between."""
+
+import re
+from collections.abc import Iterator, Sequence
+from functools import cache
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from typing import Literal, NamedTuple
+
+ForwardedHeader = Literal["x-forwarded-for", "forwarded"]
+
+MAX_HOPS = 32  # proxies that may stand between; what is further left nobody of ours has written
+
+
+class Proxies(NamedTuple):
+    """Those whose word counts, and the header in which they say it.
+
+    One header alone: a proxy that writes one passes on what a client put into the other.
+    """
+
+    trusted: Sequence[str] = ()  # networks
+    header: ForwardedHeader = "x-forwarded-for"
+
+
+def client_address(peer: str, forwarded: Sequence[str], proxies: Proxies) -> str:
+    """The right-most address that is no proxy of ours: further left, a client can have written what it likes.
+
+    `forwarded` is the proxies' header, as often as it was given; from a peer that is not trusted it does not count.
+    """
+    client = _address(peer)
+    for hop in _hops(forwarded, proxies.header):
+        if client is None or not _is_trusted(client, proxies):
+            break
+        before = _address(hop)
+        if before is None:
+            break  # hidden or unknown, so the proxy itself answers for it
+        client = before
+    return peer if client is None else str(client)
+
+
+def limited_as(address: str) -> str:
+    """The name under which an address is counted: an IPv6 customer has a whole /64, and may change within it."""
+    known = _address(address)
+    return str(ip_network((known, 64), strict=False)) if isinstance(known, IPv6Address) else str(known or address)
+
+
+def check_networks(networks: Sequence[str]) -> None:
+    """Raises ValueError for one that is none."""
+    for network in networks:
+        ip_network(network)
+
+
+def _is_trusted(address: IPv4Address | IPv6Address, proxies: Proxies) -> bool:
+    return any(address in _network(network) for network in proxies.trusted)
+
+
+def _hops(forwarded: Sequence[str], header: ForwardedHeader) -> Iterator[str]:
+    """Each address that was written down, the latest first."""
+    hops = [hop for line in forwarded for hop in line.split(",")][-MAX_HOPS:]
+    for hop in reversed(hops):
+        yield hop.strip() if header == "x-forwarded-for" else _for(hop)
+
+
+def _for(element: str) -> str:
+    """Of `for="[2001:db8::1]:4711";proto=https` (RFC 7239) what stands after `for`."""
+    found = _FOR.search(element)
+    return found[1].strip('"') if found else ""
+
+
+def _address(text: str) -> IPv4Address | IPv6Address | None:
+    """With or without a port; an IPv4 address in IPv6 clothes is the IPv4 address."""
+    found = _WITH_PORT.fullmatch(text)
+    try:
+        address = ip_address(text if found is None else found[1] or found[2])
+    except ValueError:
+        return None
+    return (isinstance(address, IPv6Address) and address.ipv4_mapped) or address
+
+
+_network = cache(ip_network)  # of those that are configured
+_FOR = re.compile(r'(?:^|;)\s*for\s*=\s*("[^"]*"|[^;\s]*)', re.IGNORECASE)
+_WITH_PORT = re.compile(r"\[([^\]]*)\](?::\d*)?|([0-9.]+):\d*")

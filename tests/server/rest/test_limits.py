@@ -1,0 +1,161 @@
+"""Limits on every route: what is told with every answer, who is counted as whom, and that no count is no entry."""
+
+import re
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+import trio
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
+
+from domain.ids import UserId
+from server.config import Settings
+from server.house import House
+from server.ids import new_uuid
+from server.limits import Limits, LimitsAway, OwnBuckets
+from server.rest.app import ROUTES
+from tests.clients import token_of
+from tests.houses import add_fan, running_house, settings, with_section
+from tests.server.rest.conftest import Caller, People, client_of
+from tests.server.rest.problems import SOMEBODY, check
+
+BURST = 3
+
+
+def hurried(**limits: Any) -> Settings:
+    """Hardly anything in a whole day, so that no bucket fills meanwhile."""
+    return with_section("limits", **limits)
+
+
+async def test_every_answer_tells_its_limits(web: httpx.AsyncClient, people: People) -> None:
+    fan = await people.fan()
+    for answer in (await web.get("/healthz"), await web.get("/nowhere"), await web.get("/api/me")):
+        assert re.fullmatch(r'"address";q=\d+;w=\d+', answer.headers["RateLimit-Policy"])
+        assert re.fullmatch(r'"address";r=\d+;t=\d+', answer.headers["RateLimit"])
+    for answer, name in (
+        (await fan.get("/wallet"), "user"),
+        (await fan.get(f"/calls/{SOMEBODY}"), "user"),
+        (await fan.post("/calls/init", {"creatorId": str(SOMEBODY)}), "money"),
+    ):
+        assert re.fullmatch(rf'"address";q=\d+;w=\d+, "{name}";q=\d+;w=\d+', answer.headers["RateLimit-Policy"])
+        assert re.fullmatch(rf'"address";r=\d+;t=\d+, "{name}";r=\d+;t=\d+', answer.headers["RateLimit"])
+
+
+async def test_a_user_who_asks_too_often_is_told_when_to_come_again(dsn: str) -> None:
+    async with running_house(dsn, hurried(user_per_second=0.01, user_burst=BURST)) as house, client_of(house) as web:
+        finn, cleo = Caller(web, await add_fan(house, 5)), Caller(web, await add_fan(house, 5))
+        told = [(await finn.get("/wallet")).headers["RateLimit"].partition(", ")[2] for _ in range(BURST)]
+        assert told == ['"user";r=2;t=100', '"user";r=1;t=100', '"user";r=0;t=100']
+        answer = await finn.get("/wallet")
+        fields = check(answer, 429, "RATE_LIMITED")
+        assert answer.headers["Retry-After"] == "100" and fields["retryAfterSeconds"] == 100
+        assert answer.headers["RateLimit"].endswith('"user";r=0;t=100')
+        assert answer.headers["RateLimit-Policy"].endswith('"user";q=3;w=300')
+        check(await finn.get("/calls/history"), 429, "RATE_LIMITED")
+        assert (await cleo.get("/wallet")).status_code == 200
+
+
+async def test_where_tokens_move_the_limit_is_another_and_a_refused_request_does_nothing(dsn: str) -> None:
+    async with running_house(dsn, hurried(money_per_second=0.01, money_burst=BURST)) as house, client_of(house) as web:
+        operator, fan = Caller(web, UserId(new_uuid()), role="operator"), Caller(web, await add_fan(house, 0))
+        gift = {"userId": str(fan.user_id), "tokens": 1, "reason": "welcome"}
+        for _ in range(BURST):
+            assert (await operator.post("/admin/credits", gift)).status_code == 201
+        check(await operator.post("/admin/credits", gift), 429, "RATE_LIMITED")
+        assert (await operator.get("/admin/rooms")).status_code == 200
+        assert (await fan.get("/wallet")).json()["balance"] == BURST
+
+
+async def test_whoever_asks_every_route_counts_for_the_address_before_anything_is_looked_at(dsn: str) -> None:
+    wanted = hurried(address_per_second=0.01, address_burst=len(ROUTES))
+    async with running_house(dsn, wanted) as house, client_of(house) as web:
+        for route in ROUTES:
+            path = re.sub(r"\{\w+\}", str(SOMEBODY), route.path)
+            assert (await web.request(route.method, path)).status_code != 429
+        for token in ("nonsense", token_of(SOMEBODY)):
+            for route in ROUTES:
+                path = re.sub(r"\{\w+\}", str(SOMEBODY), route.path)
+                answer = await web.request(route.method, path, headers={"Authorization": f"Bearer {token}"})
+                check(answer, 429, "RATE_LIMITED")
+        check(await web.get("/nowhere"), 429, "RATE_LIMITED")
+
+
+async def test_a_forged_address_changes_nothing(dsn: str) -> None:
+    wanted = hurried(address_per_second=0.01, address_burst=BURST)
+    async with running_house(dsn, wanted) as house, client_of(house) as web:
+        for number in range(BURST):
+            forged = {"X-Forwarded-For": f"198.51.100.{number}", "Forwarded": f"for=198.51.100.{number}"}
+            assert (await web.get("/healthz", headers=forged)).status_code == 200
+        for name in ("X-Forwarded-For", "Forwarded", "X-Real-IP", "True-Client-IP", "Remote-Addr"):
+            check(await web.get("/healthz", headers={name: "198.51.100.77"}), 429, "RATE_LIMITED")
+
+
+async def test_behind_a_proxy_of_ours_clients_are_told_apart(dsn: str) -> None:
+    plain = hurried(address_per_second=0.01, address_burst=1)
+    server = msgspec.structs.replace(plain.server, trusted_proxies=("127.0.0.0/8",))
+    wanted = msgspec.structs.replace(plain, server=server)
+    async with running_house(dsn, wanted) as house, client_of(house) as web:
+        for written in ("198.51.100.1", "1.2.3.4, 198.51.100.2", "2001:db8:1:2::1"):
+            assert (await web.get("/healthz", headers={"X-Forwarded-For": written})).status_code == 200
+        for written in ("198.51.100.1", "5.6.7.8, 198.51.100.2", "2001:db8:1:2:ffff::7"):
+            answer = await web.get("/healthz", headers={"X-Forwarded-For": written, "Forwarded": "for=9.9.9.9"})
+            check(answer, 429, "RATE_LIMITED")
+
+
+# Without a count
+
+
+class Away(OwnBuckets):
+    """As a store elsewhere that cannot be reached."""
+
+    error: Exception = LimitsAway()
+
+    async def take(self, key: str) -> Any:
+        raise self.error
+
+
+async def test_limits_that_cannot_be_reached_let_nobody_in(house: House, web: httpx.AsyncClient) -> None:
+    house.limits = Limits(house.settings.limits, Away)
+    for path in ("/healthz", "/api/me", "/nowhere"):
+        answer = await web.get(path)
+        check(answer, 503, "OVERLOADED")
+        assert answer.headers["Retry-After"] == "1"
+
+
+@pytest.mark.parametrize(("error", "status"), [(LimitsAway(), 503), (RuntimeError(), 500)], ids=["away", "broken"])
+async def test_limits_that_fail_once_it_is_known_who_asks_let_nobody_act(
+    house: House, people: People, monkeypatch: pytest.MonkeyPatch, error: Exception, status: int
+) -> None:
+    operator, fan = await people.operator(), await people.fan(0)
+    monkeypatch.setattr(Away, "error", error)
+    keep = Limits(house.settings.limits, lambda limit: Away(limit) if limit.name == "money" else OwnBuckets(limit))
+    house.limits = keep
+    gift = {"userId": str(fan.user_id), "tokens": 5, "reason": "welcome"}
+    assert (await operator.post("/admin/credits", gift)).status_code == status
+    assert (await fan.get("/wallet")).json()["balance"] == 0
+
+
+# Websockets
+
+
+def handshake(house: House) -> int:
+    """The status of its answer."""
+    try:
+        with connect(f"ws://127.0.0.1:{house.websocket_port}/ws"):
+            return 101
+    except InvalidStatus as refused:
+        return refused.response.status_code if refused.response.headers["Retry-After"] else 0
+
+
+async def test_too_many_websockets_of_one_address_are_turned_away(dsn: str) -> None:
+    async with running_house(dsn, hurried(handshakes_per_second=0.01, handshakes_burst=BURST)) as house:
+        statuses = [await trio.to_thread.run_sync(handshake, house) for _ in range(BURST + 1)]
+        assert statuses == [101] * BURST + [429]
+
+
+async def test_a_websocket_that_nobody_can_count_is_turned_away(dsn: str) -> None:
+    async with running_house(dsn, settings()) as house:
+        house.limits = Limits(house.settings.limits, Away)
+        assert await trio.to_thread.run_sync(handshake, house) == 429
