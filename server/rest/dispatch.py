@@ -18,7 +18,7 @@ from server.rest.errands import Errands
 from server.rest.query import decode_query
 from server.rest.request import Ask, read_key, request_id
 from server.rest.route import Needs, Route
-from server.rest.strict_json import decode_body
+from server.rest.strict_json import decode_body, require_json
 
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -102,6 +102,7 @@ class Dispatch:
         if route.query is not None:
             arguments["query"] = decode_query(ask.query, route.query)
         if route.body is not None:
+            require_json(ask.headers.get("Content-Type"))
             arguments["body"] = decode_body(ask.raw, route.body)
         return await route.handler(ask, **arguments)
 

@@ -67,6 +67,8 @@ def decode_query(given: Mapping[str, Sequence[str]], kind: type[S]) -> S:
     if doubles := [FieldError(name, "is given twice") for name in known if len(given.get(name, ())) > 1]:
         raise Misfit(*doubles)
     texts = {name: given[name][0] for name in known if name in given}
+    if empty := [FieldError(name, "must not contain the character U+0000") for name in texts if "\0" in texts[name]]:
+        raise Misfit(*empty)
     query = fit({name: _integer(text) if known[name] else text for name, text in texts.items()}, kind)
     for field in msgspec.structs.fields(kind):
         if isinstance(moment := getattr(query, field.name), datetime) and not _in_calendar(moment):

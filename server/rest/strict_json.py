@@ -1,6 +1,7 @@
 """Bodies and queries into frozen structs, strictly: what is not exactly what was asked for is refused by name."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
@@ -10,6 +11,7 @@ S = TypeVar("S", bound=msgspec.Struct)
 
 INTEGERS = range(-(2**63), 2**63)  # what Postgres and most clients hold
 DIGITS = 20  # more of them are outside INTEGERS whatever they say
+MAX_DEPTH = 32  # no body of ours has three levels, and what walks through a value must not run out of stack
 
 
 class FieldError(NamedTuple):
@@ -31,14 +33,21 @@ def decode_body(raw: bytes, kind: type[S]) -> S:
     """A JSON object as a struct; fields that the struct does not know are ignored. Raises Misfit.
 
     "5" and 5.0 are no integers. Refused by name, since decoders differ on them and one of them may be a bank:
-    keys that occur twice, integers past 64 bits, and text that Postgres cannot store.
+    keys that occur twice, integers past 64 bits, deep nests, and text that Postgres cannot store.
     """
     fields = _parse(raw)
     if not isinstance(fields, dict):
         raise Misfit(FieldError("body", "must be a JSON object"))
-    if faults := list(_faults(fields, "")):
+    if faults := list(_faults(fields, "", 1)):
         raise Misfit(*faults)
     return fit(fields, kind)
+
+
+def require_json(content_type: str | None) -> None:
+    """Raises Misfit for a body that says to be something else; one that says nothing is read as JSON."""
+    media = (content_type or "application/json").partition(";")[0].strip().lower()
+    if media != "application/json" and not re.fullmatch(r"application/[a-z0-9.-]+\+json", media):
+        raise Misfit(FieldError("Content-Type", "must be application/json"))
 
 
 def fit(given: Mapping[str, Any], kind: type[S]) -> S:
@@ -69,9 +78,11 @@ def _parse(raw: bytes) -> Any:
         raise Misfit(FieldError("body", "is not JSON in UTF-8")) from None
 
 
-def _faults(value: Any, path: str) -> Iterator[FieldError]:
+def _faults(value: Any, path: str, depth: int) -> Iterator[FieldError]:
     """What is JSON, and yet nothing to store."""
     match value:
+        case dict() | list() if depth > MAX_DEPTH:
+            yield FieldError("body", f"is nested more than {MAX_DEPTH} deep")
         case str() if "\0" in value:
             yield FieldError(path, "must not contain the character U+0000")
         case str() if not _is_unicode(value):
@@ -80,11 +91,11 @@ def _faults(value: Any, path: str) -> Iterator[FieldError]:
             yield FieldError(path, "is an integer past 64 bits")
         case dict():
             for name, inner in value.items():
-                yield from _faults(name, "body")
-                yield from _faults(inner, f"{path}.{name}" if path else name)
+                yield from _faults(name, "body", depth)
+                yield from _faults(inner, f"{path}.{name}" if path else name, depth + 1)
         case list():
             for i, inner in enumerate(value):
-                yield from _faults(inner, f"{path}[{i}]")
+                yield from _faults(inner, f"{path}[{i}]", depth + 1)
 
 
 def _readable(field: str, text: str) -> FieldError:

@@ -41,6 +41,7 @@ def test_what_is_given_is_read_and_what_is_unknown_is_ignored() -> None:
         ("limit", "9" * 5000),
         ("offset", "10001"),
         ("before", "x" * 65),
+        ("before", "a\0b"),
         ("from", "yesterday"),
         ("from", "2026-01-01"),
         ("from", "2026-01-01T00:00:00"),

@@ -5,7 +5,7 @@ from typing import Annotated
 import msgspec
 import pytest
 
-from server.rest.strict_json import FieldError, Misfit, decode_body
+from server.rest.strict_json import MAX_DEPTH, FieldError, Misfit, decode_body, require_json
 
 
 class Inner(msgspec.Struct, frozen=True, rename="camel"):
@@ -73,6 +73,37 @@ def test_what_does_not_fit_is_named(raw: bytes, error: FieldError) -> None:
 def test_every_field_that_does_not_fit_is_listed() -> None:
     fields = [error.field for error in errors_of(b'{"tokenCount": "5", "message": 5, "context": []}')]
     assert fields == ["tokenCount", "message", "context"]
+
+
+@pytest.mark.parametrize("depth", [MAX_DEPTH, 500, 900, 5000, 30_000])
+@pytest.mark.parametrize(("opens", "closes"), [(b"[", b"]"), (b'{"x":', b"}")], ids=["lists", "objects"])
+def test_a_nest_is_refused_however_deep(depth: int, opens: bytes, closes: bytes) -> None:
+    (error,) = errors_of(b'{"tokenCount": 5, "x": ' + opens * depth + b"1" + closes * depth + b"}")
+    assert error.field == "body"
+    assert error.reason in (f"is nested more than {MAX_DEPTH} deep", "is not JSON in UTF-8")
+
+
+def test_what_is_less_deep_is_read() -> None:
+    nest = b"[" * (MAX_DEPTH - 1) + b"]" * (MAX_DEPTH - 1)
+    assert decode_body(b'{"tokenCount": 5, "x": ' + nest + b"}", Order).token_count == 5
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "json", " ", ";"],
+)
+def test_a_body_that_says_to_be_something_else_is_refused(content_type: str) -> None:
+    with pytest.raises(Misfit) as misfit:
+        require_json(content_type)
+    assert misfit.value.errors == (FieldError("Content-Type", "must be application/json"),)
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [None, "application/json", "Application/JSON; charset=utf-8", "application/merge-patch+json"],
+)
+def test_json_may_be_called_by_its_names_or_not_at_all(content_type: str | None) -> None:
+    require_json(content_type)
 
 
 def test_a_deep_nest_and_a_long_number_are_refused_without_harm() -> None:
