@@ -27,6 +27,7 @@ from server.listener import ListenError
 from server.load.plan import Kind, LoadRefused, Plan
 from server.local_secrets import with_local_secrets
 from server.memory import settle_memory
+from server.redaction import secret_words
 from server.telemetry import configure_log
 from storage.embedded import EmbeddedError
 from storage.migrate import MigrationError, migrate
@@ -75,8 +76,8 @@ def serve(
 ) -> None:
     """Serve calls until SIGTERM or Ctrl-C, then drain."""
     settings = _settings(config, data=data, http=http, ws=ws)
-    configure_log(settings.log.level, settings.log.format)
     secrets, made = _secrets_to_serve(settings)
+    configure_log(settings.log.level, settings.log.format, secret_words(secrets))
     trio.run(partial(_serve, settings, secrets, made, demo))
 
 

@@ -1,6 +1,7 @@
 """What waits for one room, in the order in which it arrived."""
 
 from collections import deque
+from contextvars import Context, copy_context
 from typing import Any
 
 import msgspec
@@ -15,10 +16,11 @@ ENDINGS = 64  # commands that end a call and still wait: when so many do, one mo
 
 
 class Given(msgspec.Struct, frozen=True, gc=False):
-    """An input, and when it arrived."""
+    """An input, and when it arrived; of what people send also in whose context, so that a log line can name it."""
 
     given: inputs.Input
     at: Instant
+    context: Context | None = None
 
 
 class _Arrival:
@@ -51,15 +53,18 @@ class Inbox:
 
     def put(self, given: inputs.Input) -> bool:
         """Stamp it and leave it there; False if there is no room for it."""
+        context = None
         if _can_be_refused(given):
             if self._commands >= self._limit:
                 return False
             self._commands += 1
+            context = copy_context()
         elif _ends_a_call(given):
             if self._endings >= ENDINGS:
                 return False
             self._endings += 1
-        self._waiting.append(Given(given, self._clock.now()))
+            context = copy_context()
+        self._waiting.append(Given(given, self._clock.now(), context))
         if self._reader is not None:
             trio.lowlevel.reschedule(self._reader, _ARRIVED)
             self._reader = None

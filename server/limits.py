@@ -7,8 +7,8 @@ from typing import Literal, NamedTuple, Protocol
 
 import trio
 
+from domain.pace import Pace
 from server.config import LimitSettings
-from server.pace import Pace
 
 # In one place. Past it, whoever was not seen for longest is forgotten, and begins again with a full bucket. That is no
 # way around a limit: to be forgotten one must have that many others seen since, each of which had a bucket of its own

@@ -1,6 +1,7 @@
 """One room: its inbox or its clock, then the rules, then their effects. Nothing else happens in a room."""
 
 from collections.abc import Iterable, Mapping
+from contextvars import Context
 from typing import Protocol
 
 import msgspec
@@ -61,6 +62,7 @@ class RoomTask:
         self._committer = Committer(books, inbox)
         self._private: list[effects.Tell | effects.TellMember] = []
         self._handled = 0  # since members were last told
+        self.cause: Context | None = None  # of what is handled, or was last
 
     async def run(self) -> None:
         """A room waits for its inbox or its clock, never for the database."""
@@ -84,6 +86,7 @@ class RoomTask:
 
     def _handle(self, given: Given) -> None:
         self._handled += 1
+        self.cause = given.context
         self._perform(self.room.handle(given.given, given.at), given.at)
 
     def _tell_all(self) -> None:

@@ -1,6 +1,7 @@
 """Keeps a crash inside its room, starts the room again from its rows, and knows when to stop trying."""
 
 from collections import deque
+from contextvars import copy_context
 
 import structlog
 import trio
@@ -28,7 +29,8 @@ class Supervisor:
             try:
                 await running.run()
             except Exception:  # reason: whatever a room does wrong, only that room pays for it
-                self._note_crash(room, crashes)
+                # In the context of what was handled: the line names the request or connection that it came by.
+                (running.cause or copy_context()).run(self._note_crash, room, crashes)
                 running = await self._next_try(room, crashes)
             else:
                 return

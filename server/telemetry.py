@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from domain.instant import Duration
 from domain.posting import Outcome, Receipt
+from server.redaction import Redaction
 
 _MILLISECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
@@ -67,8 +68,8 @@ class Telemetry:
         return {outcome: self._postings.labels(outcome.name.lower()) for outcome in Outcome}
 
 
-def configure_log(level: str, style: str) -> None:
-    """One line an event on standard error: for people on a terminal, as JSON for machines."""
+def configure_log(level: str, style: str, secret_words: Sequence[str] = ()) -> None:
+    """One line an event on standard error: for people on a terminal, as JSON for machines; never with a secret."""
     pretty = style == "console" or (style == "auto" and sys.stderr.isatty())
     renderer = structlog.dev.ConsoleRenderer() if pretty else structlog.processors.JSONRenderer()
     structlog.configure(
@@ -77,6 +78,7 @@ def configure_log(level: str, style: str) -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
+            Redaction(secret_words),
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),

@@ -5,11 +5,13 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
 import trio
+from structlog.contextvars import bind_contextvars
 from trio_websocket import ConnectionClosed, WebSocketConnection, WebSocketRequest, wrap_server_stream
 
 from server.addresses import client_address, limited_as
 from server.conversation import OPEN_TIMEOUT, Conversation, Goodbye
 from server.house import House
+from server.ids import new_uuid
 from server.limits import LimitsAway
 from server.outbox import Outbox
 from server.wire import Encoding
@@ -29,6 +31,7 @@ class _Offer(NamedTuple):
 async def serve_connection(house: House, sock: socket.socket) -> None:
     """One accepted socket, until it is closed. Only a bug of ours raises."""
     settings = house.settings.websocket
+    bind_contextvars(connection=str(new_uuid()))  # in every log line of this connection, and of what it sets off
     async with trio.open_nursery() as nursery:
         outbox = Outbox(sock, nursery, limit=settings.outbox_bytes, close_seconds=settings.close_seconds)
         try:

@@ -4,7 +4,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import structlog
+import trio
 from quart import Response, g, request
+from structlog.contextvars import bind_contextvars, clear_contextvars
 from werkzeug.exceptions import MethodNotAllowed
 
 from domain.refusals import Code, Refusal
@@ -42,7 +44,10 @@ class Dispatch:
 
     async def begin(self) -> Response | None:
         """Before anything else, also for a path that does not exist."""
+        g.begun = trio.current_time()
         g.request_id = request_id(request.headers.get("Traceparent"))
+        clear_contextvars()
+        bind_contextvars(request_id=g.request_id)  # in every log line of this request, and of what it sets off
         g.headers = {}
         g.taken = []
         hurried = await self._count("address", limited_as(self._client_address()))
@@ -73,6 +78,8 @@ class Dispatch:
         response.headers.update(_limits(g.taken))
         response.headers.update(cross_origin(request, self._house.settings.http.allowed_origins))
         response.headers["X-Request-Id"] = g.request_id
+        took = round((trio.current_time() - g.begun) * 1000, 1)
+        log.info("http.answered", method=request.method, rule=_rule(), status=response.status_code, ms=took)
         return response
 
     async def fail(self, error: Exception) -> Response:
@@ -83,7 +90,7 @@ class Dispatch:
             g.headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
         refusal = refusal_of(error)
         if refusal is None:
-            log.error("http.fault", request_id=g.request_id, method=request.method, rule=_rule(), exc_info=error)
+            log.error("http.fault", method=request.method, rule=_rule(), exc_info=error)
             refusal = Refusal(
                 Code.INTERNAL, "Something went wrong on our side; the request id helps us to find out what"
             )
@@ -92,6 +99,7 @@ class Dispatch:
     async def _carry_out(self, route: Route, ask: Ask, arguments: dict[str, Any]) -> Any:
         if route.needs is not Needs.ANYONE:
             await ask.identify()
+            bind_contextvars(user=str(ask.user_id))
             hurried = await self._count("money" if route.takes_key else "user", str(ask.user_id))
             if hurried is not None:
                 return hurried

@@ -5,7 +5,9 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+import structlog
 import trio
+from structlog.contextvars import merge_contextvars
 
 from domain import inputs
 from domain.call import Call
@@ -89,3 +91,22 @@ def _crash(phone: Phone, call_id: str) -> None:
 async def _assert_series_without_gap(house: House, call_id: str) -> None:
     rows = await house.postgres.fetch("SELECT block_no FROM journal WHERE room_id = $1 ORDER BY 1", UUID(call_id))
     assert [row["block_no"] for row in rows] == list(range(1, len(rows) + 1))
+
+
+@pytest.mark.usefixtures("crash_on_pause")
+async def test_the_log_says_by_which_request_or_connection_the_crash_came(house: House) -> None:
+    in_thread = trio.to_thread.run_sync
+    fan, creator = await add_fan(house, 1000), await add_creator(house, 60)
+    async with online(house, fan) as fans, online(house, creator) as creators:
+        call_id = (await in_thread(ring_and_join, fans, creators))["callId"]
+        with structlog.testing.capture_logs([merge_contextvars]) as logged:
+            await in_thread(_crash, fans, call_id)
+            await in_thread(lambda: fans.wait_for("room:joined", epoch=2))
+            trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+            headers = {"traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
+            await in_thread(partial(creators.http.post, f"/billing/{call_id}/pause", headers=headers))
+            await in_thread(lambda: fans.wait_for("room:joined", epoch=3))
+    by_socket, by_request = (line for line in logged if line["event"] == "room.crashed")
+    assert by_socket["connection"] and "request_id" not in by_socket
+    assert (by_request["request_id"], by_request["user"]) == (trace, str(creator))
+    assert by_socket["room"] == by_request["room"] == call_id

@@ -6,6 +6,7 @@ import re
 import httpx
 import pytest
 import structlog
+from structlog.contextvars import merge_contextvars
 
 from server.house import House
 from server.rest import wallet
@@ -66,13 +67,13 @@ async def test_a_fault_of_ours_tells_the_client_nothing_and_the_log_everything(
 
     fan = await people.fan(0)
     monkeypatch.setattr(wallet, "find_wallet", fail)
-    with structlog.testing.capture_logs() as logged:
+    with structlog.testing.capture_logs([merge_contextvars]) as logged:
         answer = await fan.get("/wallet")
     fields = check(answer, 500, "INTERNAL")
     told = json.dumps([fields, dict(answer.headers)])
     assert not any(word in told for word in ("secret", "passwd", "RuntimeError", "Traceback", ".py"))
-    assert [(line["event"], line["request_id"], line["rule"]) for line in logged] == [
-        ("http.fault", fields["requestId"], "/api/wallet")
+    assert [(line["event"], line["request_id"], line["user"], line["rule"]) for line in logged] == [
+        (event, fields["requestId"], str(fan.user_id), "/api/wallet") for event in ("http.fault", "http.answered")
     ]
     assert str(logged[0]["exc_info"]) == "SELECT secret FROM /etc/passwd"
 
