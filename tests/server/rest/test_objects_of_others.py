@@ -1,0 +1,118 @@
+"""Each object of one user as another asks for it. A route that names an object, and is not in the table, fails here."""
+
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import msgspec
+import pytest
+
+from domain.refusals import Code
+from server.rest.app import ROUTES
+from server.rest.openapi import parameters_of
+from server.rest.route import Route
+from tests.server.rest.conftest import Caller, People
+from tests.server.rest.problems import check
+
+PUBLIC, OWN = 200, 200  # anybody may know it; or the object only names whom something of one's own is about
+
+
+class Seen(NamedTuple):
+    """Whose object it is, or what it is; and what a stranger gets."""
+
+    object: str
+    answer: Code | int
+
+
+BY_PATH = {
+    "GET /api/creators/{userId}": Seen("creator", PUBLIC),
+    "PUT /api/creators/me/blocks/{userId}": Seen("fan", Code.NOT_A_CREATOR),
+    "DELETE /api/creators/me/blocks/{userId}": Seen("fan", OWN),
+    "POST /api/calls/{callId}/accept": Seen("call", Code.NOT_FOUND),
+    "POST /api/calls/{callId}/decline": Seen("call", Code.NOT_FOUND),
+    "POST /api/calls/{callId}/cancel": Seen("call", Code.NOT_FOUND),
+    "GET /api/calls/{callId}": Seen("call", Code.NOT_FOUND),
+    "POST /api/billing/{callId}/pause": Seen("call", Code.NOT_FOUND),
+    "POST /api/billing/{callId}/resume": Seen("call", Code.NOT_FOUND),
+    "POST /api/billing/{callId}/stop": Seen("call", Code.NOT_FOUND),
+    "GET /api/billing/{callId}": Seen("call", Code.NOT_FOUND),
+}
+# Lists of one's own that can be narrowed to an object: of another's object there is nothing in them.
+BY_QUERY = {"GET /api/billing/history callId": "call", "GET /api/billing/history streamId": "call"}
+
+
+def name_of(route: Route) -> str:
+    return f"{route.method} {route.path}"
+
+
+def objects_in_query(route: Route) -> Iterator[str]:
+    """The names of its parameters that are ids."""
+    for field in () if route.query is None else msgspec.structs.fields(route.query):
+        if "UUIDType" in repr(msgspec.inspect.type_info(field.type)):
+            yield f"{name_of(route)} {field.encode_name}"
+
+
+def test_every_route_that_names_an_object_is_in_the_table() -> None:
+    assert {name_of(route) for route in ROUTES if parameters_of(route.path)} == BY_PATH.keys()
+    assert {name for route in ROUTES for name in objects_in_query(route)} == BY_QUERY.keys()
+
+
+class Scene(NamedTuple):
+    """A fan and a creator in a running call, and two who have no part in it: a user and a creator."""
+
+    fan: Caller
+    creator: Caller
+    strangers: tuple[Caller, ...]
+    ids: dict[str, str]
+
+    async def as_the_parties_see_it(self) -> Any:
+        """What a stranger must not change; the clock may."""
+        call = (await self.fan.get(f"/calls/{self.ids['call']}")).json()["call"]
+        return {name: call[name] for name in ("status", "holds", "endReason", "maxTokens", "startedAt")}
+
+
+@pytest.fixture
+async def scene(people: People) -> Scene:
+    fan, creator = await people.fan(1000), await people.creator()
+    call_id, _, _ = await people.talking(fan, creator)
+    ids = {"call": call_id, "fan": str(fan.user_id), "creator": str(creator.user_id)}
+    return Scene(fan, creator, (await people.fan(1000), await people.creator()), ids)
+
+
+async def test_a_stranger_sees_and_moves_nothing_of_anothers(scene: Scene) -> None:
+    before = await scene.as_the_parties_see_it()
+    for name, (kind, expected) in BY_PATH.items():
+        method, path = name.split()
+        place = re.sub(r"\{\w+\}", scene.ids[kind], path.removeprefix("/api"))
+        for stranger in scene.strangers[:1] if expected is Code.NOT_A_CREATOR else scene.strangers:
+            answer = await stranger.ask(method, place)
+            if isinstance(expected, Code):
+                fields = check(answer, expected.status, expected.name)
+                assert not fields.keys() & {"call", "channel", "blocks"}
+            else:
+                assert answer.status_code == expected, name
+    assert await scene.as_the_parties_see_it() == before
+
+
+async def test_a_list_of_ones_own_has_nothing_of_anothers_object(scene: Scene) -> None:
+    for name, kind in BY_QUERY.items():
+        _, path, parameter = name.split()
+        for caller, has_some in ((scene.fan, True), *((stranger, False) for stranger in scene.strangers)):
+            listed = (await caller.get(path.removeprefix("/api"), **{parameter: scene.ids[kind]})).json()
+            assert bool(listed["items"]) is has_some, name
+            assert (listed["total"] > 0) is has_some
+
+
+async def test_what_does_not_exist_looks_like_what_is_anothers(scene: Scene) -> None:
+    """So that nobody can find out which ids there are."""
+    (stranger, _), nobody = scene.strangers, str(UUID(int=7))
+    for name, (kind, expected) in BY_PATH.items():
+        if expected is Code.NOT_FOUND:
+            method, path = name.split()
+            told = []
+            for object_id in (scene.ids[kind], nobody):
+                place = re.sub(r"\{\w+\}", object_id, path.removeprefix("/api"))
+                fields = (await stranger.ask(method, place)).json()
+                told.append({**fields, "requestId": ""})
+            assert told[0] == told[1], name
