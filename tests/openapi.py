@@ -30,7 +30,7 @@ async def check_described(answer: httpx.Response) -> None:
 def misfits(answer: httpx.Response) -> Iterator[str]:
     """Why this answer is not as the document says."""
     document = read_document()
-    operation = _operation(document, answer.request)
+    operation = operation_at(document, answer.request.method, answer.request.url.path)
     if operation is None:
         if answer.request.method in ("GET", "POST") and answer.json()["error"] != NOWHERE.get(answer.status_code):
             yield f"no operation, and yet {answer.status_code}"
@@ -47,12 +47,12 @@ def misfits(answer: httpx.Response) -> Iterator[str]:
         yield from faults(document, content["schema"], answer.json(), closed=media != PROBLEM)
 
 
-def _operation(document: Json, request: httpx.Request) -> Json | None:
-    """The operation of a request; a path without parameters comes before one with them."""
+def operation_at(document: Json, method: str, asked: str) -> Json | None:
+    """The operation that a request is; a path without parameters comes before one with them."""
     for path in sorted(document["paths"], key=lambda path: path.count("{")):
         pattern = re.sub(r"\\{\w+\\}", r"[0-9A-Fa-f-]{36}", re.escape(path))
-        if re.fullmatch(pattern, request.url.path):
-            operation: Json | None = document["paths"][path].get(request.method.lower())
+        if re.fullmatch(pattern, asked):
+            operation: Json | None = document["paths"][path].get(method.lower())
             if operation is not None:
                 return operation
     return None

@@ -16,6 +16,7 @@ from server.rest.request import KEY_CHARACTERS
 from server.rest.route import JSON, Needs, Route
 
 PROBLEM = "application/problem+json"
+CREATED = 201
 READING = ("GET", "HEAD")  # of other methods a body is read, also where none is wanted
 
 
@@ -29,7 +30,7 @@ def openapi(routes: Sequence[Route]) -> Json:
     """The document of a server with these routes."""
     paths: Json = {}
     for route in routes:
-        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, routes)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -76,7 +77,7 @@ def parameters_of(path: str) -> list[str]:
 # One operation
 
 
-def _operation(route: Route) -> Json:
+def _operation(route: Route, routes: Sequence[Route]) -> Json:
     summary, _, more = (route.handler.__doc__ or "").strip().partition("\n")
     return {
         "operationId": _id(route),
@@ -87,7 +88,7 @@ def _operation(route: Route) -> Json:
         "security": _security(route),
         "parameters": [*_path_parameters(route), *_query_parameters(route), *_key_parameters(route)],
         **({} if route.body is None else {"requestBody": _body(route.body)}),
-        "responses": {str(route.status): _success(route), **dict(_problems(route))},
+        "responses": {str(route.status): _success(route) | _links(route, routes), **dict(_problems(route))},
     }
 
 
@@ -171,6 +172,21 @@ def _success(route: Route) -> Json:
         "headers": headers,
         "content": {route.media: {"schema": schema}},
     }
+
+
+def _links(route: Route, routes: Sequence[Route]) -> Json:
+    """Where the ids of what was made lead."""
+    if route.status != CREATED or route.answer is Plain:
+        return {}
+    asked = set() if route.body is None else {field.encode_name for field in msgspec.structs.fields(route.body)}
+    made = {field.encode_name for field in msgspec.structs.fields(route.answer)} - asked
+    links = {
+        _id(other): {"operationId": _id(other), "parameters": {name: f"$response.body#/{name}"}}
+        for other in routes
+        for name in parameters_of(other.path)
+        if name in made
+    }
+    return {"links": links} if links else {}
 
 
 def _problems(route: Route) -> Iterator[tuple[str, Json]]:

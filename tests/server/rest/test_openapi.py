@@ -119,6 +119,13 @@ def test_every_code_that_a_handlers_module_names_is_declared_by_one_of_its_route
         assert named <= declared, f"{name} names {named - declared}, and none of its routes declares it"
 
 
+def test_what_is_made_leads_to_what_can_be_done_with_it(document: Json) -> None:
+    made = document["paths"]["/api/calls/init"]["post"]["responses"]["201"]["links"]
+    assert made.keys() >= {"postCallsCallIdAccept", "postBillingCallIdStop", "getCallsCallId"}
+    assert made["getCallsCallId"]["parameters"] == {"callId": "$response.body#/callId"}
+    assert "links" not in document["paths"]["/api/admin/credits"]["post"]["responses"]["201"], "it made no user"
+
+
 def test_ids_and_times_are_marked_as_such(document: Json) -> None:
     call = document["components"]["schemas"]["CallView"]["properties"]
     assert (call["id"]["format"], call["createdAt"]["format"]) == ("uuid", "date-time")

@@ -12,7 +12,7 @@ import httpx
 import msgspec
 import pytest
 
-from server.auth import AuthSettings
+from server.auth import Algorithm, AuthSettings
 from server.config import Secrets
 from server.house import House
 from server.rest.app import ROUTES
@@ -60,7 +60,11 @@ TOKENS: dict[str, Callable[[], str]] = {
         claims(), header={"alg": "HS256", "jwk": OTHER_EC.as_dict(private=False)}, secret="x" * 40
     ),
 }
-DECLARED = {"HS256": ("HS256",), "ES256": ("ES256", "RS256"), "both": ("HS256", "ES256", "RS256")}
+DECLARED: dict[str, tuple[Algorithm, ...]] = {
+    "HS256": ("HS256",),
+    "ES256": ("ES256", "RS256"),
+    "both": ("HS256", "ES256", "RS256"),
+}
 
 
 @pytest.fixture(params=DECLARED)

@@ -1,0 +1,150 @@
+"""Schemathesis reads the document that a live server serves, and tries everything that it allows and forbids."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+from uuid import UUID, uuid4
+
+import pytest
+
+from domain.refusals import Code
+from server.auth import issue_token
+from tests.clients import SECRET, Phone, ring_and_join
+from tests.openapi import operation_at, read_document
+from tests.processes import ServerProcess
+
+TOOL = Path(sys.executable).parent / "schemathesis"
+# What it takes for an answer to a request that fits, whatever the operation; it knows no others.
+USUAL = ["2xx", "401", "403", "404", "409", "429"]
+# Beyond that, by operation: what a request that fits the schema may yet be refused for.
+BEYOND: dict[str, tuple[Code, ...]] = {
+    # A cursor is a text, and only those that were given out are cursors.
+    "getAdminRooms": (Code.VALIDATION_FAILED,),
+    "getCreators": (Code.VALIDATION_FAILED,),
+    "getCallsHistory": (Code.VALIDATION_FAILED,),
+    "getWalletLedger": (Code.VALIDATION_FAILED,),
+    "getBillingHistory": (Code.VALIDATION_FAILED,),  # also for a call and a stream at once
+    # By JSON Schema 5.0 is an integer; a text may be one of control characters alone.
+    "putCreatorsMe": (Code.VALIDATION_FAILED,),
+    "postCallsInit": (Code.VALIDATION_FAILED, Code.INSUFFICIENT_TOKENS, Code.SELF_PAYMENT, Code.IDEMPOTENCY_CONFLICT),
+    "postCallsInitiate": (
+        Code.VALIDATION_FAILED,
+        Code.INSUFFICIENT_TOKENS,
+        Code.SELF_PAYMENT,
+        Code.IDEMPOTENCY_CONFLICT,
+    ),
+    "postAdminCredits": (Code.VALIDATION_FAILED, Code.INSUFFICIENT_TOKENS, Code.IDEMPOTENCY_CONFLICT),
+}
+QUIETLY = {f"HALFMINUTE_LIMITS_{name}": "50000" for name in ("USER_PER_SECOND", "USER_BURST")} | {
+    f"HALFMINUTE_LIMITS_{name}": "50000" for name in ("MONEY_PER_SECOND", "MONEY_BURST")
+}
+
+
+class Stage(NamedTuple):
+    """A server with people in it, and one of them in each role."""
+
+    server: ServerProcess
+    tokens: dict[str, str]
+    ids: dict[str, list[str]]  # by the name under which requests carry them
+
+
+@pytest.fixture
+def stage(data_dir: Path) -> Iterator[Stage]:
+    settings = {"HALFMINUTE_JWT_SECRET": SECRET, "HALFMINUTE_CALLS_RING_COOLDOWN_SECONDS": "0", **QUIETLY}
+    with ServerProcess(data_dir, settings=settings) as server:
+        phones = [Phone(server.http_port, server.websocket_port) for _ in range(3)]
+        fan, creator, other = phones
+        operator = uuid4()
+        tokens = {"fan": fan.token, "creator": creator.token, "operator": _token(operator)}
+        with fan, creator, other:
+            for each in (creator, other):
+                assert each.http.put("/creators/me", json={"rateTokensPerMin": 2}).status_code == 200
+            _give(server, tokens["operator"], fan.user_id, creator.user_id)
+            call_id = str(ring_and_join(fan, other)["callId"])
+            people = [str(each.user_id) for each in phones]
+            yield Stage(server, tokens, {"userId": people, "creatorId": people[1:], "callId": [call_id]})
+
+
+def _token(user_id: UUID) -> str:
+    return issue_token(SECRET, user_id, role="operator", ttl_seconds=36_000, now=time.time())
+
+
+def _give(server: ServerProcess, token: str, *user_ids: UUID) -> None:
+    for user_id in user_ids:
+        gift = {"userId": str(user_id), "tokens": 1_000_000, "reason": "to spend"}
+        assert server.post("/api/admin/credits", token, gift).status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("role", "phases"), [("fan", "fuzzing,stateful"), ("creator", "fuzzing"), ("operator", "coverage,fuzzing")]
+)
+def test_a_live_server_does_what_its_document_says(stage: Stage, tmp_path: Path, role: str, phases: str) -> None:
+    asked = try_everything(stage, tmp_path, role, f"--phases={phases}", "--max-examples=4", "--seed=1")
+    assert len(asked) > 100
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("role", ["fan", "creator", "operator"])
+def test_a_live_server_does_what_its_document_says_thousands_of_times(stage: Stage, tmp_path: Path, role: str) -> None:
+    asked = try_everything(stage, tmp_path, role, "--max-examples=150")
+    assert len(asked) >= 4_000
+
+
+def try_everything(stage: Stage, directory: Path, role: str, *options: str) -> list[tuple[str, int]]:
+    """Every operation that was asked, with the status of its answer; fails with what schemathesis did not like."""
+    (directory / "schemathesis.toml").write_text(_settings(stage.ids))
+    report, document = directory / "report.har", directory / "openapi.json"
+    document.write_bytes(stage.server.get("/api/openapi.json").content)  # read from its route, that route is left out
+    done = subprocess.run(
+        [
+            *(TOOL, "run", document, f"--url=http://127.0.0.1:{stage.server.http_port}", "--checks=all"),
+            *("--header", f"Authorization: Bearer {stage.tokens[role]}", "--continue-on-failure", "--no-color"),
+            *("--report=har", f"--report-har-path={report}", "--generation-database=none", *options),
+        ],
+        cwd=directory,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout[-20_000:] + done.stderr[-2000:]
+    asked = list(_asked(json.loads(report.read_text())))
+    assert [each for each in asked if each[1] >= 500] == []
+    assert stage.server.logged("http.fault") == []
+    operations = [operation for path in read_document()["paths"].values() for operation in path.values()]
+    assert {operation["operationId"] for operation in operations} <= {name for name, _ in asked}
+    return asked
+
+
+def _settings(ids: dict[str, list[str]]) -> str:
+    """Half of all ids are those of people and calls that there are; the table above as schemathesis reads it."""
+    lines = [f"checks.positive_data_acceptance.expected-statuses = {json.dumps(USUAL)}"]
+    for place, name in (("path", "callId"), ("path", "userId"), ("body", "userId"), ("body", "creatorId")):
+        lines.append(f'parameters."{place}.{name}" = {{ dictionary = "{name}", probability = 0.5 }}')
+    for name, values in ids.items():
+        lines.append(f"dictionaries.{name}.values = {json.dumps(values)}")
+    for operation_id, codes in BEYOND.items():
+        statuses = [*USUAL, *sorted({str(code.status) for code in codes})]
+        lines += ["[[operations]]", f'include-operation-id = "{operation_id}"']
+        lines.append(f"checks.positive_data_acceptance.expected-statuses = {json.dumps(statuses)}")
+    return "\n".join(lines)
+
+
+def _asked(report: dict[str, Any]) -> Iterator[tuple[str, int]]:
+    for entry in report["log"]["entries"]:
+        request = entry["request"]
+        operation = operation_at(read_document(), request["method"], urlsplit(request["url"]).path)
+        yield ("" if operation is None else operation["operationId"]), entry["response"]["status"]
+
+
+def test_only_what_is_described_is_allowed_beyond_the_usual() -> None:
+    described = {
+        operation["operationId"]: " ".join(str(response.get("$ref")) for response in operation["responses"].values())
+        for path in read_document()["paths"].values()
+        for operation in path.values()
+    }
+    for operation_id, codes in BEYOND.items():
+        assert all(code.name in described[operation_id] for code in codes), operation_id
