@@ -48,7 +48,7 @@ class House:
         supervisor = Supervisor(settings.server.restarts, settings.server.restart_window_seconds, self.telemetry)
         registry = Registry(rooms_floor, supervisor, self.sessions, self.telemetry)
         self.registry = self.money_news.registry = registry
-        floor = RoomFloor(
+        self.room_floor = floor = RoomFloor(
             postgres, self.actor, self.leases, registry, self.sessions, self.telemetry, self.clock, settings.rooms
         )
         self.call_rooms = CallRooms(floor, settings.calls)

@@ -77,7 +77,7 @@ class Echo:
         self._beside: bool = house.beside
         self._joined = False
         self.encoding = encoding
-        self.push = outbox.push
+        self.outbox = outbox
 
     @property
     def line(self) -> "Echo":
@@ -99,9 +99,9 @@ class Echo:
             self._crowd.ask()
         elif self._beside:
             for frame in (PING_FRAME, _framed(message), PING_FRAME):
-                self.push(frame)
+                self.outbox.push(frame)
         else:
-            self.push(_framed(message))
+            self.outbox.push(_framed(message))
 
     def end(self, code: int | None) -> None:
         pass

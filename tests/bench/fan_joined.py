@@ -5,26 +5,21 @@
 
 import sys
 from functools import partial
-from typing import cast
+from typing import Any, cast
 from uuid import UUID
 
 import trio
 
 from domain import effects, inputs
 from domain.ids import RoomId, UserId
-from domain.messages import RoomJoined
-from server.committer import Books
+from domain.messages import Person, RoomJoined
 from server.config import Address, Secrets, Settings
-from server.fanout import Fanout
 from server.heartbeat import keep_pulse
-from server.history import History
 from server.house import House
-from server.inbox import Inbox
 from server.listener import Listener, open_listener
-from server.live_room import LiveRoom
+from server.live_room import Revival
 from server.memory import settle_memory
 from server.people import People
-from server.room_task import RoomTask
 from server.websocket import serve_connection
 from storage.postgres import Postgres
 from tests.bench.fan_ours import CHANNEL
@@ -56,21 +51,20 @@ class Lobby:
         return None
 
 
+async def _save(record: Any) -> bool:
+    raise AssertionError("there is nothing to store")
+
+
 class Everybody:
     """People who are all known."""
 
-    async def know(self, user_id: UserId) -> None: ...
+    async def know(self, user_id: UserId) -> Person:
+        return Person(user_id, "")
 
 
 def open_room(house: House) -> None:
-    settings = house.settings.rooms
-    clock = house.clock.fork()
-    inbox = Inbox(clock, settings.inbox)
-    history = History(settings.history_seconds, settings.history_events)
-    fanout = Fanout(house.sessions.by_member, history, house.registry.spawn)
-    room = LiveRoom(RoomId(UUID(int=0)), CHANNEL, (), clock, inbox, fanout)
-    books = cast(Books, None)  # nothing is posted
-    house.registry.start(room, RoomTask(Lobby(), clock, inbox, fanout, books, house.sessions, house.telemetry))
+    room = house.room_floor.room(RoomId(UUID(int=0)), CHANNEL, (), cast(Revival, None))  # it does not crash
+    house.registry.start(room, house.room_floor.task(room, Lobby(), 1, _save))
 
 
 async def main(port: int) -> None:
