@@ -282,9 +282,9 @@ class Call:
         block = self.meter.settle(receipt)
         if receipt.paid:
             self._effects += self.news.block_charged(receipt, block.tokens, self.parties.standing(), at)
-        elif receipt.outcome is Outcome.INSUFFICIENT:
+        elif receipt.outcome in (Outcome.INSUFFICIENT, Outcome.LIMITED):
             self._effects.append(effects.Withdraw(self.meter.payer))
-            self._end("insufficient_funds", at)
+            self._end("insufficient_funds" if receipt.outcome is Outcome.INSUFFICIENT else "budget_reached", at)
         elif receipt.outcome not in (Outcome.FENCED, Outcome.CLOSED) and not self.closing.over:
             raise BooksDisagree(f"block {block.block_no} of call {self.facts.id}: {receipt.outcome.name}")
         if not self.meter.waiting:

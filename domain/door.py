@@ -1,7 +1,8 @@
 """Who may come into a stream, and why not (CONTRACT §7, Who may join)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple
+from uuid import UUID
 
 from domain.ids import UserId
 from domain.refusals import Code, Refusal
@@ -38,10 +39,10 @@ class Door:
     """Who holds a ticket to a live stream and who is kept out, as far as its room knows: all of it."""
 
     def __init__(
-        self, facts: StreamFacts, tickets: Iterable[UserId], blocked: Iterable[UserId], removed: Iterable[UserId]
+        self, facts: StreamFacts, tickets: Mapping[UserId, UUID], blocked: Iterable[UserId], removed: Iterable[UserId]
     ) -> None:
         self._facts = facts
-        self.tickets = set(tickets)
+        self.tickets = dict(tickets)  # by who holds them
         self.blocked = set(blocked)  # by the creator, or by an operator, wherever
         self.removed = set(removed)  # by the creator, from this stream
         self._operators: set[UserId] = set()  # who came in as one

@@ -103,11 +103,18 @@ class FundsChanged(msgspec.Struct, frozen=True):
     funds: Funds
 
 
-class TicketChanged(msgspec.Struct, frozen=True):
-    """A user has bought a ticket to the stream, or was given the money back."""
+class TicketSold(msgspec.Struct, frozen=True):
+    """A user has bought a ticket to the stream."""
 
     user_id: UserId
-    holds: bool
+    ticket_id: UUID
+
+
+class TicketRefunded(msgspec.Struct, frozen=True):
+    """A user was given something back for what has this id, be it their ticket."""
+
+    user_id: UserId
+    ticket_id: UUID
 
 
 class Barred(msgspec.Struct, frozen=True):
@@ -146,7 +153,8 @@ Input = (
     | Saved
     | Fenced
     | FundsChanged
-    | TicketChanged
+    | TicketSold
+    | TicketRefunded
     | Barred
     | Sweep
     | EndNow

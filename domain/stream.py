@@ -1,8 +1,9 @@
 """The life of a live stream: one creator, many viewers. `handle(input, at)` decides, the room's task carries out."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from domain import commands as c
 from domain import effects, inputs
@@ -33,7 +34,7 @@ SETTLING = Refusal(Code.OVERLOADED, "Your last block is still being booked; try 
 class StreamBooks(NamedTuple):
     """What the books and the records say of a stream that goes live, or on after a restart."""
 
-    tickets: Iterable[UserId] = ()
+    tickets: Mapping[UserId, UUID] = {}  # reason: nobody writes to it
     blocked: Iterable[UserId] = ()
     earned: int = 0  # tokens of all blocks so far
     tips: Iterable[m.PastTip] = ()
@@ -72,7 +73,7 @@ class Stream:
     def open(self, at: Instant) -> list[effects.Effect]:
         """The first event of the room; and what a crash may have left undone."""
         live = [self.news.publish(m.StreamLive, at), self.talk.overlays.publish(m.StreamLive, at)]
-        return [*live, *(effects.Refund(user_id) for user_id in self.door.removed & self.door.tickets)]
+        return [*live, *(effects.Refund(user_id) for user_id in self.door.removed & self.door.tickets.keys())]
 
     # What arrives
 
@@ -103,8 +104,10 @@ class Stream:
                 if stay := self.stays.find(user_id):
                     stay.meter.learn(funds)
                     self.stays.touch(stay)
-            case inputs.TicketChanged(user_id, holds):
-                self._note_ticket(user_id, holds, at)
+            case inputs.TicketSold(user_id, ticket_id):
+                self.door.tickets[user_id] = ticket_id
+            case inputs.TicketRefunded(user_id, ticket_id):
+                self._note_refund(user_id, ticket_id, at)
             case inputs.Barred(user_id, barred):
                 self._bar(user_id, barred, at)
             case inputs.EndNow(reason):
@@ -216,11 +219,9 @@ class Stream:
 
     # Who may be here
 
-    def _note_ticket(self, user_id: UserId, holds: bool, at: Instant) -> None:
-        if holds:
-            self.door.tickets.add(user_id)
-        else:
-            self.door.tickets.discard(user_id)
+    def _note_refund(self, user_id: UserId, ticket_id: UUID, at: Instant) -> None:
+        if self.door.tickets.get(user_id) == ticket_id:
+            del self.door.tickets[user_id]
             self._put_out_strangers(user_id, "ticket_refunded", at)
 
     def _bar(self, user_id: UserId, barred: bool, at: Instant) -> None:
@@ -295,7 +296,7 @@ class Stream:
         if receipt.paid:
             self._earned += block.tokens
             self._effects += self.news.block_charged(stay, receipt, block.tokens, self._earned, at)
-        elif receipt.outcome is Outcome.INSUFFICIENT:
+        elif receipt.outcome in (Outcome.INSUFFICIENT, Outcome.LIMITED):
             self._revoke(stay, at)
         elif receipt.outcome not in (Outcome.FENCED, Outcome.CLOSED) and not (self.closing.over or stay.revoked):
             raise BooksDisagree(f"block {block.block_no} of a stay in {self.facts.id}: {receipt.outcome.name}")

@@ -14,19 +14,14 @@ from domain.inputs import Reply, Said
 from domain.instant import Instant, rfc3339
 from domain.overlays import Overlays
 from domain.pace import Pace
+from domain.payment import why_not_paid
 from domain.posting import Outcome, Posting, Receipt
-from domain.refusals import Code, Refusal, insufficient_tokens
+from domain.refusals import Code, Refusal
 from domain.room import Members, RoomRules
 from domain.text import clean
 from domain.tip import thanks, tip_posting
 
 MAX_SIGNAL_BYTES = 16_384  # as JSON: an SDP has a few thousand
-
-REFUSED = {
-    Outcome.CONFLICT: Refusal(Code.IDEMPOTENCY_CONFLICT, "This key was used for something else"),
-    Outcome.FENCED: Refusal(Code.OVERLOADED, "The room is being taken up again; try again in a moment"),
-    Outcome.WITHDRAWN: Refusal(Code.DRAINING, "The server is shutting down; the tip was not sent"),
-}
 
 
 class Place(NamedTuple):
@@ -120,12 +115,8 @@ class Talk:
         if receipt.paid:
             answer = Answer(tip.reply, thanks(tip.posting, receipt.ref_id, receipt.debit_after, self._place.channel))
             return [answer] if receipt.outcome is Outcome.ALREADY else [*self._announce(tip, at), answer]
-        if receipt.outcome is Outcome.INSUFFICIENT:
-            refusal = insufficient_tokens(tip.posting.tokens, receipt.debit_after or 0, "to send the tip")
-        elif receipt.outcome is Outcome.CLOSED:
-            refusal = self._place.ended
-        else:
-            refusal = REFUSED.get(receipt.outcome, Refusal(Code.VALIDATION_FAILED, "This tip cannot be booked"))
+        closed = receipt.outcome is Outcome.CLOSED
+        refusal = self._place.ended if closed else why_not_paid(receipt, "to send the tip", at)
         return [Answer(tip.reply, refusal)]
 
     def _announce(self, tip: TipUnderWay, at: Instant) -> list[Effect]:

@@ -35,10 +35,13 @@ class MoneyNews:
 
     def _ticket_changed(self, posting: Posting) -> None:
         """A live stream knows who may watch it."""
-        sold = posting.kind is Kind.TICKET
         room = None if self.registry is None or posting.room_id is None else self.registry.find(posting.room_id)
-        if room is not None and room.stream is not None and (sold or posting.ref_id is not None):
-            room.inbox.put(inputs.TicketChanged(posting.debit if sold else posting.credit, sold))
+        if room is None or posting.ref_id is None:
+            return
+        if posting.kind is Kind.TICKET:
+            room.inbox.put(inputs.TicketSold(posting.debit, posting.ref_id))
+        else:
+            room.inbox.put(inputs.TicketRefunded(posting.credit, posting.ref_id))
 
     def _wallet_moved(self, posting: Posting, owner: UserId, balance: int | None, n: int | None, change: int) -> None:
         assert balance is not None and n is not None, "a committed posting has both balances"

@@ -21,6 +21,7 @@ from server.telemetry import Telemetry
 from storage.actor import Deliver, StorageActor
 from storage.leases import Leases
 from storage.postgres import Postgres, StorageUnavailable
+from storage.tickets import find_tickets
 
 RETRY_SECONDS = 0.5  # between tries to read or store a room while the database is away
 
@@ -30,7 +31,10 @@ T = TypeVar("T")
 class RoomBooks:
     """Where one room's postings and records go, under one epoch."""
 
-    def __init__(self, actor: StorageActor, save: Callable[[Any], Awaitable[bool]], room_id: RoomId) -> None:
+    def __init__(
+        self, postgres: Postgres, actor: StorageActor, save: Callable[[Any], Awaitable[bool]], room_id: RoomId
+    ) -> None:
+        self._postgres = postgres
         self._actor = actor
         self._save = save
         self._room_id = room_id
@@ -45,7 +49,10 @@ class RoomBooks:
         return await persist(lambda: self._save(record))
 
     async def refund_ticket(self, user_id: UserId) -> None:
-        """No tickets are sold yet."""
+        """Give a user who was put out their money back."""
+        tickets = await persist(lambda: find_tickets(self._postgres, self._room_id, user_id))
+        if tickets:
+            await persist(lambda: self._actor.refund(tickets, "put out of the stream"))
 
 
 class RoomFloor:
@@ -81,7 +88,7 @@ class RoomFloor:
         """A task for a room, under a new epoch."""
         for audience in room.audiences.values():
             audience.begin(epoch)
-        books = RoomBooks(self._actor, save, room.id)
+        books = RoomBooks(self.postgres, self._actor, save, room.id)
         return RoomTask(rules, room.clock, room.inbox, room.audiences, books, self.sessions, self._telemetry)
 
     async def reclaim(self, room: LiveRoom) -> bool:

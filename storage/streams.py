@@ -56,7 +56,7 @@ class StreamFilter(msgspec.Struct, frozen=True):
 class Attendees(msgspec.Struct, frozen=True):
     """Who holds a ticket, whom the creator has blocked, and what all blocks have earned, when a room begins."""
 
-    tickets: tuple[UserId, ...]
+    tickets: dict[UserId, UUID]
     blocked: tuple[UserId, ...]
     earned: int
 
@@ -171,11 +171,12 @@ async def list_streams(postgres: Postgres, wanted: StreamFilter, page: Page) -> 
 async def find_attendees(postgres: Postgres, stream_id: RoomId, creator_id: UserId) -> Attendees:
     """What a room must know of people when it begins; from then on it is told of every change."""
     rows = await postgres.fetch(
-        "SELECT user_id FROM stream_tickets WHERE stream_id = $1 AND refunded_at IS NULL", stream_id
+        "SELECT user_id, ticket_id FROM stream_tickets WHERE stream_id = $1 AND refunded_at IS NULL", stream_id
     )
     blocked = await postgres.fetch("SELECT user_id FROM creator_blocks WHERE creator_id = $1", creator_id)
     earned = await postgres.fetch("SELECT coalesce(sum(tokens), 0)::bigint FROM meters WHERE room_id = $1", stream_id)
-    return Attendees(tuple(row[0] for row in rows), tuple(row[0] for row in blocked), earned[0][0])
+    tickets = {row["user_id"]: row["ticket_id"] for row in rows}
+    return Attendees(tickets, tuple(row[0] for row in blocked), earned[0][0])
 
 
 async def find_standing(

@@ -32,6 +32,7 @@ from storage.streams import (
     list_streams,
     open_stream,
 )
+from storage.tickets import find_tickets
 
 NO_SUCH_STREAM = Refusal(Code.NOT_FOUND, "No such stream")
 ENDED = Refusal(Code.STREAM_ENDED, "The stream has ended")
@@ -142,6 +143,8 @@ async def end(ask: Ask, stream_id: RoomId) -> StreamAnswer | Refusal:
     room = ask.house.registry.find(stream_id)
     if stored.record.status == "scheduled":
         await ask.errands.run(lambda: end_scheduled_stream(ask.house.postgres, stream_id, ask.house.clock.now()))
+    if stored.record.status == "scheduled" or stored.record.end_reason == "cancelled":
+        await ask.errands.run(lambda: _refund_tickets(ask, stream_id))
     elif room is not None:
         room.inbox.put(inputs.EndNow("ended"))
         with trio.move_on_after(ask.house.settings.http.answer_seconds):
@@ -196,6 +199,13 @@ async def _open(ask: Ask, stream_id: RoomId) -> Refusal | None:
         return opened
     await house.stream_rooms.open(stream_id)
     return None
+
+
+async def _refund_tickets(ask: Ask, stream_id: RoomId) -> None:
+    """All of a stream that will not be; whoever asks again goes on where a crash left off."""
+    tickets = await find_tickets(ask.house.postgres, stream_id)
+    if tickets:
+        await ask.house.actor.refund(tickets, "the stream was cancelled")
 
 
 def _view(ask: Ask, stored: StoredStream) -> StreamView:

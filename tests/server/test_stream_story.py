@@ -260,3 +260,47 @@ async def test_a_stranger_may_neither_start_nor_end_a_stream(house: House) -> No
             assert cleo.http.post(f"/streams/{second['id']}/start").json()["error"] == "ALREADY_LIVE"
 
         await trio.to_thread.run_sync(story)
+
+
+async def test_a_ticket_lets_its_holder_in_until_it_is_refunded(house: House) -> None:
+    creator, fan, other = await add_creator(house, 60), await add_fan(house, 100), await add_fan(house, 100)
+    async with online(house, creator) as cleo, online(house, fan) as finn, online(house, other) as faye:
+
+        def story() -> None:
+            stream = announce(cleo, type="private", ticketPriceTokens=40)
+            channel, tickets = stream["channel"], f"/streams/{stream['id']}/tickets"
+            assert finn.join(channel)["error"] == "FORBIDDEN"
+            assert finn.http.get(f"/streams/{stream['id']}/access").json()["reason"] == "ticket_required"
+            bought = finn.http.post(tickets, headers={"Idempotency-Key": "t"})
+            assert bought.status_code == 201 and bought.json()["wallet"] == {"balance": 60}
+            assert finn.http.post(tickets, headers={"Idempotency-Key": "t"}).json() == bought.json()
+            assert finn.http.post(tickets).json()["error"] == "ALREADY_PURCHASED"
+            assert cleo.http.post(tickets).json()["error"] == "SELF_PAYMENT"
+            assert finn.http.get(f"/streams/{stream['id']}/access").json() == {"hasAccess": True, "reason": "ticket"}
+            assert finn.join(channel)["you"]["role"] == "viewer"
+            cleo.join(channel)
+            cleo.ask_ok({"type": "member:remove", "channel": channel, "userId": str(fan)})
+            assert finn.wait_for("access:revoked")["reason"] == "removed"
+            assert finn.wait_for("wallet:changed", cause="refund")["balance"] == 100
+            assert cleo.wait_for("wallet:changed", cause="refund")["balance"] == 0
+            assert finn.http.post(tickets).json()["error"] == "FORBIDDEN"
+            assert faye.http.post(tickets).status_code == 201
+            assert faye.join(channel)["type"] == "room:joined"
+
+        await trio.to_thread.run_sync(story)
+
+
+async def test_a_cancelled_stream_gives_back_its_tickets(house: House) -> None:
+    creator, fan = await add_creator(house, 60), await add_fan(house, 100)
+    async with online(house, creator) as cleo, online(house, fan) as finn:
+
+        def story() -> None:
+            wanted = {"title": "Soon", "type": "private", "ticketPriceTokens": 40}
+            stream = cleo.http.post("/streams", json=wanted).json()["stream"]
+            assert finn.http.post(f"/streams/{stream['id']}/tickets").json()["wallet"] == {"balance": 60}
+            for _ in range(2):
+                ended = cleo.http.post(f"/streams/{stream['id']}/end").json()["stream"]
+                assert ended["endReason"] == "cancelled"
+                assert (finn.balance(), cleo.balance()) == (100, 0)
+
+        await trio.to_thread.run_sync(story)
