@@ -9,6 +9,8 @@ import trio
 from server.wire import close_frame
 
 SLOW_CONSUMER = 4001
+CLOSE = b"\x88"  # how a Close frame begins (RFC 6455 §5.2)
+LEFT_BYTES = 65_536  # read at a time, of what nobody will handle
 
 
 class Outbox(trio.abc.Stream):
@@ -25,6 +27,7 @@ class Outbox(trio.abc.Stream):
         "_close_seconds",
         "_closing",
         "_drained",
+        "_leaving",
         "_limit",
         "_nursery",
         "_send",
@@ -46,6 +49,7 @@ class Outbox(trio.abc.Stream):
         self._waiting_bytes = 0
         self._begun = False  # the first waiting frame is out in part
         self._closing = False
+        self._leaving = False
         self._drained: trio.Event | None = None  # for who closes: nothing waits any more
         self.closed = trio.Event()
         self.heard_at = trio.current_time()  # when the peer's last byte came in
@@ -144,17 +148,24 @@ class Outbox(trio.abc.Stream):
         if self.closed.is_set():
             raise trio.BrokenResourceError
         self.push(bytes(data))
+        if data[:1] == CLOSE:
+            self._closing, self._accept = True, _swallow
         await trio.lowlevel.checkpoint()
 
     async def wait_send_all_might_not_block(self) -> None:
         await trio.lowlevel.checkpoint()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        if self._leaving:
+            raise trio.ClosedResourceError
+        return await self._read(max_bytes or 4096)
+
+    async def _read(self, max_bytes: int) -> bytes:
         while True:
             if self.closed.is_set():
                 raise trio.ClosedResourceError
             try:
-                data = self._sock.recv(max_bytes or 4096)
+                data = self._sock.recv(max_bytes)
             except BlockingIOError:
                 await trio.lowlevel.wait_readable(self._sock)
             except OSError as error:
@@ -165,13 +176,27 @@ class Outbox(trio.abc.Stream):
                 return data
 
     async def aclose(self) -> None:
-        """The library is done with the connection: let what waits out, then close."""
-        if self._waiting and not self.closed.is_set():
-            self._drained = trio.Event()
+        """The library is done with the connection: let what waits out, and close when the peer has hung up, too."""
+        if self._leaving:
+            await self.closed.wait()
+            return
+        self._leaving = True
+        try:
             with trio.move_on_after(self._close_seconds):
-                await self._drained.wait()
-        self.abort()
-        await trio.lowlevel.checkpoint()
+                await self._take_leave()
+        finally:
+            self.abort()
+
+    async def _take_leave(self) -> None:
+        """Read to the end: the kernel would answer what is unread with a reset, and that can overtake our Close."""
+        if self._waiting:
+            self._drained = trio.Event()
+            await self._drained.wait()
+        with contextlib.suppress(OSError, trio.ClosedResourceError, trio.BrokenResourceError):
+            self._sock.shutdown(socket.SHUT_WR)
+            trio.lowlevel.notify_closing(self._sock)  # from here on nobody else reads
+            while await self._read(LEFT_BYTES):
+                pass
 
 
 _swallow = len  # who is going, or gone: every frame is taken whole, and nothing becomes of it

@@ -106,6 +106,7 @@ async def test_a_phone_whose_socket_breaks_comes_back_to_all_it_missed(dsn: str,
         ("say", {"type": "ping"}, 4401),
         ("text", "x" * FRAME_BYTES_MAX, 4400),
         ("text", "x" * (FRAME_BYTES_MAX + 1), 1009),
+        ("text", "x" * (128 * FRAME_BYTES_MAX), 1009),
     ],
 )
 async def test_each_end_has_its_own_code(house: House, script: Path, order: str, argument: Any, code: int) -> None:

@@ -166,6 +166,16 @@ async def _abort_when_readable(outbox: Outbox, ends: Ends) -> None:
     outbox.abort()
 
 
+async def test_nothing_follows_a_close_that_the_library_sends(ends: Ends, nursery: trio.Nursery) -> None:
+    outbox = outbox_of(ends, nursery)
+    await outbox.send_all(close_frame(1000))
+    outbox.push(b"second")
+    assert await ends.read_until(close_frame(1000)) == close_frame(1000)
+    await trio.testing.wait_all_tasks_blocked()
+    with pytest.raises(BlockingIOError):
+        ends.theirs.recv(1)
+
+
 async def test_a_peer_that_is_gone_swallows_everything(ends: Ends, nursery: trio.Nursery) -> None:
     outbox = outbox_of(ends, nursery)
     ends.theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
