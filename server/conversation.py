@@ -233,6 +233,8 @@ class Conversation:
 
     def _check_token(self, seconds_left: float) -> None:
         if seconds_left <= 0:
+            for channel in self._session.live_seats():
+                self._send(m.AccessRevoked(channel=channel, reason="token_expired"))
             self._house.sessions.end(self._session)
             self.outbox.close(UNAUTHENTICATED, "token expired")
         elif seconds_left <= EXPIRY_WARNING_SECONDS and not self._warned_of_expiry:

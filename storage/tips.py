@@ -1,15 +1,22 @@
-"""Tips as the books have them: those of one room, for who comes in late."""
+"""Tips as the books have them: of one room, of one user, and who gave most."""
 
 from collections.abc import Collection
+from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
+
+import msgspec
 
 from domain.ids import RoomId, UserId
 from domain.instant import Instant, as_datetime, from_datetime, rfc3339
 from domain.messages import PastTip, Person
 from domain.posting import Kind
+from storage.paging import Page, Paged
 from storage.postgres import Postgres, Row
-from storage.statements import find_span
+from storage.statements import Entry, EntryFilter, find_span, search, statement
 
+MAX_RANKED = 100_000  # tips that a ranking looks at: some tens of milliseconds
+MAX_GIVERS = 100  # in a ranking
 MAX_MISSED = 1000  # tips that an overlay is told of at once: more than a picture can show
 
 
@@ -74,3 +81,70 @@ def _past_tip(row: Row, muted: Collection[UserId]) -> PastTip:
         amount_tokens=row["tokens"],
         message=None if giver in muted else row["memo"],
     )
+
+
+class RoomSpan(NamedTuple):
+    """When a room was open, and whose it is: where its tips are to be looked for."""
+
+    room_id: RoomId
+    channel: str
+    creator_id: UserId
+    since: datetime
+    until: datetime | None
+
+
+async def find_room_span(postgres: Postgres, room_id: UUID | None, channel: str | None) -> RoomSpan | None:
+    """By its id or its channel."""
+    row = await postgres.fetchrow(
+        "SELECT r.id, r.channel, r.created_at, r.ended_at, coalesce((SELECT creator_id FROM calls c WHERE c.id = r.id),"
+        " (SELECT creator_id FROM streams s WHERE s.id = r.id)) AS creator_id FROM rooms r"
+        f" WHERE {'r.channel' if room_id is None else 'r.id'} = $1",
+        channel if room_id is None else room_id,
+    )
+    if row is None:
+        return None
+    return RoomSpan(row["id"], row["channel"], row["creator_id"], row["created_at"], row["ended_at"])
+
+
+async def list_tips(
+    postgres: Postgres, user_id: UserId, wanted: EntryFilter, room: RoomSpan | None, page: Page
+) -> Paged[Entry]:
+    """The tips that a user gave or got, newest first; of one room, among what was booked while it was open.
+
+    Raises BadCursor.
+    """
+    if room is None:
+        return await statement(postgres, user_id, wanted, page)
+    span = await find_span(postgres, user_id, room.since, room.until)
+    return await search(postgres, user_id, msgspec.structs.replace(wanted, room_id=room.room_id), span, page)
+
+
+class Giver(msgspec.Struct, frozen=True, rename="camel"):
+    """What one user has given."""
+
+    user_id: UserId
+    display_name: str
+    tips: int
+    tokens: int
+
+
+async def top_givers(
+    postgres: Postgres, creator_id: UserId, since: datetime | None, until: datetime | None, room: RoomSpan | None
+) -> list[Giver]:
+    """Who gave a creator most, in a period or in one room; of the latest MAX_RANKED tips."""
+    span = await find_span(postgres, creator_id, since, until)
+    rows = await postgres.fetch(
+        """
+        SELECT g.debit_wallet, u.display_name, g.tips, g.tokens
+          FROM (SELECT debit_wallet, count(*) AS tips, sum(tokens)::bigint AS tokens
+                  FROM (SELECT debit_wallet, tokens, room_id FROM journal
+                         WHERE credit_wallet = $1 AND kind = $2 AND credit_n > $3 AND credit_n <= $4
+                         ORDER BY credit_n DESC LIMIT $5) t
+                 WHERE $6::uuid IS NULL OR room_id = $6
+                 GROUP BY 1 ORDER BY 3 DESC, 1 LIMIT $7) g,
+               LATERAL (SELECT display_name FROM users WHERE supabase_id = g.debit_wallet LIMIT 1) u
+         ORDER BY g.tokens DESC, g.debit_wallet
+        """,
+        *(creator_id, Kind.TIP, *span, MAX_RANKED, None if room is None else room.room_id, MAX_GIVERS),
+    )
+    return [Giver(*row) for row in rows]

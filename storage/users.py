@@ -95,6 +95,14 @@ async def block_user(postgres: Postgres, creator_id: UserId, user_id: UserId) ->
     return None
 
 
+async def is_blocked(postgres: Postgres, creator_id: UserId, user_id: UserId) -> bool:
+    """Whether a creator does not want to meet a user."""
+    rows = await postgres.fetch(
+        "SELECT FROM creator_blocks WHERE creator_id = $1 AND user_id = $2", creator_id, user_id
+    )
+    return bool(rows)
+
+
 async def unblock_user(postgres: Postgres, creator_id: UserId, user_id: UserId) -> None:
     """Idempotent."""
     await postgres.execute("DELETE FROM creator_blocks WHERE creator_id = $1 AND user_id = $2", creator_id, user_id)

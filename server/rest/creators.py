@@ -4,6 +4,7 @@ from typing import Annotated
 
 import msgspec
 
+from domain import inputs
 from domain.block import BlockPrice
 from domain.ids import UserId
 from domain.messages import Person
@@ -76,14 +77,24 @@ async def show_card(ask: Ask, user_id: UserId) -> CreatorCard | Refusal:
 @routes.put("/me/blocks/{userId}", refuses=(Code.NOT_A_CREATOR, Code.NOT_FOUND))
 async def block(ask: Ask, user_id: UserId) -> Blocked | Refusal:
     """From now on the user sees this creator as unavailable. Idempotent."""
-    return await block_user(ask.house.postgres, ask.user_id, user_id) or Blocked(user_id, True)
+    refusal = await block_user(ask.house.postgres, ask.user_id, user_id)
+    _tell_rooms(ask, inputs.Barred(user_id))
+    return refusal or Blocked(user_id, True)
 
 
 @routes.delete("/me/blocks/{userId}")
 async def unblock(ask: Ask, user_id: UserId) -> Blocked:
     """The user may call again. Idempotent."""
     await unblock_user(ask.house.postgres, ask.user_id, user_id)
+    _tell_rooms(ask, inputs.Barred(user_id, barred=False))
     return Blocked(user_id, False)
+
+
+def _tell_rooms(ask: Ask, given: inputs.Barred) -> None:
+    """A live stream of the creator's puts out whom they block."""
+    for room in ask.house.registry:
+        if room.stream is not None and room.stream.facts.owner_id == ask.user_id:
+            room.inbox.put(given)
 
 
 def _card(ask: Ask, creator: Creator) -> CreatorCard:
