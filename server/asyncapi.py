@@ -1,6 +1,6 @@
 """The websocket's contract as served: an AsyncAPI 3.0 document, generated from the structs that are sent and read."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Annotated, Any, get_args
 from urllib.parse import urlsplit
@@ -13,7 +13,8 @@ from domain import messages as m
 from domain.call_record import CallView
 from domain.presence import Hold
 from domain.refusals import Code
-from domain.room import Member
+from domain.room import Member, RoomRules
+from domain.talk import MAX_SIGNAL_BYTES
 from server import asyncapi_text as text
 from server.asyncapi_shapes import Balance, CallRoom, IceServer, Missed, SentTip, StreamRoom, You
 from server.config import Settings, WebsocketSettings
@@ -30,10 +31,10 @@ CONTENT_TYPES = {Encoding.JSON: "application/json", Encoding.MSGPACK: "applicati
 @lru_cache(maxsize=4)  # a server has one; tests have several houses in a process
 def asyncapi_json(settings: Settings, websocket_port: int) -> bytes:
     """The document as it is served; built at the first call."""
-    return msgspec.json.encode(asyncapi(settings.websocket, websocket_port))
+    return msgspec.json.encode(asyncapi(settings.websocket, websocket_port, settings.rooms))
 
 
-def asyncapi(settings: WebsocketSettings, websocket_port: int) -> Json:
+def asyncapi(settings: WebsocketSettings, websocket_port: int, rooms: RoomRules | None = None) -> Json:
     """The document of a server with these settings."""
     scheme, host, path = _place(settings.public_url, websocket_port)
     kinds = messages()
@@ -47,7 +48,7 @@ def asyncapi(settings: WebsocketSettings, websocket_port: int) -> Json:
         },
         "defaultContentType": CONTENT_TYPES[Encoding.JSON],
         "servers": {"ws": _server(scheme, host)},
-        "channels": {"ws": _channel(path, kinds, settings)},
+        "channels": {"ws": _channel(path, kinds, settings, rooms or RoomRules())},
         "operations": dict(_operations()),
         "components": {
             "messages": {kind.__name__: _message(kind) for kind in kinds},
@@ -143,7 +144,7 @@ def _server(scheme: str, host: str) -> Json:
     return server
 
 
-def _channel(path: str, kinds: list[Kind], settings: WebsocketSettings) -> Json:
+def _channel(path: str, kinds: list[Kind], settings: WebsocketSettings, rooms: RoomRules) -> Json:
     return {
         "address": path,
         "title": "The websocket",
@@ -156,14 +157,22 @@ def _channel(path: str, kinds: list[Kind], settings: WebsocketSettings) -> Json:
             for encoding, content_type in CONTENT_TYPES.items()
         ],
         "x-limits": {
-            _camel(name): {"value": getattr(settings, name), "description": meaning}
-            for name, meaning in text.LIMITS.items()
-        }
-        | {"maxRefCharacters": {"value": c.MAX_REF, "description": text.REF}},
+            **_limits(text.LIMITS, settings),
+            **_limits(text.ROOM_LIMITS, rooms),
+            "maxRefCharacters": {"value": c.MAX_REF, "description": text.REF},
+            "maxTextCharacters": {"value": c.MAX_TEXT, "description": text.TEXT},
+            "maxSignalBytes": {"value": MAX_SIGNAL_BYTES, "description": text.SIGNAL},
+        },
         "x-close-codes": [
             {"code": code, "name": name, "reconnect": 4000 <= code < FOR_GOOD, "description": meaning}
             for code, (name, meaning) in text.CLOSE_CODES.items()
         ],
+    }
+
+
+def _limits(meanings: Mapping[str, str], settings: msgspec.Struct) -> Json:
+    return {
+        _camel(name): {"value": getattr(settings, name), "description": meaning} for name, meaning in meanings.items()
     }
 
 

@@ -17,7 +17,8 @@ from server.outbox import SLOW_CONSUMER
 from server.wire import Encoding
 
 INTRODUCTION = """\
-The websocket of a server for paid calls: a running call is charged in blocks, and everybody in its room sees each one.
+The websocket of a server for paid calls and streams: in a call everybody sees each block that is charged, in a \
+metered stream each viewer has a clock of their own and hears of their own blocks alone.
 
 The document speaks as the server: `receive` is what clients send, `send` is what they get.
 
@@ -35,6 +36,12 @@ HOST = "The host that this document came from."
 CHANNEL = """\
 The first message is `session:open`, unless the handshake carried `Authorization`; a token in the address is refused. \
 The answer is `session:ready`.
+
+`room:join` brings a session into the room of a call or of a live stream, and its answer says what was said and given \
+there lately. Tips, chat and signals are for members: a signal passes between the room's creator and one other \
+connection. Past `presenceLimit` members of a stream are not named any more, but counted. With `as: "overlay"` a \
+creator's own picture joins instead: it hears `tip:new` and the end of the room alone, with numbers of its own, and \
+after `sinceTipId` what it missed, as `history`. Whoever may not stay hears `access:revoked` and is put out.
 
 A session outlives its connection. `session:open` with `resume` goes on with it: what was missed in the channels of \
 `missed` follows as ordinary frames, in order and before any newer one. Of a channel in `lost` one is a member no \
@@ -87,6 +94,17 @@ LIMITS = {
     "messages_per_second": "On average; more are refused with `RATE_LIMITED`, and who goes on is closed with 4429.",
     "messages_burst": "At once.",
 }
+
+ROOM_LIMITS = {
+    "presence_limit": "Members of a stream who are told of by name; more are counted, at most once a second.",
+    "recent_events": "Tips and lines of chat in the `history` of who joins.",
+    "chat_per_second": "Lines of chat in one room, on average; more are refused with `RATE_LIMITED`.",
+    "chat_burst": "Lines of chat at once.",
+    "overlays": "In one room; one more is refused with `OVERLOADED`.",
+}
+
+TEXT = "Of a line of chat, or of a tip's message."
+SIGNAL = "Of a signal's `data`, written as JSON."
 
 CLOSE_CODES = {
     NORMAL: ("normal", "The client said goodbye; its session ends."),

@@ -167,3 +167,20 @@ def ring_and_join(fans: Phone, creators: Phone, **terms: Any) -> dict[str, Any]:
     for phone in (creators, fans):
         assert phone.join(ring["channel"])["type"] == "room:joined"
     return ring
+
+
+def go_live(creators: Phone, **terms: Any) -> dict[str, Any]:
+    """A creator's stream that has just begun, public unless told otherwise."""
+    announced = creators.http.post("/streams", json={"title": "Live from the kitchen", "type": "public", **terms})
+    assert announced.status_code == 201, announced.text
+    started = creators.http.post(f"/streams/{announced.json()['stream']['id']}/start")
+    assert started.status_code == 200, started.text
+    stream: dict[str, Any] = started.json()["stream"]
+    assert stream["status"] == "live"
+    return stream
+
+
+def send_tip(phone: Phone, channel: str, tokens: int, key: str | None = None, **more: Any) -> dict[str, Any]:
+    """What a fan is answered."""
+    tip = {"type": "tip:send", "channel": channel, "amountTokens": tokens, "key": key or str(uuid4())}
+    return phone.ask({**tip, **more})

@@ -1,4 +1,4 @@
-"""What the AsyncAPI document says is true: every message that a server sends in a call is as described there."""
+"""What the AsyncAPI document says is true: all that a server sends in a call or a stream is as described there."""
 
 from uuid import uuid4
 
@@ -11,7 +11,7 @@ from websockets.typing import Subprotocol
 from domain import messages as m
 from server.house import House
 from tests.asyncapi import misfits, read_document
-from tests.clients import Phone, ring_and_join, token_of
+from tests.clients import Phone, go_live, ring_and_join, send_tip, token_of
 from tests.houses import add_creator, add_fan, give, online, phone_of, running_house, settings
 from tests.json_schema import Json
 
@@ -22,6 +22,12 @@ TOLD_IN_A_CALL = {
     "call:ringing", "call:accepted", "call:declined", "call:missed", "call:cancelled",
     "call:started", "call:paused", "call:resumed", "block:charged", "call:ended",
     "member:joined", "member:left", "wallet:changed", "balance:low", "balance:ok",
+}  # fmt: skip
+
+
+TOLD_IN_A_STREAM = {
+    "ok", "error", "room:joined", "member:joined", "room:presence", "chat:new", "tip:new", "signal:new",
+    "block:charged", "balance:low", "access:revoked", "wallet:changed", "stream:ended", "room:closed",
 }  # fmt: skip
 
 
@@ -46,6 +52,42 @@ async def test_all_that_is_sent_in_a_call_is_described(document: Json, dsn: str)
             events = [event for phone in (fans, creators, tablet) for event in _heard(phone)]
     assert [fault for event in events for fault in misfits(document, event)] == []
     assert {event["type"] for event in events} >= TOLD_IN_A_CALL
+
+
+async def test_all_that_is_sent_in_a_stream_is_described(document: Json, dsn: str) -> None:
+    usual = settings()
+    wanted = msgspec.structs.replace(usual, rooms=msgspec.structs.replace(usual.rooms, presence_limit=2))
+    async with running_house(dsn, wanted) as house:
+        creator, fan, guest = await add_creator(house, 60), await add_fan(house, 2), await add_fan(house, 20)
+        async with (
+            online(house, creator) as creators,
+            online(house, creator) as scene,
+            online(house, fan) as fans,
+            online(house, guest) as guests,
+        ):
+            await in_thread(_stream, creators, scene, fans, guests)
+            events = [event for phone in (creators, scene, fans, guests) for event in _heard(phone)]
+    assert [fault for event in events for fault in misfits(document, event)] == []
+    assert {event["type"] for event in events} >= TOLD_IN_A_STREAM
+
+
+def _stream(creators: Phone, scene: Phone, fans: Phone, guests: Phone) -> None:
+    stream = go_live(creators, type="private", rateTokensPerMin=60)
+    channel = stream["channel"]
+    owner = creators.join(channel)["memberId"]
+    assert scene.ask({"type": "room:join", "channel": channel, "as": "overlay"})["type"] == "room:joined"
+    fans.join(channel)
+    fans.ask_ok({"type": "chat:send", "channel": channel, "text": "hello"})
+    fans.ask_ok({"type": "signal:send", "channel": channel, "to": owner, "data": {"candidate": ""}})
+    guests.join(channel)
+    assert send_tip(guests, channel, 2, message="for the soup")["tip"]["message"] == "for the soup"
+    assert send_tip(fans, channel, 50)["error"] == "INSUFFICIENT_TOKENS"
+    fans.wait_for("access:revoked")
+    scene.wait_for("tip:new")
+    creators.wait_for("room:presence")
+    fans.join(channel)
+    creators.http.post(f"/streams/{stream['id']}/end")
+    guests.wait_for("room:closed")
 
 
 def _heard(phone: Phone) -> list[Json]:

@@ -1,7 +1,6 @@
 """Streams as their people see them: a creator on stage, viewers, chat, tips, signals and overlays."""
 
 from typing import Any
-from uuid import uuid4
 
 import msgspec
 import pytest
@@ -9,26 +8,8 @@ import trio
 
 from domain.ids import UserId
 from server.house import House
-from tests.clients import Phone
-from tests.houses import add_creator, add_fan, give, online, running_house, settings
-
-
-def announce(phone: Phone, **terms: Any) -> dict[str, Any]:
-    """A stream that is live."""
-    wanted = {"title": "Live from the kitchen", "type": "public", **terms}
-    answer = phone.http.post("/streams", json=wanted)
-    assert answer.status_code == 201, answer.text
-    started = phone.http.post(f"/streams/{answer.json()['stream']['id']}/start")
-    assert started.status_code == 200, started.text
-    stream: dict[str, Any] = started.json()["stream"]
-    assert stream["status"] == "live"
-    return stream
-
-
-def tip(phone: Phone, channel: str, tokens: int, key: str | None = None, **more: Any) -> dict[str, Any]:
-    return phone.ask(
-        {"type": "tip:send", "channel": channel, "amountTokens": tokens, "key": key or str(uuid4()), **more}
-    )
+from tests.clients import Phone, go_live, send_tip, token_of
+from tests.houses import add_creator, add_fan, give, online, phone_of, running_house, settings
 
 
 async def test_a_stream_from_its_start_to_its_end(house: House) -> None:
@@ -36,7 +17,7 @@ async def test_a_stream_from_its_start_to_its_end(house: House) -> None:
     async with online(house, creator) as cleo, online(house, fan) as finn:
 
         def story() -> None:
-            stream = announce(cleo)
+            stream = go_live(cleo)
             channel = stream["channel"]
             assert cleo.join(channel)["you"] == {"role": "owner"}
             joined = finn.join(channel)
@@ -46,7 +27,7 @@ async def test_a_stream_from_its_start_to_its_end(house: House) -> None:
             cleo.wait_for("member:joined", userId=str(fan))
             finn.ask_ok({"type": "chat:send", "channel": channel, "text": "hello\u0007 there"})
             assert cleo.wait_for("chat:new")["text"] == "hello there"
-            thanks = tip(finn, channel, 30, message="for the soup")
+            thanks = send_tip(finn, channel, 30, message="for the soup")
             assert thanks["wallet"] == {"balance": 70}
             heard = cleo.wait_for("tip:new")
             assert heard["tipId"] == thanks["tip"]["tipId"] and heard["amountTokens"] == 30
@@ -66,19 +47,19 @@ async def test_the_same_key_tips_once_even_after_the_end(house: House) -> None:
     async with online(house, creator) as cleo, online(house, fan) as finn:
 
         def story() -> None:
-            stream = announce(cleo)
+            stream = go_live(cleo)
             channel = stream["channel"]
             finn.join(channel)
-            first = tip(finn, channel, 30, key="k")
-            again = tip(finn, channel, 30, key="k")
+            first = send_tip(finn, channel, 30, key="k")
+            again = send_tip(finn, channel, 30, key="k")
             assert first["tip"] == again["tip"] and first["wallet"] == again["wallet"]
-            assert tip(finn, channel, 31, key="k")["error"] == "IDEMPOTENCY_CONFLICT"
+            assert send_tip(finn, channel, 31, key="k")["error"] == "IDEMPOTENCY_CONFLICT"
             cleo.http.post(f"/streams/{stream['id']}/end")
             finn.wait_for("room:closed")
-            late = tip(finn, channel, 30, key="k")
+            late = send_tip(finn, channel, 30, key="k")
             assert late["tip"] == first["tip"] and late["wallet"] == first["wallet"]
-            assert tip(finn, channel, 31, key="k")["error"] == "IDEMPOTENCY_CONFLICT"
-            assert tip(finn, channel, 30, key="another")["error"] == "NOT_FOUND"
+            assert send_tip(finn, channel, 31, key="k")["error"] == "IDEMPOTENCY_CONFLICT"
+            assert send_tip(finn, channel, 30, key="another")["error"] == "NOT_FOUND"
             assert finn.balance() == 70
             assert len(finn.all_events("tip:new")) == 1
 
@@ -90,7 +71,7 @@ async def test_a_metered_stream_charges_each_viewer_while_both_are_there(house: 
     async with online(house, creator) as cleo, online(house, fan) as finn:
 
         def story() -> None:
-            stream = announce(cleo, type="private", rateTokensPerMin=60)
+            stream = go_live(cleo, type="private", rateTokensPerMin=60)
             channel = stream["channel"]
             joined = finn.join(channel)
             assert joined["you"]["balance"] == 4 and joined["you"]["paidThrough"] is None
@@ -119,7 +100,7 @@ async def test_a_viewer_who_tops_up_goes_on_after_the_last_paid_block(house: Hou
         state: dict[str, Any] = {}
 
         def until_put_out() -> None:
-            state["stream"] = announce(cleo, type="private", rateTokensPerMin=60)
+            state["stream"] = go_live(cleo, type="private", rateTokensPerMin=60)
             channel = state["stream"]["channel"]
             cleo.join(channel)
             finn.join(channel)
@@ -142,20 +123,20 @@ async def test_mute_and_remove_are_the_owners(house: House) -> None:
     async with online(house, creator) as cleo, online(house, fan) as finn, online(house, other) as faye:
 
         def story() -> None:
-            channel = announce(cleo)["channel"]
+            channel = go_live(cleo)["channel"]
             for phone in (cleo, finn, faye):
                 phone.join(channel)
             mute = {"type": "member:mute", "channel": channel, "userId": str(fan)}
             assert faye.ask(mute)["error"] == "FORBIDDEN"
             cleo.ask_ok(mute)
             assert finn.ask({"type": "chat:send", "channel": channel, "text": "hey"})["error"] == "FORBIDDEN"
-            assert tip(finn, channel, 5, message="I still pay")["tip"]["amountTokens"] == 5
+            assert send_tip(finn, channel, 5, message="I still pay")["tip"]["amountTokens"] == 5
             assert faye.wait_for("tip:new")["message"] is None
             cleo.ask_ok({"type": "member:remove", "channel": channel, "userId": str(fan)})
             assert finn.wait_for("access:revoked")["reason"] == "removed"
             faye.wait_for("member:left", userId=str(fan))
             assert finn.join(channel)["error"] == "FORBIDDEN"
-            assert tip(finn, channel, 5)["error"] == "NOT_FOUND"
+            assert send_tip(finn, channel, 5)["error"] == "NOT_FOUND"
 
         await trio.to_thread.run_sync(story)
 
@@ -165,7 +146,7 @@ async def test_signals_pass_between_the_owner_and_a_viewer_alone(house: House) -
     async with online(house, creator) as cleo, online(house, fan) as finn, online(house, other) as faye:
 
         def story() -> None:
-            channel = announce(cleo)["channel"]
+            channel = go_live(cleo)["channel"]
             ids = {phone: phone.join(channel)["memberId"] for phone in (cleo, finn, faye)}
 
             def signal(sender: Phone, to: Phone, data: Any) -> dict[str, Any]:
@@ -188,17 +169,17 @@ async def test_an_overlay_hears_tips_alone_and_those_that_it_missed(house: House
     async with online(house, creator) as cleo, online(house, creator) as scene, online(house, fan) as finn:
 
         def story() -> None:
-            channel = announce(cleo)["channel"]
+            channel = go_live(cleo)["channel"]
             finn.join(channel)
             overlay = {"type": "room:join", "channel": channel, "as": "overlay"}
             assert finn.ask(overlay)["error"] == "FORBIDDEN"
             joined = scene.ask(overlay)
             assert joined["you"] == {"role": "overlay"} and joined["history"] == []
-            first = tip(finn, channel, 1)["tip"]["tipId"]
+            first = send_tip(finn, channel, 1)["tip"]["tipId"]
             finn.ask_ok({"type": "chat:send", "channel": channel, "text": "hey"})
             assert scene.wait_for("tip:new")["tipId"] == first
             scene.send({"type": "room:leave", "channel": channel})
-            second, third = (tip(finn, channel, n)["tip"]["tipId"] for n in (2, 3))
+            second, third = (send_tip(finn, channel, n)["tip"]["tipId"] for n in (2, 3))
             again = scene.ask({**overlay, "sinceTipId": first})
             assert [past["tipId"] for past in again["history"]] == [second, third]
             assert scene.all_events("chat:new") == []
@@ -216,7 +197,7 @@ async def test_a_large_room_counts_its_members_instead_of_naming_them(dsn: str) 
         async with online(house, creator) as cleo, online(house, fans[0]) as first, online(house, fans[1]) as second:
 
             def story() -> None:
-                channel = announce(cleo)["channel"]
+                channel = go_live(cleo)["channel"]
                 cleo.join(channel)
                 first.join(channel)
                 cleo.wait_for("member:joined", userId=str(fans[0]))
@@ -254,7 +235,7 @@ async def test_a_stranger_may_neither_start_nor_end_a_stream(house: House) -> No
         def story() -> None:
             mine = {"title": "Mine", "type": "public"}
             assert finn.http.post("/streams", json=mine).json()["error"] == "NOT_A_CREATOR"
-            stream = announce(cleo)
+            stream = go_live(cleo)
             assert finn.http.post(f"/streams/{stream['id']}/end").json()["error"] == "FORBIDDEN"
             second = cleo.http.post("/streams", json=mine).json()["stream"]
             assert cleo.http.post(f"/streams/{second['id']}/start").json()["error"] == "ALREADY_LIVE"
@@ -267,7 +248,7 @@ async def test_a_ticket_lets_its_holder_in_until_it_is_refunded(house: House) ->
     async with online(house, creator) as cleo, online(house, fan) as finn, online(house, other) as faye:
 
         def story() -> None:
-            stream = announce(cleo, type="private", ticketPriceTokens=40)
+            stream = go_live(cleo, type="private", ticketPriceTokens=40)
             channel, tickets = stream["channel"], f"/streams/{stream['id']}/tickets"
             assert finn.join(channel)["error"] == "FORBIDDEN"
             assert finn.http.get(f"/streams/{stream['id']}/access").json()["reason"] == "ticket_required"
@@ -302,5 +283,40 @@ async def test_a_cancelled_stream_gives_back_its_tickets(house: House) -> None:
                 ended = cleo.http.post(f"/streams/{stream['id']}/end").json()["stream"]
                 assert ended["endReason"] == "cancelled"
                 assert (finn.balance(), cleo.balance()) == (100, 0)
+
+        await trio.to_thread.run_sync(story)
+
+
+async def test_whom_the_creator_blocks_is_put_out_at_once(house: House) -> None:
+    creator, fan = await add_creator(house, 60), await add_fan(house, 100)
+    async with online(house, creator) as cleo, online(house, fan) as finn:
+
+        def story() -> None:
+            channel = go_live(cleo)["channel"]
+            finn.join(channel)
+            assert cleo.http.put(f"/creators/me/blocks/{fan}").status_code == 200
+            assert finn.wait_for("access:revoked")["reason"] == "banned"
+            assert finn.join(channel)["error"] == "CREATOR_UNAVAILABLE"
+            assert cleo.http.delete(f"/creators/me/blocks/{fan}").status_code == 200
+            assert finn.join(channel)["type"] == "room:joined"
+
+        await trio.to_thread.run_sync(story)
+
+
+async def test_whose_token_expires_is_put_out_and_told_why(house: House) -> None:
+    creator, fan = await add_creator(house, 60), await add_fan(house, 100)
+    guest = phone_of(house, fan)
+    guest.token = token_of(fan, ttl_seconds=2)
+    async with online(house, creator) as cleo:
+
+        def story() -> None:
+            channel = go_live(cleo)["channel"]
+            cleo.join(channel)
+            with guest:
+                guest.join(channel)
+                assert guest.wait_for("access:revoked")["reason"] == "token_expired"
+                guest.wait_closed()
+                assert guest.close_code == 4401
+            cleo.wait_for("member:left", userId=str(fan))
 
         await trio.to_thread.run_sync(story)
