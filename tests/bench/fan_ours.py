@@ -1,13 +1,15 @@
 """One room of ours in a process: real listener, outboxes, handshakes and fan-out, with members that are only counted.
 
-`python -m tests.bench.fan_ours PORT`. "EVENTS EVENTS_A_WRITE\\n" on standard input: publish so many, so many between
-two flushes; answered by when it began.
+`python -m tests.bench.fan_ours [mixed] PORT`; mixed: every other member speaks MessagePack. "EVENTS EVENTS_A_WRITE\\n"
+on standard input: publish so many, so many between two flushes; answered by when it began. "… watched\\n": then also by
+how late blocks of another room were meanwhile, at the 99th percentile and at most, in milliseconds.
 """
 
 import socket
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from itertools import cycle
 from uuid import uuid4
 
 import msgspec
@@ -24,16 +26,28 @@ from server.memory import settle_memory
 from server.outbox import Outbox
 from server.websocket import QUEUED_MESSAGES
 from server.wire import Encoding
+from tests.bench.turn import percentile
 
 EVENT_BYTES = 200
 CHANNEL = "0123456789abcdef0123456789abcdef"
 AT = "2026-01-01T00:00:00.000000Z"
 FIRST_SEQ = 1_000_000  # always seven digits
 HEAD_BYTES = 4  # of a frame of this size
+MIXED, WATCHED = "mixed", "watched"
+BLOCK_SECONDS = 0.002  # between two blocks of the other room; it takes next to nothing to wait for one
 
 
 class Said(SequencedEvent, frozen=True, kw_only=True, tag="bench:said"):
     text: str
+
+
+def said(seq: int, text: str) -> Said:
+    return Said(channel=CHANNEL, seq=seq, at=AT, text=text)
+
+
+TEXT = "x" * (EVENT_BYTES - len(msgspec.json.encode(said(FIRST_SEQ, ""))))
+FRAME_BYTES = {encoding: len(encoding.frame(said(FIRST_SEQ, TEXT))) for encoding in Encoding}
+assert FRAME_BYTES[Encoding.JSON] == HEAD_BYTES + EVENT_BYTES
 
 
 class Line:
@@ -41,8 +55,8 @@ class Line:
 
     __slots__ = ("encoding", "line", "outbox")
 
-    def __init__(self, outbox: Outbox) -> None:
-        self.encoding = Encoding.JSON
+    def __init__(self, outbox: Outbox, encoding: Encoding) -> None:
+        self.encoding = encoding
         self.outbox = outbox
         self.line = self
 
@@ -50,8 +64,9 @@ class Line:
 class Room:
     """The members, and the task that publishes."""
 
-    def __init__(self, nursery: trio.Nursery) -> None:
+    def __init__(self, nursery: trio.Nursery, encodings: Sequence[Encoding]) -> None:
         settings = RoomSettings()
+        self._encodings = cycle(encodings)
         self._nursery = nursery
         self._lines: dict[MemberId, Line] = {}
         self._fanout = Fanout(self._lines, History(settings.history_seconds, settings.history_events), self._spawn)
@@ -59,8 +74,6 @@ class Room:
         self._idle = trio.Event()
         self._idle.set()
         self._seq = FIRST_SEQ
-        self._text = "x" * (EVENT_BYTES - len(msgspec.json.encode(self._said(""))))
-        assert len(Encoding.JSON.frame(self._said(self._text))) == HEAD_BYTES + EVENT_BYTES
 
     async def serve(self, sock: socket.socket) -> None:
         """One accepted socket, a member until it is closed."""
@@ -71,7 +84,7 @@ class Room:
                 nursery, outbox, message_queue_size=QUEUED_MESSAGES, max_message_size=settings.max_frame_bytes
             )
             websocket = await request.accept()
-            self._lines[member_id] = Line(outbox)
+            self._lines[member_id] = Line(outbox, next(self._encodings))
             self._fanout.add(member_id)
             try:
                 while True:
@@ -85,13 +98,19 @@ class Room:
         """Each write is with all members, or in their outboxes, before the next is begun."""
         for begun in range(0, events, events_a_write):
             for _ in range(min(events_a_write, events - begun)):
-                self._fanout.publish(self._said(self._text))
+                self._seq += 1
+                self._fanout.publish(said(self._seq, TEXT))
             self._fanout.flush()
             await self._idle.wait()
 
-    def _said(self, text: str) -> Said:
-        self._seq += 1
-        return Said(channel=CHANNEL, seq=self._seq, at=AT, text=text)
+    async def publish_watched(self, events: int, events_a_write: int) -> list[float]:
+        """How late each block of another room was, in milliseconds."""
+        late_ms: list[float] = []
+        async with trio.open_nursery() as other_room:
+            other_room.start_soon(_charge_blocks, late_ms)
+            await self.publish(events, events_a_write)
+            other_room.cancel_scope.cancel()
+        return late_ms
 
     def _spawn(self, go_on: Callable[[], Awaitable[None]]) -> None:
         async def run() -> None:
@@ -102,22 +121,34 @@ class Room:
         self._nursery.start_soon(run)
 
 
-async def main(port: int) -> None:
+async def _charge_blocks(late_ms: list[float]) -> None:
+    """A room's clock. Only what this process did meanwhile makes a block late, not what others had the core for."""
+    while True:
+        due_at, worked = trio.current_time() + BLOCK_SECONDS, time.thread_time()
+        await trio.sleep_until(due_at)
+        late_ms.append(min(trio.current_time() - due_at, time.thread_time() - worked) * 1000)
+
+
+async def main(port: int, encodings: Sequence[Encoding]) -> None:
     """Until standard input ends."""
     settings = WebsocketSettings()
     async with trio.open_nursery() as nursery:
-        room = Room(nursery)
+        room = Room(nursery, encodings)
         listener = open_listener(Address("127.0.0.1", port))
         accepting = Listener(listener, room.serve, settings.connections, settings.send_buffer_bytes)
         nursery.start_soon(accepting.run, nursery)
         settle_memory()
         print("LISTENING", flush=True)
         while order := await trio.to_thread.run_sync(sys.stdin.readline):
-            events, events_a_write = map(int, order.split())
+            events, events_a_write, *watched = order.split()
             print(f"BEGAN {time.monotonic():.9f}", flush=True)
-            await room.publish(events, events_a_write)
+            if watched:
+                late_ms = await room.publish_watched(int(events), int(events_a_write))
+                print(f"LATE {percentile(late_ms, 0.99):.3f} {max(late_ms):.3f}", flush=True)
+            else:
+                await room.publish(int(events), int(events_a_write))
         nursery.cancel_scope.cancel()
 
 
 if __name__ == "__main__":
-    trio.run(main, int(sys.argv[1]))
+    trio.run(main, int(sys.argv[-1]), tuple(Encoding) if MIXED in sys.argv else (Encoding.JSON,))

@@ -9,11 +9,12 @@ from pathlib import Path
 import msgspec
 import trio
 
-from tests.bench.fan_ours import EVENT_BYTES, HEAD_BYTES
+from server.wire import Encoding
+from tests.bench.fan_ours import EVENT_BYTES, FRAME_BYTES, HEAD_BYTES, MIXED
 from tests.npm import install_modules
 
 SCRIPTS = Path(__file__).parent / "peers"
-PEERS = ("ours", "c", "ws", "socketio", "websockets", "awaiting")
+PEERS = ("ours", "mixed", "c", "ws", "socketio", "websockets", "awaiting")
 NODE = ("ws", "socketio")
 MODULES = ("ws@8", "socket.io@4")
 BUILD_SECONDS_MAX = 20
@@ -30,9 +31,11 @@ class Peer(msgspec.Struct, frozen=True):
     envelope: bool = False  # events come in Socket.IO's packets
     told_members: bool = False
 
-    @property
-    def frame_bytes(self) -> int:
-        return HEAD_BYTES + EVENT_BYTES + (SOCKETIO_ENVELOPE_BYTES if self.envelope else 0)
+    def event_bytes(self, members: int) -> int:
+        """What one event to all of them comes to, frames included."""
+        if self.name == MIXED:
+            return (members + 1) // 2 * FRAME_BYTES[Encoding.JSON] + members // 2 * FRAME_BYTES[Encoding.MSGPACK]
+        return members * (HEAD_BYTES + EVENT_BYTES + (SOCKETIO_ENVELOPE_BYTES if self.envelope else 0))
 
 
 async def build_drainer(scratch: Path) -> tuple[str, str | None]:
@@ -45,6 +48,7 @@ async def open_peers(scratch: Path, wanted: Sequence[str], install_seconds: floa
     python = (sys.executable, str(SCRIPTS / "fanout.py"))
     found = {
         "ours": Peer("ours", (sys.executable, "-m", "tests.bench.fan_ours")),
+        MIXED: Peer(MIXED, (sys.executable, "-m", "tests.bench.fan_ours", MIXED)),
         "websockets": Peer("websockets", (*python, "websockets")),
         "awaiting": Peer("awaiting", (*python, "awaiting")),
     }

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from tests.bench.fan_ours import MIXED
 from tests.bench.turn import spread
 
 Spread = tuple[float, float, float]  # least, median, most
@@ -30,6 +31,26 @@ class Turn(msgspec.Struct):
         return self.deliveries / self.seconds
 
 
+class Delay(msgspec.Struct):
+    """How late a block of another room was beside a broadcast to so many members, in milliseconds."""
+
+    members: int
+    p99_ms: float
+    most_ms: float
+
+
+class Quiet(msgspec.Struct):
+    """What there is while nothing is said. KB are of 1,000 bytes; `bare_kb`: a connection of trio-websocket alone."""
+
+    sessions: int
+    kb_per_session: float
+    bare_kb: float
+    rooms: int
+    core_percent: float
+    p99_ms: float
+    blocks: float
+
+
 class Target(msgspec.Struct):
     """Ours over a contestant's, in deliveries a second, and how much it should be at least."""
 
@@ -45,6 +66,11 @@ class Result(msgspec.Struct):
     """What `fanout.json` holds. `cpu_ratios`: the contestant's CPU time a delivery over ours."""
 
     ratios: dict[str, float | None]
+    kb_per_session: float | None  # of 1,000 bytes, for an idle session that joined a room
+    clocks_core_percent: float | None  # of 10,000 calls whose clocks run
+    clocks_p99_ms: float | None  # how late a block of theirs is
+    quiet: Quiet | None
+    delays: list[Delay]
     ratio_spreads: dict[str, Spread]
     cpu_ratios: dict[str, float]
     cores: int
@@ -56,15 +82,29 @@ class Result(msgspec.Struct):
 OURS = "ours"
 LEAST = {"c": 0.85, "ws": 1.45, "socketio": 1.9}  # ours over theirs, one event a write
 SIZES = (1000, 5000)
+MOST = {"kb_per_session": 20.0, "clocks_core_percent": 10.0, "clocks_p99_ms": 20.0}
+DELAY_MOST_MS = 20.0  # of a block in another room, by one broadcast to 5,000
 TARGETS = {f"vs_{below}_{size}": Target(below, size, least) for size in SIZES for below, least in LEAST.items()}
 
 
-def result_of(turns: Sequence[Turn], cores: int, shared_core: bool, skipped: list[str]) -> Result:
+def result_of(
+    turns: Sequence[Turn],
+    delays: list[Delay],
+    quiet: Quiet | None,
+    cores: int,
+    shared_core: bool,
+    skipped: list[str],
+) -> Result:
     by_name = {f"vs_{below}_{members}": (below, members) for below, members in _rivals(turns)}
     spreads = {name: _ratio(turns, *rival, lambda turn: turn.per_second) for name, rival in by_name.items()}
     costs = {name: _ratio(turns, *rival, lambda turn: 1 / turn.server_us) for name, rival in by_name.items()}
     return Result(
         ratios=dict.fromkeys(TARGETS) | {name: round(found[1], 3) for name, found in spreads.items()},
+        kb_per_session=None if quiet is None else round(quiet.kb_per_session, 2),
+        clocks_core_percent=None if quiet is None else round(quiet.core_percent, 2),
+        clocks_p99_ms=None if quiet is None else round(quiet.p99_ms, 2),
+        quiet=quiet,
+        delays=delays,
         ratio_spreads=spreads,
         cpu_ratios={name: round(found[1], 3) for name, found in costs.items()},
         cores=cores,
@@ -90,7 +130,7 @@ def grouped(turns: Sequence[Turn]) -> dict[tuple[int, str, int], list[Turn]]:
 def _rivals(turns: Sequence[Turn]) -> list[tuple[str, int]]:
     """Who can be compared with ours, one event a write."""
     known = [(name, members) for members, name, events_a_write in grouped(turns) if events_a_write == 1]
-    return [(name, members) for name, members in known if name != OURS and (OURS, members) in known]
+    return [(name, members) for name, members in known if name not in (OURS, MIXED) and (OURS, members) in known]
 
 
 def _ratio(turns: Sequence[Turn], below: str, members: int, figure: Callable[[Turn], float]) -> Spread:

@@ -11,9 +11,9 @@ from typing import NamedTuple
 import msgspec
 import trio
 
-from tests.bench.fan_ours import EVENT_BYTES
+from tests.bench.fan_ours import EVENT_BYTES, WATCHED
 from tests.bench.fan_peers import Peer
-from tests.bench.fan_result import Turn
+from tests.bench.fan_result import Delay, Turn
 from tests.processes import ROOT, environment, free_ports
 
 LISTEN_SECONDS_MAX = 20
@@ -92,7 +92,7 @@ class OpenRoom:
         await trio.sleep(SETTLE_SECONDS)
         deliveries = events * self.members
         assert (frames, least, most) == (deliveries, events, events), f"{self.peer.name}: {least:g} to {most:g} events"
-        assert size == deliveries * self.peer.frame_bytes, f"{self.peer.name}: {size:g} bytes"
+        assert size == events * self.peer.event_bytes(self.members), f"{self.peer.name}: {size:g} bytes"
         return Turn(
             contestant=self.peer.name,
             members=self.members,
@@ -106,6 +106,16 @@ class OpenRoom:
             deliveries_a_read=deliveries / reads,
             load=os.getloadavg()[0],
         )
+
+    async def delay(self, events: int) -> Delay:
+        """How late blocks of another room of ours are meanwhile."""
+        await self._drainer.tell(str(events))
+        await self._drainer.hear("READY", TURN_SECONDS_MAX)
+        await self._server.tell(f"{events} 1 {WATCHED}")
+        await self._server.hear("BEGAN", TURN_SECONDS_MAX)
+        p99_ms, most_ms = await self._server.hear("LATE", TURN_SECONDS_MAX)
+        await self._drainer.hear("COUNTED", TURN_SECONDS_MAX)
+        return Delay(self.members, p99_ms, most_ms)
 
     async def see_nothing_more(self) -> None:
         """The drainer refuses an order after more frames than were asked for."""

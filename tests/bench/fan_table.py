@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from rich.table import Table
 
-from tests.bench.fan_result import OURS, TARGETS, Result, Turn, grouped, of
+from tests.bench.fan_result import DELAY_MOST_MS, MOST, OURS, TARGETS, Result, Turn, grouped, of
 from tests.bench.report import open_console, right, spread_text
 
 LEGEND = """us a delivery: CPU time of the server; members' us: of the process that counts
@@ -13,6 +13,7 @@ a read: deliveries that a read found together; waiting: the part of a turn in wh
 TITLES = {
     "c": "limit: a C send() loop",
     "ours": "ours",
+    "mixed": "ours, half in MessagePack",
     "ws": "Node ws",
     "websockets": "websockets, broadcast()",
     "socketio": "Socket.IO 4",
@@ -30,6 +31,7 @@ def show(result: Result) -> None:
         for members in sorted({turn.members for turn in result.runs}):
             console.print(_contestants(result, members))
         console.print(_ratios(result))
+        console.print(_beside(result))
     for line in result.skipped:
         console.print(line, markup=False)
 
@@ -79,3 +81,25 @@ def _ratios(result: Result) -> Table:
         holds = "" if target is None else "yes" if target.holds(ratio) else "NO"
         table.add_row(name, middle, least, most, f"{result.cpu_ratios[name]:.2f}", wanted, holds)
     return table
+
+
+def _beside(result: Result) -> Table:
+    table = Table("beside the broadcasts", *right("measured", "target"), "holds")
+    for delay in result.delays:
+        what = (
+            f"a block of another room beside events to {delay.members:,}: late by at most, ms (p99 {delay.p99_ms:.1f})"
+        )
+        _add(table, what, delay.most_ms, DELAY_MOST_MS)
+    if (quiet := result.quiet) is not None:
+        _add(
+            table, f"kb_per_session ({quiet.sessions:,} idle, in a room)", quiet.kb_per_session, MOST["kb_per_session"]
+        )
+        table.add_row("the same for a connection of trio-websocket alone", f"{quiet.bare_kb:.1f}", "", "")
+        clocks = f"{quiet.rooms:,} clocks, {quiet.blocks:,.0f} blocks"
+        _add(table, f"clocks_core_percent ({clocks})", quiet.core_percent, MOST["clocks_core_percent"])
+        _add(table, f"clocks_p99_ms ({clocks})", quiet.p99_ms, MOST["clocks_p99_ms"])
+    return table
+
+
+def _add(table: Table, what: str, value: float, most: float) -> None:
+    table.add_row(what, f"{value:.1f}", f"at most {most:g}", "yes" if value <= most else "NO")

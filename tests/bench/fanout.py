@@ -1,4 +1,5 @@
-"""Measures side by side, in one run and in turn, how fast a room's events reach all its members.
+"""Measures side by side, in one run and in turn, how fast a room's events reach all its members, and what is there
+while nothing is said: the memory of sessions, and rooms whose clocks run.
 
 `python -m tests.bench.fanout`. Each contestant's room stands for the whole run, its server on one core and its members
 on another; only one of them works at a time.
@@ -19,7 +20,8 @@ import trio
 
 from tests.bench.fan_peers import PEERS, Peer, build_drainer, open_peers
 from tests.bench.fan_plot import draw
-from tests.bench.fan_result import OURS, SIZES, Result, Turn, result_of
+from tests.bench.fan_quiet import measure_quiet
+from tests.bench.fan_result import OURS, SIZES, Delay, Result, Turn, result_of
 from tests.bench.fan_room import Cores, OpenRoom, choose_cores, open_room
 from tests.bench.fan_table import show
 from tests.bench.report import in_turn, save
@@ -38,6 +40,9 @@ class Plan(msgspec.Struct, frozen=True):
     rounds: int
     turn_seconds: float
     install_seconds: float
+    sessions: int  # whose memory is measured
+    rooms: int  # whose clocks run
+    clock_seconds: float
     peers: tuple[str, ...] = PEERS
 
 
@@ -49,8 +54,16 @@ class Contestant(msgspec.Struct, frozen=True):
     events_a_write: int
 
 
-FULL = Plan(SIZES, rounds=11, turn_seconds=0.5, install_seconds=120)
-QUICK = Plan(SIZES[:1], rounds=3, turn_seconds=0.4, install_seconds=15)
+class Found(msgspec.Struct, frozen=True):
+    """What was measured so far, and what could not be."""
+
+    turns: list[Turn]
+    delays: list[Delay]
+    skipped: list[str]
+
+
+FULL = Plan(SIZES, rounds=11, turn_seconds=0.5, install_seconds=120, sessions=2400, rooms=10_000, clock_seconds=33)
+QUICK = Plan(SIZES[:1], rounds=3, turn_seconds=0.2, install_seconds=12, sessions=500, rooms=10_000, clock_seconds=3)
 
 
 def main(
@@ -61,8 +74,13 @@ def main(
     members: str | None = None,
     turn_seconds: float | None = None,
     peers: str | None = None,
+    sessions: int | None = None,
+    rooms: int | None = None,
+    clock_seconds: float | None = None,
 ) -> None:
     """Send events to many members in our way, in others' ways and at the limit; print medians, spread and ratios.
+
+    Then open sessions that say nothing, and let the clocks of calls run: print what they take.
 
     Args:
         quick: Rooms of 1,000, fewer rounds and seconds: done within 50 seconds.
@@ -70,13 +88,24 @@ def main(
         rounds: How often everybody has a turn.
         members: How many are in a room, sizes apart by commas.
         turn_seconds: How long a turn is, about.
-        peers: Who takes part, apart by commas: ours, c, ws, socketio, websockets, awaiting.
+        peers: Who takes part, apart by commas: ours, mixed, c, ws, socketio, websockets, awaiting.
+        sessions: How many sessions join a room, for their memory; 0 to leave out what says nothing.
+        rooms: How many calls have running clocks.
+        clock_seconds: How long the clocks are watched.
     """
     sizes = None if members is None else tuple(map(int, members.split(",")))
     names = None if peers is None else tuple(peers.split(","))
     if unknown := set(names or ()) - set(PEERS):
         sys.exit(f"--peers: unknown: {', '.join(sorted(unknown))}; known: {', '.join(PEERS)}")
-    wanted = {"rounds": rounds, "members": sizes, "turn_seconds": turn_seconds, "peers": names}
+    wanted = {
+        "rounds": rounds,
+        "members": sizes,
+        "turn_seconds": turn_seconds,
+        "peers": names,
+        "sessions": sessions,
+        "rooms": rooms,
+        "clock_seconds": clock_seconds,
+    }
     changes = {name: value for name, value in wanted.items() if value is not None}
     plan = msgspec.structs.replace(QUICK if quick else FULL, **changes)
     raise_file_limit()
@@ -87,34 +116,42 @@ def main(
 
 
 async def run(plan: Plan) -> Result:
-    """Build and install what is missing, then measure each size of room."""
+    """Build and install what is missing, then measure each size of room, and then the quiet."""
     scratch = Path(tempfile.mkdtemp(prefix="halfminute-bench-"))
     cores = choose_cores()
-    turns: list[Turn] = []
+    found = Found([], [], [])
     try:
-        drainer, missing = await build_drainer(scratch)
-        if missing:
-            return _result([], cores, [f"everybody: skipped, {missing}"])
-        peers, skipped = await open_peers(scratch, plan.peers, plan.install_seconds)
-        for members in plan.members:
-            if members + SPARE_FILES > (limit := resource.getrlimit(resource.RLIMIT_NOFILE)[0]):
-                skipped.append(f"{members:,} members: skipped, a process may open no more than {limit:,} files")
-                continue
-            turns += await _measure(peers, members, drainer, cores, plan)
-        return _result(turns, cores, skipped)
+        await _measure_all(plan, scratch, cores, found)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+    quiet = None
+    if plan.sessions:
+        quiet = await measure_quiet(plan.sessions, plan.rooms, plan.clock_seconds, cores)
+    return result_of(found.turns, found.delays, quiet, os.cpu_count() or 1, cores.shared, found.skipped)
 
 
-def _result(turns: list[Turn], cores: Cores, skipped: list[str]) -> Result:
-    return result_of(turns, os.cpu_count() or 1, cores.shared, skipped)
+async def _measure_all(plan: Plan, scratch: Path, cores: Cores, found: Found) -> None:
+    drainer, missing = await build_drainer(scratch)
+    if missing:
+        found.skipped.append(f"everybody: skipped, {missing}")
+        return
+    peers, skipped = await open_peers(scratch, plan.peers, plan.install_seconds)
+    found.skipped.extend(skipped)
+    for members in plan.members:
+        if members + SPARE_FILES > (limit := resource.getrlimit(resource.RLIMIT_NOFILE)[0]):
+            found.skipped.append(f"{members:,} members: skipped, a process may open no more than {limit:,} files")
+            continue
+        await _measure(peers, members, drainer, cores, plan, found)
 
 
-async def _measure(peers: Sequence[Peer], members: int, drainer: str, cores: Cores, plan: Plan) -> list[Turn]:
+async def _measure(peers: Sequence[Peer], members: int, drainer: str, cores: Cores, plan: Plan, found: Found) -> None:
     async with AsyncExitStack() as stack:
         rooms = [await stack.enter_async_context(open_room(peer, members, drainer, cores)) for peer in peers]
         contestants = [contestant for room in rooms for contestant in await _warmed_up(room, plan.turn_seconds)]
-        return await _take_turns(contestants, plan.rounds)
+        found.turns.extend(await _take_turns(contestants, plan.rounds))
+        for room, events, events_a_write in map(msgspec.structs.astuple, contestants):
+            if room.peer.name == OURS and events_a_write == 1:
+                found.delays.append(await room.delay(events))
 
 
 async def _warmed_up(room: OpenRoom, turn_seconds: float) -> list[Contestant]:

@@ -1,5 +1,6 @@
-"""What an idle session of ours keeps in memory, beside a bare connection of trio-websocket's: how a process grows."""
+"""What there is while nothing is said: a session's memory, beside bare trio-websocket's, and rooms whose clocks run."""
 
+import sys
 from pathlib import Path
 from uuid import uuid4
 
@@ -7,7 +8,8 @@ import msgspec
 import trio
 
 from tests.bench.fan_ours import CHANNEL
-from tests.bench.fan_peers import Peer
+from tests.bench.fan_peers import SCRIPTS, Peer
+from tests.bench.fan_result import Quiet
 from tests.bench.fan_room import Cores, started
 from tests.clients import token_of
 from tests.processes import free_ports
@@ -16,19 +18,40 @@ FIRST = 200  # what is there once, and what is allocated in advance, is there by
 AT_ONCE = 64
 LISTEN_SECONDS_MAX = 20
 JOIN_SECONDS_MAX = 60
-REST_SECONDS = 1.0  # idle is who has said nothing for a while
+CLOCKS_SECONDS_MAX = 60  # to make the rooms, beyond the seconds in which they are watched
+REST_SECONDS = 0.5  # idle is who has said nothing for a while
 HANDSHAKE = (
     "GET {path} HTTP/1.1\r\nHost: here\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
 
 
-async def kb_per_session(peer: Peer, sessions: int, cores: Cores, *, says: bool) -> float:
+async def measure_quiet(sessions: int, rooms: int, clock_seconds: float, cores: Cores) -> Quiet:
+    """Each in a process of its own, one after the other."""
+    bare = Peer("trio-websocket", (sys.executable, str(SCRIPTS / "fanout.py"), "awaiting"))
+    joined = Peer("sessions", (sys.executable, "-m", "tests.bench.fan_joined"), path="/ws")
+    return Quiet(
+        sessions,
+        await _kb_per_session(joined, sessions, cores, says=True),
+        await _kb_per_session(bare, sessions, cores, says=False),
+        rooms,
+        *await _run_clocks(rooms, clock_seconds, cores),
+    )
+
+
+async def _run_clocks(rooms: int, seconds: float, cores: Cores) -> list[float]:
+    """Percent of a core, milliseconds late at the 99th percentile, and how many blocks."""
+    command = [sys.executable, "-m", "tests.bench.fan_clocks", str(rooms), str(seconds)]
+    async with started(command, "clocks", cores.server) as process:
+        return await process.hear("CLOCKS", seconds + CLOCKS_SECONDS_MAX)
+
+
+async def _kb_per_session(peer: Peer, sessions: int, cores: Cores, *, says: bool) -> float:
     """KB (of 1,000 bytes) that each of so many connections adds; with `says`, each opens a session and joins a room."""
     port = free_ports(1)[0]
     async with started([*peer.command, str(port)], peer.name, cores.server) as server, trio.open_nursery() as nursery:
         await server.hear("LISTENING", LISTEN_SECONDS_MAX)
-        crowd = Crowd(port, peer.path, says, nursery)
+        crowd = _Crowd(port, peer.path, says, nursery)
         await crowd.grow(FIRST)
         before = _bytes(server.pid)
         await crowd.grow(sessions)
@@ -37,7 +60,7 @@ async def kb_per_session(peer: Peer, sessions: int, cores: Cores, *, says: bool)
     return (after - before) / sessions / 1000
 
 
-class Crowd:
+class _Crowd:
     """Connections that are open and only answer pings."""
 
     def __init__(self, port: int, path: str, says: bool, nursery: trio.Nursery) -> None:
