@@ -56,6 +56,7 @@ class Call:
         self._effects: list[effects.Effect] = []
         if restarted_at is not None:
             self._take_up(record, restarted_at)
+        self._next_at = self._first_at()  # looked for once an input, not whenever somebody asks: there are many calls
 
     def _take_up(self, record: CallRecord, at: Instant) -> None:
         if self.meter.committed and self.started_at is None:  # a paid block proves more than an older record
@@ -68,7 +69,8 @@ class Call:
     def handle(self, given: inputs.Input, at: Instant) -> list[effects.Effect]:
         """Decide what follows from an input that arrived at `at`; the effects are to be carried out in order."""
         posted_before = self.meter.posted
-        run_due(self._deadlines, at)
+        if self._next_at is not None and self._next_at <= at:
+            run_due(self._deadlines, at)
         match given:
             case inputs.Elapsed():
                 pass
@@ -104,11 +106,15 @@ class Call:
                 self._drain(at)
         self._review_funds(at)
         self._finish(at)
+        self._next_at = self._first_at()
         decided, self._effects = self._effects, []
         return decided
 
     def next_deadline(self) -> Instant | None:
         """When the call must be handled again if nothing arrives before."""
+        return self._next_at
+
+    def _first_at(self) -> Instant | None:
         first = first_of(self._deadlines())
         return None if first is None else first.at
 
@@ -121,8 +127,9 @@ class Call:
         elif self.started_at is None:
             yield Deadline(self._join_by, partial(self._end, "peer_lost"))
         else:
-            yield from (Deadline(at, partial(self._end, reason)) for at, reason in self.parties.ends())
-            yield from (Deadline(at, partial(self._hold, hold)) for at, hold in self.parties.absences())
+            if self.parties.interrupted:
+                yield from (Deadline(at, partial(self._end, reason)) for at, reason in self.parties.ends())
+                yield from (Deadline(at, partial(self._hold, hold)) for at, hold in self.parties.absences())
             if self.meter.waiting_since is not None and Hold.STORAGE not in self.parties.holds:
                 grace = duration(self.rules.storage_grace_seconds)
                 yield Deadline(self.meter.waiting_since + grace, partial(self._hold, Hold.STORAGE))

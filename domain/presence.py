@@ -74,6 +74,11 @@ class Parties:
             self._clock.start(at)
         return True
 
+    @property
+    def interrupted(self) -> bool:
+        """Somebody has paused or is gone: what follows from it has deadlines."""
+        return self.fan.interrupted or self.creator.interrupted
+
     def ends(self) -> Iterator[tuple[Instant, str]]:
         """When a pause or a drop will have lasted too long, and the reason with which that ends the call."""
         for party in self.both:
@@ -103,6 +108,11 @@ class Party:
         self.paused_at: Instant | None = None  # since when it holds the call by hand
         self._heard: set[MemberId] = set()
         self._unheard: set[MemberId] = set()
+
+    @property
+    def interrupted(self) -> bool:
+        """Paused, or gone."""
+        return self.paused_at is not None or self.dropped_at is not None
 
     @property
     def present(self) -> bool:
