@@ -233,13 +233,11 @@ class StorageActor:
                 row, seconds = await self._send(
                     refund_statement.REFUND, refund_statement.arguments(refund.paid, refund.reason)
                 )
-            except StorageUnavailable as error:
-                await self._wait_for_database(tries, error)
-            except Refused as refused:
-                if not refused.passing:
-                    log.error("refund.refused", sqlstate=refused.sqlstate)
+            except (StorageUnavailable, Refused) as reason:
+                if isinstance(reason, Refused) and not reason.passing:
+                    log.error("refund.refused", sqlstate=reason.sqlstate)
                     return Decided([], [], 0.0)
-                await self._wait_for_database(tries, refused)
+                await self._wait_for_database(tries, reason)
             else:
                 decided = refund_statement.decided(row, refund.reason, seconds)
                 refund.postings = [receipt.posting for receipt in decided.receipts]

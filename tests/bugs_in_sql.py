@@ -11,6 +11,10 @@ AS_IT_IS = "tests/storage/test_as_it_is.py"
 STREAMS = "tests/storage/test_streams_schema.py"
 NO_PLACE = "test_a_posting_that_has_no_place_is_refused_for_that_whether_it_can_be_paid_or_not"
 
+BEGIN = " INTO now_at;\n    PERFORM"  # as the batch statement goes on, and nobody else who takes the fence
+TAKE_FENCE = f"UPDATE fence SET booked_at = greatest(booked_at, clock_timestamp()) WHERE one RETURNING booked_at{BEGIN}"
+TICKETS, LIMITS, REFUNDS = (f"tests/storage/test_{noun}.py" for noun in ("tickets", "limits", "refunds"))
+
 IN_SQL = (
     Bug(
         "key",
@@ -42,8 +46,8 @@ IN_SQL = (
         (
             Edit(
                 BATCH,
-                "UPDATE fence SET booked_at = greatest(booked_at, clock_timestamp()) WHERE one RETURNING booked_at",
-                "SELECT clock_timestamp()",
+                TAKE_FENCE,
+                f"SELECT clock_timestamp(){BEGIN}",
             ),
         ),
         TWO_SERVERS,
@@ -57,8 +61,8 @@ IN_SQL = (
         (
             Edit(
                 BATCH,
-                "UPDATE fence SET booked_at = greatest(booked_at, clock_timestamp()) WHERE one RETURNING booked_at",
-                "SELECT clock_timestamp()",
+                TAKE_FENCE,
+                f"SELECT clock_timestamp(){BEGIN}",
             ),
             Edit(BATCH, "WHERE s.ctid = w_tid[i] AND s.n = w_n[i]", "WHERE s.id = w[i]"),
         ),
@@ -158,6 +162,105 @@ IN_SQL = (
         f"{STREAMS}::test_a_streams_state_is_stored_by_its_owner_alone_and_not_after_its_end",
         "assert not True",
         "the stale state is stored",
+    ),
+    Bug(
+        "ticket",
+        "a ticket is bought once",
+        "each key buys the same ticket again",
+        (Edit(BATCH, "IF touched <> (SELECT count(*)", "IF NULL <> (SELECT count(*)"),),
+        f"{TICKETS}::test_who_has_a_ticket_pays_for_no_other_one_whether_they_could_or_not[30]",
+        "Outcome.COMMITTED",
+        "the second buy is COMMITTED, not OWNED",
+    ),
+    Bug(
+        "ticket-renewed",
+        "only a ticket that was given back is bought again",
+        "a second buy takes the first one's place",
+        (Edit(BATCH, "         WHERE s.refunded_at IS NOT NULL;", "        ;"),),
+        f"{TICKETS}::test_who_has_a_ticket_pays_for_no_other_one_whether_they_could_or_not[30]",
+        "Outcome.COMMITTED",
+        "the second buy is COMMITTED, not OWNED",
+    ),
+    Bug(
+        "ticket-with-care",
+        "… also in a batch that is decided with care",
+        "who has a ticket is told that it cannot be sold",
+        (Edit(BATCH, "IF kind[i] = 3 AND owned[ticket[i]] THEN", "IF false THEN"),),
+        f"{TICKETS}::test_of_several_tickets_in_one_batch_the_first_is_bought",
+        "INVALID",
+        "the second buy is INVALID, not OWNED",
+    ),
+    Bug(
+        "look-at-ticket",
+        "… and for want of tokens only where there is no such ticket",
+        "who has a ticket is told to buy tokens for it",
+        (Edit(BATCH, "                    OR kind[i] = 3\n", ""),),
+        f"{TICKETS}::test_who_has_a_ticket_pays_for_no_other_one_whether_they_could_or_not[500]",
+        "Outcome.INSUFFICIENT",
+        "the second buy is INSUFFICIENT, not OWNED",
+    ),
+    Bug(
+        "limit",
+        "nobody spends more in a day than they allow themselves",
+        "a limit is a wish",
+        (Edit(BATCH, "w_spent[d] + amount > w_limit[d] THEN", "false THEN"),),
+        f"{LIMITS}::test_many_at_once_spend_no_more_than_the_limit",
+        "Outcome.COMMITTED",
+        "all are COMMITTED",
+    ),
+    Bug(
+        "limit-seen",
+        "… and a batch with a limited payer in it is decided with care",
+        "the same where nothing else needs care",
+        (Edit(BATCH, "IF limited AND NOT careful THEN", "IF false THEN"),),
+        f"{LIMITS}::test_many_at_once_spend_no_more_than_the_limit",
+        "Outcome.COMMITTED",
+        "all are COMMITTED",
+    ),
+    Bug(
+        "limit-counted",
+        "what was spent is counted against the limit",
+        "each single payment may be as large as the limit",
+        (Edit(BATCH, "w_spent[d] := w_spent[d] + amount;", "NULL;"),),
+        f"{LIMITS}::test_many_at_once_spend_no_more_than_the_limit",
+        "Outcome.COMMITTED",
+        "all are COMMITTED",
+    ),
+    Bug(
+        "limit-loosened",
+        "a looser limit waits for a day",
+        "who is carried away takes off the brake",
+        (Edit(BATCH, "IF wanted > in_force OR wanted IS NULL THEN", "IF wanted IS NULL THEN"),),
+        f"{LIMITS}::test_less_counts_at_once_and_more_after_a_day",
+        "assert None is not None",
+        "more counts at once",
+    ),
+    Bug(
+        "refund-once",
+        "what was given back is not given back again, whoever bore it",
+        "who was paid gives back what the losses have borne already",
+        (Edit(BATCH, "r.key IN (refund_key[p.i], rest_key[p.i])", "r.key = refund_key[p.i]"),),
+        f"{REFUNDS}::test_who_has_more_by_now_is_not_asked_for_the_rest_a_second_time",
+        "Outcome.COMMITTED",
+        "the second refund is COMMITTED, not ALREADY",
+    ),
+    Bug(
+        "refund-split",
+        "who was paid gives back no more than is there",
+        "a refund that they cannot bear is not made at all",
+        (Edit(BATCH, "amount := least(there, o.tokens);", "amount := o.tokens;"),),
+        f"{REFUNDS}::test_the_payee_gives_back_what_is_there_and_the_losses_the_rest[25-25]",
+        "assert [] ==",
+        "there is no refund",
+    ),
+    Bug(
+        "refund-ticket",
+        "a ticket that was given back is none",
+        "who got their tokens back watches on, and cannot buy again",
+        (Edit(BATCH, "WHERE s.posting_key = ANY (content) AND s.refunded_at IS NULL;", "WHERE false;"),),
+        f"{REFUNDS}::test_a_ticket_that_was_given_back_is_bought_again_and_given_back_again",
+        "== {}",
+        "the ticket is still there",
     ),
     Bug(
         "checkpoint",
