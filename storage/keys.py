@@ -1,5 +1,6 @@
 """What a client's idempotency key was used for: one space for postings and for everything else."""
 
+from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
@@ -27,3 +28,17 @@ async def find_use(postgres: Postgres, key: PostingKey) -> Use | None:
         return None
     content = row["content"]
     return Use(row["ref_id"], None if content is None else content.bytes, row["debit_after"], row["credit_after"])
+
+
+async def keep_use(postgres: Postgres, key: PostingKey, content: bytes, ref_id: UUID) -> datetime | None:
+    """Note what a key stands for that is not itself a posting's; since when it does, None if it is for something else.
+
+    Raises StorageUnavailable.
+    """
+    rows = await postgres.fetch(
+        "INSERT INTO idempotency_keys AS k (key, content, ref_id, created_at) VALUES ($1, $2, $3, clock_timestamp())"
+        " ON CONFLICT (key) DO UPDATE SET key = k.key RETURNING content, created_at",
+        *(PgUUID(key), PgUUID(content), ref_id),
+    )
+    since: datetime = rows[0]["created_at"]
+    return since if rows[0]["content"].bytes == content else None

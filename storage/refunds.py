@@ -1,13 +1,14 @@
 """What was paid for a tip, a ticket, a call or a stay, and the statement that gives it back."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from domain.ids import CallId, PostingKey, RoomId, UserId, block_key, refund_key, refund_rest_key
 from domain.posting import Kind, Posting
-from storage.postgres import PgUUID, Postgres, Row
-from storage.postings import Decided
+from storage.postgres import Postgres, Row
+from storage.postings import Decided, as_uuid
 
 REFUND = """
     SELECT key, content, debit, credit, room, tokens, ref, status, debit_after, credit_after, debit_n, credit_n
@@ -19,9 +20,9 @@ MAX_REFUND = 128  # postings given back by one statement; each may take two, and
 def arguments(paid: Sequence[PostingKey], reason: str) -> tuple[Any, ...]:
     """The arguments of REFUND."""
     return (
-        [PgUUID(key) for key in paid],
-        [PgUUID(refund_key(key)) for key in paid],
-        [PgUUID(refund_rest_key(key)) for key in paid],
+        [as_uuid(key) for key in paid],
+        [as_uuid(refund_key(key)) for key in paid],
+        [as_uuid(refund_rest_key(key)) for key in paid],
         reason,
     )
 
@@ -63,14 +64,23 @@ async def find_paid_in_call(postgres: Postgres, call_id: CallId) -> list[Posting
 
 
 async def find_paid_in_stream(postgres: Postgres, stream_id: RoomId, viewer: UserId) -> list[PostingKey]:
-    """A viewer's blocks in a stream, and the ticket to it that they have or had last."""
-    rows = await postgres.fetch(
-        "SELECT posting_key FROM stream_tickets WHERE stream_id = $1 AND user_id = $2", stream_id, viewer
+    """A viewer's tickets to a stream, of which at most the last is not given back yet, and their blocks in it."""
+    if await postgres.fetchrow("SELECT FROM streams WHERE id = $1", stream_id) is None:
+        return []
+    tickets = await postgres.fetch(
+        "SELECT key FROM journal WHERE debit_wallet = $1 AND kind = 3 AND room_id = $2 ORDER BY debit_n",
+        *(viewer, stream_id),
     )
-    return [
-        *[PostingKey(row["posting_key"].bytes) for row in rows],
-        *await _blocks(postgres, stream_id, viewer),
-    ]
+    return [PostingKey(row["key"].bytes) for row in tickets] + await _blocks(postgres, stream_id, viewer)
+
+
+async def booked_by(postgres: Postgres, keys: Sequence[PostingKey], moment: datetime) -> list[PostingKey]:
+    """Those of these postings that were booked up to a moment, in their order."""
+    rows = await postgres.fetch(
+        "SELECT key FROM journal WHERE key = ANY($1::uuid[]) AND created_at <= $2", list(map(as_uuid, keys)), moment
+    )
+    booked = {row["key"].bytes for row in rows}
+    return [key for key in keys if key in booked]
 
 
 async def _blocks(postgres: Postgres, room_id: RoomId, payer: UserId) -> list[PostingKey]:

@@ -10,7 +10,22 @@ from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
 
 from server.house import House
-from server.rest import admin, billing, calls, config, creators, docs, health, me, meter, streams, tickets, tips, wallet
+from server.rest import (
+    admin,
+    billing,
+    calls,
+    config,
+    creators,
+    docs,
+    health,
+    me,
+    meter,
+    refunds,
+    streams,
+    tickets,
+    tips,
+    wallet,
+)
 from server.rest.connections import serve_connections
 from server.rest.dispatch import Dispatch
 from server.rest.errands import Errands
@@ -33,6 +48,7 @@ ROUTES: tuple[Route, ...] = tuple(
         meter.routes,
         billing.routes,
         admin.routes,
+        refunds.routes,
     )
 )
 

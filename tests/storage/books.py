@@ -61,12 +61,8 @@ class Books:
 
     async def add_stream(self, *payers: UserId) -> RoomId:
         """A room that tickets are sold to."""
-        room_id, owner = await self.add_room(*payers), await self.add_user()
-        await self.postgres.execute(
-            "INSERT INTO streams (id, creator_id, title, type, ticket_price_tokens, block_seconds, block_rounding,"
-            " created_at) VALUES ($1, $2, 'Talk', 'private', 50, 30, 'up', now())",
-            *(room_id, owner),
-        )
+        room_id = await self.add_room(*payers)
+        await make_stream(self.postgres, room_id, await self.add_user())
         return room_id
 
     async def allow(self, user_id: UserId, tokens: int | None) -> None:
@@ -113,6 +109,15 @@ async def open_books(dsn: str) -> AsyncIterator[Books]:
             nursery.start_soon(books.actor.run)
             yield books
             books.actor.close()
+
+
+async def make_stream(postgres: Postgres, room_id: RoomId, owner: UserId) -> None:
+    """Have a stream with tickets in this room."""
+    await postgres.execute(
+        "INSERT INTO streams (id, creator_id, title, type, ticket_price_tokens, block_seconds, block_rounding,"
+        " created_at) VALUES ($1, $2, 'Talk', 'private', 50, 30, 'up', now())",
+        *(room_id, owner),
+    )
 
 
 def credit(user_id: UserId, tokens: int, key: PostingKey | None = None) -> Posting:

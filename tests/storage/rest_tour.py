@@ -8,11 +8,14 @@ from uuid import UUID
 import httpx
 import trio
 
+from domain.ids import RoomId
 from server.house import House
+from server.ids import new_channel, new_uuid
 from server.rest.app import ROUTES
 from tests.clients import Phone
 from tests.houses import BILLING_SECRET
 from tests.server.rest.conftest import Caller, People, client_of, people_of
+from tests.storage.books import make_stream, ticket, tip
 from tests.storage.old_house import EARNER, FIRST_AT, LONG_CALL, LONG_FAN, STAR, STEP, TIPPED
 
 Query = dict[str, Any]
@@ -60,7 +63,8 @@ async def make_tour(house: House, trying: Callable[[str], None], *, audit: bool)
         fan, creator, operator = people.stranger(), people.stranger(), await people.operator()
         await _settle_in(tour, fan, creator, operator)
         await _ring(tour, fan, creator)
-        await _talk(tour, fan, creator, operator)
+        call_id = await _talk(tour, fan, creator, operator)
+        await _give_back(tour, house, fan, creator, call_id)
         for user_id in (EARNER, TIPPED, STAR):
             await _look_back(tour, tour.old(user_id))
         for user_id in (EARNER, LONG_FAN, STAR):
@@ -101,10 +105,11 @@ async def _ring(tour: Tour, fan: Caller, creator: Caller) -> None:
         await tour.ask(other if "cancel" in answer else creator, answer, callId=rung.json()["callId"])
 
 
-async def _talk(tour: Tour, fan: Caller, creator: Caller, operator: Caller) -> None:
+async def _talk(tour: Tour, fan: Caller, creator: Caller, operator: Caller) -> str:
+    """The call that they had."""
     phones = [await tour.people.phone(creator), await tour.people.phone(fan)]
     rung = await tour.ask(fan, "POST /api/calls/init", body={"creatorId": str(creator.user_id)})
-    call_id = rung.json()["callId"]
+    call_id: str = rung.json()["callId"]
     await tour.ask(creator, "POST /api/calls/{callId}/accept", callId=call_id)
     for phone in phones:
         await trio.to_thread.run_sync(phone.join, rung.json()["channel"])
@@ -119,6 +124,25 @@ async def _talk(tour: Tour, fan: Caller, creator: Caller, operator: Caller) -> N
     for party, ended in ((fan, call_id), (creator, call_id), (tour.old(LONG_FAN), LONG_CALL)):
         for name in ("GET /api/calls/{callId}", "GET /api/billing/{callId}"):
             await tour.ask(party, name, callId=ended)
+    return call_id
+
+
+async def _give_back(tour: Tour, house: House, fan: Caller, creator: Caller, call_id: str) -> None:
+    stream = RoomId(new_uuid())
+    await house.postgres.execute(
+        "INSERT INTO rooms (id, kind, channel) VALUES ($1, 'stream', $2)", stream, new_channel()
+    )
+    await make_stream(house.postgres, stream, creator.user_id)
+    paid = tip(fan.user_id, creator.user_id, 5), ticket(stream, fan.user_id, creator.user_id, 5)
+    await house.actor.post(paid)
+    for target in (
+        {"tipId": paid[0].ref_id},
+        {"ticketId": paid[1].ref_id},
+        {"streamId": stream, "userId": fan.user_id},
+        {"callId": call_id},
+    ):
+        body = {name: str(value) for name, value in target.items()} | {"reason": "sorry"}
+        await tour.ask(await tour.people.operator(), "POST /api/admin/refunds", body=body)
 
 
 def _wait_for_block(phone: Phone) -> None:

@@ -23,6 +23,7 @@ AMOUNTS = {
     "/calls/initiate": ("maxTokens", (0, -1, MAX_BALANCE_TOKENS + 1)),
     "/admin/credits": ("tokens", (0, None, MAX_POSTING_TOKENS + 1, -MAX_POSTING_TOKENS - 1)),
     "/creators/me": ("rateTokensPerMin", (0, -1, None, MAX_POSTING_TOKENS + 1)),
+    "/wallet/limits": ("dailySpendLimit", (-1, MAX_BALANCE_TOKENS + 1)),
 }
 BAD_KEYS = ("x" * 256, f'"{"x" * 256}"', "", '""', "a\tb", '"a', "\x7f")
 
@@ -38,10 +39,12 @@ class Desk(NamedTuple):
         """One that would be taken."""
         if path == "/admin/credits":
             return {"userId": str(self.fan.user_id), "tokens": 5, "reason": "welcome"}
+        if path == "/wallet/limits":
+            return {"dailySpendLimit": 5}
         return {"rateTokensPerMin": 60} if path == "/creators/me" else {"creatorId": str(self.fan.user_id)}
 
     async def send(self, path: str, body: dict[str, Any], key: str | None = None) -> Any:
-        method = "PUT" if path == "/creators/me" else "POST"
+        method = "PUT" if path in ("/creators/me", "/wallet/limits") else "POST"
         headers = {} if key is None else {"Idempotency-Key": key}
         return await self.operator.ask(method, path, json=body, headers=headers)
 
