@@ -262,6 +262,14 @@ class ShortProblem(Problem, frozen=True, kw_only=True):
     shortfall: int
 
 
+class SpentProblem(Problem, frozen=True, kw_only=True):
+    """The user's own daily limit, what is spent of it, and when it begins anew."""
+
+    limit: int
+    spent: int
+    resets_at: str
+
+
 class HurriedProblem(Problem, frozen=True, kw_only=True):
     """How long to wait, as in `Retry-After`, in seconds."""
 
@@ -271,6 +279,7 @@ class HurriedProblem(Problem, frozen=True, kw_only=True):
 SHAPES: dict[Code, type[Problem]] = {
     Code.VALIDATION_FAILED: UnfitProblem,
     Code.INSUFFICIENT_TOKENS: ShortProblem,
+    Code.SPEND_LIMIT: SpentProblem,
     Code.RATE_LIMITED: HurriedProblem,
 }
 
@@ -280,7 +289,8 @@ SHAPES: dict[Code, type[Problem]] = {
 
 def _schemas(routes: Iterable[Route]) -> Json:
     spoken = [kind for route in routes for kind in (route.body, route.answer) if kind not in (None, Plain)]
-    _, components = msgspec.json.schema_components([*spoken, Problem, *SHAPES.values()], ref_template=_REF)
+    shapes = {SHAPES.get(code, Problem) for route in routes for code in codes_of(route)}
+    _, components = msgspec.json.schema_components([*spoken, *shapes], ref_template=_REF)
     mark_times(components)
     return dict(sorted(components.items()))
 

@@ -86,8 +86,9 @@ class Routes(list[Route]):
         takes_key: bool = False,
         retired: Retired | None = None,
         proofs: tuple[tuple[str, ...], ...] = (),
+        media: str = JSON,
     ) -> Callable[[H], H]:
-        return self._declare("POST", path, needs, status, refuses, takes_key, retired, proofs)
+        return self._declare("POST", path, needs, status, refuses, takes_key, retired, proofs, media)
 
     def _declare(
         self,
