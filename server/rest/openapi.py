@@ -180,11 +180,12 @@ def _links(route: Route, routes: Sequence[Route]) -> Json:
         return {}
     asked = set() if route.body is None else {field.encode_name for field in msgspec.structs.fields(route.body)}
     made = {field.encode_name for field in msgspec.structs.fields(route.answer)} - asked
+    places = {f"{name}Id": f"{name}/id" for name in made} | {name: name for name in made}
     links = {
-        _id(other): {"operationId": _id(other), "parameters": {name: f"$response.body#/{name}"}}
+        _id(other): {"operationId": _id(other), "parameters": {name: f"$response.body#/{places[name]}"}}
         for other in routes
         for name in parameters_of(other.path)
-        if name in made
+        if name in places
     }
     return {"links": links} if links else {}
 

@@ -37,9 +37,14 @@ BY_PATH = {
     "POST /api/billing/{callId}/resume": Seen("call", Code.NOT_FOUND),
     "POST /api/billing/{callId}/stop": Seen("call", Code.NOT_FOUND),
     "GET /api/billing/{callId}": Seen("call", Code.NOT_FOUND),
+    "GET /api/streams/{streamId}": Seen("stream", PUBLIC),
+    "GET /api/streams/{streamId}/access": Seen("stream", OWN),
+    "POST /api/streams/{streamId}/start": Seen("stream", Code.FORBIDDEN),
+    "POST /api/streams/{streamId}/end": Seen("stream", Code.FORBIDDEN),
 }
 # Lists of one's own that can be narrowed to an object: of another's object there is nothing in them.
 BY_QUERY = {"GET /api/billing/history callId": "call", "GET /api/billing/history streamId": "call"}
+PUBLIC_BY_QUERY = {"GET /api/streams creatorId"}
 
 
 def name_of(route: Route) -> str:
@@ -55,11 +60,11 @@ def objects_in_query(route: Route) -> Iterator[str]:
 
 def test_every_route_that_names_an_object_is_in_the_table() -> None:
     assert {name_of(route) for route in ROUTES if parameters_of(route.path)} == BY_PATH.keys()
-    assert {name for route in ROUTES for name in objects_in_query(route)} == BY_QUERY.keys()
+    assert {name for route in ROUTES for name in objects_in_query(route)} == BY_QUERY.keys() | PUBLIC_BY_QUERY
 
 
 class Scene(NamedTuple):
-    """A fan and a creator in a running call, and two who have no part in it: a user and a creator."""
+    """A fan and a creator in a running call, the creator's private stream, and two who have no part in either."""
 
     fan: Caller
     creator: Caller
@@ -69,14 +74,22 @@ class Scene(NamedTuple):
     async def as_the_parties_see_it(self) -> Any:
         """What a stranger must not change; the clock may."""
         call = (await self.fan.get(f"/calls/{self.ids['call']}")).json()["call"]
-        return {name: call[name] for name in ("status", "holds", "endReason", "maxTokens", "startedAt")}
+        stream = (await self.creator.get(f"/streams/{self.ids['stream']}")).json()["stream"]
+        return {name: call[name] for name in ("status", "holds", "endReason", "maxTokens", "startedAt")} | stream
 
 
 @pytest.fixture
 async def scene(people: People) -> Scene:
     fan, creator = await people.fan(1000), await people.creator()
     call_id, _, _ = await people.talking(fan, creator)
-    ids = {"call": call_id, "fan": str(fan.user_id), "creator": str(creator.user_id)}
+    announced = await creator.post("/streams", {"title": "Soon", "type": "private", "ticketPriceTokens": 5})
+    ids = {
+        "call": call_id,
+        "stream": announced.json()["stream"]["id"],
+        "fan": str(fan.user_id),
+        "creator": str(creator.user_id),
+    }
+    assert (await creator.get(f"/streams/{ids['stream']}/access")).json()["hasAccess"]
     return Scene(fan, creator, (await people.fan(1000), await people.creator()), ids)
 
 
@@ -92,6 +105,7 @@ async def test_a_stranger_sees_and_moves_nothing_of_anothers(scene: Scene) -> No
                 assert not fields.keys() & {"call", "channel", "blocks"}
             else:
                 assert answer.status_code == expected, name
+                assert answer.json().get("hasAccess") is not True, name
     assert await scene.as_the_parties_see_it() == before
 
 

@@ -123,6 +123,8 @@ def test_what_is_made_leads_to_what_can_be_done_with_it(document: Json) -> None:
     made = document["paths"]["/api/calls/init"]["post"]["responses"]["201"]["links"]
     assert made.keys() >= {"postCallsCallIdAccept", "postBillingCallIdStop", "getCallsCallId"}
     assert made["getCallsCallId"]["parameters"] == {"callId": "$response.body#/callId"}
+    announced = document["paths"]["/api/streams"]["post"]["responses"]["201"]["links"]
+    assert announced["postStreamsStreamIdStart"]["parameters"] == {"streamId": "$response.body#/stream/id"}
     assert "links" not in document["paths"]["/api/admin/credits"]["post"]["responses"]["201"], "it made no user"
 
 
