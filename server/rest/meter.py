@@ -1,4 +1,4 @@
-"""The billing webhook (CONTRACT §6): a cron asks that every due block be committed; rooms own their clocks."""
+"""The billing webhook: a cron asks that every due block be committed; rooms own their clocks."""
 
 import base64
 import hashlib

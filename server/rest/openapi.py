@@ -3,21 +3,30 @@
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
-from typing import Annotated, Any, get_origin
+from typing import Any, get_origin
 
 import msgspec
 
-from domain.refusals import Code
 from server.documents import Json, mark_times, version
 from server.rest import openapi_text as text
-from server.rest.answers import RETRY_AFTER_SECONDS, Plain
+from server.rest.answers import Plain
+from server.rest.openapi_problems import (
+    ALWAYS,
+    SCHEMA,
+    SHAPES,
+    Problem,
+    codes_of,
+    groups_of,
+    header_refs,
+    name_of,
+    response_to,
+    responses_of,
+)
 from server.rest.query import Listed
 from server.rest.request import KEY_CHARACTERS
 from server.rest.route import JSON, Needs, Route
 
-PROBLEM = "application/problem+json"
 CREATED = 201
-READING = ("GET", "HEAD")  # of other methods a body is read, also where none is wanted
 
 
 @lru_cache(maxsize=1)
@@ -44,34 +53,12 @@ def openapi(routes: Sequence[Route]) -> Json:
         "paths": paths,
         "components": {
             "schemas": _schemas(routes),
-            "responses": {_name(codes): _problem(codes) for codes in _groups(routes)},
+            "responses": {name_of(codes): response_to(codes) for codes in groups_of(routes)},
             "parameters": {"Idempotency-Key": _KEY},
             "headers": {name: {"schema": schema, "description": what} for name, (schema, what) in _HEADERS.items()},
             "securitySchemes": {"bearer": text.BEARER, **_proof_schemes(routes)},
         },
     }
-
-
-def codes_of(route: Route) -> set[Code]:
-    """Every error that the route may answer: what its handler refuses, and what is refused before it is asked."""
-    codes = {*route.refuses, Code.RATE_LIMITED, Code.OVERLOADED, Code.STORAGE_UNAVAILABLE, Code.INTERNAL}
-    if route.needs is not Needs.ANYONE:
-        codes.add(Code.UNAUTHENTICATED)
-    if route.needs is Needs.OPERATOR:
-        codes.add(Code.FORBIDDEN)
-    if route.method not in READING:
-        codes |= {Code.VALIDATION_FAILED, Code.PAYLOAD_TOO_LARGE}
-    if route.query is not None:
-        codes.add(Code.VALIDATION_FAILED)
-    if route.takes_key:
-        codes.add(Code.IDEMPOTENCY_CONFLICT)
-    if parameters_of(route.path):
-        codes.add(Code.NOT_FOUND)
-    return codes
-
-
-def parameters_of(path: str) -> list[str]:
-    return re.findall(r"\{(\w+)\}", path)
 
 
 # One operation
@@ -88,7 +75,7 @@ def _operation(route: Route, routes: Sequence[Route]) -> Json:
         "security": _security(route),
         "parameters": [*_path_parameters(route), *_query_parameters(route), *_key_parameters(route)],
         **({} if route.body is None else {"requestBody": _body(route.body)}),
-        "responses": {str(route.status): _success(route) | _links(route, routes), **dict(_problems(route))},
+        "responses": {str(route.status): _success(route) | _links(route, routes), **responses_of(route)},
     }
 
 
@@ -121,14 +108,14 @@ def _proof_schemes(routes: Iterable[Route]) -> Json:
 
 
 def _path_parameters(route: Route) -> Iterator[Json]:
-    for name in parameters_of(route.path):
+    for name in route.parameters:
         yield {"name": name, "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}}
 
 
 def _query_parameters(route: Route) -> Iterator[Json]:
     if route.query is None:
         return
-    _, described = msgspec.json.schema_components([route.query], ref_template=_REF)
+    _, described = msgspec.json.schema_components([route.query], ref_template=SCHEMA)
     query = described[route.query.__name__]
     for name, schema in query["properties"].items():
         parameter = {"name": name, "in": "query", "schema": _given(schema)}
@@ -151,18 +138,18 @@ def _key_parameters(route: Route) -> Iterator[Json]:
 
 
 def _body(kind: type[msgspec.Struct]) -> Json:
-    return {"required": True, "content": {JSON: {"schema": {"$ref": _ref(kind.__name__)}}}}
+    return {"required": True, "content": {JSON: {"schema": {"$ref": SCHEMA.format(name=kind.__name__)}}}}
 
 
 # Answers
 
 
 def _success(route: Route) -> Json:
-    headers = dict(_ALWAYS)
+    headers = dict(ALWAYS)
     if get_origin(route.answer) is Listed:
-        headers |= _header_refs("Link")
+        headers |= header_refs("Link")
     if route.retired is not None:
-        headers |= _header_refs("Deprecation", "Sunset", "Link")
+        headers |= header_refs("Deprecation", "Sunset", "Link")
     schema = {"type": "string"} if route.answer is Plain else _schema_of(route.answer)
     if route.answer is Plain and route.media == JSON:
         schema = {"type": "object"}
@@ -184,105 +171,10 @@ def _links(route: Route, routes: Sequence[Route]) -> Json:
     links = {
         _id(other): {"operationId": _id(other), "parameters": {name: f"$response.body#/{places[name]}"}}
         for other in routes
-        for name in parameters_of(other.path)
+        for name in other.parameters
         if name in places
     }
     return {"links": links} if links else {}
-
-
-def _problems(route: Route) -> Iterator[tuple[str, Json]]:
-    codes = codes_of(route)
-    for status in sorted({code.status for code in codes}):
-        group = tuple(code for code in Code if code in codes and code.status == status)
-        yield str(status), {"$ref": f"#/components/responses/{_name(group)}"}
-
-
-def _groups(routes: Iterable[Route]) -> list[tuple[Code, ...]]:
-    """Which errors share a status, for all routes; each group is one response."""
-    found = set()
-    for route in routes:
-        codes = codes_of(route)
-        for status in {code.status for code in codes}:
-            found.add(tuple(code for code in Code if code in codes and code.status == status))
-    return sorted(found, key=_name)
-
-
-def _name(codes: tuple[Code, ...]) -> str:
-    return "-or-".join(code.name for code in codes)
-
-
-def _problem(codes: tuple[Code, ...]) -> Json:
-    by_shape: dict[type[Problem], list[str]] = {}
-    for code in codes:
-        by_shape.setdefault(SHAPES.get(code, Problem), []).append(code.name)
-    choices = [
-        {"$ref": _ref(shape.__name__), "properties": {"error": {"enum": names}}} for shape, names in by_shape.items()
-    ]
-    headers = dict(_ALWAYS)
-    if Code.UNAUTHENTICATED in codes:
-        headers |= _header_refs("WWW-Authenticate")
-    if any(code in RETRY_AFTER_SECONDS or code is Code.RATE_LIMITED for code in codes):
-        headers |= _header_refs("Retry-After")
-    return {
-        "description": "; ".join(f"{code.title} (`{code.name}`)" for code in codes),
-        "headers": headers,
-        "content": {PROBLEM: {"schema": choices[0] if len(choices) == 1 else {"anyOf": choices}}},
-    }
-
-
-class Problem(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Why not (RFC 9457): `error` is for programs, `message` for people, `requestId` for who runs the server."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    error: Annotated[str, msgspec.Meta(extra_json_schema={"enum": [code.name for code in Code]})]
-    message: str
-    request_id: str
-
-
-class UnfitField(msgspec.Struct, frozen=True):
-    """A field, parameter or header that does not fit, and why."""
-
-    field: str
-    reason: str
-
-
-class UnfitProblem(Problem, frozen=True, kw_only=True):
-    """The request does not fit; every field that does not is listed."""
-
-    errors: list[UnfitField]
-
-
-class ShortProblem(Problem, frozen=True, kw_only=True):
-    """How many tokens are needed, and how many are there."""
-
-    required: int
-    current: int
-    shortfall: int
-
-
-class SpentProblem(Problem, frozen=True, kw_only=True):
-    """The user's own daily limit, what is spent of it, and when it begins anew."""
-
-    limit: int
-    spent: int
-    resets_at: str
-
-
-class HurriedProblem(Problem, frozen=True, kw_only=True):
-    """How long to wait, as in `Retry-After`, in seconds."""
-
-    retry_after_seconds: int
-
-
-SHAPES: dict[Code, type[Problem]] = {
-    Code.VALIDATION_FAILED: UnfitProblem,
-    Code.INSUFFICIENT_TOKENS: ShortProblem,
-    Code.SPEND_LIMIT: SpentProblem,
-    Code.RATE_LIMITED: HurriedProblem,
-}
 
 
 # What they look like
@@ -291,35 +183,25 @@ SHAPES: dict[Code, type[Problem]] = {
 def _schemas(routes: Iterable[Route]) -> Json:
     spoken = [kind for route in routes for kind in (route.body, route.answer) if kind not in (None, Plain)]
     shapes = {SHAPES.get(code, Problem) for route in routes for code in codes_of(route)}
-    _, components = msgspec.json.schema_components([*spoken, *shapes], ref_template=_REF)
+    _, components = msgspec.json.schema_components([*spoken, *shapes], ref_template=SCHEMA)
     mark_times(components)
     return dict(sorted(components.items()))
 
 
 def _schema_of(kind: Any) -> Json:
-    (schema,), _ = msgspec.json.schema_components([kind], ref_template=_REF)
+    (schema,), _ = msgspec.json.schema_components([kind], ref_template=SCHEMA)
     return schema
-
-
-def _ref(name: str) -> str:
-    return _REF.format(name=name)
 
 
 def _first_line(docstring: str | None) -> str:
     return (docstring or "").strip().partition("\n")[0]
 
 
-def _header_refs(*names: str) -> Json:
-    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
-
-
-_REF = "#/components/schemas/{name}"
 _TEXT = {"type": "string"}
 _HEADERS: dict[str, tuple[Json, str]] = {
     name: ({"type": "integer", "minimum": 0} if name == "Retry-After" else _TEXT, what)
     for name, what in text.HEADERS.items()
 }
-_ALWAYS = _header_refs("X-Request-Id", "RateLimit", "RateLimit-Policy")
 _KEY: Json = {
     "name": "Idempotency-Key",
     "in": "header",

@@ -1,5 +1,6 @@
 """The table of routes: what each path takes, answers and may refuse, declared where its handler stands."""
 
+import re
 from collections.abc import Awaitable, Callable
 from enum import Enum
 from inspect import signature
@@ -56,6 +57,11 @@ class Route(msgspec.Struct, frozen=True):
     body: type[msgspec.Struct] | None
     query: type[msgspec.Struct] | None
     answer: Any
+
+    @property
+    def parameters(self) -> list[str]:
+        """Their names."""
+        return re.findall(r"\{(\w+)\}", self.path)
 
 
 class Routes(list[Route]):

@@ -10,7 +10,6 @@ import pytest
 
 from domain.refusals import Code
 from server.rest.app import ROUTES
-from server.rest.openapi import parameters_of
 from server.rest.route import Route
 from tests.server.rest.conftest import Caller, People
 from tests.server.rest.problems import check
@@ -59,7 +58,7 @@ def objects_in_query(route: Route) -> Iterator[str]:
 
 
 def test_every_route_that_names_an_object_is_in_the_table() -> None:
-    assert {name_of(route) for route in ROUTES if parameters_of(route.path)} == BY_PATH.keys()
+    assert {name_of(route) for route in ROUTES if route.parameters} == BY_PATH.keys()
     assert {name for route in ROUTES for name in objects_in_query(route)} == BY_QUERY.keys() | PUBLIC_BY_QUERY
 
 

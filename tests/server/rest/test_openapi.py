@@ -13,7 +13,8 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from domain.refusals import Code
 from server.rest.app import ROUTES
-from server.rest.openapi import codes_of, openapi, parameters_of
+from server.rest.openapi import openapi
+from server.rest.openapi_problems import codes_of
 from server.rest.route import Needs, Route
 from tests.json_schema import Json, resolve
 from tests.openapi import misfits, read_document
@@ -87,7 +88,7 @@ def test_an_operation_says_what_its_route_takes_and_answers(document: Json, rout
     assert ("deprecated" in operation) is (route.retired is not None)
     parameters = [resolve(document, each["$ref"]) if "$ref" in each else each for each in operation["parameters"]]
     places = {(each["in"], each["name"]) for each in parameters}
-    assert {name for place, name in places if place == "path"} == set(parameters_of(route.path))
+    assert {name for place, name in places if place == "path"} == set(route.parameters)
     assert (("header", "Idempotency-Key") in places) is route.takes_key
     assert any(place == "query" for place, _ in places) is (route.query is not None)
     assert str(route.status) in operation["responses"]
