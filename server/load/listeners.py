@@ -27,6 +27,7 @@ from server.load.places import Place
 from server.wire import Encoding
 
 AT_ONCE = 256  # sockets that are read before others run: a few milliseconds
+RECENT_EVENTS = 512  # more than are on their way to the members of one room at once
 ANSWER_SECONDS = 20.0  # a server takes handshakes, and a room its members, one after the other
 
 
@@ -34,7 +35,7 @@ class NotJoined(Exception):
     """A member was refused; why is counted with the errors."""
 
 
-class _Head(msgspec.Struct, rename="camel"):
+class Head(msgspec.Struct, rename="camel"):
     """As much of an event as a listener needs."""
 
     type: str
@@ -81,7 +82,7 @@ class Listener:
         self._sock, self._frames = socket.socket(fileno=sock.detach()), Frames()
         self.opened, self.over, self.close_code = False, trio.Event(), None
         self._listeners.watch(self, self._sock)
-        self._say({"type": "session:open", "token": self._token, **self._resume()})
+        self.say({"type": "session:open", "token": self._token, **self._resume()})
         self._take(unread)
         with trio.fail_after(ANSWER_SECONDS):
             await self.over.wait()
@@ -91,7 +92,7 @@ class Listener:
     async def join(self, channel: str) -> None:
         """Returns once it is a member. Raises NotJoined, or trio.TooSlowError."""
         self.channel = channel
-        self._say({"type": "room:join", "channel": channel})
+        self.say({"type": "room:join", "channel": channel})
         with trio.fail_after(ANSWER_SECONDS):
             await self._answered.wait()
         if not self.place.epoch:
@@ -111,13 +112,14 @@ class Listener:
     def _take(self, data: bytes) -> None:
         for opcode, payload in self._frames.take(data):
             if opcode in (TEXT, BINARY):
-                self._hear(self._listeners.decoder.decode(payload))
+                self.hear(self._listeners.decode(payload))
             elif opcode == PING:
                 self._send(PONG, payload)
             elif opcode == CLOSE:
                 self.close_code = int.from_bytes(payload[:2], "big")
 
-    def _hear(self, event: _Head) -> None:
+    def hear(self, event: Head) -> None:
+        """An event of the server's."""
         if event.type == "room:joined":
             self.place.begin(event.epoch, event.seq or 0)
             self._answered.set()
@@ -140,7 +142,8 @@ class Listener:
         place = {"channel": self.channel, "epoch": self.place.epoch, "seq": self.place.seq}
         return {"resume": {"sessionId": self._session_id, "channels": [place] if self.place.epoch else []}}
 
-    def _say(self, message: dict[str, object]) -> None:
+    def say(self, message: dict[str, object]) -> None:
+        """A command, for whose answer nobody waits."""
         if self._listeners.encoding is Encoding.JSON:
             self._send(TEXT, msgspec.json.encode(message))
         else:
@@ -154,11 +157,14 @@ class Listener:
 class Listeners:
     """All of them, their sockets in one epoll that itself is waited for."""
 
-    def __init__(self, url: str, encoding: Encoding, tally: Tally, nursery: trio.Nursery) -> None:
+    def __init__(
+        self, url: str, encoding: Encoding, tally: Tally, nursery: trio.Nursery, head: type[Head] = Head
+    ) -> None:
         self.url = url
         self.encoding = encoding
         self.tally = tally
-        self.decoder = (msgspec.json if encoding is Encoding.JSON else msgspec.msgpack).Decoder(_Head)
+        self._decoder = (msgspec.json if encoding is Encoding.JSON else msgspec.msgpack).Decoder(head)
+        self._recent: dict[bytes, Head] = {}
         self._nursery = nursery
         self._epoll = select.epoll()
         self._by_fd: dict[int, tuple[Listener, socket.socket]] = {}
@@ -167,6 +173,15 @@ class Listeners:
         """Read it from here on, until it ends."""
         self._by_fd[sock.fileno()] = listener, sock
         self._epoll.register(sock, select.EPOLLIN)
+
+    def decode(self, payload: bytes) -> Head:
+        """What all members of a room are sent is the same bytes: to know them again costs less than to read them."""
+        head = self._recent.get(payload)
+        if head is None:
+            if len(self._recent) == RECENT_EVENTS:
+                self._recent.clear()
+            head = self._recent[payload] = self._decoder.decode(payload)
+        return head
 
     async def run(self) -> None:
         """Until cancelled; then all of them hang up."""

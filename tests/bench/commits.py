@@ -4,7 +4,6 @@ import os
 import shutil
 import sys
 import tempfile
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,21 +14,20 @@ import trio
 
 from storage.embedded import Address, open_embedded, postmaster_pid
 from storage.postgres import Postgres, open_postgres
+from tests.bench.disk import measure_fsync
 from tests.bench.elders import PEERS, Elders, open_elders
 from tests.bench.history import check_books, count_journal, prepare
 from tests.bench.limits import copy_turn
 from tests.bench.lone import lone_turn
 from tests.bench.plot import draw
 from tests.bench.report import in_turn, save
-from tests.bench.result import Fsync, Result, result_of
+from tests.bench.result import Result, result_of
 from tests.bench.rooms import rooms_turn
 from tests.bench.table import show
-from tests.bench.turn import Turn, percentile
+from tests.bench.turn import Turn
 from tests.load.costs import cost
 
 JOURNAL_ROWS = 1_000_000
-FSYNCS = 100
-PAGE = b"\0" * 8192
 
 Contestant = Callable[[], Awaitable[list[Turn]]]
 
@@ -88,7 +86,7 @@ async def run(plan: Plan, data: Path | None) -> Result:
 
 async def _run_in(plan: Plan, directory: Path) -> Result:
     async with _filled(directory / f"books-{plan.journal_rows}", plan) as (address, data_dir):
-        fsync = _measure_fsync(directory)
+        fsync = measure_fsync(directory)
         async with open_postgres(address.dsn, pool_size=2) as postgres:
             journal_rows = await count_journal(postgres)  # a kept database has those of earlier runs, too
             elders, missing = await open_elders(postgres, address, directory / "node", plan.peers)
@@ -162,17 +160,6 @@ async def _observed(postgres: Postgres, contestant: Contestant, data_dir: Path) 
 async def _wal_position(postgres: Postgres) -> int:
     rows = await postgres.fetch("SELECT (pg_current_wal_lsn() - '0/0')::bigint")
     return int(rows[0][0])
-
-
-def _measure_fsync(directory: Path) -> Fsync:
-    took = []
-    with tempfile.TemporaryFile(dir=directory) as file:
-        for _ in range(FSYNCS):
-            os.write(file.fileno(), PAGE)
-            started = time.perf_counter()
-            os.fdatasync(file.fileno())
-            took.append((time.perf_counter() - started) * 1000)
-    return Fsync(round(percentile(took, 0.5), 3), round(percentile(took, 0.99), 3))
 
 
 if __name__ == "__main__":

@@ -85,7 +85,7 @@ class OpenRoom:
         """Send events to all members; each of them must hear every one. Raises RuntimeError if one does not."""
         await self._drainer.tell(str(events))
         await self._drainer.hear("READY", TURN_SECONDS_MAX)
-        server, drainer = _spent(self._server.pid), _spent(self._drainer.pid)
+        server, drainer = spent(self._server.pid), spent(self._drainer.pid)
         await self._server.tell(f"{events} {events_a_write}")
         began = (await self._server.hear("BEGAN", TURN_SECONDS_MAX))[0]
         ended, frames, least, most, size, reads = await self._drainer.hear("COUNTED", TURN_SECONDS_MAX)
@@ -100,9 +100,9 @@ class OpenRoom:
             deliveries=deliveries,
             bytes=int(size),
             seconds=ended - began,
-            server_us=(_spent(self._server.pid).running - server.running) / deliveries * 1e6,
-            drainer_us=(_spent(self._drainer.pid).running - drainer.running) / deliveries * 1e6,
-            kept_waiting=(_spent(self._server.pid).kept_waiting - server.kept_waiting) / (ended - began),
+            server_us=(spent(self._server.pid).running - server.running) / deliveries * 1e6,
+            drainer_us=(spent(self._drainer.pid).running - drainer.running) / deliveries * 1e6,
+            kept_waiting=(spent(self._server.pid).kept_waiting - server.kept_waiting) / (ended - began),
             deliveries_a_read=deliveries / reads,
             load=os.getloadavg()[0],
         )
@@ -157,16 +157,16 @@ async def started(command: list[str], name: str, core: int) -> AsyncIterator[Tal
             await process.wait()
 
 
-class _Spent(NamedTuple):
+class Spent(NamedTuple):
     """Seconds of all threads of a process so far."""
 
     running: float
     kept_waiting: float  # ready to run, while others had the core
 
 
-def _spent(pid: int) -> _Spent:
+def spent(pid: int) -> Spent:
     threads = list(map(_thread_ns, Path(f"/proc/{pid}/task").iterdir()))
-    return _Spent(*(sum(ns) / NS_A_SECOND for ns in zip(*threads, strict=True)))
+    return Spent(*(sum(ns) / NS_A_SECOND for ns in zip(*threads, strict=True)))
 
 
 def _thread_ns(thread: Path) -> tuple[int, int]:

@@ -4,16 +4,10 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from tests.bench.disk import Fsync
 from tests.bench.turn import Turn, spread
 
 Spread = tuple[float, float, float]  # least, median, most
-
-
-class Fsync(msgspec.Struct):
-    """How long the disk takes to keep a page."""
-
-    p50_ms: float
-    p99_ms: float
 
 
 class Result(msgspec.Struct):

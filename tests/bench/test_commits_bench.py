@@ -8,7 +8,8 @@ from xml.etree import ElementTree
 import msgspec
 import pytest
 
-from tests.bench.result import BATCHED, TARGETS, Fsync, Result, result_of
+from tests.bench.disk import Fsync
+from tests.bench.result import BATCHED, TARGETS, Result, result_of
 from tests.bench.turn import Turn
 from tests.processes import ROOT, environment
 

@@ -4,11 +4,9 @@ A real server with a PostgreSQL of its own, two real websockets a call, real tim
 """
 
 import os
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated
 
@@ -17,14 +15,11 @@ import msgspec
 import trio
 from cyclopts import Parameter
 
-from domain.ids import PROMOTIONS, UserId, client_key
-from domain.posting import Kind, Posting
+from domain.ids import UserId
 from server.ids import new_uuid
-from storage import postings as batch_statement
-from storage.actor import MAX_BATCH
 from storage.audit import Finding, audit
-from storage.embedded import find_running, postmaster_pid
-from storage.postgres import Postgres, open_postgres
+from storage.embedded import find_running
+from storage.postgres import open_postgres
 from tests.load.checks import Check, check_blocks, check_bounds, check_calls, check_house
 from tests.load.costs import Cost, cost, memory_mib, raise_file_limit
 from tests.load.crowd import Milestone, Phase, Plan, Report
@@ -38,27 +33,12 @@ from tests.load.figures import (
     spread,
 )
 from tests.load.result import Load, Result, Worst
+from tests.load.stage import Server, lines_of, make_people, start_crowd
 from tests.load.table import show
-from tests.processes import ROOT, ServerProcess, environment
 
 RATE_TOKENS_PER_MIN = 60
-FAN_TOKENS = 1_000_000
 WORST_SHOWN = 8
 LAST_WORDS = 30  # lines of a server that died
-
-
-class Server(ServerProcess):
-    """The server under load."""
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
-    @property
-    def postmaster(self) -> int:
-        pid = postmaster_pid(self.data_dir)
-        assert pid is not None, "a server that answers has its database"
-        return pid
 
 
 class Heard:
@@ -128,7 +108,7 @@ async def _hold_calls(load: Load, server: Server) -> tuple[Heard, Books]:
     assert address is not None, "a server that answers has its database"
     async with open_postgres(address.dsn, pool_size=1) as postgres:
         pairs = [(new_uuid(), new_uuid()) for _ in range(load.calls)]
-        await _make_people(postgres, [UserId(fan) for fan, _ in pairs], [UserId(creator) for _, creator in pairs])
+        await make_people(postgres, [UserId(fan) for fan, _ in pairs], [UserId(creator) for _, creator in pairs])
         heard = await _watch_crowd(
             Plan(
                 http_port=server.http_port,
@@ -146,27 +126,14 @@ async def _hold_calls(load: Load, server: Server) -> tuple[Heard, Books]:
         return heard, Books(await read_blocks(postgres), await read_calls(postgres), findings)
 
 
-async def _make_people(postgres: Postgres, fans: list[UserId], creators: list[UserId]) -> None:
-    """Users, and tokens for those who will pay."""
-    await postgres.execute("INSERT INTO users (supabase_id) SELECT unnest($1::uuid[])", [*fans, *creators])
-    for start in range(0, len(fans), MAX_BATCH):
-        credits = [_credit(fan) for fan in fans[start : start + MAX_BATCH]]
-        await postgres.fetchrow(batch_statement.APPLY, *batch_statement.arguments(credits, False))
-
-
-def _credit(fan: UserId) -> Posting:
-    key = client_key(fan, "load run")
-    return Posting(key=key, kind=Kind.CREDIT, debit=PROMOTIONS, credit=fan, tokens=FAN_TOKENS)
-
-
 async def _watch_crowd(plan: Plan, server: Server) -> Heard:
     """Let the crowd do as planned, and note what everything costs meanwhile."""
     heard = Heard()
     async with trio.open_nursery() as nursery:
-        crowd = await nursery.start(_start_crowd)
+        crowd = await nursery.start(start_crowd)
         await crowd.stdin.send_all(msgspec.json.encode(plan))
         await crowd.stdin.aclose()
-        async for line in _lines(crowd.stdout):
+        async for line in lines_of(crowd.stdout):
             said = msgspec.json.decode(line, type=Milestone | Report)
             if isinstance(said, Report):
                 heard.report = said
@@ -175,25 +142,6 @@ async def _watch_crowd(plan: Plan, server: Server) -> Heard:
             heard.costs[said.phase] = cost(server.pid, server.postmaster, crowd.pid)
             heard.memory_mib = memory_mib(server.pid)
     return heard
-
-
-async def _start_crowd(task_status: trio.TaskStatus[trio.Process]) -> None:
-    await trio.run_process(
-        [sys.executable, "-m", "tests.load.crowd"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        cwd=ROOT,
-        env=environment({}),
-        task_status=task_status,
-    )
-
-
-async def _lines(stream: trio.abc.ReceiveStream) -> AsyncIterator[bytes]:
-    unread = b""
-    async for data in stream:
-        *whole, unread = (unread + data).split(b"\n")
-        for line in whole:
-            yield line
 
 
 def _result(load: Load, heard: Heard, blocks: list[BookedBlock], posted: Spread, checks: list[Check]) -> Result:

@@ -7,6 +7,7 @@ import gc
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
@@ -15,6 +16,7 @@ import msgspec
 import trio
 
 from server.auth import issue_token
+from server.load.figures import BlockClock
 from tests.load.line import Line, open_line
 
 TOKEN_SECONDS = 24 * 3600
@@ -23,7 +25,7 @@ REQUESTS_AT_ONCE = 8
 ANSWER_SECONDS = 20.0
 PATIENCE_SECONDS = 60.0  # for what must come: a first block, an end
 
-Phase = Literal["open", "ringing", "up", "over", "ended"]
+Phase = Literal["open", "ringing", "up", "aligning", "aligned", "over", "ended"]
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -36,6 +38,8 @@ class Plan(msgspec.Struct, frozen=True):
     pairs: list[tuple[UUID, UUID]]  # fan, creator
     ramp_seconds: float
     talk_seconds: float
+    align_seconds: int = 0  # the length of a block, if after the talk all blocks are to fall due at the same moment …
+    aligned_seconds: float = 0  # … and how long all of them talk then
 
 
 class Block(msgspec.Struct, frozen=True, array_like=True):
@@ -44,6 +48,7 @@ class Block(msgspec.Struct, frozen=True, array_like=True):
     block_no: int
     tokens: int
     seen_at: float
+    late_ms: float | None = None  # from due to booked, by the server's own clock; None of a first one
 
 
 class Ear(msgspec.Struct):
@@ -84,6 +89,9 @@ class Party:
         self._answers = answers
         self._line: Line
         self._seq = 0
+        self._clock = BlockClock()
+        self.due_at: float | None = None  # the next block
+        self.may_pause = False
         self.call_id = ""
         self.heard = Ear()
         self.ready, self.paid, self.over = trio.Event(), trio.Event(), trio.Event()
@@ -105,6 +113,12 @@ class Party:
     async def hang_up(self) -> None:
         await self._line.say(type="call:end", callId=self.call_id)
 
+    async def pause(self, seconds: float) -> None:
+        """Every block from here on falls due so much later."""
+        await self._line.say(type="call:pause", callId=self.call_id)
+        await trio.sleep(seconds)
+        await self._line.say(type="call:resume", callId=self.call_id)
+
     async def _take_next(self) -> bool:
         event = await self._line.next_event()
         if event is not None:
@@ -114,6 +128,7 @@ class Party:
     async def _take(self, event: dict[str, Any]) -> None:
         if "seq" in event:
             self._check_sequence(event)
+        late_ms = self._clock.take(event)
         match event["type"]:
             case "session:ready":
                 self.ready.set()
@@ -124,10 +139,13 @@ class Party:
             case "call:accepted":
                 await self._line.say(type="room:join", channel=event["channel"])
             case "block:charged":
-                self.heard.blocks.append(Block(event["blockNo"], event["tokens"], time.time()))
+                self.heard.blocks.append(Block(event["blockNo"], event["tokens"], time.time(), late_ms))
+                self.due_at = _moment(event["nextAt"])
                 self.paid.set()
             case "call:ended":
                 self._note_end(event)
+            case "call:paused" if self.may_pause:
+                pass
             case "error" | "call:paused" | "balance:low" | "call:missed":
                 self.heard.faults.append(msgspec.json.encode(event).decode())
 
@@ -166,6 +184,11 @@ class Crowd:
             await self._ring_everybody()
             _say(Milestone("up"))
             await trio.sleep(self._plan.talk_seconds)
+            if self._plan.align_seconds:
+                _say(Milestone("aligning"))
+                await self._align()
+                _say(Milestone("aligned"))
+                await trio.sleep(self._plan.aligned_seconds)
             _say(Milestone("over"))
             await self._hang_up_everybody()
             _say(Milestone("ended"))
@@ -201,6 +224,19 @@ class Crowd:
         key = {"Idempotency-Key": f"call {index}"}  # as an app sends it, which may have to repeat the request
         await self._ask("POST", "/calls/init", fan, {"creatorId": str(self._plan.pairs[index][1])}, key)
 
+    async def _align(self) -> None:
+        """Each fan pauses for as long as its blocks are ahead of the first call's."""
+        first = self._calls[0][0].due_at
+        for party in self._everybody:
+            party.may_pause = True
+
+        async def wait(index: int) -> None:
+            fan, _ = self._calls[index]
+            assert first is not None and fan.due_at is not None, "everybody has a block"
+            await fan.pause((first - fan.due_at) % self._plan.align_seconds)
+
+        await self._one_after_the_other(wait)
+
     async def _hang_up_everybody(self) -> None:
         await self._one_after_the_other(lambda index: self._calls[index][0].hang_up())
         with trio.move_on_after(PATIENCE_SECONDS):
@@ -235,6 +271,11 @@ async def main() -> None:
     address = f"http://127.0.0.1:{plan.http_port}/api"
     async with httpx.AsyncClient(base_url=address, timeout=ANSWER_SECONDS) as http:
         _say(await Crowd(plan, http).run())
+
+
+def _moment(text: str | None) -> float | None:
+    """Unix seconds."""
+    return None if text is None else datetime.fromisoformat(text).timestamp()
 
 
 def _token(plan: Plan, user_id: UUID, now: float) -> str:

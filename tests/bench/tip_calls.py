@@ -1,0 +1,111 @@
+"""Calls that are billed while tips are measured: a crowd in a process of its own, and what it heard."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import NamedTuple, Protocol
+
+import msgspec
+import trio
+
+from domain.ids import UserId
+from server.ids import new_uuid
+from storage.postgres import Postgres
+from tests.load import crowd
+from tests.load.crowd import Milestone, Phase, Report
+from tests.load.stage import Server, lines_of, make_people, start_crowd
+
+RATE_TOKENS_PER_MIN = 60
+PHASE_SECONDS_MAX = 300.0  # ten thousand sessions and five thousand calls take a minute each
+
+
+class BookedBlock(NamedTuple):
+    """A block as a fan was told of it (unix seconds of this machine), and how late the server says it was."""
+
+    due_at: float
+    booked_at: float
+    late_ms: float
+
+
+class Times(Protocol):
+    """How long everything lasts."""
+
+    @property
+    def block_seconds(self) -> int: ...
+
+    @property
+    def ramp_seconds(self) -> float: ...
+
+    @property
+    def talk_seconds(self) -> float: ...
+
+    @property
+    def sweep_seconds(self) -> float: ...
+
+
+class Calls:
+    """Calls under way in another process."""
+
+    def __init__(self) -> None:
+        self._reached: dict[Phase, trio.Event] = {}
+        self._report = Report([])
+
+    async def reached(self, phase: Phase) -> None:
+        with trio.fail_after(PHASE_SECONDS_MAX):
+            await self._event(phase).wait()
+
+    def not_yet(self, phase: Phase) -> None:
+        """What was measured until now was measured in the phase before."""
+        assert not self._event(phase).is_set(), f"{phase} began before the turns were over"
+
+    async def end(self) -> list[BookedBlock]:
+        """Every block of which it is known how late it was; AssertionError if a call heard what it should not."""
+        await self.reached("ended")
+        faults = [fault for talk in self._report.talks for ear in (talk.fan, talk.creator) for fault in ear.faults]
+        assert not faults, faults[:5]
+        return [
+            BookedBlock(block.seen_at - block.late_ms / 1000, block.seen_at, block.late_ms)
+            for talk in self._report.talks
+            for block in talk.fan.blocks
+            if block.late_ms is not None
+        ]
+
+    async def follow(self, stdout: trio.abc.ReceiveStream) -> None:
+        """Until the crowd has told all."""
+        async for line in lines_of(stdout):
+            said = msgspec.json.decode(line, type=Milestone | Report)
+            if isinstance(said, Report):
+                self._report = said
+                self._event("ended").set()
+            elif said.phase != "ended":
+                self._event(said.phase).set()
+
+    def _event(self, phase: Phase) -> trio.Event:
+        return self._reached.setdefault(phase, trio.Event())
+
+
+@asynccontextmanager
+async def hold_calls(server: Server, postgres: Postgres, count: int, times: Times) -> AsyncIterator[Calls]:
+    """Rung evenly over the ramp; after the talk each fan pauses, so that all blocks fall due at the same moment."""
+    pairs = [(new_uuid(), new_uuid()) for _ in range(count)]
+    await make_people(postgres, [UserId(fan) for fan, _ in pairs], [UserId(creator) for _, creator in pairs])
+    plan = crowd.Plan(
+        http_port=server.http_port,
+        websocket_port=server.websocket_port,
+        jwt_secret=server.jwt_secret(),
+        rate_tokens_per_min=RATE_TOKENS_PER_MIN,
+        pairs=pairs,
+        ramp_seconds=times.ramp_seconds,
+        talk_seconds=times.talk_seconds,
+        align_seconds=times.block_seconds,
+        aligned_seconds=times.sweep_seconds + SPARE_SECONDS,
+    )
+    calls = Calls()
+    async with trio.open_nursery() as nursery:
+        process = await nursery.start(start_crowd)
+        await process.stdin.send_all(msgspec.json.encode(plan))
+        await process.stdin.aclose()
+        nursery.start_soon(calls.follow, process.stdout)
+        yield calls
+
+
+SPARE_SECONDS = 4.0

@@ -1,0 +1,95 @@
+"""What came of the turns of the tips bench, and how it compares with what was to be reached."""
+
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+import msgspec
+
+from server.load.figures import Spread, spread
+from tests.bench.disk import Fsync
+
+GAP_SECONDS = 0.5  # less than lies between two sweeps, more than within one
+
+Beside = Literal["nothing", "calls", "sweep"]
+
+
+class Turn(msgspec.Struct, frozen=True, kw_only=True):
+    """Some fans who tip one creator for some seconds, and what else the server did meanwhile."""
+
+    fans: int
+    beside: Beside
+    calls: int
+    seconds: float
+    tips: int
+    tips_per_second: float
+    round_trip_ms: Spread
+    sweep_ms: Spread  # the same, of tips that were sent while a sweep was under way
+    deliveries: int
+    blocks: int
+    block_late_ms: Spread  # from due to booked, by the server's own clock
+    server_us: float  # CPU time of the server a tip, and of whatever else it did
+    server_cpu_percent: float  # of the one core that it has
+    kept_waiting: float  # the part of the turn in which the server was ready, and others had its core
+    postgres_cpu_percent: float  # of whichever core is free
+    client_cpu_percent: float  # of all members in this program, on the other core
+    load: float  # of the machine in the minute before, others included
+
+
+class Target(msgspec.Struct, frozen=True):
+    """A figure of the turns, and the bound that it is to keep."""
+
+    sentence: str
+    at_least: float | None = None
+    at_most: float | None = None
+
+    def holds(self, value: float) -> bool:
+        return value <= self.at_most if self.at_most is not None else value >= (self.at_least or 0)
+
+
+# Ten times the older system's 171 tips a second at 16 fans, a tenth of its 77 ms and 258 ms, on such a machine.
+TARGETS = {
+    "tips_per_second_16": Target("16 fans, tips a second", at_least=1710),
+    "p50_ms_16": Target("16 fans, p50 of a tip in ms", at_most=7.7),
+    "p99_ms_16": Target("16 fans, p99 of a tip in ms", at_most=25.8),
+    # A block that is a quarter of a second late is seen to be late.
+    "block_late_ms": Target("the latest block beside tips, in ms", at_most=250),
+}
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """What `tips.json` holds."""
+
+    figures: dict[str, float | None]
+    viewers: int
+    block_seconds: int
+    cores: int
+    fsync: Fsync  # a commit takes at least as long
+    audit_holds: bool
+    turns: list[Turn]
+
+
+def figures_of(turns: Sequence[Turn]) -> dict[str, float | None]:
+    """By the targets' names; None where nothing was measured."""
+    alone = next((turn for turn in turns if (turn.fans, turn.beside) == (16, "nothing")), None)
+    late = [turn.block_late_ms.most for turn in turns if turn.block_late_ms.most is not None]
+    return {
+        "tips_per_second_16": None if alone is None else alone.tips_per_second,
+        "p50_ms_16": None if alone is None else alone.round_trip_ms.p50,
+        "p99_ms_16": None if alone is None else alone.round_trip_ms.p99,
+        "block_late_ms": max(late, default=None),
+    }
+
+
+def during(trips: Iterable[tuple[float, float]], windows: Sequence[tuple[float, float]]) -> Spread:
+    """Of (sent at, milliseconds), those that were sent within a window."""
+    return spread(ms for sent_at, ms in trips if any(begin <= sent_at < end for begin, end in windows))
+
+
+def sweeps(blocks: Iterable[tuple[float, float]], crowded: int) -> list[tuple[float, float]]:
+    """Of (due at, booked at), the times from the first due to the last booked of each `crowded` run of blocks."""
+    runs: list[list[tuple[float, float]]] = []
+    for block in sorted(blocks):
+        if not runs or block[0] - runs[-1][-1][0] > GAP_SECONDS:
+            runs.append([])
+        runs[-1].append(block)
+    return [(run[0][0], max(booked_at for _, booked_at in run)) for run in runs if len(run) >= crowded]

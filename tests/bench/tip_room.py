@@ -1,0 +1,184 @@
+"""A live stream with those who listen and those who tip, one tip after the other, all of them at little cost."""
+
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+import msgspec
+import trio
+
+from domain.ids import UserId
+from server.auth import issue_token
+from server.ids import new_uuid
+from server.load.figures import Tally
+from server.load.listeners import Head, Listener, Listeners
+from server.load.rest import Rest
+from server.wire import Encoding
+
+TIP_TOKENS = 1
+TOKEN_SECONDS = 2 * 3600
+RATE_TOKENS_PER_MIN = 60
+CONNECTED_AT_ONCE = 16
+WARM_UP_TIPS = 20  # of each fan: the first few are no measure
+SETTLE_SECONDS = 20.0  # for what is on its way when the fans stop
+LOOK_SECONDS = 0.01
+
+
+class TipHead(Head, rename="camel"):
+    """Of a tip, whose it was as well: a fan writes its name into the message."""
+
+    message: str | None = None
+
+
+class RoundTrip(msgspec.Struct, frozen=True, array_like=True):
+    """When a tip was sent (unix seconds), and how long it took to be heard by who sent it."""
+
+    sent_at: float
+    ms: float
+
+
+class Viewer(Listener):
+    """Hears every tip, and counts them."""
+
+    __slots__ = ("tips",)
+
+    def __init__(self, listeners: Listeners, token: str) -> None:
+        super().__init__(listeners, token)
+        self.tips = 0
+
+    def hear(self, event: Head) -> None:
+        super().hear(event)
+        if event.type == "tip:new" and event.seq is not None:
+            self.tips += 1
+
+
+class Fan(Viewer):
+    """Sends a tip, waits until it hears of it, and sends the next."""
+
+    __slots__ = ("_message", "_name", "_sent_at", "round_trips", "sent", "tipping", "waits")
+
+    def __init__(self, listeners: Listeners, token: str, name: str) -> None:
+        super().__init__(listeners, token)
+        self.sent = 0
+        self.tipping = False
+        self.waits = False  # for a tip of its own
+        self.round_trips: list[RoundTrip] = []
+        self._name = name
+        self._message = ""
+        self._sent_at = 0.0
+
+    def begin(self) -> None:
+        self.tipping = True
+        self._tip()
+
+    def hear(self, event: Head) -> None:
+        super().hear(event)
+        if self.waits and isinstance(event, TipHead) and event.type == "tip:new" and event.message == self._message:
+            self.waits = False
+            took = time.perf_counter() - self._sent_at
+            self.round_trips.append(RoundTrip(time.time() - took, took * 1000))
+            if self.tipping:
+                self._tip()
+
+    def _tip(self) -> None:
+        self.sent += 1
+        self.waits = True
+        self._message = f"{self._name} {self.sent}"
+        tip = {"channel": self.channel, "amountTokens": TIP_TOKENS, "message": self._message, "key": self._message}
+        self._sent_at = time.perf_counter()
+        self.say({"type": "tip:send", **tip})
+
+
+class TipRoom:
+    """Everybody in one live stream."""
+
+    def __init__(self, creator: UserId, viewers: Sequence[Viewer], fans: Sequence[Fan], tally: Tally) -> None:
+        self.creator = creator
+        self.fans = fans
+        self._viewers = viewers
+        self._tally = tally
+
+    async def tip(self, seconds: float) -> list[RoundTrip]:
+        """All fans for so long; every member has then heard every tip, once and in order, or AssertionError."""
+        for fan in self.fans:
+            fan.begin()
+        await _wait_until(self._all_warm)
+        begins_at = time.time()
+        await trio.sleep(seconds)
+        ends_at = time.time()
+        for fan in self.fans:
+            fan.tipping = False
+        await _wait_until(self._all_heard)
+        self._check()
+        trips = [trip for fan in self.fans for trip in fan.round_trips]
+        return [trip for trip in trips if begins_at <= trip.sent_at < ends_at]
+
+    @property
+    def deliveries(self) -> int:
+        """Of tips, at every member."""
+        return self.tips * (len(self._viewers) + len(self.fans))
+
+    @property
+    def tips(self) -> int:
+        """Tips that were sent so far."""
+        return sum(fan.sent for fan in self.fans)
+
+    def _all_warm(self) -> bool:
+        assert not self._tally.errors, dict(self._tally.errors)
+        return all(len(fan.round_trips) >= WARM_UP_TIPS for fan in self.fans)
+
+    def _all_heard(self) -> bool:
+        assert not self._tally.errors, dict(self._tally.errors)
+        return all(member.tips >= self.tips for member in (*self._viewers, *self.fans))
+
+    def _check(self) -> None:
+        for member in (*self._viewers, *self.fans):
+            assert member.tips == self.tips, f"{member.tips} of {self.tips} tips were heard by one of the members"
+            assert (member.place.lost, member.place.doubled) == (0, 0), member.place.first_fault
+        assert not any(fan.waits for fan in self.fans)
+
+
+@asynccontextmanager
+async def open_tip_room(
+    rest: Rest, url: str, secret: str, fans: Sequence[UserId], viewers: int
+) -> AsyncIterator[TipRoom]:
+    """A new creator goes live, and everybody joins; at the end the stream ends."""
+
+    def token_of(user_id: UserId) -> str:
+        return issue_token(secret, user_id, ttl_seconds=TOKEN_SECONDS, now=time.time())
+
+    creator, tally = UserId(new_uuid()), Tally()
+    token = token_of(creator)
+    await rest.ask("PUT", "/creators/me", token, {"displayName": "Cleo", "rateTokensPerMin": RATE_TOKENS_PER_MIN})
+    made = await rest.ask("POST", "/streams", token, {"title": "A bench", "type": "public"})
+    stream_id, channel = made["stream"]["id"], made["stream"]["channel"]
+    await rest.ask("POST", f"/streams/{stream_id}/start", token)
+    async with trio.open_nursery() as nursery:
+        listeners = Listeners(url, Encoding.JSON, tally, nursery, TipHead)
+        nursery.start_soon(listeners.run)
+        listening = [Viewer(listeners, token_of(UserId(new_uuid()))) for _ in range(viewers)]
+        # The stream is in the name, or the same fan's key would be the one of an earlier stream's tip.
+        tipping = [Fan(listeners, token_of(fan), f"{channel} {number}") for number, fan in enumerate(fans)]
+        await _join_all([*listening, *tipping], channel)
+        yield TipRoom(creator, listening, tipping, tally)
+        nursery.cancel_scope.cancel()
+    await rest.ask("POST", f"/streams/{stream_id}/end", token)
+
+
+async def _join_all(members: Sequence[Viewer], channel: str) -> None:
+    door = trio.CapacityLimiter(CONNECTED_AT_ONCE)
+
+    async def join(member: Viewer) -> None:
+        async with door:
+            await member.connect()
+            await member.join(channel)
+
+    async with trio.open_nursery() as nursery:
+        for member in members:
+            nursery.start_soon(join, member)
+
+
+async def _wait_until(holds: Callable[[], bool]) -> None:
+    with trio.fail_after(SETTLE_SECONDS):
+        while not holds():  # noqa: ASYNC110  # reason: what members count wakes nobody
+            await trio.sleep(LOOK_SECONDS)

@@ -1,0 +1,65 @@
+"""What a crowd needs before it can come: a server that is watched, people with tokens, and a process of its own."""
+
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+
+import trio
+
+from domain.ids import PROMOTIONS, UserId, client_key
+from domain.posting import Kind, Posting
+from storage import postings as batch_statement
+from storage.actor import MAX_BATCH
+from storage.embedded import postmaster_pid
+from storage.postgres import Postgres
+from tests.processes import ROOT, ServerProcess, environment
+
+FAN_TOKENS = 1_000_000
+
+
+class Server(ServerProcess):
+    """The server under load."""
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def postmaster(self) -> int:
+        pid = postmaster_pid(self.data_dir)
+        assert pid is not None, "a server that answers has its database"
+        return pid
+
+
+async def make_people(postgres: Postgres, fans: list[UserId], creators: list[UserId]) -> None:
+    """Users, and tokens for those who will pay."""
+    await postgres.execute("INSERT INTO users (supabase_id) SELECT unnest($1::uuid[])", [*fans, *creators])
+    for start in range(0, len(fans), MAX_BATCH):
+        credits = [_credit(fan) for fan in fans[start : start + MAX_BATCH]]
+        await postgres.fetchrow(batch_statement.APPLY, *batch_statement.arguments(credits, False))
+
+
+async def start_crowd(task_status: trio.TaskStatus[trio.Process]) -> None:
+    """`tests.load.crowd`, until it ends."""
+    await trio.run_process(
+        [sys.executable, "-m", "tests.load.crowd"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=ROOT,
+        env=environment({}),
+        task_status=task_status,
+    )
+
+
+async def lines_of(stream: trio.abc.ReceiveStream) -> AsyncIterator[bytes]:
+    """Whole lines, as they come."""
+    unread = b""
+    async for data in stream:
+        *whole, unread = (unread + data).split(b"\n")
+        for line in whole:
+            yield line
+
+
+def _credit(fan: UserId) -> Posting:
+    key = client_key(fan, "load run")
+    return Posting(key=key, kind=Kind.CREDIT, debit=PROMOTIONS, credit=fan, tokens=FAN_TOKENS)
