@@ -12,7 +12,7 @@ from domain.ids import UserId
 from server.house import House
 from server.ids import new_uuid
 from tests.clients import PATIENCE_SECONDS, Phone, token_of
-from tests.houses import add_creator, add_fan, phone_of
+from tests.houses import add_creator, add_fan, give, phone_of
 from tests.openapi import check_described
 
 
@@ -59,8 +59,11 @@ class People:
     async def fan(self, tokens: int = 100) -> Caller:
         return Caller(self._web, await add_fan(self._house, tokens))
 
-    async def creator(self, rate: int = 60) -> Caller:
-        return Caller(self._web, await add_creator(self._house, rate))
+    async def creator(self, rate: int = 60, tokens: int = 0) -> Caller:
+        user_id = await add_creator(self._house, rate)
+        if tokens:
+            await give(self._house, user_id, tokens)
+        return Caller(self._web, user_id)
 
     async def operator(self) -> Caller:
         return Caller(self._web, UserId(new_uuid()), role="operator")

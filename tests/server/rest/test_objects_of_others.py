@@ -14,7 +14,8 @@ from server.rest.route import Route
 from tests.server.rest.conftest import Caller, People
 from tests.server.rest.problems import check
 
-PUBLIC, OWN = 200, 200  # anybody may know it; or the object only names whom something of one's own is about
+# Anybody may know it; it only names whom something of one's own is about; anybody may buy it.
+PUBLIC, OWN, SOLD = 200, 200, 201
 
 
 class Seen(NamedTuple):
@@ -40,10 +41,16 @@ BY_PATH = {
     "GET /api/streams/{streamId}/access": Seen("stream", OWN),
     "POST /api/streams/{streamId}/start": Seen("stream", Code.FORBIDDEN),
     "POST /api/streams/{streamId}/end": Seen("stream", Code.FORBIDDEN),
+    "POST /api/streams/{streamId}/tickets": Seen("stream", SOLD),
 }
 # Lists of one's own that can be narrowed to an object: of another's object there is nothing in them.
-BY_QUERY = {"GET /api/billing/history callId": "call", "GET /api/billing/history streamId": "call"}
-PUBLIC_BY_QUERY = {"GET /api/streams creatorId"}
+BY_QUERY = {
+    "GET /api/billing/history callId": "call",
+    "GET /api/billing/history streamId": "call",
+    "GET /api/tips callId": "call",
+    "GET /api/tips streamId": "call",
+}
+PUBLIC_BY_QUERY = {"GET /api/streams creatorId", "GET /api/tips/leaderboard creatorId"}
 
 
 def name_of(route: Route) -> str:
@@ -81,6 +88,8 @@ class Scene(NamedTuple):
 async def scene(people: People) -> Scene:
     fan, creator = await people.fan(1000), await people.creator()
     call_id, _, _ = await people.talking(fan, creator)
+    tip = {"toCreatorId": str(creator.user_id), "amountTokens": 1, "context": {"callId": call_id}}
+    assert (await fan.post("/tips/send", tip)).status_code == 200
     announced = await creator.post("/streams", {"title": "Soon", "type": "private", "ticketPriceTokens": 5})
     ids = {
         "call": call_id,
@@ -89,7 +98,7 @@ async def scene(people: People) -> Scene:
         "creator": str(creator.user_id),
     }
     assert (await creator.get(f"/streams/{ids['stream']}/access")).json()["hasAccess"]
-    return Scene(fan, creator, (await people.fan(1000), await people.creator()), ids)
+    return Scene(fan, creator, (await people.fan(1000), await people.creator(tokens=1000)), ids)
 
 
 async def test_a_stranger_sees_and_moves_nothing_of_anothers(scene: Scene) -> None:

@@ -41,7 +41,6 @@ BEYOND: dict[str, tuple[Code, ...]] = {
         Code.SELF_PAYMENT,
         Code.IDEMPOTENCY_CONFLICT,
     ),
-    "putWalletLimits": (Code.VALIDATION_FAILED,),
     # What is to be given back is named in one way of four.
     "postAdminRefunds": (Code.VALIDATION_FAILED, Code.IDEMPOTENCY_CONFLICT),
     "postAdminCredits": (Code.VALIDATION_FAILED, Code.INSUFFICIENT_TOKENS, Code.IDEMPOTENCY_CONFLICT),
