@@ -8,10 +8,12 @@ from domain import commands as c
 from domain import effects, inputs
 from domain import messages as m
 from domain.access import refuse_command
+from domain.beginning import Beginning
 from domain.call_news import CallNews
-from domain.call_record import CallFacts, CallRecord, CallRules, CallView, Status, as_fields, view_call
+from domain.call_record import CallFacts, CallRecord, CallRules, CallView, as_fields, view_call
+from domain.call_state import record_of
 from domain.closing import DRAINING, Closing
-from domain.deadline import Deadline, first_of, run_due
+from domain.deadline import Agenda, Deadline
 from domain.ids import MemberId, UserId
 from domain.instant import Instant, duration
 from domain.meter import BooksDisagree, Meter
@@ -49,19 +51,18 @@ class Call:
         place = Place(facts.id, facts.channel, meter.epoch, UserId(facts.creator.user_id), ENDED)
         self.talk = Talk(place, self.members, self.news.publish, room_rules or RoomRules(), tips)
         self.parties = Parties(UserId(facts.fan.user_id), UserId(facts.creator.user_id), rules, meter.clock)
-        self.accepted_at, self.started_at = record.accepted_at, record.started_at
+        self.beginning = Beginning(facts, rules, record, restarted_at)
         self.closing = Closing(ENDED, record.ended_at, record.end_reason)
-        self._join_by = (restarted_at or record.accepted_at or 0) + duration(rules.join_seconds)
         self._sweeps = Sweeps()
         self._effects: list[effects.Effect] = []
         if restarted_at is not None:
             self._take_up(record, restarted_at)
-        self._next_at = self._first_at()  # looked for once an input, not whenever somebody asks: there are many calls
+        self._agenda = Agenda(self._deadlines)
 
     def _take_up(self, record: CallRecord, at: Instant) -> None:
-        if self.meter.committed and self.started_at is None:  # a paid block proves more than an older record
-            self.accepted_at, self.started_at = self.accepted_at or at, at
-        if self.started_at is not None:
+        if self.meter.committed and self.beginning.started_at is None:
+            self.beginning.start(at)  # a paid block proves more than an older record
+        if self.beginning.started_at is not None:
             self.parties.take_up(record, at)
 
     # What arrives
@@ -69,8 +70,7 @@ class Call:
     def handle(self, given: inputs.Input, at: Instant) -> list[effects.Effect]:
         """Decide what follows from an input that arrived at `at`; the effects are to be carried out in order."""
         posted_before = self.meter.posted
-        if self._next_at is not None and self._next_at <= at:
-            run_due(self._deadlines, at)
+        self._agenda.run(at)
         match given:
             case inputs.Elapsed():
                 pass
@@ -106,26 +106,21 @@ class Call:
                 self._drain(at)
         self._review_funds(at)
         self._finish(at)
-        self._next_at = self._first_at()
+        self._agenda.look()
         decided, self._effects = self._effects, []
         return decided
 
     def next_deadline(self) -> Instant | None:
         """When the call must be handled again if nothing arrives before."""
-        return self._next_at
-
-    def _first_at(self) -> Instant | None:
-        first = first_of(self._deadlines())
-        return None if first is None else first.at
+        return self._agenda.next_at
 
     def _deadlines(self) -> Iterator[Deadline]:
         """All that time alone will do. Of two at one moment the first named wins: ends, holds, blocks."""
         if self.closing.over:
             return
-        if self.accepted_at is None:
-            yield Deadline(self.facts.rings_until, partial(self._end, "missed"))
-        elif self.started_at is None:
-            yield Deadline(self._join_by, partial(self._end, "peer_lost"))
+        if self.beginning.started_at is None:
+            at, reason = self.beginning.fails()
+            yield Deadline(at, partial(self._end, reason))
         else:
             if self.parties.interrupted:
                 yield from (Deadline(at, partial(self._end, reason)) for at, reason in self.parties.ends())
@@ -162,8 +157,7 @@ class Call:
                 self._hang_up(party, at)
 
     def _accept(self, at: Instant) -> None:
-        self.accepted_at = at
-        self._join_by = at + duration(self.rules.join_seconds)
+        self.beginning.accept(at)
         self._effects += self.news.invitation(m.CallAccepted)
         self._save(at)
         self._start_when_met(at)
@@ -175,7 +169,7 @@ class Call:
 
     def _hang_up(self, party: Party, at: Instant) -> None:
         ringing, talking = ("cancelled", "hangup") if party.role is Role.FAN else ("declined", "creator_ended")
-        self._end(ringing if self.accepted_at is None else talking, at)
+        self._end(ringing if self.beginning.ringing else talking, at)
 
     def _answer(self, reply: inputs.Reply, refusal: Refusal | None, at: Instant) -> None:
         self._effects.append(effects.Answer(reply, refusal or {"call": as_fields(self.view(at))}))
@@ -243,12 +237,12 @@ class Call:
 
     def _start_when_met(self, at: Instant) -> None:
         """Both are here for the first time: the clock starts, and block 1 is due."""
-        waits = self.accepted_at is not None and self.started_at is None and not self.closing.over
+        waits = self.beginning.waits_for_parties and not self.closing.over
         if waits and not self.parties.absent():
-            self.started_at = at
+            self.beginning.start(at)
             self.meter.clock.start(at)
             self._save(at)
-            run_due(self._deadlines, at)
+            self._agenda.catch_up(at)
 
     # Holds
 
@@ -259,7 +253,7 @@ class Call:
     def _lift(self, holds: set[Hold], at: Instant) -> None:
         if not self.closing.over and self.parties.lift(holds, at):
             self._announce(m.CallPaused if self.parties.holds else m.CallResumed, at)
-            run_due(self._deadlines, at)
+            self._agenda.catch_up(at)
 
     def _announce(self, kind: type[m.CallStateChanged], at: Instant) -> None:
         self._save(at)
@@ -301,7 +295,7 @@ class Call:
         return self.facts.max_tokens is not None and self.meter.promised_tokens > self.facts.max_tokens
 
     def _review_funds(self, at: Instant) -> None:
-        if self.started_at is not None and not self.closing.over and not self.meter.waiting:
+        if self.beginning.started_at is not None and not self.closing.over and not self.meter.waiting:
             low = self.meter.cannot_pay_next and not self._budget_spent()
             self._effects += self.news.funds(low, at)
 
@@ -358,30 +352,13 @@ class Call:
         return {"kind": "call", **as_fields(self.view(at))}
 
     def record(self, at: Instant) -> CallRecord:
-        """The state to store; its active time never passes what was paid."""
-        return CallRecord(
-            status=self._status(),
-            accepted_at=self.accepted_at,
-            started_at=self.started_at,
-            ended_at=self.closing.ended_at,
-            end_reason=self.closing.reason,
-            fan_paused_at=self.parties.fan.paused_at,
-            creator_paused_at=self.parties.creator.paused_at,
-            holds=tuple(self.parties.standing()),
-            active=self.meter.billed_active(at),
-        )
-
-    def _status(self) -> Status:
-        if self.closing.ended_at is not None:
-            return "ended"
-        if self.accepted_at is None:
-            return "ringing"
-        return "paused" if self.parties.holds else "active"
+        """The state to store."""
+        return record_of(self.beginning, self.closing, self.parties, self.meter, at)
 
     @property
     def ringing(self) -> bool:
         """The creator has not answered yet."""
-        return self.accepted_at is None and not self.closing.over
+        return self.beginning.ringing and not self.closing.over
 
     @property
     def settled(self) -> bool:
