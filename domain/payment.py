@@ -1,10 +1,8 @@
 """What somebody is told whose payment was not booked."""
 
-from domain.instant import Instant, rfc3339
+from domain.instant import Instant, next_day, rfc3339
 from domain.posting import Outcome, Receipt
-from domain.refusals import Code, Refusal, insufficient_tokens
-
-DAY = 24 * 3600 * 1_000_000
+from domain.refusals import Code, Refusal, insufficient_tokens, spend_limit
 
 _REFUSALS = {
     Outcome.CONFLICT: Refusal(Code.IDEMPOTENCY_CONFLICT, "This key was used for something else"),
@@ -20,12 +18,6 @@ def why_not_paid(receipt: Receipt, purpose: str, at: Instant) -> Refusal:
     if receipt.outcome is Outcome.INSUFFICIENT:
         return insufficient_tokens(receipt.posting.tokens, receipt.debit_after or 0, purpose)
     if receipt.outcome is Outcome.LIMITED:
-        figures = {"limit": receipt.day_limit, "spent": receipt.day_spent, "resetsAt": rfc3339(_next_day(at))}
-        return Refusal(Code.SPEND_LIMIT, "It is more than you allow yourself today", figures)
+        return spend_limit(receipt.day_limit or 0, receipt.day_spent or 0, rfc3339(next_day(at)))
     unknown = Refusal(Code.VALIDATION_FAILED, "This payment cannot be booked")
     return _REFUSALS.get(receipt.outcome, unknown)
-
-
-def _next_day(at: Instant) -> Instant:
-    """The next midnight in UTC."""
-    return (at // DAY + 1) * DAY

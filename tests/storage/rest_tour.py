@@ -65,6 +65,7 @@ async def make_tour(house: House, trying: Callable[[str], None], *, audit: bool)
         await _ring(tour, fan, creator)
         call_id = await _talk(tour, fan, creator, operator)
         await _give_back(tour, house, fan, creator, call_id)
+        await _stream(tour, creator)
         for user_id in (EARNER, TIPPED, STAR):
             await _look_back(tour, tour.old(user_id))
         for user_id in (EARNER, LONG_FAN, STAR):
@@ -75,7 +76,8 @@ async def make_tour(house: House, trying: Callable[[str], None], *, audit: bool)
 
 
 async def _settle_in(tour: Tour, fan: Caller, creator: Caller, operator: Caller) -> None:
-    for path in ("/healthz", "/readyz", "/metrics", "/api/config", "/api/asyncapi.json"):
+    documents = ("/api/asyncapi.json", "/api/openapi.json", "/api/docs")
+    for path in ("/healthz", "/readyz", "/metrics", "/api/config", *documents):
         await tour.ask(None, f"GET {path}")
     terms = {"rateTokensPerMin": 60, "displayName": "Cleo"}
     await tour.ask(creator, "PUT /api/creators/me", body=terms)
@@ -145,6 +147,23 @@ async def _give_back(tour: Tour, house: House, fan: Caller, creator: Caller, cal
         await tour.ask(await tour.people.operator(), "POST /api/admin/refunds", body=body)
 
 
+async def _stream(tour: Tour, creator: Caller) -> None:
+    wanted = {"title": "Live", "type": "private", "ticketPriceTokens": 5}
+    stream = (await tour.ask(creator, "POST /api/streams", body=wanted)).json()["stream"]
+    stream_id, guests = stream["id"], [await tour.people.fan(100) for _ in range(3)]
+    await tour.ask(creator, "POST /api/streams/{streamId}/start", streamId=stream_id)
+    for name in ("GET /api/streams/{streamId}", "GET /api/streams/{streamId}/access"):
+        await tour.ask(guests[0], name, streamId=stream_id)
+    await tour.ask(guests[0], "POST /api/streams/{streamId}/tickets", streamId=stream_id)
+    to_tip = {"toCreatorId": str(creator.user_id), "amountTokens": 5}
+    await tour.ask(guests[1], "POST /api/tips/send", body=to_tip)
+    await tour.ask(guests[0], "GET /api/tips", streamId=stream_id)
+    await tour.ask(guests[0], "GET /api/tips/leaderboard", channel=stream["channel"])
+    await tour.ask(creator, "POST /api/streams/{streamId}/end", streamId=stream_id)
+    for query in _queries(({}, {"status": "live"}), ({}, {"creatorId": str(creator.user_id)}), PAGES[:2]):
+        await tour.ask(guests[2], "GET /api/streams", **query)
+
+
 def _wait_for_block(phone: Phone) -> None:
     phone.wait_for("block:charged")
 
@@ -154,6 +173,10 @@ async def _look_back(tour: Tour, who: Caller) -> None:
     roles: tuple[Query, ...] = ({}, {"role": "fan"}, {"role": "creator"})
     for query in _queries(kinds, PERIODS, PAGES):
         await tour.ask(who, "GET /api/wallet/ledger", **query)
+    for query in _queries(({}, {"role": "received"}), PAGES):
+        await tour.ask(who, "GET /api/tips", **query)
+    for query in _queries(PERIODS):
+        await tour.ask(who, "GET /api/tips/leaderboard", creatorId=who.user_id, **query)
     for query in _queries(({}, {"callId": LONG_CALL}), roles, PERIODS, PAGES):
         await tour.ask(who, "GET /api/billing/history", **query)
     for query in _queries(({}, {"status": "active"}), roles, PERIODS, PAGES[:2]):

@@ -35,4 +35,11 @@ def test_the_older_name_of_init_is_marked_as_such() -> None:
 
 def test_what_moves_tokens_or_rings_takes_a_key() -> None:
     keyed = {route.path for route in ROUTES if route.takes_key}
-    assert keyed == {"/api/calls/init", "/api/calls/initiate", "/api/admin/credits", "/api/admin/refunds"}
+    assert keyed == {
+        "/api/calls/init",
+        "/api/calls/initiate",
+        "/api/streams/{streamId}/tickets",
+        "/api/tips/send",
+        "/api/admin/credits",
+        "/api/admin/refunds",
+    }

@@ -52,9 +52,6 @@ IN_PLACES = (
     ("body", "userId"),
     ("body", "creatorId"),
 )
-QUIETLY = {f"HALFMINUTE_LIMITS_{name}": "50000" for name in ("USER_PER_SECOND", "USER_BURST")} | {
-    f"HALFMINUTE_LIMITS_{name}": "50000" for name in ("MONEY_PER_SECOND", "MONEY_BURST")
-}
 
 
 class Stage(NamedTuple):
@@ -67,7 +64,7 @@ class Stage(NamedTuple):
 
 @pytest.fixture
 def stage(data_dir: Path) -> Iterator[Stage]:
-    settings = {"HALFMINUTE_JWT_SECRET": SECRET, "HALFMINUTE_CALLS_RING_COOLDOWN_SECONDS": "0", **QUIETLY}
+    settings = {"HALFMINUTE_JWT_SECRET": SECRET, "HALFMINUTE_CALLS_RING_COOLDOWN_SECONDS": "0"}
     with ServerProcess(data_dir, settings=settings) as server:
         phones = [Phone(server.http_port, server.websocket_port) for _ in range(3)]
         fan, creator, other = phones
