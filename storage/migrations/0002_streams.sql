@@ -156,7 +156,9 @@ BEGIN
       FROM spend_limits WHERE user_id = owner;
     IF wanted > in_force OR wanted IS NULL THEN
         UPDATE spend_limits SET daily_tokens = in_force, next_tokens = wanted, next_at = now_at + interval '24 hours'
-         WHERE user_id = owner AND in_force IS NOT NULL;
+         WHERE user_id = owner AND in_force IS NOT NULL
+           -- What is asked for again waits no longer.
+           AND (next_at > now_at AND next_tokens IS NOT DISTINCT FROM wanted) IS NOT TRUE;
         RETURN;
     END IF;
     today := (now_at AT TIME ZONE 'UTC')::date;

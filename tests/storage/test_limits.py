@@ -101,6 +101,22 @@ async def test_less_counts_at_once_and_more_after_a_day(dsn: str) -> None:
         assert await _limit(books, fan) == SpendLimit(50, 0, None), "who thinks better of it keeps what they had"
 
 
+@pytest.mark.parametrize("wanted", [60, None])
+async def test_who_asks_for_the_same_again_waits_no_longer(dsn: str, wanted: int | None) -> None:
+    async with open_books(dsn) as books:
+        fan = await books.add_user(1000)
+        for tokens in (50, wanted):
+            await set_spend_limit(books.postgres, fan, tokens)
+        await books.postgres.execute("UPDATE spend_limits SET next_at = next_at - interval '23 hours'")
+        first = await _limit(books, fan)
+        assert first is not None
+        assert first.next is not None
+        await set_spend_limit(books.postgres, fan, wanted)
+        assert await _limit(books, fan) == first
+        await set_spend_limit(books.postgres, fan, 70)
+        assert await _limit(books, fan) != first
+
+
 @pytest.mark.parametrize(("wanted", "outcome"), [(60, "LIMITED"), (None, "COMMITTED")])
 async def test_what_was_waited_for_comes_into_force_by_itself(dsn: str, wanted: int | None, outcome: str) -> None:
     async with open_books(dsn) as books:
