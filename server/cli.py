@@ -158,7 +158,11 @@ def load(
     ] = None,
     yes_really: Annotated[bool, Parameter(negative="", help="also a server on another machine")] = False,
 ) -> int:
-    """Fill rooms of a running server and count every delivery; exit code 1 if one was lost or came twice."""
+    """Fill rooms of a running server and count every delivery; exit code 1 if one was lost or came twice.
+
+    Everybody comes from one address: the server needs wider limits than for people, HALFMINUTE_LIMITS_ADDRESS_BURST,
+    ADDRESS_PER_SECOND, HANDSHAKES_BURST and HANDSHAKES_PER_SECOND.
+    """
     from server.load.command import put_under_load  # with all that a client needs, which the other commands don't
 
     plan = Plan(

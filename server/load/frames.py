@@ -26,7 +26,7 @@ async def shake_hands(url: str, encoding: Encoding, token: str | None = None) ->
         await sock.send(_upgrade(address.netloc, address.path, encoding, token))
         head, unread = await _read_head(sock)
         if not head.startswith(b"HTTP/1.1 101"):
-            raise HandshakeError(head.decode("latin-1"))
+            raise HandshakeError(head.decode("latin-1").partition("\r\n")[0])
     except BaseException:
         sock.close()
         raise

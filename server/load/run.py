@@ -97,7 +97,7 @@ class LoadRun:
         try:
             await room.prepare(self._people)
         except Refused as refused:
-            raise LoadRefused(f"nobody can take part: {refused}") from None
+            raise LoadRefused(f"nobody can take part: {refused}{_hint(str(refused))}") from None
 
     async def _connect_all(self, nursery: trio.Nursery) -> float:
         """Sessions a second."""
@@ -115,7 +115,8 @@ class LoadRun:
         try:
             await member.connect()
         except NOT_CONNECTED as error:
-            raise LoadRefused(f"connection {self.connected + 1:,} failed: {error or type(error).__name__}") from None
+            reason = str(error) or type(error).__name__
+            raise LoadRefused(f"connection {self.connected + 1:,} failed: {reason}{_hint(reason)}") from None
         self.connected += 1
 
     # What happens
@@ -197,6 +198,12 @@ class LoadRun:
             round_trip_curve=curve(tally.round_trips),
             lateness_curve=curve(tally.lateness),
         )
+
+
+def _hint(reason: str) -> str:
+    """All of us come from one address, which a server that is meant for people does not let through for long."""
+    limited = "429" in reason or "RATE_LIMITED" in reason
+    return "; start that server with wider limits: HALFMINUTE_LIMITS_HANDSHAKES_BURST=50000 …" if limited else ""
 
 
 async def _each(items: Iterable[T], act: Callable[[T], Awaitable[None]], at_once: int) -> None:

@@ -36,7 +36,6 @@ from tests.load.result import Load, Result, Worst
 from tests.load.stage import Server, lines_of, make_people, start_crowd
 from tests.load.table import show
 
-RATE_TOKENS_PER_MIN = 60
 WORST_SHOWN = 8
 LAST_WORDS = 30  # lines of a server that died
 
@@ -114,7 +113,6 @@ async def _hold_calls(load: Load, server: Server) -> tuple[Heard, Books]:
                 http_port=server.http_port,
                 websocket_port=server.websocket_port,
                 jwt_secret=server.jwt_secret(),
-                rate_tokens_per_min=RATE_TOKENS_PER_MIN,
                 pairs=pairs,
                 ramp_seconds=load.ramp_seconds,
                 talk_seconds=load.seconds,

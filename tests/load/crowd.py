@@ -34,7 +34,6 @@ class Plan(msgspec.Struct, frozen=True):
     http_port: int
     websocket_port: int
     jwt_secret: str
-    rate_tokens_per_min: int
     pairs: list[tuple[UUID, UUID]]  # fan, creator
     ramp_seconds: float
     talk_seconds: float
@@ -202,14 +201,7 @@ class Crowd:
         for party in self._everybody:
             with trio.fail_after(PATIENCE_SECONDS):
                 await party.ready.wait()
-        async with trio.open_nursery() as nursery:
-            for index, (_, creator) in enumerate(self._calls):
-                nursery.start_soon(self._become_creator, creator, index)
         _say(Milestone("open"))
-
-    async def _become_creator(self, creator: Party, index: int) -> None:
-        wanted = {"displayName": f"Creator {index}", "rateTokensPerMin": self._plan.rate_tokens_per_min}
-        await self._ask("PUT", "/creators/me", creator, {**wanted, "acceptsCalls": True})
 
     async def _ring_everybody(self) -> None:
         """Returns when every call has its first block."""

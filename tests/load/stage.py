@@ -15,6 +15,7 @@ from storage.postgres import Postgres
 from tests.processes import ROOT, ServerProcess, environment
 
 FAN_TOKENS = 1_000_000
+RATE_TOKENS_PER_MIN = 60
 
 
 class Server(ServerProcess):
@@ -31,9 +32,15 @@ class Server(ServerProcess):
         return pid
 
 
+CREATORS = """
+    INSERT INTO creators (user_id, rate_tokens_per_min, accepts_calls) SELECT unnest($1::uuid[]), $2, true
+"""
+
+
 async def make_people(postgres: Postgres, fans: list[UserId], creators: list[UserId]) -> None:
-    """Users, and tokens for those who will pay."""
+    """Users, tokens for those who will pay, and a rate for those who are paid: thousands of requests less."""
     await postgres.execute("INSERT INTO users (supabase_id) SELECT unnest($1::uuid[])", [*fans, *creators])
+    await postgres.execute(CREATORS, creators, RATE_TOKENS_PER_MIN)
     for start in range(0, len(fans), MAX_BATCH):
         credits = [_credit(fan) for fan in fans[start : start + MAX_BATCH]]
         await postgres.fetchrow(batch_statement.APPLY, *batch_statement.arguments(credits, False))
