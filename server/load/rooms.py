@@ -3,11 +3,14 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+from server.load.at_once import each
 from server.load.figures import BlockClock
 from server.load.listeners import Listener, NotJoined
 from server.load.people import Actor, People
 from server.load.places import Place
 from server.load.rest import Rest
+
+JOINED_AT_ONCE = 64  # a room takes in 256 before it says that it is overloaded (rooms.inbox), and others want to join
 
 
 class Room(Protocol):
@@ -88,8 +91,7 @@ async def _join_all(room: Room, channel: str) -> None:
     for actor in (room.owner, *room.fans):
         if not await actor.join(channel):
             raise NotJoined
-    for listener in room.listeners:
-        await listener.join(channel)
+    await each(room.listeners, lambda listener: listener.join(channel), JOINED_AT_ONCE)
 
 
 def places(room: Room) -> list[Place]:

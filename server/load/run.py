@@ -2,12 +2,11 @@
 
 import gc
 import itertools
-from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime
-from typing import TypeVar
 
 import trio
 
+from server.load.at_once import each
 from server.load.coming_back import NOT_CONNECTED
 from server.load.figures import Result, Sample, Tally, curve, spread
 from server.load.listeners import Listener, Listeners, NotJoined
@@ -24,8 +23,6 @@ OPENED_AT_ONCE = 32
 RING_SECONDS_MAX = 10.0  # calls begin evenly over a block, or so long: their blocks shall not fall due all at once
 SETTLE_SECONDS = 20.0  # for what is still on its way at the end: as long as an answer may take
 LOOK_SECONDS = 0.05  # between two looks at whether everybody has heard everything
-
-T = TypeVar("T")
 
 
 class LoadRun:
@@ -67,13 +64,13 @@ class LoadRun:
     async def _carry_out(self, nursery: trio.Nursery) -> Result:
         connects_per_second = await self._connect_all(nursery)
         self.phase = "people get their tokens"
-        await _each(self._rooms, self._prepare, PREPARED_AT_ONCE)
+        await each(self._rooms, self._prepare, PREPARED_AT_ONCE)
         self.phase = "rooms open"
         await self._open_all()
         self.phase = "everybody talks"
         talked = await self._talk()
         self.phase = "rooms end"
-        await _each(self._open_rooms, self._end, OPENED_AT_ONCE)
+        await each(self._open_rooms, self._end, OPENED_AT_ONCE)
         await self._wait_settled()
         return self._result(connects_per_second, talked)
 
@@ -105,7 +102,7 @@ class LoadRun:
         listeners = [listener for room in self._rooms for listener in room.listeners]
         everybody: list[Actor | Listener] = [*actors, *listeners]
         began = trio.current_time()
-        await _each(everybody, self._connect, CONNECTED_AT_ONCE)
+        await each(everybody, self._connect, CONNECTED_AT_ONCE)
         seconds = trio.current_time() - began
         for actor in actors:
             nursery.start_soon(actor.stay)
@@ -131,15 +128,15 @@ class LoadRun:
             await trio.sleep_until(started + number * spread_seconds / len(self._rooms))
             await self._open(room)
 
-        await _each(enumerate(self._rooms), open_in_turn, OPENED_AT_ONCE)
+        await each(enumerate(self._rooms), open_in_turn, OPENED_AT_ONCE)
         if not self._open_rooms:
             raise LoadRefused(f"no room opened: {', '.join(self.tally.errors)}")
 
     async def _open(self, room: Room) -> None:
         try:
             await room.open()
-        except (Refused, NotJoined, trio.TooSlowError) as error:
-            self.tally.errors[f"not opened: {str(error) or type(error).__name__}"] += 1
+        except* (Refused, NotJoined, trio.TooSlowError) as failed:
+            self.tally.errors[f"not opened: {_first_of(failed)}"] += 1
         else:
             self._open_rooms.append(room)
 
@@ -200,20 +197,15 @@ class LoadRun:
         )
 
 
+def _first_of(failed: BaseExceptionGroup[BaseException]) -> str:
+    """One reason is enough: all members of a room are told the same."""
+    error: BaseException = failed
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return str(error) or type(error).__name__
+
+
 def _hint(reason: str) -> str:
     """All of us come from one address, which a server that is meant for people does not let through for long."""
     limited = "429" in reason or "RATE_LIMITED" in reason
     return "; start that server with wider limits: HALFMINUTE_LIMITS_HANDSHAKES_BURST=50000 …" if limited else ""
-
-
-async def _each(items: Iterable[T], act: Callable[[T], Awaitable[None]], at_once: int) -> None:
-    """For all of them, so many at a time, in order."""
-    waiting = iter(items)
-
-    async def work() -> None:
-        for item in waiting:
-            await act(item)
-
-    async with trio.open_nursery() as nursery:
-        for _ in range(at_once):
-            nursery.start_soon(work)

@@ -1,0 +1,21 @@
+"""The same for many, so many at a time."""
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeVar
+
+import trio
+
+T = TypeVar("T")
+
+
+async def each(items: Iterable[T], act: Callable[[T], Awaitable[None]], at_once: int) -> None:
+    """Begun in order; the first that raises ends it."""
+    waiting = iter(items)
+
+    async def work() -> None:
+        for item in waiting:
+            await act(item)
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(at_once):
+            nursery.start_soon(work)
