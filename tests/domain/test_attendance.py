@@ -1,0 +1,56 @@
+"""How a room of many hears who is there: by name at first, then by a count, at most once a second."""
+
+from typing import Any
+from uuid import UUID
+
+from domain import messages as m
+from domain.attendance import COUNT_EVERY, Attendance
+from domain.effects import Publish
+from domain.ids import MemberId, UserId
+from domain.instant import Instant
+from domain.room import Members
+
+BEGIN: Instant = 1_800_000_000_000_000
+MILLISECOND = 1000
+
+
+class Room:
+    """Members who come, and each count that is told of them, at the moment when it is due."""
+
+    def __init__(self, presence_limit: int) -> None:
+        self.counts: list[tuple[Instant, int]] = []
+        self._attendance = Attendance(Members(1000), self._publish, presence_limit)
+
+    def join(self, number: int, at: Instant) -> None:
+        self.tell_due(at)
+        self._attendance.join(MemberId(UUID(int=number)), UserId(UUID(int=number)), 1, at)
+        self.tell_due(at)
+
+    def tell_due(self, at: Instant) -> None:
+        while (due_at := self._attendance.count_due_at()) is not None and due_at <= at:
+            self._attendance.tell_count(due_at)
+
+    def _publish(self, kind: type[m.SequencedEvent], at: Instant, **fields: Any) -> Publish:
+        if kind is m.RoomPresence:
+            self.counts.append((at, fields["count"]))
+        return Publish(kind(channel="c", seq=1, at="", **fields))
+
+
+def test_a_crowd_that_joins_at_once_is_counted_once_a_second() -> None:
+    room = Room(presence_limit=2)
+    for number in range(1, 1001):
+        room.join(number, BEGIN + number * MILLISECOND)
+    room.tell_due(BEGIN + 5 * COUNT_EVERY)
+    first = BEGIN + 3 * MILLISECOND
+    assert room.counts == [(first, 3), (first + COUNT_EVERY, 1000)]
+
+
+def test_after_a_quiet_while_the_next_who_joins_is_counted_at_once_and_only_once() -> None:
+    room = Room(presence_limit=0)
+    room.join(1, BEGIN)
+    later = BEGIN + 600 * COUNT_EVERY
+    for number in (2, 3, 4):
+        room.join(number, later + number * MILLISECOND)
+    room.tell_due(later + 5 * COUNT_EVERY)
+    first = later + 2 * MILLISECOND
+    assert room.counts == [(BEGIN, 1), (first, 2), (first + COUNT_EVERY, 4)]
