@@ -13,7 +13,7 @@ import trio
 from domain import effects, inputs
 from domain.ids import RoomId, UserId
 from domain.messages import Person, RoomJoined
-from server.config import Address, Secrets, Settings
+from server.config import Address, LimitSettings, Secrets, Settings
 from server.heartbeat import keep_pulse
 from server.house import House
 from server.listener import Listener, open_listener
@@ -70,7 +70,8 @@ def open_room(house: House) -> None:
 async def main(port: int) -> None:
     """A house without books."""
     async with trio.open_nursery() as nursery:
-        house = House(Settings(), Secrets(jwt_secret=SECRET), cast(Postgres, None), nursery)
+        many_from_here = Settings(limits=LimitSettings(handshakes_per_second=50_000, handshakes_burst=50_000))
+        house = House(many_from_here, Secrets(jwt_secret=SECRET), cast(Postgres, None), nursery)
         house.people = cast(People, Everybody())
         settings = house.settings.websocket
         open_room(house)
