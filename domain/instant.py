@@ -28,7 +28,7 @@ def next_day(at: Instant) -> Instant:
 def rfc3339(at: Instant) -> str:
     """RFC 3339, UTC, milliseconds (CONTRACT, head): `2026-11-22T12:00:00.000Z`."""
     moment = _EPOCH + timedelta(microseconds=at)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+    return moment.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 def as_datetime(at: Instant) -> datetime:

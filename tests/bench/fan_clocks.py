@@ -46,17 +46,16 @@ class Actor:
 
     def __init__(self) -> None:
         self._owed: list[Callable[[], None]] = []
-        self._work = trio.Event()
+        self._idle = trio.lowlevel.ParkingLot()
 
     def submit(self, postings: Sequence[Posting], deliver: Deliver) -> bool:
         self._owed.append(lambda: deliver([_paid(posting) for posting in postings]))
-        self._work.set()
+        self._idle.unpark()
         return True
 
     async def run(self) -> None:
         while True:
-            await self._work.wait()
-            self._work = trio.Event()
+            await self._idle.park()
             owed, self._owed = self._owed, []
             for deliver in owed:
                 deliver()
