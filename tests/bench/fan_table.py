@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from rich.table import Table
 
-from tests.bench.fan_result import DELAY_MOST_MS, MOST, OURS, TARGETS, Result, Turn, grouped, of
+from tests.bench.fan_result import DELAY_MOST_MS, MOST, TARGETS, Result, Turn, grouped, of
 from tests.bench.report import open_console, right, spread_text
 
 LEGEND = """us a delivery: CPU time of the server; members' us: of the process that counts
@@ -70,7 +70,9 @@ def _spread(turns: list[Turn], figure: Callable[[Turn], float], form: str) -> st
 
 
 def _ratios(result: Result) -> Table:
-    table = Table(f"{OURS} over theirs", *right("median", "least", "most", "by CPU time", "target"), "holds")
+    table = Table(
+        "CPU time a delivery: theirs over ours", *right("median", "least", "most", "by speed", "target"), "holds"
+    )
     for name, ratio in result.ratios.items():
         target = TARGETS.get(name)
         wanted = "" if target is None else f"at least {target.at_least:g}"
@@ -79,7 +81,7 @@ def _ratios(result: Result) -> Table:
             continue
         least, middle, most = (f"{value:.2f}" for value in result.ratio_spreads[name])
         holds = "" if target is None else "yes" if target.holds(ratio) else "NO"
-        table.add_row(name, middle, least, most, f"{result.cpu_ratios[name]:.2f}", wanted, holds)
+        table.add_row(name, middle, least, most, f"{result.speed_ratios[name]:.2f}", wanted, holds)
     return table
 
 
