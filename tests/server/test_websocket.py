@@ -1,5 +1,6 @@
 """Sessions over real websockets: who gets in, what is answered, and with which code it ends."""
 
+import gc
 import json
 import socket
 import time
@@ -7,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
+import h11
 import msgspec
 import pytest
 import trio
@@ -70,6 +72,19 @@ async def test_a_session_opens_with_the_header_of_the_handshake(house: House) ->
         headers = {"Authorization": f"Bearer {token_of(uuid4())}"}
         with dial(house, additional_headers=headers) as connection:
             assert json.loads(connection.recv(timeout=PATIENCE_SECONDS))["type"] == "session:ready"
+
+    await in_thread(story)
+
+
+async def test_an_open_connection_keeps_no_parser_of_its_handshake(house: House) -> None:
+    def story() -> None:
+        gc.collect()  # what others have left
+        before = sum(isinstance(thing, h11.Connection) for thing in gc.get_objects())
+        with dial(house) as connection:
+            connection.send(json.dumps({"type": "session:open", "token": token_of(uuid4())}))
+            connection.recv(timeout=PATIENCE_SECONDS)
+            gc.collect()
+            assert sum(isinstance(thing, h11.Connection) for thing in gc.get_objects()) == before
 
     await in_thread(story)
 
