@@ -39,6 +39,11 @@ def refund_rest_key(posting: PostingKey) -> PostingKey:
     return PostingKey(_digest(b"refund rest", posting))
 
 
+def purchase_key(provider: str, purchase_id: UUID) -> PostingKey:
+    """The one key under which a purchase can ever be credited, however many events tell of it."""
+    return PostingKey(_digest(b"purchase", provider.encode(), purchase_id.bytes))
+
+
 def content_digest(*parts: str) -> bytes:
     """What a key was used for, beyond what the journal row itself says: 16 bytes to compare on a replay."""
     return _digest(b"content", *(part.encode() for part in parts))

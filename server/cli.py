@@ -27,6 +27,7 @@ from server.listener import ListenError
 from server.load.plan import Kind, LoadRefused, Plan
 from server.local_secrets import with_local_secrets
 from server.memory import settle_memory
+from server.payments.demo import demo_url
 from server.redaction import secret_words
 from server.telemetry import configure_log
 from storage.embedded import EmbeddedError
@@ -186,11 +187,21 @@ async def _serve(settings: Settings, secrets: Secrets, made: list[str], demo: bo
             async with open_house(settings, secrets, database.dsn, alone=database.alone) as house:
                 if demo:
                     await seed(house)
+                    _open_demo_checkout(house)
                 settle_memory()
                 _greet(house, made, demo)
                 async for _ in signals:
                     break
     _say("halfminute has drained and stopped")
+
+
+def _open_demo_checkout(house: House) -> None:
+    host = parse_address(house.settings.http.listen).host
+    url = demo_url(host, house.http_port)
+    if url is None:
+        _say(f"{host} can be reached by others: there is no demo checkout here")
+    else:
+        house.payments.open_demo(url)
 
 
 def _greet(house: House, made: list[str], demo: bool) -> None:

@@ -14,6 +14,7 @@ from domain.room import RoomRules
 from domain.stream_record import StreamRules
 from server.addresses import ForwardedHeader, Proxies, check_networks
 from server.auth import AuthSettings
+from server.market_settings import OverlaySettings, PackSettings, PaymentSettings, PayoutSettings, check_margin
 
 Positive = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
 Burst = Annotated[int, msgspec.Meta(ge=1, le=100_000)]
@@ -123,14 +124,8 @@ class LogSettings(Section, frozen=True):
     format: Literal["auto", "console", "json"] = "auto"
 
 
-class PackSettings(Section, frozen=True):
-    """What clients need to know of token packs before they see them."""
-
-    currency: Annotated[str, msgspec.Meta(pattern="^[A-Z]{3}$")] = "USD"
-
-
 class Settings(Section, frozen=True):
-    """Every section of `config.toml`."""
+    """Every section of `config.toml`. Raises ValueError where buying tokens and cashing them out would make money."""
 
     server: ServerSettings = ServerSettings()
     http: HttpSettings = HttpSettings()
@@ -142,8 +137,14 @@ class Settings(Section, frozen=True):
     streams: StreamRules = StreamRules()
     rooms: RoomSettings = RoomSettings()
     packs: PackSettings = PackSettings()
+    payments: PaymentSettings = PaymentSettings()
+    payouts: PayoutSettings = PayoutSettings()
+    overlays: OverlaySettings = OverlaySettings()
     media: MediaSettings = MediaSettings()
     log: LogSettings = LogSettings()
+
+    def __post_init__(self) -> None:
+        check_margin(self.packs, self.payouts)
 
 
 class Secrets(msgspec.Struct, frozen=True):
@@ -153,6 +154,8 @@ class Secrets(msgspec.Struct, frozen=True):
     jwt_secret: str | None = None
     billing_webhook_secret: str | None = None
     turn_secret: str | None = None
+    stripe_secret_key: str | None = None
+    stripe_webhook_secret: str | None = None
 
     def __repr__(self) -> str:
         return "Secrets(…)"
@@ -182,13 +185,21 @@ def read_secrets(environment: Mapping[str, str] = os.environ) -> Secrets:
         environment.get("HALFMINUTE_JWT_SECRET") or None,
         environment.get("BILLING_WEBHOOK_SECRET") or None,
         environment.get("HALFMINUTE_TURN_SECRET") or None,
+        environment.get("HALFMINUTE_STRIPE_SECRET_KEY") or None,
+        environment.get("HALFMINUTE_STRIPE_WEBHOOK_SECRET") or None,
     )
     for name, secret in (
         ("HALFMINUTE_JWT_SECRET", secrets.jwt_secret),
         ("BILLING_WEBHOOK_SECRET", secrets.billing_webhook_secret),
+        ("HALFMINUTE_STRIPE_WEBHOOK_SECRET", secrets.stripe_webhook_secret),
     ):
         if secret is not None:
             require_long(name, secret)
+    if (secrets.stripe_secret_key is None) != (secrets.stripe_webhook_secret is None):
+        raise ConfigError(
+            "HALFMINUTE_STRIPE_SECRET_KEY and HALFMINUTE_STRIPE_WEBHOOK_SECRET come together:"
+            " what is paid must be heard of"
+        )
     if secrets.database_url is not None:
         _require_readable(secrets.database_url)
     return secrets

@@ -11,6 +11,7 @@ from server.ice import IceServers
 from server.ids import new_uuid
 from server.limits import Limits
 from server.money_news import MoneyNews
+from server.payments.desk import PaymentDesk
 from server.people import People
 from server.registry import Registry
 from server.room_commands import RoomCommands
@@ -58,5 +59,14 @@ class House:
         self.call_commands = CallCommands(postgres, registry)
         per_session = settings.websocket.rooms_per_session
         self.room_commands = RoomCommands(postgres, registry, self.call_commands, per_session)
+        # money from outside
+        self.payments = PaymentDesk(
+            postgres,
+            self.actor,
+            self.telemetry,
+            settings.payments,
+            secrets.stripe_secret_key,
+            secrets.stripe_webhook_secret,
+        )
         self.http_port = 0
         self.websocket_port = 0

@@ -9,6 +9,7 @@ from storage.leases import Checkpoint
 from storage.limits import forget_lifted_limits
 from storage.new_call import forget_old_keys
 from storage.postgres import StorageUnavailable
+from storage.purchases import expire_purchases
 
 SLICES = 5  # a checkpoint period's rooms are stored in as many parts, so that no block waits long for the fence
 CLOCK_SECONDS = 600
@@ -34,6 +35,7 @@ async def keep_house(house: House, *, alone: bool) -> None:
         if round_no % rounds_a_clock == 0:
             house.clock.follow()
             await _forget_old(house)
+            await _see_to_market(house)
             if len(house.registry) == 0 or round_no % (FULL_LOOK_CLOCKS * rounds_a_clock) == 0:
                 tidy_memory()
 
@@ -59,6 +61,14 @@ async def _forget_old(house: House) -> None:
         await house.leases.forget_old()
     except StorageUnavailable:
         log.warning("old_rows.not_forgotten")
+
+
+async def _see_to_market(house: House) -> None:
+    """What nobody has asked for in a while: checkouts that are over."""
+    try:
+        await expire_purchases(house.postgres)
+    except StorageUnavailable:
+        log.warning("market.not_seen_to")
 
 
 def _checkpoints(house: House, part: int) -> list[Checkpoint]:

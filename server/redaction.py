@@ -5,6 +5,8 @@ from collections.abc import Iterable, MutableMapping
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import msgspec
+
 from server.config import Secrets
 
 REDACTED = "[redacted]"
@@ -57,5 +59,5 @@ class Redaction:
 def secret_words(secrets: Secrets) -> list[str]:
     """Each secret as it stands, and the password in the database's address as it is written and as it is meant."""
     password = urlsplit(secrets.database_url or "").password or ""
-    found = (secrets.jwt_secret, secrets.billing_webhook_secret, secrets.database_url, password, unquote(password))
+    found = (*msgspec.structs.astuple(secrets), password, unquote(password))
     return [word for word in found if word]

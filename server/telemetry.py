@@ -46,6 +46,9 @@ class Telemetry:
         self.room_crashes = Counter(
             "halfminute_room_crashes", "Rooms that had to be restarted", registry=self._registry
         )
+        self.payments = Counter(
+            "halfminute_payments", "Payment events by what came of them", ["outcome"], registry=self._registry
+        )
         self.rooms = Gauge("halfminute_rooms", "Live rooms", registry=self._registry)
         self.connections = Gauge("halfminute_connections", "Open websockets", registry=self._registry)
 

@@ -14,7 +14,12 @@ from server.rest.strict_json import FieldError, Misfit
 from storage.paging import BadCursor
 from storage.postgres import Refused, StorageUnavailable
 
-RETRY_AFTER_SECONDS = {Code.STORAGE_UNAVAILABLE: 2, Code.OVERLOADED: 1, Code.DRAINING: 5}
+RETRY_AFTER_SECONDS = {
+    Code.STORAGE_UNAVAILABLE: 2,
+    Code.PAYMENTS_UNAVAILABLE: 30,
+    Code.OVERLOADED: 1,
+    Code.DRAINING: 5,
+}
 
 
 class Plain(NamedTuple):

@@ -20,10 +20,12 @@ from server.rest import (
     health,
     me,
     meter,
+    payments,
     refunds,
     streams,
     tickets,
     tips,
+    tokens,
     wallet,
 )
 from server.rest.connections import serve_connections
@@ -49,6 +51,8 @@ ROUTES: tuple[Route, ...] = tuple(
         billing.routes,
         admin.routes,
         refunds.routes,
+        tokens.routes,
+        payments.routes,
     )
 )
 

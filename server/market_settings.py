@@ -1,0 +1,78 @@
+"""What tokens cost and what they are worth: the settings of everything that has to do with money from outside."""
+
+from typing import Annotated
+from urllib.parse import urlsplit
+
+import msgspec
+
+Currency = Annotated[str, msgspec.Meta(pattern="^[A-Z]{3}$")]
+Cents = Annotated[int, msgspec.Meta(ge=1, le=99_999_999)]  # what a card can be charged at once
+PackId = Annotated[str, msgspec.Meta(pattern="^[a-z0-9_-]{1,40}$")]
+
+# Those of ISO 4217 whose smallest unit is no hundredth: a price would be a hundred times, or a tenth of, what is meant.
+WITHOUT_CENTS = frozenset(
+    {"BHD", "BIF", "CLP", "DJF", "GNF", "IQD", "ISK", "JOD", "JPY", "KMF", "KRW", "KWD", "LYD", "MGA", "OMR", "PYG"}
+    | {"RWF", "TND", "UGX", "UYI", "VND", "VUV", "XAF", "XOF", "XPF"}
+)
+
+
+class Pack(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """So many tokens for so much."""
+
+    tokens: Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)]
+    price_cents: Cents
+
+
+SMALL, MEDIUM, LARGE, HUGE = Pack(100, 699), Pack(500, 3_299), Pack(1_000, 6_299), Pack(5_000, 29_999)
+
+
+class PackSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The section `[packs]`: what is on offer, by the packs' ids."""
+
+    currency: Currency = "USD"
+    offers: Annotated[dict[PackId, Pack], msgspec.Meta(max_length=50)] = msgspec.field(
+        default_factory=lambda: {"small": SMALL, "medium": MEDIUM, "large": LARGE, "huge": HUGE}
+    )
+
+    def __hash__(self) -> int:  # a struct's own would hash the dict
+        return hash((self.currency, tuple(self.offers.items())))
+
+    def __post_init__(self) -> None:
+        if self.currency in WITHOUT_CENTS:
+            raise ValueError(f"packs.currency must have cents, and {self.currency} has none")
+
+
+class PaymentSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The section `[payments]`: where the provider is, and where its page leads back to."""
+
+    success_url: str = "http://localhost:8000/"
+    cancel_url: str = "http://localhost:8000/"
+    stripe_url: str = "https://api.stripe.com"
+
+    def __post_init__(self) -> None:
+        address = urlsplit(self.stripe_url)
+        if address.scheme != "https" and (address.scheme, address.hostname) != ("http", "127.0.0.1"):
+            raise ValueError("payments.stripe_url must be an https address: the secret key goes there")
+
+
+class PayoutSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The section `[payouts]`: what a token is worth to a creator."""
+
+    cents_per_token: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 5
+    currency: Currency = "USD"
+    min_tokens: Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)] = 1_000
+
+
+class OverlaySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The section `[overlays]`."""
+
+    tokens_per_creator: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 10
+
+
+def check_margin(packs: PackSettings, payouts: PayoutSettings) -> None:
+    """Raises ValueError for a pack whose tokens, tipped to a friend and cashed out, bring back more than they cost."""
+    if packs.currency != payouts.currency:
+        return  # what one is worth in the other changes by the day
+    for pack_id, pack in packs.offers.items():
+        if pack.price_cents <= pack.tokens * payouts.cents_per_token:
+            raise ValueError(f"packs.offers.{pack_id} must cost more than its tokens bring as a payout")

@@ -1,0 +1,1 @@
+"""Payment providers: each makes a checkout, and tells what became of it."""

@@ -1,0 +1,42 @@
+"""What every payment provider does for us, and what it may fail at."""
+
+from typing import Literal, NamedTuple, Protocol
+from uuid import UUID
+
+from storage.purchases import Purchase
+
+
+class Checkout(NamedTuple):
+    """Where a buyer pays, and the provider's name of it."""
+
+    id: str
+    url: str
+
+
+class PaymentEvent(NamedTuple):
+    """What became of a checkout; whose purchase it says it is, and what was charged."""
+
+    id: str
+    outcome: Literal["paid", "failed", "expired"]
+    checkout_id: str
+    purchase_id: UUID | None
+    amount_cents: int
+    currency: str  # ISO 4217, in capitals
+
+
+class ProviderAway(Exception):
+    """The provider made no checkout: it is out of reach, or would not; the same purchase may be tried again."""
+
+
+class EventRefused(Exception):
+    """What came to the webhook is not what the provider signed, or not lately."""
+
+
+class Provider(Protocol):
+    """One payment provider, as who buys meets it; what it tells us comes to its own webhook."""
+
+    @property
+    def name(self) -> str: ...
+
+    async def check_out(self, purchase: Purchase) -> Checkout:
+        """A checkout for this purchase; asked again, the same one. Raises ProviderAway."""

@@ -1,0 +1,192 @@
+"""Stripe, or what speaks like it: Checkout Sessions over HTTPS, and the events that it signs."""
+
+import hashlib
+import hmac
+import http.client
+import json
+from contextlib import closing
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+from uuid import UUID
+
+import msgspec
+import structlog
+import trio
+
+from server.market_settings import PaymentSettings
+from server.payments.provider import Checkout, EventRefused, PaymentEvent, ProviderAway
+from storage.purchases import Purchase
+
+ANSWER_SECONDS = 2.5  # of one try; all of them end before a request of ours does
+RETRY_SECONDS = (0.2, 0.5)  # between tries: with one key at work there already, or too much at once
+PASSING = {http.client.CONFLICT, http.client.TOO_MANY_REQUESTS}
+CONNECTIONS = 8  # at once; each has a thread of its own, and they must leave some to others
+MAX_ANSWER_BYTES = 256 * 1024
+SIGNATURE_SECONDS = 300  # how far a signature's time may be from ours
+MAX_SIGNATURES = 8  # of one event: enough for any rotation of secrets
+
+log = structlog.get_logger(__name__)
+
+
+class _Session(msgspec.Struct):
+    """What we need of a Checkout Session in an event."""
+
+    id: str
+    client_reference_id: str | None = None
+    payment_status: str = "unpaid"
+    amount_total: int | None = None
+    currency: str | None = None
+
+
+class _EventData(msgspec.Struct):
+    object: _Session
+
+
+class _Event(msgspec.Struct):
+    id: str
+    type: str
+    data: msgspec.Raw = msgspec.Raw(b"{}")  # read only where the type is one of ours: others look otherwise
+
+
+class _Made(msgspec.Struct):
+    id: str
+    url: str
+
+
+class Stripe:
+    """One account of theirs."""
+
+    name = "stripe"
+
+    def __init__(self, settings: PaymentSettings, *, secret_key: str, webhook_secret: str) -> None:
+        self._settings = settings
+        self._secret_key = secret_key
+        self._webhook_secret = webhook_secret.encode()
+        self._limiter = trio.CapacityLimiter(CONNECTIONS)
+
+    async def check_out(self, purchase: Purchase) -> Checkout:
+        """Raises ProviderAway."""
+        fields = _fields(purchase, self._settings)
+        for pause in (*RETRY_SECONDS, None):
+            status, answer = await self._post("/v1/checkout/sessions", fields, key=str(purchase.id))
+            if status not in PASSING or pause is None:
+                break
+            await trio.sleep(pause)
+        if status != http.client.OK:
+            log.error("stripe.refused", purchase=str(purchase.id), status=status, **_fault(answer))
+            raise ProviderAway(f"HTTP status {status}")
+        try:
+            return Checkout(*msgspec.structs.astuple(msgspec.json.decode(answer, type=_Made)))
+        except msgspec.MsgspecError as error:
+            raise ProviderAway("an answer that cannot be read") from error
+
+    def read_event(self, raw: bytes, signature: str, now: float) -> PaymentEvent | None:
+        """What an event says that came at this time (unix seconds); None for what is nothing to us.
+
+        `signature` is the header `Stripe-Signature`. Raises EventRefused.
+        """
+        if not self._is_signed(raw, signature, now):
+            raise EventRefused("The signature does not hold")
+        try:
+            event = msgspec.json.decode(raw, type=_Event)
+            outcome = _OUTCOMES.get(event.type)
+            if outcome is None:
+                return None
+            session = msgspec.json.decode(event.data, type=_EventData).object
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise EventRefused("The event cannot be read") from error
+        if outcome == "paid" and session.payment_status == "unpaid":  # a slow method of payment: its own event follows
+            return None
+        return PaymentEvent(
+            id=event.id,
+            outcome=outcome,
+            checkout_id=session.id,
+            purchase_id=_uuid(session.client_reference_id),
+            amount_cents=session.amount_total or 0,
+            currency=(session.currency or "").upper(),
+        )
+
+    def _is_signed(self, raw: bytes, header: str, now: float) -> bool:
+        """`t=…,v1=…`: the HMAC-SHA256 of the time, a dot and the body; one of several signatures suffices."""
+        parts = [part.partition("=") for part in header.split(",")[: MAX_SIGNATURES + 1]]
+        times = [value for name, _, value in parts if name.strip() == "t"]
+        if len(times) != 1 or not _is_recent(times[0], now):
+            return False
+        expected = hmac.digest(self._webhook_secret, times[0].encode() + b"." + raw, hashlib.sha256).hex().encode()
+        right = False
+        for name, _, signature in parts:
+            if name.strip() == "v1":
+                right |= hmac.compare_digest(signature.encode(), expected)  # each is compared, so time says nothing
+        return right
+
+    async def _post(self, path: str, fields: list[tuple[str, str]], *, key: str) -> tuple[int, bytes]:
+        def post() -> tuple[int, bytes]:
+            return _exchange(self._settings.stripe_url, path, fields, self._secret_key, key)
+
+        try:
+            with trio.fail_after(ANSWER_SECONDS):
+                return await trio.to_thread.run_sync(post, abandon_on_cancel=True, limiter=self._limiter)
+        except (OSError, http.client.HTTPException, trio.TooSlowError) as error:
+            log.warning(
+                "stripe.away", reason=f"{type(error).__name__} {getattr(error, 'strerror', None) or ''}".rstrip()
+            )
+            raise ProviderAway(type(error).__name__) from error
+
+
+_OUTCOMES: dict[str, Any] = {
+    "checkout.session.completed": "paid",
+    "checkout.session.async_payment_succeeded": "paid",
+    "checkout.session.async_payment_failed": "failed",
+    "checkout.session.expired": "expired",
+}
+
+
+def _fields(purchase: Purchase, settings: PaymentSettings) -> list[tuple[str, str]]:
+    return [
+        ("mode", "payment"),
+        ("client_reference_id", str(purchase.id)),
+        ("metadata[purchase_id]", str(purchase.id)),
+        ("line_items[0][quantity]", "1"),
+        ("line_items[0][price_data][currency]", purchase.currency.lower()),
+        ("line_items[0][price_data][unit_amount]", str(purchase.price_cents)),
+        ("line_items[0][price_data][product_data][name]", f"{purchase.tokens} tokens"),
+        ("success_url", settings.success_url),
+        ("cancel_url", settings.cancel_url),
+    ]
+
+
+def _exchange(url: str, path: str, fields: list[tuple[str, str]], secret_key: str, key: str) -> tuple[int, bytes]:
+    """Status and body. Redirects are not followed: the secret goes to the configured address or nowhere."""
+    parts = urlsplit(url)
+    connection_type = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    with closing(connection_type(parts.hostname or "", parts.port, timeout=ANSWER_SECONDS)) as connection:
+        headers = {
+            "Authorization": f"Bearer {secret_key}",
+            "Content-Type": "application/x-www-form-urlencoded",
+            "Idempotency-Key": key,
+            "User-Agent": "halfminute",
+        }
+        connection.request("POST", parts.path.rstrip("/") + path, urlencode(fields).encode(), headers)
+        with connection.getresponse() as response:
+            return response.status, response.read(MAX_ANSWER_BYTES)
+
+
+def _fault(answer: bytes) -> dict[str, str]:
+    """The provider's own words for what is wrong, as far as they are its constants: the others may name a card."""
+    try:
+        error = json.loads(answer)["error"]
+        return {name: str(error[name])[:80] for name in ("type", "code", "param") if error.get(name)}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return {}
+
+
+def _is_recent(timestamp: str, now: float) -> bool:
+    plain = timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= 12
+    return plain and abs(now - int(timestamp)) <= SIGNATURE_SECONDS
+
+
+def _uuid(text: str | None) -> UUID | None:
+    try:
+        return UUID(text or "")
+    except ValueError:
+        return None

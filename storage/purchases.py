@@ -1,0 +1,155 @@
+"""Purchases of tokens: what was agreed when a checkout began, and what became of it. The tokens are in the journal."""
+
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+from domain.ids import PostingKey, UserId
+from domain.refusals import Code, Refusal
+from storage.paging import Listing, Page, Paged
+from storage.postgres import Connection, PgUUID, Postgres, Row
+
+EXPIRES_AFTER = "25 hours"  # a checkout lives for a day, and its end is told to us soon after
+
+
+class Purchase(msgspec.Struct, frozen=True, kw_only=True):
+    """One purchase; tokens and price are those of the moment in which it was made."""
+
+    id: UUID
+    user_id: UserId
+    pack_id: str
+    tokens: int
+    price_cents: int
+    currency: str
+    provider: str
+    status: str  # pending, paid, failed, expired; review: paid, and yet not to be credited without a look at it
+    checkout_id: str | None = None
+    checkout_url: str | None = None
+    created_at: datetime
+    paid_at: datetime | None = None
+
+
+class NewPurchase(msgspec.Struct, frozen=True, kw_only=True):
+    """What to make; `key` is the client's own, by which a repeat finds the first."""
+
+    id: UUID
+    user_id: UserId
+    pack_id: str
+    tokens: int
+    price_cents: int
+    currency: str
+    provider: str
+    key: PostingKey | None
+    content: bytes
+
+
+_PURCHASES = Listing(
+    columns="p.id, p.user_id, p.pack_id, p.tokens, p.price_cents, p.currency, p.provider, p.status, p.checkout_id,"
+    " p.checkout_url, p.created_at, p.paid_at",
+    source="purchases p",
+    table="purchases p",
+    at="p.created_at",
+    id="p.id",
+)
+_SELECT = f"SELECT {_PURCHASES.columns} FROM purchases p"
+
+
+async def find_purchase(postgres: Postgres, purchase_id: UUID) -> Purchase | None:
+    """Raises StorageUnavailable."""
+    row = await postgres.fetchrow(f"{_SELECT} WHERE p.id = $1", purchase_id)
+    return None if row is None else _purchase(row)
+
+
+async def find_purchase_by_key(postgres: Postgres, key: PostingKey, content: bytes) -> Purchase | Refusal | None:
+    """What this key of a client's made; None for a key that is still free. Raises StorageUnavailable."""
+    return await postgres.transaction(lambda connection: _by_key(connection, key, content), atomic=False)
+
+
+async def make_purchase(postgres: Postgres, new: NewPurchase) -> Purchase | Refusal:
+    """A new one, or what the same key made before. Raises StorageUnavailable."""
+
+    async def in_transaction(connection: Connection) -> Purchase | Refusal:
+        if new.key is not None:
+            # From here on nobody else can use the key, be it for a posting or for something else.
+            await connection.execute("SELECT 1 FROM fence WHERE one FOR NO KEY UPDATE")
+            if (known := await _by_key(connection, new.key, new.content)) is not None:
+                return known
+        return await _insert(connection, new)
+
+    return await postgres.transaction(in_transaction)
+
+
+async def list_purchases(postgres: Postgres, user_id: UserId, page: Page) -> Paged[Purchase]:
+    """A user's, newest first. Raises BadCursor."""
+    return await _PURCHASES.page(postgres, page, ["p.user_id = $1"], [user_id], _purchase)
+
+
+async def note_checkout(postgres: Postgres, purchase_id: UUID, checkout_id: str, url: str) -> Purchase:
+    """Where the buyer pays; the first checkout counts. Raises StorageUnavailable."""
+    row = await postgres.fetchrow(
+        "UPDATE purchases p SET checkout_id = coalesce(checkout_id, $2), checkout_url = coalesce(checkout_url, $3)"
+        f" WHERE id = $1 RETURNING {_PURCHASES.columns}",
+        *(purchase_id, checkout_id, url),
+    )
+    assert row is not None, "purchases stay"
+    return _purchase(row)
+
+
+async def mark_paid(postgres: Postgres, purchase_id: UUID, checkout_id: str) -> None:
+    """Its tokens are in the wallet. Idempotent; the first payment counts. Raises StorageUnavailable."""
+    await postgres.execute(
+        "UPDATE purchases SET status = 'paid', paid_at = now(), checkout_id = $2 WHERE id = $1 AND status <> 'paid'",
+        *(purchase_id, checkout_id),
+    )
+
+
+async def close_purchase(postgres: Postgres, purchase_id: UUID, status: str) -> None:
+    """It came to nothing, or needs a look; what is paid stays paid. Idempotent. Raises StorageUnavailable."""
+    await postgres.execute(
+        "UPDATE purchases SET status = $2 WHERE id = $1 AND (status = 'pending' OR $2 = 'review' AND status <> 'paid')",
+        *(purchase_id, status),
+    )
+
+
+async def expire_purchases(postgres: Postgres) -> None:
+    """Those whose checkout is long over and of which nobody has told us; a late payment counts all the same."""
+    await postgres.execute(
+        "UPDATE purchases SET status = 'expired'"
+        f" WHERE status = 'pending' AND created_at < now() - interval '{EXPIRES_AFTER}'"
+    )
+
+
+async def _by_key(connection: Connection, key: PostingKey, content: bytes) -> Purchase | Refusal | None:
+    row = await connection.fetchrow(
+        "SELECT ref_id, content FROM idempotency_keys WHERE key = $1"
+        " UNION ALL SELECT NULL, NULL FROM journal WHERE key = $1",
+        PgUUID(key),
+    )
+    if row is None:
+        return None
+    if row["content"] is None or row["content"].bytes != content:
+        return Refusal(Code.IDEMPOTENCY_CONFLICT, "This key was used for something else")
+    found = await connection.fetchrow(f"{_SELECT} WHERE p.id = $1", row["ref_id"])
+    assert found is not None, "a key and its purchase are written together"
+    return _purchase(found)
+
+
+async def _insert(connection: Connection, new: NewPurchase) -> Purchase:
+    row = await connection.fetchrow(
+        f"""
+        WITH used AS (INSERT INTO idempotency_keys (key, content, ref_id)
+                      SELECT $8::uuid, $9::uuid, $1 WHERE $8 IS NOT NULL)
+        INSERT INTO purchases AS p (id, user_id, pack_id, tokens, price_cents, currency, provider)
+        VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING {_PURCHASES.columns}
+        """,
+        *(new.id, new.user_id, new.pack_id, new.tokens, new.price_cents, new.currency, new.provider),
+        None if new.key is None else PgUUID(new.key),
+        PgUUID(new.content),
+    )
+    assert row is not None, "an INSERT returns what it inserts"
+    return _purchase(row)
+
+
+def _purchase(row: Row) -> Purchase:
+    return Purchase(**dict(row))

@@ -1,0 +1,65 @@
+"""A house where tokens can be bought, from a provider that runs in this process."""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import msgspec
+
+from server.config import Settings
+from server.house import House
+from storage.audit import audit
+from tests.houses import SECRETS, running_house, with_section
+from tests.server.rest.conftest import Caller, People, people_of
+from tests.stripe_stand_in import SECRET_KEY, WEBHOOK_SECRET, StripeStandIn, signature, stripe_stand_in
+
+SELLING = msgspec.structs.replace(SECRETS, stripe_secret_key=SECRET_KEY, stripe_webhook_secret=WEBHOOK_SECRET)
+
+
+class Shop:
+    """A house, its people, and the provider."""
+
+    def __init__(self, house: House, people: People, stripe: StripeStandIn, web: httpx.AsyncClient) -> None:
+        self.house = house
+        self.people = people
+        self.stripe = stripe
+        self._web = web
+
+    async def tell(self, raw: bytes, *, sign: str | None = None) -> httpx.Response:
+        """What the provider sends to the webhook."""
+        headers = {b"Stripe-Signature": (signature(raw, time.time()) if sign is None else sign).encode()}
+        return await self._web.post("/api/payments/webhook/stripe", content=raw, headers=headers)
+
+    async def buy(self, buyer: Caller, pack_id: str = "small", *, key: str | None = None) -> dict[str, Any]:
+        answer = await buyer.post("/tokens/purchases", {"packId": pack_id}, key=key)
+        assert answer.status_code == 201, answer.text
+        purchase: dict[str, Any] = answer.json()
+        return purchase
+
+    async def pay(self, purchase: dict[str, Any], **changed: Any) -> None:
+        """The provider tells that it was paid, and is thanked."""
+        answer = await self.tell(self.stripe.event(purchase, **changed))
+        assert (answer.status_code, answer.json()) == (200, {"received": True})
+
+    async def check_books(self) -> None:
+        assert [finding.sentence async for finding in audit(self.house.postgres) if finding.rows] == []
+
+
+def selling(stripe: StripeStandIn) -> Settings:
+    """Settings of a house that sells tokens, and where a single one can be cashed out."""
+    usual = with_section("payments", stripe_url=stripe.url)
+    return msgspec.structs.replace(usual, payouts=msgspec.structs.replace(usual.payouts, min_tokens=1))
+
+
+@asynccontextmanager
+async def open_shop(dsn: str) -> AsyncIterator[Shop]:
+    with stripe_stand_in() as stripe:
+        async with running_house(dsn, selling(stripe), SELLING) as house, people_of(house) as people:
+            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{house.http_port}") as web:
+                yield Shop(house, people, stripe, web)
+
+
+async def balance(user: Caller) -> int:
+    return int((await user.get("/wallet")).json()["balance"])

@@ -1,0 +1,292 @@
+"""The payment provider's events: signed, late, twice, out of order, and once each in the books."""
+
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+import trio
+
+from domain.ids import TOKEN_SALES
+from server.auth import issue_token
+from server.demo import FAN_TOKENS, FANS
+from server.house import House
+from server.payments.demo import Demo, demo_url
+from storage.purchases import expire_purchases
+from tests.processes import ServerProcess
+from tests.server.rest.conftest import People
+from tests.server.rest.problems import SOMEBODY, check
+from tests.server.rest.shop import Shop, balance, open_shop
+from tests.stripe_stand_in import signature
+
+PAID = "checkout.session.completed"
+PAID_LATER = "checkout.session.async_payment_succeeded"
+
+
+@pytest.fixture
+async def shop(dsn: str) -> AsyncIterator[Shop]:
+    async with open_shop(dsn) as opened:
+        yield opened
+
+
+async def counted(shop: Shop, outcome: str) -> float:
+    """What /metrics says of events with this outcome."""
+    name = f'halfminute_payments_total{{outcome="{outcome}"}} '
+    lines = shop.house.telemetry.exposition().decode().splitlines()
+    return sum(float(line.removeprefix(name)) for line in lines if line.startswith(name))
+
+
+async def test_what_is_paid_is_credited_and_its_buyer_hears_of_it(shop: Shop) -> None:
+    fan = shop.people.stranger()
+    phone = await shop.people.phone(fan)
+    purchase = await shop.buy(fan)
+    await shop.pay(purchase)
+    news = await trio.to_thread.run_sync(phone.wait_for, "wallet:changed")
+    assert (news["balance"], news["tokens"], news["cause"]) == (100, 100, "purchase")
+    assert news["ref"] == {"purchaseId": purchase["purchaseId"]}
+    paid = (await fan.get(f"/tokens/purchases/{purchase['purchaseId']}")).json()
+    assert paid == {**purchase, "status": "paid", "paidAt": paid["paidAt"]}
+    assert paid["paidAt"] > purchase["createdAt"]
+    entry = (await fan.get("/wallet/ledger", kind="purchase")).json()["items"][0]
+    assert (entry["tokens"], entry["counterparty"], entry["refId"]) == (100, "token_sales", purchase["purchaseId"])
+    await shop.check_books()
+
+
+async def test_fifty_events_at_once_of_one_purchase_credit_it_once(shop: Shop) -> None:
+    fan = shop.people.stranger()
+    purchase = await shop.buy(fan)
+    events = [shop.stripe.event(purchase, PAID if i % 2 else PAID_LATER, id=f"evt_{i // 4}") for i in range(50)]
+    answers: list[httpx.Response] = []
+
+    async def tell(raw: bytes) -> None:
+        answers.append(await shop.tell(raw))
+
+    async with trio.open_nursery() as nursery:
+        for raw in events:
+            nursery.start_soon(tell, raw)
+    assert [answer.status_code for answer in answers] == [200] * 50
+    assert await balance(fan) == 100
+    row = await shop.house.postgres.fetchrow("SELECT balance FROM wallets WHERE id = $1", TOKEN_SALES)
+    assert row is not None and row["balance"] == -100
+    await shop.check_books()
+
+
+async def test_every_purchase_is_credited_on_its_own(shop: Shop) -> None:
+    fan = shop.people.stranger()
+    for _ in range(2):
+        await shop.pay(await shop.buy(fan))  # the stand-in calls all its events alike
+    assert await balance(fan) == 200
+
+
+# Whose signature
+
+
+async def test_what_is_not_signed_by_the_provider_lately_moves_nothing(shop: Shop) -> None:
+    fan = shop.people.stranger()
+    raw, now = shop.stripe.event(await shop.buy(fan)), time.time()
+    good = signature(raw, now)
+    for sign in (
+        "",
+        "t=,v1=",
+        good.partition(",")[0],
+        good.replace("v1=", "v0="),
+        good.replace("v1=", "v1=0"),
+        good.upper(),
+        signature(raw + b" ", now),
+        signature(raw, now, "whsec_" + "x" * 40),
+        signature(raw, now - 310),
+        signature(raw, now + 310),
+        good.replace("t=", "t=0"),
+        f"t={int(now)},{good}",
+        "t=٣,v1=é",
+        "v1=" + ",v1=" * 2000,
+    ):
+        answer = await shop.tell(raw, sign=sign)
+        check(answer, 403, "FORBIDDEN")
+    assert await balance(fan) == 0
+    assert await counted(shop, "refused") == 14
+
+
+async def test_one_of_several_signatures_suffices_and_five_minutes_are_allowed(shop: Shop) -> None:
+    fan = shop.people.stranger()
+    for ago, others in ((0, ""), (290, ""), (-290, ""), (0, ",v1=" + "0" * 64)):
+        raw = shop.stripe.event(await shop.buy(fan))
+        moment, _, rest = signature(raw, time.time() - ago).partition(",")
+        assert (await shop.tell(raw, sign=f"{moment}{others},{rest}")).status_code == 200
+    assert await balance(fan) == 400
+
+
+async def test_without_a_secret_the_webhook_is_closed(house: House, web: httpx.AsyncClient) -> None:
+    raw = b'{"id": "evt", "type": "ping"}'
+    headers = {"Stripe-Signature": signature(raw, time.time())}
+    check(await web.post("/api/payments/webhook/stripe", content=raw, headers=headers), 403, "FORBIDDEN")
+    check(await web.post("/api/payments/webhook/nobody", content=raw, headers=headers), 404, "NOT_FOUND")
+
+
+async def test_a_signed_event_that_cannot_be_read_is_refused(shop: Shop) -> None:
+    for raw in (b"", b"[]", b'{"id": 5, "type": "x"}', b'{"id": "e", "type": "%s"}' % PAID.encode(), b"\xff"):
+        check(await shop.tell(raw), 403, "FORBIDDEN")
+
+
+# What they say
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [
+        ("checkout.session.expired", "expired"),
+        ("checkout.session.async_payment_failed", "failed"),
+        ("charge.refunded", "pending"),
+    ],
+)
+async def test_a_checkout_that_comes_to_nothing_moves_nothing(shop: Shop, kind: str, status: str) -> None:
+    fan = shop.people.stranger()
+    purchase = await shop.buy(fan)
+    for _ in range(2):
+        await shop.pay(purchase, kind=kind)
+    assert (await fan.get(f"/tokens/purchases/{purchase['purchaseId']}")).json()["status"] == status
+    assert await balance(fan) == 0
+
+
+async def test_events_in_whatever_order_credit_what_is_paid(shop: Shop) -> None:
+    fan = shop.people.stranger()
+    purchase = await shop.buy(fan)
+    await shop.pay(purchase, kind="checkout.session.expired")
+    await shop.pay(purchase)
+    await shop.pay(purchase, kind="checkout.session.expired")
+    assert (await fan.get(f"/tokens/purchases/{purchase['purchaseId']}")).json()["status"] == "paid"
+    assert await balance(fan) == 100
+
+
+async def test_a_slow_payment_is_credited_when_it_succeeds(shop: Shop) -> None:
+    fan = shop.people.stranger()
+    purchase = await shop.buy(fan)
+    await shop.pay(purchase, payment_status="unpaid")
+    assert await balance(fan) == 0
+    await shop.pay(purchase, kind=PAID_LATER)
+    assert await balance(fan) == 100
+
+
+@pytest.mark.parametrize("wrong", [{"amount_total": 698}, {"amount_total": None}, {"currency": "jpy"}])
+async def test_another_amount_than_was_agreed_is_not_credited_and_waits_for_a_person(
+    shop: Shop, wrong: dict[str, object]
+) -> None:
+    fan = shop.people.stranger()
+    purchase = await shop.buy(fan)
+    await shop.pay(purchase, **wrong)
+    assert (await fan.get(f"/tokens/purchases/{purchase['purchaseId']}")).json()["status"] == "review"
+    assert (await balance(fan), await counted(shop, "wrong_amount")) == (0, 1)
+
+
+async def test_the_price_is_that_of_the_moment_when_the_checkout_began(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fan = shop.people.stranger()
+    purchase = await shop.buy(fan)
+    await shop.house.postgres.execute("UPDATE purchases SET tokens = 77, price_cents = 500")
+    await shop.pay({**purchase, "priceCents": 500})
+    assert await balance(fan) == 77, "what stands in the purchase counts, not the pack of today"
+
+
+async def test_a_payment_for_nobodys_purchase_is_acknowledged_and_counted(shop: Shop) -> None:
+    fan = shop.people.stranger()
+    purchase = await shop.buy(fan)
+    await shop.pay(purchase, client_reference_id=str(SOMEBODY))
+    await shop.pay(purchase, client_reference_id="another shop's order")
+    await shop.pay(purchase, client_reference_id=None)
+    assert (await balance(fan), await counted(shop, "unknown")) == (0, 3)
+
+
+async def test_a_second_payment_of_one_purchase_is_told_to_the_operators(shop: Shop) -> None:
+    fan = shop.people.stranger()
+    purchase = await shop.buy(fan)
+    await shop.pay(purchase)
+    shop.stripe.sessions[purchase["purchaseId"]]["id"] = "cs_test_another"
+    await shop.pay(purchase)
+    assert (await balance(fan), await counted(shop, "paid_twice")) == (100, 1)
+
+
+async def test_a_payment_that_was_booked_but_not_noted_is_noted_by_the_next_event(shop: Shop) -> None:
+    fan = shop.people.stranger()
+    purchase = await shop.buy(fan)
+    await shop.pay(purchase)
+    await shop.house.postgres.execute("UPDATE purchases SET status = 'pending', paid_at = NULL")
+    await shop.pay(purchase)
+    assert (await fan.get("/tokens/purchases")).json()["items"][0]["status"] == "paid"
+    assert await balance(fan) == 100
+
+
+async def test_a_checkout_of_which_nobody_tells_us_expires_and_can_be_paid_all_the_same(shop: Shop) -> None:
+    fan = shop.people.stranger()
+    old, fresh = await shop.buy(fan), await shop.buy(fan)
+    await shop.house.postgres.execute(
+        "UPDATE purchases SET created_at = now() - interval '26 hours' WHERE id = $1", old["purchaseId"]
+    )
+    await expire_purchases(shop.house.postgres)
+    statuses = {each["purchaseId"]: each["status"] for each in (await fan.get("/tokens/purchases")).json()["items"]}
+    assert statuses == {old["purchaseId"]: "expired", fresh["purchaseId"]: "pending"}
+    await shop.pay(old)
+    assert await balance(fan) == 100
+
+
+async def test_a_house_that_drains_has_the_event_sent_again(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = shop.stripe.event(await shop.buy(shop.people.stranger()))
+    monkeypatch.setattr(shop.house, "draining", True)
+    check(await shop.tell(raw), 503, "DRAINING")
+
+
+# The demo
+
+
+async def test_the_demo_checkout_is_a_page_whose_button_pays(
+    house: House, people: People, web: httpx.AsyncClient
+) -> None:
+    house.payments.open_demo(f"http://127.0.0.1:{house.http_port}")
+    fan = people.stranger()
+    purchase = (await fan.post("/tokens/purchases", {"packId": "small"})).json()
+    shown = await web.get(purchase["checkoutUrl"])
+    assert (shown.status_code, shown.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+    assert "100 tokens for 6.99 USD" in shown.text and "<button>" in shown.text
+    assert await balance(fan) == 0, "to look at it pays nothing"
+    for _ in range(2):
+        paid = await web.post(purchase["checkoutUrl"])
+        assert paid.status_code == 200 and "<button>" not in paid.text
+    assert await balance(fan) == 100
+    check(await web.post(f"/api/payments/demo/{SOMEBODY}"), 404, "NOT_FOUND")
+
+
+async def test_a_house_that_is_no_demo_has_no_such_page(shop: Shop) -> None:
+    fan = shop.people.stranger()
+    purchase = await shop.buy(fan)
+    path = f"/payments/demo/{purchase['purchaseId']}"
+    check(await fan.post(path), 404, "NOT_FOUND")
+    check(await fan.get(path), 404, "NOT_FOUND")
+    shop.house.payments.demo = Demo("http://127.0.0.1")
+    check(await fan.post(path), 404, "NOT_FOUND")  # it is Stripe's to pay
+    assert await balance(fan) == 0
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:80"),
+        ("localhost", "http://127.0.0.1:80"),
+        ("::1", "http://[::1]:80"),
+        ("0.0.0.0", None),
+        ("::", None),
+        ("192.168.1.2", None),
+        ("example.org", None),
+    ],
+)
+def test_a_demo_sells_only_where_nobody_else_can_reach_it(host: str, url: str | None) -> None:
+    assert demo_url(host, 80) == url
+
+
+def test_serve_demo_sells_tokens(data_dir: Path) -> None:
+    with ServerProcess(data_dir, "--demo") as server:
+        token = issue_token(server.jwt_secret(), FANS[0].user_id, role=None, ttl_seconds=60, now=time.time())
+        bought = server.post("/api/tokens/purchases", token, {"packId": "small"})
+        assert bought.status_code == 201, bought.text
+        assert httpx.post(bought.json()["checkoutUrl"]).status_code == 200
+        assert server.get("/api/wallet", token).json()["balance"] == FAN_TOKENS + 100

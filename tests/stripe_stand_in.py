@@ -1,0 +1,89 @@
+"""What answers like Stripe on loopback, and signs events as it does."""
+
+import hashlib
+import hmac
+import http.server
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import parse_qsl
+
+SECRET_KEY = "sk_test_only_for_tests_0123456789"
+WEBHOOK_SECRET = "whsec_only-for-tests-0123456789-0123456789"
+
+
+class StripeStandIn:
+    """Makes Checkout Sessions: one for each idempotency key, as often as it is asked for."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.requests: list[dict[str, str]] = []  # every form, with its headers that matter
+        self.sessions: dict[str, dict[str, Any]] = {}  # by idempotency key
+        self.refusals: list[int] = []  # the statuses of the next answers
+
+    def answer(self, headers: dict[str, str], form: dict[str, str]) -> tuple[int, dict[str, Any]]:
+        self.requests.append({**form, **headers})
+        if self.refusals:
+            return self.refusals.pop(0), {"error": {"type": "api_error", "message": "a card number, perhaps"}}
+        key = headers["idempotency-key"]
+        made = {"id": f"cs_test_{len(self.sessions)}", "object": "checkout.session", "form": form}
+        session = self.sessions.setdefault(key, {**made, "url": f"https://checkout.example/c/pay/{made['id']}"})
+        if session["form"] != form:
+            return 400, {"error": {"type": "idempotency_error"}}
+        return 200, session
+
+    def event(self, purchase: dict[str, Any], kind: str = "checkout.session.completed", **changed: Any) -> bytes:
+        """What Stripe would tell of a purchase."""
+        session = {
+            "id": self.sessions[purchase["purchaseId"]]["id"],
+            "object": "checkout.session",
+            "client_reference_id": purchase["purchaseId"],
+            "payment_status": "paid",
+            "amount_total": purchase["priceCents"],
+            "currency": purchase["currency"].lower(),
+            "customer_details": {"email": "somebody@example.org"},
+        }
+        event = {"id": "evt_1", "object": "event", "type": kind, "livemode": False}
+        for name, value in changed.items():
+            (event if name in event else session)[name] = value
+        return json.dumps({**event, "data": {"object": session}}).encode()
+
+
+def signature(raw: bytes, at: float, secret: str = WEBHOOK_SECRET) -> str:
+    """As Stripe writes it into `Stripe-Signature`."""
+    digest = hmac.new(secret.encode(), f"{int(at)}.".encode() + raw, hashlib.sha256).hexdigest()
+    return f"t={int(at)},v1={digest},v0=0123456789abcdef"
+
+
+@contextmanager
+def stripe_stand_in() -> Iterator[StripeStandIn]:
+    stand_in = StripeStandIn()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            known = ("authorization", "idempotency-key", "content-type")
+            headers = {name.lower(): value for name, value in self.headers.items() if name.lower() in known}
+            with lock:
+                status, answer = stand_in.answer({"path": self.path, **headers}, dict(parse_qsl(body.decode())))
+            raw = json.dumps(answer).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(raw)))
+            self.end_headers()
+            self.wfile.write(raw)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    lock = threading.Lock()
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        stand_in.url = f"http://127.0.0.1:{server.server_port}"
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        thread.start()
+        try:
+            yield stand_in
+        finally:
+            server.shutdown()
+            thread.join()
