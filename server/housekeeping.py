@@ -5,6 +5,7 @@ import trio
 
 from server.house import House
 from server.memory import tidy_memory
+from server.payouts import give_back_rejected
 from storage.leases import Checkpoint
 from storage.limits import forget_lifted_limits
 from storage.new_call import forget_old_keys
@@ -64,9 +65,10 @@ async def _forget_old(house: House) -> None:
 
 
 async def _see_to_market(house: House) -> None:
-    """What nobody has asked for in a while: checkouts that are over."""
+    """What nobody has asked for in a while: checkouts that are over, tokens to give back."""
     try:
         await expire_purchases(house.postgres)
+        await give_back_rejected(house)
     except StorageUnavailable:
         log.warning("market.not_seen_to")
 

@@ -103,7 +103,7 @@ PROOFS = (
         """
         SELECT r.content, p.kind, p.tokens, sum(r.tokens) AS given_back
           FROM journal r LEFT JOIN journal p
-            ON p.key = r.content AND p.kind <= 3 AND p.debit_wallet = r.credit_wallet
+            ON p.key = r.content AND p.kind IN (1, 2, 3, 7) AND p.debit_wallet = r.credit_wallet
            AND r.debit_wallet IN (p.credit_wallet, '00000000-0000-7000-8000-000000000004')
          WHERE r.kind = 6 GROUP BY r.content, p.kind, p.tokens HAVING sum(r.tokens) IS DISTINCT FROM p.tokens
         """,

@@ -21,6 +21,7 @@ from server.rest import (
     me,
     meter,
     payments,
+    payouts,
     refunds,
     streams,
     tickets,
@@ -53,6 +54,7 @@ ROUTES: tuple[Route, ...] = tuple(
         refunds.routes,
         tokens.routes,
         payments.routes,
+        payouts.routes,
     )
 )
 

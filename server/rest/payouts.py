@@ -1,0 +1,158 @@
+"""Payouts: creators turn what they earned into money, and operators settle what was asked for."""
+
+from functools import partial
+from typing import Annotated, Literal
+from uuid import UUID
+
+import msgspec
+
+from domain.ids import UserId
+from domain.instant import from_datetime, rfc3339
+from domain.posting import MAX_POSTING_TOKENS
+from domain.refusals import Code, Refusal
+from domain.text import clean
+from server.house import House
+from server.payouts import give_back, request_payout
+from server.rest.admin import Balance
+from server.rest.query import Listed, Paging
+from server.rest.request import Ask
+from server.rest.route import Needs, Routes
+from server.rest.tokens import in_units
+from storage.paging import Paged
+from storage.payouts import Payout, cashable_tokens, list_payouts, settle_payout
+
+NO_SUCH_PAYOUT = Refusal(Code.NOT_FOUND, "No such payout")
+
+routes = Routes("/api")
+
+
+class PayoutWanted(msgspec.Struct, frozen=True, rename="camel"):
+    tokens: Annotated[int, msgspec.Meta(ge=1, le=MAX_POSTING_TOKENS)]
+
+
+class PayoutTerms(msgspec.Struct, frozen=True, rename="camel"):
+    """What a token brings, and how many of one's own may be cashed out now: those that were earned."""
+
+    cents_per_token: int
+    currency: str
+    min_tokens: int
+    cashable_tokens: int
+
+
+class PayoutCard(msgspec.Struct, frozen=True, rename="camel"):
+    """A payout: `requested` until an operator has `paid` or `rejected` it, which gives the tokens back."""
+
+    payout_id: UUID
+    creator_id: UserId
+    status: str
+    tokens: int
+    amount: str
+    amount_cents: int
+    currency: str
+    note: str
+    created_at: str
+    settled_at: str | None
+
+
+class PayoutBooked(PayoutCard, frozen=True, rename="camel"):
+    """With the wallet's balance right after it."""
+
+    wallet: Balance
+
+
+class PayoutSettled(msgspec.Struct, frozen=True, rename="camel"):
+    """What became of the money; the note is shown to the creator."""
+
+    status: Literal["paid", "rejected"]
+    note: Annotated[str, msgspec.Meta(max_length=500)] = ""
+
+
+class StatusPaging(Paging, frozen=True, rename="camel"):
+    """Which payouts."""
+
+    status: Literal["requested", "paid", "rejected"] | None = None
+
+
+@routes.post(
+    "/payouts",
+    status=201,
+    takes_key=True,
+    refuses=(
+        Code.VALIDATION_FAILED,
+        Code.INSUFFICIENT_TOKENS,
+        Code.NOT_A_CREATOR,
+        Code.IDEMPOTENCY_CONFLICT,
+        Code.DRAINING,
+    ),
+)
+async def cash_out(ask: Ask, body: PayoutWanted) -> PayoutBooked | Refusal:
+    """Creators: cash out tokens that were earned; bought and promotional ones can only be spent."""
+    if ask.house.draining:
+        return Refusal(Code.DRAINING, "The server is shutting down")
+    work = partial(request_payout, ask.house, ask.user_id, body.tokens, ask.posting_key())
+    payout = await ask.errands.run(work)
+    if isinstance(payout, Refusal):
+        return payout
+    assert payout.balance_after is not None, "it is booked"
+    return PayoutBooked(**msgspec.structs.asdict(_card(payout)), wallet=Balance(payout.balance_after))
+
+
+@routes.get("/payouts", refuses=(Code.VALIDATION_FAILED,))
+async def list_own(ask: Ask, query: StatusPaging) -> Listed[PayoutCard]:
+    """The payouts of who asks, newest first."""
+    found = await list_payouts(ask.house.postgres, query.page, creator_id=ask.user_id, status=query.status)
+    return ask.listed(Paged([_card(payout) for payout in found.items], *found[1:]), query)
+
+
+@routes.get("/payouts/terms")
+async def show_terms(ask: Ask) -> PayoutTerms:
+    """What a token brings, and how many may be cashed out."""
+    terms = ask.house.settings.payouts
+    cashable = await cashable_tokens(ask.house.postgres, ask.user_id)
+    return PayoutTerms(terms.cents_per_token, terms.currency, terms.min_tokens, cashable)
+
+
+@routes.get("/admin/payouts", needs=Needs.OPERATOR, refuses=(Code.VALIDATION_FAILED,))
+async def list_all(ask: Ask, query: StatusPaging) -> Listed[PayoutCard]:
+    """Everybody's, newest first."""
+    found = await list_payouts(ask.house.postgres, query.page, status=query.status)
+    return ask.listed(Paged([_card(payout) for payout in found.items], *found[1:]), query)
+
+
+@routes.post(
+    "/admin/payouts/{payoutId}",
+    needs=Needs.OPERATOR,
+    refuses=(Code.VALIDATION_FAILED, Code.NOT_FOUND, Code.PAYOUT_SETTLED, Code.DRAINING),
+)
+async def settle(ask: Ask, payout_id: UUID, body: PayoutSettled) -> PayoutCard | Refusal:
+    """Say that it was paid, or reject it and give the tokens back. The same again changes nothing."""
+    if ask.house.draining:
+        return Refusal(Code.DRAINING, "The server is shutting down")
+    payout = await ask.errands.run(partial(_settle, ask.house, payout_id, body.status, ask.user_id, clean(body.note)))
+    return payout if isinstance(payout, Refusal) else _card(payout)
+
+
+async def _settle(house: House, payout_id: UUID, status: str, operator_id: UserId, note: str) -> Payout | Refusal:
+    payout = await settle_payout(house.postgres, payout_id, status, operator_id, note)
+    if payout is None:
+        return NO_SUCH_PAYOUT
+    if payout.settled_as != status:
+        return Refusal(Code.PAYOUT_SETTLED, f"The payout is {payout.settled_as} already")
+    if status == "rejected" and not payout.given_back:
+        await give_back(house, payout)
+    return payout
+
+
+def _card(payout: Payout) -> PayoutCard:
+    return PayoutCard(
+        payout.id,
+        payout.creator_id,
+        payout.status,
+        payout.tokens,
+        in_units(payout.cents),
+        payout.cents,
+        payout.currency,
+        payout.note,
+        rfc3339(from_datetime(payout.created_at)),
+        None if payout.settled_at is None else rfc3339(from_datetime(payout.settled_at)),
+    )

@@ -1,0 +1,190 @@
+"""Payouts: tokens that creators turn into money. The tokens are in the journal; here is what became of the money."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from domain.ids import PostingKey, UserId
+from domain.refusals import Code, Refusal, insufficient_tokens
+from storage.paging import Listing, Page, Paged
+from storage.postgres import Connection, PgUUID, Postgres, Row
+
+
+class Payout(msgspec.Struct, frozen=True, kw_only=True):
+    """One payout. `balance_after` is the creator's when it was booked; without it nothing has moved yet."""
+
+    id: UUID
+    creator_id: UserId
+    posting_key: PostingKey
+    tokens: int
+    cents: int
+    currency: str
+    created_at: datetime
+    settled_as: str | None = None
+    settled_at: datetime | None = None
+    note: str = ""
+    given_back: bool = False
+    balance_after: int | None = None
+
+    @property
+    def status(self) -> str:
+        return self.settled_as or "requested"
+
+
+class NewPayout(msgspec.Struct, frozen=True, kw_only=True):
+    """What a creator asks for."""
+
+    id: UUID
+    creator_id: UserId
+    posting_key: PostingKey
+    tokens: int
+    min_tokens: int
+    cents: int
+    currency: str
+
+
+_BOOKED = "(SELECT debit_after FROM journal WHERE key = p.posting_key)"  # one look by its key, never a scan
+_PAYOUTS = Listing(
+    columns="p.id, p.creator_id, p.posting_key, p.tokens, p.cents, p.currency, p.created_at, p.settled_as,"
+    f" p.settled_at, p.note, p.given_back, {_BOOKED} AS balance_after",
+    source="payouts p",
+    table="payouts p",
+    at="p.created_at",
+    id="p.id",
+)
+_SELECT = f"SELECT {_PAYOUTS.columns} FROM payouts p"
+CONFLICT = Refusal(Code.IDEMPOTENCY_CONFLICT, "This key was used for something else")
+
+
+async def cashable_tokens(postgres: Postgres, creator_id: UserId) -> int:
+    """What may be cashed out now: see the function in the database. Raises StorageUnavailable."""
+    row = await postgres.fetchrow("SELECT cashable_tokens($1)", creator_id)
+    assert row is not None, "a function returns a row"
+    return int(row[0] or 0)
+
+
+async def reserve_payout(postgres: Postgres, new: NewPayout) -> Payout | Refusal:
+    """Write down what is to be booked, or find what the same key did before. Raises StorageUnavailable.
+
+    One at a time for a creator: two that are asked for at once are not both measured by the same tokens.
+    """
+
+    async def in_transaction(connection: Connection) -> Payout | Refusal:
+        await connection.execute("SELECT 1 FROM creators WHERE user_id = $1 FOR NO KEY UPDATE", new.creator_id)
+        if (known := await _by_key(connection, new)) is not None:
+            return known
+        refusal = await _why_not(connection, new)
+        return await _insert(connection, new) if refusal is None else refusal
+
+    return await postgres.transaction(in_transaction)
+
+
+async def unbooked_payouts(postgres: Postgres, creator_id: UserId) -> list[Payout]:
+    """What a creator's server wrote down and had no time to book. Raises StorageUnavailable."""
+    rows = await postgres.fetch(
+        f"{_SELECT} WHERE p.creator_id = $1 AND p.given_up_at IS NULL AND p.settled_as IS NULL AND {_BOOKED} IS NULL",
+        creator_id,
+    )
+    return [_payout(row) for row in rows]
+
+
+async def give_up_payout(postgres: Postgres, payout_id: UUID) -> None:
+    """The tokens were gone: reserve them no longer. Raises StorageUnavailable."""
+    await postgres.execute("UPDATE payouts SET given_up_at = now() WHERE id = $1", payout_id)
+
+
+async def find_payout(postgres: Postgres, payout_id: UUID) -> Payout | None:
+    """One that is booked. Raises StorageUnavailable."""
+    row = await postgres.fetchrow(f"{_SELECT} WHERE p.id = $1 AND {_BOOKED} IS NOT NULL", payout_id)
+    return None if row is None else _payout(row)
+
+
+async def list_payouts(
+    postgres: Postgres, page: Page, *, creator_id: UserId | None = None, status: str | None = None
+) -> Paged[Payout]:
+    """Those that are booked, newest first. Raises BadCursor."""
+    conditions, args = [f"{_BOOKED} IS NOT NULL"], list[Any]()
+    if creator_id is not None:
+        args.append(creator_id)
+        conditions.append(f"p.creator_id = ${len(args)}")
+    if status == "requested":
+        conditions.append("p.settled_as IS NULL")
+    elif status is not None:
+        args.append(status)
+        conditions.append(f"p.settled_as = ${len(args)}")
+    return await _PAYOUTS.page(postgres, page, [" AND ".join(conditions)], args, _payout)
+
+
+async def settle_payout(
+    postgres: Postgres, payout_id: UUID, status: str, operator_id: UserId, note: str
+) -> Payout | None:
+    """Settle it, unless that is done already: it is then as it was settled. None for one that there is not.
+
+    Raises StorageUnavailable.
+    """
+    await postgres.execute(
+        "UPDATE payouts p SET settled_as = $2, settled_at = now(), settled_by = $3, note = $4"
+        f" WHERE p.id = $1 AND p.settled_as IS NULL AND {_BOOKED} IS NOT NULL",
+        *(payout_id, status, operator_id, note),
+    )
+    return await find_payout(postgres, payout_id)
+
+
+async def payouts_owed_back(postgres: Postgres) -> list[Payout]:
+    """Rejected ones whose tokens are not known to be back. Raises StorageUnavailable."""
+    rows = await postgres.fetch(
+        f"{_SELECT} WHERE p.settled_as = 'rejected' AND NOT p.given_back ORDER BY p.settled_at LIMIT 100"
+    )
+    return [_payout(row) for row in rows]
+
+
+async def mark_given_back(postgres: Postgres, payout_id: UUID) -> None:
+    """Raises StorageUnavailable."""
+    await postgres.execute("UPDATE payouts SET given_back = true WHERE id = $1", payout_id)
+
+
+async def _by_key(connection: Connection, new: NewPayout) -> Payout | Refusal | None:
+    """A payout with this key and these tokens, booked or to be booked; what was given up has left its key free."""
+    row = await connection.fetchrow(
+        f"{_SELECT} WHERE p.posting_key = $1 AND (p.given_up_at IS NULL OR {_BOOKED} IS NOT NULL)",
+        PgUUID(new.posting_key),
+    )
+    if row is not None:
+        return _payout(row) if row["tokens"] == new.tokens else CONFLICT
+    used = await connection.fetchrow(
+        "SELECT 1 FROM journal WHERE key = $1 UNION ALL SELECT 1 FROM idempotency_keys WHERE key = $1",
+        PgUUID(new.posting_key),
+    )
+    return None if used is None else CONFLICT
+
+
+async def _why_not(connection: Connection, new: NewPayout) -> Refusal | None:
+    if await connection.fetchrow("SELECT 1 FROM creators WHERE user_id = $1", new.creator_id) is None:
+        return Refusal(Code.NOT_A_CREATOR, "Only creators cash out")
+    if new.tokens < new.min_tokens:
+        why = f"must be at least {new.min_tokens}"
+        return Refusal(Code.VALIDATION_FAILED, f"tokens {why}", {"errors": [{"field": "tokens", "reason": why}]})
+    cashable = await connection.fetchval("SELECT cashable_tokens($1)", new.creator_id)
+    if cashable < new.tokens:
+        return insufficient_tokens(new.tokens, cashable, "that were earned, to cash them out")
+    return None
+
+
+async def _insert(connection: Connection, new: NewPayout) -> Payout:
+    """What was given up before under the same key makes room."""
+    row = await connection.fetchrow(
+        "INSERT INTO payouts AS p (id, creator_id, posting_key, tokens, cents, currency)"
+        " VALUES ($1, $2, $3, $4, $5, $6)"
+        " ON CONFLICT (posting_key) DO UPDATE SET given_up_at = NULL, tokens = $4, cents = $5, currency = $6"
+        f" RETURNING {_PAYOUTS.columns}",
+        *(new.id, new.creator_id, PgUUID(new.posting_key), new.tokens, new.cents, new.currency),
+    )
+    assert row is not None, "an INSERT returns what it inserts"
+    return _payout(row)
+
+
+def _payout(row: Row) -> Payout:
+    fields = dict(row)
+    return Payout(**fields | {"posting_key": PostingKey(fields["posting_key"].bytes)})
