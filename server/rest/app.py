@@ -20,9 +20,11 @@ from server.rest import (
     health,
     me,
     meter,
+    overlay_tokens,
     payments,
     payouts,
     refunds,
+    reports,
     streams,
     tickets,
     tips,
@@ -55,6 +57,8 @@ ROUTES: tuple[Route, ...] = tuple(
         tokens.routes,
         payments.routes,
         payouts.routes,
+        reports.routes,
+        overlay_tokens.routes,
     )
 )
 

@@ -1,0 +1,115 @@
+"""Overlay tokens: narrow secrets with which a creator's streaming software reads along, until they are revoked."""
+
+from datetime import datetime
+from hashlib import sha256
+from typing import NamedTuple
+from uuid import UUID
+
+import msgspec
+
+from domain.ids import UserId
+from domain.instant import from_datetime, rfc3339
+from domain.refusals import Code, Refusal
+from storage.paging import Listing, Page, Paged
+from storage.postgres import Connection, Postgres, Row
+
+PREFIX = "hmo_"  # by which a scanner for leaked secrets knows it
+SECRET_CHARACTERS = range(len(PREFIX) + 27, 129)  # at least 160 bits in base64; what is longer is none of ours
+USE_NOTED_EVERY = "1 minute"  # `last_used_at` tells a live one from a forgotten one; more would be a write a request
+
+
+class OverlayToken(NamedTuple):
+    """What a secret stands for."""
+
+    id: UUID
+    creator_id: UserId
+
+
+class OverlayTokenCard(msgspec.Struct, frozen=True, rename="camel"):
+    """A token as its creator sees it; the secret is not known any more."""
+
+    overlay_token_id: UUID
+    name: str
+    created_at: str
+    last_used_at: str | None
+    revoked_at: str | None
+
+
+_TOKENS = Listing(
+    columns="t.id, t.name, t.created_at, t.last_used_at, t.revoked_at",
+    source="overlay_tokens t",
+    table="overlay_tokens t",
+    at="t.created_at",
+    id="t.id",
+)
+
+
+async def find_overlay_token(postgres: Postgres, secret: str) -> OverlayToken | None:
+    """What this secret stands for now; None for one that is revoked or was never ours. Raises StorageUnavailable."""
+    if not secret.startswith(PREFIX) or len(secret) not in SECRET_CHARACTERS:
+        return None
+    row = await postgres.fetchrow(
+        f"""
+        WITH used AS (UPDATE overlay_tokens SET last_used_at = now()
+                       WHERE digest = $1 AND revoked_at IS NULL
+                         AND (last_used_at IS NULL OR last_used_at < now() - interval '{USE_NOTED_EVERY}'))
+        SELECT id, creator_id FROM overlay_tokens WHERE digest = $1 AND revoked_at IS NULL
+        """,
+        _digest(secret),
+    )
+    return None if row is None else OverlayToken(*row)
+
+
+async def add_overlay_token(
+    postgres: Postgres, token_id: UUID, creator_id: UserId, name: str, secret: str, *, limit: int
+) -> OverlayTokenCard | Refusal:
+    """One more, if the creator has fewer than `limit` that are not revoked. Raises StorageUnavailable."""
+
+    async def in_transaction(connection: Connection) -> OverlayTokenCard | Refusal:
+        # One at a time for a creator, so that two at once are not both the last.
+        creator = "SELECT 1 FROM creators WHERE user_id = $1 FOR NO KEY UPDATE"
+        if await connection.fetchrow(creator, creator_id) is None:
+            return Refusal(Code.NOT_A_CREATOR, "Only creators have overlays")
+        live = "SELECT count(*) FROM overlay_tokens WHERE creator_id = $1 AND revoked_at IS NULL"
+        if await connection.fetchval(live, creator_id) >= limit:
+            return Refusal(Code.FORBIDDEN, f"You have {limit} overlay tokens already; revoke one first")
+        row = await connection.fetchrow(
+            "INSERT INTO overlay_tokens AS t (id, creator_id, name, digest) VALUES ($1, $2, $3, $4)"
+            f" RETURNING {_TOKENS.columns}",
+            *(token_id, creator_id, name, _digest(secret)),
+        )
+        assert row is not None, "an INSERT returns what it inserts"
+        return _card(row)
+
+    return await postgres.transaction(in_transaction)
+
+
+async def revoke_overlay_token(postgres: Postgres, creator_id: UserId, token_id: UUID) -> OverlayTokenCard | None:
+    """It opens nothing any more; None for one that this creator has not. Idempotent. Raises StorageUnavailable."""
+    row = await postgres.fetchrow(
+        "UPDATE overlay_tokens t SET revoked_at = coalesce(revoked_at, now()) WHERE id = $1 AND creator_id = $2"
+        f" RETURNING {_TOKENS.columns}",
+        *(token_id, creator_id),
+    )
+    return None if row is None else _card(row)
+
+
+async def list_overlay_tokens(postgres: Postgres, creator_id: UserId, page: Page) -> Paged[OverlayTokenCard]:
+    """A creator's, revoked ones too, newest first. Raises BadCursor."""
+    return await _TOKENS.page(postgres, page, ["t.creator_id = $1"], [creator_id], _card)
+
+
+def _digest(secret: str) -> bytes:
+    """Fast, and enough: nobody guesses a secret of so many bits."""
+    return sha256(secret.encode(errors="replace")).digest()
+
+
+def _card(row: Row) -> OverlayTokenCard:
+    token_id, name, created_at, last_used_at, revoked_at = row
+    return OverlayTokenCard(
+        token_id, name, rfc3339(from_datetime(created_at)), _moment(last_used_at), _moment(revoked_at)
+    )
+
+
+def _moment(at: datetime | None) -> str | None:
+    return None if at is None else rfc3339(from_datetime(at))

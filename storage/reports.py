@@ -1,0 +1,65 @@
+"""Reports: what users tell the operators of one another."""
+
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from domain.ids import RoomId, UserId
+from domain.instant import from_datetime, rfc3339
+from storage.paging import Listing, Page, Paged
+from storage.postgres import Postgres, Row
+
+
+class Report(msgspec.Struct, frozen=True, rename="camel"):
+    """One report, as operators see it."""
+
+    report_id: UUID
+    reporter_id: UserId
+    user_id: UserId
+    room_id: RoomId | None
+    reason: str
+    created_at: str
+
+
+_REPORTS = Listing(
+    columns="r.id, r.reporter_id, r.user_id, r.room_id, r.reason, r.created_at",
+    source="reports r",
+    table="reports r",
+    at="r.created_at",
+    id="r.id",
+)
+
+
+async def add_report(
+    postgres: Postgres, report_id: UUID, reporter_id: UserId, user_id: UserId, room_id: RoomId | None, reason: str
+) -> Report:
+    """Raises StorageUnavailable."""
+    row = await postgres.fetchrow(
+        "INSERT INTO reports AS r (id, reporter_id, user_id, room_id, reason) VALUES ($1, $2, $3, $4, $5)"
+        f" RETURNING {_REPORTS.columns}",
+        *(report_id, reporter_id, user_id, room_id, reason),
+    )
+    assert row is not None, "an INSERT returns what it inserts"
+    return _report(row)
+
+
+async def may_know_room(postgres: Postgres, room_id: RoomId, user_id: UserId) -> bool:
+    """Whether there is such a room for this user: a call is there for its parties alone. Raises StorageUnavailable."""
+    row = await postgres.fetchrow(
+        "SELECT r.kind <> 'call' OR (SELECT $2 IN (c.fan_id, c.creator_id) FROM calls c WHERE c.id = r.id)"
+        " FROM rooms r WHERE r.id = $1",
+        *(room_id, user_id),
+    )
+    return row is not None and bool(row[0])
+
+
+async def list_reports(postgres: Postgres, page: Page, *, user_id: UserId | None) -> Paged[Report]:
+    """All, or those of one user, newest first. Raises BadCursor."""
+    place, args = ("true", list[Any]()) if user_id is None else ("r.user_id = $1", [user_id])
+    return await _REPORTS.page(postgres, page, [place], args, _report)
+
+
+def _report(row: Row) -> Report:
+    report_id, reporter_id, user_id, room_id, reason, created_at = row
+    return Report(report_id, reporter_id, user_id, room_id, reason, rfc3339(from_datetime(created_at)))
