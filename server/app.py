@@ -38,6 +38,7 @@ async def open_house(settings: Settings, secrets: Secrets, dsn: str, *, alone: b
             async with trio.open_nursery() as storage_floor, trio.open_nursery() as rooms_floor:
                 house = House(settings, secrets, postgres, rooms_floor)
                 await house.leases.renew()
+                await house.bans.keep_out()
                 storage_floor.start_soon(house.actor.run)
                 rooms_floor.start_soon(partial(keep_house, house, alone=alone))
                 await adopt_orphans(house, alone=alone)

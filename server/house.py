@@ -3,6 +3,7 @@
 import trio
 
 from server.auth import TokenVerifier
+from server.bans import Bans
 from server.call_commands import CallCommands
 from server.call_rooms import CallRooms
 from server.clock import Clock
@@ -59,6 +60,7 @@ class House:
         self.call_commands = CallCommands(postgres, registry)
         per_session = settings.websocket.rooms_per_session
         self.room_commands = RoomCommands(postgres, registry, self.call_commands, per_session)
+        self.bans = Bans(postgres, registry, self.sessions, self.clock)
         # money from outside
         self.payments = PaymentDesk(
             postgres,

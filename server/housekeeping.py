@@ -28,6 +28,7 @@ async def keep_house(house: House, *, alone: bool) -> None:
         round_no += 1
         try:
             await house.leases.checkpoint(_checkpoints(house, round_no % SLICES))
+            await house.bans.keep_out()
             if round_no % SLICES == 0:
                 await house.leases.renew()
                 await adopt_orphans(house, alone=alone)

@@ -40,6 +40,10 @@ class Sessions:
         session = self._by_id.get(session_id)
         return session if session is not None and session.user_id == user_id else None
 
+    def of(self, user_id: UserId) -> list[Session]:
+        """All of this user's."""
+        return list(self._by_user.get(user_id, ()))
+
     def end(self, session: Session) -> None:
         """It leaves its rooms, and cannot be resumed. Idempotent."""
         if self._by_id.pop(session.id, None) is None:

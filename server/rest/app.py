@@ -12,6 +12,7 @@ from werkzeug.exceptions import HTTPException
 from server.house import House
 from server.rest import (
     admin,
+    bans,
     billing,
     calls,
     config,
@@ -59,6 +60,7 @@ ROUTES: tuple[Route, ...] = tuple(
         payouts.routes,
         reports.routes,
         overlay_tokens.routes,
+        bans.routes,
     )
 )
 

@@ -10,6 +10,7 @@ from structlog.contextvars import bind_contextvars, clear_contextvars
 from werkzeug.exceptions import MethodNotAllowed
 
 from domain.refusals import Code, Refusal
+from server import bans
 from server.addresses import client_address, limited_as
 from server.auth import TokenRefused
 from server.house import House
@@ -103,6 +104,8 @@ class Dispatch:
             hurried = await self._count("money" if route.takes_key else "user", str(ask.user_id))
             if hurried is not None:
                 return hurried
+            if self._house.bans.closes(ask.user_id, route.method, route.path):
+                return bans.REFUSAL
         if route.needs is Needs.OPERATOR and not ask.is_operator:
             return Refusal(Code.FORBIDDEN, "Only operators may do this")
         if route.takes_key:

@@ -6,6 +6,7 @@ from typing import Annotated
 import msgspec
 
 from domain.refusals import Code
+from server.bans import LEFT_OPEN
 from server.documents import Json
 from server.rest.answers import RETRY_AFTER_SECONDS
 from server.rest.route import Needs, Route
@@ -20,7 +21,7 @@ def codes_of(route: Route) -> set[Code]:
     codes = {*route.refuses, Code.RATE_LIMITED, Code.OVERLOADED, Code.STORAGE_UNAVAILABLE, Code.INTERNAL}
     if route.needs is not Needs.ANYONE:
         codes.add(Code.UNAUTHENTICATED)
-    if route.needs is Needs.OPERATOR:
+    if route.needs is Needs.OPERATOR or (route.needs is Needs.USER and (route.method, route.path) not in LEFT_OPEN):
         codes.add(Code.FORBIDDEN)
     if route.method not in READING:
         codes |= {Code.VALIDATION_FAILED, Code.PAYLOAD_TOO_LARGE}

@@ -1,0 +1,118 @@
+"""Bans: who is kept out of the house, until when, and why."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+import msgspec
+
+from domain.ids import UserId
+from domain.instant import Instant, from_datetime, rfc3339
+from domain.refusals import Code, Refusal
+from storage.paging import Listing, Page, Paged
+from storage.postgres import Connection, Postgres, Row
+
+MAX_BANS = 100_000  # that stand: every server holds them in memory, some 20 MB
+
+
+class Ban(msgspec.Struct, frozen=True, rename="camel"):
+    """One ban that stands, as operators see it; without `until` it stands until it is lifted."""
+
+    ban_id: UUID
+    user_id: UserId
+    reason: str
+    banned_by: UserId
+    created_at: str
+    until: str | None
+
+
+class NewBan(NamedTuple):
+    id: UUID
+    user_id: UserId
+    reason: str
+    banned_by: UserId
+    until: datetime | None
+
+
+_STANDS = "b.lifted_at IS NULL AND (b.until IS NULL OR b.until > now())"
+_BANS = Listing(
+    columns="b.id, b.user_id, b.reason, b.banned_by, b.created_at, b.until",
+    source="bans b",
+    table="bans b",
+    at="b.created_at",
+    id="b.id",
+)
+
+
+class StandingBans(NamedTuple):
+    """Who is banned, each until when, and the number of changes after which that is so."""
+
+    changes: int
+    until: Mapping[UserId, Instant | None]
+
+
+async def is_banned(postgres: Postgres, user_id: UserId) -> bool:
+    """Raises StorageUnavailable."""
+    row = await postgres.fetchrow(f"SELECT 1 FROM bans b WHERE b.user_id = $1 AND {_STANDS}", user_id)
+    return row is not None
+
+
+async def ban_changes(postgres: Postgres) -> int:
+    """How often bans have changed. Raises StorageUnavailable."""
+    row = await postgres.fetchrow("SELECT n FROM ban_changes")
+    assert row is not None, "the migration makes it"
+    return int(row[0])
+
+
+async def standing_bans(postgres: Postgres) -> StandingBans:
+    """All of them. Raises StorageUnavailable."""
+    changes = await ban_changes(postgres)  # first: a change that comes between is seen again, and none is missed
+    rows = await postgres.fetch(f"SELECT b.user_id, b.until FROM bans b WHERE {_STANDS}")
+    return StandingBans(changes, {UserId(row["user_id"]): row["until"] and from_datetime(row["until"]) for row in rows})
+
+
+async def add_ban(postgres: Postgres, new: NewBan) -> Ban | Refusal:
+    """Ban a user; a ban that stands already gives way to this one. Raises StorageUnavailable."""
+
+    async def in_transaction(connection: Connection) -> Ban | Refusal:
+        await connection.execute("UPDATE ban_changes SET n = n + 1")  # one change at a time, from here on
+        if await connection.fetchrow("SELECT 1 FROM users WHERE supabase_id = $1", new.user_id) is None:
+            return Refusal(Code.NOT_FOUND, "No such user")
+        if await connection.fetchval(f"SELECT count(*) FROM bans b WHERE {_STANDS}") >= MAX_BANS:
+            return Refusal(Code.OVERLOADED, f"There are {MAX_BANS} bans already; lift some")
+        await connection.execute(_LIFT, new.user_id)
+        row = await connection.fetchrow(
+            "INSERT INTO bans AS b (id, user_id, reason, banned_by, until) VALUES ($1, $2, $3, $4, $5)"
+            f" RETURNING {_BANS.columns}",
+            *new,
+        )
+        assert row is not None, "an INSERT returns what it inserts"
+        return _ban(row)
+
+    return await postgres.transaction(in_transaction)
+
+
+async def lift_ban(postgres: Postgres, user_id: UserId) -> None:
+    """Idempotent. Raises StorageUnavailable."""
+    await postgres.execute(_LIFT, user_id)
+
+
+async def list_bans(postgres: Postgres, page: Page) -> Paged[Ban]:
+    """Those that stand, newest first. Raises BadCursor."""
+    return await _BANS.page(postgres, page, [_STANDS], [], _ban)
+
+
+_LIFT = "UPDATE bans SET lifted_at = now() WHERE user_id = $1 AND lifted_at IS NULL"
+
+
+def _ban(row: Row) -> Ban:
+    ban_id, user_id, reason, banned_by, created_at, until = row
+    return Ban(
+        ban_id,
+        user_id,
+        reason,
+        banned_by,
+        rfc3339(from_datetime(created_at)),
+        None if until is None else rfc3339(from_datetime(until)),
+    )

@@ -1,0 +1,195 @@
+"""Bans: out of the call, out of every session, and out of the house until it is over or lifted."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import trio
+
+from server.bans import LEFT_OPEN
+from server.house import House
+from server.rest.app import ROUTES
+from storage import bans as stored
+from storage.audit import audit
+from storage.bans import NewBan, add_ban, is_banned, lift_ban
+from tests.houses import running_house
+from tests.server.rest.conftest import Caller, People, people_of
+from tests.server.rest.problems import SOMEBODY, check
+
+
+def in_seconds(seconds: float) -> str:
+    return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
+
+
+async def ban(operator: Caller, user: Caller, **more: str) -> dict[str, object]:
+    answer = await operator.post("/admin/bans", {"userId": str(user.user_id), "reason": "rude", **more})
+    assert answer.status_code == 201, answer.text
+    made: dict[str, object] = answer.json()
+    return made
+
+
+async def test_a_ban_ends_the_live_call_and_closes_every_session(house: House, people: People) -> None:
+    fan, creator, operator = await people.fan(), await people.creator(), await people.operator()
+    call_id, fans, creators = await people.talking(fan, creator)
+    second = await people.phone(fan)
+    await ban(operator, fan)
+    ended = await trio.to_thread.run_sync(creators.wait_for, "call:ended")
+    assert (ended["callId"], ended["reason"]) == (call_id, "admin")
+    for phone in (fans, second):
+        await trio.to_thread.run_sync(phone.wait_closed)
+        assert phone.close_code == 4403
+    assert not house.sessions.online(fan.user_id)
+    call = (await creator.get(f"/calls/{call_id}")).json()["call"]
+    assert (call["status"], call["endReason"]) == ("ended", "admin")
+    assert house.sessions.online(creator.user_id), "the other one stays"
+    assert [finding.sentence async for finding in audit(house.postgres) if finding.rows] == []
+
+
+async def test_a_ban_ends_a_call_that_rings(house: House, people: People) -> None:
+    fan, creator, operator = await people.fan(), await people.creator(), await people.operator()
+    fans, _ = await people.phone(fan), await people.phone(creator)
+    call_id = (await fan.post("/calls/init", {"creatorId": str(creator.user_id)})).json()["callId"]
+    await ban(operator, creator)
+    room = house.registry.call_of(fan.user_id)
+    if room is not None:
+        await room.settled.wait()
+    assert (await fan.get(f"/calls/{call_id}")).json()["call"]["endReason"] == "admin"
+    check(await fan.post("/calls/init", {"creatorId": str(creator.user_id)}), 409, "CREATOR_UNAVAILABLE")
+    assert fans.close_code is None
+
+
+async def test_a_ban_ends_the_live_stream_of_its_owner_and_puts_viewers_out_of_others(
+    house: House, people: People
+) -> None:
+    owner, other, operator = await people.creator(), await people.creator(), await people.operator()
+    streams = []
+    for creator in (owner, other):
+        made = (await creator.post("/streams", {"title": "A show", "type": "public"})).json()["stream"]
+        await creator.post(f"/streams/{made['id']}/start")
+        streams.append(made)
+    viewer, banned = await people.phone(other), await people.phone(owner)
+    for phone in (viewer, banned):
+        for stream in streams:
+            assert (await trio.to_thread.run_sync(phone.join, stream["channel"]))["type"] == "room:joined"
+    await ban(operator, owner)
+    await trio.to_thread.run_sync(viewer.wait_for, "stream:ended")
+    await trio.to_thread.run_sync(banned.wait_closed)
+    told = {(news["channel"], news["reason"]) for news in banned.all_events("access:revoked")}
+    assert told == {(stream["channel"], "banned") for stream in streams}
+    shown = [(await other.get(f"/streams/{stream['id']}")).json()["stream"] for stream in streams]
+    assert [(stream["status"], stream["endReason"]) for stream in shown] == [("ended", "admin"), ("live", None)]
+    room = house.registry.find_channel(streams[1]["channel"])
+    assert room is not None and len(room.fanout.members()) == 1
+
+
+async def test_the_banned_may_only_look_at_their_money(people: People) -> None:
+    fan, operator = await people.fan(10), await people.operator()
+    await ban(operator, fan)
+    for path in ("/me", "/wallet", "/wallet/ledger", "/tokens/purchases", "/payouts"):
+        assert (await fan.get(path)).status_code == 200, path
+    check(await fan.get(f"/tokens/purchases/{SOMEBODY}"), 404, "NOT_FOUND")
+    for method, path in (
+        ("GET", "/creators"),
+        ("GET", "/calls/history"),
+        ("POST", "/calls/init"),
+        ("POST", "/tokens/purchases"),
+        ("POST", "/payouts"),
+        ("POST", "/reports"),
+        ("PUT", "/creators/me"),
+        ("POST", "/overlay-tokens"),
+    ):
+        check(await fan.ask(method, path), 403, "FORBIDDEN")
+    assert {(route.method, route.path) for route in ROUTES} >= LEFT_OPEN
+
+
+async def test_a_ban_is_over_when_it_is_lifted(house: House, people: People) -> None:
+    fan, operator = await people.fan(), await people.operator()
+    made = await ban(operator, fan)
+    assert made == {
+        "banId": made["banId"],
+        "userId": str(fan.user_id),
+        "reason": "rude",
+        "bannedBy": str(operator.user_id),
+        "createdAt": made["createdAt"],
+        "until": None,
+    }
+    assert (await operator.get("/admin/bans")).json()["items"] == [made]
+    assert house.bans.contains(fan.user_id) and await is_banned(house.postgres, fan.user_id)
+    for _ in range(2):
+        lifted = await operator.ask("DELETE", f"/admin/bans/{fan.user_id}")
+        assert lifted.json() == {"userId": str(fan.user_id), "banned": False}
+    assert (await fan.get("/creators")).status_code == 200
+    assert (await operator.get("/admin/bans")).json()["items"] == []
+    assert not await is_banned(house.postgres, fan.user_id)
+
+
+async def test_a_ban_is_over_when_its_time_has_come(house: House, people: People) -> None:
+    fan, operator = await people.fan(), await people.operator()
+    await ban(operator, fan, until=in_seconds(0.5))
+    check(await fan.get("/creators"), 403, "FORBIDDEN")
+    await trio.sleep(0.6)  # a moment that passes is what this is about, and nothing tells of it
+    assert (await fan.get("/creators")).status_code == 200
+    assert (await operator.get("/admin/bans")).json()["items"] == []
+    phone = await people.phone(fan)
+    await ban(operator, fan)
+    await trio.to_thread.run_sync(phone.wait_closed)
+    assert phone.close_code == 4403, "a second ban puts out again"
+
+
+async def test_a_later_ban_takes_the_place_of_the_one_that_stands(house: House, people: People) -> None:
+    fan, operator = await people.fan(), await people.operator()
+    await ban(operator, fan, until=in_seconds(3600))
+    made = await ban(operator, fan)
+    assert (await operator.get("/admin/bans")).json()["items"] == [made]
+    row = await house.postgres.fetchrow("SELECT count(*) FROM bans")
+    assert row is not None and row[0] == 2, "what was before is kept"
+
+
+async def test_a_ban_that_does_not_fit_is_refused_by_name(people: People) -> None:
+    fan, operator = await people.fan(), await people.operator()
+    about = {"userId": str(fan.user_id), "reason": "rude"}
+    for field, values in {
+        "userId": ("nobody", 5, str(operator.user_id)),
+        "reason": ("", "\t", "x" * 501),
+        "until": ("soon", in_seconds(-1), "2030-01-01T00:00:00", "0001-01-01T00:00:00+23:00", 5),
+    }.items():
+        for value in values:
+            fields = check(await operator.post("/admin/bans", {**about, field: value}), 400, "VALIDATION_FAILED")
+            assert [error["field"] for error in fields["errors"]] == [field], value
+    check(await operator.post("/admin/bans", {**about, "userId": str(SOMEBODY)}), 404, "NOT_FOUND")
+    check(await fan.post("/admin/bans", about), 403, "FORBIDDEN")
+    check(await fan.ask("DELETE", f"/admin/bans/{fan.user_id}"), 403, "FORBIDDEN")
+    assert (await fan.get("/creators")).status_code == 200
+
+
+async def test_there_are_not_more_bans_than_a_server_can_hold(people: People, monkeypatch: pytest.MonkeyPatch) -> None:
+    fan, other, operator = await people.fan(), await people.fan(), await people.operator()
+    monkeypatch.setattr(stored, "MAX_BANS", 1)
+    await ban(operator, fan)
+    check(await operator.post("/admin/bans", {"userId": str(other.user_id), "reason": "rude"}), 503, "OVERLOADED")
+
+
+# Other servers, and later ones
+
+
+async def test_a_ban_that_another_server_made_is_heard_of_and_put_into_effect(house: House, people: People) -> None:
+    fan, operator = await people.fan(), await people.operator()
+    phone = await people.phone(fan)
+    await operator.get("/me")
+    await add_ban(house.postgres, NewBan(SOMEBODY, fan.user_id, "rude", operator.user_id, None))
+    await trio.to_thread.run_sync(phone.wait_closed)
+    assert phone.close_code == 4403
+    check(await fan.get("/creators"), 403, "FORBIDDEN")
+    await lift_ban(house.postgres, fan.user_id)
+    with trio.fail_after(10):
+        while (await fan.get("/creators")).status_code != 200:  # each answer is a look
+            pass
+
+
+async def test_a_server_that_starts_knows_who_is_banned(dsn: str) -> None:
+    async with running_house(dsn) as house, people_of(house) as people:
+        fan, operator = await people.fan(), await people.operator()
+        await operator.get("/me")
+        ban = NewBan(SOMEBODY, fan.user_id, "rude", operator.user_id, None)
+        await add_ban(house.postgres, ban)
+    async with running_house(dsn) as house:
+        assert house.bans.contains(fan.user_id)
