@@ -9,6 +9,7 @@ from server.payouts import give_back_rejected
 from storage.leases import Checkpoint
 from storage.limits import forget_lifted_limits
 from storage.new_call import forget_old_keys
+from storage.overview import sum_up
 from storage.postgres import StorageUnavailable
 from storage.purchases import expire_purchases
 
@@ -66,8 +67,9 @@ async def _forget_old(house: House) -> None:
 
 
 async def _see_to_market(house: House) -> None:
-    """What nobody has asked for in a while: checkouts that are over, tokens to give back."""
+    """What nobody has asked for in a while: sums to keep, checkouts that are over, tokens to give back."""
     try:
+        await sum_up(house.postgres)
         await expire_purchases(house.postgres)
         await give_back_rejected(house)
     except StorageUnavailable:

@@ -22,6 +22,7 @@ from server.rest import (
     me,
     meter,
     overlay_tokens,
+    overview,
     payments,
     payouts,
     refunds,
@@ -61,6 +62,7 @@ ROUTES: tuple[Route, ...] = tuple(
         reports.routes,
         overlay_tokens.routes,
         bans.routes,
+        overview.routes,
     )
 )
 

@@ -15,6 +15,7 @@ LONG_BLOCKS = 20_000
 PEOPLE = 2_000  # fans, and as many creators
 CALLS = 10_000
 LIVE_CALLS = 400
+MARKET = 50_000  # purchases, payouts, reports
 RATE, BLOCK_TOKENS, FAN_TOKENS = 60, 30, 900_000_000
 
 FIRST_AT = datetime(2025, 1, 1, tzinfo=UTC)
@@ -108,9 +109,31 @@ _POSTINGS = f"""
 
 _MEMOS = "INSERT INTO memos (posting_key, memo) SELECT key, 'well done' FROM wanted WHERE kind = 2 AND seq % 1000 = 1"
 
+# What was bought, cashed out and reported, and the overlays of creators.
+_MARKET = f"""
+    INSERT INTO purchases (id, user_id, pack_id, tokens, price_cents, currency, provider, status, created_at, paid_at)
+        SELECT gen_random_uuid(), f.id, 'small', 100, 699, 'USD', 'stripe',
+               CASE p % 10 WHEN 0 THEN 'expired' ELSE 'paid' END, at, CASE p % 10 WHEN 0 THEN NULL ELSE at END
+          FROM (SELECT p, '{FIRST_AT}'::timestamptz + p * interval '15 minutes' AS at
+                  FROM generate_series(1, {MARKET}) p) s JOIN fans f ON f.i = p % {PEOPLE};
+    INSERT INTO payouts (id, creator_id, posting_key, tokens, cents, currency, created_at, settled_as, settled_at)
+        SELECT gen_random_uuid(), s.id, w.key, 100, 500, 'USD', w.created_at,
+               CASE n % 100 WHEN 0 THEN NULL WHEN 1 THEN 'rejected' ELSE 'paid' END,
+               CASE n % 100 WHEN 0 THEN NULL ELSE w.created_at END
+          FROM (SELECT key, created_at, row_number() OVER () AS n FROM wanted WHERE kind = 2 LIMIT {MARKET}) w
+          JOIN stars s ON s.i = n % {PEOPLE};
+    UPDATE payouts SET given_back = true WHERE settled_as = 'rejected';
+    INSERT INTO reports (id, reporter_id, user_id, reason, created_at)
+        SELECT gen_random_uuid(), f.id, s.id, 'rude', '{FIRST_AT}'::timestamptz + r * interval '15 minutes'
+          FROM generate_series(1, {MARKET}) r JOIN fans f ON f.i = r % {PEOPLE} JOIN stars s ON s.i = r / 7 % {PEOPLE};
+    INSERT INTO overlay_tokens (id, creator_id, name, digest)
+        SELECT gen_random_uuid(), s.id, 'scene', sha256(convert_to(s.id::text || t, 'UTF8'))
+          FROM stars s, generate_series(1, 8) t;
+"""
+
 TABLES = (
     "users", "creators", "creator_blocks", "wallets", "journal", "memos", "idempotency_keys", "rooms", "meters",
-    "calls", "users_in_calls", "servers",
+    "calls", "users_in_calls", "servers", "purchases", "payouts", "reports", "overlay_tokens",
 )  # fmt: skip
 
 
@@ -126,4 +149,5 @@ async def _fill(connection: Connection) -> None:
     await connection.execute("CREATE TEMP TABLE long_keys (key uuid, block_no integer) ON COMMIT DROP")
     await connection.execute("INSERT INTO long_keys SELECT * FROM unnest($1::uuid[]) WITH ORDINALITY", keys)
     await book(connection, _PEOPLE, _CALLS, _LIVE, _POSTINGS)
-    await connection.execute(_MEMOS, timeout=STATEMENT_SECONDS_MAX)
+    for script in (_MEMOS, _MARKET):
+        await connection.execute(script, timeout=STATEMENT_SECONDS_MAX)

@@ -1,5 +1,6 @@
 """A tour of the whole REST surface of a house that is a year old: every route once, every list with every filter."""
 
+import time
 from collections.abc import Callable, Iterator
 from itertools import product
 from typing import Any
@@ -17,6 +18,7 @@ from tests.houses import BILLING_SECRET
 from tests.server.rest.conftest import Caller, People, client_of, people_of
 from tests.storage.books import make_stream, ticket, tip
 from tests.storage.old_house import EARNER, FIRST_AT, LONG_CALL, LONG_FAN, STAR, STEP, TIPPED
+from tests.stripe_stand_in import StripeStandIn, signature
 
 Query = dict[str, Any]
 
@@ -38,16 +40,21 @@ class Tour:
         self.people = people
         self.tried: set[str] = set()
 
-    async def ask(self, who: Caller | None, name: str, *, body: Any = None, **given: Any) -> httpx.Response:
+    async def ask(
+        self, who: Caller | None, name: str, *, body: Any = None, raw: bytes | None = None, **given: Any
+    ) -> httpx.Response:
         """Ask a route by its name; what its path has no place for is the query."""
         self._trying(name)
         self.tried.add(name)
         method, path = name.split()
         query = {key: value for key, value in given.items() if f"{{{key}}}" not in path}
         headers = {"X-Billing-Secret": BILLING_SECRET, "Idempotency-Key": "the same"}
+        if raw is not None:
+            headers["Stripe-Signature"] = signature(raw, time.time())
         if who is not None:
             headers["Authorization"] = f"Bearer {who.token}"
-        answer = await self._web.request(method, path.format(**given), json=body, params=query, headers=headers)
+        place = path.format(**given)
+        answer = await self._web.request(method, place, json=body, content=raw, params=query, headers=headers)
         assert answer.status_code in (200, 201), f"{name} {given}: {answer.text}"
         return answer
 
@@ -56,7 +63,7 @@ class Tour:
         return Caller(self._web, user_id)  # type: ignore[arg-type]  # reason: every id of a user is one
 
 
-async def make_tour(house: House, trying: Callable[[str], None], *, audit: bool) -> set[str]:
+async def make_tour(house: House, trying: Callable[[str], None], stripe: StripeStandIn, *, audit: bool) -> set[str]:
     """The routes that were tried, the audit only if told to: it takes seconds. Each answered well."""
     async with people_of(house) as people, client_of(house) as web:
         tour = Tour(web, people, trying)
@@ -66,6 +73,9 @@ async def make_tour(house: House, trying: Callable[[str], None], *, audit: bool)
         call_id = await _talk(tour, fan, creator, operator)
         await _give_back(tour, house, fan, creator, call_id)
         await _stream(tour, creator)
+        await _buy(tour, house, stripe)
+        await _cash_out(tour, house, creator, operator)
+        await _keep_safe(tour, creator, operator)
         for user_id in (EARNER, TIPPED, STAR):
             await _look_back(tour, tour.old(user_id))
         for user_id in (EARNER, LONG_FAN, STAR):
@@ -162,6 +172,50 @@ async def _stream(tour: Tour, creator: Caller) -> None:
     await tour.ask(creator, "POST /api/streams/{streamId}/end", streamId=stream_id)
     for query in _queries(({}, {"status": "live"}), ({}, {"creatorId": str(creator.user_id)}), PAGES[:2]):
         await tour.ask(guests[2], "GET /api/streams", **query)
+
+
+async def _buy(tour: Tour, house: House, stripe: StripeStandIn) -> None:
+    await tour.ask(None, "GET /api/tokens/packs")
+    buyer, other = tour.people.stranger(), tour.people.stranger()
+    for _ in range(2):
+        purchase = (await tour.ask(buyer, "POST /api/tokens/purchases", body={"packId": "small"})).json()
+    for kind in ("checkout.session.expired", "checkout.session.completed"):
+        await tour.ask(None, "POST /api/payments/webhook/stripe", raw=stripe.event(purchase, kind))
+    await tour.ask(buyer, "GET /api/tokens/purchases")
+    await tour.ask(buyer, "GET /api/tokens/purchases/{purchaseId}", purchaseId=purchase["purchaseId"])
+    house.payments.open_demo(f"http://127.0.0.1:{house.http_port}")
+    purchase = (await tour.ask(other, "POST /api/tokens/purchases", body={"packId": "small"})).json()
+    for name in ("GET /api/payments/demo/{purchaseId}", "POST /api/payments/demo/{purchaseId}"):
+        await tour.ask(None, name, purchaseId=purchase["purchaseId"])
+
+
+async def _cash_out(tour: Tour, house: House, creator: Caller, operator: Caller) -> None:
+    await house.actor.post([tip((await tour.people.fan()).user_id, creator.user_id, 5)])
+    await tour.ask(creator, "GET /api/payouts/terms")
+    for _ in range(2):
+        payout = (await tour.ask(creator, "POST /api/payouts", body={"tokens": 5})).json()
+    await tour.ask(creator, "GET /api/payouts")
+    for query in _queries(({}, {"status": "requested"}, {"status": "paid"})):
+        await tour.ask(operator, "GET /api/admin/payouts", **query)
+    rejected = {"status": "rejected"}
+    await tour.ask(operator, "POST /api/admin/payouts/{payoutId}", body=rejected, payoutId=payout["payoutId"])
+    for user_id in (EARNER, TIPPED):
+        await tour.ask(tour.old(user_id), "GET /api/payouts/terms")
+
+
+async def _keep_safe(tour: Tour, creator: Caller, operator: Caller) -> None:
+    about = {"userId": str(EARNER), "reason": "rude"}
+    await tour.ask(creator, "POST /api/reports", body=about)
+    for query in _queries(({}, {"userId": EARNER})):
+        await tour.ask(operator, "GET /api/admin/reports", **query)
+    token = (await tour.ask(creator, "POST /api/overlay-tokens", body={"name": "scene"})).json()
+    await tour.ask(creator, "GET /api/overlay-tokens")
+    await tour.ask(creator, "DELETE /api/overlay-tokens/{tokenId}", tokenId=token["overlayTokenId"])
+    banned = await tour.people.fan()
+    await tour.ask(operator, "POST /api/admin/bans", body={**about, "userId": str(banned.user_id)})
+    await tour.ask(operator, "GET /api/admin/bans")
+    await tour.ask(operator, "DELETE /api/admin/bans/{userId}", userId=banned.user_id)
+    await tour.ask(operator, "GET /api/admin/overview", days=92)
 
 
 def _wait_for_block(phone: Phone) -> None:

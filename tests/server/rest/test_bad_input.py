@@ -23,6 +23,7 @@ AMOUNTS = {
     "/calls/init": ("maxTokens", (0, -1, MAX_BALANCE_TOKENS + 1)),
     "/calls/initiate": ("maxTokens", (0, -1, MAX_BALANCE_TOKENS + 1)),
     "/admin/credits": ("tokens", (0, None, MAX_POSTING_TOKENS + 1, -MAX_POSTING_TOKENS - 1)),
+    "/payouts": ("tokens", (0, -1, None, MAX_POSTING_TOKENS + 1)),
     "/creators/me": ("rateTokensPerMin", (0, -1, None, MAX_POSTING_TOKENS + 1)),
     "/wallet/limits": ("dailySpendLimit", (-1, MAX_BALANCE_TOKENS + 1)),
 }
@@ -42,7 +43,8 @@ class Desk(NamedTuple):
             return {"userId": str(self.fan.user_id), "tokens": 5, "reason": "welcome"}
         if path == "/wallet/limits":
             return {"dailySpendLimit": 5}
-        return {"rateTokensPerMin": 60} if path == "/creators/me" else {"creatorId": str(self.fan.user_id)}
+        bodies = {"/creators/me": {"rateTokensPerMin": 60}, "/payouts": {"tokens": 1000}}
+        return bodies.get(path, {"creatorId": str(self.fan.user_id), "packId": "small"})
 
     async def send(self, path: str, body: dict[str, Any], key: str | None = None) -> Any:
         method = "PUT" if path in ("/creators/me", "/wallet/limits") else "POST"

@@ -113,9 +113,9 @@ async def test_without_a_token_only_what_is_public_is_answered(web: httpx.AsyncC
 async def test_operators_alone_see_what_is_theirs(people: People) -> None:
     fan, operator = await people.fan(0), await people.operator()
     theirs = [route for route in ROUTES if route.path.startswith("/api/admin")]
-    assert {route.path.removeprefix("/api/admin") for route in theirs} == {"/credits", "/refunds", "/audit", "/rooms"}
+    assert {route.path for route in theirs} >= {"/api/admin/credits", "/api/admin/audit", "/api/admin/rooms"}
     for route in theirs:
-        path = route.path.removeprefix("/api")
+        path = re.sub(r"\{\w+\}", str(SOMEBODY), route.path.removeprefix("/api"))
         check(await fan.ask(route.method, path), 403, "FORBIDDEN")
         assert (await operator.ask(route.method, path)).status_code in (200, 400)
 

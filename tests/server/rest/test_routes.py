@@ -42,4 +42,6 @@ def test_what_moves_tokens_or_rings_takes_a_key() -> None:
         "/api/tips/send",
         "/api/admin/credits",
         "/api/admin/refunds",
+        "/api/tokens/purchases",
+        "/api/payouts",
     }

@@ -30,6 +30,18 @@ BEYOND: dict[str, tuple[Code, ...]] = {
     "getWalletLedger": (Code.VALIDATION_FAILED,),
     "getStreams": (Code.VALIDATION_FAILED,),
     "getBillingHistory": (Code.VALIDATION_FAILED,),  # also for a call and a stream at once
+    "getTokensPurchases": (Code.VALIDATION_FAILED,),
+    "getPayouts": (Code.VALIDATION_FAILED,),
+    "getAdminPayouts": (Code.VALIDATION_FAILED,),
+    "getAdminReports": (Code.VALIDATION_FAILED,),
+    "getAdminBans": (Code.VALIDATION_FAILED,),
+    "getOverlayTokens": (Code.VALIDATION_FAILED,),
+    "postTokensPurchases": (Code.VALIDATION_FAILED, Code.IDEMPOTENCY_CONFLICT),
+    "postPayouts": (Code.VALIDATION_FAILED, Code.INSUFFICIENT_TOKENS, Code.IDEMPOTENCY_CONFLICT),
+    "postAdminPayoutsPayoutId": (Code.VALIDATION_FAILED,),
+    "postReports": (Code.VALIDATION_FAILED,),
+    "postOverlayTokens": (Code.VALIDATION_FAILED,),
+    "postAdminBans": (Code.VALIDATION_FAILED,),
     # By JSON Schema 5.0 is an integer; a text may be one of control characters alone.
     "putCreatorsMe": (Code.VALIDATION_FAILED,),
     "putWalletLimits": (Code.VALIDATION_FAILED,),
@@ -65,7 +77,7 @@ class Stage(NamedTuple):
 @pytest.fixture
 def stage(data_dir: Path) -> Iterator[Stage]:
     settings = {"HALFMINUTE_JWT_SECRET": SECRET, "HALFMINUTE_CALLS_RING_COOLDOWN_SECONDS": "0"}
-    with ServerProcess(data_dir, settings=settings) as server:
+    with ServerProcess(data_dir, "--demo", settings=settings) as server:  # where tokens can be bought
         phones = [Phone(server.http_port, server.websocket_port) for _ in range(3)]
         fan, creator, other = phones
         operator = uuid4()

@@ -1,0 +1,147 @@
+"""The operators' overview: sales, tickets, tips, calls, cash-out and margin, each counted once."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from domain.ids import PAYOUTS, RoomId, UserId, client_key
+from domain.posting import Kind, Posting
+from server.ids import new_uuid
+from tests.server.rest.conftest import Caller
+from tests.server.rest.problems import check
+from tests.server.rest.shop import Shop, open_shop
+
+NOTHING = {"count": 0, "tokens": 0}
+
+
+@pytest.fixture
+async def shop(dsn: str) -> AsyncIterator[Shop]:
+    async with open_shop(dsn) as opened:
+        yield opened
+
+
+async def move(shop: Shop, kind: Kind, debit: UUID, credit: UUID, tokens: int, room: RoomId | None = None) -> None:
+    posting = Posting(
+        key=client_key(UserId(debit), str(new_uuid())),
+        kind=kind,
+        debit=UserId(debit),
+        credit=UserId(credit),
+        tokens=tokens,
+        room_id=room,
+        ref_id=new_uuid(),
+    )
+    assert (await shop.house.actor.post([posting]))[0].paid
+
+
+async def open_stream(creator: Caller) -> RoomId:
+    wanted = {"title": "A show", "type": "private", "ticketPriceTokens": 25}
+    announced = await creator.post("/streams", wanted)
+    assert announced.status_code == 201, announced.text
+    return RoomId(UUID(announced.json()["stream"]["id"]))
+
+
+async def overview(operator: Caller, days: int = 2) -> dict[str, Any]:
+    answer = await operator.get("/admin/overview", days=days)
+    assert answer.status_code == 200, answer.text
+    shown: dict[str, Any] = answer.json()
+    return shown
+
+
+async def test_an_empty_house_has_nothing_to_show(shop: Shop) -> None:
+    shown = await overview(await shop.people.operator(), days=3)
+    assert len(shown["days"]) == 3
+    assert shown["days"][0]["day"] == f"{datetime.now(UTC):%Y-%m-%d}"
+    assert shown["total"] == {
+        "tokenSales": {**NOTHING, "revenueCents": 0},
+        "ticketSales": NOTHING,
+        "tips": NOTHING,
+        "blocks": NOTHING,
+        "calls": {"ended": 0, "answered": 0, "activeSeconds": 0},
+        "averageCallSeconds": None,
+        "cashOut": NOTHING,
+        "cashOutCents": 0,
+    }
+    assert [shown[name] for name in ("averageStreamTips", "cashOutRate")] == [None, None]
+    assert shown["margin"]["marginCentsPerBuyer"] is None
+
+
+async def test_sales_and_the_margin_of_each_who_bought(shop: Shop) -> None:
+    one, other, operator = shop.people.stranger(), shop.people.stranger(), await shop.people.operator()
+    for buyer, pack in ((one, "small"), (one, "medium"), (other, "small")):
+        await shop.pay(await shop.buy(buyer, pack))
+    await shop.buy(other, "huge")  # and does not pay
+    shown = await overview(operator)
+    assert shown["total"]["tokenSales"] == {"count": 3, "tokens": 700, "revenueCents": 2 * 699 + 3299}
+    assert shown["margin"] == {
+        "buyers": 2,
+        "revenueCents": 4697,
+        "payoutValueCents": 3500,
+        "marginCents": 1197,
+        "marginCentsPerBuyer": 598.5,
+    }
+    assert shown["days"][0]["tokenSales"] == shown["total"]["tokenSales"]
+
+
+async def test_what_was_tipped_sold_and_cashed_out_is_counted_once_however_often_one_looks(shop: Shop) -> None:
+    fan, creator, operator = await shop.people.fan(1000), await shop.people.creator(), await shop.people.operator()
+    streams = [await open_stream(creator) for _ in range(2)]
+    for tokens, room in ((10, streams[0]), (20, streams[0]), (40, streams[1]), (5, None)):
+        await move(shop, Kind.TIP, fan.user_id, creator.user_id, tokens, room)
+        await overview(operator)
+    await move(shop, Kind.TICKET, fan.user_id, creator.user_id, 25, streams[0])
+    payouts = [(await creator.post("/payouts", {"tokens": tokens})).json()["payoutId"] for tokens in (30, 40)]
+    await operator.post(f"/admin/payouts/{payouts[1]}", {"status": "rejected"})
+    shown = await overview(operator)
+    assert shown["total"]["tips"] == {"count": 4, "tokens": 75}
+    assert shown["total"]["ticketSales"] == {"count": 1, "tokens": 25}
+    assert (shown["total"]["cashOut"], shown["total"]["cashOutCents"]) == ({"count": 1, "tokens": 30}, 150)
+    assert (shown["openPayouts"], shown["centsPerToken"]) == ({"count": 1, "tokens": 30}, 5)
+    assert shown["cashOutRate"] == 0.3
+    assert shown["averageStreamTips"] == 35
+    assert shown["tipsPerStream"] == {
+        "streams": 2,
+        "tokens": 70,
+        "best": [
+            {"streamId": str(streams[1]), "tips": 1, "tokens": 40},
+            {"streamId": str(streams[0]), "tips": 2, "tokens": 30},
+        ],
+    }
+    for stream in streams:
+        assert (await creator.post(f"/streams/{stream}/end")).status_code == 200
+    assert (await overview(operator))["total"]["calls"]["ended"] == 0, "a stream is no call"
+
+
+async def test_calls_and_how_long_they_were(shop: Shop) -> None:
+    fan, creator, operator = await shop.people.fan(1000), await shop.people.creator(), await shop.people.operator()
+    call_id, _, _ = await shop.people.talking(fan, creator)
+    await fan.post(f"/billing/{call_id}/stop")
+    active = (await fan.get(f"/billing/{call_id}")).json()["totals"]["activeSeconds"]
+    rung = await fan.post("/calls/init", {"creatorId": str(creator.user_id)})
+    await fan.post(f"/calls/{rung.json()['callId']}/cancel")
+    for room in shop.house.registry:
+        await room.settled.wait()
+    total = (await overview(operator))["total"]
+    assert total["calls"] == {"ended": 2, "answered": 1, "activeSeconds": int(active)}
+    assert total["averageCallSeconds"] == int(active)
+    assert total["blocks"] == {"count": 1, "tokens": 30}
+
+
+async def test_only_operators_see_it_and_only_so_far_back(shop: Shop) -> None:
+    fan, operator = await shop.people.fan(), await shop.people.operator()
+    check(await fan.get("/admin/overview"), 403, "FORBIDDEN")
+    for days in ("0", "93", "x", "-1"):
+        check(await operator.get("/admin/overview", days=days), 400, "VALIDATION_FAILED")
+    assert len((await operator.get("/admin/overview")).json()["days"]) == 30
+
+
+async def test_payouts_that_are_only_wished_for_are_not_counted(shop: Shop) -> None:
+    creator, operator = await shop.people.creator(), await shop.people.operator()
+    await shop.house.postgres.execute(
+        "INSERT INTO payouts (id, creator_id, posting_key, tokens, cents, currency) VALUES ($1, $2, $3, 5, 25, 'USD')",
+        *(PAYOUTS, creator.user_id, PAYOUTS),
+    )
+    shown = await overview(operator)
+    assert (shown["total"]["cashOut"], shown["openPayouts"]) == (NOTHING, NOTHING)

@@ -1,0 +1,88 @@
+"""The figures are those of the journal, whatever is booked meanwhile, and looking costs little in a large house."""
+
+import time
+from datetime import datetime, timedelta
+
+import pytest
+import trio
+
+from domain.ids import PROMOTIONS, UserId, client_key
+from domain.posting import Kind, Posting
+from server.ids import new_uuid
+from storage.overview import read_figures, sum_up
+from storage.postgres import Postgres, open_postgres
+from tests.houses import running_house
+from tests.storage.old_house import FIRST_AT
+
+LOOK_SECONDS_MAX = 0.5  # twenty times what was measured, for a machine that is busy
+
+IN_JOURNAL = """
+    SELECT created_at::date AS day, kind, count(*) AS postings, sum(tokens)::bigint AS tokens
+      FROM journal WHERE created_at < $1 GROUP BY 1, 2
+"""
+IN_SUMS = "SELECT day, kind, postings, tokens FROM day_postings"
+
+
+async def check_sums(postgres: Postgres, through: datetime) -> int:
+    """That they are what the journal says up to then; how many sums there are."""
+    in_journal = await postgres.fetch(IN_JOURNAL, through)
+    in_sums = await postgres.fetch(IN_SUMS)
+    assert sorted(map(tuple, in_journal)) == sorted(map(tuple, in_sums))
+    return len(in_sums)
+
+
+async def test_nothing_is_counted_twice_or_left_out_while_others_book(dsn: str) -> None:
+    async with running_house(dsn) as house:
+        takers = [UserId(new_uuid()) for _ in range(8)]
+        for taker in takers:
+            await house.people.know(taker)
+        booking = len(takers)
+
+        async def book(taker: UserId) -> None:
+            nonlocal booking
+            for i in range(40):
+                key = client_key(taker, str(i))
+                posting = Posting(key=key, kind=Kind.CREDIT, debit=PROMOTIONS, credit=taker, tokens=i + 1)
+                assert (await house.actor.post([posting]))[0].paid
+            booking -= 1
+
+        async with trio.open_nursery() as nursery:
+            for taker in takers:
+                nursery.start_soon(book, taker)
+            while booking:
+                async with trio.open_nursery() as looks:
+                    for _ in range(3):
+                        looks.start_soon(sum_up, house.postgres)
+        through = await sum_up(house.postgres)
+        await check_sums(house.postgres, through)
+        (row,) = await house.postgres.fetch("SELECT sum(postings)::int, sum(tokens)::int FROM day_postings")
+        assert tuple(row) == (8 * 40, 8 * sum(range(1, 41)))
+
+
+async def test_a_house_that_never_summed_up_comes_to_it_and_looks_are_cheap_then(old_house: str) -> None:
+    async with open_postgres(old_house, pool_size=1) as postgres:
+        await postgres.execute("DELETE FROM day_postings")
+        await postgres.execute("UPDATE figures SET through = $1", FIRST_AT)
+        began, looks = time.monotonic(), 1
+        while (through := await sum_up(postgres)).date() < datetime.now(through.tzinfo).date():
+            looks += 1
+            assert looks < 100
+        print(f"a million postings in {looks} looks, {time.monotonic() - began:.2f} s")
+        assert await check_sums(postgres, through) > 300
+        began = time.monotonic()
+        again = await sum_up(postgres)
+        figures = await read_figures(postgres, again, 92, "USD")
+        seconds = time.monotonic() - began
+        print(f"a look: {seconds * 1000:.1f} ms")
+        assert again > through and len(figures.volumes[Kind.BLOCK]) <= 92
+        assert seconds < LOOK_SECONDS_MAX
+
+
+@pytest.mark.parametrize("back", [timedelta(0), timedelta(days=1), timedelta(days=40)])
+async def test_the_sums_go_no_further_than_the_fence(dsn: str, back: timedelta) -> None:
+    async with open_postgres(dsn, pool_size=1) as postgres:
+        await postgres.execute("UPDATE figures SET through = through - $1::interval", back)
+        through = await sum_up(postgres)
+        rows = await postgres.fetch("SELECT booked_at FROM fence")
+        assert through == rows[0]["booked_at"]
+        assert await sum_up(postgres) > through
