@@ -72,7 +72,4 @@ class Bans:
         for session in self._sessions.of(user_id):
             for channel in session.live_seats():
                 session.tell(AccessRevoked(channel=channel, reason="banned"))
-            line = session.line
-            self._sessions.end(session)
-            if line is not None:
-                line.close(BANNED, "banned")
+        self._sessions.put_out(user_id, BANNED, "banned")

@@ -11,11 +11,13 @@ from domain import messages as m
 from domain.ids import SessionId
 from domain.instant import rfc3339
 from domain.refusals import Code, Refusal
-from server.auth import Identity, TokenRefused, bearer
+from server.auth import TokenRefused, bearer
+from server.bans import BANNED
 from server.house import House
 from server.outbox import Outbox
 from server.replies import JoinReply, SocketReply
 from server.session import Session
+from server.visitors import Banned, Visitor
 from server.wire import PING_FRAME, Encoding, Misfit, Undecodable
 from storage.postgres import StorageUnavailable
 from storage.wallets import find_wallet
@@ -64,21 +66,17 @@ class Conversation:
     async def open_by_header(self, authorization: str) -> None:
         """With the token of the handshake. Raises Goodbye."""
         try:
-            identity = self._identify(bearer(authorization))
+            token = bearer(authorization)
         except TokenRefused as refused:
             raise Goodbye(UNAUTHENTICATED, refused.description) from None
-        self._session = await self._welcome(identity, None)
+        self._session = await self._welcome(token, None)
 
     async def open_by_message(self, message: str | bytes) -> None:
         """With the first message, which is `session:open`. Raises Goodbye."""
         command = self._decode(message)
         if not isinstance(command, c.SessionOpen):
             raise Goodbye(UNAUTHENTICATED, "the first message is session:open")
-        try:
-            identity = self._identify(command.token)
-        except TokenRefused as refused:
-            raise Goodbye(UNAUTHENTICATED, refused.description) from None
-        self._session = await self._welcome(identity, command)
+        self._session = await self._welcome(command.token, command)
 
     async def hear(self, message: str | bytes) -> None:
         """A message after the first. Raises Goodbye."""
@@ -104,16 +102,20 @@ class Conversation:
             self._house.sessions.end(self._session)
         self._session.detach(self, trio.current_time())
 
-    def _identify(self, token: str) -> Identity:
-        return self._house.verifier.verify(token, now=self._house.clock.now() / 1_000_000)
-
-    async def _welcome(self, identity: Identity, opened: c.SessionOpen | None) -> Session:
-        if self._house.draining:
-            raise Goodbye(DRAINING, "shutting down")
+    async def _identify(self, token: str) -> Visitor:
         try:
-            person = await self._house.people.know(identity.user_id)
+            return await self._house.visitors.identify(token)
+        except TokenRefused as refused:
+            raise Goodbye(UNAUTHENTICATED, refused.description) from None
+        except Banned:
+            raise Goodbye(BANNED, "banned") from None
         except StorageUnavailable:
             raise Goodbye(STORAGE_AWAY, "the database is away") from None
+
+    async def _welcome(self, token: str, opened: c.SessionOpen | None) -> Session:
+        if self._house.draining:
+            raise Goodbye(DRAINING, "shutting down")
+        identity, person = await self._identify(token)
         self._token_expires_at = identity.expires_at
         resume = None if opened is None else opened.resume
         known = None if resume is None else self._house.sessions.find(SessionId(resume.session_id), identity.user_id)
@@ -131,7 +133,7 @@ class Conversation:
             m.SessionReady(
                 ref=UNSET if opened is None or opened.ref is None else opened.ref,
                 session_id=session.id,
-                user_id=session.user_id,
+                user_id=session.creator_id,
                 heartbeat_seconds=self._house.settings.websocket.heartbeat_seconds,
                 token_expires_at=rfc3339(identity.expires_at * 1_000_000),
                 resumed=known is not None,
@@ -202,7 +204,7 @@ class Conversation:
     def _refresh(self, token: str, reply: SocketReply) -> None:
         """A token that will not do changes nothing: the one before holds until it expires."""
         try:
-            identity = self._identify(token)
+            identity = self._house.visitors.verify(token)
         except TokenRefused as refused:
             reply.deliver(Refusal(Code.UNAUTHENTICATED, refused.description))
             return

@@ -21,6 +21,7 @@ from server.sessions import Sessions
 from server.stream_rooms import StreamRooms
 from server.supervisor import Supervisor
 from server.telemetry import Telemetry
+from server.visitors import Visitors
 from storage.actor import StorageActor
 from storage.leases import Leases
 from storage.postgres import Postgres
@@ -61,6 +62,7 @@ class House:
         per_session = settings.websocket.rooms_per_session
         self.room_commands = RoomCommands(postgres, registry, self.call_commands, per_session)
         self.bans = Bans(postgres, registry, self.sessions, self.clock)
+        self.visitors = Visitors(self.verifier, postgres, self.people, self.bans, self.clock)
         # money from outside
         self.payments = PaymentDesk(
             postgres,

@@ -81,7 +81,7 @@ class Session:
 
     @property
     def creator_id(self) -> UserId:
-        """Whose overlay it is, if it joins a room as one."""
+        """Its user; or the creator whose overlay it is."""
         return self.identity.overlay_of or self.user_id
 
     # Its connections

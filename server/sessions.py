@@ -76,6 +76,14 @@ class Sessions:
         if lines:
             send_to_all(lines, event)
 
+    def put_out(self, user_id: UserId, code: int, reason: str) -> None:
+        """End every session of a user, and close its connection with this code."""
+        for session in list(self._by_user.get(user_id, ())):
+            line = session.line
+            self.end(session)
+            if line is not None:
+                line.close(code, reason)
+
     def tell_member(self, member_id: MemberId, event: msgspec.Struct) -> None:
         """To one session, if it still lives."""
         session = self.by_member.get(member_id)

@@ -99,7 +99,7 @@ class Dispatch:
 
     async def _carry_out(self, route: Route, ask: Ask, arguments: dict[str, Any]) -> Any:
         if route.needs is not Needs.ANYONE:
-            await ask.identify()
+            await ask.identify(overlays=route.needs is Needs.ONLOOKER)
             bind_contextvars(user=str(ask.user_id))
             hurried = await self._count("money" if route.takes_key else "user", str(ask.user_id))
             if hurried is not None:

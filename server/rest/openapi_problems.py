@@ -21,7 +21,9 @@ def codes_of(route: Route) -> set[Code]:
     codes = {*route.refuses, Code.RATE_LIMITED, Code.OVERLOADED, Code.STORAGE_UNAVAILABLE, Code.INTERNAL}
     if route.needs is not Needs.ANYONE:
         codes.add(Code.UNAUTHENTICATED)
-    if route.needs is Needs.OPERATOR or (route.needs is Needs.USER and (route.method, route.path) not in LEFT_OPEN):
+    if route.needs is Needs.OPERATOR or (
+        route.needs is not Needs.ANYONE and (route.method, route.path) not in LEFT_OPEN
+    ):
         codes.add(Code.FORBIDDEN)
     if route.method not in READING:
         codes |= {Code.VALIDATION_FAILED, Code.PAYLOAD_TOO_LARGE}

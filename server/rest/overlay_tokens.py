@@ -6,8 +6,10 @@ from uuid import UUID
 
 import msgspec
 
+from domain.ids import UserId
 from domain.refusals import Code, Refusal
 from domain.text import clean
+from server.conversation import UNAUTHENTICATED
 from server.ids import new_uuid
 from server.rest.answers import invalid
 from server.rest.query import Listed, Paging
@@ -61,4 +63,7 @@ async def list_own(ask: Ask, query: Paging) -> Listed[OverlayTokenCard]:
 async def revoke(ask: Ask, token_id: UUID) -> OverlayTokenCard | Refusal:
     """From now on it opens nothing. Idempotent."""
     card = await revoke_overlay_token(ask.house.postgres, ask.user_id, token_id)
-    return Refusal(Code.NOT_FOUND, "No such overlay token") if card is None else card
+    if card is None:
+        return Refusal(Code.NOT_FOUND, "No such overlay token")
+    ask.house.sessions.put_out(UserId(token_id), UNAUTHENTICATED, "the overlay token was revoked")
+    return card

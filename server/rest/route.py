@@ -21,6 +21,7 @@ class Needs(Enum):
 
     ANYONE = "anyone"
     USER = "user"
+    ONLOOKER = "onlooker"  # a user, or an overlay of theirs
     OPERATOR = "operator"
 
 

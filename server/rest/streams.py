@@ -18,7 +18,7 @@ from server.ids import new_channel, new_uuid
 from server.rest.answers import invalid
 from server.rest.query import Listed, Paging
 from server.rest.request import Ask
-from server.rest.route import Routes
+from server.rest.route import Needs, Routes
 from server.rest.strict_json import FieldError
 from storage.paging import Paged
 from storage.streams import (
@@ -81,15 +81,15 @@ async def announce(ask: Ask, body: StreamWanted) -> StreamAnswer | Refusal:
     return made if isinstance(made, Refusal) else StreamAnswer(made.view)
 
 
-@routes.get(refuses=(Code.VALIDATION_FAILED,))
+@routes.get(needs=Needs.ONLOOKER, refuses=(Code.VALIDATION_FAILED,))
 async def list_views(ask: Ask, query: StreamsQuery) -> Listed[StreamView]:
-    """Streams, newest first."""
+    """Streams, newest first. An overlay's token will do, too: so it finds the room of its creator's live stream."""
     wanted = StreamFilter(query.status, query.type, query.creator_id)
     found = await list_streams(ask.house.postgres, wanted, query.page)
     return ask.listed(Paged([_view(ask, stored) for stored in found.items], *found[1:]), query)
 
 
-@routes.get("/{streamId}", refuses=(Code.NOT_FOUND,))
+@routes.get("/{streamId}", needs=Needs.ONLOOKER, refuses=(Code.NOT_FOUND,))
 async def show_stream(ask: Ask, stream_id: RoomId) -> StreamAnswer | Refusal:
     """A stream as it is now."""
     stored = await find_stream(ask.house.postgres, stream_id)

@@ -1,0 +1,55 @@
+"""Who comes in over the websocket: a user, or an overlay of a creator's, and nobody who is kept out."""
+
+from typing import NamedTuple
+
+from domain.ids import UserId
+from domain.messages import Person
+from server.auth import LAST_SECOND, Identity, TokenRefused, TokenVerifier
+from server.bans import Bans
+from server.clock import Clock
+from server.people import People
+from storage.overlay_tokens import PREFIX, find_overlay_token
+from storage.postgres import Postgres
+
+
+class Banned(Exception):
+    """The user may not be here."""
+
+
+class Visitor(NamedTuple):
+    """What a token says of its bearer, and how others see them."""
+
+    identity: Identity
+    person: Person
+
+
+class Visitors:
+    """Asks the verifier, or, for an overlay's token, the database."""
+
+    def __init__(self, verifier: TokenVerifier, postgres: Postgres, people: People, bans: Bans, clock: Clock) -> None:
+        self._verifier = verifier
+        self._postgres = postgres
+        self._people = people
+        self._bans = bans
+        self._clock = clock
+
+    async def identify(self, token: str) -> Visitor:
+        """Raises TokenRefused, Banned, StorageUnavailable."""
+        identity = await self.look_on(token)
+        answers_for = identity.overlay_of or identity.user_id
+        if self._bans.contains(answers_for):
+            raise Banned
+        return Visitor(identity, await self._people.know(answers_for))
+
+    def verify(self, token: str) -> Identity:
+        """A user's token. Raises TokenRefused."""
+        return self._verifier.verify(token, now=self._clock.now() / 1_000_000)
+
+    async def look_on(self, token: str) -> Identity:
+        """A user's token, or an overlay's. Raises TokenRefused, StorageUnavailable."""
+        if not token.startswith(PREFIX):
+            return self.verify(token)
+        found = await find_overlay_token(self._postgres, token)
+        if found is None:
+            raise TokenRefused("the overlay token is revoked or unknown")
+        return Identity(UserId(found.id), False, LAST_SECOND, overlay_of=found.creator_id)
