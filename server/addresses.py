@@ -28,7 +28,7 @@ def client_address(peer: str, forwarded: Sequence[str], proxies: Proxies) -> str
     """
     client = _address(peer)
     for hop in _hops(forwarded, proxies.header):
-        if client is None or not _is_trusted(client, proxies):
+        if client is None or not is_within(str(client), proxies.trusted):
             break
         before = _address(hop)
         if before is None:
@@ -43,14 +43,16 @@ def limited_as(address: str) -> str:
     return str(ip_network((known, 64), strict=False)) if isinstance(known, IPv6Address) else str(known or address)
 
 
+def is_within(address: str, networks: Sequence[str]) -> bool:
+    """Whether the address is in one of these networks."""
+    known = _address(address)
+    return known is not None and any(known in _network(network) for network in networks)
+
+
 def check_networks(networks: Sequence[str]) -> None:
     """Raises ValueError for one that is none."""
     for network in networks:
         ip_network(network)
-
-
-def _is_trusted(address: IPv4Address | IPv6Address, proxies: Proxies) -> bool:
-    return any(address in _network(network) for network in proxies.trusted)
 
 
 def _hops(forwarded: Sequence[str], header: ForwardedHeader) -> Iterator[str]:

@@ -98,6 +98,10 @@ class LimitSettings(Section, frozen=True):
     money_burst: Burst = 10
     handshakes_per_second: Positive = 50
     handshakes_burst: Burst = 1000
+    exempt: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_networks(self.exempt)
 
 
 class PostgresSettings(Section, frozen=True):

@@ -19,6 +19,9 @@ from tests.clients import SECRET, Phone
 
 BILLING_SECRET = "only-for-tests-billing-0123456789-0123456789"
 SECRETS = Secrets(jwt_secret=SECRET, billing_webhook_secret=BILLING_SECRET)
+UNHURRIED = msgspec.convert(
+    {name: 50_000 for name in LimitSettings.__struct_fields__ if name != "exempt"}, LimitSettings
+)
 
 
 def settings(**calls: Any) -> Settings:
@@ -28,7 +31,7 @@ def settings(**calls: Any) -> Settings:
         defaults,
         http=msgspec.structs.replace(defaults.http, listen="127.0.0.1:0"),
         websocket=msgspec.structs.replace(defaults.websocket, listen="127.0.0.1:0"),
-        limits=LimitSettings(*[50_000] * len(LimitSettings.__struct_fields__)),
+        limits=UNHURRIED,
         calls=msgspec.structs.replace(defaults.calls, **{"block_seconds": 1, **calls}),
     )
 

@@ -17,7 +17,7 @@ from server.ids import new_uuid
 from server.limits import Limits, LimitsAway, OwnBuckets
 from server.rest.app import ROUTES
 from tests.clients import token_of
-from tests.houses import add_fan, running_house, settings, with_section
+from tests.houses import add_creator, add_fan, running_house, settings, with_section
 from tests.server.rest.conftest import Caller, People, client_of
 from tests.server.rest.problems import SOMEBODY, check
 
@@ -59,13 +59,31 @@ async def test_a_user_who_asks_too_often_is_told_when_to_come_again(dsn: str) ->
 
 async def test_where_tokens_move_the_limit_is_another_and_a_refused_request_does_nothing(dsn: str) -> None:
     async with running_house(dsn, hurried(money_per_second=0.01, money_burst=BURST)) as house, client_of(house) as web:
-        operator, fan = Caller(web, UserId(new_uuid()), role="operator"), Caller(web, await add_fan(house, 0))
-        gift = {"userId": str(fan.user_id), "tokens": 1, "reason": "welcome"}
+        fan, creator = Caller(web, await add_fan(house, 10)), await add_creator(house, 60)
+        tip = {"toCreatorId": str(creator), "amountTokens": 1}
+        for _ in range(BURST):
+            assert (await fan.post("/tips/send", tip)).status_code == 200
+        check(await fan.post("/tips/send", tip), 429, "RATE_LIMITED")
+        assert (await fan.get("/wallet")).json()["balance"] == 10 - BURST
+
+
+async def test_an_operator_may_give_something_to_many(dsn: str) -> None:
+    async with running_house(dsn, hurried(money_per_second=0.01, money_burst=1)) as house, client_of(house) as web:
+        operator, fan = Caller(web, UserId(new_uuid()), role="operator"), await add_fan(house, 0)
+        gift = {"userId": str(fan), "tokens": 1, "reason": "welcome"}
         for _ in range(BURST):
             assert (await operator.post("/admin/credits", gift)).status_code == 201
-        check(await operator.post("/admin/credits", gift), 429, "RATE_LIMITED")
-        assert (await operator.get("/admin/rooms")).status_code == 200
-        assert (await fan.get("/wallet")).json()["balance"] == BURST
+
+
+async def test_a_network_that_is_exempt_is_not_limited(dsn: str) -> None:
+    hardly = dict.fromkeys(("address_burst", "user_burst", "handshakes_burst"), 1)
+    wanted = hurried(exempt=("127.0.0.0/8",), address_per_second=0.01, handshakes_per_second=0.01, **hardly)
+    async with running_house(dsn, wanted) as house, client_of(house) as web:
+        fan = Caller(web, await add_fan(house, 0))
+        for _ in range(BURST):
+            answer = await fan.get("/wallet")
+            assert answer.status_code == 200 and "RateLimit" not in answer.headers
+            assert await trio.to_thread.run_sync(handshake, house) == 101
 
 
 async def test_whoever_asks_every_route_counts_for_the_address_before_anything_is_looked_at(dsn: str) -> None:
@@ -128,13 +146,13 @@ async def test_limits_that_cannot_be_reached_let_nobody_in(house: House, web: ht
 async def test_limits_that_fail_once_it_is_known_who_asks_let_nobody_act(
     house: House, people: People, monkeypatch: pytest.MonkeyPatch, error: Exception, status: int
 ) -> None:
-    operator, fan = await people.operator(), await people.fan(0)
+    fan, creator = await people.fan(5), await people.creator()
     monkeypatch.setattr(Away, "error", error)
     keep = Limits(house.settings.limits, lambda limit: Away(limit) if limit.name == "money" else OwnBuckets(limit))
     house.limits = keep
-    gift = {"userId": str(fan.user_id), "tokens": 5, "reason": "welcome"}
-    assert (await operator.post("/admin/credits", gift)).status_code == status
-    assert (await fan.get("/wallet")).json()["balance"] == 0
+    tip = {"toCreatorId": str(creator.user_id), "amountTokens": 1}
+    assert (await fan.post("/tips/send", tip)).status_code == status
+    assert (await fan.get("/wallet")).json()["balance"] == 5
 
 
 # Websockets
