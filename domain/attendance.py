@@ -18,8 +18,8 @@ class Attendance:
         self._members = members
         self._publish = publish
         self._presence_limit = presence_limit
+        self._changed_at: Instant = 0  # when somebody last came or went
         self._counted_at: Instant = 0  # when the last count was told
-        self._changed_at: Instant = 0  # when it was last another one
         self._told_count: int | None = None  # None while members are told by name
 
     def join(self, member_id: MemberId, user_id: UserId, per_user: int, at: Instant) -> list[Effect]:
@@ -40,7 +40,7 @@ class Attendance:
         """When a count that changed may be told."""
         if self._told_count in (None, len(self._members)):
             return None
-        return max(self._changed_at, self._counted_at + COUNT_EVERY)  # never before there was something to tell
+        return max(self._changed_at, self._counted_at + COUNT_EVERY)
 
     def tell_count(self, at: Instant) -> Publish:
         """The count, which is due; once the room is small again, the last one."""
@@ -48,11 +48,11 @@ class Attendance:
         return self._publish(m.RoomPresence, at, count=len(self._members))
 
     def _tell(self, kind: type[m.MemberJoined | m.MemberLeft], member: Member, at: Instant) -> list[Effect]:
+        self._changed_at = at
         if self._told_count is None and self._is_small:
             return [self._publish(kind, at, member_id=member.member_id, user_id=member.user_id)]
         if self._told_count is None:
             self._told_count = 0  # from here on they are counted, and the first count is due at once
-        self._changed_at = at
         return []
 
     @property

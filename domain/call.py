@@ -90,7 +90,8 @@ class Call:
                 self._note_sound(member_id, at)
             case inputs.Receipts(receipts):
                 for receipt in receipts:
-                    self._settle(receipt, at)
+                    if not self.settled:  # as it is from the moment on in which another server owns it
+                        self._settle(receipt, at)
             case inputs.Saved(record):
                 self._note_saved(record, at)
             case inputs.Fenced():
@@ -200,7 +201,7 @@ class Call:
         if refusal := self.closing.why_closed():
             self._answer(given.reply, refusal, at)
         else:
-            self._effects += self.talk.overlays.join(given, self._room(at), self.talk.recent_tips())
+            self._effects += self.talk.join_overlay(given, self._room(at))
 
     def _talk(self, said: inputs.Said, at: Instant) -> None:
         party = self.parties.of(UserId(said.person.user_id))
@@ -316,7 +317,7 @@ class Call:
     def _disown(self) -> None:
         """Another server owns the call now: say nothing more about it."""
         if not self.settled:
-            self._effects += self.closing.drain()
+            self._effects += [*self.closing.drain(), *self.talk.give_up()]
             self._close()
 
     def _finish(self, at: Instant) -> None:

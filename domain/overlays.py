@@ -1,7 +1,8 @@
 """Overlays: pictures over a creator's broadcast that hear of tips alone, with events and numbers of their own."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
+from uuid import UUID
 
 from domain import messages as m
 from domain.effects import Admit, Answer, Audience, Effect, Publish, Remove
@@ -24,8 +25,13 @@ class Overlays:
     def publish(self, kind: type[m.SequencedEvent], at: Instant, **fields: Any) -> Publish:
         return self._sequence.publish(kind, at, **fields)
 
-    def join(self, given: OverlayJoined, room: dict[str, Any], recent: Iterable[m.PastTip]) -> list[Effect]:
-        """`recent` are the room's latest tips, of which some may have come after the books were asked."""
+    def join(
+        self, given: OverlayJoined, room: dict[str, Any], recent: Iterable[m.PastTip], coming: Collection[UUID | None]
+    ) -> list[Effect]:
+        """`recent` are the room's latest tips, of which some may have come after the books were asked.
+
+        `coming` are those that it will hear of later, though the books may have them.
+        """
         if given.creator_id != self._creator_id:
             return [Answer(given.reply, Refusal(Code.FORBIDDEN, "Overlays are for the creator's own rooms"))]
         if given.member_id not in self._joined and len(self._joined) >= self._limit:
@@ -38,7 +44,7 @@ class Overlays:
             room=room,
             member_id=given.member_id,
             members=[],
-            history=[*given.missed, *since],
+            history=[*(tip for tip in given.missed if tip.tip_id not in coming), *since],
             epoch=self._sequence.epoch,
             seq=self._sequence.last,
             you={"role": "overlay"},

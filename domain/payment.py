@@ -4,9 +4,11 @@ from domain.instant import Instant, next_day, rfc3339
 from domain.posting import Outcome, Receipt
 from domain.refusals import Code, Refusal, insufficient_tokens, spend_limit
 
+TAKEN_UP = Refusal(Code.OVERLOADED, "The room is being taken up again; try again in a moment")
+
 _REFUSALS = {
     Outcome.CONFLICT: Refusal(Code.IDEMPOTENCY_CONFLICT, "This key was used for something else"),
-    Outcome.FENCED: Refusal(Code.OVERLOADED, "The room is being taken up again; try again in a moment"),
+    Outcome.FENCED: TAKEN_UP,
     Outcome.CLOSED: Refusal(Code.STREAM_ENDED, "It has ended"),
     Outcome.WITHDRAWN: Refusal(Code.DRAINING, "The server is shutting down; nothing was paid"),
     Outcome.OWNED: Refusal(Code.ALREADY_PURCHASED, "You have a ticket to this stream"),

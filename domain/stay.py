@@ -24,6 +24,10 @@ class Stay:
         """Something is left of what is paid, or the next block can be."""
         return self.meter.left(at) > 0
 
+    @property
+    def is_watched(self) -> bool:
+        return bool(self._watching)
+
     def watch(self, member_id: MemberId, at: Instant) -> None:
         self._watching.add(member_id)
         self._run_or_stand(at)

@@ -19,7 +19,7 @@ class Stays:
         self._epoch = epoch
         self._stays: dict[UserId, Stay] = {}
         self._schedule: Schedule[UserId] = Schedule()
-        self._stopped: dict[UserId, Duration] = {}  # clocks that have stopped since they were last stored
+        self._unstored: dict[UserId, None] = {}  # clocks that have stopped since they were last stored
         self._touched: dict[UserId, None] = {}
         self._owner_is_here = False
 
@@ -30,27 +30,34 @@ class Stays:
         """This payer's stay; if it is new, from what the books say."""
         stay = self._stays.get(user_id)
         if stay is None:
-            assert self._facts.price is not None, "only metered streams have stays"
-            meter = Meter(
-                room_id=self._facts.id,
-                payer=user_id,
-                payee=self._facts.owner_id,
-                price=self._facts.price,
-                epoch=self._epoch,
-                funds=stored.funds,
-                committed=stored.committed,
-                tokens=stored.tokens,
-                active=stored.active,
-            )
-            stay = Stay(meter, self._facts.channel, self._owner_is_here, self._grace)
-            self._stays[user_id] = stay
+            stay = self._begin(user_id, stored)
         stay.meter.learn(stored.funds)
         return stay
 
-    def forget(self, stay: Stay) -> None:
-        """A payer who was put out, and for whom nothing is under way any more; they may come again."""
-        self._stays.pop(stay.meter.payer, None)
-        self._schedule.plan(stay.meter.payer, None)
+    def release(self, stay: Stay, at: Instant) -> None:
+        """A payer who was put out, and for whom nothing is under way any more: they may come again.
+
+        What is known here is kept: who comes next may have asked the books before the last receipt was in.
+        """
+        meter = stay.meter
+        known = StoredMeter(meter.committed, meter.tokens, meter.billed_active(at), meter.funds)
+        self.touch(self._begin(meter.payer, known))
+
+    def _begin(self, user_id: UserId, stored: StoredMeter) -> Stay:
+        assert self._facts.price is not None, "only metered streams have stays"
+        meter = Meter(
+            room_id=self._facts.id,
+            payer=user_id,
+            payee=self._facts.owner_id,
+            price=self._facts.price,
+            epoch=self._epoch,
+            funds=stored.funds,
+            committed=stored.committed,
+            tokens=stored.tokens,
+            active=stored.active,
+        )
+        stay = self._stays[user_id] = Stay(meter, self._facts.channel, self._owner_is_here, self._grace)
+        return stay
 
     # Clocks
 
@@ -60,27 +67,31 @@ class Stays:
 
     def unwatch(self, user_id: UserId, member_id: MemberId, at: Instant) -> None:
         if stay := self._stays.get(user_id):
-            self._note_stop(stay, stay.unwatch(member_id, at), at)
+            self._note_stop(stay, stay.unwatch(member_id, at))
 
     def note_owner(self, is_here: bool, at: Instant) -> None:
         self._owner_is_here = is_here
         for stay in self._stays.values():
-            self._note_stop(stay, stay.note_owner(is_here, at), at)
+            self._note_stop(stay, stay.note_owner(is_here, at))
 
     def note_books(self, stay: Stay, away: bool, at: Instant) -> None:
-        self._note_stop(stay, stay.note_books(away, at), at)
+        self._note_stop(stay, stay.note_books(away, at))
+
+    def note_paid(self, stay: Stay) -> None:
+        """A block that is booked after its clock stopped pays for more of the time before."""
+        self._note_stop(stay, not stay.meter.clock.running)
 
     def stop(self, stay: Stay, at: Instant) -> None:
         stay.stop(at)
-        self._note_stop(stay, True, at)
+        self._note_stop(stay, True)
 
     def stop_all(self, at: Instant) -> None:
         for stay in self._stays.values():
             self.stop(stay, at)
 
-    def _note_stop(self, stay: Stay, stopped: bool, at: Instant) -> None:
+    def _note_stop(self, stay: Stay, stopped: bool) -> None:
         if stopped:
-            self._stopped[stay.meter.payer] = stay.meter.billed_active(at)
+            self._unstored[stay.meter.payer] = None
         self.touch(stay)
 
     # What comes next
@@ -107,13 +118,15 @@ class Stays:
 
     # What to store
 
-    def stopped(self) -> tuple[tuple[UserId, Duration], ...]:
-        return tuple(self._stopped.items())
+    def unstored(self, at: Instant) -> tuple[tuple[UserId, Duration], ...]:
+        """How far the clocks are that have stopped since they were last stored; some may run again."""
+        return tuple((user_id, self._stays[user_id].meter.billed_active(at)) for user_id in self._unstored)
 
-    def note_stored(self, stays: tuple[tuple[UserId, Duration], ...]) -> None:
+    def note_stored(self, stays: tuple[tuple[UserId, Duration], ...], at: Instant) -> None:
         for user_id, active in stays:
-            if self._stopped.get(user_id) == active:
-                del self._stopped[user_id]
+            meter = self._stays[user_id].meter
+            if meter.clock.running or meter.billed_active(at) == active:
+                self._unstored.pop(user_id, None)
 
     def running(self) -> Iterator[Meter]:
         """The meters whose clocks run, to store how far they are."""

@@ -5,6 +5,8 @@ from functools import partial
 from typing import Any, NamedTuple
 from uuid import UUID
 
+import msgspec
+
 from domain import commands as c
 from domain import effects, inputs
 from domain import messages as m
@@ -95,7 +97,8 @@ class Stream:
                 self._note_sound(member_id, at)
             case inputs.Receipts(receipts):
                 for receipt in receipts:
-                    self._settle(receipt, at)
+                    if not self.settled:  # as it is from the moment on in which another server owns it
+                        self._settle(receipt, at)
             case inputs.Saved(record):
                 self._note_saved(record, at)
             case inputs.Fenced():
@@ -114,9 +117,10 @@ class Stream:
                 self._end(reason, at)
             case inputs.Drain():
                 self._drain(at)
+        run_due(self._deadlines, at)  # what was decided may be due at once: the first block of a stay, or a count
         for stay in self.stays.touched():
-            self._effects += [] if stay.revoked or self.closing.over else self.news.funds(stay, at)
-        self._finish()
+            self._review_funds(stay, at)
+        self._finish(at)
         decided, self._effects = self._effects, []
         return decided
 
@@ -171,14 +175,13 @@ class Stream:
         listed = self._attendance.listed(self.facts.owner_id)
         welcome = self.news.room_joined(given.member_id, role, listed, self._room(), self.talk.recent(), stay, at)
         self._effects.append(effects.Admit(given.member_id, given.reply, welcome))
-        run_due(self._deadlines, at)  # the first block of a stay is due at once
         return None
 
     def _join_overlay(self, given: inputs.OverlayJoined, at: Instant) -> None:
         if refusal := self.closing.why_closed():
             self._effects.append(effects.Answer(given.reply, refusal))
         else:
-            self._effects += self.talk.overlays.join(given, self._room(), self.talk.recent_tips())
+            self._effects += self.talk.join_overlay(given, self._room())
 
     def _hear(self, member_id: MemberId, user_id: UserId, stay: Stay | None, at: Instant) -> None:
         if user_id == self.facts.owner_id and self._stage.enter(member_id):
@@ -190,13 +193,12 @@ class Stream:
     def _note_sound(self, member_id: MemberId, at: Instant) -> None:
         if member := self.members.find(member_id):
             self._hear(member_id, member.user_id, self.stays.find(member.user_id), at)
-            run_due(self._deadlines, at)
 
     def _note_silence(self, member_id: MemberId, at: Instant) -> None:
         """Not heard of: nobody pays, or is paid, for what may not arrive."""
         if member := self.members.find(member_id):
             self._unhear(member_id, member.user_id, at)
-            self._save_stopped()
+            self._save_stopped(at)
 
     def _unhear(self, member_id: MemberId, user_id: UserId, at: Instant) -> None:
         self.stays.unwatch(user_id, member_id, at)
@@ -208,7 +210,7 @@ class Stream:
         if member := self.members.find(member_id):
             self._unhear(member_id, member.user_id, at)
             self._effects += [effects.Remove(member_id), *self._attendance.leave(member_id, at)]
-            self._save_stopped()
+            self._save_stopped(at)
 
     def _put_out(self, user_id: UserId, reason: str, at: Instant) -> None:
         """All connections of a user; said to the user alone, while the room only sees them leave."""
@@ -244,10 +246,10 @@ class Stream:
                 self._effects.append(effects.Answer(said.reply, refusal))
             case c.MemberMute(user_id=user_id):
                 self.talk.muted.add(UserId(user_id))
-                self._obeyed(said)
+                self._obeyed(said, at)
             case c.MemberRemove(user_id=user_id):
                 self._remove(UserId(user_id), at)
-                self._obeyed(said)
+                self._obeyed(said, at)
             case _:
                 self._effects += self.talk.take(said, at)
 
@@ -267,9 +269,9 @@ class Stream:
         self._put_out(user_id, "removed", at)
         self._effects.append(effects.Refund(user_id))
 
-    def _obeyed(self, said: inputs.Said) -> None:
+    def _obeyed(self, said: inputs.Said, at: Instant) -> None:
         self._effects.append(effects.Answer(said.reply, {}))
-        self._save()
+        self._save(at)
 
     # Blocks
 
@@ -303,7 +305,15 @@ class Stream:
         if not stay.meter.waiting:
             self.stays.note_books(stay, False, at)
             if stay.revoked:
-                self.stays.forget(stay)
+                self.stays.release(stay, at)
+        if receipt.paid and not stay.meter.clock.running:
+            self.stays.note_paid(stay)
+            self._save(at)
+
+    def _review_funds(self, stay: Stay, at: Instant) -> None:
+        """Once nothing waits it is known what the payer has left, and said to who is here."""
+        if stay.is_watched and not stay.meter.waiting and not self.closing.over:
+            self._effects += self.news.funds(stay, at)
 
     def _revoke(self, stay: Stay, at: Instant) -> None:
         """A viewer who cannot pay is put out; whoever comes back later goes on after the last paid block."""
@@ -328,16 +338,16 @@ class Stream:
     def _disown(self) -> None:
         """Another server owns the stream now: say nothing more about it."""
         if not self.settled:
-            self._effects += self.closing.drain()
+            self._effects += [*self.closing.drain(), *self.talk.give_up()]
             self._close()
 
-    def _finish(self) -> None:
+    def _finish(self, at: Instant) -> None:
         """Once it is over and nothing is under way, store the last record."""
         if self.closing.over and not self.stays.wait and not self.talk.waits:
-            self._effects += self.closing.store(self.record)
+            self._effects += self.closing.store(partial(self.record, at))
 
     def _note_saved(self, record: StreamRecord, at: Instant) -> None:
-        self.stays.note_stored(record.stays)
+        self.stays.note_stored(record.stays, at)
         if self.closing.is_last(record):
             if (reason := self.closing.reason) is not None:
                 for publish in (self.news.publish, self.talk.overlays.publish):
@@ -348,22 +358,25 @@ class Stream:
         self.members.clear()
         self._effects += self.closing.settle()
 
-    def _save_stopped(self) -> None:
-        if self.stays.stopped():
-            self._save()
+    def _save_stopped(self, at: Instant) -> None:
+        if self.stays.unstored(at):
+            self._save(at)
 
-    def _save(self) -> None:
+    def _save(self, at: Instant) -> None:
         if not self.closing.over:
-            self._effects.append(effects.Save(self.record()))
+            self._effects.append(effects.Save(self.record(at)))
 
     # What others may know
 
     def view(self) -> StreamView:
         """The stream as anybody may see it now."""
-        return view_stream(self.facts, self.record(), len(self.members))
+        return view_stream(self.facts, self._state(), len(self.members))
 
-    def record(self) -> StreamRecord:
+    def record(self, at: Instant) -> StreamRecord:
         """The state to store."""
+        return msgspec.structs.replace(self._state(), stays=self.stays.unstored(at))
+
+    def _state(self) -> StreamRecord:
         return StreamRecord(
             status="live" if self.closing.ended_at is None else "ended",
             started_at=self._started_at,
@@ -371,7 +384,6 @@ class Stream:
             end_reason=self.closing.reason,
             muted=tuple(self.talk.muted),
             removed=tuple(self.door.removed),
-            stays=self.stays.stopped(),
         )
 
     def _room(self) -> dict[str, Any]:

@@ -10,11 +10,11 @@ from domain import commands as c
 from domain import messages as m
 from domain.effects import Answer, Effect, Post, Publish, TellMember
 from domain.ids import MemberId, RoomId, UserId
-from domain.inputs import Reply, Said
+from domain.inputs import OverlayJoined, Reply, Said
 from domain.instant import Instant, rfc3339
 from domain.overlays import Overlays
 from domain.pace import Pace
-from domain.payment import why_not_paid
+from domain.payment import TAKEN_UP, why_not_paid
 from domain.posting import Outcome, Posting, Receipt
 from domain.refusals import Code, Refusal
 from domain.room import Members, RoomRules
@@ -74,8 +74,10 @@ class Talk:
         """What was said and given lately, oldest first."""
         return list(self._recent)
 
-    def recent_tips(self) -> list[m.PastTip]:
-        return [past for past in self._recent if isinstance(past, m.PastTip)]
+    def join_overlay(self, given: OverlayJoined, room: dict[str, Any]) -> list[Effect]:
+        """An overlay hears of each tip once: now, or when the room does, even if the books were quicker."""
+        recent = [past for past in self._recent if isinstance(past, m.PastTip)]
+        return self.overlays.join(given, room, recent, {tip.posting.ref_id for tip in self._under_way})
 
     def take(self, said: Said, at: Instant) -> list[Effect]:
         """Chat, a tip or a signal; what else there is, a room without an owner refuses."""
@@ -118,6 +120,11 @@ class Talk:
         closed = receipt.outcome is Outcome.CLOSED
         refusal = self._place.ended if closed else why_not_paid(receipt, "to send the tip", at)
         return [Answer(tip.reply, refusal)]
+
+    def give_up(self) -> list[Effect]:
+        """Another server owns the room: what came of the tips under way, nobody will tell this one."""
+        under_way, self._under_way = self._under_way, deque()
+        return [Answer(tip.reply, TAKEN_UP) for tip in under_way]
 
     def _announce(self, tip: TipUnderWay, at: Instant) -> list[Effect]:
         fields: dict[str, Any] = {

@@ -36,12 +36,13 @@ def credit(user_id: UserId, tokens: int, key: str) -> Posting:
 
 
 class Slip:
-    """Where an answer is written: the fields of an `ok`, a room:joined, or a refusal."""
+    """Where an answer is written, once: the fields of an `ok`, a room:joined, or a refusal."""
 
     def __init__(self) -> None:
         self.answer: Any = None
 
     def deliver(self, result: Any) -> None:
+        assert self.answer is None, "what was asked is answered once"
         self.answer = result
 
 

@@ -1,0 +1,111 @@
+"""The books of a stream's room in plain values: a committer above a ledger."""
+
+from uuid import UUID
+
+import msgspec
+
+from domain import effects, inputs
+from domain import messages as m
+from domain.ids import RoomId, UserId
+from domain.instant import Duration, Instant, rfc3339
+from domain.ledger import Ledger
+from domain.posting import Kind, Outcome, Posting, Receipt
+from domain.stream_record import StreamRecord
+
+STREAM = RoomId(UUID(int=0x57EA))
+
+Item = Posting | Receipt | StreamRecord | effects.Refund
+
+
+class Books:
+    """A committer above a ledger: one flight at a time, in order; what gathers meanwhile flies next."""
+
+    def __init__(self, ledger: Ledger, record: StreamRecord) -> None:
+        self.ledger = ledger
+        self.stored = record
+        self.active: dict[UserId, Duration] = {}  # of each payer, as it is stored
+        self.tips: list[m.PastTip] = []
+        self.queue: list[Item] = []
+        self.flight: list[Item] = []
+
+    def save(self, record: StreamRecord) -> None:
+        self.queue = [item for item in self.queue if not isinstance(item, StreamRecord)] + [record]
+
+    def withdraw(self, payer: UserId | None) -> None:
+        """What is taken back gets its receipts after those that stay."""
+        taken = [item for item in self.queue if isinstance(item, Posting) and _is_of(payer, item)]
+        kept = [item for item in self.queue if item not in taken]
+        self.queue = [*kept, *(Receipt(item, Outcome.WITHDRAWN) for item in taken)]
+
+    def take_off(self) -> bool:
+        """Hand over what gathered, unless a flight is under way: postings, refunds, then the record."""
+        if self.flight or not self.queue:
+            return False
+        self.flight, self.queue = sorted(self.queue, key=_rank), []
+        return True
+
+    def land(self, epoch: int, at: Instant) -> list[inputs.Input]:
+        """Carry the flight out; what comes of it, as the room learns it."""
+        arrivals: list[inputs.Input] = []
+        receipts: list[Receipt] = []
+        for item in self.flight:
+            match item:
+                case Posting():
+                    receipts += self.ledger.apply([item])
+                    self._note_tip(receipts[-1], at)
+                case Receipt():
+                    receipts.append(item)
+                case effects.Refund(user_id):
+                    arrivals += self.refund(user_id)
+                case StreamRecord():
+                    arrivals.append(self._store(item, epoch))
+        self.flight = []
+        return [inputs.Receipts(tuple(receipts)), *arrivals] if receipts else arrivals
+
+    def refund(self, user_id: UserId) -> list[inputs.Input]:
+        """Give a ticket's price back, if they hold one."""
+        key = self.ledger.tickets.get((STREAM, user_id))
+        if key is None:
+            return []
+        self.ledger.refund([key])
+        ticket_id = self.ledger.journal[key].ref_id
+        assert ticket_id is not None, "a ticket has an id"
+        return [inputs.TicketRefunded(user_id, ticket_id)]
+
+    def _note_tip(self, receipt: Receipt, at: Instant) -> None:
+        posting = receipt.posting
+        if posting.kind is Kind.TIP and receipt.outcome is Outcome.COMMITTED and posting.ref_id is not None:
+            self.tips.append(
+                m.PastTip(
+                    at=rfc3339(at),
+                    tip_id=posting.ref_id,
+                    from_=person(posting.debit),
+                    amount_tokens=posting.tokens,
+                    message=posting.memo,
+                )
+            )
+
+    def _store(self, record: StreamRecord, epoch: int) -> inputs.Input:
+        room = self.ledger.rooms[STREAM]
+        if room.ended or room.epoch != epoch:
+            return inputs.Fenced()
+        self.stored = msgspec.structs.replace(record, stays=())
+        self.active.update(record.stays)
+        if record.status == "ended":
+            self.ledger.end(STREAM)
+        return inputs.Saved(record)
+
+
+def person(user_id: UserId) -> m.Person:
+    return m.Person(user_id, f"user {user_id.int:x}")
+
+
+def _is_of(payer: UserId | None, posting: Posting) -> bool:
+    return payer is None or (posting.debit == payer and posting.kind is Kind.BLOCK)
+
+
+def _rank(item: Item) -> int:
+    """The order in which a committer goes about what gathered."""
+    return next(
+        rank for rank, kind in enumerate((Posting, Receipt, effects.Refund, StreamRecord)) if isinstance(item, kind)
+    )

@@ -1,0 +1,344 @@
+"""A stream with its books and the hands that carry out its effects, in plain values."""
+
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from domain import commands as c
+from domain import effects, inputs
+from domain import messages as m
+from domain.block import BlockPrice, Rounding
+from domain.effects import Audience
+from domain.ids import LOSSES, PROMOTIONS, MemberId, UserId, client_key
+from domain.instant import Instant, duration
+from domain.ledger import Ledger, MeterRow, RoomRow, Wallet
+from domain.meter import Funds, StoredMeter
+from domain.posting import Kind, Posting
+from domain.room import RoomRules
+from domain.stream import Stream, StreamBooks
+from domain.stream_record import StreamFacts, StreamRecord, StreamRules
+from tests.domain.story import CREATOR, FAN, START, STRANGER, Slip, credit, device
+from tests.domain.stream_books import STREAM, Books, person
+
+OTHER = UserId(UUID(int=0xFB))
+OPERATOR = UserId(UUID(int=0x09))
+EVERYBODY = (FAN, OTHER, STRANGER, OPERATOR)
+SCREEN = MemberId(UUID(int=0x0B5))  # an overlay of the creator's
+
+
+class StreamStory:
+    """One stream from the moment it is live. Times are told in seconds; the story moves only when told to."""
+
+    def __init__(
+        self,
+        *,
+        balance: int = 10_000,
+        rate: int | None = 60,
+        ticket: int | None = None,
+        rounding: Rounding = "up",
+        block_seconds: int = 30,
+        rules: StreamRules | None = None,
+        room_rules: RoomRules | None = None,
+        blocked: Iterable[UserId] = (),
+    ) -> None:
+        self.now = START
+        self.rules, self.room_rules = rules or StreamRules(), room_rules or RoomRules()
+        self.facts = StreamFacts(
+            id=STREAM,
+            channel="V1StGXR8_Z5jdHi6B-myT",
+            creator=person(CREATOR),
+            title="Live from the kitchen",
+            type="public" if rate is None and ticket is None else "private",
+            ticket_price_tokens=ticket,
+            price=None if rate is None else BlockPrice(rate, block_seconds, rounding),
+            created_at=START,
+        )
+        self.blocked = set(blocked)
+        self.ledger = Ledger()
+        self.ledger.wallets = {PROMOTIONS: Wallet(is_system=True), LOSSES: Wallet(is_system=True), CREATOR: Wallet()}
+        self.ledger.wallets.update((user_id, Wallet()) for user_id in EVERYBODY)
+        self.ledger.rooms[STREAM] = RoomRow()
+        self.ledger.apply([credit(user_id, balance, "first") for user_id in EVERYBODY if balance])
+        self.books = Books(self.ledger, StreamRecord(status="live", started_at=START))
+        self.commit_seconds: float = 0
+        self.storage_away = False
+        self._lands_at: Instant | None = None
+        self.epoch = 1
+        self.done: list[effects.Effect] = []
+        self._ids = 0
+        self.stream = self._begin()
+
+    def _begin(self) -> Stream:
+        """From the rows, as a start or a restart finds them."""
+        earned = sum(row.tokens for row in self.ledger.meters.values())
+        tickets = {user_id: self.ledger.journal[key].ref_id for (_, user_id), key in self.ledger.tickets.items()}
+        held = {user_id: ticket_id for user_id, ticket_id in tickets.items() if ticket_id is not None}
+        books = StreamBooks(held, self.blocked, earned, tuple(self.books.tips))
+        record = self.books.stored
+        self.stream = Stream(self.facts, self.rules, self.room_rules, self.epoch, record, books, self.now)
+        for effect in self.stream.open(self.now):
+            self._carry_out(effect)
+        self._fly()
+        return self.stream
+
+    # What happens
+
+    def give(self, given: inputs.Input) -> list[effects.Effect]:
+        """One input now, and everything that comes of it at once."""
+        decided = self.stream.handle(given, self.now)
+        left = self.stream.next_deadline()
+        assert left is None or left > self.now, "what is due has happened"
+        for effect in decided:
+            self._carry_out(effect)
+        self._fly()
+        return decided
+
+    def _carry_out(self, effect: effects.Effect) -> None:
+        self.done.append(effect)
+        match effect:
+            case effects.Post(posting):
+                self.books.queue.append(posting)
+            case effects.Refund():
+                self.books.queue.append(effect)
+            case effects.Save(record):
+                self.books.save(record)
+            case effects.Withdraw(payer):
+                self.books.withdraw(payer)
+            case effects.Answer(reply, result):
+                reply.deliver(result)
+            case effects.Admit(_, reply, event):
+                reply.deliver(event)
+
+    def _fly(self) -> None:
+        if self.books.take_off():
+            self._lands_at = self.now + duration(self.commit_seconds)
+        if self._lands_at is not None and self._lands_at <= self.now and not self.storage_away:
+            self.land()
+
+    def land(self) -> None:
+        """The flight arrives, and the next one takes off."""
+        self._lands_at = None
+        for arrival in self.books.land(self.epoch, self.now):
+            self.give(arrival)
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass: deadlines and flights happen when they are due."""
+        target = self.now + duration(seconds)
+        while (due := self._next_moment()) is not None and due <= target:
+            self.now = max(self.now, due)
+            if self._lands_at is not None and self._lands_at <= self.now and not self.storage_away:
+                self.land()
+            else:
+                self.give(inputs.Elapsed())
+        self.now = max(self.now, target)
+
+    def _next_moment(self) -> Instant | None:
+        lands_at = None if self.storage_away else self._lands_at
+        moments = [at for at in (self.stream.next_deadline(), lands_at) if at is not None]
+        return None if self.stream.settled else min(moments, default=None)
+
+    def oversleep(self, seconds: float) -> None:
+        """Time passes unseen: the task wakes late and finds every deadline gone by."""
+        self.now += duration(seconds)
+        self.give(inputs.Elapsed())
+
+    # Who does it
+
+    def join(self, user_id: UserId, number: int = 1, *, operator: bool = False) -> Any:
+        """A connection joins: the room:joined that answers it, or a refusal."""
+        return self.join_with(self.ask_books(user_id, operator=operator), user_id, number, operator=operator)
+
+    def ask_books(self, user_id: UserId, *, operator: bool = False) -> StoredMeter | None:
+        """What is asked of the books before a join: of who would pay, and may come in as far as one can see."""
+        door = self.stream.door
+        if not door.pays(user_id, operator) or door.refuse(user_id, operator) is not None:
+            return None
+        row = self.ledger.meters.setdefault((STREAM, user_id), MeterRow())
+        return StoredMeter(row.last_block, row.tokens, self.books.active.get(user_id, 0), self.funds(user_id))
+
+    def join_with(self, stay: StoredMeter | None, user_id: UserId, number: int = 1, *, operator: bool = False) -> Any:
+        """A join that comes after the books were asked."""
+        slip = Slip()
+        self.give(inputs.Joined(device(user_id, number), user_id, slip, operator, stay))
+        return slip.answer
+
+    def join_overlay(self, *missed: m.PastTip, creator_id: UserId = CREATOR, asked_at: Instant | None = None) -> Any:
+        slip = Slip()
+        self.give(inputs.OverlayJoined(SCREEN, creator_id, missed, asked_at or self.now, slip))
+        return slip.answer
+
+    def leave_overlay(self) -> None:
+        self.give(inputs.Left(SCREEN))
+
+    def watch(self, *viewers: UserId) -> "StreamStory":
+        """The creator is on stage, and these watch."""
+        for user_id in (CREATOR, *viewers):
+            assert isinstance(self.join(user_id), m.RoomJoined)
+        return self
+
+    def leave(self, user_id: UserId, number: int = 1) -> None:
+        self.give(inputs.Left(device(user_id, number)))
+
+    def fall_silent(self, user_id: UserId, number: int = 1) -> None:
+        self.give(inputs.Unheard(device(user_id, number)))
+
+    def be_heard(self, user_id: UserId, number: int = 1) -> None:
+        self.give(inputs.Heard(device(user_id, number)))
+
+    def say(self, user_id: UserId, command: c.RoomAct, *, over_http: bool = False) -> Slip:
+        """Something said over this user's first connection, or over HTTP; the answer may come later."""
+        self._ids += 1
+        slip, member_id = Slip(), None if over_http else device(user_id)
+        self.give(inputs.Said(person(user_id), member_id, command, UUID(int=self._ids), slip))
+        return slip
+
+    def chat(self, user_id: UserId, text: str) -> Any:
+        return self.say(user_id, c.ChatSend(channel=self.facts.channel, text=text)).answer
+
+    def tip(
+        self,
+        user_id: UserId,
+        tokens: int,
+        key: str | None = None,
+        message: str | None = None,
+        *,
+        over_http: bool = False,
+    ) -> Slip:
+        command = c.TipSend(
+            channel=self.facts.channel, amount_tokens=tokens, message=message, key=key or f"tip {self._ids}"
+        )
+        return self.say(user_id, command, over_http=over_http)
+
+    def signal(self, sender: UserId, receiver: UserId, data: Any = "offer") -> Any:
+        to = device(receiver)
+        return self.say(sender, c.SignalSend(channel=self.facts.channel, to=to, data=data)).answer
+
+    def mute(self, user_id: UserId, *, by: UserId = CREATOR) -> Any:
+        return self.say(by, c.MemberMute(channel=self.facts.channel, user_id=user_id)).answer
+
+    def remove(self, user_id: UserId, *, by: UserId = CREATOR) -> Any:
+        return self.say(by, c.MemberRemove(channel=self.facts.channel, user_id=user_id)).answer
+
+    def bar(self, user_id: UserId, barred: bool = True) -> None:
+        self.give(inputs.Barred(user_id, barred))
+
+    def end(self, reason: str = "ended") -> None:
+        self.give(inputs.EndNow(reason))
+
+    # Money that moves elsewhere
+
+    def buy_ticket(self, user_id: UserId) -> None:
+        self._ids += 1
+        price, ticket_id = self.facts.ticket_price_tokens, UUID(int=self._ids)
+        assert price is not None, "this stream sells tickets"
+        key = client_key(user_id, f"ticket {self._ids}")
+        posting = Posting(
+            key=key, kind=Kind.TICKET, debit=user_id, credit=CREATOR, tokens=price, room_id=STREAM, ref_id=ticket_id
+        )
+        [receipt] = self.ledger.apply([posting])
+        assert receipt.paid
+        self.give(inputs.TicketSold(user_id, ticket_id))
+
+    def refund_ticket(self, user_id: UserId) -> None:
+        for arrival in self.books.refund(user_id):
+            self.give(arrival)
+
+    def top_up(self, user_id: UserId, tokens: int) -> None:
+        """Tokens come from elsewhere, and the room hears of it."""
+        self._ids += 1
+        self.ledger.apply([credit(user_id, tokens, f"top-up {self._ids}")])
+        self.tell_funds(user_id)
+
+    def spend(self, user_id: UserId, tokens: int) -> None:
+        """Tokens go elsewhere, and the room hears of it."""
+        self.spend_unheard(user_id, tokens)
+        self.tell_funds(user_id)
+
+    def spend_unheard(self, user_id: UserId, tokens: int) -> None:
+        self._ids += 1
+        key = client_key(user_id, f"spent {self._ids}")
+        self.ledger.apply([Posting(key=key, kind=Kind.TIP, debit=user_id, credit=PROMOTIONS, tokens=tokens)])
+
+    def tell_funds(self, user_id: UserId) -> None:
+        self.give(inputs.FundsChanged(user_id, self.funds(user_id)))
+
+    # What servers do
+
+    def storage_goes_away(self) -> None:
+        self.storage_away = True
+
+    def storage_comes_back(self) -> None:
+        self.storage_away = False
+        while self.books.flight:
+            self.land()
+
+    def checkpoint(self) -> None:
+        """How far running clocks are is stored every few seconds."""
+        for meter in self.stream.stays.running():
+            self.books.active[meter.payer] = meter.billed_active(self.now)
+
+    def crash(self, *, landed: bool = False, down_seconds: float = 0) -> None:
+        """The server dies; what was in flight had landed, or never will. Another takes the stream up from its rows."""
+        if landed:
+            self.books.land(self.epoch, self.now)
+        self.books.flight, self.books.queue, self._lands_at = [], [], None
+        self.storage_away = False
+        self.now += duration(down_seconds)
+        self.take_up()
+
+    def drain(self, *, down_seconds: float = 0) -> None:
+        """The server stops in order, and another takes the stream up."""
+        self.drain_begins()
+        assert self.stream.settled
+        self.now += duration(down_seconds)
+        self.take_up()
+
+    def drain_begins(self) -> None:
+        self.give(inputs.Drain())
+
+    def take_up(self) -> None:
+        self.epoch = self.ledger.claim(STREAM)
+        self._begin()
+
+    # What came of it
+
+    def blocks(self, user_id: UserId) -> int:
+        """Blocks of this viewer's in the books."""
+        row = self.ledger.meters.get((STREAM, user_id))
+        return 0 if row is None else row.last_block
+
+    def balance(self, user_id: UserId) -> int:
+        return self.ledger.wallets[user_id].balance
+
+    def funds(self, user_id: UserId) -> Funds:
+        wallet = self.ledger.wallets[user_id]
+        return Funds(wallet.balance, wallet.n)
+
+    def is_in(self, user_id: UserId) -> bool:
+        return bool(self.stream.members.of(user_id))
+
+    def published(self, audience: Audience = Audience.MEMBERS) -> list[m.SequencedEvent]:
+        done = [effect for effect in self.done if isinstance(effect, effects.Publish)]
+        return [effect.event for effect in done if effect.audience is audience]
+
+    def kinds(self, audience: Audience = Audience.MEMBERS) -> list[str]:
+        """The `type` of every event to one audience, in order."""
+        return [_kind(event) for event in self.published(audience)]
+
+    def told(self, user_id: UserId) -> list[Any]:
+        """What one user was told in private."""
+        return [effect.event for effect in self.done if isinstance(effect, effects.Tell) and effect.user_id == user_id]
+
+    def heard(self, user_id: UserId) -> list[str]:
+        """The `type` of everything that one user was told in private."""
+        return [_kind(event) for event in self.told(user_id)]
+
+    def revoked(self, user_id: UserId) -> list[str]:
+        """Why this user was put out, each time."""
+        return [event.reason for event in self.told(user_id) if isinstance(event, m.AccessRevoked)]
+
+
+def _kind(event: msgspec.Struct) -> str:
+    return str(event.__struct_config__.tag)

@@ -1,0 +1,196 @@
+"""Who may come into a stream, and who is put out of it."""
+
+import pytest
+
+from domain import messages as m
+from domain.door import Access, access_to
+from domain.ids import UserId
+from domain.stream_record import StreamRules
+from tests.domain.story import CREATOR, FAN, STRANGER, code
+from tests.domain.stream_story import OPERATOR, OTHER, StreamStory
+
+FREE, TICKET, METERED, BOTH = {"rate": None}, {"rate": None, "ticket": 40}, {"rate": 60}, {"rate": 60, "ticket": 40}
+
+
+@pytest.mark.parametrize(
+    ("terms", "user_id", "circumstances", "expected"),
+    [
+        (FREE, FAN, {}, Access(True, "public_stream")),
+        (FREE, FAN, {"barred": True}, Access(False, "banned")),
+        (FREE, CREATOR, {}, Access(True, "owner")),
+        (FREE, CREATOR, {"ended": True}, Access(False, "stream_ended")),
+        (TICKET, FAN, {}, Access(False, "ticket_required")),
+        (TICKET, FAN, {"holds_ticket": True}, Access(True, "ticket")),
+        (TICKET, FAN, {"holds_ticket": True, "barred": True}, Access(False, "banned")),
+        (TICKET, FAN, {"holds_ticket": True, "ended": True}, Access(False, "stream_ended")),
+        (TICKET, OPERATOR, {"is_operator": True}, Access(True, "operator")),
+        (METERED, FAN, {}, Access(True, "metered")),
+        (METERED, OPERATOR, {"is_operator": True, "barred": True}, Access(True, "operator")),
+        (BOTH, FAN, {}, Access(False, "ticket_required")),
+        (BOTH, FAN, {"holds_ticket": True}, Access(True, "ticket")),
+        (BOTH, CREATOR, {}, Access(True, "owner")),
+    ],
+)
+def test_one_reason_decides_who_may_watch(
+    terms: dict[str, int | None], user_id: UserId, circumstances: dict[str, bool], expected: Access
+) -> None:
+    usual = {"is_operator": False, "holds_ticket": False, "barred": False, "ended": False}
+    facts = StreamStory(rate=terms["rate"], ticket=terms.get("ticket")).facts
+    assert access_to(facts, user_id, **{**usual, **circumstances}) == expected
+
+
+def test_everybody_may_watch_a_public_stream() -> None:
+    story = StreamStory(rate=None, balance=0).watch(FAN, OTHER)
+    assert story.join(STRANGER).you == {"role": "viewer"}
+
+
+def test_a_joined_viewer_learns_of_the_room_and_of_their_own_money() -> None:
+    story = StreamStory(balance=100).watch()
+    joined = story.join(FAN)
+    assert joined.you == {
+        "role": "viewer",
+        "balance": 100,
+        "secondsLeft": 90.0,
+        "paidThrough": joined.room["startedAt"],
+    }
+    assert (joined.room["kind"], joined.room["status"], joined.room["viewers"]) == ("stream", "live", 2)
+
+
+def test_without_a_ticket_nobody_comes_in_and_with_one_they_do() -> None:
+    story = StreamStory(rate=None, ticket=40).watch()
+    assert code(story.join(FAN)) == "FORBIDDEN"
+    story.buy_ticket(FAN)
+    assert isinstance(story.join(FAN), m.RoomJoined)
+
+
+def test_a_ticket_and_a_rate_both_apply() -> None:
+    story = StreamStory(ticket=40).watch()
+    assert code(story.join(FAN)) == "FORBIDDEN"
+    story.buy_ticket(FAN)
+    story.join(FAN)
+    assert (story.blocks(FAN), story.balance(CREATOR)) == (1, 70)
+
+
+def test_who_got_the_money_for_a_ticket_back_is_put_out_and_may_buy_another() -> None:
+    story = StreamStory(rate=None, ticket=40).watch()
+    story.buy_ticket(FAN)
+    story.join(FAN)
+    story.refund_ticket(FAN)
+    assert (story.revoked(FAN), story.is_in(FAN)) == (["ticket_refunded"], False)
+    assert code(story.join(FAN)) == "FORBIDDEN"
+    story.buy_ticket(FAN)
+    assert isinstance(story.join(FAN), m.RoomJoined)
+
+
+def test_news_of_a_ticket_that_was_given_back_before_does_not_put_out_who_has_another() -> None:
+    story = StreamStory(rate=None, ticket=40).watch()
+    story.buy_ticket(FAN)
+    [late] = story.books.refund(FAN)
+    story.buy_ticket(FAN)
+    story.join(FAN)
+    story.give(late)
+    assert story.is_in(FAN)
+
+
+def test_who_is_removed_is_out_for_good_and_gets_the_ticket_back() -> None:
+    story = StreamStory(rate=None, ticket=40).watch()
+    story.buy_ticket(FAN)
+    story.join(FAN)
+    story.join(FAN, 2)
+    assert story.remove(FAN) == {}
+    assert story.revoked(FAN) == ["removed"], "once, however many connections there were"
+    assert (story.balance(FAN), story.balance(CREATOR)) == (10_000, 0)
+    assert code(story.join(FAN)) == "FORBIDDEN"
+    story.buy_ticket(FAN)
+    assert code(story.join(FAN)) == "FORBIDDEN"
+
+
+def test_who_is_removed_stays_out_over_a_restart_and_gets_back_what_a_crash_kept_from_them() -> None:
+    story = StreamStory(rate=None, ticket=40).watch()
+    story.buy_ticket(FAN)
+    story.join(FAN)
+    story.remove(FAN)
+    story.buy_ticket(FAN)  # as if the first had never been given back
+    story.crash()
+    assert story.balance(FAN) == 10_000
+    story.join(CREATOR)
+    assert code(story.join(FAN)) == "FORBIDDEN"
+
+
+def test_the_rest_of_a_paid_block_does_not_outlive_a_removal() -> None:
+    story = StreamStory().watch(FAN)
+    story.wait(10)
+    story.remove(FAN)
+    story.wait(100)
+    assert story.blocks(FAN) == 1
+
+
+def test_who_is_barred_is_put_out_and_may_come_back_once_they_are_not() -> None:
+    story = StreamStory().watch(FAN)
+    story.bar(FAN)
+    assert (story.revoked(FAN), story.is_in(FAN)) == (["banned"], False)
+    assert code(story.join(FAN)) == "CREATOR_UNAVAILABLE"
+    story.bar(FAN, False)
+    assert isinstance(story.join(FAN), m.RoomJoined)
+
+
+def test_who_was_barred_before_the_stream_began_never_comes_in() -> None:
+    story = StreamStory(rate=None, blocked=[FAN]).watch()
+    assert code(story.join(FAN)) == "CREATOR_UNAVAILABLE"
+    assert code(story.tip(FAN, 5, over_http=True).answer) == "CREATOR_UNAVAILABLE"
+
+
+def test_neither_the_owner_nor_an_operator_pays_or_is_put_out() -> None:
+    story = StreamStory(ticket=40).watch()
+    assert story.join(OPERATOR, operator=True).you == {"role": "operator"}
+    story.bar(OPERATOR)
+    story.bar(CREATOR)
+    story.wait(100)
+    assert (story.is_in(OPERATOR), story.is_in(CREATOR)) == (True, True)
+    assert (story.balance(OPERATOR), story.balance(CREATOR)) == (10_000, 0)
+
+
+def test_only_the_owner_mutes_and_removes_and_nobody_themselves() -> None:
+    story = StreamStory(rate=None).watch(FAN, OTHER)
+    assert code(story.mute(OTHER, by=FAN)) == code(story.remove(OTHER, by=FAN)) == "FORBIDDEN"
+    assert code(story.mute(CREATOR)) == code(story.remove(CREATOR)) == "VALIDATION_FAILED"
+    assert story.is_in(OTHER) and story.is_in(CREATOR)
+
+
+def test_one_payer_watches_from_two_connections_at_most_and_others_from_four() -> None:
+    metered, free = StreamStory().watch(FAN), StreamStory(rate=None).watch(FAN)
+    assert isinstance(metered.join(FAN, 2), m.RoomJoined)
+    assert code(metered.join(FAN, 3)) == "OVERLOADED"
+    metered.leave(FAN)
+    assert isinstance(metered.join(FAN, 3), m.RoomJoined)
+    for number in (2, 3, 4):
+        assert isinstance(free.join(FAN, number), m.RoomJoined)
+    assert code(free.join(FAN, 5)) == "OVERLOADED"
+
+
+def test_a_connection_that_joins_again_is_still_one() -> None:
+    story = StreamStory().watch(FAN)
+    story.join(FAN, 2)
+    assert isinstance(story.join(FAN, 2), m.RoomJoined)
+    assert story.kinds().count("member:joined") == 3
+
+
+def test_a_full_stream_takes_nobody_more() -> None:
+    story = StreamStory(rate=None, rules=StreamRules(members=2)).watch(FAN)
+    assert code(story.join(OTHER)) == "OVERLOADED"
+
+
+def test_nobody_comes_into_a_stream_that_is_over() -> None:
+    ended, draining = StreamStory().watch(FAN), StreamStory().watch()
+    ended.end()
+    assert code(ended.join(OTHER)) == code(ended.join_overlay()) == "STREAM_ENDED"
+    assert code(ended.chat(FAN, "hello")) == code(ended.tip(FAN, 5).answer) == "STREAM_ENDED"
+    draining.storage_goes_away()
+    draining.join(FAN)
+    draining.drain_begins()
+    assert code(draining.join(OTHER)) == code(draining.chat(FAN, "hello")) == "DRAINING"
+
+
+def test_who_is_not_in_the_room_says_nothing_there() -> None:
+    story = StreamStory(rate=None).watch()
+    assert code(story.chat(FAN, "hello")) == code(story.tip(FAN, 5).answer) == "NOT_FOUND"
