@@ -2,7 +2,7 @@
 
 from domain.instant import Instant, next_day, rfc3339
 from domain.posting import Outcome, Receipt
-from domain.refusals import Code, Refusal, insufficient_tokens, spend_limit
+from domain.refusals import Code, Refusal, insufficient_tokens, spend_limit, unfit
 
 TAKEN_UP = Refusal(Code.OVERLOADED, "The room is being taken up again; try again in a moment")
 
@@ -21,5 +21,5 @@ def why_not_paid(receipt: Receipt, purpose: str, at: Instant) -> Refusal:
         return insufficient_tokens(receipt.posting.tokens, receipt.debit_after or 0, purpose)
     if receipt.outcome is Outcome.LIMITED:
         return spend_limit(receipt.day_limit or 0, receipt.day_spent or 0, rfc3339(next_day(at)))
-    unknown = Refusal(Code.VALIDATION_FAILED, "This payment cannot be booked")
+    unknown = unfit(("amountTokens", "cannot be booked"))
     return _REFUSALS.get(receipt.outcome, unknown)

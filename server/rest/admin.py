@@ -20,6 +20,7 @@ from server.rest.query import Listed, Paging
 from server.rest.request import Ask
 from server.rest.route import Needs, Routes
 from server.rest.strict_json import FieldError
+from server.rest.wallet import Balance
 from storage.audit import audit
 from storage.keys import Use, find_use
 from storage.paging import BadCursor, Paged
@@ -36,10 +37,6 @@ class CreditWanted(msgspec.Struct, frozen=True, rename="camel"):
     user_id: UserId
     tokens: Annotated[int, msgspec.Meta(ge=-MAX_POSTING_TOKENS, le=MAX_POSTING_TOKENS)]
     reason: Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
-
-
-class Balance(msgspec.Struct, frozen=True, rename="camel"):
-    balance: int
 
 
 class Credit(msgspec.Struct, frozen=True, rename="camel"):

@@ -13,11 +13,11 @@ from domain.refusals import Code, Refusal
 from domain.text import clean
 from server.house import House
 from server.payouts import give_back, request_payout
-from server.rest.admin import Balance
 from server.rest.query import Listed, Paging
 from server.rest.request import Ask
 from server.rest.route import Needs, Routes
 from server.rest.tokens import in_units
+from server.rest.wallet import Balance
 from storage.paging import Paged
 from storage.payouts import Payout, cashable_tokens, list_payouts, settle_payout
 

@@ -8,10 +8,11 @@ import msgspec
 from domain.ids import PostingKey, RoomId, UserId, content_digest
 from domain.payment import why_not_paid
 from domain.posting import Kind, Posting
-from domain.refusals import Code, Refusal
+from domain.refusals import Code, Refusal, unfit
 from server.ids import new_uuid
 from server.rest.request import Ask
 from server.rest.route import Routes
+from server.rest.wallet import Balance
 from storage.keys import find_use
 from storage.streams import StoredStream, find_standing, find_stream
 
@@ -24,10 +25,6 @@ class Ticket(msgspec.Struct, frozen=True, rename="camel"):
     ticket_id: UUID
     stream_id: RoomId
     price_tokens: int
-
-
-class Balance(msgspec.Struct, frozen=True, rename="camel"):
-    balance: int
 
 
 class TicketBought(msgspec.Struct, frozen=True, rename="camel"):
@@ -68,7 +65,7 @@ async def buy(ask: Ask, stream_id: RoomId) -> TicketBought | Refusal:
     price = stored.facts.ticket_price_tokens
     refusal = await _why_not_sell(ask, stored)
     if refusal is not None or price is None:
-        return refusal or Refusal(Code.VALIDATION_FAILED, "This stream needs no ticket")
+        return refusal or unfit(("streamId", "is of a stream that needs no ticket"))
     return await _book(ask, stored, _posting(key, ask.user_id, stored, price))
 
 

@@ -21,6 +21,7 @@ from server.rest.query import Listed, Moment, Paging
 from server.rest.request import Ask
 from server.rest.route import Routes
 from server.rest.strict_json import FieldError
+from server.rest.wallet import Balance
 from server.tips import Tipped, recall
 from storage.paging import Paged
 from storage.statements import Entry, EntryFilter
@@ -57,10 +58,6 @@ class SentTip(msgspec.Struct, frozen=True, rename="camel"):
     amount_tokens: int
     message: str | None
     channel: str | None
-
-
-class Balance(msgspec.Struct, frozen=True, rename="camel"):
-    balance: int
 
 
 class TipAnswer(msgspec.Struct, frozen=True, rename="camel"):

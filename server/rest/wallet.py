@@ -45,6 +45,12 @@ class WalletCard(msgspec.Struct, frozen=True, rename="camel"):
     limits: Limits
 
 
+class Balance(msgspec.Struct, frozen=True, rename="camel"):
+    """What a wallet holds right after something was booked."""
+
+    balance: int
+
+
 class LedgerQuery(PeriodPaging, frozen=True, rename="camel"):
     """Which entries."""
 

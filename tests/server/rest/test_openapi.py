@@ -65,6 +65,11 @@ def test_every_reference_leads_somewhere_and_nothing_is_there_for_nobody(documen
             assert f"#/components/{group}/{name}" in refs, f"nobody refers to {group}/{name}"
 
 
+def test_no_two_structs_have_one_name(document: Json) -> None:
+    """Or they would be told apart by the modules that they stand in, which are nobody's business."""
+    assert [name for name in document["components"]["schemas"] if "." in name] == []
+
+
 def test_every_security_scheme_is_asked_for_somewhere(document: Json) -> None:
     operations = [operation for path in document["paths"].values() for operation in path.values()]
     asked = {name for operation in operations for needed in operation["security"] for name in needed}

@@ -21,6 +21,7 @@ from tests.processes import ServerProcess
 TOOL = Path(sys.executable).parent / "schemathesis"
 # What it takes for an answer to a request that fits, whatever the operation; it knows no others.
 USUAL = ["2xx", "401", "403", "404", "409", "429"]
+SPENDING = (Code.VALIDATION_FAILED, Code.INSUFFICIENT_TOKENS, Code.SELF_PAYMENT, Code.IDEMPOTENCY_CONFLICT)
 # Beyond that, by operation: what a request that fits the schema may yet be refused for.
 BEYOND: dict[str, tuple[Code, ...]] = {
     # A cursor is a text, and only those that were given out are cursors.
@@ -29,6 +30,8 @@ BEYOND: dict[str, tuple[Code, ...]] = {
     "getCallsHistory": (Code.VALIDATION_FAILED,),
     "getWalletLedger": (Code.VALIDATION_FAILED,),
     "getStreams": (Code.VALIDATION_FAILED,),
+    "getTips": (Code.VALIDATION_FAILED,),  # also for a call and a stream at once
+    "getTipsLeaderboard": (Code.VALIDATION_FAILED,),  # neither of a room nor of a creator, or of both
     "getBillingHistory": (Code.VALIDATION_FAILED,),  # also for a call and a stream at once
     "getTokensPurchases": (Code.VALIDATION_FAILED,),
     "getPayouts": (Code.VALIDATION_FAILED,),
@@ -46,13 +49,10 @@ BEYOND: dict[str, tuple[Code, ...]] = {
     "putCreatorsMe": (Code.VALIDATION_FAILED,),
     "putWalletLimits": (Code.VALIDATION_FAILED,),
     "postStreams": (Code.VALIDATION_FAILED,),  # also for a price that its type does not take
-    "postCallsInit": (Code.VALIDATION_FAILED, Code.INSUFFICIENT_TOKENS, Code.SELF_PAYMENT, Code.IDEMPOTENCY_CONFLICT),
-    "postCallsInitiate": (
-        Code.VALIDATION_FAILED,
-        Code.INSUFFICIENT_TOKENS,
-        Code.SELF_PAYMENT,
-        Code.IDEMPOTENCY_CONFLICT,
-    ),
+    "postCallsInit": SPENDING,
+    "postCallsInitiate": SPENDING,
+    "postTipsSend": SPENDING,
+    "postStreamsStreamIdTickets": SPENDING,  # also of a stream that has none
     # What is to be given back is named in one way of four.
     "postAdminRefunds": (Code.VALIDATION_FAILED, Code.IDEMPOTENCY_CONFLICT),
     "postAdminCredits": (Code.VALIDATION_FAILED, Code.INSUFFICIENT_TOKENS, Code.IDEMPOTENCY_CONFLICT),
@@ -63,6 +63,7 @@ IN_PLACES = (
     ("path", "userId"),
     ("body", "userId"),
     ("body", "creatorId"),
+    ("body", "toCreatorId"),
 )
 
 
@@ -90,7 +91,7 @@ def stage(data_dir: Path) -> Iterator[Stage]:
             stream = creator.http.post("/streams", json={"title": "Soon", "type": "public"}).json()["stream"]
             ids = {"callId": [call_id], "streamId": [stream["id"]]}
             people = [str(each.user_id) for each in phones]
-            yield Stage(server, tokens, {"userId": people, "creatorId": people[1:], **ids})
+            yield Stage(server, tokens, {"userId": people, "creatorId": people[1:], "toCreatorId": people[1:], **ids})
 
 
 def _token(user_id: UUID) -> str:
