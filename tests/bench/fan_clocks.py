@@ -11,6 +11,7 @@ from typing import Any, cast
 from uuid import uuid4
 
 import trio
+import trio.testing
 
 from domain import effects, inputs
 from domain.block import BlockPrice
@@ -38,7 +39,6 @@ from tests.bench.turn import percentile
 
 PRICE = BlockPrice(rate_tokens_per_min=120, block_seconds=30)
 BALANCE = 1_000_000
-SETTLE_SECONDS = 2  # until all that was started has come to rest
 
 
 class Actor:
@@ -116,7 +116,7 @@ async def main(rooms: int, seconds: float) -> None:
             call = _running_call(began - PRICE.block * i // rooms)
             room = floor.room(call.facts.id, call.facts.channel, (), cast(Revival, None))
             nursery.start_soon(floor.task(room, call, 1, _save).run)
-        await trio.sleep(SETTLE_SECONDS)
+        await trio.testing.wait_all_tasks_blocked()
         print(f"CLOCKS {await _measure(lateness.late_ms, seconds)}", flush=True)
         nursery.cancel_scope.cancel()
 

@@ -63,7 +63,7 @@ class Found(msgspec.Struct, frozen=True):
 
 
 FULL = Plan(SIZES, rounds=11, turn_seconds=0.5, install_seconds=120, sessions=2400, rooms=10_000, clock_seconds=33)
-QUICK = Plan(SIZES[:1], rounds=3, turn_seconds=0.2, install_seconds=12, sessions=500, rooms=10_000, clock_seconds=3)
+QUICK = Plan(SIZES[:1], rounds=3, turn_seconds=0.2, install_seconds=12, sessions=1000, rooms=10_000, clock_seconds=3)
 
 
 def main(
