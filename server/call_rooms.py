@@ -85,7 +85,7 @@ class CallRooms:
                     active_seconds=seconds(record.active),
                 )
             )
-            room.fanout.clear()
+            room.audiences.clear()
 
     async def _reclaim(self, room: LiveRoom) -> StoredCall | None:
         if not await self._floor.reclaim(room):

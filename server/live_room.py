@@ -10,6 +10,7 @@ from domain.effects import Audience
 from domain.ids import RoomId, UserId
 from domain.meter import Meter
 from domain.stream import Stream
+from server.audiences import Audiences
 from server.clock import Clock
 from server.fanout import Fanout
 from server.inbox import Inbox
@@ -38,8 +39,7 @@ class LiveRoom:
         parties: tuple[UserId, ...],
         clock: Clock,
         inbox: Inbox,
-        members: Fanout,
-        overlays: Fanout,
+        audiences: Audiences,
         revival: Revival,
     ) -> None:
         self.id = room_id
@@ -47,7 +47,7 @@ class LiveRoom:
         self.parties = parties  # of a call; a stream has none
         self.clock = clock
         self.inbox = inbox
-        self.audiences = {Audience.MEMBERS: members, Audience.OVERLAYS: overlays}
+        self.audiences = audiences
         self.revival = revival
         self.call: Call | None = None  # its rules, for who only reads; None while it starts again, …
         self.stream: Stream | None = None  # … and for the other kind of room

@@ -8,6 +8,7 @@ import trio
 from domain import inputs
 from domain.ids import MemberId, RoomId, UserId
 from domain.posting import Posting, Receipt
+from server.audiences import Audiences
 from server.clock import Clock
 from server.config import RoomSettings
 from server.fanout import Fanout
@@ -82,12 +83,11 @@ class RoomFloor:
         """A room without a task."""
         clock = self.clock.fork()
         inbox = Inbox(clock, self.settings.inbox)
-        return LiveRoom(room_id, channel, parties, clock, inbox, self._audience(), self._audience(), revival)
+        return LiveRoom(room_id, channel, parties, clock, inbox, Audiences(self._fanout), revival)
 
     def task(self, room: LiveRoom, rules: Rules, epoch: int, save: Callable[[Any], Awaitable[bool]]) -> RoomTask:
         """A task for a room, under a new epoch."""
-        for audience in room.audiences.values():
-            audience.begin(epoch)
+        room.audiences.begin(epoch)
         books = RoomBooks(self.postgres, self._actor, save, room.id)
         return RoomTask(rules, room.clock, room.inbox, room.audiences, books, self.sessions, self._telemetry)
 
@@ -104,7 +104,7 @@ class RoomFloor:
         session = self.sessions.by_member.get(member_id)
         return session is not None and session.unheard
 
-    def _audience(self) -> Fanout:
+    def _fanout(self) -> Fanout:
         history = History(self.settings.history_seconds, self.settings.history_events)
         return Fanout(self.sessions.by_member, history, self.registry.spawn)
 

@@ -1,6 +1,6 @@
 """One room: its inbox or its clock, then the rules, then their effects. Nothing else happens in a room."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextvars import Context
 from typing import Protocol
 
@@ -8,13 +8,12 @@ import msgspec
 import trio
 
 from domain import effects, inputs
-from domain.effects import Audience
 from domain.ids import MemberId, UserId
 from domain.instant import Instant
 from domain.posting import Kind
+from server.audiences import Audiences
 from server.clock import Clock
 from server.committer import Books, Committer
-from server.fanout import Fanout
 from server.inbox import Given, Inbox
 from server.telemetry import Telemetry
 
@@ -48,7 +47,7 @@ class RoomTask:
         room: Rules,
         clock: Clock,
         inbox: Inbox,
-        audiences: Mapping[Audience, Fanout],
+        audiences: Audiences,
         books: Books,
         sessions: Sessions,
         telemetry: Telemetry,
@@ -92,8 +91,7 @@ class RoomTask:
     def _tell_all(self) -> None:
         """What fell together leaves together: the room's events, then what single users were to hear after them."""
         self._handled = 0
-        for fanout in self._audiences.values():
-            fanout.flush()
+        self._audiences.flush()
         told, self._private = self._private, []
         for news in told:
             self._tell(news)
@@ -119,9 +117,9 @@ class RoomTask:
                 case effects.Save(record):
                     self._committer.save(record)
                 case effects.Publish(event, audience):
-                    self._audiences[audience].publish(event)
+                    self._audiences.publish(event, audience)
                 case effects.Tell() | effects.TellMember():
-                    if any(fanout.owes for fanout in self._audiences.values()):
+                    if self._audiences.owed:
                         self._private.append(effect)
                     else:
                         self._tell(effect)
@@ -133,5 +131,4 @@ class RoomTask:
                 case effects.Answer(reply, result):
                     reply.deliver(result)
                 case effects.Close():
-                    for fanout in self._audiences.values():
-                        fanout.clear()
+                    self._audiences.clear()

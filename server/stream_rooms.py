@@ -73,7 +73,7 @@ class StreamRooms:
         now = room.clock.now()
         record = msgspec.structs.replace(stored.record, status="ended", ended_at=now, end_reason="server_fault")
         if await persist(lambda: save_stream(self._postgres, room.id, stored.epoch, record)):
-            for audience in room.audiences.values():
+            for audience in room.audiences:
                 seq = audience.last_seq + 1
                 audience.publish(StreamEnded(channel=room.channel, seq=seq, at=rfc3339(now), reason="server_fault"))
                 audience.clear()
