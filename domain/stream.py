@@ -191,7 +191,8 @@ class Stream:
             self.stays.watch(stay, member_id, at)
 
     def _note_sound(self, member_id: MemberId, at: Instant) -> None:
-        if member := self.members.find(member_id):
+        member = self.members.find(member_id)
+        if member is not None and not self.closing.over:
             self._hear(member_id, member.user_id, self.stays.find(member.user_id), at)
 
     def _note_silence(self, member_id: MemberId, at: Instant) -> None:

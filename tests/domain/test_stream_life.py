@@ -285,3 +285,15 @@ def test_a_member_who_leaves_as_the_stream_closes_is_no_fault() -> None:
     story.end()
     story.leave(FAN)
     assert isinstance(story.published()[-1], m.RoomClosed)
+
+
+def test_who_is_heard_again_while_the_stream_drains_loses_nothing_of_what_is_paid() -> None:
+    story = StreamStory().watch(FAN)
+    story.storage_goes_away()
+    story.wait(40)
+    story.fall_silent(FAN)
+    story.drain_begins()
+    story.be_heard(FAN)
+    story.wait(10)
+    story.storage_comes_back()
+    assert story.books.active[FAN] == 40_000_000
