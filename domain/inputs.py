@@ -140,6 +140,8 @@ class Drain(msgspec.Struct, frozen=True):
     """The server shuts down: stop the clocks and store what is to go on from."""
 
 
+Asked = Acted | Said | Joined | OverlayJoined | Sweep  # who sent it waits for an answer
+
 Input = (
     Elapsed
     | Acted

@@ -121,8 +121,8 @@ class Talk:
         refusal = self._place.ended if closed else why_not_paid(receipt, "to send the tip", at)
         return [Answer(tip.reply, refusal)]
 
-    def give_up(self) -> list[Effect]:
-        """Another server owns the room: what came of the tips under way, nobody will tell this one."""
+    def give_up(self) -> list[Answer]:
+        """The room is lost, or its rules are broken: of the tips under way, only their keys can tell what came."""
         under_way, self._under_way = self._under_way, deque()
         return [Answer(tip.reply, TAKEN_UP) for tip in under_way]
 

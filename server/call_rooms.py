@@ -7,6 +7,7 @@ import msgspec
 from domain import inputs
 from domain.call import Call
 from domain.call_record import CallRecord, CallRules
+from domain.effects import Audience
 from domain.ids import CallId, MemberId, UserId
 from domain.instant import Instant, rfc3339, seconds
 from domain.messages import CallEnded, PastTip
@@ -54,12 +55,14 @@ class CallRooms:
         tips = [] if stored is None else await self._tips(stored)
         # From here on nothing waits: what arrives now comes after those who are taken in again.
         waiting = self._floor.hand_over(room)
-        members = room.fanout.clear()
+        members, overlays = room.fanout.clear(), room.audiences[Audience.OVERLAYS].clear()
         if stored is None:
             return None
         task = self._task(room, stored, tips, restarted_at=room.clock.now())
         for member_id in members:
             self._rejoin(room, member_id)
+        for member_id in overlays:
+            self._floor.rejoin_overlay(room, member_id)
         for given in waiting:
             room.inbox.put(given)
         return task

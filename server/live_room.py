@@ -5,10 +5,12 @@ from typing import Protocol
 
 import trio
 
+from domain import inputs
 from domain.call import Call
 from domain.effects import Audience
 from domain.ids import RoomId, UserId
 from domain.meter import Meter
+from domain.payment import TAKEN_UP
 from domain.stream import Stream
 from server.audiences import Audiences
 from server.clock import Clock
@@ -58,6 +60,18 @@ class LiveRoom:
         if self.stream is not None:
             return self.stream.stays.running()
         return (self.call.meter,) if self.call is not None and self.call.meter.clock.running else ()
+
+    def give_up_tips(self) -> None:
+        """Answer those whose tips were under way as the room's rules broke."""
+        rules = self.stream or self.call
+        for answer in [] if rules is None else rules.talk.give_up():
+            answer.reply.deliver(answer.result)
+
+    def turn_away(self) -> None:
+        """Answer those whose commands still wait as the room is over, and nobody is left to handle them."""
+        for waiting in self.inbox.take_all():
+            if isinstance(waiting.given, inputs.Asked):
+                waiting.given.reply.deliver(TAKEN_UP)
 
     @property
     def fanout(self) -> Fanout:

@@ -16,6 +16,7 @@ from server.history import History
 from server.inbox import Inbox
 from server.live_room import LiveRoom, Revival
 from server.registry import Registry
+from server.replies import SocketReply
 from server.room_task import RoomTask, Rules
 from server.sessions import Sessions
 from server.telemetry import Telemetry
@@ -99,6 +100,13 @@ class RoomFloor:
         """What waits for a room that starts again, without what was for its old rules."""
         old = inputs.Receipts | inputs.Saved | inputs.Fenced
         return [given.given for given in room.inbox.take_all() if not isinstance(given.given, old)]
+
+    def rejoin_overlay(self, room: LiveRoom, member_id: MemberId) -> None:
+        """Let an overlay in again, in a room that starts again."""
+        session = self.sessions.by_member.get(member_id)
+        if session is not None and session.line is not None:
+            reply, now = SocketReply(session.line, None), room.clock.now()
+            room.inbox.put(inputs.OverlayJoined(member_id, session.creator_id, (), now, reply))
 
     def silent(self, member_id: MemberId) -> bool:
         session = self.sessions.by_member.get(member_id)

@@ -5,13 +5,14 @@ from functools import partial
 import msgspec
 
 from domain import inputs
+from domain.door import Door
 from domain.effects import Audience
 from domain.ids import MemberId, RoomId
 from domain.instant import rfc3339
-from domain.messages import StreamEnded
+from domain.messages import RoomClosed, StreamEnded
 from domain.meter import StoredMeter
 from domain.stream import Stream, StreamBooks
-from domain.stream_record import StreamRules
+from domain.stream_record import StreamFacts, StreamRules
 from server.live_room import LiveRoom
 from server.replies import SocketReply
 from server.room_floor import RoomFloor, persist
@@ -48,8 +49,7 @@ class StreamRooms:
         room.stream = None
         stored = await self._reclaim(room)
         books = None if stored is None else await self._books(stored)
-        payers = [] if stored is None or stored.facts.price is None else room.fanout.members()
-        stays = await self._stays(room, payers)
+        stays = {} if stored is None else await self._stays(room, stored.facts)
         # From here on nothing waits: what arrives now comes after those who are taken in again.
         waiting = self._floor.hand_over(room)
         members, overlays = room.fanout.clear(), room.audiences[Audience.OVERLAYS].clear()
@@ -59,7 +59,7 @@ class StreamRooms:
         for member_id in members:
             self._rejoin(room, member_id, stays.get(member_id))
         for member_id in overlays:
-            self._rejoin_overlay(room, member_id)
+            self._floor.rejoin_overlay(room, member_id)
         for given in waiting:
             room.inbox.put(given)
         return task
@@ -74,8 +74,9 @@ class StreamRooms:
         record = msgspec.structs.replace(stored.record, status="ended", ended_at=now, end_reason="server_fault")
         if await persist(lambda: save_stream(self._postgres, room.id, stored.epoch, record)):
             for audience in room.audiences:
-                seq = audience.last_seq + 1
-                audience.publish(StreamEnded(channel=room.channel, seq=seq, at=rfc3339(now), reason="server_fault"))
+                for kind in (StreamEnded, RoomClosed):
+                    seq = audience.last_seq + 1
+                    audience.publish(kind(channel=room.channel, seq=seq, at=rfc3339(now), reason="server_fault"))
                 audience.clear()
 
     async def _reclaim(self, room: LiveRoom) -> StoredStream | None:
@@ -90,11 +91,12 @@ class StreamRooms:
         tips = await persist(lambda: recent_tips(self._postgres, facts.id, facts.owner_id, began, record.muted, limit))
         return StreamBooks(people.tickets, people.blocked, people.earned, tips)
 
-    async def _stays(self, room: LiveRoom, members: list[MemberId]) -> dict[MemberId, StoredMeter]:
-        found = {}
-        for member_id in members:
+    async def _stays(self, room: LiveRoom, facts: StreamFacts) -> dict[MemberId, StoredMeter]:
+        """What the books say of those who pay; nobody else has a meter."""
+        door, found = Door(facts, {}, (), ()), {}
+        for member_id in room.fanout.members():
             session = self._floor.sessions.by_member.get(member_id)
-            if session is not None:
+            if session is not None and door.pays(session.user_id, session.identity.is_operator):
                 user_id = session.user_id
                 found[member_id] = await persist(lambda: open_stay(self._postgres, room.id, user_id))  # noqa: B023  # reason: awaited at once
         return found
@@ -115,9 +117,3 @@ class StreamRooms:
             room.inbox.put(inputs.Joined(member_id, session.user_id, reply, session.identity.is_operator, stay))
             if session.unheard:
                 room.inbox.put(inputs.Unheard(member_id))
-
-    def _rejoin_overlay(self, room: LiveRoom, member_id: MemberId) -> None:
-        session = self._floor.sessions.by_member.get(member_id)
-        if session is not None and session.line is not None:
-            reply, now = SocketReply(session.line, None), room.clock.now()
-            room.inbox.put(inputs.OverlayJoined(member_id, session.creator_id, (), now, reply))

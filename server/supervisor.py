@@ -34,6 +34,7 @@ class Supervisor:
                 running = await self._next_try(room, crashes)
             else:
                 return
+        room.turn_away()
 
     def _note_crash(self, room: LiveRoom, crashes: deque[float]) -> None:
         now = trio.current_time()
@@ -45,6 +46,7 @@ class Supervisor:
 
     async def _next_try(self, room: LiveRoom, crashes: deque[float]) -> RoomTask | None:
         try:
+            room.give_up_tips()
             if len(crashes) <= self._restarts:
                 return await room.revival.again(room)
             await room.revival.give_up(room)

@@ -110,3 +110,21 @@ async def test_the_log_says_by_which_request_or_connection_the_crash_came(house:
     assert by_socket["connection"] and "request_id" not in by_socket
     assert (by_request["request_id"], by_request["user"]) == (trace, str(creator))
     assert by_socket["room"] == by_request["room"] == call_id
+
+
+@pytest.mark.usefixtures("crash_on_pause")
+async def test_an_overlay_of_a_crashed_call_is_told_of_the_new_epoch_and_hears_on(house: House) -> None:
+    fan, creator = await add_fan(house, 1000), await add_creator(house, 60)
+    async with online(house, fan) as fans, online(house, creator) as creators, online(house, creator) as scene:
+
+        def story() -> None:
+            ring = ring_and_join(fans, creators)
+            overlay = {"type": "room:join", "channel": ring["channel"], "as": "overlay"}
+            epoch = scene.ask(overlay)["epoch"]
+            _crash(fans, ring["callId"])
+            assert scene.wait_for("room:joined", epoch=epoch + 1)["you"] == {"role": "overlay"}
+            fans.wait_for("room:joined", epoch=epoch + 1)
+            fans.ask_ok({"type": "tip:send", "channel": ring["channel"], "amountTokens": 5, "key": "k"})
+            assert scene.wait_for("tip:new")["amountTokens"] == 5
+
+        await trio.to_thread.run_sync(story)
