@@ -54,14 +54,17 @@ class Stay:
 
     def next_deadline(self) -> Instant | None:
         """When a block falls due, or the books have been away for too long."""
-        due_at, waiting_since = self.meter.due_at(), self.meter.waiting_since
-        if due_at is None or waiting_since is None:
-            return due_at
-        return min(due_at, waiting_since + self._grace)
+        moments = (self.meter.due_at(), self._books_overdue_at())
+        return min((at for at in moments if at is not None), default=None)
 
     def books_overdue(self, at: Instant) -> bool:
+        overdue_at = self._books_overdue_at()
+        return overdue_at is not None and overdue_at <= at
+
+    def _books_overdue_at(self) -> Instant | None:
+        """Also while the clock stands: it must not run again on the word of books that have been away for too long."""
         since = self.meter.waiting_since
-        return since is not None and not self.waits_for_books and since + self._grace <= at
+        return None if since is None or self.waits_for_books else since + self._grace
 
     def _run_or_stand(self, at: Instant) -> bool:
         clock = self.meter.clock

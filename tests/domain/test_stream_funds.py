@@ -153,6 +153,23 @@ def test_once_the_books_are_back_the_clock_runs_on_from_where_it_stood() -> None
     assert story.blocks(FAN) == blocks + 1
 
 
+def test_a_clock_that_stood_as_the_books_became_overdue_does_not_run_before_they_are_back() -> None:
+    story = StreamStory().watch(FAN)
+    story.storage_goes_away()
+    story.wait(40)  # block 2 waits since 30 s
+    story.leave(CREATOR)
+    story.wait(200)
+    story.join(CREATOR)
+    story.wait(100)
+    assert story.stream.stays.find(FAN) is not None
+    story.storage_comes_back()
+    assert story.blocks(FAN) == 2
+    story.wait(19.999999)
+    assert story.blocks(FAN) == 2
+    story.wait(0.000001)
+    assert story.blocks(FAN) == 3
+
+
 def test_the_first_refused_block_of_several_puts_out_and_those_behind_it_are_never_charged() -> None:
     story = StreamStory(balance=60).watch(FAN, OTHER)
     story.storage_goes_away()
