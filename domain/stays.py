@@ -32,6 +32,7 @@ class Stays:
         if stay is None:
             stay = self._begin(user_id, stored)
         stay.meter.learn(stored.funds)
+        self.touch(stay)
         return stay
 
     def release(self, stay: Stay, at: Instant) -> None:

@@ -64,6 +64,14 @@ def test_a_second_device_hears_a_warning_that_stands() -> None:
     assert len(warnings(story)) == 2
 
 
+def test_what_a_second_device_brings_to_light_is_told_to_the_first_though_it_may_not_come_in() -> None:
+    story = StreamStory(balance=30)
+    story.join(FAN)
+    story.spend_unheard(FAN, 1)
+    assert code(story.join(FAN, 2)) == "INSUFFICIENT_TOKENS"
+    assert [warning.balance for warning in warnings(story)] == [29]
+
+
 def test_who_cannot_pay_is_put_out_at_the_deadline() -> None:
     story = StreamStory(balance=45).watch(FAN, OTHER)
     story.join(FAN, 2)

@@ -1,0 +1,199 @@
+"""What the contract says of a metered stream's clocks and blocks (§5), worked out a second time in another way.
+
+The rules count active time from when a clock was started; this account adds up every span in which it should run.
+It is told what happens and when, and knows nothing of the rules' own state.
+"""
+
+from domain.block import BlockPrice
+from domain.ids import UserId
+from domain.instant import Duration, Instant, duration
+from domain.meter import Funds
+from domain.stream_record import StreamRules
+from tests.domain.story import CREATOR
+
+
+class Viewer:
+    """One payer, as they and the creator should see it."""
+
+    def __init__(self, price: BlockPrice, active: Duration = 0, blocks: int = 0) -> None:
+        self.price = price
+        self.active = active
+        self.seen = 0  # active time over all restarts: what they had of the stream
+        self.unpaid = 0  # of it, what was past the last paid block when they were put out
+        self.committed = self.posted = blocks
+        self.waiting: list[Instant] = []  # when the blocks fell due that have no receipt yet
+        self.books_away = self.put_out = False
+        self.funds = Funds(0, -1)
+
+    def learn(self, funds: Funds) -> None:
+        self.funds = max(self.funds, funds, key=lambda news: news.n)
+
+    @property
+    def next_tokens(self) -> int:
+        return self.price.tokens(self.posted + 1)
+
+    @property
+    def spendable(self) -> int:
+        return self.funds.balance - sum(self.price.tokens(n) for n in range(self.committed + 1, self.posted + 1))
+
+    @property
+    def billed(self) -> Duration:
+        return min(self.active, self.committed * self.price.block)
+
+    def may_come_in(self) -> bool:
+        return self.active < self.posted * self.price.block or 0 <= self.spendable >= self.next_tokens
+
+    def settle(self, outcome: str) -> None:
+        self.waiting.pop(0)
+        if outcome in ("COMMITTED", "ALREADY"):
+            self.committed += 1
+        elif outcome in ("INSUFFICIENT", "LIMITED"):
+            self.put_out = True
+        if not self.waiting:
+            self.books_away = False
+            if self.put_out:
+                self.unpaid += self.active - self.billed
+                self.active, self.posted, self.put_out = self.billed, self.committed, False
+
+
+class StreamAccount:
+    """A stream as its people should see it."""
+
+    def __init__(self, rules: StreamRules, price: BlockPrice, now: Instant) -> None:
+        self.rules = rules
+        self.price = price
+        self.now = now
+        self.viewers: dict[UserId, Viewer] = {}
+        self.joined: dict[UserId, set[int]] = {}
+        self.heard: dict[UserId, set[int]] = {}
+        self.empty_since: Instant | None = now
+        self.end_reason: str | None = None
+        self.draining = False
+
+    # Time
+
+    @property
+    def over(self) -> bool:
+        return self.end_reason is not None or self.draining
+
+    def watches(self, user_id: UserId) -> bool:
+        return bool(self.heard.get(user_id))
+
+    def runs(self, user_id: UserId) -> bool:
+        viewer = self.viewers[user_id]
+        stands = self.over or viewer.books_away or viewer.put_out
+        return not stands and self.watches(user_id) and self.watches(CREATOR)
+
+    def due_at(self, user_id: UserId) -> Instant | None:
+        viewer = self.viewers[user_id]
+        return self.now + viewer.posted * self.price.block - viewer.active if self.runs(user_id) else None
+
+    def advance(self, to: Instant) -> None:
+        """Everything that time alone does until `to`, and at it."""
+        while not self.over:
+            happenings = self._happenings()
+            if not happenings or min(happenings)[0] > to:
+                break
+            at, _, what, user_id = min(happenings)
+            self._pass(max(at, self.now))
+            self._happen(what, user_id)
+        self._pass(to)
+
+    def _pass(self, to: Instant) -> None:
+        for user_id, viewer in self.viewers.items():
+            if self.runs(user_id):
+                viewer.active += to - self.now
+                viewer.seen += to - self.now
+        self.now = to
+
+    def _happenings(self) -> list[tuple[Instant, int, str, UserId]]:
+        """When, how it ranks at one moment (the end, holds, blocks), what, and whose."""
+        coming: list[tuple[Instant, int, str, UserId]] = []
+        if self.empty_since is not None:
+            coming.append((self.empty_since + duration(self.rules.stream_drop_limit_seconds), 0, "end", CREATOR))
+        for user_id, viewer in self.viewers.items():
+            if viewer.waiting and not viewer.books_away:
+                grace = duration(self.rules.storage_grace_seconds)
+                coming.append((viewer.waiting[0] + grace, 1, "books away", user_id))
+            if (due_at := self.due_at(user_id)) is not None:
+                coming.append((due_at, 2, "block", user_id))
+        return coming
+
+    def _happen(self, what: str, user_id: UserId) -> None:
+        if what == "end":
+            self.end("owner_lost")
+        elif what == "books away":
+            self.viewers[user_id].books_away = True
+        else:
+            self.viewers[user_id].posted += 1
+            self.viewers[user_id].waiting.append(self.now)
+
+    # People
+
+    def why_not_join(self, user_id: UserId, number: int, known: Viewer) -> str | None:
+        """`known`: what the books would say of a viewer who was never here."""
+        if self.end_reason is not None:
+            return "STREAM_ENDED"
+        if self.draining:
+            return "DRAINING"
+        if user_id != CREATOR:
+            viewer = self.viewers.setdefault(user_id, known)
+            viewer.learn(known.funds)
+            if viewer.put_out:
+                return "OVERLOADED"
+            if not viewer.may_come_in():
+                return "INSUFFICIENT_TOKENS"
+        limit = self.rules.connections_per_viewer if user_id == CREATOR else self.rules.stay_sessions
+        there = self.joined.setdefault(user_id, set())
+        return "OVERLOADED" if number not in there and len(there) >= limit else None
+
+    def join(self, user_id: UserId, number: int) -> None:
+        self.joined[user_id].add(number)
+        self.hear(user_id, number)
+
+    def hear(self, user_id: UserId, number: int) -> None:
+        if number in self.joined.get(user_id, ()):
+            self.heard.setdefault(user_id, set()).add(number)
+            if user_id == CREATOR:
+                self.empty_since = None
+            self.advance(self.now)
+
+    def lose(self, user_id: UserId, number: int) -> None:
+        if user_id == CREATOR and self.heard.get(CREATOR) == {number}:
+            self.empty_since = self.now
+        self.heard.get(user_id, set()).discard(number)
+
+    def leave(self, user_id: UserId, number: int) -> None:
+        self.lose(user_id, number)
+        self.joined.get(user_id, set()).discard(number)
+
+    def put_out(self, user_id: UserId) -> None:
+        for number in list(self.joined.get(user_id, ())):
+            self.leave(user_id, number)
+
+    # Money and the end
+
+    def settle(self, user_id: UserId, outcome: str) -> None:
+        self.viewers[user_id].settle(outcome)
+        if outcome in ("INSUFFICIENT", "LIMITED"):
+            self.put_out(user_id)
+        if outcome in ("FENCED", "CLOSED"):
+            self.draining = True
+        self.advance(self.now)
+
+    def end(self, reason: str) -> None:
+        if not self.over:
+            self.end_reason = reason
+
+    def restart(self, now: Instant, stored: dict[UserId, tuple[Duration, int]]) -> None:
+        """What is left after a crash: of each viewer the stored active time, and the blocks in the books."""
+        self.now = self.empty_since = now
+        self.draining, self.end_reason = False, None
+        self.joined, self.heard = {}, {}
+        block, before = self.price.block, self.viewers
+        self.viewers = {}
+        for user_id, (active, blocks) in stored.items():
+            known = min(max(active, (blocks - 1) * block), blocks * block)
+            viewer = self.viewers[user_id] = Viewer(self.price, known, blocks)
+            if user_id in before:
+                viewer.seen, viewer.unpaid = before[user_id].seen, before[user_id].unpaid

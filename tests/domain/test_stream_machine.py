@@ -1,0 +1,460 @@
+"""Anything may happen to a stream, in any order and at any time, and the contract's sentences hold after every step."""
+
+from collections import deque
+from uuid import UUID
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from domain import commands as c
+from domain import effects, inputs
+from domain import messages as m
+from domain.block import BlockPrice
+from domain.effects import Audience
+from domain.ids import UserId, block_key
+from domain.instant import Duration, duration, rfc3339
+from domain.ledger import MeterRow
+from domain.meter import Funds, StoredMeter
+from domain.posting import Kind, Outcome, Posting
+from domain.stream_record import StreamRecord, StreamRules
+from tests.domain.story import CREATOR, FAN, Slip, code, credit, device
+from tests.domain.stream_account import StreamAccount, Viewer
+from tests.domain.stream_books import STREAM, person
+from tests.domain.stream_story import OTHER, StreamStory
+
+VIEWERS = (FAN, OTHER)
+REFUSED = (Outcome.INSUFFICIENT, Outcome.LIMITED)
+
+viewers = st.sampled_from(VIEWERS)
+anyone = st.sampled_from([CREATOR, *VIEWERS])
+numbers = st.sampled_from([1, 1, 1, 2, 3])
+spans = st.one_of(*[st.integers(0, most * 1_000_000) for most in (3, 9, 40, 40, 70, 320)])
+prices = st.builds(
+    BlockPrice,
+    rate_tokens_per_min=st.integers(1, 130),
+    block_seconds=st.sampled_from([30, 30, 30, 7, 90]),
+    rounding=st.sampled_from(["up", "exact"]),
+)
+
+
+def cost(price: BlockPrice, blocks: int) -> int:
+    return sum(price.tokens(block_no) for block_no in range(1, blocks + 1))
+
+
+class StreamMachine(RuleBasedStateMachine):
+    """A stream, its books, and an account kept beside them."""
+
+    story: StreamStory
+    account: StreamAccount
+    sound = False  # no step has failed
+
+    @initialize(price=prices, blocks=st.integers(0, 8), spare=st.integers(0, 20), begun=st.booleans())
+    def go_live(self, price: BlockPrice, blocks: int, spare: int, begun: bool) -> None:
+        """Each viewer can pay for so many blocks, and a little more."""
+        self.story = StreamStory(
+            balance=cost(price, blocks) + spare,
+            rate=price.rate_tokens_per_min,
+            rounding=price.rounding,
+            block_seconds=price.block_seconds,
+            rules=StreamRules(),
+        )
+        self.story.storage_away = True  # flights land when a rule says so
+        self.account = StreamAccount(self.story.rules, price, self.story.now)
+        self.arrivals: deque[inputs.Input] = deque()
+        self.news: deque[tuple[UserId, Funds]] = deque()
+        self.slips: list[Slip] = []
+        self.given = 0  # names for what is given
+        self.lost_time = False  # a restart has forgotten some of what was watched
+        self._forget()
+        if begun:
+            self.come_back()
+
+    def _forget(self) -> None:
+        """What a new task of the room does not know."""
+        self.arrivals.clear()
+        self.asked: dict[UserId, StoredMeter] = {}
+        self.told_low: dict[UserId, tuple[bool, str | None]] = dict.fromkeys(VIEWERS, (False, None))
+        self.last_seq = dict.fromkeys(Audience, 1)  # stream:live
+        self.closed = self.fenced = False
+
+    # What people do
+
+    @rule(user_id=viewers)
+    def ask_the_books(self, user_id: UserId) -> None:
+        """A join begins with a question to the books; meanwhile much may happen."""
+        if (asked := self.story.ask_books(user_id)) is not None:
+            self.asked[user_id] = asked
+
+    @rule(user_id=anyone, number=numbers)
+    def join(self, user_id: UserId, number: int) -> None:
+        self.account.advance(self.story.now)
+        stored = self.asked.pop(user_id, None) or self.story.ask_books(user_id)
+        expected = self.account.why_not_join(user_id, number, self._known(stored))
+        if expected is None:
+            self.account.join(user_id, number)
+        slip = Slip()
+        self._give(inputs.Joined(device(user_id, number), user_id, slip, False, stored))
+        assert code(slip.answer) == expected
+        assert slip.answer is not None
+
+    def _known(self, stored: StoredMeter | None) -> Viewer:
+        price, known = self.account.price, stored or StoredMeter(0, 0, 0, Funds(0, -1))
+        begun, paid = (known.committed - 1) * price.block, known.committed * price.block
+        viewer = Viewer(price, min(max(known.active, begun), paid), known.committed)
+        viewer.learn(known.funds)
+        return viewer
+
+    @rule()
+    def come_back(self) -> None:
+        for user_id in (CREATOR, *VIEWERS):
+            self.join(user_id, 1)
+
+    @rule(user_id=anyone, number=numbers)
+    def leave(self, user_id: UserId, number: int) -> None:
+        self.account.advance(self.story.now)
+        self.account.leave(user_id, number)
+        self._give(inputs.Left(device(user_id, number)))
+
+    @rule(user_id=anyone, number=numbers)
+    def fall_silent(self, user_id: UserId, number: int) -> None:
+        self.account.advance(self.story.now)
+        self.account.lose(user_id, number)
+        self._give(inputs.Unheard(device(user_id, number)))
+
+    @rule(user_id=anyone, number=numbers)
+    def be_heard(self, user_id: UserId, number: int) -> None:
+        self.account.advance(self.story.now)
+        self.account.hear(user_id, number)
+        self._give(inputs.Heard(device(user_id, number)))
+
+    @rule(user_id=viewers, tokens=st.integers(1, 60), key=st.sampled_from(["same", "other"]))
+    def tip(self, user_id: UserId, tokens: int, key: str) -> None:
+        self.account.advance(self.story.now)
+        self.given += 1
+        name = key if key == "same" else f"tip {self.given}"
+        command = c.TipSend(channel=self.story.facts.channel, amount_tokens=tokens, key=name)
+        slip = Slip()
+        self.slips.append(slip)
+        self._give(inputs.Said(person(user_id), None, command, UUID(int=1000 + self.given), slip))
+
+    @rule()
+    def join_as_overlay(self) -> None:
+        self.account.advance(self.story.now)
+        slip = Slip()
+        self.slips.append(slip)
+        self._give(inputs.OverlayJoined(device(CREATOR, 99), CREATOR, (), self.story.now, slip))
+
+    # Time
+
+    @rule(span=spans, wakes=st.booleans())
+    def wait(self, span: int, wakes: bool) -> None:
+        """Whether the room wakes for it, or time is found to have passed when something else arrives."""
+        self.story.now += span
+        if wakes:
+            self.elapse()
+
+    @precondition(lambda self: self.story.stream.next_deadline() is not None)
+    @rule(offset=st.sampled_from([-1, 0, 0, 1]))
+    def wait_for_the_deadline(self, offset: int) -> None:
+        deadline = self.story.stream.next_deadline()
+        assert deadline is not None
+        self.story.now = max(self.story.now, deadline + offset)
+        self.elapse()
+
+    @rule(blocks=st.integers(1, 4))
+    def watch_on(self, blocks: int) -> None:
+        """Nothing is wrong with anybody: block after block is due, charged and heard of."""
+        for _ in range(blocks):
+            if (deadline := self.story.stream.next_deadline()) is not None:
+                self.story.now = max(self.story.now, deadline)
+                self.elapse()
+                self.catch_up()
+
+    @rule()
+    def elapse(self) -> None:
+        self.account.advance(self.story.now)
+        self._give(inputs.Elapsed())
+
+    # The books
+
+    @rule()
+    def commit(self) -> None:
+        """The flight lands in the books; the room has not heard of it yet."""
+        self.arrivals += self.story.books.land(self.story.epoch, self.story.now)
+        self.story.books.take_off()
+
+    @rule()
+    def lose_the_reply(self) -> None:
+        """The books have it, but the connection broke before they could say so: it is sent again under its keys."""
+        self.story.ledger.apply(item for item in self.story.books.flight if isinstance(item, Posting))
+
+    @precondition(lambda self: self.arrivals)
+    @rule(group=st.integers(1, 4))
+    def hear_from_the_books(self, group: int) -> None:
+        """Receipts come late, one by one or in groups."""
+        self.account.advance(self.story.now)
+        arrival = self.arrivals.popleft()
+        if isinstance(arrival, inputs.Receipts) and len(arrival.receipts) > group:
+            self.arrivals.appendleft(inputs.Receipts(arrival.receipts[group:]))
+            arrival = inputs.Receipts(arrival.receipts[:group])
+        self._note_arrival(arrival)
+        self._give(arrival)
+
+    def _note_arrival(self, arrival: inputs.Input) -> None:
+        if isinstance(arrival, inputs.Fenced):
+            self.account.draining = self.fenced = True
+        if isinstance(arrival, inputs.Receipts):
+            for receipt in arrival.receipts:
+                self.fenced |= receipt.outcome in (Outcome.FENCED, Outcome.CLOSED)
+                self.account.draining |= self.fenced
+                if receipt.posting.kind is Kind.BLOCK:
+                    viewer = self.account.viewers[UserId(receipt.posting.debit)]
+                    if receipt.outcome is Outcome.WITHDRAWN:
+                        assert viewer.put_out or self.account.draining, "what fell due before the end is charged"
+                    if receipt.debit_after is not None and receipt.debit_n is not None:
+                        viewer.learn(Funds(receipt.debit_after, receipt.debit_n))
+                    self.account.settle(UserId(receipt.posting.debit), receipt.outcome.name)
+
+    @rule()
+    def catch_up(self) -> None:
+        """Storage is quick: everything is committed, and everything has been heard of."""
+        self.commit()
+        while self.arrivals or self.story.books.flight:
+            if self.arrivals:
+                self.hear_from_the_books(512)
+            else:
+                self.commit()
+
+    @rule(user_id=viewers, tokens=st.integers(1, 200))
+    def top_up(self, user_id: UserId, tokens: int) -> None:
+        self.given += 1
+        self.story.ledger.apply([credit(user_id, tokens, f"top-up {self.given}")])
+        self._note_funds(user_id)
+
+    @rule(user_id=viewers, tokens=st.integers(1, 200))
+    def spend_elsewhere(self, user_id: UserId, tokens: int) -> None:
+        if balance := self.story.balance(user_id):
+            self.story.spend_unheard(user_id, min(tokens, balance))
+            self._note_funds(user_id)
+
+    @rule(user_id=viewers, tokens=st.sampled_from([None, None, 20, 100]))
+    def allow_oneself(self, user_id: UserId, tokens: int | None) -> None:
+        self.story.ledger.allow(user_id, tokens)
+
+    @rule(user_id=viewers, block_no=st.integers(1, 5))
+    def refund_a_block(self, user_id: UserId, block_no: int) -> None:
+        key = block_key(STREAM, user_id, block_no)
+        if key in self.story.ledger.journal:
+            self.story.ledger.refund([key])
+            self._note_funds(user_id)
+
+    def _note_funds(self, user_id: UserId) -> None:
+        self.news.append((user_id, self.story.funds(user_id)))
+
+    @precondition(lambda self: self.news)
+    @rule(newest=st.booleans())
+    def hear_of_funds(self, newest: bool) -> None:
+        """News of a balance come late and in any order."""
+        self.account.advance(self.story.now)
+        user_id, funds = self.news.pop() if newest else self.news.popleft()
+        if user_id in self.account.viewers:
+            self.account.viewers[user_id].learn(funds)
+        self._give(inputs.FundsChanged(user_id, funds))
+
+    @rule()
+    def checkpoint(self) -> None:
+        """Active time is stored every few seconds, beside the room's own records."""
+        if not self.account.over and self.story.ledger.rooms[STREAM].epoch == self.story.epoch:
+            self.elapse()
+            self.story.checkpoint()
+
+    # What servers do
+
+    @precondition(lambda self: self.story.books.stored.status != "ended")
+    @rule(landed=st.sampled_from(["nothing", "postings", "postings and record"]), down=spans)
+    def crash(self, landed: str, down: Duration) -> None:
+        """What was in flight had landed, in part or not at all, and nobody was told."""
+        books = self.story.books
+        if landed == "postings":
+            books.flight = [item for item in books.flight if not isinstance(item, StreamRecord)]
+        if landed != "nothing":
+            self.commit()
+        if books.stored.status != "ended":
+            self.lost_time = True
+            self._take_up(down)
+
+    @precondition(lambda self: not self.account.over)
+    @rule(down=spans)
+    def drain(self, down: Duration) -> None:
+        """Nothing that is paid is lost by it: every clock goes on where it stood, or at the end of the last block."""
+        self.account.advance(self.story.now)
+        over = self.account.over
+        self.account.draining |= not over
+        self._give(inputs.Drain())
+        self.catch_up()
+        if not over and not self.fenced:
+            assert self.story.stream.settled
+            here = {user_id for user_id in self.account.viewers if self.story.stream.stays.find(user_id)}
+            billed = {user_id: self.account.viewers[user_id].billed for user_id in here}
+            self.lost_time |= any(viewer.active > viewer.billed for viewer in self.account.viewers.values())
+            assert {user_id: self.story.books.active.get(user_id, 0) for user_id in billed} == billed
+        if self.story.books.stored.status != "ended":
+            self._take_up(down)
+
+    def _take_up(self, down: Duration) -> None:
+        for slip in self.slips:  # who asked a server that died asks again
+            slip.answer = slip.answer or "lost"
+        self.story.crash(down_seconds=down / 1_000_000)
+        self.story.storage_away = True
+        rows, active = self.story.ledger.meters, self.story.books.active
+        stored = {user_id: (active.get(user_id, 0), row.last_block) for (_, user_id), row in rows.items()}
+        self.account.restart(self.story.now, stored)
+        self._forget()
+
+    @rule()
+    def lose_the_room(self) -> None:
+        """Another server takes the stream; this one learns of it from its next receipt."""
+        if self.story.ledger.rooms[STREAM].epoch == self.story.epoch:
+            self.story.ledger.claim(STREAM)
+            self.lost_time = True
+
+    @rule(sure=st.sampled_from([False, False, False, True]))
+    def end(self, sure: bool) -> None:
+        if sure:
+            self.account.advance(self.story.now)
+            self.account.end("ended")
+            self._give(inputs.EndNow("ended"))
+
+    # What must hold of every step
+
+    def _give(self, given: inputs.Input) -> None:
+        self.sound = False
+        for effect in self.story.give(given):
+            self._check(effect)
+        self._check_stream()
+        self.sound = True
+
+    def _check(self, effect: effects.Effect) -> None:
+        match effect:
+            case effects.Post(posting):
+                assert not self.closed
+                if posting.kind is Kind.BLOCK:
+                    assert posting.tokens == self.account.price.tokens(posting.block_no or 0)
+            case effects.Publish(event, audience):
+                self.last_seq[audience] += 1
+                assert event.seq == self.last_seq[audience]
+                assert not self.closed, "nothing follows the end"
+                self._check_event(event)
+            case effects.Tell(user_id, m.BalanceLow() | m.BalanceOk() as warning):
+                self.told_low[user_id] = (isinstance(warning, m.BalanceLow), warning.ends_at)
+            case effects.Tell(user_id, m.StayCharged() as charged):
+                assert charged.block_no <= self.story.blocks(user_id), "money is told of after the commit"
+            case effects.Tell(user_id, m.AccessRevoked(reason="insufficient_funds")):
+                self.told_low[user_id] = (False, None)
+            case effects.Close():
+                assert not self.closed
+                assert self.fenced or not self._under_way(), "it waits for every receipt"
+                self.closed = True
+
+    def _check_event(self, event: m.SequencedEvent) -> None:
+        match event:
+            case m.TipNew():
+                booked = [receipt.posting for receipt in self.story.ledger.journal.values()]
+                assert event.tip_id in [posting.ref_id for posting in booked]
+            case m.StreamEnded():
+                assert self.story.books.stored.status == "ended"
+                assert event.reason == self.account.end_reason
+
+    def _under_way(self) -> bool:
+        return self.story.stream.talk.waits or any(viewer.waiting for viewer in self.account.viewers.values())
+
+    def _check_stream(self) -> None:
+        stream, account = self.story.stream, self.account
+        assert stream.closing.reason == account.end_reason
+        if stream.settled:
+            return
+        assert stream.closing.over == account.over
+        assert stream.next_deadline() is not None or account.over or account.watches(CREATOR)
+        for user_id in account.viewers:
+            self._check_stay(user_id)
+        there = {member.member_id for member in stream.members.listed()}
+        assert there == {device(user_id, number) for user_id, ones in account.joined.items() for number in ones}
+
+    def _check_stay(self, user_id: UserId) -> None:
+        stay, viewer = self.story.stream.stays.find(user_id), self.account.viewers[user_id]
+        if stay is None:
+            return  # not here since the last restart
+        assert (stay.meter.posted, stay.meter.committed) == (viewer.posted, viewer.committed)
+        assert stay.meter.clock.running == self.account.runs(user_id)
+        assert stay.meter.clock.active(self.story.now) == viewer.active
+        assert stay.meter.due_at() == self.account.due_at(user_id)
+        if self.account.watches(user_id) and not viewer.waiting and not self.account.over:
+            low, due_at = viewer.spendable < viewer.next_tokens, self.account.due_at(user_id)
+            assert self.told_low[user_id] == (low, rfc3339(due_at) if low and due_at is not None else None)
+
+    @invariant()
+    def the_books_are_true(self) -> None:
+        ledger, price = self.story.ledger, self.account.price
+        assert ledger.total() == 0
+        assert all(wallet.balance >= 0 for wallet in ledger.wallets.values() if not wallet.is_system)
+        booked = [receipt.posting for receipt in ledger.journal.values() if receipt.posting.room_id == STREAM]
+        for user_id in VIEWERS:
+            blocks = [posting for posting in booked if posting.debit == user_id and posting.kind is Kind.BLOCK]
+            assert [posting.block_no for posting in blocks] == list(range(1, len(blocks) + 1))
+            assert ledger.meters.get((STREAM, user_id), MeterRow()) == MeterRow(len(blocks), cost(price, len(blocks)))
+        earned = sum(posting.tokens for posting in booked if posting.credit == CREATOR)
+        given_back = sum(posting.tokens for posting in booked if posting.debit == CREATOR)
+        assert self.story.balance(CREATOR) == earned - given_back
+
+    @invariant()
+    def nobody_pays_for_a_block_before_those_before_it_were_watched(self) -> None:
+        for user_id, viewer in self.account.viewers.items():
+            blocks, block = self.story.blocks(user_id), self.account.price.block
+            assert blocks == 0 or viewer.seen >= (blocks - 1) * block
+            if not self.lost_time and not viewer.waiting and not self.account.over:
+                assert blocks - 1 <= (viewer.seen - viewer.unpaid) // block <= blocks
+
+    def teardown(self) -> None:
+        """Everybody goes; the stream must settle within its limits, with everyone answered."""
+        if not self.sound:
+            return
+        self.catch_up()
+        lost = self.story.ledger.rooms[STREAM].epoch != self.story.epoch or self.story.stream.settled
+        if self.story.books.stored.status != "ended" and lost:
+            self.crash("nothing", 0)
+        for user_id in (CREATOR, *VIEWERS):
+            for number in (1, 2, 3):
+                self.leave(user_id, number)
+        left_at = self.story.now
+        for _ in range(50):
+            self.catch_up()
+            if self.story.stream.settled:
+                break
+            self.wait_for_the_deadline(0)
+        assert self.story.stream.settled
+        assert self.story.now <= left_at + duration(self.story.rules.stream_drop_limit_seconds)
+        assert self.closed
+        assert all(slip.answer is not None for slip in self.slips)
+        assert self.story.books.stored.status == "ended"
+        assert self.story.books.stored.end_reason == self.account.end_reason
+        for audience in Audience:
+            assert self.story.kinds(audience)[-2:] == ["stream:ended", "room:closed"]
+        self.the_books_are_true()
+
+
+def test_whatever_happens_the_contract_holds() -> None:
+    run_state_machine_as_test(StreamMachine, settings=settings(max_examples=200, stateful_step_count=40))
+
+
+@pytest.mark.long
+def test_whatever_happens_for_long_the_contract_holds() -> None:
+    run_state_machine_as_test(StreamMachine, settings=settings(max_examples=5_000, stateful_step_count=60))
