@@ -161,8 +161,7 @@ def load(
 ) -> int:
     """Fill rooms of a running server and count every delivery; exit code 1 if one was lost or came twice.
 
-    Everybody comes from one address: the server needs wider limits than for people, HALFMINUTE_LIMITS_ADDRESS_BURST,
-    ADDRESS_PER_SECOND, HANDSHAKES_BURST and HANDSHAKES_PER_SECOND.
+    Everybody comes from one address: start that server with HALFMINUTE_LIMITS_EXEMPT='["127.0.0.1/32"]'.
     """
     from server.load.command import put_under_load  # with all that a client needs, which the other commands don't
 

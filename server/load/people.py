@@ -27,6 +27,7 @@ class People:
     def __init__(self, secret: str, rest: Rest) -> None:
         self._secret = secret
         self._rest = rest
+        self._operator = self.token_of(new_uuid(), "operator")
 
     def token_of(self, user_id: UUID, role: str | None = None) -> str:
         return issue_token(self._secret, user_id, role=role, ttl_seconds=TOKEN_SECONDS, now=time.time())
@@ -40,10 +41,8 @@ class People:
         await self._rest.ask("PUT", "/creators/me", token, body)
 
     async def give_tokens(self, user_id: UUID) -> None:
-        """By an operator of their own: each may ask for no more than a person does."""
         body = {"userId": str(user_id), "tokens": FAN_TOKENS, "reason": "a load run"}
-        operator = self.token_of(new_uuid(), "operator")
-        await self._rest.ask("POST", "/admin/credits", operator, body, key=f"load {user_id}")
+        await self._rest.ask("POST", "/admin/credits", self._operator, body, key=f"load {user_id}")
 
 
 class Actor:

@@ -11,7 +11,7 @@ from server.wire import Encoding
 Kind = Literal["calls", "streams", "mixed"]
 
 CALL_MEMBERS_MAX = 16  # two parties, each with as many connections as a call takes (calls.connections_per_party)
-MEMBERS_MAX = 100_000  # in all: sockets of one process, at 5 KiB each
+MEMBERS_MAX = 100_000  # in all: more sockets than a system lets one process have, unless it is told to
 SECONDS_MAX = 3600  # every round trip is kept for its percentiles
 RATE_MAX = 10_000  # commands a second: more than one process can say
 TIPS_A_SECOND_OF_ONE = 5  # a quarter of what the server lets one session say (websocket.messages_per_second)

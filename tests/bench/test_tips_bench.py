@@ -45,12 +45,14 @@ def test_only_tips_that_were_sent_within_a_sweep_are_of_it() -> None:
 
 
 def test_the_figures_are_those_of_sixteen_fans_alone_and_of_the_latest_block() -> None:
-    turns = [turn(1, "nothing", 10), turn(16, "nothing", 20), turn(16, "calls", 30, late=[5.0, 80.0])]
+    beside = [turn(1, "calls", 40, late=[5.0, 80.0]), turn(16, "calls", 30), turn(16, "sweep", 30, late=[300.0])]
+    turns = [turn(1, "nothing", 10), turn(16, "nothing", 20), *beside]
     assert figures_of(turns) == {
         "tips_per_second_16": 20,
         "p50_ms_16": 20,
         "p99_ms_16": 20,
         "block_late_ms": 80.0,
+        "sweep_late_ms": 300.0,
     }
     assert set(figures_of([]).values()) == {None}
 

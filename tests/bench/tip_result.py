@@ -52,7 +52,8 @@ TARGETS = {
     "p50_ms_16": Target("16 fans, p50 of a tip in ms", at_most=7.7),
     "p99_ms_16": Target("16 fans, p99 of a tip in ms", at_most=25.8),
     # A block that is a quarter of a second late is seen to be late.
-    "block_late_ms": Target("the latest block beside tips, in ms", at_most=250),
+    "block_late_ms": Target("calls evenly billed: the latest block in ms", at_most=250),
+    "sweep_late_ms": Target("all due at once: the latest block in ms", at_most=250),
 }
 
 
@@ -71,13 +72,18 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 def figures_of(turns: Sequence[Turn]) -> dict[str, float | None]:
     """By the targets' names; None where nothing was measured."""
     alone = next((turn for turn in turns if (turn.fans, turn.beside) == (16, "nothing")), None)
-    late = [turn.block_late_ms.most for turn in turns if turn.block_late_ms.most is not None]
     return {
         "tips_per_second_16": None if alone is None else alone.tips_per_second,
         "p50_ms_16": None if alone is None else alone.round_trip_ms.p50,
         "p99_ms_16": None if alone is None else alone.round_trip_ms.p99,
-        "block_late_ms": max(late, default=None),
+        "block_late_ms": _latest_ms(turns, "calls"),
+        "sweep_late_ms": _latest_ms(turns, "sweep"),
     }
+
+
+def _latest_ms(turns: Sequence[Turn], beside: Beside) -> float | None:
+    late = (turn.block_late_ms.most for turn in turns if turn.beside == beside)
+    return max((ms for ms in late if ms is not None), default=None)
 
 
 def during(trips: Iterable[tuple[float, float]], windows: Sequence[tuple[float, float]]) -> Spread:

@@ -77,6 +77,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     deliveries: int
     used: Cost
     server: Spent
+    load: float
 
 
 def main(
@@ -191,6 +192,7 @@ class _Tips:
             deliveries=room.deliveries,
             used=used,
             server=server,
+            load=round(os.getloadavg()[0], 2),
         )
 
     def _cost(self) -> Cost:
@@ -220,7 +222,7 @@ def _turn(plan: Plan, turn: Measured, blocks: list[BookedBlock]) -> Turn:
         kept_waiting=round(turn.server.kept_waiting / lasted, 3),
         postgres_cpu_percent=round(turn.used.postgres / lasted * 100, 1),
         client_cpu_percent=round(turn.used.client / lasted * 100, 1),
-        load=round(os.getloadavg()[0], 2),
+        load=turn.load,
     )
 
 

@@ -43,7 +43,7 @@ def test_a_server_that_is_meant_for_people_is_not_filled_from_one_address(data_d
         done = run_command("load", "--url", url_of(server), "--secret-from", str(data_dir), cwd=data_dir)
     assert done.exit_code == 1
     (line,) = done.errors
-    assert "429" in line and "wider limits" in line
+    assert "429" in line and "HALFMINUTE_LIMITS_EXEMPT" in line
 
 
 def url_of(server: ServerProcess) -> str:
