@@ -11,9 +11,8 @@ from domain import commands as c
 from domain import inputs
 from domain.stream import Stream
 from server.house import House
-from tests.clients import Phone
+from tests.clients import Phone, go_live, send_tip
 from tests.houses import add_creator, add_fan, online, running_house, settings
-from tests.server.test_stream_story import announce, tip
 
 
 class PlantedFault(Exception):
@@ -43,7 +42,7 @@ async def test_a_crashed_stream_comes_back_with_its_members_overlays_and_payers(
     async with online(house, creator) as cleo, online(house, creator) as scene, online(house, fan) as finn:
 
         def story() -> None:
-            stream = announce(cleo, type="private", rateTokensPerMin=60)
+            stream = go_live(cleo, type="private", rateTokensPerMin=60)
             channel = stream["channel"]
             epoch = cleo.join(channel)["epoch"] + 1
             finn.join(channel)
@@ -54,7 +53,7 @@ async def test_a_crashed_stream_comes_back_with_its_members_overlays_and_payers(
                 again = phone.wait_for("room:joined", epoch=epoch)
                 assert again["you"]["role"] == role and again["seq"] >= 1
             finn.wait_for("block:charged", blockNo=4)
-            given = tip(finn, channel, 30)["tip"]["tipId"]
+            given = send_tip(finn, channel, 30)["tip"]["tipId"]
             for phone in (cleo, finn, scene):
                 assert phone.wait_for("tip:new")["tipId"] == given
             cleo.http.post(f"/streams/{stream['id']}/end")
@@ -76,7 +75,7 @@ async def test_the_fourth_crash_in_a_minute_ends_the_stream_with_server_fault(ho
     async with online(house, creator) as cleo, online(house, creator) as scene, online(house, fan) as finn:
 
         def story() -> None:
-            stream = announce(cleo)
+            stream = go_live(cleo)
             channel = stream["channel"]
             epoch = cleo.join(channel)["epoch"]
             finn.join(channel)
@@ -91,7 +90,7 @@ async def test_the_fourth_crash_in_a_minute_ends_the_stream_with_server_fault(ho
             ended = finn.http.get(f"/streams/{stream['id']}").json()["stream"]
             assert (ended["status"], ended["endReason"]) == ("ended", "server_fault")
             assert finn.join(channel)["error"] == "STREAM_ENDED"
-            assert announce(cleo)["id"] != stream["id"], "its creator may go live again"
+            assert go_live(cleo)["id"] != stream["id"], "its creator may go live again"
 
         await trio.to_thread.run_sync(story)
 
@@ -102,7 +101,7 @@ async def test_every_command_is_answered_though_the_room_crashes_and_is_given_up
     async with online(house, creator) as cleo, online(house, fan) as finn:
 
         def story() -> None:
-            channel = announce(cleo)["channel"]
+            channel = go_live(cleo)["channel"]
             epoch = finn.join(channel)["epoch"]
             for crashes in (1, 2, 3, 4):
                 names = [f"{crashes} {number}" for number in range(6)]
@@ -135,7 +134,7 @@ async def test_a_stream_is_live_again_after_the_server_has_stopped_and_started(d
         async with online(house, known["creator"]) as cleo, online(house, known["fan"]) as finn:
 
             def before() -> None:
-                known["stream"] = announce(cleo, type="private", rateTokensPerMin=60)
+                known["stream"] = go_live(cleo, type="private", rateTokensPerMin=60)
                 cleo.join(known["stream"]["channel"])
                 known["epoch"] = finn.join(known["stream"]["channel"])["epoch"]
                 finn.wait_for("block:charged", blockNo=2)
@@ -168,7 +167,7 @@ async def test_running_stays_are_stored_as_time_passes(dsn: str) -> None:
         async with online(house, creator) as cleo, online(house, fan) as finn:
 
             def story() -> str:
-                stream = announce(cleo, type="private", rateTokensPerMin=60)
+                stream = go_live(cleo, type="private", rateTokensPerMin=60)
                 for phone in (cleo, finn):
                     phone.join(stream["channel"])
                 finn.wait_for("block:charged", blockNo=1)
