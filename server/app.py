@@ -40,6 +40,7 @@ async def open_house(settings: Settings, secrets: Secrets, dsn: str, *, alone: b
                 await house.leases.renew()
                 await house.bans.keep_out()
                 storage_floor.start_soon(house.actor.run)
+                rooms_floor.start_soon(house.room_floor.alarm.run)
                 rooms_floor.start_soon(partial(keep_house, house, alone=alone))
                 await adopt_orphans(house, alone=alone)
                 async with trio.open_nursery() as sockets_floor:

@@ -10,6 +10,7 @@ import trio
 from domain import inputs
 from domain.commands import CallCancel, CallDecline, CallEnd
 from domain.instant import Instant
+from server.alarm import Alarm
 from server.clock import Clock
 
 ENDINGS = 64  # commands that end a call and still wait: when so many do, one more would say nothing new
@@ -23,7 +24,7 @@ class Given(msgspec.Struct, frozen=True, gc=False):
     context: Context | None = None
 
 
-class _Arrival:
+class _Awake:
     """What a reader that waits is woken with; trio asks it for its value.
 
     One for all: an `outcome.Value`, made anew for each wake, adds more than half to what a wake costs.
@@ -32,7 +33,7 @@ class _Arrival:
     def unwrap(self) -> None: ...
 
 
-_ARRIVED: Any = _Arrival()
+_AWAKE: Any = _Awake()
 
 
 class Inbox:
@@ -43,8 +44,10 @@ class Inbox:
     a call from ending.
     """
 
-    def __init__(self, clock: Clock, limit: int) -> None:
+    def __init__(self, clock: Clock, alarm: Alarm, limit: int) -> None:
         self._clock = clock
+        self._alarm = alarm
+        self._wake_at: float | None = None  # when the alarm will ring for the reader
         self._limit = limit
         self._waiting: deque[Given] = deque()
         self._commands = 0
@@ -65,9 +68,7 @@ class Inbox:
             self._endings += 1
             context = copy_context()
         self._waiting.append(Given(given, self._clock.now(), context))
-        if self._reader is not None:
-            trio.lowlevel.reschedule(self._reader, _ARRIVED)
-            self._reader = None
+        self._wake()
         return True
 
     async def next(self, deadline: Instant | None) -> Given:
@@ -94,15 +95,24 @@ class Inbox:
         return taken
 
     async def _wait(self, deadline: Instant | None) -> None:
-        if deadline is None:
-            await self._wait_for_arrival()
-        else:
-            with trio.move_on_at(self._clock.trio_time(deadline)):
-                await self._wait_for_arrival()
-
-    async def _wait_for_arrival(self) -> None:
+        """For an arrival, or for the deadline; or for nothing, if an earlier one rings."""
+        wake_at = None if deadline is None else self._clock.trio_time(deadline)
+        if wake_at is not None and wake_at != self._wake_at:  # mostly it is the one that was set before
+            self._alarm.set(wake_at, self)
+        self._wake_at = wake_at
         self._reader = trio.lowlevel.current_task()
         await trio.lowlevel.wait_task_rescheduled(self._leave)
+
+    def ring(self, at: float) -> None:
+        """The alarm: if it is still the one that the reader waits for, wake it."""
+        if at == self._wake_at:
+            self._wake_at = None
+            self._wake()
+
+    def _wake(self) -> None:
+        if self._reader is not None:
+            trio.lowlevel.reschedule(self._reader, _AWAKE)
+            self._reader = None
 
     def _leave(self, _: object) -> trio.lowlevel.Abort:
         self._reader = None

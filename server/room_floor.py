@@ -8,6 +8,7 @@ import trio
 from domain import inputs
 from domain.ids import MemberId, RoomId, UserId
 from domain.posting import Posting, Receipt
+from server.alarm import Alarm
 from server.audiences import Audiences
 from server.clock import Clock
 from server.config import RoomSettings
@@ -76,6 +77,7 @@ class RoomFloor:
         self.sessions = sessions
         self.clock = clock
         self.settings = settings
+        self.alarm = Alarm()
         self._actor = actor
         self._leases = leases
         self._telemetry = telemetry
@@ -83,7 +85,7 @@ class RoomFloor:
     def room(self, room_id: RoomId, channel: str, parties: tuple[UserId, ...], revival: Revival) -> LiveRoom:
         """A room without a task."""
         clock = self.clock.fork()
-        inbox = Inbox(clock, self.settings.inbox)
+        inbox = Inbox(clock, self.alarm, self.settings.inbox)
         return LiveRoom(room_id, channel, parties, clock, inbox, Audiences(self._fanout), revival)
 
     def task(self, room: LiveRoom, rules: Rules, epoch: int, save: Callable[[Any], Awaitable[bool]]) -> RoomTask:

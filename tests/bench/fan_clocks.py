@@ -111,6 +111,7 @@ async def main(rooms: int, seconds: float) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(actor.run)
         floor = _floor(actor, lateness, nursery)
+        nursery.start_soon(floor.alarm.run)
         began = floor.clock.now()
         for i in range(rooms):
             call = _running_call(began - PRICE.block * i // rooms)

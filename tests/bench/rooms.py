@@ -13,6 +13,7 @@ import trio.testing
 from domain import inputs
 from domain.ids import UserId, block_key
 from domain.posting import Kind, Outcome, Posting, Receipt
+from server.alarm import Alarm
 from server.clock import Clock
 from server.committer import Committer
 from server.inbox import Inbox
@@ -45,7 +46,7 @@ class Room:
     """A call as its task is, without the rules: due, it charges the next block; paid, it lets another be due."""
 
     def __init__(self, party: Party, last_block: int, clock: Clock, books: Books, crowd: "Crowd") -> None:
-        self.inbox = Inbox(clock, INBOX)
+        self.inbox = Inbox(clock, Alarm(), INBOX)
         self.committer = Committer(books, self.inbox)
         self._party = party
         self._last_block = last_block

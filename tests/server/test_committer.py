@@ -11,6 +11,7 @@ from domain import inputs
 from domain.call_record import CallRecord
 from domain.ids import PROMOTIONS, RoomId, UserId, block_key
 from domain.posting import Kind, Outcome, Posting, Receipt
+from server.alarm import Alarm
 from server.clock import Clock
 from server.committer import Committer
 from server.inbox import Inbox
@@ -88,7 +89,7 @@ def given(inbox: Inbox) -> list[Any]:
 
 
 async def test_what_gathers_during_a_commit_goes_as_one_list() -> None:
-    books, inbox = SlowBooks(), Inbox(Clock(), 10)
+    books, inbox = SlowBooks(), Inbox(Clock(), Alarm(), 10)
     committer = Committer(books, inbox)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(committer.run)
@@ -104,7 +105,7 @@ async def test_what_gathers_during_a_commit_goes_as_one_list() -> None:
 
 
 async def test_what_is_withdrawn_comes_back_after_what_was_in_flight() -> None:
-    books, inbox = SlowBooks(), Inbox(Clock(), 10)
+    books, inbox = SlowBooks(), Inbox(Clock(), Alarm(), 10)
     committer = Committer(books, inbox)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(committer.run)
@@ -121,7 +122,7 @@ async def test_what_is_withdrawn_comes_back_after_what_was_in_flight() -> None:
 
 
 async def test_only_the_latest_record_is_stored_and_after_the_postings() -> None:
-    books, inbox = SlowBooks(), Inbox(Clock(), 10)
+    books, inbox = SlowBooks(), Inbox(Clock(), Alarm(), 10)
     committer = Committer(books, inbox)
     records = [CallRecord(status="active"), CallRecord(status="paused"), CallRecord(status="ended")]
     async with trio.open_nursery() as nursery:
@@ -140,7 +141,7 @@ async def test_only_the_latest_record_is_stored_and_after_the_postings() -> None
 
 
 async def test_postings_alone_are_handed_over_at_once_and_what_gathers_follows_as_one_list() -> None:
-    books, inbox = QuickBooks(), Inbox(Clock(), 10)
+    books, inbox = QuickBooks(), Inbox(Clock(), Alarm(), 10)
     committer = Committer(books, inbox)
     for block_no in (1, 2, 3):
         committer.post(block(block_no))
@@ -153,7 +154,7 @@ async def test_postings_alone_are_handed_over_at_once_and_what_gathers_follows_a
 
 
 async def test_a_record_waits_for_what_was_handed_over() -> None:
-    books, inbox = QuickBooks(), Inbox(Clock(), 10)
+    books, inbox = QuickBooks(), Inbox(Clock(), Alarm(), 10)
     committer = Committer(books, inbox)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(committer.run)
@@ -167,7 +168,7 @@ async def test_a_record_waits_for_what_was_handed_over() -> None:
 
 
 async def test_receipts_for_a_room_that_left_reach_nobody() -> None:
-    books, inbox = QuickBooks(), Inbox(Clock(), 10)
+    books, inbox = QuickBooks(), Inbox(Clock(), Alarm(), 10)
     committer = Committer(books, inbox)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(committer.run)

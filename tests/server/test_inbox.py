@@ -8,6 +8,7 @@ import trio.testing
 from domain import inputs
 from domain.commands import CallEnd, CallPause
 from domain.ids import MemberId, UserId
+from server.alarm import Alarm
 from server.clock import Clock
 from server.inbox import ENDINGS, Inbox
 
@@ -28,7 +29,7 @@ async def test_what_arrived_before_a_deadline_comes_before_it_though_the_room_wo
     mock_clock: trio.testing.MockClock,
 ) -> None:
     clock = Clock()
-    inbox = Inbox(clock, 10)
+    inbox = Inbox(clock, Alarm(), 10)
     deadline = clock.now() + 1_000_000
     mock_clock.jump(0.9)
     before = pause()
@@ -42,15 +43,42 @@ async def test_what_arrived_before_a_deadline_comes_before_it_though_the_room_wo
 
 
 async def test_a_room_without_news_sleeps_until_its_deadline(autojump_clock: trio.testing.MockClock) -> None:
-    clock = Clock()
+    clock, alarm = Clock(), Alarm()
     deadline = clock.now() + 30_000_000
-    assert (await Inbox(clock, 10).next(deadline)).at == deadline
-    assert clock.now() >= deadline
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(alarm.run)
+        assert (await Inbox(clock, alarm, 10).next(deadline)).at == deadline
+        assert clock.now() >= deadline
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_deadline_that_moved_is_kept_and_the_one_before_it_wakes_nobody(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    clock, alarm = Clock(), Alarm()
+    inbox, news = Inbox(clock, alarm, 10), inputs.Left(MemberId(uuid4()))
+    first, later, sooner = (clock.now() + seconds * 1_000_000 for seconds in (30, 60, 40))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(alarm.run)
+        inbox.put(news)
+        assert (await inbox.next(first)).given is news
+        nursery.start_soon(_bring_after, 5, inbox, news)
+        assert (await inbox.next(first)).given is news
+        nursery.start_soon(_bring_after, 5, inbox, news)
+        assert (await inbox.next(later)).given is news
+        assert (await inbox.next(sooner)).at == sooner
+        assert sooner <= clock.now() < sooner + 1_000
+        nursery.cancel_scope.cancel()
+
+
+async def _bring_after(seconds: float, inbox: Inbox, news: inputs.Input) -> None:
+    await trio.sleep(seconds)
+    inbox.put(news)
 
 
 async def test_a_room_wakes_for_what_arrives_while_it_sleeps(autojump_clock: trio.testing.MockClock) -> None:
     clock = Clock()
-    inbox = Inbox(clock, 10)
+    inbox = Inbox(clock, Alarm(), 10)
     news = inputs.Left(MemberId(uuid4()))
 
     async def bring() -> None:
@@ -63,7 +91,7 @@ async def test_a_room_wakes_for_what_arrives_while_it_sleeps(autojump_clock: tri
 
 
 async def test_a_flood_of_commands_is_refused_but_keeps_no_call_from_ending() -> None:
-    inbox = Inbox(Clock(), 10)
+    inbox = Inbox(Clock(), Alarm(), 10)
     taken = [inbox.put(pause()) for _ in range(1000)]
     assert taken.count(True) == 10
     assert inbox.put(end())
@@ -72,12 +100,12 @@ async def test_a_flood_of_commands_is_refused_but_keeps_no_call_from_ending() ->
 
 
 async def test_a_flood_of_endings_is_bounded_too() -> None:
-    inbox = Inbox(Clock(), 10)
+    inbox = Inbox(Clock(), Alarm(), 10)
     assert [inbox.put(end()) for _ in range(1000)].count(True) == ENDINGS
 
 
 async def test_what_was_taken_out_leaves_its_place_to_others() -> None:
-    inbox = Inbox(Clock(), 2)
+    inbox = Inbox(Clock(), Alarm(), 2)
     for _ in range(50):
         assert inbox.put(pause())
         await inbox.next(None)
