@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 import trio
 
-from server.load.client import NO_GOODBYE, may_come_back
+from server.load.client import NO_GOODBYE, NORMAL, may_come_back
 from server.load.coming_back import come_back
 from server.load.figures import Tally
 from server.load.frames import (
@@ -97,6 +97,10 @@ class Listener:
             await self._answered.wait()
         if not self.place.epoch:
             raise NotJoined
+
+    def say_goodbye(self) -> None:
+        """The session is not to wait for anybody."""
+        self._send(CLOSE, NORMAL.to_bytes(2, "big"))
 
     def read(self) -> bool:
         """What has come; False if that was the end."""
@@ -193,7 +197,8 @@ class Listeners:
                     if not listener.read():
                         self._forget(listener, sock)
         finally:
-            for _, sock in self._by_fd.values():
+            for listener, sock in self._by_fd.values():
+                listener.say_goodbye()
                 sock.close()
             self._epoll.close()
 

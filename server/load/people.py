@@ -18,7 +18,6 @@ TOKEN_SECONDS = 2 * 3600  # longer than any run
 RATE_TOKENS_PER_MIN = 60
 FAN_TOKENS = 100_000_000  # a tip each millisecond for a day
 TIP_TOKENS = 1
-KEPT_EVENTS = 16  # of a session that waits for its invitation alone
 
 
 class People:
@@ -52,7 +51,7 @@ class Actor:
         self.user_id = new_uuid()
         self.token = people.token_of(self.user_id)
         self.channel = ""
-        self.client = Client(nursery, url, self.token, encoding=encoding, hear=self._hear, kept=KEPT_EVENTS)
+        self.client = Client(nursery, url, self.token, encoding=encoding, hear=self._hear, kept=0)
         self._tally = tally
         self.blocks: BlockClock | None = None  # of the one party of a call that keeps time
         self._tipped_at: dict[str, float] = {}  # by message, until it is heard

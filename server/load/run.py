@@ -20,6 +20,7 @@ from server.load.talk import Talk
 PREPARED_AT_ONCE = 8  # rooms: as many as there are requests at once
 CONNECTED_AT_ONCE = 32  # handshakes under way: enough to keep a server busy, too few to time out
 OPENED_AT_ONCE = 32
+LEAVING_AT_ONCE = 64  # each waits for the server's goodbye
 RING_SECONDS_MAX = 10.0  # calls begin evenly over a block, or so long: their blocks shall not fall due all at once
 SETTLE_SECONDS = 20.0  # for what is still on its way at the end: as long as an answer may take
 LOOK_SECONDS = 0.05  # between two looks at whether everybody has heard everything
@@ -58,6 +59,7 @@ class LoadRun:
             nursery.start_soon(listeners.run)
             nursery.start_soon(keep_own_time, self.tally)
             result = await self._carry_out(nursery)
+            await each(self._actors(), _leave, LEAVING_AT_ONCE)
             nursery.cancel_scope.cancel()
         return result
 
@@ -98,7 +100,7 @@ class LoadRun:
 
     async def _connect_all(self, nursery: trio.Nursery) -> float:
         """Sessions a second."""
-        actors = [actor for room in self._rooms for actor in (room.owner, *room.fans)]
+        actors = self._actors()
         listeners = [listener for room in self._rooms for listener in room.listeners]
         everybody: list[Actor | Listener] = [*actors, *listeners]
         began = trio.current_time()
@@ -107,6 +109,9 @@ class LoadRun:
         for actor in actors:
             nursery.start_soon(actor.stay)
         return round(self.connected / seconds, 1)
+
+    def _actors(self) -> list[Actor]:
+        return [actor for room in self._rooms for actor in (room.owner, *room.fans)]
 
     async def _connect(self, member: Actor | Listener) -> None:
         try:
@@ -195,6 +200,11 @@ class LoadRun:
             round_trip_curve=curve(tally.round_trips),
             lateness_curve=curve(tally.lateness),
         )
+
+
+async def _leave(actor: Actor) -> None:
+    """For good: the session is not to wait for anybody."""
+    await actor.client.close()
 
 
 def _first_of(failed: BaseExceptionGroup[BaseException]) -> str:

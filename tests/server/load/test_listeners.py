@@ -83,3 +83,10 @@ async def test_a_refusal_is_counted(house: House) -> None:
         with pytest.raises(NotJoined):
             await listener.join("nowhere")
         assert dict(tally.errors) == {"NOT_FOUND": 1}
+
+
+async def test_whoever_leaves_leaves_no_session_behind(house: House) -> None:
+    async with listening(house) as (listeners, _):
+        await Listener(listeners, token_of(await add_fan(house, 0))).connect()
+        assert len(house.sessions.by_member) == 1
+    await trio.to_thread.run_sync(eventually, lambda: not house.sessions.by_member, "the end of the session")
