@@ -1,0 +1,120 @@
+"""A network that breaks: it carries connections to a server, and ends each after so many bytes, wherever that falls."""
+
+import math
+import random
+import struct
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import trio
+
+HOST = "127.0.0.1"
+CHUNK_BYTES = 4096
+LIFE_BYTES_MIN = 300  # not even a handshake
+RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER: on, for no time
+WAYS = ("hang up", "reset", "vanish")
+
+
+class BreakingLine:
+    """Each connection lives for some bytes in both directions together, and then breaks in one of three ways.
+
+    Few live for as much as `life_bytes_max`, half of them for less than its geometric mean with the least.
+
+    To hang up is a FIN to both sides, a reset an RST to both. Who vanishes is gone for the client alone: the server's
+    side stays open, and what it sends there reaches nobody.
+    """
+
+    def __init__(self, target_port: int, chance: random.Random, life_bytes_max: int) -> None:
+        self.breaks: Counter[str] = Counter()
+        self.port = 0
+        self._target_port = target_port
+        self._chance = chance
+        self._life_bytes_max = life_bytes_max
+        self._breaks_no_more = False
+
+    def mend(self) -> None:
+        """From here on nothing breaks by itself."""
+        self._breaks_no_more = True
+
+    async def serve(self, client: trio.SocketStream) -> None:
+        """One connection, until it breaks or either side hangs up."""
+        try:
+            server = await trio.open_tcp_stream(HOST, self._target_port)
+        except OSError:  # it starts again, and nobody listens
+            await trio.aclose_forcefully(client)
+            return
+        try:
+            way = await self._carry_until_broken(client, server)
+            if way is not None:
+                self.breaks[way] += 1
+                await self._break(way, client, server)
+        finally:
+            for stream in (client, server):
+                stream.socket.close()
+
+    async def _break(self, way: str, client: trio.SocketStream, server: trio.SocketStream) -> None:
+        if way == "vanish":
+            _reset(client)
+            await _swallow(server)
+        if way == "reset":
+            _reset(client)
+            _reset(server)
+
+    async def _carry_until_broken(self, client: trio.SocketStream, server: trio.SocketStream) -> str | None:
+        """How it broke; None if one of the two hung up."""
+        life = _Life(round(math.exp(self._chance.uniform(math.log(LIFE_BYTES_MIN), math.log(self._life_bytes_max)))))
+        async with trio.open_nursery() as nursery:
+            for source, target in ((client, server), (server, client)):
+                nursery.start_soon(self._carry, source, target, life, nursery.cancel_scope)
+        return self._chance.choice(WAYS) if life.over else None
+
+    async def _carry(
+        self, source: trio.SocketStream, target: trio.SocketStream, life: "_Life", both: trio.CancelScope
+    ) -> None:
+        try:
+            while not life.over and (chunk := await source.receive_some(CHUNK_BYTES)):
+                await target.send_all(chunk if self._breaks_no_more else life.spend(chunk))
+        except trio.BrokenResourceError:
+            pass
+        both.cancel()
+
+
+class _Life:
+    """How many bytes a connection has left."""
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+        self.over = False
+
+    def spend(self, chunk: bytes) -> bytes:
+        """As much of it as still passes."""
+        passed = chunk[: self.left]
+        self.left -= len(passed)
+        self.over = self.over or len(passed) < len(chunk)
+        return passed
+
+
+async def _swallow(stream: trio.SocketStream) -> None:
+    try:
+        while await stream.receive_some(CHUNK_BYTES):
+            pass
+    except trio.BrokenResourceError:
+        pass
+
+
+def _reset(stream: trio.SocketStream) -> None:
+    stream.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_LINGER, RESET_ON_CLOSE)
+    stream.socket.close()
+
+
+@asynccontextmanager
+async def breaking_line(target_port: int, chance: random.Random, life_bytes_max: int) -> AsyncIterator[BreakingLine]:
+    """Such a network before a server that may come and go."""
+    line = BreakingLine(target_port, chance, life_bytes_max)
+    async with trio.open_nursery() as nursery:
+        (listener,) = await trio.open_tcp_listeners(0, host=HOST)
+        line.port = listener.socket.getsockname()[1]
+        nursery.start_soon(trio.serve_listeners, line.serve, [listener])
+        yield line
+        nursery.cancel_scope.cancel()

@@ -1,0 +1,99 @@
+"""Members of a stream's room who lose their connection again and again, come back, and never stop talking."""
+
+import random
+from collections import Counter
+from typing import Any
+from uuid import UUID
+
+import trio
+
+from server.load.client import Client, Disconnected, NothingCame
+from server.load.coming_back import NOT_CONNECTED
+from server.wire import Encoding
+from tests.torture.story import Story
+
+CONNECT_SECONDS = 1.0  # then a phone tries anew: who lost its line in the handshake would wait for long
+PAUSE_SECONDS = 0.05  # between two tries; a server that is down wakes nobody
+TALK_SECONDS = 0.15  # between two things that one member says, on average
+TIP_SHARE = 0.5
+KEPT_EVENTS = 8  # the story has them all
+# What is answered while a room is on its way back, or to who is not in it yet again.
+LATER = {"OVERLOADED", "STORAGE_UNAVAILABLE", "DRAINING", "NOT_FOUND", "RATE_LIMITED"}
+
+
+class Member:
+    """One person on one device. `stay` until cancelled; `talk` until told to stop."""
+
+    def __init__(self, nursery: trio.Nursery, user_id: UUID, token: str, port: int, encoding: Encoding) -> None:
+        self.user_id = user_id
+        self.token = token
+        self.story = Story()
+        self.close_codes: Counter[int | None] = Counter()
+        self.acknowledged: dict[str, str] = {}  # of each tip: its key, and the id that it was given
+        self.repeated = 0
+        self._client = Client(nursery, f"ws://127.0.0.1:{port}/ws", token, encoding=encoding, kept=KEPT_EVENTS)
+        self._client.places = self.story
+        self._tips = 0
+
+    @property
+    def inside(self) -> bool:
+        return self._client.connected and self.story.inside
+
+    async def stay(self, channel: str) -> None:
+        """In the room, however often it must be entered again."""
+        while True:
+            await self._come_in(channel)
+            code = await self._client.wait_closed()
+            self.close_codes[code] += 1
+            assert self._client.may_come_back, f"put out with {code} {self._client.close_reason}"
+            await trio.sleep(PAUSE_SECONDS)
+
+    async def _come_in(self, channel: str) -> None:
+        while not self.inside:
+            try:
+                await self._connect()
+                if not self.story.inside:
+                    answer = await self._client.join(channel)
+                    assert answer["type"] == "room:joined" or answer["error"] in LATER, answer
+            except NOT_CONNECTED:
+                pass
+            await trio.sleep(PAUSE_SECONDS)
+
+    async def _connect(self) -> None:
+        if self._client.connected:
+            return
+        with trio.move_on_after(CONNECT_SECONDS) as waited:
+            await (self._client.resume() if self._client.ready else self._client.open())
+        if waited.cancelled_caught:
+            await self._client.lose_network()
+
+    async def talk(self, channel: str, chance: random.Random, over: trio.Event) -> None:
+        """Tips and lines of chat by turns; the tip under way when it is over is seen through."""
+        while not over.is_set():
+            if chance.random() < TIP_SHARE:
+                await self._tip(channel)
+            else:
+                await self._ask("chat:send", channel=channel, text=f"{self.user_id} says {chance.random()}")
+            with trio.move_on_after(chance.expovariate(1 / TALK_SECONDS)):
+                await over.wait()
+
+    async def _tip(self, channel: str) -> None:
+        """One tip, under one key, as often as it takes."""
+        self._tips += 1
+        key = f"tip {self._tips}"
+        while key not in self.acknowledged:
+            answer = await self._ask("tip:send", channel=channel, amountTokens=1, message=key, key=key)
+            if answer is not None and answer["type"] == "ok":
+                self.acknowledged[key] = answer["tip"]["tipId"]
+            else:
+                self.repeated += 1
+                await trio.sleep(PAUSE_SECONDS)
+
+    async def _ask(self, kind: str, **fields: Any) -> Any:
+        """The answer; None where nobody can tell what became of it."""
+        try:
+            answer = await self._client.ask(kind, **fields)
+        except (Disconnected, NothingCame):
+            return None
+        assert answer["type"] == "ok" or answer["error"] in LATER, answer
+        return answer

@@ -1,0 +1,81 @@
+"""What one member of a room was told, from each time it came in to the time it learned that it was out."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from server.load.client import Event
+from server.load.places import Places
+
+
+class Visit:
+    """From a `room:joined` to the next one: what was heard, over however many connections."""
+
+    def __init__(self, joined: Event) -> None:
+        self.joined = joined
+        self.events: list[Event] = []
+
+    @property
+    def epoch(self) -> int:
+        return int(self.joined["epoch"])
+
+    @property
+    def first_seq(self) -> int:
+        return int(self.joined["seq"]) + 1
+
+    @property
+    def last_seq(self) -> int:
+        return int(self.joined["seq"]) + len(self.events)
+
+
+class Story(Places):
+    """Of one session after the other, all in one room."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.visits: list[Visit] = []
+
+    def take(self, event: Event) -> None:
+        super().take(event)
+        if event["type"] == "room:joined":
+            self.visits.append(Visit(event))
+        elif "seq" in event:
+            self.visits[-1].events.append(event)
+
+    @property
+    def inside(self) -> bool:
+        """As far as the member knows, it is in the room."""
+        return bool(self._inside)
+
+    @property
+    def is_over(self) -> bool:
+        """The room has closed, and the member knows."""
+        return bool(self.visits and self.visits[-1].events and self.visits[-1].events[-1]["type"] == "room:closed")
+
+    def heard(self, kind: str) -> Iterator[Event]:
+        return (event for visit in self.visits for event in visit.events if event["type"] == kind)
+
+    def known_tips(self) -> set[str]:
+        """Those that were heard, and those that a later `room:joined` told of."""
+        past = (told for visit in self.visits for told in visit.joined["history"] if "tipId" in told)
+        return {told["tipId"] for told in (*self.heard("tip:new"), *past)}
+
+
+def check_stories(stories: Iterable[Story]) -> dict[int, int]:
+    """Every member was told the same, without hole or double, whenever it was in; the last number of each epoch."""
+    told: dict[int, dict[int, Event]] = {}
+    for story in stories:
+        assert story.faults == []
+        epochs = [visit.epoch for visit in story.visits]
+        assert epochs == sorted(set(epochs)), f"out of the room although it was not restarted: {epochs}"
+        for visit in story.visits:
+            _check_visit(visit, told.setdefault(visit.epoch, {}))
+    for epoch, events in told.items():
+        assert sorted(events) == list(range(min(events), max(events) + 1)), f"nobody heard some of epoch {epoch}"
+    return {epoch: max(events) for epoch, events in told.items()}
+
+
+def _check_visit(visit: Visit, told: dict[int, Event]) -> None:
+    numbers: list[Any] = [event["seq"] for event in visit.events]
+    assert numbers == list(range(visit.first_seq, visit.last_seq + 1)), f"epoch {visit.epoch}: {numbers}"
+    for event in visit.events:
+        assert told.setdefault(event["seq"], event) == event, "two members were told different things"
