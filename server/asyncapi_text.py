@@ -4,11 +4,14 @@ from typing import Any
 
 from server.conversation import (
     DRAINING,
+    INVALID_TEXT,
     NORMAL,
     OPEN_TIMEOUT,
     PING_TIMEOUT,
+    PROTOCOL_ERROR,
     REPLACED,
     STORAGE_AWAY,
+    TOO_LARGE,
     TOO_MANY,
     UNAUTHENTICATED,
     UNDECODABLE,
@@ -109,9 +112,9 @@ SIGNAL = "Of a signal's `data`, written as JSON."
 
 CLOSE_CODES = {
     NORMAL: ("normal", "The client said goodbye; its session ends."),
-    1002: ("protocol_error", "Not websocket as RFC 6455 has it."),
-    1007: ("invalid_text", "A text frame that is not UTF-8."),
-    1009: ("too_large", "A frame past `maxFrameBytes`."),
+    PROTOCOL_ERROR: ("protocol_error", "Not websocket as RFC 6455 has it."),
+    INVALID_TEXT: ("invalid_text", "A text frame that is not UTF-8."),
+    TOO_LARGE: ("too_large", "A message past `maxFrameBytes`, or in fragments of next to nothing."),
     DRAINING: ("draining", "The server stops; calls go on when both parties are back."),
     SLOW_CONSUMER: ("slow_consumer", "The client did not read what was sent."),
     PING_TIMEOUT: ("ping_timeout", "The client was not heard of."),
@@ -121,5 +124,5 @@ CLOSE_CODES = {
     4403: ("forbidden", "The user may not be here."),
     OPEN_TIMEOUT: ("open_timeout", "No `session:open` in time."),
     REPLACED: ("replaced", "The same session was opened on another connection."),
-    TOO_MANY: ("rate_limited", "Too many messages, or too many sessions of this user."),
+    TOO_MANY: ("rate_limited", "Too many messages or control frames, or too many sessions of this user."),
 }

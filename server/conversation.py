@@ -22,10 +22,11 @@ from server.wire import PING_FRAME, Encoding, Misfit, Undecodable
 from storage.postgres import StorageUnavailable
 from storage.wallets import find_wallet
 
-NORMAL = 1000
+NORMAL, PROTOCOL_ERROR, INVALID_TEXT, TOO_LARGE = 1000, 1002, 1007, 1009
 DRAINING, PING_TIMEOUT, STORAGE_AWAY = 4000, 4002, 4003
 FOR_GOOD = 4400  # from here on a close code says not to come back
 UNDECODABLE, UNAUTHENTICATED, OPEN_TIMEOUT, REPLACED, TOO_MANY = 4400, 4401, 4408, 4409, 4429
+STANDARD_ENDS = {NORMAL, PROTOCOL_ERROR, INVALID_TEXT, TOO_LARGE}  # and after these of RFC 6455 neither
 EXPIRY_WARNING_SECONDS = 60
 MAX_BEHIND_SECONDS = 5  # of one's pace: who goes on for so long though refused will not stop
 
@@ -98,7 +99,7 @@ class Conversation:
 
     def end(self, code: int | None) -> None:
         """The connection is gone. Who said goodbye, or may not come back, need not be waited for."""
-        if code == NORMAL or (code is not None and code >= FOR_GOOD and code != REPLACED):
+        if code in STANDARD_ENDS or (code is not None and code >= FOR_GOOD and code != REPLACED):
             self._house.sessions.end(self._session)
         self._session.detach(self, trio.current_time())
 

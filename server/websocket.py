@@ -6,10 +6,14 @@ from urllib.parse import parse_qsl
 
 import trio
 from structlog.contextvars import bind_contextvars
-from trio_websocket import ConnectionClosed, WebSocketConnection, WebSocketRequest, wrap_server_stream
+from trio_websocket import CloseReason, ConnectionClosed, WebSocketConnection, WebSocketRequest
+from wsproto import ConnectionType, WSConnection
+from wsproto.connection import ConnectionState
 
+from domain.pace import Pace
 from server.addresses import client_address, is_within, limited_as
-from server.conversation import OPEN_TIMEOUT, Conversation, Goodbye
+from server.config import WebsocketSettings
+from server.conversation import MAX_BEHIND_SECONDS, OPEN_TIMEOUT, TOO_LARGE, TOO_MANY, Conversation, Goodbye
 from server.house import House
 from server.ids import new_uuid
 from server.limits import LimitsAway
@@ -17,6 +21,7 @@ from server.outbox import Outbox
 from server.wire import Encoding
 
 PATH = "/ws"
+FRAGMENT_BYTES_MIN = 64  # on average of a message: of smaller ones each costs more than it brings
 QUEUED_MESSAGES = 64  # read but not handled yet; more than a client sends while the database answers one of its own
 
 
@@ -92,9 +97,9 @@ async def _shake_hands(
     with trio.move_on_after(settings.handshake_seconds):
         async with trio.open_nursery() as watch:
             watch.start_soon(_cancel_when_closed, outbox, watch.cancel_scope)  # or it hangs when the peer vanishes
-            request = await wrap_server_stream(
-                nursery, outbox, message_queue_size=QUEUED_MESSAGES, max_message_size=settings.max_frame_bytes
-            )
+            connection = _Connection(outbox, settings)
+            nursery.start_soon(connection._reader_task)
+            request = await connection._get_request()
             wait_seconds = await _too_soon(house, sock, request)
             if wait_seconds:
                 await request.reject(429, extra_headers=[(b"Retry-After", str(wait_seconds).encode())])
@@ -108,6 +113,53 @@ async def _shake_hands(
             _forget_handshake(websocket)
             return websocket, offer
     return None
+
+
+class _Connection(WebSocketConnection):
+    """What the library leaves undone: it bounds the size of messages, but no frames that bring none; and who breaks
+    the protocol hears from it only that the connection is gone."""
+
+    def __init__(self, outbox: Outbox, settings: WebsocketSettings) -> None:
+        super().__init__(
+            outbox,
+            WSConnection(ConnectionType.SERVER),
+            message_queue_size=QUEUED_MESSAGES,
+            max_message_size=settings.max_frame_bytes,
+        )
+        self._outbox = outbox
+        self._control_pace = Pace(settings.messages_per_second, settings.messages_burst)
+        self._fragments_max = settings.max_frame_bytes // FRAGMENT_BYTES_MIN
+        self._fragments = 0  # of the message that is coming in
+
+    async def _handle_ping_event(self, event: Any) -> None:
+        await self._count_control_frame()
+        await super()._handle_ping_event(event)
+
+    async def _handle_pong_event(self, event: Any) -> None:
+        await self._count_control_frame()
+        await super()._handle_pong_event(event)
+
+    async def _handle_message_event(self, event: Any) -> None:
+        self._fragments = 0 if event.message_finished else self._fragments + event.frame_finished
+        if self._fragments > self._fragments_max:
+            await self._end(TOO_LARGE, "too many fragments")
+        await super()._handle_message_event(event)
+
+    async def _handle_close_connection_event(self, event: Any) -> None:
+        if self._wsproto.state is ConnectionState.OPEN:  # it is the parser that gives up, and the library tells nobody
+            self._outbox.close(event.code, event.reason or "")
+        await super()._handle_close_connection_event(event)
+
+    async def _count_control_frame(self) -> None:
+        if self._control_pace.take(trio.current_time()) > MAX_BEHIND_SECONDS:
+            await self._end(TOO_MANY, "too many control frames")
+
+    async def _end(self, code: int, reason: str) -> None:
+        """As the library ends a message that is too large; raises what stops its reader."""
+        self._close_reason = CloseReason(code, reason)
+        self._outbox.close(code, reason)
+        await self._recv_channel.aclose()
+        raise ConnectionClosed(self._close_reason)
 
 
 async def _cancel_when_closed(outbox: Outbox, scope: trio.CancelScope) -> None:

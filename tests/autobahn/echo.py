@@ -36,6 +36,7 @@ TEXT = "x" * 120
 AT = "2026-01-01T00:00:00.000Z"
 MESSAGE_BYTES = 16 * 1024 * 1024  # the biggest of group 9, and the most that our settings allow
 OUTBOX_BYTES = 64 * 1024 * 1024  # the most, too: who sends such messages is not slow while one waits
+PONGS_PER_SECOND = 1_000_000  # to the pings beside each message
 FEW_BYTES = 4096  # the least
 
 
@@ -116,7 +117,9 @@ def _framed(message: str | bytes) -> bytes:
 
 async def main(port: int, beside: bool) -> None:
     """Until it is ended."""
-    settings = WebsocketSettings(max_frame_bytes=MESSAGE_BYTES, outbox_bytes=OUTBOX_BYTES)
+    settings = WebsocketSettings(
+        max_frame_bytes=MESSAGE_BYTES, outbox_bytes=OUTBOX_BYTES, messages_per_second=PONGS_PER_SECOND
+    )
     if beside:
         settings = msgspec.structs.replace(settings, send_buffer_bytes=FEW_BYTES)
     vars(websocket)["Conversation"] = Echo  # so that what is tried is serve_connection itself, whatever it does

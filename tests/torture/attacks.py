@@ -1,0 +1,296 @@
+"""What is done to a server that should not be, each with the end that the contract has for it."""
+
+import random
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import NamedTuple
+
+import trio
+
+from server.load.frames import BINARY, TEXT, masked_frame
+from server.wire import Encoding
+from tests.torture.raw import (
+    NO_GOODBYE,
+    Raw,
+    Target,
+    raw_member,
+    raw_session,
+    raw_websocket,
+    until_hung_up,
+)
+
+DRIBBLE_SECONDS = 0.05  # between two bytes
+FRAME_BYTES_MAX = 65_536  # the server's default
+FRAGMENT = 0x00  # the opcode of what continues a message
+MASK = 0x80
+HANDSHAKE = b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
+ENDLESS = 100_000  # times: far more than a server should bear
+AT_ONCE = 50  # frames in one write
+SIGNAL_BYTES = 16_385
+NESTING = 20_000  # brackets: each frame is below the limit
+JOINS = 100  # as many as are answered at once; each brings the room's whole history
+UNREAD_SECONDS = 1.5  # less than `close_seconds`
+
+
+async def dribble_a_handshake(target: Target, _: Encoding) -> int | None:
+    """A byte now and then, and never the last."""
+    stream = await trio.open_tcp_stream("127.0.0.1", target.port)
+    async with stream:
+        with until_hung_up():
+            for byte in HANDSHAKE + b"X: " + b"x" * 1000:
+                await stream.send_all(bytes((byte,)))
+                await trio.sleep(DRIBBLE_SECONDS)
+            raise AssertionError("the server waits for ever")
+    return NO_GOODBYE
+
+
+async def say_nothing_at_all(target: Target, _: Encoding) -> int | None:
+    """A connection, and no byte."""
+    async with await trio.open_tcp_stream("127.0.0.1", target.port) as stream:
+        assert await stream.receive_some(100) == b""
+    return NO_GOODBYE
+
+
+async def speak_another_protocol(target: Target, _: Encoding) -> int | None:
+    async with await trio.open_tcp_stream("127.0.0.1", target.port) as stream:
+        with until_hung_up():
+            await stream.send_all(random.randbytes(1000) + b"\r\n\r\n")
+            while await stream.receive_some(1000):
+                pass
+    return NO_GOODBYE
+
+
+async def never_open_a_session(target: Target, encoding: Encoding) -> int | None:
+    async with raw_websocket(target, encoding) as raw:
+        return await raw.end()
+
+
+async def answer_no_ping(target: Target, encoding: Encoding) -> int | None:
+    """A member that reads, and is never heard of."""
+    async with raw_member(target, encoding) as raw:
+        return await raw.end()
+
+
+async def vanish_half_way(target: Target, encoding: Encoding) -> int | None:
+    """It takes nothing any more, and is never heard of; what the kernel kept shows how it ended."""
+    async with raw_session(target, encoding) as raw:
+        raw.read_little()
+        await trio.sleep(2 * PING_TIMEOUT_SECONDS)
+        return await raw.end()
+
+
+async def reset_in_mid_frame(target: Target, encoding: Encoding) -> int | None:
+    async with raw_member(target, encoding) as raw:
+        frame = raw.frame({"type": "chat:send", "channel": target.channel, "text": "never finished"})
+        await raw.send(frame[: random.randrange(1, len(frame))])
+        raw.reset()
+    return NO_GOODBYE
+
+
+async def send_one_byte_too_many(target: Target, encoding: Encoding) -> int | None:
+    async with raw_session(target, encoding) as raw:
+        size = FRAME_BYTES_MAX + 1
+        head = bytes((0x80 | _opcode(encoding), MASK | 127)) + size.to_bytes(8, "big") + bytes(4)
+        with until_hung_up():
+            await raw.send(head + b"x" * size)
+        return await raw.end()
+
+
+async def never_end_a_message(target: Target, encoding: Encoding) -> int | None:
+    """Fragments of a kilobyte each."""
+    return await _fragments_without_end(target, encoding, b"x" * 1024)
+
+
+async def never_end_an_empty_message(target: Target, encoding: Encoding) -> int | None:
+    """Fragments of nothing, which no limit of bytes ends."""
+    return await _fragments_without_end(target, encoding, b"")
+
+
+async def _fragments_without_end(target: Target, encoding: Encoding, payload: bytes) -> int | None:
+    async with raw_session(target, encoding) as raw:
+        await raw.send(_fragment(_opcode(encoding), payload))
+        return await _repeat(raw, _fragment(FRAGMENT, payload))
+
+
+async def ping_without_end(target: Target, encoding: Encoding) -> int | None:
+    """Pings of the websocket's own, all of whose answers are read."""
+    async with raw_session(target, encoding) as raw:
+        return await _repeat(raw, masked_frame(0x9, b"?"))
+
+
+async def send_garbage(target: Target, encoding: Encoding) -> int | None:
+    """Bytes with reserved bits where a frame should begin."""
+    async with raw_session(target, encoding) as raw:
+        with until_hung_up():
+            await raw.send(b"\xf3" + random.randbytes(500))
+        return await raw.end()
+
+
+async def send_invalid_text(target: Target, _: Encoding) -> int | None:
+    """A text that is no UTF-8, which shows in its second fragment."""
+    async with raw_session(target, Encoding.JSON) as raw:
+        with until_hung_up():
+            await raw.send(_fragment(TEXT, b'{"type": "\xc3') + masked_frame(0, b'("}'))
+        return await raw.end()
+
+
+async def send_unmasked(target: Target, encoding: Encoding) -> int | None:
+    async with raw_session(target, encoding) as raw:
+        with until_hung_up():
+            await raw.send(bytes((0x80 | _opcode(encoding), 2)) + b"{}")
+        return await raw.end()
+
+
+async def nest_deeply(target: Target, encoding: Encoding) -> int | None:
+    async with raw_session(target, encoding) as raw:
+        await raw.send(_nested(encoding))
+        return await raw.end()
+
+
+async def flood_with_messages(target: Target, encoding: Encoding) -> int | None:
+    async with raw_session(target, encoding) as raw:
+        return await _repeat(raw, raw.frame({"type": "chat:send", "channel": target.channel, "text": "flood"}))
+
+
+async def join_and_leave_without_end(target: Target, encoding: Encoding) -> int | None:
+    async with raw_session(target, encoding) as raw:
+        join, leave = (raw.frame({"type": kind, "channel": target.channel}) for kind in ("room:join", "room:leave"))
+        return await _repeat(raw, join + leave)
+
+
+async def read_too_late(target: Target, encoding: Encoding) -> int | None:
+    """More waits for it than may; what it reads then ends with the reason."""
+    async with raw_member(target, encoding) as raw:
+        await _ask_for_more_than_may_wait(raw, target)
+        await trio.sleep(UNREAD_SECONDS)
+        return await raw.end()
+
+
+async def never_read(target: Target, encoding: Encoding) -> int | None:
+    """The same, for longer than a server may wait for it to hang up."""
+    async with raw_member(target, encoding) as raw:
+        await _ask_for_more_than_may_wait(raw, target)
+        await trio.sleep(2 * IMPATIENCE["close_seconds"])
+        return await raw.end()
+
+
+async def _ask_for_more_than_may_wait(raw: Raw, target: Target) -> None:
+    raw.read_little()
+    with until_hung_up():
+        await raw.send(raw.frame({"type": "room:join", "channel": target.channel}) * JOINS)
+
+
+async def send_a_signal_too_large(target: Target, encoding: Encoding) -> int | None:
+    """It is refused, and nothing else happens."""
+    async with raw_session(target, encoding) as raw:
+        joined = await raw.ask("room:join", channel=target.channel)
+        signal = {"channel": target.channel, "to": joined["members"][0]["memberId"], "data": "x" * SIGNAL_BYTES}
+        assert (await raw.ask("signal:send", **signal))["error"] == "VALIDATION_FAILED"
+        return await raw.hang_up()
+
+
+async def stay_until_the_token_expires(target: Target, encoding: Encoding) -> int | None:
+    """Which it may do before the server comes to read it."""
+    async with raw_websocket(target, encoding) as raw:
+        await raw.say("session:open", token=target.token(ttl_seconds=2))
+        return await raw.end()
+
+
+class Attack(NamedTuple):
+    """One of them, and how the server may end it: with a close code, or without a goodbye."""
+
+    begin: Callable[[Target, Encoding], Awaitable[int | None]]
+    ends: tuple[int | None, ...]
+
+    @property
+    def name(self) -> str:
+        return self.begin.__name__
+
+
+ATTACKS = (
+    Attack(dribble_a_handshake, (NO_GOODBYE,)),
+    Attack(say_nothing_at_all, (NO_GOODBYE,)),
+    Attack(speak_another_protocol, (NO_GOODBYE,)),
+    Attack(never_open_a_session, (4408,)),
+    Attack(answer_no_ping, (4002,)),
+    Attack(vanish_half_way, (4002,)),
+    Attack(reset_in_mid_frame, (NO_GOODBYE,)),
+    Attack(send_one_byte_too_many, (1009,)),
+    Attack(never_end_a_message, (1009,)),
+    Attack(never_end_an_empty_message, (1009,)),
+    Attack(ping_without_end, (4429,)),
+    Attack(send_garbage, (1002,)),
+    Attack(send_invalid_text, (1007,)),
+    Attack(send_unmasked, (1002,)),
+    Attack(nest_deeply, (4400,)),
+    Attack(flood_with_messages, (4429,)),
+    Attack(join_and_leave_without_end, (4429, 4001)),  # many answers come at once, each with the whole history
+    Attack(read_too_late, (4001,)),
+    Attack(never_read, (4001, NO_GOODBYE)),  # as little as the kernel takes may still take the goodbye
+    Attack(send_a_signal_too_large, (1000,)),
+    Attack(stay_until_the_token_expires, (4401,)),
+)
+
+# What a server is told, so that a round of all attacks is over within seconds.
+PING_TIMEOUT_SECONDS = 4
+IMPATIENCE = {
+    "handshake_seconds": 2,
+    "open_seconds": 2,
+    "heartbeat_seconds": 1,
+    "ping_timeout_seconds": PING_TIMEOUT_SECONDS,
+    "presence_seconds": 3,
+    "party_heartbeat_seconds": 1,
+    "session_seconds": 2,
+    "close_seconds": 3,
+    "outbox_bytes": 65_536,
+    "send_buffer_bytes": 4096,
+}
+
+
+async def attack_from_all_sides(target: Target) -> dict[str, int | None]:
+    """Every attack once in each subprotocol, all at the same time; those that ended otherwise than they should."""
+    surprises: dict[str, int | None] = {}
+
+    async def begin(attack: Attack, encoding: Encoding) -> None:
+        ended = await attack.begin(target, encoding)
+        if ended not in attack.ends:
+            surprises[f"{attack.name} in {encoding.value}"] = ended
+
+    async with trio.open_nursery() as nursery:
+        for attack in ATTACKS:
+            for encoding in Encoding:
+                nursery.start_soon(partial(begin, attack, encoding))
+    return surprises
+
+
+async def _repeat(raw: Raw, data: bytes) -> int | None:
+    """Send it again and again, while somebody reads what comes back; how that ends."""
+    ended: list[int | None] = []
+
+    async def read_to_the_end(sending: trio.CancelScope) -> None:
+        ended.append(await raw.end())
+        sending.cancel()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(read_to_the_end, nursery.cancel_scope)
+        with until_hung_up():
+            for _ in range(ENDLESS // AT_ONCE):
+                await raw.send(data * AT_ONCE)
+                await trio.lowlevel.checkpoint()
+    return ended[0]
+
+
+def _opcode(encoding: Encoding) -> int:
+    return TEXT if encoding is Encoding.JSON else BINARY
+
+
+def _fragment(first_byte: int, payload: bytes) -> bytes:
+    """As `masked_frame`, without FIN."""
+    whole = masked_frame(first_byte, payload)
+    return bytes((first_byte,)) + whole[1:]
+
+
+def _nested(encoding: Encoding) -> bytes:
+    if encoding is Encoding.JSON:
+        return masked_frame(TEXT, b'{"type": "signal:send", "data": ' + b"[" * NESTING + b"]" * NESTING + b"}")
+    return masked_frame(BINARY, b"\x82\xa4type\xabsignal:send\xa4data" + b"\x91" * NESTING + b"\x00")

@@ -1,0 +1,160 @@
+"""A websocket of bare bytes: it says whatever an attacker wants to, and sees how the server ends it."""
+
+import struct
+import time
+from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager, asynccontextmanager, suppress
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import trio
+
+from server.auth import issue_token
+from server.conversation import NORMAL
+from server.ids import new_uuid
+from server.load.client import Event
+from server.load.frames import BINARY, CLOSE, PING, PONG, READ_BYTES, TEXT, Frames, masked_frame, shake_hands
+from server.wire import Encoding
+
+END_SECONDS_MAX = 30.0
+PAUSE_SECONDS = 0.1
+LITTLE_BYTES = 4096  # what the kernel keeps for who does not read
+RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER: on, for no time
+NO_GOODBYE = None
+
+
+class Target:
+    """Where it hurts: a server, and a live room on it that anybody may join."""
+
+    def __init__(self, port: int, secret: str, channel: str) -> None:
+        self.port = port
+        self.channel = channel
+        self._secret = secret
+
+    @property
+    def url(self) -> str:
+        return f"ws://127.0.0.1:{self.port}/ws"
+
+    def token(self, user_id: UUID | None = None, ttl_seconds: int = 3600) -> str:
+        """Of somebody whom the server has not seen before, unless it is said who."""
+        return issue_token(self._secret, user_id or new_uuid(), ttl_seconds=ttl_seconds, now=time.time())
+
+
+class Raw:
+    """A connection after its handshake."""
+
+    def __init__(self, sock: trio.socket.SocketType, unread: bytes, encoding: Encoding) -> None:
+        self.encoding = encoding
+        self._sock = sock
+        self._frames = Frames()
+        self._unread = self._frames.take(unread)
+
+    async def send(self, data: bytes) -> None:
+        """Bytes as they are. Raises OSError once the server has hung up."""
+        view = memoryview(data)
+        while view:
+            view = view[await self._sock.send(view) :]
+
+    async def say(self, kind: str, **fields: Any) -> None:
+        """A command as it should be."""
+        await self.send(self.frame({"type": kind, **fields}))
+
+    def frame(self, message: Any) -> bytes:
+        return self.frame_of((msgspec.json if self.encoding is Encoding.JSON else msgspec.msgpack).encode(message))
+
+    def frame_of(self, payload: bytes) -> bytes:
+        """Of the kind that the subprotocol has, whatever is in it."""
+        return masked_frame(TEXT if self.encoding is Encoding.JSON else BINARY, payload)
+
+    async def wait_for(self, kind: str | None, **fields: Any) -> Event:
+        """The next event of a kind, or of any; pings are answered meanwhile, and whatever else comes is passed over."""
+        while (frame := await self.next_frame()) is not None:
+            opcode, payload = frame
+            if opcode == PING:
+                await self.send(masked_frame(PONG, payload))
+            elif opcode in (TEXT, BINARY):
+                event = self._decoded(payload)
+                if kind in (None, event["type"]) and fields.items() <= event.items():
+                    return event
+        raise AssertionError(f"the server hung up before {kind or fields}")
+
+    async def ask(self, kind: str, **fields: Any) -> Event:
+        """The answer to a command, given again while a flood fills the room's inbox."""
+        while True:
+            await self.say(kind, ref="asked", **fields)
+            answer = await self.wait_for(None, ref="asked")
+            if answer.get("error") != "OVERLOADED":
+                return answer
+            await trio.sleep(PAUSE_SECONDS)
+
+    async def hang_up(self) -> int | None:
+        """Say goodbye, and hear the server's."""
+        await self.send(masked_frame(CLOSE, NORMAL.to_bytes(2, "big")))
+        return await self.end()
+
+    async def end(self) -> int | None:
+        """Read to the end, and answer nothing; the code of the Close frame that stands there, if there is one."""
+        code = NO_GOODBYE
+        with trio.fail_after(END_SECONDS_MAX):
+            while (frame := await self.next_frame()) is not None:
+                opcode, payload = frame
+                if opcode == CLOSE:
+                    code = int.from_bytes(payload[:2], "big")
+        return code
+
+    async def next_frame(self) -> tuple[int, bytes] | None:
+        """Its opcode and payload; None once the server has hung up."""
+        while not self._unread:
+            try:
+                data = await self._sock.recv(READ_BYTES)
+            except ConnectionError:
+                return None
+            if not data:
+                return None
+            self._unread = self._frames.take(data)
+        return self._unread.pop(0)
+
+    def reset(self) -> None:
+        """An RST, whatever was under way."""
+        self._sock.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_LINGER, RESET_ON_CLOSE)
+        self._sock.close()
+
+    def read_little(self) -> None:
+        """Let the kernel take as little as it can for who does not read."""
+        self._sock.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_RCVBUF, LITTLE_BYTES)
+
+    def _decoded(self, payload: bytes) -> Event:
+        event: Event = (msgspec.json if self.encoding is Encoding.JSON else msgspec.msgpack).decode(payload)
+        return event
+
+
+@asynccontextmanager
+async def raw_websocket(target: Target, encoding: Encoding) -> AsyncIterator[Raw]:
+    """After the handshake, and before the first message."""
+    sock, unread = await shake_hands(target.url, encoding)
+    with sock:
+        yield Raw(sock, unread, encoding)
+
+
+@asynccontextmanager
+async def raw_session(target: Target, encoding: Encoding, token: str | None = None) -> AsyncIterator[Raw]:
+    """With an open session."""
+    async with raw_websocket(target, encoding) as raw:
+        await raw.say("session:open", token=token or target.token())
+        await raw.wait_for("session:ready")
+        yield raw
+
+
+@asynccontextmanager
+async def raw_member(target: Target, encoding: Encoding) -> AsyncIterator[Raw]:
+    """In the room."""
+    async with raw_session(target, encoding) as raw:
+        joined = await raw.ask("room:join", channel=target.channel)
+        assert joined["type"] == "room:joined", joined
+        yield raw
+
+
+def until_hung_up() -> AbstractContextManager[None]:
+    """What is sent in here may find that the server has gone."""
+    return suppress(OSError, trio.BrokenResourceError)
