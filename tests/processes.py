@@ -171,6 +171,10 @@ class ServerProcess:
     def running(self) -> bool:
         return self._process.poll() is None
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def logged(self, event: str) -> list[dict[str, Any]]:
         """Every log line so far with this event."""
         lines = (json.loads(line) for line in self.errors.all() if line.startswith("{"))

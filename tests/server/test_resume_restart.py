@@ -17,13 +17,12 @@ from domain.posting import Kind
 from server.wire import Encoding
 from tests.books import Books
 from tests.crowds import Party, party
-from tests.processes import LOOK_SECONDS, ServerProcess, run_command
+from tests.processes import ServerProcess, run_command
 from tests.torture.breaking_line import BreakingLine, breaking_line
-from tests.torture.member import Member
+from tests.torture.member import Member, wait_all
 from tests.torture.story import check_stories
 
 SEED = "HALFMINUTE_TEST_SEED"  # the environment variable that repeats a run
-PATIENCE_SECONDS = 30.0
 SETTINGS = {
     "HALFMINUTE_ROOMS_RECENT_EVENTS": "1000",  # what is tipped while somebody is out of the room fits into its history
     "HALFMINUTE_ROOMS_CHAT_PER_SECOND": "1000",
@@ -60,9 +59,9 @@ async def test_who_comes_back_hears_all_or_knows_better_and_no_tip_is_lost(data_
         async with _members(server, stream["channel"], [creator, *fans], chance, plan) as (members, line):
             await _talk_through_restarts(server, stream["channel"], members, chance, plan)
             line.mend()
-            await _wait_all(members, lambda member: member.inside)
+            await wait_all(members, lambda member: member.inside)
             await in_thread(server.post, f"/api/streams/{stream['id']}/end", creator.token, None)
-            await _wait_all(members, lambda member: member.story.is_over)
+            await wait_all(members, lambda member: member.story.is_over)
         assert sum(line.breaks.values()) >= plan.drops_min, line.breaks
         await in_thread(_stop, server)
     _check_what_was_told(members, restarts=plan.restarts)
@@ -97,7 +96,7 @@ async def _members(
             through = port if i == len(people) - 1 else line.port
             members.append(Member(nursery, user_id, token, through, list(Encoding)[i % 2]))
             nursery.start_soon(members[-1].stay, channel)
-        await _wait_all(members, lambda member: member.inside)
+        await wait_all(members, lambda member: member.inside)
         yield members, line
         nursery.cancel_scope.cancel()
 
@@ -121,13 +120,6 @@ def _stop(server: ServerProcess) -> None:
     server.terminate()
     assert server.wait_exit() == 0
     assert not [line for line in server.errors.all() if "Traceback" in line or "crashed" in line]
-
-
-async def _wait_all(members: list[Member], holds: Any) -> None:
-    with trio.move_on_after(PATIENCE_SECONDS):
-        while not all(holds(member) for member in members):  # noqa: ASYNC110  # reason: what holds may be undone again
-            await trio.sleep(LOOK_SECONDS)
-    assert all(holds(member) for member in members)
 
 
 def _check_what_was_told(members: list[Member], restarts: int) -> None:

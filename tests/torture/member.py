@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -10,12 +11,14 @@ import trio
 from server.load.client import Client, Disconnected, NothingCame
 from server.load.coming_back import NOT_CONNECTED
 from server.wire import Encoding
+from tests.processes import LOOK_SECONDS
 from tests.torture.story import Story
 
 CONNECT_SECONDS = 1.0  # then a phone tries anew: who lost its line in the handshake would wait for long
 PAUSE_SECONDS = 0.05  # between two tries; a server that is down wakes nobody
 TALK_SECONDS = 0.15  # between two things that one member says, on average
 TIP_SHARE = 0.5
+PATIENCE_SECONDS = 30.0
 KEPT_EVENTS = 8  # the story has them all
 # What is answered while a room is on its way back, or to who is not in it yet again.
 LATER = {"OVERLOADED", "STORAGE_UNAVAILABLE", "DRAINING", "NOT_FOUND", "RATE_LIMITED"}
@@ -97,3 +100,11 @@ class Member:
             return None
         assert answer["type"] == "ok" or answer["error"] in LATER, answer
         return answer
+
+
+async def wait_all(members: Sequence[Member], holds: Callable[[Member], bool]) -> None:
+    """Until it holds of every one of them at the same time."""
+    with trio.move_on_after(PATIENCE_SECONDS):
+        while not all(holds(member) for member in members):  # noqa: ASYNC110  # reason: what holds may be undone again
+            await trio.sleep(LOOK_SECONDS)
+    assert all(holds(member) for member in members)

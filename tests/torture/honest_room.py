@@ -1,0 +1,70 @@
+"""A live room of honest members, who talk and must hear every event whatever others do to their server."""
+
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
+from functools import partial
+
+import trio
+
+from server.ids import new_uuid
+from server.load.people import People
+from server.load.rest import Rest
+from server.wire import Encoding
+from tests.torture.member import Member, wait_all
+from tests.torture.raw import Target
+from tests.torture.story import check_stories
+
+FANS = 5
+HISTORY_EVENTS = 60  # more than who joins is told of
+
+
+@asynccontextmanager
+async def honest_room(http_port: int, websocket_port: int, secret: str) -> AsyncIterator[Target]:
+    """Its creator and fans, by turns in either subprotocol; when it is left, all that they heard is checked."""
+    with closing(Rest(f"http://127.0.0.1:{http_port}")) as rest:
+        async with trio.open_nursery() as nursery:
+            people = People(secret, rest)
+            users = [new_uuid() for _ in range(1 + FANS)]
+            members = [
+                Member(nursery, user, people.token_of(user), websocket_port, encoding)
+                for user, encoding in zip(users, list(Encoding) * len(users), strict=False)
+            ]
+            creator, *fans = members
+            await people.make_creator(creator.token, 1)
+            for fan in fans:
+                await rest.ask("GET", "/me", fan.token)
+                await people.give_tokens(fan.user_id)
+            asked = {"title": "What a day", "type": "public"}
+            stream = (await rest.ask("POST", "/streams", creator.token, asked))["stream"]
+            await rest.ask("POST", f"/streams/{stream['id']}/start", creator.token)
+            async with _talk(nursery, members, stream["channel"]):
+                yield Target(websocket_port, secret, stream["channel"])
+            await rest.ask("POST", f"/streams/{stream['id']}/end", creator.token)
+            await wait_all(members, lambda member: member.story.is_over)
+            nursery.cancel_scope.cancel()
+    _check(members)
+
+
+@asynccontextmanager
+async def _talk(nursery: trio.Nursery, members: list[Member], channel: str) -> AsyncIterator[None]:
+    """All but the creator, until the block is left."""
+    for member in members:
+        nursery.start_soon(member.stay, channel)
+        await wait_all([member], lambda member: member.inside)
+    over = trio.Event()
+    async with trio.open_nursery() as talking:
+        for member in members[1:]:
+            talking.start_soon(partial(member.talk, channel, random.Random(), over))
+        await wait_all(members, lambda member: member.story.visits[0].last_seq > HISTORY_EVENTS)
+        yield
+        over.set()
+
+
+def _check(members: list[Member]) -> None:
+    """Nobody lost the line for a moment, or missed an event, or was made to say something twice."""
+    check_stories(member.story for member in members)
+    for member in members:
+        assert not member.close_codes and len(member.story.visits) == 1
+        assert sum(1 for _ in member.story.heard("tip:new")) == sum(len(each.acknowledged) for each in members)
+    print(f"{len(members)} honest members heard {members[0].story.visits[0].last_seq} events")
