@@ -4,8 +4,10 @@ from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple
 from uuid import UUID
 
+from domain.commands import MemberMute, MemberRemove
 from domain.ids import UserId
-from domain.refusals import Code, Refusal
+from domain.inputs import Said
+from domain.refusals import Code, Refusal, unfit
 from domain.stream_record import StreamFacts
 
 Reason = Literal["public_stream", "owner", "operator", "ticket", "metered", "ticket_required", "stream_ended", "banned"]
@@ -58,6 +60,21 @@ class Door:
             ended=False,
         )
 
+    def refund(self, user_id: UserId, ticket_id: UUID) -> bool:
+        """Whether a user who was given this money back has to go."""
+        if self.tickets.get(user_id) != ticket_id:
+            return False
+        del self.tickets[user_id]
+        return not self.access(user_id).has_access
+
+    def bar(self, user_id: UserId, barred: bool) -> bool:
+        """Whether a user who may, or may not any more, be anywhere near the creator has to go."""
+        if barred:
+            self.blocked.add(user_id)
+        else:
+            self.blocked.discard(user_id)
+        return not self.access(user_id).has_access
+
     def role(self, user_id: UserId, is_operator: bool) -> str:
         """What somebody who comes in is there."""
         if is_operator:
@@ -78,3 +95,16 @@ class Door:
         if access.reason == "ticket_required":
             return Refusal(Code.FORBIDDEN, "This stream needs a ticket")
         return Refusal(Code.FORBIDDEN, "You were put out of this stream")
+
+    def refuse_act(self, said: Said, is_member: bool) -> Refusal | None:
+        """Why somebody may not say or give this here; over HTTP who has access may, without being a member."""
+        user_id = UserId(said.person.user_id)
+        if said.member_id is None:
+            return self.refuse(user_id, said.is_operator)
+        if not is_member:
+            return Refusal(Code.NOT_FOUND, "No such room")
+        if not isinstance(said.command, MemberMute | MemberRemove):
+            return None
+        if user_id != self._facts.owner_id:
+            return Refusal(Code.FORBIDDEN, "Only the stream's owner may do this")
+        return unfit(("userId", "is your own")) if said.command.user_id == user_id else None

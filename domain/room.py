@@ -57,7 +57,7 @@ class Members:
         self._members: dict[MemberId, Member] = {}
         self._of_user: dict[UserId, list[Member]] = {}
 
-    def __contains__(self, member_id: MemberId) -> bool:
+    def __contains__(self, member_id: MemberId | None) -> bool:
         return member_id in self._members
 
     def __len__(self) -> int:

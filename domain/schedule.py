@@ -34,8 +34,3 @@ class Schedule(Generic[K]):
                 return at, key
             heappop(self._heap)
         return None
-
-    def pop(self) -> None:
-        """The first has come."""
-        _, _, key = heappop(self._heap)
-        del self._planned[key]

@@ -1,9 +1,8 @@
 """The life of a live stream: one creator, many viewers. `handle(input, at)` decides, the room's task carries out."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
-from typing import Any, NamedTuple
-from uuid import UUID
+from typing import Any
 
 import msgspec
 
@@ -12,7 +11,7 @@ from domain import effects, inputs
 from domain import messages as m
 from domain.attendance import Attendance
 from domain.closing import Closing
-from domain.deadline import Deadline, first_of, run_due
+from domain.deadline import Agenda, Deadline
 from domain.door import Door
 from domain.ids import MemberId, UserId
 from domain.instant import Instant, duration
@@ -24,22 +23,13 @@ from domain.stage import Stage
 from domain.stay import Stay
 from domain.stays import Stays
 from domain.stream_news import StreamNews
-from domain.stream_record import StreamFacts, StreamRecord, StreamRules, StreamView, as_fields, view_stream
+from domain.stream_record import StreamBooks, StreamFacts, StreamRecord, StreamRules, StreamView, as_fields, view_stream
 from domain.talk import Place, Talk
 
 ENDED = Refusal(Code.STREAM_ENDED, "The stream has ended")
 NO_ROOM = Refusal(Code.NOT_FOUND, "No such room")
 TOO_MANY = Refusal(Code.OVERLOADED, "Too many connections in this stream, or too many of yours")
 SETTLING = Refusal(Code.OVERLOADED, "Your last block is still being booked; try again in a moment")
-
-
-class StreamBooks(NamedTuple):
-    """What the books and the records say of a stream that goes live, or on after a restart."""
-
-    tickets: Mapping[UserId, UUID] = {}  # reason: nobody writes to it
-    blocked: Iterable[UserId] = ()
-    earned: int = 0  # tokens of all blocks so far
-    tips: Iterable[m.PastTip] = ()
 
 
 class Stream:
@@ -71,6 +61,7 @@ class Stream:
         self._earned = books.earned
         self._stage = Stage(at)
         self._effects: list[effects.Effect] = []
+        self._agenda = Agenda(self._deadlines)
 
     def open(self, at: Instant) -> list[effects.Effect]:
         """The first event of the room; and what a crash may have left undone."""
@@ -81,7 +72,7 @@ class Stream:
 
     def handle(self, given: inputs.Input, at: Instant) -> list[effects.Effect]:
         """Decide what follows from an input that arrived at `at`; the effects are to be carried out in order."""
-        run_due(self._deadlines, at)
+        self._agenda.run(at)
         match given:
             case inputs.Said():
                 self._talk(given, at)
@@ -110,24 +101,26 @@ class Stream:
             case inputs.TicketSold(user_id, ticket_id):
                 self.door.tickets[user_id] = ticket_id
             case inputs.TicketRefunded(user_id, ticket_id):
-                self._note_refund(user_id, ticket_id, at)
+                if self.door.refund(user_id, ticket_id):
+                    self._put_out(user_id, "ticket_refunded", at)
             case inputs.Barred(user_id, barred):
-                self._bar(user_id, barred, at)
+                if self.door.bar(user_id, barred):
+                    self._put_out(user_id, "banned", at)
             case inputs.EndNow(reason):
                 self._end(reason, at)
             case inputs.Drain():
                 self._drain(at)
-        run_due(self._deadlines, at)  # what was decided may be due at once: the first block of a stay, or a count
+        self._agenda.catch_up(at)  # what was decided may be due at once: the first block of a stay, or a count
         for stay in self.stays.touched():
             self._review_funds(stay, at)
         self._finish(at)
+        self._agenda.look()
         decided, self._effects = self._effects, []
         return decided
 
     def next_deadline(self) -> Instant | None:
         """When the stream must be handled again if nothing arrives before."""
-        first = first_of(self._deadlines())
-        return None if first is None else first.at
+        return self._agenda.next_at
 
     def _deadlines(self) -> Iterator[Deadline]:
         """All that time alone will do. Of two at one moment the first named wins."""
@@ -220,28 +213,10 @@ class Stream:
                 self._leave(member.member_id, at)
             self._effects.append(self.news.put_out(user_id, reason))
 
-    # Who may be here
-
-    def _note_refund(self, user_id: UserId, ticket_id: UUID, at: Instant) -> None:
-        if self.door.tickets.get(user_id) == ticket_id:
-            del self.door.tickets[user_id]
-            self._put_out_strangers(user_id, "ticket_refunded", at)
-
-    def _bar(self, user_id: UserId, barred: bool, at: Instant) -> None:
-        if barred:
-            self.door.blocked.add(user_id)
-            self._put_out_strangers(user_id, "banned", at)
-        else:
-            self.door.blocked.discard(user_id)
-
-    def _put_out_strangers(self, user_id: UserId, reason: str, at: Instant) -> None:
-        if not self.door.access(user_id).has_access:
-            self._put_out(user_id, reason, at)
-
     # Talking
 
     def _talk(self, said: inputs.Said, at: Instant) -> None:
-        refusal = self.closing.why_closed() or self._why_not_talk(said)
+        refusal = self.closing.why_closed() or self.door.refuse_act(said, said.member_id in self.members)
         match said.command:
             case _ if refusal is not None:
                 self._effects.append(effects.Answer(said.reply, refusal))
@@ -253,17 +228,6 @@ class Stream:
                 self._obeyed(said, at)
             case _:
                 self._effects += self.talk.take(said, at)
-
-    def _why_not_talk(self, said: inputs.Said) -> Refusal | None:
-        user_id = UserId(said.person.user_id)
-        if said.member_id is not None and said.member_id not in self.members:
-            return NO_ROOM
-        if isinstance(said.command, c.MemberMute | c.MemberRemove):
-            if user_id != self.facts.owner_id:
-                return Refusal(Code.FORBIDDEN, "Only the stream's owner may do this")
-            if said.command.user_id == user_id:
-                return Refusal(Code.VALIDATION_FAILED, "userId is your own")
-        return self.door.refuse(user_id, said.is_operator) if said.member_id is None else None
 
     def _remove(self, user_id: UserId, at: Instant) -> None:
         self.door.removed.add(user_id)

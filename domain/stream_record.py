@@ -1,13 +1,15 @@
 """What is written down of a stream: the facts it began with, the state that is stored, and what clients see."""
 
-from typing import Annotated, Any, Literal
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal, NamedTuple
+from uuid import UUID
 
 import msgspec
 
 from domain.block import BlockPrice
 from domain.ids import RoomId, UserId
 from domain.instant import Duration, Instant, rfc3339
-from domain.messages import Person
+from domain.messages import PastTip, Person
 
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=86_400)]
 StreamType = Literal["public", "private"]
@@ -51,6 +53,15 @@ class StreamRecord(msgspec.Struct, frozen=True):
     muted: tuple[UserId, ...] = ()
     removed: tuple[UserId, ...] = ()
     stays: tuple[tuple[UserId, Duration], ...] = ()  # payers whose clocks have stopped since the last record
+
+
+class StreamBooks(NamedTuple):
+    """What the books and the records say of a stream that goes live, or on after a restart."""
+
+    tickets: Mapping[UserId, UUID] = {}  # reason: nobody writes to it
+    blocked: Iterable[UserId] = ()
+    earned: int = 0  # tokens of all blocks so far
+    tips: Iterable[PastTip] = ()
 
 
 class StreamView(msgspec.Struct, frozen=True, rename="camel"):

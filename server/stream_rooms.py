@@ -11,8 +11,8 @@ from domain.ids import MemberId, RoomId
 from domain.instant import rfc3339
 from domain.messages import RoomClosed, StreamEnded
 from domain.meter import StoredMeter
-from domain.stream import Stream, StreamBooks
-from domain.stream_record import StreamFacts, StreamRules
+from domain.stream import Stream
+from domain.stream_record import StreamBooks, StreamFacts, StreamRules
 from server.live_room import LiveRoom
 from server.replies import SocketReply
 from server.room_floor import RoomFloor, persist

@@ -103,7 +103,7 @@ IN_STREAMS = (
         "stream-ticket",
         "only the refund of the ticket that is held puts its holder out",
         "late news of an earlier one puts out who has bought another",
-        (Edit(STREAM, "if self.door.tickets.get(user_id) == ticket_id:", "if user_id in self.door.tickets:"),),
+        (Edit("domain/door.py", "if self.tickets.get(user_id) != ticket_id:", "if user_id not in self.tickets:"),),
         f"{DOOR_TESTS}::test_news_of_a_ticket_that_was_given_back_before_does_not_put_out_who_has_another",
         "AssertionError",
         "they are out",

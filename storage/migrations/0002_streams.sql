@@ -88,7 +88,8 @@ BEGIN
     UPDATE streams SET status = new_status, ended_at = ended, end_reason = reason, muted = now_muted,
                        removed = now_removed
      WHERE id = stream;
-    UPDATE meters m SET active_us = active[i] FROM generate_series(1, cardinality(payer)) i
+    -- A clock never runs back: a record that was long under way must not undo what was noted since.
+    UPDATE meters m SET active_us = greatest(m.active_us, active[i]) FROM generate_series(1, cardinality(payer)) i
      WHERE m.room_id = stream AND m.payer_id = payer[i];
     IF ended IS NOT NULL THEN
         UPDATE rooms SET ended_at = ended WHERE id = stream;

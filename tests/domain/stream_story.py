@@ -17,8 +17,8 @@ from domain.ledger import Ledger, MeterRow, RoomRow, Wallet
 from domain.meter import Funds, StoredMeter
 from domain.posting import Kind, Posting
 from domain.room import RoomRules
-from domain.stream import Stream, StreamBooks
-from domain.stream_record import StreamFacts, StreamRecord, StreamRules
+from domain.stream import Stream
+from domain.stream_record import StreamBooks, StreamFacts, StreamRecord, StreamRules
 from tests.domain.story import CREATOR, FAN, START, STRANGER, Slip, credit, device
 from tests.domain.stream_books import STREAM, Books, person
 
