@@ -81,7 +81,7 @@ class Call:
             case inputs.Joined(member_id, user_id, reply):
                 self._join(member_id, user_id, reply, at)
             case inputs.OverlayJoined():
-                self._join_overlay(given, at)
+                self._effects += self.talk.join_overlay(given, self.closing.why_closed(), self._room(at))
             case inputs.Left(member_id):
                 self._leave(member_id, at)
             case inputs.Unheard(member_id):
@@ -197,19 +197,10 @@ class Call:
         self._effects.append(effects.Admit(member_id, reply, welcome))
         self._note_return(party, member_id, at)
 
-    def _join_overlay(self, given: inputs.OverlayJoined, at: Instant) -> None:
-        if refusal := self.closing.why_closed():
-            self._answer(given.reply, refusal, at)
-        else:
-            self._effects += self.talk.join_overlay(given, self._room(at))
-
     def _talk(self, said: inputs.Said, at: Instant) -> None:
         party = self.parties.of(UserId(said.person.user_id))
         outside = party is None or (said.member_id is not None and said.member_id not in self.members)
-        if refusal := NO_ROOM if outside else self.closing.why_closed():
-            self._answer(said.reply, refusal, at)
-        else:
-            self._effects += self.talk.take(said, at)
+        self._effects += self.talk.take(said, NO_ROOM if outside else self.closing.why_closed(), at)
 
     def _leave(self, member_id: MemberId, at: Instant) -> None:
         self._effects += self.talk.overlays.leave(member_id)

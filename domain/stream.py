@@ -79,7 +79,7 @@ class Stream:
             case inputs.Joined():
                 self._join(given, at)
             case inputs.OverlayJoined():
-                self._join_overlay(given, at)
+                self._effects += self.talk.join_overlay(given, self.closing.why_closed(), self._room())
             case inputs.Left(member_id):
                 self._leave(member_id, at)
             case inputs.Unheard(member_id):
@@ -170,12 +170,6 @@ class Stream:
         self._effects.append(effects.Admit(given.member_id, given.reply, welcome))
         return None
 
-    def _join_overlay(self, given: inputs.OverlayJoined, at: Instant) -> None:
-        if refusal := self.closing.why_closed():
-            self._effects.append(effects.Answer(given.reply, refusal))
-        else:
-            self._effects += self.talk.join_overlay(given, self._room())
-
     def _hear(self, member_id: MemberId, user_id: UserId, stay: Stay | None, at: Instant) -> None:
         if user_id == self.facts.owner_id and self._stage.enter(member_id):
             self.stays.note_owner(True, at)
@@ -218,16 +212,14 @@ class Stream:
     def _talk(self, said: inputs.Said, at: Instant) -> None:
         refusal = self.closing.why_closed() or self.door.refuse_act(said, said.member_id in self.members)
         match said.command:
-            case _ if refusal is not None:
-                self._effects.append(effects.Answer(said.reply, refusal))
-            case c.MemberMute(user_id=user_id):
+            case c.MemberMute(user_id=user_id) if refusal is None:
                 self.talk.muted.add(UserId(user_id))
                 self._obeyed(said, at)
-            case c.MemberRemove(user_id=user_id):
+            case c.MemberRemove(user_id=user_id) if refusal is None:
                 self._remove(UserId(user_id), at)
                 self._obeyed(said, at)
             case _:
-                self._effects += self.talk.take(said, at)
+                self._effects += self.talk.take(said, refusal, at)
 
     def _remove(self, user_id: UserId, at: Instant) -> None:
         self.door.removed.add(user_id)

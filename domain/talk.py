@@ -74,14 +74,18 @@ class Talk:
         """What was said and given lately, oldest first."""
         return list(self._recent)
 
-    def join_overlay(self, given: OverlayJoined, room: dict[str, Any]) -> list[Effect]:
+    def join_overlay(self, given: OverlayJoined, refusal: Refusal | None, room: dict[str, Any]) -> list[Effect]:
         """An overlay hears of each tip once: now, or when the room does, even if the books were quicker."""
+        if refusal is not None:
+            return [Answer(given.reply, refusal)]
         recent = [past for past in self._recent if isinstance(past, m.PastTip)]
         return self.overlays.join(given, room, recent, {tip.posting.ref_id for tip in self._under_way})
 
-    def take(self, said: Said, at: Instant) -> list[Effect]:
-        """Chat, a tip or a signal; what else there is, a room without an owner refuses."""
+    def take(self, said: Said, refusal: Refusal | None, at: Instant) -> list[Effect]:
+        """Chat, a tip or a signal, unless it is refused; what else there is, a room without an owner refuses."""
         match said.command:
+            case _ if refusal is not None:
+                return [Answer(said.reply, refusal)]
             case c.TipSend():
                 return self._offer(said, said.command)
             case c.ChatSend():
