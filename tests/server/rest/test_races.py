@@ -1,0 +1,192 @@
+"""Fifty at the same moment, and several who want the same last tokens: each time the books say that one came first."""
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+import httpx
+import pytest
+import trio
+
+from domain.posting import Kind
+from server.house import House
+from storage.audit import audit
+from tests.clients import Phone
+from tests.server.rest.conftest import Caller, People
+
+CROWD = 50
+RATE = 600  # 10 tokens a block: these houses have blocks of one second
+BLOCK_TOKENS = 10
+# Before the block falls due, so that each of those who want the same is first now and then.
+OFFSETS_SECONDS = (-0.03, -0.02, -0.01, 0.0)
+
+Request = Callable[[], Awaitable[httpx.Response]]
+
+
+async def test_fifty_who_buy_one_ticket_at_once_are_charged_once(house: House, people: People) -> None:
+    fan, creator = await people.fan(5000), await people.creator()
+    buy = partial(fan.post, f"/streams/{await _ticketed(creator, 30)}/tickets")
+    answers = await _at_once([partial(buy, key=f"tap {number}") for number in range(CROWD)])
+    assert _errors(answers) == ["ALREADY_PURCHASED"] * (CROWD - 1)
+    assert await _balances(fan, creator) == [4970, 30]
+    assert await _booked(house, fan, Kind.TICKET) == [30]
+    await _check_books(house)
+
+
+@pytest.mark.parametrize("in_room", [False, True])
+async def test_of_fifty_tips_at_once_those_are_given_that_can_be_paid(
+    house: House, people: People, in_room: bool
+) -> None:
+    fan, creator = await people.fan(100), await people.creator()
+    context = {"streamId": await _live(creator, "id")} if in_room else {}
+    body = {"toCreatorId": str(creator.user_id), "amountTokens": 7, "context": context}
+    answers = await _at_once([partial(fan.post, "/tips/send", body)] * CROWD)
+    assert _errors(answers) == ["INSUFFICIENT_TOKENS"] * 36, "14 times 7 is all that a hundred pays"
+    left = [answer.json()["newBalance"] for answer in answers if answer.status_code == 200]
+    assert sorted(left) == list(range(2, 100, 7)), "each giver was told another balance"
+    assert await _balances(fan, creator) == [2, 98]
+    assert await _booked(house, fan, Kind.TIP) == [7] * 14
+    await _check_books(house)
+
+
+async def test_tips_of_many_sizes_leave_a_balance_that_pays_none_of_those_refused(house: House, people: People) -> None:
+    fan, creator = await people.fan(200), await people.creator()
+    body = {"toCreatorId": str(creator.user_id)}
+    tips = [partial(fan.post, "/tips/send", {**body, "amountTokens": tokens}) for tokens in range(1, CROWD + 1)]
+    answers = await _at_once(tips)
+    given = [answer.json()["amount"] for answer in answers if answer.status_code == 200]
+    refused = [answer.json() for answer in answers if answer.status_code == 400]
+    assert len(given) + len(refused) == CROWD
+    assert all(no["required"] > no["current"] >= 200 - sum(given) >= 0 for no in refused)
+    assert await _balances(fan, creator) == [200 - sum(given), sum(given)]
+    assert sorted(await _booked(house, fan, Kind.TIP)) == sorted(given)
+    await _check_books(house)
+
+
+async def test_one_key_fifty_times_at_once_over_http_and_websocket_moves_once(house: House, people: People) -> None:
+    fan, creator = await people.fan(5000), await people.creator()
+    channel, phone = await _live(creator, "channel"), await people.phone(fan)
+    await trio.to_thread.run_sync(phone.join, channel)
+    body = {"toCreatorId": str(creator.user_id), "amountTokens": 30, "context": {"channel": channel}}
+    tap = {"type": "tip:send", "channel": channel, "amountTokens": 30, "key": "tap"}
+    heard: list[dict[str, Any]] = []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(trio.to_thread.run_sync, _tap, phone, tap, heard)
+        answers = await _at_once([partial(fan.post, "/tips/send", body, key="tap")] * (CROWD // 2))
+    assert [answer.status_code for answer in answers] == [200] * (CROWD // 2)
+    told = [answer.json() for answer in answers] + heard
+    assert len(told) == CROWD
+    assert {(each["tip"]["tipId"], each["wallet"]["balance"]) for each in told} == {(told[0]["tipId"], 4970)}
+    assert await _balances(fan, creator) == [4970, 30]
+    assert await _booked(house, fan, Kind.TIP) == [30]
+    await _check_books(house)
+
+
+@pytest.mark.parametrize("offset", OFFSETS_SECONDS)
+async def test_stop_and_pause_and_the_last_block_at_once_end_in_one_state(
+    house: House, people: People, offset: float
+) -> None:
+    fan, creator = await people.fan(2 * BLOCK_TOKENS), await people.creator(RATE)
+    call_id, phone, _ = await people.talking(fan, creator)
+    await _until_due(phone, offset)
+    pause, stop = (
+        partial(each.post, f"/billing/{call_id}/{what}") for each, what in ((fan, "pause"), (creator, "stop"))
+    )
+    answers = await _at_once([pause, stop, partial(fan.get, f"/billing/{call_id}")])
+    assert set(_errors(answers)) <= {"CALL_ENDED"}, "only the pause can be too late"
+    told = await trio.to_thread.run_sync(phone.wait_for, "call:ended")
+    call, totals = (await _billing(fan, call_id))["call"], (await _billing(creator, call_id))["totals"]
+    blocks = await _booked(house, fan, Kind.BLOCK)
+    assert (call["status"], call["endReason"], told["reason"]) == ("ended", "creator_ended", "creator_ended")
+    assert blocks in ([BLOCK_TOKENS], [BLOCK_TOKENS] * 2)
+    assert (told["blocks"], told["tokens"]) == (totals["blocks"], totals["tokens"]) == (len(blocks), sum(blocks))
+    assert await _balances(fan, creator) == [2 * BLOCK_TOKENS - sum(blocks), sum(blocks)]
+    await _check_books(house)
+
+
+@pytest.mark.parametrize("offset", OFFSETS_SECONDS)
+async def test_a_tip_and_a_ticket_and_a_block_for_the_same_last_tokens_are_one_of_them(
+    house: House, people: People, offset: float
+) -> None:
+    fan, creator, other = await people.fan(2 * BLOCK_TOKENS), await people.creator(RATE), await people.creator()
+    stream = await _ticketed(other, BLOCK_TOKENS)
+    _, phone, _ = await people.talking(fan, creator)
+    body = {"toCreatorId": str(other.user_id), "amountTokens": BLOCK_TOKENS}
+    await _until_due(phone, offset)
+    asked = [partial(fan.post, "/tips/send", body), partial(fan.post, f"/streams/{stream}/tickets")]
+    answers = await _at_once(asked)
+    told = await trio.to_thread.run_sync(phone.wait_for, "call:ended")
+    won = sum(answer.is_success for answer in answers)
+    assert set(_errors(answers)) == {"INSUFFICIENT_TOKENS"}, "they cannot both be paid"
+    assert (told["reason"], told["blocks"]) == ("insufficient_funds", 2 - won)
+    bought = await _booked(house, fan, Kind.TIP) + await _booked(house, fan, Kind.TICKET)
+    assert bought == [BLOCK_TOKENS] * won
+    assert await _booked(house, fan, Kind.BLOCK) == [BLOCK_TOKENS] * (2 - won)
+    assert await _balances(fan) == [0]
+    await _check_books(house)
+
+
+async def _at_once(asked: Sequence[Request]) -> list[httpx.Response]:
+    answers: list[httpx.Response] = []
+
+    async def ask(one: Request) -> None:
+        answers.append(await one())
+
+    async with trio.open_nursery() as nursery:
+        for one in asked:
+            nursery.start_soon(ask, one)
+    return answers
+
+
+def _tap(phone: Phone, command: dict[str, Any], heard: list[dict[str, Any]]) -> None:
+    """Half the crowd's taps, sent before the first is answered."""
+    refs = [f"tap {number}" for number in range(CROWD // 2)]
+    for ref in refs:
+        phone.send({**command, "ref": ref})
+    heard += [phone.wait_for("ok", ref=ref) for ref in refs]
+
+
+async def _ticketed(creator: Caller, price: int) -> str:
+    wanted = {"title": "Behind the scenes", "type": "private", "ticketPriceTokens": price}
+    stream: dict[str, str] = (await creator.post("/streams", wanted)).json()["stream"]
+    return stream["id"]
+
+
+async def _live(creator: Caller, field: str) -> str:
+    stream = (await creator.post("/streams", {"title": "Live", "type": "public"})).json()["stream"]
+    started: dict[str, str] = (await creator.post(f"/streams/{stream['id']}/start")).json()["stream"]
+    return started[field]
+
+
+async def _until_due(phone: Phone, offset: float) -> None:
+    """Wait for so many seconds after the call's second block falls due."""
+    due_at = datetime.fromisoformat(phone.all_events("block:charged")[0]["nextAt"]).timestamp()
+    await trio.sleep(max(0, due_at - time.time() + offset))
+
+
+async def _billing(caller: Caller, call_id: str) -> dict[str, Any]:
+    answer: dict[str, Any] = (await caller.get(f"/billing/{call_id}")).json()
+    return answer
+
+
+def _errors(answers: list[httpx.Response]) -> list[str]:
+    """What those were told who were refused."""
+    return [answer.json()["error"] for answer in answers if answer.is_error]
+
+
+async def _balances(*callers: Caller) -> list[int]:
+    return [(await caller.get("/wallet")).json()["balance"] for caller in callers]
+
+
+async def _booked(house: House, payer: Caller, kind: Kind) -> list[int]:
+    """The tokens of each of the payer's postings of this kind, as the journal has them."""
+    rows = await house.postgres.fetch(
+        "SELECT tokens FROM journal WHERE debit_wallet = $1 AND kind = $2 ORDER BY debit_n", payer.user_id, kind
+    )
+    return [row["tokens"] for row in rows]
+
+
+async def _check_books(house: House) -> None:
+    assert [finding.sentence async for finding in audit(house.postgres) if finding.rows] == []
