@@ -1,0 +1,24 @@
+"""A server tells those who watch it whether it lives, whether to send it work, and its figures."""
+
+from pathlib import Path
+
+from tests.processes import eventually
+from tests.storage.own_postgres import own_postgres
+from tests.towns import Town, town_on
+
+
+def test_without_its_database_a_server_lives_but_wants_no_work_until_it_is_back(tmp_path: Path) -> None:
+    with own_postgres(tmp_path / "postgres") as postgres, town_on(postgres.dsn, tmp_path) as town:
+        assert _status(town, "/healthz") == _status(town, "/readyz") == 200
+        postgres.stop()
+        eventually(lambda: _status(town, "/readyz") == 503, "a server that is not ready")
+        refused = town.server.get("/readyz").json()
+        assert (refused["error"], refused["parts"]["database"]) == ("STORAGE_UNAVAILABLE", "failed")
+        assert _status(town, "/healthz") == _status(town, "/metrics") == 200
+        postgres.start()
+        eventually(lambda: _status(town, "/readyz") == 200, "a server that is ready again")
+        town.check_books()
+
+
+def _status(town: Town, path: str) -> int:
+    return town.server.get(path).status_code

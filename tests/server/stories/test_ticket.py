@@ -1,0 +1,23 @@
+"""A ticket is bought, and lets its holder in."""
+
+from tests.clients import go_live
+from tests.towns import Town
+
+
+def test_a_fan_buys_a_ticket_and_joins_the_stream(town: Town) -> None:
+    creator, fan, other = town.creator(), town.fan(100), town.fan(100)
+    stream = go_live(creator, type="private", ticketPriceTokens=40)
+    channel, path = stream["channel"], f"/streams/{stream['id']}"
+    assert creator.join(channel)["you"] == {"role": "owner"}
+    assert fan.http.get(f"{path}/access").json() == {"hasAccess": False, "reason": "ticket_required"}
+    assert fan.join(channel)["error"] == "FORBIDDEN"
+    bought = fan.http.post(f"{path}/tickets")
+    assert (bought.status_code, bought.json()["wallet"]) == (201, {"balance": 60})
+    assert creator.wait_for("wallet:changed", cause="ticket")["balance"] == 40, "all of it"
+    assert fan.http.get(f"{path}/access").json() == {"hasAccess": True, "reason": "ticket"}
+    assert fan.join(channel)["you"]["role"] == "viewer"
+    assert creator.wait_for("member:joined")["userId"] == str(fan.user_id)
+    assert fan.http.post(f"{path}/tickets").json()["error"] == "ALREADY_PURCHASED"
+    assert other.join(channel)["error"] == "FORBIDDEN"
+    assert (fan.balance(), creator.balance(), other.balance()) == (60, 40, 100)
+    town.check_books()
