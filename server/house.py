@@ -47,6 +47,9 @@ class House:
         self.sessions = Sessions(settings.websocket)
         self.money_news = MoneyNews(self.telemetry, self.sessions)
         self.actor = StorageActor(postgres, self.money_news)
+        self.telemetry.watch(
+            connections=lambda: self.sessions.connected, commit_retries=lambda: self.actor.commit_retries
+        )
         # rooms
         supervisor = Supervisor(settings.server.restarts, settings.server.restart_window_seconds, self.telemetry)
         registry = Registry(rooms_floor, supervisor, self.sessions, self.telemetry)

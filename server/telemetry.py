@@ -2,15 +2,25 @@
 
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
 
 from domain.instant import Duration
 from domain.posting import Outcome, Receipt
 from server.redaction import Redaction
 
+BROKEN = 1006  # what RFC 6455 calls the end of a connection that broke without a Close frame
+PAYMENT_OUTCOMES = ("credited", "repeated", "unknown", "wrong_amount", "paid_twice", "not_credited", "refused")
+SWEEP_OUTCOMES = ("done", "failed", "refused")
+# Those that clients are told of, and what browsers say when their page is left.
+CLOSE_CODES = (
+    *(1000, 1001, 1002, 1005, BROKEN, 1007, 1009),
+    *(4000, 4001, 4002, 4003, 4400, 4401, 4403, 4408, 4409, 4429),
+)
 _MILLISECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
@@ -49,8 +59,37 @@ class Telemetry:
         self.payments = Counter(
             "halfminute_payments", "Payment events by what came of them", ["outcome"], registry=self._registry
         )
+        closed = Counter(
+            "halfminute_connections_closed", "Websockets that ended, by close code", ["code"], registry=self._registry
+        )
+        self._other_code = closed.labels("other")  # a peer may say any number, and each would stay for ever
+        self._closed = {code: closed.labels(str(code)) for code in CLOSE_CODES}
+        self._sweeps = Counter(
+            "halfminute_sweeps",
+            "Calls of the billing webhook, by what came of them",
+            ["outcome"],
+            registry=self._registry,
+        )
+        for counter, outcomes in ((self.payments, PAYMENT_OUTCOMES), (self._sweeps, SWEEP_OUTCOMES)):
+            for outcome in outcomes:
+                counter.labels(outcome)  # from the start, so that the first one is seen to be one more
+        self._ledger_faults = Gauge(
+            "halfminute_ledger_faults",
+            "Rows that contradict a proof of the ledger, as far as the last audit showed them",
+            ["proof"],
+            registry=self._registry,
+        )
+        self._audited_at = Gauge(
+            "halfminute_audited_timestamp_seconds", "When this server last proved the ledger", registry=self._registry
+        )
         self.rooms = Gauge("halfminute_rooms", "Live rooms", registry=self._registry)
-        self.connections = Gauge("halfminute_connections", "Open websockets", registry=self._registry)
+        self._connections = Gauge("halfminute_connections", "Open websockets", registry=self._registry)
+
+    def watch(self, *, connections: Callable[[], int], commit_retries: Callable[[], int]) -> None:
+        """What is only asked for when somebody looks."""
+        self._connections.set_function(connections)
+        help_text = "Commits that the database put off, timed out or did not answer, and that were sent again"
+        self._registry.register(_Counted("halfminute_commit_retries", help_text, commit_retries))
 
     def block_posted(self, *, late: Duration) -> None:
         self._lateness.observe(max(0, late) / 1_000_000)
@@ -64,9 +103,35 @@ class Telemetry:
     def posting_poisoned(self) -> None:
         self._poisoned.inc()
 
+    def connection_closed(self, code: int | None) -> None:
+        """`code` as its peer heard or said it; None where it broke without one."""
+        self._closed.get(BROKEN if code is None else code, self._other_code).inc()
+
+    def swept(self, outcome: str) -> None:
+        """`done`, `failed` if a call could not be brought up to date, or `refused`."""
+        self._sweeps.labels(outcome).inc()
+
+    def ledger_proved(self, faults: dict[str, int]) -> None:
+        """The last audit: of each proof, how many rows contradict it."""
+        for proof, rows in faults.items():
+            self._ledger_faults.labels(proof).set(rows)
+        self._audited_at.set_to_current_time()
+
     def exposition(self) -> bytes:
         """All figures in Prometheus' text format."""
         return generate_latest(self._registry)
+
+
+class _Counted(Collector):
+    """A counter that somebody else keeps."""
+
+    def __init__(self, name: str, help_text: str, read: Callable[[], int]) -> None:
+        self._name = name
+        self._help_text = help_text
+        self._read = read
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        yield CounterMetricFamily(self._name, self._help_text, value=self._read())
 
 
 def configure_log(level: str, style: str, secret_words: Sequence[str] = ()) -> None:

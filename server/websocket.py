@@ -43,38 +43,43 @@ async def serve_connection(house: House, sock: socket.socket) -> None:
             accepted = await _shake_hands(house, sock, outbox, nursery)
             if accepted is not None:
                 websocket, offer = accepted
-                await _converse(house, outbox, websocket, offer)
+                house.telemetry.connection_closed(await _converse(house, outbox, websocket, offer))
         finally:
             with trio.CancelScope(shield=True):  # bounded by close_seconds, in aclose itself
                 await outbox.aclose()
             nursery.cancel_scope.cancel()
 
 
-async def _converse(house: House, outbox: Outbox, websocket: WebSocketConnection, offer: _Offer) -> None:
-    """Until either side has had enough."""
+async def _converse(house: House, outbox: Outbox, websocket: WebSocketConnection, offer: _Offer) -> int | None:
+    """Until either side has had enough; the close code, if there was one."""
     conversation = Conversation(house, outbox, offer.encoding)
     try:
         if offer.authorization is None:
             await conversation.open_by_message(await _first_message(house, websocket))
         else:
             await conversation.open_by_header(offer.authorization)
-    except ConnectionClosed:
-        return
+    except ConnectionClosed as closed:
+        return _code_of(closed)
     except Goodbye as goodbye:
         await _say(goodbye, outbox)
-        return
+        return goodbye.code
     code = None
     try:
         await conversation.tell_missed_news()
         while True:
             await conversation.hear(await websocket.get_message())
     except ConnectionClosed as closed:
-        code = None if closed.reason is None else closed.reason.code
+        code = _code_of(closed)
     except Goodbye as goodbye:
         code = goodbye.code
         await _say(goodbye, outbox)
     finally:
         conversation.end(code)
+    return code
+
+
+def _code_of(closed: ConnectionClosed) -> int | None:
+    return None if closed.reason is None else closed.reason.code
 
 
 async def _first_message(house: House, websocket: WebSocketConnection) -> str | bytes:

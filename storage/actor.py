@@ -75,6 +75,7 @@ class StorageActor:
         self._door, self._mailbox = trio.open_memory_channel[_Command](MAX_WAITING)
         self._owed = 0  # commands taken from the mailbox whose receipts are not handed out yet
         self._away_since: float | None = None
+        self.commit_retries = 0  # since the start
         self.finished = trio.Event()  # closed, and the last that waited is booked
 
     async def post(self, postings: Sequence[Posting]) -> list[Receipt]:
@@ -287,6 +288,7 @@ class StorageActor:
         if self._away_since is None:
             self._away_since = trio.current_time()
             log.warning("storage.away", reason=str(error))
+        self.commit_retries += 1
         await trio.sleep(_pause_seconds(tries))
 
     def _note_back(self) -> None:

@@ -112,6 +112,7 @@ async def show_audit(ask: Ask) -> AuditResult | Refusal:
         proofs = [ProofResult(found.sentence, not found.rows, found.rows) async for found in audit(ask.house.postgres)]
     finally:
         _one_audit.release()
+    ask.house.telemetry.ledger_proved({proof.proof: len(proof.rows) for proof in proofs})
     return AuditResult(all(proof.holds for proof in proofs), proofs)
 
 

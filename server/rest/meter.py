@@ -62,6 +62,7 @@ async def sweep(ask: Ask) -> Sweep | Refusal:
     """
     house = ask.house
     if not _may_sweep(ask):
+        house.telemetry.swept("refused")
         return UNAUTHORIZED
     if house.draining:
         return Refusal(Code.DRAINING, "The server is shutting down")
@@ -72,7 +73,9 @@ async def sweep(ask: Ask) -> Sweep | Refusal:
         room.inbox.put(inputs.Sweep(reply))
         asked.append((str(room.id), reply))
     deadline = trio.current_time() + house.settings.http.answer_seconds
-    return summary([(call_id, await reply.wait(max(0, deadline - trio.current_time()))) for call_id, reply in asked])
+    swept = summary([(call_id, await reply.wait(max(0, deadline - trio.current_time()))) for call_id, reply in asked])
+    house.telemetry.swept("failed" if swept.failed else "done")
+    return swept
 
 
 def summary(answers: Sequence[tuple[str, Any]]) -> Sweep:
