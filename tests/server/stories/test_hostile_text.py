@@ -1,0 +1,24 @@
+"""What people write is text: to the database, to the others in the room, and to whoever reads it later."""
+
+from tests.clients import go_live, send_tip
+from tests.towns import Town
+
+HOSTILE = "'); DELETE FROM halfminute.wallets; -- <script>alert(1)</script> ${7*7} %s"
+
+
+def test_hostile_text_is_passed_on_as_it_was_written_and_does_nothing(town: Town) -> None:
+    creator, fan = town.creator(), town.fan(100)
+    channel = go_live(creator, title=HOSTILE)["channel"]
+    assert (
+        creator.http.get("/streams", params={"creatorId": str(creator.user_id)}).json()["items"][0]["title"] == HOSTILE
+    )
+    for phone in (creator, fan):
+        phone.join(channel)
+    send_tip(fan, channel, 30, key=HOSTILE, message=HOSTILE)
+    assert creator.wait_for("tip:new")["message"] == HOSTILE
+    fan.ask_ok({"type": "chat:send", "channel": channel, "text": HOSTILE})
+    assert creator.wait_for("chat:new")["text"] == HOSTILE
+    assert creator.http.get("/tips", params={"role": "received"}).json()["items"][0]["message"] == HOSTILE
+    assert fan.http.get("/wallet/ledger", params={"kind": HOSTILE}).json()["error"] == "VALIDATION_FAILED"
+    assert (fan.balance(), creator.balance()) == (70, 30)
+    town.check_books()
