@@ -17,6 +17,7 @@ from server.housekeeping import adopt_orphans
 from server.replies import WaitingReply
 from server.rest.request import Ask
 from server.rest.route import Needs, Routes
+from storage.postgres import StorageUnavailable
 
 MAX_RESULTS = 1000  # lines in one answer
 SIGNATURE_SECONDS = 300  # how far a signature's time may be from ours
@@ -66,6 +67,18 @@ async def sweep(ask: Ask) -> Sweep | Refusal:
         return UNAUTHORIZED
     if house.draining:
         return Refusal(Code.DRAINING, "The server is shutting down")
+    try:
+        swept = await _bring_up_to_date(ask)
+    except StorageUnavailable:
+        house.telemetry.swept("failed")
+        raise
+    house.telemetry.swept("failed" if swept.failed else "done")
+    return swept
+
+
+async def _bring_up_to_date(ask: Ask) -> Sweep:
+    """Ask every room, and wait for all of them together. Raises StorageUnavailable."""
+    house = ask.house
     await ask.errands.run(partial(adopt_orphans, house, alone=False))
     asked = []
     for room in house.registry.calls():
@@ -73,9 +86,7 @@ async def sweep(ask: Ask) -> Sweep | Refusal:
         room.inbox.put(inputs.Sweep(reply))
         asked.append((str(room.id), reply))
     deadline = trio.current_time() + house.settings.http.answer_seconds
-    swept = summary([(call_id, await reply.wait(max(0, deadline - trio.current_time()))) for call_id, reply in asked])
-    house.telemetry.swept("failed" if swept.failed else "done")
-    return swept
+    return summary([(call_id, await reply.wait(max(0, deadline - trio.current_time()))) for call_id, reply in asked])
 
 
 def summary(answers: Sequence[tuple[str, Any]]) -> Sweep:

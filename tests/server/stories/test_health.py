@@ -14,7 +14,9 @@ def test_without_its_database_a_server_lives_but_wants_no_work_until_it_is_back(
         eventually(lambda: _status(town, "/readyz") == 503, "a server that is not ready")
         refused = town.server.get("/readyz").json()
         assert (refused["error"], refused["parts"]["database"]) == ("STORAGE_UNAVAILABLE", "failed")
-        assert _status(town, "/healthz") == _status(town, "/metrics") == 200
+        assert town.sweep().status_code == 503
+        assert _status(town, "/healthz") == 200
+        assert 'halfminute_sweeps_total{outcome="failed"} 1.0' in town.server.get("/metrics").text.splitlines()
         postgres.start()
         eventually(lambda: _status(town, "/readyz") == 200, "a server that is ready again")
         town.check_books()
