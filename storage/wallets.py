@@ -12,6 +12,7 @@ class Wallet(msgspec.Struct, frozen=True, rename="camel"):
     lifetime_earned: int
     lifetime_spent: int
     n: int = msgspec.field(default=0, name="entries")
+    limited: bool = False  # whether the user set a daily limit
 
     @property
     def funds(self) -> Funds:
@@ -20,6 +21,6 @@ class Wallet(msgspec.Struct, frozen=True, rename="camel"):
 
 async def find_wallet(postgres: Postgres, user_id: UserId) -> Wallet | None:
     row = await postgres.fetchrow(
-        "SELECT balance, lifetime_earned, lifetime_spent, n FROM wallets WHERE id = $1", user_id
+        "SELECT balance, lifetime_earned, lifetime_spent, n, limited FROM wallets WHERE id = $1", user_id
     )
     return None if row is None else Wallet(*row)

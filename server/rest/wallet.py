@@ -81,7 +81,8 @@ async def list_entries(ask: Ask, query: LedgerQuery) -> Listed[Entry]:
 async def wallet_card(ask: Ask) -> WalletCard:
     wallet = await find_wallet(ask.house.postgres, ask.user_id)
     assert wallet is not None, "a trigger gives every user a wallet"
-    return WalletCard(wallet.balance, wallet.lifetime_earned, wallet.lifetime_spent, await _limits(ask))
+    limits = await _limits(ask) if wallet.limited else Limits()
+    return WalletCard(wallet.balance, wallet.lifetime_earned, wallet.lifetime_spent, limits)
 
 
 async def _limits(ask: Ask) -> Limits:
