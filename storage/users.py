@@ -95,12 +95,14 @@ async def block_user(postgres: Postgres, creator_id: UserId, user_id: UserId) ->
     return None
 
 
-async def is_blocked(postgres: Postgres, creator_id: UserId, user_id: UserId) -> bool:
-    """Whether a creator does not want to meet a user."""
-    rows = await postgres.fetch(
-        "SELECT FROM creator_blocks WHERE creator_id = $1 AND user_id = $2", creator_id, user_id
+async def welcomes(postgres: Postgres, creator_id: UserId, user_id: UserId) -> bool | None:
+    """Whether a creator wants to meet a user; None if there is no such creator."""
+    row = await postgres.fetchrow(
+        "SELECT NOT EXISTS (SELECT FROM creator_blocks b WHERE b.creator_id = c.user_id AND b.user_id = $2)"
+        " FROM creators c WHERE c.user_id = $1",
+        *(creator_id, user_id),
     )
-    return bool(rows)
+    return None if row is None else bool(row[0])
 
 
 async def unblock_user(postgres: Postgres, creator_id: UserId, user_id: UserId) -> None:

@@ -26,7 +26,7 @@ from server.tips import Tipped, recall
 from storage.paging import Paged
 from storage.statements import Entry, EntryFilter
 from storage.tips import Giver, RoomSpan, find_room_span, list_tips, top_givers
-from storage.users import find_creator, is_blocked
+from storage.users import welcomes
 
 NO_SUCH_CREATOR = Refusal(Code.NOT_FOUND, "No such creator")
 NOT_LIVE = Refusal(Code.STREAM_NOT_LIVE, "The room is not live")
@@ -207,9 +207,10 @@ async def _give(ask: Ask, command: TipSend, tipped: Tipped) -> dict[str, object]
     house, creator_id = ask.house, tipped.creator_id
     if creator_id == ask.user_id:
         return Refusal(Code.SELF_PAYMENT, "Nobody can tip themselves")
-    if await find_creator(house.postgres, creator_id) is None:
+    welcome = await welcomes(house.postgres, creator_id, ask.user_id)
+    if welcome is None:
         return NO_SUCH_CREATOR
-    if await is_blocked(house.postgres, creator_id, ask.user_id):
+    if not welcome:
         return Refusal(Code.CREATOR_UNAVAILABLE, "The creator is not available")
     if house.draining:
         return Refusal(Code.DRAINING, "The server is shutting down")
