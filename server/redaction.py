@@ -20,12 +20,13 @@ _PRIVATE_TEXT = re.compile(
     r"(?P<jwt>\beyJ[\w-]*\.[\w-]+(\.[\w-]*)?)"
     r"|(?<=\bBearer )\S+"
     r"|\bpostgres(ql)?://[^\s'\"]+"
-    r"|[\w.+-]+@[\w-]+(\.[\w-]+)+"
     # What asyncpg and Postgres say of a value that does not fit, they say with the value.
     r"|(?<=invalid input for query argument )\$\d+.*"
     r"|(?<=DETAIL:  ).*",
     re.IGNORECASE,
 )
+# Apart, and looked for only where there is an @: it reads each word again from each of its letters.
+_E_MAIL = re.compile(r"[\w.+-]+@[\w-]+(\.[\w-]+)+")
 
 
 class Redaction:
@@ -53,7 +54,8 @@ class Redaction:
         if isinstance(value, list | tuple | set | frozenset):
             return [self._of_value(inner) for inner in value]
         text = value if isinstance(value, str) else repr(value)
-        return _PRIVATE_TEXT.sub(REDACTED, self._words.sub(REDACTED, text))
+        clear = _PRIVATE_TEXT.sub(REDACTED, self._words.sub(REDACTED, text))
+        return _E_MAIL.sub(REDACTED, clear) if "@" in clear else clear
 
 
 def secret_words(secrets: Secrets) -> list[str]:
