@@ -67,9 +67,12 @@ _OUTAGES = (
 class Postgres:
     """A pool of connections for reads and records, and a lone connection for whoever must keep an order."""
 
-    def __init__(self, dsn: str, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
+    def __init__(self, dsn: str, pool: "asyncpg.Pool[asyncpg.Record]", pool_size: int) -> None:
         self._dsn = dsn
         self._pool = pool
+        # In the order of asking. In the pool's own line, whoever comes just as a connection is put back takes it, and
+        # the one that was woken for it waits at the end again: under load some would never have their turn.
+        self._free = trio.Semaphore(pool_size, max_value=pool_size)
 
     async def fetch(self, sql: str, *args: Any) -> list[Row]:
         """All rows of one statement. Raises StorageUnavailable."""
@@ -97,12 +100,21 @@ class Postgres:
                 async with connection.transaction():
                     return await work(connection)
 
+        await self._wait_turn()
         try:
             return await _from_trio(in_asyncio)
         except Refused as refused:
             if refused.passing:
                 raise StorageUnavailable(str(refused)) from refused
             raise
+        finally:
+            self._free.release()
+
+    async def _wait_turn(self) -> None:
+        with trio.move_on_after(CONNECT_SECONDS) as waiting:
+            await self._free.acquire()
+        if waiting.cancelled_caught:
+            raise StorageUnavailable("all connections are busy")
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Callable[[str], Awaitable[list[Row]]]]:
@@ -150,7 +162,7 @@ async def open_postgres(dsn: str, *, pool_size: int) -> AsyncIterator[Postgres]:
     async with trio_asyncio.open_loop():  # outside every nursery that uses it, or it is gone before they are
         pool = await _from_trio(lambda: _open_pool(dsn, pool_size))
         try:
-            yield Postgres(dsn, pool)
+            yield Postgres(dsn, pool, pool_size)
         finally:
             with trio.CancelScope(shield=True):
                 await trio_asyncio.aio_as_trio(_close_pool)(pool)
