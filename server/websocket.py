@@ -103,7 +103,7 @@ async def _shake_hands(
         async with trio.open_nursery() as watch:
             watch.start_soon(_cancel_when_closed, outbox, watch.cancel_scope)  # or it hangs when the peer vanishes
             connection = _Connection(outbox, settings)
-            nursery.start_soon(connection._reader_task)
+            nursery.start_soon(connection.read)
             request = await connection._get_request()
             wait_seconds = await _too_soon(house, sock, request)
             if wait_seconds:
@@ -135,6 +135,12 @@ class _Connection(WebSocketConnection):
         self._control_pace = Pace(settings.messages_per_second, settings.messages_burst)
         self._fragments_max = settings.max_frame_bytes // FRAGMENT_BYTES_MIN
         self._fragments = 0  # of the message that is coming in
+
+    async def read(self) -> None:
+        """Until the end; who does not even ask for a websocket is not waited for any longer then."""
+        await self._reader_task()
+        if self._wsproto.state is ConnectionState.CONNECTING:
+            self._outbox.abort()
 
     async def _handle_ping_event(self, event: Any) -> None:
         await self._count_control_frame()

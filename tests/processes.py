@@ -186,6 +186,9 @@ class ServerProcess:
     def post(self, path: str, token: str, body: Any) -> httpx.Response:
         return self._request("POST", path, token, body)
 
+    def put(self, path: str, token: str, body: Any) -> httpx.Response:
+        return self._request("PUT", path, token, body)
+
     def _request(self, method: str, path: str, token: str | None, body: Any) -> httpx.Response:
         return httpx.request(
             method,

@@ -21,11 +21,12 @@ import trio
 from domain.ids import MemberId
 from domain.messages import SequencedEvent
 from server import websocket
-from server.config import Address, RoomSettings, WebsocketSettings
+from server.config import Address, LimitSettings, RoomSettings, Settings, WebsocketSettings
 from server.fanout import Fanout
 from server.history import History
 from server.listener import Listener, open_listener
 from server.outbox import Outbox
+from server.telemetry import Telemetry
 from server.wire import PING_FRAME, Encoding
 
 BESIDE = "beside"
@@ -124,7 +125,13 @@ async def main(port: int, beside: bool) -> None:
         settings = msgspec.structs.replace(settings, send_buffer_bytes=FEW_BYTES)
     vars(websocket)["Conversation"] = Echo  # so that what is tried is serve_connection itself, whatever it does
     async with trio.open_nursery() as nursery:
-        house: Any = SimpleNamespace(settings=SimpleNamespace(websocket=settings), crowd=Crowd(nursery), beside=beside)
+        exempt = LimitSettings(exempt=("127.0.0.1/32",))
+        house: Any = SimpleNamespace(
+            settings=msgspec.structs.replace(Settings(), websocket=settings, limits=exempt),
+            telemetry=Telemetry(),
+            crowd=Crowd(nursery),
+            beside=beside,
+        )
         listener = Listener(
             open_listener(Address("127.0.0.1", port)),
             lambda sock: websocket.serve_connection(house, sock),
