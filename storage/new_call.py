@@ -114,6 +114,8 @@ async def _why_not(connection: Connection, new: NewCall, price: BlockPrice) -> R
         return Refusal(Code.ALREADY_IN_CALL, "You are in a call already")
     if new.creator in busy:
         return Refusal(Code.CREATOR_BUSY, "The creator is in a call")
+    if await _is_live(connection, new.creator):
+        return Refusal(Code.CREATOR_BUSY, "The creator is live")
     if await _rang_lately(connection, new):
         return Refusal(Code.RING_COOLDOWN, "The creator did not take your last call; wait a little")
     required = price.tokens(1)
@@ -123,6 +125,14 @@ async def _why_not(connection: Connection, new: NewCall, price: BlockPrice) -> R
     if balance < required:
         return insufficient_tokens(required, balance, "to start the call")
     return None
+
+
+async def _is_live(connection: Connection, creator: UserId) -> bool:
+    return bool(
+        await connection.fetchval(
+            "SELECT EXISTS (SELECT 1 FROM streams WHERE creator_id = $1 AND status = 'live')", creator
+        )
+    )
 
 
 async def _rang_lately(connection: Connection, new: NewCall) -> bool:

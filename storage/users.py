@@ -26,7 +26,9 @@ class Creator(msgspec.Struct, frozen=True, rename="camel"):
 
 _CREATORS = Listing(
     columns="""c.user_id, u.display_name, c.rate_tokens_per_min, c.accepts_calls,
-               (SELECT b.user_id FROM users_in_calls b WHERE b.user_id = c.user_id) IS NOT NULL AS busy""",
+               ((SELECT b.user_id FROM users_in_calls b WHERE b.user_id = c.user_id) IS NOT NULL
+                OR (SELECT s.id FROM streams s WHERE s.creator_id = c.user_id AND s.status = 'live') IS NOT NULL)
+               AS busy""",
     source="creators c, LATERAL (SELECT display_name FROM users WHERE supabase_id = c.user_id LIMIT 1) u",
     table="creators c",
     at="c.created_at",

@@ -116,7 +116,14 @@ async def show_access(ask: Ask, stream_id: RoomId) -> StreamAccess | Refusal:
 
 @routes.post(
     "/{streamId}/start",
-    refuses=(Code.NOT_FOUND, Code.FORBIDDEN, Code.STREAM_ENDED, Code.ALREADY_LIVE, Code.DRAINING),
+    refuses=(
+        Code.NOT_FOUND,
+        Code.FORBIDDEN,
+        Code.STREAM_ENDED,
+        Code.ALREADY_LIVE,
+        Code.ALREADY_IN_CALL,
+        Code.DRAINING,
+    ),
 )
 async def start(ask: Ask, stream_id: RoomId) -> StreamAnswer | Refusal:
     """Go live: from here on the room is open. Idempotent."""
@@ -127,6 +134,8 @@ async def start(ask: Ask, stream_id: RoomId) -> StreamAnswer | Refusal:
         return ENDED
     if ask.house.draining:
         return Refusal(Code.DRAINING, "The server is shutting down")
+    if ask.house.registry.call_of(ask.user_id) is not None:
+        return Refusal(Code.ALREADY_IN_CALL, "You are in a call")
     if stored.record.status == "scheduled":
         refusal = await ask.errands.run(lambda: _open(ask, stream_id))
         if refusal is not None:

@@ -320,3 +320,21 @@ async def test_whose_token_expires_is_put_out_and_told_why(house: House) -> None
             cleo.wait_for("member:left", userId=str(fan))
 
         await trio.to_thread.run_sync(story)
+
+
+async def test_a_creator_is_either_live_or_in_a_call(house: House) -> None:
+    creator, fan = await add_creator(house, 60), await add_fan(house, 100)
+    async with online(house, creator) as cleo, online(house, fan) as finn:
+
+        def story() -> None:
+            stream = go_live(cleo)
+            call = {"creatorId": str(creator)}
+            assert finn.http.post("/calls/init", json=call).json()["error"] == "CREATOR_BUSY"
+            assert finn.http.get(f"/creators/{creator}").json()["busy"] is True
+            cleo.http.post(f"/streams/{stream['id']}/end")
+            assert finn.http.get(f"/creators/{creator}").json()["busy"] is False
+            assert finn.http.post("/calls/init", json=call).status_code == 201
+            later = cleo.http.post("/streams", json={"title": "Later", "type": "public"}).json()["stream"]
+            assert cleo.http.post(f"/streams/{later['id']}/start").json()["error"] == "ALREADY_IN_CALL"
+
+        await trio.to_thread.run_sync(story)
