@@ -15,7 +15,7 @@ from server.registry import Registry
 from server.replies import KeyedReply
 from server.session import Seat, Session
 from server.tips import recall_in_room
-from storage.postgres import Postgres
+from storage.postgres import Postgres, StorageUnavailable
 from storage.streams import StoredStream, find_stream_in, open_stay
 from storage.tips import tips_after
 
@@ -58,10 +58,21 @@ class RoomCommands:
             reply.deliver(Refusal(Code.FORBIDDEN, f"You are in this room as {seat.audience.value}; leave it first"))
         else:
             seat = Seat(room, Audience(f"{command.as_}s"))
-            session.enter(seat)  # first: from now on the room hears of changed funds
-            reply = EnteringReply(reply, session, seat)
-            if not room.inbox.put(await self._joining(session, room, command, reply)):
-                reply.deliver(FULL)
+            await self._enter(session, seat, command, EnteringReply(reply, session, seat))
+
+    async def _enter(self, session: Session, seat: Seat, command: c.RoomJoin, reply: inputs.Reply) -> None:
+        session.enter(seat)  # first: from now on the room hears of changed funds
+        try:
+            joining = await self._joining(session, seat.room, command, reply)
+        except StorageUnavailable:
+            session.give_up(seat)
+            raise
+        if not session.has(seat):  # it has left meanwhile, or has ended: nobody would ever say so to the room
+            reply.deliver(NO_SUCH_ROOM)
+        elif not seat.room.inbox.put(joining):
+            reply.deliver(FULL)
+        elif session.unheard:  # since before the room knew it
+            seat.room.inbox.put(inputs.Unheard(session.member_id))
 
     async def _joining(
         self, session: Session, room: LiveRoom, command: c.RoomJoin, reply: inputs.Reply

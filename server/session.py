@@ -129,9 +129,13 @@ class Session:
         self._seats = self.live_seats()
         self._seats[seat.room.channel] = seat
 
+    def has(self, seat: Seat) -> bool:
+        """It has not left since it entered."""
+        return self._seats.get(seat.room.channel) is seat
+
     def give_up(self, seat: Seat) -> None:
         """It was not let in; but who was in before, and asked once more, still is."""
-        if self._seats.get(seat.room.channel) is seat and not seat.fanout.knows(self.member_id):
+        if self.has(seat) and not seat.fanout.knows(self.member_id):
             del self._seats[seat.room.channel]
 
     def leave(self, channel: str) -> None:

@@ -45,7 +45,7 @@ class Sessions:
         return list(self._by_user.get(user_id, ()))
 
     def end(self, session: Session) -> None:
-        """It leaves its rooms, and cannot be resumed. Idempotent."""
+        """It leaves its rooms, is not heard any more, and cannot be resumed. Idempotent."""
         if self._by_id.pop(session.id, None) is None:
             return
         del self.by_member[session.member_id]
@@ -54,6 +54,7 @@ class Sessions:
         if not of_user:
             del self._by_user[session.user_id]
         session.leave_all()
+        session.line = None
 
     def check(self, session: Session, now: float) -> None:
         """Its connection's pulse; or, if it has been without one for too long, its end."""
