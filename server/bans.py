@@ -68,7 +68,7 @@ class Bans:
         """End this user's call and stream, and close every session; a session that ends has left all its rooms."""
         for room in self._registry:
             if user_id in room.parties or (room.stream is not None and room.stream.facts.owner_id == user_id):
-                room.inbox.put(inputs.EndNow("admin"))
+                room.inbox.deliver(inputs.EndNow("admin"))
         for session in self._sessions.of(user_id):
             for channel in session.live_seats():
                 session.tell(AccessRevoked(channel=channel, reason="banned"))

@@ -31,7 +31,7 @@ class CallCommands:
         room = self._registry.find(CallId(command.call_id))
         if room is None:
             reply.deliver(await self._not_live(user_id, CallId(command.call_id)))
-        elif not room.inbox.put(inputs.Acted(user_id, command, reply)):
+        elif not room.inbox.offer(inputs.Acted(user_id, command, reply)):
             reply.deliver(FULL)
 
     async def _not_live(self, user_id: UserId, call_id: CallId) -> Refusal:

@@ -63,8 +63,7 @@ class CallRooms:
             self._rejoin(room, member_id)
         for member_id in overlays:
             self._floor.rejoin_overlay(room, member_id)
-        for given in waiting:
-            room.inbox.put(given)
+        room.inbox.put_back(waiting)
         return task
 
     async def give_up(self, room: LiveRoom) -> None:
@@ -126,9 +125,9 @@ class CallRooms:
     def _rejoin(self, room: LiveRoom, member_id: MemberId) -> None:
         session = self._floor.sessions.by_member.get(member_id)
         if session is not None and session.line is not None:
-            room.inbox.put(inputs.Joined(member_id, session.user_id, SocketReply(session.line, None)))
+            room.inbox.deliver(inputs.Joined(member_id, session.user_id, SocketReply(session.line, None)))
             if session.unheard:
-                room.inbox.put(inputs.Unheard(member_id))
+                room.inbox.deliver(inputs.Unheard(member_id))
 
 
 def _ended_by_fault(stored: StoredCall, now: Instant) -> CallRecord:

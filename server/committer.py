@@ -86,19 +86,19 @@ class Committer:
 
     def _receive(self, receipts: list[Receipt]) -> None:
         if not self._left:
-            self._inbox.put(inputs.Receipts(tuple(receipts)))
+            self._inbox.deliver(inputs.Receipts(tuple(receipts)))
             self._busy = False
             self._go_on()
 
     async def _commit(self) -> None:
         postings, self._waiting = self._waiting, []
         if postings:
-            self._inbox.put(inputs.Receipts(tuple(await self._books.post(postings))))
+            self._inbox.deliver(inputs.Receipts(tuple(await self._books.post(postings))))
 
     def _hand_back(self) -> None:
         postings, self._withdrawn = self._withdrawn, []
         if postings:
-            self._inbox.put(inputs.Receipts(tuple(Receipt(posting, Outcome.WITHDRAWN) for posting in postings)))
+            self._inbox.deliver(inputs.Receipts(tuple(Receipt(posting, Outcome.WITHDRAWN) for posting in postings)))
 
     async def _give_back(self) -> None:
         while self._refunds:
@@ -108,7 +108,7 @@ class Committer:
         record, self._record = self._record, None
         if record is not None:
             saved = await self._books.save(record)
-            self._inbox.put(inputs.Saved(record) if saved else inputs.Fenced())
+            self._inbox.deliver(inputs.Saved(record) if saved else inputs.Fenced())
 
 
 def _is_block_of(payer: UserId, posting: Posting) -> bool:

@@ -1,7 +1,9 @@
 """What waits for one room, in the order in which it arrived."""
 
 from collections import deque
+from collections.abc import Iterable
 from contextvars import Context, copy_context
+from enum import Enum
 from typing import Any
 
 import msgspec
@@ -15,6 +17,16 @@ from server.clock import Clock
 
 ENDINGS = 64  # commands that end a call and still wait: when so many do, one more would say nothing new
 
+Offered = inputs.Acted | inputs.Said | inputs.Joined | inputs.OverlayJoined
+
+
+class Budget(Enum):
+    """What an input counts against while it waits."""
+
+    NONE = 0  # delivered: bounded by what the room posted and by its members
+    COMMANDS = 1
+    ENDINGS = 2
+
 
 class Given(msgspec.Struct, frozen=True, gc=False):
     """An input, and when it arrived; of what people send also in whose context, so that a log line can name it."""
@@ -22,6 +34,7 @@ class Given(msgspec.Struct, frozen=True, gc=False):
     given: inputs.Input
     at: Instant
     context: Context | None = None
+    budget: Budget = Budget.NONE
 
 
 class _Awake:
@@ -37,39 +50,45 @@ _AWAKE: Any = _Awake()
 
 
 class Inbox:
-    """A bounded queue that one room reads and everybody fills without waiting.
+    """The queue that one room reads and everybody fills without waiting.
 
-    Only what people send can be refused: receipts, presence and the server's own words are bounded by what the room
-    posted and by its members, and commands that end a call have places of their own, so no flood of others keeps
-    a call from ending.
+    Commands of clients are offered, and refused once `limit` of them wait. Everything else is delivered and never
+    refused: receipts, presence, re-joins and the server's own orders are bounded by what the room posted and by its
+    members. Commands that end a call have a budget of their own, so that a flood of others keeps no call from ending.
     """
 
     def __init__(self, clock: Clock, alarm: Alarm, limit: int) -> None:
         self._clock = clock
         self._alarm = alarm
         self._wake_at: float | None = None  # when the alarm will ring for the reader
-        self._limit = limit
+        self._limits = {Budget.COMMANDS: limit, Budget.ENDINGS: ENDINGS}
+        self._used = dict.fromkeys(self._limits, 0)
         self._waiting: deque[Given] = deque()
-        self._commands = 0
-        self._endings = 0
         self._reader: trio.lowlevel.Task | None = None
 
-    def put(self, given: inputs.Input) -> bool:
-        """Stamp it and leave it there; False if there is no room for it."""
-        context = None
-        if _can_be_refused(given):
-            if self._commands >= self._limit:
-                return False
-            self._commands += 1
-            context = copy_context()
-        elif _ends_a_call(given):
-            if self._endings >= ENDINGS:
-                return False
-            self._endings += 1
-            context = copy_context()
-        self._waiting.append(Given(given, self._clock.now(), context))
-        self._wake()
+    def offer(self, given: Offered) -> bool:
+        """Stamp a client's command and keep it; False if too many wait. The caller must answer a refused one."""
+        budget = Budget.ENDINGS if _ends_a_call(given) else Budget.COMMANDS
+        if self._used[budget] >= self._limits[budget]:
+            return False
+        self._used[budget] += 1
+        self._append(Given(given, self._clock.now(), copy_context(), budget))
         return True
+
+    def deliver(self, given: inputs.Input) -> None:
+        """Stamp it and keep it. Never refused."""
+        self._append(Given(given, self._clock.now()))
+
+    def put_back(self, taken: Iterable[Given]) -> None:
+        """Keep what `take_all` returned, behind what waits now, in its order and with its budgets. Never refused."""
+        for each in taken:
+            if each.budget is not Budget.NONE:
+                self._used[each.budget] += 1
+            self._append(Given(each.given, self._clock.now(), each.context, each.budget))
+
+    def _append(self, given: Given) -> None:
+        self._waiting.append(given)
+        self._wake()
 
     async def next(self, deadline: Instant | None) -> Given:
         """The oldest input that arrived before `deadline`, or, once it has passed without one, `Elapsed`."""
@@ -120,20 +139,10 @@ class Inbox:
 
     def _take(self) -> Given:
         taken = self._waiting.popleft()
-        if _can_be_refused(taken.given):
-            self._commands -= 1
-        elif _ends_a_call(taken.given):
-            self._endings -= 1
+        if taken.budget is not Budget.NONE:
+            self._used[taken.budget] -= 1
         return taken
 
 
-def _can_be_refused(given: inputs.Input) -> bool:
-    # By exact type: `isinstance` of a struct asks its metaclass each time, and receipts come here at the highest rate.
-    return type(given) in _ASKED or (type(given) is inputs.Acted and not _ends_a_call(given))
-
-
-def _ends_a_call(given: inputs.Input) -> bool:
-    return type(given) is inputs.Acted and isinstance(given.command, CallEnd | CallCancel | CallDecline)
-
-
-_ASKED = frozenset({inputs.Joined, inputs.OverlayJoined, inputs.Said})
+def _ends_a_call(given: Offered) -> bool:
+    return isinstance(given, inputs.Acted) and isinstance(given.command, CallEnd | CallCancel | CallDecline)

@@ -39,15 +39,15 @@ class MoneyNews:
         if room is None or posting.ref_id is None:
             return
         if posting.kind is Kind.TICKET:
-            room.inbox.put(inputs.TicketSold(posting.debit, posting.ref_id))
+            room.inbox.deliver(inputs.TicketSold(posting.debit, posting.ref_id))
         else:
-            room.inbox.put(inputs.TicketRefunded(posting.credit, posting.ref_id))
+            room.inbox.deliver(inputs.TicketRefunded(posting.credit, posting.ref_id))
 
     def _wallet_moved(self, posting: Posting, owner: UserId, balance: int | None, n: int | None, change: int) -> None:
         assert balance is not None and n is not None, "a committed posting has both balances"
         for room in () if self.registry is None else self.registry.paid_by(owner):
             if not (posting.kind is Kind.BLOCK and posting.room_id == room.id):
-                room.inbox.put(inputs.FundsChanged(owner, Funds(balance, n)))
+                room.inbox.deliver(inputs.FundsChanged(owner, Funds(balance, n)))
         if posting.kind is not Kind.BLOCK:
             ref = {} if posting.ref_id is None else {f"{posting.kind.name.lower()}Id": str(posting.ref_id)}
             news = WalletChanged(balance=balance, cause=posting.kind.name.lower(), tokens=change, ref=ref)

@@ -94,6 +94,6 @@ class Registry:
         """Stop every clock, and wait until all that is in flight is committed and stored."""
         rooms = list(self)
         for room in rooms:
-            room.inbox.put(inputs.Drain())
+            room.inbox.deliver(inputs.Drain())
         for room in rooms:
             await room.settled.wait()

@@ -69,10 +69,10 @@ class RoomCommands:
             raise
         if not session.has(seat):  # it has left meanwhile, or has ended: nobody would ever say so to the room
             reply.deliver(NO_SUCH_ROOM)
-        elif not seat.room.inbox.put(joining):
+        elif not seat.room.inbox.offer(joining):
             reply.deliver(FULL)
         elif session.unheard:  # since before the room knew it
-            seat.room.inbox.put(inputs.Unheard(session.member_id))
+            seat.room.inbox.deliver(inputs.Unheard(session.member_id))
 
     async def _joining(
         self, session: Session, room: LiveRoom, command: c.RoomJoin, reply: inputs.Reply
@@ -111,7 +111,7 @@ class RoomCommands:
             reply.deliver(NO_SUCH_ROOM)
             return
         said = inputs.Said(session.person, session.member_id, command, new_uuid(), reply, session.identity.is_operator)
-        if not seat.room.inbox.put(said):
+        if not seat.room.inbox.offer(said):
             reply.deliver(FULL)
 
     async def _no_room(self, user_id: UserId, channel: str) -> Refusal:

@@ -14,7 +14,7 @@ from server.clock import Clock
 from server.config import RoomSettings
 from server.fanout import Fanout
 from server.history import History
-from server.inbox import Inbox
+from server.inbox import Given, Inbox
 from server.live_room import LiveRoom, Revival
 from server.registry import Registry
 from server.replies import SocketReply
@@ -98,17 +98,17 @@ class RoomFloor:
         """Take a room of ours under a new epoch; False if it is not ours any more, or has ended."""
         return await persist(lambda: self._leases.claim(room.id)) is not None
 
-    def hand_over(self, room: LiveRoom) -> list[inputs.Input]:
+    def hand_over(self, room: LiveRoom) -> list[Given]:
         """What waits for a room that starts again, without what was for its old rules."""
         old = inputs.Receipts | inputs.Saved | inputs.Fenced
-        return [given.given for given in room.inbox.take_all() if not isinstance(given.given, old)]
+        return [given for given in room.inbox.take_all() if not isinstance(given.given, old)]
 
     def rejoin_overlay(self, room: LiveRoom, member_id: MemberId) -> None:
         """Let an overlay in again, in a room that starts again."""
         session = self.sessions.by_member.get(member_id)
         if session is not None and session.line is not None:
             reply, now = SocketReply(session.line, None), room.clock.now()
-            room.inbox.put(inputs.OverlayJoined(member_id, session.creator_id, (), now, reply))
+            room.inbox.deliver(inputs.OverlayJoined(member_id, session.creator_id, (), now, reply))
 
     def silent(self, member_id: MemberId) -> bool:
         session = self.sessions.by_member.get(member_id)

@@ -117,7 +117,7 @@ class Session:
         if unheard is not self.unheard:
             self.unheard = unheard
             for seat in self.live_seats().values():
-                seat.room.inbox.put(inputs.Unheard(self.member_id) if unheard else inputs.Heard(self.member_id))
+                seat.room.inbox.deliver(inputs.Unheard(self.member_id) if unheard else inputs.Heard(self.member_id))
 
     # Its rooms
 
@@ -142,7 +142,7 @@ class Session:
         seat = self._seats.pop(channel, None)
         if seat is not None:
             seat.fanout.remove(self.member_id)
-            seat.room.inbox.put(inputs.Left(self.member_id))
+            seat.room.inbox.deliver(inputs.Left(self.member_id))
 
     def leave_all(self) -> None:
         for channel in list(self._seats):

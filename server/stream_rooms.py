@@ -60,8 +60,7 @@ class StreamRooms:
             self._rejoin(room, member_id, stays.get(member_id))
         for member_id in overlays:
             self._floor.rejoin_overlay(room, member_id)
-        for given in waiting:
-            room.inbox.put(given)
+        room.inbox.put_back(waiting)
         return task
 
     async def give_up(self, room: LiveRoom) -> None:
@@ -114,6 +113,6 @@ class StreamRooms:
         session = self._floor.sessions.by_member.get(member_id)
         if session is not None and session.line is not None:
             reply = SocketReply(session.line, None)
-            room.inbox.put(inputs.Joined(member_id, session.user_id, reply, session.identity.is_operator, stay))
+            room.inbox.deliver(inputs.Joined(member_id, session.user_id, reply, session.identity.is_operator, stay))
             if session.unheard:
-                room.inbox.put(inputs.Unheard(member_id))
+                room.inbox.deliver(inputs.Unheard(member_id))

@@ -94,7 +94,7 @@ def _tell_rooms(ask: Ask, given: inputs.Barred) -> None:
     """A live stream of the creator's puts out whom they block."""
     for room in ask.house.registry:
         if room.stream is not None and room.stream.facts.owner_id == ask.user_id:
-            room.inbox.put(given)
+            room.inbox.deliver(given)
 
 
 def _card(ask: Ask, creator: Creator) -> CreatorCard:

@@ -83,7 +83,7 @@ async def _bring_up_to_date(ask: Ask) -> Sweep:
     asked = []
     for room in house.registry.calls():
         reply = WaitingReply()
-        room.inbox.put(inputs.Sweep(reply))
+        room.inbox.deliver(inputs.Sweep(reply))
         asked.append((str(room.id), reply))
     deadline = trio.current_time() + house.settings.http.answer_seconds
     return summary([(call_id, await reply.wait(max(0, deadline - trio.current_time()))) for call_id, reply in asked])

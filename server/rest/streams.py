@@ -155,7 +155,7 @@ async def end(ask: Ask, stream_id: RoomId) -> StreamAnswer | Refusal:
     if stored.record.status == "scheduled" or stored.record.end_reason == "cancelled":
         await ask.errands.run(lambda: _refund_tickets(ask, stream_id))
     elif room is not None:
-        room.inbox.put(inputs.EndNow("ended"))
+        room.inbox.deliver(inputs.EndNow("ended"))
         with trio.move_on_after(ask.house.settings.http.answer_seconds):
             await room.settled.wait()
     return await show_stream(ask, stream_id)

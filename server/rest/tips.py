@@ -196,7 +196,7 @@ async def _give_in_room(ask: Ask, command: TipSend, tipped: Tipped) -> dict[str,
     if room is None:
         return NOT_LIVE
     reply, person = WaitingReply(), await ask.house.people.know(ask.user_id)
-    if not room.inbox.put(inputs.Said(person, None, command, new_uuid(), reply, ask.is_operator)):
+    if not room.inbox.offer(inputs.Said(person, None, command, new_uuid(), reply, ask.is_operator)):
         return FULL
     result = await reply.wait(ask.house.settings.http.answer_seconds)
     return result if isinstance(result, Refusal) else msgspec.convert(result, dict[str, object])

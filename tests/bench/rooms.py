@@ -109,7 +109,7 @@ class Crowd:
 
     def _next(self) -> None:
         self._due += 1
-        self.idle.popleft().inbox.put(inputs.Elapsed())
+        self.idle.popleft().inbox.deliver(inputs.Elapsed())
 
     def batch_committed(self, receipts: Sequence[Receipt], seconds: float) -> None:
         if not self._closing:

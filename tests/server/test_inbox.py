@@ -33,9 +33,9 @@ async def test_what_arrived_before_a_deadline_comes_before_it_though_the_room_wo
     deadline = clock.now() + 1_000_000
     mock_clock.jump(0.9)
     before = pause()
-    inbox.put(before)
+    inbox.offer(before)
     mock_clock.jump(0.2)
-    inbox.put(pause())
+    inbox.offer(pause())
     assert (await inbox.next(deadline)).given is before
     elapsed = await inbox.next(deadline)
     assert (elapsed.given, elapsed.at) == (inputs.Elapsed(), deadline)
@@ -60,7 +60,7 @@ async def test_a_deadline_that_moved_is_kept_and_the_one_before_it_wakes_nobody(
     first, later, sooner = (clock.now() + seconds * 1_000_000 for seconds in (30, 60, 40))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(alarm.run)
-        inbox.put(news)
+        inbox.deliver(news)
         assert (await inbox.next(first)).given is news
         nursery.start_soon(_bring_after, 5, inbox, news)
         assert (await inbox.next(first)).given is news
@@ -73,7 +73,7 @@ async def test_a_deadline_that_moved_is_kept_and_the_one_before_it_wakes_nobody(
 
 async def _bring_after(seconds: float, inbox: Inbox, news: inputs.Input) -> None:
     await trio.sleep(seconds)
-    inbox.put(news)
+    inbox.deliver(news)
 
 
 async def test_a_room_wakes_for_what_arrives_while_it_sleeps(autojump_clock: trio.testing.MockClock) -> None:
@@ -83,7 +83,7 @@ async def test_a_room_wakes_for_what_arrives_while_it_sleeps(autojump_clock: tri
 
     async def bring() -> None:
         await trio.sleep(5)
-        inbox.put(news)
+        inbox.deliver(news)
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(bring)
@@ -92,25 +92,48 @@ async def test_a_room_wakes_for_what_arrives_while_it_sleeps(autojump_clock: tri
 
 async def test_a_flood_of_commands_is_refused_but_keeps_no_call_from_ending() -> None:
     inbox = Inbox(Clock(), Alarm(), 10)
-    taken = [inbox.put(pause()) for _ in range(1000)]
+    taken = [inbox.offer(pause()) for _ in range(1000)]
     assert taken.count(True) == 10
-    assert inbox.put(end())
-    assert inbox.put(inputs.Receipts(()))
-    assert inbox.put(inputs.Drain())
+    assert inbox.offer(end())
+    inbox.deliver(inputs.Receipts(()))
+    inbox.deliver(inputs.Drain())
+    assert [type(waiting.given) for waiting in inbox.take_all()][-2:] == [inputs.Receipts, inputs.Drain]
 
 
 async def test_a_flood_of_endings_is_bounded_too() -> None:
     inbox = Inbox(Clock(), Alarm(), 10)
-    assert [inbox.put(end()) for _ in range(1000)].count(True) == ENDINGS
+    assert [inbox.offer(end()) for _ in range(1000)].count(True) == ENDINGS
 
 
 async def test_what_was_taken_out_leaves_its_place_to_others() -> None:
     inbox = Inbox(Clock(), Alarm(), 2)
     for _ in range(50):
-        assert inbox.put(pause())
+        assert inbox.offer(pause())
         await inbox.next(None)
-    inbox.put(pause())
-    inbox.put(pause())
-    assert not inbox.put(pause())
+    inbox.offer(pause())
+    inbox.offer(pause())
+    assert not inbox.offer(pause())
     assert len(inbox.take_all()) == 2
-    assert inbox.put(pause())
+    assert inbox.offer(pause())
+
+
+async def test_what_the_server_delivers_is_never_refused_and_takes_no_place_of_a_command() -> None:
+    inbox = Inbox(Clock(), Alarm(), 2)
+    for _ in range(1000):
+        inbox.deliver(inputs.Joined(MemberId(uuid4()), UserId(uuid4()), Nobody()))
+    assert inbox.offer(pause()) and inbox.offer(pause())
+    assert not inbox.offer(pause())
+    assert len(inbox.take_all()) == 1002
+
+
+async def test_commands_that_are_put_back_keep_their_order_and_their_places() -> None:
+    inbox = Inbox(Clock(), Alarm(), 2)
+    first, second = pause(), pause()
+    assert inbox.offer(first) and inbox.offer(second)
+    taken = inbox.take_all()
+    joined = inputs.Joined(MemberId(uuid4()), UserId(uuid4()), Nobody())
+    inbox.deliver(joined)
+    inbox.put_back(taken)
+    assert not inbox.offer(pause())
+    assert [waiting.given for waiting in inbox.take_all()] == [joined, first, second]
+    assert inbox.offer(pause())

@@ -255,9 +255,9 @@ async def test_a_command_that_finds_no_place_is_told_to_come_back(dsn: str) -> N
         call_id = (await fan.post("/calls/init", wanted(creator))).json()["callId"]
         room = house.registry.find(UUID(call_id))  # type: ignore[arg-type]  # reason: as a room's id it comes from outside
         assert room is not None
-        room.inbox.put = lambda given: False  # type: ignore[method-assign]  # reason: a full inbox, without filling one
+        room.inbox.offer = lambda given: False  # type: ignore[method-assign]  # reason: a full inbox, without filling one
         refused = await creator.post(f"/calls/{call_id}/accept")
-        del room.inbox.put
+        del room.inbox.offer
         check(refused, 503, "OVERLOADED")
         assert int(refused.headers["Retry-After"]) > 0
 
