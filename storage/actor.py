@@ -234,11 +234,11 @@ class StorageActor:
                 row, seconds = await self._send(
                     refund_statement.REFUND, refund_statement.arguments(refund.paid, refund.reason)
                 )
-            except (StorageUnavailable, Refused) as reason:
-                if isinstance(reason, Refused) and not reason.passing:
-                    log.error("refund.refused", sqlstate=reason.sqlstate)
-                    return Decided([], [], 0.0)
+            except StorageUnavailable as reason:
                 await self._wait_for_database(tries, reason)
+            except Refused as refused:
+                log.error("refund.refused", sqlstate=refused.sqlstate)
+                return Decided([], [], 0.0)
             else:
                 decided = refund_statement.decided(row, refund.reason, seconds)
                 refund.postings = [receipt.posting for receipt in decided.receipts]
@@ -255,9 +255,7 @@ class StorageActor:
             except StorageUnavailable as error:
                 await self._wait_for_database(tries, error)
             except Refused as refused:
-                if refused.passing:
-                    await self._wait_for_database(tries, refused)
-                elif careful or not batch_statement.needs_care(refused):
+                if careful or not batch_statement.needs_care(refused):
                     return await self._isolate(postings, refused)
             careful = True  # from the second try on the keys say what an earlier one did
             tries += 1
@@ -267,11 +265,7 @@ class StorageActor:
         started = trio.current_time()
         if self._connection is None or self._connection.closed:
             self._connection = await self._postgres.connect()
-        try:
-            row = await self._connection.fetchrow(statement, *arguments)
-        except StorageUnavailable:
-            self._connection.terminate()  # whatever it was doing, its outcome is unknown: start afresh
-            raise
+        row = await self._connection.fetchrow(statement, *arguments)
         assert row is not None, "a function without a set returns one row"
         self._note_back()
         return row, trio.current_time() - started
@@ -284,10 +278,10 @@ class StorageActor:
         log.error("posting.refused", kind=postings[0].kind.name, sqlstate=refused.sqlstate)
         return [Decided(postings, None, 0.0)]
 
-    async def _wait_for_database(self, tries: int, error: StorageUnavailable | Refused) -> None:
+    async def _wait_for_database(self, tries: int, error: StorageUnavailable) -> None:
         if self._away_since is None:
             self._away_since = trio.current_time()
-            log.warning("storage.away", reason=str(error))
+            log.warning("storage.away", reason=str(error), sqlstate=error.sqlstate)
         self.commit_retries += 1
         await trio.sleep(_pause_seconds(tries))
 

@@ -1,14 +1,16 @@
 """The pool and its transactions; the only asyncio in the house, and the only place that knows asyncpg."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeAlias, TypeVar
 
 import asyncpg
 import trio
 import trio_asyncio
 from asyncpg.pgproto import pgproto
+
+from storage.sqlstates import is_passing, loses_session, marks_standby
 
 __all__ = ["Connection", "PgUUID", "Postgres", "Refused", "Row", "StorageUnavailable", "open_postgres"]
 
@@ -26,21 +28,23 @@ MIN_VERSION = 14
 
 
 class StorageUnavailable(Exception):
-    """The database is out of reach, or the connection broke: what was asked may or may not have happened."""
+    """The database is out of reach, or says "not now": what was asked may or may not have happened.
+
+    Wait, and ask again under the same keys. `sqlstate` is what the database said, None where it said nothing.
+    """
+
+    def __init__(self, reason: str, sqlstate: str | None = None) -> None:
+        super().__init__(reason)
+        self.sqlstate = sqlstate
 
 
 class Refused(Exception):
-    """The database answered, and would not do what was asked; nothing was done."""
+    """The database will never do what was asked; nothing was done. Give up on this one statement."""
 
-    def __init__(self, error: asyncpg.PostgresError) -> None:
-        super().__init__(str(error).split("\n")[0])
-        self.sqlstate = str(error.sqlstate)
-        self.constraint: str | None = getattr(error, "constraint_name", None)
-
-    @property
-    def passing(self) -> bool:
-        """It would be done at another moment: a deadlock, a serialization failure, a lock or statement timeout."""
-        return self.sqlstate in _PASSING
+    def __init__(self, reason: str, sqlstate: str, constraint: str | None = None) -> None:
+        super().__init__(reason)
+        self.sqlstate = sqlstate
+        self.constraint = constraint
 
     @property
     def duplicate(self) -> bool:
@@ -48,19 +52,11 @@ class Refused(Exception):
         return self.sqlstate == asyncpg.UniqueViolationError.sqlstate
 
 
-_PASSING = frozenset({"40001", "40P01", "55P03", "57014"})
-
 _OUTAGES = (
     OSError,
     asyncio.TimeoutError,
-    asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.TooManyConnectionsError,
-    asyncpg.IdleInTransactionSessionTimeoutError,
 )
 
 
@@ -75,15 +71,15 @@ class Postgres:
         self._free = trio.Semaphore(pool_size, max_value=pool_size)
 
     async def fetch(self, sql: str, *args: Any) -> list[Row]:
-        """All rows of one statement. Raises StorageUnavailable."""
+        """All rows of one statement. Raises StorageUnavailable, Refused."""
         return await self.transaction(lambda connection: connection.fetch(sql, *args), atomic=False)
 
     async def fetchrow(self, sql: str, *args: Any) -> Row | None:
-        """The first row of one statement, if any. Raises StorageUnavailable."""
+        """The first row of one statement, if any. Raises StorageUnavailable, Refused."""
         return await self.transaction(lambda connection: connection.fetchrow(sql, *args), atomic=False)
 
     async def execute(self, sql: str, *args: Any) -> None:
-        """One statement for its effect. Raises StorageUnavailable."""
+        """One statement for its effect. Raises StorageUnavailable, Refused."""
         await self.transaction(lambda connection: connection.execute(sql, *args), atomic=False)
 
     async def transaction(self, work: Callable[[Connection], Awaitable[T]], *, atomic: bool = True) -> T:
@@ -95,17 +91,19 @@ class Postgres:
 
         async def in_asyncio() -> T:
             async with self._pool.acquire(timeout=CONNECT_SECONDS) as connection:
-                if not atomic:
-                    return await work(connection)
-                async with connection.transaction():
-                    return await work(connection)
+                with _dropping_lost_session(connection):
+                    if not atomic:
+                        return await work(connection)
+                    async with connection.transaction():
+                        return await work(connection)
 
         await self._wait_turn()
         try:
             return await _from_trio(in_asyncio)
-        except Refused as refused:
-            if refused.passing:
-                raise StorageUnavailable(str(refused)) from refused
+        except StorageUnavailable as unavailable:
+            if unavailable.sqlstate is not None and marks_standby(unavailable.sqlstate):
+                # The other connections of the pool are no younger: each would cost one more caller its answer.
+                await _from_trio(self._pool.expire_connections)
             raise
         finally:
             self._free.release()
@@ -145,10 +143,15 @@ class LoneConnection:
     async def fetchrow(self, sql: str, *args: Any) -> Row | None:
         """Shielded: once sent, a commit is waited for, at most CLIENT_TIMEOUT_SECONDS.
 
-        Raises StorageUnavailable, or Refused.
+        Raises StorageUnavailable, with the connection closed unless its session is sound; or Refused.
         """
+
+        async def in_asyncio() -> Row | None:
+            with _dropping_lost_session(self._connection):
+                return await self._connection.fetchrow(sql, *args, timeout=CLIENT_TIMEOUT_SECONDS)
+
         with trio.CancelScope(shield=True):
-            return await _from_trio(lambda: self._connection.fetchrow(sql, *args, timeout=CLIENT_TIMEOUT_SECONDS))
+            return await _from_trio(in_asyncio)
         raise AssertionError("the scope above is never cancelled")
 
     def terminate(self) -> None:
@@ -202,6 +205,20 @@ def _connect_settings() -> dict[str, Any]:
     }
 
 
+@contextmanager
+def _dropping_lost_session(connection: Connection) -> Iterator[None]:
+    """Close the connection where an error leaves its session of no use, or what is under way in it unknown."""
+    try:
+        yield
+    except asyncpg.PostgresError as error:
+        if loses_session(str(error.sqlstate)):
+            connection.terminate()
+        raise
+    except _OUTAGES:
+        connection.terminate()
+        raise
+
+
 async def _from_trio(work: Callable[[], Awaitable[T]]) -> T:
     """Run one asyncio coroutine from trio; the one typed door between the two."""
 
@@ -210,12 +227,17 @@ async def _from_trio(work: Callable[[], Awaitable[T]]) -> T:
 
     try:
         result: T = await trio_asyncio.aio_as_trio(coroutine)()
-    except _OUTAGES as error:
-        raise StorageUnavailable(_reason(error)) from error
-    except asyncpg.PostgresError as error:
-        raise Refused(error) from error
+    except (asyncpg.PostgresError, *_OUTAGES) as error:
+        raise _as_ours(error) from error
     return result
 
 
-def _reason(error: BaseException) -> str:
-    return str(error).split("\n")[0] or type(error).__name__
+def _as_ours(error: BaseException) -> StorageUnavailable | Refused:
+    """The one of our two exceptions that an error of asyncpg means."""
+    reason = str(error).split("\n")[0] or type(error).__name__
+    if not isinstance(error, asyncpg.PostgresError):
+        return StorageUnavailable(reason)
+    sqlstate = str(error.sqlstate)
+    if is_passing(sqlstate):
+        return StorageUnavailable(reason, sqlstate)
+    return Refused(reason, sqlstate, getattr(error, "constraint_name", None))

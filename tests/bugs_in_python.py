@@ -42,7 +42,7 @@ IN_PYTHON = (
         "passing",
         "what another moment would allow is tried again",
         "a lock that is held for too long costs postings",
-        (Edit(ACTOR, "if refused.passing:", "if False:"),),
+        (Edit("storage/sqlstates.py", "return sqlstate[:2] not in _OURS", 'return sqlstate[:2] == "08"'),),
         f"{UNDER_WAY}::test_who_holds_the_fence_for_too_long_delays_postings_and_costs_none",
         "Outcome.INVALID",
         "the posting is INVALID",

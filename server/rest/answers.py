@@ -12,7 +12,7 @@ from server.limits import LimitsAway
 from server.problems import problem
 from server.rest.strict_json import FieldError, Misfit
 from storage.paging import BadCursor
-from storage.postgres import Refused, StorageUnavailable
+from storage.postgres import StorageUnavailable
 
 RETRY_AFTER_SECONDS = {
     Code.STORAGE_UNAVAILABLE: 2,
@@ -63,8 +63,6 @@ def refusal_of(error: Exception) -> Refusal | None:
             return Refusal(Code.OVERLOADED, "The server cannot count requests right now; try again")
         case StorageUnavailable():
             return Refusal(Code.STORAGE_UNAVAILABLE, "The database is out of reach; try again")
-        case Refused() if error.passing:
-            return Refusal(Code.STORAGE_UNAVAILABLE, "The database is too busy; try again")
         case HTTPException():
             return _HTTP_REFUSALS.get(error.code or 500)
     return None

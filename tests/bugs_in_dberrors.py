@@ -1,0 +1,36 @@
+"""The guards against what the database says and against asyncio, and the tests that find them missing."""
+
+from tests.bugs import Bug, Edit
+
+SQLSTATES, POSTGRES = "storage/sqlstates.py", "storage/postgres.py"
+SQLSTATE_TESTS = "tests/storage/test_sqlstates.py"
+
+IN_DBERRORS = (
+    Bug(
+        "unknown-passes",
+        "an error of a class that nobody has listed is passing",
+        "a disk that is full refuses tips and ends calls",
+        (Edit(SQLSTATES, "return sqlstate[:2] not in _OURS", "return sqlstate[:2] in _LOST_SESSION_CLASSES"),),
+        f"{SQLSTATE_TESTS}::test_a_batch_that_meets_a_passing_error_is_booked_later_and_as_a_whole[53400]",
+        "TooSlowError",
+        "the posting is INVALID",
+    ),
+    Bug(
+        "lost-session",
+        "a connection whose session is of no use is replaced",
+        "after a failover the actor stays on the server that takes no writes any more",
+        (Edit(POSTGRES, "if loses_session(str(error.sqlstate)):", "if False:"),),
+        f"{SQLSTATE_TESTS}::test_a_lone_connection_is_kept_only_while_its_session_is_sound",
+        "AssertionError: assert False == (",
+        "the connection is kept",
+    ),
+    Bug(
+        "old-pool",
+        "after a failover the pool's other connections are replaced, too",
+        "each of them costs one more request its answer",
+        (Edit(POSTGRES, "await _from_trio(self._pool.expire_connections)", "pass"),),
+        f"{SQLSTATE_TESTS}::test_after_a_failover_no_older_connection_of_the_pool_is_used_again",
+        "AssertionError",
+        "an older connection is used again",
+    ),
+)

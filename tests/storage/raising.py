@@ -1,0 +1,35 @@
+"""A table that fails: every statement that writes to it raises one SQLSTATE, until it is mended."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from storage.postgres import Postgres
+
+
+async def make_raise(postgres: Postgres, table: str, sqlstate: str, when: str = "true") -> None:
+    """From here on; `when` is an SQL condition, which may name NEW if the trigger is to look at single rows."""
+    each = "FOR EACH ROW" if "NEW" in when else "FOR EACH STATEMENT"
+    events = "INSERT OR UPDATE" if "NEW" in when else "INSERT OR UPDATE OR DELETE"
+    await postgres.execute(
+        f"CREATE OR REPLACE FUNCTION raise_in_{table}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        f" RAISE EXCEPTION 'made to fail' USING ERRCODE = '{sqlstate}'; END $$"
+    )
+    await postgres.execute(
+        f"CREATE TRIGGER made_to_fail BEFORE {events} ON {table} {each} WHEN ({when})"
+        f" EXECUTE FUNCTION raise_in_{table}()"
+    )
+
+
+async def mend(postgres: Postgres, table: str) -> None:
+    """Let the table be written again."""
+    await postgres.execute(f"DROP TRIGGER made_to_fail ON {table}")
+
+
+@asynccontextmanager
+async def raising(postgres: Postgres, table: str, sqlstate: str, when: str = "true") -> AsyncIterator[None]:
+    """While the block lasts."""
+    await make_raise(postgres, table, sqlstate, when)
+    try:
+        yield
+    finally:
+        await mend(postgres, table)
