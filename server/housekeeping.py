@@ -70,6 +70,7 @@ async def _see_to_market(house: House) -> None:
     """What nobody has asked for in a while: sums to keep, checkouts that are over, tokens to give back."""
     try:
         await sum_up(house.postgres)
+        await house.payments.look_after()
         await expire_purchases(house.postgres)
         await give_back_rejected(house)
     except StorageUnavailable:

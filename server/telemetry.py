@@ -12,9 +12,13 @@ from prometheus_client.registry import Collector
 from domain.instant import Duration
 from domain.posting import Outcome, Receipt
 from server.redaction import Redaction
+from storage.payments import PROBLEMS
 
 BROKEN = 1006  # what RFC 6455 calls the end of a connection that broke without a Close frame
-PAYMENT_OUTCOMES = ("credited", "repeated", "unknown", "wrong_amount", "paid_twice", "not_credited", "refused")
+PAYMENT_OUTCOMES = (
+    *("credited", "repeated", "unknown", "wrong_amount", "paid_twice", "not_credited", "refused", "unreadable"),
+    *("failed", "expired", "unknown_checkout", "credited_by_operator", "rejected_by_operator"),
+)
 SWEEP_OUTCOMES = ("done", "failed", "refused")
 # Those that clients are told of, and what browsers say when their page is left.
 CLOSE_CODES = (
@@ -59,6 +63,13 @@ class Telemetry:
         self.payments = Counter(
             "halfminute_payments", "Payment events by what came of them", ["outcome"], registry=self._registry
         )
+        self._payments_open = Gauge(
+            "halfminute_payments_open",
+            "Payments that were not credited and wait for an operator",
+            ["problem"],
+            registry=self._registry,
+        )
+        self.payments_open(dict.fromkeys(PROBLEMS, 0))
         closed = Counter(
             "halfminute_connections_closed", "Websockets that ended, by close code", ["code"], registry=self._registry
         )
@@ -102,6 +113,11 @@ class Telemetry:
 
     def posting_poisoned(self) -> None:
         self._poisoned.inc()
+
+    def payments_open(self, by_problem: dict[str, int]) -> None:
+        """How many payments wait for an operator, by problem."""
+        for problem, count in by_problem.items():
+            self._payments_open.labels(problem).set(count)
 
     def connection_closed(self, code: int | None) -> None:
         """`code` as its peer heard or said it; None where it broke without one."""

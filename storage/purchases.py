@@ -12,6 +12,8 @@ from storage.postgres import Connection, PgUUID, Postgres, Row
 
 EXPIRES_AFTER = "25 hours"  # a checkout lives for a day, and its end is told to us soon after
 
+CREDITED_AT_ONCE = 100  # purchases that one round of maintenance takes up; only a crash leaves any
+
 
 class Purchase(msgspec.Struct, frozen=True, kw_only=True):
     """One purchase; tokens and price are those of the moment in which it was made."""
@@ -28,6 +30,8 @@ class Purchase(msgspec.Struct, frozen=True, kw_only=True):
     checkout_url: str | None = None
     created_at: datetime
     paid_at: datetime | None = None
+    accepted: bool = False  # the decision to credit it is made; its posting is booked, or will be
+    paid_twice: bool = False  # a second checkout of it was paid as well
 
 
 class NewPurchase(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,7 +50,7 @@ class NewPurchase(msgspec.Struct, frozen=True, kw_only=True):
 
 _PURCHASES = Listing(
     columns="p.id, p.user_id, p.pack_id, p.tokens, p.price_cents, p.currency, p.provider, p.status, p.checkout_id,"
-    " p.checkout_url, p.created_at, p.paid_at",
+    " p.checkout_url, p.created_at, p.paid_at, p.accepted, p.paid_twice",
     source="purchases p",
     table="purchases p",
     at="p.created_at",
@@ -58,7 +62,7 @@ _SELECT = f"SELECT {_PURCHASES.columns} FROM purchases p"
 async def find_purchase(postgres: Postgres, purchase_id: UUID) -> Purchase | None:
     """Raises StorageUnavailable."""
     row = await postgres.fetchrow(f"{_SELECT} WHERE p.id = $1", purchase_id)
-    return None if row is None else _purchase(row)
+    return None if row is None else purchase_of(row)
 
 
 async def find_purchase_by_key(postgres: Postgres, key: PostingKey, content: bytes) -> Purchase | Refusal | None:
@@ -82,7 +86,7 @@ async def make_purchase(postgres: Postgres, new: NewPurchase) -> Purchase | Refu
 
 async def list_purchases(postgres: Postgres, user_id: UserId, page: Page) -> Paged[Purchase]:
     """A user's, newest first. Raises BadCursor."""
-    return await _PURCHASES.page(postgres, page, ["p.user_id = $1"], [user_id], _purchase)
+    return await _PURCHASES.page(postgres, page, ["p.user_id = $1"], [user_id], purchase_of)
 
 
 async def note_checkout(postgres: Postgres, purchase_id: UUID, checkout_id: str, url: str) -> Purchase:
@@ -93,30 +97,50 @@ async def note_checkout(postgres: Postgres, purchase_id: UUID, checkout_id: str,
         *(purchase_id, checkout_id, url),
     )
     assert row is not None, "purchases stay"
-    return _purchase(row)
+    return purchase_of(row)
 
 
-async def mark_paid(postgres: Postgres, purchase_id: UUID, checkout_id: str) -> None:
-    """Its tokens are in the wallet. Idempotent; the first payment counts. Raises StorageUnavailable."""
-    await postgres.execute(
-        "UPDATE purchases SET status = 'paid', paid_at = now(), checkout_id = $2 WHERE id = $1 AND status <> 'paid'",
-        *(purchase_id, checkout_id),
+async def mark_paid(postgres: Postgres, purchase_id: UUID) -> bool:
+    """Its tokens are in the wallet; the checkout that is kept is the one whose payment was accepted, if there is one.
+
+    Whether this is news. Idempotent. Raises StorageUnavailable.
+    """
+    row = await postgres.fetchrow(
+        "UPDATE purchases p SET status = 'paid', paid_at = now(), checkout_id = coalesce((SELECT y.checkout_id"
+        " FROM payments y WHERE y.purchase_id = p.id AND y.status = 'accepted'), p.checkout_id)"
+        " WHERE id = $1 AND status <> 'paid' RETURNING true",
+        purchase_id,
     )
+    return row is not None
 
 
 async def close_purchase(postgres: Postgres, purchase_id: UUID, status: str) -> None:
-    """It came to nothing, or needs a look; what is paid stays paid. Idempotent. Raises StorageUnavailable."""
+    """Its checkout failed or expired; one that is accepted stays so. Idempotent. Raises StorageUnavailable."""
     await postgres.execute(
-        "UPDATE purchases SET status = $2 WHERE id = $1 AND (status = 'pending' OR $2 = 'review' AND status <> 'paid')",
+        "UPDATE purchases SET status = $2 WHERE id = $1 AND status = 'pending' AND NOT accepted",
         *(purchase_id, status),
     )
+
+
+async def lock_purchase(connection: Connection, purchase_id: UUID) -> Purchase | None:
+    """The purchase, which nobody else changes before this transaction ends."""
+    row = await connection.fetchrow(f"{_SELECT} WHERE p.id = $1 FOR NO KEY UPDATE", purchase_id)
+    return None if row is None else purchase_of(row)
+
+
+async def purchases_to_credit(postgres: Postgres) -> list[Purchase]:
+    """Accepted ones whose credit is not known to be booked: a server stopped in between. Raises StorageUnavailable."""
+    rows = await postgres.fetch(
+        f"{_SELECT} WHERE p.accepted AND p.status <> 'paid' ORDER BY p.created_at LIMIT {CREDITED_AT_ONCE}"
+    )
+    return [purchase_of(row) for row in rows]
 
 
 async def expire_purchases(postgres: Postgres) -> None:
     """Those whose checkout is long over and of which nobody has told us; a late payment counts all the same."""
     await postgres.execute(
         "UPDATE purchases SET status = 'expired'"
-        f" WHERE status = 'pending' AND created_at < now() - interval '{EXPIRES_AFTER}'"
+        f" WHERE status = 'pending' AND NOT accepted AND created_at < now() - interval '{EXPIRES_AFTER}'"
     )
 
 
@@ -132,7 +156,7 @@ async def _by_key(connection: Connection, key: PostingKey, content: bytes) -> Pu
         return Refusal(Code.IDEMPOTENCY_CONFLICT, "This key was used for something else")
     found = await connection.fetchrow(f"{_SELECT} WHERE p.id = $1", row["ref_id"])
     assert found is not None, "a key and its purchase are written together"
-    return _purchase(found)
+    return purchase_of(found)
 
 
 async def _insert(connection: Connection, new: NewPurchase) -> Purchase:
@@ -148,8 +172,9 @@ async def _insert(connection: Connection, new: NewPurchase) -> Purchase:
         PgUUID(new.content),
     )
     assert row is not None, "an INSERT returns what it inserts"
-    return _purchase(row)
+    return purchase_of(row)
 
 
-def _purchase(row: Row) -> Purchase:
+def purchase_of(row: Row) -> Purchase:
+    """A row with all columns of a purchase."""
     return Purchase(**dict(row))

@@ -17,12 +17,19 @@ from typing import NamedTuple
 
 from tests.bugs import Bug
 from tests.bugs_in_dberrors import IN_DBERRORS
+from tests.bugs_in_payments import IN_PAYMENTS
 from tests.bugs_in_python import IN_PYTHON
 from tests.bugs_in_sql import IN_SQL
 from tests.bugs_in_streams import IN_STREAMS
 from tests.processes import ROOT
 
-BUGS = (*IN_SQL, *IN_PYTHON, *IN_STREAMS, *IN_DBERRORS)
+BUGS = (
+    *IN_SQL,
+    *IN_PYTHON,
+    *IN_STREAMS,
+    *IN_DBERRORS,
+    *IN_PAYMENTS,
+)
 TREE = ("domain", "storage", "server", "tests", "pyproject.toml", "config.toml", "README.md")
 RUN_SECONDS_MAX = 180.0  # a test that hangs has found nothing: each has bounds of its own, well below this
 FAILED = 1  # pytest's exit code where tests ran and did not pass

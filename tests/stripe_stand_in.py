@@ -34,10 +34,17 @@ class StripeStandIn:
             return 400, {"error": {"type": "idempotency_error"}}
         return 200, session
 
-    def event(self, purchase: dict[str, Any], kind: str = "checkout.session.completed", **changed: Any) -> bytes:
-        """What Stripe would tell of a purchase."""
+    def event(
+        self,
+        purchase: dict[str, Any],
+        kind: str = "checkout.session.completed",
+        *,
+        checkout: str | None = None,
+        **changed: Any,
+    ) -> bytes:
+        """What Stripe would tell of a purchase; `checkout` is a session other than the one that we were told of."""
         session = {
-            "id": self.sessions[purchase["purchaseId"]]["id"],
+            "id": checkout or self.sessions[purchase["purchaseId"]]["id"],
             "object": "checkout.session",
             "client_reference_id": purchase["purchaseId"],
             "payment_status": "paid",

@@ -31,7 +31,13 @@ class Demo:
         """What a provider would tell us after the button was pressed."""
         checkout_id = _checkout_id(purchase)
         return PaymentEvent(
-            f"{checkout_id}_paid", "paid", checkout_id, purchase.id, purchase.price_cents, purchase.currency
+            id=f"{checkout_id}_paid",
+            outcome="paid",
+            checkout_id=checkout_id,
+            purchase_id=purchase.id,
+            amount_cents=purchase.price_cents,
+            currency=purchase.currency,
+            reference=str(purchase.id),
         )
 
 

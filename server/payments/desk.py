@@ -1,8 +1,9 @@
 """From a purchase to its tokens: which provider takes the money, and what its events do.
 
-An event may come late, twice, or before another; a purchase is credited under one key, whatever tells that it is paid.
-A payment that fits no purchase of ours, or is not of the agreed amount, moves nothing: it is acknowledged, since asking
-again would not change it, and logged and counted for a person to look at.
+An event may come late, twice, or before another; a purchase is credited under one key, whatever reports its payment.
+A payment that fits no purchase of ours, is not of the agreed amount, or is the second one of a purchase, moves nothing:
+it is acknowledged, since sending it again would not change it, and kept, logged and counted until an operator settles
+it.
 """
 
 from uuid import UUID
@@ -11,14 +12,23 @@ import structlog
 
 from domain.ids import TOKEN_SALES, purchase_key
 from domain.posting import Kind, Posting
+from server.ids import new_uuid
 from server.market_settings import PaymentSettings
 from server.payments.demo import Demo
 from server.payments.provider import PaymentEvent, Provider, ProviderAway
 from server.payments.stripe import Stripe
 from server.telemetry import Telemetry
 from storage.actor import StorageActor
+from storage.payments import PROBLEMS, Reported, count_open_payments, record_payment, withdraw_acceptance
 from storage.postgres import Postgres
-from storage.purchases import Purchase, close_purchase, find_purchase, mark_paid, note_checkout
+from storage.purchases import (
+    Purchase,
+    close_purchase,
+    find_purchase,
+    mark_paid,
+    note_checkout,
+    purchases_to_credit,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -63,40 +73,59 @@ class PaymentDesk:
         return await note_checkout(self._postgres, purchase.id, checkout.id, checkout.url)
 
     async def settle(self, provider: str, event: PaymentEvent) -> None:
-        """Do what an event says, once. Raises StorageUnavailable, and the event is then to be sent again."""
-        purchase = await self._find(provider, event.purchase_id)
-        if purchase is None:
-            self._complain("unknown", event)
-        elif event.outcome == "paid":
-            await self._take_money(purchase, event)
-        else:
+        """Carry out what an event says, once. Raises StorageUnavailable, and the event is then to be sent again."""
+        if event.outcome == "paid":
+            await self._take_money(provider, event)
+        elif (purchase := await self._find(provider, event.purchase_id)) is not None:
             await close_purchase(self._postgres, purchase.id, event.outcome)
             self._count(event.outcome)
+        else:  # no money came, so there is nothing to settle
+            self._count("unknown_checkout")
+
+    async def credit(self, purchase: Purchase) -> str:
+        """Book an accepted purchase, once however often and from wherever this is asked.
+
+        Returns `credited`, `repeated` if that was known, or `not_credited` if the ledger refuses it: the purchase then
+        waits for an operator. Raises StorageUnavailable.
+        """
+        if purchase.status == "paid":
+            return "repeated"
+        posting = _posting(purchase)
+        receipt = (await self._actor.post([posting]))[0]
+        if receipt.paid:
+            return "credited" if await mark_paid(self._postgres, purchase.id) else "repeated"
+        await withdraw_acceptance(self._postgres, purchase.id, posting.key)  # more than the wallet can hold
+        return "not_credited"
+
+    async def look_after(self) -> None:
+        """Finish what a stopped server left, and count what waits for operators. Raises StorageUnavailable."""
+        for purchase in await purchases_to_credit(self._postgres):
+            outcome = await self.credit(purchase)
+            log.info("payment.finished", purchase=str(purchase.id), outcome=outcome)
+            self._count(outcome)
+        await self.count_open()
+
+    async def count_open(self) -> None:
+        """Bring the gauge of open payments up to date. Raises StorageUnavailable."""
+        self._telemetry.payments_open(await count_open_payments(self._postgres))
 
     async def _find(self, provider: str, purchase_id: UUID | None) -> Purchase | None:
         purchase = None if purchase_id is None else await find_purchase(self._postgres, purchase_id)
         return purchase if purchase is not None and purchase.provider == provider else None
 
-    async def _take_money(self, purchase: Purchase, event: PaymentEvent) -> None:
-        if (event.amount_cents, event.currency) != (purchase.price_cents, purchase.currency):
-            self._complain("wrong_amount", event)
-            await close_purchase(self._postgres, purchase.id, "review")
-        elif purchase.status == "paid":
-            if purchase.checkout_id == event.checkout_id:
-                self._count("repeated")
-            else:  # two checkouts of one purchase, and both were paid: one of them is to be paid back
-                self._complain("paid_twice", event)
+    async def _take_money(self, provider: str, event: PaymentEvent) -> None:
+        verdict = await record_payment(self._postgres, _reported(provider, event))
+        outcome = verdict.problem
+        if outcome is None:
+            assert verdict.purchase is not None, "an accepted payment has a purchase"
+            outcome = await self.credit(verdict.purchase)
+        elif not verdict.is_new:
+            outcome = "repeated"
+        if outcome in PROBLEMS:
+            self._complain(outcome, event)
         else:
-            await self._credit(purchase, event)
-
-    async def _credit(self, purchase: Purchase, event: PaymentEvent) -> None:
-        receipt = (await self._actor.post([_posting(purchase)]))[0]
-        if receipt.paid:
-            await mark_paid(self._postgres, purchase.id, event.checkout_id)
-            self._count("credited")
-        else:  # more than the wallet can hold
-            self._complain("not_credited", event)
-            await close_purchase(self._postgres, purchase.id, "review")
+            self._count(outcome)
+        await self.count_open()
 
     def _complain(self, what: str, event: PaymentEvent) -> None:
         log.error(f"payment.{what}", event_id=event.id, checkout=event.checkout_id, purchase=str(event.purchase_id))
@@ -104,6 +133,19 @@ class PaymentDesk:
 
     def _count(self, what: str) -> None:
         self._telemetry.payments.labels(what).inc()
+
+
+def _reported(provider: str, event: PaymentEvent) -> Reported:
+    return Reported(
+        id=new_uuid(),
+        provider=provider,
+        checkout_id=event.checkout_id,
+        event_id=event.id,
+        reference=event.reference,
+        purchase_id=event.purchase_id,
+        amount_cents=event.amount_cents,
+        currency=event.currency,
+    )
 
 
 def _posting(purchase: Purchase) -> Posting:

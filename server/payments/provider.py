@@ -22,6 +22,7 @@ class PaymentEvent(NamedTuple):
     purchase_id: UUID | None
     amount_cents: int
     currency: str  # ISO 4217, in capitals
+    reference: str  # what the provider says was bought: the purchase's id, or another shop's order
 
 
 class ProviderAway(Exception):
@@ -30,6 +31,10 @@ class ProviderAway(Exception):
 
 class EventRefused(Exception):
     """What came to the webhook is not what the provider signed, or not lately."""
+
+
+class EventUnreadable(EventRefused):
+    """The provider signed it, and it is not in a shape that we know."""
 
 
 class Provider(Protocol):

@@ -5,7 +5,7 @@ import hmac
 import http.client
 import json
 from contextlib import closing
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlencode, urlsplit
 from uuid import UUID
 
@@ -14,7 +14,7 @@ import structlog
 import trio
 
 from server.market_settings import PaymentSettings
-from server.payments.provider import Checkout, EventRefused, PaymentEvent, ProviderAway
+from server.payments.provider import Checkout, EventRefused, EventUnreadable, PaymentEvent, ProviderAway
 from storage.purchases import Purchase
 
 ANSWER_SECONDS = 2.5  # of one try; all of them end before a request of ours does
@@ -23,19 +23,30 @@ PASSING = {http.client.CONFLICT, http.client.TOO_MANY_REQUESTS}
 CONNECTIONS = 8  # at once; each has a thread of its own, and they must leave some to others
 MAX_ANSWER_BYTES = 256 * 1024
 SIGNATURE_SECONDS = 300  # how far a signature's time may be from ours
+MAX_CENTS = 10**15  # of one payment: more than there is, and fits the database's integers
 MAX_SIGNATURES = 8  # of one event: enough for any rotation of secrets
 
 log = structlog.get_logger(__name__)
 
 
+# Stripe's ids have at most 255 characters, and a client_reference_id 200; U+0000 is what PostgreSQL cannot store.
+Id = Annotated[str, msgspec.Meta(min_length=1, max_length=255, pattern=r"^[^\u0000]+$")]
+
+
 class _Session(msgspec.Struct):
     """What we need of a Checkout Session in an event."""
 
-    id: str
-    client_reference_id: str | None = None
+    id: Id
+    client_reference_id: Id | None = None
+    metadata: dict[str, str] | None = None
     payment_status: str = "unpaid"
-    amount_total: int | None = None
-    currency: str | None = None
+    amount_total: Annotated[int, msgspec.Meta(ge=0, le=MAX_CENTS)] | None = None
+    currency: Annotated[str, msgspec.Meta(pattern="^[A-Za-z]{3,16}$")] | None = None
+
+    @property
+    def reference(self) -> str:
+        """What was bought, in our words: the purchase's id, which is in two places."""
+        return self.client_reference_id or (self.metadata or {}).get("purchase_id", "")[:255].replace("\0", "")
 
 
 class _EventData(msgspec.Struct):
@@ -43,7 +54,7 @@ class _EventData(msgspec.Struct):
 
 
 class _Event(msgspec.Struct):
-    id: str
+    id: Id
     type: str
     data: msgspec.Raw = msgspec.Raw(b"{}")  # read only where the type is one of ours: others look otherwise
 
@@ -83,7 +94,7 @@ class Stripe:
     def read_event(self, raw: bytes, signature: str, now: float) -> PaymentEvent | None:
         """What an event says that came at this time (unix seconds); None for what is nothing to us.
 
-        `signature` is the header `Stripe-Signature`. Raises EventRefused.
+        `signature` is the header `Stripe-Signature`. Raises EventRefused, EventUnreadable.
         """
         if not self._is_signed(raw, signature, now):
             raise EventRefused("The signature does not hold")
@@ -94,16 +105,17 @@ class Stripe:
                 return None
             session = msgspec.json.decode(event.data, type=_EventData).object
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise EventRefused("The event cannot be read") from error
+            raise EventUnreadable("The event cannot be read") from error
         if outcome == "paid" and session.payment_status == "unpaid":  # a slow method of payment: its own event follows
             return None
         return PaymentEvent(
             id=event.id,
             outcome=outcome,
             checkout_id=session.id,
-            purchase_id=_uuid(session.client_reference_id),
+            purchase_id=_uuid(session.reference),
             amount_cents=session.amount_total or 0,
             currency=(session.currency or "").upper(),
+            reference=session.reference,
         )
 
     def _is_signed(self, raw: bytes, header: str, now: float) -> bool:
@@ -185,8 +197,8 @@ def _is_recent(timestamp: str, now: float) -> bool:
     return plain and abs(now - int(timestamp)) <= SIGNATURE_SECONDS
 
 
-def _uuid(text: str | None) -> UUID | None:
+def _uuid(text: str) -> UUID | None:
     try:
-        return UUID(text or "")
+        return UUID(text)
     except ValueError:
         return None

@@ -9,7 +9,7 @@ import structlog
 from domain.refusals import Code, Refusal
 from server.house import House
 from server.payments.demo import page
-from server.payments.provider import EventRefused, PaymentEvent
+from server.payments.provider import EventRefused, EventUnreadable, PaymentEvent
 from server.rest.answers import Plain
 from server.rest.request import Ask
 from server.rest.route import Needs, Routes
@@ -37,8 +37,8 @@ class Heard(msgspec.Struct, frozen=True, rename="camel"):
 async def hear_stripe(ask: Ask) -> Heard | Refusal:
     """Stripe's signed events; each credits once, and so does each purchase.
 
-    An event that is nothing to us, of a purchase that we do not know, or of another amount than was agreed is
-    acknowledged and moves nothing; the latter two are logged and counted (`halfminute_payments`).
+    An event of another type is acknowledged. A payment of no known purchase, of another amount than was agreed, or the
+    second one of a purchase is acknowledged and moves nothing; it is counted, and kept for an operator to settle.
     """
     stripe = ask.house.payments.stripe
     if stripe is None:
@@ -47,6 +47,10 @@ async def hear_stripe(ask: Ask) -> Heard | Refusal:
         return Refusal(Code.DRAINING, "The server is shutting down")
     try:
         event = stripe.read_event(ask.raw, ask.headers.get("Stripe-Signature", ""), ask.house.clock.now() / 1_000_000)
+    except EventUnreadable as unreadable:  # signed, so that money may wait behind it
+        log.error("payment.event_unreadable", reason=str(unreadable))
+        ask.house.telemetry.payments.labels("unreadable").inc()
+        return Refusal(Code.FORBIDDEN, str(unreadable))
     except EventRefused as refused:
         log.warning("payment.event_refused", reason=str(refused))
         ask.house.telemetry.payments.labels("refused").inc()

@@ -3,6 +3,7 @@
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -35,6 +36,13 @@ async def counted(shop: Shop, outcome: str) -> float:
     name = f'halfminute_payments_total{{outcome="{outcome}"}} '
     lines = shop.house.telemetry.exposition().decode().splitlines()
     return sum(float(line.removeprefix(name)) for line in lines if line.startswith(name))
+
+
+async def waiting(shop: Shop) -> dict[str, int]:
+    """How many payments wait for an operator, by problem, as /metrics says."""
+    lines = shop.house.telemetry.exposition().decode().splitlines()
+    told = (line.partition('halfminute_payments_open{problem="')[2].partition('"} ') for line in lines)
+    return {problem: int(float(count)) for problem, _, count in told if problem}
 
 
 async def test_what_is_paid_is_credited_and_its_buyer_hears_of_it(shop: Shop) -> None:
@@ -127,6 +135,26 @@ async def test_without_a_secret_the_webhook_is_closed(house: House, web: httpx.A
 async def test_a_signed_event_that_cannot_be_read_is_refused(shop: Shop) -> None:
     for raw in (b"", b"[]", b'{"id": 5, "type": "x"}', b'{"id": "e", "type": "%s"}' % PAID.encode(), b"\xff"):
         check(await shop.tell(raw), 403, "FORBIDDEN")
+    assert (await counted(shop, "unreadable"), await counted(shop, "refused")) == (5, 0)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"amount_total": -1}, {"amount_total": 10**30}, {"client_reference_id": "a\0b"}, {"checkout": "c" * 256}],
+    ids=str,
+)
+async def test_a_signed_payment_that_the_database_cannot_keep_is_refused_and_alarmed(
+    shop: Shop, wrong: dict[str, Any]
+) -> None:
+    check(await shop.tell(shop.stripe.event(await shop.buy(shop.people.stranger()), **wrong)), 403, "FORBIDDEN")
+    assert await counted(shop, "unreadable") == 1
+
+
+async def test_a_checkout_without_a_reference_is_known_by_its_metadata(shop: Shop) -> None:
+    fan = shop.people.stranger()
+    purchase = await shop.buy(fan)
+    await shop.pay(purchase, client_reference_id=None, metadata={"purchase_id": purchase["purchaseId"]})
+    assert await balance(fan) == 100
 
 
 # What they say
@@ -192,19 +220,73 @@ async def test_the_price_is_that_of_the_moment_when_the_checkout_began(
 async def test_a_payment_for_nobodys_purchase_is_acknowledged_and_counted(shop: Shop) -> None:
     fan = shop.people.stranger()
     purchase = await shop.buy(fan)
-    await shop.pay(purchase, client_reference_id=str(SOMEBODY))
-    await shop.pay(purchase, client_reference_id="another shop's order")
-    await shop.pay(purchase, client_reference_id=None)
-    assert (await balance(fan), await counted(shop, "unknown")) == (0, 3)
+    for number, reference in enumerate((str(SOMEBODY), "another shop's order", None)):
+        for _ in range(2):  # the provider sends an event again now and then
+            await shop.pay(purchase, checkout=f"cs_test_other_{number}", client_reference_id=reference)
+    assert (await balance(fan), await counted(shop, "unknown"), await counted(shop, "repeated")) == (0, 3, 3)
+    assert await waiting(shop) == {"unknown": 3, "wrong_amount": 0, "paid_twice": 0, "not_credited": 0}
+
+
+async def test_a_payment_of_a_purchase_that_was_not_there_yet_is_credited_when_it_is_reported_again(shop: Shop) -> None:
+    fan = shop.people.stranger()
+    purchase = await shop.buy(fan)
+    await shop.house.postgres.execute("UPDATE purchases SET provider = 'elsewhere'")
+    await shop.pay(purchase)
+    assert (await balance(fan), await counted(shop, "unknown")) == (0, 1)
+    await shop.house.postgres.execute("UPDATE purchases SET provider = 'stripe'")
+    await shop.pay(purchase)
+    assert (await balance(fan), await counted(shop, "credited"), (await waiting(shop))["unknown"]) == (100, 1, 0)
+
+
+async def test_one_checkout_pays_for_one_purchase_whatever_its_events_name(shop: Shop) -> None:
+    fan = shop.people.stranger()
+    first, second = await shop.buy(fan), await shop.buy(fan)
+    await shop.pay(first)
+    await shop.pay(second, checkout=shop.stripe.sessions[first["purchaseId"]]["id"])
+    assert (await balance(fan), await counted(shop, "credited")) == (100, 1)
+
+
+async def test_a_purchase_that_a_server_accepted_and_did_not_credit_is_credited_by_the_next_round(shop: Shop) -> None:
+    fan = shop.people.stranger()
+    purchase = await shop.buy(fan)
+    await shop.house.postgres.execute("UPDATE purchases SET accepted = true")
+    for _ in range(2):
+        await shop.house.payments.look_after()
+    assert await balance(fan) == 100
+    assert (await fan.get(f"/tokens/purchases/{purchase['purchaseId']}")).json()["status"] == "paid"
 
 
 async def test_a_second_payment_of_one_purchase_is_told_to_the_operators(shop: Shop) -> None:
     fan = shop.people.stranger()
     purchase = await shop.buy(fan)
     await shop.pay(purchase)
-    shop.stripe.sessions[purchase["purchaseId"]]["id"] = "cs_test_another"
-    await shop.pay(purchase)
+    await shop.pay(purchase, checkout="cs_test_another")
     assert (await balance(fan), await counted(shop, "paid_twice")) == (100, 1)
+
+
+async def test_two_checkouts_of_one_purchase_that_are_paid_at_once_are_one_credit_and_one_paid_twice(
+    shop: Shop,
+) -> None:
+    fan = shop.people.stranger()
+    purchases = [await shop.buy(fan) for _ in range(10)]
+    events = []
+    for number, purchase in enumerate(purchases):
+        events += [shop.stripe.event(purchase), shop.stripe.event(purchase, checkout=f"cs_test_another_{number}")]
+    async with trio.open_nursery() as nursery:
+        for raw in events:
+            nursery.start_soon(shop.tell, raw)
+    assert await balance(fan) == 1000
+    assert (await counted(shop, "credited"), await counted(shop, "paid_twice")) == (10, 10)
+    await shop.check_books()
+
+
+async def test_a_second_payment_is_never_said_to_be_the_first_though_a_crash_came_between(shop: Shop) -> None:
+    fan = shop.people.stranger()
+    purchase = await shop.buy(fan)
+    await shop.pay(purchase)
+    await shop.house.postgres.execute("UPDATE purchases SET status = 'pending', paid_at = NULL")
+    await shop.pay(purchase, checkout="cs_test_another")
+    assert (await balance(fan), await counted(shop, "credited"), await counted(shop, "paid_twice")) == (100, 1, 1)
 
 
 async def test_a_payment_that_was_booked_but_not_noted_is_noted_by_the_next_event(shop: Shop) -> None:

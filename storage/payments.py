@@ -1,0 +1,199 @@
+"""Payments that providers reported: one row a checkout, and whether it pays for a purchase or waits for an operator.
+
+The decision is made under a lock of the purchase's row, before anything is booked: of all payments of one purchase, and
+of all that operators decide about it, at most one is accepted. The purchase is then credited under its own key.
+"""
+
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import msgspec
+
+from domain.ids import PostingKey, UserId
+from storage.paging import Listing, Page, Paged
+from storage.postgres import Connection, PgUUID, Postgres, Row
+from storage.purchases import Purchase, lock_purchase
+
+PROBLEMS = ("unknown", "wrong_amount", "paid_twice", "not_credited")
+
+
+class Reported(msgspec.Struct, frozen=True, kw_only=True):
+    """A payment as its provider's event reports it; `id` is for its row, `reference` what the event says was bought."""
+
+    id: UUID
+    provider: str
+    checkout_id: str
+    event_id: str
+    reference: str
+    purchase_id: UUID | None
+    amount_cents: int
+    currency: str
+
+
+class Verdict(NamedTuple):
+    """What a reported payment is: `problem` is None where it pays for the purchase.
+
+    `is_new` is False where the same was known of this checkout before; a rejected payment stays what it is.
+    """
+
+    problem: str | None
+    is_new: bool
+    purchase: Purchase | None
+
+
+class Payment(msgspec.Struct, frozen=True, kw_only=True):
+    """A row, with its purchase and the latest decision of an operator."""
+
+    id: UUID
+    provider: str
+    checkout_id: str
+    event_id: str
+    reference: str
+    purchase_id: UUID | None
+    amount_cents: int | None
+    currency: str
+    status: str  # accepted, open, rejected
+    problem: str | None
+    created_at: datetime
+    user_id: UserId | None = None
+    action: str | None = None
+    reason: str | None = None
+    operator_id: UserId | None = None
+    settled_at: datetime | None = None
+
+
+_PAYMENTS = Listing(
+    columns="y.id, y.provider, y.checkout_id, y.event_id, y.reference, y.purchase_id, y.amount_cents, y.currency,"
+    " y.status, y.problem, y.created_at, (SELECT user_id FROM purchases WHERE id = y.purchase_id) AS user_id,"
+    " s.action, s.reason, s.operator_id, s.created_at AS settled_at",
+    source="payments y LEFT JOIN LATERAL (SELECT action, reason, operator_id, created_at FROM payment_settlements"
+    " WHERE payment_id = y.id ORDER BY created_at DESC LIMIT 1) s ON true",
+    table="payments y",
+    at="y.created_at",
+    id="y.id",
+)
+
+
+async def record_payment(postgres: Postgres, reported: Reported) -> Verdict:
+    """Decide about a payment and keep it, both at once. Idempotent. Raises StorageUnavailable."""
+    return await postgres.transaction(lambda connection: _record(connection, reported))
+
+
+async def find_payment(postgres: Postgres, payment_id: UUID) -> Payment | None:
+    """Raises StorageUnavailable."""
+    row = await postgres.fetchrow(f"SELECT {_PAYMENTS.columns} FROM {_PAYMENTS.source} WHERE y.id = $1", payment_id)
+    return None if row is None else _payment(row)
+
+
+async def list_payments(
+    postgres: Postgres, page: Page, *, status: str | None = None, purchase_id: UUID | None = None
+) -> Paged[Payment]:
+    """Newest first. Raises BadCursor, StorageUnavailable."""
+    conditions, args = list[str](), list[Any]()
+    if status is not None:
+        # As a literal, so that also a plan for any values can use the partial index; it is one of the CHECK's words.
+        assert status in ("accepted", "open", "rejected"), status
+        conditions.append(f"y.status = '{status}'")
+    if purchase_id is not None:
+        args.append(purchase_id)
+        conditions.append(f"y.purchase_id = ${len(args)}")
+    return await _PAYMENTS.page(postgres, page, [" AND ".join(conditions) or "true"], args, _payment)
+
+
+async def count_open_payments(postgres: Postgres) -> dict[str, int]:
+    """How many wait for an operator, by problem. Raises StorageUnavailable."""
+    rows = await postgres.fetch("SELECT problem, count(*) AS n FROM payments WHERE status = 'open' GROUP BY problem")
+    return dict.fromkeys(PROBLEMS, 0) | {row["problem"]: row["n"] for row in rows}
+
+
+async def withdraw_acceptance(postgres: Postgres, purchase_id: UUID, key: PostingKey) -> None:
+    """The ledger refused to credit it, so that it waits for an operator; unless it was booked after all.
+
+    `key` is the one of the purchase's posting. Raises StorageUnavailable.
+    """
+
+    async def in_transaction(connection: Connection) -> None:
+        purchase = await lock_purchase(connection, purchase_id)
+        booked = await connection.fetchval("SELECT true FROM journal WHERE key = $1", PgUUID(key))
+        if purchase is None or purchase.status == "paid" or booked:
+            return
+        await connection.execute("UPDATE purchases SET accepted = false, status = 'review' WHERE id = $1", purchase_id)
+        payment_id = await connection.fetchval(
+            "UPDATE payments SET status = 'open', problem = 'not_credited'"
+            " WHERE purchase_id = $1 AND status = 'accepted' RETURNING id",
+            purchase_id,
+        )
+        await connection.execute(
+            "INSERT INTO payment_settlements (id, payment_id, purchase_id, action, reason, operator_id)"
+            " SELECT gen_random_uuid(), $2, $1, 'not_booked', 'The ledger refused the credit', s.operator_id FROM"
+            " (SELECT action, operator_id FROM payment_settlements WHERE purchase_id = $1"
+            "   ORDER BY created_at DESC LIMIT 1) s WHERE s.action = 'credit'",
+            *(purchase_id, payment_id),
+        )
+
+    await postgres.transaction(in_transaction)
+
+
+async def _record(connection: Connection, reported: Reported) -> Verdict:
+    purchase = None if reported.purchase_id is None else await lock_purchase(connection, reported.purchase_id)
+    if purchase is not None and purchase.provider != reported.provider:
+        purchase = None
+    known = await connection.fetchrow(
+        "SELECT id, status, problem, purchase_id FROM payments WHERE provider = $1 AND checkout_id = $2 FOR UPDATE",
+        *(reported.provider, reported.checkout_id),
+    )
+    if known is not None and known["status"] == "rejected":
+        return Verdict(known["problem"], False, purchase)
+    if known is not None and known["status"] == "accepted":
+        same = purchase is not None and purchase.id == known["purchase_id"]
+        return Verdict(None if same else "unknown", False, purchase)
+    problem = await _problem(connection, purchase, reported)
+    if known is not None and known["problem"] == problem:
+        return Verdict(problem, False, purchase)
+    stored = await connection.fetchval(
+        "INSERT INTO payments AS y (id, provider, checkout_id, event_id, reference, purchase_id, amount_cents,"
+        " currency, status, problem) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
+        " ON CONFLICT ON CONSTRAINT one_payment_a_checkout DO UPDATE"
+        " SET purchase_id = $6, status = $9, problem = $10 WHERE y.status = 'open' RETURNING id",
+        *(reported.id, reported.provider, reported.checkout_id, reported.event_id, reported.reference),
+        *(None if purchase is None else purchase.id, reported.amount_cents, reported.currency),
+        *("accepted" if problem is None else "open", problem),
+    )
+    if stored is None:  # the same checkout was accepted meanwhile, for another purchase
+        return Verdict("unknown", False, purchase)
+    if purchase is not None:
+        await _mark_purchase(connection, purchase.id, problem)
+    return Verdict(problem, stored == reported.id or known is not None, purchase)
+
+
+async def _problem(connection: Connection, purchase: Purchase | None, reported: Reported) -> str | None:
+    """Why this payment does not pay for the purchase, whose row is locked; None if it does."""
+    if purchase is None:
+        return "unknown"
+    if purchase.accepted or purchase.status == "paid":
+        paid_by = await connection.fetchval(
+            "SELECT checkout_id FROM payments WHERE purchase_id = $1 AND status = 'accepted'", purchase.id
+        )
+        # An operator credited it, or an earlier version of this server, and no payment is linked to it yet.
+        paid_by = paid_by or purchase.checkout_id or reported.checkout_id
+        if paid_by != reported.checkout_id:
+            return "paid_twice"
+    if (reported.amount_cents, reported.currency) != (purchase.price_cents, purchase.currency):
+        return "wrong_amount"
+    return None
+
+
+async def _mark_purchase(connection: Connection, purchase_id: UUID, problem: str | None) -> None:
+    if problem is None:
+        await connection.execute("UPDATE purchases SET accepted = true WHERE id = $1", purchase_id)
+    elif problem == "paid_twice":
+        await connection.execute("UPDATE purchases SET paid_twice = true WHERE id = $1", purchase_id)
+    else:
+        await connection.execute(
+            "UPDATE purchases SET status = 'review' WHERE id = $1 AND NOT accepted AND status <> 'paid'", purchase_id
+        )
+
+
+def _payment(row: Row) -> Payment:
+    return Payment(**dict(row))

@@ -1,0 +1,42 @@
+"""Guards of the money that comes from outside, and the tests that find them missing."""
+
+from tests.bugs import Bug, Edit
+
+PAYMENTS, DESK = "storage/payments.py", "server/payments/desk.py"
+PAYMENT_TESTS = "tests/server/rest/test_payments.py"
+
+IN_PAYMENTS = (
+    Bug(
+        "paid-twice",
+        "the second paid checkout of one purchase is a problem",
+        "a buyer has paid twice and nobody knows",
+        (Edit(PAYMENTS, "if paid_by != reported.checkout_id:", "if paid_by is None:"),),
+        f"{PAYMENT_TESTS}::test_a_second_payment_of_one_purchase_is_told_to_the_operators",
+        "AssertionError",
+        "no payment is counted as paid twice",
+    ),
+    Bug(
+        "purchase-lock",
+        "a payment is decided under a lock of its purchase",
+        "two payments at once are both said to be the one that pays",
+        (Edit("storage/purchases.py", " WHERE p.id = $1 FOR NO KEY UPDATE", " WHERE p.id = $1"),),
+        f"{PAYMENT_TESTS}::test_two_checkouts_of_one_purchase_that_are_paid_at_once_are_one_credit_and_one_paid_twice",
+        "AssertionError",
+        "the second payment meets the database's own constraint, or is not counted",
+    ),
+    Bug(
+        "one-checkout",
+        "a checkout that was accepted pays for its own purchase alone",
+        "one payment credits two purchases",
+        (
+            Edit(
+                PAYMENTS,
+                'return Verdict(None if same else "unknown", False, purchase)',
+                "return Verdict(None, False, purchase)",
+            ),
+        ),
+        f"{PAYMENT_TESTS}::test_one_checkout_pays_for_one_purchase_whatever_its_events_name",
+        "AssertionError",
+        "the balance is 200",
+    ),
+)
