@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
 import asyncpg
@@ -116,18 +117,22 @@ class Postgres:
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Callable[[str], Awaitable[list[Row]]]]:
-        """Read-only queries that all see the same moment; for one task at a time."""
-        connection = await _from_trio(lambda: _connect(self._dsn))
+        """Read-only queries that all see the same moment, however long they take; for one task at a time.
+
+        Raises StorageUnavailable, also in the block.
+        """
+        connection = await _from_trio(lambda: _connect(self._dsn, command_timeout=None))
         try:
             await _from_trio(lambda: connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"))
-            await _from_trio(lambda: connection.execute("SET LOCAL statement_timeout = 0"))
-            yield lambda sql: _from_trio(lambda: connection.fetch(sql, timeout=None))
+            for limit in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"):
+                await _from_trio(partial(connection.execute, f"SET LOCAL {limit} = 0"))
+            yield lambda sql: _from_trio(lambda: connection.fetch(sql))
         finally:
             connection.terminate()
 
-    async def connect(self) -> "LoneConnection":
-        """A connection of its own, outside the pool. Raises StorageUnavailable."""
-        return LoneConnection(await _from_trio(lambda: _connect(self._dsn)))
+    async def connect(self, timeout: float = CONNECT_SECONDS) -> "LoneConnection":
+        """A connection of its own, outside the pool; `timeout` in seconds. Raises StorageUnavailable."""
+        return LoneConnection(await _from_trio(lambda: _connect(self._dsn, timeout=timeout)))
 
 
 class LoneConnection:
@@ -140,15 +145,15 @@ class LoneConnection:
     def closed(self) -> bool:
         return self._connection.is_closed()
 
-    async def fetchrow(self, sql: str, *args: Any) -> Row | None:
-        """Shielded: once sent, a commit is waited for, at most CLIENT_TIMEOUT_SECONDS.
+    async def fetchrow(self, sql: str, *args: Any, timeout: float = CLIENT_TIMEOUT_SECONDS) -> Row | None:
+        """Shielded: once sent, a commit is waited for, at most `timeout` seconds.
 
         Raises StorageUnavailable, with the connection closed unless its session is sound; or Refused.
         """
 
         async def in_asyncio() -> Row | None:
             with _dropping_lost_session(self._connection):
-                return await self._connection.fetchrow(sql, *args, timeout=CLIENT_TIMEOUT_SECONDS)
+                return await self._connection.fetchrow(sql, *args, timeout=timeout)
 
         with trio.CancelScope(shield=True):
             return await _from_trio(in_asyncio)
@@ -186,8 +191,8 @@ async def _close_pool(pool: "asyncpg.Pool[asyncpg.Record]") -> None:
         pool.terminate()
 
 
-async def _connect(dsn: str) -> "asyncpg.Connection[asyncpg.Record]":
-    return await asyncpg.connect(dsn, **_connect_settings())
+async def _connect(dsn: str, **changed: Any) -> "asyncpg.Connection[asyncpg.Record]":
+    return await asyncpg.connect(dsn, **{**_connect_settings(), **changed})
 
 
 def _connect_settings() -> dict[str, Any]:

@@ -4,15 +4,20 @@ from collections.abc import Iterator
 from uuid import UUID
 
 import pytest
+import structlog
+import trio
 
 from domain.ids import TOKEN_SALES, RoomId, UserId, block_key
 from server.ids import new_uuid
+from storage import audit as auditing
 from storage import migrate as migrating
-from storage.audit import audit
-from storage.migrate import migrate, migrations
-from storage.postgres import Connection, PgUUID, open_postgres
+from storage import postgres as postgres_limits
+from storage.audit import Finding, Proof, audit
+from storage.migrate import Migration, MigrationError, migrate, migrations
+from storage.postgres import Connection, PgUUID, Postgres, open_postgres
 from tests.databases import Databases
 from tests.storage.books import block, open_books, tip
+from tests.storage.postgres_processes import eventually
 
 FAN, CREATOR, ROOM = UserId(UUID(int=0xA << 120)), UserId(UUID(int=0xB << 120)), RoomId(UUID(int=0xC << 120))
 FIRST = block(ROOM, FAN, CREATOR, 1)
@@ -51,3 +56,98 @@ async def test_a_house_that_is_lived_in_is_brought_up_to_date(empty_dsn: str, mo
         assert [receipt.outcome.name for receipt in receipts] == ["ALREADY", "COMMITTED", "COMMITTED"]
         assert receipts[-1].debit_after == 65
         assert [finding.sentence async for finding in audit(books.postgres) if finding.rows] == []
+
+
+async def test_a_second_starter_waits_for_the_migration_of_the_first(
+    empty_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_limits, "LOCK_TIMEOUT_MS", 50)
+    names: list[str] = []
+    async with open_postgres(empty_dsn, pool_size=2) as postgres:
+        first = await postgres.connect()
+        await first.fetchrow("SELECT pg_advisory_lock($1)", migrating._LOCK)
+        with structlog.testing.capture_logs() as logged:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_migrate_into, names, postgres)
+                await eventually(lambda: "migration.waiting" in [line["event"] for line in logged])
+                assert names == []
+                first.terminate()
+    assert names == [each.name for each in migrations()]
+    assert len(logged) == 1, "it says once that it waits"
+
+
+async def test_a_migration_waits_for_who_holds_a_table(empty_dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    names: list[str] = []
+    async with open_postgres(empty_dsn, pool_size=1) as postgres:
+        await migrate(postgres)
+        monkeypatch.setattr(postgres_limits, "LOCK_TIMEOUT_MS", 50)
+        _add_migration(monkeypatch, "ALTER TABLE users ADD COLUMN more integer")
+        async with open_postgres(empty_dsn, pool_size=1) as starter:
+            reader = await postgres.connect()
+            await reader.fetchrow("BEGIN")
+            await reader.fetchrow("SELECT 1 FROM users")
+            with structlog.testing.capture_logs() as logged:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(_migrate_into, names, starter)
+                    await eventually(lambda: "migration.waiting" in [line["event"] for line in logged])
+                    reader.terminate()
+    assert names == ["9999_more"]
+
+
+async def test_who_waits_too_long_for_a_migration_is_told_so(empty_dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(migrating, "WAIT_SECONDS_MAX", 0.1)
+    async with open_postgres(empty_dsn, pool_size=1) as postgres:
+        first = await postgres.connect()
+        await first.fetchrow("SELECT pg_advisory_lock($1)", migrating._LOCK)
+        with pytest.raises(MigrationError, match="another migration held the database"):
+            await migrate(postgres)
+        first.terminate()
+
+
+async def test_a_statement_of_a_migration_takes_as_long_as_it_needs(
+    empty_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_postgres(empty_dsn, pool_size=1) as postgres:
+        await migrate(postgres)
+    monkeypatch.setattr(postgres_limits, "STATEMENT_TIMEOUT_MS", 100)
+    monkeypatch.setattr(postgres_limits, "CLIENT_TIMEOUT_SECONDS", 0.2)
+    _add_migration(monkeypatch, "SELECT pg_sleep(0.6)")
+    async with open_postgres(empty_dsn, pool_size=1) as postgres:
+        assert await migrate(postgres) == ["9999_more"]
+
+
+async def test_the_proof_of_a_large_ledger_takes_as_long_as_it_needs(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postgres_limits, "STATEMENT_TIMEOUT_MS", 100)
+    monkeypatch.setattr(postgres_limits, "CLIENT_TIMEOUT_SECONDS", 0.2)
+    slow = Proof("a slow proof", "SELECT x FROM (SELECT pg_sleep(0.6)::text AS x) s WHERE x <> ''")
+    monkeypatch.setattr(auditing, "PROOFS", (slow,))
+    async with open_postgres(dsn, pool_size=1) as postgres:
+        assert [finding async for finding in audit(postgres)] == [("a slow proof", [])]
+
+
+async def test_the_proof_waits_for_who_changes_a_table(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postgres_limits, "LOCK_TIMEOUT_MS", 1)
+    monkeypatch.setattr(auditing, "PROOFS", (Proof("nobody is there", "SELECT 1 AS one FROM users"),))
+    findings: list[Finding] = []
+    async with open_postgres(dsn, pool_size=2) as postgres, trio.open_nursery() as nursery:
+        changer = await postgres.connect()
+        await changer.fetchrow("BEGIN")
+        await changer.fetchrow("LOCK TABLE users IN ACCESS EXCLUSIVE MODE")
+        nursery.start_soon(_prove_into, findings, postgres)
+        while not (await postgres.fetch("SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 'users'::regclass")):
+            await trio.lowlevel.checkpoint()
+        changer.terminate()
+    assert findings == [("nobody is there", [])]
+
+
+def _add_migration(monkeypatch: pytest.MonkeyPatch, sql: str) -> None:
+    known = [*migrations(), Migration(9999, "9999_more", sql)]
+    monkeypatch.setattr(migrating, "migrations", lambda: known)
+
+
+async def _migrate_into(names: list[str], postgres: Postgres) -> None:
+    names += await migrate(postgres)
+
+
+async def _prove_into(findings: list[Finding], postgres: Postgres) -> None:
+    findings += [finding async for finding in audit(postgres)]
