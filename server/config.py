@@ -92,6 +92,10 @@ class LimitSettings(Section, frozen=True):
 
     address_per_second: Positive = 50
     address_burst: Burst = 500
+    probes_per_second: Positive = 100
+    probes_burst: Burst = 1000
+    proofs_per_second: Positive = 1
+    proofs_burst: Burst = 30
     user_per_second: Positive = 10
     user_burst: Burst = 60
     money_per_second: Positive = 1

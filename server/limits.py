@@ -15,7 +15,7 @@ from server.config import LimitSettings
 # to spend; and after `burst / per_second` seconds of silence a bucket is full anyway.
 REMEMBERED = 100_000
 
-Name = Literal["address", "user", "money", "handshake"]
+Name = Literal["address", "probe", "proof", "user", "money", "handshake"]
 
 
 class Limit(NamedTuple):
@@ -89,6 +89,8 @@ class Limits:
     def __init__(self, settings: LimitSettings, keep: Callable[[Limit], Buckets] = OwnBuckets) -> None:
         limits = (
             Limit("address", settings.address_per_second, settings.address_burst),
+            Limit("probe", settings.probes_per_second, settings.probes_burst),
+            Limit("proof", settings.proofs_per_second, settings.proofs_burst),
             Limit("user", settings.user_per_second, settings.user_burst),
             Limit("money", settings.money_per_second, settings.money_burst),
             Limit("handshake", settings.handshakes_per_second, settings.handshakes_burst),

@@ -3,6 +3,7 @@
 from tests.bugs import Bug, Edit
 
 PAYMENTS, DESK = "storage/payments.py", "server/payments/desk.py"
+LIMIT_TESTS = "tests/server/rest/test_limits.py"
 PAYMENT_TESTS = "tests/server/rest/test_payments.py"
 
 IN_PAYMENTS = (
@@ -38,5 +39,23 @@ IN_PAYMENTS = (
         f"{PAYMENT_TESTS}::test_one_checkout_pays_for_one_purchase_whatever_its_events_name",
         "AssertionError",
         "the balance is 200",
+    ),
+    Bug(
+        "probe-limit",
+        "probes do not count against the address that they share with clients",
+        "a balancer's probes get 429, and the server gets no more work",
+        (Edit("server/rest/dispatch.py", 'self._limits.get(request.endpoint or "", "address")', '"address"'),),
+        f"{LIMIT_TESTS}::test_probes_of_an_address_without_requests_left_are_answered",
+        "AssertionError",
+        "a probe is answered 429",
+    ),
+    Bug(
+        "right-proof",
+        "of a webhook's requests only those with a wrong proof are counted",
+        "strangers who send wrong secrets lock out the cron and the payment provider",
+        (Edit("server/rest/dispatch.py", 'None if limit == "proof" else await', "await"),),
+        f"{LIMIT_TESTS}::test_the_cron_is_never_limited_and_wrong_secrets_are_without_locking_it_out",
+        "AssertionError",
+        "a right secret is answered 429",
     ),
 )

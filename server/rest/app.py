@@ -95,7 +95,7 @@ def make_app(house: House, errands: Errands) -> QuartTrio:
     app.config["MAX_CONTENT_LENGTH"] = house.settings.http.max_body_bytes
     app.config["BODY_TIMEOUT"] = house.settings.http.answer_seconds  # a body that takes longer does not want an answer
     app.url_map.merge_slashes = False  # a path is served or it is not; nobody is redirected
-    dispatch = Dispatch(house, errands)
+    dispatch = Dispatch(house, errands, ROUTES)
     app.before_request(dispatch.begin)
     app.after_request(dispatch.finish)
     app.register_error_handler(HTTPException, dispatch.fail)
@@ -103,7 +103,7 @@ def make_app(house: House, errands: Errands) -> QuartTrio:
     for route in ROUTES:
         app.add_url_rule(
             _rule(route.path),
-            endpoint=f"{route.method} {route.path}",
+            endpoint=route.endpoint,
             view_func=dispatch.view_of(route),
             methods=[route.method],
             provide_automatic_options=False,

@@ -1,6 +1,6 @@
 """How a request becomes an answer: who asks, what they sent, the handler, and for every no the same shape."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 import structlog
@@ -23,6 +23,7 @@ from server.rest.request import Ask, read_key, request_id
 from server.rest.route import Needs, Route
 from server.rest.strict_json import decode_body, require_json
 
+PROOF_FAILED = (Code.FORBIDDEN, Code.UNAUTHORIZED)  # how a route with proofs refuses one that does not hold
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -39,9 +40,10 @@ log = structlog.get_logger(__name__)
 class Dispatch:
     """What Quart calls, for one house."""
 
-    def __init__(self, house: House, errands: Errands) -> None:
+    def __init__(self, house: House, errands: Errands, routes: Iterable[Route]) -> None:
         self._house = house
         self._errands = errands
+        self._limits = {route.endpoint: route.limit for route in routes}
 
     async def begin(self) -> Response | None:
         """Before anything else, also for a path that does not exist."""
@@ -53,7 +55,9 @@ class Dispatch:
         g.taken = []
         address = self._client_address()
         g.exempt = is_within(address, self._house.settings.limits.exempt)
-        hurried = await self._count("address", limited_as(address))
+        g.address = limited_as(address)
+        limit = self._limits.get(request.endpoint or "", "address")
+        hurried = None if limit == "proof" else await self._count(limit, g.address)
         if hurried is not None:
             return refused(hurried, g.request_id)
         return preflight(request, self._house.settings.http.allowed_origins)
@@ -119,7 +123,10 @@ class Dispatch:
         if route.body is not None:
             require_json(ask.headers.get("Content-Type"))
             arguments["body"] = decode_body(ask.raw, route.body)
-        return await route.handler(ask, **arguments)
+        result = await route.handler(ask, **arguments)
+        if route.limit == "proof" and isinstance(result, Refusal) and result.code in PROOF_FAILED:
+            return await self._count("proof", g.address) or result
+        return result
 
     async def _count(self, name: Name, key: str) -> Refusal | None:
         """Count this request under a limit. Raises LimitsAway: without a count nobody gets in."""

@@ -1,6 +1,7 @@
 """Whether the process lives, whether it should get work, and its figures; outside `/api`, and for anybody."""
 
 from collections.abc import Awaitable, Callable
+from weakref import WeakKeyDictionary
 
 import msgspec
 import trio
@@ -29,13 +30,13 @@ class Readiness(msgspec.Struct, frozen=True):
     parts: dict[str, str]
 
 
-@routes.get("/healthz", needs=Needs.ANYONE)
+@routes.get("/healthz", needs=Needs.ANYONE, limit="probe")
 async def show_health(ask: Ask) -> Health:
     """The process answers."""
     return Health("ok")
 
 
-@routes.get("/readyz", needs=Needs.ANYONE, refuses=(Code.STORAGE_UNAVAILABLE, Code.DRAINING))
+@routes.get("/readyz", needs=Needs.ANYONE, refuses=(Code.STORAGE_UNAVAILABLE, Code.DRAINING), limit="probe")
 async def show_readiness(ask: Ask) -> Readiness | Refusal:
     """Whether this server should get work; if not, which part fails."""
     parts = {name: "ok" if await is_up(ask.house) else "failed" for name, is_up in _PARTS.items()}
@@ -46,19 +47,44 @@ async def show_readiness(ask: Ask) -> Readiness | Refusal:
     return Refusal(code, f"Not ready: {', '.join(failed)}", {"parts": parts})
 
 
-@routes.get("/metrics", needs=Needs.ANYONE, media=PROMETHEUS)
+@routes.get("/metrics", needs=Needs.ANYONE, media=PROMETHEUS, limit="probe")
 async def show_metrics(ask: Ask) -> Plain:
     """All figures in Prometheus' text format."""
     return Plain(ask.house.telemetry.exposition(), PROMETHEUS)
 
 
+class _Look:
+    """One question to the database, which all probes that come meanwhile share: more of them cost it nothing more."""
+
+    def __init__(self) -> None:
+        self.done = trio.Event()
+        self.answered: bool | None = None  # None: whoever asked was cancelled before the answer
+
+
 async def _database_answers(house: House) -> bool:
+    while (look := _looks.get(house)) is not None:
+        await look.done.wait()
+        if look.answered is not None:
+            return look.answered
+    look = _looks[house] = _Look()
+    try:
+        look.answered = await _ask_database(house)
+    finally:
+        del _looks[house]
+        look.done.set()
+    return look.answered
+
+
+async def _ask_database(house: House) -> bool:
     with trio.move_on_after(PROBE_SECONDS):
         try:
             return await house.postgres.fetchrow("SELECT 1") is not None
         except (StorageUnavailable, Refused):
             return False
     return False
+
+
+_looks: WeakKeyDictionary[House, _Look] = WeakKeyDictionary()  # those that are under way
 
 
 async def _actor_books(house: House) -> bool:

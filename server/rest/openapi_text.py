@@ -20,7 +20,8 @@ remembered.
 **Lists** are newest first. `Link: rel="next"` leads to the next page by a cursor, so that new rows don't shift it.
 
 **Not too fast.** Every answer carries `RateLimit-Policy` and `RateLimit`; past them it is `RATE_LIMITED`, with \
-`Retry-After`.
+`Retry-After`. Probes (`/healthz`, `/readyz`, `/metrics`) have a limit of their own. Webhooks are limited only where \
+their secret or signature is wrong; where it is right, the answer carries no limit.
 
 `X-Request-Id` names a request in our logs. Who sends `traceparent` (W3C Trace Context) finds its trace id there.\
 """

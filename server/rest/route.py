@@ -4,7 +4,7 @@ import re
 from collections.abc import Awaitable, Callable
 from enum import Enum
 from inspect import signature
-from typing import Any, NamedTuple, TypeVar, get_args, get_type_hints
+from typing import Any, Literal, NamedTuple, TypeVar, get_args, get_type_hints
 
 import msgspec
 
@@ -14,6 +14,10 @@ Handler = Callable[..., Awaitable[Any]]
 H = TypeVar("H", bound=Handler)
 
 JSON = "application/json"
+
+# Which limit counts a request before its handler is asked: of its address, or the one that probes have for themselves.
+# `proof` counts only requests whose proof does not hold: whoever has the secret is never locked out by others.
+LimitedBy = Literal["address", "probe", "proof"]
 
 
 class Needs(Enum):
@@ -55,9 +59,15 @@ class Route(msgspec.Struct, frozen=True):
     retired: Retired | None
     proofs: tuple[tuple[str, ...], ...]  # headers that prove who asks, where no token does; one of the groups suffices
     media: str  # of the answer
+    limit: LimitedBy
     body: type[msgspec.Struct] | None
     query: type[msgspec.Struct] | None
     answer: Any
+
+    @property
+    def endpoint(self) -> str:
+        """Its name in the app."""
+        return f"{self.method} {self.path}"
 
     @property
     def parameters(self) -> list[str]:
@@ -73,9 +83,15 @@ class Routes(list[Route]):
         self._prefix = prefix
 
     def get(
-        self, path: str = "", *, needs: Needs = Needs.USER, refuses: tuple[Code, ...] = (), media: str = JSON
+        self,
+        path: str = "",
+        *,
+        needs: Needs = Needs.USER,
+        refuses: tuple[Code, ...] = (),
+        media: str = JSON,
+        limit: LimitedBy = "address",
     ) -> Callable[[H], H]:
-        return self._declare("GET", path, needs, refuses=refuses, media=media)
+        return self._declare("GET", path, needs, refuses=refuses, media=media, limit=limit)
 
     def put(self, path: str = "", *, needs: Needs = Needs.USER, refuses: tuple[Code, ...] = ()) -> Callable[[H], H]:
         return self._declare("PUT", path, needs, refuses=refuses)
@@ -95,7 +111,8 @@ class Routes(list[Route]):
         proofs: tuple[tuple[str, ...], ...] = (),
         media: str = JSON,
     ) -> Callable[[H], H]:
-        return self._declare("POST", path, needs, status, refuses, takes_key, retired, proofs, media)
+        limit: LimitedBy = "proof" if proofs else "address"
+        return self._declare("POST", path, needs, status, refuses, takes_key, retired, proofs, media, limit)
 
     def _declare(
         self,
@@ -108,6 +125,7 @@ class Routes(list[Route]):
         retired: Retired | None = None,
         proofs: tuple[tuple[str, ...], ...] = (),
         media: str = JSON,
+        limit: LimitedBy = "address",
     ) -> Callable[[H], H]:
         def declare(handler: H) -> H:
             types = get_type_hints(handler)
@@ -123,6 +141,7 @@ class Routes(list[Route]):
                     retired=retired,
                     proofs=proofs,
                     media=media,
+                    limit=limit,
                     body=types.get("body"),
                     query=types.get("query"),
                     answer=_without_refusal(types["return"]),

@@ -1,6 +1,7 @@
 """Limits on every route: what is told with every answer, who is counted as whom, and that no count is no entry."""
 
 import re
+import time
 from typing import Any
 
 import httpx
@@ -17,9 +18,11 @@ from server.ids import new_uuid
 from server.limits import Limits, LimitsAway, OwnBuckets
 from server.rest.app import ROUTES
 from tests.clients import token_of
-from tests.houses import add_creator, add_fan, running_house, settings, with_section
+from tests.houses import BILLING_SECRET, add_creator, add_fan, running_house, settings, with_section
 from tests.server.rest.conftest import Caller, People, client_of
 from tests.server.rest.problems import SOMEBODY, check
+from tests.server.rest.shop import SELLING
+from tests.stripe_stand_in import signature
 
 BURST = 3
 
@@ -31,9 +34,16 @@ def hurried(**limits: Any) -> Settings:
 
 async def test_every_answer_tells_its_limits(web: httpx.AsyncClient, people: People) -> None:
     fan = await people.fan()
-    for answer in (await web.get("/healthz"), await web.get("/nowhere"), await web.get("/api/me")):
-        assert re.fullmatch(r'"address";q=\d+;w=\d+', answer.headers["RateLimit-Policy"])
-        assert re.fullmatch(r'"address";r=\d+;t=\d+', answer.headers["RateLimit"])
+    for answer, name in (
+        (await web.get("/healthz"), "probe"),
+        (await web.get("/readyz"), "probe"),
+        (await web.get("/metrics"), "probe"),
+        (await web.get("/nowhere"), "address"),
+        (await web.get("/api/me"), "address"),
+        (await web.post("/api/billing/meter"), "proof"),
+    ):
+        assert re.fullmatch(rf'"{name}";q=\d+;w=\d+', answer.headers["RateLimit-Policy"])
+        assert re.fullmatch(rf'"{name}";r=\d+;t=\d+', answer.headers["RateLimit"])
     for answer, name in (
         (await fan.get("/wallet"), "user"),
         (await fan.get(f"/calls/{SOMEBODY}"), "user"),
@@ -87,13 +97,17 @@ async def test_a_network_that_is_exempt_is_not_limited(dsn: str) -> None:
 
 
 async def test_whoever_asks_every_route_counts_for_the_address_before_anything_is_looked_at(dsn: str) -> None:
-    wanted = hurried(address_per_second=0.01, address_burst=len(ROUTES))
+    counted = [route for route in ROUTES if route.limit == "address"]
+    others = {route.path for route in ROUTES} - {route.path for route in counted}
+    webhooks = {"/api/billing/meter", "/api/payments/webhook/stripe"}
+    assert others == {"/healthz", "/readyz", "/metrics"} | webhooks
+    wanted = hurried(address_per_second=0.01, address_burst=len(counted))
     async with running_house(dsn, wanted) as house, client_of(house) as web:
-        for route in ROUTES:
+        for route in counted:
             path = re.sub(r"\{\w+\}", str(SOMEBODY), route.path)
             assert (await web.request(route.method, path)).status_code != 429
         for token in ("nonsense", token_of(SOMEBODY)):
-            for route in ROUTES:
+            for route in counted:
                 path = re.sub(r"\{\w+\}", str(SOMEBODY), route.path)
                 answer = await web.request(route.method, path, headers={"Authorization": f"Bearer {token}"})
                 check(answer, 429, "RATE_LIMITED")
@@ -105,9 +119,9 @@ async def test_a_forged_address_changes_nothing(dsn: str) -> None:
     async with running_house(dsn, wanted) as house, client_of(house) as web:
         for number in range(BURST):
             forged = {"X-Forwarded-For": f"198.51.100.{number}", "Forwarded": f"for=198.51.100.{number}"}
-            assert (await web.get("/healthz", headers=forged)).status_code == 200
+            assert (await web.get("/api/config", headers=forged)).status_code == 200
         for name in ("X-Forwarded-For", "Forwarded", "X-Real-IP", "True-Client-IP", "Remote-Addr"):
-            check(await web.get("/healthz", headers={name: "198.51.100.77"}), 429, "RATE_LIMITED")
+            check(await web.get("/api/config", headers={name: "198.51.100.77"}), 429, "RATE_LIMITED")
 
 
 async def test_behind_a_proxy_of_ours_clients_are_told_apart(dsn: str) -> None:
@@ -116,10 +130,87 @@ async def test_behind_a_proxy_of_ours_clients_are_told_apart(dsn: str) -> None:
     wanted = msgspec.structs.replace(plain, server=server)
     async with running_house(dsn, wanted) as house, client_of(house) as web:
         for written in ("198.51.100.1", "1.2.3.4, 198.51.100.2", "2001:db8:1:2::1"):
-            assert (await web.get("/healthz", headers={"X-Forwarded-For": written})).status_code == 200
+            assert (await web.get("/api/config", headers={"X-Forwarded-For": written})).status_code == 200
         for written in ("198.51.100.1", "5.6.7.8, 198.51.100.2", "2001:db8:1:2:ffff::7"):
-            answer = await web.get("/healthz", headers={"X-Forwarded-For": written, "Forwarded": "for=9.9.9.9"})
+            answer = await web.get("/api/config", headers={"X-Forwarded-For": written, "Forwarded": "for=9.9.9.9"})
             check(answer, 429, "RATE_LIMITED")
+
+
+# Probes and webhooks
+
+
+async def test_probes_of_an_address_without_requests_left_are_answered(dsn: str) -> None:
+    async with running_house(dsn, hurried(address_per_second=0.01, address_burst=1)) as house, client_of(house) as web:
+        await web.get("/api/config")
+        check(await web.get("/api/config"), 429, "RATE_LIMITED")
+        for _ in range(BURST):
+            for path in ("/healthz", "/readyz", "/metrics"):
+                assert (await web.get(path)).status_code == 200
+
+
+async def test_probes_have_a_limit_of_their_own_that_leaves_others_alone(dsn: str) -> None:
+    async with running_house(dsn, hurried(probes_per_second=0.01, probes_burst=BURST)) as house:
+        async with client_of(house) as web:
+            for path in ("/healthz", "/readyz", "/metrics"):
+                assert (await web.get(path)).status_code == 200
+            for path in ("/healthz", "/readyz", "/metrics"):
+                check(await web.get(path), 429, "RATE_LIMITED")
+            assert (await web.get("/api/config")).status_code == 200
+
+
+async def test_probes_that_come_at_once_share_one_look_at_the_database(
+    house: House, web: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks, statuses, all_here = 0, list[int](), trio.Event()
+
+    async def fetchrow(sql: str, *args: Any) -> Any:
+        nonlocal looks
+        looks += 1
+        await all_here.wait()
+        return (1,)
+
+    async def probe() -> None:
+        statuses.append((await web.get("/readyz")).status_code)
+
+    monkeypatch.setattr(house.postgres, "fetchrow", fetchrow)
+    async with trio.open_nursery() as nursery:
+        for _ in range(20):
+            nursery.start_soon(probe)
+        while looks == 0:
+            await web.get("/healthz")
+        for _ in range(20):  # by then each of them has come
+            await web.get("/healthz")
+        all_here.set()
+    assert statuses == [200] * 20
+    assert looks <= 2, "at most one more, for probes that came when the first look was over"
+
+
+async def test_the_cron_is_never_limited_and_wrong_secrets_are_without_locking_it_out(dsn: str) -> None:
+    wanted = hurried(address_per_second=0.01, address_burst=1, proofs_per_second=0.01, proofs_burst=BURST)
+    async with running_house(dsn, wanted) as house, client_of(house) as web:
+        await web.get("/api/config")  # now the address has nothing left
+        statuses = []
+        for _ in range(2 * BURST):
+            wrong = await web.post("/api/billing/meter", headers={"X-Billing-Secret": "w" * 40})
+            right = await web.post("/api/billing/meter", headers={"X-Billing-Secret": BILLING_SECRET})
+            assert (right.status_code, "RateLimit" in right.headers) == (200, False)
+            statuses.append(wrong.status_code)
+        assert statuses == [403] * BURST + [429] * BURST
+        assert wrong.headers["Retry-After"] == "100"
+
+
+async def test_the_providers_events_are_never_limited_and_wrong_signatures_are(dsn: str) -> None:
+    wanted = hurried(address_per_second=0.01, address_burst=1, proofs_per_second=0.01, proofs_burst=BURST)
+    async with running_house(dsn, wanted, SELLING) as house, client_of(house) as web:
+        await web.get("/api/config")
+        raw, path = b'{"id": "evt_1", "type": "charge.updated"}', "/api/payments/webhook/stripe"
+        statuses = []
+        for _ in range(2 * BURST):
+            wrong = await web.post(path, content=raw, headers={"Stripe-Signature": signature(raw + b" ", time.time())})
+            right = await web.post(path, content=raw, headers={"Stripe-Signature": signature(raw, time.time())})
+            assert right.status_code == 200
+            statuses.append(wrong.status_code)
+        assert statuses == [403] * BURST + [429] * BURST
 
 
 # Without a count
