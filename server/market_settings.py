@@ -48,6 +48,7 @@ class PaymentSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     success_url: str = "http://localhost:8000/"
     cancel_url: str = "http://localhost:8000/"
     stripe_url: str = "https://api.stripe.com"
+    max_event_bytes: Annotated[int, msgspec.Meta(ge=65_536, le=16_777_216)] = 1_048_576
 
     def __post_init__(self) -> None:
         address = urlsplit(self.stripe_url)

@@ -58,4 +58,22 @@ IN_PAYMENTS = (
         "AssertionError",
         "a right secret is answered 429",
     ),
+    Bug(
+        "event-bound",
+        "a payment provider's event has a bound of its own",
+        "a large event is refused, and sent again for days",
+        (Edit("server/rest/bodies.py", "return self._larger.get(path, self._usual)", "return self._usual"),),
+        f"{PAYMENT_TESTS}::test_a_large_event_of_another_type_is_acknowledged_and_so_is_a_large_payment",
+        "413",
+        "it is answered 413",
+    ),
+    Bug(
+        "large-bodies",
+        "only so many large bodies are held at once",
+        "2,000 strangers make the server hold 2 GiB",
+        (Edit("server/rest/bodies.py", "<= self._most and not self._is_large:", "<= 0:"),),
+        f"{PAYMENT_TESTS}::test_only_so_many_large_events_are_held_at_once_and_payments_do_not_wait_for_them",
+        "AssertionError",
+        "one more is answered before there is room",
+    ),
 )

@@ -7,6 +7,7 @@ from itertools import chain
 import structlog
 import trio
 from quart_trio import QuartTrio
+from quart_trio.wrappers import TrioRequest
 from werkzeug.exceptions import HTTPException
 
 from server.house import House
@@ -33,10 +34,13 @@ from server.rest import (
     tokens,
     wallet,
 )
+from server.rest.bodies import BodyBounds
 from server.rest.connections import serve_connections
 from server.rest.dispatch import Dispatch
 from server.rest.errands import Errands
 from server.rest.route import Route
+
+EVENTS_PATH = "/api/payments/webhook/stripe"  # whose bodies may be larger than others
 
 log = structlog.get_logger(__name__)
 
@@ -92,7 +96,9 @@ async def _note_closing(asked: trio.Event, closing: trio.Event) -> None:
 
 def make_app(house: House, errands: Errands) -> QuartTrio:
     app = QuartTrio(__name__, static_folder=None, template_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = house.settings.http.max_body_bytes
+    bounds = BodyBounds(house.settings.http.max_body_bytes, {EVENTS_PATH: house.settings.payments.max_event_bytes})
+    app.config["BODY_BOUNDS"] = bounds
+    app.request_class = bounds.bounded(TrioRequest)
     app.config["BODY_TIMEOUT"] = house.settings.http.answer_seconds  # a body that takes longer does not want an answer
     app.url_map.merge_slashes = False  # a path is served or it is not; nobody is redirected
     dispatch = Dispatch(house, errands, ROUTES)

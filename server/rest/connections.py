@@ -92,25 +92,9 @@ def _http_alone(app: Any) -> Any:
     async def asgi(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
             scope["path"] = scope["path"] or "/"  # `GET ?x`; Quart takes a path for granted
-            await app(scope, _cut_off(receive, app.config["MAX_CONTENT_LENGTH"]), send)
+            async with app.config["BODY_BOUNDS"].cut_off(receive, scope["path"]) as receive_within:
+                await app(scope, receive_within, send)
         else:
             await send({"type": "websocket.close"})
 
     return asgi
-
-
-def _cut_off(receive: Any, max_bytes: int) -> Any:
-    """A body ends where it becomes too large: from 0.23 on Quart would gather all of it before it refuses it."""
-    taken = 0
-
-    async def receive_within() -> Any:
-        nonlocal taken
-        while True:
-            message = await receive()
-            if message["type"] != "http.request":
-                return message
-            if taken <= max_bytes:
-                taken += len(message["body"])
-                return {**message, "more_body": message["more_body"] and taken <= max_bytes}
-
-    return receive_within

@@ -7,8 +7,8 @@ Setting up, paying in and looking back; what happens many times a minute goes ov
 `GET /api/asyncapi.json` describes.
 
 Keys are camelCase; fields that are not known are ignored, on both sides. Times are RFC 3339 in UTC with milliseconds, \
-token amounts are whole integers, ids are UUIDs. A body is one JSON object of at most 64 KiB; `"5"` and `5.0` are no \
-integers, and a key that occurs twice is refused.
+token amounts are whole integers, ids are UUIDs. A body is one JSON object of at most 64 KiB, of a \
+payment provider's event 1 MiB; `"5"` and `5.0` are no integers, and a key that occurs twice is refused.
 
 **Every no** is `application/problem+json` (RFC 9457) in one shape; `error` names it. A path that does not exist is \
 `NOT_FOUND`, a method that a path does not serve is `METHOD_NOT_ALLOWED`. HEAD is served where GET is.

@@ -14,10 +14,12 @@ from server.auth import issue_token
 from server.demo import FAN_TOKENS, FANS
 from server.house import House
 from server.payments.demo import Demo, demo_url
+from server.rest import bodies
 from storage.purchases import expire_purchases
 from tests.processes import ServerProcess
 from tests.server.rest.conftest import People
 from tests.server.rest.problems import SOMEBODY, check
+from tests.server.rest.raw import exchange
 from tests.server.rest.shop import Shop, balance, open_shop
 from tests.stripe_stand_in import signature
 
@@ -155,6 +157,71 @@ async def test_a_checkout_without_a_reference_is_known_by_its_metadata(shop: Sho
     purchase = await shop.buy(fan)
     await shop.pay(purchase, client_reference_id=None, metadata={"purchase_id": purchase["purchaseId"]})
     assert await balance(fan) == 100
+
+
+# How large they are
+
+
+async def test_a_large_event_of_another_type_is_acknowledged_and_so_is_a_large_payment(shop: Shop) -> None:
+    fan = shop.people.stranger()
+    raw = shop.stripe.event(await shop.buy(fan), "invoice.paid", lines="x" * 900_000)
+    assert len(raw) > 900_000
+    answer = await shop.tell(raw)
+    assert (answer.status_code, answer.json()) == (200, {"received": True})
+    assert await balance(fan) == 0
+    check(await shop.tell(raw, sign=signature(raw + b" ", time.time())), 403, "FORBIDDEN")
+    await shop.pay(await shop.buy(fan), line_items="x" * 100_000)
+    assert await balance(fan) == 100
+
+
+async def test_beyond_its_own_bound_an_event_is_too_large_and_other_paths_keep_theirs(shop: Shop) -> None:
+    fan = shop.people.stranger()
+    head = b"POST /api/payments/webhook/stripe HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 1048577\r\n"
+    assert (await exchange(shop.house, head + b"\r\n")).startswith(b"HTTP/1.1 413")
+    check(await fan.post("/tokens/purchases", {"packId": "x" * 65_537}), 413, "PAYLOAD_TOO_LARGE")
+
+
+async def test_only_so_many_large_events_are_held_at_once_and_payments_do_not_wait_for_them(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_hand, all_in_hand, wait_for_room = set[int](), trio.Event(), bodies._Reader._wait_for_room
+
+    async def note(reader: bodies._Reader) -> None:
+        await wait_for_room(reader)
+        if reader._taken > 65_536:
+            in_hand.add(id(reader))
+            if len(in_hand) == bodies.LARGE_AT_ONCE:
+                all_in_hand.set()
+
+    monkeypatch.setattr(bodies._Reader, "_wait_for_room", note)
+    fan = shop.people.stranger()
+    large = shop.stripe.event(await shop.buy(fan), "invoice.paid", lines="x" * 100_000)
+    purchase = await shop.buy(fan)
+    half_sent = [await begin_event(shop, large, len(large) - 1) for _ in range(bodies.LARGE_AT_ONCE)]
+    await all_in_hand.wait()
+    answers: list[httpx.Response] = []
+
+    async def tell() -> None:
+        answers.append(await shop.tell(large))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(tell)
+        await shop.pay(purchase)
+        assert answers == []
+        for stream in half_sent:
+            await stream.send_all(large[-1:])
+    assert [answer.status_code for answer in answers] == [200]
+    for stream in half_sent:
+        assert (await stream.receive_some()).startswith(b"HTTP/1.1 200")
+        await stream.aclose()
+
+
+async def begin_event(shop: Shop, raw: bytes, count: int) -> trio.SocketStream:
+    """A connection over which the first `count` bytes of an event's body have come."""
+    stream = await trio.open_tcp_stream("127.0.0.1", shop.house.http_port)
+    head = f"POST /api/payments/webhook/stripe HTTP/1.1\r\nHost: a\r\nContent-Length: {len(raw)}\r\n"
+    await stream.send_all(f"{head}Stripe-Signature: {signature(raw, time.time())}\r\n\r\n".encode() + raw[:count])
+    return stream
 
 
 # What they say
