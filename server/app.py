@@ -40,11 +40,14 @@ async def open_house(settings: Settings, secrets: Secrets, dsn: str, *, alone: b
                 await house.leases.renew()
                 await house.bans.keep_out()
                 storage_floor.start_soon(house.actor.run)
-                rooms_floor.start_soon(house.room_floor.alarm.run)
-                rooms_floor.start_soon(partial(keep_house, house, alone=alone))
+                keep_running = house.faults.keep_running
+                rooms_floor.start_soon(keep_running, "alarm", house.room_floor.alarm.run)
+                rooms_floor.start_soon(keep_running, "maintenance", partial(keep_house, house, alone=alone))
                 await adopt_orphans(house, alone=alone)
                 async with trio.open_nursery() as sockets_floor:
-                    await sockets_floor.start(house.verifier.run)  # keys first, or early callers are turned away
+                    await sockets_floor.start(
+                        house.faults.keep_started, "keys", house.verifier.run
+                    )  # keys first, or early callers are turned away
                     _open_doors(house, sockets_floor, http, websocket)
                     try:
                         yield house
@@ -59,10 +62,13 @@ async def open_house(settings: Settings, secrets: Secrets, dsn: str, *, alone: b
 def _open_doors(house: House, floor: trio.Nursery, http: socket.socket, websocket: socket.socket) -> None:
     settings = house.settings.websocket
     house.http_port, house.websocket_port = http.getsockname()[1], websocket.getsockname()[1]
-    listener = Listener(websocket, partial(serve_connection, house), settings.connections, settings.send_buffer_bytes)
+    listener = Listener(
+        websocket, partial(serve_connection, house), settings.connections, settings.send_buffer_bytes, house.faults
+    )
     floor.start_soon(listener.run, floor)
     floor.start_soon(serve_http, house, http)
-    floor.start_soon(keep_pulse, house.sessions, settings.presence_seconds)
+    pulse = partial(keep_pulse, house.sessions, settings.presence_seconds, house.faults)
+    floor.start_soon(house.faults.keep_running, "heartbeat", pulse)
 
 
 async def _drain(house: House) -> None:

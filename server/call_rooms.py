@@ -7,14 +7,12 @@ import msgspec
 from domain import inputs
 from domain.call import Call
 from domain.call_record import CallRecord, CallRules
-from domain.effects import Audience
-from domain.ids import CallId, MemberId, UserId
+from domain.ids import CallId, MemberId, RoomId, UserId
 from domain.instant import Instant, rfc3339, seconds
 from domain.messages import CallEnded, PastTip
 from domain.meter import Meter
 from server.live_room import LiveRoom
-from server.replies import SocketReply
-from server.room_floor import RoomFloor, persist
+from server.room_floor import RoomFloor, persist, rejoin_reply
 from server.room_task import RoomTask
 from storage.calls import StoredCall, find_call, save_call
 from storage.leases import Claim
@@ -52,47 +50,49 @@ class CallRooms:
         """After a crash: new rules from the rows, under a new epoch, with the same members and what they asked."""
         room.call = None
         stored = await self._reclaim(room)
-        tips = [] if stored is None else await self._tips(stored)
-        # From here on nothing waits: what arrives now comes after those who are taken in again.
-        waiting = self._floor.hand_over(room)
-        members, overlays = room.fanout.clear(), room.audiences[Audience.OVERLAYS].clear()
         if stored is None:
             return None
+        tips = await self._tips(stored)
+        # From here on nothing waits: what arrives now comes after those who are let in again.
         task = self._task(room, stored, tips, restarted_at=room.clock.now())
-        for member_id in members:
-            self._rejoin(room, member_id)
-        for member_id in overlays:
-            self._floor.rejoin_overlay(room, member_id)
-        room.inbox.put_back(waiting)
+        self._floor.let_in_again(room, partial(self._rejoin, room))
         return task
 
-    async def give_up(self, room: LiveRoom) -> None:
+    async def give_up(self, room: LiveRoom) -> bool:
         """End the call with `server_fault`: nothing more is charged, and both parties are told."""
         room.call = None
         stored = await self._reclaim(room)
         if stored is None:
-            return
+            return False
         now = room.clock.now()
         record = _ended_by_fault(stored, now)
-        if await persist(lambda: save_call(self._postgres, room.id, stored.epoch, record)):
-            room.fanout.publish(
-                CallEnded(
-                    channel=room.channel,
-                    seq=room.fanout.last_seq + 1,
-                    at=rfc3339(now),
-                    call_id=room.id,
-                    reason="server_fault",
-                    blocks=stored.blocks,
-                    tokens=stored.tokens,
-                    active_seconds=seconds(record.active),
-                )
+        if not await persist(lambda: save_call(self._postgres, room.id, stored.epoch, record)):
+            return False
+        room.take_back()
+        room.fanout.publish(
+            CallEnded(
+                channel=room.channel,
+                seq=room.fanout.last_seq + 1,
+                at=rfc3339(now),
+                call_id=room.id,
+                reason="server_fault",
+                blocks=stored.blocks,
+                tokens=stored.tokens,
+                active_seconds=seconds(record.active),
             )
-            room.audiences.clear()
+        )
+        room.audiences.clear()
+        return True
+
+    async def end_unread(self, room_id: RoomId) -> None:
+        """End a call whose rows the rules refuse."""
+        await self._floor.end_unread(room_id)
 
     async def _reclaim(self, room: LiveRoom) -> StoredCall | None:
-        if not await self._floor.reclaim(room):
-            return None
-        return await persist(lambda: find_call(self._postgres, CallId(room.id)))
+        """The call as it is under a new epoch of ours; None if it has ended, or has a later owner already."""
+        claim = await self._floor.reclaim(room)
+        stored = None if claim is None else await persist(lambda: find_call(self._postgres, CallId(room.id)))
+        return stored if stored is not None and claim is not None and stored.epoch == claim.epoch else None
 
     async def _tips(self, stored: StoredCall) -> list[PastTip]:
         facts, limit = stored.facts, self._floor.settings.recent_events
@@ -118,6 +118,7 @@ class CallRooms:
             active=stored.record.active,
         )
         room.call = Call(facts, self._rules, meter, stored.record, restarted_at, self._floor.settings, tips)
+        self._floor.displace(room)
         return self._floor.task(
             room, room.call, stored.epoch, partial(save_call, self._postgres, room.id, stored.epoch)
         )
@@ -125,7 +126,8 @@ class CallRooms:
     def _rejoin(self, room: LiveRoom, member_id: MemberId) -> None:
         session = self._floor.sessions.by_member.get(member_id)
         if session is not None and session.line is not None:
-            room.inbox.deliver(inputs.Joined(member_id, session.user_id, SocketReply(session.line, None)))
+            reply = rejoin_reply(room, session, session.line)
+            room.inbox.deliver(inputs.Joined(member_id, session.user_id, reply))
             if session.unheard:
                 room.inbox.deliver(inputs.Unheard(member_id))
 

@@ -15,7 +15,7 @@ from server.wire import Encoding
 
 AT_ONCE = 1024  # members of one subprotocol that are served before others run: 5 ms
 
-Spawn = Callable[[Callable[[], Awaitable[None]]], None]
+Spawn = Callable[[Callable[[], Awaitable[None]], Callable[[], None]], None]  # work, and what follows if it raises
 
 
 class Outlet(Protocol):
@@ -63,13 +63,17 @@ class Fanout:
     more, a task of its own goes on, and whatever follows, joins and leavings included, stands in line behind it.
     """
 
-    def __init__(self, sessions: Mapping[MemberId, Reachable], history: History, spawn: Spawn) -> None:
+    def __init__(
+        self, sessions: Mapping[MemberId, Reachable], history: History, spawn: Spawn, fail: Callable[[], None]
+    ) -> None:
+        """`fail` crashes the room: some members have not been sent an event, and never will be."""
         self._sessions = sessions
         self._members = {encoding: _Members() for encoding in Encoding}
-        self._admitted: set[MemberId] = set()  # by the room itself: nobody else is owed anything
+        self._admitted: dict[MemberId, None] = {}  # by the room itself: nobody else is owed anything
         self._away: set[MemberId] = set()  # of these, who has no connection: they are told when they are back
         self._history = history
         self._spawn = spawn
+        self._fail = fail
         self._published: list[Broadcast] = []  # since the last flush
         self._steps: deque[Iterator[None]] = deque()  # the first is under way
 
@@ -103,13 +107,13 @@ class Fanout:
     def add(self, member_id: MemberId) -> None:
         """A member from the next event on."""
         self.flush()
-        self._admitted.add(member_id)
+        self._admitted[member_id] = None
         self._away.discard(member_id)
         self._take_in(member_id, [])
 
     def remove(self, member_id: MemberId) -> None:
         self.flush()
-        self._admitted.discard(member_id)
+        self._admitted.pop(member_id, None)
         self._away.discard(member_id)
         self._take(self._removing(member_id))
 
@@ -117,7 +121,7 @@ class Fanout:
         """Nobody is told anything more; returns who was a member. Who is away hears the rest when they are back."""
         self.flush()
         was = self.members()
-        for member_id in was:
+        for member_id in {*was, *(member_id for members in self._members.values() for member_id in members.outboxes)}:
             self._take(self._removing(member_id))
         return was
 
@@ -126,8 +130,8 @@ class Fanout:
         return member_id in self._admitted
 
     def members(self) -> list[MemberId]:
-        """Who is reached now."""
-        return [member_id for members in self._members.values() for member_id in members.outboxes]
+        """Who is reached now, or will be once the steps that wait are done."""
+        return [member_id for member_id in self._admitted if member_id not in self._away]
 
     def suspend(self, member_id: MemberId) -> None:
         """This member lost its connection, and stays a member. Who was never admitted stays a stranger."""
@@ -156,13 +160,17 @@ class Fanout:
             self._steps.append(step)
         elif _has_more(step):
             self._steps.append(step)
-            self._spawn(self._go_on)
+            self._spawn(self._go_on, self._break)
 
     async def _go_on(self) -> None:
         while self._steps:
             await trio.lowlevel.checkpoint()
             if not _has_more(self._steps[0]):
                 self._steps.popleft()
+
+    def _break(self) -> None:
+        self._steps.clear()
+        self._fail()
 
     # Steps: each yields where others may run
 

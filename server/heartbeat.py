@@ -1,7 +1,10 @@
 """The pulse of all connections: one task asks each whether it must be pinged, is silent, or has expired."""
 
+from functools import partial
+
 import trio
 
+from server.faults import Faults
 from server.sessions import Sessions
 
 CHECKED_AT_ONCE = 128  # connections between two checkpoints
@@ -9,12 +12,13 @@ CHECKS_A_PRESENCE = 20  # how finely silence is noticed: a twentieth of `presenc
 LONGEST_PAUSE_SECONDS = 0.5
 
 
-async def keep_pulse(sessions: Sessions, presence_seconds: float) -> None:
-    """Until cancelled."""
+async def keep_pulse(sessions: Sessions, presence_seconds: float, faults: Faults) -> None:
+    """Until cancelled. A session whose check raises is ended, and its connection is closed."""
     pause = min(LONGEST_PAUSE_SECONDS, presence_seconds / CHECKS_A_PRESENCE)
     while True:
         await trio.sleep(pause)
         for i, session in enumerate(list(sessions.by_member.values()), 1):
-            sessions.check(session, trio.current_time())
+            with faults.contained("heartbeat", partial(sessions.drop, session)):
+                sessions.check(session, trio.current_time())
             if i % CHECKED_AT_ONCE == 0:
                 await trio.lowlevel.checkpoint()

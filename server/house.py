@@ -2,12 +2,14 @@
 
 import trio
 
+from server.adoption import Adoption
 from server.auth import TokenVerifier
 from server.bans import Bans
 from server.call_commands import CallCommands
 from server.call_rooms import CallRooms
 from server.clock import Clock
 from server.config import Secrets, Settings
+from server.faults import Faults
 from server.ice import IceServers
 from server.ids import new_uuid
 from server.limits import Limits
@@ -37,6 +39,7 @@ class House:
         self.http_closing = trio.Event()
         self.clock = Clock()
         self.telemetry = Telemetry()
+        self.faults = Faults(self.telemetry)
         self.verifier = TokenVerifier(settings.auth, secret=secrets.jwt_secret)
         self.limits = Limits(settings.limits)
         # storage
@@ -45,20 +48,33 @@ class House:
         # who is here
         self.people = People(postgres)
         self.sessions = Sessions(settings.websocket)
-        self.money_news = MoneyNews(self.telemetry, self.sessions)
+        self.money_news = MoneyNews(self.telemetry, self.sessions, self.faults)
         self.actor = StorageActor(postgres, self.money_news)
         self.telemetry.watch(
             connections=lambda: self.sessions.connected, commit_retries=lambda: self.actor.commit_retries
         )
         # rooms
-        supervisor = Supervisor(settings.server.restarts, settings.server.restart_window_seconds, self.telemetry)
-        registry = Registry(rooms_floor, supervisor, self.sessions, self.telemetry)
+        supervisor = Supervisor(
+            settings.server.restarts, settings.server.restart_window_seconds, self.telemetry, self.faults
+        )
+        registry = Registry(rooms_floor, supervisor, self.sessions, self.telemetry, self.faults)
         self.registry = self.money_news.registry = registry
         self.room_floor = floor = RoomFloor(
-            postgres, self.actor, self.leases, registry, self.sessions, self.telemetry, self.clock, settings.rooms
+            postgres,
+            self.actor,
+            self.leases,
+            registry,
+            self.sessions,
+            self.telemetry,
+            self.clock,
+            settings.rooms,
+            self.faults,
         )
         self.call_rooms = CallRooms(floor, settings.calls)
         self.stream_rooms = StreamRooms(floor, settings.streams)
+        self.adoption = Adoption(
+            registry, floor, self.call_rooms, self.stream_rooms, self.faults, settings.server.restarts
+        )
         # what people want of rooms
         self.ice = IceServers(settings.media, secrets.turn_secret, self.clock)
         self.call_commands = CallCommands(postgres, registry)

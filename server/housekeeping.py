@@ -1,5 +1,8 @@
 """What a server does every few seconds: keeps its lease, notes how far its clocks are, takes up orphaned rooms."""
 
+from collections.abc import Awaitable, Callable
+from functools import partial
+
 import structlog
 import trio
 
@@ -28,19 +31,29 @@ async def keep_house(house: House, *, alone: bool) -> None:
         await trio.sleep(pause)
         round_no += 1
         try:
-            await house.leases.checkpoint(_checkpoints(house, round_no % SLICES))
-            await house.bans.keep_out()
-            if round_no % SLICES == 0:
-                await house.leases.renew()
-                await adopt_orphans(house, alone=alone)
+            await _look_after_rooms(house, round_no, alone=alone)
         except StorageUnavailable:
             continue
         if round_no % rounds_a_clock == 0:
             house.clock.follow()
-            await _forget_old(house)
-            await _see_to_market(house)
+            for part in (_forget_old, _see_to_market):
+                with house.faults.contained("maintenance"):
+                    await part(house)
             if len(house.registry) == 0 or round_no % (FULL_LOOK_CLOCKS * rounds_a_clock) == 0:
                 tidy_memory()
+
+
+async def _look_after_rooms(house: House, round_no: int, *, alone: bool) -> None:
+    """A part that raises costs the others nothing. Raises StorageUnavailable."""
+    parts: list[Callable[[], Awaitable[object]]] = [
+        lambda: house.leases.checkpoint(_checkpoints(house, round_no % SLICES)),
+        house.bans.keep_out,
+    ]
+    if round_no % SLICES == 0:
+        parts += [house.leases.renew, partial(adopt_orphans, house, alone=alone)]
+    for part in parts:
+        with house.faults.contained("maintenance", expected=StorageUnavailable):
+            await part()
 
 
 async def adopt_orphans(house: House, *, alone: bool) -> int:
@@ -48,10 +61,9 @@ async def adopt_orphans(house: House, *, alone: bool) -> int:
 
     Raises StorageUnavailable.
     """
-    claims = await house.leases.claim_all(alone=alone) + await house.leases.claim_lost(house.registry.ids())
+    claims = await house.leases.claim_all(alone=alone) + await house.leases.claim_lost(house.adoption.known())
     for claim in claims:
-        rooms = house.call_rooms if claim.kind == "call" else house.stream_rooms
-        await rooms.take_up(claim)
+        await house.adoption.adopt(claim)
     if claims:
         log.info("rooms.taken_up", rooms=len(claims))
     return len(claims)

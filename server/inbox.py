@@ -17,7 +17,12 @@ from server.clock import Clock
 
 ENDINGS = 64  # commands that end a call and still wait: when so many do, one more would say nothing new
 
+_JOINS = inputs.Joined | inputs.OverlayJoined
 Offered = inputs.Acted | inputs.Said | inputs.Joined | inputs.OverlayJoined
+
+
+class RoomBroken(Exception):
+    """Something that a room relies on beside its task has raised; it was logged there."""
 
 
 class Budget(Enum):
@@ -35,6 +40,11 @@ class Given(msgspec.Struct, frozen=True, gc=False):
     at: Instant
     context: Context | None = None
     budget: Budget = Budget.NONE
+
+    @property
+    def is_rejoin(self) -> bool:
+        """A join that no client asked for."""
+        return self.budget is Budget.NONE and isinstance(self.given, _JOINS)
 
 
 class _Awake:
@@ -65,6 +75,7 @@ class Inbox:
         self._used = dict.fromkeys(self._limits, 0)
         self._waiting: deque[Given] = deque()
         self._reader: trio.lowlevel.Task | None = None
+        self._broken = False
 
     def offer(self, given: Offered) -> bool:
         """Stamp a client's command and keep it; False if too many wait. The caller must answer a refused one."""
@@ -86,15 +97,26 @@ class Inbox:
                 self._used[each.budget] += 1
             self._append(Given(each.given, self._clock.now(), each.context, each.budget))
 
+    def fail(self) -> None:
+        """Crash the room's task: events or receipts were lost, so only a restart from the rows helps."""
+        self._broken = True
+        self._wake()
+
     def _append(self, given: Given) -> None:
         self._waiting.append(given)
         self._wake()
 
     async def next(self, deadline: Instant | None) -> Given:
-        """The oldest input that arrived before `deadline`, or, once it has passed without one, `Elapsed`."""
+        """The oldest input that arrived before `deadline`, or, once it has passed without one, `Elapsed`.
+
+        Raises RoomBroken after `fail`.
+        """
         if self._waiting or (deadline is not None and self._clock.now() >= deadline):
             await trio.lowlevel.checkpoint()  # a busy room lets others run, too; one that waits does so anyway
         while True:
+            if self._broken:
+                self._broken = False
+                raise RoomBroken
             if self._waiting and (deadline is None or self._waiting[0].at < deadline):
                 return self._take()
             if deadline is not None and self._clock.now() >= deadline:
@@ -105,6 +127,10 @@ class Inbox:
     def holds_more(self) -> bool:
         """Something waits to be handled now."""
         return bool(self._waiting)
+
+    def rejoins(self) -> list[inputs.Joined | inputs.OverlayJoined]:
+        """Those that wait: joins that the server delivered itself, for members of a room that starts again."""
+        return [given.given for given in self._waiting if given.is_rejoin and isinstance(given.given, _JOINS)]
 
     def take_all(self) -> list[Given]:
         """Everything that waits, for a room that has ended or starts again."""

@@ -3,11 +3,13 @@
 import errno
 import socket
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import structlog
 import trio
 
 from server.config import Address
+from server.faults import Faults
 
 BACKLOG = 4096  # a reconnect of everybody at once waits here instead of being refused
 OUT_OF_FILES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
@@ -42,12 +44,18 @@ class Listener:
     """Takes connections from one listening socket and gives each to `serve`."""
 
     def __init__(
-        self, sock: socket.socket, serve: Callable[[socket.socket], Awaitable[None]], limit: int, send_buffer_bytes: int
+        self,
+        sock: socket.socket,
+        serve: Callable[[socket.socket], Awaitable[None]],
+        limit: int,
+        send_buffer_bytes: int,
+        faults: Faults,
     ) -> None:
         self._sock = sock
         self._serve = serve
         self._limit = limit
         self._send_buffer_bytes = send_buffer_bytes
+        self._faults = faults
         self._open = 0
 
     async def run(self, nursery: trio.Nursery) -> None:
@@ -87,8 +95,6 @@ class Listener:
 
     async def _serve_one(self, accepted: socket.socket) -> None:
         try:
-            await self._serve(accepted)
-        except* Exception:  # reason: one connection's fault must not end the others; a bug is logged with its trace
-            log.exception("connection.fault")
+            await self._faults.run("connection", partial(self._serve, accepted))
         finally:
             self._open -= 1

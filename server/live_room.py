@@ -8,7 +8,9 @@ import trio
 from domain import inputs
 from domain.call import Call
 from domain.effects import Audience
-from domain.ids import RoomId, UserId
+from domain.ids import MemberId, RoomId, UserId
+from domain.instant import rfc3339
+from domain.messages import RoomClosed
 from domain.meter import Meter
 from domain.payment import TAKEN_UP
 from domain.stream import Stream
@@ -23,11 +25,18 @@ class Revival(Protocol):
     """How rooms of one kind come back."""
 
     async def again(self, room: "LiveRoom") -> RoomTask | None:
-        """A new task from the room's rows, under a new epoch; None if the room is not ours any more."""
+        """A new task from the room's rows, under a new epoch; None if the room is not ours any more, or has ended.
+
+        May raise for what the rows hold; members and waiting commands are then still there for the next try.
+        """
         ...
 
-    async def give_up(self, room: "LiveRoom") -> None:
-        """End the room for good, and tell who is in it."""
+    async def give_up(self, room: "LiveRoom") -> bool:
+        """End the room for good, and tell its members; False if the room is not ours any more. May raise as `again`."""
+        ...
+
+    async def end_unread(self, room_id: RoomId) -> None:
+        """End the room in the database without reading what its rows hold, if it is still ours."""
         ...
 
 
@@ -53,6 +62,7 @@ class LiveRoom:
         self.revival = revival
         self.call: Call | None = None  # its rules, for who only reads; None while it starts again, …
         self.stream: Stream | None = None  # … and for the other kind of room
+        self.returning: dict[Audience, list[MemberId]] = {}  # who is to be let in again after a crash
         self.settled = trio.Event()
 
     def running_meters(self) -> Iterable[Meter]:
@@ -70,8 +80,26 @@ class LiveRoom:
     def turn_away(self) -> None:
         """Answer those whose commands still wait as the room is over, and nobody is left to handle them."""
         for waiting in self.inbox.take_all():
-            if isinstance(waiting.given, inputs.Asked):
+            if isinstance(waiting.given, inputs.Asked) and not waiting.is_rejoin:
                 waiting.given.reply.deliver(TAKEN_UP)
+
+    def take_back(self) -> None:
+        """Let those who were to join again hear how the room ends."""
+        for audience, members in self.returning.items():
+            for member_id in members:
+                self.audiences[audience].add(member_id)
+        for joining in self.inbox.rejoins():
+            audience = Audience.MEMBERS if isinstance(joining, inputs.Joined) else Audience.OVERLAYS
+            self.audiences[audience].add(joining.member_id)
+
+    def close(self, reason: str) -> None:
+        """The room is over here, by no decision of its rules: tell its members, and answer what still waits."""
+        self.take_back()
+        now = rfc3339(self.clock.now())
+        for audience in self.audiences:
+            audience.publish(RoomClosed(channel=self.channel, seq=audience.last_seq + 1, at=now, reason=reason))
+            audience.clear()
+        self.turn_away()
 
     @property
     def fanout(self) -> Fanout:

@@ -7,6 +7,7 @@ from domain.ids import UserId
 from domain.messages import WalletChanged
 from domain.meter import Funds
 from domain.posting import Kind, Outcome, Posting, Receipt
+from server.faults import Faults
 from server.registry import Registry
 from server.sessions import Sessions
 from server.telemetry import Telemetry
@@ -15,23 +16,32 @@ from server.telemetry import Telemetry
 class MoneyNews:
     """Watches the storage actor. A room speaks of its own blocks; everything else is told from here."""
 
-    def __init__(self, telemetry: Telemetry, sessions: Sessions) -> None:
+    def __init__(self, telemetry: Telemetry, sessions: Sessions, faults: Faults) -> None:
         self._telemetry = telemetry
         self._sessions = sessions
+        self._faults = faults
         self.registry: Registry | None = None  # rooms come after the actor
 
     def batch_committed(self, receipts: Sequence[Receipt], seconds: float) -> None:
-        self._telemetry.batch_committed(receipts, seconds)
+        """Runs in the actor's task, which nothing that is told from here may end."""
+        with self._faults.contained("observer"):
+            self._telemetry.batch_committed(receipts, seconds)
         for receipt in receipts:
             if receipt.outcome is Outcome.COMMITTED:
-                posting = receipt.posting
-                self._wallet_moved(posting, posting.debit, receipt.debit_after, receipt.debit_n, -posting.tokens)
-                self._wallet_moved(posting, posting.credit, receipt.credit_after, receipt.credit_n, posting.tokens)
-                if posting.kind is Kind.TICKET or posting.kind is Kind.REFUND:
-                    self._ticket_changed(posting)
+                with self._faults.contained("observer"):
+                    self._tell_of(receipt)
 
     def posting_poisoned(self, receipt: Receipt) -> None:
-        self._telemetry.posting_poisoned()
+        """Runs in the actor's task, as `batch_committed` does."""
+        with self._faults.contained("observer"):
+            self._telemetry.posting_poisoned()
+
+    def _tell_of(self, receipt: Receipt) -> None:
+        posting = receipt.posting
+        self._wallet_moved(posting, posting.debit, receipt.debit_after, receipt.debit_n, -posting.tokens)
+        self._wallet_moved(posting, posting.credit, receipt.credit_after, receipt.credit_n, posting.tokens)
+        if posting.kind is Kind.TICKET or posting.kind is Kind.REFUND:
+            self._ticket_changed(posting)
 
     def _ticket_changed(self, posting: Posting) -> None:
         """A live stream knows who may watch it."""

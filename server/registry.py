@@ -8,6 +8,7 @@ import trio
 
 from domain import inputs
 from domain.ids import RoomId, UserId
+from server.faults import Faults, Where
 from server.live_room import LiveRoom
 from server.room_task import RoomTask
 from server.sessions import Sessions
@@ -18,12 +19,20 @@ from server.telemetry import Telemetry
 class Registry:
     """Rooms by id, by channel and by party."""
 
-    def __init__(self, nursery: trio.Nursery, supervisor: Supervisor, sessions: Sessions, telemetry: Telemetry) -> None:
+    def __init__(
+        self,
+        nursery: trio.Nursery,
+        supervisor: Supervisor,
+        sessions: Sessions,
+        telemetry: Telemetry,
+        faults: Faults,
+    ) -> None:
         self._nursery = nursery
         self._context = copy_context()  # of the house
         self._supervisor = supervisor
         self._sessions = sessions
         self._telemetry = telemetry
+        self._faults = faults
         self._rooms: dict[RoomId, LiveRoom] = {}
         self._by_channel: dict[str, LiveRoom] = {}
         self._by_party: dict[UserId, LiveRoom] = {}
@@ -74,13 +83,16 @@ class Registry:
         # Not in the context of the request that rang: the room would keep it, token and body, for its whole life.
         self._context.copy().run(partial(self._nursery.start_soon, self._run, room, task, name=f"room {room.id}"))
 
-    def spawn(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Let something of a room's go on beside its task. It must not raise."""
-        self._context.copy().run(self._nursery.start_soon, work)
+    def spawn(
+        self, where: Where, work: Callable[[], Awaitable[None]], on_fault: Callable[[], None] | None = None
+    ) -> None:
+        """Let something of a room's go on beside its task. If it raises, that is logged, counted, and ends it alone."""
+        self._context.copy().run(self._nursery.start_soon, self._faults.run, where, work, on_fault)
 
     async def _run(self, room: LiveRoom, task: RoomTask) -> None:
         try:
-            await self._supervisor.run(room, task)
+            with self._faults.contained("room", room=str(room.id)):
+                await self._supervisor.run(room, task)
         finally:
             del self._rooms[room.id], self._by_channel[room.channel]
             self._metered.discard(room.id)

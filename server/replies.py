@@ -12,8 +12,12 @@ from domain.messages import RoomJoined
 from domain.refusals import Code, Refusal
 from server.fanout import Outlet, Spawn
 from server.problems import problem
+from storage.postgres import StorageUnavailable
 
 Result = dict[str, Any] | Refusal | msgspec.Struct
+
+AWAY = Refusal(Code.STORAGE_UNAVAILABLE, "The database is out of reach; the same key finds out")
+NOT_RECALLED = Refusal(Code.INTERNAL, "Something went wrong on our side; the same key finds out what became of it")
 
 
 class SocketReply:
@@ -57,22 +61,40 @@ class JoinReply(SocketReply):
         super().deliver(result)
 
 
+class EnteringReply:
+    """Answers a join; `give_up` takes back what a refused session had been given before."""
+
+    def __init__(self, reply: Reply, give_up: Callable[[], None]) -> None:
+        self._reply = reply
+        self._give_up = give_up
+
+    def deliver(self, result: Result) -> None:
+        if isinstance(result, Refusal):
+            self._give_up()
+        self._reply.deliver(result)
+
+
 class KeyedReply:
     """Answers a command that moves tokens under a key: before it is refused, the key is asked what it did before."""
 
     def __init__(self, reply: Reply, recall: Callable[[Refusal], Awaitable[Result]], spawn: Spawn) -> None:
+        """`recall` may raise; the command is then answered INTERNAL, or STORAGE_UNAVAILABLE with the database away."""
         self._reply = reply
         self._recall = recall
         self._spawn = spawn
 
     def deliver(self, result: Result) -> None:
         if isinstance(result, Refusal):
-            self._spawn(partial(self._ask_key, result))
+            self._spawn(partial(self._ask_key, result), partial(self._reply.deliver, NOT_RECALLED))
         else:
             self._reply.deliver(result)
 
     async def _ask_key(self, refusal: Refusal) -> None:
-        self._reply.deliver(await self._recall(refusal))
+        try:
+            result = await self._recall(refusal)
+        except StorageUnavailable:
+            result = AWAY
+        self._reply.deliver(result)
 
 
 class WaitingReply:

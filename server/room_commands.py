@@ -1,5 +1,6 @@
 """Brings people into rooms, and what they say there to the room; for who may not know of a room there is none."""
 
+from functools import partial
 from typing import Any
 
 from domain import commands as c
@@ -12,7 +13,7 @@ from server.call_commands import FULL, NO_SUCH_ROOM, CallCommands
 from server.ids import is_channel, new_uuid
 from server.live_room import LiveRoom
 from server.registry import Registry
-from server.replies import KeyedReply
+from server.replies import EnteringReply, KeyedReply
 from server.session import Seat, Session
 from server.tips import recall_in_room
 from storage.postgres import Postgres, StorageUnavailable
@@ -20,20 +21,6 @@ from storage.streams import StoredStream, find_stream_in, open_stay
 from storage.tips import tips_after
 
 ONLY_AN_OVERLAY = Refusal(Code.FORBIDDEN, "This token is an overlay's, and an overlay only listens")
-
-
-class EnteringReply:
-    """Answers a join; who is refused keeps no seat."""
-
-    def __init__(self, reply: inputs.Reply, session: Session, seat: Seat) -> None:
-        self._reply = reply
-        self._session = session
-        self._seat = seat
-
-    def deliver(self, result: Any) -> None:
-        if isinstance(result, Refusal):
-            self._session.give_up(self._seat)
-        self._reply.deliver(result)
 
 
 class RoomCommands:
@@ -58,7 +45,7 @@ class RoomCommands:
             reply.deliver(Refusal(Code.FORBIDDEN, f"You are in this room as {seat.audience.value}; leave it first"))
         else:
             seat = Seat(room, Audience(f"{command.as_}s"))
-            await self._enter(session, seat, command, EnteringReply(reply, session, seat))
+            await self._enter(session, seat, command, EnteringReply(reply, partial(session.give_up, seat)))
 
     async def _enter(self, session: Session, seat: Seat, command: c.RoomJoin, reply: inputs.Reply) -> None:
         session.enter(seat)  # first: from now on the room hears of changed funds
@@ -105,7 +92,7 @@ class RoomCommands:
         """Hand it to the room, which answers."""
         if isinstance(command, c.TipSend):
             recall = recall_in_room(self._postgres, session.user_id, command)
-            reply = KeyedReply(reply, recall, self._registry.spawn)
+            reply = KeyedReply(reply, recall, partial(self._registry.spawn, "recall"))
         seat = session.live_seats().get(command.channel)
         if seat is None or seat.audience is not Audience.MEMBERS:
             reply.deliver(NO_SUCH_ROOM)

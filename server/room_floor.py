@@ -1,28 +1,34 @@
 """What every live room stands on, whatever its kind: its inbox, its audiences, its books, and its way back."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import trio
 
 from domain import inputs
+from domain.effects import Audience
 from domain.ids import MemberId, RoomId, UserId
+from domain.inputs import Reply
 from domain.posting import Posting, Receipt
 from server.alarm import Alarm
 from server.audiences import Audiences
 from server.clock import Clock
 from server.config import RoomSettings
 from server.fanout import Fanout
+from server.faults import Faults
 from server.history import History
-from server.inbox import Given, Inbox
+from server.inbox import Inbox
 from server.live_room import LiveRoom, Revival
 from server.registry import Registry
-from server.replies import SocketReply
+from server.replies import EnteringReply, SocketReply
 from server.room_task import RoomTask, Rules
+from server.session import Line, Session
 from server.sessions import Sessions
 from server.telemetry import Telemetry
 from storage.actor import Deliver, StorageActor
-from storage.leases import Leases
+from storage.faulty_rooms import end_with_fault
+from storage.leases import Claim, Leases
 from storage.postgres import Postgres, StorageUnavailable
 from storage.tickets import find_tickets
 
@@ -35,27 +41,42 @@ class RoomBooks:
     """Where one room's postings and records go, under one epoch."""
 
     def __init__(
-        self, postgres: Postgres, actor: StorageActor, save: Callable[[Any], Awaitable[bool]], room_id: RoomId
+        self,
+        postgres: Postgres,
+        actor: StorageActor,
+        save: Callable[[Any], Awaitable[bool]],
+        room_id: RoomId,
+        faults: Faults,
+        fail: Callable[[], None],
     ) -> None:
+        """`fail` crashes the room: receipts for it were lost."""
         self._postgres = postgres
         self._actor = actor
         self._save = save
         self._room_id = room_id
+        self._faults = faults
+        self._fail = fail
 
     async def post(self, postings: Sequence[Posting]) -> list[Receipt]:
         return await self._actor.post(postings)
 
     def submit(self, postings: Sequence[Posting], deliver: Deliver) -> bool:
-        return self._actor.submit(postings, deliver)
+        return self._actor.submit(postings, partial(self._deliver, deliver))
+
+    def _deliver(self, deliver: Deliver, receipts: list[Receipt]) -> None:
+        """Runs in the actor's task, which a fault of this room's must not end."""
+        with self._faults.contained("receipts", self._fail, room=str(self._room_id)):
+            deliver(receipts)
 
     async def save(self, record: Any) -> bool:
         return await persist(lambda: self._save(record))
 
     async def refund_ticket(self, user_id: UserId) -> None:
-        """Give a user who was put out their money back."""
-        tickets = await persist(lambda: find_tickets(self._postgres, self._room_id, user_id))
-        if tickets:
-            await persist(lambda: self._actor.refund(tickets, "put out of the stream"))
+        """Give a user who was put out their money back. A refund that raises costs the room and others nothing."""
+        with self._faults.contained("refund", room=str(self._room_id), user=str(user_id)):
+            tickets = await persist(lambda: find_tickets(self._postgres, self._room_id, user_id))
+            if tickets:
+                await persist(lambda: self._actor.refund(tickets, "put out of the stream"))
 
 
 class RoomFloor:
@@ -71,12 +92,14 @@ class RoomFloor:
         telemetry: Telemetry,
         clock: Clock,
         settings: RoomSettings,
+        faults: Faults,
     ) -> None:
         self.postgres = postgres
         self.registry = registry
         self.sessions = sessions
         self.clock = clock
         self.settings = settings
+        self.faults = faults
         self.alarm = Alarm()
         self._actor = actor
         self._leases = leases
@@ -86,37 +109,62 @@ class RoomFloor:
         """A room without a task."""
         clock = self.clock.fork()
         inbox = Inbox(clock, self.alarm, self.settings.inbox)
-        return LiveRoom(room_id, channel, parties, clock, inbox, Audiences(self._fanout), revival)
+        audiences = Audiences(partial(self._fanout, inbox))
+        return LiveRoom(room_id, channel, parties, clock, inbox, audiences, revival)
 
     def task(self, room: LiveRoom, rules: Rules, epoch: int, save: Callable[[Any], Awaitable[bool]]) -> RoomTask:
         """A task for a room, under a new epoch."""
         room.audiences.begin(epoch)
-        books = RoomBooks(self.postgres, self._actor, save, room.id)
-        return RoomTask(rules, room.clock, room.inbox, room.audiences, books, self.sessions, self._telemetry)
+        books = RoomBooks(self.postgres, self._actor, save, room.id, self.faults, room.inbox.fail)
+        return RoomTask(
+            rules, room.clock, room.inbox, room.audiences, books, self.sessions, self._telemetry, self.faults
+        )
 
-    async def reclaim(self, room: LiveRoom) -> bool:
-        """Take a room of ours under a new epoch; False if it is not ours any more, or has ended."""
-        return await persist(lambda: self._leases.claim(room.id)) is not None
+    async def reclaim(self, room: LiveRoom) -> Claim | None:
+        """Take a room of ours under a new epoch; None if it is not ours any more, or has ended."""
+        return await persist(lambda: self._leases.claim(room.id))
 
-    def hand_over(self, room: LiveRoom) -> list[Given]:
-        """What waits for a room that starts again, without what was for its old rules."""
+    async def end_unread(self, room_id: RoomId) -> None:
+        """End a room of ours with `server_fault` without reading what its rows hold, if it is still ours."""
+        claim = await persist(lambda: self._leases.claim(room_id))
+        if claim is not None:
+            await persist(lambda: end_with_fault(self.postgres, claim))
+
+    def displace(self, room: LiveRoom) -> None:
+        """Take all members out of a room that starts again; it keeps in mind who they were until `let_in_again`."""
+        for audience in Audience:
+            was, more = room.returning.get(audience, []), room.audiences[audience].clear()
+            room.returning[audience] = list(dict.fromkeys([*was, *more]))
+
+    def let_in_again(self, room: LiveRoom, rejoin: Callable[[MemberId], None]) -> None:
+        """Deliver the re-joins of all who were in a room that starts again, and behind them what waited for it.
+
+        What was for its old rules is dropped.
+        """
         old = inputs.Receipts | inputs.Saved | inputs.Fenced
-        return [given for given in room.inbox.take_all() if not isinstance(given.given, old)]
+        waiting = [given for given in room.inbox.take_all() if not isinstance(given.given, old)]
+        for member_id in room.returning.pop(Audience.MEMBERS, []):
+            rejoin(member_id)
+        for member_id in room.returning.pop(Audience.OVERLAYS, []):
+            self.rejoin_overlay(room, member_id)
+        room.inbox.put_back(waiting)
 
     def rejoin_overlay(self, room: LiveRoom, member_id: MemberId) -> None:
         """Let an overlay in again, in a room that starts again."""
         session = self.sessions.by_member.get(member_id)
         if session is not None and session.line is not None:
-            reply, now = SocketReply(session.line, None), room.clock.now()
+            reply, now = rejoin_reply(room, session, session.line), room.clock.now()
             room.inbox.deliver(inputs.OverlayJoined(member_id, session.creator_id, (), now, reply))
 
-    def silent(self, member_id: MemberId) -> bool:
-        session = self.sessions.by_member.get(member_id)
-        return session is not None and session.unheard
-
-    def _fanout(self) -> Fanout:
+    def _fanout(self, inbox: Inbox) -> Fanout:
         history = History(self.settings.history_seconds, self.settings.history_events)
-        return Fanout(self.sessions.by_member, history, self.registry.spawn)
+        return Fanout(self.sessions.by_member, history, partial(self.registry.spawn, "fanout"), inbox.fail)
+
+
+def rejoin_reply(room: LiveRoom, session: Session, line: Line) -> Reply:
+    """Answers a re-join after a crash; a refused one costs the session its seat."""
+    reply, seat = SocketReply(line, None), session.live_seats().get(room.channel)
+    return reply if seat is None else EnteringReply(reply, partial(session.give_up, seat))
 
 
 async def persist(work: Callable[[], Awaitable[T]]) -> T:

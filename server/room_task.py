@@ -11,13 +11,20 @@ from domain import effects, inputs
 from domain.ids import MemberId, UserId
 from domain.instant import Instant
 from domain.posting import Kind
+from domain.refusals import Code, Refusal
 from server.audiences import Audiences
 from server.clock import Clock
 from server.committer import Books, Committer
+from server.faults import Faults
 from server.inbox import Given, Inbox
 from server.telemetry import Telemetry
 
 AT_ONCE = 64  # inputs that are handled before members hear of the first
+NOT_ADMITTED = Refusal(Code.INTERNAL, "Something went wrong on our side; join again")
+
+
+class RoomStopped(Exception):
+    """The committer was cancelled though nobody asked for it, and the room is not settled."""
 
 
 class Rules(Protocol):
@@ -51,6 +58,7 @@ class RoomTask:
         books: Books,
         sessions: Sessions,
         telemetry: Telemetry,
+        faults: Faults,
     ) -> None:
         self.room = room
         self.clock = clock
@@ -58,13 +66,14 @@ class RoomTask:
         self._audiences = audiences
         self._sessions = sessions
         self._telemetry = telemetry
+        self._faults = faults
         self._committer = Committer(books, inbox)
         self._private: list[effects.Tell | effects.TellMember] = []
         self._handled = 0  # since members were last told
         self.cause: Context | None = None  # of what is handled, or was last
 
     async def run(self) -> None:
-        """A room waits for its inbox or its clock, never for the database."""
+        """A room waits for its inbox or its clock, never for the database. Raises what its rules and effects raise."""
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._committer.run)
@@ -73,6 +82,8 @@ class RoomTask:
                     if not self._inbox.holds_more or self._handled == AT_ONCE:
                         self._tell_all()
                 nursery.cancel_scope.cancel()
+            if not self.room.settled:
+                raise RoomStopped
             for given in self._inbox.take_all():  # who asked too late gets an answer, too
                 self._handle(given)
         finally:
@@ -97,11 +108,12 @@ class RoomTask:
             self._tell(news)
 
     def _tell(self, news: effects.Tell | effects.TellMember) -> None:
-        match news:
-            case effects.Tell(user_id, event):
-                self._sessions.tell(user_id, event)
-            case effects.TellMember(member_id, event):
-                self._sessions.tell_member(member_id, event)
+        with self._faults.contained("tell"):
+            match news:
+                case effects.Tell(user_id, event):
+                    self._sessions.tell(user_id, event)
+                case effects.TellMember(member_id, event):
+                    self._sessions.tell_member(member_id, event)
 
     def _perform(self, wanted: Iterable[effects.Effect], at: Instant) -> None:
         for effect in wanted:
@@ -123,12 +135,24 @@ class RoomTask:
                         self._private.append(effect)
                     else:
                         self._tell(effect)
-                case effects.Admit(member_id, reply, event, audience):
-                    reply.deliver(event)
-                    self._audiences[audience].add(member_id)
+                case effects.Admit():
+                    self._admit(effect)
                 case effects.Remove(member_id, audience):
                     self._audiences[audience].remove(member_id)
                 case effects.Answer(reply, result):
-                    reply.deliver(result)
+                    with self._faults.contained("reply"):
+                        reply.deliver(result)
                 case effects.Close():
                     self._audiences.clear()
+
+    def _admit(self, admitted: effects.Admit) -> None:
+        """A member whose answer cannot be sent leaves at once: nobody is billed who does not know that they are in."""
+        member_id, reply = admitted.member_id, admitted.reply
+
+        def turn_away() -> None:
+            self._inbox.deliver(inputs.Left(member_id))
+            reply.deliver(NOT_ADMITTED)
+
+        with self._faults.contained("reply", turn_away):
+            reply.deliver(admitted.event)
+            self._audiences[admitted.audience].add(member_id)

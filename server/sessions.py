@@ -56,6 +56,15 @@ class Sessions:
         session.leave_all()
         session.line = None
 
+    def drop(self, session: Session) -> None:
+        """End a session that is broken, and its connection without a goodbye."""
+        line = session.line
+        try:
+            self.end(session)
+        finally:
+            if line is not None:
+                line.outbox.abort()
+
     def check(self, session: Session, now: float) -> None:
         """Its connection's pulse; or, if it has been without one for too long, its end."""
         if session.line is not None:

@@ -6,7 +6,6 @@ import msgspec
 
 from domain import inputs
 from domain.door import Door
-from domain.effects import Audience
 from domain.ids import MemberId, RoomId
 from domain.instant import rfc3339
 from domain.messages import RoomClosed, StreamEnded
@@ -14,8 +13,7 @@ from domain.meter import StoredMeter
 from domain.stream import Stream
 from domain.stream_record import StreamBooks, StreamFacts, StreamRules
 from server.live_room import LiveRoom
-from server.replies import SocketReply
-from server.room_floor import RoomFloor, persist
+from server.room_floor import RoomFloor, persist, rejoin_reply
 from server.room_task import RoomTask
 from storage.leases import Claim
 from storage.streams import StoredStream, find_attendees, find_stream, open_stay, save_stream
@@ -30,10 +28,10 @@ class StreamRooms:
         self._postgres = floor.postgres
         self._rules = rules
 
-    async def open(self, stream_id: RoomId) -> None:
-        """A stream that is live by its rows, and ours."""
+    async def open(self, stream_id: RoomId, epoch: int) -> None:
+        """A stream that is live by its rows, and ours under this epoch; with a later one it is somebody else's."""
         stored = await persist(lambda: find_stream(self._postgres, stream_id))
-        if stored is None or stored.record.status != "live":
+        if stored is None or stored.record.status != "live" or stored.epoch != epoch:
             return
         books = await self._books(stored)
         if self._floor.registry.find(stream_id) is None:
@@ -42,46 +40,47 @@ class StreamRooms:
 
     async def take_up(self, claim: Claim) -> None:
         """A stream that lived under an earlier epoch: it waits for its owner to come back."""
-        await self.open(claim.room_id)
+        await self.open(claim.room_id, claim.epoch)
 
     async def again(self, room: LiveRoom) -> RoomTask | None:
         """After a crash: new rules from the rows, under a new epoch, with the same members and what they asked."""
         room.stream = None
         stored = await self._reclaim(room)
-        books = None if stored is None else await self._books(stored)
-        stays = {} if stored is None else await self._stays(room, stored.facts)
-        # From here on nothing waits: what arrives now comes after those who are taken in again.
-        waiting = self._floor.hand_over(room)
-        members, overlays = room.fanout.clear(), room.audiences[Audience.OVERLAYS].clear()
-        if stored is None or books is None:
+        if stored is None:
             return None
+        books, stays = await self._books(stored), await self._stays(room, stored.facts)
+        # From here on nothing waits: what arrives now comes after those who are let in again.
         task = self._task(room, stored, books)
-        for member_id in members:
-            self._rejoin(room, member_id, stays.get(member_id))
-        for member_id in overlays:
-            self._floor.rejoin_overlay(room, member_id)
-        room.inbox.put_back(waiting)
+        self._floor.let_in_again(room, lambda member_id: self._rejoin(room, member_id, stays.get(member_id)))
         return task
 
-    async def give_up(self, room: LiveRoom) -> None:
+    async def give_up(self, room: LiveRoom) -> bool:
         """End the stream with `server_fault`: nothing more is charged, and everybody is told."""
         room.stream = None
         stored = await self._reclaim(room)
         if stored is None:
-            return
+            return False
         now = room.clock.now()
         record = msgspec.structs.replace(stored.record, status="ended", ended_at=now, end_reason="server_fault")
-        if await persist(lambda: save_stream(self._postgres, room.id, stored.epoch, record)):
-            for audience in room.audiences:
-                for kind in (StreamEnded, RoomClosed):
-                    seq = audience.last_seq + 1
-                    audience.publish(kind(channel=room.channel, seq=seq, at=rfc3339(now), reason="server_fault"))
-                audience.clear()
+        if not await persist(lambda: save_stream(self._postgres, room.id, stored.epoch, record)):
+            return False
+        room.take_back()
+        for audience in room.audiences:
+            for kind in (StreamEnded, RoomClosed):
+                seq = audience.last_seq + 1
+                audience.publish(kind(channel=room.channel, seq=seq, at=rfc3339(now), reason="server_fault"))
+            audience.clear()
+        return True
+
+    async def end_unread(self, room_id: RoomId) -> None:
+        """End a stream whose rows the rules refuse."""
+        await self._floor.end_unread(room_id)
 
     async def _reclaim(self, room: LiveRoom) -> StoredStream | None:
-        if not await self._floor.reclaim(room):
-            return None
-        return await persist(lambda: find_stream(self._postgres, room.id))
+        """The stream as it is under a new epoch of ours; None if it has ended, or has a later owner already."""
+        claim = await self._floor.reclaim(room)
+        stored = None if claim is None else await persist(lambda: find_stream(self._postgres, room.id))
+        return stored if stored is not None and claim is not None and stored.epoch == claim.epoch else None
 
     async def _books(self, stored: StoredStream) -> StreamBooks:
         facts, record = stored.facts, stored.record
@@ -103,16 +102,18 @@ class StreamRooms:
     def _task(self, room: LiveRoom, stored: StoredStream, books: StreamBooks) -> RoomTask:
         now = room.clock.now()
         rules = Stream(stored.facts, self._rules, self._floor.settings, stored.epoch, stored.record, books, now)
+        first = rules.open(now)
         room.stream = rules
+        self._floor.displace(room)
         save = partial(save_stream, self._postgres, room.id, stored.epoch)
         task = self._floor.task(room, rules, stored.epoch, save)
-        task.begin(rules.open(now))
+        task.begin(first)
         return task
 
     def _rejoin(self, room: LiveRoom, member_id: MemberId, stay: StoredMeter | None) -> None:
         session = self._floor.sessions.by_member.get(member_id)
         if session is not None and session.line is not None:
-            reply = SocketReply(session.line, None)
+            reply = rejoin_reply(room, session, session.line)
             room.inbox.deliver(inputs.Joined(member_id, session.user_id, reply, session.identity.is_operator, stay))
             if session.unheard:
                 room.inbox.deliver(inputs.Unheard(member_id))

@@ -60,6 +60,12 @@ class Telemetry:
         self.room_crashes = Counter(
             "halfminute_room_crashes", "Rooms that had to be restarted", registry=self._registry
         )
+        self._faults = Counter(
+            "halfminute_faults",
+            "Unexpected errors that were contained, by what ran into them",
+            ["where"],
+            registry=self._registry,
+        )
         self.payments = Counter(
             "halfminute_payments", "Payment events by what came of them", ["outcome"], registry=self._registry
         )
@@ -118,6 +124,14 @@ class Telemetry:
         """How many payments wait for an operator, by problem."""
         for problem, count in by_problem.items():
             self._payments_open.labels(problem).set(count)
+
+    def name_faults(self, places: Sequence[str]) -> None:
+        """Count the faults of these places from 0 on, so that the first one is seen to be one more."""
+        for where in places:
+            self._faults.labels(where)
+
+    def fault(self, where: str) -> None:
+        self._faults.labels(where).inc()
 
     def connection_closed(self, code: int | None) -> None:
         """`code` as its peer heard or said it; None where it broke without one."""

@@ -8,7 +8,7 @@ from domain.ids import RoomId, UserId, client_key
 from domain.refusals import Code, Refusal
 from domain.tip import thanks, tip_posting
 from storage.keys import find_use
-from storage.postgres import Postgres, StorageUnavailable
+from storage.postgres import Postgres
 from storage.tips import find_tipped
 
 CONFLICT = Refusal(Code.IDEMPOTENCY_CONFLICT, "This key was used for something else")
@@ -36,15 +36,12 @@ async def recall(postgres: Postgres, user_id: UserId, command: TipSend, tipped: 
 
 
 def recall_in_room(postgres: Postgres, user_id: UserId, command: TipSend) -> Callable[[Refusal], Awaitable[Any]]:
-    """The same for a tip into a room, whatever has become of that."""
+    """The same for a tip into a room, whatever has become of that. Raises StorageUnavailable."""
 
     async def ask_key(refusal: Refusal) -> Any:
-        try:
-            found = await find_tipped(postgres, command.channel)
-            if found is None:
-                return refusal
-            return await recall(postgres, user_id, command, Tipped(*found, command.channel), refusal)
-        except StorageUnavailable:
-            return Refusal(Code.STORAGE_UNAVAILABLE, "The database is out of reach; the same key finds out")
+        found = await find_tipped(postgres, command.channel)
+        if found is None:
+            return refusal
+        return await recall(postgres, user_id, command, Tipped(*found, command.channel), refusal)
 
     return ask_key

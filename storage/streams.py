@@ -107,15 +107,16 @@ async def create_stream(postgres: Postgres, new: NewStream) -> StoredStream | Re
     return stored
 
 
-async def open_stream(postgres: Postgres, stream_id: RoomId, server_id: UUID, at: Instant) -> bool | Refusal:
-    """Go live; False if the stream is not scheduled any more. Raises StorageUnavailable."""
+async def open_stream(postgres: Postgres, stream_id: RoomId, server_id: UUID, at: Instant) -> int | Refusal | None:
+    """Go live: the room's epoch; None if the stream is not scheduled any more. Raises StorageUnavailable."""
     try:
         rows = await postgres.fetch("SELECT open_stream($1, $2, $3)", stream_id, server_id, as_datetime(at))
     except Refused as refused:
         if refused.constraint == "one_live_stream_a_creator":
             return Refusal(Code.ALREADY_LIVE, "Another stream of yours is live")
         raise
-    return rows[0][0] is not None
+    epoch: int | None = rows[0][0]
+    return epoch
 
 
 async def end_scheduled_stream(postgres: Postgres, stream_id: RoomId, at: Instant) -> bool:

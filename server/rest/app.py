@@ -80,8 +80,8 @@ async def serve_http(house: House, sock: socket.socket) -> None:
         outside.start_soon(_note_closing, house.http_closing, closing)
         with trio.CancelScope(shield=True):  # bounded by GRACE_SECONDS from `closing` on
             async with trio.open_nursery() as nursery:
-                app = make_app(house, Errands(nursery, house.settings.http.answer_seconds))
-                await serve_connections(app, sock, closing)
+                app = make_app(house, Errands(nursery, house.settings.http.answer_seconds, house.faults))
+                await serve_connections(app, sock, closing, house.faults)
                 nursery.cancel_scope.cancel()
         outside.cancel_scope.cancel()
 

@@ -3,24 +3,28 @@
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
-import structlog
 import trio
 
+from server.faults import Faults, is_fault
 from storage.postgres import StorageUnavailable
 
 T = TypeVar("T")
 
-MAX_ERRANDS = 1000  # that wait for an absent database; one more request is refused instead
 
-log = structlog.get_logger(__name__)
+class ErrandStopped(Exception):
+    """The work was cancelled from within; how much of it is done is unknown."""
+
+
+MAX_ERRANDS = 1000  # that wait for an absent database; one more request is refused instead
 
 
 class Errands:
     """A client that disconnects cancels its request, and nothing that was begun here."""
 
-    def __init__(self, nursery: trio.Nursery, patience_seconds: float) -> None:
+    def __init__(self, nursery: trio.Nursery, patience_seconds: float, faults: Faults) -> None:
         self._nursery = nursery
         self._patience_seconds = patience_seconds
+        self._faults = faults
 
     async def run(self, work: Callable[[], Awaitable[T]]) -> T:
         """What `work` returns or raises. Raises StorageUnavailable if that takes too long; the work goes on."""
@@ -35,14 +39,15 @@ class Errands:
     def _begin(self, work: Callable[[], Awaitable[T]]) -> "_Errand[T]":
         if len(self._nursery.child_tasks) >= MAX_ERRANDS:
             raise StorageUnavailable("too much waits for the database already")
-        errand = _Errand(work)
+        errand = _Errand(work, self._faults)
         self._nursery.start_soon(errand.carry_out)
         return errand
 
 
 class _Errand(Generic[T]):
-    def __init__(self, work: Callable[[], Awaitable[T]]) -> None:
+    def __init__(self, work: Callable[[], Awaitable[T]], faults: Faults) -> None:
         self._work = work
+        self._faults = faults
         self._returned: list[T] = []
         self._raised: Exception = StorageUnavailable("no answer in time")
         self.awaited = True
@@ -51,10 +56,12 @@ class _Errand(Generic[T]):
     async def carry_out(self) -> None:
         try:
             self._returned.append(await self._work())
-        except Exception as error:  # reason: it is raised again where somebody waits for it, and told where nobody does
-            self._raised = error
+        except BaseException as error:  # reason: raised again where somebody waits for it, and logged where nobody does
+            if not is_fault(error):
+                raise
+            self._raised = error if isinstance(error, Exception) else ErrandStopped("cancelled, though nobody asked")
             if not self.awaited:
-                log.exception("errand.failed")
+                self._faults.note("errand", error, "errand.failed", {})
         finally:
             self.done.set()
 

@@ -206,7 +206,8 @@ async def _open(ask: Ask, stream_id: RoomId) -> Refusal | None:
     opened = await open_stream(house.postgres, stream_id, house.leases.server_id, house.clock.now())
     if isinstance(opened, Refusal):
         return opened
-    await house.stream_rooms.open(stream_id)
+    if opened is not None:
+        await house.stream_rooms.open(stream_id, opened)
     return None
 
 

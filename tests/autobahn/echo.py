@@ -23,6 +23,7 @@ from domain.messages import SequencedEvent
 from server import websocket
 from server.config import Address, LimitSettings, RoomSettings, Settings, WebsocketSettings
 from server.fanout import Fanout
+from server.faults import Faults
 from server.history import History
 from server.listener import Listener, open_listener
 from server.outbox import Outbox
@@ -52,7 +53,10 @@ class Crowd:
         rooms = RoomSettings()
         self._members: dict[MemberId, Echo] = {}
         self._fanout = Fanout(
-            self._members, History(rooms.history_seconds, rooms.history_events), lambda go_on: nursery.start_soon(go_on)
+            self._members,
+            History(rooms.history_seconds, rooms.history_events),
+            lambda go_on, _: nursery.start_soon(go_on),
+            nursery.cancel_scope.cancel,
         )
         self._fanout.begin(1)
         self._asked = 0
@@ -137,6 +141,7 @@ async def main(port: int, beside: bool) -> None:
             lambda sock: websocket.serve_connection(house, sock),
             settings.connections,
             settings.send_buffer_bytes,
+            Faults(house.telemetry),
         )
         nursery.start_soon(listener.run, nursery)
         print("LISTENING", flush=True)

@@ -25,6 +25,7 @@ from domain.meter import Funds, Meter
 from domain.posting import Outcome, Posting, Receipt
 from server.clock import Clock
 from server.config import RoomSettings, WebsocketSettings
+from server.faults import Faults
 from server.live_room import Revival
 from server.memory import settle_memory
 from server.registry import Registry
@@ -124,15 +125,17 @@ async def main(rooms: int, seconds: float) -> None:
 
 def _floor(actor: Actor, lateness: Lateness, nursery: trio.Nursery) -> RoomFloor:
     telemetry, sessions = cast(Telemetry, lateness), Sessions(WebsocketSettings())
+    faults = Faults(Telemetry())
     return RoomFloor(
         cast(Postgres, None),
         cast(StorageActor, actor),
         cast(Leases, None),
-        Registry(nursery, cast(Supervisor, None), sessions, telemetry),
+        Registry(nursery, cast(Supervisor, None), sessions, telemetry, faults),
         sessions,
         telemetry,
         Clock(),
         RoomSettings(),
+        faults,
     )
 
 

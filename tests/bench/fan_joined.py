@@ -75,10 +75,10 @@ async def main(port: int) -> None:
         open_room(house)
         listener = open_listener(Address("127.0.0.1", port))
         accepting = Listener(
-            listener, partial(serve_connection, house), settings.connections, settings.send_buffer_bytes
+            listener, partial(serve_connection, house), settings.connections, settings.send_buffer_bytes, house.faults
         )
         nursery.start_soon(accepting.run, nursery)
-        nursery.start_soon(keep_pulse, house.sessions, settings.presence_seconds)
+        nursery.start_soon(keep_pulse, house.sessions, settings.presence_seconds, house.faults)
         settle_memory()
         print("LISTENING", flush=True)
         await trio.to_thread.run_sync(sys.stdin.read)

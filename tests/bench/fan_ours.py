@@ -20,10 +20,12 @@ from domain.ids import MemberId
 from domain.messages import SequencedEvent
 from server.config import Address, RoomSettings, WebsocketSettings
 from server.fanout import Fanout
+from server.faults import Faults
 from server.history import History
 from server.listener import Listener, open_listener
 from server.memory import settle_memory
 from server.outbox import Outbox
+from server.telemetry import Telemetry
 from server.websocket import QUEUED_MESSAGES
 from server.wire import Encoding
 from tests.bench.turn import percentile
@@ -69,7 +71,8 @@ class Room:
         self._encodings = cycle(encodings)
         self._nursery = nursery
         self._lines: dict[MemberId, Line] = {}
-        self._fanout = Fanout(self._lines, History(settings.history_seconds, settings.history_events), self._spawn)
+        history = History(settings.history_seconds, settings.history_events)
+        self._fanout = Fanout(self._lines, history, self._spawn, nursery.cancel_scope.cancel)
         self._fanout.begin(1)
         self._idle = trio.Event()
         self._idle.set()
@@ -112,7 +115,7 @@ class Room:
             other_room.cancel_scope.cancel()
         return late_ms
 
-    def _spawn(self, go_on: Callable[[], Awaitable[None]]) -> None:
+    def _spawn(self, go_on: Callable[[], Awaitable[None]], fail: Callable[[], None]) -> None:
         async def run() -> None:
             await go_on()
             self._idle.set()
@@ -135,7 +138,9 @@ async def main(port: int, encodings: Sequence[Encoding]) -> None:
     async with trio.open_nursery() as nursery:
         room = Room(nursery, encodings)
         listener = open_listener(Address("127.0.0.1", port))
-        accepting = Listener(listener, room.serve, settings.connections, settings.send_buffer_bytes)
+        accepting = Listener(
+            listener, room.serve, settings.connections, settings.send_buffer_bytes, Faults(Telemetry())
+        )
         nursery.start_soon(accepting.run, nursery)
         settle_memory()
         print("LISTENING", flush=True)

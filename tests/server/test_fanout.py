@@ -59,8 +59,11 @@ class Room:
 
     def __init__(self, spawn: Callable[[Callable[[], Awaitable[None]]], None], keep: int = 1000) -> None:
         self.sessions: dict[MemberId, FakeSession] = {}
-        self.fanout = Fanout(self.sessions, History(1000.0, keep), spawn)
+        self.fanout = Fanout(self.sessions, History(1000.0, keep), lambda work, _: spawn(work), self._fail)
         self.fanout.begin(EPOCH)
+
+    def _fail(self) -> None:
+        raise AssertionError("no step of the fan-out raises here")
 
     def join(self, encoding: Encoding = Encoding.JSON) -> FakeSession:
         session = FakeSession(encoding)

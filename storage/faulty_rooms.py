@@ -1,0 +1,26 @@
+"""Ends live rooms whose rows nobody can read: the rules refuse what stands there."""
+
+from storage.leases import Claim
+from storage.postgres import Postgres
+
+_END = {
+    "call": """
+        SELECT save_call(c.id, $2, 'ended', c.accepted_at, c.started_at, clock_timestamp(), 'server_fault', '{}',
+                         c.fan_paused_at, c.creator_paused_at,
+                         coalesce((SELECT active_us FROM meters WHERE room_id = c.id AND payer_id = c.fan_id), 0))
+          FROM calls c WHERE c.id = $1
+        """,
+    "stream": """
+        SELECT save_stream(s.id, $2, 'ended', clock_timestamp(), 'server_fault', s.muted, s.removed, '{}', '{}')
+          FROM streams s WHERE s.id = $1
+        """,
+}
+
+
+async def end_with_fault(postgres: Postgres, claim: Claim) -> bool:
+    """End a call or a stream with `server_fault`, whatever its rows hold; False if its room has a later owner.
+
+    Nothing more is charged. Raises StorageUnavailable.
+    """
+    rows = await postgres.fetch(_END[claim.kind], claim.room_id, claim.epoch)
+    return bool(rows) and bool(rows[0][0])
