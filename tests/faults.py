@@ -5,8 +5,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import structlog
+import trio
 
 from server.house import House
+from tests.clients import PATIENCE_SECONDS
 
 
 class PlantedFault(Exception):
@@ -21,10 +23,33 @@ def faults_at(house: House, where: str) -> int:
     raise AssertionError(f"no such label: {where}")
 
 
+class Errors(list[Any]):
+    """Lines at level error, in the order in which they were written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._more = trio.Event()
+
+    def append(self, line: Any) -> None:
+        super().append(line)
+        self._more.set()
+        self._more = trio.Event()
+
+    async def wait(self, lines: int) -> None:
+        """Until there are so many."""
+        with trio.fail_after(PATIENCE_SECONDS):
+            while len(self) < lines:
+                await self._more.wait()
+
+    @property
+    def events(self) -> list[str]:
+        return [line["event"] for line in self]
+
+
 @contextmanager
-def errors_logged() -> Iterator[list[Any]]:
+def errors_logged() -> Iterator[Errors]:
     """The lines at level error that are written meanwhile."""
-    errors: list[Any] = []
+    errors = Errors()
 
     def keep_errors(_: object, method: str, line: MutableMapping[str, Any]) -> Any:
         if method in ("error", "exception", "critical"):
