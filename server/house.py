@@ -51,7 +51,9 @@ class House:
         self.money_news = MoneyNews(self.telemetry, self.sessions, self.faults)
         self.actor = StorageActor(postgres, self.money_news)
         self.telemetry.watch(
-            connections=lambda: self.sessions.connected, commit_retries=lambda: self.actor.commit_retries
+            connections=lambda: self.sessions.connected,
+            commit_retries=lambda: self.actor.commit_retries,
+            asyncio_errors=lambda: postgres.unhandled.count,
         )
         # rooms
         supervisor = Supervisor(

@@ -102,11 +102,15 @@ class Telemetry:
         self.rooms = Gauge("halfminute_rooms", "Live rooms", registry=self._registry)
         self._connections = Gauge("halfminute_connections", "Open websockets", registry=self._registry)
 
-    def watch(self, *, connections: Callable[[], int], commit_retries: Callable[[], int]) -> None:
+    def watch(
+        self, *, connections: Callable[[], int], commit_retries: Callable[[], int], asyncio_errors: Callable[[], int]
+    ) -> None:
         """What is only asked for when somebody looks."""
         self._connections.set_function(connections)
         help_text = "Commits that the database put off, timed out or did not answer, and that were sent again"
         self._registry.register(_Counted("halfminute_commit_retries", help_text, commit_retries))
+        help_text = "Errors that asyncio had nobody to report to; each kind is logged once"
+        self._registry.register(_Counted("halfminute_asyncio_unhandled", help_text, asyncio_errors))
 
     def block_posted(self, *, late: Duration) -> None:
         self._lateness.observe(max(0, late) / 1_000_000)

@@ -12,6 +12,7 @@ import trio_asyncio
 from asyncpg.pgproto import pgproto
 
 from storage.sqlstates import is_passing, loses_session, marks_standby
+from storage.unhandled import UnhandledErrors
 
 __all__ = ["Connection", "PgUUID", "Postgres", "Refused", "Row", "StorageUnavailable", "open_postgres"]
 
@@ -64,7 +65,10 @@ _OUTAGES = (
 class Postgres:
     """A pool of connections for reads and records, and a lone connection for whoever must keep an order."""
 
-    def __init__(self, dsn: str, pool: "asyncpg.Pool[asyncpg.Record]", pool_size: int) -> None:
+    def __init__(
+        self, dsn: str, pool: "asyncpg.Pool[asyncpg.Record]", pool_size: int, unhandled: UnhandledErrors
+    ) -> None:
+        self.unhandled = unhandled
         self._dsn = dsn
         self._pool = pool
         # In the order of asking. In the pool's own line, whoever comes just as a connection is put back takes it, and
@@ -167,10 +171,12 @@ class LoneConnection:
 @asynccontextmanager
 async def open_postgres(dsn: str, *, pool_size: int) -> AsyncIterator[Postgres]:
     """Connect, and disconnect at the end. Raises StorageUnavailable, with the reason as its text."""
-    async with trio_asyncio.open_loop():  # outside every nursery that uses it, or it is gone before they are
+    unhandled = UnhandledErrors()
+    async with trio_asyncio.open_loop() as loop:  # outside every nursery that uses it, or it is gone before they are
+        loop.set_exception_handler(unhandled)
         pool = await _from_trio(lambda: _open_pool(dsn, pool_size))
         try:
-            yield Postgres(dsn, pool, pool_size)
+            yield Postgres(dsn, pool, pool_size, unhandled)
         finally:
             with trio.CancelScope(shield=True):
                 await trio_asyncio.aio_as_trio(_close_pool)(pool)

@@ -3,6 +3,7 @@
 from tests.bugs import Bug, Edit
 
 SQLSTATES, POSTGRES = "storage/sqlstates.py", "storage/postgres.py"
+ANSWERS = "server/rest/answers.py"
 SQLSTATE_TESTS = "tests/storage/test_sqlstates.py"
 
 IN_DBERRORS = (
@@ -32,5 +33,26 @@ IN_DBERRORS = (
         f"{SQLSTATE_TESTS}::test_after_a_failover_no_older_connection_of_the_pool_is_used_again",
         "AssertionError",
         "an older connection is used again",
+    ),
+    Bug(
+        "asyncio-handler",
+        "what asyncio reports as unhandled is logged and counted",
+        "trio-asyncio raises it around everything, and the process ends",
+        (Edit(POSTGRES, "loop.set_exception_handler(unhandled)", "pass"),),
+        "tests/storage/test_unhandled.py",
+        "nobody retrieves this",
+        "the error is raised out of the loop",
+    ),
+    Bug(
+        "empty-answer",
+        "an answer without a body is not iterated over in asyncio",
+        "a few preflights end the process",
+        (
+            Edit(ANSWERS, "from quart_trio.wrappers import TrioResponse", "from quart import Response as TrioResponse"),
+            Edit(ANSWERS, "super().__init__(body, status,", "super().__init__(body or None, status,"),
+        ),
+        "tests/server/rest/test_answers.py",
+        "no running event loop",
+        "asyncio is asked for its loop",
     ),
 )

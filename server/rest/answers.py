@@ -1,9 +1,9 @@
-"""Answers: JSON, plain text, or a problem in the one shape that every no has."""
+"""Answers: JSON, plain text, nothing at all, or a problem in the one shape that every no has."""
 
 from typing import Any, NamedTuple
 
 import msgspec
-from quart import Response
+from quart_trio.wrappers import TrioResponse
 from werkzeug.exceptions import HTTPException
 
 from domain.refusals import Code, Refusal, unfit
@@ -29,16 +29,35 @@ class Plain(NamedTuple):
     content_type: str
 
 
-def answered(result: Any, status: int) -> Response:
+class Answer(TrioResponse):
+    """A response whose body is in memory. It is the only kind that may leave the server.
+
+    Quart's own `Response` iterates over any other body, also over that of a response without one, in asyncio's
+    executor. Nothing in trio can wait for that: the answer is cut off, and asyncio is left with an error that nobody
+    retrieves. A test keeps Quart's class out of `server`.
+    """
+
+    def __init__(self, body: bytes, status: int, content_type: str) -> None:
+        super().__init__(body, status, content_type=content_type)
+
+
+def no_content() -> Answer:
+    """204. RFC 9110 §8.6 and §8.3: without a body there is neither a length nor a type."""
+    answer = Answer(b"", 204, "")
+    del answer.headers["Content-Length"], answer.headers["Content-Type"]
+    return answer
+
+
+def answered(result: Any, status: int) -> Answer:
     if isinstance(result, Plain):
-        return Response(result.body, status, content_type=result.content_type)
-    return Response(_encode(result), status, content_type="application/json")
+        return Answer(result.body, status, result.content_type)
+    return Answer(_encode(result), status, "application/json")
 
 
-def refused(refusal: Refusal, request_id: str) -> Response:
+def refused(refusal: Refusal, request_id: str) -> Answer:
     """RFC 9457, with the older clients' fields kept on top level."""
     fields = {"type": "about:blank", **problem(refusal), "requestId": request_id}
-    response = Response(_encode(fields), refusal.code.status, content_type="application/problem+json")
+    response = Answer(_encode(fields), refusal.code.status, "application/problem+json")
     wait = refusal.details.get("retryAfterSeconds", RETRY_AFTER_SECONDS.get(refusal.code))
     if wait is not None:
         response.headers["Retry-After"] = str(wait)

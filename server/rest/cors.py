@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 
-from quart import Request, Response
+from quart import Request
 from werkzeug.exceptions import MethodNotAllowed
+
+from server.rest.answers import Answer, no_content
 
 KEPT_SECONDS = 600  # by a browser, before it asks again whether it may
 ASKED_WITH = "Authorization, Content-Type, Idempotency-Key, Traceparent"
@@ -12,13 +14,13 @@ READABLE = (
 )
 
 
-def preflight(request: Request, origins: Sequence[str]) -> Response | None:
+def preflight(request: Request, origins: Sequence[str]) -> Answer | None:
     """The answer to a browser that asks whether a script may ask; None if this is something else, or it may not."""
     refused = request.routing_exception
     asks = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
     if not asks or request.headers.get("Origin") not in origins or not isinstance(refused, MethodNotAllowed):
         return None
-    response = Response(status=204)
+    response = no_content()
     response.headers["Access-Control-Allow-Methods"] = ", ".join(sorted(refused.valid_methods or ()))
     response.headers["Access-Control-Allow-Headers"] = ASKED_WITH
     response.headers["Access-Control-Max-Age"] = str(KEPT_SECONDS)

@@ -5,7 +5,7 @@ from typing import Any
 
 import structlog
 import trio
-from quart import Response, g, request
+from quart import g, request
 from structlog.contextvars import bind_contextvars, clear_contextvars
 from werkzeug.exceptions import MethodNotAllowed
 
@@ -15,7 +15,7 @@ from server.addresses import client_address, is_within, limited_as
 from server.auth import TokenRefused
 from server.house import House
 from server.limits import Name, Taken
-from server.rest.answers import answered, challenge, refusal_of, refused
+from server.rest.answers import Answer, answered, challenge, refusal_of, refused
 from server.rest.cors import cross_origin, preflight
 from server.rest.errands import Errands
 from server.rest.query import decode_query
@@ -45,7 +45,7 @@ class Dispatch:
         self._errands = errands
         self._limits = {route.endpoint: route.limit for route in routes}
 
-    async def begin(self) -> Response | None:
+    async def begin(self) -> Answer | None:
         """Before anything else, also for a path that does not exist."""
         g.begun = trio.current_time()
         g.request_id = request_id(request.headers.get("Traceparent"))
@@ -62,10 +62,10 @@ class Dispatch:
             return refused(hurried, g.request_id)
         return preflight(request, self._house.settings.http.allowed_origins)
 
-    def view_of(self, route: Route) -> Callable[..., Awaitable[Response]]:
+    def view_of(self, route: Route) -> Callable[..., Awaitable[Answer]]:
         """What answers a route."""
 
-        async def view(**path: Any) -> Response:
+        async def view(**path: Any) -> Answer:
             if route.retired is not None:
                 g.headers.update(route.retired.headers)
             # A body is read even where none is wanted: an answer before its end would break the connection.
@@ -77,7 +77,7 @@ class Dispatch:
 
         return view
 
-    async def finish(self, response: Response) -> Response:
+    async def finish(self, response: Answer) -> Answer:
         """The headers that every answer has."""
         for name, value in HEADERS.items():
             response.headers.setdefault(name, value)
@@ -89,7 +89,7 @@ class Dispatch:
         log.info("http.answered", method=request.method, rule=_rule(), status=response.status_code, ms=took)
         return response
 
-    async def fail(self, error: Exception) -> Response:
+    async def fail(self, error: Exception) -> Answer:
         """The no that an error means; our own fault is logged with its trace, and says nothing to the client."""
         if isinstance(error, TokenRefused):
             g.headers["WWW-Authenticate"] = challenge(error)
