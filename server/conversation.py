@@ -81,7 +81,7 @@ class Conversation:
 
     async def hear(self, message: str | bytes) -> None:
         """A message after the first. Raises Goodbye."""
-        if self._session.line is not self:  # the session goes on in another connection, and is heard there
+        if not self._is_current:  # commands that were queued here are dropped, not carried out for the newer one
             return
         command = self._decode(message)
         reply = SocketReply(self, command.ref)
@@ -98,10 +98,21 @@ class Conversation:
             reply.deliver(Refusal(Code.STORAGE_UNAVAILABLE, "The database is out of reach; try again"))
 
     def end(self, code: int | None) -> None:
-        """The connection is gone. Who said goodbye, or may not come back, need not be waited for."""
-        if code in STANDARD_ENDS or (code is not None and code >= FOR_GOOD and code != REPLACED):
+        """The connection is gone: end its session if `code` says that the client will not come back, else detach.
+
+        A session that goes on in a newer connection is left alone, whatever the old one was closed with.
+        """
+        if not self._is_current:
+            return
+        if code in STANDARD_ENDS or (code is not None and code >= FOR_GOOD):
             self._house.sessions.end(self._session)
-        self._session.detach(self, trio.current_time())
+        else:
+            self._session.detach(self, trio.current_time())
+
+    @property
+    def _is_current(self) -> bool:
+        """The session has not ended, and goes on in this connection and in no newer one."""
+        return self._session.line is self
 
     async def _identify(self, token: str) -> Visitor:
         try:
@@ -120,6 +131,9 @@ class Conversation:
         self._token_expires_at = identity.expires_at
         resume = None if opened is None else opened.resume
         known = None if resume is None else self._house.sessions.find(SessionId(resume.session_id), identity.user_id)
+        if known is not None and self.outbox.over:
+            # The client gave up while the user was looked up; it may have resumed in a newer connection already.
+            raise Goodbye(NORMAL, "closed by the client")
         session = known or self._house.sessions.open(identity, person)
         if session is None:
             raise Goodbye(TOO_MANY, "too many sessions of this user")
@@ -153,7 +167,7 @@ class Conversation:
         if session.missed_news:
             with contextlib.suppress(StorageUnavailable):  # the next resume, or the next change, will tell
                 wallet = await find_wallet(self._house.postgres, session.user_id)
-                if wallet is not None:
+                if wallet is not None and self._is_current:
                     session.missed_news = False
                     self._send(m.WalletChanged(balance=wallet.balance, cause="resumed", tokens=0, ref={}))
 
@@ -228,7 +242,7 @@ class Conversation:
         if silent >= settings.ping_timeout_seconds:
             self.outbox.close(PING_TIMEOUT, "not heard of")
         self._check_token(self._token_expires_at - self._house.clock.now() / 1_000_000)
-        if self._session.line is self:
+        if self._is_current:
             self._session.note_silence(silent >= settings.presence_seconds)
         if now >= self._next_ping:
             self.outbox.push(PING_FRAME)

@@ -55,6 +55,10 @@ class Reachable(Protocol):
     @property
     def line(self) -> Outlet | None: ...
 
+    def sits_in(self, fanout: "Fanout") -> bool:
+        """It has a seat among these members, and has not left since."""
+        ...
+
 
 class Fanout:
     """The members of one room, and how to reach them; it outlives a crash of the room.
@@ -152,7 +156,8 @@ class Fanout:
 
     def _take_in(self, member_id: MemberId, missed: list[Broadcast]) -> None:
         session = self._sessions.get(member_id)
-        if session is not None and session.line is not None:  # or it is gone again
+        # A session that left, or was resumed, since it asked to join must not hear the room in its newer connection.
+        if session is not None and session.line is not None and session.sits_in(self):
             self._take(self._adding(member_id, session.line, missed))
 
     def _take(self, step: Iterator[None]) -> None:

@@ -63,6 +63,11 @@ class Outbox(trio.abc.Stream):
         """A Close frame is on its way, or was sent."""
         return self._closing
 
+    @property
+    def over(self) -> bool:
+        """The connection is closed or about to be: the peer has sent a Close frame or hung up, or we have."""
+        return self._closing or self._leaving or self.closed.is_set()
+
     def _wait(self, frame: bytes, begun: bool) -> None:
         """The kernel takes no more for now: this one, or the rest of it, and those that follow are kept."""
         self._begun = begun

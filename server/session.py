@@ -133,6 +133,10 @@ class Session:
         """It has not left since it entered."""
         return self._seats.get(seat.room.channel) is seat
 
+    def sits_in(self, fanout: Fanout) -> bool:
+        """It has a seat in the room, and in the audience, that this fan-out serves."""
+        return any(seat.fanout is fanout for seat in self._seats.values())
+
     def give_up(self, seat: Seat) -> None:
         """It was not let in; but who was in before, and asked once more, still is."""
         if self.has(seat) and not seat.fanout.knows(self.member_id):

@@ -89,6 +89,9 @@ class Echo:
     def line(self) -> "Echo":
         return self
 
+    def sits_in(self, fanout: Fanout) -> bool:
+        return True
+
     async def open_by_header(self, authorization: str) -> None:
         assert authorization == CROWD
         self._joined = True

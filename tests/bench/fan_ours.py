@@ -62,6 +62,10 @@ class Line:
         self.outbox = outbox
         self.line = self
 
+    def sits_in(self, fanout: Fanout) -> bool:
+        """All lines are members of the one room."""
+        return True
+
 
 class Room:
     """The members, and the task that publishes."""

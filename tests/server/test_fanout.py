@@ -43,11 +43,15 @@ class FakeSession:
         self.encoding = encoding
         self.line: FakeLine | None = None
         self.lines: list[FakeLine] = []
+        self.seated = True
         self.connect()
 
     def connect(self) -> None:
         self.line = FakeLine(self.encoding)
         self.lines.append(self.line)
+
+    def sits_in(self, fanout: Fanout) -> bool:
+        return self.seated
 
     def heard(self) -> list[int]:
         """The numbers of all events, over all its connections."""
@@ -112,6 +116,18 @@ async def test_what_falls_together_is_one_write_in_each_subprotocol() -> None:
     for session in both:
         assert [len(line.writes) for line in session.lines] == [1]
         assert session.heard() == [1, 2, 3]
+
+
+async def test_a_session_that_left_before_it_was_admitted_hears_nothing() -> None:
+    """Its connection may be a newer one by then, which never asked to join."""
+    room = Room(never)
+    gone = FakeSession()
+    room.sessions[gone.id] = gone
+    gone.seated = False
+    room.fanout.add(gone.id)
+    room.publish()
+    room.fanout.flush()
+    assert gone.heard() == []
 
 
 async def test_who_joins_hears_what_follows_and_who_left_nothing_more() -> None:
