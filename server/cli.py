@@ -1,5 +1,7 @@
 """The command `halfminute`: every error is one clear line and an exit code."""
 
+import errno
+import os
 import re
 import signal
 import sys
@@ -17,6 +19,7 @@ from cyclopts import Parameter
 from rich.console import Console
 
 from server.auth import issue_token
+from server.background_output import replace_standard_output, secure_standard_streams, wait_all_written
 from server.books_report import report_on_books
 from server.config import ConfigError, Secrets, Settings, parse_address, read_secrets, read_settings
 from server.database import open_database, visit_database
@@ -26,10 +29,10 @@ from server.house import House
 from server.listener import ListenError
 from server.load.plan import Kind, LoadRefused, Plan
 from server.local_secrets import with_local_secrets
+from server.log import configure_log
 from server.memory import settle_memory
 from server.payments.demo import demo_url
 from server.redaction import secret_words
-from server.telemetry import configure_log
 from storage.embedded import EmbeddedError
 from storage.migrate import MigrationError, migrate
 from storage.postgres import Refused, StorageUnavailable, open_postgres
@@ -44,6 +47,8 @@ EXPECTED = (
     DemoFailed,
     LoadRefused,
 )
+NOBODY_READS = (errno.EPIPE, errno.ENOSPC)
+WAIT_WRITTEN_SECONDS = 1.0  # how long the end waits for a reader of the log; a reader that lives takes milliseconds
 DEFAULT_CONFIG = Path("config.toml")
 log = structlog.get_logger(__name__)
 
@@ -55,15 +60,23 @@ DataDir = Annotated[Path | None, Parameter(name="--data", help="where the privat
 
 def main() -> NoReturn:
     """What a person can mend is one line, without a traceback; a fault of ours comes with its trace as well."""
+    secure_standard_streams()
     configure_log("info", "auto")
+    exit_code = _run()
+    wait_all_written(WAIT_WRITTEN_SECONDS)
+    sys.exit(exit_code)
+
+
+def _run() -> int:
     try:
         result = app(result_action="return_value", exit_on_error=False, print_error=False)
-        sys.exit(result if isinstance(result, int) else 0)
+        sys.stdout.flush()
     except cyclopts.CycloptsError as misused:
         _complain(" ".join(str(misused).split()))
-        sys.exit(2)
+        return 2
     except (Exception, KeyboardInterrupt, BaseExceptionGroup) as error:  # reason: the last place to turn it into a line
-        sys.exit(_explain(error))
+        return _explain(error)
+    return result if isinstance(result, int) else 0
 
 
 @app.command
@@ -79,6 +92,7 @@ def serve(
     settings = _settings(config, data=data, http=http, ws=ws)
     secrets, made = _secrets_to_serve(settings)
     configure_log(settings.log.level, settings.log.format, secret_words(secrets))
+    replace_standard_output()
     trio.run(partial(_serve, settings, secrets, made, demo))
 
 
@@ -273,7 +287,10 @@ def _explain(error: BaseException) -> int:
     first = _first_of(error)
     if isinstance(first, KeyboardInterrupt):
         return 130
-    if not isinstance(first, EXPECTED):
+    if isinstance(first, OSError) and first.errno in NOBODY_READS:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for what is still buffered, or Python fails again at its end
+        _complain(f"cannot write the output: {first.strerror}")
+    elif not isinstance(first, EXPECTED):
         log.critical("fault", exc_info=error)
         _complain(f"a fault of ours: {type(first).__name__}: {_first_line(first) or 'no details'}")
     elif isinstance(first, StorageUnavailable):

@@ -1,17 +1,14 @@
-"""What the house counts and measures of itself, and how it writes its log."""
+"""What the house counts and measures of itself."""
 
-import logging
-import sys
 from collections.abc import Callable, Iterator, Sequence
 
-import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
 from domain.instant import Duration
 from domain.posting import Outcome, Receipt
-from server.redaction import Redaction
+from server.background_output import dropped_lines
 from storage.payments import PROBLEMS
 
 BROKEN = 1006  # what RFC 6455 calls the end of a connection that broke without a Close frame
@@ -111,6 +108,8 @@ class Telemetry:
         self._registry.register(_Counted("halfminute_commit_retries", help_text, commit_retries))
         help_text = "Errors that asyncio had nobody to report to; each kind is logged once"
         self._registry.register(_Counted("halfminute_asyncio_unhandled", help_text, asyncio_errors))
+        lost = "Lines of this process's log and output that could not be written and were dropped"
+        self._registry.register(_Counted("halfminute_log_lines_dropped", lost, dropped_lines))
 
     def block_posted(self, *, late: Duration) -> None:
         self._lateness.observe(max(0, late) / 1_000_000)
@@ -166,24 +165,3 @@ class _Counted(Collector):
 
     def collect(self) -> Iterator[CounterMetricFamily]:
         yield CounterMetricFamily(self._name, self._help_text, value=self._read())
-
-
-def configure_log(level: str, style: str, secret_words: Sequence[str] = ()) -> None:
-    """One line an event on standard error: for people on a terminal, as JSON for machines; never with a secret."""
-    pretty = style == "console" or (style == "auto" and sys.stderr.isatty())
-    renderer = structlog.dev.ConsoleRenderer() if pretty else structlog.processors.JSONRenderer()
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            Redaction(secret_words),
-            renderer,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=False,
-    )
-    for library in ("hypercorn", "trio-websocket", "quart", "asyncio", "asyncpg"):
-        logging.getLogger(library).setLevel(logging.CRITICAL)  # we tell of it ourselves

@@ -218,9 +218,11 @@ class Log:
         return lines[-1] if lines else ""
 
     def _since_begin(self) -> list[str]:
-        with self._files.log.open("rb") as file:
+        """No lines where the log was removed or cannot be read: the report that asks for them must still be made."""
+        with suppress(OSError), self._files.log.open("rb") as file:
             file.seek(self._begins_at)
             return file.read(LOG_READ_BYTES_MAX).decode(errors="replace").splitlines()
+        return []
 
 
 if __name__ == "__main__":

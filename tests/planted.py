@@ -18,6 +18,7 @@ from typing import NamedTuple
 from tests.bugs import Bug
 from tests.bugs_in_dberrors import IN_DBERRORS
 from tests.bugs_in_payments import IN_PAYMENTS
+from tests.bugs_in_process import IN_PROCESS
 from tests.bugs_in_python import IN_PYTHON
 from tests.bugs_in_sessions import IN_SESSIONS
 from tests.bugs_in_sql import IN_SQL
@@ -31,6 +32,7 @@ BUGS = (
     *IN_DBERRORS,
     *IN_PAYMENTS,
     *IN_SESSIONS,
+    *IN_PROCESS,
 )
 TREE = ("domain", "storage", "server", "tests", "pyproject.toml", "config.toml", "README.md")
 RUN_SECONDS_MAX = 180.0  # a test that hangs has found nothing: each has bounds of its own, well below this

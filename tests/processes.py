@@ -58,15 +58,21 @@ def run_command(*arguments: str, cwd: Path, settings: Mapping[str, str] | None =
     return Finished(process.returncode, out, errors.splitlines())
 
 
-def start_command(*arguments: str, cwd: Path, settings: Mapping[str, str] | None = None) -> "subprocess.Popen[str]":
+def start_command(
+    *arguments: str,
+    cwd: Path,
+    settings: Mapping[str, str] | None = None,
+    out: int = subprocess.PIPE,
+    errors: int = subprocess.PIPE,
+) -> "subprocess.Popen[str]":
     """Start `halfminute` in a process group of its own, where Ctrl-C reaches it and not us."""
     return subprocess.Popen(
         [*COMMAND, *arguments],
         cwd=cwd,
         env=environment(settings or {}),
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stdout=out,
+        stderr=errors,
         text=True,
         process_group=0,
         preexec_fn=_heed_ctrl_c,

@@ -12,7 +12,7 @@ import trio
 
 from domain.ids import UserId
 from domain.posting import Posting
-from server.telemetry import configure_log
+from server.log import configure_log
 from tests.storage.books import open_books, tip
 
 LIST_MAX = 12  # postings

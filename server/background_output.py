@@ -1,0 +1,235 @@
+"""Text streams that never block and never raise: lines wait in a bounded queue, and a daemon thread writes them.
+
+The standard library's QueueHandler does this for log records alone. Warnings, tracebacks and greetings reach the same
+pipes, so the streams themselves are replaced: see `replace_standard_error` and `replace_standard_output`.
+"""
+
+import io
+import os
+import queue
+import select
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import TextIO
+
+MAX_WAITING_LINES = 2048  # some seconds of a busy server's log; a writer that is further behind is stuck
+MAX_LINE_CHARACTERS = 16_384  # a long traceback; with the bound above, at most 32 MiB of ASCII wait
+# A write of at most PIPE_BUF bytes to a pipe is atomic, so that lines of several processes do not mix.
+BATCH_BYTES = select.PIPE_BUF
+RETRY_SECONDS = 0.1  # after a failed write, so that a reader who is gone costs ten system calls a second
+ENCODING = "utf-8"
+
+
+class BackgroundStream(io.TextIOBase):
+    """Stands for a file descriptor; without one, every line is dropped.
+
+    A line is dropped and counted while MAX_WAITING_LINES wait (the reader stopped) or while the descriptor refuses it
+    (the reader is gone, the disk is full). When lines are written again, `notice` of the number of dropped lines is
+    written too. Longer lines than MAX_LINE_CHARACTERS are cut.
+    """
+
+    def __init__(
+        self, descriptor: int | None, notice: Callable[[int], str], encoding: str = ENCODING, *, tty: bool = False
+    ) -> None:
+        super().__init__()
+        self._descriptor = descriptor
+        self._notice = notice
+        self._encoding = encoding
+        self._tty = tty
+        # A SimpleQueue may be used by a finalizer that interrupts its own `put`; a Queue would deadlock there.
+        self._waiting: queue.SimpleQueue[bytes | threading.Event] = queue.SimpleQueue()
+        self._unfinished = ""
+        self._refused = 0  # lines, counted by those who print …
+        self._failed = 0  # … and by the thread: one variable each, since two threads that add to one may lose a count
+        self._noticed = 0
+        self._mid_line = False
+        self._started = descriptor is not None and self._start()
+        self._failing = not self._started
+
+    @property
+    def dropped(self) -> int:
+        """How many lines were never written."""
+        return self._refused + self._failed
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]  # reason: typeshed has a plain attribute
+        return self._encoding
+
+    @property
+    def errors(self) -> str:  # type: ignore[override]  # reason: as above
+        return "backslashreplace"
+
+    def set_notice(self, notice: Callable[[int], str]) -> None:
+        """How to word the number of dropped lines from now on."""
+        self._notice = notice
+
+    def writable(self) -> bool:
+        return True
+
+    def isatty(self) -> bool:
+        return self._tty
+
+    def fileno(self) -> int:
+        if self._descriptor is None:
+            raise io.UnsupportedOperation("fileno")
+        return self._descriptor
+
+    def write(self, text: str, /) -> int:
+        """Queue the finished lines of this text; the rest waits for its end."""
+        *lines, rest = (self._unfinished + text).split("\n")
+        if len(rest) > MAX_LINE_CHARACTERS:
+            lines, rest = [*lines, rest], ""
+        self._unfinished = rest
+        for line in lines:
+            self.write_line(line)
+        return len(text)
+
+    def write_line(self, line: str) -> None:
+        """Queue one line, or drop and count it."""
+        if not self._started or self._waiting.qsize() >= MAX_WAITING_LINES:
+            self._refused += 1
+        else:
+            self._waiting.put(self._encoded(line))
+
+    def wait_written(self, seconds: float) -> bool:
+        """Wait until all lines so far are written or dropped, at most so long; False where some are not written."""
+        if self._unfinished:
+            self.write("\n")
+        if self._failing:
+            return False
+        written = threading.Event()
+        self._waiting.put(written)
+        return written.wait(seconds)
+
+    def _encoded(self, line: str) -> bytes:
+        return line[:MAX_LINE_CHARACTERS].encode(self._encoding, "backslashreplace") + b"\n"
+
+    def _start(self) -> bool:
+        thread = threading.Thread(target=self._write_forever, name="background-output", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # the system allows no more threads: serve without a log
+            return False
+        return True
+
+    def _write_forever(self) -> None:
+        lines: list[bytes] = []
+        size = 0
+        while True:
+            item = self._next(wait=not lines)
+            if isinstance(item, bytes) and (not lines or size + len(item) <= BATCH_BYTES):
+                lines.append(item)
+                size += len(item)
+                continue
+            self._write_lines(lines)
+            lines, size = ([item], len(item)) if isinstance(item, bytes) else ([], 0)
+            if isinstance(item, threading.Event):
+                item.set()
+
+    def _next(self, *, wait: bool) -> bytes | threading.Event | None:
+        try:
+            return self._waiting.get(block=wait)
+        except queue.Empty:
+            return None
+
+    def _write_lines(self, lines: list[bytes]) -> None:
+        dropped = self.dropped
+        if dropped > self._noticed:
+            if not self._write_bytes(self._encoded(self._notice(dropped - self._noticed))):
+                self._failed += len(lines)
+                return
+            self._noticed = dropped
+        if not self._write_bytes(b"".join(lines)):
+            self._failed += len(lines)
+
+    def _write_bytes(self, data: bytes) -> bool:
+        """False where the descriptor does not take it. Blocks for as long as the reader does not read."""
+        assert self._descriptor is not None
+        if self._mid_line:
+            data = b"\n" + data
+        try:
+            while data:
+                data = data[_write_some(self._descriptor, data) :]
+                self._mid_line = bool(data)
+        except OSError:
+            self._failing = True
+            time.sleep(RETRY_SECONDS)
+            return False
+        self._failing = False
+        return True
+
+
+def _write_some(descriptor: int, data: bytes) -> int:
+    try:
+        return os.write(descriptor, data)
+    except BlockingIOError:  # another process that shares the pipe has made it non-blocking
+        poll = select.poll()
+        poll.register(descriptor, select.POLLOUT)
+        poll.poll()
+        return 0
+
+
+_streams: list[BackgroundStream] = []
+
+
+def replace_standard_error() -> BackgroundStream:
+    """Let all that this process says on standard error be written by a thread of its own."""
+    sys.stderr = stream = _in_place_of(sys.stderr)
+    return stream
+
+
+def replace_standard_output() -> BackgroundStream:
+    """The same for standard output, for a server: a command whose output is its result must fail where it is lost."""
+    sys.stdout = stream = _in_place_of(sys.stdout)
+    return stream
+
+
+def dropped_lines() -> int:
+    """How many lines this process has not written, on both streams."""
+    return sum(stream.dropped for stream in _streams)
+
+
+def wait_all_written(seconds: float) -> None:
+    """Give the lines that wait so long at most, all streams together."""
+    deadline = time.monotonic() + seconds
+    for stream in _streams:
+        stream.wait_written(max(0.0, deadline - time.monotonic()))
+
+
+def secure_standard_streams() -> None:
+    """Before anything is opened or printed: no socket may become a standard stream, and no path may be unprintable.
+
+    /dev/null takes the place of each of the descriptors 0, 1 and 2 that is closed; standard output escapes what its
+    encoding does not have, as standard error does by itself.
+    """
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    elif sys.stdout is None:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # reason: it is open for as long as the process lives
+
+
+def _in_place_of(replaced: TextIO | None) -> BackgroundStream:
+    if isinstance(replaced, BackgroundStream):
+        return replaced
+    stream = BackgroundStream(
+        _descriptor_of(replaced),
+        lambda lines: f"halfminute: {lines} lines could not be written here",
+        getattr(replaced, "encoding", None) or ENCODING,
+        tty=replaced is not None and replaced.isatty(),
+    )
+    _streams.append(stream)
+    return stream
+
+
+def _descriptor_of(stream: TextIO | None) -> int | None:
+    try:
+        return None if stream is None else stream.fileno()
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,66 @@
+"""The guards of the process itself: its log, its settings, its secrets, its sockets; and the tests that need them."""
+
+from tests.bugs import Bug, Edit
+
+OUTPUT, LOG, CLI = "server/background_output.py", "server/log.py", "server/cli.py"
+OUTPUT_TESTS, LINE_TESTS = "tests/server/test_background_output.py", "tests/server/test_log_lines.py"
+UNREAD_TESTS = "tests/server/test_unread_log.py"
+FAILING = "\n            self._failing = True"
+
+IN_PROCESS = (
+    Bug(
+        "log-bound",
+        "lines that wait to be written are bounded",
+        "a log that nobody reads fills the memory",
+        (Edit(OUTPUT, " or self._waiting.qsize() >= MAX_WAITING_LINES:", ":"),),
+        f"{OUTPUT_TESTS}::test_while_nobody_reads_lines_are_dropped_and_counted_and_the_writer_never_waits",
+        "assert ((2 * 2048)",
+        "no line is dropped",
+    ),
+    Bug(
+        "log-thread",
+        "whoever logs leaves the writing to a thread",
+        "a log that nobody reads stops the server before it serves",
+        (Edit(OUTPUT, "self._waiting.put(self._encoded(line))", "self._write_lines([self._encoded(line)])"),),
+        f"{UNREAD_TESTS}::test_a_log_that_is_not_written_costs_no_answer_no_block_and_no_tip[nobody reads]",
+        "a server that is ready",
+        "it is never ready",
+    ),
+    Bug(
+        "log-refused",
+        "a descriptor that refuses a line costs this line alone",
+        "the first refused line ends the log for good",
+        (
+            Edit(
+                OUTPUT,
+                "except OSError:\n            self._failing",
+                "except ZeroDivisionError:\n            self._failing",
+            ),
+        ),
+        f"{OUTPUT_TESTS}::test_where_nobody_will_ever_read_lines_are_dropped_and_counted",
+        "ten dropped lines",
+        "nothing is counted",
+    ),
+    Bug(
+        "log-total",
+        "an event that cannot be rendered is logged without its fields",
+        "a strange value in a log line ends what logged it",
+        (
+            Edit(
+                LOG, "except Exception as error:  # reason: a caller", "except ZeroDivisionError as error:  # a caller"
+            ),
+        ),
+        f"{LINE_TESTS}::test_a_processor_that_raises_costs_the_fields_and_not_the_caller",
+        "KeyError",
+        "the renderer's error reaches the caller",
+    ),
+    Bug(
+        "descriptors",
+        "closed standard streams are taken by /dev/null",
+        "a socket becomes descriptor 2, and what a library prints goes to a client",
+        (Edit(CLI, "    secure_standard_streams()\n", ""),),
+        f"{UNREAD_TESTS}::test_a_server_starts_and_stops_without_standard_streams[(1, 2)]",
+        "AssertionError",
+        "something else has the number 1 or 2",
+    ),
+)
