@@ -23,6 +23,7 @@ from server.sessions import Sessions
 from server.stream_rooms import StreamRooms
 from server.supervisor import Supervisor
 from server.telemetry import Telemetry
+from server.time_zones import TimeZones
 from server.visitors import Visitors
 from storage.actor import StorageActor
 from storage.leases import Leases
@@ -44,6 +45,7 @@ class House:
         self.limits = Limits(settings.limits)
         # storage
         self.postgres = postgres
+        self.time_zones = TimeZones(postgres)
         self.leases = Leases(postgres, new_uuid(), settings.server.lease_seconds)
         # who is here
         self.people = People(postgres)

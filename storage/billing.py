@@ -34,7 +34,7 @@ class CounterpartyTotals(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class BillingStats(msgspec.Struct, frozen=True, rename="camel"):
-    """Blocks of one role, summed by UTC day and by counterparty."""
+    """Blocks of one role, summed by day and by counterparty."""
 
     role: str
     blocks: int
@@ -57,22 +57,26 @@ async def blocks_of(postgres: Postgres, room_id: RoomId, payer: UserId, last_blo
 
 
 async def billing_stats(
-    postgres: Postgres, user_id: UserId, since: datetime | None, until: datetime | None
+    postgres: Postgres, user_id: UserId, since: datetime | None, until: datetime | None, zone: str
 ) -> list[BillingStats]:
-    """What a user paid as a fan and earned as a creator, by blocks."""
+    """What a user paid as a fan and earned as a creator, by blocks, and by the days of an IANA zone.
+
+    PostgreSQL must know the zone, or raises Refused. Raises StorageUnavailable.
+    """
     span = await find_span(postgres, user_id, since, until)
     return [
-        await _stats_as(postgres, role, side, user_id, span) for role, side in (("fan", "debit"), ("creator", "credit"))
+        await _stats_as(postgres, role, side, user_id, span, zone)
+        for role, side in (("fan", "debit"), ("creator", "credit"))
     ]
 
 
-async def _stats_as(postgres: Postgres, role: str, side: str, user_id: UserId, span: Span) -> BillingStats:
+async def _stats_as(postgres: Postgres, role: str, side: str, user_id: UserId, span: Span, zone: str) -> BillingStats:
     args = (user_id, side, *span)
     days = await postgres.fetch(
-        "SELECT day::text AS day, sum(blocks)::bigint AS blocks, sum(tokens)::bigint AS tokens,"
-        " sum(sum(blocks)) OVER ()::bigint AS all_blocks, sum(sum(tokens)) OVER ()::bigint AS all_tokens"
-        f" FROM sum_blocks($1, $2, $3, $4) GROUP BY day ORDER BY day DESC LIMIT {MAX_DAYS_SHOWN}",
-        *args,
+        "SELECT day, blocks, tokens,"
+        " sum(blocks) OVER ()::bigint AS all_blocks, sum(tokens) OVER ()::bigint AS all_tokens"
+        f" FROM sum_blocks_by_day($1, $2, $3, $4, $5) ORDER BY day DESC LIMIT {MAX_DAYS_SHOWN}",
+        *(*args, zone),
     )
     people = await postgres.fetch(
         "SELECT t.user_id, u.display_name, t.blocks, t.tokens FROM ("
@@ -85,6 +89,6 @@ async def _stats_as(postgres: Postgres, role: str, side: str, user_id: UserId, s
         role,
         days[0]["all_blocks"] if days else 0,
         days[0]["all_tokens"] if days else 0,
-        [DayTotals(row["day"], row["blocks"], row["tokens"]) for row in days],
+        [DayTotals(row["day"].isoformat(), row["blocks"], row["tokens"]) for row in days],
         [CounterpartyTotals(*row) for row in people],
     )

@@ -3,6 +3,7 @@
 from tests.bugs import Bug, Edit
 
 PAYMENTS, DESK = "storage/payments.py", "server/payments/desk.py"
+BILLING_TESTS = "tests/server/rest/test_billing.py"
 LIMIT_TESTS = "tests/server/rest/test_limits.py"
 PAYMENT_TESTS = "tests/server/rest/test_payments.py"
 
@@ -75,5 +76,23 @@ IN_PAYMENTS = (
         f"{PAYMENT_TESTS}::test_only_so_many_large_events_are_held_at_once_and_payments_do_not_wait_for_them",
         "AssertionError",
         "one more is answered before there is room",
+    ),
+    Bug(
+        "days-of-zone",
+        "blocks are summed by the days of the zone that is asked for",
+        "a creator in Berlin is told the wrong day of what came after midnight",
+        (Edit("storage/billing.py", "*(*args, zone),", '*(*args, "UTC"),'),),
+        f"{BILLING_TESTS}::test_a_day_of_a_zone_has_23_or_25_hours_where_its_clocks_change",
+        "AssertionError",
+        "each day has 24 hours",
+    ),
+    Bug(
+        "zone-names",
+        "a zone is one that this machine and PostgreSQL know by an unabbreviated name",
+        "abbreviations without summer time and names like a path are taken, or break the request",
+        (Edit("server/time_zones.py", "name == UTC_NAME or name in await self._known()", 'name != ""'),),
+        f"{BILLING_TESTS}::test_what_is_no_zone_is_named",
+        "AssertionError",
+        "EST is answered 200",
     ),
 )

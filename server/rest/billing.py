@@ -16,7 +16,8 @@ from domain.refusals import Code, Refusal
 from server.call_commands import NO_SUCH_CALL
 from server.rest.answers import invalid
 from server.rest.calls import ANSWER_REFUSALS, CallAnswer, give
-from server.rest.query import Listed, Period, PeriodPaging
+from server.rest.periods import DayPeriod, span_of
+from server.rest.query import Listed, PeriodPaging
 from server.rest.request import Ask
 from server.rest.route import Routes
 from server.rest.strict_json import FieldError
@@ -57,6 +58,9 @@ class BilledBlock(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class BillingStatsByRole(msgspec.Struct, frozen=True, rename="camel"):
+    """Both roles, by days of the time zone `tz`."""
+
+    tz: str
     fan: BillingStats
     creator: BillingStats
 
@@ -114,9 +118,15 @@ async def list_blocks(ask: Ask, query: BlocksQuery) -> Listed[BilledBlock] | Ref
 
 
 @routes.get("/stats", refuses=(Code.VALIDATION_FAILED,))
-async def show_stats(ask: Ask, query: Period) -> BillingStatsByRole:
-    """Blocks paid as a fan and earned as a creator, by day and by counterparty."""
-    return BillingStatsByRole(*await billing_stats(ask.house.postgres, ask.user_id, query.since, query.until))
+async def show_stats(ask: Ask, query: DayPeriod) -> BillingStatsByRole:
+    """Blocks paid as a fan and earned as a creator, by day and by counterparty.
+
+    Days are those of the IANA zone `tz`, with 23 or 25 hours where its clocks change. `from` and `to` are instants, or
+    dates, which stand for the first moment of that day: `to` is the day after the last one.
+    """
+    since, until, zone = await span_of(query, ask.house.time_zones)
+    stats = await billing_stats(ask.house.postgres, ask.user_id, since, until, zone.key)
+    return BillingStatsByRole(zone.key, *stats)
 
 
 @routes.get("/{callId}", refuses=(Code.NOT_FOUND,))

@@ -45,6 +45,7 @@ PARAMETERS = {
     "before": 'The cursor of a `Link: rel="next"`.',
     "from": "From this moment on.",
     "to": "Until before this moment.",
+    "tz": "The IANA time zone whose days are meant, such as `Europe/Berlin`; abbreviations are refused.",
 }
 
 HEADERS = {

@@ -1,7 +1,12 @@
 """The hand on the clock, and what a call's blocks cost."""
 
-from datetime import UTC, datetime, timedelta
+import os
+import subprocess
+import sys
+from collections import Counter
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import httpx
 import msgspec
@@ -9,11 +14,14 @@ import pytest
 import trio
 
 from domain.call_record import CallRecord
+from domain.ids import PROMOTIONS
 from server.house import House
+from server.ids import new_channel, new_uuid
 from server.room_floor import RoomBooks
 from storage.audit import audit
+from tests.history import book
 from tests.houses import give, running_house, settings
-from tests.server.rest.conftest import People, people_of
+from tests.server.rest.conftest import Caller, People, people_of
 from tests.server.rest.line import line_to
 from tests.server.rest.problems import SOMEBODY, check
 
@@ -218,3 +226,104 @@ async def test_stats_sum_by_day_and_by_counterparty(people: People) -> None:
     assert (await creator.get("/billing/stats")).json()["creator"]["tokens"] == call["tokens"]
     later = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
     assert (await fan.get("/billing/stats", **{"from": later})).json()["fan"]["blocks"] == 0
+
+
+# Days of a time zone
+
+HALF_HOURS = [
+    datetime(2025, month, day, tzinfo=UTC) + n * timedelta(minutes=30)
+    for month, day in ((3, 28), (10, 24))
+    for n in range(192)
+]
+
+
+async def meet(house: House, people: People) -> Caller:
+    """A fan who paid a block of 1 token at each of HALF_HOURS."""
+    fan, creator = await people.fan(0), await people.creator()
+    room = new_uuid()
+    await house.postgres.execute("INSERT INTO rooms (id, kind, channel) VALUES ($1, 'call', $2)", room, new_channel())
+    moments = ", ".join(f"({n}, '{at.isoformat()}'::timestamptz)" for n, at in enumerate(HALF_HOURS, start=1))
+    script = f"""
+        INSERT INTO wanted (seq, kind, debit, credit, tokens, created_at)
+            VALUES (0, 5, '{PROMOTIONS}', '{fan.user_id}', 1000, '2025-01-01T00:00:00Z');
+        INSERT INTO wanted (seq, kind, debit, credit, tokens, room_id, block_no, created_at)
+            SELECT n, 1, '{fan.user_id}', '{creator.user_id}', 1, '{room}', n, at FROM (VALUES {moments}) m (n, at);
+    """
+    await house.postgres.transaction(lambda connection: book(connection, script))
+    return fan
+
+
+async def by_day(fan: Caller, **query: str) -> dict[str, int]:
+    """How many blocks each day has."""
+    answer = await fan.get("/billing/stats", **query)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["tz"] == query.get("tz", "UTC")
+    return {day["day"]: day["blocks"] for day in answer.json()["fan"]["byDay"]}
+
+
+async def test_a_day_of_a_zone_has_23_or_25_hours_where_its_clocks_change(house: House, people: People) -> None:
+    fan = await meet(house, people)
+    berlin = await by_day(fan, tz="Europe/Berlin")
+    assert (berlin["2025-03-30"], berlin["2025-03-29"], berlin["2025-10-26"], berlin["2025-10-25"]) == (46, 48, 50, 48)
+    for day, blocks in (("2025-03-30", 46), ("2025-10-26", 50)):
+        following = (date.fromisoformat(day) + timedelta(days=1)).isoformat()
+        assert await by_day(fan, tz="Europe/Berlin", **{"from": day, "to": following}) == {day: blocks}
+    assert set((await by_day(fan)).values()) == {48}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["America/New_York", "Asia/Kathmandu", "Pacific/Kiritimati", "Africa/Cairo", "Australia/Lord_Howe", "Etc/GMT+5"],
+)
+async def test_each_block_is_in_the_day_that_its_moment_has_there(house: House, people: People, name: str) -> None:
+    fan, zone = await meet(house, people), ZoneInfo(name)
+    days = Counter(at.astimezone(zone).date().isoformat() for at in HALF_HOURS)
+    assert await by_day(fan, tz=name) == days
+    for day in days:
+        following = (date.fromisoformat(day) + timedelta(days=1)).isoformat()
+        assert await by_day(fan, tz=name, **{"from": day, "to": following}) == {day: days[day]}
+
+
+async def test_a_period_may_begin_with_a_date_and_end_with_an_instant(house: House, people: People) -> None:
+    fan = await meet(house, people)
+    query = {"from": "2025-03-30", "to": "2025-03-30T00:00:00+01:00", "tz": "Europe/Berlin"}
+    assert await by_day(fan, **query) == {}
+    query["to"] = "2025-03-30T01:00:00Z"
+    assert await by_day(fan, **query) == {"2025-03-30": 4}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("Mars/Olympus", "europe/berlin", "Europe/Berlin ", "EST", "EST5EDT", "CET", "GMT", "Zulu", "Z", "local"),
+        *("localtime", "posixrules", "Factory", "posix/Europe/Berlin", "right/Europe/Berlin", "CET-1CEST", "+01:00"),
+        *("<+01>-1", "Europe", "Europe/", "/Europe/Berlin", "../Europe/Berlin", "Europe/../Europe/Berlin"),
+        *("/etc/passwd", "../../../../etc/passwd", "Europe/Berlin\\", "Europe/Berlin'", "Ünïcode/Zone", "x" * 65, ""),
+    ],
+)
+async def test_what_is_no_zone_is_named(people: People, name: str) -> None:
+    answer = await people.stranger().get("/billing/stats", tz=name)
+    fields = check(answer, 400, "VALIDATION_FAILED")
+    assert [error["field"] for error in fields["errors"]] == ["tz"]
+
+
+@pytest.mark.parametrize(
+    "moment", ["2025-02-30", "2025-3-1", "2025-W01-1", "yesterday", "2025-03-30T00:00:00", "0001-01-01", "9999-12-31"]
+)
+async def test_what_is_neither_a_date_nor_an_instant_is_named(people: People, moment: str) -> None:
+    zone = "Asia/Tokyo" if moment.startswith("0001") else "America/New_York"
+    answer = await people.stranger().get("/billing/stats", tz=zone, **{"from": moment})
+    if moment == "9999-12-31":  # the last midnight there is still in the calendar
+        assert answer.status_code == 200
+        answer = await people.stranger().get("/billing/stats", **{"to": "9999-12-31T23:59:59-12:00", "from": moment})
+        assert answer.json()["errors"][0]["field"] == "to"
+    else:
+        fields = check(answer, 400, "VALIDATION_FAILED")
+        assert [error["field"] for error in fields["errors"]] == ["from"]
+
+
+def test_zones_are_there_on_a_machine_that_has_none() -> None:
+    script = "import zoneinfo; print(zoneinfo.ZoneInfo('Europe/Berlin').key, len(zoneinfo.available_timezones()) > 400)"
+    environment = {**os.environ, "PYTHONTZPATH": ""}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["Europe/Berlin", "True"]

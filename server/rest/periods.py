@@ -1,0 +1,73 @@
+"""Periods by the days of a time zone: `from` and `to` as dates or as instants."""
+
+from datetime import UTC, date, datetime
+from typing import Annotated, NamedTuple
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from server.rest.strict_json import FieldError, Misfit
+from server.time_zones import UTC_NAME, TimeZones, start_of_day
+
+DayOrMoment = Annotated[
+    str,
+    msgspec.Meta(
+        max_length=40,
+        description="RFC 3339: an instant, or a date, which is the first moment of that day in `tz`",
+        extra_json_schema={"anyOf": [{"format": "date"}, {"format": "date-time"}]},
+    ),
+]
+ZoneName = Annotated[
+    str,
+    msgspec.Meta(
+        min_length=1,
+        max_length=64,
+        description="An IANA time zone, such as `Europe/Berlin`, or `UTC`",
+        examples=["Europe/Berlin"],
+    ),
+]
+
+
+class DayPeriod(msgspec.Struct, frozen=True, rename="camel"):
+    """From a day or a moment on, until before another, in days of a zone."""
+
+    since: DayOrMoment | None = msgspec.field(default=None, name="from")
+    until: DayOrMoment | None = msgspec.field(default=None, name="to")
+    tz: ZoneName = UTC_NAME
+
+
+class Span(NamedTuple):
+    """The same as moments."""
+
+    since: datetime | None
+    until: datetime | None
+    zone: ZoneInfo
+
+
+async def span_of(period: DayPeriod, zones: TimeZones) -> Span:
+    """Raises Misfit for a zone that is not known and for what is neither a date nor an instant; StorageUnavailable."""
+    zone = await zones.find(period.tz)
+    if zone is None:
+        raise Misfit(FieldError("tz", f"must be UTC or an IANA zone such as Europe/Berlin, and {period.tz!r} is none"))
+    since, until = (
+        None if text is None else _moment(name, text, zone)
+        for name, text in (("from", period.since), ("to", period.until))
+    )
+    return Span(since, until, zone)
+
+
+def _moment(name: str, text: str, zone: ZoneInfo) -> datetime:
+    try:
+        # In UTC: what Python cannot write in UTC, PostgreSQL is not asked about.
+        return _as_moment(text, zone).astimezone(UTC)
+    except OverflowError:
+        raise Misfit(FieldError(name, "is outside the calendar")) from None
+    except msgspec.ValidationError:
+        raise Misfit(FieldError(name, "must be a date such as 2026-03-29, or an RFC 3339 instant")) from None
+
+
+def _as_moment(text: str, zone: ZoneInfo) -> datetime:
+    if len(text) == len("2026-03-29"):
+        return start_of_day(msgspec.convert(text, date), zone)
+    moment: datetime = msgspec.convert(text, Annotated[datetime, msgspec.Meta(tz=True)])
+    return moment
