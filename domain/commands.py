@@ -10,22 +10,29 @@ from domain.posting import MAX_POSTING_TOKENS
 MAX_REF = 64
 MAX_TEXT = 500  # characters of a tip's message, and of a line of chat: a few lines on a phone
 MAX_KEY = 255  # characters of an idempotency key, as over HTTP
+MAX_CHANNEL = 64  # characters; ours have 22
+MAX_TOKEN = 8 * 1024  # characters; a JWT with many claims has some 2,000
+MAX_RESUMED = 1000  # rooms: as many as a session may be in by any setting
 
+# In Python `$` also matches before a newline at the end; the lookahead refuses that one too.
 Text = Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
-Key = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_KEY, pattern="^[ -~]*$")]
+Key = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_KEY, pattern=r"^[ -~]*(?!\n)$")]
+Ref = Annotated[str, msgspec.Meta(max_length=MAX_REF, pattern=r"^[^\u0000-\u001f\u007f]*(?!\n)$")]
+Channel = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_CHANNEL, pattern=r"^[A-Za-z0-9_-]*(?!\n)$")]
+Token = Annotated[str, msgspec.Meta(max_length=MAX_TOKEN, pattern=r"^[!-~]*(?!\n)$")]
 Amount = Annotated[int, msgspec.Meta(ge=1, le=MAX_POSTING_TOKENS)]
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_field="type"):
     """From a client. `ref` comes back with the answer."""
 
-    ref: str | None = None
+    ref: Ref | None = None
 
 
 class ResumePoint(msgspec.Struct, frozen=True, rename="camel"):
     """The last event of a room that the client has read."""
 
-    channel: str
+    channel: Channel
     epoch: int
     seq: int
 
@@ -34,26 +41,26 @@ class Resume(msgspec.Struct, frozen=True, rename="camel"):
     """The session to go on with, and how far the client has read in each of its rooms."""
 
     session_id: UUID
-    channels: list[ResumePoint] = []
+    channels: Annotated[list[ResumePoint], msgspec.Meta(max_length=MAX_RESUMED)] = []
 
 
 class SessionOpen(Command, frozen=True, kw_only=True, tag="session:open"):
     """The first message, unless the handshake carried a token; with `resume` a lost session goes on."""
 
-    token: str
+    token: Token
     resume: Resume | None = None
 
 
 class TokenRefresh(Command, frozen=True, kw_only=True, tag="token:refresh"):
     """A new token of the same user's, before the old one expires."""
 
-    token: str
+    token: Token
 
 
 class RoomCommand(Command, frozen=True, kw_only=True):
     """A command about one room."""
 
-    channel: str
+    channel: Channel
 
 
 class RoomJoin(RoomCommand, frozen=True, kw_only=True, tag="room:join"):

@@ -71,10 +71,26 @@ def insufficient_tokens(required: int, current: int, purpose: str) -> Refusal:
     )
 
 
+MAX_ERRORS_BYTES = 4_000  # of a problem's `errors` as JSON
+MAX_MESSAGE_BYTES = 1_500  # of the message made of them, which is sent twice: no problem is larger than 8 KiB
+
+
 def unfit(*errors: tuple[str, str]) -> Refusal:
-    """VALIDATION_FAILED, with each field and why."""
-    return Refusal(
-        Code.VALIDATION_FAILED,
-        "; ".join(f"{field} {reason}" for field, reason in errors),
-        {"errors": [{"field": field, "reason": reason} for field, reason in errors]},
-    )
+    """VALIDATION_FAILED, with each field and why, as far as CONTRACT §2 has room for them."""
+    listed: list[dict[str, str]] = []
+    left = MAX_ERRORS_BYTES
+    for field, reason in errors:
+        error = {"field": field, "reason": reason}
+        left -= len(msgspec.json.encode(error)) + 1
+        if left < 0 and listed:
+            break
+        listed.append(error)
+    message = "; ".join(f"{error['field']} {error['reason']}" for error in listed)
+    return Refusal(Code.VALIDATION_FAILED, _cut(message, MAX_MESSAGE_BYTES), {"errors": listed})
+
+
+def _cut(text: str, limit: int) -> str:
+    """So much of a text that its JSON has at most `limit` bytes."""
+    while len(msgspec.json.encode(text)) > limit:
+        text = text[: len(text) * 3 // 4] + "…"
+    return text

@@ -257,8 +257,6 @@ def _summary(kind: Kind) -> str:
     return (kind.__doc__ or "").strip().partition("\n")[0]
 
 
-Ref = Annotated[str, msgspec.Meta(max_length=c.MAX_REF)]
-
 # What structs leave open, because it is put together elsewhere.
 SHAPES: dict[tuple[Kind, str], Any] = {
     (m.SessionReady, "missed"): list[Missed],
@@ -273,7 +271,6 @@ SHAPES: dict[tuple[Kind, str], Any] = {
     (m.Ok, "wallet"): Balance,
     (m.Ok, "tokenExpiresAt"): str,
     **{(kind, "holds"): list[Hold] for kind in concrete(m.CallStateChanged)},
-    **{(kind, "ref"): Ref | None for kind in commands()},
 }
 
 

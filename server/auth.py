@@ -15,12 +15,12 @@ from joserfc import jws
 from joserfc.errors import BadSignatureError, JoseError
 from joserfc.jwk import OctKey
 
+from domain.commands import MAX_TOKEN
 from domain.ids import UserId
 from server.jwks import KeySet, PublicKey, jwks_reader
 
 Algorithm = Literal["HS256", "ES256", "RS256"]
 
-MAX_TOKEN_CHARACTERS = 8 * 1024
 MIN_SECRET_CHARACTERS = 32
 # 9999-12-31T23:59:59Z, the last that RFC 3339 can write.
 LAST_SECOND = 253_402_300_799
@@ -129,7 +129,7 @@ class TokenVerifier:
         )
 
     def _signed_payload(self, token: str) -> bytes:
-        if len(token) > MAX_TOKEN_CHARACTERS:
+        if len(token) > MAX_TOKEN:
             raise TokenRefused("token too long")
         if not _COMPACT.fullmatch(token):
             raise TokenRefused("malformed token")

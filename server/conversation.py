@@ -10,15 +10,16 @@ from domain import commands as c
 from domain import messages as m
 from domain.ids import SessionId
 from domain.instant import rfc3339
-from domain.refusals import Code, Refusal
+from domain.refusals import Code, Refusal, unfit
 from server.auth import TokenRefused, bearer
 from server.bans import BANNED
 from server.house import House
 from server.outbox import Outbox
 from server.replies import JoinReply, SocketReply
 from server.session import Session
+from server.value_faults import Undecodable
 from server.visitors import Banned, Visitor
-from server.wire import PING_FRAME, Encoding, Misfit, Undecodable
+from server.wire import PING_FRAME, Encoding, Misfit
 from storage.postgres import StorageUnavailable
 from storage.wallets import find_wallet
 
@@ -192,7 +193,7 @@ class Conversation:
     async def _carry_out(self, command: c.AnyCommand | Misfit, reply: SocketReply) -> None:
         match command:
             case Misfit():
-                reply.deliver(Refusal(Code.VALIDATION_FAILED, str(command)))
+                reply.deliver(unfit(*command.faults))
             case c.Ping():
                 self._send(m.Pong(ref=UNSET if command.ref is None else command.ref))
             case c.RoomJoin():

@@ -89,8 +89,12 @@ class Phone:
             self._socket = None
 
     def send(self, message: dict[str, Any]) -> None:
+        self.send_text(json.dumps(message))
+
+    def send_text(self, message: str) -> None:
+        """A message as it is, whatever it says."""
         assert self._socket is not None
-        self._socket.send(json.dumps(message))
+        self._socket.send(message)
 
     def ask(self, message: dict[str, Any]) -> dict[str, Any]:
         """Send a command and wait for its own answer."""

@@ -185,8 +185,10 @@ async def test_commands_that_do_not_fit_are_answered_and_lose_nothing(house: Hou
                 answer = phone.ask(message)
                 assert (answer["type"], answer["error"], answer["status"]) == ("error", "VALIDATION_FAILED", 400)
             assert phone.ask({"type": "ping"})["type"] == "pong"
-            for channel in ("nowhere", "no\u0000where", "x" * 22, ""):
+            for channel in ("nowhere", "x" * 22, "x" * 64):
                 assert phone.ask({"type": "room:join", "channel": channel})["error"] == "NOT_FOUND"
+            for channel in ("no\u0000where", "", "x" * 65, "x" * 22 + "\n", "n\u00f6where", "a b"):
+                assert phone.ask({"type": "room:join", "channel": channel})["error"] == "VALIDATION_FAILED"
             assert phone.ask({"type": "call:end", "callId": str(uuid4())})["error"] == "NOT_FOUND"
             assert phone.ask({"type": "ping", "more": "than we know"})["type"] == "pong"
 

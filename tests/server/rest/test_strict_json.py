@@ -1,11 +1,15 @@
 """What a body must not be, each by name."""
 
+import time
 from typing import Annotated
 
 import msgspec
 import pytest
 
-from server.rest.strict_json import MAX_DEPTH, FieldError, Misfit, decode_body, require_json
+from server.problems import problem
+from server.rest.answers import invalid
+from server.rest.strict_json import FieldError, Misfit, decode_body, require_json
+from server.value_faults import MAX_DEPTH
 
 
 class Inner(msgspec.Struct, frozen=True, rename="camel"):
@@ -16,6 +20,9 @@ class Order(msgspec.Struct, frozen=True, rename="camel"):
     token_count: Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)]
     message: str | None = None
     context: Inner | None = None
+
+
+FACE = "\U0001f600"
 
 
 def errors_of(raw: bytes) -> list[FieldError]:
@@ -111,3 +118,35 @@ def test_a_deep_nest_and_a_long_number_are_refused_without_harm() -> None:
     assert errors_of(b'{"tokenCount": ' + b"9" * 60_000 + b"}") == [
         FieldError("tokenCount", "is an integer past 64 bits")
     ]
+
+
+def test_a_key_that_is_doubled_among_thousands_is_found_in_linear_time() -> None:
+    keys = ",".join(f'"key{i:05}":1' for i in range(4_600))
+    raw = f'{{"tokenCount":5,{keys},"key04599":1}}'.encode()
+    took = []
+    for _ in range(5):
+        begun = time.thread_time()
+        assert errors_of(raw) == [FieldError("key04599", "is given twice")]
+        took.append(time.thread_time() - begun)
+    assert min(took) < 0.02
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'{"' + b"x" * 30_000 + b'": [' + b"12345678901234567890," * 1_600 + b"1]}",
+        b"{" + b",".join(b'"' + bytes([0x61 + i]) * 500 + b'":' + b"9" * 30 for i in range(26)) + b"}",
+        b"{" + b",".join(b'"%d\\u0001\\u0002\\u0003%b":"\\ud800"' % (i, b"\\u0001" * 300) for i in range(30)) + b"}",
+        ("{" + ",".join(f'"{i}{FACE * 250}":1e999' for i in range(40)) + "}").encode(),
+        b'{"a":[' + b",".join([b'{"b":1,"b":2}'] * 4_000) + b"]}",
+        b'{"tokenCount": "' + b"x" * 60_000 + b'"}',
+    ],
+    ids=lambda raw: repr(raw[:12]),
+)
+def test_a_body_with_thousands_of_faults_is_answered_with_twenty_at_most_in_8_kib(raw: bytes) -> None:
+    errors = errors_of(raw)
+    assert 1 <= len(errors) <= 20
+    assert all(len(error.field) <= 200 and len(error.reason) <= 200 for error in errors)
+    answer = msgspec.json.encode({"type": "about:blank", **problem(invalid(*errors)), "requestId": "0" * 32})
+    assert len(answer) <= 8 * 1024
+    assert msgspec.json.decode(answer)["errors"][0]["field"] == errors[0].field

@@ -1,0 +1,126 @@
+"""The rules that every value from a client must meet, in JSON and in MessagePack, whatever field it is in.
+
+A fault is a pair of the place (`data.x[0]`) and the reason. Both are cut at MAX_FAULT_CHARACTERS, and at most
+MAX_FAULTS are collected, so that the answer to a bad value is bounded however large the value is.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+Fault = tuple[str, str]
+
+MAX_DEPTH = 32  # no message of ours has five levels, and code that walks through a value must not exhaust the stack
+MAX_FAULTS = 20  # CONTRACT §2
+MAX_FAULT_CHARACTERS = 200  # CONTRACT §2
+INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1  # what PostgreSQL and most clients can hold
+INTEGERS = range(INT64_MIN, INT64_MAX + 1)
+
+TOO_DEEP = f"is nested more than {MAX_DEPTH} deep"
+TWICE = "is given twice"
+PAST_64_BITS = "is an integer past 64 bits"
+NO_NUMBER = "is not a finite number"
+HALF_SURROGATE = "contains half a surrogate pair"
+HAS_NUL = "must not contain the character U+0000"
+NO_TEXT_KEY = "has a key that is not text"
+EXTENSION = "is a MessagePack extension type"
+
+
+class Undecodable(Exception):
+    """The bytes are no JSON, or no MessagePack, at all."""
+
+
+class Reading(NamedTuple):
+    """A decoded value and its faults; with a fault in it, the value serves only to find a `ref` for the refusal."""
+
+    value: Any
+    faults: list[Fault]
+
+
+def cut(text: str) -> str:
+    """At most MAX_FAULT_CHARACTERS characters, without anything that UTF-8 cannot encode."""
+    short = text if len(text) <= MAX_FAULT_CHARACTERS else text[: MAX_FAULT_CHARACTERS - 1] + "…"
+    return short.encode(errors="replace").decode()
+
+
+def value_faults(value: Any, root: str, *, nul_is_fault: bool) -> list[Fault]:
+    """The faults of a decoded value that is at most MAX_DEPTH deep; linear in its size.
+
+    `root` names the value itself in faults that no single field has.
+    """
+    walk = _Walk(root, nul_is_fault)
+    walk.check(value, None)
+    return walk.faults
+
+
+class _Place(NamedTuple):
+    """Where a value is, as a chain to the root; written out only if there is a fault."""
+
+    outer: "_Place | None"
+    key: str | int
+
+
+class _Walk:
+    def __init__(self, root: str, nul_is_fault: bool) -> None:
+        self._root = root
+        self._nul_is_fault = nul_is_fault
+        self.faults: list[Fault] = []
+
+    def check(self, value: Any, place: _Place | None) -> None:
+        kind = type(value)
+        if kind is dict:
+            for key, inner in value.items():
+                if (reason := self._text_fault(key)) is not None:
+                    self._note(self._root, reason)
+                self._check_inner(inner, place, key)
+        elif kind is list:
+            for i, inner in enumerate(value):
+                self._check_inner(inner, place, i)
+        elif (reason := self._leaf_fault(value)) is not None:
+            self._note(self._root if place is None else _written(place), reason)
+
+    def _check_inner(self, value: Any, place: _Place | None, key: str | int) -> None:
+        if len(self.faults) >= MAX_FAULTS:
+            return
+        if type(value) is dict or type(value) is list:
+            self.check(value, _Place(place, key))
+        elif (reason := self._leaf_fault(value)) is not None:
+            self._note(_written(_Place(place, key)), reason)
+
+    def _leaf_fault(self, value: Any) -> str | None:
+        kind = type(value)
+        if kind is str:
+            return self._text_fault(value)
+        if kind is int and value not in INTEGERS:
+            return PAST_64_BITS
+        if kind is float and not math.isfinite(value):
+            return NO_NUMBER
+        return None
+
+    def _text_fault(self, text: str) -> str | None:
+        if self._nul_is_fault and "\0" in text:
+            return HAS_NUL
+        return None if text.isascii() or _is_unicode(text) else HALF_SURROGATE
+
+    def _note(self, field: str, reason: str) -> None:
+        fault = (cut(field), reason)
+        if len(self.faults) < MAX_FAULTS and fault not in self.faults:
+            self.faults.append(fault)
+
+
+def _written(place: _Place) -> str:
+    """`data.x[0].y`."""
+    keys: list[str | int] = []
+    at: _Place | None = place
+    while at is not None:
+        keys.append(at.key if isinstance(at.key, int) else at.key[:MAX_FAULT_CHARACTERS])
+        at = at.outer
+    keys.reverse()
+    return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys).removeprefix(".")
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
