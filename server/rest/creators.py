@@ -10,7 +10,7 @@ from domain.ids import UserId
 from domain.messages import Person
 from domain.posting import MAX_POSTING_TOKENS
 from domain.refusals import Code, Refusal
-from domain.text import clean
+from domain.text import clean_name
 from server.rest.answers import invalid
 from server.rest.query import Listed, Paging
 from server.rest.request import Ask
@@ -49,7 +49,7 @@ class Blocked(msgspec.Struct, frozen=True, rename="camel"):
 @routes.put("/me", refuses=(Code.VALIDATION_FAILED,))
 async def update_creator(ask: Ask, body: CreatorTerms) -> CreatorCard | Refusal:
     """Become or update a creator. A new rate counts from the next call; live ones keep theirs."""
-    name = None if body.display_name is None else clean(body.display_name)
+    name = None if body.display_name is None else clean_name(body.display_name)
     if name == "":
         return invalid(FieldError("displayName", "must have a visible character"))
     rules = ask.house.settings.calls

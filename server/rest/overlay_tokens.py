@@ -8,7 +8,7 @@ import msgspec
 
 from domain.ids import UserId
 from domain.refusals import Code, Refusal
-from domain.text import clean
+from domain.text import clean_name
 from server.conversation import UNAUTHENTICATED
 from server.ids import new_uuid
 from server.rest.answers import invalid
@@ -44,7 +44,7 @@ class OverlayTokenMade(OverlayTokenCard, frozen=True, rename="camel"):
 @routes.post(status=201, refuses=(Code.VALIDATION_FAILED, Code.NOT_A_CREATOR, Code.FORBIDDEN))
 async def make(ask: Ask, body: OverlayTokenWanted) -> OverlayTokenMade | Refusal:
     """Creators: a new token. It opens the creator's own rooms, to look on."""
-    name = clean(body.name)
+    name = clean_name(body.name)
     if not name:
         return invalid(FieldError("name", "must have a visible character"))
     secret = PREFIX + secrets.token_urlsafe(SECRET_BYTES)

@@ -1,0 +1,67 @@
+"""People's words over HTTP: refused where nobody could see them, kept without what steers a display."""
+
+from typing import Any
+
+import pytest
+
+from domain.ids import UserId
+from tests.server.rest.conftest import Caller, People
+from tests.server.rest.problems import check
+
+INVISIBLE = ("\u200b\u3164\u2060", " \u202e\u202c", "\ufe0f\u200d", "\u2800")
+STEERING = "An\u202ena \u2066K\u2069.\u200b"
+
+
+def bodies(somebody: UserId) -> dict[tuple[str, str], tuple[str, dict[str, Any]]]:
+    """Where people's words are taken: the field, and what else is in the body."""
+    user = str(somebody)
+    return {
+        ("PUT", "/creators/me"): ("displayName", {"rateTokensPerMin": 60}),
+        ("POST", "/streams"): ("title", {"type": "public"}),
+        ("POST", "/overlay-tokens"): ("name", {}),
+        ("POST", "/reports"): ("reason", {"userId": user}),
+        ("POST", "/admin/credits"): ("reason", {"userId": user, "tokens": 1}),
+        ("POST", "/admin/bans"): ("reason", {"userId": user}),
+        ("POST", "/admin/refunds"): ("reason", {"tipId": user}),
+    }
+
+
+def texts_in(value: Any) -> list[str]:
+    match value:
+        case str():
+            return [value]
+        case dict():
+            return [text for inner in value.values() for text in texts_in(inner)]
+    return []
+
+
+async def creating_operator(people: People) -> Caller:
+    operator = await people.operator()
+    assert (await operator.put("/creators/me", {"displayName": "Olga", "rateTokensPerMin": 60})).status_code == 200
+    return operator
+
+
+@pytest.mark.parametrize("text", INVISIBLE, ids=ascii)
+async def test_words_that_nobody_can_see_are_refused_by_name(people: People, text: str) -> None:
+    operator, other = await creating_operator(people), await people.fan()
+    for (method, path), (field, rest) in bodies(other.user_id).items():
+        fields = check(await operator.ask(method, path, json={**rest, field: text}), 400, "VALIDATION_FAILED")
+        assert fields["errors"] == [{"field": field, "reason": "must have a visible character"}], path
+
+
+async def test_words_are_kept_without_what_steers_a_display(people: People) -> None:
+    operator, other = await creating_operator(people), await people.fan()
+    for (method, path), (field, rest) in bodies(other.user_id).items():
+        answer = await operator.ask(method, path, json={**rest, field: STEERING})
+        if path != "/admin/refunds":  # there is no such tip
+            assert answer.status_code in (200, 201), answer.text
+            assert path == "/admin/credits" or "Anna K." in texts_in(answer.json()), path
+        assert "\u202e" not in answer.text
+
+
+async def test_a_tip_of_invisible_words_is_a_tip_without_words(people: People) -> None:
+    fan, creator = await people.fan(), await people.creator()
+    body = {"toCreatorId": str(creator.user_id), "amountTokens": 5}
+    for text, kept in (*((text, None) for text in INVISIBLE), (STEERING, "Anna K.")):
+        answer = await fan.post("/tips/send", {**body, "message": text})
+        assert answer.json()["tip"]["message"] == kept
