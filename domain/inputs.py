@@ -124,6 +124,12 @@ class Barred(msgspec.Struct, frozen=True):
     barred: bool = True
 
 
+class WordsHidden(msgspec.Struct, frozen=True):
+    """Nobody who joins from here on is shown what this user wrote."""
+
+    user_id: UserId
+
+
 class Sweep(msgspec.Struct, frozen=True):
     """Answer once every due block has its receipt."""
 
@@ -158,6 +164,7 @@ Input = (
     | TicketSold
     | TicketRefunded
     | Barred
+    | WordsHidden
     | Sweep
     | EndNow
     | Drain

@@ -56,7 +56,8 @@ class Stream:
         self.closing = Closing(ENDED, record.ended_at, record.end_reason)
         self._attendance = Attendance(self.members, self.news.publish, room_rules.presence_limit)
         place = Place(facts.id, facts.channel, epoch, facts.owner_id, ENDED)
-        self.talk = Talk(place, self.members, self.news.publish, room_rules, books.tips, record.muted)
+        hidden = (*record.removed, *books.blocked)
+        self.talk = Talk(place, self.members, self.news.publish, room_rules, books.tips, record.muted, hidden)
         self._started_at = record.started_at
         self._earned = books.earned
         self._stage = Stage(at)
@@ -104,8 +105,9 @@ class Stream:
                 if self.door.refund(user_id, ticket_id):
                     self._put_out(user_id, "ticket_refunded", at)
             case inputs.Barred(user_id, barred):
-                if self.door.bar(user_id, barred):
-                    self._put_out(user_id, "banned", at)
+                self._bar(user_id, barred, at)
+            case inputs.WordsHidden(user_id):
+                self.talk.hide(user_id)
             case inputs.EndNow(reason):
                 self._end(reason, at)
             case inputs.Drain():
@@ -200,6 +202,15 @@ class Stream:
             self._effects += [effects.Remove(member_id), *self._attendance.leave(member_id, at)]
             self._save_stopped(at)
 
+    def _bar(self, user_id: UserId, barred: bool, at: Instant) -> None:
+        """The creator blocks a user, or does so no longer; whoever was removed from this stream stays out."""
+        if barred:
+            self.talk.hide(user_id)
+        elif user_id not in self.door.removed:
+            self.talk.show(user_id)
+        if self.door.bar(user_id, barred):
+            self._put_out(user_id, "banned", at)
+
     def _put_out(self, user_id: UserId, reason: str, at: Instant) -> None:
         """All connections of a user; said to the user alone, while the room only sees them leave."""
         if connections := list(self.members.of(user_id)):
@@ -213,7 +224,7 @@ class Stream:
         refusal = self.closing.why_closed() or self.door.refuse_act(said, said.member_id in self.members)
         match said.command:
             case c.MemberMute(user_id=user_id) if refusal is None:
-                self.talk.muted.add(UserId(user_id))
+                self.talk.mute(UserId(user_id))
                 self._obeyed(said, at)
             case c.MemberRemove(user_id=user_id) if refusal is None:
                 self._remove(UserId(user_id), at)
@@ -223,6 +234,7 @@ class Stream:
 
     def _remove(self, user_id: UserId, at: Instant) -> None:
         self.door.removed.add(user_id)
+        self.talk.hide(user_id)
         self._put_out(user_id, "removed", at)
         self._effects.append(effects.Refund(user_id))
 

@@ -39,7 +39,6 @@ class TipUnderWay(NamedTuple):
 
     posting: Posting
     giver: m.Person
-    message: str | None  # as the room will read it
     reply: Reply
 
 
@@ -54,6 +53,7 @@ class Talk:
         rules: RoomRules,
         tips: Iterable[m.PastTip] = (),
         muted: Iterable[UserId] = (),
+        hidden: Iterable[UserId] = (),
     ) -> None:
         self._place = place
         self._members = members
@@ -64,6 +64,7 @@ class Talk:
         self._recent: deque[m.PastTip | m.PastChat] = deque(tips, maxlen=rules.recent_events)
         self.overlays = Overlays(place.channel, place.epoch, place.creator_id, rules)
         self.muted = set(muted)
+        self.hidden = {*hidden, *self.muted}  # whose words newcomers are not shown
 
     @property
     def waits(self) -> bool:
@@ -73,6 +74,22 @@ class Talk:
     def recent(self) -> list[m.PastTip | m.PastChat]:
         """What was said and given lately, oldest first."""
         return list(self._recent)
+
+    def mute(self, user_id: UserId) -> None:
+        """The user says nothing more here, and nobody who comes later is shown what they wrote before."""
+        self.muted.add(user_id)
+        self.hide(user_id)
+
+    def hide(self, user_id: UserId) -> None:
+        """Take what a user wrote out of what newcomers are shown; their tips stay, without words."""
+        self.hidden.add(user_id)
+        kept = [_without_words(past) if past.from_.user_id == user_id else past for past in self._recent]
+        self._recent = deque([past for past in kept if past is not None], maxlen=self._recent.maxlen)
+
+    def show(self, user_id: UserId) -> None:
+        """From here on, what this user writes is shown again, unless they are muted."""
+        if user_id not in self.muted:
+            self.hidden.discard(user_id)
 
     def join_overlay(self, given: OverlayJoined, refusal: Refusal | None, room: dict[str, Any]) -> list[Effect]:
         """An overlay hears of each tip once: now, or when the room does, even if the books were quicker."""
@@ -110,8 +127,7 @@ class Talk:
             room_id=self._place.room_id,
             epoch=self._place.epoch,
         )
-        message = None if giver in self.muted else posting.memo
-        self._under_way.append(TipUnderWay(posting, said.person, message, said.reply))
+        self._under_way.append(TipUnderWay(posting, said.person, said.reply))
         return [Post(posting)]
 
     def settle(self, receipt: Receipt, at: Instant) -> list[Effect]:
@@ -131,11 +147,13 @@ class Talk:
         return [Answer(tip.reply, TAKEN_UP) for tip in under_way]
 
     def _announce(self, tip: TipUnderWay, at: Instant) -> list[Effect]:
+        """A user who was muted, removed or banned meanwhile has given tokens, and says nothing."""
+        silenced = UserId(tip.giver.user_id) in self.hidden
         fields: dict[str, Any] = {
             "tip_id": tip.posting.ref_id,
             "from_": tip.giver,
             "amount_tokens": tip.posting.tokens,
-            "message": tip.message,
+            "message": None if silenced else tip.posting.memo,
         }
         self._recent.append(m.PastTip(at=rfc3339(at), **fields))
         return [self._publish(m.TipNew, at, **fields), self.overlays.publish(m.TipNew, at, **fields)]
@@ -181,3 +199,7 @@ class Talk:
         if size > MAX_SIGNAL_BYTES:
             return Refusal(Code.VALIDATION_FAILED, f"data has more than {MAX_SIGNAL_BYTES} bytes")
         return None
+
+
+def _without_words(past: m.PastTip | m.PastChat) -> m.PastTip | None:
+    return msgspec.structs.replace(past, message=None) if isinstance(past, m.PastTip) else None

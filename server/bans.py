@@ -69,6 +69,8 @@ class Bans:
         for room in self._registry:
             if user_id in room.parties or (room.stream is not None and room.stream.facts.owner_id == user_id):
                 room.inbox.deliver(inputs.EndNow("admin"))
+            elif room.stream is not None:
+                room.inbox.deliver(inputs.WordsHidden(user_id))
         for session in self._sessions.of(user_id):
             for channel in session.live_seats():
                 session.tell(AccessRevoked(channel=channel, reason="banned"))

@@ -85,8 +85,8 @@ class RoomCommands:
         if command.since_tip_id is None or rules is None:
             return []
         creator_id = UserId(rules.facts.creator.user_id)
-        began, muted = rules.facts.created_at, rules.talk.muted
-        return await tips_after(self._postgres, room.id, creator_id, began, muted, command.since_tip_id)
+        began, hidden = rules.facts.created_at, rules.talk.hidden
+        return await tips_after(self._postgres, room.id, creator_id, began, hidden, command.since_tip_id)
 
     def talk(self, session: Session, command: c.RoomAct, reply: inputs.Reply) -> None:
         """Hand it to the room, which answers."""

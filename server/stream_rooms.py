@@ -86,7 +86,8 @@ class StreamRooms:
         facts, record = stored.facts, stored.record
         began, limit = record.started_at or facts.created_at, self._floor.settings.recent_events
         people = await persist(lambda: find_attendees(self._postgres, facts.id, facts.owner_id))
-        tips = await persist(lambda: recent_tips(self._postgres, facts.id, facts.owner_id, began, record.muted, limit))
+        hidden = {*record.muted, *record.removed, *people.blocked}
+        tips = await persist(lambda: recent_tips(self._postgres, facts.id, facts.owner_id, began, hidden, limit))
         return StreamBooks(people.tickets, people.blocked, people.earned, tips)
 
     async def _stays(self, room: LiveRoom, facts: StreamFacts) -> dict[MemberId, StoredMeter]:

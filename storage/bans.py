@@ -35,7 +35,7 @@ class NewBan(NamedTuple):
     until: datetime | None
 
 
-_STANDS = "b.lifted_at IS NULL AND (b.until IS NULL OR b.until > now())"
+STANDS = "b.lifted_at IS NULL AND (b.until IS NULL OR b.until > now())"
 _BANS = Listing(
     columns="b.id, b.user_id, b.reason, b.banned_by, b.created_at, b.until",
     source="bans b",
@@ -54,7 +54,7 @@ class StandingBans(NamedTuple):
 
 async def is_banned(postgres: Postgres, user_id: UserId) -> bool:
     """Raises StorageUnavailable."""
-    row = await postgres.fetchrow(f"SELECT 1 FROM bans b WHERE b.user_id = $1 AND {_STANDS}", user_id)
+    row = await postgres.fetchrow(f"SELECT 1 FROM bans b WHERE b.user_id = $1 AND {STANDS}", user_id)
     return row is not None
 
 
@@ -68,7 +68,7 @@ async def ban_changes(postgres: Postgres) -> int:
 async def standing_bans(postgres: Postgres) -> StandingBans:
     """All of them. Raises StorageUnavailable."""
     changes = await ban_changes(postgres)  # first: a change that comes between is seen again, and none is missed
-    rows = await postgres.fetch(f"SELECT b.user_id, b.until FROM bans b WHERE {_STANDS}")
+    rows = await postgres.fetch(f"SELECT b.user_id, b.until FROM bans b WHERE {STANDS}")
     return StandingBans(changes, {UserId(row["user_id"]): row["until"] and from_datetime(row["until"]) for row in rows})
 
 
@@ -79,7 +79,7 @@ async def add_ban(postgres: Postgres, new: NewBan) -> Ban | Refusal:
         await connection.execute("UPDATE ban_changes SET n = n + 1")  # one change at a time, from here on
         if await connection.fetchrow("SELECT 1 FROM users WHERE supabase_id = $1", new.user_id) is None:
             return Refusal(Code.NOT_FOUND, "No such user")
-        if await connection.fetchval(f"SELECT count(*) FROM bans b WHERE {_STANDS}") >= MAX_BANS:
+        if await connection.fetchval(f"SELECT count(*) FROM bans b WHERE {STANDS}") >= MAX_BANS:
             return Refusal(Code.OVERLOADED, f"There are {MAX_BANS} bans already; lift some")
         await connection.execute(_LIFT, new.user_id)
         row = await connection.fetchrow(
@@ -100,7 +100,7 @@ async def lift_ban(postgres: Postgres, user_id: UserId) -> None:
 
 async def list_bans(postgres: Postgres, page: Page) -> Paged[Ban]:
     """Those that stand, newest first. Raises BadCursor."""
-    return await _BANS.page(postgres, page, [_STANDS], [], _ban)
+    return await _BANS.page(postgres, page, [STANDS], [], _ban)
 
 
 _LIFT = "UPDATE bans SET lifted_at = now() WHERE user_id = $1 AND lifted_at IS NULL"

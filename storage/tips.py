@@ -11,6 +11,7 @@ from domain.ids import RoomId, UserId
 from domain.instant import Instant, as_datetime, from_datetime, rfc3339
 from domain.messages import PastTip, Person
 from domain.posting import Kind
+from storage.bans import STANDS
 from storage.paging import Page, Paged
 from storage.postgres import Postgres, Row
 from storage.statements import Entry, EntryFilter, find_span, search, statement
@@ -31,21 +32,24 @@ async def find_tipped(postgres: Postgres, channel: str) -> tuple[UserId, RoomId]
 
 
 async def recent_tips(
-    postgres: Postgres, room_id: RoomId, creator_id: UserId, since: Instant, muted: Collection[UserId], limit: int
+    postgres: Postgres, room_id: RoomId, creator_id: UserId, since: Instant, hidden: Collection[UserId], limit: int
 ) -> list[PastTip]:
-    """The latest tips in a room that began at `since`, oldest first; of muted users without their words."""
+    """The latest tips in a room that began at `since`, oldest first. Hidden and banned users' messages are None."""
     rows = await _tips_of_room(postgres, room_id, creator_id, since, limit)
-    return [_past_tip(row, muted) for row in reversed(rows)]
+    return [_past_tip(row, hidden) for row in reversed(rows)]
 
 
 async def tips_after(
-    postgres: Postgres, room_id: RoomId, creator_id: UserId, since: Instant, muted: Collection[UserId], tip_id: UUID
+    postgres: Postgres, room_id: RoomId, creator_id: UserId, since: Instant, hidden: Collection[UserId], tip_id: UUID
 ) -> list[PastTip]:
-    """The tips in a room after one of them, oldest first: MAX_MISSED at most, the latest."""
+    """The tips in a room after one of them, oldest first: MAX_MISSED at most, the latest.
+
+    The messages of hidden and of banned users are None.
+    """
     rows = await _tips_of_room(postgres, room_id, creator_id, since, MAX_MISSED)
     ids = [row["ref_id"] for row in rows]
     newer = rows[: ids.index(tip_id)] if tip_id in ids else rows
-    return [_past_tip(row, muted) for row in reversed(newer)]
+    return [_past_tip(row, hidden) for row in reversed(newer)]
 
 
 async def _tips_of_room(
@@ -54,8 +58,9 @@ async def _tips_of_room(
     """Newest first. A room's tips are among what its creator was given since it began: a range of the wallet."""
     span = await find_span(postgres, creator_id, as_datetime(since), None)
     return await postgres.fetch(
-        """
+        f"""
         SELECT j.ref_id, j.tokens, j.debit_wallet, j.created_at, u.display_name,
+               EXISTS (SELECT FROM bans b WHERE b.user_id = j.debit_wallet AND {STANDS}) AS banned,
                (SELECT memo FROM memos WHERE posting_key = j.key) AS memo
           FROM (SELECT key, ref_id, tokens, debit_wallet, created_at, credit_n FROM journal
                  WHERE credit_wallet = $1 AND kind = $2 AND credit_n > $3 AND credit_n <= $4 AND room_id = $5
@@ -72,14 +77,14 @@ async def _tips_of_room(
     )
 
 
-def _past_tip(row: Row, muted: Collection[UserId]) -> PastTip:
+def _past_tip(row: Row, hidden: Collection[UserId]) -> PastTip:
     giver = row["debit_wallet"]
     return PastTip(
         at=rfc3339(from_datetime(row["created_at"])),
         tip_id=row["ref_id"],
         from_=Person(giver, row["display_name"]),
         amount_tokens=row["tokens"],
-        message=None if giver in muted else row["memo"],
+        message=None if giver in hidden or row["banned"] else row["memo"],
     )
 
 

@@ -1,8 +1,10 @@
 """What is said and given in a stream: chat, tips, signals, and the overlays that hear of tips alone."""
 
+from collections.abc import Callable
+
 import pytest
 
-from domain import effects
+from domain import effects, inputs
 from domain import messages as m
 from domain.effects import Audience
 from domain.instant import rfc3339
@@ -34,7 +36,8 @@ def test_what_somebody_says_is_heard_by_the_room_and_found_by_who_comes_later() 
 
 
 def test_text_without_a_visible_character_is_refused() -> None:
-    assert code(free().chat(FAN, " \u0000 ")) == "VALIDATION_FAILED"
+    for text in (" \u0000 ", "\u200b\u3164\u2060", "\u202e\u202c"):
+        assert code(free().chat(FAN, text)) == "VALIDATION_FAILED"
 
 
 def test_a_room_takes_so_much_chat_and_no_more_and_some_again_after_a_while() -> None:
@@ -57,6 +60,61 @@ def test_only_so_much_is_kept_of_what_was_said() -> None:
     for text in ("one", "two", "three"):
         story.chat(FAN, text)
     assert [past.text for past in story.join(OTHER).history] == ["two", "three"]
+
+
+# What newcomers are shown
+
+
+SILENCED = {
+    "muted": lambda story: story.mute(FAN),
+    "removed": lambda story: story.remove(FAN),
+    "blocked": lambda story: story.give(inputs.Barred(FAN)),
+    "banned": lambda story: story.give(inputs.WordsHidden(FAN)),
+}
+
+
+@pytest.mark.parametrize("silence", SILENCED.values(), ids=SILENCED)
+def test_who_joins_is_not_shown_what_silenced_users_wrote(silence: Callable[[StreamStory], object]) -> None:
+    story = free()
+    story.chat(FAN, "buy followers")
+    story.chat(OTHER, "hello")
+    story.tip(FAN, 5, message="at example.com")
+    story.tip(OTHER, 6, message="for the soup")
+    silence(story)
+    history = story.join(STRANGER).history
+    assert [past.text for past in history if isinstance(past, m.PastChat)] == ["hello"]
+    given = [(past.amount_tokens, past.message) for past in history if isinstance(past, m.PastTip)]
+    assert given == [(5, None), (6, "for the soup")]
+    shown = [(past.amount_tokens, past.message) for past in story.join_overlay(asked_at=START).history]
+    assert shown == [(5, None), (6, "for the soup")]
+
+
+@pytest.mark.parametrize("silence", SILENCED.values(), ids=SILENCED)
+def test_a_tip_that_is_booked_after_its_giver_was_silenced_comes_without_words(
+    silence: Callable[[StreamStory], object],
+) -> None:
+    story = free()
+    story.storage_goes_away()
+    story.tip(FAN, 5, message="buy followers")
+    silence(story)
+    story.storage_comes_back()
+    assert [tip.message for tip in tips(story)] == [None]
+    assert [past.message for past in story.join(STRANGER).history if isinstance(past, m.PastTip)] == [None]
+
+
+def test_who_is_not_blocked_any_more_is_shown_again_from_then_on() -> None:
+    story = free()
+    story.chat(FAN, "before")
+    story.give(inputs.Barred(FAN))
+    story.give(inputs.Barred(FAN, barred=False))
+    story.join(FAN)
+    story.tip(FAN, 5, message="after")
+    history = story.join(STRANGER).history
+    assert [past.message for past in history if isinstance(past, m.PastTip)] == ["after"]
+    story.mute(FAN)
+    story.give(inputs.Barred(FAN))
+    story.give(inputs.Barred(FAN, barred=False))
+    assert FAN in story.stream.talk.hidden, "muted users stay hidden"
 
 
 # Tips
