@@ -2,9 +2,9 @@
 
 from domain.instant import Instant, next_day, rfc3339
 from domain.posting import Outcome, Receipt
-from domain.refusals import Code, Refusal, insufficient_tokens, spend_limit, unfit
+from domain.refusals import Code, Refusal, insufficient_tokens, room_starting, spend_limit, unfit
 
-TAKEN_UP = Refusal(Code.OVERLOADED, "The room is being taken up again; try again in a moment")
+TAKEN_UP = room_starting()
 
 _REFUSALS = {
     Outcome.CONFLICT: Refusal(Code.IDEMPOTENCY_CONFLICT, "This key was used for something else"),

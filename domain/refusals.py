@@ -37,6 +37,7 @@ class Code(Enum):
     STORAGE_UNAVAILABLE = (503, "The books are out of reach")
     PAYMENTS_UNAVAILABLE = (503, "Nothing can be bought now")
     OVERLOADED = (503, "Too much to do")
+    ROOM_STARTING = (503, "The room is starting")
     DRAINING = (503, "Shutting down")
 
     @property
@@ -54,6 +55,15 @@ class Refusal(msgspec.Struct, frozen=True):
     code: Code
     message: str
     details: dict[str, Any] = {}
+
+
+def room_starting(retry_after_seconds: int = 1) -> Refusal:
+    """A room that lives by its rows and is being adopted by a server, or starts again after a fault."""
+    return Refusal(
+        Code.ROOM_STARTING,
+        "The room is starting again; try again in a moment",
+        {"retryAfterSeconds": retry_after_seconds},
+    )
 
 
 def spend_limit(limit: int, spent: int, resets_at: str) -> Refusal:

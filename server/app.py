@@ -12,12 +12,12 @@ from server.config import Secrets, Settings, parse_address
 from server.conversation import DRAINING
 from server.heartbeat import keep_pulse
 from server.house import House
-from server.housekeeping import adopt_orphans, keep_house
+from server.housekeeping import keep_house
 from server.listener import Listener, open_listener
 from server.rest.app import serve_http
 from server.websocket import serve_connection
 from storage.migrate import migrate
-from storage.postgres import StorageUnavailable, open_postgres
+from storage.postgres import Refused, StorageUnavailable, open_postgres
 
 log = structlog.get_logger(__name__)
 
@@ -37,13 +37,14 @@ async def open_house(settings: Settings, secrets: Secrets, dsn: str, *, alone: b
             await migrate(postgres)
             async with trio.open_nursery() as storage_floor, trio.open_nursery() as rooms_floor:
                 house = House(settings, secrets, postgres, rooms_floor)
-                await house.leases.renew()
+                await house.lease.renew()
                 await house.bans.keep_out()
                 storage_floor.start_soon(house.actor.run)
                 keep_running = house.faults.keep_running
                 rooms_floor.start_soon(keep_running, "alarm", house.room_floor.alarm.run)
-                rooms_floor.start_soon(keep_running, "maintenance", partial(keep_house, house, alone=alone))
-                await adopt_orphans(house, alone=alone)
+                rooms_floor.start_soon(house.lease.run)
+                await house.orphans.adopt(alone=alone)
+                rooms_floor.start_soon(keep_running, "maintenance", partial(keep_house, house))
                 async with trio.open_nursery() as sockets_floor:
                     await sockets_floor.start(
                         house.faults.keep_started, "keys", house.verifier.run
@@ -91,6 +92,6 @@ async def _drain(house: House) -> None:
 
 async def _release_lease(house: House) -> None:
     try:
-        await house.leases.release()
-    except StorageUnavailable:
+        await house.lease.release()
+    except (StorageUnavailable, Refused):
         log.warning("lease.not_released")

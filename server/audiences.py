@@ -37,6 +37,11 @@ class Audiences:
         for fanout in self:
             fanout.flush()
 
+    def discard(self) -> None:
+        """Forget what was published and not flushed."""
+        for fanout in self:
+            fanout.discard()
+
     def clear(self) -> None:
         """Nobody is told anything more."""
         for fanout in self:

@@ -5,6 +5,7 @@ from domain.call_record import CallView
 from domain.commands import CallCommand
 from domain.ids import CallId, UserId
 from domain.refusals import Code, Refusal
+from server.absent_rooms import AbsentRooms
 from server.ids import is_channel
 from server.live_room import LiveRoom
 from server.registry import Registry
@@ -13,15 +14,17 @@ from storage.postgres import Postgres
 
 NO_SUCH_CALL = Refusal(Code.NOT_FOUND, "No such call")
 NO_SUCH_ROOM = Refusal(Code.NOT_FOUND, "No such room")
+CALL_ENDED = Refusal(Code.CALL_ENDED, "The call has ended")
 FULL = Refusal(Code.OVERLOADED, "Too many commands wait in this room")
 
 
 class CallCommands:
     """Finds the call, live or in the books, for who is a party to it; for others there is no such call."""
 
-    def __init__(self, postgres: Postgres, registry: Registry) -> None:
+    def __init__(self, postgres: Postgres, registry: Registry, absent_rooms: AbsentRooms) -> None:
         self._postgres = postgres
         self._registry = registry
+        self._absent_rooms = absent_rooms
 
     async def give(self, user_id: UserId, command: CallCommand, reply: inputs.Reply) -> None:
         """Hand it to the room, which answers; a call that is not live answers from its rows.
@@ -35,12 +38,17 @@ class CallCommands:
             reply.deliver(FULL)
 
     async def _not_live(self, user_id: UserId, call_id: CallId) -> Refusal:
-        return _why_not_live(await find_call(self._postgres, call_id), user_id, NO_SUCH_CALL)
+        return await self._why_not_live(await find_call(self._postgres, call_id), user_id, NO_SUCH_CALL)
 
     async def no_room(self, user_id: UserId, channel: str) -> Refusal:
         """Why there is no live room on a channel, to who wants to join it. Raises StorageUnavailable."""
         stored = await find_call_in(self._postgres, channel) if is_channel(channel) else None
-        return _why_not_live(stored, user_id, NO_SUCH_ROOM)
+        return await self._why_not_live(stored, user_id, NO_SUCH_ROOM)
+
+    async def _why_not_live(self, stored: StoredCall | None, user_id: UserId, unknown: Refusal) -> Refusal:
+        if stored is None or user_id not in (stored.facts.fan.user_id, stored.facts.creator.user_id):
+            return unknown
+        return await self._absent_rooms.why_absent(stored.facts.id) or CALL_ENDED
 
     async def view(self, user_id: UserId, call_id: CallId) -> CallView | None:
         """The call as it is now, to a party of it. Raises StorageUnavailable."""
@@ -51,14 +59,6 @@ class CallCommands:
         if stored is None or user_id not in (stored.facts.fan.user_id, stored.facts.creator.user_id):
             return None
         return stored.view
-
-
-def _why_not_live(stored: StoredCall | None, user_id: UserId, unknown: Refusal) -> Refusal:
-    if stored is None or user_id not in (stored.facts.fan.user_id, stored.facts.creator.user_id):
-        return unknown
-    if stored.record.ended_at is None:  # its server is gone, and its lease has not run out yet
-        return Refusal(Code.OVERLOADED, "The call is being taken up again; try again in a moment")
-    return Refusal(Code.CALL_ENDED, "The call has ended")
 
 
 def _view_live(room: LiveRoom, user_id: UserId) -> CallView | None:

@@ -108,6 +108,10 @@ class Fanout:
             published, self._published = self._published, []
             self._take(self._sending(published))
 
+    def discard(self) -> None:
+        """Forget what was published since the last flush: the room had another owner by then."""
+        self._published.clear()
+
     def add(self, member_id: MemberId) -> None:
         """A member from the next event on."""
         self.flush()

@@ -2,6 +2,7 @@
 
 import trio
 
+from server.absent_rooms import AbsentRooms
 from server.adoption import Adoption
 from server.auth import TokenVerifier
 from server.bans import Bans
@@ -12,8 +13,10 @@ from server.config import Secrets, Settings
 from server.faults import Faults
 from server.ice import IceServers
 from server.ids import new_uuid
+from server.lease import Lease
 from server.limits import Limits
 from server.money_news import MoneyNews
+from server.orphans import Orphans
 from server.payments.desk import PaymentDesk
 from server.people import People
 from server.registry import Registry
@@ -63,10 +66,12 @@ class House:
         )
         registry = Registry(rooms_floor, supervisor, self.sessions, self.telemetry, self.faults)
         self.registry = self.money_news.registry = registry
+        self.lease = Lease(self.leases, registry)
         self.room_floor = floor = RoomFloor(
             postgres,
             self.actor,
             self.leases,
+            self.lease,
             registry,
             self.sessions,
             self.telemetry,
@@ -79,11 +84,13 @@ class House:
         self.adoption = Adoption(
             registry, floor, self.call_rooms, self.stream_rooms, self.faults, settings.server.restarts
         )
+        self.orphans = Orphans(self.leases, self.adoption, is_draining=lambda: self.draining)
         # what people want of rooms
         self.ice = IceServers(settings.media, secrets.turn_secret, self.clock)
-        self.call_commands = CallCommands(postgres, registry)
+        self.absent_rooms = AbsentRooms(self.leases)
+        self.call_commands = CallCommands(postgres, registry, self.absent_rooms)
         per_session = settings.websocket.rooms_per_session
-        self.room_commands = RoomCommands(postgres, registry, self.call_commands, per_session)
+        self.room_commands = RoomCommands(postgres, registry, self.call_commands, self.absent_rooms, per_session)
         self.bans = Bans(postgres, registry, self.sessions, self.clock)
         self.visitors = Visitors(self.verifier, postgres, self.people, self.bans, self.clock)
         # money from outside

@@ -1,7 +1,7 @@
-"""What a server does every few seconds: keeps its lease, notes how far its clocks are, takes up orphaned rooms."""
+"""What a server does every few seconds beside its rooms: each kind of work in a task of its own."""
 
 from collections.abc import Awaitable, Callable
-from functools import partial
+from contextlib import suppress
 
 import structlog
 import trio
@@ -17,56 +17,72 @@ from storage.postgres import StorageUnavailable
 from storage.purchases import expire_purchases
 
 SLICES = 5  # a checkpoint period's rooms are stored in as many parts, so that no block waits long for the fence
+BANS_SECONDS = 0.5  # a ban made on another server is noticed within a second (CONTRACT §7)
+ADOPTION_SECONDS = 1.0  # from the end of a lease to the claim; a round without orphans costs two small queries
 CLOCK_SECONDS = 600
 FULL_LOOK_CLOCKS = 36  # six hours: what cycles may leak in so long on a server that is never without a call
 log = structlog.get_logger(__name__)
 
 
-async def keep_house(house: House, *, alone: bool) -> None:
+async def keep_house(house: House) -> None:
     """Until cancelled. With the database away nothing is lost: the next round stores what is true then."""
-    pause = house.settings.server.checkpoint_seconds / SLICES
-    rounds_a_clock = max(1, round(CLOCK_SECONDS / pause))
-    round_no = 0
+    checkpoint_seconds = house.settings.server.checkpoint_seconds
+    rounds: tuple[tuple[float, Callable[[], Awaitable[object]]], ...] = (
+        (checkpoint_seconds / SLICES, _Checkpoints(house).store_next),
+        (checkpoint_seconds, lambda: house.lease.fence_lost()),
+        (BANS_SECONDS, lambda: house.bans.keep_out()),
+        (ADOPTION_SECONDS, lambda: house.orphans.adopt()),
+        (CLOCK_SECONDS, _Tidying(house).tidy),
+    )
+    async with trio.open_nursery() as nursery:
+        for seconds, work in rounds:
+            nursery.start_soon(_repeat, house, seconds, work)
+
+
+async def _repeat(house: House, seconds: float, work: Callable[[], Awaitable[object]]) -> None:
+    """A round that raises is skipped, and costs the other kinds of work nothing."""
     while True:
-        await trio.sleep(pause)
-        round_no += 1
-        try:
-            await _look_after_rooms(house, round_no, alone=alone)
-        except StorageUnavailable:
-            continue
-        if round_no % rounds_a_clock == 0:
-            house.clock.follow()
-            for part in (_forget_old, _see_to_market):
-                with house.faults.contained("maintenance"):
-                    await part(house)
-            if len(house.registry) == 0 or round_no % (FULL_LOOK_CLOCKS * rounds_a_clock) == 0:
-                tidy_memory()
+        await trio.sleep(seconds)
+        with suppress(StorageUnavailable), house.faults.contained("maintenance", expected=StorageUnavailable):
+            await work()
 
 
-async def _look_after_rooms(house: House, round_no: int, *, alone: bool) -> None:
-    """A part that raises costs the others nothing. Raises StorageUnavailable."""
-    parts: list[Callable[[], Awaitable[object]]] = [
-        lambda: house.leases.checkpoint(_checkpoints(house, round_no % SLICES)),
-        house.bans.keep_out,
-    ]
-    if round_no % SLICES == 0:
-        parts += [house.leases.renew, partial(adopt_orphans, house, alone=alone)]
-    for part in parts:
-        with house.faults.contained("maintenance", expected=StorageUnavailable):
-            await part()
+class _Checkpoints:
+    """Stores how far the running clocks are, a fifth of the rooms at a time."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self._slice = 0
+
+    async def store_next(self) -> None:
+        """Raises StorageUnavailable, or Refused."""
+        self._slice = (self._slice + 1) % SLICES
+        await self._house.leases.checkpoint(self._checkpoints())
+
+    def _checkpoints(self) -> list[Checkpoint]:
+        rooms = (room for room in self._house.registry if room.id.int % SLICES == self._slice)
+        return [
+            Checkpoint(room.id, meter.epoch, meter.payer, meter.billed_active(room.clock.now()))
+            for room in rooms
+            for meter in room.running_meters()
+        ]
 
 
-async def adopt_orphans(house: House, *, alone: bool) -> int:
-    """Take up every live room that no server holds, or that is ours and has no task; how many there were.
+class _Tidying:
+    """What is due every ten minutes."""
 
-    Raises StorageUnavailable.
-    """
-    claims = await house.leases.claim_all(alone=alone) + await house.leases.claim_lost(house.adoption.known())
-    for claim in claims:
-        await house.adoption.adopt(claim)
-    if claims:
-        log.info("rooms.taken_up", rooms=len(claims))
-    return len(claims)
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self._rounds = 0
+
+    async def tidy(self) -> None:
+        self._rounds += 1
+        self._house.clock.follow()
+        for part in (_forget_old, _see_to_market):
+            with self._house.faults.contained("maintenance"):
+                await part(self._house)
+        if len(self._house.registry) == 0 or self._rounds % FULL_LOOK_CLOCKS == 0:
+            tidy_memory()
 
 
 async def _forget_old(house: House) -> None:
@@ -87,13 +103,3 @@ async def _see_to_market(house: House) -> None:
         await give_back_rejected(house)
     except StorageUnavailable:
         log.warning("market.not_seen_to")
-
-
-def _checkpoints(house: House, part: int) -> list[Checkpoint]:
-    """A fifth of the rooms' running meters, a different one each time."""
-    rooms = (room for room in house.registry if room.id.int % SLICES == part)
-    return [
-        Checkpoint(room.id, meter.epoch, meter.payer, meter.billed_active(room.clock.now()))
-        for room in rooms
-        for meter in room.running_meters()
-    ]

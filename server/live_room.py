@@ -18,6 +18,7 @@ from server.audiences import Audiences
 from server.clock import Clock
 from server.fanout import Fanout
 from server.inbox import Inbox
+from server.ownership import Ownership
 from server.room_task import RoomTask
 
 
@@ -52,6 +53,7 @@ class LiveRoom:
         inbox: Inbox,
         audiences: Audiences,
         revival: Revival,
+        ownership: Ownership,
     ) -> None:
         self.id = room_id
         self.channel = channel
@@ -60,6 +62,7 @@ class LiveRoom:
         self.inbox = inbox
         self.audiences = audiences
         self.revival = revival
+        self.ownership = ownership
         self.call: Call | None = None  # its rules, for who only reads; None while it starts again, …
         self.stream: Stream | None = None  # … and for the other kind of room
         self.returning: dict[Audience, list[MemberId]] = {}  # who is to be let in again after a crash
@@ -70,6 +73,16 @@ class LiveRoom:
         if self.stream is not None:
             return self.stream.stays.running()
         return (self.call.meter,) if self.call is not None and self.call.meter.clock.running else ()
+
+    @property
+    def starts_again(self) -> bool:
+        """Its rules broke, and are not read anew yet."""
+        return self.call is None and self.stream is None
+
+    def disown(self) -> None:
+        """Another server owns it: its task learns so before it handles or publishes anything more."""
+        self.ownership.lost = True
+        self.inbox.deliver(inputs.Fenced())
 
     def give_up_tips(self) -> None:
         """Answer those whose tips were under way as the room's rules broke."""

@@ -9,6 +9,7 @@ from domain.effects import Audience
 from domain.ids import UserId
 from domain.meter import StoredMeter
 from domain.refusals import Code, Refusal
+from server.absent_rooms import AbsentRooms
 from server.call_commands import FULL, NO_SUCH_ROOM, CallCommands
 from server.ids import is_channel, new_uuid
 from server.live_room import LiveRoom
@@ -17,17 +18,26 @@ from server.replies import EnteringReply, KeyedReply
 from server.session import Seat, Session
 from server.tips import recall_in_room
 from storage.postgres import Postgres, StorageUnavailable
-from storage.streams import StoredStream, find_stream_in, open_stay
+from storage.streams import find_stream_in, open_stay
 from storage.tips import tips_after
 
+STREAM_ENDED = Refusal(Code.STREAM_ENDED, "The stream has ended")
 ONLY_AN_OVERLAY = Refusal(Code.FORBIDDEN, "This token is an overlay's, and an overlay only listens")
 
 
 class RoomCommands:
     """What a session wants of one room."""
 
-    def __init__(self, postgres: Postgres, registry: Registry, calls: CallCommands, rooms_per_session: int) -> None:
+    def __init__(
+        self,
+        postgres: Postgres,
+        registry: Registry,
+        calls: CallCommands,
+        absent_rooms: AbsentRooms,
+        rooms_per_session: int,
+    ) -> None:
         self._postgres = postgres
+        self._absent_rooms = absent_rooms
         self._registry = registry
         self._calls = calls
         self._rooms_per_session = rooms_per_session
@@ -104,14 +114,8 @@ class RoomCommands:
     async def _no_room(self, user_id: UserId, channel: str) -> Refusal:
         """Why there is no live room on a channel, to who wants to join it. Raises StorageUnavailable."""
         stream = await find_stream_in(self._postgres, channel) if is_channel(channel) else None
-        return await self._calls.no_room(user_id, channel) if stream is None else why_not_live(stream)
-
-
-def why_not_live(stream: StoredStream) -> Refusal:
-    """Why a stream has no room on this server."""
-    match stream.record.status:
-        case "scheduled":
+        if stream is None:
+            return await self._calls.no_room(user_id, channel)
+        if stream.record.status == "scheduled":
             return Refusal(Code.STREAM_NOT_LIVE, "The stream has not begun")
-        case "ended":
-            return Refusal(Code.STREAM_ENDED, "The stream has ended")
-    return Refusal(Code.OVERLOADED, "The stream is being taken up again; try again in a moment")
+        return await self._absent_rooms.why_absent(stream.facts.id) or STREAM_ENDED

@@ -20,6 +20,7 @@ from server.faults import Faults
 from server.history import History
 from server.inbox import Inbox
 from server.live_room import LiveRoom, Revival
+from server.ownership import Ownership, Trust
 from server.registry import Registry
 from server.replies import EnteringReply, SocketReply
 from server.room_task import RoomTask, Rules
@@ -87,6 +88,7 @@ class RoomFloor:
         postgres: Postgres,
         actor: StorageActor,
         leases: Leases,
+        lease: Trust,
         registry: Registry,
         sessions: Sessions,
         telemetry: Telemetry,
@@ -103,21 +105,31 @@ class RoomFloor:
         self.alarm = Alarm()
         self._actor = actor
         self._leases = leases
+        self._lease = lease
         self._telemetry = telemetry
 
     def room(self, room_id: RoomId, channel: str, parties: tuple[UserId, ...], revival: Revival) -> LiveRoom:
         """A room without a task."""
         clock = self.clock.fork()
         inbox = Inbox(clock, self.alarm, self.settings.inbox)
-        audiences = Audiences(partial(self._fanout, inbox))
-        return LiveRoom(room_id, channel, parties, clock, inbox, audiences, revival)
+        audiences, ownership = Audiences(partial(self._fanout, inbox)), Ownership(self._lease)
+        return LiveRoom(room_id, channel, parties, clock, inbox, audiences, revival, ownership)
 
     def task(self, room: LiveRoom, rules: Rules, epoch: int, save: Callable[[Any], Awaitable[bool]]) -> RoomTask:
         """A task for a room, under a new epoch."""
         room.audiences.begin(epoch)
+        room.ownership.begin(epoch)
         books = RoomBooks(self.postgres, self._actor, save, room.id, self.faults, room.inbox.fail)
         return RoomTask(
-            rules, room.clock, room.inbox, room.audiences, books, self.sessions, self._telemetry, self.faults
+            rules,
+            room.clock,
+            room.inbox,
+            room.audiences,
+            books,
+            self.sessions,
+            self._telemetry,
+            self.faults,
+            room.ownership,
         )
 
     async def reclaim(self, room: LiveRoom) -> Claim | None:

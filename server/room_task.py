@@ -17,6 +17,7 @@ from server.clock import Clock
 from server.committer import Books, Committer
 from server.faults import Faults
 from server.inbox import Given, Inbox
+from server.ownership import Ownership
 from server.telemetry import Telemetry
 
 AT_ONCE = 64  # inputs that are handled before members hear of the first
@@ -59,6 +60,7 @@ class RoomTask:
         sessions: Sessions,
         telemetry: Telemetry,
         faults: Faults,
+        ownership: Ownership,
     ) -> None:
         self.room = room
         self.clock = clock
@@ -67,6 +69,8 @@ class RoomTask:
         self._sessions = sessions
         self._telemetry = telemetry
         self._faults = faults
+        self._ownership = ownership
+        self._disowned = False
         self._committer = Committer(books, inbox)
         self._private: list[effects.Tell | effects.TellMember] = []
         self._handled = 0  # since members were last told
@@ -78,8 +82,13 @@ class RoomTask:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._committer.run)
                 while not self.room.settled:
-                    self._handle(await self._inbox.next(self.room.next_deadline()))
+                    given = await self._inbox.next(self.room.next_deadline())
+                    if not self._ownership.held:
+                        await self._confirm_ownership()
+                    self._handle(given)
                     if not self._inbox.holds_more or self._handled == AT_ONCE:
+                        if not self._ownership.held:
+                            await self._confirm_ownership()
                         self._tell_all()
                 nursery.cancel_scope.cancel()
             if not self.room.settled:
@@ -88,6 +97,15 @@ class RoomTask:
                 self._handle(given)
         finally:
             self._tell_all()  # what was decided before a crash, too
+
+    async def _confirm_ownership(self) -> None:
+        """Wait while the lease is in doubt. A room that was lost forgets what it decided and did not tell yet."""
+        if await self._ownership.confirm() or self._disowned:
+            return
+        self._disowned = True
+        self._audiences.discard()
+        self._private.clear()
+        self._handle(Given(inputs.Fenced(), self.clock.now()))
 
     def begin(self, first: Iterable[effects.Effect]) -> None:
         """Carry out what is to happen before anything arrives."""

@@ -10,6 +10,7 @@ from domain.instant import Instant, as_datetime
 from domain.refusals import Code, Refusal, insufficient_tokens, unfit
 from storage.calls import CALLS, StoredCall, find_call, stored_call
 from storage.postgres import Connection, PgUUID, Postgres, Refused, Row
+from storage.streams import LIVE_OR_IN_A_CALL
 
 
 class NewCall(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,9 +60,11 @@ async def create_call(postgres: Postgres, new: NewCall) -> Rung | Refusal:
     try:
         decided = await postgres.transaction(in_transaction)
     except Refused as refused:
-        if refused.constraint == "users_in_calls_pkey":  # a call of theirs began elsewhere in this very moment
-            return Refusal(Code.CREATOR_BUSY, "One of the two is in another call")
-        raise
+        if refused.constraint not in ("users_in_calls_pkey", LIVE_OR_IN_A_CALL):
+            raise
+        # A call or a stream of theirs began elsewhere in this very moment; it may be over again by now.
+        busy = await postgres.transaction(lambda connection: _why_busy(connection, new))
+        return busy or Refusal(Code.CREATOR_BUSY, "One of the two was in another call, or live")
     if decided is not None:
         return decided
     made = await find_call(postgres, new.id)
@@ -104,18 +107,8 @@ async def _price(connection: Connection, new: NewCall) -> BlockPrice | Refusal:
 
 
 async def _why_not(connection: Connection, new: NewCall, price: BlockPrice) -> Refusal | None:
-    busy = {
-        row["user_id"]
-        for row in await connection.fetch(
-            "SELECT user_id FROM users_in_calls WHERE user_id IN ($1, $2)", new.fan, new.creator
-        )
-    }
-    if new.fan in busy:
-        return Refusal(Code.ALREADY_IN_CALL, "You are in a call already")
-    if new.creator in busy:
-        return Refusal(Code.CREATOR_BUSY, "The creator is in a call")
-    if await _is_live(connection, new.creator):
-        return Refusal(Code.CREATOR_BUSY, "The creator is live")
+    if (busy := await _why_busy(connection, new)) is not None:
+        return busy
     if await _rang_lately(connection, new):
         return Refusal(Code.RING_COOLDOWN, "The creator did not take your last call; wait a little")
     required = price.tokens(1)
@@ -127,12 +120,29 @@ async def _why_not(connection: Connection, new: NewCall, price: BlockPrice) -> R
     return None
 
 
-async def _is_live(connection: Connection, creator: UserId) -> bool:
-    return bool(
-        await connection.fetchval(
-            "SELECT EXISTS (SELECT 1 FROM streams WHERE creator_id = $1 AND status = 'live')", creator
+async def _why_busy(connection: Connection, new: NewCall) -> Refusal | None:
+    """Nobody is in two calls, or in a call and live; the database decides it again when the call is written."""
+    busy = {
+        row["user_id"]
+        for row in await connection.fetch(
+            "SELECT user_id FROM users_in_calls WHERE user_id IN ($1, $2)", new.fan, new.creator
         )
-    )
+    }
+    if new.fan in busy:
+        return Refusal(Code.ALREADY_IN_CALL, "You are in a call already")
+    if new.creator in busy:
+        return Refusal(Code.CREATOR_BUSY, "The creator is in a call")
+    live = {
+        row["creator_id"]
+        for row in await connection.fetch(
+            "SELECT creator_id FROM streams WHERE creator_id IN ($1, $2) AND status = 'live'", new.fan, new.creator
+        )
+    }
+    if new.fan in live:
+        return Refusal(Code.ALREADY_LIVE, "You are live")
+    if new.creator in live:
+        return Refusal(Code.CREATOR_BUSY, "The creator is live")
+    return None
 
 
 async def _rang_lately(connection: Connection, new: NewCall) -> bool:

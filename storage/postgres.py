@@ -74,6 +74,7 @@ class Postgres:
         # In the order of asking. In the pool's own line, whoever comes just as a connection is put back takes it, and
         # the one that was woken for it waits at the end again: under load some would never have their turn.
         self._free = trio.Semaphore(pool_size, max_value=pool_size)
+        self._lone: list[LoneConnection] = []
 
     async def fetch(self, sql: str, *args: Any) -> list[Row]:
         """All rows of one statement. Raises StorageUnavailable, Refused."""
@@ -136,7 +137,14 @@ class Postgres:
 
     async def connect(self, timeout: float = CONNECT_SECONDS) -> "LoneConnection":
         """A connection of its own, outside the pool; `timeout` in seconds. Raises StorageUnavailable."""
-        return LoneConnection(await _from_trio(lambda: _connect(self._dsn, timeout=timeout)))
+        lone = LoneConnection(await _from_trio(lambda: _connect(self._dsn, timeout=timeout)))
+        self._lone = [*(other for other in self._lone if not other.closed), lone]
+        return lone
+
+    def terminate_lone(self) -> None:
+        """Drop the connections outside the pool that their owners still hold."""
+        for lone in self._lone:
+            lone.terminate()
 
 
 class LoneConnection:
@@ -175,9 +183,11 @@ async def open_postgres(dsn: str, *, pool_size: int) -> AsyncIterator[Postgres]:
     async with trio_asyncio.open_loop() as loop:  # outside every nursery that uses it, or it is gone before they are
         loop.set_exception_handler(unhandled)
         pool = await _from_trio(lambda: _open_pool(dsn, pool_size))
+        postgres = Postgres(dsn, pool, pool_size, unhandled)
         try:
-            yield Postgres(dsn, pool, pool_size, unhandled)
+            yield postgres
         finally:
+            postgres.terminate_lone()
             with trio.CancelScope(shield=True):
                 await trio_asyncio.aio_as_trio(_close_pool)(pool)
 

@@ -17,6 +17,8 @@ from domain.stream_record import StreamFacts, StreamRecord, StreamStatus, Stream
 from storage.paging import Listing, Page, Paged
 from storage.postgres import Postgres, Refused, Row
 
+LIVE_OR_IN_A_CALL = "live_or_in_a_call"  # nobody is both: see 0004_leases.sql
+
 
 class StoredStream(msgspec.Struct, frozen=True):
     """All that is known of a stream from its rows."""
@@ -114,6 +116,8 @@ async def open_stream(postgres: Postgres, stream_id: RoomId, server_id: UUID, at
     except Refused as refused:
         if refused.constraint == "one_live_stream_a_creator":
             return Refusal(Code.ALREADY_LIVE, "Another stream of yours is live")
+        if refused.constraint == LIVE_OR_IN_A_CALL:
+            return Refusal(Code.ALREADY_IN_CALL, "You are in a call")
         raise
     epoch: int | None = rows[0][0]
     return epoch

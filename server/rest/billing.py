@@ -12,7 +12,7 @@ from domain.commands import CallEnd, CallPause, CallResume
 from domain.ids import CallId, RoomId, UserId
 from domain.instant import seconds
 from domain.posting import Kind
-from domain.refusals import Code, Refusal
+from domain.refusals import Code, Refusal, room_starting
 from server.call_commands import NO_SUCH_CALL
 from server.rest.answers import invalid
 from server.rest.calls import ANSWER_REFUSALS, CallAnswer, give
@@ -85,7 +85,7 @@ async def resume_call(ask: Ask, call_id: CallId) -> CallAnswer | Refusal:
     return await give(ask, CallResume(call_id=call_id))
 
 
-@routes.post("/{callId}/stop", refuses=(Code.NOT_FOUND, Code.OVERLOADED, Code.DRAINING))
+@routes.post("/{callId}/stop", refuses=(Code.NOT_FOUND, Code.OVERLOADED, Code.ROOM_STARTING, Code.DRAINING))
 async def stop_call(ask: Ask, call_id: CallId) -> CallAnswer | Refusal:
     """End the call, and answer once all its blocks are booked. An ended call is answered as it is."""
     house = ask.house
@@ -97,7 +97,9 @@ async def stop_call(ask: Ask, call_id: CallId) -> CallAnswer | Refusal:
         with trio.move_on_after(house.settings.http.answer_seconds):
             await room.settled.wait()
     view = await house.call_commands.view(ask.user_id, call_id)
-    return NO_SUCH_CALL if view is None else CallAnswer(view)
+    if view is None:
+        return NO_SUCH_CALL
+    return CallAnswer(view) if view.status == "ended" else room_starting()  # it broke before it could be ended
 
 
 @routes.get("/history", refuses=(Code.VALIDATION_FAILED,))

@@ -4,7 +4,6 @@ import base64
 import hashlib
 import hmac
 from collections.abc import Iterator, Sequence
-from functools import partial
 from typing import Any
 
 import msgspec
@@ -13,7 +12,6 @@ from msgspec import UNSET, UnsetType
 
 from domain import inputs
 from domain.refusals import Code, Refusal
-from server.housekeeping import adopt_orphans
 from server.replies import WaitingReply
 from server.rest.request import Ask
 from server.rest.route import Needs, Routes
@@ -79,7 +77,7 @@ async def sweep(ask: Ask) -> Sweep | Refusal:
 async def _bring_up_to_date(ask: Ask) -> Sweep:
     """Ask every room, and wait for all of them together. Raises StorageUnavailable."""
     house = ask.house
-    await ask.errands.run(partial(adopt_orphans, house, alone=False))
+    await ask.errands.run(house.orphans.adopt)
     asked = []
     for room in house.registry.calls():
         reply = WaitingReply()

@@ -11,7 +11,7 @@ from domain.block import BlockPrice
 from domain.door import Reason, access_to
 from domain.ids import RoomId
 from domain.posting import MAX_POSTING_TOKENS
-from domain.refusals import Code, Refusal
+from domain.refusals import Code, Refusal, room_starting
 from domain.stream_record import StreamStatus, StreamType, StreamView
 from domain.text import clean
 from server.ids import new_channel, new_uuid
@@ -122,6 +122,8 @@ async def show_access(ask: Ask, stream_id: RoomId) -> StreamAccess | Refusal:
         Code.STREAM_ENDED,
         Code.ALREADY_LIVE,
         Code.ALREADY_IN_CALL,
+        Code.OVERLOADED,
+        Code.ROOM_STARTING,
         Code.DRAINING,
     ),
 )
@@ -140,25 +142,46 @@ async def start(ask: Ask, stream_id: RoomId) -> StreamAnswer | Refusal:
         refusal = await ask.errands.run(lambda: _open(ask, stream_id))
         if refusal is not None:
             return refusal
+    if ask.house.registry.find(stream_id) is None:
+        return await ask.house.absent_rooms.why_absent(stream_id) or ENDED
     return await show_stream(ask, stream_id)
 
 
-@routes.post("/{streamId}/end", refuses=(Code.NOT_FOUND, Code.FORBIDDEN))
+@routes.post("/{streamId}/end", refuses=(Code.NOT_FOUND, Code.FORBIDDEN, Code.OVERLOADED, Code.ROOM_STARTING))
 async def end(ask: Ask, stream_id: RoomId) -> StreamAnswer | Refusal:
     """End a stream, and answer once all its blocks are booked. An ended stream is answered as it is."""
     stored = await _own(ask, stream_id)
     if isinstance(stored, Refusal):
         return stored
-    room = ask.house.registry.find(stream_id)
+    cancelled = stored.record.end_reason == "cancelled"
     if stored.record.status == "scheduled":
-        await ask.errands.run(lambda: end_scheduled_stream(ask.house.postgres, stream_id, ask.house.clock.now()))
-    if stored.record.status == "scheduled" or stored.record.end_reason == "cancelled":
+        cancelled = await ask.errands.run(lambda: _cancel(ask, stream_id))
+    if cancelled:
         await ask.errands.run(lambda: _refund_tickets(ask, stream_id))
-    elif room is not None:
-        room.inbox.deliver(inputs.EndNow("ended"))
-        with trio.move_on_after(ask.house.settings.http.answer_seconds):
-            await room.settled.wait()
-    return await show_stream(ask, stream_id)
+    elif stored.record.status != "ended":  # live, or it went live just now
+        refusal = await _end_live(ask, stream_id)
+        if refusal is not None:
+            return refusal
+    answer = await show_stream(ask, stream_id)
+    if isinstance(answer, StreamAnswer) and answer.stream.status != "ended":  # it broke before it could be ended
+        return room_starting()
+    return answer
+
+
+async def _cancel(ask: Ask, stream_id: RoomId) -> bool:
+    """End a stream that never went live; False if it did meanwhile."""
+    return await end_scheduled_stream(ask.house.postgres, stream_id, ask.house.clock.now())
+
+
+async def _end_live(ask: Ask, stream_id: RoomId) -> Refusal | None:
+    """Have its room end it, and wait for the last block; why not, where it has no room here."""
+    room = ask.house.registry.find(stream_id)
+    if room is None:
+        return await ask.house.absent_rooms.why_absent(stream_id)
+    room.inbox.deliver(inputs.EndNow("ended"))
+    with trio.move_on_after(ask.house.settings.http.answer_seconds):
+        await room.settled.wait()
+    return None
 
 
 def _why_not_announce(ask: Ask, body: StreamWanted, title: str) -> Refusal | None:

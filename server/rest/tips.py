@@ -122,6 +122,7 @@ class Ranking(msgspec.Struct, frozen=True, rename="camel"):
         Code.STREAM_ENDED,
         Code.SPEND_LIMIT,
         Code.IDEMPOTENCY_CONFLICT,
+        Code.ROOM_STARTING,
         Code.DRAINING,
     ),
 )
@@ -194,7 +195,7 @@ async def _give_in_room(ask: Ask, command: TipSend, tipped: Tipped) -> dict[str,
     assert tipped.room_id is not None
     room = ask.house.registry.find(tipped.room_id)
     if room is None:
-        return NOT_LIVE
+        return await ask.house.absent_rooms.why_absent(tipped.room_id) or NOT_LIVE
     reply, person = WaitingReply(), await ask.house.people.know(ask.user_id)
     if not room.inbox.offer(inputs.Said(person, None, command, new_uuid(), reply, ask.is_operator)):
         return FULL

@@ -138,7 +138,7 @@ async def test_a_room_that_is_not_opened_is_nobodys(dsn: str) -> None:
         stream = await stage.schedule()
         await stage.ask("UPDATE rooms SET created_at = now() - interval '1 hour' RETURNING 1")
         assert await stage.leases.claim(stream) is None
-        assert await stage.leases.claim_all(alone=True) == []
+        assert await stage.leases.claim_orphans(alone=True) == []
         assert await stage.open(stream) == 2
         assert await stage.leases.claim_lost([]) == [], "its server may just be about to know it"
         claim = await stage.leases.claim(stream)

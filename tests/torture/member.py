@@ -21,7 +21,7 @@ TIP_SHARE = 0.5
 PATIENCE_SECONDS = 30.0
 KEPT_EVENTS = 8  # the story has them all
 # What is answered while a room is on its way back, or to who is not in it yet again.
-LATER = {"OVERLOADED", "STORAGE_UNAVAILABLE", "DRAINING", "NOT_FOUND", "RATE_LIMITED"}
+LATER = {"OVERLOADED", "ROOM_STARTING", "STORAGE_UNAVAILABLE", "DRAINING", "NOT_FOUND", "RATE_LIMITED"}
 
 
 class Member:

@@ -155,9 +155,9 @@ async def test_a_sweep_adopts_a_call_that_no_room_owns(house: House, web: httpx.
 
 
 async def _make_orphan(house: House) -> CallId:
-    """A call whose server is gone."""
+    """A call whose server has stopped in good order."""
     gone, now = new_uuid(), house.clock.now()
-    await house.postgres.execute("INSERT INTO servers (id, lease_expires_at) VALUES ($1, now() - interval '1 s')", gone)
+    await house.postgres.execute("INSERT INTO servers (id, lease_expires_at, released) VALUES ($1, now(), true)", gone)
     rung = await create_call(
         house.postgres,
         NewCall(

@@ -1,0 +1,30 @@
+"""What is said of a room that lives by its rows and does not run on this server."""
+
+from uuid import UUID
+
+from domain.refusals import Code, Refusal, room_starting
+from storage.leases import Leases, Whereabouts
+
+ELSEWHERE_SECONDS = 5  # an owner that drains or dies gives its rooms away in about so long
+ELSEWHERE = Refusal(
+    Code.OVERLOADED, "The room is on another server; try again there", {"retryAfterSeconds": ELSEWHERE_SECONDS}
+)
+
+
+class AbsentRooms:
+    """Asked only if the registry knows no such room: commands for it are refused, never dropped."""
+
+    def __init__(self, leases: Leases) -> None:
+        self._leases = leases
+
+    async def why_absent(self, room_id: UUID) -> Refusal | None:
+        """ROOM_STARTING, or OVERLOADED for one on another server; None if the room is not live.
+
+        Raises StorageUnavailable.
+        """
+        match await self._leases.whereabouts(room_id):
+            case Whereabouts.TO_BE_ADOPTED:
+                return room_starting()
+            case Whereabouts.ELSEWHERE:
+                return ELSEWHERE
+        return None
