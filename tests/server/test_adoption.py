@@ -11,7 +11,6 @@ from domain.ids import UserId
 from domain.stream import Stream
 from server import adoption
 from server.house import House
-from server.housekeeping import adopt_orphans
 from server.room_floor import RoomFloor
 from storage.postgres import open_postgres
 from tests.clients import go_live, ring_and_join
@@ -120,5 +119,5 @@ async def test_a_row_that_cannot_even_be_ended_is_left_alone_until_the_next_star
                 await tried.wait()
             await errors.wait(5)
             await house.postgres.execute("UPDATE rooms SET created_at = created_at - interval '1 hour'")
-            assert await adopt_orphans(house, alone=False) == 0
+            assert await house.orphans.adopt() == 0
     assert errors.events == ["adoption.fault"] * 4 + ["room_end.fault"]
