@@ -87,12 +87,24 @@ class Sessions:
             send_to_all(lines, event)
 
     def put_out(self, user_id: UserId, code: int, reason: str) -> None:
-        """End every session of a user, and close its connection with this code."""
-        for session in list(self._by_user.get(user_id, ())):
-            line = session.line
-            self.end(session)
-            if line is not None:
-                line.close(code, reason)
+        """End every session of a user, or of an overlay's token, and close their connections with this code."""
+        for session in self.of(user_id):
+            self.disconnect(session, code, reason)
+
+    def disconnect(self, session: Session, code: int, reason: str) -> None:
+        """End a session, and close its connection with this code."""
+        line = session.line
+        self.end(session)
+        if line is not None:
+            line.close(code, reason)
+
+    def answering_for(self, user_id: UserId) -> list[Session]:
+        """A user's own sessions, and those of their overlays."""
+        return [session for session in self.by_member.values() if session.creator_id == user_id]
+
+    def overlays(self) -> list[Session]:
+        """The sessions that were opened with an overlay's token."""
+        return [session for session in self.by_member.values() if session.identity.overlay_of is not None]
 
     def tell_member(self, member_id: MemberId, event: msgspec.Struct) -> None:
         """To one session, if it still lives."""

@@ -37,9 +37,14 @@ class Visitors:
         """Raises TokenRefused, Banned, StorageUnavailable."""
         identity = await self.look_on(token)
         answers_for = identity.overlay_of or identity.user_id
-        if self._bans.contains(answers_for):
+        self._check_ban(answers_for)
+        person = await self._people.know(answers_for)
+        self._check_ban(answers_for)  # a ban that landed during the look-up found no session to close
+        return Visitor(identity, person)
+
+    def _check_ban(self, user_id: UserId) -> None:
+        if self._bans.contains(user_id):
             raise Banned
-        return Visitor(identity, await self._people.know(answers_for))
 
     def verify(self, token: str) -> Identity:
         """A user's token. Raises TokenRefused."""

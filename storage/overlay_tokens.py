@@ -1,5 +1,6 @@
 """Overlay tokens: narrow secrets with which a creator's streaming software reads along, until they are revoked."""
 
+from collections.abc import Collection
 from datetime import datetime
 from hashlib import sha256
 from typing import NamedTuple
@@ -92,6 +93,14 @@ async def revoke_overlay_token(postgres: Postgres, creator_id: UserId, token_id:
         *(token_id, creator_id),
     )
     return None if row is None else _card(row)
+
+
+async def live_overlay_tokens(postgres: Postgres, token_ids: Collection[UUID]) -> set[UUID]:
+    """Those of these tokens that exist and are not revoked. Raises StorageUnavailable."""
+    rows = await postgres.fetch(
+        "SELECT id FROM overlay_tokens WHERE id = ANY($1) AND revoked_at IS NULL", list(token_ids)
+    )
+    return {row["id"] for row in rows}
 
 
 async def list_overlay_tokens(postgres: Postgres, creator_id: UserId, page: Page) -> Paged[OverlayTokenCard]:

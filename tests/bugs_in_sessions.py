@@ -3,6 +3,7 @@
 from tests.bugs import Bug, Edit
 
 CONVERSATION, SESSIONS = "server/conversation.py", "server/sessions.py"
+BAN_TESTS = "tests/server/test_bans_in_time.py"
 REPLACED_TESTS = "tests/server/test_replaced_connections.py"
 
 IN_SESSIONS = (
@@ -47,5 +48,62 @@ IN_SESSIONS = (
         "tests/server/test_fanout.py::test_a_session_that_left_before_it_was_admitted_hears_nothing",
         "assert [1] == []",
         "it receives the next event",
+    ),
+    Bug(
+        "ban-lookup",
+        "a ban is looked for again once the user was looked up",
+        "a user who is banned meanwhile has an open session",
+        (
+            Edit(
+                "server/visitors.py",
+                "        self._check_ban(answers_for)  # a ban that landed",
+                "        # a ban that landed",
+            ),
+        ),
+        f"{BAN_TESTS}::test_a_ban_that_lands_while_the_user_is_looked_up_opens_no_session",
+        "TooSlowError",
+        "the connection stays open",
+    ),
+    Bug(
+        "ban-stale",
+        "an older list of bans does not replace a newer one",
+        "users who were banned last are let in again",
+        (Edit("server/bans.py", "if changes <= self._changes:", "if False:"),),
+        f"{BAN_TESTS}::test_an_older_list_of_bans_never_replaces_a_newer_one",
+        "AssertionError",
+        "the second user counts as not banned",
+    ),
+    Bug(
+        "ban-overlays",
+        "a ban closes the overlays of its user as well",
+        "the overlays of a banned creator go on reading",
+        (
+            Edit(
+                "server/bans.py",
+                "in self._sessions.answering_for(user_id):",
+                "in self._sessions.of(user_id):",
+            ),
+        ),
+        f"{BAN_TESTS}::test_the_overlays_of_a_banned_creator_are_closed_and_no_new_one_opens",
+        "still open",
+        "the overlay stays connected",
+    ),
+    Bug(
+        "ban-rooms",
+        "rooms of banned users are looked for each time, not only when the ban is new",
+        "a call or stream that was being opened when its party was banned goes on",
+        (Edit("server/bans.py", "        self._end_rooms()\n        await self._disc", "        await self._disc"),),
+        f"{BAN_TESTS}::test_a_room_that_opens_after_its_owner_was_banned_is_ended",
+        "TooSlowError",
+        "the stream does not end",
+    ),
+    Bug(
+        "overlay-revoked",
+        "connected overlays are compared with the tokens that are not revoked",
+        "an overlay whose token was revoked elsewhere, or during its look-up, goes on reading",
+        (Edit("server/bans.py", "if session.user_id not in live:", "if False:"),),
+        f"{BAN_TESTS}::test_a_token_that_another_server_revokes_disconnects_its_overlay_within_a_second",
+        "still open",
+        "the overlay stays connected",
     ),
 )
