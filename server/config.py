@@ -14,6 +14,7 @@ from domain.room import RoomRules
 from domain.stream_record import StreamRules
 from server.addresses import ForwardedHeader, Proxies, check_networks
 from server.auth import AuthSettings
+from server.environment import nearest, unknown_variable
 from server.market_settings import OverlaySettings, PackSettings, PaymentSettings, PayoutSettings, check_margin
 
 Positive = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
@@ -169,13 +170,25 @@ class Secrets(msgspec.Struct, frozen=True):
         return "Secrets(…)"
 
 
+SECRET_VARIABLES = {
+    "database_url": "DATABASE_URL",
+    "jwt_secret": "HALFMINUTE_JWT_SECRET",
+    "billing_webhook_secret": "BILLING_WEBHOOK_SECRET",
+    "turn_secret": "HALFMINUTE_TURN_SECRET",
+    "stripe_secret_key": "HALFMINUTE_STRIPE_SECRET_KEY",
+    "stripe_webhook_secret": "HALFMINUTE_STRIPE_WEBHOOK_SECRET",
+}
+
+
 def read_settings(path: Path | None, environment: Mapping[str, str] = os.environ) -> Settings:
-    """The settings of a file (or the defaults), overridden by `HALFMINUTE_<SECTION>_<KEY>`. Raises ConfigError."""
+    """The settings of a file (or the defaults), overridden by `HALFMINUTE_<SECTION>_<KEY>`.
+
+    Raises ConfigError, also for a key or a variable that we do not know: what it should have set would stay as it was.
+    """
+    _refuse_unknown_variables(environment)
     given = _read_file(path) if path is not None else {}
-    overridden = {name: value for name, value in environment.items() if name.startswith(_SECTION_PREFIXES)}
+    overridden = {name: value for name, value in environment.items() if name in _OVERRIDES}
     for name, value in overridden.items():
-        if name not in _OVERRIDES:
-            raise ConfigError(f"{name} is no setting; they are all in config.toml")
         section, key, kind = _OVERRIDES[name]
         fields = given.setdefault(section, {})
         if isinstance(fields, dict):
@@ -186,16 +199,17 @@ def read_settings(path: Path | None, environment: Mapping[str, str] = os.environ
         raise ConfigError(_readable(error, path, overridden)) from None
 
 
+def _refuse_unknown_variables(environment: Mapping[str, str]) -> None:
+    known = (*_OVERRIDES, *SECRET_VARIABLES.values())
+    name = unknown_variable(environment, known)
+    if name is not None:
+        like = nearest(name, known)
+        raise ConfigError(f"{name} is no setting; " + (f"the nearest is {like}" if like else "they are in config.toml"))
+
+
 def read_secrets(environment: Mapping[str, str] = os.environ) -> Secrets:
     """The secrets of the environment. Raises ConfigError for one that is too short to be safe."""
-    secrets = Secrets(
-        environment.get("DATABASE_URL") or None,
-        environment.get("HALFMINUTE_JWT_SECRET") or None,
-        environment.get("BILLING_WEBHOOK_SECRET") or None,
-        environment.get("HALFMINUTE_TURN_SECRET") or None,
-        environment.get("HALFMINUTE_STRIPE_SECRET_KEY") or None,
-        environment.get("HALFMINUTE_STRIPE_WEBHOOK_SECRET") or None,
-    )
+    secrets = Secrets(**{field: environment.get(name) or None for field, name in SECRET_VARIABLES.items()})
     for name, secret in (
         ("HALFMINUTE_JWT_SECRET", secrets.jwt_secret),
         ("BILLING_WEBHOOK_SECRET", secrets.billing_webhook_secret),
@@ -282,10 +296,21 @@ def _readable(error: msgspec.ValidationError, path: Path | None, overridden: Map
     variable = f"HALFMINUTE_{section}_{key}".upper().partition("[")[0]
     if variable in overridden:
         return f"{variable}: {text}"
+    if (unknown := _UNKNOWN_KEY.fullmatch(text)) and (like := nearest(unknown[1], _keys_at(section, key))):
+        text += f"; the nearest is `{like.lower()}`"
     return ": ".join(filter(None, (str(path or "settings"), f"[{section}] {key}".strip() if section else "", text)))
 
 
+def _keys_at(section: str, key: str) -> list[str]:
+    """The keys that may stand in a section, or the sections; upper case, as `nearest` compares. None deeper down."""
+    if key:
+        return []
+    keys = [name for of, name, _ in _OVERRIDES.values() if of == section] if section else _SECTIONS
+    return [name.upper() for name in keys]
+
+
 _OVERRIDES = _overrides()
-_SECTION_PREFIXES = tuple({f"HALFMINUTE_{section}_".upper() for section, _, _ in _OVERRIDES.values()})
+_SECTIONS = {section for section, _, _ in _OVERRIDES.values()}
+_UNKNOWN_KEY = re.compile(r"Object contains unknown field `(.*)`")
 _ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:\d+)?|https?://\[[0-9a-f:]+\](:\d+)?")  # as browsers send it
 _HOST_AND_PORT = re.compile(r"(\[[^\]]*\]|[^:]*)(:\d*)?")

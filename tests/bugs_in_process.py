@@ -4,6 +4,7 @@ from tests.bugs import Bug, Edit
 
 OUTPUT, LOG, CLI = "server/background_output.py", "server/log.py", "server/cli.py"
 OUTPUT_TESTS, LINE_TESTS = "tests/server/test_background_output.py", "tests/server/test_log_lines.py"
+CONFIG, ENVIRONMENT, CLI_TESTS = "server/config.py", "server/environment.py", "tests/server/test_cli.py"
 UNREAD_TESTS = "tests/server/test_unread_log.py"
 FAILING = "\n            self._failing = True"
 
@@ -62,5 +63,23 @@ IN_PROCESS = (
         f"{UNREAD_TESTS}::test_a_server_starts_and_stops_without_standard_streams[(1, 2)]",
         "AssertionError",
         "something else has the number 1 or 2",
+    ),
+    Bug(
+        "unknown-variable",
+        "a variable that is no setting stops the start",
+        "a misspelt setting keeps its default, and nobody is told",
+        (Edit(CONFIG, "    _refuse_unknown_variables(environment)\n", ""),),
+        f"{CLI_TESTS}::test_what_is_wrong_in_the_environment_is_named_by_its_variable",
+        "DID NOT RAISE",
+        "the settings are read",
+    ),
+    Bug(
+        "service-link",
+        "what Kubernetes tells of a service named halfminute is no setting",
+        "no server starts beside such a service",
+        (Edit(ENVIRONMENT, "if not is_service_link(name, value):", "if True:"),),
+        f"{CLI_TESTS}::test_what_kubernetes_tells_of_its_services_is_no_setting_and_no_mistake",
+        "is no setting",
+        "its variables are refused",
     ),
 )

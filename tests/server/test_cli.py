@@ -68,10 +68,16 @@ MISTAKES = {
     ),
     "a missing file": Mistake("serve --config no.toml", "no.toml cannot be read: No such file or directory"),
     "a misspelt key": Mistake(
-        "serve --config key.toml", "key.toml: [calls]: Object contains unknown field `blok_seconds`"
+        "serve --config key.toml",
+        "key.toml: [calls]: Object contains unknown field `blok_seconds`; the nearest is `block_seconds`",
     ),
     "a value out of range": Mistake(
         "serve --config value.toml", "value.toml: [calls] block_seconds: Expected `int` >= 1"
+    ),
+    "a variable that is no setting": Mistake(
+        "serve",
+        "HALFMINUTE_BILLING_BLOCK_SECONDS is no setting; the nearest is HALFMINUTE_CALLS_BLOCK_SECONDS",
+        {"HALFMINUTE_BILLING_BLOCK_SECONDS": "1"},
     ),
     "a bad override": Mistake(
         "serve",
@@ -165,7 +171,8 @@ def test_a_fault_of_ours_is_logged_with_its_trace_and_said_in_one_line(tmp_path:
     ("text", "line"),
     [
         ("block seconds: 10", "is not TOML: Expected '=' after a key in a key/value pair (at line 1, column 7)"),
-        ("[cals]\nblock_seconds = 10", ": Object contains unknown field `cals`"),
+        ("[cals]\nblock_seconds = 10", ": Object contains unknown field `cals`; the nearest is `calls`"),
+        ("[calls]\nbeer_price = 10", ": [calls]: Object contains unknown field `beer_price`"),
         ("calls = 10", ": [calls]: Expected `object`, got `int`"),
         ("[calls]\nblock_seconds = 'ten'", ": [calls] block_seconds: Expected `int`, got `str`"),
         ("[server]\ndrain_seconds = nan", ": [server] drain_seconds: Expected `float` > 0.0"),
@@ -190,8 +197,41 @@ def test_what_is_wrong_in_a_file_is_named_with_its_place(tmp_path: Path, text: s
         (
             "HALFMINUTE_CALLS_BLOK_SECONDS",
             "10",
-            "HALFMINUTE_CALLS_BLOK_SECONDS is no setting; they are all in config.toml",
+            "HALFMINUTE_CALLS_BLOK_SECONDS is no setting; the nearest is HALFMINUTE_CALLS_BLOCK_SECONDS",
         ),
+        (
+            "HALFMINUTE_BILLING_BLOCK_SECONDS",
+            "1",
+            "HALFMINUTE_BILLING_BLOCK_SECONDS is no setting; the nearest is HALFMINUTE_CALLS_BLOCK_SECONDS",
+        ),
+        (
+            "HALFMINUTE_BLOCK_SECONDS",
+            "1",
+            "HALFMINUTE_BLOCK_SECONDS is no setting; the nearest is HALFMINUTE_CALLS_BLOCK_SECONDS",
+        ),
+        (
+            "halfminute_calls_block_seconds",
+            "1",
+            "halfminute_calls_block_seconds is no setting; the nearest is HALFMINUTE_CALLS_BLOCK_SECONDS",
+        ),
+        (
+            "HALFMINUTE_JWT_SECERT",
+            "swordfish",
+            "HALFMINUTE_JWT_SECERT is no setting; the nearest is HALFMINUTE_JWT_SECRET",
+        ),
+        (
+            "HALFMINUTE_BILLING_WEBHOOK_SECRET",
+            "swordfish",
+            "HALFMINUTE_BILLING_WEBHOOK_SECRET is no setting; the nearest is BILLING_WEBHOOK_SECRET",
+        ),
+        (
+            "HALFMINUTE_DATABASE_URL",
+            "postgresql://somebody:hunter2@db.example/calls",
+            "HALFMINUTE_DATABASE_URL is no setting; the nearest is DATABASE_URL",
+        ),
+        ("HALFMINUTE_", "1", "HALFMINUTE_ is no setting; they are in config.toml"),
+        ("HALFMINUTE_XYZ", "1", "HALFMINUTE_XYZ is no setting; they are in config.toml"),
+        ("HALFMINUTE_HTTP_PORT", "9000", "HALFMINUTE_HTTP_PORT is no setting; the nearest is HALFMINUTE_HTTP_LISTEN"),
         ("HALFMINUTE_LOG_LEVEL", "loud", "HALFMINUTE_LOG_LEVEL: Invalid enum value 'loud'"),
         ("HALFMINUTE_AUTH_ALGORITHMS", "HS256", "HALFMINUTE_AUTH_ALGORITHMS: Expected `array`, got `str`"),
         ("HALFMINUTE_MEDIA_STUN_SERVERS", "[1]", "HALFMINUTE_MEDIA_STUN_SERVERS: Expected `str`, got `int`"),
@@ -201,6 +241,31 @@ def test_what_is_wrong_in_the_environment_is_named_by_its_variable(name: str, va
     with pytest.raises(ConfigError) as refused:
         read_settings(None, {name: value})
     assert str(refused.value) == line
+
+
+SERVICE_LINKS = {
+    "SERVICE_HOST": "10.96.0.17",
+    "SERVICE_PORT": "80",
+    "SERVICE_PORT_WEB": "80",
+    "PORT": "tcp://10.96.0.17:80",
+    "PORT_80_TCP": "tcp://10.96.0.17:80",
+    "PORT_80_TCP_PROTO": "tcp",
+    "PORT_80_TCP_PORT": "80",
+    "PORT_80_TCP_ADDR": "10.96.0.17",
+    "PORT_53_UDP": "udp://[fd00::17]:53",
+}
+
+
+@pytest.mark.parametrize("service", ["HALFMINUTE", "HALFMINUTE_HTTP", "HALFMINUTE_WEBSOCKET_2", "HALFMINUTE_CALLS"])
+def test_what_kubernetes_tells_of_its_services_is_no_setting_and_no_mistake(service: str) -> None:
+    links = {f"{service}_{name}": value for name, value in SERVICE_LINKS.items()}
+    assert read_settings(None, links) == read_settings(None, {})
+    with pytest.raises(ConfigError, match="HALFMINUTE_CALLS_BLOK_SECONDS"):
+        read_settings(None, links | {"HALFMINUTE_CALLS_BLOK_SECONDS": "10"})
+
+
+def test_the_test_suites_own_variables_stop_no_server() -> None:
+    assert read_settings(None, {"HALFMINUTE_TEST_SEED": "7"}) == read_settings(None, {})
 
 
 def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
