@@ -29,6 +29,7 @@ class Code(Enum):
     ALREADY_PURCHASED = (409, "Bought already")
     ALREADY_LIVE = (409, "Already live")
     PAYOUT_SETTLED = (409, "The payout is settled already")
+    PAYMENT_SETTLED = (409, "The payment is settled already")
     SPEND_LIMIT = (409, "The daily spending limit is reached")
     PAYLOAD_TOO_LARGE = (413, "The body is too large")
     IDEMPOTENCY_CONFLICT = (422, "The key was used for something else")

@@ -1,6 +1,7 @@
 """Purchases of tokens: what was agreed when a checkout began, and what became of it. The tokens are in the journal."""
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -87,6 +88,22 @@ async def make_purchase(postgres: Postgres, new: NewPurchase) -> Purchase | Refu
 async def list_purchases(postgres: Postgres, user_id: UserId, page: Page) -> Paged[Purchase]:
     """A user's, newest first. Raises BadCursor."""
     return await _PURCHASES.page(postgres, page, ["p.user_id = $1"], [user_id], purchase_of)
+
+
+async def list_all_purchases(
+    postgres: Postgres, page: Page, *, status: str | None = None, user_id: UserId | None = None
+) -> Paged[Purchase]:
+    """Everybody's, newest first; `status` is a purchase's, or `paid_twice`. Raises BadCursor, StorageUnavailable."""
+    conditions, args = list[str](), list[Any]()
+    if status == "paid_twice":
+        conditions.append("p.paid_twice")
+    elif status is not None:
+        args.append(status)
+        conditions.append("p.status = $1")
+    if user_id is not None:
+        args.append(user_id)
+        conditions.append(f"p.user_id = ${len(args)}")
+    return await _PURCHASES.page(postgres, page, [" AND ".join(conditions) or "true"], args, purchase_of)
 
 
 async def note_checkout(postgres: Postgres, purchase_id: UUID, checkout_id: str, url: str) -> Purchase:

@@ -5,6 +5,8 @@ from tests.bugs import Bug, Edit
 PAYMENTS, DESK = "storage/payments.py", "server/payments/desk.py"
 BILLING_TESTS = "tests/server/rest/test_billing.py"
 LIMIT_TESTS = "tests/server/rest/test_limits.py"
+SETTLEMENTS = "storage/payment_settlements.py"
+SETTLEMENT_TESTS = "tests/server/rest/test_admin_payments.py"
 PAYMENT_TESTS = "tests/server/rest/test_payments.py"
 
 IN_PAYMENTS = (
@@ -94,5 +96,60 @@ IN_PAYMENTS = (
         f"{BILLING_TESTS}::test_what_is_no_zone_is_named",
         "AssertionError",
         "EST is answered 200",
+    ),
+    Bug(
+        "adaptive-pricing",
+        "the provider may not convert a price",
+        "who pays in another currency pays another amount, and is not credited",
+        (Edit("server/payments/stripe.py", '("adaptive_pricing[enabled]", "false"),', ""),),
+        "tests/server/rest/test_tokens.py::test_a_purchase_begins_with_a_checkout_that_the_provider_was_asked_for",
+        "AssertionError",
+        "the form says nothing of adaptive pricing",
+    ),
+    Bug(
+        "settled-twice",
+        "an operator credits a purchase only if nothing else was accepted for it",
+        "a second payment is said to be credited, and its buyer gets nothing for it",
+        (Edit(SETTLEMENTS, 'if purchase.accepted or purchase.status == "paid":', "if purchase.id is None:"),),
+        f"{SETTLEMENT_TESTS}::test_a_purchase_that_was_paid_twice_is_marked_and_the_second_payment_can_only_go_back",
+        "error",
+        "the settlement is accepted, or meets the database's own constraint",
+    ),
+    Bug(
+        "own-purchase",
+        "nobody credits their own purchase",
+        "an operator takes tokens for nothing",
+        (Edit(SETTLEMENTS, "if purchase.user_id == settlement.operator_id:", "if purchase.user_id is None:"),),
+        f"{SETTLEMENT_TESTS}::test_nobody_credits_themselves_and_only_operators_settle",
+        "AssertionError",
+        "it is answered 200",
+    ),
+    Bug(
+        "owed-credits",
+        "what was accepted and not booked is booked by a later round",
+        "a server that stops between the two has taken money for nothing",
+        (
+            Edit(
+                DESK, "for purchase in await purchases_to_credit(self._postgres):", "for purchase in list[Purchase]():"
+            ),
+        ),
+        f"{SETTLEMENT_TESTS}::test_what_a_server_had_no_time_to_credit_is_credited_by_the_next_round",
+        "AssertionError",
+        "the balance stays 0",
+    ),
+    Bug(
+        "settlement-trace",
+        "what operators decided is append-only",
+        "who credited what, and why, can be rewritten",
+        (
+            Edit(
+                "storage/migrations/0005_checkouts.sql",
+                "BEFORE UPDATE OR DELETE OR TRUNCATE ON payment_settlements",
+                "BEFORE TRUNCATE ON payment_settlements",
+            ),
+        ),
+        f"{SETTLEMENT_TESTS}::test_the_trace_of_decisions_cannot_be_changed",
+        "DID NOT RAISE",
+        "an UPDATE passes",
     ),
 )

@@ -71,7 +71,7 @@ def stripe_stand_in() -> Iterator[StripeStandIn]:
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            known = ("authorization", "idempotency-key", "content-type")
+            known = ("authorization", "idempotency-key", "content-type", "stripe-version")
             headers = {name.lower(): value for name, value in self.headers.items() if name.lower() in known}
             with lock:
                 status, answer = stand_in.answer({"path": self.path, **headers}, dict(parse_qsl(body.decode())))

@@ -17,6 +17,8 @@ from server.market_settings import PaymentSettings
 from server.payments.provider import Checkout, EventRefused, EventUnreadable, PaymentEvent, ProviderAway
 from storage.purchases import Purchase
 
+# Pinned, so that a new default of the account changes neither what we send nor what it means.
+API_VERSION = "2025-06-30.basil"
 ANSWER_SECONDS = 2.5  # of one try; all of them end before a request of ours does
 RETRY_SECONDS = (0.2, 0.5)  # between tries: with one key at work there already, or too much at once
 PASSING = {http.client.CONFLICT, http.client.TOO_MANY_REQUESTS}
@@ -156,6 +158,7 @@ _OUTCOMES: dict[str, Any] = {
 def _fields(purchase: Purchase, settings: PaymentSettings) -> list[tuple[str, str]]:
     return [
         ("mode", "payment"),
+        ("adaptive_pricing[enabled]", "false"),  # a converted price is not the agreed one, and would not be credited
         ("client_reference_id", str(purchase.id)),
         ("metadata[purchase_id]", str(purchase.id)),
         ("line_items[0][quantity]", "1"),
@@ -176,6 +179,7 @@ def _exchange(url: str, path: str, fields: list[tuple[str, str]], secret_key: st
             "Authorization": f"Bearer {secret_key}",
             "Content-Type": "application/x-www-form-urlencoded",
             "Idempotency-Key": key,
+            "Stripe-Version": API_VERSION,
             "User-Agent": "halfminute",
         }
         connection.request("POST", parts.path.rstrip("/") + path, urlencode(fields).encode(), headers)

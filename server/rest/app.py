@@ -13,6 +13,7 @@ from werkzeug.exceptions import HTTPException
 from server.house import House
 from server.rest import (
     admin,
+    admin_payments,
     bans,
     billing,
     calls,
@@ -59,6 +60,7 @@ ROUTES: tuple[Route, ...] = tuple(
         meter.routes,
         billing.routes,
         admin.routes,
+        admin_payments.routes,
         refunds.routes,
         tokens.routes,
         payments.routes,

@@ -92,21 +92,21 @@ async def list_packs(ask: Ask) -> Packs:
 async def buy(ask: Ask, body: PurchaseWanted) -> PurchaseCard | Refusal:
     """Begin to buy a pack: the buyer pays at `checkoutUrl`. The same key again finds the same purchase."""
     found = await ask.errands.run(partial(_begin, ask, body.pack_id))
-    return found if isinstance(found, Refusal) else _card(found)
+    return found if isinstance(found, Refusal) else card_of(found)
 
 
 @routes.get("/purchases", refuses=(Code.VALIDATION_FAILED,))
 async def list_own(ask: Ask, query: Paging) -> Listed[PurchaseCard]:
     """The purchases of who asks, newest first."""
     found = await list_purchases(ask.house.postgres, ask.user_id, query.page)
-    return ask.listed(Paged([_card(purchase) for purchase in found.items], *found[1:]), query)
+    return ask.listed(Paged([card_of(purchase) for purchase in found.items], *found[1:]), query)
 
 
 @routes.get("/purchases/{purchaseId}", refuses=(Code.NOT_FOUND,))
 async def show_purchase(ask: Ask, purchase_id: UUID) -> PurchaseCard | Refusal:
     """A purchase, to its buyer."""
     purchase = await find_purchase(ask.house.postgres, purchase_id)
-    return NO_SUCH_PURCHASE if purchase is None or purchase.user_id != ask.user_id else _card(purchase)
+    return NO_SUCH_PURCHASE if purchase is None or purchase.user_id != ask.user_id else card_of(purchase)
 
 
 def in_units(cents: int) -> str:
@@ -157,7 +157,8 @@ def _pack(pack_id: str, pack: Pack, currency: str) -> PackCard:
     return PackCard(pack_id, pack.tokens, in_units(pack.price_cents), pack.price_cents, currency, cost)
 
 
-def _card(purchase: Purchase) -> PurchaseCard:
+def card_of(purchase: Purchase) -> PurchaseCard:
+    """A purchase as its buyer sees it."""
     return PurchaseCard(
         purchase.id,
         purchase.status,

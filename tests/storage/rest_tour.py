@@ -74,6 +74,7 @@ async def make_tour(house: House, trying: Callable[[str], None], stripe: StripeS
         await _give_back(tour, house, fan, creator, call_id)
         await _stream(tour, creator)
         await _buy(tour, house, stripe)
+        await _settle_payments(tour, stripe, operator)
         await _cash_out(tour, house, creator, operator)
         await _keep_safe(tour, creator, operator)
         for user_id in (EARNER, TIPPED, STAR):
@@ -187,6 +188,25 @@ async def _buy(tour: Tour, house: House, stripe: StripeStandIn) -> None:
     purchase = (await tour.ask(other, "POST /api/tokens/purchases", body={"packId": "small"})).json()
     for name in ("GET /api/payments/demo/{purchaseId}", "POST /api/payments/demo/{purchaseId}"):
         await tour.ask(None, name, purchaseId=purchase["purchaseId"])
+
+
+async def _settle_payments(tour: Tour, stripe: StripeStandIn, operator: Caller) -> None:
+    for query in _queries(
+        ({}, *({"status": each} for each in ("paid", "review", "paid_twice"))), ({}, {"userId": STAR}), PAGES[:2]
+    ):
+        await tour.ask(operator, "GET /api/admin/purchases", **query)
+    for query in _queries(({}, *({"status": each} for each in ("open", "accepted", "rejected"))), PAGES[:2]):
+        await tour.ask(operator, "GET /api/admin/payments", **query)
+    await tour.ask(operator, "GET /api/admin/payments", purchaseId=STAR)
+    purchase = (await tour.ask(tour.people.stranger(), "POST /api/tokens/purchases", body={"packId": "small"})).json()
+    event = stripe.event(purchase, amount_total=1)
+    await tour.ask(None, "POST /api/payments/webhook/stripe", raw=event)
+    payment = (await tour.ask(operator, "GET /api/admin/payments", status="open")).json()["items"][0]
+    decided = {"action": "reject", "reason": "The money went back"}
+    paid_for, payment_id = purchase["purchaseId"], payment["paymentId"]
+    await tour.ask(operator, "POST /api/admin/payments/{paymentId}/settle", body=decided, paymentId=payment_id)
+    operator, decided = await tour.people.operator(), {"action": "credit", "reason": "It was paid after all"}
+    await tour.ask(operator, "POST /api/admin/purchases/{purchaseId}/settle", body=decided, purchaseId=paid_for)
 
 
 async def _cash_out(tour: Tour, house: House, creator: Caller, operator: Caller) -> None:

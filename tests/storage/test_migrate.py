@@ -8,12 +8,16 @@ import structlog
 import trio
 
 from domain.ids import TOKEN_SALES, RoomId, UserId, block_key
+from domain.refusals import Refusal
 from server.ids import new_uuid
 from storage import audit as auditing
 from storage import migrate as migrating
 from storage import postgres as postgres_limits
 from storage.audit import Finding, Proof, audit
 from storage.migrate import Migration, MigrationError, migrate, migrations
+from storage.paging import Page
+from storage.payment_settlements import Settlement, settle_payment
+from storage.payments import list_payments
 from storage.postgres import Connection, PgUUID, Postgres, open_postgres
 from tests.databases import Databases
 from tests.storage.books import block, open_books, tip
@@ -39,6 +43,28 @@ async def _live_in_the_first_house(connection: Connection) -> None:
 def empty_dsn(databases: Databases) -> Iterator[str]:
     with databases.fresh(template="template0") as dsn:
         yield dsn
+
+
+async def test_purchases_that_waited_for_a_person_before_payments_were_kept_wait_for_an_operator_now(
+    empty_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting, paid = new_uuid(), new_uuid()
+    async with open_postgres(empty_dsn, pool_size=1) as postgres:
+        with monkeypatch.context() as before:
+            before.setattr(migrating, "migrations", lambda: [each for each in migrations() if each.version <= 3])
+            await migrate(postgres)
+        await postgres.execute("INSERT INTO users (supabase_id) VALUES ($1)", FAN)
+        for purchase_id, status, paid_at in ((waiting, "review", None), (paid, "paid", "now")):
+            await postgres.execute(
+                "INSERT INTO purchases (id, user_id, pack_id, tokens, price_cents, currency, provider, status, paid_at)"
+                " VALUES ($1, $2, 'small', 100, 699, 'USD', 'stripe', $3, $4::text::timestamptz)",
+                *(purchase_id, FAN, status, paid_at),
+            )
+        await migrate(postgres)
+        (payment,) = (await list_payments(postgres, Page(), status="open")).items
+        assert (payment.purchase_id, payment.problem, payment.amount_cents) == (waiting, "wrong_amount", None)
+        settlement = Settlement(action="reject", reason="Sent back", operator_id=FAN, key=None, content=bytes(16))
+        assert not isinstance(await settle_payment(postgres, payment.id, settlement, None), Refusal)
 
 
 async def test_a_house_that_is_lived_in_is_brought_up_to_date(empty_dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,6 +47,8 @@ BY_PATH = {
     "GET /api/payments/demo/{purchaseId}": Seen("purchase", Code.NOT_FOUND),
     "POST /api/payments/demo/{purchaseId}": Seen("purchase", Code.NOT_FOUND),
     "POST /api/admin/payouts/{payoutId}": Seen("payout", Code.FORBIDDEN),
+    "POST /api/admin/payments/{paymentId}/settle": Seen("payment", Code.FORBIDDEN),
+    "POST /api/admin/purchases/{purchaseId}/settle": Seen("purchase", Code.FORBIDDEN),
     "DELETE /api/overlay-tokens/{tokenId}": Seen("overlay", Code.NOT_FOUND),
     "DELETE /api/admin/bans/{userId}": Seen("fan", Code.FORBIDDEN),
 }
@@ -109,7 +111,7 @@ async def scene(house: House, people: People) -> Scene:
     assert (await creator.get(f"/streams/{ids['stream']}/access")).json()["hasAccess"]
     ids["purchase"] = await _buy(house, fan)
     ids["overlay"] = (await creator.post("/overlay-tokens", {"name": "scene"})).json()["overlayTokenId"]
-    ids["payout"] = str(UUID(int=8))  # operators' alone, be there one or none
+    ids["payout"] = ids["payment"] = str(UUID(int=8))  # operators' alone, be there one or none
     return Scene(fan, creator, (await people.fan(1000), await people.creator(tokens=1000)), ids)
 
 

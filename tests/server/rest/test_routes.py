@@ -42,6 +42,8 @@ def test_what_moves_tokens_or_rings_takes_a_key() -> None:
         "/api/tips/send",
         "/api/admin/credits",
         "/api/admin/refunds",
+        "/api/admin/payments/{paymentId}/settle",
+        "/api/admin/purchases/{purchaseId}/settle",
         "/api/tokens/purchases",
         "/api/payouts",
     }

@@ -1,0 +1,204 @@
+"""What operators decide about payments that were not credited: to credit the purchase after all, or to reject them.
+
+Each decision is an append-only row with who made it and why, written together with what it changes.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Literal, NamedTuple
+from uuid import UUID
+
+import msgspec
+
+from domain.ids import PostingKey, UserId
+from domain.refusals import Code, Refusal, unfit
+from storage.postgres import Connection, PgUUID, Postgres, Row, StorageUnavailable
+from storage.purchases import Purchase, lock_purchase
+
+CONFLICT = Refusal(Code.IDEMPOTENCY_CONFLICT, "This key was used for something else")
+NO_SUCH_PAYMENT = Refusal(Code.NOT_FOUND, "No such payment")
+NO_SUCH_PURCHASE = Refusal(Code.NOT_FOUND, "No such purchase")
+CREDITED = Refusal(
+    Code.PAYMENT_SETTLED, "The purchase is credited already; give this money back at the provider, and reject it"
+)
+REJECTED = Refusal(Code.PAYMENT_SETTLED, "The payment is rejected already")
+NOTHING_OPEN = Refusal(Code.PAYMENT_SETTLED, "No payment of this purchase waits for an operator")
+OWN_PURCHASE = Refusal(Code.FORBIDDEN, "Nobody credits themselves")
+
+
+class Settlement(msgspec.Struct, frozen=True, kw_only=True):
+    """One decision; `key` is the operator's idempotency key, and `content` what it was used for (16 bytes)."""
+
+    action: Literal["credit", "reject"]
+    reason: str
+    operator_id: UserId
+    key: PostingKey | None
+    content: bytes
+
+
+class Settled(NamedTuple):
+    """What came of it; a purchase that is accepted is then to be credited."""
+
+    purchase: Purchase | None
+    is_new: bool
+
+
+async def settle_payment(
+    postgres: Postgres, payment_id: UUID, settlement: Settlement, purchase_id: UUID | None
+) -> Settled | Refusal:
+    """Decide about one payment; `purchase_id` says what was paid for, where that is unknown. The same again changes
+    nothing. Raises StorageUnavailable.
+    """
+
+    async def in_transaction(connection: Connection) -> Settled:
+        known_as = await connection.fetchval("SELECT purchase_id FROM payments WHERE id = $1", payment_id)
+        purchase = await _purchase_named(connection, known_as, purchase_id)
+        payment = await connection.fetchrow("SELECT * FROM payments WHERE id = $1 FOR UPDATE", payment_id)
+        if payment is None:
+            raise _Refuse(NO_SUCH_PAYMENT)
+        if payment["purchase_id"] != known_as:
+            raise StorageUnavailable("an event of this payment came in between")
+        await _keep_key(connection, settlement, payment_id)
+        if settlement.action == "reject":
+            return await _reject(connection, payment, purchase, settlement)
+        return await _credit(connection, payment, purchase, settlement)
+
+    return await _decide(postgres, in_transaction)
+
+
+async def settle_purchase(postgres: Postgres, purchase_id: UUID, settlement: Settlement) -> Settled | Refusal:
+    """Credit a purchase for the oldest of its open payments, or for one that no event reported; or reject all that are
+    open. The same again changes nothing. Raises StorageUnavailable.
+    """
+
+    async def in_transaction(connection: Connection) -> Settled:
+        purchase = await lock_purchase(connection, purchase_id)
+        if purchase is None:
+            raise _Refuse(NO_SUCH_PURCHASE)
+        await _keep_key(connection, settlement, purchase_id)
+        is_open = await connection.fetch(
+            "SELECT * FROM payments WHERE purchase_id = $1 AND status = 'open' ORDER BY created_at, id FOR UPDATE",
+            purchase_id,
+        )
+        if await _is_settled(connection, purchase_id, settlement.action) and (
+            settlement.action == "credit" or not is_open
+        ):
+            return Settled(purchase, is_new=False)
+        if settlement.action == "credit":
+            settled = await _credit(connection, is_open[0] if is_open else None, purchase, settlement)
+            await _call_paid_twice(connection, purchase_id)
+            return settled
+        if not is_open:
+            raise _Refuse(NOTHING_OPEN)
+        for payment in is_open:
+            await _reject(connection, payment, purchase, settlement)
+        return Settled(purchase, is_new=True)
+
+    return await _decide(postgres, in_transaction)
+
+
+class _Refuse(Exception):
+    """Ends the transaction, so that nothing of it stays: a refusal uses up no key."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.message)
+        self.refusal = refusal
+
+
+async def _decide(postgres: Postgres, work: Callable[[Connection], Awaitable[Settled]]) -> Settled | Refusal:
+    try:
+        return await postgres.transaction(work)
+    except _Refuse as refused:
+        return refused.refusal
+
+
+async def _credit(
+    connection: Connection, payment: Row | None, purchase: Purchase | None, settlement: Settlement
+) -> Settled:
+    if payment is not None and payment["status"] == "rejected":
+        raise _Refuse(REJECTED)
+    if purchase is None:
+        raise _Refuse(unfit(("purchaseId", "must name the purchase that was paid for")))
+    if payment is not None and payment["status"] == "accepted":
+        return Settled(purchase, is_new=False)
+    if purchase.accepted or purchase.status == "paid":
+        raise _Refuse(CREDITED)
+    if purchase.user_id == settlement.operator_id:
+        raise _Refuse(OWN_PURCHASE)
+    await connection.execute("UPDATE purchases SET accepted = true WHERE id = $1", purchase.id)
+    if payment is not None:
+        await connection.execute(
+            "UPDATE payments SET status = 'accepted', purchase_id = $2 WHERE id = $1", payment["id"], purchase.id
+        )
+    await _keep(connection, payment, purchase, settlement)
+    return Settled(purchase, is_new=True)
+
+
+async def _reject(connection: Connection, payment: Row, purchase: Purchase | None, settlement: Settlement) -> Settled:
+    if payment["status"] == "accepted":
+        raise _Refuse(CREDITED)
+    if payment["status"] == "rejected":
+        return Settled(purchase, is_new=False)
+    await connection.execute("UPDATE payments SET status = 'rejected' WHERE id = $1", payment["id"])
+    await _keep(connection, payment, purchase, settlement)
+    if purchase is not None:  # its buyer paid for nothing and gets the money back
+        await connection.execute(
+            "UPDATE purchases SET status = 'failed' WHERE id = $1 AND status = 'review' AND NOT accepted"
+            " AND NOT EXISTS (SELECT FROM payments WHERE purchase_id = $1 AND status = 'open')",
+            purchase.id,
+        )
+    return Settled(purchase, is_new=True)
+
+
+async def _purchase_named(connection: Connection, known_as: UUID | None, named: UUID | None) -> Purchase | None:
+    """The locked purchase of a payment, or the one that an operator names where the payment has none."""
+    if named is not None and known_as is not None and named != known_as:
+        raise _Refuse(unfit(("purchaseId", "is not the purchase of this payment")))
+    if named is None and known_as is None:
+        return None
+    purchase = await lock_purchase(connection, known_as or named or UUID(int=0))
+    if purchase is None:
+        raise _Refuse(unfit(("purchaseId", "names no purchase")))
+    return purchase
+
+
+async def _is_settled(connection: Connection, purchase_id: UUID, action: str) -> bool:
+    """Whether the latest decision about this purchase is the same."""
+    latest = await connection.fetchval(
+        "SELECT action FROM payment_settlements WHERE purchase_id = $1 ORDER BY created_at DESC LIMIT 1", purchase_id
+    )
+    return bool(latest == action)
+
+
+async def _call_paid_twice(connection: Connection, purchase_id: UUID) -> None:
+    """What is still open once a purchase is accepted is one payment too many."""
+    left = await connection.fetch(
+        "UPDATE payments SET problem = 'paid_twice' WHERE purchase_id = $1 AND status = 'open' RETURNING id",
+        purchase_id,
+    )
+    if left:
+        await connection.execute("UPDATE purchases SET paid_twice = true WHERE id = $1", purchase_id)
+
+
+async def _keep(connection: Connection, payment: Row | None, purchase: Purchase | None, settlement: Settlement) -> None:
+    await connection.execute(
+        "INSERT INTO payment_settlements (id, payment_id, purchase_id, action, reason, operator_id, key)"
+        " VALUES (gen_random_uuid(), $1, $2, $3, $4, $5, $6)",
+        *(None if payment is None else payment["id"], None if purchase is None else purchase.id),
+        *(settlement.action, settlement.reason, settlement.operator_id),
+        None if settlement.key is None else PgUUID(settlement.key),
+    )
+
+
+async def _keep_key(connection: Connection, settlement: Settlement, ref_id: UUID) -> None:
+    """One space for all of a user's keys: it may not stand for anything else, be it a posting or not."""
+    if settlement.key is None:
+        return
+    key = PgUUID(settlement.key)
+    booked = await connection.fetchval("SELECT true FROM journal WHERE key = $1", key)
+    content = await connection.fetchval(
+        "INSERT INTO idempotency_keys AS k (key, content, ref_id) VALUES ($1, $2, $3)"
+        " ON CONFLICT (key) DO UPDATE SET key = k.key RETURNING content",
+        *(key, PgUUID(settlement.content), ref_id),
+    )
+    if booked or content.bytes != settlement.content:
+        raise _Refuse(CONFLICT)
