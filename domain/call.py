@@ -99,6 +99,8 @@ class Call:
             case inputs.FundsChanged(user_id, funds):
                 if user_id == self.meter.payer:
                     self.meter.learn(funds)
+            case inputs.Barred(user_id, barred=True):
+                self._separate(user_id, at)
             case inputs.Sweep(reply):
                 self._sweeps.add(reply, range(posted_before + 1, self.meter.posted + 1))
             case inputs.EndNow(reason):
@@ -171,6 +173,12 @@ class Call:
     def _hang_up(self, party: Party, at: Instant) -> None:
         ringing, talking = ("cancelled", "hangup") if party.role is Role.FAN else ("declined", "creator_ended")
         self._end(ringing if self.beginning.ringing else talking, at)
+
+    def _separate(self, blocked: UserId, at: Instant) -> None:
+        """One party has blocked the other, which ends the call as if the one who blocked had hung up."""
+        for party in self.parties.both:
+            if party.user_id != blocked and self.parties.of(blocked) is not None:
+                self._hang_up(party, at)
 
     def _answer(self, reply: inputs.Reply, refusal: Refusal | None, at: Instant) -> None:
         self._effects.append(effects.Answer(reply, refusal or {"call": as_fields(self.view(at))}))

@@ -118,7 +118,7 @@ class TicketRefunded(msgspec.Struct, frozen=True):
 
 
 class Barred(msgspec.Struct, frozen=True):
-    """A user may not be here any more, or may again."""
+    """A creator has blocked a user, or allowed them again; in a call, one party has blocked the other."""
 
     user_id: UserId
     barred: bool = True

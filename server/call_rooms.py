@@ -17,6 +17,7 @@ from server.room_task import RoomTask
 from storage.calls import StoredCall, find_call, save_call
 from storage.leases import Claim
 from storage.tips import recent_tips
+from storage.users import blocked_between
 
 
 class CallRooms:
@@ -33,7 +34,7 @@ class CallRooms:
         task = self._task(room, stored, [], restarted_at=None)
         assert room.call is not None
         task.begin(room.call.news.ringing())
-        self._floor.registry.start(room, task)
+        self._start(room, task)
         return room
 
     async def take_up(self, claim: Claim) -> None:
@@ -44,7 +45,16 @@ class CallRooms:
         tips = await self._tips(stored)
         if self._floor.registry.find(stored.facts.id) is None:
             room = self._room(stored)
-            self._floor.registry.start(room, self._task(room, stored, tips, restarted_at=room.clock.now()))
+            self._start(room, self._task(room, stored, tips, restarted_at=room.clock.now()))
+
+    def _start(self, room: LiveRoom, task: RoomTask) -> None:
+        self._floor.registry.start(room, task)
+        self._floor.registry.spawn("late_blocks", partial(self._apply_late_blocks, room))
+
+    async def _apply_late_blocks(self, room: LiveRoom) -> None:
+        """A block that was made after the call's rows were read found no room that it could end."""
+        for user_id in await persist(lambda: blocked_between(self._postgres, *room.parties)):
+            room.inbox.deliver(inputs.Barred(user_id))
 
     async def again(self, room: LiveRoom) -> RoomTask | None:
         """After a crash: new rules from the rows, under a new epoch, with the same members and what they asked."""

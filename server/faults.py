@@ -20,6 +20,7 @@ Where: TypeAlias = Literal[
     "fanout",  # one room was restarted, since events for its members were lost
     "heartbeat",  # one connection was closed, or one round of checks was skipped
     "keys",  # the task that reads the public keys was run anew
+    "late_blocks",  # a user who was blocked as a room opened may be in it
     "maintenance",  # one part of one round was skipped
     "observer",  # rooms and users were not told of one batch
     "recall",  # one command was answered INTERNAL

@@ -37,6 +37,13 @@ class StreamRooms:
         if self._floor.registry.find(stream_id) is None:
             room = self._floor.room(stream_id, stored.facts.channel, (), self)
             self._floor.registry.start(room, self._task(room, stored, books))
+            self._floor.registry.spawn("late_blocks", partial(self._apply_late_blocks, room, stored.facts, books))
+
+    async def _apply_late_blocks(self, room: LiveRoom, facts: StreamFacts, books: StreamBooks) -> None:
+        """A block that was made after the stream's rows were read found no room that it could put anybody out of."""
+        now = await persist(lambda: find_attendees(self._postgres, facts.id, facts.owner_id))
+        for user_id in set(now.blocked) - set(books.blocked):
+            room.inbox.deliver(inputs.Barred(user_id))
 
     async def take_up(self, claim: Claim) -> None:
         """A stream that lived under an earlier epoch: it waits for its owner to come back."""

@@ -107,6 +107,14 @@ async def welcomes(postgres: Postgres, creator_id: UserId, user_id: UserId) -> b
     return None if row is None else bool(row[0])
 
 
+async def blocked_between(postgres: Postgres, one: UserId, other: UserId) -> list[UserId]:
+    """Those of two users whom the other one has blocked. Raises StorageUnavailable."""
+    rows = await postgres.fetch(
+        "SELECT user_id FROM creator_blocks WHERE (creator_id, user_id) IN (($1, $2), ($2, $1))", one, other
+    )
+    return [UserId(row["user_id"]) for row in rows]
+
+
 async def unblock_user(postgres: Postgres, creator_id: UserId, user_id: UserId) -> None:
     """Idempotent."""
     await postgres.execute("DELETE FROM creator_blocks WHERE creator_id = $1 AND user_id = $2", creator_id, user_id)

@@ -4,6 +4,7 @@ from tests.bugs import Bug, Edit
 
 CONVERSATION, SESSIONS = "server/conversation.py", "server/sessions.py"
 BAN_TESTS = "tests/server/test_bans_in_time.py"
+BLOCK_TESTS = "tests/server/test_blocked_users.py"
 REPLACED_TESTS = "tests/server/test_replaced_connections.py"
 
 IN_SESSIONS = (
@@ -105,5 +106,47 @@ IN_SESSIONS = (
         f"{BAN_TESTS}::test_a_token_that_another_server_revokes_disconnects_its_overlay_within_a_second",
         "still open",
         "the overlay stays connected",
+    ),
+    Bug(
+        "block-call",
+        "a call ends when one party blocks the other",
+        "whom the creator blocked goes on talking and tipping in the call",
+        (
+            Edit(
+                "domain/call.py",
+                "            case inputs.Barred(user_id, barred=True):\n                self._separate(user_id, at)\n",
+                "",
+            ),
+        ),
+        "tests/domain/test_call_end.py::test_a_party_that_blocks_the_other_ends_the_call",
+        "AssertionError",
+        "the call has no end",
+    ),
+    Bug(
+        "block-tell",
+        "the call of who blocks is told of it",
+        "a block ends streams alone, and the call goes on",
+        (Edit("server/rest/creators.py", "        call.inbox.deliver(given)", "        pass"),),
+        f"{BLOCK_TESTS}::test_blocking_the_fan_while_it_rings_declines_the_call",
+        "it did not come",
+        "nobody hears that the call was declined",
+    ),
+    Bug(
+        "block-late",
+        "a call that begins looks for a block that was made meanwhile",
+        "a call that was being made when its caller was blocked rings on",
+        (Edit("server/call_rooms.py", "            room.inbox.deliver(inputs.Barred(user_id))", "            pass"),),
+        f"{BLOCK_TESTS}::test_a_block_that_lands_while_the_call_is_made_ends_it",
+        "it did not come",
+        "nobody hears that the call was declined",
+    ),
+    Bug(
+        "block-opening",
+        "a stream that begins looks for blocks that were made meanwhile",
+        "who was blocked as the stream opened may come in",
+        (Edit("server/stream_rooms.py", "            room.inbox.deliver(inputs.Barred(user_id))", "            pass"),),
+        f"{BLOCK_TESTS}::test_a_block_that_lands_while_the_stream_opens_counts",
+        "TooSlowError",
+        "the stream's room never knows of the block",
     ),
 )

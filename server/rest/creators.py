@@ -76,10 +76,15 @@ async def show_card(ask: Ask, user_id: UserId) -> CreatorCard | Refusal:
 
 @routes.put("/me/blocks/{userId}", refuses=(Code.NOT_A_CREATOR, Code.NOT_FOUND))
 async def block(ask: Ask, user_id: UserId) -> Blocked | Refusal:
-    """From now on the user sees this creator as unavailable. Idempotent."""
+    """From now on the user sees this creator as unavailable. Ends a call with them, and their stay in streams.
+
+    Idempotent.
+    """
     refusal = await block_user(ask.house.postgres, ask.user_id, user_id)
+    if refusal is not None:
+        return refusal
     _tell_rooms(ask, inputs.Barred(user_id))
-    return refusal or Blocked(user_id, True)
+    return Blocked(user_id, True)
 
 
 @routes.delete("/me/blocks/{userId}")
@@ -91,7 +96,10 @@ async def unblock(ask: Ask, user_id: UserId) -> Blocked:
 
 
 def _tell_rooms(ask: Ask, given: inputs.Barred) -> None:
-    """A live stream of the creator's puts out whom they block."""
+    """A live stream of the creator's puts out whom they block, and a call between the two ends."""
+    call = ask.house.registry.call_of(ask.user_id)
+    if call is not None and given.user_id != ask.user_id and given.user_id in call.parties:
+        call.inbox.deliver(given)
     for room in ask.house.registry:
         if room.stream is not None and room.stream.facts.owner_id == ask.user_id:
             room.inbox.deliver(given)

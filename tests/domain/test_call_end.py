@@ -5,6 +5,7 @@ import pytest
 from domain import commands as c
 from domain import effects, inputs
 from domain import messages as m
+from domain.ids import UserId
 from domain.meter import BooksDisagree
 from domain.posting import Outcome, Receipt
 from tests.domain.story import CREATOR, FAN, STRANGER, Story, code
@@ -20,6 +21,23 @@ def test_either_party_ends_the_call(who: object, reason: str) -> None:
     assert isinstance(ended, m.CallEnded)
     assert (ended.reason, ended.blocks, ended.tokens, ended.active_seconds) == (reason, 2, 60, 45.0)
     assert isinstance(story.done[-1], effects.Close)
+
+
+@pytest.mark.parametrize(("blocked", "reason"), [(FAN, "creator_ended"), (CREATOR, "hangup")])
+def test_a_party_that_blocks_the_other_ends_the_call(blocked: UserId, reason: str) -> None:
+    story = Story().connect()
+    story.give(inputs.Barred(STRANGER))
+    story.give(inputs.Barred(blocked, barred=False))
+    assert story.status != "ended"
+    story.give(inputs.Barred(blocked))
+    assert (story.end_reason, story.call.settled) == (reason, True)
+
+
+@pytest.mark.parametrize(("blocked", "reason"), [(FAN, "declined"), (CREATOR, "cancelled")])
+def test_a_party_that_blocks_the_other_while_it_rings_declines_or_cancels(blocked: UserId, reason: str) -> None:
+    story = Story()
+    story.give(inputs.Barred(blocked))
+    assert (story.end_reason, story.blocks) == (reason, 0)
 
 
 def test_an_operator_or_the_server_ends_the_call() -> None:
