@@ -9,7 +9,7 @@ from server import call_rooms as server_call_rooms
 from server import room_commands
 from server.house import House
 from storage.streams import open_stay
-from storage.users import block_user
+from storage.users import block_user, blocked_between
 from tests.clients import PATIENCE_SECONDS, Phone, go_live, ring_and_join, send_tip
 from tests.houses import add_creator, add_fan, give, online
 from tests.server.test_replaced_connections import Held
@@ -110,7 +110,7 @@ async def test_a_block_that_lands_while_a_join_waits_for_the_books_keeps_the_vie
 async def test_a_block_that_lands_while_the_call_is_made_ends_it(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """The call was in the database already, and the room did not exist yet that the block could have ended."""
     creator, fan = await add_creator(house, 60), await add_fan(house, 1000)
-    held = Held(server_call_rooms.blocked_between)
+    held = Held(blocked_between)
     monkeypatch.setattr(server_call_rooms, "blocked_between", held)
     async with online(house, creator) as cleo, online(house, fan) as finn:
         await in_thread(lambda: finn.http.post("/calls/init", json={"creatorId": str(creator)}))
