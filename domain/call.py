@@ -317,7 +317,7 @@ class Call:
         """Another server owns the call now: say nothing more about it."""
         if not self.settled:
             self._effects += [*self.closing.drain(), *self.talk.give_up()]
-            self._close()
+            self._close(moved=True)
 
     def _finish(self, at: Instant) -> None:
         """Once nothing waits: answer the sweeps, and when it is over as well, store the last record."""
@@ -333,9 +333,9 @@ class Call:
                 self._effects += self.news.ended(self.closing.reason, record.active, at)
             self._close()
 
-    def _close(self) -> None:
+    def _close(self, *, moved: bool = False) -> None:
         self.members.clear()
-        self._effects += self.closing.settle()
+        self._effects += self.closing.settle(moved=moved)
 
     def _save(self, at: Instant) -> None:
         if not self.closing.over:

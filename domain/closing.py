@@ -52,6 +52,7 @@ class Closing:
         """The record that closes the room is stored."""
         return record is self._last_record and not self.settled
 
-    def settle(self) -> list[Effect]:
+    def settle(self, *, moved: bool = False) -> list[Effect]:
+        """`moved`: the room has a later owner, which alone may say what happens in it."""
         self.settled = True
-        return [Close()]
+        return [Close(moved)]

@@ -91,7 +91,9 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class Close(msgspec.Struct, frozen=True):
-    """The room is over: nobody is in it any more."""
+    """The room is over: nobody is in it any more. Where its rules did not end it, `moved` tells its members so."""
+
+    moved: bool = False
 
 
 Effect = Post | Withdraw | Refund | Save | Publish | Tell | TellMember | Admit | Remove | Answer | Close

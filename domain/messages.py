@@ -267,6 +267,6 @@ class PastChat(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_fi
 
 
 class RoomClosed(SequencedEvent, frozen=True, kw_only=True, tag="room:closed"):
-    """The room is over, and has no members any more."""
+    """The room is over, and has no members any more. With reason `moved` another server has it: join again."""
 
     reason: str | None = None

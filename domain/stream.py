@@ -308,7 +308,7 @@ class Stream:
         """Another server owns the stream now: say nothing more about it."""
         if not self.settled:
             self._effects += [*self.closing.drain(), *self.talk.give_up()]
-            self._close()
+            self._close(moved=True)
 
     def _finish(self, at: Instant) -> None:
         """Once it is over and nothing is under way, store the last record."""
@@ -323,9 +323,9 @@ class Stream:
                     self._effects += [publish(kind, at, reason=reason) for kind in (m.StreamEnded, m.RoomClosed)]
             self._close()
 
-    def _close(self) -> None:
+    def _close(self, *, moved: bool = False) -> None:
         self.members.clear()
-        self._effects += self.closing.settle()
+        self._effects += self.closing.settle(moved=moved)
 
     def _save_stopped(self, at: Instant) -> None:
         if self.stays.unstored(at):

@@ -3,14 +3,18 @@
 from collections.abc import Callable, Iterator
 
 from domain.effects import Audience
-from domain.messages import SequencedEvent
+from domain.instant import Instant, rfc3339
+from domain.messages import RoomClosed, SequencedEvent
 from server.fanout import Fanout
+
+MOVED, SERVER_FAULT = "moved", "server_fault"  # why a room closed that its rules did not end
 
 
 class Audiences:
     """A fan-out for each audience of one room."""
 
-    def __init__(self, make: Callable[[], Fanout]) -> None:
+    def __init__(self, channel: str, make: Callable[[], Fanout]) -> None:
+        self._channel = channel
         self._fanouts = {audience: make() for audience in Audience}
 
     def __getitem__(self, audience: Audience) -> Fanout:
@@ -41,6 +45,13 @@ class Audiences:
         """Forget what was published and not flushed."""
         for fanout in self:
             fanout.discard()
+
+    def close(self, at: Instant, reason: str) -> None:
+        """Tell everybody that the room is over here, by no decision of its rules; they may join again."""
+        for fanout in self:
+            seq = fanout.last_seq + 1
+            fanout.publish(RoomClosed(channel=self._channel, seq=seq, at=rfc3339(at), reason=reason))
+            fanout.clear()
 
     def clear(self) -> None:
         """Nobody is told anything more."""

@@ -110,7 +110,9 @@ class Fanout:
 
     def discard(self) -> None:
         """Forget what was published since the last flush: the room had another owner by then."""
-        self._published.clear()
+        if self._published:
+            self._history.forget(self._published)
+            self._published = []
 
     def add(self, member_id: MemberId) -> None:
         """A member from the next event on."""

@@ -49,6 +49,12 @@ class History:
         self._kept.append(broadcast)
         self.last_seq = broadcast.seq
 
+    def forget(self, latest: list[Broadcast]) -> None:
+        """The latest, which nobody was sent, never were; the next event has the number of the first of them."""
+        for _ in range(min(len(latest), len(self._kept))):
+            self._kept.pop()
+        self.last_seq = latest[0].seq - 1
+
     def since(self, epoch: int, seq: int) -> list[Broadcast] | None:
         """All that came after number `seq` of an epoch; None if some of it is gone, or that number was never given."""
         missed = self.last_seq - seq

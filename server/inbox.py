@@ -76,18 +76,22 @@ class Inbox:
         self._waiting: deque[Given] = deque()
         self._reader: trio.lowlevel.Task | None = None
         self._broken = False
+        self._closed = False
 
     def offer(self, given: Offered) -> bool:
-        """Stamp a client's command and keep it; False if too many wait. The caller must answer a refused one."""
+        """Stamp a client's command and keep it; False if too many wait, or the room is over.
+
+        The caller must answer a refused one.
+        """
         budget = Budget.ENDINGS if _ends_a_call(given) else Budget.COMMANDS
-        if self._used[budget] >= self._limits[budget]:
+        if self._closed or self._used[budget] >= self._limits[budget]:
             return False
         self._used[budget] += 1
         self._append(Given(given, self._clock.now(), copy_context(), budget))
         return True
 
     def deliver(self, given: inputs.Input) -> None:
-        """Stamp it and keep it. Never refused."""
+        """Stamp it and keep it. Never refused; once the room is over there is nobody whom it could concern."""
         self._append(Given(given, self._clock.now()))
 
     def put_back(self, taken: Iterable[Given]) -> None:
@@ -101,6 +105,10 @@ class Inbox:
         """Crash the room's task: events or receipts were lost, so only a restart from the rows helps."""
         self._broken = True
         self._wake()
+
+    def close(self) -> None:
+        """Nobody reads any more: commands are refused from here on, or they would wait for an answer for ever."""
+        self._closed = True
 
     def _append(self, given: Given) -> None:
         self._waiting.append(given)

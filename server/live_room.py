@@ -9,8 +9,6 @@ from domain import inputs
 from domain.call import Call
 from domain.effects import Audience
 from domain.ids import MemberId, RoomId, UserId
-from domain.instant import rfc3339
-from domain.messages import RoomClosed
 from domain.meter import Meter
 from domain.payment import TAKEN_UP
 from domain.stream import Stream
@@ -108,10 +106,7 @@ class LiveRoom:
     def close(self, reason: str) -> None:
         """The room is over here, by no decision of its rules: tell its members, and answer what still waits."""
         self.take_back()
-        now = rfc3339(self.clock.now())
-        for audience in self.audiences:
-            audience.publish(RoomClosed(channel=self.channel, seq=audience.last_seq + 1, at=now, reason=reason))
-            audience.clear()
+        self.audiences.close(self.clock.now(), reason)
         self.turn_away()
 
     @property

@@ -100,6 +100,7 @@ class Registry:
                 if self._by_party.get(party) is room:  # the next call may have begun already
                     del self._by_party[party]
             self._telemetry.rooms.set(len(self._rooms))
+            room.inbox.close()
             room.settled.set()
 
     async def drain(self) -> None:

@@ -112,7 +112,7 @@ class RoomFloor:
         """A room without a task."""
         clock = self.clock.fork()
         inbox = Inbox(clock, self.alarm, self.settings.inbox)
-        audiences, ownership = Audiences(partial(self._fanout, inbox)), Ownership(self._lease)
+        audiences, ownership = Audiences(channel, partial(self._fanout, inbox)), Ownership(self._lease)
         return LiveRoom(room_id, channel, parties, clock, inbox, audiences, revival, ownership)
 
     def task(self, room: LiveRoom, rules: Rules, epoch: int, save: Callable[[Any], Awaitable[bool]]) -> RoomTask:

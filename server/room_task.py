@@ -12,7 +12,7 @@ from domain.ids import MemberId, UserId
 from domain.instant import Instant
 from domain.posting import Kind
 from domain.refusals import Code, Refusal
-from server.audiences import Audiences
+from server.audiences import MOVED, Audiences
 from server.clock import Clock
 from server.committer import Books, Committer
 from server.faults import Faults
@@ -160,7 +160,9 @@ class RoomTask:
                 case effects.Answer(reply, result):
                     with self._faults.contained("reply"):
                         reply.deliver(result)
-                case effects.Close():
+                case effects.Close(moved):
+                    if moved:
+                        self._audiences.close(at, MOVED)
                     self._audiences.clear()
 
     def _admit(self, admitted: effects.Admit) -> None:

@@ -5,14 +5,13 @@ from contextvars import copy_context
 
 import trio
 
+from server.audiences import MOVED, SERVER_FAULT
 from server.faults import Faults, is_fault
 from server.live_room import LiveRoom
 from server.room_task import RoomTask
 from server.telemetry import Telemetry
 
 RETRY_SECONDS = 0.5  # until a room that could not be built from its rows is tried again
-
-MOVED, SERVER_FAULT = "moved", "server_fault"  # why a room closed, as its members are told
 
 
 class Supervisor:
@@ -65,7 +64,7 @@ class Supervisor:
                 await trio.sleep(RETRY_SECONDS)
             else:
                 if task is None:
-                    room.close(MOVED)
+                    self._close(room, MOVED)
                 return task
         await self._end(room)
         return None
@@ -80,4 +79,8 @@ class Supervisor:
         if reason is SERVER_FAULT:
             with self._faults.contained("room_end", room=str(room.id)):
                 await room.revival.end_unread(room.id)
-        room.close(reason)
+        self._close(room, reason)
+
+    def _close(self, room: LiveRoom, reason: str) -> None:
+        with self._faults.contained("reply", room=str(room.id)):
+            room.close(reason)

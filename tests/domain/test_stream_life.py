@@ -162,7 +162,7 @@ def test_who_has_lost_the_stream_says_nothing_more_and_charges_nothing() -> None
     assert story.stream.settled
     assert (story.blocks(FAN), story.revoked(FAN)) == (1, [])
     assert story.kinds()[-1] == "member:joined"
-    assert isinstance(story.done[-1], effects.Close)
+    assert story.done[-1] == effects.Close(moved=True)
 
 
 def test_a_record_that_is_fenced_ends_the_room_here() -> None:
@@ -170,6 +170,7 @@ def test_a_record_that_is_fenced_ends_the_room_here() -> None:
     story.ledger.claim(STREAM)
     story.leave(FAN)
     assert story.stream.settled
+    assert story.done[-1] == effects.Close(moved=True), "its members are told to join again"
 
 
 def test_every_tip_under_way_is_answered_when_the_stream_is_lost() -> None:

@@ -203,3 +203,17 @@ async def test_in_a_large_room_where_everything_happens_at_once(nursery: trio.Nu
     assert last > 20
     for session in here:
         assert session.heard() == list(range(joined_after[session.id] + 1, last + 1))
+
+
+async def test_an_event_that_was_discarded_leaves_no_hole_before_the_next() -> None:
+    room = Room(lambda work: None)
+    member = room.join()
+    room.publish()
+    room.fanout.flush()
+    for _ in range(3):
+        room.publish()
+    room.fanout.discard()
+    assert room.fanout.last_seq == 1
+    room.publish()
+    room.fanout.flush()
+    assert member.heard() == [1, 2]

@@ -2,10 +2,11 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 import trio
@@ -15,11 +16,17 @@ from websockets.typing import Subprotocol
 from domain import commands as c
 from domain import inputs
 from domain.call import Call
+from domain.ids import RoomId, UserId
+from domain.meter import StoredMeter
 from domain.stream import Stream
+from server import room_commands
 from server.house import House
-from tests.clients import PATIENCE_SECONDS, go_live, token_of
+from storage.leases import Claim
+from storage.postgres import Postgres
+from storage.streams import open_stay
+from tests.clients import PATIENCE_SECONDS, Phone, go_live, ring_and_join, token_of
 from tests.faults import PlantedFault, faults_at
-from tests.houses import add_creator, online
+from tests.houses import add_creator, add_fan, online
 
 VIEWERS = 400
 AT_ONCE = 50  # that join together: more would be told to come again, as the room takes 256 commands at a time
@@ -107,3 +114,138 @@ async def test_all_400_viewers_of_a_crashed_stream_are_members_again_and_hear_on
         port, channel = house.websocket_port, stream["channel"]
         await trio.to_thread.run_sync(lambda: asyncio.run(crash_among_many(port, channel)))
     assert faults_at(house, "room") == 1
+
+
+# Rooms that have a later owner
+
+
+async def take_away(house: House, channel: str) -> None:
+    """As another server would that has gone again meanwhile: a later epoch, and nobody's lease."""
+    await house.postgres.execute("UPDATE rooms SET epoch = epoch + 1, server_id = NULL WHERE channel = $1", channel)
+
+
+async def test_both_parties_of_a_call_that_moved_are_told_and_join_it_again(house: House) -> None:
+    fan, creator = await add_fan(house, 1000), await add_creator(house, 60)
+    async with online(house, fan) as fans, online(house, creator) as creators:
+        ring = await trio.to_thread.run_sync(partial(ring_and_join, fans, creators))
+        await trio.to_thread.run_sync(partial(fans.wait_for, "block:charged", blockNo=1))
+        await take_away(house, ring["channel"])
+
+        def join_again() -> None:
+            for phone in (fans, creators):
+                assert phone.wait_for("room:closed")["reason"] == "moved"
+                assert phone.all_events("call:ended") == []
+            for phone in (fans, creators):
+                join_until_in(phone, ring["channel"])
+            fans.wait_for("call:resumed")
+            creators.ask_ok({"type": "call:end", "callId": ring["callId"]})
+
+        await trio.to_thread.run_sync(join_again)
+    rows = await house.postgres.fetch(
+        "SELECT block_no FROM journal WHERE room_id = $1 ORDER BY 1", UUID(ring["callId"])
+    )
+    assert [row["block_no"] for row in rows] == list(range(1, len(rows) + 1))
+
+
+def join_until_in(phone: Phone, channel: str) -> dict[str, Any]:
+    """As clients do that are told to try again in a moment."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        answer = phone.join(channel)
+        if answer["type"] == "room:joined":
+            return answer
+        assert answer["error"] == "OVERLOADED" and time.monotonic() < deadline, answer
+        time.sleep(0.1)
+
+
+@pytest.mark.usefixtures("crash_on_bang")
+async def test_members_overlays_and_waiting_commands_of_a_crashed_room_that_moved_hear_of_it(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    creator, fan = await add_creator(house, 60), await add_fan(house, 10)
+    claim, waiting, go_on = house.leases.claim, trio.Event(), trio.Event()
+
+    async def slow_claim(room_id: RoomId) -> Any:
+        waiting.set()
+        await go_on.wait()
+        return await claim(room_id)
+
+    async with online(house, creator) as cleo, online(house, creator) as scene, online(house, fan) as finn:
+
+        def join() -> str:
+            channel: str = go_live(cleo)["channel"]
+            for phone in (cleo, finn):
+                phone.join(channel)
+            scene.ask({"type": "room:join", "channel": channel, "as": "overlay"})
+            return channel
+
+        channel = await trio.to_thread.run_sync(join)
+        monkeypatch.setattr(house.leases, "claim", slow_claim)
+        chat = {"type": "chat:send", "channel": channel}
+        await trio.to_thread.run_sync(partial(finn.send, {**chat, "text": "bang"}))
+        await waiting.wait()
+        await trio.to_thread.run_sync(partial(finn.send, {**chat, "text": "too late", "ref": "waits"}))
+        await trio.to_thread.run_sync(partial(finn.ask, {"type": "ping"}))
+        other = uuid4()
+        await house.postgres.execute("INSERT INTO servers (id, lease_expires_at) VALUES ($1, 'infinity')", other)
+        await house.postgres.execute(
+            "UPDATE rooms SET epoch = epoch + 1, server_id = $1 WHERE channel = $2", other, channel
+        )
+        go_on.set()
+
+        def hear() -> None:
+            for phone in (cleo, finn, scene):
+                assert phone.wait_for("room:closed")["reason"] == "moved"
+            assert finn.wait_until(lambda event: event.get("ref") == "waits")["error"] == "OVERLOADED"
+
+        await trio.to_thread.run_sync(hear)
+
+
+async def test_a_room_never_runs_under_an_epoch_that_another_server_has_claimed_meanwhile(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two servers under one epoch would both be believed."""
+    creator = await add_creator(house, 60)
+    async with online(house, creator) as cleo:
+        stream = await trio.to_thread.run_sync(partial(go_live, cleo))
+        room = house.registry.find_channel(stream["channel"])
+        assert room is not None and room.stream is not None
+        claim = house.leases.claim
+
+        async def overtaken(room_id: RoomId) -> Any:
+            claimed = await claim(room_id)
+            await take_away(house, stream["channel"])
+            return claimed
+
+        monkeypatch.setattr(house.leases, "claim", overtaken)
+        assert await house.stream_rooms.again(room) is None
+        assert room.stream is None, "nothing was built"
+        stale = Claim(room.id, "stream", 2)
+        del house.registry._rooms[room.id]
+        await house.stream_rooms.take_up(stale)
+        assert house.registry.find(room.id) is None, "a claim that is overtaken is worth nothing"
+        house.registry._rooms[room.id] = room
+
+
+@pytest.mark.usefixtures("crash_on_bang")
+async def test_a_join_that_comes_as_the_room_ends_is_answered(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It asks the database what a viewer has, and meanwhile there is no room any more."""
+    asked, go_on = trio.Event(), trio.Event()
+
+    async def slow(postgres: Postgres, room_id: RoomId, payer: UserId) -> StoredMeter:
+        asked.set()
+        await go_on.wait()
+        return await open_stay(postgres, room_id, payer)
+
+    monkeypatch.setattr(room_commands, "open_stay", slow)
+    creator, fan = await add_creator(house, 60), await add_fan(house, 100)
+    async with online(house, creator) as cleo, online(house, fan) as finn:
+        stream = await trio.to_thread.run_sync(partial(go_live, cleo, type="private", rateTokensPerMin=60))
+        await trio.to_thread.run_sync(
+            partial(finn.send, {"type": "room:join", "channel": stream["channel"], "ref": "late"})
+        )
+        await asked.wait()
+        await trio.to_thread.run_sync(partial(cleo.http.post, f"/streams/{stream['id']}/end"))
+        go_on.set()
+        answer = await trio.to_thread.run_sync(partial(finn.wait_until, lambda event: event.get("ref") == "late"))
+        assert answer["error"] in ("OVERLOADED", "STREAM_ENDED", "NOT_FOUND")
