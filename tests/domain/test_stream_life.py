@@ -179,7 +179,7 @@ def test_every_tip_under_way_is_answered_when_the_stream_is_lost() -> None:
     slips = [story.tip(FAN, 5), story.tip(OTHER, 5), story.tip(FAN, 6)]
     story.ledger.claim(STREAM)
     story.land()
-    assert [code(slip.answer) for slip in slips] == ["OVERLOADED"] * 3
+    assert [code(slip.answer) for slip in slips] == ["ROOM_STARTING"] * 3
     story.storage_comes_back()
     assert story.balance(CREATOR) == 0
 
@@ -189,7 +189,7 @@ def test_receipts_that_come_after_the_stream_was_lost_change_nothing() -> None:
     story.storage_goes_away()
     slip = story.tip(FAN, 5)
     story.give(inputs.Fenced())
-    assert code(slip.answer) == "OVERLOADED"
+    assert code(slip.answer) == "ROOM_STARTING"
     done = len(story.done)
     story.storage_comes_back()
     assert story.done[done:] == []
