@@ -1,5 +1,7 @@
 """What tokens cost and what they are worth: the settings of everything that has to do with money from outside."""
 
+import math
+from fractions import Fraction
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -62,6 +64,12 @@ class PayoutSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cents_per_token: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 5
     currency: Currency = "USD"
     min_tokens: Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)] = 1_000
+    exchange_rate: Annotated[float, msgspec.Meta(ge=0, le=1_000_000_000)] = 0  # 0: both have the same currency
+
+    def in_packs_currency(self, cents: int) -> int:
+        """Cents of payouts as cents of the packs' currency, rounded up: what they cost at most."""
+        rate = Fraction(str(self.exchange_rate)) or Fraction(1)
+        return math.ceil(cents / rate)
 
 
 class OverlaySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -72,8 +80,15 @@ class OverlaySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def check_margin(packs: PackSettings, payouts: PayoutSettings) -> None:
     """Raises ValueError for a pack whose tokens, tipped to a friend and cashed out, bring back more than they cost."""
-    if packs.currency != payouts.currency:
-        return  # what one is worth in the other changes by the day
+    _check_rate(packs.currency, payouts)
     for pack_id, pack in packs.offers.items():
-        if pack.price_cents <= pack.tokens * payouts.cents_per_token:
+        if pack.price_cents <= payouts.in_packs_currency(pack.tokens * payouts.cents_per_token):
             raise ValueError(f"packs.offers.{pack_id} must cost more than its tokens bring as a payout")
+
+
+def _check_rate(currency: str, payouts: PayoutSettings) -> None:
+    """Raises ValueError where it is not known what the one currency is worth in the other."""
+    if currency == payouts.currency and payouts.exchange_rate not in (0, 1):
+        raise ValueError(f"payouts.exchange_rate must be 0: packs and payouts are both in {currency}")
+    if currency != payouts.currency and payouts.exchange_rate == 0:
+        raise ValueError(f"payouts.exchange_rate must say how many {payouts.currency} one {currency} is worth")

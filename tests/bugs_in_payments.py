@@ -152,4 +152,13 @@ IN_PAYMENTS = (
         "DID NOT RAISE",
         "an UPDATE passes",
     ),
+    Bug(
+        "exchange-rate",
+        "packs in another currency than the payouts' need an exchange rate",
+        "100 tokens are bought for 6.99 INR and cashed out for 5 USD",
+        (Edit("server/market_settings.py", "_check_rate(packs.currency, payouts)", "pass"),),
+        "tests/server/test_market_settings.py::test_where_currencies_differ_the_margin_is_held_against_a_rate",
+        "DID NOT RAISE",
+        "the settings are taken",
+    ),
 )

@@ -8,6 +8,7 @@ import msgspec
 
 from domain.posting import Kind
 from domain.refusals import Code
+from server.market_settings import PayoutSettings
 from server.rest.request import Ask
 from server.rest.route import Needs, Routes
 from storage.overview import Calls, Figures, Sales, TipsPerStream, Volume, read_figures, sum_up
@@ -43,7 +44,10 @@ class Day(Sums, frozen=True, rename="camel"):
 
 
 class Margin(msgspec.Struct, frozen=True, rename="camel"):
-    """What the packs brought beyond what their tokens are worth as payouts, in all and for each user who bought."""
+    """What the packs brought beyond what their tokens are worth as payouts, in all and for each user who bought.
+
+    All of it is in the currency of the packs; payouts in another are converted at `payouts.exchange_rate`.
+    """
 
     buyers: int
     revenue_cents: int
@@ -55,11 +59,13 @@ class Margin(msgspec.Struct, frozen=True, rename="camel"):
 class Overview(msgspec.Struct, frozen=True, rename="camel"):
     """The figures of a period; tips, blocks and tickets are counted up to `through`.
 
+    `currency` is that of the packs, `payoutCurrency` that of `cashOutCents` and `centsPerToken`.
     `cashOutRate` is the share of what creators earned in the period that was cashed out in it.
     """
 
     through: str
     currency: str
+    payout_currency: str
     total: Sums
     days: list[Day]
     tips_per_stream: TipsPerStream
@@ -82,6 +88,7 @@ async def show_overview(ask: Ask, query: OverviewQuery) -> Overview:
     return Overview(
         through=figures.through,
         currency=settings.packs.currency,
+        payout_currency=settings.payouts.currency,
         total=total,
         days=[Day(**msgspec.structs.asdict(_sums(figures, [day], cents)), day=day.isoformat()) for day in days],
         tips_per_stream=tips,
@@ -89,7 +96,7 @@ async def show_overview(ask: Ask, query: OverviewQuery) -> Overview:
         open_payouts=figures.open_payouts,
         cents_per_token=cents,
         cash_out_rate=_ratio(total.cash_out.tokens, sum(_volume(figures, days, kind).tokens for kind in EARNINGS)),
-        margin=_margin(total.token_sales, figures.buyers, cents),
+        margin=_margin(total.token_sales, figures.buyers, settings.payouts),
     )
 
 
@@ -133,8 +140,8 @@ def _calls(calls: list[Calls]) -> Calls:
     )
 
 
-def _margin(sales: Sales, buyers: int, cents_per_token: int) -> Margin:
-    worth = sales.tokens * cents_per_token
+def _margin(sales: Sales, buyers: int, payouts: PayoutSettings) -> Margin:
+    worth = payouts.in_packs_currency(sales.tokens * payouts.cents_per_token)
     margin = sales.revenue_cents - worth
     return Margin(buyers, sales.revenue_cents, worth, margin, _ratio(margin, buyers))
 
