@@ -17,7 +17,9 @@ def test_the_file_that_comes_with_it_says_what_is_so_without_it() -> None:
 
 def test_packs_of_ones_own_are_all_that_is_on_offer(tmp_path: Path) -> None:
     file = tmp_path / "config.toml"
-    file.write_text('[packs]\ncurrency = "EUR"\n[packs.offers.only]\ntokens = 10\nprice_cents = 99\n[payouts]\ncurrency = "EUR"\n')
+    file.write_text(
+        'packs.currency = "EUR"\npayouts.currency = "EUR"\npacks.offers.only = {tokens = 10, price_cents = 99}'
+    )
     assert read_settings(file, {}).packs.offers == {"only": Pack(10, 99)}
     given = {"HALFMINUTE_PACKS_OFFERS": '{"other": {"tokens": 1, "price_cents": 9}}'}
     assert read_settings(file, given).packs.offers == {"other": Pack(1, 9)}
