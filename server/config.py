@@ -49,6 +49,11 @@ class ServerSettings(Section, frozen=True):
 
     def __post_init__(self) -> None:
         check_networks(self.trusted_proxies)
+        if self.checkpoint_seconds > self.lease_seconds:  # else a room is taken over before its clock was stored
+            raise ValueError(
+                f"checkpoint_seconds ({self.checkpoint_seconds:g}) must not exceed lease_seconds"
+                f" ({self.lease_seconds:g})"
+            )
 
     @property
     def proxies(self) -> Proxies:

@@ -176,6 +176,7 @@ def test_a_fault_of_ours_is_logged_with_its_trace_and_said_in_one_line(tmp_path:
         ("calls = 10", ": [calls]: Expected `object`, got `int`"),
         ("[calls]\nblock_seconds = 'ten'", ": [calls] block_seconds: Expected `int`, got `str`"),
         ("[server]\ndrain_seconds = nan", ": [server] drain_seconds: Expected `float` > 0.0"),
+        ("[server]\nlease_seconds = 4", ": [server]: checkpoint_seconds (5) must not exceed lease_seconds (4)"),
         ("[media]\nstun_servers = [1]", ": [media] stun_servers[0]: Expected `str`, got `int`"),
         (
             "[auth]\noperator_claim = 'user_metadata.role'",

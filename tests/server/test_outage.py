@@ -81,7 +81,8 @@ def test_a_server_that_is_stopped_while_the_database_is_away_ends_in_good_time_a
 def test_a_server_that_was_killed_takes_its_calls_up_again_once_its_lease_has_run_out(
     postgres: OwnPostgres, tmp_path: Path
 ) -> None:
-    with _live_calls(postgres, tmp_path, {"HALFMINUTE_SERVER_LEASE_SECONDS": "4"}) as (server, crowd):
+    hurried = {"HALFMINUTE_SERVER_LEASE_SECONDS": "4", "HALFMINUTE_SERVER_CHECKPOINT_SECONDS": "2"}
+    with _live_calls(postgres, tmp_path, hurried) as (server, crowd):
         server.kill()
         _see_them_go_on(server, crowd)
     _check_journal(postgres, crowd)

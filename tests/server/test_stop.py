@@ -11,7 +11,11 @@ from tests.crowds import Crowd, party
 from tests.processes import ServerProcess, eventually
 
 # Nothing but the stop itself stores how far a clock is.
-SETTINGS = {"HALFMINUTE_CALLS_BLOCK_SECONDS": "30", "HALFMINUTE_SERVER_CHECKPOINT_SECONDS": "600"}
+SETTINGS = {
+    "HALFMINUTE_CALLS_BLOCK_SECONDS": "30",
+    "HALFMINUTE_SERVER_CHECKPOINT_SECONDS": "600",
+    "HALFMINUTE_SERVER_LEASE_SECONDS": "600",
+}
 TALK_SECONDS = 2.0
 NEWS_SECONDS_MAX = 0.3  # from the signal to the stop of the clocks, and from a clock's start to the news of it
 

@@ -9,6 +9,7 @@ import pytest
 
 from domain.ids import PROMOTIONS
 from domain.posting import MAX_BALANCE_TOKENS, MAX_POSTING_TOKENS
+from server import housekeeping, lease
 from server.rest.app import ROUTES
 from storage.postgres import LoneConnection, Postgres, Row
 from tests.houses import running_house, settings
@@ -28,6 +29,7 @@ AMOUNTS = {
     "/wallet/limits": ("dailySpendLimit", (-1, MAX_BALANCE_TOKENS + 1)),
 }
 BAD_KEYS = ("x" * 256, f'"{"x" * 256}"', "", '""', "a\tb", '"a', "\x7f")
+SELDOM_SECONDS = 3600
 
 
 class Desk(NamedTuple):
@@ -55,7 +57,11 @@ class Desk(NamedTuple):
 @pytest.fixture
 async def desk(dsn: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Desk]:
     plain = settings()
-    unhurried = msgspec.structs.replace(plain.server, checkpoint_seconds=3600)  # nothing is sent of its own accord
+    # Nothing is sent of its own accord.
+    unhurried = msgspec.structs.replace(plain.server, checkpoint_seconds=SELDOM_SECONDS, lease_seconds=86_400)
+    monkeypatch.setattr(housekeeping, "BANS_SECONDS", SELDOM_SECONDS)
+    monkeypatch.setattr(housekeeping, "ADOPTION_SECONDS", SELDOM_SECONDS)
+    monkeypatch.setattr(lease, "PAUSE_SECONDS_MAX", SELDOM_SECONDS)
     async with (
         running_house(dsn, msgspec.structs.replace(plain, server=unhurried)) as house,
         people_of(house) as people,
@@ -68,9 +74,9 @@ async def desk(dsn: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Desk]
             desk.sent.append("from the pool")
             return await transaction(postgres, work, atomic=atomic)
 
-        async def spied_alone(connection: LoneConnection, sql: str, *args: Any) -> Row | None:
+        async def spied_alone(connection: LoneConnection, sql: str, *args: Any, **limits: Any) -> Row | None:
             desk.sent.append("from the actor")
-            return await fetchrow(connection, sql, *args)
+            return await fetchrow(connection, sql, *args, **limits)
 
         monkeypatch.setattr(Postgres, "transaction", spied)
         monkeypatch.setattr(LoneConnection, "fetchrow", spied_alone)
