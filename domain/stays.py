@@ -21,6 +21,7 @@ class Stays:
         self._schedule: Schedule[UserId] = Schedule()
         self._unstored: dict[UserId, None] = {}  # clocks that have stopped since they were last stored
         self._touched: dict[UserId, None] = {}
+        self._waiting: set[UserId] = set()  # payers with a block that has no receipt yet
         self._owner_is_here = False
 
     def find(self, user_id: UserId) -> Stay | None:
@@ -100,6 +101,10 @@ class Stays:
     def touch(self, stay: Stay) -> None:
         """Something about it has changed: its deadline, or what its payer should know."""
         self._touched[stay.meter.payer] = None
+        if stay.meter.waiting:
+            self._waiting.add(stay.meter.payer)
+        else:
+            self._waiting.discard(stay.meter.payer)
         self._schedule.plan(stay.meter.payer, stay.next_deadline())
 
     def touched(self) -> Iterator[Stay]:
@@ -115,9 +120,14 @@ class Stays:
     @property
     def wait(self) -> bool:
         """Some block has no receipt yet."""
-        return any(stay.meter.waiting for stay in self._stays.values())
+        return bool(self._waiting)
 
     # What to store
+
+    @property
+    def has_unstored(self) -> bool:
+        """Some clock has stopped since it was last stored."""
+        return bool(self._unstored)
 
     def unstored(self, at: Instant) -> tuple[tuple[UserId, Duration], ...]:
         """How far the clocks are that have stopped since they were last stored; some may run again."""

@@ -17,6 +17,7 @@ from domain.ids import MemberId, UserId
 from domain.instant import Instant, duration
 from domain.meter import BooksDisagree
 from domain.posting import Kind, Outcome, Receipt
+from domain.records import Records
 from domain.refusals import Code, Refusal, insufficient_tokens
 from domain.room import Members, RoomFull, RoomRules
 from domain.stage import Stage
@@ -61,6 +62,7 @@ class Stream:
         self._started_at = record.started_at
         self._earned = books.earned
         self._stage = Stage(at)
+        self._records = Records(self.record)
         self._effects: list[effects.Effect] = []
         self._agenda = Agenda(self._deadlines)
 
@@ -316,6 +318,8 @@ class Stream:
             self._effects += self.closing.store(partial(self.record, at))
 
     def _note_saved(self, record: StreamRecord, at: Instant) -> None:
+        if not self.closing.over:
+            self._effects += self._records.note_saved(at)  # first: it also says how far clocks are that run again
         self.stays.note_stored(record.stays, at)
         if self.closing.is_last(record):
             if (reason := self.closing.reason) is not None:
@@ -328,12 +332,12 @@ class Stream:
         self._effects += self.closing.settle(moved=moved)
 
     def _save_stopped(self, at: Instant) -> None:
-        if self.stays.unstored(at):
+        if self.stays.has_unstored:
             self._save(at)
 
     def _save(self, at: Instant) -> None:
         if not self.closing.over:
-            self._effects.append(effects.Save(self.record(at)))
+            self._effects += self._records.save(at)
 
     # What others may know
 

@@ -1,0 +1,102 @@
+"""What a stream does for each of many viewers stays the same, however many there are and however long storage is away."""
+
+from collections import Counter
+from uuid import UUID
+
+import pytest
+
+from domain import effects, inputs
+from domain.ids import UserId
+from domain.ledger import Wallet
+from domain.meter import Meter
+from tests.domain.stream_story import StreamStory
+from tests.domain.story import credit
+
+LOOKS_MAX = 5  # at one viewer's clock, for each input that is about them
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often the time of some clock is read to be stored, and how often it is asked whether some block waits."""
+    counted: Counter[str] = Counter()
+    read = Meter.billed_active
+
+    def billed_active(self: Meter, at: int) -> int:
+        counted["time"] += 1
+        return read(self, at)
+
+    monkeypatch.setattr(Meter, "billed_active", billed_active)
+    return counted
+
+
+def crowd(story: StreamStory, size: int) -> list[UserId]:
+    """So many viewers, whose first block is paid."""
+    viewers = [UserId(UUID(int=0xC0000 + number)) for number in range(size)]
+    story.ledger.wallets.update((user_id, Wallet()) for user_id in viewers)
+    story.ledger.apply([credit(user_id, 100, f"first {user_id}") for user_id in viewers])
+    story.watch(*viewers)
+    return viewers
+
+
+def test_viewers_who_fall_silent_while_no_record_is_stored_are_not_listed_again_for_each(looks: Counter[str]) -> None:
+    story = StreamStory()
+    viewers = crowd(story, 200)
+    story.wait(1)
+    story.storage_goes_away()
+    looks.clear()
+    saves = sum(isinstance(effect, effects.Save) for effect in story.done)
+    for user_id in viewers:
+        story.fall_silent(user_id)
+    assert looks["time"] <= LOOKS_MAX * len(viewers)
+    assert sum(isinstance(effect, effects.Save) for effect in story.done) == saves + 1, "one is under way"
+    story.storage_comes_back()
+    assert {story.books.active[user_id] for user_id in viewers} == {1_000_000}, "all are stored in the end"
+
+
+def test_what_changes_while_a_record_is_under_way_is_stored_with_the_next() -> None:
+    story = StreamStory(rate=None)
+    viewers = crowd(story, 3)
+    story.storage_goes_away()
+    for user_id in viewers:
+        story.mute(user_id)
+    assert story.books.stored.muted == ()
+    story.storage_comes_back()
+    assert set(story.books.stored.muted) == set(viewers)
+
+
+def test_the_last_record_of_a_stream_holds_what_waited_for_an_earlier_one() -> None:
+    story = StreamStory()
+    viewers = crowd(story, 3)
+    story.wait(1)
+    story.storage_goes_away()
+    for user_id in viewers:
+        story.fall_silent(user_id)
+    story.end()
+    story.storage_comes_back()
+    assert story.stream.settled and story.books.stored.status == "ended"
+    assert {story.books.active[user_id] for user_id in viewers} == {1_000_000}
+
+
+def test_an_ended_stream_does_not_look_through_all_its_clocks_for_one_that_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    story = StreamStory()
+    viewers = crowd(story, 200)
+    story.storage_goes_away()
+    story.wait(31)
+    story.end()
+    looks = Counter[str]()
+    seen = Meter.__getattribute__
+
+    def counting(self: Meter, name: str) -> object:
+        looks[name] += 1
+        return seen(self, name)
+
+    monkeypatch.setattr(Meter, "__getattribute__", counting)
+    [arrival] = story.books.land(story.epoch, story.now)
+    assert isinstance(arrival, inputs.Receipts)
+    for receipt in arrival.receipts:
+        story.give(inputs.Receipts((receipt,)))
+    assert looks["waiting"] <= 3 * LOOKS_MAX * len(viewers)
+    story.storage_comes_back()
+    assert story.stream.settled
