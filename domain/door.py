@@ -37,6 +37,11 @@ def access_to(
     return Access(True, "public_stream" if facts.price is None else "metered")
 
 
+def pays(facts: StreamFacts, user_id: UserId, is_operator: bool) -> bool:
+    """Whether blocks would be charged for this user's stay."""
+    return facts.price is not None and user_id != facts.owner_id and not is_operator
+
+
 class Door:
     """Who holds a ticket to a live stream and who is kept out, as far as its room knows: all of it."""
 
@@ -83,7 +88,7 @@ class Door:
 
     def pays(self, user_id: UserId, is_operator: bool) -> bool:
         """Whether blocks are charged for their stay."""
-        return self._facts.price is not None and user_id != self._facts.owner_id and not is_operator
+        return pays(self._facts, user_id, is_operator)
 
     def refuse(self, user_id: UserId, is_operator: bool) -> Refusal | None:
         """Why this user may not come in."""

@@ -30,6 +30,7 @@ from domain.talk import Place, Talk
 ENDED = Refusal(Code.STREAM_ENDED, "The stream has ended")
 NO_ROOM = Refusal(Code.NOT_FOUND, "No such room")
 TOO_MANY = Refusal(Code.OVERLOADED, "Too many connections in this stream, or too many of yours")
+UNKNOWN_FUNDS = Refusal(Code.OVERLOADED, "What you have could not be looked up in time; try again in a moment")
 SETTLING = Refusal(Code.OVERLOADED, "Your last block is still being booked; try again in a moment")
 
 
@@ -148,7 +149,7 @@ class Stream:
         stay = None
         if refusal is None and self.door.pays(given.user_id, given.is_operator):
             stay = None if given.stay is None else self.stays.open(given.user_id, given.stay)
-            refusal = SETTLING if stay is None else self._why_not_stay(stay, at)
+            refusal = UNKNOWN_FUNDS if stay is None else self._why_not_stay(stay, at)
         if refusal is None:
             refusal = self._admit(given, stay, at)
         if refusal is not None:

@@ -12,6 +12,7 @@ from domain.ids import MemberId, RoomId, UserId
 from domain.meter import Meter
 from domain.payment import TAKEN_UP
 from domain.stream import Stream
+from domain.stream_record import StreamFacts
 from server.audiences import Audiences
 from server.clock import Clock
 from server.fanout import Fanout
@@ -63,6 +64,7 @@ class LiveRoom:
         self.ownership = ownership
         self.call: Call | None = None  # its rules, for who only reads; None while it starts again, …
         self.stream: Stream | None = None  # … and for the other kind of room
+        self.stream_facts: StreamFacts | None = None  # of a stream, also while it starts again
         self.returning: dict[Audience, list[MemberId]] = {}  # who is to be let in again after a crash
         self.settled = trio.Event()
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from domain import commands as c
 from domain import inputs
+from domain.door import pays
 from domain.effects import Audience
 from domain.ids import UserId
 from domain.meter import StoredMeter
@@ -82,11 +83,14 @@ class RoomCommands:
         return inputs.OverlayJoined(session.member_id, session.creator_id, tuple(missed), asked_at, reply)
 
     async def _stay(self, session: Session, room: LiveRoom) -> StoredMeter | None:
-        """What the books say of who would pay here, and may come in as far as one can see."""
-        stream, is_operator = room.stream, session.identity.is_operator
-        if stream is None or not stream.door.pays(session.user_id, is_operator):
+        """What the database says of a viewer who would pay here, unless the room is known to refuse them.
+
+        A room that starts again takes the join up when it is back, and needs this then.
+        """
+        facts, is_operator = room.stream_facts, session.identity.is_operator
+        if facts is None or not pays(facts, session.user_id, is_operator):
             return None
-        if stream.door.refuse(session.user_id, is_operator) is not None:
+        if room.stream is not None and room.stream.door.refuse(session.user_id, is_operator) is not None:
             return None
         return await open_stay(self._postgres, room.id, session.user_id)
 

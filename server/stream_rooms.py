@@ -5,7 +5,7 @@ from functools import partial
 import msgspec
 
 from domain import inputs
-from domain.door import Door
+from domain.door import pays
 from domain.ids import MemberId, RoomId
 from domain.instant import rfc3339
 from domain.messages import RoomClosed, StreamEnded
@@ -99,10 +99,10 @@ class StreamRooms:
 
     async def _stays(self, room: LiveRoom, facts: StreamFacts) -> dict[MemberId, StoredMeter]:
         """What the books say of those who pay; nobody else has a meter."""
-        door, found = Door(facts, {}, (), ()), {}
+        found: dict[MemberId, StoredMeter] = {}
         for member_id in room.fanout.members():
             session = self._floor.sessions.by_member.get(member_id)
-            if session is not None and door.pays(session.user_id, session.identity.is_operator):
+            if session is not None and pays(facts, session.user_id, session.identity.is_operator):
                 user_id = session.user_id
                 found[member_id] = await persist(lambda: open_stay(self._postgres, room.id, user_id))  # noqa: B023  # reason: awaited at once
         return found
@@ -111,7 +111,7 @@ class StreamRooms:
         now = room.clock.now()
         rules = Stream(stored.facts, self._rules, self._floor.settings, stored.epoch, stored.record, books, now)
         first = rules.open(now)
-        room.stream = rules
+        room.stream, room.stream_facts = rules, stored.facts
         self._floor.displace(room)
         save = partial(save_stream, self._postgres, room.id, stored.epoch)
         task = self._floor.task(room, rules, stored.epoch, save)

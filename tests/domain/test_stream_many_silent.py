@@ -1,4 +1,4 @@
-"""What a stream does for each of many viewers stays the same, however many there are and however long storage is away."""
+"""What a stream does for each of many viewers does not grow with their number, however long storage is away."""
 
 from collections import Counter
 from uuid import UUID
@@ -9,8 +9,8 @@ from domain import effects, inputs
 from domain.ids import UserId
 from domain.ledger import Wallet
 from domain.meter import Meter
-from tests.domain.stream_story import StreamStory
 from tests.domain.story import credit
+from tests.domain.stream_story import StreamStory
 
 LOOKS_MAX = 5  # at one viewer's clock, for each input that is about them
 

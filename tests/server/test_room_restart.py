@@ -116,6 +116,38 @@ async def test_all_400_viewers_of_a_crashed_stream_are_members_again_and_hear_on
     assert faults_at(house, "room") == 1
 
 
+@pytest.mark.usefixtures("crash_on_bang")
+async def test_a_viewer_who_joins_a_stream_that_starts_again_is_let_in_as_it_is_back(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    creator, fan, other = await add_creator(house, 60), await add_fan(house, 100), await add_fan(house, 100)
+    claim, restarting, go_on = house.leases.claim, trio.Event(), trio.Event()
+
+    async def slow_claim(room_id: RoomId) -> Any:
+        restarting.set()
+        await go_on.wait()
+        return await claim(room_id)
+
+    monkeypatch.setattr(house.leases, "claim", slow_claim)
+    async with online(house, creator) as cleo, online(house, fan) as finn, online(house, other) as olga:
+
+        def crash() -> str:
+            channel: str = go_live(cleo, type="private", rateTokensPerMin=60)["channel"]
+            for phone in (cleo, finn):
+                phone.join(channel)
+            finn.send({"type": "chat:send", "channel": channel, "text": "bang"})
+            return channel
+
+        channel = await trio.to_thread.run_sync(crash)
+        await restarting.wait()
+        await trio.to_thread.run_sync(partial(olga.send, {"type": "room:join", "channel": channel, "ref": "join"}))
+        await trio.to_thread.run_sync(partial(olga.ask, {"type": "ping"}))
+        go_on.set()
+        answer = await trio.to_thread.run_sync(partial(olga.wait_until, lambda event: event.get("ref") == "join"))
+        assert answer["type"] == "room:joined", answer
+        await trio.to_thread.run_sync(partial(olga.wait_for, "block:charged", blockNo=2))
+
+
 # Rooms that have a later owner
 
 
