@@ -28,7 +28,7 @@ from server.demo_call import DemoFailed, watch_call
 from server.house import House
 from server.listener import ListenError
 from server.load.plan import Kind, LoadRefused, Plan
-from server.local_secrets import with_local_secrets
+from server.local_secrets import read_secret_file, with_local_secrets
 from server.log import configure_log
 from server.memory import settle_memory
 from server.payments.demo import demo_url
@@ -277,7 +277,7 @@ def _secret_of(data: Path | None) -> str:
             )
         return secret
     try:
-        return (data / "secrets" / "jwt_secret").read_text().strip()
+        return read_secret_file(data / "secrets" / "jwt_secret")
     except OSError as error:
         raise ConfigError(f"there is no secret in {data}: {error.strerror}") from None
 

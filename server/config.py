@@ -3,6 +3,7 @@
 import os
 import re
 import tomllib
+import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -184,6 +185,8 @@ SECRET_VARIABLES = {
     "stripe_webhook_secret": "HALFMINUTE_STRIPE_WEBHOOK_SECRET",
 }
 
+SENT_IN_HEADERS = ("BILLING_WEBHOOK_SECRET", "HALFMINUTE_STRIPE_SECRET_KEY")
+
 
 def read_settings(path: Path | None, environment: Mapping[str, str] = os.environ) -> Settings:
     """The settings of a file (or the defaults), overridden by `HALFMINUTE_<SECTION>_<KEY>`.
@@ -197,7 +200,7 @@ def read_settings(path: Path | None, environment: Mapping[str, str] = os.environ
         section, key, kind = _OVERRIDES[name]
         fields = given.setdefault(section, {})
         if isinstance(fields, dict):
-            fields[key] = value if kind == "text" else _from_json(value)
+            fields[key] = value.strip() if kind == "text" else _from_json(value)
     try:
         return msgspec.convert(given, Settings)
     except msgspec.ValidationError as error:
@@ -213,8 +216,10 @@ def _refuse_unknown_variables(environment: Mapping[str, str]) -> None:
 
 
 def read_secrets(environment: Mapping[str, str] = os.environ) -> Secrets:
-    """The secrets of the environment. Raises ConfigError for one that is too short to be safe."""
-    secrets = Secrets(**{field: environment.get(name) or None for field, name in SECRET_VARIABLES.items()})
+    """The secrets of the environment. Raises ConfigError for one that is too short to be safe, or cannot be used."""
+    secrets = Secrets(
+        **{field: clean_secret(name, environment.get(name, "")) or None for field, name in SECRET_VARIABLES.items()}
+    )
     for name, secret in (
         ("HALFMINUTE_JWT_SECRET", secrets.jwt_secret),
         ("BILLING_WEBHOOK_SECRET", secrets.billing_webhook_secret),
@@ -230,6 +235,19 @@ def read_secrets(environment: Mapping[str, str] = os.environ) -> Secrets:
     if secrets.database_url is not None:
         _require_readable(secrets.database_url)
     return secrets
+
+
+def clean_secret(name: str, text: str) -> str:
+    """A secret as it was meant: files and secret stores often add a newline at its end, which nobody sees.
+
+    Raises ConfigError for one that is not text, or that could not be sent in a header where it has to be.
+    """
+    secret = text.strip()
+    if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in secret):
+        raise ConfigError(f"{name} has a line break or another character in it that is no text")
+    if name in SENT_IN_HEADERS and not re.fullmatch(r"[!-~]*", secret):
+        raise ConfigError(f"{name} is sent in a header: it may have ASCII letters, digits and signs, without spaces")
+    return secret
 
 
 def require_long(name: str, secret: str) -> None:

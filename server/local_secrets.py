@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from server.config import ConfigError, Secrets, require_long
+from server.config import ConfigError, Secrets, clean_secret, require_long
 
 _NAMES = ("jwt_secret", "billing_webhook_secret")
 
@@ -20,12 +20,17 @@ def with_local_secrets(given: Secrets, data_dir: Path) -> tuple[Secrets, list[st
     directory = data_dir / "secrets"
     try:
         made = [name for name in missing if _make(directory / name)]
-        local = {name: (directory / name).read_text().strip() for name in missing}
+        local = {name: read_secret_file(directory / name) for name in missing}
     except OSError as error:
         raise ConfigError(f"cannot keep secrets in {directory}: {error.strerror}") from None
-    for name, secret in local.items():
-        require_long(str(directory / name), secret)
     return msgspec.structs.replace(given, **local), made
+
+
+def read_secret_file(path: Path) -> str:
+    """The secret that a file holds. Raises OSError, and ConfigError for one that is too short or is no text."""
+    secret = clean_secret(str(path), path.read_text(encoding="utf-8", errors="surrogateescape"))
+    require_long(str(path), secret)
+    return secret
 
 
 def _make(path: Path) -> bool:

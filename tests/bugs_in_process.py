@@ -4,6 +4,7 @@ from tests.bugs import Bug, Edit
 
 OUTPUT, LOG, CLI = "server/background_output.py", "server/log.py", "server/cli.py"
 OUTPUT_TESTS, LINE_TESTS = "tests/server/test_background_output.py", "tests/server/test_log_lines.py"
+SECRET_TESTS = "tests/server/test_secrets.py"
 CONFIG, ENVIRONMENT, CLI_TESTS = "server/config.py", "server/environment.py", "tests/server/test_cli.py"
 UNREAD_TESTS = "tests/server/test_unread_log.py"
 FAILING = "\n            self._failing = True"
@@ -81,5 +82,23 @@ IN_PROCESS = (
         f"{CLI_TESTS}::test_what_kubernetes_tells_of_its_services_is_no_setting_and_no_mistake",
         "is no setting",
         "its variables are refused",
+    ),
+    Bug(
+        "secret-ends",
+        "white space around a secret is no part of it",
+        "a newline at its end, and no token is accepted",
+        (Edit(CONFIG, "secret = text.strip()", "secret = text"),),
+        f"{SECRET_TESTS}::test_a_secret_of_white_space_alone_is_none",
+        "ConfigError",
+        "the newline is refused as a part of the secret",
+    ),
+    Bug(
+        "secret-text",
+        "a secret with a line break in it is refused",
+        "tokens, the cron or purchases fail, long after the start",
+        (Edit(CONFIG, "if any(unicodedata.category(letter)", "if False and any(unicodedata.category(letter)"),),
+        f"{SECRET_TESTS}::test_a_secret_with_something_in_it_that_is_no_text_is_refused_by_name",
+        "DID NOT RAISE",
+        "it is taken",
     ),
 )
