@@ -107,6 +107,11 @@ class TokenVerifier:
         self._secret = secret_key(secret) if "HS256" in settings.algorithms else None
         self._keys = keys or _key_set(settings)
 
+    @property
+    def failed_key_reads(self) -> int:
+        """How often the public keys could not be read, or what was read held none."""
+        return 0 if self._keys is None else self._keys.failed_reads
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep the public keys fresh for ever; started after the first attempt to read them. Without any, return."""
         if self._keys is None:

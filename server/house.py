@@ -59,6 +59,7 @@ class House:
             connections=lambda: self.sessions.connected,
             commit_retries=lambda: self.actor.commit_retries,
             asyncio_errors=lambda: postgres.unhandled.count,
+            failed_key_reads=lambda: self.verifier.failed_key_reads,
         )
         # rooms
         supervisor = Supervisor(

@@ -47,6 +47,7 @@ class KeySet:
         self._fetch_gap_seconds = fetch_gap_seconds
         self._refresh_seconds = refresh_seconds
         self._keys: PublicKeys = {}
+        self.failed_reads = 0
         self._wanted = trio.Event()
 
     def find(self, algorithm: str, kid: str | None) -> PublicKey | None:
@@ -67,13 +68,18 @@ class KeySet:
             await self._load()
 
     async def _load(self) -> None:
+        """Replace the keys by those of a good document; whatever else is read, the keys that are known stay."""
         self._wanted = trio.Event()
         try:
             with trio.fail_after(FETCH_SECONDS):
                 document = await self._read()
-            self._keys = public_keys(document, self._algorithms)
+            keys = public_keys(document, self._algorithms)
+            if not keys:
+                raise ValueError("no key in it verifies a pinned algorithm")
+            self._keys = keys
         except (OSError, http.client.HTTPException, ValueError, RecursionError, trio.TooSlowError) as error:
             self._wanted.set()
+            self.failed_reads += 1
             log.warning("jwks.not_read", old_keys=len(self._keys), reason=_reason(error))
         else:
             log.info("jwks.read", keys=len(self._keys))

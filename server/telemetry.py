@@ -100,7 +100,12 @@ class Telemetry:
         self._connections = Gauge("halfminute_connections", "Open websockets", registry=self._registry)
 
     def watch(
-        self, *, connections: Callable[[], int], commit_retries: Callable[[], int], asyncio_errors: Callable[[], int]
+        self,
+        *,
+        connections: Callable[[], int],
+        commit_retries: Callable[[], int],
+        asyncio_errors: Callable[[], int],
+        failed_key_reads: Callable[[], int],
     ) -> None:
         """What is only asked for when somebody looks."""
         self._connections.set_function(connections)
@@ -108,6 +113,8 @@ class Telemetry:
         self._registry.register(_Counted("halfminute_commit_retries", help_text, commit_retries))
         help_text = "Errors that asyncio had nobody to report to; each kind is logged once"
         self._registry.register(_Counted("halfminute_asyncio_unhandled", help_text, asyncio_errors))
+        help_text = "Times when the public keys could not be read; the keys from before stay in use"
+        self._registry.register(_Counted("halfminute_jwks_failed_reads", help_text, failed_key_reads))
         lost = "Lines of this process's log and output that could not be written and were dropped"
         self._registry.register(_Counted("halfminute_log_lines_dropped", lost, dropped_lines))
 

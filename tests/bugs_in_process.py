@@ -4,6 +4,7 @@ from tests.bugs import Bug, Edit
 
 OUTPUT, LOG, CLI = "server/background_output.py", "server/log.py", "server/cli.py"
 OUTPUT_TESTS, LINE_TESTS = "tests/server/test_background_output.py", "tests/server/test_log_lines.py"
+JWKS_TESTS = "tests/server/test_jwks.py"
 SECRET_TESTS = "tests/server/test_secrets.py"
 CONFIG, ENVIRONMENT, CLI_TESTS = "server/config.py", "server/environment.py", "tests/server/test_cli.py"
 UNREAD_TESTS = "tests/server/test_unread_log.py"
@@ -100,5 +101,14 @@ IN_PROCESS = (
         f"{SECRET_TESTS}::test_a_secret_with_something_in_it_that_is_no_text_is_refused_by_name",
         "DID NOT RAISE",
         "it is taken",
+    ),
+    Bug(
+        "jwks-empty",
+        "a JWKS without a usable key leaves the keys as they are",
+        "an issuer's empty answer turns everybody away",
+        (Edit("server/jwks.py", "            if not keys:\n", "            if False:\n"),),
+        f"{JWKS_TESTS}::test_a_document_without_a_good_key_changes_nothing_and_is_logged_and_counted[no keys]",
+        "AssertionError",
+        "the key is gone",
     ),
 )

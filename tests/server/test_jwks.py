@@ -188,17 +188,58 @@ async def test_the_server_starts_although_the_issuer_is_down(nursery: trio.Nurse
     assert keys.find("ES256", "ec") is not None
 
 
-async def test_a_document_that_is_no_jwks_changes_nothing(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
-    documents = iter([jwks([EC.as_dict(private=False)]), b"<html>", b"[]", b'{"keys": {}}', b"\xff", b"[" * 100_000])
+BAD_DOCUMENTS = {
+    "empty": b"",
+    "a page": b"<html>",
+    "a list": b"[]",
+    "keys that are no list": b'{"keys": {}}',
+    "no text": b"\xff",
+    "a deep nest": b"[" * 100_000,
+    "cut off": jwks([EC.as_dict(private=False)])[:-10],
+    "no keys": b'{"keys": []}',
+    "no object in the list": b'{"keys": [null, 1, "good"]}',
+    "keys of another algorithm": jwks([RSA.as_dict(private=False)]),
+    "keys for encryption": jwks([OTHER_EC.as_dict(private=False) | {"use": "enc"}]),
+    "keys that are not on the curve": jwks([OTHER_EC.as_dict(private=False) | {"x": base64url(bytes(31) + b"\1")}]),
+    "secrets": jwks([{"kty": "oct", "k": base64url(SECRET.encode()), "alg": "ES256"}]),
+    "too many keys before a good one": jwks([{"kty": "oct"}] * 64 + [OTHER_EC.as_dict(private=False)]),
+    "an integer of many digits": b'{"keys": [' + b"9" * 5000 + b"]}",
+}
+
+
+@pytest.mark.parametrize("name", BAD_DOCUMENTS)
+async def test_a_document_without_a_good_key_changes_nothing_and_is_logged_and_counted(
+    nursery: trio.Nursery, autojump_clock: MockClock, name: str
+) -> None:
+    documents = iter([jwks([EC.as_dict(private=False)]), BAD_DOCUMENTS[name]])
 
     async def read() -> bytes:
         return next(documents)
 
     keys = KeySet(read, algorithms=("ES256",), fetch_gap_seconds=30, refresh_seconds=30)
     await nursery.start(keys.run)
-    await trio.sleep(155)
-    assert keys.find("ES256", "ec") is not None
+    with capture_logs() as logs:
+        await trio.sleep(35)
     assert next(documents, None) is None
+    assert keys.find("ES256", "ec") is not None
+    assert keys.failed_reads == 1
+    (line,) = logs
+    assert (line["event"], line["log_level"], line["old_keys"]) == ("jwks.not_read", "warning", 2)
+
+
+async def test_the_next_good_document_replaces_the_keys_that_a_bad_one_left(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    issuer = Issuer(EC)
+    keys = issuer.key_set()
+    await nursery.start(keys.run)
+    issuer.keys = ()
+    await trio.sleep(601)
+    assert keys.find("ES256", "ec") is not None
+    issuer.keys = (OTHER_EC,)
+    await trio.sleep(30)  # a failed read is made good after the gap, and not only after the period
+    assert keys.find("ES256", "ec") is None
+    assert keys.find("ES256", "other") is not None
 
 
 async def test_a_fetch_that_takes_too_long_is_given_up(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
