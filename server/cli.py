@@ -3,10 +3,8 @@
 import errno
 import os
 import re
-import signal
 import sys
 import time
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn
 from uuid import UUID
@@ -16,23 +14,19 @@ import msgspec
 import structlog
 import trio
 from cyclopts import Parameter
-from rich.console import Console
 
 from server.auth import issue_token
 from server.background_output import replace_standard_output, secure_standard_streams, wait_all_written
 from server.books_report import report_on_books
 from server.config import ConfigError, Secrets, Settings, parse_address, read_secrets, read_settings
-from server.database import open_database, visit_database
-from server.demo import EVERYBODY, demo_token, seed
+from server.database import visit_database
 from server.demo_call import DemoFailed, watch_call
-from server.house import House
 from server.listener import ListenError
 from server.load.plan import Kind, LoadRefused, Plan
 from server.local_secrets import read_secret_file, with_local_secrets
 from server.log import configure_log
-from server.memory import settle_memory
-from server.payments.demo import demo_url
 from server.redaction import secret_words
+from server.terminal import complain, say
 from storage.embedded import EmbeddedError
 from storage.migrate import MigrationError, migrate
 from storage.postgres import Refused, StorageUnavailable, open_postgres
@@ -72,15 +66,15 @@ def _run() -> int:
         result = app(result_action="return_value", exit_on_error=False, print_error=False)
         sys.stdout.flush()
     except cyclopts.CycloptsError as misused:
-        _complain(" ".join(str(misused).split()))
+        complain(" ".join(str(misused).split()))
         return 2
     except (Exception, KeyboardInterrupt, BaseExceptionGroup) as error:  # reason: the last place to turn it into a line
         return _explain(error)
     return result if isinstance(result, int) else 0
 
 
-@app.command
-def serve(
+@app.command(name="serve")
+def serve_command(
     *,
     config: ConfigFile = None,
     http: Annotated[str | None, Parameter(help="HOST:PORT of the REST surface")] = None,
@@ -88,12 +82,14 @@ def serve(
     data: DataDir = None,
     demo: Annotated[bool, Parameter(negative="", help="add a few people to try it with")] = False,
 ) -> None:
-    """Serve calls until SIGTERM or Ctrl-C, then drain."""
+    """Serve calls until SIGTERM, Ctrl-C or the end of its terminal, then drain."""
     settings = _settings(config, data=data, http=http, ws=ws)
     secrets, made = _secrets_to_serve(settings)
     configure_log(settings.log.level, settings.log.format, secret_words(secrets))
     replace_standard_output()
-    trio.run(partial(_serve, settings, secrets, made, demo))
+    from server.serve import serve  # with all that answers HTTP: the other commands are back in half the time
+
+    trio.run(serve, settings, secrets, made, demo)
 
 
 @app.command(name="migrate")
@@ -105,8 +101,8 @@ def migrate_command(*, config: ConfigFile = None, data: DataDir = None) -> None:
         async with visit_database(settings, read_secrets(), make=True) as database:
             async with open_postgres(database.dsn, pool_size=1) as postgres:
                 for name in await migrate(postgres):
-                    _say(f"applied {name}")
-        _say("the database is up to date")
+                    say(f"applied {name}")
+        say("the database is up to date")
 
     trio.run(apply)
 
@@ -125,7 +121,7 @@ def token(
     if ttl <= 0:
         raise ConfigError("--ttl must be at least 1 second")
     secret = _jwt_secret(settings)
-    _say(issue_token(secret, sub, role=role, ttl_seconds=ttl, now=time.time()))
+    say(issue_token(secret, sub, role=role, ttl_seconds=ttl, now=time.time()))
 
 
 @app.command
@@ -192,46 +188,6 @@ def load(
     return put_under_load(plan, _secret_of(secret_from), out, yes_really)
 
 
-async def _serve(settings: Settings, secrets: Secrets, made: list[str], demo: bool) -> None:
-    from server.app import open_house  # with all that answers HTTP: the other commands are back in half the time
-
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async with open_database(settings, secrets) as database:
-            async with open_house(settings, secrets, database.dsn, alone=database.alone) as house:
-                if demo:
-                    await seed(house)
-                    _open_demo_checkout(house)
-                settle_memory()
-                _greet(house, made, demo)
-                async for _ in signals:
-                    break
-    _say("halfminute has drained and stopped")
-
-
-def _open_demo_checkout(house: House) -> None:
-    host = parse_address(house.settings.http.listen).host
-    url = demo_url(host, house.http_port)
-    if url is None:
-        _say(f"{host} can be reached by others: there is no demo checkout here")
-    else:
-        house.payments.open_demo(url)
-
-
-def _greet(house: House, made: list[str], demo: bool) -> None:
-    settings = house.settings
-    http, websocket = parse_address(settings.http.listen), parse_address(settings.websocket.listen)
-    _say(f"halfminute serves http://{http.host}:{house.http_port} and ws://{websocket.host}:{house.websocket_port}/ws")
-    if made:
-        _say(f"made secrets of its own in {Path(settings.server.data_dir) / 'secrets'}: {', '.join(made)}")
-    if house.secrets.billing_webhook_secret is None:
-        _say("BILLING_WEBHOOK_SECRET is not set: POST /api/billing/meter answers 403")
-    if demo and house.secrets.jwt_secret is not None:
-        for person in EVERYBODY:
-            _say(f"{person.name}: {person.user_id}\n    {demo_token(person, house.secrets.jwt_secret, time.time())}")
-        data, port = settings.server.data_dir, house.http_port
-        _say(f"see a call, from a second terminal:\n    halfminute demo-call --data {data} --http {http.host}:{port}")
-
-
 def _settings(
     config: Path | None, *, data: Path | None = None, http: str | None = None, ws: str | None = None
 ) -> Settings:
@@ -289,15 +245,15 @@ def _explain(error: BaseException) -> int:
         return 130
     if isinstance(first, OSError) and first.errno in NOBODY_READS:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for what is still buffered, or Python fails again at its end
-        _complain(f"cannot write the output: {first.strerror}")
+        complain(f"cannot write the output: {first.strerror}")
     elif not isinstance(first, EXPECTED):
         log.critical("fault", exc_info=error)
-        _complain(f"a fault of ours: {type(first).__name__}: {_first_line(first) or 'no details'}")
+        complain(f"a fault of ours: {type(first).__name__}: {_first_line(first) or 'no details'}")
     elif isinstance(first, StorageUnavailable):
         reason = re.sub(r"\[Errno -?\d+\] ", "", _first_line(first))
-        _complain(f"the database is out of reach: {reason}")
+        complain(f"the database is out of reach: {reason}")
     else:
-        _complain(_first_line(first))
+        complain(_first_line(first))
     return 1
 
 
@@ -311,11 +267,3 @@ def _first_of(error: BaseException) -> BaseException:
 
 def _first_line(error: BaseException) -> str:
     return str(error).partition("\n")[0]
-
-
-def _complain(line: str) -> None:
-    print(f"halfminute: {line}", file=sys.stderr)  # noqa: T201  # reason: it is for a terminal
-
-
-def _say(text: str) -> None:
-    Console(highlight=False, soft_wrap=True).print(text, markup=False)

@@ -4,6 +4,7 @@ from tests.bugs import Bug, Edit
 
 OUTPUT, LOG, CLI = "server/background_output.py", "server/log.py", "server/cli.py"
 OUTPUT_TESTS, LINE_TESTS = "tests/server/test_background_output.py", "tests/server/test_log_lines.py"
+DRAIN_TESTS = "tests/server/test_drain.py"
 JWKS_TESTS = "tests/server/test_jwks.py"
 SECRET_TESTS = "tests/server/test_secrets.py"
 CONFIG, ENVIRONMENT, CLI_TESTS = "server/config.py", "server/environment.py", "tests/server/test_cli.py"
@@ -110,5 +111,32 @@ IN_PROCESS = (
         f"{JWKS_TESTS}::test_a_document_without_a_good_key_changes_nothing_and_is_logged_and_counted[no keys]",
         "AssertionError",
         "the key is gone",
+    ),
+    Bug(
+        "hangup",
+        "a closed terminal drains the server",
+        "calls break off, and what their clocks say is lost",
+        (Edit("server/serve.py", "[signal.SIGTERM, signal.SIGINT, *hangup]", "[signal.SIGTERM, signal.SIGINT]"),),
+        f"{DRAIN_TESTS}::test_the_end_of_its_terminal_drains_a_server_that_prints_there",
+        "AssertionError",
+        "it is killed by SIGHUP",
+    ),
+    Bug(
+        "nohup",
+        "a server under nohup outlives its terminal",
+        "nohup is of no use",
+        (Edit("server/serve.py", "signal.getsignal(signal.SIGHUP) is signal.SIG_IGN", "False"),),
+        f"{DRAIN_TESTS}::test_a_server_under_nohup_outlives_its_terminal",
+        "test_a_server_under_nohup_outlives_its_terminal",
+        "it drains",
+    ),
+    Bug(
+        "stop-start",
+        "a signal stops a server that has not started yet",
+        "it waits for its database for as long as that takes, whoever asks it to stop",
+        (Edit("server/serve.py", "                self.starting.cancel()", "                pass"),),
+        f"{DRAIN_TESTS}::test_a_server_that_still_waits_for_its_database_stops_at_once[SIGTERM]",
+        "assert",
+        "it ends later, and as if it had failed",
     ),
 )

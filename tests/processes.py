@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -64,6 +65,7 @@ def start_command(
     settings: Mapping[str, str] | None = None,
     out: int = subprocess.PIPE,
     errors: int = subprocess.PIPE,
+    nohup: bool = False,
 ) -> "subprocess.Popen[str]":
     """Start `halfminute` in a process group of its own, where Ctrl-C reaches it and not us."""
     return subprocess.Popen(
@@ -75,13 +77,14 @@ def start_command(
         stderr=errors,
         text=True,
         process_group=0,
-        preexec_fn=_heed_ctrl_c,
+        preexec_fn=partial(_heed_signals, nohup),
     )
 
 
-def _heed_ctrl_c() -> None:
-    """Also where the tests themselves were started in the background, by a shell that makes its children deaf to it."""
+def _heed_signals(nohup: bool) -> None:
+    """Also where the tests were started in the background, by a shell or nohup, which make their children deaf."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN if nohup else signal.SIG_DFL)
 
 
 def environment(settings: Mapping[str, str]) -> dict[str, str]:
@@ -121,8 +124,11 @@ def listen_on(port: int) -> socket.socket:
 class ServerProcess:
     """`halfminute serve` on a data directory, always on the same two ports; it can be started again and again."""
 
-    def __init__(self, data_dir: Path, *options: str, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, data_dir: Path, *options: str, settings: Mapping[str, str] | None = None, nohup: bool = False
+    ) -> None:
         self.data_dir = data_dir
+        self._nohup = nohup
         self.http_port, self.websocket_port = free_ports(2)
         self._options = options
         self._settings = {"HALFMINUTE_LOG_FORMAT": "json", **UNHURRIED, **(settings or {})}
@@ -142,7 +148,7 @@ class ServerProcess:
         """Start it, and wait for nothing."""
         ports = "--http", f"127.0.0.1:{self.http_port}", "--ws", f"127.0.0.1:{self.websocket_port}"
         words = "serve", *ports, "--data", str(self.data_dir), *self._options
-        self._process = start_command(*words, cwd=self.data_dir.parent, settings=self._settings)
+        self._process = start_command(*words, cwd=self.data_dir.parent, settings=self._settings, nohup=self._nohup)
         assert self._process.stdout is not None
         assert self._process.stderr is not None
         self.out, self.errors = Lines(self._process.stdout), Lines(self._process.stderr)
@@ -166,6 +172,10 @@ class ServerProcess:
     def interrupt(self) -> None:
         """Ctrl-C: to the whole process group, as a terminal sends it."""
         os.killpg(self._process.pid, signal.SIGINT)
+
+    def hang_up(self) -> None:
+        """What the kernel sends to the processes of a terminal that is closed."""
+        os.killpg(self._process.pid, signal.SIGHUP)
 
     def wait_exit(self) -> int:
         exit_code = self._process.wait(EXIT_SECONDS_MAX)

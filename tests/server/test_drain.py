@@ -1,6 +1,10 @@
 """SIGTERM and Ctrl-C under live calls: nothing new begins, what is in flight is charged, and calls go on later."""
 
+import os
+import pty
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,8 +16,17 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from tests.books import Books
+from tests.clients import SECRET
 from tests.crowds import Crowd, Party, party
-from tests.processes import ServerProcess, eventually
+from tests.processes import (
+    EXIT_SECONDS_MAX,
+    START_SECONDS_MAX,
+    ServerProcess,
+    environment,
+    eventually,
+    free_ports,
+    listen_on,
+)
 from tests.storage.postgres_processes import guardians_of, processes_on
 
 CALLS = 5
@@ -26,7 +39,11 @@ SETTINGS = {
 AFTERWARDS_SECONDS_MAX = 3.0  # for PostgreSQL to end, once the server has drained
 
 
-@pytest.mark.parametrize("stop", [ServerProcess.terminate, ServerProcess.interrupt], ids=["SIGTERM", "Ctrl-C"])
+@pytest.mark.parametrize(
+    "stop",
+    [ServerProcess.terminate, ServerProcess.interrupt, ServerProcess.hang_up],
+    ids=["SIGTERM", "Ctrl-C", "a closed terminal"],
+)
 def test_a_stopped_server_says_goodbye_to_everybody_and_its_calls_go_on_at_the_next_start(
     data_dir: Path, stop: Callable[[ServerProcess], None]
 ) -> None:
@@ -100,6 +117,60 @@ def test_a_server_that_is_stopped_while_it_makes_its_database_leaves_nothing(tmp
     assert server.wait_exit() == 0
     assert processes_on(server.data_dir) == guardians_of(server.data_dir) == []
     assert not any("Traceback" in line for line in server.errors.all())
+
+
+def test_the_end_of_its_terminal_drains_a_server_that_prints_there(data_dir: Path) -> None:
+    ours, theirs = pty.openpty()
+    ports = free_ports(2)
+    words = "serve", "--http", f"127.0.0.1:{ports[0]}", "--ws", f"127.0.0.1:{ports[1]}", "--data", str(data_dir)
+    in_a_session = (
+        "import fcntl, os, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); from server.cli import main; main()"
+    )
+    command = [sys.executable, "-c", in_a_session, *words]
+    with subprocess.Popen(
+        command, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True, env=environment({})
+    ) as process:
+        os.close(theirs)
+        try:
+            said = b""
+            while b"halfminute serves " not in said:
+                said += os.read(ours, 4096)
+            os.close(ours)
+            assert process.wait(EXIT_SECONDS_MAX) == 0
+        finally:
+            process.kill()
+    assert processes_on(data_dir) == guardians_of(data_dir) == []
+
+
+def test_a_server_under_nohup_outlives_its_terminal(data_dir: Path) -> None:
+    with ServerProcess(data_dir, settings=SETTINGS, nohup=True) as server:
+        server.hang_up()
+        assert server.get("/readyz").status_code == 200
+        assert server.logged("server.draining") == []
+        server.terminate()
+        assert server.wait_exit() == 0
+
+
+@pytest.mark.parametrize("stop", [ServerProcess.terminate, ServerProcess.interrupt], ids=["SIGTERM", "Ctrl-C"])
+def test_a_server_that_still_waits_for_its_database_stops_at_once(
+    tmp_path: Path, stop: Callable[[ServerProcess], None]
+) -> None:
+    (port,) = free_ports(1)
+    with listen_on(port) as silent:  # connections are taken by the kernel, and nobody says a word
+        address = f"postgresql://somebody@127.0.0.1:{port}/calls"
+        settings = {"DATABASE_URL": address, "HALFMINUTE_JWT_SECRET": SECRET}
+        server = ServerProcess(tmp_path / "data", settings=settings)
+        server.launch()
+        try:
+            silent.settimeout(START_SECONDS_MAX)
+            with silent.accept()[0]:
+                began = time.monotonic()
+                stop(server)
+                assert server.wait_exit() == 0
+                assert time.monotonic() - began < AFTERWARDS_SECONDS_MAX
+        finally:
+            if server.running:
+                server.kill()
 
 
 @contextmanager

@@ -1,0 +1,96 @@
+"""The life of `halfminute serve`: start, greet, wait for a signal that stops it, drain."""
+
+import signal
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import trio
+
+from server.app import open_house
+from server.config import Secrets, Settings, parse_address
+from server.database import open_database
+from server.demo import EVERYBODY, demo_token, seed
+from server.house import House
+from server.memory import settle_memory
+from server.payments.demo import demo_url
+from server.terminal import say
+
+
+async def serve(settings: Settings, secrets: Secrets, made: list[str], demo: bool) -> None:
+    """Serve until SIGTERM, SIGINT or SIGHUP (Ctrl-C, a closed terminal), then drain; stop at once during the start.
+
+    `made` names the secrets that were made just now. Raises what opening the database and the house raises.
+    """
+    with trio.open_signal_receiver(*_stopping_signals()) as signals:
+        async with _stoppable_start(signals) as stop:
+            async with open_database(settings, secrets) as database:
+                async with open_house(settings, secrets, database.dsn, alone=database.alone) as house:
+                    if demo:
+                        await seed(house)
+                        _open_demo_checkout(house)
+                    settle_memory()
+                    _greet(house, made, demo)
+                    await stop.wait_after_start()
+    say("halfminute has drained and stopped")
+
+
+def _stopping_signals() -> list[int]:
+    """SIGHUP only where it would end the process: `nohup` has it ignored, so that a closed terminal changes nothing."""
+    hangup = [] if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else [signal.SIGHUP]
+    return [signal.SIGTERM, signal.SIGINT, *hangup]
+
+
+class _Stop:
+    """The first signal: it cancels a start, and ends the wait of a server that has started."""
+
+    def __init__(self) -> None:
+        self.starting = trio.CancelScope()
+        self._asked = trio.Event()
+        self._started = False
+
+    async def watch(self, signals: AsyncIterator[int]) -> None:
+        """Take every signal; those after the first change nothing."""
+        async for _ in signals:
+            self._asked.set()
+            if not self._started:
+                self.starting.cancel()
+
+    async def wait_after_start(self) -> None:
+        self._started = True
+        await self._asked.wait()
+
+
+@asynccontextmanager
+async def _stoppable_start(signals: AsyncIterator[int]) -> AsyncIterator[_Stop]:
+    stop = _Stop()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stop.watch, signals)
+        with stop.starting:
+            yield stop
+        nursery.cancel_scope.cancel()
+
+
+def _open_demo_checkout(house: House) -> None:
+    host = parse_address(house.settings.http.listen).host
+    url = demo_url(host, house.http_port)
+    if url is None:
+        say(f"{host} can be reached by others: there is no demo checkout here")
+    else:
+        house.payments.open_demo(url)
+
+
+def _greet(house: House, made: list[str], demo: bool) -> None:
+    settings = house.settings
+    http, websocket = parse_address(settings.http.listen), parse_address(settings.websocket.listen)
+    say(f"halfminute serves http://{http.host}:{house.http_port} and ws://{websocket.host}:{house.websocket_port}/ws")
+    if made:
+        say(f"made secrets of its own in {Path(settings.server.data_dir) / 'secrets'}: {', '.join(made)}")
+    if house.secrets.billing_webhook_secret is None:
+        say("BILLING_WEBHOOK_SECRET is not set: POST /api/billing/meter answers 403")
+    if demo and house.secrets.jwt_secret is not None:
+        for person in EVERYBODY:
+            say(f"{person.name}: {person.user_id}\n    {demo_token(person, house.secrets.jwt_secret, time.time())}")
+        data, port = settings.server.data_dir, house.http_port
+        say(f"see a call, from a second terminal:\n    halfminute demo-call --data {data} --http {http.host}:{port}")
