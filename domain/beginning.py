@@ -1,7 +1,7 @@
 """How a call comes to its start: it rings, it is accepted, and both parties meet."""
 
 from domain.call_record import CallFacts, CallRecord, CallRules
-from domain.instant import Instant, duration
+from domain.instant import Duration, Instant, duration
 
 
 class Beginning:
@@ -16,6 +16,11 @@ class Beginning:
     def accept(self, at: Instant) -> None:
         self.accepted_at = at
         self._join_by = at + duration(self._join_seconds)
+
+    def excuse(self, stalled: Duration) -> None:
+        """Give people as much longer as the server did nothing: nobody could answer, or join, meanwhile."""
+        self._rings_until += stalled
+        self._join_by += stalled
 
     def start(self, at: Instant) -> None:
         """Also where an older record does not say so, but a paid block does."""

@@ -88,6 +88,8 @@ class Call:
                 self._note_silence(member_id, at)
             case inputs.Heard(member_id):
                 self._note_sound(member_id, at)
+            case inputs.Stalled():
+                self._note_stall(given, at)
             case inputs.Receipts(receipts):
                 for receipt in receipts:
                     if not self.settled:  # as it is from the moment on in which another server owns it
@@ -154,7 +156,7 @@ class Call:
             case c.CallPause():
                 self._pause(party, at)
             case c.CallResume():
-                party.paused_at = None
+                party.resume()
                 self._lift({party.by_hand}, at)
             case c.CallDecline() | c.CallCancel() | c.CallEnd():
                 self._hang_up(party, at)
@@ -234,6 +236,15 @@ class Call:
         party.heard(member_id)
         self._start_when_met(at)
         self._lift({party.by_absence} if self.parties.absent() else {party.by_absence, Hold.RESTART}, at)
+
+    def _note_stall(self, stalled: inputs.Stalled, at: Instant) -> None:
+        """No limit runs out because the server stood still, and nobody is billed for time in which nobody was heard."""
+        for waiting in (self.beginning, self.parties, self.meter):
+            waiting.excuse(stalled.until - at)
+        if stalled.unheard:
+            self.parties.lose_all(stalled.until)
+            for party in self.parties.both if self.beginning.started_at is not None else ():
+                self._hold(party.by_absence, at)
 
     def _start_when_met(self, at: Instant) -> None:
         """Both are here for the first time: the clock starts, and block 1 is due."""

@@ -80,6 +80,17 @@ class Heard(msgspec.Struct, frozen=True):
     member_id: MemberId
 
 
+class Stalled(msgspec.Struct, frozen=True, gc=False):
+    """The server did nothing from the moment at which this input is stamped until `until`: nobody could be heard.
+
+    `unheard`: the stall lasted for `presence_seconds` or longer, so every member counts as silent since it began.
+    Members that are heard afterwards are reported with `Heard`.
+    """
+
+    until: Instant
+    unheard: bool
+
+
 class Receipts(msgspec.Struct, frozen=True, gc=False):
     """What came of postings, in the order in which they were posted; every posting gets one receipt."""
 
@@ -157,6 +168,7 @@ Input = (
     | Left
     | Unheard
     | Heard
+    | Stalled
     | Receipts
     | Saved
     | Fenced

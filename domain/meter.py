@@ -95,6 +95,10 @@ class Meter:
             block_no=block.block_no,
         )
 
+    def excuse(self, stalled: Duration) -> None:
+        """The time of a stall does not count as waiting: no receipt could arrive."""
+        self.waiting = deque(block._replace(since=block.since + stalled) for block in self.waiting)
+
     def settle(self, receipt: Receipt) -> Waiting:
         """Count the receipt of the oldest waiting block, which is the one it must be for."""
         block = self.waiting.popleft()

@@ -6,7 +6,7 @@ from enum import StrEnum
 from domain.block import ActiveClock
 from domain.call_record import CallRecord, CallRules
 from domain.ids import MemberId, UserId
-from domain.instant import Instant, duration
+from domain.instant import Duration, Instant, duration
 
 
 class Role(StrEnum):
@@ -83,9 +83,9 @@ class Parties:
         """When a pause or a drop will have lasted too long, and the reason with which that ends the call."""
         for party in self.both:
             if party.paused_at is not None:
-                yield party.paused_at + duration(self._rules.pause_limit_seconds), "pause_limit"
+                yield party.paused_at + party.pause_excused + duration(self._rules.pause_limit_seconds), "pause_limit"
             if party.dropped_at is not None:
-                yield party.dropped_at + duration(self._rules.drop_limit_seconds), "peer_lost"
+                yield party.dropped_at + party.drop_excused + duration(self._rules.drop_limit_seconds), "peer_lost"
 
     def absences(self) -> Iterator[tuple[Instant, Hold]]:
         """When a drop will stop the clock; until then time runs on."""
@@ -93,11 +93,32 @@ class Parties:
             if party.dropped_at is not None and party.by_absence not in self.holds:
                 yield party.dropped_at + duration(self._rules.drop_grace_seconds), party.by_absence
 
+    def excuse(self, stalled: Duration) -> None:
+        """Let pauses and drops that stand last longer by a stall: nobody could come back meanwhile."""
+        for party in self.both:
+            party.excuse(stalled)
+
+    def lose_all(self, at: Instant) -> None:
+        """Every connection fell silent at once; until it is heard again, its party is absent."""
+        for party in self.both:
+            party.lose_all(at)
+
 
 class Party:
     """One side of a call: present while at least one of its connections has joined and is heard."""
 
-    __slots__ = ("_heard", "_unheard", "by_absence", "by_hand", "dropped_at", "paused_at", "role", "user_id")
+    __slots__ = (
+        "_heard",
+        "_unheard",
+        "by_absence",
+        "by_hand",
+        "drop_excused",
+        "dropped_at",
+        "pause_excused",
+        "paused_at",
+        "role",
+        "user_id",
+    )
 
     def __init__(self, role: Role, user_id: UserId) -> None:
         self.role = role
@@ -106,6 +127,8 @@ class Party:
         self.by_absence = Hold(f"absent:{role}")
         self.dropped_at: Instant | None = None  # since when it is gone, once it was here
         self.paused_at: Instant | None = None  # since when it holds the call by hand
+        self.drop_excused: Duration = 0  # stalls of the server during this drop: its limit is longer by that
+        self.pause_excused: Duration = 0  # … and during this pause
         self._heard: set[MemberId] = set()
         self._unheard: set[MemberId] = set()
 
@@ -122,7 +145,21 @@ class Party:
         """A connection joined, or was heard again; a party that is back was not dropped."""
         self._unheard.discard(member)
         self._heard.add(member)
-        self.dropped_at = None
+        self.dropped_at, self.drop_excused = None, 0
+
+    def resume(self) -> None:
+        """It holds the call by hand no longer."""
+        self.paused_at, self.pause_excused = None, 0
+
+    def excuse(self, stalled: Duration) -> None:
+        """The server did nothing for so long: a pause or drop that stands may last longer by that."""
+        self.pause_excused += 0 if self.paused_at is None else stalled
+        self.drop_excused += 0 if self.dropped_at is None else stalled
+
+    def lose_all(self, at: Instant) -> None:
+        """All of its connections fell silent at `at`; each may be heard again."""
+        for member in list(self._heard):
+            self.unheard(member, at)
 
     def unheard(self, member: MemberId, at: Instant) -> None:
         """A connection fell silent; it may be heard again."""

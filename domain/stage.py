@@ -1,7 +1,7 @@
 """Whether a stream's creator is there: on an empty stage nobody pays, and after a while the stream is over."""
 
 from domain.ids import MemberId
-from domain.instant import Instant
+from domain.instant import Duration, Instant
 
 
 class Stage:
@@ -16,6 +16,11 @@ class Stage:
         was_empty, self.empty_since = self.empty_since is not None, None
         self._heard.add(member_id)
         return was_empty
+
+    def excuse(self, stalled: Duration) -> None:
+        """The creator could not come back during a stall of the server."""
+        if self.empty_since is not None:
+            self.empty_since += stalled
 
     def leave(self, member_id: MemberId, at: Instant) -> bool:
         """True for the last."""

@@ -76,6 +76,13 @@ class Stays:
         for stay in self._stays.values():
             self._note_stop(stay, stay.note_owner(is_here, at))
 
+    def excuse(self, stalled: Duration) -> None:
+        """The time of a stall does not count as waiting for the books."""
+        for stay in self._stays.values():
+            if stay.meter.waiting:
+                stay.meter.excuse(stalled)
+                self.touch(stay)
+
     def note_books(self, stay: Stay, away: bool, at: Instant) -> None:
         self._note_stop(stay, stay.note_books(away, at))
 

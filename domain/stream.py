@@ -90,6 +90,8 @@ class Stream:
                 self._note_silence(member_id, at)
             case inputs.Heard(member_id):
                 self._note_sound(member_id, at)
+            case inputs.Stalled():
+                self._note_stall(given, at)
             case inputs.Receipts(receipts):
                 for receipt in receipts:
                     if not self.settled:  # as it is from the moment on in which another server owns it
@@ -197,6 +199,17 @@ class Stream:
         self.stays.unwatch(user_id, member_id, at)
         if self._stage.leave(member_id, at):
             self.stays.note_owner(False, at)
+
+    def _note_stall(self, stalled: inputs.Stalled, at: Instant) -> None:
+        """No limit runs out because the server stood still, and nobody is billed for time in which nobody was heard."""
+        self.stays.excuse(stalled.until - at)
+        self._stage.excuse(stalled.until - at)
+        if stalled.unheard and not self.closing.over:
+            for member in self.members.listed():
+                self.stays.unwatch(member.user_id, member.member_id, at)
+                if self._stage.leave(member.member_id, stalled.until):
+                    self.stays.note_owner(False, at)
+            self._save_stopped(at)
 
     def _leave(self, member_id: MemberId, at: Instant) -> None:
         self._effects += self.talk.overlays.leave(member_id)

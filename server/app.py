@@ -42,6 +42,7 @@ async def open_house(settings: Settings, secrets: Secrets, dsn: str, *, alone: b
                 storage_floor.start_soon(house.actor.run)
                 keep_running = house.faults.keep_running
                 rooms_floor.start_soon(keep_running, "alarm", house.room_floor.alarm.run)
+                rooms_floor.start_soon(keep_running, "stalls", house.stall_recovery.run)
                 rooms_floor.start_soon(house.lease.run)
                 await house.orphans.adopt(alone=alone)
                 rooms_floor.start_soon(keep_running, "maintenance", partial(keep_house, house))
@@ -68,7 +69,7 @@ def _open_doors(house: House, floor: trio.Nursery, http: socket.socket, websocke
     )
     floor.start_soon(listener.run, floor)
     floor.start_soon(serve_http, house, http)
-    pulse = partial(keep_pulse, house.sessions, settings.presence_seconds, house.faults)
+    pulse = partial(keep_pulse, house.sessions, settings.presence_seconds, house.faults, house.clock.stalls)
     floor.start_soon(house.faults.keep_running, "heartbeat", pulse)
 
 

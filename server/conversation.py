@@ -29,6 +29,7 @@ FOR_GOOD = 4400  # from here on a close code says not to come back
 UNDECODABLE, UNAUTHENTICATED, OPEN_TIMEOUT, REPLACED, TOO_MANY = 4400, 4401, 4408, 4409, 4429
 STANDARD_ENDS = {NORMAL, PROTOCOL_ERROR, INVALID_TEXT, TOO_LARGE}  # and after these of RFC 6455 neither
 EXPIRY_WARNING_SECONDS = 60
+REFRESH_AFTER_STALL_SECONDS = 10  # for a token that expired while nobody could be warned
 MAX_BEHIND_SECONDS = 5  # of one's pace: who goes on for so long though refused will not stop
 
 
@@ -238,19 +239,19 @@ class Conversation:
 
     def check(self, now: float) -> None:
         """Ping when it is time, tell rooms who fell silent or is heard again, and end what has no future."""
-        settings = self._house.settings.websocket
-        silent = now - self.outbox.heard_at
-        if silent >= settings.ping_timeout_seconds:
+        settings, stalls = self._house.settings.websocket, self._house.clock.stalls
+        heard_at = self.outbox.heard_at
+        if now - max(heard_at, stalls.over_at) >= settings.ping_timeout_seconds:  # nobody was pinged in a stall
             self.outbox.close(PING_TIMEOUT, "not heard of")
         self._check_token(self._token_expires_at - self._house.clock.now() / 1_000_000)
         if self._is_current:
-            self._session.note_silence(silent >= settings.presence_seconds)
+            self._session.note_silence(now - heard_at >= settings.presence_seconds or heard_at < stalls.deaf_until)
         if now >= self._next_ping:
             self.outbox.push(PING_FRAME)
             self._schedule_ping(now, self._session)
 
     def _check_token(self, seconds_left: float) -> None:
-        if seconds_left <= 0:
+        if seconds_left <= 0 and not self._expired_in_stall():
             for channel in self._session.live_seats():
                 self._send(m.AccessRevoked(channel=channel, reason="token_expired"))
             self._house.sessions.end(self._session)
@@ -258,6 +259,16 @@ class Conversation:
         elif seconds_left <= EXPIRY_WARNING_SECONDS and not self._warned_of_expiry:
             self._warned_of_expiry = True
             self._send(m.TokenExpiring(expires_at=rfc3339(self._token_expires_at * 1_000_000)))
+
+    def _expired_in_stall(self) -> bool:
+        """The token expired while the server did nothing, and its user has still time to refresh it."""
+        clock = self._house.clock
+        waits_until = clock.stalls.over_at + REFRESH_AFTER_STALL_SECONDS
+        return trio.current_time() < waits_until and clock.fell_in_stall(self._token_expires_at * 1_000_000)
+
+    def ping_soon(self) -> None:
+        """With the next check: after a stall everybody has a chance to be heard."""
+        self._next_ping = 0.0
 
     @property
     def heard_at(self) -> float:

@@ -29,6 +29,7 @@ Where: TypeAlias = Literal[
     "reply",  # one command got no answer
     "room",  # one room was restarted or ended
     "room_end",  # a room that was given up could not be ended from its rows
+    "stalls",  # what follows a stall of the process was begun anew
     "tell",  # one private event was lost
 ]
 

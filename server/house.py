@@ -23,6 +23,7 @@ from server.registry import Registry
 from server.room_commands import RoomCommands
 from server.room_floor import RoomFloor
 from server.sessions import Sessions
+from server.stall_recovery import StallRecovery
 from server.stream_rooms import StreamRooms
 from server.supervisor import Supervisor
 from server.telemetry import Telemetry
@@ -79,6 +80,14 @@ class House:
             self.clock,
             settings.rooms,
             self.faults,
+        )
+        self.stall_recovery = StallRecovery(
+            self.clock.stalls,
+            self.sessions,
+            registry,
+            self.telemetry,
+            self.faults,
+            settings.websocket.presence_seconds,
         )
         self.call_rooms = CallRooms(floor, settings.calls)
         self.stream_rooms = StreamRooms(floor, settings.streams)

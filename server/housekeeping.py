@@ -60,10 +60,12 @@ class _Checkpoints:
         await self._house.leases.checkpoint(self._checkpoints())
 
     def _checkpoints(self) -> list[Checkpoint]:
+        """Not of a room that has yet to take notice of a stall: its clocks show time for which nobody is billed."""
         rooms = (room for room in self._house.registry if room.id.int % SLICES == self._slice)
         return [
             Checkpoint(room.id, meter.epoch, meter.payer, meter.billed_active(room.clock.now()))
             for room in rooms
+            if not room.inbox.holds_stall
             for meter in room.running_meters()
         ]
 

@@ -14,6 +14,7 @@ from domain.commands import CallCancel, CallDecline, CallEnd
 from domain.instant import Instant
 from server.alarm import Alarm
 from server.clock import Clock
+from server.stall_order import StallOrder
 
 ENDINGS = 64  # commands that end a call and still wait: when so many do, one more would say nothing new
 
@@ -74,6 +75,10 @@ class Inbox:
         self._limits = {Budget.COMMANDS: limit, Budget.ENDINGS: ENDINGS}
         self._used = dict.fromkeys(self._limits, 0)
         self._waiting: deque[Given] = deque()
+        self._late: list[Given] = []  # what arrived in a stall that is open, and counts from its end
+        self._stall_order: StallOrder | None = None
+        self._holds_stall = False
+        self._made_at = clock.now()
         self._reader: trio.lowlevel.Task | None = None
         self._broken = False
         self._closed = False
@@ -87,19 +92,19 @@ class Inbox:
         if self._closed or self._used[budget] >= self._limits[budget]:
             return False
         self._used[budget] += 1
-        self._append(Given(given, self._clock.now(), copy_context(), budget))
+        self._append(given, copy_context(), budget)
         return True
 
     def deliver(self, given: inputs.Input) -> None:
         """Stamp it and keep it. Never refused; once the room is over there is nobody whom it could concern."""
-        self._append(Given(given, self._clock.now()))
+        self._append(given)
 
     def put_back(self, taken: Iterable[Given]) -> None:
         """Keep what `take_all` returned, behind what waits now, in its order and with its budgets. Never refused."""
         for each in taken:
             if each.budget is not Budget.NONE:
                 self._used[each.budget] += 1
-            self._append(Given(each.given, self._clock.now(), each.context, each.budget))
+            self._append(each.given, each.context, each.budget)
 
     def fail(self) -> None:
         """Crash the room's task: events or receipts were lost, so only a restart from the rows helps."""
@@ -110,26 +115,68 @@ class Inbox:
         """Nobody reads any more: commands are refused from here on, or they would wait for an answer for ever."""
         self._closed = True
 
-    def _append(self, given: Given) -> None:
-        self._waiting.append(given)
+    def _append(self, given: inputs.Input, context: Context | None = None, budget: Budget = Budget.NONE) -> None:
+        now, began = self._clock.now(), self._clock.stalls.began
+        if began is None:
+            self._waiting.append(Given(given, now, context, budget))
+        else:
+            self._append_in_stall(Given(given, max(self._clock.at(began), self._made_at), context, budget))
         self._wake()
+
+    def _append_in_stall(self, given: Given) -> None:
+        self._stall_order = self._stall_order or StallOrder()
+        if self._stall_order.is_late(given.given):
+            self._late.append(given)
+        else:
+            self._waiting.append(given)
+
+    def end_stall(self, began: float, unheard: bool) -> None:
+        """The stall that began then, by the time of the stall watch, is over: let the room go on.
+
+        Call it while the stall is still open. The room handles what stopped something in the stall, then the stall
+        itself, then what fell due in it, and then the rest. `unheard`: nobody could be heard for `presence_seconds`.
+        """
+        since, until = self._clock.at(began), self._clock.now()
+        if since >= self._made_at:
+            self._waiting.append(Given(inputs.Stalled(until, unheard), since))
+            self._holds_stall = True
+        self._waiting.extend(Given(late.given, until, late.context, late.budget) for late in self._late)
+        self._late.clear()
+        self._stall_order = None
+
+    def wake(self) -> None:
+        """Let the reader look again: no stall is open any more."""
+        self._wake()
+
+    @property
+    def holds_stall(self) -> bool:
+        """The room has not taken notice yet of a stall: its clocks may show time in which nobody was heard."""
+        return self._holds_stall or self._clock.stalls.began is not None
 
     async def next(self, deadline: Instant | None) -> Given:
         """The oldest input that arrived before `deadline`, or, once it has passed without one, `Elapsed`.
+
+        While a stall is open there is none: what arrived in it must be read before anything falls due.
 
         Raises RoomBroken after `fail`.
         """
         if self._waiting or (deadline is not None and self._clock.now() >= deadline):
             await trio.lowlevel.checkpoint()  # a busy room lets others run, too; one that waits does so anyway
+        stalls = self._clock.stalls
         while True:
             if self._broken:
                 self._broken = False
                 raise RoomBroken
-            if self._waiting and (deadline is None or self._waiting[0].at < deadline):
+            is_due = deadline is not None and self._clock.now() >= deadline
+            # Arrivals were stamped with a look of the stall watch; before something falls due it looks closely.
+            if stalls.look_closely() if is_due else stalls.began is not None:
+                await self._wait(None)
+            elif self._waiting and (deadline is None or self._waiting[0].at < deadline):
                 return self._take()
-            if deadline is not None and self._clock.now() >= deadline:
+            elif is_due and deadline is not None:
                 return Given(inputs.Elapsed(), deadline)
-            await self._wait(deadline)
+            else:
+                await self._wait(deadline)
 
     @property
     def holds_more(self) -> bool:
@@ -138,10 +185,16 @@ class Inbox:
 
     def rejoins(self) -> list[inputs.Joined | inputs.OverlayJoined]:
         """Those that wait: joins that the server delivered itself, for members of a room that starts again."""
-        return [given.given for given in self._waiting if given.is_rejoin and isinstance(given.given, _JOINS)]
+        return [
+            given.given
+            for given in (*self._waiting, *self._late)
+            if given.is_rejoin and isinstance(given.given, _JOINS)
+        ]
 
     def take_all(self) -> list[Given]:
         """Everything that waits, for a room that has ended or starts again."""
+        self._waiting.extend(self._late)
+        self._late.clear()
         taken = []
         while self._waiting:
             taken.append(self._take())
@@ -175,6 +228,8 @@ class Inbox:
         taken = self._waiting.popleft()
         if taken.budget is not Budget.NONE:
             self._used[taken.budget] -= 1
+        if type(taken.given) is inputs.Stalled:
+            self._holds_stall = False
         return taken
 
 

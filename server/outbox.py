@@ -58,6 +58,10 @@ class Outbox(trio.abc.Stream):
         """Send a frame, after those pushed before. Never waits and never fails: a broken connection swallows it."""
         push_to_each((self,), frame)
 
+    def fileno(self) -> int | None:
+        """The socket's number; None once nobody reads it any more."""
+        return None if self.closed.is_set() or self._closing or self._leaving else self._sock.fileno()
+
     @property
     def closing(self) -> bool:
         """A Close frame is on its way, or was sent."""

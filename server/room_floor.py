@@ -153,7 +153,7 @@ class RoomFloor:
 
         What was for its old rules is dropped.
         """
-        old = inputs.Receipts | inputs.Saved | inputs.Fenced
+        old = inputs.Receipts | inputs.Saved | inputs.Fenced | inputs.Stalled
         waiting = [given for given in room.inbox.take_all() if not isinstance(given.given, old)]
         for member_id in room.returning.pop(Audience.MEMBERS, []):
             rejoin(member_id)

@@ -72,6 +72,21 @@ class Sessions:
         elif now - session.lost_at >= self._settings.session_seconds:
             self.end(session)
 
+    def note_stall(self, session: Session, now: float, seconds: float, *, unheard: bool) -> None:
+        """The server did nothing for `seconds` until now, by trio's clock: the session does not expire for that.
+
+        `unheard`: the rooms are told at once that all their members are silent, so the session only takes note of it.
+        Otherwise it is silent once it has been for `presence_seconds`, those of the stall included.
+        """
+        if session.line is None:
+            session.lost_at = min(now, session.lost_at + seconds)
+            return
+        session.line.ping_soon()
+        if unheard:
+            session.unheard = True
+        else:
+            session.note_silence(now - session.line.heard_at >= self._settings.presence_seconds)
+
     def online(self, user_id: UserId) -> bool:
         return any(session.line is not None for session in self._by_user.get(user_id, ()))
 

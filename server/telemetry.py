@@ -63,6 +63,12 @@ class Telemetry:
             ["where"],
             registry=self._registry,
         )
+        self._stalls = Counter(
+            "halfminute_stalls", "Times that this process did nothing for seconds on end", registry=self._registry
+        )
+        self._stalled_seconds = Counter(
+            "halfminute_stalled_seconds", "Seconds that these lasted", registry=self._registry
+        )
         self.payments = Counter(
             "halfminute_payments", "Payment events by what came of them", ["outcome"], registry=self._registry
         )
@@ -126,6 +132,11 @@ class Telemetry:
         self._commit.observe(seconds)
         for receipt in receipts:
             self._outcomes[receipt.outcome].inc()
+
+    def stalled(self, seconds: float) -> None:
+        """The process did nothing for so long."""
+        self._stalls.inc()
+        self._stalled_seconds.inc(seconds)
 
     def posting_poisoned(self) -> None:
         self._poisoned.inc()

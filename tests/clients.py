@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
+import msgspec
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
@@ -29,8 +30,16 @@ class Phone:
     """A user's device: a websocket that is always read, and an HTTP client. Blocking; call it from a thread."""
 
     def __init__(
-        self, http_port: int, websocket_port: int, user_id: UUID | None = None, *, role: str | None = None
+        self,
+        http_port: int,
+        websocket_port: int,
+        user_id: UUID | None = None,
+        *,
+        role: str | None = None,
+        packs: bool = False,
     ) -> None:
+        """`packs`: speak MessagePack over the websocket instead of JSON."""
+        self._packs = packs
         self.user_id = user_id or uuid4()
         self.token = token_of(self.user_id, role=role)
         self.http = httpx.Client(
@@ -58,7 +67,8 @@ class Phone:
     def open(self, resume: bool = False) -> "Phone":
         """Connect and open a session, or go on with the one that was lost."""
         address = f"ws://127.0.0.1:{self._websocket_port}/ws"
-        self._socket = connect(address, subprotocols=[Subprotocol("halfminute.v1.json")]).__enter__()
+        subprotocol = Subprotocol("halfminute.v1.msgpack" if self._packs else "halfminute.v1.json")
+        self._socket = connect(address, subprotocols=[subprotocol]).__enter__()
         self._reader = threading.Thread(target=self._read, args=(self._socket,), daemon=True)
         self._reader.start()
         self.send({"type": "session:open", "token": self.token, **(self._resume() if resume else {})})
@@ -89,9 +99,9 @@ class Phone:
             self._socket = None
 
     def send(self, message: dict[str, Any]) -> None:
-        self.send_text(json.dumps(message))
+        self.send_text(msgspec.msgpack.encode(message) if self._packs else json.dumps(message))
 
-    def send_text(self, message: str) -> None:
+    def send_text(self, message: str | bytes) -> None:
         """A message as it is, whatever it says."""
         assert self._socket is not None
         self._socket.send(message)
@@ -146,7 +156,7 @@ class Phone:
     def _read(self, connection: ClientConnection) -> None:
         try:
             for message in connection:
-                event = json.loads(message)
+                event = msgspec.msgpack.decode(message) if isinstance(message, bytes) else json.loads(message)
                 self._note_place(event)
                 self._arrived.put(event)
         except ConnectionClosed:

@@ -22,6 +22,7 @@ from tests.bugs_in_process import IN_PROCESS
 from tests.bugs_in_python import IN_PYTHON
 from tests.bugs_in_sessions import IN_SESSIONS
 from tests.bugs_in_sql import IN_SQL
+from tests.bugs_in_stall import IN_STALL
 from tests.bugs_in_streams import IN_STREAMS
 from tests.bugs_in_wire import IN_WIRE
 from tests.processes import ROOT
@@ -35,6 +36,7 @@ BUGS = (
     *IN_SESSIONS,
     *IN_PROCESS,
     *IN_WIRE,
+    *IN_STALL,
 )
 TREE = ("domain", "storage", "server", "tests", "pyproject.toml", "config.toml", "README.md")
 RUN_SECONDS_MAX = 180.0  # a test that hangs has found nothing: each has bounds of its own, well below this

@@ -29,9 +29,9 @@ class Town:
         self.operator = Phone(server.http_port, server.websocket_port, role="operator")
         stack.callback(self.operator.http.close)
 
-    def fan(self, tokens: int) -> Phone:
-        """Somebody with tokens, and an open session."""
-        fan = self.phone()
+    def fan(self, tokens: int, *, packs: bool = False) -> Phone:
+        """Somebody with tokens, and an open session; `packs`: in MessagePack."""
+        fan = self.phone(packs=packs)
         credit = {"userId": str(fan.user_id), "tokens": tokens, "reason": "welcome"}
         answer = self.operator.http.post("/admin/credits", json=credit)
         assert answer.status_code == 201, answer.text
@@ -45,9 +45,9 @@ class Town:
         assert answer.status_code == 200, answer.text
         return creator
 
-    def phone(self, user_id: UUID | None = None, token: str | None = None) -> Phone:
+    def phone(self, user_id: UUID | None = None, token: str | None = None, *, packs: bool = False) -> Phone:
         """An open session; of somebody new, unless it is said whose."""
-        phone = Phone(self.server.http_port, self.server.websocket_port, user_id or new_uuid())
+        phone = Phone(self.server.http_port, self.server.websocket_port, user_id or new_uuid(), packs=packs)
         if token is not None:
             phone.token = token
         return self._stack.enter_context(phone)

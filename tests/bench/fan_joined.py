@@ -78,7 +78,7 @@ async def main(port: int) -> None:
             listener, partial(serve_connection, house), settings.connections, settings.send_buffer_bytes, house.faults
         )
         nursery.start_soon(accepting.run, nursery)
-        nursery.start_soon(keep_pulse, house.sessions, settings.presence_seconds, house.faults)
+        nursery.start_soon(keep_pulse, house.sessions, settings.presence_seconds, house.faults, house.clock.stalls)
         settle_memory()
         print("LISTENING", flush=True)
         await trio.to_thread.run_sync(sys.stdin.read)

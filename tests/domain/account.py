@@ -21,8 +21,8 @@ class Account:
         self.price = price
         self.budget = budget
         self.now = now
-        self.rings_until = now + duration(rules.ring_seconds)
-        self.join_by = 0
+        self.rings_from = now
+        self.join_from = 0
         self.accepted = self.started = False
         self.end_reason: str | None = None
         self.draining = False
@@ -30,6 +30,7 @@ class Account:
         self.silent: dict[UserId, set[int]] = {FAN: set(), CREATOR: set()}
         self.dropped: dict[UserId, Instant] = {}
         self.paused: dict[UserId, Instant] = {}
+        self.stalls: list[tuple[Instant, Instant]] = []  # when the server did nothing: from, to
         self.held: set[str] = set()  # beside the pauses by hand
         self.active = 0
         self.lived = 0  # active time over all restarts: what the fan had of the call
@@ -72,25 +73,44 @@ class Account:
     def _happenings(self) -> list[tuple[Instant, int, int, str]]:
         """When, how it ranks at one moment (ends, holds, blocks), in which order it is named, and what."""
         if not self.accepted:
-            return [(self.rings_until, 0, 0, "missed")]
+            return [(self._later(self.rings_from, self.rules.ring_seconds), 0, 0, "missed")]
         if not self.started:
-            return [(self.join_by, 0, 0, "peer_lost")]
+            return [(self._later(self.join_from, self.rules.join_seconds), 0, 0, "peer_lost")]
         coming: list[tuple[Instant, int, int, str]] = []
         for order, user_id in enumerate((FAN, CREATOR)):
             if user_id in self.paused:
-                limit = self.paused[user_id] + duration(self.rules.pause_limit_seconds)
+                limit = self._later(self.paused[user_id], self.rules.pause_limit_seconds)
                 coming.append((limit, 0, 2 * order, "pause_limit"))
             if user_id in self.dropped:
-                limit = self.dropped[user_id] + duration(self.rules.drop_limit_seconds)
+                limit = self._later(self.dropped[user_id], self.rules.drop_limit_seconds)
                 coming.append((limit, 0, 2 * order + 1, "peer_lost"))
                 grace = self.dropped[user_id] + duration(self.rules.drop_grace_seconds)
                 if (hold := f"absent:{NAMES[user_id]}") not in self.held:
                     coming.append((grace, 1, order, hold))
         if self.waiting and "storage" not in self.held:
-            coming.append((self.waiting[0] + duration(self.rules.storage_grace_seconds), 1, 2, "storage"))
+            coming.append((self._later(self.waiting[0], self.rules.storage_grace_seconds), 1, 2, "storage"))
         if (due_at := self.due_at()) is not None:
             coming.append((due_at, 2, 0, "block"))
         return coming
+
+    def _later(self, since: Instant, seconds: float) -> Instant:
+        """When so much time has passed since a moment, without that in which the server did nothing."""
+        moment = since + duration(seconds)
+        for begun, over in self.stalls:
+            moment += over - begun if since <= begun < moment else 0
+        return moment
+
+    def stall(self, until: Instant, unheard: bool) -> None:
+        """The server does nothing from now until then; after a long stall nobody was heard since now."""
+        self.stalls.append((self.now, until))
+        if unheard:
+            for user_id in (FAN, CREATOR):
+                if self.heard[user_id]:
+                    self.dropped[user_id] = until
+                self.silent[user_id] |= self.heard[user_id]
+                self.heard[user_id] = set()
+            if self.started and not self.over:
+                self.held |= {"absent:fan", "absent:creator"}
 
     def _happen(self, what: str) -> None:
         if what == "block":
@@ -204,7 +224,7 @@ class Account:
     def _obey(self, user_id: UserId, word: str) -> None:
         if word == "accept":
             self.accepted = True
-            self.join_by = self.now + duration(self.rules.join_seconds)
+            self.join_from = self.now
             self._begin_when_met()
         elif word == "pause":
             self.paused.setdefault(user_id, self.now)
@@ -229,11 +249,11 @@ class Account:
         self.tokens, self.waiting = tokens, []
         self.started = stored.started_at is not None or blocks > 0
         self.accepted = stored.accepted_at is not None or blocks > 0
-        self.join_by = now + duration(self.rules.join_seconds)
+        self.join_from = now
         self.active = min(max(stored.active, (blocks - 1) * self.price.block), blocks * self.price.block)
         self.heard = {FAN: set(), CREATOR: set()}
         self.silent = {FAN: set(), CREATOR: set()}
-        self.paused, self.dropped, self.held = {}, {}, set()
+        self.paused, self.dropped, self.held, self.stalls = {}, {}, set(), []
         if self.started:
             at_rest = {FAN: stored.fan_paused_at, CREATOR: stored.creator_paused_at}
             self.paused = {user_id: since for user_id, since in at_rest.items() if since is not None}

@@ -67,6 +67,7 @@ class StreamAccount:
         self.joined: dict[UserId, set[int]] = {}
         self.heard: dict[UserId, set[int]] = {}
         self.empty_since: Instant | None = now
+        self.stalls: list[tuple[Instant, Instant]] = []  # when the server did nothing: from, to
         self.end_reason: str | None = None
         self.draining = False
 
@@ -110,14 +111,29 @@ class StreamAccount:
         """When, how it ranks at one moment (the end, holds, blocks), what, and whose."""
         coming: list[tuple[Instant, int, str, UserId]] = []
         if self.empty_since is not None:
-            coming.append((self.empty_since + duration(self.rules.stream_drop_limit_seconds), 0, "end", CREATOR))
+            coming.append((self._later(self.empty_since, self.rules.stream_drop_limit_seconds), 0, "end", CREATOR))
         for user_id, viewer in self.viewers.items():
             if viewer.waiting and not viewer.books_away:
-                grace = duration(self.rules.storage_grace_seconds)
-                coming.append((viewer.waiting[0] + grace, 1, "books away", user_id))
+                away_at = self._later(viewer.waiting[0], self.rules.storage_grace_seconds)
+                coming.append((away_at, 1, "books away", user_id))
             if (due_at := self.due_at(user_id)) is not None:
                 coming.append((due_at, 2, "block", user_id))
         return coming
+
+    def _later(self, since: Instant, seconds: float) -> Instant:
+        """When so much time has passed since a moment, without that in which the server did nothing."""
+        moment = since + duration(seconds)
+        for begun, over in self.stalls:
+            moment += over - begun if since <= begun < moment else 0
+        return moment
+
+    def stall(self, until: Instant, unheard: bool) -> None:
+        """The server does nothing from now until then; after a long stall nobody was heard since now."""
+        self.stalls.append((self.now, until))
+        if unheard and not self.over:
+            if self.watches(CREATOR):
+                self.empty_since = until
+            self.heard = {}
 
     def _happen(self, what: str, user_id: UserId) -> None:
         if what == "end":
@@ -189,7 +205,7 @@ class StreamAccount:
         """What is left after a crash: of each viewer the stored active time, and the blocks in the books."""
         self.now = self.empty_since = now
         self.draining, self.end_reason = False, None
-        self.joined, self.heard = {}, {}
+        self.joined, self.heard, self.stalls = {}, {}, []
         block, before = self.price.block, self.viewers
         self.viewers = {}
         for user_id, (active, blocks) in stored.items():

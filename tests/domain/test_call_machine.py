@@ -35,6 +35,7 @@ COMMANDS: dict[str, type[c.CallCommand]] = {
     "resume": c.CallResume,
     "end": c.CallEnd,
 }
+PRESENCE = duration(10)  # a stall of this length, and whoever was there counts as unheard
 LIVELY = ["pause", "resume"] * 4 + ["accept", "decline", "cancel", "end"]  # most calls should last a while
 
 parties = st.sampled_from([FAN, CREATOR])
@@ -155,6 +156,22 @@ class CallMachine(RuleBasedStateMachine):
         self.account.advance(self.story.now)
         self.account.sound(user_id, number)
         self._give(inputs.Heard(device(user_id, number)))
+
+    @rule(span=spans)
+    def stall(self, span: int) -> None:
+        """The server does nothing for a while; what people asked for meanwhile came just before this step."""
+        self.account.advance(self.story.now)
+        until, unheard = self.story.now + span, span >= PRESENCE
+        self.account.stall(until, unheard)
+        self._give(inputs.Stalled(until, unheard))
+        self.story.now = until
+
+    @rule(span=spans)
+    def stall_unnoticed_by_people(self, span: int) -> None:
+        """They are all there, and are heard at once."""
+        self.stall(span)
+        for user_id in (FAN, CREATOR):
+            self.be_heard(user_id, 1)
 
     @rule()
     def sweep(self) -> None:

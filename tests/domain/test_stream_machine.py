@@ -32,6 +32,7 @@ from tests.domain.stream_books import STREAM, person
 from tests.domain.stream_story import OTHER, StreamStory
 
 VIEWERS = (FAN, OTHER)
+PRESENCE = duration(10)  # a stall of this length, and whoever was there counts as unheard
 REFUSED = (Outcome.INSUFFICIENT, Outcome.LIMITED)
 
 viewers = st.sampled_from(VIEWERS)
@@ -135,6 +136,22 @@ class StreamMachine(RuleBasedStateMachine):
         self.account.advance(self.story.now)
         self.account.hear(user_id, number)
         self._give(inputs.Heard(device(user_id, number)))
+
+    @rule(span=spans)
+    def stall(self, span: int) -> None:
+        """The server does nothing for a while; what people asked for meanwhile came just before this step."""
+        self.account.advance(self.story.now)
+        until, unheard = self.story.now + span, span >= PRESENCE
+        self.account.stall(until, unheard)
+        self._give(inputs.Stalled(until, unheard))
+        self.story.now = until
+
+    @rule(span=spans)
+    def stall_unnoticed_by_people(self, span: int) -> None:
+        """They are all there, and are heard at once."""
+        self.stall(span)
+        for user_id in (CREATOR, *VIEWERS):
+            self.be_heard(user_id, 1)
 
     @rule(user_id=viewers, tokens=st.integers(1, 60), key=st.sampled_from(["same", "other"]))
     def tip(self, user_id: UserId, tokens: int, key: str) -> None:

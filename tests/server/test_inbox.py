@@ -1,16 +1,20 @@
 """What waits for a room is handled in the order in which it arrived, and floods leave room for what matters."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 from uuid import uuid4
 
+import trio
 import trio.testing
 
 from domain import inputs
-from domain.commands import CallEnd, CallPause
+from domain.commands import CallEnd, CallPause, CallResume
 from domain.ids import MemberId, UserId
 from server.alarm import Alarm
 from server.clock import Clock
-from server.inbox import ENDINGS, Inbox
+from server.inbox import ENDINGS, Given, Inbox
+from server.stall import StallWatch
 
 
 class Nobody:
@@ -137,3 +141,154 @@ async def test_commands_that_are_put_back_keep_their_order_and_their_places() ->
     assert not inbox.offer(pause())
     assert [waiting.given for waiting in inbox.take_all()] == [joined, first, second]
     assert inbox.offer(pause())
+
+
+# Stalls: what arrived while the server did nothing
+
+
+class Sleeper:
+    """How long a machine was suspended, as a test says."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+@asynccontextmanager
+async def watched(slept: Sleeper | None = None) -> AsyncIterator[Clock]:
+    """A clock whose stall watch looks as often as it should, as long as the test's clock does not leap."""
+    clock = Clock(StallWatch(slept or Sleeper()))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(clock.stalls.wait)
+        await trio.testing.wait_all_tasks_blocked()
+        yield clock
+        nursery.cancel_scope.cancel()
+
+
+def close_stall(clock: Clock, *inboxes: Inbox, unheard: bool = False) -> None:
+    began = clock.stalls.began
+    assert began is not None
+    for inbox in inboxes:
+        inbox.end_stall(began, unheard)
+    clock.stalls.end(unheard=unheard)
+    for inbox in inboxes:
+        inbox.wake()
+
+
+async def take(inbox: Inbox, deadline: int, count: int) -> list[tuple[inputs.Input, int]]:
+    given = [await inbox.next(deadline) for _ in range(count)]
+    return [(each.given, each.at) for each in given]
+
+
+async def test_what_arrived_in_a_stall_is_handled_before_the_block_that_fell_due_in_it(
+    mock_clock: trio.testing.MockClock,
+) -> None:
+    async with watched() as clock:
+        inbox = Inbox(clock, Alarm(), 10)
+        began = clock.now()
+        deadline = began + 1_000_000
+        mock_clock.jump(20)
+        hang_up, left = end(), inputs.Left(MemberId(uuid4()))
+        assert inbox.offer(hang_up)
+        inbox.deliver(left)
+        close_stall(clock, inbox, unheard=True)
+        until = clock.now()
+        assert await take(inbox, deadline, 4) == [
+            (hang_up, began),
+            (left, began),
+            (inputs.Stalled(until, True), began),
+            (inputs.Elapsed(), deadline),
+        ]
+
+
+async def test_nothing_falls_due_before_a_stall_is_closed_though_the_room_looks_first(
+    mock_clock: trio.testing.MockClock,
+) -> None:
+    async with watched() as clock, trio.open_nursery() as nursery:
+        inbox, taken = Inbox(clock, Alarm(), 10), list[inputs.Input]()
+
+        async def read() -> None:
+            taken.append((await inbox.next(deadline)).given)
+
+        deadline = clock.now() + 1_000_000
+        mock_clock.jump(3)
+        nursery.start_soon(read)
+        await trio.testing.wait_all_tasks_blocked()
+        hang_up = end()
+        inbox.offer(hang_up)
+        await trio.testing.wait_all_tasks_blocked()
+        assert taken == []
+        close_stall(clock, inbox)
+        await trio.testing.wait_all_tasks_blocked()
+        assert taken == [hang_up]
+
+
+async def test_what_starts_a_clock_in_a_stall_counts_from_its_end_and_what_depends_on_it_too(
+    mock_clock: trio.testing.MockClock,
+) -> None:
+    async with watched() as clock:
+        inbox, user, member = Inbox(clock, Alarm(), 10), UserId(uuid4()), MemberId(uuid4())
+        began = clock.now()
+        resumed, paused = (inputs.Acted(user, kind(call_id=uuid4()), Nobody()) for kind in (CallResume, CallPause))
+        joined, left, other_left = (
+            inputs.Joined(member, user, Nobody()),
+            inputs.Left(member),
+            inputs.Left(MemberId(uuid4())),
+        )
+        mock_clock.jump(3)
+        for given in (resumed, paused, joined):
+            assert inbox.offer(given)
+        inbox.deliver(left)
+        inbox.deliver(other_left)
+        close_stall(clock, inbox)
+        until = clock.now()
+        assert await take(inbox, until + 1, 6) == [
+            (other_left, began),
+            (inputs.Stalled(until, False), began),
+            (resumed, until),
+            (paused, until),
+            (joined, until),
+            (left, until),
+        ]
+
+
+async def test_a_machine_that_was_suspended_has_stalled_though_the_monotonic_clock_stood(
+    mock_clock: trio.testing.MockClock,
+) -> None:
+    slept = Sleeper()
+    async with watched(slept) as clock:
+        inbox = Inbox(clock, Alarm(), 10)
+        mock_clock.jump(0.5)
+        began = clock.now()
+        slept.seconds = 3600
+        left = inputs.Left(MemberId(uuid4()))
+        with trio.move_on_after(0):
+            await inbox.next(began)
+        inbox.deliver(left)
+        close_stall(clock, inbox, unheard=True)
+        assert clock.now() == began + 3_600_000_000
+        assert await take(inbox, clock.now(), 2) == [(left, began), (inputs.Stalled(clock.now(), True), began)]
+
+
+async def test_a_room_that_was_made_while_a_stall_was_open_knows_of_none(mock_clock: trio.testing.MockClock) -> None:
+    async with watched() as clock:
+        mock_clock.jump(3)
+        clock.now()
+        inbox, left = Inbox(clock, Alarm(), 10), inputs.Left(MemberId(uuid4()))
+        made_at = clock.now()
+        inbox.deliver(left)
+        close_stall(clock, inbox)
+        assert (await inbox.next(None)) == Given(left, made_at)
+        assert not inbox.holds_stall
+        assert not inbox.holds_more
+
+
+async def test_pauses_shorter_than_two_seconds_are_no_stall(mock_clock: trio.testing.MockClock) -> None:
+    async with watched() as clock:
+        mock_clock.jump(1.9)
+        clock.now()
+        mock_clock.jump(1.9)
+        clock.now()
+        assert clock.stalls.began is None

@@ -1,0 +1,72 @@
+"""The guards against billing for time in which the server did nothing, and the tests that find them missing."""
+
+from tests.bugs import Bug, Edit
+
+CALL, STREAM, INBOX, STALL = "domain/call.py", "domain/stream.py", "server/inbox.py", "server/stall.py"
+RULES, IN_INBOX, PROCESS = "tests/domain/test_stall.py", "tests/server/test_inbox.py", "tests/server/test_stall.py"
+
+IN_STALL = (
+    Bug(
+        "stall",
+        "nothing falls due before what arrived in a stall of the process was read",
+        "a process that was stopped bills what people ended meanwhile",
+        (Edit(STALL, "if self._runs and self.began is None:", "if False:"),),
+        f"{PROCESS}::test_who_ends_or_leaves_while_the_server_stands_still_pays_nothing_for_it[8.0]",
+        'assert blocks <= ended["blocks"]',
+        "blocks of the stall are charged to people who had left",
+    ),
+    Bug(
+        "stall-stamp",
+        "… and counts as arrived when the stall began",
+        "what fell due in the stall is charged before the hang-up that arrived in it",
+        (Edit(INBOX, "max(self._clock.at(began), self._made_at)", "now"),),
+        f"{IN_INBOX}::test_what_arrived_in_a_stall_is_handled_before_the_block_that_fell_due_in_it",
+        "AssertionError",
+        "the hang-up is stamped with the end of the stall",
+    ),
+    Bug(
+        "stall-start",
+        "what starts a clock counts from the end of the stall",
+        "a fan who resumes in a stall is billed for all of it",
+        (Edit(INBOX, "if self._stall_order.is_late(given.given):", "if False:"),),
+        f"{IN_INBOX}::test_what_starts_a_clock_in_a_stall_counts_from_its_end_and_what_depends_on_it_too",
+        "AssertionError",
+        "the resume is stamped with the beginning of the stall",
+    ),
+    Bug(
+        "stall-suspended",
+        "a machine that was suspended has stalled",
+        "after a suspension blocks fall due before anything is read",
+        (Edit(STALL, "if slept > STALL_SECONDS:", "if False:"),),
+        f"{IN_INBOX}::test_a_machine_that_was_suspended_has_stalled_though_the_monotonic_clock_stood",
+        "AssertionError",
+        "no stall is open",
+    ),
+    Bug(
+        "stall-call",
+        "a call is not billed for a stall in which nobody could be heard",
+        "both parties are billed, or paid, for time in which nobody was heard",
+        (Edit(CALL, "if stalled.unheard:", "if False:"),),
+        f"{RULES}::test_in_a_long_stall_nobody_pays_and_the_paid_rest_is_kept",
+        "AssertionError",
+        "20 blocks too many are charged",
+    ),
+    Bug(
+        "stall-stream",
+        "… and neither is a viewer of a metered stream",
+        "viewers pay for time in which nobody was heard",
+        (Edit(STREAM, "if stalled.unheard and not self.closing.over:", "if False:"),),
+        f"{RULES}::test_viewers_of_a_metered_stream_pay_nothing_for_a_long_stall",
+        "assert [23, 23] == [3, 3]",
+        "20 blocks too many are charged",
+    ),
+    Bug(
+        "stall-excuse",
+        "no limit of a call runs out because the server did nothing",
+        "people who are still there are thrown out after a stall",
+        (Edit(CALL, "waiting.excuse(stalled.until - at)", "waiting.excuse(0)"),),
+        f"{RULES}::test_a_call_goes_on_ringing_for_as_long_as_the_server_could_not_hear_it_accepted",
+        "AssertionError",
+        "the call is missed",
+    ),
+)
