@@ -29,7 +29,7 @@ from server.redaction import secret_words
 from server.terminal import complain, say
 from storage.embedded import EmbeddedError
 from storage.migrate import MigrationError, migrate
-from storage.postgres import Refused, StorageUnavailable, open_postgres
+from storage.postgres import AddressError, Refused, StorageUnavailable, open_postgres
 
 EXPECTED = (
     ConfigError,
@@ -250,11 +250,20 @@ def _explain(error: BaseException) -> int:
         log.critical("fault", exc_info=error)
         complain(f"a fault of ours: {type(first).__name__}: {_first_line(first) or 'no details'}")
     elif isinstance(first, StorageUnavailable):
-        reason = re.sub(r"\[Errno -?\d+\] ", "", _first_line(first))
-        complain(f"the database is out of reach: {reason}")
+        complain(_unavailable(first))
     else:
         complain(_first_line(first))
     return 1
+
+
+def _unavailable(error: StorageUnavailable) -> str:
+    """One line that names the variable by which the database was given, if it was."""
+    reason = re.sub(r"\[Errno -?\d+\] ", "", _first_line(error))
+    given = bool(os.environ.get("DATABASE_URL"))
+    if isinstance(error, AddressError) and given:
+        return f"DATABASE_URL cannot be used: {reason}"
+    what = "is out of reach" if error.sqlstate is None else "does not do its work now"
+    return f"the database{' of DATABASE_URL' if given else ''} {what}: {reason}"
 
 
 def _first_of(error: BaseException) -> BaseException:

@@ -45,6 +45,11 @@ async def migrate(postgres: Postgres) -> list[str]:
     Raises MigrationError if the database is too old, is reached through a pooler that hides the session, holds a
     schema from a later halfminute, or stays locked; StorageUnavailable; Refused.
     """
+    if await postgres.shares_sessions():
+        raise MigrationError(
+            "the database is behind a pooler in transaction mode; halfminute needs a session of its own:"
+            " let DATABASE_URL lead to the pooler's session mode, or to the database itself"
+        )
     give_up_at = trio.current_time() + WAIT_SECONDS_MAX
     is_told = False
     while (applied := await _try_to_migrate(postgres)) is None:
@@ -96,6 +101,3 @@ async def _check_server(connection: Connection) -> None:
     major = connection.get_server_version().major
     if major < MIN_VERSION:
         raise MigrationError(f"PostgreSQL {MIN_VERSION} or later is needed, this is {major}")
-    # What we set when we connected must hold: a transaction-mode pooler drops it, and prepared statements too.
-    if await connection.fetchval("SELECT current_setting('search_path')") != "halfminute":
-        raise MigrationError("the database is behind a transaction-mode pooler; halfminute needs a session of its own")

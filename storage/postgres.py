@@ -1,20 +1,26 @@
 """The pool and its transactions; the only asyncio in the house, and the only place that knows asyncpg."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
 import asyncpg
+import structlog
 import trio
 import trio_asyncio
 from asyncpg.pgproto import pgproto
 
+from storage.connection_string import BadParameter, ConnectionString, read_connection_string, set_statement
+from storage.database_errors import AddressError, Refused, StorageUnavailable
 from storage.sqlstates import is_passing, loses_session, marks_standby
 from storage.unhandled import UnhandledErrors
 
-__all__ = ["Connection", "PgUUID", "Postgres", "Refused", "Row", "StorageUnavailable", "open_postgres"]
+__all__ = ["AddressError", "Connection", "PgUUID", "Postgres", "Refused", "Row", "StorageUnavailable", "open_postgres"]
+
+log = structlog.get_logger(__name__)
 
 PgUUID = pgproto.UUID  # asyncpg's own: it is encoded as it is
 Row: TypeAlias = asyncpg.Record
@@ -27,31 +33,10 @@ STATEMENT_TIMEOUT_MS = 20_000
 CLIENT_TIMEOUT_SECONDS = 25.0  # longer than the server's own, so that its answer is what we usually see
 CLOSE_SECONDS = 5.0  # pool.close() hangs while a connection is held; then it is terminated
 MIN_VERSION = 14
-
-
-class StorageUnavailable(Exception):
-    """The database is out of reach, or says "not now": what was asked may or may not have happened.
-
-    Wait, and ask again under the same keys. `sqlstate` is what the database said, None where it said nothing.
-    """
-
-    def __init__(self, reason: str, sqlstate: str | None = None) -> None:
-        super().__init__(reason)
-        self.sqlstate = sqlstate
-
-
-class Refused(Exception):
-    """The database will never do what was asked; nothing was done. Give up on this one statement."""
-
-    def __init__(self, reason: str, sqlstate: str, constraint: str | None = None) -> None:
-        super().__init__(reason)
-        self.sqlstate = sqlstate
-        self.constraint = constraint
-
-    @property
-    def duplicate(self) -> bool:
-        """Something with this key is there already."""
-        return self.sqlstate == asyncpg.UniqueViolationError.sqlstate
+SHARING_LOOKS = 3  # at who has which backend: other clients of a pooler may hide for a moment that it is one
+# A prepared statement is missing, or is there already: somebody else had the backend meanwhile. A pooler in statement
+# mode says that it is, and breaks the connection.
+_SIGNS_OF_SHARING = {"26000", "42P05"}
 
 
 _OUTAGES = (
@@ -66,10 +51,10 @@ class Postgres:
     """A pool of connections for reads and records, and a lone connection for whoever must keep an order."""
 
     def __init__(
-        self, dsn: str, pool: "asyncpg.Pool[asyncpg.Record]", pool_size: int, unhandled: UnhandledErrors
+        self, where: ConnectionString, pool: "asyncpg.Pool[asyncpg.Record]", pool_size: int, unhandled: UnhandledErrors
     ) -> None:
         self.unhandled = unhandled
-        self._dsn = dsn
+        self._where = where
         self._pool = pool
         # In the order of asking. In the pool's own line, whoever comes just as a connection is put back takes it, and
         # the one that was woken for it waits at the end again: under load some would never have their turn.
@@ -96,7 +81,7 @@ class Postgres:
         """
 
         async def in_asyncio() -> T:
-            async with self._pool.acquire(timeout=CONNECT_SECONDS) as connection:
+            async with self._pool.acquire(timeout=_connect_seconds(self._where)) as connection:
                 with _dropping_lost_session(connection):
                     if not atomic:
                         return await work(connection)
@@ -126,7 +111,7 @@ class Postgres:
 
         Raises StorageUnavailable, also in the block.
         """
-        connection = await _from_trio(lambda: _connect(self._dsn, command_timeout=None))
+        connection = await _from_trio(lambda: _connect(self._where, command_timeout=None))
         try:
             await _from_trio(lambda: connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"))
             for limit in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"):
@@ -135,9 +120,13 @@ class Postgres:
         finally:
             connection.terminate()
 
-    async def connect(self, timeout: float = CONNECT_SECONDS) -> "LoneConnection":
-        """A connection of its own, outside the pool; `timeout` in seconds. Raises StorageUnavailable."""
-        lone = LoneConnection(await _from_trio(lambda: _connect(self._dsn, timeout=timeout)))
+    async def connect(self, timeout: float | None = None) -> "LoneConnection":
+        """A connection of its own, outside the pool; `timeout` in seconds, else that of the connection string.
+
+        Raises StorageUnavailable, also where it is refused.
+        """
+        changed = {} if timeout is None else {"timeout": timeout}
+        lone = LoneConnection(await _from_trio(lambda: _connect(self._where, **changed)))
         self._lone = [*(other for other in self._lone if not other.closed), lone]
         return lone
 
@@ -145,6 +134,13 @@ class Postgres:
         """Drop the connections outside the pool that their owners still hold."""
         for lone in self._lone:
             lone.terminate()
+
+    async def shares_sessions(self) -> bool:
+        """Whether a pooler gives out a session for a transaction at a time; nothing of ours works then.
+
+        Raises StorageUnavailable.
+        """
+        return await _from_trio(lambda: _shares_sessions(self._where))
 
 
 class LoneConnection:
@@ -178,12 +174,19 @@ class LoneConnection:
 
 @asynccontextmanager
 async def open_postgres(dsn: str, *, pool_size: int) -> AsyncIterator[Postgres]:
-    """Connect, and disconnect at the end. Raises StorageUnavailable, with the reason as its text."""
+    """Connect, and disconnect at the end. Raises StorageUnavailable, with the reason as its text; AddressError."""
+    try:
+        where = read_connection_string(dsn)
+    except BadParameter as error:
+        raise AddressError(str(error)) from None
+    ours = {name.lower() for name in _session_settings()}
+    if ignored := [*where.ignored, *(name for name in where.settings if name.lower() in ours)]:
+        log.warning("connection_string.ignored", parameters=ignored)
     unhandled = UnhandledErrors()
     async with trio_asyncio.open_loop() as loop:  # outside every nursery that uses it, or it is gone before they are
         loop.set_exception_handler(unhandled)
-        pool = await _from_trio(lambda: _open_pool(dsn, pool_size))
-        postgres = Postgres(dsn, pool, pool_size, unhandled)
+        pool = await _from_trio(lambda: _open_pool(where, pool_size))
+        postgres = Postgres(where, pool, pool_size, unhandled)
         try:
             yield postgres
         finally:
@@ -192,8 +195,11 @@ async def open_postgres(dsn: str, *, pool_size: int) -> AsyncIterator[Postgres]:
                 await trio_asyncio.aio_as_trio(_close_pool)(pool)
 
 
-async def _open_pool(dsn: str, pool_size: int) -> "asyncpg.Pool[asyncpg.Record]":
-    return await asyncpg.create_pool(dsn, min_size=1, max_size=pool_size, reset=_leave_as_it_is, **_connect_settings())
+async def _open_pool(where: ConnectionString, pool_size: int) -> "asyncpg.Pool[asyncpg.Record]":
+    async def connect(*_: Any, **__: Any) -> "asyncpg.Connection[asyncpg.Record]":
+        return await _connect(where)
+
+    return await asyncpg.create_pool(min_size=1, max_size=pool_size, reset=_leave_as_it_is, connect=connect)
 
 
 async def _leave_as_it_is(connection: Connection) -> None:
@@ -207,23 +213,84 @@ async def _close_pool(pool: "asyncpg.Pool[asyncpg.Record]") -> None:
         pool.terminate()
 
 
-async def _connect(dsn: str, **changed: Any) -> "asyncpg.Connection[asyncpg.Record]":
-    return await asyncpg.connect(dsn, **{**_connect_settings(), **changed})
+async def _connect(where: ConnectionString, **changed: Any) -> "asyncpg.Connection[asyncpg.Record]":
+    """A session with our settings. Raises StorageUnavailable: who is not let in may be, another time."""
+    connection: asyncpg.Connection[asyncpg.Record]
+    try:
+        connection = await asyncpg.connect(where.dsn, **{**_connect_settings(where), **changed})
+    except (asyncpg.ClientConfigurationError, ValueError) as error:
+        said = isinstance(error, asyncpg.ClientConfigurationError)
+        raise AddressError(_first_line(error) if said else "it cannot be read") from error
+    except asyncpg.PostgresError as error:
+        raise StorageUnavailable(_first_line(error), str(error.sqlstate)) from error
+    try:
+        await _prepare_session(connection, where)
+    except BaseException:
+        connection.terminate()
+        raise
+    return connection
 
 
-def _connect_settings() -> dict[str, Any]:
+async def _prepare_session(connection: "asyncpg.Connection[asyncpg.Record]", where: ConnectionString) -> None:
+    """Make our settings, which no pooler would pass on in a startup packet, and see to the socket."""
+    settings = {"application_name": "halfminute", **where.settings, **_session_settings()}  # the last one holds
+    try:
+        await connection.execute(set_statement(settings), timeout=_connect_seconds(where))
+    except asyncpg.PostgresError as error:
+        raise StorageUnavailable(_first_line(error), str(error.sqlstate)) from error
+    sock = connection._transport.get_extra_info("socket")  # type: ignore[attr-defined]  # reason: there is no other way
+    if sock.family != socket.AF_UNIX:
+        for option in where.socket_options:
+            sock.setsockopt(*option)
+
+
+def _connect_settings(where: ConnectionString) -> dict[str, Any]:
+    return {"timeout": _connect_seconds(where), "command_timeout": CLIENT_TIMEOUT_SECONDS}
+
+
+def _connect_seconds(where: ConnectionString) -> float:
+    return where.connect_seconds or CONNECT_SECONDS
+
+
+def _session_settings() -> dict[str, str]:
+    """What must not depend on how somebody has set up their database, their role or their pooler."""
     return {
-        "timeout": CONNECT_SECONDS,
-        "command_timeout": CLIENT_TIMEOUT_SECONDS,
-        "server_settings": {
-            "application_name": "halfminute",
-            "search_path": "halfminute",
-            "lock_timeout": str(LOCK_TIMEOUT_MS),
-            "statement_timeout": str(STATEMENT_TIMEOUT_MS),
-            "jit": "off",
-            "timezone": "UTC",
-        },
+        "search_path": "halfminute",
+        "lock_timeout": str(LOCK_TIMEOUT_MS),
+        "statement_timeout": str(STATEMENT_TIMEOUT_MS),
+        "default_transaction_isolation": "read committed",  # the functions read what others have just committed
+        "jit": "off",
+        "TimeZone": "UTC",
+        "DateStyle": "ISO, YMD",
+        "IntervalStyle": "postgres",
     }
+
+
+async def _shares_sessions(where: ConnectionString) -> bool:
+    """Two connections that are open at once have one backend, or one of them has two."""
+    connections: list[asyncpg.Connection[asyncpg.Record]] = []
+    try:
+        connections += [await _connect(where), await _connect(where)]
+        first, second = connections
+        for _ in range(SHARING_LOOKS):
+            before = await _backend(first)
+            async with second.transaction():
+                held = await second.fetchval("SELECT pg_backend_pid()")
+                if held == before or await _backend(first) != before:
+                    return True
+    except asyncpg.PostgresError as error:
+        if str(error.sqlstate) not in _SIGNS_OF_SHARING and "pooling mode" not in str(error):
+            raise
+        return True
+    finally:
+        for connection in connections:
+            connection.terminate()
+    return False
+
+
+async def _backend(connection: "asyncpg.Connection[asyncpg.Record]") -> Any:
+    async with connection.transaction():  # or a pooler may change it between the statement's preparation and its use
+        return await connection.fetchval("SELECT pg_backend_pid()")
 
 
 @contextmanager
@@ -255,10 +322,14 @@ async def _from_trio(work: Callable[[], Awaitable[T]]) -> T:
 
 def _as_ours(error: BaseException) -> StorageUnavailable | Refused:
     """The one of our two exceptions that an error of asyncpg means."""
-    reason = str(error).split("\n")[0] or type(error).__name__
+    reason = _first_line(error)
     if not isinstance(error, asyncpg.PostgresError):
         return StorageUnavailable(reason)
     sqlstate = str(error.sqlstate)
     if is_passing(sqlstate):
         return StorageUnavailable(reason, sqlstate)
     return Refused(reason, sqlstate, getattr(error, "constraint_name", None))
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).split("\n")[0] or type(error).__name__

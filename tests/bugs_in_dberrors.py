@@ -55,4 +55,43 @@ IN_DBERRORS = (
         "no running event loop",
         "asyncio is asked for its loop",
     ),
+    Bug(
+        "transaction-pooler",
+        "a pooler in transaction mode is noticed at the start",
+        "it starts, and loses its settings and prepared statements under load",
+        (Edit("storage/migrate.py", "if await postgres.shares_sessions():", "if False:"),),
+        "tests/storage/test_poolers.py::test_any_other_mode_is_noticed",
+        "DID NOT RAISE",
+        "the migration begins, or fails by another error",
+    ),
+    Bug(
+        "session-settings",
+        "settings are made once connected, and not in the startup packet",
+        "a pooler refuses every connection",
+        (
+            Edit(
+                POSTGRES,
+                '"command_timeout": CLIENT_TIMEOUT_SECONDS}',
+                '"command_timeout": CLIENT_TIMEOUT_SECONDS, "server_settings": _session_settings()}',
+            ),
+        ),
+        "tests/storage/test_poolers.py",
+        "unsupported startup parameter",
+        "the pooler does not know the parameter",
+    ),
+    Bug(
+        "refused-connection",
+        "a connection that is refused says nothing of what was to be sent over it",
+        "every tip is refused while the database lets nobody in",
+        (
+            Edit(
+                POSTGRES,
+                "raise StorageUnavailable(_first_line(error), str(error.sqlstate)) from error\n    try:",
+                "raise\n    try:",
+            ),
+        ),
+        f"{SQLSTATE_TESTS}::test_a_database_that_lets_nobody_in_is_waited_for",
+        "Outcome.INVALID",
+        "the posting is INVALID",
+    ),
 )

@@ -36,7 +36,7 @@ from tests.storage.postgres_processes import mode, query
 SOMEBODY = "0190a000-0000-7000-8000-00000000abcd"
 CLOSED, TAKEN, *FREE = (f"127.0.0.1:{port}" for port in free_ports(6))
 FREE_PORTS = f"--http {FREE[0]} --ws {FREE[1]}"
-AWAY = f"the database is out of reach: Connect call failed ('127.0.0.1', {CLOSED.partition(':')[2]})"
+AWAY = f"the database of DATABASE_URL is out of reach: Connect call failed ('127.0.0.1', {CLOSED.partition(':')[2]})"
 NO_DATABASE = {"DATABASE_URL": f"postgresql://somebody:hunter2@{CLOSED}/calls"}
 MISUSED = 2  # the exit code where the words make no command; cyclopts says why
 PROMOTIONS_WALLET = "00000000-0000-7000-8000-000000000002"
@@ -103,6 +103,17 @@ MISTAKES = {
         f"serve {FREE_PORTS}", AWAY, {**NO_DATABASE, "HALFMINUTE_JWT_SECRET": SECRET}
     ),
     "books that are not there": Mistake("audit", AWAY, NO_DATABASE),
+    "an address that cannot be": Mistake(
+        "migrate",
+        "DATABASE_URL cannot be used: `sslmode` parameter must be one of:"
+        " disable, allow, prefer, require, verify-ca, verify-full",
+        {"DATABASE_URL": f"{NO_DATABASE['DATABASE_URL']}?sslmode=perhaps"},
+    ),
+    "a parameter of the address that is no number": Mistake(
+        "audit",
+        "DATABASE_URL cannot be used: connect_timeout is not a whole number",
+        {"DATABASE_URL": f"{NO_DATABASE['DATABASE_URL']}?connect_timeout=hunter3"},
+    ),
     "books that were never begun": Mistake("audit --data new", "there are no books in new: no server has run there"),
     "a data directory that cannot be made": Mistake(
         "serve --data /proc/data", "cannot keep secrets in /proc/data/secrets: No such file or directory"
@@ -153,7 +164,7 @@ def test_a_database_on_a_host_that_is_not_there_is_one_clear_line(tmp_path: Path
     finished = run_command("migrate", cwd=tmp_path, settings=settings)
     (said,) = finished.errors
     reasons = ("Name or service not known", "Temporary failure in name resolution")  # with a name server, and without
-    assert said in [f"halfminute: the database is out of reach: {reason}" for reason in reasons]
+    assert said in [f"halfminute: the database of DATABASE_URL is out of reach: {reason}" for reason in reasons]
     assert (finished.exit_code, finished.out) == (1, "")
 
 

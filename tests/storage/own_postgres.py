@@ -12,6 +12,7 @@ from storage.cluster import choose_launch, prepare_cluster, start_postmaster
 from storage.data_dir import DataDir
 from storage.embedded import Address
 from storage.postmaster_pid import read_postmaster
+from tests.databases import SUPERUSER
 from tests.processes import eventually
 from tests.storage.postgres_processes import bin_dir, processes_on
 
@@ -24,13 +25,14 @@ class OwnPostgres:
     def __init__(self, directory: Path) -> None:
         self._files = DataDir(directory)
         self._launch = choose_launch(bin_dir(), directory)
-        self._socket_dir = Path(tempfile.mkdtemp(prefix="halfminute-", dir="/tmp"))
+        self.socket_dir = Path(tempfile.mkdtemp(prefix="halfminute-", dir="/tmp"))
         self._process: subprocess.Popen[bytes]
         prepare_cluster(self._files, bin_dir(), self._launch, time.sleep)
-        self.dsn = Address(self._socket_dir).dsn
+        self.dsn = Address(self.socket_dir).dsn
+        self.admin_dsn = Address(self.socket_dir, user=SUPERUSER).dsn
 
     def start(self) -> None:
-        self._process = start_postmaster(self._files, bin_dir(), self._launch, self._socket_dir)
+        self._process = start_postmaster(self._files, bin_dir(), self._launch, self.socket_dir)
         eventually(self._ready, "a PostgreSQL that is ready")
 
     def stop(self) -> None:
@@ -42,7 +44,7 @@ class OwnPostgres:
     def remove(self) -> None:
         if self._process.poll() is None:
             self.stop()
-        self._socket_dir.rmdir()
+        self.socket_dir.rmdir()
 
     def _ready(self) -> bool:
         found = read_postmaster(self._files.cluster)

@@ -58,7 +58,7 @@ def recorded_plans(databases: Databases, dsn: str, monkeypatch: pytest.MonkeyPat
                 plans.append(Plan(plans.tried, plan["Query Text"], plan["Plan"]))
 
     ours = postgres._connect_settings
-    monkeypatch.setattr(postgres, "_connect_settings", lambda: {**ours(), "connection_class": Told})
+    monkeypatch.setattr(postgres, "_connect_settings", lambda where: {**ours(where), "connection_class": Told})
     name = urlsplit(dsn).path[1:]
     for setting, value in (TOLD | settings).items():
         databases.execute(f"ALTER DATABASE {name} SET {setting} = '{value}'")

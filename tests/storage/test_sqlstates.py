@@ -1,5 +1,7 @@
 """Which errors of the database pass by themselves, and what becomes of the connection that they came over."""
 
+from urllib.parse import urlsplit
+
 import asyncpg
 import pytest
 import trio
@@ -145,6 +147,23 @@ async def test_after_a_failover_no_older_connection_of_the_pool_is_used_again(ds
         with pytest.raises(StorageUnavailable):
             await postgres.fetch("SELECT fail()")
         assert before & await _all_pids(postgres, 3) == set()
+
+
+async def test_a_database_that_lets_nobody_in_is_waited_for(dsn: str) -> None:
+    """To refuse a connection says nothing of the posting that was to be sent over it."""
+    name = urlsplit(dsn).path[1:]
+    async with open_books(dsn) as books:
+        fan, creator = await books.add_user(100), await books.add_user()
+        receipts = list[Receipt]()
+        await books.postgres.execute(f'REVOKE CONNECT ON DATABASE "{name}" FROM PUBLIC, current_user')
+        try:
+            books.actor.abandon()  # the connection that it has
+            assert books.actor.submit([tip(fan, creator, 40)], receipts.extend)
+            await eventually(lambda: bool(receipts) or books.actor.commit_retries >= 2)
+        finally:
+            await books.postgres.execute(f'GRANT CONNECT ON DATABASE "{name}" TO PUBLIC')
+        await eventually(lambda: books.actor.idle)
+        assert [receipt.outcome for receipt in receipts] == [Outcome.COMMITTED]
 
 
 async def test_what_is_refused_names_its_code_and_costs_no_connection(dsn: str) -> None:
