@@ -1,6 +1,7 @@
 """What is said over one connection once it stands: who it is, what they want, and whether they are still there."""
 
 import contextlib
+from math import inf
 from typing import Any, assert_never
 
 import trio
@@ -47,22 +48,24 @@ class Conversation:
 
     __slots__ = (
         "_house",
-        "_next_ping",
+        "_counts",
         "_session",
         "_token_expires_at",
         "_warned_of_expiry",
         "encoding",
         "outbox",
+        "pinged_at",
     )
 
     def __init__(self, house: House, outbox: Outbox, encoding: Encoding) -> None:
         self._house = house
         self._session: Session
-        self._next_ping = 0.0
+        self._counts = False  # whether the session's presence counts somewhere: it is pinged more often then
         self._token_expires_at = 0  # unix seconds
         self._warned_of_expiry = False
         self.encoding = encoding
         self.outbox = outbox
+        self.pinged_at = trio.current_time()  # or when the connection began
 
     # The session
 
@@ -159,7 +162,7 @@ class Conversation:
             )
         )
         session.resume(backlogs)
-        self._schedule_ping(trio.current_time(), session)
+        self._counts = session.counts()
         self._ring_again(session)
         return session
 
@@ -200,7 +203,7 @@ class Conversation:
             case c.RoomJoin():
                 ice_servers = self._house.ice.of(self._session.user_id)
                 await self._house.room_commands.join(self._session, command, JoinReply(self, command.ref, ice_servers))
-                self._schedule_ping(trio.current_time(), self._session)
+                self._counts = self._session.counts()
             case c.RoomLeave():
                 self._leave(command.channel, reply)
             case c.TipSend() | c.ChatSend() | c.SignalSend() | c.MemberMute() | c.MemberRemove():
@@ -230,6 +233,7 @@ class Conversation:
             return
         self._session.identity = identity
         self._token_expires_at, self._warned_of_expiry = identity.expires_at, False
+        self._counts = self._session.counts()
         reply.deliver({"tokenExpiresAt": rfc3339(identity.expires_at * 1_000_000)})
 
     def _send(self, event: Any) -> None:
@@ -238,17 +242,23 @@ class Conversation:
     # The pulse
 
     def check(self, now: float) -> None:
-        """Ping when it is time, tell rooms who fell silent or is heard again, and end what has no future."""
+        """Ping when it is time, tell rooms who fell silent or is heard again, and end what has no future.
+
+        A session whose presence counts is pinged every `party_heartbeat_seconds` and silent after `presence_seconds`;
+        another one is silent once it was asked, too, and has not answered for so long.
+        """
         settings, stalls = self._house.settings.websocket, self._house.clock.stalls
         heard_at = self.outbox.heard_at
         if now - max(heard_at, stalls.over_at) >= settings.ping_timeout_seconds:  # nobody was pinged in a stall
             self.outbox.close(PING_TIMEOUT, "not heard of")
         self._check_token(self._token_expires_at - self._house.clock.now() / 1_000_000)
+        silence = settings.presence_seconds if self._counts else settings.heartbeat_seconds + settings.presence_seconds
         if self._is_current:
-            self._session.note_silence(now - heard_at >= settings.presence_seconds or heard_at < stalls.deaf_until)
-        if now >= self._next_ping:
+            self._session.note_silence(now - heard_at >= silence or heard_at < stalls.deaf_until)
+        if now - self.pinged_at >= (settings.party_heartbeat_seconds if self._counts else settings.heartbeat_seconds):
             self.outbox.push(PING_FRAME)
-            self._schedule_ping(now, self._session)
+            self.pinged_at = now
+            self._counts = self._session.counts()
 
     def _check_token(self, seconds_left: float) -> None:
         if seconds_left <= 0 and not self._expired_in_stall():
@@ -268,7 +278,7 @@ class Conversation:
 
     def ping_soon(self) -> None:
         """With the next check: after a stall everybody has a chance to be heard."""
-        self._next_ping = 0.0
+        self.pinged_at = -inf
 
     @property
     def heard_at(self) -> float:
@@ -280,9 +290,3 @@ class Conversation:
 
     async def wait_closed(self) -> None:
         await self.outbox.closed.wait()
-
-    def _schedule_ping(self, now: float, session: Session) -> None:
-        """Who pays or is paid is asked more often: their silence stops a clock."""
-        settings = self._house.settings.websocket
-        often = bool(session.live_seats())
-        self._next_ping = now + (settings.party_heartbeat_seconds if often else settings.heartbeat_seconds)

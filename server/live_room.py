@@ -68,6 +68,18 @@ class LiveRoom:
         self.returning: dict[Audience, list[MemberId]] = {}  # who is to be let in again after a crash
         self.settled = trio.Event()
 
+    def counts_presence_of(self, user_id: UserId, is_operator: bool) -> bool:
+        """Whether it matters within seconds that this user is heard: somebody pays, or the room waits for them.
+
+        So it is with both parties of a call, with the owner of a stream, and with viewers who pay by the block. While
+        a stream starts again, so it may be with everybody.
+        """
+        if self.parties:
+            return user_id in self.parties
+        if self.stream is None:
+            return True
+        return user_id == self.stream.facts.owner_id or self.stream.door.pays(user_id, is_operator)
+
     def running_meters(self) -> Iterable[Meter]:
         """Those whose clocks run now."""
         if self.stream is not None:

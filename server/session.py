@@ -21,7 +21,14 @@ class Line(Outlet, Protocol):
     """The connection that a session is spoken through."""
 
     @property
-    def heard_at(self) -> float: ...
+    def heard_at(self) -> float:
+        """When the peer's last byte came in, by trio's clock."""
+        ...
+
+    @property
+    def pinged_at(self) -> float:
+        """When it was last asked whether it is there."""
+        ...
 
     def check(self, now: float) -> None: ...
 
@@ -134,6 +141,13 @@ class Session:
     def has(self, seat: Seat) -> bool:
         """It has not left since it entered."""
         return self._seats.get(seat.room.channel) is seat
+
+    def counts(self) -> bool:
+        """Whether some room counts its presence: it pays there, is paid, or the room waits for it."""
+        return any(
+            seat.audience is Audience.MEMBERS and seat.room.counts_presence_of(self.user_id, self.identity.is_operator)
+            for seat in self.live_seats().values()
+        )
 
     def sits_in(self, fanout: Fanout) -> bool:
         """It has a seat in the room, and in the audience, that this fan-out serves."""

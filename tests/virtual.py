@@ -65,8 +65,7 @@ async def _wait_all_heard(house: House) -> None:
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         await trio.testing.wait_all_tasks_blocked(0.01)
-        now = trio.current_time()
         lines = [session.line for session in house.sessions.by_member.values()]
-        if all(now - line.heard_at < STEP_SECONDS for line in lines if line is not None):
+        if all(line.heard_at >= line.pinged_at for line in lines if line is not None):
             return
         assert time.monotonic() < deadline, "a ping was not answered"
