@@ -47,8 +47,8 @@ class Conversation:
     """One connection from its first message to its last; a session speaks through it."""
 
     __slots__ = (
-        "_house",
         "_counts",
+        "_house",
         "_session",
         "_token_expires_at",
         "_warned_of_expiry",

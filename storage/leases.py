@@ -6,6 +6,8 @@ from enum import Enum, auto
 from typing import NamedTuple
 from uuid import UUID
 
+import trio
+
 from domain.ids import RoomId, UserId
 from domain.instant import Duration
 from storage.postgres import LoneConnection, Postgres, Row, StorageUnavailable
@@ -78,6 +80,7 @@ class Leases:
         self._postgres = postgres
         self._now = now
         self._connection: LoneConnection | None = None
+        self._one_at_a_time = trio.Lock()  # a connection that is asked twice at once fails, and was closed for both
         self._renewed_at: float | None = None  # when the last renewal that succeeded was sent
         self._watched_since: float | None = None  # since when no renewal has failed, and no lease has lapsed
         self.lease_seconds = lease_seconds
@@ -111,13 +114,14 @@ class Leases:
         return list(row["ids"])
 
     async def _ask(self, sql: str, *args: object) -> Row:
-        if self._connection is None or self._connection.closed:
-            self._connection = await self._postgres.connect(self.attempt_seconds)
-        try:
-            row = await self._connection.fetchrow(sql, *args, timeout=self.attempt_seconds)
-        except StorageUnavailable:
-            self.hang_up()
-            raise
+        async with self._one_at_a_time:
+            if self._connection is None or self._connection.closed:
+                self._connection = await self._postgres.connect(self.attempt_seconds)
+            try:
+                row = await self._connection.fetchrow(sql, *args, timeout=self.attempt_seconds)
+            except StorageUnavailable:
+                self.hang_up()
+                raise
         assert row is not None, "both statements return one row"
         return row
 

@@ -61,6 +61,11 @@ class Postgres:
         self._free = trio.Semaphore(pool_size, max_value=pool_size)
         self._lone: list[LoneConnection] = []
 
+    @property
+    def idle(self) -> bool:
+        """No statement of the pool or of a lone connection is under way."""
+        return self._free.value == self._free.max_value and not any(lone.busy for lone in self._lone)
+
     async def fetch(self, sql: str, *args: Any) -> list[Row]:
         """All rows of one statement. Raises StorageUnavailable, Refused."""
         return await self.transaction(lambda connection: connection.fetch(sql, *args), atomic=False)
@@ -148,6 +153,7 @@ class LoneConnection:
 
     def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
         self._connection = connection
+        self.busy = False  # a statement is under way
 
     @property
     def closed(self) -> bool:
@@ -163,8 +169,12 @@ class LoneConnection:
             with _dropping_lost_session(self._connection):
                 return await self._connection.fetchrow(sql, *args, timeout=timeout)
 
-        with trio.CancelScope(shield=True):
-            return await _from_trio(in_asyncio)
+        self.busy = True
+        try:
+            with trio.CancelScope(shield=True):
+                return await _from_trio(in_asyncio)
+        finally:
+            self.busy = False
         raise AssertionError("the scope above is never cancelled")
 
     def terminate(self) -> None:

@@ -51,13 +51,13 @@ async def _jump(clock: trio.testing.MockClock, seconds: float) -> None:
 
 
 async def wait_quiet(house: House) -> None:
-    """Until no task can go on without a message, and no posting is under way."""
+    """Until no task can go on without a message, and no posting or statement is under way."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         await trio.testing.wait_all_tasks_blocked(0.01)
-        if house.actor.idle:
+        if house.actor.idle and house.postgres.idle:
             return
-        assert time.monotonic() < deadline, "the storage actor did not come to rest"
+        assert time.monotonic() < deadline, "the storage actor or the database did not come to rest"
 
 
 async def _wait_all_heard(house: House) -> None:
