@@ -5,6 +5,7 @@ from tests.bugs import Bug, Edit
 CONVERSATION, SESSIONS = "server/conversation.py", "server/sessions.py"
 BAN_TESTS = "tests/server/test_bans_in_time.py"
 BLOCK_TESTS = "tests/server/test_blocked_users.py"
+PING_TESTS = "tests/server/test_heartbeats.py"
 REPLACED_TESTS = "tests/server/test_replaced_connections.py"
 
 IN_SESSIONS = (
@@ -148,5 +149,40 @@ IN_SESSIONS = (
         f"{BLOCK_TESTS}::test_a_block_that_lands_while_the_stream_opens_counts",
         "TooSlowError",
         "the stream's room never knows of the block",
+    ),
+    Bug(
+        "ping-seldom",
+        "only sessions whose presence counts are pinged often",
+        "every viewer of a public stream is pinged every five seconds",
+        (
+            Edit(
+                "server/live_room.py",
+                "return user_id == self.stream.facts.owner_id or self.stream.door.pays(user_id, is_operator)",
+                "return True",
+            ),
+        ),
+        f"{PING_TESTS}::test_the_owner_of_a_metered_stream_and_who_pays_there_are_pinged_often_and_public_viewers_are_not",
+        "AssertionError",
+        "the viewer of the public stream is pinged twelve times a minute",
+    ),
+    Bug(
+        "ping-follows",
+        "how often a session is pinged is decided anew when it joins a room",
+        "a party of a call is asked only after twenty seconds whether it is there",
+        (
+            Edit(
+                CONVERSATION,
+                "JoinReply(self, command.ref, ice_servers))\n                self._counts = self._session.counts()\n",
+                "JoinReply(self, command.ref, ice_servers))\n",
+            ),
+            Edit(
+                CONVERSATION,
+                "            self.pinged_at = now\n            self._counts = self._session.counts()\n",
+                "            self.pinged_at = now\n",
+            ),
+        ),
+        f"{PING_TESTS}::test_both_parties_of_a_call_are_pinged_often_from_the_moment_they_join",
+        "AssertionError",
+        "both are pinged three times a minute",
     ),
 )
