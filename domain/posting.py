@@ -79,7 +79,7 @@ class Receipt(msgspec.Struct, frozen=True, gc=False):
     debit_n: int | None = None  # the wallet's posting number: its version, and the order of its statement
     credit_n: int | None = None
     ref_id: UUID | None = None  # the posting's own; with ALREADY that of the first one under the key
-    day_limit: int | None = None  # with LIMITED: what the payer allows themselves in a UTC day
+    day_limit: int | None = None  # with LIMITED: what the payer allows themselves in a UTC day; -1 of a frozen wallet
     day_spent: int | None = None  # … and has spent of it
 
     @property

@@ -73,6 +73,9 @@ def spend_limit(limit: int, spent: int, resets_at: str) -> Refusal:
     return Refusal(Code.SPEND_LIMIT, message, {"limit": limit, "spent": spent, "resetsAt": resets_at})
 
 
+FROZEN = Refusal(Code.FORBIDDEN, "This wallet is frozen until a refund or chargeback is cleared up")
+
+
 def insufficient_tokens(required: int, current: int, purpose: str) -> Refusal:
     """`purpose` completes the sentence "Need at least N tokens …"."""
     return Refusal(

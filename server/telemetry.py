@@ -15,6 +15,7 @@ BROKEN = 1006  # what RFC 6455 calls the end of a connection that broke without 
 PAYMENT_OUTCOMES = (
     *("credited", "repeated", "unknown", "wrong_amount", "paid_twice", "not_credited", "refused", "unreadable"),
     *("failed", "expired", "unknown_checkout", "credited_by_operator", "rejected_by_operator"),
+    *("refund", "chargeback", "expected_reversal"),
 )
 SWEEP_OUTCOMES = ("done", "failed", "refused")
 # Those that clients are told of, and what browsers say when their page is left.
@@ -79,6 +80,11 @@ class Telemetry:
             registry=self._registry,
         )
         self.payments_open(dict.fromkeys(PROBLEMS, 0))
+        self.reversals_open = Gauge(
+            "halfminute_payment_reversals_open",
+            "Refunds and chargebacks at the provider that wait for an operator",
+            registry=self._registry,
+        )
         closed = Counter(
             "halfminute_connections_closed", "Websockets that ended, by close code", ["code"], registry=self._registry
         )

@@ -23,14 +23,20 @@ class SpendLimit(msgspec.Struct, frozen=True):
 
 
 async def find_spend_limit(postgres: Postgres, user_id: UserId) -> SpendLimit | None:
-    """The limit in force, if there is one. Raises StorageUnavailable."""
+    """The limit that a user set and that is in force, if there is one; of a frozen wallet, what will be in force.
+
+    Raises StorageUnavailable.
+    """
     row = await postgres.fetchrow(
-        "SELECT daily_tokens, next_tokens, next_at, next_at <= clock_timestamp() AS is_next,"
-        " CASE WHEN day = (clock_timestamp() AT TIME ZONE 'UTC')::date THEN spent ELSE 0 END AS spent"
-        " FROM spend_limits WHERE user_id = $1",
+        "SELECT t.*, t.next_at <= clock_timestamp() AS is_next FROM (SELECT"
+        " CASE WHEN f.user_id IS NULL THEN l.daily_tokens ELSE f.daily_tokens END AS daily_tokens,"
+        " CASE WHEN f.user_id IS NULL THEN l.next_tokens ELSE f.next_tokens END AS next_tokens,"
+        " CASE WHEN f.user_id IS NULL THEN l.next_at ELSE f.next_at END AS next_at,"
+        " CASE WHEN l.day = (clock_timestamp() AT TIME ZONE 'UTC')::date THEN l.spent ELSE 0 END AS spent"
+        " FROM spend_limits l LEFT JOIN wallet_freezes f ON f.user_id = l.user_id WHERE l.user_id = $1) t",
         user_id,
     )
-    if row is None:
+    if row is None or row["daily_tokens"] is None:
         return None
     if row["is_next"]:
         return None if row["next_tokens"] is None else SpendLimit(row["next_tokens"], row["spent"], None)

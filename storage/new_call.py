@@ -7,9 +7,10 @@ import msgspec
 from domain.block import BlockPrice, Rounding
 from domain.ids import CallId, PostingKey, UserId
 from domain.instant import Instant, as_datetime
-from domain.refusals import Code, Refusal, insufficient_tokens, unfit
+from domain.refusals import FROZEN, Code, Refusal, insufficient_tokens, unfit
 from storage.calls import CALLS, StoredCall, find_call, stored_call
 from storage.postgres import Connection, PgUUID, Postgres, Refused, Row
+from storage.reversals import is_frozen
 from storage.streams import LIVE_OR_IN_A_CALL
 
 
@@ -114,6 +115,8 @@ async def _why_not(connection: Connection, new: NewCall, price: BlockPrice) -> R
     required = price.tokens(1)
     if new.max_tokens is not None and new.max_tokens < required:
         return unfit(("maxTokens", f"must be at least {required}, the price of one block"))
+    if await is_frozen(connection, new.fan):
+        return FROZEN
     balance = await connection.fetchval("SELECT balance FROM wallets WHERE id = $1", new.fan)
     if balance < required:
         return insufficient_tokens(required, balance, "to start the call")

@@ -4,7 +4,7 @@ Each decision is an append-only row with who made it and why, written together w
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -13,6 +13,8 @@ from domain.ids import PostingKey, UserId
 from domain.refusals import Code, Refusal, unfit
 from storage.postgres import Connection, PgUUID, Postgres, Row, StorageUnavailable
 from storage.purchases import Purchase, lock_purchase
+
+T = TypeVar("T")
 
 CONFLICT = Refusal(Code.IDEMPOTENCY_CONFLICT, "This key was used for something else")
 NO_SUCH_PAYMENT = Refusal(Code.NOT_FOUND, "No such payment")
@@ -28,7 +30,7 @@ OWN_PURCHASE = Refusal(Code.FORBIDDEN, "Nobody credits themselves")
 class Settlement(msgspec.Struct, frozen=True, kw_only=True):
     """One decision; `key` is the operator's idempotency key, and `content` what it was used for (16 bytes)."""
 
-    action: Literal["credit", "reject"]
+    action: Literal["credit", "reject", "release"]
     reason: str
     operator_id: UserId
     key: PostingKey | None
@@ -54,15 +56,15 @@ async def settle_payment(
         purchase = await _purchase_named(connection, known_as, purchase_id)
         payment = await connection.fetchrow("SELECT * FROM payments WHERE id = $1 FOR UPDATE", payment_id)
         if payment is None:
-            raise _Refuse(NO_SUCH_PAYMENT)
+            raise Refuse(NO_SUCH_PAYMENT)
         if payment["purchase_id"] != known_as:
             raise StorageUnavailable("an event of this payment came in between")
-        await _keep_key(connection, settlement, payment_id)
+        await keep_key(connection, settlement, payment_id)
         if settlement.action == "reject":
             return await _reject(connection, payment, purchase, settlement)
         return await _credit(connection, payment, purchase, settlement)
 
-    return await _decide(postgres, in_transaction)
+    return await decide(postgres, in_transaction)
 
 
 async def settle_purchase(postgres: Postgres, purchase_id: UUID, settlement: Settlement) -> Settled | Refusal:
@@ -73,8 +75,8 @@ async def settle_purchase(postgres: Postgres, purchase_id: UUID, settlement: Set
     async def in_transaction(connection: Connection) -> Settled:
         purchase = await lock_purchase(connection, purchase_id)
         if purchase is None:
-            raise _Refuse(NO_SUCH_PURCHASE)
-        await _keep_key(connection, settlement, purchase_id)
+            raise Refuse(NO_SUCH_PURCHASE)
+        await keep_key(connection, settlement, purchase_id)
         is_open = await connection.fetch(
             "SELECT * FROM payments WHERE purchase_id = $1 AND status = 'open' ORDER BY created_at, id FOR UPDATE",
             purchase_id,
@@ -88,15 +90,15 @@ async def settle_purchase(postgres: Postgres, purchase_id: UUID, settlement: Set
             await _call_paid_twice(connection, purchase_id)
             return settled
         if not is_open:
-            raise _Refuse(NOTHING_OPEN)
+            raise Refuse(NOTHING_OPEN)
         for payment in is_open:
             await _reject(connection, payment, purchase, settlement)
         return Settled(purchase, is_new=True)
 
-    return await _decide(postgres, in_transaction)
+    return await decide(postgres, in_transaction)
 
 
-class _Refuse(Exception):
+class Refuse(Exception):
     """Ends the transaction, so that nothing of it stays: a refusal uses up no key."""
 
     def __init__(self, refusal: Refusal) -> None:
@@ -104,10 +106,11 @@ class _Refuse(Exception):
         self.refusal = refusal
 
 
-async def _decide(postgres: Postgres, work: Callable[[Connection], Awaitable[Settled]]) -> Settled | Refusal:
+async def decide(postgres: Postgres, work: Callable[[Connection], Awaitable[T]]) -> T | Refusal:
+    """One decision in a transaction, of which nothing stays where it raises Refuse. Raises StorageUnavailable."""
     try:
         return await postgres.transaction(work)
-    except _Refuse as refused:
+    except Refuse as refused:
         return refused.refusal
 
 
@@ -115,15 +118,15 @@ async def _credit(
     connection: Connection, payment: Row | None, purchase: Purchase | None, settlement: Settlement
 ) -> Settled:
     if payment is not None and payment["status"] == "rejected":
-        raise _Refuse(REJECTED)
+        raise Refuse(REJECTED)
     if purchase is None:
-        raise _Refuse(unfit(("purchaseId", "must name the purchase that was paid for")))
+        raise Refuse(unfit(("purchaseId", "must name the purchase that was paid for")))
     if payment is not None and payment["status"] == "accepted":
         return Settled(purchase, is_new=False)
     if purchase.accepted or purchase.status == "paid":
-        raise _Refuse(CREDITED)
+        raise Refuse(CREDITED)
     if purchase.user_id == settlement.operator_id:
-        raise _Refuse(OWN_PURCHASE)
+        raise Refuse(OWN_PURCHASE)
     await connection.execute("UPDATE purchases SET accepted = true WHERE id = $1", purchase.id)
     if payment is not None:
         await connection.execute(
@@ -135,7 +138,7 @@ async def _credit(
 
 async def _reject(connection: Connection, payment: Row, purchase: Purchase | None, settlement: Settlement) -> Settled:
     if payment["status"] == "accepted":
-        raise _Refuse(CREDITED)
+        raise Refuse(CREDITED)
     if payment["status"] == "rejected":
         return Settled(purchase, is_new=False)
     await connection.execute("UPDATE payments SET status = 'rejected' WHERE id = $1", payment["id"])
@@ -152,12 +155,12 @@ async def _reject(connection: Connection, payment: Row, purchase: Purchase | Non
 async def _purchase_named(connection: Connection, known_as: UUID | None, named: UUID | None) -> Purchase | None:
     """The locked purchase of a payment, or the one that an operator names where the payment has none."""
     if named is not None and known_as is not None and named != known_as:
-        raise _Refuse(unfit(("purchaseId", "is not the purchase of this payment")))
+        raise Refuse(unfit(("purchaseId", "is not the purchase of this payment")))
     if named is None and known_as is None:
         return None
     purchase = await lock_purchase(connection, known_as or named or UUID(int=0))
     if purchase is None:
-        raise _Refuse(unfit(("purchaseId", "names no purchase")))
+        raise Refuse(unfit(("purchaseId", "names no purchase")))
     return purchase
 
 
@@ -189,7 +192,7 @@ async def _keep(connection: Connection, payment: Row | None, purchase: Purchase 
     )
 
 
-async def _keep_key(connection: Connection, settlement: Settlement, ref_id: UUID) -> None:
+async def keep_key(connection: Connection, settlement: Settlement, ref_id: UUID) -> None:
     """One space for all of a user's keys: it may not stand for anything else, be it a posting or not."""
     if settlement.key is None:
         return
@@ -201,4 +204,4 @@ async def _keep_key(connection: Connection, settlement: Settlement, ref_id: UUID
         *(key, PgUUID(settlement.content), ref_id),
     )
     if booked or content.bytes != settlement.content:
-        raise _Refuse(CONFLICT)
+        raise Refuse(CONFLICT)

@@ -29,6 +29,7 @@ class Reported(msgspec.Struct, frozen=True, kw_only=True):
     purchase_id: UUID | None
     amount_cents: int
     currency: str
+    intent_id: str = ""  # the provider's name of the payment, by which it names refunds and chargebacks
 
 
 class Verdict(NamedTuple):
@@ -153,12 +154,12 @@ async def _record(connection: Connection, reported: Reported) -> Verdict:
         return Verdict(problem, False, purchase)
     stored = await connection.fetchval(
         "INSERT INTO payments AS y (id, provider, checkout_id, event_id, reference, purchase_id, amount_cents,"
-        " currency, status, problem) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
+        " currency, status, problem, intent_id) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
         " ON CONFLICT ON CONSTRAINT one_payment_a_checkout DO UPDATE"
         " SET purchase_id = $6, status = $9, problem = $10 WHERE y.status = 'open' RETURNING id",
         *(reported.id, reported.provider, reported.checkout_id, reported.event_id, reported.reference),
         *(None if purchase is None else purchase.id, reported.amount_cents, reported.currency),
-        *("accepted" if problem is None else "open", problem),
+        *("accepted" if problem is None else "open", problem, reported.intent_id),
     )
     if stored is None:  # the same checkout was accepted meanwhile, for another purchase
         return Verdict("unknown", False, purchase)

@@ -7,9 +7,10 @@ from uuid import UUID
 import msgspec
 
 from domain.ids import PostingKey, UserId
-from domain.refusals import Code, Refusal, insufficient_tokens
+from domain.refusals import FROZEN, Code, Refusal, insufficient_tokens
 from storage.paging import Listing, Page, Paged
 from storage.postgres import Connection, PgUUID, Postgres, Row
+from storage.reversals import is_frozen
 
 
 class Payout(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,11 +123,14 @@ async def settle_payout(
 ) -> Payout | None:
     """Settle it, unless that is done already: it is then as it was settled. None for one that there is not.
 
+    While its creator's wallet is frozen it cannot be paid, and stays as it is.
+
     Raises StorageUnavailable.
     """
     await postgres.execute(
         "UPDATE payouts p SET settled_as = $2, settled_at = now(), settled_by = $3, note = $4"
-        f" WHERE p.id = $1 AND p.settled_as IS NULL AND {_BOOKED} IS NOT NULL",
+        f" WHERE p.id = $1 AND p.settled_as IS NULL AND {_BOOKED} IS NOT NULL"
+        " AND NOT ($2 = 'paid' AND EXISTS (SELECT FROM wallet_freezes f WHERE f.user_id = p.creator_id))",
         *(payout_id, status, operator_id, note),
     )
     return await find_payout(postgres, payout_id)
@@ -166,6 +170,8 @@ async def _why_not(connection: Connection, new: NewPayout) -> Refusal | None:
     if new.tokens < new.min_tokens:
         why = f"must be at least {new.min_tokens}"
         return Refusal(Code.VALIDATION_FAILED, f"tokens {why}", {"errors": [{"field": "tokens", "reason": why}]})
+    if await is_frozen(connection, new.creator_id):
+        return FROZEN
     cashable = await connection.fetchval("SELECT cashable_tokens($1)", new.creator_id)
     if cashable < new.tokens:
         return insufficient_tokens(new.tokens, cashable, "that were earned, to cash them out")

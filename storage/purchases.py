@@ -1,7 +1,7 @@
 """Purchases of tokens: what was agreed when a checkout began, and what became of it. The tokens are in the journal."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 import msgspec
@@ -33,6 +33,7 @@ class Purchase(msgspec.Struct, frozen=True, kw_only=True):
     paid_at: datetime | None = None
     accepted: bool = False  # the decision to credit it is made; its posting is booked, or will be
     paid_twice: bool = False  # a second checkout of it was paid as well
+    reversed_as: Literal["refund", "chargeback"] | None = None  # the provider has taken its money back
 
 
 class NewPurchase(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,7 +52,8 @@ class NewPurchase(msgspec.Struct, frozen=True, kw_only=True):
 
 _PURCHASES = Listing(
     columns="p.id, p.user_id, p.pack_id, p.tokens, p.price_cents, p.currency, p.provider, p.status, p.checkout_id,"
-    " p.checkout_url, p.created_at, p.paid_at, p.accepted, p.paid_twice",
+    " p.checkout_url, p.created_at, p.paid_at, p.accepted, p.paid_twice,"
+    " p.reversed_as",
     source="purchases p",
     table="purchases p",
     at="p.created_at",

@@ -12,7 +12,8 @@ class Wallet(msgspec.Struct, frozen=True, rename="camel"):
     lifetime_earned: int
     lifetime_spent: int
     n: int = msgspec.field(default=0, name="entries")
-    limited: bool = False  # whether the user set a daily limit
+    limited: bool = False  # whether the user set a daily limit, or the wallet is frozen
+    frozen: bool = False  # nothing may leave it until an operator has decided about a refund or chargeback
 
     @property
     def funds(self) -> Funds:
@@ -21,6 +22,8 @@ class Wallet(msgspec.Struct, frozen=True, rename="camel"):
 
 async def find_wallet(postgres: Postgres, user_id: UserId) -> Wallet | None:
     row = await postgres.fetchrow(
-        "SELECT balance, lifetime_earned, lifetime_spent, n, limited FROM wallets WHERE id = $1", user_id
+        "SELECT balance, lifetime_earned, lifetime_spent, n, limited,"
+        " limited AND EXISTS (SELECT FROM wallet_freezes f WHERE f.user_id = id) FROM wallets WHERE id = $1",
+        user_id,
     )
     return None if row is None else Wallet(*row)

@@ -5,6 +5,7 @@ from tests.bugs import Bug, Edit
 PAYMENTS, DESK = "storage/payments.py", "server/payments/desk.py"
 BILLING_TESTS = "tests/server/rest/test_billing.py"
 LIMIT_TESTS = "tests/server/rest/test_limits.py"
+REVERSAL_TESTS = "tests/server/rest/test_admin_reversals.py"
 SETTLEMENTS = "storage/payment_settlements.py"
 SETTLEMENT_TESTS = "tests/server/rest/test_admin_payments.py"
 PAYMENT_TESTS = "tests/server/rest/test_payments.py"
@@ -121,7 +122,7 @@ IN_PAYMENTS = (
         "an operator takes tokens for nothing",
         (Edit(SETTLEMENTS, "if purchase.user_id == settlement.operator_id:", "if purchase.user_id is None:"),),
         f"{SETTLEMENT_TESTS}::test_nobody_credits_themselves_and_only_operators_settle",
-        "AssertionError",
+        "KeyError",
         "it is answered 200",
     ),
     Bug(
@@ -160,5 +161,32 @@ IN_PAYMENTS = (
         "tests/server/test_market_settings.py::test_where_currencies_differ_the_margin_is_held_against_a_rate",
         "DID NOT RAISE",
         "the settings are taken",
+    ),
+    Bug(
+        "freeze",
+        "a refund or chargeback freezes the wallet that its payment was credited to",
+        "tokens that were charged back are spent and cashed out",
+        (Edit("storage/reversals.py", '"SELECT freeze_wallet($1)"', '"SELECT $1::uuid"'),),
+        f"{REVERSAL_TESTS}::test_a_chargeback_freezes_the_wallet_until_an_operator_releases_it",
+        "AssertionError",
+        "the wallet is not frozen",
+    ),
+    Bug(
+        "frozen-payout",
+        "no payout of a frozen wallet is paid",
+        "an operator pays out what was charged back, because the payout was asked for before",
+        (Edit("storage/payouts.py", "AND NOT ($2 = 'paid' AND EXISTS", "AND NOT (false AND EXISTS"),),
+        f"{REVERSAL_TESTS}::test_nothing_is_cashed_out_of_a_frozen_wallet_and_no_payout_of_it_is_paid",
+        "KeyError",
+        "it is answered 200",
+    ),
+    Bug(
+        "thaw-last",
+        "a wallet is frozen for as long as one of its reversals is open",
+        "the first decision frees a wallet that another chargeback holds",
+        (Edit("storage/reversals.py", "WHERE p.user_id = $1 AND r.status = 'open')", "WHERE false)"),),
+        f"{REVERSAL_TESTS}::test_a_wallet_is_frozen_for_as_long_as_one_of_its_reversals_is_open",
+        "AssertionError",
+        "it is free after the first decision",
     ),
 )

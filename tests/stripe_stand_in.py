@@ -47,6 +47,7 @@ class StripeStandIn:
             "id": checkout or self.sessions[purchase["purchaseId"]]["id"],
             "object": "checkout.session",
             "client_reference_id": purchase["purchaseId"],
+            "payment_intent": f"pi_{checkout or self.sessions[purchase['purchaseId']]['id']}",
             "payment_status": "paid",
             "amount_total": purchase["priceCents"],
             "currency": purchase["currency"].lower(),
@@ -56,6 +57,40 @@ class StripeStandIn:
         for name, value in changed.items():
             (event if name in event else session)[name] = value
         return json.dumps({**event, "data": {"object": session}}).encode()
+
+    def refund(
+        self, purchase: dict[str, Any], cents: int = 699, *, checkout: str | None = None, **changed: Any
+    ) -> bytes:
+        """What Stripe would tell of a charge that was refunded, in part or as a whole."""
+        session_id = checkout or self.sessions[purchase["purchaseId"]]["id"]
+        charge = {
+            "id": f"ch_{session_id}",
+            "object": "charge",
+            "payment_intent": f"pi_{session_id}",
+            "metadata": {"purchase_id": purchase["purchaseId"]},
+            "amount": purchase["priceCents"],
+            "amount_refunded": cents,
+            "currency": purchase["currency"].lower(),
+            "status": "succeeded",
+        }
+        event = {"id": "evt_refund", "object": "event", "type": "charge.refunded"}
+        return json.dumps({**event, "data": {"object": {**charge, **changed}}}).encode()
+
+    def dispute(self, purchase: dict[str, Any], step: str = "created", status: str = "needs_response") -> bytes:
+        """What Stripe would tell of a chargeback, which names the payment alone."""
+        session_id = self.sessions[purchase["purchaseId"]]["id"]
+        dispute = {
+            "id": f"dp_{session_id}",
+            "object": "dispute",
+            "charge": f"ch_{session_id}",
+            "payment_intent": f"pi_{session_id}",
+            "metadata": {},
+            "amount": purchase["priceCents"],
+            "currency": purchase["currency"].lower(),
+            "status": status,
+        }
+        event = {"id": f"evt_{step}", "object": "event", "type": f"charge.dispute.{step}"}
+        return json.dumps({**event, "data": {"object": dispute}}).encode()
 
 
 def signature(raw: bytes, at: float, secret: str = WEBHOOK_SECRET) -> str:

@@ -15,7 +15,7 @@ from domain.posting import Kind, Posting
 from server.ids import new_uuid
 from server.market_settings import PaymentSettings
 from server.payments.demo import Demo
-from server.payments.provider import PaymentEvent, Provider, ProviderAway
+from server.payments.provider import PaymentEvent, Provider, ProviderAway, ReversalEvent
 from server.payments.stripe import Stripe
 from server.telemetry import Telemetry
 from storage.actor import StorageActor
@@ -29,6 +29,7 @@ from storage.purchases import (
     note_checkout,
     purchases_to_credit,
 )
+from storage.reversals import ReversalReported, count_open_reversals, record_reversal
 
 log = structlog.get_logger(__name__)
 
@@ -82,6 +83,31 @@ class PaymentDesk:
         else:  # no money came, so there is nothing to settle
             self._count("unknown_checkout")
 
+    async def reverse(self, provider: str, event: ReversalEvent) -> None:
+        """Keep a refund or chargeback, and freeze the wallet that it was credited to. Raises StorageUnavailable."""
+        reported = ReversalReported(
+            id=new_uuid(),
+            provider=provider,
+            kind=event.kind,
+            reversal_id=event.reversal_id,
+            event_id=event.id,
+            intent_id=event.intent_id,
+            purchase_id=event.purchase_id,
+            amount_cents=event.amount_cents,
+            currency=event.currency,
+            state=event.state,
+        )
+        kept = await record_reversal(self._postgres, reported)
+        if not kept.is_new:
+            self._count("repeated")
+        elif kept.status == "expected":
+            self._count("expected_reversal")
+        else:
+            purchase = None if kept.purchase is None else str(kept.purchase.id)
+            log.error("payment.reversed", kind=event.kind, event_id=event.id, purchase=purchase, state=event.state)
+            self._count(event.kind)
+        await self.count_open()
+
     async def credit(self, purchase: Purchase) -> str:
         """Book an accepted purchase, once however often and from wherever this is asked.
 
@@ -106,8 +132,9 @@ class PaymentDesk:
         await self.count_open()
 
     async def count_open(self) -> None:
-        """Bring the gauge of open payments up to date. Raises StorageUnavailable."""
+        """Bring the gauges of what waits for operators up to date. Raises StorageUnavailable."""
         self._telemetry.payments_open(await count_open_payments(self._postgres))
+        self._telemetry.reversals_open.set(await count_open_reversals(self._postgres))
 
     async def _find(self, provider: str, purchase_id: UUID | None) -> Purchase | None:
         purchase = None if purchase_id is None else await find_purchase(self._postgres, purchase_id)
@@ -145,6 +172,7 @@ def _reported(provider: str, event: PaymentEvent) -> Reported:
         purchase_id=event.purchase_id,
         amount_cents=event.amount_cents,
         currency=event.currency,
+        intent_id=event.intent_id,
     )
 
 

@@ -23,6 +23,20 @@ class PaymentEvent(NamedTuple):
     amount_cents: int
     currency: str  # ISO 4217, in capitals
     reference: str  # what the provider says was bought: the purchase's id, or another shop's order
+    intent_id: str = ""  # the provider's name of the payment itself, by which it names refunds and chargebacks
+
+
+class ReversalEvent(NamedTuple):
+    """The provider took the money of a payment back, or may do so, for its buyer."""
+
+    id: str
+    kind: Literal["refund", "chargeback"]
+    reversal_id: str  # of the refunded charge, or of the chargeback
+    intent_id: str
+    purchase_id: UUID | None  # where the event says it
+    amount_cents: int
+    currency: str
+    state: str  # in the provider's words
 
 
 class ProviderAway(Exception):

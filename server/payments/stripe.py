@@ -5,7 +5,7 @@ import hmac
 import http.client
 import json
 from contextlib import closing
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlencode, urlsplit
 from uuid import UUID
 
@@ -14,7 +14,7 @@ import structlog
 import trio
 
 from server.market_settings import PaymentSettings
-from server.payments.provider import Checkout, EventRefused, EventUnreadable, PaymentEvent, ProviderAway
+from server.payments.provider import Checkout, EventRefused, EventUnreadable, PaymentEvent, ProviderAway, ReversalEvent
 from storage.purchases import Purchase
 
 # Pinned, so that a new default of the account changes neither what we send nor what it means.
@@ -34,6 +34,9 @@ log = structlog.get_logger(__name__)
 # Stripe's ids have at most 255 characters, and a client_reference_id 200; U+0000 is what PostgreSQL cannot store.
 Id = Annotated[str, msgspec.Meta(min_length=1, max_length=255, pattern=r"^[^\u0000]+$")]
 
+Cents = Annotated[int, msgspec.Meta(ge=0, le=MAX_CENTS)]
+Currency = Annotated[str, msgspec.Meta(pattern="^[A-Za-z]{3,16}$")]
+
 
 class _Session(msgspec.Struct):
     """What we need of a Checkout Session in an event."""
@@ -42,8 +45,9 @@ class _Session(msgspec.Struct):
     client_reference_id: Id | None = None
     metadata: dict[str, str] | None = None
     payment_status: str = "unpaid"
-    amount_total: Annotated[int, msgspec.Meta(ge=0, le=MAX_CENTS)] | None = None
-    currency: Annotated[str, msgspec.Meta(pattern="^[A-Za-z]{3,16}$")] | None = None
+    amount_total: Cents | None = None
+    currency: Currency | None = None
+    payment_intent: Any = None
 
     @property
     def reference(self) -> str:
@@ -53,6 +57,22 @@ class _Session(msgspec.Struct):
 
 class _EventData(msgspec.Struct):
     object: _Session
+
+
+class _Reversed(msgspec.Struct):
+    """What we need of a refunded charge or of a dispute in an event."""
+
+    id: Id
+    payment_intent: Any = None  # an id, or all of it
+    metadata: dict[str, str] | None = None
+    amount: Cents = 0
+    amount_refunded: Cents | None = None
+    currency: Currency | None = None
+    status: Annotated[str, msgspec.Meta(max_length=40)] = ""
+
+
+class _ReversedData(msgspec.Struct):
+    object: _Reversed
 
 
 class _Event(msgspec.Struct):
@@ -93,7 +113,7 @@ class Stripe:
         except msgspec.MsgspecError as error:
             raise ProviderAway("an answer that cannot be read") from error
 
-    def read_event(self, raw: bytes, signature: str, now: float) -> PaymentEvent | None:
+    def read_event(self, raw: bytes, signature: str, now: float) -> PaymentEvent | ReversalEvent | None:
         """What an event says that came at this time (unix seconds); None for what is nothing to us.
 
         `signature` is the header `Stripe-Signature`. Raises EventRefused, EventUnreadable.
@@ -102,6 +122,8 @@ class Stripe:
             raise EventRefused("The signature does not hold")
         try:
             event = msgspec.json.decode(raw, type=_Event)
+            if event.type in _REVERSALS:
+                return _reversal(event, msgspec.json.decode(event.data, type=_ReversedData).object)
             outcome = _OUTCOMES.get(event.type)
             if outcome is None:
                 return None
@@ -118,6 +140,7 @@ class Stripe:
             amount_cents=session.amount_total or 0,
             currency=(session.currency or "").upper(),
             reference=session.reference,
+            intent_id=_intent(session.payment_intent),
         )
 
     def _is_signed(self, raw: bytes, header: str, now: float) -> bool:
@@ -147,6 +170,12 @@ class Stripe:
             raise ProviderAway(type(error).__name__) from error
 
 
+_REVERSALS: dict[str, Literal["refund", "chargeback"]] = {
+    "charge.refunded": "refund",
+    "charge.dispute.created": "chargeback",
+    "charge.dispute.funds_withdrawn": "chargeback",
+    "charge.dispute.closed": "chargeback",
+}
 _OUTCOMES: dict[str, Any] = {
     "checkout.session.completed": "paid",
     "checkout.session.async_payment_succeeded": "paid",
@@ -155,12 +184,32 @@ _OUTCOMES: dict[str, Any] = {
 }
 
 
+def _reversal(event: _Event, reversed_: _Reversed) -> ReversalEvent:
+    return ReversalEvent(
+        id=event.id,
+        kind=_REVERSALS[event.type],
+        reversal_id=reversed_.id,
+        intent_id=_intent(reversed_.payment_intent),
+        purchase_id=_uuid((reversed_.metadata or {}).get("purchase_id", "")),
+        amount_cents=reversed_.amount if reversed_.amount_refunded is None else reversed_.amount_refunded,
+        currency=(reversed_.currency or "").upper(),
+        state=reversed_.status.replace("\0", ""),
+    )
+
+
+def _intent(given: Any) -> str:
+    """The id of a PaymentIntent, which an event has as it is or with everything else of it; empty for none."""
+    found = given.get("id") if isinstance(given, dict) else given
+    return found[:255].replace("\0", "") if isinstance(found, str) else ""
+
+
 def _fields(purchase: Purchase, settings: PaymentSettings) -> list[tuple[str, str]]:
     return [
         ("mode", "payment"),
         ("adaptive_pricing[enabled]", "false"),  # a converted price is not the agreed one, and would not be credited
         ("client_reference_id", str(purchase.id)),
         ("metadata[purchase_id]", str(purchase.id)),
+        ("payment_intent_data[metadata][purchase_id]", str(purchase.id)),  # of its charge, so that a refund names it
         ("line_items[0][quantity]", "1"),
         ("line_items[0][price_data][currency]", purchase.currency.lower()),
         ("line_items[0][price_data][unit_amount]", str(purchase.price_cents)),

@@ -7,19 +7,18 @@ from uuid import UUID
 
 import msgspec
 
-from domain.ids import UserId, client_key, content_digest
+from domain.ids import UserId
 from domain.instant import from_datetime, rfc3339
 from domain.refusals import Code, Refusal
-from domain.text import clean
 from server.rest.answers import invalid
 from server.rest.query import Listed, Paging
 from server.rest.request import Ask
 from server.rest.route import Needs, Routes
+from server.rest.settling import settlement_of
 from server.rest.strict_json import FieldError
 from server.rest.tokens import PurchaseCard, card_of
-from storage.keys import find_use
 from storage.paging import Paged
-from storage.payment_settlements import CONFLICT, Settled, Settlement, settle_payment, settle_purchase
+from storage.payment_settlements import Settled, Settlement, settle_payment, settle_purchase
 from storage.payments import Payment, find_payment, list_payments
 from storage.purchases import Purchase, find_purchase, list_all_purchases
 
@@ -43,12 +42,16 @@ class PaymentsQuery(Paging, frozen=True, rename="camel"):
 
 
 class PurchaseOfUser(PurchaseCard, frozen=True, rename="camel"):
-    """A purchase, its buyer and its checkout; `paidTwice` where a second checkout of it was paid as well."""
+    """A purchase, its buyer and its checkout.
+
+    `paidTwice`: a second checkout of it was paid as well. `reversedAs`: the provider took its money back.
+    """
 
     user_id: UserId
     provider: str
     checkout_id: str | None
     paid_twice: bool
+    reversed_as: Literal["refund", "chargeback"] | None
 
 
 class PaymentCard(msgspec.Struct, frozen=True, rename="camel"):
@@ -119,7 +122,7 @@ async def settle_one_payment(ask: Ask, payment_id: UUID, body: PaymentSettlement
 
     A purchase is credited once, whatever is reported or settled besides. The same decision again changes nothing.
     """
-    settlement = await _settlement(ask, body, str(payment_id), str(body.purchase_id))
+    settlement = await settlement_of(ask, body.action, body.reason, str(payment_id), str(body.purchase_id))
     if isinstance(settlement, Refusal):
         return settlement
     work = partial(settle_payment, ask.house.postgres, payment_id, settlement, body.purchase_id)
@@ -137,7 +140,7 @@ async def settle_one_purchase(ask: Ask, purchase_id: UUID, body: SettlementWante
 
     A purchase is credited once, whatever is reported or settled besides. The same decision again changes nothing.
     """
-    settlement = await _settlement(ask, body, str(purchase_id))
+    settlement = await settlement_of(ask, body.action, body.reason, str(purchase_id))
     if isinstance(settlement, Refusal):
         return settlement
     work = partial(settle_purchase, ask.house.postgres, purchase_id, settlement)
@@ -147,20 +150,6 @@ async def settle_one_purchase(ask: Ask, purchase_id: UUID, body: SettlementWante
     purchase = await find_purchase(ask.house.postgres, purchase_id)
     assert purchase is not None, "purchases stay"
     return _purchase_card(purchase)
-
-
-async def _settlement(ask: Ask, body: SettlementWanted, *target: str) -> Settlement | Refusal:
-    reason = clean(body.reason)
-    if not reason:
-        return invalid(FieldError("reason", "must have a visible character"))
-    content = content_digest("settle", *target, body.action, reason)
-    key = None if ask.key is None else client_key(ask.user_id, ask.key)
-    used = None if key is None else await find_use(ask.house.postgres, key)
-    if used is not None and used.content != content:
-        return CONFLICT
-    if ask.house.draining:
-        return Refusal(Code.DRAINING, "The server is shutting down")
-    return Settlement(action=body.action, reason=reason, operator_id=ask.user_id, key=key, content=content)
 
 
 async def _settle(
@@ -187,6 +176,7 @@ def _purchase_card(purchase: Purchase) -> PurchaseOfUser:
         provider=purchase.provider,
         checkout_id=purchase.checkout_id,
         paid_twice=purchase.paid_twice,
+        reversed_as=purchase.reversed_as,
     )
 
 

@@ -14,6 +14,7 @@ from server.house import House
 from server.rest import (
     admin,
     admin_payments,
+    admin_reversals,
     bans,
     billing,
     calls,
@@ -61,6 +62,7 @@ ROUTES: tuple[Route, ...] = tuple(
         billing.routes,
         admin.routes,
         admin_payments.routes,
+        admin_reversals.routes,
         refunds.routes,
         tokens.routes,
         payments.routes,

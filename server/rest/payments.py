@@ -9,7 +9,7 @@ import structlog
 from domain.refusals import Code, Refusal
 from server.house import House
 from server.payments.demo import page
-from server.payments.provider import EventRefused, EventUnreadable, PaymentEvent
+from server.payments.provider import EventRefused, EventUnreadable, PaymentEvent, ReversalEvent
 from server.rest.answers import Plain
 from server.rest.request import Ask
 from server.rest.route import Needs, Routes
@@ -38,7 +38,8 @@ async def hear_stripe(ask: Ask) -> Heard | Refusal:
     """Stripe's signed events; each credits once, and so does each purchase.
 
     An event of another type is acknowledged. A payment of no known purchase, of another amount than was agreed, or the
-    second one of a purchase is acknowledged and moves nothing; it is counted, and kept for an operator to settle.
+    second one of a purchase is acknowledged and moves nothing; it is counted, and kept for an operator to settle. A
+    refund or chargeback freezes the wallet that the payment was credited to, until an operator releases it.
     """
     stripe = ask.house.payments.stripe
     if stripe is None:
@@ -79,9 +80,13 @@ async def pay_demo_checkout(ask: Ask, purchase_id: UUID) -> Plain | Refusal:
     return Plain(page(paid).encode(), HTML)
 
 
-async def _settle(ask: Ask, provider: str, event: PaymentEvent) -> None:
+async def _settle(ask: Ask, provider: str, event: PaymentEvent | ReversalEvent) -> None:
     """Whoever sent it may hang up: what was begun is finished."""
-    await ask.errands.run(partial(ask.house.payments.settle, provider, event))
+    payments = ask.house.payments
+    if isinstance(event, ReversalEvent):
+        await ask.errands.run(partial(payments.reverse, provider, event))
+    else:
+        await ask.errands.run(partial(payments.settle, provider, event))
 
 
 async def _demo_purchase(house: House, purchase_id: UUID) -> Purchase | None:

@@ -9,7 +9,7 @@ import msgspec
 from domain.ids import UserId
 from domain.instant import from_datetime, rfc3339
 from domain.posting import MAX_POSTING_TOKENS
-from domain.refusals import Code, Refusal
+from domain.refusals import FROZEN, Code, Refusal
 from domain.text import clean
 from server.house import House
 from server.payouts import give_back, request_payout
@@ -136,6 +136,8 @@ async def _settle(house: House, payout_id: UUID, status: str, operator_id: UserI
     payout = await settle_payout(house.postgres, payout_id, status, operator_id, note)
     if payout is None:
         return NO_SUCH_PAYOUT
+    if payout.settled_as is None:
+        return FROZEN
     if payout.settled_as != status:
         return Refusal(Code.PAYOUT_SETTLED, f"The payout is {payout.settled_as} already")
     if status == "rejected" and not payout.given_back:

@@ -39,10 +39,13 @@ class LimitsWanted(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class WalletCard(msgspec.Struct, frozen=True, rename="camel"):
+    """`frozen`: nothing can be spent or cashed out until a refund or chargeback is cleared up."""
+
     balance: int
     lifetime_earned: int
     lifetime_spent: int
     limits: Limits
+    frozen: bool
 
 
 class Balance(msgspec.Struct, frozen=True, rename="camel"):
@@ -82,7 +85,7 @@ async def wallet_card(ask: Ask) -> WalletCard:
     wallet = await find_wallet(ask.house.postgres, ask.user_id)
     assert wallet is not None, "a trigger gives every user a wallet"
     limits = await _limits(ask) if wallet.limited else Limits()
-    return WalletCard(wallet.balance, wallet.lifetime_earned, wallet.lifetime_spent, limits)
+    return WalletCard(wallet.balance, wallet.lifetime_earned, wallet.lifetime_spent, limits, wallet.frozen)
 
 
 async def _limits(ask: Ask) -> Limits:

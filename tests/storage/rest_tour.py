@@ -207,6 +207,13 @@ async def _settle_payments(tour: Tour, stripe: StripeStandIn, operator: Caller) 
     await tour.ask(operator, "POST /api/admin/payments/{paymentId}/settle", body=decided, paymentId=payment_id)
     operator, decided = await tour.people.operator(), {"action": "credit", "reason": "It was paid after all"}
     await tour.ask(operator, "POST /api/admin/purchases/{purchaseId}/settle", body=decided, purchaseId=paid_for)
+    await tour.ask(None, "POST /api/payments/webhook/stripe", raw=stripe.refund(purchase))
+    for query in _queries(({}, *({"status": each} for each in ("open", "expected", "released"))), PAGES[:2]):
+        await tour.ask(operator, "GET /api/admin/reversals", **query)
+    reversal = (await tour.ask(operator, "GET /api/admin/reversals")).json()["items"][0]
+    operator, decided = await tour.people.operator(), {"action": "release", "reason": "Cleared up"}
+    reversal_id = reversal["reversalId"]
+    await tour.ask(operator, "POST /api/admin/reversals/{reversalId}/settle", body=decided, reversalId=reversal_id)
 
 
 async def _cash_out(tour: Tour, house: House, creator: Caller, operator: Caller) -> None:

@@ -47,16 +47,21 @@ class Shop:
         assert [finding.sentence async for finding in audit(self.house.postgres) if finding.rows] == []
 
 
-def selling(stripe: StripeStandIn) -> Settings:
+def selling(stripe: StripeStandIn, **calls: Any) -> Settings:
     """Settings of a house that sells tokens, and where a single one can be cashed out."""
     usual = with_section("payments", stripe_url=stripe.url)
-    return msgspec.structs.replace(usual, payouts=msgspec.structs.replace(usual.payouts, min_tokens=1))
+    return msgspec.structs.replace(
+        usual,
+        payouts=msgspec.structs.replace(usual.payouts, min_tokens=1),
+        calls=msgspec.structs.replace(usual.calls, **calls),
+    )
 
 
 @asynccontextmanager
-async def open_shop(dsn: str) -> AsyncIterator[Shop]:
+async def open_shop(dsn: str, **calls: Any) -> AsyncIterator[Shop]:
+    """Blocks of 30 s, unless the settings of calls say otherwise."""
     with stripe_stand_in() as stripe:
-        async with running_house(dsn, selling(stripe), SELLING) as house, people_of(house) as people:
+        async with running_house(dsn, selling(stripe, **calls), SELLING) as house, people_of(house) as people:
             async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{house.http_port}") as web:
                 yield Shop(house, people, stripe, web)
 

@@ -12,7 +12,13 @@ async def test_a_first_valid_token_makes_the_user_and_the_wallet(house: House, p
     stranger = people.stranger()
     me = (await stranger.get("/me")).json()
     user = {"userId": str(stranger.user_id), "displayName": "", "isCreator": False, "isOperator": False}
-    wallet = {"balance": 0, "lifetimeEarned": 0, "lifetimeSpent": 0, "limits": {"dailySpendLimit": None}}
+    wallet = {
+        "balance": 0,
+        "lifetimeEarned": 0,
+        "lifetimeSpent": 0,
+        "limits": {"dailySpendLimit": None},
+        "frozen": False,
+    }
     assert me == {"user": user, "wallet": wallet}
     rows = await house.postgres.fetch("SELECT id FROM wallets WHERE user_id = $1", stranger.user_id)
     assert len(rows) == 1

@@ -48,6 +48,7 @@ BY_PATH = {
     "POST /api/payments/demo/{purchaseId}": Seen("purchase", Code.NOT_FOUND),
     "POST /api/admin/payouts/{payoutId}": Seen("payout", Code.FORBIDDEN),
     "POST /api/admin/payments/{paymentId}/settle": Seen("payment", Code.FORBIDDEN),
+    "POST /api/admin/reversals/{reversalId}/settle": Seen("payment", Code.FORBIDDEN),
     "POST /api/admin/purchases/{purchaseId}/settle": Seen("purchase", Code.FORBIDDEN),
     "DELETE /api/overlay-tokens/{tokenId}": Seen("overlay", Code.NOT_FOUND),
     "DELETE /api/admin/bans/{userId}": Seen("fan", Code.FORBIDDEN),

@@ -44,6 +44,7 @@ def test_what_moves_tokens_or_rings_takes_a_key() -> None:
         "/api/admin/refunds",
         "/api/admin/payments/{paymentId}/settle",
         "/api/admin/purchases/{purchaseId}/settle",
+        "/api/admin/reversals/{reversalId}/settle",
         "/api/tokens/purchases",
         "/api/payouts",
     }

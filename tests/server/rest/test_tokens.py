@@ -64,6 +64,7 @@ async def test_a_purchase_begins_with_a_checkout_that_the_provider_was_asked_for
         "adaptive_pricing[enabled]": "false",
         "client_reference_id": purchase["purchaseId"],
         "metadata[purchase_id]": purchase["purchaseId"],
+        "payment_intent_data[metadata][purchase_id]": purchase["purchaseId"],
         "line_items[0][quantity]": "1",
         "line_items[0][price_data][currency]": "usd",
         "line_items[0][price_data][unit_amount]": "699",

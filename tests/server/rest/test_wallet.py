@@ -21,8 +21,20 @@ async def test_the_wallet_sums_what_was_earned_and_spent(people: People) -> None
     assert tokens >= 1
     limits = {"dailySpendLimit": None}
     fans, creators = (await fan.get("/wallet")).json(), (await creator.get("/wallet")).json()
-    assert fans == {"balance": 100 - tokens, "lifetimeEarned": 100, "lifetimeSpent": tokens, "limits": limits}
-    assert creators == {"balance": tokens, "lifetimeEarned": tokens, "lifetimeSpent": 0, "limits": limits}
+    assert fans == {
+        "balance": 100 - tokens,
+        "lifetimeEarned": 100,
+        "lifetimeSpent": tokens,
+        "limits": limits,
+        "frozen": False,
+    }
+    assert creators == {
+        "balance": tokens,
+        "lifetimeEarned": tokens,
+        "lifetimeSpent": 0,
+        "limits": limits,
+        "frozen": False,
+    }
 
 
 async def test_the_statement_has_every_entry_with_the_balance_after_it(house: House, people: People) -> None:

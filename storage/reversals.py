@@ -1,0 +1,194 @@
+"""Refunds and chargebacks at the providers: which purchase they undo, and the wallets that they freeze.
+
+A wallet is frozen while one of its owner's credited payments is reversed and no operator has released that reversal.
+"""
+
+from datetime import datetime
+from typing import Any, Literal, NamedTuple
+from uuid import UUID
+
+import msgspec
+
+from domain.ids import UserId
+from domain.refusals import Code, Refusal
+from storage.paging import Listing, Page, Paged
+from storage.payment_settlements import Refuse, Settlement, decide, keep_key
+from storage.postgres import Connection, PgUUID, Postgres, Row
+from storage.purchases import Purchase, lock_purchase
+
+NO_SUCH_REVERSAL = Refusal(Code.NOT_FOUND, "No such refund or chargeback")
+OWN_WALLET = Refusal(Code.FORBIDDEN, "Nobody releases their own wallet")
+
+
+class ReversalReported(msgspec.Struct, frozen=True, kw_only=True):
+    """A refund or chargeback as its provider reports it.
+
+    `id` is for its row; `intent_id` is the provider's name of the payment, `purchase_id` what else it says was bought.
+    """
+
+    id: UUID
+    provider: str
+    kind: Literal["refund", "chargeback"]
+    reversal_id: str
+    event_id: str
+    intent_id: str
+    purchase_id: UUID | None
+    amount_cents: int
+    currency: str
+    state: str
+
+
+class Reversed(NamedTuple):
+    """What was kept; `is_new` where an operator has to look at it from now on."""
+
+    status: str
+    is_new: bool
+    purchase: Purchase | None
+
+
+class Reversal(msgspec.Struct, frozen=True, kw_only=True):
+    """A row, with its purchase's buyer and the latest decision of an operator."""
+
+    id: UUID
+    provider: str
+    kind: str
+    reversal_id: str
+    event_id: str
+    intent_id: str
+    purchase_id: UUID | None
+    amount_cents: int
+    currency: str
+    state: str
+    status: str  # open, expected, released
+    created_at: datetime
+    user_id: UserId | None = None
+    reason: str | None = None
+    operator_id: UserId | None = None
+    settled_at: datetime | None = None
+
+
+_REVERSALS = Listing(
+    columns="r.id, r.provider, r.kind, r.reversal_id, r.event_id, r.intent_id, r.purchase_id, r.amount_cents,"
+    " r.currency, r.state, r.status, r.created_at, (SELECT user_id FROM purchases WHERE id = r.purchase_id) AS user_id,"
+    " s.reason, s.operator_id, s.created_at AS settled_at",
+    source="payment_reversals r LEFT JOIN LATERAL (SELECT reason, operator_id, created_at FROM reversal_settlements"
+    " WHERE reversal_id = r.id ORDER BY created_at DESC LIMIT 1) s ON true",
+    table="payment_reversals r",
+    at="r.created_at",
+    id="r.id",
+)
+
+
+async def record_reversal(postgres: Postgres, reported: ReversalReported) -> Reversed:
+    """Keep a reversal, mark its purchase and freeze its buyer's wallet, all at once. Idempotent; a larger refund of the
+    same charge is news. Raises StorageUnavailable.
+    """
+    return await postgres.transaction(lambda connection: _record(connection, reported))
+
+
+async def release_reversal(postgres: Postgres, reversal_id: UUID, settlement: Settlement) -> Purchase | Refusal | None:
+    """An operator has looked at it: its buyer's wallet is free again, unless another reversal holds it.
+
+    The same again changes nothing. Raises StorageUnavailable.
+    """
+    return await decide(postgres, lambda connection: _release(connection, reversal_id, settlement))
+
+
+async def find_reversal(postgres: Postgres, reversal_id: UUID) -> Reversal | None:
+    """Raises StorageUnavailable."""
+    row = await postgres.fetchrow(f"SELECT {_REVERSALS.columns} FROM {_REVERSALS.source} WHERE r.id = $1", reversal_id)
+    return None if row is None else _reversal(row)
+
+
+async def list_reversals(postgres: Postgres, page: Page, *, status: str | None = None) -> Paged[Reversal]:
+    """Newest first. Raises BadCursor, StorageUnavailable."""
+    # As a literal, so that also a plan for any values can use the partial index; it is one of the CHECK's words.
+    assert status in (None, "open", "expected", "released"), status
+    place = "true" if status is None else f"r.status = '{status}'"
+    return await _REVERSALS.page(postgres, page, [place], list[Any](), _reversal)
+
+
+async def count_open_reversals(postgres: Postgres) -> int:
+    """How many wait for an operator. Raises StorageUnavailable."""
+    rows = await postgres.fetch("SELECT count(*) FROM payment_reversals WHERE status = 'open'")
+    return int(rows[0][0])
+
+
+async def is_frozen(connection: Connection, user_id: UserId) -> bool:
+    """Whether nothing may leave this user's wallet."""
+    return bool(await connection.fetchval("SELECT true FROM wallet_freezes WHERE user_id = $1", user_id))
+
+
+async def _record(connection: Connection, reported: ReversalReported) -> Reversed:
+    purchase, credited = await _reversed_purchase(connection, reported)
+    known = await connection.fetchrow(
+        "SELECT id, amount_cents, status FROM payment_reversals"
+        " WHERE provider = $1 AND kind = $2 AND reversal_id = $3 FOR UPDATE",
+        *(reported.provider, reported.kind, reported.reversal_id),
+    )
+    is_new = known is None or reported.amount_cents > known["amount_cents"]
+    status = "open" if credited or purchase is None else "expected"
+    if known is not None and not is_new:
+        status = known["status"]
+    await connection.execute(
+        "INSERT INTO payment_reversals AS r (id, provider, kind, reversal_id, event_id, intent_id, purchase_id,"
+        " amount_cents, currency, state, status) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
+        " ON CONFLICT ON CONSTRAINT one_row_a_reversal DO UPDATE SET status = $11,"
+        " state = excluded.state, amount_cents = greatest(r.amount_cents, excluded.amount_cents)",
+        *(reported.id, reported.provider, reported.kind, reported.reversal_id, reported.event_id, reported.intent_id),
+        None if purchase is None else purchase.id,
+        *(reported.amount_cents, reported.currency, reported.state, status),
+    )
+    if is_new and status == "open" and purchase is not None:
+        await connection.execute("UPDATE purchases SET reversed_as = $2 WHERE id = $1", purchase.id, reported.kind)
+        await connection.execute("SELECT freeze_wallet($1)", purchase.user_id)
+    return Reversed(status, is_new, purchase)
+
+
+async def _reversed_purchase(connection: Connection, reported: ReversalReported) -> tuple[Purchase | None, bool]:
+    """The locked purchase, and whether the payment that is reversed was credited, or may have been."""
+    payment = await connection.fetchrow(
+        "SELECT purchase_id, status FROM payments WHERE provider = $1 AND intent_id = $2 AND intent_id <> ''"
+        " ORDER BY status LIMIT 1",  # accepted comes first
+        *(reported.provider, reported.intent_id),
+    )
+    purchase_id = reported.purchase_id if payment is None else payment["purchase_id"]
+    purchase = None if purchase_id is None else await lock_purchase(connection, purchase_id)
+    if purchase is None or purchase.provider != reported.provider:
+        return None, False
+    if payment is not None:
+        return purchase, payment["status"] == "accepted"
+    return purchase, purchase.accepted or purchase.status == "paid"
+
+
+async def _release(connection: Connection, reversal_id: UUID, settlement: Settlement) -> Purchase | None:
+    purchase_id = await connection.fetchval("SELECT purchase_id FROM payment_reversals WHERE id = $1", reversal_id)
+    purchase = None if purchase_id is None else await lock_purchase(connection, purchase_id)
+    status = await connection.fetchval("SELECT status FROM payment_reversals WHERE id = $1 FOR UPDATE", reversal_id)
+    if status is None:
+        raise Refuse(NO_SUCH_REVERSAL)
+    if purchase is not None and purchase.user_id == settlement.operator_id:
+        raise Refuse(OWN_WALLET)
+    await keep_key(connection, settlement, reversal_id)
+    if status == "released":
+        return purchase
+    await connection.execute("UPDATE payment_reversals SET status = 'released' WHERE id = $1", reversal_id)
+    await connection.execute(
+        "INSERT INTO reversal_settlements (id, reversal_id, action, reason, operator_id, key)"
+        " VALUES (gen_random_uuid(), $1, 'release', $2, $3, $4)",
+        *(reversal_id, settlement.reason, settlement.operator_id),
+        None if settlement.key is None else PgUUID(settlement.key),
+    )
+    if purchase is not None:
+        # Under the lock that freezing and thawing take, so that no other reversal of this buyer comes in between.
+        await connection.execute("SELECT 1 FROM fence WHERE one FOR NO KEY UPDATE")
+        await connection.execute(
+            "SELECT thaw_wallet($1) WHERE NOT EXISTS (SELECT FROM purchases p JOIN payment_reversals r"
+            " ON r.purchase_id = p.id WHERE p.user_id = $1 AND r.status = 'open')",
+            purchase.user_id,
+        )
+    return purchase
+
+
+def _reversal(row: Row) -> Reversal:
+    return Reversal(**dict(row))
