@@ -1,6 +1,5 @@
 """Opens the floors in order, and drains them in reverse."""
 
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -13,7 +12,7 @@ from server.conversation import DRAINING
 from server.heartbeat import keep_pulse
 from server.house import House
 from server.housekeeping import keep_house
-from server.listener import Listener, open_listener
+from server.listener import Listener, ListeningSockets, open_listener
 from server.rest.app import serve_http
 from server.websocket import serve_connection
 from storage.migrate import migrate
@@ -61,9 +60,9 @@ async def open_house(settings: Settings, secrets: Secrets, dsn: str, *, alone: b
                         house.actor.abandon()
 
 
-def _open_doors(house: House, floor: trio.Nursery, http: socket.socket, websocket: socket.socket) -> None:
+def _open_doors(house: House, floor: trio.Nursery, http: ListeningSockets, websocket: ListeningSockets) -> None:
     settings = house.settings.websocket
-    house.http_port, house.websocket_port = http.getsockname()[1], websocket.getsockname()[1]
+    house.http_port, house.websocket_port = http.port, websocket.port
     listener = Listener(
         websocket, partial(serve_connection, house), settings.connections, settings.send_buffer_bytes, house.faults
     )

@@ -37,6 +37,14 @@ class Address(Section, frozen=True):
     host: str
     port: Annotated[int, msgspec.Meta(ge=0, le=65_535)]
 
+    @property
+    def host_in_url(self) -> str:
+        """With brackets around an IPv6 address (RFC 3986), whose colons are no port's."""
+        return f"[{self.host}]" if ":" in self.host else self.host
+
+    def __str__(self) -> str:
+        return f"{self.host_in_url}:{self.port}"
+
 
 class ServerSettings(Section, frozen=True):
     data_dir: Annotated[str, msgspec.Meta(min_length=1)] = ".halfminute"
@@ -261,7 +269,10 @@ def parse_address(text: str) -> Address:
     host, colon, port = text.rpartition(":")
     if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65_535:
         raise ConfigError(f"{text!r} is not HOST:PORT")
-    return Address(host.removeprefix("[").removesuffix("]"), int(port))
+    bare = host.removeprefix("[").removesuffix("]")
+    if (":" in bare) != (host == f"[{bare}]"):  # without brackets, nobody knows where the host ends
+        raise ConfigError(f"{text!r} is not HOST:PORT, or [HOST]:PORT for an IPv6 address")
+    return Address(bare, int(port))
 
 
 def _read_file(path: Path) -> dict[str, Any]:

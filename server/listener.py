@@ -2,8 +2,9 @@
 
 import errno
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from typing import Any
 
 import structlog
 import trio
@@ -13,6 +14,9 @@ from server.faults import Faults
 
 BACKLOG = 4096  # a reconnect of everybody at once waits here instead of being refused
 OUT_OF_FILES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+NOT_HERE = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
+LOOPBACK = ("127.0.0.1", "::1")
+PORT_TRIES = 10  # one in many thousands is taken by somebody else in the other family
 USER_TIMEOUT_MS = 30_000  # unacknowledged bytes for so long: the peer is gone, whatever TCP hopes
 
 log = structlog.get_logger(__name__)
@@ -22,36 +26,105 @@ class ListenError(Exception):
     """One line: which address cannot be listened on, and why."""
 
 
-def open_listener(address: Address) -> socket.socket:
-    """Raises ListenError."""
+class ListeningSockets:
+    """One socket for each address that a name stands for, all on one port. Closes them as a context manager."""
+
+    def __init__(self, sockets: Sequence[socket.socket]) -> None:
+        self.sockets = sockets
+
+    @property
+    def port(self) -> int:
+        port: int = self.sockets[0].getsockname()[1]
+        return port
+
+    def __enter__(self) -> "ListeningSockets":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        for sock in self.sockets:
+            sock.close()
+
+
+def open_listener(address: Address) -> ListeningSockets:
+    """Listen on every address of the host, `localhost` in both families. Raises ListenError if none can be had.
+
+    With port 0, all have the same port. An address that this machine does not have is left out if another is there.
+    """
     try:
-        family, _, _, _, where = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, socket.SOCK_STREAM)
+        where = _addresses(address)
+        for _ in range(PORT_TRIES):
+            try:
+                return ListeningSockets(_listen_on_all(where, address.port))
+            except OSError as error:
+                # The port that the system chose for the first family may be taken in the second.
+                if address.port != 0 or error.errno != errno.EADDRINUSE:
+                    raise
     except OSError as error:
-        raise ListenError(f"cannot listen on {address.host}:{address.port}: {error.strerror}") from None
+        raise ListenError(f"cannot listen on {address}: {error.strerror}") from None
+    raise ListenError(f"cannot listen on {address}: no port is free in both families")
+
+
+def _addresses(address: Address) -> list[tuple[socket.AddressFamily, tuple[Any, ...]]]:
+    """Each once, in the resolver's order."""
+    # Many a hosts file names one loopback address alone, and clients may still try the other first (RFC 6761).
+    hosts = LOOPBACK if address.host.lower() == "localhost" else (address.host,)
+    found: dict[tuple[socket.AddressFamily, tuple[Any, ...]], None] = {}
+    for host in hosts:
+        for family, _, _, _, where in socket.getaddrinfo(host, address.port, type=socket.SOCK_STREAM):
+            found[family, where] = None
+    return list(found)
+
+
+def _listen_on_all(addresses: Sequence[tuple[socket.AddressFamily, tuple[Any, ...]]], port: int) -> list[socket.socket]:
+    listening: list[socket.socket] = []
+    left_out: OSError | None = None
     try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(where)
-        listener.listen(BACKLOG)
-        listener.setblocking(False)
-    except OSError as error:
-        listener.close()
-        raise ListenError(f"cannot listen on {address.host}:{address.port}: {error.strerror}") from None
-    return listener
+        for family, (host, _, *scope) in addresses:
+            try:
+                listening.append(_listen(family, (host, port, *scope)))
+            except OSError as error:
+                if error.errno not in NOT_HERE:
+                    raise
+                left_out = error
+            else:
+                port = listening[0].getsockname()[1]
+        if left_out is not None and not listening:
+            raise left_out
+    except BaseException:
+        for sock in listening:
+            sock.close()
+        raise
+    return listening
+
+
+def _listen(family: socket.AddressFamily, where: tuple[Any, ...]) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(where)
+        sock.listen(BACKLOG)
+        sock.setblocking(False)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 class Listener:
-    """Takes connections from one listening socket and gives each to `serve`."""
+    """Takes connections from listening sockets and gives each to `serve`; one limit for all."""
 
     def __init__(
         self,
-        sock: socket.socket,
+        listening: ListeningSockets,
         serve: Callable[[socket.socket], Awaitable[None]],
         limit: int,
         send_buffer_bytes: int,
         faults: Faults,
     ) -> None:
-        self._sock = sock
+        self._listening = listening
         self._serve = serve
         self._limit = limit
         self._send_buffer_bytes = send_buffer_bytes
@@ -61,16 +134,21 @@ class Listener:
     async def run(self, nursery: trio.Nursery) -> None:
         """Until cancelled; the connections live on in `nursery`."""
         try:
-            while True:
-                await trio.lowlevel.wait_readable(self._sock)
-                await self._accept_waiting(nursery)
+            async with trio.open_nursery() as accepting:
+                for sock in self._listening.sockets:
+                    accepting.start_soon(self._accept_from, sock, nursery)
         finally:
-            self._sock.close()
+            self._listening.close()
 
-    async def _accept_waiting(self, nursery: trio.Nursery) -> None:
+    async def _accept_from(self, sock: socket.socket, nursery: trio.Nursery) -> None:
+        while True:
+            await trio.lowlevel.wait_readable(sock)
+            await self._accept_waiting(sock, nursery)
+
+    async def _accept_waiting(self, sock: socket.socket, nursery: trio.Nursery) -> None:
         while True:
             try:
-                accepted, _ = self._sock.accept()
+                accepted, _ = sock.accept()
             except BlockingIOError:
                 return
             except OSError as error:

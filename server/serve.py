@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
 import trio
 
 from server.app import open_house
@@ -84,7 +85,10 @@ def _open_demo_checkout(house: House) -> None:
 def _greet(house: House, made: list[str], demo: bool) -> None:
     settings = house.settings
     http, websocket = parse_address(settings.http.listen), parse_address(settings.websocket.listen)
-    say(f"halfminute serves http://{http.host}:{house.http_port} and ws://{websocket.host}:{house.websocket_port}/ws")
+    # With the ports that the system chose, where 0 was asked for.
+    http = msgspec.structs.replace(http, port=house.http_port)
+    websocket = msgspec.structs.replace(websocket, port=house.websocket_port)
+    say(f"halfminute serves http://{http} and ws://{websocket}/ws")
     if made:
         say(f"made secrets of its own in {Path(settings.server.data_dir) / 'secrets'}: {', '.join(made)}")
     if house.secrets.billing_webhook_secret is None:
@@ -92,5 +96,5 @@ def _greet(house: House, made: list[str], demo: bool) -> None:
     if demo and house.secrets.jwt_secret is not None:
         for person in EVERYBODY:
             say(f"{person.name}: {person.user_id}\n    {demo_token(person, house.secrets.jwt_secret, time.time())}")
-        data, port = settings.server.data_dir, house.http_port
-        say(f"see a call, from a second terminal:\n    halfminute demo-call --data {data} --http {http.host}:{port}")
+        data = settings.server.data_dir
+        say(f"see a call, from a second terminal:\n    halfminute demo-call --data {data} --http {http}")

@@ -4,6 +4,7 @@ from tests.bugs import Bug, Edit
 
 OUTPUT, LOG, CLI = "server/background_output.py", "server/log.py", "server/cli.py"
 OUTPUT_TESTS, LINE_TESTS = "tests/server/test_background_output.py", "tests/server/test_log_lines.py"
+LISTENER, LISTENING_TESTS = "server/listener.py", "tests/server/test_listening.py"
 DRAIN_TESTS = "tests/server/test_drain.py"
 JWKS_TESTS = "tests/server/test_jwks.py"
 SECRET_TESTS = "tests/server/test_secrets.py"
@@ -138,5 +139,32 @@ IN_PROCESS = (
         f"{DRAIN_TESTS}::test_a_server_that_still_waits_for_its_database_stops_at_once[SIGTERM]",
         "assert",
         "it ends later, and as if it had failed",
+    ),
+    Bug(
+        "both-families",
+        "localhost is listened on in both families",
+        "a client that tries ::1 first is refused",
+        (Edit(LISTENER, 'LOOPBACK = ("127.0.0.1", "::1")', 'LOOPBACK = ("127.0.0.1",)'),),
+        f"{LISTENING_TESTS}::test_localhost_answers_in_both_families_on_the_ports_of_its_greeting",
+        "ConnectError",
+        "::1 refuses the connection",
+    ),
+    Bug(
+        "one-port",
+        "both families have the port that was chosen for the first",
+        "the greeting names a port that one family does not have",
+        (Edit(LISTENER, "port = listening[0].getsockname()[1]\n", "pass\n"),),
+        f"{LISTENING_TESTS}::test_with_port_0_both_families_have_one_port",
+        "AssertionError",
+        "there are two ports",
+    ),
+    Bug(
+        "brackets",
+        "an IPv6 address has brackets in an address of the web",
+        "the greeting's address can be used nowhere",
+        (Edit(CONFIG, 'f"[{self.host}]" if ":" in self.host else self.host', "self.host"),),
+        f"{LISTENING_TESTS}::test_an_ipv6_address_stands_in_brackets_in_the_greeting_and_works_as_it_stands_there",
+        "AssertionError",
+        "it is http://::1:PORT",
     ),
 )

@@ -1,7 +1,6 @@
 """The HTTP side of the house: the table of all routes, the app that answers them, and its life."""
 
 import re
-import socket
 from itertools import chain
 
 import structlog
@@ -11,6 +10,7 @@ from quart_trio.wrappers import TrioRequest
 from werkzeug.exceptions import HTTPException
 
 from server.house import House
+from server.listener import ListeningSockets
 from server.rest import (
     admin,
     admin_payments,
@@ -75,7 +75,7 @@ ROUTES: tuple[Route, ...] = tuple(
 )
 
 
-async def serve_http(house: House, sock: socket.socket) -> None:
+async def serve_http(house: House, listening: ListeningSockets) -> None:
     """Answer requests until the house closes, or until cancelled; then finish those that are begun."""
     if house.secrets.billing_webhook_secret is None:
         log.warning("billing_webhook.closed", reason="BILLING_WEBHOOK_SECRET is not set, so every sweep is refused")
@@ -85,7 +85,7 @@ async def serve_http(house: House, sock: socket.socket) -> None:
         with trio.CancelScope(shield=True):  # bounded by GRACE_SECONDS from `closing` on
             async with trio.open_nursery() as nursery:
                 app = make_app(house, Errands(nursery, house.settings.http.answer_seconds, house.faults))
-                await serve_connections(app, sock, closing, house.faults)
+                await serve_connections(app, listening, closing, house.faults)
                 nursery.cancel_scope.cancel()
         outside.cancel_scope.cancel()
 
