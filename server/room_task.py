@@ -96,6 +96,8 @@ class RoomTask:
             for given in self._inbox.take_all():  # who asked too late gets an answer, too
                 self._handle(given)
         finally:
+            if not (self._ownership.held or self._disowned):
+                self._forget_untold()
             self._tell_all()  # what was decided before a crash, too
 
     async def _confirm_ownership(self) -> None:
@@ -103,9 +105,12 @@ class RoomTask:
         if await self._ownership.confirm() or self._disowned:
             return
         self._disowned = True
+        self._forget_untold()
+        self._handle(Given(inputs.Fenced(), self.clock.now()))
+
+    def _forget_untold(self) -> None:
         self._audiences.discard()
         self._private.clear()
-        self._handle(Given(inputs.Fenced(), self.clock.now()))
 
     def begin(self, first: Iterable[effects.Effect]) -> None:
         """Carry out what is to happen before anything arrives."""

@@ -3,6 +3,7 @@
 from tests.bugs import Bug, Edit
 
 SQL, BATCH = "storage/migrations/0001_house.sql", "storage/migrations/0002_streams.sql"
+LEASES = "storage/migrations/0004_leases.sql"
 ACTOR_TESTS = "tests/storage/test_actor.py"
 TWO_SERVERS = "tests/storage/test_bank.py::test_two_servers_on_one_database_never_lock_each_other_out[1000]"
 READERS = "tests/storage/test_bank.py::test_readers_always_see_the_same_sum_and_nobody_in_debt"
@@ -13,6 +14,10 @@ NO_PLACE = "test_a_posting_that_has_no_place_is_refused_for_that_whether_it_can_
 
 BEGIN = " INTO now_at;\n    PERFORM"  # as the batch statement goes on, and nobody else who takes the fence
 TAKE_FENCE = f"UPDATE fence SET booked_at = greatest(booked_at, clock_timestamp()) WHERE one RETURNING booked_at{BEGIN}"
+CLAIM_ONE = """lapsed := lock_lapsed_servers(claimant, watched);
+    RETURN QUERY
+    UPDATE rooms r SET epoch = r.epoch + 1, server_id = claimant
+     WHERE r.id = claimed"""
 TICKETS, LIMITS, REFUNDS = (f"tests/storage/test_{noun}.py" for noun in ("tickets", "limits", "refunds"))
 
 IN_SQL = (
@@ -76,9 +81,9 @@ IN_SQL = (
         "a room is taken over while its last block is under way",
         (
             Edit(
-                BATCH,
-                "PERFORM 1 FROM fence WHERE one FOR NO KEY UPDATE;\n    RETURN QUERY",
-                "RETURN QUERY",
+                LEASES,
+                f"PERFORM 1 FROM fence WHERE one FOR NO KEY UPDATE;\n    {CLAIM_ONE}",
+                CLAIM_ONE,
             ),
         ),
         "tests/storage/test_under_way.py::test_a_room_is_not_taken_over_before_the_block_under_way_is_booked",
@@ -149,7 +154,10 @@ IN_SQL = (
         "not-opened",
         "a room that is not opened is claimed by nobody",
         "a stream that is only scheduled is taken up by whichever server starts next",
-        (Edit(BATCH, "s.ended_at IS NULL AND s.opened", "s.ended_at IS NULL"),),
+        (
+            Edit(LEASES, "r.id = claimed AND r.ended_at IS NULL AND r.opened", "r.id = claimed"),
+            Edit(LEASES, "WHERE o.ended_at IS NULL AND o.opened AND", "WHERE o.ended_at IS NULL AND"),
+        ),
         f"{STREAMS}::test_a_room_that_is_not_opened_is_nobodys",
         "is None",
         "a scheduled stream's room has an owner",
@@ -266,7 +274,7 @@ IN_SQL = (
         "checkpoint",
         "clocks are stored only under the room's latest epoch",
         "a server that has lost a room overwrites the clock of its new owner",
-        (Edit(SQL, "s.id = r[i] AND s.epoch = owner_epoch[i]", "s.id = r[i]"),),
+        (Edit(LEASES, "s.id = r[i] AND s.epoch = owner_epoch[i]", "s.id = r[i]"),),
         "tests/storage/test_fence.py::test_a_checkpoint_under_a_stale_epoch_is_not_written",
         "9000000 == 7000000",
         "the stale time is stored",

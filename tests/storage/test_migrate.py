@@ -125,7 +125,7 @@ async def test_who_waits_too_long_for_a_migration_is_told_so(empty_dsn: str, mon
     async with open_postgres(empty_dsn, pool_size=1) as postgres:
         first = await postgres.connect()
         await first.fetchrow("SELECT pg_advisory_lock($1)", migrating._LOCK)
-        with pytest.raises(MigrationError, match="another migration held the database"):
+        with pytest.raises(MigrationError, match="another migration held the database"), trio.fail_after(0.9):
             await migrate(postgres)
         first.terminate()
 
