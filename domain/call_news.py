@@ -77,13 +77,13 @@ class CallNews:
             return []
         ref = {"callId": str(self._facts.id), "blockNo": self._meter.committed}
         left = seconds(self._meter.left(at, self._facts.max_tokens))
-        balance = self._meter.funds.balance  # later news may have come before this receipt
-        spent = m.WalletChanged(balance=balance, cause="block", tokens=-tokens, ref=ref, seconds_left=left)
+        funds = self._meter.funds  # later news may have come before this receipt
+        spent = m.WalletChanged(balance=funds.balance, cause="block", tokens=-tokens, ref=ref, seconds_left=left)
         earned = m.WalletChanged(
             balance=receipt.credit_after, cause="block", tokens=tokens, ref=ref, earned=self._meter.tokens
         )
         fan, creator = self._parties
-        return [Tell(fan, spent), Tell(creator, earned)]
+        return [Tell(fan, spent, funds.n), Tell(creator, earned, receipt.credit_n or 0)]
 
     def warn_again(self) -> None:
         """A device of the fan joined that has not heard the warning, if one stands."""

@@ -54,10 +54,14 @@ class Publish(msgspec.Struct, frozen=True):
 
 
 class Tell(msgspec.Struct, frozen=True):
-    """To all sessions of one user, in the room or not."""
+    """To all sessions of one user, in the room or not.
+
+    With an event that tells a balance, `n` is the wallet's posting number after which it was so; 0 with others.
+    """
 
     user_id: UserId
     event: msgspec.Struct
+    n: int = 0
 
 
 class TellMember(msgspec.Struct, frozen=True):

@@ -38,9 +38,14 @@ class StreamNews:
             return [Tell(meter.payer, charged)]
         ref = {"streamId": str(self._facts.id), "blockNo": meter.committed}
         left = seconds(meter.left(at))
-        spent = m.WalletChanged(balance=meter.funds.balance, cause="block", tokens=-tokens, ref=ref, seconds_left=left)
+        funds = meter.funds
+        spent = m.WalletChanged(balance=funds.balance, cause="block", tokens=-tokens, ref=ref, seconds_left=left)
         gained = m.WalletChanged(balance=receipt.credit_after, cause="block", tokens=tokens, ref=ref, earned=earned)
-        return [Tell(meter.payer, charged), Tell(meter.payer, spent), Tell(self._facts.owner_id, gained)]
+        return [
+            Tell(meter.payer, charged),
+            Tell(meter.payer, spent, funds.n),
+            Tell(self._facts.owner_id, gained, receipt.credit_n or 0),
+        ]
 
     def funds(self, stay: Stay, at: Instant) -> list[Effect]:
         """Warn a payer who cannot pay the next block."""

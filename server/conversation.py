@@ -144,6 +144,7 @@ class Conversation:
             raise Goodbye(TOO_MANY, "too many sessions of this user")
         # From here on nothing waits: no event of a room comes between what was missed and what follows.
         session.identity = identity
+        session.missed_news = known is not None
         replaced = session.attach(self)
         if replaced is not None:
             replaced.close(REPLACED, "the session goes on in another connection")
@@ -167,14 +168,15 @@ class Conversation:
         return session
 
     async def tell_missed_news(self) -> None:
-        """The balance as it is now, to who was away when it changed."""
+        """Tell the balance as it is now, after a resume: what was told before may have been lost with a connection."""
         session = self._session
-        if session.missed_news:
+        if session.missed_news and session.identity.overlay_of is None:
             with contextlib.suppress(StorageUnavailable):  # the next resume, or the next change, will tell
                 wallet = await find_wallet(self._house.postgres, session.user_id)
                 if wallet is not None and self._is_current:
                     session.missed_news = False
-                    self._send(m.WalletChanged(balance=wallet.balance, cause="resumed", tokens=0, ref={}))
+                    changed = m.WalletChanged(balance=wallet.balance, cause="resumed", tokens=0, ref={})
+                    self._send(session.with_balance(changed, wallet.n))
 
     def _ring_again(self, session: Session) -> None:
         """Who comes back while it rings, hears it ring."""

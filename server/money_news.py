@@ -61,4 +61,4 @@ class MoneyNews:
         if posting.kind is not Kind.BLOCK:
             ref = {} if posting.ref_id is None else {f"{posting.kind.name.lower()}Id": str(posting.ref_id)}
             news = WalletChanged(balance=balance, cause=posting.kind.name.lower(), tokens=change, ref=ref)
-            self._sessions.tell(owner, news)
+            self._sessions.tell(owner, news, n)

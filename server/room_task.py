@@ -42,7 +42,7 @@ class Rules(Protocol):
 class Sessions(Protocol):
     """Who can be told something although they may not be in the room."""
 
-    def tell(self, user_id: UserId, event: msgspec.Struct) -> None: ...
+    def tell(self, user_id: UserId, event: msgspec.Struct, n: int = 0) -> None: ...
 
     def tell_member(self, member_id: MemberId, event: msgspec.Struct) -> None: ...
 
@@ -133,8 +133,8 @@ class RoomTask:
     def _tell(self, news: effects.Tell | effects.TellMember) -> None:
         with self._faults.contained("tell"):
             match news:
-                case effects.Tell(user_id, event):
-                    self._sessions.tell(user_id, event)
+                case effects.Tell(user_id, event, n):
+                    self._sessions.tell(user_id, event, n)
                 case effects.TellMember(member_id, event):
                     self._sessions.tell_member(member_id, event)
 

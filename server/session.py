@@ -8,13 +8,16 @@ from domain import inputs
 from domain.commands import ResumePoint
 from domain.effects import Audience
 from domain.ids import MemberId, SessionId, UserId
-from domain.messages import Person
+from domain.messages import Person, WalletChanged
+from domain.meter import Funds
 from domain.pace import Pace
 from server.auth import Identity
 from server.fanout import Fanout, Outlet
 from server.history import Broadcast
 from server.ids import new_uuid
 from server.live_room import LiveRoom
+
+NOTHING_TOLD = Funds(0, 0)
 
 
 class Line(Outlet, Protocol):
@@ -73,6 +76,7 @@ class Session:
         "person",
         "unheard",
         "user_id",
+        "wallet",
     )
 
     def __init__(self, identity: Identity, person: Person, pace: Pace) -> None:
@@ -85,6 +89,7 @@ class Session:
         self.lost_at = 0.0  # when its last connection was lost, by trio's clock
         self.unheard = False  # for longer than presence_seconds, or without a connection
         self.missed_news = False  # of its own, while it had no connection
+        self.wallet = NOTHING_TOLD
         self.pace = pace  # of what it sends, whatever the connection
         self._seats: dict[str, Seat] = {}
 
@@ -120,6 +125,19 @@ class Session:
             self.missed_news = True
         else:
             self.line.outbox.push(self.line.encoding.frame(event))
+
+    def with_balance(self, event: msgspec.Struct, n: int) -> msgspec.Struct:
+        """The event as this session is to be told it now; `n` is the wallet's posting number of its balance.
+
+        Events about one wallet come from its rooms, from the storage actor and from a look at the database, so a later
+        one may bring an older balance. It is told with the newest one that this session knows.
+        """
+        if not isinstance(event, WalletChanged) or not n:
+            return event
+        if n < self.wallet.n:
+            return msgspec.structs.replace(event, balance=self.wallet.balance)
+        self.wallet = Funds(event.balance, n)
+        return event
 
     def note_silence(self, unheard: bool) -> None:
         """Rooms hear of it when it changes: the silence of who pays or is paid stops a clock."""

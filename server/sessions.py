@@ -90,14 +90,16 @@ class Sessions:
     def online(self, user_id: UserId) -> bool:
         return any(session.line is not None for session in self._by_user.get(user_id, ()))
 
-    def tell(self, user_id: UserId, event: msgspec.Struct) -> None:
-        """To all sessions of one user."""
+    def tell(self, user_id: UserId, event: msgspec.Struct, n: int = 0) -> None:
+        """To all sessions of one user; a balance with its wallet's posting number `n` (see Session.with_balance)."""
         lines = []
         for session in self._by_user.get(user_id, ()):
             if session.line is None:
                 session.missed_news = True
-            else:
+            elif (told := session.with_balance(event, n)) is event:
                 lines.append(session.line)
+            else:
+                session.tell(told)
         if lines:
             send_to_all(lines, event)
 

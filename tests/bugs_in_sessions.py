@@ -3,6 +3,7 @@
 from tests.bugs import Bug, Edit
 
 CONVERSATION, SESSIONS = "server/conversation.py", "server/sessions.py"
+BALANCE_TESTS = "tests/server/test_balance_order.py"
 BAN_TESTS = "tests/server/test_bans_in_time.py"
 BLOCK_TESTS = "tests/server/test_blocked_users.py"
 PING_TESTS = "tests/server/test_heartbeats.py"
@@ -184,5 +185,23 @@ IN_SESSIONS = (
         f"{PING_TESTS}::test_both_parties_of_a_call_are_pinged_often_from_the_moment_they_join",
         "AssertionError",
         "both are pinged three times a minute",
+    ),
+    Bug(
+        "balance-order",
+        "a session is told no balance that is older than one it was told before",
+        "a balance that was right a moment ago replaces the right one on the screen",
+        (Edit("server/session.py", "if n < self.wallet.n:", "if False:"),),
+        f"{BALANCE_TESTS}::test_a_look_at_the_wallet_that_was_overtaken_does_not_tell_the_older_balance",
+        "[15, 10]",
+        "the older balance comes last",
+    ),
+    Bug(
+        "balance-anew",
+        "a session that is resumed is told its balance, whatever it was told before",
+        "a balance that went into a dead connection is never told",
+        (Edit(CONVERSATION, "session.missed_news = known is not None", "pass"),),
+        f"{BALANCE_TESTS}::test_a_balance_that_went_into_a_dead_connection_is_told_anew_after_the_resume",
+        "it did not come",
+        "no balance is told after the resume",
     ),
 )
