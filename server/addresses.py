@@ -1,7 +1,7 @@
 """Who is at the other end of a connection, also where a proxy of ours stands between."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Literal, NamedTuple
@@ -37,6 +37,51 @@ def client_address(peer: str, forwarded: Sequence[str], proxies: Proxies) -> str
     return peer if client is None else str(client)
 
 
+class Origin(NamedTuple):
+    """What the outermost of our proxies says of the request that it was sent; None for what it does not say."""
+
+    secure: bool | None
+    host: str | None  # as in a Host header, with a port where it is not the usual one
+
+
+def forwarded_origin(peer: str, headers: Callable[[str], Sequence[str]], proxies: Proxies) -> Origin:
+    """How the client addressed the outermost proxy of ours; from a peer that is not trusted, nothing counts.
+
+    `headers` gives a header of the request as often as it was sent. With `x-forwarded-for`, the proxies' own headers
+    are X-Forwarded-Proto and X-Forwarded-Host; with `forwarded`, they are `proto` and `host` of Forwarded (RFC 7239).
+    """
+    if not is_within(peer, proxies.trusted):
+        return Origin(None, None)
+    lines = headers(proxies.header)
+    place = _place_of_outermost(list(_hops(lines, proxies.header)), proxies)
+    if proxies.header == "forwarded":
+        element = _entry(lines, place)
+        scheme, host = _parameter(_PROTO, element), _parameter(_FORWARDED_HOST, element)
+    else:
+        scheme, host = _entry(headers("x-forwarded-proto"), place), _entry(headers("x-forwarded-host"), place)
+    return Origin(_SECURE.get(scheme.lower()), host if HOST_AND_PORT.fullmatch(host) else None)
+
+
+def _place_of_outermost(hops: Sequence[str], proxies: Proxies) -> int:
+    """Which entry, counted from the right, was written by the proxy that no other proxy of ours stands before."""
+    for place, hop in enumerate(hops):
+        before = _address(hop)
+        if before is None or not is_within(str(before), proxies.trusted):
+            return place
+    return max(0, len(hops) - 1)
+
+
+def _entry(lines: Sequence[str], place: int) -> str:
+    """The entry at this place from the right; where there are fewer, inner proxies passed on the outermost's."""
+    entries = [entry.strip() for line in lines for entry in line.split(",")]
+    return entries[max(0, len(entries) - 1 - place)] if entries else ""
+
+
+def _parameter(pattern: re.Pattern[str], element: str) -> str:
+    found = pattern.search(element)
+    return found[1].strip('"') if found else ""
+
+
 def limited_as(address: str) -> str:
     """The name under which an address is counted: an IPv6 customer has a whole /64, and may change within it."""
     known = _address(address)
@@ -64,8 +109,7 @@ def _hops(forwarded: Sequence[str], header: ForwardedHeader) -> Iterator[str]:
 
 def _for(element: str) -> str:
     """Of `for="[2001:db8::1]:4711";proto=https` (RFC 7239) what stands after `for`."""
-    found = _FOR.search(element)
-    return found[1].strip('"') if found else ""
+    return _parameter(_FOR, element)
 
 
 def _address(text: str) -> IPv4Address | IPv6Address | None:
@@ -79,5 +123,10 @@ def _address(text: str) -> IPv4Address | IPv6Address | None:
 
 
 _network = cache(ip_network)  # of those that are configured
-_FOR = re.compile(r'(?:^|;)\s*for\s*=\s*("[^"]*"|[^;\s]*)', re.IGNORECASE)
+_FOR, _PROTO, _FORWARDED_HOST = (
+    re.compile(rf'(?:^|;)\s*{name}\s*=\s*("[^"]*"|[^;\s]*)', re.IGNORECASE) for name in ("for", "proto", "host")
+)
+_SECURE = {"https": True, "wss": True, "http": False, "ws": False}
+# Of a Host header; what else is in one does not get into an address of ours.
+HOST_AND_PORT = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9.-]{1,253})(?::\d{1,5})?")
 _WITH_PORT = re.compile(r"\[([^\]]*)\](?::\d*)?|([0-9.]+):\d*")

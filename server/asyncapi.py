@@ -29,14 +29,16 @@ CONTENT_TYPES = {Encoding.JSON: "application/json", Encoding.MSGPACK: "applicati
 
 
 @lru_cache(maxsize=4)  # a server has one; tests have several houses in a process
-def asyncapi_json(settings: Settings, websocket_port: int) -> bytes:
-    """The document as it is served; built at the first call."""
-    return msgspec.json.encode(asyncapi(settings.websocket, websocket_port, settings.rooms))
+def asyncapi_json(settings: Settings, websocket_port: int, proxied: str | None = None) -> bytes:
+    """The document as it is served; built at the first call. `proxied` is the scheme that our proxies are asked by."""
+    return msgspec.json.encode(asyncapi(settings.websocket, websocket_port, settings.rooms, proxied))
 
 
-def asyncapi(settings: WebsocketSettings, websocket_port: int, rooms: RoomRules | None = None) -> Json:
+def asyncapi(
+    settings: WebsocketSettings, websocket_port: int, rooms: RoomRules | None = None, proxied: str | None = None
+) -> Json:
     """The document of a server with these settings."""
-    scheme, host, path = _place(settings.public_url, websocket_port)
+    scheme, host, path = _place(settings.public_url, websocket_port, proxied)
     kinds = messages()
     return {
         "asyncapi": "3.0.0",
@@ -124,8 +126,10 @@ OK_HAS: dict[Kind, str] = {
 # Where and how they travel
 
 
-def _place(public_url: str, websocket_port: int) -> tuple[str, str, str]:
+def _place(public_url: str, websocket_port: int, proxied: str | None) -> tuple[str, str, str]:
     """Scheme, host and path as `GET /api/config` tells them, where the host is that of this very document."""
+    if not public_url and proxied is not None:
+        return proxied, "{host}", PATH
     if not public_url:
         return "ws", f"{{host}}:{websocket_port}", PATH
     url = urlsplit(public_url)

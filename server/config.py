@@ -101,6 +101,10 @@ class WebsocketSettings(Section, frozen=True):
     messages_per_second: Positive = 20
     messages_burst: Burst = 100
 
+    def __post_init__(self) -> None:
+        if self.public_url and not _WEBSOCKET_URL.fullmatch(self.public_url):
+            raise ValueError(f"websocket.public_url {self.public_url!r} is not wss://HOST/PATH")
+
 
 class LimitSettings(Section, frozen=True):
     """How fast and how many at once; past it RATE_LIMITED."""
@@ -347,4 +351,5 @@ _OVERRIDES = _overrides()
 _SECTIONS = {section for section, _, _ in _OVERRIDES.values()}
 _UNKNOWN_KEY = re.compile(r"Object contains unknown field `(.*)`")
 _ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:\d+)?|https?://\[[0-9a-f:]+\](:\d+)?")  # as browsers send it
+_WEBSOCKET_URL = re.compile(r"wss?://[^\s/?#@]+(/[^\s?#]*)?")
 _HOST_AND_PORT = re.compile(r"(\[[^\]]*\]|[^:]*)(:\d*)?")

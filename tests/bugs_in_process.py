@@ -5,6 +5,7 @@ from tests.bugs import Bug, Edit
 OUTPUT, LOG, CLI = "server/background_output.py", "server/log.py", "server/cli.py"
 OUTPUT_TESTS, LINE_TESTS = "tests/server/test_background_output.py", "tests/server/test_log_lines.py"
 LISTENER, LISTENING_TESTS = "server/listener.py", "tests/server/test_listening.py"
+ADDRESSES, ADDRESS_TESTS = "server/addresses.py", "tests/server/rest/test_websocket_address.py"
 DRAIN_TESTS = "tests/server/test_drain.py"
 JWKS_TESTS = "tests/server/test_jwks.py"
 SECRET_TESTS = "tests/server/test_secrets.py"
@@ -166,5 +167,26 @@ IN_PROCESS = (
         f"{LISTENING_TESTS}::test_an_ipv6_address_stands_in_brackets_in_the_greeting_and_works_as_it_stands_there",
         "AssertionError",
         "it is http://::1:PORT",
+    ),
+    Bug(
+        "proxys-word",
+        "only a trusted proxy says how it was reached",
+        "anybody's header decides where clients look for the websocket",
+        (Edit(ADDRESSES, "if not is_within(peer, proxies.trusted):", "if False:"),),
+        f"{ADDRESS_TESTS}::test_a_peer_that_is_not_trusted_says_nothing",
+        "AssertionError",
+        "a stranger's host is taken",
+    ),
+    Bug(
+        "outermost-proxy",
+        "the outermost of several proxies says it",
+        "clients are told how an inner proxy was reached, without TLS",
+        (
+            Edit(ADDRESSES, "    for place, hop in enumerate(hops):", "    for place, hop in enumerate(hops[:0]):"),
+            Edit(ADDRESSES, "    return max(0, len(hops) - 1)", "    return 0"),
+        ),
+        f"{ADDRESS_TESTS}::test_a_trusted_proxy_says_how_it_was_reached",
+        "AssertionError",
+        "the inner proxy's scheme is taken",
     ),
 )

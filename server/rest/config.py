@@ -1,11 +1,12 @@
 """The public settings: what a client must know before it can do anything."""
 
-import re
-
 import msgspec
 
+from server.addresses import HOST_AND_PORT
 from server.rest.request import Ask
 from server.rest.route import Needs, Routes
+
+OURSELVES = "127.0.0.1"
 
 routes = Routes("/api/config")
 
@@ -32,9 +33,13 @@ async def show_config(ask: Ask) -> PublicConfig:
 
 
 def _own_url(ask: Ask) -> str:
-    """Without a public address: the host that the client reached us by, and the websocket's port."""
-    named = _HOST.match(ask.headers.get("Host", ""))
-    return f"ws://{named[0] if named else '127.0.0.1'}:{ask.house.websocket_port}/ws"
+    """Without a public address: as the client's proxy was reached, or else at our own port of the host in the request.
 
-
-_HOST = re.compile(r"\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+")
+    A proxy that serves both of our ports under one name serves the websocket at `/ws`.
+    """
+    given = ask.headers.get("Host", "")
+    host = HOST_AND_PORT.fullmatch(given)
+    origin = ask.origin
+    if origin != (None, None):
+        return f"{'wss' if origin.secure else 'ws'}://{origin.host or (host and given) or OURSELVES}/ws"
+    return f"ws://{host[1] if host else OURSELVES}:{ask.house.websocket_port}/ws"

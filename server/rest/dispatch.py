@@ -70,7 +70,15 @@ class Dispatch:
                 g.headers.update(route.retired.headers)
             # A body is read even where none is wanted: an answer before its end would break the connection.
             raw = b"" if request.method in ("GET", "HEAD") else await _body()
-            ask = Ask(self._house, self._errands, path=request.path, query=_query(), headers=request.headers, raw=raw)
+            ask = Ask(
+                self._house,
+                self._errands,
+                path=request.path,
+                query=_query(),
+                headers=request.headers,
+                raw=raw,
+                peer=request.remote_addr or "",
+            )
             ask.answer_headers = g.headers
             result = await self._carry_out(route, ask, path)
             return refused(result, g.request_id) if isinstance(result, Refusal) else answered(result, route.status)

@@ -41,4 +41,6 @@ def _openapi() -> bytes:
 
 
 def _asyncapi(ask: Ask) -> bytes:
-    return asyncapi_json(ask.house.settings, ask.house.websocket_port)
+    origin = ask.origin
+    proxied = None if origin == (None, None) else "wss" if origin.secure else "ws"
+    return asyncapi_json(ask.house.settings, ask.house.websocket_port, proxied)

@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 from werkzeug.datastructures import Headers
 
 from domain.ids import PostingKey, UserId, client_key
+from server.addresses import Origin, forwarded_origin
 from server.auth import bearer
 from server.house import House
 from server.ids import new_uuid
@@ -33,6 +34,7 @@ class Ask:
         "is_operator",
         "key",
         "path",
+        "peer",
         "query",
         "raw",
         "user_id",
@@ -47,6 +49,7 @@ class Ask:
         query: Mapping[str, Sequence[str]],
         headers: Headers,
         raw: bytes,
+        peer: str,
     ) -> None:
         self.house = house
         self.errands = errands
@@ -54,10 +57,16 @@ class Ask:
         self.query = query
         self.headers = headers
         self.raw = raw
+        self.peer = peer
         self.user_id = NOBODY
         self.is_operator = False
         self.key: str | None = None
         self.answer_headers: dict[str, str] = {}
+
+    @property
+    def origin(self) -> Origin:
+        """How the client addressed the proxies in front of us, if there are any."""
+        return forwarded_origin(self.peer, self.headers.getlist, self.house.settings.server.proxies)
 
     async def identify(self, *, overlays: bool = False) -> None:
         """Find out who asks, or whose overlay it is. Raises TokenRefused, StorageUnavailable."""
