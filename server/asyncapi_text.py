@@ -53,7 +53,8 @@ longer, and joins again. A room that was restarted sends `room:joined` with its 
 Without a subprotocol in the handshake, messages are JSON. A command that cannot be obeyed, or is not known, is \
 answered by `error`; a frame that cannot be decoded ends the connection. `x-close-codes` says after which ends a \
 client should come back; it should also come back when a connection is lost without a close code. An address that \
-opens too many connections is answered 429, with `Retry-After`, instead of a handshake.\
+opens too many connections is answered 429, with `Retry-After`, instead of a handshake. \
+The port also answers `GET /healthz` with 200, and any other request that asks for no websocket with 426.\
 """
 
 AUTHORIZATION = "`Bearer` and a token, instead of a first message."

@@ -9,11 +9,13 @@ from structlog.contextvars import bind_contextvars
 from trio_websocket import CloseReason, ConnectionClosed, WebSocketConnection, WebSocketRequest
 from wsproto import ConnectionType, WSConnection
 from wsproto.connection import ConnectionState
+from wsproto.utilities import RemoteProtocolError
 
 from domain.pace import Pace
 from server.addresses import client_address, is_within, limited_as
 from server.config import WebsocketSettings
 from server.conversation import MAX_BEHIND_SECONDS, OPEN_TIMEOUT, TOO_LARGE, TOO_MANY, Conversation, Goodbye
+from server.handshake import answer_without_websocket, http_answer, read_head
 from server.house import House
 from server.ids import new_uuid
 from server.limits import LimitsAway
@@ -105,7 +107,10 @@ async def _shake_hands(
     with trio.move_on_after(settings.handshake_seconds):
         async with trio.open_nursery() as watch:
             watch.start_soon(_cancel_when_closed, outbox, watch.cancel_scope)  # or it hangs when the peer vanishes
-            connection = _Connection(outbox, settings)
+            connection = await _connection_of_request(outbox, settings)
+            if connection is None:
+                watch.cancel_scope.cancel()
+                return None
             nursery.start_soon(connection.read)
             request = await connection._get_request()
             wait_seconds = await _too_soon(house, sock, request)
@@ -120,6 +125,24 @@ async def _shake_hands(
             watch.cancel_scope.cancel()
             _forget_handshake(websocket)
             return websocket, offer
+    return None
+
+
+async def _connection_of_request(outbox: Outbox, settings: WebsocketSettings) -> "_Connection | None":
+    """The websocket that the first request asks for; None if it asks for none, which is answered here."""
+    head = await read_head(outbox)
+    if head is None:
+        return None
+    answer = answer_without_websocket(head)
+    if answer is None:
+        connection = _Connection(outbox, settings)
+        try:
+            connection.take(head)
+        except (RemoteProtocolError, UnicodeError):  # a host name or a list that cannot be decoded raises the latter
+            answer = http_answer(b"400 Bad Request", b"This is no websocket handshake (RFC 6455, section 4.2.1)")
+        else:
+            return connection
+    outbox.push(answer)
     return None
 
 
@@ -138,6 +161,10 @@ class _Connection(WebSocketConnection):
         self._control_pace = Pace(settings.messages_per_second, settings.messages_burst)
         self._fragments_max = settings.max_frame_bytes // FRAGMENT_BYTES_MIN
         self._fragments = 0  # of the message that is coming in
+
+    def take(self, data: bytes) -> None:
+        """What was read already, before `read`. Raises RemoteProtocolError, UnicodeError."""
+        self._wsproto.receive_data(data)
 
     async def read(self) -> None:
         """Until the end; who does not even ask for a websocket is not waited for any longer then."""

@@ -6,6 +6,7 @@ CONVERSATION, SESSIONS = "server/conversation.py", "server/sessions.py"
 BALANCE_TESTS = "tests/server/test_balance_order.py"
 BAN_TESTS = "tests/server/test_bans_in_time.py"
 BLOCK_TESTS = "tests/server/test_blocked_users.py"
+HANDSHAKE_TESTS = "tests/server/test_handshakes.py"
 PING_TESTS = "tests/server/test_heartbeats.py"
 REPLACED_TESTS = "tests/server/test_replaced_connections.py"
 
@@ -203,5 +204,23 @@ IN_SESSIONS = (
         f"{BALANCE_TESTS}::test_a_balance_that_went_into_a_dead_connection_is_told_anew_after_the_resume",
         "it did not come",
         "no balance is told after the resume",
+    ),
+    Bug(
+        "handshake-hostile",
+        "a handshake that cannot be decoded is answered 400",
+        "a host name of one byte writes a traceback into the log",
+        (Edit("server/websocket.py", "except (RemoteProtocolError, UnicodeError):", "except RemoteProtocolError:"),),
+        f"{HANDSHAKE_TESTS}::test_a_hostile_handshake_is_answered_400_and_logged_by_nobody",
+        "AssertionError",
+        "the connection is a fault of ours, and gets no answer",
+    ),
+    Bug(
+        "handshake-head",
+        "headers that do not end are refused at a limit",
+        "a request that never ends takes memory until the deadline",
+        (Edit("server/handshake.py", "while len(head) <= HEAD_BYTES_MAX and not", "while not"),),
+        f"{HANDSHAKE_TESTS}::test_headers_that_do_not_end_are_refused",
+        "assert",
+        "there is no answer",
     ),
 )
