@@ -1,0 +1,56 @@
+"""However a database and its role are set up, our sessions are alike, and dates are written as in ISO 8601."""
+
+import re
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import pytest
+
+from domain.posting import Outcome
+from storage.audit import audit
+from storage.billing import billing_stats
+from storage.postgres import open_postgres
+from tests.databases import Databases
+from tests.storage.books import block, open_books, tip
+
+STRANGE = {
+    "DateStyle": "SQL, DMY",
+    "IntervalStyle": "sql_standard",
+    "TimeZone": "Asia/Tokyo",
+    "default_transaction_isolation": "serializable",
+    "search_path": "public",
+    "standard_conforming_strings": "off",
+    "bytea_output": "escape",
+    "extra_float_digits": "-15",
+    "lock_timeout": "1",
+    "statement_timeout": "200",
+    "client_encoding": "LATIN1",
+}
+
+
+@pytest.fixture
+def strange_dsn(dsn: str, databases: Databases) -> Iterator[str]:
+    name = urlsplit(dsn).path[1:]
+    for setting, value in STRANGE.items():
+        databases.execute(f"ALTER DATABASE \"{name}\" SET {setting} = '{value}'")
+    yield dsn
+    databases.execute(f'ALTER DATABASE "{name}" RESET ALL')
+
+
+async def test_what_depends_on_them_is_set_by_ourselves(strange_dsn: str) -> None:
+    async with open_postgres(strange_dsn, pool_size=1) as postgres:
+        names = ["DateStyle", "IntervalStyle", "TimeZone", "default_transaction_isolation", "search_path"]
+        rows = await postgres.fetch("SELECT current_setting(name) AS value FROM unnest($1::text[]) name", names)
+        assert [row["value"] for row in rows] == ["ISO, YMD", "postgres", "UTC", "read committed", "halfminute"]
+        assert (await postgres.fetch("SELECT now()::date::text AS day"))[0]["day"][4::3] == "--"
+
+
+async def test_the_books_are_kept_as_anywhere(strange_dsn: str) -> None:
+    async with open_books(strange_dsn) as books:
+        fan, creator = await books.add_user(100), await books.add_user()
+        room = await books.add_room(fan)
+        receipts = await books.actor.post([tip(fan, creator, 1), block(room, fan, creator, 1)])
+        assert [receipt.outcome for receipt in receipts] == [Outcome.COMMITTED] * 2
+        assert [finding.sentence async for finding in audit(books.postgres) if finding.rows] == []
+        as_fan, _ = await billing_stats(books.postgres, fan, None, None, "Europe/Berlin")
+        assert [re.fullmatch(r"\d{4}-\d\d-\d\d", day.day) is not None for day in as_fan.by_day] == [True]
