@@ -7,17 +7,24 @@ from storage.postgres import Postgres
 
 
 async def make_raise(postgres: Postgres, table: str, sqlstate: str, when: str = "true") -> None:
-    """From here on; `when` is an SQL condition, which may name NEW if the trigger is to look at single rows."""
+    """From here on; `when` is an SQL condition, which may name NEW, and OLD, where single rows are to be looked at."""
     each = "FOR EACH ROW" if "NEW" in when else "FOR EACH STATEMENT"
-    events = "INSERT OR UPDATE" if "NEW" in when else "INSERT OR UPDATE OR DELETE"
+    events = "UPDATE" if "OLD" in when else "INSERT OR UPDATE" if "NEW" in when else "INSERT OR UPDATE OR DELETE"
+    await postgres.execute("CREATE SEQUENCE IF NOT EXISTS raised MINVALUE 0 START 0")
+    await postgres.execute("SELECT setval('raised', 0)")
     await postgres.execute(
         f"CREATE OR REPLACE FUNCTION raise_in_{table}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
-        f" RAISE EXCEPTION 'made to fail' USING ERRCODE = '{sqlstate}'; END $$"
+        f" PERFORM nextval('halfminute.raised'); RAISE EXCEPTION 'made to fail' USING ERRCODE = '{sqlstate}'; END $$"
     )
     await postgres.execute(
         f"CREATE TRIGGER made_to_fail BEFORE {events} ON {table} {each} WHEN ({when})"
         f" EXECUTE FUNCTION raise_in_{table}()"
     )
+
+
+async def times_raised(postgres: Postgres) -> int:
+    """Since `make_raise`; a sequence is not rolled back."""
+    return int((await postgres.fetch("SELECT last_value FROM raised"))[0]["last_value"])
 
 
 async def mend(postgres: Postgres, table: str) -> None:
