@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 from uuid import UUID
 
 import httpx
@@ -130,7 +130,7 @@ class Crowd:
         self._loop: asyncio.AbstractEventLoop
         self._leave: asyncio.Event
 
-    def __enter__(self) -> "Crowd":
+    def __enter__(self) -> Self:
         self._thread.start()
         self.wait_all(lambda pair: all(caller.sessions for caller in pair.both), "everybody's session")
         return self

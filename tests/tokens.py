@@ -71,11 +71,11 @@ def signed_text(body: str, *, header: str = '{"alg": "HS256"}', secret: str | by
     return f"{text}.{base64url(hmac.digest(key, text.encode(), 'sha256'))}"
 
 
-def signed_by(key: ECKey | RSAKey, algorithm: str, **header: Any) -> str:
+def signed_by(key: ECKey | RSAKey, algorithm: str, body: dict[str, Any] | None = None, **header: Any) -> str:
     fields = {"alg": algorithm, "kid": key.kid} | header
     present = {name: value for name, value in fields.items() if value is not None}
     registry = JWSRegistry(algorithms=[algorithm], strict_check_header=False)
-    return serialize_compact(present, json.dumps(claims()), key, registry=registry)
+    return serialize_compact(present, json.dumps(body or claims()), key, registry=registry)
 
 
 def encoded(value: object) -> str:

@@ -1,0 +1,85 @@
+"""Holds what people were billed against what happened to them, and against the contract (§5)."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+from uuid import UUID
+
+from tests.books import Books
+from tests.crowds import Pair, moment
+from tests.fault_run.honest_crowd import Audience, Honest
+
+ROUNDING_BLOCKS = 1  # one that fell due as a fault began or ended
+
+
+class Stop(NamedTuple):
+    """A time in which the server process did nothing (unix seconds)."""
+
+    began: float
+    over: float
+
+
+class Bill(NamedTuple):
+    """One payer's blocks in one room."""
+
+    room_id: UUID
+    payer: Honest
+    began: float  # unix seconds: when the room first charged
+    ended: float  # when the payer left, hung up, or the run was over
+
+    def most(self, stops: Sequence[Stop], presence_seconds: float, block_seconds: float) -> int:
+        """How many blocks may be charged: time in which nobody could be heard is nobody's."""
+        seconds = self.ended - self.began
+        for stop in stops:
+            if stop.over - stop.began >= presence_seconds:
+                seconds -= max(0.0, min(stop.over, self.ended) - max(stop.began, self.began))
+        return 1 + int(max(0.0, seconds) / block_seconds) + ROUNDING_BLOCKS
+
+
+class Accountant:
+    """Reads the books after the run."""
+
+    def __init__(self, books: Books, *, gift: int, block_seconds: float, presence_seconds: float) -> None:
+        self._books = books
+        self._gift = gift
+        self._block_seconds = block_seconds
+        self._presence_seconds = presence_seconds
+        self._balances = {row["id"]: row["balance"] for row in books.fetch("SELECT id, balance FROM wallets")}
+
+    def check(self, bills: Sequence[Bill], stops: Sequence[Stop]) -> list[int]:
+        """How many blocks each of these was charged. Raises AssertionError; the bills are all that there are."""
+        charged = self._charged()
+        counts = []
+        for bill in bills:
+            payer = bill.payer.party.user_id
+            numbers = charged.pop((bill.room_id, payer), [])
+            assert numbers == list(range(1, len(numbers) + 1)), f"{payer} in {bill.room_id}: blocks {numbers}"
+            most = bill.most(stops, self._presence_seconds, self._block_seconds)
+            assert len(numbers) <= most, f"{payer} in {bill.room_id}: {len(numbers)} blocks, at most {most} were due"
+            heard = [number for number, _ in bill.payer.blocks()]
+            assert set(heard) <= set(numbers), f"{payer} was told of blocks that are not booked"
+            assert len(heard) == len(set(heard)), f"{payer} was told of a block twice: {heard}"
+            assert self._balances[payer] == self._gift - len(numbers)
+            counts.append(len(numbers))
+        assert not charged, f"somebody was billed who never came: {charged}"
+        return counts
+
+    def _charged(self) -> dict[tuple[UUID, UUID], list[int]]:
+        rows = self._books.fetch(
+            "SELECT room_id, debit_wallet, block_no, tokens FROM journal WHERE kind = 1 ORDER BY debit_n"
+        )
+        charged: dict[tuple[UUID, UUID], list[int]] = {}
+        for row in rows:
+            assert row["tokens"] == 1, "each block costs one token here"
+            charged.setdefault((row["room_id"], row["debit_wallet"]), []).append(row["block_no"])
+        return charged
+
+
+def call_bill(pair: Pair, ended: float) -> Bill:
+    """Of a call, from its `call:started`."""
+    assert isinstance(pair.fan, Honest)
+    return Bill(pair.call_id, pair.fan, moment(pair.fan.heard("call:started")[0]["at"]), ended)
+
+
+def stream_bills(audience: Audience, ended: float) -> list[Bill]:
+    """Of each viewer, from their first block."""
+    return [Bill(audience.stream_id, viewer, viewer.blocks()[0][1], ended) for viewer in audience.viewers]

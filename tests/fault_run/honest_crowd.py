@@ -1,0 +1,100 @@
+"""People in calls and metered streams who do nothing wrong, and what they heard of their blocks, and when."""
+
+import asyncio
+import json
+import time
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from websockets.asyncio.client import ClientConnection
+
+from tests.crowds import Caller, Crowd, Pair, Party
+from tests.processes import ServerProcess, eventually
+
+
+class Honest(Caller):
+    """A caller that knows when it received each event (unix seconds), and can give commands."""
+
+    def __init__(self, party: Party, websocket_port: int) -> None:
+        super().__init__(party, websocket_port)
+        self.moments: list[float] = []
+        self._open: ClientConnection | None = None
+
+    async def _react(self, socket: ClientConnection, event: dict[str, Any]) -> None:
+        self.moments.append(time.time())
+        self._open = socket
+        await super()._react(socket, event)
+
+    async def say(self, message: bytes | str) -> None:
+        """Over whatever connection is open."""
+        if self._open is not None:
+            await self._open.send(message)
+
+    def blocks(self) -> list[tuple[int, float]]:
+        """Every `block:charged` with the moment in which it was received."""
+        heard = list(zip(list(self.events), list(self.moments), strict=False))
+        return [(event["blockNo"], moment) for event, moment in heard if event["type"] == "block:charged"]
+
+
+class Audience(NamedTuple):
+    """A metered stream: its owner, and viewers who pay."""
+
+    stream_id: UUID
+    owner: Honest
+    viewers: list[Honest]
+
+
+class HonestCrowd(Crowd):
+    """Calls and streams at once. Enter it, and everybody is connected; `begin`, and everybody pays."""
+
+    def __init__(
+        self,
+        server: ServerProcess,
+        calls: Sequence[tuple[Party, Party]],
+        streams: Sequence[tuple[Party, Sequence[Party]]],
+        rate_tokens_per_min: int,
+    ) -> None:
+        super().__init__(server, ())
+        self._rate_tokens_per_min = rate_tokens_per_min
+        port = server.websocket_port
+        self.pairs = [Pair(Honest(fan, port), Honest(creator, port)) for fan, creator in calls]
+        self.audiences = [self._go_live(owner, viewers) for owner, viewers in streams]
+        watching = [caller for each in self.audiences for caller in (each.owner, *each.viewers)]
+        self.callers = [*(caller for pair in self.pairs for caller in pair.both), *watching]
+
+    def begin(self) -> None:
+        """Every fan calls, every viewer watches, and everybody sees the first block."""
+        self.ring()
+        eventually(lambda: all(viewer.last_block() for viewer in self.viewers()), "every viewer's first block", 30.0)
+
+    def viewers(self) -> list[Honest]:
+        return [viewer for audience in self.audiences for viewer in audience.viewers]
+
+    def hang_up(self, pair: Pair) -> None:
+        """The fan ends the call, and waits for nothing; both have no more to join then."""
+        for caller in pair.both:
+            caller.channel = ""
+        assert isinstance(pair.fan, Honest)
+        end = json.dumps({"type": "call:end", "callId": pair.fan.call_id})
+        asyncio.run_coroutine_threadsafe(pair.fan.say(end), self._loop)
+
+    def wait_more(self, payers: Sequence[Honest], seconds: float) -> float:
+        """Until each of these has heard of a further block; how many seconds that took."""
+        began, before = time.monotonic(), [len(payer.blocks()) for payer in payers]
+        eventually(
+            lambda: all(len(payer.blocks()) > count for payer, count in zip(payers, before, strict=True)),
+            "a further block of every honest payer",
+            seconds,
+        )
+        return time.monotonic() - began
+
+    def _go_live(self, owner: Party, viewers: Sequence[Party]) -> Audience:
+        terms = {"title": "All night", "type": "private", "rateTokensPerMin": self._rate_tokens_per_min}
+        stream = self._server.post("/api/streams", owner.token, terms).json()["stream"]
+        assert self._server.post(f"/api/streams/{stream['id']}/start", owner.token, None).status_code == 200
+        port = self._server.websocket_port
+        present = [Honest(party, port) for party in (owner, *viewers)]
+        for caller in present:
+            caller.channel = stream["channel"]
+        return Audience(UUID(stream["id"]), present[0], present[1:])

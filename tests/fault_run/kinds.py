@@ -1,0 +1,192 @@
+"""Every kind of fault: how it is made, how long it may last, and how soon afterwards all must be as before."""
+
+import os
+import random
+import resource
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple
+from uuid import uuid4
+
+import httpx
+
+from tests.databases import SUPERUSER
+from tests.fault_run.faulty_server import FaultyServer
+from tests.storage.own_postgres import OwnPostgres
+from tests.storage.postgres_processes import bin_dir
+from tests.tokens import EC, OTHER_EC, Answer, jwks, signed_by
+
+REQUESTS = 20  # while a log is not written: each is a line
+SOCKETS = 20  # opened while the server has no descriptor left
+SPARE_BYTES = 4 * 2**20  # of memory, while its limit is reached
+PIECE_BYTES = 60_000  # of what is sent meanwhile
+GOOD_KEYS: Answer = (200, jwks([EC.as_dict(private=False)]))
+BROKEN_KEYS: tuple[Answer, ...] = ((200, b"{}"), (200, b'{"keys": []}'), (500, b""), (200, b"<html>"))
+FULL = (
+    "CREATE FUNCTION halfminute.disk_is_full() RETURNS trigger LANGUAGE plpgsql AS"
+    " $$ BEGIN RAISE EXCEPTION 'No space left on device' USING ERRCODE = '53100'; END $$",
+    "CREATE TRIGGER disk_is_full BEFORE INSERT ON halfminute.journal EXECUTE FUNCTION halfminute.disk_is_full()",
+    "CREATE TRIGGER disk_is_full BEFORE INSERT OR UPDATE ON halfminute.servers"
+    " EXECUTE FUNCTION halfminute.disk_is_full()",
+)
+NOT_FULL = "DROP FUNCTION halfminute.disk_is_full() CASCADE"
+
+
+class Stage(NamedTuple):
+    """What faults happen to."""
+
+    server: FaultyServer
+    postgres: OwnPostgres
+    keys: dict[str, Answer]
+    chance: random.Random
+
+    def execute(self, *statements: str) -> None:
+        """In the server's database, beside it, and allowed to do anything."""
+        dsn = self.postgres.dsn.replace("//halfminute@", f"//{SUPERUSER}@")
+        words = [str(bin_dir() / "psql"), "-XAtqw", "-v", "ON_ERROR_STOP=1", dsn]
+        for statement in statements:
+            words += ["-c", statement]
+        subprocess.run(words, check=True, capture_output=True, timeout=30.0)
+
+
+class Fault(NamedTuple):
+    """One kind. `bound_seconds`: from its end to a further block of every honest payer, on a busy machine."""
+
+    name: str
+    make: Callable[[Stage], Iterator[None]]
+    short_seconds: tuple[float, ...]
+    long_seconds_max: float
+    bound_seconds: float
+    why: str
+
+
+def database_read_only(stage: Stage) -> Iterator[None]:
+    stage.execute("ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()")
+    yield
+    stage.execute("ALTER SYSTEM RESET default_transaction_read_only", "SELECT pg_reload_conf()")
+
+
+def database_full(stage: Stage) -> Iterator[None]:
+    """As the server sees it: what would write to disk is refused with 53100."""
+    stage.execute(*FULL)
+    yield
+    stage.execute(NOT_FULL)
+
+
+def database_away(stage: Stage) -> Iterator[None]:
+    stage.postgres.stop()
+    yield
+    stage.postgres.start()
+
+
+def log_unread(stage: Stage) -> Iterator[None]:
+    stage.server.log.stop_reading()
+    _ask(stage)
+    yield
+    stage.server.log.read()
+
+
+def log_gone(stage: Stage) -> Iterator[None]:
+    stage.server.log.lose_reader()
+    _ask(stage)
+    yield
+    stage.server.log.read()
+
+
+def log_full(stage: Stage) -> Iterator[None]:
+    stage.server.world.fill_disk(True)
+    _ask(stage)
+    yield
+    stage.server.world.fill_disk(False)
+
+
+def process_stopped(stage: Stage) -> Iterator[None]:
+    os.kill(stage.server.pid, signal.SIGSTOP)
+    yield
+    os.kill(stage.server.pid, signal.SIGCONT)
+
+
+def keys_broken(stage: Stage) -> Iterator[None]:
+    """A token of an unknown key makes the server ask for the keys."""
+    stage.keys["/keys.json"] = stage.chance.choice(BROKEN_KEYS)
+    answer = stage.server.get("/api/me", signed_by(OTHER_EC, "ES256", {"sub": str(uuid4()), "exp": time.time() + 60}))
+    assert answer.status_code == 401, answer.text
+    yield
+    stage.keys["/keys.json"] = GOOD_KEYS
+
+
+def clock_set(stage: Stage) -> Iterator[None]:
+    """By an hour ahead or behind; and back again."""
+    stage.server.world.set_clock(stage.chance.choice((-3600.0, 3600.0)))
+    yield
+    stage.server.world.set_clock(0.0)
+
+
+def files_out(stage: Stage) -> Iterator[None]:
+    """The server may open nothing more; others connect all the same."""
+    pid = stage.server.pid
+    before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (len(os.listdir(f"/proc/{pid}/fd")), before[1]))
+    with ExitStack() as stack:
+        for _ in range(SOCKETS):
+            stack.enter_context(socket.create_connection(("127.0.0.1", stage.server.websocket_port), 5.0))
+        yield
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+
+
+def memory_out(stage: Stage) -> Iterator[None]:
+    """The process alone, and not its database, gets no more memory; others send all that they may."""
+    pid = stage.server.pid
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[0])
+    before = resource.prlimit(pid, resource.RLIMIT_AS)
+    resource.prlimit(pid, resource.RLIMIT_AS, (pages * resource.getpagesize() + SPARE_BYTES, before[1]))
+    with ExitStack() as stack:
+        for _ in range(SOCKETS):
+            sending = stack.enter_context(socket.create_connection(("127.0.0.1", stage.server.http_port), 5.0))
+            sending.settimeout(1.0)
+            with suppress(OSError):
+                head = f"POST /api/tips/send HTTP/1.1\r\nHost: x\r\nContent-Length: {PIECE_BYTES}\r\n\r\n"
+                sending.sendall(head.encode() + b"x" * (PIECE_BYTES - 1))
+        yield
+        resource.prlimit(pid, resource.RLIMIT_AS, before)
+
+
+FAULTS = (
+    Fault("database read-only", database_read_only, (2.5,), 20.0, 12.0, "the next try, at most 5 s later, books"),
+    Fault("database full", database_full, (2.5,), 20.0, 12.0, "the next try, at most 5 s later, books"),
+    Fault("database away", database_away, (2.0,), 20.0, 15.0, "it recovers, is connected to, and booked to"),
+    Fault("log unread", log_unread, (1.0,), 20.0, 5.0, "nobody waits for the log"),
+    Fault("log gone", log_gone, (1.0,), 20.0, 5.0, "nobody waits for the log"),
+    Fault("log full", log_full, (1.0,), 20.0, 5.0, "nobody waits for the log"),
+    Fault("process stopped", process_stopped, (3.0, 7.5), 30.0, 12.0, "6 s to read what came, and a ping's way"),
+    Fault("keys broken", keys_broken, (1.0,), 20.0, 5.0, "the keys that are known hold"),
+    Fault("clock set", clock_set, (1.0,), 20.0, 5.0, "rooms never look at the wall clock"),
+    Fault("files out", files_out, (1.0,), 20.0, 5.0, "connections that are open need none"),
+    Fault("memory out", memory_out, (2.0,), 20.0, 20.0, "rooms that broke start again, within a try or two"),
+)
+
+
+@contextmanager
+def made(fault: Fault, stage: Stage) -> Iterator[None]:
+    """The fault, until the block is left."""
+    yield from fault.make(stage)
+
+
+def lasts(fault: Fault, stage: Stage, seconds: float) -> float:
+    """Make it, wait for so long, and undo it; how long it lasted."""
+    began = time.monotonic()
+    with made(fault, stage):
+        time.sleep(seconds)
+    return time.monotonic() - began
+
+
+def _ask(stage: Stage) -> None:
+    """Requests that are logged; all are answered."""
+    for _ in range(REQUESTS):
+        answer = httpx.get(f"http://127.0.0.1:{stage.server.http_port}/api/config", timeout=5.0, verify=False)
+        assert answer.status_code == 200, answer.text

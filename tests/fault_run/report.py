@@ -1,0 +1,49 @@
+"""What a run of faults says of itself: each fault with its bound, and the uptime of honest people as a figure."""
+
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+from tests.fault_run.honest_crowd import Honest
+from tests.fault_run.kinds import Fault
+
+LATE_SECONDS = 1.0  # after its due time a block was heard late
+
+
+class Outcome(NamedTuple):
+    """One fault of the run."""
+
+    fault: Fault
+    seconds: float  # it lasted
+    recovered_seconds: float  # from its end to a further block of every honest payer
+
+
+class Uptime(NamedTuple):
+    """Of all blocks that fell due for honest people: how many they heard of, and how many of these late."""
+
+    due: int
+    heard: int
+    late: int
+
+    @classmethod
+    def of(cls, payers: Iterable[Honest], booked: int, block_seconds: float) -> "Uptime":
+        heard = [payer.blocks() for payer in payers]
+        late = sum(
+            after - before > block_seconds + LATE_SECONDS
+            for blocks in heard
+            for (_, before), (_, after) in pairwise(blocks)
+        )
+        return cls(booked, sum(map(len, heard)), late)
+
+
+def print_report(seed: int, outcomes: Sequence[Outcome], uptime: Uptime, resident_mib: float) -> None:
+    print(f"seed {seed}")
+    print("fault                lasted s   back after s   bound s   why")
+    for each in outcomes:
+        name, bound, why = each.fault.name, each.fault.bound_seconds, each.fault.why
+        print(f"{name:20} {each.seconds:8.1f} {each.recovered_seconds:14.1f} {bound:9.1f}   {why}")
+    share = uptime.heard / uptime.due if uptime.due else 1.0
+    print(
+        f"honest people: {uptime.due} blocks booked, {uptime.heard} heard of ({share:.2%}), {uptime.late} late;"
+        f" {resident_mib:.0f} MiB resident"
+    )
