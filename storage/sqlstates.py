@@ -8,6 +8,7 @@ __all__ = ["is_passing", "loses_session", "marks_standby"]
 # The statement, or what it was given, is at fault: it fails in the same way however often it is sent. Everything that
 # is not listed here is passing: a wrong guess then costs a delay, and never a payment, a room or the process.
 _OURS = {
+    "0A": "feature not supported: this database cannot do what the statement asks",
     "21": "cardinality violation",
     "22": "data exception",
     "23": "integrity constraint violation",
