@@ -43,6 +43,7 @@ class Lease:
         self._valid_until = float("-inf")  # by the last renewal that succeeded
         self._trusted_until = float("-inf")  # and beyond it while the database is out of reach
         self._renewed = trio.Event()
+        self._is_late = False
         self._scope = trio.CancelScope()
         self._running = trio.Lock()
 
@@ -64,7 +65,8 @@ class Lease:
                 while True:
                     try:
                         await self.renew()
-                    except StorageUnavailable:
+                    except StorageUnavailable as unavailable:
+                        self._note_late(unavailable)
                         self._extend_trust()
                     except Refused as refused:  # the database answers, so others may claim: trust is not extended
                         log.error("lease.refused", sqlstate=refused.sqlstate)
@@ -88,6 +90,9 @@ class Lease:
         sent = await self._leases.renew()
         if self._now() >= self._valid_until:
             await self._fence_lost_in_time()
+        if self._is_late:
+            self._is_late = False
+            log.info("lease.renewed", after_seconds=round(sent - self._valid_until + self._seconds, 3))
         self._valid_until = self._trusted_until = sent + self._seconds
         self._renewed.set()
         self._renewed = trio.Event()
@@ -109,6 +114,12 @@ class Lease:
             await self.fence_lost()
             return
         raise StorageUnavailable("the epochs were not compared in time")
+
+    def _note_late(self, unavailable: StorageUnavailable) -> None:
+        """One line for each time that it could not be renewed, however often that was tried."""
+        if not self._is_late:
+            self._is_late = True
+            log.warning("lease.not_renewed", reason=str(unavailable))
 
     def _extend_trust(self) -> None:
         if self.trusted:

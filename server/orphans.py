@@ -1,5 +1,6 @@
 """Finds live rooms that no server runs, claims them, and has them adopted."""
 
+from collections import deque
 from collections.abc import Callable, Sequence
 
 import structlog
@@ -8,6 +9,7 @@ import trio
 from server.adoption import Adoption
 from storage.leases import CLAIM_CHUNK, Claim, Leases
 
+BUILDERS = 4  # rooms that are read at once: most of the pool's connections, and not all
 log = structlog.get_logger(__name__)
 
 
@@ -41,8 +43,13 @@ class Orphans:
         return adopted
 
     async def _build(self, claims: Sequence[Claim]) -> int:
-        for number, claim in enumerate(claims):
-            if self._is_draining():  # the rest can be claimed by others as soon as this server releases its lease
-                return number
-            await self._adoption.adopt(claim)
-        return len(claims)
+        waiting = deque(claims)
+        async with trio.open_nursery() as nursery:
+            for _ in range(BUILDERS):
+                nursery.start_soon(self._build_next, waiting)
+        return len(claims) - len(waiting)
+
+    async def _build_next(self, waiting: deque[Claim]) -> None:
+        # Of a server that drains the rest can be claimed by others as soon as it has released its lease.
+        while waiting and not self._is_draining():
+            await self._adoption.adopt(waiting.popleft())

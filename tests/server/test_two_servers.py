@@ -136,6 +136,8 @@ def test_of_a_server_that_is_killed_each_room_is_claimed_once(
             "the takeover of every room",
             TAKEOVER_SECONDS_MAX,
         )
+        late = [line for server in survivors for line in server.process.logged("lease.not_renewed")]
+        print(f"renewals of survivors that failed: {late}")
         print(f"{rooms} rooms, {servers} servers: taken over {time.monotonic() - began:.1f} s after the kill")
         cluster.wait_renewals(*survivors)
         after = cluster.rooms()
