@@ -12,7 +12,7 @@ from domain import messages as m
 from domain.ids import SessionId
 from domain.instant import rfc3339
 from domain.refusals import Code, Refusal, unfit
-from server.auth import TokenRefused, bearer
+from server.auth import Identity, TokenRefused, bearer
 from server.bans import BANNED
 from server.house import House
 from server.outbox import Outbox
@@ -139,9 +139,12 @@ class Conversation:
         if known is not None and self.outbox.over:
             # The client gave up while the user was looked up; it may have resumed in a newer connection already.
             raise Goodbye(NORMAL, "closed by the client")
+        if known is None:
+            await self._house.sessions.make_room(identity.user_id)
+            self._check_again(identity)
         session = known or self._house.sessions.open(identity, person)
         if session is None:
-            raise Goodbye(TOO_MANY, "too many sessions of this user")
+            raise Goodbye(TOO_MANY, "too many sessions of this user, and all of them are in use")
         # From here on nothing waits: no event of a room comes between what was missed and what follows.
         session.identity = identity
         session.missed_news = known is not None
@@ -166,6 +169,13 @@ class Conversation:
         self._counts = session.counts()
         self._ring_again(session)
         return session
+
+    def _check_again(self, identity: Identity) -> None:
+        """What may have changed while other sessions were asked whether they are there. Raises Goodbye."""
+        if self._house.draining:
+            raise Goodbye(DRAINING, "shutting down")
+        if self._house.bans.contains(identity.overlay_of or identity.user_id):
+            raise Goodbye(BANNED, "banned")
 
     async def tell_missed_news(self) -> None:
         """Tell the balance as it is now, after a resume: what was told before may have been lost with a connection."""
@@ -258,9 +268,17 @@ class Conversation:
         if self._is_current:
             self._session.note_silence(now - heard_at >= silence or heard_at < stalls.deaf_until)
         if now - self.pinged_at >= (settings.party_heartbeat_seconds if self._counts else settings.heartbeat_seconds):
-            self.outbox.push(PING_FRAME)
-            self.pinged_at = now
+            self._push_ping(now)
             self._counts = self._session.counts()
+
+    def ping(self, now: float) -> None:
+        """Ask whether the client is there, unless it has been asked already and has not answered yet."""
+        if self.outbox.heard_at >= self.pinged_at:
+            self._push_ping(now)
+
+    def _push_ping(self, now: float) -> None:
+        self.outbox.push(PING_FRAME)
+        self.pinged_at = now
 
     def _check_token(self, seconds_left: float) -> None:
         if seconds_left <= 0 and not self._expired_in_stall():

@@ -62,15 +62,18 @@ class JoinReply(SocketReply):
 
 
 class EnteringReply:
-    """Answers a join; `give_up` takes back what a refused session had been given before."""
+    """Answers a join: an admitted session takes its seat, a refused one gives it up."""
 
-    def __init__(self, reply: Reply, give_up: Callable[[], None]) -> None:
+    def __init__(self, reply: Reply, take: Callable[[], None], give_up: Callable[[], None]) -> None:
         self._reply = reply
+        self._take = take
         self._give_up = give_up
 
     def deliver(self, result: Result) -> None:
         if isinstance(result, Refusal):
             self._give_up()
+        else:
+            self._take()
         self._reply.deliver(result)
 
 

@@ -56,7 +56,8 @@ class RoomCommands:
             reply.deliver(Refusal(Code.FORBIDDEN, f"You are in this room as {seat.audience.value}; leave it first"))
         else:
             seat = Seat(room, Audience(f"{command.as_}s"))
-            await self._enter(session, seat, command, EnteringReply(reply, partial(session.give_up, seat)))
+            entering = EnteringReply(reply, partial(session.take, seat), partial(session.give_up, seat))
+            await self._enter(session, seat, command, entering)
 
     async def _enter(self, session: Session, seat: Seat, command: c.RoomJoin, reply: inputs.Reply) -> None:
         session.enter(seat)  # first: from now on the room hears of changed funds

@@ -176,7 +176,7 @@ class RoomFloor:
 def rejoin_reply(room: LiveRoom, session: Session, line: Line) -> Reply:
     """Answers a re-join after a crash; a refused one costs the session its seat."""
     reply, seat = SocketReply(line, None), session.live_seats().get(room.channel)
-    return reply if seat is None else EnteringReply(reply, partial(session.give_up, seat))
+    return reply if seat is None else EnteringReply(reply, partial(session.take, seat), partial(session.give_up, seat))
 
 
 async def persist(work: Callable[[], Awaitable[T]]) -> T:

@@ -15,6 +15,7 @@ from domain.refusals import Code, Refusal
 from server.audiences import MOVED, Audiences
 from server.clock import Clock
 from server.committer import Books, Committer
+from server.fanout import Fanout
 from server.faults import Faults
 from server.inbox import Given, Inbox
 from server.ownership import Ownership
@@ -45,6 +46,8 @@ class Sessions(Protocol):
     def tell(self, user_id: UserId, event: msgspec.Struct, n: int = 0) -> None: ...
 
     def tell_member(self, member_id: MemberId, event: msgspec.Struct) -> None: ...
+
+    def removed(self, member_id: MemberId, fanout: Fanout) -> None: ...
 
 
 class RoomTask:
@@ -162,6 +165,7 @@ class RoomTask:
                     self._admit(effect)
                 case effects.Remove(member_id, audience):
                     self._audiences[audience].remove(member_id)
+                    self._sessions.removed(member_id, self._audiences[audience])
                 case effects.Answer(reply, result):
                     with self._faults.contained("reply"):
                         reply.deliver(result)

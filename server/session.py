@@ -3,6 +3,7 @@
 from typing import NamedTuple, Protocol
 
 import msgspec
+import trio
 
 from domain import inputs
 from domain.commands import ResumePoint
@@ -18,6 +19,7 @@ from server.ids import new_uuid
 from server.live_room import LiveRoom
 
 NOTHING_TOLD = Funds(0, 0)
+PROBE_SECONDS = 3.0  # within which a client that is alive answers a ping, over a slow mobile network too
 
 
 class Line(Outlet, Protocol):
@@ -33,6 +35,8 @@ class Line(Outlet, Protocol):
         """When it was last asked whether it is there."""
         ...
 
+    def ping(self, now: float) -> None: ...
+
     def check(self, now: float) -> None: ...
 
     def ping_soon(self) -> None: ...
@@ -42,11 +46,15 @@ class Line(Outlet, Protocol):
     async def wait_closed(self) -> None: ...
 
 
-class Seat(NamedTuple):
+class Seat:
     """Where a session is: in a room, among its members or as an overlay."""
 
-    room: LiveRoom
-    audience: Audience = Audience.MEMBERS
+    __slots__ = ("audience", "room", "taken")
+
+    def __init__(self, room: LiveRoom, audience: Audience) -> None:
+        self.room = room
+        self.audience = audience
+        self.taken = False  # the room has let the session in, and not put it out since
 
     @property
     def fanout(self) -> Fanout:
@@ -99,6 +107,21 @@ class Session:
         return self.identity.overlay_of or self.user_id
 
     # Its connections
+
+    @property
+    def heard_at(self) -> float:
+        """When it was heard last, or lost its connection, by trio's clock."""
+        return self.lost_at if self.line is None else self.line.heard_at
+
+    @property
+    def unanswered(self) -> bool:
+        """It has no connection, or has left a ping unanswered for PROBE_SECONDS: it yields its place to a newer one."""
+        line = self.line
+        return (
+            line is None
+            or self.unheard
+            or (line.heard_at < line.pinged_at and trio.current_time() - line.pinged_at >= PROBE_SECONDS)
+        )
 
     def attach(self, line: Line) -> Line | None:
         """Speak through this connection from here on; returns the one that it replaces, which is still open."""
@@ -173,8 +196,19 @@ class Session:
 
     def give_up(self, seat: Seat) -> None:
         """It was not let in; but who was in before, and asked once more, still is."""
-        if self.has(seat) and not seat.fanout.knows(self.member_id):
+        seat.taken = seat.fanout.knows(self.member_id)
+        if self.has(seat) and not seat.taken:
             del self._seats[seat.room.channel]
+
+    def take(self, seat: Seat) -> None:
+        """The room has let it in."""
+        seat.taken = True
+
+    def removed(self, fanout: Fanout) -> None:
+        """The room has put it out: it needs no place among its rooms any more. A new join may be under way."""
+        for channel, seat in list(self._seats.items()):
+            if seat.taken and seat.fanout is fanout:
+                del self._seats[channel]
 
     def leave(self, channel: str) -> None:
         seat = self._seats.pop(channel, None)

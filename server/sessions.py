@@ -1,15 +1,19 @@
 """Who is here: sessions by member, by id and by user."""
 
 import msgspec
+import trio
 
 from domain.ids import MemberId, SessionId, UserId
 from domain.messages import Person
 from domain.pace import Pace
 from server.auth import Identity
 from server.config import WebsocketSettings
-from server.fanout import send_to_all
+from server.fanout import Fanout, send_to_all
 from server.live_room import LiveRoom
-from server.session import Session
+from server.session import PROBE_SECONDS, Session
+
+PING_TIMEOUT = 4002  # the close code: not heard of; come back
+PROBE_PAUSE_SECONDS = 0.05
 
 
 class Sessions:
@@ -22,18 +26,36 @@ class Sessions:
         self._settings = settings
 
     def open(self, identity: Identity, person: Person) -> Session | None:
-        """A new session; None if the user has as many as is allowed, all of them connected."""
+        """A new session; None if the user has as many as is allowed, and all of them are heard.
+
+        Otherwise the one that has been unheard for longest yields. A client that is alive all the same comes back.
+        """
         user_id = identity.user_id
         of_user = self._by_user.get(user_id, [])
         if len(of_user) >= self._settings.sessions_per_user:
-            lost = [session for session in of_user if session.line is None]
-            if not lost:
+            unheard = [session for session in of_user if session.unanswered]
+            if not unheard:
                 return None
-            self.end(min(lost, key=lambda session: session.lost_at))
+            self.disconnect(min(unheard, key=lambda session: session.heard_at), PING_TIMEOUT, "not heard of")
         session = Session(identity, person, Pace(self._settings.messages_per_second, self._settings.messages_burst))
         self.by_member[session.member_id] = self._by_id[session.id] = session
         self._by_user.setdefault(user_id, []).append(session)
         return session
+
+    async def make_room(self, user_id: UserId) -> None:
+        """Before `open`: find out which sessions of a user who has as many as is allowed are still heard.
+
+        Pings them, and returns once all have answered, or after PROBE_SECONDS.
+        """
+        of_user = self.of(user_id)
+        if len(of_user) < self._settings.sessions_per_user or any(session.unanswered for session in of_user):
+            return
+        lines = [session.line for session in of_user if session.line is not None]
+        for line in lines:
+            line.ping(trio.current_time())
+        with trio.move_on_after(PROBE_SECONDS):
+            while any(line.heard_at < line.pinged_at for line in lines):  # noqa: ASYNC110  # reason: pongs set no event
+                await trio.sleep(PROBE_PAUSE_SECONDS)
 
     def find(self, session_id: SessionId, user_id: UserId) -> Session | None:
         """This user's session, if it still lives."""
@@ -122,6 +144,12 @@ class Sessions:
     def overlays(self) -> list[Session]:
         """The sessions that were opened with an overlay's token."""
         return [session for session in self.by_member.values() if session.identity.overlay_of is not None]
+
+    def removed(self, member_id: MemberId, fanout: Fanout) -> None:
+        """A room has put out one session."""
+        session = self.by_member.get(member_id)
+        if session is not None:
+            session.removed(fanout)
 
     def tell_member(self, member_id: MemberId, event: msgspec.Struct) -> None:
         """To one session, if it still lives."""

@@ -7,6 +7,7 @@ BALANCE_TESTS = "tests/server/test_balance_order.py"
 BAN_TESTS = "tests/server/test_bans_in_time.py"
 BLOCK_TESTS = "tests/server/test_blocked_users.py"
 HANDSHAKE_TESTS = "tests/server/test_handshakes.py"
+PLACES_TESTS = "tests/server/test_session_places.py"
 PING_TESTS = "tests/server/test_heartbeats.py"
 REPLACED_TESTS = "tests/server/test_replaced_connections.py"
 
@@ -179,8 +180,8 @@ IN_SESSIONS = (
             ),
             Edit(
                 CONVERSATION,
-                "            self.pinged_at = now\n            self._counts = self._session.counts()\n",
-                "            self.pinged_at = now\n",
+                "            self._push_ping(now)\n            self._counts = self._session.counts()\n",
+                "            self._push_ping(now)\n",
             ),
         ),
         f"{PING_TESTS}::test_both_parties_of_a_call_are_pinged_often_from_the_moment_they_join",
@@ -222,5 +223,32 @@ IN_SESSIONS = (
         f"{HANDSHAKE_TESTS}::test_headers_that_do_not_end_are_refused",
         "assert",
         "there is no answer",
+    ),
+    Bug(
+        "session-yields",
+        "sessions that do not answer yield to a new one",
+        "a phone whose connections broke often enough is told never to return",
+        (Edit(SESSIONS, "if session.unanswered]", "if session.line is None]"),),
+        f"{PLACES_TESTS}::test_half_open_sessions_yield_the_one_unheard_for_longest_first",
+        "it did not come",
+        "the new session is refused",
+    ),
+    Bug(
+        "session-probe",
+        "before a session is refused, the others are asked whether they are there",
+        "a session in use and one that is not cannot be told apart",
+        (Edit(SESSIONS, "            line.ping(trio.current_time())", "            pass"),),
+        f"{PLACES_TESTS}::test_half_open_sessions_yield_the_one_unheard_for_longest_first",
+        "it did not come",
+        "the new session is refused",
+    ),
+    Bug(
+        "seat-removed",
+        "a session that a room put out has its place free again",
+        "a viewer who was put out often enough may join no room any more",
+        (Edit("server/room_task.py", "self._sessions.removed(member_id, self._audiences[audience])", "pass"),),
+        f"{PLACES_TESTS}::test_a_room_that_put_its_viewer_out_takes_none_of_their_places",
+        "AssertionError",
+        "the next room is refused",
     ),
 )

@@ -117,9 +117,12 @@ async def open_the_session_elsewhere(target: Target, encoding: Encoding) -> int 
 async def open_one_session_too_many(target: Target, encoding: Encoding) -> int | None:
     token = target.token(new_uuid())
     async with raw_session(target, encoding, token) as first:
-        code = await _open_with(target, encoding, token)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(first.wait_for, "no:such:event")  # it answers pings meanwhile: it is in use
+            code = await _open_with(target, encoding, token)
+            nursery.cancel_scope.cancel()
         assert await first.hang_up() == NORMAL
-        return code
+    return code
 
 
 async def _open_with(target: Target, encoding: Encoding, token: str) -> int | None:
