@@ -21,7 +21,7 @@ from server.session import Session
 from server.value_faults import Undecodable
 from server.visitors import Banned, Visitor
 from server.wire import PING_FRAME, Encoding, Misfit
-from storage.postgres import StorageUnavailable
+from storage.postgres import Refused, StorageUnavailable
 from storage.wallets import find_wallet
 
 NORMAL, PROTOCOL_ERROR, INVALID_TEXT, TOO_LARGE = 1000, 1002, 1007, 1009
@@ -101,6 +101,9 @@ class Conversation:
                 await self._carry_out(command, reply)
         except StorageUnavailable:
             reply.deliver(Refusal(Code.STORAGE_UNAVAILABLE, "The database is out of reach; try again"))
+        except Refused as refused:  # a fault of ours, which costs this command and not the connection
+            self._house.faults.note("command", refused, "command.refused", {"command": type(command).__name__})
+            reply.deliver(Refusal(Code.INTERNAL, "Something went wrong on our side"))
 
     def end(self, code: int | None) -> None:
         """The connection is gone: end its session if `code` says that the client will not come back, else detach.
@@ -128,6 +131,9 @@ class Conversation:
             raise Goodbye(BANNED, "banned") from None
         except StorageUnavailable:
             raise Goodbye(STORAGE_AWAY, "the database is away") from None
+        except Refused as refused:
+            self._house.faults.note("connection", refused, "identity.refused", {})
+            raise Goodbye(STORAGE_AWAY, "the database refused a statement of ours") from None
 
     async def _welcome(self, token: str, opened: c.SessionOpen | None) -> Session:
         if self._house.draining:
@@ -181,7 +187,7 @@ class Conversation:
         """Tell the balance as it is now, after a resume: what was told before may have been lost with a connection."""
         session = self._session
         if session.missed_news and session.identity.overlay_of is None:
-            with contextlib.suppress(StorageUnavailable):  # the next resume, or the next change, will tell
+            with contextlib.suppress(StorageUnavailable, Refused):  # the next resume, or the next change, will tell
                 wallet = await find_wallet(self._house.postgres, session.user_id)
                 if wallet is not None and self._is_current:
                     session.missed_news = False

@@ -15,6 +15,7 @@ RESTART_SECONDS = 1.0  # between two runs of a service that raised, so that a la
 Where: TypeAlias = Literal[
     "adoption",  # a live room could not be built from its rows
     "alarm",  # the timers of all rooms were run anew
+    "command",  # one command was answered INTERNAL
     "connection",  # one connection was closed
     "errand",  # one request was answered 500
     "fanout",  # one room was restarted, since events for its members were lost

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 
 import structlog
 import trio
@@ -80,28 +81,26 @@ class _Tidying:
     async def tidy(self) -> None:
         self._rounds += 1
         self._house.clock.follow()
-        for part in (_forget_old, _see_to_market):
-            with self._house.faults.contained("maintenance"):
-                await part(self._house)
+        await tidy_database(self._house)
         if len(self._house.registry) == 0 or self._rounds % FULL_LOOK_CLOCKS == 0:
             tidy_memory()
 
 
-async def _forget_old(house: House) -> None:
-    try:
-        await forget_old_keys(house.postgres)
-        await forget_lifted_limits(house.postgres)
-        await house.leases.forget_old()
-    except StorageUnavailable:
-        log.warning("old_rows.not_forgotten")
-
-
-async def _see_to_market(house: House) -> None:
-    """What nobody has asked for in a while: sums to keep, checkouts that are over, tokens to give back."""
-    try:
-        await sum_up(house.postgres)
-        await house.payments.look_after()
-        await expire_purchases(house.postgres)
-        await give_back_rejected(house)
-    except StorageUnavailable:
-        log.warning("market.not_seen_to")
+async def tidy_database(house: House) -> None:
+    """Forget old rows, keep sums, end old checkouts, give tokens back. What fails is put off, and nothing else is."""
+    postgres = house.postgres
+    parts: dict[str, Callable[[], Awaitable[object]]] = {
+        "old_keys": partial(forget_old_keys, postgres),
+        "lifted_limits": partial(forget_lifted_limits, postgres),
+        "old_servers": house.leases.forget_old,
+        "sums": partial(sum_up, postgres),
+        "payments": house.payments.look_after,
+        "purchases": partial(expire_purchases, postgres),
+        "payouts": partial(give_back_rejected, house),
+    }
+    for name, part in parts.items():
+        try:
+            with house.faults.contained("maintenance", expected=StorageUnavailable, part=name):
+                await part()
+        except StorageUnavailable:
+            log.warning("maintenance.postponed", part=name)

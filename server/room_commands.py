@@ -18,7 +18,7 @@ from server.registry import Registry
 from server.replies import EnteringReply, KeyedReply
 from server.session import Seat, Session
 from server.tips import recall_in_room
-from storage.postgres import Postgres, StorageUnavailable
+from storage.postgres import Postgres
 from storage.streams import find_stream_in, open_stay
 from storage.tips import tips_after
 
@@ -63,7 +63,7 @@ class RoomCommands:
         session.enter(seat)  # first: from now on the room hears of changed funds
         try:
             joining = await self._joining(session, seat.room, command, reply)
-        except StorageUnavailable:
+        except Exception:  # reason: raised again; a seat in a room that knows nothing of it would stay for ever
             session.give_up(seat)
             raise
         if not session.has(seat):  # it has left meanwhile, or has ended: nobody would ever say so to the room

@@ -4,6 +4,7 @@ from tests.bugs import Bug, Edit
 
 SQLSTATES, POSTGRES = "storage/sqlstates.py", "storage/postgres.py"
 ANSWERS = "server/rest/answers.py"
+REFUSED_TESTS = "tests/server/test_refused_statements.py"
 SQLSTATE_TESTS = "tests/storage/test_sqlstates.py"
 
 IN_DBERRORS = (
@@ -93,5 +94,29 @@ IN_DBERRORS = (
         f"{SQLSTATE_TESTS}::test_a_database_that_lets_nobody_in_is_waited_for",
         "Outcome.INVALID",
         "the posting is INVALID",
+    ),
+    Bug(
+        "refused-command",
+        "a command whose statement is refused is answered",
+        "its connection ends",
+        (
+            Edit(
+                "server/conversation.py",
+                "except Refused as refused:  # a fault of ours",
+                "except ZeroDivisionError as refused:  # a fault of ours",
+            ),
+        ),
+        f"{REFUSED_TESTS}::test_a_join_that_is_refused_is_answered_and_leaves_no_seat_and_an_open_connection",
+        "it did not come",
+        "no answer comes",
+    ),
+    Bug(
+        "tidy-alone",
+        "what fails in the ten minutes' work keeps nothing else from being done",
+        "one table that cannot be written keeps rejected payouts from being given back",
+        (Edit("server/housekeeping.py", 'log.warning("maintenance.postponed", part=name)', "raise"),),
+        f"{REFUSED_TESTS}::test_what_fails_in_the_ten_minutes_work_keeps_nothing_else_from_being_done",
+        "StorageUnavailable",
+        "the round ends",
     ),
 )

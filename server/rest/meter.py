@@ -15,7 +15,7 @@ from domain.refusals import Code, Refusal
 from server.replies import WaitingReply
 from server.rest.request import Ask
 from server.rest.route import Needs, Routes
-from storage.postgres import StorageUnavailable
+from storage.postgres import Refused, StorageUnavailable
 
 MAX_RESULTS = 1000  # lines in one answer
 SIGNATURE_SECONDS = 300  # how far a signature's time may be from ours
@@ -67,7 +67,7 @@ async def sweep(ask: Ask) -> Sweep | Refusal:
         return Refusal(Code.DRAINING, "The server is shutting down")
     try:
         swept = await _bring_up_to_date(ask)
-    except StorageUnavailable:
+    except (StorageUnavailable, Refused):
         house.telemetry.swept("failed")
         raise
     house.telemetry.swept("failed" if swept.failed else "done")
