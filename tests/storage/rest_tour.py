@@ -73,8 +73,8 @@ async def make_tour(house: House, trying: Callable[[str], None], stripe: StripeS
         call_id = await _talk(tour, fan, creator, operator)
         await _give_back(tour, house, fan, creator, call_id)
         await _stream(tour, creator)
+        await _settle_payments(tour, stripe, operator)  # before the demo sells what there is
         await _buy(tour, house, stripe)
-        await _settle_payments(tour, stripe, operator)
         await _cash_out(tour, house, creator, operator)
         await _keep_safe(tour, creator, operator)
         for user_id in (EARNER, TIPPED, STAR):
