@@ -65,7 +65,7 @@ class Conversation:
         self._warned_of_expiry = False
         self.encoding = encoding
         self.outbox = outbox
-        self.pinged_at = trio.current_time()  # or when the connection began
+        self.pinged_at = outbox.heard_at  # so far nothing is unanswered
 
     # The session
 
