@@ -153,4 +153,13 @@ IN_WIRE = (
         "at example.com",
         "the message is in the history after the restart",
     ),
+    Bug(
+        "fuzzed-channel",
+        "… and so the frames of the fuzzer reach no database with what it cannot store",
+        "a NUL in a channel is looked up",
+        (Edit(COMMANDS, r'max_length=MAX_CHANNEL, pattern=r"^[A-Za-z0-9_-]*(?!\n)$")', "max_length=MAX_CHANNEL)"),),
+        "tests/fuzz/test_fuzz.py::test_every_field_of_every_command_withstands_what_has_done_harm_before",
+        "invalid byte sequence",
+        "the log has the error of the database, and the fuzzer the frame that brought it about",
+    ),
 )

@@ -1,0 +1,148 @@
+"""One fuzzed connection: sends bytes, and keeps account of what was answered and how it ended."""
+
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+import trio
+
+from server.load.frames import BINARY, CLOSE, PING, PONG, TEXT, masked_frame, shake_hands
+from server.wire import Encoding
+from tests.fuzz.frames import Frame
+from tests.torture.raw import Raw
+
+ANSWERS = {"ok", "error", "pong", "session:ready", "room:joined"}
+OPEN_SECONDS = 5.0
+LOST = 1006  # no goodbye (RFC 6455 §7.1.5)
+
+
+class NotOpen(Exception):
+    """The server lets nobody in right now."""
+
+
+class Line:
+    """A session of one user in one encoding; opened again by whoever finds it closed."""
+
+    def __init__(self, nursery: trio.Nursery, url: str, role: str, token: str, encoding: Encoding) -> None:
+        self.role = role
+        self.encoding = encoding
+        self.token = token
+        self.member_ids: dict[str, str] = {}  # by channel
+        self.events: dict[str, int] = {}  # how many came of each kind
+        self.refusals: dict[str, int] = {}
+        self.ends: list[int] = []  # the codes of closed connections, in order, that nobody has looked at yet
+        self.sent = 0
+        self._nursery = nursery
+        self._url = url
+        self._raw: Raw | None = None
+        self._awaited: set[str] = set()
+        self._nameless = 0  # frames whose answer carries no ref of ours
+        self._news = trio.Event()
+
+    @property
+    def is_open(self) -> bool:
+        return self._raw is not None
+
+    @property
+    def unanswered(self) -> list[str]:
+        return sorted(self._awaited) + ["without a ref"] * max(0, self._nameless)
+
+    async def open(self) -> None:
+        """A new session. Raises NotOpen."""
+        await self.connect()
+        await self.send(self._open_frame())
+        with trio.move_on_after(OPEN_SECONDS):
+            while self.is_open and "opening" in self._awaited:
+                await self._wait_news()
+        if not self.is_open or self.unanswered:
+            raise NotOpen
+
+    async def connect(self) -> None:
+        """A connection without a session. Raises NotOpen."""
+        self._awaited.clear()
+        self._nameless = 0
+        self.member_ids.clear()
+        try:
+            with trio.fail_after(OPEN_SECONDS):
+                sock, unread = await shake_hands(self._url, self.encoding)
+        except (OSError, EOFError, trio.TooSlowError, ValueError, AssertionError):
+            raise NotOpen from None
+        self._raw = Raw(sock, unread, self.encoding)
+        self._nursery.start_soon(self._read, self._raw, sock)
+
+    def _open_frame(self) -> Frame:
+        message = {"type": "session:open", "token": self.token, "ref": "opening"}
+        codec = msgspec.json if self.encoding is Encoding.JSON else msgspec.msgpack
+        return Frame(codec.encode(message), self.encoding is Encoding.JSON, "opening")
+
+    async def send(self, frame: Frame) -> None:
+        """Without waiting for the answer; what is closed meanwhile is noted by the reader."""
+        if self._raw is None:
+            return
+        self.sent += 1
+        if frame.ref is None:
+            self._nameless += 1
+        else:
+            self._awaited.add(frame.ref)
+        with suppress(OSError):  # the reader notes how it ended
+            await self._raw.send(masked_frame(TEXT if frame.is_text else BINARY, frame.payload))
+
+    async def ask(self, kind: str, ref: str, **fields: Any) -> None:
+        """A command as it should be."""
+        codec = msgspec.json if self.encoding is Encoding.JSON else msgspec.msgpack
+        message = {"type": kind, "ref": ref, **fields}
+        await self.send(Frame(codec.encode(message), self.encoding is Encoding.JSON, ref))
+
+    async def settle(self, seconds: float) -> bool:
+        """Until every frame is answered or the connection has ended; False if it takes longer."""
+        with trio.move_on_after(seconds):
+            while self.is_open and self.unanswered:
+                await self._wait_news()
+        return not self.is_open or not self.unanswered
+
+    async def hang_up(self) -> None:
+        """Without a word."""
+        if self._raw is not None:
+            self._raw.reset()
+            while self.is_open:
+                await self._wait_news()
+            self.ends.pop()
+
+    async def _wait_news(self) -> None:
+        self._news = trio.Event()
+        await self._news.wait()
+
+    async def _read(self, raw: Raw, sock: trio.socket.SocketType) -> None:
+        code = LOST
+        try:
+            while (frame := await raw.next_frame()) is not None:
+                opcode, payload = frame
+                if opcode == CLOSE:
+                    code = int.from_bytes(payload[:2], "big")
+                    await raw.send(masked_frame(CLOSE, payload[:2]))
+                elif opcode == PING:
+                    await raw.send(masked_frame(PONG, payload))
+                else:
+                    self._take(payload)
+        except (OSError, trio.ClosedResourceError):
+            pass
+        finally:
+            sock.close()
+            self._raw = None
+            self.ends.append(code)
+            self._news.set()
+
+    def _take(self, payload: bytes) -> None:
+        event: dict[str, Any] = (msgspec.json if self.encoding is Encoding.JSON else msgspec.msgpack).decode(payload)
+        kind, ref = event["type"], event.get("ref")
+        self.events[kind] = self.events.get(kind, 0) + 1
+        if kind == "room:joined":
+            self.member_ids[event["channel"]] = event["memberId"]
+        if kind == "error":
+            self.refusals[event["error"]] = self.refusals.get(event["error"], 0) + 1
+        if kind in ANSWERS:
+            if isinstance(ref, str) and ref in self._awaited:
+                self._awaited.discard(ref)
+            else:
+                self._nameless -= self._nameless > 0
+            self._news.set()

@@ -1,0 +1,305 @@
+"""A server, the people who fuzz it, the rooms they do it in, and the state in which these are."""
+
+import itertools
+import json
+import secrets
+from collections import Counter
+from contextlib import suppress
+from typing import Any
+from uuid import UUID
+
+import trio
+
+from domain.commands import MAX_REF
+from server.ids import new_uuid
+from server.load.plan import LoadRefused
+from server.load.rest import Refused, Rest
+from server.wire import Encoding
+from tests.clients import token_of
+from tests.fuzz.document import Command, Field, close_codes, read_commands
+from tests.fuzz.frames import Frame, Step, frame_of
+from tests.fuzz.honest import ask_if_possible, become_creator, give_tokens
+from tests.fuzz.hostile import Written, written
+from tests.fuzz.line import LOST, Line, NotOpen
+from tests.json_schema import Json
+from tests.processes import ServerProcess
+from tests.storage.own_postgres import OwnPostgres
+
+STATES = ("active", "ringing", "paused", "ended", "away", "restarting", "draining")
+ROLES = ("stranger", "fan", "creator", "streamer", "operator", "overlay")
+ENDINGS = {"call:ended", "stream:ended", "room:closed", "access:revoked"}
+MEMBERS = {"call": ("fan", "creator"), "stream": ("fan", "streamer", "operator")}
+PLAYS_PER_ROOM = 8  # sequences; then its members are muted, removed or gone
+ANSWER_SECONDS = 30.0  # for all that a sequence asked, also while the database comes back
+WARNED_OF = {"http.fault"}  # log events that are errors whatever their level
+
+in_thread = trio.to_thread.run_sync
+
+
+class Fault(AssertionError):
+    """What should not have happened."""
+
+
+class World:
+    """Everything that the sequences are played on; it is put in order again before each of them."""
+
+    def __init__(self, nursery: trio.Nursery, server: ServerProcess, postgres: OwnPostgres) -> None:
+        self.server = server
+        self.rest = Rest(f"http://127.0.0.1:{server.http_port}")
+        self.frames: Counter[str] = Counter()  # sent, by state
+        self.answers: Counter[str] = Counter()
+        self.ends: Counter[int] = Counter()
+        self.commands: list[Command]
+        self._documented: set[int]
+        self._nursery = nursery
+        self._postgres = postgres
+        self._users = {role: new_uuid() for role in ROLES}
+        self._tokens = {
+            role: token_of(user, role="operator" if role == "operator" else None, ttl_seconds=7200)
+            for role, user in self._users.items()
+        }
+        self._lines: list[Line] = []
+        self._refs = itertools.count(1)
+        self._state = ""
+        self._plays = 0
+        self._call_id = str(new_uuid())
+        self._channels = {"call": "nowhere", "stream": "nowhere", "none": secrets.token_urlsafe(16)}
+        self._stream_id = ""
+        self._log_lines = 0
+
+    @property
+    def operator(self) -> str:
+        return self._tokens["operator"]
+
+    async def begin(self) -> None:
+        """Read the document that the server serves, and bring everybody in."""
+        document: Json = await self.rest.ask("GET", "/asyncapi.json")
+        self.commands, self._documented = read_commands(document), close_codes(document)
+        for role in ("creator", "streamer"):
+            await become_creator(self.rest, self._tokens[role])
+        for role in ("fan", "stranger"):
+            await self.rest.ask("GET", "/me", self._tokens[role])
+            await give_tokens(self.rest, self.operator, self._users[role])
+        made = await self.rest.ask("POST", "/overlay-tokens", self._tokens["streamer"], {"name": "scene"})
+        tokens = self._tokens | {"overlay": made["secret"]}
+        url = f"ws://127.0.0.1:{self.server.websocket_port}/ws"
+        self._lines = [
+            Line(self._nursery, url, role, tokens[role], encoding) for role in ROLES for encoding in Encoding
+        ]
+
+    # One sequence
+
+    async def play(self, state: str, steps: list[Step]) -> None:
+        """Bring the world into this state, send the frames of the steps, and see that all is well. Raises Fault."""
+        await self.arrange(state)
+        for line in self._lines:
+            line.ends.clear()
+        await self._change(state)
+        for step in steps:
+            await self._send(state, step)
+        await self._change_back(state)
+        for line in self._lines:
+            if not await line.settle(ANSWER_SECONDS):
+                raise Fault(f"{line.role} in {line.encoding.name} was not answered: {line.unanswered}")
+        if state != "draining":
+            await self._wait_log_written()
+        self._check(state)
+
+    async def _send(self, state: str, step: Step) -> None:
+        line = self._lines[step.line % len(self._lines)]
+        if not line.is_open:
+            try:
+                await line.open()
+            except NotOpen:
+                return
+        frame = self._frame(step)
+        if self._command(step).name == "session:open" and step.target % 2:
+            frame = await self._as_first_message(line, frame)
+        self.frames[state] += 1
+        await line.send(frame)
+
+    def told(self, step: Step) -> str:
+        """A step in words, for who reads of a fault; refs and ids are of now."""
+        line = self._lines[step.line % len(self._lines)]
+        return f"  {line.role}, {line.encoding.name}: {self._frame(step).payload[:300]!r}"
+
+    def _command(self, step: Step) -> Command:
+        return self.commands[step.command % len(self.commands)]
+
+    def _frame(self, step: Step) -> Frame:
+        line, ref = self._lines[step.line % len(self._lines)], f"f{next(self._refs)}"
+        return frame_of(step, self._command(step), line.encoding, lambda *of: self._usual(line, step, *of), ref)
+
+    async def _as_first_message(self, line: Line, frame: Frame) -> Frame:
+        """On a new connection; whatever it says, the answer is `session:ready` or the end."""
+        await line.hang_up()
+        with suppress(NotOpen):
+            await line.connect()
+        return frame
+
+    def _usual(self, line: Line, step: Step, field: Field, value: int) -> Written:
+        """What such a field may have, for who knows the rooms."""
+        members = [id_ for each in self._lines for id_ in each.member_ids.values()]
+        room = ("call", "stream", "none")[step.target % 3]
+        known: dict[str, Any] = {
+            "channel": self._channels[room],
+            "callId": self._call_id if step.target % 4 else str(new_uuid()),
+            "to": members[value % len(members)] if members else str(new_uuid()),
+            "userId": str(self._users[ROLES[value % len(ROLES)]]),
+            "data": {"type": "offer", "sdp": "v=0\r\no=- 1 2 IN IP4 127.0.0.1"},
+            "text": f"hello {value}",
+            "message": "for the soup",
+            "amountTokens": 1 + value % 3,
+            "key": f"key {value % 50}",
+            "token": line.token,
+            "sinceTipId": str(UUID(int=1)),
+            "resume": {"sessionId": str(new_uuid()), "channels": []},
+        }
+        if field.allowed:
+            return written(field.allowed[value % len(field.allowed)])
+        by_kind = {"uuid": str(UUID(int=value)), "integer": value, "object": {}, "array": []}
+        return written(known.get(field.name, by_kind.get(field.kind, "x" * min(value, MAX_REF))))
+
+    # The state of the rooms
+
+    async def arrange(self, state: str) -> None:
+        if not self.server.running:
+            await in_thread(self.server.start)
+            self._log_lines = 0
+            self._plays = 0
+        async with trio.open_nursery() as nursery:
+            for line in self._lines:
+                nursery.start_soon(self._restore, line)
+        self._plays += 1
+        if state != self._state or self._plays >= PLAYS_PER_ROOM or (self._is_over() and state != "ended"):
+            self._state, self._plays = state, 0
+            await self._make_rooms()
+            if state == "ringing":
+                return
+            await self._enter()
+        if state == "paused":
+            await self._as("fan", "call:pause", callId=self._call_id)
+        if state == "ended" and self._plays == 0:
+            await self._end_rooms()
+
+    async def _restore(self, line: Line) -> None:
+        """An open connection that waits for nothing: what a fault left behind shall not be found again."""
+        if line.unanswered:
+            await line.hang_up()
+        with trio.move_on_after(ANSWER_SECONDS):
+            while not line.is_open:
+                try:
+                    await line.open()
+                except NotOpen:
+                    await trio.sleep(0.05)
+        if not line.is_open:
+            raise Fault(f"nobody lets {line.role} in any more: {line.ends}")
+
+    def _is_over(self) -> bool:
+        """Whether somebody heard of an end since this was asked last."""
+        over = any(line.events.keys() & ENDINGS for line in self._lines)
+        for line in self._lines:
+            line.events.clear()
+        return over
+
+    async def _make_rooms(self) -> None:
+        """A call that rings, and a stream that is live."""
+        await self._end_rooms()
+        fan, streamer = self._tokens["fan"], self._tokens["streamer"]
+        rung = await self._insist("/calls/init", fan, {"creatorId": str(self._users["creator"])})
+        stream = (await self._insist("/streams", streamer, {"title": "What a day", "type": "public"}))["stream"]
+        await self._insist(f"/streams/{stream['id']}/start", streamer)
+        self._call_id, self._stream_id = rung["callId"], stream["id"]
+        self._channels |= {"call": rung["channel"], "stream": stream["channel"]}
+
+    async def _insist(self, path: str, token: str, body: Any = None) -> Any:
+        """Until it is granted: a room of before may still be ending, or have waited for its lease."""
+        refusal: Exception | None = None
+        with trio.move_on_after(ANSWER_SECONDS):
+            while True:
+                try:
+                    return await self.rest.ask("POST", path, token, body)
+                except (Refused, LoadRefused) as refused:
+                    refusal = refused
+                await self._end_rooms()
+                await trio.sleep(0.05)
+        raise Fault(f"refused for {ANSWER_SECONDS:.0f} s: {refusal}")
+
+    async def _end_rooms(self) -> None:
+        await ask_if_possible(self.rest, "POST", f"/billing/{self._call_id}/stop", self._tokens["fan"])
+        await ask_if_possible(self.rest, "POST", f"/streams/{self._stream_id}/end", self._tokens["streamer"])
+
+    async def _enter(self) -> None:
+        await ask_if_possible(self.rest, "POST", f"/calls/{self._call_id}/accept", self._tokens["creator"])
+        for room, roles in MEMBERS.items():
+            for role in roles:
+                await self._as(role, "room:join", channel=self._channels[room])
+        await self._as("overlay", "room:join", channel=self._channels["stream"], **{"as": "overlay"})
+        for line in self._lines:
+            await line.settle(ANSWER_SECONDS)
+
+    async def _as(self, role: str, kind: str, **fields: Any) -> None:
+        for line in self._lines:
+            if line.role == role and line.is_open:
+                await line.ask(kind, f"w{next(self._refs)}", **fields)
+
+    async def _change(self, state: str) -> None:
+        """What comes over the server just before the frames."""
+        match state:
+            case "away":
+                await in_thread(self._postgres.stop)
+            case "restarting":
+                await in_thread(self.server.kill)
+                await in_thread(self.server.start)
+                self._log_lines = 0
+            case "draining":
+                self.server.terminate()
+
+    async def _change_back(self, state: str) -> None:
+        match state:
+            case "away":
+                await in_thread(self._postgres.start)
+            case "draining":
+                if (code := await in_thread(self.server.wait_exit)) != 0:
+                    raise Fault(f"the server ended with {code}")
+
+    # What must hold
+
+    def _check(self, state: str) -> None:
+        if state != "draining" and not self.server.running:
+            raise Fault(f"the server has ended: {self.server.errors.all()[-3:]}")
+        self._check_log()
+        gone = state in ("restarting", "draining")
+        for line in self._lines:
+            for code in line.ends:
+                self.ends[code] += 1
+                if code not in self._documented and not (code == LOST and gone):
+                    raise Fault(f"{line.role} in {line.encoding.name} was put out with {code}")
+            line.ends.clear()
+            self.answers.update(line.refusals)
+            line.refusals.clear()
+
+    async def _wait_log_written(self) -> None:
+        """The log is written beside the event loop, in order: until it has the line of a request that is made now."""
+        await ask_if_possible(self.rest, "GET", "/config", self.operator)
+        with trio.move_on_after(ANSWER_SECONDS):
+            while not any('"/api/config"' in line for line in self.server.errors.all()[self._log_lines :]):  # noqa: ASYNC110  # reason: a thread reads it
+                await trio.sleep(0.005)
+
+    def _check_log(self) -> None:
+        lines = self.server.errors.all()
+        new, self._log_lines = lines[self._log_lines :], len(lines)
+        for text in new:
+            try:
+                told = json.loads(text)
+            except ValueError:
+                raise Fault(f"the server wrote {text!r}") from None
+            if told.get("level") in ("error", "critical") or told.get("event") in WARNED_OF or "exception" in told:
+                raise Fault(f"the log says {text[:2000]}")
+
+    def summary(self) -> str:
+        frames = ", ".join(f"{count:,} {state}" for state, count in self.frames.items())
+        return (
+            f"{self.frames.total():,} frames ({frames})\n"
+            f"refusals: {dict(self.answers.most_common())}\nends: {dict(sorted(self.ends.items()))}"
+        )
