@@ -181,19 +181,22 @@ def play_some(world: World, state: str, seed: int, until: float) -> None:
 
 def blame(world: World, state: str, found: Found, more: str = "") -> NoReturn:
     """Raises Fault, with the frames that bring it about."""
-    least = halved(world, state, found)
+    print(f"a fault in state {state}{more}: {found.fault}", flush=True)
+    least = halved(world, state, found, time.monotonic() + SHRINK_SECONDS)
     frames = "\n".join(world.told(step) for step in least.sequence)
     raise Fault(f"{least.fault}\nin state {state}{more}, after\n{frames}") from None
 
 
-def halved(world: World, state: str, found: Found) -> Found:
+def halved(world: World, state: str, found: Found, until: float) -> Found:
     """The half of a sequence that does it alone, and its half, as far as that goes: mostly it is one frame."""
     middle = len(found.sequence) // 2
     for half in (found.sequence[:middle], found.sequence[middle:]) if middle else ():
+        if time.monotonic() > until:
+            return found
         try:
             trio.from_thread.run(world.play, state, half)
         except Exception as fault:
-            return halved(world, state, Found(half, fault))
+            return halved(world, state, Found(half, fault), until)
     return found
 
 

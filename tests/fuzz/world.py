@@ -30,7 +30,7 @@ ROLES = ("stranger", "fan", "creator", "streamer", "operator", "overlay")
 ENDINGS = {"call:ended", "stream:ended", "room:closed", "access:revoked"}
 MEMBERS = {"call": ("fan", "creator"), "stream": ("fan", "streamer", "operator")}
 PLAYS_PER_ROOM = 8  # sequences; then its members are muted, removed or gone
-ANSWER_SECONDS = 30.0  # for all that a sequence asked, also while the database comes back
+ANSWER_SECONDS = 15.0  # for all that a sequence asked, also while the database comes back
 WARNED_OF = {"http.fault"}  # log events that are errors whatever their level
 
 in_thread = trio.to_thread.run_sync
