@@ -16,6 +16,7 @@ from storage.actor import StorageActor
 from storage.embedded import find_running, open_embedded
 from storage.postgres import Postgres, Row, open_postgres
 from storage.users import become_creator, ensure_user
+from tests.lifeline import tied
 from tests.storage.postgres_processes import bin_dir
 
 T = TypeVar("T")
@@ -74,7 +75,9 @@ class Books:
     def held(self) -> Iterator["Books"]:
         """Somebody else holds the row that every booking takes first."""
         words = [str(bin_dir() / "psql"), "-XAtqw", self.dsn]
-        with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        with subprocess.Popen(
+            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, preexec_fn=tied()
+        ) as holder:
             assert holder.stdin is not None
             assert holder.stdout is not None
             holder.stdin.write("BEGIN; SELECT 'held' FROM halfminute.fence FOR UPDATE;\n")

@@ -189,4 +189,13 @@ IN_PROCESS = (
         "AssertionError",
         "the inner proxy's scheme is taken",
     ),
+    Bug(
+        "reaper",
+        "what a benchmark or a test has started ends with it",
+        "servers and databases of killed runs go on for ever",
+        (Edit("tests/lifeline.py", "                    os.killpg(pid, signal.SIGKILL)", "                    pass"),),
+        "tests/test_lifeline.py::test_a_server_ends_with_whoever_started_it[SIGKILL]",
+        "the end of all that it started",
+        "the server is still there",
+    ),
 )

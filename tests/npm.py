@@ -5,6 +5,8 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests.lifeline import tied
+
 
 def install_modules(directory: Path, modules: Sequence[str], seconds: float) -> str | None:
     """Into its `node_modules`, where a script beside it finds them; why not, or None if they are there."""
@@ -13,7 +15,13 @@ def install_modules(directory: Path, modules: Sequence[str], seconds: float) -> 
     command = ["npm", "install", "--no-audit", "--no-fund", "--prefix", str(directory), *modules]
     try:
         done = subprocess.run(
-            command, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=seconds
+            command,
+            check=False,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=seconds,
+            preexec_fn=tied(),
         )
     except subprocess.TimeoutExpired:
         return f"npm install took more than {seconds:g} s"

@@ -25,6 +25,7 @@ from tests.bugs_in_sql import IN_SQL
 from tests.bugs_in_stall import IN_STALL
 from tests.bugs_in_streams import IN_STREAMS
 from tests.bugs_in_wire import IN_WIRE
+from tests.lifeline import tied
 from tests.processes import ROOT
 
 BUGS = (
@@ -124,7 +125,9 @@ def _run(tree: Path, *tests: str) -> Run:
     words = [sys.executable, "-m", "pytest", "-q", "--tb=short", *tests]
     began = time.monotonic()
     with (tree / "output").open("wb") as output:
-        with subprocess.Popen(words, cwd=tree, stdout=output, stderr=output, start_new_session=True) as process:
+        with subprocess.Popen(
+            words, cwd=tree, stdout=output, stderr=output, start_new_session=True, preexec_fn=tied()
+        ) as process:
             exit_code = _exit_code(process)
     return Run(exit_code, (tree / "output").read_text(errors="replace"), time.monotonic() - began)
 

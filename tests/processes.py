@@ -17,6 +17,8 @@ from typing import IO, Any, NamedTuple, Self
 
 import httpx
 
+from tests.lifeline import tied
+
 ROOT = Path(__file__).parents[1]
 COMMAND = (sys.executable, "-c", "from server.cli import main; main()")
 PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH")
@@ -77,7 +79,7 @@ def start_command(
         stderr=errors,
         text=True,
         process_group=0,
-        preexec_fn=partial(_heed_signals, nohup),
+        preexec_fn=tied(partial(_heed_signals, nohup)),
     )
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from tests.autobahn.client import Verdict, install, try_cases
 from tests.autobahn.crowd import crowd_at
 from tests.autobahn.echo import BESIDE
+from tests.lifeline import tied
 from tests.processes import ROOT, environment, free_ports
 
 ALONE = "alone"
@@ -73,7 +74,9 @@ def _echo(kind: str) -> Iterator[tuple[int, "subprocess.Popen[str]"]]:
     """Our server, once it listens: its port, and its process."""
     port = free_ports(1)[0]
     words = [sys.executable, "-m", "tests.autobahn.echo", str(port), kind]
-    with subprocess.Popen(words, cwd=ROOT, env=environment({}), stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        words, cwd=ROOT, env=environment({}), stdout=subprocess.PIPE, text=True, preexec_fn=tied()
+    ) as process:
         try:
             assert process.stdout is not None
             assert process.stdout.readline() == "LISTENING\n", "the echo did not start"

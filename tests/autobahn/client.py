@@ -8,6 +8,8 @@ from pathlib import Path
 
 import msgspec
 
+from tests.lifeline import tied
+
 PYTHON = "python2.7"
 PACKAGES = Path(__file__).with_name("python27.txt")
 INSTALL_SECONDS_MAX = 300
@@ -61,4 +63,5 @@ def _python(scratch: Path, *words: str, seconds: float) -> "subprocess.Completed
         text=True,
         timeout=seconds,
         check=False,
+        preexec_fn=tied(),
     )

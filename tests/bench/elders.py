@@ -13,6 +13,7 @@ import trio
 from storage.embedded import Address
 from storage.postgres import Postgres
 from tests.bench.turn import Turn, percentile
+from tests.lifeline import tied
 from tests.processes import ROOT, environment
 
 SCRIPTS = Path(__file__).parent / "peers"
@@ -80,7 +81,11 @@ async def open_elders(
 
 async def _run(command: list[str], order: dict[str, Any]) -> Elder:
     process = await trio.run_process(
-        [*command, msgspec.json.encode(order).decode()], capture_stdout=True, cwd=ROOT, env=environment({})
+        [*command, msgspec.json.encode(order).decode()],
+        capture_stdout=True,
+        cwd=ROOT,
+        env=environment({}),
+        preexec_fn=tied(),
     )
     return msgspec.json.decode(process.stdout, type=Elder)
 
@@ -102,7 +107,12 @@ async def _npm_install(directory: str) -> str | None:
     command = ["npm", "install", "--no-audit", "--no-fund", "--prefix", directory, "pg@8"]
     with trio.move_on_after(INSTALL_SECONDS_MAX):
         done = await trio.run_process(
-            command, check=False, capture_stdout=True, capture_stderr=True, stdin=subprocess.DEVNULL
+            command,
+            check=False,
+            capture_stdout=True,
+            capture_stderr=True,
+            stdin=subprocess.DEVNULL,
+            preexec_fn=tied(),
         )
         return None if done.returncode == 0 else f"`npm install pg` failed: {done.stderr.decode()[-200:].strip()}"
     return f"`npm install pg` took more than {INSTALL_SECONDS_MAX} s"

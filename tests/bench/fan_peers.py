@@ -11,6 +11,7 @@ import trio
 
 from server.wire import Encoding
 from tests.bench.fan_ours import EVENT_BYTES, FRAME_BYTES, HEAD_BYTES, MIXED
+from tests.lifeline import tied
 from tests.npm import install_modules
 
 SCRIPTS = Path(__file__).parent / "peers"
@@ -86,7 +87,12 @@ async def _run(command: list[str], seconds: float, what: str) -> str | None:
     """Why it failed; None if it did not."""
     with trio.move_on_after(seconds):
         done = await trio.run_process(
-            command, check=False, capture_stdout=True, capture_stderr=True, stdin=subprocess.DEVNULL
+            command,
+            check=False,
+            capture_stdout=True,
+            capture_stderr=True,
+            stdin=subprocess.DEVNULL,
+            preexec_fn=tied(),
         )
         return None if done.returncode == 0 else f"{what} failed: {done.stderr.decode()[-200:].strip()}"
     return f"{what} took more than {seconds:g} s"

@@ -14,6 +14,7 @@ import trio
 from tests.bench.fan_ours import EVENT_BYTES, WATCHED
 from tests.bench.fan_peers import Peer
 from tests.bench.fan_result import Delay, Turn
+from tests.lifeline import tied
 from tests.processes import ROOT, environment, free_ports
 
 LISTEN_SECONDS_MAX = 20
@@ -147,7 +148,7 @@ async def started(command: list[str], name: str, core: int) -> AsyncIterator[Tal
         stdout=subprocess.PIPE,
         cwd=ROOT,
         env=environment({}),
-        preexec_fn=partial(os.sched_setaffinity, 0, {core}),
+        preexec_fn=tied(partial(os.sched_setaffinity, 0, {core})),
     )
     try:
         yield Talker(process, name)

@@ -29,6 +29,7 @@ from tests.bench.fan_room import Cores, Spent, choose_cores, spent
 from tests.bench.rest_crowd import Crowd, Heard, Member
 from tests.bench.rest_profile import Profile
 from tests.bench.rest_result import Result, show
+from tests.lifeline import tied
 from tests.load.costs import cost, raise_file_limit
 from tests.load.stage import Server, make_people
 from tests.processes import ROOT, environment, run_command
@@ -143,7 +144,7 @@ def _ask(crowd: Crowd, cores: Cores) -> Heard:
         check=True,
         cwd=ROOT,
         env=environment({}),
-        preexec_fn=partial(os.sched_setaffinity, 0, {cores.drainer}),
+        preexec_fn=tied(partial(os.sched_setaffinity, 0, {cores.drainer})),
         timeout=crowd.seconds + ANSWER_SECONDS_MAX,
     )
     return msgspec.json.decode(asked.stdout, type=Heard)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.lifeline import tied
 from tests.processes import ROOT
 
 SAMPLES_A_SECOND = 200
@@ -41,7 +42,8 @@ class Profile:
         with tempfile.NamedTemporaryFile(suffix=".txt") as out:
             how = ["--format", "raw", "--function", "--full-filenames", "--rate", str(SAMPLES_A_SECOND)]
             words = [str(PY_SPY), "record", "--pid", str(pid), "--duration", str(int(seconds)), "--output", out.name]
-            with subprocess.Popen([*words, *how], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as spy:
+            quiet = subprocess.DEVNULL
+            with subprocess.Popen([*words, *how], stdout=quiet, stderr=quiet, preexec_fn=tied()) as spy:
                 yield
             if spy.returncode:
                 raise subprocess.CalledProcessError(spy.returncode, words)

@@ -12,6 +12,7 @@ from storage import postings as batch_statement
 from storage.actor import MAX_BATCH
 from storage.embedded import postmaster_pid
 from storage.postgres import Postgres
+from tests.lifeline import tied
 from tests.processes import ROOT, ServerProcess, environment
 
 FAN_TOKENS = 1_000_000
@@ -54,6 +55,7 @@ async def start_crowd(task_status: trio.TaskStatus[trio.Process]) -> None:
         stdout=subprocess.PIPE,
         cwd=ROOT,
         env=environment({}),
+        preexec_fn=tied(),
         task_status=task_status,
     )
 
