@@ -36,6 +36,7 @@ from server.telemetry import Telemetry
 from storage.actor import Deliver, StorageActor
 from storage.leases import Leases
 from storage.postgres import Postgres
+from tests.bench.trusted import Trusted
 from tests.bench.turn import percentile
 
 PRICE = BlockPrice(rate_tokens_per_min=120, block_seconds=30)
@@ -121,14 +122,6 @@ async def main(rooms: int, seconds: float) -> None:
         await trio.testing.wait_all_tasks_blocked()
         print(f"CLOCKS {await _measure(lateness.late_ms, seconds)}", flush=True)
         nursery.cancel_scope.cancel()
-
-
-class Trusted:
-    """A lease that never lapses."""
-
-    trusted = True
-
-    async def wait_trusted(self) -> None: ...
 
 
 def _floor(actor: Actor, lateness: Lateness, nursery: trio.Nursery) -> RoomFloor:

@@ -19,9 +19,11 @@ from server.house import House
 from server.listener import Listener, open_listener
 from server.live_room import Revival
 from server.memory import settle_memory
+from server.ownership import Ownership
 from server.websocket import serve_connection
 from storage.postgres import Postgres
 from tests.bench.fan_ours import CHANNEL
+from tests.bench.trusted import Trusted
 from tests.clients import SECRET
 
 
@@ -63,6 +65,7 @@ class Known:
 
 def open_room(house: House) -> None:
     room = house.room_floor.room(RoomId(UUID(int=0)), CHANNEL, (), cast(Revival, None))  # it does not crash
+    room.ownership = Ownership(Trusted())
     house.registry.start(room, house.room_floor.task(room, Lobby(), 1, _save))
 
 
