@@ -270,12 +270,17 @@ class Conversation:
         if now - max(heard_at, stalls.over_at) >= settings.ping_timeout_seconds:  # nobody was pinged in a stall
             self.outbox.close(PING_TIMEOUT, "not heard of")
         self._check_token(self._token_expires_at - self._house.clock.now() / 1_000_000)
-        silence = settings.presence_seconds if self._counts else settings.heartbeat_seconds + settings.presence_seconds
         if self._is_current:
-            self._session.note_silence(now - heard_at >= silence or heard_at < stalls.deaf_until)
+            self._session.note_silence(self.silent(now))
         if now - self.pinged_at >= (settings.party_heartbeat_seconds if self._counts else settings.heartbeat_seconds):
             self._push_ping(now)
             self._counts = self._session.counts()
+
+    def silent(self, now: float) -> bool:
+        """Whether the client has not been heard for so long that it counts as absent."""
+        settings, heard_at = self._house.settings.websocket, self.outbox.heard_at
+        silence = settings.presence_seconds if self._counts else settings.heartbeat_seconds + settings.presence_seconds
+        return now - heard_at >= silence or heard_at < self._house.clock.stalls.deaf_until
 
     def ping(self, now: float) -> None:
         """Ask whether the client is there, unless it has been asked already and has not answered yet."""

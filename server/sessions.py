@@ -98,7 +98,7 @@ class Sessions:
         """The server did nothing for `seconds` until now, by trio's clock: the session does not expire for that.
 
         `unheard`: the rooms are told at once that all their members are silent, so the session only takes note of it.
-        Otherwise it is silent once it has been for `presence_seconds`, those of the stall included.
+        Otherwise it is silent if it was not heard for long enough, the time of the stall included.
         """
         if session.line is None:
             session.lost_at = min(now, session.lost_at + seconds)
@@ -107,7 +107,7 @@ class Sessions:
         if unheard:
             session.unheard = True
         else:
-            session.note_silence(now - session.line.heard_at >= self._settings.presence_seconds)
+            session.note_silence(session.line.silent(now))
 
     def online(self, user_id: UserId) -> bool:
         return any(session.line is not None for session in self._by_user.get(user_id, ()))

@@ -4,6 +4,7 @@ from tests.bugs import Bug, Edit
 
 CALL, STREAM, INBOX, STALL = "domain/call.py", "domain/stream.py", "server/inbox.py", "server/stall.py"
 RULES, IN_INBOX, PROCESS = "tests/domain/test_stall.py", "tests/server/test_inbox.py", "tests/server/test_stall.py"
+THROWN_OUT = f"{PROCESS}::test_nobody_is_thrown_out_because_the_server_stood_still"
 
 IN_STALL = (
     Bug(
@@ -68,5 +69,32 @@ IN_STALL = (
         f"{RULES}::test_a_call_goes_on_ringing_for_as_long_as_the_server_could_not_hear_it_accepted",
         "AssertionError",
         "the call is missed",
+    ),
+    Bug(
+        "stall-session",
+        "a session that waits to be resumed does not expire for a stall",
+        "who lost the connection before the stall is out of every room",
+        (Edit("server/sessions.py", "session.lost_at = min(now, session.lost_at + seconds)", "pass"),),
+        THROWN_OUT,
+        "assert lost.ready",
+        "the session is not resumed",
+    ),
+    Bug(
+        "stall-token",
+        "a token that expired in a stall may still be refreshed",
+        "who could not be warned is thrown out",
+        (Edit("server/conversation.py", "seconds_left <= 0 and not self._expired_in_stall()", "seconds_left <= 0"),),
+        THROWN_OUT,
+        "expiring",
+        "the session has ended",
+    ),
+    Bug(
+        "stall-ping",
+        "silence in a stall is no ping timeout",
+        "everybody is closed with 4002 after a stall",
+        (Edit("server/conversation.py", "now - max(heard_at, stalls.over_at) >=", "now - heard_at >="),),
+        THROWN_OUT,
+        "ConnectionClosed",
+        "the connection is closed",
     ),
 )

@@ -68,7 +68,7 @@ class Phone:
         """Connect and open a session, or go on with the one that was lost."""
         address = f"ws://127.0.0.1:{self._websocket_port}/ws"
         subprotocol = Subprotocol("halfminute.v1.msgpack" if self._packs else "halfminute.v1.json")
-        self._socket = connect(address, subprotocols=[subprotocol]).__enter__()
+        self._socket = connect(address, subprotocols=[subprotocol], ping_interval=None).__enter__()
         self._reader = threading.Thread(target=self._read, args=(self._socket,), daemon=True)
         self._reader.start()
         self.send({"type": "session:open", "token": self.token, **(self._resume() if resume else {})})

@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
-from tests.clients import Phone, go_live, ring_and_join
+from server.ids import new_uuid
+from tests.clients import Phone, go_live, ring_and_join, token_of
+from tests.processes import eventually
 from tests.towns import Town, town_on
 
 # Blocks of a second; a stall of six seconds or more is one in which nobody could be heard.
@@ -66,6 +68,11 @@ def stand_still(town: Town, seconds: float, *acts: Callable[[], object]) -> None
     for thread in acting:
         thread.join(20)
         assert not thread.is_alive()
+
+
+def connections(town: Town) -> int:
+    figures = town.server.get("/metrics").text.splitlines()
+    return next(int(float(line.split()[1])) for line in figures if line.startswith("halfminute_connections "))
 
 
 def end_call(phone: Phone, call: Call) -> None:
@@ -142,3 +149,30 @@ def test_a_short_stall_is_charged_once_and_a_long_one_not_and_everybody_stays(ds
         call.ended()
         town.check_books()
         assert [round(line["seconds"]) for line in town.server.logged("server.stalled")] == [round(SHORT), round(LONG)]
+
+
+def test_nobody_is_thrown_out_because_the_server_stood_still(dsn: str, tmp_path: Path) -> None:
+    """Not for silence, not for a session that was to be resumed, and not for a token that expired meanwhile."""
+    short_lives = {"HALFMINUTE_WEBSOCKET_PING_TIMEOUT_SECONDS": "7", "HALFMINUTE_WEBSOCKET_SESSION_SECONDS": "5"}
+    with town_on(dsn, tmp_path, **IMPATIENT, **short_lives) as town:
+        silent, lost, user_id = town.fan(TOKENS), town.fan(TOKENS), new_uuid()
+        expiring = town.phone(user_id, token_of(user_id, ttl_seconds=4))
+        lost.lose_network()
+        eventually(lambda: connections(town) == 2, "the server's notice of a lost connection")
+        stand_still(town, LONG)
+        eventually(lambda: town.server.logged("server.stalled"), "the server's notice of the stall")
+        assert expiring.ask({"type": "token:refresh", "token": token_of(user_id)})["type"] == "ok"
+        lost.open(resume=True)
+        assert lost.ready["resumed"]
+        silent.send({"type": "ping", "ref": "still here"})
+        silent.wait_for("pong", ref="still here")
+        assert expiring.close_code is None
+
+
+def test_a_token_that_is_not_refreshed_after_a_stall_expires(dsn: str, tmp_path: Path) -> None:
+    with town_on(dsn, tmp_path, **IMPATIENT) as town:
+        user_id = new_uuid()
+        expiring = town.phone(user_id, token_of(user_id, ttl_seconds=2))
+        stand_still(town, SHORT)
+        expiring.wait_closed()
+        assert expiring.close_code == 4401
