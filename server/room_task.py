@@ -22,6 +22,7 @@ from server.ownership import Ownership
 from server.telemetry import Telemetry
 
 AT_ONCE = 64  # inputs that are handled before members hear of the first
+BROKEN = Refusal(Code.INTERNAL, "Something went wrong on our side, and the room starts again")
 NOT_ADMITTED = Refusal(Code.INTERNAL, "Something went wrong on our side; join again")
 
 
@@ -78,6 +79,7 @@ class RoomTask:
         self._private: list[effects.Tell | effects.TellMember] = []
         self._handled = 0  # since members were last told
         self.cause: Context | None = None  # of what is handled, or was last
+        self._handling: Given | None = None  # what the rules broke at, if they did
 
     async def run(self) -> None:
         """A room waits for its inbox or its clock, never for the database. Raises what its rules and effects raise."""
@@ -115,6 +117,19 @@ class RoomTask:
         self._audiences.discard()
         self._private.clear()
 
+    def answer_broken(self) -> None:
+        """After a crash: answer the command that the rules broke at, or keep what must not be lost.
+
+        That is the server's order to end or to drain, and the re-join of a member; restarts are bounded, so these are.
+        """
+        given = self._handling
+        if given is None:
+            return
+        if given.is_rejoin or isinstance(given.given, inputs.EndNow | inputs.Drain):
+            self._inbox.put_back([given])
+        elif isinstance(given.given, inputs.Asked):
+            given.given.reply.deliver(BROKEN)
+
     def begin(self, first: Iterable[effects.Effect]) -> None:
         """Carry out what is to happen before anything arrives."""
         self._perform(first, self.clock.now())
@@ -122,8 +137,9 @@ class RoomTask:
 
     def _handle(self, given: Given) -> None:
         self._handled += 1
-        self.cause = given.context
+        self.cause, self._handling = given.context, given
         self._perform(self.room.handle(given.given, given.at), given.at)
+        self._handling = None
 
     def _tell_all(self) -> None:
         """What fell together leaves together: the room's events, then what single users were to hear after them."""

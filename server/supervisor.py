@@ -38,6 +38,8 @@ class Supervisor:
                     raise
                 # In the context of what was handled: the line names the request or connection that it came by.
                 (running.cause or copy_context()).run(self._note_crash, room, crashes, error)
+                with self._faults.contained("reply", room=str(room.id)):
+                    running.answer_broken()
                 running = await self._next_try(room, crashes)
             else:
                 return

@@ -20,6 +20,7 @@ from tests.bugs_in_dberrors import IN_DBERRORS
 from tests.bugs_in_payments import IN_PAYMENTS
 from tests.bugs_in_process import IN_PROCESS
 from tests.bugs_in_python import IN_PYTHON
+from tests.bugs_in_rooms import IN_ROOMS
 from tests.bugs_in_sessions import IN_SESSIONS
 from tests.bugs_in_sql import IN_SQL
 from tests.bugs_in_stall import IN_STALL
@@ -34,6 +35,7 @@ BUGS = (
     *IN_STREAMS,
     *IN_DBERRORS,
     *IN_PAYMENTS,
+    *IN_ROOMS,
     *IN_SESSIONS,
     *IN_PROCESS,
     *IN_WIRE,

@@ -105,7 +105,7 @@ class Dispatch:
             g.headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
         refusal = refusal_of(error)
         if refusal is None:
-            log.error("http.fault", method=request.method, rule=_rule(), exc_info=error)
+            self._house.faults.note("request", error, "http.fault", {"method": request.method, "rule": _rule()})
             refusal = Refusal(
                 Code.INTERNAL, "Something went wrong on our side; the request id helps us to find out what"
             )

@@ -1,0 +1,111 @@
+"""The guards that keep a fault inside its room, its connection or its round, and the tests that find them missing."""
+
+from tests.bugs import Bug, Edit
+
+SUPERVISION = "tests/server/test_supervision.py"
+RESTART = "tests/server/test_room_restart.py"
+
+IN_ROOMS = (
+    Bug(
+        "rejoins",
+        "the re-joins of a crashed room's members are delivered, and never refused",
+        "a crash of a large room loses most of its members, who hear nothing more",
+        (
+            Edit(
+                "server/stream_rooms.py",
+                "room.inbox.deliver(inputs.Joined(member_id",
+                "room.inbox.offer(inputs.Joined(member_id",
+            ),
+        ),
+        f"{RESTART}::test_all_400_viewers_of_a_crashed_stream_are_members_again_and_hear_on",
+        "TimeoutError",
+        "some viewers never hear that they are members again",
+    ),
+    Bug(
+        "spawned",
+        "what a room lets go on beside its task is contained",
+        "one tip whose key cannot be looked up ends the process",
+        (
+            Edit(
+                "server/registry.py",
+                "self._nursery.start_soon, self._faults.run, where, work, on_fault)",
+                "self._nursery.start_soon, work)",
+            ),
+        ),
+        f"{SUPERVISION}::test_a_tip_whose_key_cannot_be_looked_up_is_answered_and_nothing_else_happens",
+        "PlantedFault",
+        "the server is gone",
+    ),
+    Bug(
+        "observer",
+        "what is told of a batch cannot end the storage actor",
+        "one room's bug stops every payment of every room",
+        (
+            Edit(
+                "server/money_news.py",
+                "                    self._tell_of(receipt)",
+                "                    pass\n                self._tell_of(receipt)",
+            ),
+        ),
+        f"{SUPERVISION}::test_the_actor_outlives_an_observer_that_raises",
+        "PlantedFault",
+        "the actor is gone",
+    ),
+    Bug(
+        "stray",
+        "a cancellation that nobody asked for is a fault",
+        "it silently cancels every task beside it",
+        (Edit("server/faults.py", "trio.current_effective_deadline() != -inf", "False"),),
+        f"{SUPERVISION}::test_a_cancellation_that_nobody_asked_for_is_a_fault_and_cancels_nothing_else",
+        "assert",
+        "the task beside it never ends as it should",
+    ),
+    Bug(
+        "bad-row",
+        "a live row that no room can be built from is contained",
+        "one bad row keeps the server from starting",
+        (
+            Edit(
+                "server/adoption.py",
+                '        with self._faults.contained("adoption", room=str(claim.room_id)):\n',
+                "        if True:\n",
+            ),
+        ),
+        "tests/server/test_adoption.py::test_a_call_whose_row_the_rules_refuse_is_ended_and_the_others_are_adopted",
+        "Error",
+        "the server does not start",
+    ),
+    Bug(
+        "moved",
+        "the members of a room that has a later owner are told",
+        "they sit in a dead room",
+        (Edit("server/room_task.py", "                    if moved:", "                    if False:"),),
+        f"{RESTART}::test_both_parties_of_a_call_that_moved_are_told_and_join_it_again",
+        "it did not come",
+        "room:closed never comes",
+    ),
+    Bug(
+        "overtaken",
+        "a room is built only under the epoch that this server has claimed",
+        "two servers run one room under one epoch",
+        (
+            Edit(
+                "server/stream_rooms.py",
+                "return stored if stored is not None and claim is not None and stored.epoch == claim.epoch else None",
+                "return stored",
+            ),
+        ),
+        f"{RESTART}::test_a_room_never_runs_under_an_epoch_that_another_server_has_claimed_meanwhile",
+        "AssertionError",
+        "the room runs under the other server's epoch",
+    ),
+    Bug(
+        "one-record",
+        "one record of a stream is under way at a time",
+        "each viewer who falls silent has all others listed again",
+        (Edit("domain/records.py", "        if self._under_way:", "        if False:"),),
+        "tests/domain/test_stream_many_silent.py",
+        "assert",
+        "the clocks are read as often as the square of the viewers",
+    ),
+)

@@ -1,0 +1,167 @@
+"""Finds every place of the server where something may raise, by reading its code: tasks, storage calls, rules."""
+
+import ast
+import importlib
+import inspect
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from domain.call import Call
+from domain.stream import Stream
+
+ROOT = Path(__file__).parent.parent.parent
+# Programs of their own, which speak to a server or a terminal and are no part of it.
+OTHER_PROGRAMS = ("server/load/", "server/cli.py", "server/demo_call.py", "storage/embedded.py", "storage/cluster.py")
+STARTERS = {"start_soon", "spawn", "_spawn", "start"}  # what puts a function into a nursery
+WRAPPERS = {"keep_running", "keep_started", "run", "spawn", "partial"}  # … around the one that may raise
+RULES: tuple[type, ...] = (Call, Stream)
+
+
+class Seam(NamedTuple):
+    """`owner` is the module or the class whose attribute `name` is the place; `given`: for this input only."""
+
+    kind: str  # task, storage or rules
+    owner: Any
+    name: str
+    given: str = ""
+
+    def __str__(self) -> str:
+        of = self.owner.__name__.rpartition(".")[2]
+        return f"{self.kind} {of}.{self.name}" + (f"({self.given})" if self.given else "")
+
+
+@cache
+def trees(floor: str) -> dict[str, ast.Module]:
+    """The syntax of each module of a layer, by its path."""
+    found = {}
+    for path in sorted((ROOT / floor).rglob("*.py")):
+        place = path.relative_to(ROOT).as_posix()
+        if not place.startswith(OTHER_PROGRAMS):
+            found[place] = ast.parse(path.read_text())
+    return found
+
+
+def module_of(place: str) -> ModuleType:
+    return importlib.import_module(place.removesuffix(".py").replace("/", ".").removesuffix(".__init__"))
+
+
+# Tasks
+
+
+def task_seams() -> list[Seam]:
+    """Every function that is put into a nursery."""
+    found: dict[Seam, None] = {}
+    for floor in ("server", "storage"):
+        for place, tree in trees(floor).items():
+            for name in _started(tree):
+                for seam in _owners(place, name):
+                    found[seam] = None
+    return list(found)
+
+
+def _started(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in STARTERS:
+            for argument in node.args:
+                if (name := _function_name(argument)) is not None:
+                    yield name
+                    break
+
+
+def _function_name(argument: ast.expr) -> str | None:
+    """The function that runs in the end, out of whatever is wrapped around it."""
+    match argument:
+        case ast.Attribute(attr=name) | ast.Name(id=name):
+            return None if name in WRAPPERS - {"run"} else name
+        case ast.Call(args=arguments):
+            return next((found for each in arguments if (found := _function_name(each)) is not None), None)
+    return None
+
+
+def _owners(place: str, name: str) -> Iterator[Seam]:
+    """Coroutine functions of this name: in the module itself, or, as one class's method, anywhere in the server."""
+    here = module_of(place)
+    if inspect.iscoroutinefunction(vars(here).get(name)):
+        yield Seam("task", here, name)
+        return
+    modules = [here, *(module for module in _modules() if module is not here)]
+    for module in modules:
+        classes = [each for each in vars(module).values() if inspect.isclass(each)]
+        own = [each for each in classes if each.__module__ == module.__name__]
+        methods = [each for each in own if inspect.iscoroutinefunction(vars(each).get(name))]
+        for each in methods:
+            yield Seam("task", each, name)
+        if methods and module is here:
+            return  # a method of a neighbour in the module, and not all that are called so
+
+
+@cache
+def _modules() -> tuple[ModuleType, ...]:
+    return tuple(module_of(place) for floor in ("server", "storage") for place in trees(floor))
+
+
+# Storage calls
+
+
+def storage_seams() -> list[Seam]:
+    """Every function of the storage layer that waits, where a module of the server calls it."""
+    found: dict[Seam, None] = {}
+    called = _attributes_called()
+    for place, tree in trees("server").items():
+        module = module_of(place)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("storage."):
+                for alias in node.names:
+                    for seam in _storage_seams_of(module, alias.asname or alias.name, called):
+                        found[seam] = None
+    return list(found)
+
+
+def _storage_seams_of(module: ModuleType, name: str, called: set[str]) -> Iterator[Seam]:
+    imported = vars(module).get(name)
+    if inspect.iscoroutinefunction(imported):
+        yield Seam("storage", module, name)
+    elif inspect.isclass(imported):
+        for method, function in vars(imported).items():
+            if inspect.iscoroutinefunction(function) and method in called and not method.startswith("_"):
+                yield Seam("storage", imported, method)
+
+
+@cache
+def _attributes_called() -> set[str]:
+    return {
+        node.attr for tree in trees("server").values() for node in ast.walk(tree) if isinstance(node, ast.Attribute)
+    }
+
+
+# Rules
+
+
+def rules_seams() -> list[Seam]:
+    """Each input that each kind of room handles, and each other function of the rules that the server calls."""
+    found = []
+    called = _attributes_called()
+    for rules in RULES:
+        found += [Seam("rules", rules, "handle", given) for given in _inputs_of(rules)]
+        for name, function in vars(rules).items():
+            public = name in called and not name.startswith("_") and name != "handle"
+            if inspect.isfunction(function) and public:
+                found.append(Seam("rules", rules, name))
+        found.append(Seam("rules", rules, "__init__"))
+    return found
+
+
+def _inputs_of(rules: type) -> list[str]:
+    tree = ast.parse(inspect.getsource(inspect.getmodule(rules) or rules))
+    names = {
+        node.cls.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.MatchClass)
+        and isinstance(node.cls, ast.Attribute)
+        and isinstance(node.cls.value, ast.Name)
+        and node.cls.value.id == "inputs"
+    }
+    return sorted(names | {"Elapsed"})

@@ -1,0 +1,196 @@
+"""People who go through everything that a server does for them, and who are answered or cut off, never left waiting."""
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+from websockets.exceptions import ConnectionClosed, WebSocketException
+from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Subprotocol
+
+from tests.clients import token_of
+
+PATIENCE_SECONDS = 10.0  # without an answer and without a close: that is silence, which no fault may cost
+TRIES = 20  # as long as a room that lost its server takes to be adopted
+PAUSE_SECONDS = 0.1
+LATER = {"OVERLOADED", "ROOM_STARTING", "STORAGE_UNAVAILABLE", "INTERNAL"}
+
+
+class Silence(AssertionError):
+    """A command was neither answered nor its connection closed."""
+
+
+class Victim:
+    """A device that comes back whenever it is cut off. Blocking; call it from a thread."""
+
+    def __init__(self, http_port: int, websocket_port: int, user_id: UUID, role: str | None = None) -> None:
+        self.user_id = user_id
+        self._token = token_of(user_id, role=role)
+        self._address = f"ws://127.0.0.1:{websocket_port}/ws"
+        self._http = httpx.Client(
+            base_url=f"http://127.0.0.1:{http_port}/api",
+            headers={"Authorization": f"Bearer {self._token}"},
+            timeout=2 * PATIENCE_SECONDS,  # a request may wait for a room as long as `http.answer_seconds`
+        )
+        self._socket: ClientConnection | None = None
+        self._refs = 0
+        self.heard: list[dict[str, Any]] = []
+
+    def close(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+        self._http.close()
+
+    def ask(self, kind: str, **fields: Any) -> dict[str, Any]:
+        """The answer, after as many tries as a patient client makes; empty if it was cut off each time."""
+        answer: dict[str, Any] = {}
+        for _ in range(TRIES):
+            try:
+                answer = self._ask_once({"type": kind, **fields})
+            except (ConnectionClosed, OSError, WebSocketException):
+                self._socket = None
+                continue
+            if answer.get("error") not in LATER:
+                break
+            time.sleep(PAUSE_SECONDS)
+        return answer
+
+    def request(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
+        """The fields of the answer, whatever its status."""
+        fields: dict[str, Any] = {}
+        for _ in range(TRIES):
+            try:
+                answer = self._http.request(method, path, json=body)
+            except httpx.TimeoutException:
+                raise Silence(f"{method} {path}") from None
+            except httpx.HTTPError:
+                continue
+            found = answer.json() if answer.content else {}
+            fields = found if isinstance(found, dict) else {}
+            if answer.status_code < 500:
+                break
+            time.sleep(PAUSE_SECONDS)
+        return fields
+
+    def lose_connection(self) -> None:
+        """Without a goodbye."""
+        if self._socket is not None:
+            self._socket.socket.close()
+            self._socket = None
+
+    def _ask_once(self, message: dict[str, Any]) -> dict[str, Any]:
+        socket = self._socket or self._open()
+        self._refs += 1
+        ref = str(self._refs)
+        socket.send(json.dumps({**message, "ref": ref}))
+        return self._wait(socket, lambda event: event.get("ref") == ref, message)
+
+    def _open(self) -> ClientConnection:
+        protocols = [Subprotocol("halfminute.v1.json")]
+        self._socket = connect(self._address, subprotocols=protocols, proxy=None).__enter__()
+        opening = {"type": "session:open", "token": self._token}
+        self._socket.send(json.dumps(opening))
+        self._wait(self._socket, lambda event: event["type"] == "session:ready", opening)
+        return self._socket
+
+    def _wait(
+        self, socket: ClientConnection, wanted: Callable[[dict[str, Any]], bool], asked: dict[str, Any]
+    ) -> dict[str, Any]:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while (left := deadline - time.monotonic()) > 0:
+            try:
+                event: dict[str, Any] = json.loads(socket.recv(left))
+            except TimeoutError:
+                break
+            self.heard.append(event)
+            if wanted(event):
+                return event
+        raise Silence(str({**asked, "token": "…"}))
+
+
+def go_through_a_call(fan: Victim, creator: Victim) -> None:
+    """Ring, talk, pause, lose a connection, end. What is refused is passed over: a fault may have cost it."""
+    creator.request("PUT", "/creators/me", {"displayName": "Vic", "rateTokensPerMin": 60, "acceptsCalls": True})
+    creator.ask("ping")
+    fan.ask("ping")
+    rung = fan.request("POST", "/calls/init", {"creatorId": str(creator.user_id)})
+    calls = fan.request("GET", "/calls/history?role=fan").get("items") or [{}]
+    call_id = rung.get("callId") or calls[0].get("id") or str(uuid4())
+    channel = rung.get("channel") or calls[0].get("channel") or "A" * 21
+    fan.ask("room:join", channel=channel)
+    creator.ask("call:accept", callId=call_id)
+    for party in (creator, fan):
+        joined = party.ask("room:join", channel=channel)
+    creator.ask("room:join", channel=channel, **{"as": "overlay"})
+    to = joined.get("memberId", str(uuid4()))
+    _talk(fan, channel, to)
+    for command in ("call:pause", "call:resume"):
+        fan.ask(command, callId=call_id)
+    fan.lose_connection()
+    fan.ask("room:join", channel=channel)
+    fan.request("GET", f"/billing/{call_id}")
+    fan.request("GET", f"/calls/{call_id}")
+    creator.ask("room:leave", channel=channel)
+    creator.request("PUT", f"/creators/me/blocks/{fan.user_id}")
+    creator.request("DELETE", f"/creators/me/blocks/{fan.user_id}")
+    fan.ask("call:end", callId=call_id)
+    fan.request("POST", f"/billing/{call_id}/stop")
+    fan.ask("room:join", channel=channel)
+
+
+def go_through_a_stream(fan: Victim, creator: Victim) -> None:
+    """Announce, go live, sell a ticket, talk, mute, remove, end."""
+    creator.request("PUT", "/creators/me", {"displayName": "Vic", "rateTokensPerMin": 60, "acceptsCalls": True})
+    body = {"title": "For victims", "type": "private", "rateTokensPerMin": 60, "ticketPriceTokens": 5}
+    stream = creator.request("POST", "/streams", body).get("stream", {})
+    stream_id, channel = stream.get("id", str(uuid4())), stream.get("channel", "A" * 21)
+    fan.ask("room:join", channel=channel)
+    creator.request("POST", f"/streams/{stream_id}/start")
+    creator.ask("room:join", channel=channel)
+    overlay = creator.request("POST", "/overlay-tokens", {"label": "screen"})
+    creator.request("GET", "/overlay-tokens")
+    fan.request("GET", f"/streams/{stream_id}/access")
+    fan.request("POST", f"/streams/{stream_id}/tickets")
+    joined = fan.ask("room:join", channel=channel)
+    _talk(fan, channel, joined.get("memberId", str(uuid4())))
+    creator.ask("member:mute", channel=channel, userId=str(fan.user_id))
+    fan.lose_connection()
+    fan.ask("room:join", channel=channel)
+    creator.request("PUT", f"/creators/me/blocks/{fan.user_id}")
+    creator.request("DELETE", f"/creators/me/blocks/{fan.user_id}")
+    creator.ask("member:remove", channel=channel, userId=str(fan.user_id))
+    fan.ask("room:leave", channel=channel)
+    creator.request("POST", f"/streams/{stream_id}/end")
+    creator.request("DELETE", f"/overlay-tokens/{overlay.get('id', uuid4())}")
+    fan.ask("room:join", channel=channel)
+
+
+def _talk(fan: Victim, channel: str, to: str) -> None:
+    tip = {"channel": channel, "amountTokens": 1, "key": str(uuid4())}
+    for _ in range(2):  # the second time the key says what it did
+        fan.ask("tip:send", **tip)
+    fan.ask("tip:send", **{**tip, "channel": "B" * 21})
+    fan.ask("chat:send", channel=channel, text="hello")
+    fan.ask("signal:send", channel=channel, to=to, data={"sdp": "…"})
+
+
+def look_around(fan: Victim, creator: Victim, operator: Victim) -> None:
+    """The pages of one's own, and an operator's."""
+    tip = {"toCreatorId": str(creator.user_id), "amountTokens": 1}
+    fan.request("POST", "/tips/send", tip)
+    fan.request("PUT", "/wallet/limits", {"dailySpendLimit": 100_000})
+    for path in (
+        *("/me", "/wallet", "/wallet/ledger", "/tokens/packs", "/tokens/purchases", "/payouts", "/creators"),
+        *("/streams", "/calls/stats", "/billing/stats", "/billing/history", "/tips?role=sent"),
+        f"/creators/{creator.user_id}",
+        f"/tips/leaderboard?creatorId={creator.user_id}",
+    ):
+        fan.request("GET", path)
+    creator.request("POST", "/payouts", {"tokens": 1})
+    fan.request("POST", "/reports", {"userId": str(creator.user_id), "reason": "a test"})
+    for path in ("/admin/rooms", "/admin/overview", "/admin/reports", "/admin/bans"):
+        operator.request("GET", path)
+    operator.request("POST", "/admin/credits", {"userId": str(fan.user_id), "tokens": 50, "reason": "a test"})
