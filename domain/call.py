@@ -85,6 +85,7 @@ class Call:
             case inputs.Left(member_id):
                 self._leave(member_id, at)
             case inputs.Unheard(member_id):
+                self.members.note_silence(member_id, True)
                 self._note_silence(member_id, at)
             case inputs.Heard(member_id):
                 self._note_sound(member_id, at)
@@ -199,6 +200,7 @@ class Call:
 
     def _admit(self, party: Party, member_id: MemberId, reply: inputs.Reply, at: Instant) -> None:
         if member_id not in self.members:
+            self._replace_silent(member_id, party, at)
             self.members.add(member_id, party.user_id, self.rules.connections_per_party)
             self._effects.append(self.news.publish(m.MemberJoined, at, member_id=member_id, user_id=party.user_id))
         welcome = self.news.room_joined(
@@ -206,6 +208,13 @@ class Call:
         )
         self._effects.append(effects.Admit(member_id, reply, welcome))
         self._note_return(party, member_id, at)
+
+    def _replace_silent(self, member_id: MemberId, party: Party, at: Instant) -> None:
+        """Nobody is kept out of their call by connections of their own that are dead."""
+        silent = self.members.yielding(member_id, party.user_id, self.rules.connections_per_party)
+        if silent is not None:
+            self._leave(silent, at)
+            self._effects.append(effects.Disconnect(silent))
 
     def _talk(self, said: inputs.Said, at: Instant) -> None:
         party = self.parties.of(UserId(said.person.user_id))
@@ -234,6 +243,7 @@ class Call:
         if party.role is Role.FAN:
             self.news.warn_again()
         party.heard(member_id)
+        self.members.note_silence(member_id, False)
         self._start_when_met(at)
         self._lift({party.by_absence} if self.parties.absent() else {party.by_absence, Hold.RESTART}, at)
 

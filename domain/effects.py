@@ -87,6 +87,12 @@ class Remove(msgspec.Struct, frozen=True):
     audience: Audience = Audience.MEMBERS
 
 
+class Disconnect(msgspec.Struct, frozen=True):
+    """A silent connection has given its place to a newer one of its user: close it. A live client comes back."""
+
+    member_id: MemberId
+
+
 class Answer(msgspec.Struct, frozen=True):
     """What came of a command: the fields of its `ok`, or a refusal."""
 
@@ -100,4 +106,4 @@ class Close(msgspec.Struct, frozen=True):
     moved: bool = False
 
 
-Effect = Post | Withdraw | Refund | Save | Publish | Tell | TellMember | Admit | Remove | Answer | Close
+Effect = Post | Withdraw | Refund | Save | Publish | Tell | TellMember | Admit | Remove | Disconnect | Answer | Close

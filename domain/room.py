@@ -56,6 +56,7 @@ class Members:
         self._limit = limit  # what one broadcast may cost
         self._members: dict[MemberId, Member] = {}
         self._of_user: dict[UserId, list[Member]] = {}
+        self._silent: dict[MemberId, None] = {}  # the one that was heard last longest ago comes first
 
     def __contains__(self, member_id: MemberId | None) -> bool:
         return member_id in self._members
@@ -72,6 +73,24 @@ class Members:
         self._of_user[user_id] = [*mine, member]
         return member
 
+    def note_silence(self, member_id: MemberId, silent: bool) -> None:
+        """A member fell silent, or was heard again."""
+        if silent and member_id in self._members:
+            self._silent.setdefault(member_id)
+        else:
+            self._silent.pop(member_id, None)
+
+    def yielding(self, member_id: MemberId, user_id: UserId, per_user: int) -> MemberId | None:
+        """Which connection of this user gives its place to a new one: of the silent ones, the longest silent.
+
+        None while there is a place, or if all are heard.
+        """
+        mine = self.of(user_id)
+        if member_id in self._members or len(mine) < per_user:
+            return None
+        theirs = {member.member_id for member in mine}
+        return next((silent for silent in self._silent if silent in theirs), None)
+
     def find(self, member_id: MemberId) -> Member | None:
         return self._members.get(member_id)
 
@@ -81,6 +100,7 @@ class Members:
 
     def remove(self, member_id: MemberId) -> Member | None:
         member = self._members.pop(member_id, None)
+        self._silent.pop(member_id, None)
         if member is not None:
             left = [other for other in self._of_user.pop(member.user_id) if other is not member]
             if left:
@@ -93,3 +113,4 @@ class Members:
     def clear(self) -> None:
         self._members.clear()
         self._of_user.clear()
+        self._silent.clear()

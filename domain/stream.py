@@ -87,6 +87,7 @@ class Stream:
             case inputs.Left(member_id):
                 self._leave(member_id, at)
             case inputs.Unheard(member_id):
+                self.members.note_silence(member_id, True)
                 self._note_silence(member_id, at)
             case inputs.Heard(member_id):
                 self._note_sound(member_id, at)
@@ -166,6 +167,9 @@ class Stream:
 
     def _admit(self, given: inputs.Joined, stay: Stay | None, at: Instant) -> Refusal | None:
         per_user = self.rules.connections_per_viewer if stay is None else self.rules.stay_sessions
+        if (silent := self.members.yielding(given.member_id, given.user_id, per_user)) is not None:
+            self._leave(silent, at)
+            self._effects.append(effects.Disconnect(silent))
         try:
             self._effects += self._attendance.join(given.member_id, given.user_id, per_user, at)
         except RoomFull:
@@ -178,6 +182,7 @@ class Stream:
         return None
 
     def _hear(self, member_id: MemberId, user_id: UserId, stay: Stay | None, at: Instant) -> None:
+        self.members.note_silence(member_id, False)
         if user_id == self.facts.owner_id and self._stage.enter(member_id):
             self.stays.note_owner(True, at)
         if stay is not None:

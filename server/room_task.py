@@ -50,6 +50,8 @@ class Sessions(Protocol):
 
     def removed(self, member_id: MemberId, fanout: Fanout) -> None: ...
 
+    def close_silent(self, member_id: MemberId) -> None: ...
+
 
 class RoomTask:
     """Runs one room until it is settled: over, with every receipt in and its last record stored."""
@@ -182,6 +184,8 @@ class RoomTask:
                 case effects.Remove(member_id, audience):
                     self._audiences[audience].remove(member_id)
                     self._sessions.removed(member_id, self._audiences[audience])
+                case effects.Disconnect(member_id):
+                    self._sessions.close_silent(member_id)
                 case effects.Answer(reply, result):
                     with self._faults.contained("reply"):
                         reply.deliver(result)

@@ -151,6 +151,12 @@ class Sessions:
         if session is not None:
             session.removed(fanout)
 
+    def close_silent(self, member_id: MemberId) -> None:
+        """Close the connection of a session that is not heard; the session waits for another one, as ever."""
+        session = self.by_member.get(member_id)
+        if session is not None and session.line is not None:
+            session.line.close(PING_TIMEOUT, "not heard of")
+
     def tell_member(self, member_id: MemberId, event: msgspec.Struct) -> None:
         """To one session, if it still lives."""
         session = self.by_member.get(member_id)

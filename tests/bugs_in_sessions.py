@@ -251,4 +251,29 @@ IN_SESSIONS = (
         "AssertionError",
         "the next room is refused",
     ),
+    Bug(
+        "member-yields",
+        "a silent connection in a stream gives its place to a new one of the same viewer",
+        "a viewer whose connections broke is kept out of the stream that they pay for",
+        (
+            Edit(
+                "domain/stream.py",
+                "if (silent := self.members.yielding(given.member_id, given.user_id, per_user)) is not None:",
+                "if (silent := given.member_id) in ():",
+            ),
+        ),
+        "tests/domain/test_stream_door.py"
+        "::test_a_viewers_silent_connection_gives_its_place_to_a_new_one_the_longest_silent_first",
+        "assert",
+        "the new connection is refused",
+    ),
+    Bug(
+        "party-yields",
+        "a silent connection in a call gives its place to a new one of the same party",
+        "a party whose connections broke is kept out of the call",
+        (Edit("domain/call.py", "            self._replace_silent(member_id, party, at)\n", ""),),
+        "tests/domain/test_call_end.py::test_a_partys_silent_connection_gives_its_place_to_a_new_one",
+        "assert",
+        "the new connection is refused",
+    ),
 )

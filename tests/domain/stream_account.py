@@ -66,6 +66,7 @@ class StreamAccount:
         self.viewers: dict[UserId, Viewer] = {}
         self.joined: dict[UserId, set[int]] = {}
         self.heard: dict[UserId, set[int]] = {}
+        self.silent: dict[UserId, list[int]] = {}  # of who joined: the longest silent first
         self.empty_since: Instant | None = now
         self.stalls: list[tuple[Instant, Instant]] = []  # when the server did nothing: from, to
         self.end_reason: str | None = None
@@ -161,13 +162,18 @@ class StreamAccount:
                 return "INSUFFICIENT_TOKENS"
         limit = self.rules.connections_per_viewer if user_id == CREATOR else self.rules.stay_sessions
         there = self.joined.setdefault(user_id, set())
-        return "OVERLOADED" if number not in there and len(there) >= limit else None
+        if number not in there and len(there) >= limit:
+            if not (silent := self.silent.get(user_id)):
+                return "OVERLOADED"
+            self.leave(user_id, silent[0])
+        return None
 
     def join(self, user_id: UserId, number: int) -> None:
         self.joined[user_id].add(number)
         self.hear(user_id, number)
 
     def hear(self, user_id: UserId, number: int) -> None:
+        self._note_silence(user_id, number, False)
         if number in self.joined.get(user_id, ()):
             self.heard.setdefault(user_id, set()).add(number)
             if user_id == CREATOR:
@@ -178,10 +184,19 @@ class StreamAccount:
         if user_id == CREATOR and self.heard.get(CREATOR) == {number}:
             self.empty_since = self.now
         self.heard.get(user_id, set()).discard(number)
+        self._note_silence(user_id, number, True)
+
+    def _note_silence(self, user_id: UserId, number: int, silent: bool) -> None:
+        known = self.silent.setdefault(user_id, [])
+        if not silent and number in known:
+            known.remove(number)
+        elif silent and number not in known and number in self.joined.get(user_id, ()):
+            known.append(number)
 
     def leave(self, user_id: UserId, number: int) -> None:
         self.lose(user_id, number)
         self.joined.get(user_id, set()).discard(number)
+        self._note_silence(user_id, number, False)
 
     def put_out(self, user_id: UserId) -> None:
         for number in list(self.joined.get(user_id, ())):
@@ -205,7 +220,7 @@ class StreamAccount:
         """What is left after a crash: of each viewer the stored active time, and the blocks in the books."""
         self.now = self.empty_since = now
         self.draining, self.end_reason = False, None
-        self.joined, self.heard, self.stalls = {}, {}, []
+        self.joined, self.heard, self.silent, self.stalls = {}, {}, {}, []
         block, before = self.price.block, self.viewers
         self.viewers = {}
         for user_id, (active, blocks) in stored.items():

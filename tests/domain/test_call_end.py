@@ -8,7 +8,7 @@ from domain import messages as m
 from domain.ids import UserId
 from domain.meter import BooksDisagree
 from domain.posting import Outcome, Receipt
-from tests.domain.story import CREATOR, FAN, STRANGER, Story, code
+from tests.domain.story import CREATOR, FAN, STRANGER, Story, code, device
 
 
 @pytest.mark.parametrize(("who", "reason"), [(FAN, "hangup"), (CREATOR, "creator_ended")])
@@ -21,6 +21,18 @@ def test_either_party_ends_the_call(who: object, reason: str) -> None:
     assert isinstance(ended, m.CallEnded)
     assert (ended.reason, ended.blocks, ended.tokens, ended.active_seconds) == (reason, 2, 60, 45.0)
     assert isinstance(story.done[-1], effects.Close)
+
+
+def test_a_partys_silent_connection_gives_its_place_to_a_new_one() -> None:
+    """Nobody is kept out of a call that they pay for by connections of their own that are dead."""
+    story = Story().connect()
+    for number in range(2, story.call.rules.connections_per_party + 1):
+        story.join(FAN, number)
+    assert code(story.join(FAN, 20)) == "OVERLOADED"
+    story.fall_silent(FAN, 3)
+    assert isinstance(story.join(FAN, 20), m.RoomJoined)
+    assert [effect.member_id for effect in story.done if isinstance(effect, effects.Disconnect)] == [device(FAN, 3)]
+    assert (story.status, story.holds) == ("active", set())
 
 
 @pytest.mark.parametrize(("blocked", "reason"), [(FAN, "creator_ended"), (CREATOR, "hangup")])

@@ -2,11 +2,12 @@
 
 import pytest
 
+from domain import effects
 from domain import messages as m
 from domain.door import Access, access_to
 from domain.ids import UserId
 from domain.stream_record import StreamRules
-from tests.domain.story import CREATOR, FAN, STRANGER, code
+from tests.domain.story import CREATOR, FAN, STRANGER, code, device
 from tests.domain.stream_story import OPERATOR, OTHER, StreamStory
 
 FREE, TICKET, METERED, BOTH = {"rate": None}, {"rate": None, "ticket": 40}, {"rate": 60}, {"rate": 60, "ticket": 40}
@@ -155,6 +156,22 @@ def test_only_the_owner_mutes_and_removes_and_nobody_themselves() -> None:
     assert code(story.mute(OTHER, by=FAN)) == code(story.remove(OTHER, by=FAN)) == "FORBIDDEN"
     assert code(story.mute(CREATOR)) == code(story.remove(CREATOR)) == "VALIDATION_FAILED"
     assert story.is_in(OTHER) and story.is_in(CREATOR)
+
+
+@pytest.mark.parametrize(("rate", "connections"), [(60, 2), (None, 4)])
+def test_a_viewers_silent_connection_gives_its_place_to_a_new_one_the_longest_silent_first(
+    rate: int | None, connections: int
+) -> None:
+    story = StreamStory(rate=rate).watch(FAN)
+    for number in range(2, connections + 1):
+        story.join(FAN, number)
+    story.fall_silent(FAN, 2)
+    story.fall_silent(FAN, 1)
+    assert isinstance(story.join(FAN, 10), m.RoomJoined)
+    assert [effect.member_id for effect in story.done if isinstance(effect, effects.Disconnect)] == [device(FAN, 2)]
+    assert device(FAN, 2) not in story.stream.members
+    story.be_heard(FAN, 1)
+    assert code(story.join(FAN, 11)) == "OVERLOADED"
 
 
 def test_one_payer_watches_from_two_connections_at_most_and_others_from_four() -> None:

@@ -1,5 +1,6 @@
 """Sessions and seats that nobody uses any more yield to new ones, so that nobody is kept out by their own past."""
 
+import msgspec
 import pytest
 import trio
 
@@ -80,3 +81,21 @@ async def test_a_room_that_put_its_viewer_out_takes_none_of_their_places(dsn: st
             await in_thread(story)
             (session,) = house.sessions.of(fan)
             assert len(session.live_seats()) == 1
+
+
+async def test_a_viewers_dead_connections_do_not_keep_them_out_of_a_stream(dsn: str) -> None:
+    """They look connected, and nobody reads there."""
+    wanted = with_section("streams", stay_sessions=1)
+    brisk = msgspec.structs.replace(wanted.websocket, party_heartbeat_seconds=0.2, presence_seconds=0.5)
+    async with running_house(dsn, msgspec.structs.replace(wanted, websocket=brisk)) as house:
+        fan = await add_fan(house, 1000)
+        async with online(house, await add_creator(house, 60)) as cleo, online(house, fan) as finn:
+            terms = {"type": "private", "rateTokensPerMin": 60}
+            channel = (await in_thread(lambda: go_live(cleo, **terms)))["channel"]
+            target = Target(house.websocket_port, SECRET, channel)
+            with trio.fail_after(PATIENCE_SECONDS):
+                async with raw_session(target, Encoding.JSON, target.token(fan)) as dead:
+                    assert (await dead.ask("room:join", channel=channel))["type"] == "room:joined"
+                    while (await in_thread(finn.join, channel))["type"] != "room:joined":
+                        pass
+                    assert await dead.end() == 4002
