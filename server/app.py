@@ -7,11 +7,12 @@ from functools import partial
 import structlog
 import trio
 
-from server.config import Secrets, Settings, parse_address
+from server.config import Secrets, Settings
 from server.conversation import DRAINING
 from server.heartbeat import keep_pulse
 from server.house import House
 from server.housekeeping import keep_house
+from server.listen_address import parse_address
 from server.listener import Listener, ListeningSockets, open_listener
 from server.rest.app import serve_http
 from server.websocket import serve_connection

@@ -9,8 +9,8 @@ from typing import Any
 import structlog
 import trio
 
-from server.config import Address
 from server.faults import Faults
+from server.listen_address import Address
 
 BACKLOG = 4096  # a reconnect of everybody at once waits here instead of being refused
 OUT_OF_FILES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}

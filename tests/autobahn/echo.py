@@ -21,10 +21,11 @@ import trio
 from domain.ids import MemberId
 from domain.messages import SequencedEvent
 from server import websocket
-from server.config import Address, LimitSettings, RoomSettings, Settings, WebsocketSettings
+from server.config import LimitSettings, RoomSettings, Settings, WebsocketSettings
 from server.fanout import Fanout
 from server.faults import Faults
 from server.history import History
+from server.listen_address import Address
 from server.listener import Listener, open_listener
 from server.outbox import Outbox
 from server.telemetry import Telemetry

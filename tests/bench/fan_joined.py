@@ -13,9 +13,10 @@ import trio
 from domain import effects, inputs
 from domain.ids import RoomId, UserId
 from domain.messages import RoomJoined
-from server.config import Address, LimitSettings, Secrets, Settings
+from server.config import LimitSettings, Secrets, Settings
 from server.heartbeat import keep_pulse
 from server.house import House
+from server.listen_address import Address
 from server.listener import Listener, open_listener
 from server.live_room import Revival
 from server.memory import settle_memory

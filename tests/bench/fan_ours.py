@@ -18,10 +18,11 @@ from trio_websocket import ConnectionClosed, wrap_server_stream
 
 from domain.ids import MemberId
 from domain.messages import SequencedEvent
-from server.config import Address, RoomSettings, WebsocketSettings
+from server.config import RoomSettings, WebsocketSettings
 from server.fanout import Fanout
 from server.faults import Faults
 from server.history import History
+from server.listen_address import Address
 from server.listener import Listener, open_listener
 from server.memory import settle_memory
 from server.outbox import Outbox
