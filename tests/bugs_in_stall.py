@@ -97,4 +97,13 @@ IN_STALL = (
         "ConnectionClosed",
         "the connection is closed",
     ),
+    Bug(
+        "fault-untold",
+        "a fault that cannot be logged for want of memory is contained all the same",
+        "the process ends because one connection had no memory",
+        (Edit("server/faults.py", "with suppress(MemoryError):", "with suppress():"),),
+        "tests/server/test_faults_without_memory.py",
+        "MemoryError",
+        "the logger's error leaves the block",
+    ),
 )
