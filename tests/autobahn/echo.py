@@ -136,7 +136,8 @@ async def main(port: int, beside: bool) -> None:
         exempt = LimitSettings(exempt=("127.0.0.1/32",))
         house: Any = SimpleNamespace(
             settings=msgspec.structs.replace(Settings(), websocket=settings, limits=exempt),
-            telemetry=Telemetry(),
+            telemetry=(telemetry := Telemetry()),
+            faults=Faults(telemetry),
             crowd=Crowd(nursery),
             beside=beside,
         )
@@ -145,7 +146,7 @@ async def main(port: int, beside: bool) -> None:
             lambda sock: websocket.serve_connection(house, sock),
             settings.connections,
             settings.send_buffer_bytes,
-            Faults(house.telemetry),
+            house.faults,
         )
         nursery.start_soon(listener.run, nursery)
         print("LISTENING", flush=True)
