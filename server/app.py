@@ -65,7 +65,12 @@ def _open_doors(house: House, floor: trio.Nursery, http: ListeningSockets, webso
     settings = house.settings.websocket
     house.http_port, house.websocket_port = http.port, websocket.port
     listener = Listener(
-        websocket, partial(serve_connection, house), settings.connections, settings.send_buffer_bytes, house.faults
+        websocket,
+        partial(serve_connection, house),
+        settings.connections,
+        settings.send_buffer_bytes,
+        house.faults,
+        house.memory,
     )
     floor.start_soon(listener.run, floor)
     floor.start_soon(serve_http, house, http)

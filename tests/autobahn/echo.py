@@ -27,6 +27,7 @@ from server.faults import Faults
 from server.history import History
 from server.listen_address import Address
 from server.listener import Listener, open_listener
+from server.memory_limit import MemoryLimit
 from server.outbox import Outbox
 from server.telemetry import Telemetry
 from server.wire import PING_FRAME, Encoding
@@ -147,6 +148,7 @@ async def main(port: int, beside: bool) -> None:
             settings.connections,
             settings.send_buffer_bytes,
             house.faults,
+            MemoryLimit(),
         )
         nursery.start_soon(listener.run, nursery)
         print("LISTENING", flush=True)

@@ -79,7 +79,12 @@ async def main(port: int) -> None:
         open_room(house)
         listener = open_listener(Address("127.0.0.1", port))
         accepting = Listener(
-            listener, partial(serve_connection, house), settings.connections, settings.send_buffer_bytes, house.faults
+            listener,
+            partial(serve_connection, house),
+            settings.connections,
+            settings.send_buffer_bytes,
+            house.faults,
+            house.memory,
         )
         nursery.start_soon(accepting.run, nursery)
         nursery.start_soon(keep_pulse, house.sessions, settings.presence_seconds, house.faults, house.clock.stalls)
