@@ -96,6 +96,6 @@ async def test_a_viewers_dead_connections_do_not_keep_them_out_of_a_stream(dsn: 
             with trio.fail_after(PATIENCE_SECONDS):
                 async with raw_session(target, Encoding.JSON, target.token(fan)) as dead:
                     assert (await dead.ask("room:join", channel=channel))["type"] == "room:joined"
-                    while (await in_thread(finn.join, channel))["type"] != "room:joined":
-                        await trio.sleep(0.2)  # as a phone does: whoever asks without a pause is told to slow down
+                    while (await in_thread(finn.join, channel))["type"] != "room:joined":  # noqa: ASYNC110  # reason: as a phone
+                        await trio.sleep(0.2)  # whoever asks without one is told to slow down
                     assert await dead.end() == 4002
