@@ -1,4 +1,4 @@
-"""What is said of a room that lives by its rows and does not run on this server."""
+"""Refusals for a room that is live in the database and does not run on this server."""
 
 from uuid import UUID
 

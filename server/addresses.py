@@ -38,7 +38,7 @@ def client_address(peer: str, forwarded: Sequence[str], proxies: Proxies) -> str
 
 
 class Origin(NamedTuple):
-    """What the outermost of our proxies says of the request that it was sent; None for what it does not say."""
+    """The scheme and host as the outermost trusted proxy forwards them; None for a part that it does not send."""
 
     secure: bool | None
     host: str | None  # as in a Host header, with a port where it is not the usual one
