@@ -189,7 +189,7 @@ def lasts(fault: Fault, stage: Stage, seconds: float) -> float:
     """Make it, wait for so long, and undo it; how long it lasted."""
     began = time.monotonic()
     with made(fault, stage):
-        time.sleep(seconds)
+        time.sleep(seconds)  # a fault lasts for so long, whatever happens
     return time.monotonic() - began
 
 

@@ -60,7 +60,7 @@ class Person:
                 pass
             except NothingCame:
                 await self.client.lose_network()
-            await trio.sleep(PAUSE_SECONDS)
+            await trio.sleep(PAUSE_SECONDS)  # as people do between two lines of chat
 
     @property
     def inside(self) -> bool:
@@ -151,7 +151,7 @@ def _figures(due: set[tuple[str, Any]], *people: Person) -> Figures:
 async def wait_inside(*people: Person) -> None:
     with trio.fail_after(20):
         while not all(person.inside for person in people):  # noqa: ASYNC110  # reason: connections come and go
-            await trio.sleep(PAUSE_SECONDS)
+            await trio.sleep(PAUSE_SECONDS)  # as people do between two lines of chat
 
 
 async def become_creator(rest: Rest, token: str) -> None:
