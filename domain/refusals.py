@@ -31,6 +31,7 @@ class Code(Enum):
     PAYOUT_SETTLED = (409, "The payout is settled already")
     PAYMENT_SETTLED = (409, "The payment is settled already")
     SPEND_LIMIT = (409, "The daily spending limit is reached")
+    LOSSES_LIMIT = (409, "The daily limit of advances is reached")
     PAYLOAD_TOO_LARGE = (413, "The body is too large")
     IDEMPOTENCY_CONFLICT = (422, "The key was used for something else")
     RATE_LIMITED = (429, "Too many requests")
@@ -74,6 +75,12 @@ def spend_limit(limit: int, spent: int, resets_at: str) -> Refusal:
 
 
 FROZEN = Refusal(Code.FORBIDDEN, "This wallet is frozen until a refund or chargeback is cleared up")
+
+
+def losses_limit(missing: int, limit: int) -> Refusal:
+    """`missing` tokens would have to be advanced by `losses`, which may advance `limit` in a UTC day."""
+    message = f"{missing} tokens would have to be advanced, beyond the {limit} of a day; ask again with confirm"
+    return Refusal(Code.LOSSES_LIMIT, message, {"missing": missing, "limit": limit})
 
 
 def insufficient_tokens(required: int, current: int, purpose: str) -> Refusal:

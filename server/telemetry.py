@@ -37,6 +37,11 @@ class Telemetry:
         self._poisoned = Counter(
             "halfminute_postings_poisoned", "Postings that no statement could carry out", registry=self._registry
         )
+        self._losses_limit = Counter(
+            "halfminute_refunds_beyond_losses_limit",
+            "Refunds that wait for a confirmation, since `losses` would have to advance more than its daily limit",
+            registry=self._registry,
+        )
         self._batch_size = Histogram(
             "halfminute_batch_postings",
             "Postings in one transaction",
@@ -146,6 +151,9 @@ class Telemetry:
 
     def posting_poisoned(self) -> None:
         self._poisoned.inc()
+
+    def losses_limit_reached(self) -> None:
+        self._losses_limit.inc()
 
     def payments_open(self, by_problem: dict[str, int]) -> None:
         """How many payments wait for an operator, by problem."""

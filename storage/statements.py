@@ -11,7 +11,7 @@ from uuid import UUID
 
 import msgspec
 
-from domain.ids import LOSSES, PAYOUTS, PROMOTIONS, TOKEN_SALES, UserId
+from domain.ids import ESCROW, LOSSES, PAYOUTS, PROMOTIONS, TOKEN_SALES, UserId
 from domain.instant import from_datetime, rfc3339
 from domain.posting import Kind
 from storage.paging import COUNT_LIMIT, BadCursor, Page, Paged
@@ -19,7 +19,7 @@ from storage.postgres import Postgres, Row
 
 MAX_N = 2**31 - 1  # a wallet's posting number is an integer of four bytes
 
-_SYSTEM = {TOKEN_SALES: "token_sales", PROMOTIONS: "promotions", PAYOUTS: "payouts", LOSSES: "losses"}
+_SYSTEM = {TOKEN_SALES: "token_sales", PROMOTIONS: "promotions", PAYOUTS: "payouts", LOSSES: "losses", ESCROW: "escrow"}
 
 
 class Entry(msgspec.Struct, frozen=True, rename="camel"):

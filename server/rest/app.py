@@ -24,6 +24,7 @@ from server.rest import (
     health,
     me,
     meter,
+    operator_actions,
     overlay_tokens,
     overview,
     payments,
@@ -71,6 +72,7 @@ ROUTES: tuple[Route, ...] = tuple(
         overlay_tokens.routes,
         bans.routes,
         overview.routes,
+        operator_actions.routes,
     )
 )
 

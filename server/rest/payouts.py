@@ -36,16 +36,23 @@ class PayoutTerms(msgspec.Struct, frozen=True, rename="camel"):
     cents_per_token: int
     currency: str
     min_tokens: int
+    holding_days: int
     cashable_tokens: int
+    held_tokens: int
 
 
 class PayoutCard(msgspec.Struct, frozen=True, rename="camel"):
-    """A payout: `requested` until an operator has `paid` or `rejected` it, which gives the tokens back."""
+    """A payout: `requested` until an operator has `paid` or `rejected` it, which gives the tokens back.
+
+    A refund that the creator's balance does not cover takes `returnedTokens` out of it, all of them if it is
+    `cancelled`; `amount` is what the rest brings.
+    """
 
     payout_id: UUID
     creator_id: UserId
     status: str
     tokens: int
+    returned_tokens: int
     amount: str
     amount_cents: int
     currency: str
@@ -70,7 +77,7 @@ class PayoutSettled(msgspec.Struct, frozen=True, rename="camel"):
 class StatusPaging(Paging, frozen=True, rename="camel"):
     """Which payouts."""
 
-    status: Literal["requested", "paid", "rejected"] | None = None
+    status: Literal["requested", "paid", "rejected", "cancelled"] | None = None
 
 
 @routes.post(
@@ -108,8 +115,8 @@ async def list_own(ask: Ask, query: StatusPaging) -> Listed[PayoutCard]:
 async def show_terms(ask: Ask) -> PayoutTerms:
     """What a token brings, and how many may be cashed out."""
     terms = ask.house.settings.payouts
-    cashable = await cashable_tokens(ask.house.postgres, ask.user_id)
-    return PayoutTerms(terms.cents_per_token, terms.currency, terms.min_tokens, cashable)
+    cashable, held = await cashable_tokens(ask.house.postgres, ask.user_id, terms.holding_days)
+    return PayoutTerms(terms.cents_per_token, terms.currency, terms.min_tokens, terms.holding_days, cashable, held)
 
 
 @routes.get("/admin/payouts", needs=Needs.OPERATOR, refuses=(Code.VALIDATION_FAILED,))
@@ -151,8 +158,9 @@ def _card(payout: Payout) -> PayoutCard:
         payout.creator_id,
         payout.status,
         payout.tokens,
-        in_units(payout.cents),
-        payout.cents,
+        payout.cut_tokens,
+        in_units(payout.open_cents),
+        payout.open_cents,
         payout.currency,
         payout.note,
         rfc3339(from_datetime(payout.created_at)),

@@ -13,10 +13,11 @@ from domain.call import Call
 from domain.call_record import CallFacts, CallRecord, CallRules
 from domain.ids import PROMOTIONS, CallId, MemberId, UserId, client_key
 from domain.instant import Instant, duration
-from domain.ledger import Ledger, MeterRow, RoomRow, Wallet
 from domain.meter import Funds, Meter
 from domain.posting import Kind, Outcome, Posting, Receipt
 from domain.refusals import Refusal
+from tests.model.ledger import Ledger
+from tests.model.rows import MeterRow, RoomRow, Wallet
 
 START: Instant = 1_800_000_000_000_000  # 2027-01-15T08:00:00Z; stories begin here
 CALL = CallId(UUID(int=0xCA11))

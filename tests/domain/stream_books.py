@@ -8,9 +8,9 @@ from domain import effects, inputs
 from domain import messages as m
 from domain.ids import RoomId, UserId
 from domain.instant import Duration, Instant, rfc3339
-from domain.ledger import Ledger
 from domain.posting import Kind, Outcome, Posting, Receipt
 from domain.stream_record import StreamRecord
+from tests.model.ledger import Ledger
 
 STREAM = RoomId(UUID(int=0x57EA))
 

@@ -13,7 +13,6 @@ from domain.block import BlockPrice, Rounding
 from domain.effects import Audience
 from domain.ids import LOSSES, PROMOTIONS, MemberId, UserId, client_key
 from domain.instant import Instant, duration
-from domain.ledger import Ledger, MeterRow, RoomRow, Wallet
 from domain.meter import Funds, StoredMeter
 from domain.posting import Kind, Posting
 from domain.room import RoomRules
@@ -21,6 +20,8 @@ from domain.stream import Stream
 from domain.stream_record import StreamBooks, StreamFacts, StreamRecord, StreamRules
 from tests.domain.story import CREATOR, FAN, START, STRANGER, Slip, credit, device
 from tests.domain.stream_books import STREAM, Books, person
+from tests.model.ledger import Ledger
+from tests.model.rows import MeterRow, RoomRow, Wallet
 
 OTHER = UserId(UUID(int=0xFB))
 OPERATOR = UserId(UUID(int=0x09))

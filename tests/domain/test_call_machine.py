@@ -21,11 +21,11 @@ from domain.block import BlockPrice
 from domain.call_record import CallRules
 from domain.ids import UserId
 from domain.instant import duration, rfc3339
-from domain.ledger import MeterRow
 from domain.meter import Funds
 from domain.posting import Outcome, Posting
 from tests.domain.account import Account
 from tests.domain.story import CALL, CREATOR, FAN, STRANGER, Slip, Story, code, device
+from tests.model.rows import MeterRow
 
 COMMANDS: dict[str, type[c.CallCommand]] = {
     "accept": c.CallAccept,

@@ -22,7 +22,6 @@ from domain.block import BlockPrice
 from domain.effects import Audience
 from domain.ids import UserId, block_key
 from domain.instant import Duration, duration, rfc3339
-from domain.ledger import MeterRow
 from domain.meter import Funds, StoredMeter
 from domain.posting import Kind, Outcome, Posting
 from domain.stream_record import StreamRecord, StreamRules
@@ -30,6 +29,7 @@ from tests.domain.story import CREATOR, FAN, Slip, code, credit, device
 from tests.domain.stream_account import StreamAccount, Viewer
 from tests.domain.stream_books import STREAM, person
 from tests.domain.stream_story import OTHER, StreamStory
+from tests.model.rows import MeterRow
 
 VIEWERS = (FAN, OTHER)
 PRESENCE = duration(10)  # a stall of this length, and whoever was there counts as unheard

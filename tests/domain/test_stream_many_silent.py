@@ -7,10 +7,10 @@ import pytest
 
 from domain import effects, inputs
 from domain.ids import UserId
-from domain.ledger import Wallet
 from domain.meter import Meter
 from tests.domain.story import credit
 from tests.domain.stream_story import StreamStory
+from tests.model.rows import Wallet
 
 LOOKS_MAX = 5  # at one viewer's clock, for each input that is about them
 

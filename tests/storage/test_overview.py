@@ -3,15 +3,17 @@
 import time
 from datetime import datetime, timedelta
 
+import msgspec
 import pytest
 import trio
 
-from domain.ids import PROMOTIONS, UserId, client_key
-from domain.posting import Kind, Posting
+from domain.ids import UserId, client_key
+from domain.posting import Kind
 from server.ids import new_uuid
 from storage.overview import read_figures, sum_up
 from storage.postgres import Postgres, open_postgres
 from tests.houses import running_house
+from tests.storage.books import credit
 from tests.storage.old_house import FIRST_AT
 
 LOOK_SECONDS_MAX = 0.5  # twenty times what was measured, for a machine that is busy
@@ -42,7 +44,7 @@ async def test_nothing_is_counted_twice_or_left_out_while_others_book(dsn: str) 
             nonlocal booking
             for i in range(40):
                 key = client_key(taker, str(i))
-                posting = Posting(key=key, kind=Kind.CREDIT, debit=PROMOTIONS, credit=taker, tokens=i + 1)
+                posting = msgspec.structs.replace(credit(taker, i + 1), key=key)
                 assert (await house.actor.post([posting]))[0].paid
             booking -= 1
 
