@@ -69,9 +69,13 @@ class Left(msgspec.Struct, frozen=True):
 
 
 class Unheard(msgspec.Struct, frozen=True):
-    """A connection fell silent for longer than `presence_seconds`."""
+    """A connection fell silent for longer than `presence_seconds`, or was lost.
+
+    `heard_at` is when its last byte came in, by the room's clock; None: as the input arrived.
+    """
 
     member_id: MemberId
+    heard_at: Instant | None = None
 
 
 class Heard(msgspec.Struct, frozen=True):

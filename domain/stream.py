@@ -166,7 +166,7 @@ class Stream:
         return insufficient_tokens(stay.meter.next_tokens, stay.meter.spendable, "to watch this stream")
 
     def _admit(self, given: inputs.Joined, stay: Stay | None, at: Instant) -> Refusal | None:
-        per_user = self.rules.connections_per_viewer if stay is None else self.rules.stay_sessions
+        per_user = self.rules.connections_per_viewer if stay is None else self.rules.connections_per_payer
         if (silent := self.members.yielding(given.member_id, given.user_id, per_user)) is not None:
             self._leave(silent, at)
             self._effects.append(effects.Disconnect(silent))

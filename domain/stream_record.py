@@ -21,7 +21,7 @@ class StreamRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     members: Annotated[int, msgspec.Meta(ge=2, le=1_000_000)] = 10_000
     connections_per_viewer: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 4
-    stay_sessions: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 2
+    connections_per_payer: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 2
     stream_drop_limit_seconds: Seconds = 300
     storage_grace_seconds: Seconds = 60
 

@@ -58,7 +58,7 @@ IN_STREAMS = (
         "stay-sessions",
         "one payer watches from two connections at most",
         "one account is shared by four",
-        (Edit(STREAM, "if stay is None else self.rules.stay_sessions", ""),),
+        (Edit(STREAM, "if stay is None else self.rules.connections_per_payer", ""),),
         f"{DOOR_TESTS}::test_one_payer_watches_from_two_connections_at_most_and_others_from_four",
         "AssertionError",
         "the third connection comes in",

@@ -160,7 +160,7 @@ class StreamAccount:
                 return "OVERLOADED"
             if not viewer.may_come_in():
                 return "INSUFFICIENT_TOKENS"
-        limit = self.rules.connections_per_viewer if user_id == CREATOR else self.rules.stay_sessions
+        limit = self.rules.connections_per_viewer if user_id == CREATOR else self.rules.connections_per_payer
         there = self.joined.setdefault(user_id, set())
         if number not in there and len(there) >= limit:
             if not (silent := self.silent.get(user_id)):
