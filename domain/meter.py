@@ -20,6 +20,13 @@ class Funds(NamedTuple):
     n: int
 
 
+class SetBack(NamedTuple):
+    """Active time was taken back, since the payee turned out to have been away."""
+
+    times: int = 0  # so far: of two stored times of one meter, that with the larger number is the later one
+    block_no: int = 0  # the last block charged by then: time before the start of a block up to it is not out of date
+
+
 class StoredMeter(NamedTuple):
     """What the books say of a payer's blocks in a room, with the active time to go on from and the payer's funds."""
 
@@ -27,6 +34,7 @@ class StoredMeter(NamedTuple):
     tokens: int
     active: Duration
     funds: Funds
+    set_back: SetBack = SetBack()
 
 
 class Waiting(NamedTuple):
@@ -41,7 +49,8 @@ class Meter:
     """Blocks of (room, payer): due by active time, posted in order, counted when their receipt is in.
 
     `committed` and `tokens` are what the books say; `active` is the active time to go on from. Time beyond the
-    last committed block is dropped: a block that only waited in memory is not charged after a restart.
+    last committed block is dropped: a block that only waited in memory is not charged after a restart. Time before
+    the start of that block is out of date, unless it was set back.
     """
 
     def __init__(
@@ -56,12 +65,14 @@ class Meter:
         committed: int = 0,
         tokens: int = 0,
         active: Duration = 0,
+        set_back: SetBack = SetBack(),  # noqa: B008  # reason: it never changes
     ) -> None:
         self.room_id, self.payer, self.payee, self.price, self.epoch = room_id, payer, payee, price, epoch
         self.funds = funds
         self.committed = self.posted = committed
         self.tokens = tokens
-        begun = max(0, committed - 1) * price.block
+        self.set_back = set_back
+        begun = 0 if committed <= set_back.block_no else (committed - 1) * price.block
         self.clock = ActiveClock(min(max(active, begun), committed * price.block))
         self.waiting: deque[Waiting] = deque()
 
@@ -94,6 +105,11 @@ class Meter:
             epoch=self.epoch,
             block_no=block.block_no,
         )
+
+    def payee_was_away(self, since: Instant, at: Instant) -> None:
+        """Stop the clock as of when the payee was last heard; what was charged meanwhile pays for time to come."""
+        if self.clock.stop_as_of(since, at):
+            self.set_back = SetBack(self.set_back.times + 1, self.posted)
 
     def excuse(self, stalled: Duration) -> None:
         """The time of a stall does not count as waiting: no receipt could arrive."""

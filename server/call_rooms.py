@@ -139,7 +139,7 @@ class CallRooms:
             reply = rejoin_reply(room, session, session.line)
             room.inbox.deliver(inputs.Joined(member_id, session.user_id, reply))
             if session.unheard:
-                room.inbox.deliver(inputs.Unheard(member_id))
+                room.inbox.deliver(session.silence_in(room))
 
 
 def _ended_by_fault(stored: StoredCall, now: Instant) -> CallRecord:

@@ -71,7 +71,7 @@ class RoomCommands:
         elif not seat.room.inbox.offer(joining):
             reply.deliver(FULL)
         elif session.unheard:  # since before the room knew it
-            seat.room.inbox.deliver(inputs.Unheard(session.member_id))
+            seat.room.inbox.deliver(session.silence_in(seat.room))
 
     async def _joining(
         self, session: Session, room: LiveRoom, command: c.RoomJoin, reply: inputs.Reply

@@ -124,4 +124,4 @@ class StreamRooms:
             reply = rejoin_reply(room, session, session.line)
             room.inbox.deliver(inputs.Joined(member_id, session.user_id, reply, session.identity.is_operator, stay))
             if session.unheard:
-                room.inbox.deliver(inputs.Unheard(member_id))
+                room.inbox.deliver(session.silence_in(room))
