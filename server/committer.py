@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import trio
 
 from domain import inputs
-from domain.ids import UserId
+from domain.ids import PostingKey, UserId
 from domain.posting import Kind, Outcome, Posting, Receipt
 from server.inbox import Inbox
 
@@ -22,6 +22,8 @@ class Books(Protocol):
 
     async def refund_ticket(self, user_id: UserId) -> None: ...
 
+    async def refund_blocks(self, blocks: Sequence[PostingKey]) -> None: ...
+
 
 class Committer:
     """One commit in flight; what gathers meanwhile goes as one list. Every posting gets one receipt, in order."""
@@ -32,6 +34,7 @@ class Committer:
         self._waiting: list[Posting] = []
         self._withdrawn: list[Posting] = []
         self._refunds: list[UserId] = []
+        self._given_back: list[PostingKey] = []
         self._record: Any = None
         self._busy = False
         self._left = False
@@ -51,6 +54,11 @@ class Committer:
     def refund(self, user_id: UserId) -> None:
         """Give back what this user paid for a ticket, if they hold one."""
         self._refunds.append(user_id)
+        self._go_on()
+
+    def give_back(self, blocks: Sequence[PostingKey]) -> None:
+        """Refund these blocks, once those of them that are under way are booked."""
+        self._given_back += blocks
         self._go_on()
 
     def save(self, record: Any) -> None:
@@ -75,7 +83,7 @@ class Committer:
 
     def _go_on(self) -> None:
         """Whatever is next, unless something is under way: postings alone need no task that waits for them."""
-        others = self._withdrawn or self._refunds or self._record is not None
+        others = self._withdrawn or self._refunds or self._given_back or self._record is not None
         if self._busy or not (self._waiting or others):
             return
         self._busy = True
@@ -103,6 +111,9 @@ class Committer:
     async def _give_back(self) -> None:
         while self._refunds:
             await self._books.refund_ticket(self._refunds.pop(0))
+        blocks, self._given_back = self._given_back, []
+        if blocks:
+            await self._books.refund_blocks(blocks)
 
     async def _store(self) -> None:
         record, self._record = self._record, None

@@ -4,11 +4,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
+import structlog
 import trio
 
 from domain import inputs
 from domain.effects import Audience
-from domain.ids import MemberId, RoomId, UserId
+from domain.ids import MemberId, PostingKey, RoomId, UserId
 from domain.inputs import Reply
 from domain.posting import Posting, Receipt
 from server.alarm import Alarm
@@ -34,6 +35,8 @@ from storage.postgres import Postgres, StorageUnavailable
 from storage.tickets import find_tickets
 
 RETRY_SECONDS = 0.5  # between tries to read or store a room while the database is away
+
+log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
@@ -78,6 +81,13 @@ class RoomBooks:
             tickets = await persist(lambda: find_tickets(self._postgres, self._room_id, user_id))
             if tickets:
                 await persist(lambda: self._actor.refund(tickets, "put out of the stream"))
+
+    async def refund_blocks(self, blocks: Sequence[PostingKey]) -> None:
+        """Give blocks back to their payers. What the payee cannot cover is left and logged for the operators."""
+        with self._faults.contained("refund", room=str(self._room_id)):
+            refunded = await persist(lambda: self._actor.refund(blocks, "the payee ended it"))
+            if refunded.uncovered:
+                log.error("block.refund_uncovered", room=str(self._room_id), uncovered=refunded.uncovered)
 
 
 class RoomFloor:
