@@ -52,6 +52,17 @@ class Joined(msgspec.Struct, frozen=True):
     stay: StoredMeter | None = None  # what the books say of this payer's blocks in a metered stream
 
 
+class RightsChanged(msgspec.Struct, frozen=True):
+    """The latest token of a connection's user makes it an operator's connection, or no longer does.
+
+    `stay`: of somebody who would pay in a metered stream, what the database says of their blocks; None if unknown.
+    """
+
+    member_id: MemberId
+    is_operator: bool
+    stay: StoredMeter | None = None
+
+
 class OverlayJoined(msgspec.Struct, frozen=True):
     """An overlay of this creator's asks to hear of tips; `missed` are those that the books have, as of `asked_at`."""
 
@@ -168,6 +179,7 @@ Input = (
     | Acted
     | Said
     | Joined
+    | RightsChanged
     | OverlayJoined
     | Left
     | Unheard

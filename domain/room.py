@@ -80,6 +80,10 @@ class Members:
         else:
             self._silent.pop(member_id, None)
 
+    def is_silent(self, member_id: MemberId) -> bool:
+        """A member that fell silent, and was not heard since."""
+        return member_id in self._silent
+
     def yielding(self, member_id: MemberId, user_id: UserId, per_user: int) -> MemberId | None:
         """Which connection of this user gives its place to a new one: of the silent ones, the longest silent.
 

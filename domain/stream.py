@@ -15,11 +15,11 @@ from domain.deadline import Agenda, Deadline
 from domain.door import Door
 from domain.ids import MemberId, UserId
 from domain.instant import Instant, duration
-from domain.meter import BooksDisagree
+from domain.meter import BooksDisagree, StoredMeter
 from domain.posting import Kind, Outcome, Receipt
 from domain.records import Records
 from domain.refusals import Code, Refusal, insufficient_tokens
-from domain.room import Members, RoomFull, RoomRules
+from domain.room import Member, Members, RoomFull, RoomRules
 from domain.stage import Stage
 from domain.stay import Stay
 from domain.stays import Stays
@@ -82,6 +82,8 @@ class Stream:
                 self._talk(given, at)
             case inputs.Joined():
                 self._join(given, at)
+            case inputs.RightsChanged():
+                self._change_rights(given, at)
             case inputs.OverlayJoined():
                 self._effects += self.talk.join_overlay(given, self.closing.why_closed(), self._room())
             case inputs.Left(member_id):
@@ -174,6 +176,10 @@ class Stream:
             self._effects += self._attendance.join(given.member_id, given.user_id, per_user, at)
         except RoomFull:
             return TOO_MANY
+        self.door.note_rights(given.member_id, given.is_operator)
+        if stay is None:
+            self.stays.unwatch(given.user_id, given.member_id, at)  # it may have paid until it joined once more
+            self._save_stopped(at)
         self._hear(given.member_id, given.user_id, stay, at)
         role = self.door.role(given.user_id, given.is_operator)
         listed = self._attendance.listed(self.facts.owner_id)
@@ -192,7 +198,8 @@ class Stream:
     def _note_sound(self, member_id: MemberId, at: Instant) -> None:
         member = self.members.find(member_id)
         if member is not None and not self.closing.over:
-            self._hear(member_id, member.user_id, self.stays.find(member.user_id), at)
+            stay = None if member_id in self.door.operators else self.stays.find(member.user_id)
+            self._hear(member_id, member.user_id, stay, at)
 
     def _note_silence(self, member_id: MemberId, at: Instant) -> None:
         """Not heard of: nobody pays, or is paid, for what may not arrive."""
@@ -219,6 +226,7 @@ class Stream:
     def _leave(self, member_id: MemberId, at: Instant) -> None:
         self._effects += self.talk.overlays.leave(member_id)
         if member := self.members.find(member_id):
+            self.door.operators.discard(member_id)
             self._unhear(member_id, member.user_id, at)
             self._effects += [effects.Remove(member_id), *self._attendance.leave(member_id, at)]
             self._save_stopped(at)
@@ -233,11 +241,53 @@ class Stream:
             self._put_out(user_id, "banned", at)
 
     def _put_out(self, user_id: UserId, reason: str, at: Instant) -> None:
-        """All connections of a user; said to the user alone, while the room only sees them leave."""
-        if connections := list(self.members.of(user_id)):
-            for member in connections:
+        """All connections of a user; said to the user alone, while the room only sees them leave.
+
+        An operator's connections stay, unless the owner removed the user.
+        """
+        connections = self.members.of(user_id)
+        leaving = [one for one in connections if reason == "removed" or one.member_id not in self.door.operators]
+        if leaving and len(leaving) == len(connections):
+            for member in leaving:
                 self._leave(member.member_id, at)
             self._effects.append(self.news.put_out(user_id, reason))
+        else:
+            for member in leaving:
+                self._put_out_one(member.member_id, reason, at)
+
+    def _put_out_one(self, member_id: MemberId, reason: str, at: Instant) -> None:
+        self._leave(member_id, at)
+        self._effects.append(self.news.put_out_one(member_id, reason))
+
+    # Rights
+
+    def _change_rights(self, given: inputs.RightsChanged, at: Instant) -> None:
+        """The clock of a payer who becomes an operator stops; who is one no longer stays, and pays, as anybody may."""
+        member = self.members.find(given.member_id)
+        if member is None or self.closing.over or given.is_operator is (given.member_id in self.door.operators):
+            return
+        self.door.note_rights(given.member_id, given.is_operator)
+        if given.is_operator:
+            self.stays.unwatch(member.user_id, given.member_id, at)
+            self._save_stopped(at)
+        elif (reason := self._why_not_as_anybody(member, given.stay, at)) is not None:
+            self._put_out_one(given.member_id, reason, at)
+
+    def _why_not_as_anybody(self, member: Member, stored: StoredMeter | None, at: Instant) -> str | None:
+        """The reason to put out a connection that is no operator's any more; None if it stays, and its clock runs."""
+        if self.door.refuse(member.user_id, False) is not None:
+            return self.door.why_put_out(member.user_id)
+        if not self.door.pays(member.user_id, False):
+            return None
+        paying = [one for one in self.members.of(member.user_id) if one.member_id not in self.door.operators]
+        if stored is None or len(paying) > self.rules.connections_per_payer:
+            return "token_expired"
+        stay = self.stays.open(member.user_id, stored)
+        if self._why_not_stay(stay, at) is not None:
+            return "insufficient_funds"
+        if not self.members.is_silent(member.member_id):
+            self._hear(member.member_id, member.user_id, stay, at)
+        return None
 
     # Talking
 

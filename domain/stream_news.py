@@ -4,7 +4,7 @@ from collections.abc import Sequence as Listing
 from typing import Any
 
 from domain import messages as m
-from domain.effects import Effect, Publish, Tell
+from domain.effects import Effect, Publish, Tell, TellMember
 from domain.ids import MemberId, UserId
 from domain.instant import Instant, rfc3339, seconds
 from domain.posting import Receipt
@@ -54,6 +54,10 @@ class StreamNews:
 
     def put_out(self, user_id: UserId, reason: str) -> Tell:
         return Tell(user_id, m.AccessRevoked(channel=self._facts.channel, reason=reason))
+
+    def put_out_one(self, member_id: MemberId, reason: str) -> TellMember:
+        """To one connection of a user; others of theirs may stay."""
+        return TellMember(member_id, m.AccessRevoked(channel=self._facts.channel, reason=reason))
 
     def room_joined(
         self,

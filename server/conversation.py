@@ -152,7 +152,7 @@ class Conversation:
         if session is None:
             raise Goodbye(TOO_MANY, "too many sessions of this user, and all of them are in use")
         # From here on nothing waits: no event of a room comes between what was missed and what follows.
-        session.identity = identity
+        rights_changed = session.adopt(identity)
         session.missed_news = known is not None
         replaced = session.attach(self)
         if replaced is not None:
@@ -172,6 +172,8 @@ class Conversation:
             )
         )
         session.resume(backlogs)
+        if rights_changed:
+            self._house.room_commands.check_rights(session)
         self._counts = session.counts()
         self._ring_again(session)
         return session
@@ -249,7 +251,10 @@ class Conversation:
         if identity.user_id != self._session.user_id:
             reply.deliver(Refusal(Code.FORBIDDEN, "The token is another user's"))
             return
-        self._session.identity = identity
+        if self._house.bans.contains(identity.user_id):
+            raise Goodbye(BANNED, "banned")
+        if self._session.adopt(identity):
+            self._house.room_commands.check_rights(self._session)
         self._token_expires_at, self._warned_of_expiry = identity.expires_at, False
         self._counts = self._session.counts()
         reply.deliver({"tokenExpiresAt": rfc3339(identity.expires_at * 1_000_000)})

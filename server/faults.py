@@ -29,6 +29,7 @@ Where: TypeAlias = Literal[
     "refund",  # one ticket was not given back
     "reply",  # one command got no answer
     "request",  # one HTTP request was answered 500
+    "rights",  # the session of a user whose rights changed was ended
     "room",  # one room was restarted or ended
     "room_end",  # a room that was given up could not be ended from its rows
     "stalls",  # what follows a stall of the process was begun anew

@@ -100,7 +100,9 @@ class House:
         self.absent_rooms = AbsentRooms(self.leases)
         self.call_commands = CallCommands(postgres, registry, self.absent_rooms)
         per_session = settings.websocket.rooms_per_session
-        self.room_commands = RoomCommands(postgres, registry, self.call_commands, self.absent_rooms, per_session)
+        self.room_commands = RoomCommands(
+            postgres, registry, self.sessions, self.call_commands, self.absent_rooms, per_session
+        )
         self.bans = Bans(postgres, registry, self.sessions, self.clock)
         self.visitors = Visitors(self.verifier, postgres, self.people, self.bans, self.clock)
         # money from outside

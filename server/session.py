@@ -180,6 +180,12 @@ class Session:
         """What a room is told of a session that is silent."""
         return inputs.Unheard(self.member_id, room.clock.at_trio(self.heard_at if heard_at is None else heard_at))
 
+    def adopt(self, identity: Identity) -> bool:
+        """Go on with a newer token of the same user; True if rooms have to check the session again."""
+        changed = identity.is_operator is not self.identity.is_operator
+        self.identity = identity
+        return changed
+
     # Its rooms
 
     def live_seats(self) -> dict[str, Seat]:

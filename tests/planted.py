@@ -20,6 +20,7 @@ from tests.bugs_in_dberrors import IN_DBERRORS
 from tests.bugs_in_payments import IN_PAYMENTS
 from tests.bugs_in_process import IN_PROCESS
 from tests.bugs_in_python import IN_PYTHON
+from tests.bugs_in_rights import IN_RIGHTS
 from tests.bugs_in_rooms import IN_ROOMS
 from tests.bugs_in_sessions import IN_SESSIONS
 from tests.bugs_in_sql import IN_SQL
@@ -40,6 +41,7 @@ BUGS = (
     *IN_PROCESS,
     *IN_WIRE,
     *IN_STALL,
+    *IN_RIGHTS,
 )
 TREE = ("domain", "storage", "server", "tests", "pyproject.toml", "config.toml", "README.md")
 RUN_SECONDS_MAX = 180.0  # a test that hangs has found nothing: each has bounds of its own, well below this

@@ -165,6 +165,11 @@ class StreamStory:
         self.give(inputs.Joined(device(user_id, number), user_id, slip, operator, stay))
         return slip.answer
 
+    def change_rights(self, user_id: UserId, number: int = 1, *, operator: bool, known: bool = True) -> None:
+        """A connection's next token makes it an operator's, or anybody's; `known`: the books said what they have."""
+        stay = self.ask_books(user_id, operator=operator) if known else None
+        self.give(inputs.RightsChanged(device(user_id, number), operator, stay))
+
     def join_overlay(self, *missed: m.PastTip, creator_id: UserId = CREATOR, asked_at: Instant | None = None) -> Any:
         slip = Slip()
         self.give(inputs.OverlayJoined(SCREEN, creator_id, missed, asked_at or self.now, slip))
