@@ -7,11 +7,12 @@ from functools import partial
 import structlog
 import trio
 
-from server.config import Secrets, Settings, parse_address
+from server.config import Secrets, Settings
 from server.conversation import DRAINING
 from server.heartbeat import keep_pulse
 from server.house import House
 from server.housekeeping import keep_house
+from server.listen_address import parse_address
 from server.listener import Listener, ListeningSockets, open_listener
 from server.rest.app import serve_http
 from server.websocket import serve_connection
@@ -64,7 +65,12 @@ def _open_doors(house: House, floor: trio.Nursery, http: ListeningSockets, webso
     settings = house.settings.websocket
     house.http_port, house.websocket_port = http.port, websocket.port
     listener = Listener(
-        websocket, partial(serve_connection, house), settings.connections, settings.send_buffer_bytes, house.faults
+        websocket,
+        partial(serve_connection, house),
+        settings.connections,
+        settings.send_buffer_bytes,
+        house.faults,
+        house.memory,
     )
     floor.start_soon(listener.run, floor)
     floor.start_soon(serve_http, house, http)

@@ -18,9 +18,10 @@ from cyclopts import Parameter
 from server.auth import issue_token
 from server.background_output import replace_standard_output, secure_standard_streams, wait_all_written
 from server.books_report import report_on_books
-from server.config import ConfigError, Secrets, Settings, parse_address, read_secrets, read_settings
+from server.config import ConfigError, Secrets, Settings, read_secrets, read_settings
 from server.database import visit_database
 from server.demo_call import DemoFailed, watch_call
+from server.listen_address import parse_address
 from server.listener import ListenError
 from server.load.plan import Kind, LoadRefused, Plan
 from server.local_secrets import read_secret_file, with_local_secrets

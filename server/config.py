@@ -31,21 +31,6 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A part of the settings; a key that we do not know stops the start."""
 
 
-class Address(Section, frozen=True):
-    """Where to listen; port 0 lets the system choose."""
-
-    host: str
-    port: Annotated[int, msgspec.Meta(ge=0, le=65_535)]
-
-    @property
-    def host_in_url(self) -> str:
-        """With brackets around an IPv6 address (RFC 3986), whose colons are no port's."""
-        return f"[{self.host}]" if ":" in self.host else self.host
-
-    def __str__(self) -> str:
-        return f"{self.host_in_url}:{self.port}"
-
-
 class ServerSettings(Section, frozen=True):
     data_dir: Annotated[str, msgspec.Meta(min_length=1)] = ".halfminute"
     drain_seconds: Positive = 15
@@ -266,17 +251,6 @@ def require_long(name: str, secret: str) -> None:
     """Raises ConfigError for a secret that could be guessed."""
     if len(secret) < MIN_SECRET_CHARACTERS:
         raise ConfigError(f"{name} has {len(secret)} characters; at least {MIN_SECRET_CHARACTERS} are needed")
-
-
-def parse_address(text: str) -> Address:
-    """`HOST:PORT`, with `[…]` around an IPv6 host. Raises ConfigError."""
-    host, colon, port = text.rpartition(":")
-    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65_535:
-        raise ConfigError(f"{text!r} is not HOST:PORT")
-    bare = host.removeprefix("[").removesuffix("]")
-    if (":" in bare) != (host == f"[{bare}]"):  # without brackets, nobody knows where the host ends
-        raise ConfigError(f"{text!r} is not HOST:PORT, or [HOST]:PORT for an IPv6 address")
-    return Address(bare, int(port))
 
 
 def _read_file(path: Path) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Contains unexpected exceptions: logs each once, counts it, and lets everything around it go on."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from math import inf
 from types import TracebackType
 from typing import Literal, TypeAlias, get_args
@@ -47,9 +48,14 @@ class Faults:
         telemetry.name_faults(get_args(Where))
 
     def note(self, where: Where, error: BaseException, event: str, fields: dict[str, object]) -> None:
-        """Log an unexpected exception at level error with its traceback, and count it."""
+        """Log an unexpected exception at level error with its traceback, and count it.
+
+        Where there is no memory for that, it is only counted: a fault that is contained must not end the process
+        because it cannot be told.
+        """
         self._telemetry.fault(where)
-        log.error(event, exc_info=error, **fields)
+        with suppress(MemoryError):
+            log.error(event, exc_info=error, **fields)
 
     def contained(
         self,

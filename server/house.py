@@ -15,6 +15,7 @@ from server.ice import IceServers
 from server.ids import new_uuid
 from server.lease import Lease
 from server.limits import Limits
+from server.memory_limit import MemoryLimit
 from server.money_news import MoneyNews
 from server.orphans import Orphans
 from server.payments.desk import PaymentDesk
@@ -45,6 +46,7 @@ class House:
         self.clock = Clock()
         self.telemetry = Telemetry()
         self.faults = Faults(self.telemetry)
+        self.memory = MemoryLimit()
         self.verifier = TokenVerifier(settings.auth, secret=secrets.jwt_secret)
         self.limits = Limits(settings.limits)
         # storage

@@ -9,8 +9,9 @@ from typing import Any
 import structlog
 import trio
 
-from server.config import Address
 from server.faults import Faults
+from server.listen_address import Address
+from server.memory_limit import MemoryLimit
 
 BACKLOG = 4096  # a reconnect of everybody at once waits here instead of being refused
 OUT_OF_FILES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
@@ -123,7 +124,9 @@ class Listener:
         limit: int,
         send_buffer_bytes: int,
         faults: Faults,
+        memory: MemoryLimit,
     ) -> None:
+        self._memory = memory
         self._listening = listening
         self._serve = serve
         self._limit = limit
@@ -156,7 +159,7 @@ class Listener:
                     log.warning("connections.out_of_files", open=self._open)
                     await trio.sleep(0.1)  # nothing else helps but that others close
                 return
-            if self._open >= self._limit:
+            if self._open >= self._limit or self._memory.is_near:
                 accepted.close()
                 continue
             self._prepare(accepted)

@@ -10,10 +10,11 @@ import msgspec
 import trio
 
 from server.app import open_house
-from server.config import Secrets, Settings, parse_address
+from server.config import Secrets, Settings
 from server.database import open_database
 from server.demo import EVERYBODY, demo_token, seed
 from server.house import House
+from server.listen_address import parse_address
 from server.memory import settle_memory
 from server.payments.demo import demo_url
 from server.terminal import say

@@ -15,6 +15,7 @@ from domain.pace import Pace
 from server.addresses import client_address, is_within, limited_as
 from server.config import WebsocketSettings
 from server.conversation import MAX_BEHIND_SECONDS, OPEN_TIMEOUT, TOO_LARGE, TOO_MANY, Conversation, Goodbye
+from server.faults import Faults
 from server.handshake import answer_without_websocket, http_answer, read_head
 from server.house import House
 from server.ids import new_uuid
@@ -25,6 +26,7 @@ from server.wire import Encoding
 PATH = "/ws"
 FRAGMENT_BYTES_MIN = 64  # on average of a message: of smaller ones each costs more than it brings
 QUEUED_MESSAGES = 64  # read but not handled yet; more than a client sends while the database answers one of its own
+USUAL_ENDS = (ConnectionClosed, trio.BrokenResourceError, trio.ClosedResourceError, trio.EndOfChannel)
 
 
 class _Offer(NamedTuple):
@@ -107,7 +109,7 @@ async def _shake_hands(
     with trio.move_on_after(settings.handshake_seconds):
         async with trio.open_nursery() as watch:
             watch.start_soon(_cancel_when_closed, outbox, watch.cancel_scope)  # or it hangs when the peer vanishes
-            connection = await _connection_of_request(outbox, settings)
+            connection = await _connection_of_request(outbox, settings, house.faults)
             if connection is None:
                 watch.cancel_scope.cancel()
                 return None
@@ -128,14 +130,14 @@ async def _shake_hands(
     return None
 
 
-async def _connection_of_request(outbox: Outbox, settings: WebsocketSettings) -> "_Connection | None":
+async def _connection_of_request(outbox: Outbox, settings: WebsocketSettings, faults: Faults) -> "_Connection | None":
     """The websocket that the first request asks for; None if it asks for none, which is answered here."""
     head = await read_head(outbox)
     if head is None:
         return None
     answer = answer_without_websocket(head)
     if answer is None:
-        connection = _Connection(outbox, settings)
+        connection = _Connection(outbox, settings, faults)
         try:
             connection.take(head)
         except (RemoteProtocolError, UnicodeError):  # a host name or a list that cannot be decoded raises the latter
@@ -150,7 +152,7 @@ class _Connection(WebSocketConnection):
     """What the library leaves undone: it bounds the size of messages, but no frames that bring none; and who breaks
     the protocol hears from it only that the connection is gone."""
 
-    def __init__(self, outbox: Outbox, settings: WebsocketSettings) -> None:
+    def __init__(self, outbox: Outbox, settings: WebsocketSettings, faults: Faults) -> None:
         super().__init__(
             outbox,
             WSConnection(ConnectionType.SERVER),
@@ -158,6 +160,7 @@ class _Connection(WebSocketConnection):
             max_message_size=settings.max_frame_bytes,
         )
         self._outbox = outbox
+        self._faults = faults
         self._control_pace = Pace(settings.messages_per_second, settings.messages_burst)
         self._fragments_max = settings.max_frame_bytes // FRAGMENT_BYTES_MIN
         self._fragments = 0  # of the message that is coming in
@@ -168,7 +171,15 @@ class _Connection(WebSocketConnection):
 
     async def read(self) -> None:
         """Until the end; who does not even ask for a websocket is not waited for any longer then."""
-        await self._reader_task()
+        with self._faults.contained("connection", self._outbox.abort):
+            try:
+                await self._reader_task()
+            except trio.Cancelled as cancelled:
+                # The library closes a channel on its way out, which ends the conversation and cancels the reader: a
+                # fault that it was on its way out with would be lost.
+                if isinstance(cancelled.__context__, Exception) and not isinstance(cancelled.__context__, USUAL_ENDS):
+                    raise cancelled.__context__ from None
+                raise
         if self._wsproto.state is ConnectionState.CONNECTING:
             self._outbox.abort()
 

@@ -163,7 +163,7 @@ IN_PROCESS = (
         "brackets",
         "an IPv6 address has brackets in an address of the web",
         "the greeting's address can be used nowhere",
-        (Edit(CONFIG, 'f"[{self.host}]" if ":" in self.host else self.host', "self.host"),),
+        (Edit("server/listen_address.py", 'f"[{self.host}]" if ":" in self.host else self.host', "self.host"),),
         f"{LISTENING_TESTS}::test_an_ipv6_address_stands_in_brackets_in_the_greeting_and_works_as_it_stands_there",
         "AssertionError",
         "it is http://::1:PORT",

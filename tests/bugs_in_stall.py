@@ -97,4 +97,22 @@ IN_STALL = (
         "ConnectionClosed",
         "the connection is closed",
     ),
+    Bug(
+        "fault-untold",
+        "a fault that cannot be logged for want of memory is contained all the same",
+        "the process ends because one connection had no memory",
+        (Edit("server/faults.py", "with suppress(MemoryError):", "with suppress():"),),
+        "tests/server/test_faults_without_memory.py",
+        "MemoryError",
+        "the logger's error leaves the block",
+    ),
+    Bug(
+        "memory-limit",
+        "newcomers are refused before the memory is exhausted",
+        "a crowd takes the memory that the calls under way need, and Python does not survive that",
+        (Edit("server/listener.py", " or self._memory.is_near:", ":"),),
+        "tests/server/test_memory_limit.py::test_newcomers_are_refused_until_there_is_memory_again",
+        "AssertionError",
+        "somebody is taken although nothing is left",
+    ),
 )

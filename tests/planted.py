@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from tests.bugs import Bug
 from tests.bugs_in_dberrors import IN_DBERRORS
+from tests.bugs_in_leases import IN_LEASES
 from tests.bugs_in_payments import IN_PAYMENTS
 from tests.bugs_in_process import IN_PROCESS
 from tests.bugs_in_python import IN_PYTHON
@@ -35,6 +36,7 @@ BUGS = (
     *IN_PYTHON,
     *IN_STREAMS,
     *IN_DBERRORS,
+    *IN_LEASES,
     *IN_PAYMENTS,
     *IN_ROOMS,
     *IN_SESSIONS,

@@ -22,13 +22,14 @@ class StripeStandIn:
         self.requests: list[dict[str, str]] = []  # every form, with its headers that matter
         self.sessions: dict[str, dict[str, Any]] = {}  # by idempotency key
         self.refusals: list[int] = []  # the statuses of the next answers
+        self.prefix = "cs_test_"  # of its sessions' ids: two stand-ins beside one database need one each
 
     def answer(self, headers: dict[str, str], form: dict[str, str]) -> tuple[int, dict[str, Any]]:
         self.requests.append({**form, **headers})
         if self.refusals:
             return self.refusals.pop(0), {"error": {"type": "api_error", "message": "a card number, perhaps"}}
         key = headers["idempotency-key"]
-        made = {"id": f"cs_test_{len(self.sessions)}", "object": "checkout.session", "form": form}
+        made = {"id": f"{self.prefix}{len(self.sessions)}", "object": "checkout.session", "form": form}
         session = self.sessions.setdefault(key, {**made, "url": f"https://checkout.example/c/pay/{made['id']}"})
         if session["form"] != form:
             return 400, {"error": {"type": "idempotency_error"}}

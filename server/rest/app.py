@@ -87,7 +87,7 @@ async def serve_http(house: House, listening: ListeningSockets) -> None:
         with trio.CancelScope(shield=True):  # bounded by GRACE_SECONDS from `closing` on
             async with trio.open_nursery() as nursery:
                 app = make_app(house, Errands(nursery, house.settings.http.answer_seconds, house.faults))
-                await serve_connections(app, listening, closing, house.faults)
+                await serve_connections(app, listening, closing, house.faults, house.memory)
                 nursery.cancel_scope.cancel()
         outside.cancel_scope.cancel()
 

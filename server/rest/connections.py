@@ -17,6 +17,7 @@ from hypercorn.utils import wrap_app
 
 from server.faults import Faults
 from server.listener import Listener, ListeningSockets
+from server.memory_limit import MemoryLimit
 
 CONNECTIONS = 2_000  # at 64 KiB of body each they hold 128 MiB; a proxy in front keeps far fewer open
 SEND_BUFFER_BYTES = 131_072  # a page of a list fits, and a client that does not read holds no more than this
@@ -24,11 +25,13 @@ KEEP_ALIVE_SECONDS = 75  # longer than the usual proxy's 60, so that it is never
 GRACE_SECONDS = 2  # for requests that are being answered when the house closes
 
 
-async def serve_connections(app: Any, listening: ListeningSockets, closing: trio.Event, faults: Faults) -> None:
+async def serve_connections(
+    app: Any, listening: ListeningSockets, closing: trio.Event, faults: Faults, memory: MemoryLimit
+) -> None:
     """Answer requests until `closing`; then finish those that are begun, within GRACE_SECONDS."""
     async with trio.open_nursery() as nursery:
         connections = Connections(app)
-        listener = Listener(listening, connections.serve, CONNECTIONS, SEND_BUFFER_BYTES, faults)
+        listener = Listener(listening, connections.serve, CONNECTIONS, SEND_BUFFER_BYTES, faults, memory)
         async with trio.open_nursery() as door:
             door.start_soon(listener.run, nursery)
             await closing.wait()

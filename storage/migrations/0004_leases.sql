@@ -28,7 +28,9 @@ END $$;
 
 -- Take one live room that is the claimant's own, or that nobody holds. Each claim is a new epoch.
 CREATE FUNCTION claim_room(claimant uuid, claimed uuid, watched boolean)
-RETURNS TABLE (room_id uuid, room_kind text, room_epoch int) LANGUAGE plpgsql SET search_path = halfminute, pg_temp AS $$
+RETURNS TABLE (room_id uuid, room_kind text, room_epoch int) LANGUAGE plpgsql SET search_path = halfminute, pg_temp
+    -- Along rooms_live and by keys: the planner would scan all rooms that there ever were for the few that live.
+    SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE lapsed uuid[];
 BEGIN
     PERFORM 1 FROM fence WHERE one FOR NO KEY UPDATE;
@@ -43,7 +45,9 @@ END $$;
 
 -- Take at most `most` live rooms that nobody holds; with `alone` the claimant knows that no other server lives.
 CREATE FUNCTION claim_orphans(claimant uuid, watched boolean, alone boolean, most int)
-RETURNS TABLE (room_id uuid, room_kind text, room_epoch int) LANGUAGE plpgsql SET search_path = halfminute, pg_temp AS $$
+RETURNS TABLE (room_id uuid, room_kind text, room_epoch int) LANGUAGE plpgsql SET search_path = halfminute, pg_temp
+    -- Along rooms_live and by keys: the planner would scan all rooms that there ever were for the few that live.
+    SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE lapsed uuid[];
 BEGIN
     PERFORM 1 FROM fence WHERE one FOR NO KEY UPDATE;

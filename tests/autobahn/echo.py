@@ -21,11 +21,13 @@ import trio
 from domain.ids import MemberId
 from domain.messages import SequencedEvent
 from server import websocket
-from server.config import Address, LimitSettings, RoomSettings, Settings, WebsocketSettings
+from server.config import LimitSettings, RoomSettings, Settings, WebsocketSettings
 from server.fanout import Fanout
 from server.faults import Faults
 from server.history import History
+from server.listen_address import Address
 from server.listener import Listener, open_listener
+from server.memory_limit import MemoryLimit
 from server.outbox import Outbox
 from server.telemetry import Telemetry
 from server.wire import PING_FRAME, Encoding
@@ -135,7 +137,8 @@ async def main(port: int, beside: bool) -> None:
         exempt = LimitSettings(exempt=("127.0.0.1/32",))
         house: Any = SimpleNamespace(
             settings=msgspec.structs.replace(Settings(), websocket=settings, limits=exempt),
-            telemetry=Telemetry(),
+            telemetry=(telemetry := Telemetry()),
+            faults=Faults(telemetry),
             crowd=Crowd(nursery),
             beside=beside,
         )
@@ -144,7 +147,8 @@ async def main(port: int, beside: bool) -> None:
             lambda sock: websocket.serve_connection(house, sock),
             settings.connections,
             settings.send_buffer_bytes,
-            Faults(house.telemetry),
+            house.faults,
+            MemoryLimit(),
         )
         nursery.start_soon(listener.run, nursery)
         print("LISTENING", flush=True)

@@ -13,9 +13,10 @@ import trio
 from domain import effects, inputs
 from domain.ids import RoomId, UserId
 from domain.messages import RoomJoined
-from server.config import Address, LimitSettings, Secrets, Settings
+from server.config import LimitSettings, Secrets, Settings
 from server.heartbeat import keep_pulse
 from server.house import House
+from server.listen_address import Address
 from server.listener import Listener, open_listener
 from server.live_room import Revival
 from server.memory import settle_memory
@@ -78,7 +79,12 @@ async def main(port: int) -> None:
         open_room(house)
         listener = open_listener(Address("127.0.0.1", port))
         accepting = Listener(
-            listener, partial(serve_connection, house), settings.connections, settings.send_buffer_bytes, house.faults
+            listener,
+            partial(serve_connection, house),
+            settings.connections,
+            settings.send_buffer_bytes,
+            house.faults,
+            house.memory,
         )
         nursery.start_soon(accepting.run, nursery)
         nursery.start_soon(keep_pulse, house.sessions, settings.presence_seconds, house.faults, house.clock.stalls)

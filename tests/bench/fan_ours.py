@@ -18,12 +18,14 @@ from trio_websocket import ConnectionClosed, wrap_server_stream
 
 from domain.ids import MemberId
 from domain.messages import SequencedEvent
-from server.config import Address, RoomSettings, WebsocketSettings
+from server.config import RoomSettings, WebsocketSettings
 from server.fanout import Fanout
 from server.faults import Faults
 from server.history import History
+from server.listen_address import Address
 from server.listener import Listener, open_listener
 from server.memory import settle_memory
+from server.memory_limit import MemoryLimit
 from server.outbox import Outbox
 from server.telemetry import Telemetry
 from server.websocket import QUEUED_MESSAGES
@@ -143,7 +145,7 @@ async def main(port: int, encodings: Sequence[Encoding]) -> None:
         room = Room(nursery, encodings)
         listener = open_listener(Address("127.0.0.1", port))
         accepting = Listener(
-            listener, room.serve, settings.connections, settings.send_buffer_bytes, Faults(Telemetry())
+            listener, room.serve, settings.connections, settings.send_buffer_bytes, Faults(Telemetry()), MemoryLimit()
         )
         nursery.start_soon(accepting.run, nursery)
         settle_memory()

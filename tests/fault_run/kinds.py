@@ -8,13 +8,14 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 from uuid import uuid4
 
 import httpx
 
+from server.memory_limit import LOOK_SECONDS, RESERVE_BYTES_MIN
 from tests.databases import SUPERUSER
 from tests.fault_run.faulty_server import FaultyServer
 from tests.storage.own_postgres import OwnPostgres
@@ -23,8 +24,6 @@ from tests.tokens import EC, OTHER_EC, Answer, jwks, signed_by
 
 REQUESTS = 20  # while a log is not written: each is a line
 SOCKETS = 20  # opened while the server has no descriptor left
-SPARE_BYTES = 4 * 2**20  # of memory, while its limit is reached
-PIECE_BYTES = 60_000  # of what is sent meanwhile
 GOOD_KEYS: Answer = (200, jwks([EC.as_dict(private=False)]))
 BROKEN_KEYS: tuple[Answer, ...] = ((200, b"{}"), (200, b'{"keys": []}'), (500, b""), (200, b"<html>"))
 FULL = (
@@ -139,21 +138,30 @@ def files_out(stage: Stage) -> Iterator[None]:
         resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
 
 
-def memory_out(stage: Stage) -> Iterator[None]:
-    """The process alone, and not its database, gets no more memory; others send all that they may."""
+def memory_limit_reached(stage: Stage) -> Iterator[None]:
+    """The process alone, and not its database, may hold no more than it does and the least reserve.
+
+    Newcomers are refused on both ports until there is more; those that are connected go on.
+    """
     pid = stage.server.pid
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[0])
     before = resource.prlimit(pid, resource.RLIMIT_AS)
-    resource.prlimit(pid, resource.RLIMIT_AS, (pages * resource.getpagesize() + SPARE_BYTES, before[1]))
-    with ExitStack() as stack:
+    resource.prlimit(pid, resource.RLIMIT_AS, (pages * resource.getpagesize() + RESERVE_BYTES_MIN, before[1]))
+    time.sleep(2 * LOOK_SECONDS)  # until it is looked at; nothing tells when
+    for port in (stage.server.http_port, stage.server.websocket_port):
         for _ in range(SOCKETS):
-            sending = stack.enter_context(socket.create_connection(("127.0.0.1", stage.server.http_port), 5.0))
-            sending.settimeout(1.0)
-            with suppress(OSError):
-                head = f"POST /api/tips/send HTTP/1.1\r\nHost: x\r\nContent-Length: {PIECE_BYTES}\r\n\r\n"
-                sending.sendall(head.encode() + b"x" * (PIECE_BYTES - 1))
-        yield
-        resource.prlimit(pid, resource.RLIMIT_AS, before)
+            assert _is_refused(port), "a newcomer was taken although there is no memory left for it"
+    yield
+    resource.prlimit(pid, resource.RLIMIT_AS, before)
+
+
+def _is_refused(port: int) -> bool:
+    with socket.create_connection(("127.0.0.1", port), 5.0) as newcomer:
+        try:
+            newcomer.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            return newcomer.recv(1) == b""
+        except ConnectionError:
+            return True
 
 
 FAULTS = (
@@ -167,7 +175,7 @@ FAULTS = (
     Fault("keys broken", keys_broken, (1.0,), 20.0, 5.0, "the keys that are known hold"),
     Fault("clock set", clock_set, (1.0,), 20.0, 5.0, "rooms never look at the wall clock"),
     Fault("files out", files_out, (1.0,), 20.0, 5.0, "connections that are open need none"),
-    Fault("memory out", memory_out, (2.0,), 20.0, 20.0, "rooms that broke start again, within a try or two"),
+    Fault("memory limit", memory_limit_reached, (2.0,), 20.0, 20.0, "newcomers are refused, and calls go on"),
 )
 
 

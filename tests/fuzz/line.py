@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import trio
 
-from server.load.frames import BINARY, CLOSE, PING, PONG, TEXT, masked_frame, shake_hands
+from server.load.frames import BINARY, CLOSE, PING, PONG, TEXT, HandshakeError, masked_frame, shake_hands
 from server.wire import Encoding
 from tests.fuzz.frames import Frame
 from tests.torture.raw import Raw
@@ -65,7 +65,7 @@ class Line:
         try:
             with trio.fail_after(OPEN_SECONDS):
                 sock, unread = await shake_hands(self._url, self.encoding)
-        except (OSError, EOFError, trio.TooSlowError, ValueError, AssertionError):
+        except (OSError, HandshakeError, trio.TooSlowError):
             raise NotOpen from None
         self._raw = Raw(sock, unread, self.encoding)
         self._nursery.start_soon(self._read, self._raw, sock)

@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, closing
 from functools import partial
 from pathlib import Path
@@ -203,11 +204,11 @@ def halved(world: World, state: str, found: Found, until: float) -> Found:
 @asynccontextmanager
 async def fuzzed(directory: Path, more: dict[str, str]) -> AsyncIterator[World]:
     """A server on a database that can be taken away, with an honest call and an honest stream beside the fuzzing."""
-    with own_postgres(directory / "postgres") as postgres:
+    with ThreadPoolExecutor(1) as keeper, own_postgres(directory / "postgres") as postgres:
         wanted = {**SETTINGS, **more, "DATABASE_URL": postgres.dsn}
         with ServerProcess(directory / "data", settings=wanted) as server:
             async with trio.open_nursery() as nursery:
-                world = World(nursery, server, postgres)
+                world = World(nursery, server, postgres, keeper)
                 with closing(world.rest):
                     await world.begin()
                     url = f"ws://127.0.0.1:{server.websocket_port}/ws"

@@ -4,6 +4,7 @@ import itertools
 import json
 import secrets
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 from uuid import UUID
@@ -43,7 +44,10 @@ class Fault(AssertionError):
 class World:
     """Everything that the sequences are played on; it is put in order again before each of them."""
 
-    def __init__(self, nursery: trio.Nursery, server: ServerProcess, postgres: OwnPostgres) -> None:
+    def __init__(
+        self, nursery: trio.Nursery, server: ServerProcess, postgres: OwnPostgres, keeper: ThreadPoolExecutor
+    ) -> None:
+        """`keeper` has one thread and outlives the world: PostgreSQL ends with the thread that started it."""
         self.server = server
         self.rest = Rest(f"http://127.0.0.1:{server.http_port}")
         self.frames: Counter[str] = Counter()  # sent, by state
@@ -53,6 +57,7 @@ class World:
         self._documented: set[int]
         self._nursery = nursery
         self._postgres = postgres
+        self._keeper = keeper
         self._users = {role: new_uuid() for role in ROLES}
         self._tokens = {
             role: token_of(user, role="operator" if role == "operator" else None, ttl_seconds=7200)
@@ -170,6 +175,8 @@ class World:
         async with trio.open_nursery() as nursery:
             for line in self._lines:
                 nursery.start_soon(self._restore, line)
+        if away := [f"{line.role} in {line.encoding.name}: {line.ends}" for line in self._lines if not line.is_open]:
+            raise Fault(f"not let in any more, with {away[0]} and {len(away) - 1} others")
         self._plays += 1
         if state != self._state or self._plays >= PLAYS_PER_ROOM or (self._is_over() and state != "ended"):
             self._state, self._plays = state, 0
@@ -192,8 +199,6 @@ class World:
                     await line.open()
                 except NotOpen:
                     await trio.sleep(0.05)
-        if not line.is_open:
-            raise Fault(f"nobody lets {line.role} in any more: {line.ends}")
 
     def _is_over(self) -> bool:
         """Whether somebody heard of an end since this was asked last."""
@@ -258,7 +263,7 @@ class World:
     async def _change_back(self, state: str) -> None:
         match state:
             case "away":
-                await in_thread(self._postgres.start)
+                await in_thread(self._keeper.submit(self._postgres.start).result)
             case "draining":
                 if (code := await in_thread(self.server.wait_exit)) != 0:
                     raise Fault(f"the server ended with {code}")

@@ -233,6 +233,7 @@ async def test_a_lease_that_is_released_is_renewed_no_more(
         await _pass(rows, LEASE_SECONDS)
         await lease.release()
         await _pass(rows, LEASE_SECONDS)
+        nursery.cancel_scope.cancel()
     assert rows.asked[-1] == "release"
 
 

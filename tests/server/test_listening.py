@@ -10,7 +10,8 @@ import httpx
 import pytest
 from websockets.sync.client import connect
 
-from server.config import Address, ConfigError, parse_address
+from server.config import ConfigError
+from server.listen_address import Address, parse_address
 from server.listener import ListenError, open_listener
 from tests.clients import SECRET
 from tests.processes import EXIT_SECONDS_MAX, START_SECONDS_MAX, Lines, eventually, free_ports, listen_on, start_command

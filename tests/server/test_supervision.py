@@ -52,9 +52,9 @@ async def test_a_tip_whose_key_cannot_be_looked_up_is_answered_and_nothing_else_
     fan = await add_fan(house, 100)
     async with online(house, fan) as fans:
         with errors_logged() as errors:
-            answer = await in_thread(partial(send_tip, fans, "no such room", 5))
+            answer = await in_thread(partial(send_tip, fans, "B" * 21, 5))
             assert answer["error"] == answered
-            again = await in_thread(partial(send_tip, fans, "no such room", 5))
+            again = await in_thread(partial(send_tip, fans, "B" * 21, 5))
             assert again["error"] == "NOT_FOUND"
     assert faults_at(house, "recall") == counted == len(errors)
 

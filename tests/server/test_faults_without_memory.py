@@ -1,0 +1,23 @@
+"""An error that is contained stays contained where there is not enough memory left to log it."""
+
+from collections.abc import MutableMapping
+from typing import Any
+
+import pytest
+import structlog
+
+from server.faults import Faults
+from server.telemetry import Telemetry
+
+
+def test_a_fault_that_cannot_be_logged_for_want_of_memory_is_counted_and_contained(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(logger: Any, method: str, event: MutableMapping[str, Any]) -> str:
+        raise MemoryError
+
+    telemetry = Telemetry()
+    monkeypatch.setattr("server.faults.log", structlog.wrap_logger(None, processors=[refuse]))
+    with Faults(telemetry).contained("connection"):
+        raise MemoryError
+    assert b'halfminute_faults_total{where="connection"} 1.0' in telemetry.exposition()
