@@ -57,6 +57,8 @@ class RoomCommands:
             reply.deliver(ONLY_AN_OVERLAY)
         elif room is None:
             reply.deliver(await self._no_room(session.user_id, command.channel))
+        elif room.parties and session.creator_id not in room.parties:
+            reply.deliver(NO_SUCH_ROOM)
         elif command.channel not in seats and len(seats) >= self._rooms_per_session:
             reply.deliver(Refusal(Code.OVERLOADED, "Too many rooms in one session"))
         elif (seat := seats.get(command.channel)) is not None and seat.audience is not Audience(f"{command.as_}s"):

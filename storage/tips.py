@@ -94,21 +94,27 @@ class RoomSpan(NamedTuple):
     room_id: RoomId
     channel: str
     creator_id: UserId
+    fan_id: UserId | None  # of a call; a stream has none
     since: datetime
     until: datetime | None
+
+    def admits(self, user_id: UserId) -> bool:
+        """Whether this user may know that there is such a room: a call is there for its parties alone."""
+        return self.fan_id is None or user_id in (self.fan_id, self.creator_id)
 
 
 async def find_room_span(postgres: Postgres, room_id: UUID | None, channel: str | None) -> RoomSpan | None:
     """By its id or its channel."""
     row = await postgres.fetchrow(
         "SELECT r.id, r.channel, r.created_at, r.ended_at, coalesce((SELECT creator_id FROM calls c WHERE c.id = r.id),"
-        " (SELECT creator_id FROM streams s WHERE s.id = r.id)) AS creator_id FROM rooms r"
+        " (SELECT creator_id FROM streams s WHERE s.id = r.id)) AS creator_id,"
+        " (SELECT fan_id FROM calls c WHERE c.id = r.id) AS fan_id FROM rooms r"
         f" WHERE {'r.channel' if room_id is None else 'r.id'} = $1",
         channel if room_id is None else room_id,
     )
     if row is None:
         return None
-    return RoomSpan(row["id"], row["channel"], row["creator_id"], row["created_at"], row["ended_at"])
+    return RoomSpan(row["id"], row["channel"], row["creator_id"], row["fan_id"], row["created_at"], row["ended_at"])
 
 
 async def list_tips(
@@ -134,9 +140,18 @@ class Giver(msgspec.Struct, frozen=True, rename="camel"):
 
 
 async def top_givers(
-    postgres: Postgres, creator_id: UserId, since: datetime | None, until: datetime | None, room: RoomSpan | None
+    postgres: Postgres,
+    creator_id: UserId,
+    since: datetime | None,
+    until: datetime | None,
+    room: RoomSpan | None = None,
+    *,
+    public_only: bool = False,
 ) -> list[Giver]:
-    """Who gave a creator most, in a period or in one room; of the latest MAX_RANKED tips."""
+    """Who gave a creator most, in a period or in one room; of the latest MAX_RANKED tips.
+
+    `public_only`: of those, the tips into public streams.
+    """
     span = await find_span(postgres, creator_id, since, until)
     rows = await postgres.fetch(
         """
@@ -145,11 +160,12 @@ async def top_givers(
                   FROM (SELECT debit_wallet, tokens, room_id FROM journal
                          WHERE credit_wallet = $1 AND kind = $2 AND credit_n > $3 AND credit_n <= $4
                          ORDER BY credit_n DESC LIMIT $5) t
-                 WHERE $6::uuid IS NULL OR room_id = $6
+                 WHERE ($6::uuid IS NULL OR room_id = $6)
+                   AND (NOT $8 OR room_id IN (SELECT id FROM streams WHERE creator_id = $1 AND type = 'public'))
                  GROUP BY 1 ORDER BY 3 DESC, 1 LIMIT $7) g,
                LATERAL (SELECT display_name FROM users WHERE supabase_id = g.debit_wallet LIMIT 1) u
          ORDER BY g.tokens DESC, g.debit_wallet
         """,
-        *(creator_id, Kind.TIP, *span, MAX_RANKED, None if room is None else room.room_id, MAX_GIVERS),
+        *(creator_id, Kind.TIP, *span, MAX_RANKED, None if room is None else room.room_id, MAX_GIVERS, public_only),
     )
     return [Giver(*row) for row in rows]

@@ -1,5 +1,7 @@
 """People and creators: who they are, what a minute with them costs, whom they do not want to meet."""
 
+from collections.abc import Collection
+
 import msgspec
 
 from domain.ids import UserId
@@ -95,6 +97,15 @@ async def block_user(postgres: Postgres, creator_id: UserId, user_id: UserId) ->
         "INSERT INTO creator_blocks (creator_id, user_id) VALUES ($1, $2) ON CONFLICT DO NOTHING", creator_id, user_id
     )
     return None
+
+
+async def who_blocks(postgres: Postgres, creators: Collection[UserId], user_id: UserId) -> set[UserId]:
+    """Those of some creators who have blocked this user. Raises StorageUnavailable."""
+    rows = await postgres.fetch(
+        "SELECT creator_id FROM creator_blocks WHERE creator_id = ANY($1::uuid[]) AND user_id = $2",
+        *(list(creators), user_id),
+    )
+    return {UserId(row["creator_id"]) for row in rows}
 
 
 async def welcomes(postgres: Postgres, creator_id: UserId, user_id: UserId) -> bool | None:

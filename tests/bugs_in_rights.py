@@ -4,6 +4,8 @@ from tests.bugs import Bug, Edit
 
 RIGHTS_TESTS = "tests/server/test_rights.py"
 STREAM_TESTS = "tests/domain/test_stream_rights.py"
+RANKING_TESTS = "tests/server/rest/test_leaderboard.py"
+IDS_TESTS = "tests/server/rest/test_ids_of_others.py"
 STREAM = "domain/stream.py"
 
 IN_RIGHTS = (
@@ -82,5 +84,71 @@ IN_RIGHTS = (
         f"{STREAM_TESTS}::test_an_operators_connection_that_is_heard_again_does_not_pay_for_another_of_the_same_user",
         "assert",
         "four blocks are charged instead of one",
+    ),
+    Bug(
+        "ranking-private",
+        "strangers see who gave most in public streams alone",
+        "a stranger learns who tips in a private call",
+        (Edit("server/rest/tips.py", "since, until, public_only=True))", "since, until))"),),
+        f"{RANKING_TESTS}::test_a_stranger_does_not_learn_who_tips_in_a_call_or_when",
+        "== []",
+        "the fan and the amount are listed",
+    ),
+    Bug(
+        "ranking-days",
+        "a stranger's period is widened to whole days",
+        "halving the period tells when a tip was given",
+        (
+            Edit(
+                "server/rest/tips.py",
+                "        since, until = whole_days(query.since, query.until)",
+                "        since, until = query.since, query.until",
+            ),
+        ),
+        f"{RANKING_TESTS}::test_a_period_is_of_whole_days_for_a_stranger_and_exact_for_the_creator",
+        "assert",
+        "a period of a second is answered exactly",
+    ),
+    Bug(
+        "ranking-access",
+        "the ranking of a private stream is for those with access",
+        "a stranger learns who gave most in a ticketed stream",
+        (
+            Edit(
+                "server/rest/tips.py",
+                "    return None if access.has_access else Refusal(",
+                "    return None if True else Refusal(",
+            ),
+        ),
+        f"{RANKING_TESTS}::test_public_streams_count_for_everybody_and_private_ones_for_those_with_access",
+        "200",
+        "a stranger is answered 200",
+    ),
+    Bug(
+        "card-blocked",
+        "to a user whom they have blocked a creator is away",
+        "a blocked user sees when the creator comes, goes and is in a call",
+        (Edit("server/rest/creators.py", " if creator.user_id in hidden else card", " if False else card"),),
+        f"{RANKING_TESTS}::test_whom_a_creator_blocks_does_not_see_whether_the_creator_is_there",
+        "assert",
+        "`online` and `busy` are true",
+    ),
+    Bug(
+        "tip-context",
+        "a call that somebody has no part in is no context for their tip",
+        "404 instead of 400 tells that there is such a call",
+        (Edit("server/rest/tips.py", " or not all(room.admits(ask.user_id) for room in rooms):", ":"),),
+        f"{IDS_TESTS}::test_a_tips_context_does_not_tell_whether_there_is_such_a_call",
+        "assert 404 == 400",
+        "the answer is 404",
+    ),
+    Bug(
+        "call-inbox",
+        "strangers' commands do not wait in a call",
+        "a full inbox tells that there is such a call, and its parties cannot end it",
+        (Edit("server/call_commands.py", "        elif user_id not in room.parties:", "        elif False:"),),
+        f"{IDS_TESTS}::test_strangers_commands_do_not_wait_in_a_call",
+        "assert [",
+        "the commands are in the inbox",
     ),
 )
