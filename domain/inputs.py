@@ -95,6 +95,12 @@ class Heard(msgspec.Struct, frozen=True):
     member_id: MemberId
 
 
+class OwnerConnected(msgspec.Struct, frozen=True):
+    """A session of the stream's owner was opened or resumed, whether or not it is a member: tell it of the viewers."""
+
+    member_id: MemberId
+
+
 class Stalled(msgspec.Struct, frozen=True, gc=False):
     """The server did nothing from the moment at which this input is stamped until `until`: nobody could be heard.
 
@@ -184,6 +190,7 @@ Input = (
     | Left
     | Unheard
     | Heard
+    | OwnerConnected
     | Stalled
     | Receipts
     | Saved

@@ -111,6 +111,11 @@ class Meter:
         if self.clock.stop_as_of(since, at):
             self.set_back = SetBack(self.set_back.times + 1, self.posted)
 
+    def use_up(self, at: Instant) -> None:
+        """Stop the clock at the end of the last block that was charged: the rest of it is given back, not kept."""
+        self.clock.stop(at)
+        self.clock = ActiveClock(self.posted * self.price.block)
+
     def excuse(self, stalled: Duration) -> None:
         """The time of a stall does not count as waiting: no receipt could arrive."""
         self.waiting = deque(block._replace(since=block.since + stalled) for block in self.waiting)

@@ -22,6 +22,7 @@ class Code(Enum):
     CREATOR_BUSY = (409, "The creator is busy")
     ALREADY_IN_CALL = (409, "Already in a call")
     RING_COOLDOWN = (409, "Too soon to ring again")
+    NOT_PRESENT = (409, "Not present")
     CALL_NOT_ACTIVE = (409, "The call is not active")
     CALL_ENDED = (409, "The call has ended")
     STREAM_NOT_LIVE = (409, "The stream is not live")
@@ -90,6 +91,11 @@ def insufficient_tokens(required: int, current: int, purpose: str) -> Refusal:
         f"Need at least {required} tokens {purpose}",
         {"required": required, "current": current, "shortfall": max(0, required - current)},
     )
+
+
+def too_early(message: str, wait: int) -> Refusal:
+    """RATE_LIMITED; `wait` in microseconds."""
+    return Refusal(Code.RATE_LIMITED, message, {"retryAfterSeconds": max(0.001, round(wait / 1_000_000, 3))})
 
 
 MAX_ERRORS_BYTES = 4_000  # of a problem's `errors` as JSON

@@ -1,6 +1,6 @@
 """The life of a live stream: one creator, many viewers. `handle(input, at)` decides, the room's task carries out."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any
 
@@ -13,9 +13,10 @@ from domain.attendance import Attendance
 from domain.closing import Closing
 from domain.deadline import Agenda, Deadline
 from domain.door import Door
-from domain.ids import MemberId, UserId
+from domain.ids import MemberId, PostingKey, UserId, block_key
 from domain.instant import Instant, duration
 from domain.meter import BooksDisagree, StoredMeter
+from domain.payee_end import blocks_given_back
 from domain.posting import Kind, Outcome, Receipt
 from domain.records import Records
 from domain.refusals import Code, Refusal, insufficient_tokens
@@ -26,11 +27,13 @@ from domain.stays import Stays
 from domain.stream_news import StreamNews
 from domain.stream_record import StreamBooks, StreamFacts, StreamRecord, StreamRules, StreamView, as_fields, view_stream
 from domain.talk import Place, Talk
+from domain.viewers import Viewers
 
 ENDED = Refusal(Code.STREAM_ENDED, "The stream has ended")
 NO_ROOM = Refusal(Code.NOT_FOUND, "No such room")
 TOO_MANY = Refusal(Code.OVERLOADED, "Too many connections in this stream, or too many of yours")
 UNKNOWN_FUNDS = Refusal(Code.OVERLOADED, "What you have could not be looked up in time; try again in a moment")
+OWNER_ENDS = ("ended", "owner_lost")  # reasons with which the owner ends a stream, by command or by staying away
 SETTLING = Refusal(Code.OVERLOADED, "Your last block is still being booked; try again in a moment")
 
 
@@ -59,7 +62,17 @@ class Stream:
         self._attendance = Attendance(self.members, self.news.publish, room_rules.presence_limit)
         place = Place(facts.id, facts.channel, epoch, facts.owner_id, ENDED)
         hidden = (*record.removed, *books.blocked)
-        self.talk = Talk(place, self.members, self.news.publish, room_rules, books.tips, record.muted, hidden)
+        self.talk = Talk(
+            place,
+            self.members,
+            self.news.publish,
+            room_rules,
+            books.tips,
+            record.muted,
+            hidden,
+            self._clock_stands,
+        )
+        self._viewers = Viewers(facts, rules)
         self._started_at = record.started_at
         self._earned = books.earned
         self._stage = Stage(at)
@@ -88,11 +101,13 @@ class Stream:
                 self._effects += self.talk.join_overlay(given, self.closing.why_closed(), self._room())
             case inputs.Left(member_id):
                 self._leave(member_id, at)
-            case inputs.Unheard(member_id):
+            case inputs.Unheard(member_id, heard_at):
                 self.members.note_silence(member_id, True)
-                self._note_silence(member_id, at)
+                self._note_silence(member_id, at if heard_at is None else min(heard_at, at), at)
             case inputs.Heard(member_id):
                 self._note_sound(member_id, at)
+            case inputs.OwnerConnected(member_id):
+                self._viewers.catch_up(member_id, at)
             case inputs.Stalled():
                 self._note_stall(given, at)
             case inputs.Receipts(receipts):
@@ -122,7 +137,9 @@ class Stream:
                 self._drain(at)
         self._agenda.catch_up(at)  # what was decided may be due at once: the first block of a stay, or a count
         for stay in self.stays.touched():
-            self._review_funds(stay, at)
+            self._review(stay, at)
+        if not self.closing.over:
+            self._tell_of_viewers(at)
         self._finish(at)
         self._agenda.look()
         decided, self._effects = self._effects, []
@@ -143,9 +160,14 @@ class Stream:
             yield Deadline(due[0], partial(self._serve, due[1]))
         if (count_due_at := self._attendance.count_due_at()) is not None:
             yield Deadline(count_due_at, self._tell_count)
+        if (viewers_due_at := self._viewers.due_at()) is not None:
+            yield Deadline(viewers_due_at, self._tell_of_viewers)
 
     def _tell_count(self, at: Instant) -> None:
         self._effects.append(self._attendance.tell_count(at))
+
+    def _tell_of_viewers(self, at: Instant) -> None:
+        self._effects += self._viewers.tell(at)
 
     # Coming and going
 
@@ -178,9 +200,10 @@ class Stream:
             return TOO_MANY
         self.door.note_rights(given.member_id, given.is_operator)
         if stay is None:
-            self.stays.unwatch(given.user_id, given.member_id, at)  # it may have paid until it joined once more
+            self.stays.leave(given.user_id, given.member_id, at)  # it may have paid until it joined once more
             self._save_stopped(at)
         self._hear(given.member_id, given.user_id, stay, at)
+        self._viewers.note_joined(given.member_id, given.user_id, at)
         role = self.door.role(given.user_id, given.is_operator)
         listed = self._attendance.listed(self.facts.owner_id)
         welcome = self.news.room_joined(given.member_id, role, listed, self._room(), self.talk.recent(), stay, at)
@@ -189,8 +212,8 @@ class Stream:
 
     def _hear(self, member_id: MemberId, user_id: UserId, stay: Stay | None, at: Instant) -> None:
         self.members.note_silence(member_id, False)
-        if user_id == self.facts.owner_id and self._stage.enter(member_id):
-            self.stays.note_owner(True, at)
+        if user_id == self.facts.owner_id and self._stage.enter(member_id, at):
+            self.stays.note_owner_here(at)
         if stay is not None:
             stay.warning.repeat()
             self.stays.watch(stay, member_id, at)
@@ -201,16 +224,16 @@ class Stream:
             stay = None if member_id in self.door.operators else self.stays.find(member.user_id)
             self._hear(member_id, member.user_id, stay, at)
 
-    def _note_silence(self, member_id: MemberId, at: Instant) -> None:
-        """Not heard of: nobody pays, or is paid, for what may not arrive."""
+    def _note_silence(self, member_id: MemberId, heard_at: Instant, at: Instant) -> None:
+        """Not heard of since then: nobody pays, or is paid, for what may not arrive."""
         if member := self.members.find(member_id):
-            self._unhear(member_id, member.user_id, at)
+            self.stays.drop(member.user_id, member_id, at)
+            self._note_owner_gone(member_id, heard_at, at)
             self._save_stopped(at)
 
-    def _unhear(self, member_id: MemberId, user_id: UserId, at: Instant) -> None:
-        self.stays.unwatch(user_id, member_id, at)
-        if self._stage.leave(member_id, at):
-            self.stays.note_owner(False, at)
+    def _note_owner_gone(self, member_id: MemberId, heard_at: Instant, at: Instant) -> None:
+        if self._stage.leave(member_id, heard_at):
+            self.stays.note_owner_away(self._stage.heard_at, at)
 
     def _note_stall(self, stalled: inputs.Stalled, at: Instant) -> None:
         """No limit runs out because the server stood still, and nobody is billed for time in which nobody was heard."""
@@ -218,17 +241,19 @@ class Stream:
         self._stage.excuse(stalled.until - at)
         if stalled.unheard and not self.closing.over:
             for member in self.members.listed():
-                self.stays.unwatch(member.user_id, member.member_id, at)
-                if self._stage.leave(member.member_id, stalled.until):
-                    self.stays.note_owner(False, at)
+                self.stays.drop(member.user_id, member.member_id, at, excused=True)
+                if self._stage.leave(member.member_id, at, empty_since=stalled.until):
+                    self.stays.note_owner_away(at, at)
             self._save_stopped(at)
 
     def _leave(self, member_id: MemberId, at: Instant) -> None:
         self._effects += self.talk.overlays.leave(member_id)
         if member := self.members.find(member_id):
             self.door.operators.discard(member_id)
-            self._unhear(member_id, member.user_id, at)
+            self.stays.leave(member.user_id, member_id, at)
+            self._note_owner_gone(member_id, at, at)
             self._effects += [effects.Remove(member_id), *self._attendance.leave(member_id, at)]
+            self._viewers.note_left(member_id, at)
             self._save_stopped(at)
 
     def _bar(self, user_id: UserId, barred: bool, at: Instant) -> None:
@@ -238,6 +263,8 @@ class Stream:
         elif user_id not in self.door.removed:
             self.talk.show(user_id)
         if self.door.bar(user_id, barred):
+            if self._give_back([user_id], at) and (stay := self.stays.find(user_id)) is not None:
+                self.stays.use_up(stay, at)  # a user who is allowed again begins with a block of their own
             self._put_out(user_id, "banned", at)
 
     def _put_out(self, user_id: UserId, reason: str, at: Instant) -> None:
@@ -268,7 +295,7 @@ class Stream:
             return
         self.door.note_rights(given.member_id, given.is_operator)
         if given.is_operator:
-            self.stays.unwatch(member.user_id, given.member_id, at)
+            self.stays.leave(member.user_id, given.member_id, at)
             self._save_stopped(at)
         elif (reason := self._why_not_as_anybody(member, given.stay, at)) is not None:
             self._put_out_one(given.member_id, reason, at)
@@ -306,6 +333,7 @@ class Stream:
     def _remove(self, user_id: UserId, at: Instant) -> None:
         self.door.removed.add(user_id)
         self.talk.hide(user_id)
+        self._give_back([user_id], at)
         self._put_out(user_id, "removed", at)
         self._effects.append(effects.Refund(user_id))
 
@@ -316,8 +344,11 @@ class Stream:
     # Blocks
 
     def _serve(self, stay: Stay, at: Instant) -> None:
-        """A stay's deadline: a block falls due, or the books have been away for too long."""
-        if stay.books_overdue(at):
+        """A stay's deadline: a block falls due, which nobody pays who is away, or the time of something is over."""
+        if stay.is_over_grace(at) or (not stay.is_watched and not stay.books_overdue(at)):
+            self.stays.note_absence(stay, at)
+            self._save_stopped(at)
+        elif stay.books_overdue(at):
             self.stays.note_books(stay, True, at)
         else:
             self._effects.append(effects.Post(stay.meter.post_next(at)))
@@ -350,10 +381,19 @@ class Stream:
             self.stays.note_paid(stay)
             self._save(at)
 
-    def _review_funds(self, stay: Stay, at: Instant) -> None:
-        """Once nothing waits it is known what the payer has left, and said to who is here."""
+    def _review(self, stay: Stay, at: Instant) -> None:
+        """Tell the owner whether the clock stands, and a payer who is here what they have left once it is known."""
+        for member in self.members.of(stay.meter.payer):
+            is_free = member.member_id in self.door.operators
+            self._viewers.note_paused(member.member_id, stay.is_paused and not is_free, at)
         if stay.is_watched and not stay.meter.waiting and not self.closing.over:
             self._effects += self.news.funds(stay, at)
+
+    def _clock_stands(self, member_id: MemberId) -> bool:
+        """Whether a member pays by the block, and does not do so now."""
+        member = self.members.find(member_id)
+        stay = None if member is None else self.stays.find(member.user_id)
+        return stay is not None and member_id not in self.door.operators and not stay.meter.clock.running
 
     def _revoke(self, stay: Stay, at: Instant) -> None:
         """A viewer who cannot pay is put out; whoever comes back later goes on after the last paid block."""
@@ -367,7 +407,23 @@ class Stream:
     def _end(self, reason: str, at: Instant) -> None:
         """No block falls due from here on; those that did are still charged."""
         if self.closing.end(reason, at):
+            self._give_back(self.stays.payers(), at, by_owner=reason in OWNER_ENDS)
             self.stays.stop_all(at)
+
+    def _give_back(self, payers: Iterable[UserId], at: Instant, *, by_owner: bool = True) -> bool:
+        """Refund blocks that a payer had little or nothing of (CONTRACT §5, A payee who ends); False if there are none.
+
+        Payers who left before the owner ended it get back only what fell due while the owner was away.
+        """
+        blocks: list[PostingKey] = []
+        for stay in filter(None, map(self.stays.find, payers)):
+            meter = stay.meter
+            at_least = self.rules.payee_end_seconds if by_owner and self.members.of(meter.payer) else 0
+            numbers = blocks_given_back(meter.price, meter.posted, meter.clock.active(at), duration(at_least))
+            blocks += [block_key(self.facts.id, meter.payer, block_no) for block_no in numbers]
+        if blocks:
+            self._effects.append(effects.GiveBack(tuple(blocks)))
+        return bool(blocks)
 
     def _drain(self, at: Instant) -> None:
         """The server stops: every clock stands, and the stream goes on from its rows when it is back."""

@@ -29,21 +29,24 @@ class StreamNews:
         meter = stay.meter
         charged = m.StayCharged(
             stream_id=self._facts.id,
+            user_id=meter.payer,
             block_no=meter.committed,
             tokens=tokens,
             paid_through=_when(meter.paid_through()),
             next_at=_when(meter.due_at()),
         )
         if receipt.credit_after is None:
-            return [Tell(meter.payer, charged)]
+            return [Tell(meter.payer, charged), Tell(self._facts.owner_id, charged)]
         ref = {"streamId": str(self._facts.id), "blockNo": meter.committed}
         left = seconds(meter.left(at))
         funds = meter.funds
         spent = m.WalletChanged(balance=funds.balance, cause="block", tokens=-tokens, ref=ref, seconds_left=left)
-        gained = m.WalletChanged(balance=receipt.credit_after, cause="block", tokens=tokens, ref=ref, earned=earned)
+        paid_by = {**ref, "userId": str(meter.payer)}
+        gained = m.WalletChanged(balance=receipt.credit_after, cause="block", tokens=tokens, ref=paid_by, earned=earned)
         return [
             Tell(meter.payer, charged),
             Tell(meter.payer, spent, funds.n),
+            Tell(self._facts.owner_id, charged),
             Tell(self._facts.owner_id, gained, receipt.credit_n or 0),
         ]
 

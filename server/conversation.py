@@ -8,6 +8,7 @@ import trio
 from msgspec import UNSET
 
 from domain import commands as c
+from domain import inputs
 from domain import messages as m
 from domain.ids import SessionId
 from domain.instant import rfc3339
@@ -90,6 +91,8 @@ class Conversation:
             return
         command = self._decode(message)
         reply = SocketReply(self, command.ref)
+        if self._session.unheard:  # rooms learn that it is heard again before they get what it says
+            self._session.note_silence(self.silent(trio.current_time()))
         wait = self._session.pace.take(trio.current_time())
         if wait > MAX_BEHIND_SECONDS:
             raise Goodbye(TOO_MANY, "too many messages")
@@ -176,6 +179,7 @@ class Conversation:
             self._house.room_commands.check_rights(session)
         self._counts = session.counts()
         self._ring_again(session)
+        self._tell_of_viewers_again(session)
         return session
 
     def _check_again(self, identity: Identity) -> None:
@@ -203,6 +207,12 @@ class Conversation:
             for invitation in room.call.news.ringing():
                 if invitation.user_id == session.user_id:
                     self._send(invitation.event)
+
+    def _tell_of_viewers_again(self, session: Session) -> None:
+        """Let the owner of a live metered stream hear of its viewers: this connection knows of none."""
+        room = self._house.registry.metered_stream_of(session.user_id)
+        if room is not None and session.identity.overlay_of is None:
+            room.inbox.deliver(inputs.OwnerConnected(session.member_id))
 
     # Commands
 

@@ -62,7 +62,7 @@ IN_RIGHTS = (
         (
             Edit(
                 STREAM,
-                "        if given.is_operator:\n            self.stays.unwatch(member.user_id, given.member_id, at)\n",
+                "        if given.is_operator:\n            self.stays.leave(member.user_id, given.member_id, at)\n",
                 "        if given.is_operator:\n",
             ),
         ),

@@ -14,7 +14,7 @@ from tests.model.ledger import Ledger
 
 STREAM = RoomId(UUID(int=0x57EA))
 
-Item = Posting | Receipt | StreamRecord | effects.Refund
+Item = Posting | Receipt | StreamRecord | effects.Refund | effects.GiveBack
 
 
 class Books:
@@ -57,6 +57,8 @@ class Books:
                     receipts.append(item)
                 case effects.Refund(user_id):
                     arrivals += self.refund(user_id)
+                case effects.GiveBack(blocks):
+                    self.ledger.refund(list(blocks), advance=False)
                 case StreamRecord():
                     arrivals.append(self._store(item, epoch))
         self.flight = []
@@ -106,6 +108,5 @@ def _is_of(payer: UserId | None, posting: Posting) -> bool:
 
 def _rank(item: Item) -> int:
     """The order in which a committer goes about what gathered."""
-    return next(
-        rank for rank, kind in enumerate((Posting, Receipt, effects.Refund, StreamRecord)) if isinstance(item, kind)
-    )
+    kinds = (Posting, Receipt, effects.Refund, effects.GiveBack, StreamRecord)
+    return next(rank for rank, kind in enumerate(kinds) if isinstance(item, kind))

@@ -101,7 +101,7 @@ class StreamStory:
         match effect:
             case effects.Post(posting):
                 self.books.queue.append(posting)
-            case effects.Refund():
+            case effects.Refund() | effects.GiveBack():
                 self.books.queue.append(effect)
             case effects.Save(record):
                 self.books.save(record)
@@ -123,6 +123,7 @@ class StreamStory:
         self._lands_at = None
         for arrival in self.books.land(self.epoch, self.now):
             self.give(arrival)
+        self._fly()
 
     def wait(self, seconds: float) -> None:
         """Let time pass: deadlines and flights happen when they are due."""
@@ -187,8 +188,9 @@ class StreamStory:
     def leave(self, user_id: UserId, number: int = 1) -> None:
         self.give(inputs.Left(device(user_id, number)))
 
-    def fall_silent(self, user_id: UserId, number: int = 1) -> None:
-        self.give(inputs.Unheard(device(user_id, number)))
+    def fall_silent(self, user_id: UserId, number: int = 1, *, heard_before: float = 0) -> None:
+        """Noticed now; the last byte came so many seconds before."""
+        self.give(inputs.Unheard(device(user_id, number), self.now - duration(heard_before)))
 
     def be_heard(self, user_id: UserId, number: int = 1) -> None:
         self.give(inputs.Heard(device(user_id, number)))
@@ -344,6 +346,11 @@ class StreamStory:
     def revoked(self, user_id: UserId) -> list[str]:
         """Why this user was put out, each time."""
         return [event.reason for event in self.told(user_id) if isinstance(event, m.AccessRevoked)]
+
+
+def earnings(story: StreamStory) -> list[m.WalletChanged]:
+    """What the owner was told of their wallet."""
+    return [event for event in story.told(CREATOR) if isinstance(event, m.WalletChanged)]
 
 
 def _kind(event: msgspec.Struct) -> str:

@@ -20,7 +20,7 @@ from domain import effects, inputs
 from domain import messages as m
 from domain.block import BlockPrice
 from domain.effects import Audience
-from domain.ids import UserId, block_key
+from domain.ids import PostingKey, UserId, block_key
 from domain.instant import Duration, duration, rfc3339
 from domain.meter import Funds, StoredMeter
 from domain.posting import Kind, Outcome, Posting
@@ -73,6 +73,7 @@ class StreamMachine(RuleBasedStateMachine):
         self.arrivals: deque[inputs.Input] = deque()
         self.news: deque[tuple[UserId, Funds]] = deque()
         self.slips: list[Slip] = []
+        self.refunded_by_hand: set[PostingKey] = set()
         self.given = 0  # names for what is given
         self.lost_time = False  # a restart has forgotten some of what was watched
         self._forget()
@@ -84,6 +85,7 @@ class StreamMachine(RuleBasedStateMachine):
         self.arrivals.clear()
         self.asked: dict[UserId, StoredMeter] = {}
         self.told_low: dict[UserId, tuple[bool, str | None]] = dict.fromkeys(VIEWERS, (False, None))
+        self.told_of: dict[UUID, bool] = {}  # connections of viewers, as the creator knows them: paused?
         self.last_seq = dict.fromkeys(Audience, 1)  # stream:live
         self.closed = self.fenced = False
 
@@ -125,11 +127,32 @@ class StreamMachine(RuleBasedStateMachine):
         self.account.leave(user_id, number)
         self._give(inputs.Left(device(user_id, number)))
 
-    @rule(user_id=anyone, number=numbers)
-    def fall_silent(self, user_id: UserId, number: int) -> None:
+    @rule(user_id=anyone, number=numbers, silence=st.sampled_from([0, 0, 1, 4_000_000, 10_000_000, 10_500_000]))
+    def fall_silent(self, user_id: UserId, number: int, silence: Duration) -> None:
+        """Noticed now; their last byte came a while before."""
         self.account.advance(self.story.now)
-        self.account.lose(user_id, number)
-        self._give(inputs.Unheard(device(user_id, number)))
+        self.account.lose(user_id, number, self.story.now - silence)
+        self._give(inputs.Unheard(device(user_id, number), self.story.now - silence))
+
+    @rule(user_id=viewers, sure=st.sampled_from([False, False, True]))
+    def block(self, user_id: UserId, sure: bool) -> None:
+        if sure:
+            self.account.advance(self.story.now)
+            self.account.bar(user_id)
+            self.story.blocked.add(user_id)
+            self._give(inputs.Barred(user_id))
+
+    @rule(user_id=viewers)
+    def allow(self, user_id: UserId) -> None:
+        self.account.advance(self.story.now)
+        self.account.barred.discard(user_id)
+        self.story.blocked.discard(user_id)
+        self._give(inputs.Barred(user_id, barred=False))
+
+    @rule(number=numbers)
+    def connect_as_owner(self, number: int) -> None:
+        self.account.advance(self.story.now)
+        self._give(inputs.OwnerConnected(device(CREATOR, number)))
 
     @rule(user_id=anyone, number=numbers)
     def be_heard(self, user_id: UserId, number: int) -> None:
@@ -272,6 +295,7 @@ class StreamMachine(RuleBasedStateMachine):
         key = block_key(STREAM, user_id, block_no)
         if key in self.story.ledger.journal:
             self.story.ledger.refund([key])
+            self.refunded_by_hand.add(key)
             self._note_funds(user_id)
 
     def _note_funds(self, user_id: UserId) -> None:
@@ -374,13 +398,34 @@ class StreamMachine(RuleBasedStateMachine):
             case effects.Tell(user_id, m.BalanceLow() | m.BalanceOk() as warning):
                 self.told_low[user_id] = (isinstance(warning, m.BalanceLow), warning.ends_at)
             case effects.Tell(user_id, m.StayCharged() as charged):
-                assert charged.block_no <= self.story.blocks(user_id), "money is told of after the commit"
+                payer = UserId(charged.user_id)
+                assert user_id in (payer, CREATOR)
+                assert charged.block_no <= self.story.blocks(payer), "money is told of after the commit"
             case effects.Tell(user_id, m.AccessRevoked(reason="insufficient_funds")):
                 self.told_low[user_id] = (False, None)
+            case effects.Tell(user_id, m.ViewerChanged() as change) | effects.TellMember(
+                user_id, m.ViewerChanged() as change
+            ):
+                assert isinstance(effect, effects.TellMember) or user_id == CREATOR
+                self._note_viewer(change, again=isinstance(effect, effects.TellMember))
             case effects.Close():
                 assert not self.closed
                 assert self.fenced or not self._under_way(), "it waits for every receipt"
                 self.closed = True
+
+    def _note_viewer(self, change: m.ViewerChanged, *, again: bool) -> None:
+        known = change.member_id in self.told_of
+        match change:
+            case m.ViewerJoined():
+                assert known is again
+                self.told_of.setdefault(change.member_id, False)
+            case m.ViewerLeft():
+                assert known and not again
+                del self.told_of[change.member_id]
+            case m.ViewerPaused() | m.ViewerResumed():
+                paused = isinstance(change, m.ViewerPaused)
+                assert self.told_of[change.member_id] is (paused if again else not paused)
+                self.told_of[change.member_id] = paused
 
     def _check_event(self, event: m.SequencedEvent) -> None:
         match event:
@@ -403,6 +448,11 @@ class StreamMachine(RuleBasedStateMachine):
         assert stream.next_deadline() is not None or account.over or account.watches(CREATOR)
         for user_id in account.viewers:
             self._check_stay(user_id)
+        if not account.over:
+            connections = (
+                (user_id, number) for user_id in account.viewers for number in account.joined.get(user_id, ())
+            )
+            assert self.told_of == {device(user_id, number): account.paused(user_id) for user_id, number in connections}
         there = {member.member_id for member in stream.members.listed()}
         assert there == {device(user_id, number) for user_id, ones in account.joined.items() for number in ones}
 
@@ -438,7 +488,8 @@ class StreamMachine(RuleBasedStateMachine):
             blocks, block = self.story.blocks(user_id), self.account.price.block
             assert blocks == 0 or viewer.seen >= (blocks - 1) * block
             if not self.lost_time and not viewer.waiting and not self.account.over:
-                assert blocks - 1 <= (viewer.seen - viewer.unpaid) // block <= blocks
+                assert blocks - 1 <= (viewer.seen - viewer.unpaid) // block
+                assert (viewer.seen - viewer.unpaid - viewer.taken_back) // block <= blocks
 
     def teardown(self) -> None:
         """Everybody goes; the stream must settle within its limits, with everyone answered."""
@@ -463,9 +514,19 @@ class StreamMachine(RuleBasedStateMachine):
         assert all(slip.answer is not None for slip in self.slips)
         assert self.story.books.stored.status == "ended"
         assert self.story.books.stored.end_reason == self.account.end_reason
+        self._check_what_was_given_back()
         for audience in Audience:
             assert self.story.kinds(audience)[-2:] == ["stream:ended", "room:closed"]
         self.the_books_are_true()
+
+    def _check_what_was_given_back(self) -> None:
+        booked = self.story.ledger.journal
+        due = {block_key(STREAM, user_id, n) for user_id, n in self.account.given_back} & booked.keys()
+        postings = (receipt.posting for receipt in booked.values())
+        refunded = {posting.content for posting in postings if posting.kind is Kind.REFUND}
+        assert refunded <= due | self.refunded_by_hand
+        if not self.lost_time:
+            assert due <= refunded
 
 
 def test_whatever_happens_the_contract_holds() -> None:
