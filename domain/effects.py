@@ -46,6 +46,10 @@ class GiveBack(msgspec.Struct, frozen=True):
     blocks: tuple[PostingKey, ...]
 
 
+class Release(msgspec.Struct, frozen=True):
+    """Credit the stream's tickets to its creator from here on: those in escrow, and later ones as they are sold."""
+
+
 class Save(msgspec.Struct, frozen=True):
     """Store this record once the postings before it are in; a later record replaces an earlier one."""
 
@@ -117,6 +121,7 @@ Effect = (
     | Withdraw
     | Refund
     | GiveBack
+    | Release
     | Save
     | Publish
     | Tell

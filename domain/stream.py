@@ -14,7 +14,7 @@ from domain.closing import Closing
 from domain.deadline import Agenda, Deadline
 from domain.door import Door
 from domain.ids import MemberId, PostingKey, UserId, block_key
-from domain.instant import Instant, duration
+from domain.instant import Duration, Instant, duration
 from domain.meter import BooksDisagree, StoredMeter
 from domain.payee_end import blocks_given_back
 from domain.posting import Kind, Outcome, Receipt
@@ -27,6 +27,7 @@ from domain.stays import Stays
 from domain.stream_news import StreamNews
 from domain.stream_record import StreamBooks, StreamFacts, StreamRecord, StreamRules, StreamView, as_fields, view_stream
 from domain.talk import Place, Talk
+from domain.ticket_release import TicketRelease
 from domain.viewers import Viewers
 
 ENDED = Refusal(Code.STREAM_ENDED, "The stream has ended")
@@ -75,7 +76,8 @@ class Stream:
         self._viewers = Viewers(facts, rules)
         self._started_at = record.started_at
         self._earned = books.earned
-        self._stage = Stage(at)
+        self._stage = Stage(at, record.present)
+        self._release = TicketRelease(facts, rules, record, self._stage)
         self._records = Records(self.record)
         self._effects: list[effects.Effect] = []
         self._agenda = Agenda(self._deadlines)
@@ -83,7 +85,8 @@ class Stream:
     def open(self, at: Instant) -> list[effects.Effect]:
         """The first event of the room; and what a crash may have left undone."""
         live = [self.news.publish(m.StreamLive, at), self.talk.overlays.publish(m.StreamLive, at)]
-        return [*live, *(effects.Refund(user_id) for user_id in self.door.removed & self.door.tickets.keys())]
+        owed = (effects.Refund(user_id) for user_id in self.door.removed & self.door.tickets.keys())
+        return [*live, *owed, *self._release.open(at)]
 
     # What arrives
 
@@ -156,12 +159,17 @@ class Stream:
         if self._stage.empty_since is not None:
             limit = duration(self.rules.stream_drop_limit_seconds)
             yield Deadline(self._stage.empty_since + limit, partial(self._end, "owner_lost"))
+        if (release_due_at := self._release.due_at()) is not None:
+            yield Deadline(release_due_at, self._release_tickets)
         if (due := self.stays.first()) is not None:
             yield Deadline(due[0], partial(self._serve, due[1]))
         if (count_due_at := self._attendance.count_due_at()) is not None:
             yield Deadline(count_due_at, self._tell_count)
         if (viewers_due_at := self._viewers.due_at()) is not None:
             yield Deadline(viewers_due_at, self._tell_of_viewers)
+
+    def _release_tickets(self, _: Instant) -> None:
+        self._effects += self._release.ask()
 
     def _tell_count(self, at: Instant) -> None:
         self._effects.append(self._attendance.tell_count(at))
@@ -232,7 +240,7 @@ class Stream:
             self._save_stopped(at)
 
     def _note_owner_gone(self, member_id: MemberId, heard_at: Instant, at: Instant) -> None:
-        if self._stage.leave(member_id, heard_at):
+        if self._stage.leave(member_id, heard_at, at):
             self.stays.note_owner_away(self._stage.heard_at, at)
 
     def _note_stall(self, stalled: inputs.Stalled, at: Instant) -> None:
@@ -242,7 +250,7 @@ class Stream:
         if stalled.unheard and not self.closing.over:
             for member in self.members.listed():
                 self.stays.drop(member.user_id, member.member_id, at, excused=True)
-                if self._stage.leave(member.member_id, at, empty_since=stalled.until):
+                if self._stage.leave(member.member_id, at, at, empty_since=stalled.until):
                     self.stays.note_owner_away(at, at)
             self._save_stopped(at)
 
@@ -409,6 +417,7 @@ class Stream:
         if self.closing.end(reason, at):
             self._give_back(self.stays.payers(), at, by_owner=reason in OWNER_ENDS)
             self.stays.stop_all(at)
+            self._stage.close(at)
 
     def _give_back(self, payers: Iterable[UserId], at: Instant, *, by_owner: bool = True) -> bool:
         """Refund blocks that a payer had little or nothing of (CONTRACT §5, A payee who ends); False if there are none.
@@ -429,6 +438,7 @@ class Stream:
         """The server stops: every clock stands, and the stream goes on from its rows when it is back."""
         if not self.closing.over:
             self.stays.stop_all(at)
+            self._stage.close(at)
             self._effects += self.closing.drain()
 
     def _disown(self) -> None:
@@ -446,6 +456,7 @@ class Stream:
         if not self.closing.over:
             self._effects += self._records.note_saved(at)  # first: it also says how far clocks are that run again
         self.stays.note_stored(record.stays, at)
+        self._release.note_stored(record.present)
         if self.closing.is_last(record):
             if (reason := self.closing.reason) is not None:
                 for publish in (self.news.publish, self.talk.overlays.publish):
@@ -457,7 +468,7 @@ class Stream:
         self._effects += self.closing.settle(moved=moved)
 
     def _save_stopped(self, at: Instant) -> None:
-        if self.stays.has_unstored:
+        if self.stays.has_unstored or self._release.has_unstored(at):
             self._save(at)
 
     def _save(self, at: Instant) -> None:
@@ -470,9 +481,13 @@ class Stream:
         """The stream as anybody may see it now."""
         return view_stream(self.facts, self._state(), len(self.members))
 
+    def unreleased_presence(self, at: Instant) -> Duration | None:
+        """For how long the creator was live and present, where its tickets wait for that; None elsewhere."""
+        return self._stage.present(at) if self._release.pending else None
+
     def record(self, at: Instant) -> StreamRecord:
         """The state to store."""
-        return msgspec.structs.replace(self._state(), stays=self.stays.unstored(at))
+        return msgspec.structs.replace(self._state(), stays=self.stays.unstored(at), present=self._stage.present(at))
 
     def _state(self) -> StreamRecord:
         return StreamRecord(

@@ -17,7 +17,7 @@ StreamStatus = Literal["scheduled", "live", "ended"]
 
 
 class StreamRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The durations and limits of CONTRACT §5, Metered streams; they are the section `[streams]` of the settings."""
+    """The durations and limits of CONTRACT §5, Metered streams and Tickets: the section `[streams]` of the settings."""
 
     members: Annotated[int, msgspec.Meta(ge=2, le=1_000_000)] = 10_000
     connections_per_viewer: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 4
@@ -28,6 +28,8 @@ class StreamRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     viewer_events_burst: Annotated[int, msgspec.Meta(ge=2, le=5000)] = 500
     stream_drop_limit_seconds: Seconds = 300
     storage_grace_seconds: Seconds = 60
+    ticket_release_seconds: Annotated[float, msgspec.Meta(gt=0, le=86_400)] = 300
+    stream_expiry_days: Annotated[int, msgspec.Meta(ge=1, le=365)] = 7
 
 
 class StreamFacts(msgspec.Struct, frozen=True):
@@ -57,6 +59,8 @@ class StreamRecord(msgspec.Struct, frozen=True):
     muted: tuple[UserId, ...] = ()
     removed: tuple[UserId, ...] = ()
     stays: tuple[tuple[UserId, Duration], ...] = ()  # payers whose clocks have stopped since the last record
+    present: Duration = 0  # for how long the creator was live and present, in total
+    released: bool = False  # whether tickets are credited to the creator; the release itself stores it
 
 
 class StreamBooks(NamedTuple):

@@ -24,6 +24,8 @@ class Books(Protocol):
 
     async def refund_blocks(self, blocks: Sequence[PostingKey]) -> None: ...
 
+    async def release_tickets(self) -> None: ...
+
 
 class Committer:
     """One commit in flight; what gathers meanwhile goes as one list. Every posting gets one receipt, in order."""
@@ -35,6 +37,7 @@ class Committer:
         self._withdrawn: list[Posting] = []
         self._refunds: list[UserId] = []
         self._given_back: list[PostingKey] = []
+        self._release = False
         self._record: Any = None
         self._busy = False
         self._left = False
@@ -61,6 +64,11 @@ class Committer:
         self._given_back += blocks
         self._go_on()
 
+    def release(self) -> None:
+        """Credit the tickets in escrow to the creator, and later ones as they are sold."""
+        self._release = True
+        self._go_on()
+
     def save(self, record: Any) -> None:
         """A later record replaces one that still waits."""
         self._record = record
@@ -75,7 +83,8 @@ class Committer:
                 await self._commit()
                 self._hand_back()
                 await self._give_back()
-                await self._store()
+                await self._release_tickets()
+                await self._store()  # last: the record of an ended stream is never stored before what it earned
                 self._busy = False
                 self._go_on()
         finally:
@@ -83,7 +92,7 @@ class Committer:
 
     def _go_on(self) -> None:
         """Whatever is next, unless something is under way: postings alone need no task that waits for them."""
-        others = self._withdrawn or self._refunds or self._given_back or self._record is not None
+        others = self._withdrawn or self._refunds or self._given_back or self._release or self._record is not None
         if self._busy or not (self._waiting or others):
             return
         self._busy = True
@@ -114,6 +123,11 @@ class Committer:
         blocks, self._given_back = self._given_back, []
         if blocks:
             await self._books.refund_blocks(blocks)
+
+    async def _release_tickets(self) -> None:
+        if self._release:
+            self._release = False
+            await self._books.release_tickets()
 
     async def _store(self) -> None:
         record, self._record = self._record, None

@@ -28,6 +28,7 @@ Where: TypeAlias = Literal[
     "recall",  # one command was answered INTERNAL
     "receipts",  # one room was restarted, since receipts for it were lost
     "refund",  # one ticket was not given back
+    "release",  # a stream's tickets stay in escrow until a later round
     "reply",  # one command got no answer
     "request",  # one HTTP request was answered 500
     "rights",  # the session of a user whose rights changed was ended

@@ -28,6 +28,7 @@ from server.stall_recovery import StallRecovery
 from server.stream_rooms import StreamRooms
 from server.supervisor import Supervisor
 from server.telemetry import Telemetry
+from server.tickets import Tickets
 from server.time_zones import TimeZones
 from server.visitors import Visitors
 from storage.actor import StorageActor
@@ -58,6 +59,7 @@ class House:
         self.sessions = Sessions(settings.websocket)
         self.money_news = MoneyNews(self.telemetry, self.sessions, self.faults)
         self.actor = StorageActor(postgres, self.money_news)
+        self.tickets = Tickets(postgres, self.actor, settings.streams)
         self.telemetry.watch(
             connections=lambda: self.sessions.connected,
             commit_retries=lambda: self.actor.commit_retries,
@@ -82,6 +84,7 @@ class House:
             self.clock,
             settings.rooms,
             self.faults,
+            self.tickets,
         )
         self.stall_recovery = StallRecovery(
             self.clock.stalls,

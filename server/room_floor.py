@@ -28,11 +28,11 @@ from server.room_task import RoomTask, Rules
 from server.session import Line, Session
 from server.sessions import Sessions
 from server.telemetry import Telemetry
+from server.tickets import Tickets
 from storage.actor import Deliver, StorageActor
 from storage.faulty_rooms import end_with_fault
 from storage.leases import Claim, Leases
 from storage.postgres import Postgres, StorageUnavailable
-from storage.tickets import find_tickets
 
 RETRY_SECONDS = 0.5  # between tries to read or store a room while the database is away
 
@@ -52,6 +52,7 @@ class RoomBooks:
         room_id: RoomId,
         faults: Faults,
         fail: Callable[[], None],
+        tickets: Tickets,
     ) -> None:
         """`fail` crashes the room: receipts for it were lost."""
         self._postgres = postgres
@@ -60,6 +61,7 @@ class RoomBooks:
         self._room_id = room_id
         self._faults = faults
         self._fail = fail
+        self._tickets = tickets
 
     async def post(self, postings: Sequence[Posting]) -> list[Receipt]:
         return await self._actor.post(postings)
@@ -78,9 +80,12 @@ class RoomBooks:
     async def refund_ticket(self, user_id: UserId) -> None:
         """Give a user who was put out their money back. A refund that raises costs the room and others nothing."""
         with self._faults.contained("refund", room=str(self._room_id), user=str(user_id)):
-            tickets = await persist(lambda: find_tickets(self._postgres, self._room_id, user_id))
-            if tickets:
-                await persist(lambda: self._actor.refund(tickets, "put out of the stream"))
+            await persist(lambda: self._tickets.give_back(self._room_id, user_id))
+
+    async def release_tickets(self) -> None:
+        """Credit the tickets to the creator. A release that raises costs the room nothing; a later round makes it."""
+        with self._faults.contained("release", room=str(self._room_id)):
+            await persist(lambda: self._tickets.release(self._room_id))
 
     async def refund_blocks(self, blocks: Sequence[PostingKey]) -> None:
         """Give blocks back to their payers. What the payee cannot cover is left and logged for the operators."""
@@ -105,6 +110,7 @@ class RoomFloor:
         clock: Clock,
         settings: RoomSettings,
         faults: Faults,
+        tickets: Tickets,
     ) -> None:
         self.postgres = postgres
         self.registry = registry
@@ -112,6 +118,7 @@ class RoomFloor:
         self.clock = clock
         self.settings = settings
         self.faults = faults
+        self.tickets = tickets
         self.alarm = Alarm()
         self._actor = actor
         self._leases = leases
@@ -129,7 +136,7 @@ class RoomFloor:
         """A task for a room, under a new epoch."""
         room.audiences.begin(epoch)
         room.ownership.begin(epoch)
-        books = RoomBooks(self.postgres, self._actor, save, room.id, self.faults, room.inbox.fail)
+        books = RoomBooks(self.postgres, self._actor, save, room.id, self.faults, room.inbox.fail, self.tickets)
         return RoomTask(
             rules,
             room.clock,

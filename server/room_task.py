@@ -172,6 +172,8 @@ class RoomTask:
                     self._committer.refund(user_id)
                 case effects.GiveBack(blocks):
                     self._committer.give_back(blocks)
+                case effects.Release():
+                    self._committer.release()
                 case effects.Save(record):
                     self._committer.save(record)
                 case effects.Publish(event, audience):

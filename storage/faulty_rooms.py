@@ -11,7 +11,8 @@ _END = {
           FROM calls c WHERE c.id = $1
         """,
     "stream": """
-        SELECT save_stream(s.id, $2, 'ended', clock_timestamp(), 'server_fault', s.muted, s.removed, '{}', '{}')
+        SELECT save_stream(s.id, $2, 'ended', clock_timestamp(), 'server_fault', s.muted, s.removed, '{}', '{}',
+                           s.present_us)
           FROM streams s WHERE s.id = $1
         """,
 }

@@ -12,10 +12,11 @@ from storage.postgres import Postgres, Row
 
 
 class Report(msgspec.Struct, frozen=True, rename="camel"):
-    """One report, as operators see it."""
+    """One report, as operators see it. `reporterId` is null where the server itself reports: of a ticket that was to be
+    given back, and that its creator, who is the `userId`, cannot cover."""
 
     report_id: UUID
-    reporter_id: UserId
+    reporter_id: UserId | None
     user_id: UserId
     room_id: RoomId | None
     reason: str

@@ -132,7 +132,7 @@ async def end_scheduled_stream(postgres: Postgres, stream_id: RoomId, at: Instan
 async def save_stream(postgres: Postgres, stream_id: RoomId, epoch: int, record: StreamRecord) -> bool:
     """Store a stream's state; the record of an ended stream ends its room. False if the room has a later owner."""
     rows = await postgres.fetch(
-        "SELECT save_stream($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        "SELECT save_stream($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
         stream_id,
         epoch,
         record.status,
@@ -142,6 +142,7 @@ async def save_stream(postgres: Postgres, stream_id: RoomId, epoch: int, record:
         list(record.removed),
         [payer for payer, _ in record.stays],
         [active for _, active in record.stays],
+        record.present,
     )
     return bool(rows[0][0])
 
@@ -226,6 +227,8 @@ def stored_stream(row: Row) -> StoredStream:
             end_reason=row["end_reason"],
             muted=tuple(row["muted"]),
             removed=tuple(row["removed"]),
+            present=row["present_us"],
+            released=row["released_at"] is not None,
         ),
         epoch=row["epoch"],
     )

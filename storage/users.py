@@ -88,14 +88,12 @@ async def list_creators(postgres: Postgres, page: Page) -> Paged[Creator]:
 
 
 async def block_user(postgres: Postgres, creator_id: UserId, user_id: UserId) -> Refusal | None:
-    """From now on the user sees this creator as unavailable. Idempotent."""
+    """From now on the user sees this creator as unavailable, and their tickets are to be given back. Idempotent."""
     if await find_creator(postgres, creator_id) is None:
         return Refusal(Code.NOT_A_CREATOR, "Only creators block users")
     if await find_user(postgres, user_id) is None:
         return Refusal(Code.NOT_FOUND, "No such user")
-    await postgres.execute(
-        "INSERT INTO creator_blocks (creator_id, user_id) VALUES ($1, $2) ON CONFLICT DO NOTHING", creator_id, user_id
-    )
+    await postgres.execute("SELECT block_user($1, $2)", creator_id, user_id)
     return None
 
 

@@ -80,7 +80,8 @@ async def show_card(ask: Ask, user_id: UserId) -> CreatorCard | Refusal:
 
 @routes.put("/me/blocks/{userId}", refuses=(Code.NOT_A_CREATOR, Code.NOT_FOUND))
 async def block(ask: Ask, user_id: UserId) -> Blocked | Refusal:
-    """From now on the user sees this creator as unavailable. Ends a call with them, and their stay in streams.
+    """From now on the user sees this creator as unavailable. Ends a call with them, and their stay in streams, whose
+    tickets are given back: from escrow, or else from the creator's balance. Operators see what that does not cover.
 
     Idempotent.
     """
@@ -88,6 +89,7 @@ async def block(ask: Ask, user_id: UserId) -> Blocked | Refusal:
     if refusal is not None:
         return refusal
     _tell_rooms(ask, inputs.Barred(user_id))
+    ask.house.tickets.look()
     return Blocked(user_id, True)
 
 

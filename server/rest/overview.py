@@ -13,7 +13,7 @@ from server.rest.request import Ask
 from server.rest.route import Needs, Routes
 from storage.overview import Calls, Figures, Sales, TipsPerStream, Volume, read_figures, sum_up
 
-EARNINGS = (Kind.BLOCK, Kind.TIP, Kind.TICKET)
+EARNINGS = (Kind.BLOCK, Kind.TIP, Kind.RELEASE)  # tickets are earned when they leave escrow
 
 routes = Routes("/api/admin/overview")
 

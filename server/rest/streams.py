@@ -32,7 +32,6 @@ from storage.streams import (
     list_streams,
     open_stream,
 )
-from storage.tickets import find_tickets
 
 NO_SUCH_STREAM = Refusal(Code.NOT_FOUND, "No such stream")
 ENDED = Refusal(Code.STREAM_ENDED, "The stream has ended")
@@ -149,19 +148,22 @@ async def start(ask: Ask, stream_id: RoomId) -> StreamAnswer | Refusal:
 
 @routes.post("/{streamId}/end", refuses=(Code.NOT_FOUND, Code.FORBIDDEN, Code.OVERLOADED, Code.ROOM_STARTING))
 async def end(ask: Ask, stream_id: RoomId) -> StreamAnswer | Refusal:
-    """End a stream, and answer once all its blocks are booked. An ended stream is answered as it is."""
+    """End a stream, and answer once all its blocks are booked, and its tickets given back unless they are earned.
+
+    An ended stream is answered as it is.
+    """
     stored = await _own(ask, stream_id)
     if isinstance(stored, Refusal):
         return stored
-    cancelled = stored.record.end_reason == "cancelled"
+    ended = stored.record.status == "ended"
     if stored.record.status == "scheduled":
-        cancelled = await ask.errands.run(lambda: _cancel(ask, stream_id))
-    if cancelled:
-        await ask.errands.run(lambda: _refund_tickets(ask, stream_id))
-    elif stored.record.status != "ended":  # live, or it went live just now
+        ended = await ask.errands.run(lambda: _cancel(ask, stream_id))
+    if not ended:  # live, or it went live just now
         refusal = await _end_live(ask, stream_id)
         if refusal is not None:
             return refusal
+    if stored.facts.ticket_price_tokens is not None:
+        await ask.errands.run(lambda: ask.house.tickets.settle(stream_id))
     answer = await show_stream(ask, stream_id)
     if isinstance(answer, StreamAnswer) and answer.stream.status != "ended":  # it broke before it could be ended
         return room_starting()
@@ -232,13 +234,6 @@ async def _open(ask: Ask, stream_id: RoomId) -> Refusal | None:
     if opened is not None:
         await house.stream_rooms.open(stream_id, opened)
     return None
-
-
-async def _refund_tickets(ask: Ask, stream_id: RoomId) -> None:
-    """All of a stream that will not be; whoever asks again goes on where a crash left off."""
-    tickets = await find_tickets(ask.house.postgres, stream_id)
-    if tickets:
-        await ask.house.actor.refund(tickets, "the stream was cancelled")
 
 
 def _view(ask: Ask, stored: StoredStream) -> StreamView:

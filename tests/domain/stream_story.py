@@ -11,7 +11,7 @@ from domain import effects, inputs
 from domain import messages as m
 from domain.block import BlockPrice, Rounding
 from domain.effects import Audience
-from domain.ids import LOSSES, PROMOTIONS, MemberId, UserId, client_key
+from domain.ids import ESCROW, LOSSES, PROMOTIONS, MemberId, UserId, client_key
 from domain.instant import Instant, duration
 from domain.meter import Funds, StoredMeter
 from domain.posting import Kind, Posting
@@ -58,9 +58,10 @@ class StreamStory:
         )
         self.blocked = set(blocked)
         self.ledger = Ledger()
-        self.ledger.wallets = {PROMOTIONS: Wallet(is_system=True), LOSSES: Wallet(is_system=True), CREATOR: Wallet()}
+        self.ledger.wallets = {wallet: Wallet(is_system=True) for wallet in (PROMOTIONS, LOSSES, ESCROW)}
+        self.ledger.wallets[CREATOR] = Wallet()
         self.ledger.wallets.update((user_id, Wallet()) for user_id in EVERYBODY)
-        self.ledger.rooms[STREAM] = RoomRow()
+        self.ledger.rooms[STREAM] = RoomRow(creator=CREATOR)
         self.ledger.apply([credit(user_id, balance, "first") for user_id in EVERYBODY if balance])
         self.books = Books(self.ledger, StreamRecord(status="live", started_at=START))
         self.commit_seconds: float = 0
@@ -77,7 +78,7 @@ class StreamStory:
         tickets = {user_id: self.ledger.journal[key].ref_id for (_, user_id), key in self.ledger.tickets.items()}
         held = {user_id: ticket_id for user_id, ticket_id in tickets.items() if ticket_id is not None}
         books = StreamBooks(held, self.blocked, earned, tuple(self.books.tips))
-        record = self.books.stored
+        record = msgspec.structs.replace(self.books.stored, released=self.ledger.rooms[STREAM].released)
         self.stream = Stream(self.facts, self.rules, self.room_rules, self.epoch, record, books, self.now)
         for effect in self.stream.open(self.now):
             self._carry_out(effect)
@@ -101,7 +102,7 @@ class StreamStory:
         match effect:
             case effects.Post(posting):
                 self.books.queue.append(posting)
-            case effects.Refund() | effects.GiveBack():
+            case effects.Refund() | effects.GiveBack() | effects.Release():
                 self.books.queue.append(effect)
             case effects.Save(record):
                 self.books.save(record)
@@ -195,6 +196,12 @@ class StreamStory:
     def be_heard(self, user_id: UserId, number: int = 1) -> None:
         self.give(inputs.Heard(device(user_id, number)))
 
+    def stall(self, seconds: float) -> None:
+        """The server does nothing for so long, and nobody counts as heard meanwhile."""
+        until = self.now + duration(seconds)
+        self.give(inputs.Stalled(until, unheard=True))
+        self.now = until
+
     def say(self, user_id: UserId, command: c.RoomAct, *, over_http: bool = False) -> Slip:
         """Something said over this user's first connection, or over HTTP; the answer may come later."""
         self._ids += 1
@@ -243,7 +250,7 @@ class StreamStory:
         assert price is not None, "this stream sells tickets"
         key = client_key(user_id, f"ticket {self._ids}")
         posting = Posting(
-            key=key, kind=Kind.TICKET, debit=user_id, credit=CREATOR, tokens=price, room_id=STREAM, ref_id=ticket_id
+            key=key, kind=Kind.TICKET, debit=user_id, credit=ESCROW, tokens=price, room_id=STREAM, ref_id=ticket_id
         )
         [receipt] = self.ledger.apply([posting])
         assert receipt.paid
@@ -286,6 +293,8 @@ class StreamStory:
         """How far running clocks are is stored every few seconds."""
         for meter in self.stream.stays.running():
             self.books.active[meter.payer] = meter.billed_active(self.now)
+        if (present := self.stream.unreleased_presence(self.now)) is not None:
+            self.books.note_presence(present)
 
     def crash(self, *, landed: bool = False, down_seconds: float = 0) -> None:
         """The server dies; what was in flight had landed, or never will. Another takes the stream up from its rows."""

@@ -5,7 +5,7 @@ import pytest
 from domain import effects
 from domain import messages as m
 from domain.door import Access, access_to
-from domain.ids import UserId
+from domain.ids import ESCROW, UserId
 from domain.stream_record import StreamRules
 from tests.domain.story import CREATOR, FAN, STRANGER, code, device
 from tests.domain.stream_story import OPERATOR, OTHER, StreamStory
@@ -69,7 +69,7 @@ def test_a_ticket_and_a_rate_both_apply() -> None:
     assert code(story.join(FAN)) == "FORBIDDEN"
     story.buy_ticket(FAN)
     story.join(FAN)
-    assert (story.blocks(FAN), story.balance(CREATOR)) == (1, 70)
+    assert [story.blocks(FAN), story.balance(CREATOR), story.balance(ESCROW)] == [1, 30, 40]
 
 
 def test_who_got_the_money_for_a_ticket_back_is_put_out_and_may_buy_another() -> None:

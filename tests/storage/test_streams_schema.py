@@ -20,7 +20,7 @@ PRIVATE = {
     "block_rounding": "up", "created_at": NOW,
 }  # fmt: skip
 ENDED = {"status": "ended", "started_at": NOW, "ended_at": NOW, "end_reason": "ended"}
-SAVE = "SELECT save_stream($1, $2, $3, $4, $5, $6, $7, $8, $9)"
+SAVE = "SELECT save_stream($1, $2, $3, $4, $5, $6, $7, $8, $9, 0)"
 
 
 class Stage:

@@ -7,12 +7,13 @@ from uuid import UUID
 
 import pytest
 
-from domain.ids import PAYOUTS, RoomId, UserId, client_key
+from domain.ids import ESCROW, PAYOUTS, RoomId, UserId, client_key
 from domain.posting import Kind, Posting
 from server.ids import new_uuid
 from tests.server.rest.conftest import Caller
 from tests.server.rest.problems import check
 from tests.server.rest.shop import Shop, open_shop
+from tests.storage.books import purchase
 
 NOTHING = {"count": 0, "tokens": 0}
 
@@ -86,12 +87,14 @@ async def test_sales_and_the_margin_of_each_who_bought(shop: Shop) -> None:
 
 
 async def test_what_was_tipped_sold_and_cashed_out_is_counted_once_however_often_one_looks(shop: Shop) -> None:
-    fan, creator, operator = await shop.people.fan(1000), await shop.people.creator(), await shop.people.operator()
+    fan, creator, operator = await shop.people.fan(0), await shop.people.creator(), await shop.people.operator()
+    assert (await shop.house.actor.post([purchase(fan.user_id, 1000)]))[0].paid
     streams = [await open_stream(creator) for _ in range(2)]
     for tokens, room in ((10, streams[0]), (20, streams[0]), (40, streams[1]), (5, None)):
         await move(shop, Kind.TIP, fan.user_id, creator.user_id, tokens, room)
         await overview(operator)
-    await move(shop, Kind.TICKET, fan.user_id, creator.user_id, 25, streams[0])
+    await move(shop, Kind.TICKET, fan.user_id, ESCROW, 25, streams[0])
+    await shop.house.actor.release(streams[0])
     payouts = [(await creator.post("/payouts", {"tokens": tokens})).json()["payoutId"] for tokens in (30, 40)]
     await operator.post(f"/admin/payouts/{payouts[1]}", {"status": "rejected"})
     shown = await overview(operator)
