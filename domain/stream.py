@@ -34,6 +34,7 @@ ENDED = Refusal(Code.STREAM_ENDED, "The stream has ended")
 NO_ROOM = Refusal(Code.NOT_FOUND, "No such room")
 TOO_MANY = Refusal(Code.OVERLOADED, "Too many connections in this stream, or too many of yours")
 UNKNOWN_FUNDS = Refusal(Code.OVERLOADED, "What you have could not be looked up in time; try again in a moment")
+TOO_MANY_SILENCED = Refusal(Code.OVERLOADED, "As many users as a stream takes are muted or removed")
 OWNER_ENDS = ("ended", "owner_lost")  # reasons with which the owner ends a stream, by command or by staying away
 SETTLING = Refusal(Code.OVERLOADED, "Your last block is still being booked; try again in a moment")
 
@@ -329,6 +330,10 @@ class Stream:
     def _talk(self, said: inputs.Said, at: Instant) -> None:
         refusal = self.closing.why_closed() or self.door.refuse_act(said, said.member_id in self.members)
         match said.command:
+            case c.MemberMute(user_id=user_id) | c.MemberRemove(user_id=user_id) if (
+                refusal is None and self._silences_too_many(said.command, UserId(user_id))
+            ):
+                self._effects.append(effects.Answer(said.reply, TOO_MANY_SILENCED))
             case c.MemberMute(user_id=user_id) if refusal is None:
                 self.talk.mute(UserId(user_id))
                 self._obeyed(said, at)
@@ -337,6 +342,11 @@ class Stream:
                 self._obeyed(said, at)
             case _:
                 self._effects += self.talk.take(said, refusal, at)
+
+    def _silences_too_many(self, command: c.RoomAct, user_id: UserId) -> bool:
+        """Each record of the stream holds all who are muted or removed."""
+        silenced = self.talk.muted if isinstance(command, c.MemberMute) else self.door.removed
+        return len(silenced) >= self.rules.silenced and user_id not in silenced
 
     def _remove(self, user_id: UserId, at: Instant) -> None:
         self.door.removed.add(user_id)

@@ -24,6 +24,7 @@ class StreamRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     connections_per_payer: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 2
     drop_grace_seconds: Seconds = 10
     payee_end_seconds: Seconds = 10
+    silenced: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 1000
     viewer_events_per_second: Annotated[float, msgspec.Meta(gt=0, le=10_000)] = 200
     viewer_events_burst: Annotated[int, msgspec.Meta(ge=2, le=5000)] = 500
     stream_drop_limit_seconds: Seconds = 300

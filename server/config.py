@@ -106,6 +106,10 @@ class LimitSettings(Section, frozen=True):
     money_burst: Burst = 10
     handshakes_per_second: Positive = 50
     handshakes_burst: Burst = 1000
+    joins_per_second: Positive = 1
+    joins_burst: Burst = 60
+    opens_per_second: Positive = 1
+    opens_burst: Burst = 100
     exempt: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

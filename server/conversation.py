@@ -19,6 +19,7 @@ from server.house import House
 from server.outbox import Outbox
 from server.replies import JoinReply, SocketReply
 from server.session import Session
+from server.user_budgets import may_open, refuse_join
 from server.value_faults import Undecodable
 from server.visitors import Banned, Visitor
 from server.wire import PING_FRAME, Encoding, Misfit
@@ -142,6 +143,8 @@ class Conversation:
         if self._house.draining:
             raise Goodbye(DRAINING, "shutting down")
         identity, person = await self._identify(token)
+        if not await may_open(self._house.limits, identity.user_id):
+            raise Goodbye(TOO_MANY, "too many sessions of this user were opened or resumed")
         self._token_expires_at = identity.expires_at
         resume = None if opened is None else opened.resume
         known = None if resume is None else self._house.sessions.find(SessionId(resume.session_id), identity.user_id)
@@ -231,8 +234,11 @@ class Conversation:
             case c.Ping():
                 self._send(m.Pong(ref=UNSET if command.ref is None else command.ref))
             case c.RoomJoin():
-                ice_servers = self._house.ice.of(self._session.user_id)
-                await self._house.room_commands.join(self._session, command, JoinReply(self, command.ref, ice_servers))
+                if (refusal := await refuse_join(self._house.limits, self._session.user_id)) is not None:
+                    reply.deliver(refusal)
+                    return
+                reply = JoinReply(self, command.ref, self._house.ice.of(self._session.user_id))
+                await self._house.room_commands.join(self._session, command, reply)
                 self._counts = self._session.counts()
             case c.RoomLeave():
                 self._leave(command.channel, reply)

@@ -15,7 +15,7 @@ from server.config import LimitSettings
 # to spend; and after `burst / per_second` seconds of silence a bucket is full anyway.
 REMEMBERED = 100_000
 
-Name = Literal["address", "probe", "proof", "user", "money", "handshake"]
+Name = Literal["address", "probe", "proof", "user", "money", "handshake", "join", "open"]
 
 
 class Limit(NamedTuple):
@@ -94,6 +94,8 @@ class Limits:
             Limit("user", settings.user_per_second, settings.user_burst),
             Limit("money", settings.money_per_second, settings.money_burst),
             Limit("handshake", settings.handshakes_per_second, settings.handshakes_burst),
+            Limit("join", settings.joins_per_second, settings.joins_burst),
+            Limit("open", settings.opens_per_second, settings.opens_burst),
         )
         self._buckets: dict[Name, Buckets] = {limit.name: keep(limit) for limit in limits}
 

@@ -53,6 +53,11 @@ class MoneyNews:
         else:
             room.inbox.deliver(inputs.TicketRefunded(posting.credit, posting.ref_id))
 
+    def _room_of(self, posting: Posting) -> dict[str, str]:
+        """The live room that a posting is of, as a client calls it."""
+        room = None if self.registry is None or posting.room_id is None else self.registry.find(posting.room_id)
+        return {} if room is None else {"callId" if room.parties else "streamId": str(room.id)}
+
     def _wallet_moved(self, posting: Posting, owner: UserId, balance: int | None, n: int | None, change: int) -> None:
         assert balance is not None and n is not None, "a committed posting has both balances"
         for room in () if self.registry is None else self.registry.paid_by(owner):
@@ -60,5 +65,7 @@ class MoneyNews:
                 room.inbox.deliver(inputs.FundsChanged(owner, Funds(balance, n)))
         if posting.kind is not Kind.BLOCK:
             ref = {} if posting.ref_id is None else {f"{posting.kind.name.lower()}Id": str(posting.ref_id)}
+            if posting.kind is Kind.REFUND:
+                ref.update(self._room_of(posting))
             news = WalletChanged(balance=balance, cause=posting.kind.name.lower(), tokens=change, ref=ref)
             self._sessions.tell(owner, news, n)

@@ -27,6 +27,7 @@ from tests.bugs_in_sessions import IN_SESSIONS
 from tests.bugs_in_sql import IN_SQL
 from tests.bugs_in_stall import IN_STALL
 from tests.bugs_in_streams import IN_STREAMS
+from tests.bugs_in_viewers import IN_VIEWERS
 from tests.bugs_in_wire import IN_WIRE
 from tests.lifeline import tied
 from tests.processes import ROOT
@@ -44,6 +45,7 @@ BUGS = (
     *IN_WIRE,
     *IN_STALL,
     *IN_RIGHTS,
+    *IN_VIEWERS,
 )
 TREE = ("domain", "storage", "server", "tests", "pyproject.toml", "config.toml", "README.md")
 RUN_SECONDS_MAX = 180.0  # a test that hangs has found nothing: each has bounds of its own, well below this

@@ -1,5 +1,7 @@
 """Who may come into a stream, and who is put out of it."""
 
+from uuid import UUID
+
 import pytest
 
 from domain import effects
@@ -206,6 +208,13 @@ def test_nobody_comes_into_a_stream_that_is_over() -> None:
     draining.join(FAN)
     draining.drain_begins()
     assert code(draining.join(OTHER)) == code(draining.chat(FAN, "hello")) == "DRAINING"
+
+
+def test_an_owner_silences_a_bounded_number_of_users() -> None:
+    story = StreamStory(rate=None, rules=StreamRules(silenced=3)).watch()
+    somebody = [UserId(UUID(int=0xC0000 + number)) for number in range(4)]
+    for silence in (story.mute, story.remove):
+        assert [code(silence(user_id)) for user_id in somebody] == [None, None, None, "OVERLOADED"]
 
 
 def test_who_is_not_in_the_room_says_nothing_there() -> None:
