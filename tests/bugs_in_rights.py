@@ -6,6 +6,7 @@ RIGHTS_TESTS = "tests/server/test_rights.py"
 STREAM_TESTS = "tests/domain/test_stream_rights.py"
 RANKING_TESTS = "tests/server/rest/test_leaderboard.py"
 IDS_TESTS = "tests/server/rest/test_ids_of_others.py"
+SECRET_TESTS = "tests/server/test_local_secrets.py"
 STREAM = "domain/stream.py"
 
 IN_RIGHTS = (
@@ -150,5 +151,36 @@ IN_RIGHTS = (
         f"{IDS_TESTS}::test_strangers_commands_do_not_wait_in_a_call",
         "assert [",
         "the commands are in the inbox",
+    ),
+    Bug(
+        "secret-mode",
+        "a local secret that others can read or write is refused",
+        "whoever wrote the file signs tokens for everybody, operators included",
+        (Edit("server/local_secrets.py", "    if found.st_mode & _OTHERS:", "    if False:"),),
+        f"{SECRET_TESTS}::test_the_start_is_refused_with_one_line",
+        "assert",
+        "the token is printed, and the server starts",
+    ),
+    Bug(
+        "secret-directory",
+        "a local secret in a directory that others may write is refused",
+        "a file can be put in the place of the secret",
+        (Edit("server/local_secrets.py", "        if found.st_mode & _OTHERS_WRITE:", "        if False:"),),
+        f"{SECRET_TESTS}::test_a_secret_that_others_could_have_planted_is_refused[anybody_writes_the_directory-]",
+        "DID NOT RAISE",
+        "the secret is used",
+    ),
+    Bug(
+        "secret-link",
+        "a local secret is no symbolic link",
+        "a link to a file whose content others know is followed",
+        (
+            Edit(
+                "server/local_secrets.py", "os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK", "os.O_RDONLY | os.O_NONBLOCK"
+            ),
+        ),
+        f"{SECRET_TESTS}::test_a_secret_that_others_could_have_planted_is_refused[symlink-]",
+        "DID NOT RAISE",
+        "the secret is used",
     ),
 )
