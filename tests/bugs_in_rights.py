@@ -7,6 +7,7 @@ STREAM_TESTS = "tests/domain/test_stream_rights.py"
 RANKING_TESTS = "tests/server/rest/test_leaderboard.py"
 IDS_TESTS = "tests/server/rest/test_ids_of_others.py"
 SECRET_TESTS = "tests/server/test_local_secrets.py"
+KEY_TESTS = "tests/server/test_jwks.py"
 STREAM = "domain/stream.py"
 
 IN_RIGHTS = (
@@ -182,5 +183,27 @@ IN_RIGHTS = (
         f"{SECRET_TESTS}::test_a_secret_that_others_could_have_planted_is_refused[symlink-]",
         "DID NOT RAISE",
         "the secret is used",
+    ),
+    Bug(
+        "jwks-plain",
+        "keys come over TLS unless from this machine",
+        "whoever can change what the network brings signs tokens for everybody",
+        (
+            Edit(
+                "server/auth.py", '    if parts.scheme == "http" and not _is_loopback(parts.hostname):', "    if False:"
+            ),
+        ),
+        f"{KEY_TESTS}::test_keys_come_over_tls_unless_from_this_machine[http://issuer.example/jwks.json]",
+        "DID NOT RAISE",
+        "the address is taken",
+    ),
+    Bug(
+        "jwks-file",
+        "a file of keys that anybody may write is refused",
+        "any user of the machine signs tokens for everybody",
+        (Edit("server/jwks.py", "        if os.fstat(opened.fileno()).st_mode & stat.S_IWOTH:", "        if False:"),),
+        f"{KEY_TESTS}::test_a_file_that_anybody_may_write_is_refused",
+        "DID NOT RAISE",
+        "the keys are used",
     ),
 )
