@@ -82,9 +82,15 @@ def serve_command(
     ws: Annotated[str | None, Parameter(help="HOST:PORT of the websocket")] = None,
     data: DataDir = None,
     demo: Annotated[bool, Parameter(negative="", help="add a few people to try it with")] = False,
+    yes_really: Annotated[bool, Parameter(negative="", help="--demo also in the database of DATABASE_URL")] = False,
 ) -> None:
     """Serve calls until SIGTERM, Ctrl-C or the end of its terminal, then drain."""
     settings = _settings(config, data=data, http=http, ws=ws)
+    if demo and not yes_really and read_secrets().database_url is not None:
+        raise ConfigError(
+            "--demo would add an operator and people with tokens to the database of DATABASE_URL:"
+            " unset it, or say --yes-really as well"
+        )
     secrets, made = _secrets_to_serve(settings)
     configure_log(settings.log.level, settings.log.format, secret_words(secrets))
     replace_standard_output()
