@@ -135,6 +135,15 @@ class MediaSettings(Section, frozen=True):
     turn_seconds: Positive = 3600
 
 
+class MetricsSettings(Section, frozen=True):
+    """Who may read the figures without a token."""
+
+    networks: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
+
+    def __post_init__(self) -> None:
+        check_networks(self.networks)
+
+
 class LogSettings(Section, frozen=True):
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["auto", "console", "json"] = "auto"
@@ -157,6 +166,7 @@ class Settings(Section, frozen=True):
     payouts: PayoutSettings = PayoutSettings()
     overlays: OverlaySettings = OverlaySettings()
     media: MediaSettings = MediaSettings()
+    metrics: MetricsSettings = MetricsSettings()
     log: LogSettings = LogSettings()
 
     def __post_init__(self) -> None:
@@ -172,6 +182,7 @@ class Secrets(msgspec.Struct, frozen=True):
     turn_secret: str | None = None
     stripe_secret_key: str | None = None
     stripe_webhook_secret: str | None = None
+    metrics_token: str | None = None
 
     def __repr__(self) -> str:
         return "Secrets(…)"
@@ -184,9 +195,10 @@ SECRET_VARIABLES = {
     "turn_secret": "HALFMINUTE_TURN_SECRET",
     "stripe_secret_key": "HALFMINUTE_STRIPE_SECRET_KEY",
     "stripe_webhook_secret": "HALFMINUTE_STRIPE_WEBHOOK_SECRET",
+    "metrics_token": "HALFMINUTE_METRICS_TOKEN",
 }
 
-SENT_IN_HEADERS = ("BILLING_WEBHOOK_SECRET", "HALFMINUTE_STRIPE_SECRET_KEY")
+SENT_IN_HEADERS = ("BILLING_WEBHOOK_SECRET", "HALFMINUTE_STRIPE_SECRET_KEY", "HALFMINUTE_METRICS_TOKEN")
 
 
 def read_settings(path: Path | None, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -225,6 +237,7 @@ def read_secrets(environment: Mapping[str, str] = os.environ) -> Secrets:
         ("HALFMINUTE_JWT_SECRET", secrets.jwt_secret),
         ("BILLING_WEBHOOK_SECRET", secrets.billing_webhook_secret),
         ("HALFMINUTE_STRIPE_WEBHOOK_SECRET", secrets.stripe_webhook_secret),
+        ("HALFMINUTE_METRICS_TOKEN", secrets.metrics_token),
     ):
         if secret is not None:
             require_long(name, secret)

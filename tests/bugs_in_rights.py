@@ -8,6 +8,7 @@ RANKING_TESTS = "tests/server/rest/test_leaderboard.py"
 IDS_TESTS = "tests/server/rest/test_ids_of_others.py"
 SECRET_TESTS = "tests/server/test_local_secrets.py"
 KEY_TESTS = "tests/server/test_jwks.py"
+METRICS_TESTS = "tests/server/rest/test_metrics.py"
 STREAM = "domain/stream.py"
 
 IN_RIGHTS = (
@@ -205,5 +206,38 @@ IN_RIGHTS = (
         f"{KEY_TESTS}::test_a_file_that_anybody_may_write_is_refused",
         "DID NOT RAISE",
         "the keys are used",
+    ),
+    Bug(
+        "metrics-open",
+        "the figures are for near networks or a token",
+        "the world reads how many calls, tokens and faults there are",
+        (Edit("server/rest/health.py", "    if not (_has_metrics_token(ask) or _is_near(ask)):", "    if False:"),),
+        f"{METRICS_TESTS}::test_from_elsewhere_they_are_read_with_the_token_alone",
+        "assert 200 == 403",
+        "the figures are answered",
+    ),
+    Bug(
+        "metrics-proxy",
+        "the clients of a proxy that is not trusted are not near",
+        "behind a proxy on the same machine the figures are open to the world",
+        (
+            Edit(
+                "server/rest/health.py",
+                "    if not is_within(ask.peer, proxies.trusted) and any(",
+                "    if False and any(",
+            ),
+        ),
+        f"{METRICS_TESTS}::test_the_clients_of_a_proxy_that_is_not_trusted_are_not_near[X-Real-IP]",
+        "assert 200 == 403",
+        "the figures are answered",
+    ),
+    Bug(
+        "demo-database",
+        "the demo's people enter a configured database only if it is said twice",
+        "an operator with a known id and people with tokens are in a real database",
+        (Edit("server/cli.py", "    if demo and not yes_really and read_secrets", "    if False and read_secrets"),),
+        "tests/server/test_demo.py::test_the_demos_people_come_into_a_configured_database_only_if_it_is_said_twice",
+        "TimeoutExpired",
+        "the server starts",
     ),
 )
