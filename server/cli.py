@@ -26,6 +26,7 @@ from server.listener import ListenError
 from server.load.plan import Kind, LoadRefused, Plan
 from server.local_secrets import read_secret_file, with_local_secrets
 from server.log import configure_log
+from server.open_files import fit, raise_limit
 from server.redaction import secret_words
 from server.terminal import complain, say
 from storage.embedded import EmbeddedError
@@ -94,6 +95,9 @@ def serve_command(
     secrets, made = _secrets_to_serve(settings)
     configure_log(settings.log.level, settings.log.format, secret_words(secrets))
     replace_standard_output()
+    settings, too_few_files = fit(settings, raise_limit())
+    if too_few_files is not None:
+        complain(too_few_files)
     from server.serve import serve  # with all that answers HTTP: the other commands are back in half the time
 
     trio.run(serve, settings, secrets, made, demo)

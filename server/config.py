@@ -58,6 +58,9 @@ class HttpSettings(Section, frozen=True):
     listen: str = "127.0.0.1:8000"
     max_body_bytes: Annotated[int, msgspec.Meta(ge=1024, le=1_048_576)] = 65_536
     answer_seconds: Positive = 10
+    head_seconds: Positive = 10
+    send_seconds: Positive = 10
+    connections: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 2000
     allowed_origins: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -110,6 +113,7 @@ class LimitSettings(Section, frozen=True):
     joins_burst: Burst = 60
     opens_per_second: Positive = 1
     opens_burst: Burst = 100
+    address_percent: Annotated[float, msgspec.Meta(gt=0, le=100)] = 5
     exempt: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -171,6 +175,11 @@ class Settings(Section, frozen=True):
 
     def __post_init__(self) -> None:
         check_margin(self.packs, self.payouts)
+
+    @property
+    def counted_by_address(self) -> tuple[float, tuple[str, ...]]:
+        """How many percent of a port's connections one address may hold, and the networks that this is not for."""
+        return self.limits.address_percent, self.server.trusted_proxies + self.limits.exempt
 
 
 class Secrets(msgspec.Struct, frozen=True):

@@ -16,6 +16,7 @@ from domain.refusals import Code, Refusal, unfit
 from server.auth import Identity, TokenRefused, bearer
 from server.bans import BANNED
 from server.house import House
+from server.limits import LimitsAway, why_not
 from server.outbox import Outbox
 from server.replies import JoinReply, SocketReply
 from server.session import Session
@@ -51,6 +52,7 @@ class Conversation:
     __slots__ = (
         "_counts",
         "_house",
+        "_limited",
         "_session",
         "_token_expires_at",
         "_warned_of_expiry",
@@ -59,8 +61,10 @@ class Conversation:
         "pinged_at",
     )
 
-    def __init__(self, house: House, outbox: Outbox, encoding: Encoding) -> None:
+    def __init__(self, house: House, outbox: Outbox, encoding: Encoding, *, limited: bool = True) -> None:
+        """`limited`: the limits of a user hold here; not for a network that is exempt from them."""
         self._house = house
+        self._limited = limited
         self._session: Session
         self._counts = False  # whether the session's presence counts somewhere: it is pinged more often then
         self._token_expires_at = 0  # unix seconds
@@ -101,13 +105,26 @@ class Conversation:
             if wait:
                 too_early = {"retryAfterSeconds": round(wait, 3)}
                 reply.deliver(Refusal(Code.RATE_LIMITED, "Too many messages; slow down", too_early))
+            elif isinstance(command, c.TipSend) and (hurried := await self._count_money()) is not None:
+                reply.deliver(hurried)
             else:
                 await self._carry_out(command, reply)
+        except LimitsAway:
+            reply.deliver(Refusal(Code.OVERLOADED, "The server cannot count requests right now; try again"))
         except StorageUnavailable:
             reply.deliver(Refusal(Code.STORAGE_UNAVAILABLE, "The database is out of reach; try again"))
         except Refused as refused:  # a fault of ours, which costs this command and not the connection
             self._house.faults.note("command", refused, "command.refused", {"command": type(command).__name__})
             reply.deliver(Refusal(Code.INTERNAL, "Something went wrong on our side"))
+
+    async def _count_money(self) -> Refusal | None:
+        """Count a command that moves tokens: one limit a user, shared with REST and all their connections."""
+        if not self._limited:
+            return None
+        identity = self._session.identity
+        return why_not(
+            await self._house.limits.take("user" if identity.is_operator else "money", str(identity.user_id))
+        )
 
     def end(self, code: int | None) -> None:
         """The connection is gone: end its session if `code` says that the client will not come back, else detach.

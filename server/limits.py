@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple, Protocol
 import trio
 
 from domain.pace import Pace
+from domain.refusals import Code, Refusal
 from server.config import LimitSettings
 
 # In one place. Past it, whoever was not seen for longest is forgotten, and begins again with a full bucket. That is no
@@ -43,6 +44,14 @@ class Taken(NamedTuple):
     def state(self) -> str:
         """As `RateLimit` has it."""
         return f'"{self.limit.name}";r={self.left};t={self.more_after_seconds}'
+
+
+def why_not(taken: Taken) -> Refusal | None:
+    """The refusal of a request that was not let through, the same over REST and the websocket."""
+    if taken.allowed:
+        return None
+    too_early = {"retryAfterSeconds": taken.more_after_seconds}
+    return Refusal(Code.RATE_LIMITED, "Too many requests; slow down", too_early)
 
 
 class LimitsAway(Exception):

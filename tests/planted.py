@@ -21,6 +21,7 @@ from tests.bugs_in_leases import IN_LEASES
 from tests.bugs_in_payments import IN_PAYMENTS
 from tests.bugs_in_process import IN_PROCESS
 from tests.bugs_in_python import IN_PYTHON
+from tests.bugs_in_resources import IN_RESOURCES
 from tests.bugs_in_rights import IN_RIGHTS
 from tests.bugs_in_rooms import IN_ROOMS
 from tests.bugs_in_sessions import IN_SESSIONS
@@ -46,6 +47,7 @@ BUGS = (
     *IN_STALL,
     *IN_RIGHTS,
     *IN_VIEWERS,
+    *IN_RESOURCES,
 )
 TREE = ("domain", "storage", "server", "tests", "pyproject.toml", "config.toml", "README.md")
 RUN_SECONDS_MAX = 180.0  # a test that hangs has found nothing: each has bounds of its own, well below this
