@@ -64,7 +64,8 @@ class MoneyNews:
             if not (posting.kind is Kind.BLOCK and posting.room_id == room.id):
                 room.inbox.deliver(inputs.FundsChanged(owner, Funds(balance, n)))
         if posting.kind is not Kind.BLOCK:
-            ref = {} if posting.ref_id is None else {f"{posting.kind.name.lower()}Id": str(posting.ref_id)}
+            noun = Kind.TICKET if posting.kind is Kind.RELEASE else posting.kind
+            ref = {} if posting.ref_id is None else {f"{noun.name.lower()}Id": str(posting.ref_id)}
             if posting.kind is Kind.REFUND:
                 ref.update(self._room_of(posting))
             news = WalletChanged(balance=balance, cause=posting.kind.name.lower(), tokens=change, ref=ref)

@@ -95,6 +95,12 @@ class StreamAccount:
         self.stalls: list[tuple[Instant, Instant]] = []  # when the server did nothing: from, to
         self.end_reason: str | None = None
         self.draining = False
+        self.sells_tickets = False
+        self.holders: set[UserId] = set()  # of tickets, as far as the room has heard
+        self.removed: set[UserId] = set()
+        self.present = 0  # for how long the creator was live and present
+        self.present_since: Instant | None = None
+        self.earned_tickets = False  # they were, for long enough
 
     # Time
 
@@ -131,6 +137,8 @@ class StreamAccount:
         self._pass(to)
 
     def _pass(self, to: Instant) -> None:
+        if self.watches(CREATOR) and not self.over:
+            self.present += to - self.now
         for user_id, viewer in self.viewers.items():
             if self.runs(user_id):
                 viewer.active += to - self.now
@@ -143,6 +151,8 @@ class StreamAccount:
         coming: list[tuple[Instant, int, str, UserId]] = []
         if self.empty_since is not None:
             coming.append((self._later(self.empty_since, self.rules.stream_drop_limit_seconds), 0, "end", CREATOR))
+        if self.sells_tickets and not self.earned_tickets and self.watches(CREATOR):
+            coming.append((self.now + self._to_be_earned(), 3, "earned", CREATOR))
         for user_id, viewer in self.viewers.items():
             if viewer.waiting and not viewer.books_away:
                 away_at = self._later(viewer.waiting[0], self.rules.storage_grace_seconds)
@@ -152,6 +162,9 @@ class StreamAccount:
             if viewer.dropped_at is not None and not viewer.absent:
                 coming.append((viewer.dropped_at + duration(self.rules.drop_grace_seconds), 1, "absent", user_id))
         return coming
+
+    def _to_be_earned(self) -> Duration:
+        return max(0, duration(self.rules.ticket_release_seconds) - self.present)
 
     def _later(self, since: Instant, seconds: float) -> Instant:
         """When so much time has passed since a moment, without that in which the server did nothing."""
@@ -175,6 +188,8 @@ class StreamAccount:
     def _happen(self, what: str, user_id: UserId) -> None:
         if what == "end":
             self.end("owner_lost")
+        elif what == "earned":
+            self.earned_tickets = True
         elif what == "books away":
             self.viewers[user_id].books_away = True
         elif what == "absent" or not self.watches(user_id):
@@ -193,6 +208,8 @@ class StreamAccount:
             return "DRAINING"
         if user_id in self.barred:
             return "CREATOR_UNAVAILABLE"
+        if user_id in self.removed or (user_id != CREATOR and self.sells_tickets and user_id not in self.holders):
+            return "FORBIDDEN"
         if user_id != CREATOR:
             viewer = self.viewers.setdefault(user_id, known)
             viewer.learn(known.funds)
@@ -217,6 +234,8 @@ class StreamAccount:
         if number in self.joined.get(user_id, ()):
             self.heard.setdefault(user_id, set()).add(number)
             if user_id == CREATOR:
+                if self.empty_since is not None:
+                    self.present_since = self.now
                 self.empty_since = None
                 self.creator_heard_at = max(self.creator_heard_at, self.now)
             elif user_id in self.viewers:
@@ -237,6 +256,8 @@ class StreamAccount:
         self.creator_heard_at = max(self.creator_heard_at, heard_at)
         if not self.watches(CREATOR):
             self.empty_since = self.creator_heard_at
+            if self.present_since is not None and not self.over:
+                self.present -= self.now - max(self.creator_heard_at, self.present_since)
             for viewer in self.viewers.values():
                 viewer.take_back(self.creator_heard_at)
 
@@ -266,6 +287,18 @@ class StreamAccount:
                 viewer.active = viewer.posted * self.price.block
         self.put_out(user_id)
 
+    def remove(self, user_id: UserId) -> None:
+        """The creator removes them for as long as the stream lives."""
+        self.removed.add(user_id)
+        if user_id in self.viewers:
+            self._give_back(user_id, self.rules.payee_end_seconds)
+        self.put_out(user_id)
+
+    def return_ticket(self, user_id: UserId) -> None:
+        """Their ticket was refunded, and the room hears of it."""
+        self.holders.discard(user_id)
+        self.put_out(user_id)
+
     def _give_back(self, user_id: UserId, seconds: float) -> None:
         limit = duration(seconds) if self.joined.get(user_id) else 0
         self.given_back |= {(user_id, n) for n in self.viewers[user_id].little_used(limit)}
@@ -275,6 +308,11 @@ class StreamAccount:
             self.leave(user_id, number)
 
     # Money and the end
+
+    def restart_tickets(self, holders: set[UserId], removed: set[UserId], present: Duration, released: bool) -> None:
+        """What is left of these after a crash: all of it is in the books."""
+        self.holders, self.removed, self.present = holders, removed, present
+        self.earned_tickets = self.sells_tickets and (released or self._to_be_earned() == 0)
 
     def settle(self, user_id: UserId, outcome: str) -> None:
         self.viewers[user_id].settle(outcome)
@@ -295,6 +333,7 @@ class StreamAccount:
         self.now = self.empty_since = self.creator_heard_at = now
         self.draining, self.end_reason = False, None
         self.joined, self.heard, self.silent, self.stalls = {}, {}, {}, []
+        self.present_since = None
         block, before = self.price.block, self.viewers
         self.viewers = {}
         for user_id, (active, blocks) in stored.items():

@@ -245,6 +245,12 @@ class StreamStory:
     # Money that moves elsewhere
 
     def buy_ticket(self, user_id: UserId) -> None:
+        ticket_id = self.book_ticket(user_id)
+        assert ticket_id is not None
+        self.give(inputs.TicketSold(user_id, ticket_id))
+
+    def book_ticket(self, user_id: UserId) -> UUID | None:
+        """A ticket that the room has not heard of yet; None if it could not be sold."""
         self._ids += 1
         price, ticket_id = self.facts.ticket_price_tokens, UUID(int=self._ids)
         assert price is not None, "this stream sells tickets"
@@ -252,9 +258,7 @@ class StreamStory:
         posting = Posting(
             key=key, kind=Kind.TICKET, debit=user_id, credit=ESCROW, tokens=price, room_id=STREAM, ref_id=ticket_id
         )
-        [receipt] = self.ledger.apply([posting])
-        assert receipt.paid
-        self.give(inputs.TicketSold(user_id, ticket_id))
+        return ticket_id if self.ledger.apply([posting])[0].paid else None
 
     def refund_ticket(self, user_id: UserId) -> None:
         for arrival in self.books.refund(user_id):
