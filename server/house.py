@@ -63,6 +63,7 @@ class House:
         self.telemetry.watch(
             connections=lambda: self.sessions.connected,
             commit_retries=lambda: self.actor.commit_retries,
+            clock_refusals=lambda: self.actor.clock_refusals,
             asyncio_errors=lambda: postgres.unhandled.count,
             failed_key_reads=lambda: self.verifier.failed_key_reads,
         )

@@ -121,6 +121,7 @@ class Telemetry:
         *,
         connections: Callable[[], int],
         commit_retries: Callable[[], int],
+        clock_refusals: Callable[[], int],
         asyncio_errors: Callable[[], int],
         failed_key_reads: Callable[[], int],
     ) -> None:
@@ -128,6 +129,8 @@ class Telemetry:
         self._connections.set_function(connections)
         help_text = "Commits that the database put off, timed out or did not answer, and that were sent again"
         self._registry.register(_Counted("halfminute_commit_retries", help_text, commit_retries))
+        help_text = "Commits that were put off because the clocks of this machine and the database disagree"
+        self._registry.register(_Counted("halfminute_clock_refusals", help_text, clock_refusals))
         help_text = "Errors that asyncio had nobody to report to; each kind is logged once"
         self._registry.register(_Counted("halfminute_asyncio_unhandled", help_text, asyncio_errors))
         help_text = "Times when the public keys could not be read; the keys from before stay in use"

@@ -17,6 +17,7 @@ from domain.ids import PostingKey, RoomId
 from domain.posting import Outcome, Posting, Receipt, fault_of
 from storage import postings as batch_statement
 from storage import refunds as refund_statement
+from storage import wall_clock
 from storage.postgres import LoneConnection, Postgres, Refused, Row, StorageUnavailable
 from storage.postings import Decided
 from storage.refunds import MAX_REFUND, Advance, Refunded
@@ -77,7 +78,9 @@ class StorageActor:
         self._door, self._mailbox = trio.open_memory_channel[_Command](MAX_WAITING)
         self._owed = 0  # commands taken from the mailbox whose receipts are not handed out yet
         self._away_since: float | None = None
+        self._clocks_disagree = False  # that was logged
         self.commit_retries = 0  # since the start
+        self.clock_refusals = 0  # of those, because the clocks of this machine and the database disagree
         self.finished = trio.Event()  # closed, and the last that waited is booked
 
     async def post(self, postings: Sequence[Posting]) -> list[Receipt]:
@@ -297,7 +300,8 @@ class StorageActor:
         started = trio.current_time()
         if self._connection is None or self._connection.closed:
             self._connection = await self._postgres.connect()
-        row = await self._connection.fetchrow(statement, *arguments)
+        clocked = wall_clock.clocked(statement, len(arguments) + 1)
+        row = await self._connection.fetchrow(clocked, *arguments, wall_clock.now())
         assert row is not None, "a function without a set returns one row"
         self._note_back()
         return row, trio.current_time() - started
@@ -313,14 +317,20 @@ class StorageActor:
     async def _wait_for_database(self, tries: int, error: StorageUnavailable) -> None:
         if self._away_since is None:
             self._away_since = trio.current_time()
-            log.warning("storage.away", reason=str(error), sqlstate=error.sqlstate)
+            if error.sqlstate != wall_clock.DISAGREES:
+                log.warning("storage.away", reason=str(error), sqlstate=error.sqlstate)
+        if error.sqlstate == wall_clock.DISAGREES:
+            if not self._clocks_disagree:
+                log.error("storage.clocks_disagree", reason=str(error))
+            self._clocks_disagree = True
+            self.clock_refusals += 1
         self.commit_retries += 1
         await trio.sleep(_pause_seconds(tries))
 
     def _note_back(self) -> None:
         if self._away_since is not None:
             log.info("storage.back", after_seconds=round(self.away_seconds, 3))
-            self._away_since = None
+            self._away_since, self._clocks_disagree = None, False
 
 
 def _pause_seconds(tries: int) -> float:

@@ -9,6 +9,7 @@ import trio
 from domain.ids import RoomId
 from domain.instant import from_datetime, rfc3339
 from domain.posting import Kind
+from storage import wall_clock
 from storage.postgres import Postgres
 
 SUM_UP_SECONDS = 2.0  # at one go: a house that has never summed up does so over several looks
@@ -75,7 +76,9 @@ async def sum_up(postgres: Postgres) -> datetime:
     """
     # Whatever is booked after this has this date or a later one, so what comes before it is complete.
     row = await postgres.fetchrow(
-        "UPDATE fence SET booked_at = greatest(booked_at, clock_timestamp()) WHERE one RETURNING booked_at"
+        "UPDATE fence SET booked_at = greatest(booked_at, clock_timestamp()) WHERE one AND check_clock($1)"
+        " RETURNING booked_at",
+        wall_clock.now(),
     )
     assert row is not None, "there is one fence"
     enough_at = trio.current_time() + SUM_UP_SECONDS

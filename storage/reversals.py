@@ -11,6 +11,7 @@ import msgspec
 
 from domain.ids import UserId
 from domain.refusals import Code, Refusal
+from storage import wall_clock
 from storage.paging import Listing, Page, Paged
 from storage.payment_settlements import Refuse, Settlement, decide, keep_key
 from storage.postgres import Connection, PgUUID, Postgres, Row
@@ -141,7 +142,8 @@ async def _record(connection: Connection, reported: ReversalReported) -> Reverse
     )
     if is_new and status == "open" and purchase is not None:
         await connection.execute("UPDATE purchases SET reversed_as = $2 WHERE id = $1", purchase.id, reported.kind)
-        await connection.execute("SELECT freeze_wallet($1)", purchase.user_id)
+        statement = "SELECT freeze_wallet($1) WHERE check_clock($2)"
+        await connection.execute(statement, purchase.user_id, wall_clock.now())
     return Reversed(status, is_new, purchase)
 
 

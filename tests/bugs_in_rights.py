@@ -9,6 +9,7 @@ IDS_TESTS = "tests/server/rest/test_ids_of_others.py"
 SECRET_TESTS = "tests/server/test_local_secrets.py"
 KEY_TESTS = "tests/server/test_jwks.py"
 METRICS_TESTS = "tests/server/rest/test_metrics.py"
+CLOCK_TESTS = "tests/server/test_clocks.py"
 STREAM = "domain/stream.py"
 
 IN_RIGHTS = (
@@ -239,5 +240,47 @@ IN_RIGHTS = (
         "tests/server/test_demo.py::test_the_demos_people_come_into_a_configured_database_only_if_it_is_said_twice",
         "TimeoutExpired",
         "the server starts",
+    ),
+    Bug(
+        "clock-server",
+        "the database compares its clock with the server's before it books",
+        "a clock that is 36 h ahead once dates the ledger, and limits and days are wrong until time catches up",
+        (Edit("storage/migrations/0010_rights.sql", "    IF abs(apart) > 5 THEN", "    IF false THEN"),),
+        f"{CLOCK_TESTS}::test_while_the_clocks_disagree_nothing_is_booked_or_dated[129600]",
+        "TooSlowError",
+        "it is booked",
+    ),
+    Bug(
+        "clock-booking",
+        "a database that is behind its latest booking books nothing",
+        "bookings are dated into the future for as long as the clock was ahead",
+        (
+            Edit(
+                "storage/migrations/0007_parts.sql",
+                "    IF now_at > clock_timestamp() + interval '5 seconds' THEN  -- it, or the one before, is wrong",
+                "    IF false THEN",
+            ),
+        ),
+        f"{CLOCK_TESTS}::test_behind_its_latest_booking_the_database_books_nothing[6]",
+        "TooSlowError",
+        "it is booked",
+    ),
+    Bug(
+        "clock-passing",
+        "clocks that disagree are an outage that passes",
+        "a payment that comes meanwhile is refused for good",
+        (Edit("storage/sqlstates.py", " or sqlstate in _PASSING", ""),),
+        f"{CLOCK_TESTS}::test_while_the_clocks_disagree_nothing_is_booked_or_dated[6]",
+        "TooSlowError",
+        "it is refused at once",
+    ),
+    Bug(
+        "clock-sums",
+        "what else dates the ledger compares the clocks as well",
+        "the sums of the day move the date of the latest booking by 36 h",
+        (Edit("storage/overview.py", " WHERE one AND check_clock($1)", " WHERE one AND $1::timestamptz IS NOT NULL"),),
+        f"{CLOCK_TESTS}::test_whatever_else_dates_the_ledger_is_refused[sums]",
+        "DID NOT RAISE",
+        "the sums are made",
     ),
 )

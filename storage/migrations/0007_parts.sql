@@ -281,6 +281,9 @@ DECLARE
     now_at    timestamptz;
 BEGIN
     UPDATE fence SET booked_at = greatest(booked_at, clock_timestamp()) WHERE one RETURNING booked_at INTO now_at;
+    IF now_at > clock_timestamp() + interval '5 seconds' THEN  -- it, or the one before, is wrong
+        RAISE EXCEPTION 'the clock of the database is behind its latest booking' USING ERRCODE = 'HM008';
+    END IF;
     PERFORM set_config('halfminute.booking', 'on', true);
 
     -- The wallets, read once.
@@ -664,6 +667,9 @@ CREATE OR REPLACE FUNCTION set_limit_in_force(owner uuid, wanted bigint) RETURNS
 DECLARE now_at timestamptz; today date; in_force bigint; before_today int; spent_today bigint;
 BEGIN
     UPDATE fence SET booked_at = greatest(booked_at, clock_timestamp()) WHERE one RETURNING booked_at INTO now_at;
+    IF now_at > clock_timestamp() + interval '5 seconds' THEN  -- as for a booking
+        RAISE EXCEPTION 'the clock of the database is behind its latest booking' USING ERRCODE = 'HM008';
+    END IF;
     SELECT CASE WHEN next_at <= now_at THEN next_tokens ELSE daily_tokens END INTO in_force
       FROM spend_limits WHERE user_id = owner;
     IF wanted > in_force OR wanted IS NULL THEN
