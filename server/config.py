@@ -113,6 +113,12 @@ class LimitSettings(Section, frozen=True):
     joins_burst: Burst = 60
     opens_per_second: Positive = 1
     opens_burst: Burst = 100
+    streams_scheduled: Burst = 50
+    streams_per_day: Burst = 200
+    reports_per_day: Burst = 50
+    purchases_pending: Burst = 20
+    overlay_tokens_revoked: Burst = 100
+    blocked_users: Burst = 10_000
     address_percent: Annotated[float, msgspec.Meta(gt=0, le=100)] = 5
     exempt: tuple[str, ...] = ()
 

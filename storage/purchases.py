@@ -10,6 +10,7 @@ from domain.ids import PostingKey, UserId
 from domain.refusals import Code, Refusal
 from storage.paging import Listing, Page, Paged
 from storage.postgres import Connection, PgUUID, Postgres, Row
+from storage.quotas import lock_user
 
 EXPIRES_AFTER = "25 hours"  # a checkout lives for a day, and its end is told to us soon after
 
@@ -73,15 +74,22 @@ async def find_purchase_by_key(postgres: Postgres, key: PostingKey, content: byt
     return await postgres.transaction(lambda connection: _by_key(connection, key, content), atomic=False)
 
 
-async def make_purchase(postgres: Postgres, new: NewPurchase) -> Purchase | Refusal:
-    """A new one, or what the same key made before. Raises StorageUnavailable."""
+async def make_purchase(postgres: Postgres, new: NewPurchase, *, most_pending: int) -> Purchase | Refusal:
+    """A new one, or what the same key made before; refuses one more than `most_pending` that wait to be paid.
+
+    Raises StorageUnavailable.
+    """
 
     async def in_transaction(connection: Connection) -> Purchase | Refusal:
+        await lock_user(connection, new.user_id)
         if new.key is not None:
             # From here on nobody else can use the key, be it for a posting or for something else.
             await connection.execute("SELECT 1 FROM fence WHERE one FOR NO KEY UPDATE")
             if (known := await _by_key(connection, new.key, new.content)) is not None:
                 return known
+        pending = "SELECT count(*) FROM purchases WHERE user_id = $1 AND status = 'pending'"
+        if await connection.fetchval(pending, new.user_id) >= most_pending:
+            return Refusal(Code.OVERLOADED, f"{most_pending} purchases wait to be paid; pay one, or let them expire")
         return await _insert(connection, new)
 
     return await postgres.transaction(in_transaction)

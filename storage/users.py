@@ -87,12 +87,19 @@ async def list_creators(postgres: Postgres, page: Page) -> Paged[Creator]:
     return await _CREATORS.page(postgres, page, ["true"], [], _creator)
 
 
-async def block_user(postgres: Postgres, creator_id: UserId, user_id: UserId) -> Refusal | None:
-    """From now on the user sees this creator as unavailable, and their tickets are to be given back. Idempotent."""
+async def block_user(postgres: Postgres, creator_id: UserId, user_id: UserId, *, most: int) -> Refusal | None:
+    """From now on the user sees this creator as unavailable, and their tickets are to be given back. Idempotent.
+
+    Refuses one more than `most` users: a room holds all of them.
+    """
     if await find_creator(postgres, creator_id) is None:
         return Refusal(Code.NOT_A_CREATOR, "Only creators block users")
     if await find_user(postgres, user_id) is None:
         return Refusal(Code.NOT_FOUND, "No such user")
+    others = "SELECT count(*) FROM creator_blocks WHERE creator_id = $1 AND user_id <> $2"
+    row = await postgres.fetchrow(others, creator_id, user_id)
+    if row is not None and row[0] >= most:
+        return Refusal(Code.OVERLOADED, f"You have blocked {most} users; unblock one first")
     await postgres.execute("SELECT block_user($1, $2)", creator_id, user_id)
     return None
 

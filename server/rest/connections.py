@@ -4,6 +4,7 @@ Hypercorn's own `serve` runs all connections in one nursery without a floor belo
 its answer for ever, and speaks HTTP/2 to who asks for it. So the accept loop and the connection are ours.
 """
 
+import contextlib
 import math
 import socket
 from typing import Any
@@ -29,6 +30,8 @@ SEND_BUFFER_BYTES = 131_072  # a page of a list fits, and a client that does not
 KEEP_ALIVE_SECONDS = 75  # longer than the usual proxy's 60, so that it is never we who close under its request
 GRACE_SECONDS = 2  # for requests that are being answered when the house closes
 READ_BYTES = 16_384  # at a time: as much as headers may have
+LINGER_SECONDS = 1  # for a client that still sends when it is answered and hung up on …
+LINGER_READS = 64  # … so many times READ_BYTES at most
 SENT_AT_ONCE = 16_384  # bytes of an answer that have `send_seconds` to leave: a client that reads slowly still reads
 
 
@@ -81,7 +84,8 @@ class Connections:
 
     def evict(self, address: str) -> bool:
         """Close the connection of an address that has been without a request for longest; False if all have one."""
-        idle = [each for each in self._open.get(limited_as(address), ()) if each.idle_since is not None]
+        counted = [each for each in self._open.get(limited_as(address), ()) if each.admission.address is not None]
+        idle = [each for each in counted if each.idle_since is not None]
         if not idle:
             return False
         longest = min(idle, key=lambda each: each.idle_since or 0)
@@ -165,7 +169,8 @@ class _Connection(TCPServer):
             if isinstance(event, RawData):
                 await self._send(event.data)
             elif isinstance(event, Closed):
-                await super().protocol_send(event)
+                self.end()
+                await self.protocol.handle(Closed())
             elif isinstance(event, Updated):
                 self._note_idle(event.idle)
 
@@ -192,6 +197,17 @@ class _Connection(TCPServer):
 
     def _set_deadline(self, deadline: float) -> None:
         self._deadline = self._reading.deadline = deadline
+
+    async def _close(self) -> None:
+        """Read on for a moment: the kernel would answer what is unread with a reset, which can overtake our answer."""
+        self.idle_since = trio.current_time()
+        with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            await self.stream.send_eof()
+            with trio.CancelScope(deadline=trio.current_time() + LINGER_SECONDS) as self._reading:
+                for _ in range(LINGER_READS):
+                    if not await self.stream.receive_some(READ_BYTES):
+                        break
+        await self.stream.aclose()
 
     async def _read_data(self) -> None:
         data = b"begin"

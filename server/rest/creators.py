@@ -85,7 +85,7 @@ async def block(ask: Ask, user_id: UserId) -> Blocked | Refusal:
 
     Idempotent.
     """
-    refusal = await block_user(ask.house.postgres, ask.user_id, user_id)
+    refusal = await block_user(ask.house.postgres, ask.user_id, user_id, most=ask.house.settings.limits.blocked_users)
     if refusal is not None:
         return refusal
     _tell_rooms(ask, inputs.Barred(user_id))

@@ -76,7 +76,13 @@ async def announce(ask: Ask, body: StreamWanted) -> StreamAnswer | Refusal:
     refusal = _why_not_announce(ask, body, title)
     if refusal is not None:
         return refusal
-    made = await create_stream(ask.house.postgres, _new_stream(ask, body, title))
+    limits = ask.house.settings.limits
+    made = await create_stream(
+        ask.house.postgres,
+        _new_stream(ask, body, title),
+        most_scheduled=limits.streams_scheduled,
+        most_a_day=limits.streams_per_day,
+    )
     return made if isinstance(made, Refusal) else StreamAnswer(made.view)
 
 

@@ -105,11 +105,14 @@ async def test_an_answer_that_is_never_read_ends_its_connection(dsn: str) -> Non
                         await trio.sleep(0.01)
 
 
-async def test_a_body_that_the_handler_does_not_read_does_not_keep_its_connection(house: House) -> None:
+async def test_a_body_that_the_handler_does_not_read_does_not_keep_its_connection(dsn: str) -> None:
     chunks = b"".join(b"64\r\n" + b"x" * 100 + b"\r\n" for _ in range(500))
     head = b"GET /healthz HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
-    answer = await exchange(house, head + chunks)
-    assert answer.startswith(b"HTTP/1.1 200")
+    usual = settings()
+    one_place = msgspec.structs.replace(usual, http=msgspec.structs.replace(usual.http, connections=20))
+    async with running_house(dsn, one_place) as house:
+        for _ in range(3):
+            assert (await exchange(house, head + chunks)).startswith(b"HTTP/1.1 200")
 
 
 async def test_a_body_in_tiny_chunks_is_refused(house: House, people: People) -> None:
@@ -120,7 +123,7 @@ async def test_a_body_in_tiny_chunks_is_refused(house: House, people: People) ->
     ).encode()
     for framing in (b"1\r\n{\r\n" * 10_000, (b"1;" + b"x" * 10_000 + b"\r\n{\r\n") * 30):
         answer = await exchange(house, head + framing)
-        assert not answer.startswith(b"HTTP/1.1 2"), answer[:200]
+        assert b"the request is malformed, or asks for another protocol" in answer.lower()
     parts = (b'{"dai', b'lySpendLimit":', b"100}", b"")
     whole = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts)
     assert (await exchange(house, head.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n") + whole)).startswith(
