@@ -128,6 +128,8 @@ class Stream:
                     self.stays.touch(stay)
             case inputs.TicketSold(user_id, ticket_id):
                 self.door.tickets[user_id] = ticket_id
+                if not self.door.access(user_id).has_access:  # put out while the ticket was under way
+                    self._effects.append(effects.Refund(user_id))
             case inputs.TicketRefunded(user_id, ticket_id):
                 if self.door.refund(user_id, ticket_id):
                     self._put_out(user_id, "ticket_refunded", at)

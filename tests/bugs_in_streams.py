@@ -23,9 +23,9 @@ IN_STREAMS = (
         "… and only while they are members themselves",
         "a viewer who left goes on paying",
         (Edit(STAYS, "self._note_stop(stay, stay.leave(member_id, at))", "pass"),),
-        MACHINE,
+        f"{STAY_TESTS}::test_the_clock_stands_at_once_and_the_rest_of_the_block_is_kept",
         "AssertionError",
-        "the clock runs where the account's stands",
+        "a block is charged after the viewer left",
     ),
     Bug(
         "stay-overdue",

@@ -79,8 +79,11 @@ async def _why_not_sell(ask: Ask, stored: StoredStream) -> Refusal | None:
         return Refusal(Code.SELF_PAYMENT, "Nobody can buy a ticket from themselves")
     if stored.record.status == "ended":
         return Refusal(Code.STREAM_ENDED, "The stream has ended")
-    standing = await find_standing(ask.house.postgres, stored.facts, stored.record.removed, ask.user_id)
-    if ask.user_id in stored.record.removed:
+    room = ask.house.registry.find(stored.facts.id)  # it knows of a removal before the database does
+    live = None if room is None else room.stream
+    removed = stored.record.removed if live is None else tuple(live.door.removed)
+    standing = await find_standing(ask.house.postgres, stored.facts, removed, ask.user_id)
+    if ask.user_id in removed:
         return Refusal(Code.FORBIDDEN, "You were put out of this stream")
     if standing.barred:
         return Refusal(Code.CREATOR_UNAVAILABLE, "The creator is not available")

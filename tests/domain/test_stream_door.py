@@ -85,6 +85,13 @@ def test_who_got_the_money_for_a_ticket_back_is_put_out_and_may_buy_another() ->
     assert isinstance(story.join(FAN), m.RoomJoined)
 
 
+def test_a_ticket_that_was_under_way_as_its_buyer_was_removed_is_given_back() -> None:
+    story = StreamStory(rate=None, ticket=40).watch()
+    story.remove(FAN)
+    story.buy_ticket(FAN)
+    assert (story.balance(FAN), story.balance(CREATOR)) == (10_000, 0)
+
+
 def test_news_of_a_ticket_that_was_given_back_before_does_not_put_out_who_has_another() -> None:
     story = StreamStory(rate=None, ticket=40).watch()
     story.buy_ticket(FAN)
