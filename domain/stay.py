@@ -78,10 +78,9 @@ class Stay:
 
     def leave(self, member_id: MemberId, at: Instant) -> bool:
         """A connection left for good, and the last that was heard stops the clock at once; True if it did."""
-        was_heard = member_id in self._watching
         self._watching.discard(member_id)
         self._silent.discard(member_id)
-        if not self._watching and (was_heard or not self._silent):
+        if not self._silent:  # no connection is left that time could run on for
             self._dropped_at, self._is_absent = None, False
         return self._run_or_stand(at)
 

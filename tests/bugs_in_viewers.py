@@ -34,12 +34,12 @@ IN_VIEWERS = (
     ),
     Bug(
         "viewer-clean-leave",
-        "a clean leave stops the clock though another connection has dropped",
-        "a leave is billed like a drop",
-        (Edit(STAY, "if not self._watching and (was_heard or not self._silent):", "if not self._silent:"),),
-        f"{TESTS}::test_a_clean_leave_stops_the_clock_at_once_though_another_connection_has_dropped",
+        "a clean leave ends the grace of a drop before it",
+        "a payer whose session has ended pays for the rest of the grace",
+        (Edit(STAY, "if not self._silent:", "if self._watching:"),),
+        f"{TESTS}::test_a_dropped_payer_whose_session_ends_pays_no_more",
         "assert",
-        "the clock runs on after the leave",
+        "time is taken from the paid block after the end of the session",
     ),
     Bug(
         "viewer-owner-heard",
