@@ -280,9 +280,8 @@ class StreamAccount:
         """The creator blocks them: they are put out, and get back what they had little of."""
         self.barred.add(user_id)
         if user_id in self.viewers and not self.draining:
-            self._give_back(user_id, self.rules.payee_end_seconds)
             viewer = self.viewers[user_id]
-            if (user_id, viewer.posted) in self.given_back and viewer.active < viewer.posted * self.price.block:
+            if self._give_back(user_id, self.rules.payee_end_seconds):
                 viewer.seen += viewer.posted * self.price.block - viewer.active
                 viewer.active = viewer.posted * self.price.block
         self.put_out(user_id)
@@ -299,9 +298,11 @@ class StreamAccount:
         self.holders.discard(user_id)
         self.put_out(user_id)
 
-    def _give_back(self, user_id: UserId, seconds: float) -> None:
+    def _give_back(self, user_id: UserId, seconds: float) -> bool:
         limit = duration(seconds) if self.joined.get(user_id) else 0
-        self.given_back |= {(user_id, n) for n in self.viewers[user_id].little_used(limit)}
+        blocks = {(user_id, n) for n in self.viewers[user_id].little_used(limit)}
+        self.given_back |= blocks
+        return bool(blocks)
 
     def put_out(self, user_id: UserId) -> None:
         for number in list(self.joined.get(user_id, ())):
