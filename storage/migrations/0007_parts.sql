@@ -725,7 +725,7 @@ DECLARE
     cut_payout uuid[] := '{}';  cut_tokens int[] := '{}';
 BEGIN
     uncovered := 0;  missing := 0;
-    PERFORM 1 FROM fence WHERE one FOR NO KEY UPDATE;
+    UPDATE fence SET booked_at = greatest(booked_at, clock_timestamp()) WHERE one;   -- and a day of advances may begin
     FOR o IN SELECT p.i, j.*, t.released_at IS NULL AND t.posting_key IS NOT NULL AS in_escrow,
                     coalesce((SELECT r.credit_wallet FROM journal r WHERE r.key = t.release_key), j.credit_wallet) AS went_to
                FROM unnest(paid) WITH ORDINALITY p(key, i) JOIN journal j ON j.key = p.key
@@ -838,6 +838,12 @@ BEGIN
         END IF;
         UPDATE stream_tickets s SET refunded_at = (SELECT f.booked_at FROM fence f WHERE f.one)
          WHERE s.posting_key = ANY (content) AND s.refunded_at IS NULL;
+        UPDATE meters m SET refunded_blocks = m.refunded_blocks + r.blocks,
+                            refunded_tokens = m.refunded_tokens + r.tokens
+          FROM (SELECT b.room_id, b.debit_wallet, count(*) AS blocks, sum(b.tokens) AS tokens
+                  FROM (SELECT DISTINCT x FROM unnest(content) u(x)) u JOIN journal b ON b.key = u.x
+                 WHERE b.kind = 1 GROUP BY 1, 2) r
+         WHERE m.room_id = r.room_id AND m.payer_id = r.debit_wallet;
         UPDATE payouts p SET cut_tokens = p.cut_tokens + c.tokens,
                              settled_as = CASE WHEN p.cut_tokens + c.tokens = p.tokens THEN 'cancelled' END,
                              settled_at = CASE WHEN p.cut_tokens + c.tokens = p.tokens THEN clock_timestamp() END
