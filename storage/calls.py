@@ -95,13 +95,18 @@ async def list_calls(postgres: Postgres, user_id: UserId, wanted: CallFilter, pa
 
 
 class CallStats(msgspec.Struct, frozen=True, rename="camel"):
-    """What a user's calls came to, in one role."""
+    """What a user's calls came to, in one role: those that rang in the period, whenever some of them was given back.
+
+    `blocks` are those that were charged; `tokens` is less `refundedTokens`.
+    """
 
     role: str
     calls: int
     answered: int
     blocks: int
     tokens: int
+    refunded_blocks: int
+    refunded_tokens: int
     active_seconds: float
 
 
@@ -116,15 +121,25 @@ async def _stats_as(postgres: Postgres, user_id: UserId, wanted: CallFilter) -> 
     (where,), args = _conditions(user_id, wanted)
     rows = await postgres.fetch(
         "SELECT count(*) AS calls, count(c.started_at) AS answered, coalesce(sum(m.last_block), 0)::bigint AS blocks,"
-        " coalesce(sum(m.tokens), 0)::bigint AS tokens, coalesce(sum(m.active_us), 0)::bigint AS active_us"
-        " FROM calls c, LATERAL (SELECT last_block, tokens, active_us FROM meters"
+        " coalesce(sum(m.tokens - m.refunded_tokens), 0)::bigint AS tokens,"
+        " coalesce(sum(m.refunded_blocks), 0)::bigint AS refunded_blocks,"
+        " coalesce(sum(m.refunded_tokens), 0)::bigint AS refunded_tokens,"
+        " coalesce(sum(m.active_us), 0)::bigint AS active_us"
+        " FROM calls c, LATERAL (SELECT last_block, tokens, refunded_blocks, refunded_tokens, active_us FROM meters"
         f" WHERE room_id = c.id AND payer_id = c.fan_id LIMIT 1) m WHERE {where}",
         *args,
     )
     row = rows[0]
     assert wanted.role is not None
     return CallStats(
-        wanted.role, row["calls"], row["answered"], row["blocks"], row["tokens"], row["active_us"] // 1000 / 1000
+        role=wanted.role,
+        calls=row["calls"],
+        answered=row["answered"],
+        blocks=row["blocks"],
+        tokens=row["tokens"],
+        refunded_blocks=row["refunded_blocks"],
+        refunded_tokens=row["refunded_tokens"],
+        active_seconds=row["active_us"] // 1000 / 1000,
     )
 
 

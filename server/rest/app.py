@@ -21,6 +21,7 @@ from server.rest import (
     calls,
     config,
     creators,
+    debts,
     docs,
     health,
     me,
@@ -74,6 +75,7 @@ ROUTES: tuple[Route, ...] = tuple(
         bans.routes,
         overview.routes,
         operator_actions.routes,
+        debts.routes,
     )
 )
 
