@@ -30,6 +30,7 @@ class Code(Enum):
     ALREADY_PURCHASED = (409, "Bought already")
     ALREADY_LIVE = (409, "Already live")
     PAYOUT_SETTLED = (409, "The payout is settled already")
+    PAYOUT_CHANGED = (409, "The payout was reduced")
     PAYMENT_SETTLED = (409, "The payment is settled already")
     SPEND_LIMIT = (409, "The daily spending limit is reached")
     LOSSES_LIMIT = (409, "The daily limit of advances is reached")

@@ -238,6 +238,49 @@ PROOFS = (
         """,
     ),
     Proof(
+        "what operators settled is kept among their actions, and nothing else is",
+        """
+        WITH settled AS (
+            SELECT derived_key('settled payout', ARRAY[id]) AS id, settled_by AS operator_id,
+                   CASE settled_as WHEN 'paid' THEN 'pay_payout' ELSE 'reject_payout' END AS action, id AS ref_id,
+                   (tokens - cut_tokens)::bigint AS tokens
+              FROM payouts WHERE settled_as IN ('paid', 'rejected')
+            UNION ALL
+            SELECT derived_key('settled payment', ARRAY[s.id]), s.operator_id,
+                   CASE s.action WHEN 'credit' THEN 'credit_purchase' ELSE 'reject_payment' END,
+                   coalesce(s.payment_id, s.purchase_id), CASE s.action WHEN 'credit' THEN p.tokens END
+              FROM payment_settlements s LEFT JOIN purchases p ON p.id = s.purchase_id
+             WHERE s.action IN ('credit', 'reject')
+            UNION ALL
+            SELECT derived_key('settled reversal', ARRAY[id]), operator_id, 'release_reversal', reversal_id, NULL
+              FROM reversal_settlements
+            UNION ALL
+            SELECT a.id, b.banned_by, 'ban', b.id, NULL
+              FROM bans b LEFT JOIN operator_actions a ON a.ref_id = b.id AND a.action = 'ban'
+        )
+        SELECT coalesce(s.id, a.id) AS id, s.operator_id, s.action, s.tokens, a.operator_id AS kept_operator_id,
+               a.action AS kept_action, a.tokens AS kept_tokens
+          FROM settled s FULL JOIN (
+               SELECT * FROM operator_actions
+                WHERE action IN ('pay_payout', 'reject_payout', 'credit_purchase', 'reject_payment',
+                                 'release_reversal', 'ban')) a ON a.id = s.id
+         WHERE (s.operator_id, s.action, s.ref_id, s.tokens)
+               IS DISTINCT FROM (a.operator_id, a.action, a.ref_id, a.tokens)
+        """,
+    ),
+    Proof(
+        "each meter knows what of its blocks was given back",
+        """
+        SELECT m.room_id, m.payer_id, m.refunded_blocks, r.blocks, m.refunded_tokens, r.tokens
+          FROM meters m FULL JOIN (
+               SELECT o.room_id, o.debit_wallet, count(DISTINCT o.key) AS blocks, sum(j.tokens) AS tokens
+                 FROM journal j JOIN journal o ON o.key = j.content WHERE j.kind = 6 AND o.kind = 1 GROUP BY 1, 2) r
+            ON r.room_id = m.room_id AND r.debit_wallet = m.payer_id
+         WHERE (coalesce(m.refunded_blocks, 0), coalesce(m.refunded_tokens, 0))
+               IS DISTINCT FROM (coalesce(r.blocks, 0), coalesce(r.tokens, 0))
+        """,
+    ),
+    Proof(
         "what counts against a limit is what was spent that day",
         """
         SELECT l.user_id, l.day, l.spent, s.spent AS in_journal FROM spend_limits l, LATERAL (

@@ -135,23 +135,24 @@ async def list_payouts(
 
 
 async def settle_payout(
-    postgres: Postgres, payout_id: UUID, status: str, operator_id: UserId, note: str
+    postgres: Postgres, payout_id: UUID, status: str, operator_id: UserId, note: str, cents: int | None = None
 ) -> Payout | None:
     """Settle it, unless that is done already: it is then as it was settled. None for one that there is not.
 
-    While its creator's wallet is frozen it cannot be paid, and stays as it is.
-
-    Raises StorageUnavailable.
+    It stays as it is, and cannot be paid, while its creator's wallet is frozen, and where a refund has left another
+    amount of it than `cents`. Nobody settles their own. Raises StorageUnavailable.
     """
     await postgres.execute(
         "WITH settled AS (UPDATE payouts p SET settled_as = $2, settled_at = now(), settled_by = $3, note = $4"
         f" WHERE p.id = $1 AND p.settled_as IS NULL AND {_BOOKED} IS NOT NULL"
+        " AND p.creator_id <> $3 AND ($2 <> 'paid' OR $5::bigint IS NULL"
+        "  OR div(p.cents::numeric * (p.tokens - p.cut_tokens), p.tokens) = $5)"
         " AND NOT ($2 = 'paid' AND EXISTS (SELECT FROM wallet_freezes f WHERE f.user_id = p.creator_id)) RETURNING p.*)"
         " INSERT INTO operator_actions (id, operator_id, action, target_id, ref_id, tokens, reason)"
         " SELECT derived_key('settled payout', ARRAY[id]), $3,"
         " CASE $2 WHEN 'paid' THEN 'pay_payout' ELSE 'reject_payout' END, creator_id, id,"
         " tokens - cut_tokens, $4 FROM settled",
-        *(payout_id, status, operator_id, note),
+        *(payout_id, status, operator_id, note, cents),
     )
     return await find_payout(postgres, payout_id)
 

@@ -92,6 +92,17 @@ async def find_paid_in_stream(postgres: Postgres, stream_id: RoomId, viewer: Use
     return [PostingKey(row["key"].bytes) for row in tickets] + await _blocks(postgres, stream_id, viewer)
 
 
+async def find_parties(postgres: Postgres, keys: Sequence[PostingKey]) -> set[UserId]:
+    """Who paid under these keys, and who was or will be paid: also the creator whose ticket is in escrow."""
+    rows = await postgres.fetch(
+        "SELECT DISTINCT unnest(ARRAY[j.debit_wallet, j.credit_wallet,"
+        " (SELECT s.creator_id FROM streams s WHERE s.id = j.room_id)]) AS id FROM journal j"
+        " WHERE j.key = ANY($1::uuid[])",
+        list(map(as_uuid, keys)),
+    )
+    return {UserId(row["id"]) for row in rows}
+
+
 async def booked_by(postgres: Postgres, keys: Sequence[PostingKey], moment: datetime) -> list[PostingKey]:
     """Those of these postings that were booked up to a moment, in their order."""
     rows = await postgres.fetch(

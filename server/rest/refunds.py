@@ -18,9 +18,10 @@ from server.rest.route import Needs, Routes
 from server.rest.strict_json import FieldError
 from storage.keys import find_use, keep_use
 from storage.postgres import Postgres
-from storage.refunds import Advance, booked_by, find_paid, find_paid_in_call, find_paid_in_stream
+from storage.refunds import Advance, booked_by, find_paid, find_paid_in_call, find_paid_in_stream, find_parties
 
 CONFLICT = Refusal(Code.IDEMPOTENCY_CONFLICT, "This key was used for something else")
+OWN = Refusal(Code.SELF_PAYMENT, "Nobody refunds what they paid or were paid themselves")
 NOTHING_PAID = Refusal(Code.NOT_FOUND, "Nothing was paid for that")
 TARGETS = ({"tipId"}, {"ticketId"}, {"callId"}, {"streamId", "userId"})
 
@@ -69,6 +70,7 @@ class Refund(msgspec.Struct, frozen=True, rename="camel"):
     takes_key=True,
     refuses=(
         Code.VALIDATION_FAILED,
+        Code.SELF_PAYMENT,
         Code.NOT_FOUND,
         Code.LOSSES_LIMIT,
         Code.IDEMPOTENCY_CONFLICT,
@@ -91,6 +93,8 @@ async def give_back(ask: Ask, body: RefundWanted) -> Refund | Refusal:
     paid = await _find(ask.house.postgres, body)
     if not paid:
         return NOTHING_PAID
+    if ask.user_id in await find_parties(ask.house.postgres, paid):
+        return OWN
     if ask.house.draining:
         return Refusal(Code.DRAINING, "The server is shutting down")
     return await ask.errands.run(partial(_refund, ask, body, paid, content, reason))

@@ -244,6 +244,11 @@ async def _keep_safe(tour: Tour, creator: Caller, operator: Caller) -> None:
     await tour.ask(operator, "GET /api/admin/bans")
     await tour.ask(operator, "DELETE /api/admin/bans/{userId}", userId=banned.user_id)
     await tour.ask(operator, "GET /api/admin/overview", days=92)
+    for query in _queries(({}, *({"status": each} for each in ("open", "repaid", "written_off"))), PAGES[:2]):
+        await tour.ask(operator, "GET /api/admin/debts", **query)
+    await tour.ask(operator, "GET /api/admin/debts", userId=creator.user_id)
+    for query in _queries(({}, {"action": "refund"}, {"operatorId": operator.user_id}), PERIODS, PAGES[:2]):
+        await tour.ask(operator, "GET /api/admin/actions", **query)
 
 
 def _wait_for_block(phone: Phone) -> None:
