@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from tests.bugs import Bug
 from tests.bugs_in_dberrors import IN_DBERRORS
+from tests.bugs_in_figures import IN_FIGURES
 from tests.bugs_in_leases import IN_LEASES
 from tests.bugs_in_payments import IN_PAYMENTS
 from tests.bugs_in_process import IN_PROCESS
@@ -48,6 +49,7 @@ BUGS = (
     *IN_RIGHTS,
     *IN_VIEWERS,
     *IN_RESOURCES,
+    *IN_FIGURES,
 )
 TREE = ("domain", "storage", "server", "tests", "pyproject.toml", "config.toml", "README.md")
 RUN_SECONDS_MAX = 180.0  # a test that hangs has found nothing: each has bounds of its own, well below this

@@ -1,0 +1,187 @@
+"""The guards of parts, escrow, debts, payouts and figures, and the tests that find them missing."""
+
+from tests.bugs import Bug, Edit
+
+PARTS, FIGURES = "storage/migrations/0007_parts.sql", "storage/migrations/0012_figures.sql"
+PARTS_TESTS = "tests/storage/test_parts.py"
+
+IN_FIGURES = (
+    Bug(
+        "promotional-first",
+        "promotional tokens are spent first",
+        "a gift is kept and bought tokens are spent in its place",
+        (Edit(PARTS, "po := least(promotional[d], amount);", "po := 0;"),),
+        f"{PARTS_TESTS}::test_promotional_tokens_are_spent_first_and_earned_ones_last",
+        "assert",
+        "they are there after a tip of as many",
+    ),
+    Bug(
+        "earned-last",
+        "earned tokens are spent last",
+        "a creator who spends can cash out less than they might",
+        (Edit(PARTS, "eo := greatest(0, earned[d] - v);", "eo := least(earned[d], amount - po);"),),
+        f"{PARTS_TESTS}::test_promotional_tokens_are_spent_first_and_earned_ones_last",
+        "assert",
+        "earned tokens are gone before bought ones",
+    ),
+    Bug(
+        "promotional-along",
+        "a payment carries its promotional part along",
+        "a gift becomes money in the hands of a friend",
+        (Edit(PARTS, "pi := po;  ei := amount - po;", "pi := 0;  ei := amount;"),),
+        f"{PARTS_TESTS}::test_a_payment_carries_its_promotional_part_along",
+        "assert",
+        "all of a tip is earned",
+    ),
+    Bug(
+        "payout-earned",
+        "a payout takes earned tokens alone",
+        "bought tokens are cashed out",
+        (
+            Edit(PARTS, "AND (v < 0 OR k = payout AND earned[d] < amount) THEN", "AND v < 0 THEN"),
+            Edit(PARTS, "ELSIF k = payout OR k = repayment THEN", "ELSIF k = repayment THEN"),
+        ),
+        f"{PARTS_TESTS}::test_a_payout_takes_earned_tokens_and_no_others",
+        "Outcome.COMMITTED",
+        "a payout beyond what was earned is COMMITTED",
+    ),
+    Bug(
+        "refund-parts",
+        "a refund restores the parts as they were",
+        "promotional tokens come back as bought ones",
+        (
+            Edit(
+                PARTS,
+                "in_parts := in_parts || ARRAY[promotional_given::int, least(back_earned, other_given)::int];",
+                "in_parts := in_parts || ARRAY[0, least(back_earned, other_given)::int];",
+            ),
+        ),
+        f"{PARTS_TESTS}::test_a_refund_restores_the_parts_as_they_were",
+        "assert",
+        "the payer's promotional tokens are gone",
+    ),
+    Bug(
+        "refund-of-bought",
+        "promotional tokens pay no bought ones back",
+        "a refund turns a payee's gift into bought tokens of the payer",
+        (
+            Edit(
+                PARTS,
+                "of_bought := least(had_bought, t_other - of_earned);",
+                "of_bought := least(had_bought + had_promotional, t_other - of_earned);",
+            ),
+            Edit(PARTS, "CONSTRAINT parts_of_a_balance CHECK (", "CONSTRAINT parts_of_a_balance CHECK (true OR "),
+        ),
+        f"{PARTS_TESTS}::test_promotional_tokens_pay_no_bought_ones_back",
+        "assert",
+        "the payee's promotional tokens cover the refund",
+    ),
+    Bug(
+        "release-once",
+        "a ticket is released once",
+        "a creator gets the price of a ticket as often as the release is asked for",
+        (
+            Edit(PARTS, "AND s.released_at IS NULL AND s.refunded_at IS NULL\n             ORDER", "ORDER"),
+            Edit(PARTS, "array_agg(derived_key('release', ARRAY[t.key]))", "array_agg(gen_random_uuid())"),
+        ),
+        f"{PARTS_TESTS}::test_a_ticket_is_the_creators_once_its_stream_is_released_and_only_once",
+        "[1, 1] == [1, 0]",
+        "it is released again",
+    ),
+    Bug(
+        "release-refunded",
+        "a ticket that was given back is not released",
+        "buyer and creator both have its tokens",
+        (Edit(PARTS, "AND s.released_at IS NULL AND s.refunded_at IS NULL\n", "AND s.released_at IS NULL\n"),),
+        f"{PARTS_TESTS}::test_a_ticket_that_was_given_back_is_not_released",
+        "assert 1 == 0",
+        "it is released",
+    ),
+    Bug(
+        "release-at-sale",
+        "a ticket that is sold after the release is the creator's at once",
+        "its tokens stay in escrow for good",
+        (Edit(PARTS, "IF k = ticket AND release_to[i] IS NOT NULL AND", "IF false AND"),),
+        f"{PARTS_TESTS}::test_a_ticket_that_is_sold_after_the_release_is_the_creators_at_once",
+        "assert",
+        "they are in escrow",
+    ),
+    Bug(
+        "debt-repaid",
+        "earnings repay a debt at once",
+        "a debtor cashes out what is owed",
+        (
+            Edit(PARTS, "ELSIF ei > 0 AND owed[c] > 0 THEN", "ELSIF false THEN"),
+            Edit(PARTS, "CHECK (owed >= 0 AND (owed = 0 OR earned = 0))", "CHECK (true)"),
+        ),
+        f"{PARTS_TESTS}::test_a_debt_is_repaid_by_the_next_earnings_the_oldest_first",
+        "assert",
+        "the tip is the creator's and the debt stays",
+    ),
+    Bug(
+        "debt-seen",
+        "a batch with a debtor in it is decided with care",
+        "whoever owes cannot be paid any more",
+        (Edit(PARTS, "careful := careful OR indebted OR", "careful := careful OR"),),
+        f"{PARTS_TESTS}::test_a_debt_is_repaid_by_the_next_earnings_the_oldest_first",
+        "assert (False",
+        "a tip to a debtor is INVALID",
+    ),
+    Bug(
+        "debt-oldest",
+        "of several debts the oldest is repaid first",
+        "an old debt stays open for ever",
+        (
+            Edit(
+                PARTS,
+                "PARTITION BY q.debtor ORDER BY q.created_at, q.advance_key)",
+                "PARTITION BY q.debtor ORDER BY q.created_at DESC, q.advance_key)",
+            ),
+        ),
+        f"{PARTS_TESTS}::test_a_debt_is_repaid_by_the_next_earnings_the_oldest_first",
+        "[20, 5]",
+        "the later one is repaid",
+    ),
+    Bug(
+        "payout-cut",
+        "a refund reduces open payouts before `losses` advances anything",
+        "a payout that is rejected afterwards gives the creator what the payer got back as well",
+        (Edit(PARTS, "from_payouts := least(had_paid_out, t_other - of_earned - of_bought);", "from_payouts := 0;"),),
+        f"{PARTS_TESTS}::test_a_refund_takes_from_open_payouts_the_newest_first_before_anything_is_advanced",
+        "assert",
+        "`losses` advances it",
+    ),
+    Bug(
+        "losses-limit",
+        "`losses` advances no more in a day than its limit",
+        "one operator empties the house by mistake",
+        (Edit(PARTS, "IF advanced_today + missing > most_advanced THEN", "IF false THEN"),),
+        f"{PARTS_TESTS}::test_nothing_is_given_back_beyond_the_daily_limit_of_advances",
+        "assert",
+        "it is advanced",
+    ),
+    Bug(
+        "losses-day",
+        "a day of advances begins at midnight, also before anything was booked in it",
+        "what was advanced yesterday counts against today's limit",
+        (
+            Edit(
+                PARTS,
+                "missing := 0;\n    UPDATE fence SET booked_at = greatest(booked_at, clock_timestamp()) WHERE one;",
+                "missing := 0;\n    PERFORM 1 FROM fence WHERE one FOR NO KEY UPDATE;",
+            ),
+        ),
+        f"{PARTS_TESTS}::test_a_day_of_advances_begins_at_midnight_utc_also_before_anything_was_booked_in_it",
+        "assert (20 > 0) is False",
+        "the first refund of a day is refused",
+    ),
+    Bug(
+        "operator-written",
+        "what an operator orders is written with the posting",
+        "nobody knows who gave the tokens",
+        (Edit(PARTS, "WHERE operator[p] IS NOT NULL AND status[p] = committed;", "WHERE false;"),),
+        f"{PARTS_TESTS}::test_what_an_operator_orders_is_written_with_the_posting",
+        "assert [] ==",
+        "no action is kept",
+    ),
+)
