@@ -12,7 +12,7 @@ from domain.beginning import Beginning
 from domain.call_news import CallNews
 from domain.call_record import CallFacts, CallRecord, CallRules, CallView, as_fields, view_call
 from domain.call_state import record_of
-from domain.closing import DRAINING, Closing
+from domain.closing import Closing
 from domain.deadline import Agenda, Deadline
 from domain.ids import MemberId, UserId
 from domain.instant import Instant, duration
@@ -144,7 +144,7 @@ class Call:
         if party is None:
             return Refusal(Code.NOT_FOUND, "No such call")
         if self.closing.draining:
-            return DRAINING
+            return self.closing.why_closed()
         refusal = refuse_command(command, party.role, self.record(at))
         if refusal is None:
             self._obey(party, command, at)

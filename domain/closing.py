@@ -5,9 +5,10 @@ from typing import Any
 
 from domain.effects import Close, Effect, Save, Withdraw
 from domain.instant import Instant
-from domain.refusals import Code, Refusal
+from domain.refusals import Code, Refusal, room_starting
 
 DRAINING = Refusal(Code.DRAINING, "The server is shutting down")
+MOVED = room_starting()
 
 
 class Closing:
@@ -18,6 +19,7 @@ class Closing:
         self.ended_at = ended_at
         self.reason = reason
         self.draining = False
+        self._moved = False  # to a later owner, which alone knows whether the room has ended
         self.settled = False  # every receipt is in and the last record is stored
         self._last_record: Any = None  # once it is sent
 
@@ -27,6 +29,8 @@ class Closing:
 
     def why_closed(self) -> Refusal | None:
         """What is said to who wants something of a room that is over."""
+        if self._moved:
+            return MOVED
         return self._ended if self.ended_at is not None else DRAINING if self.draining else None
 
     def end(self, reason: str, at: Instant) -> bool:
@@ -54,5 +58,5 @@ class Closing:
 
     def settle(self, *, moved: bool = False) -> list[Effect]:
         """`moved`: the room has a later owner, which alone may say what happens in it."""
-        self.settled = True
+        self.settled, self._moved = True, moved
         return [Close(moved)]

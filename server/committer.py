@@ -55,7 +55,7 @@ class Committer:
         self._go_on()
 
     def refund(self, user_id: UserId) -> None:
-        """Give back what this user paid for a ticket, if they hold one."""
+        """Give back what this user paid for a ticket, if they hold one, once the record that goes with it is stored."""
         self._refunds.append(user_id)
         self._go_on()
 
@@ -82,7 +82,7 @@ class Committer:
                 self._work = trio.Event()
                 await self._commit()
                 self._hand_back()
-                await self._give_back()
+                await self._give_back_blocks()
                 await self._release_tickets()
                 await self._store()  # last: the record of an ended stream is never stored before what it earned
                 self._busy = False
@@ -117,9 +117,7 @@ class Committer:
         if postings:
             self._inbox.deliver(inputs.Receipts(tuple(Receipt(posting, Outcome.WITHDRAWN) for posting in postings)))
 
-    async def _give_back(self) -> None:
-        while self._refunds:
-            await self._books.refund_ticket(self._refunds.pop(0))
+    async def _give_back_blocks(self) -> None:
         blocks, self._given_back = self._given_back, []
         if blocks:
             await self._books.refund_blocks(blocks)
@@ -130,9 +128,16 @@ class Committer:
             await self._books.release_tickets()
 
     async def _store(self) -> None:
+        """A refund follows the record that says why: until that is stored, a removed user could buy another ticket.
+
+        Where the record is refused, its refunds are dropped: the room's next owner knows of no removal.
+        """
         record, self._record = self._record, None
-        if record is not None:
-            saved = await self._books.save(record)
+        refunds, self._refunds = self._refunds, []
+        saved = record is None or await self._books.save(record)
+        for user_id in refunds if saved else ():
+            await self._books.refund_ticket(user_id)
+        if record is not None:  # last: a room that is stored may be over, and its refunds would be cut off
             self._inbox.deliver(inputs.Saved(record) if saved else inputs.Fenced())
 
 

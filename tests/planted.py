@@ -22,6 +22,7 @@ from tests.bugs_in_leases import IN_LEASES
 from tests.bugs_in_payments import IN_PAYMENTS
 from tests.bugs_in_process import IN_PROCESS
 from tests.bugs_in_python import IN_PYTHON
+from tests.bugs_in_removals import IN_REMOVALS
 from tests.bugs_in_resources import IN_RESOURCES
 from tests.bugs_in_rights import IN_RIGHTS
 from tests.bugs_in_rooms import IN_ROOMS
@@ -50,6 +51,7 @@ BUGS = (
     *IN_VIEWERS,
     *IN_RESOURCES,
     *IN_FIGURES,
+    *IN_REMOVALS,
 )
 TREE = ("domain", "storage", "server", "tests", "pyproject.toml", "config.toml", "README.md")
 RUN_SECONDS_MAX = 180.0  # a test that hangs has found nothing: each has bounds of its own, well below this

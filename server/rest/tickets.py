@@ -79,6 +79,12 @@ async def _why_not_sell(ask: Ask, stored: StoredStream) -> Refusal | None:
         return Refusal(Code.SELF_PAYMENT, "Nobody can buy a ticket from themselves")
     if stored.record.status == "ended":
         return Refusal(Code.STREAM_ENDED, "The stream has ended")
+    if (refusal := await _why_put_out(ask, stored)) is not None:
+        return refusal
+    return Refusal(Code.DRAINING, "The server is shutting down") if ask.house.draining else None
+
+
+async def _why_put_out(ask: Ask, stored: StoredStream) -> Refusal | None:
     room = ask.house.registry.find(stored.facts.id)  # it knows of a removal before the database does
     live = None if room is None else room.stream
     removed = stored.record.removed if live is None else tuple(live.door.removed)
@@ -87,7 +93,7 @@ async def _why_not_sell(ask: Ask, stored: StoredStream) -> Refusal | None:
         return Refusal(Code.FORBIDDEN, "You were put out of this stream")
     if standing.barred:
         return Refusal(Code.CREATOR_UNAVAILABLE, "The creator is not available")
-    return Refusal(Code.DRAINING, "The server is shutting down") if ask.house.draining else None
+    return None
 
 
 def _posting(key: PostingKey, buyer: UserId, stored: StoredStream, price: int) -> Posting:
@@ -104,9 +110,21 @@ def _posting(key: PostingKey, buyer: UserId, stored: StoredStream, price: int) -
 
 
 async def _book(ask: Ask, stored: StoredStream, posting: Posting) -> TicketBought | Refusal:
-    receipt = (await ask.errands.run(partial(ask.house.actor.post, [posting])))[0]
+    return await ask.errands.run(partial(_sell, ask, stored, posting))
+
+
+async def _sell(ask: Ask, stored: StoredStream, posting: Posting) -> TicketBought | Refusal:
+    """Book the ticket, unless its buyer was removed or blocked meanwhile: then it is given back at once.
+
+    A removal is stored before the room looks for a ticket to refund, so that one of the two sees the other.
+    """
+    receipt = (await ask.house.actor.post([posting]))[0]
     if not receipt.paid:
         return why_not_paid(receipt, "to buy the ticket", ask.house.clock.now())
+    now = await find_stream(ask.house.postgres, stored.facts.id)
+    if now is not None and (refusal := await _why_put_out(ask, now)) is not None:
+        await ask.house.actor.refund([posting.key], "put out of the stream")
+        return refusal
     return _bought(stored, receipt.ref_id, receipt.debit_after)
 
 

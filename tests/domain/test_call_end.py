@@ -199,9 +199,10 @@ def test_an_impossible_receipt_makes_the_room_start_again() -> None:
         story.give(inputs.Receipts((Receipt(posting, Outcome.GAP),)))
 
 
-def test_who_asks_a_call_that_moved_on_to_another_server_is_sent_away_and_not_let_in() -> None:
+def test_a_call_that_moved_to_another_server_asks_for_another_try() -> None:
     story = Story().connect()
     story.give(inputs.Fenced())
-    assert code(story.join(FAN, 2)) == "DRAINING"
-    assert code(story.act(FAN, c.CallPause)) == "DRAINING"
+    for refusal in (story.join(FAN, 2), story.act(FAN, c.CallPause)):
+        assert code(refusal) == "ROOM_STARTING"
+        assert refusal.details["retryAfterSeconds"] > 0
     assert story.sweep().answer is not None

@@ -195,6 +195,18 @@ def test_receipts_that_come_after_the_stream_was_lost_change_nothing() -> None:
     assert story.done[done:] == []
 
 
+def test_a_stream_that_moved_to_another_server_asks_for_another_try_even_if_it_had_ended_here() -> None:
+    for ended in (False, True):
+        story = StreamStory(rate=None).watch(FAN)
+        story.storage_goes_away()
+        if ended:
+            story.end()
+        story.give(inputs.Fenced())
+        for refusal in (story.join(OTHER), story.chat(FAN, "hello")):
+            assert code(refusal) == "ROOM_STARTING"
+            assert refusal.details["retryAfterSeconds"] > 0
+
+
 # The stage
 
 

@@ -115,7 +115,7 @@ async def test_the_usual_limits_hold_against_the_same_frames(tmp_path: Path) -> 
 
 async def play_all(world: World, seed: int, seconds: float, states: tuple[str, ...] = STATES) -> None:
     """Sequences of this seed in every state; the cheap ones share the seconds, the costly ones get a sequence each."""
-    print(f"seed {seed}", flush=True)
+    print(f"seed {seed} after {world.frames.total():,} frames", flush=True)
     cheap = [state for state in states if state not in COSTLY]
     for state in cheap:
         until = trio.current_time() + seconds / len(cheap)

@@ -27,6 +27,7 @@ class SlowBooks:
         self.lists: list[list[int | None]] = []
         self.records: list[Any] = []
         self.given_back: list[PostingKey] = []
+        self.refunds: list[tuple[UserId, int]] = []  # the user, and how many records were stored by then
         self._under_way: trio.Event | None = None
 
     async def post(self, postings: Sequence[Posting]) -> list[Receipt]:
@@ -45,7 +46,7 @@ class SlowBooks:
         return bool(record.status != "ended")
 
     async def refund_ticket(self, user_id: UserId) -> None:
-        raise AssertionError("nobody asked for it")
+        self.refunds.append((user_id, len(self.records)))
 
     async def refund_blocks(self, blocks: Sequence[PostingKey]) -> None:
         assert self._under_way is None, "what is under way comes first"
@@ -201,3 +202,28 @@ async def test_receipts_for_a_room_that_left_reach_nobody() -> None:
         nursery.cancel_scope.cancel()
     await books.land()
     assert given(inbox) == []
+
+
+async def test_a_refund_follows_the_record_that_says_why() -> None:
+    books, inbox = QuickBooks(), Inbox(Clock(), Alarm(), 10)
+    committer = Committer(books, inbox)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(committer.run)
+        committer.refund(FAN)
+        committer.save(CallRecord(status="active"))
+        await wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert books.refunds == [(FAN, 1)]
+
+
+async def test_a_record_that_a_later_owner_refuses_takes_its_refunds_with_it() -> None:
+    books, inbox = QuickBooks(), Inbox(Clock(), Alarm(), 10)
+    committer = Committer(books, inbox)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(committer.run)
+        committer.refund(FAN)
+        committer.save(CallRecord(status="ended"))
+        await wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert books.refunds == []
+    assert given(inbox) == [inputs.Fenced()]

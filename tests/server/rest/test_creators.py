@@ -25,8 +25,8 @@ async def test_a_user_becomes_a_creator_and_changes_the_terms(people: People) ->
 
 async def test_a_name_is_kept_without_what_only_steers_a_display(people: People) -> None:
     user = await people.fan(0)
-    card = await user.put("/creators/me", {"displayName": " Cl\u0007e\no\u009b ", "rateTokensPerMin": 1})
-    assert card.json()["displayName"] == "Cleo"
+    card = await user.put("/creators/me", {"displayName": " Cl\u0007eo\nDe\u009be ", "rateTokensPerMin": 1})
+    assert card.json()["displayName"] == "Cleo Dee", "the end of a line parts words, as a space does"
 
 
 async def test_terms_that_do_not_fit_are_named(people: People) -> None:

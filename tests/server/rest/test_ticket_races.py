@@ -1,0 +1,74 @@
+"""A ticket that is bought at the moment at which its buyer is removed or blocked: nobody keeps it, and nobody pays."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from uuid import UUID
+
+import pytest
+import trio
+
+from domain.posting import Posting, Receipt
+from server.house import House
+from tests.clients import PATIENCE_SECONDS, Phone, go_live
+from tests.server.rest.conftest import Caller, People
+from tests.server.rest.problems import check
+
+in_thread = trio.to_thread.run_sync
+REMOVED = "SELECT 1 FROM streams WHERE id = $1 AND $2 = ANY(removed)"
+HELD = "SELECT 1 FROM stream_tickets WHERE stream_id = $1 AND refunded_at IS NULL"
+
+
+async def test_a_buyer_who_is_removed_while_the_ticket_is_booked_gets_the_tokens_back(
+    house: House, people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    creator, fan = await people.creator(), await people.fan(100)
+    cleo = await people.phone(creator)
+    stream = await in_thread(_go_live_and_join, cleo)
+
+    async def remove() -> None:
+        removal = {"type": "member:remove", "channel": stream["channel"], "userId": str(fan.user_id)}
+        await in_thread(cleo.ask_ok, removal)
+        with trio.fail_after(PATIENCE_SECONDS):
+            while not await house.postgres.fetch(REMOVED, UUID(stream["id"]), fan.user_id):  # noqa: ASYNC110  # reason: no event tells
+                await trio.sleep(0.01)
+
+    _before_it_is_booked(house, monkeypatch, remove)
+    answer = await fan.post(f"/streams/{stream['id']}/tickets")
+    assert answer.status_code == 403
+    check(answer, 403, "FORBIDDEN")
+    await _check_nothing_is_kept(house, stream["id"], fan)
+
+
+async def test_a_buyer_who_is_blocked_while_the_ticket_is_booked_gets_the_tokens_back(
+    house: House, people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    creator, fan = await people.creator(), await people.fan(100)
+    stream = await in_thread(_go_live_and_join, await people.phone(creator))
+
+    async def block() -> None:
+        assert (await creator.put(f"/creators/me/blocks/{fan.user_id}")).status_code == 200
+
+    _before_it_is_booked(house, monkeypatch, block)
+    check(await fan.post(f"/streams/{stream['id']}/tickets"), 409, "CREATOR_UNAVAILABLE")
+    await _check_nothing_is_kept(house, stream["id"], fan)
+
+
+def _go_live_and_join(cleo: Phone) -> dict[str, str]:
+    stream: dict[str, str] = go_live(cleo, type="private", ticketPriceTokens=40)
+    cleo.join(stream["channel"])
+    return stream
+
+
+def _before_it_is_booked(house: House, monkeypatch: pytest.MonkeyPatch, happens: Callable[[], Awaitable[None]]) -> None:
+    """Something happens after the sale was allowed, and before the ticket is booked."""
+    real = house.actor.post
+
+    async def post(postings: Sequence[Posting]) -> list[Receipt]:
+        await happens()
+        return await real(postings)
+
+    monkeypatch.setattr(house.actor, "post", post)
+
+
+async def _check_nothing_is_kept(house: House, stream_id: str, fan: Caller) -> None:
+    assert await house.postgres.fetch(HELD, UUID(stream_id)) == []
+    assert (await fan.get("/wallet")).json()["balance"] == 100
