@@ -10,7 +10,7 @@ from domain.ids import MemberId, UserId
 from domain.instant import Instant
 from domain.messages import PastTip, Person
 from domain.meter import Funds, StoredMeter
-from domain.posting import Receipt
+from domain.posting import Posting, Receipt
 
 
 class Reply(Protocol):
@@ -118,6 +118,16 @@ class Receipts(msgspec.Struct, frozen=True, gc=False):
     receipts: tuple[Receipt, ...]
 
 
+class BlockRefunded(msgspec.Struct, frozen=True):
+    """A block of the room was given back to its payer, or a part of it."""
+
+    refund: Posting
+
+
+class GivenBack(msgspec.Struct, frozen=True):
+    """What can be given back of the blocks for which the room asked that is given back."""
+
+
 class Saved(msgspec.Struct, frozen=True):
     """A record is stored."""
 
@@ -193,6 +203,8 @@ Input = (
     | OwnerConnected
     | Stalled
     | Receipts
+    | BlockRefunded
+    | GivenBack
     | Saved
     | Fenced
     | FundsChanged

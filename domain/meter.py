@@ -4,7 +4,7 @@ from collections import deque
 from typing import NamedTuple
 
 from domain.block import ActiveClock, BlockPrice
-from domain.ids import RoomId, UserId, block_key
+from domain.ids import PostingKey, RoomId, UserId, block_key
 from domain.instant import Duration, Instant
 from domain.posting import Kind, Posting, Receipt
 
@@ -25,6 +25,15 @@ class SetBack(NamedTuple):
 
     times: int = 0  # so far: of two stored times of one meter, that with the larger number is the later one
     block_no: int = 0  # the last block charged by then: time before the start of a block up to it is not out of date
+
+
+class Paid(NamedTuple):
+    """What a payer's blocks in a room came to, and what was given back of them, each block whole."""
+
+    blocks: int = 0
+    tokens: int = 0
+    refunded_blocks: int = 0
+    refunded_tokens: int = 0
 
 
 class StoredMeter(NamedTuple):
@@ -66,12 +75,15 @@ class Meter:
         tokens: int = 0,
         active: Duration = 0,
         set_back: SetBack = SetBack(),  # noqa: B008  # reason: it never changes
+        refunded: tuple[int, int] = (0, 0),
     ) -> None:
         self.room_id, self.payer, self.payee, self.price, self.epoch = room_id, payer, payee, price, epoch
         self.funds = funds
         self.committed = self.posted = committed
         self.tokens = tokens
         self.set_back = set_back
+        self._refunded_blocks, self._refunded_tokens = refunded
+        self._refunded_keys: frozenset[PostingKey] = frozenset()  # since a restart; a refund may take two postings
         begun = 0 if committed <= set_back.block_no else (committed - 1) * price.block
         self.clock = ActiveClock(min(max(active, begun), committed * price.block))
         self.waiting: deque[Waiting] = deque()
@@ -131,6 +143,17 @@ class Meter:
         if receipt.debit_after is not None and receipt.debit_n is not None:
             self.learn(Funds(receipt.debit_after, receipt.debit_n))
         return block
+
+    def note_refund(self, refund: Posting) -> None:
+        """One of this meter's blocks was given back, or a part of it."""
+        paid = PostingKey(refund.content or b"")
+        self._refunded_blocks += paid not in self._refunded_keys
+        self._refunded_tokens += refund.tokens
+        self._refunded_keys |= {paid}
+
+    @property
+    def paid(self) -> Paid:
+        return Paid(self.committed, self.tokens, self._refunded_blocks, self._refunded_tokens)
 
     def learn(self, funds: Funds) -> None:
         """Take note of the payer's balance, unless later news is known."""

@@ -23,6 +23,7 @@ class Code(Enum):
     ALREADY_IN_CALL = (409, "Already in a call")
     RING_COOLDOWN = (409, "Too soon to ring again")
     NOT_PRESENT = (409, "Not present")
+    RATE_CHANGED = (409, "The creator's rate has changed")
     CALL_NOT_ACTIVE = (409, "The call is not active")
     CALL_ENDED = (409, "The call has ended")
     STREAM_NOT_LIVE = (409, "The stream is not live")
@@ -74,6 +75,18 @@ def spend_limit(limit: int, spent: int, resets_at: str) -> Refusal:
     """`resets_at`: when the day is over that `spent` was spent on."""
     message = f"Of the {limit} tokens that you allow yourself a day, {spent} are spent"
     return Refusal(Code.SPEND_LIMIT, message, {"limit": limit, "spent": spent, "resetsAt": resets_at})
+
+
+def ring_cooldown(wait_seconds: int) -> Refusal:
+    """`wait_seconds`: until this fan may ring this creator again."""
+    message = f"The creator did not take your last calls; wait {wait_seconds} s"
+    return Refusal(Code.RING_COOLDOWN, message, {"retryAfterSeconds": wait_seconds})
+
+
+def rate_changed(rate_tokens_per_min: int) -> Refusal:
+    """`rate_tokens_per_min`: what the creator takes now."""
+    message = f"The creator takes {rate_tokens_per_min} tokens a minute now"
+    return Refusal(Code.RATE_CHANGED, message, {"rateTokensPerMin": rate_tokens_per_min})
 
 
 FROZEN = Refusal(Code.FORBIDDEN, "This wallet is frozen until a refund or chargeback is cleared up")

@@ -121,6 +121,7 @@ class Committer:
         blocks, self._given_back = self._given_back, []
         if blocks:
             await self._books.refund_blocks(blocks)
+            self._inbox.deliver(inputs.GivenBack())
 
     async def _release_tickets(self) -> None:
         if self._release:

@@ -11,6 +11,7 @@ from server.house import House
 from server.live_room import LiveRoom
 from server.memory import tidy_memory
 from server.payouts import give_back_rejected
+from server.refunds_due import give_back_due
 from storage.leases import Checkpoint
 from storage.limits import forget_lifted_limits
 from storage.new_call import forget_old_keys
@@ -21,6 +22,7 @@ from storage.tickets import checkpoint_presence
 
 SLICES = 5  # a checkpoint period's rooms are stored in as many parts, so that no block waits long for the fence
 BANS_SECONDS = 0.5  # a ban made on another server is noticed within a second (CONTRACT §7)
+REFUNDS_SECONDS = 5.0  # of blocks that a server stopped before it gave back; a round without any costs one small query
 ADOPTION_SECONDS = 1.0  # from the end of a lease to the claim; a round without orphans costs two small queries
 CLOCK_SECONDS = 600
 FULL_LOOK_CLOCKS = 36  # six hours: what cycles may leak in so long on a server that is never without a call
@@ -34,6 +36,7 @@ async def keep_house(house: House) -> None:
         (checkpoint_seconds / SLICES, _Checkpoints(house).store_next),
         (checkpoint_seconds, lambda: house.lease.fence_lost()),
         (BANS_SECONDS, lambda: house.bans.keep_out()),
+        (REFUNDS_SECONDS, lambda: give_back_due(house.postgres, house.actor)),
         (ADOPTION_SECONDS, lambda: house.orphans.adopt()),
         (0, house.tickets.next_round),  # which waits itself
         (CLOCK_SECONDS, _Tidying(house).tidy),
@@ -64,7 +67,7 @@ class _Checkpoints:
         rooms = self._rooms()
         await self._house.leases.checkpoint(
             [
-                Checkpoint(room.id, meter.epoch, meter.payer, meter.billed_active(room.clock.now()))
+                Checkpoint(room.id, meter.epoch, meter.payer, meter.billed_active(room.clock.now()), meter.set_back)
                 for room in rooms
                 for meter in room.running_meters()
             ]

@@ -4,7 +4,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
-import structlog
 import trio
 
 from domain import inputs
@@ -22,6 +21,7 @@ from server.history import History
 from server.inbox import Inbox
 from server.live_room import LiveRoom, Revival
 from server.ownership import Ownership, Trust
+from server.refunds_due import give_back_blocks
 from server.registry import Registry
 from server.replies import EnteringReply, SocketReply
 from server.room_task import RoomTask, Rules
@@ -35,8 +35,6 @@ from storage.leases import Claim, Leases
 from storage.postgres import Postgres, StorageUnavailable
 
 RETRY_SECONDS = 0.5  # between tries to read or store a room while the database is away
-
-log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
@@ -88,11 +86,9 @@ class RoomBooks:
             await persist(lambda: self._tickets.release(self._room_id))
 
     async def refund_blocks(self, blocks: Sequence[PostingKey]) -> None:
-        """Give blocks back to their payers. What the payee cannot cover is left and logged for the operators."""
+        """Give blocks back to their payers, as far as the payee can cover them now."""
         with self._faults.contained("refund", room=str(self._room_id)):
-            refunded = await persist(lambda: self._actor.refund(blocks, "the payee ended it"))
-            if refunded.uncovered:
-                log.error("block.refund_uncovered", room=str(self._room_id), uncovered=refunded.uncovered)
+            await persist(lambda: give_back_blocks(self._postgres, self._actor, blocks))
 
 
 class RoomFloor:

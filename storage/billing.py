@@ -104,14 +104,6 @@ async def refunds_of(postgres: Postgres, paid: Sequence[PostingKey]) -> Mapping[
     return defaultdict(RefundedTokens, found)
 
 
-async def refunded_of_meter(postgres: Postgres, room_id: RoomId, payer: UserId) -> tuple[int, int]:
-    """How many blocks of one payer in one room were given back, and their tokens."""
-    row = await postgres.fetchrow(
-        "SELECT refunded_blocks, refunded_tokens FROM meters WHERE room_id = $1 AND payer_id = $2", room_id, payer
-    )
-    return (0, 0) if row is None else (row["refunded_blocks"], row["refunded_tokens"])
-
-
 async def billing_stats(
     postgres: Postgres, user_id: UserId, since: datetime | None, until: datetime | None, zone: str
 ) -> list[BillingStats]:

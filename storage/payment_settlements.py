@@ -11,13 +11,13 @@ import msgspec
 
 from domain.ids import PostingKey, UserId
 from domain.refusals import Code, Refusal, unfit
+from storage.keys import KEY_IN_USE, KEY_OF_A_POSTING
 from storage.operator_actions import Action, note_action
-from storage.postgres import Connection, PgUUID, Postgres, Row, StorageUnavailable
+from storage.postgres import Connection, PgUUID, Postgres, Refused, Row, StorageUnavailable
 from storage.purchases import Purchase, lock_purchase
 
 T = TypeVar("T")
 
-CONFLICT = Refusal(Code.IDEMPOTENCY_CONFLICT, "This key was used for something else")
 NO_SUCH_PAYMENT = Refusal(Code.NOT_FOUND, "No such payment")
 NO_SUCH_PURCHASE = Refusal(Code.NOT_FOUND, "No such purchase")
 CREDITED = Refusal(
@@ -115,6 +115,10 @@ async def decide(postgres: Postgres, work: Callable[[Connection], Awaitable[T]])
         return await postgres.transaction(work)
     except Refuse as refused:
         return refused.refusal
+    except Refused as refused:
+        if refused.constraint == KEY_OF_A_POSTING:
+            return KEY_IN_USE
+        raise
 
 
 async def _credit(
@@ -216,12 +220,10 @@ async def keep_key(connection: Connection, settlement: Settlement, ref_id: UUID)
     """One space for all of a user's keys: it may not stand for anything else, be it a posting or not."""
     if settlement.key is None:
         return
-    key = PgUUID(settlement.key)
-    booked = await connection.fetchval("SELECT true FROM journal WHERE key = $1", key)
     content = await connection.fetchval(
         "INSERT INTO idempotency_keys AS k (key, content, ref_id) VALUES ($1, $2, $3)"
         " ON CONFLICT (key) DO UPDATE SET key = k.key RETURNING content",
-        *(key, PgUUID(settlement.content), ref_id),
+        *(PgUUID(settlement.key), PgUUID(settlement.content), ref_id),
     )
-    if booked or content.bytes != settlement.content:
-        raise Refuse(CONFLICT)
+    if content.bytes != settlement.content:
+        raise Refuse(KEY_IN_USE)

@@ -22,7 +22,7 @@ from server.rest.query import Listed, PeriodPaging
 from server.rest.request import Ask
 from server.rest.route import Routes
 from server.rest.strict_json import FieldError
-from storage.billing import BillingStats, Block, billing_stats, blocks_of, refunded_of_meter, refunds_of
+from storage.billing import BillingStats, Block, billing_stats, blocks_of, refunds_of
 from storage.paging import Paged
 from storage.room_blocks import room_blocks
 from storage.statements import Entry, EntryFilter, statement
@@ -147,14 +147,11 @@ async def show_billing(ask: Ask, call_id: CallId) -> CallBilling | Refusal:
     if view is None:
         return NO_SUCH_CALL
     fan = UserId(view.fan.user_id)
-    refunded_blocks, refunded_tokens = await refunded_of_meter(ask.house.postgres, RoomId(call_id), fan)
     return CallBilling(
         call=view,
         # As many as the call had when it was looked at: all of them are in the books, and later ones are not shown.
         blocks=await blocks_of(ask.house.postgres, RoomId(call_id), fan, view.blocks),
-        totals=Totals(
-            view.blocks, view.tokens - refunded_tokens, view.active_seconds, refunded_blocks, refunded_tokens
-        ),
+        totals=Totals(view.blocks, view.tokens, view.active_seconds, view.refunded_blocks, view.refunded_tokens),
         paid_through=view.paid_through,
         seconds_left=_seconds_left(ask, view) if ask.user_id == fan else UNSET,
     )

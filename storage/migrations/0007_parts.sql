@@ -297,6 +297,10 @@ BEGIN
 
     -- What needs a look beyond the wallets: tickets, refunds whose parts must be found, debtors, limits.
     careful := careful OR indebted OR ticket = ANY (kind) OR refund = ANY (kind) AND cardinality(credit_parts) = 0;
+    IF NOT careful AND cardinality(kind) > 0 THEN        -- a client's key may stand for something that is no posting
+        careful := EXISTS (SELECT FROM generate_series(1, postings) p WHERE kind[p] IN (tip, gift, payout)
+                              AND (SELECT true FROM idempotency_keys o WHERE o.key = key[p]));
+    END IF;
     IF limited AND NOT careful THEN
         careful := EXISTS (SELECT FROM generate_series(1, postings) p WHERE coalesce(kind[p], block) <= ticket
                               AND (SELECT true FROM spend_limits l WHERE l.user_id = w[debit[p]]));
@@ -330,8 +334,8 @@ BEGIN
                     END IF;
                 END IF;
             END LOOP;
-            -- The keys: used before, and for the same.
-            SELECT array_agg(j.key IS NOT NULL ORDER BY u.p), array_agg(u.first_use ORDER BY u.p),
+            -- The keys: used before, and for the same. A client's key may stand for something that is no posting.
+            SELECT array_agg(j.key IS NOT NULL OR o.key IS NOT NULL ORDER BY u.p), array_agg(u.first_use ORDER BY u.p),
                    array_agg(j.debit_after ORDER BY u.p), array_agg(j.credit_after ORDER BY u.p),
                    array_agg(j.debit_n ORDER BY u.p), array_agg(j.credit_n ORDER BY u.p), array_agg(j.ref_id ORDER BY u.p),
                    array_agg(j.kind = kind[u.p] AND j.tokens = tokens[u.p]
@@ -342,7 +346,7 @@ BEGIN
               INTO old, first_use, old_debit_after, old_credit_after, old_debit_n, old_credit_n, old_ref, same
               FROM (SELECT q.key, q.p, min(q.p) OVER (PARTITION BY q.key) AS first_use
                       FROM unnest(key) WITH ORDINALITY q(key, p)) u
-              LEFT JOIN journal j ON j.key = u.key;
+              LEFT JOIN journal j ON j.key = u.key LEFT JOIN idempotency_keys o ON o.key = u.key;
             -- The tickets: held, and released as they are sold.
             release_to := array_fill(NULL::int, ARRAY[postings]);  more := '{}';
             IF ticket = ANY (kind) THEN

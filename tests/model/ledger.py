@@ -38,6 +38,7 @@ class Ledger:
         self.debts: list[Debt] = []
         self.payouts: dict[PostingKey, int] = {}  # open ones, in the order of asking: what is left of each
         self.journal: dict[PostingKey, Receipt] = {}
+        self.other_keys: set[PostingKey] = set()  # that clients used for what is no posting
         self.parts: dict[PostingKey, tuple[Parts, Parts]] = {}  # of each posting: out of the payer, into the payee
 
     def apply(self, postings: Iterable[Posting]) -> list[Receipt]:
@@ -49,6 +50,8 @@ class Ledger:
             return Receipt(posting, Outcome.INVALID)  # no statement is sent for it, so that not even its key is read
         if (booked := self.journal.get(posting.key)) is not None:
             return _replayed(posting, booked)
+        if posting.key in self.other_keys:
+            return Receipt(posting, Outcome.CONFLICT)
         outcome = self._decide(posting)
         if outcome is Outcome.COMMITTED:
             return self._commit(posting)
@@ -261,6 +264,10 @@ class Ledger:
 
     def _reverse(self, paid: Posting, cover: Cover | None) -> None:
         taken = self.parts[paid.key][0]
+        if paid.kind is Kind.BLOCK and paid.room_id is not None:
+            meter = self.meters[paid.room_id, paid.debit]
+            meter.refunded_blocks += 1
+            meter.refunded_tokens += paid.tokens
         if cover is None:
             self._give_back(paid, refund_key(paid.key), ESCROW, paid.tokens, Parts(), taken)
         else:

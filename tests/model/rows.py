@@ -51,6 +51,8 @@ class MeterRow(msgspec.Struct):
 
     last_block: int = 0
     tokens: int = 0
+    refunded_blocks: int = 0
+    refunded_tokens: int = 0
 
 
 class LimitRow(msgspec.Struct):

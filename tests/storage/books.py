@@ -22,6 +22,7 @@ from domain.ids import (
 from domain.posting import Kind, Posting, Receipt
 from server.ids import new_channel, new_uuid
 from storage.actor import StorageActor
+from storage.keys import keep_use
 from storage.limits import set_spend_limit
 from storage.postgres import PgUUID, Postgres, open_postgres
 from tests.model.ledger import Ledger
@@ -139,8 +140,17 @@ class Books:
         return {row["id"]: Wallet(*list(row)[1:]) for row in rows}
 
     async def meters_in_books(self) -> dict[tuple[RoomId, UserId], MeterRow]:
-        rows = await self.postgres.fetch("SELECT room_id, payer_id, last_block, tokens FROM meters")
-        return {(row["room_id"], row["payer_id"]): MeterRow(row["last_block"], row["tokens"]) for row in rows}
+        rows = await self.postgres.fetch(
+            "SELECT room_id, payer_id, last_block, tokens, refunded_blocks, refunded_tokens FROM meters"
+        )
+        return {(row["room_id"], row["payer_id"]): MeterRow(*list(row)[2:]) for row in rows}
+
+    async def use_key(self, user_id: UserId, key: str) -> None:
+        """The user's key stands for something that is no posting, if it is still free."""
+        posting_key = client_key(user_id, key)
+        if posting_key not in self.model.journal:
+            await keep_use(self.postgres, posting_key, bytes(16), user_id)
+            self.model.other_keys.add(posting_key)
 
     async def tickets_in_books(self) -> dict[tuple[RoomId, UserId], PostingKey]:
         rows = await self.postgres.fetch(

@@ -27,17 +27,19 @@ FIRST_REF = 5  # its place in the statement's row
 async def test_random_batches_have_the_outcomes_of_the_model(
     dsn: str, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    chance = random.Random(seed)
+    chance, other_chance = random.Random(seed), random.Random(-seed - 1)
     async with open_books(dsn) as books:
         people = [await books.add_user(chance.choice((0, 20, 200))) for _ in range(PEOPLE)]
         rooms = [await books.add_stream(*people) for _ in range(ROOMS)]
         seen: set[Outcome] = set()
         past: list[Posting] = []
+        tried: list[Posting] = []
         ways = _watch_ways(monkeypatch)
         as_they_were = 0
         for _ in range(BATCHES // 4):
             await _sometimes_change_a_room(books, people, rooms, chance)
             await _sometimes_change_a_limit(books, people, chance)
+            await _sometimes_use_a_key(books, people, other_chance)
             await _sometimes_take_tickets_back(books, chance)
             await _sometimes_give_back(books, past, chance)
             await _sometimes_pay_out_or_release(books, people, rooms, chance)
@@ -49,6 +51,7 @@ async def test_random_batches_have_the_outcomes_of_the_model(
             assert in_books == in_model
             seen |= {receipt.outcome for receipt in in_books}
             past = (past + batch)[-60:]
+            tried += batch
         assert await books.wallets_in_books() == books.model.wallets
         assert await books.meters_in_books() == books.model.meters
         assert await books.tickets_in_books() == books.model.tickets
@@ -57,6 +60,7 @@ async def test_random_batches_have_the_outcomes_of_the_model(
         assert await books.debts_in_books() == _owed_in_model(books)
         assert (await books.spent_in_books()).items() >= _spent_in_model(books).items()
         assert books.model.total() == 0
+        assert books.model.other_keys & {posting.key for posting in tried}, "some keys stood for something else"
         assert [finding.sentence async for finding in audit(books.postgres) if finding.rows] == []
     assert seen == set(Outcome) - {Outcome.WITHDRAWN}, "every outcome has occurred"
     assert BATCHES // 16 < as_they_were < BATCHES // 4 * 3 // 4, "both ways through the statement were taken often"
@@ -182,6 +186,12 @@ async def _sometimes_change_a_limit(books: Books, people: list[UserId], chance: 
     elif draw < 0.2 and limited:
         await books.allow(chance.choice(limited), None)
         await forget_lifted_limits(books.postgres)
+
+
+async def _sometimes_use_a_key(books: Books, people: list[UserId], chance: random.Random) -> None:
+    """For a call, a purchase or a refund."""
+    if chance.random() < 0.05:
+        await books.use_key(chance.choice(people), chance.choice("ab"))
 
 
 async def _sometimes_take_tickets_back(books: Books, chance: random.Random) -> None:
