@@ -66,15 +66,6 @@ IN_RESOURCES = (
         "it is answered, and the connection kept",
     ),
     Bug(
-        "http-unread-body",
-        "the end of an answer does not wait for a body that nobody reads",
-        "a request with a body that its handler ignores holds its connection for ever",
-        (Edit(HTTP1, "            self._forwarding.cancel()\n", ""),),
-        f"{HOSTILE_TESTS}::test_a_body_that_the_handler_does_not_read_does_not_keep_its_connection",
-        "assert b",
-        "its place is never free again",
-    ),
-    Bug(
         "http-chunks",
         "a body in many tiny parts is refused",
         "64 KiB in chunks of a byte cost seconds of the event loop",
@@ -152,7 +143,7 @@ IN_RESOURCES = (
         "one user makes checkouts at the provider without end",
         (Edit("storage/purchases.py", ">= most_pending:", "> 10**9:"),),
         f"{BOUNDS_TESTS}::test_purchases_that_wait_to_be_paid_are_bounded",
-        "assert 201 == 503",
+        "201",
         "a third is made",
     ),
     Bug(
