@@ -4,6 +4,9 @@ from tests.bugs import Bug, Edit
 
 PARTS, FIGURES = "storage/migrations/0007_parts.sql", "storage/migrations/0012_figures.sql"
 PARTS_TESTS = "tests/storage/test_parts.py"
+FIGURES_TESTS, ACTIONS_TESTS, EXPLOITS = (
+    f"tests/server/rest/test_{noun}.py" for noun in ("net_figures", "operator_actions", "money_exploits")
+)
 
 IN_FIGURES = (
     Bug(
@@ -183,5 +186,101 @@ IN_FIGURES = (
         f"{PARTS_TESTS}::test_what_an_operator_orders_is_written_with_the_posting",
         "assert [] ==",
         "no action is kept",
+    ),
+    Bug(
+        "figures-refunds",
+        "what was given back is counted beside what was booked that day",
+        "the overview counts what was refunded as if it had stayed",
+        (Edit(FIGURES, "         WHERE f.kind = 6\n    ), kinds AS (", "         WHERE false\n    ), kinds AS ("),),
+        f"{FIGURES_TESTS}::test_the_overview_is_less_what_was_given_back_and_says_how_much",
+        "AssertionError",
+        "no refund is shown",
+    ),
+    Bug(
+        "figures-advanced",
+        "a creator's refunds are all that was given back to their payers",
+        "what `losses` advanced counts as earned in the stats",
+        (Edit(FIGURES, "WHERE d.debtor = wallet AND (since", "WHERE false AND (since"),),
+        f"{FIGURES_TESTS}::test_half_a_call_that_is_given_back_shows_in_all_its_figures",
+        "AssertionError",
+        "the creator's stats show less than the fan's",
+    ),
+    Bug(
+        "figures-ranking",
+        "a leaderboard is less what was given back",
+        "a giver who got the tips back stays on top",
+        (Edit("storage/tips.py", "g.tokens - coalesce(r.tokens, 0) AS tokens", "g.tokens AS tokens"),),
+        f"{FIGURES_TESTS}::test_a_leaderboard_is_less_what_was_given_back",
+        "AssertionError",
+        "the first is whoever was given back most",
+    ),
+    Bug(
+        "figures-cash-out",
+        "a payout counts by what refunds have left of it",
+        "the overview promises creators more than they get",
+        (
+            Edit(
+                "storage/overview.py",
+                "sum(tokens - cut_tokens)::bigint, sum(cut_tokens)",
+                "sum(tokens)::bigint, sum(cut_tokens)",
+            ),
+        ),
+        f"{FIGURES_TESTS}::test_cash_out_is_less_what_refunds_took_out_of_payouts",
+        "AssertionError",
+        "the whole payout is shown",
+    ),
+    Bug(
+        "refund-of-ones-own",
+        "nobody refunds what they paid or were paid themselves",
+        "an operator takes back what they paid a creator, or lets `losses` pay their debts",
+        (Edit("server/rest/refunds.py", "if ask.user_id in await find_parties(", "if not await find_parties("),),
+        f"{ACTIONS_TESTS}::test_nobody_refunds_what_they_paid_or_were_paid_themselves",
+        "201",
+        "it is answered 201",
+    ),
+    Bug(
+        "payout-of-ones-own",
+        "nobody settles their own payout",
+        "an operator who is a creator says themselves that they were paid",
+        (
+            Edit("storage/payouts.py", " AND p.creator_id <> $3 AND (", " AND $3 IS NOT NULL AND ("),
+            Edit("server/rest/payouts.py", "if payout.creator_id == operator_id:", "if payout.creator_id is None:"),
+        ),
+        f"{ACTIONS_TESTS}::test_nobody_settles_their_own_payout",
+        "200",
+        "it is answered 200",
+    ),
+    Bug(
+        "payout-amount",
+        "a payout is not settled as paid for more than refunds have left of it",
+        "what was paid too much is in no book",
+        (
+            Edit(
+                "storage/payouts.py",
+                "(p.tokens - p.cut_tokens), p.tokens) = $5)",
+                "(p.tokens - p.cut_tokens), p.tokens) <= $5)",
+            ),
+        ),
+        f"{EXPLOITS}::test_a_reduced_payout_is_not_settled_as_paid_for_more_than_is_left",
+        "AssertionError",
+        "it is settled",
+    ),
+    Bug(
+        "action-of-payment",
+        "a decision about a payment is kept among the operator's actions",
+        "a purchase is credited and the list of actions does not say by whom",
+        (Edit("storage/payment_settlements.py", "    await note_action(connection, action)\n", ""),),
+        f"{ACTIONS_TESTS}::test_each_decision_about_a_payment_is_kept",
+        "AssertionError",
+        "there is no action",
+    ),
+    Bug(
+        "action-proved",
+        "the audit sees a settlement without its action",
+        "an action can be forged, or lost, unseen",
+        (Edit("storage/audit.py", "IS DISTINCT FROM (a.operator_id, a.action, a.ref_id, a.tokens)", "IS NULL"),),
+        f"{ACTIONS_TESTS}::test_the_audit_sees_that_settlements_and_actions_match_one_to_one",
+        "assert [] ==",
+        "a deleted action is not missed",
     ),
 )
