@@ -135,6 +135,11 @@ async def test_every_wallet_gets_its_parts_from_its_journal(
         await history.make_people()
         for _ in range(POSTINGS):
             await history.go_on()
+        await connection.execute("SELECT sum_up_postings(clock_timestamp())")  # an operator looks at the figures
+        await connection.execute(
+            "INSERT INTO bans (id, user_id, reason, banned_by) VALUES (gen_random_uuid(), $1, 'rude', $2)",
+            *history.people[:2],
+        )
 
     async with open_postgres(empty_dsn, pool_size=1) as postgres:
         with monkeypatch.context() as older:
@@ -145,6 +150,17 @@ async def test_every_wallet_gets_its_parts_from_its_journal(
         sums = await postgres.fetch("SELECT sum(promotional) AS promotional, sum(earned) AS earned FROM wallets")
         assert sums[0]["promotional"] > 0, "the history had promotional tokens"
         assert sums[0]["earned"] > 0, "the history had earned tokens"
+        given_back = await postgres.fetch(
+            "SELECT o.kind, count(DISTINCT o.key), sum(r.tokens)::bigint FROM journal r JOIN journal o"
+            " ON o.key = r.content WHERE r.kind = 6 GROUP BY 1 ORDER BY 1"
+        )
+        in_figures = await postgres.fetch(
+            "SELECT kind, sum(refunds)::bigint, sum(refunded_tokens)::bigint FROM day_postings WHERE refunds > 0"
+            " GROUP BY 1 ORDER BY 1"
+        )
+        assert list(map(tuple, in_figures)) == list(map(tuple, given_back)) != []
+        kept = await postgres.fetch("SELECT action, count(*) AS n FROM operator_actions GROUP BY 1")
+        assert {row["action"] for row in kept} == {"credit", "ban", "reject_payout"}
     async with open_books(empty_dsn) as books:
         assert [finding.sentence async for finding in audit(books.postgres) if finding.rows] == []
         rows = await books.postgres.fetch("SELECT id FROM wallets WHERE user_id IS NOT NULL AND balance > 1 LIMIT 1")
