@@ -5,6 +5,7 @@ from tests.bugs import Bug, Edit
 SQL, STREAMS_SQL = "storage/migrations/0001_house.sql", "storage/migrations/0002_streams.sql"
 BATCH = "storage/migrations/0007_parts.sql"  # the batch statement as it is now, and the refunds
 LEASES, TICKETS_SQL = "storage/migrations/0004_leases.sql", "storage/migrations/0008_tickets.sql"
+CALLS_SQL = "storage/migrations/0009_calls.sql"
 ACTOR_TESTS = "tests/storage/test_actor.py"
 TWO_SERVERS = "tests/storage/test_bank.py::test_two_servers_on_one_database_never_lock_each_other_out[1000]"
 READERS = "tests/storage/test_bank.py::test_readers_always_see_the_same_sum_and_nobody_in_debt"
@@ -182,7 +183,7 @@ IN_SQL = (
         "a server that has lost a stream ends it for its new owner",
         (
             Edit(
-                STREAMS_SQL,
+                TICKETS_SQL,
                 "id = stream AND epoch = owner_epoch AND ended_at IS NULL",
                 "id = stream AND ended_at IS NULL",
             ),
@@ -294,7 +295,7 @@ IN_SQL = (
         "checkpoint",
         "clocks are stored only under the room's latest epoch",
         "a server that has lost a room overwrites the clock of its new owner",
-        (Edit(LEASES, "s.id = r[i] AND s.epoch = owner_epoch[i]", "s.id = r[i]"),),
+        (Edit(CALLS_SQL, "s.id = r[i] AND s.epoch = owner_epoch[i]", "s.id = r[i]"),),
         "tests/storage/test_fence.py::test_a_checkpoint_under_a_stale_epoch_is_not_written",
         "9000000 == 7000000",
         "the stale time is stored",
@@ -403,7 +404,14 @@ IN_SQL = (
         "clock",
         "a call's record keeps how far its clock is",
         "each stop gives away what is used of a block",
-        (Edit(SQL, "UPDATE meters SET active_us = active WHERE room_id = call;", ""),),
+        (
+            Edit(
+                CALLS_SQL,
+                "PERFORM store_meters(ARRAY[c.id], ARRAY[c.fan_id], ARRAY[active], ARRAY[times], ARRAY[block])"
+                " FROM calls c WHERE c.id = call;",
+                "",
+            ),
+        ),
         "tests/server/test_stop.py::test_a_stop_costs_nobody_a_second_of_the_block_it_falls_into",
         "< 0.3",
         "the call goes on from the block's start",

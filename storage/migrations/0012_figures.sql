@@ -74,15 +74,6 @@ INSERT INTO day_room_tips AS d (day, room_id, tips, tokens, refunds, refunded_to
 
 -- Figures of users --------------------------------------------------------------------------------------------------
 
--- What was given back of a meter's blocks, counted by refund_postings; `last_block` and `tokens` are what was booked.
-ALTER TABLE meters
-    ADD COLUMN IF NOT EXISTS refunded_blocks integer NOT NULL DEFAULT 0,
-    ADD COLUMN IF NOT EXISTS refunded_tokens bigint NOT NULL DEFAULT 0;
-UPDATE meters m SET refunded_blocks = r.blocks, refunded_tokens = r.tokens
-  FROM (SELECT o.room_id, o.debit_wallet, count(DISTINCT o.key) AS blocks, sum(j.tokens) AS tokens
-          FROM journal j JOIN journal o ON o.key = j.content WHERE j.kind = 6 AND o.kind = 1 GROUP BY 1, 2) r
- WHERE m.room_id = r.room_id AND m.payer_id = r.debit_wallet;
-
 -- A debtor's, paid or not: also for what was given back of what they had earned.
 CREATE INDEX debts_of_debtor ON debts (debtor, created_at DESC, advance_key DESC);
 CREATE INDEX debts_open_newest ON debts (created_at DESC, advance_key DESC) WHERE repaid < tokens;
