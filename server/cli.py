@@ -96,11 +96,9 @@ def serve_command(
     configure_log(settings.log.level, settings.log.format, secret_words(secrets))
     replace_standard_output()
     settings, too_few_files = fit(settings, raise_limit())
-    if too_few_files is not None:
-        complain(too_few_files)
     from server.serve import serve  # with all that answers HTTP: the other commands are back in half the time
 
-    trio.run(serve, settings, secrets, made, demo)
+    trio.run(serve, settings, secrets, made, demo, too_few_files)
 
 
 @app.command(name="migrate")

@@ -423,7 +423,7 @@ def test_damaged_books_are_found_without_a_server_and_the_rows_are_shown(
     assert (found.exit_code, found.errors) == (1, [])
     said = found.out.splitlines()
     assert said[said.index("FAILS: all balances sum to zero") + 1] == "    sum=7"
-    row = said[said.index("FAILS: each wallet equals its journal") + 1]
+    row = said[said.index("FAILS: each wallet equals its journal, and so does each part of it") + 1]
     assert row.startswith(f"    id={PROMOTIONS_WALLET}, balance=7, ")
     assert said[-1] == f"the ledger is NOT sound: 2 of {len(said) - 3} fail"
 
