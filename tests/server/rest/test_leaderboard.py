@@ -74,11 +74,11 @@ async def test_public_streams_count_for_everybody_and_private_ones_for_those_wit
         assert await givers(asker, channel=public["channel"]) == [(of_fan, 5)]
     check(await stranger.get("/tips/leaderboard", channel=private["channel"]), 403, "FORBIDDEN")
     assert await givers(fan, channel=private["channel"]) == [(of_fan, 30)]
-    await creator.post(f"/streams/{private['id']}/end")
-    assert await givers(fan, channel=private["channel"]) == [(of_fan, 30)]
-    check(await stranger.get("/tips/leaderboard", channel=private["channel"]), 403, "FORBIDDEN")
     await creator.put(f"/creators/me/blocks/{fan.user_id}")
     check(await fan.get("/tips/leaderboard", channel=private["channel"]), 403, "FORBIDDEN")
+    await creator.post(f"/streams/{private['id']}/end")
+    check(await stranger.get("/tips/leaderboard", channel=private["channel"]), 403, "FORBIDDEN")
+    assert await givers(creator, channel=private["channel"]) == [(of_fan, 30)]
 
 
 async def test_a_period_is_of_whole_days_for_a_stranger_and_exact_for_the_creator(people: People, house: House) -> None:
