@@ -8,6 +8,7 @@ import trio
 
 from domain import inputs
 from domain.ids import RoomId, UserId
+from server.audiences import MOVED
 from server.faults import Faults, Where
 from server.live_room import LiveRoom
 from server.room_task import RoomTask
@@ -97,7 +98,7 @@ class Registry:
 
     async def _run(self, room: LiveRoom, task: RoomTask) -> None:
         try:
-            with self._faults.contained("room", room=str(room.id)):
+            with self._faults.contained("room", partial(room.close, MOVED), room=str(room.id)):
                 await self._supervisor.run(room, task)
         finally:
             del self._rooms[room.id], self._by_channel[room.channel]

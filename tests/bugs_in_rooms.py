@@ -108,4 +108,20 @@ IN_ROOMS = (
         "assert",
         "the clocks are read as often as the square of the viewers",
     ),
+    Bug(
+        "supervision-raises",
+        "a room whose supervision raises is closed for its members",
+        "its members sit in a dead room, and commands that waited are never answered",
+        (
+            Edit(
+                "server/registry.py",
+                'self._faults.contained("room", partial(room.close, MOVED), ',
+                'self._faults.contained("room", ',
+            ),
+        ),
+        "tests/server/test_room_crash.py"
+        "::test_a_room_whose_supervision_raises_tells_its_members_and_answers_what_waits",
+        "Code.STORAGE_UNAVAILABLE",
+        "the command that waits gets no answer",
+    ),
 )

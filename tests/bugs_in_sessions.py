@@ -24,8 +24,8 @@ IN_SESSIONS = (
             ),
         ),
         f"{REPLACED_TESTS}::test_the_old_connections_goodbye_does_not_end_the_session",
-        "session.line is not None",
-        "the session has no connection any more",
+        'await raw.ask("ping")',
+        "the newer connection is not answered",
     ),
     Bug(
         "replaced-queue",
@@ -64,6 +64,7 @@ IN_SESSIONS = (
                 "        self._check_ban(answers_for)  # a ban that landed",
                 "        # a ban that landed",
             ),
+            Edit(CONVERSATION, "            self._check_again(identity)\n", ""),
         ),
         f"{BAN_TESTS}::test_a_ban_that_lands_while_the_user_is_looked_up_opens_no_session",
         "TooSlowError",

@@ -11,8 +11,12 @@ from structlog.contextvars import merge_contextvars
 
 from domain import inputs
 from domain.call import Call
+from domain.commands import CallEnd
+from domain.refusals import Code, Refusal
 from server.house import House
-from tests.clients import Phone, ring_and_join
+from server.replies import WaitingReply
+from server.supervisor import Supervisor
+from tests.clients import PATIENCE_SECONDS, Phone, ring_and_join
 from tests.houses import add_creator, add_fan, online
 
 
@@ -128,3 +132,27 @@ async def test_an_overlay_of_a_crashed_call_is_told_of_the_new_epoch_and_hears_o
             assert scene.wait_for("tip:new")["amountTokens"] == 5
 
         await trio.to_thread.run_sync(story)
+
+
+async def test_a_room_whose_supervision_raises_tells_its_members_and_answers_what_waits(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_thread = trio.to_thread.run_sync
+    fan, creator = await add_fan(house, 1000), await add_creator(house, 60)
+    async with online(house, fan) as fans, online(house, creator) as creators:
+        ring = await in_thread(ring_and_join, fans, creators)
+        room = house.registry.find_channel(ring["channel"])
+        assert room is not None
+        waiting = WaitingReply()
+
+        def fail(self: Supervisor, *_: object) -> None:
+            room.inbox.deliver(inputs.Acted(fan, CallEnd(call_id=UUID(ring["callId"])), waiting))
+            raise PlantedFault
+
+        monkeypatch.setattr(Supervisor, "_note_crash", fail)
+        room.inbox.fail()
+        answer = await waiting.wait(PATIENCE_SECONDS)
+        assert isinstance(answer, Refusal)
+        assert answer.code is Code.ROOM_STARTING
+        for phone in (fans, creators):
+            assert (await in_thread(phone.wait_for, "room:closed"))["reason"] == "moved"
