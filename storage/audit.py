@@ -84,11 +84,10 @@ PROOFS = (
         "a refund restores the parts as they were",
         """
         SELECT p.key, p.debit_promotional, r.promotional, p.debit_earned, r.earned
-          FROM journal p, LATERAL (
-               SELECT count(*) AS refunds, coalesce(sum(credit_promotional), 0) AS promotional,
-                      coalesce(sum(credit_earned), 0) AS earned
-                 FROM journal b WHERE b.kind = 6 AND b.content = p.key AND b.credit_wallet = p.debit_wallet) r
-         WHERE p.kind <= 3 AND r.refunds > 0
+          FROM (SELECT content, credit_wallet, coalesce(sum(credit_promotional), 0) AS promotional,
+                       coalesce(sum(credit_earned), 0) AS earned FROM journal WHERE kind = 6 GROUP BY 1, 2) r
+          JOIN journal p ON p.key = r.content AND p.debit_wallet = r.credit_wallet
+         WHERE p.kind <= 3
            AND (coalesce(p.debit_promotional, 0) <> r.promotional OR coalesce(p.debit_earned, 0) <> r.earned)
         """,
     ),
@@ -195,11 +194,12 @@ PROOFS = (
         "a payout gives back what refunds took out of it, and the rest if it was rejected",
         """
         SELECT p.id, p.tokens, p.cut_tokens, p.settled_as, p.given_back, r.tokens AS in_journal
-          FROM payouts p, LATERAL (
-               SELECT coalesce(sum(j.tokens), 0) AS tokens FROM journal j
-                WHERE j.kind = 6 AND j.content = p.posting_key AND j.credit_wallet = p.creator_id) r
-         WHERE r.tokens <> CASE WHEN p.settled_as = 'rejected' AND p.given_back THEN p.tokens ELSE p.cut_tokens END
-           AND NOT (p.settled_as = 'rejected' AND NOT p.given_back AND r.tokens = p.tokens)
+          FROM payouts p LEFT JOIN (
+               SELECT content, credit_wallet, sum(tokens) AS tokens FROM journal WHERE kind = 6 GROUP BY 1, 2) r
+            ON r.content = p.posting_key AND r.credit_wallet = p.creator_id
+         WHERE coalesce(r.tokens, 0)
+               <> CASE WHEN p.settled_as = 'rejected' AND p.given_back THEN p.tokens ELSE p.cut_tokens END
+           AND NOT (p.settled_as = 'rejected' AND NOT p.given_back AND coalesce(r.tokens, 0) = p.tokens)
             OR p.settled_as = 'cancelled' AND p.cut_tokens <> p.tokens
         """,
     ),

@@ -211,15 +211,6 @@ IN_SQL = (
         "the second ticket is OWNED, not COMMITTED",
     ),
     Bug(
-        "ticket-with-care",
-        "… also of several in one batch",
-        "tickets that are asked for at once are all paid",
-        (Edit(BATCH, "owned[first_ticket[i]] := true;", "NULL;"),),
-        f"{TICKETS}::test_of_several_tickets_in_one_batch_the_first_is_bought",
-        "INVALID",
-        "the batch is not booked at all",
-    ),
-    Bug(
         "look-at-ticket",
         "a batch with a ticket in it is decided with care",
         "a ticket is paid for and nobody has it",
