@@ -30,6 +30,7 @@ from tests.bugs_in_sessions import IN_SESSIONS
 from tests.bugs_in_sql import IN_SQL
 from tests.bugs_in_stall import IN_STALL
 from tests.bugs_in_streams import IN_STREAMS
+from tests.bugs_in_tickets import IN_TICKETS
 from tests.bugs_in_viewers import IN_VIEWERS
 from tests.bugs_in_wire import IN_WIRE
 from tests.lifeline import tied
@@ -52,6 +53,7 @@ BUGS = (
     *IN_RESOURCES,
     *IN_FIGURES,
     *IN_REMOVALS,
+    *IN_TICKETS,
 )
 TREE = ("domain", "storage", "server", "tests", "pyproject.toml", "config.toml", "README.md")
 RUN_SECONDS_MAX = 180.0  # a test that hangs has found nothing: each has bounds of its own, well below this
