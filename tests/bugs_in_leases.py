@@ -246,7 +246,7 @@ IN_LEASES = (
                 "        await ask.errands.run(lambda: _cancel(ask, stream_id))\n        cancelled = True",
             ),
         ),
-        f"{OTHERS}::test_a_stream_that_goes_live_as_it_is_cancelled_keeps_its_tickets",
+        f"{OTHERS}::test_a_stream_that_goes_live_as_it_is_cancelled_ends_as_a_live_one_and_gives_its_tickets_back",
         "assert",
         "the stream is live after its end",
     ),

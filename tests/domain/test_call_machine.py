@@ -61,6 +61,7 @@ class CallMachine(RuleBasedStateMachine):
     story: Story
     account: Account
     sound = False  # no step has failed
+    lost = False  # another server has claimed the room since it was taken up here
 
     @initialize(
         price=prices,
@@ -110,7 +111,7 @@ class CallMachine(RuleBasedStateMachine):
         expected = self.account.command(user_id, word)
         slip = Slip()
         self._give(inputs.Acted(user_id, COMMANDS[word](call_id=CALL), slip))
-        assert code(slip.answer) == expected
+        assert code(slip.answer) in self._or_moved(expected)
         assert slip.answer is not None
 
     @rule(user_id=parties, word=st.sampled_from(["pause", "resume"]))
@@ -131,7 +132,7 @@ class CallMachine(RuleBasedStateMachine):
             expected = None
             self.account.join(user_id, number)
         self._give(inputs.Joined(device(user_id, number), user_id, slip))
-        assert code(slip.answer) == expected
+        assert code(slip.answer) in self._or_moved(expected)
         assert slip.answer is not None
 
     @rule()
@@ -334,6 +335,7 @@ class CallMachine(RuleBasedStateMachine):
     def lose_the_room_to_another_server(self, really: bool) -> None:
         if really and not self.story.ledger.rooms[CALL].ended:
             self.story.ledger.claim(CALL)
+            self.lost = True
 
     @rule(really=seldom)
     def end_by_an_operator(self, really: bool) -> None:
@@ -342,7 +344,13 @@ class CallMachine(RuleBasedStateMachine):
             self.account.end("admin")
             self._give(inputs.EndNow("admin"))
 
+    def _or_moved(self, expected: str | None) -> tuple[str | None, ...]:
+        """A room that is over here, and knows by now that it has a later owner, sends people there."""
+        over = self.account.draining or self.account.end_reason is not None
+        return (expected, "ROOM_STARTING") if self.lost and over else (expected,)
+
     def _take_up(self, down: int) -> None:
+        self.lost = False
         self.account.advance(self.story.now)
         self.story.now += down
         self.story.crash()

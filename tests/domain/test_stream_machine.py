@@ -117,8 +117,13 @@ class StreamMachine(RuleBasedStateMachine):
             self.account.join(user_id, number)
         slip = Slip()
         self._give(inputs.Joined(device(user_id, number), user_id, slip, False, stored))
-        assert code(slip.answer) == expected
+        assert code(slip.answer) in self._or_moved(expected)
         assert slip.answer is not None
+
+    def _or_moved(self, expected: str | None) -> tuple[str | None, ...]:
+        """A room that is over here, and knows by now that it has a later owner, sends people there."""
+        lost = self.story.ledger.rooms[STREAM].epoch != self.story.epoch
+        return (expected, "ROOM_STARTING") if lost and (self.account.over or self.fenced) else (expected,)
 
     def _known(self, stored: StoredMeter | None) -> Viewer:
         price, known = self.account.price, stored or StoredMeter(0, 0, 0, Funds(0, -1))
