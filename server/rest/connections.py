@@ -32,6 +32,7 @@ GRACE_SECONDS = 2  # for requests that are being answered when the house closes
 READ_BYTES = 16_384  # at a time: as much as headers may have
 LINGER_SECONDS = 1  # for a client that still sends when it is answered and hung up on …
 LINGER_READS = 64  # … so many times READ_BYTES at most
+EVICTED_AFTER_SECONDS = 0.5  # without a request: a flood of connections is closed at accept, which costs least
 SENT_AT_ONCE = 16_384  # bytes of an answer that have `send_seconds` to leave: a client that reads slowly still reads
 
 
@@ -83,9 +84,10 @@ class Connections:
             stream.socket.close()
 
     def evict(self, address: str) -> bool:
-        """Close the connection of an address that has been without a request for longest; False if all have one."""
+        """Close the connection of an address that is idle for longest; False if none is idle for a while."""
         counted = [each for each in self._open.get(limited_as(address), ()) if each.admission.address is not None]
-        idle = [each for each in counted if each.idle_since is not None]
+        latest = trio.current_time() - EVICTED_AFTER_SECONDS
+        idle = [each for each in counted if each.idle_since is not None and each.idle_since <= latest]
         if not idle:
             return False
         longest = min(idle, key=lambda each: each.idle_since or 0)

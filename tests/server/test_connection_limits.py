@@ -12,6 +12,7 @@ from server.config import ConfigError, Settings
 from server.connection_limits import ConnectionLimits
 from server.house import House
 from server.open_files import fit, raise_limit
+from server.rest import connections
 from tests.clients import PATIENCE_SECONDS
 from tests.houses import add_fan, online, running_house, settings, with_section
 
@@ -154,7 +155,10 @@ async def test_open_sessions_do_not_use_up_the_share_of_their_address(dsn: str) 
             pass
 
 
-async def test_a_new_http_connection_takes_the_place_of_the_longest_idle_one(dsn: str) -> None:
+async def test_a_new_http_connection_takes_the_place_of_the_longest_idle_one(
+    dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "EVICTED_AFTER_SECONDS", 0.0)
     usual = settings()
     wanted = msgspec.structs.replace(usual, http=msgspec.structs.replace(usual.http, connections=40))
     async with running_house(dsn, wanted) as house:
