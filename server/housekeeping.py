@@ -12,6 +12,7 @@ from server.live_room import LiveRoom
 from server.memory import tidy_memory
 from server.payouts import give_back_rejected
 from server.refunds_due import give_back_due
+from server.stream_starts import decline_for_starts
 from storage.leases import Checkpoint
 from storage.limits import forget_lifted_limits
 from storage.new_call import forget_old_keys
@@ -22,6 +23,7 @@ from storage.tickets import checkpoint_presence
 
 SLICES = 5  # a checkpoint period's rooms are stored in as many parts, so that no block waits long for the fence
 BANS_SECONDS = 0.5  # a ban made on another server is noticed within a second (CONTRACT §7)
+STARTS_SECONDS = 0.5  # a creator who goes live on another server waits for it; a round costs one small query
 REFUNDS_SECONDS = 5.0  # of blocks that a server stopped before it gave back; a round without any costs one small query
 ADOPTION_SECONDS = 1.0  # from the end of a lease to the claim; a round without orphans costs two small queries
 CLOCK_SECONDS = 600
@@ -36,6 +38,7 @@ async def keep_house(house: House) -> None:
         (checkpoint_seconds / SLICES, _Checkpoints(house).store_next),
         (checkpoint_seconds, lambda: house.lease.fence_lost()),
         (BANS_SECONDS, lambda: house.bans.keep_out()),
+        (STARTS_SECONDS, lambda: decline_for_starts(house.postgres, house.registry)),
         (REFUNDS_SECONDS, lambda: give_back_due(house.postgres, house.actor)),
         (ADOPTION_SECONDS, lambda: house.orphans.adopt()),
         (0, house.tickets.next_round),  # which waits itself

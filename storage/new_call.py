@@ -16,6 +16,7 @@ from storage.postgres import Connection, PgUUID, Postgres, Refused, Row
 from storage.reversals import is_frozen
 from storage.streams import LIVE_OR_IN_A_CALL
 
+JUST_ENDED = Refusal(Code.CREATOR_BUSY, "One of the two was in another call, or live")
 REMEMBERED = 64  # calls between two people: more of them in a row came to nothing only where all waits are the longest
 
 
@@ -75,7 +76,7 @@ async def create_call(postgres: Postgres, new: NewCall) -> Rung | Refusal:
             raise
         # A call or a stream of theirs began elsewhere in this very moment; it may be over again by now.
         busy = await postgres.transaction(lambda connection: _why_busy(connection, new))
-        return busy or Refusal(Code.CREATOR_BUSY, "One of the two was in another call, or live")
+        return busy or JUST_ENDED
     if decided is not None:
         return decided
     made = await find_call(postgres, new.id)
@@ -164,12 +165,16 @@ async def _why_busy(connection: Connection, new: NewCall) -> Refusal | None:
 
 
 async def _wait_for_turn(connection: Connection, new: NewCall) -> Refusal | None:
-    """Lock both parties, as their new call does anyway: all calls between the two that came before are seen."""
+    """Lock both parties, as their new call does anyway: a call between the two that came before is still under way, or
+    has ended and is seen."""
     await connection.execute(
         "SELECT 1 FROM users WHERE supabase_id IN ($1, $2) ORDER BY supabase_id FOR NO KEY UPDATE",
         new.fan,
         new.creator,
     )
+    in_calls = "SELECT true FROM users_in_calls WHERE user_id IN ($1, $2) LIMIT 1"
+    if await connection.fetchval(in_calls, new.fan, new.creator):
+        return await _why_busy(connection, new) or JUST_ENDED
     return await _cooldown(connection, new)
 
 

@@ -1,5 +1,6 @@
 """Streams: announcing, starting and ending them, and who may watch."""
 
+from functools import partial
 from typing import Annotated
 from uuid import UUID
 
@@ -20,6 +21,7 @@ from server.rest.query import Listed, Paging
 from server.rest.request import Ask
 from server.rest.route import Needs, Routes
 from server.rest.strict_json import FieldError
+from server.stream_starts import start_over_ringing
 from storage.paging import Paged
 from storage.streams import (
     NewStream,
@@ -133,7 +135,7 @@ async def show_access(ask: Ask, stream_id: RoomId) -> StreamAccess | Refusal:
     ),
 )
 async def start(ask: Ask, stream_id: RoomId) -> StreamAnswer | Refusal:
-    """Go live: from here on the room is open. Idempotent."""
+    """Go live: from here on the room is open. A call that only rings for the creator is declined. Idempotent."""
     stored = await _own(ask, stream_id)
     if isinstance(stored, Refusal):
         return stored
@@ -141,10 +143,11 @@ async def start(ask: Ask, stream_id: RoomId) -> StreamAnswer | Refusal:
         return ENDED
     if ask.house.draining:
         return Refusal(Code.DRAINING, "The server is shutting down")
-    if ask.house.registry.call_of(ask.user_id) is not None:
-        return Refusal(Code.ALREADY_IN_CALL, "You are in a call")
     if stored.record.status == "scheduled":
-        refusal = await ask.errands.run(lambda: _open(ask, stream_id))
+        go_live = partial(_open, ask, stream_id)
+        refusal = await ask.errands.run(
+            lambda: start_over_ringing(ask.house.postgres, ask.house.registry, ask.user_id, go_live)
+        )
         if refusal is not None:
             return refusal
     if ask.house.registry.find(stream_id) is None:
