@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from domain.ids import MemberId, UserId
 from domain.instant import Duration, Instant, duration
-from domain.meter import Meter, StoredMeter
+from domain.meter import Meter, SetBack, StoredMeter
 from domain.schedule import Schedule
 from domain.stay import Stay
 from domain.stream_record import StreamFacts, StreamRules
@@ -169,6 +169,10 @@ class Stays:
     def unstored(self, at: Instant) -> tuple[tuple[UserId, Duration], ...]:
         """How far the clocks are that have stopped since they were last stored; some may run again."""
         return tuple((user_id, self._stays[user_id].meter.billed_active(at)) for user_id in self._unstored)
+
+    def set_backs(self) -> tuple[SetBack, ...]:
+        """Of the same clocks, in the same order."""
+        return tuple(self._stays[user_id].meter.set_back for user_id in self._unstored)
 
     def note_stored(self, stays: tuple[tuple[UserId, Duration], ...], at: Instant) -> None:
         for user_id, active in stays:

@@ -499,7 +499,12 @@ class Stream:
 
     def record(self, at: Instant) -> StreamRecord:
         """The state to store."""
-        return msgspec.structs.replace(self._state(), stays=self.stays.unstored(at), present=self._stage.present(at))
+        return msgspec.structs.replace(
+            self._state(),
+            stays=self.stays.unstored(at),
+            set_backs=self.stays.set_backs(),
+            present=self._stage.present(at),
+        )
 
     def _state(self) -> StreamRecord:
         return StreamRecord(

@@ -10,6 +10,7 @@ from domain.block import BlockPrice
 from domain.ids import RoomId, UserId
 from domain.instant import Duration, Instant, rfc3339
 from domain.messages import PastTip, Person
+from domain.meter import SetBack
 
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=86_400)]
 StreamType = Literal["public", "private"]
@@ -60,6 +61,7 @@ class StreamRecord(msgspec.Struct, frozen=True):
     muted: tuple[UserId, ...] = ()
     removed: tuple[UserId, ...] = ()
     stays: tuple[tuple[UserId, Duration], ...] = ()  # payers whose clocks have stopped since the last record
+    set_backs: tuple[SetBack, ...] = ()  # of each of these clocks
     present: Duration = 0  # for how long the creator was live and present, in total
     released: bool = False  # whether tickets are credited to the creator; the release itself stores it
 

@@ -11,7 +11,7 @@ from domain.block import BlockPrice, Rounding
 from domain.ids import RoomId, UserId
 from domain.instant import Instant, as_datetime, from_datetime
 from domain.messages import Person
-from domain.meter import Funds, StoredMeter
+from domain.meter import Funds, SetBack, StoredMeter
 from domain.refusals import Code, Refusal
 from domain.stream_record import StreamFacts, StreamRecord, StreamStatus, StreamType, StreamView, view_stream
 from storage.paging import Listing, Page, Paged
@@ -156,7 +156,7 @@ async def end_scheduled_stream(postgres: Postgres, stream_id: RoomId, at: Instan
 async def save_stream(postgres: Postgres, stream_id: RoomId, epoch: int, record: StreamRecord) -> bool:
     """Store a stream's state; the record of an ended stream ends its room. False if the room has a later owner."""
     rows = await postgres.fetch(
-        "SELECT save_stream($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+        "SELECT save_stream($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
         stream_id,
         epoch,
         record.status,
@@ -167,6 +167,8 @@ async def save_stream(postgres: Postgres, stream_id: RoomId, epoch: int, record:
         [payer for payer, _ in record.stays],
         [active for _, active in record.stays],
         record.present,
+        [set_back.times for set_back in record.set_backs],
+        [set_back.block_no for set_back in record.set_backs],
     )
     return bool(rows[0][0])
 
@@ -227,7 +229,8 @@ async def open_stay(postgres: Postgres, stream_id: RoomId, payer: UserId) -> Sto
     """Where a viewer's blocks and clock are, and what they have; their first visit makes the meter."""
     row = await postgres.fetchrow("SELECT * FROM open_stay($1, $2)", stream_id, payer)
     assert row is not None, "a function without a set returns one row"
-    return StoredMeter(row["last_block"], row["tokens"], row["active_us"], Funds(row["balance"], row["n"]))
+    funds, set_back = Funds(row["balance"], row["n"]), SetBack(row["set_backs"], row["set_back_block"])
+    return StoredMeter(row["last_block"], row["tokens"], row["active_us"], funds, set_back)
 
 
 def stored_stream(row: Row) -> StoredStream:

@@ -42,6 +42,47 @@ BEGIN
       WHERE s.ended_at IS NULL;
 END $$;
 
+-- As before, with the clocks of viewers that were set back.
+DROP FUNCTION save_stream;
+CREATE FUNCTION save_stream(
+    stream uuid, owner_epoch int, new_status text, ended timestamptz, reason text, now_muted uuid[], now_removed uuid[],
+    payer uuid[], active bigint[], present bigint, times int[] DEFAULT NULL, block int[] DEFAULT NULL
+) RETURNS boolean LANGUAGE plpgsql
+    SET search_path = halfminute, pg_temp SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+DECLARE none CONSTANT int[] := array_fill(0, ARRAY[cardinality(payer)]);
+BEGIN
+    PERFORM 1 FROM fence WHERE one FOR NO KEY UPDATE;
+    PERFORM 1 FROM rooms WHERE id = stream AND epoch = owner_epoch AND ended_at IS NULL FOR NO KEY UPDATE;
+    IF NOT FOUND THEN RETURN false; END IF;
+    -- A record that was long under way must not undo what was noted since.
+    UPDATE streams SET status = new_status, ended_at = ended, end_reason = reason, muted = now_muted,
+                       removed = now_removed, present_us = greatest(present_us, present)
+     WHERE id = stream;
+    PERFORM store_meters(array_fill(stream, ARRAY[cardinality(payer)]), payer, active, coalesce(times, none),
+                         coalesce(block, none));
+    IF cardinality(now_removed) > 0 THEN
+        UPDATE stream_tickets t SET return_key = t.posting_key
+         WHERE t.stream_id = stream AND t.user_id = ANY (now_removed) AND t.refunded_at IS NULL
+           AND t.return_key IS DISTINCT FROM t.posting_key;
+    END IF;
+    IF ended IS NOT NULL THEN
+        UPDATE rooms SET ended_at = ended WHERE id = stream;
+    END IF;
+    RETURN true;
+END $$;
+
+DROP FUNCTION open_stay;
+CREATE FUNCTION open_stay(room uuid, payer uuid, OUT last_block int, OUT tokens bigint, OUT active_us bigint,
+                          OUT balance bigint, OUT n int, OUT set_backs int, OUT set_back_block int)
+LANGUAGE plpgsql SET search_path = halfminute, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    INSERT INTO meters (room_id, payer_id) VALUES (room, payer) ON CONFLICT DO NOTHING;
+    SELECT m.last_block, m.tokens, m.active_us, w.balance, w.n, m.set_backs, m.set_back_block
+      INTO last_block, tokens, active_us, balance, n, set_backs, set_back_block
+      FROM meters m, wallets w WHERE m.room_id = room AND m.payer_id = payer AND w.id = payer;
+END $$;
+
 -- Blocks that are to be given back ------------------------------------------------------------------------------------
 
 -- Written together with what they follow from, the end of a call for example, and removed once they are refunded: a server

@@ -178,10 +178,10 @@ async def test_a_stay_begins_at_nothing_and_goes_on_where_it_was(dsn: str) -> No
     async with a_stage(dsn) as stage:
         stream, fan = await stage.schedule(), await stage.books.add_user(100)
         epoch, stay = await stage.open(stream), "SELECT * FROM open_stay($1, $2)"
-        assert tuple((await stage.books.postgres.fetch(stay, stream, fan))[0]) == (0, 0, 0, 100, 1)
+        assert tuple((await stage.books.postgres.fetch(stay, stream, fan))[0]) == (0, 0, 0, 100, 1, 0, 0)
         await stage.books.actor.post([block(stream, fan, stage.creator, 1, tokens=30, epoch=epoch)])
         await stage.save(stream, epoch, active={fan: 5})
-        assert tuple((await stage.books.postgres.fetch(stay, stream, fan))[0]) == (1, 30, 5, 70, 2)
+        assert tuple((await stage.books.postgres.fetch(stay, stream, fan))[0]) == (1, 30, 5, 70, 2, 0, 0)
         for room, payer in ((RoomId(new_uuid()), fan), (stream, UserId(new_uuid()))):
             with pytest.raises(Refused, match="a meter needs its room and its payer"):
                 await stage.books.postgres.fetch(stay, room, payer)
