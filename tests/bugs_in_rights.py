@@ -143,7 +143,7 @@ IN_RIGHTS = (
         "404 instead of 400 tells that there is such a call",
         (Edit("server/rest/tips.py", " or not all(room.admits(ask.user_id) for room in rooms):", ":"),),
         f"{IDS_TESTS}::test_a_tips_context_does_not_tell_whether_there_is_such_a_call",
-        "assert 404 == 400",
+        "No such room",
         "the answer is 404",
     ),
     Bug(
@@ -161,7 +161,7 @@ IN_RIGHTS = (
         "whoever wrote the file signs tokens for everybody, operators included",
         (Edit("server/local_secrets.py", "    if found.st_mode & _OTHERS:", "    if False:"),),
         f"{SECRET_TESTS}::test_the_start_is_refused_with_one_line",
-        "assert",
+        "TimeoutExpired",
         "the token is printed, and the server starts",
     ),
     Bug(
@@ -214,7 +214,7 @@ IN_RIGHTS = (
         "the world reads how many calls, tokens and faults there are",
         (Edit("server/rest/health.py", "    if not (_has_metrics_token(ask) or _is_near(ask)):", "    if False:"),),
         f"{METRICS_TESTS}::test_from_elsewhere_they_are_read_with_the_token_alone",
-        "assert 200 == 403",
+        "JSONDecodeError",
         "the figures are answered",
     ),
     Bug(
@@ -229,7 +229,7 @@ IN_RIGHTS = (
             ),
         ),
         f"{METRICS_TESTS}::test_the_clients_of_a_proxy_that_is_not_trusted_are_not_near[X-Real-IP]",
-        "assert 200 == 403",
+        "JSONDecodeError",
         "the figures are answered",
     ),
     Bug(
