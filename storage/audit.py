@@ -229,7 +229,8 @@ PROOFS = (
     Proof(
         "what operators ordered and what was booked for it match one to one",
         """
-        SELECT j.key, j.kind, j.tokens, a.action, a.tokens AS noted FROM journal j
+        SELECT j.key, j.kind, j.tokens, a.action, a.tokens AS noted
+          FROM (SELECT key, kind, tokens FROM journal WHERE kind IN (5, 6)) j
           FULL JOIN (SELECT * FROM operator_actions WHERE posting_key IS NOT NULL) a ON a.posting_key = j.key
          WHERE CASE WHEN j.kind = 5 THEN a.action IS DISTINCT FROM 'credit' OR abs(a.tokens) IS DISTINCT FROM j.tokens
                     WHEN a.posting_key IS NOT NULL THEN a.action <> 'refund' OR j.kind IS DISTINCT FROM 6

@@ -44,6 +44,7 @@ IN_SQL = (
             Edit(
                 BATCH, "posting_key uuid UNIQUE REFERENCES journal (key) ON DELETE RESTRICT", "posting_key uuid UNIQUE"
             ),
+            Edit(CALLS_SQL, "PRIMARY KEY REFERENCES journal (key) ON DELETE RESTRICT", "PRIMARY KEY"),
             Edit(SQL, "CREATE UNIQUE INDEX journal_debit", "CREATE INDEX ON journal (key); CREATE UNIQUE INDEX d"),
         ),
         f"{ACTOR_TESTS}::test_a_repeat_moves_nothing_and_says_what_the_first_did",
