@@ -69,7 +69,7 @@ async def make_tour(house: House, trying: Callable[[str], None], stripe: StripeS
         tour = Tour(web, people, trying)
         fan, creator, operator = people.stranger(), people.stranger(), await people.operator()
         await _settle_in(tour, fan, creator, operator)
-        await _ring(tour, fan, creator)
+        await _ring(tour, house, fan, creator)
         call_id = await _talk(tour, fan, creator, operator)
         await _give_back(tour, house, fan, creator, call_id)
         await _stream(tour, creator)
@@ -107,7 +107,7 @@ async def _settle_in(tour: Tour, fan: Caller, creator: Caller, operator: Caller)
     await tour.ask(fan, "GET /api/creators", limit=100, offset=1_900)
 
 
-async def _ring(tour: Tour, fan: Caller, creator: Caller) -> None:
+async def _ring(tour: Tour, house: House, fan: Caller, creator: Caller) -> None:
     await tour.people.phone(creator)
     for name, answer in (
         ("POST /api/calls/initiate", "POST /api/calls/{callId}/cancel"),
@@ -116,6 +116,8 @@ async def _ring(tour: Tour, fan: Caller, creator: Caller) -> None:
         other = await tour.people.fan(1000)
         rung = await tour.ask(other, name, body={"creatorId": str(creator.user_id)})
         await tour.ask(other if "cancel" in answer else creator, answer, callId=rung.json()["callId"])
+        for room in list(house.registry):  # its parties are busy until its end is stored
+            await room.settled.wait()
 
 
 async def _talk(tour: Tour, fan: Caller, creator: Caller, operator: Caller) -> str:
