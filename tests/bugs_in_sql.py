@@ -4,7 +4,7 @@ from tests.bugs import Bug, Edit
 
 SQL, STREAMS_SQL = "storage/migrations/0001_house.sql", "storage/migrations/0002_streams.sql"
 BATCH = "storage/migrations/0007_parts.sql"  # the batch statement as it is now, and the refunds
-LEASES, TICKETS_SQL = "storage/migrations/0004_leases.sql", "storage/migrations/0008_tickets.sql"
+LEASES = "storage/migrations/0004_leases.sql"
 CALLS_SQL = "storage/migrations/0009_calls.sql"
 ACTOR_TESTS = "tests/storage/test_actor.py"
 TWO_SERVERS = "tests/storage/test_bank.py::test_two_servers_on_one_database_never_lock_each_other_out[1000]"
@@ -184,7 +184,7 @@ IN_SQL = (
         "a server that has lost a stream ends it for its new owner",
         (
             Edit(
-                TICKETS_SQL,
+                CALLS_SQL,
                 "id = stream AND epoch = owner_epoch AND ended_at IS NULL",
                 "id = stream AND ended_at IS NULL",
             ),
