@@ -40,14 +40,18 @@ class BlockPrice(msgspec.Struct, frozen=True):
         return -(-self.rate_tokens_per_min * self.block_seconds * blocks // 60)
 
 
+MOST_RUNS = 64  # that a clock remembers: a payee's silence is noticed within seconds, and few runs fit into it
+
+
 class ActiveClock:
     """Counts the time that is billed: it runs while no hold stands and keeps its count while stopped."""
 
-    __slots__ = ("_counted", "_running_since")
+    __slots__ = ("_counted", "_running_since", "_runs")
 
     def __init__(self, counted: Duration = 0) -> None:
         self._counted = counted
         self._running_since: Instant | None = None
+        self._runs: tuple[tuple[Instant, Instant], ...] = ()  # the last ones that are over: from, to
 
     @property
     def running(self) -> bool:
@@ -69,4 +73,18 @@ class ActiveClock:
             self._running_since = at
 
     def stop(self, at: Instant) -> None:
-        self._counted, self._running_since = self.active(at), None
+        if self._running_since is not None:
+            self._counted = self.active(at)
+            self._runs = (*self._runs[1 - MOST_RUNS :], (self._running_since, at))
+            self._running_since = None
+
+    def stop_as_of(self, since: Instant, at: Instant) -> Duration:
+        """Stop, and take back the time counted from `since` to `at`, which is now; returns how much that was.
+
+        Only the last MOST_RUNS runs since a restart can be taken back.
+        """
+        self.stop(at)
+        taken = sum(max(0, over - max(begun, since)) for begun, over in self._runs)
+        self._counted -= taken
+        self._runs = tuple((begun, min(over, since)) for begun, over in self._runs if begun < since)
+        return taken

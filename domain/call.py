@@ -4,6 +4,8 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any
 
+import msgspec
+
 from domain import commands as c
 from domain import effects, inputs
 from domain import messages as m
@@ -14,9 +16,10 @@ from domain.call_record import CallFacts, CallRecord, CallRules, CallView, as_fi
 from domain.call_state import record_of
 from domain.closing import Closing
 from domain.deadline import Agenda, Deadline
-from domain.ids import MemberId, UserId
+from domain.ids import MemberId, UserId, block_key
 from domain.instant import Instant, duration
 from domain.meter import BooksDisagree, Meter
+from domain.payee_end import blocks_given_back
 from domain.posting import Kind, Outcome, Receipt
 from domain.presence import Hold, Parties, Party, Role
 from domain.refusals import Code, Refusal
@@ -54,6 +57,7 @@ class Call:
         self.beginning = Beginning(facts, rules, record, restarted_at)
         self.closing = Closing(ENDED, record.ended_at, record.end_reason)
         self._sweeps = Sweeps()
+        self._to_give_back = range(0)  # blocks, once it has ended; some may have no receipt yet
         self._effects: list[effects.Effect] = []
         if restarted_at is not None:
             self._take_up(record, restarted_at)
@@ -84,9 +88,9 @@ class Call:
                 self._effects += self.talk.join_overlay(given, self.closing.why_closed(), self._room(at))
             case inputs.Left(member_id):
                 self._leave(member_id, at)
-            case inputs.Unheard(member_id):
+            case inputs.Unheard(member_id, heard_at):
                 self.members.note_silence(member_id, True)
-                self._note_silence(member_id, at)
+                self._note_silence(member_id, at if heard_at is None else min(heard_at, at), at)
             case inputs.Heard(member_id):
                 self._note_sound(member_id, at)
             case inputs.Stalled():
@@ -95,6 +99,10 @@ class Call:
                 for receipt in receipts:
                     if not self.settled:  # as it is from the moment on in which another server owns it
                         self._settle(receipt, at)
+            case inputs.BlockRefunded(refund):
+                self.meter.note_refund(refund)
+            case inputs.GivenBack():
+                self._tell_end(at)
             case inputs.Saved(record):
                 self._note_saved(record, at)
             case inputs.Fenced():
@@ -129,7 +137,8 @@ class Call:
             yield Deadline(at, partial(self._end, reason))
         else:
             if self.parties.interrupted:
-                yield from (Deadline(at, partial(self._end, reason)) for at, reason in self.parties.ends())
+                for at, reason, party in self.parties.ends():
+                    yield Deadline(at, partial(self._end, reason, by=party))
                 yield from (Deadline(at, partial(self._hold, hold)) for at, hold in self.parties.absences())
             if self.meter.waiting_since is not None and Hold.STORAGE not in self.parties.holds:
                 grace = duration(self.rules.storage_grace_seconds)
@@ -157,7 +166,7 @@ class Call:
             case c.CallPause():
                 self._pause(party, at)
             case c.CallResume():
-                party.resume()
+                party.resume(at)
                 self._lift({party.by_hand}, at)
             case c.CallDecline() | c.CallCancel() | c.CallEnd():
                 self._hang_up(party, at)
@@ -172,10 +181,11 @@ class Call:
         if party.paused_at is None:
             party.paused_at = at
             self._hold(party.by_hand, at)
+            self._agenda.catch_up(at)  # the pauses before may have left nothing of the limit
 
     def _hang_up(self, party: Party, at: Instant) -> None:
         ringing, talking = ("cancelled", "hangup") if party.role is Role.FAN else ("declined", "creator_ended")
-        self._end(ringing if self.beginning.ringing else talking, at)
+        self._end(ringing if self.beginning.ringing else talking, at, by=party)
 
     def _separate(self, blocked: UserId, at: Instant) -> None:
         """One party has blocked the other, which ends the call as if the one who blocked had hung up."""
@@ -228,11 +238,20 @@ class Call:
             left = self.news.publish(m.MemberLeft, at, member_id=member_id, user_id=member.user_id)
             self._effects += [effects.Remove(member_id), left]
             party.left(member_id, at)
-            self._save(at)
+            self._note_absence(party, at)
 
-    def _note_silence(self, member_id: MemberId, at: Instant) -> None:
+    def _note_silence(self, member_id: MemberId, heard_at: Instant, at: Instant) -> None:
         if party := self.parties.with_member(member_id):
-            party.unheard(member_id, at)
+            party.unheard(member_id, at, heard_at)
+            self._note_absence(party, at)
+
+    def _note_absence(self, party: Party, at: Instant) -> None:
+        """The payee's absence stops the clock as of when they were last heard; the payer's, after a grace."""
+        is_payee_gone = party.role is Role.CREATOR and not party.present and party.by_absence not in self.parties.holds
+        if is_payee_gone and self.beginning.started_at is not None and not self.closing.over:
+            self.meter.payee_was_away(party.heard_until, at)
+            self._hold(party.by_absence, at)
+        else:
             self._save(at)
 
     def _note_sound(self, member_id: MemberId, at: Instant) -> None:
@@ -322,11 +341,17 @@ class Call:
 
     # The end
 
-    def _end(self, reason: str, at: Instant) -> None:
-        """No block falls due from here on; those that did are still charged."""
+    def _end(self, reason: str, at: Instant, by: Party | None = None) -> None:
+        """No block falls due from here on; those that did are still charged, and given back if they were hardly used.
+
+        `by`: the party that ends it, be it by staying away or by pausing for too long.
+        """
         if self.closing.end(reason, at):
             self.meter.clock.stop(at)
             self.parties.holds.clear()
+            payee_end = duration(self.rules.payee_end_seconds) if by is self.parties.creator else 0
+            active = self.meter.clock.active(at)
+            self._to_give_back = blocks_given_back(self.meter.price, self.meter.posted, active, payee_end)
 
     def _drain(self, at: Instant) -> None:
         """The server stops: the clock stands, and the call goes on from its rows when it is back."""
@@ -350,9 +375,16 @@ class Call:
 
     def _note_saved(self, record: CallRecord, at: Instant) -> None:
         if self.closing.is_last(record):
-            if self.closing.reason is not None:
-                self._effects += self.news.ended(self.closing.reason, record.active, at)
-            self._close()
+            if record.given_back:
+                self._effects.append(effects.GiveBack(record.given_back))
+            else:
+                self._tell_end(at)
+
+    def _tell_end(self, at: Instant) -> None:
+        """The last record is stored, and what was to be given back is."""
+        if self.closing.reason is not None:
+            self._effects += self.news.ended(self.closing.reason, self.meter.billed_active(at), at)
+        self._close()
 
     def _close(self, *, moved: bool = False) -> None:
         self.members.clear()
@@ -366,15 +398,19 @@ class Call:
 
     def view(self, at: Instant) -> CallView:
         """The call as its parties see it now."""
-        meter = self.meter
-        return view_call(self.facts, self.record(at), meter.committed, meter.tokens, meter.paid_through())
+        return view_call(self.facts, self.record(at), self.meter.paid, self.meter.paid_through())
 
     def _room(self, at: Instant) -> dict[str, Any]:
         return {"kind": "call", **as_fields(self.view(at))}
 
     def record(self, at: Instant) -> CallRecord:
         """The state to store."""
-        return record_of(self.beginning, self.closing, self.parties, self.meter, at)
+        record = record_of(self.beginning, self.closing, self.parties, self.meter, at)
+        given_back = [n for n in self._to_give_back if n <= self.meter.committed]
+        if not given_back:
+            return record
+        keys = tuple(block_key(self.facts.id, self.meter.payer, n) for n in given_back)
+        return msgspec.structs.replace(record, given_back=keys)
 
     @property
     def ringing(self) -> bool:

@@ -77,10 +77,15 @@ class CallNews:
             return []
         ref = {"callId": str(self._facts.id), "blockNo": self._meter.committed}
         left = seconds(self._meter.left(at, self._facts.max_tokens))
+        paid = self._meter.paid
         funds = self._meter.funds  # later news may have come before this receipt
         spent = m.WalletChanged(balance=funds.balance, cause="block", tokens=-tokens, ref=ref, seconds_left=left)
         earned = m.WalletChanged(
-            balance=receipt.credit_after, cause="block", tokens=tokens, ref=ref, earned=self._meter.tokens
+            balance=receipt.credit_after,
+            cause="block",
+            tokens=tokens,
+            ref=ref,
+            earned=paid.tokens - paid.refunded_tokens,
         )
         fan, creator = self._parties
         return [Tell(fan, spent, funds.n), Tell(creator, earned, receipt.credit_n or 0)]
@@ -122,13 +127,14 @@ class CallNews:
 
     def ended(self, reason: str, active: Duration, at: Instant) -> list[Effect]:
         """The last event of the room; an end while ringing is also news to those who never joined."""
+        paid = self._meter.paid
         ended = self.publish(
             m.CallEnded,
             at,
             call_id=self._facts.id,
             reason=reason,
-            blocks=self._meter.committed,
-            tokens=self._meter.tokens,
+            blocks=paid.blocks,
+            tokens=paid.tokens - paid.refunded_tokens,
             active_seconds=seconds(active),
         )
         news = _OF_RINGING.get(reason)

@@ -5,9 +5,10 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from domain.block import BlockPrice, Rounding
-from domain.ids import CallId
+from domain.ids import CallId, PostingKey
 from domain.instant import Duration, Instant, rfc3339, seconds
 from domain.messages import Person
+from domain.meter import Paid, SetBack
 
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=86_400)]
 Status = Literal["ringing", "active", "paused", "ended"]
@@ -24,6 +25,7 @@ class CallRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     drop_grace_seconds: Seconds = 10
     drop_limit_seconds: Seconds = 60
     pause_limit_seconds: Seconds = 600
+    payee_end_seconds: Seconds = 10
     storage_grace_seconds: Seconds = 60
     connections_per_party: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 8  # a person has a few devices
 
@@ -51,8 +53,12 @@ class CallRecord(msgspec.Struct, frozen=True):
     end_reason: str | None = None
     fan_paused_at: Instant | None = None
     creator_paused_at: Instant | None = None
+    fan_paused: Duration = 0  # for how long in all, without the pause that stands
+    creator_paused: Duration = 0
     holds: tuple[str, ...] = ()
     active: Duration = 0
+    set_back: SetBack = SetBack()
+    given_back: tuple[PostingKey, ...] = ()  # of an ended call: the blocks that its payer gets back
 
 
 class CallView(msgspec.Struct, frozen=True, rename="camel"):
@@ -76,14 +82,14 @@ class CallView(msgspec.Struct, frozen=True, rename="camel"):
     expires_at: str | None
     blocks: int
     tokens: int
+    refunded_blocks: int
+    refunded_tokens: int
     active_seconds: float
     paid_through: str | None
 
 
-def view_call(
-    facts: CallFacts, record: CallRecord, blocks: int, tokens: int, paid_through: Instant | None = None
-) -> CallView:
-    """One shape for the live room and the stored row."""
+def view_call(facts: CallFacts, record: CallRecord, paid: Paid, paid_through: Instant | None = None) -> CallView:
+    """One shape for the live room and the stored row. `blocks` were charged; `tokens` is net of refunds."""
     return CallView(
         id=facts.id,
         channel=facts.channel,
@@ -101,8 +107,10 @@ def view_call(
         ended_at=_when(record.ended_at),
         end_reason=record.end_reason,
         expires_at=rfc3339(facts.rings_until) if record.status == "ringing" else None,
-        blocks=blocks,
-        tokens=tokens,
+        blocks=paid.blocks,
+        tokens=paid.tokens - paid.refunded_tokens,
+        refunded_blocks=paid.refunded_blocks,
+        refunded_tokens=paid.refunded_tokens,
         active_seconds=seconds(record.active),
         paid_through=_when(paid_through),
     )

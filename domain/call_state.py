@@ -18,8 +18,11 @@ def record_of(beginning: Beginning, closing: Closing, parties: Parties, meter: M
         end_reason=closing.reason,
         fan_paused_at=parties.fan.paused_at,
         creator_paused_at=parties.creator.paused_at,
+        fan_paused=parties.fan.paused_before,
+        creator_paused=parties.creator.paused_before,
         holds=tuple(parties.standing()),
         active=meter.billed_active(at),
+        set_back=meter.set_back,
     )
 
 

@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 from uuid import UUID
 
 from domain.commands import MemberMute, MemberRemove
-from domain.ids import UserId
+from domain.ids import MemberId, UserId
 from domain.inputs import Said
 from domain.refusals import Code, Refusal, unfit
 from domain.stream_record import StreamFacts
@@ -52,14 +52,14 @@ class Door:
         self.tickets = dict(tickets)  # by who holds them
         self.blocked = set(blocked)  # by the creator, or by an operator, wherever
         self.removed = set(removed)  # by the creator, from this stream
-        self._operators: set[UserId] = set()  # who came in as one
+        self.operators: set[MemberId] = set()  # connections whose present token is an operator's
 
     def access(self, user_id: UserId, is_operator: bool = False) -> Access:
         barred = user_id in self.blocked or user_id in self.removed
         return access_to(
             self._facts,
             user_id,
-            is_operator=is_operator or user_id in self._operators,
+            is_operator=is_operator,
             holds_ticket=user_id in self.tickets,
             barred=barred,
             ended=False,
@@ -80,10 +80,15 @@ class Door:
             self.blocked.discard(user_id)
         return not self.access(user_id).has_access
 
+    def note_rights(self, member_id: MemberId, is_operator: bool) -> None:
+        """A connection comes in with these rights, or has them from now on."""
+        if is_operator:
+            self.operators.add(member_id)
+        else:
+            self.operators.discard(member_id)
+
     def role(self, user_id: UserId, is_operator: bool) -> str:
         """What somebody who comes in is there."""
-        if is_operator:
-            self._operators.add(user_id)
         return "owner" if user_id == self._facts.owner_id else "operator" if is_operator else "viewer"
 
     def pays(self, user_id: UserId, is_operator: bool) -> bool:
@@ -100,6 +105,12 @@ class Door:
         if access.reason == "ticket_required":
             return Refusal(Code.FORBIDDEN, "This stream needs a ticket")
         return Refusal(Code.FORBIDDEN, "You were put out of this stream")
+
+    def why_put_out(self, user_id: UserId) -> str:
+        """The reason that is told to somebody whose operator rights have ended and who may not be here without."""
+        if user_id in self.removed:
+            return "removed"
+        return "banned" if user_id in self.blocked else "token_expired"
 
     def refuse_act(self, said: Said, is_member: bool) -> Refusal | None:
         """Why somebody may not say or give this here; over HTTP who has access may, without being a member."""

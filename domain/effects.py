@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from domain.ids import MemberId, UserId
+from domain.ids import MemberId, PostingKey, UserId
 from domain.inputs import Reply
 from domain.messages import SequencedEvent
 from domain.posting import Posting
@@ -38,6 +38,16 @@ class Refund(msgspec.Struct, frozen=True):
     """Give back what this user paid for a ticket to the room, if they hold one."""
 
     user_id: UserId
+
+
+class GiveBack(msgspec.Struct, frozen=True):
+    """Refund these blocks of the room to their payer, once those of them that are under way are booked."""
+
+    blocks: tuple[PostingKey, ...]
+
+
+class Release(msgspec.Struct, frozen=True):
+    """Credit the stream's tickets to its creator from here on: those in escrow, and later ones as they are sold."""
 
 
 class Save(msgspec.Struct, frozen=True):
@@ -106,4 +116,19 @@ class Close(msgspec.Struct, frozen=True):
     moved: bool = False
 
 
-Effect = Post | Withdraw | Refund | Save | Publish | Tell | TellMember | Admit | Remove | Disconnect | Answer | Close
+Effect = (
+    Post
+    | Withdraw
+    | Refund
+    | GiveBack
+    | Release
+    | Save
+    | Publish
+    | Tell
+    | TellMember
+    | Admit
+    | Remove
+    | Disconnect
+    | Answer
+    | Close
+)

@@ -1,6 +1,6 @@
 """The kinds of ids, and the posting keys that are derived from them; ids are made in `server` and passed in."""
 
-from hashlib import blake2b
+from hashlib import blake2b, sha256
 from typing import NewType
 from uuid import UUID
 
@@ -17,6 +17,7 @@ TOKEN_SALES = UserId(UUID("00000000-0000-7000-8000-000000000001"))
 PROMOTIONS = UserId(UUID("00000000-0000-7000-8000-000000000002"))
 PAYOUTS = UserId(UUID("00000000-0000-7000-8000-000000000003"))
 LOSSES = UserId(UUID("00000000-0000-7000-8000-000000000004"))
+ESCROW = UserId(UUID("00000000-0000-7000-8000-000000000005"))  # paid for tickets that are not released yet
 
 
 def block_key(room_id: RoomId, payer_id: UserId, block_no: int) -> PostingKey:
@@ -37,6 +38,26 @@ def refund_key(posting: PostingKey) -> PostingKey:
 def refund_rest_key(posting: PostingKey) -> PostingKey:
     """The one key under which the losses can ever bear what who was paid has no more."""
     return PostingKey(_digest(b"refund rest", posting))
+
+
+def release_key(ticket: PostingKey) -> PostingKey:
+    """The one key under which a ticket's tokens can ever leave escrow for its creator."""
+    return derived_key("release", ticket)
+
+
+def repayment_key(earning: PostingKey) -> PostingKey:
+    """The one key under which this earning can ever repay a debt of its payee."""
+    return derived_key("repayment", earning)
+
+
+def payout_cut_key(payout: PostingKey, refund: PostingKey) -> PostingKey:
+    """The one key under which this refund can ever reduce this payout."""
+    return derived_key("payout cut", payout, refund)
+
+
+def derived_key(tag: str, *keys: PostingKey) -> PostingKey:
+    """The key of a posting that the database books by itself; its function of this name derives the same."""
+    return PostingKey(sha256(tag.encode() + b"".join(keys)).digest()[:16])
 
 
 def purchase_key(provider: str, purchase_id: UUID) -> PostingKey:

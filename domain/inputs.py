@@ -10,7 +10,7 @@ from domain.ids import MemberId, UserId
 from domain.instant import Instant
 from domain.messages import PastTip, Person
 from domain.meter import Funds, StoredMeter
-from domain.posting import Receipt
+from domain.posting import Posting, Receipt
 
 
 class Reply(Protocol):
@@ -52,6 +52,17 @@ class Joined(msgspec.Struct, frozen=True):
     stay: StoredMeter | None = None  # what the books say of this payer's blocks in a metered stream
 
 
+class RightsChanged(msgspec.Struct, frozen=True):
+    """The latest token of a connection's user makes it an operator's connection, or no longer does.
+
+    `stay`: of somebody who would pay in a metered stream, what the database says of their blocks; None if unknown.
+    """
+
+    member_id: MemberId
+    is_operator: bool
+    stay: StoredMeter | None = None
+
+
 class OverlayJoined(msgspec.Struct, frozen=True):
     """An overlay of this creator's asks to hear of tips; `missed` are those that the books have, as of `asked_at`."""
 
@@ -69,13 +80,23 @@ class Left(msgspec.Struct, frozen=True):
 
 
 class Unheard(msgspec.Struct, frozen=True):
-    """A connection fell silent for longer than `presence_seconds`."""
+    """A connection fell silent for longer than `presence_seconds`, or was lost.
+
+    `heard_at` is when its last byte came in, by the room's clock; None: as the input arrived.
+    """
 
     member_id: MemberId
+    heard_at: Instant | None = None
 
 
 class Heard(msgspec.Struct, frozen=True):
     """A silent connection was heard again."""
+
+    member_id: MemberId
+
+
+class OwnerConnected(msgspec.Struct, frozen=True):
+    """A session of the stream's owner was opened or resumed, whether or not it is a member: tell it of the viewers."""
 
     member_id: MemberId
 
@@ -95,6 +116,16 @@ class Receipts(msgspec.Struct, frozen=True, gc=False):
     """What came of postings, in the order in which they were posted; every posting gets one receipt."""
 
     receipts: tuple[Receipt, ...]
+
+
+class BlockRefunded(msgspec.Struct, frozen=True):
+    """A block of the room was given back to its payer, or a part of it."""
+
+    refund: Posting
+
+
+class GivenBack(msgspec.Struct, frozen=True):
+    """What can be given back of the blocks for which the room asked that is given back."""
 
 
 class Saved(msgspec.Struct, frozen=True):
@@ -164,12 +195,16 @@ Input = (
     | Acted
     | Said
     | Joined
+    | RightsChanged
     | OverlayJoined
     | Left
     | Unheard
     | Heard
+    | OwnerConnected
     | Stalled
     | Receipts
+    | BlockRefunded
+    | GivenBack
     | Saved
     | Fenced
     | FundsChanged

@@ -130,13 +130,42 @@ class BalanceOk(Event, frozen=True, kw_only=True, tag="balance:ok"):
 
 
 class StayCharged(Event, frozen=True, kw_only=True, tag="block:charged"):
-    """A block of the viewer's own stay in a metered stream was paid, and the books have it."""
+    """A block of a viewer's stay in a metered stream was paid, and the ledger has it: to its payer and the owner."""
 
     stream_id: UUID
+    user_id: UUID  # the payer
     block_no: int
     tokens: int
     paid_through: str | None
     next_at: str | None
+
+
+class ViewerChanged(Event, frozen=True, kw_only=True):
+    """To the sessions of a metered stream's owner, whatever the size of the room: one connection of a viewer.
+
+    A session of the owner that opens or is resumed is told of everybody anew. Of quick changes back and forth only the
+    last one is told.
+    """
+
+    channel: str
+    member_id: UUID
+    user_id: UUID
+
+
+class ViewerJoined(ViewerChanged, frozen=True, kw_only=True, tag="viewer:joined"):
+    """A viewer's connection joined a metered stream of yours; its clock runs while you are present."""
+
+
+class ViewerPaused(ViewerChanged, frozen=True, kw_only=True, tag="viewer:paused"):
+    """The viewer's clock stands, since they are not heard of: send them no media. Signals are `NOT_PRESENT`."""
+
+
+class ViewerResumed(ViewerChanged, frozen=True, kw_only=True, tag="viewer:resumed"):
+    """The viewer is back, and their clock runs while you are present."""
+
+
+class ViewerLeft(ViewerChanged, frozen=True, kw_only=True, tag="viewer:left"):
+    """The viewer's connection is not in the stream any more."""
 
 
 class AccessRevoked(Event, frozen=True, kw_only=True, tag="access:revoked"):

@@ -4,7 +4,7 @@ from collections import deque
 from typing import NamedTuple
 
 from domain.block import ActiveClock, BlockPrice
-from domain.ids import RoomId, UserId, block_key
+from domain.ids import PostingKey, RoomId, UserId, block_key
 from domain.instant import Duration, Instant
 from domain.posting import Kind, Posting, Receipt
 
@@ -20,6 +20,22 @@ class Funds(NamedTuple):
     n: int
 
 
+class SetBack(NamedTuple):
+    """Active time was taken back, since the payee turned out to have been away."""
+
+    times: int = 0  # so far: of two stored times of one meter, that with the larger number is the later one
+    block_no: int = 0  # the last block charged by then: time before the start of a block up to it is not out of date
+
+
+class Paid(NamedTuple):
+    """What a payer's blocks in a room came to, and what was given back of them, each block whole."""
+
+    blocks: int = 0
+    tokens: int = 0
+    refunded_blocks: int = 0
+    refunded_tokens: int = 0
+
+
 class StoredMeter(NamedTuple):
     """What the books say of a payer's blocks in a room, with the active time to go on from and the payer's funds."""
 
@@ -27,6 +43,7 @@ class StoredMeter(NamedTuple):
     tokens: int
     active: Duration
     funds: Funds
+    set_back: SetBack = SetBack()
 
 
 class Waiting(NamedTuple):
@@ -41,7 +58,8 @@ class Meter:
     """Blocks of (room, payer): due by active time, posted in order, counted when their receipt is in.
 
     `committed` and `tokens` are what the books say; `active` is the active time to go on from. Time beyond the
-    last committed block is dropped: a block that only waited in memory is not charged after a restart.
+    last committed block is dropped: a block that only waited in memory is not charged after a restart. Time before
+    the start of that block is out of date, unless it was set back.
     """
 
     def __init__(
@@ -56,12 +74,17 @@ class Meter:
         committed: int = 0,
         tokens: int = 0,
         active: Duration = 0,
+        set_back: SetBack = SetBack(),  # noqa: B008  # reason: it never changes
+        refunded: tuple[int, int] = (0, 0),
     ) -> None:
         self.room_id, self.payer, self.payee, self.price, self.epoch = room_id, payer, payee, price, epoch
         self.funds = funds
         self.committed = self.posted = committed
         self.tokens = tokens
-        begun = max(0, committed - 1) * price.block
+        self.set_back = set_back
+        self._refunded_blocks, self._refunded_tokens = refunded
+        self._refunded_keys: frozenset[PostingKey] = frozenset()  # since a restart; a refund may take two postings
+        begun = 0 if committed <= set_back.block_no else (committed - 1) * price.block
         self.clock = ActiveClock(min(max(active, begun), committed * price.block))
         self.waiting: deque[Waiting] = deque()
 
@@ -95,6 +118,16 @@ class Meter:
             block_no=block.block_no,
         )
 
+    def payee_was_away(self, since: Instant, at: Instant) -> None:
+        """Stop the clock as of when the payee was last heard; what was charged meanwhile pays for time to come."""
+        if self.clock.stop_as_of(since, at):
+            self.set_back = SetBack(self.set_back.times + 1, self.posted)
+
+    def use_up(self, at: Instant) -> None:
+        """Stop the clock at the end of the last block that was charged: the rest of it is given back, not kept."""
+        self.clock.stop(at)
+        self.clock = ActiveClock(self.posted * self.price.block)
+
     def excuse(self, stalled: Duration) -> None:
         """The time of a stall does not count as waiting: no receipt could arrive."""
         self.waiting = deque(block._replace(since=block.since + stalled) for block in self.waiting)
@@ -110,6 +143,17 @@ class Meter:
         if receipt.debit_after is not None and receipt.debit_n is not None:
             self.learn(Funds(receipt.debit_after, receipt.debit_n))
         return block
+
+    def note_refund(self, refund: Posting) -> None:
+        """One of this meter's blocks was given back, or a part of it."""
+        paid = PostingKey(refund.content or b"")
+        self._refunded_blocks += paid not in self._refunded_keys
+        self._refunded_tokens += refund.tokens
+        self._refunded_keys |= {paid}
+
+    @property
+    def paid(self) -> Paid:
+        return Paid(self.committed, self.tokens, self._refunded_blocks, self._refunded_tokens)
 
     def learn(self, funds: Funds) -> None:
         """Take note of the payer's balance, unless later news is known."""

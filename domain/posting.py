@@ -5,7 +5,7 @@ from uuid import UUID
 
 import msgspec
 
-from domain.ids import PostingKey, RoomId, WalletId
+from domain.ids import PostingKey, RoomId, UserId, WalletId
 from domain.refusals import Code, Refusal
 
 MAX_POSTING_TOKENS = 1_000_000_000  # CONTRACT, head: in one posting
@@ -24,6 +24,8 @@ class Kind(IntEnum):
     CREDIT = 5
     REFUND = 6
     PAYOUT = 7
+    RELEASE = 8  # of a ticket's tokens, from escrow to the creator
+    REPAYMENT = 9  # of a debt, from what its debtor earned
 
     @property
     def is_spending(self) -> bool:
@@ -37,7 +39,8 @@ class Posting(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     A posting of a room carries the room's epoch and commits only while that epoch is the room's latest, or 0 where it
     does not matter who owns the room, only that it has not ended. A block carries its room's epoch, and its number, and
     commits only if the one before it did. A ticket names its stream as the room, and its own id as `ref_id`.
-    A refund has the room and `ref_id` of what it gives back, whose key is its content; rooms do not hold it up.
+    A refund has the room and `ref_id` of what it gives back, whose key is its content; rooms do not hold it up. A
+    release and a repayment have those of the posting that they follow from, whose key is their content.
     """
 
     key: PostingKey
@@ -50,6 +53,7 @@ class Posting(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     block_no: int | None = None
     ref_id: UUID | None = None  # the tip, ticket, purchase or credit it belongs to
     content: bytes | None = None  # 16 bytes: what was asked for beyond the fields above
+    operator_id: UserId | None = None  # who ordered it: written down with it, in the same statement
     memo: str | None = None  # kept beside the journal, since a person's words must stay erasable
 
 

@@ -41,6 +41,7 @@ class Parties:
     def take_up(self, record: CallRecord, at: Instant) -> None:
         """After a restart: everybody is away since now, and what was paused by hand still is."""
         self.fan.paused_at, self.creator.paused_at = record.fan_paused_at, record.creator_paused_at
+        self.fan.paused_before, self.creator.paused_before = record.fan_paused, record.creator_paused
         self.fan.dropped_at = self.creator.dropped_at = at
         self.holds = {Hold.RESTART} | {party.by_hand for party in self.both if party.paused_at is not None}
 
@@ -79,13 +80,15 @@ class Parties:
         """Somebody has paused or is gone: what follows from it has deadlines."""
         return self.fan.interrupted or self.creator.interrupted
 
-    def ends(self) -> Iterator[tuple[Instant, str]]:
-        """When a pause or a drop will have lasted too long, and the reason with which that ends the call."""
+    def ends(self) -> "Iterator[tuple[Instant, str, Party]]":
+        """When pauses or a drop will have lasted too long, with what reason that ends the call, and whose they are."""
         for party in self.both:
             if party.paused_at is not None:
-                yield party.paused_at + party.pause_excused + duration(self._rules.pause_limit_seconds), "pause_limit"
+                left = max(0, duration(self._rules.pause_limit_seconds) - party.paused_before)
+                yield party.paused_at + party.pause_excused + left, "pause_limit", party
             if party.dropped_at is not None:
-                yield party.dropped_at + party.drop_excused + duration(self._rules.drop_limit_seconds), "peer_lost"
+                lost_at = party.dropped_at + party.drop_excused + duration(self._rules.drop_limit_seconds)
+                yield lost_at, "peer_lost", party
 
     def absences(self) -> Iterator[tuple[Instant, Hold]]:
         """When a drop will stop the clock; until then time runs on."""
@@ -114,8 +117,10 @@ class Party:
         "by_hand",
         "drop_excused",
         "dropped_at",
+        "heard_until",
         "pause_excused",
         "paused_at",
+        "paused_before",
         "role",
         "user_id",
     )
@@ -126,7 +131,9 @@ class Party:
         self.by_hand = Hold(role)
         self.by_absence = Hold(f"absent:{role}")
         self.dropped_at: Instant | None = None  # since when it is gone, once it was here
+        self.heard_until: Instant = 0  # when it is gone: when any of its connections was heard last
         self.paused_at: Instant | None = None  # since when it holds the call by hand
+        self.paused_before: Duration = 0  # for how long it did so before that
         self.drop_excused: Duration = 0  # stalls of the server during this drop: its limit is longer by that
         self.pause_excused: Duration = 0  # … and during this pause
         self._heard: set[MemberId] = set()
@@ -147,8 +154,10 @@ class Party:
         self._heard.add(member)
         self.dropped_at, self.drop_excused = None, 0
 
-    def resume(self) -> None:
-        """It holds the call by hand no longer."""
+    def resume(self, at: Instant) -> None:
+        """It holds the call by hand no longer; its pauses add up."""
+        if self.paused_at is not None:
+            self.paused_before += max(0, at - self.paused_at - self.pause_excused)
         self.paused_at, self.pause_excused = None, 0
 
     def excuse(self, stalled: Duration) -> None:
@@ -159,25 +168,26 @@ class Party:
     def lose_all(self, at: Instant) -> None:
         """All of its connections fell silent at `at`; each may be heard again."""
         for member in list(self._heard):
-            self.unheard(member, at)
+            self.unheard(member, at, at)
 
-    def unheard(self, member: MemberId, at: Instant) -> None:
-        """A connection fell silent; it may be heard again."""
+    def unheard(self, member: MemberId, at: Instant, heard_at: Instant) -> None:
+        """A connection fell silent, and was heard last at `heard_at`; it may be heard again."""
         if member in self._heard:
             self._heard.discard(member)
             self._unheard.add(member)
-            self._note_drop(at)
+            self._note_drop(at, heard_at)
 
     def left(self, member: MemberId, at: Instant) -> None:
         """A connection left for good. Leaving with the last one is an absence at once."""
         self._unheard.discard(member)
         if member in self._heard:
             self._heard.discard(member)
-            self._note_drop(at)
+            self._note_drop(at, at)
 
     def knows(self, member: MemberId) -> bool:
         return member in self._heard or member in self._unheard
 
-    def _note_drop(self, at: Instant) -> None:
+    def _note_drop(self, at: Instant, heard_at: Instant) -> None:
+        self.heard_until = max(self.heard_until, heard_at)
         if not self._heard:
             self.dropped_at = at

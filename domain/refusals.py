@@ -22,6 +22,8 @@ class Code(Enum):
     CREATOR_BUSY = (409, "The creator is busy")
     ALREADY_IN_CALL = (409, "Already in a call")
     RING_COOLDOWN = (409, "Too soon to ring again")
+    NOT_PRESENT = (409, "Not present")
+    RATE_CHANGED = (409, "The creator's rate has changed")
     CALL_NOT_ACTIVE = (409, "The call is not active")
     CALL_ENDED = (409, "The call has ended")
     STREAM_NOT_LIVE = (409, "The stream is not live")
@@ -29,8 +31,10 @@ class Code(Enum):
     ALREADY_PURCHASED = (409, "Bought already")
     ALREADY_LIVE = (409, "Already live")
     PAYOUT_SETTLED = (409, "The payout is settled already")
+    PAYOUT_CHANGED = (409, "The payout was reduced")
     PAYMENT_SETTLED = (409, "The payment is settled already")
     SPEND_LIMIT = (409, "The daily spending limit is reached")
+    LOSSES_LIMIT = (409, "The daily limit of advances is reached")
     PAYLOAD_TOO_LARGE = (413, "The body is too large")
     IDEMPOTENCY_CONFLICT = (422, "The key was used for something else")
     RATE_LIMITED = (429, "Too many requests")
@@ -73,7 +77,25 @@ def spend_limit(limit: int, spent: int, resets_at: str) -> Refusal:
     return Refusal(Code.SPEND_LIMIT, message, {"limit": limit, "spent": spent, "resetsAt": resets_at})
 
 
+def ring_cooldown(wait_seconds: int) -> Refusal:
+    """`wait_seconds`: until this fan may ring this creator again."""
+    message = f"The creator did not take your last calls; wait {wait_seconds} s"
+    return Refusal(Code.RING_COOLDOWN, message, {"retryAfterSeconds": wait_seconds})
+
+
+def rate_changed(rate_tokens_per_min: int) -> Refusal:
+    """`rate_tokens_per_min`: what the creator takes now."""
+    message = f"The creator takes {rate_tokens_per_min} tokens a minute now"
+    return Refusal(Code.RATE_CHANGED, message, {"rateTokensPerMin": rate_tokens_per_min})
+
+
 FROZEN = Refusal(Code.FORBIDDEN, "This wallet is frozen until a refund or chargeback is cleared up")
+
+
+def losses_limit(missing: int, limit: int) -> Refusal:
+    """`missing` tokens would have to be advanced by `losses`, which may advance `limit` in a UTC day."""
+    message = f"{missing} tokens would have to be advanced, beyond the {limit} of a day; ask again with confirm"
+    return Refusal(Code.LOSSES_LIMIT, message, {"missing": missing, "limit": limit})
 
 
 def insufficient_tokens(required: int, current: int, purpose: str) -> Refusal:
@@ -83,6 +105,11 @@ def insufficient_tokens(required: int, current: int, purpose: str) -> Refusal:
         f"Need at least {required} tokens {purpose}",
         {"required": required, "current": current, "shortfall": max(0, required - current)},
     )
+
+
+def too_early(message: str, wait: int) -> Refusal:
+    """RATE_LIMITED; `wait` in microseconds."""
+    return Refusal(Code.RATE_LIMITED, message, {"retryAfterSeconds": max(0.001, round(wait / 1_000_000, 3))})
 
 
 MAX_ERRORS_BYTES = 4_000  # of a problem's `errors` as JSON

@@ -16,6 +16,13 @@ class RoomRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     presence_limit: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 100
     chat_per_second: Annotated[float, msgspec.Meta(gt=0, le=1000)] = 10
     chat_burst: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 20
+    user_chat_per_second: Annotated[float, msgspec.Meta(gt=0, le=1000)] = 2
+    user_chat_burst: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 10
+    signal_bytes_per_second: Annotated[int, msgspec.Meta(ge=1, le=1_048_576)] = 8192
+    signal_bytes_burst: Annotated[int, msgspec.Meta(ge=16_384, le=1_048_576)] = 65_536
+    signals_per_second: Annotated[float, msgspec.Meta(gt=0, le=1000)] = 10
+    signals_burst: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 100
+    creator_signal_share: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 4
     recent_events: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 50
     overlays: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 16
     tips_under_way: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 1000
@@ -79,6 +86,10 @@ class Members:
             self._silent.setdefault(member_id)
         else:
             self._silent.pop(member_id, None)
+
+    def is_silent(self, member_id: MemberId) -> bool:
+        """A member that fell silent, and was not heard since."""
+        return member_id in self._silent
 
     def yielding(self, member_id: MemberId, user_id: UserId, per_user: int) -> MemberId | None:
         """Which connection of this user gives its place to a new one: of the silent ones, the longest silent.

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from domain.ids import MemberId, UserId
 from domain.instant import Duration, Instant, duration
-from domain.meter import Meter, StoredMeter
+from domain.meter import Meter, SetBack, StoredMeter
 from domain.schedule import Schedule
 from domain.stay import Stay
 from domain.stream_record import StreamFacts, StreamRules
@@ -15,7 +15,8 @@ class Stays:
 
     def __init__(self, facts: StreamFacts, rules: StreamRules, epoch: int) -> None:
         self._facts = facts
-        self._grace = duration(rules.storage_grace_seconds)
+        self._storage_grace = duration(rules.storage_grace_seconds)
+        self._payer_grace = duration(rules.drop_grace_seconds)
         self._epoch = epoch
         self._stays: dict[UserId, Stay] = {}
         self._schedule: Schedule[UserId] = Schedule()
@@ -36,13 +37,22 @@ class Stays:
         self.touch(stay)
         return stay
 
+    def payers(self) -> list[UserId]:
+        """All who have a stay."""
+        return list(self._stays)
+
+    def use_up(self, stay: Stay, at: Instant) -> None:
+        """Keep nothing of what was charged so far: it is given back."""
+        stay.meter.use_up(at)
+        self._note_stop(stay, True)
+
     def release(self, stay: Stay, at: Instant) -> None:
         """A payer who was put out, and for whom nothing is under way any more: they may come again.
 
         What is known here is kept: who comes next may have asked the books before the last receipt was in.
         """
         meter = stay.meter
-        known = StoredMeter(meter.committed, meter.tokens, meter.billed_active(at), meter.funds)
+        known = StoredMeter(meter.committed, meter.tokens, meter.billed_active(at), meter.funds, meter.set_back)
         self.touch(self._begin(meter.payer, known))
 
     def _begin(self, user_id: UserId, stored: StoredMeter) -> Stay:
@@ -57,8 +67,15 @@ class Stays:
             committed=stored.committed,
             tokens=stored.tokens,
             active=stored.active,
+            set_back=stored.set_back,
         )
-        stay = self._stays[user_id] = Stay(meter, self._facts.channel, self._owner_is_here, self._grace)
+        stay = self._stays[user_id] = Stay(
+            meter,
+            self._facts.channel,
+            self._owner_is_here,
+            payer_grace=self._payer_grace,
+            storage_grace=self._storage_grace,
+        )
         return stay
 
     # Clocks
@@ -67,14 +84,27 @@ class Stays:
         stay.watch(member_id, at)
         self.touch(stay)
 
-    def unwatch(self, user_id: UserId, member_id: MemberId, at: Instant) -> None:
+    def drop(self, user_id: UserId, member_id: MemberId, at: Instant, *, excused: bool = False) -> None:
         if stay := self._stays.get(user_id):
-            self._note_stop(stay, stay.unwatch(member_id, at))
+            self._note_stop(stay, stay.drop(member_id, at, excused=excused))
 
-    def note_owner(self, is_here: bool, at: Instant) -> None:
-        self._owner_is_here = is_here
+    def leave(self, user_id: UserId, member_id: MemberId, at: Instant) -> None:
+        if stay := self._stays.get(user_id):
+            self._note_stop(stay, stay.leave(member_id, at))
+
+    def note_absence(self, stay: Stay, at: Instant) -> None:
+        self._note_stop(stay, stay.note_absence(at))
+
+    def note_owner_here(self, at: Instant) -> None:
+        self._owner_is_here = True
         for stay in self._stays.values():
-            self._note_stop(stay, stay.note_owner(is_here, at))
+            stay.note_owner_here(at)
+            self.touch(stay)
+
+    def note_owner_away(self, heard_at: Instant, at: Instant) -> None:
+        self._owner_is_here = False
+        for stay in self._stays.values():
+            self._note_stop(stay, stay.note_owner_away(heard_at, at))
 
     def excuse(self, stalled: Duration) -> None:
         """The time of a stall does not count as waiting for the books."""
@@ -139,6 +169,10 @@ class Stays:
     def unstored(self, at: Instant) -> tuple[tuple[UserId, Duration], ...]:
         """How far the clocks are that have stopped since they were last stored; some may run again."""
         return tuple((user_id, self._stays[user_id].meter.billed_active(at)) for user_id in self._unstored)
+
+    def set_backs(self) -> tuple[SetBack, ...]:
+        """Of the same clocks, in the same order."""
+        return tuple(self._stays[user_id].meter.set_back for user_id in self._unstored)
 
     def note_stored(self, stays: tuple[tuple[UserId, Duration], ...], at: Instant) -> None:
         for user_id, active in stays:

@@ -4,7 +4,7 @@ from collections.abc import Sequence as Listing
 from typing import Any
 
 from domain import messages as m
-from domain.effects import Effect, Publish, Tell
+from domain.effects import Effect, Publish, Tell, TellMember
 from domain.ids import MemberId, UserId
 from domain.instant import Instant, rfc3339, seconds
 from domain.posting import Receipt
@@ -29,21 +29,24 @@ class StreamNews:
         meter = stay.meter
         charged = m.StayCharged(
             stream_id=self._facts.id,
+            user_id=meter.payer,
             block_no=meter.committed,
             tokens=tokens,
             paid_through=_when(meter.paid_through()),
             next_at=_when(meter.due_at()),
         )
         if receipt.credit_after is None:
-            return [Tell(meter.payer, charged)]
+            return [Tell(meter.payer, charged), Tell(self._facts.owner_id, charged)]
         ref = {"streamId": str(self._facts.id), "blockNo": meter.committed}
         left = seconds(meter.left(at))
         funds = meter.funds
         spent = m.WalletChanged(balance=funds.balance, cause="block", tokens=-tokens, ref=ref, seconds_left=left)
-        gained = m.WalletChanged(balance=receipt.credit_after, cause="block", tokens=tokens, ref=ref, earned=earned)
+        paid_by = {**ref, "userId": str(meter.payer)}
+        gained = m.WalletChanged(balance=receipt.credit_after, cause="block", tokens=tokens, ref=paid_by, earned=earned)
         return [
             Tell(meter.payer, charged),
             Tell(meter.payer, spent, funds.n),
+            Tell(self._facts.owner_id, charged),
             Tell(self._facts.owner_id, gained, receipt.credit_n or 0),
         ]
 
@@ -54,6 +57,10 @@ class StreamNews:
 
     def put_out(self, user_id: UserId, reason: str) -> Tell:
         return Tell(user_id, m.AccessRevoked(channel=self._facts.channel, reason=reason))
+
+    def put_out_one(self, member_id: MemberId, reason: str) -> TellMember:
+        """To one connection of a user; others of theirs may stay."""
+        return TellMember(member_id, m.AccessRevoked(channel=self._facts.channel, reason=reason))
 
     def room_joined(
         self,

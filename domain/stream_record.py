@@ -10,6 +10,7 @@ from domain.block import BlockPrice
 from domain.ids import RoomId, UserId
 from domain.instant import Duration, Instant, rfc3339
 from domain.messages import PastTip, Person
+from domain.meter import SetBack
 
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=86_400)]
 StreamType = Literal["public", "private"]
@@ -17,13 +18,20 @@ StreamStatus = Literal["scheduled", "live", "ended"]
 
 
 class StreamRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The durations and limits of CONTRACT §5, Metered streams; they are the section `[streams]` of the settings."""
+    """The durations and limits of CONTRACT §5, Metered streams and Tickets: the section `[streams]` of the settings."""
 
     members: Annotated[int, msgspec.Meta(ge=2, le=1_000_000)] = 10_000
     connections_per_viewer: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 4
-    stay_sessions: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 2
+    connections_per_payer: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 2
+    drop_grace_seconds: Seconds = 10
+    payee_end_seconds: Seconds = 10
+    silenced: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 1000
+    viewer_events_per_second: Annotated[float, msgspec.Meta(gt=0, le=10_000)] = 200
+    viewer_events_burst: Annotated[int, msgspec.Meta(ge=2, le=5000)] = 500
     stream_drop_limit_seconds: Seconds = 300
     storage_grace_seconds: Seconds = 60
+    ticket_release_seconds: Annotated[float, msgspec.Meta(gt=0, le=86_400)] = 300
+    stream_expiry_days: Annotated[int, msgspec.Meta(ge=1, le=365)] = 7
 
 
 class StreamFacts(msgspec.Struct, frozen=True):
@@ -53,6 +61,9 @@ class StreamRecord(msgspec.Struct, frozen=True):
     muted: tuple[UserId, ...] = ()
     removed: tuple[UserId, ...] = ()
     stays: tuple[tuple[UserId, Duration], ...] = ()  # payers whose clocks have stopped since the last record
+    set_backs: tuple[SetBack, ...] = ()  # of each of these clocks
+    present: Duration = 0  # for how long the creator was live and present, in total
+    released: bool = False  # whether tickets are credited to the creator; the release itself stores it
 
 
 class StreamBooks(NamedTuple):

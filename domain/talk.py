@@ -1,4 +1,4 @@
-"""What the people in a room say and give to each other: chat, tips, and signals between two connections."""
+"""What the people in a room say and give to each other: chat and tips; what passes between two is in signals.py."""
 
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -8,20 +8,19 @@ import msgspec
 
 from domain import commands as c
 from domain import messages as m
-from domain.effects import Answer, Effect, Post, Publish, TellMember
+from domain.allowance import Allowance, Allowances, Rate
+from domain.effects import Answer, Effect, Post, Publish
 from domain.ids import MemberId, RoomId, UserId
 from domain.inputs import OverlayJoined, Reply, Said
 from domain.instant import Instant, rfc3339
 from domain.overlays import Overlays
-from domain.pace import Pace
 from domain.payment import TAKEN_UP, why_not_paid
 from domain.posting import Outcome, Posting, Receipt
-from domain.refusals import Code, Refusal
+from domain.refusals import Code, Refusal, too_early
 from domain.room import Members, RoomRules
+from domain.signals import Signals
 from domain.text import clean
 from domain.tip import thanks, tip_posting
-
-MAX_SIGNAL_BYTES = 16_384  # as JSON: an SDP has a few thousand
 
 
 class Place(NamedTuple):
@@ -54,12 +53,14 @@ class Talk:
         tips: Iterable[m.PastTip] = (),
         muted: Iterable[UserId] = (),
         hidden: Iterable[UserId] = (),
+        clock_stands: Callable[[MemberId], bool] = lambda _: False,
     ) -> None:
         self._place = place
-        self._members = members
         self._publish = publish
         self._rules = rules
-        self._pace = Pace(rules.chat_per_second, rules.chat_burst)
+        self._chat = Allowance(Rate(rules.chat_per_second, rules.chat_burst))
+        self._chat_of: Allowances[UserId] = Allowances(Rate(rules.user_chat_per_second, rules.user_chat_burst))
+        self._signals = Signals(place.channel, place.creator_id, members, rules, clock_stands)
         self._under_way: deque[TipUnderWay] = deque()
         self._recent: deque[m.PastTip | m.PastChat] = deque(tips, maxlen=rules.recent_events)
         self.overlays = Overlays(place.channel, place.epoch, place.creator_id, rules)
@@ -108,7 +109,7 @@ class Talk:
             case c.ChatSend():
                 return self._say(said, clean(said.command.text), at)
             case c.SignalSend():
-                return self._signal(said, said.command)
+                return self._signals.take(said, said.command, at)
         return [Answer(said.reply, Refusal(Code.FORBIDDEN, "Only a stream's owner may do this"))]
 
     # Tips
@@ -158,7 +159,7 @@ class Talk:
         self._recent.append(m.PastTip(at=rfc3339(at), **fields))
         return [self._publish(m.TipNew, at, **fields), self.overlays.publish(m.TipNew, at, **fields)]
 
-    # Chat and signals
+    # Chat
 
     def _say(self, said: Said, text: str, at: Instant) -> list[Effect]:
         refusal = self._why_silent(UserId(said.person.user_id), text, at)
@@ -172,32 +173,11 @@ class Talk:
             return Refusal(Code.FORBIDDEN, "The owner of the room has muted you")
         if not text:
             return Refusal(Code.VALIDATION_FAILED, "text must have a visible character")
-        if wait := self._pace.take(at / 1_000_000):
-            return Refusal(
-                Code.RATE_LIMITED, "Too much is said here; wait a little", {"retryAfterSeconds": round(wait, 3)}
-            )
-        return None
-
-    def _signal(self, said: Said, command: c.SignalSend) -> list[Effect]:
-        refusal = self._why_not_between(said, command)
-        if refusal is not None or said.member_id is None:
-            return [Answer(said.reply, refusal or Refusal(Code.FORBIDDEN, "Only members pass signals on"))]
-        passed_on = m.SignalNew(channel=self._place.channel, from_=said.member_id, data=command.data)
-        return [TellMember(MemberId(command.to), passed_on), Answer(said.reply, {})]
-
-    def _why_not_between(self, said: Said, command: c.SignalSend) -> Refusal | None:
-        """Signals pass between the room's creator and somebody else: the media they are about do so, too."""
-        receiver = self._members.find(MemberId(command.to))
-        if receiver is None:
-            return Refusal(Code.NOT_FOUND, "No such member")
-        if (receiver.user_id == self._place.creator_id) is (said.person.user_id == self._place.creator_id):
-            return Refusal(Code.FORBIDDEN, "Signals pass between the creator and another member")
-        try:
-            size = len(msgspec.json.encode(command.data))
-        except (TypeError, ValueError):
-            return Refusal(Code.VALIDATION_FAILED, "data cannot be written as JSON")
-        if size > MAX_SIGNAL_BYTES:
-            return Refusal(Code.VALIDATION_FAILED, f"data has more than {MAX_SIGNAL_BYTES} bytes")
+        own = self._chat_of.of(user_id, at)
+        if wait := max(own.wait(1, at), self._chat.wait(1, at)):
+            return too_early("Too much is said here; wait a little", wait)
+        own.spend(1, at)
+        self._chat.spend(1, at)
         return None
 
 

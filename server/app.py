@@ -8,6 +8,7 @@ import structlog
 import trio
 
 from server.config import Secrets, Settings
+from server.connection_limits import ConnectionLimits
 from server.conversation import DRAINING
 from server.heartbeat import keep_pulse
 from server.house import House
@@ -64,10 +65,11 @@ async def open_house(settings: Settings, secrets: Secrets, dsn: str, *, alone: b
 def _open_doors(house: House, floor: trio.Nursery, http: ListeningSockets, websocket: ListeningSockets) -> None:
     settings = house.settings.websocket
     house.http_port, house.websocket_port = http.port, websocket.port
+    limits = ConnectionLimits(settings.connections, *house.settings.counted_by_address)
     listener = Listener(
         websocket,
         partial(serve_connection, house),
-        settings.connections,
+        limits,
         settings.send_buffer_bytes,
         house.faults,
         house.memory,

@@ -14,7 +14,7 @@ from domain.call_record import CallView
 from domain.presence import Hold
 from domain.refusals import Code
 from domain.room import Member, RoomRules
-from domain.talk import MAX_SIGNAL_BYTES
+from domain.signals import MAX_SIGNAL_BYTES
 from server import asyncapi_text as text
 from server.asyncapi_shapes import Balance, CallRoom, IceServer, Missed, SentTip, StreamRoom, You
 from server.config import Settings, WebsocketSettings

@@ -42,9 +42,18 @@ The answer is `session:ready`.
 
 `room:join` brings a session into the room of a call or of a live stream, and its answer says what was said and given \
 there lately. Tips, chat and signals are for members: a signal passes between the room's creator and one other \
-connection. Past `presenceLimit` members of a stream are not named any more, but counted. With `as: "overlay"` a \
-creator's own picture joins instead: it hears `tip:new` and the end of the room alone, with numbers of its own, and \
-after `sinceTipId` what it missed, as `history`. Whoever may not stay hears `access:revoked` and is put out.
+connection, costs both of them of a budget (`RATE_LIMITED`, with `retryAfterSeconds`), and is `NOT_PRESENT` to or from \
+a member that is not heard of, or whose clock stands in a metered stream. Past `presenceLimit` members of a stream are \
+not named any more, but counted. With `as: "overlay"` a creator's own picture joins instead: it hears `tip:new` and \
+the end of the room alone, with numbers of its own, and after `sinceTipId` what it missed, as `history`. Whoever may \
+not stay hears `access:revoked` and is put out.
+
+The owner of a metered stream hears of each viewer's connection, however many there are: `viewer:joined`, \
+`viewer:paused` while that viewer's clock stands for want of the viewer, `viewer:resumed` and `viewer:left`; and \
+`block:charged` names the payer. After `session:ready` everybody is told anew, and a client forgets what it knew. \
+Media belongs to viewers who are not paused. Only so many of these events are sent each second; of changes that \
+follow each other faster the last one is told. A user joins rooms, and opens or resumes sessions, only so often: more \
+joins are `RATE_LIMITED`, more sessions closed with 4429.
 
 A session outlives its connection. `session:open` with `resume` goes on with it: what was missed in the channels of \
 `missed` follows as ordinary frames, in order and before any newer one. Of a channel in `lost` one is a member no \
@@ -105,6 +114,13 @@ ROOM_LIMITS = {
     "recent_events": "Tips and lines of chat in the `history` of who joins.",
     "chat_per_second": "Lines of chat in one room, on average; more are refused with `RATE_LIMITED`.",
     "chat_burst": "Lines of chat at once.",
+    "user_chat_per_second": "Of one user, on average.",
+    "user_chat_burst": "Of one user, at once.",
+    "signal_bytes_per_second": "Of signals that one user sends, or receives, in one room, on average.",
+    "signal_bytes_burst": "The same, at once.",
+    "signals_per_second": "Signals that one user sends, or receives, in one room, on average.",
+    "signals_burst": "The same, at once.",
+    "creator_signal_share": "So many times as much for the room's creator.",
     "overlays": "In one room; one more is refused with `OVERLOADED`.",
 }
 

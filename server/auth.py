@@ -6,6 +6,7 @@ import math
 import re
 import uuid
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Annotated, Any, Literal, NoReturn, get_args
 from urllib.parse import urlsplit
 
@@ -78,10 +79,22 @@ class AuthSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 def check_address(url: str) -> None:
-    """Raises ValueError unless `url` is http(s), with a host and without a user."""
+    """Raises ValueError unless `url` is https, or http to this machine, with a host and without a user.
+
+    Whoever can change what a plain connection brings can sign tokens for everybody.
+    """
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0 or parts.username is not None:
         raise ValueError("auth.jwks_url must be an http or https address, without a user name")
+    if parts.scheme == "http" and not _is_loopback(parts.hostname):
+        raise ValueError("auth.jwks_url must be https; plain http is for 127.0.0.1, [::1] and localhost alone")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def claim_path(claim: str) -> tuple[str, ...]:

@@ -34,6 +34,8 @@ class CallCommands:
         room = self._registry.find(CallId(command.call_id))
         if room is None:
             reply.deliver(await self._not_live(user_id, CallId(command.call_id)))
+        elif user_id not in room.parties:  # they must neither fill its inbox nor learn that it is full
+            reply.deliver(NO_SUCH_CALL)
         elif not room.inbox.offer(inputs.Acted(user_id, command, reply)):
             reply.deliver(FULL)
 

@@ -7,10 +7,11 @@ import msgspec
 from domain import inputs
 from domain.call import Call
 from domain.call_record import CallRecord, CallRules
-from domain.ids import CallId, MemberId, RoomId, UserId
+from domain.ids import CallId, MemberId, RoomId, UserId, block_key
 from domain.instant import Instant, rfc3339, seconds
 from domain.messages import CallEnded, PastTip
 from domain.meter import Meter
+from domain.payee_end import blocks_given_back
 from server.live_room import LiveRoom
 from server.room_floor import RoomFloor, persist, rejoin_reply
 from server.room_task import RoomTask
@@ -75,7 +76,7 @@ class CallRooms:
         if stored is None:
             return False
         now = room.clock.now()
-        record = _ended_by_fault(stored, now)
+        record, paid = _ended_by_fault(stored, now), stored.paid
         if not await persist(lambda: save_call(self._postgres, room.id, stored.epoch, record)):
             return False
         room.take_back()
@@ -86,8 +87,8 @@ class CallRooms:
                 at=rfc3339(now),
                 call_id=room.id,
                 reason="server_fault",
-                blocks=stored.blocks,
-                tokens=stored.tokens,
+                blocks=paid.blocks,
+                tokens=paid.tokens - paid.refunded_tokens,
                 active_seconds=seconds(record.active),
             )
         )
@@ -123,9 +124,11 @@ class CallRooms:
             price=facts.price,
             epoch=stored.epoch,
             funds=stored.fan_funds,
-            committed=stored.blocks,
-            tokens=stored.tokens,
+            committed=stored.paid.blocks,
+            tokens=stored.paid.tokens,
             active=stored.record.active,
+            set_back=stored.record.set_back,
+            refunded=stored.paid[2:],
         )
         room.call = Call(facts, self._rules, meter, stored.record, restarted_at, self._floor.settings, tips)
         self._floor.displace(room)
@@ -139,8 +142,19 @@ class CallRooms:
             reply = rejoin_reply(room, session, session.line)
             room.inbox.deliver(inputs.Joined(member_id, session.user_id, reply))
             if session.unheard:
-                room.inbox.deliver(inputs.Unheard(member_id))
+                room.inbox.deliver(session.silence_in(room))
 
 
 def _ended_by_fault(stored: StoredCall, now: Instant) -> CallRecord:
-    return msgspec.structs.replace(stored.record, status="ended", ended_at=now, end_reason="server_fault", holds=())
+    """Blocks that fell due while the creator was away are given back, by the maintenance."""
+    blocks, fan = stored.paid.blocks, UserId(stored.facts.fan.user_id)
+    is_exact = blocks <= stored.record.set_back.block_no  # an older time may be out of date
+    unused = blocks_given_back(stored.facts.price, blocks, stored.record.active, 0) if is_exact else ()
+    return msgspec.structs.replace(
+        stored.record,
+        status="ended",
+        ended_at=now,
+        end_reason="server_fault",
+        holds=(),
+        given_back=tuple(block_key(stored.facts.id, fan, n) for n in unused),
+    )

@@ -26,6 +26,7 @@ from server.listener import ListenError
 from server.load.plan import Kind, LoadRefused, Plan
 from server.local_secrets import read_secret_file, with_local_secrets
 from server.log import configure_log
+from server.open_files import fit, raise_limit
 from server.redaction import secret_words
 from server.terminal import complain, say
 from storage.embedded import EmbeddedError
@@ -82,15 +83,22 @@ def serve_command(
     ws: Annotated[str | None, Parameter(help="HOST:PORT of the websocket")] = None,
     data: DataDir = None,
     demo: Annotated[bool, Parameter(negative="", help="add a few people to try it with")] = False,
+    yes_really: Annotated[bool, Parameter(negative="", help="--demo also in the database of DATABASE_URL")] = False,
 ) -> None:
     """Serve calls until SIGTERM, Ctrl-C or the end of its terminal, then drain."""
     settings = _settings(config, data=data, http=http, ws=ws)
+    if demo and not yes_really and read_secrets().database_url is not None:
+        raise ConfigError(
+            "--demo would add an operator and people with tokens to the database of DATABASE_URL:"
+            " unset it, or say --yes-really as well"
+        )
     secrets, made = _secrets_to_serve(settings)
     configure_log(settings.log.level, settings.log.format, secret_words(secrets))
     replace_standard_output()
+    settings, too_few_files = fit(settings, raise_limit())
     from server.serve import serve  # with all that answers HTTP: the other commands are back in half the time
 
-    trio.run(serve, settings, secrets, made, demo)
+    trio.run(serve, settings, secrets, made, demo, too_few_files)
 
 
 @app.command(name="migrate")

@@ -36,6 +36,10 @@ class Clock:
         """The moment at a time of the stall watch."""
         return int((time_of_watch + self._ahead) * 1_000_000)
 
+    def at_trio(self, time_of_trio: float) -> Instant:
+        """The moment at a time of trio's clock, if the machine was not suspended since."""
+        return self.at(time_of_trio + self.stalls.suspended)
+
     def fell_in_stall(self, at: Instant) -> bool:
         """Whether that moment was in the last stall, which is over."""
         last = self.stalls.last

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import trio
 
 from domain import inputs
-from domain.ids import UserId
+from domain.ids import PostingKey, UserId
 from domain.posting import Kind, Outcome, Posting, Receipt
 from server.inbox import Inbox
 
@@ -22,6 +22,10 @@ class Books(Protocol):
 
     async def refund_ticket(self, user_id: UserId) -> None: ...
 
+    async def refund_blocks(self, blocks: Sequence[PostingKey]) -> None: ...
+
+    async def release_tickets(self) -> None: ...
+
 
 class Committer:
     """One commit in flight; what gathers meanwhile goes as one list. Every posting gets one receipt, in order."""
@@ -32,6 +36,8 @@ class Committer:
         self._waiting: list[Posting] = []
         self._withdrawn: list[Posting] = []
         self._refunds: list[UserId] = []
+        self._given_back: list[PostingKey] = []
+        self._release = False
         self._record: Any = None
         self._busy = False
         self._left = False
@@ -53,6 +59,16 @@ class Committer:
         self._refunds.append(user_id)
         self._go_on()
 
+    def give_back(self, blocks: Sequence[PostingKey]) -> None:
+        """Refund these blocks, once those of them that are under way are booked."""
+        self._given_back += blocks
+        self._go_on()
+
+    def release(self) -> None:
+        """Credit the tickets in escrow to the creator, and later ones as they are sold."""
+        self._release = True
+        self._go_on()
+
     def save(self, record: Any) -> None:
         """A later record replaces one that still waits."""
         self._record = record
@@ -66,7 +82,9 @@ class Committer:
                 self._work = trio.Event()
                 await self._commit()
                 self._hand_back()
-                await self._store()
+                await self._give_back_blocks()
+                await self._release_tickets()
+                await self._store()  # last: the record of an ended stream is never stored before what it earned
                 self._busy = False
                 self._go_on()
         finally:
@@ -74,7 +92,7 @@ class Committer:
 
     def _go_on(self) -> None:
         """Whatever is next, unless something is under way: postings alone need no task that waits for them."""
-        others = self._withdrawn or self._refunds or self._record is not None
+        others = self._withdrawn or self._refunds or self._given_back or self._release or self._record is not None
         if self._busy or not (self._waiting or others):
             return
         self._busy = True
@@ -98,6 +116,17 @@ class Committer:
         postings, self._withdrawn = self._withdrawn, []
         if postings:
             self._inbox.deliver(inputs.Receipts(tuple(Receipt(posting, Outcome.WITHDRAWN) for posting in postings)))
+
+    async def _give_back_blocks(self) -> None:
+        blocks, self._given_back = self._given_back, []
+        if blocks:
+            await self._books.refund_blocks(blocks)
+            self._inbox.deliver(inputs.GivenBack())
+
+    async def _release_tickets(self) -> None:
+        if self._release:
+            self._release = False
+            await self._books.release_tickets()
 
     async def _store(self) -> None:
         """A refund follows the record that says why: until that is stored, a removed user could buy another ticket.

@@ -58,6 +58,9 @@ class HttpSettings(Section, frozen=True):
     listen: str = "127.0.0.1:8000"
     max_body_bytes: Annotated[int, msgspec.Meta(ge=1024, le=1_048_576)] = 65_536
     answer_seconds: Positive = 10
+    head_seconds: Positive = 10
+    send_seconds: Positive = 10
+    connections: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 2000
     allowed_origins: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -106,6 +109,17 @@ class LimitSettings(Section, frozen=True):
     money_burst: Burst = 10
     handshakes_per_second: Positive = 50
     handshakes_burst: Burst = 1000
+    joins_per_second: Positive = 1
+    joins_burst: Burst = 60
+    opens_per_second: Positive = 1
+    opens_burst: Burst = 100
+    streams_scheduled: Burst = 50
+    streams_per_day: Burst = 200
+    reports_per_day: Burst = 50
+    purchases_pending: Burst = 20
+    overlay_tokens_revoked: Burst = 100
+    blocked_users: Burst = 10_000
+    address_percent: Annotated[float, msgspec.Meta(gt=0, le=100)] = 5
     exempt: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -131,6 +145,15 @@ class MediaSettings(Section, frozen=True):
     turn_seconds: Positive = 3600
 
 
+class MetricsSettings(Section, frozen=True):
+    """Who may read the figures without a token."""
+
+    networks: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
+
+    def __post_init__(self) -> None:
+        check_networks(self.networks)
+
+
 class LogSettings(Section, frozen=True):
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["auto", "console", "json"] = "auto"
@@ -153,10 +176,16 @@ class Settings(Section, frozen=True):
     payouts: PayoutSettings = PayoutSettings()
     overlays: OverlaySettings = OverlaySettings()
     media: MediaSettings = MediaSettings()
+    metrics: MetricsSettings = MetricsSettings()
     log: LogSettings = LogSettings()
 
     def __post_init__(self) -> None:
         check_margin(self.packs, self.payouts)
+
+    @property
+    def counted_by_address(self) -> tuple[float, tuple[str, ...]]:
+        """How many percent of a port's connections one address may hold, and the networks that this is not for."""
+        return self.limits.address_percent, self.server.trusted_proxies + self.limits.exempt
 
 
 class Secrets(msgspec.Struct, frozen=True):
@@ -168,6 +197,7 @@ class Secrets(msgspec.Struct, frozen=True):
     turn_secret: str | None = None
     stripe_secret_key: str | None = None
     stripe_webhook_secret: str | None = None
+    metrics_token: str | None = None
 
     def __repr__(self) -> str:
         return "Secrets(…)"
@@ -180,9 +210,10 @@ SECRET_VARIABLES = {
     "turn_secret": "HALFMINUTE_TURN_SECRET",
     "stripe_secret_key": "HALFMINUTE_STRIPE_SECRET_KEY",
     "stripe_webhook_secret": "HALFMINUTE_STRIPE_WEBHOOK_SECRET",
+    "metrics_token": "HALFMINUTE_METRICS_TOKEN",
 }
 
-SENT_IN_HEADERS = ("BILLING_WEBHOOK_SECRET", "HALFMINUTE_STRIPE_SECRET_KEY")
+SENT_IN_HEADERS = ("BILLING_WEBHOOK_SECRET", "HALFMINUTE_STRIPE_SECRET_KEY", "HALFMINUTE_METRICS_TOKEN")
 
 
 def read_settings(path: Path | None, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -221,6 +252,7 @@ def read_secrets(environment: Mapping[str, str] = os.environ) -> Secrets:
         ("HALFMINUTE_JWT_SECRET", secrets.jwt_secret),
         ("BILLING_WEBHOOK_SECRET", secrets.billing_webhook_secret),
         ("HALFMINUTE_STRIPE_WEBHOOK_SECRET", secrets.stripe_webhook_secret),
+        ("HALFMINUTE_METRICS_TOKEN", secrets.metrics_token),
     ):
         if secret is not None:
             require_long(name, secret)

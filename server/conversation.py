@@ -8,6 +8,7 @@ import trio
 from msgspec import UNSET
 
 from domain import commands as c
+from domain import inputs
 from domain import messages as m
 from domain.ids import SessionId
 from domain.instant import rfc3339
@@ -15,9 +16,11 @@ from domain.refusals import Code, Refusal, unfit
 from server.auth import Identity, TokenRefused, bearer
 from server.bans import BANNED
 from server.house import House
+from server.limits import LimitsAway, why_not
 from server.outbox import Outbox
 from server.replies import JoinReply, SocketReply
 from server.session import Session
+from server.user_budgets import may_open, refuse_join
 from server.value_faults import Undecodable
 from server.visitors import Banned, Visitor
 from server.wire import PING_FRAME, Encoding, Misfit
@@ -49,6 +52,7 @@ class Conversation:
     __slots__ = (
         "_counts",
         "_house",
+        "_limited",
         "_session",
         "_token_expires_at",
         "_warned_of_expiry",
@@ -57,8 +61,10 @@ class Conversation:
         "pinged_at",
     )
 
-    def __init__(self, house: House, outbox: Outbox, encoding: Encoding) -> None:
+    def __init__(self, house: House, outbox: Outbox, encoding: Encoding, *, limited: bool = True) -> None:
+        """`limited`: the limits of a user hold here; not for a network that is exempt from them."""
         self._house = house
+        self._limited = limited
         self._session: Session
         self._counts = False  # whether the session's presence counts somewhere: it is pinged more often then
         self._token_expires_at = 0  # unix seconds
@@ -90,6 +96,8 @@ class Conversation:
             return
         command = self._decode(message)
         reply = SocketReply(self, command.ref)
+        if self._session.unheard:  # rooms learn that it is heard again before they get what it says
+            self._session.note_silence(self.silent(trio.current_time()))
         wait = self._session.pace.take(trio.current_time())
         if wait > MAX_BEHIND_SECONDS:
             raise Goodbye(TOO_MANY, "too many messages")
@@ -97,13 +105,26 @@ class Conversation:
             if wait:
                 too_early = {"retryAfterSeconds": round(wait, 3)}
                 reply.deliver(Refusal(Code.RATE_LIMITED, "Too many messages; slow down", too_early))
+            elif isinstance(command, c.TipSend) and (hurried := await self._count_money()) is not None:
+                reply.deliver(hurried)
             else:
                 await self._carry_out(command, reply)
+        except LimitsAway:
+            reply.deliver(Refusal(Code.OVERLOADED, "The server cannot count requests right now; try again"))
         except StorageUnavailable:
             reply.deliver(Refusal(Code.STORAGE_UNAVAILABLE, "The database is out of reach; try again"))
         except Refused as refused:  # a fault of ours, which costs this command and not the connection
             self._house.faults.note("command", refused, "command.refused", {"command": type(command).__name__})
             reply.deliver(Refusal(Code.INTERNAL, "Something went wrong on our side"))
+
+    async def _count_money(self) -> Refusal | None:
+        """Count a command that moves tokens: one limit a user, shared with REST and all their connections."""
+        if not self._limited:
+            return None
+        identity = self._session.identity
+        return why_not(
+            await self._house.limits.take("user" if identity.is_operator else "money", str(identity.user_id))
+        )
 
     def end(self, code: int | None) -> None:
         """The connection is gone: end its session if `code` says that the client will not come back, else detach.
@@ -139,6 +160,8 @@ class Conversation:
         if self._house.draining:
             raise Goodbye(DRAINING, "shutting down")
         identity, person = await self._identify(token)
+        if not await may_open(self._house.limits, identity.user_id):
+            raise Goodbye(TOO_MANY, "too many sessions of this user were opened or resumed")
         self._token_expires_at = identity.expires_at
         resume = None if opened is None else opened.resume
         known = None if resume is None else self._house.sessions.find(SessionId(resume.session_id), identity.user_id)
@@ -152,7 +175,7 @@ class Conversation:
         if session is None:
             raise Goodbye(TOO_MANY, "too many sessions of this user, and all of them are in use")
         # From here on nothing waits: no event of a room comes between what was missed and what follows.
-        session.identity = identity
+        rights_changed = session.adopt(identity)
         session.missed_news = known is not None
         replaced = session.attach(self)
         if replaced is not None:
@@ -172,8 +195,11 @@ class Conversation:
             )
         )
         session.resume(backlogs)
+        if rights_changed:
+            self._house.room_commands.check_rights(session)
         self._counts = session.counts()
         self._ring_again(session)
+        self._tell_of_viewers_again(session)
         return session
 
     def _check_again(self, identity: Identity) -> None:
@@ -202,6 +228,12 @@ class Conversation:
                 if invitation.user_id == session.user_id:
                     self._send(invitation.event)
 
+    def _tell_of_viewers_again(self, session: Session) -> None:
+        """Let the owner of a live metered stream hear of its viewers: this connection knows of none."""
+        room = self._house.registry.metered_stream_of(session.user_id)
+        if room is not None and session.identity.overlay_of is None:
+            room.inbox.deliver(inputs.OwnerConnected(session.member_id))
+
     # Commands
 
     def _decode(self, message: str | bytes) -> c.AnyCommand | Misfit:
@@ -219,8 +251,11 @@ class Conversation:
             case c.Ping():
                 self._send(m.Pong(ref=UNSET if command.ref is None else command.ref))
             case c.RoomJoin():
-                ice_servers = self._house.ice.of(self._session.user_id)
-                await self._house.room_commands.join(self._session, command, JoinReply(self, command.ref, ice_servers))
+                if (refusal := await refuse_join(self._house.limits, self._session.user_id)) is not None:
+                    reply.deliver(refusal)
+                    return
+                reply = JoinReply(self, command.ref, self._house.ice.of(self._session.user_id))
+                await self._house.room_commands.join(self._session, command, reply)
                 self._counts = self._session.counts()
             case c.RoomLeave():
                 self._leave(command.channel, reply)
@@ -249,7 +284,10 @@ class Conversation:
         if identity.user_id != self._session.user_id:
             reply.deliver(Refusal(Code.FORBIDDEN, "The token is another user's"))
             return
-        self._session.identity = identity
+        if self._house.bans.contains(identity.user_id):
+            raise Goodbye(BANNED, "banned")
+        if self._session.adopt(identity):
+            self._house.room_commands.check_rights(self._session)
         self._token_expires_at, self._warned_of_expiry = identity.expires_at, False
         self._counts = self._session.counts()
         reply.deliver({"tokenExpiresAt": rfc3339(identity.expires_at * 1_000_000)})

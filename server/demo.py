@@ -39,6 +39,7 @@ async def seed(house: House) -> None:
             Posting(
                 key=client_key(fan.user_id, "halfminute demo"),
                 kind=Kind.CREDIT,
+                operator_id=OPERATOR.user_id,
                 debit=PROMOTIONS,
                 credit=fan.user_id,
                 tokens=FAN_TOKENS,

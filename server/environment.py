@@ -8,6 +8,12 @@ PREFIX = "HALFMINUTE_"
 OF_THE_TESTS = "HALFMINUTE_TEST_"  # read by the test suite alone, and inherited by the servers that it starts
 MIN_LIKENESS = 0.6  # difflib's own default: below it, a name is another word and not a misspelt one
 
+# Names of settings that have changed, without their section where a file has it above them.
+RENAMED = {
+    "STREAMS_STAY_SESSIONS": "STREAMS_CONNECTIONS_PER_PAYER",
+    "STAY_SESSIONS": "CONNECTIONS_PER_PAYER",
+}
+
 # What Kubernetes sets in every container for a service named halfminute or halfminute-SOMETHING. A bare `…_PORT` could
 # also be somebody's guess at a setting, so there the value decides: Kubernetes writes an address.
 _SERVICE_LINK = re.compile(
@@ -35,8 +41,9 @@ def is_service_link(name: str, value: str) -> bool:
 
 
 def nearest(name: str, known: Collection[str]) -> str | None:
-    """The known name that is most like this one; None where no name is much like it."""
+    """The known name that an old one has now, or that is most like this one; None where no name is much like it."""
     # Without the part that all have in common, which would make every name like every other.
     short = {each.removeprefix(PREFIX): each for each in known}
-    found = difflib.get_close_matches(name.upper().removeprefix(PREFIX), short, 1, MIN_LIKENESS)
+    asked = name.upper().removeprefix(PREFIX)
+    found = difflib.get_close_matches(RENAMED.get(asked, asked), short, 1, MIN_LIKENESS)
     return short[found[0]] if found else None

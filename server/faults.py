@@ -28,8 +28,10 @@ Where: TypeAlias = Literal[
     "recall",  # one command was answered INTERNAL
     "receipts",  # one room was restarted, since receipts for it were lost
     "refund",  # one ticket was not given back
+    "release",  # a stream's tickets stay in escrow until a later round
     "reply",  # one command got no answer
     "request",  # one HTTP request was answered 500
+    "rights",  # the session of a user whose rights changed was ended
     "room",  # one room was restarted or ended
     "room_end",  # a room that was given up could not be ended from its rows
     "stalls",  # what follows a stall of the process was begun anew

@@ -28,6 +28,7 @@ from server.stall_recovery import StallRecovery
 from server.stream_rooms import StreamRooms
 from server.supervisor import Supervisor
 from server.telemetry import Telemetry
+from server.tickets import Tickets
 from server.time_zones import TimeZones
 from server.visitors import Visitors
 from storage.actor import StorageActor
@@ -58,9 +59,11 @@ class House:
         self.sessions = Sessions(settings.websocket)
         self.money_news = MoneyNews(self.telemetry, self.sessions, self.faults)
         self.actor = StorageActor(postgres, self.money_news)
+        self.tickets = Tickets(postgres, self.actor, settings.streams)
         self.telemetry.watch(
             connections=lambda: self.sessions.connected,
             commit_retries=lambda: self.actor.commit_retries,
+            clock_refusals=lambda: self.actor.clock_refusals,
             asyncio_errors=lambda: postgres.unhandled.count,
             failed_key_reads=lambda: self.verifier.failed_key_reads,
         )
@@ -82,6 +85,7 @@ class House:
             self.clock,
             settings.rooms,
             self.faults,
+            self.tickets,
         )
         self.stall_recovery = StallRecovery(
             self.clock.stalls,
@@ -102,7 +106,9 @@ class House:
         self.absent_rooms = AbsentRooms(self.leases)
         self.call_commands = CallCommands(postgres, registry, self.absent_rooms)
         per_session = settings.websocket.rooms_per_session
-        self.room_commands = RoomCommands(postgres, registry, self.call_commands, self.absent_rooms, per_session)
+        self.room_commands = RoomCommands(
+            postgres, registry, self.sessions, self.call_commands, self.absent_rooms, per_session
+        )
         self.bans = Bans(postgres, registry, self.sessions, self.clock)
         self.visitors = Visitors(self.verifier, postgres, self.people, self.bans, self.clock)
         # money from outside

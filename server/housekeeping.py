@@ -8,17 +8,23 @@ import structlog
 import trio
 
 from server.house import House
+from server.live_room import LiveRoom
 from server.memory import tidy_memory
 from server.payouts import give_back_rejected
+from server.refunds_due import give_back_due
+from server.stream_starts import decline_for_starts
 from storage.leases import Checkpoint
 from storage.limits import forget_lifted_limits
 from storage.new_call import forget_old_keys
 from storage.overview import sum_up
 from storage.postgres import StorageUnavailable
 from storage.purchases import expire_purchases
+from storage.tickets import checkpoint_presence
 
 SLICES = 5  # a checkpoint period's rooms are stored in as many parts, so that no block waits long for the fence
 BANS_SECONDS = 0.5  # a ban made on another server is noticed within a second (CONTRACT §7)
+STARTS_SECONDS = 0.5  # a creator who goes live on another server waits for it; a round costs one small query
+REFUNDS_SECONDS = 5.0  # of blocks that a server stopped before it gave back; a round without any costs one small query
 ADOPTION_SECONDS = 1.0  # from the end of a lease to the claim; a round without orphans costs two small queries
 CLOCK_SECONDS = 600
 FULL_LOOK_CLOCKS = 36  # six hours: what cycles may leak in so long on a server that is never without a call
@@ -32,7 +38,10 @@ async def keep_house(house: House) -> None:
         (checkpoint_seconds / SLICES, _Checkpoints(house).store_next),
         (checkpoint_seconds, lambda: house.lease.fence_lost()),
         (BANS_SECONDS, lambda: house.bans.keep_out()),
+        (STARTS_SECONDS, lambda: decline_for_starts(house.postgres, house.registry)),
+        (REFUNDS_SECONDS, lambda: give_back_due(house.postgres, house.actor)),
         (ADOPTION_SECONDS, lambda: house.orphans.adopt()),
+        (0, house.tickets.next_round),  # which waits itself
         (CLOCK_SECONDS, _Tidying(house).tidy),
     )
     async with trio.open_nursery() as nursery:
@@ -58,16 +67,28 @@ class _Checkpoints:
     async def store_next(self) -> None:
         """Raises StorageUnavailable, or Refused."""
         self._slice = (self._slice + 1) % SLICES
-        await self._house.leases.checkpoint(self._checkpoints())
+        rooms = self._rooms()
+        await self._house.leases.checkpoint(
+            [
+                Checkpoint(room.id, meter.epoch, meter.payer, meter.billed_active(room.clock.now()), meter.set_back)
+                for room in rooms
+                for meter in room.running_meters()
+            ]
+        )
+        await checkpoint_presence(
+            self._house.postgres,
+            [
+                (room.id, room.stream.epoch, present)
+                for room in rooms
+                if room.stream is not None
+                and (present := room.stream.unreleased_presence(room.clock.now())) is not None
+            ],
+        )
 
-    def _checkpoints(self) -> list[Checkpoint]:
-        """Not of a room that has yet to take notice of a stall: its clocks show time for which nobody is billed."""
-        rooms = (room for room in self._house.registry if room.id.int % SLICES == self._slice)
+    def _rooms(self) -> list[LiveRoom]:
+        """Not those that have yet to take notice of a stall: their clocks show time for which nobody is billed."""
         return [
-            Checkpoint(room.id, meter.epoch, meter.payer, meter.billed_active(room.clock.now()))
-            for room in rooms
-            if not room.inbox.holds_stall
-            for meter in room.running_meters()
+            room for room in self._house.registry if room.id.int % SLICES == self._slice and not room.inbox.holds_stall
         ]
 
 

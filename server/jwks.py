@@ -3,6 +3,8 @@
 import base64
 import http.client
 import json
+import os
+import stat
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import closing
 from pathlib import Path
@@ -180,6 +182,8 @@ def _read_address(url: str) -> bytes:
 
 def _read_file(file: str) -> bytes:
     with Path(file).open("rb") as opened:
+        if os.fstat(opened.fileno()).st_mode & stat.S_IWOTH:
+            raise ValueError("anybody may write it (see its mode)")
         return _bounded(opened)
 
 

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple, Protocol
 import trio
 
 from domain.pace import Pace
+from domain.refusals import Code, Refusal
 from server.config import LimitSettings
 
 # In one place. Past it, whoever was not seen for longest is forgotten, and begins again with a full bucket. That is no
@@ -15,7 +16,7 @@ from server.config import LimitSettings
 # to spend; and after `burst / per_second` seconds of silence a bucket is full anyway.
 REMEMBERED = 100_000
 
-Name = Literal["address", "probe", "proof", "user", "money", "handshake"]
+Name = Literal["address", "probe", "proof", "user", "money", "handshake", "join", "open"]
 
 
 class Limit(NamedTuple):
@@ -43,6 +44,14 @@ class Taken(NamedTuple):
     def state(self) -> str:
         """As `RateLimit` has it."""
         return f'"{self.limit.name}";r={self.left};t={self.more_after_seconds}'
+
+
+def why_not(taken: Taken) -> Refusal | None:
+    """The refusal of a request that was not let through, the same over REST and the websocket."""
+    if taken.allowed:
+        return None
+    too_early = {"retryAfterSeconds": taken.more_after_seconds}
+    return Refusal(Code.RATE_LIMITED, "Too many requests; slow down", too_early)
 
 
 class LimitsAway(Exception):
@@ -94,6 +103,8 @@ class Limits:
             Limit("user", settings.user_per_second, settings.user_burst),
             Limit("money", settings.money_per_second, settings.money_burst),
             Limit("handshake", settings.handshakes_per_second, settings.handshakes_burst),
+            Limit("join", settings.joins_per_second, settings.joins_burst),
+            Limit("open", settings.opens_per_second, settings.opens_burst),
         )
         self._buckets: dict[Name, Buckets] = {limit.name: keep(limit) for limit in limits}
 

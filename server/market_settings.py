@@ -64,6 +64,8 @@ class PayoutSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cents_per_token: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 5
     currency: Currency = "USD"
     min_tokens: Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)] = 1_000
+    holding_days: Annotated[int, msgspec.Meta(ge=0, le=365)] = 0
+    losses_limit_tokens: Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)] = 100_000
     exchange_rate: Annotated[float, msgspec.Meta(ge=0, le=1_000_000_000)] = 0  # 0: both have the same currency
 
     def in_packs_currency(self, cents: int) -> int:

@@ -42,6 +42,8 @@ class MoneyNews:
         self._wallet_moved(posting, posting.credit, receipt.credit_after, receipt.credit_n, posting.tokens)
         if posting.kind is Kind.TICKET or posting.kind is Kind.REFUND:
             self._ticket_changed(posting)
+        if posting.kind is Kind.REFUND and posting.ref_id is None:
+            self._block_refunded(posting)
 
     def _ticket_changed(self, posting: Posting) -> None:
         """A live stream knows who may watch it."""
@@ -53,12 +55,26 @@ class MoneyNews:
         else:
             room.inbox.deliver(inputs.TicketRefunded(posting.credit, posting.ref_id))
 
+    def _room_of(self, posting: Posting) -> dict[str, str]:
+        """The live room that a posting is of, as a client calls it."""
+        room = None if self.registry is None or posting.room_id is None else self.registry.find(posting.room_id)
+        return {} if room is None else {"callId" if room.parties else "streamId": str(room.id)}
+
+    def _block_refunded(self, posting: Posting) -> None:
+        """A live call tells totals that are net of what was given back. What is no block has an id of its own."""
+        room = None if self.registry is None or posting.room_id is None else self.registry.find(posting.room_id)
+        if room is not None:
+            room.inbox.deliver(inputs.BlockRefunded(posting))
+
     def _wallet_moved(self, posting: Posting, owner: UserId, balance: int | None, n: int | None, change: int) -> None:
         assert balance is not None and n is not None, "a committed posting has both balances"
         for room in () if self.registry is None else self.registry.paid_by(owner):
             if not (posting.kind is Kind.BLOCK and posting.room_id == room.id):
                 room.inbox.deliver(inputs.FundsChanged(owner, Funds(balance, n)))
         if posting.kind is not Kind.BLOCK:
-            ref = {} if posting.ref_id is None else {f"{posting.kind.name.lower()}Id": str(posting.ref_id)}
+            noun = Kind.TICKET if posting.kind is Kind.RELEASE else posting.kind
+            ref = {} if posting.ref_id is None else {f"{noun.name.lower()}Id": str(posting.ref_id)}
+            if posting.kind is Kind.REFUND:
+                ref.update(self._room_of(posting))
             news = WalletChanged(balance=balance, cause=posting.kind.name.lower(), tokens=change, ref=ref)
             self._sessions.tell(owner, news, n)

@@ -36,6 +36,7 @@ async def request_payout(house: House, creator_id: UserId, tokens: int, key: Pos
         posting_key=key,
         tokens=tokens,
         min_tokens=terms.min_tokens,
+        holding_days=terms.holding_days,
         cents=tokens * terms.cents_per_token,
         currency=terms.currency,
     )
@@ -52,7 +53,7 @@ async def give_back(house: House, payout: Payout) -> None:
         kind=Kind.REFUND,
         debit=PAYOUTS,
         credit=payout.creator_id,
-        tokens=payout.tokens,
+        tokens=payout.tokens - payout.cut_tokens,
         ref_id=payout.id,
         content=payout.posting_key,  # as of every refund: what it gives back
     )

@@ -38,6 +38,7 @@ class Registry:
         self._by_channel: dict[str, LiveRoom] = {}
         self._by_party: dict[UserId, LiveRoom] = {}
         self._metered: set[RoomId] = set()  # streams with blocks
+        self._metered_of: dict[UserId, LiveRoom] = {}  # … by their owner, who has one live stream at most
 
     def find(self, room_id: RoomId) -> LiveRoom | None:
         return self._rooms.get(room_id)
@@ -56,6 +57,10 @@ class Registry:
         if not self._metered:  # as it is asked for every posting
             return calls
         return [*calls, *(room for room in self._sessions.rooms_of(user_id) if room.id in self._metered)]
+
+    def metered_stream_of(self, owner_id: UserId) -> LiveRoom | None:
+        """The stream of this creator's that is live and has blocks."""
+        return self._metered_of.get(owner_id)
 
     def ids(self) -> Collection[RoomId]:
         return self._rooms.keys()
@@ -80,6 +85,7 @@ class Registry:
         self._by_party.update(dict.fromkeys(room.parties, room))
         if room.stream is not None and room.stream.facts.price is not None:
             self._metered.add(room.id)
+            self._metered_of[room.stream.facts.owner_id] = room
         self._telemetry.rooms.set(len(self._rooms))
         # Not in the context of the request that rang: the room would keep it, token and body, for its whole life.
         self._context.copy().run(partial(self._nursery.start_soon, self._run, room, task, name=f"room {room.id}"))
@@ -97,6 +103,9 @@ class Registry:
         finally:
             del self._rooms[room.id], self._by_channel[room.channel]
             self._metered.discard(room.id)
+            owner_id = None if room.stream_facts is None else room.stream_facts.owner_id
+            if owner_id is not None and self._metered_of.get(owner_id) is room:
+                del self._metered_of[owner_id]
             for party in room.parties:
                 if self._by_party.get(party) is room:  # the next call may have begun already
                     del self._by_party[party]

@@ -1,7 +1,10 @@
 """Brings people into rooms, and what they say there to the room; for who may not know of a room there is none."""
 
+import contextlib
 from functools import partial
 from typing import Any
+
+import trio
 
 from domain import commands as c
 from domain import inputs
@@ -17,12 +20,14 @@ from server.live_room import LiveRoom
 from server.registry import Registry
 from server.replies import EnteringReply, KeyedReply
 from server.session import Seat, Session
+from server.sessions import Sessions
 from server.tips import recall_in_room
-from storage.postgres import Postgres
+from storage.postgres import Postgres, Refused, StorageUnavailable
 from storage.streams import find_stream_in, open_stay
 from storage.tips import tips_after
 
 STREAM_ENDED = Refusal(Code.STREAM_ENDED, "The stream has ended")
+RIGHTS_SECONDS = 0.5  # for what a payer has: who may not stay is out within a second
 ONLY_AN_OVERLAY = Refusal(Code.FORBIDDEN, "This token is an overlay's, and an overlay only listens")
 
 
@@ -33,6 +38,7 @@ class RoomCommands:
         self,
         postgres: Postgres,
         registry: Registry,
+        sessions: Sessions,
         calls: CallCommands,
         absent_rooms: AbsentRooms,
         rooms_per_session: int,
@@ -40,6 +46,7 @@ class RoomCommands:
         self._postgres = postgres
         self._absent_rooms = absent_rooms
         self._registry = registry
+        self._sessions = sessions
         self._calls = calls
         self._rooms_per_session = rooms_per_session
 
@@ -50,6 +57,8 @@ class RoomCommands:
             reply.deliver(ONLY_AN_OVERLAY)
         elif room is None:
             reply.deliver(await self._no_room(session.user_id, command.channel))
+        elif room.parties and session.creator_id not in room.parties:
+            reply.deliver(NO_SUCH_ROOM)
         elif command.channel not in seats and len(seats) >= self._rooms_per_session:
             reply.deliver(Refusal(Code.OVERLOADED, "Too many rooms in one session"))
         elif (seat := seats.get(command.channel)) is not None and seat.audience is not Audience(f"{command.as_}s"):
@@ -71,7 +80,7 @@ class RoomCommands:
         elif not seat.room.inbox.offer(joining):
             reply.deliver(FULL)
         elif session.unheard:  # since before the room knew it
-            seat.room.inbox.deliver(inputs.Unheard(session.member_id))
+            seat.room.inbox.deliver(session.silence_in(seat.room))
 
     async def _joining(
         self, session: Session, room: LiveRoom, command: c.RoomJoin, reply: inputs.Reply
@@ -94,6 +103,30 @@ class RoomCommands:
         if room.stream is not None and room.stream.door.refuse(session.user_id, is_operator) is not None:
             return None
         return await open_stay(self._postgres, room.id, session.user_id)
+
+    def check_rights(self, session: Session) -> None:
+        """Have every room of a session check it again: its present token gives other rights than the one before.
+
+        Returns at once. The check goes on if the connection is lost. A session that cannot be checked is ended.
+        """
+        sessions = self._sessions
+        self._registry.spawn("rights", partial(self._check_rights, session), partial(sessions.drop, session))
+
+    async def _check_rights(self, session: Session) -> None:
+        """First the rooms that need nothing of the database, so that it holds up none of them."""
+        is_operator = session.identity.is_operator
+        seats = [seat for seat in session.live_seats().values() if seat.audience is Audience.MEMBERS]
+        paid = [seat for seat in seats if not is_operator and _has_blocks(seat.room)]
+        for seat in seats:
+            if seat not in paid:
+                seat.room.inbox.deliver(inputs.RightsChanged(session.member_id, is_operator))
+        deadline = trio.current_time() + RIGHTS_SECONDS
+        for seat in paid:
+            stay = None
+            with trio.move_on_at(deadline), contextlib.suppress(StorageUnavailable, Refused):
+                stay = await self._stay(session, seat.room)
+            if not session.identity.is_operator:  # else a later token is checked
+                seat.room.inbox.deliver(inputs.RightsChanged(session.member_id, is_operator, stay))
 
     async def _missed_tips(self, room: LiveRoom, command: c.RoomJoin) -> list[Any]:
         rules = room.stream or room.call
@@ -124,3 +157,7 @@ class RoomCommands:
         if stream.record.status == "scheduled":
             return Refusal(Code.STREAM_NOT_LIVE, "The stream has not begun")
         return await self._absent_rooms.why_absent(stream.facts.id) or STREAM_ENDED
+
+
+def _has_blocks(room: LiveRoom) -> bool:
+    return room.stream_facts is not None and room.stream_facts.price is not None

@@ -8,7 +8,7 @@ import trio
 
 from domain import inputs
 from domain.effects import Audience
-from domain.ids import MemberId, RoomId, UserId
+from domain.ids import MemberId, PostingKey, RoomId, UserId
 from domain.inputs import Reply
 from domain.posting import Posting, Receipt
 from server.alarm import Alarm
@@ -21,17 +21,18 @@ from server.history import History
 from server.inbox import Inbox
 from server.live_room import LiveRoom, Revival
 from server.ownership import Ownership, Trust
+from server.refunds_due import give_back_blocks
 from server.registry import Registry
 from server.replies import EnteringReply, SocketReply
 from server.room_task import RoomTask, Rules
 from server.session import Line, Session
 from server.sessions import Sessions
 from server.telemetry import Telemetry
+from server.tickets import Tickets
 from storage.actor import Deliver, StorageActor
 from storage.faulty_rooms import end_with_fault
 from storage.leases import Claim, Leases
 from storage.postgres import Postgres, StorageUnavailable
-from storage.tickets import find_tickets
 
 RETRY_SECONDS = 0.5  # between tries to read or store a room while the database is away
 
@@ -49,6 +50,7 @@ class RoomBooks:
         room_id: RoomId,
         faults: Faults,
         fail: Callable[[], None],
+        tickets: Tickets,
     ) -> None:
         """`fail` crashes the room: receipts for it were lost."""
         self._postgres = postgres
@@ -57,6 +59,7 @@ class RoomBooks:
         self._room_id = room_id
         self._faults = faults
         self._fail = fail
+        self._tickets = tickets
 
     async def post(self, postings: Sequence[Posting]) -> list[Receipt]:
         return await self._actor.post(postings)
@@ -75,9 +78,17 @@ class RoomBooks:
     async def refund_ticket(self, user_id: UserId) -> None:
         """Give a user who was put out their money back. A refund that raises costs the room and others nothing."""
         with self._faults.contained("refund", room=str(self._room_id), user=str(user_id)):
-            tickets = await persist(lambda: find_tickets(self._postgres, self._room_id, user_id))
-            if tickets:
-                await persist(lambda: self._actor.refund(tickets, "put out of the stream"))
+            await persist(lambda: self._tickets.give_back(self._room_id, user_id))
+
+    async def release_tickets(self) -> None:
+        """Credit the tickets to the creator. A release that raises costs the room nothing; a later round makes it."""
+        with self._faults.contained("release", room=str(self._room_id)):
+            await persist(lambda: self._tickets.release(self._room_id))
+
+    async def refund_blocks(self, blocks: Sequence[PostingKey]) -> None:
+        """Give blocks back to their payers, as far as the payee can cover them now."""
+        with self._faults.contained("refund", room=str(self._room_id)):
+            await persist(lambda: give_back_blocks(self._postgres, self._actor, blocks))
 
 
 class RoomFloor:
@@ -95,6 +106,7 @@ class RoomFloor:
         clock: Clock,
         settings: RoomSettings,
         faults: Faults,
+        tickets: Tickets,
     ) -> None:
         self.postgres = postgres
         self.registry = registry
@@ -102,6 +114,7 @@ class RoomFloor:
         self.clock = clock
         self.settings = settings
         self.faults = faults
+        self.tickets = tickets
         self.alarm = Alarm()
         self._actor = actor
         self._leases = leases
@@ -119,7 +132,7 @@ class RoomFloor:
         """A task for a room, under a new epoch."""
         room.audiences.begin(epoch)
         room.ownership.begin(epoch)
-        books = RoomBooks(self.postgres, self._actor, save, room.id, self.faults, room.inbox.fail)
+        books = RoomBooks(self.postgres, self._actor, save, room.id, self.faults, room.inbox.fail, self.tickets)
         return RoomTask(
             rules,
             room.clock,

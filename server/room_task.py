@@ -170,6 +170,10 @@ class RoomTask:
                     self._committer.withdraw(payer)
                 case effects.Refund(user_id):
                     self._committer.refund(user_id)
+                case effects.GiveBack(blocks):
+                    self._committer.give_back(blocks)
+                case effects.Release():
+                    self._committer.release()
                 case effects.Save(record):
                     self._committer.save(record)
                 case effects.Publish(event, audience):

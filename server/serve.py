@@ -20,10 +20,13 @@ from server.payments.demo import demo_url
 from server.terminal import say
 
 
-async def serve(settings: Settings, secrets: Secrets, made: list[str], demo: bool) -> None:
+async def serve(
+    settings: Settings, secrets: Secrets, made: list[str], demo: bool, too_few_files: str | None = None
+) -> None:
     """Serve until SIGTERM, SIGINT or SIGHUP (Ctrl-C, a closed terminal), then drain; stop at once during the start.
 
-    `made` names the secrets that were made just now. Raises what opening the database and the house raises.
+    `made` names the secrets that were made just now; `too_few_files` says so where the settings had to give way. Raises
+    what opening the database and the house raises.
     """
     with trio.open_signal_receiver(*_stopping_signals()) as signals:
         async with _stoppable_start(signals) as stop:
@@ -34,6 +37,8 @@ async def serve(settings: Settings, secrets: Secrets, made: list[str], demo: boo
                         _open_demo_checkout(house)
                     settle_memory()
                     _greet(house, made, demo)
+                    if too_few_files is not None:
+                        say(too_few_files)
                     await stop.wait_after_start()
     say("halfminute has drained and stopped")
 

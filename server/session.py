@@ -138,7 +138,7 @@ class Session:
             self.line = None
             self.lost_at = now
             self._suspend()
-            self.note_silence(True)
+            self.note_silence(True, line.heard_at)
 
     def _suspend(self) -> None:
         for seat in self._seats.values():
@@ -164,12 +164,27 @@ class Session:
         self.wallet = Funds(event.balance, n)
         return event
 
-    def note_silence(self, unheard: bool) -> None:
-        """Rooms hear of it when it changes: the silence of who pays or is paid stops a clock."""
+    def note_silence(self, unheard: bool, heard_at: float | None = None) -> None:
+        """Tell its rooms when it changes: the silence of a payer or a payee stops a clock.
+
+        `heard_at`, by trio's clock, is when a connection that was lost was last heard.
+        """
         if unheard is not self.unheard:
             self.unheard = unheard
             for seat in self.live_seats().values():
-                seat.room.inbox.deliver(inputs.Unheard(self.member_id) if unheard else inputs.Heard(self.member_id))
+                seat.room.inbox.deliver(
+                    self.silence_in(seat.room, heard_at) if unheard else inputs.Heard(self.member_id)
+                )
+
+    def silence_in(self, room: LiveRoom, heard_at: float | None = None) -> inputs.Unheard:
+        """What a room is told of a session that is silent."""
+        return inputs.Unheard(self.member_id, room.clock.at_trio(self.heard_at if heard_at is None else heard_at))
+
+    def adopt(self, identity: Identity) -> bool:
+        """Go on with a newer token of the same user; True if rooms have to check the session again."""
+        changed = identity.is_operator is not self.identity.is_operator
+        self.identity = identity
+        return changed
 
     # Its rooms
 

@@ -24,10 +24,15 @@ class StallOrder:
             case inputs.Joined(member_id=member_id) | inputs.OverlayJoined(member_id=member_id):
                 self._members.add(member_id)
                 return True
-            case inputs.Heard(member_id):
+            case inputs.Heard(member_id) | inputs.RightsChanged(member_id, is_operator=False):
                 self._members.add(member_id)
                 return True
-            case inputs.Left(member_id) | inputs.Unheard(member_id) | inputs.Said(member_id=member_id):
+            case (
+                inputs.Left(member_id)
+                | inputs.Unheard(member_id)
+                | inputs.Said(member_id=member_id)
+                | inputs.RightsChanged(member_id)
+            ):
                 return member_id in self._members
             case inputs.Acted(user_id, CallAccept() | CallResume()):
                 self._resumed.add(user_id)

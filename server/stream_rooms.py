@@ -11,7 +11,7 @@ from domain.instant import rfc3339
 from domain.messages import RoomClosed, StreamEnded
 from domain.meter import StoredMeter
 from domain.stream import Stream
-from domain.stream_record import StreamBooks, StreamFacts, StreamRules
+from domain.stream_record import StreamBooks, StreamFacts, StreamRecord, StreamRules
 from server.live_room import LiveRoom
 from server.room_floor import RoomFloor, persist, rejoin_reply
 from server.room_task import RoomTask
@@ -71,6 +71,7 @@ class StreamRooms:
         record = msgspec.structs.replace(stored.record, status="ended", ended_at=now, end_reason="server_fault")
         if not await persist(lambda: save_stream(self._postgres, room.id, stored.epoch, record)):
             return False
+        self._floor.tickets.look()
         room.take_back()
         for audience in room.audiences:
             for kind in (StreamEnded, RoomClosed):
@@ -113,10 +114,16 @@ class StreamRooms:
         first = rules.open(now)
         room.stream, room.stream_facts = rules, stored.facts
         self._floor.displace(room)
-        save = partial(save_stream, self._postgres, room.id, stored.epoch)
+        save = partial(self._save, room.id, stored.epoch)
         task = self._floor.task(room, rules, stored.epoch, save)
         task.begin(first)
         return task
+
+    async def _save(self, stream_id: RoomId, epoch: int, record: StreamRecord) -> bool:
+        saved = await save_stream(self._postgres, stream_id, epoch, record)
+        if record.status == "ended":
+            self._floor.tickets.look()
+        return saved
 
     def _rejoin(self, room: LiveRoom, member_id: MemberId, stay: StoredMeter | None) -> None:
         session = self._floor.sessions.by_member.get(member_id)
@@ -124,4 +131,4 @@ class StreamRooms:
             reply = rejoin_reply(room, session, session.line)
             room.inbox.deliver(inputs.Joined(member_id, session.user_id, reply, session.identity.is_operator, stay))
             if session.unheard:
-                room.inbox.deliver(inputs.Unheard(member_id))
+                room.inbox.deliver(session.silence_in(room))

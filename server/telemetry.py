@@ -37,6 +37,11 @@ class Telemetry:
         self._poisoned = Counter(
             "halfminute_postings_poisoned", "Postings that no statement could carry out", registry=self._registry
         )
+        self._losses_limit = Counter(
+            "halfminute_refunds_beyond_losses_limit",
+            "Refunds that wait for a confirmation, since `losses` would have to advance more than its daily limit",
+            registry=self._registry,
+        )
         self._batch_size = Histogram(
             "halfminute_batch_postings",
             "Postings in one transaction",
@@ -116,6 +121,7 @@ class Telemetry:
         *,
         connections: Callable[[], int],
         commit_retries: Callable[[], int],
+        clock_refusals: Callable[[], int],
         asyncio_errors: Callable[[], int],
         failed_key_reads: Callable[[], int],
     ) -> None:
@@ -123,6 +129,8 @@ class Telemetry:
         self._connections.set_function(connections)
         help_text = "Commits that the database put off, timed out or did not answer, and that were sent again"
         self._registry.register(_Counted("halfminute_commit_retries", help_text, commit_retries))
+        help_text = "Commits that were put off because the clocks of this machine and the database disagree"
+        self._registry.register(_Counted("halfminute_clock_refusals", help_text, clock_refusals))
         help_text = "Errors that asyncio had nobody to report to; each kind is logged once"
         self._registry.register(_Counted("halfminute_asyncio_unhandled", help_text, asyncio_errors))
         help_text = "Times when the public keys could not be read; the keys from before stay in use"
@@ -146,6 +154,9 @@ class Telemetry:
 
     def posting_poisoned(self) -> None:
         self._poisoned.inc()
+
+    def losses_limit_reached(self) -> None:
+        self._losses_limit.inc()
 
     def payments_open(self, by_problem: dict[str, int]) -> None:
         """How many payments wait for an operator, by problem."""

@@ -7,6 +7,7 @@ from domain.commands import TipSend
 from domain.ids import RoomId, UserId, client_key
 from domain.refusals import Code, Refusal
 from domain.tip import thanks, tip_posting
+from server.ids import is_channel
 from storage.keys import find_use
 from storage.postgres import Postgres
 from storage.tips import find_tipped
@@ -22,11 +23,16 @@ class Tipped(NamedTuple):
     channel: str | None
 
 
-async def recall(postgres: Postgres, user_id: UserId, command: TipSend, tipped: Tipped, refusal: Refusal) -> Any:
-    """The first result of a key that was used before; the refusal, if it was not. Raises StorageUnavailable."""
+async def recall(postgres: Postgres, user_id: UserId, command: TipSend, tipped: Tipped | None, refusal: Refusal) -> Any:
+    """The first result of a key that was used before; the refusal, if it was not. Raises StorageUnavailable.
+
+    `tipped`: None if no such room is there for this user, so the key was used for something else.
+    """
     use = await find_use(postgres, client_key(user_id, command.key))
     if use is None:
         return refusal
+    if tipped is None:
+        return CONFLICT
     posting = tip_posting(
         giver=user_id, creator=tipped.creator_id, command=command, tip_id=user_id, room_id=tipped.room_id
     )
@@ -39,9 +45,8 @@ def recall_in_room(postgres: Postgres, user_id: UserId, command: TipSend) -> Cal
     """The same for a tip into a room, whatever has become of that. Raises StorageUnavailable."""
 
     async def ask_key(refusal: Refusal) -> Any:
-        found = await find_tipped(postgres, command.channel)
-        if found is None:
-            return refusal
-        return await recall(postgres, user_id, command, Tipped(*found, command.channel), refusal)
+        found = await find_tipped(postgres, command.channel) if is_channel(command.channel) else None
+        tipped = None if found is None else Tipped(*found, command.channel)
+        return await recall(postgres, user_id, command, tipped, refusal)
 
     return ask_key

@@ -11,9 +11,11 @@ from wsproto import ConnectionType, WSConnection
 from wsproto.connection import ConnectionState
 from wsproto.utilities import RemoteProtocolError
 
+from domain.commands import MAX_TOKEN
 from domain.pace import Pace
 from server.addresses import client_address, is_within, limited_as
 from server.config import WebsocketSettings
+from server.connection_limits import Admission
 from server.conversation import MAX_BEHIND_SECONDS, OPEN_TIMEOUT, TOO_LARGE, TOO_MANY, Conversation, Goodbye
 from server.faults import Faults
 from server.handshake import answer_without_websocket, http_answer, read_head
@@ -27,17 +29,23 @@ PATH = "/ws"
 FRAGMENT_BYTES_MIN = 64  # on average of a message: of smaller ones each costs more than it brings
 QUEUED_MESSAGES = 64  # read but not handled yet; more than a client sends while the database answers one of its own
 USUAL_ENDS = (ConnectionClosed, trio.BrokenResourceError, trio.ClosedResourceError, trio.EndOfChannel)
+RESUME_POINT_BYTES = 128  # of a room in session:open; a channel has 64 characters at most
+OPEN_BYTES = MAX_TOKEN + 1_024  # of session:open beside its rooms
 
 
 class _Offer(NamedTuple):
-    """What a client asked for in its handshake; `subprotocol` is None where it asked for none and gets JSON."""
+    """What a client asked for in its handshake; `subprotocol` is None where it asked for none and gets JSON.
+
+    `exempt`: it comes from a network without limits.
+    """
 
     encoding: Encoding
     subprotocol: str | None
     authorization: str | None
+    exempt: bool
 
 
-async def serve_connection(house: House, sock: socket.socket) -> None:
+async def serve_connection(house: House, sock: socket.socket, admission: Admission) -> None:
     """One accepted socket, until it is closed. Only a bug of ours raises."""
     settings = house.settings.websocket
     bind_contextvars(connection=str(new_uuid()))  # in every log line of this connection, and of what it sets off
@@ -47,16 +55,18 @@ async def serve_connection(house: House, sock: socket.socket) -> None:
             accepted = await _shake_hands(house, sock, outbox, nursery)
             if accepted is not None:
                 websocket, offer = accepted
-                house.telemetry.connection_closed(await _converse(house, outbox, websocket, offer))
+                house.telemetry.connection_closed(await _converse(house, outbox, websocket, offer, admission))
         finally:
             with trio.CancelScope(shield=True):  # bounded by close_seconds, in aclose itself
                 await outbox.aclose()
             nursery.cancel_scope.cancel()
 
 
-async def _converse(house: House, outbox: Outbox, websocket: WebSocketConnection, offer: _Offer) -> int | None:
+async def _converse(
+    house: House, outbox: Outbox, websocket: "_Connection", offer: _Offer, admission: Admission
+) -> int | None:
     """Until either side has had enough; the close code, if there was one."""
-    conversation = Conversation(house, outbox, offer.encoding)
+    conversation = Conversation(house, outbox, offer.encoding, limited=not offer.exempt)
     try:
         if offer.authorization is None:
             await conversation.open_by_message(await _first_message(house, websocket))
@@ -67,6 +77,8 @@ async def _converse(house: House, outbox: Outbox, websocket: WebSocketConnection
     except Goodbye as goodbye:
         await _say(goodbye, outbox)
         return goodbye.code
+    admission.authenticated()
+    websocket.admit_messages()
     code = None
     try:
         await conversation.tell_missed_news()
@@ -103,7 +115,7 @@ async def _say(goodbye: Goodbye, outbox: Outbox) -> None:
 
 async def _shake_hands(
     house: House, sock: socket.socket, outbox: Outbox, nursery: trio.Nursery
-) -> tuple[WebSocketConnection, _Offer] | None:
+) -> tuple["_Connection", _Offer] | None:
     """The open websocket; None if the client did not get there in time, comes too often or wants what we don't have."""
     settings = house.settings.websocket
     with trio.move_on_after(settings.handshake_seconds):
@@ -115,18 +127,18 @@ async def _shake_hands(
                 return None
             nursery.start_soon(connection.read)
             request = await connection._get_request()
-            wait_seconds = await _too_soon(house, sock, request)
+            exempt, wait_seconds = await _too_soon(house, sock, request)
             if wait_seconds:
                 await request.reject(429, extra_headers=[(b"Retry-After", str(wait_seconds).encode())])
                 return None
-            offer = _offer_of(request)
+            offer = _offer_of(request, exempt)
             if isinstance(offer, str):
                 await request.reject(400, body=offer.encode())
                 return None
-            websocket: WebSocketConnection = await request.accept(subprotocol=offer.subprotocol)
+            await request.accept(subprotocol=offer.subprotocol)
             watch.cancel_scope.cancel()
-            _forget_handshake(websocket)
-            return websocket, offer
+            _forget_handshake(connection)
+            return connection, offer
     return None
 
 
@@ -150,17 +162,25 @@ async def _connection_of_request(outbox: Outbox, settings: WebsocketSettings, fa
 
 class _Connection(WebSocketConnection):
     """What the library leaves undone: it bounds the size of messages, but no frames that bring none; and who breaks
-    the protocol hears from it only that the connection is gone."""
+    the protocol hears from it only that the connection is gone.
+
+    Until `admit_messages`, one message as large as session:open may be is read, and nothing after it.
+    """
 
     def __init__(self, outbox: Outbox, settings: WebsocketSettings, faults: Faults) -> None:
         super().__init__(
             outbox,
             WSConnection(ConnectionType.SERVER),
             message_queue_size=QUEUED_MESSAGES,
-            max_message_size=settings.max_frame_bytes,
+            max_message_size=min(
+                settings.max_frame_bytes, OPEN_BYTES + RESUME_POINT_BYTES * settings.rooms_per_session
+            ),
         )
         self._outbox = outbox
         self._faults = faults
+        self._max_frame_bytes = settings.max_frame_bytes
+        self._first_is_read = False
+        self._admitted: trio.Event | None = trio.Event()  # None once the user is known
         self._control_pace = Pace(settings.messages_per_second, settings.messages_burst)
         self._fragments_max = settings.max_frame_bytes // FRAGMENT_BYTES_MIN
         self._fragments = 0  # of the message that is coming in
@@ -168,6 +188,13 @@ class _Connection(WebSocketConnection):
     def take(self, data: bytes) -> None:
         """What was read already, before `read`. Raises RemoteProtocolError, UnicodeError."""
         self._wsproto.receive_data(data)
+
+    def admit_messages(self) -> None:
+        """The user is known: from now on the usual bounds hold."""
+        admitted, self._admitted = self._admitted, None
+        self._max_message_size = self._max_frame_bytes
+        if admitted is not None:
+            admitted.set()
 
     async def read(self) -> None:
         """Until the end; who does not even ask for a websocket is not waited for any longer then."""
@@ -195,6 +222,10 @@ class _Connection(WebSocketConnection):
         self._fragments = 0 if event.message_finished else self._fragments + event.frame_finished
         if self._fragments > self._fragments_max:
             await self._end(TOO_LARGE, "too many fragments")
+        if self._admitted is not None:
+            if self._first_is_read:
+                await self._admitted.wait()
+            self._first_is_read = event.message_finished
         await super()._handle_message_event(event)
 
     async def _handle_close_connection_event(self, event: Any) -> None:
@@ -235,21 +266,21 @@ class _Done:
 _DONE: Any = _Done()
 
 
-async def _too_soon(house: House, sock: socket.socket, request: WebSocketRequest) -> int:
-    """0, or how many seconds the address of this connection should wait before it comes again."""
+async def _too_soon(house: House, sock: socket.socket, request: WebSocketRequest) -> tuple[bool, int]:
+    """Whether the address of this connection is exempt from limits; and in how many seconds it may come again, or 0."""
     proxies = house.settings.server.proxies
     forwarded = [value.decode("latin-1") for name, value in request.headers if name == proxies.header.encode()]
     try:
         address = client_address(str(sock.getpeername()[0]), forwarded, proxies)
         if is_within(address, house.settings.limits.exempt):
-            return 0
+            return True, 0
         taken = await house.limits.take("handshake", limited_as(address))
     except (OSError, LimitsAway):  # whom nobody can count does not get in
-        return 1
-    return 0 if taken.allowed else taken.more_after_seconds
+        return False, 1
+    return False, 0 if taken.allowed else taken.more_after_seconds
 
 
-def _offer_of(request: WebSocketRequest) -> _Offer | str:
+def _offer_of(request: WebSocketRequest, exempt: bool) -> _Offer | str:
     """What is offered, or in one sentence why it will not do."""
     path, _, query = request.path.partition("?")
     if path != PATH:
@@ -259,10 +290,10 @@ def _offer_of(request: WebSocketRequest) -> _Offer | str:
     authorization = dict(request.headers).get(b"authorization")
     token = None if authorization is None else authorization.decode("latin-1")
     if not request.proposed_subprotocols:
-        return _Offer(Encoding.JSON, None, token)
+        return _Offer(Encoding.JSON, None, token, exempt)
     for name in request.proposed_subprotocols:
         if name in _ENCODINGS:
-            return _Offer(_ENCODINGS[name], name, token)
+            return _Offer(_ENCODINGS[name], name, token, exempt)
     return f"Subprotocol needed: {' or '.join(_ENCODINGS)}"
 
 

@@ -13,13 +13,14 @@ from typing import Any, Protocol, TypeAlias
 import structlog
 import trio
 
-from domain.ids import PostingKey
+from domain.ids import PostingKey, RoomId
 from domain.posting import Outcome, Posting, Receipt, fault_of
 from storage import postings as batch_statement
 from storage import refunds as refund_statement
+from storage import wall_clock
 from storage.postgres import LoneConnection, Postgres, Refused, Row, StorageUnavailable
 from storage.postings import Decided
-from storage.refunds import MAX_REFUND
+from storage.refunds import MAX_REFUND, Advance, Refunded
 
 MAX_BATCH = 384  # postings: each waits for the whole of its batch, and larger ones gain little
 MAX_LIST = 64  # postings of one caller that go together; the last list of a batch may go beyond MAX_BATCH by it
@@ -51,15 +52,17 @@ class _Command:
         self.deliver = deliver
 
 
-class _Refund(_Command):
-    """What is to be given back, and why; which postings that takes is known once it is decided."""
+class _Alone(_Command):
+    """A statement of its own, which decides itself what it books: a refund, or the release of a stream's tickets."""
 
-    __slots__ = ("paid", "reason")
+    __slots__ = ("arguments", "figures", "name", "sql")
 
-    def __init__(self, paid: Sequence[PostingKey], reason: str, deliver: Deliver) -> None:
+    def __init__(self, name: str, sql: str, arguments: tuple[Any, ...], deliver: Deliver) -> None:
         super().__init__((), deliver)
-        self.paid = paid
-        self.reason = reason
+        self.name = name
+        self.sql = sql
+        self.arguments = arguments
+        self.figures: Sequence[int] = ()  # of its row, behind what was booked
 
 
 _Booked: TypeAlias = tuple[list[_Command], list[Decided]]
@@ -75,7 +78,9 @@ class StorageActor:
         self._door, self._mailbox = trio.open_memory_channel[_Command](MAX_WAITING)
         self._owed = 0  # commands taken from the mailbox whose receipts are not handed out yet
         self._away_since: float | None = None
+        self._clocks_disagree = False  # that was logged
         self.commit_retries = 0  # since the start
+        self.clock_refusals = 0  # of those, because the clocks of this machine and the database disagree
         self.finished = trio.Event()  # closed, and the last that waited is booked
 
     async def post(self, postings: Sequence[Posting]) -> list[Receipt]:
@@ -92,17 +97,38 @@ class StorageActor:
         found = iter(booked)
         return [Receipt(posting, Outcome.INVALID) if fault_of(posting) else next(found) for posting in postings]
 
-    async def refund(self, paid: Sequence[PostingKey], reason: str) -> list[Receipt]:
-        """Give back what one payee was paid under these keys, each once; the receipts of all refunds of it.
+    async def refund(self, paid: Sequence[PostingKey], reason: str, advance: Advance | None = None) -> Refunded:
+        """Give back what was paid under these keys, each once and whole; all that has one payee must have the same.
 
-        Those that were made before are ALREADY. What is no block, tip or ticket, or cost nothing, has no refund.
-        Waits, and may be cancelled, as `post`. Raises StorageUnavailable as `post` does.
+        A ticket in escrow comes from there, anything else from its payee; with `advance`, `losses` pays what the payee
+        cannot. Those that were made before are ALREADY. What is no block, tip or ticket, or cost nothing, has no
+        refund. Waits, and may be cancelled, as `post`. Raises StorageUnavailable as `post` does.
         """
         receipts: list[Receipt] = []
+        uncovered = 0
         keys = list(dict.fromkeys(paid))
+        wanted = set(keys)  # what else was booked, reduced payouts and repaid debts, is no refund of these
         for start in range(0, len(keys), MAX_REFUND):
-            receipts += await self._wait_for(partial(_Refund, keys[start : start + MAX_REFUND], reason))
-        return receipts
+            arguments = refund_statement.arguments(keys[start : start + MAX_REFUND], reason, advance)
+            booked, figures = await self._wait_alone("refund", refund_statement.REFUND, arguments)
+            receipts += [receipt for receipt in booked if receipt.posting.content in wanted]
+            if figures:
+                uncovered += figures[0]
+                if figures[1]:
+                    return Refunded(receipts, uncovered, missing=figures[1])
+        return Refunded(receipts, uncovered)
+
+    async def release(self, stream_id: RoomId) -> int:
+        """Credit a stream's tickets to its creator from here on; how many were in escrow. Idempotent.
+
+        Waits, and may be cancelled, as `post`. Raises StorageUnavailable as `post` does.
+        """
+        released = 0
+        while True:
+            _, figures = await self._wait_alone("release", refund_statement.RELEASE, (stream_id, MAX_REFUND))
+            released += figures[0] if figures else 0
+            if not figures or figures[0] < MAX_REFUND:
+                return released
 
     def submit(self, postings: Sequence[Posting], deliver: Deliver) -> bool:
         """Book these in order, and have the receipts delivered, without a task that waits for them.
@@ -119,6 +145,15 @@ class StorageActor:
         return True
 
     async def _wait_for(self, command: Callable[[Deliver], _Command]) -> list[Receipt]:
+        receipts, _ = await self._wait(command)
+        return receipts
+
+    async def _wait_alone(self, name: str, sql: str, arguments: tuple[Any, ...]) -> tuple[list[Receipt], Sequence[int]]:
+        receipts, command = await self._wait(partial(_Alone, name, sql, arguments))
+        assert isinstance(command, _Alone), "it was made just now"
+        return receipts, command.figures
+
+    async def _wait(self, make: Callable[[Deliver], _Command]) -> tuple[list[Receipt], _Command]:
         receipts: list[Receipt] = []
         done = trio.Event()
 
@@ -126,12 +161,13 @@ class StorageActor:
             receipts.extend(booked)
             done.set()
 
+        command = make(deliver)
         try:
-            await self._door.send(command(deliver))
+            await self._door.send(command)
         except trio.ClosedResourceError:
             raise StorageUnavailable("the storage actor is closed") from None
         await done.wait()
-        return receipts
+        return receipts, command
 
     @property
     def away_seconds(self) -> float:
@@ -211,37 +247,36 @@ class StorageActor:
                 self._observer.batch_committed(part.receipts, part.seconds)
             else:
                 self._observer.posting_poisoned(part.receipts[0])
-        receipts = chain.from_iterable(part.receipts for part in decided)
+        receipts = chain.from_iterable(part.replies for part in decided)
         for command in commands:
             command.deliver([next(receipts) for _ in command.postings])
             self._owed -= 1
 
     async def _carry_out(self, commands: list[_Command]) -> list[Decided]:
-        """The postings that stand together as one batch, and each refund alone, in the order in which they came."""
+        """The postings that stand together as one batch, and each other statement alone, in the order of coming."""
         decided: list[Decided] = []
-        for are_refunds, group in groupby(commands, lambda command: isinstance(command, _Refund)):
-            if are_refunds:
-                decided += [await self._give_back(refund) for refund in group if isinstance(refund, _Refund)]
+        for are_alone, group in groupby(commands, lambda command: isinstance(command, _Alone)):
+            if are_alone:
+                decided += [await self._decide_alone(command) for command in group if isinstance(command, _Alone)]
             else:
                 decided += await self._decide([posting for command in group for posting in command.postings])
         return decided
 
-    async def _give_back(self, refund: _Refund) -> Decided:
-        """Send it until the database has decided it; what an earlier try gave back is not given back again."""
+    async def _decide_alone(self, command: _Alone) -> Decided:
+        """Send it until the database has decided it; what an earlier try booked is not booked again."""
         tries = 0
         while True:
             try:
-                row, seconds = await self._send(
-                    refund_statement.REFUND, refund_statement.arguments(refund.paid, refund.reason)
-                )
+                row, seconds = await self._send(command.sql, command.arguments)
             except StorageUnavailable as reason:
                 await self._wait_for_database(tries, reason)
             except Refused as refused:
-                log.error("refund.refused", sqlstate=refused.sqlstate)
+                log.error(f"{command.name}.refused", sqlstate=refused.sqlstate)
                 return Decided([], [], 0.0)
             else:
-                decided = refund_statement.decided(row, refund.reason, seconds)
-                refund.postings = [receipt.posting for receipt in decided.receipts]
+                decided = refund_statement.decided(row, seconds)
+                command.postings = [receipt.posting for receipt in decided.receipts]
+                command.figures = refund_statement.figures(row)
                 return decided
             tries += 1
 
@@ -251,7 +286,7 @@ class StorageActor:
         while True:
             try:
                 row, seconds = await self._send(batch_statement.APPLY, batch_statement.arguments(postings, careful))
-                return [Decided(postings, row, seconds)]
+                return [batch_statement.decided(postings, row, seconds)]
             except StorageUnavailable as error:
                 await self._wait_for_database(tries, error)
             except Refused as refused:
@@ -265,7 +300,8 @@ class StorageActor:
         started = trio.current_time()
         if self._connection is None or self._connection.closed:
             self._connection = await self._postgres.connect()
-        row = await self._connection.fetchrow(statement, *arguments)
+        clocked = wall_clock.clocked(statement, len(arguments) + 1)
+        row = await self._connection.fetchrow(clocked, *arguments, wall_clock.now())
         assert row is not None, "a function without a set returns one row"
         self._note_back()
         return row, trio.current_time() - started
@@ -281,14 +317,20 @@ class StorageActor:
     async def _wait_for_database(self, tries: int, error: StorageUnavailable) -> None:
         if self._away_since is None:
             self._away_since = trio.current_time()
-            log.warning("storage.away", reason=str(error), sqlstate=error.sqlstate)
+            if error.sqlstate != wall_clock.DISAGREES:
+                log.warning("storage.away", reason=str(error), sqlstate=error.sqlstate)
+        if error.sqlstate == wall_clock.DISAGREES:
+            if not self._clocks_disagree:
+                log.error("storage.clocks_disagree", reason=str(error))
+            self._clocks_disagree = True
+            self.clock_refusals += 1
         self.commit_retries += 1
         await trio.sleep(_pause_seconds(tries))
 
     def _note_back(self) -> None:
         if self._away_since is not None:
             log.info("storage.back", after_seconds=round(self.away_seconds, 3))
-            self._away_since = None
+            self._away_since, self._clocks_disagree = None, False
 
 
 def _pause_seconds(tries: int) -> float:

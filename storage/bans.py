@@ -10,6 +10,7 @@ import msgspec
 from domain.ids import UserId
 from domain.instant import Instant, from_datetime, rfc3339
 from domain.refusals import Code, Refusal
+from storage.operator_actions import Action, note_action
 from storage.paging import Listing, Page, Paged
 from storage.postgres import Connection, Postgres, Row
 
@@ -88,14 +89,21 @@ async def add_ban(postgres: Postgres, new: NewBan) -> Ban | Refusal:
             *new,
         )
         assert row is not None, "an INSERT returns what it inserts"
+        await note_action(connection, Action(new.banned_by, "ban", new.user_id, new.id, reason=new.reason))
         return _ban(row)
 
     return await postgres.transaction(in_transaction)
 
 
-async def lift_ban(postgres: Postgres, user_id: UserId) -> None:
-    """Idempotent. Raises StorageUnavailable."""
-    await postgres.execute(_LIFT, user_id)
+async def lift_ban(postgres: Postgres, user_id: UserId, operator_id: UserId) -> None:
+    """Idempotent: an action is kept only where there was a ban. Raises StorageUnavailable."""
+
+    async def in_transaction(connection: Connection) -> None:
+        lifted = await connection.fetchrow(f"{_LIFT} RETURNING id", user_id)
+        if lifted is not None:
+            await note_action(connection, Action(operator_id, "lift_ban", user_id, lifted["id"]))
+
+    await postgres.transaction(in_transaction)
 
 
 async def list_bans(postgres: Postgres, page: Page) -> Paged[Ban]:

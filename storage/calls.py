@@ -10,9 +10,9 @@ from domain.call_record import CallFacts, CallRecord, CallView, view_call
 from domain.ids import CallId, UserId
 from domain.instant import Instant, as_datetime, from_datetime
 from domain.messages import Person
-from domain.meter import Funds
+from domain.meter import Funds, Paid, SetBack
 from storage.paging import Listing, Page, Paged
-from storage.postgres import Postgres, Row
+from storage.postgres import PgUUID, Postgres, Row
 
 
 class StoredCall(msgspec.Struct, frozen=True):
@@ -21,13 +21,12 @@ class StoredCall(msgspec.Struct, frozen=True):
     facts: CallFacts
     record: CallRecord
     epoch: int
-    blocks: int
-    tokens: int
+    paid: Paid
     fan_funds: Funds
 
     @property
     def view(self) -> CallView:
-        return view_call(self.facts, self.record, self.blocks, self.tokens)
+        return view_call(self.facts, self.record, self.paid)
 
 
 class CallFilter(msgspec.Struct, frozen=True):
@@ -41,14 +40,14 @@ class CallFilter(msgspec.Struct, frozen=True):
 
 CALLS = Listing(
     columns="""c.*, r.channel, r.epoch, f.display_name AS fan_name, o.display_name AS creator_name,
-               w.balance AS fan_balance, w.n AS fan_n, m.last_block, m.tokens, m.active_us""",
+               w.balance AS fan_balance, w.n AS fan_n, m.*""",
     source="""calls c,
               LATERAL (SELECT channel, epoch FROM rooms WHERE id = c.id LIMIT 1) r,
               LATERAL (SELECT display_name FROM users WHERE supabase_id = c.fan_id LIMIT 1) f,
               LATERAL (SELECT display_name FROM users WHERE supabase_id = c.creator_id LIMIT 1) o,
               LATERAL (SELECT balance, n FROM wallets WHERE id = c.fan_id LIMIT 1) w,
-              LATERAL (SELECT last_block, tokens, active_us FROM meters
-                        WHERE room_id = c.id AND payer_id = c.fan_id LIMIT 1) m""",
+              LATERAL (SELECT last_block, tokens, refunded_blocks, refunded_tokens, active_us, set_backs, set_back_block
+                         FROM meters WHERE room_id = c.id AND payer_id = c.fan_id LIMIT 1) m""",
     table="calls c",
     at="c.created_at",
     id="c.id",
@@ -72,7 +71,7 @@ async def find_call_in(postgres: Postgres, channel: str) -> StoredCall | None:
 async def save_call(postgres: Postgres, call_id: CallId, epoch: int, record: CallRecord) -> bool:
     """Store a call's state; the record of an ended call ends its room. False if the room has a later owner."""
     rows = await postgres.fetch(
-        "SELECT save_call($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+        "SELECT save_call($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16::uuid[])",
         call_id,
         epoch,
         record.status,
@@ -83,7 +82,11 @@ async def save_call(postgres: Postgres, call_id: CallId, epoch: int, record: Cal
         list(record.holds),
         _moment(record.fan_paused_at),
         _moment(record.creator_paused_at),
+        record.fan_paused,
+        record.creator_paused,
         record.active,
+        *record.set_back,
+        [PgUUID(key) for key in record.given_back],
     )
     return bool(rows[0][0])
 
@@ -95,13 +98,18 @@ async def list_calls(postgres: Postgres, user_id: UserId, wanted: CallFilter, pa
 
 
 class CallStats(msgspec.Struct, frozen=True, rename="camel"):
-    """What a user's calls came to, in one role."""
+    """What a user's calls came to, in one role: those that rang in the period, whenever some of them was given back.
+
+    `blocks` are those that were charged; `tokens` is less `refundedTokens`.
+    """
 
     role: str
     calls: int
     answered: int
     blocks: int
     tokens: int
+    refunded_blocks: int
+    refunded_tokens: int
     active_seconds: float
 
 
@@ -116,15 +124,25 @@ async def _stats_as(postgres: Postgres, user_id: UserId, wanted: CallFilter) -> 
     (where,), args = _conditions(user_id, wanted)
     rows = await postgres.fetch(
         "SELECT count(*) AS calls, count(c.started_at) AS answered, coalesce(sum(m.last_block), 0)::bigint AS blocks,"
-        " coalesce(sum(m.tokens), 0)::bigint AS tokens, coalesce(sum(m.active_us), 0)::bigint AS active_us"
-        " FROM calls c, LATERAL (SELECT last_block, tokens, active_us FROM meters"
+        " coalesce(sum(m.tokens - m.refunded_tokens), 0)::bigint AS tokens,"
+        " coalesce(sum(m.refunded_blocks), 0)::bigint AS refunded_blocks,"
+        " coalesce(sum(m.refunded_tokens), 0)::bigint AS refunded_tokens,"
+        " coalesce(sum(m.active_us), 0)::bigint AS active_us"
+        " FROM calls c, LATERAL (SELECT last_block, tokens, refunded_blocks, refunded_tokens, active_us FROM meters"
         f" WHERE room_id = c.id AND payer_id = c.fan_id LIMIT 1) m WHERE {where}",
         *args,
     )
     row = rows[0]
     assert wanted.role is not None
     return CallStats(
-        wanted.role, row["calls"], row["answered"], row["blocks"], row["tokens"], row["active_us"] // 1000 / 1000
+        role=wanted.role,
+        calls=row["calls"],
+        answered=row["answered"],
+        blocks=row["blocks"],
+        tokens=row["tokens"],
+        refunded_blocks=row["refunded_blocks"],
+        refunded_tokens=row["refunded_tokens"],
+        active_seconds=row["active_us"] // 1000 / 1000,
     )
 
 
@@ -165,12 +183,14 @@ def stored_call(row: Row) -> StoredCall:
             end_reason=row["end_reason"],
             fan_paused_at=_instant(row["fan_paused_at"]),
             creator_paused_at=_instant(row["creator_paused_at"]),
+            fan_paused=row["fan_paused_us"],
+            creator_paused=row["creator_paused_us"],
             holds=tuple(row["holds"]),
             active=row["active_us"],
+            set_back=SetBack(row["set_backs"], row["set_back_block"]),
         ),
         epoch=row["epoch"],
-        blocks=row["last_block"],
-        tokens=row["tokens"],
+        paid=Paid(row["last_block"], row["tokens"], row["refunded_blocks"], row["refunded_tokens"]),
         fan_funds=Funds(row["fan_balance"], row["fan_n"]),
     )
 

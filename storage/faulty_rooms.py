@@ -6,12 +6,13 @@ from storage.postgres import Postgres
 _END = {
     "call": """
         SELECT save_call(c.id, $2, 'ended', c.accepted_at, c.started_at, clock_timestamp(), 'server_fault', '{}',
-                         c.fan_paused_at, c.creator_paused_at,
-                         coalesce((SELECT active_us FROM meters WHERE room_id = c.id AND payer_id = c.fan_id), 0))
-          FROM calls c WHERE c.id = $1
+                         c.fan_paused_at, c.creator_paused_at, c.fan_paused_us, c.creator_paused_us,
+                         coalesce(m.active_us, 0), coalesce(m.set_backs, 0), coalesce(m.set_back_block, 0), '{}')
+          FROM calls c LEFT JOIN meters m ON m.room_id = c.id AND m.payer_id = c.fan_id WHERE c.id = $1
         """,
     "stream": """
-        SELECT save_stream(s.id, $2, 'ended', clock_timestamp(), 'server_fault', s.muted, s.removed, '{}', '{}')
+        SELECT save_stream(s.id, $2, 'ended', clock_timestamp(), 'server_fault', s.muted, s.removed, '{}', '{}',
+                           s.present_us)
           FROM streams s WHERE s.id = $1
         """,
 }

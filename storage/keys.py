@@ -5,7 +5,11 @@ from typing import NamedTuple
 from uuid import UUID
 
 from domain.ids import PostingKey
-from storage.postgres import PgUUID, Postgres
+from domain.refusals import Code, Refusal
+from storage.postgres import PgUUID, Postgres, Refused
+
+KEY_IN_USE = Refusal(Code.IDEMPOTENCY_CONFLICT, "This key was used for something else")
+KEY_OF_A_POSTING = "key_of_a_posting"  # the constraint that refuses a key which stands for a posting
 
 
 class Use(NamedTuple):
@@ -35,10 +39,16 @@ async def keep_use(postgres: Postgres, key: PostingKey, content: bytes, ref_id: 
 
     Raises StorageUnavailable.
     """
-    rows = await postgres.fetch(
-        "INSERT INTO idempotency_keys AS k (key, content, ref_id, created_at) VALUES ($1, $2, $3, clock_timestamp())"
-        " ON CONFLICT (key) DO UPDATE SET key = k.key RETURNING content, created_at",
-        *(PgUUID(key), PgUUID(content), ref_id),
-    )
+    try:
+        rows = await postgres.fetch(
+            "INSERT INTO idempotency_keys AS k (key, content, ref_id, created_at)"
+            " VALUES ($1, $2, $3, clock_timestamp())"
+            " ON CONFLICT (key) DO UPDATE SET key = k.key RETURNING content, created_at",
+            *(PgUUID(key), PgUUID(content), ref_id),
+        )
+    except Refused as refused:
+        if refused.constraint == KEY_OF_A_POSTING:
+            return None
+        raise
     since: datetime = rows[0]["created_at"]
     return since if rows[0]["content"].bytes == content else None

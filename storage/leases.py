@@ -10,6 +10,7 @@ import trio
 
 from domain.ids import RoomId, UserId
 from domain.instant import Duration
+from domain.meter import SetBack
 from storage.postgres import LoneConnection, Postgres, Row, StorageUnavailable
 
 CHECKPOINT_CHUNK = 200  # meters in one statement: the fence is held for a few milliseconds only
@@ -45,6 +46,7 @@ class Checkpoint(NamedTuple):
     epoch: int
     payer: UserId
     active: Duration
+    set_back: SetBack = SetBack()
 
 
 class Whereabouts(Enum):
@@ -227,9 +229,11 @@ class Leases:
         for start in range(0, len(checkpoints), CHECKPOINT_CHUNK):
             chunk = checkpoints[start : start + CHECKPOINT_CHUNK]
             await self._postgres.execute(
-                "SELECT checkpoint_meters($1::uuid[], $2::int[], $3::uuid[], $4::bigint[])",
+                "SELECT checkpoint_meters($1::uuid[], $2::int[], $3::uuid[], $4::bigint[], $5::int[], $6::int[])",
                 [checkpoint.room_id for checkpoint in chunk],
                 [checkpoint.epoch for checkpoint in chunk],
                 [checkpoint.payer for checkpoint in chunk],
                 [checkpoint.active for checkpoint in chunk],
+                [checkpoint.set_back.times for checkpoint in chunk],
+                [checkpoint.set_back.block_no for checkpoint in chunk],
             )

@@ -4,6 +4,7 @@ import msgspec
 
 from domain.ids import UserId
 from domain.instant import Instant, from_datetime
+from storage import wall_clock
 from storage.postgres import Postgres
 
 
@@ -46,7 +47,8 @@ async def find_spend_limit(postgres: Postgres, user_id: UserId) -> SpendLimit | 
 
 async def set_spend_limit(postgres: Postgres, user_id: UserId, tokens: int | None) -> None:
     """None is no limit. What was to come before is forgotten. Raises StorageUnavailable."""
-    await postgres.execute("SELECT set_spend_limit($1, $2)", user_id, tokens)
+    statement = "SELECT set_spend_limit($1, $2) WHERE check_clock($3)"
+    await postgres.execute(statement, user_id, tokens, wall_clock.now())
 
 
 async def forget_lifted_limits(postgres: Postgres) -> None:

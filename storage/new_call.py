@@ -1,17 +1,23 @@
 """Makes a call, or says why not: all of `POST /calls/init` that only the database can know, in one transaction."""
 
+from math import ceil
 from uuid import UUID
 
 import msgspec
 
 from domain.block import BlockPrice, Rounding
 from domain.ids import CallId, PostingKey, UserId
-from domain.instant import Instant, as_datetime
-from domain.refusals import FROZEN, Code, Refusal, insufficient_tokens, unfit
+from domain.instant import Duration, Instant, as_datetime, from_datetime
+from domain.refusals import FROZEN, Code, Refusal, insufficient_tokens, rate_changed, ring_cooldown, unfit
+from domain.ring_cooldown import PastCall, may_ring_at
 from storage.calls import CALLS, StoredCall, find_call, stored_call
+from storage.keys import KEY_IN_USE, KEY_OF_A_POSTING
 from storage.postgres import Connection, PgUUID, Postgres, Refused, Row
 from storage.reversals import is_frozen
 from storage.streams import LIVE_OR_IN_A_CALL
+
+JUST_ENDED = Refusal(Code.CREATOR_BUSY, "One of the two was in another call, or live")
+REMEMBERED = 64  # calls between two people: more of them in a row came to nothing only where all waits are the longest
 
 
 class NewCall(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,7 +35,8 @@ class NewCall(msgspec.Struct, frozen=True, kw_only=True):
     block_rounding: Rounding
     created_at: Instant
     rings_until: Instant
-    cooled_since: Instant  # a call that was declined or missed after this moment is too fresh to ring again
+    cooldown: Duration  # after a call that was declined or missed
+    expected_rate: int | None = None  # tokens a minute; with another one nothing rings
     server_id: UUID
 
 
@@ -51,6 +58,8 @@ async def create_call(postgres: Postgres, new: NewCall) -> Rung | Refusal:
         if refusal is None and new.key is not None:
             # The fence as late as can be, since blocks wait behind it: from here on nobody else can use the key.
             await connection.execute("SELECT 1 FROM fence WHERE one FOR NO KEY UPDATE")
+        if refusal is None:
+            refusal = await _wait_for_turn(connection, new)
         if (known := await _find_by_key(connection, new)) is not None:  # a repeat of this request was faster
             return known
         if isinstance(price, Refusal) or refusal is not None:
@@ -61,11 +70,13 @@ async def create_call(postgres: Postgres, new: NewCall) -> Rung | Refusal:
     try:
         decided = await postgres.transaction(in_transaction)
     except Refused as refused:
+        if refused.constraint == KEY_OF_A_POSTING:
+            return KEY_IN_USE
         if refused.constraint not in ("users_in_calls_pkey", LIVE_OR_IN_A_CALL):
             raise
         # A call or a stream of theirs began elsewhere in this very moment; it may be over again by now.
         busy = await postgres.transaction(lambda connection: _why_busy(connection, new))
-        return busy or Refusal(Code.CREATOR_BUSY, "One of the two was in another call, or live")
+        return busy or JUST_ENDED
     if decided is not None:
         return decided
     made = await find_call(postgres, new.id)
@@ -84,7 +95,7 @@ async def _find_by_key(connection: Connection, new: NewCall) -> Rung | Refusal |
     if row is None:
         return None
     if row["ref_id"] is None or row["content"].bytes != new.content:
-        return Refusal(Code.IDEMPOTENCY_CONFLICT, "This key was used for something else")
+        return KEY_IN_USE
     return Rung(await _load(connection, row["ref_id"]), is_new=False)
 
 
@@ -104,14 +115,16 @@ async def _price(connection: Connection, new: NewCall) -> BlockPrice | Refusal:
         return Refusal(Code.NOT_A_CREATOR, "This user is not a creator")
     if not creator["accepts_calls"] or creator["unwanted"] or not new.creator_online:
         return Refusal(Code.CREATOR_UNAVAILABLE, "The creator does not take calls now")
+    if new.expected_rate not in (None, creator["rate_tokens_per_min"]):
+        return rate_changed(creator["rate_tokens_per_min"])
     return BlockPrice(creator["rate_tokens_per_min"], new.block_seconds, new.block_rounding)
 
 
 async def _why_not(connection: Connection, new: NewCall, price: BlockPrice) -> Refusal | None:
     if (busy := await _why_busy(connection, new)) is not None:
         return busy
-    if await _rang_lately(connection, new):
-        return Refusal(Code.RING_COOLDOWN, "The creator did not take your last call; wait a little")
+    if (too_soon := await _cooldown(connection, new)) is not None:
+        return too_soon
     required = price.tokens(1)
     if new.max_tokens is not None and new.max_tokens < required:
         return unfit(("maxTokens", f"must be at least {required}, the price of one block"))
@@ -145,19 +158,40 @@ async def _why_busy(connection: Connection, new: NewCall) -> Refusal | None:
         return Refusal(Code.ALREADY_LIVE, "You are live")
     if new.creator in live:
         return Refusal(Code.CREATOR_BUSY, "The creator is live")
+    starting = "SELECT true FROM creators WHERE user_id = $1 AND starts_stream_until > clock_timestamp()"
+    if await connection.fetchval(starting, new.creator):
+        return Refusal(Code.CREATOR_BUSY, "The creator is going live")
     return None
 
 
-async def _rang_lately(connection: Connection, new: NewCall) -> bool:
-    return bool(
-        await connection.fetchval(
-            "SELECT EXISTS (SELECT 1 FROM calls WHERE fan_id = $1 AND creator_id = $2 AND ended_at > $3"
-            " AND end_reason IN ('declined', 'missed') AND created_at > $3 - interval '1 hour')",
-            new.fan,
-            new.creator,
-            as_datetime(new.cooled_since),
-        )
+async def _wait_for_turn(connection: Connection, new: NewCall) -> Refusal | None:
+    """Lock both parties, as their new call does anyway: a call between the two that came before is still under way, or
+    has ended and is seen."""
+    await connection.execute(
+        "SELECT 1 FROM users WHERE supabase_id IN ($1, $2) ORDER BY supabase_id FOR NO KEY UPDATE",
+        new.fan,
+        new.creator,
     )
+    in_calls = "SELECT true FROM users_in_calls WHERE user_id IN ($1, $2) LIMIT 1"
+    if await connection.fetchval(in_calls, new.fan, new.creator):
+        return await _why_busy(connection, new) or JUST_ENDED
+    return await _cooldown(connection, new)
+
+
+async def _cooldown(connection: Connection, new: NewCall) -> Refusal | None:
+    if new.cooldown == 0:
+        return None
+    rows = await connection.fetch(
+        "SELECT c.ended_at, c.end_reason, m.last_block FROM calls c, LATERAL (SELECT last_block FROM meters"
+        " WHERE room_id = c.id AND payer_id = c.fan_id LIMIT 1) m"
+        " WHERE c.fan_id = $1 AND c.creator_id = $2 AND c.ended_at IS NOT NULL"
+        f" ORDER BY c.created_at DESC LIMIT {REMEMBERED}",
+        new.fan,
+        new.creator,
+    )
+    past = [PastCall(from_datetime(row["ended_at"]), row["end_reason"], row["last_block"]) for row in rows]
+    free_at = may_ring_at(past, new.created_at, new.cooldown)
+    return None if free_at is None else ring_cooldown(ceil((free_at - new.created_at) / 1_000_000))
 
 
 async def _insert(connection: Connection, new: NewCall, price: BlockPrice) -> None:

@@ -62,9 +62,12 @@ async def find_overlay_token(postgres: Postgres, secret: str) -> OverlayToken | 
 
 
 async def add_overlay_token(
-    postgres: Postgres, token_id: UUID, creator_id: UserId, name: str, secret: str, *, limit: int
+    postgres: Postgres, token_id: UUID, creator_id: UserId, name: str, secret: str, *, limit: int, kept: int
 ) -> OverlayTokenCard | Refusal:
-    """One more, if the creator has fewer than `limit` that are not revoked. Raises StorageUnavailable."""
+    """One more, if the creator has fewer than `limit` that are not revoked; of the revoked, the latest `kept` stay.
+
+    Raises StorageUnavailable.
+    """
 
     async def in_transaction(connection: Connection) -> OverlayTokenCard | Refusal:
         # One at a time for a creator, so that two at once are not both the last.
@@ -74,6 +77,11 @@ async def add_overlay_token(
         live = "SELECT count(*) FROM overlay_tokens WHERE creator_id = $1 AND revoked_at IS NULL"
         if await connection.fetchval(live, creator_id) >= limit:
             return Refusal(Code.FORBIDDEN, f"You have {limit} overlay tokens already; revoke one first")
+        await connection.execute(
+            "DELETE FROM overlay_tokens WHERE id IN (SELECT id FROM overlay_tokens WHERE creator_id = $1"
+            " AND revoked_at IS NOT NULL ORDER BY revoked_at DESC, id DESC OFFSET $2)",
+            *(creator_id, kept),
+        )
         row = await connection.fetchrow(
             "INSERT INTO overlay_tokens AS t (id, creator_id, name, digest) VALUES ($1, $2, $3, $4)"
             f" RETURNING {_TOKENS.columns}",

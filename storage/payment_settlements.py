@@ -11,12 +11,13 @@ import msgspec
 
 from domain.ids import PostingKey, UserId
 from domain.refusals import Code, Refusal, unfit
-from storage.postgres import Connection, PgUUID, Postgres, Row, StorageUnavailable
+from storage.keys import KEY_IN_USE, KEY_OF_A_POSTING
+from storage.operator_actions import Action, note_action
+from storage.postgres import Connection, PgUUID, Postgres, Refused, Row, StorageUnavailable
 from storage.purchases import Purchase, lock_purchase
 
 T = TypeVar("T")
 
-CONFLICT = Refusal(Code.IDEMPOTENCY_CONFLICT, "This key was used for something else")
 NO_SUCH_PAYMENT = Refusal(Code.NOT_FOUND, "No such payment")
 NO_SUCH_PURCHASE = Refusal(Code.NOT_FOUND, "No such purchase")
 CREDITED = Refusal(
@@ -24,7 +25,7 @@ CREDITED = Refusal(
 )
 REJECTED = Refusal(Code.PAYMENT_SETTLED, "The payment is rejected already")
 NOTHING_OPEN = Refusal(Code.PAYMENT_SETTLED, "No payment of this purchase waits for an operator")
-OWN_PURCHASE = Refusal(Code.FORBIDDEN, "Nobody credits themselves")
+OWN_PURCHASE = Refusal(Code.FORBIDDEN, "Nobody settles their own purchase")
 
 
 class Settlement(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,6 +60,7 @@ async def settle_payment(
             raise Refuse(NO_SUCH_PAYMENT)
         if payment["purchase_id"] != known_as:
             raise StorageUnavailable("an event of this payment came in between")
+        _refuse_own(purchase, settlement)
         await keep_key(connection, settlement, payment_id)
         if settlement.action == "reject":
             return await _reject(connection, payment, purchase, settlement)
@@ -76,6 +78,7 @@ async def settle_purchase(postgres: Postgres, purchase_id: UUID, settlement: Set
         purchase = await lock_purchase(connection, purchase_id)
         if purchase is None:
             raise Refuse(NO_SUCH_PURCHASE)
+        _refuse_own(purchase, settlement)
         await keep_key(connection, settlement, purchase_id)
         is_open = await connection.fetch(
             "SELECT * FROM payments WHERE purchase_id = $1 AND status = 'open' ORDER BY created_at, id FOR UPDATE",
@@ -112,6 +115,10 @@ async def decide(postgres: Postgres, work: Callable[[Connection], Awaitable[T]])
         return await postgres.transaction(work)
     except Refuse as refused:
         return refused.refusal
+    except Refused as refused:
+        if refused.constraint == KEY_OF_A_POSTING:
+            return KEY_IN_USE
+        raise
 
 
 async def _credit(
@@ -125,8 +132,6 @@ async def _credit(
         return Settled(purchase, is_new=False)
     if purchase.accepted or purchase.status == "paid":
         raise Refuse(CREDITED)
-    if purchase.user_id == settlement.operator_id:
-        raise Refuse(OWN_PURCHASE)
     await connection.execute("UPDATE purchases SET accepted = true WHERE id = $1", purchase.id)
     if payment is not None:
         await connection.execute(
@@ -150,6 +155,11 @@ async def _reject(connection: Connection, payment: Row, purchase: Purchase | Non
             purchase.id,
         )
     return Settled(purchase, is_new=True)
+
+
+def _refuse_own(purchase: Purchase | None, settlement: Settlement) -> None:
+    if purchase is not None and purchase.user_id == settlement.operator_id:
+        raise Refuse(OWN_PURCHASE)
 
 
 async def _purchase_named(connection: Connection, known_as: UUID | None, named: UUID | None) -> Purchase | None:
@@ -183,25 +193,37 @@ async def _call_paid_twice(connection: Connection, purchase_id: UUID) -> None:
 
 
 async def _keep(connection: Connection, payment: Row | None, purchase: Purchase | None, settlement: Settlement) -> None:
-    await connection.execute(
+    """Write the decision down, here and among the operator's actions."""
+    payment_id = None if payment is None else payment["id"]
+    purchase_id = None if purchase is None else purchase.id
+    settlement_id = await connection.fetchval(
         "INSERT INTO payment_settlements (id, payment_id, purchase_id, action, reason, operator_id, key)"
-        " VALUES (gen_random_uuid(), $1, $2, $3, $4, $5, $6)",
-        *(None if payment is None else payment["id"], None if purchase is None else purchase.id),
-        *(settlement.action, settlement.reason, settlement.operator_id),
+        " VALUES (gen_random_uuid(), $1, $2, $3, $4, $5, $6) RETURNING id",
+        *(payment_id, purchase_id, settlement.action, settlement.reason, settlement.operator_id),
         None if settlement.key is None else PgUUID(settlement.key),
     )
+    credits = settlement.action == "credit"
+    action = Action(
+        settlement.operator_id,
+        "credit_purchase" if credits else "reject_payment",
+        None if purchase is None else purchase.user_id,
+        payment_id or purchase_id,
+        purchase.tokens if credits and purchase is not None else None,
+        settlement.reason,
+        settlement.key,
+        ("settled payment", settlement_id),
+    )
+    await note_action(connection, action)
 
 
 async def keep_key(connection: Connection, settlement: Settlement, ref_id: UUID) -> None:
     """One space for all of a user's keys: it may not stand for anything else, be it a posting or not."""
     if settlement.key is None:
         return
-    key = PgUUID(settlement.key)
-    booked = await connection.fetchval("SELECT true FROM journal WHERE key = $1", key)
     content = await connection.fetchval(
         "INSERT INTO idempotency_keys AS k (key, content, ref_id) VALUES ($1, $2, $3)"
         " ON CONFLICT (key) DO UPDATE SET key = k.key RETURNING content",
-        *(key, PgUUID(settlement.content), ref_id),
+        *(PgUUID(settlement.key), PgUUID(settlement.content), ref_id),
     )
-    if booked or content.bytes != settlement.content:
-        raise Refuse(CONFLICT)
+    if content.bytes != settlement.content:
+        raise Refuse(KEY_IN_USE)

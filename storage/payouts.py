@@ -1,7 +1,7 @@
 """Payouts: tokens that creators turn into money. The tokens are in the journal; here is what became of the money."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -27,11 +27,17 @@ class Payout(msgspec.Struct, frozen=True, kw_only=True):
     settled_at: datetime | None = None
     note: str = ""
     given_back: bool = False
+    cut_tokens: int = 0  # a refund took them back out of it
     balance_after: int | None = None
 
     @property
     def status(self) -> str:
         return self.settled_as or "requested"
+
+    @property
+    def open_cents(self) -> int:
+        """What it brings, less what a refund took out of it."""
+        return self.cents * (self.tokens - self.cut_tokens) // self.tokens
 
 
 class NewPayout(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,6 +48,7 @@ class NewPayout(msgspec.Struct, frozen=True, kw_only=True):
     posting_key: PostingKey
     tokens: int
     min_tokens: int
+    holding_days: int
     cents: int
     currency: str
 
@@ -49,7 +56,7 @@ class NewPayout(msgspec.Struct, frozen=True, kw_only=True):
 _BOOKED = "(SELECT debit_after FROM journal WHERE key = p.posting_key)"  # one look by its key, never a scan
 _PAYOUTS = Listing(
     columns="p.id, p.creator_id, p.posting_key, p.tokens, p.cents, p.currency, p.created_at, p.settled_as,"
-    f" p.settled_at, p.note, p.given_back, {_BOOKED} AS balance_after",
+    f" p.settled_at, p.note, p.given_back, p.cut_tokens, {_BOOKED} AS balance_after",
     source="payouts p",
     table="payouts p",
     at="p.created_at",
@@ -59,11 +66,20 @@ _SELECT = f"SELECT {_PAYOUTS.columns} FROM payouts p"
 CONFLICT = Refusal(Code.IDEMPOTENCY_CONFLICT, "This key was used for something else")
 
 
-async def cashable_tokens(postgres: Postgres, creator_id: UserId) -> int:
-    """What may be cashed out now: see the function in the database. Raises StorageUnavailable."""
-    row = await postgres.fetchrow("SELECT cashable_tokens($1)", creator_id)
+class Cashable(NamedTuple):
+    """What a creator may cash out now, and what is earned and held for a while."""
+
+    tokens: int
+    held: int
+
+
+async def cashable_tokens(postgres: Postgres, creator_id: UserId, holding_days: int) -> Cashable:
+    """See the function in the database. Raises StorageUnavailable."""
+    row = await postgres.fetchrow(
+        "SELECT cashable, held FROM cashable_tokens($1, make_interval(days => $2))", creator_id, holding_days
+    )
     assert row is not None, "a function returns a row"
-    return int(row[0] or 0)
+    return Cashable(row["cashable"] or 0, row["held"] or 0)
 
 
 async def reserve_payout(postgres: Postgres, new: NewPayout) -> Payout | Refusal:
@@ -119,19 +135,24 @@ async def list_payouts(
 
 
 async def settle_payout(
-    postgres: Postgres, payout_id: UUID, status: str, operator_id: UserId, note: str
+    postgres: Postgres, payout_id: UUID, status: str, operator_id: UserId, note: str, cents: int | None = None
 ) -> Payout | None:
     """Settle it, unless that is done already: it is then as it was settled. None for one that there is not.
 
-    While its creator's wallet is frozen it cannot be paid, and stays as it is.
-
-    Raises StorageUnavailable.
+    It stays as it is, and cannot be paid, while its creator's wallet is frozen, and where a refund has left another
+    amount of it than `cents`. Nobody settles their own. Raises StorageUnavailable.
     """
     await postgres.execute(
-        "UPDATE payouts p SET settled_as = $2, settled_at = now(), settled_by = $3, note = $4"
+        "WITH settled AS (UPDATE payouts p SET settled_as = $2, settled_at = now(), settled_by = $3, note = $4"
         f" WHERE p.id = $1 AND p.settled_as IS NULL AND {_BOOKED} IS NOT NULL"
-        " AND NOT ($2 = 'paid' AND EXISTS (SELECT FROM wallet_freezes f WHERE f.user_id = p.creator_id))",
-        *(payout_id, status, operator_id, note),
+        " AND p.creator_id <> $3 AND ($2 <> 'paid' OR $5::bigint IS NULL"
+        "  OR div(p.cents::numeric * (p.tokens - p.cut_tokens), p.tokens) = $5)"
+        " AND NOT ($2 = 'paid' AND EXISTS (SELECT FROM wallet_freezes f WHERE f.user_id = p.creator_id)) RETURNING p.*)"
+        " INSERT INTO operator_actions (id, operator_id, action, target_id, ref_id, tokens, reason)"
+        " SELECT derived_key('settled payout', ARRAY[id]), $3,"
+        " CASE $2 WHEN 'paid' THEN 'pay_payout' ELSE 'reject_payout' END, creator_id, id,"
+        " tokens - cut_tokens, $4 FROM settled",
+        *(payout_id, status, operator_id, note, cents),
     )
     return await find_payout(postgres, payout_id)
 
@@ -172,7 +193,9 @@ async def _why_not(connection: Connection, new: NewPayout) -> Refusal | None:
         return Refusal(Code.VALIDATION_FAILED, f"tokens {why}", {"errors": [{"field": "tokens", "reason": why}]})
     if await is_frozen(connection, new.creator_id):
         return FROZEN
-    cashable = await connection.fetchval("SELECT cashable_tokens($1)", new.creator_id)
+    cashable = await connection.fetchval(
+        "SELECT cashable FROM cashable_tokens($1, make_interval(days => $2))", new.creator_id, new.holding_days
+    )
     if cashable < new.tokens:
         return insufficient_tokens(new.tokens, cashable, "that were earned, to cash them out")
     return None

@@ -7,13 +7,16 @@ from typing import Any
 
 from domain.ids import PostingKey
 from domain.posting import Kind, Outcome, Posting, Receipt
-from storage.postgres import PgUUID, Refused
+from storage.postgres import PgUUID, Refused, Row
 
 APPLY = """
-    SELECT status, debit_after, credit_after, debit_n, credit_n, first_ref, day_limit, day_spent FROM apply_postings(
+    SELECT status, debit_after, credit_after, debit_n, credit_n, first_ref, day_limit, day_spent, more_key, more_kind,
+           more_content, more_debit, more_credit, more_room, more_tokens, more_ref
+      FROM apply_postings(
         $1::uuid[], $2::uuid[], $3::smallint[], $4::int[], $5::int[], $6::uuid[], $7::int[], $8::int[], $9::bigint[],
-        $10::uuid[], $11::uuid[], $12::int[], $13::text[], $14)
+        $10::uuid[], $11::uuid[], $12::int[], $13::text[], $14, $15::uuid[])
 """
+OUTCOME_COLUMNS = 8  # of the statement's row; the others describe postings that it added
 
 _OUTCOMES = tuple(Outcome)
 _bytes = attrgetter("bytes")
@@ -45,28 +48,40 @@ def arguments(postings: Sequence[Posting], careful: bool) -> tuple[Any, ...]:
         [i for i, _ in memos],
         [memo for _, memo in memos],
         careful or _depend_on_each_other(postings),
+        _sparse([posting.operator_id for posting in postings]),
     )
 
 
 class Decided:
-    """Postings that one statement decided, and how long it took; `row` is its answer, None if there can be none."""
+    """Postings that one statement decided, and how long it took; `row` is its answer, None if there can be none.
 
-    def __init__(self, postings: Sequence[Posting], row: Iterable[Any] | None, seconds: float) -> None:
+    `sent` of them were sent, and have a receipt to hand out; the statement added the others, which follow from these.
+    """
+
+    def __init__(
+        self, postings: Sequence[Posting], row: Iterable[Any] | None, seconds: float, sent: int | None = None
+    ) -> None:
         self._postings = postings
         self._row = row
         self.seconds = seconds
+        self._sent = len(postings) if sent is None else sent
 
     @property
     def carried_out(self) -> bool:
         """Not if there was a posting, then alone, that no statement can carry out."""
         return self._row is not None
 
+    @property
+    def replies(self) -> list[Receipt]:
+        """The receipts of the postings that were sent."""
+        return self.receipts[: self._sent]
+
     @cached_property
     def receipts(self) -> list[Receipt]:
         """What came of each posting. Made when asked for, which can be while the next batch is under way."""
         if self._row is None:
             return [Receipt(posting, Outcome.INVALID) for posting in self._postings]
-        # What is only looked up with care is NULL where no care was needed.
+        # What is only looked up with care is NULL where no care was needed, and ends before what the statement added.
         nothing = [None] * len(self._postings)
         return [
             Receipt(
@@ -81,9 +96,40 @@ class Decided:
                 day_spent,
             )
             for posting, outcome, debit_after, credit_after, debit_n, credit_n, first_ref, day_limit, day_spent in zip(
-                self._postings, *(column or nothing for column in self._row), strict=True
+                self._postings,
+                *((column or nothing) + nothing[len(column or nothing) :] for column in self._row),
+                strict=True,
             )
         ]
+
+
+def decided(postings: Sequence[Posting], row: Row, seconds: float) -> Decided:
+    """The row of APPLY: what was sent, and what the statement added."""
+    outcome, added = tuple(row)[:OUTCOME_COLUMNS], tuple(row)[OUTCOME_COLUMNS:]
+    if added[0] is None:  # as nearly always
+        return Decided(postings, outcome, seconds)
+    return Decided([*postings, *as_postings(*added)], outcome, seconds, sent=len(postings))
+
+
+def as_postings(
+    keys: Any, kinds: Any, contents: Any, debits: Any, credits: Any, rooms: Any, tokens: Any, refs: Any
+) -> list[Posting]:
+    """Postings that a statement made, from its columns."""
+    return [
+        Posting(
+            key=PostingKey(key.bytes),
+            kind=Kind(kind),
+            debit=debit,
+            credit=credit,
+            tokens=amount,
+            room_id=room,
+            ref_id=ref,
+            content=content.bytes,
+        )
+        for key, kind, content, debit, credit, room, amount, ref in zip(
+            keys, kinds, contents, debits, credits, rooms, tokens, refs, strict=True
+        )
+    ]
 
 
 def needs_care(refused: Refused) -> bool:

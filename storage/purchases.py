@@ -8,8 +8,10 @@ import msgspec
 
 from domain.ids import PostingKey, UserId
 from domain.refusals import Code, Refusal
+from storage.keys import KEY_IN_USE, KEY_OF_A_POSTING
 from storage.paging import Listing, Page, Paged
-from storage.postgres import Connection, PgUUID, Postgres, Row
+from storage.postgres import Connection, PgUUID, Postgres, Refused, Row
+from storage.quotas import lock_user
 
 EXPIRES_AFTER = "25 hours"  # a checkout lives for a day, and its end is told to us soon after
 
@@ -73,18 +75,31 @@ async def find_purchase_by_key(postgres: Postgres, key: PostingKey, content: byt
     return await postgres.transaction(lambda connection: _by_key(connection, key, content), atomic=False)
 
 
-async def make_purchase(postgres: Postgres, new: NewPurchase) -> Purchase | Refusal:
-    """A new one, or what the same key made before. Raises StorageUnavailable."""
+async def make_purchase(postgres: Postgres, new: NewPurchase, *, most_pending: int) -> Purchase | Refusal:
+    """A new one, or what the same key made before; refuses one more than `most_pending` that wait to be paid.
+
+    Raises StorageUnavailable.
+    """
 
     async def in_transaction(connection: Connection) -> Purchase | Refusal:
         if new.key is not None:
-            # From here on nobody else can use the key, be it for a posting or for something else.
+            # From here on nobody else can use the key, be it for a posting or for something else. The write lock comes
+            # before those of users, as wherever both are taken.
             await connection.execute("SELECT 1 FROM fence WHERE one FOR NO KEY UPDATE")
             if (known := await _by_key(connection, new.key, new.content)) is not None:
                 return known
+        await lock_user(connection, new.user_id)
+        pending = "SELECT count(*) FROM purchases WHERE user_id = $1 AND status = 'pending'"
+        if await connection.fetchval(pending, new.user_id) >= most_pending:
+            return Refusal(Code.OVERLOADED, f"{most_pending} purchases wait to be paid; pay one, or let them expire")
         return await _insert(connection, new)
 
-    return await postgres.transaction(in_transaction)
+    try:
+        return await postgres.transaction(in_transaction)
+    except Refused as refused:
+        if refused.constraint == KEY_OF_A_POSTING:  # of a payout that is not booked yet
+            return KEY_IN_USE
+        raise
 
 
 async def list_purchases(postgres: Postgres, user_id: UserId, page: Page) -> Paged[Purchase]:
@@ -172,7 +187,7 @@ async def _by_key(connection: Connection, key: PostingKey, content: bytes) -> Pu
     if row is None:
         return None
     if row["content"] is None or row["content"].bytes != content:
-        return Refusal(Code.IDEMPOTENCY_CONFLICT, "This key was used for something else")
+        return KEY_IN_USE
     found = await connection.fetchrow(f"{_SELECT} WHERE p.id = $1", row["ref_id"])
     assert found is not None, "a key and its purchase are written together"
     return purchase_of(found)

@@ -2,51 +2,69 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
+import msgspec
+
 from domain.ids import CallId, PostingKey, RoomId, UserId, block_key, refund_key, refund_rest_key
-from domain.posting import Kind, Posting
+from domain.posting import Kind, Receipt
 from storage.postgres import Postgres, Row
-from storage.postings import Decided, as_uuid
+from storage.postings import Decided, as_postings, as_uuid
 
 REFUND = """
-    SELECT key, content, debit, credit, room, tokens, ref, status, debit_after, credit_after, debit_n, credit_n
-      FROM refund_postings($1::uuid[], $2::uuid[], $3::uuid[], $4)
+    SELECT key, kind, content, debit, credit, room, tokens, ref, status, debit_after, credit_after, debit_n, credit_n,
+           uncovered, missing
+      FROM refund_postings($1::uuid[], $2::uuid[], $3::uuid[], $4, $5, $6, $7)
 """
-MAX_REFUND = 128  # postings given back by one statement; each may take two, and other postings wait as long
+RELEASE = """
+    SELECT key, kind, content, debit, credit, room, tokens, ref, status, debit_after, credit_after, debit_n, credit_n,
+           released
+      FROM release_tickets($1, $2)
+"""
+MAX_REFUND = 128  # postings given back by one statement; each may take several, and other postings wait as long
+POSTING_COLUMNS, OUTCOME_COLUMNS = 8, 5  # of both rows; what follows is each statement's own
 
 
-def arguments(paid: Sequence[PostingKey], reason: str) -> tuple[Any, ...]:
+class Advance(msgspec.Struct, frozen=True):
+    """An operator lets `losses` pay what a payee cannot give back, which stays the payee's debt."""
+
+    operator_id: UserId
+    most_tokens: int | None  # the limit of a UTC day; None: the operator has confirmed that it may be more
+
+
+class Refunded(NamedTuple):
+    """What came of a refund."""
+
+    receipts: list[Receipt]  # of all refunds of what was asked for; those that were made before are ALREADY
+    uncovered: int = 0  # how many the payee could not cover, and nobody advanced
+    missing: int = 0  # tokens that `losses` would have had to advance beyond its limit: nothing was given back
+
+
+def arguments(paid: Sequence[PostingKey], reason: str, advance: Advance | None) -> tuple[Any, ...]:
     """The arguments of REFUND."""
     return (
         [as_uuid(key) for key in paid],
         [as_uuid(refund_key(key)) for key in paid],
         [as_uuid(refund_rest_key(key)) for key in paid],
         reason,
+        advance is not None,
+        None if advance is None else advance.most_tokens,
+        None if advance is None else advance.operator_id,
     )
 
 
-def decided(row: Row, reason: str, seconds: float) -> Decided:
-    """The row of REFUND as what was decided of postings that nobody had to send."""
-    keys, contents, debits, credits, rooms, tokens, refs, *outcome = (column or [] for column in row)
-    postings = [
-        Posting(
-            key=PostingKey(key.bytes),
-            kind=Kind.REFUND,
-            debit=debit,
-            credit=credit,
-            tokens=amount,
-            room_id=room,
-            ref_id=ref,
-            content=content.bytes,
-            memo=reason,
-        )
-        for key, content, debit, credit, room, amount, ref in zip(
-            keys, contents, debits, credits, rooms, tokens, refs, strict=True
-        )
-    ]
-    return Decided(postings, (*outcome, refs, None, None), seconds)
+def decided(row: Row, seconds: float) -> Decided:
+    """The row of REFUND or RELEASE as what was decided of postings that nobody had to send."""
+    columns = [column or [] for column in tuple(row)[: POSTING_COLUMNS + OUTCOME_COLUMNS]]
+    postings = as_postings(*columns[:POSTING_COLUMNS])
+    refs = columns[POSTING_COLUMNS - 1]
+    return Decided(postings, (*columns[POSTING_COLUMNS:], refs, None, None), seconds)
+
+
+def figures(row: Row) -> Sequence[int]:
+    """The statement's own figures, behind what was booked."""
+    return tuple(row)[POSTING_COLUMNS + OUTCOME_COLUMNS :]
 
 
 async def find_paid(postgres: Postgres, kind: Kind, ref_id: UUID) -> list[PostingKey]:
@@ -72,6 +90,17 @@ async def find_paid_in_stream(postgres: Postgres, stream_id: RoomId, viewer: Use
         *(viewer, stream_id),
     )
     return [PostingKey(row["key"].bytes) for row in tickets] + await _blocks(postgres, stream_id, viewer)
+
+
+async def find_parties(postgres: Postgres, keys: Sequence[PostingKey]) -> set[UserId]:
+    """Who paid under these keys, and who was or will be paid: also the creator whose ticket is in escrow."""
+    rows = await postgres.fetch(
+        "SELECT DISTINCT unnest(ARRAY[j.debit_wallet, j.credit_wallet,"
+        " (SELECT s.creator_id FROM streams s WHERE s.id = j.room_id)]) AS id FROM journal j"
+        " WHERE j.key = ANY($1::uuid[])",
+        list(map(as_uuid, keys)),
+    )
+    return {UserId(row["id"]) for row in rows}
 
 
 async def booked_by(postgres: Postgres, keys: Sequence[PostingKey], moment: datetime) -> list[PostingKey]:

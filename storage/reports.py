@@ -7,15 +7,18 @@ import msgspec
 
 from domain.ids import RoomId, UserId
 from domain.instant import from_datetime, rfc3339
+from domain.refusals import Refusal
 from storage.paging import Listing, Page, Paged
-from storage.postgres import Postgres, Row
+from storage.postgres import Connection, Postgres, Row
+from storage.quotas import lock_user, too_many_in_a_day
 
 
 class Report(msgspec.Struct, frozen=True, rename="camel"):
-    """One report, as operators see it."""
+    """One report, as operators see it. `reporterId` is null where the server itself reports: of a ticket that was to be
+    given back, and that its creator, who is the `userId`, cannot cover."""
 
     report_id: UUID
-    reporter_id: UserId
+    reporter_id: UserId | None
     user_id: UserId
     room_id: RoomId | None
     reason: str
@@ -32,16 +35,38 @@ _REPORTS = Listing(
 
 
 async def add_report(
-    postgres: Postgres, report_id: UUID, reporter_id: UserId, user_id: UserId, room_id: RoomId | None, reason: str
-) -> Report:
-    """Raises StorageUnavailable."""
-    row = await postgres.fetchrow(
-        "INSERT INTO reports AS r (id, reporter_id, user_id, room_id, reason) VALUES ($1, $2, $3, $4, $5)"
-        f" RETURNING {_REPORTS.columns}",
-        *(report_id, reporter_id, user_id, room_id, reason),
-    )
-    assert row is not None, "an INSERT returns what it inserts"
-    return _report(row)
+    postgres: Postgres,
+    report_id: UUID,
+    reporter_id: UserId,
+    user_id: UserId,
+    room_id: RoomId | None,
+    reason: str,
+    *,
+    most_a_day: int,
+) -> Report | Refusal:
+    """One more, or the first of equal ones of a day; refuses one more than `most_a_day`. Raises StorageUnavailable."""
+
+    async def in_transaction(connection: Connection) -> Report | Refusal:
+        await lock_user(connection, reporter_id)
+        row = await connection.fetchrow(
+            f"SELECT {_REPORTS.columns} FROM reports r WHERE r.reporter_id = $1 AND r.user_id = $2"
+            " AND r.room_id IS NOT DISTINCT FROM $3 AND r.reason = $4 AND r.created_at > now() - interval '1 day'"
+            " ORDER BY r.created_at LIMIT 1",
+            *(reporter_id, user_id, room_id, reason),
+        )
+        if row is not None:
+            return _report(row)
+        if (refusal := await too_many_in_a_day(connection, "reports", reporter_id, most_a_day)) is not None:
+            return refusal
+        row = await connection.fetchrow(
+            "INSERT INTO reports AS r (id, reporter_id, user_id, room_id, reason) VALUES ($1, $2, $3, $4, $5)"
+            f" RETURNING {_REPORTS.columns}",
+            *(report_id, reporter_id, user_id, room_id, reason),
+        )
+        assert row is not None, "an INSERT returns what it inserts"
+        return _report(row)
+
+    return await postgres.transaction(in_transaction)
 
 
 async def may_know_room(postgres: Postgres, room_id: RoomId, user_id: UserId) -> bool:

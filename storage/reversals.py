@@ -11,6 +11,8 @@ import msgspec
 
 from domain.ids import UserId
 from domain.refusals import Code, Refusal
+from storage import wall_clock
+from storage.operator_actions import Action, note_action
 from storage.paging import Listing, Page, Paged
 from storage.payment_settlements import Refuse, Settlement, decide, keep_key
 from storage.postgres import Connection, PgUUID, Postgres, Row
@@ -141,7 +143,8 @@ async def _record(connection: Connection, reported: ReversalReported) -> Reverse
     )
     if is_new and status == "open" and purchase is not None:
         await connection.execute("UPDATE purchases SET reversed_as = $2 WHERE id = $1", purchase.id, reported.kind)
-        await connection.execute("SELECT freeze_wallet($1)", purchase.user_id)
+        statement = "SELECT freeze_wallet($1) WHERE check_clock($2)"
+        await connection.execute(statement, purchase.user_id, wall_clock.now())
     return Reversed(status, is_new, purchase)
 
 
@@ -173,20 +176,33 @@ async def _release(connection: Connection, reversal_id: UUID, settlement: Settle
     if status == "released":
         return purchase
     await connection.execute("UPDATE payment_reversals SET status = 'released' WHERE id = $1", reversal_id)
-    await connection.execute(
+    settlement_id = await connection.fetchval(
         "INSERT INTO reversal_settlements (id, reversal_id, action, reason, operator_id, key)"
-        " VALUES (gen_random_uuid(), $1, 'release', $2, $3, $4)",
+        " VALUES (gen_random_uuid(), $1, 'release', $2, $3, $4) RETURNING id",
         *(reversal_id, settlement.reason, settlement.operator_id),
         None if settlement.key is None else PgUUID(settlement.key),
     )
+    action = Action(
+        settlement.operator_id,
+        "release_reversal",
+        None if purchase is None else purchase.user_id,
+        reversal_id,
+        reason=settlement.reason,
+        key=settlement.key,
+        follows=("settled reversal", settlement_id),
+    )
+    await note_action(connection, action)
     if purchase is not None:
         # Under the lock that freezing and thawing take, so that no other reversal of this buyer comes in between.
         await connection.execute("SELECT 1 FROM fence WHERE one FOR NO KEY UPDATE")
+        was_frozen = await is_frozen(connection, purchase.user_id)
         await connection.execute(
             "SELECT thaw_wallet($1) WHERE NOT EXISTS (SELECT FROM purchases p JOIN payment_reversals r"
             " ON r.purchase_id = p.id WHERE p.user_id = $1 AND r.status = 'open')",
             purchase.user_id,
         )
+        if was_frozen and not await is_frozen(connection, purchase.user_id):
+            await note_action(connection, action._replace(action="unfreeze", follows=None))
     return purchase
 
 

@@ -19,6 +19,11 @@ _OURS = {
     "P0": "raised by somebody's PL/pgSQL",
 }
 
+# Of those, what may succeed at another moment all the same.
+_PASSING = {
+    "HM008": "the clocks of the server and the database disagree, until one of them is set right",
+}
+
 # After these the session is of no use, although the connection may still be open. Behind a pooler or a DNS name the
 # next connection may lead to another server, or to another backend of the same one.
 _LOST_SESSION_CLASSES = {
@@ -41,7 +46,7 @@ _LOST_SESSIONS = {
 
 def is_passing(sqlstate: str) -> bool:
     """Whether the same statement may succeed at another moment; also for a code that nobody knows."""
-    return sqlstate[:2] not in _OURS
+    return sqlstate[:2] not in _OURS or sqlstate in _PASSING
 
 
 def loses_session(sqlstate: str) -> bool:

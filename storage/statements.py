@@ -11,7 +11,7 @@ from uuid import UUID
 
 import msgspec
 
-from domain.ids import LOSSES, PAYOUTS, PROMOTIONS, TOKEN_SALES, UserId
+from domain.ids import ESCROW, LOSSES, PAYOUTS, PROMOTIONS, TOKEN_SALES, UserId
 from domain.instant import from_datetime, rfc3339
 from domain.posting import Kind
 from storage.paging import COUNT_LIMIT, BadCursor, Page, Paged
@@ -19,7 +19,7 @@ from storage.postgres import Postgres, Row
 
 MAX_N = 2**31 - 1  # a wallet's posting number is an integer of four bytes
 
-_SYSTEM = {TOKEN_SALES: "token_sales", PROMOTIONS: "promotions", PAYOUTS: "payouts", LOSSES: "losses"}
+_SYSTEM = {TOKEN_SALES: "token_sales", PROMOTIONS: "promotions", PAYOUTS: "payouts", LOSSES: "losses", ESCROW: "escrow"}
 
 
 class Entry(msgspec.Struct, frozen=True, rename="camel"):
@@ -32,8 +32,9 @@ class Entry(msgspec.Struct, frozen=True, rename="camel"):
     balance_after: int
     counterparty: str  # a user's id, or the name of a system wallet
     room_id: UUID | None
-    block_no: int | None
-    ref_id: UUID | None
+    block_no: int | None  # of a block, and of the block that a refund gives back
+    ref_id: UUID | None  # of a tip, ticket, payout …, and of the one that a refund gives back
+    refund_of: str | None  # the kind of what a refund gives back: "block", "tip", "ticket" or "payout"
     memo: str | None
     at: str
 
@@ -160,9 +161,15 @@ def half(side: str) -> str:
     other, sign = ("credit", "-") if side == "debit" else ("debit", "")
     return (
         f"SELECT {side}_n AS n, '{side}' AS side, kind, {sign}tokens AS tokens, {side}_after AS balance_after,"
-        f" {other}_wallet AS counterparty, room_id, block_no, ref_id, created_at,"
+        f" {other}_wallet AS counterparty, room_id, ref_id, created_at, {_of_refunded('kind')} AS refund_of,"
+        f" coalesce(block_no, {_of_refunded('block_no')}) AS block_no,"
         " (SELECT memo FROM memos WHERE posting_key = key) AS memo FROM journal"
     )
+
+
+def _of_refunded(column: str) -> str:
+    """A column of what a refund gives back, which is one look by its key; NULL for what is no refund."""
+    return f"CASE WHEN kind = 6 THEN (SELECT o.{column} FROM journal o WHERE o.key = journal.content) END"
 
 
 def paged(rows: list[Row], total: int, *, has_more: bool) -> Paged[Entry]:
@@ -189,6 +196,7 @@ def _entry(row: Row) -> Entry:
         room_id=row["room_id"],
         block_no=row["block_no"],
         ref_id=row["ref_id"],
+        refund_of=None if row["refund_of"] is None else Kind(row["refund_of"]).name.lower(),
         memo=row["memo"],
         at=rfc3339(from_datetime(row["created_at"])),
     )

@@ -11,11 +11,12 @@ from domain.block import BlockPrice, Rounding
 from domain.ids import RoomId, UserId
 from domain.instant import Instant, as_datetime, from_datetime
 from domain.messages import Person
-from domain.meter import Funds, StoredMeter
+from domain.meter import Funds, SetBack, StoredMeter
 from domain.refusals import Code, Refusal
 from domain.stream_record import StreamFacts, StreamRecord, StreamStatus, StreamType, StreamView, view_stream
 from storage.paging import Listing, Page, Paged
-from storage.postgres import Postgres, Refused, Row
+from storage.postgres import Connection, Postgres, Refused, Row
+from storage.quotas import lock_user, too_many_in_a_day
 
 LIVE_OR_IN_A_CALL = "live_or_in_a_call"  # nobody is both: see 0004_leases.sql
 
@@ -81,15 +82,43 @@ STREAMS = Listing(
 )
 
 
-async def create_stream(postgres: Postgres, new: NewStream) -> StoredStream | Refusal:
-    """Announce a stream: it has its channel from the start, and no room yet. Raises StorageUnavailable."""
-    made = await postgres.fetch(
+async def create_stream(
+    postgres: Postgres, new: NewStream, *, most_scheduled: int, most_a_day: int
+) -> StoredStream | Refusal:
+    """Announce a stream: it has its channel from the start, and no room yet.
+
+    Refuses one more than `most_scheduled` that wait to be started, and one more than `most_a_day`. Raises
+    StorageUnavailable.
+    """
+
+    async def in_transaction(connection: Connection) -> Refusal | None:
+        if await connection.fetchrow("SELECT 1 FROM creators WHERE user_id = $1", new.creator) is None:
+            return Refusal(Code.NOT_A_CREATOR, "Only creators stream")
+        await lock_user(connection, new.creator)
+        scheduled = "SELECT count(*) FROM streams WHERE creator_id = $1 AND status = 'scheduled'"
+        if await connection.fetchval(scheduled, new.creator) >= most_scheduled:
+            message = f"You have announced {most_scheduled} streams; start or end one first"
+            return Refusal(Code.OVERLOADED, message)
+        refusal = await too_many_in_a_day(connection, "streams", new.creator, most_a_day)
+        if refusal is None:
+            await _insert_stream(connection, new)
+        return refusal
+
+    refusal = await postgres.transaction(in_transaction)
+    if refusal is not None:
+        return refusal
+    stored = await find_stream(postgres, new.id)
+    assert stored is not None, "it was written just now"
+    return stored
+
+
+async def _insert_stream(connection: Connection, new: NewStream) -> None:
+    await connection.execute(
         """
-        WITH creator AS (SELECT user_id FROM creators WHERE user_id = $3),
-             room AS (INSERT INTO rooms (id, kind, channel, opened) SELECT $1, 'stream', $2, false FROM creator)
+        WITH room AS (INSERT INTO rooms (id, kind, channel, opened) VALUES ($1, 'stream', $2, false))
         INSERT INTO streams (id, creator_id, title, type, ticket_price_tokens, rate_tokens_per_min, block_seconds,
                              block_rounding, created_at)
-        SELECT $1, user_id, $4, $5, $6, $7, $8, $9, $10 FROM creator RETURNING id
+        VALUES ($1, $3, $4, $5, $6, $7, $8, $9, $10)
         """,
         new.id,
         new.channel,
@@ -102,11 +131,6 @@ async def create_stream(postgres: Postgres, new: NewStream) -> StoredStream | Re
         new.block_rounding,
         as_datetime(new.created_at),
     )
-    if not made:
-        return Refusal(Code.NOT_A_CREATOR, "Only creators stream")
-    stored = await find_stream(postgres, new.id)
-    assert stored is not None, "it was written just now"
-    return stored
 
 
 async def open_stream(postgres: Postgres, stream_id: RoomId, server_id: UUID, at: Instant) -> int | Refusal | None:
@@ -132,7 +156,7 @@ async def end_scheduled_stream(postgres: Postgres, stream_id: RoomId, at: Instan
 async def save_stream(postgres: Postgres, stream_id: RoomId, epoch: int, record: StreamRecord) -> bool:
     """Store a stream's state; the record of an ended stream ends its room. False if the room has a later owner."""
     rows = await postgres.fetch(
-        "SELECT save_stream($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        "SELECT save_stream($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
         stream_id,
         epoch,
         record.status,
@@ -142,6 +166,9 @@ async def save_stream(postgres: Postgres, stream_id: RoomId, epoch: int, record:
         list(record.removed),
         [payer for payer, _ in record.stays],
         [active for _, active in record.stays],
+        record.present,
+        [set_back.times for set_back in record.set_backs],
+        [set_back.block_no for set_back in record.set_backs],
     )
     return bool(rows[0][0])
 
@@ -202,7 +229,8 @@ async def open_stay(postgres: Postgres, stream_id: RoomId, payer: UserId) -> Sto
     """Where a viewer's blocks and clock are, and what they have; their first visit makes the meter."""
     row = await postgres.fetchrow("SELECT * FROM open_stay($1, $2)", stream_id, payer)
     assert row is not None, "a function without a set returns one row"
-    return StoredMeter(row["last_block"], row["tokens"], row["active_us"], Funds(row["balance"], row["n"]))
+    funds, set_back = Funds(row["balance"], row["n"]), SetBack(row["set_backs"], row["set_back_block"])
+    return StoredMeter(row["last_block"], row["tokens"], row["active_us"], funds, set_back)
 
 
 def stored_stream(row: Row) -> StoredStream:
@@ -226,6 +254,8 @@ def stored_stream(row: Row) -> StoredStream:
             end_reason=row["end_reason"],
             muted=tuple(row["muted"]),
             removed=tuple(row["removed"]),
+            present=row["present_us"],
+            released=row["released_at"] is not None,
         ),
         epoch=row["epoch"],
     )

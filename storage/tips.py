@@ -14,7 +14,7 @@ from domain.posting import Kind
 from storage.bans import STANDS
 from storage.paging import Page, Paged
 from storage.postgres import Postgres, Row
-from storage.statements import Entry, EntryFilter, find_span, search, statement
+from storage.statements import MAX_N, Entry, EntryFilter, find_span, search, statement
 
 MAX_RANKED = 100_000  # tips that a ranking looks at: some tens of milliseconds
 MAX_GIVERS = 100  # in a ranking
@@ -94,21 +94,27 @@ class RoomSpan(NamedTuple):
     room_id: RoomId
     channel: str
     creator_id: UserId
+    fan_id: UserId | None  # of a call; a stream has none
     since: datetime
     until: datetime | None
+
+    def admits(self, user_id: UserId) -> bool:
+        """Whether this user may know that there is such a room: a call is there for its parties alone."""
+        return self.fan_id is None or user_id in (self.fan_id, self.creator_id)
 
 
 async def find_room_span(postgres: Postgres, room_id: UUID | None, channel: str | None) -> RoomSpan | None:
     """By its id or its channel."""
     row = await postgres.fetchrow(
         "SELECT r.id, r.channel, r.created_at, r.ended_at, coalesce((SELECT creator_id FROM calls c WHERE c.id = r.id),"
-        " (SELECT creator_id FROM streams s WHERE s.id = r.id)) AS creator_id FROM rooms r"
+        " (SELECT creator_id FROM streams s WHERE s.id = r.id)) AS creator_id,"
+        " (SELECT fan_id FROM calls c WHERE c.id = r.id) AS fan_id FROM rooms r"
         f" WHERE {'r.channel' if room_id is None else 'r.id'} = $1",
         channel if room_id is None else room_id,
     )
     if row is None:
         return None
-    return RoomSpan(row["id"], row["channel"], row["creator_id"], row["created_at"], row["ended_at"])
+    return RoomSpan(row["id"], row["channel"], row["creator_id"], row["fan_id"], row["created_at"], row["ended_at"])
 
 
 async def list_tips(
@@ -125,31 +131,59 @@ async def list_tips(
 
 
 class Giver(msgspec.Struct, frozen=True, rename="camel"):
-    """What one user has given."""
+    """What one user has given: the tips and tokens that were not given back, and the tokens that were."""
 
     user_id: UserId
     display_name: str
     tips: int
     tokens: int
+    refunded_tokens: int
 
 
 async def top_givers(
-    postgres: Postgres, creator_id: UserId, since: datetime | None, until: datetime | None, room: RoomSpan | None
+    postgres: Postgres,
+    creator_id: UserId,
+    since: datetime | None,
+    until: datetime | None,
+    room: RoomSpan | None = None,
+    *,
+    public_only: bool = False,
 ) -> list[Giver]:
-    """Who gave a creator most, in a period or in one room; of the latest MAX_RANKED tips."""
+    """Who gave a creator most, in a period or in one room; of the latest MAX_RANKED tips, less what was given back.
+
+    `public_only`: of those, the tips into public streams.
+    """
     span = await find_span(postgres, creator_id, since, until)
     rows = await postgres.fetch(
-        """
-        SELECT g.debit_wallet, u.display_name, g.tips, g.tokens
-          FROM (SELECT debit_wallet, count(*) AS tips, sum(tokens)::bigint AS tokens
-                  FROM (SELECT debit_wallet, tokens, room_id FROM journal
-                         WHERE credit_wallet = $1 AND kind = $2 AND credit_n > $3 AND credit_n <= $4
-                         ORDER BY credit_n DESC LIMIT $5) t
-                 WHERE $6::uuid IS NULL OR room_id = $6
-                 GROUP BY 1 ORDER BY 3 DESC, 1 LIMIT $7) g,
-               LATERAL (SELECT display_name FROM users WHERE supabase_id = g.debit_wallet LIMIT 1) u
-         ORDER BY g.tokens DESC, g.debit_wallet
+        f"""
+        WITH latest AS MATERIALIZED (
+            SELECT debit_wallet, tokens, room_id, credit_n FROM journal
+             WHERE credit_wallet = $1 AND kind = $2 AND credit_n > $3 AND credit_n <= $4
+             ORDER BY credit_n DESC LIMIT $5
+        ), given AS (
+            SELECT debit_wallet, count(*) AS tips, sum(tokens)::bigint AS tokens
+              FROM latest WHERE {_IN_ROOMS} GROUP BY 1
+        ), returned AS (
+            SELECT counterparty, count(DISTINCT paid) AS tips, sum(tokens)::bigint AS tokens
+              FROM given_back($1, 'credit', $3, {MAX_N}, $9, NULL)
+             WHERE kind = $2 AND credit_n <= $4 AND credit_n >= (SELECT min(credit_n) FROM latest) AND {_IN_ROOMS}
+             GROUP BY 1
+        )
+        SELECT n.debit_wallet, u.display_name, n.tips, n.tokens, n.refunded
+          FROM (SELECT g.debit_wallet, g.tips - coalesce(r.tips, 0) AS tips, g.tokens - coalesce(r.tokens, 0) AS tokens,
+                       coalesce(r.tokens, 0) AS refunded
+                  FROM given g LEFT JOIN returned r ON r.counterparty = g.debit_wallet
+                 WHERE g.tokens > coalesce(r.tokens, 0) ORDER BY 3 DESC, 1 LIMIT $7) n,
+               LATERAL (SELECT display_name FROM users WHERE supabase_id = n.debit_wallet LIMIT 1) u
+         ORDER BY n.tokens DESC, n.debit_wallet
         """,
         *(creator_id, Kind.TIP, *span, MAX_RANKED, None if room is None else room.room_id, MAX_GIVERS),
+        *(public_only, since),
     )
     return [Giver(*row) for row in rows]
+
+
+_IN_ROOMS = (
+    "($6::uuid IS NULL OR room_id = $6)"
+    " AND (NOT $8 OR room_id IN (SELECT id FROM streams WHERE creator_id = $1 AND type = 'public'))"
+)

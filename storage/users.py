@@ -1,5 +1,7 @@
 """People and creators: who they are, what a minute with them costs, whom they do not want to meet."""
 
+from collections.abc import Collection
+
 import msgspec
 
 from domain.ids import UserId
@@ -85,16 +87,30 @@ async def list_creators(postgres: Postgres, page: Page) -> Paged[Creator]:
     return await _CREATORS.page(postgres, page, ["true"], [], _creator)
 
 
-async def block_user(postgres: Postgres, creator_id: UserId, user_id: UserId) -> Refusal | None:
-    """From now on the user sees this creator as unavailable. Idempotent."""
+async def block_user(postgres: Postgres, creator_id: UserId, user_id: UserId, *, most: int) -> Refusal | None:
+    """From now on the user sees this creator as unavailable, and their tickets are to be given back. Idempotent.
+
+    Refuses one more than `most` users: a room holds all of them.
+    """
     if await find_creator(postgres, creator_id) is None:
         return Refusal(Code.NOT_A_CREATOR, "Only creators block users")
     if await find_user(postgres, user_id) is None:
         return Refusal(Code.NOT_FOUND, "No such user")
-    await postgres.execute(
-        "INSERT INTO creator_blocks (creator_id, user_id) VALUES ($1, $2) ON CONFLICT DO NOTHING", creator_id, user_id
-    )
+    others = "SELECT count(*) FROM creator_blocks WHERE creator_id = $1 AND user_id <> $2"
+    row = await postgres.fetchrow(others, creator_id, user_id)
+    if row is not None and row[0] >= most:
+        return Refusal(Code.OVERLOADED, f"You have blocked {most} users; unblock one first")
+    await postgres.execute("SELECT block_user($1, $2)", creator_id, user_id)
     return None
+
+
+async def who_blocks(postgres: Postgres, creators: Collection[UserId], user_id: UserId) -> set[UserId]:
+    """Those of some creators who have blocked this user. Raises StorageUnavailable."""
+    rows = await postgres.fetch(
+        "SELECT creator_id FROM creator_blocks WHERE creator_id = ANY($1::uuid[]) AND user_id = $2",
+        *(list(creators), user_id),
+    )
+    return {UserId(row["creator_id"]) for row in rows}
 
 
 async def welcomes(postgres: Postgres, creator_id: UserId, user_id: UserId) -> bool | None:

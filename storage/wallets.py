@@ -14,6 +14,8 @@ class Wallet(msgspec.Struct, frozen=True, rename="camel"):
     n: int = msgspec.field(default=0, name="entries")
     limited: bool = False  # whether the user set a daily limit, or the wallet is frozen
     frozen: bool = False  # nothing may leave it until an operator has decided about a refund or chargeback
+    promotional: int = 0  # of the balance: given by operators, or paid with such tokens
+    owed: int = 0  # advanced by `losses` to refund this user's payers, and not repaid yet
 
     @property
     def funds(self) -> Funds:
@@ -23,7 +25,8 @@ class Wallet(msgspec.Struct, frozen=True, rename="camel"):
 async def find_wallet(postgres: Postgres, user_id: UserId) -> Wallet | None:
     row = await postgres.fetchrow(
         "SELECT balance, lifetime_earned, lifetime_spent, n, limited,"
-        " limited AND EXISTS (SELECT FROM wallet_freezes f WHERE f.user_id = id) FROM wallets WHERE id = $1",
+        " limited AND EXISTS (SELECT FROM wallet_freezes f WHERE f.user_id = id), promotional, owed"
+        " FROM wallets WHERE id = $1",
         user_id,
     )
     return None if row is None else Wallet(*row)

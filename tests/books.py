@@ -17,6 +17,7 @@ from storage.embedded import find_running, open_embedded
 from storage.postgres import Postgres, Row, open_postgres
 from storage.users import become_creator, ensure_user
 from tests.lifeline import tied
+from tests.storage.books import OPERATOR
 from tests.storage.postgres_processes import bin_dir
 
 T = TypeVar("T")
@@ -137,4 +138,11 @@ async def _add_pairs(
 
 
 def _gift(fan: UserId, tokens: int) -> Posting:
-    return Posting(key=client_key(fan, "a gift"), kind=Kind.CREDIT, debit=PROMOTIONS, credit=fan, tokens=tokens)
+    return Posting(
+        key=client_key(fan, "a gift"),
+        kind=Kind.CREDIT,
+        operator_id=OPERATOR,
+        debit=PROMOTIONS,
+        credit=fan,
+        tokens=tokens,
+    )

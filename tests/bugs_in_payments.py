@@ -120,7 +120,13 @@ IN_PAYMENTS = (
         "own-purchase",
         "nobody credits their own purchase",
         "an operator takes tokens for nothing",
-        (Edit(SETTLEMENTS, "if purchase.user_id == settlement.operator_id:", "if purchase.user_id is None:"),),
+        (
+            Edit(
+                SETTLEMENTS,
+                "if purchase is not None and purchase.user_id == settlement.operator_id:",
+                "if purchase is not None and purchase.user_id is None:",
+            ),
+        ),
         f"{SETTLEMENT_TESTS}::test_nobody_credits_themselves_and_only_operators_settle",
         "KeyError",
         "it is answered 200",
@@ -166,7 +172,7 @@ IN_PAYMENTS = (
         "freeze",
         "a refund or chargeback freezes the wallet that its payment was credited to",
         "tokens that were charged back are spent and cashed out",
-        (Edit("storage/reversals.py", '"SELECT freeze_wallet($1)"', '"SELECT $1::uuid"'),),
+        (Edit("storage/reversals.py", '"SELECT freeze_wallet($1) WHERE', '"SELECT $1::uuid WHERE'),),
         f"{REVERSAL_TESTS}::test_a_chargeback_freezes_the_wallet_until_an_operator_releases_it",
         "AssertionError",
         "the wallet is not frozen",

@@ -90,8 +90,8 @@ IN_PYTHON = (
         (
             Edit(
                 ACTOR,
-                "await self._door.send(command(deliver))",
-                "deliver([found for part in await self._carry_out([command(deliver)]) for found in part.receipts])",
+                "await self._door.send(command)",
+                "deliver([found for part in await self._carry_out([command]) for found in part.receipts])",
             ),
         ),
         f"{UNDER_WAY}::test_callers_who_stop_waiting_stop_no_posting_under_way_and_none_in_line",

@@ -21,9 +21,11 @@ SECRET = "only-for-tests-0123456789-0123456789"
 PATIENCE_SECONDS = 20  # how long a test waits for what must come
 
 
-def token_of(user_id: UUID, *, role: str | None = None, ttl_seconds: int = 3600) -> str:
+def token_of(
+    user_id: UUID, *, role: str | None = None, ttl_seconds: int = 3600, audience: str = "authenticated"
+) -> str:
     """A token as Supabase would issue it."""
-    return issue_token(SECRET, user_id, role=role, ttl_seconds=ttl_seconds, now=time.time())
+    return issue_token(SECRET, user_id, role=role, ttl_seconds=ttl_seconds, now=time.time(), audience=audience)
 
 
 class Phone:

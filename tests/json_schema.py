@@ -9,8 +9,8 @@ from uuid import UUID
 Json = dict[str, Any]
 
 KNOWN = {
-    "$ref", "discriminator", "additionalProperties", "anyOf", "default", "description", "enum", "format", "items",
-    "maxLength", "maximum", "minLength", "minimum", "pattern", "properties", "required", "title", "type",
+    "$ref", "discriminator", "additionalProperties", "anyOf", "default", "description", "enum", "examples", "format",
+    "items",    "maxLength", "maximum", "minLength", "minimum", "pattern", "properties", "required", "title", "type",
 }  # fmt: skip
 TYPES: dict[str, tuple[type, ...]] = {
     "object": (dict,),

@@ -16,17 +16,23 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.bugs import Bug
+from tests.bugs_in_calls import IN_CALLS
 from tests.bugs_in_dberrors import IN_DBERRORS
+from tests.bugs_in_figures import IN_FIGURES
 from tests.bugs_in_leases import IN_LEASES
 from tests.bugs_in_payments import IN_PAYMENTS
 from tests.bugs_in_process import IN_PROCESS
 from tests.bugs_in_python import IN_PYTHON
 from tests.bugs_in_removals import IN_REMOVALS
+from tests.bugs_in_resources import IN_RESOURCES
+from tests.bugs_in_rights import IN_RIGHTS
 from tests.bugs_in_rooms import IN_ROOMS
 from tests.bugs_in_sessions import IN_SESSIONS
 from tests.bugs_in_sql import IN_SQL
 from tests.bugs_in_stall import IN_STALL
 from tests.bugs_in_streams import IN_STREAMS
+from tests.bugs_in_tickets import IN_TICKETS
+from tests.bugs_in_viewers import IN_VIEWERS
 from tests.bugs_in_wire import IN_WIRE
 from tests.lifeline import tied
 from tests.processes import ROOT
@@ -43,7 +49,13 @@ BUGS = (
     *IN_PROCESS,
     *IN_WIRE,
     *IN_STALL,
+    *IN_RIGHTS,
+    *IN_VIEWERS,
+    *IN_RESOURCES,
+    *IN_FIGURES,
     *IN_REMOVALS,
+    *IN_TICKETS,
+    *IN_CALLS,
 )
 TREE = ("domain", "storage", "server", "tests", "pyproject.toml", "config.toml", "README.md")
 RUN_SECONDS_MAX = 180.0  # a test that hangs has found nothing: each has bounds of its own, well below this

@@ -25,9 +25,9 @@ PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH")
 # Whole crowds come from one address here, and ask for more than a person would.
 UNHURRIED = {
     f"HALFMINUTE_LIMITS_{name}": "50000"
-    for who in ("ADDRESS", "USER", "MONEY", "HANDSHAKES")
+    for who in ("ADDRESS", "USER", "MONEY", "HANDSHAKES", "JOINS", "OPENS")
     for name in (f"{who}_PER_SECOND", f"{who}_BURST")
-}
+} | {"HALFMINUTE_LIMITS_ADDRESS_PERCENT": "100"}
 PORTS = range(20_000, 32_000)  # below those that the system gives to clients
 COMMAND_SECONDS_MAX = 60.0
 START_SECONDS_MAX = 60.0  # a first start makes a database, on a machine that may be busy

@@ -80,6 +80,7 @@ class RoomCard(msgspec.Struct, frozen=True, rename="camel"):
     refuses=(
         Code.VALIDATION_FAILED,
         Code.INSUFFICIENT_TOKENS,
+        Code.SELF_PAYMENT,
         Code.NOT_FOUND,
         Code.IDEMPOTENCY_CONFLICT,
         Code.DRAINING,
@@ -90,9 +91,11 @@ async def credit(ask: Ask, body: CreditWanted) -> Credit | Refusal:
     reason = clean(body.reason)
     if not reason:
         return invalid(FieldError("reason", "must have a visible character"))
+    if body.user_id == ask.user_id:
+        return Refusal(Code.SELF_PAYMENT, "Nobody credits themselves")
     if body.tokens == 0:
         return invalid(FieldError("tokens", "must not be 0"))
-    posting = _posting(ask.posting_key(), body, reason)
+    posting = _posting(ask.posting_key(), body, reason, ask.user_id)
     used = None if ask.key is None else await find_use(ask.house.postgres, posting.key)
     if used is not None:  # the key decides before anything else
         return _first_result(used, posting, body, reason)
@@ -126,7 +129,7 @@ async def list_rooms(ask: Ask, query: Paging) -> Listed[RoomCard]:
     return ask.listed(Paged([_card(room) for room in shown], len(rooms), False, following), query)
 
 
-def _posting(key: PostingKey, body: CreditWanted, reason: str) -> Posting:
+def _posting(key: PostingKey, body: CreditWanted, reason: str, operator_id: UserId) -> Posting:
     giver, taker = (PROMOTIONS, body.user_id) if body.tokens > 0 else (body.user_id, PROMOTIONS)
     return Posting(
         key=key,
@@ -136,6 +139,7 @@ def _posting(key: PostingKey, body: CreditWanted, reason: str) -> Posting:
         tokens=abs(body.tokens),
         ref_id=new_uuid(),
         content=content_digest("credit", str(body.user_id), str(body.tokens), reason),
+        operator_id=operator_id,
         memo=reason,
     )
 

@@ -9,6 +9,7 @@ from quart_trio import QuartTrio
 from quart_trio.wrappers import TrioRequest
 from werkzeug.exceptions import HTTPException
 
+from server.connection_limits import ConnectionLimits
 from server.house import House
 from server.listener import ListeningSockets
 from server.rest import (
@@ -20,10 +21,12 @@ from server.rest import (
     calls,
     config,
     creators,
+    debts,
     docs,
     health,
     me,
     meter,
+    operator_actions,
     overlay_tokens,
     overview,
     payments,
@@ -71,6 +74,8 @@ ROUTES: tuple[Route, ...] = tuple(
         overlay_tokens.routes,
         bans.routes,
         overview.routes,
+        operator_actions.routes,
+        debts.routes,
     )
 )
 
@@ -85,7 +90,9 @@ async def serve_http(house: House, listening: ListeningSockets) -> None:
         with trio.CancelScope(shield=True):  # bounded by GRACE_SECONDS from `closing` on
             async with trio.open_nursery() as nursery:
                 app = make_app(house, Errands(nursery, house.settings.http.answer_seconds, house.faults))
-                await serve_connections(app, listening, closing, house.faults, house.memory)
+                http = house.settings.http
+                limits = ConnectionLimits(http.connections, *house.settings.counted_by_address)
+                await serve_connections(app, listening, closing, house.faults, house.memory, http, limits)
                 nursery.cancel_scope.cancel()
         outside.cancel_scope.cancel()
 

@@ -57,7 +57,7 @@ async def ban(ask: Ask, body: BanWanted) -> Ban | Refusal:
 @routes.delete("/{userId}", needs=Needs.OPERATOR)
 async def lift(ask: Ask, user_id: UserId) -> BanLifted:
     """Let a user in again. Idempotent."""
-    await lift_ban(ask.house.postgres, user_id)
+    await lift_ban(ask.house.postgres, user_id, ask.user_id)
     await ask.house.bans.keep_out()
     return BanLifted(user_id, False)
 

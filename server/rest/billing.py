@@ -1,5 +1,6 @@
 """Billing as its payers and payees see it: what a call's blocks cost, and the hand on its clock."""
 
+from collections.abc import Sequence
 from typing import Literal
 from uuid import UUID
 
@@ -9,7 +10,7 @@ from msgspec import UNSET, UnsetType
 
 from domain.call_record import CallView
 from domain.commands import CallEnd, CallPause, CallResume
-from domain.ids import CallId, RoomId, UserId
+from domain.ids import CallId, PostingKey, RoomId, UserId, block_key
 from domain.instant import seconds
 from domain.posting import Kind
 from domain.refusals import Code, Refusal, room_starting
@@ -21,7 +22,7 @@ from server.rest.query import Listed, PeriodPaging
 from server.rest.request import Ask
 from server.rest.route import Routes
 from server.rest.strict_json import FieldError
-from storage.billing import BillingStats, Block, billing_stats, blocks_of
+from storage.billing import BillingStats, Block, billing_stats, blocks_of, refunds_of
 from storage.paging import Paged
 from storage.room_blocks import room_blocks
 from storage.statements import Entry, EntryFilter, statement
@@ -30,9 +31,14 @@ routes = Routes("/api/billing")
 
 
 class Totals(msgspec.Struct, frozen=True, rename="camel"):
+    """`blocks` are those that were charged, `refundedBlocks` those of them that were given back, by the payee's end, by
+    an operator or otherwise; `tokens` is less `refundedTokens`."""
+
     blocks: int
     tokens: int
     active_seconds: float
+    refunded_blocks: int
+    refunded_tokens: int
 
 
 class CallBilling(msgspec.Struct, frozen=True, rename="camel"):
@@ -46,7 +52,7 @@ class CallBilling(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class BilledBlock(msgspec.Struct, frozen=True, rename="camel"):
-    """One block in a wallet: paid as a fan, or earned as a creator."""
+    """One block in a wallet: paid as a fan, or earned as a creator, and what was given back of it."""
 
     call_id: UUID | None
     role: Literal["fan", "creator"]
@@ -55,6 +61,8 @@ class BilledBlock(msgspec.Struct, frozen=True, rename="camel"):
     counterparty: str
     balance_after: int
     charged_at: str
+    refunded_tokens: int
+    refunded_at: str | None
 
 
 class BillingStatsByRole(msgspec.Struct, frozen=True, rename="camel"):
@@ -104,7 +112,7 @@ async def stop_call(ask: Ask, call_id: CallId) -> CallAnswer | Refusal:
 
 @routes.get("/history", refuses=(Code.VALIDATION_FAILED,))
 async def list_blocks(ask: Ask, query: BlocksQuery) -> Listed[BilledBlock] | Refusal:
-    """The blocks that who asks paid or earned, newest first."""
+    """The blocks that the caller paid or earned, newest first; refunds have entries of their own in the ledger."""
     if query.call_id is not None and query.stream_id is not None:
         return invalid(FieldError("streamId", "cannot be given together with callId"))
     wanted = EntryFilter(
@@ -116,12 +124,13 @@ async def list_blocks(ask: Ask, query: BlocksQuery) -> Listed[BilledBlock] | Ref
     )
     read = statement if wanted.room_id is None else room_blocks
     found = await read(ask.house.postgres, ask.user_id, wanted, query.page)
-    return ask.listed(Paged([_billed_block(entry) for entry in found.items], *found[1:]), query)
+    blocks = await _billed_blocks(ask, found.items)
+    return ask.listed(Paged(blocks, *found[1:]), query)
 
 
 @routes.get("/stats", refuses=(Code.VALIDATION_FAILED,))
 async def show_stats(ask: Ask, query: DayPeriod) -> BillingStatsByRole:
-    """Blocks paid as a fan and earned as a creator, by day and by counterparty.
+    """Blocks paid as a fan and earned as a creator, by day and by counterparty, less what was given back.
 
     Days are those of the IANA zone `tz`, with 23 or 25 hours where its clocks change. `from` and `to` are instants, or
     dates, which stand for the first moment of that day: `to` is the day after the last one.
@@ -142,7 +151,7 @@ async def show_billing(ask: Ask, call_id: CallId) -> CallBilling | Refusal:
         call=view,
         # As many as the call had when it was looked at: all of them are in the books, and later ones are not shown.
         blocks=await blocks_of(ask.house.postgres, RoomId(call_id), fan, view.blocks),
-        totals=Totals(view.blocks, view.tokens, view.active_seconds),
+        totals=Totals(view.blocks, view.tokens, view.active_seconds, view.refunded_blocks, view.refunded_tokens),
         paid_through=view.paid_through,
         seconds_left=_seconds_left(ask, view) if ask.user_id == fan else UNSET,
     )
@@ -158,16 +167,30 @@ def _seconds_left(ask: Ask, view: CallView) -> float | None:
     return seconds(room.call.meter.left(room.clock.now(), view.max_tokens))
 
 
-def _billed_block(entry: Entry) -> BilledBlock:
-    return BilledBlock(
-        call_id=entry.room_id,
-        role="fan" if entry.side == "debit" else "creator",
-        block_no=entry.block_no,
-        tokens=abs(entry.tokens),
-        counterparty=entry.counterparty,
-        balance_after=entry.balance_after,
-        charged_at=entry.at,
-    )
+async def _billed_blocks(ask: Ask, entries: Sequence[Entry]) -> list[BilledBlock]:
+    keys = {entry.n: _key(ask.user_id, entry) for entry in entries}
+    refunds = await refunds_of(ask.house.postgres, list(keys.values()))
+    return [
+        BilledBlock(
+            call_id=entry.room_id,
+            role="fan" if entry.side == "debit" else "creator",
+            block_no=entry.block_no,
+            tokens=abs(entry.tokens),
+            counterparty=entry.counterparty,
+            balance_after=entry.balance_after,
+            charged_at=entry.at,
+            refunded_tokens=refunds[keys[entry.n]].tokens,
+            refunded_at=refunds[keys[entry.n]].at,
+        )
+        for entry in entries
+    ]
+
+
+def _key(user_id: UserId, entry: Entry) -> PostingKey:
+    """The key of a block, which follows from its room, its payer and its number."""
+    assert entry.room_id is not None and entry.block_no is not None, "a block has a room and a number"
+    payer = user_id if entry.side == "debit" else UserId(UUID(entry.counterparty))
+    return block_key(RoomId(entry.room_id), payer, entry.block_no)
 
 
 _SIDES = {"fan": "debit", "creator": "credit"}

@@ -41,6 +41,7 @@ RING_REFUSALS = (
     Code.ALREADY_IN_CALL,
     Code.ALREADY_LIVE,
     Code.RING_COOLDOWN,
+    Code.RATE_CHANGED,
     Code.IDEMPOTENCY_CONFLICT,
     Code.DRAINING,
 )
@@ -50,10 +51,11 @@ routes = Routes("/api/calls")
 
 
 class CallWanted(msgspec.Struct, frozen=True, rename="camel"):
-    """Whom to call, and what it may cost in all."""
+    """Whom to call, what it may cost in all, and what a minute is expected to cost: with another rate nothing rings."""
 
     creator_id: UserId
     max_tokens: Annotated[int, msgspec.Meta(ge=1, le=MAX_BALANCE_TOKENS)] | None = None
+    expected_rate_tokens_per_min: Annotated[int, msgspec.Meta(ge=1, le=MAX_BALANCE_TOKENS)] | None = None
 
 
 class CallRung(msgspec.Struct, frozen=True, rename="camel"):
@@ -156,14 +158,20 @@ def _new_call(ask: Ask, body: CallWanted) -> NewCall:
         creator_online=house.sessions.online(body.creator_id),
         max_tokens=body.max_tokens,
         key=None if ask.key is None else client_key(ask.user_id, ask.key),
-        content=content_digest("call", str(body.creator_id), str(body.max_tokens)),
+        content=_content(body),
         block_seconds=rules.block_seconds,
         block_rounding=rules.block_rounding,
         created_at=now,
         rings_until=now + duration(rules.ring_seconds),
-        cooled_since=now - duration(rules.ring_cooldown_seconds),
+        cooldown=duration(rules.ring_cooldown_seconds),
+        expected_rate=body.expected_rate_tokens_per_min,
         server_id=house.leases.server_id,
     )
+
+
+def _content(body: CallWanted) -> bytes:
+    rate = body.expected_rate_tokens_per_min
+    return content_digest("call", str(body.creator_id), str(body.max_tokens), *([] if rate is None else [f"at {rate}"]))
 
 
 async def _make_and_ring(house: House, new: NewCall) -> Rung | Refusal:

@@ -1,5 +1,6 @@
 """Creators: their public cards, becoming one, and whom they do not want to meet."""
 
+from collections.abc import Collection
 from typing import Annotated
 
 import msgspec
@@ -17,7 +18,7 @@ from server.rest.request import Ask
 from server.rest.route import Routes
 from server.rest.strict_json import FieldError
 from storage.paging import Paged
-from storage.users import Creator, become_creator, block_user, find_creator, list_creators, unblock_user
+from storage.users import Creator, become_creator, block_user, find_creator, list_creators, unblock_user, who_blocks
 
 routes = Routes("/api/creators")
 
@@ -64,26 +65,31 @@ async def update_creator(ask: Ask, body: CreatorTerms) -> CreatorCard | Refusal:
 async def list_cards(ask: Ask, query: Paging) -> Listed[CreatorCard]:
     """Creators, newest first."""
     found = await list_creators(ask.house.postgres, query.page)
-    return ask.listed(Paged([_card(ask, creator) for creator in found.items], *found[1:]), query)
+    hidden = await who_blocks(ask.house.postgres, [creator.user_id for creator in found.items], ask.user_id)
+    return ask.listed(Paged([_card_for(ask, creator, hidden) for creator in found.items], *found[1:]), query)
 
 
 @routes.get("/{userId}", refuses=(Code.NOT_FOUND,))
 async def show_card(ask: Ask, user_id: UserId) -> CreatorCard | Refusal:
-    """A creator's public card."""
+    """A creator's public card. To a user whom they have blocked a creator is away."""
     creator = await find_creator(ask.house.postgres, user_id)
-    return Refusal(Code.NOT_FOUND, "No such creator") if creator is None else _card(ask, creator)
+    if creator is None:
+        return Refusal(Code.NOT_FOUND, "No such creator")
+    return _card_for(ask, creator, await who_blocks(ask.house.postgres, [user_id], ask.user_id))
 
 
 @routes.put("/me/blocks/{userId}", refuses=(Code.NOT_A_CREATOR, Code.NOT_FOUND))
 async def block(ask: Ask, user_id: UserId) -> Blocked | Refusal:
-    """From now on the user sees this creator as unavailable. Ends a call with them, and their stay in streams.
+    """From now on the user sees this creator as unavailable. Ends a call with them, and their stay in streams, whose
+    tickets are given back: from escrow, or else from the creator's balance. Operators see what that does not cover.
 
     Idempotent.
     """
-    refusal = await block_user(ask.house.postgres, ask.user_id, user_id)
+    refusal = await block_user(ask.house.postgres, ask.user_id, user_id, most=ask.house.settings.limits.blocked_users)
     if refusal is not None:
         return refusal
     _tell_rooms(ask, inputs.Barred(user_id))
+    ask.house.tickets.look()
     return Blocked(user_id, True)
 
 
@@ -103,6 +109,12 @@ def _tell_rooms(ask: Ask, given: inputs.Barred) -> None:
     for room in ask.house.registry:
         if room.stream is not None and room.stream.facts.owner_id == ask.user_id:
             room.inbox.deliver(given)
+
+
+def _card_for(ask: Ask, creator: Creator, hidden: Collection[UserId]) -> CreatorCard:
+    """The card as who asks may see it; `hidden`: creators who have blocked them."""
+    card = _card(ask, creator)
+    return msgspec.structs.replace(card, online=False, busy=False) if creator.user_id in hidden else card
 
 
 def _card(ask: Ask, creator: Creator) -> CreatorCard:

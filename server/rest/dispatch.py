@@ -14,7 +14,7 @@ from server import bans
 from server.addresses import client_address, is_within, limited_as
 from server.auth import TokenRefused
 from server.house import House
-from server.limits import Name, Taken
+from server.limits import Name, Taken, why_not
 from server.rest.answers import Answer, answered, challenge, refusal_of, refused
 from server.rest.cors import cross_origin, preflight
 from server.rest.errands import Errands
@@ -142,10 +142,7 @@ class Dispatch:
             return None
         taken = await self._house.limits.take(name, key)
         g.taken.append(taken)
-        if taken.allowed:
-            return None
-        too_early = {"retryAfterSeconds": taken.more_after_seconds}
-        return Refusal(Code.RATE_LIMITED, "Too many requests; slow down", too_early)
+        return why_not(taken)
 
     def _client_address(self) -> str:
         proxies = self._house.settings.server.proxies

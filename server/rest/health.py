@@ -1,5 +1,6 @@
-"""Whether the process lives, whether it should get work, and its figures; outside `/api`, and for anybody."""
+"""Whether the process lives, whether it should get work, and its figures; outside `/api`, and no matter of users."""
 
+import hmac
 from collections.abc import Awaitable, Callable
 from weakref import WeakKeyDictionary
 
@@ -7,6 +8,7 @@ import msgspec
 import trio
 
 from domain.refusals import Code, Refusal
+from server.addresses import client_address, is_within
 from server.house import House
 from server.rest.answers import Plain
 from server.rest.request import Ask
@@ -47,10 +49,36 @@ async def show_readiness(ask: Ask) -> Readiness | Refusal:
     return Refusal(code, f"Not ready: {', '.join(failed)}", {"parts": parts})
 
 
-@routes.get("/metrics", needs=Needs.ANYONE, media=PROMETHEUS, limit="probe")
-async def show_metrics(ask: Ask) -> Plain:
-    """All figures in Prometheus' text format."""
+@routes.get("/metrics", needs=Needs.ANYONE, media=PROMETHEUS, refuses=(Code.FORBIDDEN,), limit="probe")
+async def show_metrics(ask: Ask) -> Plain | Refusal:
+    """All figures in Prometheus' text format.
+
+    For clients in `metrics.networks`, by default this machine, and with `Authorization: Bearer` and the value of
+    HALFMINUTE_METRICS_TOKEN from anywhere.
+    """
+    if not (_has_metrics_token(ask) or _is_near(ask)):
+        return Refusal(Code.FORBIDDEN, "The figures are for metrics.networks, or for HALFMINUTE_METRICS_TOKEN")
     return Plain(ask.house.telemetry.exposition(), PROMETHEUS)
+
+
+def _has_metrics_token(ask: Ask) -> bool:
+    token, given = ask.house.secrets.metrics_token, ask.headers.get("Authorization", "")
+    scheme, _, credentials = given.partition(" ")
+    if token is None or scheme.lower() != "bearer":
+        return False
+    return hmac.compare_digest(credentials.strip(" ").encode(errors="replace"), token.encode())
+
+
+def _is_near(ask: Ask) -> bool:
+    """A proxy that is not trusted says nothing of its clients that counts, so none of them is near."""
+    settings = ask.house.settings
+    proxies = settings.server.proxies
+    if not is_within(ask.peer, proxies.trusted) and any(name in ask.headers for name in _FORWARDING):
+        return False
+    return is_within(client_address(ask.peer, ask.headers.getlist(proxies.header), proxies), settings.metrics.networks)
+
+
+_FORWARDING = ("X-Forwarded-For", "Forwarded", "X-Forwarded-Host", "X-Real-IP", "Via")
 
 
 class _Look:

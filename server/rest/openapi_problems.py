@@ -73,7 +73,7 @@ def response_to(codes: tuple[Code, ...]) -> Json:
     headers = dict(ALWAYS)
     if Code.UNAUTHENTICATED in codes:
         headers |= header_refs("WWW-Authenticate")
-    if any(code in RETRY_AFTER_SECONDS or code is Code.RATE_LIMITED for code in codes):
+    if any(code in RETRY_AFTER_SECONDS or SHAPES.get(code) is HurriedProblem for code in codes):
         headers |= header_refs("Retry-After")
     return {
         "description": "; ".join(f"{code.title} (`{code.name}`)" for code in codes),
@@ -129,11 +129,19 @@ class HurriedProblem(Problem, frozen=True, kw_only=True):
     retry_after_seconds: int
 
 
+class RateProblem(Problem, frozen=True, kw_only=True):
+    """What the creator takes now."""
+
+    rate_tokens_per_min: int
+
+
 SHAPES: dict[Code, type[Problem]] = {
     Code.VALIDATION_FAILED: UnfitProblem,
     Code.INSUFFICIENT_TOKENS: ShortProblem,
     Code.SPEND_LIMIT: SpentProblem,
     Code.RATE_LIMITED: HurriedProblem,
+    Code.RING_COOLDOWN: HurriedProblem,
+    Code.RATE_CHANGED: RateProblem,
 }
 
 

@@ -48,14 +48,15 @@ async def make(ask: Ask, body: OverlayTokenWanted) -> OverlayTokenMade | Refusal
     if not name:
         return invalid(FieldError("name", "must have a visible character"))
     secret = PREFIX + secrets.token_urlsafe(SECRET_BYTES)
-    limit = ask.house.settings.overlays.tokens_per_creator
-    card = await add_overlay_token(ask.house.postgres, new_uuid(), ask.user_id, name, secret, limit=limit)
+    settings = ask.house.settings
+    limit, kept = settings.overlays.tokens_per_creator, settings.limits.overlay_tokens_revoked
+    card = await add_overlay_token(ask.house.postgres, new_uuid(), ask.user_id, name, secret, limit=limit, kept=kept)
     return card if isinstance(card, Refusal) else OverlayTokenMade(**msgspec.structs.asdict(card), secret=secret)
 
 
 @routes.get(refuses=(Code.VALIDATION_FAILED,))
 async def list_own(ask: Ask, query: Paging) -> Listed[OverlayTokenCard]:
-    """The tokens of who asks, revoked ones too, newest first."""
+    """The tokens of who asks, newest first, with the latest hundred revoked ones."""
     return ask.listed(await list_overlay_tokens(ask.house.postgres, ask.user_id, query.page), query)
 
 

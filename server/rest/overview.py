@@ -11,9 +11,21 @@ from domain.refusals import Code
 from server.market_settings import PayoutSettings
 from server.rest.request import Ask
 from server.rest.route import Needs, Routes
-from storage.overview import Calls, Figures, Sales, TipsPerStream, Volume, read_figures, sum_up
+from storage.overview import (
+    Advances,
+    Calls,
+    CashOut,
+    Figures,
+    NetVolume,
+    OpenDebts,
+    Sales,
+    TipsPerStream,
+    Volume,
+    read_figures,
+    sum_up,
+)
 
-EARNINGS = (Kind.BLOCK, Kind.TIP, Kind.TICKET)
+EARNINGS = (Kind.BLOCK, Kind.TIP, Kind.RELEASE)  # tickets are earned when they leave escrow
 
 routes = Routes("/api/admin/overview")
 
@@ -25,16 +37,21 @@ class OverviewQuery(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Sums(msgspec.Struct, frozen=True, rename="camel"):
-    """What came in, moved, and went out. `calls` are those that ended; money is in cents."""
+    """What came in, moved, and went out. `calls` are those that ended; money is in cents.
+
+    Tickets are sales on the day on which they are sold, whenever they are credited to their creator. Tips, blocks and
+    tickets that were given back count against the day of the refund.
+    """
 
     token_sales: Sales
-    ticket_sales: Volume
-    tips: Volume
-    blocks: Volume
+    ticket_sales: NetVolume
+    tips: NetVolume
+    blocks: NetVolume
     calls: Calls
     average_call_seconds: float | None  # of answered calls
-    cash_out: Volume
+    cash_out: CashOut
     cash_out_cents: int
+    losses: Advances
 
 
 class Day(Sums, frozen=True, rename="camel"):
@@ -60,7 +77,8 @@ class Overview(msgspec.Struct, frozen=True, rename="camel"):
     """The figures of a period; tips, blocks and tickets are counted up to `through`.
 
     `currency` is that of the packs, `payoutCurrency` that of `cashOutCents` and `centsPerToken`.
-    `cashOutRate` is the share of what creators earned in the period that was cashed out in it.
+    `cashOutRate` is the share of what creators earned in the period, less refunds, that was cashed out in it.
+    `openDebts` and `openPayouts` are those that are open now, whenever they came about.
     """
 
     through: str
@@ -71,6 +89,7 @@ class Overview(msgspec.Struct, frozen=True, rename="camel"):
     tips_per_stream: TipsPerStream
     average_stream_tips: float | None
     open_payouts: Volume
+    open_debts: OpenDebts
     cents_per_token: int
     cash_out_rate: float | None
     margin: Margin
@@ -94,6 +113,7 @@ async def show_overview(ask: Ask, query: OverviewQuery) -> Overview:
         tips_per_stream=tips,
         average_stream_tips=_ratio(tips.tokens, tips.streams),
         open_payouts=figures.open_payouts,
+        open_debts=figures.open_debts,
         cents_per_token=cents,
         cash_out_rate=_ratio(total.cash_out.tokens, sum(_volume(figures, days, kind).tokens for kind in EARNINGS)),
         margin=_margin(total.token_sales, figures.buyers, settings.payouts),
@@ -103,7 +123,7 @@ async def show_overview(ask: Ask, query: OverviewQuery) -> Overview:
 def _sums(figures: Figures, days: Iterable[date], cents_per_token: int) -> Sums:
     days = list(days)
     calls = _calls([figures.calls[day] for day in days if day in figures.calls])
-    cash_out = _total([figures.cash_out[day] for day in days if day in figures.cash_out])
+    cash_out = sum((figures.cash_out[day] for day in days if day in figures.cash_out), CashOut())
     return Sums(
         token_sales=_sales([figures.sales[day] for day in days if day in figures.sales]),
         ticket_sales=_volume(figures, days, Kind.TICKET),
@@ -112,16 +132,13 @@ def _sums(figures: Figures, days: Iterable[date], cents_per_token: int) -> Sums:
         calls=calls,
         average_call_seconds=_ratio(calls.active_seconds, calls.answered),
         cash_out=cash_out,
+        losses=sum((figures.advances[day] for day in days if day in figures.advances), Advances()),
         cash_out_cents=cash_out.tokens * cents_per_token,
     )
 
 
-def _volume(figures: Figures, days: Iterable[date], kind: Kind) -> Volume:
-    return _total([figures.volumes[kind][day] for day in days if day in figures.volumes[kind]])
-
-
-def _total(volumes: list[Volume]) -> Volume:
-    return Volume(sum(each.count for each in volumes), sum(each.tokens for each in volumes))
+def _volume(figures: Figures, days: Iterable[date], kind: Kind) -> NetVolume:
+    return sum((figures.volumes[kind][day] for day in days if day in figures.volumes[kind]), NetVolume())
 
 
 def _sales(sales: list[Sales]) -> Sales:
@@ -147,4 +164,4 @@ def _margin(sales: Sales, buyers: int, payouts: PayoutSettings) -> Margin:
 
 
 def _ratio(part: int, whole: int) -> float | None:
-    return None if whole == 0 else round(part / whole, 4)
+    return None if whole <= 0 else round(part / whole, 4)  # more may be given back than came in

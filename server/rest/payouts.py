@@ -22,6 +22,7 @@ from storage.paging import Paged
 from storage.payouts import Payout, cashable_tokens, list_payouts, settle_payout
 
 NO_SUCH_PAYOUT = Refusal(Code.NOT_FOUND, "No such payout")
+OWN_PAYOUT = Refusal(Code.FORBIDDEN, "Nobody settles their own payout")
 
 routes = Routes("/api")
 
@@ -36,16 +37,23 @@ class PayoutTerms(msgspec.Struct, frozen=True, rename="camel"):
     cents_per_token: int
     currency: str
     min_tokens: int
+    holding_days: int
     cashable_tokens: int
+    held_tokens: int
 
 
 class PayoutCard(msgspec.Struct, frozen=True, rename="camel"):
-    """A payout: `requested` until an operator has `paid` or `rejected` it, which gives the tokens back."""
+    """A payout: `requested` until an operator has `paid` or `rejected` it, which gives the tokens back.
+
+    A refund that the creator's balance does not cover takes `returnedTokens` out of it, all of them if it is
+    `cancelled`; `amount` is what the rest brings.
+    """
 
     payout_id: UUID
     creator_id: UserId
     status: str
     tokens: int
+    returned_tokens: int
     amount: str
     amount_cents: int
     currency: str
@@ -61,16 +69,18 @@ class PayoutBooked(PayoutCard, frozen=True, rename="camel"):
 
 
 class PayoutSettled(msgspec.Struct, frozen=True, rename="camel"):
-    """What became of the money; the note is shown to the creator."""
+    """What became of the money; the note is shown to the creator. `amountCents` is what was paid: where a refund has
+    left another amount of the payout meanwhile, it is refused and stays as it is."""
 
     status: Literal["paid", "rejected"]
     note: Annotated[str, msgspec.Meta(max_length=500)] = ""
+    amount_cents: Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)] | None = None
 
 
 class StatusPaging(Paging, frozen=True, rename="camel"):
     """Which payouts."""
 
-    status: Literal["requested", "paid", "rejected"] | None = None
+    status: Literal["requested", "paid", "rejected", "cancelled"] | None = None
 
 
 @routes.post(
@@ -108,8 +118,8 @@ async def list_own(ask: Ask, query: StatusPaging) -> Listed[PayoutCard]:
 async def show_terms(ask: Ask) -> PayoutTerms:
     """What a token brings, and how many may be cashed out."""
     terms = ask.house.settings.payouts
-    cashable = await cashable_tokens(ask.house.postgres, ask.user_id)
-    return PayoutTerms(terms.cents_per_token, terms.currency, terms.min_tokens, cashable)
+    cashable, held = await cashable_tokens(ask.house.postgres, ask.user_id, terms.holding_days)
+    return PayoutTerms(terms.cents_per_token, terms.currency, terms.min_tokens, terms.holding_days, cashable, held)
 
 
 @routes.get("/admin/payouts", needs=Needs.OPERATOR, refuses=(Code.VALIDATION_FAILED,))
@@ -122,27 +132,48 @@ async def list_all(ask: Ask, query: StatusPaging) -> Listed[PayoutCard]:
 @routes.post(
     "/admin/payouts/{payoutId}",
     needs=Needs.OPERATOR,
-    refuses=(Code.VALIDATION_FAILED, Code.NOT_FOUND, Code.PAYOUT_SETTLED, Code.DRAINING),
+    refuses=(
+        Code.VALIDATION_FAILED,
+        Code.FORBIDDEN,
+        Code.NOT_FOUND,
+        Code.PAYOUT_SETTLED,
+        Code.PAYOUT_CHANGED,
+        Code.DRAINING,
+    ),
 )
 async def settle(ask: Ask, payout_id: UUID, body: PayoutSettled) -> PayoutCard | Refusal:
-    """Say that it was paid, or reject it and give the tokens back. The same again changes nothing."""
+    """Say that it was paid, or reject it and give back what refunds have left of it. The same again changes nothing.
+
+    Nobody settles their own, and none is paid while its creator's wallet is frozen.
+    """
     if ask.house.draining:
         return Refusal(Code.DRAINING, "The server is shutting down")
-    payout = await ask.errands.run(partial(_settle, ask.house, payout_id, body.status, ask.user_id, clean(body.note)))
+    payout = await ask.errands.run(partial(_settle, ask.house, payout_id, body, ask.user_id))
     return payout if isinstance(payout, Refusal) else _card(payout)
 
 
-async def _settle(house: House, payout_id: UUID, status: str, operator_id: UserId, note: str) -> Payout | Refusal:
-    payout = await settle_payout(house.postgres, payout_id, status, operator_id, note)
+async def _settle(house: House, payout_id: UUID, body: PayoutSettled, operator_id: UserId) -> Payout | Refusal:
+    note, cents = clean(body.note), body.amount_cents
+    payout = await settle_payout(house.postgres, payout_id, body.status, operator_id, note, cents)
     if payout is None:
         return NO_SUCH_PAYOUT
+    if payout.creator_id == operator_id:
+        return OWN_PAYOUT
     if payout.settled_as is None:
-        return FROZEN
-    if payout.settled_as != status:
+        return FROZEN if cents in (None, payout.open_cents) else _changed(payout)
+    if payout.settled_as != body.status:
         return Refusal(Code.PAYOUT_SETTLED, f"The payout is {payout.settled_as} already")
-    if status == "rejected" and not payout.given_back:
+    if body.status == "paid" and cents not in (None, payout.open_cents):
+        return _changed(payout)
+    if body.status == "rejected" and not payout.given_back:
         await give_back(house, payout)
     return payout
+
+
+def _changed(payout: Payout) -> Refusal:
+    return Refusal(
+        Code.PAYOUT_CHANGED, f"The payout brings {in_units(payout.open_cents)} {payout.currency}: refunds reduced it"
+    )
 
 
 def _card(payout: Payout) -> PayoutCard:
@@ -151,8 +182,9 @@ def _card(payout: Payout) -> PayoutCard:
         payout.creator_id,
         payout.status,
         payout.tokens,
-        in_units(payout.cents),
-        payout.cents,
+        payout.cut_tokens,
+        in_units(payout.open_cents),
+        payout.open_cents,
         payout.currency,
         payout.note,
         rfc3339(from_datetime(payout.created_at)),

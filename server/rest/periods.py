@@ -1,6 +1,6 @@
 """Periods by the days of a time zone: `from` and `to` as dates or as instants."""
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -71,3 +71,16 @@ def _as_moment(text: str, zone: ZoneInfo) -> datetime:
         return start_of_day(msgspec.convert(text, date), zone)
     moment: datetime = msgspec.convert(text, Annotated[datetime, msgspec.Meta(tz=True)])
     return moment
+
+
+def whole_days(since: datetime | None, until: datetime | None) -> tuple[datetime | None, datetime | None]:
+    """The shortest period of whole days (UTC) that holds this one. What is outside the calendar stays as it is."""
+    return None if since is None else _midnight(since), None if until is None else _midnight(until, after=True)
+
+
+def _midnight(moment: datetime, *, after: bool = False) -> datetime:
+    try:
+        day = moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        return day + timedelta(days=1) if after and day < moment else day
+    except OverflowError:
+        return moment

@@ -6,10 +6,11 @@ from typing import Annotated
 from uuid import UUID
 
 import msgspec
+import structlog
 
-from domain.ids import LOSSES, CallId, PostingKey, RoomId, UserId, client_key, content_digest
+from domain.ids import ESCROW, LOSSES, CallId, PostingKey, RoomId, UserId, client_key, content_digest
 from domain.posting import Kind, Receipt
-from domain.refusals import Code, Refusal
+from domain.refusals import Code, Refusal, losses_limit
 from domain.text import clean
 from server.rest.answers import invalid
 from server.rest.request import Ask
@@ -17,11 +18,14 @@ from server.rest.route import Needs, Routes
 from server.rest.strict_json import FieldError
 from storage.keys import find_use, keep_use
 from storage.postgres import Postgres
-from storage.refunds import booked_by, find_paid, find_paid_in_call, find_paid_in_stream
+from storage.refunds import Advance, booked_by, find_paid, find_paid_in_call, find_paid_in_stream, find_parties
 
 CONFLICT = Refusal(Code.IDEMPOTENCY_CONFLICT, "This key was used for something else")
+OWN = Refusal(Code.SELF_PAYMENT, "Nobody refunds what they paid or were paid themselves")
 NOTHING_PAID = Refusal(Code.NOT_FOUND, "Nothing was paid for that")
 TARGETS = ({"tipId"}, {"ticketId"}, {"callId"}, {"streamId", "userId"})
+
+log = structlog.get_logger(__name__)
 
 routes = Routes("/api/admin/refunds")
 
@@ -35,6 +39,7 @@ class RefundWanted(msgspec.Struct, frozen=True, rename="camel"):
     call_id: CallId | None = None
     stream_id: RoomId | None = None
     user_id: UserId | None = None
+    confirm: bool = False  # that `losses` may advance more than its daily limit
 
     @property
     def target(self) -> dict[str, UUID]:
@@ -49,10 +54,12 @@ class RefundWanted(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Refund(msgspec.Struct, frozen=True, rename="camel"):
-    """What of it is given back, be it now or since an earlier request, to whom, and who bore it."""
+    """What of it is given back, be it now or since an earlier request, to whom, and who bore it: escrow, the creator,
+    or `losses`, whose advance is the creator's debt."""
 
     user_id: UserId
     tokens: int
+    from_escrow: int
     from_creator: int
     from_losses: int
 
@@ -61,10 +68,19 @@ class Refund(msgspec.Struct, frozen=True, rename="camel"):
     needs=Needs.OPERATOR,
     status=201,
     takes_key=True,
-    refuses=(Code.VALIDATION_FAILED, Code.NOT_FOUND, Code.IDEMPOTENCY_CONFLICT, Code.DRAINING),
+    refuses=(
+        Code.VALIDATION_FAILED,
+        Code.SELF_PAYMENT,
+        Code.NOT_FOUND,
+        Code.LOSSES_LIMIT,
+        Code.IDEMPOTENCY_CONFLICT,
+        Code.DRAINING,
+    ),
 )
 async def give_back(ask: Ask, body: RefundWanted) -> Refund | Refusal:
-    """Each payment is given back once: by the creator as far as they have it, and the rest by the house."""
+    """Each payment is given back once: out of escrow, or by the creator, whose open payouts are reduced where the
+    balance does not suffice. What is missing is advanced and stays the creator's debt, up to a daily limit; more than
+    that is LOSSES_LIMIT, until the request comes with `confirm`."""
     reason = clean(body.reason)
     if not reason:
         return invalid(FieldError("reason", "must have a visible character"))
@@ -77,6 +93,8 @@ async def give_back(ask: Ask, body: RefundWanted) -> Refund | Refusal:
     paid = await _find(ask.house.postgres, body)
     if not paid:
         return NOTHING_PAID
+    if ask.user_id in await find_parties(ask.house.postgres, paid):
+        return OWN
     if ask.house.draining:
         return Refusal(Code.DRAINING, "The server is shutting down")
     return await ask.errands.run(partial(_refund, ask, body, paid, content, reason))
@@ -92,8 +110,14 @@ async def _refund(
         if first_used_at is None:
             return CONFLICT
         paid = await booked_by(ask.house.postgres, paid, first_used_at)
-    receipts = await ask.house.actor.refund(paid, reason)
-    return _sum(receipts) if receipts else NOTHING_PAID
+    limit = ask.house.settings.payouts.losses_limit_tokens
+    advance = Advance(ask.user_id, None if body.confirm else limit)
+    refunded = await ask.house.actor.refund(paid, reason, advance)
+    if refunded.missing:
+        log.warning("refund.beyond_losses_limit", missing=refunded.missing, limit=limit)
+        ask.house.telemetry.losses_limit_reached()
+        return losses_limit(refunded.missing, limit)
+    return _sum(refunded.receipts) if refunded.receipts else NOTHING_PAID
 
 
 async def _find(postgres: Postgres, body: RefundWanted) -> list[PostingKey]:
@@ -113,5 +137,8 @@ def _key(ask: Ask, key: str) -> PostingKey:
 
 def _sum(receipts: Sequence[Receipt]) -> Refund:
     tokens = sum(receipt.posting.tokens for receipt in receipts)
-    from_losses = sum(receipt.posting.tokens for receipt in receipts if receipt.posting.debit == LOSSES)
-    return Refund(receipts[0].posting.credit, tokens, tokens - from_losses, from_losses)
+    from_escrow, from_losses = (
+        sum(receipt.posting.tokens for receipt in receipts if receipt.posting.debit == wallet)
+        for wallet in (ESCROW, LOSSES)
+    )
+    return Refund(receipts[0].posting.credit, tokens, from_escrow, tokens - from_escrow - from_losses, from_losses)

@@ -35,7 +35,7 @@ class ReportQuery(Paging, frozen=True, rename="camel"):
 
 @routes.post("/reports", status=201, refuses=(Code.VALIDATION_FAILED, Code.NOT_FOUND))
 async def report(ask: Ask, body: ReportWanted) -> Report | Refusal:
-    """Tell the operators of a user."""
+    """Tell the operators of a user. An equal report within a day is answered with the first."""
     reason = clean(body.reason)
     if not reason:
         return invalid(FieldError("reason", "must have a visible character"))
@@ -45,7 +45,15 @@ async def report(ask: Ask, body: ReportWanted) -> Report | Refusal:
         return Refusal(Code.NOT_FOUND, "No such user")
     if body.room_id is not None and not await may_know_room(ask.house.postgres, body.room_id, ask.user_id):
         return Refusal(Code.NOT_FOUND, "No such room")
-    return await add_report(ask.house.postgres, new_uuid(), ask.user_id, body.user_id, body.room_id, reason)
+    return await add_report(
+        ask.house.postgres,
+        new_uuid(),
+        ask.user_id,
+        body.user_id,
+        body.room_id,
+        reason,
+        most_a_day=ask.house.settings.limits.reports_per_day,
+    )
 
 
 @routes.get("/admin/reports", needs=Needs.OPERATOR, refuses=(Code.VALIDATION_FAILED,))

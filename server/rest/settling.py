@@ -8,8 +8,8 @@ from domain.text import clean
 from server.rest.answers import invalid
 from server.rest.request import Ask
 from server.rest.strict_json import FieldError
-from storage.keys import find_use
-from storage.payment_settlements import CONFLICT, Settlement
+from storage.keys import KEY_IN_USE, find_use
+from storage.payment_settlements import Settlement
 
 
 async def settlement_of(
@@ -23,7 +23,7 @@ async def settlement_of(
     key = None if ask.key is None else client_key(ask.user_id, ask.key)
     used = None if key is None else await find_use(ask.house.postgres, key)
     if used is not None and used.content != content:
-        return CONFLICT
+        return KEY_IN_USE
     if ask.house.draining:
         return Refusal(Code.DRAINING, "The server is shutting down")
     return Settlement(action=action, reason=reason, operator_id=ask.user_id, key=key, content=content)

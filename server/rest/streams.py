@@ -1,5 +1,6 @@
 """Streams: announcing, starting and ending them, and who may watch."""
 
+from functools import partial
 from typing import Annotated
 from uuid import UUID
 
@@ -20,6 +21,7 @@ from server.rest.query import Listed, Paging
 from server.rest.request import Ask
 from server.rest.route import Needs, Routes
 from server.rest.strict_json import FieldError
+from server.stream_starts import start_over_ringing
 from storage.paging import Paged
 from storage.streams import (
     NewStream,
@@ -32,7 +34,6 @@ from storage.streams import (
     list_streams,
     open_stream,
 )
-from storage.tickets import find_tickets
 
 NO_SUCH_STREAM = Refusal(Code.NOT_FOUND, "No such stream")
 ENDED = Refusal(Code.STREAM_ENDED, "The stream has ended")
@@ -77,7 +78,13 @@ async def announce(ask: Ask, body: StreamWanted) -> StreamAnswer | Refusal:
     refusal = _why_not_announce(ask, body, title)
     if refusal is not None:
         return refusal
-    made = await create_stream(ask.house.postgres, _new_stream(ask, body, title))
+    limits = ask.house.settings.limits
+    made = await create_stream(
+        ask.house.postgres,
+        _new_stream(ask, body, title),
+        most_scheduled=limits.streams_scheduled,
+        most_a_day=limits.streams_per_day,
+    )
     return made if isinstance(made, Refusal) else StreamAnswer(made.view)
 
 
@@ -128,7 +135,7 @@ async def show_access(ask: Ask, stream_id: RoomId) -> StreamAccess | Refusal:
     ),
 )
 async def start(ask: Ask, stream_id: RoomId) -> StreamAnswer | Refusal:
-    """Go live: from here on the room is open. Idempotent."""
+    """Go live: from here on the room is open. A call that only rings for the creator is declined. Idempotent."""
     stored = await _own(ask, stream_id)
     if isinstance(stored, Refusal):
         return stored
@@ -136,10 +143,11 @@ async def start(ask: Ask, stream_id: RoomId) -> StreamAnswer | Refusal:
         return ENDED
     if ask.house.draining:
         return Refusal(Code.DRAINING, "The server is shutting down")
-    if ask.house.registry.call_of(ask.user_id) is not None:
-        return Refusal(Code.ALREADY_IN_CALL, "You are in a call")
     if stored.record.status == "scheduled":
-        refusal = await ask.errands.run(lambda: _open(ask, stream_id))
+        go_live = partial(_open, ask, stream_id)
+        refusal = await ask.errands.run(
+            lambda: start_over_ringing(ask.house.postgres, ask.house.registry, ask.user_id, go_live)
+        )
         if refusal is not None:
             return refusal
     if ask.house.registry.find(stream_id) is None:
@@ -149,19 +157,22 @@ async def start(ask: Ask, stream_id: RoomId) -> StreamAnswer | Refusal:
 
 @routes.post("/{streamId}/end", refuses=(Code.NOT_FOUND, Code.FORBIDDEN, Code.OVERLOADED, Code.ROOM_STARTING))
 async def end(ask: Ask, stream_id: RoomId) -> StreamAnswer | Refusal:
-    """End a stream, and answer once all its blocks are booked. An ended stream is answered as it is."""
+    """End a stream, and answer once all its blocks are booked, and its tickets given back unless they are earned.
+
+    An ended stream is answered as it is.
+    """
     stored = await _own(ask, stream_id)
     if isinstance(stored, Refusal):
         return stored
-    cancelled = stored.record.end_reason == "cancelled"
+    ended = stored.record.status == "ended"
     if stored.record.status == "scheduled":
-        cancelled = await ask.errands.run(lambda: _cancel(ask, stream_id))
-    if cancelled:
-        await ask.errands.run(lambda: _refund_tickets(ask, stream_id))
-    elif stored.record.status != "ended":  # live, or it went live just now
+        ended = await ask.errands.run(lambda: _cancel(ask, stream_id))
+    if not ended:  # live, or it went live just now
         refusal = await _end_live(ask, stream_id)
         if refusal is not None:
             return refusal
+    if stored.facts.ticket_price_tokens is not None:
+        await ask.errands.run(lambda: ask.house.tickets.settle(stream_id))
     answer = await show_stream(ask, stream_id)
     if isinstance(answer, StreamAnswer) and answer.stream.status != "ended":  # it broke before it could be ended
         return room_starting()
@@ -232,13 +243,6 @@ async def _open(ask: Ask, stream_id: RoomId) -> Refusal | None:
     if opened is not None:
         await house.stream_rooms.open(stream_id, opened)
     return None
-
-
-async def _refund_tickets(ask: Ask, stream_id: RoomId) -> None:
-    """All of a stream that will not be; whoever asks again goes on where a crash left off."""
-    tickets = await find_tickets(ask.house.postgres, stream_id)
-    if tickets:
-        await ask.house.actor.refund(tickets, "the stream was cancelled")
 
 
 def _view(ask: Ask, stored: StoredStream) -> StreamView:

@@ -5,7 +5,7 @@ from uuid import UUID
 
 import msgspec
 
-from domain.ids import PostingKey, RoomId, UserId, content_digest
+from domain.ids import ESCROW, PostingKey, RoomId, UserId, content_digest
 from domain.payment import why_not_paid
 from domain.posting import Kind, Posting
 from domain.refusals import Code, Refusal, unfit
@@ -53,7 +53,12 @@ class TicketBought(msgspec.Struct, frozen=True, rename="camel"):
     ),
 )
 async def buy(ask: Ask, stream_id: RoomId) -> TicketBought | Refusal:
-    """Buy a ticket, once; it lets its buyer in from this moment on."""
+    """Buy a ticket, once; it lets its buyer in from this moment on.
+
+    Its tokens stay in escrow until the creator was live and present for `streams.ticket_release_seconds` in total. A
+    stream that ends before gives them back, and so does one that was not started within `streams.stream_expiry_days`;
+    a buyer whom the creator removes or blocks gets them back in any case.
+    """
     key = ask.posting_key()
     stored = await find_stream(ask.house.postgres, stream_id)
     if ask.key is not None and (use := await find_use(ask.house.postgres, key)) is not None:
@@ -80,8 +85,11 @@ async def _why_not_sell(ask: Ask, stored: StoredStream) -> Refusal | None:
 
 
 async def _why_put_out(ask: Ask, stored: StoredStream) -> Refusal | None:
-    standing = await find_standing(ask.house.postgres, stored.facts, stored.record.removed, ask.user_id)
-    if ask.user_id in stored.record.removed:
+    room = ask.house.registry.find(stored.facts.id)  # it knows of a removal before the database does
+    live = None if room is None else room.stream
+    removed = stored.record.removed if live is None else tuple(live.door.removed)
+    standing = await find_standing(ask.house.postgres, stored.facts, removed, ask.user_id)
+    if ask.user_id in removed:
         return Refusal(Code.FORBIDDEN, "You were put out of this stream")
     if standing.barred:
         return Refusal(Code.CREATOR_UNAVAILABLE, "The creator is not available")
@@ -93,7 +101,7 @@ def _posting(key: PostingKey, buyer: UserId, stored: StoredStream, price: int) -
         key=key,
         kind=Kind.TICKET,
         debit=buyer,
-        credit=stored.facts.owner_id,
+        credit=ESCROW,
         tokens=price,
         room_id=stored.facts.id,
         ref_id=new_uuid(),

@@ -8,6 +8,7 @@ import msgspec
 
 from domain import inputs
 from domain.commands import Amount, Text, TipSend
+from domain.door import access_to
 from domain.ids import UserId
 from domain.payment import why_not_paid
 from domain.posting import Kind
@@ -17,6 +18,7 @@ from server.call_commands import FULL
 from server.ids import is_channel, new_uuid
 from server.replies import WaitingReply
 from server.rest.answers import invalid
+from server.rest.periods import whole_days
 from server.rest.query import Listed, Moment, Paging
 from server.rest.request import Ask
 from server.rest.route import Routes
@@ -24,11 +26,13 @@ from server.rest.strict_json import FieldError
 from server.rest.wallet import Balance
 from server.tips import Tipped, recall
 from storage.paging import Paged
-from storage.statements import Entry, EntryFilter
+from storage.statements import Entry, EntryFilter, Span
+from storage.streams import find_standing, find_stream
 from storage.tips import Giver, RoomSpan, find_room_span, list_tips, top_givers
 from storage.users import welcomes
 
 NO_SUCH_CREATOR = Refusal(Code.NOT_FOUND, "No such creator")
+NO_SUCH_ROOM = Refusal(Code.NOT_FOUND, "No such room")
 NOT_LIVE = Refusal(Code.STREAM_NOT_LIVE, "The room is not live")
 ELSEWHERE = FieldError("context", "is no room of this creator")
 
@@ -129,16 +133,13 @@ class Ranking(msgspec.Struct, frozen=True, rename="camel"):
 async def send_tip(ask: Ask, body: TipWanted) -> TipAnswer | Refusal:
     """Give a creator tokens, in a room or outside of any; the creator gets all of them."""
     tipped = await _look_up(ask, body)
-    if tipped is None:
-        return invalid(ELSEWHERE)
     command = TipSend(
-        channel=tipped.channel or "",
+        channel="" if tipped is None else tipped.channel or "",
         amount_tokens=body.amount_tokens,
         message=body.message,
         key=ask.key or str(new_uuid()),
     )
-    give = _give if tipped.room_id is None else _give_in_room
-    result = await give(ask, command, tipped)
+    result = invalid(ELSEWHERE) if tipped is None else await _give_there(ask, command, tipped)
     if isinstance(result, Refusal):  # before it is refused, the key is asked what it did before
         result = await recall(ask.house.postgres, ask.user_id, command, tipped, result)
     return result if isinstance(result, Refusal) else _answer(result)
@@ -151,6 +152,7 @@ async def list_past(ask: Ask, query: TipsQuery) -> Listed[PastTip] | Refusal:
         return invalid(FieldError("streamId", "cannot be given together with callId"))
     room_id, room = query.stream_id or query.call_id, None
     if room_id is not None:
+        Span(0, 0).before(query.before)  # a cursor that is none is refused whether or not there is such a room
         room = await find_room_span(ask.house.postgres, room_id, None)
         if room is None:
             return ask.listed(Paged[PastTip]([], 0, False, None), query)
@@ -159,22 +161,52 @@ async def list_past(ask: Ask, query: TipsQuery) -> Listed[PastTip] | Refusal:
     return ask.listed(Paged([_past_tip(entry) for entry in found.items], *found[1:]), query)
 
 
-@routes.get("/leaderboard", refuses=(Code.VALIDATION_FAILED, Code.NOT_FOUND))
+@routes.get("/leaderboard", refuses=(Code.VALIDATION_FAILED, Code.FORBIDDEN, Code.NOT_FOUND))
 async def show_ranking(ask: Ask, query: RankingQuery) -> Ranking | Refusal:
-    """Who gave most, in a room or to a creator."""
+    """Who gave most, in a room or to a creator.
+
+    Of a creator, others than the creator and operators see only tips into public streams, and a period of theirs is
+    widened to whole days (UTC): nobody learns who tips in private, and when. The ranking of a call is for its parties,
+    that of a private stream for those with access to it.
+    """
     if (query.channel is None) is (query.creator_id is None):
         return invalid(FieldError("channel", "or creatorId must be given, and not both"))
     postgres = ask.house.postgres
     if query.creator_id is not None:
-        return Ranking(await top_givers(postgres, query.creator_id, query.since, query.until, None))
+        if ask.is_operator or ask.user_id == query.creator_id:
+            return Ranking(await top_givers(postgres, query.creator_id, query.since, query.until))
+        since, until = whole_days(query.since, query.until)
+        return Ranking(await top_givers(postgres, query.creator_id, since, until, public_only=True))
     room = await find_room_span(postgres, None, query.channel) if is_channel(query.channel or "") else None
-    if room is None:
-        return Refusal(Code.NOT_FOUND, "No such room")
+    refusal = NO_SUCH_ROOM if room is None else await _why_not_ranked(ask, room)
+    if refusal is not None or room is None:
+        return refusal or NO_SUCH_ROOM
     return Ranking(await top_givers(postgres, room.creator_id, room.since, room.until, room))
 
 
+async def _why_not_ranked(ask: Ask, room: RoomSpan) -> Refusal | None:
+    """Who may not see who gave what in a room; a private stream that has ended is still its people's."""
+    if ask.is_operator:
+        return None
+    if not room.admits(ask.user_id):
+        return NO_SUCH_ROOM
+    stream = None if room.fan_id is not None else await find_stream(ask.house.postgres, room.room_id)
+    if stream is None or stream.facts.type == "public":
+        return None
+    standing = await find_standing(ask.house.postgres, stream.facts, stream.record.removed, ask.user_id)
+    access = access_to(
+        stream.facts,
+        ask.user_id,
+        is_operator=False,
+        holds_ticket=standing.holds_ticket,
+        barred=standing.barred,
+        ended=False,
+    )
+    return None if access.has_access else Refusal(Code.FORBIDDEN, "Only who may watch the stream sees who gave most")
+
+
 async def _look_up(ask: Ask, body: TipWanted) -> Tipped | None:
-    """Whom and where; None if what was named is not one room of this creator's."""
+    """Whom and where; None if what was named is not one room of this creator's, as far as who asks may know."""
     context = body.context or TipContext()
     named = [room_id for room_id in (context.stream_id, context.call_id) if room_id is not None]
     if not named and context.channel is None:
@@ -184,10 +216,15 @@ async def _look_up(ask: Ask, body: TipWanted) -> Tipped | None:
         known = is_channel(context.channel)
         found.append(await find_room_span(ask.house.postgres, None, context.channel) if known else None)
     rooms = {room for room in found if room is not None and room.creator_id == body.to_creator_id}
-    if None in found or len(rooms) != 1:
+    if None in found or len(rooms) != 1 or not all(room.admits(ask.user_id) for room in rooms):
         return None
     room = rooms.pop()
     return Tipped(room.creator_id, room.room_id, room.channel)
+
+
+async def _give_there(ask: Ask, command: TipSend, tipped: Tipped) -> dict[str, object] | Refusal:
+    give = _give if tipped.room_id is None else _give_in_room
+    return await give(ask, command, tipped)
 
 
 async def _give_in_room(ask: Ask, command: TipSend, tipped: Tipped) -> dict[str, object] | Refusal:

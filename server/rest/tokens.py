@@ -148,7 +148,7 @@ async def _find_or_make(ask: Ask, pack_id: str) -> Purchase | Refusal:
         key=key,
         content=content,
     )
-    return await make_purchase(house.postgres, new)
+    return await make_purchase(house.postgres, new, most_pending=house.settings.limits.purchases_pending)
 
 
 def _pack(pack_id: str, pack: Pack, currency: str) -> PackCard:

@@ -12,6 +12,7 @@ from server.rest.query import Listed, PeriodPaging
 from server.rest.request import Ask
 from server.rest.route import Routes
 from storage.limits import find_spend_limit, set_spend_limit
+from storage.payouts import cashable_tokens
 from storage.statements import Entry, EntryFilter, statement
 from storage.wallets import find_wallet
 
@@ -39,9 +40,16 @@ class LimitsWanted(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class WalletCard(msgspec.Struct, frozen=True, rename="camel"):
-    """`frozen`: nothing can be spent or cashed out until a refund or chargeback is cleared up."""
+    """A balance and what of it is `promotional` (it can be spent, never cashed out), what can be cashed out now
+    (`cashable`), and what is earned but `held` for a while. `owed` is repaid by the next earnings. Lifetime sums are
+    less refunds, without credits and purchases. `frozen`: nothing can be spent or cashed out until a refund or
+    chargeback is cleared up."""
 
     balance: int
+    promotional: int
+    cashable: int
+    held: int
+    owed: int
     lifetime_earned: int
     lifetime_spent: int
     limits: Limits
@@ -57,7 +65,9 @@ class Balance(msgspec.Struct, frozen=True, rename="camel"):
 class LedgerQuery(PeriodPaging, frozen=True, rename="camel"):
     """Which entries."""
 
-    kind: Literal["block", "tip", "ticket", "purchase", "credit", "refund", "payout"] | None = None
+    kind: Literal["block", "tip", "ticket", "purchase", "credit", "refund", "payout", "release", "repayment"] | None = (
+        None
+    )
 
 
 @routes.get()
@@ -85,7 +95,18 @@ async def wallet_card(ask: Ask) -> WalletCard:
     wallet = await find_wallet(ask.house.postgres, ask.user_id)
     assert wallet is not None, "a trigger gives every user a wallet"
     limits = await _limits(ask) if wallet.limited else Limits()
-    return WalletCard(wallet.balance, wallet.lifetime_earned, wallet.lifetime_spent, limits, wallet.frozen)
+    cashable = await cashable_tokens(ask.house.postgres, ask.user_id, ask.house.settings.payouts.holding_days)
+    return WalletCard(
+        wallet.balance,
+        wallet.promotional,
+        cashable.tokens,
+        cashable.held,
+        wallet.owed,
+        wallet.lifetime_earned,
+        wallet.lifetime_spent,
+        limits,
+        wallet.frozen,
+    )
 
 
 async def _limits(ask: Ask) -> Limits:

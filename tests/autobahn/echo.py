@@ -11,6 +11,7 @@ other work goes on meanwhile:
 """
 
 import sys
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
@@ -22,6 +23,7 @@ from domain.ids import MemberId
 from domain.messages import SequencedEvent
 from server import websocket
 from server.config import LimitSettings, RoomSettings, Settings, WebsocketSettings
+from server.connection_limits import ConnectionLimits
 from server.fanout import Fanout
 from server.faults import Faults
 from server.history import History
@@ -80,7 +82,7 @@ class Crowd:
 class Echo:
     """Instead of a Conversation: says what it hears, or is a member of the crowd."""
 
-    def __init__(self, house: Any, outbox: Outbox, encoding: Encoding) -> None:
+    def __init__(self, house: Any, outbox: Outbox, encoding: Encoding, *, limited: bool) -> None:
         self._crowd: Crowd = house.crowd
         self._beside: bool = house.beside
         self._joined = False
@@ -144,8 +146,8 @@ async def main(port: int, beside: bool) -> None:
         )
         listener = Listener(
             open_listener(Address("127.0.0.1", port)),
-            lambda sock: websocket.serve_connection(house, sock),
-            settings.connections,
+            partial(websocket.serve_connection, house),
+            ConnectionLimits(settings.connections, 100),
             settings.send_buffer_bytes,
             house.faults,
             MemoryLimit(),

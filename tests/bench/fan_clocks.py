@@ -23,6 +23,7 @@ from domain.instant import Duration, Instant
 from domain.messages import Person
 from domain.meter import Funds, Meter
 from domain.posting import Outcome, Posting, Receipt
+from domain.stream_record import StreamRules
 from server.clock import Clock
 from server.config import RoomSettings, WebsocketSettings
 from server.faults import Faults
@@ -33,6 +34,7 @@ from server.room_floor import RoomFloor
 from server.sessions import Sessions
 from server.supervisor import Supervisor
 from server.telemetry import Telemetry
+from server.tickets import Tickets
 from storage.actor import Deliver, StorageActor
 from storage.leases import Leases
 from storage.postgres import Postgres
@@ -138,6 +140,7 @@ def _floor(actor: Actor, lateness: Lateness, nursery: trio.Nursery) -> RoomFloor
         Clock(),
         RoomSettings(),
         faults,
+        Tickets(cast(Postgres, None), cast(StorageActor, actor), StreamRules()),
     )
 
 

@@ -14,6 +14,7 @@ from domain import effects, inputs
 from domain.ids import RoomId, UserId
 from domain.messages import RoomJoined
 from server.config import LimitSettings, Secrets, Settings
+from server.connection_limits import ConnectionLimits
 from server.heartbeat import keep_pulse
 from server.house import House
 from server.listen_address import Address
@@ -78,10 +79,11 @@ async def main(port: int) -> None:
         settings = house.settings.websocket
         open_room(house)
         listener = open_listener(Address("127.0.0.1", port))
+        limits = ConnectionLimits(settings.connections, 100)
         accepting = Listener(
             listener,
             partial(serve_connection, house),
-            settings.connections,
+            limits,
             settings.send_buffer_bytes,
             house.faults,
             house.memory,

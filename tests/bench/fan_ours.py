@@ -19,6 +19,7 @@ from trio_websocket import ConnectionClosed, wrap_server_stream
 from domain.ids import MemberId
 from domain.messages import SequencedEvent
 from server.config import RoomSettings, WebsocketSettings
+from server.connection_limits import Admission, ConnectionLimits
 from server.fanout import Fanout
 from server.faults import Faults
 from server.history import History
@@ -84,7 +85,7 @@ class Room:
         self._idle.set()
         self._seq = FIRST_SEQ
 
-    async def serve(self, sock: socket.socket) -> None:
+    async def serve(self, sock: socket.socket, _: Admission) -> None:
         """One accepted socket, a member until it is closed."""
         settings, member_id = WebsocketSettings(), MemberId(uuid4())
         async with trio.open_nursery() as nursery:
@@ -144,8 +145,14 @@ async def main(port: int, encodings: Sequence[Encoding]) -> None:
     async with trio.open_nursery() as nursery:
         room = Room(nursery, encodings)
         listener = open_listener(Address("127.0.0.1", port))
+        limits = ConnectionLimits(settings.connections, 100)
         accepting = Listener(
-            listener, room.serve, settings.connections, settings.send_buffer_bytes, Faults(Telemetry()), MemoryLimit()
+            listener,
+            room.serve,
+            limits,
+            settings.send_buffer_bytes,
+            Faults(Telemetry()),
+            MemoryLimit(),
         )
         nursery.start_soon(accepting.run, nursery)
         settle_memory()

@@ -29,11 +29,15 @@ class Account:
         self.heard: dict[UserId, set[int]] = {FAN: set(), CREATOR: set()}
         self.silent: dict[UserId, set[int]] = {FAN: set(), CREATOR: set()}
         self.dropped: dict[UserId, Instant] = {}
+        self.heard_until: dict[UserId, Instant] = {FAN: 0, CREATOR: 0}
         self.paused: dict[UserId, Instant] = {}
+        self.paused_before: dict[UserId, int] = {FAN: 0, CREATOR: 0}
+        self.spans: list[tuple[Instant, Instant]] = []  # in which the clock ran since the last restart
         self.stalls: list[tuple[Instant, Instant]] = []  # when the server did nothing: from, to
         self.held: set[str] = set()  # beside the pauses by hand
         self.active = 0
-        self.lived = 0  # active time over all restarts: what the fan had of the call
+        self.lived = 0  # active time over all restarts, also what was taken back of it later
+        self.given_back: set[int] = set()  # blocks, as the call ended; those without a receipt may be refused yet
         self.tokens = 0
         self.committed = self.posted = 0
         self.waiting: list[Instant] = []  # when the blocks fell due that have no receipt yet
@@ -59,13 +63,14 @@ class Account:
             happenings = self._happenings()
             if not happenings or min(happenings)[0] > to:
                 break
-            at, _, _, what = min(happenings)
+            at, _, order, what = min(happenings)
             self._pass(max(at, self.now))
-            self._happen(what)
+            self._happen(what, (FAN, CREATOR)[order // 2])
         self._pass(to)
 
     def _pass(self, to: Instant) -> None:
         if self.runs():
+            self.spans.append((self.now, to))
             self.active += to - self.now
             self.lived += to - self.now
         self.now = to
@@ -73,29 +78,30 @@ class Account:
     def _happenings(self) -> list[tuple[Instant, int, int, str]]:
         """When, how it ranks at one moment (ends, holds, blocks), in which order it is named, and what."""
         if not self.accepted:
-            return [(self._later(self.rings_from, self.rules.ring_seconds), 0, 0, "missed")]
+            return [(self._later(self.rings_from, duration(self.rules.ring_seconds)), 0, 0, "missed")]
         if not self.started:
-            return [(self._later(self.join_from, self.rules.join_seconds), 0, 0, "peer_lost")]
+            return [(self._later(self.join_from, duration(self.rules.join_seconds)), 0, 0, "peer_lost")]
         coming: list[tuple[Instant, int, int, str]] = []
         for order, user_id in enumerate((FAN, CREATOR)):
             if user_id in self.paused:
-                limit = self._later(self.paused[user_id], self.rules.pause_limit_seconds)
+                left = max(0, duration(self.rules.pause_limit_seconds) - self.paused_before[user_id])
+                limit = self._later(self.paused[user_id], left)
                 coming.append((limit, 0, 2 * order, "pause_limit"))
             if user_id in self.dropped:
-                limit = self._later(self.dropped[user_id], self.rules.drop_limit_seconds)
+                limit = self._later(self.dropped[user_id], duration(self.rules.drop_limit_seconds))
                 coming.append((limit, 0, 2 * order + 1, "peer_lost"))
                 grace = self.dropped[user_id] + duration(self.rules.drop_grace_seconds)
                 if (hold := f"absent:{NAMES[user_id]}") not in self.held:
                     coming.append((grace, 1, order, hold))
         if self.waiting and "storage" not in self.held:
-            coming.append((self._later(self.waiting[0], self.rules.storage_grace_seconds), 1, 2, "storage"))
+            coming.append((self._later(self.waiting[0], duration(self.rules.storage_grace_seconds)), 1, 2, "storage"))
         if (due_at := self.due_at()) is not None:
             coming.append((due_at, 2, 0, "block"))
         return coming
 
-    def _later(self, since: Instant, seconds: float) -> Instant:
+    def _later(self, since: Instant, span: int) -> Instant:
         """When so much time has passed since a moment, without that in which the server did nothing."""
-        moment = since + duration(seconds)
+        moment = since + span
         for begun, over in self.stalls:
             moment += over - begun if since <= begun < moment else 0
         return moment
@@ -107,18 +113,19 @@ class Account:
             for user_id in (FAN, CREATOR):
                 if self.heard[user_id]:
                     self.dropped[user_id] = until
+                    self.heard_until[user_id] = max(self.heard_until[user_id], until)
                 self.silent[user_id] |= self.heard[user_id]
                 self.heard[user_id] = set()
             if self.started and not self.over:
                 self.held |= {"absent:fan", "absent:creator"}
 
-    def _happen(self, what: str) -> None:
+    def _happen(self, what: str, whose: UserId) -> None:
         if what == "block":
             self._fall_due()
         elif what == "storage" or what.startswith("absent:"):
             self.held.add(what)
         else:
-            self.end(what)
+            self.end(what, whose)
 
     def _fall_due(self) -> None:
         absent = {f"absent:{NAMES[user_id]}" for user_id in (FAN, CREATOR) if not self.heard[user_id]}
@@ -162,12 +169,13 @@ class Account:
         self._hear(user_id, number)
 
     def leave(self, user_id: UserId, number: int) -> None:
-        self._lose(user_id, number)
+        if number in self.heard[user_id]:
+            self._lose(user_id, number, self.now)
         self.silent[user_id].discard(number)
 
-    def silence(self, user_id: UserId, number: int) -> None:
+    def silence(self, user_id: UserId, number: int, heard_at: Instant) -> None:
         if number in self.heard[user_id]:
-            self._lose(user_id, number)
+            self._lose(user_id, number, heard_at)
             self.silent[user_id].add(number)
 
     def sound(self, user_id: UserId, number: int) -> None:
@@ -184,10 +192,20 @@ class Account:
         self._begin_when_met()
         self.advance(self.now)
 
-    def _lose(self, user_id: UserId, number: int) -> None:
+    def _lose(self, user_id: UserId, number: int, heard_at: Instant) -> None:
+        self.heard_until[user_id] = max(self.heard_until[user_id], heard_at)
         if self.heard[user_id] == {number}:
             self.dropped[user_id] = self.now
+            if user_id == CREATOR and self.started and not self.over:
+                self._take_back(self.heard_until[user_id])
+                self.held.add("absent:creator")
         self.heard[user_id].discard(number)
+
+    def _take_back(self, since: Instant) -> None:
+        """Nobody is paid for time in which the creator was away."""
+        before = [(begun, min(over, since)) for begun, over in self.spans if begun < since]
+        self.active -= sum(over - begun for begun, over in self.spans) - sum(over - begun for begun, over in before)
+        self.spans = before
 
     def _begin_when_met(self) -> None:
         if self.accepted and not self.started and not self.over and all(self.heard.values()):
@@ -229,15 +247,20 @@ class Account:
         elif word == "pause":
             self.paused.setdefault(user_id, self.now)
         elif word == "resume":
-            self.paused.pop(user_id, None)
+            if (since := self.paused.pop(user_id, None)) is not None:
+                stalled = sum(over - begun for begun, over in self.stalls if since <= begun)
+                self.paused_before[user_id] += self.now - since - stalled
         elif self.accepted:
-            self.end("hangup" if user_id == FAN else "creator_ended")
+            self.end("hangup" if user_id == FAN else "creator_ended", user_id)
         else:
             self.end("cancelled" if user_id == FAN else "declined")
 
-    def end(self, reason: str) -> None:
+    def end(self, reason: str, by: UserId | None = None) -> None:
         if not self.over:
             self.end_reason = reason
+            least = min(duration(self.rules.payee_end_seconds), self.price.block) if by == CREATOR else 0
+            used = {block_no: self.active - (block_no - 1) * self.price.block for block_no in range(1, self.posted + 1)}
+            self.given_back = {block_no for block_no in used if used[block_no] < least}
 
     # Restarts
 
@@ -250,7 +273,11 @@ class Account:
         self.started = stored.started_at is not None or blocks > 0
         self.accepted = stored.accepted_at is not None or blocks > 0
         self.join_from = now
-        self.active = min(max(stored.active, (blocks - 1) * self.price.block), blocks * self.price.block)
+        begun = 0 if blocks <= stored.set_back.block_no else (blocks - 1) * self.price.block
+        self.active = min(max(stored.active, begun), blocks * self.price.block)
+        self.spans = []
+        self.heard_until = {FAN: 0, CREATOR: 0}
+        self.paused_before = {FAN: stored.fan_paused, CREATOR: stored.creator_paused}
         self.heard = {FAN: set(), CREATOR: set()}
         self.silent = {FAN: set(), CREATOR: set()}
         self.paused, self.dropped, self.held, self.stalls = {}, {}, set(), []

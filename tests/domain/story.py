@@ -13,10 +13,11 @@ from domain.call import Call
 from domain.call_record import CallFacts, CallRecord, CallRules
 from domain.ids import PROMOTIONS, CallId, MemberId, UserId, client_key
 from domain.instant import Instant, duration
-from domain.ledger import Ledger, MeterRow, RoomRow, Wallet
 from domain.meter import Funds, Meter
 from domain.posting import Kind, Outcome, Posting, Receipt
 from domain.refusals import Refusal
+from tests.model.ledger import Ledger
+from tests.model.rows import MeterRow, RoomRow, Wallet
 
 START: Instant = 1_800_000_000_000_000  # 2027-01-15T08:00:00Z; stories begin here
 CALL = CallId(UUID(int=0xCA11))
@@ -52,11 +53,14 @@ class Books:
     def __init__(self, ledger: Ledger, record: CallRecord) -> None:
         self.ledger = ledger
         self.stored = record
-        self.queue: list[Posting | Receipt | CallRecord] = []
-        self.flight: list[Posting | Receipt | CallRecord] = []
+        self.queue: list[Posting | Receipt | CallRecord | effects.GiveBack] = []
+        self.flight: list[Posting | Receipt | CallRecord | effects.GiveBack] = []
 
     def post(self, posting: Posting) -> None:
         self.queue.append(posting)
+
+    def give_back(self, blocks: effects.GiveBack) -> None:
+        self.queue.append(blocks)
 
     def save(self, record: CallRecord) -> None:
         self.queue = [item for item in self.queue if not isinstance(item, CallRecord)] + [record]
@@ -81,6 +85,9 @@ class Books:
                     receipts += self.ledger.apply([item])
                 case Receipt():
                     receipts.append(item)
+                case effects.GiveBack(blocks):
+                    back = self.ledger.refund(blocks, advance=False)
+                    arrivals += [*(inputs.BlockRefunded(receipt.posting) for receipt in back), inputs.GivenBack()]
                 case CallRecord():
                     arrivals.append(self._store(item, epoch))
         self.flight = []
@@ -146,6 +153,8 @@ class Story:
             committed=row.last_block,
             tokens=row.tokens,
             active=self.books.stored.active,
+            set_back=self.books.stored.set_back,
+            refunded=(row.refunded_blocks, row.refunded_tokens),
         )
 
     # What happens
@@ -165,6 +174,8 @@ class Story:
                 self.books.post(posting)
             case effects.Save(record):
                 self.books.save(record)
+            case effects.GiveBack():
+                self.books.give_back(effect)
             case effects.Withdraw():
                 self.books.withdraw()
             case effects.Answer(reply, result):
@@ -232,8 +243,9 @@ class Story:
     def leave(self, user_id: UserId, number: int = 1) -> None:
         self.give(inputs.Left(device(user_id, number)))
 
-    def fall_silent(self, user_id: UserId, number: int = 1) -> None:
-        self.give(inputs.Unheard(device(user_id, number)))
+    def fall_silent(self, user_id: UserId, number: int = 1, *, for_seconds: float = 0) -> None:
+        """It is noticed now that a connection has not been heard for so long."""
+        self.give(inputs.Unheard(device(user_id, number), self.now - duration(for_seconds)))
 
     def be_heard(self, user_id: UserId, number: int = 1) -> None:
         self.give(inputs.Heard(device(user_id, number)))
@@ -263,6 +275,12 @@ class Story:
         self._others += 1
         key = client_key(FAN, f"spent {self._others}")
         self.ledger.apply([Posting(key=key, kind=Kind.TIP, debit=FAN, credit=PROMOTIONS, tokens=tokens)])
+
+    def spend_of_creator(self, tokens: int) -> None:
+        """The creator spends tokens elsewhere."""
+        self._others += 1
+        key = client_key(CREATOR, f"spent {self._others}")
+        self.ledger.apply([Posting(key=key, kind=Kind.TIP, debit=CREATOR, credit=PROMOTIONS, tokens=tokens)])
 
     def tell_funds(self) -> None:
         wallet = self.ledger.wallets[FAN]

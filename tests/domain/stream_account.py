@@ -23,6 +23,10 @@ class Viewer:
         self.committed = self.posted = blocks
         self.waiting: list[Instant] = []  # when the blocks fell due that have no receipt yet
         self.books_away = self.put_out = False
+        self.dropped_at: Instant | None = None  # since when nobody of theirs is heard, if they did not leave
+        self.absent = False  # dropped, and what the contract lets run on is over
+        self.runs: list[tuple[Instant, Instant]] = []  # when the clock ran
+        self.taken_back = 0  # of what they saw: the creator was away
         self.funds = Funds(0, -1)
 
     def learn(self, funds: Funds) -> None:
@@ -39,6 +43,23 @@ class Viewer:
     @property
     def billed(self) -> Duration:
         return min(self.active, self.committed * self.price.block)
+
+    @property
+    def runs_on(self) -> bool:
+        """They have dropped, and time runs on."""
+        return self.dropped_at is not None and not self.absent
+
+    def take_back(self, since: Instant) -> None:
+        """The creator was away since then."""
+        taken = sum(max(0, over - max(begun, since)) for begun, over in self.runs)
+        self.runs = [(begun, min(over, since)) for begun, over in self.runs if begun < since]
+        self.active -= taken
+        self.taken_back += taken
+
+    def little_used(self, limit: Duration) -> set[int]:
+        """The blocks of which less than that was used, and which were not used up."""
+        used = {n: self.active - (n - 1) * self.price.block for n in range(1, self.posted + 1)}
+        return {n for n, active in used.items() if active < min(limit, self.price.block)}
 
     def may_come_in(self) -> bool:
         return self.active < self.posted * self.price.block or 0 <= self.spendable >= self.next_tokens
@@ -68,9 +89,18 @@ class StreamAccount:
         self.heard: dict[UserId, set[int]] = {}
         self.silent: dict[UserId, list[int]] = {}  # of who joined: the longest silent first
         self.empty_since: Instant | None = now
+        self.creator_heard_at = now
+        self.barred: set[UserId] = set()
+        self.given_back: set[tuple[UserId, int]] = set()  # blocks, by payer and number
         self.stalls: list[tuple[Instant, Instant]] = []  # when the server did nothing: from, to
         self.end_reason: str | None = None
         self.draining = False
+        self.sells_tickets = False
+        self.holders: set[UserId] = set()  # of tickets, as far as the room has heard
+        self.removed: set[UserId] = set()
+        self.present = 0  # for how long the creator was live and present
+        self.present_since: Instant | None = None
+        self.earned_tickets = False  # they were, for long enough
 
     # Time
 
@@ -84,7 +114,12 @@ class StreamAccount:
     def runs(self, user_id: UserId) -> bool:
         viewer = self.viewers[user_id]
         stands = self.over or viewer.books_away or viewer.put_out
-        return not stands and self.watches(user_id) and self.watches(CREATOR)
+        return not stands and (self.watches(user_id) or viewer.runs_on) and self.watches(CREATOR)
+
+    def paused(self, user_id: UserId) -> bool:
+        """As the creator is told of this viewer's connections."""
+        viewer = self.viewers[user_id]
+        return viewer.books_away or not (self.watches(user_id) or viewer.runs_on)
 
     def due_at(self, user_id: UserId) -> Instant | None:
         viewer = self.viewers[user_id]
@@ -102,10 +137,13 @@ class StreamAccount:
         self._pass(to)
 
     def _pass(self, to: Instant) -> None:
+        if self.watches(CREATOR) and not self.over:
+            self.present += to - self.now
         for user_id, viewer in self.viewers.items():
             if self.runs(user_id):
                 viewer.active += to - self.now
                 viewer.seen += to - self.now
+                viewer.runs.append((self.now, to))
         self.now = to
 
     def _happenings(self) -> list[tuple[Instant, int, str, UserId]]:
@@ -113,13 +151,20 @@ class StreamAccount:
         coming: list[tuple[Instant, int, str, UserId]] = []
         if self.empty_since is not None:
             coming.append((self._later(self.empty_since, self.rules.stream_drop_limit_seconds), 0, "end", CREATOR))
+        if self.sells_tickets and not self.earned_tickets and self.watches(CREATOR):
+            coming.append((self.now + self._to_be_earned(), 3, "earned", CREATOR))
         for user_id, viewer in self.viewers.items():
             if viewer.waiting and not viewer.books_away:
                 away_at = self._later(viewer.waiting[0], self.rules.storage_grace_seconds)
                 coming.append((away_at, 1, "books away", user_id))
             if (due_at := self.due_at(user_id)) is not None:
                 coming.append((due_at, 2, "block", user_id))
+            if viewer.dropped_at is not None and not viewer.absent:
+                coming.append((viewer.dropped_at + duration(self.rules.drop_grace_seconds), 1, "absent", user_id))
         return coming
+
+    def _to_be_earned(self) -> Duration:
+        return max(0, duration(self.rules.ticket_release_seconds) - self.present)
 
     def _later(self, since: Instant, seconds: float) -> Instant:
         """When so much time has passed since a moment, without that in which the server did nothing."""
@@ -134,13 +179,21 @@ class StreamAccount:
         if unheard and not self.over:
             if self.watches(CREATOR):
                 self.empty_since = until
+                self._lose_creator(self.now)
+            for user_id, viewer in self.viewers.items():
+                if self.watches(user_id):
+                    viewer.dropped_at, viewer.absent = self.now, True
             self.heard = {}
 
     def _happen(self, what: str, user_id: UserId) -> None:
         if what == "end":
             self.end("owner_lost")
+        elif what == "earned":
+            self.earned_tickets = True
         elif what == "books away":
             self.viewers[user_id].books_away = True
+        elif what == "absent" or not self.watches(user_id):
+            self.viewers[user_id].absent = True
         else:
             self.viewers[user_id].posted += 1
             self.viewers[user_id].waiting.append(self.now)
@@ -153,6 +206,10 @@ class StreamAccount:
             return "STREAM_ENDED"
         if self.draining:
             return "DRAINING"
+        if user_id in self.barred:
+            return "CREATOR_UNAVAILABLE"
+        if user_id in self.removed or (user_id != CREATOR and self.sells_tickets and user_id not in self.holders):
+            return "FORBIDDEN"
         if user_id != CREATOR:
             viewer = self.viewers.setdefault(user_id, known)
             viewer.learn(known.funds)
@@ -160,7 +217,7 @@ class StreamAccount:
                 return "OVERLOADED"
             if not viewer.may_come_in():
                 return "INSUFFICIENT_TOKENS"
-        limit = self.rules.connections_per_viewer if user_id == CREATOR else self.rules.stay_sessions
+        limit = self.rules.connections_per_viewer if user_id == CREATOR else self.rules.connections_per_payer
         there = self.joined.setdefault(user_id, set())
         if number not in there and len(there) >= limit:
             if not (silent := self.silent.get(user_id)):
@@ -177,14 +234,32 @@ class StreamAccount:
         if number in self.joined.get(user_id, ()):
             self.heard.setdefault(user_id, set()).add(number)
             if user_id == CREATOR:
+                if self.empty_since is not None:
+                    self.present_since = self.now
                 self.empty_since = None
+                self.creator_heard_at = max(self.creator_heard_at, self.now)
+            elif user_id in self.viewers:
+                self.viewers[user_id].dropped_at, self.viewers[user_id].absent = None, False
             self.advance(self.now)
 
-    def lose(self, user_id: UserId, number: int) -> None:
-        if user_id == CREATOR and self.heard.get(CREATOR) == {number}:
-            self.empty_since = self.now
-        self.heard.get(user_id, set()).discard(number)
+    def lose(self, user_id: UserId, number: int, heard_at: Instant) -> None:
+        """Not heard since then: a drop, for a viewer."""
+        if number in self.heard.get(user_id, ()):
+            self.heard[user_id].discard(number)
+            if user_id == CREATOR:
+                self._lose_creator(heard_at)
+            elif not self.heard[user_id]:
+                self.viewers[user_id].dropped_at, self.viewers[user_id].absent = self.now, False
         self._note_silence(user_id, number, True)
+
+    def _lose_creator(self, heard_at: Instant) -> None:
+        self.creator_heard_at = max(self.creator_heard_at, heard_at)
+        if not self.watches(CREATOR):
+            self.empty_since = self.creator_heard_at
+            if self.present_since is not None and not self.over:
+                self.present -= self.now - max(self.creator_heard_at, self.present_since)
+            for viewer in self.viewers.values():
+                viewer.take_back(self.creator_heard_at)
 
     def _note_silence(self, user_id: UserId, number: int, silent: bool) -> None:
         known = self.silent.setdefault(user_id, [])
@@ -194,15 +269,51 @@ class StreamAccount:
             known.append(number)
 
     def leave(self, user_id: UserId, number: int) -> None:
-        self.lose(user_id, number)
+        was_heard = number in self.heard.get(user_id, ())
+        self.lose(user_id, number, self.now)
         self.joined.get(user_id, set()).discard(number)
         self._note_silence(user_id, number, False)
+        if user_id in self.viewers and not self.watches(user_id) and (was_heard or not self.joined.get(user_id)):
+            self.viewers[user_id].dropped_at = None
+
+    def bar(self, user_id: UserId) -> None:
+        """The creator blocks them: they are put out, and get back what they had little of."""
+        self.barred.add(user_id)
+        if user_id in self.viewers and not self.draining:
+            viewer = self.viewers[user_id]
+            if self._give_back(user_id, self.rules.payee_end_seconds):
+                viewer.seen += viewer.posted * self.price.block - viewer.active
+                viewer.active = viewer.posted * self.price.block
+        self.put_out(user_id)
+
+    def remove(self, user_id: UserId) -> None:
+        """The creator removes them for as long as the stream lives."""
+        self.removed.add(user_id)
+        if user_id in self.viewers:
+            self._give_back(user_id, self.rules.payee_end_seconds)
+        self.put_out(user_id)
+
+    def return_ticket(self, user_id: UserId) -> None:
+        """Their ticket was refunded, and the room hears of it."""
+        self.holders.discard(user_id)
+        self.put_out(user_id)
+
+    def _give_back(self, user_id: UserId, seconds: float) -> bool:
+        limit = duration(seconds) if self.joined.get(user_id) else 0
+        blocks = {(user_id, n) for n in self.viewers[user_id].little_used(limit)}
+        self.given_back |= blocks
+        return bool(blocks)
 
     def put_out(self, user_id: UserId) -> None:
         for number in list(self.joined.get(user_id, ())):
             self.leave(user_id, number)
 
     # Money and the end
+
+    def restart_tickets(self, holders: set[UserId], removed: set[UserId], present: Duration, released: bool) -> None:
+        """What is left of these after a crash: all of it is in the books."""
+        self.holders, self.removed, self.present = holders, removed, present
+        self.earned_tickets = self.sells_tickets and (released or self._to_be_earned() == 0)
 
     def settle(self, user_id: UserId, outcome: str) -> None:
         self.viewers[user_id].settle(outcome)
@@ -214,13 +325,16 @@ class StreamAccount:
 
     def end(self, reason: str) -> None:
         if not self.over:
+            for user_id in self.viewers:
+                self._give_back(user_id, self.rules.payee_end_seconds if reason in ("ended", "owner_lost") else 0)
             self.end_reason = reason
 
     def restart(self, now: Instant, stored: dict[UserId, tuple[Duration, int]]) -> None:
         """What is left after a crash: of each viewer the stored active time, and the blocks in the books."""
-        self.now = self.empty_since = now
+        self.now = self.empty_since = self.creator_heard_at = now
         self.draining, self.end_reason = False, None
         self.joined, self.heard, self.silent, self.stalls = {}, {}, {}, []
+        self.present_since = None
         block, before = self.price.block, self.viewers
         self.viewers = {}
         for user_id, (active, blocks) in stored.items():
@@ -228,3 +342,4 @@ class StreamAccount:
             viewer = self.viewers[user_id] = Viewer(self.price, known, blocks)
             if user_id in before:
                 viewer.seen, viewer.unpaid = before[user_id].seen, before[user_id].unpaid
+                viewer.taken_back = before[user_id].taken_back

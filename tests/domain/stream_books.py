@@ -8,13 +8,14 @@ from domain import effects, inputs
 from domain import messages as m
 from domain.ids import RoomId, UserId
 from domain.instant import Duration, Instant, rfc3339
-from domain.ledger import Ledger
 from domain.posting import Kind, Outcome, Posting, Receipt
-from domain.stream_record import StreamRecord
+from domain.stream_record import StreamRecord, StreamRules
+from domain.ticket_release import are_earned
+from tests.model.ledger import Ledger
 
 STREAM = RoomId(UUID(int=0x57EA))
 
-Item = Posting | Receipt | StreamRecord | effects.Refund
+Item = Posting | Receipt | StreamRecord | effects.Refund | effects.GiveBack | effects.Release
 
 
 class Books:
@@ -57,6 +58,10 @@ class Books:
                     receipts.append(item)
                 case effects.Refund(user_id):
                     arrivals += self.refund(user_id)
+                case effects.GiveBack(blocks):
+                    self.ledger.refund(list(blocks), advance=False)
+                case effects.Release():
+                    self.ledger.release(STREAM)
                 case StreamRecord():
                     arrivals.append(self._store(item, epoch))
         self.flight = []
@@ -67,10 +72,25 @@ class Books:
         key = self.ledger.tickets.get((STREAM, user_id))
         if key is None:
             return []
-        self.ledger.refund([key])
+        if not self.ledger.refund([key], advance=False):
+            return []
         ticket_id = self.ledger.journal[key].ref_id
         assert ticket_id is not None, "a ticket has an id"
         return [inputs.TicketRefunded(user_id, ticket_id)]
+
+    def note_presence(self, present: Duration) -> None:
+        """For how long the creator was present; what is stored is never lowered."""
+        self.stored = msgspec.structs.replace(self.stored, present=max(self.stored.present, present))
+
+    def settle_tickets(self, rules: StreamRules) -> None:
+        """What a server does beside its rooms, once the stream has ended: release what is earned, return the rest."""
+        if self.stored.status != "ended":
+            return
+        if are_earned(self.stored.present, rules):
+            self.ledger.release(STREAM)
+        else:
+            held = [key for (room_id, _), key in self.ledger.tickets.items() if room_id == STREAM]
+            self.ledger.refund(held, advance=False)
 
     def _note_tip(self, receipt: Receipt, at: Instant) -> None:
         posting = receipt.posting
@@ -89,7 +109,9 @@ class Books:
         room = self.ledger.rooms[STREAM]
         if room.ended or room.epoch != epoch:
             return inputs.Fenced()
-        self.stored = msgspec.structs.replace(record, stays=())
+        self.note_presence(record.present)
+        kept = {"present": self.stored.present, "released": self.ledger.rooms[STREAM].released}
+        self.stored = msgspec.structs.replace(record, stays=(), **kept)
         self.active.update(record.stays)
         if record.status == "ended":
             self.ledger.end(STREAM)
@@ -106,6 +128,5 @@ def _is_of(payer: UserId | None, posting: Posting) -> bool:
 
 def _rank(item: Item) -> int:
     """The order in which a committer goes about what gathered."""
-    return next(
-        rank for rank, kind in enumerate((Posting, Receipt, effects.Refund, StreamRecord)) if isinstance(item, kind)
-    )
+    kinds = (Posting, Receipt, effects.Refund, effects.GiveBack, effects.Release, StreamRecord)
+    return next(rank for rank, kind in enumerate(kinds) if isinstance(item, kind))

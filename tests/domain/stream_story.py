@@ -11,9 +11,8 @@ from domain import effects, inputs
 from domain import messages as m
 from domain.block import BlockPrice, Rounding
 from domain.effects import Audience
-from domain.ids import LOSSES, PROMOTIONS, MemberId, UserId, client_key
+from domain.ids import ESCROW, LOSSES, PROMOTIONS, MemberId, UserId, client_key
 from domain.instant import Instant, duration
-from domain.ledger import Ledger, MeterRow, RoomRow, Wallet
 from domain.meter import Funds, StoredMeter
 from domain.posting import Kind, Posting
 from domain.room import RoomRules
@@ -21,6 +20,8 @@ from domain.stream import Stream
 from domain.stream_record import StreamBooks, StreamFacts, StreamRecord, StreamRules
 from tests.domain.story import CREATOR, FAN, START, STRANGER, Slip, credit, device
 from tests.domain.stream_books import STREAM, Books, person
+from tests.model.ledger import Ledger
+from tests.model.rows import MeterRow, RoomRow, Wallet
 
 OTHER = UserId(UUID(int=0xFB))
 OPERATOR = UserId(UUID(int=0x09))
@@ -57,9 +58,10 @@ class StreamStory:
         )
         self.blocked = set(blocked)
         self.ledger = Ledger()
-        self.ledger.wallets = {PROMOTIONS: Wallet(is_system=True), LOSSES: Wallet(is_system=True), CREATOR: Wallet()}
+        self.ledger.wallets = {wallet: Wallet(is_system=True) for wallet in (PROMOTIONS, LOSSES, ESCROW)}
+        self.ledger.wallets[CREATOR] = Wallet()
         self.ledger.wallets.update((user_id, Wallet()) for user_id in EVERYBODY)
-        self.ledger.rooms[STREAM] = RoomRow()
+        self.ledger.rooms[STREAM] = RoomRow(creator=CREATOR)
         self.ledger.apply([credit(user_id, balance, "first") for user_id in EVERYBODY if balance])
         self.books = Books(self.ledger, StreamRecord(status="live", started_at=START))
         self.commit_seconds: float = 0
@@ -76,7 +78,7 @@ class StreamStory:
         tickets = {user_id: self.ledger.journal[key].ref_id for (_, user_id), key in self.ledger.tickets.items()}
         held = {user_id: ticket_id for user_id, ticket_id in tickets.items() if ticket_id is not None}
         books = StreamBooks(held, self.blocked, earned, tuple(self.books.tips))
-        record = self.books.stored
+        record = msgspec.structs.replace(self.books.stored, released=self.ledger.rooms[STREAM].released)
         self.stream = Stream(self.facts, self.rules, self.room_rules, self.epoch, record, books, self.now)
         for effect in self.stream.open(self.now):
             self._carry_out(effect)
@@ -100,7 +102,7 @@ class StreamStory:
         match effect:
             case effects.Post(posting):
                 self.books.queue.append(posting)
-            case effects.Refund():
+            case effects.Refund() | effects.GiveBack() | effects.Release():
                 self.books.queue.append(effect)
             case effects.Save(record):
                 self.books.save(record)
@@ -122,6 +124,7 @@ class StreamStory:
         self._lands_at = None
         for arrival in self.books.land(self.epoch, self.now):
             self.give(arrival)
+        self._fly()
 
     def wait(self, seconds: float) -> None:
         """Let time pass: deadlines and flights happen when they are due."""
@@ -164,6 +167,11 @@ class StreamStory:
         self.give(inputs.Joined(device(user_id, number), user_id, slip, operator, stay))
         return slip.answer
 
+    def change_rights(self, user_id: UserId, number: int = 1, *, operator: bool, known: bool = True) -> None:
+        """A connection's next token makes it an operator's, or anybody's; `known`: the books said what they have."""
+        stay = self.ask_books(user_id, operator=operator) if known else None
+        self.give(inputs.RightsChanged(device(user_id, number), operator, stay))
+
     def join_overlay(self, *missed: m.PastTip, creator_id: UserId = CREATOR, asked_at: Instant | None = None) -> Any:
         slip = Slip()
         self.give(inputs.OverlayJoined(SCREEN, creator_id, missed, asked_at or self.now, slip))
@@ -181,11 +189,18 @@ class StreamStory:
     def leave(self, user_id: UserId, number: int = 1) -> None:
         self.give(inputs.Left(device(user_id, number)))
 
-    def fall_silent(self, user_id: UserId, number: int = 1) -> None:
-        self.give(inputs.Unheard(device(user_id, number)))
+    def fall_silent(self, user_id: UserId, number: int = 1, *, heard_before: float = 0) -> None:
+        """Noticed now; the last byte came so many seconds before."""
+        self.give(inputs.Unheard(device(user_id, number), self.now - duration(heard_before)))
 
     def be_heard(self, user_id: UserId, number: int = 1) -> None:
         self.give(inputs.Heard(device(user_id, number)))
+
+    def stall(self, seconds: float) -> None:
+        """The server does nothing for so long, and nobody counts as heard meanwhile."""
+        until = self.now + duration(seconds)
+        self.give(inputs.Stalled(until, unheard=True))
+        self.now = until
 
     def say(self, user_id: UserId, command: c.RoomAct, *, over_http: bool = False) -> Slip:
         """Something said over this user's first connection, or over HTTP; the answer may come later."""
@@ -230,16 +245,20 @@ class StreamStory:
     # Money that moves elsewhere
 
     def buy_ticket(self, user_id: UserId) -> None:
+        ticket_id = self.book_ticket(user_id)
+        assert ticket_id is not None
+        self.give(inputs.TicketSold(user_id, ticket_id))
+
+    def book_ticket(self, user_id: UserId) -> UUID | None:
+        """A ticket that the room has not heard of yet; None if it could not be sold."""
         self._ids += 1
         price, ticket_id = self.facts.ticket_price_tokens, UUID(int=self._ids)
         assert price is not None, "this stream sells tickets"
         key = client_key(user_id, f"ticket {self._ids}")
         posting = Posting(
-            key=key, kind=Kind.TICKET, debit=user_id, credit=CREATOR, tokens=price, room_id=STREAM, ref_id=ticket_id
+            key=key, kind=Kind.TICKET, debit=user_id, credit=ESCROW, tokens=price, room_id=STREAM, ref_id=ticket_id
         )
-        [receipt] = self.ledger.apply([posting])
-        assert receipt.paid
-        self.give(inputs.TicketSold(user_id, ticket_id))
+        return ticket_id if self.ledger.apply([posting])[0].paid else None
 
     def refund_ticket(self, user_id: UserId) -> None:
         for arrival in self.books.refund(user_id):
@@ -278,6 +297,8 @@ class StreamStory:
         """How far running clocks are is stored every few seconds."""
         for meter in self.stream.stays.running():
             self.books.active[meter.payer] = meter.billed_active(self.now)
+        if (present := self.stream.unreleased_presence(self.now)) is not None:
+            self.books.note_presence(present)
 
     def crash(self, *, landed: bool = False, down_seconds: float = 0) -> None:
         """The server dies; what was in flight had landed, or never will. Another takes the stream up from its rows."""
@@ -338,6 +359,11 @@ class StreamStory:
     def revoked(self, user_id: UserId) -> list[str]:
         """Why this user was put out, each time."""
         return [event.reason for event in self.told(user_id) if isinstance(event, m.AccessRevoked)]
+
+
+def earnings(story: StreamStory) -> list[m.WalletChanged]:
+    """What the owner was told of their wallet."""
+    return [event for event in story.told(CREATOR) if isinstance(event, m.WalletChanged)]
 
 
 def _kind(event: msgspec.Struct) -> str:

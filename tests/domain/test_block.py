@@ -114,3 +114,30 @@ def test_a_clock_counts_exactly_the_spans_in_which_it_ran(spans: list[tuple[int,
         now += running
         clock.stop(now)
     assert clock.active(now + 5) == sum(running for _, running in spans)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 1000), st.integers(0, 1000)), min_size=1, max_size=20),
+    st.integers(0, 40_000),
+    st.booleans(),
+)
+def test_a_clock_that_is_set_back_has_counted_nothing_since_then(
+    spans: list[tuple[int, int]], since: int, still_runs: bool
+) -> None:
+    clock, now, ran = ActiveClock(), 0, list[range]()
+    for standing, running in spans:
+        now += standing
+        clock.start(now)
+        ran.append(range(now, now + running))
+        now += running
+        if not still_runs or len(ran) < len(spans):
+            clock.stop(now)
+    since = min(since, now)
+    kept = sum(max(0, min(run.stop, since) - run.start) for run in ran)
+    assert clock.stop_as_of(since, now) == sum(map(len, ran)) - kept
+    assert not clock.running
+    assert clock.active(now + 5) == kept
+    clock.start(now + 10)
+    clock.stop(now + 13)
+    assert clock.stop_as_of(since, now + 20) == 3, "what was taken back is not taken twice"
+    assert clock.active(now + 20) == kept

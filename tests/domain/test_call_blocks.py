@@ -253,6 +253,6 @@ def test_blocks_depend_on_active_time_alone_however_it_is_cut_into_pauses(spans:
     for span in spans:
         story.wait_until(story.now + span)
         story.act(FAN, c.CallPause)
-        story.wait(77)
+        story.wait(40)
         story.act(FAN, c.CallResume)
     assert story.blocks == sum(spans) // 30_000_000 + 1

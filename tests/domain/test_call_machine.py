@@ -21,11 +21,11 @@ from domain.block import BlockPrice
 from domain.call_record import CallRules
 from domain.ids import UserId
 from domain.instant import duration, rfc3339
-from domain.ledger import MeterRow
 from domain.meter import Funds
-from domain.posting import Outcome, Posting
+from domain.posting import Kind, Outcome, Posting
 from tests.domain.account import Account
 from tests.domain.story import CALL, CREATOR, FAN, STRANGER, Slip, Story, code, device
+from tests.model.rows import MeterRow
 
 COMMANDS: dict[str, type[c.CallCommand]] = {
     "accept": c.CallAccept,
@@ -91,7 +91,7 @@ class CallMachine(RuleBasedStateMachine):
         self.told_low: tuple[bool, str | None] = (False, None)
         self.last_seq = 0
         self.posted_ever: set[int] = set()
-        self.stored_active = 0
+        self.stored_active = self.set_backs = 0
         self.closed = self.refused = self.told_start = False
         if begun != "not":
             self.command(CREATOR, "accept")
@@ -146,11 +146,13 @@ class CallMachine(RuleBasedStateMachine):
         self.account.leave(user_id, number)
         self._give(inputs.Left(device(user_id, number)))
 
-    @rule(user_id=parties, number=numbers)
-    def fall_silent(self, user_id: UserId, number: int) -> None:
+    @rule(user_id=parties, number=numbers, ago=st.one_of(st.just(0), st.integers(0, 12_000_000)))
+    def fall_silent(self, user_id: UserId, number: int, ago: int) -> None:
+        """It is noticed now that the last byte came in a while ago."""
         self.account.advance(self.story.now)
-        self.account.silence(user_id, number)
-        self._give(inputs.Unheard(device(user_id, number)))
+        heard_at = self.story.now - ago
+        self.account.silence(user_id, number, heard_at)
+        self._give(inputs.Unheard(device(user_id, number), heard_at))
 
     @rule(user_id=parties, number=numbers)
     def be_heard(self, user_id: UserId, number: int) -> None:
@@ -362,7 +364,7 @@ class CallMachine(RuleBasedStateMachine):
         self.closed = self.refused = False
         self.told_start = row.last_block > 0
         self.posted_ever = set(range(1, row.last_block + 1))
-        self.stored_active = self.account.active
+        self.stored_active, self.set_backs = self.account.active, stored.set_back.times
 
     # What must hold of every step
 
@@ -392,8 +394,9 @@ class CallMachine(RuleBasedStateMachine):
                 assert not self.closed
                 assert not self.account.over or record.active == self._billed()
                 assert record.active <= self._billed()
-                assert record.active >= self.stored_active, "time never goes back"
-                self.stored_active = record.active
+                is_set_back = record.set_back.times > self.set_backs
+                assert record.active >= self.stored_active or is_set_back, "time never goes back by itself"
+                self.stored_active, self.set_backs = record.active, record.set_back.times
             case effects.Close():
                 assert not self.closed
                 self.closed = True
@@ -414,7 +417,11 @@ class CallMachine(RuleBasedStateMachine):
             case m.CallEnded():
                 assert self.story.books.stored.status == "ended"
                 assert event.reason == self.account.end_reason
+                given_back = {n for n in self.account.given_back if n <= self.story.blocks}
+                price, kept = self.account.price, set(range(1, self.story.blocks + 1)) - given_back
                 assert event.blocks == self.story.blocks
+                assert event.tokens == sum(price.tokens(n) for n in kept)
+                assert not kept or self.account.active >= (max(kept) - 1) * price.block, "nobody pays for an absence"
 
     def _check_posting(self, posting: Posting) -> None:
         assert self.account.accepted
@@ -458,8 +465,10 @@ class CallMachine(RuleBasedStateMachine):
         booked = [receipt.posting for receipt in ledger.journal.values() if receipt.posting.block_no is not None]
         assert [posting.block_no for posting in booked] == list(range(1, len(booked) + 1))
         paid = cost(price, len(booked))
-        assert ledger.meters[CALL, FAN] == MeterRow(len(booked), paid)
-        assert self.story.balance(CREATOR) == paid
+        back = [receipt.posting for receipt in ledger.journal.values() if receipt.posting.kind is Kind.REFUND]
+        given_back = sum(posting.tokens for posting in back)
+        assert ledger.meters[CALL, FAN] == MeterRow(len(booked), paid, len(back), given_back)
+        assert self.story.balance(CREATOR) == paid - given_back
         assert self.story.facts.max_tokens is None or paid <= self.story.facts.max_tokens
 
     @invariant()
@@ -490,6 +499,8 @@ class CallMachine(RuleBasedStateMachine):
         assert self.story.books.stored.end_reason == self.account.end_reason
         assert isinstance(self.story.published()[-1], m.CallEnded)
         self.the_books_are_true()
+        due = [n for n in self.account.given_back if n <= self.story.blocks and self.account.price.tokens(n) > 0]
+        assert self.story.ledger.meters[CALL, FAN].refunded_blocks == len(due)
 
     def _return_to_life(self) -> None:
         """A call that only this server gave up goes on under another, from its rows."""

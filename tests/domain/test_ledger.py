@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.ids import LOSSES, PROMOTIONS, PostingKey, RoomId, UserId
-from domain.ledger import Ledger, MeterRow, RoomRow, Wallet
 from domain.posting import MAX_BALANCE_TOKENS, MAX_POSTING_TOKENS, Kind, Outcome, Posting, Receipt
+from tests.model.ledger import Ledger
+from tests.model.rows import MeterRow, RoomRow, Wallet
 
 ANA, BEN, ROOM = UserId(UUID(int=1)), UserId(UUID(int=2)), RoomId(UUID(int=3))
 NOWHERE = RoomId(UUID(int=99))
@@ -46,8 +47,8 @@ def outcomes(ledger: Ledger, *postings: Posting) -> list[str]:
 def test_a_tip_moves_tokens_and_counts_in_both_wallets() -> None:
     ledger = a_ledger()
     assert book(ledger, tip()) == Receipt(tip(), Outcome.COMMITTED, 90, 10, 2, 1)
-    assert ledger.wallets[ANA] == Wallet(balance=90, n=2, lifetime_earned=100, lifetime_spent=10)
-    assert ledger.wallets[BEN] == Wallet(balance=10, n=1, lifetime_earned=10)
+    assert ledger.wallets[ANA] == Wallet(balance=90, n=2, lifetime_spent=10, promotional=90)
+    assert ledger.wallets[BEN] == Wallet(balance=10, n=1, lifetime_earned=10, promotional=10)
     assert ledger.total() == 0
 
 
@@ -202,8 +203,8 @@ def test_nobody_spends_more_than_they_allow_themselves_but_what_is_no_spending_g
     assert book(ledger, tip("b", tokens=16)) == Receipt(
         tip("b", tokens=16), Outcome.LIMITED, day_limit=25, day_spent=10
     )
-    free, payout = block(1, tokens=0), tip("c", kind=Kind.PAYOUT, tokens=50)
-    assert outcomes(ledger, tip("d", tokens=15), tip("e", tokens=1), free, payout) == [
+    free, correction = block(1, tokens=0), tip("c", kind=Kind.CREDIT, credit=PROMOTIONS, tokens=50)
+    assert outcomes(ledger, tip("d", tokens=15), tip("e", tokens=1), free, correction) == [
         "COMMITTED",
         "LIMITED",
         "COMMITTED",

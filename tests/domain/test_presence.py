@@ -2,6 +2,8 @@
 
 from uuid import UUID
 
+import msgspec
+
 from domain.block import ActiveClock
 from domain.call_record import CallRecord, CallRules
 from domain.ids import MemberId, UserId
@@ -42,7 +44,7 @@ def test_leaving_with_the_last_connection_is_a_drop_at_once() -> None:
 def test_a_silent_connection_is_absent_until_it_is_heard_again() -> None:
     fan = a_fan()
     fan.heard(PHONE)
-    fan.unheard(PHONE, 10)
+    fan.unheard(PHONE, 10, 4)
     assert not fan.present
     assert fan.knows(PHONE)
     fan.heard(PHONE)
@@ -53,7 +55,7 @@ def test_a_silent_connection_is_absent_until_it_is_heard_again() -> None:
 def test_a_drop_counts_from_when_it_began_though_the_silent_connection_leaves_later() -> None:
     fan = a_fan()
     fan.heard(PHONE)
-    fan.unheard(PHONE, 10)
+    fan.unheard(PHONE, 10, 4)
     fan.left(PHONE, 20)
     assert fan.dropped_at == 10
     assert not fan.knows(PHONE)
@@ -62,7 +64,7 @@ def test_a_drop_counts_from_when_it_began_though_the_silent_connection_leaves_la
 def test_another_connection_brings_a_party_back_while_the_first_stays_silent() -> None:
     fan = a_fan()
     fan.heard(PHONE)
-    fan.unheard(PHONE, 10)
+    fan.unheard(PHONE, 10, 4)
     fan.heard(LAPTOP)
     assert fan.present
     fan.left(PHONE, 30)
@@ -71,7 +73,7 @@ def test_another_connection_brings_a_party_back_while_the_first_stays_silent() -
 
 def test_a_connection_that_never_joined_means_nothing() -> None:
     fan = a_fan()
-    fan.unheard(PHONE, 10)
+    fan.unheard(PHONE, 10, 4)
     fan.left(PHONE, 20)
     assert fan.dropped_at is None
     assert not fan.knows(PHONE)
@@ -96,7 +98,7 @@ def test_a_drop_becomes_a_hold_after_the_grace_and_an_end_after_the_limit() -> N
     both.creator.heard(PHONE)
     both.creator.left(PHONE, 5 * SECOND)
     assert list(both.absences()) == [(15 * SECOND, Hold.ABSENT_CREATOR)]
-    assert list(both.ends()) == [(65 * SECOND, "peer_lost")]
+    assert list(both.ends()) == [(65 * SECOND, "peer_lost", both.creator)]
 
 
 def test_a_hold_that_stands_is_not_to_come() -> None:
@@ -110,7 +112,43 @@ def test_a_hold_that_stands_is_not_to_come() -> None:
 def test_a_pause_by_hand_ends_after_its_limit() -> None:
     both = parties()
     both.fan.paused_at = 5 * SECOND
-    assert list(both.ends()) == [(605 * SECOND, "pause_limit")]
+    assert list(both.ends()) == [(605 * SECOND, "pause_limit", both.fan)]
+
+
+def test_pauses_of_one_party_add_up_and_those_of_the_other_do_not() -> None:
+    both = parties()
+    for start, end in ((0, 400), (500, 650)):
+        both.fan.paused_at = start * SECOND
+        both.fan.resume(end * SECOND)
+    both.creator.paused_at = 700 * SECOND
+    assert list(both.ends()) == [(1300 * SECOND, "pause_limit", both.creator)]
+    both.creator.resume(701 * SECOND)
+    both.fan.paused_at = 800 * SECOND
+    assert list(both.ends()) == [(850 * SECOND, "pause_limit", both.fan)]
+    both.fan.resume(850 * SECOND)
+    both.fan.paused_at = 900 * SECOND
+    assert list(both.ends()) == [(900 * SECOND, "pause_limit", both.fan)], "nothing of the limit is left"
+
+
+def test_a_stall_during_a_pause_does_not_count() -> None:
+    both = parties()
+    both.fan.paused_at = 0
+    both.excuse(100 * SECOND)
+    assert list(both.ends()) == [(700 * SECOND, "pause_limit", both.fan)]
+    both.fan.resume(400 * SECOND)
+    assert both.fan.paused_before == 300 * SECOND
+
+
+def test_a_party_was_heard_until_any_of_its_connections_was() -> None:
+    fan = a_fan()
+    fan.heard(PHONE)
+    fan.heard(LAPTOP)
+    fan.unheard(PHONE, 20, 12)
+    fan.unheard(LAPTOP, 21, 11)
+    assert fan.heard_until == 12
+    fan.heard(PHONE)
+    fan.left(PHONE, 30)
+    assert fan.heard_until == 30
 
 
 def test_a_hold_stops_the_clock_and_the_last_one_lifted_starts_it() -> None:
@@ -137,7 +175,9 @@ def test_a_hold_that_stands_already_or_stands_no_more_changes_nothing() -> None:
 
 def test_after_a_restart_both_are_away_and_hand_pauses_stand() -> None:
     both = parties()
-    both.take_up(CallRecord(creator_paused_at=3 * SECOND, holds=("absent:fan", "creator")), 50 * SECOND)
+    stored = CallRecord(creator_paused_at=3 * SECOND, fan_paused=7 * SECOND, creator_paused=8 * SECOND)
+    both.take_up(msgspec.structs.replace(stored, holds=("absent:fan", "creator")), 50 * SECOND)
     assert both.holds == {Hold.RESTART, Hold.CREATOR}
     assert both.fan.dropped_at == both.creator.dropped_at == 50 * SECOND
     assert both.creator.paused_at == 3 * SECOND
+    assert (both.fan.paused_before, both.creator.paused_before) == (7 * SECOND, 8 * SECOND)

@@ -1,11 +1,13 @@
 """Who may come into a stream, and who is put out of it."""
 
+from uuid import UUID
+
 import pytest
 
 from domain import effects
 from domain import messages as m
 from domain.door import Access, access_to
-from domain.ids import UserId
+from domain.ids import ESCROW, UserId
 from domain.stream_record import StreamRules
 from tests.domain.story import CREATOR, FAN, STRANGER, code, device
 from tests.domain.stream_story import OPERATOR, OTHER, StreamStory
@@ -69,7 +71,7 @@ def test_a_ticket_and_a_rate_both_apply() -> None:
     assert code(story.join(FAN)) == "FORBIDDEN"
     story.buy_ticket(FAN)
     story.join(FAN)
-    assert (story.blocks(FAN), story.balance(CREATOR)) == (1, 70)
+    assert [story.blocks(FAN), story.balance(CREATOR), story.balance(ESCROW)] == [1, 30, 40]
 
 
 def test_who_got_the_money_for_a_ticket_back_is_put_out_and_may_buy_another() -> None:
@@ -81,6 +83,13 @@ def test_who_got_the_money_for_a_ticket_back_is_put_out_and_may_buy_another() ->
     assert code(story.join(FAN)) == "FORBIDDEN"
     story.buy_ticket(FAN)
     assert isinstance(story.join(FAN), m.RoomJoined)
+
+
+def test_a_ticket_that_was_under_way_as_its_buyer_was_removed_is_given_back() -> None:
+    story = StreamStory(rate=None, ticket=40).watch()
+    story.remove(FAN)
+    story.buy_ticket(FAN)
+    assert (story.balance(FAN), story.balance(CREATOR)) == (10_000, 0)
 
 
 def test_news_of_a_ticket_that_was_given_back_before_does_not_put_out_who_has_another() -> None:
@@ -206,6 +215,13 @@ def test_nobody_comes_into_a_stream_that_is_over() -> None:
     draining.join(FAN)
     draining.drain_begins()
     assert code(draining.join(OTHER)) == code(draining.chat(FAN, "hello")) == "DRAINING"
+
+
+def test_an_owner_silences_a_bounded_number_of_users() -> None:
+    story = StreamStory(rate=None, rules=StreamRules(silenced=3)).watch()
+    somebody = [UserId(UUID(int=0xC0000 + number)) for number in range(4)]
+    for silence in (story.mute, story.remove):
+        assert [code(silence(user_id)) for user_id in somebody] == [None, None, None, "OVERLOADED"]
 
 
 def test_who_is_not_in_the_room_says_nothing_there() -> None:

@@ -3,7 +3,7 @@
 from domain import messages as m
 from domain.instant import rfc3339
 from tests.domain.story import CREATOR, FAN, START, code
-from tests.domain.stream_story import OTHER, StreamStory
+from tests.domain.stream_story import OTHER, StreamStory, earnings
 
 
 def warnings(story: StreamStory) -> list[m.BalanceLow | m.BalanceOk]:
@@ -132,7 +132,7 @@ def test_a_join_that_asked_the_books_before_the_last_block_was_in_neither_pays_n
     story.top_up(FAN, 30)
     story.join_with(asked, FAN)
     assert (story.blocks(FAN), story.balance(CREATOR)) == (3, 90)
-    assert [news.earned for news in story.told(CREATOR)] == [30, 60, 90]
+    assert [news.earned for news in earnings(story)] == [30, 60, 90]
 
 
 # Books that are away

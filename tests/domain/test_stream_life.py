@@ -6,7 +6,7 @@ from domain.effects import Audience
 from domain.instant import rfc3339
 from tests.domain.story import CREATOR, FAN, START, code
 from tests.domain.stream_books import STREAM
-from tests.domain.stream_story import OTHER, StreamStory
+from tests.domain.stream_story import OTHER, StreamStory, earnings
 
 # Restarts
 
@@ -113,7 +113,7 @@ def test_what_was_earned_is_counted_on_over_a_restart() -> None:
     story = StreamStory().watch(FAN)
     story.crash()
     story.watch(OTHER)
-    assert [event.earned for event in story.told(CREATOR)] == [30, 60]
+    assert [event.earned for event in earnings(story)] == [30, 60]
 
 
 # Drain

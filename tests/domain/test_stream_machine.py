@@ -20,9 +20,8 @@ from domain import effects, inputs
 from domain import messages as m
 from domain.block import BlockPrice
 from domain.effects import Audience
-from domain.ids import UserId, block_key
+from domain.ids import ESCROW, PostingKey, UserId, block_key, refund_key, refund_rest_key, release_key
 from domain.instant import Duration, duration, rfc3339
-from domain.ledger import MeterRow
 from domain.meter import Funds, StoredMeter
 from domain.posting import Kind, Outcome, Posting
 from domain.stream_record import StreamRecord, StreamRules
@@ -30,10 +29,12 @@ from tests.domain.story import CREATOR, FAN, Slip, code, credit, device
 from tests.domain.stream_account import StreamAccount, Viewer
 from tests.domain.stream_books import STREAM, person
 from tests.domain.stream_story import OTHER, StreamStory
+from tests.model.rows import MeterRow
 
 VIEWERS = (FAN, OTHER)
 PRESENCE = duration(10)  # a stall of this length, and whoever was there counts as unheard
 REFUSED = (Outcome.INSUFFICIENT, Outcome.LIMITED)
+TICKET = 40
 
 viewers = st.sampled_from(VIEWERS)
 anyone = st.sampled_from([CREATOR, *VIEWERS])
@@ -58,25 +59,36 @@ class StreamMachine(RuleBasedStateMachine):
     account: StreamAccount
     sound = False  # no step has failed
 
-    @initialize(price=prices, blocks=st.integers(0, 8), spare=st.integers(0, 20), begun=st.booleans())
-    def go_live(self, price: BlockPrice, blocks: int, spare: int, begun: bool) -> None:
-        """Each viewer can pay for so many blocks, and a little more."""
+    @initialize(
+        price=prices,
+        blocks=st.integers(0, 8),
+        spare=st.integers(0, 20),
+        ticket=st.sampled_from([None, TICKET]),
+        begun=st.booleans(),
+    )
+    def go_live(self, price: BlockPrice, blocks: int, spare: int, ticket: int | None, begun: bool) -> None:
+        """Each viewer can pay for a ticket, if one is needed, and for so many blocks, and a little more."""
         self.story = StreamStory(
-            balance=cost(price, blocks) + spare,
+            balance=cost(price, blocks) + spare + (ticket or 0),
+            ticket=ticket,
             rate=price.rate_tokens_per_min,
             rounding=price.rounding,
             block_seconds=price.block_seconds,
-            rules=StreamRules(),
+            rules=StreamRules(ticket_release_seconds=90),
         )
         self.story.storage_away = True  # flights land when a rule says so
         self.account = StreamAccount(self.story.rules, price, self.story.now)
+        self.account.sells_tickets = ticket is not None
         self.arrivals: deque[inputs.Input] = deque()
         self.news: deque[tuple[UserId, Funds]] = deque()
         self.slips: list[Slip] = []
+        self.refunded_by_hand: set[PostingKey] = set()
         self.given = 0  # names for what is given
         self.lost_time = False  # a restart has forgotten some of what was watched
         self._forget()
         if begun:
+            for user_id in VIEWERS if ticket is not None else ():
+                self.buy_ticket(user_id)
             self.come_back()
 
     def _forget(self) -> None:
@@ -84,6 +96,7 @@ class StreamMachine(RuleBasedStateMachine):
         self.arrivals.clear()
         self.asked: dict[UserId, StoredMeter] = {}
         self.told_low: dict[UserId, tuple[bool, str | None]] = dict.fromkeys(VIEWERS, (False, None))
+        self.told_of: dict[UUID, bool] = {}  # connections of viewers, as the creator knows them: paused?
         self.last_seq = dict.fromkeys(Audience, 1)  # stream:live
         self.closed = self.fenced = False
 
@@ -130,11 +143,81 @@ class StreamMachine(RuleBasedStateMachine):
         self.account.leave(user_id, number)
         self._give(inputs.Left(device(user_id, number)))
 
-    @rule(user_id=anyone, number=numbers)
-    def fall_silent(self, user_id: UserId, number: int) -> None:
+    @rule(user_id=anyone, number=numbers, silence=st.sampled_from([0, 0, 1, 4_000_000, 10_000_000, 10_500_000]))
+    def fall_silent(self, user_id: UserId, number: int, silence: Duration) -> None:
+        """Noticed now; their last byte came a while before."""
         self.account.advance(self.story.now)
-        self.account.lose(user_id, number)
-        self._give(inputs.Unheard(device(user_id, number)))
+        self.account.lose(user_id, number, self.story.now - silence)
+        self._give(inputs.Unheard(device(user_id, number), self.story.now - silence))
+
+    @rule(user_id=viewers, sure=st.sampled_from([False, False, True]))
+    def block(self, user_id: UserId, sure: bool) -> None:
+        if sure:
+            self.account.advance(self.story.now)
+            self.account.bar(user_id)
+            self.story.blocked.add(user_id)
+            self._give(inputs.Barred(user_id))
+
+    @rule(user_id=viewers)
+    def allow(self, user_id: UserId) -> None:
+        self.account.advance(self.story.now)
+        self.account.barred.discard(user_id)
+        self.story.blocked.discard(user_id)
+        self._give(inputs.Barred(user_id, barred=False))
+
+    # Tickets
+
+    @precondition(lambda self: self.account.sells_tickets)
+    @rule(user_id=viewers)
+    def buy_ticket(self, user_id: UserId) -> None:
+        """Before the room hears of it, it may have been given back; then the room hears of that next."""
+        self.account.advance(self.story.now)
+        ticket_id = self.story.book_ticket(user_id)
+        if ticket_id is not None:
+            self.account.holders.add(user_id)
+            self._note_funds(user_id)
+            self._give(inputs.TicketSold(user_id, ticket_id))
+
+    @precondition(lambda self: self.account.sells_tickets)
+    @rule(user_id=viewers, by_operator=st.booleans())
+    def return_ticket(self, user_id: UserId, by_operator: bool) -> None:
+        """An operator refunds it, or the server, beside the room, to whom the creator has blocked."""
+        key = self.story.ledger.tickets.get((STREAM, user_id))
+        if key is None or not (by_operator or user_id in self.story.blocked):
+            return
+        self.account.advance(self.story.now)
+        if self.story.ledger.refund([key], advance=by_operator):
+            self._note_funds(user_id)
+            ticket_id = self.story.ledger.journal[key].ref_id
+            assert ticket_id is not None
+            self._hear_of_return(inputs.TicketRefunded(user_id, ticket_id))
+
+    def _hear_of_return(self, returned: inputs.TicketRefunded) -> None:
+        if self.story.stream.door.tickets.get(returned.user_id) == returned.ticket_id:
+            self.account.return_ticket(returned.user_id)
+        self._give(returned)
+
+    @rule(user_id=viewers, sure=st.sampled_from([False, False, True]))
+    def remove(self, user_id: UserId, sure: bool) -> None:
+        """The creator puts them out for good, over a connection of their own."""
+        self.account.advance(self.story.now)
+        if not sure or self.account.over or 1 not in self.account.joined.get(CREATOR, ()):
+            return
+        self.account.remove(user_id)
+        self.given += 1
+        slip, command = Slip(), c.MemberRemove(channel=self.story.facts.channel, user_id=user_id)
+        self._give(inputs.Said(person(CREATOR), device(CREATOR, 1), command, UUID(int=1000 + self.given), slip))
+        assert slip.answer == {}
+
+    @rule()
+    def look_after_tickets(self) -> None:
+        """What a server does beside its rooms, every few seconds."""
+        self.story.books.settle_tickets(self.story.rules)
+
+    @rule(number=numbers)
+    def connect_as_owner(self, number: int) -> None:
+        self.account.advance(self.story.now)
+        self._give(inputs.OwnerConnected(device(CREATOR, number)))
 
     @rule(user_id=anyone, number=numbers)
     def be_heard(self, user_id: UserId, number: int) -> None:
@@ -228,6 +311,10 @@ class StreamMachine(RuleBasedStateMachine):
         if isinstance(arrival, inputs.Receipts) and len(arrival.receipts) > group:
             self.arrivals.appendleft(inputs.Receipts(arrival.receipts[group:]))
             arrival = inputs.Receipts(arrival.receipts[:group])
+        if isinstance(arrival, inputs.TicketRefunded):
+            self._note_funds(arrival.user_id)
+            self._hear_of_return(arrival)
+            return
         self._note_arrival(arrival)
         self._give(arrival)
 
@@ -277,6 +364,7 @@ class StreamMachine(RuleBasedStateMachine):
         key = block_key(STREAM, user_id, block_no)
         if key in self.story.ledger.journal:
             self.story.ledger.refund([key])
+            self.refunded_by_hand.add(key)
             self._note_funds(user_id)
 
     def _note_funds(self, user_id: UserId) -> None:
@@ -340,6 +428,9 @@ class StreamMachine(RuleBasedStateMachine):
         rows, active = self.story.ledger.meters, self.story.books.active
         stored = {user_id: (active.get(user_id, 0), row.last_block) for (_, user_id), row in rows.items()}
         self.account.restart(self.story.now, stored)
+        record, tickets = self.story.books.stored, self.story.ledger.tickets
+        released = self.story.ledger.rooms[STREAM].released
+        self.account.restart_tickets({user_id for _, user_id in tickets}, set(record.removed), record.present, released)
         self._forget()
 
     @rule()
@@ -379,13 +470,36 @@ class StreamMachine(RuleBasedStateMachine):
             case effects.Tell(user_id, m.BalanceLow() | m.BalanceOk() as warning):
                 self.told_low[user_id] = (isinstance(warning, m.BalanceLow), warning.ends_at)
             case effects.Tell(user_id, m.StayCharged() as charged):
-                assert charged.block_no <= self.story.blocks(user_id), "money is told of after the commit"
+                payer = UserId(charged.user_id)
+                assert user_id in (payer, CREATOR)
+                assert charged.block_no <= self.story.blocks(payer), "money is told of after the commit"
             case effects.Tell(user_id, m.AccessRevoked(reason="insufficient_funds")):
                 self.told_low[user_id] = (False, None)
+            case effects.Tell(user_id, m.ViewerChanged() as change) | effects.TellMember(
+                user_id, m.ViewerChanged() as change
+            ):
+                assert isinstance(effect, effects.TellMember) or user_id == CREATOR
+                self._note_viewer(change, again=isinstance(effect, effects.TellMember))
+            case effects.Release():
+                assert self.account.earned_tickets
             case effects.Close():
                 assert not self.closed
                 assert self.fenced or not self._under_way(), "it waits for every receipt"
                 self.closed = True
+
+    def _note_viewer(self, change: m.ViewerChanged, *, again: bool) -> None:
+        known = change.member_id in self.told_of
+        match change:
+            case m.ViewerJoined():
+                assert known is again
+                self.told_of.setdefault(change.member_id, False)
+            case m.ViewerLeft():
+                assert known and not again
+                del self.told_of[change.member_id]
+            case m.ViewerPaused() | m.ViewerResumed():
+                paused = isinstance(change, m.ViewerPaused)
+                assert self.told_of[change.member_id] is (paused if again else not paused)
+                self.told_of[change.member_id] = paused
 
     def _check_event(self, event: m.SequencedEvent) -> None:
         match event:
@@ -406,8 +520,15 @@ class StreamMachine(RuleBasedStateMachine):
             return
         assert stream.closing.over == account.over
         assert stream.next_deadline() is not None or account.over or account.watches(CREATOR)
+        waits = account.sells_tickets and not account.earned_tickets
+        assert stream.unreleased_presence(self.story.now) == (account.present if waits else None)
         for user_id in account.viewers:
             self._check_stay(user_id)
+        if not account.over:
+            connections = (
+                (user_id, number) for user_id in account.viewers for number in account.joined.get(user_id, ())
+            )
+            assert self.told_of == {device(user_id, number): account.paused(user_id) for user_id, number in connections}
         there = {member.member_id for member in stream.members.listed()}
         assert there == {device(user_id, number) for user_id, ones in account.joined.items() for number in ones}
 
@@ -436,6 +557,15 @@ class StreamMachine(RuleBasedStateMachine):
         earned = sum(posting.tokens for posting in booked if posting.credit == CREATOR)
         given_back = sum(posting.tokens for posting in booked if posting.debit == CREATOR)
         assert self.story.balance(CREATOR) == earned - given_back
+        self._check_escrow()
+
+    def _check_escrow(self) -> None:
+        """It holds the tickets that are neither released nor returned, and none is released that is not earned."""
+        ledger = self.story.ledger
+        held = [key for key in ledger.tickets.values() if release_key(key) not in ledger.journal]
+        assert self.story.balance(ESCROW) == (self.story.facts.ticket_price_tokens or 0) * len(held)
+        released = any(receipt.posting.kind is Kind.RELEASE for receipt in ledger.journal.values())
+        assert not released or self.account.earned_tickets or self.lost_time
 
     @invariant()
     def nobody_pays_for_a_block_before_those_before_it_were_watched(self) -> None:
@@ -443,7 +573,8 @@ class StreamMachine(RuleBasedStateMachine):
             blocks, block = self.story.blocks(user_id), self.account.price.block
             assert blocks == 0 or viewer.seen >= (blocks - 1) * block
             if not self.lost_time and not viewer.waiting and not self.account.over:
-                assert blocks - 1 <= (viewer.seen - viewer.unpaid) // block <= blocks
+                assert blocks - 1 <= (viewer.seen - viewer.unpaid) // block
+                assert (viewer.seen - viewer.unpaid - viewer.taken_back) // block <= blocks
 
     def teardown(self) -> None:
         """Everybody goes; the stream must settle within its limits, with everyone answered."""
@@ -468,9 +599,36 @@ class StreamMachine(RuleBasedStateMachine):
         assert all(slip.answer is not None for slip in self.slips)
         assert self.story.books.stored.status == "ended"
         assert self.story.books.stored.end_reason == self.account.end_reason
+        self._check_what_was_given_back()
+        self._check_tickets_at_the_end()
         for audience in Audience:
             assert self.story.kinds(audience)[-2:] == ["stream:ended", "room:closed"]
         self.the_books_are_true()
+
+    def _check_what_was_given_back(self) -> None:
+        booked = self.story.ledger.journal
+        due = {block_key(STREAM, user_id, n) for user_id, n in self.account.given_back} & booked.keys()
+        postings = (receipt.posting for receipt in booked.values())
+        refunded = {posting.content for posting in postings if posting.kind is Kind.REFUND} - self._tickets_sold()
+        assert refunded <= due | self.refunded_by_hand
+        if not self.lost_time:
+            assert due <= refunded
+
+    def _tickets_sold(self) -> set[PostingKey]:
+        booked = self.story.ledger.journal
+        return {key for key, receipt in booked.items() if receipt.posting.kind is Kind.TICKET}
+
+    def _check_tickets_at_the_end(self) -> None:
+        """Every ticket is the creator's, if the show was given, or given back."""
+        self.look_after_tickets()
+        ledger = self.story.ledger
+        assert self.story.balance(ESCROW) == 0
+        kept = {key for key in self._tickets_sold() if refund_key(key) not in ledger.journal}
+        kept -= {key for key in kept if refund_rest_key(key) in ledger.journal}
+        assert kept == set(ledger.tickets.values())
+        assert all(release_key(key) in ledger.journal for key in kept)
+        if not self.lost_time:
+            assert self.account.earned_tickets or not kept
 
 
 def test_whatever_happens_the_contract_holds() -> None:

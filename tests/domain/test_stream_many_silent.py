@@ -7,10 +7,10 @@ import pytest
 
 from domain import effects, inputs
 from domain.ids import UserId
-from domain.ledger import Wallet
 from domain.meter import Meter
 from tests.domain.story import credit
 from tests.domain.stream_story import StreamStory
+from tests.model.rows import Wallet
 
 LOOKS_MAX = 5  # at one viewer's clock, for each input that is about them
 
@@ -47,10 +47,11 @@ def test_viewers_who_fall_silent_while_no_record_is_stored_are_not_listed_again_
     saves = sum(isinstance(effect, effects.Save) for effect in story.done)
     for user_id in viewers:
         story.fall_silent(user_id)
+    story.wait(10)
     assert looks["time"] <= LOOKS_MAX * len(viewers)
     assert sum(isinstance(effect, effects.Save) for effect in story.done) == saves + 1, "one is under way"
     story.storage_comes_back()
-    assert {story.books.active[user_id] for user_id in viewers} == {1_000_000}, "all are stored in the end"
+    assert {story.books.active[user_id] for user_id in viewers} == {11_000_000}, "all are stored in the end"
 
 
 def test_what_changes_while_a_record_is_under_way_is_stored_with_the_next() -> None:

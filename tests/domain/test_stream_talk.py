@@ -9,7 +9,7 @@ from domain import messages as m
 from domain.effects import Audience
 from domain.instant import rfc3339
 from domain.room import RoomRules
-from domain.talk import MAX_SIGNAL_BYTES
+from domain.signals import MAX_SIGNAL_BYTES
 from tests.domain.story import CREATOR, FAN, START, STRANGER, code, device
 from tests.domain.stream_books import person
 from tests.domain.stream_story import OTHER, SCREEN, StreamStory
@@ -43,9 +43,18 @@ def test_text_without_a_visible_character_is_refused() -> None:
 def test_a_room_takes_so_much_chat_and_no_more_and_some_again_after_a_while() -> None:
     story = StreamStory(rate=None, room_rules=RoomRules(chat_per_second=2, chat_burst=3)).watch(FAN, OTHER)
     assert [code(story.chat(FAN, "hello")) for _ in range(4)] == [None, None, None, "RATE_LIMITED"]
-    assert story.chat(OTHER, "hello").details == {"retryAfterSeconds": 1.0}
-    story.wait(1.5)
+    assert story.chat(OTHER, "hello").details == {"retryAfterSeconds": 0.5}
+    story.wait(0.5)
     assert story.chat(OTHER, "hello") == {}
+
+
+def test_one_users_flood_leaves_the_others_room_to_write() -> None:
+    story = free()
+    answers = [code(story.chat(FAN, "hello")) for _ in range(1000)]
+    assert answers == [None] * 10 + ["RATE_LIMITED"] * 990
+    assert [story.chat(OTHER, "hello") for _ in range(10)] == [{}] * 10
+    story.wait(0.5)
+    assert story.chat(FAN, "who is refused does not fall behind") == {}
 
 
 def test_who_is_muted_says_nothing_and_does_not_use_up_what_others_may_say() -> None:

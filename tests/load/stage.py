@@ -14,6 +14,7 @@ from storage.embedded import postmaster_pid
 from storage.postgres import Postgres
 from tests.lifeline import tied
 from tests.processes import ROOT, ServerProcess, environment
+from tests.storage.books import OPERATOR
 
 FAN_TOKENS = 1_000_000
 RATE_TOKENS_PER_MIN = 60
@@ -71,4 +72,4 @@ async def lines_of(stream: trio.abc.ReceiveStream) -> AsyncIterator[bytes]:
 
 def _credit(fan: UserId) -> Posting:
     key = client_key(fan, "load run")
-    return Posting(key=key, kind=Kind.CREDIT, debit=PROMOTIONS, credit=fan, tokens=FAN_TOKENS)
+    return Posting(key=key, kind=Kind.CREDIT, operator_id=OPERATOR, debit=PROMOTIONS, credit=fan, tokens=FAN_TOKENS)

@@ -158,7 +158,7 @@ async def test_a_ban_that_was_lifted_or_has_expired_lets_in_and_a_new_one_puts_o
             assert await closed_with(phone) == 4403
         assert house.bans.contains(fan)
         if until is None:
-            await lift_ban(house.postgres, fan)
+            await lift_ban(house.postgres, fan, fan)
             await house.bans.keep_out()
         else:
             monkeypatch.setattr(house.bans, "_clock", InTwoHours())

@@ -114,7 +114,7 @@ async def test_a_block_that_lands_while_the_call_is_made_ends_it(house: House, m
     monkeypatch.setattr(server_call_rooms, "blocked_between", held)
     async with online(house, creator) as cleo, online(house, fan) as finn:
         await in_thread(lambda: finn.http.post("/calls/init", json={"creatorId": str(creator)}))
-        assert await block_user(house.postgres, creator, fan) is None  # told no room
+        assert await block_user(house.postgres, creator, fan, most=10) is None  # told no room
         held.go_on.set()
         for phone in (finn, cleo):
             await in_thread(phone.wait_for, "call:declined")
@@ -126,7 +126,7 @@ async def test_a_block_that_lands_while_the_stream_opens_counts(house: House, mo
 
     async def read_and_block(stored: Any) -> Any:
         read = await books(stored)
-        assert await block_user(house.postgres, creator, fan) is None
+        assert await block_user(house.postgres, creator, fan, most=10) is None
         return read
 
     monkeypatch.setattr(house.stream_rooms, "_books", read_and_block)

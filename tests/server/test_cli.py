@@ -183,6 +183,10 @@ def test_a_fault_of_ours_is_logged_with_its_trace_and_said_in_one_line(tmp_path:
     [
         ("block seconds: 10", "is not TOML: Expected '=' after a key in a key/value pair (at line 1, column 7)"),
         ("[cals]\nblock_seconds = 10", ": Object contains unknown field `cals`; the nearest is `calls`"),
+        (
+            "[streams]\nstay_sessions = 2",
+            ": [streams]: Object contains unknown field `stay_sessions`; the nearest is `connections_per_payer`",
+        ),
         ("[calls]\nbeer_price = 10", ": [calls]: Object contains unknown field `beer_price`"),
         ("calls = 10", ": [calls]: Expected `object`, got `int`"),
         ("[calls]\nblock_seconds = 'ten'", ": [calls] block_seconds: Expected `int`, got `str`"),
@@ -240,6 +244,11 @@ def test_what_is_wrong_in_a_file_is_named_with_its_place(tmp_path: Path, text: s
             "HALFMINUTE_DATABASE_URL",
             "postgresql://somebody:hunter2@db.example/calls",
             "HALFMINUTE_DATABASE_URL is no setting; the nearest is DATABASE_URL",
+        ),
+        (
+            "HALFMINUTE_STREAMS_STAY_SESSIONS",
+            "2",
+            "HALFMINUTE_STREAMS_STAY_SESSIONS is no setting; the nearest is HALFMINUTE_STREAMS_CONNECTIONS_PER_PAYER",
         ),
         ("HALFMINUTE_", "1", "HALFMINUTE_ is no setting; they are in config.toml"),
         ("HALFMINUTE_XYZ", "1", "HALFMINUTE_XYZ is no setting; they are in config.toml"),
@@ -414,7 +423,7 @@ def test_damaged_books_are_found_without_a_server_and_the_rows_are_shown(
     assert (found.exit_code, found.errors) == (1, [])
     said = found.out.splitlines()
     assert said[said.index("FAILS: all balances sum to zero") + 1] == "    sum=7"
-    row = said[said.index("FAILS: each wallet equals its journal") + 1]
+    row = said[said.index("FAILS: each wallet equals its journal, and so does each part of it") + 1]
     assert row.startswith(f"    id={PROMOTIONS_WALLET}, balance=7, ")
     assert said[-1] == f"the ledger is NOT sound: 2 of {len(said) - 3} fail"
 

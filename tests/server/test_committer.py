@@ -9,7 +9,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from domain import inputs
 from domain.call_record import CallRecord
-from domain.ids import PROMOTIONS, RoomId, UserId, block_key
+from domain.ids import PROMOTIONS, PostingKey, RoomId, UserId, block_key
 from domain.posting import Kind, Outcome, Posting, Receipt
 from server.alarm import Alarm
 from server.clock import Clock
@@ -26,6 +26,7 @@ class SlowBooks:
     def __init__(self) -> None:
         self.lists: list[list[int | None]] = []
         self.records: list[Any] = []
+        self.given_back: list[PostingKey] = []
         self.refunds: list[tuple[UserId, int]] = []  # the user, and how many records were stored by then
         self._under_way: trio.Event | None = None
 
@@ -46,6 +47,13 @@ class SlowBooks:
 
     async def refund_ticket(self, user_id: UserId) -> None:
         self.refunds.append((user_id, len(self.records)))
+
+    async def refund_blocks(self, blocks: Sequence[PostingKey]) -> None:
+        assert self._under_way is None, "what is under way comes first"
+        self.given_back += blocks
+
+    async def release_tickets(self) -> None:
+        raise AssertionError("nobody asked for it")
 
     async def land(self) -> None:
         """What is under way is booked, and everything that follows from it has happened."""
@@ -165,6 +173,22 @@ async def test_a_record_waits_for_what_was_handed_over() -> None:
         assert books.records == []
         await books.land()
         assert [record.status for record in books.records] == ["active"]
+        nursery.cancel_scope.cancel()
+
+
+async def test_blocks_are_given_back_once_those_under_way_are_booked() -> None:
+    books, inbox = QuickBooks(), Inbox(Clock(), Alarm(), 10)
+    committer = Committer(books, inbox)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(committer.run)
+        committer.post(block(1))
+        committer.give_back([block(1).key])
+        committer.save(CallRecord(status="ended"))
+        await wait_all_tasks_blocked()
+        assert (books.given_back, books.records) == ([], [])
+        await books.land()
+        assert books.given_back == [block(1).key]
+        assert [record.status for record in books.records] == ["ended"]
         nursery.cancel_scope.cancel()
 
 

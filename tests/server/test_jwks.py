@@ -260,6 +260,42 @@ async def test_keys_are_read_over_http(nursery: trio.Nursery) -> None:
     assert verifier.verify(signed_by(EC, "ES256"), now=NOW).user_id == ALICE
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://issuer.example/jwks.json",
+        "http://10.0.0.7/jwks.json",
+        "http://127.0.0.1.issuer.example/",
+        "http://localhost.example/",
+        "http://127.0.0.1@issuer.example/",
+        "http://[2001:db8::1]/",
+        "http://0.0.0.0/",
+        "ftp://127.0.0.1/",
+    ],
+)
+def test_keys_come_over_tls_unless_from_this_machine(address: str) -> None:
+    with pytest.raises(ValueError, match=r"auth\.jwks_url must be"):
+        AuthSettings(algorithms=("ES256",), jwks_url=address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["https://issuer.example/", "http://127.0.0.1:9/", "http://127.8.8.8/", "http://[::1]:9/", "http://localhost/"],
+)
+def test_keys_may_come_from_this_machine_without_tls(address: str) -> None:
+    assert AuthSettings(algorithms=("ES256",), jwks_url=address).jwks_url == address
+
+
+async def test_a_file_that_anybody_may_write_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "jwks.json"
+    file.write_bytes(jwks([]))
+    file.chmod(0o644)
+    assert await jwks_reader(url="", file=str(file))() == jwks([])
+    file.chmod(0o666)
+    with pytest.raises(ValueError, match="anybody may write it"):
+        await jwks_reader(url="", file=str(file))()
+
+
 async def test_a_redirect_is_not_followed() -> None:
     answers: dict[str, Answer] = {"/moved": (302, b"/jwks.json"), "/jwks.json": (200, jwks([]))}
     with serving(answers) as address, pytest.raises(ValueError, match="HTTP status 302"):

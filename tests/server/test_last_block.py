@@ -11,6 +11,7 @@ from server.house import House
 from storage.wallets import find_wallet
 from tests.clients import Phone, ring_and_join
 from tests.houses import add_creator, add_fan, give, online
+from tests.storage.books import OPERATOR
 
 
 async def test_without_a_top_up_the_call_ends_at_the_deadline_that_was_told(house: House) -> None:
@@ -61,6 +62,7 @@ async def take_all_but(house: House, user_id: UserId, left: int) -> None:
     correction = Posting(
         key=client_key(user_id, "correction"),
         kind=Kind.CREDIT,
+        operator_id=OPERATOR,
         debit=user_id,
         credit=PROMOTIONS,
         tokens=wallet.balance - left,

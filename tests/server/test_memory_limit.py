@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from server.connection_limits import Admission, ConnectionLimits
 from server.faults import Faults
 from server.listen_address import Address
 from server.listener import Listener, open_listener
@@ -98,7 +99,7 @@ async def test_newcomers_are_refused_until_there_is_memory_again(system: System)
     system.address_space = SIZE + RESERVE_BYTES_MIN
     greeted = b"welcome"
 
-    async def greet(accepted: socket.socket) -> None:
+    async def greet(accepted: socket.socket, _: Admission) -> None:
         accepted.sendall(greeted)
         accepted.close()
 
@@ -111,7 +112,8 @@ async def test_newcomers_are_refused_until_there_is_memory_again(system: System)
 
     with open_listener(Address("127.0.0.1", 0)) as listening:
         async with trio.open_nursery() as nursery:
-            listener = Listener(listening, greet, 10, 65_536, Faults(Telemetry()), system.limit())
+            limits = ConnectionLimits(10, 100)
+            listener = Listener(listening, greet, limits, 65_536, Faults(Telemetry()), system.limit())
             nursery.start_soon(listener.run, nursery)
             assert await hear() == b""
             system.address_space, system.seconds = resource.RLIM_INFINITY, 2 * LOOK_SECONDS

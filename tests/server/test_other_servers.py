@@ -110,7 +110,7 @@ async def _adopt_nothing() -> int:
     return 0
 
 
-async def test_a_stream_that_goes_live_as_it_is_cancelled_keeps_its_tickets(
+async def test_a_stream_that_goes_live_as_it_is_cancelled_ends_as_a_live_one_and_gives_its_tickets_back(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`end` saw it scheduled; by the time it acts, the stream is live."""
@@ -122,7 +122,7 @@ async def test_a_stream_that_goes_live_as_it_is_cancelled_keeps_its_tickets(
         monkeypatch.setattr("server.rest.streams.end_scheduled_stream", partial(_start_first, cleo, stream["id"]))
         ended = await in_thread(cleo.http.post, f"/streams/{stream['id']}/end")
         assert (ended.json()["stream"]["status"], ended.json()["stream"]["endReason"]) == ("ended", "ended")
-        assert (await in_thread(finn.http.get, "/wallet")).json()["balance"] == 60, "it was live: nothing is given back"
+        assert (await in_thread(finn.http.get, "/wallet")).json()["balance"] == 100, "it was no show"
 
 
 async def _start_first(owner: Phone, stream_id: str, *_: Any) -> bool:

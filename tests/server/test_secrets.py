@@ -17,6 +17,7 @@ CLEAN = {
     "HALFMINUTE_TURN_SECRET": "coturns-static-auth-secret",
     "HALFMINUTE_STRIPE_SECRET_KEY": "sk_test_0123456789",
     "HALFMINUTE_STRIPE_WEBHOOK_SECRET": "whsec_0123456789-0123456789-0123456789",
+    "HALFMINUTE_METRICS_TOKEN": "only-for-tests-metrics-0123456789-0123456789",
 }
 
 
@@ -50,7 +51,7 @@ def test_a_secret_with_something_in_it_that_is_no_text_is_refused_by_name(name: 
     assert str(refused.value) == f"{name} has a line break or another character in it that is no text"
 
 
-@pytest.mark.parametrize("name", ["BILLING_WEBHOOK_SECRET", "HALFMINUTE_STRIPE_SECRET_KEY"])
+@pytest.mark.parametrize("name", ["BILLING_WEBHOOK_SECRET", "HALFMINUTE_STRIPE_SECRET_KEY", "HALFMINUTE_METRICS_TOKEN"])
 @pytest.mark.parametrize("inside", [" ", "ü", "\u200b"])
 def test_a_secret_that_travels_in_a_header_must_fit_into_one(name: str, inside: str) -> None:
     with pytest.raises(ConfigError, match=f"{name} is sent in a header"):

@@ -85,7 +85,7 @@ async def test_a_room_that_put_its_viewer_out_takes_none_of_their_places(dsn: st
 
 async def test_a_viewers_dead_connections_do_not_keep_them_out_of_a_stream(dsn: str) -> None:
     """They look connected, and nobody reads there."""
-    wanted = with_section("streams", stay_sessions=1)
+    wanted = with_section("streams", connections_per_payer=1)
     brisk = msgspec.structs.replace(wanted.websocket, party_heartbeat_seconds=0.2, presence_seconds=0.5)
     async with running_house(dsn, msgspec.structs.replace(wanted, websocket=brisk)) as house:
         fan = await add_fan(house, 1000)

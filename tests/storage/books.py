@@ -2,17 +2,33 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from uuid import UUID
 
 import msgspec
 import trio
 
-from domain.ids import LOSSES, PAYOUTS, PROMOTIONS, TOKEN_SALES, PostingKey, RoomId, UserId, block_key, client_key
-from domain.ledger import Ledger, MeterRow, RoomRow, Wallet
+from domain.ids import (
+    ESCROW,
+    LOSSES,
+    PAYOUTS,
+    PROMOTIONS,
+    TOKEN_SALES,
+    PostingKey,
+    RoomId,
+    UserId,
+    block_key,
+    client_key,
+)
 from domain.posting import Kind, Posting, Receipt
 from server.ids import new_channel, new_uuid
 from storage.actor import StorageActor
+from storage.keys import keep_use
 from storage.limits import set_spend_limit
-from storage.postgres import Postgres, open_postgres
+from storage.postgres import PgUUID, Postgres, open_postgres
+from tests.model.ledger import Ledger
+from tests.model.rows import MeterRow, Parts, RoomRow, Wallet
+
+OPERATOR = UserId(UUID(int=0xE << 120))  # who gives credits
 
 
 class Observer:
@@ -37,13 +53,14 @@ class Books:
         self.observer = Observer()
         self.actor = StorageActor(postgres, self.observer)
         self.model = Ledger()
-        for wallet_id in (TOKEN_SALES, PROMOTIONS, PAYOUTS, LOSSES):
+        for wallet_id in (TOKEN_SALES, PROMOTIONS, PAYOUTS, LOSSES, ESCROW):
             self.model.wallets[wallet_id] = Wallet(is_system=True)
 
     async def add_user(self, tokens: int = 0) -> UserId:
         user_id = UserId(new_uuid())
         await self.postgres.execute("INSERT INTO users (supabase_id) VALUES ($1)", user_id)
         self.model.wallets[user_id] = Wallet()
+        await self.postgres.execute("INSERT INTO creators (user_id, rate_tokens_per_min) VALUES ($1, 60)", user_id)
         if tokens:
             await self.post_in_both([credit(user_id, tokens)])
         return user_id
@@ -62,8 +79,46 @@ class Books:
     async def add_stream(self, *payers: UserId) -> RoomId:
         """A room that tickets are sold to."""
         room_id = await self.add_room(*payers)
-        await make_stream(self.postgres, room_id, await self.add_user())
+        owner = self.model.rooms[room_id].creator = await self.add_user()
+        await make_stream(self.postgres, room_id, owner)
         return room_id
+
+    async def release(self, stream: RoomId) -> None:
+        """The tickets of a stream are credited to its creator from here on."""
+        await self.actor.release(stream)
+        self.model.release(stream)
+
+    async def payout(self, creator: UserId, tokens: int) -> bool:
+        """Ask for a payout, as one that waits for an operator; False where so much is not earned."""
+        key = client_key(creator, str(new_uuid()))
+        wanted = Posting(key=key, kind=Kind.PAYOUT, debit=creator, credit=PAYOUTS, tokens=tokens, ref_id=new_uuid())
+        in_books, in_model = await self.post_in_both([wanted])
+        assert in_books == in_model
+        if in_books[0].paid:
+            await self.postgres.execute(
+                "INSERT INTO payouts (id, creator_id, posting_key, tokens, cents, currency)"
+                " VALUES ($1, $2, $3, $4, $4 * 5, 'USD')",
+                *(wanted.ref_id, creator, PgUUID(key), tokens),
+            )
+        return in_books[0].paid
+
+    async def payouts_in_books(self) -> dict[PostingKey, int]:
+        """What is left of each payout that is open or was cancelled."""
+        rows = await self.postgres.fetch("SELECT posting_key, tokens - cut_tokens AS left FROM payouts ORDER BY id")
+        return {PostingKey(row["posting_key"].bytes): row["left"] for row in rows}
+
+    async def debts_in_books(self) -> dict[UserId, int]:
+        """What each debtor owes."""
+        rows = await self.postgres.fetch("SELECT debtor, sum(tokens - repaid)::bigint AS owed FROM debts GROUP BY 1")
+        return {row["debtor"]: row["owed"] for row in rows}
+
+    async def parts_in_books(self) -> dict[PostingKey, tuple[Parts, Parts]]:
+        """The parts that each posting moved."""
+        rows = await self.postgres.fetch(
+            "SELECT key, coalesce(debit_promotional, 0), coalesce(debit_earned, 0), coalesce(credit_promotional, 0),"
+            " coalesce(credit_earned, 0) FROM journal"
+        )
+        return {PostingKey(row[0].bytes): (Parts(row[1], row[2]), Parts(row[3], row[4])) for row in rows}
 
     async def allow(self, user_id: UserId, tokens: int | None) -> None:
         """What a user may spend in a day, from here on; more is not waited for."""
@@ -79,13 +134,23 @@ class Books:
 
     async def wallets_in_books(self) -> dict[UserId, Wallet]:
         rows = await self.postgres.fetch(
-            "SELECT id, user_id IS NULL AS is_system, balance, n, lifetime_earned, lifetime_spent FROM wallets"
+            "SELECT id, user_id IS NULL AS is_system, balance, n, lifetime_earned, lifetime_spent, promotional, earned,"
+            " owed FROM wallets"
         )
         return {row["id"]: Wallet(*list(row)[1:]) for row in rows}
 
     async def meters_in_books(self) -> dict[tuple[RoomId, UserId], MeterRow]:
-        rows = await self.postgres.fetch("SELECT room_id, payer_id, last_block, tokens FROM meters")
-        return {(row["room_id"], row["payer_id"]): MeterRow(row["last_block"], row["tokens"]) for row in rows}
+        rows = await self.postgres.fetch(
+            "SELECT room_id, payer_id, last_block, tokens, refunded_blocks, refunded_tokens FROM meters"
+        )
+        return {(row["room_id"], row["payer_id"]): MeterRow(*list(row)[2:]) for row in rows}
+
+    async def use_key(self, user_id: UserId, key: str) -> None:
+        """The user's key stands for something that is no posting, if it is still free."""
+        posting_key = client_key(user_id, key)
+        if posting_key not in self.model.journal:
+            await keep_use(self.postgres, posting_key, bytes(16), user_id)
+            self.model.other_keys.add(posting_key)
 
     async def tickets_in_books(self) -> dict[tuple[RoomId, UserId], PostingKey]:
         rows = await self.postgres.fetch(
@@ -124,10 +189,15 @@ def credit(user_id: UserId, tokens: int, key: PostingKey | None = None) -> Posti
     return Posting(
         key=key or client_key(user_id, str(new_uuid())),
         kind=Kind.CREDIT,
+        operator_id=OPERATOR,
         debit=PROMOTIONS,
         credit=user_id,
         tokens=tokens,
     )
+
+
+def purchase(user_id: UserId, tokens: int) -> Posting:
+    return msgspec.structs.replace(credit(user_id, tokens), kind=Kind.PURCHASE, debit=TOKEN_SALES, operator_id=None)
 
 
 def tip(fan: UserId, creator: UserId, tokens: int, key: str | None = None) -> Posting:

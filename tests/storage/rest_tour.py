@@ -16,7 +16,7 @@ from server.rest.app import ROUTES
 from tests.clients import Phone
 from tests.houses import BILLING_SECRET
 from tests.server.rest.conftest import Caller, People, client_of, people_of
-from tests.storage.books import make_stream, ticket, tip
+from tests.storage.books import make_stream, purchase, ticket, tip
 from tests.storage.old_house import EARNER, FIRST_AT, LONG_CALL, LONG_FAN, STAR, STEP, TIPPED
 from tests.stripe_stand_in import StripeStandIn, signature
 
@@ -69,7 +69,7 @@ async def make_tour(house: House, trying: Callable[[str], None], stripe: StripeS
         tour = Tour(web, people, trying)
         fan, creator, operator = people.stranger(), people.stranger(), await people.operator()
         await _settle_in(tour, fan, creator, operator)
-        await _ring(tour, fan, creator)
+        await _ring(tour, house, fan, creator)
         call_id = await _talk(tour, fan, creator, operator)
         await _give_back(tour, house, fan, creator, call_id)
         await _stream(tour, creator)
@@ -107,7 +107,7 @@ async def _settle_in(tour: Tour, fan: Caller, creator: Caller, operator: Caller)
     await tour.ask(fan, "GET /api/creators", limit=100, offset=1_900)
 
 
-async def _ring(tour: Tour, fan: Caller, creator: Caller) -> None:
+async def _ring(tour: Tour, house: House, fan: Caller, creator: Caller) -> None:
     await tour.people.phone(creator)
     for name, answer in (
         ("POST /api/calls/initiate", "POST /api/calls/{callId}/cancel"),
@@ -116,6 +116,8 @@ async def _ring(tour: Tour, fan: Caller, creator: Caller) -> None:
         other = await tour.people.fan(1000)
         rung = await tour.ask(other, name, body={"creatorId": str(creator.user_id)})
         await tour.ask(other if "cancel" in answer else creator, answer, callId=rung.json()["callId"])
+        for room in list(house.registry):  # its parties are busy until its end is stored
+            await room.settled.wait()
 
 
 async def _talk(tour: Tour, fan: Caller, creator: Caller, operator: Caller) -> str:
@@ -218,7 +220,9 @@ async def _settle_payments(tour: Tour, stripe: StripeStandIn, operator: Caller) 
 
 
 async def _cash_out(tour: Tour, house: House, creator: Caller, operator: Caller) -> None:
-    await house.actor.post([tip((await tour.people.fan()).user_id, creator.user_id, 5)])
+    fan = await tour.people.fan(0)
+    paid = purchase(fan.user_id, 5), tip(fan.user_id, creator.user_id, 5)  # what operators give cannot be cashed out
+    assert all(receipt.paid for receipt in await house.actor.post(paid))
     await tour.ask(creator, "GET /api/payouts/terms")
     for _ in range(2):
         payout = (await tour.ask(creator, "POST /api/payouts", body={"tokens": 5})).json()
@@ -244,6 +248,11 @@ async def _keep_safe(tour: Tour, creator: Caller, operator: Caller) -> None:
     await tour.ask(operator, "GET /api/admin/bans")
     await tour.ask(operator, "DELETE /api/admin/bans/{userId}", userId=banned.user_id)
     await tour.ask(operator, "GET /api/admin/overview", days=92)
+    for query in _queries(({}, *({"status": each} for each in ("open", "repaid", "written_off"))), PAGES[:2]):
+        await tour.ask(operator, "GET /api/admin/debts", **query)
+    await tour.ask(operator, "GET /api/admin/debts", userId=creator.user_id)
+    for query in _queries(({}, {"action": "refund"}, {"operatorId": operator.user_id}), PERIODS, PAGES[:2]):
+        await tour.ask(operator, "GET /api/admin/actions", **query)
 
 
 def _wait_for_block(phone: Phone) -> None:

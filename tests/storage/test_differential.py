@@ -7,14 +7,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from domain.ids import PROMOTIONS, PostingKey, RoomId, UserId
+from domain.ids import ESCROW, PROMOTIONS, PostingKey, RoomId, UserId
 from domain.posting import Outcome, Posting, Receipt
 from server.ids import new_uuid
-from storage import actor
+from storage import postings
 from storage.audit import audit
 from storage.limits import forget_lifted_limits
 from storage.postings import Decided
-from tests.storage.books import Books, block, credit, in_room, open_books, ticket, tip
+from storage.refunds import Advance
+from tests.storage.books import OPERATOR, Books, block, credit, in_room, open_books, purchase, ticket, tip
 
 PEOPLE = 8
 ROOMS = 3
@@ -26,19 +27,22 @@ FIRST_REF = 5  # its place in the statement's row
 async def test_random_batches_have_the_outcomes_of_the_model(
     dsn: str, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    chance = random.Random(seed)
+    chance, other_chance = random.Random(seed), random.Random(-seed - 1)
     async with open_books(dsn) as books:
         people = [await books.add_user(chance.choice((0, 20, 200))) for _ in range(PEOPLE)]
         rooms = [await books.add_stream(*people) for _ in range(ROOMS)]
         seen: set[Outcome] = set()
         past: list[Posting] = []
+        tried: list[Posting] = []
         ways = _watch_ways(monkeypatch)
         as_they_were = 0
         for _ in range(BATCHES // 4):
             await _sometimes_change_a_room(books, people, rooms, chance)
             await _sometimes_change_a_limit(books, people, chance)
+            await _sometimes_use_a_key(books, people, other_chance)
             await _sometimes_take_tickets_back(books, chance)
             await _sometimes_give_back(books, past, chance)
+            await _sometimes_pay_out_or_release(books, people, rooms, chance)
             wildness = chance.choice((0.0, 0.0, 0.04, 1.0))
             batch = _batch(books, people, rooms, past, wildness, chance)
             ways.clear()
@@ -47,11 +51,16 @@ async def test_random_batches_have_the_outcomes_of_the_model(
             assert in_books == in_model
             seen |= {receipt.outcome for receipt in in_books}
             past = (past + batch)[-60:]
+            tried += batch
         assert await books.wallets_in_books() == books.model.wallets
         assert await books.meters_in_books() == books.model.meters
         assert await books.tickets_in_books() == books.model.tickets
+        assert await books.parts_in_books() == books.model.parts
+        assert await books.payouts_in_books() == books.model.payouts
+        assert await books.debts_in_books() == _owed_in_model(books)
         assert (await books.spent_in_books()).items() >= _spent_in_model(books).items()
         assert books.model.total() == 0
+        assert books.model.other_keys & {posting.key for posting in tried}, "some keys stood for something else"
         assert [finding.sentence async for finding in audit(books.postgres) if finding.rows] == []
     assert seen == set(Outcome) - {Outcome.WITHDRAWN}, "every outcome has occurred"
     assert BATCHES // 16 < as_they_were < BATCHES // 4 * 3 // 4, "both ways through the statement were taken often"
@@ -62,11 +71,11 @@ def _watch_ways(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     ways: list[bool] = []
 
     class Watched(Decided):
-        def __init__(self, postings: Sequence[Posting], row: Any, seconds: float) -> None:
-            super().__init__(postings, row, seconds)
+        def __init__(self, batch: Sequence[Posting], row: Any, seconds: float, sent: int | None = None) -> None:
+            super().__init__(batch, row, seconds, sent)
             ways.append(row is not None and row[FIRST_REF] is None)
 
-    monkeypatch.setattr(actor, "Decided", Watched)
+    monkeypatch.setattr(postings, "Decided", Watched)
     return ways
 
 
@@ -104,9 +113,9 @@ def _tame_posting(
         next_block = books.model.meters[room, payer].last_block + 1
         return block(room, payer, payee, next_block, chance.choice((0, 5, 15)), books.model.rooms[room].epoch)
     if draw < 0.8:
-        return credit(payer, chance.randint(1, 50))
+        return chance.choice((credit, purchase))(payer, chance.randint(1, 50))
     if draw < 0.83 and not any((each, payer) in books.model.tickets for each in rooms):
-        return ticket(room, payer, payee, chance.randint(1, 60))
+        return ticket(room, payer, ESCROW, chance.randint(1, 60))
     given = tip(payer, payee, chance.randint(1, 60))
     return given if draw < 0.9 else in_room(given, room, chance.choice((0, books.model.rooms[room].epoch)))
 
@@ -139,7 +148,7 @@ def _wild_posting(
     if draw < 0.75:
         return tip(PROMOTIONS, payee, 1)
     if draw < 0.79:
-        return ticket(chance.choice(rooms), payer, payee, chance.randint(1, 60))
+        return ticket(chance.choice(rooms), payer, chance.choice((ESCROW, ESCROW, payee)), chance.randint(1, 60))
     if draw < 0.84:
         room = chance.choice(rooms)
         epoch = books.model.rooms[room].epoch
@@ -179,23 +188,50 @@ async def _sometimes_change_a_limit(books: Books, people: list[UserId], chance: 
         await forget_lifted_limits(books.postgres)
 
 
+async def _sometimes_use_a_key(books: Books, people: list[UserId], chance: random.Random) -> None:
+    """For a call, a purchase or a refund."""
+    if chance.random() < 0.05:
+        await books.use_key(chance.choice(people), chance.choice("ab"))
+
+
 async def _sometimes_take_tickets_back(books: Books, chance: random.Random) -> None:
     if books.model.tickets and chance.random() < 0.3:
         place = chance.choice(sorted(books.model.tickets))
-        await _refund_in_both(books, [books.model.tickets[place]])
+        await _refund_in_both(books, [books.model.tickets[place]], chance)
 
 
 async def _sometimes_give_back(books: Books, past: list[Posting], chance: random.Random) -> None:
     if past and chance.random() < 0.2:
         booked = [books.model.journal[posting.key].posting for posting in past if posting.key in books.model.journal]
-        payee = chance.choice(booked).credit
-        await _refund_in_both(books, [posting.key for posting in booked if posting.credit == payee])
+        payee = books.model.payee(chance.choice(booked))
+        paid = [posting.key for posting in booked if books.model.payee(posting) == payee]
+        await _refund_in_both(books, paid, chance)
 
 
-async def _refund_in_both(books: Books, paid: list[PostingKey]) -> None:
-    in_books, in_model = await books.actor.refund(paid, "sorry"), books.model.refund(paid)
-    found = {receipt.posting.key: _figures(receipt) for receipt in in_books}
+async def _sometimes_pay_out_or_release(
+    books: Books, people: list[UserId], rooms: list[RoomId], chance: random.Random
+) -> None:
+    draw = chance.random()
+    if draw < 0.15:
+        await books.payout(chance.choice(people), chance.randint(1, 80))
+    elif draw < 0.18:
+        await books.release(chance.choice(rooms))
+
+
+async def _refund_in_both(books: Books, paid: list[PostingKey], chance: random.Random) -> None:
+    advance = chance.choice((None, Advance(OPERATOR, None), Advance(OPERATOR, chance.choice((0, 10**6)))))
+    refunded = await books.actor.refund(paid, "sorry", advance)
+    most = None if advance is None else advance.most_tokens
+    in_model = books.model.refund(paid, advance=advance is not None, most_advanced=most)
+    found = {receipt.posting.key: _figures(receipt) for receipt in refunded.receipts}
     assert found == {receipt.posting.key: _figures(receipt) for receipt in in_model}
+
+
+def _owed_in_model(books: Books) -> dict[UserId, int]:
+    owed: dict[UserId, int] = {}
+    for debt in books.model.debts:
+        owed[debt.debtor] = owed.get(debt.debtor, 0) + debt.tokens - debt.repaid
+    return owed
 
 
 def _figures(receipt: Receipt) -> tuple[object, ...]:

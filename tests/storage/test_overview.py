@@ -3,24 +3,32 @@
 import time
 from datetime import datetime, timedelta
 
+import msgspec
 import pytest
 import trio
 
-from domain.ids import PROMOTIONS, UserId, client_key
-from domain.posting import Kind, Posting
+from domain.ids import UserId, client_key
+from domain.posting import Kind
 from server.ids import new_uuid
 from storage.overview import read_figures, sum_up
 from storage.postgres import Postgres, open_postgres
+from storage.refunds import Advance
 from tests.houses import running_house
+from tests.storage.books import OPERATOR, credit, tip
 from tests.storage.old_house import FIRST_AT
 
 LOOK_SECONDS_MAX = 0.5  # twenty times what was measured, for a machine that is busy
 
 IN_JOURNAL = """
-    SELECT created_at::date AS day, kind, count(*) AS postings, sum(tokens)::bigint AS tokens
-      FROM journal WHERE created_at < $1 GROUP BY 1, 2
+    SELECT day, kind, sum(postings)::bigint, sum(tokens)::bigint, sum(refunds)::bigint, sum(refunded)::bigint FROM (
+        SELECT created_at::date AS day, kind, count(*) AS postings, sum(tokens) AS tokens, 0 AS refunds, 0 AS refunded
+          FROM journal WHERE created_at < $1 GROUP BY 1, 2
+        UNION ALL
+        SELECT r.created_at::date, o.kind, 0, 0, count(DISTINCT o.key), sum(r.tokens)
+          FROM journal r JOIN journal o ON o.key = r.content WHERE r.kind = 6 AND r.created_at < $1 GROUP BY 1, 2) k
+     GROUP BY 1, 2
 """
-IN_SUMS = "SELECT day, kind, postings, tokens FROM day_postings"
+IN_SUMS = "SELECT day, kind, postings, tokens, refunds, refunded_tokens FROM day_postings"
 
 
 async def check_sums(postgres: Postgres, through: datetime) -> int:
@@ -42,8 +50,11 @@ async def test_nothing_is_counted_twice_or_left_out_while_others_book(dsn: str) 
             nonlocal booking
             for i in range(40):
                 key = client_key(taker, str(i))
-                posting = Posting(key=key, kind=Kind.CREDIT, debit=PROMOTIONS, credit=taker, tokens=i + 1)
-                assert (await house.actor.post([posting]))[0].paid
+                posting = msgspec.structs.replace(credit(taker, i + 1), key=key)
+                paid = tip(taker, takers[0] if taker is not takers[0] else takers[1], 1)
+                assert all(receipt.paid for receipt in await house.actor.post([posting, paid]))
+                if i % 2:
+                    await house.actor.refund([paid.key], "sorry", Advance(OPERATOR, None))
             booking -= 1
 
         async with trio.open_nursery() as nursery:
@@ -55,8 +66,12 @@ async def test_nothing_is_counted_twice_or_left_out_while_others_book(dsn: str) 
                         looks.start_soon(sum_up, house.postgres)
         through = await sum_up(house.postgres)
         await check_sums(house.postgres, through)
-        (row,) = await house.postgres.fetch("SELECT sum(postings)::int, sum(tokens)::int FROM day_postings")
-        assert tuple(row) == (8 * 40, 8 * sum(range(1, 41)))
+        rows = await house.postgres.fetch(
+            "SELECT kind, postings::int, tokens::int, refunds::int, refunded_tokens::int FROM day_postings"
+            " WHERE kind IN (2, 5) ORDER BY kind"
+        )
+        tips, credits = (8 * 40, 8 * 40, 8 * 20, 8 * 20), (8 * 40, 8 * sum(range(1, 41)), 0, 0)
+        assert [tuple(row) for row in rows] == [(Kind.TIP, *tips), (Kind.CREDIT, *credits)]
 
 
 async def test_a_house_that_never_summed_up_comes_to_it_and_looks_are_cheap_then(old_house: str) -> None:

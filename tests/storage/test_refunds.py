@@ -11,8 +11,8 @@ from domain.ids import LOSSES, PostingKey, refund_key, refund_rest_key
 from domain.posting import Kind, Outcome, Posting, Receipt
 from storage.audit import audit
 from storage.postgres import StorageUnavailable
-from storage.refunds import MAX_REFUND
-from tests.storage.books import Books, block, credit, open_books, ticket, tip
+from storage.refunds import MAX_REFUND, Advance
+from tests.storage.books import OPERATOR, Books, block, credit, open_books, ticket, tip
 
 AT_ONCE = 50
 
@@ -23,7 +23,7 @@ async def test_the_payee_gives_back_what_is_there_and_the_losses_the_rest(dsn: s
         fan, creator, other = await books.add_user(100), await books.add_user(100), await books.add_user()
         paid = tip(fan, creator, 40, "k")
         await books.post_in_both([paid, tip(creator, other, 140 - left)] if left < 140 else [paid])
-        receipts = await books.actor.refund([paid.key], "sorry")
+        receipts = await _refund(books, paid.key)
         moved = [(receipt.posting.debit, receipt.posting.tokens) for receipt in receipts]
         assert moved == [(who, tokens) for who, tokens in ((creator, taken), (LOSSES, 40 - taken)) if tokens]
         wallets = await books.wallets_in_books()
@@ -39,7 +39,7 @@ async def test_a_refund_says_what_it_gives_back_and_why(dsn: str) -> None:
         stream = await books.add_stream()
         paid = ticket(stream, fan, creator, 40)
         await books.actor.post([paid, tip(creator, fan, 15)])
-        receipts = await books.actor.refund([paid.key], "sorry")
+        receipts = await _refund(books, paid.key)
         assert [receipt.outcome for receipt in receipts] == [Outcome.COMMITTED] * 2
         for receipt, key in zip(receipts, (refund_key(paid.key), refund_rest_key(paid.key)), strict=True):
             posting = receipt.posting
@@ -71,9 +71,9 @@ async def test_who_has_more_by_now_is_not_asked_for_the_rest_a_second_time(dsn: 
         fan, creator = await books.add_user(100), await books.add_user()
         paid = tip(fan, creator, 40)
         await books.actor.post([paid, tip(creator, fan, 40)])
-        await books.actor.refund([paid.key], "sorry")
+        await _refund(books, paid.key)
         await books.actor.post([credit(creator, 500)])
-        assert [receipt.outcome for receipt in await books.actor.refund([paid.key], "sorry")] == [Outcome.ALREADY]
+        assert [receipt.outcome for receipt in await _refund(books, paid.key)] == [Outcome.ALREADY]
         assert (await books.wallets_in_books())[creator].balance == 500
 
 
@@ -84,7 +84,7 @@ async def test_all_blocks_of_a_room_that_has_ended_are_given_back_in_order(dsn: 
         paid = [block(room, fan, creator, block_no, tokens=block_no % 3) for block_no in range(1, blocks + 1)]
         await books.actor.post([*paid, tip(creator, fan, 100)])
         await books.postgres.execute("UPDATE rooms SET ended_at = now()")
-        receipts = await books.actor.refund([posting.key for posting in paid], "sorry")
+        receipts = await _refund(books, *(posting.key for posting in paid))
         assert {receipt.posting.room_id for receipt in receipts} == {room}
         assert sum(receipt.posting.tokens for receipt in receipts) == sum(posting.tokens for posting in paid)
         assert all(
@@ -102,7 +102,7 @@ async def test_a_ticket_that_was_given_back_is_bought_again_and_given_back_again
         for paid in (ticket(stream, fan, creator, 30), ticket(stream, fan, creator, 40)):
             assert [receipt.outcome for receipt in await books.actor.post([paid])] == [Outcome.COMMITTED]
             assert await books.tickets_in_books() == {(stream, fan): paid.key}
-            await books.actor.refund([paid.key], "sorry")
+            await _refund(books, paid.key)
             assert await books.tickets_in_books() == {}
         assert (await books.wallets_in_books())[fan].balance == 100
         await _check(books)
@@ -114,9 +114,9 @@ async def test_an_older_ticket_that_is_given_back_again_takes_none_away(dsn: str
         stream = await books.add_stream()
         first, second = ticket(stream, fan, creator, 30), ticket(stream, fan, creator, 40)
         await books.actor.post([first])
-        await books.actor.refund([first.key], "sorry")
+        await _refund(books, first.key)
         await books.actor.post([second])
-        await books.actor.refund([first.key], "sorry")
+        await _refund(books, first.key)
         assert await books.tickets_in_books() == {(stream, fan): second.key}
 
 
@@ -126,9 +126,9 @@ async def test_only_blocks_tips_and_tickets_that_cost_something_are_given_back(d
         room = await books.add_room(fan)
         gift, free, paid = credit(fan, 5), block(room, fan, creator, 1, tokens=0), tip(fan, creator, 40)
         await books.actor.post([gift, free, paid])
-        given_back = (await books.actor.refund([paid.key], "sorry"))[0].posting.key
+        given_back = (await _refund(books, paid.key))[0].posting.key
         for key in (gift.key, free.key, given_back, PostingKey(b"nothing's own key"[:16])):
-            assert await books.actor.refund([key], "sorry") == []
+            assert await _refund(books, key) == []
         await _check(books)
 
 
@@ -137,7 +137,7 @@ async def test_a_refund_from_several_payees_is_refused_whole_and_what_comes_afte
         fan, creator, other = await books.add_user(100), await books.add_user(), await books.add_user()
         paid = [tip(fan, creator, 10), tip(fan, other, 10)]
         await books.actor.post(paid)
-        assert await books.actor.refund([posting.key for posting in paid], "sorry") == []
+        assert await _refund(books, *(posting.key for posting in paid)) == []
         assert await books.postgres.fetch("SELECT FROM journal WHERE kind = 6") == []
         assert (await books.actor.post([tip(fan, creator, 1)]))[0].paid
 
@@ -174,8 +174,13 @@ async def test_a_refund_over_a_line_that_breaks_is_made_once(dsn: str) -> None:
         await _check(books)
 
 
+async def _refund(books: Books, *paid: PostingKey) -> list[Receipt]:
+    """As an operator does, with whatever `losses` has to advance."""
+    return (await books.actor.refund(paid, "sorry", Advance(OPERATOR, None))).receipts
+
+
 async def _ask(books: Books, paid: list[PostingKey], receipts: list[Receipt]) -> None:
-    receipts += await books.actor.refund(paid, "sorry")
+    receipts += await _refund(books, *paid)
 
 
 async def _cut_all_but_me(books: Books) -> None:

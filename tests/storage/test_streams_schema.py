@@ -20,7 +20,7 @@ PRIVATE = {
     "block_rounding": "up", "created_at": NOW,
 }  # fmt: skip
 ENDED = {"status": "ended", "started_at": NOW, "ended_at": NOW, "end_reason": "ended"}
-SAVE = "SELECT save_stream($1, $2, $3, $4, $5, $6, $7, $8, $9)"
+SAVE = "SELECT save_stream($1, $2, $3, $4, $5, $6, $7, $8, $9, 0)"
 
 
 class Stage:
@@ -178,10 +178,10 @@ async def test_a_stay_begins_at_nothing_and_goes_on_where_it_was(dsn: str) -> No
     async with a_stage(dsn) as stage:
         stream, fan = await stage.schedule(), await stage.books.add_user(100)
         epoch, stay = await stage.open(stream), "SELECT * FROM open_stay($1, $2)"
-        assert tuple((await stage.books.postgres.fetch(stay, stream, fan))[0]) == (0, 0, 0, 100, 1)
+        assert tuple((await stage.books.postgres.fetch(stay, stream, fan))[0]) == (0, 0, 0, 100, 1, 0, 0)
         await stage.books.actor.post([block(stream, fan, stage.creator, 1, tokens=30, epoch=epoch)])
         await stage.save(stream, epoch, active={fan: 5})
-        assert tuple((await stage.books.postgres.fetch(stay, stream, fan))[0]) == (1, 30, 5, 70, 2)
+        assert tuple((await stage.books.postgres.fetch(stay, stream, fan))[0]) == (1, 30, 5, 70, 2, 0, 0)
         for room, payer in ((RoomId(new_uuid()), fan), (stream, UserId(new_uuid()))):
             with pytest.raises(Refused, match="a meter needs its room and its payer"):
                 await stage.books.postgres.fetch(stay, room, payer)

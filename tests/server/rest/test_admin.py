@@ -11,6 +11,7 @@ from domain.ids import PROMOTIONS
 from server.house import House
 from server.rest import admin
 from storage.audit import audit
+from storage.postgres import Refused
 from tests.server.rest.conftest import Caller, People
 from tests.server.rest.problems import SOMEBODY, check
 
@@ -110,10 +111,37 @@ async def test_one_key_space_for_calls_and_credits(people: People) -> None:
     fan, operator, creator = await people.fan(0), await people.operator(), await people.online_creator()
     ring = {"creatorId": str(creator.user_id)}
     await operator.get("/me")
-    await operator.post("/admin/credits", {"userId": str(operator.user_id), "tokens": 100, "reason": "self"}, key="a")
+    colleague, gift = await people.operator(), {"userId": str(operator.user_id), "tokens": 100, "reason": "a test call"}
+    assert (await colleague.post("/admin/credits", gift)).status_code == 201
+    assert (await operator.post("/admin/credits", credit(fan), key="a")).status_code == 201
     check(await operator.post("/calls/init", ring, key="a"), 422, "IDEMPOTENCY_CONFLICT")
     assert (await operator.post("/calls/init", ring, key="b")).status_code == 201
     check(await operator.post("/admin/credits", credit(fan), key="b"), 422, "IDEMPOTENCY_CONFLICT")
+
+
+async def test_nobody_credits_themselves(people: People) -> None:
+    operator = await people.operator()
+    await operator.get("/me")
+    gift = {"userId": str(operator.user_id), "tokens": 100, "reason": "self"}
+    check(await operator.post("/admin/credits", gift), 400, "SELF_PAYMENT")
+    assert await balance(operator) == 0
+
+
+async def test_every_credit_and_refund_is_kept_with_who_ordered_it_and_why(house: House, people: People) -> None:
+    fan, operator, creator = await people.fan(0), await people.operator(), await people.creator()
+    given = (await operator.post("/admin/credits", credit(fan), key="k")).json()
+    await operator.post("/admin/credits", credit(fan), key="k")
+    tip = (await fan.post("/tips/send", {"toCreatorId": str(creator.user_id), "amountTokens": 40})).json()
+    await operator.post("/admin/refunds", {"tipId": tip["tipId"], "reason": "a slip"})
+    kept = (await operator.get("/admin/actions", targetId=str(fan.user_id))).json()["items"]
+    assert [(each["action"], each["tokens"], each["refId"], each["reason"]) for each in kept] == [
+        ("refund", 40, tip["tipId"], "a slip"),
+        ("credit", given["tokens"], given["creditId"], given["reason"]),
+    ]
+    assert {each["operatorId"] for each in kept} == {str(operator.user_id)}
+    check(await fan.get("/admin/actions"), 403, "FORBIDDEN")
+    with pytest.raises(Refused):
+        await house.postgres.execute("UPDATE operator_actions SET reason = 'nothing'")
 
 
 async def test_a_key_is_each_operators_own(people: People) -> None:
@@ -185,7 +213,9 @@ async def test_the_audit_shows_what_does_not_hold(house: House, people: People) 
     broken = {proof["proof"]: proof["rows"] for proof in found["proofs"] if not proof["holds"]}
     assert found["holds"] is False
     assert broken["all balances sum to zero"] == [{"sum": "1"}]
-    assert [row["id"] for row in broken["each wallet equals its journal"]] == [str(fan.user_id)]
+    assert [row["id"] for row in broken["each wallet equals its journal, and so does each part of it"]] == [
+        str(fan.user_id)
+    ]
 
 
 async def test_one_audit_at_a_time(people: People, monkeypatch: pytest.MonkeyPatch) -> None:

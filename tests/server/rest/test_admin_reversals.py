@@ -155,7 +155,8 @@ async def test_a_reversal_of_an_unknown_payment_waits_for_an_operator(shop: Shop
 
 
 async def test_nothing_is_cashed_out_of_a_frozen_wallet_and_no_payout_of_it_is_paid(shop: Shop) -> None:
-    creator, operator, fan = await shop.people.creator(), await shop.people.operator(), await shop.people.fan(100)
+    creator, operator, fan = await shop.people.creator(), await shop.people.operator(), shop.people.stranger()
+    await shop.pay(await shop.buy(fan))  # what is given by operators could not be cashed out
     await shop.house.actor.post([tip(fan.user_id, creator.user_id, 50)])
     asked = (await creator.post("/payouts", {"tokens": 10})).json()
     purchase = await shop.buy(creator)

@@ -179,7 +179,7 @@ async def test_a_ban_that_another_server_made_is_heard_of_and_put_into_effect(ho
     await trio.to_thread.run_sync(phone.wait_closed)
     assert phone.close_code == 4403
     check(await fan.get("/creators"), 403, "FORBIDDEN")
-    await lift_ban(house.postgres, fan.user_id)
+    await lift_ban(house.postgres, fan.user_id, operator.user_id)
     with trio.fail_after(10):
         while (await fan.get("/creators")).status_code != 200:  # each answer is a look
             pass

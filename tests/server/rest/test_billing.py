@@ -25,6 +25,8 @@ from tests.server.rest.conftest import Caller, People, people_of
 from tests.server.rest.line import line_to
 from tests.server.rest.problems import SOMEBODY, check
 
+NOT_REFUNDED = {"refundedBlocks": 0, "refundedTokens": 0}
+
 
 async def test_either_party_pauses_and_only_who_paused_resumes(people: People) -> None:
     fan, creator = await people.fan(), await people.creator()
@@ -157,10 +159,10 @@ async def test_billing_lists_the_blocks_and_what_they_come_to(people: People) ->
 def _check_sums(billing: dict[str, Any]) -> None:
     blocks = billing["blocks"]
     assert [block["blockNo"] for block in blocks] == list(range(1, len(blocks) + 1))
-    assert all(block.keys() == {"blockNo", "tokens", "chargedAt"} for block in blocks)
+    assert all(block.keys() == {"blockNo", "tokens", "chargedAt", "refundedTokens", "refundedAt"} for block in blocks)
     assert all(block["tokens"] == 2 for block in blocks)
     totals = {"blocks": len(blocks), "tokens": 2 * len(blocks), "activeSeconds": billing["call"]["activeSeconds"]}
-    assert billing["totals"] == totals
+    assert billing["totals"] == {**totals, **NOT_REFUNDED}
 
 
 async def test_how_long_the_money_lasts_is_the_fans_to_know(people: People) -> None:
@@ -185,6 +187,8 @@ async def test_history_has_each_block_once_for_its_payer_and_once_for_its_payee(
         "counterparty": str(creator.user_id),
         "balanceAfter": 99,
         "chargedAt": first["chargedAt"],
+        "refundedTokens": 0,
+        "refundedAt": None,
     }
     earned = (await creator.get("/billing/history", callId=call_id, role="creator")).json()["items"]
     assert [(block["role"], block["blockNo"]) for block in earned] == [("creator", n) for n in range(blocks, 0, -1)]
@@ -219,10 +223,13 @@ async def test_stats_sum_by_day_and_by_counterparty(people: People) -> None:
     call = (await fan.post(f"/billing/{call_id}/stop")).json()["call"]
     sums = {"blocks": call["blocks"], "tokens": call["tokens"]}
     stats = (await fan.get("/billing/stats")).json()
-    assert stats["creator"] == {"role": "creator", "blocks": 0, "tokens": 0, "byDay": [], "byCounterparty": []}
+    nothing = {"blocks": 0, "tokens": 0, **NOT_REFUNDED}
+    assert stats["creator"] == {"role": "creator", **nothing, "byDay": [], "byCounterparty": []}
     assert {name: stats["fan"][name] for name in ("role", "blocks", "tokens")} == {"role": "fan", **sums}
     assert {name: sum(day[name] for day in stats["fan"]["byDay"]) for name in sums} == sums
-    assert stats["fan"]["byCounterparty"] == [{"userId": str(creator.user_id), "displayName": "Cleo", **sums}]
+    assert stats["fan"]["byCounterparty"] == [
+        {"userId": str(creator.user_id), "displayName": "Cleo", **sums, **NOT_REFUNDED}
+    ]
     assert (await creator.get("/billing/stats")).json()["creator"]["tokens"] == call["tokens"]
     later = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
     assert (await fan.get("/billing/stats", **{"from": later})).json()["fan"]["blocks"] == 0

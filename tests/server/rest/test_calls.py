@@ -298,8 +298,9 @@ async def test_stats_sum_calls_in_each_role(people: People) -> None:
     fan, creator = await people.fan(), await people.creator(60)
     call_id, _, _ = await people.talking(fan, creator)
     call = (await fan.post(f"/billing/{call_id}/stop")).json()["call"]
-    none = {"calls": 0, "answered": 0, "blocks": 0, "tokens": 0, "activeSeconds": 0.0}
-    some = {name: call[name] for name in ("blocks", "tokens", "activeSeconds")} | {"calls": 1, "answered": 1}
+    kept = {"refundedBlocks": 0, "refundedTokens": 0}
+    none = {"calls": 0, "answered": 0, "blocks": 0, "tokens": 0, "activeSeconds": 0.0, **kept}
+    some = {name: call[name] for name in ("blocks", "tokens", "activeSeconds")} | kept | {"calls": 1, "answered": 1}
     fans, creators = (await fan.get("/calls/stats")).json(), (await creator.get("/calls/stats")).json()
     assert fans == {"fan": {"role": "fan", **some}, "creator": {"role": "creator", **none}}
     assert creators == {"fan": {"role": "fan", **none}, "creator": {"role": "creator", **some}}

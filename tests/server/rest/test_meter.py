@@ -173,7 +173,7 @@ async def _make_orphan(house: House) -> CallId:
             block_rounding="up",
             created_at=now,
             rings_until=now + 60_000_000,
-            cooled_since=now,
+            cooldown=0,
             server_id=gone,
         ),
     )

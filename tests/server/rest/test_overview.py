@@ -7,14 +7,21 @@ from uuid import UUID
 
 import pytest
 
-from domain.ids import PAYOUTS, RoomId, UserId, client_key
+from domain.ids import ESCROW, PAYOUTS, RoomId, UserId, client_key
 from domain.posting import Kind, Posting
 from server.ids import new_uuid
 from tests.server.rest.conftest import Caller
 from tests.server.rest.problems import check
 from tests.server.rest.shop import Shop, open_shop
+from tests.storage.books import purchase
 
-NOTHING = {"count": 0, "tokens": 0}
+NONE = {"count": 0, "tokens": 0}
+NOTHING = {**NONE, "refunds": 0, "refundedTokens": 0}
+
+
+def net(count: int, tokens: int, *, refunds: int = 0, refunded: int = 0) -> dict[str, int]:
+    """How many there were, and their tokens less what was given back."""
+    return {"count": count, "tokens": tokens - refunded, "refunds": refunds, "refundedTokens": refunded}
 
 
 @pytest.fixture
@@ -55,14 +62,15 @@ async def test_an_empty_house_has_nothing_to_show(shop: Shop) -> None:
     assert len(shown["days"]) == 3
     assert shown["days"][0]["day"] == f"{datetime.now(UTC):%Y-%m-%d}"
     assert shown["total"] == {
-        "tokenSales": {**NOTHING, "revenueCents": 0},
+        "tokenSales": {**NONE, "revenueCents": 0},
         "ticketSales": NOTHING,
         "tips": NOTHING,
         "blocks": NOTHING,
         "calls": {"ended": 0, "answered": 0, "activeSeconds": 0},
         "averageCallSeconds": None,
-        "cashOut": NOTHING,
+        "cashOut": {**NONE, "returnedTokens": 0},
         "cashOutCents": 0,
+        "losses": {"advanced": 0, "repaid": 0},
     }
     assert [shown[name] for name in ("averageStreamTips", "cashOutRate")] == [None, None]
     assert shown["margin"]["marginCentsPerBuyer"] is None
@@ -86,27 +94,31 @@ async def test_sales_and_the_margin_of_each_who_bought(shop: Shop) -> None:
 
 
 async def test_what_was_tipped_sold_and_cashed_out_is_counted_once_however_often_one_looks(shop: Shop) -> None:
-    fan, creator, operator = await shop.people.fan(1000), await shop.people.creator(), await shop.people.operator()
+    fan, creator, operator = await shop.people.fan(0), await shop.people.creator(), await shop.people.operator()
+    assert (await shop.house.actor.post([purchase(fan.user_id, 1000)]))[0].paid
     streams = [await open_stream(creator) for _ in range(2)]
     for tokens, room in ((10, streams[0]), (20, streams[0]), (40, streams[1]), (5, None)):
         await move(shop, Kind.TIP, fan.user_id, creator.user_id, tokens, room)
         await overview(operator)
-    await move(shop, Kind.TICKET, fan.user_id, creator.user_id, 25, streams[0])
+    await move(shop, Kind.TICKET, fan.user_id, ESCROW, 25, streams[0])
+    await shop.house.actor.release(streams[0])
     payouts = [(await creator.post("/payouts", {"tokens": tokens})).json()["payoutId"] for tokens in (30, 40)]
     await operator.post(f"/admin/payouts/{payouts[1]}", {"status": "rejected"})
     shown = await overview(operator)
-    assert shown["total"]["tips"] == {"count": 4, "tokens": 75}
-    assert shown["total"]["ticketSales"] == {"count": 1, "tokens": 25}
-    assert (shown["total"]["cashOut"], shown["total"]["cashOutCents"]) == ({"count": 1, "tokens": 30}, 150)
+    assert shown["total"]["tips"] == net(4, 75)
+    assert shown["total"]["ticketSales"] == net(1, 25)
+    assert shown["total"]["cashOut"] == {"count": 1, "tokens": 30, "returnedTokens": 0}
+    assert shown["total"]["cashOutCents"] == 150
     assert (shown["openPayouts"], shown["centsPerToken"]) == ({"count": 1, "tokens": 30}, 5)
     assert shown["cashOutRate"] == 0.3
     assert shown["averageStreamTips"] == 35
     assert shown["tipsPerStream"] == {
         "streams": 2,
         "tokens": 70,
+        "refundedTokens": 0,
         "best": [
-            {"streamId": str(streams[1]), "tips": 1, "tokens": 40},
-            {"streamId": str(streams[0]), "tips": 2, "tokens": 30},
+            {"streamId": str(streams[1]), "tips": 1, "tokens": 40, "refunds": 0, "refundedTokens": 0},
+            {"streamId": str(streams[0]), "tips": 2, "tokens": 30, "refunds": 0, "refundedTokens": 0},
         ],
     }
     for stream in streams:
@@ -126,7 +138,7 @@ async def test_calls_and_how_long_they_were(shop: Shop) -> None:
     total = (await overview(operator))["total"]
     assert total["calls"] == {"ended": 2, "answered": 1, "activeSeconds": int(active)}
     assert total["averageCallSeconds"] == int(active)
-    assert total["blocks"] == {"count": 1, "tokens": 30}
+    assert total["blocks"] == net(1, 30)
 
 
 async def test_only_operators_see_it_and_only_so_far_back(shop: Shop) -> None:
@@ -144,4 +156,4 @@ async def test_payouts_that_are_only_wished_for_are_not_counted(shop: Shop) -> N
         *(PAYOUTS, creator.user_id, PAYOUTS),
     )
     shown = await overview(operator)
-    assert (shown["total"]["cashOut"], shown["openPayouts"]) == (NOTHING, NOTHING)
+    assert (shown["total"]["cashOut"], shown["openPayouts"]) == ({**NONE, "returnedTokens": 0}, NONE)

@@ -50,10 +50,15 @@ async def move(house: House, kind: Kind, debit: UUID, credit: UUID, tokens: int)
 
 
 async def earner(house: House, people: People, tokens: int) -> Caller:
-    """A creator who was tipped."""
-    creator, fan = await people.creator(), await people.fan(tokens)
+    """A creator who was tipped by somebody who had bought the tokens."""
+    creator, fan = await people.creator(), await people.creator()
+    await _buy(house, fan, tokens)
     await move(house, Kind.TIP, fan.user_id, creator.user_id, tokens)
     return creator
+
+
+async def _buy(house: House, caller: Caller, tokens: int) -> None:
+    await move(house, Kind.PURCHASE, TOKEN_SALES, caller.user_id, tokens)
 
 
 async def cashable(creator: Caller) -> int:
@@ -72,6 +77,7 @@ async def test_a_payout_takes_the_tokens_and_says_what_they_bring(house: House, 
         "creatorId": str(creator.user_id),
         "status": "requested",
         "tokens": 60,
+        "returnedTokens": 0,
         "amount": "3.00",
         "amountCents": 300,
         "currency": "USD",
@@ -111,11 +117,23 @@ async def test_what_was_bought_is_spent_before_what_was_earned(house: House, peo
     assert (await cashable(creator), await cashable(other)) == (35, 55)
 
 
+async def test_promotional_tokens_are_spent_first_and_stay_promotional_in_whose_hands_ever(
+    house: House, people: People
+) -> None:
+    creator, other = await earner(house, people, 50), await people.creator()
+    await give(house, creator.user_id, 40)
+    await move(house, Kind.TIP, creator.user_id, other.user_id, 60)
+    assert (await cashable(creator), await cashable(other)) == (30, 20)
+    await move(house, Kind.TIP, other.user_id, creator.user_id, 40)
+    assert (await cashable(creator), await cashable(other)) == (30, 20)
+
+
 async def test_what_was_refunded_or_given_back_is_no_earning(house: House, people: People) -> None:
     creator, fan = await earner(house, people, 50), await people.creator()
-    await give(house, fan.user_id, 100)
+    await move(house, Kind.PURCHASE, TOKEN_SALES, fan.user_id, 100)
     tip = await move(house, Kind.TIP, fan.user_id, creator.user_id, 20)
-    assert [receipt.paid for receipt in await house.actor.refund([tip], "a mistake")] == [True]
+    refunded = await house.actor.refund([tip], "a mistake")
+    assert [receipt.paid for receipt in refunded.receipts] == [True]
     await give(house, creator.user_id, 100)
     assert (await cashable(creator), await cashable(fan)) == (50, 0)
 
@@ -135,7 +153,9 @@ async def test_only_creators_cash_out(house: House, people: People) -> None:
         "centsPerToken": 5,
         "currency": "USD",
         "minTokens": 10,
+        "holdingDays": 0,
         "cashableTokens": 0,
+        "heldTokens": 0,
     }
     assert (await other.get("/payouts")).json()["items"] == []
 
@@ -157,7 +177,8 @@ async def test_one_key_space_for_payouts_and_credits(house: House, people: Peopl
     operator = await people.operator()
     await operator.put("/creators/me", {"rateTokensPerMin": 60})
     fan = await people.fan(100)
-    await move(house, Kind.TIP, fan.user_id, operator.user_id, 100)
+    await _buy(house, fan, 100)
+    await move(house, Kind.TIP, fan.user_id, operator.user_id, 200)
     gift = {"userId": str(fan.user_id), "tokens": 5, "reason": "welcome"}
     assert (await operator.post("/admin/credits", gift, key="a")).status_code == 201
     check(await operator.post("/payouts", {"tokens": 20}, key="a"), 422, "IDEMPOTENCY_CONFLICT")
@@ -166,7 +187,8 @@ async def test_one_key_space_for_payouts_and_credits(house: House, people: Peopl
 
 
 async def test_a_refusal_is_not_remembered(house: House, people: People) -> None:
-    creator, fan = await earner(house, people, 10), await people.fan(100)
+    creator, fan = await earner(house, people, 10), await people.fan(0)
+    await _buy(house, fan, 10)
     check(await creator.post("/payouts", {"tokens": 20}, key="k"), 400, "INSUFFICIENT_TOKENS")
     await move(house, Kind.TIP, fan.user_id, creator.user_id, 10)
     assert (await creator.post("/payouts", {"tokens": 20}, key="k")).status_code == 201
@@ -213,6 +235,7 @@ async def test_a_payout_that_was_written_down_and_not_booked_is_booked_by_the_ne
         posting_key=client_key(creator.user_id, "lost"),
         tokens=20,
         min_tokens=10,
+        holding_days=0,
         cents=100,
         currency="USD",
     )
@@ -232,6 +255,7 @@ async def test_what_cannot_be_booked_any_more_is_given_up(house: House, people: 
         posting_key=client_key(creator.user_id, "lost"),
         tokens=40,
         min_tokens=10,
+        holding_days=0,
         cents=200,
         currency="USD",
     )

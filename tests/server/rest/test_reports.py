@@ -28,8 +28,8 @@ async def test_reports_are_paged_newest_first_and_found_by_whom_they_are_about(p
     fan, operator = await people.fan(), await people.operator()
     others = [await people.fan() for _ in range(3)]
     made = [
-        (await fan.post("/reports", {"userId": str(other.user_id), "reason": "rude"})).json()
-        for other in (*others, others[0])
+        (await fan.post("/reports", {"userId": str(other.user_id), "reason": reason})).json()
+        for other, reason in (*((other, "rude") for other in others), (others[0], "rude again"))
     ]
     page = await operator.get("/admin/reports", limit=3)
     rest = await operator.follow(page.links["next"]["url"])

@@ -23,13 +23,21 @@ async def test_the_wallet_sums_what_was_earned_and_spent(people: People) -> None
     fans, creators = (await fan.get("/wallet")).json(), (await creator.get("/wallet")).json()
     assert fans == {
         "balance": 100 - tokens,
-        "lifetimeEarned": 100,
+        "promotional": 100 - tokens,
+        "cashable": 0,
+        "held": 0,
+        "owed": 0,
+        "lifetimeEarned": 0,
         "lifetimeSpent": tokens,
         "limits": limits,
         "frozen": False,
     }
     assert creators == {
         "balance": tokens,
+        "promotional": tokens,
+        "cashable": 0,
+        "held": 0,
+        "owed": 0,
         "lifetimeEarned": tokens,
         "lifetimeSpent": 0,
         "limits": limits,

@@ -1,7 +1,18 @@
-"""A ticket is bought, and lets its holder in."""
+"""A ticket is bought, lets its holder in, and is the creator's once they have given a show."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
 
 from tests.clients import go_live
-from tests.towns import Town
+from tests.towns import Town, town_on
+
+
+@pytest.fixture
+def town(dsn: str, tmp_path: Path) -> Iterator[Town]:
+    with town_on(dsn, tmp_path, HALFMINUTE_STREAMS_TICKET_RELEASE_SECONDS="2") as running:
+        yield running
 
 
 def test_a_fan_buys_a_ticket_and_joins_the_stream(town: Town) -> None:
@@ -13,11 +24,12 @@ def test_a_fan_buys_a_ticket_and_joins_the_stream(town: Town) -> None:
     assert fan.join(channel)["error"] == "FORBIDDEN"
     bought = fan.http.post(f"{path}/tickets")
     assert (bought.status_code, bought.json()["wallet"]) == (201, {"balance": 60})
-    assert creator.wait_for("wallet:changed", cause="ticket")["balance"] == 40, "all of it"
+    assert creator.balance() == 0, "it is in escrow"
     assert fan.http.get(f"{path}/access").json() == {"hasAccess": True, "reason": "ticket"}
     assert fan.join(channel)["you"]["role"] == "viewer"
     assert creator.wait_for("member:joined")["userId"] == str(fan.user_id)
     assert fan.http.post(f"{path}/tickets").json()["error"] == "ALREADY_PURCHASED"
     assert other.join(channel)["error"] == "FORBIDDEN"
+    assert creator.wait_for("wallet:changed", cause="release")["balance"] == 40, "all of it"
     assert (fan.balance(), creator.balance(), other.balance()) == (60, 40, 100)
     town.check_books()

@@ -1,0 +1,42 @@
+"""How long a fan waits before ringing a creator again whom they rang for nothing (CONTRACT §5, Ringing)."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from domain.instant import Duration, Instant, duration
+
+FORGOTTEN_AFTER: Duration = duration(3600)
+FIRST_WAIT: Duration = duration(10)  # after the second end without a block; it doubles with each further one
+MOST_WAITS = 10  # times the cooldown after a decline: the longest wait
+UNANSWERED = ("declined", "missed")
+NOBODYS_FAULT = ("server_fault", "admin")
+
+
+class PastCall(NamedTuple):
+    """A call that has ended: when, why, and with how many blocks."""
+
+    ended_at: Instant
+    end_reason: str
+    blocks: int
+
+
+def may_ring_at(past: Sequence[PastCall], now: Instant, cooldown: Duration) -> Instant | None:
+    """From when on a fan may ring a creator again; None if they may already.
+
+    `past` are their calls so far, the newest first. `cooldown` follows upon a call that was declined or missed. Calls
+    that were cancelled, or ended otherwise without a block, cost nothing the first time, then 10 s, and twice as long
+    each further time up to ten times the cooldown. A paid block ends the counting, and so does an hour without a call.
+    """
+    free_at, empty, later = now, list[Instant](), now
+    for call in past:
+        if call.blocks > 0 or later - call.ended_at > FORGOTTEN_AFTER:
+            break
+        later = call.ended_at
+        if call.end_reason in UNANSWERED:
+            free_at = max(free_at, call.ended_at + cooldown)
+        elif call.end_reason not in NOBODYS_FAULT:
+            empty.append(call.ended_at)
+    if len(empty) > 1:
+        wait = min(FIRST_WAIT << min(len(empty) - 2, 40), MOST_WAITS * cooldown)
+        free_at = max(free_at, empty[0] + wait)
+    return free_at if free_at > now else None

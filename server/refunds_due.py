@@ -1,0 +1,31 @@
+"""Gives back blocks that a server wrote down as due and had no time to refund, or that their payee could not cover."""
+
+from collections.abc import Sequence
+
+import structlog
+
+from domain.ids import PostingKey
+from storage.actor import StorageActor
+from storage.postgres import Postgres
+from storage.refunds_due import find_refunds_due, settle_refunds_due
+
+REASON = "the payee ended it"
+
+log = structlog.get_logger(__name__)
+
+
+async def give_back_blocks(postgres: Postgres, actor: StorageActor, blocks: Sequence[PostingKey]) -> None:
+    """Refund blocks of one payee. What the payee cannot cover is tried again later, and logged for the operators.
+
+    Idempotent. Raises StorageUnavailable.
+    """
+    refunded = await actor.refund(blocks, REASON)
+    await settle_refunds_due(postgres, blocks)
+    if refunded.uncovered:
+        log.error("block.refund_uncovered", uncovered=refunded.uncovered)
+
+
+async def give_back_due(postgres: Postgres, actor: StorageActor) -> None:
+    """Whatever is due, of all rooms. Raises StorageUnavailable."""
+    for due in await find_refunds_due(postgres):
+        await give_back_blocks(postgres, actor, due.paid)

@@ -1,0 +1,24 @@
+"""What creators owe since refunds were advanced for them, for operators."""
+
+from domain.ids import UserId
+from domain.refusals import Code
+from server.rest.query import Listed, Paging
+from server.rest.request import Ask
+from server.rest.route import Needs, Routes
+from storage.debts import Debt, DebtStatus, list_debts
+
+routes = Routes("/api/admin/debts")
+
+
+class DebtsQuery(Paging, frozen=True, rename="camel"):
+    """Which debts, and whose."""
+
+    status: DebtStatus | None = None
+    user_id: UserId | None = None
+
+
+@routes.get(needs=Needs.OPERATOR, refuses=(Code.VALIDATION_FAILED,))
+async def list_all_debts(ask: Ask, query: DebtsQuery) -> Listed[Debt]:
+    """Refunds that their payees could not cover, newest first: each is repaid by the payee's next earnings."""
+    found = await list_debts(ask.house.postgres, query.page, status=query.status, user_id=query.user_id)
+    return ask.listed(found, query)

@@ -1,0 +1,161 @@
+"""HTTP/1.1 on one connection, and nothing else: no HTTP/2, no upgrade, and bounds on what a request may cost."""
+
+import contextlib
+from typing import Any
+
+import h11
+import msgspec
+import trio
+from hypercorn.events import Closed, Event, RawData, Updated
+from hypercorn.protocol.events import Body, EndBody, Request, StreamClosed
+from hypercorn.protocol.events import Event as StreamEvent
+from hypercorn.protocol.h11 import STREAM_ID, H11Protocol
+from hypercorn.protocol.http_stream import HTTPStream
+
+HEADERS_MAX = 100  # of a request; browsers behind proxies send some 30
+BODY_PARTS_MAX = 1_024  # chunks of any size that a body may come in …
+PART_BYTES_MIN = 64  # … and more if they have so many bytes on average: each costs some 50 us
+FRAMING_BYTES_MAX = 131_072  # of a body beside its content: chunk headers with their extensions, and trailers
+
+TITLES = {
+    400: "The request is malformed, or asks for another protocol than HTTP/1.1",
+    403: "This port has no websockets; GET /api/config names the address that has",
+    431: "The headers have too many bytes, or there are too many of them",
+    505: "This port speaks HTTP/1.1 alone",
+}
+
+
+class Http1(H11Protocol):
+    """Hypercorn's HTTP/1.1 without its ways into HTTP/2 and websockets; answers hostile requests and closes."""
+
+    _received = 0  # bytes since the headers of the present request
+    _parts = 0  # of its body
+    _part_bytes = 0
+
+    @property
+    def has_begun_next(self) -> bool:
+        """Bytes after the request that was answered last have come already."""
+        return bool(self.connection.trailing_data[0])
+
+    async def handle(self, event: Event) -> None:
+        """Bytes that came in, or the end of them."""
+        if isinstance(event, RawData):
+            self._received += len(event.data)
+        await super().handle(event)
+
+    async def _handle_events(self) -> None:
+        try:
+            await self._handle_each()
+        except h11.RemoteProtocolError as error:
+            if self.connection.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+                await self._send_error_response(error.error_status_hint)
+            await self.send(Closed())
+
+    async def _handle_each(self) -> None:
+        while True:
+            if self.connection.they_are_waiting_for_100_continue:
+                await self._send_h11_event(h11.InformationalResponse(status_code=100, headers=[]))
+            event = self.connection.next_event()
+            if isinstance(event, h11.Request):
+                await self._begin(event)
+            elif event is h11.PAUSED:
+                await self.can_read.clear()
+                await self.can_read.wait()
+            elif isinstance(event, h11.ConnectionClosed) or event is h11.NEED_DATA or self.stream is None:
+                return
+            elif isinstance(event, h11.Data):
+                self._bound(len(event.data))
+                await self.stream.handle(Body(stream_id=STREAM_ID, data=event.data))
+            elif isinstance(event, h11.EndOfMessage):
+                await self.stream.handle(EndBody(stream_id=STREAM_ID))
+
+    async def _begin(self, request: h11.Request) -> None:
+        """Have the app answer. Raises RemoteProtocolError for a request that is refused here."""
+        refuse_other_protocols(request)
+        self._received, self._parts, self._part_bytes = 0, 0, 0
+        await self.send(Updated(idle=False))
+        self.stream = _Stream(
+            self.app,
+            self.config,
+            self.context,
+            self.task_group,
+            self.ssl,
+            self.client,
+            self.server,
+            self.stream_send,
+            STREAM_ID,
+        )
+        await self.stream.handle(
+            Request(
+                stream_id=STREAM_ID,
+                headers=list(request.headers),
+                http_version=request.http_version.decode(),
+                method=request.method.decode("ascii").upper(),
+                raw_path=request.target,
+                state=self.connection_state,
+            )
+        )
+        self.keep_alive_requests += 1
+
+    def _bound(self, part_bytes: int) -> None:
+        """Raises RemoteProtocolError for a body in too many too small parts: each costs more than it brings."""
+        self._parts += 1
+        self._part_bytes += part_bytes
+        too_small = self._parts > max(BODY_PARTS_MAX, self._part_bytes / PART_BYTES_MIN)
+        if too_small or self._received > 2 * self._part_bytes + FRAMING_BYTES_MAX:
+            raise h11.RemoteProtocolError("too much framing")
+
+    async def _send_error_response(self, status_code: int) -> None:
+        detail = TITLES.get(status_code, TITLES[400])
+        code = {403: "FORBIDDEN"}.get(status_code, "VALIDATION_FAILED")
+        fields = {"type": "about:blank", "title": "Refused", "status": status_code, "detail": detail}
+        body = msgspec.json.encode({**fields, "error": code, "message": detail})
+        headers = [
+            (b"content-type", b"application/problem+json"),
+            (b"content-length", b"%d" % len(body)),
+            (b"cache-control", b"no-store"),
+            (b"x-content-type-options", b"nosniff"),
+            (b"connection", b"close"),
+        ]
+        await self._send_h11_event(h11.Response(status_code=status_code, headers=headers))
+        await self._send_h11_event(h11.Data(data=body))
+        await self._send_h11_event(h11.EndOfMessage())
+
+
+def refuse_other_protocols(request: h11.Request) -> None:
+    """Raises RemoteProtocolError, with the status to answer, for HTTP/2, an upgrade and too many headers."""
+    if request.http_version not in (b"1.1", b"1.0"):
+        raise h11.RemoteProtocolError("another version", error_status_hint=505)
+    headers = list(request.headers)
+    if len(headers) > HEADERS_MAX:
+        raise h11.RemoteProtocolError("too many headers", error_status_hint=431)
+    for name, value in headers:
+        if name == b"http2-settings":
+            raise h11.RemoteProtocolError("HTTP/2")
+        if name == b"upgrade":
+            protocols = value.lower()
+            if b"h2c" in protocols or b"http/2" in protocols:
+                raise h11.RemoteProtocolError("HTTP/2")
+            if b"websocket" in protocols:
+                raise h11.RemoteProtocolError("a websocket", error_status_hint=403)
+
+
+class _Stream(HTTPStream):
+    """Hypercorn's request and answer, whose end does not wait for an app that has stopped reading the body."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._forwarding = trio.CancelScope()  # around what puts a part of the body into the app's bounded queue
+
+    async def handle(self, event: StreamEvent) -> None:
+        if isinstance(event, StreamClosed) and not self.closed:
+            self.closed = True
+            self._forwarding.cancel()
+            channel: trio.MemorySendChannel[Any] = self.app_put.__self__  # type: ignore[attr-defined]  # reason: its bound `send`
+            with contextlib.suppress(trio.WouldBlock, trio.BrokenResourceError):
+                channel.send_nowait({"type": "http.disconnect"})
+        elif isinstance(event, Body | EndBody):
+            with trio.CancelScope() as self._forwarding:
+                await super().handle(event)
+        else:
+            await super().handle(event)

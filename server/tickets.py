@@ -1,0 +1,92 @@
+"""The money of tickets beside the rooms: released to creators, or given back to who paid.
+
+What is due stands in the database, so a crash at any moment loses nothing: the next round of any server does it.
+"""
+
+from collections.abc import Sequence
+
+import structlog
+import trio
+
+from domain.ids import PostingKey, RoomId, UserId
+from domain.stream_record import StreamRules
+from domain.ticket_release import are_earned
+from storage.actor import StorageActor
+from storage.postgres import Postgres
+from storage.tickets import (
+    StreamInEscrow,
+    expire_streams,
+    find_escrow_of,
+    find_tickets,
+    find_tickets_in_escrow,
+    report_uncovered,
+    streams_to_settle,
+    tickets_to_return,
+)
+
+ROUND_SECONDS = 5.0  # what a server that died left undone waits for so long; a round without work is three queries
+NEVER_STARTED = {"cancelled": "the stream was cancelled", "expired": "the stream was not started in time"}
+TOO_SHORT = "the stream ended too early"
+UNWELCOME = "its holder was removed or blocked by the creator"
+
+log = structlog.get_logger(__name__)
+
+
+class Tickets:
+    """Every method is idempotent, waits while the database is away, and may be cancelled: a later round goes on."""
+
+    def __init__(self, postgres: Postgres, actor: StorageActor, rules: StreamRules) -> None:
+        self._postgres = postgres
+        self._actor = actor
+        self._rules = rules
+        self._wanted = trio.Event()
+
+    def look(self) -> None:
+        """Something may be due: begin the next round at once."""
+        self._wanted.set()
+
+    async def next_round(self) -> None:
+        """Wait until something may be due, for ROUND_SECONDS at most, and do all that is. Raises StorageUnavailable."""
+        with trio.move_on_after(ROUND_SECONDS):
+            await self._wanted.wait()
+        self._wanted = trio.Event()
+        for stream_id in await expire_streams(self._postgres, self._rules.stream_expiry_days):
+            await self.settle(stream_id)
+        for stream in await streams_to_settle(self._postgres):
+            await self._settle(stream)
+        for due in await tickets_to_return(self._postgres):
+            await self._give_back([due.key], UNWELCOME)
+
+    async def settle(self, stream_id: RoomId) -> None:
+        """Release the tickets of a stream that has ended, if they are earned, or give them back.
+
+        Raises StorageUnavailable.
+        """
+        stream = await find_escrow_of(self._postgres, stream_id)
+        if stream is not None:
+            await self._settle(stream)
+
+    async def release(self, stream_id: RoomId) -> None:
+        """Credit a stream's tickets to its creator from here on. Raises StorageUnavailable."""
+        await self._actor.release(stream_id)
+
+    async def give_back(self, stream_id: RoomId, user_id: UserId) -> None:
+        """Give a user their ticket to a stream back, if they hold one. Raises StorageUnavailable."""
+        await self._give_back(await find_tickets(self._postgres, stream_id, user_id), UNWELCOME)
+
+    async def _settle(self, stream: StreamInEscrow) -> None:
+        if stream.end_reason in NEVER_STARTED:  # with tickets that were credited as they were sold, before escrow
+            tickets = await find_tickets(self._postgres, stream.stream_id)
+            await self._give_back(tickets, NEVER_STARTED[stream.end_reason])
+        elif stream.released or (stream.end_reason is not None and are_earned(stream.present, self._rules)):
+            await self.release(stream.stream_id)
+        elif stream.end_reason is not None:
+            await self._give_back(await find_tickets_in_escrow(self._postgres, stream.stream_id), TOO_SHORT)
+
+    async def _give_back(self, tickets: Sequence[PostingKey], why: str) -> None:
+        """From escrow, or from the creator's balance; operators are told of what that does not cover."""
+        if not tickets:
+            return
+        refunded = await self._actor.refund(tickets, why)
+        if refunded.uncovered:
+            log.warning("tickets.uncovered", tickets=await report_uncovered(self._postgres, tickets, why))

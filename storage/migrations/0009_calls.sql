@@ -1,0 +1,213 @@
+-- Calls: pauses that add up, rings that come to nothing, starts of streams that win over ringing. Meters whose time is set
+-- back, and blocks that are to be given back. One space for all of a user's keys, whatever they stand for.
+
+-- Meters ------------------------------------------------------------------------------------------------------------
+
+-- `set_backs`: how often time was taken back, since the payee turned out to have been away; `set_back_block`: the last
+-- block that was charged by then, so that an active time before its start is not out of date. What was given back of the
+-- blocks is counted here by refund_postings; `last_block` and `tokens` are what was booked.
+ALTER TABLE meters
+    ADD COLUMN set_backs       integer NOT NULL DEFAULT 0 CHECK (set_backs >= 0),
+    ADD COLUMN set_back_block  integer NOT NULL DEFAULT 0 CHECK (set_back_block >= 0),
+    ADD COLUMN refunded_blocks integer NOT NULL DEFAULT 0,
+    ADD COLUMN refunded_tokens bigint NOT NULL DEFAULT 0,
+    ADD CONSTRAINT refunded_at_most_what_was_paid CHECK (refunded_blocks BETWEEN 0 AND last_block
+                                                         AND refunded_tokens BETWEEN 0 AND tokens);
+UPDATE meters m SET refunded_blocks = r.blocks, refunded_tokens = r.tokens
+  FROM (SELECT o.room_id, o.debit_wallet, count(DISTINCT o.key) AS blocks, sum(j.tokens) AS tokens
+          FROM journal j JOIN journal o ON o.key = j.content WHERE j.kind = 6 AND o.kind = 1 GROUP BY 1, 2) r
+ WHERE m.room_id = r.room_id AND m.payer_id = r.debit_wallet;
+
+-- How far some clocks are. A clock runs back only where it was set back: of two times with as many set-backs the larger is
+-- the later one, and otherwise the one with more.
+CREATE FUNCTION store_meters(room uuid[], payer uuid[], active bigint[], times int[], block int[]) RETURNS void
+LANGUAGE sql SET search_path = halfminute, pg_temp SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+    UPDATE meters m SET active_us = CASE WHEN times[i] = m.set_backs THEN greatest(m.active_us, active[i]) ELSE active[i] END,
+                        set_backs = times[i], set_back_block = block[i]
+      FROM generate_series(1, cardinality(room)) i
+     WHERE m.room_id = room[i] AND m.payer_id = payer[i] AND times[i] >= m.set_backs;
+$$;
+
+DROP FUNCTION checkpoint_meters;
+CREATE FUNCTION checkpoint_meters(
+    r uuid[], owner_epoch int[], payer uuid[], active bigint[], times int[], block int[]
+) RETURNS void
+LANGUAGE plpgsql SET search_path = halfminute, pg_temp SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+BEGIN
+    PERFORM 1 FROM fence WHERE one FOR NO KEY UPDATE;
+    -- Nobody waits for these to reach the disk, and blocks must not wait behind them: a crash may cost the last second.
+    PERFORM set_config('synchronous_commit', 'off', true);
+    PERFORM store_meters(array_agg(r[i]), array_agg(payer[i]), array_agg(active[i]), array_agg(times[i]), array_agg(block[i]))
+       FROM generate_series(1, cardinality(r)) i JOIN rooms s ON s.id = r[i] AND s.epoch = owner_epoch[i]
+      WHERE s.ended_at IS NULL;
+END $$;
+
+-- As before, with the clocks of viewers that were set back.
+DROP FUNCTION save_stream;
+CREATE FUNCTION save_stream(
+    stream uuid, owner_epoch int, new_status text, ended timestamptz, reason text, now_muted uuid[], now_removed uuid[],
+    payer uuid[], active bigint[], present bigint, times int[] DEFAULT NULL, block int[] DEFAULT NULL
+) RETURNS boolean LANGUAGE plpgsql
+    SET search_path = halfminute, pg_temp SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+DECLARE none CONSTANT int[] := array_fill(0, ARRAY[cardinality(payer)]);
+BEGIN
+    PERFORM 1 FROM fence WHERE one FOR NO KEY UPDATE;
+    PERFORM 1 FROM rooms WHERE id = stream AND epoch = owner_epoch AND ended_at IS NULL FOR NO KEY UPDATE;
+    IF NOT FOUND THEN RETURN false; END IF;
+    -- A record that was long under way must not undo what was noted since.
+    UPDATE streams SET status = new_status, ended_at = ended, end_reason = reason, muted = now_muted,
+                       removed = now_removed, present_us = greatest(present_us, present)
+     WHERE id = stream;
+    PERFORM store_meters(array_fill(stream, ARRAY[cardinality(payer)]), payer, active, coalesce(times, none),
+                         coalesce(block, none));
+    IF cardinality(now_removed) > 0 THEN
+        UPDATE stream_tickets t SET return_key = t.posting_key
+         WHERE t.stream_id = stream AND t.user_id = ANY (now_removed) AND t.refunded_at IS NULL
+           AND t.return_key IS DISTINCT FROM t.posting_key;
+    END IF;
+    IF ended IS NOT NULL THEN
+        UPDATE rooms SET ended_at = ended WHERE id = stream;
+    END IF;
+    RETURN true;
+END $$;
+
+DROP FUNCTION open_stay;
+CREATE FUNCTION open_stay(room uuid, payer uuid, OUT last_block int, OUT tokens bigint, OUT active_us bigint,
+                          OUT balance bigint, OUT n int, OUT set_backs int, OUT set_back_block int)
+LANGUAGE plpgsql SET search_path = halfminute, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    INSERT INTO meters (room_id, payer_id) VALUES (room, payer) ON CONFLICT DO NOTHING;
+    SELECT m.last_block, m.tokens, m.active_us, w.balance, w.n, m.set_backs, m.set_back_block
+      INTO last_block, tokens, active_us, balance, n, set_backs, set_back_block
+      FROM meters m, wallets w WHERE m.room_id = room AND m.payer_id = payer AND w.id = payer;
+END $$;
+
+-- Blocks that are to be given back ------------------------------------------------------------------------------------
+
+-- Written together with what they follow from, the end of a call for example, and removed once they are refunded: a server
+-- that stops in between leaves them to the next one. What a payee cannot cover stays here and is tried again.
+CREATE TABLE refunds_due (
+    paid_key    uuid PRIMARY KEY REFERENCES journal (key) ON DELETE RESTRICT,
+    payee_id    uuid NOT NULL REFERENCES users (supabase_id) ON DELETE RESTRICT,
+    room_id     uuid NOT NULL REFERENCES rooms (id) ON DELETE RESTRICT,
+    tries       integer NOT NULL DEFAULT 0,
+    next_try_at timestamptz NOT NULL DEFAULT clock_timestamp() + interval '10 seconds',    -- the room itself is faster
+    created_at  timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE INDEX refunds_due_next ON refunds_due (next_try_at);
+
+-- Note that these blocks are to be given back. Those that cost nothing are not.
+CREATE FUNCTION note_refunds_due(paid uuid[]) RETURNS void LANGUAGE sql SET search_path = halfminute, pg_temp
+    SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off AS $$
+    INSERT INTO refunds_due (paid_key, payee_id, room_id)
+    SELECT j.key, j.credit_wallet, j.room_id FROM unnest(paid) p(key) JOIN journal j ON j.key = p.key
+     WHERE j.kind = 1 AND j.tokens > 0
+        ON CONFLICT DO NOTHING;
+$$;
+
+-- Calls ---------------------------------------------------------------------------------------------------------------
+
+-- For how long each party has paused the call by hand, without the pause that stands.
+ALTER TABLE calls
+    ADD COLUMN fan_paused_us     bigint NOT NULL DEFAULT 0 CHECK (fan_paused_us >= 0),
+    ADD COLUMN creator_paused_us bigint NOT NULL DEFAULT 0 CHECK (creator_paused_us >= 0);
+
+-- What a fan's calls to one creator came to: the latest ones decide how long the fan waits before the next.
+CREATE INDEX calls_of_pair ON calls (fan_id, creator_id, created_at DESC);
+
+-- Store the state of a call, if the epoch is still the room's: false if it is not. The last record ends the room, and notes
+-- the blocks that are to be given back.
+DROP FUNCTION save_call;
+CREATE FUNCTION save_call(
+    call uuid, owner_epoch int, new_status text, accepted timestamptz, started timestamptz, ended timestamptz,
+    reason text, new_holds text[], fan_paused timestamptz, creator_paused timestamptz, fan_paused_for bigint,
+    creator_paused_for bigint, active bigint, times int, block int, given_back uuid[]
+) RETURNS boolean LANGUAGE plpgsql SET search_path = halfminute, pg_temp AS $$
+BEGIN
+    PERFORM 1 FROM fence WHERE one FOR NO KEY UPDATE;
+    PERFORM 1 FROM rooms WHERE id = call AND epoch = owner_epoch AND ended_at IS NULL FOR NO KEY UPDATE;
+    IF NOT FOUND THEN RETURN false; END IF;
+    UPDATE calls SET status = new_status, accepted_at = accepted, started_at = started, ended_at = ended,
+                     end_reason = reason, holds = new_holds, fan_paused_at = fan_paused,
+                     creator_paused_at = creator_paused, fan_paused_us = fan_paused_for,
+                     creator_paused_us = creator_paused_for
+     WHERE id = call;
+    PERFORM store_meters(ARRAY[c.id], ARRAY[c.fan_id], ARRAY[active], ARRAY[times], ARRAY[block]) FROM calls c WHERE c.id = call;
+    IF ended IS NOT NULL THEN
+        PERFORM note_refunds_due(given_back);
+        UPDATE rooms SET ended_at = ended WHERE id = call;
+    END IF;
+    RETURN true;
+END $$;
+
+-- Going live ----------------------------------------------------------------------------------------------------------
+
+-- While a creator starts a stream nobody can ring them: the call that rings is declined, and no other one may come
+-- between that and the stream. It ends by itself, in case the server does not.
+ALTER TABLE creators ADD COLUMN starts_stream_until timestamptz;
+CREATE INDEX creators_starting ON creators (starts_stream_until) WHERE starts_stream_until IS NOT NULL;
+
+-- From here on, for so many seconds, no new call can begin with this creator. The call that they are in, if there is one,
+-- and whether they are its creator.
+CREATE FUNCTION begin_stream_start(creator uuid, seconds float8, OUT call_id uuid, OUT is_creator boolean)
+LANGUAGE plpgsql SET search_path = halfminute, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    PERFORM 1 FROM users WHERE supabase_id = creator FOR NO KEY UPDATE;
+    UPDATE creators SET starts_stream_until = clock_timestamp() + make_interval(secs => seconds) WHERE user_id = creator;
+    SELECT u.call_id, c.creator_id = creator INTO call_id, is_creator
+      FROM users_in_calls u JOIN calls c ON c.id = u.call_id WHERE u.user_id = creator;
+END $$;
+
+CREATE OR REPLACE FUNCTION occupy_parties() RETURNS trigger LANGUAGE plpgsql SET search_path = halfminute, pg_temp AS $$
+BEGIN
+    IF NEW.ended_at IS NULL THEN
+        PERFORM 1 FROM users WHERE supabase_id IN (NEW.fan_id, NEW.creator_id) ORDER BY supabase_id FOR NO KEY UPDATE;
+        IF EXISTS (SELECT FROM streams s WHERE s.creator_id IN (NEW.fan_id, NEW.creator_id) AND s.status = 'live')
+           OR EXISTS (SELECT FROM creators c WHERE c.user_id IN (NEW.fan_id, NEW.creator_id)
+                                               AND c.starts_stream_until > clock_timestamp()) THEN
+            RAISE EXCEPTION 'a user who is live cannot be in a call'
+                USING ERRCODE = 'unique_violation', CONSTRAINT = 'live_or_in_a_call';
+        END IF;
+        -- In the order of their ids, so that two calls between the same two people cannot wait for each other.
+        INSERT INTO users_in_calls (user_id, call_id)
+        SELECT party, NEW.id FROM unnest(ARRAY[NEW.fan_id, NEW.creator_id]) party ORDER BY party;
+    ELSE
+        DELETE FROM users_in_calls WHERE call_id = NEW.id AND user_id IN (NEW.fan_id, NEW.creator_id);
+    END IF;
+    RETURN NULL;
+END $$;
+
+-- Keys ----------------------------------------------------------------------------------------------------------------
+
+-- A client's key stands for one thing. Postings look here under the write lock, see apply_postings; what is not a posting
+-- looks at the journal, and at payouts that are not booked yet, under the same lock.
+CREATE FUNCTION refuse_keys_of_postings() RETURNS trigger LANGUAGE plpgsql SET search_path = halfminute, pg_temp AS $$
+BEGIN
+    PERFORM 1 FROM fence WHERE one FOR NO KEY UPDATE;
+    IF EXISTS (SELECT FROM journal j WHERE j.key = NEW.key)
+       OR EXISTS (SELECT FROM payouts p WHERE p.posting_key = NEW.key AND p.given_up_at IS NULL) THEN
+        RAISE EXCEPTION 'this key stands for a posting'
+            USING ERRCODE = 'unique_violation', CONSTRAINT = 'key_of_a_posting';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER idempotency_keys_are_of_no_posting BEFORE INSERT ON idempotency_keys
+    FOR EACH ROW EXECUTE FUNCTION refuse_keys_of_postings();
+
+-- Nobody but the owner ------------------------------------------------------------------------------------------------
+
+DO $$
+DECLARE t text; someone text;
+BEGIN
+    FOR t IN SELECT tablename FROM pg_tables WHERE schemaname = 'halfminute' AND NOT rowsecurity LOOP
+        EXECUTE format('ALTER TABLE halfminute.%I ENABLE ROW LEVEL SECURITY', t);
+    END LOOP;
+    FOREACH someone IN ARRAY ARRAY['PUBLIC', 'anon', 'authenticated'] LOOP
+        IF someone = 'PUBLIC' OR EXISTS (SELECT 1 FROM pg_roles WHERE rolname = someone) THEN
+            EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA halfminute FROM %s', someone);
+            EXECUTE format('REVOKE ALL ON ALL FUNCTIONS IN SCHEMA halfminute FROM %s', someone);
+        END IF;
+    END LOOP;
+END $$;

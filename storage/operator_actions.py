@@ -1,0 +1,139 @@
+"""What operators did about money and people, append-only: who, what, about whom, how much and why."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
+from uuid import UUID
+
+import msgspec
+from msgspec import Meta
+
+from domain.ids import PostingKey, UserId
+from domain.instant import from_datetime, rfc3339
+from storage.paging import Listing, Page, Paged
+from storage.postgres import Connection, PgUUID, Postgres, Row
+
+ActionName: TypeAlias = Literal[
+    "credit",
+    "refund",
+    "ban",
+    "lift_ban",
+    "pay_payout",
+    "reject_payout",
+    "credit_purchase",
+    "reject_payment",
+    "release_reversal",
+    "unfreeze",
+]
+
+
+class Action(NamedTuple):
+    """One action to keep. Credits and refunds are kept by the statement that books them.
+
+    `follows` is a tag and an id that the action's own id is derived from, so that the audit can find it: of a
+    settlement, which is kept in a table of its own.
+    """
+
+    operator_id: UserId
+    action: ActionName
+    target_id: UserId | None  # nobody is known whom a payment of an unknown purchase is about
+    ref_id: UUID | None = None
+    tokens: int | None = None
+    reason: str = ""
+    key: PostingKey | None = None
+    follows: tuple[str, UUID] | None = None
+
+
+class KeptAction(msgspec.Struct, frozen=True, rename="camel"):
+    """One action, as operators see it. `operatorId` is null where it happened before operators were recorded."""
+
+    action_id: UUID
+    operator_id: Annotated[
+        UserId | None, Meta(description="Who did it.", examples=["0197c0de-0000-7000-8000-000000000001"])
+    ]
+    action: Annotated[
+        ActionName,
+        Meta(
+            description="`credit_purchase` and `reject_payment` settle payments that were not credited;"
+            " `release_reversal` settles a refund or chargeback at the provider, and `unfreeze` follows where it was"
+            " the last that held the wallet.",
+            examples=["refund"],
+        ),
+    ]
+    target_id: Annotated[
+        UserId | None,
+        Meta(description="The user whom it is about; null for a payment of an unknown purchase."),
+    ]
+    ref_id: Annotated[
+        UUID | None,
+        Meta(description="The tip, ticket, credit, payout, payment, purchase, reversal or ban; null for blocks."),
+    ]
+    tokens: Annotated[
+        int | None, Meta(description="What the user's balance changes by; of a payout what it is about.", examples=[40])
+    ]
+    reason: Annotated[str, Meta(examples=["Tipped by mistake"])]
+    key: Annotated[
+        UUID | None,
+        Meta(description="The key of the posting, or else a digest of the operator's own `Idempotency-Key`."),
+    ]
+    at: Annotated[str, Meta(examples=["2026-01-31T12:00:00.000Z"])]
+
+
+class ActionFilter(msgspec.Struct, frozen=True):
+    """Which actions: by one operator, about one user, of one kind, from a moment on, before a moment."""
+
+    operator_id: UUID | None = None
+    target_id: UUID | None = None
+    action: ActionName | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+_ACTIONS = Listing(
+    columns="a.id, a.operator_id, a.action, a.target_id, a.ref_id, a.tokens, a.reason,"
+    " coalesce(a.posting_key, a.key) AS key, a.created_at",
+    source="operator_actions a",
+    table="operator_actions a",
+    at="a.created_at",
+    id="a.id",
+)
+
+
+async def note_action(connection: Connection, action: Action) -> None:
+    """Keep it, in the transaction of what it is about."""
+    *fields, key, follows = action
+    tag, followed = (None, None) if follows is None else follows
+    await connection.execute(
+        "INSERT INTO operator_actions (id, operator_id, action, target_id, ref_id, tokens, reason, key)"
+        " VALUES (coalesce(derived_key($8, ARRAY[$9::uuid]), gen_random_uuid()), $1, $2, $3, $4, $5, $6, $7)",
+        *(*fields, None if key is None else PgUUID(key), tag, followed),
+    )
+
+
+async def list_actions(postgres: Postgres, page: Page, wanted: ActionFilter) -> Paged[KeptAction]:
+    """Newest first. Raises BadCursor, StorageUnavailable."""
+    conditions, args = list[str](), list[Any]()
+    for condition, value in (
+        ("a.operator_id =", wanted.operator_id),
+        ("a.target_id =", wanted.target_id),
+        ("a.action =", wanted.action),
+        ("a.created_at >=", wanted.since),
+        ("a.created_at <", wanted.until),
+    ):
+        if value is not None:
+            args.append(value)
+            conditions.append(f"{condition} ${len(args)}")
+    return await _ACTIONS.page(postgres, page, [" AND ".join(conditions) or "true"], args, _action)
+
+
+def _action(row: Row) -> KeptAction:
+    return KeptAction(
+        action_id=row["id"],
+        operator_id=row["operator_id"],
+        action=row["action"],
+        target_id=row["target_id"],
+        ref_id=row["ref_id"],
+        tokens=row["tokens"],
+        reason=row["reason"],
+        key=row["key"],
+        at=rfc3339(from_datetime(row["created_at"])),
+    )

@@ -1,0 +1,89 @@
+"""An honest call, stream and REST client beside each attack notice at most a quarter of a second of it."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import pytest
+
+from server.config import LimitSettings
+from tests.budget.attack import ATTACKS
+from tests.clients import Phone, go_live, ring_and_join
+from tests.lifeline import tied
+from tests.processes import ROOT
+from tests.towns import Town, town_on
+
+NOTICED_SECONDS_MAX = 0.25
+ATTACK_SECONDS = 4.0
+USUAL_LIMITS = {
+    f"HALFMINUTE_LIMITS_{name.upper()}": str(value)
+    for name, value in msgspec.structs.asdict(LimitSettings()).items()
+    if name != "exempt"
+}
+
+
+class Honest(NamedTuple):
+    """What is asked again and again; each returns once it is answered."""
+
+    asked: dict[str, Callable[[], Any]]
+    channel: str
+
+
+@pytest.fixture
+def town(dsn: str, tmp_path: Path) -> Iterator[Town]:
+    with town_on(dsn, tmp_path, **{**USUAL_LIMITS, "HALFMINUTE_CALLS_BLOCK_SECONDS": "30"}) as town:
+        yield town
+
+
+def honest_in(town: Town) -> Honest:
+    fan, creator, owner, viewer = town.fan(10_000), town.creator(), town.creator(), town.fan(100)
+    ring_and_join(fan, creator)
+    stream = go_live(owner)
+    assert viewer.join(stream["channel"])["type"] == "room:joined"
+    assert owner.join(stream["channel"])["type"] == "room:joined"
+    asked = {
+        "call": lambda: fan.ask({"type": "ping"}),
+        "stream": lambda: owner.ask({"type": "chat:send", "channel": stream["channel"], "text": "hello"}),
+        "rest": lambda: creator.http.get("/config").raise_for_status(),
+    }
+    return Honest(asked, stream["channel"])
+
+
+def slowest(honest: Honest, seconds: float) -> dict[str, float]:
+    """The longest that each of them waited, of all that was asked within these seconds."""
+    longest = dict.fromkeys(honest.asked, 0.0)
+    ends_at = time.monotonic() + seconds
+    while time.monotonic() < ends_at:
+        for name, ask in honest.asked.items():
+            began = time.monotonic()
+            ask()
+            longest[name] = max(longest[name], time.monotonic() - began)
+        time.sleep(0.1)  # the pace of an honest client
+    return longest
+
+
+def attack(town: Town, name: str, attacker: Phone, channel: str) -> "subprocess.Popen[bytes]":
+    server = town.server
+    words = (name, server.http_port, server.websocket_port, attacker.token, channel, ATTACK_SECONDS)
+    command = [sys.executable, "-m", "tests.budget.attack", *map(str, words)]
+    return subprocess.Popen(command, cwd=ROOT, preexec_fn=tied())
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", ATTACKS)
+def test_honest_people_beside_an_attack_notice_little_of_it(town: Town, name: str) -> None:
+    honest, attacker = honest_in(town), town.creator()
+    credit = {"userId": str(attacker.user_id), "tokens": 1_000, "reason": "welcome"}
+    assert town.operator.http.post("/admin/credits", json=credit).status_code == 201
+    usual = slowest(honest, ATTACK_SECONDS / 2)
+    with attack(town, name, attacker, honest.channel) as process:
+        beside = slowest(honest, ATTACK_SECONDS)
+        assert process.wait(30) == 0
+    noticed = {who: round(beside[who] - usual[who], 3) for who in usual}
+    print(f"| {name} | {usual} | {beside} |")
+    assert max(noticed.values()) <= NOTICED_SECONDS_MAX, (noticed, usual)
+    town.check_books()

@@ -1,0 +1,123 @@
+"""The budget of one input: every route and every command, with the largest and most hostile there is of it.
+
+`-m long` tries every kind of input on each, with a table on standard output; otherwise a part of them.
+"""
+
+from functools import partial
+
+import pytest
+import trio
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
+
+from server.house import House
+from tests import asyncapi, openapi
+from tests.budget.hostile_inputs import Frame, Request, frames, requests
+from tests.budget.measure import Cost, Meter, ask
+from tests.clients import PATIENCE_SECONDS, go_live, token_of
+from tests.houses import add_creator, add_fan, online, running_house, with_section
+
+CPU_MS_MAX = 60.0  # of the event loop: a block is due in the middle of it, and may be as late
+HELD_KIB_MAX = 4_096
+PROBLEM_BYTES_MAX = 8_192 + 2_048  # with the answer's headers
+PAGE_BYTES_MAX = 1_048_576
+EVENT_BYTES_MAX = 65_536  # room:joined of a quiet room
+LOG_BYTES_MAX = 2_048
+HEAD = "\n| {} | input | CPU ms | KiB held | answer bytes | log bytes | answer |\n|---|---|---|---|---|---|---|"
+
+KINDS = pytest.mark.parametrize("long", [False, pytest.param(True, marks=pytest.mark.long)], ids=["short", "long"])
+
+
+def row(what: str, kind: str, cost: Cost) -> str:
+    return (
+        f"| {what} | {kind} | {cost.cpu_ms:.1f} | {cost.held_kib} | {cost.answer_bytes} | {cost.log_bytes} |"
+        f" {cost.answer[:40].split(bytes((13,)))[0].decode(errors='replace')} |"
+    )
+
+
+def beyond(cost: Cost, answer_bytes_max: int) -> list[str]:
+    """What of it is too much."""
+    found = {
+        f"{cost.cpu_ms:.1f} ms of CPU": cost.cpu_ms > CPU_MS_MAX,
+        f"{cost.held_kib} KiB held": cost.held_kib > HELD_KIB_MAX,
+        f"{cost.answer_bytes} bytes answered": cost.answer_bytes > answer_bytes_max,
+        f"{cost.log_bytes} bytes logged": cost.log_bytes > LOG_BYTES_MAX,
+    }
+    return [text for text, holds in found.items() if holds]
+
+
+def cost_of_request(meter: Meter, port: int, token: str, request: Request) -> Cost:
+    head = request.head + f"Authorization: Bearer {token}\r\nConnection: close\r\n\r\n".encode()
+    cost = meter.cost(partial(ask, port, head + request.body))
+    if beyond(cost, PAGE_BYTES_MAX):  # a first request may build a document that is kept, or wait for a full look
+        cost = min(cost, meter.cost(partial(ask, port, head + request.body)))
+    return cost
+
+
+@KINDS
+async def test_every_route_stays_within_its_budget_whatever_is_sent(house: House, long: bool) -> None:
+    token = token_of(await add_creator(house, 60), role="operator")
+    meter, faults = Meter(), list[str]()
+    print(HEAD.format("route"))
+    for request in requests(openapi.read_document(), long):
+        cost = await trio.to_thread.run_sync(cost_of_request, meter, house.http_port, token, request)
+        print(row(request.route, request.kind, cost))
+        most = PAGE_BYTES_MAX if cost.answer.startswith(b"HTTP/1.1 2") else PROBLEM_BYTES_MAX
+        faults += [f"{request.route}, {request.kind}: {fault}" for fault in beyond(cost, most)]
+        if not cost.answer.startswith(b"HTTP/1.1 ") or cost.answer.startswith(b"HTTP/1.1 500"):
+            faults.append(f"{request.route}, {request.kind}: {cost.answer[:100]!r}")
+    assert faults == []
+
+
+class Line:
+    """A session whose server is at rest once `exchange` returns."""
+
+    def __init__(self, port: int, token: str, channel: str) -> None:
+        self._port, self._token, self._channel = port, token, channel
+        self._websocket: ClientConnection | None = None
+
+    def exchange(self, frame: Frame) -> bytes:
+        """What is answered, up to the pong of a ping that was sent behind it, or the close code."""
+        websocket = self._connected()
+        answer = ""
+        try:
+            websocket.send(frame.payload, text=True)
+            websocket.send('{"type":"ping","ref":"done"}')
+            while '"ref":"done"' not in (event := str(websocket.recv(PATIENCE_SECONDS))):
+                answer += event
+        except ConnectionClosed as closed:
+            self._websocket = None
+            return f"closed {closed.rcvd.code if closed.rcvd else None}".encode()
+        return answer.encode()
+
+    def _connected(self) -> ClientConnection:
+        if self._websocket is None:
+            headers = {"Authorization": f"Bearer {self._token}"}
+            address = f"ws://127.0.0.1:{self._port}/ws"
+            self._websocket = connect(address, additional_headers=headers, proxy=None, ping_interval=None, legacy=True)
+            self._websocket.recv(PATIENCE_SECONDS)
+            self._websocket.send(f'{{"type":"room:join","channel":"{self._channel}"}}')
+            self._websocket.recv(PATIENCE_SECONDS)
+        return self._websocket
+
+    def close(self) -> None:
+        if self._websocket is not None:
+            self._websocket.close()
+
+
+@KINDS
+async def test_every_command_stays_within_its_budget_whatever_is_sent(dsn: str, long: bool) -> None:
+    unhurried = with_section("websocket", listen="127.0.0.1:0", messages_per_second=1_000, messages_burst=10_000)
+    meter, faults = Meter(), list[str]()
+    async with running_house(dsn, unhurried) as house, online(house, await add_creator(house, 60)) as creators:
+        fan = await add_fan(house, 100_000)
+        stream = await trio.to_thread.run_sync(go_live, creators)
+        line = Line(house.websocket_port, token_of(fan), stream["channel"])
+        print(HEAD.format("command"))
+        for frame in frames(asyncapi.read_document(), stream["channel"], long):
+            await trio.to_thread.run_sync(line._connected)
+            cost = await trio.to_thread.run_sync(meter.cost, partial(line.exchange, frame))
+            print(row(frame.command, frame.kind, cost))
+            faults += [f"{frame.command}, {frame.kind}: {fault}" for fault in beyond(cost, EVENT_BYTES_MAX)]
+        await trio.to_thread.run_sync(line.close)
+    assert faults == []

@@ -1,0 +1,138 @@
+"""The guards of calls against absent payees, hardly used blocks, idle rings and keys used twice."""
+
+from tests.bugs import Bug, Edit
+
+PAYEE = "tests/domain/test_call_payee.py"
+EXPLOITS = "tests/server/rest/test_call_exploits.py"
+COOLDOWN = "tests/domain/test_ring_cooldown.py"
+
+IN_CALLS = (
+    Bug(
+        "payee-heard",
+        "a payee's silence stops the clock as of when they were last heard",
+        "a payee is paid for ten seconds of each absence",
+        (Edit("domain/call.py", "payee_was_away(party.heard_until, at)", "payee_was_away(at, at)"),),
+        f"{PAYEE}::test_time_since_a_silent_creator_was_last_heard_is_not_billed",
+        "assert",
+        "block 2 comes ten seconds early",
+    ),
+    Bug(
+        "payee-crash",
+        "active time that was set back is not out of date",
+        "a crash bills the time in which the payee was away",
+        (Edit("domain/meter.py", "begun = 0 if committed <= set_back.block_no else", "begun ="),),
+        f"{PAYEE}::test_time_that_was_taken_back_stays_so_after_a_crash",
+        "assert",
+        "block 3 comes early",
+    ),
+    Bug(
+        "payee-machine",
+        "what was taken back once is not taken back again",
+        "two silences take the same time back twice",
+        (
+            Edit(
+                "domain/block.py",
+                "self._runs = tuple((begun, min(over, since)) for begun, over in self._runs if begun < since)",
+                "self._runs = self._runs[:]",
+            ),
+        ),
+        "tests/domain/test_block.py::test_a_clock_that_is_set_back_has_counted_nothing_since_then",
+        "taken twice",
+        "the clock is behind",
+    ),
+    Bug(
+        "payee-end",
+        "a payee who ends gives a hardly used block back",
+        "a payee ends each call right after the charge and keeps the block",
+        (Edit("domain/call.py", "if by is self.parties.creator else 0", "if by is None else 0"),),
+        f"{PAYEE}::test_a_creator_who_ends_gives_back_a_block_of_which_less_than_ten_seconds_were_used",
+        "assert",
+        "the fan paid for 5 ms",
+    ),
+    Bug(
+        "payee-lost",
+        "a payee who stays away has ended the call",
+        "closing the browser instead of ending the call keeps the block",
+        (Edit("domain/call.py", "partial(self._end, reason, by=party))", "partial(self._end, reason))"),),
+        f"{PAYEE}::test_a_party_that_does_not_come_back_has_ended_the_call",
+        "assert",
+        "the block is kept",
+    ),
+    Bug(
+        "refund-due",
+        "a block to be given back is written down with the end of its call",
+        "a server that stops between the end and the refund keeps the fan's tokens",
+        (Edit("storage/migrations/0009_calls.sql", "        PERFORM note_refunds_due(given_back);\n", ""),),
+        f"{EXPLOITS}::test_a_block_that_a_server_had_no_time_to_give_back_is_given_back_by_the_next",
+        "assert",
+        "nobody gives it back",
+    ),
+    Bug(
+        "pause-sum",
+        "hand pauses of one party add up",
+        "pauses just under the limit hold the other party for ever",
+        (Edit("domain/presence.py", "self.paused_before += max(", "self.paused_before = 0 * max("),),
+        f"{PAYEE}::test_pauses_of_one_party_add_up_to_the_limit",
+        "assert",
+        "the third pause goes on",
+    ),
+    Bug(
+        "ring-doubles",
+        "the wait after rings that came to nothing doubles",
+        "a fan rings and cancels every ten seconds for ever",
+        (Edit("domain/ring_cooldown.py", "FIRST_WAIT << min(len(empty) - 2, 40)", "FIRST_WAIT"),),
+        f"{COOLDOWN}::test_the_wait_after_calls_that_came_to_nothing_doubles_up_to_ten_cooldowns",
+        "assert",
+        "the third wait is as long as the second",
+    ),
+    Bug(
+        "start-holds",
+        "nobody can ring a creator who starts a stream",
+        "fans who ring without a pause keep a creator from going live",
+        (
+            Edit(
+                "storage/migrations/0009_calls.sql",
+                "AND c.starts_stream_until > clock_timestamp()) THEN",
+                "AND false) THEN",
+            ),
+            Edit(
+                "storage/new_call.py",
+                "AND starts_stream_until > clock_timestamp()",
+                "AND false",
+            ),
+        ),
+        f"{EXPLOITS}::test_fans_who_ring_without_a_pause_keep_no_creator_from_going_live",
+        "ALREADY_IN_CALL",
+        "the start is refused",
+    ),
+    Bug(
+        "key-tip",
+        "a posting looks whether its key stands for something that is no posting",
+        "the key of a call moves tokens when it is used for a tip",
+        (
+            Edit(
+                "storage/migrations/0007_parts.sql",
+                "WHERE kind[p] IN (tip, gift, payout)",
+                "WHERE kind[p] IN (gift, payout)",
+            ),
+        ),
+        f"{EXPLOITS}::test_of_a_call_and_a_tip_with_one_key_at_once_one_is_done",
+        "assert",
+        "the call rings and the tip is paid",
+    ),
+    Bug(
+        "rate-expected",
+        "a call with another rate than expected does not ring",
+        "a fan pays a rate that was raised a moment ago",
+        (
+            Edit(
+                "storage/new_call.py",
+                'if new.expected_rate not in (None, creator["rate_tokens_per_min"]):',
+                "if False:",
+            ),
+        ),
+        f"{EXPLOITS}::test_with_another_rate_than_expected_nothing_rings",
+        "assert",
+        "it rings",
+    ),
+)

@@ -1,0 +1,327 @@
+"""Nobody watches a metered stream unbilled: a payer's grace, what the owner hears of viewers, and absent owners."""
+
+from typing import Any
+
+import pytest
+
+from domain import effects, inputs
+from domain import messages as m
+from domain.ids import UserId, block_key
+from domain.posting import Kind
+from domain.stream_record import StreamRules
+from tests.domain.story import CREATOR, FAN, STRANGER, code, device
+from tests.domain.stream_books import STREAM
+from tests.domain.stream_story import OPERATOR, OTHER, StreamStory
+from tests.model.rows import Wallet
+
+MICROSECOND = 0.000001
+
+
+def heard(story: StreamStory) -> list[tuple[str, UserId]]:
+    """What the owner was told of viewers, and of whom."""
+    told = [event for event in story.told(CREATOR) if isinstance(event, m.ViewerChanged)]
+    return [(_kind(event), UserId(event.user_id)) for event in told]
+
+
+def told_again(story: StreamStory, number: int = 1) -> list[tuple[str, UserId]]:
+    """What one session of the owner alone was told of viewers."""
+    only = [effect for effect in story.done if isinstance(effect, effects.TellMember)]
+    events = [effect.event for effect in only if effect.member_id == device(CREATOR, number)]
+    return [(_kind(event), UserId(event.user_id)) for event in events if isinstance(event, m.ViewerChanged)]
+
+
+def connect_owner(story: StreamStory, number: int = 1) -> None:
+    story.give(inputs.OwnerConnected(device(CREATOR, number)))
+
+
+def refunds(story: StreamStory) -> list[Any]:
+    return [receipt.posting for receipt in story.ledger.journal.values() if receipt.posting.kind is Kind.REFUND]
+
+
+def _kind(event: Any) -> str:
+    return str(event.__struct_config__.tag)
+
+
+# The payer's grace
+
+
+def test_the_clock_of_a_payer_who_drops_runs_on_for_the_grace_and_then_stands() -> None:
+    story = StreamStory().watch(FAN)
+    story.wait(5)
+    story.fall_silent(FAN)
+    story.wait(60)
+    story.be_heard(FAN)
+    story.wait(14.999999)
+    assert story.blocks(FAN) == 1
+    story.wait(MICROSECOND)
+    assert story.blocks(FAN) == 2
+
+
+def test_a_block_that_falls_due_in_the_grace_is_not_charged_before_its_payer_is_back() -> None:
+    story = StreamStory().watch(FAN)
+    story.wait(25)
+    story.fall_silent(FAN)
+    story.wait(60)
+    assert (story.blocks(FAN), heard(story)[-1]) == (1, ("viewer:paused", FAN))
+    story.be_heard(FAN)
+    assert story.blocks(FAN) == 2
+
+
+def test_who_hides_between_resumes_is_billed_for_the_grace_each_time() -> None:
+    """Each time they are heard for 5 ms, and away for 110 s: the media could flow for as long as nobody stops them."""
+    story = StreamStory().watch(FAN)
+    for _ in range(6):
+        story.wait(0.005)
+        story.fall_silent(FAN)
+        story.wait(110)
+        story.be_heard(FAN)
+    stay = story.stream.stays.find(FAN)
+    assert stay is not None
+    assert stay.meter.clock.active(story.now) == 60_000_000, "up to 10.005 s each time, and never past a paid block"
+    assert story.blocks(FAN) == 3
+    assert heard(story)[1:] == [("viewer:paused", FAN), ("viewer:resumed", FAN)] * 6
+
+
+def test_a_clean_leave_stops_the_clock_at_once_though_another_connection_has_dropped() -> None:
+    story = StreamStory().watch(FAN)
+    story.join(FAN, 2)
+    story.fall_silent(FAN, 2)
+    story.leave(FAN)
+    stay = story.stream.stays.find(FAN)
+    assert stay is not None and not stay.meter.clock.running
+
+
+def test_a_dropped_payer_whose_session_ends_pays_no_more() -> None:
+    story = StreamStory().watch(FAN)
+    story.fall_silent(FAN)
+    story.wait(3)
+    story.leave(FAN)
+    story.wait(100)
+    assert story.join(FAN).you["secondsLeft"] == 27 + 9_970 // 30 * 30
+    assert heard(story) == [("viewer:joined", FAN), ("viewer:left", FAN), ("viewer:joined", FAN)]
+
+
+# What the owner hears
+
+
+@pytest.mark.parametrize("crowd", [0, 150])
+def test_the_owner_hears_of_each_viewer_however_large_the_room(crowd: int) -> None:
+    story = StreamStory(rules=StreamRules(viewer_events_burst=1000))
+    story.watch(OPERATOR)
+    others = [UserId(device(STRANGER, 1000 + number)) for number in range(crowd)]
+    story.ledger.wallets.update((user_id, Wallet(balance=100)) for user_id in others)
+    for user_id in others:
+        story.join(user_id)
+    story.watch(FAN)
+    story.fall_silent(FAN)
+    story.wait(10)
+    story.be_heard(FAN)
+    story.leave(FAN)
+    of_fan = [kind for kind, user_id in heard(story) if user_id == FAN]
+    assert of_fan == ["viewer:joined", "viewer:paused", "viewer:resumed", "viewer:left"]
+    assert all(user_id != CREATOR for _, user_id in heard(story))
+
+
+def test_a_viewer_who_is_put_out_has_left() -> None:
+    story = StreamStory(balance=30).watch(FAN)
+    story.wait(30)
+    assert heard(story) == [("viewer:joined", FAN), ("viewer:left", FAN)]
+
+
+def test_in_a_stream_without_blocks_the_owner_hears_of_members_alone() -> None:
+    story = StreamStory(rate=None).watch(FAN)
+    connect_owner(story)
+    story.leave(FAN)
+    assert (heard(story), told_again(story)) == ([], [])
+
+
+def test_a_session_of_the_owner_that_connects_is_told_of_everybody_anew_and_alone() -> None:
+    story = StreamStory().watch(FAN, OTHER)
+    story.fall_silent(OTHER)
+    story.wait(10)
+    before = heard(story)
+    connect_owner(story, 2)
+    assert told_again(story, 2) == [("viewer:joined", FAN), ("viewer:joined", OTHER), ("viewer:paused", OTHER)]
+    assert (told_again(story, 1), heard(story)) == ([], before)
+
+
+def test_a_flood_of_comings_and_goings_costs_the_owner_so_many_events_a_second_and_no_more() -> None:
+    story = StreamStory(rules=StreamRules(viewer_events_per_second=10, viewer_events_burst=20)).watch()
+    for _ in range(300):
+        story.join(FAN)
+        story.leave(FAN)
+        story.wait(0.01)
+    assert len(heard(story)) <= 20 + 3 * 10
+    story.join(FAN)
+    story.wait(1)
+    assert heard(story)[-1] == ("viewer:joined", FAN), "the last state is told"
+    assert [kind for kind, _ in heard(story)] == ["viewer:joined", "viewer:left"] * (len(heard(story)) // 2) + [
+        "viewer:joined"
+    ]
+
+
+def test_the_list_for_a_new_session_of_the_owner_goes_out_in_portions_and_later_changes_reach_it() -> None:
+    rules = StreamRules(viewer_events_per_second=10, viewer_events_burst=2)
+    story = StreamStory(rules=rules).watch(FAN, OTHER, STRANGER, OPERATOR)
+    story.wait(1)
+    connect_owner(story, 2)
+    assert len(told_again(story, 2)) == 2
+    story.leave(OPERATOR)
+    story.wait(1)
+    assert told_again(story, 2) == [("viewer:joined", user_id) for user_id in (FAN, OTHER, STRANGER)]
+    assert heard(story)[-1] == ("viewer:left", OPERATOR)
+
+
+# Signals
+
+
+def test_signals_to_or_from_a_viewer_whose_clock_stands_are_refused() -> None:
+    story = StreamStory().watch(FAN)
+    assert (story.signal(FAN, CREATOR), story.signal(CREATOR, FAN)) == ({}, {})
+    story.fall_silent(FAN)
+    assert code(story.signal(CREATOR, FAN)) == "NOT_PRESENT"
+    story.be_heard(FAN)
+    assert story.signal(CREATOR, FAN) == {}
+    story.storage_goes_away()
+    story.wait(91)
+    assert code(story.signal(FAN, CREATOR)) == code(story.signal(CREATOR, FAN)) == "NOT_PRESENT"
+    assert heard(story)[-1] == ("viewer:paused", FAN)
+
+
+def test_who_has_left_is_no_member_any_more() -> None:
+    story = StreamStory().watch(FAN)
+    story.leave(FAN)
+    assert code(story.signal(CREATOR, FAN)) == code(story.signal(FAN, CREATOR)) == "NOT_FOUND"
+
+
+def test_signals_to_a_silent_owner_are_refused_also_where_nobody_pays() -> None:
+    story = StreamStory(rate=None).watch(FAN)
+    story.fall_silent(CREATOR)
+    assert code(story.signal(FAN, CREATOR)) == "NOT_PRESENT"
+
+
+def test_a_viewers_signals_never_fill_the_owners_queue() -> None:
+    story = StreamStory(rate=None).watch(FAN, OTHER)
+    for number in (2, 3, 4):
+        story.join(FAN, number)
+    data = "x" * 16_000
+    answers = [story.signal(FAN, CREATOR, data) for _ in range(200)]
+    passed = sum(answer == {} for answer in answers)
+    assert passed == 4
+    assert {code(answer) for answer in answers[passed:]} == {"RATE_LIMITED"}
+    assert 0 < answers[-1].details["retryAfterSeconds"] < 2
+    assert story.signal(OTHER, CREATOR, data) == {}, "others are not kept from negotiating"
+    story.wait(answers[-1].details["retryAfterSeconds"])
+    assert story.signal(FAN, CREATOR, data) == {}
+
+
+def test_small_signals_are_counted_too() -> None:
+    story = StreamStory(rate=None).watch(FAN)
+    assert [code(story.signal(FAN, CREATOR, 1)) for _ in range(102)] == [None] * 100 + ["RATE_LIMITED"] * 2
+
+
+def test_many_viewers_together_stay_within_what_an_owner_may_receive() -> None:
+    story = StreamStory(rate=None).watch()
+    viewers = [UserId(device(STRANGER, 1000 + number)) for number in range(50)]
+    for user_id in viewers:
+        story.join(user_id)
+    data = "x" * 16_000
+    passed = sum(story.signal(user_id, CREATOR, data) == {} for user_id in viewers for _ in range(4))
+    assert passed * 16_002 <= 4 * 65_536
+
+
+def test_an_owner_negotiates_with_many_at_once_and_floods_none() -> None:
+    story = StreamStory(rate=None).watch(FAN, OTHER)
+    data = "x" * 16_000
+    for user_id in (FAN, OTHER):
+        assert [code(story.signal(CREATOR, user_id, data)) for _ in range(5)] == [None] * 4 + ["RATE_LIMITED"]
+
+
+# The payee's absence and end
+
+
+def test_an_owner_who_fell_silent_is_paid_for_nothing_after_they_were_last_heard() -> None:
+    story = StreamStory().watch(FAN)
+    story.wait(38)
+    assert story.blocks(FAN) == 2
+    story.fall_silent(CREATOR, heard_before=10)
+    story.wait(100)
+    story.be_heard(CREATOR)
+    story.wait(31.999999)
+    assert story.blocks(FAN) == 2, "28 s were watched, and two blocks are paid"
+    story.wait(MICROSECOND)
+    assert story.blocks(FAN) == 3
+
+
+def test_an_owner_counts_as_heard_while_any_connection_was() -> None:
+    story = StreamStory().watch(FAN)
+    story.join(CREATOR, 2)
+    story.wait(20)
+    story.fall_silent(CREATOR, 2, heard_before=3)
+    story.fall_silent(CREATOR, heard_before=10)
+    story.be_heard(CREATOR)
+    stay = story.stream.stays.find(FAN)
+    assert stay is not None and stay.meter.clock.active(story.now) == 17_000_000
+
+
+@pytest.mark.parametrize(("seconds", "given_back"), [(0, 1), (9.999999, 1), (10, 0), (30.005, 1), (45, 0)])
+@pytest.mark.parametrize("how", ["end", "remove", "bar"])
+def test_a_block_of_which_little_was_used_is_given_back_if_the_owner_ends_it(
+    how: str, seconds: float, given_back: int
+) -> None:
+    story = StreamStory().watch(FAN)
+    story.wait(seconds)
+    blocks = story.blocks(FAN)
+    if how == "end":
+        story.end("ended")
+    else:
+        (story.remove if how == "remove" else story.bar)(FAN)
+    assert [(posting.credit, posting.tokens) for posting in refunds(story)] == [(FAN, 30)] * given_back
+    assert story.balance(FAN) == 10_000 - 30 * (blocks - given_back)
+
+
+@pytest.mark.parametrize("reason", ["admin", "server_fault"])
+def test_what_the_owner_did_not_end_is_not_given_back(reason: str) -> None:
+    story = StreamStory().watch(FAN)
+    story.wait(5)
+    story.end(reason)
+    assert refunds(story) == []
+
+
+def test_who_left_before_the_end_gets_nothing_back() -> None:
+    story = StreamStory().watch(FAN)
+    story.wait(5)
+    story.leave(FAN)
+    story.end("ended")
+    assert refunds(story) == []
+
+
+def test_an_owner_who_stays_away_gives_back_what_fell_due_meanwhile() -> None:
+    story = StreamStory().watch(FAN, OTHER)
+    story.wait(35)
+    story.leave(OTHER)
+    story.fall_silent(CREATOR, heard_before=8)
+    story.wait(300)
+    assert story.stream.closing.reason == "owner_lost"
+    assert {(posting.credit, posting.tokens) for posting in refunds(story)} == {(FAN, 30), (OTHER, 30)}
+
+
+def test_a_block_that_is_under_way_at_the_end_is_booked_and_then_given_back() -> None:
+    story = StreamStory()
+    story.commit_seconds = 3
+    story.watch(FAN)
+    story.end("ended")
+    story.wait(10)
+    assert story.blocks(FAN) == 1
+    assert [posting.content for posting in refunds(story)] == [block_key(STREAM, FAN, 1)]
+    assert story.stream.settled
+
+
+def test_who_is_allowed_again_begins_with_a_block_of_their_own() -> None:
+    story = StreamStory().watch(FAN)
+    story.wait(5)
+    story.bar(FAN)
+    assert story.balance(FAN) == 10_000
+    story.bar(FAN, barred=False)
+    story.join(FAN)
+    assert (story.blocks(FAN), story.balance(FAN)) == (2, 9_970)

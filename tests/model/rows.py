@@ -1,0 +1,85 @@
+"""The rows of the model: what the ledger's tables hold."""
+
+from typing import NamedTuple
+
+import msgspec
+
+from domain.ids import PostingKey, UserId, WalletId
+from domain.posting import Kind, Posting
+
+
+class Parts(NamedTuple):
+    """How many of some tokens are promotional and how many are earned; the rest is bought."""
+
+    promotional: int = 0
+    earned: int = 0
+
+
+class Wallet(msgspec.Struct):
+    """What one owner has; only a system wallet may owe. `n` counts its postings. System wallets have no parts."""
+
+    is_system: bool = False
+    balance: int = 0
+    n: int = 0
+    lifetime_earned: int = 0
+    lifetime_spent: int = 0
+    promotional: int = 0
+    earned: int = 0
+    owed: int = 0  # what `losses` advanced for this user and is not repaid
+
+    @property
+    def bought(self) -> int:
+        return self.balance - self.promotional - self.earned
+
+    def spend(self, tokens: int) -> Parts:
+        """The parts of so many tokens: promotional first, then bought, then earned."""
+        promotional = min(self.promotional, tokens)
+        return Parts(promotional, max(0, tokens - promotional - self.bought))
+
+
+class RoomRow(msgspec.Struct):
+    """Which ownership of a room may post, and whether any may; of a stream, whose tickets are released as they sell."""
+
+    epoch: int = 1
+    ended: bool = False
+    creator: UserId | None = None
+    released: bool = False
+
+
+class MeterRow(msgspec.Struct):
+    """What one payer has paid for in one room."""
+
+    last_block: int = 0
+    tokens: int = 0
+    refunded_blocks: int = 0
+    refunded_tokens: int = 0
+
+
+class LimitRow(msgspec.Struct):
+    """What one user allows themselves today, and has spent of it; no limit is None."""
+
+    tokens: int | None
+    spent: int = 0
+
+
+class Debt(msgspec.Struct):
+    """What `losses` advanced under one key, and how much of it its debtor has repaid."""
+
+    key: PostingKey
+    debtor: WalletId
+    tokens: int
+    repaid: int = 0
+
+
+def follows(cause: Posting, key: PostingKey, kind: Kind, debit: WalletId, credit: WalletId, tokens: int) -> Posting:
+    """A posting that the statements make by themselves."""
+    return Posting(
+        key=key,
+        kind=kind,
+        debit=debit,
+        credit=credit,
+        tokens=tokens,
+        room_id=cause.room_id,
+        ref_id=cause.ref_id,
+        content=cause.key,
+    )

@@ -1,0 +1,80 @@
+"""Who may read the figures: this machine, networks that are named, and whoever has the token."""
+
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+
+from server.config import MetricsSettings, Secrets
+from tests.clients import PATIENCE_SECONDS
+from tests.houses import SECRETS, running_house, settings
+from tests.server.rest.problems import check
+
+TOKEN = "only-for-tests-metrics-0123456789-0123456789"
+
+
+async def ask(
+    dsn: str, *headers: dict[str, str], secrets: Secrets = SECRETS, trusted: tuple[str, ...] = (), **metrics: Any
+) -> list[httpx.Response]:
+    """What /metrics answers to each of these headers, at a server with these settings."""
+    usual = settings()
+    wanted = msgspec.structs.replace(
+        usual, server=msgspec.structs.replace(usual.server, trusted_proxies=trusted), metrics=MetricsSettings(**metrics)
+    )
+    async with running_house(dsn, wanted, secrets) as house:
+        base_url = f"http://127.0.0.1:{house.http_port}"
+        async with httpx.AsyncClient(base_url=base_url, timeout=PATIENCE_SECONDS) as web:
+            return [await web.get("/metrics", headers=each) for each in headers]
+
+
+def bearer(token: str) -> dict[str, str]:
+    """As Prometheus sends `authorization: {credentials: …}`."""
+    return {"Authorization": f"Bearer {token}".strip()}
+
+
+async def test_this_machine_reads_them_without_a_token(dsn: str) -> None:
+    [answer] = await ask(dsn, {})
+    assert answer.status_code == 200 and "halfminute_rooms" in answer.text
+
+
+async def test_from_elsewhere_they_are_read_with_the_token_alone(dsn: str) -> None:
+    secrets = msgspec.structs.replace(SECRETS, metrics_token=TOKEN)
+    wrong: tuple[dict[str, str], ...] = (
+        {},
+        bearer(TOKEN[:-1]),
+        bearer(f"{TOKEN}x"),
+        bearer(""),
+        {"Authorization": f"Basic {TOKEN}"},
+    )
+    *refused, answer = await ask(dsn, *wrong, bearer(TOKEN), secrets=secrets, networks=("192.0.2.0/24",))
+    for each in refused:
+        check(each, 403, "FORBIDDEN")
+        assert "halfminute_rooms" not in each.text
+    assert answer.status_code == 200 and "halfminute_rooms" in answer.text
+
+
+async def test_without_a_token_configured_none_will_do(dsn: str) -> None:
+    for each in await ask(dsn, bearer(""), bearer("None"), bearer(TOKEN), networks=()):
+        check(each, 403, "FORBIDDEN")
+
+
+@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "X-Real-IP", "Via", "X-Forwarded-Host"])
+async def test_the_clients_of_a_proxy_that_is_not_trusted_are_not_near(dsn: str, header: str) -> None:
+    """It may run on this machine, and serve the world."""
+    [answer] = await ask(dsn, {header: "127.0.0.1"})
+    check(answer, 403, "FORBIDDEN")
+
+
+async def test_behind_a_trusted_proxy_the_client_counts(dsn: str) -> None:
+    far, near, itself = await ask(
+        dsn,
+        {"X-Forwarded-For": "203.0.113.9"},
+        {"X-Forwarded-For": "203.0.113.9, 192.0.2.7"},
+        {},
+        trusted=("127.0.0.0/8",),
+        networks=("192.0.2.0/24",),
+    )
+    check(far, 403, "FORBIDDEN")
+    assert near.status_code == 200
+    check(itself, 403, "FORBIDDEN")

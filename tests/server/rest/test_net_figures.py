@@ -1,0 +1,311 @@
+"""Figures are less what was given back, and show it: overview, stats, billing, leaderboards, statements and debts."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from domain.ids import RoomId, block_key
+from domain.posting import Posting
+from server.house import House
+from server.ids import new_uuid
+from storage.refunds import Advance
+from tests.server.rest.conftest import Caller
+from tests.server.rest.problems import check
+from tests.server.rest.shop import Shop, open_shop
+from tests.storage.books import OPERATOR, block, in_room, purchase, ticket, tip
+
+TODAY, YESTERDAY = (f"{datetime.now(UTC) - timedelta(days=days):%Y-%m-%d}" for days in (0, 1))
+
+
+@pytest.fixture
+async def shop(dsn: str) -> AsyncIterator[Shop]:
+    async with open_shop(dsn) as opened:
+        yield opened
+        await opened.check_books()
+
+
+async def book(house: House, *postings: Posting) -> None:
+    assert all(receipt.paid for receipt in await house.actor.post(postings))
+
+
+async def fan_with(shop: Shop, tokens: int) -> Caller:
+    """A user who has bought so many."""
+    fan = shop.people.stranger()
+    await fan.get("/me")
+    await book(shop.house, purchase(fan.user_id, tokens))
+    return fan
+
+
+async def announce(creator: Caller, **wanted: Any) -> RoomId:
+    stream = await creator.post("/streams", {"title": "A show", "type": "private", **wanted})
+    assert stream.status_code == 201, stream.text
+    return RoomId(UUID(stream.json()["stream"]["id"]))
+
+
+async def refund(operator: Caller, **target: object) -> dict[str, Any]:
+    body = {name: str(value) for name, value in target.items()} | {"reason": "sorry"}
+    answer = await operator.post("/admin/refunds", body)
+    assert answer.status_code == 201, answer.text
+    given: dict[str, Any] = answer.json()
+    return given
+
+
+async def call_of(shop: Shop, fan: Caller, creator: Caller, blocks: int) -> RoomId:
+    """A call that has ended, with so many blocks of 15 tokens."""
+    call_id = RoomId(new_uuid())
+    postgres = shop.house.postgres
+    await postgres.execute("INSERT INTO rooms (id, kind, channel) VALUES ($1, 'call', $2)", call_id, call_id.hex[:24])
+    await postgres.execute("INSERT INTO meters (room_id, payer_id) VALUES ($1, $2)", call_id, fan.user_id)
+    await postgres.execute(
+        "INSERT INTO calls (id, fan_id, creator_id, rate_tokens_per_min, block_seconds, block_rounding, created_at,"
+        " rings_until) VALUES ($1, $2, $3, 30, 30, 'up', now(), now())",
+        *(call_id, fan.user_id, creator.user_id),
+    )
+    paid = [block(call_id, fan.user_id, creator.user_id, n) for n in range(1, blocks + 1)]
+    await book(shop.house, *paid)
+    for statement in (
+        "UPDATE calls SET status = 'ended', accepted_at = now(), started_at = now(), ended_at = now(),"
+        " end_reason = 'hangup' WHERE id = $1",
+        "UPDATE rooms SET ended_at = now() WHERE id = $1",
+    ):
+        await postgres.execute(statement, call_id)
+    return call_id
+
+
+async def overview(operator: Caller) -> dict[str, Any]:
+    answer = await operator.get("/admin/overview", days=2)
+    assert answer.status_code == 200, answer.text
+    shown: dict[str, Any] = answer.json()
+    return shown
+
+
+def net(count: int, tokens: int, *, refunds: int = 0, refunded: int = 0) -> dict[str, int]:
+    return {"count": count, "tokens": tokens, "refunds": refunds, "refundedTokens": refunded}
+
+
+async def test_the_overview_is_less_what_was_given_back_and_says_how_much(shop: Shop) -> None:
+    fan, creator, operator = await fan_with(shop, 1000), await shop.people.creator(), await shop.people.operator()
+    stream = await announce(creator, ticketPriceTokens=30)
+    tips = [in_room(tip(fan.user_id, creator.user_id, tokens), stream, 0) for tokens in (40, 10)]
+    sold = ticket(stream, fan.user_id, creator.user_id, 30)
+    await book(shop.house, *tips, sold)
+    call_id = await call_of(shop, fan, creator, 2)
+    await overview(operator)  # the figures go so far already
+    for target in ({"tipId": tips[0].ref_id}, {"ticketId": sold.ref_id}, {"callId": call_id}):
+        await refund(operator, **target)
+    shown = await overview(operator)
+    total = shown["total"]
+    assert total["tips"] == net(2, 10, refunds=1, refunded=40)
+    assert total["ticketSales"] == net(1, 0, refunds=1, refunded=30)
+    assert total["blocks"] == net(2, 0, refunds=2, refunded=30)
+    assert shown["tipsPerStream"] == {
+        "streams": 1,
+        "tokens": 10,
+        "refundedTokens": 40,
+        "best": [{"streamId": str(stream), "tips": 2, "tokens": 10, "refunds": 1, "refundedTokens": 40}],
+    }
+    assert shown["averageStreamTips"] == 10
+    assert {name: shown["days"][0][name] for name in ("tips", "ticketSales", "blocks")} == {
+        name: total[name] for name in ("tips", "ticketSales", "blocks")
+    }
+
+
+async def test_a_refund_counts_on_its_own_day(shop: Shop) -> None:
+    fan, creator, operator = await fan_with(shop, 100), await shop.people.creator(), await shop.people.operator()
+    paid = tip(fan.user_id, creator.user_id, 40)
+    await book(shop.house, paid)
+    await _a_day_earlier(shop.house)
+    await refund(operator, tipId=paid.ref_id)
+    today, yesterday = (await overview(operator))["days"]
+    assert (today["day"], today["tips"]) == (TODAY, net(0, -40, refunds=1, refunded=40))
+    assert (yesterday["day"], yesterday["tips"]) == (YESTERDAY, net(1, 40))
+
+
+async def test_a_ticket_is_a_sale_when_it_is_sold_and_none_when_it_is_released(shop: Shop) -> None:
+    fan, creator, operator = await fan_with(shop, 100), await shop.people.creator(), await shop.people.operator()
+    stream = await announce(creator, ticketPriceTokens=30)
+    answer = await fan.post(f"/streams/{stream}/tickets")
+    assert answer.status_code == 201, answer.text
+    assert (await overview(operator))["total"]["ticketSales"] == net(1, 30)
+    await shop.house.actor.release(stream)
+    assert (await overview(operator))["total"]["ticketSales"] == net(1, 30)
+    await refund(operator, streamId=stream, userId=fan.user_id)
+    assert (await overview(operator))["total"]["ticketSales"] == net(1, 0, refunds=1, refunded=30)
+
+
+async def test_cash_out_is_less_what_refunds_took_out_of_payouts(shop: Shop) -> None:
+    fan, creator, operator = await fan_with(shop, 100), await shop.people.creator(), await shop.people.operator()
+    tips = [tip(fan.user_id, creator.user_id, tokens) for tokens in (40, 60)]
+    await book(shop.house, *tips)
+    for tokens in (50, 50):
+        await creator.post("/payouts", {"tokens": tokens})
+    await refund(operator, tipId=tips[1].ref_id)  # cancels the second and takes 10 of the first
+    shown = await overview(operator)
+    assert shown["total"]["cashOut"] == {"count": 1, "tokens": 40, "returnedTokens": 10}
+    assert shown["total"]["cashOutCents"] == 200
+    assert shown["openPayouts"] == {"count": 1, "tokens": 40}
+    assert shown["cashOutRate"] == 1.0
+
+
+async def test_the_overview_shows_what_losses_advanced_and_got_back_and_debts_are_listed(shop: Shop) -> None:
+    fan, creator, operator = await fan_with(shop, 200), await shop.people.creator(), await shop.people.operator()
+    other = await shop.people.creator()
+    paid = tip(fan.user_id, creator.user_id, 100)
+    await book(shop.house, paid, tip(creator.user_id, other.user_id, 70))
+    assert (await refund(operator, tipId=paid.ref_id))["fromLosses"] == 70
+    await book(shop.house, tip(fan.user_id, creator.user_id, 20))
+    shown = await overview(operator)
+    assert shown["total"]["losses"] == {"advanced": 70, "repaid": 20}
+    assert shown["openDebts"] == {"count": 1, "tokens": 50, "writtenOffTokens": 0}
+    (debt,) = (await operator.get("/admin/debts")).json()["items"]
+    assert debt == {
+        "debtId": debt["debtId"],
+        "status": "open",
+        "userId": str(creator.user_id),
+        "tokens": 70,
+        "repaidTokens": 20,
+        "openTokens": 50,
+        "refundedTo": str(fan.user_id),
+        "refundOf": "tip",
+        "roomId": None,
+        "blockNo": None,
+        "refId": str(paid.ref_id),
+        "operatorId": str(operator.user_id),
+        "reason": "sorry",
+        "at": debt["at"],
+    }
+    await book(shop.house, tip(fan.user_id, creator.user_id, 60))
+    assert (await overview(operator))["openDebts"] == {"count": 0, "tokens": 0, "writtenOffTokens": 0}
+    for query, count in (
+        ({"status": "open"}, 0), ({"status": "repaid"}, 1), ({"status": "written_off"}, 0),
+        ({"userId": str(creator.user_id)}, 1), ({"userId": str(fan.user_id)}, 0),
+        ({"userId": str(creator.user_id), "status": "repaid"}, 1),
+    ):  # fmt: skip
+        assert (await operator.get("/admin/debts", **query)).json()["total"] == count, query
+    check(await creator.get("/admin/debts"), 403, "FORBIDDEN")
+    check(await operator.get("/admin/debts", status="gone"), 400, "VALIDATION_FAILED")
+
+
+async def test_debts_are_paged_newest_first(shop: Shop) -> None:
+    operator, creator = await shop.people.operator(), await shop.people.creator()
+    other = await shop.people.creator()
+    fan = await fan_with(shop, 60)
+    tips = [tip(fan.user_id, creator.user_id, tokens) for tokens in (10, 20, 30)]
+    await book(shop.house, *tips, tip(creator.user_id, other.user_id, 60))
+    for paid in tips:
+        await refund(operator, tipId=paid.ref_id)
+    first = await operator.get("/admin/debts", limit=2)
+    rest = await operator.follow(first.links["next"]["url"])
+    assert [debt["tokens"] for debt in first.json()["items"] + rest.json()["items"]] == [30, 20, 10]
+
+
+# A call of which half is given back
+
+
+async def test_half_a_call_that_is_given_back_shows_in_all_its_figures(shop: Shop) -> None:
+    fan, creator = await fan_with(shop, 100), await shop.people.creator()
+    other = await shop.people.creator()
+    call_id = await call_of(shop, fan, creator, 4)
+    await book(shop.house, tip(creator.user_id, other.user_id, 50))  # 10 are left: `losses` has to help
+    keys = [block_key(call_id, fan.user_id, n) for n in (3, 4)]
+    await shop.house.actor.refund(keys, "half of it", Advance(OPERATOR, None))
+    for party in (fan, creator):
+        shown = (await party.get(f"/billing/{call_id}")).json()
+        totals = {name: shown["totals"][name] for name in ("blocks", "tokens", "refundedBlocks", "refundedTokens")}
+        assert totals == {"blocks": 4, "tokens": 30, "refundedBlocks": 2, "refundedTokens": 30}
+        assert [each["refundedTokens"] for each in shown["blocks"]] == [0, 0, 15, 15]
+        assert [each["refundedAt"] is None for each in shown["blocks"]] == [True, True, False, False]
+        history = (await party.get("/billing/history", callId=call_id)).json()["items"]
+        assert [(each["blockNo"], each["tokens"], each["refundedTokens"]) for each in history] == [
+            (4, 15, 15), (3, 15, 15), (2, 15, 0), (1, 15, 0),
+        ]  # fmt: skip
+        assert (await party.get("/billing/history")).json()["items"] == history
+    for role, party, counterparty in (("fan", fan, creator), ("creator", creator, fan)):
+        sums = {"blocks": 4, "tokens": 30, "refundedBlocks": 2, "refundedTokens": 30}
+        stats = (await party.get("/billing/stats")).json()[role]
+        assert {name: stats[name] for name in sums} == sums
+        assert stats["byDay"] == [{"day": TODAY, **sums}]
+        (row,) = stats["byCounterparty"]
+        assert {name: row[name] for name in ("userId", *sums)} == {"userId": str(counterparty.user_id), **sums}
+        calls = (await party.get("/calls/stats")).json()[role]
+        assert {name: calls[name] for name in ("calls", *sums)} == {"calls": 1, **sums}
+
+
+async def test_stats_count_a_refund_on_its_own_day(shop: Shop) -> None:
+    fan, creator, operator = await fan_with(shop, 100), await shop.people.creator(), await shop.people.operator()
+    call_id = await call_of(shop, fan, creator, 2)
+    await _a_day_earlier(shop.house)
+    await refund(operator, callId=call_id)
+    for role, party in (("fan", fan), ("creator", creator)):
+        stats = (await party.get("/billing/stats")).json()[role]
+        assert stats["byDay"] == [
+            {"day": TODAY, "blocks": 0, "tokens": -30, "refundedBlocks": 2, "refundedTokens": 30},
+            {"day": YESTERDAY, "blocks": 2, "tokens": 30, "refundedBlocks": 0, "refundedTokens": 0},
+        ]
+        since = (await party.get("/billing/stats", **{"from": TODAY})).json()[role]
+        assert (since["blocks"], since["tokens"], since["refundedTokens"]) == (0, -30, 30)
+
+
+async def test_a_refund_in_a_statement_names_what_it_gives_back(shop: Shop) -> None:
+    fan, creator, operator = await fan_with(shop, 200), await shop.people.creator(), await shop.people.operator()
+    stream = await announce(creator, ticketPriceTokens=30)
+    paid, sold = tip(fan.user_id, creator.user_id, 40), ticket(stream, fan.user_id, creator.user_id, 30)
+    await book(shop.house, paid, sold)
+    call_id = await call_of(shop, fan, creator, 2)
+    for target in ({"tipId": paid.ref_id}, {"ticketId": sold.ref_id}, {"callId": call_id}):
+        await refund(operator, **target)
+    expected = [
+        ("block", str(call_id), 2, None),
+        ("block", str(call_id), 1, None),
+        ("ticket", str(stream), None, str(sold.ref_id)),
+        ("tip", None, None, str(paid.ref_id)),
+    ]
+    for party in (fan, creator):
+        for query in ({"kind": "refund"}, {"limit": 4}):
+            entries = (await party.get("/wallet/ledger", **query)).json()["items"]
+            assert [
+                (entry["refundOf"], entry["roomId"], entry["blockNo"], entry["refId"]) for entry in entries
+            ] == expected
+        (entry,) = (await party.get("/wallet/ledger", kind="tip")).json()["items"]
+        assert entry["refundOf"] is None
+
+
+# Who gave most
+
+
+async def test_a_leaderboard_is_less_what_was_given_back(shop: Shop) -> None:
+    one, other, gone = [await fan_with(shop, 100) for _ in range(3)]
+    creator, friend, operator = [await shop.people.creator() for _ in range(2)] + [await shop.people.operator()]
+    stream = await announce(creator, type="public")
+    started = await creator.post(f"/streams/{stream}/start")
+    assert started.status_code == 200, started.text
+    channel = started.json()["stream"]["channel"]
+    tips = {
+        name: in_room(tip(who.user_id, creator.user_id, tokens), stream, 0)
+        for name, who, tokens in (("one", one, 50), ("more", one, 20), ("other", other, 60), ("gone", gone, 10))
+    }
+    await book(shop.house, *tips.values(), tip(creator.user_id, friend.user_id, 110))  # 30 are left
+    await refund(operator, tipId=tips["one"].ref_id)  # 20 of it are advanced
+    await refund(operator, tipId=tips["gone"].ref_id)
+    expected = [
+        {"userId": str(other.user_id), "displayName": "", "tips": 1, "tokens": 60, "refundedTokens": 0},
+        {"userId": str(one.user_id), "displayName": "", "tips": 1, "tokens": 20, "refundedTokens": 50},
+    ]
+    for query in ({"creatorId": str(creator.user_id)}, {"channel": channel}):
+        for caller in (creator, one, operator):
+            items = (await caller.get("/tips/leaderboard", **query)).json()["items"]
+            assert [{**item, "displayName": ""} for item in items] == expected, query
+
+
+async def _a_day_earlier(house: House) -> None:
+    """All that is booked was booked a day earlier."""
+    for statement in (
+        "ALTER TABLE journal DISABLE TRIGGER journal_is_append_only",
+        "UPDATE journal SET created_at = created_at - interval '1 day'",
+        "ALTER TABLE journal ENABLE TRIGGER journal_is_append_only",
+        "UPDATE figures SET through = through - interval '2 days'",
+    ):
+        await house.postgres.execute(statement)

@@ -1,0 +1,112 @@
+"""What one user may leave behind: each kind has a bound with an answer of its own."""
+
+from typing import Any
+
+import trio
+
+from server.house import House
+from tests.houses import running_house, with_section
+from tests.server.rest.conftest import Caller, people_of
+from tests.server.rest.problems import check
+
+STREAM = {"title": "a show", "type": "public"}
+
+
+async def count(house: House, table: str) -> int:
+    row = await house.postgres.fetchrow(f"SELECT count(*) FROM {table}")
+    assert row is not None
+    return int(row[0])
+
+
+async def at_once(caller: Caller, path: str, body: Any, times: int) -> list[int]:
+    """The statuses of equal requests at the same moment."""
+    statuses: list[int] = []
+
+    async def ask() -> None:
+        statuses.append((await caller.post(path, body)).status_code)
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(times):
+            nursery.start_soon(ask)
+    return sorted(statuses)
+
+
+async def test_streams_that_wait_are_bounded_also_at_the_same_moment(dsn: str) -> None:
+    async with running_house(dsn, with_section("limits", streams_scheduled=3)) as house, people_of(house) as people:
+        creator, other = await people.creator(), await people.creator()
+        assert await at_once(creator, "/streams", STREAM, 6) == [201] * 3 + [503] * 3
+        check(await creator.post("/streams", STREAM), 503, "OVERLOADED")
+        assert (await other.post("/streams", STREAM)).status_code == 201
+        first = (await creator.get("/streams", creatorId=creator.user_id)).json()["items"][0]["id"]
+        assert (await creator.post(f"/streams/{first}/end")).status_code == 200
+        assert (await creator.post("/streams", STREAM)).status_code == 201
+
+
+async def test_streams_of_a_day_are_bounded_though_they_have_ended(dsn: str) -> None:
+    async with running_house(dsn, with_section("limits", streams_per_day=3)) as house, people_of(house) as people:
+        creator = await people.creator()
+        for _ in range(3):
+            stream = (await creator.post("/streams", STREAM)).json()["stream"]
+            assert (await creator.post(f"/streams/{stream['id']}/end")).status_code == 200
+        fields = check(await creator.post("/streams", STREAM), 429, "RATE_LIMITED")
+        assert 86_000 < fields["retryAfterSeconds"] <= 86_400
+        await house.postgres.execute("UPDATE streams SET created_at = created_at - interval '1 day'")
+        assert (await creator.post("/streams", STREAM)).status_code == 201
+
+
+async def test_equal_reports_of_a_day_are_one(house: House) -> None:
+    async with people_of(house) as people:
+        fan, other = await people.fan(), await people.fan()
+        about = {"userId": str(other.user_id), "reason": "rude"}
+        assert await at_once(fan, "/reports", about, 5) == [201] * 5
+        assert await count(house, "reports") == 1
+        first = (await fan.post("/reports", about)).json()
+        assert (await fan.post("/reports", {**about, "reason": "rude again"})).json() != first
+        await house.postgres.execute("UPDATE reports SET created_at = created_at - interval '1 day'")
+        assert (await fan.post("/reports", about)).json() != first
+        assert await count(house, "reports") == 3
+
+
+async def test_reports_of_a_day_are_bounded(dsn: str) -> None:
+    async with running_house(dsn, with_section("limits", reports_per_day=2)) as house, people_of(house) as people:
+        fan, other = await people.fan(), await people.fan()
+        reports = [{"userId": str(other.user_id), "reason": f"rude {number}"} for number in range(3)]
+        assert [(await fan.post("/reports", report)).status_code for report in reports] == [201, 201, 429]
+        assert (await fan.post("/reports", reports[0])).status_code == 201, "an equal one is answered with the first"
+        assert (await other.post("/reports", {"userId": str(fan.user_id), "reason": "no"})).status_code == 201
+
+
+async def test_purchases_that_wait_to_be_paid_are_bounded(dsn: str) -> None:
+    async with running_house(dsn, with_section("limits", purchases_pending=2)) as house, people_of(house) as people:
+        house.payments.open_demo("http://127.0.0.1/pay")
+        fan = await people.fan()
+        for number in range(2):
+            assert (await fan.post("/tokens/purchases", {"packId": "small"}, key=f"{number}")).status_code == 201
+        check(await fan.post("/tokens/purchases", {"packId": "small"}, key="2"), 503, "OVERLOADED")
+        assert (await fan.post("/tokens/purchases", {"packId": "small"}, key="1")).status_code == 201, "a repeat"
+        assert await count(house, "purchases") == 2
+
+
+async def test_of_revoked_overlay_tokens_the_latest_are_kept(dsn: str) -> None:
+    async with (
+        running_house(dsn, with_section("limits", overlay_tokens_revoked=2)) as house,
+        people_of(house) as people,
+    ):
+        creator = await people.creator()
+        made = []
+        for number in range(5):
+            made.append((await creator.post("/overlay-tokens", {"name": f"scene {number}"})).json()["overlayTokenId"])
+            assert (await creator.ask("DELETE", f"/overlay-tokens/{made[-1]}")).status_code == 200
+        await creator.post("/overlay-tokens", {"name": "the last"})
+        names = [item["name"] for item in (await creator.get("/overlay-tokens")).json()["items"]]
+        assert names == ["the last", "scene 4", "scene 3"]
+
+
+async def test_blocked_users_are_bounded(dsn: str) -> None:
+    async with running_house(dsn, with_section("limits", blocked_users=2)) as house, people_of(house) as people:
+        creator = await people.creator()
+        fans = [await people.fan() for _ in range(3)]
+        for fan in fans[:2]:
+            assert (await creator.put(f"/creators/me/blocks/{fan.user_id}")).status_code == 200
+        check(await creator.put(f"/creators/me/blocks/{fans[2].user_id}"), 503, "OVERLOADED")
+        assert (await creator.put(f"/creators/me/blocks/{fans[1].user_id}")).status_code == 200, "already blocked"
