@@ -168,11 +168,18 @@ class RoomFloor:
         """
         old = inputs.Receipts | inputs.Saved | inputs.Fenced | inputs.Stalled
         waiting = [given for given in room.inbox.take_all() if not isinstance(given.given, old)]
-        for member_id in room.returning.pop(Audience.MEMBERS, []):
-            rejoin(member_id)
-        for member_id in room.returning.pop(Audience.OVERLAYS, []):
-            self.rejoin_overlay(room, member_id)
-        room.inbox.put_back(waiting)
+        ways: list[tuple[Audience, Callable[[MemberId], None]]] = [
+            (Audience.MEMBERS, rejoin),
+            (Audience.OVERLAYS, partial(self.rejoin_overlay, room)),
+        ]
+        try:
+            for audience, let_in in ways:
+                returning = room.returning.get(audience, [])
+                while returning:
+                    let_in(returning[0])
+                    del returning[0]  # it is forgotten only once it was let in
+        finally:  # a command that is lost here would never be answered
+            room.inbox.put_back(waiting)
 
     def rejoin_overlay(self, room: LiveRoom, member_id: MemberId) -> None:
         """Let an overlay in again, in a room that starts again."""

@@ -1,5 +1,6 @@
 """One room: its inbox or its clock, then the rules, then their effects. Nothing else happens in a room."""
 
+from collections import deque
 from collections.abc import Iterable
 from contextvars import Context
 from typing import Protocol
@@ -81,7 +82,7 @@ class RoomTask:
         self._private: list[effects.Tell | effects.TellMember] = []
         self._handled = 0  # since members were last told
         self.cause: Context | None = None  # of what is handled, or was last
-        self._handling: Given | None = None  # what the rules broke at, if they did
+        self._taken: Given | None = None  # from the inbox, and not handled to its end
 
     async def run(self) -> None:
         """A room waits for its inbox or its clock, never for the database. Raises what its rules and effects raise."""
@@ -89,10 +90,10 @@ class RoomTask:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._committer.run)
                 while not self.room.settled:
-                    given = await self._inbox.next(self.room.next_deadline())
+                    self._taken = await self._inbox.next(self.room.next_deadline())
                     if not self._ownership.held:
                         await self._confirm_ownership()
-                    self._handle(given)
+                    self._handle_taken()
                     if not self._inbox.holds_more or self._handled == AT_ONCE:
                         if not self._ownership.held:
                             await self._confirm_ownership()
@@ -100,12 +101,21 @@ class RoomTask:
                 nursery.cancel_scope.cancel()
             if not self.room.settled:
                 raise RoomStopped
-            for given in self._inbox.take_all():  # who asked too late gets an answer, too
-                self._handle(given)
+            self._answer_late()
         finally:
             if not (self._ownership.held or self._disowned):
                 self._forget_untold()
             self._tell_all()  # what was decided before a crash, too
+
+    def _answer_late(self) -> None:
+        """Handle what arrived too late for a room that is settled. If the rules raise, what is left waits again."""
+        waiting = deque(self._inbox.take_all())
+        try:
+            while waiting:
+                self._taken = waiting.popleft()
+                self._handle_taken()
+        finally:
+            self._inbox.put_back(waiting)
 
     async def _confirm_ownership(self) -> None:
         """Wait while the lease is in doubt. A room that was lost forgets what it decided and did not tell yet."""
@@ -120,11 +130,11 @@ class RoomTask:
         self._private.clear()
 
     def answer_broken(self) -> None:
-        """After a crash: answer the command that the rules broke at, or keep what must not be lost.
+        """After a crash: answer the command that was taken and not handled, or keep what must not be lost.
 
         That is the server's order to end or to drain, and the re-join of a member; restarts are bounded, so these are.
         """
-        given = self._handling
+        given = self._taken
         if given is None:
             return
         if given.is_rejoin or isinstance(given.given, inputs.EndNow | inputs.Drain):
@@ -137,11 +147,15 @@ class RoomTask:
         self._perform(first, self.clock.now())
         self._tell_all()
 
+    def _handle_taken(self) -> None:
+        assert self._taken is not None
+        self._handle(self._taken)
+        self._taken = None
+
     def _handle(self, given: Given) -> None:
         self._handled += 1
-        self.cause, self._handling = given.context, given
+        self.cause = given.context
         self._perform(self.room.handle(given.given, given.at), given.at)
-        self._handling = None
 
     def _tell_all(self) -> None:
         """What fell together leaves together: the room's events, then what single users were to hear after them."""

@@ -11,11 +11,14 @@ from structlog.contextvars import merge_contextvars
 
 from domain import inputs
 from domain.call import Call
-from domain.commands import CallEnd
+from domain.commands import CallCommand, CallEnd
+from domain.ids import CallId, UserId
 from domain.refusals import Code, Refusal
 from server.house import House
-from server.replies import WaitingReply
+from server.live_room import LiveRoom
+from server.replies import Result, WaitingReply
 from server.supervisor import Supervisor
+from storage.leases import seconds_since_boot
 from tests.clients import PATIENCE_SECONDS, Phone, ring_and_join
 from tests.houses import add_creator, add_fan, online
 
@@ -93,7 +96,8 @@ def _crash(phone: Phone, call_id: str) -> None:
 
 
 async def _assert_series_without_gap(house: House, call_id: str) -> None:
-    rows = await house.postgres.fetch("SELECT block_no FROM journal WHERE room_id = $1 ORDER BY 1", UUID(call_id))
+    charged = "SELECT block_no FROM journal WHERE room_id = $1 AND block_no IS NOT NULL ORDER BY 1"
+    rows = await house.postgres.fetch(charged, UUID(call_id))
     assert [row["block_no"] for row in rows] == list(range(1, len(rows) + 1))
 
 
@@ -132,6 +136,58 @@ async def test_an_overlay_of_a_crashed_call_is_told_of_the_new_epoch_and_hears_o
             assert scene.wait_for("tip:new")["amountTokens"] == 5
 
         await trio.to_thread.run_sync(story)
+
+
+async def test_a_command_is_answered_if_the_room_breaks_while_it_waits_for_its_lease(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fan, creator = await add_fan(house, 1000), await add_creator(house, 60)
+    async with online(house, fan) as fans, online(house, creator) as creators:
+        ring = await trio.to_thread.run_sync(ring_and_join, fans, creators)
+        room = house.registry.find_channel(ring["channel"])
+        assert room is not None
+
+        async def fail() -> None:
+            house.lease._now = seconds_since_boot
+            raise PlantedFault
+
+        monkeypatch.setattr(house.lease, "wait_trusted", fail)
+        house.lease._now = lambda: seconds_since_boot() + 3600
+        answer = await _answer_to(room, fan, CallEnd(call_id=CallId(room.id)))
+        assert isinstance(answer, Refusal)
+        assert answer.code is Code.INTERNAL
+
+
+async def test_each_command_is_answered_that_came_too_late_for_a_room_that_breaks(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fan, creator = await add_fan(house, 1000), await add_creator(house, 60)
+    async with online(house, fan) as fans, online(house, creator) as creators:
+        ring = await trio.to_thread.run_sync(ring_and_join, fans, creators)
+        room = house.registry.find_channel(ring["channel"])
+        assert room is not None
+        decide, replies = Call.handle, [WaitingReply(), WaitingReply()]
+
+        def faulty(self: Call, given: inputs.Input, at: int) -> Any:
+            if isinstance(given, inputs.Acted) and given.reply is replies[0]:
+                raise PlantedFault
+            wanted = decide(self, given, at)
+            if self.settled and not isinstance(given, inputs.Acted):
+                for reply in replies:
+                    room.inbox.offer(inputs.Acted(fan, CallEnd(call_id=CallId(room.id)), reply))
+            return wanted
+
+        monkeypatch.setattr(Call, "handle", faulty)
+        await trio.to_thread.run_sync(creators.ask_ok, {"type": "call:end", "callId": ring["callId"]})
+        answers = [await reply.wait(PATIENCE_SECONDS) for reply in replies]
+        codes = [answer.code for answer in answers if isinstance(answer, Refusal)]
+        assert codes == [Code.INTERNAL, Code.ROOM_STARTING]
+
+
+async def _answer_to(room: LiveRoom, user_id: UserId, command: CallCommand) -> Result:
+    reply = WaitingReply()
+    assert room.inbox.offer(inputs.Acted(user_id, command, reply))
+    return await reply.wait(PATIENCE_SECONDS)
 
 
 async def test_a_room_whose_supervision_raises_tells_its_members_and_answers_what_waits(
