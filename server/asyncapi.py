@@ -20,7 +20,7 @@ from server.asyncapi_shapes import Balance, CallRoom, IceServer, Missed, SentTip
 from server.config import Settings, WebsocketSettings
 from server.conversation import FOR_GOOD
 from server.documents import Json, mark_times, version
-from server.websocket import PATH
+from server.websocket import PATH, first_message_bytes
 from server.wire import Encoding
 
 Kind = type[msgspec.Struct]
@@ -163,6 +163,7 @@ def _channel(path: str, kinds: list[Kind], settings: WebsocketSettings, rooms: R
         "x-limits": {
             **_limits(text.LIMITS, settings),
             **_limits(text.ROOM_LIMITS, rooms),
+            "maxFirstMessageBytes": {"value": first_message_bytes(settings), "description": text.FIRST_MESSAGE},
             "maxRefCharacters": {"value": c.MAX_REF, "description": text.REF},
             "maxTextCharacters": {"value": c.MAX_TEXT, "description": text.TEXT},
             "maxSignalBytes": {"value": MAX_SIGNAL_BYTES, "description": text.SIGNAL},

@@ -75,6 +75,7 @@ BEARER: dict[str, Any] = {
     "description": "In the handshake; or the same token in `session:open`, where headers cannot be set.",
 }
 
+FIRST_MESSAGE = "A larger first message, which is `session:open`, is refused with 1009."
 REF = "Chosen by the client; the answer to a command carries the command's own."
 
 FRAMES = {Encoding.JSON: "text", Encoding.MSGPACK: "binary"}

@@ -36,9 +36,7 @@ async def serve(
                         await seed(house)
                         _open_demo_checkout(house)
                     settle_memory()
-                    _greet(house, made, demo)
-                    if too_few_files is not None:
-                        say(too_few_files)
+                    _greet(house, made, too_few_files, demo)
                     await stop.wait_after_start()
     say("halfminute has drained and stopped")
 
@@ -88,7 +86,7 @@ def _open_demo_checkout(house: House) -> None:
         house.payments.open_demo(url)
 
 
-def _greet(house: House, made: list[str], demo: bool) -> None:
+def _greet(house: House, made: list[str], too_few_files: str | None, demo: bool) -> None:
     settings = house.settings
     http, websocket = parse_address(settings.http.listen), parse_address(settings.websocket.listen)
     # With the ports that the system chose, where 0 was asked for.
@@ -99,6 +97,8 @@ def _greet(house: House, made: list[str], demo: bool) -> None:
         say(f"made secrets of its own in {Path(settings.server.data_dir) / 'secrets'}: {', '.join(made)}")
     if house.secrets.billing_webhook_secret is None:
         say("BILLING_WEBHOOK_SECRET is not set: POST /api/billing/meter answers 403")
+    if too_few_files is not None:
+        say(too_few_files)
     if demo and house.secrets.jwt_secret is not None:
         for person in EVERYBODY:
             say(f"{person.name}: {person.user_id}\n    {demo_token(person, house.secrets.jwt_secret, time.time())}")

@@ -160,6 +160,11 @@ async def _connection_of_request(outbox: Outbox, settings: WebsocketSettings, fa
     return None
 
 
+def first_message_bytes(settings: WebsocketSettings) -> int:
+    """How large `session:open` may be: nobody knows yet who sends it, and many may send one at once."""
+    return min(settings.max_frame_bytes, OPEN_BYTES + RESUME_POINT_BYTES * settings.rooms_per_session)
+
+
 class _Connection(WebSocketConnection):
     """What the library leaves undone: it bounds the size of messages, but no frames that bring none; and who breaks
     the protocol hears from it only that the connection is gone.
@@ -172,9 +177,7 @@ class _Connection(WebSocketConnection):
             outbox,
             WSConnection(ConnectionType.SERVER),
             message_queue_size=QUEUED_MESSAGES,
-            max_message_size=min(
-                settings.max_frame_bytes, OPEN_BYTES + RESUME_POINT_BYTES * settings.rooms_per_session
-            ),
+            max_message_size=first_message_bytes(settings),
         )
         self._outbox = outbox
         self._faults = faults

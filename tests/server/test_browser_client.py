@@ -15,9 +15,7 @@ from tests.clients import ring_and_join, token_of
 from tests.houses import add_creator, add_fan, online, running_house, settings, with_section
 from tests.server.peers.absent import leave_out
 from tests.server.peers.chromium import CHROMIUM, Browser, TabSocket
-from tests.server.peers.phone import PeerPhone, close_code_after
-
-FRAME_BYTES_MAX = 65_536
+from tests.server.peers.phone import FIRST_BYTES_MAX, PeerPhone, close_code_after
 
 in_thread = trio.to_thread.run_sync
 
@@ -94,8 +92,8 @@ async def test_a_tab_that_is_closed_in_a_call_is_missed_and_another_goes_on(dsn:
         ("close", 1000, 1000),
         ("text", "no json", 4400),
         ("say", {"type": "session:open", "token": "x.y.z"}, 4401),
-        ("text", "x" * FRAME_BYTES_MAX, 4400),
-        ("text", "x" * (FRAME_BYTES_MAX + 1), 1009),
+        ("text", "x" * FIRST_BYTES_MAX, 4400),
+        ("text", "x" * (FIRST_BYTES_MAX + 1), 1009),
     ],
 )
 async def test_a_page_sees_the_code_of_each_end(

@@ -115,6 +115,12 @@ async def test_a_bad_first_message_ends_it_with_its_own_code(house: House, first
     assert await in_thread(lambda: close_code_after(dial(house), first)) == code
 
 
+@pytest.mark.parametrize(("size", "code"), [(65_536, 4400), (65_537, 1009)])
+async def test_a_frame_of_an_open_session_may_have_64_kib(house: House, size: int, code: int) -> None:
+    opening = json.dumps({"type": "session:open", "token": token_of(uuid4())})
+    assert await in_thread(lambda: close_code_after(dial(house), opening, "x" * size)) == code
+
+
 async def test_a_bad_header_ends_it_as_unauthenticated(house: House) -> None:
     headers = {"Authorization": "Bearer nonsense"}
     assert await in_thread(lambda: close_code_after(dial(house, additional_headers=headers))) == 4401

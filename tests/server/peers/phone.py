@@ -7,10 +7,13 @@ from collections.abc import Callable
 from typing import Any, Protocol
 from uuid import UUID
 
+from server.config import WebsocketSettings
 from server.house import House
+from server.websocket import first_message_bytes
 from tests.clients import PATIENCE_SECONDS, Phone
 
 JSON, MSGPACK = "halfminute.v1.json", "halfminute.v1.msgpack"
+FIRST_BYTES_MAX = first_message_bytes(WebsocketSettings())
 
 
 class News:
