@@ -15,9 +15,8 @@ from tests.houses import add_creator, add_fan, running_house, settings, with_sec
 from tests.npm import install_modules
 from tests.server.peers.absent import leave_out
 from tests.server.peers.node import INSTALL_SECONDS_MAX, MODULES, SCRIPT, NodeSocket
-from tests.server.peers.phone import JSON, MSGPACK, PeerPhone, close_code_after
+from tests.server.peers.phone import FIRST_BYTES_MAX, JSON, MSGPACK, PeerPhone, close_code_after
 
-FRAME_BYTES_MAX = 65_536
 BOTH = pytest.mark.parametrize("protocol", [JSON, MSGPACK])
 
 in_thread = trio.to_thread.run_sync
@@ -62,7 +61,7 @@ async def test_a_call_is_held_and_both_see_the_same(house: House, script: Path, 
         with phone_of(script, house, fan, protocol) as fans, phone_of(script, house, creator, protocol) as creators:
             ring = ring_and_join(fans, creators)
             for phone in (fans, creators):
-                assert phone.wait_for("block:charged", blockNo=2)["tokens"] == 1
+                assert phone.wait_for("block:charged", blockNo=3)["tokens"] == 1
             assert fans.wait_for("wallet:changed")["cause"] == "block"
             creators.ask_ok({"type": "call:end", "callId": ring["callId"]})
             ends = [phone.wait_for("call:ended") for phone in (fans, creators)]
@@ -104,9 +103,9 @@ async def test_a_phone_whose_socket_breaks_comes_back_to_all_it_missed(dsn: str,
         ("bytes", [0xC1], 4400),
         ("say", {"type": "session:open", "token": "x.y.z"}, 4401),
         ("say", {"type": "ping"}, 4401),
-        ("text", "x" * FRAME_BYTES_MAX, 4400),
-        ("text", "x" * (FRAME_BYTES_MAX + 1), 1009),
-        ("text", "x" * (128 * FRAME_BYTES_MAX), 1009),
+        ("text", "x" * FIRST_BYTES_MAX, 4400),
+        ("text", "x" * (FIRST_BYTES_MAX + 1), 1009),
+        ("text", "x" * (600 * FIRST_BYTES_MAX), 1009),
     ],
 )
 async def test_each_end_has_its_own_code(house: House, script: Path, order: str, argument: Any, code: int) -> None:

@@ -137,7 +137,9 @@ async def test_who_is_live_is_in_no_call_and_who_is_in_a_call_does_not_go_live(h
         assert _refused(await _init(finn, creator)) == (409, "CREATOR_BUSY")
         assert _refused(await _init(cleo, star)) == (409, "ALREADY_LIVE")
         await in_thread(cleo.http.post, f"/streams/{stream['id']}/end")
-        assert (await _init(finn, creator)).status_code == 201
+        ringing = await _init(finn, creator)
+        assert ringing.status_code == 201
+        await in_thread(cleo.ask_ok, {"type": "call:accept", "callId": ringing.json()["callId"]})
         assert _refused(await _start_another(cleo)) == (409, "ALREADY_IN_CALL")
 
 

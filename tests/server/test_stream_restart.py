@@ -63,8 +63,8 @@ async def test_a_crashed_stream_comes_back_with_its_members_overlays_and_payers(
                 assert phone.wait_for("stream:ended")["reason"] == "ended"
             numbers = [block["blockNo"] for block in finn.all_events("block:charged")]
             assert numbers == list(range(1, len(numbers) + 1))
-            blocks = len(numbers)
-            assert (finn.balance(), cleo.balance()) == (970 - blocks, 30 + blocks)
+            paid = len(numbers) - 1  # the block that the owner cut short came back
+            assert (finn.balance(), cleo.balance()) == (970 - paid, 30 + paid)
 
         await trio.to_thread.run_sync(story)
     payers = await house.postgres.fetch("SELECT payer_id FROM meters")
@@ -162,7 +162,8 @@ async def test_a_stream_is_live_again_after_the_server_has_stopped_and_started(d
 
             await trio.to_thread.run_sync(after)
         rows = await house.postgres.fetch(
-            "SELECT block_no FROM journal WHERE room_id = $1 ORDER BY 1", UUID(known["stream"]["id"])
+            "SELECT block_no FROM journal WHERE room_id = $1 AND block_no IS NOT NULL ORDER BY 1",
+            UUID(known["stream"]["id"]),
         )
         assert [row["block_no"] for row in rows] == list(range(1, len(rows) + 1))
 

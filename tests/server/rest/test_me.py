@@ -14,6 +14,10 @@ async def test_a_first_valid_token_makes_the_user_and_the_wallet(house: House, p
     user = {"userId": str(stranger.user_id), "displayName": "", "isCreator": False, "isOperator": False}
     wallet = {
         "balance": 0,
+        "promotional": 0,
+        "cashable": 0,
+        "held": 0,
+        "owed": 0,
         "lifetimeEarned": 0,
         "lifetimeSpent": 0,
         "limits": {"dailySpendLimit": None},

@@ -112,9 +112,8 @@ async def test_the_same_key_finds_the_same_purchase_whatever_is_on_offer_by_then
 
 
 async def test_one_key_space_for_purchases_and_postings(shop: Shop) -> None:
-    operator = await shop.people.operator()
-    await operator.get("/me")
-    gift = {"userId": str(operator.user_id), "tokens": 5, "reason": "welcome"}
+    operator, fan = await shop.people.operator(), await shop.people.fan(0)
+    gift = {"userId": str(fan.user_id), "tokens": 5, "reason": "welcome"}
     assert (await operator.post("/admin/credits", gift, key="a")).status_code == 201
     check(await operator.post("/tokens/purchases", {"packId": "small"}, key="a"), 422, "IDEMPOTENCY_CONFLICT")
     await shop.buy(operator, key="b")
