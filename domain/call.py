@@ -383,7 +383,8 @@ class Call:
     def _tell_end(self, at: Instant) -> None:
         """The last record is stored, and what was to be given back is."""
         if self.closing.reason is not None:
-            self._effects += self.news.ended(self.closing.reason, self.meter.billed_active(at), at)
+            active, members = self.meter.billed_active(at), self.members.listed()
+            self._effects += self.news.ended(self.closing.reason, active, members, at)
         self._close()
 
     def _close(self, *, moved: bool = False) -> None:

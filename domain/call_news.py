@@ -125,8 +125,8 @@ class CallNews:
             ice_servers=[],
         )
 
-    def ended(self, reason: str, active: Duration, at: Instant) -> list[Effect]:
-        """The last event of the room; an end while ringing is also news to those who never joined."""
+    def ended(self, reason: str, active: Duration, members: list[Member], at: Instant) -> list[Effect]:
+        """The last event of the room; sessions of the parties that are no members of it are told as well."""
         paid = self._meter.paid
         ended = self.publish(
             m.CallEnded,
@@ -137,8 +137,13 @@ class CallNews:
             tokens=paid.tokens - paid.refunded_tokens,
             active_seconds=seconds(active),
         )
+        assert isinstance(ended.event, m.CallEnded)
         news = _OF_RINGING.get(reason)
-        return [*(self.invitation(news) if news else []), ended]
+        return [*(self.invitation(news) if news else self._tell_outside(ended.event, members)), ended]
+
+    def _tell_outside(self, ended: m.CallEnded, members: list[Member]) -> list[Effect]:
+        outside, inside = ended_outside(ended), frozenset(member.member_id for member in members)
+        return [Tell(user_id, outside, but=inside) for user_id in self._parties]
 
     def swept(self, end_reason: str | None, metered: int) -> dict[str, Any]:
         """This call's line in the answer of the billing sweep (CONTRACT §6)."""
@@ -149,6 +154,18 @@ class CallNews:
             cost = self._meter.price.tokens(self._meter.committed)
             line |= {"blockCost": cost, "creatorCut": cost}
         return line
+
+
+def ended_outside(ended: m.CallEnded) -> m.CallEndedOutside:
+    """The end of a call, to sessions that are not in its room."""
+    return m.CallEndedOutside(
+        call_id=ended.call_id,
+        channel=ended.channel,
+        reason=ended.reason,
+        blocks=ended.blocks,
+        tokens=ended.tokens,
+        active_seconds=ended.active_seconds,
+    )
 
 
 def _when(at: Instant | None) -> str | None:

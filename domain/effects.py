@@ -64,7 +64,7 @@ class Publish(msgspec.Struct, frozen=True):
 
 
 class Tell(msgspec.Struct, frozen=True):
-    """To all sessions of one user, in the room or not.
+    """To all sessions of one user, in the room or not; those named in `but` are left out.
 
     With an event that tells a balance, `n` is the wallet's posting number after which it was so; 0 with others.
     """
@@ -72,6 +72,7 @@ class Tell(msgspec.Struct, frozen=True):
     user_id: UserId
     event: msgspec.Struct
     n: int = 0
+    but: frozenset[MemberId] = frozenset()
 
 
 class TellMember(msgspec.Struct, frozen=True):

@@ -98,6 +98,20 @@ class CallCancelled(Invitation, frozen=True, kw_only=True, tag="call:cancelled")
     """The fan stopped ringing."""
 
 
+class CallEndedOutside(Event, frozen=True, kw_only=True, tag="call:ended"):
+    """The call has ended, to the sessions of its parties that are not in its room; those in it get the room's event.
+
+    An end that has an event of its own (`call:declined`, `call:missed`, `call:cancelled`) is told by that one alone.
+    """
+
+    call_id: UUID
+    channel: str
+    reason: str
+    blocks: int
+    tokens: int
+    active_seconds: float
+
+
 class WalletChanged(Event, frozen=True, kw_only=True, tag="wallet:changed"):
     """Tokens have moved and the books have it; `tokens` is what this wallet gained, negative if it lost them."""
 

@@ -6,6 +6,7 @@ import msgspec
 
 from domain import inputs
 from domain.call import Call
+from domain.call_news import ended_outside
 from domain.call_record import CallRecord, CallRules
 from domain.ids import CallId, MemberId, RoomId, UserId, block_key
 from domain.instant import Instant, rfc3339, seconds
@@ -80,18 +81,19 @@ class CallRooms:
         if not await persist(lambda: save_call(self._postgres, room.id, stored.epoch, record)):
             return False
         room.take_back()
-        room.fanout.publish(
-            CallEnded(
-                channel=room.channel,
-                seq=room.fanout.last_seq + 1,
-                at=rfc3339(now),
-                call_id=room.id,
-                reason="server_fault",
-                blocks=paid.blocks,
-                tokens=paid.tokens - paid.refunded_tokens,
-                active_seconds=seconds(record.active),
-            )
+        ended = CallEnded(
+            channel=room.channel,
+            seq=room.fanout.last_seq + 1,
+            at=rfc3339(now),
+            call_id=room.id,
+            reason="server_fault",
+            blocks=paid.blocks,
+            tokens=paid.tokens - paid.refunded_tokens,
+            active_seconds=seconds(record.active),
         )
+        room.fanout.publish(ended)
+        for user_id in room.parties:
+            self._floor.sessions.tell(user_id, ended_outside(ended), but=room.fanout.members())
         room.audiences.clear()
         return True
 

@@ -1,7 +1,7 @@
 """One room: its inbox or its clock, then the rules, then their effects. Nothing else happens in a room."""
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextvars import Context
 from typing import Protocol
 
@@ -45,7 +45,9 @@ class Rules(Protocol):
 class Sessions(Protocol):
     """Who can be told something although they may not be in the room."""
 
-    def tell(self, user_id: UserId, event: msgspec.Struct, n: int = 0) -> None: ...
+    def tell(
+        self, user_id: UserId, event: msgspec.Struct, n: int = 0, but: Collection[MemberId] = frozenset()
+    ) -> None: ...
 
     def tell_member(self, member_id: MemberId, event: msgspec.Struct) -> None: ...
 
@@ -168,8 +170,8 @@ class RoomTask:
     def _tell(self, news: effects.Tell | effects.TellMember) -> None:
         with self._faults.contained("tell"):
             match news:
-                case effects.Tell(user_id, event, n):
-                    self._sessions.tell(user_id, event, n)
+                case effects.Tell(user_id, event, n, but):
+                    self._sessions.tell(user_id, event, n, but)
                 case effects.TellMember(member_id, event):
                     self._sessions.tell_member(member_id, event)
 

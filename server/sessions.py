@@ -1,5 +1,7 @@
 """Who is here: sessions by member, by id and by user."""
 
+from collections.abc import Collection
+
 import msgspec
 import trio
 
@@ -112,10 +114,15 @@ class Sessions:
     def online(self, user_id: UserId) -> bool:
         return any(session.line is not None for session in self._by_user.get(user_id, ()))
 
-    def tell(self, user_id: UserId, event: msgspec.Struct, n: int = 0) -> None:
-        """To all sessions of one user; a balance with its wallet's posting number `n` (see Session.with_balance)."""
+    def tell(self, user_id: UserId, event: msgspec.Struct, n: int = 0, but: Collection[MemberId] = frozenset()) -> None:
+        """To all sessions of one user, without those in `but`.
+
+        A balance is told with its wallet's posting number `n` (see Session.with_balance).
+        """
         lines = []
         for session in self._by_user.get(user_id, ()):
+            if session.member_id in but:
+                continue
             if session.line is None:
                 session.missed_news = True
             elif (told := session.with_balance(event, n)) is event:

@@ -5,6 +5,7 @@ from tests.bugs import Bug, Edit
 PAYEE = "tests/domain/test_call_payee.py"
 EXPLOITS = "tests/server/rest/test_call_exploits.py"
 COOLDOWN = "tests/domain/test_ring_cooldown.py"
+END = "tests/domain/test_call_end.py"
 
 IN_CALLS = (
     Bug(
@@ -134,5 +135,29 @@ IN_CALLS = (
         f"{EXPLOITS}::test_with_another_rate_than_expected_nothing_rings",
         "assert",
         "it rings",
+    ),
+    Bug(
+        "end-outside",
+        "the end of a call is told to sessions that never joined it",
+        "a phone on its way into a call goes on showing one that is over",
+        (
+            Edit(
+                "domain/call_news.py",
+                "else self._tell_outside(ended.event, members)",
+                "else []",
+            ),
+        ),
+        f"{END}::test_sessions_outside_of_the_room_hear_of_the_end_and_those_in_it_only_once",
+        "assert",
+        "nobody outside of the room is told",
+    ),
+    Bug(
+        "end-inside",
+        "… and not a second time to those that are in its room",
+        "a phone in the room hears the end twice",
+        (Edit("domain/call_news.py", "Tell(user_id, outside, but=inside)", "Tell(user_id, outside)"),),
+        f"{END}::test_sessions_outside_of_the_room_hear_of_the_end_and_those_in_it_only_once",
+        "assert",
+        "the members are not left out",
     ),
 )

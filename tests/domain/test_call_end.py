@@ -59,6 +59,21 @@ def test_an_operator_or_the_server_ends_the_call() -> None:
         assert (story.end_reason, story.call.settled) == (reason, True)
 
 
+def test_sessions_outside_of_the_room_hear_of_the_end_and_those_in_it_only_once() -> None:
+    story = Story().connect()
+    story.join(FAN, 2)
+    story.leave(FAN, 2)
+    story.wait(45)
+    story.act(FAN, c.CallEnd)
+    told = [effect for effect in story.done if isinstance(effect, effects.Tell)]
+    outside = [(tell, tell.event) for tell in told if isinstance(tell.event, m.CallEndedOutside)]
+    assert {tell.user_id for tell, _ in outside} == {FAN, CREATOR}
+    assert {tell.but for tell, _ in outside} == {frozenset({device(FAN), device(CREATOR)})}
+    assert {(event.reason, event.blocks, event.tokens, event.active_seconds) for _, event in outside} == {
+        ("hangup", 2, 60, 45.0)
+    }
+
+
 def test_ending_twice_returns_the_call_and_changes_nothing() -> None:
     story = Story().connect()
     story.commit_seconds = 3

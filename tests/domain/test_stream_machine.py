@@ -550,10 +550,14 @@ class StreamMachine(RuleBasedStateMachine):
         assert ledger.total() == 0
         assert all(wallet.balance >= 0 for wallet in ledger.wallets.values() if not wallet.is_system)
         booked = [receipt.posting for receipt in ledger.journal.values() if receipt.posting.room_id == STREAM]
+        refunds = [posting for posting in booked if posting.kind is Kind.REFUND]
         for user_id in VIEWERS:
             blocks = [posting for posting in booked if posting.debit == user_id and posting.kind is Kind.BLOCK]
             assert [posting.block_no for posting in blocks] == list(range(1, len(blocks) + 1))
-            assert ledger.meters.get((STREAM, user_id), MeterRow()) == MeterRow(len(blocks), cost(price, len(blocks)))
+            back = [posting for posting in refunds if posting.content in {block.key for block in blocks}]
+            given_back = (len({posting.content for posting in back}), sum(posting.tokens for posting in back))
+            row = MeterRow(len(blocks), cost(price, len(blocks)), *given_back)
+            assert ledger.meters.get((STREAM, user_id), MeterRow()) == row
         earned = sum(posting.tokens for posting in booked if posting.credit == CREATOR)
         given_back = sum(posting.tokens for posting in booked if posting.debit == CREATOR)
         assert self.story.balance(CREATOR) == earned - given_back

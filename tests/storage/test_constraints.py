@@ -92,7 +92,7 @@ async def seat(request: pytest.FixtureRequest, house_dsn: str) -> AsyncIterator[
         ("DELETE FROM journal", "HM010"),
         ("TRUNCATE journal", "0A000"),  # memos and tickets belong to it; only then the trigger
         ("TRUNCATE journal CASCADE", "HM010"),
-        ("TRUNCATE journal, memos, stream_tickets, debts, operator_actions", "HM010"),
+        ("TRUNCATE journal, memos, stream_tickets, debts, operator_actions, refunds_due", "HM010"),
         ("DELETE FROM wallets", "HM010"),
         ("DELETE FROM wallets WHERE user_id IS NULL", "HM010"),
         ("TRUNCATE wallets", "HM010"),

@@ -63,7 +63,7 @@ async def test_purchases_that_waited_for_a_person_before_payments_were_kept_wait
         await migrate(postgres)
         (payment,) = (await list_payments(postgres, Page(), status="open")).items
         assert (payment.purchase_id, payment.problem, payment.amount_cents) == (waiting, "wrong_amount", None)
-        settlement = Settlement(action="reject", reason="Sent back", operator_id=FAN, key=None, content=bytes(16))
+        settlement = Settlement(action="reject", reason="Sent back", operator_id=CREATOR, key=None, content=bytes(16))
         assert not isinstance(await settle_payment(postgres, payment.id, settlement, None), Refusal)
 
 

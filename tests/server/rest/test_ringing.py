@@ -1,0 +1,196 @@
+"""From the first ring to the end of a call that hardly began: who hears of it, and who may ring (CONTRACT §5)."""
+
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+import pytest
+import trio
+
+from domain.ids import CallId
+from server.house import House
+from tests.clients import Phone
+from tests.houses import running_house, settings
+from tests.server.rest.conftest import Caller, People, people_of
+from tests.server.rest.problems import check
+from tests.server.rest.test_call_exploits import balance, end, hear, ring
+
+in_thread = trio.to_thread.run_sync
+
+
+async def phones_of(people: People, *callers: Caller) -> list[Phone]:
+    """Two devices of each."""
+    return [await people.phone(caller) for caller in callers for _ in range(2)]
+
+
+async def settled(house: House, call_id: str) -> None:
+    """Until the call has ended and is stored."""
+    room = house.registry.find(CallId(UUID(call_id)))
+    if room is not None:
+        await room.settled.wait()
+
+
+# What is heard
+
+
+async def test_all_sessions_of_both_hear_it_ring_and_the_first_accept_wins(people: People) -> None:
+    fan, creator = await people.fan(), await people.creator()
+    phones = await phones_of(people, fan, creator)
+    rung = await ring(fan, creator)
+    for phone in phones:
+        assert (await hear(phone, "call:ringing", callId=rung["callId"]))["channel"] == rung["channel"]
+    accept = {"type": "call:accept", "callId": rung["callId"]}
+    answers: list[dict[str, Any]] = []
+
+    async def take(phone: Phone) -> None:
+        answers.append(await in_thread(phone.ask, accept))
+
+    async with trio.open_nursery() as nursery:
+        for phone in phones[2:]:
+            nursery.start_soon(take, phone)
+    assert sorted(answer["type"] for answer in answers) == ["error", "ok"]
+    assert [answer["error"] for answer in answers if answer["type"] == "error"] == ["CALL_NOT_ACTIVE"]
+    for phone in phones:
+        assert (await hear(phone, "call:accepted", callId=rung["callId"]))["channel"] == rung["channel"]
+
+
+async def test_a_call_that_nobody_answers_is_missed_costs_nothing_and_is_followed_by_a_cooldown(dsn: str) -> None:
+    async with running_house(dsn, settings(ring_seconds=0.2)) as house, people_of(house) as people:
+        fan, creator, other = await people.fan(), await people.creator(), await people.online_creator()
+        phones = await phones_of(people, fan, creator)
+        call_id = (await ring(fan, creator))["callId"]
+        for phone in phones:
+            await hear(phone, "call:missed", callId=call_id)
+        call = (await fan.get(f"/calls/{call_id}")).json()["call"]
+        assert (call["endReason"], call["startedAt"], call["tokens"]) == ("missed", None, 0)
+        assert await balance(fan) == 100
+        refused = check(await fan.post("/calls/init", {"creatorId": str(creator.user_id)}), 409, "RING_COOLDOWN")
+        assert 50 <= refused["retryAfterSeconds"] <= 60
+        await ring(fan, other)
+
+
+Act = Callable[[People, Caller, Caller, str], Any]
+
+
+async def hang_up(people: People, fan: Caller, creator: Caller, call_id: str) -> None:
+    await end(fan, call_id)
+
+
+async def end_it(people: People, fan: Caller, creator: Caller, call_id: str) -> None:
+    await end(creator, call_id)
+
+
+async def wait(people: People, fan: Caller, creator: Caller, call_id: str) -> None:
+    """Until `join_seconds` are over."""
+
+
+@pytest.mark.parametrize(("act", "reason"), [(hang_up, "hangup"), (end_it, "creator_ended"), (wait, "peer_lost")])
+async def test_sessions_that_never_joined_hear_how_a_call_ended(dsn: str, act: Act, reason: str) -> None:
+    """A phone that is still on its way into the room would otherwise show a call that is over."""
+    wanted = settings(join_seconds=0.5 if act is wait else 20)
+    async with running_house(dsn, wanted) as house, people_of(house) as people:
+        fan, creator = await people.fan(), await people.creator()
+        inside, *outside = await phones_of(people, creator, fan)
+        rung = await ring(fan, creator)
+        call_id, channel = rung["callId"], rung["channel"]
+        await in_thread(inside.ask_ok, {"type": "call:accept", "callId": call_id})
+        await in_thread(inside.join, channel)
+        await act(people, fan, creator, call_id)
+        for phone in (inside, *outside):
+            ended = await hear(phone, "call:ended", callId=call_id)
+            figures = {"channel": channel, "reason": reason, "blocks": 0, "tokens": 0, "activeSeconds": 0}
+            assert figures.items() <= ended.items()
+            assert ("seq" in ended) is (phone is inside), "private events have no numbers"
+            await in_thread(phone.ask, {"type": "ping"})
+            assert len(phone.all_events("call:ended")) == 1
+
+
+async def test_who_was_invited_hears_that_an_operator_ended_the_ringing(people: People) -> None:
+    fan, creator, operator = await people.fan(), await people.creator(), await people.operator()
+    fans, _, _, _ = await phones_of(people, fan, creator)
+    call_id = (await ring(fan, creator))["callId"]
+    await operator.post("/admin/bans", {"userId": str(creator.user_id), "reason": "rude"})
+    assert (await hear(fans, "call:ended", callId=call_id))["reason"] == "admin"
+
+
+# Who may ring
+
+
+async def test_who_is_in_a_call_in_either_role_neither_rings_nor_is_rung(people: People) -> None:
+    fan, third = await people.fan(), await people.fan()
+    both, other = await people.creator(tokens=100), await people.online_creator()
+    await people.phone(both)
+    await ring(fan, both)
+    check(await both.post("/calls/init", {"creatorId": str(other.user_id)}), 409, "ALREADY_IN_CALL")
+    await people.phone(third)
+    caller = await people.creator(tokens=100)
+    await people.phone(caller)
+    await ring(caller, other)
+    check(await third.post("/calls/init", {"creatorId": str(caller.user_id)}), 409, "CREATOR_BUSY")
+
+
+async def test_after_a_paid_block_a_cancelled_call_is_the_first_one_again(people: People, house: House) -> None:
+    fan, creator = await people.fan(), await people.creator()
+    await people.phone(creator)
+    await end(fan, (await ring(fan, creator))["callId"])
+    call_id, _, _ = await people.talking(fan, creator)
+    await end(fan, call_id)
+    await end(fan, (await ring(fan, creator))["callId"])
+    await ring(fan, creator)
+
+
+async def test_calls_of_an_hour_ago_are_forgotten(people: People, house: House) -> None:
+    fan, creator = await people.fan(), await people.online_creator()
+    for _ in range(2):
+        await end(fan, (await ring(fan, creator))["callId"])
+    check(await fan.post("/calls/init", {"creatorId": str(creator.user_id)}), 409, "RING_COOLDOWN")
+    await house.postgres.execute(
+        "UPDATE calls SET created_at = created_at - interval '1 hour', ended_at = ended_at - interval '1 hour'"
+    )
+    await ring(fan, creator)
+
+
+# What is agreed as it rings
+
+
+async def test_the_rate_of_the_first_ring_counts_to_the_end_of_the_call(people: People) -> None:
+    fan, creator = await people.fan(1000), await people.creator(60)
+    fans, creators = await people.phone(fan), await people.phone(creator)
+    rung = await ring(fan, creator)
+    await creator.put("/creators/me", {"rateTokensPerMin": 6000})
+    await in_thread(creators.ask_ok, {"type": "call:accept", "callId": rung["callId"]})
+    for phone in (fans, creators):
+        await in_thread(phone.join, rung["channel"])
+    for number in (1, 2):
+        assert (await hear(fans, "block:charged", blockNo=number))["tokens"] == 1
+    call = await end(fan, rung["callId"])
+    assert call["rateTokensPerMin"] == 60
+    assert (await ring(await people.fan(1000), creator))["minRequired"] == 100
+
+
+async def test_block_length_and_rounding_of_the_first_ring_outlast_a_change_of_the_settings(dsn: str) -> None:
+    async with running_house(dsn, settings(block_seconds=1, block_rounding="exact")) as house:
+        async with people_of(house) as people:
+            fan, creator = await people.fan(1000), await people.creator(2)
+            rung = await ring(fan, await _online(people, creator))
+    async with running_house(dsn, settings(block_seconds=30, block_rounding="up")) as house:
+        async with people_of(house) as people:
+            fan, creator = _same(people, fan), _same(people, creator)
+            fans, creators = await people.phone(fan), await people.phone(creator)
+            await in_thread(creators.ask_ok, {"type": "call:accept", "callId": rung["callId"]})
+            for phone in (fans, creators):
+                await in_thread(phone.join, rung["channel"])
+            tokens = [(await hear(fans, "block:charged", blockNo=number))["tokens"] for number in (1, 2, 3)]
+            assert tokens == [1, 0, 0], "a second costs its share of two tokens a minute"
+
+
+async def _online(people: People, caller: Caller) -> Caller:
+    await people.phone(caller)
+    return caller
+
+
+def _same(people: People, caller: Caller) -> Caller:
+    """The same user, at another server."""
+    there = people.stranger()
+    there.user_id, there.token = caller.user_id, caller.token
+    return there
