@@ -1,11 +1,13 @@
 """Makes places of the server raise, each once, and nowhere where honest people are concerned."""
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import wraps
+from types import FrameType
 from typing import Any
 from uuid import UUID
 
+import outcome
 import pytest
 import trio
 
@@ -42,6 +44,7 @@ class Injection(trio.abc.Instrument):
         self._armed: dict[Seam, None] = {}
         self._patched: set[Seam] = set()
         self._spared_tasks: set[trio.lowlevel.Task] = set()
+        self._spared_objects: list[object] = []
         self.spared_ids: set[UUID] = set()
         self.fired: list[Seam] = []
 
@@ -50,9 +53,13 @@ class Injection(trio.abc.Instrument):
         """Those that were not come by yet."""
         return list(self._armed)
 
-    def spare(self, *ids: UUID) -> None:
-        """These users and rooms, and the connections and rooms that there are now, are honest people's."""
+    def spare(self, *ids: UUID, objects: Iterable[object] = ()) -> None:
+        """These users and rooms, and the connections and rooms that there are now, are honest people's.
+
+        So are `objects`: a task that runs a method of one of them is spared whenever it begins.
+        """
         self.spared_ids.update(ids)
+        self._spared_objects += objects
         self._spared_tasks.update(task for task in _all_tasks() if OF_HONEST_PEOPLE & set(_chain(task)))
 
     def arm(self, seams: list[Seam]) -> None:
@@ -111,9 +118,14 @@ class Injection(trio.abc.Instrument):
 
     def after_task_step(self, task: trio.lowlevel.Task) -> None:
         """trio calls it when a task begins to wait; from where it waits, it then raises."""
-        if task._abort_func is None or not any(seam.kind == "task" for seam in self._armed):
+        if not any(seam.kind == "task" for seam in self._armed):
             return
         names = _chain(task)
+        # It waits for nothing but its next turn. Where trio shields that, nothing can be raised: a semaphore, say, has
+        # been acquired already.
+        at_checkpoint = isinstance(task._next_send, outcome.Value) and names[-2:-1] == ["checkpoint"]
+        if not (at_checkpoint or task._abort_func):
+            return
         seam = next((seam for seam in self._armed if seam.kind == "task" and _qualified(seam) in names), None)
         if seam is None or _may_end_the_process(names) or self._is_of_honest_people(task):
             return
@@ -123,9 +135,15 @@ class Injection(trio.abc.Instrument):
             raise error
 
         self._fire(seam)
-        task._attempt_abort(raise_error)
+        if at_checkpoint:
+            task._next_send = outcome.Error(error)
+        else:
+            task._attempt_abort(raise_error)
 
     def _is_of_honest_people(self, task: trio.lowlevel.Task) -> bool:
+        owners = [frame.f_locals.get("self") for frame in _frames(task)]
+        if any(owner is spared for owner in owners for spared in self._spared_objects):
+            return True
         ancestor: trio.lowlevel.Task | None = task
         while ancestor is not None:
             if ancestor in self._spared_tasks:
@@ -147,12 +165,15 @@ def _qualified(seam: Seam) -> str:
 
 def _chain(task: trio.lowlevel.Task) -> list[str]:
     """The functions that a task is in, the outermost first."""
-    names: list[str] = []
+    return [frame.f_code.co_qualname for frame in _frames(task)]
+
+
+def _frames(task: trio.lowlevel.Task) -> Iterator[FrameType]:
     coroutine: Any = task.coro
-    while coroutine is not None and hasattr(coroutine, "cr_code"):
-        names.append(coroutine.cr_code.co_qualname)
+    while coroutine is not None and hasattr(coroutine, "cr_frame"):
+        if coroutine.cr_frame is not None:
+            yield coroutine.cr_frame
         coroutine = coroutine.cr_await
-    return names
 
 
 def _all_tasks() -> Iterator[trio.lowlevel.Task]:

@@ -58,12 +58,13 @@ class Victim:
             time.sleep(PAUSE_SECONDS)
         return answer
 
-    def request(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
+    def request(self, method: str, path: str, body: Any = None, *, key: str | None = None) -> dict[str, Any]:
         """The fields of the answer, whatever its status."""
         fields: dict[str, Any] = {}
+        headers = {} if key is None else {"Idempotency-Key": key}
         for _ in range(TRIES):
             try:
-                answer = self._http.request(method, path, json=body)
+                answer = self._http.request(method, path, json=body, headers=headers)
             except httpx.TimeoutException:
                 raise Silence(f"{method} {path}") from None
             except httpx.HTTPError:
@@ -111,7 +112,7 @@ class Victim:
         raise Silence(str({**asked, "token": "…"}))
 
 
-def go_through_a_call(fan: Victim, creator: Victim) -> None:
+def go_through_a_call(fan: Victim, creator: Victim, screen: Victim, cron: Callable[[], None]) -> None:
     """Ring, talk, pause, lose a connection, end. What is refused is passed over: a fault may have cost it."""
     creator.request("PUT", "/creators/me", {"displayName": "Vic", "rateTokensPerMin": 60, "acceptsCalls": True})
     creator.ask("ping")
@@ -124,7 +125,8 @@ def go_through_a_call(fan: Victim, creator: Victim) -> None:
     creator.ask("call:accept", callId=call_id)
     for party in (creator, fan):
         joined = party.ask("room:join", channel=channel)
-    creator.ask("room:join", channel=channel, **{"as": "overlay"})
+    screen.ask("room:join", channel=channel, sinceTipId=str(uuid4()), **{"as": "overlay"})
+    cron()
     to = joined.get("memberId", str(uuid4()))
     _talk(fan, channel, to)
     for command in ("call:pause", "call:resume"):
@@ -141,7 +143,7 @@ def go_through_a_call(fan: Victim, creator: Victim) -> None:
     fan.ask("room:join", channel=channel)
 
 
-def go_through_a_stream(fan: Victim, creator: Victim) -> None:
+def go_through_a_stream(fan: Victim, creator: Victim, screen: Victim, operator: Victim) -> None:
     """Announce, go live, sell a ticket, talk, mute, remove, end."""
     creator.request("PUT", "/creators/me", {"displayName": "Vic", "rateTokensPerMin": 60, "acceptsCalls": True})
     body = {"title": "For victims", "type": "private", "rateTokensPerMin": 60, "ticketPriceTokens": 5}
@@ -153,8 +155,9 @@ def go_through_a_stream(fan: Victim, creator: Victim) -> None:
     overlay = creator.request("POST", "/overlay-tokens", {"label": "screen"})
     creator.request("GET", "/overlay-tokens")
     fan.request("GET", f"/streams/{stream_id}/access")
-    fan.request("POST", f"/streams/{stream_id}/tickets")
+    bought = fan.request("POST", f"/streams/{stream_id}/tickets", key=str(uuid4()))
     joined = fan.ask("room:join", channel=channel)
+    screen.ask("room:join", channel=channel, sinceTipId=str(uuid4()), **{"as": "overlay"})
     _talk(fan, channel, joined.get("memberId", str(uuid4())))
     creator.ask("member:mute", channel=channel, userId=str(fan.user_id))
     fan.lose_connection()
@@ -163,7 +166,13 @@ def go_through_a_stream(fan: Victim, creator: Victim) -> None:
     creator.request("DELETE", f"/creators/me/blocks/{fan.user_id}")
     creator.ask("member:remove", channel=channel, userId=str(fan.user_id))
     fan.ask("room:leave", channel=channel)
+    ticket_id = bought.get("ticket", {}).get("ticketId", str(uuid4()))
+    operator.request("POST", "/admin/refunds", {"ticketId": ticket_id, "reason": "a test"}, key=str(uuid4()))
+    operator.request("POST", "/admin/bans", {"userId": str(fan.user_id), "reason": "a test"})
+    operator.request("DELETE", f"/admin/bans/{fan.user_id}")
     creator.request("POST", f"/streams/{stream_id}/end")
+    cancelled = creator.request("POST", "/streams", body).get("stream", {})
+    creator.request("POST", f"/streams/{cancelled.get('id', uuid4())}/end")
     creator.request("DELETE", f"/overlay-tokens/{overlay.get('id', uuid4())}")
     fan.ask("room:join", channel=channel)
 
@@ -175,6 +184,38 @@ def _talk(fan: Victim, channel: str, to: str) -> None:
     fan.ask("tip:send", **{**tip, "channel": "B" * 21})
     fan.ask("chat:send", channel=channel, text="hello")
     fan.ask("signal:send", channel=channel, to=to, data={"sdp": "…"})
+
+
+def go_shopping(fan: Victim, operator: Victim, tell_paid: Callable[[dict[str, Any]], None]) -> None:
+    """Buy tokens; the provider tells of the payment; an operator looks at it."""
+    packs = fan.request("GET", "/tokens/packs").get("items") or [{}]
+    body = {"packId": packs[0].get("packId", "small")}
+    purchase = fan.request("POST", "/tokens/purchases", body, key=str(uuid4()))
+    if "purchaseId" in purchase:
+        tell_paid(purchase)
+    purchase_id = purchase.get("purchaseId", str(uuid4()))
+    fan.request("GET", f"/tokens/purchases/{purchase_id}")
+    operator.request("GET", "/admin/purchases")
+    operator.request("GET", "/admin/payments")
+    operator.request("GET", "/admin/reversals")
+    settled = {"action": "credit", "reason": "a test"}
+    operator.request("POST", f"/admin/purchases/{purchase_id}/settle", settled, key=str(uuid4()))
+    operator.request("POST", f"/admin/payments/{uuid4()}/settle", settled, key=str(uuid4()))
+
+
+def make_rooms(fan: Victim, creator: Victim, streamer: Victim) -> None:
+    """A call and a stream that go on."""
+    for owner in (creator, streamer):
+        terms = {"displayName": "Vic", "rateTokensPerMin": 60, "acceptsCalls": True}
+        owner.request("PUT", "/creators/me", terms)
+        owner.ask("ping")
+    rung = fan.request("POST", "/calls/init", {"creatorId": str(creator.user_id)})
+    creator.ask("call:accept", callId=rung.get("callId", str(uuid4())))
+    for party in (fan, creator):
+        party.ask("room:join", channel=rung.get("channel", "A" * 21))
+    stream = streamer.request("POST", "/streams", {"title": "For victims", "type": "public"}).get("stream", {})
+    streamer.request("POST", f"/streams/{stream.get('id', uuid4())}/start")
+    streamer.ask("room:join", channel=stream.get("channel", "A" * 21))
 
 
 def look_around(fan: Victim, creator: Victim, operator: Victim) -> None:
