@@ -25,6 +25,7 @@ IMPATIENT = {
 TOKENS = 1000
 LONG, SHORT = 8.0, 3.0  # seconds
 ACTS_AFTER_SECONDS = 1.0
+LOOK_SECONDS, WAKING_SECONDS = 0.2, 1.0  # the server measures from its last step before to its first one after
 ROUNDING = 1  # a block that fell due while the server was being stopped
 METERED = {"type": "private", "rateTokensPerMin": 60}
 
@@ -43,7 +44,7 @@ class Call:
         """Its `call:ended`, of which both were told the same."""
         heard = [phone.wait_for("call:ended") for phone in (self.fan, self.creator)]
         assert heard[0] == heard[1]
-        assert self.fan.balance() == TOKENS - heard[0]["blocks"]
+        assert self.fan.balance() == TOKENS - heard[0]["tokens"]
         return heard[0]
 
 
@@ -57,17 +58,23 @@ def stopped(town: Town) -> Iterator[None]:
         os.kill(town.server.pid, signal.SIGCONT)
 
 
-def stand_still(town: Town, seconds: float, *acts: Callable[[], object]) -> None:
-    """Stop the server for so long; meanwhile people do this, each in a thread, and may wait for their answers."""
+def stand_still(town: Town, seconds: float, *acts: Callable[[], object]) -> float:
+    """Stop the server for so long; meanwhile people do this, each in a thread, and may wait for their answers.
+
+    Returns for how many seconds it was stopped, which a busy machine makes more than was wanted.
+    """
     with stopped(town):
+        began = time.monotonic()
         time.sleep(ACTS_AFTER_SECONDS)
         acting = [threading.Thread(target=act) for act in acts]
         for thread in acting:
             thread.start()
         time.sleep(seconds - ACTS_AFTER_SECONDS)
+        stood_still = time.monotonic() - began
     for thread in acting:
         thread.join(20)
         assert not thread.is_alive()
+    return stood_still
 
 
 def connections(town: Town) -> int:
@@ -128,13 +135,13 @@ def test_a_short_stall_is_charged_once_and_a_long_one_not_and_everybody_stays(ds
             assert phone.join(stream["channel"])["type"] == "room:joined"
         viewer.wait_for("block:charged", blockNo=2)
         before, watched, began = call.blocks(), len(viewer.all_events("block:charged")), time.monotonic()
-        stand_still(town, SHORT)
+        short = stand_still(town, SHORT)
         call.fan.wait_for("block:charged", blockNo=before + 4)
         viewer.wait_for("block:charged", blockNo=watched + 4)
         assert time.monotonic() - began < SHORT + 3
         assert call.fan.all_events("call:paused") == []
         before, watched = call.blocks(), len(viewer.all_events("block:charged"))
-        stand_still(town, LONG)
+        long = stand_still(town, LONG)
         resumed = call.fan.wait_for("call:resumed", holds=[])
         blocks = call.blocks()
         assert before <= blocks <= before + ROUNDING
@@ -148,7 +155,9 @@ def test_a_short_stall_is_charged_once_and_a_long_one_not_and_everybody_stays(ds
         call.fan.ask_ok({"type": "call:end", "callId": call.call_id})
         call.ended()
         town.check_books()
-        assert [round(line["seconds"]) for line in town.server.logged("server.stalled")] == [round(SHORT), round(LONG)]
+        logged = [line["seconds"] for line in town.server.logged("server.stalled")]
+        for seconds, stood_still in zip(logged, (short, long), strict=True):
+            assert stood_still - LOOK_SECONDS <= seconds <= stood_still + WAKING_SECONDS
 
 
 def test_nobody_is_thrown_out_because_the_server_stood_still(dsn: str, tmp_path: Path) -> None:
