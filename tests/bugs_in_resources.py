@@ -7,6 +7,7 @@ LISTENER = "server/listener.py"
 CONNECTIONS, HTTP1 = "server/rest/connections.py", "server/rest/http1.py"
 HOSTILE_TESTS = "tests/server/rest/test_hostile_connections.py"
 WEBSOCKET, CONVERSATION = "server/websocket.py", "server/conversation.py"
+TURNS, TURNS_TESTS = "server/rest/turns.py", "tests/server/rest/test_turns.py"
 BOUNDS_TESTS = "tests/server/rest/test_user_bounds.py"
 UNAUTHENTICATED_TESTS = "tests/server/test_unauthenticated.py"
 
@@ -55,6 +56,24 @@ IN_RESOURCES = (
         f"{HOSTILE_TESTS}::test_an_answer_that_is_never_read_ends_its_connection",
         "TooSlowError",
         "it is never closed",
+    ),
+    Bug(
+        "http-turns",
+        "of one address a few requests are worked on at once",
+        "a hundred connections of one address make everybody's waits a hundred times longer",
+        (Edit(TURNS, "            while len(self._begun) >= AT_ONCE:", "            while False:"),),
+        f"{TURNS_TESTS}::test_requests_beyond_the_first_few_of_an_address_wait_in_order",
+        "assert [",
+        "all of them begin",
+    ),
+    Bug(
+        "http-turn-passed",
+        "a request that waits itself passes its turn on",
+        "four bodies that do not come keep out everybody behind the same address",
+        (Edit(TURNS, "trio.move_on_at(began_at + PASSED_ON_SECONDS)", "trio.move_on_at(float('inf'))"),),
+        f"{TURNS_TESTS}::test_a_request_that_waits_itself_passes_its_turn_on",
+        "assert [",
+        "the second waits for ever",
     ),
     Bug(
         "http-2",
