@@ -559,8 +559,8 @@ class StreamMachine(RuleBasedStateMachine):
             row = MeterRow(len(blocks), cost(price, len(blocks)), *given_back)
             assert ledger.meters.get((STREAM, user_id), MeterRow()) == row
         earned = sum(posting.tokens for posting in booked if posting.credit == CREATOR)
-        given_back = sum(posting.tokens for posting in booked if posting.debit == CREATOR)
-        assert self.story.balance(CREATOR) == earned - given_back
+        returned = sum(posting.tokens for posting in booked if posting.debit == CREATOR)
+        assert self.story.balance(CREATOR) == earned - returned
         self._check_escrow()
 
     def _check_escrow(self) -> None:
