@@ -97,7 +97,13 @@ IN_RESOURCES = (
         "open-size",
         "a first message has a few KiB",
         "each unauthenticated websocket holds 64 KiB",
-        (Edit(WEBSOCKET, "            max_message_size=min(", "            max_message_size=max("),),
+        (
+            Edit(
+                WEBSOCKET,
+                "return min(settings.max_frame_bytes, OPEN_BYTES",
+                "return max(settings.max_frame_bytes, OPEN_BYTES",
+            ),
+        ),
         f"{UNAUTHENTICATED_TESTS}::test_a_first_message_of_more_than_a_few_kib_is_refused_as_too_large",
         "assert b",
         "it is read whole",
