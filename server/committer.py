@@ -12,7 +12,10 @@ from server.inbox import Inbox
 
 
 class Books(Protocol):
-    """Where a room's postings and records go; both wait as long as the database is away."""
+    """Where a room's postings and records go; both wait as long as the database is away.
+
+    What returns whether it was done returns False, with nothing done, if the room has a later owner.
+    """
 
     async def post(self, postings: Sequence[Posting]) -> list[Receipt]: ...
 
@@ -22,9 +25,9 @@ class Books(Protocol):
 
     async def refund_ticket(self, user_id: UserId) -> None: ...
 
-    async def refund_blocks(self, blocks: Sequence[PostingKey]) -> None: ...
+    async def refund_blocks(self, blocks: Sequence[PostingKey]) -> bool: ...
 
-    async def release_tickets(self) -> None: ...
+    async def release_tickets(self) -> bool: ...
 
 
 class Committer:
@@ -120,13 +123,14 @@ class Committer:
     async def _give_back_blocks(self) -> None:
         blocks, self._given_back = self._given_back, []
         if blocks:
-            await self._books.refund_blocks(blocks)
-            self._inbox.deliver(inputs.GivenBack())
+            is_ours = await self._books.refund_blocks(blocks)
+            self._inbox.deliver(inputs.GivenBack() if is_ours else inputs.Fenced())
 
     async def _release_tickets(self) -> None:
         if self._release:
             self._release = False
-            await self._books.release_tickets()
+            if not await self._books.release_tickets():
+                self._inbox.deliver(inputs.Fenced())
 
     async def _store(self) -> None:
         """A refund follows the record that says why: until that is stored, a removed user could buy another ticket.

@@ -33,6 +33,7 @@ from storage.actor import Deliver, StorageActor
 from storage.faulty_rooms import end_with_fault
 from storage.leases import Claim, Leases
 from storage.postgres import Postgres, StorageUnavailable
+from storage.refunds_due import note_refunds_due
 
 RETRY_SECONDS = 0.5  # between tries to read or store a room while the database is away
 
@@ -48,6 +49,7 @@ class RoomBooks:
         actor: StorageActor,
         save: Callable[[Any], Awaitable[bool]],
         room_id: RoomId,
+        epoch: int,
         faults: Faults,
         fail: Callable[[], None],
         tickets: Tickets,
@@ -57,6 +59,7 @@ class RoomBooks:
         self._actor = actor
         self._save = save
         self._room_id = room_id
+        self._epoch = epoch
         self._faults = faults
         self._fail = fail
         self._tickets = tickets
@@ -80,15 +83,19 @@ class RoomBooks:
         with self._faults.contained("refund", room=str(self._room_id), user=str(user_id)):
             await persist(lambda: self._tickets.give_back(self._room_id, user_id))
 
-    async def release_tickets(self) -> None:
+    async def release_tickets(self) -> bool:
         """Credit the tickets to the creator. A release that raises costs the room nothing; a later round makes it."""
         with self._faults.contained("release", room=str(self._room_id)):
-            await persist(lambda: self._tickets.release(self._room_id))
+            return await persist(lambda: self._tickets.release(self._room_id, self._epoch))
+        return True
 
-    async def refund_blocks(self, blocks: Sequence[PostingKey]) -> None:
-        """Give blocks back to their payers, as far as the payee can cover them now."""
+    async def refund_blocks(self, blocks: Sequence[PostingKey]) -> bool:
+        """Write down that these blocks are to be given back, and do so where the payee can cover them now."""
         with self._faults.contained("refund", room=str(self._room_id)):
+            if not await persist(lambda: note_refunds_due(self._postgres, self._room_id, self._epoch, blocks)):
+                return False
             await persist(lambda: give_back_blocks(self._postgres, self._actor, blocks))
+        return True
 
 
 class RoomFloor:
@@ -132,7 +139,7 @@ class RoomFloor:
         """A task for a room, under a new epoch."""
         room.audiences.begin(epoch)
         room.ownership.begin(epoch)
-        books = RoomBooks(self.postgres, self._actor, save, room.id, self.faults, room.inbox.fail, self.tickets)
+        books = RoomBooks(self.postgres, self._actor, save, room.id, epoch, self.faults, room.inbox.fail, self.tickets)
         return RoomTask(
             rules,
             room.clock,

@@ -66,9 +66,12 @@ class Tickets:
         if stream is not None:
             await self._settle(stream)
 
-    async def release(self, stream_id: RoomId) -> None:
-        """Credit a stream's tickets to its creator from here on. Raises StorageUnavailable."""
-        await self._actor.release(stream_id)
+    async def release(self, stream_id: RoomId, epoch: int | None = None) -> bool:
+        """Credit a stream's tickets to its creator from here on. Raises StorageUnavailable.
+
+        False, with nothing done, if the room has a later owner than that of `epoch`.
+        """
+        return await self._actor.release(stream_id, epoch) is not None
 
     async def give_back(self, stream_id: RoomId, user_id: UserId) -> None:
         """Give a user their ticket to a stream back, if they hold one. Raises StorageUnavailable."""

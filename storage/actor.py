@@ -62,7 +62,7 @@ class _Alone(_Command):
         self.name = name
         self.sql = sql
         self.arguments = arguments
-        self.figures: Sequence[int] = ()  # of its row, behind what was booked
+        self.figures: Sequence[int | None] = ()  # of its row, behind what was booked
 
 
 _Booked: TypeAlias = tuple[list[_Command], list[Decided]]
@@ -113,21 +113,26 @@ class StorageActor:
             booked, figures = await self._wait_alone("refund", refund_statement.REFUND, arguments)
             receipts += [receipt for receipt in booked if receipt.posting.content in wanted]
             if figures:
-                uncovered += figures[0]
+                uncovered += figures[0] or 0
                 if figures[1]:
                     return Refunded(receipts, uncovered, missing=figures[1])
         return Refunded(receipts, uncovered)
 
-    async def release(self, stream_id: RoomId) -> int:
+    async def release(self, stream_id: RoomId, epoch: int | None = None) -> int | None:
         """Credit a stream's tickets to its creator from here on; how many were in escrow. Idempotent.
 
+        None, with nothing more done, if the room has a later owner than that of `epoch`.
         Waits, and may be cancelled, as `post`. Raises StorageUnavailable as `post` does.
         """
         released = 0
         while True:
-            _, figures = await self._wait_alone("release", refund_statement.RELEASE, (stream_id, MAX_REFUND))
-            released += figures[0] if figures else 0
-            if not figures or figures[0] < MAX_REFUND:
+            arguments = stream_id, epoch, MAX_REFUND
+            _, figures = await self._wait_alone("release", refund_statement.RELEASE, arguments)
+            count = figures[0] if figures else 0
+            if count is None:
+                return None
+            released += count
+            if count < MAX_REFUND:
                 return released
 
     def submit(self, postings: Sequence[Posting], deliver: Deliver) -> bool:
@@ -148,7 +153,9 @@ class StorageActor:
         receipts, _ = await self._wait(command)
         return receipts
 
-    async def _wait_alone(self, name: str, sql: str, arguments: tuple[Any, ...]) -> tuple[list[Receipt], Sequence[int]]:
+    async def _wait_alone(
+        self, name: str, sql: str, arguments: tuple[Any, ...]
+    ) -> tuple[list[Receipt], Sequence[int | None]]:
         receipts, command = await self._wait(partial(_Alone, name, sql, arguments))
         assert isinstance(command, _Alone), "it was made just now"
         return receipts, command.figures

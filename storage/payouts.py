@@ -67,19 +67,20 @@ CONFLICT = Refusal(Code.IDEMPOTENCY_CONFLICT, "This key was used for something e
 
 
 class Cashable(NamedTuple):
-    """What a creator may cash out now, and what is earned and held for a while."""
+    """What a creator may cash out now, what is earned and held for a while, and what is to be given back of blocks."""
 
     tokens: int
     held: int
+    due: int
 
 
 async def cashable_tokens(postgres: Postgres, creator_id: UserId, holding_days: int) -> Cashable:
     """See the function in the database. Raises StorageUnavailable."""
     row = await postgres.fetchrow(
-        "SELECT cashable, held FROM cashable_tokens($1, make_interval(days => $2))", creator_id, holding_days
+        "SELECT cashable, held, due FROM cashable_tokens($1, make_interval(days => $2))", creator_id, holding_days
     )
     assert row is not None, "a function returns a row"
-    return Cashable(row["cashable"] or 0, row["held"] or 0)
+    return Cashable(row["cashable"] or 0, row["held"] or 0, row["due"])
 
 
 async def reserve_payout(postgres: Postgres, new: NewPayout) -> Payout | Refusal:

@@ -20,7 +20,7 @@ REFUND = """
 RELEASE = """
     SELECT key, kind, content, debit, credit, room, tokens, ref, status, debit_after, credit_after, debit_n, credit_n,
            released
-      FROM release_tickets($1, $2)
+      FROM release_tickets($1, $2, $3)
 """
 MAX_REFUND = 128  # postings given back by one statement; each may take several, and other postings wait as long
 POSTING_COLUMNS, OUTCOME_COLUMNS = 8, 5  # of both rows; what follows is each statement's own
@@ -62,7 +62,7 @@ def decided(row: Row, seconds: float) -> Decided:
     return Decided(postings, (*columns[POSTING_COLUMNS:], refs, None, None), seconds)
 
 
-def figures(row: Row) -> Sequence[int]:
+def figures(row: Row) -> Sequence[int | None]:
     """The statement's own figures, behind what was booked."""
     return tuple(row)[POSTING_COLUMNS + OUTCOME_COLUMNS :]
 

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from domain.ids import PostingKey, UserId, refund_key, refund_rest_key
+from domain.ids import PostingKey, RoomId, UserId, refund_key, refund_rest_key
 from storage.postgres import Postgres
 from storage.postings import as_uuid
 from storage.refunds import MAX_REFUND
 
-LONGEST_PAUSE = "1 hour"  # between two tries: a payee who has spent the tokens may earn others
+LONGEST_PAUSE = "1 hour"  # between two tries; what its payee cannot cover is not tried
 
 
 class RefundsDue(NamedTuple):
@@ -18,11 +18,27 @@ class RefundsDue(NamedTuple):
     paid: list[PostingKey]
 
 
-async def find_refunds_due(postgres: Postgres) -> list[RefundsDue]:
-    """Those to be tried now, of each payee as many as one statement takes. Raises StorageUnavailable."""
+async def note_refunds_due(postgres: Postgres, room_id: RoomId, epoch: int, paid: Sequence[PostingKey]) -> bool:
+    """Write down that these blocks of a room are to be given back; False, with nothing done, if it has a later owner.
+
+    Idempotent. Raises StorageUnavailable.
+    """
     rows = await postgres.fetch(
-        "SELECT payee_id, array_agg(paid_key) AS paid FROM (SELECT payee_id, paid_key FROM refunds_due"
-        f" WHERE next_try_at <= clock_timestamp() ORDER BY next_try_at LIMIT {MAX_REFUND}) d GROUP BY payee_id"
+        "SELECT note_refunds_due_in($1, $2, $3::uuid[])", room_id, epoch, list(map(as_uuid, paid))
+    )
+    return bool(rows[0][0])
+
+
+async def find_refunds_due(postgres: Postgres) -> list[RefundsDue]:
+    """Those to be tried now, of each payee as many as one statement takes. Raises StorageUnavailable.
+
+    What a payee has spent is not tried before they have as much again, and soon after that.
+    """
+    rows = await postgres.fetch(
+        "SELECT payee_id, array_agg(paid_key) AS paid FROM (SELECT d.payee_id, d.paid_key FROM refunds_due d"
+        " WHERE d.next_try_at <= clock_timestamp() AND (SELECT tokens FROM journal WHERE key = d.paid_key)"
+        " <= (SELECT balance FROM wallets WHERE id = d.payee_id)"
+        f" ORDER BY d.next_try_at LIMIT {MAX_REFUND}) d GROUP BY payee_id"
     )
     return [RefundsDue(row["payee_id"], [PostingKey(key.bytes) for key in row["paid"]]) for row in rows]
 

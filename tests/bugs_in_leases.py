@@ -237,13 +237,13 @@ IN_LEASES = (
     ),
     Bug(
         "cancel-late",
-        "tickets are given back only if the stream was cancelled",
-        "a stream that went live at the same moment gives back its tickets, and goes on",
+        "a stream that goes live as it is cancelled ends as a live one",
+        "it is taken for ended, and goes on",
         (
             Edit(
                 STREAMS,
-                "        cancelled = await ask.errands.run(lambda: _cancel(ask, stream_id))",
-                "        await ask.errands.run(lambda: _cancel(ask, stream_id))\n        cancelled = True",
+                "        ended = await ask.errands.run(lambda: _cancel(ask, stream_id))",
+                "        await ask.errands.run(lambda: _cancel(ask, stream_id))\n        ended = True",
             ),
         ),
         f"{OTHERS}::test_a_stream_that_goes_live_as_it_is_cancelled_ends_as_a_live_one_and_gives_its_tickets_back",

@@ -7,6 +7,7 @@ LISTENER = "server/listener.py"
 CONNECTIONS, HTTP1 = "server/rest/connections.py", "server/rest/http1.py"
 HOSTILE_TESTS = "tests/server/rest/test_hostile_connections.py"
 WEBSOCKET, CONVERSATION = "server/websocket.py", "server/conversation.py"
+TURNS, TURNS_TESTS = "server/rest/turns.py", "tests/server/rest/test_turns.py"
 BOUNDS_TESTS = "tests/server/rest/test_user_bounds.py"
 UNAUTHENTICATED_TESTS = "tests/server/test_unauthenticated.py"
 
@@ -57,6 +58,24 @@ IN_RESOURCES = (
         "it is never closed",
     ),
     Bug(
+        "http-turns",
+        "of one address a few requests are worked on at once",
+        "a hundred connections of one address make everybody's waits a hundred times longer",
+        (Edit(TURNS, "            while len(self._begun) >= AT_ONCE:", "            while False:"),),
+        f"{TURNS_TESTS}::test_requests_beyond_the_first_few_of_an_address_wait_in_order",
+        "assert [",
+        "all of them begin",
+    ),
+    Bug(
+        "http-turn-passed",
+        "a request that waits itself passes its turn on",
+        "four bodies that do not come keep out everybody behind the same address",
+        (Edit(TURNS, "trio.move_on_at(began_at + PASSED_ON_SECONDS)", "trio.move_on_at(float('inf'))"),),
+        f"{TURNS_TESTS}::test_a_request_that_waits_itself_passes_its_turn_on",
+        "assert [",
+        "the second waits for ever",
+    ),
+    Bug(
         "http-2",
         "an upgrade to HTTP/2 is refused",
         "the tunnel passes a proxy's rules by",
@@ -78,7 +97,13 @@ IN_RESOURCES = (
         "open-size",
         "a first message has a few KiB",
         "each unauthenticated websocket holds 64 KiB",
-        (Edit(WEBSOCKET, "            max_message_size=min(", "            max_message_size=max("),),
+        (
+            Edit(
+                WEBSOCKET,
+                "return min(settings.max_frame_bytes, OPEN_BYTES",
+                "return max(settings.max_frame_bytes, OPEN_BYTES",
+            ),
+        ),
         f"{UNAUTHENTICATED_TESTS}::test_a_first_message_of_more_than_a_few_kib_is_refused_as_too_large",
         "assert b",
         "it is read whole",

@@ -176,8 +176,8 @@ IN_SESSIONS = (
         (
             Edit(
                 CONVERSATION,
-                "JoinReply(self, command.ref, ice_servers))\n                self._counts = self._session.counts()\n",
-                "JoinReply(self, command.ref, ice_servers))\n",
+                "join(self._session, command, reply)\n                self._counts = self._session.counts()\n",
+                "join(self._session, command, reply)\n",
             ),
             Edit(
                 CONVERSATION,

@@ -40,10 +40,12 @@ from server.rest import (
     wallet,
 )
 from server.rest.bodies import BodyBounds
+from server.rest.clients import client_finder
 from server.rest.connections import serve_connections
 from server.rest.dispatch import Dispatch
 from server.rest.errands import Errands
 from server.rest.route import Route
+from server.rest.turns import Turns
 
 EVENTS_PATH = "/api/payments/webhook/stripe"  # whose bodies may be larger than others
 
@@ -108,7 +110,7 @@ async def _note_closing(asked: trio.Event, closing: trio.Event) -> None:
 def make_app(house: House, errands: Errands) -> QuartTrio:
     app = QuartTrio(__name__, static_folder=None, template_folder=None)
     bounds = BodyBounds(house.settings.http.max_body_bytes, {EVENTS_PATH: house.settings.payments.max_event_bytes})
-    app.config["BODY_BOUNDS"] = bounds
+    app.config |= {"BODY_BOUNDS": bounds, "CLIENT_OF": client_finder(house.settings), "TURNS": Turns()}
     app.request_class = bounds.bounded(TrioRequest)
     app.config["BODY_TIMEOUT"] = house.settings.http.answer_seconds  # a body that takes longer does not want an answer
     app.url_map.merge_slashes = False  # a path is served or it is not; nobody is redirected

@@ -24,6 +24,7 @@ from server.connection_limits import Admission, ConnectionLimits
 from server.faults import Faults
 from server.listener import Listener, ListeningSockets
 from server.memory_limit import MemoryLimit
+from server.rest.clients import CLIENT
 from server.rest.http1 import Http1
 
 SEND_BUFFER_BYTES = 131_072  # a page of a list fits, and a client that does not read holds no more than this
@@ -242,8 +243,10 @@ def _http_alone(app: Any) -> Any:
     async def asgi(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
             scope["path"] = scope["path"] or "/"  # `GET ?x`; Quart takes a path for granted
-            async with app.config["BODY_BOUNDS"].cut_off(receive, scope["path"]) as receive_within:
-                await app(scope, receive_within, send)
+            client = scope[CLIENT] = app.config["CLIENT_OF"](scope)
+            async with app.config["TURNS"].turn(None if client.exempt else client.limited_as):
+                async with app.config["BODY_BOUNDS"].cut_off(receive, scope["path"]) as receive_within:
+                    await app(scope, receive_within, send)
         else:
             await send({"type": "websocket.close"})
 

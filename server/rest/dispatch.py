@@ -11,11 +11,11 @@ from werkzeug.exceptions import MethodNotAllowed
 
 from domain.refusals import Code, Refusal
 from server import bans
-from server.addresses import client_address, is_within, limited_as
 from server.auth import TokenRefused
 from server.house import House
 from server.limits import Name, Taken, why_not
 from server.rest.answers import Answer, answered, challenge, refusal_of, refused
+from server.rest.clients import CLIENT, Client
 from server.rest.cors import cross_origin, preflight
 from server.rest.errands import Errands
 from server.rest.query import decode_query
@@ -53,9 +53,8 @@ class Dispatch:
         bind_contextvars(request_id=g.request_id)  # in every log line of this request, and of what it sets off
         g.headers = {}
         g.taken = []
-        address = self._client_address()
-        g.exempt = is_within(address, self._house.settings.limits.exempt)
-        g.address = limited_as(address)
+        client: Client = request.scope[CLIENT]  # type: ignore[literal-required]  # reason: a key of ours
+        g.address, g.exempt = client.limited_as, client.exempt
         limit = self._limits.get(request.endpoint or "", "address")
         hurried = None if limit == "proof" else await self._count(limit, g.address)
         if hurried is not None:
@@ -143,10 +142,6 @@ class Dispatch:
         taken = await self._house.limits.take(name, key)
         g.taken.append(taken)
         return why_not(taken)
-
-    def _client_address(self) -> str:
-        proxies = self._house.settings.server.proxies
-        return client_address(request.remote_addr or "", request.headers.getlist(proxies.header), proxies)
 
 
 def _limits(taken: list[Taken]) -> dict[str, str]:

@@ -118,8 +118,10 @@ async def list_own(ask: Ask, query: StatusPaging) -> Listed[PayoutCard]:
 async def show_terms(ask: Ask) -> PayoutTerms:
     """What a token brings, and how many may be cashed out."""
     terms = ask.house.settings.payouts
-    cashable, held = await cashable_tokens(ask.house.postgres, ask.user_id, terms.holding_days)
-    return PayoutTerms(terms.cents_per_token, terms.currency, terms.min_tokens, terms.holding_days, cashable, held)
+    found = await cashable_tokens(ask.house.postgres, ask.user_id, terms.holding_days)
+    return PayoutTerms(
+        terms.cents_per_token, terms.currency, terms.min_tokens, terms.holding_days, found.tokens, found.held
+    )
 
 
 @routes.get("/admin/payouts", needs=Needs.OPERATOR, refuses=(Code.VALIDATION_FAILED,))

@@ -101,7 +101,7 @@ async def wallet_card(ask: Ask) -> WalletCard:
         wallet.promotional,
         cashable.tokens,
         cashable.held,
-        wallet.owed,
+        wallet.owed + cashable.due,
         wallet.lifetime_earned,
         wallet.lifetime_spent,
         limits,

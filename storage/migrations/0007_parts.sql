@@ -876,10 +876,11 @@ BEGIN
 END $$;
 
 -- From here on the tickets of a stream are credited to its creator: those in escrow, at most `most` of them at once, and
--- later ones as they are sold. One row of arrays comes back: what was booked; `released` is how many tickets, and there
--- are more if it is `most`.
+-- later ones as they are sold. With an epoch, only the room's owner may: `released` is NULL, and nothing is done, if the
+-- room has a later one. One row of arrays comes back: what was booked; `released` is how many tickets, and there are more
+-- if it is `most`.
 CREATE FUNCTION release_tickets(
-    stream uuid, most int,
+    stream uuid, owner_epoch int, most int,
     OUT key uuid[], OUT kind smallint[], OUT content uuid[], OUT debit uuid[], OUT credit uuid[], OUT room uuid[],
     OUT tokens bigint[], OUT ref uuid[], OUT status smallint[], OUT debit_after bigint[], OUT credit_after bigint[],
     OUT debit_n int[], OUT credit_n int[], OUT released int
@@ -892,6 +893,9 @@ DECLARE
     in_parts int[];  more uuid[];  paid uuid[];  fresh uuid[];  booked smallint[];
 BEGIN
     PERFORM 1 FROM fence WHERE one FOR NO KEY UPDATE;
+    IF owner_epoch IS NOT NULL AND NOT EXISTS (SELECT FROM rooms r WHERE r.id = stream AND r.epoch = owner_epoch) THEN
+        RETURN;
+    END IF;
     UPDATE streams s SET released_at = coalesce(s.released_at, (SELECT f.booked_at FROM fence f WHERE f.one))
      WHERE s.id = stream RETURNING s.creator_id INTO creator;
     SELECT array_agg(t.key), array_agg(derived_key('release', ARRAY[t.key])), array_agg(t.tokens), array_agg(t.ref_id),
@@ -925,29 +929,6 @@ BEGIN
       INTO key, kind, content, debit, credit, room, tokens, ref, status, debit_after, credit_after, debit_n, credit_n
       FROM (SELECT r.* FROM unnest(fresh || more) k(key) JOIN journal r ON r.key = k.key
              ORDER BY r.kind, r.credit_n) j;
-END $$;
-
--- What a creator may cash out now: what is earned, less what came in within `holding` and less the payouts that are
--- written down and not yet booked. Debts are repaid before anything is earned, and booked payouts have left the balance.
-DROP FUNCTION cashable_tokens;
-CREATE FUNCTION cashable_tokens(creator uuid, holding interval, OUT cashable bigint, OUT held bigint)
-LANGUAGE plpgsql STABLE SET search_path = halfminute, pg_temp SET enable_seqscan = off AS $$
-#variable_conflict use_variable
-DECLARE
-    settled int;  earned bigint;  entries int;  recent bigint := 0;
-    kinds CONSTANT smallint[] := '{1,2,3,4,5,6,7,8,9}';  earning CONSTANT smallint[] := '{1,2,3,8}';
-BEGIN
-    SELECT w.earned, w.n INTO earned, entries FROM wallets w WHERE w.id = creator;
-    IF holding > interval '0' AND earned > 0 THEN
-        settled := entries_before(creator, entries, kinds, clock_timestamp() - holding);
-        SELECT coalesce(sum(j.credit_earned), 0) INTO recent FROM unnest(earning) k, LATERAL (
-            SELECT e.credit_earned FROM journal e WHERE e.credit_wallet = creator AND e.kind = k AND e.credit_n > settled
-            OFFSET 0) j;
-    END IF;
-    held := least(earned, recent);
-    SELECT greatest(0, earned - held - coalesce(sum(p.tokens), 0)) INTO cashable FROM payouts p
-     WHERE p.creator_id = creator AND p.given_up_at IS NULL AND p.settled_as IS NULL
-       AND (SELECT true FROM journal j WHERE j.key = p.posting_key) IS NULL;
 END $$;
 
 -- Nobody but the owner ----------------------------------------------------------------------------------------------

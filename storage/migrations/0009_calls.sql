@@ -96,6 +96,7 @@ CREATE TABLE refunds_due (
     created_at  timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 CREATE INDEX refunds_due_next ON refunds_due (next_try_at);
+CREATE INDEX refunds_due_of_payee ON refunds_due (payee_id);
 
 -- Note that these blocks are to be given back. Those that cost nothing are not.
 CREATE FUNCTION note_refunds_due(paid uuid[]) RETURNS void LANGUAGE sql SET search_path = halfminute, pg_temp
@@ -105,6 +106,43 @@ CREATE FUNCTION note_refunds_due(paid uuid[]) RETURNS void LANGUAGE sql SET sear
      WHERE j.kind = 1 AND j.tokens > 0
         ON CONFLICT DO NOTHING;
 $$;
+
+-- The same for blocks of a room, if the epoch is still the room's: false if it is not.
+CREATE FUNCTION note_refunds_due_in(room uuid, owner_epoch int, paid uuid[]) RETURNS boolean LANGUAGE plpgsql
+    SET search_path = halfminute, pg_temp AS $$
+BEGIN
+    PERFORM 1 FROM fence WHERE one FOR NO KEY UPDATE;
+    PERFORM 1 FROM rooms WHERE id = room AND epoch = owner_epoch;
+    IF NOT FOUND THEN RETURN false; END IF;
+    PERFORM note_refunds_due(paid);
+    RETURN true;
+END $$;
+
+-- What a creator may cash out now: what is earned, less what came in within `holding`, less the payouts that are written
+-- down and not yet booked, and less `due`: blocks that are to be given back. Debts are repaid before anything is earned,
+-- and booked payouts have left the balance.
+DROP FUNCTION cashable_tokens;
+CREATE FUNCTION cashable_tokens(creator uuid, holding interval, OUT cashable bigint, OUT held bigint, OUT due bigint)
+LANGUAGE plpgsql STABLE SET search_path = halfminute, pg_temp SET enable_seqscan = off AS $$
+#variable_conflict use_variable
+DECLARE
+    settled int;  earned bigint;  entries int;  recent bigint := 0;
+    kinds CONSTANT smallint[] := '{1,2,3,4,5,6,7,8,9}';  earning CONSTANT smallint[] := '{1,2,3,8}';
+BEGIN
+    SELECT w.earned, w.n INTO earned, entries FROM wallets w WHERE w.id = creator;
+    IF holding > interval '0' AND earned > 0 THEN
+        settled := entries_before(creator, entries, kinds, clock_timestamp() - holding);
+        SELECT coalesce(sum(j.credit_earned), 0) INTO recent FROM unnest(earning) k, LATERAL (
+            SELECT e.credit_earned FROM journal e WHERE e.credit_wallet = creator AND e.kind = k AND e.credit_n > settled
+            OFFSET 0) j;
+    END IF;
+    held := least(earned, recent);
+    SELECT coalesce(sum((SELECT j.tokens FROM journal j WHERE j.key = d.paid_key)), 0) INTO due
+      FROM refunds_due d WHERE d.payee_id = creator;
+    SELECT greatest(0, earned - held - due - coalesce(sum(p.tokens), 0)) INTO cashable FROM payouts p
+     WHERE p.creator_id = creator AND p.given_up_at IS NULL AND p.settled_as IS NULL
+       AND (SELECT true FROM journal j WHERE j.key = p.posting_key) IS NULL;
+END $$;
 
 -- Calls ---------------------------------------------------------------------------------------------------------------
 

@@ -41,10 +41,10 @@ class Books:
     async def refund_ticket(self, user_id: UserId) -> None:
         raise AssertionError("nobody asked for it")
 
-    async def refund_blocks(self, blocks: Sequence[PostingKey]) -> None:
+    async def refund_blocks(self, blocks: Sequence[PostingKey]) -> bool:
         raise AssertionError("nobody asked for it")
 
-    async def release_tickets(self) -> None:
+    async def release_tickets(self) -> bool:
         raise AssertionError("nobody asked for it")
 
 

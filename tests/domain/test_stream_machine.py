@@ -555,12 +555,12 @@ class StreamMachine(RuleBasedStateMachine):
             blocks = [posting for posting in booked if posting.debit == user_id and posting.kind is Kind.BLOCK]
             assert [posting.block_no for posting in blocks] == list(range(1, len(blocks) + 1))
             back = [posting for posting in refunds if posting.content in {block.key for block in blocks}]
-            given_back = (len({posting.content for posting in back}), sum(posting.tokens for posting in back))
-            row = MeterRow(len(blocks), cost(price, len(blocks)), *given_back)
+            refunded = (len({posting.content for posting in back}), sum(posting.tokens for posting in back))
+            row = MeterRow(len(blocks), cost(price, len(blocks)), *refunded)
             assert ledger.meters.get((STREAM, user_id), MeterRow()) == row
         earned = sum(posting.tokens for posting in booked if posting.credit == CREATOR)
-        given_back = sum(posting.tokens for posting in booked if posting.debit == CREATOR)
-        assert self.story.balance(CREATOR) == earned - given_back
+        returned = sum(posting.tokens for posting in booked if posting.debit == CREATOR)
+        assert self.story.balance(CREATOR) == earned - returned
         self._check_escrow()
 
     def _check_escrow(self) -> None:

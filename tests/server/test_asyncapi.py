@@ -15,7 +15,7 @@ from server import conversation, outbox
 from server.asyncapi import asyncapi
 from server.config import WebsocketSettings
 from server.house import House
-from tests.asyncapi import names_by_tag, read_document
+from tests.asyncapi import named, names_by_tag, read_document
 from tests.houses import running_house, with_section
 from tests.json_schema import Json, resolve
 from tests.server.rest.conftest import client_of
@@ -173,6 +173,14 @@ def test_every_message_says_in_one_line_of_its_own_what_it_means(document: Json)
     summaries = [each["summary"] for each in document["components"]["messages"].values()]
     assert all(summary and "\n" not in summary for summary in summaries)
     assert len(set(summaries)) == len(summaries)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("call:paused", "clients stop sending media"), ("viewer:paused", "send them no media")]
+)
+def test_clients_are_told_to_send_no_media_while_a_clock_stands(document: Json, name: str, words: str) -> None:
+    (message,) = named(document, name)
+    assert words in message["summary"]
 
 
 def test_both_subprotocols_are_described(document: Json) -> None:

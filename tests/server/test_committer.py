@@ -48,11 +48,12 @@ class SlowBooks:
     async def refund_ticket(self, user_id: UserId) -> None:
         self.refunds.append((user_id, len(self.records)))
 
-    async def refund_blocks(self, blocks: Sequence[PostingKey]) -> None:
+    async def refund_blocks(self, blocks: Sequence[PostingKey]) -> bool:
         assert self._under_way is None, "what is under way comes first"
         self.given_back += blocks
+        return True
 
-    async def release_tickets(self) -> None:
+    async def release_tickets(self) -> bool:
         raise AssertionError("nobody asked for it")
 
     async def land(self) -> None:
@@ -227,3 +228,25 @@ async def test_a_record_that_a_later_owner_refuses_takes_its_refunds_with_it() -
         nursery.cancel_scope.cancel()
     assert books.refunds == []
     assert given(inbox) == [inputs.Fenced()]
+
+
+async def test_a_room_whose_refunds_and_releases_are_refused_has_a_later_owner() -> None:
+    class LaterOwner(SlowBooks):
+        async def refund_blocks(self, blocks: Sequence[PostingKey]) -> bool:
+            return False
+
+        async def release_tickets(self) -> bool:
+            return False
+
+    for ask in ("give_back", "release"):
+        inbox = Inbox(Clock(), Alarm(), 10)
+        committer = Committer(LaterOwner(), inbox)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(committer.run)
+            if ask == "release":
+                committer.release()
+            else:
+                committer.give_back([block_key(ROOM, FAN, 1)])
+            await wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+        assert given(inbox) == [inputs.Fenced()]

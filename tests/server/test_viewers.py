@@ -1,5 +1,6 @@
 """Nobody watches a metered stream unbilled, and no member fills another's queue: each seen on a running server."""
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
@@ -7,11 +8,20 @@ import pytest
 import trio
 
 from server.house import House
+from server.refunds_due import give_back_due
 from tests.clients import Phone, go_live
 from tests.houses import add_creator, add_fan, online, phone_of, running_house, with_section
+from tests.processes import eventually
 
 in_thread = trio.to_thread.run_sync
 METERED = {"type": "private", "rateTokensPerMin": 60}
+
+
+@pytest.fixture
+async def slow_house(dsn: str) -> AsyncIterator[House]:
+    """With blocks as long as they are."""
+    async with running_house(dsn, with_section("streams")) as running:
+        yield running
 
 
 def signal(channel: str, to: str, data: Any) -> dict[str, Any]:
@@ -141,6 +151,76 @@ async def test_a_block_just_begun_is_given_back_if_the_owner_ends_it_and_both_ar
             assert (finn.balance(), cleo.balance()) == (1000, 0)
 
         await in_thread(story)
+
+
+@pytest.mark.parametrize("how", ["end", "remove"])
+async def test_a_viewers_block_that_a_server_had_no_time_to_give_back_is_given_back_by_the_next(
+    slow_house: House, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = slow_house
+
+    async def crash(*_: object) -> None:
+        raise RuntimeError("the server stops here")
+
+    monkeypatch.setattr("server.room_floor.give_back_blocks", crash)
+    fan = await add_fan(house, 1000)
+    async with online(house, await add_creator(house, 60)) as cleo, online(house, fan) as finn:
+
+        def story() -> None:
+            stream = go_live(cleo, **METERED)
+            _pay_one_block(finn, cleo, stream["channel"])
+            if how == "end":
+                cleo.http.post(f"/streams/{stream['id']}/end")
+                finn.wait_for("stream:ended")
+            else:
+                cleo.ask_ok({"type": "member:remove", "channel": stream["channel"], "userId": str(fan)})
+                finn.wait_for("access:revoked")
+            eventually(lambda: cleo.http.get("/wallet").json()["owed"] == 30, "a block that is owed")
+            assert (finn.balance(), cleo.balance()) == (970, 30)
+
+        await in_thread(story)
+        await house.postgres.execute("UPDATE refunds_due SET next_try_at = now()")
+        for _ in range(2):
+            await give_back_due(house.postgres, house.actor)
+            assert await in_thread(finn.balance) == 1000
+        assert await house.postgres.fetch("SELECT FROM refunds_due") == []
+
+
+async def test_what_an_owner_has_passed_on_is_owed_and_given_back_once_they_earn_as_much(slow_house: House) -> None:
+    house = slow_house
+    fan, friend = await add_fan(house, 1000), await add_creator(house, 60)
+    async with (
+        online(house, await add_creator(house, 60)) as cleo,
+        online(house, fan) as finn,
+        online(house, friend) as fred,
+    ):
+
+        def tip(sender: Phone, receiver: Phone) -> None:
+            wanted = {"toCreatorId": str(receiver.user_id), "amountTokens": 30}
+            sender.http.post("/tips/send", json=wanted).raise_for_status()
+
+        def pass_on() -> None:
+            stream = go_live(cleo, **METERED)
+            _pay_one_block(finn, cleo, stream["channel"])
+            tip(cleo, fred)
+            cleo.http.post(f"/streams/{stream['id']}/end")
+            finn.wait_for("stream:ended")
+            assert cleo.http.get("/wallet").json()["owed"] == 30
+            assert finn.balance() == 970
+
+        await in_thread(pass_on)
+        await in_thread(tip, fred, cleo)
+        await house.postgres.execute("UPDATE refunds_due SET next_try_at = now()")
+        await give_back_due(house.postgres, house.actor)
+        assert await in_thread(finn.balance) == 1000
+        wallet = (await in_thread(cleo.http.get, "/wallet")).json()
+        assert (wallet["balance"], wallet["owed"]) == (0, 0)
+
+
+def _pay_one_block(fan: Phone, creator: Phone, channel: str) -> None:
+    creator.join(channel)
+    fan.join(channel)
+    fan.wait_for("block:charged", blockNo=1)
 
 
 async def test_a_loop_of_joins_and_leaves_is_bounded_for_all_rooms_and_devices_of_a_user(dsn: str) -> None:

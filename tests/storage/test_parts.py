@@ -92,6 +92,19 @@ async def test_a_ticket_that_is_sold_after_the_release_is_the_creators_at_once(d
         await _check(books)
 
 
+async def test_an_owner_of_before_releases_no_tickets(dsn: str) -> None:
+    async with open_books(dsn) as books:
+        fan, stream, owner = await _stream(books)
+        await _book(books, ticket(stream, fan, ESCROW, 30))
+        await books.postgres.execute("UPDATE rooms SET epoch = epoch + 1 WHERE id = $1", stream)
+        assert await books.actor.release(stream, epoch=1) is None
+        rows = await books.postgres.fetch("SELECT released_at FROM streams WHERE id = $1", stream)
+        assert (rows[0]["released_at"], await _balance(books, ESCROW), await _balance(books, owner)) == (None, 30, 0)
+        books.model.release(stream)
+        assert await books.actor.release(stream, epoch=2) == 1
+        await _check(books)
+
+
 async def test_a_ticket_that_was_given_back_is_not_released(dsn: str) -> None:
     async with open_books(dsn) as books:
         fan, stream, owner = await _stream(books)
