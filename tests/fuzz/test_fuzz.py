@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from tests.clients import SECRET
 from tests.fuzz.frames import ONE_FAVOURITE, TWISTS, Step
-from tests.fuzz.honest import HonestCall, HonestStream
 from tests.fuzz.hostile import FAVOURITES, HOSTILE
 from tests.fuzz.world import ROLES, STATES, Fault, World
+from tests.honest import HonestCall, HonestStream
 from tests.processes import ServerProcess
 from tests.storage.own_postgres import own_postgres
 

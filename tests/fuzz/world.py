@@ -19,9 +19,9 @@ from server.wire import Encoding
 from tests.clients import token_of
 from tests.fuzz.document import Command, Field, close_codes, read_commands
 from tests.fuzz.frames import Frame, Step, frame_of
-from tests.fuzz.honest import ask_if_possible, become_creator, give_tokens
 from tests.fuzz.hostile import Written, written
 from tests.fuzz.line import LOST, Line, NotOpen
+from tests.honest import ask_if_possible, become_creator, give_tokens
 from tests.json_schema import Json
 from tests.processes import ServerProcess
 from tests.storage.own_postgres import OwnPostgres

@@ -1,4 +1,4 @@
-"""Honest people beside the fuzzed ones: a call and a stream that go on, and what they heard as figures."""
+"""Honest people beside those who attack a server: a call and a stream that go on, and what they heard as figures."""
 
 import time
 from datetime import datetime
