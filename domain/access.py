@@ -2,8 +2,9 @@
 
 from domain import commands as c
 from domain.call_record import CallRecord
-from domain.presence import Role
-from domain.refusals import Code, Refusal
+from domain.instant import Instant
+from domain.presence import Party, Role
+from domain.refusals import Code, Refusal, too_early
 
 
 def refuse_command(command: c.CallCommand, role: Role, call: CallRecord) -> Refusal | None:
@@ -21,6 +22,16 @@ def refuse_command(command: c.CallCommand, role: Role, call: CallRecord) -> Refu
             return Refusal(Code.CALL_NOT_ACTIVE, "The call has not begun")
         case c.CallResume() if _only_the_other_paused(role, call):
             return Refusal(Code.FORBIDDEN, "Only who paused the call may resume it")
+    return None
+
+
+def refuse_hurry(command: c.CallCommand, party: Party, at: Instant) -> Refusal | None:
+    """Why a party may not end its own pause yet: it has paused too often. None if it may.
+
+    A pause is never refused, since nobody is billed against their will; there are no more pauses than ends of pauses.
+    """
+    if isinstance(command, c.CallResume) and party.paused_at is not None and (wait := party.resumes.wait(1, at)):
+        return too_early("You pause and resume too often; resume a little later", wait)
     return None
 
 

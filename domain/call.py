@@ -9,7 +9,7 @@ import msgspec
 from domain import commands as c
 from domain import effects, inputs
 from domain import messages as m
-from domain.access import refuse_command
+from domain.access import refuse_command, refuse_hurry
 from domain.beginning import Beginning
 from domain.call_news import CallNews
 from domain.call_record import CallFacts, CallRecord, CallRules, CallView, as_fields, view_call
@@ -154,7 +154,7 @@ class Call:
             return Refusal(Code.NOT_FOUND, "No such call")
         if self.closing.draining:
             return self.closing.why_closed()
-        refusal = refuse_command(command, party.role, self.record(at))
+        refusal = refuse_command(command, party.role, self.record(at)) or refuse_hurry(command, party, at)
         if refusal is None:
             self._obey(party, command, at)
         return refusal

@@ -25,6 +25,8 @@ class CallRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     drop_grace_seconds: Seconds = 10
     drop_limit_seconds: Seconds = 60
     pause_limit_seconds: Seconds = 600
+    resumes_per_second: Annotated[float, msgspec.Meta(gt=0, le=1000)] = 1
+    resumes_burst: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 30
     payee_end_seconds: Seconds = 10
     storage_grace_seconds: Seconds = 60
     connections_per_party: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 8  # a person has a few devices

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from enum import StrEnum
 
+from domain.allowance import Allowance, Rate
 from domain.block import ActiveClock
 from domain.call_record import CallRecord, CallRules
 from domain.ids import MemberId, UserId
@@ -31,8 +32,9 @@ class Parties:
     """The two sides of a call, and every hold that stands. The clock runs while none does."""
 
     def __init__(self, fan: UserId, creator: UserId, rules: CallRules, clock: ActiveClock) -> None:
-        self.fan = Party(Role.FAN, fan)
-        self.creator = Party(Role.CREATOR, creator)
+        resumes = Rate(rules.resumes_per_second, rules.resumes_burst)
+        self.fan = Party(Role.FAN, fan, resumes)
+        self.creator = Party(Role.CREATOR, creator, resumes)
         self.both = (self.fan, self.creator)
         self.holds: set[Hold] = set()
         self._rules = rules
@@ -121,11 +123,12 @@ class Party:
         "pause_excused",
         "paused_at",
         "paused_before",
+        "resumes",
         "role",
         "user_id",
     )
 
-    def __init__(self, role: Role, user_id: UserId) -> None:
+    def __init__(self, role: Role, user_id: UserId, resumes: Rate) -> None:
         self.role = role
         self.user_id = user_id
         self.by_hand = Hold(role)
@@ -134,6 +137,7 @@ class Party:
         self.heard_until: Instant = 0  # when it is gone: when any of its connections was heard last
         self.paused_at: Instant | None = None  # since when it holds the call by hand
         self.paused_before: Duration = 0  # for how long it did so before that
+        self.resumes = Allowance(resumes)  # of pauses by hand: each pause and its end are told to both, and stored
         self.drop_excused: Duration = 0  # stalls of the server during this drop: its limit is longer by that
         self.pause_excused: Duration = 0  # … and during this pause
         self._heard: set[MemberId] = set()
@@ -157,6 +161,7 @@ class Party:
     def resume(self, at: Instant) -> None:
         """It holds the call by hand no longer; its pauses add up."""
         if self.paused_at is not None:
+            self.resumes.spend(1, at)
             self.paused_before += max(0, at - self.paused_at - self.pause_excused)
         self.paused_at, self.pause_excused = None, 0
 

@@ -16,11 +16,11 @@ from domain.refusals import Code, Refusal, unfit
 from server.auth import Identity, TokenRefused, bearer
 from server.bans import BANNED
 from server.house import House
-from server.limits import LimitsAway, why_not
+from server.limits import LimitsAway
 from server.outbox import Outbox
 from server.replies import JoinReply, SocketReply
 from server.session import Session
-from server.user_budgets import may_open, refuse_join
+from server.user_budgets import may_open, refuse_command
 from server.value_faults import Undecodable
 from server.visitors import Banned, Visitor
 from server.wire import PING_FRAME, Encoding, Misfit
@@ -105,7 +105,7 @@ class Conversation:
             if wait:
                 too_early = {"retryAfterSeconds": round(wait, 3)}
                 reply.deliver(Refusal(Code.RATE_LIMITED, "Too many messages; slow down", too_early))
-            elif isinstance(command, c.TipSend) and (hurried := await self._count_money()) is not None:
+            elif (hurried := await self._count(command)) is not None:
                 reply.deliver(hurried)
             else:
                 await self._carry_out(command, reply)
@@ -117,14 +117,9 @@ class Conversation:
             self._house.faults.note("command", refused, "command.refused", {"command": type(command).__name__})
             reply.deliver(Refusal(Code.INTERNAL, "Something went wrong on our side"))
 
-    async def _count_money(self) -> Refusal | None:
-        """Count a command that moves tokens: one limit a user, shared with REST and all their connections."""
-        if not self._limited:
-            return None
-        identity = self._session.identity
-        return why_not(
-            await self._house.limits.take("user" if identity.is_operator else "money", str(identity.user_id))
-        )
+    async def _count(self, command: c.AnyCommand | Misfit) -> Refusal | None:
+        """Count a command under its user's limits, but for a network that is exempt. Raises LimitsAway."""
+        return await refuse_command(self._house.limits, self._session.identity, command) if self._limited else None
 
     def end(self, code: int | None) -> None:
         """The connection is gone: end its session if `code` says that the client will not come back, else detach.
@@ -251,9 +246,6 @@ class Conversation:
             case c.Ping():
                 self._send(m.Pong(ref=UNSET if command.ref is None else command.ref))
             case c.RoomJoin():
-                if (refusal := await refuse_join(self._house.limits, self._session.user_id)) is not None:
-                    reply.deliver(refusal)
-                    return
                 reply = JoinReply(self, command.ref, self._house.ice.of(self._session.user_id))
                 await self._house.room_commands.join(self._session, command, reply)
                 self._counts = self._session.counts()

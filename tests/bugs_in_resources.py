@@ -6,7 +6,8 @@ LIMITS, LIMITS_TESTS = "server/connection_limits.py", "tests/server/test_connect
 LISTENER = "server/listener.py"
 CONNECTIONS, HTTP1 = "server/rest/connections.py", "server/rest/http1.py"
 HOSTILE_TESTS = "tests/server/rest/test_hostile_connections.py"
-WEBSOCKET, CONVERSATION = "server/websocket.py", "server/conversation.py"
+WEBSOCKET = "server/websocket.py"
+BUDGETS, BUDGETS_TESTS = "server/user_budgets.py", "tests/server/test_user_budgets.py"
 TURNS, TURNS_TESTS = "server/rest/turns.py", "tests/server/rest/test_turns.py"
 BOUNDS_TESTS = "tests/server/rest/test_user_bounds.py"
 UNAUTHENTICATED_TESTS = "tests/server/test_unauthenticated.py"
@@ -121,10 +122,28 @@ IN_RESOURCES = (
         "money-socket",
         "tips over the websocket count under the money limit",
         "four sockets send 130 tips a second",
-        (Edit(CONVERSATION, "        if not self._limited:\n", "        if self._limited:\n"),),
+        (Edit(BUDGETS, '            return "user" if is_operator else "money"', "            return None"),),
         f"{UNAUTHENTICATED_TESTS}::test_the_money_limit_is_one_for_rest_and_all_websockets",
         "assert",
         "all of them are paid",
+    ),
+    Bug(
+        "command-budget",
+        "websocket commands about calls, members and tokens count as requests of their user",
+        "sixteen sockets of one user ask the database 320 times a second",
+        (Edit(BUDGETS, 'return "user" if isinstance(command, COUNTED_AS_REQUESTS) else None', "return None"),),
+        f"{BUDGETS_TESTS}::test_commands_that_cost_a_look_at_the_database_count_as_requests_of_their_user",
+        "assert 0 == 10",
+        "none is refused",
+    ),
+    Bug(
+        "resume-budget",
+        "a party ends its own pauses only so often",
+        "a loop of pauses is told to the other party and stored each time",
+        (Edit("domain/access.py", "(wait := party.resumes.wait(1, at))", "(wait := 0)"),),
+        f"{BUDGETS_TESTS}::test_a_loop_of_pauses_is_told_to_the_other_party_so_often_alone",
+        "AssertionError",
+        "no resume is refused",
     ),
     Bug(
         "streams-scheduled",

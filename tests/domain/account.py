@@ -4,6 +4,8 @@ The rules count active time from when the clock was started; this account adds u
 It is told what happens and when, and knows nothing of the rules' own state.
 """
 
+from fractions import Fraction
+
 from domain.block import BlockPrice
 from domain.call_record import CallRecord, CallRules
 from domain.ids import UserId
@@ -32,6 +34,8 @@ class Account:
         self.heard_until: dict[UserId, Instant] = {FAN: 0, CREATOR: 0}
         self.paused: dict[UserId, Instant] = {}
         self.paused_before: dict[UserId, int] = {FAN: 0, CREATOR: 0}
+        self.restarted_at = now  # or begun
+        self.resumed: dict[UserId, list[Instant]] = {FAN: [], CREATOR: []}  # since then: when each ended its pauses
         self.spans: list[tuple[Instant, Instant]] = []  # in which the clock ran since the last restart
         self.stalls: list[tuple[Instant, Instant]] = []  # when the server did nothing: from, to
         self.held: set[str] = set()  # beside the pauses by hand
@@ -237,7 +241,18 @@ class Account:
             return "CALL_NOT_ACTIVE"
         if word == "resume" and self.paused and user_id not in self.paused:
             return "FORBIDDEN"
+        if word == "resume" and user_id in self.paused and self._resumes_left(user_id) < 1:
+            return "RATE_LIMITED"
         return None
+
+    def _resumes_left(self, user_id: UserId) -> Fraction:
+        """How often a party may end a pause of its own now: so many at once, and so many more with each second."""
+        left = most = Fraction(self.rules.resumes_burst)
+        before = self.restarted_at
+        for at in self.resumed[user_id]:
+            left = min(most, left + (at - before) * Fraction(self.rules.resumes_per_second) / duration(1)) - 1
+            before = at
+        return min(most, left + (self.now - before) * Fraction(self.rules.resumes_per_second) / duration(1))
 
     def _obey(self, user_id: UserId, word: str) -> None:
         if word == "accept":
@@ -250,6 +265,7 @@ class Account:
             if (since := self.paused.pop(user_id, None)) is not None:
                 stalled = sum(over - begun for begun, over in self.stalls if since <= begun)
                 self.paused_before[user_id] += self.now - since - stalled
+                self.resumed[user_id].append(self.now)
         elif self.accepted:
             self.end("hangup" if user_id == FAN else "creator_ended", user_id)
         else:
@@ -281,6 +297,7 @@ class Account:
         self.heard = {FAN: set(), CREATOR: set()}
         self.silent = {FAN: set(), CREATOR: set()}
         self.paused, self.dropped, self.held, self.stalls = {}, {}, set(), []
+        self.restarted_at, self.resumed = now, {FAN: [], CREATOR: []}
         if self.started:
             at_rest = {FAN: stored.fan_paused_at, CREATOR: stored.creator_paused_at}
             self.paused = {user_id: since for user_id, since in at_rest.items() if since is not None}

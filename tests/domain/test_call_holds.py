@@ -5,6 +5,7 @@ import pytest
 from domain import commands as c
 from domain import inputs
 from domain import messages as m
+from domain.call_record import CallRules
 from domain.instant import rfc3339
 from tests.domain.story import CREATOR, FAN, START, Story, code, device
 
@@ -49,6 +50,25 @@ def test_a_paused_call_says_no_end_of_the_paid_time_and_a_resumed_one_a_later_en
     story.act(FAN, c.CallResume)
     through = [event.paid_through for event in story.published() if isinstance(event, m.CallStateChanged)]
     assert through == [rfc3339(START + 30_000_000), None, rfc3339(START + 130_000_000)]
+
+
+@BOTH
+def test_pauses_that_end_at_once_are_told_so_often_and_no_pause_is_refused(who: object, other: object) -> None:
+    story, user = Story(rules=CallRules(resumes_per_second=0.5, resumes_burst=3)).connect(), FAN
+    if who == CREATOR:
+        user = CREATOR
+    for _ in range(3):
+        assert [code(story.act(user, command)) for command in (c.CallPause, c.CallResume)] == [None, None]
+    for _ in range(5):
+        assert code(story.act(user, c.CallPause)) is None
+        refused = story.act(user, c.CallResume)
+        assert (code(refused), refused.details) == ("RATE_LIMITED", {"retryAfterSeconds": 2.0})
+    assert (story.status, len(states(story))) == ("paused", 1 + 3 * 2 + 1)
+    story.wait(1.999999)
+    assert code(story.act(user, c.CallResume)) == "RATE_LIMITED"
+    story.wait(MICROSECOND)
+    assert code(story.act(user, c.CallResume)) is None
+    assert story.status == "active"
 
 
 @BOTH

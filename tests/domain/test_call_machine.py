@@ -72,7 +72,7 @@ class CallMachine(RuleBasedStateMachine):
     )
     def ring(self, price: BlockPrice, blocks: int, budget: int | None, spare: int, begun: str) -> None:
         """The fan can pay for so many blocks and a little more, or a little less; so does a budget, if there is one."""
-        rules = CallRules(block_seconds=price.block_seconds)
+        rules = CallRules(block_seconds=price.block_seconds, resumes_per_second=0.125, resumes_burst=3)
         balance = max(0, cost(price, blocks) + spare)
         max_tokens = None if budget is None else cost(price, budget) + spare // 4
         self.story = Story(

@@ -4,6 +4,7 @@ from uuid import UUID
 
 import msgspec
 
+from domain.allowance import Rate
 from domain.block import ActiveClock
 from domain.call_record import CallRecord, CallRules
 from domain.ids import MemberId, UserId
@@ -15,7 +16,7 @@ SECOND = 1_000_000
 
 
 def a_fan() -> Party:
-    return Party(Role.FAN, FAN)
+    return Party(Role.FAN, FAN, Rate(1, 30))
 
 
 def test_a_party_without_connections_is_absent_but_never_dropped() -> None:

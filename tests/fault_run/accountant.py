@@ -6,7 +6,7 @@ from uuid import UUID
 
 from tests.books import Books
 from tests.crowds import Pair, moment
-from tests.fault_run.honest_crowd import Audience, Honest
+from tests.fault_run.honest_crowd import TICKET_TOKENS, Audience, Honest
 
 ROUNDING_BLOCKS = 1  # one that fell due as a fault began or ended
 
@@ -47,7 +47,7 @@ class Accountant:
 
     def check(self, bills: Sequence[Bill], stops: Sequence[Stop]) -> list[int]:
         """How many blocks each of these was charged. Raises AssertionError; the bills are all that there are."""
-        charged = self._charged()
+        charged, tickets = self._charged(), self._released_tickets()
         counts = []
         for bill in bills:
             payer = bill.payer.party.user_id
@@ -58,10 +58,19 @@ class Accountant:
             heard = [number for number, _ in bill.payer.blocks()]
             assert set(heard) <= set(numbers), f"{payer} was told of blocks that are not booked"
             assert len(heard) == len(set(heard)), f"{payer} was told of a block twice: {heard}"
-            assert self._balances[payer] == self._gift - len(numbers)
+            assert self._balances[payer] == self._gift - len(numbers) - tickets.count(payer) * TICKET_TOKENS
             counts.append(len(numbers))
         assert not charged, f"somebody was billed who never came: {charged}"
         return counts
+
+    def _released_tickets(self) -> list[UUID]:
+        """Who has bought them: all are released, each once, since every owner was present for long enough."""
+        rows = self._books.fetch(
+            "SELECT t.debit_wallet, (SELECT count(*) FROM journal r WHERE r.kind = 8 AND r.content = t.key) AS releases"
+            " FROM journal t WHERE t.kind = 3"
+        )
+        assert [row["releases"] for row in rows] == [1] * len(rows)
+        return [row["debit_wallet"] for row in rows]
 
     def _charged(self) -> dict[tuple[UUID, UUID], list[int]]:
         rows = self._books.fetch(

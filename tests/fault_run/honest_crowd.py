@@ -37,8 +37,11 @@ class Honest(Caller):
         return [(event["blockNo"], moment) for event, moment in heard if event["type"] == "block:charged"]
 
 
+TICKET_TOKENS = 7
+
+
 class Audience(NamedTuple):
-    """A metered stream: its owner, and viewers who pay."""
+    """A metered stream with tickets: its owner, and viewers who have bought one and pay by the block."""
 
     stream_id: UUID
     owner: Honest
@@ -91,7 +94,10 @@ class HonestCrowd(Crowd):
 
     def _go_live(self, owner: Party, viewers: Sequence[Party]) -> Audience:
         terms = {"title": "All night", "type": "private", "rateTokensPerMin": self._rate_tokens_per_min}
+        terms["ticketPriceTokens"] = TICKET_TOKENS
         stream = self._server.post("/api/streams", owner.token, terms).json()["stream"]
+        for viewer in viewers:
+            assert self._server.post(f"/api/streams/{stream['id']}/tickets", viewer.token, None).status_code == 201
         assert self._server.post(f"/api/streams/{stream['id']}/start", owner.token, None).status_code == 200
         port = self._server.websocket_port
         present = [Honest(party, port) for party in (owner, *viewers)]

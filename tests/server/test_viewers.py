@@ -61,6 +61,33 @@ async def test_an_owner_hears_of_a_viewer_who_cuts_the_connection_and_signals_do
             await in_thread(story)
 
 
+async def test_in_a_crowd_an_owner_hears_of_each_viewer_who_comes_and_goes(dsn: str) -> None:
+    """The room only sees a number, and a viewer who has left would otherwise still be sent media for nothing."""
+    async with running_house(dsn, with_section("rooms", presence_limit=2)) as house:
+        fans = [await add_fan(house, 1000) for _ in range(3)]
+        async with (
+            online(house, await add_creator(house, 60)) as cleo,
+            online(house, fans[0]) as first,
+            online(house, fans[1]) as second,
+            online(house, fans[2]) as third,
+        ):
+
+            def story() -> None:
+                channel = go_live(cleo, **METERED)["channel"]
+                cleo.join(channel)
+                for phone in (first, second, third):
+                    viewer = phone.join(channel)["memberId"]
+                    told = {"channel": channel, "memberId": viewer, "userId": str(phone.user_id)}
+                    assert told.items() <= cleo.wait_for("viewer:joined", memberId=viewer).items()
+                    assert cleo.wait_for("block:charged", blockNo=1)["userId"] == str(phone.user_id)
+                assert viewer not in [event["memberId"] for event in cleo.all_events("member:joined")], "a crowd"
+                third.ask_ok({"type": "room:leave", "channel": channel})
+                assert told.items() <= cleo.wait_for("viewer:left").items()
+                assert cleo.ask(signal(channel, viewer, "offer"))["error"] == "NOT_FOUND"
+
+            await in_thread(story)
+
+
 async def test_who_hides_between_resumes_is_billed_for_the_grace_each_time(dsn: str) -> None:
     async with running_house(dsn, with_section("streams", drop_grace_seconds=2)) as house:
         fan = await add_fan(house, 1000)
