@@ -102,6 +102,7 @@ class CallEndedOutside(Event, frozen=True, kw_only=True, tag="call:ended"):
     """The call has ended, to the sessions of its parties that are not in its room; those in it get the room's event.
 
     An end that has an event of its own (`call:declined`, `call:missed`, `call:cancelled`) is told by that one alone.
+    Each comes again after a resume, if it may have been lost with the connection before.
     """
 
     call_id: UUID

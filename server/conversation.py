@@ -8,7 +8,6 @@ import trio
 from msgspec import UNSET
 
 from domain import commands as c
-from domain import inputs
 from domain import messages as m
 from domain.ids import SessionId
 from domain.instant import rfc3339
@@ -20,6 +19,7 @@ from server.limits import LimitsAway
 from server.outbox import Outbox
 from server.replies import JoinReply, SocketReply
 from server.session import Session
+from server.told_again import tell_again
 from server.user_budgets import may_open, refuse_command
 from server.value_faults import Undecodable
 from server.visitors import Banned, Visitor
@@ -171,6 +171,7 @@ class Conversation:
             raise Goodbye(TOO_MANY, "too many sessions of this user, and all of them are in use")
         # From here on nothing waits: no event of a room comes between what was missed and what follows.
         rights_changed = session.adopt(identity)
+        heard_at = session.heard_at
         session.missed_news = known is not None
         replaced = session.attach(self)
         if replaced is not None:
@@ -193,8 +194,7 @@ class Conversation:
         if rights_changed:
             self._house.room_commands.check_rights(session)
         self._counts = session.counts()
-        self._ring_again(session)
-        self._tell_of_viewers_again(session)
+        tell_again(self._house, session, self._send, None if known is None else heard_at)
         return session
 
     def _check_again(self, identity: Identity) -> None:
@@ -214,20 +214,6 @@ class Conversation:
                     session.missed_news = False
                     changed = m.WalletChanged(balance=wallet.balance, cause="resumed", tokens=0, ref={})
                     self._send(session.with_balance(changed, wallet.n))
-
-    def _ring_again(self, session: Session) -> None:
-        """Who comes back while it rings, hears it ring."""
-        room = self._house.registry.call_of(session.user_id)
-        if room is not None and room.call is not None and room.call.ringing:
-            for invitation in room.call.news.ringing():
-                if invitation.user_id == session.user_id:
-                    self._send(invitation.event)
-
-    def _tell_of_viewers_again(self, session: Session) -> None:
-        """Let the owner of a live metered stream hear of its viewers: this connection knows of none."""
-        room = self._house.registry.metered_stream_of(session.user_id)
-        if room is not None and session.identity.overlay_of is None:
-            room.inbox.deliver(inputs.OwnerConnected(session.member_id))
 
     # Commands
 

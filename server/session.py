@@ -9,7 +9,7 @@ from domain import inputs
 from domain.commands import ResumePoint
 from domain.effects import Audience
 from domain.ids import MemberId, SessionId, UserId
-from domain.messages import Person, WalletChanged
+from domain.messages import CallCancelled, CallDeclined, CallEndedOutside, CallMissed, Person, WalletChanged
 from domain.meter import Funds
 from domain.pace import Pace
 from server.auth import Identity
@@ -19,6 +19,7 @@ from server.ids import new_uuid
 from server.live_room import LiveRoom
 
 NOTHING_TOLD = Funds(0, 0)
+CALL_ENDS = (CallDeclined, CallMissed, CallCancelled, CallEndedOutside)
 PROBE_SECONDS = 3.0  # within which a client that is alive answers a ping, over a slow mobile network too
 
 
@@ -75,6 +76,7 @@ class Session:
     """It outlives its connection for a while, and stays a member of its rooms; a later connection may resume it."""
 
     __slots__ = (
+        "_call_end",
         "_seats",
         "id",
         "identity",
@@ -101,6 +103,7 @@ class Session:
         self.missed_news = False  # of its own, while it had no connection
         self.wallet = NOTHING_TOLD
         self.pace = pace  # of what it sends, whatever the connection
+        self._call_end: tuple[float, msgspec.Struct] | None = None
         self._seats: dict[str, Seat] = {}
 
     @property
@@ -163,6 +166,15 @@ class Session:
             return msgspec.structs.replace(event, balance=self.wallet.balance)
         self.wallet = Funds(event.balance, n)
         return event
+
+    def note_told(self, event: msgspec.Struct, now: float) -> None:
+        """Keep in mind how the latest call of its user ended: a connection that is lost may not have delivered it."""
+        if isinstance(event, CALL_ENDS):
+            self._call_end = now, event
+
+    def call_end_since(self, moment: float) -> msgspec.Struct | None:
+        """How a call ended that it was to be told of since then, by trio's clock."""
+        return None if self._call_end is None or self._call_end[0] < moment else self._call_end[1]
 
     def note_silence(self, unheard: bool, heard_at: float | None = None) -> None:
         """Tell its rooms when it changes: the silence of a payer or a payee stops a clock.

@@ -123,6 +123,7 @@ class Sessions:
         for session in self._by_user.get(user_id, ()):
             if session.member_id in but:
                 continue
+            session.note_told(event, trio.current_time())
             if session.line is None:
                 session.missed_news = True
             elif (told := session.with_balance(event, n)) is event:

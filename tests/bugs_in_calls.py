@@ -6,6 +6,7 @@ PAYEE = "tests/domain/test_call_payee.py"
 EXPLOITS = "tests/server/rest/test_call_exploits.py"
 COOLDOWN = "tests/domain/test_ring_cooldown.py"
 END = "tests/domain/test_call_end.py"
+RINGING = "tests/server/rest/test_ringing.py"
 
 IN_CALLS = (
     Bug(
@@ -159,5 +160,23 @@ IN_CALLS = (
         f"{END}::test_sessions_outside_of_the_room_hear_of_the_end_and_those_in_it_only_once",
         "assert",
         "the members are not left out",
+    ),
+    Bug(
+        "end-again",
+        "the end of a call that may have been lost with a connection is told again after a resume",
+        "a phone whose network was gone for a moment goes on ringing",
+        (Edit("server/told_again.py", "    if heard_at is not None:", "    if False:"),),
+        f"{RINGING}::test_a_session_that_had_no_connection_hears_how_a_call_ended_once_it_is_back[False]",
+        "AssertionError: it did not come",
+        "the phone is told nothing",
+    ),
+    Bug(
+        "end-again-once",
+        "… and not if it was surely delivered",
+        "each resume tells of a call of long ago",
+        (Edit("server/session.py", "or self._call_end[0] < moment", "or False"),),
+        f"{RINGING}::test_an_end_that_a_session_surely_heard_is_not_told_again",
+        "assert",
+        "it is told twice",
     ),
 )

@@ -4,12 +4,13 @@ from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import pytest
 import trio
 
 from domain.ids import CallId
 from server.house import House
-from tests.clients import Phone
+from tests.clients import PATIENCE_SECONDS, Phone
 from tests.houses import running_house, settings
 from tests.server.rest.conftest import Caller, People, people_of
 from tests.server.rest.problems import check
@@ -111,6 +112,45 @@ async def test_who_was_invited_hears_that_an_operator_ended_the_ringing(people: 
     call_id = (await ring(fan, creator))["callId"]
     await operator.post("/admin/bans", {"userId": str(creator.user_id), "reason": "rude"})
     assert (await hear(fans, "call:ended", callId=call_id))["reason"] == "admin"
+
+
+@pytest.mark.parametrize("accepted", [False, True])
+async def test_a_session_that_had_no_connection_hears_how_a_call_ended_once_it_is_back(
+    people: People, accepted: bool
+) -> None:
+    fan, creator = await people.fan(), await people.creator()
+    fans, creators = await people.phone(fan), await people.phone(creator)
+    call_id = (await ring(fan, creator))["callId"]
+    if accepted:
+        await in_thread(creators.ask_ok, {"type": "call:accept", "callId": call_id})
+        await hear(fans, "call:accepted", callId=call_id)
+    await in_thread(fans.lose_network)
+    await end(creator, call_id)
+    await in_thread(lambda: fans.open(resume=True))
+    assert fans.ready["resumed"]
+    if accepted:
+        assert (await hear(fans, "call:ended", callId=call_id))["reason"] == "creator_ended"
+    else:
+        await hear(fans, "call:declined", callId=call_id)
+
+
+async def test_an_end_that_a_session_surely_heard_is_not_told_again(dsn: str) -> None:
+    usual = settings()
+    hurried = msgspec.structs.replace(usual.websocket, ping_timeout_seconds=0.7, heartbeat_seconds=0.2)
+    wanted = msgspec.structs.replace(usual, websocket=hurried)
+    async with running_house(dsn, wanted) as house, people_of(house) as people:
+        fan, creator = await people.fan(), await people.creator()
+        fans, _ = await people.phone(fan), await people.phone(creator)
+        await end(creator, (await ring(fan, creator))["callId"])
+        await hear(fans, "call:declined")
+        session, told_at = house.sessions.of(fan.user_id)[0], trio.current_time()
+        with trio.fail_after(PATIENCE_SECONDS):
+            while session.heard_at < told_at + 0.7:  # noqa: ASYNC110  # reason: a pong sets no event
+                await trio.sleep(0.05)
+        await in_thread(fans.lose_network)
+        await in_thread(lambda: fans.open(resume=True))
+        await in_thread(fans.ask, {"type": "ping"})
+        assert len(fans.all_events("call:declined")) == 1
 
 
 # Who may ring
