@@ -9,8 +9,9 @@ from domain.ids import PROMOTIONS, UserId, client_key
 from domain.posting import Kind, Posting
 from server.house import House
 from storage.wallets import find_wallet
+from tests.books import Books
 from tests.clients import Phone, ring_and_join
-from tests.houses import add_creator, add_fan, give, online
+from tests.houses import add_creator, add_fan, give, online, running_house, settings
 from tests.storage.books import OPERATOR
 
 
@@ -53,6 +54,28 @@ async def test_a_fan_whose_money_goes_elsewhere_is_warned_at_once(house: House) 
         ended = await trio.to_thread.run_sync(fans.wait_for, "call:ended")
     assert low["balance"] == 0
     assert ended["reason"] == "insufficient_funds"
+
+
+async def test_blocks_that_wait_behind_one_that_cannot_be_paid_are_withdrawn(dsn: str) -> None:
+    """Nothing can be booked for a while; a tip that takes the tokens is booked first."""
+    async with running_house(dsn, settings(block_seconds=3)) as house:
+        fan, creator = await add_fan(house, 100), await add_creator(house, 60)
+        async with online(house, fan) as fans, online(house, creator) as creators:
+            ring = await trio.to_thread.run_sync(ring_and_join, fans, creators)
+            await trio.to_thread.run_sync(lambda: fans.wait_for("block:charged", blockNo=1))
+            room = house.registry.find_channel(ring["channel"])
+            assert room is not None and room.call is not None
+            tip = Posting(key=client_key(fan, "all"), kind=Kind.TIP, debit=fan, credit=creator, tokens=97)
+            async with trio.open_nursery() as nursery:
+                with Books(dsn).held():
+                    nursery.start_soon(house.actor.post, [tip])
+                    while room.call.meter.posted < 3:  # noqa: ASYNC110  # reason: nothing tells of a block that waits
+                        await trio.sleep(0.05)
+            ended = await trio.to_thread.run_sync(creators.wait_for, "call:ended")
+            assert (ended["reason"], ended["blocks"], ended["tokens"]) == ("insufficient_funds", 1, 3)
+            assert await trio.to_thread.run_sync(fans.balance) == 0
+        rows = await house.postgres.fetch("SELECT block_no FROM journal WHERE kind = 1")
+        assert [row["block_no"] for row in rows] == [1]
 
 
 async def take_all_but(house: House, user_id: UserId, left: int) -> None:
