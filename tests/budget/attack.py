@@ -1,12 +1,16 @@
-"""`python -m tests.budget.attack NAME HTTP_PORT WEBSOCKET_PORT TOKEN CHANNEL SECONDS`: one attack, from one address."""
+"""`python -m tests.budget.attack NAME TARGET SECONDS`: one attack, from one address; TARGET is a Target as JSON."""
 
 import json
+import os
 import socket
 import sys
 import time
-from collections.abc import Callable
-from contextlib import suppress
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any, NamedTuple
+
+from websockets.exceptions import WebSocketException
+from websockets.sync.client import ClientConnection, connect
 
 from tests.server.test_handshakes import HOSTILE, KEY, UPGRADE
 from tests.server.test_unauthenticated import frame_of
@@ -14,13 +18,20 @@ from tests.server.test_unauthenticated import frame_of
 ATTACKER = ("127.0.0.2", 0)
 SOCKETS_MAX = 2_500
 WAIT_SECONDS = 0.2  # for an answer that may not come
+REFUSED = (OSError, EOFError, WebSocketException, KeyError, StopIteration)  # what an attack gets for an answer
+
+Json = dict[str, Any]
 
 
 class Target(NamedTuple):
-    http: int
-    websocket: int
+    """Whom to attack, and as whom: a user who is allowed all that is tried here."""
+
+    http: int  # port
+    websocket: int  # port
     token: str
-    channel: str
+    channel: str  # of a live stream
+    call_id: str  # of a call of the attacker's own, with an accomplice
+    creator_id: str  # somebody to ring and to report
 
 
 def dial(port: int) -> socket.socket:
@@ -70,7 +81,7 @@ def silent(target: Target) -> None:
 
 
 def unread(target: Target) -> None:
-    hold(target.http, b"GET /openapi.json HTTP/1.1\r\nHost: a\r\n\r\n" * 20)
+    hold(target.http, b"GET /api/openapi.json HTTP/1.1\r\nHost: a\r\n\r\n" * 20)
 
 
 def other_protocol(target: Target) -> None:
@@ -87,49 +98,126 @@ def parked(target: Target) -> None:
     hold(target.websocket, handshake + frame_of(b"x" * 12_000)[:-1])
 
 
-def commands(target: Target, *payloads: dict[str, object]) -> None:
-    """As fast as they can be sent, over one websocket after the other."""
-    authorization = f"Authorization: Bearer {target.token}\r\n".encode()
-    with suppress(OSError), dial(target.websocket) as sock:
-        sock.sendall(b"GET /ws HTTP/1.1\r\nHost: x\r\n" + authorization + UPGRADE + KEY + b"\r\n")
+@contextmanager
+def session(target: Target, resume: Json | None = None) -> Iterator[ClientConnection]:
+    """A websocket whose session is open; it is cut, not closed, so that the session can be resumed."""
+    sock = dial(target.websocket)
+    sock.settimeout(None)
+    websocket = connect(
+        "ws://127.0.0.1/ws", sock=sock, proxy=None, ping_interval=None, open_timeout=5, close_timeout=0, legacy=True
+    )
+    try:
+        opened: Json = {"type": "session:open", "token": target.token}
+        websocket.send(json.dumps(opened if resume is None else {**opened, "resume": resume}))
+        yield websocket
+    finally:
+        with suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)
+        websocket.close()
+
+
+def answer(websocket: ClientConnection, kind: str) -> Json:
+    """The next event of this kind. Raises TimeoutError, ConnectionClosed."""
+    while (event := json.loads(websocket.recv(WAIT_SECONDS)))["type"] != kind:
+        pass
+    found: Json = event
+    return found
+
+
+def commands(target: Target, *payloads: Json, sockets: int = 4) -> None:
+    """As fast as they can be sent, over a few websockets at once."""
+    with ExitStack() as stack, suppress(*REFUSED):
+        websockets = [stack.enter_context(session(target)) for _ in range(sockets)]
+        for websocket in websockets:
+            websocket.send(json.dumps({"type": "room:join", "channel": target.channel}))
         for number in range(100):
-            for payload in payloads:
-                text = json.dumps({"channel": target.channel, **payload, "key": f"{id(sock)}-{number}"})
-                sock.sendall(frame_of(text.encode()))
-        while sock.recv(65_536):
-            pass
+            for websocket in websockets:
+                for payload in payloads:
+                    key = f"{os.getpid()}-{id(websocket)}-{number}"
+                    websocket.send(json.dumps({"channel": target.channel, **payload, "key": key}))
+        for websocket in websockets:
+            answer(websocket, "nothing like this")
+
+
+def signals(target: Target) -> None:
+    """All that one viewer can put into the queue of the stream's owner."""
+    to = ""
+    with session(target) as websocket, suppress(*REFUSED):
+        websocket.send(json.dumps({"type": "room:join", "channel": target.channel}))
+        joined = answer(websocket, "room:joined")
+        owner = joined["room"]["creator"]["userId"]
+        to = next(member["memberId"] for member in joined["members"] if member["userId"] == owner)
+    commands(target, {"type": "signal:send", "to": to, "data": "x" * 16_000})
 
 
 def tips(target: Target) -> None:
-    commands(target, {"type": "room:join"}, {"type": "tip:send", "amountTokens": 1})
+    commands(target, {"type": "tip:send", "amountTokens": 1})
 
 
 def joins(target: Target) -> None:
-    commands(target, {"type": "room:join"}, {"type": "room:leave"})
+    commands(target, {"type": "room:leave"}, {"type": "room:join"})
+
+
+def pauses(target: Target) -> None:
+    commands(target, *({"type": kind, "callId": target.call_id} for kind in ("call:pause", "call:resume")))
+
+
+def resumes(target: Target) -> None:
+    """A session that is cut and resumed again and again."""
+    resume: Json | None = None
+    with suppress(*REFUSED):
+        for _ in range(20):
+            with session(target, resume) as websocket:
+                ready = answer(websocket, "session:ready")
+                websocket.send(json.dumps({"type": "room:join", "channel": target.channel}))
+                joined = answer(websocket, "room:joined")
+                place = {name: joined[name] for name in ("channel", "epoch", "seq")}
+                resume = {"sessionId": ready["sessionId"], "channels": [place]}
+
+
+def rings(target: Target) -> None:
+    """Ring and cancel, ring and cancel."""
+    with suppress(OSError), dial(target.http) as sock:
+        sock.sendall(posted(target, "/api/calls/init", json.dumps({"creatorId": target.creator_id}).encode()))
+        rung = sock.recv(65_536).partition(b"\r\n\r\n")[2]
+        if b'"callId"' in rung:
+            exchange(target.http, posted(target, f"/api/calls/{json.loads(rung)['callId']}/cancel", b""))
 
 
 def rows(target: Target) -> None:
+    """Whatever leaves rows behind."""
     exchange(target.http, posted(target, "/api/streams", b'{"title":"a show","type":"public"}'))
+    exchange(target.http, posted(target, "/api/overlay-tokens", b'{"name":"a scene"}'))
+    report = {"userId": target.creator_id, "reason": f"rude at {time.monotonic()}"}
+    exchange(target.http, posted(target, "/api/reports", json.dumps(report).encode()))
 
 
 ATTACKS: dict[str, Callable[[Target], None]] = {
-    "23 doubled keys": doubled_keys,
-    "24 many faults": many_faults,
-    "25 silent": silent,
-    "25 unread": unread,
-    "27 other protocol": other_protocol,
-    "28 hostile handshakes": hostile_handshakes,
-    "29 tips": tips,
-    "30 parked": parked,
-    "31 streams": rows,
-    "32 joins": joins,
+    "doubled keys": doubled_keys,
+    "many faults": many_faults,
+    "silent sockets": silent,
+    "unread answers": unread,
+    "signals": signals,
+    "another protocol": other_protocol,
+    "hostile handshakes": hostile_handshakes,
+    "tips": tips,
+    "parked messages": parked,
+    "rows": rows,
+    "joins": joins,
+    "pauses": pauses,
+    "resumes": resumes,
+    "rings": rings,
 }
 
 
-def main(name: str, http: str, websocket: str, token: str, channel: str, seconds: str) -> None:
-    target, ends_at = Target(int(http), int(websocket), token, channel), time.monotonic() + float(seconds)
+def main(name: str, target: str, seconds: str) -> None:
+    attack, attacked = ATTACKS[name], Target(**json.loads(target))
+    ends_at = time.monotonic() + float(seconds)
+    rounds = 0
     while time.monotonic() < ends_at:
-        ATTACKS[name](target)
+        attack(attacked)
+        rounds += 1
+    print(f"{name}: {rounds} rounds", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """An honest call, stream and REST client beside each attack notice at most a quarter of a second of it."""
 
+import json
 import subprocess
 import sys
 import time
@@ -11,7 +12,7 @@ import msgspec
 import pytest
 
 from server.config import LimitSettings
-from tests.budget.attack import ATTACKS
+from tests.budget.attack import ATTACKS, Target
 from tests.clients import Phone, go_live, ring_and_join
 from tests.lifeline import tied
 from tests.processes import ROOT
@@ -67,9 +68,14 @@ def slowest(honest: Honest, seconds: float) -> dict[str, float]:
 
 
 def attack(town: Town, name: str, attacker: Phone, channel: str) -> "subprocess.Popen[bytes]":
-    server = town.server
-    words = (name, server.http_port, server.websocket_port, attacker.token, channel, ATTACK_SECONDS)
-    command = [sys.executable, "-m", "tests.budget.attack", *map(str, words)]
+    """Begin it; the attacker is a creator with tokens and a call of their own, and rings somebody."""
+    credit = {"userId": str(attacker.user_id), "tokens": 1_000, "reason": "welcome"}
+    assert town.operator.http.post("/admin/credits", json=credit).status_code == 201
+    call_id = ring_and_join(attacker, town.creator())["callId"] if name == "pauses" else ""
+    server, rung = town.server, town.creator()
+    target = Target(server.http_port, server.websocket_port, attacker.token, channel, call_id, str(rung.user_id))
+    words = (name, json.dumps(target._asdict()), str(ATTACK_SECONDS))
+    command = [sys.executable, "-m", "tests.budget.attack", *words]
     return subprocess.Popen(command, cwd=ROOT, preexec_fn=tied())
 
 
@@ -77,8 +83,6 @@ def attack(town: Town, name: str, attacker: Phone, channel: str) -> "subprocess.
 @pytest.mark.parametrize("name", ATTACKS)
 def test_honest_people_beside_an_attack_notice_little_of_it(town: Town, name: str) -> None:
     honest, attacker = honest_in(town), town.creator()
-    credit = {"userId": str(attacker.user_id), "tokens": 1_000, "reason": "welcome"}
-    assert town.operator.http.post("/admin/credits", json=credit).status_code == 201
     usual = slowest(honest, ATTACK_SECONDS / 2)
     with attack(town, name, attacker, honest.channel) as process:
         beside = slowest(honest, ATTACK_SECONDS)

@@ -101,7 +101,7 @@ async def test_an_answer_that_is_never_read_ends_its_connection(dsn: str) -> Non
             with trio.fail_after(PATIENCE_SECONDS):
                 with pytest.raises(trio.BrokenResourceError):
                     while True:
-                        await stream.send_all(b"GET /openapi.json HTTP/1.1\r\nHost: a\r\n\r\n" * 20)
+                        await stream.send_all(b"GET /api/openapi.json HTTP/1.1\r\nHost: a\r\n\r\n" * 20)
                         await trio.sleep(0.01)
 
 
