@@ -7,6 +7,10 @@ MIGRATION = "storage/migrations/0008_tickets.sql"
 RULE_TESTS = "tests/domain/test_ticket_release.py"
 EXPLOITS = "tests/server/test_ticket_exploits.py"
 
+CALLS_MIGRATION, PARTS_MIGRATION = "storage/migrations/0009_calls.sql", "storage/migrations/0007_parts.sql"
+ROOM_FLOOR = "server/room_floor.py"
+DUE_TESTS = "tests/storage/test_refunds_due.py"
+
 IN_TICKETS = (
     Bug(
         "ticket-escrow",
@@ -76,5 +80,109 @@ IN_TICKETS = (
         f"{EXPLOITS}::test_a_stream_that_is_never_started_ends_after_a_week_and_gives_its_tickets_back",
         "assert",
         "the younger stream has ended, too",
+    ),
+    Bug(
+        "release-epoch",
+        "the tickets of a room are released for its owner alone",
+        "a server that has lost a stream takes its tickets out of escrow",
+        (
+            Edit(
+                PARTS_MIGRATION,
+                "IF owner_epoch IS NOT NULL AND NOT EXISTS (SELECT FROM rooms r WHERE r.id = stream"
+                " AND r.epoch = owner_epoch) THEN",
+                "IF false THEN",
+            ),
+        ),
+        "tests/storage/test_parts.py::test_an_owner_of_before_releases_no_tickets",
+        "assert 1 is None",
+        "the tickets are released",
+    ),
+    Bug(
+        "release-epoch-named",
+        "a room names its epoch as it releases tickets",
+        "the same",
+        (
+            Edit(
+                ROOM_FLOOR, "self._tickets.release(self._room_id, self._epoch)", "self._tickets.release(self._room_id)"
+            ),
+        ),
+        f"{EXPLOITS}::test_a_server_that_has_lost_a_stream_releases_none_of_its_tickets",
+        "assert 0 == 100",
+        "the tickets are released",
+    ),
+    Bug(
+        "due-epoch",
+        "blocks of a room are written down as due for its owner alone",
+        "a server that has lost a stream gives blocks back that its new owner still counts",
+        (
+            Edit(
+                CALLS_MIGRATION,
+                "    IF NOT FOUND THEN RETURN false; END IF;\n    PERFORM note_refunds_due(paid);",
+                "    PERFORM note_refunds_due(paid);",
+            ),
+        ),
+        f"{DUE_TESTS}::test_an_owner_of_before_writes_nothing_down",
+        "assert not True",
+        "the block is due",
+    ),
+    Bug(
+        "due-first",
+        "a viewer's block to be given back is written down before it is refunded",
+        "a server that stops in between keeps the viewer's tokens, and so does an owner who has spent them",
+        (
+            Edit(
+                ROOM_FLOOR,
+                "            if not await persist("
+                "lambda: note_refunds_due(self._postgres, self._room_id, self._epoch, blocks)):\n"
+                "                return False\n",
+                "",
+            ),
+        ),
+        "tests/server/test_viewers.py::test_what_an_owner_has_passed_on_is_owed_and_given_back_once_they_earn_as_much",
+        "assert 0 == 30",
+        "nothing is owed",
+    ),
+    Bug(
+        "due-covered",
+        "a block is tried to be given back only while its payee can cover it",
+        "an owner who has spent the tokens of many viewers has the server try in vain, more and more seldom",
+        (Edit("storage/refunds_due.py", '" <= (SELECT balance FROM wallets WHERE id = d.payee_id)"', '" >= 0"'),),
+        f"{DUE_TESTS}::test_what_its_payee_has_spent_waits_until_they_have_as_much_again",
+        "nothing is tried that cannot be paid",
+        "it is tried",
+    ),
+    Bug(
+        "due-cashable",
+        "what is to be given back is not cashable",
+        "an owner who has spent the tokens cashes the next ones out before a viewer is given theirs",
+        (Edit(CALLS_MIGRATION, "earned - held - due - coalesce", "earned - held - coalesce"),),
+        f"{DUE_TESTS}::test_what_is_to_be_given_back_is_not_cashed_out",
+        "assert Cashable(",
+        "20 tokens are cashable, of which 15 are due",
+    ),
+    Bug(
+        "due-fenced",
+        "a room whose refunds are refused knows that it has a later owner",
+        "it goes on, and says that a block was given back",
+        (Edit("server/committer.py", "inputs.GivenBack() if is_ours else inputs.Fenced()", "inputs.GivenBack()"),),
+        "tests/server/test_committer.py::test_a_room_whose_refunds_and_releases_are_refused_has_a_later_owner",
+        "assert",
+        "GivenBack is delivered, not Fenced",
+    ),
+    Bug(
+        "ticket-blocked",
+        "a block makes the return of tickets due",
+        "a blocked user's money stays in escrow until the stream's end",
+        (
+            Edit(
+                MIGRATION,
+                "INSERT INTO creator_blocks (creator_id, user_id) VALUES (creator, blocked) ON CONFLICT DO NOTHING;\n",
+                "INSERT INTO creator_blocks (creator_id, user_id) VALUES (creator, blocked) ON CONFLICT DO NOTHING;"
+                " RETURN;\n",
+            ),
+        ),
+        "tests/storage/test_ticket_returns.py::test_what_is_to_be_given_back_is_what_the_model_says[0]",
+        "assert set()",
+        "no ticket is to be given back",
     ),
 )

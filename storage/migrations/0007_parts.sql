@@ -298,8 +298,7 @@ BEGIN
     -- What needs a look beyond the wallets: tickets, refunds whose parts must be found, debtors, limits.
     careful := careful OR indebted OR ticket = ANY (kind) OR refund = ANY (kind) AND cardinality(credit_parts) = 0;
     IF NOT careful AND cardinality(kind) > 0 THEN        -- a client's key may stand for something that is no posting
-        careful := EXISTS (SELECT FROM generate_series(1, postings) p WHERE kind[p] IN (tip, gift, payout)
-                              AND (SELECT true FROM idempotency_keys o WHERE o.key = key[p]));
+        careful := EXISTS (SELECT FROM idempotency_keys o WHERE o.key = ANY (key));
     END IF;
     IF limited AND NOT careful THEN
         careful := EXISTS (SELECT FROM generate_series(1, postings) p WHERE coalesce(kind[p], block) <= ticket
