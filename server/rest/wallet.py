@@ -41,9 +41,9 @@ class LimitsWanted(msgspec.Struct, frozen=True, rename="camel"):
 
 class WalletCard(msgspec.Struct, frozen=True, rename="camel"):
     """A balance and what of it is `promotional` (it can be spent, never cashed out), what can be cashed out now
-    (`cashable`), and what is earned but `held` for a while. `owed` is repaid by the next earnings. Lifetime sums are
-    less refunds, without credits and purchases. `frozen`: nothing can be spent or cashed out until a refund or
-    chargeback is cleared up."""
+    (`cashable`), and what is earned but `held` for a while. `owed` is repaid by the next earnings: what was advanced to
+    refund this user's payers, and blocks that are to be given back to them. Lifetime sums are less refunds, without
+    credits and purchases. `frozen`: nothing can be spent or cashed out until a refund or chargeback is cleared up."""
 
     balance: int
     promotional: int
