@@ -419,6 +419,11 @@ class Call:
         return self.beginning.ringing and not self.closing.over
 
     @property
+    def over(self) -> bool:
+        """Ended, or left as its server drains; there may be receipts and records that it waits for."""
+        return self.closing.over
+
+    @property
     def settled(self) -> bool:
         """Over, with every receipt in and the last record stored."""
         return self.closing.settled

@@ -520,6 +520,11 @@ class Stream:
         return {"kind": "stream", **as_fields(self.view())}
 
     @property
+    def over(self) -> bool:
+        """Ended, or left as its server drains; there may be receipts and records that it waits for."""
+        return self.closing.over
+
+    @property
     def settled(self) -> bool:
         """Over, with every receipt in and the last record stored."""
         return self.closing.settled

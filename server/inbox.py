@@ -88,7 +88,7 @@ class Inbox:
 
         The caller must answer a refused one.
         """
-        budget = Budget.ENDINGS if _ends_a_call(given) else Budget.COMMANDS
+        budget = Budget.ENDINGS if ends_a_call(given) else Budget.COMMANDS
         if self._closed or self._used[budget] >= self._limits[budget]:
             return False
         self._used[budget] += 1
@@ -233,5 +233,6 @@ class Inbox:
         return taken
 
 
-def _ends_a_call(given: Offered) -> bool:
+def ends_a_call(given: inputs.Input) -> bool:
+    """Whether this is a party's command to end a call, or to let it ring no longer."""
     return isinstance(given, inputs.Acted) and isinstance(given.command, CallEnd | CallCancel | CallDecline)

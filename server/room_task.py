@@ -18,11 +18,12 @@ from server.clock import Clock
 from server.committer import Books, Committer
 from server.fanout import Fanout
 from server.faults import Faults
-from server.inbox import Given, Inbox
+from server.inbox import Given, Inbox, ends_a_call
 from server.ownership import Ownership
 from server.telemetry import Telemetry
 
 AT_ONCE = 64  # inputs that are handled before members hear of the first
+ORDERS = inputs.EndNow | inputs.Drain | inputs.Barred  # the server's own, which it gives once
 BROKEN = Refusal(Code.INTERNAL, "Something went wrong on our side, and the room starts again")
 NOT_ADMITTED = Refusal(Code.INTERNAL, "Something went wrong on our side; join again")
 
@@ -33,6 +34,9 @@ class RoomStopped(Exception):
 
 class Rules(Protocol):
     """What a room decides: a call, or a stream."""
+
+    @property
+    def over(self) -> bool: ...
 
     @property
     def settled(self) -> bool: ...
@@ -85,6 +89,7 @@ class RoomTask:
         self._handled = 0  # since members were last told
         self.cause: Context | None = None  # of what is handled, or was last
         self._taken: Given | None = None  # from the inbox, and not handled to its end
+        self._ended_by: Given | None = None  # the input after which the room was over, though not settled yet
 
     async def run(self) -> None:
         """A room waits for its inbox or its clock, never for the database. Raises what its rules and effects raise."""
@@ -134,12 +139,15 @@ class RoomTask:
     def answer_broken(self) -> None:
         """After a crash: answer the command that was taken and not handled, or keep what must not be lost.
 
-        That is the server's order to end or to drain, and the re-join of a member; restarts are bounded, so these are.
+        That is the re-join of a member, and whatever was to end the room, be it handled already: what is not stored is
+        lost with the rules, and nobody asks for it again. Restarts are bounded, so these are.
         """
+        if self._ended_by is not None:
+            self._inbox.put_back([self._ended_by])
         given = self._taken
         if given is None:
             return
-        if given.is_rejoin or isinstance(given.given, inputs.EndNow | inputs.Drain):
+        if given.is_rejoin or isinstance(given.given, ORDERS):
             self._inbox.put_back([given])
         elif isinstance(given.given, inputs.Asked):
             given.given.reply.deliver(BROKEN)
@@ -158,6 +166,8 @@ class RoomTask:
         self._handled += 1
         self.cause = given.context
         self._perform(self.room.handle(given.given, given.at), given.at)
+        if self._ended_by is None and self.room.over and (isinstance(given.given, ORDERS) or ends_a_call(given.given)):
+            self._ended_by = _answered(given)
 
     def _tell_all(self) -> None:
         """What fell together leaves together: the room's events, then what single users were to hear after them."""
@@ -225,3 +235,16 @@ class RoomTask:
         with self._faults.contained("reply", turn_away):
             reply.deliver(admitted.event)
             self._audiences[admitted.audience].add(member_id)
+
+
+def _answered(given: Given) -> Given:
+    """The input as it is to be handled once more, by other rules: a command of it was answered."""
+    if isinstance(given.given, inputs.Acted):
+        return msgspec.structs.replace(given, given=msgspec.structs.replace(given.given, reply=_NoReply()))
+    return given
+
+
+class _NoReply:
+    """For a command that was answered before."""
+
+    def deliver(self, _: object) -> None: ...

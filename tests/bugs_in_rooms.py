@@ -4,6 +4,7 @@ from tests.bugs import Bug, Edit
 
 SUPERVISION = "tests/server/test_supervision.py"
 RESTART = "tests/server/test_room_restart.py"
+CRASH = "tests/server/test_room_crash.py"
 
 IN_ROOMS = (
     Bug(
@@ -119,9 +120,47 @@ IN_ROOMS = (
                 'self._faults.contained("room", ',
             ),
         ),
-        "tests/server/test_room_crash.py"
-        "::test_a_room_whose_supervision_raises_tells_its_members_and_answers_what_waits",
+        f"{CRASH}::test_a_room_whose_supervision_raises_tells_its_members_and_answers_what_waits",
         "Code.STORAGE_UNAVAILABLE",
         "the command that waits gets no answer",
+    ),
+    Bug(
+        "end-kept",
+        "a room that crashes before its end is stored is ended again",
+        "a call whose end was answered goes on, and is charged",
+        (Edit("server/room_task.py", "            self._inbox.put_back([self._ended_by])", "            pass"),),
+        f"{CRASH}::test_an_end_that_was_answered_ends_a_call_though_the_room_crashes_before_it_is_stored",
+        "it did not come",
+        "the call goes on",
+    ),
+    Bug(
+        "taken-kept",
+        "a command that was taken is answered though the room breaks before it is handled",
+        "a client waits for an answer for ever",
+        (
+            Edit(
+                "server/room_task.py",
+                "self._taken = await self._inbox.next(self.room.next_deadline())",
+                "taken = await self._inbox.next(self.room.next_deadline())",
+            ),
+            Edit(
+                "server/room_task.py",
+                "                    self._handle_taken()\n                    if not self._inbox",
+                "                    self._taken = taken\n                    self._handle_taken()\n"
+                "                    if not self._inbox",
+            ),
+        ),
+        f"{CRASH}::test_a_command_is_answered_if_the_room_breaks_while_it_waits_for_its_lease",
+        "Code.STORAGE_UNAVAILABLE",
+        "the command gets no answer",
+    ),
+    Bug(
+        "late-kept",
+        "commands that came too late for a room wait again if the room breaks at one of them",
+        "those behind it get no answer",
+        (Edit("server/room_task.py", "            self._inbox.put_back(waiting)\n", "            pass\n"),),
+        f"{CRASH}::test_each_command_is_answered_that_came_too_late_for_a_room_that_breaks",
+        "assert",
+        "the second is never answered",
     ),
 )

@@ -32,7 +32,7 @@ from tests.clients import SECRET
 class Lobby:
     """A room's rules: whoever comes is a member."""
 
-    settled = False
+    over = settled = False
 
     def handle(self, given: inputs.Input, at: int) -> list[effects.Effect]:
         if not isinstance(given, inputs.Joined):

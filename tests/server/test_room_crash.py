@@ -11,14 +11,18 @@ from structlog.contextvars import merge_contextvars
 
 from domain import inputs
 from domain.call import Call
+from domain.call_record import CallRecord
 from domain.commands import CallCommand, CallEnd
-from domain.ids import CallId, UserId
+from domain.ids import CallId, RoomId, UserId
 from domain.refusals import Code, Refusal
+from server.committer import Committer
 from server.house import House
 from server.live_room import LiveRoom
 from server.replies import Result, WaitingReply
 from server.supervisor import Supervisor
+from storage.calls import save_call
 from storage.leases import seconds_since_boot
+from storage.postgres import Postgres, Refused
 from tests.clients import PATIENCE_SECONDS, Phone, ring_and_join
 from tests.houses import add_creator, add_fan, online
 
@@ -182,6 +186,64 @@ async def test_each_command_is_answered_that_came_too_late_for_a_room_that_break
         answers = [await reply.wait(PATIENCE_SECONDS) for reply in replies]
         codes = [answer.code for answer in answers if isinstance(answer, Refusal)]
         assert codes == [Code.INTERNAL, Code.ROOM_STARTING]
+
+
+def _refuse_last_record(monkeypatch: pytest.MonkeyPatch) -> list[CallRecord]:
+    """The database refuses the first record of a call that has ended, and takes the next one; what it refused."""
+    refused: list[CallRecord] = []
+
+    async def save(postgres: Postgres, call_id: RoomId, epoch: int, record: CallRecord) -> bool:
+        if record.status == "ended" and not refused:
+            refused.append(record)
+            raise Refused("planted", "23514")
+        return await save_call(postgres, call_id, epoch, record)
+
+    monkeypatch.setattr("server.call_rooms.save_call", save)
+    return refused
+
+
+@pytest.mark.parametrize("end", ["command", "order", "block"])
+async def test_an_end_that_was_answered_ends_a_call_though_the_room_crashes_before_it_is_stored(
+    house: House, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    in_thread = trio.to_thread.run_sync
+    fan, creator = await add_fan(house, 1000), await add_creator(house, 60)
+    refused = _refuse_last_record(monkeypatch)
+    async with online(house, fan) as fans, online(house, creator) as creators:
+        ring = await in_thread(ring_and_join, fans, creators)
+        room = house.registry.find_channel(ring["channel"])
+        assert room is not None
+        if end == "command":
+            await in_thread(creators.ask_ok, {"type": "call:end", "callId": ring["callId"]})
+        else:
+            room.inbox.deliver(inputs.EndNow("admin") if end == "order" else inputs.Barred(fan))
+        ended = await in_thread(fans.wait_for, "call:ended")
+        assert ended["reason"] == ("admin" if end == "order" else "creator_ended")
+        await in_thread(lambda: creators.wait_for("call:ended"))
+    assert len(refused) == 1
+
+
+async def test_a_server_that_drains_does_not_wait_for_a_room_that_crashed_meanwhile(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fan, creator = await add_fan(house, 1000), await add_creator(house, 60)
+    async with online(house, fan) as fans, online(house, creator) as creators:
+        ring = await trio.to_thread.run_sync(ring_and_join, fans, creators)
+        room = house.registry.find_channel(ring["channel"])
+        assert room is not None and room.call is not None
+        failing = [room.inbox]
+        store = Committer._store
+
+        async def fail_once(self: Committer) -> None:
+            if room.call is not None and room.call.closing.over and failing:
+                failing.clear()
+                raise PlantedFault
+            await store(self)
+
+        monkeypatch.setattr(Committer, "_store", fail_once)
+        with trio.fail_after(PATIENCE_SECONDS):
+            await house.registry.drain()
+        assert not failing
 
 
 async def _answer_to(room: LiveRoom, user_id: UserId, command: CallCommand) -> Result:
