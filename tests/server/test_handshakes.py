@@ -2,6 +2,7 @@
 
 import socket
 
+import msgspec
 import pytest
 import trio
 from structlog.testing import capture_logs
@@ -87,6 +88,24 @@ async def test_a_hostile_handshake_is_answered_400_and_logged_by_nobody(house: H
     for name, request in HOSTILE.items():
         status, _, _ = await answer_of(house, request)
         assert status.startswith("HTTP/1.1 400 "), (name, status)
+
+
+UNWANTED = {
+    "other-path": b"GET /other HTTP/1.1\r\nHost: x\r\n" + UPGRADE + KEY + b"\r\n",
+    "token": b"GET /ws?token=x HTTP/1.1\r\nHost: x\r\n" + UPGRADE + KEY + b"\r\n",
+    "subprotocol": b"GET /ws HTTP/1.1\r\nHost: x\r\nSec-WebSocket-Protocol: other\r\n" + UPGRADE + KEY + b"\r\n",
+    "too-many": b"GET /ws HTTP/1.1\r\nHost: x\r\n" + UPGRADE + KEY + b"\r\n",
+}
+
+
+async def test_a_handshake_that_is_refused_is_closed_at_once(dsn: str) -> None:
+    """Else each holds a connection of its address until the handshake's deadline."""
+    patient = with_section("websocket", listen="127.0.0.1:0", handshake_seconds=600)
+    limits = msgspec.structs.replace(patient.limits, handshakes_per_second=0.01, handshakes_burst=3)
+    async with running_house(dsn, msgspec.structs.replace(patient, limits=limits)) as house:
+        for name, request in UNWANTED.items():
+            status, _, _ = await answer_of(house, request)  # returns once the server has closed
+            assert status.startswith("HTTP/1.1 429" if name == "too-many" else "HTTP/1.1 400"), name
 
 
 async def test_headers_that_do_not_end_are_refused(house: House) -> None:
