@@ -1,7 +1,10 @@
 """A call's clock as its parties see it: pauses, absences, budgets and prices, on a clock that is moved by hand."""
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
@@ -253,6 +256,21 @@ async def test_exact_blocks_of_no_price_are_booked_with_no_tokens(dsn: str) -> N
             "SELECT block_no, tokens FROM journal WHERE room_id = $1 ORDER BY 1", UUID(call_id)
         )
         assert [tuple(row) for row in rows][:3] == [(1, 1), (2, 0), (3, 0)]
+
+
+async def test_a_machine_whose_clock_is_set_moves_no_block(
+    dsn: str, by_hand: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with talking(by_hand, dsn) as talk:
+        await talk.wait(10)
+        monkeypatch.setattr("server.clock.time", SimpleNamespace(time=lambda: time.time() + 600))
+        talk.house.clock.follow()
+        await talk.wait(18)
+        assert len(talk.fan.all_events("block:charged")) == 1
+        await talk.wait(4)
+        await in_thread(lambda: talk.fan.wait_for("block:charged", blockNo=2))
+        first, second = (datetime.fromisoformat(event["at"]) for event in talk.fan.all_events("block:charged"))
+        assert second - first == pytest.approx(timedelta(seconds=30), abs=timedelta(milliseconds=100))
 
 
 # What is stored
