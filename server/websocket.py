@@ -1,5 +1,6 @@
 """One websocket connection, from its handshake to its close; the only place that knows trio-websocket."""
 
+import contextlib
 import socket
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
@@ -120,7 +121,9 @@ async def _shake_hands(
     with trio.move_on_after(house.settings.websocket.handshake_seconds):
         async with trio.open_nursery() as watch:
             watch.start_soon(_cancel_when_closed, outbox, watch.cancel_scope)  # or it hangs when the peer vanishes
-            shaken = await _answer_request(house, sock, outbox, nursery)
+            shaken = None
+            with contextlib.suppress(ConnectionClosed):  # the peer hung up, or sent more without waiting for the answer
+                shaken = await _answer_request(house, sock, outbox, nursery)
             watch.cancel_scope.cancel()  # also where it was refused: nothing more is waited for
             return shaken
     return None
