@@ -7,6 +7,7 @@ from functools import partial
 import structlog
 import trio
 
+from server.faults import Faults
 from server.house import House
 from server.live_room import LiveRoom
 from server.memory import tidy_memory
@@ -22,6 +23,8 @@ from storage.purchases import expire_purchases
 from storage.tickets import checkpoint_presence
 
 SLICES = 5  # a checkpoint period's rooms are stored in as many parts, so that no block waits long for the fence
+TURN = 0.9  # of a checkpoint period, in which all rooms are stored: the rest is for rounds that are slow
+LEAST_PAUSE = 0.5  # of a period, after a round that took longer than that
 BANS_SECONDS = 0.5  # a ban made on another server is noticed within a second (CONTRACT §7)
 STARTS_SECONDS = 0.5  # a creator who goes live on another server waits for it; a round costs one small query
 REFUNDS_SECONDS = 5.0  # of blocks that a server stopped before it gave back; a round without any costs one small query
@@ -35,7 +38,7 @@ async def keep_house(house: House) -> None:
     """Until cancelled. With the database away nothing is lost: the next round stores what is true then."""
     checkpoint_seconds = house.settings.server.checkpoint_seconds
     rounds: tuple[tuple[float, Callable[[], Awaitable[object]]], ...] = (
-        (checkpoint_seconds / SLICES, _Checkpoints(house).store_next),
+        (TURN * checkpoint_seconds / SLICES, _Checkpoints(house).store_next),
         (checkpoint_seconds, lambda: house.lease.fence_lost()),
         (BANS_SECONDS, lambda: house.bans.keep_out()),
         (STARTS_SECONDS, lambda: decline_for_starts(house.postgres, house.registry)),
@@ -46,14 +49,19 @@ async def keep_house(house: House) -> None:
     )
     async with trio.open_nursery() as nursery:
         for seconds, work in rounds:
-            nursery.start_soon(_repeat, house, seconds, work)
+            nursery.start_soon(repeat, house.faults, seconds, work)
 
 
-async def _repeat(house: House, seconds: float, work: Callable[[], Awaitable[object]]) -> None:
-    """A round that raises is skipped, and costs the other kinds of work nothing."""
+async def repeat(faults: Faults, seconds: float, work: Callable[[], Awaitable[object]]) -> None:
+    """A round every so many seconds, however long each takes; until cancelled.
+
+    A round that raises is skipped, and costs the other kinds of work nothing.
+    """
+    due_at = trio.current_time()
     while True:
-        await trio.sleep(seconds)
-        with suppress(StorageUnavailable), house.faults.contained("maintenance", expected=StorageUnavailable):
+        due_at = max(due_at + seconds, trio.current_time() + LEAST_PAUSE * seconds)
+        await trio.sleep_until(due_at)
+        with suppress(StorageUnavailable), faults.contained("maintenance", expected=StorageUnavailable):
             await work()
 
 

@@ -1,5 +1,6 @@
 """One websocket connection, from its handshake to its close; the only place that knows trio-websocket."""
 
+import contextlib
 import socket
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
@@ -117,29 +118,36 @@ async def _shake_hands(
     house: House, sock: socket.socket, outbox: Outbox, nursery: trio.Nursery
 ) -> tuple["_Connection", _Offer] | None:
     """The open websocket; None if the client did not get there in time, comes too often or wants what we don't have."""
-    settings = house.settings.websocket
-    with trio.move_on_after(settings.handshake_seconds):
+    with trio.move_on_after(house.settings.websocket.handshake_seconds):
         async with trio.open_nursery() as watch:
             watch.start_soon(_cancel_when_closed, outbox, watch.cancel_scope)  # or it hangs when the peer vanishes
-            connection = await _connection_of_request(outbox, settings, house.faults)
-            if connection is None:
-                watch.cancel_scope.cancel()
-                return None
-            nursery.start_soon(connection.read)
-            request = await connection._get_request()
-            exempt, wait_seconds = await _too_soon(house, sock, request)
-            if wait_seconds:
-                await request.reject(429, extra_headers=[(b"Retry-After", str(wait_seconds).encode())])
-                return None
-            offer = _offer_of(request, exempt)
-            if isinstance(offer, str):
-                await request.reject(400, body=offer.encode())
-                return None
-            await request.accept(subprotocol=offer.subprotocol)
-            watch.cancel_scope.cancel()
-            _forget_handshake(connection)
-            return connection, offer
+            shaken = None
+            with contextlib.suppress(ConnectionClosed):  # the peer hung up, or sent more without waiting for the answer
+                shaken = await _answer_request(house, sock, outbox, nursery)
+            watch.cancel_scope.cancel()  # also where it was refused: nothing more is waited for
+            return shaken
     return None
+
+
+async def _answer_request(
+    house: House, sock: socket.socket, outbox: Outbox, nursery: trio.Nursery
+) -> tuple["_Connection", _Offer] | None:
+    connection = await _connection_of_request(outbox, house.settings.websocket, house.faults)
+    if connection is None:
+        return None
+    nursery.start_soon(connection.read)
+    request = await connection._get_request()
+    exempt, wait_seconds = await _too_soon(house, sock, request)
+    if wait_seconds:
+        await request.reject(429, extra_headers=[(b"Retry-After", str(wait_seconds).encode())])
+        return None
+    offer = _offer_of(request, exempt)
+    if isinstance(offer, str):
+        await request.reject(400, body=offer.encode())
+        return None
+    await request.accept(subprotocol=offer.subprotocol)
+    _forget_handshake(connection)
+    return connection, offer
 
 
 async def _connection_of_request(outbox: Outbox, settings: WebsocketSettings, faults: Faults) -> "_Connection | None":

@@ -56,7 +56,8 @@ async def create_call(postgres: Postgres, new: NewCall) -> Rung | Refusal:
         price = await _price(connection, new)
         refusal = price if isinstance(price, Refusal) else await _why_not(connection, new, price)
         if refusal is None and new.key is not None:
-            # The fence as late as can be, since blocks wait behind it: from here on nobody else can use the key.
+            # The fence as late as can be, since blocks wait behind it, and before the parties, as a stream that goes
+            # live does. From here on nobody else can use the key.
             await connection.execute("SELECT 1 FROM fence WHERE one FOR NO KEY UPDATE")
         if refusal is None:
             refusal = await _wait_for_turn(connection, new)

@@ -179,4 +179,19 @@ IN_CALLS = (
         "assert",
         "it is told twice",
     ),
+    Bug(
+        "checkpoint-drift",
+        "rounds come when they are due, however long those before them took",
+        "active time is stored every five seconds and five rounds' time, and not at least every five",
+        (
+            Edit(
+                "server/housekeeping.py",
+                "due_at = max(due_at + seconds, trio.current_time() + LEAST_PAUSE * seconds)",
+                "due_at = trio.current_time() + seconds",
+            ),
+        ),
+        "tests/server/test_housekeeping.py::test_rounds_that_take_a_while_do_not_delay_those_after_them",
+        "assert",
+        "each round is later than the one before",
+    ),
 )

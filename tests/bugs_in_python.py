@@ -121,8 +121,8 @@ IN_PYTHON = (
     ),
     Bug(
         "ring-fence",
-        "a call that rings under a client's key takes the fence before it looks that key up",
-        "the same request several times at the same moment is a fault of ours",
+        "a call that rings under a client's key takes the write lock before it locks its parties",
+        "it and a creator who goes live lock each other out",
         (
             Edit(
                 "storage/new_call.py",
@@ -130,9 +130,9 @@ IN_PYTHON = (
                 "pass",
             ),
         ),
-        "tests/server/rest/test_same_moment.py::test_one_key_sent_several_times_at_once_rings_one_call",
-        "UniqueViolationError",
-        "requests are answered 500",
+        "tests/server/rest/test_same_moment.py::test_a_call_that_waits_for_the_write_lock_locks_neither_party",
+        "could not obtain lock",
+        "both are locked while the call waits",
     ),
     Bug(
         "client-key",

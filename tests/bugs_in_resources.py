@@ -95,6 +95,15 @@ IN_RESOURCES = (
         "the first is read to its end",
     ),
     Bug(
+        "handshake-refused",
+        "a handshake that is refused is closed at once",
+        "each holds a connection of its address for ten seconds",
+        (Edit(WEBSOCKET, "            watch.cancel_scope.cancel()  # also where", "            pass  # also where"),),
+        "tests/server/test_handshakes.py::test_a_handshake_that_is_refused_is_closed_at_once",
+        "TimeoutError",
+        "it is closed at the handshake's deadline",
+    ),
+    Bug(
         "open-size",
         "a first message has a few KiB",
         "each unauthenticated websocket holds 64 KiB",

@@ -2,17 +2,18 @@
 
 import json
 from collections.abc import Iterator
-from typing import Any, NamedTuple
-from uuid import UUID
+from typing import NamedTuple
 
 import msgspec
 
+from tests.budget.largest import SOMEBODY, largest
 from tests.json_schema import Json, resolve
 
 BODY_BYTES = 65_536
-SOMEBODY = UUID(int=7)
+EVENT_BYTES = 1_048_576  # of a payment provider's events alone
+LARGEST = "largest"  # that fits: every field as large as it may be
 DIGITS = b"12345678901234567890"
-WIDE = '{"a":"\\uD83D\\uDE00"}'
+HUGE = b"\xcf" + b"\xff" * 8  # of as many bits, in MessagePack
 
 
 class Request(NamedTuple):
@@ -30,6 +31,7 @@ class Frame(NamedTuple):
     command: str
     kind: str
     payload: bytes
+    is_packed: bool = False  # MessagePack
 
 
 def requests(document: Json, long: bool) -> Iterator[Request]:
@@ -59,10 +61,12 @@ def _of_route(route: str, method: str, target: str, operation: Json, document: J
         yield request("many headers", headers=b"".join(b"X-%d: y\r\n" % number for number in range(90)))
         yield request("long header", headers=b"X: " + b"y" * 14_000 + b"\r\n")
     if "requestBody" in operation:
+        yield request(LARGEST, msgspec.json.encode(largest(document, _schema(document, operation))))
         fitting = [(kind, body) for kind, body in bodies(_schema(document, operation), document, BODY_BYTES)]
         yield from (request(kind, body) for kind, body in (fitting if long else fitting[:4]))
     elif method != "GET":
         yield request("unwanted body", b"[" * BODY_BYTES)
+        yield request("body of an event", b"[" * EVENT_BYTES)
 
 
 def _schema(document: Json, operation: Json) -> Json:
@@ -89,7 +93,7 @@ def bodies(schema: Json, document: Json, most: int, tag: str = "") -> Iterator[t
 
 
 def frames(document: Json, channel: str, long: bool) -> Iterator[Frame]:
-    """For every command of the AsyncAPI document, as text; then a few as MessagePack."""
+    """For every command of the AsyncAPI document: as text, and as MessagePack."""
     for message in document["components"]["messages"].values():
         if {"$ref": "#/components/tags/command"} not in message["tags"]:
             continue
@@ -99,24 +103,27 @@ def frames(document: Json, channel: str, long: bool) -> Iterator[Frame]:
         if "channel" in schema.get("properties", {}):
             tag += f'"channel":"{channel}",'
         made = list(bodies(schema, document, BODY_BYTES - 1_000, tag))
-        made.append(("largest", _largest(name, channel)))
+        fields = {"type": name, **largest(document, schema)}
+        fields |= {"type": name, **({"channel": channel} if "channel" in fields else {})}
+        made.append((LARGEST, msgspec.json.encode(fields)))
         yield from (Frame(name, kind, payload) for kind, payload in (made if long else [*made[:2], made[3], made[-1]]))
+        packed = [
+            *packs(msgspec.msgpack.encode({"type": name, "ref": "r"})[1:]),
+            (LARGEST, msgspec.msgpack.encode(fields)),
+        ]
+        yield from (Frame(name, kind, payload, True) for kind, payload in (packed if long else packed[-1:]))
 
 
-def _largest(name: str, channel: str) -> bytes:
-    """A command that fits, with as much in it as there may be."""
-    fields: dict[str, Any] = {
-        "channel": channel,
-        "ref": "r" * 64,
-        "callId": str(SOMEBODY),
-        "to": str(SOMEBODY),
-        "userId": str(SOMEBODY),
-        "data": {"sdp": "x" * 16_000},
-        "text": "\U0001f600" * 500,
-        "message": "\U0001f600" * 500,
-        "amountTokens": 1,
-        "key": "k" * 255,
-        "token": "t" * 8_000,
-        "sinceTipId": str(SOMEBODY),
-    }
-    return msgspec.json.encode({"type": name, **fields})
+def packs(fields: bytes) -> Iterator[tuple[str, bytes]]:
+    """MessagePack that is not what it should be; `fields` are two of a map, which begin each."""
+    most = BODY_BYTES - 1_000
+    twos = b"".join(b"\xa5" + b"%05d" % number + b"\x01" for number in range((most - 100) // 7))
+    count = (most - 100) // 7 + 3
+    yield "doubled key", b"\xdf" + count.to_bytes(4, "big") + fields + twos + b"\xa500000\x01"
+    yield "declared length", b"\xdf\xff\xff\xff\xff" + fields
+    yield "declared list", b"\x83" + fields + b"\xa1a\xdd\xff\xff\xff\xff"
+    yield "deep", b"\x83" + fields + b"\xa1a" + b"\x91" * (most - 100)
+    yield "extensions", b"\x83" + fields + b"\xa1a\xdc" + (20_000).to_bytes(2, "big") + b"\xd4\x01\x00" * 20_000
+    yield "large integers", b"\x83" + fields + b"\xa1a\xdc" + (7_000).to_bytes(2, "big") + HUGE * 7_000
+    yield "many objects", b"\x83" + fields + b"\xa1a\xdc" + (60_000).to_bytes(2, "big") + b"\x80" * 60_000
+    yield "no text", b"\x83" + fields + b"\xa1a\xda\xea\x60" + b"\xff" * 60_000

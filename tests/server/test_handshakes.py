@@ -2,11 +2,13 @@
 
 import socket
 
+import msgspec
 import pytest
 import trio
 from structlog.testing import capture_logs
 
 from server.house import House
+from server.outbox import Outbox
 from tests.clients import PATIENCE_SECONDS
 from tests.houses import running_house, with_section
 
@@ -87,6 +89,43 @@ async def test_a_hostile_handshake_is_answered_400_and_logged_by_nobody(house: H
     for name, request in HOSTILE.items():
         status, _, _ = await answer_of(house, request)
         assert status.startswith("HTTP/1.1 400 "), (name, status)
+
+
+UNWANTED = {
+    "other-path": b"GET /other HTTP/1.1\r\nHost: x\r\n" + UPGRADE + KEY + b"\r\n",
+    "token": b"GET /ws?token=x HTTP/1.1\r\nHost: x\r\n" + UPGRADE + KEY + b"\r\n",
+    "subprotocol": b"GET /ws HTTP/1.1\r\nHost: x\r\nSec-WebSocket-Protocol: other\r\n" + UPGRADE + KEY + b"\r\n",
+    "too-many": b"GET /ws HTTP/1.1\r\nHost: x\r\n" + UPGRADE + KEY + b"\r\n",
+}
+
+
+async def test_a_handshake_that_is_refused_is_closed_at_once(dsn: str) -> None:
+    """Else each holds a connection of its address until the handshake's deadline."""
+    patient = with_section("websocket", listen="127.0.0.1:0", handshake_seconds=600)
+    limits = msgspec.structs.replace(patient.limits, handshakes_per_second=0.01, handshakes_burst=3)
+    async with running_house(dsn, msgspec.structs.replace(patient, limits=limits)) as house:
+        for name, request in UNWANTED.items():
+            status, _, _ = await answer_of(house, request)  # returns once the server has closed
+            assert status.startswith("HTTP/1.1 429" if name == "too-many" else "HTTP/1.1 400"), name
+
+
+@pytest.mark.parametrize("name", ["101", "400"])
+async def test_a_peer_that_breaks_off_while_it_is_answered_writes_no_traceback(
+    house: House, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Such as one that has sent other frames behind its handshake, which are read while the answer is sent."""
+    answered = trio.Event()
+
+    async def break_off(outbox: Outbox, data: bytes) -> None:
+        answered.set()
+        raise trio.BrokenResourceError
+
+    monkeypatch.setattr(Outbox, "send_all", break_off)
+    request = UNWANTED["other-path" if name == "400" else "too-many"]
+    with capture_logs() as lines:
+        assert await trio.to_thread.run_sync(exchange, house.websocket_port, request) == b""
+        assert answered.is_set()
+    assert [line for line in lines if line["log_level"] not in ("debug", "info")] == []
 
 
 async def test_headers_that_do_not_end_are_refused(house: House) -> None:

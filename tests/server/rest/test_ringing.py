@@ -17,6 +17,7 @@ from tests.server.rest.problems import check
 from tests.server.rest.test_call_exploits import balance, end, hear, ring
 
 in_thread = trio.to_thread.run_sync
+DEAD_SECONDS = 2.0  # for which a connection may be dead unnoticed
 
 
 async def phones_of(people: People, *callers: Caller) -> list[Phone]:
@@ -88,14 +89,14 @@ async def wait(people: People, fan: Caller, creator: Caller, call_id: str) -> No
 @pytest.mark.parametrize(("act", "reason"), [(hang_up, "hangup"), (end_it, "creator_ended"), (wait, "peer_lost")])
 async def test_sessions_that_never_joined_hear_how_a_call_ended(dsn: str, act: Act, reason: str) -> None:
     """A phone that is still on its way into the room would otherwise show a call that is over."""
-    wanted = settings(join_seconds=0.5 if act is wait else 20)
+    wanted = settings(join_seconds=0.2 if act is wait else 20)
     async with running_house(dsn, wanted) as house, people_of(house) as people:
         fan, creator = await people.fan(), await people.creator()
         inside, *outside = await phones_of(people, creator, fan)
         rung = await ring(fan, creator)
         call_id, channel = rung["callId"], rung["channel"]
+        assert (await in_thread(inside.join, channel))["type"] == "room:joined"
         await in_thread(inside.ask_ok, {"type": "call:accept", "callId": call_id})
-        await in_thread(inside.join, channel)
         await act(people, fan, creator, call_id)
         for phone in (inside, *outside):
             ended = await hear(phone, "call:ended", callId=call_id)
@@ -136,7 +137,7 @@ async def test_a_session_that_had_no_connection_hears_how_a_call_ended_once_it_i
 
 async def test_an_end_that_a_session_surely_heard_is_not_told_again(dsn: str) -> None:
     usual = settings()
-    hurried = msgspec.structs.replace(usual.websocket, ping_timeout_seconds=0.7, heartbeat_seconds=0.2)
+    hurried = msgspec.structs.replace(usual.websocket, ping_timeout_seconds=DEAD_SECONDS, heartbeat_seconds=0.2)
     wanted = msgspec.structs.replace(usual, websocket=hurried)
     async with running_house(dsn, wanted) as house, people_of(house) as people:
         fan, creator = await people.fan(), await people.creator()
@@ -145,12 +146,27 @@ async def test_an_end_that_a_session_surely_heard_is_not_told_again(dsn: str) ->
         await hear(fans, "call:declined")
         session, told_at = house.sessions.of(fan.user_id)[0], trio.current_time()
         with trio.fail_after(PATIENCE_SECONDS):
-            while session.heard_at < told_at + 0.7:  # noqa: ASYNC110  # reason: a pong sets no event
+            while session.heard_at < told_at + DEAD_SECONDS:  # noqa: ASYNC110  # reason: a pong sets no event
                 await trio.sleep(0.05)
         await in_thread(fans.lose_network)
         await in_thread(lambda: fans.open(resume=True))
         await in_thread(fans.ask, {"type": "ping"})
         assert len(fans.all_events("call:declined")) == 1
+
+
+@pytest.mark.parametrize(
+    ("by_fan", "told", "reason"), [(True, "call:cancelled", "cancelled"), (False, "call:declined", "declined")]
+)
+async def test_to_end_a_call_that_rings_is_to_cancel_or_to_decline_it(
+    people: People, by_fan: bool, told: str, reason: str
+) -> None:
+    fan, creator = await people.fan(), await people.creator()
+    phones = [await people.phone(fan), await people.phone(creator)]
+    call_id = (await ring(fan, creator))["callId"]
+    await in_thread(phones[0 if by_fan else 1].ask_ok, {"type": "call:end", "callId": call_id})
+    for phone in phones:
+        await hear(phone, told, callId=call_id)
+    assert (await fan.get(f"/calls/{call_id}")).json()["call"]["endReason"] == reason
 
 
 # Who may ring

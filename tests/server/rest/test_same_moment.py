@@ -10,6 +10,10 @@ from storage.audit import audit
 from tests.server.rest.conftest import Caller, People
 
 ROUNDS = 6
+WAITS = """
+    SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
+       AND (query LIKE '%FROM fence%' OR query LIKE '%idempotency_keys%')
+"""
 AT_ONCE = 4
 
 
@@ -19,6 +23,30 @@ async def test_one_key_sent_several_times_at_once_rings_one_call(people: People)
         answers = await _ask_at_once([fan] * AT_ONCE, "/calls/init", {"creatorId": str(creator.user_id)}, "tap")
         assert [answer.status_code for answer in answers] == [201] * AT_ONCE, [answer.text for answer in answers]
         assert len({answer.json()["callId"] for answer in answers}) == 1
+
+
+async def test_a_call_that_waits_for_the_write_lock_locks_neither_party(house: House, people: People) -> None:
+    """A stream that goes live takes the write lock first, and then locks its creator."""
+    fan, creator = await people.fan(), await people.online_creator()
+    answers: list[httpx.Response] = []
+
+    async def ring() -> None:
+        answers.append(await fan.post("/calls/init", {"creatorId": str(creator.user_id)}, key="tap"))
+
+    holder = await house.postgres.connect()
+    for statement in ("BEGIN", "SELECT FROM fence WHERE one FOR NO KEY UPDATE"):
+        await holder.fetchrow(statement)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ring)
+        with trio.fail_after(10):
+            while not await house.postgres.fetch(WAITS):
+                await trio.lowlevel.checkpoint()
+        for party in (fan, creator):
+            await house.postgres.execute(
+                "SELECT FROM users WHERE supabase_id = $1 FOR NO KEY UPDATE NOWAIT", party.user_id
+            )
+        holder.terminate()
+    assert [answer.status_code for answer in answers] == [201]
 
 
 async def test_several_fans_who_call_one_creator_at_once_are_one_call_and_busy_lines(people: People) -> None:

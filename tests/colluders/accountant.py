@@ -1,0 +1,247 @@
+"""An accountant who knows only what the parties were sent, and when each party was there.
+
+It knows no rule of the server's but the contract's: a block's price, that blocks are due by active time, and which
+blocks are given back. From that follow each payer's bill, and how much of it pays for time.
+"""
+
+from collections.abc import Callable
+from uuid import UUID
+
+from domain import effects
+from domain import messages as m
+from domain.block import BlockPrice
+from domain.ids import PostingKey, RoomId, UserId, block_key
+from domain.instant import Duration, duration
+from domain.posting import Kind, Posting
+from tests.colluders.rooms import CallRoom, Room, StreamRoom
+
+PAYEE_END = duration(10)
+BY_PAYEE = ("creator_ended", "ended", "owner_lost")
+BY_EITHER = ("peer_lost", "pause_limit")  # the event does not say whose absence or pauses
+Clock = tuple[RoomId, UserId]
+
+
+class Stay:
+    """One payer in one room: the time that may be billed, and what was."""
+
+    def __init__(self, price: BlockPrice) -> None:
+        self.price = price
+        self.ever_ran = False
+        self.paused: dict[UUID, bool] = {}  # of a stream's viewer, by connection
+        self.runs = False  # as the parties were told
+        self.time: Duration = 0  # it ran, and the payee was there
+        self.doubt: Duration = 0  # … it ran, and the payee fell silent, which nobody knows yet
+        self.slack: Duration = 0  # time that a crash may have brought back
+        self.exact = True  # no crash and no refusal came between
+        self.blocks: dict[int, int] = {}  # tokens by number, as its payer was told
+        self.ends: list[
+            tuple[Duration, tuple[Duration, ...]]
+        ] = []  # of what was used then, what less than is given back
+
+    def pass_time(self, span: Duration, payee_is_here: bool, payee_is_silent: bool) -> None:
+        if self.runs:
+            self.ever_ran = True
+            self.time += span if payee_is_here else 0
+            self.doubt += span if payee_is_silent else 0
+
+    def end(self, limits: tuple[Duration, ...]) -> None:
+        """The payer's time is over. A block of which less than a limit was used is given back; one limit of these."""
+        self.ends.append((self.time + self.doubt, limits))
+
+    def unused(self, *, at_most: bool) -> set[int]:
+        """The blocks that are given back: at least these, or at most."""
+        blocks = set[int]()
+        for time, limits in self.ends:
+            limit = min(max(limits) if at_most else min(limits), self.price.block)
+            blocks |= {n for n in self.blocks if time - (n - 1) * self.price.block < limit}
+        return blocks
+
+
+class Accountant:
+    """Hears every effect that tells somebody something."""
+
+    def __init__(
+        self,
+        is_here: Callable[[Room, UserId], bool],
+        is_silent: Callable[[Room, UserId], bool],
+        is_past_grace: Callable[[UserId], bool],
+    ) -> None:
+        self._is_here, self._is_silent, self._is_past_grace = is_here, is_silent, is_past_grace
+        self.stays: dict[Clock, Stay] = {}
+        self.rooms: dict[RoomId, Room] = {}
+        self.shows: dict[RoomId, Stay] = {}  # of streams: for how long the owner was live and there
+        self.tips: dict[UUID, tuple[UserId, int]] = {}
+        self.bought: dict[UUID, tuple[UserId, int]] = {}  # tickets
+        self.refunds: dict[PostingKey, tuple[UserId, int]] = {}
+        self.unsure: set[PostingKey] = set()  # under way as a server died: nobody was told what came of it
+        self.ended: set[RoomId] = set()
+
+    def open(self, room: Room) -> None:
+        self.rooms[room.id] = room
+        if isinstance(room, CallRoom):
+            self.stays[room.id, room.fan] = Stay(room.price)
+        elif isinstance(room, StreamRoom):
+            self.shows[room.id] = show = Stay(BlockPrice(1, 1))
+            show.runs = True
+
+    def pass_time(self, span: Duration) -> None:
+        for (room_id, payer), stay in self.stays.items():
+            if not self._is_past_grace(payer):
+                self._pass(room_id, stay, span)
+        for room_id, show in self.shows.items():
+            self._pass(room_id, show, span)
+
+    def _pass(self, room_id: RoomId, stay: Stay, span: Duration) -> None:
+        room = self.rooms[room_id]
+        if room_id not in self.ended:
+            stay.pass_time(span, self._is_here(room, room.payee), self._is_silent(room, room.payee))
+
+    # What happens to a payee
+
+    def note_payee_away(self, user_id: UserId) -> None:
+        """Their silence has been noticed: the time since then is nobody's."""
+        for stay in self._stays_of_payee(user_id):
+            stay.slack += stay.doubt
+            stay.doubt = 0
+
+    def note_payee_back(self, user_id: UserId) -> None:
+        """Heard again before the silence was noticed: for the contract they were there."""
+        for stay in self._stays_of_payee(user_id):
+            stay.time += stay.doubt
+            stay.doubt = 0
+
+    def _stays_of_payee(self, user_id: UserId) -> list[Stay]:
+        stays = [stay for (room_id, _), stay in self.stays.items() if self.rooms[room_id].payee == user_id]
+        return stays + [show for room_id, show in self.shows.items() if self.rooms[room_id].payee == user_id]
+
+    def note_crash(self, room: Room) -> None:
+        """Nobody is told anything of what was under way; an end that is not stored has not been."""
+        if room.committer.stored.status != "ended":
+            self.ended.discard(room.id)
+        self.unsure |= {posting.key for posting in room.committer.under_way()}
+        for stay in self._stays_in(room):
+            stay.slack, stay.doubt = stay.slack + stay.doubt, 0
+            stay.runs, stay.exact, stay.paused = False, False, {}
+        if (show := self.shows.get(room.id)) is not None:
+            show.slack, show.doubt = show.slack + show.doubt, 0
+
+    def _stays_in(self, room: Room) -> list[Stay]:
+        return [stay for (room_id, _), stay in self.stays.items() if room_id == room.id]
+
+    def note_put_out(self, room: Room, payer: UserId, *, may_return: bool) -> None:
+        """The payee has removed or blocked a viewer."""
+        if (stay := self.stays.get((room.id, payer))) is not None and room.id not in self.ended:
+            stay.end((PAYEE_END if stay.paused else 0,))
+            stay.exact = stay.exact and not may_return  # who comes back begins with a block of their own
+
+    # What is told
+
+    def hear(self, room: Room, effect: effects.Effect) -> None:
+        match effect:
+            case effects.Publish(m.CallStarted() | m.CallResumed()):
+                self._only_stay(room).runs = True
+            case effects.Publish(m.CallPaused()):
+                self._only_stay(room).runs = False
+            case effects.Publish(m.BlockCharged() as charged):
+                assert isinstance(room, CallRoom)
+                self._note_block(room, room.fan, charged.block_no, charged.tokens)
+            case effects.Tell(told, m.StayCharged() as charged) if told == charged.user_id:
+                self._note_block(room, UserId(charged.user_id), charged.block_no, charged.tokens)
+            case effects.Publish(m.TipNew() as tip, effects.Audience.MEMBERS):
+                assert tip.tip_id not in self.tips, "a tip is told of once"
+                self.tips[tip.tip_id] = (UserId(tip.from_.user_id), tip.amount_tokens)
+            case effects.Tell(told, m.ViewerChanged() as change) if told == room.payee:
+                self._note_viewer(room, change)
+            case effects.Release():
+                show = self.shows[room.id]
+                assert show.time + show.doubt + show.slack >= duration(90), "the show was given before it is paid for"
+
+    def note_refused(self, room: Room, payer: UserId) -> None:
+        """What was watched since that block fell due is not paid, and does not count."""
+        self.stays[room.id, payer].exact = False
+
+    def _only_stay(self, room: Room) -> Stay:
+        assert isinstance(room, CallRoom)
+        return self.stays[room.id, room.fan]
+
+    def _note_block(self, room: Room, payer: UserId, block_no: int, tokens: int) -> None:
+        stay = self.stays[room.id, payer]
+        assert block_no not in stay.blocks, "each block is told of once"
+        assert tokens == stay.price.tokens(block_no)
+        before = block_key(room.id, payer, block_no - 1)
+        assert block_no == 1 or block_no - 1 in stay.blocks or before in self.unsure, "no block is left out"
+        stay.blocks[block_no] = tokens
+
+    def _note_viewer(self, room: Room, change: m.ViewerChanged) -> None:
+        assert isinstance(room, StreamRoom)
+        if room.price is None:
+            return
+        stay = self.stays.setdefault((room.id, UserId(change.user_id)), Stay(room.price))
+        match change:
+            case m.ViewerLeft():
+                stay.paused.pop(change.member_id, None)
+            case m.ViewerPaused():
+                stay.paused[change.member_id] = True
+            case _:
+                stay.paused[change.member_id] = False
+        stay.runs = not all(stay.paused.values())
+
+    def note_end(self, room: Room, reason: str, members: set[UserId]) -> None:
+        """From here on nothing falls due. `members`: who was in a stream's room until it ended."""
+        if room.id in self.ended:
+            return
+        self.ended.add(room.id)
+        for (room_id, payer), stay in self.stays.items():
+            if room_id != room.id:
+                continue
+            stay.end(self._limits(reason, isinstance(room, CallRoom) or payer in members))
+            stay.time, stay.doubt, stay.runs = stay.time + stay.doubt, 0, False
+
+    def _limits(self, reason: str, there: bool) -> tuple[Duration, ...]:
+        if reason in BY_EITHER:
+            return (0, PAYEE_END)
+        return (PAYEE_END,) if reason in BY_PAYEE and there else (0,)
+
+    def note_ticket(self, user_id: UserId, ticket_id: UUID, tokens: int) -> None:
+        self.bought[ticket_id] = (user_id, tokens)
+
+    def note_tip(self, user_id: UserId, tip_id: UUID, tokens: int) -> None:
+        """The answer to a tip that no room is told of."""
+        self.tips[tip_id] = (user_id, tokens)
+
+    def note_refund(self, posting: Posting) -> None:
+        """`wallet:changed` says so."""
+        self.refunds[posting.key] = (UserId(posting.credit), posting.tokens)
+
+    # The bill
+
+    def bill(self, user_id: UserId) -> int:
+        """What a user paid for blocks, tips and tickets, less what was given back, as far as they were told."""
+        blocks = sum(sum(stay.blocks.values()) for (_, payer), stay in self.stays.items() if payer == user_id)
+        paid = [tokens for payer, tokens in (*self.tips.values(), *self.bought.values()) if payer == user_id]
+        back = [tokens for payer, tokens in self.refunds.values() if payer == user_id]
+        return blocks + sum(paid) - sum(back)
+
+    def was_told_of(self, posting: Posting) -> bool:
+        if posting.kind is Kind.BLOCK:
+            assert posting.room_id is not None
+            return posting.block_no in self.stays[posting.room_id, posting.debit].blocks
+        return posting.ref_id in self.tips
+
+    def check_time(self, room: Room) -> None:
+        """Once a room is over: nobody has paid for time in which the payee was away, or watched for nothing."""
+        asked_back = room.committer.asked_back
+        for (room_id, payer), stay in self.stays.items():
+            if room_id != room.id:
+                continue
+            back = {n for n in stay.blocks if block_key(room.id, payer, n) in asked_back}
+            kept = max(set(stay.blocks) - back, default=0)
+            assert kept == 0 or (kept - 1) * stay.price.block <= stay.time + stay.slack, (
+                "paid for time that nobody gave"
+            )
+            if stay.exact:
+                assert kept == 0 or (kept - 1) * stay.price.block <= stay.time, "paid for time that nobody gave"
+                assert len(stay.blocks) * stay.price.block >= stay.time, "watched unbilled"
+                assert stay.unused(at_most=False) <= back <= stay.unused(at_most=True), (
+                    "what a payee ends is given back"
+                )

@@ -1,0 +1,135 @@
+"""Carries out what a room asks of the database, on the ledger's model, as late and as incompletely as it is told to."""
+
+from typing import Any
+
+import msgspec
+
+from domain import effects, inputs
+from domain.call_record import CallRecord
+from domain.ids import PostingKey, RoomId, UserId
+from domain.instant import Duration
+from domain.posting import Kind, Outcome, Posting, Receipt
+from domain.stream_record import StreamRecord
+from tests.model.ledger import Ledger
+
+Record = CallRecord | StreamRecord
+Item = Posting | Receipt | Record | effects.Refund | effects.GiveBack | effects.Release
+ORDER = (Posting, Receipt, effects.Refund, effects.GiveBack, effects.Release, CallRecord, StreamRecord)
+
+
+class Committer:
+    """The queue and the flight of one room: one flight at a time, in order; what gathers meanwhile flies next."""
+
+    def __init__(self, ledger: Ledger, room_id: RoomId, record: Record) -> None:
+        self.ledger = ledger
+        self.room_id = room_id
+        self.stored: Any = record
+        self.active: dict[UserId, Duration] = {}  # of each payer of a stream, as it is stored
+        self.set_backs: dict[UserId, Any] = {}
+        self.queue: list[Item] = []
+        self.flight: list[Item] = []
+        self.arrivals: list[inputs.Input] = []  # what the room is told next
+        self.asked_back: set[PostingKey] = set()  # all that was to be given back
+        self.uncovered: set[PostingKey] = set()  # … and was not, since the payee had it no more
+
+    def carry_out(self, effect: effects.Effect) -> None:
+        match effect:
+            case effects.Post(posting):
+                self.queue.append(posting)
+            case effects.Save(record):
+                self.queue = [item for item in self.queue if not isinstance(item, Record)] + [record]
+            case effects.Refund() | effects.GiveBack() | effects.Release():
+                self.queue.append(effect)
+            case effects.Withdraw(payer):
+                taken = [item for item in self.queue if isinstance(item, Posting) and _is_block_of(payer, item)]
+                kept = [item for item in self.queue if item not in taken]
+                self.queue = [*kept, *(Receipt(item, Outcome.WITHDRAWN) for item in taken)]
+
+    def under_way(self) -> list[Posting]:
+        """Postings whose receipts the room has not seen."""
+        told = [receipt for arrival in self.arrivals for receipt in _receipts(arrival)]
+        sent = [item for item in (*self.flight, *self.queue) if isinstance(item, Posting)]
+        return [*sent, *(receipt.posting for receipt in told)]
+
+    def fly(self, epoch: int) -> None:
+        """Carry out the flight, and hand over the next one."""
+        self.land(epoch)
+        if self.queue:
+            self.flight, self.queue = sorted(self.queue, key=_rank), []
+
+    def land(self, epoch: int, *, without_record: bool = False) -> None:
+        receipts: list[Receipt] = []
+        arrivals: list[inputs.Input] = []
+        for item in self.flight:
+            match item:
+                case Posting():
+                    receipts += self.ledger.apply([item])
+                case Receipt():
+                    receipts.append(item)
+                case effects.Refund(user_id):
+                    arrivals += self.refund_ticket(user_id)
+                case effects.GiveBack(blocks):
+                    arrivals += self.give_back(blocks)
+                case effects.Release():
+                    self.ledger.release(self.room_id)
+                case CallRecord() | StreamRecord() if not without_record:
+                    arrivals.append(self._store(item, epoch))
+        self.flight = []
+        self.arrivals += [inputs.Receipts(tuple(receipts)), *arrivals] if receipts else arrivals
+
+    def give_back(self, blocks: tuple[PostingKey, ...]) -> list[inputs.Input]:
+        """Each that its payee can cover."""
+        self.asked_back |= set(blocks)
+        back = self.ledger.refund(blocks, advance=False)
+        given = {receipt.posting.content for receipt in back}
+        self.uncovered |= {key for key in blocks if key not in given}
+        refunds = [inputs.BlockRefunded(receipt.posting) for receipt in back]
+        return [*refunds, inputs.GivenBack()] if isinstance(self.stored, CallRecord) else []
+
+    def active_of(self, payer: UserId) -> Duration | None:
+        """The active time that a bill names (`GET /billing`)."""
+        if isinstance(self.stored, CallRecord):
+            active: Duration = self.stored.active
+            return active
+        return self.active.get(payer)
+
+    def refund_ticket(self, user_id: UserId) -> list[inputs.Input]:
+        """Give back a ticket, if the user holds one and its money is there."""
+        key = self.ledger.tickets.get((self.room_id, user_id))
+        if key is None or not self.ledger.refund([key], advance=False):
+            return []
+        ticket_id = self.ledger.journal[key].ref_id
+        assert ticket_id is not None, "a ticket has an id"
+        return [inputs.TicketRefunded(user_id, ticket_id)]
+
+    def lose(self) -> None:
+        """The process died: what is in memory is gone."""
+        self.queue, self.flight, self.arrivals = [], [], []
+
+    def _store(self, record: CallRecord | StreamRecord, epoch: int) -> inputs.Input:
+        room = self.ledger.rooms[self.room_id]
+        if room.ended or room.epoch != epoch:
+            return inputs.Fenced()
+        if isinstance(record, StreamRecord):
+            payers = [payer for payer, _ in record.stays]
+            self.active.update(record.stays)
+            self.set_backs.update(zip(payers, record.set_backs, strict=True))
+            present = max(self.stored.present, record.present)
+            self.stored = msgspec.structs.replace(record, stays=(), set_backs=(), present=present)
+        else:
+            self.stored = record
+        if record.status == "ended":
+            self.ledger.end(self.room_id)
+        return inputs.Saved(record)
+
+
+def _receipts(arrival: inputs.Input) -> tuple[Receipt, ...]:
+    return arrival.receipts if isinstance(arrival, inputs.Receipts) else ()
+
+
+def _is_block_of(payer: UserId | None, posting: Posting) -> bool:
+    return payer is None or (posting.debit == payer and posting.kind is Kind.BLOCK)
+
+
+def _rank(item: Item) -> int:
+    return next(rank for rank, kind in enumerate(ORDER) if isinstance(item, kind))

@@ -1,0 +1,282 @@
+"""Colluding users on the ledger's model: all that they, operators, the provider and servers can do, at random."""
+
+from uuid import UUID
+
+from hypothesis import strategies as st
+from hypothesis.stateful import initialize, invariant, rule
+
+from domain import commands as c
+from domain import inputs
+from domain.block import BlockPrice
+from domain.ids import UserId
+from tests.colluders.books import check_bills, check_ledger
+from tests.colluders.money_rules import (
+    MILLISECOND,
+    MoneyRules,
+    another,
+    anything,
+    prices,
+    somebody,
+    spans,
+    sure,
+    tokens,
+)
+from tests.colluders.rooms import Room, StreamRoom
+from tests.colluders.town import PACKS, Town
+from tests.colluders.world import PRESENCE
+from tests.domain.story import Slip
+from tests.domain.stream_books import person
+
+COMMANDS = [c.CallPause, c.CallResume] * 3 + [c.CallAccept, c.CallAccept, c.CallDecline, c.CallCancel, c.CallEnd]
+
+numbers = st.sampled_from([1, 1, 1, 2])
+
+
+class Colluders(MoneyRules):
+    """Two to five users, and all of the town's rules."""
+
+    sound = False  # no step has failed
+
+    @initialize(
+        users=st.integers(2, 5),
+        packs=st.lists(st.sampled_from([0, 500, 1000, *PACKS]), min_size=5, max_size=5),
+        gifts=st.lists(st.sampled_from([0, 0, 50, 1000]), min_size=5, max_size=5),
+        begins=st.sampled_from(["nothing", "show", *["call", "stream", "both"] * 3]),
+        price=prices,
+    )
+    def begin(self, users: int, packs: list[int], gifts: list[int], begins: str, price: BlockPrice) -> None:
+        self.town = Town(users)
+        for user_id, pack, gift in zip(self.town.users, packs, gifts, strict=False):
+            if pack:
+                self.town.buy(user_id, pack)
+            if gift:
+                self.town.gift(user_id, gift)
+        if begins in ("call", "both"):
+            self.talk(0, 1, price)
+        if begins in ("stream", "show", "both"):
+            self.town.announce(
+                self.town.users[-1], None if begins == "show" else price, 40 if begins == "show" else None
+            )
+            self.go_live(0)
+
+    # Calls
+
+    @rule(user=somebody, further=another, price=prices)
+    def ring(self, user: int, further: int, price: BlockPrice) -> None:
+        self.town.ring(self._user(user), self._other(user, further), price)
+
+    @rule(user=somebody, further=another, price=prices)
+    def talk(self, user: int, further: int, price: BlockPrice) -> None:
+        """Ring, accept, and both are there."""
+        fan, creator = self._user(user), self._other(user, further)
+        self.town.ring(fan, creator, price)
+        call = self.town.call_of(creator)
+        if call is not None and call.fan == fan:
+            self.town.give(call, inputs.Acted(creator, c.CallAccept(call_id=call.id), Slip()))
+            for party in (creator, fan):
+                self.town.join(party, call, 1)
+            self.town.commit()
+
+    @rule(user=somebody, command=st.sampled_from(COMMANDS))
+    def command(self, user: int, command: type[c.CallCommand]) -> None:
+        if (call := self.town.call_of(self._user(user))) is not None and self._user(user) not in self.town.banned:
+            self.town.come_back(self._user(user))
+            self.town.give(call, inputs.Acted(self._user(user), command(call_id=call.id), Slip()))
+
+    # Streams
+
+    @rule(user=somebody, price=st.none() | prices, ticket=st.sampled_from([None, 40, 900]))
+    def announce(self, user: int, price: BlockPrice | None, ticket: int | None) -> None:
+        self.town.announce(self._user(user), price, ticket)
+
+    @rule(which=anything)
+    def go_live(self, which: int) -> None:
+        """It starts, and everybody who may is there, with a ticket."""
+        stream = self._stream(which)
+        if stream is None or stream.opened or stream.payee in self.town.banned:
+            return
+        self.town.start(stream)
+        if stream.opened:
+            for user_id in self.town.users:
+                self.town.buy_ticket(user_id, stream)
+                self.town.join(user_id, stream, 1)
+            self.town.commit()
+
+    @rule(which=anything, user=somebody)
+    def buy_a_ticket(self, which: int, user: int) -> None:
+        if (stream := self._stream(which)) is not None:
+            self.town.buy_ticket(self._user(user), stream)
+
+    @rule(which=anything, sure=sure)
+    def end_stream(self, which: int, sure: bool) -> None:
+        stream = self._stream(which)
+        if stream is not None and sure and stream.opened:
+            self.town.give(stream, inputs.EndNow("ended"))
+        elif stream is not None and sure:
+            self.town.cancel(stream)
+
+    @rule(which=anything, user=somebody, sure=sure)
+    def remove(self, which: int, user: int, sure: bool) -> None:
+        stream, user_id = self._stream(which), self._user(user)
+        if sure and stream is not None and stream.opened and stream.member_of(stream.payee) and user_id != stream.payee:
+            self.town.come_back(stream.payee)
+            self.town.remove(stream, user_id)
+
+    # Presence
+
+    @rule(which=anything, user=somebody, number=numbers)
+    def join(self, which: int, user: int, number: int) -> None:
+        if (room := self._room(which)) is not None:
+            self.town.join(self._user(user), room, number)
+
+    @rule()
+    def everybody_joins(self) -> None:
+        for room in self.town.open_rooms():
+            for user_id in self.town.users:
+                self.town.join(user_id, room, 1)
+
+    @rule(which=anything, user=somebody)
+    def leave(self, which: int, user: int) -> None:
+        room, user_id = self._room(which), self._user(user)
+        if room is not None and user_id not in self.town.away:
+            self.town.come_back(user_id)
+            for member_id in room.member_of(user_id):
+                self.town.give(room, inputs.Left(member_id))
+
+    @rule(user=somebody, noticed=st.booleans())
+    def fall_silent(self, user: int, noticed: bool) -> None:
+        if self._user(user) not in self.town.away:
+            (self.town.lose_network if noticed else self.town.vanish)(self._user(user))
+
+    @rule(user=somebody)
+    def come_back(self, user: int) -> None:
+        if self._user(user) not in self.town.banned:
+            self.town.come_back(self._user(user))
+
+    @rule(
+        which=anything,
+        user=st.sampled_from(["payee", "payee", "payer"]),
+        before=st.sampled_from([0, 1, 4, 9]).map(lambda seconds: seconds * 1000 * MILLISECOND),
+        absence=st.sampled_from([2, 10, 12, 25]).map(lambda seconds: seconds * 1000 * MILLISECOND),
+        way=st.sampled_from(["silent", "silent", "lost", "left", "stalled"]),
+        times=st.sampled_from([1, 2, 4]),
+    )
+    def be_away_as_blocks_fall_due(
+        self, which: int, user: str, before: int, absence: int, way: str, times: int
+    ) -> None:
+        """Be gone some seconds before the room's next deadline, and back some seconds later."""
+        room = self._room(which)
+        for _ in range(times):
+            if room is None or room.ended or (deadline := room.rules.next_deadline()) is None:
+                break
+            viewers = [viewer for viewer in self.town.users if room.member_of(viewer) and viewer != room.payee]
+            user_id = room.payee if user == "payee" or not viewers else viewers[which % len(viewers)]
+            self.town.wait(max(0, deadline - before - self.town.now))
+            self._go(room, user_id, way, absence)
+            self.town.commit()
+            if not room.ended:
+                self.town.join(user_id, room, 1)
+
+    def _go(self, room: Room, user_id: UserId, way: str, absence: int) -> None:
+        if way == "stalled":
+            self.town.stall(absence)
+            return
+        if way == "silent":
+            self.town.vanish(user_id)
+        elif way == "lost" and user_id not in self.town.away:
+            self.town.lose_network(user_id)
+        elif not room.ended:
+            for member_id in room.member_of(user_id):
+                self.town.give(room, inputs.Left(member_id))
+        self.town.wait(absence)
+
+    @rule(which=anything, user=somebody, tokens=tokens, key=st.sampled_from(["same", "new", "new"]))
+    def tip_in_a_room(self, which: int, user: int, tokens: int, key: str) -> None:
+        room, user_id = self._room(which), self._user(user)
+        if room is not None and user_id not in self.town.banned:
+            name = key if key == "same" else f"tip {self.town.next_number()}"
+            command = c.TipSend(channel=room.facts.channel, amount_tokens=tokens, key=name)
+            new_id = UUID(int=self.town.next_number())
+            self.town.give(room, inputs.Said(person(user_id), None, command, new_id, Slip()))
+
+    # Time and servers
+
+    @rule(span=spans)
+    def wait(self, span: int) -> None:
+        self.town.wait(span)
+
+    @rule(blocks=st.integers(1, 5))
+    def go_on(self, blocks: int) -> None:
+        """Time passes, and the database is quick."""
+        for _ in range(blocks):
+            self.town.wait(10_000 * MILLISECOND)
+            self.town.commit()
+
+    @rule(span=spans)
+    def stall(self, span: int) -> None:
+        self.town.stall(span)
+
+    @rule()
+    def commit(self) -> None:
+        self.town.commit()
+
+    @rule(which=anything)
+    def book(self, which: int) -> None:
+        """What one room sent is booked, and it is not told of it yet."""
+        if (room := self._room(which)) is not None:
+            room.committer.fly(room.epoch)
+
+    @rule(which=anything)
+    def be_told(self, which: int) -> None:
+        if (room := self._room(which)) is not None and room.committer.arrivals:
+            self.town.give(room, room.committer.arrivals.pop(0))
+
+    @rule(which=anything)
+    def checkpoint(self, which: int) -> None:
+        room = self._room(which)
+        if isinstance(room, StreamRoom) and not room.rules.closing.over:
+            room.checkpoint(self.town.now)
+
+    @rule(
+        landed=st.sampled_from(["nothing", "postings", "all"]),
+        down=spans,
+        set_back=st.sampled_from([0, 0, 3600_000 * MILLISECOND]),
+        sure=sure,
+    )
+    def crash(self, landed: str, down: int, set_back: int, sure: bool) -> None:
+        if sure:
+            self.town.crash(landed, down, set_back)
+
+    @rule(down=spans, sure=sure)
+    def drain(self, down: int, sure: bool) -> None:
+        if sure:
+            self.town.drain(down)
+
+    @rule(which=anything, sure=sure)
+    def lose_a_room(self, which: int, sure: bool) -> None:
+        if sure and (room := self._room(which)) is not None:
+            self.town.lose_room(room)
+
+    # What must hold
+
+    @invariant()
+    def the_ledger_is_true(self) -> None:
+        self.sound = False
+        check_ledger(self.town)
+        self.sound = True
+
+    def teardown(self) -> None:
+        """Everything ends, and the bills are compared."""
+        if not self.sound:
+            return
+        town = self.town
+        town.commit()
+        for room in town.rooms:
+            if isinstance(room, StreamRoom) and not room.opened and not room.ended:
+                town.cancel(room)
+            elif not room.ended and room.id not in town.accountant.ended:
+                town.give(room, inputs.EndNow("admin"))
+        town.wait(PRESENCE)
+        town.commit()
+        check_ledger(town)
+        check_bills(town)

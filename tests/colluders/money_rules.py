@@ -1,0 +1,138 @@
+"""Rules of the colluders' machine: money, and people against people."""
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
+
+from domain.block import BlockPrice
+from domain.ids import UserId
+from domain.posting import Kind
+from tests.colluders.rooms import Room, StreamRoom
+from tests.colluders.town import PACKS, Town
+
+MILLISECOND = 1000
+
+somebody = st.integers(0, 4)
+another = st.integers(1, 4)
+anything = st.integers(0, 1000)
+spans = st.one_of(*[st.integers(0, most * 1000).map(lambda ms: ms * MILLISECOND) for most in (3, 9, 40, 40, 100, 320)])
+sure = st.sampled_from([False, False, False, True])
+tokens = st.one_of(st.integers(1, 60), st.integers(1, 1500))
+prices = st.builds(
+    BlockPrice,
+    rate_tokens_per_min=st.integers(1, 600),
+    block_seconds=st.sampled_from([30, 30, 7]),
+    rounding=st.sampled_from(["up", "exact"]),
+)
+
+
+class MoneyRules(RuleBasedStateMachine):
+    """Users, rooms and streams are named by numbers, which are taken modulo how many there are."""
+
+    town: Town
+
+    def _user(self, number: int) -> UserId:
+        return self.town.users[number % len(self.town.users)]
+
+    def _other(self, number: int, further: int) -> UserId:
+        return self._user(number % len(self.town.users) + 1 + further % (len(self.town.users) - 1))
+
+    def _room(self, number: int) -> Room | None:
+        rooms = self.town.open_rooms()
+        return rooms[number % len(rooms)] if rooms else None
+
+    def _stream(self, number: int) -> StreamRoom | None:
+        streams = [room for room in self.town.rooms if isinstance(room, StreamRoom) and not room.ended]
+        return streams[number % len(streams)] if streams else None
+
+    # Money
+
+    @rule(user=somebody, pack=st.sampled_from([*PACKS]))
+    def buy_a_pack(self, user: int, pack: int) -> None:
+        self.town.buy(self._user(user), pack)
+
+    @rule(user=somebody, tokens=tokens)
+    def give(self, user: int, tokens: int) -> None:
+        self.town.gift(self._user(user), tokens)
+
+    @rule(user=somebody, tokens=tokens)
+    def correct(self, user: int, tokens: int) -> None:
+        self.town.correct(self._user(user), tokens)
+
+    @rule(user=somebody, further=another, tokens=tokens, key=st.sampled_from(["same", "new", "new"]))
+    def tip(self, user: int, further: int, tokens: int, key: str) -> None:
+        name = key if key == "same" else f"tip {self.town.next_number()}"
+        self.town.tip(self._user(user), self._other(user, further), tokens, name)
+
+    @rule(user=somebody, further=another)
+    def pass_everything_on(self, user: int, further: int) -> None:
+        payer = self._user(user)
+        if balance := self.town.balance(payer):
+            self.town.tip(payer, self._other(user, further), balance, f"tip {self.town.next_number()}")
+
+    @rule(user=somebody, share=st.sampled_from([1, 1, 2, 3]))
+    def ask_for_a_payout(self, user: int, share: int) -> None:
+        """A part of what was earned, and then a token more than what is left."""
+        user_id = self._user(user)
+        self.town.request_payout(user_id, self.town.ledger.wallets[user_id].earned // share)
+        self.town.request_payout(user_id, self.town.ledger.wallets[user_id].earned + 1)
+
+    @rule(paid=st.booleans(), only_first=st.booleans())
+    def settle_payouts(self, paid: bool, only_first: bool) -> None:
+        for key in list(self.town.ledger.payouts)[: 1 if only_first else None]:
+            self.town.settle_payout(key, paid)
+
+    @rule()
+    def everybody_cashes_out(self) -> None:
+        """All that may be, at once, and paid at once."""
+        for user_id in self.town.users:
+            self.town.request_payout(user_id, self.town.ledger.wallets[user_id].earned)
+        self.settle_payouts(True, False)
+
+    @rule(which=anything, advance=st.booleans(), twice=st.booleans())
+    def refund(self, which: int, advance: bool, twice: bool) -> None:
+        """An operator gives back any payment, or one that is given back already."""
+        booked = [receipt.posting for receipt in self.town.ledger.journal.values()]
+        if paid := [posting.key for posting in booked if posting.kind.is_spending]:
+            self.town.refund([paid[which % len(paid)]] * (1 + twice), advance=advance)
+
+    @rule(user=somebody, which=anything, advance=st.booleans())
+    def refund_a_room(self, user: int, which: int, advance: bool) -> None:
+        """All that a user paid in one room."""
+        if self.town.rooms:
+            room = self.town.rooms[which % len(self.town.rooms)]
+            booked = [receipt.posting for receipt in self.town.ledger.journal.values()]
+            mine = [posting for posting in booked if posting.room_id == room.id and posting.debit == self._user(user)]
+            keys = [posting.key for posting in mine if posting.kind in (Kind.BLOCK, Kind.TICKET)]
+            self.town.refund(keys, advance=advance)
+
+    @precondition(lambda self: self.town.purchases)
+    @rule(which=anything, sure=sure)
+    def charge_back(self, which: int, sure: bool) -> None:
+        if sure:
+            self.town.reverse_purchase(list(self.town.purchases)[which % len(self.town.purchases)])
+
+    @rule(user=somebody, tokens=st.sampled_from([None, None, 20, 200]))
+    def limit_oneself(self, user: int, tokens: int | None) -> None:
+        if self._user(user) not in self.town.frozen:
+            self.town.ledger.allow(self._user(user), tokens)
+
+    # People
+
+    @rule(user=somebody, further=another, sure=sure)
+    def block(self, user: int, further: int, sure: bool) -> None:
+        if sure:
+            self.town.block(self._user(user), self._other(user, further))
+
+    @rule(user=somebody, sure=sure)
+    def ban(self, user: int, sure: bool) -> None:
+        if sure:
+            self.town.ban(self._user(user))
+
+    @rule()
+    def forgive(self) -> None:
+        """Bans are lifted, wallets are released, and nobody is blocked any more."""
+        self.town.banned.clear()
+        for user_id in list(self.town.frozen):
+            self.town.thaw(user_id)
+        for by, user_id in list(self.town.blocks):
+            self.town.unblock(by, user_id)

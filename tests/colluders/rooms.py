@@ -1,0 +1,221 @@
+"""Calls and streams under the real rules, on the ledger's model: what they decide is carried out and told."""
+
+from abc import abstractmethod
+from typing import Protocol
+from uuid import UUID
+
+import msgspec
+
+from domain import effects, inputs
+from domain.block import BlockPrice
+from domain.call import Call
+from domain.call_record import CallFacts, CallRecord, CallRules
+from domain.ids import MemberId, RoomId, UserId
+from domain.instant import Instant, duration
+from domain.meter import Funds, Meter, SetBack, StoredMeter
+from domain.posting import Kind
+from domain.room import RoomRules
+from domain.stream import Stream
+from domain.stream_record import StreamBooks, StreamFacts, StreamRecord, StreamRules
+from tests.colluders.committer import Committer, Record
+from tests.domain.stream_books import person
+from tests.model.ledger import Ledger
+from tests.model.rows import MeterRow, RoomRow
+
+CALL_RULES = CallRules()
+STREAM_RULES = StreamRules(ticket_release_seconds=90)
+
+
+class Listener(Protocol):
+    """Is told of everything that the parties of a room are told, or see for themselves."""
+
+    def hear(self, room: "Room", effect: effects.Effect) -> None: ...
+
+    def note_refused(self, room: "Room", payer: UserId) -> None:
+        """A block could not be paid."""
+
+    def note_end(self, room: "Room", reason: str, members: set[UserId]) -> None: ...
+
+
+class Room:
+    """One room from its first moment on."""
+
+    rules: Call | Stream
+    facts: CallFacts | StreamFacts
+
+    def __init__(self, ledger: Ledger, room_id: RoomId, payee: UserId, record: Record, listener: Listener) -> None:
+        self.ledger, self.id, self.payee, self.listener = ledger, room_id, payee, listener
+        self.committer = Committer(ledger, room_id, record)
+        self.epoch = 1
+        self.opened = True
+
+    @abstractmethod
+    def take_up(self, now: Instant) -> None:
+        """New rules from the rows."""
+
+    def give(self, given: inputs.Input, now: Instant) -> None:
+        """One input, and what comes of it but for what the database does."""
+        members = {UserId(member.user_id) for member in self.rules.members.listed()}
+        if isinstance(given, inputs.Receipts):
+            for receipt in given.receipts:
+                if receipt.posting.kind is Kind.BLOCK and not receipt.paid:
+                    self.listener.note_refused(self, receipt.posting.debit)
+        for effect in self.rules.handle(given, now):
+            self._carry_out(effect)
+        if (reason := self.rules.closing.reason) is not None:
+            self.listener.note_end(self, reason, members)
+
+    def _carry_out(self, effect: effects.Effect) -> None:
+        match effect:
+            case effects.Answer(reply, result):
+                reply.deliver(result)
+            case effects.Admit(_, reply, event):
+                reply.deliver(event)
+            case _:
+                self.committer.carry_out(effect)
+        self.listener.hear(self, effect)
+
+    def commit(self, now: Instant) -> None:
+        """Everything that is under way is booked, and the room is told of it."""
+        committer = self.committer
+        while committer.flight or committer.queue or committer.arrivals:
+            if not committer.arrivals:
+                committer.fly(self.epoch)
+            while committer.arrivals:
+                self.give(committer.arrivals.pop(0), now)
+
+    @property
+    def ended(self) -> bool:
+        """As it is stored, and nothing more will be said of it."""
+        return self.committer.stored.status == "ended" and (not self.opened or self.rules.settled)
+
+    def member_of(self, user_id: UserId) -> list[MemberId]:
+        return [member.member_id for member in self.rules.members.of(user_id)]
+
+    def funds(self, user_id: UserId) -> Funds:
+        wallet = self.ledger.wallets[user_id]
+        return Funds(wallet.balance, wallet.n)
+
+
+class CallRoom(Room):
+    """A call that rings."""
+
+    rules: Call
+    facts: CallFacts
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        number: int,
+        fan: UserId,
+        creator: UserId,
+        price: BlockPrice,
+        now: Instant,
+        listener: Listener,
+    ) -> None:
+        room_id = RoomId(UUID(int=0xCA11 << 32 | number))
+        super().__init__(ledger, room_id, creator, CallRecord(), listener)
+        self.fan, self.price = fan, price
+        self.call_rules = msgspec.structs.replace(CALL_RULES, block_seconds=price.block_seconds)
+        rings_until = now + duration(CALL_RULES.ring_seconds)
+        self.facts = CallFacts(room_id, f"call-{number}", person(fan), person(creator), price, None, now, rings_until)
+        ledger.rooms[room_id] = RoomRow()
+        ledger.meters[room_id, fan] = MeterRow()
+        self.rules = Call(self.facts, self.call_rules, self._meter(), CallRecord())
+
+    def _meter(self) -> Meter:
+        row, stored = self.ledger.meters[self.id, self.fan], self.committer.stored
+        return Meter(
+            room_id=self.id,
+            payer=self.fan,
+            payee=self.payee,
+            price=self.price,
+            epoch=self.epoch,
+            funds=self.funds(self.fan),
+            committed=row.last_block,
+            tokens=row.tokens,
+            active=stored.active,
+            set_back=stored.set_back,
+            refunded=(row.refunded_blocks, row.refunded_tokens),
+        )
+
+    def take_up(self, now: Instant) -> None:
+        self.epoch = self.ledger.claim(self.id)
+        self.rules = Call(self.facts, self.call_rules, self._meter(), self.committer.stored, restarted_at=now)
+
+
+class StreamRoom(Room):
+    """A stream: announced, then live once it is started."""
+
+    rules: Stream
+    facts: StreamFacts
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        number: int,
+        creator: UserId,
+        price: BlockPrice | None,
+        ticket: int | None,
+        now: Instant,
+        listener: Listener,
+    ) -> None:
+        room_id = RoomId(UUID(int=0x57EA << 32 | number))
+        super().__init__(ledger, room_id, creator, StreamRecord(), listener)
+        self.price, self.ticket = price, ticket
+        self.facts = StreamFacts(
+            id=room_id,
+            channel=f"stream-{number}",
+            creator=person(creator),
+            title="Live",
+            type="public" if price is None and ticket is None else "private",
+            ticket_price_tokens=ticket,
+            price=price,
+            created_at=now,
+        )
+        self.blocked: set[UserId] = set()
+        self.opened = False
+        ledger.rooms[room_id] = RoomRow(creator=creator)
+
+    @property
+    def live(self) -> bool:
+        return bool(self.committer.stored.status == "live")
+
+    def start(self, now: Instant) -> None:
+        self.committer.stored = StreamRecord(status="live", started_at=now)
+        self.opened = True
+        self._open(now)
+
+    def take_up(self, now: Instant) -> None:
+        self.epoch = self.ledger.claim(self.id)
+        self._open(now)
+
+    def _open(self, now: Instant) -> None:
+        rows = {payer: row for (room_id, payer), row in self.ledger.meters.items() if room_id == self.id}
+        sold = {user_id: key for (room_id, user_id), key in self.ledger.tickets.items() if room_id == self.id}
+        tickets = {user_id: self.ledger.journal[key].ref_id for user_id, key in sold.items()}
+        held = {user_id: ticket_id for user_id, ticket_id in tickets.items() if ticket_id is not None}
+        books = StreamBooks(held, self.blocked, sum(row.tokens for row in rows.values()))
+        record = msgspec.structs.replace(self.committer.stored, released=self.ledger.rooms[self.id].released)
+        self.rules = Stream(self.facts, STREAM_RULES, RoomRules(), self.epoch, record, books, now)
+        for effect in self.rules.open(now):
+            self._carry_out(effect)
+
+    def ask(self, user_id: UserId) -> StoredMeter | None:
+        """What the database says of a user's blocks, before they join."""
+        door = self.rules.door
+        if not door.pays(user_id, False) or door.refuse(user_id, False) is not None:
+            return None
+        row = self.ledger.meters.setdefault((self.id, user_id), MeterRow())
+        active = self.committer.active.get(user_id, 0)
+        set_back = self.committer.set_backs.get(user_id, SetBack())
+        return StoredMeter(row.last_block, row.tokens, active, self.funds(user_id), set_back)
+
+    def checkpoint(self, now: Instant) -> None:
+        """How far running clocks are is stored every few seconds, beside the records of the room."""
+        for meter in self.rules.stays.running():
+            self.committer.active[meter.payer] = meter.billed_active(now)
+            self.committer.set_backs[meter.payer] = meter.set_back
+        if (present := self.rules.unreleased_presence(now)) is not None:
+            stored = self.committer.stored
+            self.committer.stored = msgspec.structs.replace(stored, present=max(stored.present, present))

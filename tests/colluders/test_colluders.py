@@ -1,0 +1,16 @@
+"""However users collude, in whatever order things happen: nobody is cheated, and no token or cent appears."""
+
+import pytest
+from hypothesis import settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from tests.colluders.machine import Colluders
+
+
+def test_whatever_colluders_do_no_token_appears_and_every_bill_is_true() -> None:
+    run_state_machine_as_test(Colluders, settings=settings(max_examples=150, stateful_step_count=40))
+
+
+@pytest.mark.long
+def test_whatever_colluders_do_in_3000_histories_every_bill_is_true() -> None:
+    run_state_machine_as_test(Colluders, settings=settings(max_examples=3_000, stateful_step_count=50))

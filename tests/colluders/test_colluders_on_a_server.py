@@ -1,0 +1,34 @@
+"""Colluding users on a running server: wallets are what their owners were told, and the audit finds nothing."""
+
+from functools import partial
+
+import pytest
+import trio
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from tests.colluders.on_a_server import STEPS, Step, Till, colluding_shop, play
+
+OFTEN = ["talk", "hear_a_block", "hear_a_block", "leave_and_return", "tip", "stream", "watch", "ask_payout", "settle"]
+steps = st.builds(Step, st.sampled_from([*STEPS, *OFTEN]), st.integers(0, 3), st.integers(0, 3), st.integers(1, 120))
+histories = st.lists(steps, min_size=8, max_size=20)
+
+
+@pytest.mark.parametrize("count", [12, pytest.param(200, marks=pytest.mark.long)])
+async def test_whatever_colluders_do_on_a_server_every_wallet_is_what_its_owner_was_told(dsn: str, count: int) -> None:
+    till = Till()
+    async with colluding_shop(dsn) as shop:
+
+        @settings(
+            max_examples=count,
+            deadline=None,
+            database=None,
+            phases=[Phase.generate],  # what depends on the time of a real server cannot be made smaller
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(users=st.integers(2, 4), history=histories)
+        def play_all(users: int, history: list[Step]) -> None:
+            trio.from_thread.run(partial(play, shop, till, users, history))
+
+        await trio.to_thread.run_sync(play_all)
+        await shop.check_books()

@@ -1,0 +1,219 @@
+"""Users who buy, earn, cash out and cheat, on the ledger's model: what of it a server would allow is done."""
+
+from collections.abc import Iterable
+from uuid import UUID
+
+from domain import commands as c
+from domain import inputs
+from domain.block import BlockPrice
+from domain.ids import (
+    ESCROW,
+    PAYOUTS,
+    PROMOTIONS,
+    TOKEN_SALES,
+    PostingKey,
+    UserId,
+    client_key,
+    purchase_key,
+    refund_key,
+)
+from domain.posting import Kind, Posting, Receipt
+from domain.stream_record import StreamRecord
+from tests.colluders.rooms import CallRoom, Room, StreamRoom
+from tests.colluders.world import World
+from tests.domain.story import Slip, device
+from tests.domain.stream_books import person
+from tests.model.rows import LimitRow
+
+PACKS = {100: 699, 500: 3299, 1000: 6299}  # cents by tokens, as in config.toml
+CENTS_PER_TOKEN = 5  # of a payout
+FROZEN = -1  # what a frozen wallet may spend in a day
+
+
+class Town(World):
+    """All that users, operators and the provider can do about money and each other."""
+
+    def __init__(self, users: int) -> None:
+        super().__init__(users)
+        self.purchases: dict[PostingKey, tuple[UserId, int]] = {}  # tokens of each that is not reversed
+        self.bought_cents = self.reversed_cents = self.cashed_cents = 0
+        self.lost_cents = 0  # of reversed purchases
+
+    # Money
+
+    def post(self, user_id: UserId, kind: Kind, debit: UserId, credit: UserId, tokens: int, name: str) -> Receipt:
+        posting = Posting(
+            key=client_key(user_id, name),
+            kind=kind,
+            debit=debit,
+            credit=credit,
+            tokens=tokens,
+            ref_id=UUID(int=self.next_number()),
+        )
+        (receipt,) = self.ledger.apply([posting])
+        self.news += [debit, credit]
+        return receipt
+
+    def buy(self, user_id: UserId, tokens: int) -> None:
+        key = purchase_key("stripe", UUID(int=self.next_number()))
+        bought = Posting(key=key, kind=Kind.PURCHASE, debit=TOKEN_SALES, credit=user_id, tokens=tokens)
+        assert self.ledger.apply([bought, bought])[0].paid
+        self.purchases[key] = (user_id, tokens)
+        self.bought_cents += PACKS[tokens]
+        self.news.append(user_id)
+
+    def reverse_purchase(self, key: PostingKey) -> None:
+        """The provider takes the money back: the wallet is frozen; what was spent of the tokens is lost."""
+        user_id, tokens = self.purchases.pop(key)
+        self.reversed_cents += PACKS[tokens]
+        self.lost_cents += PACKS[tokens]  # the rest is in a frozen wallet, which is no loss yet
+        self.frozen.add(user_id)
+        spent = self.ledger.limits.get(user_id, LimitRow(None)).spent
+        self.ledger.limits[user_id] = LimitRow(FROZEN, spent)
+
+    def thaw(self, user_id: UserId) -> None:
+        self.frozen.discard(user_id)
+        self.ledger.allow(user_id, None)
+
+    def gift(self, user_id: UserId, tokens: int) -> None:
+        """Promotional tokens from an operator."""
+        self.post(user_id, Kind.CREDIT, PROMOTIONS, user_id, tokens, f"gift {self.next_number()}")
+
+    def correct(self, user_id: UserId, tokens: int) -> None:
+        """An operator takes tokens back, never below zero."""
+        self.post(user_id, Kind.CREDIT, user_id, PROMOTIONS, tokens, f"correction {self.next_number()}")
+
+    def tip(self, payer: UserId, payee: UserId, tokens: int, key: str) -> None:
+        """To a creator, and into no room."""
+        if payer != payee and payer not in self.banned and (payee, payer) not in self.blocks:
+            receipt = self.post(payer, Kind.TIP, payer, payee, tokens, key)
+            if receipt.paid and receipt.ref_id is not None:
+                self.accountant.note_tip(payer, receipt.ref_id, tokens)
+
+    def request_payout(self, user_id: UserId, tokens: int) -> None:
+        if user_id not in self.frozen and user_id not in self.banned:
+            self.post(user_id, Kind.PAYOUT, user_id, PAYOUTS, tokens, f"payout {self.next_number()}")
+
+    def settle_payout(self, key: PostingKey, paid: bool) -> None:
+        left = self.ledger.payouts.pop(key)
+        payout = self.ledger.journal[key].posting
+        if paid:
+            self.cashed_cents += CENTS_PER_TOKEN * left
+        elif left:
+            back = Posting(
+                key=refund_key(key), kind=Kind.REFUND, debit=PAYOUTS, credit=payout.debit, tokens=left, content=key
+            )
+            assert self.ledger.apply([back])[0].paid
+        self.news.append(payout.debit)
+
+    def refund(self, keys: Iterable[PostingKey], *, advance: bool) -> None:
+        """An operator gives these back; rooms hear of tickets."""
+        receipts = self.ledger.refund(list(keys), advance=advance, most_advanced=2000)
+        for key in {PostingKey(receipt.posting.content or b"") for receipt in receipts}:
+            paid = self.ledger.journal[key].posting
+            self.news += [paid.debit, receipts[0].posting.debit]
+            for room in self.open_rooms():
+                if room.id == paid.room_id and paid.kind is Kind.TICKET and paid.ref_id is not None:
+                    self.give(room, inputs.TicketRefunded(paid.debit, paid.ref_id))
+
+    # Tickets
+
+    def buy_ticket(self, user_id: UserId, stream: StreamRoom) -> None:
+        barred = user_id in self.banned or (stream.payee, user_id) in self.blocks
+        if stream.ticket is None or stream.committer.stored.status == "ended" or user_id == stream.payee or barred:
+            return
+        posting = Posting(
+            key=client_key(user_id, f"ticket {self.next_number()}"),
+            kind=Kind.TICKET,
+            debit=user_id,
+            credit=ESCROW,
+            tokens=stream.ticket,
+            room_id=stream.id,
+            ref_id=UUID(int=self.next_number()),
+        )
+        (receipt,) = self.ledger.apply([posting])
+        self.news.append(user_id)
+        if receipt.paid and posting.ref_id is not None:
+            self.accountant.note_ticket(user_id, posting.ref_id, posting.tokens)
+            if stream.live:
+                self.give(stream, inputs.TicketSold(user_id, posting.ref_id))
+
+    def cancel(self, stream: StreamRoom) -> None:
+        """It was never started."""
+        stream.committer.stored = StreamRecord(status="ended", end_reason="cancelled")
+        self.ledger.end(stream.id)
+        self.settle_tickets()
+
+    # People against people
+
+    def block(self, by: UserId, user_id: UserId) -> None:
+        """A call of both ends, and the user is put out of the other's streams, and gets tickets back."""
+        if by == user_id:
+            return
+        self.blocks.add((by, user_id))
+        for room in self.rooms:
+            if isinstance(room, StreamRoom) and room.payee == by:
+                room.blocked.add(user_id)
+                if room.opened and not room.ended:
+                    self.accountant.note_put_out(room, user_id, may_return=True)
+                    self.give(room, inputs.Barred(user_id))
+                if not room.ended:
+                    for arrival in room.committer.refund_ticket(user_id):
+                        if room.opened:
+                            self.give(room, arrival)
+        call = self.call_of(by)
+        if call is not None and user_id in (call.fan, call.payee):
+            self.give(call, inputs.Barred(user_id))
+
+    def remove(self, stream: StreamRoom, user_id: UserId) -> None:
+        """The owner puts a viewer out for good."""
+        self.accountant.note_put_out(stream, user_id, may_return=False)
+        command = c.MemberRemove(channel=stream.facts.channel, user_id=user_id)
+        owner, new_id = stream.payee, UUID(int=self.next_number())
+        said = inputs.Said(person(owner), stream.member_of(owner)[0], command, new_id, Slip())
+        self.give(stream, said)
+
+    def unblock(self, by: UserId, user_id: UserId) -> None:
+        self.blocks.discard((by, user_id))
+        for room in self.rooms:
+            if isinstance(room, StreamRoom) and room.payee == by:
+                room.blocked.discard(user_id)
+                if room.opened and not room.ended:
+                    self.give(room, inputs.Barred(user_id, barred=False))
+
+    def ban(self, user_id: UserId) -> None:
+        """Their sessions are closed, and their own rooms end."""
+        self.banned.add(user_id)
+        for room in self.open_rooms():
+            for member_id in room.member_of(user_id):
+                self.give(room, inputs.Left(member_id))
+            if user_id == room.payee or (isinstance(room, CallRoom) and user_id == room.fan):
+                self.give(room, inputs.EndNow("admin"))
+
+    # Rooms
+
+    def ring(self, fan: UserId, creator: UserId, price: BlockPrice) -> None:
+        free = fan != creator and self.call_of(fan) is None and self.call_of(creator) is None
+        allowed = not {fan, creator} & self.banned and (creator, fan) not in self.blocks and fan not in self.frozen
+        if free and allowed and self.stream_of(creator) is None and self.balance(fan) >= price.tokens(1):
+            call = CallRoom(self.ledger, self.next_number(), fan, creator, price, self.now, self.accountant)
+            self.rooms.append(call)
+            self.accountant.open(call)
+
+    def announce(self, creator: UserId, price: BlockPrice | None, ticket: int | None) -> None:
+        number = self.next_number()
+        stream = StreamRoom(self.ledger, number, creator, price, ticket, self.now, self.accountant)
+        stream.blocked = {user_id for by, user_id in self.blocks if by == creator}
+        self.rooms.append(stream)
+
+    def start(self, stream: StreamRoom) -> None:
+        if self.stream_of(stream.payee) is None and self.call_of(stream.payee) is None:
+            self.accountant.open(stream)
+            stream.start(self.now)
+
+    def join(self, user_id: UserId, room: Room, number: int) -> None:
+        if user_id in self.banned:
+            return
+        self.come_back(user_id)
+        stay = room.ask(user_id) if isinstance(room, StreamRoom) else None
+        self.give(room, inputs.Joined(device(user_id, number), user_id, Slip(), False, stay))

@@ -1,0 +1,225 @@
+"""The ledger, the users, the rooms, who is there, the clock, and servers that stall, crash and move."""
+
+from uuid import UUID
+
+from domain import inputs
+from domain.ids import (
+    ESCROW,
+    LOSSES,
+    PAYOUTS,
+    PROMOTIONS,
+    TOKEN_SALES,
+    PostingKey,
+    UserId,
+)
+from domain.instant import Duration, Instant, duration
+from domain.posting import Kind, Posting
+from domain.ticket_release import are_earned
+from tests.colluders.accountant import Accountant
+from tests.colluders.rooms import STREAM_RULES, CallRoom, Room, StreamRoom
+from tests.domain.story import START
+from tests.model.ledger import Ledger
+from tests.model.rows import Wallet
+
+PRESENCE = duration(10)
+GRACE = duration(10)  # for which a payer's time runs on as their connection breaks
+
+
+class World:
+    """Time moves only when it is told to."""
+
+    def __init__(self, users: int) -> None:
+        self.ledger = Ledger()
+        systems = (TOKEN_SALES, PROMOTIONS, PAYOUTS, LOSSES, ESCROW)
+        self.ledger.wallets = {wallet_id: Wallet(is_system=True) for wallet_id in systems}
+        self.users = [UserId(UUID(int=0x100 + number)) for number in range(users)]
+        self.ledger.wallets.update({user_id: Wallet() for user_id in self.users})
+        self.now: Instant = START  # by the server's clock
+        self.rooms: list[Room] = []
+        self.silent_since: dict[UserId, Instant] = {}  # who says nothing, and nobody has noticed
+        self.away: dict[UserId, Instant] = {}  # … and it has been noticed: when
+        self.banned, self.frozen = set[UserId](), set[UserId]()
+        self.blocks: set[tuple[UserId, UserId]] = set()  # by whom, whom
+        self.accountant = Accountant(self.is_here, self.is_silent, self.is_past_grace)
+        self.news: list[UserId] = []  # whose wallets have changed, and rooms do not know it
+        self._told_refunds = set[PostingKey]()
+        self._number = 0
+
+    def next_number(self) -> int:
+        self._number += 1
+        return self._number
+
+    # Who is where
+
+    def is_here(self, room: Room, user_id: UserId) -> bool:
+        gone = user_id in self.silent_since or user_id in self.away
+        return not gone and bool(room.opened and room.member_of(user_id))
+
+    def is_silent(self, room: Room, user_id: UserId) -> bool:
+        return user_id in self.silent_since and bool(room.opened and room.member_of(user_id))
+
+    def is_past_grace(self, user_id: UserId) -> bool:
+        """They have been away for so long that nothing runs on for them."""
+        return user_id in self.away and self.now >= self.away[user_id] + GRACE
+
+    def open_rooms(self) -> list[Room]:
+        return [room for room in self.rooms if room.opened and not room.ended]
+
+    def call_of(self, user_id: UserId) -> CallRoom | None:
+        calls = (room for room in self.open_rooms() if isinstance(room, CallRoom))
+        return next((call for call in calls if user_id in (call.fan, call.payee)), None)
+
+    def stream_of(self, creator: UserId) -> StreamRoom | None:
+        streams = (room for room in self.open_rooms() if isinstance(room, StreamRoom))
+        return next((stream for stream in streams if stream.payee == creator), None)
+
+    def give(self, room: Room, given: inputs.Input) -> None:
+        room.give(given, self.now)
+
+    def give_all(self, given: inputs.Input) -> None:
+        for room in self.open_rooms():
+            self.give(room, given)
+
+    def vanish(self, user_id: UserId) -> None:
+        """Not a byte more; it is noticed after a while."""
+        if user_id not in self.away:
+            self.silent_since.setdefault(user_id, self.now)
+
+    def lose_network(self, user_id: UserId) -> None:
+        """Their connections break, which is noticed at once."""
+        self.vanish(user_id)
+        self._notice(user_id)
+
+    def come_back(self, user_id: UserId) -> None:
+        if user_id in self.silent_since:
+            self.accountant.note_payee_back(user_id)
+        self.silent_since.pop(user_id, None)
+        self.away.pop(user_id, None)
+        for room in self.open_rooms():
+            for member_id in room.member_of(user_id):
+                self.give(room, inputs.Heard(member_id))
+
+    def _notice(self, user_id: UserId) -> None:
+        since = self.silent_since.pop(user_id)
+        self.away[user_id] = self.now
+        self.accountant.note_payee_away(user_id)
+        for room in self.open_rooms():
+            for member_id in room.member_of(user_id):
+                self.give(room, inputs.Unheard(member_id, since))
+
+    # Time
+
+    def wait(self, span: Duration) -> None:
+        """Deadlines of rooms and silences that are noticed happen when they are due."""
+        target = self.now + span
+        while True:
+            moments = [(at + PRESENCE, user_id) for user_id, at in self.silent_since.items()]
+            due = [at for room in self.open_rooms() if (at := room.rules.next_deadline()) is not None]
+            graces = [at + GRACE for at in self.away.values() if at + GRACE > self.now]
+            soonest = min([*(at for at, _ in moments), *graces, *due], default=target + 1)
+            if soonest > target:
+                break
+            self._pass(soonest)
+            for at, user_id in moments:
+                if at <= self.now:
+                    self._notice(user_id)
+            self.give_all(inputs.Elapsed())
+        self._pass(target)
+
+    def _pass(self, to: Instant) -> None:
+        self.accountant.pass_time(max(0, to - self.now))
+        self.now = max(self.now, to)
+
+    def stall(self, span: Duration) -> None:
+        """The server does nothing for a while; after a long stall nobody counts as heard until they are heard again."""
+        until, unheard = self.now + span, span >= PRESENCE
+        self.give_all(inputs.Stalled(until, unheard))
+        if unheard:
+            for user_id in self.users:
+                if user_id in self.silent_since:
+                    self.accountant.note_payee_back(user_id)
+                    del self.silent_since[user_id]
+                self.away.setdefault(user_id, self.now - GRACE)
+        self._pass(until)
+
+    def crash(self, landed: str, down: Duration, set_back: Duration) -> None:
+        """Every room dies, and comes back from its rows on a machine with a clock of its own."""
+        for room in self.open_rooms():
+            if landed != "nothing":
+                room.committer.land(room.epoch, without_record=landed == "postings")
+            self._abandon(room)
+        self.now += down - set_back
+        self.silent_since.clear()
+        self.away = dict.fromkeys(self.users, self.now - GRACE)
+        for room in self.rooms:
+            if room.opened and room.committer.stored.status != "ended":
+                room.take_up(self.now)
+
+    def drain(self, down: Duration) -> None:
+        """Every server stops in order; what is paid is kept."""
+        for room in self.open_rooms():
+            self.give(room, inputs.Drain())
+            room.commit(self.now)
+        self.crash("nothing", down, 0)
+
+    def lose_room(self, room: Room) -> None:
+        """Another server takes it up, while the postings of this one are under way."""
+        self._abandon(room, keep=True)
+        if room.committer.stored.status != "ended":
+            room.take_up(self.now)
+        late = room.committer.flight
+        room.committer.flight = []
+        self.ledger.apply(item for item in late if isinstance(item, Posting))  # they are fenced
+
+    def _abandon(self, room: Room, *, keep: bool = False) -> None:
+        self.accountant.note_crash(room)
+        flight = room.committer.flight
+        room.committer.lose()
+        if keep:
+            room.committer.flight = flight
+        if room.committer.stored.status == "ended":
+            self._finish(room)
+
+    def _finish(self, room: Room) -> None:
+        """What a server does later of a room that ended before the end of it was told."""
+        if isinstance(room, CallRoom) and (blocks := room.committer.stored.given_back):
+            room.committer.give_back(blocks)
+        if room.id not in self.accountant.ended:
+            self.accountant.note_end(room, "crashed", set())
+        room.rules.closing.settle()
+
+    def commit(self) -> None:
+        """All that is under way is booked and told."""
+        for room in self.rooms:
+            if room.opened:
+                room.commit(self.now)
+        for user_id in self.news:
+            self.tell_funds(user_id)
+        self.news.clear()
+        self.settle_tickets()
+        self.tell_refunds()
+
+    def tell_funds(self, user_id: UserId) -> None:
+        for room in self.open_rooms():
+            self.give(room, inputs.FundsChanged(user_id, room.funds(user_id)))
+
+    def tell_refunds(self) -> None:
+        """`wallet:changed`, to whoever got something back."""
+        for key, receipt in list(self.ledger.journal.items()):
+            posting = receipt.posting
+            if posting.kind is Kind.REFUND and posting.debit != PAYOUTS and key not in self._told_refunds:
+                self._told_refunds.add(key)
+                self.accountant.note_refund(posting)
+
+    def settle_tickets(self) -> None:
+        """A server does so every few seconds, of streams that have ended."""
+        for stream in self.rooms:
+            if isinstance(stream, StreamRoom) and stream.committer.stored.status == "ended":
+                if are_earned(stream.committer.stored.present, STREAM_RULES):
+                    self.ledger.release(stream.id)
+                else:
+                    held = [key for (room_id, _), key in self.ledger.tickets.items() if room_id == stream.id]
+                    self.ledger.refund(held, advance=False)
+
+    def balance(self, user_id: UserId) -> int:
+        return self.ledger.wallets[user_id].balance
