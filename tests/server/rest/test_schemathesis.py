@@ -73,6 +73,10 @@ IN_PLACES = (
     ("body", "userId"),
     ("body", "creatorId"),
     ("body", "toCreatorId"),
+    ("body", "callId"),
+    ("body", "streamId"),
+    ("body", "ticketId"),
+    ("body", "tipId"),
 )
 
 
@@ -98,9 +102,19 @@ def stage(data_dir: Path) -> Iterator[Stage]:
             _give(server, tokens["operator"], fan.user_id, creator.user_id)
             call_id = str(ring_and_join(fan, other)["callId"])
             stream = creator.http.post("/streams", json={"title": "Soon", "type": "public"}).json()["stream"]
-            ids = {"callId": [call_id], "streamId": [stream["id"]]}
+            show, ticket_id, tip_id = _sell(creator, fan)
+            ids = {"callId": [call_id], "streamId": [stream["id"], show], "ticketId": [ticket_id], "tipId": [tip_id]}
             people = [str(each.user_id) for each in phones]
             yield Stage(server, tokens, {"userId": people, "creatorId": people[1:], "toCreatorId": people[1:], **ids})
+
+
+def _sell(creator: Phone, fan: Phone) -> tuple[str, str, str]:
+    """A stream that its creator can start and end, a ticket to it and a tip, which operators can give back."""
+    terms = {"title": "Show", "type": "private", "ticketPriceTokens": 2, "rateTokensPerMin": 2}
+    stream_id = creator.http.post("/streams", json=terms).json()["stream"]["id"]
+    sold = fan.http.post(f"/streams/{stream_id}/tickets")
+    tip = {"toCreatorId": str(creator.user_id), "amountTokens": 5}
+    return stream_id, sold.json()["ticket"]["ticketId"], fan.http.post("/tips/send", json=tip).json()["tipId"]
 
 
 def _token(user_id: UUID) -> str:
