@@ -32,11 +32,16 @@ class Stay:
         self.time: Duration = 0  # it ran, and the payee was there
         self.doubt: Duration = 0  # … it ran, and the payee fell silent, which nobody knows yet
         self.slack: Duration = 0  # time that a crash may have brought back
+        self.limit: Duration = 0  # of the time, while the payer is away
         self.exact = True  # no crash and no refusal came between
         self.blocks: dict[int, int] = {}  # tokens by number, as its payer was told
         self.ends: list[
             tuple[Duration, tuple[Duration, ...]]
         ] = []  # of what was used then, what less than is given back
+
+    def note_payer_away(self) -> None:
+        """Time may run on, though not past the block that is paid by now."""
+        self.limit = ((self.time + self.doubt) // self.price.block + 1) * self.price.block
 
     def pass_time(self, span: Duration, payee_is_here: bool, payee_is_silent: bool) -> None:
         if self.runs:
@@ -64,9 +69,9 @@ class Accountant:
         self,
         is_here: Callable[[Room, UserId], bool],
         is_silent: Callable[[Room, UserId], bool],
-        is_past_grace: Callable[[UserId], bool],
+        grace_of: Callable[[UserId], Duration | None],
     ) -> None:
-        self._is_here, self._is_silent, self._is_past_grace = is_here, is_silent, is_past_grace
+        self._is_here, self._is_silent, self._grace_of = is_here, is_silent, grace_of
         self.stays: dict[Clock, Stay] = {}
         self.rooms: dict[RoomId, Room] = {}
         self.shows: dict[RoomId, Stay] = {}  # of streams: for how long the owner was live and there
@@ -86,8 +91,9 @@ class Accountant:
 
     def pass_time(self, span: Duration) -> None:
         for (room_id, payer), stay in self.stays.items():
-            if not self._is_past_grace(payer):
-                self._pass(room_id, stay, span)
+            grace = self._grace_of(payer)
+            runs_on = span if grace is None else min(span, grace, max(0, stay.limit - stay.time - stay.doubt))
+            self._pass(room_id, stay, runs_on)
         for room_id, show in self.shows.items():
             self._pass(room_id, show, span)
 
@@ -96,10 +102,13 @@ class Accountant:
         if room_id not in self.ended:
             stay.pass_time(span, self._is_here(room, room.payee), self._is_silent(room, room.payee))
 
-    # What happens to a payee
+    # Who is there
 
-    def note_payee_away(self, user_id: UserId) -> None:
-        """Their silence has been noticed: the time since then is nobody's."""
+    def note_away(self, user_id: UserId) -> None:
+        """Their silence has been noticed: the time since then is nobody's where they are paid."""
+        for (_, payer), stay in self.stays.items():
+            if payer == user_id:
+                stay.note_payer_away()
         for stay in self._stays_of_payee(user_id):
             stay.slack += stay.doubt
             stay.doubt = 0

@@ -1,5 +1,6 @@
 """Colluding users on the ledger's model: all that they, operators, the provider and servers can do, at random."""
 
+from typing import NamedTuple
 from uuid import UUID
 
 from hypothesis import strategies as st
@@ -9,6 +10,7 @@ from domain import commands as c
 from domain import inputs
 from domain.block import BlockPrice
 from domain.ids import UserId
+from domain.instant import Duration, duration
 from tests.colluders.books import check_bills, check_ledger
 from tests.colluders.money_rules import (
     MILLISECOND,
@@ -32,6 +34,26 @@ COMMANDS = [c.CallPause, c.CallResume] * 3 + [c.CallAccept, c.CallAccept, c.Call
 numbers = st.sampled_from([1, 1, 1, 2])
 
 
+class Absence(NamedTuple):
+    """Of whom, how long before the room's next deadline, for how long, in what way, and how often."""
+
+    whose: str
+    before: Duration
+    span: Duration
+    way: str
+    times: int
+
+
+absences = st.builds(
+    Absence,
+    whose=st.sampled_from(["payee", "payer"]),
+    before=st.sampled_from([0, 1, 4, 9, 24]).map(duration),
+    span=st.sampled_from([2, 10, 12, 25]).map(duration),
+    way=st.sampled_from(["silent", "silent", "lost", "lost", "left", "stalled"]),
+    times=st.sampled_from([1, 2, 4]),
+)
+
+
 class Colluders(MoneyRules):
     """Two to five users, and all of the town's rules."""
 
@@ -43,8 +65,11 @@ class Colluders(MoneyRules):
         gifts=st.lists(st.sampled_from([0, 0, 50, 1000]), min_size=5, max_size=5),
         begins=st.sampled_from(["nothing", "show", *["call", "stream", "both"] * 3]),
         price=prices,
+        gone=st.lists(absences, max_size=3),
     )
-    def begin(self, users: int, packs: list[int], gifts: list[int], begins: str, price: BlockPrice) -> None:
+    def begin(
+        self, users: int, packs: list[int], gifts: list[int], begins: str, price: BlockPrice, gone: list[Absence]
+    ) -> None:
         self.town = Town(users)
         for user_id, pack, gift in zip(self.town.users, packs, gifts, strict=False):
             if pack:
@@ -58,6 +83,8 @@ class Colluders(MoneyRules):
                 self.town.users[-1], None if begins == "show" else price, 40 if begins == "show" else None
             )
             self.go_live(0)
+        for number, absence in enumerate(gone):
+            self.be_away_as_blocks_fall_due(number, absence)
 
     # Calls
 
@@ -135,51 +162,38 @@ class Colluders(MoneyRules):
             for user_id in self.town.users:
                 self.town.join(user_id, room, 1)
 
-    @rule(which=anything, user=somebody)
-    def leave(self, which: int, user: int) -> None:
+    @rule(which=anything, user=somebody, what=st.sampled_from(["leave", "fall silent", "break off", "come back"]))
+    def come_or_go(self, which: int, user: int, what: str) -> None:
         room, user_id = self._room(which), self._user(user)
-        if room is not None and user_id not in self.town.away:
+        if what == "come back" and user_id not in self.town.banned:
+            self.town.come_back(user_id)
+        elif user_id not in self.town.away and what == "fall silent":
+            self.town.vanish(user_id)
+        elif user_id not in self.town.away and what == "break off":
+            self.town.lose_network(user_id)
+        elif user_id not in self.town.away and what == "leave" and room is not None:
             self.town.come_back(user_id)
             for member_id in room.member_of(user_id):
                 self.town.give(room, inputs.Left(member_id))
 
-    @rule(user=somebody, noticed=st.booleans())
-    def fall_silent(self, user: int, noticed: bool) -> None:
-        if self._user(user) not in self.town.away:
-            (self.town.lose_network if noticed else self.town.vanish)(self._user(user))
-
-    @rule(user=somebody)
-    def come_back(self, user: int) -> None:
-        if self._user(user) not in self.town.banned:
-            self.town.come_back(self._user(user))
-
-    @rule(
-        which=anything,
-        user=st.sampled_from(["payee", "payee", "payer"]),
-        before=st.sampled_from([0, 1, 4, 9]).map(lambda seconds: seconds * 1000 * MILLISECOND),
-        absence=st.sampled_from([2, 10, 12, 25]).map(lambda seconds: seconds * 1000 * MILLISECOND),
-        way=st.sampled_from(["silent", "silent", "lost", "left", "stalled"]),
-        times=st.sampled_from([1, 2, 4]),
-    )
-    def be_away_as_blocks_fall_due(
-        self, which: int, user: str, before: int, absence: int, way: str, times: int
-    ) -> None:
+    @rule(which=anything, absence=absences)
+    def be_away_as_blocks_fall_due(self, which: int, absence: Absence) -> None:
         """Be gone some seconds before the room's next deadline, and back some seconds later."""
         room = self._room(which)
-        for _ in range(times):
+        for _ in range(absence.times):
             if room is None or room.ended or (deadline := room.rules.next_deadline()) is None:
                 break
             viewers = [viewer for viewer in self.town.users if room.member_of(viewer) and viewer != room.payee]
-            user_id = room.payee if user == "payee" or not viewers else viewers[which % len(viewers)]
-            self.town.wait(max(0, deadline - before - self.town.now))
-            self._go(room, user_id, way, absence)
+            user_id = room.payee if absence.whose == "payee" or not viewers else viewers[which % len(viewers)]
+            self.town.wait(max(0, deadline - absence.before - self.town.now))
+            self._go(room, user_id, absence.way, absence.span)
             self.town.commit()
             if not room.ended:
                 self.town.join(user_id, room, 1)
 
-    def _go(self, room: Room, user_id: UserId, way: str, absence: int) -> None:
+    def _go(self, room: Room, user_id: UserId, way: str, span: Duration) -> None:
         if way == "stalled":
-            self.town.stall(absence)
+            self.town.stall(span)
             return
         if way == "silent":
             self.town.vanish(user_id)
@@ -188,7 +202,7 @@ class Colluders(MoneyRules):
         elif not room.ended:
             for member_id in room.member_of(user_id):
                 self.town.give(room, inputs.Left(member_id))
-        self.town.wait(absence)
+        self.town.wait(span)
 
     @rule(which=anything, user=somebody, tokens=tokens, key=st.sampled_from(["same", "new", "new"]))
     def tip_in_a_room(self, which: int, user: int, tokens: int, key: str) -> None:
@@ -220,41 +234,31 @@ class Colluders(MoneyRules):
     def commit(self) -> None:
         self.town.commit()
 
-    @rule(which=anything)
-    def book(self, which: int) -> None:
-        """What one room sent is booked, and it is not told of it yet."""
-        if (room := self._room(which)) is not None:
+    @rule(which=anything, what=st.sampled_from(["book", "tell", "checkpoint"]))
+    def store_for_a_room(self, which: int, what: str) -> None:
+        """What one room sent is booked; it is told of it later; how far its clocks are is stored."""
+        if (room := self._room(which)) is None:
+            return
+        if what == "book":
             room.committer.fly(room.epoch)
-
-    @rule(which=anything)
-    def be_told(self, which: int) -> None:
-        if (room := self._room(which)) is not None and room.committer.arrivals:
+        elif what == "tell" and room.committer.arrivals:
             self.town.give(room, room.committer.arrivals.pop(0))
-
-    @rule(which=anything)
-    def checkpoint(self, which: int) -> None:
-        room = self._room(which)
-        if isinstance(room, StreamRoom) and not room.rules.closing.over:
+        elif what == "checkpoint" and isinstance(room, StreamRoom) and not room.rules.closing.over:
             room.checkpoint(self.town.now)
 
     @rule(
+        which=anything,
+        what=st.sampled_from(["nothing", "nothing", "drain", "lose a room", *["crash"] * 3]),
         landed=st.sampled_from(["nothing", "postings", "all"]),
         down=spans,
-        set_back=st.sampled_from([0, 0, 3600_000 * MILLISECOND]),
-        sure=sure,
+        set_back=st.sampled_from([0, 0, 3600]).map(duration),
     )
-    def crash(self, landed: str, down: int, set_back: int, sure: bool) -> None:
-        if sure:
+    def fail(self, which: int, what: str, landed: str, down: Duration, set_back: Duration) -> None:
+        if what == "crash":
             self.town.crash(landed, down, set_back)
-
-    @rule(down=spans, sure=sure)
-    def drain(self, down: int, sure: bool) -> None:
-        if sure:
+        elif what == "drain":
             self.town.drain(down)
-
-    @rule(which=anything, sure=sure)
-    def lose_a_room(self, which: int, sure: bool) -> None:
-        if sure and (room := self._room(which)) is not None:
+        elif what == "lose a room" and (room := self._room(which)) is not None:
             self.town.lose_room(room)
 
     # What must hold

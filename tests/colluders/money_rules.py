@@ -19,7 +19,7 @@ sure = st.sampled_from([False, False, False, True])
 tokens = st.one_of(st.integers(1, 60), st.integers(1, 1500))
 prices = st.builds(
     BlockPrice,
-    rate_tokens_per_min=st.integers(1, 600),
+    rate_tokens_per_min=st.one_of(st.integers(1, 60), st.integers(1, 600)),
     block_seconds=st.sampled_from([30, 30, 7]),
     rounding=st.sampled_from(["up", "exact"]),
 )
@@ -50,13 +50,14 @@ class MoneyRules(RuleBasedStateMachine):
     def buy_a_pack(self, user: int, pack: int) -> None:
         self.town.buy(self._user(user), pack)
 
-    @rule(user=somebody, tokens=tokens)
-    def give(self, user: int, tokens: int) -> None:
-        self.town.gift(self._user(user), tokens)
-
-    @rule(user=somebody, tokens=tokens)
-    def correct(self, user: int, tokens: int) -> None:
-        self.town.correct(self._user(user), tokens)
+    @rule(user=somebody, tokens=tokens, what=st.sampled_from(["gift", "gift", "correction", "limit", "no limit"]))
+    def change_a_wallet(self, user: int, tokens: int, what: str) -> None:
+        """By an operator; or a user sets a limit of their own."""
+        user_id = self._user(user)
+        if what in ("gift", "correction"):
+            (self.town.gift if what == "gift" else self.town.correct)(user_id, tokens)
+        elif user_id not in self.town.frozen:
+            self.town.ledger.allow(user_id, tokens if what == "limit" else None)
 
     @rule(user=somebody, further=another, tokens=tokens, key=st.sampled_from(["same", "new", "new"]))
     def tip(self, user: int, further: int, tokens: int, key: str) -> None:
@@ -111,21 +112,13 @@ class MoneyRules(RuleBasedStateMachine):
         if sure:
             self.town.reverse_purchase(list(self.town.purchases)[which % len(self.town.purchases)])
 
-    @rule(user=somebody, tokens=st.sampled_from([None, None, 20, 200]))
-    def limit_oneself(self, user: int, tokens: int | None) -> None:
-        if self._user(user) not in self.town.frozen:
-            self.town.ledger.allow(self._user(user), tokens)
-
     # People
 
-    @rule(user=somebody, further=another, sure=sure)
-    def block(self, user: int, further: int, sure: bool) -> None:
-        if sure:
+    @rule(user=somebody, further=another, what=st.sampled_from(["block", "ban", "nothing"]))
+    def quarrel(self, user: int, further: int, what: str) -> None:
+        if what == "block":
             self.town.block(self._user(user), self._other(user, further))
-
-    @rule(user=somebody, sure=sure)
-    def ban(self, user: int, sure: bool) -> None:
-        if sure:
+        elif what == "ban":
             self.town.ban(self._user(user))
 
     @rule()

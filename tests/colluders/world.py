@@ -40,7 +40,7 @@ class World:
         self.away: dict[UserId, Instant] = {}  # … and it has been noticed: when
         self.banned, self.frozen = set[UserId](), set[UserId]()
         self.blocks: set[tuple[UserId, UserId]] = set()  # by whom, whom
-        self.accountant = Accountant(self.is_here, self.is_silent, self.is_past_grace)
+        self.accountant = Accountant(self.is_here, self.is_silent, self.grace_of)
         self.news: list[UserId] = []  # whose wallets have changed, and rooms do not know it
         self._told_refunds = set[PostingKey]()
         self._number = 0
@@ -58,9 +58,9 @@ class World:
     def is_silent(self, room: Room, user_id: UserId) -> bool:
         return user_id in self.silent_since and bool(room.opened and room.member_of(user_id))
 
-    def is_past_grace(self, user_id: UserId) -> bool:
-        """They have been away for so long that nothing runs on for them."""
-        return user_id in self.away and self.now >= self.away[user_id] + GRACE
+    def grace_of(self, user_id: UserId) -> Duration | None:
+        """How much longer time may run on for a payer who is away; None of a user who is not."""
+        return max(0, self.away[user_id] + GRACE - self.now) if user_id in self.away else None
 
     def open_rooms(self) -> list[Room]:
         return [room for room in self.rooms if room.opened and not room.ended]
@@ -102,7 +102,7 @@ class World:
     def _notice(self, user_id: UserId) -> None:
         since = self.silent_since.pop(user_id)
         self.away[user_id] = self.now
-        self.accountant.note_payee_away(user_id)
+        self.accountant.note_away(user_id)
         for room in self.open_rooms():
             for member_id in room.member_of(user_id):
                 self.give(room, inputs.Unheard(member_id, since))
