@@ -13,12 +13,13 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from domain.refusals import Code
 from server.rest.app import ROUTES
-from server.rest.openapi import openapi
+from server.rest.openapi import openapi, openapi_json
 from server.rest.openapi_problems import codes_of
 from server.rest.route import Needs, Route
+from tests.houses import running_house
 from tests.json_schema import Json, resolve
 from tests.openapi import misfits, read_document
-from tests.server.rest.conftest import People
+from tests.server.rest.conftest import People, client_of
 
 
 @pytest.fixture
@@ -169,3 +170,13 @@ async def test_an_answer_that_is_not_as_described_is_found(people: People) -> No
         changed = httpx.Response(200, json={**answer.json(), **fields}, request=answer.request)
         assert list(misfits(changed)) == [fault]
     assert list(misfits(httpx.Response(418, json={}, request=answer.request))) == ["418 is not described"]
+
+
+async def test_the_document_is_built_before_anybody_asks_for_it(dsn: str) -> None:
+    """Nothing else happens meanwhile."""
+    openapi_json.cache_clear()
+    async with running_house(dsn) as house, client_of(house) as web:
+        assert (await web.get("/healthz")).status_code == 200
+        built = openapi_json.cache_info().misses
+        assert (await web.get("/api/openapi.json")).status_code == 200
+        assert openapi_json.cache_info().misses == built
