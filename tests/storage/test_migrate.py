@@ -53,7 +53,7 @@ async def test_purchases_that_waited_for_a_person_before_payments_were_kept_wait
         with monkeypatch.context() as before:
             before.setattr(migrating, "migrations", lambda: [each for each in migrations() if each.version <= 3])
             await migrate(postgres)
-        await postgres.execute("INSERT INTO users (supabase_id) VALUES ($1)", FAN)
+        await postgres.execute("INSERT INTO users (supabase_id) VALUES ($1), ($2)", FAN, CREATOR)
         for purchase_id, status, paid_at in ((waiting, "review", None), (paid, "paid", "now")):
             await postgres.execute(
                 "INSERT INTO purchases (id, user_id, pack_id, tokens, price_cents, currency, provider, status, paid_at)"
