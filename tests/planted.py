@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from tests.bugs import Bug
 from tests.bugs_in_calls import IN_CALLS
+from tests.bugs_in_colluders import IN_COLLUDERS
 from tests.bugs_in_dberrors import IN_DBERRORS
 from tests.bugs_in_figures import IN_FIGURES
 from tests.bugs_in_leases import IN_LEASES
@@ -56,6 +57,7 @@ BUGS = (
     *IN_REMOVALS,
     *IN_TICKETS,
     *IN_CALLS,
+    *IN_COLLUDERS,
 )
 TREE = ("domain", "storage", "server", "tests", "pyproject.toml", "config.toml", "README.md")
 RUN_SECONDS_MAX = 180.0  # a test that hangs has found nothing: each has bounds of its own, well below this

@@ -65,7 +65,7 @@ class Colluders(MoneyRules):
         gifts=st.lists(st.sampled_from([0, 0, 50, 1000]), min_size=5, max_size=5),
         begins=st.sampled_from(["nothing", "show", *["call", "stream", "both"] * 3]),
         price=prices,
-        gone=st.lists(absences, max_size=3),
+        gone=st.lists(absences, min_size=1, max_size=5),
     )
     def begin(
         self, users: int, packs: list[int], gifts: list[int], begins: str, price: BlockPrice, gone: list[Absence]

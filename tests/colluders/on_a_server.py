@@ -11,7 +11,7 @@ import httpx
 import msgspec
 import trio
 
-from domain.ids import LOSSES, PAYOUTS
+from domain.ids import LOSSES, PAYOUTS, TOKEN_SALES
 from domain.stream_record import StreamRules
 from server.config import Settings
 from tests.clients import PATIENCE_SECONDS, Phone
@@ -153,6 +153,22 @@ class History:
             for _time in range(2):
                 self._ok(await self.operator.post("/admin/refunds", {name: each, "reason": "sorry"}))
 
+    async def refund_what_is_gone(self, user: Colluder, other: Colluder, tokens: int) -> None:
+        """A tip is asked for as a payout, or passed on, and then given back."""
+        before = len(user.tips)
+        await self.tip(user, other, tokens)
+        if tokens % 2:
+            await self.ask_payout(other, user, 2)
+        else:
+            await self.pass_on(other, user, 0)
+        for tip_id in user.tips[before:]:
+            self._ok(await self.operator.post("/admin/refunds", {"tipId": tip_id, "reason": "sorry"}))
+
+    async def cash_a_gift(self, user: Colluder, other: Colluder, tokens: int) -> None:
+        await self.gift(user, other, tokens)
+        await self.tip(user, other, tokens)
+        await self.ask_payout(other, user, 2)
+
     async def charge_back(self, user: Colluder, _: Colluder, __: int) -> None:
         if user.purchases:
             purchase = user.purchases.pop()
@@ -262,7 +278,7 @@ class History:
         for stream, _owner in self.streams[-1:]:
             answer = await user.caller.post(f"/streams/{stream['id']}/tickets")
             if self._ok(answer):
-                user.tickets.append(answer.json()["ticket"]["id"] if "ticket" in answer.json() else "")
+                user.tickets.append(answer.json()["ticket"]["ticketId"])
             await self._enter(user, stream["channel"])
 
     async def remove(self, user: Colluder, other: Colluder, _: int) -> None:
@@ -315,13 +331,21 @@ class History:
         assert call["activeSeconds"] <= given
 
     async def _check_cash(self) -> None:
-        rows = await self.shop.house.postgres.fetch(
-            "SELECT id, balance FROM wallets WHERE id = ANY($1::uuid[])", [LOSSES, PAYOUTS]
+        """Over all histories: nothing but what was bought, or advanced to be repaid, is cash or may become cash."""
+        (row,) = await self.shop.house.postgres.fetch(
+            "SELECT (SELECT sum(balance - promotional) FROM wallets WHERE user_id IS NOT NULL) AS held,"
+            " (SELECT balance FROM wallets WHERE id = $1) AS cashed,"
+            " (SELECT -balance FROM wallets WHERE id = $2) AS sold,"
+            " (SELECT -balance FROM wallets WHERE id = $3) AS advanced,"
+            " (SELECT coalesce(sum(tokens - repaid), 0) FROM debts) AS owed,"
+            " (SELECT coalesce(sum(tokens - cut_tokens), 0) FROM payouts WHERE settled_as IS NULL"
+            "    AND given_up_at IS NULL) AS asked_for",
+            *(PAYOUTS, TOKEN_SALES, LOSSES),
         )
-        balances = {row["id"]: row["balance"] for row in rows}
-        advanced = -balances[LOSSES]
-        assert self.till.cashed_cents <= self.till.bought_cents + CENTS_PER_TOKEN * advanced
-        assert self.till.cashed_cents <= CENTS_PER_TOKEN * balances[PAYOUTS], "the rest is asked for"
+        assert row["owed"] == row["advanced"], "debts are what was advanced"
+        assert row["held"] + row["cashed"] <= row["sold"] + row["advanced"], "promotional tokens became cashable"
+        assert self.till.cashed_cents == CENTS_PER_TOKEN * (row["cashed"] - row["asked_for"])
+        assert self.till.cashed_cents <= self.till.bought_cents + CENTS_PER_TOKEN * row["advanced"]
 
 
 @asynccontextmanager

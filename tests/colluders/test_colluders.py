@@ -8,7 +8,7 @@ from tests.colluders.machine import Colluders
 
 
 def test_whatever_colluders_do_no_token_appears_and_every_bill_is_true() -> None:
-    run_state_machine_as_test(Colluders, settings=settings(max_examples=150, stateful_step_count=40))
+    run_state_machine_as_test(Colluders, settings=settings(max_examples=250, stateful_step_count=30))
 
 
 @pytest.mark.long

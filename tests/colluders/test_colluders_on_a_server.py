@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from tests.colluders.on_a_server import STEPS, Step, Till, colluding_shop, play
 
-OFTEN = ["talk", "hear_a_block", "hear_a_block", "leave_and_return", "tip", "stream", "watch", "ask_payout", "settle"]
+CHEATS = ["refund_what_is_gone", "cash_a_gift", "ask_payout", "settle"]
+CALLS = ["talk", "hear_a_block", "hear_a_block", "leave_and_return"]
+OFTEN = [*CHEATS, *CALLS, "tip", "stream", "watch"]
 steps = st.builds(Step, st.sampled_from([*STEPS, *OFTEN]), st.integers(0, 3), st.integers(0, 3), st.integers(1, 120))
 histories = st.lists(steps, min_size=8, max_size=20)
 
