@@ -4,6 +4,7 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
@@ -344,6 +345,27 @@ async def test_two_checkouts_of_one_purchase_that_are_paid_at_once_are_one_credi
             nursery.start_soon(shop.tell, raw)
     assert await balance(fan) == 1000
     assert (await counted(shop, "credited"), await counted(shop, "paid_twice")) == (10, 10)
+    await shop.check_books()
+
+
+async def test_two_payments_of_one_purchase_wait_for_each_other_before_either_is_decided(shop: Shop) -> None:
+    fan = shop.people.stranger()
+    purchase = await shop.buy(fan)
+    holder = await shop.house.postgres.connect()
+    await holder.fetchrow("BEGIN")
+    await holder.fetchrow("SELECT FROM purchases WHERE id = $1 FOR NO KEY UPDATE", UUID(purchase["purchaseId"]))
+    waiting = (
+        "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        " AND query LIKE '%purchases%'"
+    )
+    async with trio.open_nursery() as nursery:
+        for raw in (shop.stripe.event(purchase), shop.stripe.event(purchase, checkout="cs_test_another")):
+            nursery.start_soon(shop.tell, raw)
+        with trio.fail_after(10):
+            while len(await shop.house.postgres.fetch(waiting)) < 2:
+                await trio.lowlevel.checkpoint()
+        holder.terminate()
+    assert (await balance(fan), await counted(shop, "credited"), await counted(shop, "paid_twice")) == (100, 1, 1)
     await shop.check_books()
 
 
