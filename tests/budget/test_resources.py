@@ -25,6 +25,10 @@ LIMITS = "tests/server/test_connection_limits.py::"
 HOSTILE = "tests/server/rest/test_hostile_connections.py::"
 UNAUTHENTICATED = "tests/server/test_unauthenticated.py::"
 USER = "tests/server/rest/test_user_bounds.py::"
+REST_LIMITS = "tests/server/rest/test_limits.py::"
+BUDGETS = "tests/server/test_user_budgets.py::"
+VIEWERS = "tests/domain/test_stream_viewers.py::"
+TALK = "tests/domain/test_stream_talk.py::"
 RESOURCES = (
     Resource(
         "sockets of one address, HTTP",
@@ -176,7 +180,231 @@ RESOURCES = (
         "storage/users.py",
         USER + "test_blocked_users_are_bounded",
     ),
+    Resource(
+        "requests of one address, before it is known who asks",
+        "limits.address_burst",
+        "server/limits.py",
+        REST_LIMITS + "test_whoever_asks_every_route_counts_for_the_address_before_anything_is_looked_at",
+    ),
+    Resource(
+        "requests of one address that are worked on at once",
+        "server/rest/turns.py:AT_ONCE",
+        "server/rest/turns.py",
+        "tests/server/rest/test_turns.py::test_requests_beyond_the_first_few_of_an_address_wait_in_order",
+    ),
+    Resource(
+        "probes of one address",
+        "limits.probes_burst",
+        "server/limits.py",
+        REST_LIMITS + "test_probes_have_a_limit_of_their_own_that_leaves_others_alone",
+    ),
+    Resource(
+        "webhooks of one address whose proof is wrong",
+        "limits.proofs_burst",
+        "server/rest/dispatch.py",
+        REST_LIMITS + "test_the_providers_events_are_never_limited_and_wrong_signatures_are",
+    ),
+    Resource(
+        "handshakes of one address",
+        "limits.handshakes_burst",
+        "server/websocket.py",
+        REST_LIMITS + "test_too_many_websockets_of_one_address_are_turned_away",
+    ),
+    Resource(
+        "requests of one user, commands about calls, members and tokens among them",
+        "limits.user_burst",
+        "server/user_budgets.py",
+        BUDGETS + "test_commands_that_cost_a_look_at_the_database_count_as_requests_of_their_user",
+    ),
+    Resource(
+        "joins of one user",
+        "limits.joins_burst",
+        "server/user_budgets.py",
+        "tests/server/test_viewers.py::test_a_loop_of_joins_and_leaves_is_bounded_for_all_rooms_and_devices_of_a_user",
+    ),
+    Resource(
+        "sessions that one user opens or resumes",
+        "limits.opens_burst",
+        "server/user_budgets.py",
+        BUDGETS + "test_a_loop_of_sessions_that_are_opened_is_bounded_for_all_devices_of_a_user",
+    ),
+    Resource(
+        "pauses that one party of a call ends",
+        "calls.resumes_burst",
+        "domain/access.py",
+        BUDGETS + "test_a_loop_of_pauses_is_told_to_the_other_party_so_often_alone",
+    ),
+    Resource(
+        "messages of one session",
+        "websocket.messages_burst",
+        "server/conversation.py",
+        "tests/server/test_pace.py::test_too_many_messages_are_refused_and_then_end_the_connection",
+    ),
+    Resource(
+        "seconds that a session is kept without a connection",
+        "websocket.session_seconds",
+        "server/sessions.py",
+        "tests/server/test_resume.py::test_a_session_waits_for_so_long_and_not_longer",
+    ),
+    Resource(
+        "bytes of a body",
+        "http.max_body_bytes",
+        "server/rest/bodies.py",
+        "tests/server/rest/test_strict_bodies.py::test_a_bad_body_is_refused_by_name",
+    ),
+    Resource(
+        "bytes of a provider's event",
+        "payments.max_event_bytes",
+        "server/rest/bodies.py",
+        "tests/server/rest/test_payments.py::"
+        "test_beyond_its_own_bound_an_event_is_too_large_and_other_paths_keep_theirs",
+    ),
+    Resource(
+        "large events that are held at once",
+        "server/rest/bodies.py:LARGE_AT_ONCE",
+        "server/rest/bodies.py",
+        "tests/server/rest/test_payments.py::"
+        "test_only_so_many_large_events_are_held_at_once_and_payments_do_not_wait_for_them",
+    ),
+    Resource(
+        "bytes of a frame",
+        "websocket.max_frame_bytes",
+        "server/websocket.py",
+        "tests/server/test_close_codes.py::test_each_way_out_has_its_code",
+    ),
+    Resource(
+        "connections of one party in a call",
+        "calls.connections_per_party",
+        "domain/room.py",
+        "tests/domain/test_call_end.py::test_a_partys_silent_connection_gives_its_place_to_a_new_one",
+    ),
+    Resource(
+        "connections in one stream",
+        "streams.members",
+        "domain/room.py",
+        "tests/domain/test_stream_door.py::test_a_full_stream_takes_nobody_more",
+    ),
+    Resource(
+        "connections of one viewer in a stream",
+        "streams.connections_per_viewer",
+        "domain/stream.py",
+        "tests/domain/test_stream_door.py::test_one_payer_watches_from_two_connections_at_most_and_others_from_four",
+    ),
+    Resource(
+        "connections of one payer in a metered stream",
+        "streams.connections_per_payer",
+        "domain/stream.py",
+        "tests/domain/test_stream_door.py::test_one_payer_watches_from_two_connections_at_most_and_others_from_four",
+    ),
+    Resource(
+        "users whom an owner silences in one stream",
+        "streams.silenced",
+        "domain/stream.py",
+        "tests/domain/test_stream_door.py::test_an_owner_silences_a_bounded_number_of_users",
+    ),
+    Resource(
+        "viewer:* events to the owner of a stream",
+        "streams.viewer_events_burst",
+        "domain/viewers.py",
+        VIEWERS + "test_a_flood_of_comings_and_goings_costs_the_owner_so_many_events_a_second_and_no_more",
+    ),
+    Resource(
+        "bytes of signals that one user puts into another's queue",
+        "rooms.signal_bytes_burst",
+        "domain/signals.py",
+        "tests/server/test_viewers.py::test_a_viewers_four_sockets_do_not_push_the_creator_over_the_send_queue",
+    ),
+    Resource(
+        "signals that one user sends to another",
+        "rooms.signals_burst",
+        "domain/signals.py",
+        VIEWERS + "test_small_signals_are_counted_too",
+    ),
+    Resource(
+        "signals that a creator sends and receives",
+        "rooms.creator_signal_share",
+        "domain/signals.py",
+        VIEWERS + "test_an_owner_negotiates_with_many_at_once_and_floods_none",
+    ),
+    Resource(
+        "lines of chat in a room",
+        "rooms.chat_burst",
+        "domain/talk.py",
+        TALK + "test_a_room_takes_so_much_chat_and_no_more_and_some_again_after_a_while",
+    ),
+    Resource(
+        "lines of chat of one user in a room",
+        "rooms.user_chat_burst",
+        "domain/talk.py",
+        TALK + "test_one_users_flood_leaves_the_others_room_to_write",
+    ),
+    Resource(
+        "tips and lines that who joins is told of",
+        "rooms.recent_events",
+        "domain/talk.py",
+        TALK + "test_only_so_much_is_kept_of_what_was_said",
+    ),
+    Resource(
+        "overlays in one room",
+        "rooms.overlays",
+        "domain/overlays.py",
+        TALK + "test_overlays_are_for_the_creators_own_rooms_and_only_so_many",
+    ),
+    Resource(
+        "tips of one room that wait for the database",
+        "rooms.tips_under_way",
+        "domain/talk.py",
+        TALK + "test_only_so_many_tips_wait_for_the_books",
+    ),
+    Resource(
+        "events of one room that are kept for members who come back",
+        "rooms.history_events",
+        "server/history.py",
+        "tests/server/test_resume.py::test_what_is_too_old_is_lost_and_never_told_in_part",
+    ),
 )
+
+# Settings of the same sections that bound nothing that a client holds: averages beside a burst, times, addresses.
+NO_BOUNDS = {
+    "limits.exempt",
+    "rooms.presence_limit",  # beyond it members are only counted
+    "rooms.history_seconds",
+    "calls.block_seconds",
+    "calls.block_rounding",
+}
+
+
+def bounding_settings() -> set[str]:
+    """Those that say how many, of the sections that are about what clients may do."""
+    return {
+        f"{section}.{key}"
+        for section in ("limits", "rooms", "streams", "calls", "overlays")
+        for key in msgspec.structs.asdict(getattr(Settings(), section))
+        if not key.endswith(("_per_second", "_seconds", "_days"))
+    } - NO_BOUNDS
+
+
+def test_every_setting_that_bounds_clients_has_its_resource_in_the_table() -> None:
+    assert bounding_settings() - {resource.bound for resource in RESOURCES} == set()
+
+
+def test_the_table_of_resources_can_be_printed() -> None:
+    print("\n| resource | bound | counted by | reached by |\n|---|---|---|---|")
+    for resource in RESOURCES:
+        print(
+            f"| {resource.name} | {resource.bound} = {value_of(resource)} | {resource.counted_by} | {resource.test} |"
+        )
+    assert all(value_of(resource) is not None for resource in RESOURCES)
+
+
+def value_of(resource: Resource) -> object:
+    """What the bound is by default."""
+    place, colon, name = resource.bound.partition(":")
+    if colon:
+        found = re.search(rf"^{name} = ([^#\n]*)", (ROOT / place).read_text(), re.MULTILINE)
+        return found and found[1].strip()
+    section, _, key = resource.bound.partition(".")
+    return msgspec.structs.asdict(getattr(Settings(), section)).get(key)
 
 
 @pytest.mark.parametrize("resource", RESOURCES, ids=lambda resource: resource.name)

@@ -1,11 +1,15 @@
 """What loops of commands cost others is bounded for all devices of a user together, each seen on a running server."""
 
+import json
 from typing import Any
+from uuid import UUID
 
 import msgspec
 import trio
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
 
-from tests.clients import Phone, ring_and_join, token_of
+from tests.clients import PATIENCE_SECONDS, Phone, ring_and_join, token_of
 from tests.houses import add_creator, add_fan, online, running_house, with_section
 
 in_thread = trio.to_thread.run_sync
@@ -65,3 +69,23 @@ async def test_commands_that_cost_a_look_at_the_database_count_as_requests_of_th
 
 def from_each(phones: list[Phone], command: dict[str, Any], times: int) -> list[dict[str, Any]]:
     return [phone.ask(command) for _ in range(times) for phone in phones]
+
+
+async def test_a_loop_of_sessions_that_are_opened_is_bounded_for_all_devices_of_a_user(dsn: str) -> None:
+    limits = msgspec.structs.replace(QUICK.limits, opens_per_second=0.01, opens_burst=5)
+    async with running_house(dsn, msgspec.structs.replace(QUICK, limits=limits)) as house:
+        fan, other = await add_fan(house, 0), await add_fan(house, 0)
+
+        def opened(user: UUID) -> int | None:
+            """The close code, if it was not let in."""
+            headers = {"Authorization": f"Bearer {token_of(user)}"}
+            with connect(f"ws://127.0.0.1:{house.websocket_port}/ws", additional_headers=headers, proxy=None) as phone:
+                try:
+                    assert json.loads(phone.recv(PATIENCE_SECONDS))["type"] == "session:ready"
+                except ConnectionClosed as closed:
+                    return closed.rcvd.code if closed.rcvd else 0
+            return None
+
+        codes = [await in_thread(opened, fan) for _ in range(8)]
+        assert codes == [None] * 5 + [4429] * 3
+        assert await in_thread(opened, other) is None

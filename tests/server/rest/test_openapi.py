@@ -19,7 +19,7 @@ from server.rest.route import Needs, Route
 from tests.houses import running_house
 from tests.json_schema import Json, resolve
 from tests.openapi import misfits, read_document
-from tests.server.rest.conftest import People, client_of
+from tests.server.rest.conftest import People
 
 
 @pytest.fixture
@@ -175,7 +175,7 @@ async def test_an_answer_that_is_not_as_described_is_found(people: People) -> No
 async def test_the_document_is_built_before_anybody_asks_for_it(dsn: str) -> None:
     """Nothing else happens meanwhile."""
     openapi_json.cache_clear()
-    async with running_house(dsn) as house, client_of(house) as web:
+    async with running_house(dsn) as house, httpx.AsyncClient(base_url=f"http://127.0.0.1:{house.http_port}") as web:
         assert (await web.get("/healthz")).status_code == 200
         built = openapi_json.cache_info().misses
         assert (await web.get("/api/openapi.json")).status_code == 200
