@@ -39,25 +39,38 @@ _SIZED = {
     **{0xDC + i: (2 << i, "list") for i in range(2)},
     **{0xDE + i: (2 << i, "map") for i in range(2)},
 }
+# Keys among them. Each costs a microsecond or two. The 16 KiB of JSON that a signal may have hold half as many.
+VALUES_MAX = 16_384
+TOO_MANY = f"has more than {VALUES_MAX} values"
 _FIXED_EXTENSIONS = {0xD4 + i: 1 << i for i in range(5)}
 
 
 def read_msgpack(data: bytes, root: str) -> Reading:
     """The value of a MessagePack message, and its faults. Raises Undecodable if it is none.
 
-    A value that is nested too deep, and a key that is not text, are skipped.
+    A value that is nested too deep, and a key that is not text, are skipped. Of a message with more than VALUES_MAX
+    values the rest is not read.
     """
     reader = _Reader(data, root)
-    value = reader.value(root, 1)
+    try:
+        value = reader.value(root, 1)
+    except _TooManyValues:
+        return Reading(reader.begun, [*reader.faults[: MAX_FAULTS - 1], (root, TOO_MANY)])
     if reader.at != len(data):
         raise Undecodable
     return Reading(value, reader.faults)
 
 
+class _TooManyValues(Exception):
+    """The rest is not read."""
+
+
 class _Reader:
     def __init__(self, data: bytes, root: str) -> None:
         self.at = 0
+        self.begun: dict[str, Any] = {}  # what was read of the outermost map
         self.faults: list[Fault] = []
+        self._values = 0
         self._data = data
         self._root = root
 
@@ -83,7 +96,7 @@ class _Reader:
         return given
 
     def _map(self, count: int, path: str, depth: int) -> dict[str, Any]:
-        fields: dict[str, Any] = {}
+        fields: dict[str, Any] = self.begun if depth == 1 else {}
         for _ in range(count):
             kind, key = self._head()
             if kind != "text":
@@ -99,6 +112,9 @@ class _Reader:
 
     def _head(self) -> tuple[str, Any]:
         """The kind of what begins here with its content; of lists and maps the number of their entries."""
+        self._values += 1
+        if self._values > VALUES_MAX:
+            raise _TooManyValues
         first = self._bytes(1)[0]
         if first < 0x80 or first >= 0xE0:
             return "number", first if first < 0x80 else first - 0x100

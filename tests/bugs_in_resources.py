@@ -173,6 +173,15 @@ IN_RESOURCES = (
         "a fault is logged",
     ),
     Bug(
+        "packed-values",
+        "of a MessagePack message with too many values the rest is not read",
+        "64 KiB of empty maps hold the event loop for 70 ms, and 4 MiB",
+        (Edit("server/read_msgpack.py", "        if self._values > VALUES_MAX:", "        if self._values > 10**9:"),),
+        "tests/server/test_wire.py::test_of_a_message_with_too_many_values_the_rest_is_not_read",
+        "Undecodable",
+        "it is read to its end",
+    ),
+    Bug(
         "resume-budget",
         "a party ends its own pauses only so often",
         "a loop of pauses is told to the other party and stored each time",

@@ -378,3 +378,13 @@ async def test_a_hostile_frame_is_refused_by_name_and_the_room_lives(house: Hous
             assert fans.join(channel)["epoch"] == epoch, "the room was never restarted"
 
         await trio.to_thread.run_sync(story)
+
+
+def test_of_a_message_with_too_many_values_the_rest_is_not_read() -> None:
+    """64 KiB of MessagePack can hold as many values, each of which would cost a microsecond or two."""
+    begin = msgspec.msgpack.encode({"type": "ping", "ref": "r"})[1:]
+    message = b"\x83" + begin + b"\xa1a\xdc" + (60_000).to_bytes(2, "big") + b"\x80" * 59_999 + b"\xc1"
+    with pytest.raises(Misfit) as refused:
+        Encoding.MSGPACK.decode(message)
+    assert refused.value.faults[-1] == ("message", "has more than 16384 values")
+    assert refused.value.ref == "r"
