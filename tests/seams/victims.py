@@ -232,6 +232,6 @@ def look_around(fan: Victim, creator: Victim, operator: Victim) -> None:
         fan.request("GET", path)
     creator.request("POST", "/payouts", {"tokens": 1})
     fan.request("POST", "/reports", {"userId": str(creator.user_id), "reason": "a test"})
-    for path in ("/admin/rooms", "/admin/overview", "/admin/reports", "/admin/bans"):
+    for path in ("/admin/rooms", "/admin/overview", "/admin/reports", "/admin/bans", "/admin/debts", "/admin/actions"):
         operator.request("GET", path)
     operator.request("POST", "/admin/credits", {"userId": str(fan.user_id), "tokens": 50, "reason": "a test"})

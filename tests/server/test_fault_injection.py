@@ -45,6 +45,7 @@ from tests.server.rest.shop import SELLING, selling
 from tests.stripe_stand_in import StripeStandIn, signature, stripe_stand_in
 
 in_thread = trio.to_thread.run_sync
+SHOW_SECONDS = 0.2  # of a creator's presence, until tickets are theirs
 RESTARTS = 1000  # every step of the rules raises in one room after the other: none is to be given up for that
 LATE_SECONDS_MAX = 30.0  # between two blocks of one second of honest people, on a machine that does much else
 ROUNDS, ROUNDS_LONG = 2, 6  # of everything that victims do
@@ -204,7 +205,11 @@ async def scene(dsn: str, error: str, monkeypatch: pytest.MonkeyPatch) -> AsyncI
 
 def _settings(stripe: StripeStandIn) -> Settings:
     usual = selling(stripe, block_seconds=1)
-    return msgspec.structs.replace(usual, server=msgspec.structs.replace(usual.server, restarts=RESTARTS))
+    return msgspec.structs.replace(
+        usual,
+        server=msgspec.structs.replace(usual.server, restarts=RESTARTS),
+        streams=msgspec.structs.replace(usual.streams, ticket_release_seconds=SHOW_SECONDS),
+    )
 
 
 def check_faults_are_logged_and_counted(tormented: Scene) -> None:
