@@ -16,7 +16,7 @@ steps = st.builds(Step, st.sampled_from([*STEPS, *OFTEN]), st.integers(0, 3), st
 histories = st.lists(steps, min_size=8, max_size=20)
 
 
-@pytest.mark.parametrize("count", [12, pytest.param(200, marks=pytest.mark.long)])
+@pytest.mark.parametrize("count", [10, pytest.param(200, marks=pytest.mark.long)])
 async def test_whatever_colluders_do_on_a_server_every_wallet_is_what_its_owner_was_told(dsn: str, count: int) -> None:
     till = Till()
     async with colluding_shop(dsn) as shop:
