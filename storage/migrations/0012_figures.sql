@@ -77,6 +77,7 @@ INSERT INTO day_room_tips AS d (day, room_id, tips, tokens, refunds, refunded_to
 -- A debtor's, paid or not: also for what was given back of what they had earned.
 CREATE INDEX debts_of_debtor ON debts (debtor, created_at DESC, advance_key DESC);
 CREATE INDEX debts_open_newest ON debts (created_at DESC, advance_key DESC) WHERE repaid < tokens;
+CREATE INDEX debts_repaid_newest ON debts (created_at DESC, advance_key DESC) WHERE repaid = tokens;
 
 -- What was given back to a payer, or of what a payee had earned: one row a posting, with the key, kind, room and payer of
 -- what it gives back. The postings are those of the wallet above `low` and up to `high`; what `losses` advanced for a

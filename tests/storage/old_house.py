@@ -16,6 +16,7 @@ PEOPLE = 2_000  # fans, and as many creators
 CALLS = 10_000
 LIVE_CALLS = 400
 MARKET = 50_000  # purchases, payouts, reports
+SHOWS, TICKETS = 5_000, 10  # streams, and tickets to each
 RATE, BLOCK_TOKENS, FAN_TOKENS = 60, 30, 900_000_000
 
 FIRST_AT = datetime(2025, 1, 1, tzinfo=UTC)
@@ -131,9 +132,35 @@ _MARKET = f"""
           FROM stars s, generate_series(1, 8) t;
 """
 
+# Streams that were given, the tickets that were released for them, and blocks that creators owe their viewers.
+_SHOWS = f"""
+    CREATE TEMP TABLE shows ON COMMIT DROP AS
+        SELECT n, gen_random_uuid() AS id, s.id AS creator, '{FIRST_AT}'::timestamptz + n * interval '1 hour' AS at
+          FROM generate_series(0, {SHOWS - 1}) n JOIN stars s ON s.i = n % {PEOPLE};
+    INSERT INTO rooms (id, kind, channel, created_at, ended_at)
+        SELECT id, 'stream', replace(id::text, '-', ''), at, at + interval '1 hour' FROM shows;
+    INSERT INTO streams (id, creator_id, title, type, ticket_price_tokens, block_seconds, block_rounding, status,
+                         created_at, started_at, ended_at, end_reason, released_at)
+        SELECT id, creator, 'A show', 'private', 2, 30, 'up', 'ended', at, at, at + interval '1 hour', 'ended', at
+          FROM shows;
+    INSERT INTO stream_tickets (stream_id, user_id, ticket_id, posting_key, price_tokens, bought_at, released_at)
+        SELECT s.id, f.id, gen_random_uuid(), w.key, 2, s.at, s.at
+          FROM (SELECT key, row_number() OVER () AS t FROM wanted WHERE kind = 2 LIMIT {SHOWS * TICKETS}) w
+          JOIN shows s ON s.n = w.t % {SHOWS} JOIN fans f ON f.i = w.t / {SHOWS};
+    UPDATE stream_tickets SET return_key = NULL;
+    INSERT INTO refunds_due (paid_key, payee_id, room_id, next_try_at)
+        SELECT key, credit, room_id, 'infinity' FROM wanted WHERE kind = 1 AND block_no = 1 AND seq % 10 = 2;
+    INSERT INTO debts (advance_key, debtor, tokens, repaid, created_at)
+        SELECT key, credit, tokens, tokens, created_at FROM wanted WHERE kind = 1 AND block_no = 2 AND seq % 10 = 2;
+    INSERT INTO operator_actions (id, operator_id, action, target_id, ref_id, tokens, created_at)
+        SELECT gen_random_uuid(), '{STAR}', 'pay_payout', creator_id, id, tokens, settled_at
+          FROM payouts WHERE settled_as = 'paid';
+"""
+
 TABLES = (
     "users", "creators", "creator_blocks", "wallets", "journal", "memos", "idempotency_keys", "rooms", "meters",
-    "calls", "users_in_calls", "servers", "purchases", "payouts", "reports", "overlay_tokens",
+    "calls", "users_in_calls", "servers", "purchases", "payouts", "reports", "overlay_tokens", "streams",
+    "stream_tickets", "refunds_due", "debts", "operator_actions",
 )  # fmt: skip
 
 
@@ -149,5 +176,5 @@ async def _fill(connection: Connection) -> None:
     await connection.execute("CREATE TEMP TABLE long_keys (key uuid, block_no integer) ON COMMIT DROP")
     await connection.execute("INSERT INTO long_keys SELECT * FROM unnest($1::uuid[]) WITH ORDINALITY", keys)
     await book(connection, _PEOPLE, _CALLS, _LIVE, _POSTINGS)
-    for script in (_MEMOS, _MARKET):
+    for script in (_MEMOS, _MARKET, _SHOWS):
         await connection.execute(script, timeout=STATEMENT_SECONDS_MAX)

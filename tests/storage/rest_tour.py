@@ -9,14 +9,17 @@ from uuid import UUID
 import httpx
 import trio
 
-from domain.ids import RoomId
+from domain.ids import ESCROW, RoomId
 from server.house import House
 from server.ids import new_channel, new_uuid
+from server.refunds_due import give_back_due
 from server.rest.app import ROUTES
+from storage.postings import as_uuid
+from storage.refunds_due import note_refunds_due
 from tests.clients import Phone
 from tests.houses import BILLING_SECRET
 from tests.server.rest.conftest import Caller, People, client_of, people_of
-from tests.storage.books import make_stream, purchase, ticket, tip
+from tests.storage.books import block, make_stream, purchase, ticket, tip
 from tests.storage.old_house import EARNER, FIRST_AT, LONG_CALL, LONG_FAN, STAR, STEP, TIPPED
 from tests.stripe_stand_in import StripeStandIn, signature
 
@@ -29,6 +32,7 @@ PAGES: tuple[Query, ...] = ({}, {"limit": 100, "offset": 10_000}, {"limit": 100,
 
 ALL = {f"{route.method} {route.path}" for route in ROUTES}
 AUDIT = "GET /api/admin/audit"
+ANSWER_SECONDS_MAX = 120.0  # the audit reads a million postings, while others are at work on this machine
 
 
 class Tour:
@@ -54,7 +58,9 @@ class Tour:
         if who is not None:
             headers["Authorization"] = f"Bearer {who.token}"
         place = path.format(**given)
-        answer = await self._web.request(method, place, json=body, content=raw, params=query, headers=headers)
+        answer = await self._web.request(
+            method, place, json=body, content=raw, params=query, headers=headers, timeout=ANSWER_SECONDS_MAX
+        )
         assert answer.status_code in (200, 201), f"{name} {given}: {answer.text}"
         return answer
 
@@ -172,9 +178,45 @@ async def _stream(tour: Tour, creator: Caller) -> None:
     await tour.ask(guests[1], "POST /api/tips/send", body=to_tip)
     await tour.ask(guests[0], "GET /api/tips", streamId=stream_id)
     await tour.ask(guests[0], "GET /api/tips/leaderboard", channel=stream["channel"])
+    await _put_out(tour, creator, stream)
     await tour.ask(creator, "POST /api/streams/{streamId}/end", streamId=stream_id)
     for query in _queries(({}, {"status": "live"}), ({}, {"creatorId": str(creator.user_id)}), PAGES[:2]):
         await tour.ask(guests[2], "GET /api/streams", **query)
+
+
+async def _put_out(tour: Tour, creator: Caller, stream: dict[str, Any]) -> None:
+    """One ticket is given back because its holder is removed, another because its holder is blocked."""
+    removed, blocked = [await tour.people.fan(100) for _ in range(2)]
+    for guest in (removed, blocked):
+        await tour.ask(guest, "POST /api/streams/{streamId}/tickets", streamId=stream["id"])
+    phone = await tour.people.phone(creator)
+    await trio.to_thread.run_sync(phone.join, stream["channel"])
+    removal = {"type": "member:remove", "channel": stream["channel"], "userId": str(removed.user_id)}
+    await trio.to_thread.run_sync(phone.ask_ok, removal)
+    await tour.ask(creator, "PUT /api/creators/me/blocks/{userId}", userId=blocked.user_id)
+
+
+async def do_rounds(house: House, trying: Callable[[str], None]) -> None:
+    """What a server does beside its requests about tickets and blocks that are to be given back, with some of each."""
+    trying("rounds")
+    late, now = RoomId(new_uuid()), RoomId(new_uuid())
+    async with people_of(house) as people:
+        fan, creator = await people.fan(100), await people.creator()
+    for stream in (late, now):
+        rooms = "INSERT INTO rooms (id, kind, channel, opened) VALUES ($1, 'stream', $2, false)"  # nobody adopts it
+        await house.postgres.execute(rooms, stream, new_channel())
+        await make_stream(house.postgres, stream, creator.user_id)
+        assert (await house.actor.post([ticket(stream, fan.user_id, ESCROW, 5)]))[0].paid
+    await house.postgres.execute("UPDATE streams SET created_at = now() - interval '8 days' WHERE id = $1", late)
+    await house.postgres.execute("INSERT INTO meters (room_id, payer_id) VALUES ($1, $2)", now, fan.user_id)
+    paid = block(now, fan.user_id, creator.user_id, 1)
+    assert (await house.actor.post([paid]))[0].paid
+    assert await note_refunds_due(house.postgres, now, 1, [paid.key])
+    await house.postgres.execute("UPDATE refunds_due SET next_try_at = now() WHERE paid_key = $1", as_uuid(paid.key))
+    assert await house.actor.release(now, 1) == 1
+    house.tickets.look()
+    await house.tickets.next_round()
+    await give_back_due(house.postgres, house.actor)
 
 
 async def _buy(tour: Tour, house: House, stripe: StripeStandIn) -> None:
