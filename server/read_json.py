@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from server.value_faults import (
     MAX_DEPTH,
@@ -17,6 +17,9 @@ from server.value_faults import (
     value_faults,
 )
 
+# Each costs up to three microseconds. The 16 KiB that a signal may have hold fewer.
+CONTAINERS_MAX = 8_192
+TOO_MANY = f"has more than {CONTAINERS_MAX} lists and objects"
 DIGITS = 20  # an integer with more characters is past 64 bits whatever it says
 
 # A whole string, also one that never ends, or a run of brackets. Possessive, so that nothing is tried twice.
@@ -26,10 +29,13 @@ _TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[{]++|[\]}]++', re.DOTALL)
 def read_json(text: str, root: str, *, nul_is_fault: bool) -> Reading:
     """The value of a JSON text, and its faults. Raises Undecodable if it is no JSON.
 
-    Of a text that is nested too deep only the shallow part is decoded.
+    Of a text that is nested too deep, or has more than CONTAINERS_MAX lists and objects, only the outermost value is
+    decoded, with null for each list and object in it; in the latter case only as far as it was read.
     """
-    if text.count("[") + text.count("{") > MAX_DEPTH and (shallow := _cut_at_depth(text)) is not None:
-        return Reading(_Parse(root).value(shallow), [(root, TOO_DEEP)])
+    if text.count("[") + text.count("{") > MAX_DEPTH:
+        outline = _outline(text)
+        if outline.fault is not None:
+            return Reading(_Parse(root).value(outline.text), [(root, outline.fault)])
     parse = _Parse(root)
     value = parse.value(text)
     return Reading(value, parse.faults or value_faults(value, root, nul_is_fault=nul_is_fault))
@@ -74,9 +80,19 @@ def _integer(text: str) -> int:
     return int(text) if len(text) <= DIGITS else 2**64
 
 
-def _cut_at_depth(text: str) -> str | None:
-    """If a text is deeper than MAX_DEPTH: the same with null for each value that is inside another's value."""
-    depth = deepest = begin = 0
+_CLOSING = {"{": "}", "[": "]"}
+
+
+class _Outline(NamedTuple):
+    """A text with null for each value that is inside another's value; and why no more of it is to be decoded."""
+
+    text: str
+    fault: str | None
+
+
+def _outline(text: str) -> _Outline:
+    """Raises Undecodable if brackets do not match. Past CONTAINERS_MAX lists and objects the rest is not read."""
+    depth = deepest = containers = begin = 0
     kept: list[str] = []
     for token in _TOKEN.finditer(text):
         start, end = token.span()
@@ -86,6 +102,12 @@ def _cut_at_depth(text: str) -> str | None:
                 kept += text[begin : start + 1 - depth], "null"
             depth += end - start
             deepest = max(deepest, depth)
+            containers += end - start
+            if containers > CONTAINERS_MAX and deepest <= MAX_DEPTH:
+                outermost = text.lstrip()[0]
+                if depth < 2 or outermost not in _CLOSING:  # there is more than one outermost value
+                    raise Undecodable
+                return _Outline("".join(kept) + _CLOSING[outermost], TOO_MANY)
         elif first in "]}":
             if depth >= 2 > depth - (end - start):
                 begin = start + depth - 1
@@ -95,4 +117,4 @@ def _cut_at_depth(text: str) -> str | None:
     if depth != 0:
         raise Undecodable
     kept.append(text[begin:])
-    return "".join(kept) if deepest > MAX_DEPTH else None
+    return _Outline("".join(kept), TOO_DEEP if deepest > MAX_DEPTH else None)

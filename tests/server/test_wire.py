@@ -388,3 +388,21 @@ def test_of_a_message_with_too_many_values_the_rest_is_not_read() -> None:
         Encoding.MSGPACK.decode(message)
     assert refused.value.faults[-1] == ("message", "has more than 16384 values")
     assert refused.value.ref == "r"
+
+
+@pytest.mark.parametrize("opened", ['{"type": "ping", "ref": "r", "x": [', '{"ref": "r", "a": {}, "x": [[['])
+def test_of_json_with_too_many_lists_and_objects_the_rest_is_not_read(opened: str) -> None:
+    with pytest.raises(Misfit) as refused:
+        Encoding.JSON.decode(opened + "{}," * 9_000 + "no json")
+    assert refused.value.faults[-1] == ("message", "has more than 8192 lists and objects")
+    assert refused.value.ref == "r"
+
+
+@pytest.mark.parametrize("text", ['{"type": "ping"} ', "5", '"a" ['])
+def test_many_values_beside_each_other_are_no_json(text: str) -> None:
+    with pytest.raises(Undecodable):
+        Encoding.JSON.decode(text + "{}," * 9_000)
+
+
+def test_text_full_of_brackets_holds_no_lists() -> None:
+    assert Encoding.JSON.decode(json.dumps({"type": "ping", "ref": "r", "x": "[{" * 20_000})) == Ping(ref="r")
