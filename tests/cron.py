@@ -52,7 +52,7 @@ class Cron:
             answer = None
         if answer is None or answer.status_code == 503:  # it stops, or is not there
             self.unanswered += 1
-            time.sleep(RETRY_SECONDS)
+            time.sleep(RETRY_SECONDS)  # as a cron does; a server that is down wakes nobody
             return
         assert answer.status_code == 200, answer.text
         self.answers.append(answer.json())

@@ -88,7 +88,7 @@ def play_one(world: World, state: str, sequence: list[Step]) -> None:
     """From a thread. Raises Fault with the part of the sequence that brings it about."""
     try:
         trio.from_thread.run(world.play, state, sequence)
-    except Exception as fault:
+    except Exception as fault:  # reason: whatever it is, its sequence is told with it
         blame(world, state, Found(sequence, fault))
 
 
@@ -164,7 +164,7 @@ def play_some(world: World, state: str, seed: int, until: float) -> None:
         played += 1
         try:
             trio.from_thread.run(world.play, state, sequence)
-        except Exception as fault:
+        except Exception as fault:  # reason: whatever it is, a shorter sequence is looked for
             ends_at = ends_at if found else now + SHRINK_SECONDS
             if not found or len(sequence) <= len(found[0].sequence):
                 found[:] = [Found(sequence, fault)]
@@ -174,7 +174,7 @@ def play_some(world: World, state: str, seed: int, until: float) -> None:
         play()
     except Enough:
         pass
-    except Exception as error:
+    except Exception as error:  # reason: Hypothesis may raise one of its own; it is told like any other
         found = found or [Found([], error)]
     if found:
         blame(world, state, found[0], f", seed {seed}")
@@ -196,7 +196,7 @@ def halved(world: World, state: str, found: Found, until: float) -> Found:
             return found
         try:
             trio.from_thread.run(world.play, state, half)
-        except Exception as fault:
+        except Exception as fault:  # reason: this half brings it about, too
             return halved(world, state, Found(half, fault), until)
     return found
 
