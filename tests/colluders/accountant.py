@@ -147,10 +147,8 @@ class Accountant:
 
     def hear(self, room: Room, effect: effects.Effect) -> None:
         match effect:
-            case effects.Publish(m.CallStarted() | m.CallResumed()):
-                self._only_stay(room).runs = True
-            case effects.Publish(m.CallPaused()):
-                self._only_stay(room).runs = False
+            case effects.Publish(m.CallStateChanged() as change):  # one that is told late says what holds it by then
+                self._only_stay(room).runs = not change.holds
             case effects.Publish(m.BlockCharged() as charged):
                 assert isinstance(room, CallRoom)
                 self._note_block(room, room.fan, charged.block_no, charged.tokens)
