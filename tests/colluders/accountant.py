@@ -26,7 +26,7 @@ class Stay:
 
     def __init__(self, price: BlockPrice) -> None:
         self.price = price
-        self.ever_ran = False
+        self.accepted = False  # a call, and nobody was told yet that it has started
         self.paused: dict[UUID, bool] = {}  # of a stream's viewer, by connection
         self.runs = False  # as the parties were told
         self.time: Duration = 0  # it ran, and the payee was there
@@ -40,12 +40,12 @@ class Stay:
         ] = []  # of what was used then, what less than is given back
 
     def note_payer_away(self) -> None:
-        """Time may run on, though not past the block that is paid by now."""
-        self.limit = ((self.time + self.doubt) // self.price.block + 1) * self.price.block
+        """Time may run on, though not past the last block that is paid by now, or is due by now and under way."""
+        due = (self.time + self.doubt) // self.price.block + 1
+        self.limit = max(due, *self.blocks, 0) * self.price.block
 
     def pass_time(self, span: Duration, payee_is_here: bool, payee_is_silent: bool) -> None:
         if self.runs:
-            self.ever_ran = True
             self.time += span if payee_is_here else 0
             self.doubt += span if payee_is_silent else 0
 
@@ -91,6 +91,8 @@ class Accountant:
 
     def pass_time(self, span: Duration) -> None:
         for (room_id, payer), stay in self.stays.items():
+            if stay.accepted and self._are_met(self.rooms[room_id], payer):  # its start is told with the first block
+                stay.runs, stay.accepted = True, False
             grace = self._grace_of(payer)
             runs_on = span if grace is None else min(span, grace, max(0, stay.limit - stay.time - stay.doubt))
             self._pass(room_id, stay, runs_on)
@@ -103,6 +105,10 @@ class Accountant:
             stay.pass_time(span, self._is_here(room, room.payee), self._is_silent(room, room.payee))
 
     # Who is there
+
+    def _are_met(self, room: Room, payer: UserId) -> bool:
+        """Both are in the room, and neither is known to be away."""
+        return all(self._is_here(room, user) or self._is_silent(room, user) for user in (payer, room.payee))
 
     def note_away(self, user_id: UserId) -> None:
         """Their silence has been noticed: the time since then is nobody's where they are paid."""
@@ -130,6 +136,7 @@ class Accountant:
         self.unsure |= {posting.key for posting in room.committer.under_way()}
         for stay in self._stays_in(room):
             stay.slack, stay.doubt = stay.slack + stay.doubt, 0
+            stay.accepted = stay.accepted or (stay.runs and not stay.blocks)  # it may begin once more
             stay.runs, stay.exact, stay.paused = False, False, {}
         if (show := self.shows.get(room.id)) is not None:
             show.slack, show.doubt = show.slack + show.doubt, 0
@@ -147,10 +154,11 @@ class Accountant:
 
     def hear(self, room: Room, effect: effects.Effect) -> None:
         match effect:
-            case effects.Publish(m.CallStarted() | m.CallResumed()):
-                self._only_stay(room).runs = True
-            case effects.Publish(m.CallPaused()):
-                self._only_stay(room).runs = False
+            case effects.Tell(_, m.CallAccepted()):
+                self._only_stay(room).accepted = True
+            case effects.Publish(m.CallStateChanged() as change):  # one that is told late says what holds it by then
+                stay = self._only_stay(room)
+                stay.runs, stay.accepted = not change.holds, False
             case effects.Publish(m.BlockCharged() as charged):
                 assert isinstance(room, CallRoom)
                 self._note_block(room, room.fan, charged.block_no, charged.tokens)
