@@ -135,6 +135,7 @@ async def main(port: int, beside: bool) -> None:
     if beside:
         settings = msgspec.structs.replace(settings, send_buffer_bytes=FEW_BYTES)
     vars(websocket)["Conversation"] = Echo  # so that what is tried is serve_connection itself, whatever it does
+    vars(websocket)["first_message_bytes"] = lambda settings: settings.max_frame_bytes  # the client opens no session
     async with trio.open_nursery() as nursery:
         exempt = LimitSettings(exempt=("127.0.0.1/32",))
         house: Any = SimpleNamespace(
