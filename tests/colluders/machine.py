@@ -261,6 +261,15 @@ class Colluders(MoneyRules):
         elif what == "lose a room" and (room := self._room(which)) is not None:
             self.town.lose_room(room)
 
+    @rule(times=st.integers(2, 6), away=st.sampled_from([2, 6]).map(duration))
+    def restart_again_and_again(self, times: int, away: Duration) -> None:
+        """Everybody comes back some seconds after each restart."""
+        for _ in range(times):
+            self.town.crash("all", away, 0)
+            self.town.wait(away)
+            self.everybody_joins()
+            self.town.commit()
+
     # What must hold
 
     @invariant()
