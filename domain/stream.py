@@ -274,7 +274,8 @@ class Stream:
         elif user_id not in self.door.removed:
             self.talk.show(user_id)
         if self.door.bar(user_id, barred):
-            if self._give_back([user_id], at) and (stay := self.stays.find(user_id)) is not None:
+            given_back = not self.closing.over and self._give_back([user_id], at)
+            if given_back and (stay := self.stays.find(user_id)) is not None:
                 self.stays.use_up(stay, at)  # a user who is allowed again begins with a block of their own
             self._put_out(user_id, "banned", at)
 

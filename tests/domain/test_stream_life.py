@@ -283,6 +283,18 @@ def test_a_block_that_is_refused_after_the_end_ends_nothing_twice() -> None:
     assert story.kinds()[-2:] == ["stream:ended", "room:closed"]
 
 
+def test_an_owner_who_blocks_a_viewer_after_the_end_gives_nothing_more_back() -> None:
+    story = StreamStory().watch(FAN)
+    story.wait(1)
+    story.storage_goes_away()
+    story.end("admin")
+    story.bar(FAN)
+    story.storage_comes_back()
+    assert story.stream.settled
+    assert story.blocks(FAN) == 1
+    assert not [effect for effect in story.done if isinstance(effect, effects.GiveBack)]
+
+
 def test_the_view_of_an_ended_stream_says_when_and_why() -> None:
     story = StreamStory(rate=None).watch(FAN)
     story.wait(5)
