@@ -112,6 +112,14 @@ def too_early(message: str, wait: int) -> Refusal:
     return Refusal(Code.RATE_LIMITED, message, {"retryAfterSeconds": max(0.001, round(wait / 1_000_000, 3))})
 
 
+QUOTA_SECONDS = 60  # until a client may ask again for what it had too much of: only its user can make room
+
+
+def quota_reached(message: str) -> Refusal:
+    """RATE_LIMITED, for a user who has as many of something as one may have. No fault of the server's, so no 503."""
+    return Refusal(Code.RATE_LIMITED, message, {"retryAfterSeconds": QUOTA_SECONDS})
+
+
 MAX_ERRORS_BYTES = 4_000  # of a problem's `errors` as JSON
 MAX_MESSAGE_BYTES = 1_500  # of the message made of them, which is sent twice: no problem is larger than 8 KiB
 

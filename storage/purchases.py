@@ -7,7 +7,7 @@ from uuid import UUID
 import msgspec
 
 from domain.ids import PostingKey, UserId
-from domain.refusals import Code, Refusal
+from domain.refusals import Refusal, quota_reached
 from storage.keys import KEY_IN_USE, KEY_OF_A_POSTING
 from storage.paging import Listing, Page, Paged
 from storage.postgres import Connection, PgUUID, Postgres, Refused, Row
@@ -91,7 +91,7 @@ async def make_purchase(postgres: Postgres, new: NewPurchase, *, most_pending: i
         await lock_user(connection, new.user_id)
         pending = "SELECT count(*) FROM purchases WHERE user_id = $1 AND status = 'pending'"
         if await connection.fetchval(pending, new.user_id) >= most_pending:
-            return Refusal(Code.OVERLOADED, f"{most_pending} purchases wait to be paid; pay one, or let them expire")
+            return quota_reached(f"{most_pending} purchases wait to be paid; pay one, or let them expire")
         return await _insert(connection, new)
 
     try:

@@ -12,7 +12,7 @@ from domain.ids import RoomId, UserId
 from domain.instant import Instant, as_datetime, from_datetime
 from domain.messages import Person
 from domain.meter import Funds, SetBack, StoredMeter
-from domain.refusals import Code, Refusal
+from domain.refusals import Code, Refusal, quota_reached
 from domain.stream_record import StreamFacts, StreamRecord, StreamStatus, StreamType, StreamView, view_stream
 from storage.paging import Listing, Page, Paged
 from storage.postgres import Connection, Postgres, Refused, Row
@@ -97,8 +97,7 @@ async def create_stream(
         await lock_user(connection, new.creator)
         scheduled = "SELECT count(*) FROM streams WHERE creator_id = $1 AND status = 'scheduled'"
         if await connection.fetchval(scheduled, new.creator) >= most_scheduled:
-            message = f"You have announced {most_scheduled} streams; start or end one first"
-            return Refusal(Code.OVERLOADED, message)
+            return quota_reached(f"You have announced {most_scheduled} streams; start or end one first")
         refusal = await too_many_in_a_day(connection, "streams", new.creator, most_a_day)
         if refusal is None:
             await _insert_stream(connection, new)

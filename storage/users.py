@@ -5,7 +5,7 @@ from collections.abc import Collection
 import msgspec
 
 from domain.ids import UserId
-from domain.refusals import Code, Refusal
+from domain.refusals import Code, Refusal, quota_reached
 from storage.paging import Listing, Page, Paged
 from storage.postgres import Postgres, Row
 
@@ -99,7 +99,7 @@ async def block_user(postgres: Postgres, creator_id: UserId, user_id: UserId, *,
     others = "SELECT count(*) FROM creator_blocks WHERE creator_id = $1 AND user_id <> $2"
     row = await postgres.fetchrow(others, creator_id, user_id)
     if row is not None and row[0] >= most:
-        return Refusal(Code.OVERLOADED, f"You have blocked {most} users; unblock one first")
+        return quota_reached(f"You have blocked {most} users; unblock one first")
     await postgres.execute("SELECT block_user($1, $2)", creator_id, user_id)
     return None
 

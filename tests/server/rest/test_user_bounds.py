@@ -34,8 +34,8 @@ async def at_once(caller: Caller, path: str, body: Any, times: int) -> list[int]
 async def test_streams_that_wait_are_bounded_also_at_the_same_moment(dsn: str) -> None:
     async with running_house(dsn, with_section("limits", streams_scheduled=3)) as house, people_of(house) as people:
         creator, other = await people.creator(), await people.creator()
-        assert await at_once(creator, "/streams", STREAM, 6) == [201] * 3 + [503] * 3
-        check(await creator.post("/streams", STREAM), 503, "OVERLOADED")
+        assert await at_once(creator, "/streams", STREAM, 6) == [201] * 3 + [429] * 3
+        check(await creator.post("/streams", STREAM), 429, "RATE_LIMITED")
         assert (await other.post("/streams", STREAM)).status_code == 201
         first = (await creator.get("/streams", creatorId=creator.user_id)).json()["items"][0]["id"]
         assert (await creator.post(f"/streams/{first}/end")).status_code == 200
@@ -82,7 +82,7 @@ async def test_purchases_that_wait_to_be_paid_are_bounded(dsn: str) -> None:
         fan = await people.fan()
         for number in range(2):
             assert (await fan.post("/tokens/purchases", {"packId": "small"}, key=f"{number}")).status_code == 201
-        check(await fan.post("/tokens/purchases", {"packId": "small"}, key="2"), 503, "OVERLOADED")
+        check(await fan.post("/tokens/purchases", {"packId": "small"}, key="2"), 429, "RATE_LIMITED")
         assert (await fan.post("/tokens/purchases", {"packId": "small"}, key="1")).status_code == 201, "a repeat"
         assert await count(house, "purchases") == 2
 
@@ -108,5 +108,5 @@ async def test_blocked_users_are_bounded(dsn: str) -> None:
         fans = [await people.fan() for _ in range(3)]
         for fan in fans[:2]:
             assert (await creator.put(f"/creators/me/blocks/{fan.user_id}")).status_code == 200
-        check(await creator.put(f"/creators/me/blocks/{fans[2].user_id}"), 503, "OVERLOADED")
+        check(await creator.put(f"/creators/me/blocks/{fans[2].user_id}"), 429, "RATE_LIMITED")
         assert (await creator.put(f"/creators/me/blocks/{fans[1].user_id}")).status_code == 200, "already blocked"
