@@ -252,7 +252,7 @@ class Accountant:
             if room_id != room.id:
                 continue
             back = {n for n in stay.blocks if block_key(room.id, payer, n) in asked_back}
-            kept = max(set(stay.blocks) - back, default=0)
+            kept = len(set(stay.blocks) - back)
             assert kept == 0 or (kept - 1) * stay.price.block <= stay.time + stay.slack, (
                 "paid for time that nobody gave"
             )

@@ -63,7 +63,7 @@ class Colluders(MoneyRules):
         users=st.integers(2, 5),
         packs=st.lists(st.sampled_from([0, 500, 1000, *PACKS]), min_size=5, max_size=5),
         gifts=st.lists(st.sampled_from([0, 0, 50, 1000]), min_size=5, max_size=5),
-        begins=st.sampled_from(["nothing", "show", *["call", "stream", "both"] * 3]),
+        begins=st.sampled_from(["nothing", *["show", "call", "stream", "both"] * 3]),
         price=prices,
         gone=st.lists(absences, min_size=1, max_size=5),
     )

@@ -8,7 +8,8 @@ from tests.colluders.machine import Colluders
 
 
 def test_whatever_colluders_do_no_token_appears_and_every_bill_is_true() -> None:
-    run_state_machine_as_test(Colluders, settings=settings(max_examples=250, stateful_step_count=30))
+    """The same histories each time; the long run finds new ones."""
+    run_state_machine_as_test(Colluders, settings=settings(max_examples=250, stateful_step_count=30, derandomize=True))
 
 
 @pytest.mark.long
