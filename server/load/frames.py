@@ -67,8 +67,10 @@ def masked_frame(opcode: int, payload: bytes) -> bytes:
     length = len(payload)
     if length < 126:
         head = bytes((_FIN | opcode, _MASKED | length))
-    else:
+    elif length < 1 << 16:
         head = bytes((_FIN | opcode, _MASKED | 126)) + length.to_bytes(2, "big")
+    else:
+        head = bytes((_FIN | opcode, _MASKED | 127)) + length.to_bytes(8, "big")
     return head + _NO_MASK + payload
 
 
