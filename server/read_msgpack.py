@@ -39,8 +39,9 @@ _SIZED = {
     **{0xDC + i: (2 << i, "list") for i in range(2)},
     **{0xDE + i: (2 << i, "map") for i in range(2)},
 }
-# Keys among them. Each costs a microsecond or two. The 16 KiB of JSON that a signal may have hold half as many.
-VALUES_MAX = 16_384
+# Keys among them. Each costs a microsecond or two, and up to 270 bytes. The 16 KiB of JSON that a signal may have hold
+# two thirds as many.
+VALUES_MAX = 12_288
 TOO_MANY = f"has more than {VALUES_MAX} values"
 _FIXED_EXTENSIONS = {0xD4 + i: 1 << i for i in range(5)}
 

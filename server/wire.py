@@ -82,6 +82,8 @@ def _named(text: str) -> Fault:
     return cut(place.rstrip("`").lstrip(".") or ROOT), cut(reason)
 
 
+QUICK_BYTES = 32_768  # of MessagePack; each may be an empty map, for which 72 are allocated. Usual frames have fewer.
+
 # A quick look at every frame. It may doubt a frame that is sound, which is then read strictly; it never trusts one that
 # is not. msgspec alone would take the last of two equal keys.
 
@@ -100,6 +102,8 @@ def _json_looks_sound(message: str) -> bool:
 
 def _msgpack_looks_sound(message: bytes) -> bool:
     """msgspec writes nothing longer than it was: if its value is shorter than the message, some key came twice."""
+    if len(message) > QUICK_BYTES:
+        return False
     try:
         value = _msgpack_value.decode(message)
         if type(value) is not dict:

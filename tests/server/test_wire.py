@@ -386,7 +386,7 @@ def test_of_a_message_with_too_many_values_the_rest_is_not_read() -> None:
     message = b"\x83" + begin + b"\xa1a\xdc" + (60_000).to_bytes(2, "big") + b"\x80" * 59_999 + b"\xc1"
     with pytest.raises(Misfit) as refused:
         Encoding.MSGPACK.decode(message)
-    assert refused.value.faults[-1] == ("message", "has more than 16384 values")
+    assert refused.value.faults[-1] == ("message", "has more than 12288 values")
     assert refused.value.ref == "r"
 
 
