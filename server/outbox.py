@@ -10,6 +10,7 @@ from server.wire import close_frame
 
 SLOW_CONSUMER = 4001
 CLOSE = b"\x88"  # how a Close frame begins (RFC 6455 §5.2)
+JOINED_BYTES = 16_384  # written at a time of frames that wait: small ones, each in a packet of its own, take far longer
 LEFT_BYTES = 65_536  # read at a time, of what nobody will handle
 
 
@@ -107,17 +108,17 @@ class Outbox(trio.abc.Stream):
         with contextlib.suppress(trio.ClosedResourceError):
             while self._waiting:
                 await trio.lowlevel.wait_writable(self._sock)
-                self._write_first()
+                self._write_some()
         if self._accept == self._keep:
             self._accept = self._send
         self._note_drained()
 
-    def _write_first(self) -> None:
-        """As much of it as the kernel takes now."""
+    def _write_some(self) -> None:
+        """As much of the first frames as the kernel takes now."""
         if self.closed.is_set():  # since the kernel said that it takes some
             return
         try:
-            sent = self._send(self._waiting[0])
+            sent = self._send(self._first_bytes())
         except BlockingIOError:
             return
         except OSError:
@@ -125,11 +126,24 @@ class Outbox(trio.abc.Stream):
             return
         self._note_sent(sent)
 
+    def _first_bytes(self) -> bytes:
+        """Of as many frames as have JOINED_BYTES, or of all."""
+        size = count = 0
+        while count < len(self._waiting) and size < JOINED_BYTES:
+            size += len(self._waiting[count])
+            count += 1
+        return self._waiting[0] if count == 1 else b"".join(self._waiting[:count])
+
     def _note_sent(self, sent: int) -> None:
-        rest = self._waiting[0][sent:]
         self._waiting_bytes -= sent
-        self._begun = bool(rest)
-        self._waiting[:1] = [rest] if rest else []
+        whole = 0
+        while whole < len(self._waiting) and sent >= len(self._waiting[whole]):
+            sent -= len(self._waiting[whole])
+            whole += 1
+        del self._waiting[:whole]
+        if sent:
+            self._waiting[0] = self._waiting[0][sent:]
+        self._begun = sent > 0 or (self._begun and not whole)
 
     def _note_drained(self) -> None:
         if self._drained is not None:
