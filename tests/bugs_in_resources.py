@@ -265,4 +265,13 @@ IN_RESOURCES = (
         "Undecodable",
         "all of it is read",
     ),
+    Bug(
+        "frames-joined",
+        "small frames that wait are written together",
+        "a Close frame behind 150 pongs reaches a peer with small buffers too late, and is lost",
+        (Edit("server/outbox.py", "JOINED_BYTES = 16_384", "JOINED_BYTES = 1"),),
+        "tests/server/test_outbox.py::test_small_frames_that_wait_leave_together",
+        "assert",
+        "each is written alone",
+    ),
 )

@@ -75,6 +75,26 @@ async def test_frames_leave_whole_and_in_order_however_slowly_they_are_read(ends
     assert read[0] == b"".join(frames) + b"the end"
 
 
+async def test_small_frames_that_wait_leave_together(
+    ends: Ends, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each in a packet of its own, they would wait for as many acknowledgements of a peer with small buffers."""
+    outbox, sizes = outbox_of(ends, nursery), list[int]()
+    send = outbox._send
+
+    def counting(data: bytes) -> int:
+        sizes.append(send(data))
+        return sizes[-1]
+
+    outbox.push(b"x" * 50_000)
+    monkeypatch.setattr(outbox, "_send", counting)
+    for _ in range(1_000):
+        outbox.push(b"xy")
+    outbox.push(b"the end")
+    assert len(await ends.read_until(b"the end")) == 52_007
+    assert len(sizes) < 100
+
+
 async def _collect(ends: Ends, last: bytes, read: list[bytes]) -> None:
     read.append(await ends.read_until(last))
 
