@@ -11,6 +11,7 @@ from server.wire import close_frame
 SLOW_CONSUMER = 4001
 CLOSE = b"\x88"  # how a Close frame begins (RFC 6455 §5.2)
 JOINED_BYTES = 16_384  # written at a time of frames that wait: small ones, each in a packet of its own, take far longer
+BUSY_SECONDS = 0.02  # between two tries to read while somebody else waits to
 LEFT_BYTES = 65_536  # read at a time, of what nobody will handle
 
 
@@ -211,15 +212,40 @@ class Outbox(trio.abc.Stream):
             self.abort()
 
     async def _take_leave(self) -> None:
-        """Read to the end: the kernel would answer what is unread with a reset, and that can overtake our Close."""
-        if self._waiting:
-            self._drained = trio.Event()
-            await self._drained.wait()
-        with contextlib.suppress(OSError, trio.ClosedResourceError, trio.BrokenResourceError):
-            self._sock.shutdown(socket.SHUT_WR)
-            trio.lowlevel.notify_closing(self._sock)  # from here on nobody else reads
-            while await self._read(LEFT_BYTES):
-                pass
+        """Let what waits out, and read to the end meanwhile.
+
+        The kernel would answer what is unread with a reset, and that can overtake our Close. Of a peer whose bytes
+        nobody takes it does not even take the acknowledgements, so that our own bytes would not leave.
+        """
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._discard)
+            if self._waiting:
+                self._drained = trio.Event()
+                await self._drained.wait()
+            with contextlib.suppress(OSError):
+                self._sock.shutdown(socket.SHUT_WR)
+                trio.lowlevel.notify_closing(self._sock)  # from here on nobody else reads
+
+    async def _discard(self) -> None:
+        """Whatever comes, until the peer hangs up."""
+        while not self.closed.is_set():
+            try:
+                if not self._sock.recv(LEFT_BYTES):
+                    return
+                await trio.lowlevel.checkpoint()
+            except BlockingIOError:
+                await self._wait_readable()
+            except OSError:
+                return
+
+    async def _wait_readable(self) -> None:
+        """Or a little, while the library's reader still waits for the same; or until anybody is woken by a close."""
+        try:
+            await trio.lowlevel.wait_readable(self._sock)
+        except trio.BusyResourceError:
+            await trio.sleep(BUSY_SECONDS)
+        except trio.ClosedResourceError:
+            await trio.lowlevel.checkpoint()
 
 
 _swallow = len  # who is going, or gone: every frame is taken whole, and nothing becomes of it
