@@ -229,7 +229,7 @@ class History:
                 seen = len(talk.fan.told())
                 with trio.move_on_after(2):
                     while len(talk.fan.told()) == seen:  # noqa: ASYNC110  # reason: another thread reads
-                        await trio.sleep(0.02)
+                        await trio.sleep(0.02)  # between two looks
 
     async def leave_and_return(self, user: Colluder, _: Colluder, tokens: int) -> None:
         """The device leaves a call for a moment, or breaks off and comes back as if nothing had been."""
@@ -238,7 +238,7 @@ class History:
             await trio.to_thread.run_sync(user.device.ask, leave)
             if user is talk.creator:
                 self._creator_is_gone(talk)
-            await trio.sleep(0.3 * (tokens % 4))
+            await trio.sleep(0.3 * (tokens % 4))  # the absence itself: real seconds of a real clock
             if user is talk.creator:
                 await self._enter_as_creator(talk)
             else:
@@ -311,7 +311,7 @@ class History:
         if not user.unsure:
             with trio.move_on_after(PATIENCE_SECONDS):
                 while not await user.agrees():  # noqa: ASYNC110  # reason: what has ended is still being booked
-                    await trio.sleep(0.05)
+                    await trio.sleep(0.05)  # between two looks
             assert await user.agrees(), user.told()
         for talk in (talk for talk in self.talks if talk.fan is user):
             paid = [change for change in user.told("block") if change["ref"].get("callId") == talk.call_id]
