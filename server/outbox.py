@@ -227,7 +227,7 @@ class Outbox(trio.abc.Stream):
                 trio.lowlevel.notify_closing(self._sock)  # from here on nobody else reads
 
     async def _discard(self) -> None:
-        """Whatever comes, until the peer hangs up."""
+        """Read and drop all bytes until the peer hangs up."""
         while not self.closed.is_set():
             try:
                 if not self._sock.recv(LEFT_BYTES):

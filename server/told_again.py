@@ -1,4 +1,4 @@
-"""What a session is told of present calls and streams when it has a new connection, since the one before is gone."""
+"""Tells a session again of present calls and streams once it has a new connection."""
 
 from collections.abc import Callable
 from typing import Any

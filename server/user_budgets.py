@@ -1,4 +1,4 @@
-"""What one user may cause over all their devices together: joins, sessions, tokens that move, and other commands."""
+"""Limits of one user over all their devices together: joins, sessions, tokens that move, and other commands."""
 
 from domain import commands as c
 from domain.ids import UserId

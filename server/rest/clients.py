@@ -1,4 +1,4 @@
-"""Whose request it is, by address: found once, before anything else is done for it."""
+"""The address that a request comes from: found once, before anything else is done for it."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ class Client(NamedTuple):
 
 
 def client_finder(settings: Settings) -> Callable[[Mapping[str, Any]], Client]:
-    """What finds the client of an ASGI scope."""
+    """Finds the client of an ASGI scope."""
     proxies, exempt = settings.server.proxies, settings.limits.exempt
     header = proxies.header.encode()
 
