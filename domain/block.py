@@ -78,6 +78,18 @@ class ActiveClock:
             self._runs = (*self._runs[1 - MOST_RUNS :], (self._running_since, at))
             self._running_since = None
 
+    def cut(self, counted: Duration, at: Instant) -> None:
+        """Stop, and drop what was counted beyond `counted`: the latest time first, which can't be taken back again."""
+        self.stop(at)
+        excess, runs = max(0, self._counted - counted), self._runs
+        self._counted -= excess
+        while excess and runs:
+            begun, over = runs[-1]
+            ran = over - begun
+            runs = runs[:-1] if ran <= excess else (*runs[:-1], (begun, over - excess))
+            excess = max(0, excess - ran)
+        self._runs = runs
+
     def stop_as_of(self, since: Instant, at: Instant) -> Duration:
         """Stop, and take back the time counted from `since` to `at`, which is now; returns how much that was.
 

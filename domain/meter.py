@@ -128,6 +128,12 @@ class Meter:
         self.clock.stop(at)
         self.clock = ActiveClock(self.posted * self.price.block)
 
+    def drop_unpaid(self, at: Instant) -> None:
+        """Stop the clock at the end of the paid blocks: none waits, and what was refused is not asked for again."""
+        assert not self.waiting, "a block that waits may still be paid"
+        self.clock.cut(self.billed_active(at), at)
+        self.posted = self.committed
+
     def excuse(self, stalled: Duration) -> None:
         """The time of a stall does not count as waiting: no receipt could arrive."""
         self.waiting = deque(block._replace(since=block.since + stalled) for block in self.waiting)

@@ -32,7 +32,7 @@ class Stays:
         """This payer's stay; if it is new, from what the books say."""
         stay = self._stays.get(user_id)
         if stay is None:
-            stay = self._begin(user_id, stored)
+            stay = self._begin(self._meter(user_id, stored))
         stay.meter.learn(stored.funds)
         self.touch(stay)
         return stay
@@ -49,15 +49,15 @@ class Stays:
     def release(self, stay: Stay, at: Instant) -> None:
         """A payer who was put out, and for whom nothing is under way any more: they may come again.
 
-        What is known here is kept: who comes next may have asked the books before the last receipt was in.
+        The meter is kept. A payer who returns may have read the books before the last receipt was in, and time in
+        which the owner turns out to have been away is still taken back.
         """
-        meter = stay.meter
-        known = StoredMeter(meter.committed, meter.tokens, meter.billed_active(at), meter.funds, meter.set_back)
-        self.touch(self._begin(meter.payer, known))
+        stay.meter.drop_unpaid(at)
+        self.touch(self._begin(stay.meter))
 
-    def _begin(self, user_id: UserId, stored: StoredMeter) -> Stay:
+    def _meter(self, user_id: UserId, stored: StoredMeter) -> Meter:
         assert self._facts.price is not None, "only metered streams have stays"
-        meter = Meter(
+        return Meter(
             room_id=self._facts.id,
             payer=user_id,
             payee=self._facts.owner_id,
@@ -69,7 +69,9 @@ class Stays:
             active=stored.active,
             set_back=stored.set_back,
         )
-        stay = self._stays[user_id] = Stay(
+
+    def _begin(self, meter: Meter) -> Stay:
+        stay = self._stays[meter.payer] = Stay(
             meter,
             self._facts.channel,
             self._owner_is_here,

@@ -249,7 +249,7 @@ class Stream:
     def _note_stall(self, stalled: inputs.Stalled, at: Instant) -> None:
         """No limit runs out because the server stood still, and nobody is billed for time in which nobody was heard."""
         self.stays.excuse(stalled.until - at)
-        self._stage.excuse(stalled.until - at)
+        self._stage.excuse(stalled.until - at, at)
         if stalled.unheard and not self.closing.over:
             for member in self.members.listed():
                 self.stays.drop(member.user_id, member.member_id, at, excused=True)

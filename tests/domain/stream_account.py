@@ -56,6 +56,18 @@ class Viewer:
         self.active -= taken
         self.taken_back += taken
 
+    def _drop_unpaid(self) -> None:
+        """What they saw beyond the paid blocks, which was the last they saw."""
+        excess = self.active - self.billed
+        self.unpaid += excess
+        self.active -= excess
+        while excess and self.runs:
+            begun, over = self.runs.pop()
+            kept = max(0, over - begun - excess)
+            excess -= over - begun - kept
+            if kept:
+                self.runs.append((begun, begun + kept))
+
     def little_used(self, limit: Duration) -> set[int]:
         """The blocks of which less than that was used, and which were not used up."""
         used = {n: self.active - (n - 1) * self.price.block for n in range(1, self.posted + 1)}
@@ -73,8 +85,8 @@ class Viewer:
         if not self.waiting:
             self.books_away = False
             if self.put_out:
-                self.unpaid += self.active - self.billed
-                self.active, self.posted, self.put_out = self.billed, self.committed, False
+                self._drop_unpaid()
+                self.posted, self.put_out = self.committed, False
 
 
 class StreamAccount:
@@ -99,7 +111,7 @@ class StreamAccount:
         self.holders: set[UserId] = set()  # of tickets, as far as the room has heard
         self.removed: set[UserId] = set()
         self.present = 0  # for how long the creator was live and present
-        self.present_since: Instant | None = None
+        self.present_runs: list[tuple[Instant, Instant]] = []  # when that was counted
         self.earned_tickets = False  # they were, for long enough
 
     # Time
@@ -139,6 +151,7 @@ class StreamAccount:
     def _pass(self, to: Instant) -> None:
         if self.watches(CREATOR) and not self.over:
             self.present += to - self.now
+            self.present_runs.append((self.now, to))
         for user_id, viewer in self.viewers.items():
             if self.runs(user_id):
                 viewer.active += to - self.now
@@ -230,12 +243,12 @@ class StreamAccount:
         self.hear(user_id, number)
 
     def hear(self, user_id: UserId, number: int) -> None:
+        if self.over:
+            return
         self._note_silence(user_id, number, False)
         if number in self.joined.get(user_id, ()):
             self.heard.setdefault(user_id, set()).add(number)
             if user_id == CREATOR:
-                if self.empty_since is not None:
-                    self.present_since = self.now
                 self.empty_since = None
                 self.creator_heard_at = max(self.creator_heard_at, self.now)
             elif user_id in self.viewers:
@@ -256,8 +269,9 @@ class StreamAccount:
         self.creator_heard_at = max(self.creator_heard_at, heard_at)
         if not self.watches(CREATOR):
             self.empty_since = self.creator_heard_at
-            if self.present_since is not None and not self.over:
-                self.present -= self.now - max(self.creator_heard_at, self.present_since)
+            since = self.creator_heard_at
+            self.present -= sum(max(0, over - max(begun, since)) for begun, over in self.present_runs)
+            self.present_runs = [(begun, min(over, since)) for begun, over in self.present_runs if begun < since]
             for viewer in self.viewers.values():
                 viewer.take_back(self.creator_heard_at)
 
@@ -279,11 +293,11 @@ class StreamAccount:
     def bar(self, user_id: UserId) -> None:
         """The creator blocks them: they are put out, and get back what they had little of."""
         self.barred.add(user_id)
-        if user_id in self.viewers and not self.draining:
+        if user_id in self.viewers and not self.over:
             viewer = self.viewers[user_id]
             if self._give_back(user_id, self.rules.payee_end_seconds):
                 viewer.seen += viewer.posted * self.price.block - viewer.active
-                viewer.active = viewer.posted * self.price.block
+                viewer.active, viewer.runs = viewer.posted * self.price.block, []
         self.put_out(user_id)
 
     def remove(self, user_id: UserId) -> None:
@@ -334,7 +348,7 @@ class StreamAccount:
         self.now = self.empty_since = self.creator_heard_at = now
         self.draining, self.end_reason = False, None
         self.joined, self.heard, self.silent, self.stalls = {}, {}, {}, []
-        self.present_since = None
+        self.present_runs = []
         block, before = self.price.block, self.viewers
         self.viewers = {}
         for user_id, (active, blocks) in stored.items():

@@ -219,6 +219,17 @@ def test_a_stream_does_not_end_for_want_of_an_owner_who_could_not_be_heard(absen
     assert story.stream.closing.reason == "owner_lost"
 
 
+def test_a_stall_after_the_owner_was_last_heard_does_not_count_as_absence() -> None:
+    story = StreamStory().watch(FAN)
+    story.wait(1)
+    stall(story, 8)
+    story.fall_silent(CREATOR, heard_before=9)
+    story.wait(298)
+    assert not story.stream.closing.over
+    story.wait(1)
+    assert story.stream.closing.reason == "owner_lost"
+
+
 def test_active_time_that_is_stored_after_a_long_stall_does_not_include_it() -> None:
     story = StreamStory().watch(FAN)
     story.wait(5)

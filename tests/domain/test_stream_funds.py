@@ -94,6 +94,18 @@ def test_who_is_put_out_and_tops_up_goes_on_after_the_last_paid_block() -> None:
     assert (story.blocks(FAN), story.balance(FAN), story.balance(CREATOR)) == (3, 30, 90)
 
 
+def test_time_without_the_creator_is_given_back_to_a_viewer_who_could_not_pay_the_next_block() -> None:
+    story = StreamStory(balance=30).watch(FAN)
+    story.wait(30)
+    assert story.revoked(FAN) == ["insufficient_funds"]
+    story.fall_silent(CREATOR, heard_before=6)
+    story.be_heard(CREATOR)
+    story.join(FAN)
+    assert story.is_in(FAN), "six seconds of the paid block are left"
+    story.wait(6)
+    assert (story.blocks(FAN), story.revoked(FAN)) == (1, ["insufficient_funds"] * 2)
+
+
 def test_who_allows_themselves_no_more_today_is_put_out_too() -> None:
     story = StreamStory().watch(FAN)
     story.ledger.allow(FAN, 30)

@@ -376,7 +376,7 @@ class StreamMachine(RuleBasedStateMachine):
         """News of a balance come late and in any order."""
         self.account.advance(self.story.now)
         user_id, funds = self.news.pop() if newest else self.news.popleft()
-        if user_id in self.account.viewers:
+        if self.story.stream.stays.find(user_id) is not None:  # the room keeps funds of payers that it knows
             self.account.viewers[user_id].learn(funds)
         self._give(inputs.FundsChanged(user_id, funds))
 
@@ -611,7 +611,8 @@ class StreamMachine(RuleBasedStateMachine):
 
     def _check_what_was_given_back(self) -> None:
         booked = self.story.ledger.journal
-        due = {block_key(STREAM, user_id, n) for user_id, n in self.account.given_back} & booked.keys()
+        owed = {block_key(STREAM, user_id, n) for user_id, n in self.account.given_back}
+        due = {key for key in owed & booked.keys() if booked[key].posting.tokens > 0}
         postings = (receipt.posting for receipt in booked.values())
         refunded = {posting.content for posting in postings if posting.kind is Kind.REFUND} - self._tickets_sold()
         assert refunded <= due | self.refunded_by_hand

@@ -6,10 +6,12 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 import pytest
+import trio
 
 from domain.ids import PROMOTIONS
 from domain.posting import MAX_BALANCE_TOKENS, MAX_POSTING_TOKENS
-from server import housekeeping, lease
+from server import app, lease
+from server.house import House
 from server.rest.app import ROUTES
 from storage.postgres import LoneConnection, Postgres, Row
 from tests.houses import running_house, settings
@@ -54,13 +56,16 @@ class Desk(NamedTuple):
         return await self.operator.ask(method, path, json=body, headers=headers)
 
 
+async def _no_periodic_work(_: House) -> None:
+    await trio.sleep_forever()
+
+
 @pytest.fixture
 async def desk(dsn: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Desk]:
     plain = settings()
-    # Nothing is sent of its own accord.
-    unhurried = msgspec.structs.replace(plain.server, checkpoint_seconds=SELDOM_SECONDS, lease_seconds=86_400)
-    monkeypatch.setattr(housekeeping, "BANS_SECONDS", SELDOM_SECONDS)
-    monkeypatch.setattr(housekeeping, "ADOPTION_SECONDS", SELDOM_SECONDS)
+    # The server sends nothing of its own accord: no periodic work, and the lease is renewed once.
+    unhurried = msgspec.structs.replace(plain.server, lease_seconds=86_400)
+    monkeypatch.setattr(app, "keep_house", _no_periodic_work)
     monkeypatch.setattr(lease, "PAUSE_SECONDS_MAX", SELDOM_SECONDS)
     async with (
         running_house(dsn, msgspec.structs.replace(plain, server=unhurried)) as house,
