@@ -8,13 +8,13 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from domain import commands as c
-from domain import messages as m
-from domain.call_record import CallView
-from domain.presence import Hold
+from domain.call.parties import Hold
+from domain.call.record import CallView
+from domain.protocol import commands as c
+from domain.protocol import events as m
 from domain.refusals import Code
-from domain.room import Member, RoomRules
-from domain.signals import MAX_SIGNAL_BYTES
+from domain.room.members import Member, RoomRules
+from domain.room.signalling import MAX_SIGNAL_BYTES
 from server import asyncapi_text as text
 from server.asyncapi_shapes import Balance, CallRoom, IceServer, Missed, SentTip, StreamRoom, You
 from server.config import Settings, WebsocketSettings

@@ -6,8 +6,8 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from domain.call_record import CallView
-from domain.stream_record import StreamView
+from domain.call.record import CallView
+from domain.stream.record import StreamView
 
 
 class SentTip(msgspec.Struct, frozen=True, rename="camel"):

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Iterator
 
-from domain.effects import Audience
 from domain.instant import Instant, rfc3339
-from domain.messages import RoomClosed, SequencedEvent
+from domain.protocol.events import RoomClosed, SequencedEvent
+from domain.room.effects import Audience
 from server.fanout import Fanout
 
 MOVED, SERVER_FAULT = "moved", "server_fault"  # why a room closed that its rules did not end

@@ -16,8 +16,8 @@ from joserfc import jws
 from joserfc.errors import BadSignatureError, JoseError
 from joserfc.jwk import OctKey
 
-from domain.commands import MAX_TOKEN
 from domain.ids import UserId
+from domain.protocol.commands import MAX_TOKEN
 from server.jwks import KeySet, PublicKey, jwks_reader
 
 Algorithm = Literal["HS256", "ES256", "RS256"]

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 
-from domain import inputs
 from domain.ids import UserId
 from domain.instant import Instant
-from domain.messages import AccessRevoked
+from domain.protocol.events import AccessRevoked
 from domain.refusals import Code, Refusal
+from domain.room import inputs
 from server.clock import Clock
 from server.registry import Registry
 from server.sessions import Sessions

@@ -1,10 +1,10 @@
 """Gives a command to a live call, or says why it cannot be given."""
 
-from domain import inputs
-from domain.call_record import CallView
-from domain.commands import CallCommand
+from domain.call.record import CallView
 from domain.ids import CallId, UserId
+from domain.protocol.commands import CallCommand
 from domain.refusals import Code, Refusal
+from domain.room import inputs
 from server.absent_rooms import AbsentRooms
 from server.ids import is_channel
 from server.live_room import LiveRoom

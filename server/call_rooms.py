@@ -4,15 +4,15 @@ from functools import partial
 
 import msgspec
 
-from domain import inputs
-from domain.call import Call
-from domain.call_news import ended_outside
-from domain.call_record import CallRecord, CallRules
+from domain.billing.meter import Meter
+from domain.billing.payee_end import blocks_given_back
+from domain.call.call import Call
+from domain.call.events import ended_outside
+from domain.call.record import CallRecord, CallRules
 from domain.ids import CallId, MemberId, RoomId, UserId, block_key
 from domain.instant import Instant, rfc3339, seconds
-from domain.messages import CallEnded, PastTip
-from domain.meter import Meter
-from domain.payee_end import blocks_given_back
+from domain.protocol.events import CallEnded, PastTip
+from domain.room import inputs
 from server.live_room import LiveRoom
 from server.room_floor import RoomFloor, persist, rejoin_reply
 from server.room_task import RoomTask

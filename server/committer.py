@@ -5,9 +5,9 @@ from typing import Any, Protocol
 
 import trio
 
-from domain import inputs
+from domain.billing.posting import Kind, Outcome, Posting, Receipt
 from domain.ids import PostingKey, UserId
-from domain.posting import Kind, Outcome, Posting, Receipt
+from domain.room import inputs
 from server.inbox import Inbox
 
 

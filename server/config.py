@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from domain.call_record import CallRules
-from domain.room import RoomRules
-from domain.stream_record import StreamRules
+from domain.call.record import CallRules
+from domain.room.members import RoomRules
+from domain.stream.record import StreamRules
 from server.addresses import ForwardedHeader, Proxies, check_networks
 from server.auth import AuthSettings
 from server.environment import nearest, unknown_variable

@@ -7,10 +7,10 @@ from typing import Any, assert_never
 import trio
 from msgspec import UNSET
 
-from domain import commands as c
-from domain import messages as m
 from domain.ids import SessionId
 from domain.instant import rfc3339
+from domain.protocol import commands as c
+from domain.protocol import events as m
 from domain.refusals import Code, Refusal, unfit
 from server.auth import Identity, TokenRefused, bearer
 from server.bans import BANNED

@@ -3,8 +3,8 @@
 from typing import NamedTuple
 from uuid import UUID
 
+from domain.billing.posting import Kind, Posting
 from domain.ids import PROMOTIONS, UserId, client_key
-from domain.posting import Kind, Posting
 from server.auth import issue_token
 from server.house import House
 from storage.users import become_creator

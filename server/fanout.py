@@ -8,7 +8,7 @@ import msgspec
 import trio
 
 from domain.ids import MemberId
-from domain.messages import SequencedEvent
+from domain.protocol.events import SequencedEvent
 from server.history import Broadcast, History
 from server.outbox import Outbox, push_to_each
 from server.wire import Encoding

@@ -4,7 +4,7 @@ from collections import deque
 
 import trio
 
-from domain.messages import SequencedEvent
+from domain.protocol.events import SequencedEvent
 from server.wire import Encoding
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 import trio
 
-from domain import inputs
-from domain.commands import CallCancel, CallDecline, CallEnd
 from domain.instant import Instant
+from domain.protocol.commands import CallCancel, CallDecline, CallEnd
+from domain.room import inputs
 from server.alarm import Alarm
 from server.clock import Clock
 from server.stall_order import StallOrder

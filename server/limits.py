@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple, Protocol
 
 import trio
 
-from domain.pace import Pace
+from domain.rate_bucket import Pace
 from domain.refusals import Code, Refusal
 from server.config import LimitSettings
 

@@ -5,14 +5,14 @@ from typing import Protocol
 
 import trio
 
-from domain import inputs
-from domain.call import Call
-from domain.effects import Audience
+from domain.billing.meter import Meter
+from domain.billing.payment_refusal import TAKEN_UP
+from domain.call.call import Call
 from domain.ids import MemberId, RoomId, UserId
-from domain.meter import Meter
-from domain.payment import TAKEN_UP
-from domain.stream import Stream
-from domain.stream_record import StreamFacts
+from domain.room import inputs
+from domain.room.effects import Audience
+from domain.stream.record import StreamFacts
+from domain.stream.stream import Stream
 from server.audiences import Audiences
 from server.clock import Clock
 from server.fanout import Fanout

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from domain import inputs
+from domain.billing.meter import Funds
+from domain.billing.posting import Kind, Outcome, Posting, Receipt
 from domain.ids import UserId
-from domain.messages import WalletChanged
-from domain.meter import Funds
-from domain.posting import Kind, Outcome, Posting, Receipt
+from domain.protocol.events import WalletChanged
+from domain.room import inputs
 from server.faults import Faults
 from server.registry import Registry
 from server.sessions import Sessions

@@ -5,8 +5,8 @@ Every step can be done again: what a crash cuts short is finished by the next lo
 
 import structlog
 
+from domain.billing.posting import Kind, Outcome, Posting, Receipt
 from domain.ids import PAYOUTS, PostingKey, UserId, content_digest, refund_key
-from domain.posting import Kind, Outcome, Posting, Receipt
 from domain.refusals import Code, Refusal, insufficient_tokens
 from server.house import House
 from server.ids import new_uuid

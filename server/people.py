@@ -3,7 +3,7 @@
 from collections import OrderedDict
 
 from domain.ids import UserId
-from domain.messages import Person
+from domain.protocol.events import Person
 from storage.postgres import Postgres
 from storage.users import ensure_user
 

@@ -6,8 +6,8 @@ from functools import partial
 
 import trio
 
-from domain import inputs
 from domain.ids import RoomId, UserId
+from domain.room import inputs
 from server.audiences import MOVED
 from server.faults import Faults, Where
 from server.live_room import LiveRoom

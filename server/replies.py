@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 import trio
 
-from domain.inputs import Reply
-from domain.messages import RoomJoined
+from domain.protocol.events import RoomJoined
 from domain.refusals import Code, Refusal
+from domain.room.inputs import Reply
 from server.fanout import Outlet, Spawn
 from server.problems import problem
 from storage.postgres import StorageUnavailable

@@ -6,13 +6,13 @@ from typing import Any
 
 import trio
 
-from domain import commands as c
-from domain import inputs
-from domain.door import pays
-from domain.effects import Audience
+from domain.billing.meter import StoredMeter
 from domain.ids import UserId
-from domain.meter import StoredMeter
+from domain.protocol import commands as c
 from domain.refusals import Code, Refusal
+from domain.room import inputs
+from domain.room.effects import Audience
+from domain.stream.access_policy import pays
 from server.absent_rooms import AbsentRooms
 from server.call_commands import FULL, NO_SUCH_ROOM, CallCommands
 from server.ids import is_channel, new_uuid

@@ -6,11 +6,11 @@ from typing import Any, TypeVar
 
 import trio
 
-from domain import inputs
-from domain.effects import Audience
+from domain.billing.posting import Posting, Receipt
 from domain.ids import MemberId, PostingKey, RoomId, UserId
-from domain.inputs import Reply
-from domain.posting import Posting, Receipt
+from domain.room import inputs
+from domain.room.effects import Audience
+from domain.room.inputs import Reply
 from server.alarm import Alarm
 from server.audiences import Audiences
 from server.clock import Clock

@@ -8,11 +8,11 @@ from typing import Protocol
 import msgspec
 import trio
 
-from domain import effects, inputs
+from domain.billing.posting import Kind
 from domain.ids import MemberId, UserId
 from domain.instant import Instant
-from domain.posting import Kind
 from domain.refusals import Code, Refusal
+from domain.room import effects, inputs
 from server.audiences import MOVED, Audiences
 from server.clock import Clock
 from server.committer import Books, Committer

@@ -5,13 +5,13 @@ from typing import NamedTuple, Protocol
 import msgspec
 import trio
 
-from domain import inputs
-from domain.commands import ResumePoint
-from domain.effects import Audience
+from domain.billing.meter import Funds
 from domain.ids import MemberId, SessionId, UserId
-from domain.messages import CallCancelled, CallDeclined, CallEndedOutside, CallMissed, Person, WalletChanged
-from domain.meter import Funds
-from domain.pace import Pace
+from domain.protocol.commands import ResumePoint
+from domain.protocol.events import CallCancelled, CallDeclined, CallEndedOutside, CallMissed, Person, WalletChanged
+from domain.rate_bucket import Pace
+from domain.room import inputs
+from domain.room.effects import Audience
 from server.auth import Identity
 from server.fanout import Fanout, Outlet
 from server.history import Broadcast

@@ -6,8 +6,8 @@ import msgspec
 import trio
 
 from domain.ids import MemberId, SessionId, UserId
-from domain.messages import Person
-from domain.pace import Pace
+from domain.protocol.events import Person
+from domain.rate_bucket import Pace
 from server.auth import Identity
 from server.config import WebsocketSettings
 from server.fanout import Fanout, send_to_all

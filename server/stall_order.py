@@ -2,8 +2,8 @@
 
 from uuid import UUID
 
-from domain import inputs
-from domain.commands import CallAccept, CallPause, CallResume
+from domain.protocol.commands import CallAccept, CallPause, CallResume
+from domain.room import inputs
 
 
 class StallOrder:

@@ -4,14 +4,14 @@ from functools import partial
 
 import msgspec
 
-from domain import inputs
-from domain.door import pays
+from domain.billing.meter import StoredMeter
 from domain.ids import MemberId, RoomId
 from domain.instant import rfc3339
-from domain.messages import RoomClosed, StreamEnded
-from domain.meter import StoredMeter
-from domain.stream import Stream
-from domain.stream_record import StreamBooks, StreamFacts, StreamRecord, StreamRules
+from domain.protocol.events import RoomClosed, StreamEnded
+from domain.room import inputs
+from domain.stream.access_policy import pays
+from domain.stream.record import StreamBooks, StreamFacts, StreamRecord, StreamRules
+from domain.stream.stream import Stream
 from server.live_room import LiveRoom
 from server.room_floor import RoomFloor, persist, rejoin_reply
 from server.room_task import RoomTask

@@ -5,10 +5,10 @@ from contextlib import suppress
 
 import trio
 
-from domain import inputs
-from domain.commands import CallDecline
 from domain.ids import UserId
+from domain.protocol.commands import CallDecline
 from domain.refusals import Code, Refusal
+from domain.room import inputs
 from server.live_room import LiveRoom
 from server.registry import Registry
 from server.replies import WaitingReply

@@ -6,8 +6,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
+from domain.billing.posting import Outcome, Receipt
 from domain.instant import Duration
-from domain.posting import Outcome, Receipt
 from server.background_output import dropped_lines
 from storage.payments import PROBLEMS
 

@@ -9,8 +9,8 @@ import structlog
 import trio
 
 from domain.ids import PostingKey, RoomId, UserId
-from domain.stream_record import StreamRules
-from domain.ticket_release import are_earned
+from domain.stream.record import StreamRules
+from domain.stream.ticket_release import are_earned
 from storage.actor import StorageActor
 from storage.postgres import Postgres
 from storage.tickets import (

@@ -3,10 +3,10 @@
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
-from domain.commands import TipSend
+from domain.billing.tip_posting import thanks, tip_posting
 from domain.ids import RoomId, UserId, client_key
+from domain.protocol.commands import TipSend
 from domain.refusals import Code, Refusal
-from domain.tip import thanks, tip_posting
 from server.ids import is_channel
 from storage.keys import find_use
 from storage.postgres import Postgres

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from domain import inputs
+from domain.room import inputs
 from server.house import House
 from server.session import Session
 

@@ -1,7 +1,7 @@
 """Limits of one user over all their devices together: joins, sessions, tokens that move, and other commands."""
 
-from domain import commands as c
 from domain.ids import UserId
+from domain.protocol import commands as c
 from domain.refusals import Code, Refusal
 from server.auth import Identity
 from server.limits import Limits, LimitsAway, Name, why_not

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from domain.ids import UserId
-from domain.messages import Person
+from domain.protocol.events import Person
 from server.auth import LAST_SECOND, Identity, TokenRefused, TokenVerifier
 from server.bans import Bans
 from server.clock import Clock

@@ -12,8 +12,8 @@ from wsproto import ConnectionType, WSConnection
 from wsproto.connection import ConnectionState
 from wsproto.utilities import RemoteProtocolError
 
-from domain.commands import MAX_TOKEN
-from domain.pace import Pace
+from domain.protocol.commands import MAX_TOKEN
+from domain.rate_bucket import Pace
 from server.addresses import client_address, is_within, limited_as
 from server.config import WebsocketSettings
 from server.connection_limits import Admission

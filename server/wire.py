@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from domain.commands import AnyCommand, Ref
+from domain.protocol.commands import AnyCommand, Ref
 from server.read_json import read_json
 from server.read_msgpack import read_msgpack
 from server.value_faults import INT64_MAX, INT64_MIN, MAX_DEPTH, Fault, Reading, Undecodable, cut

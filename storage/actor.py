@@ -13,8 +13,8 @@ from typing import Any, Protocol, TypeAlias
 import structlog
 import trio
 
+from domain.billing.posting import Outcome, Posting, Receipt, fault_of
 from domain.ids import PostingKey, RoomId
-from domain.posting import Outcome, Posting, Receipt, fault_of
 from storage import postings as batch_statement
 from storage import refunds as refund_statement
 from storage import wall_clock

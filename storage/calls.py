@@ -5,12 +5,12 @@ from typing import Any
 
 import msgspec
 
-from domain.block import BlockPrice
-from domain.call_record import CallFacts, CallRecord, CallView, view_call
+from domain.billing.block import BlockPrice
+from domain.billing.meter import Funds, Paid, SetBack
+from domain.call.record import CallFacts, CallRecord, CallView, view_call
 from domain.ids import CallId, UserId
 from domain.instant import Instant, as_datetime, from_datetime
-from domain.messages import Person
-from domain.meter import Funds, Paid, SetBack
+from domain.protocol.events import Person
 from storage.paging import Listing, Page, Paged
 from storage.postgres import PgUUID, Postgres, Row
 

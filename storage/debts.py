@@ -5,9 +5,9 @@ from uuid import UUID
 
 import msgspec
 
+from domain.billing.posting import Kind
 from domain.ids import UserId
 from domain.instant import from_datetime, rfc3339
-from domain.posting import Kind
 from storage.paging import Listing, Page, Paged
 from storage.postgres import Postgres, Row
 

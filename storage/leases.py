@@ -8,9 +8,9 @@ from uuid import UUID
 
 import trio
 
+from domain.billing.meter import SetBack
 from domain.ids import RoomId, UserId
 from domain.instant import Duration
-from domain.meter import SetBack
 from storage.postgres import LoneConnection, Postgres, Row, StorageUnavailable
 
 CHECKPOINT_CHUNK = 200  # meters in one statement: the fence is held for a few milliseconds only

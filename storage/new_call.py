@@ -5,11 +5,11 @@ from uuid import UUID
 
 import msgspec
 
-from domain.block import BlockPrice, Rounding
+from domain.billing.block import BlockPrice, Rounding
+from domain.call.ring_cooldown import PastCall, may_ring_at
 from domain.ids import CallId, PostingKey, UserId
 from domain.instant import Duration, Instant, as_datetime, from_datetime
 from domain.refusals import FROZEN, Code, Refusal, insufficient_tokens, rate_changed, ring_cooldown, unfit
-from domain.ring_cooldown import PastCall, may_ring_at
 from storage.calls import CALLS, StoredCall, find_call, stored_call
 from storage.keys import KEY_IN_USE, KEY_OF_A_POSTING
 from storage.postgres import Connection, PgUUID, Postgres, Refused, Row

@@ -7,9 +7,9 @@ import msgspec
 import trio
 from msgspec import Meta
 
+from domain.billing.posting import Kind
 from domain.ids import RoomId
 from domain.instant import from_datetime, rfc3339
-from domain.posting import Kind
 from storage import wall_clock
 from storage.postgres import Postgres
 

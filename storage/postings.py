@@ -5,8 +5,8 @@ from functools import cached_property
 from operator import attrgetter
 from typing import Any
 
+from domain.billing.posting import Kind, Outcome, Posting, Receipt
 from domain.ids import PostingKey
-from domain.posting import Kind, Outcome, Posting, Receipt
 from storage.postgres import PgUUID, Refused, Row
 
 APPLY = """

@@ -7,8 +7,8 @@ from uuid import UUID
 
 import msgspec
 
+from domain.billing.posting import Kind, Receipt
 from domain.ids import CallId, PostingKey, RoomId, UserId, block_key, refund_key, refund_rest_key
-from domain.posting import Kind, Receipt
 from storage.postgres import Postgres, Row
 from storage.postings import Decided, as_postings, as_uuid
 

@@ -7,8 +7,8 @@ keys, however long the wallet is. Only who is paid by several payers in one room
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from domain.billing.posting import Kind
 from domain.ids import RoomId, UserId, block_key
-from domain.posting import Kind
 from storage.paging import Page, Paged
 from storage.postgres import PgUUID, Postgres
 from storage.statements import Entry, EntryFilter, Span, find_span, half, paged, search

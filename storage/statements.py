@@ -11,9 +11,9 @@ from uuid import UUID
 
 import msgspec
 
+from domain.billing.posting import Kind
 from domain.ids import ESCROW, LOSSES, PAYOUTS, PROMOTIONS, TOKEN_SALES, UserId
 from domain.instant import from_datetime, rfc3339
-from domain.posting import Kind
 from storage.paging import COUNT_LIMIT, BadCursor, Page, Paged
 from storage.postgres import Postgres, Row
 

@@ -7,13 +7,13 @@ from uuid import UUID
 
 import msgspec
 
-from domain.block import BlockPrice, Rounding
+from domain.billing.block import BlockPrice, Rounding
+from domain.billing.meter import Funds, SetBack, StoredMeter
 from domain.ids import RoomId, UserId
 from domain.instant import Instant, as_datetime, from_datetime
-from domain.messages import Person
-from domain.meter import Funds, SetBack, StoredMeter
+from domain.protocol.events import Person
 from domain.refusals import Code, Refusal, quota_reached
-from domain.stream_record import StreamFacts, StreamRecord, StreamStatus, StreamType, StreamView, view_stream
+from domain.stream.record import StreamFacts, StreamRecord, StreamStatus, StreamType, StreamView, view_stream
 from storage.paging import Listing, Page, Paged
 from storage.postgres import Connection, Postgres, Refused, Row
 from storage.quotas import lock_user, too_many_in_a_day

@@ -7,10 +7,10 @@ from uuid import UUID
 
 import msgspec
 
+from domain.billing.posting import Kind
 from domain.ids import RoomId, UserId
 from domain.instant import Instant, as_datetime, from_datetime, rfc3339
-from domain.messages import PastTip, Person
-from domain.posting import Kind
+from domain.protocol.events import PastTip, Person
 from storage.bans import STANDS
 from storage.paging import Page, Paged
 from storage.postgres import Postgres, Row

@@ -2,8 +2,8 @@
 
 import msgspec
 
+from domain.billing.meter import Funds
 from domain.ids import UserId
-from domain.meter import Funds
 from storage.postgres import Postgres
 
 

@@ -9,8 +9,8 @@ from uuid import UUID
 
 import trio
 
+from domain.billing.posting import Kind, Posting, Receipt
 from domain.ids import PROMOTIONS, UserId, client_key
-from domain.posting import Kind, Posting, Receipt
 from server.ids import new_uuid
 from storage.actor import StorageActor
 from storage.embedded import find_running, open_embedded

@@ -47,7 +47,7 @@ IN_REMOVALS = (
         "moved-try-again",
         "a room that has a later owner says when to try again",
         "its members are told that the server shuts down, and not when to come back",
-        (Edit("domain/closing.py", "        if self._moved:\n            return MOVED\n", ""),),
+        (Edit("domain/room/termination.py", "        if self._moved:\n            return MOVED\n", ""),),
         "tests/domain/test_call_end.py::test_a_call_that_moved_to_another_server_asks_for_another_try",
         "assert 'DRAINING' == 'ROOM_STARTING'",
         "the refusal is DRAINING",

@@ -185,7 +185,7 @@ IN_RESOURCES = (
         "resume-budget",
         "a party ends its own pauses only so often",
         "a loop of pauses is told to the other party and stored each time",
-        (Edit("domain/access.py", "(wait := party.resumes.wait(1, at))", "(wait := 0)"),),
+        (Edit("domain/call/access.py", "(wait := party.resumes.wait(1, at))", "(wait := 0)"),),
         f"{BUDGETS_TESTS}::test_a_loop_of_pauses_is_told_to_the_other_party_so_often_alone",
         "AssertionError",
         "no resume is refused",

@@ -10,7 +10,7 @@ SECRET_TESTS = "tests/server/test_local_secrets.py"
 KEY_TESTS = "tests/server/test_jwks.py"
 METRICS_TESTS = "tests/server/rest/test_metrics.py"
 CLOCK_TESTS = "tests/server/test_clocks.py"
-STREAM = "domain/stream.py"
+STREAM = "domain/stream/stream.py"
 
 IN_RIGHTS = (
     Bug(

@@ -104,7 +104,7 @@ IN_ROOMS = (
         "one-record",
         "one record of a stream is under way at a time",
         "each viewer who falls silent has all others listed again",
-        (Edit("domain/records.py", "        if self._under_way:", "        if False:"),),
+        (Edit("domain/room/record_queue.py", "        if self._under_way:", "        if False:"),),
         "tests/domain/test_stream_many_silent.py",
         "assert",
         "the clocks are read as often as the square of the viewers",

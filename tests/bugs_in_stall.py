@@ -2,7 +2,7 @@
 
 from tests.bugs import Bug, Edit
 
-CALL, STREAM, INBOX, STALL = "domain/call.py", "domain/stream.py", "server/inbox.py", "server/stall.py"
+CALL, STREAM, INBOX, STALL = "domain/call/call.py", "domain/stream/stream.py", "server/inbox.py", "server/stall.py"
 RULES, IN_INBOX, PROCESS = "tests/domain/test_stall.py", "tests/server/test_inbox.py", "tests/server/test_stall.py"
 THROWN_OUT = f"{PROCESS}::test_nobody_is_thrown_out_because_the_server_stood_still"
 

@@ -2,7 +2,12 @@
 
 from tests.bugs import Bug, Edit
 
-STREAM, STAY, STAYS, TALK = "domain/stream.py", "domain/stay.py", "domain/stays.py", "domain/talk.py"
+STREAM, STAY, STAYS, TALK = (
+    "domain/stream/stream.py",
+    "domain/stream/viewing_session.py",
+    "domain/stream/viewing_sessions.py",
+    "domain/room/chat.py",
+)
 DOOR_TESTS, STAY_TESTS = "tests/domain/test_stream_door.py", "tests/domain/test_stream_stay.py"
 FUNDS_TESTS, LIFE_TESTS = "tests/domain/test_stream_funds.py", "tests/domain/test_stream_life.py"
 TALK_TESTS, RESTART_TESTS = "tests/domain/test_stream_talk.py", "tests/server/test_stream_restart.py"
@@ -103,7 +108,13 @@ IN_STREAMS = (
         "stream-ticket",
         "only the refund of the ticket that is held puts its holder out",
         "late news of an earlier one puts out who has bought another",
-        (Edit("domain/door.py", "if self.tickets.get(user_id) != ticket_id:", "if user_id not in self.tickets:"),),
+        (
+            Edit(
+                "domain/stream/access_policy.py",
+                "if self.tickets.get(user_id) != ticket_id:",
+                "if user_id not in self.tickets:",
+            ),
+        ),
         f"{DOOR_TESTS}::test_news_of_a_ticket_that_was_given_back_before_does_not_put_out_who_has_another",
         "AssertionError",
         "they are out",
@@ -112,7 +123,7 @@ IN_STREAMS = (
         "stream-count",
         "a count of members comes a second after the last one, or when somebody came or went if that is later",
         "it has the time of long ago, and the next one comes at once",
-        (Edit("domain/attendance.py", "max(self._changed_at, self._counted_at + COUNT_EVERY)", "self._counted_at"),),
+        (Edit("domain/room/presence.py", "max(self._changed_at, self._counted_at + COUNT_EVERY)", "self._counted_at"),),
         "tests/domain/test_stream_attendance.py",
         "AssertionError",
         "counts are told with wrong times, and too often",
@@ -130,7 +141,7 @@ IN_STREAMS = (
         "overlay-once",
         "an overlay hears of a tip once, though the books are quicker than the room",
         "a tip is shown twice",
-        (Edit("domain/overlays.py", " if tip.tip_id not in coming", ""),),
+        (Edit("domain/room/overlays.py", " if tip.tip_id not in coming", ""),),
         f"{TALK_TESTS}::test_a_tip_that_the_books_have_and_the_room_has_not_told_yet_comes_once",
         "[7, 7] == [7]",
         "it is in the history and comes again",

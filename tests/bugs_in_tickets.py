@@ -2,7 +2,7 @@
 
 from tests.bugs import Bug, Edit
 
-STAGE, RELEASE, TICKETS = "domain/stage.py", "domain/ticket_release.py", "server/tickets.py"
+STAGE, RELEASE, TICKETS = "domain/stream/host_presence.py", "domain/stream/ticket_release.py", "server/tickets.py"
 MIGRATION = "storage/migrations/0008_tickets.sql"
 RULE_TESTS = "tests/domain/test_ticket_release.py"
 EXPLOITS = "tests/server/test_ticket_exploits.py"
@@ -34,7 +34,7 @@ IN_TICKETS = (
         "ticket-presence-kept",
         "presence goes on after a restart from what is stored",
         "a creator whose server restarts has to begin again",
-        (Edit("domain/stream.py", "Stage(at, record.present)", "Stage(at)"),),
+        (Edit("domain/stream/stream.py", "Stage(at, record.present)", "Stage(at)"),),
         f"{RULE_TESTS}::test_presence_goes_on_from_what_is_stored_and_downtime_earns_nothing",
         "assert",
         "the tickets stay in escrow",

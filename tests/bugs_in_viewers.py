@@ -2,8 +2,13 @@
 
 from tests.bugs import Bug, Edit
 
-STAY, STREAM, VIEWERS, SIGNALS = "domain/stay.py", "domain/stream.py", "domain/viewers.py", "domain/signals.py"
-TALK, STAGE, ALLOWANCE = "domain/talk.py", "domain/stage.py", "domain/allowance.py"
+STAY, STREAM, VIEWERS, SIGNALS = (
+    "domain/stream/viewing_session.py",
+    "domain/stream/stream.py",
+    "domain/stream/viewer_events.py",
+    "domain/room/signalling.py",
+)
+TALK, STAGE, ALLOWANCE = "domain/room/chat.py", "domain/stream/host_presence.py", "domain/token_bucket.py"
 TESTS, TALK_TESTS = "tests/domain/test_stream_viewers.py", "tests/domain/test_stream_talk.py"
 SERVER_TESTS = "tests/server/test_viewers.py"
 

@@ -8,11 +8,11 @@ WIRE, JSON, MSGPACK, FAULTS = (
     "server/read_msgpack.py",
     "server/value_faults.py",
 )
-COMMANDS, REFUSALS = "domain/commands.py", "domain/refusals.py"
+COMMANDS, REFUSALS = "domain/protocol/commands.py", "domain/refusals.py"
 TESTS = "tests/server/test_wire.py"
 STRICT_TESTS = "tests/server/rest/test_strict_json.py"
 TEXT, TEXT_TESTS = "domain/text.py", "tests/domain/test_text.py"
-TALK = "domain/talk.py"
+TALK = "domain/room/chat.py"
 NEWCOMERS = (
     "tests/server/test_newcomers.py::test_newcomers_are_not_shown_what_silenced_users_wrote_even_after_a_restart"
 )

@@ -8,8 +8,8 @@ from uuid import UUID
 import msgspec
 import trio
 
+from domain.billing.posting import Kind, Posting
 from domain.ids import PROMOTIONS, UserId, client_key
-from domain.posting import Kind, Posting
 from server.app import open_house
 from server.config import LimitSettings, Secrets, Settings
 from server.house import House

@@ -10,8 +10,8 @@ from uuid import UUID
 
 import structlog
 
+from domain.billing.posting import Kind, Posting
 from domain.ids import TOKEN_SALES, purchase_key
-from domain.posting import Kind, Posting
 from server.ids import new_uuid
 from server.market_settings import PaymentSettings
 from server.payments.demo import Demo

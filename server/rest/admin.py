@@ -7,11 +7,12 @@ from uuid import UUID
 import msgspec
 import trio
 
-from domain.call_record import CallView
+from domain.amounts import MAX_POSTING_TOKENS
+from domain.billing.posting import Kind, Outcome, Posting
+from domain.call.record import CallView
 from domain.ids import PROMOTIONS, PostingKey, RoomId, UserId, content_digest
-from domain.posting import MAX_POSTING_TOKENS, Kind, Outcome, Posting
 from domain.refusals import Code, Refusal, insufficient_tokens
-from domain.stream_record import StreamView
+from domain.stream.record import StreamView
 from domain.text import clean
 from server.ids import new_uuid
 from server.live_room import LiveRoom

@@ -8,11 +8,11 @@ import msgspec
 import trio
 from msgspec import UNSET, UnsetType
 
-from domain.call_record import CallView
-from domain.commands import CallEnd, CallPause, CallResume
+from domain.billing.posting import Kind
+from domain.call.record import CallView
 from domain.ids import CallId, PostingKey, RoomId, UserId, block_key
 from domain.instant import seconds
-from domain.posting import Kind
+from domain.protocol.commands import CallEnd, CallPause, CallResume
 from domain.refusals import Code, Refusal, room_starting
 from server.call_commands import NO_SUCH_CALL
 from server.rest.answers import invalid

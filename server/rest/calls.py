@@ -5,11 +5,11 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from domain.call_record import CallView
-from domain.commands import CallAccept, CallCancel, CallCommand, CallDecline
+from domain.amounts import MAX_BALANCE_TOKENS
+from domain.call.record import CallView
 from domain.ids import CallId, UserId, client_key, content_digest
 from domain.instant import duration
-from domain.posting import MAX_BALANCE_TOKENS
+from domain.protocol.commands import CallAccept, CallCancel, CallCommand, CallDecline
 from domain.refusals import Code, Refusal
 from server.call_commands import NO_SUCH_CALL
 from server.house import House

@@ -5,12 +5,12 @@ from typing import Annotated
 
 import msgspec
 
-from domain import inputs
-from domain.block import BlockPrice
+from domain.amounts import MAX_POSTING_TOKENS
+from domain.billing.block import BlockPrice
 from domain.ids import UserId
-from domain.messages import Person
-from domain.posting import MAX_POSTING_TOKENS
+from domain.protocol.events import Person
 from domain.refusals import Code, Refusal
+from domain.room import inputs
 from domain.text import clean_name
 from server.rest.answers import invalid
 from server.rest.query import Listed, Paging

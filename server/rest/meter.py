@@ -10,8 +10,8 @@ import msgspec
 import trio
 from msgspec import UNSET, UnsetType
 
-from domain import inputs
 from domain.refusals import Code, Refusal
+from domain.room import inputs
 from server.replies import WaitingReply
 from server.rest.request import Ask
 from server.rest.route import Needs, Routes

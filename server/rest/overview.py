@@ -6,7 +6,7 @@ from typing import Annotated
 
 import msgspec
 
-from domain.posting import Kind
+from domain.billing.posting import Kind
 from domain.refusals import Code
 from server.market_settings import PayoutSettings
 from server.rest.request import Ask

@@ -6,9 +6,9 @@ from uuid import UUID
 
 import msgspec
 
+from domain.amounts import MAX_POSTING_TOKENS
 from domain.ids import UserId
 from domain.instant import from_datetime, rfc3339
-from domain.posting import MAX_POSTING_TOKENS
 from domain.refusals import FROZEN, Code, Refusal
 from domain.text import clean
 from server.house import House

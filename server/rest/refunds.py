@@ -8,8 +8,8 @@ from uuid import UUID
 import msgspec
 import structlog
 
+from domain.billing.posting import Kind, Receipt
 from domain.ids import ESCROW, LOSSES, CallId, PostingKey, RoomId, UserId, client_key, content_digest
-from domain.posting import Kind, Receipt
 from domain.refusals import Code, Refusal, losses_limit
 from domain.text import clean
 from server.rest.answers import invalid

@@ -7,13 +7,13 @@ from uuid import UUID
 import msgspec
 import trio
 
-from domain import inputs
-from domain.block import BlockPrice
-from domain.door import Reason, access_to
+from domain.amounts import MAX_POSTING_TOKENS
+from domain.billing.block import BlockPrice
 from domain.ids import RoomId
-from domain.posting import MAX_POSTING_TOKENS
 from domain.refusals import Code, Refusal, room_starting
-from domain.stream_record import StreamStatus, StreamType, StreamView
+from domain.room import inputs
+from domain.stream.access_policy import Reason, access_to
+from domain.stream.record import StreamStatus, StreamType, StreamView
 from domain.text import clean
 from server.ids import new_channel, new_uuid
 from server.rest.answers import invalid

@@ -5,9 +5,9 @@ from uuid import UUID
 
 import msgspec
 
+from domain.billing.payment_refusal import why_not_paid
+from domain.billing.posting import Kind, Posting
 from domain.ids import ESCROW, PostingKey, RoomId, UserId, content_digest
-from domain.payment import why_not_paid
-from domain.posting import Kind, Posting
 from domain.refusals import Code, Refusal, unfit
 from server.ids import new_uuid
 from server.rest.request import Ask

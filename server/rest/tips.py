@@ -6,14 +6,14 @@ from uuid import UUID
 
 import msgspec
 
-from domain import inputs
-from domain.commands import Amount, Text, TipSend
-from domain.door import access_to
+from domain.billing.payment_refusal import why_not_paid
+from domain.billing.posting import Kind
+from domain.billing.tip_posting import thanks, tip_posting
 from domain.ids import UserId
-from domain.payment import why_not_paid
-from domain.posting import Kind
+from domain.protocol.commands import Amount, Text, TipSend
 from domain.refusals import Code, Refusal
-from domain.tip import thanks, tip_posting
+from domain.room import inputs
+from domain.stream.access_policy import access_to
 from server.call_commands import FULL
 from server.ids import is_channel, new_uuid
 from server.replies import WaitingReply

@@ -5,8 +5,9 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from domain.amounts import MAX_BALANCE_TOKENS
+from domain.billing.posting import Kind
 from domain.instant import next_day, rfc3339
-from domain.posting import MAX_BALANCE_TOKENS, Kind
 from domain.refusals import Code
 from server.rest.query import Listed, PeriodPaging
 from server.rest.request import Ask

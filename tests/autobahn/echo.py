@@ -20,7 +20,7 @@ import msgspec
 import trio
 
 from domain.ids import MemberId
-from domain.messages import SequencedEvent
+from domain.protocol.events import SequencedEvent
 from server import websocket
 from server.config import LimitSettings, RoomSettings, Settings, WebsocketSettings
 from server.connection_limits import ConnectionLimits

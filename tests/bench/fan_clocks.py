@@ -13,17 +13,17 @@ from uuid import uuid4
 import trio
 import trio.testing
 
-from domain import effects, inputs
-from domain.block import BlockPrice
-from domain.call import Call
-from domain.call_record import CallFacts, CallRecord, CallRules
-from domain.commands import CallAccept
+from domain.billing.block import BlockPrice
+from domain.billing.meter import Funds, Meter
+from domain.billing.posting import Outcome, Posting, Receipt
+from domain.call.call import Call
+from domain.call.record import CallFacts, CallRecord, CallRules
 from domain.ids import CallId, MemberId, RoomId, UserId
 from domain.instant import Duration, Instant
-from domain.messages import Person
-from domain.meter import Funds, Meter
-from domain.posting import Outcome, Posting, Receipt
-from domain.stream_record import StreamRules
+from domain.protocol.commands import CallAccept
+from domain.protocol.events import Person
+from domain.room import effects, inputs
+from domain.stream.record import StreamRules
 from server.clock import Clock
 from server.config import RoomSettings, WebsocketSettings
 from server.faults import Faults

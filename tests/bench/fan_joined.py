@@ -10,9 +10,9 @@ from uuid import UUID
 
 import trio
 
-from domain import effects, inputs
 from domain.ids import RoomId, UserId
-from domain.messages import RoomJoined
+from domain.protocol.events import RoomJoined
+from domain.room import effects, inputs
 from server.config import LimitSettings, Secrets, Settings
 from server.connection_limits import ConnectionLimits
 from server.heartbeat import keep_pulse

@@ -17,7 +17,7 @@ import trio
 from trio_websocket import ConnectionClosed, wrap_server_stream
 
 from domain.ids import MemberId
-from domain.messages import SequencedEvent
+from domain.protocol.events import SequencedEvent
 from server.config import RoomSettings, WebsocketSettings
 from server.connection_limits import Admission, ConnectionLimits
 from server.fanout import Fanout

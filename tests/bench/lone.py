@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import trio
 
+from domain.billing.posting import Kind, Posting, Receipt
 from domain.ids import block_key
-from domain.posting import Kind, Posting, Receipt
 from storage.actor import StorageActor
 from storage.postgres import Postgres
 from tests.bench.history import PRICE_TOKENS, Party, read_parties

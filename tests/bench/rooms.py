@@ -10,9 +10,9 @@ from typing import Any
 import trio
 import trio.testing
 
-from domain import inputs
+from domain.billing.posting import Kind, Outcome, Posting, Receipt
 from domain.ids import PostingKey, UserId, block_key
-from domain.posting import Kind, Outcome, Posting, Receipt
+from domain.room import inputs
 from server.alarm import Alarm
 from server.clock import Clock
 from server.committer import Committer

@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
-from domain.commands import AnyCommand
+from domain.protocol.commands import AnyCommand
 from server.house import House
 from server.rest.app import ROUTES
 from server.rest.route import Route

@@ -7,12 +7,12 @@ blocks are given back. From that follow each payer's bill, and how much of it pa
 from collections.abc import Callable
 from uuid import UUID
 
-from domain import effects
-from domain import messages as m
-from domain.block import BlockPrice
+from domain.billing.block import BlockPrice
+from domain.billing.posting import Kind, Posting
 from domain.ids import PostingKey, RoomId, UserId, block_key
 from domain.instant import Duration, duration
-from domain.posting import Kind, Posting
+from domain.protocol import events as m
+from domain.room import effects
 from tests.colluders.rooms import CallRoom, Room, StreamRoom
 
 PAYEE_END = duration(10)

@@ -1,7 +1,7 @@
 """What must hold of the town's ledger after every step, and of the bills once everything is over."""
 
+from domain.billing.posting import Kind, Posting
 from domain.ids import ESCROW, LOSSES, PAYOUTS, TOKEN_SALES, PostingKey, UserId, release_key
-from domain.posting import Kind, Posting
 from tests.colluders.rooms import CallRoom
 from tests.colluders.town import CENTS_PER_TOKEN, Town
 from tests.model.ledger import Ledger

@@ -4,12 +4,12 @@ from typing import Any
 
 import msgspec
 
-from domain import effects, inputs
-from domain.call_record import CallRecord
+from domain.billing.posting import Kind, Outcome, Posting, Receipt
+from domain.call.record import CallRecord
 from domain.ids import PostingKey, RoomId, UserId
 from domain.instant import Duration
-from domain.posting import Kind, Outcome, Posting, Receipt
-from domain.stream_record import StreamRecord
+from domain.room import effects, inputs
+from domain.stream.record import StreamRecord
 from tests.model.ledger import Ledger
 
 Record = CallRecord | StreamRecord

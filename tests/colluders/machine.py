@@ -6,11 +6,11 @@ from uuid import UUID
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, rule
 
-from domain import commands as c
-from domain import inputs
-from domain.block import BlockPrice
+from domain.billing.block import BlockPrice
 from domain.ids import UserId
 from domain.instant import Duration, duration
+from domain.protocol import commands as c
+from domain.room import inputs
 from tests.colluders.books import check_bills, check_ledger
 from tests.colluders.money_rules import (
     MILLISECOND,

@@ -3,9 +3,9 @@
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
-from domain.block import BlockPrice
+from domain.billing.block import BlockPrice
+from domain.billing.posting import Kind
 from domain.ids import UserId
-from domain.posting import Kind
 from tests.colluders.rooms import Room, StreamRoom
 from tests.colluders.town import PACKS, Town
 

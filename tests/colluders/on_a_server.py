@@ -12,7 +12,7 @@ import msgspec
 import trio
 
 from domain.ids import LOSSES, PAYOUTS, TOKEN_SALES
-from domain.stream_record import StreamRules
+from domain.stream.record import StreamRules
 from server.config import Settings
 from tests.clients import PATIENCE_SECONDS, Phone
 from tests.houses import online, running_house

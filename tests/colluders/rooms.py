@@ -6,17 +6,17 @@ from uuid import UUID
 
 import msgspec
 
-from domain import effects, inputs
-from domain.block import BlockPrice
-from domain.call import Call
-from domain.call_record import CallFacts, CallRecord, CallRules
+from domain.billing.block import BlockPrice
+from domain.billing.meter import Funds, Meter, SetBack, StoredMeter
+from domain.billing.posting import Kind
+from domain.call.call import Call
+from domain.call.record import CallFacts, CallRecord, CallRules
 from domain.ids import MemberId, RoomId, UserId
 from domain.instant import Instant, duration
-from domain.meter import Funds, Meter, SetBack, StoredMeter
-from domain.posting import Kind
-from domain.room import RoomRules
-from domain.stream import Stream
-from domain.stream_record import StreamBooks, StreamFacts, StreamRecord, StreamRules
+from domain.room import effects, inputs
+from domain.room.members import RoomRules
+from domain.stream.record import StreamBooks, StreamFacts, StreamRecord, StreamRules
+from domain.stream.stream import Stream
 from tests.colluders.committer import Committer, Record
 from tests.domain.stream_books import person
 from tests.model.ledger import Ledger

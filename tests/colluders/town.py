@@ -3,9 +3,8 @@
 from collections.abc import Iterable
 from uuid import UUID
 
-from domain import commands as c
-from domain import inputs
-from domain.block import BlockPrice
+from domain.billing.block import BlockPrice
+from domain.billing.posting import Kind, Posting, Receipt
 from domain.ids import (
     ESCROW,
     PAYOUTS,
@@ -17,8 +16,9 @@ from domain.ids import (
     purchase_key,
     refund_key,
 )
-from domain.posting import Kind, Posting, Receipt
-from domain.stream_record import StreamRecord
+from domain.protocol import commands as c
+from domain.room import inputs
+from domain.stream.record import StreamRecord
 from tests.colluders.rooms import CallRoom, Room, StreamRoom
 from tests.colluders.world import World
 from tests.domain.story import Slip, device

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from domain import inputs
+from domain.billing.posting import Kind, Posting
 from domain.ids import (
     ESCROW,
     LOSSES,
@@ -13,8 +13,8 @@ from domain.ids import (
     UserId,
 )
 from domain.instant import Duration, Instant, duration
-from domain.posting import Kind, Posting
-from domain.ticket_release import are_earned
+from domain.room import inputs
+from domain.stream.ticket_release import are_earned
 from tests.colluders.accountant import Accountant
 from tests.colluders.rooms import STREAM_RULES, CallRoom, Room, StreamRoom
 from tests.domain.story import START

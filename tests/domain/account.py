@@ -6,8 +6,8 @@ It is told what happens and when, and knows nothing of the rules' own state.
 
 from fractions import Fraction
 
-from domain.block import BlockPrice
-from domain.call_record import CallRecord, CallRules
+from domain.billing.block import BlockPrice
+from domain.call.record import CallRecord, CallRules
 from domain.ids import UserId
 from domain.instant import Instant, duration
 from tests.domain.story import CREATOR, FAN

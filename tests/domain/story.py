@@ -5,17 +5,17 @@ from uuid import UUID
 
 import msgspec
 
-from domain import commands as c
-from domain import effects, inputs
-from domain import messages as m
-from domain.block import BlockPrice, Rounding
-from domain.call import Call
-from domain.call_record import CallFacts, CallRecord, CallRules
+from domain.billing.block import BlockPrice, Rounding
+from domain.billing.meter import Funds, Meter
+from domain.billing.posting import Kind, Outcome, Posting, Receipt
+from domain.call.call import Call
+from domain.call.record import CallFacts, CallRecord, CallRules
 from domain.ids import PROMOTIONS, CallId, MemberId, UserId, client_key
 from domain.instant import Instant, duration
-from domain.meter import Funds, Meter
-from domain.posting import Kind, Outcome, Posting, Receipt
+from domain.protocol import commands as c
+from domain.protocol import events as m
 from domain.refusals import Refusal
+from domain.room import effects, inputs
 from tests.model.ledger import Ledger
 from tests.model.rows import MeterRow, RoomRow, Wallet
 

@@ -4,11 +4,11 @@ The rules count active time from when a clock was started; this account adds up 
 It is told what happens and when, and knows nothing of the rules' own state.
 """
 
-from domain.block import BlockPrice
+from domain.billing.block import BlockPrice
+from domain.billing.meter import Funds
 from domain.ids import UserId
 from domain.instant import Duration, Instant, duration
-from domain.meter import Funds
-from domain.stream_record import StreamRules
+from domain.stream.record import StreamRules
 from tests.domain.story import CREATOR
 
 

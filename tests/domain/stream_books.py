@@ -4,13 +4,13 @@ from uuid import UUID
 
 import msgspec
 
-from domain import effects, inputs
-from domain import messages as m
+from domain.billing.posting import Kind, Outcome, Posting, Receipt
 from domain.ids import RoomId, UserId
 from domain.instant import Duration, Instant, rfc3339
-from domain.posting import Kind, Outcome, Posting, Receipt
-from domain.stream_record import StreamRecord, StreamRules
-from domain.ticket_release import are_earned
+from domain.protocol import events as m
+from domain.room import effects, inputs
+from domain.stream.record import StreamRecord, StreamRules
+from domain.stream.ticket_release import are_earned
 from tests.model.ledger import Ledger
 
 STREAM = RoomId(UUID(int=0x57EA))

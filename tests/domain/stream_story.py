@@ -6,18 +6,18 @@ from uuid import UUID
 
 import msgspec
 
-from domain import commands as c
-from domain import effects, inputs
-from domain import messages as m
-from domain.block import BlockPrice, Rounding
-from domain.effects import Audience
+from domain.billing.block import BlockPrice, Rounding
+from domain.billing.meter import Funds, StoredMeter
+from domain.billing.posting import Kind, Posting
 from domain.ids import ESCROW, LOSSES, PROMOTIONS, MemberId, UserId, client_key
 from domain.instant import Instant, duration
-from domain.meter import Funds, StoredMeter
-from domain.posting import Kind, Posting
-from domain.room import RoomRules
-from domain.stream import Stream
-from domain.stream_record import StreamBooks, StreamFacts, StreamRecord, StreamRules
+from domain.protocol import commands as c
+from domain.protocol import events as m
+from domain.room import effects, inputs
+from domain.room.effects import Audience
+from domain.room.members import RoomRules
+from domain.stream.record import StreamBooks, StreamFacts, StreamRecord, StreamRules
+from domain.stream.stream import Stream
 from tests.domain.story import CREATOR, FAN, START, STRANGER, Slip, credit, device
 from tests.domain.stream_books import STREAM, Books, person
 from tests.model.ledger import Ledger

@@ -4,10 +4,10 @@ from uuid import UUID
 
 import pytest
 
-from domain import commands as c
-from domain.access import refuse_command
-from domain.call_record import CallRecord
-from domain.presence import Role
+from domain.call.access import refuse_command
+from domain.call.parties import Role
+from domain.call.record import CallRecord
+from domain.protocol import commands as c
 
 RINGING = CallRecord()
 ACCEPTED = CallRecord(status="active", accepted_at=1)

@@ -3,12 +3,12 @@
 from typing import Any
 from uuid import UUID
 
-from domain import messages as m
-from domain.attendance import COUNT_EVERY, Attendance
-from domain.effects import Publish
 from domain.ids import MemberId, UserId
 from domain.instant import Instant
-from domain.room import Members
+from domain.protocol import events as m
+from domain.room.effects import Publish
+from domain.room.members import Members
+from domain.room.presence import COUNT_EVERY, Attendance
 
 BEGIN: Instant = 1_800_000_000_000_000
 MILLISECOND = 1000

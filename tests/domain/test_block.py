@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.block import ActiveClock, BlockPrice, Rounding
+from domain.billing.block import ActiveClock, BlockPrice, Rounding
 
 SECOND = 1_000_000
 

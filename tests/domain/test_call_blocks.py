@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain import commands as c
-from domain import effects
-from domain import messages as m
-from domain.block import Rounding
+from domain.billing.block import Rounding
 from domain.instant import rfc3339
+from domain.protocol import commands as c
+from domain.protocol import events as m
+from domain.room import effects
 from tests.domain.story import CALL, CREATOR, FAN, START, STRANGER, Story, code, device
 
 MICROSECOND = 0.000001

@@ -2,12 +2,12 @@
 
 import pytest
 
-from domain import commands as c
-from domain import effects, inputs
-from domain import messages as m
+from domain.billing.meter import BooksDisagree
+from domain.billing.posting import Outcome, Receipt
 from domain.ids import UserId
-from domain.meter import BooksDisagree
-from domain.posting import Outcome, Receipt
+from domain.protocol import commands as c
+from domain.protocol import events as m
+from domain.room import effects, inputs
 from tests.domain.story import CREATOR, FAN, STRANGER, Story, code, device
 
 

@@ -1,9 +1,9 @@
 """Running low: warned as soon as it is known, again when the deadline moves, and ended at the deadline."""
 
-from domain import commands as c
-from domain import effects
-from domain import messages as m
 from domain.instant import rfc3339
+from domain.protocol import commands as c
+from domain.protocol import events as m
+from domain.room import effects
 from tests.domain.story import CREATOR, FAN, START, Story
 
 

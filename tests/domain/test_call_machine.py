@@ -14,15 +14,15 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from domain import commands as c
-from domain import effects, inputs
-from domain import messages as m
-from domain.block import BlockPrice
-from domain.call_record import CallRules
+from domain.billing.block import BlockPrice
+from domain.billing.meter import Funds
+from domain.billing.posting import Kind, Outcome, Posting
+from domain.call.record import CallRules
 from domain.ids import UserId
 from domain.instant import duration, rfc3339
-from domain.meter import Funds
-from domain.posting import Kind, Outcome, Posting
+from domain.protocol import commands as c
+from domain.protocol import events as m
+from domain.room import effects, inputs
 from tests.domain.account import Account
 from tests.domain.story import CALL, CREATOR, FAN, STRANGER, Slip, Story, code, device
 from tests.model.rows import MeterRow

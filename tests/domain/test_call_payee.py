@@ -2,11 +2,11 @@
 
 import pytest
 
-from domain import commands as c
-from domain import inputs
-from domain import messages as m
-from domain.call_record import CallRules
+from domain.call.record import CallRules
 from domain.ids import UserId
+from domain.protocol import commands as c
+from domain.protocol import events as m
+from domain.room import inputs
 from tests.domain.story import CREATOR, FAN, Story
 
 MICROSECOND = 0.000001

@@ -1,8 +1,8 @@
 """Crashes and drains: downtime is never charged, and a call comes back as it was stored."""
 
-from domain import commands as c
-from domain import effects, inputs
-from domain import messages as m
+from domain.protocol import commands as c
+from domain.protocol import events as m
+from domain.room import effects, inputs
 from tests.domain.story import CREATOR, FAN, Story, code
 
 MICROSECOND = 0.000001

@@ -2,9 +2,9 @@
 
 import pytest
 
-from domain import commands as c
-from domain import effects, inputs
-from domain.posting import Posting
+from domain.billing.posting import Posting
+from domain.protocol import commands as c
+from domain.room import effects, inputs
 from tests.domain.story import CALL, CREATOR, FAN, STRANGER, Story, code
 
 

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from domain.amounts import MAX_BALANCE_TOKENS, MAX_POSTING_TOKENS
+from domain.billing.posting import Kind, Outcome, Posting, Receipt
 from domain.ids import LOSSES, PROMOTIONS, PostingKey, RoomId, UserId
-from domain.posting import MAX_BALANCE_TOKENS, MAX_POSTING_TOKENS, Kind, Outcome, Posting, Receipt
 from tests.model.ledger import Ledger
 from tests.model.rows import MeterRow, RoomRow, Wallet
 

@@ -3,6 +3,7 @@
 from typing import Any
 from uuid import UUID
 
+from domain.billing.posting import Kind, Outcome, Posting
 from domain.ids import (
     ESCROW,
     LOSSES,
@@ -14,7 +15,6 @@ from domain.ids import (
     UserId,
     client_key,
 )
-from domain.posting import Kind, Outcome, Posting
 from tests.model.ledger import Ledger
 from tests.model.rows import Parts, RoomRow, Wallet
 

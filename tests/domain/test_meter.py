@@ -4,11 +4,11 @@ from uuid import UUID
 
 import pytest
 
-from domain.block import BlockPrice, Rounding
+from domain.billing.block import BlockPrice, Rounding
+from domain.billing.meter import Funds, Meter
+from domain.billing.posting import Kind, Outcome, Posting, Receipt
 from domain.ids import RoomId, UserId, block_key
 from domain.instant import duration
-from domain.meter import Funds, Meter
-from domain.posting import Kind, Outcome, Posting, Receipt
 
 ROOM, PAYER, PAYEE = RoomId(UUID(int=1)), UserId(UUID(int=2)), UserId(UUID(int=3))
 SECOND = 1_000_000

@@ -2,11 +2,11 @@
 
 import pytest
 
-from domain.block import BlockPrice
+from domain.billing.block import BlockPrice
+from domain.billing.meter import Funds, Meter, SetBack
+from domain.billing.payee_end import blocks_given_back
 from domain.ids import RoomId, UserId
 from domain.instant import duration
-from domain.meter import Funds, Meter, SetBack
-from domain.payee_end import blocks_given_back
 from tests.domain.test_meter import PAYEE, PAYER, ROOM, SECOND, a_meter
 
 LONG = BlockPrice(60, 30)

@@ -6,8 +6,9 @@ from uuid import UUID
 import msgspec
 import pytest
 
+from domain.amounts import MAX_POSTING_TOKENS
+from domain.billing.posting import Kind, Outcome, Posting, Receipt, fault_of
 from domain.ids import PostingKey, RoomId, UserId
-from domain.posting import MAX_POSTING_TOKENS, Kind, Outcome, Posting, Receipt, fault_of
 
 PAYER, PAYEE, ROOM = UserId(UUID(int=1)), UserId(UUID(int=2)), RoomId(UUID(int=3))
 

@@ -4,11 +4,11 @@ from uuid import UUID
 
 import msgspec
 
-from domain.allowance import Rate
-from domain.block import ActiveClock
-from domain.call_record import CallRecord, CallRules
+from domain.billing.block import ActiveClock
+from domain.call.parties import Hold, Parties, Party, Role
+from domain.call.record import CallRecord, CallRules
 from domain.ids import MemberId, UserId
-from domain.presence import Hold, Parties, Party, Role
+from domain.token_bucket import Rate
 
 PHONE, LAPTOP = MemberId(UUID(int=1)), MemberId(UUID(int=2))
 FAN, CREATOR = UserId(UUID(int=3)), UserId(UUID(int=4))

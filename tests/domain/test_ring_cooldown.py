@@ -2,8 +2,8 @@
 
 import pytest
 
+from domain.call.ring_cooldown import PastCall, may_ring_at
 from domain.instant import duration
-from domain.ring_cooldown import PastCall, may_ring_at
 
 NOW = duration(100_000)
 COOLDOWN = duration(60)

@@ -2,11 +2,11 @@
 
 import pytest
 
-from domain import commands as c
-from domain import inputs
-from domain import messages as m
-from domain.call_record import CallRules
+from domain.call.record import CallRules
 from domain.instant import duration, rfc3339
+from domain.protocol import commands as c
+from domain.protocol import events as m
+from domain.room import inputs
 from tests.domain.story import CREATOR, FAN, START, Story, code
 from tests.domain.stream_story import OTHER, StreamStory
 

@@ -6,10 +6,10 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain import messages as m
 from domain.ids import UserId
 from domain.instant import Instant, rfc3339
-from domain.room import RoomRules
+from domain.protocol import events as m
+from domain.room.members import RoomRules
 from tests.domain.story import CREATOR, FAN, START, STRANGER, device
 from tests.domain.stream_story import OPERATOR, OTHER, StreamStory
 

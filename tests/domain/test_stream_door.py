@@ -4,11 +4,11 @@ from uuid import UUID
 
 import pytest
 
-from domain import effects
-from domain import messages as m
-from domain.door import Access, access_to
 from domain.ids import ESCROW, UserId
-from domain.stream_record import StreamRules
+from domain.protocol import events as m
+from domain.room import effects
+from domain.stream.access_policy import Access, access_to
+from domain.stream.record import StreamRules
 from tests.domain.story import CREATOR, FAN, STRANGER, code, device
 from tests.domain.stream_story import OPERATOR, OTHER, StreamStory
 

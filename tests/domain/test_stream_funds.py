@@ -1,7 +1,7 @@
 """A viewer who runs low, runs out, and comes back; and books that are away."""
 
-from domain import messages as m
 from domain.instant import rfc3339
+from domain.protocol import events as m
 from tests.domain.story import CREATOR, FAN, START, code
 from tests.domain.stream_story import OTHER, StreamStory, earnings
 

@@ -1,9 +1,9 @@
 """A stream over its whole life: restarts, drains, another owner, an empty stage, and the end."""
 
-from domain import effects, inputs
-from domain import messages as m
-from domain.effects import Audience
 from domain.instant import rfc3339
+from domain.protocol import events as m
+from domain.room import effects, inputs
+from domain.room.effects import Audience
 from tests.domain.story import CREATOR, FAN, START, code
 from tests.domain.stream_books import STREAM
 from tests.domain.stream_story import OTHER, StreamStory, earnings

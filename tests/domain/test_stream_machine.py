@@ -15,16 +15,16 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from domain import commands as c
-from domain import effects, inputs
-from domain import messages as m
-from domain.block import BlockPrice
-from domain.effects import Audience
+from domain.billing.block import BlockPrice
+from domain.billing.meter import Funds, StoredMeter
+from domain.billing.posting import Kind, Outcome, Posting
 from domain.ids import ESCROW, PostingKey, UserId, block_key, refund_key, refund_rest_key, release_key
 from domain.instant import Duration, duration, rfc3339
-from domain.meter import Funds, StoredMeter
-from domain.posting import Kind, Outcome, Posting
-from domain.stream_record import StreamRecord, StreamRules
+from domain.protocol import commands as c
+from domain.protocol import events as m
+from domain.room import effects, inputs
+from domain.room.effects import Audience
+from domain.stream.record import StreamRecord, StreamRules
 from tests.domain.story import CREATOR, FAN, Slip, code, credit, device
 from tests.domain.stream_account import StreamAccount, Viewer
 from tests.domain.stream_books import STREAM, person

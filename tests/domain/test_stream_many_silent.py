@@ -5,9 +5,9 @@ from uuid import UUID
 
 import pytest
 
-from domain import effects, inputs
+from domain.billing.meter import Meter
 from domain.ids import UserId
-from domain.meter import Meter
+from domain.room import effects, inputs
 from tests.domain.story import credit
 from tests.domain.stream_story import StreamStory
 from tests.model.rows import Wallet

@@ -1,9 +1,9 @@
 """A connection has the rights of its present token: they change while it is in a stream, and its clock with them."""
 
-from domain import effects
-from domain import messages as m
 from domain.ids import UserId
-from domain.stream_record import StreamRules
+from domain.protocol import events as m
+from domain.room import effects
+from domain.stream.record import StreamRules
 from tests.domain.story import CREATOR, FAN, code, device
 from tests.domain.stream_story import OPERATOR, OTHER, StreamStory
 

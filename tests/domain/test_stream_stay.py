@@ -2,11 +2,11 @@
 
 import pytest
 
-from domain import effects
-from domain import messages as m
+from domain.billing.posting import Kind
 from domain.ids import UserId
 from domain.instant import rfc3339
-from domain.posting import Kind
+from domain.protocol import events as m
+from domain.room import effects
 from tests.domain.story import CREATOR, FAN, START, code
 from tests.domain.stream_story import OTHER, StreamStory, earnings
 

@@ -4,12 +4,12 @@ from collections.abc import Callable
 
 import pytest
 
-from domain import effects, inputs
-from domain import messages as m
-from domain.effects import Audience
 from domain.instant import rfc3339
-from domain.room import RoomRules
-from domain.signals import MAX_SIGNAL_BYTES
+from domain.protocol import events as m
+from domain.room import effects, inputs
+from domain.room.effects import Audience
+from domain.room.members import RoomRules
+from domain.room.signalling import MAX_SIGNAL_BYTES
 from tests.domain.story import CREATOR, FAN, START, STRANGER, code, device
 from tests.domain.stream_books import person
 from tests.domain.stream_story import OTHER, SCREEN, StreamStory

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from domain import effects, inputs
-from domain import messages as m
+from domain.billing.posting import Kind
 from domain.ids import UserId, block_key
-from domain.posting import Kind
-from domain.stream_record import StreamRules
+from domain.protocol import events as m
+from domain.room import effects, inputs
+from domain.stream.record import StreamRules
 from tests.domain.story import CREATOR, FAN, STRANGER, code, device
 from tests.domain.stream_books import STREAM
 from tests.domain.stream_story import OPERATOR, OTHER, StreamStory

@@ -2,11 +2,11 @@
 
 import pytest
 
-from domain import effects
 from domain.ids import ESCROW, UserId
 from domain.instant import duration
-from domain.stream_record import StreamRecord, StreamRules
-from domain.ticket_release import are_earned
+from domain.room import effects
+from domain.stream.record import StreamRecord, StreamRules
+from domain.stream.ticket_release import are_earned
 from tests.domain.story import CREATOR, FAN
 from tests.domain.stream_story import OTHER, StreamStory
 

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import trio
 
-from domain.commands import MAX_REF
+from domain.protocol.commands import MAX_REF
 from server.ids import new_uuid
 from server.load.plan import LoadRefused
 from server.load.rest import Refused, Rest

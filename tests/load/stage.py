@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 
 import trio
 
+from domain.billing.posting import Kind, Posting
 from domain.ids import PROMOTIONS, UserId, client_key
-from domain.posting import Kind, Posting
 from storage import postings as batch_statement
 from storage.actor import MAX_BATCH
 from storage.embedded import postmaster_pid

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from domain.amounts import MAX_BALANCE_TOKENS
+from domain.billing.posting import Kind, Outcome, Posting, Receipt, fault_of
 from domain.ids import (
     ESCROW,
     LOSSES,
@@ -21,7 +23,6 @@ from domain.ids import (
     release_key,
     repayment_key,
 )
-from domain.posting import MAX_BALANCE_TOKENS, Kind, Outcome, Posting, Receipt, fault_of
 from tests.model.cover import Cover, Funds
 from tests.model.rows import Debt, LimitRow, MeterRow, Parts, RoomRow, Wallet, follows
 

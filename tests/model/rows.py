@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from domain.billing.posting import Kind, Posting
 from domain.ids import PostingKey, UserId, WalletId
-from domain.posting import Kind, Posting
 
 
 class Parts(NamedTuple):

@@ -9,8 +9,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from domain.call import Call
-from domain.stream import Stream
+from domain.call.call import Call
+from domain.stream.stream import Stream
 
 ROOT = Path(__file__).parent.parent.parent
 # Programs of their own, which speak to a server or a terminal and are no part of it.

@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from domain.ids import UserId
-from domain.stream import Stream
+from domain.stream.stream import Stream
 from server import adoption
 from server.house import House
 from server.room_floor import RoomFloor

@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from domain import commands as c
-from domain import messages as m
+from domain.protocol import commands as c
+from domain.protocol import events as m
 from server import conversation, outbox
 from server.asyncapi import asyncapi
 from server.config import WebsocketSettings

@@ -8,7 +8,7 @@ import trio
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
-from domain import messages as m
+from domain.protocol import events as m
 from server.house import House
 from tests.asyncapi import misfits, read_document
 from tests.clients import Phone, go_live, ring_and_join, send_tip, token_of

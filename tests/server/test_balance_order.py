@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import trio
 
-from domain.messages import WalletChanged
+from domain.protocol.events import WalletChanged
 from server import conversation
 from server.house import House
 from storage.wallets import find_wallet

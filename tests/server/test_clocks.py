@@ -10,8 +10,8 @@ import pytest
 import trio
 from structlog.testing import capture_logs
 
+from domain.billing.posting import Kind, Posting
 from domain.ids import LOSSES, PROMOTIONS, RoomId, client_key
-from domain.posting import Kind, Posting
 from server.house import House
 from server.ids import new_uuid
 from storage import wall_clock

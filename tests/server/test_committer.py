@@ -7,10 +7,10 @@ from uuid import uuid4
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from domain import inputs
-from domain.call_record import CallRecord
+from domain.billing.posting import Kind, Outcome, Posting, Receipt
+from domain.call.record import CallRecord
 from domain.ids import PROMOTIONS, PostingKey, RoomId, UserId, block_key
-from domain.posting import Kind, Outcome, Posting, Receipt
+from domain.room import inputs
 from server.alarm import Alarm
 from server.clock import Clock
 from server.committer import Committer

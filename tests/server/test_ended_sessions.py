@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 import trio
 
+from domain.billing.meter import StoredMeter
 from domain.ids import RoomId, UserId
-from domain.meter import StoredMeter
 from server import room_commands
 from server.house import House
 from server.live_room import LiveRoom

@@ -12,7 +12,7 @@ import trio
 import trio.testing
 
 from domain.ids import MemberId
-from domain.messages import MemberLeft
+from domain.protocol.events import MemberLeft
 from server.fanout import AT_ONCE, Fanout
 from server.history import History
 from server.outbox import Outbox

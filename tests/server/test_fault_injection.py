@@ -17,8 +17,8 @@ import msgspec
 import pytest
 import trio
 
-from domain import inputs
 from domain.ids import UserId
+from domain.room import inputs
 from server import fanout
 from server.config import Settings
 from server.house import House

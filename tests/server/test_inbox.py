@@ -8,9 +8,9 @@ from uuid import uuid4
 import trio
 import trio.testing
 
-from domain import inputs
-from domain.commands import CallEnd, CallPause, CallResume
 from domain.ids import MemberId, UserId
+from domain.protocol.commands import CallEnd, CallPause, CallResume
+from domain.room import inputs
 from server.alarm import Alarm
 from server.clock import Clock
 from server.inbox import ENDINGS, Given, Inbox

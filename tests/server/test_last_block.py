@@ -5,8 +5,8 @@ from typing import Any
 
 import trio
 
+from domain.billing.posting import Kind, Posting
 from domain.ids import PROMOTIONS, UserId, client_key
-from domain.posting import Kind, Posting
 from server.house import House
 from storage.wallets import find_wallet
 from tests.books import Books

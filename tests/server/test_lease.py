@@ -9,7 +9,7 @@ import trio
 import trio.testing
 
 from domain.ids import RoomId, UserId
-from domain.stream import Stream
+from domain.stream.stream import Stream
 from server.house import House
 from server.ids import new_uuid
 from server.lease import Lease

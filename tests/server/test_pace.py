@@ -6,7 +6,7 @@ import pytest
 import trio
 from websockets.exceptions import ConnectionClosed
 
-from domain.pace import Pace
+from domain.rate_bucket import Pace
 from tests.clients import Phone
 from tests.houses import add_fan, online, running_house, with_section
 

@@ -7,7 +7,7 @@ import pytest
 import trio
 import trio.testing
 
-from domain.posting import Kind
+from domain.billing.posting import Kind
 from storage.wallets import find_wallet
 from tests.clients import Phone, ring_and_join
 from tests.houses import add_creator, add_fan, online, settings

@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from domain.ids import UserId
-from domain.messages import TokenExpiring
+from domain.protocol.events import TokenExpiring
 from server import conversation, room_commands
 from server.house import House
 from server.load.frames import CLOSE, masked_frame

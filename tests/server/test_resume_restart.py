@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import pytest
 import trio
 
+from domain.billing.posting import Kind
 from domain.ids import UserId, client_key
-from domain.posting import Kind
 from server.wire import Encoding
 from tests.books import Books
 from tests.crowds import Party, party

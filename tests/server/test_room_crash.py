@@ -9,12 +9,12 @@ import structlog
 import trio
 from structlog.contextvars import merge_contextvars
 
-from domain import inputs
-from domain.call import Call
-from domain.call_record import CallRecord
-from domain.commands import CallCommand, CallEnd
+from domain.call.call import Call
+from domain.call.record import CallRecord
 from domain.ids import CallId, RoomId, UserId
+from domain.protocol.commands import CallCommand, CallEnd
 from domain.refusals import Code, Refusal
+from domain.room import inputs
 from server.committer import Committer
 from server.house import House
 from server.live_room import LiveRoom

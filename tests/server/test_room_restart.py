@@ -14,12 +14,12 @@ import trio
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
-from domain import commands as c
-from domain import inputs
-from domain.call import Call
+from domain.billing.meter import StoredMeter
+from domain.call.call import Call
 from domain.ids import RoomId, UserId
-from domain.meter import StoredMeter
-from domain.stream import Stream
+from domain.protocol import commands as c
+from domain.room import inputs
+from domain.stream.stream import Stream
 from server import room_commands
 from server.house import House
 from storage.leases import Claim

@@ -7,9 +7,9 @@ from uuid import UUID
 import pytest
 import trio
 
-from domain import commands as c
-from domain import inputs
-from domain.stream import Stream
+from domain.protocol import commands as c
+from domain.room import inputs
+from domain.stream.stream import Stream
 from server.house import House
 from tests.clients import Phone, go_live, send_tip
 from tests.houses import add_creator, add_fan, online, running_house, settings

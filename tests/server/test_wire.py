@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.msgpack import Ext
 
-from domain.commands import AnyCommand, ChatSend, Ping, SignalSend
+from domain.protocol.commands import AnyCommand, ChatSend, Ping, SignalSend
 from server.house import House
 from server.rest.app import ROUTES
 from server.value_faults import MAX_DEPTH, Undecodable

@@ -10,8 +10,8 @@ from uuid import UUID
 
 import trio
 
+from domain.billing.posting import Posting
 from domain.ids import UserId
-from domain.posting import Posting
 from server.log import configure_log
 from tests.storage.books import open_books, tip
 

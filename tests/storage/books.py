@@ -7,6 +7,7 @@ from uuid import UUID
 import msgspec
 import trio
 
+from domain.billing.posting import Kind, Posting, Receipt
 from domain.ids import (
     ESCROW,
     LOSSES,
@@ -19,7 +20,6 @@ from domain.ids import (
     block_key,
     client_key,
 )
-from domain.posting import Kind, Posting, Receipt
 from server.ids import new_channel, new_uuid
 from storage.actor import StorageActor
 from storage.keys import keep_use

@@ -6,8 +6,9 @@ import pytest
 import trio
 import trio.testing
 
+from domain.amounts import MAX_BALANCE_TOKENS, MAX_POSTING_TOKENS
+from domain.billing.posting import Outcome
 from domain.ids import PROMOTIONS, UserId
-from domain.posting import MAX_BALANCE_TOKENS, MAX_POSTING_TOKENS, Outcome
 from server.ids import new_uuid
 from storage.actor import MAX_BATCH, MAX_LIST
 from storage.audit import audit

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import pytest
 
+from domain.billing.posting import Outcome, Posting
 from domain.ids import RoomId, UserId
-from domain.posting import Outcome, Posting
 from tests.storage.books import Books, block, in_room, open_books, tip
 
 TOKENS = 100  # that the fan has

@@ -7,9 +7,10 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from domain.block import BlockPrice
+from domain.amounts import MAX_POSTING_TOKENS
+from domain.billing.block import BlockPrice
+from domain.billing.posting import Outcome, Posting, fault_of
 from domain.ids import PROMOTIONS, RoomId, UserId, block_key
-from domain.posting import MAX_POSTING_TOKENS, Outcome, Posting, fault_of
 from domain.refusals import Code
 from storage import postings as batch_statement
 from storage.audit import audit

@@ -7,8 +7,8 @@ from collections import Counter
 import pytest
 import trio
 
+from domain.billing.posting import Outcome
 from domain.ids import UserId
-from domain.posting import Outcome
 from storage.audit import audit
 from tests.processes import ROOT
 from tests.storage.books import Books, open_books, tip

@@ -8,8 +8,9 @@ from uuid import UUID
 import pytest
 import trio
 
+from domain.amounts import MAX_BALANCE_TOKENS
+from domain.billing.posting import Posting
 from domain.ids import PROMOTIONS, RoomId, UserId
-from domain.posting import MAX_BALANCE_TOKENS, Posting
 from storage import postings as batch_statement
 from storage.postgres import Connection, Postgres, Refused, open_postgres
 from tests.databases import SUPERUSER, Databases

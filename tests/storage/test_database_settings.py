@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from domain.posting import Outcome
+from domain.billing.posting import Outcome
 from storage.audit import audit
 from storage.billing import billing_stats
 from storage.postgres import open_postgres

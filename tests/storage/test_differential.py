@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from domain.billing.posting import Outcome, Posting, Receipt
 from domain.ids import ESCROW, PROMOTIONS, PostingKey, RoomId, UserId
-from domain.posting import Outcome, Posting, Receipt
 from server.ids import new_uuid
 from storage import postings
 from storage.audit import audit

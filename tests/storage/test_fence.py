@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 
 import trio
 
+from domain.billing.posting import Outcome
 from domain.ids import RoomId, UserId
-from domain.posting import Outcome
 from server.ids import new_uuid
 from storage.actor import StorageActor
 from storage.audit import audit

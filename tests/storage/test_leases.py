@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import trio
 
-from domain.call_record import CallRecord
+from domain.call.record import CallRecord
 from domain.ids import CallId, RoomId, UserId
 from server.ids import new_channel, new_uuid
 from storage.calls import save_call

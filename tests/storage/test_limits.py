@@ -3,8 +3,8 @@
 import pytest
 import trio
 
+from domain.billing.posting import Outcome, Posting, Receipt
 from domain.ids import UserId
-from domain.posting import Outcome, Posting, Receipt
 from storage.audit import audit
 from storage.limits import Loosening, SpendLimit, find_spend_limit, forget_lifted_limits, set_spend_limit
 from tests.storage.books import Books, block, credit, open_books, ticket, tip

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from domain.posting import Outcome, Posting
+from domain.billing.posting import Outcome, Posting
 from storage import actor
 from storage.audit import audit
 from storage.postgres import open_postgres

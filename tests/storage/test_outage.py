@@ -11,8 +11,8 @@ import structlog
 import trio
 import trio.testing
 
+from domain.billing.posting import Posting, Receipt
 from domain.ids import RoomId, UserId
-from domain.posting import Posting, Receipt
 from storage import actor
 from storage.actor import MAX_BATCH, MAX_LIST, MAX_WAITING, StorageActor
 from storage.audit import audit

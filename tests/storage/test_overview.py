@@ -7,8 +7,8 @@ import msgspec
 import pytest
 import trio
 
+from domain.billing.posting import Kind
 from domain.ids import UserId, client_key
-from domain.posting import Kind
 from server.ids import new_uuid
 from storage.overview import read_figures, sum_up
 from storage.postgres import Postgres, open_postgres

@@ -5,8 +5,8 @@ from uuid import UUID
 
 import pytest
 
+from domain.billing.posting import Kind, Outcome, Posting
 from domain.ids import ESCROW, LOSSES, PAYOUTS, PostingKey, RoomId, UserId, client_key
-from domain.posting import Kind, Outcome, Posting
 from server.ids import new_uuid
 from storage.audit import audit
 from storage.paging import Page

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from domain.posting import Outcome
+from domain.billing.posting import Outcome
 from storage.audit import audit
 from storage.migrate import MigrationError, migrate
 from storage.postgres import Postgres, open_postgres

@@ -7,8 +7,8 @@ import pytest
 import trio
 import trio.testing
 
+from domain.billing.posting import Kind, Outcome, Posting, Receipt
 from domain.ids import LOSSES, PostingKey, refund_key, refund_rest_key
-from domain.posting import Kind, Outcome, Posting, Receipt
 from storage.audit import audit
 from storage.postgres import StorageUnavailable
 from storage.refunds import MAX_REFUND, Advance

@@ -1,7 +1,7 @@
 """Clocks that were set back, as they are stored."""
 
-from domain.meter import SetBack
-from domain.stream_record import StreamRecord
+from domain.billing.meter import SetBack
+from domain.stream.record import StreamRecord
 from server.ids import new_uuid
 from storage.leases import Checkpoint, Leases
 from storage.streams import open_stay, save_stream

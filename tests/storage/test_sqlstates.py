@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 import trio
 
-from domain.posting import Outcome, Receipt
+from domain.billing.posting import Outcome, Receipt
 from storage.audit import audit
 from storage.postgres import Postgres, Refused, StorageUnavailable, open_postgres
 from storage.sqlstates import is_passing, loses_session

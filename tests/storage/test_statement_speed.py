@@ -5,8 +5,8 @@ from itertools import product
 
 import pytest
 
+from domain.billing.posting import Kind
 from domain.ids import UserId
-from domain.posting import Kind
 from storage.paging import COUNT_LIMIT, Page, Paged
 from storage.postgres import Postgres, open_postgres
 from storage.room_blocks import room_blocks

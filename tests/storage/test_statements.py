@@ -9,8 +9,8 @@ from uuid import UUID
 
 import pytest
 
+from domain.billing.posting import Kind, Posting
 from domain.ids import RoomId, UserId
-from domain.posting import Kind, Posting
 from storage import statements
 from storage.paging import BadCursor, Page, Paged
 from storage.postgres import Postgres

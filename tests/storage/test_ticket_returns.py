@@ -7,7 +7,7 @@ import pytest
 
 from domain.ids import ESCROW, PostingKey, RoomId, UserId
 from domain.instant import from_datetime
-from domain.stream_record import StreamRecord
+from domain.stream.record import StreamRecord
 from storage.audit import audit
 from storage.streams import save_stream
 from storage.tickets import DueReturn, expire_streams, report_uncovered, streams_to_settle, tickets_to_return

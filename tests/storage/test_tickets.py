@@ -3,8 +3,8 @@
 import pytest
 import trio
 
+from domain.billing.posting import Outcome, Posting, Receipt
 from domain.ids import RoomId
-from domain.posting import Outcome, Posting, Receipt
 from server.ids import new_uuid
 from storage.audit import audit
 from tests.storage.books import Books, open_books, ticket, tip

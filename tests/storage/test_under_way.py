@@ -9,8 +9,8 @@ import pytest
 import trio
 import trio.testing
 
+from domain.billing.posting import Outcome, Receipt
 from domain.ids import RoomId
-from domain.posting import Outcome, Receipt
 from server.ids import new_uuid
 from storage import postgres
 from storage.actor import MAX_BATCH, MAX_WAITING, StorageActor

@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 import trio
 
-from domain.posting import Outcome, Receipt
+from domain.billing.posting import Outcome, Receipt
 from server.payments.desk import PaymentDesk
 from storage.actor import StorageActor
 from storage.postgres import Refused, StorageUnavailable

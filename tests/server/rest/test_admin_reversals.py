@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import trio
 
-from domain.posting import Posting
+from domain.billing.posting import Posting
 from storage.postgres import Refused
 from tests.server.rest.conftest import Caller
 from tests.server.rest.problems import SOMEBODY, check

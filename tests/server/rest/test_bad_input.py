@@ -8,8 +8,8 @@ import msgspec
 import pytest
 import trio
 
+from domain.amounts import MAX_BALANCE_TOKENS, MAX_POSTING_TOKENS
 from domain.ids import PROMOTIONS
-from domain.posting import MAX_BALANCE_TOKENS, MAX_POSTING_TOKENS
 from server import app, lease
 from server.house import House
 from server.rest.app import ROUTES

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 import trio
 
-from domain.call_record import CallRecord
+from domain.call.record import CallRecord
 from domain.ids import PROMOTIONS
 from server.house import House
 from server.ids import new_channel, new_uuid

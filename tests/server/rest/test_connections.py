@@ -8,8 +8,8 @@ import pytest
 import trio
 from httpx import URL, AsyncClient
 
+from domain.billing.posting import Posting, Receipt
 from domain.ids import UserId
-from domain.posting import Posting, Receipt
 from server.house import House
 from server.rest import connections, wallet
 from storage.postgres import Postgres

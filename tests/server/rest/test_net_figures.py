@@ -7,8 +7,8 @@ from uuid import UUID
 
 import pytest
 
+from domain.billing.posting import Posting
 from domain.ids import RoomId, block_key
-from domain.posting import Posting
 from server.house import House
 from server.ids import new_uuid
 from storage.refunds import Advance

@@ -7,8 +7,8 @@ from uuid import UUID
 
 import pytest
 
+from domain.billing.posting import Kind, Posting
 from domain.ids import ESCROW, PAYOUTS, RoomId, UserId, client_key
-from domain.posting import Kind, Posting
 from server.ids import new_uuid
 from tests.server.rest.conftest import Caller
 from tests.server.rest.problems import check

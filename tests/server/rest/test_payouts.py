@@ -8,8 +8,8 @@ import httpx
 import pytest
 import trio
 
+from domain.billing.posting import Kind, Posting
 from domain.ids import PAYOUTS, TOKEN_SALES, PostingKey, UserId, client_key
-from domain.posting import Kind, Posting
 from server.house import House
 from server.ids import new_uuid
 from server.payouts import give_back_rejected

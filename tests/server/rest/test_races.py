@@ -10,7 +10,7 @@ import httpx
 import pytest
 import trio
 
-from domain.posting import Kind
+from domain.billing.posting import Kind
 from server.house import House
 from storage.audit import audit
 from tests.clients import Phone

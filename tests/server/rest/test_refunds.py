@@ -6,8 +6,8 @@ import httpx
 import pytest
 import trio
 
+from domain.billing.posting import Posting
 from domain.ids import LOSSES, RoomId
-from domain.posting import Posting
 from server.house import House
 from server.ids import new_channel, new_uuid
 from storage.audit import audit

@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 import trio
 
-from domain.posting import Posting, Receipt
+from domain.billing.posting import Posting, Receipt
 from server.house import House
 from tests.clients import PATIENCE_SECONDS, Phone, go_live
 from tests.server.rest.conftest import Caller, People

@@ -5,8 +5,8 @@ from itertools import pairwise
 
 import pytest
 
+from domain.billing.posting import Outcome
 from domain.instant import next_day, rfc3339
-from domain.posting import Outcome
 from server.house import House
 from tests.houses import give
 from tests.server.rest.conftest import People

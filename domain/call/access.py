@@ -1,0 +1,42 @@
+"""Who may do what, and when; a refusal names the first reason why not."""
+
+from domain.call.parties import Party, Role
+from domain.call.record import CallRecord
+from domain.instant import Instant
+from domain.protocol import commands as c
+from domain.refusals import Code, Refusal, too_early
+
+
+def refuse_command(command: c.CallCommand, role: Role, call: CallRecord) -> Refusal | None:
+    """Why a party may not give this command to its call now (CONTRACT §5); None if it may."""
+    if call.status == "ended":
+        return None if isinstance(command, c.CallEnd) else Refusal(Code.CALL_ENDED, "The call has ended")
+    match command:
+        case c.CallAccept() | c.CallDecline() if role is not Role.CREATOR:
+            return Refusal(Code.FORBIDDEN, "Only the creator may do this")
+        case c.CallCancel() if role is not Role.FAN:
+            return Refusal(Code.FORBIDDEN, "Only the fan may do this")
+        case c.CallAccept() | c.CallDecline() | c.CallCancel() if call.accepted_at is not None:
+            return Refusal(Code.CALL_NOT_ACTIVE, "The call rings no more")
+        case c.CallPause() | c.CallResume() if call.started_at is None:
+            return Refusal(Code.CALL_NOT_ACTIVE, "The call has not begun")
+        case c.CallResume() if _only_the_other_paused(role, call):
+            return Refusal(Code.FORBIDDEN, "Only who paused the call may resume it")
+    return None
+
+
+def refuse_hurry(command: c.CallCommand, party: Party, at: Instant) -> Refusal | None:
+    """Why a party may not end its own pause yet: it has paused too often. None if it may.
+
+    A pause is never refused, since nobody is billed against their will; there are no more pauses than ends of pauses.
+    """
+    if isinstance(command, c.CallResume) and party.paused_at is not None and (wait := party.resumes.wait(1, at)):
+        return too_early("You pause and resume too often; resume a little later", wait)
+    return None
+
+
+def _only_the_other_paused(role: Role, call: CallRecord) -> bool:
+    mine, others = call.fan_paused_at, call.creator_paused_at
+    if role is Role.CREATOR:
+        mine, others = others, mine
+    return mine is None and others is not None

@@ -1,0 +1,128 @@
+"""What is written down of a call: the facts it began with, the state that is stored, and the view that clients see."""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from domain.billing.block import BlockPrice, Rounding
+from domain.billing.meter import Paid, SetBack
+from domain.ids import CallId, PostingKey
+from domain.instant import Duration, Instant, rfc3339, seconds
+from domain.protocol.events import Person
+
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=86_400)]
+Status = Literal["ringing", "active", "paused", "ended"]
+
+
+class CallRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The durations and limits of CONTRACT §5; they are the section `[calls]` of the settings."""
+
+    block_seconds: Annotated[int, msgspec.Meta(ge=1, le=3600)] = 30
+    block_rounding: Rounding = "up"
+    ring_seconds: Seconds = 30
+    ring_cooldown_seconds: Seconds = 60
+    join_seconds: Seconds = 20
+    drop_grace_seconds: Seconds = 10
+    drop_limit_seconds: Seconds = 60
+    pause_limit_seconds: Seconds = 600
+    resumes_per_second: Annotated[float, msgspec.Meta(gt=0, le=1000)] = 1
+    resumes_burst: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 30
+    payee_end_seconds: Seconds = 10
+    storage_grace_seconds: Seconds = 60
+    connections_per_party: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 8  # a person has a few devices
+
+
+class CallFacts(msgspec.Struct, frozen=True):
+    """What never changes after `init`: the parties, and the price that was locked in."""
+
+    id: CallId
+    channel: str
+    fan: Person
+    creator: Person
+    price: BlockPrice
+    max_tokens: int | None
+    created_at: Instant
+    rings_until: Instant
+
+
+class CallRecord(msgspec.Struct, frozen=True):
+    """What changes, as it is stored; blocks and tokens are not here, since the books keep them."""
+
+    status: Status = "ringing"
+    accepted_at: Instant | None = None
+    started_at: Instant | None = None
+    ended_at: Instant | None = None
+    end_reason: str | None = None
+    fan_paused_at: Instant | None = None
+    creator_paused_at: Instant | None = None
+    fan_paused: Duration = 0  # for how long in all, without the pause that stands
+    creator_paused: Duration = 0
+    holds: tuple[str, ...] = ()
+    active: Duration = 0
+    set_back: SetBack = SetBack()
+    given_back: tuple[PostingKey, ...] = ()  # of an ended call: the blocks that its payer gets back
+
+
+class CallView(msgspec.Struct, frozen=True, rename="camel"):
+    """A call as its parties see it, live or from the books."""
+
+    id: CallId
+    channel: str
+    status: Status
+    holds: tuple[str, ...]
+    fan: Person
+    creator: Person
+    rate_tokens_per_min: int
+    block_seconds: int
+    block_rounding: Rounding
+    max_tokens: int | None
+    created_at: str
+    accepted_at: str | None
+    started_at: str | None
+    ended_at: str | None
+    end_reason: str | None
+    expires_at: str | None
+    blocks: int
+    tokens: int
+    refunded_blocks: int
+    refunded_tokens: int
+    active_seconds: float
+    paid_through: str | None
+
+
+def view_call(facts: CallFacts, record: CallRecord, paid: Paid, paid_through: Instant | None = None) -> CallView:
+    """One shape for the live room and the stored row. `blocks` were charged; `tokens` is net of refunds."""
+    return CallView(
+        id=facts.id,
+        channel=facts.channel,
+        status=record.status,
+        holds=record.holds,
+        fan=facts.fan,
+        creator=facts.creator,
+        rate_tokens_per_min=facts.price.rate_tokens_per_min,
+        block_seconds=facts.price.block_seconds,
+        block_rounding=facts.price.rounding,
+        max_tokens=facts.max_tokens,
+        created_at=rfc3339(facts.created_at),
+        accepted_at=_when(record.accepted_at),
+        started_at=_when(record.started_at),
+        ended_at=_when(record.ended_at),
+        end_reason=record.end_reason,
+        expires_at=rfc3339(facts.rings_until) if record.status == "ringing" else None,
+        blocks=paid.blocks,
+        tokens=paid.tokens - paid.refunded_tokens,
+        refunded_blocks=paid.refunded_blocks,
+        refunded_tokens=paid.refunded_tokens,
+        active_seconds=seconds(record.active),
+        paid_through=_when(paid_through),
+    )
+
+
+def as_fields(view: CallView) -> dict[str, Any]:
+    """The view as plain JSON values, to stand inside an answer or an event."""
+    fields: dict[str, Any] = msgspec.to_builtins(view)
+    return fields
+
+
+def _when(at: Instant | None) -> str | None:
+    return None if at is None else rfc3339(at)

@@ -1,0 +1,59 @@
+"""Overlays: pictures over a creator's broadcast that hear of tips alone, with events and numbers of their own."""
+
+from collections.abc import Collection, Iterable
+from typing import Any
+from uuid import UUID
+
+from domain.ids import MemberId, UserId
+from domain.instant import Instant, rfc3339
+from domain.protocol import events as m
+from domain.refusals import Code, Refusal
+from domain.room.effects import Admit, Answer, Audience, Effect, Publish, Remove
+from domain.room.inputs import OverlayJoined
+from domain.room.members import RoomRules, Sequence
+
+
+class Overlays:
+    """An audience beside a room's members: it reads, is not present, and is told of what it missed."""
+
+    def __init__(self, channel: str, epoch: int, creator_id: UserId, rules: RoomRules) -> None:
+        self._sequence = Sequence(channel, epoch, Audience.OVERLAYS)
+        self._creator_id = creator_id
+        self._limit = rules.overlays
+        self._joined: set[MemberId] = set()
+
+    def publish(self, kind: type[m.SequencedEvent], at: Instant, **fields: Any) -> Publish:
+        return self._sequence.publish(kind, at, **fields)
+
+    def join(
+        self, given: OverlayJoined, room: dict[str, Any], recent: Iterable[m.PastTip], coming: Collection[UUID | None]
+    ) -> list[Effect]:
+        """`recent` are the room's latest tips, of which some may have come after the books were asked.
+
+        `coming` are those that it will hear of later, though the books may have them.
+        """
+        if given.creator_id != self._creator_id:
+            return [Answer(given.reply, Refusal(Code.FORBIDDEN, "Overlays are for the creator's own rooms"))]
+        if given.member_id not in self._joined and len(self._joined) >= self._limit:
+            return [Answer(given.reply, Refusal(Code.OVERLOADED, "Too many overlays in this room"))]
+        self._joined.add(given.member_id)
+        known, asked_at = {tip.tip_id for tip in given.missed}, rfc3339(given.asked_at)
+        since = [tip for tip in recent if tip.at >= asked_at and tip.tip_id not in known]
+        welcome = m.RoomJoined(
+            channel=self._sequence.channel,
+            room=room,
+            member_id=given.member_id,
+            members=[],
+            history=[*(tip for tip in given.missed if tip.tip_id not in coming), *since],
+            epoch=self._sequence.epoch,
+            seq=self._sequence.last,
+            you={"role": "overlay"},
+            ice_servers=[],
+        )
+        return [Admit(given.member_id, given.reply, welcome, Audience.OVERLAYS)]
+
+    def leave(self, member_id: MemberId) -> list[Effect]:
+        if member_id not in self._joined:
+            return []
+        self._joined.discard(member_id)
+        return [Remove(member_id, Audience.OVERLAYS)]

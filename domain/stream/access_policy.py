@@ -1,0 +1,126 @@
+"""Who may come into a stream, and why not (CONTRACT §7, Who may join)."""
+
+from collections.abc import Iterable, Mapping
+from typing import Literal, NamedTuple
+from uuid import UUID
+
+from domain.ids import MemberId, UserId
+from domain.protocol.commands import MemberMute, MemberRemove
+from domain.refusals import Code, Refusal, unfit
+from domain.room.inputs import Said
+from domain.stream.record import StreamFacts
+
+Reason = Literal["public_stream", "owner", "operator", "ticket", "metered", "ticket_required", "stream_ended", "banned"]
+
+
+class Access(NamedTuple):
+    """Whether a user may watch, and the one reason that decides it."""
+
+    has_access: bool
+    reason: Reason
+
+
+def access_to(
+    facts: StreamFacts, user_id: UserId, *, is_operator: bool, holds_ticket: bool, barred: bool, ended: bool
+) -> Access:
+    """The same answer for who asks over HTTP and for who knocks at the room."""
+    if ended:
+        return Access(False, "stream_ended")
+    if user_id == facts.owner_id:
+        return Access(True, "owner")
+    if is_operator:
+        return Access(True, "operator")
+    if barred:
+        return Access(False, "banned")
+    if facts.ticket_price_tokens is not None:
+        return Access(True, "ticket") if holds_ticket else Access(False, "ticket_required")
+    return Access(True, "public_stream" if facts.price is None else "metered")
+
+
+def pays(facts: StreamFacts, user_id: UserId, is_operator: bool) -> bool:
+    """Whether blocks would be charged for this user's stay."""
+    return facts.price is not None and user_id != facts.owner_id and not is_operator
+
+
+class Door:
+    """Who holds a ticket to a live stream and who is kept out, as far as its room knows: all of it."""
+
+    def __init__(
+        self, facts: StreamFacts, tickets: Mapping[UserId, UUID], blocked: Iterable[UserId], removed: Iterable[UserId]
+    ) -> None:
+        self._facts = facts
+        self.tickets = dict(tickets)  # by who holds them
+        self.blocked = set(blocked)  # by the creator, or by an operator, wherever
+        self.removed = set(removed)  # by the creator, from this stream
+        self.operators: set[MemberId] = set()  # connections whose present token is an operator's
+
+    def access(self, user_id: UserId, is_operator: bool = False) -> Access:
+        barred = user_id in self.blocked or user_id in self.removed
+        return access_to(
+            self._facts,
+            user_id,
+            is_operator=is_operator,
+            holds_ticket=user_id in self.tickets,
+            barred=barred,
+            ended=False,
+        )
+
+    def refund(self, user_id: UserId, ticket_id: UUID) -> bool:
+        """Whether a user who was given this money back has to go."""
+        if self.tickets.get(user_id) != ticket_id:
+            return False
+        del self.tickets[user_id]
+        return not self.access(user_id).has_access
+
+    def bar(self, user_id: UserId, barred: bool) -> bool:
+        """Whether a user who may, or may not any more, be anywhere near the creator has to go."""
+        if barred:
+            self.blocked.add(user_id)
+        else:
+            self.blocked.discard(user_id)
+        return not self.access(user_id).has_access
+
+    def note_rights(self, member_id: MemberId, is_operator: bool) -> None:
+        """A connection comes in with these rights, or has them from now on."""
+        if is_operator:
+            self.operators.add(member_id)
+        else:
+            self.operators.discard(member_id)
+
+    def role(self, user_id: UserId, is_operator: bool) -> str:
+        """What somebody who comes in is there."""
+        return "owner" if user_id == self._facts.owner_id else "operator" if is_operator else "viewer"
+
+    def pays(self, user_id: UserId, is_operator: bool) -> bool:
+        """Whether blocks are charged for their stay."""
+        return pays(self._facts, user_id, is_operator)
+
+    def refuse(self, user_id: UserId, is_operator: bool) -> Refusal | None:
+        """Why this user may not come in."""
+        access = self.access(user_id, is_operator)
+        if access.has_access:
+            return None
+        if user_id in self.blocked:
+            return Refusal(Code.CREATOR_UNAVAILABLE, "The creator is not available")
+        if access.reason == "ticket_required":
+            return Refusal(Code.FORBIDDEN, "This stream needs a ticket")
+        return Refusal(Code.FORBIDDEN, "You were put out of this stream")
+
+    def why_put_out(self, user_id: UserId) -> str:
+        """The reason that is told to somebody whose operator rights have ended and who may not be here without."""
+        if user_id in self.removed:
+            return "removed"
+        return "banned" if user_id in self.blocked else "token_expired"
+
+    def refuse_act(self, said: Said, is_member: bool) -> Refusal | None:
+        """Why somebody may not say or give this here; over HTTP who has access may, without being a member."""
+        user_id = UserId(said.person.user_id)
+        if said.member_id is None:
+            return self.refuse(user_id, said.is_operator)
+        if not is_member:
+            return Refusal(Code.NOT_FOUND, "No such room")
+        if not isinstance(said.command, MemberMute | MemberRemove):
+            return None
+        if user_id != self._facts.owner_id:
+            return Refusal(Code.FORBIDDEN, "Only the stream's owner may do this")
+        return unfit(("userId", "is your own")) if said.command.user_id == user_id else None

@@ -1,0 +1,95 @@
+"""What the people in a stream are told: events to the room, and private news to its payers and its owner."""
+
+from collections.abc import Sequence as Listing
+from typing import Any
+
+from domain.billing.posting import Receipt
+from domain.ids import MemberId, UserId
+from domain.instant import Instant, rfc3339, seconds
+from domain.protocol import events as m
+from domain.room.effects import Effect, Publish, Tell, TellMember
+from domain.room.members import Member, Sequence
+from domain.stream.record import StreamFacts
+from domain.stream.viewing_session import Stay
+
+
+class StreamNews:
+    """Puts the state of a stream into words; it decides nothing."""
+
+    def __init__(self, facts: StreamFacts, epoch: int) -> None:
+        self._facts = facts
+        self._sequence = Sequence(facts.channel, epoch)
+
+    def publish(self, kind: type[m.SequencedEvent], at: Instant, **fields: Any) -> Publish:
+        """The next event of the room."""
+        return self._sequence.publish(kind, at, **fields)
+
+    def block_charged(self, stay: Stay, receipt: Receipt, tokens: int, earned: int, at: Instant) -> list[Effect]:
+        """A block of a stay is paid: to its payer, and to the owner; the other viewers need not know."""
+        meter = stay.meter
+        charged = m.StayCharged(
+            stream_id=self._facts.id,
+            user_id=meter.payer,
+            block_no=meter.committed,
+            tokens=tokens,
+            paid_through=_when(meter.paid_through()),
+            next_at=_when(meter.due_at()),
+        )
+        if receipt.credit_after is None:
+            return [Tell(meter.payer, charged), Tell(self._facts.owner_id, charged)]
+        ref = {"streamId": str(self._facts.id), "blockNo": meter.committed}
+        left = seconds(meter.left(at))
+        funds = meter.funds
+        spent = m.WalletChanged(balance=funds.balance, cause="block", tokens=-tokens, ref=ref, seconds_left=left)
+        paid_by = {**ref, "userId": str(meter.payer)}
+        gained = m.WalletChanged(balance=receipt.credit_after, cause="block", tokens=tokens, ref=paid_by, earned=earned)
+        return [
+            Tell(meter.payer, charged),
+            Tell(meter.payer, spent, funds.n),
+            Tell(self._facts.owner_id, charged),
+            Tell(self._facts.owner_id, gained, receipt.credit_n or 0),
+        ]
+
+    def funds(self, stay: Stay, at: Instant) -> list[Effect]:
+        """Warn a payer who cannot pay the next block."""
+        news = stay.warning.news(stay.meter.cannot_pay_next, at)
+        return [] if news is None else [Tell(stay.meter.payer, news)]
+
+    def put_out(self, user_id: UserId, reason: str) -> Tell:
+        return Tell(user_id, m.AccessRevoked(channel=self._facts.channel, reason=reason))
+
+    def put_out_one(self, member_id: MemberId, reason: str) -> TellMember:
+        """To one connection of a user; others of theirs may stay."""
+        return TellMember(member_id, m.AccessRevoked(channel=self._facts.channel, reason=reason))
+
+    def room_joined(
+        self,
+        member_id: MemberId,
+        role: str,
+        members: Listing[Member],
+        room: dict[str, Any],
+        history: Listing[Any],
+        stay: Stay | None,
+        at: Instant,
+    ) -> m.RoomJoined:
+        """The present state, to a connection that joins."""
+        you: dict[str, Any] = {"role": role}
+        if stay is not None:
+            you["balance"] = stay.meter.funds.balance
+            you["secondsLeft"] = seconds(stay.meter.left(at))
+            you["paidThrough"] = _when(stay.meter.paid_through())
+        return m.RoomJoined(
+            channel=self._facts.channel,
+            room=room,
+            member_id=member_id,
+            members=list(members),
+            history=list(history),
+            epoch=self._sequence.epoch,
+            seq=self._sequence.last,
+            you=you,
+            ice_servers=[],
+        )
+
+
+def _when(at: Instant | None) -> str | None:
+    return None if at is None else rfc3339(at)

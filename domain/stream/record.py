@@ -1,0 +1,125 @@
+"""What is written down of a stream: the facts it began with, the state that is stored, and what clients see."""
+
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal, NamedTuple
+from uuid import UUID
+
+import msgspec
+
+from domain.billing.block import BlockPrice
+from domain.billing.meter import SetBack
+from domain.ids import RoomId, UserId
+from domain.instant import Duration, Instant, rfc3339
+from domain.protocol.events import PastTip, Person
+
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=86_400)]
+StreamType = Literal["public", "private"]
+StreamStatus = Literal["scheduled", "live", "ended"]
+
+
+class StreamRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The durations and limits of CONTRACT §5, Metered streams and Tickets: the section `[streams]` of the settings."""
+
+    members: Annotated[int, msgspec.Meta(ge=2, le=1_000_000)] = 10_000
+    connections_per_viewer: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 4
+    connections_per_payer: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 2
+    drop_grace_seconds: Seconds = 10
+    payee_end_seconds: Seconds = 10
+    silenced: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 1000
+    viewer_events_per_second: Annotated[float, msgspec.Meta(gt=0, le=10_000)] = 200
+    viewer_events_burst: Annotated[int, msgspec.Meta(ge=2, le=5000)] = 500
+    stream_drop_limit_seconds: Seconds = 300
+    storage_grace_seconds: Seconds = 60
+    ticket_release_seconds: Annotated[float, msgspec.Meta(gt=0, le=86_400)] = 300
+    stream_expiry_days: Annotated[int, msgspec.Meta(ge=1, le=365)] = 7
+
+
+class StreamFacts(msgspec.Struct, frozen=True):
+    """What never changes once it is made; `price` is what a viewer's block costs, where the stream is metered."""
+
+    id: RoomId
+    channel: str
+    creator: Person
+    title: str
+    type: StreamType
+    ticket_price_tokens: int | None
+    price: BlockPrice | None
+    created_at: Instant
+
+    @property
+    def owner_id(self) -> UserId:
+        return UserId(self.creator.user_id)
+
+
+class StreamRecord(msgspec.Struct, frozen=True):
+    """What changes, as it is stored: who may not talk, who may not be here, and the time of stays that stopped."""
+
+    status: StreamStatus = "scheduled"
+    started_at: Instant | None = None
+    ended_at: Instant | None = None
+    end_reason: str | None = None
+    muted: tuple[UserId, ...] = ()
+    removed: tuple[UserId, ...] = ()
+    stays: tuple[tuple[UserId, Duration], ...] = ()  # payers whose clocks have stopped since the last record
+    set_backs: tuple[SetBack, ...] = ()  # of each of these clocks
+    present: Duration = 0  # for how long the creator was live and present, in total
+    released: bool = False  # whether tickets are credited to the creator; the release itself stores it
+
+
+class StreamBooks(NamedTuple):
+    """What the books and the records say of a stream that goes live, or on after a restart."""
+
+    tickets: Mapping[UserId, UUID] = {}  # reason: nobody writes to it
+    blocked: Iterable[UserId] = ()
+    earned: int = 0  # tokens of all blocks so far
+    tips: Iterable[PastTip] = ()
+
+
+class StreamView(msgspec.Struct, frozen=True, rename="camel"):
+    """A stream as anybody may see it, live or from the books; `viewers` counts connections."""
+
+    id: RoomId
+    channel: str
+    creator: Person
+    title: str
+    type: StreamType
+    ticket_price_tokens: int | None
+    rate_tokens_per_min: int | None
+    block_seconds: int | None
+    status: StreamStatus
+    viewers: int
+    created_at: str
+    started_at: str | None
+    ended_at: str | None
+    end_reason: str | None
+
+
+def view_stream(facts: StreamFacts, record: StreamRecord, viewers: int = 0) -> StreamView:
+    """One shape for the live room and the stored row."""
+    price = facts.price
+    return StreamView(
+        id=facts.id,
+        channel=facts.channel,
+        creator=facts.creator,
+        title=facts.title,
+        type=facts.type,
+        ticket_price_tokens=facts.ticket_price_tokens,
+        rate_tokens_per_min=None if price is None else price.rate_tokens_per_min,
+        block_seconds=None if price is None else price.block_seconds,
+        status=record.status,
+        viewers=viewers,
+        created_at=rfc3339(facts.created_at),
+        started_at=_when(record.started_at),
+        ended_at=_when(record.ended_at),
+        end_reason=record.end_reason,
+    )
+
+
+def as_fields(view: StreamView) -> dict[str, Any]:
+    """The view as plain JSON values, to stand inside an answer or an event."""
+    fields: dict[str, Any] = msgspec.to_builtins(view)
+    return fields
+
+
+def _when(at: Instant | None) -> str | None:
+    return None if at is None else rfc3339(at)
