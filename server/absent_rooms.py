@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from domain.refusals import Code, Refusal, room_starting
-from storage.leases import Leases, Whereabouts
+from storage.rooms.leases import Leases, Whereabouts
 
 ELSEWHERE_SECONDS = 5  # an owner that drains or dies gives its rooms away in about so long
 ELSEWHERE = Refusal(

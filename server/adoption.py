@@ -12,7 +12,7 @@ from server.registry import Registry
 from server.room_floor import RoomFloor
 from server.stream_rooms import StreamRooms
 from server.supervisor import RETRY_SECONDS
-from storage.leases import Claim
+from storage.rooms.leases import Claim
 
 
 class Adoption:

@@ -10,8 +10,8 @@ from domain.room import inputs
 from server.clock import Clock
 from server.registry import Registry
 from server.sessions import Sessions
-from storage.bans import ban_changes, standing_bans
-from storage.overlay_tokens import live_overlay_tokens
+from storage.people.bans import ban_changes, standing_bans
+from storage.people.overlay_tokens import live_overlay_tokens
 from storage.postgres import Postgres
 
 BANNED, UNAUTHENTICATED = 4403, 4401  # close codes: do not come back
@@ -32,7 +32,7 @@ LEFT_OPEN = {
 
 
 class Bans:
-    """All bans that stand, in memory: at most storage.bans.MAX_BANS."""
+    """All bans that stand, in memory: at most storage.people.bans.MAX_BANS."""
 
     def __init__(self, postgres: Postgres, registry: Registry, sessions: Sessions, clock: Clock) -> None:
         self._postgres = postgres

@@ -5,7 +5,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from storage.audit import PROOFS, Finding, audit
+from storage.ledger.audit import PROOFS, Finding, audit
 from storage.postgres import Postgres
 
 

@@ -9,8 +9,8 @@ from server.absent_rooms import AbsentRooms
 from server.ids import is_channel
 from server.live_room import LiveRoom
 from server.registry import Registry
-from storage.calls import StoredCall, find_call, find_call_in
 from storage.postgres import Postgres
+from storage.rooms.calls import StoredCall, find_call, find_call_in
 
 NO_SUCH_CALL = Refusal(Code.NOT_FOUND, "No such call")
 NO_SUCH_ROOM = Refusal(Code.NOT_FOUND, "No such room")

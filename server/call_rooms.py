@@ -16,10 +16,10 @@ from domain.room import inputs
 from server.live_room import LiveRoom
 from server.room_floor import RoomFloor, persist, rejoin_reply
 from server.room_task import RoomTask
-from storage.calls import StoredCall, find_call, save_call
-from storage.leases import Claim
-from storage.tips import recent_tips
-from storage.users import blocked_between
+from storage.people.users import blocked_between
+from storage.rooms.calls import StoredCall, find_call, save_call
+from storage.rooms.leases import Claim
+from storage.rooms.tips import recent_tips
 
 
 class CallRooms:

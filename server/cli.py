@@ -29,7 +29,7 @@ from server.log import configure_log
 from server.open_files import fit, raise_limit
 from server.redaction import secret_words
 from server.terminal import complain, say
-from storage.embedded import EmbeddedError
+from storage.embedded.launcher import EmbeddedError
 from storage.migrate import MigrationError, migrate
 from storage.postgres import AddressError, Refused, StorageUnavailable, open_postgres
 

@@ -24,8 +24,8 @@ from server.user_budgets import may_open, refuse_command
 from server.value_faults import Undecodable
 from server.visitors import Banned, Visitor
 from server.wire import PING_FRAME, Encoding, Misfit
+from storage.ledger.wallets import find_wallet
 from storage.postgres import Refused, StorageUnavailable
-from storage.wallets import find_wallet
 
 NORMAL, PROTOCOL_ERROR, INVALID_TEXT, TOO_LARGE = 1000, 1002, 1007, 1009
 DRAINING, PING_TIMEOUT, STORAGE_AWAY = 4000, 4002, 4003

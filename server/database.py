@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from server.config import Secrets, Settings
-from storage.data_dir import DataDir
-from storage.embedded import EmbeddedError, find_running, open_embedded
+from storage.embedded.data_directory import DataDir
+from storage.embedded.launcher import EmbeddedError, find_running, open_embedded
 
 
 class Database(NamedTuple):

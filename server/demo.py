@@ -7,7 +7,7 @@ from domain.billing.posting import Kind, Posting
 from domain.ids import PROMOTIONS, UserId, client_key
 from server.auth import issue_token
 from server.house import House
-from storage.users import become_creator
+from storage.people.users import become_creator
 
 RATE_TOKENS_PER_MIN = 60
 FAN_TOKENS = 10_000

@@ -31,9 +31,9 @@ from server.telemetry import Telemetry
 from server.tickets import Tickets
 from server.time_zones import TimeZones
 from server.visitors import Visitors
-from storage.actor import StorageActor
-from storage.leases import Leases
+from storage.ledger.actor import StorageActor
 from storage.postgres import Postgres
+from storage.rooms.leases import Leases
 
 
 class House:

@@ -14,13 +14,13 @@ from server.memory import tidy_memory
 from server.payouts import give_back_rejected
 from server.refunds_due import give_back_due
 from server.stream_starts import decline_for_starts
-from storage.leases import Checkpoint
-from storage.limits import forget_lifted_limits
-from storage.new_call import forget_old_keys
-from storage.overview import sum_up
+from storage.ledger.spend_limits import forget_lifted_limits
+from storage.market.business_figures import sum_up
+from storage.market.purchases import expire_purchases
 from storage.postgres import StorageUnavailable
-from storage.purchases import expire_purchases
-from storage.tickets import checkpoint_presence
+from storage.rooms.call_creation import forget_old_keys
+from storage.rooms.leases import Checkpoint
+from storage.rooms.tickets import checkpoint_presence
 
 SLICES = 5  # a checkpoint period's rooms are stored in as many parts, so that no block waits long for the fence
 TURN = 0.9  # of a checkpoint period, in which all rooms are stored: the rest is for rounds that are slow

@@ -10,9 +10,9 @@ which rooms have a later epoch; those are fenced, and the others go on.
 
 A database that is out of reach is another matter: nobody can claim anything then, so rooms go on (CONTRACT §5 gives
 them `storage_grace_seconds`). Each attempt that fails while the lease is still trusted extends the trust by one lease:
-when the database is back, a claim needs a server that has renewed its own lease for that long (storage/leases.py). A
-server that is cut off alone cannot know that others still reach the database; its rooms talk on until it returns and
-compares its epochs, but no posting of theirs can commit.
+when the database is back, a claim needs a server that has renewed its own lease for that long
+(storage/rooms/leases.py). A server that is cut off alone cannot know that others still reach the database; its rooms
+talk on until it returns and compares its epochs, but no posting of theirs can commit.
 """
 
 from collections.abc import Callable
@@ -21,8 +21,8 @@ import structlog
 import trio
 
 from server.registry import Registry
-from storage.leases import Leases, Tenure, seconds_since_boot
 from storage.postgres import Refused, StorageUnavailable
+from storage.rooms.leases import Leases, Tenure, seconds_since_boot
 
 PAUSE_SECONDS_MAX = 1.0  # between two renewals; a shorter lease is renewed more often
 PAUSES_A_LEASE = 5

@@ -7,7 +7,7 @@ import structlog
 import trio
 
 from server.adoption import Adoption
-from storage.leases import CLAIM_CHUNK, Claim, Leases
+from storage.rooms.leases import CLAIM_CHUNK, Claim, Leases
 
 BUILDERS = 4  # rooms that are read at once: most of the pool's connections, and not all
 log = structlog.get_logger(__name__)

@@ -10,7 +10,7 @@ from domain.ids import PAYOUTS, PostingKey, UserId, content_digest, refund_key
 from domain.refusals import Code, Refusal, insufficient_tokens
 from server.house import House
 from server.ids import new_uuid
-from storage.payouts import (
+from storage.market.payouts import (
     CONFLICT,
     NewPayout,
     Payout,

@@ -4,8 +4,8 @@ from collections import OrderedDict
 
 from domain.ids import UserId
 from domain.protocol.events import Person
+from storage.people.users import ensure_user
 from storage.postgres import Postgres
-from storage.users import ensure_user
 
 REMEMBERED = 100_000  # users; beyond, the one not seen for longest is asked for again
 

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import structlog
 
 from domain.ids import PostingKey
-from storage.actor import StorageActor
+from storage.ledger.actor import StorageActor
+from storage.ledger.refunds_due import find_refunds_due, settle_refunds_due
 from storage.postgres import Postgres
-from storage.refunds_due import find_refunds_due, settle_refunds_due
 
 REASON = "the payee ended it"
 

@@ -23,8 +23,8 @@ from server.session import Seat, Session
 from server.sessions import Sessions
 from server.tips import recall_in_room
 from storage.postgres import Postgres, Refused, StorageUnavailable
-from storage.streams import find_stream_in, open_stay
-from storage.tips import tips_after
+from storage.rooms.streams import find_stream_in, open_stay
+from storage.rooms.tips import tips_after
 
 STREAM_ENDED = Refusal(Code.STREAM_ENDED, "The stream has ended")
 RIGHTS_SECONDS = 0.5  # for what a payer has: who may not stay is out within a second

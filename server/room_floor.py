@@ -29,11 +29,11 @@ from server.session import Line, Session
 from server.sessions import Sessions
 from server.telemetry import Telemetry
 from server.tickets import Tickets
-from storage.actor import Deliver, StorageActor
-from storage.faulty_rooms import end_with_fault
-from storage.leases import Claim, Leases
+from storage.ledger.actor import Deliver, StorageActor
+from storage.ledger.refunds_due import note_refunds_due
 from storage.postgres import Postgres, StorageUnavailable
-from storage.refunds_due import note_refunds_due
+from storage.rooms.faulty_rooms import end_with_fault
+from storage.rooms.leases import Claim, Leases
 
 RETRY_SECONDS = 0.5  # between tries to read or store a room while the database is away
 

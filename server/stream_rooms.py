@@ -15,9 +15,9 @@ from domain.stream.stream import Stream
 from server.live_room import LiveRoom
 from server.room_floor import RoomFloor, persist, rejoin_reply
 from server.room_task import RoomTask
-from storage.leases import Claim
-from storage.streams import StoredStream, find_attendees, find_stream, open_stay, save_stream
-from storage.tips import recent_tips
+from storage.rooms.leases import Claim
+from storage.rooms.streams import StoredStream, find_attendees, find_stream, open_stay, save_stream
+from storage.rooms.tips import recent_tips
 
 
 class StreamRooms:

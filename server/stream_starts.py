@@ -13,7 +13,7 @@ from server.live_room import LiveRoom
 from server.registry import Registry
 from server.replies import WaitingReply
 from storage.postgres import Postgres, StorageUnavailable
-from storage.stream_starts import begin_start, end_start, find_starting, is_in_call
+from storage.rooms.stream_starts import begin_start, end_start, find_starting, is_in_call
 
 HOLD_SECONDS = 20.0  # for which nobody can ring who starts a stream, if the server does not say earlier that it is done
 DECLINE_SECONDS = 5.0  # for the call to end; one of another server's takes half a second longer than one of ours

@@ -9,7 +9,7 @@ from prometheus_client.registry import Collector
 from domain.billing.posting import Outcome, Receipt
 from domain.instant import Duration
 from server.background_output import dropped_lines
-from storage.payments import PROBLEMS
+from storage.market.payments import PROBLEMS
 
 BROKEN = 1006  # what RFC 6455 calls the end of a connection that broke without a Close frame
 PAYMENT_OUTCOMES = (

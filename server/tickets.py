@@ -11,9 +11,9 @@ import trio
 from domain.ids import PostingKey, RoomId, UserId
 from domain.stream.record import StreamRules
 from domain.stream.ticket_release import are_earned
-from storage.actor import StorageActor
+from storage.ledger.actor import StorageActor
 from storage.postgres import Postgres
-from storage.tickets import (
+from storage.rooms.tickets import (
     StreamInEscrow,
     expire_streams,
     find_escrow_of,

@@ -8,9 +8,9 @@ from domain.ids import RoomId, UserId, client_key
 from domain.protocol.commands import TipSend
 from domain.refusals import Code, Refusal
 from server.ids import is_channel
-from storage.keys import find_use
+from storage.idempotency import find_use
 from storage.postgres import Postgres
-from storage.tips import find_tipped
+from storage.rooms.tips import find_tipped
 
 CONFLICT = Refusal(Code.IDEMPOTENCY_CONFLICT, "This key was used for something else")
 

@@ -8,7 +8,7 @@ from server.auth import LAST_SECOND, Identity, TokenRefused, TokenVerifier
 from server.bans import Bans
 from server.clock import Clock
 from server.people import People
-from storage.overlay_tokens import PREFIX, find_overlay_token
+from storage.people.overlay_tokens import PREFIX, find_overlay_token
 from storage.postgres import Postgres
 
 

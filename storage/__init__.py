@@ -1,1 +1,4 @@
-"""Postgres, and nothing else: the floor that keeps what the rules decide."""
+"""PostgreSQL, and nothing else: stores what the rules decide.
+
+Imports `domain`. The modules here are shared by the packages: connections, migrations, paging, idempotency keys.
+"""

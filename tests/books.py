@@ -12,10 +12,10 @@ import trio
 from domain.billing.posting import Kind, Posting, Receipt
 from domain.ids import PROMOTIONS, UserId, client_key
 from server.ids import new_uuid
-from storage.actor import StorageActor
-from storage.embedded import find_running, open_embedded
+from storage.embedded.launcher import find_running, open_embedded
+from storage.ledger.actor import StorageActor
+from storage.people.users import become_creator, ensure_user
 from storage.postgres import Postgres, Row, open_postgres
-from storage.users import become_creator, ensure_user
 from tests.lifeline import tied
 from tests.storage.books import OPERATOR
 from tests.storage.postgres_processes import bin_dir

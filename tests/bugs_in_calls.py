@@ -98,7 +98,7 @@ IN_CALLS = (
                 "AND false) THEN",
             ),
             Edit(
-                "storage/new_call.py",
+                "storage/rooms/call_creation.py",
                 "AND starts_stream_until > clock_timestamp()",
                 "AND false",
             ),
@@ -128,7 +128,7 @@ IN_CALLS = (
         "a fan pays a rate that was raised a moment ago",
         (
             Edit(
-                "storage/new_call.py",
+                "storage/rooms/call_creation.py",
                 'if new.expected_rate not in (None, creator["rate_tokens_per_min"]):',
                 "if False:",
             ),

@@ -209,7 +209,7 @@ IN_FIGURES = (
         "figures-ranking",
         "a leaderboard is less what was given back",
         "a giver who got the tips back stays on top",
-        (Edit("storage/tips.py", "g.tokens - coalesce(r.tokens, 0) AS tokens", "g.tokens AS tokens"),),
+        (Edit("storage/rooms/tips.py", "g.tokens - coalesce(r.tokens, 0) AS tokens", "g.tokens AS tokens"),),
         f"{FIGURES_TESTS}::test_a_leaderboard_is_less_what_was_given_back",
         "AssertionError",
         "the first is whoever was given back most",
@@ -220,7 +220,7 @@ IN_FIGURES = (
         "the overview promises creators more than they get",
         (
             Edit(
-                "storage/overview.py",
+                "storage/market/business_figures.py",
                 "sum(tokens - cut_tokens)::bigint, sum(cut_tokens)",
                 "sum(tokens)::bigint, sum(cut_tokens)",
             ),
@@ -243,7 +243,7 @@ IN_FIGURES = (
         "nobody settles their own payout",
         "an operator who is a creator says themselves that they were paid",
         (
-            Edit("storage/payouts.py", " AND p.creator_id <> $3 AND (", " AND $3 IS NOT NULL AND ("),
+            Edit("storage/market/payouts.py", " AND p.creator_id <> $3 AND (", " AND $3 IS NOT NULL AND ("),
             Edit("server/rest/payouts.py", "if payout.creator_id == operator_id:", "if payout.creator_id is None:"),
         ),
         f"{ACTIONS_TESTS}::test_nobody_settles_their_own_payout",
@@ -256,7 +256,7 @@ IN_FIGURES = (
         "what was paid too much is in no book",
         (
             Edit(
-                "storage/payouts.py",
+                "storage/market/payouts.py",
                 "(p.tokens - p.cut_tokens), p.tokens) = $5)",
                 "(p.tokens - p.cut_tokens), p.tokens) <= $5)",
             ),
@@ -269,7 +269,7 @@ IN_FIGURES = (
         "action-of-payment",
         "a decision about a payment is kept among the operator's actions",
         "a purchase is credited and the list of actions does not say by whom",
-        (Edit("storage/payment_settlements.py", "    await note_action(connection, action)\n", ""),),
+        (Edit("storage/market/payment_settlements.py", "    await note_action(connection, action)\n", ""),),
         f"{ACTIONS_TESTS}::test_each_decision_about_a_payment_is_kept",
         "AssertionError",
         "there is no action",
@@ -278,7 +278,7 @@ IN_FIGURES = (
         "action-proved",
         "the audit sees a settlement without its action",
         "an action can be forged, or lost, unseen",
-        (Edit("storage/audit.py", "IS DISTINCT FROM (a.operator_id, a.action, a.ref_id, a.tokens)", "IS NULL"),),
+        (Edit("storage/ledger/audit.py", "IS DISTINCT FROM (a.operator_id, a.action, a.ref_id, a.tokens)", "IS NULL"),),
         f"{ACTIONS_TESTS}::test_the_audit_sees_that_settlements_and_actions_match_one_to_one",
         "assert [] ==",
         "a deleted action is not missed",

@@ -2,7 +2,7 @@
 
 from tests.bugs import Bug, Edit
 
-SQL, STORAGE, LEASE = "storage/migrations/0004_leases.sql", "storage/leases.py", "server/lease.py"
+SQL, STORAGE, LEASE = "storage/migrations/0004_leases.sql", "storage/rooms/leases.py", "server/lease.py"
 ROOM_TASK, ORPHANS, STREAMS = "server/room_task.py", "server/orphans.py", "server/rest/streams.py"
 MIGRATE, POSTGRES = "storage/migrate.py", "storage/postgres.py"
 CALLS_SQL = "storage/migrations/0009_calls.sql"  # which replaced some of these functions

@@ -2,11 +2,11 @@
 
 from tests.bugs import Bug, Edit
 
-PAYMENTS, DESK = "storage/payments.py", "server/payments/desk.py"
+PAYMENTS, DESK = "storage/market/payments.py", "server/payments/desk.py"
 BILLING_TESTS = "tests/server/rest/test_billing.py"
 LIMIT_TESTS = "tests/server/rest/test_limits.py"
 REVERSAL_TESTS = "tests/server/rest/test_admin_reversals.py"
-SETTLEMENTS = "storage/payment_settlements.py"
+SETTLEMENTS = "storage/market/payment_settlements.py"
 SETTLEMENT_TESTS = "tests/server/rest/test_admin_payments.py"
 PAYMENT_TESTS = "tests/server/rest/test_payments.py"
 
@@ -24,7 +24,7 @@ IN_PAYMENTS = (
         "purchase-lock",
         "a payment is decided under a lock of its purchase",
         "two payments at once are both said to be the one that pays",
-        (Edit("storage/purchases.py", " WHERE p.id = $1 FOR NO KEY UPDATE", " WHERE p.id = $1"),),
+        (Edit("storage/market/purchases.py", " WHERE p.id = $1 FOR NO KEY UPDATE", " WHERE p.id = $1"),),
         f"{PAYMENT_TESTS}::test_two_payments_of_one_purchase_wait_for_each_other_before_either_is_decided",
         "FAILED",
         "the second payment meets the database's own constraint, and its event is not answered in time",
@@ -84,7 +84,7 @@ IN_PAYMENTS = (
         "days-of-zone",
         "blocks are summed by the days of the zone that is asked for",
         "a creator in Berlin is told the wrong day of what came after midnight",
-        (Edit("storage/billing.py", "*(*args, zone),", '*(*args, "UTC"),'),),
+        (Edit("storage/rooms/blocks.py", "*(*args, zone),", '*(*args, "UTC"),'),),
         f"{BILLING_TESTS}::test_a_day_of_a_zone_has_23_or_25_hours_where_its_clocks_change",
         "AssertionError",
         "each day has 24 hours",
@@ -172,7 +172,7 @@ IN_PAYMENTS = (
         "freeze",
         "a refund or chargeback freezes the wallet that its payment was credited to",
         "tokens that were charged back are spent and cashed out",
-        (Edit("storage/reversals.py", '"SELECT freeze_wallet($1) WHERE', '"SELECT $1::uuid WHERE'),),
+        (Edit("storage/market/reversals.py", '"SELECT freeze_wallet($1) WHERE', '"SELECT $1::uuid WHERE'),),
         f"{REVERSAL_TESTS}::test_a_chargeback_freezes_the_wallet_until_an_operator_releases_it",
         "AssertionError",
         "the wallet is not frozen",
@@ -181,7 +181,7 @@ IN_PAYMENTS = (
         "frozen-payout",
         "no payout of a frozen wallet is paid",
         "an operator pays out what was charged back, because the payout was asked for before",
-        (Edit("storage/payouts.py", "AND NOT ($2 = 'paid' AND EXISTS", "AND NOT (false AND EXISTS"),),
+        (Edit("storage/market/payouts.py", "AND NOT ($2 = 'paid' AND EXISTS", "AND NOT (false AND EXISTS"),),
         f"{REVERSAL_TESTS}::test_nothing_is_cashed_out_of_a_frozen_wallet_and_no_payout_of_it_is_paid",
         "KeyError",
         "it is answered 200",
@@ -190,7 +190,7 @@ IN_PAYMENTS = (
         "thaw-last",
         "a wallet is frozen for as long as one of its reversals is open",
         "the first decision frees a wallet that another chargeback holds",
-        (Edit("storage/reversals.py", "WHERE p.user_id = $1 AND r.status = 'open')", "WHERE false)"),),
+        (Edit("storage/market/reversals.py", "WHERE p.user_id = $1 AND r.status = 'open')", "WHERE false)"),),
         f"{REVERSAL_TESTS}::test_a_wallet_is_frozen_for_as_long_as_one_of_its_reversals_is_open",
         "AssertionError",
         "it is free after the first decision",

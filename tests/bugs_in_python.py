@@ -2,7 +2,7 @@
 
 from tests.bugs import Bug, Edit
 
-ACTOR, POSTGRES, APP = "storage/actor.py", "storage/postgres.py", "server/app.py"
+ACTOR, POSTGRES, APP = "storage/ledger/actor.py", "storage/postgres.py", "server/app.py"
 REFUSE_ALL = "return [Decided(postings, None, 0.0)]"
 ACTOR_TESTS = "tests/storage/test_actor.py"
 UNDER_WAY = "tests/storage/test_under_way.py"
@@ -125,7 +125,7 @@ IN_PYTHON = (
         "it and a creator who goes live lock each other out",
         (
             Edit(
-                "storage/new_call.py",
+                "storage/rooms/call_creation.py",
                 'await connection.execute("SELECT 1 FROM fence WHERE one FOR NO KEY UPDATE")',
                 "pass",
             ),

@@ -278,7 +278,13 @@ IN_RIGHTS = (
         "clock-sums",
         "what else dates the ledger compares the clocks as well",
         "the sums of the day move the date of the latest booking by 36 h",
-        (Edit("storage/overview.py", " WHERE one AND check_clock($1)", " WHERE one AND $1::timestamptz IS NOT NULL"),),
+        (
+            Edit(
+                "storage/market/business_figures.py",
+                " WHERE one AND check_clock($1)",
+                " WHERE one AND $1::timestamptz IS NOT NULL",
+            ),
+        ),
         f"{CLOCK_TESTS}::test_whatever_else_dates_the_ledger_is_refused[sums]",
         "DID NOT RAISE",
         "the sums are made",

@@ -146,7 +146,11 @@ IN_TICKETS = (
         "due-covered",
         "a block is tried to be given back only while its payee can cover it",
         "an owner who has spent the tokens of many viewers has the server try in vain, more and more seldom",
-        (Edit("storage/refunds_due.py", '" <= (SELECT balance FROM wallets WHERE id = d.payee_id)"', '" >= 0"'),),
+        (
+            Edit(
+                "storage/ledger/refunds_due.py", '" <= (SELECT balance FROM wallets WHERE id = d.payee_id)"', '" >= 0"'
+            ),
+        ),
         f"{DUE_TESTS}::test_what_its_payee_has_spent_waits_until_they_have_as_much_again",
         "nothing is tried that cannot be paid",
         "it is tried",

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import trio
 
-from storage.embedded import Address, open_embedded
+from storage.embedded.launcher import Address, open_embedded
 from storage.migrate import migrate
 from storage.postgres import Postgres, Refused, StorageUnavailable, open_postgres
 

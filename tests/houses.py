@@ -14,7 +14,7 @@ from server.app import open_house
 from server.config import LimitSettings, Secrets, Settings
 from server.house import House
 from server.ids import new_uuid
-from storage.users import become_creator
+from storage.people.users import become_creator
 from tests.clients import SECRET, Phone
 from tests.storage.books import OPERATOR
 

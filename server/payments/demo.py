@@ -4,7 +4,7 @@ from html import escape
 from ipaddress import ip_address
 
 from server.payments.provider import Checkout, PaymentEvent
-from storage.purchases import Purchase
+from storage.market.purchases import Purchase
 
 PAGE = """<!doctype html>
 <meta charset="utf-8">

@@ -18,10 +18,9 @@ from server.payments.demo import Demo
 from server.payments.provider import PaymentEvent, Provider, ProviderAway, ReversalEvent
 from server.payments.stripe import Stripe
 from server.telemetry import Telemetry
-from storage.actor import StorageActor
-from storage.payments import PROBLEMS, Reported, count_open_payments, record_payment, withdraw_acceptance
-from storage.postgres import Postgres
-from storage.purchases import (
+from storage.ledger.actor import StorageActor
+from storage.market.payments import PROBLEMS, Reported, count_open_payments, record_payment, withdraw_acceptance
+from storage.market.purchases import (
     Purchase,
     close_purchase,
     find_purchase,
@@ -29,7 +28,8 @@ from storage.purchases import (
     note_checkout,
     purchases_to_credit,
 )
-from storage.reversals import ReversalReported, count_open_reversals, record_reversal
+from storage.market.reversals import ReversalReported, count_open_reversals, record_reversal
+from storage.postgres import Postgres
 
 log = structlog.get_logger(__name__)
 

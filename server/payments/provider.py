@@ -3,7 +3,7 @@
 from typing import Literal, NamedTuple, Protocol
 from uuid import UUID
 
-from storage.purchases import Purchase
+from storage.market.purchases import Purchase
 
 
 class Checkout(NamedTuple):

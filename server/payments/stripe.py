@@ -15,7 +15,7 @@ import trio
 
 from server.market_settings import PaymentSettings
 from server.payments.provider import Checkout, EventRefused, EventUnreadable, PaymentEvent, ProviderAway, ReversalEvent
-from storage.purchases import Purchase
+from storage.market.purchases import Purchase
 
 # Pinned, so that a new default of the account changes neither what we send nor what it means.
 API_VERSION = "2025-06-30.basil"

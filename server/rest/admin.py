@@ -22,10 +22,10 @@ from server.rest.request import Ask
 from server.rest.route import Needs, Routes
 from server.rest.strict_json import FieldError
 from server.rest.wallet import Balance
-from storage.audit import audit
-from storage.keys import Use, find_use
+from storage.idempotency import Use, find_use
+from storage.ledger.audit import audit
 from storage.paging import BadCursor, Paged
-from storage.users import find_user
+from storage.people.users import find_user
 
 CONFLICT = Refusal(Code.IDEMPOTENCY_CONFLICT, "This key was used for something else")
 

@@ -17,10 +17,10 @@ from server.rest.route import Needs, Routes
 from server.rest.settling import settlement_of
 from server.rest.strict_json import FieldError
 from server.rest.tokens import PurchaseCard, card_of
+from storage.market.payment_settlements import Settled, Settlement, settle_payment, settle_purchase
+from storage.market.payments import Payment, find_payment, list_payments
+from storage.market.purchases import Purchase, find_purchase, list_all_purchases
 from storage.paging import Paged
-from storage.payment_settlements import Settled, Settlement, settle_payment, settle_purchase
-from storage.payments import Payment, find_payment, list_payments
-from storage.purchases import Purchase, find_purchase, list_all_purchases
 
 WALLET_FULL = invalid(FieldError("action", "cannot be carried out: the wallet cannot hold the tokens"))
 

@@ -13,9 +13,9 @@ from server.rest.query import Listed, Paging
 from server.rest.request import Ask
 from server.rest.route import Needs, Routes
 from server.rest.settling import settlement_of
+from storage.market.payment_settlements import Settlement
+from storage.market.reversals import Reversal, find_reversal, list_reversals, release_reversal
 from storage.paging import Paged
-from storage.payment_settlements import Settlement
-from storage.reversals import Reversal, find_reversal, list_reversals, release_reversal
 
 routes = Routes("/api/admin/reversals")
 

@@ -14,7 +14,7 @@ from server.rest.query import Listed, Moment, Paging
 from server.rest.request import Ask
 from server.rest.route import Needs, Routes
 from server.rest.strict_json import FieldError
-from storage.bans import Ban, NewBan, add_ban, lift_ban, list_bans
+from storage.people.bans import Ban, NewBan, add_ban, lift_ban, list_bans
 
 routes = Routes("/api/admin/bans")
 

@@ -22,10 +22,10 @@ from server.rest.query import Listed, PeriodPaging
 from server.rest.request import Ask
 from server.rest.route import Routes
 from server.rest.strict_json import FieldError
-from storage.billing import BillingStats, Block, billing_stats, blocks_of, refunds_of
+from storage.ledger.statements import Entry, EntryFilter, statement
 from storage.paging import Paged
-from storage.room_blocks import room_blocks
-from storage.statements import Entry, EntryFilter, statement
+from storage.rooms.blocks import BillingStats, Block, billing_stats, blocks_of, refunds_of
+from storage.rooms.room_blocks import room_blocks
 
 routes = Routes("/api/billing")
 

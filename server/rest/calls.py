@@ -18,8 +18,8 @@ from server.replies import WaitingReply
 from server.rest.query import Listed, Period, PeriodPaging
 from server.rest.request import Ask
 from server.rest.route import Retired, Routes
-from storage.calls import CallFilter, CallStats, call_stats, list_calls
-from storage.new_call import NewCall, Rung, create_call
+from storage.rooms.call_creation import NewCall, Rung, create_call
+from storage.rooms.calls import CallFilter, CallStats, call_stats, list_calls
 
 ANSWER_REFUSALS = (
     Code.NOT_FOUND,

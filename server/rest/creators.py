@@ -18,7 +18,15 @@ from server.rest.request import Ask
 from server.rest.route import Routes
 from server.rest.strict_json import FieldError
 from storage.paging import Paged
-from storage.users import Creator, become_creator, block_user, find_creator, list_creators, unblock_user, who_blocks
+from storage.people.users import (
+    Creator,
+    become_creator,
+    block_user,
+    find_creator,
+    list_creators,
+    unblock_user,
+    who_blocks,
+)
 
 routes = Routes("/api/creators")
 

@@ -5,7 +5,7 @@ from domain.refusals import Code
 from server.rest.query import Listed, Paging
 from server.rest.request import Ask
 from server.rest.route import Needs, Routes
-from storage.debts import Debt, DebtStatus, list_debts
+from storage.ledger.debts import Debt, DebtStatus, list_debts
 
 routes = Routes("/api/admin/debts")
 

@@ -6,7 +6,7 @@ from domain.ids import UserId
 from server.rest.request import Ask
 from server.rest.route import Routes
 from server.rest.wallet import WalletCard, wallet_card
-from storage.users import find_user
+from storage.people.users import find_user
 
 routes = Routes("/api/me")
 

@@ -6,7 +6,7 @@ from domain.refusals import Code
 from server.rest.query import Listed, PeriodPaging
 from server.rest.request import Ask
 from server.rest.route import Needs, Routes
-from storage.operator_actions import ActionFilter, ActionName, KeptAction, list_actions
+from storage.people.operator_actions import ActionFilter, ActionName, KeptAction, list_actions
 
 routes = Routes("/api/admin/actions")
 

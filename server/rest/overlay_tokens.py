@@ -16,7 +16,7 @@ from server.rest.query import Listed, Paging
 from server.rest.request import Ask
 from server.rest.route import Routes
 from server.rest.strict_json import FieldError
-from storage.overlay_tokens import (
+from storage.people.overlay_tokens import (
     PREFIX,
     OverlayTokenCard,
     add_overlay_token,

@@ -11,7 +11,7 @@ from domain.refusals import Code
 from server.market_settings import PayoutSettings
 from server.rest.request import Ask
 from server.rest.route import Needs, Routes
-from storage.overview import (
+from storage.market.business_figures import (
     Advances,
     Calls,
     CashOut,

@@ -13,7 +13,7 @@ from server.payments.provider import EventRefused, EventUnreadable, PaymentEvent
 from server.rest.answers import Plain
 from server.rest.request import Ask
 from server.rest.route import Needs, Routes
-from storage.purchases import Purchase, find_purchase
+from storage.market.purchases import Purchase, find_purchase
 
 NO_DEMO = Refusal(Code.NOT_FOUND, "No such path")
 HTML = "text/html; charset=utf-8"

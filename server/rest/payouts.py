@@ -18,8 +18,8 @@ from server.rest.request import Ask
 from server.rest.route import Needs, Routes
 from server.rest.tokens import in_units
 from server.rest.wallet import Balance
+from storage.market.payouts import Payout, cashable_tokens, list_payouts, settle_payout
 from storage.paging import Paged
-from storage.payouts import Payout, cashable_tokens, list_payouts, settle_payout
 
 NO_SUCH_PAYOUT = Refusal(Code.NOT_FOUND, "No such payout")
 OWN_PAYOUT = Refusal(Code.FORBIDDEN, "Nobody settles their own payout")

@@ -16,9 +16,9 @@ from server.rest.answers import invalid
 from server.rest.request import Ask
 from server.rest.route import Needs, Routes
 from server.rest.strict_json import FieldError
-from storage.keys import find_use, keep_use
+from storage.idempotency import find_use, keep_use
+from storage.ledger.refunds import Advance, booked_by, find_paid, find_paid_in_call, find_paid_in_stream, find_parties
 from storage.postgres import Postgres
-from storage.refunds import Advance, booked_by, find_paid, find_paid_in_call, find_paid_in_stream, find_parties
 
 CONFLICT = Refusal(Code.IDEMPOTENCY_CONFLICT, "This key was used for something else")
 OWN = Refusal(Code.SELF_PAYMENT, "Nobody refunds what they paid or were paid themselves")

@@ -13,8 +13,8 @@ from server.rest.query import Listed, Paging
 from server.rest.request import Ask
 from server.rest.route import Needs, Routes
 from server.rest.strict_json import FieldError
-from storage.reports import Report, add_report, list_reports, may_know_room
-from storage.users import find_user
+from storage.people.reports import Report, add_report, list_reports, may_know_room
+from storage.people.users import find_user
 
 routes = Routes("/api")
 

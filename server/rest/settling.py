@@ -8,8 +8,8 @@ from domain.text import clean
 from server.rest.answers import invalid
 from server.rest.request import Ask
 from server.rest.strict_json import FieldError
-from storage.keys import KEY_IN_USE, find_use
-from storage.payment_settlements import Settlement
+from storage.idempotency import KEY_IN_USE, find_use
+from storage.market.payment_settlements import Settlement
 
 
 async def settlement_of(

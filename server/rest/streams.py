@@ -23,7 +23,7 @@ from server.rest.route import Needs, Routes
 from server.rest.strict_json import FieldError
 from server.stream_starts import start_over_ringing
 from storage.paging import Paged
-from storage.streams import (
+from storage.rooms.streams import (
     NewStream,
     StoredStream,
     StreamFilter,

@@ -13,8 +13,8 @@ from server.ids import new_uuid
 from server.rest.request import Ask
 from server.rest.route import Routes
 from server.rest.wallet import Balance
-from storage.keys import find_use
-from storage.streams import StoredStream, find_standing, find_stream
+from storage.idempotency import find_use
+from storage.rooms.streams import StoredStream, find_standing, find_stream
 
 CONFLICT = Refusal(Code.IDEMPOTENCY_CONFLICT, "This key was used for something else")
 

@@ -25,11 +25,11 @@ from server.rest.route import Routes
 from server.rest.strict_json import FieldError
 from server.rest.wallet import Balance
 from server.tips import Tipped, recall
+from storage.ledger.statements import Entry, EntryFilter, Span
 from storage.paging import Paged
-from storage.statements import Entry, EntryFilter, Span
-from storage.streams import find_standing, find_stream
-from storage.tips import Giver, RoomSpan, find_room_span, list_tips, top_givers
-from storage.users import welcomes
+from storage.people.users import welcomes
+from storage.rooms.streams import find_standing, find_stream
+from storage.rooms.tips import Giver, RoomSpan, find_room_span, list_tips, top_givers
 
 NO_SUCH_CREATOR = Refusal(Code.NOT_FOUND, "No such creator")
 NO_SUCH_ROOM = Refusal(Code.NOT_FOUND, "No such room")

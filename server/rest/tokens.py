@@ -16,8 +16,7 @@ from server.payments.provider import ProviderAway
 from server.rest.query import Listed, Paging
 from server.rest.request import Ask
 from server.rest.route import Needs, Routes
-from storage.paging import Paged
-from storage.purchases import (
+from storage.market.purchases import (
     NewPurchase,
     Purchase,
     find_purchase,
@@ -25,6 +24,7 @@ from storage.purchases import (
     list_purchases,
     make_purchase,
 )
+from storage.paging import Paged
 
 NOTHING_FOR_SALE = Refusal(Code.PAYMENTS_UNAVAILABLE, "No payment provider is configured")
 PROVIDER_AWAY = Refusal(Code.PAYMENTS_UNAVAILABLE, "The payment provider does not answer; the same key tries again")

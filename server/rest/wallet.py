@@ -12,10 +12,10 @@ from domain.refusals import Code
 from server.rest.query import Listed, PeriodPaging
 from server.rest.request import Ask
 from server.rest.route import Routes
-from storage.limits import find_spend_limit, set_spend_limit
-from storage.payouts import cashable_tokens
-from storage.statements import Entry, EntryFilter, statement
-from storage.wallets import find_wallet
+from storage.ledger.spend_limits import find_spend_limit, set_spend_limit
+from storage.ledger.statements import Entry, EntryFilter, statement
+from storage.ledger.wallets import find_wallet
+from storage.market.payouts import cashable_tokens
 
 routes = Routes("/api/wallet")
 

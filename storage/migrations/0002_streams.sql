@@ -56,7 +56,7 @@ BEGIN
     PERFORM 1 FROM fence WHERE one FOR NO KEY UPDATE;
     UPDATE streams SET status = 'live', started_at = at WHERE id = stream AND status = 'scheduled';
     IF NOT FOUND THEN RETURN NULL; END IF;
-    -- A room is as old as its opening: its server gives itself a moment to know it (storage/leases.py).
+    -- A room is as old as its opening: its server gives itself a moment to know it (storage/rooms/leases.py).
     UPDATE rooms SET opened = true, server_id = server, epoch = epoch + 1, created_at = clock_timestamp()
      WHERE id = stream RETURNING epoch INTO opened_as;
     RETURN opened_as;

@@ -12,7 +12,7 @@ import cyclopts
 import msgspec
 import trio
 
-from storage.embedded import Address, open_embedded, postmaster_pid
+from storage.embedded.launcher import Address, open_embedded, postmaster_pid
 from storage.postgres import Postgres, open_postgres
 from tests.bench.disk import measure_fsync
 from tests.bench.elders import PEERS, Elders, open_elders

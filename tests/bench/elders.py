@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import trio
 
-from storage.embedded import Address
+from storage.embedded.launcher import Address
 from storage.postgres import Postgres
 from tests.bench.turn import Turn, percentile
 from tests.lifeline import tied

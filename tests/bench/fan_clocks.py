@@ -35,9 +35,9 @@ from server.sessions import Sessions
 from server.supervisor import Supervisor
 from server.telemetry import Telemetry
 from server.tickets import Tickets
-from storage.actor import Deliver, StorageActor
-from storage.leases import Leases
+from storage.ledger.actor import Deliver, StorageActor
 from storage.postgres import Postgres
+from storage.rooms.leases import Leases
 from tests.bench.trusted import Trusted
 from tests.bench.turn import percentile
 

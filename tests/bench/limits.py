@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 
-from storage.actor import MAX_BATCH
+from storage.ledger.actor import MAX_BATCH
 from storage.postgres import Connection, Postgres
 from tests.bench.history import read_parties
 from tests.bench.settling import UPDATE_WALLETS, Record, Settling

@@ -7,7 +7,7 @@ import trio
 
 from domain.billing.posting import Kind, Posting, Receipt
 from domain.ids import block_key
-from storage.actor import StorageActor
+from storage.ledger.actor import StorageActor
 from storage.postgres import Postgres
 from tests.bench.history import PRICE_TOKENS, Party, read_parties
 from tests.bench.settling import Settling

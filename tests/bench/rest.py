@@ -23,7 +23,7 @@ from domain.ids import UserId
 from server.auth import issue_token
 from server.ids import new_uuid
 from server.load.figures import spread
-from storage.embedded import find_running
+from storage.embedded.launcher import find_running
 from storage.postgres import open_postgres
 from tests.bench.fan_room import Cores, Spent, choose_cores, spent
 from tests.bench.rest_crowd import Crowd, Heard, Member

@@ -18,7 +18,7 @@ from server.clock import Clock
 from server.committer import Committer
 from server.inbox import Inbox
 from server.memory import settle_memory
-from storage.actor import MAX_BATCH, StorageActor
+from storage.ledger.actor import MAX_BATCH, StorageActor
 from storage.postgres import Postgres
 from tests.bench.history import PRICE_TOKENS, Party, read_parties
 from tests.bench.turn import Turn, percentile

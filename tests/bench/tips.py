@@ -20,7 +20,7 @@ from domain.ids import UserId
 from server.ids import new_uuid
 from server.load.figures import spread
 from server.load.rest import Rest
-from storage.embedded import find_running
+from storage.embedded.launcher import find_running
 from storage.postgres import Postgres, open_postgres
 from tests.bench.disk import measure_fsync
 from tests.bench.fan_room import Cores, Spent, choose_cores, spent

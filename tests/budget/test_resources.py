@@ -141,7 +141,7 @@ RESOURCES = (
     Resource(
         "streams of one creator that wait",
         "limits.streams_scheduled",
-        "storage/streams.py",
+        "storage/rooms/streams.py",
         USER + "test_streams_that_wait_are_bounded_also_at_the_same_moment",
     ),
     Resource(
@@ -159,25 +159,25 @@ RESOURCES = (
     Resource(
         "purchases and their keys of one user that wait to be paid",
         "limits.purchases_pending",
-        "storage/purchases.py",
+        "storage/market/purchases.py",
         USER + "test_purchases_that_wait_to_be_paid_are_bounded",
     ),
     Resource(
         "live overlay tokens of one creator",
         "overlays.tokens_per_creator",
-        "storage/overlay_tokens.py",
+        "storage/people/overlay_tokens.py",
         "tests/server/rest/test_overlay_tokens.py::test_a_creator_has_ten_live_ones_at_most_however_many_are_asked_for_at_once",
     ),
     Resource(
         "revoked overlay tokens of one creator",
         "limits.overlay_tokens_revoked",
-        "storage/overlay_tokens.py",
+        "storage/people/overlay_tokens.py",
         USER + "test_of_revoked_overlay_tokens_the_latest_are_kept",
     ),
     Resource(
         "users whom one creator has blocked",
         "limits.blocked_users",
-        "storage/users.py",
+        "storage/people/users.py",
         USER + "test_blocked_users_are_bounded",
     ),
     Resource(

@@ -17,8 +17,8 @@ from cyclopts import Parameter
 
 from domain.ids import UserId
 from server.ids import new_uuid
-from storage.audit import Finding, audit
-from storage.embedded import find_running
+from storage.embedded.launcher import find_running
+from storage.ledger.audit import Finding, audit
 from storage.postgres import open_postgres
 from tests.load.checks import Check, check_blocks, check_bounds, check_calls, check_house
 from tests.load.costs import Cost, cost, memory_mib, raise_file_limit

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from storage.audit import Finding
+from storage.ledger.audit import Finding
 from tests.load.crowd import Ear, Report
 from tests.load.figures import BookedBlock, BookedCall, Spread
 

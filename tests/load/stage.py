@@ -8,9 +8,9 @@ import trio
 
 from domain.billing.posting import Kind, Posting
 from domain.ids import PROMOTIONS, UserId, client_key
-from storage import postings as batch_statement
-from storage.actor import MAX_BATCH
-from storage.embedded import postmaster_pid
+from storage.embedded.launcher import postmaster_pid
+from storage.ledger import batch as batch_statement
+from storage.ledger.actor import MAX_BATCH
 from storage.postgres import Postgres
 from tests.lifeline import tied
 from tests.processes import ROOT, ServerProcess, environment

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from server.load.frames import Frames, masked_frame
-from storage.audit import Finding
+from storage.ledger.audit import Finding
 from tests.load.checks import check_blocks, check_bounds, check_calls, check_house
 from tests.load.crowd import Block, Ear, Report, Talk
 from tests.load.figures import BookedBlock, BookedCall, read_histogram, spread

@@ -11,8 +11,8 @@ import outcome
 import pytest
 import trio
 
-from storage.leases import Leases
 from storage.postgres import Postgres, Refused, StorageUnavailable
+from storage.rooms.leases import Leases
 from tests.faults import PlantedFault
 from tests.seams.places import Seam
 

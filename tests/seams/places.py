@@ -14,7 +14,13 @@ from domain.stream.stream import Stream
 
 ROOT = Path(__file__).parent.parent.parent
 # Programs of their own, which speak to a server or a terminal and are no part of it.
-OTHER_PROGRAMS = ("server/load/", "server/cli.py", "server/demo_call.py", "storage/embedded.py", "storage/cluster.py")
+OTHER_PROGRAMS = (
+    "server/load/",
+    "server/cli.py",
+    "server/demo_call.py",
+    "storage/embedded/launcher.py",
+    "storage/embedded/cluster.py",
+)
 STARTERS = {"start_soon", "spawn", "_spawn", "start"}  # what puts a function into a nursery
 WRAPPERS = {"keep_running", "keep_started", "run", "spawn", "partial"}  # … around the one that may raise
 RULES: tuple[type, ...] = (Call, Stream)

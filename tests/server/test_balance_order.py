@@ -8,7 +8,7 @@ import trio
 from domain.protocol.events import WalletChanged
 from server import conversation
 from server.house import House
-from storage.wallets import find_wallet
+from storage.ledger.wallets import find_wallet
 from tests.clients import Phone
 from tests.houses import add_fan, give, online
 

@@ -18,9 +18,9 @@ from server.clock import Clock
 from server.house import House
 from server.ids import new_uuid
 from server.wire import Encoding
-from storage.bans import NewBan, StandingBans, add_ban, lift_ban, standing_bans
-from storage.overlay_tokens import find_overlay_token, revoke_overlay_token
-from storage.users import ensure_user
+from storage.people.bans import NewBan, StandingBans, add_ban, lift_ban, standing_bans
+from storage.people.overlay_tokens import find_overlay_token, revoke_overlay_token
+from storage.people.users import ensure_user
 from tests.clients import PATIENCE_SECONDS, SECRET, Phone, go_live
 from tests.houses import add_creator, add_fan, online
 from tests.server.test_overlays import make_token, scene_of

@@ -8,8 +8,8 @@ import trio
 from server import call_rooms as server_call_rooms
 from server import room_commands
 from server.house import House
-from storage.streams import open_stay
-from storage.users import block_user, blocked_between
+from storage.people.users import block_user, blocked_between
+from storage.rooms.streams import open_stay
 from tests.clients import PATIENCE_SECONDS, Phone, go_live, ring_and_join, send_tip
 from tests.houses import add_creator, add_fan, give, online
 from tests.server.test_replaced_connections import Held

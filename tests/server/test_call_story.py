@@ -5,8 +5,8 @@ from uuid import UUID
 import trio
 
 from server.house import House
-from storage.audit import audit
-from storage.wallets import find_wallet
+from storage.ledger.audit import audit
+from storage.ledger.wallets import find_wallet
 from tests.clients import Phone, ring_and_join
 from tests.houses import add_creator, add_fan, online
 

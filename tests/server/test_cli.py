@@ -19,7 +19,7 @@ import trio
 from server.auth import issue_token
 from server.config import ConfigError, read_secrets, read_settings
 from server.demo import EVERYBODY, FAN_TOKENS, FANS
-from storage.embedded import Address, open_embedded
+from storage.embedded.launcher import Address, open_embedded
 from tests.clients import SECRET
 from tests.processes import (
     Finished,

@@ -15,8 +15,8 @@ from domain.ids import LOSSES, PROMOTIONS, RoomId, client_key
 from server.house import House
 from server.ids import new_uuid
 from storage import wall_clock
-from storage.limits import set_spend_limit
-from storage.overview import sum_up
+from storage.ledger.spend_limits import set_spend_limit
+from storage.market.business_figures import sum_up
 from storage.postgres import StorageUnavailable
 from tests.clients import PATIENCE_SECONDS, ring_and_join
 from tests.houses import add_creator, add_fan, give, online, running_house, settings

@@ -15,7 +15,7 @@ from server.alarm import Alarm
 from server.clock import Clock
 from server.committer import Committer
 from server.inbox import Inbox
-from storage.actor import Deliver
+from storage.ledger.actor import Deliver
 
 ROOM, FAN = RoomId(uuid4()), UserId(uuid4())
 

@@ -12,7 +12,7 @@ from server.house import House
 from server.live_room import LiveRoom
 from server.session import Session
 from storage.postgres import Postgres, StorageUnavailable
-from storage.streams import open_stay
+from storage.rooms.streams import open_stay
 from tests.clients import Phone, go_live
 from tests.houses import add_creator, add_fan, online
 

@@ -25,7 +25,7 @@ from server.house import House
 from server.housekeeping import tidy_database
 from server.ids import new_uuid
 from server.live_room import LiveRoom
-from storage.audit import audit
+from storage.ledger.audit import audit
 from tests.clients import Phone, go_live, ring_and_join
 from tests.faults import Errors, errors_logged
 from tests.houses import BILLING_SECRET, add_creator, add_fan, online, running_house

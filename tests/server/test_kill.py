@@ -11,7 +11,7 @@ from uuid import UUID
 
 import pytest
 
-from storage.embedded import postmaster_pid
+from storage.embedded.launcher import postmaster_pid
 from tests.books import Books, CallInBooks
 from tests.credits import Operators
 from tests.crowds import Caller, Crowd, Pair, moment, party

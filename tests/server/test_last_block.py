@@ -8,7 +8,7 @@ import trio
 from domain.billing.posting import Kind, Posting
 from domain.ids import PROMOTIONS, UserId, client_key
 from server.house import House
-from storage.wallets import find_wallet
+from storage.ledger.wallets import find_wallet
 from tests.books import Books
 from tests.clients import Phone, ring_and_join
 from tests.houses import add_creator, add_fan, give, online, running_house, settings

@@ -16,8 +16,8 @@ from server.lease import Lease
 from server.live_room import LiveRoom
 from server.ownership import Ownership
 from server.registry import Registry
-from storage.leases import Leases, Tenure, seconds_since_boot
 from storage.postgres import Refused, StorageUnavailable
+from storage.rooms.leases import Leases, Tenure, seconds_since_boot
 from tests.clients import go_live
 from tests.houses import add_creator, add_fan, online, running_house, with_section
 

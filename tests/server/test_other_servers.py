@@ -12,7 +12,7 @@ import trio
 from domain.ids import RoomId, UserId
 from server.house import House
 from server.ids import new_uuid
-from storage.leases import Leases
+from storage.rooms.leases import Leases
 from tests.clients import Phone, go_live, ring_and_join
 from tests.houses import add_creator, add_fan, online, running_house, with_section
 
@@ -157,7 +157,7 @@ async def test_a_call_that_rings_as_a_stream_starts_is_refused_by_the_database(
     house: House, monkeypatch: pytest.MonkeyPatch, who: str
 ) -> None:
     """What `init` looks at first says nothing yet; the row is what is refused."""
-    monkeypatch.setattr("storage.new_call._why_not", _no_reason)
+    monkeypatch.setattr("storage.rooms.call_creation._why_not", _no_reason)
     creator, other = await add_creator(house, 60), await add_creator(house, 60)
     fan = creator if who == "fan" else await add_fan(house, 100)
     async with online(house, creator) as cleo, online(house, other), online(house, fan) as caller:

@@ -8,7 +8,7 @@ import trio
 import trio.testing
 
 from domain.billing.posting import Kind
-from storage.wallets import find_wallet
+from storage.ledger.wallets import find_wallet
 from tests.clients import Phone, ring_and_join
 from tests.houses import add_creator, add_fan, online, settings
 from tests.virtual import house_on, pass_seconds

@@ -14,9 +14,9 @@ from server.house import House
 from server.load.frames import CLOSE, masked_frame
 from server.session import Session
 from server.wire import Encoding
+from storage.ledger.wallets import Wallet, find_wallet
 from storage.postgres import Postgres, StorageUnavailable
-from storage.streams import open_stay
-from storage.wallets import Wallet, find_wallet
+from storage.rooms.streams import open_stay
 from tests.clients import PATIENCE_SECONDS, SECRET, go_live
 from tests.houses import add_creator, add_fan, online
 from tests.torture.raw import Raw, Target, raw_websocket

@@ -20,9 +20,9 @@ from server.house import House
 from server.live_room import LiveRoom
 from server.replies import Result, WaitingReply
 from server.supervisor import Supervisor
-from storage.calls import save_call
-from storage.leases import seconds_since_boot
 from storage.postgres import Postgres, Refused
+from storage.rooms.calls import save_call
+from storage.rooms.leases import seconds_since_boot
 from tests.clients import PATIENCE_SECONDS, Phone, ring_and_join
 from tests.houses import add_creator, add_fan, online
 

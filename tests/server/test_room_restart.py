@@ -22,9 +22,9 @@ from domain.room import inputs
 from domain.stream.stream import Stream
 from server import room_commands
 from server.house import House
-from storage.leases import Claim
 from storage.postgres import Postgres
-from storage.streams import open_stay
+from storage.rooms.leases import Claim
+from storage.rooms.streams import open_stay
 from tests.clients import PATIENCE_SECONDS, Phone, go_live, ring_and_join, token_of
 from tests.faults import PlantedFault, faults_at
 from tests.houses import add_creator, add_fan, online

@@ -18,7 +18,7 @@ from server.session import Session
 from server.sessions import Sessions
 from server.telemetry import Telemetry
 from storage.postgres import StorageUnavailable
-from storage.tips import find_tipped
+from storage.rooms.tips import find_tipped
 from tests.clients import Phone, go_live, ring_and_join, send_tip
 from tests.faults import PlantedFault, errors_logged, faults_at
 from tests.houses import add_creator, add_fan, online

@@ -10,7 +10,7 @@ from domain.ids import ESCROW, LOSSES, TOKEN_SALES, RoomId, UserId
 from server.house import House
 from server.ids import new_channel, new_uuid
 from storage import migrate as migrating
-from storage.audit import audit
+from storage.ledger.audit import audit
 from storage.migrate import migrate, migrations
 from storage.postgres import Connection, PgUUID, open_postgres
 from tests.databases import Databases

@@ -18,7 +18,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from storage.embedded import postmaster_pid
+from storage.embedded.launcher import postmaster_pid
 from tests.clients import SECRET, Phone, ring_and_join, send_tip
 from tests.processes import START_SECONDS_MAX, Lines, ServerProcess, environment, eventually, run_command, start_command
 from tests.towns import Town

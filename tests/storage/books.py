@@ -21,9 +21,9 @@ from domain.ids import (
     client_key,
 )
 from server.ids import new_channel, new_uuid
-from storage.actor import StorageActor
-from storage.keys import keep_use
-from storage.limits import set_spend_limit
+from storage.idempotency import keep_use
+from storage.ledger.actor import StorageActor
+from storage.ledger.spend_limits import set_spend_limit
 from storage.postgres import PgUUID, Postgres, open_postgres
 from tests.model.ledger import Ledger
 from tests.model.rows import MeterRow, Parts, RoomRow, Wallet

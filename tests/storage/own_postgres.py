@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from storage.cluster import choose_launch, prepare_cluster, start_postmaster
-from storage.data_dir import DataDir
-from storage.embedded import Address
-from storage.postmaster_pid import read_postmaster
+from storage.embedded.cluster import choose_launch, prepare_cluster, start_postmaster
+from storage.embedded.data_directory import DataDir
+from storage.embedded.launcher import Address
+from storage.embedded.postmaster_pid import read_postmaster
 from tests.databases import SUPERUSER
 from tests.processes import eventually
 from tests.storage.postgres_processes import bin_dir, processes_on

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from storage.cluster import DATABASE, PORT, USER, choose_launch
+from storage.embedded.cluster import DATABASE, PORT, USER, choose_launch
 from tests.processes import eventually
 from tests.server.peers.absent import leave_out
 from tests.storage.own_postgres import OwnPostgres

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import trio
 
-from storage.embedded import Address, open_embedded, postmaster_pid
+from storage.embedded.launcher import Address, open_embedded, postmaster_pid
 
 ROOT = Path(__file__).parents[2]
 EVENTUALLY_SECONDS_MAX = 15.0
@@ -19,7 +19,7 @@ EVENTUALLY_SECONDS_MAX = 15.0
 SERVER = """
 import sys, trio
 from pathlib import Path
-from storage.embedded import open_embedded
+from storage.embedded.launcher import open_embedded
 
 async def serve():
     async with open_embedded(Path(sys.argv[1])) as address:
@@ -84,7 +84,7 @@ def processes_on(data_dir: Path) -> list[int]:
 
 
 def guardians_of(data_dir: Path) -> list[int]:
-    return [pid for pid, words in commands() if "storage.guardian" in words and str(data_dir) in words]
+    return [pid for pid, words in commands() if "storage.embedded.guardian" in words and str(data_dir) in words]
 
 
 def commands() -> list[tuple[int, list[str]]]:

@@ -14,8 +14,8 @@ from server.house import House
 from server.ids import new_channel, new_uuid
 from server.refunds_due import give_back_due
 from server.rest.app import ROUTES
-from storage.postings import as_uuid
-from storage.refunds_due import note_refunds_due
+from storage.ledger.batch import as_uuid
+from storage.ledger.refunds_due import note_refunds_due
 from tests.clients import Phone
 from tests.houses import BILLING_SECRET
 from tests.server.rest.conftest import Caller, People, client_of, people_of

@@ -10,8 +10,8 @@ from domain.amounts import MAX_BALANCE_TOKENS, MAX_POSTING_TOKENS
 from domain.billing.posting import Outcome
 from domain.ids import PROMOTIONS, UserId
 from server.ids import new_uuid
-from storage.actor import MAX_BATCH, MAX_LIST
-from storage.audit import audit
+from storage.ledger.actor import MAX_BATCH, MAX_LIST
+from storage.ledger.audit import audit
 from storage.postgres import Refused, StorageUnavailable
 from tests.storage.books import Books, block, credit, open_books, tip
 

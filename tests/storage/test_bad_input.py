@@ -12,8 +12,8 @@ from domain.billing.block import BlockPrice
 from domain.billing.posting import Outcome, Posting, fault_of
 from domain.ids import PROMOTIONS, RoomId, UserId, block_key
 from domain.refusals import Code
-from storage import postings as batch_statement
-from storage.audit import audit
+from storage.ledger import batch as batch_statement
+from storage.ledger.audit import audit
 from storage.postgres import LoneConnection, Refused, Row
 from tests.storage.books import Books, block, credit, open_books, tip
 

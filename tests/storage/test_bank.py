@@ -9,7 +9,7 @@ import trio
 
 from domain.billing.posting import Outcome
 from domain.ids import UserId
-from storage.audit import audit
+from storage.ledger.audit import audit
 from tests.processes import ROOT
 from tests.storage.books import Books, open_books, tip
 

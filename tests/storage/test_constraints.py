@@ -11,7 +11,7 @@ import trio
 from domain.amounts import MAX_BALANCE_TOKENS
 from domain.billing.posting import Posting
 from domain.ids import PROMOTIONS, RoomId, UserId
-from storage import postings as batch_statement
+from storage.ledger import batch as batch_statement
 from storage.postgres import Connection, Postgres, Refused, open_postgres
 from tests.databases import SUPERUSER, Databases
 from tests.storage.books import block, credit, open_books, tip

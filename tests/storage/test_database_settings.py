@@ -7,9 +7,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from domain.billing.posting import Outcome
-from storage.audit import audit
-from storage.billing import billing_stats
+from storage.ledger.audit import audit
 from storage.postgres import open_postgres
+from storage.rooms.blocks import billing_stats
 from tests.databases import Databases
 from tests.storage.books import block, open_books, tip
 

@@ -10,11 +10,11 @@ import pytest
 from domain.billing.posting import Outcome, Posting, Receipt
 from domain.ids import ESCROW, PROMOTIONS, PostingKey, RoomId, UserId
 from server.ids import new_uuid
-from storage import postings
-from storage.audit import audit
-from storage.limits import forget_lifted_limits
-from storage.postings import Decided
-from storage.refunds import Advance
+from storage.ledger import batch
+from storage.ledger.audit import audit
+from storage.ledger.batch import Decided
+from storage.ledger.refunds import Advance
+from storage.ledger.spend_limits import forget_lifted_limits
 from tests.storage.books import OPERATOR, Books, block, credit, in_room, open_books, purchase, ticket, tip
 
 PEOPLE = 8
@@ -75,7 +75,7 @@ def _watch_ways(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
             super().__init__(batch, row, seconds, sent)
             ways.append(row is not None and row[FIRST_REF] is None)
 
-    monkeypatch.setattr(postings, "Decided", Watched)
+    monkeypatch.setattr(batch, "Decided", Watched)
     return ways
 
 

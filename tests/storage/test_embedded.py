@@ -15,10 +15,10 @@ import pytest
 import trio
 import trio.testing
 
-from storage import guardian
-from storage.cluster import AS_NOBODY, choose_launch, start_postmaster
-from storage.data_dir import DataDir, try_lock
-from storage.embedded import (
+from storage.embedded import guardian
+from storage.embedded.cluster import AS_NOBODY, choose_launch, start_postmaster
+from storage.embedded.data_directory import DataDir, try_lock
+from storage.embedded.launcher import (
     DataDirectoryInUse,
     EmbeddedError,
     find_running,

@@ -9,9 +9,9 @@ import trio
 from domain.billing.posting import Outcome
 from domain.ids import RoomId, UserId
 from server.ids import new_uuid
-from storage.actor import StorageActor
-from storage.audit import audit
-from storage.leases import Checkpoint, Leases
+from storage.ledger.actor import StorageActor
+from storage.ledger.audit import audit
+from storage.rooms.leases import Checkpoint, Leases
 from tests.storage.books import Books, Observer, block, open_books
 
 OWNERS = 4

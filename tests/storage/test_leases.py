@@ -9,9 +9,9 @@ import trio
 from domain.call.record import CallRecord
 from domain.ids import CallId, RoomId, UserId
 from server.ids import new_channel, new_uuid
-from storage.calls import save_call
-from storage.leases import CLAIM_CHUNK, Checkpoint, Leases, Tenure, Whereabouts
 from storage.postgres import LoneConnection, Postgres, Refused, StorageUnavailable
+from storage.rooms.calls import save_call
+from storage.rooms.leases import CLAIM_CHUNK, Checkpoint, Leases, Tenure, Whereabouts
 from tests.storage.books import Books, open_books
 
 LEASE_SECONDS = 60

@@ -5,8 +5,8 @@ import trio
 
 from domain.billing.posting import Outcome, Posting, Receipt
 from domain.ids import UserId
-from storage.audit import audit
-from storage.limits import Loosening, SpendLimit, find_spend_limit, forget_lifted_limits, set_spend_limit
+from storage.ledger.audit import audit
+from storage.ledger.spend_limits import Loosening, SpendLimit, find_spend_limit, forget_lifted_limits, set_spend_limit
 from tests.storage.books import Books, block, credit, open_books, ticket, tip
 
 AT_ONCE = 50

@@ -8,8 +8,8 @@ import pytest
 import trio
 
 from domain.billing.posting import Outcome, Posting
-from storage import actor
-from storage.audit import audit
+from storage.ledger import actor
+from storage.ledger.audit import audit
 from storage.postgres import open_postgres
 from tests.storage.books import Books, block, open_books, tip
 from tests.storage.cutting_proxy import CUTS, cutting

@@ -10,14 +10,14 @@ import trio
 from domain.ids import TOKEN_SALES, RoomId, UserId, block_key
 from domain.refusals import Refusal
 from server.ids import new_uuid
-from storage import audit as auditing
 from storage import migrate as migrating
 from storage import postgres as postgres_limits
-from storage.audit import Finding, Proof, audit
+from storage.ledger import audit as auditing
+from storage.ledger.audit import Finding, Proof, audit
+from storage.market.payment_settlements import Settlement, settle_payment
+from storage.market.payments import list_payments
 from storage.migrate import Migration, MigrationError, migrate, migrations
 from storage.paging import Page
-from storage.payment_settlements import Settlement, settle_payment
-from storage.payments import list_payments
 from storage.postgres import Connection, PgUUID, Postgres, open_postgres
 from tests.databases import Databases
 from tests.storage.books import block, open_books, tip

@@ -10,7 +10,7 @@ import pytest
 from domain.ids import PAYOUTS, PROMOTIONS, TOKEN_SALES, PostingKey, UserId, refund_key, refund_rest_key
 from server.ids import new_uuid
 from storage import migrate as migrating
-from storage.audit import audit
+from storage.ledger.audit import audit
 from storage.migrate import migrate, migrations
 from storage.postgres import Connection, PgUUID, open_postgres
 from tests.databases import Databases

@@ -13,9 +13,9 @@ import trio.testing
 
 from domain.billing.posting import Posting, Receipt
 from domain.ids import RoomId, UserId
-from storage import actor
-from storage.actor import MAX_BATCH, MAX_LIST, MAX_WAITING, StorageActor
-from storage.audit import audit
+from storage.ledger import actor
+from storage.ledger.actor import MAX_BATCH, MAX_LIST, MAX_WAITING, StorageActor
+from storage.ledger.audit import audit
 from storage.migrate import migrate
 from storage.postgres import open_postgres
 from tests.storage.books import Books, block, open_books

@@ -10,9 +10,9 @@ import trio
 from domain.billing.posting import Kind
 from domain.ids import UserId, client_key
 from server.ids import new_uuid
-from storage.overview import read_figures, sum_up
+from storage.ledger.refunds import Advance
+from storage.market.business_figures import read_figures, sum_up
 from storage.postgres import Postgres, open_postgres
-from storage.refunds import Advance
 from tests.houses import running_house
 from tests.storage.books import OPERATOR, credit, tip
 from tests.storage.old_house import FIRST_AT

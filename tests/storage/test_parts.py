@@ -8,10 +8,10 @@ import pytest
 from domain.billing.posting import Kind, Outcome, Posting
 from domain.ids import ESCROW, LOSSES, PAYOUTS, PostingKey, RoomId, UserId, client_key
 from server.ids import new_uuid
-from storage.audit import audit
+from storage.ledger.audit import audit
+from storage.ledger.refunds import Advance, Refunded
+from storage.market.payouts import Payout, list_payouts
 from storage.paging import Page
-from storage.payouts import Payout, list_payouts
-from storage.refunds import Advance, Refunded
 from tests.storage.books import OPERATOR, Books, credit, open_books, purchase, ticket, tip
 
 BOUGHT, PROMOTIONAL, EARNED = 100, 40, 30

@@ -7,7 +7,7 @@ import pytest
 import trio
 
 from domain.billing.posting import Outcome
-from storage.audit import audit
+from storage.ledger.audit import audit
 from storage.migrate import MigrationError, migrate
 from storage.postgres import Postgres, open_postgres
 from tests.clients import SECRET

@@ -9,9 +9,9 @@ import trio.testing
 
 from domain.billing.posting import Kind, Outcome, Posting, Receipt
 from domain.ids import LOSSES, PostingKey, refund_key, refund_rest_key
-from storage.audit import audit
+from storage.ledger.audit import audit
+from storage.ledger.refunds import MAX_REFUND, Advance
 from storage.postgres import StorageUnavailable
-from storage.refunds import MAX_REFUND, Advance
 from tests.storage.books import OPERATOR, Books, block, credit, open_books, ticket, tip
 
 AT_ONCE = 50

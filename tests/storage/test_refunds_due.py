@@ -1,9 +1,9 @@
 """Blocks that are to be given back: written down by a room's owner, tried when they can be paid, never cashed out."""
 
 from domain.ids import PostingKey, RoomId, UserId
-from storage.audit import audit
-from storage.payouts import Cashable, cashable_tokens
-from storage.refunds_due import RefundsDue, find_refunds_due, note_refunds_due, settle_refunds_due
+from storage.ledger.audit import audit
+from storage.ledger.refunds_due import RefundsDue, find_refunds_due, note_refunds_due, settle_refunds_due
+from storage.market.payouts import Cashable, cashable_tokens
 from tests.storage.books import Books, block, open_books, purchase, tip
 
 

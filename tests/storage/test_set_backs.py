@@ -3,8 +3,8 @@
 from domain.billing.meter import SetBack
 from domain.stream.record import StreamRecord
 from server.ids import new_uuid
-from storage.leases import Checkpoint, Leases
-from storage.streams import open_stay, save_stream
+from storage.rooms.leases import Checkpoint, Leases
+from storage.rooms.streams import open_stay, save_stream
 from tests.storage.books import open_books
 
 

@@ -7,7 +7,7 @@ import pytest
 import trio
 
 from domain.billing.posting import Outcome, Receipt
-from storage.audit import audit
+from storage.ledger.audit import audit
 from storage.postgres import Postgres, Refused, StorageUnavailable, open_postgres
 from storage.sqlstates import is_passing, loses_session
 from tests.storage.books import open_books, tip

@@ -7,10 +7,10 @@ import pytest
 
 from domain.billing.posting import Kind
 from domain.ids import UserId
+from storage.ledger.statements import Entry, EntryFilter, statement
 from storage.paging import COUNT_LIMIT, Page, Paged
 from storage.postgres import Postgres, open_postgres
-from storage.room_blocks import room_blocks
-from storage.statements import Entry, EntryFilter, statement
+from storage.rooms.room_blocks import room_blocks
 from tests.storage.old_house import (
     EARNER,
     ENTRIES,

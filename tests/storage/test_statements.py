@@ -11,11 +11,11 @@ import pytest
 
 from domain.billing.posting import Kind, Posting
 from domain.ids import RoomId, UserId
-from storage import statements
+from storage.ledger import statements
+from storage.ledger.statements import Entry, EntryFilter, statement
 from storage.paging import BadCursor, Page, Paged
 from storage.postgres import Postgres
-from storage.room_blocks import room_blocks
-from storage.statements import Entry, EntryFilter, statement
+from storage.rooms.room_blocks import room_blocks
 from tests.storage.books import Books, block, credit, open_books, tip
 
 KINDS = (None, Kind.BLOCK, Kind.TIP, Kind.CREDIT, Kind.REFUND)

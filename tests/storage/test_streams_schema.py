@@ -10,8 +10,8 @@ import pytest
 
 from domain.ids import RoomId, UserId
 from server.ids import new_channel, new_uuid
-from storage.leases import Leases
 from storage.postgres import Refused
+from storage.rooms.leases import Leases
 from tests.storage.books import Books, block, open_books
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

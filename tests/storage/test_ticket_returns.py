@@ -8,10 +8,10 @@ import pytest
 from domain.ids import ESCROW, PostingKey, RoomId, UserId
 from domain.instant import from_datetime
 from domain.stream.record import StreamRecord
-from storage.audit import audit
-from storage.streams import save_stream
-from storage.tickets import DueReturn, expire_streams, report_uncovered, streams_to_settle, tickets_to_return
-from storage.users import block_user, unblock_user
+from storage.ledger.audit import audit
+from storage.people.users import block_user, unblock_user
+from storage.rooms.streams import save_stream
+from storage.rooms.tickets import DueReturn, expire_streams, report_uncovered, streams_to_settle, tickets_to_return
 from tests.storage.books import Books, open_books, purchase, ticket, tip
 
 STEPS = 300

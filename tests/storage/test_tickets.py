@@ -6,7 +6,7 @@ import trio
 from domain.billing.posting import Outcome, Posting, Receipt
 from domain.ids import RoomId
 from server.ids import new_uuid
-from storage.audit import audit
+from storage.ledger.audit import audit
 from tests.storage.books import Books, open_books, ticket, tip
 
 AT_ONCE = 50

@@ -13,8 +13,8 @@ from domain.billing.posting import Outcome, Receipt
 from domain.ids import RoomId
 from server.ids import new_uuid
 from storage import postgres
-from storage.actor import MAX_BATCH, MAX_WAITING, StorageActor
-from storage.leases import Leases
+from storage.ledger.actor import MAX_BATCH, MAX_WAITING, StorageActor
+from storage.rooms.leases import Leases
 from tests.storage.books import Books, Observer, block, open_books, tip
 from tests.storage.postgres_processes import eventually
 

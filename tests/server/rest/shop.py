@@ -10,7 +10,7 @@ import msgspec
 
 from server.config import Settings
 from server.house import House
-from storage.audit import audit
+from storage.ledger.audit import audit
 from tests.houses import SECRETS, running_house, with_section
 from tests.server.rest.conftest import Caller, People, people_of
 from tests.stripe_stand_in import SECRET_KEY, WEBHOOK_SECRET, StripeStandIn, signature, stripe_stand_in

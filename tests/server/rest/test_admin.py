@@ -10,7 +10,7 @@ import trio
 from domain.ids import PROMOTIONS
 from server.house import House
 from server.rest import admin
-from storage.audit import audit
+from storage.ledger.audit import audit
 from storage.postgres import Refused
 from tests.server.rest.conftest import Caller, People
 from tests.server.rest.problems import SOMEBODY, check

@@ -11,7 +11,7 @@ import trio
 
 from domain.billing.posting import Outcome, Receipt
 from server.payments.desk import PaymentDesk
-from storage.actor import StorageActor
+from storage.ledger.actor import StorageActor
 from storage.postgres import Refused, StorageUnavailable
 from tests.server.rest.conftest import Caller
 from tests.server.rest.problems import SOMEBODY, check

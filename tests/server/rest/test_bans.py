@@ -8,9 +8,9 @@ import trio
 from server.bans import LEFT_OPEN
 from server.house import House
 from server.rest.app import ROUTES
-from storage import bans as stored
-from storage.audit import audit
-from storage.bans import NewBan, add_ban, is_banned, lift_ban
+from storage.ledger.audit import audit
+from storage.people import bans as stored
+from storage.people.bans import NewBan, add_ban, is_banned, lift_ban
 from tests.houses import running_house
 from tests.server.rest.conftest import Caller, People, people_of
 from tests.server.rest.problems import SOMEBODY, check

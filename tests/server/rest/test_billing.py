@@ -18,7 +18,7 @@ from domain.ids import PROMOTIONS
 from server.house import House
 from server.ids import new_channel, new_uuid
 from server.room_floor import RoomBooks
-from storage.audit import audit
+from storage.ledger.audit import audit
 from tests.history import book
 from tests.houses import give, running_house, settings
 from tests.server.rest.conftest import Caller, People, people_of

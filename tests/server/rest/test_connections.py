@@ -12,8 +12,8 @@ from domain.billing.posting import Posting, Receipt
 from domain.ids import UserId
 from server.house import House
 from server.rest import connections, wallet
+from storage.ledger.wallets import Wallet, find_wallet
 from storage.postgres import Postgres
-from storage.wallets import Wallet, find_wallet
 from tests.clients import PATIENCE_SECONDS
 from tests.houses import add_fan, running_house, settings
 from tests.server.rest.conftest import Caller, People

@@ -19,8 +19,8 @@ from server.config import Secrets
 from server.house import House
 from server.ids import new_channel, new_uuid
 from server.rest.meter import MAX_RESULTS, summary
-from storage.audit import audit
-from storage.new_call import NewCall, Rung, create_call
+from storage.ledger.audit import audit
+from storage.rooms.call_creation import NewCall, Rung, create_call
 from tests.clients import SECRET
 from tests.houses import BILLING_SECRET, add_creator, add_fan, running_house, settings
 from tests.server.rest.conftest import People, client_of, people_of

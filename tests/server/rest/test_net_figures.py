@@ -11,7 +11,7 @@ from domain.billing.posting import Posting
 from domain.ids import RoomId, block_key
 from server.house import House
 from server.ids import new_uuid
-from storage.refunds import Advance
+from storage.ledger.refunds import Advance
 from tests.server.rest.conftest import Caller
 from tests.server.rest.problems import check
 from tests.server.rest.shop import Shop, open_shop

@@ -8,7 +8,7 @@ import pytest
 
 from domain.ids import ESCROW, RoomId
 from server.ids import new_channel, new_uuid
-from storage.audit import audit
+from storage.ledger.audit import audit
 from storage.postgres import Refused
 from tests.server.rest.conftest import Caller
 from tests.server.rest.problems import check

@@ -6,7 +6,7 @@ import httpx
 import trio
 
 from server.house import House
-from storage.overlay_tokens import find_overlay_token
+from storage.people.overlay_tokens import find_overlay_token
 from tests.server.rest.conftest import People
 from tests.server.rest.problems import SOMEBODY, check
 

@@ -16,7 +16,7 @@ from server.demo import FAN_TOKENS, FANS
 from server.house import House
 from server.payments.demo import Demo, demo_url
 from server.rest import bodies
-from storage.purchases import expire_purchases
+from storage.market.purchases import expire_purchases
 from tests.processes import ServerProcess
 from tests.server.rest.conftest import People
 from tests.server.rest.problems import SOMEBODY, check

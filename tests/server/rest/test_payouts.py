@@ -13,9 +13,9 @@ from domain.ids import PAYOUTS, TOKEN_SALES, PostingKey, UserId, client_key
 from server.house import House
 from server.ids import new_uuid
 from server.payouts import give_back_rejected
-from storage.actor import StorageActor
-from storage.audit import audit
-from storage.payouts import NewPayout, reserve_payout
+from storage.ledger.actor import StorageActor
+from storage.ledger.audit import audit
+from storage.market.payouts import NewPayout, reserve_payout
 from storage.postgres import StorageUnavailable
 from tests.houses import give, running_house, with_section
 from tests.server.rest.conftest import Caller, People, people_of

@@ -12,7 +12,7 @@ import trio
 
 from domain.billing.posting import Kind
 from server.house import House
-from storage.audit import audit
+from storage.ledger.audit import audit
 from tests.clients import Phone
 from tests.server.rest.conftest import Caller, People
 

@@ -10,7 +10,7 @@ from domain.billing.posting import Posting
 from domain.ids import LOSSES, RoomId
 from server.house import House
 from server.ids import new_channel, new_uuid
-from storage.audit import audit
+from storage.ledger.audit import audit
 from tests.server.rest.conftest import Caller, People
 from tests.server.rest.problems import SOMEBODY, check
 from tests.storage.books import block, make_stream, ticket, tip

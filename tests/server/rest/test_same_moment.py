@@ -6,7 +6,7 @@ import httpx
 import trio
 
 from server.house import House
-from storage.audit import audit
+from storage.ledger.audit import audit
 from tests.server.rest.conftest import Caller, People
 
 ROUNDS = 6

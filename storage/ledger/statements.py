@@ -74,7 +74,7 @@ class Span(NamedTuple):
 
 async def statement(postgres: Postgres, user_id: UserId, wanted: EntryFilter, page: Page) -> Paged[Entry]:
     """A page of a wallet's entries, newest first. Raises BadCursor."""
-    assert wanted.room_id is None, "a room's blocks are read by storage/room_blocks.py"
+    assert wanted.room_id is None, "a room's blocks are read by storage/rooms/room_blocks.py"
     span = await find_span(postgres, user_id, wanted.since, wanted.until)
     if wanted.kind is None and wanted.side is None:
         return await _window(postgres, user_id, wanted, span, page)

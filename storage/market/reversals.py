@@ -12,11 +12,11 @@ import msgspec
 from domain.ids import UserId
 from domain.refusals import Code, Refusal
 from storage import wall_clock
-from storage.operator_actions import Action, note_action
+from storage.market.payment_settlements import Refuse, Settlement, decide, keep_key
+from storage.market.purchases import Purchase, lock_purchase
 from storage.paging import Listing, Page, Paged
-from storage.payment_settlements import Refuse, Settlement, decide, keep_key
+from storage.people.operator_actions import Action, note_action
 from storage.postgres import Connection, PgUUID, Postgres, Row
-from storage.purchases import Purchase, lock_purchase
 
 NO_SUCH_REVERSAL = Refusal(Code.NOT_FOUND, "No such refund or chargeback")
 OWN_WALLET = Refusal(Code.FORBIDDEN, "Nobody releases their own wallet")

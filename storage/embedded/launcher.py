@@ -3,7 +3,8 @@
     server  --stdin-->  guardian  --signals-->  PostgreSQL  <--private socket--  whoever has the address
 
 The server never touches PostgreSQL itself. It holds a lock on the data directory and one end of a pipe; the guardian
-(`storage/guardian.py`) holds the other end, and stops PostgreSQL when the pipe closes, however the server went.
+(`storage/embedded/guardian.py`) holds the other end, and stops PostgreSQL when the pipe closes, however the server
+went.
 """
 
 import fcntl
@@ -21,10 +22,10 @@ from urllib.parse import quote
 
 import trio
 
-from storage.cluster import DATABASE, PORT, USER
-from storage.data_dir import DataDir, try_lock
-from storage.guardian import FIRST_START_SECONDS_MAX
-from storage.postmaster_pid import STOP_SECONDS_MAX, read_postmaster
+from storage.embedded.cluster import DATABASE, PORT, USER
+from storage.embedded.data_directory import DataDir, try_lock
+from storage.embedded.guardian import FIRST_START_SECONDS_MAX
+from storage.embedded.postmaster_pid import STOP_SECONDS_MAX, read_postmaster
 
 # `find_running` holds the lock for an instant; only a server holds it longer.
 LOCK_SECONDS_MAX = 0.2
@@ -38,7 +39,7 @@ REPORT_BYTES_MAX = 64 * 1024  # one line of the guardian: a path, or a line of t
 # What a guardian and PostgreSQL need of our environment. The rest, secrets and PG* settings, is none of their business.
 PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "XDG_RUNTIME_DIR", "PYTHONHOME")
 
-OUR_PACKAGES = Path(__file__).resolve().parents[1]
+OUR_PACKAGES = Path(__file__).resolve().parents[2]
 
 log = logging.getLogger(__name__)
 
@@ -170,7 +171,7 @@ async def _start_guardian(files: DataDir, bin_dir: Path) -> trio.Process:
     environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     environment |= {"LC_ALL": "C", "PYTHONPATH": str(OUR_PACKAGES)}
     # -S: it needs nothing but the standard library, and is up in half the time.
-    command = [sys.executable, "-S", "-m", "storage.guardian", str(files.path), str(bin_dir)]
+    command = [sys.executable, "-S", "-m", "storage.embedded.guardian", str(files.path), str(bin_dir)]
     with _opened_log(files) as log_descriptor, _as_embedded_error("cannot start the guardian of PostgreSQL"):
         return await trio.lowlevel.open_process(
             command,

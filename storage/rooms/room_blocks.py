@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from domain.billing.posting import Kind
 from domain.ids import RoomId, UserId, block_key
+from storage.ledger.statements import Entry, EntryFilter, Span, find_span, half, paged, search
 from storage.paging import Page, Paged
 from storage.postgres import PgUUID, Postgres
-from storage.statements import Entry, EntryFilter, Span, find_span, half, paged, search
 
 
 class Series(NamedTuple):

@@ -11,10 +11,10 @@ from domain.billing.posting import Kind
 from domain.ids import RoomId, UserId
 from domain.instant import Instant, as_datetime, from_datetime, rfc3339
 from domain.protocol.events import PastTip, Person
-from storage.bans import STANDS
+from storage.ledger.statements import MAX_N, Entry, EntryFilter, find_span, search, statement
 from storage.paging import Page, Paged
+from storage.people.bans import STANDS
 from storage.postgres import Postgres, Row
-from storage.statements import MAX_N, Entry, EntryFilter, find_span, search, statement
 
 MAX_RANKED = 100_000  # tips that a ranking looks at: some tens of milliseconds
 MAX_GIVERS = 100  # in a ranking

@@ -8,7 +8,7 @@ import msgspec
 
 from domain.ids import PostingKey, UserId
 from domain.refusals import Refusal, quota_reached
-from storage.keys import KEY_IN_USE, KEY_OF_A_POSTING
+from storage.idempotency import KEY_IN_USE, KEY_OF_A_POSTING
 from storage.paging import Listing, Page, Paged
 from storage.postgres import Connection, PgUUID, Postgres, Refused, Row
 from storage.quotas import lock_user

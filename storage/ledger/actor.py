@@ -15,12 +15,12 @@ import trio
 
 from domain.billing.posting import Outcome, Posting, Receipt, fault_of
 from domain.ids import PostingKey, RoomId
-from storage import postings as batch_statement
-from storage import refunds as refund_statement
 from storage import wall_clock
+from storage.ledger import batch as batch_statement
+from storage.ledger import refunds as refund_statement
+from storage.ledger.batch import Decided
+from storage.ledger.refunds import MAX_REFUND, Advance, Refunded
 from storage.postgres import LoneConnection, Postgres, Refused, Row, StorageUnavailable
-from storage.postings import Decided
-from storage.refunds import MAX_REFUND, Advance, Refunded
 
 MAX_BATCH = 384  # postings: each waits for the whole of its batch, and larger ones gain little
 MAX_LIST = 64  # postings of one caller that go together; the last list of a batch may go beyond MAX_BATCH by it

@@ -1,9 +1,9 @@
 """The guardian process: keeps one PostgreSQL running for exactly as long as the server that started it lives.
 
-Run as `python -m storage.guardian DATA_DIR BIN_DIR`. The server holds the other end of its standard input and says
-nothing there: the end of it means that the server is gone, however it went. On standard output it reports, a line of
-JSON each, {"ready": SOCKET_DIR} at every start of PostgreSQL, and {"failed": REASON} before it gives up. Standard error
-is the log, its own and PostgreSQL's.
+Run as `python -m storage.embedded.guardian DATA_DIR BIN_DIR`. The server holds the other end of its standard input and
+says nothing there: the end of it means that the server is gone, however it went. On standard output it reports, a line
+of JSON each, {"ready": SOCKET_DIR} at every start of PostgreSQL, and {"failed": REASON} before it gives up. Standard
+error is the log, its own and PostgreSQL's.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from collections import deque
 from contextlib import suppress
 from pathlib import Path
 
-from storage.cluster import (
+from storage.embedded.cluster import (
     MAKE_SECONDS_MAX,
     SOCKET_NAME,
     CannotRun,
@@ -28,14 +28,14 @@ from storage.cluster import (
     prepare_cluster,
     start_postmaster,
 )
-from storage.data_dir import DataDir, try_lock
-from storage.postmaster_pid import (
+from storage.embedded.data_directory import DataDir, try_lock
+from storage.embedded.postmaster_pid import (
     CLEAR_SECONDS_MAX,
     clear_leftovers,
     read_postmaster,
     stop_by_steps,
 )
-from storage.socket_dir import private_socket_dir, remove_noted
+from storage.embedded.socket_directory import private_socket_dir, remove_noted
 
 # The guardian of a killed server has stopped its PostgreSQL in 20 s at the very worst.
 LOCK_SECONDS_MAX = 30.0

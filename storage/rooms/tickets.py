@@ -6,8 +6,8 @@ from uuid import UUID
 
 from domain.ids import PostingKey, RoomId, UserId
 from domain.instant import Duration
+from storage.ledger.batch import as_uuid
 from storage.postgres import Postgres, Row
-from storage.postings import as_uuid
 
 MOST_EXPIRED = 100  # streams ended by one statement, since postings wait as long
 

@@ -1,7 +1,7 @@
 """Ends live rooms whose rows nobody can read: the rules refuse what stands there."""
 
-from storage.leases import Claim
 from storage.postgres import Postgres
+from storage.rooms.leases import Claim
 
 _END = {
     "call": """

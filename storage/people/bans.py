@@ -10,8 +10,8 @@ import msgspec
 from domain.ids import UserId
 from domain.instant import Instant, from_datetime, rfc3339
 from domain.refusals import Code, Refusal
-from storage.operator_actions import Action, note_action
 from storage.paging import Listing, Page, Paged
+from storage.people.operator_actions import Action, note_action
 from storage.postgres import Connection, Postgres, Row
 
 MAX_BANS = 100_000  # that stand: every server holds them in memory, some 20 MB

@@ -9,8 +9,8 @@ import msgspec
 
 from domain.billing.posting import Kind, Receipt
 from domain.ids import CallId, PostingKey, RoomId, UserId, block_key, refund_key, refund_rest_key
+from storage.ledger.batch import Decided, as_postings, as_uuid
 from storage.postgres import Postgres, Row
-from storage.postings import Decided, as_postings, as_uuid
 
 REFUND = """
     SELECT key, kind, content, debit, credit, room, tokens, ref, status, debit_after, credit_after, debit_n, credit_n,

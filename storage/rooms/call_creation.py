@@ -10,11 +10,11 @@ from domain.call.ring_cooldown import PastCall, may_ring_at
 from domain.ids import CallId, PostingKey, UserId
 from domain.instant import Duration, Instant, as_datetime, from_datetime
 from domain.refusals import FROZEN, Code, Refusal, insufficient_tokens, rate_changed, ring_cooldown, unfit
-from storage.calls import CALLS, StoredCall, find_call, stored_call
-from storage.keys import KEY_IN_USE, KEY_OF_A_POSTING
+from storage.idempotency import KEY_IN_USE, KEY_OF_A_POSTING
+from storage.market.reversals import is_frozen
 from storage.postgres import Connection, PgUUID, Postgres, Refused, Row
-from storage.reversals import is_frozen
-from storage.streams import LIVE_OR_IN_A_CALL
+from storage.rooms.calls import CALLS, StoredCall, find_call, stored_call
+from storage.rooms.streams import LIVE_OR_IN_A_CALL
 
 JUST_ENDED = Refusal(Code.CREATOR_BUSY, "One of the two was in another call, or live")
 REMEMBERED = 64  # calls between two people: more of them in a row came to nothing only where all waits are the longest

@@ -8,9 +8,9 @@ import msgspec
 
 from domain.ids import PostingKey, UserId
 from domain.refusals import FROZEN, Code, Refusal, insufficient_tokens
+from storage.market.reversals import is_frozen
 from storage.paging import Listing, Page, Paged
 from storage.postgres import Connection, PgUUID, Postgres, Row
-from storage.reversals import is_frozen
 
 
 class Payout(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,9 +11,9 @@ from uuid import UUID
 import msgspec
 
 from domain.ids import PostingKey, UserId
+from storage.market.purchases import Purchase, lock_purchase
 from storage.paging import Listing, Page, Paged
 from storage.postgres import Connection, PgUUID, Postgres, Row
-from storage.purchases import Purchase, lock_purchase
 
 PROBLEMS = ("unknown", "wrong_amount", "paid_twice", "not_credited")
 

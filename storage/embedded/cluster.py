@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from storage.data_dir import DataDir
+from storage.embedded.data_directory import DataDir
 
 USER = "halfminute"
 DATABASE = "halfminute"

@@ -10,8 +10,8 @@ import msgspec
 
 from domain.ids import PostingKey, RoomId, UserId, block_key, refund_key, refund_rest_key
 from domain.instant import from_datetime, rfc3339
+from storage.ledger.statements import find_span
 from storage.postgres import PgUUID, Postgres
-from storage.statements import find_span
 
 MAX_DAYS_SHOWN = 366  # the latest; the sums are over all
 MAX_BLOCKS_SHOWN = 1000  # of one call: eight hours and twenty minutes at 30 s

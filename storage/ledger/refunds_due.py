@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from domain.ids import PostingKey, RoomId, UserId, refund_key, refund_rest_key
+from storage.ledger.batch import as_uuid
+from storage.ledger.refunds import MAX_REFUND
 from storage.postgres import Postgres
-from storage.postings import as_uuid
-from storage.refunds import MAX_REFUND
 
 LONGEST_PAUSE = "1 hour"  # between two tries; what its payee cannot cover is not tried
 

@@ -1,0 +1,4 @@
+"""Money from outside and back: purchases, payments, reversals, payouts, and the business figures.
+
+Imports `storage.ledger` and the modules of `storage`.
+"""
