@@ -7,16 +7,16 @@ from functools import partial
 import structlog
 import trio
 
-from server.config import Secrets, Settings
-from server.connection_limits import ConnectionLimits
-from server.conversation import DRAINING
-from server.heartbeat import keep_pulse
-from server.house import House
-from server.housekeeping import keep_house
-from server.listen_address import parse_address
-from server.listener import Listener, ListeningSockets, open_listener
+from server.config.listen_address import parse_address
+from server.config.settings import Secrets, Settings
+from server.context import House
+from server.gateway.connection import serve_connection
+from server.gateway.connection_limits import ConnectionLimits
+from server.gateway.listener import Listener, ListeningSockets, open_listener
+from server.gateway.protocol import DRAINING
+from server.maintenance import keep_house
 from server.rest.app import serve_http
-from server.websocket import serve_connection
+from server.sessions.heartbeat import keep_pulse
 from storage.migrate import migrate
 from storage.postgres import Refused, StorageUnavailable, open_postgres
 

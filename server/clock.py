@@ -3,7 +3,7 @@
 import time
 
 from domain.instant import Instant
-from server.stall import StallWatch
+from server.observability.stall_detector import StallWatch
 
 
 class Clock:

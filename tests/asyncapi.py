@@ -2,8 +2,8 @@
 
 import msgspec
 
-from server.asyncapi import asyncapi_json
-from server.config import Settings
+from server.config.settings import Settings
+from server.gateway.asyncapi.document import asyncapi_json
 from tests.json_schema import Json, faults, resolve
 
 

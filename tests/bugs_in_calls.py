@@ -165,7 +165,7 @@ IN_CALLS = (
         "end-again",
         "the end of a call that may have been lost with a connection is told again after a resume",
         "a phone whose network was gone for a moment goes on ringing",
-        (Edit("server/told_again.py", "    if heard_at is not None:", "    if False:"),),
+        (Edit("server/sessions/resend.py", "    if heard_at is not None:", "    if False:"),),
         f"{RINGING}::test_a_session_that_had_no_connection_hears_how_a_call_ended_once_it_is_back[False]",
         "AssertionError: it did not come",
         "the phone is told nothing",
@@ -174,7 +174,7 @@ IN_CALLS = (
         "end-again-once",
         "… and not if it was surely delivered",
         "each resume tells of a call of long ago",
-        (Edit("server/session.py", "or self._call_end[0] < moment", "or False"),),
+        (Edit("server/sessions/session.py", "or self._call_end[0] < moment", "or False"),),
         f"{RINGING}::test_an_end_that_a_session_surely_heard_is_not_told_again",
         "assert",
         "it is told twice",
@@ -185,7 +185,7 @@ IN_CALLS = (
         "active time is stored every five seconds and five rounds' time, and not at least every five",
         (
             Edit(
-                "server/housekeeping.py",
+                "server/maintenance.py",
                 "due_at = max(due_at + seconds, trio.current_time() + LEAST_PAUSE * seconds)",
                 "due_at = trio.current_time() + seconds",
             ),

@@ -3,7 +3,7 @@
 from tests.bugs import Bug, Edit
 
 SQLSTATES, POSTGRES = "storage/sqlstates.py", "storage/postgres.py"
-ANSWERS = "server/rest/answers.py"
+ANSWERS = "server/rest/responses.py"
 REFUSED_TESTS = "tests/server/test_refused_statements.py"
 SQLSTATE_TESTS = "tests/storage/test_sqlstates.py"
 
@@ -101,7 +101,7 @@ IN_DBERRORS = (
         "its connection ends",
         (
             Edit(
-                "server/conversation.py",
+                "server/gateway/protocol.py",
                 "except Refused as refused:  # a fault of ours",
                 "except ZeroDivisionError as refused:  # a fault of ours",
             ),
@@ -114,7 +114,7 @@ IN_DBERRORS = (
         "tidy-alone",
         "what fails in the ten minutes' work keeps nothing else from being done",
         "one table that cannot be written keeps rejected payouts from being given back",
-        (Edit("server/housekeeping.py", 'log.warning("maintenance.postponed", part=name)', "raise"),),
+        (Edit("server/maintenance.py", 'log.warning("maintenance.postponed", part=name)', "raise"),),
         f"{REFUSED_TESTS}::test_what_fails_in_the_ten_minutes_work_keeps_nothing_else_from_being_done",
         "StorageUnavailable",
         "the round ends",

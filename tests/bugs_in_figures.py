@@ -233,7 +233,7 @@ IN_FIGURES = (
         "refund-of-ones-own",
         "nobody refunds what they paid or were paid themselves",
         "an operator takes back what they paid a creator, or lets `losses` pay their debts",
-        (Edit("server/rest/refunds.py", "if ask.user_id in await find_parties(", "if not await find_parties("),),
+        (Edit("server/rest/routes/refunds.py", "if ask.user_id in await find_parties(", "if not await find_parties("),),
         f"{ACTIONS_TESTS}::test_nobody_refunds_what_they_paid_or_were_paid_themselves",
         "201",
         "it is answered 201",
@@ -244,7 +244,9 @@ IN_FIGURES = (
         "an operator who is a creator says themselves that they were paid",
         (
             Edit("storage/market/payouts.py", " AND p.creator_id <> $3 AND (", " AND $3 IS NOT NULL AND ("),
-            Edit("server/rest/payouts.py", "if payout.creator_id == operator_id:", "if payout.creator_id is None:"),
+            Edit(
+                "server/rest/routes/payouts.py", "if payout.creator_id == operator_id:", "if payout.creator_id is None:"
+            ),
         ),
         f"{ACTIONS_TESTS}::test_nobody_settles_their_own_payout",
         "200",

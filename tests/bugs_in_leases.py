@@ -2,8 +2,8 @@
 
 from tests.bugs import Bug, Edit
 
-SQL, STORAGE, LEASE = "storage/migrations/0004_leases.sql", "storage/rooms/leases.py", "server/lease.py"
-ROOM_TASK, ORPHANS, STREAMS = "server/room_task.py", "server/orphans.py", "server/rest/streams.py"
+SQL, STORAGE, LEASE = "storage/migrations/0004_leases.sql", "storage/rooms/leases.py", "server/rooms/leases/lease.py"
+ROOM_TASK, ORPHANS, STREAMS = "server/rooms/task.py", "server/rooms/leases/orphans.py", "server/rest/routes/streams.py"
 MIGRATE, POSTGRES = "storage/migrate.py", "storage/postgres.py"
 CALLS_SQL = "storage/migrations/0009_calls.sql"  # which replaced some of these functions
 ROWS = "tests/storage/test_leases.py"
@@ -203,7 +203,7 @@ IN_LEASES = (
         "fence-silent",
         "every room's epoch is compared, whatever it posts",
         "the old owner of a public stream goes on beside the new one",
-        (Edit("server/housekeeping.py", "lambda: house.lease.fence_lost()", "lambda: trio.sleep(0)"),),
+        (Edit("server/maintenance.py", "lambda: house.lease.fence_lost()", "lambda: trio.sleep(0)"),),
         f"{TRUST}::test_a_room_that_posts_nothing_learns_that_it_has_another_owner",
         "TooSlowError",
         "the room goes on",
@@ -212,7 +212,7 @@ IN_LEASES = (
         "bans-soon",
         "bans are looked for by themselves",
         "a ban that was made on another server is noticed with a checkpoint, or not",
-        (Edit("server/housekeeping.py", "BANS_SECONDS = 0.5", "BANS_SECONDS = 5.0"),),
+        (Edit("server/maintenance.py", "BANS_SECONDS = 0.5", "BANS_SECONDS = 5.0"),),
         f"{OTHERS}::test_a_ban_is_noticed_within_a_second_whatever_the_checkpoints",
         "< NOTICED_SECONDS_MAX",
         "the phone stays connected",
@@ -254,7 +254,7 @@ IN_LEASES = (
         "checkpoint-lease",
         "a checkpoint interval that exceeds the lease stops the start",
         "a room is taken over before its clock was stored once",
-        (Edit("server/config.py", "if self.checkpoint_seconds > self.lease_seconds:", "if False:"),),
+        (Edit("server/config/settings.py", "if self.checkpoint_seconds > self.lease_seconds:", "if False:"),),
         "tests/server/test_cli.py::test_what_is_wrong_in_a_file_is_named_with_its_place",
         "DID NOT RAISE",
         "it starts",

@@ -2,7 +2,7 @@
 
 from tests.bugs import Bug, Edit
 
-PAYMENTS, DESK = "storage/market/payments.py", "server/payments/desk.py"
+PAYMENTS, DESK = "storage/market/payments.py", "server/money/payments/service.py"
 BILLING_TESTS = "tests/server/rest/test_billing.py"
 LIMIT_TESTS = "tests/server/rest/test_limits.py"
 REVERSAL_TESTS = "tests/server/rest/test_admin_reversals.py"
@@ -66,7 +66,7 @@ IN_PAYMENTS = (
         "event-bound",
         "a payment provider's event has a bound of its own",
         "a large event is refused, and sent again for days",
-        (Edit("server/rest/bodies.py", "return self._larger.get(path, self._usual)", "return self._usual"),),
+        (Edit("server/rest/http/bodies.py", "return self._larger.get(path, self._usual)", "return self._usual"),),
         f"{PAYMENT_TESTS}::test_a_large_event_of_another_type_is_acknowledged_and_so_is_a_large_payment",
         "413",
         "it is answered 413",
@@ -75,7 +75,7 @@ IN_PAYMENTS = (
         "large-bodies",
         "only so many large bodies are held at once",
         "2,000 strangers make the server hold 2 GiB",
-        (Edit("server/rest/bodies.py", "<= self._most and not self._is_large:", "<= 0:"),),
+        (Edit("server/rest/http/bodies.py", "<= self._most and not self._is_large:", "<= 0:"),),
         f"{PAYMENT_TESTS}::test_only_so_many_large_events_are_held_at_once_and_payments_do_not_wait_for_them",
         "AssertionError",
         "one more is answered before there is room",
@@ -93,7 +93,7 @@ IN_PAYMENTS = (
         "zone-names",
         "a zone is one that this machine and PostgreSQL know by an unabbreviated name",
         "abbreviations without summer time and names like a path are taken, or break the request",
-        (Edit("server/time_zones.py", "name == UTC_NAME or name in await self._known()", 'name != ""'),),
+        (Edit("server/config/time_zones.py", "name == UTC_NAME or name in await self._known()", 'name != ""'),),
         f"{BILLING_TESTS}::test_what_is_no_zone_is_named",
         "AssertionError",
         "EST is answered 200",
@@ -102,7 +102,7 @@ IN_PAYMENTS = (
         "adaptive-pricing",
         "the provider may not convert a price",
         "who pays in another currency pays another amount, and is not credited",
-        (Edit("server/payments/stripe.py", '("adaptive_pricing[enabled]", "false"),', ""),),
+        (Edit("server/money/payments/stripe.py", '("adaptive_pricing[enabled]", "false"),', ""),),
         "tests/server/rest/test_tokens.py::test_a_purchase_begins_with_a_checkout_that_the_provider_was_asked_for",
         "AssertionError",
         "the form says nothing of adaptive pricing",
@@ -163,7 +163,7 @@ IN_PAYMENTS = (
         "exchange-rate",
         "packs in another currency than the payouts' need an exchange rate",
         "100 tokens are bought for 6.99 INR and cashed out for 5 USD",
-        (Edit("server/market_settings.py", "_check_rate(packs.currency, payouts)", "pass"),),
+        (Edit("server/config/packs.py", "_check_rate(packs.currency, payouts)", "pass"),),
         "tests/server/test_market_settings.py::test_where_currencies_differ_the_margin_is_held_against_a_rate",
         "DID NOT RAISE",
         "the settings are taken",

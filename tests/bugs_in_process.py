@@ -2,14 +2,14 @@
 
 from tests.bugs import Bug, Edit
 
-OUTPUT, LOG, CLI = "server/background_output.py", "server/log.py", "server/cli.py"
+OUTPUT, LOG, CLI = "server/observability/background_output.py", "server/observability/logs.py", "server/cli/main.py"
 OUTPUT_TESTS, LINE_TESTS = "tests/server/test_background_output.py", "tests/server/test_log_lines.py"
-LISTENER, LISTENING_TESTS = "server/listener.py", "tests/server/test_listening.py"
+LISTENER, LISTENING_TESTS = "server/gateway/listener.py", "tests/server/test_listening.py"
 ADDRESSES, ADDRESS_TESTS = "server/addresses.py", "tests/server/rest/test_websocket_address.py"
 DRAIN_TESTS = "tests/server/test_drain.py"
 JWKS_TESTS = "tests/server/test_jwks.py"
 SECRET_TESTS = "tests/server/test_secrets.py"
-CONFIG, ENVIRONMENT, CLI_TESTS = "server/config.py", "server/environment.py", "tests/server/test_cli.py"
+CONFIG, ENVIRONMENT, CLI_TESTS = "server/config/settings.py", "server/config/environment.py", "tests/server/test_cli.py"
 UNREAD_TESTS = "tests/server/test_unread_log.py"
 FAILING = "\n            self._failing = True"
 
@@ -109,7 +109,7 @@ IN_PROCESS = (
         "jwks-empty",
         "a JWKS without a usable key leaves the keys as they are",
         "an issuer's empty answer turns everybody away",
-        (Edit("server/jwks.py", "            if not keys:\n", "            if False:\n"),),
+        (Edit("server/access/jwks.py", "            if not keys:\n", "            if False:\n"),),
         f"{JWKS_TESTS}::test_a_document_without_a_good_key_changes_nothing_and_is_logged_and_counted[no keys]",
         "AssertionError",
         "the key is gone",
@@ -118,7 +118,7 @@ IN_PROCESS = (
         "hangup",
         "a closed terminal drains the server",
         "calls break off, and what their clocks say is lost",
-        (Edit("server/serve.py", "[signal.SIGTERM, signal.SIGINT, *hangup]", "[signal.SIGTERM, signal.SIGINT]"),),
+        (Edit("server/cli/serve.py", "[signal.SIGTERM, signal.SIGINT, *hangup]", "[signal.SIGTERM, signal.SIGINT]"),),
         f"{DRAIN_TESTS}::test_the_end_of_its_terminal_drains_a_server_that_prints_there",
         "AssertionError",
         "it is killed by SIGHUP",
@@ -127,7 +127,7 @@ IN_PROCESS = (
         "nohup",
         "a server under nohup outlives its terminal",
         "nohup is of no use",
-        (Edit("server/serve.py", "signal.getsignal(signal.SIGHUP) is signal.SIG_IGN", "False"),),
+        (Edit("server/cli/serve.py", "signal.getsignal(signal.SIGHUP) is signal.SIG_IGN", "False"),),
         f"{DRAIN_TESTS}::test_a_server_under_nohup_outlives_its_terminal",
         "test_a_server_under_nohup_outlives_its_terminal",
         "it drains",
@@ -136,7 +136,7 @@ IN_PROCESS = (
         "stop-start",
         "a signal stops a server that has not started yet",
         "it waits for its database for as long as that takes, whoever asks it to stop",
-        (Edit("server/serve.py", "                self.starting.cancel()", "                pass"),),
+        (Edit("server/cli/serve.py", "                self.starting.cancel()", "                pass"),),
         f"{DRAIN_TESTS}::test_a_server_that_still_waits_for_its_database_stops_at_once[SIGTERM]",
         "assert",
         "it ends later, and as if it had failed",
@@ -163,7 +163,7 @@ IN_PROCESS = (
         "brackets",
         "an IPv6 address has brackets in an address of the web",
         "the greeting's address can be used nowhere",
-        (Edit("server/listen_address.py", 'f"[{self.host}]" if ":" in self.host else self.host', "self.host"),),
+        (Edit("server/config/listen_address.py", 'f"[{self.host}]" if ":" in self.host else self.host', "self.host"),),
         f"{LISTENING_TESTS}::test_an_ipv6_address_stands_in_brackets_in_the_greeting_and_works_as_it_stands_there",
         "AssertionError",
         "it is http://::1:PORT",

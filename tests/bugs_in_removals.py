@@ -2,7 +2,7 @@
 
 from tests.bugs import Bug, Edit
 
-COMMITTER, TICKETS = "server/committer.py", "server/rest/tickets.py"
+COMMITTER, TICKETS = "server/rooms/committer.py", "server/rest/routes/tickets.py"
 COMMITTER_TESTS = "tests/server/test_committer.py"
 
 IN_REMOVALS = (

@@ -2,13 +2,13 @@
 
 from tests.bugs import Bug, Edit
 
-LIMITS, LIMITS_TESTS = "server/connection_limits.py", "tests/server/test_connection_limits.py"
-LISTENER = "server/listener.py"
-CONNECTIONS, HTTP1 = "server/rest/connections.py", "server/rest/http1.py"
+LIMITS, LIMITS_TESTS = "server/gateway/connection_limits.py", "tests/server/test_connection_limits.py"
+LISTENER = "server/gateway/listener.py"
+CONNECTIONS, HTTP1 = "server/rest/http/connections.py", "server/rest/http/http1.py"
 HOSTILE_TESTS = "tests/server/rest/test_hostile_connections.py"
-WEBSOCKET = "server/websocket.py"
-BUDGETS, BUDGETS_TESTS = "server/user_budgets.py", "tests/server/test_user_budgets.py"
-TURNS, TURNS_TESTS = "server/rest/turns.py", "tests/server/rest/test_turns.py"
+WEBSOCKET = "server/gateway/connection.py"
+BUDGETS, BUDGETS_TESTS = "server/access/user_budgets.py", "tests/server/test_user_budgets.py"
+TURNS, TURNS_TESTS = "server/rest/http/turns.py", "tests/server/rest/test_turns.py"
 BOUNDS_TESTS = "tests/server/rest/test_user_bounds.py"
 UNAUTHENTICATED_TESTS = "tests/server/test_unauthenticated.py"
 
@@ -176,7 +176,13 @@ IN_RESOURCES = (
         "packed-values",
         "of a MessagePack message with too many values the rest is not read",
         "64 KiB of empty maps hold the event loop for 70 ms, and 4 MiB",
-        (Edit("server/read_msgpack.py", "        if self._values > VALUES_MAX:", "        if self._values > 10**9:"),),
+        (
+            Edit(
+                "server/broadcast/read_msgpack.py",
+                "        if self._values > VALUES_MAX:",
+                "        if self._values > 10**9:",
+            ),
+        ),
         "tests/server/test_wire.py::test_of_a_message_with_too_many_values_the_rest_is_not_read",
         "Undecodable",
         "it is read to its end",
@@ -256,7 +262,7 @@ IN_RESOURCES = (
         "one frame of 64 KiB costs the event loop 60 ms",
         (
             Edit(
-                "server/read_json.py",
+                "server/broadcast/read_json.py",
                 "            if containers > CONTAINERS_MAX and deepest",
                 "            if False and deepest",
             ),
@@ -269,7 +275,7 @@ IN_RESOURCES = (
         "frames-joined",
         "small frames that wait are written together",
         "a Close frame behind 150 pongs reaches a peer with small buffers too late, and is lost",
-        (Edit("server/outbox.py", "JOINED_BYTES = 16_384", "JOINED_BYTES = 1"),),
+        (Edit("server/broadcast/send_queue.py", "JOINED_BYTES = 16_384", "JOINED_BYTES = 1"),),
         "tests/server/test_outbox.py::test_small_frames_that_wait_leave_together",
         "assert",
         "each is written alone",

@@ -19,7 +19,7 @@ IN_RIGHTS = (
         "whoever was an operator stays in a ticketed stream",
         (
             Edit(
-                "server/conversation.py",
+                "server/gateway/protocol.py",
                 "        if self._session.adopt(identity):",
                 "        if self._session.adopt(identity) and False:",
             ),
@@ -32,7 +32,7 @@ IN_RIGHTS = (
         "rights-resume",
         "rooms check a session again that is resumed with other rights",
         "whoever was an operator stays in a ticketed stream",
-        (Edit("server/conversation.py", "        if rights_changed:", "        if False:"),),
+        (Edit("server/gateway/protocol.py", "        if rights_changed:", "        if False:"),),
         f"{RIGHTS_TESTS}::test_a_plain_token_puts_who_was_an_operator_out_of_a_ticketed_stream[resume]",
         "it did not come",
         "no `access:revoked`",
@@ -41,7 +41,7 @@ IN_RIGHTS = (
         "rights-slow",
         "the look at what a payer has is bounded",
         "whoever was an operator watches for nothing while the database is slow",
-        (Edit("server/room_commands.py", "with trio.move_on_at(deadline), contextlib", "with contextlib"),),
+        (Edit("server/sessions/room_commands.py", "with trio.move_on_at(deadline), contextlib", "with contextlib"),),
         f"{RIGHTS_TESTS}::test_nobody_watches_for_nothing_because_the_database_is_slow",
         "it did not come",
         "no `access:revoked`",
@@ -52,7 +52,9 @@ IN_RIGHTS = (
         "the session of a banned user goes on with a newer token",
         (
             Edit(
-                "server/conversation.py", "        if self._house.bans.contains(identity.user_id):", "        if False:"
+                "server/gateway/protocol.py",
+                "        if self._house.bans.contains(identity.user_id):",
+                "        if False:",
             ),
         ),
         f"{RIGHTS_TESTS}::test_a_banned_user_refreshes_no_token",
@@ -93,7 +95,7 @@ IN_RIGHTS = (
         "ranking-private",
         "strangers see who gave most in public streams alone",
         "a stranger learns who tips in a private call",
-        (Edit("server/rest/tips.py", "since, until, public_only=True))", "since, until))"),),
+        (Edit("server/rest/routes/tips.py", "since, until, public_only=True))", "since, until))"),),
         f"{RANKING_TESTS}::test_a_stranger_does_not_learn_who_tips_in_a_call_or_when",
         "== []",
         "the fan and the amount are listed",
@@ -104,7 +106,7 @@ IN_RIGHTS = (
         "halving the period tells when a tip was given",
         (
             Edit(
-                "server/rest/tips.py",
+                "server/rest/routes/tips.py",
                 "        since, until = whole_days(query.since, query.until)",
                 "        since, until = query.since, query.until",
             ),
@@ -119,7 +121,7 @@ IN_RIGHTS = (
         "a stranger learns who gave most in a ticketed stream",
         (
             Edit(
-                "server/rest/tips.py",
+                "server/rest/routes/tips.py",
                 "    return None if access.has_access else Refusal(",
                 "    return None if True else Refusal(",
             ),
@@ -132,7 +134,7 @@ IN_RIGHTS = (
         "card-blocked",
         "to a user whom they have blocked a creator is away",
         "a blocked user sees when the creator comes, goes and is in a call",
-        (Edit("server/rest/creators.py", " if creator.user_id in hidden else card", " if False else card"),),
+        (Edit("server/rest/routes/creators.py", " if creator.user_id in hidden else card", " if False else card"),),
         f"{RANKING_TESTS}::test_whom_a_creator_blocks_does_not_see_whether_the_creator_is_there",
         "assert",
         "`online` and `busy` are true",
@@ -141,7 +143,7 @@ IN_RIGHTS = (
         "tip-context",
         "a call that somebody has no part in is no context for their tip",
         "404 instead of 400 tells that there is such a call",
-        (Edit("server/rest/tips.py", " or not all(room.admits(ask.user_id) for room in rooms):", ":"),),
+        (Edit("server/rest/routes/tips.py", " or not all(room.admits(ask.user_id) for room in rooms):", ":"),),
         f"{IDS_TESTS}::test_a_tips_context_does_not_tell_whether_there_is_such_a_call",
         "No such room",
         "the answer is 404",
@@ -150,7 +152,7 @@ IN_RIGHTS = (
         "call-inbox",
         "strangers' commands do not wait in a call",
         "a full inbox tells that there is such a call, and its parties cannot end it",
-        (Edit("server/call_commands.py", "        elif user_id not in room.parties:", "        elif False:"),),
+        (Edit("server/sessions/call_commands.py", "        elif user_id not in room.parties:", "        elif False:"),),
         f"{IDS_TESTS}::test_strangers_commands_do_not_wait_in_a_call",
         "assert [",
         "the commands are in the inbox",
@@ -159,7 +161,7 @@ IN_RIGHTS = (
         "secret-mode",
         "a local secret that others can read or write is refused",
         "whoever wrote the file signs tokens for everybody, operators included",
-        (Edit("server/local_secrets.py", "    if found.st_mode & _OTHERS:", "    if False:"),),
+        (Edit("server/config/secrets.py", "    if found.st_mode & _OTHERS:", "    if False:"),),
         f"{SECRET_TESTS}::test_the_start_is_refused_with_one_line",
         "TimeoutExpired",
         "the token is printed, and the server starts",
@@ -168,7 +170,7 @@ IN_RIGHTS = (
         "secret-directory",
         "a local secret in a directory that others may write is refused",
         "a file can be put in the place of the secret",
-        (Edit("server/local_secrets.py", "        if found.st_mode & _OTHERS_WRITE:", "        if False:"),),
+        (Edit("server/config/secrets.py", "        if found.st_mode & _OTHERS_WRITE:", "        if False:"),),
         f"{SECRET_TESTS}::test_a_secret_that_others_could_have_planted_is_refused[anybody_writes_the_directory-]",
         "DID NOT RAISE",
         "the secret is used",
@@ -179,7 +181,7 @@ IN_RIGHTS = (
         "a link to a file whose content others know is followed",
         (
             Edit(
-                "server/local_secrets.py", "os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK", "os.O_RDONLY | os.O_NONBLOCK"
+                "server/config/secrets.py", "os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK", "os.O_RDONLY | os.O_NONBLOCK"
             ),
         ),
         f"{SECRET_TESTS}::test_a_secret_that_others_could_have_planted_is_refused[symlink-]",
@@ -192,7 +194,9 @@ IN_RIGHTS = (
         "whoever can change what the network brings signs tokens for everybody",
         (
             Edit(
-                "server/auth.py", '    if parts.scheme == "http" and not _is_loopback(parts.hostname):', "    if False:"
+                "server/access/tokens.py",
+                '    if parts.scheme == "http" and not _is_loopback(parts.hostname):',
+                "    if False:",
             ),
         ),
         f"{KEY_TESTS}::test_keys_come_over_tls_unless_from_this_machine[http://issuer.example/jwks.json]",
@@ -203,7 +207,13 @@ IN_RIGHTS = (
         "jwks-file",
         "a file of keys that anybody may write is refused",
         "any user of the machine signs tokens for everybody",
-        (Edit("server/jwks.py", "        if os.fstat(opened.fileno()).st_mode & stat.S_IWOTH:", "        if False:"),),
+        (
+            Edit(
+                "server/access/jwks.py",
+                "        if os.fstat(opened.fileno()).st_mode & stat.S_IWOTH:",
+                "        if False:",
+            ),
+        ),
         f"{KEY_TESTS}::test_a_file_that_anybody_may_write_is_refused",
         "DID NOT RAISE",
         "the keys are used",
@@ -212,7 +222,13 @@ IN_RIGHTS = (
         "metrics-open",
         "the figures are for near networks or a token",
         "the world reads how many calls, tokens and faults there are",
-        (Edit("server/rest/health.py", "    if not (_has_metrics_token(ask) or _is_near(ask)):", "    if False:"),),
+        (
+            Edit(
+                "server/rest/routes/health.py",
+                "    if not (_has_metrics_token(ask) or _is_near(ask)):",
+                "    if False:",
+            ),
+        ),
         f"{METRICS_TESTS}::test_from_elsewhere_they_are_read_with_the_token_alone",
         "JSONDecodeError",
         "the figures are answered",
@@ -223,7 +239,7 @@ IN_RIGHTS = (
         "behind a proxy on the same machine the figures are open to the world",
         (
             Edit(
-                "server/rest/health.py",
+                "server/rest/routes/health.py",
                 "    if not is_within(ask.peer, proxies.trusted) and any(",
                 "    if False and any(",
             ),
@@ -236,7 +252,11 @@ IN_RIGHTS = (
         "demo-database",
         "the demo's people enter a configured database only if it is said twice",
         "an operator with a known id and people with tokens are in a real database",
-        (Edit("server/cli.py", "    if demo and not yes_really and read_secrets", "    if False and read_secrets"),),
+        (
+            Edit(
+                "server/cli/main.py", "    if demo and not yes_really and read_secrets", "    if False and read_secrets"
+            ),
+        ),
         "tests/server/test_demo.py::test_the_demos_people_come_into_a_configured_database_only_if_it_is_said_twice",
         "TimeoutExpired",
         "the server starts",

@@ -13,7 +13,7 @@ IN_ROOMS = (
         "a crash of a large room loses most of its members, who hear nothing more",
         (
             Edit(
-                "server/stream_rooms.py",
+                "server/rooms/stream_rooms.py",
                 "room.inbox.deliver(inputs.Joined(member_id",
                 "room.inbox.offer(inputs.Joined(member_id",
             ),
@@ -28,7 +28,7 @@ IN_ROOMS = (
         "one tip whose key cannot be looked up ends the process",
         (
             Edit(
-                "server/registry.py",
+                "server/rooms/registry.py",
                 "self._nursery.start_soon, self._faults.run, where, work, on_fault)",
                 "self._nursery.start_soon, work)",
             ),
@@ -43,7 +43,7 @@ IN_ROOMS = (
         "one room's bug stops every payment of every room",
         (
             Edit(
-                "server/money_news.py",
+                "server/sessions/wallet_events.py",
                 "                    self._tell_of(receipt)",
                 "                    pass\n                self._tell_of(receipt)",
             ),
@@ -56,7 +56,7 @@ IN_ROOMS = (
         "stray",
         "a cancellation that nobody asked for is a fault",
         "it silently cancels every task beside it",
-        (Edit("server/faults.py", "trio.current_effective_deadline() != -inf", "False"),),
+        (Edit("server/observability/faults.py", "trio.current_effective_deadline() != -inf", "False"),),
         f"{SUPERVISION}::test_a_cancellation_that_nobody_asked_for_is_a_fault_and_cancels_nothing_else",
         "assert",
         "the task beside it never ends as it should",
@@ -67,7 +67,7 @@ IN_ROOMS = (
         "one bad row keeps the server from starting",
         (
             Edit(
-                "server/adoption.py",
+                "server/rooms/leases/adoption.py",
                 '        with self._faults.contained("adoption", room=str(claim.room_id)):\n',
                 "        if True:\n",
             ),
@@ -80,7 +80,7 @@ IN_ROOMS = (
         "moved",
         "the members of a room that has a later owner are told",
         "they sit in a dead room",
-        (Edit("server/room_task.py", "                    if moved:", "                    if False:"),),
+        (Edit("server/rooms/task.py", "                    if moved:", "                    if False:"),),
         f"{RESTART}::test_both_parties_of_a_call_that_moved_are_told_and_join_it_again",
         "it did not come",
         "room:closed never comes",
@@ -91,7 +91,7 @@ IN_ROOMS = (
         "two servers run one room under one epoch",
         (
             Edit(
-                "server/stream_rooms.py",
+                "server/rooms/stream_rooms.py",
                 "return stored if stored is not None and claim is not None and stored.epoch == claim.epoch else None",
                 "return stored",
             ),
@@ -115,7 +115,7 @@ IN_ROOMS = (
         "its members sit in a dead room, and commands that waited are never answered",
         (
             Edit(
-                "server/registry.py",
+                "server/rooms/registry.py",
                 'self._faults.contained("room", partial(room.close, MOVED), ',
                 'self._faults.contained("room", ',
             ),
@@ -128,7 +128,7 @@ IN_ROOMS = (
         "end-kept",
         "a room that crashes before its end is stored is ended again",
         "a call whose end was answered goes on, and is charged",
-        (Edit("server/room_task.py", "            self._inbox.put_back([self._ended_by])", "            pass"),),
+        (Edit("server/rooms/task.py", "            self._inbox.put_back([self._ended_by])", "            pass"),),
         f"{CRASH}::test_an_end_that_was_answered_ends_a_call_though_the_room_crashes_before_it_is_stored",
         "it did not come",
         "the call goes on",
@@ -139,12 +139,12 @@ IN_ROOMS = (
         "a client waits for an answer for ever",
         (
             Edit(
-                "server/room_task.py",
+                "server/rooms/task.py",
                 "self._taken = await self._inbox.next(self.room.next_deadline())",
                 "taken = await self._inbox.next(self.room.next_deadline())",
             ),
             Edit(
-                "server/room_task.py",
+                "server/rooms/task.py",
                 "                    self._handle_taken()\n                    if not self._inbox",
                 "                    self._taken = taken\n                    self._handle_taken()\n"
                 "                    if not self._inbox",
@@ -158,7 +158,7 @@ IN_ROOMS = (
         "late-kept",
         "commands that came too late for a room wait again if the room breaks at one of them",
         "those behind it get no answer",
-        (Edit("server/room_task.py", "            self._inbox.put_back(waiting)\n", "            pass\n"),),
+        (Edit("server/rooms/task.py", "            self._inbox.put_back(waiting)\n", "            pass\n"),),
         f"{CRASH}::test_each_command_is_answered_that_came_too_late_for_a_room_that_breaks",
         "assert",
         "the second is never answered",

@@ -2,7 +2,7 @@
 
 from tests.bugs import Bug, Edit
 
-CONVERSATION, SESSIONS = "server/conversation.py", "server/sessions.py"
+CONVERSATION, SESSIONS = "server/gateway/protocol.py", "server/sessions/directory.py"
 BALANCE_TESTS = "tests/server/test_balance_order.py"
 BAN_TESTS = "tests/server/test_bans_in_time.py"
 BLOCK_TESTS = "tests/server/test_blocked_users.py"
@@ -49,7 +49,7 @@ IN_SESSIONS = (
         "replaced-join",
         "a session that left before the room admitted it is not reached",
         "a newer connection receives events of a room that it never joined",
-        (Edit("server/fanout.py", " and session.sits_in(self):", ":"),),
+        (Edit("server/broadcast/fanout.py", " and session.sits_in(self):", ":"),),
         "tests/server/test_fanout.py::test_a_session_that_left_before_it_was_admitted_hears_nothing",
         "assert [1] == []",
         "it receives the next event",
@@ -60,7 +60,7 @@ IN_SESSIONS = (
         "a user who is banned meanwhile has an open session",
         (
             Edit(
-                "server/visitors.py",
+                "server/sessions/authenticator.py",
                 "        self._check_ban(answers_for)  # a ban that landed",
                 "        # a ban that landed",
             ),
@@ -74,7 +74,7 @@ IN_SESSIONS = (
         "ban-stale",
         "an older list of bans does not replace a newer one",
         "users who were banned last are let in again",
-        (Edit("server/bans.py", "if changes <= self._changes:", "if False:"),),
+        (Edit("server/sessions/bans.py", "if changes <= self._changes:", "if False:"),),
         f"{BAN_TESTS}::test_an_older_list_of_bans_never_replaces_a_newer_one",
         "AssertionError",
         "the second user counts as not banned",
@@ -85,7 +85,7 @@ IN_SESSIONS = (
         "the overlays of a banned creator go on reading",
         (
             Edit(
-                "server/bans.py",
+                "server/sessions/bans.py",
                 "in self._sessions.answering_for(user_id):",
                 "in self._sessions.of(user_id):",
             ),
@@ -98,7 +98,13 @@ IN_SESSIONS = (
         "ban-rooms",
         "rooms of banned users are looked for each time, not only when the ban is new",
         "a call or stream that was being opened when its party was banned goes on",
-        (Edit("server/bans.py", "        self._end_rooms()\n        await self._disc", "        await self._disc"),),
+        (
+            Edit(
+                "server/sessions/bans.py",
+                "        self._end_rooms()\n        await self._disc",
+                "        await self._disc",
+            ),
+        ),
         f"{BAN_TESTS}::test_a_room_that_opens_after_its_owner_was_banned_is_ended",
         "TooSlowError",
         "the stream does not end",
@@ -107,7 +113,7 @@ IN_SESSIONS = (
         "overlay-revoked",
         "connected overlays are compared with the tokens that are not revoked",
         "an overlay whose token was revoked elsewhere, or during its look-up, goes on reading",
-        (Edit("server/bans.py", "if session.user_id not in live:", "if False:"),),
+        (Edit("server/sessions/bans.py", "if session.user_id not in live:", "if False:"),),
         f"{BAN_TESTS}::test_a_token_that_another_server_revokes_disconnects_its_overlay_within_a_second",
         "still open",
         "the overlay stays connected",
@@ -131,7 +137,7 @@ IN_SESSIONS = (
         "block-tell",
         "the call of who blocks is told of it",
         "a block ends streams alone, and the call goes on",
-        (Edit("server/rest/creators.py", "        call.inbox.deliver(given)", "        pass"),),
+        (Edit("server/rest/routes/creators.py", "        call.inbox.deliver(given)", "        pass"),),
         f"{BLOCK_TESTS}::test_blocking_the_fan_while_it_rings_declines_the_call",
         "it did not come",
         "nobody hears that the call was declined",
@@ -140,7 +146,13 @@ IN_SESSIONS = (
         "block-late",
         "a call that begins looks for a block that was made meanwhile",
         "a call that was being made when its caller was blocked rings on",
-        (Edit("server/call_rooms.py", "            room.inbox.deliver(inputs.Barred(user_id))", "            pass"),),
+        (
+            Edit(
+                "server/rooms/call_rooms.py",
+                "            room.inbox.deliver(inputs.Barred(user_id))",
+                "            pass",
+            ),
+        ),
         f"{BLOCK_TESTS}::test_a_block_that_lands_while_the_call_is_made_ends_it",
         "it did not come",
         "nobody hears that the call was declined",
@@ -149,7 +161,13 @@ IN_SESSIONS = (
         "block-opening",
         "a stream that begins looks for blocks that were made meanwhile",
         "who was blocked as the stream opened may come in",
-        (Edit("server/stream_rooms.py", "            room.inbox.deliver(inputs.Barred(user_id))", "            pass"),),
+        (
+            Edit(
+                "server/rooms/stream_rooms.py",
+                "            room.inbox.deliver(inputs.Barred(user_id))",
+                "            pass",
+            ),
+        ),
         f"{BLOCK_TESTS}::test_a_block_that_lands_while_the_stream_opens_counts",
         "TooSlowError",
         "the stream's room never knows of the block",
@@ -160,7 +178,7 @@ IN_SESSIONS = (
         "every viewer of a public stream is pinged every five seconds",
         (
             Edit(
-                "server/live_room.py",
+                "server/rooms/room.py",
                 "return user_id == self.stream.facts.owner_id or self.stream.door.pays(user_id, is_operator)",
                 "return True",
             ),
@@ -193,7 +211,7 @@ IN_SESSIONS = (
         "balance-order",
         "a session is told no balance that is older than one it was told before",
         "a balance that was right a moment ago replaces the right one on the screen",
-        (Edit("server/session.py", "if n < self.wallet.n:", "if False:"),),
+        (Edit("server/sessions/session.py", "if n < self.wallet.n:", "if False:"),),
         f"{BALANCE_TESTS}::test_a_look_at_the_wallet_that_was_overtaken_does_not_tell_the_older_balance",
         "[15, 10]",
         "the older balance comes last",
@@ -211,7 +229,13 @@ IN_SESSIONS = (
         "handshake-hostile",
         "a handshake that cannot be decoded is answered 400",
         "a host name of one byte writes a traceback into the log",
-        (Edit("server/websocket.py", "except (RemoteProtocolError, UnicodeError):", "except RemoteProtocolError:"),),
+        (
+            Edit(
+                "server/gateway/connection.py",
+                "except (RemoteProtocolError, UnicodeError):",
+                "except RemoteProtocolError:",
+            ),
+        ),
         f"{HANDSHAKE_TESTS}::test_a_hostile_handshake_is_answered_400_and_logged_by_nobody",
         "AssertionError",
         "the connection is a fault of ours, and gets no answer",
@@ -220,7 +244,7 @@ IN_SESSIONS = (
         "handshake-head",
         "headers that do not end are refused at a limit",
         "a request that never ends takes memory until the deadline",
-        (Edit("server/handshake.py", "while len(head) <= HEAD_BYTES_MAX and not", "while not"),),
+        (Edit("server/gateway/handshake.py", "while len(head) <= HEAD_BYTES_MAX and not", "while not"),),
         f"{HANDSHAKE_TESTS}::test_headers_that_do_not_end_are_refused",
         "assert",
         "there is no answer",
@@ -247,7 +271,7 @@ IN_SESSIONS = (
         "seat-removed",
         "a session that a room put out has its place free again",
         "a viewer who was put out often enough may join no room any more",
-        (Edit("server/room_task.py", "self._sessions.removed(member_id, self._audiences[audience])", "pass"),),
+        (Edit("server/rooms/task.py", "self._sessions.removed(member_id, self._audiences[audience])", "pass"),),
         f"{PLACES_TESTS}::test_a_room_that_put_its_viewer_out_takes_none_of_their_places",
         "AssertionError",
         "the next room is refused",

@@ -2,7 +2,12 @@
 
 from tests.bugs import Bug, Edit
 
-CALL, STREAM, INBOX, STALL = "domain/call/call.py", "domain/stream/stream.py", "server/inbox.py", "server/stall.py"
+CALL, STREAM, INBOX, STALL = (
+    "domain/call/call.py",
+    "domain/stream/stream.py",
+    "server/rooms/inbox/inbox.py",
+    "server/observability/stall_detector.py",
+)
 RULES, IN_INBOX, PROCESS = "tests/domain/test_stall.py", "tests/server/test_inbox.py", "tests/server/test_stall.py"
 THROWN_OUT = f"{PROCESS}::test_nobody_is_thrown_out_because_the_server_stood_still"
 
@@ -74,7 +79,7 @@ IN_STALL = (
         "stall-session",
         "a session that waits to be resumed does not expire for a stall",
         "who lost the connection before the stall is out of every room",
-        (Edit("server/sessions.py", "session.lost_at = min(now, session.lost_at + seconds)", "pass"),),
+        (Edit("server/sessions/directory.py", "session.lost_at = min(now, session.lost_at + seconds)", "pass"),),
         THROWN_OUT,
         "assert lost.ready",
         "the session is not resumed",
@@ -83,7 +88,11 @@ IN_STALL = (
         "stall-token",
         "a token that expired in a stall may still be refreshed",
         "who could not be warned is thrown out",
-        (Edit("server/conversation.py", "seconds_left <= 0 and not self._expired_in_stall()", "seconds_left <= 0"),),
+        (
+            Edit(
+                "server/gateway/protocol.py", "seconds_left <= 0 and not self._expired_in_stall()", "seconds_left <= 0"
+            ),
+        ),
         THROWN_OUT,
         "expiring",
         "the session has ended",
@@ -92,7 +101,7 @@ IN_STALL = (
         "stall-ping",
         "silence in a stall is no ping timeout",
         "everybody is closed with 4002 after a stall",
-        (Edit("server/conversation.py", "now - max(heard_at, stalls.over_at) >=", "now - heard_at >="),),
+        (Edit("server/gateway/protocol.py", "now - max(heard_at, stalls.over_at) >=", "now - heard_at >="),),
         THROWN_OUT,
         "ConnectionClosed",
         "the connection is closed",
@@ -101,7 +110,7 @@ IN_STALL = (
         "fault-untold",
         "a fault that cannot be logged for want of memory is contained all the same",
         "the process ends because one connection had no memory",
-        (Edit("server/faults.py", "with suppress(MemoryError):", "with suppress():"),),
+        (Edit("server/observability/faults.py", "with suppress(MemoryError):", "with suppress():"),),
         "tests/server/test_faults_without_memory.py",
         "MemoryError",
         "the logger's error leaves the block",
@@ -110,7 +119,7 @@ IN_STALL = (
         "memory-limit",
         "newcomers are refused before the memory is exhausted",
         "a crowd takes the memory that the calls under way need, and Python does not survive that",
-        (Edit("server/listener.py", "if self._memory.is_near:", "if False:"),),
+        (Edit("server/gateway/listener.py", "if self._memory.is_near:", "if False:"),),
         "tests/server/test_memory_limit.py::test_newcomers_are_refused_until_there_is_memory_again",
         "AssertionError",
         "somebody is taken although nothing is left",

@@ -2,13 +2,17 @@
 
 from tests.bugs import Bug, Edit
 
-STAGE, RELEASE, TICKETS = "domain/stream/host_presence.py", "domain/stream/ticket_release.py", "server/tickets.py"
+STAGE, RELEASE, TICKETS = (
+    "domain/stream/host_presence.py",
+    "domain/stream/ticket_release.py",
+    "server/money/ticket_settlement.py",
+)
 MIGRATION = "storage/migrations/0008_tickets.sql"
 RULE_TESTS = "tests/domain/test_ticket_release.py"
 EXPLOITS = "tests/server/test_ticket_exploits.py"
 
 CALLS_MIGRATION, PARTS_MIGRATION = "storage/migrations/0009_calls.sql", "storage/migrations/0007_parts.sql"
-ROOM_FLOOR = "server/room_floor.py"
+ROOM_FLOOR = "server/rooms/lifecycle.py"
 DUE_TESTS = "tests/storage/test_refunds_due.py"
 
 IN_TICKETS = (
@@ -16,7 +20,7 @@ IN_TICKETS = (
         "ticket-escrow",
         "a ticket is paid into escrow",
         "a creator passes the money on, ends the stream, and the buyer is refunded out of nothing",
-        (Edit("server/rest/tickets.py", "credit=ESCROW,", "credit=stored.facts.owner_id,"),),
+        (Edit("server/rest/routes/tickets.py", "credit=ESCROW,", "credit=stored.facts.owner_id,"),),
         f"{EXPLOITS}::test_an_unstarted_stream_whose_ticket_money_was_to_go_on_gives_it_back_and_makes_no_token",
         "it did not come",
         "nothing is given back, since the creator has nothing left",
@@ -168,7 +172,11 @@ IN_TICKETS = (
         "due-fenced",
         "a room whose refunds are refused knows that it has a later owner",
         "it goes on, and says that a block was given back",
-        (Edit("server/committer.py", "inputs.GivenBack() if is_ours else inputs.Fenced()", "inputs.GivenBack()"),),
+        (
+            Edit(
+                "server/rooms/committer.py", "inputs.GivenBack() if is_ours else inputs.Fenced()", "inputs.GivenBack()"
+            ),
+        ),
         "tests/server/test_committer.py::test_a_room_whose_refunds_and_releases_are_refused_has_a_later_owner",
         "assert",
         "GivenBack is delivered, not Fenced",

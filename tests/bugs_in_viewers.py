@@ -149,7 +149,7 @@ IN_VIEWERS = (
         "join-budget",
         "a user joins rooms only so often, over all devices",
         "a loop of joins and leaves is told to the room each time",
-        (Edit("server/user_budgets.py", '            return "join"', "            return None"),),
+        (Edit("server/access/user_budgets.py", '            return "join"', "            return None"),),
         f"{SERVER_TESTS}::test_a_loop_of_joins_and_leaves_is_bounded_for_all_rooms_and_devices_of_a_user",
         "AssertionError",
         "no join is refused",

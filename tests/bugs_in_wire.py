@@ -3,10 +3,10 @@
 from tests.bugs import Bug, Edit
 
 WIRE, JSON, MSGPACK, FAULTS = (
-    "server/wire.py",
-    "server/read_json.py",
-    "server/read_msgpack.py",
-    "server/value_faults.py",
+    "server/broadcast/codec.py",
+    "server/broadcast/read_json.py",
+    "server/broadcast/read_msgpack.py",
+    "server/broadcast/value_faults.py",
 )
 COMMANDS, REFUSALS = "domain/protocol/commands.py", "domain/refusals.py"
 TESTS = "tests/server/test_wire.py"
@@ -139,7 +139,7 @@ IN_WIRE = (
         "banned-words",
         "rooms are told whose words to hide when an operator bans somebody",
         "newcomers are shown what banned users wrote",
-        (Edit("server/bans.py", "room.inbox.deliver(inputs.WordsHidden(user_id))", "pass"),),
+        (Edit("server/sessions/bans.py", "room.inbox.deliver(inputs.WordsHidden(user_id))", "pass"),),
         f"{NEWCOMERS}[banned]",
         "buy followers",
         "the line is in the history",
@@ -148,7 +148,7 @@ IN_WIRE = (
         "stored-words",
         "a room that is opened from its rows hides the messages of the same users",
         "after a restart newcomers are shown what removed users wrote",
-        (Edit("server/stream_rooms.py", "{*record.muted, *record.removed, *people.blocked}", "{*record.muted}"),),
+        (Edit("server/rooms/stream_rooms.py", "{*record.muted, *record.removed, *people.blocked}", "{*record.muted}"),),
         f"{NEWCOMERS}[removed]",
         "at example.com",
         "the message is in the history after the restart",

@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
-from server.auth import issue_token
+from server.access.tokens import issue_token
 
 SECRET = "only-for-tests-0123456789-0123456789"
 PATIENCE_SECONDS = 20  # how long a test waits for what must come

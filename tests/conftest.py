@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from server.house import House
+from server.context import House
 from tests.databases import Databases
 from tests.houses import running_house
 

@@ -10,7 +10,7 @@ from uuid import UUID
 import httpx
 
 from domain.ids import PostingKey, UserId, client_key
-from server.auth import issue_token
+from server.access.tokens import issue_token
 from server.ids import new_uuid
 from tests.books import Books
 from tests.processes import ServerProcess, eventually

@@ -15,7 +15,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 from websockets.typing import Subprotocol
 
-from server.auth import issue_token
+from server.access.tokens import issue_token
 from tests.processes import ServerProcess, eventually
 
 RECONNECT_SECONDS = 0.05  # a client's pause between two tries

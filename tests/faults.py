@@ -7,7 +7,7 @@ from typing import Any
 import structlog
 import trio
 
-from server.house import House
+from server.context import House
 from tests.clients import PATIENCE_SECONDS
 
 

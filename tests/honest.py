@@ -7,12 +7,12 @@ from uuid import UUID
 
 import trio
 
+from server.broadcast.codec import Encoding
 from server.ids import new_uuid
-from server.load.client import Client, Disconnected, Event, NothingCame
-from server.load.coming_back import NOT_CONNECTED
-from server.load.plan import LoadRefused
-from server.load.rest import Refused, Rest
-from server.wire import Encoding
+from server.loadtest.client.client import Client, Disconnected, Event, NothingCame
+from server.loadtest.client.reconnect import NOT_CONNECTED
+from server.loadtest.measures.plan import LoadRefused
+from server.loadtest.rest import Refused, Rest
 from tests.clients import token_of
 
 PAUSE_SECONDS = 0.05

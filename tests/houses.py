@@ -11,8 +11,8 @@ import trio
 from domain.billing.posting import Kind, Posting
 from domain.ids import PROMOTIONS, UserId, client_key
 from server.app import open_house
-from server.config import LimitSettings, Secrets, Settings
-from server.house import House
+from server.config.settings import LimitSettings, Secrets, Settings
+from server.context import House
 from server.ids import new_uuid
 from storage.people.users import become_creator
 from tests.clients import SECRET, Phone

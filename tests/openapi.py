@@ -8,8 +8,8 @@ import httpx
 import msgspec
 
 from server.rest.app import ROUTES
-from server.rest.openapi import openapi_json
-from server.rest.openapi_problems import PROBLEM
+from server.rest.openapi.document import openapi_json
+from server.rest.openapi.problems import PROBLEM
 from tests.json_schema import Json, faults, resolve
 
 # What is answered where the document has no operation.

@@ -20,7 +20,7 @@ import httpx
 from tests.lifeline import tied
 
 ROOT = Path(__file__).parents[1]
-COMMAND = (sys.executable, "-c", "from server.cli import main; main()")
+COMMAND = (sys.executable, "-c", "from server.cli.main import main; main()")
 PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH")
 # Whole crowds come from one address here, and ask for more than a person would.
 UNHURRIED = {

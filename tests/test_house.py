@@ -16,7 +16,7 @@ DOORS = {
     "trio_asyncio": {"storage/postgres.py"},
     "asyncio": {"storage/postgres.py"},
     # The second and the third as clients.
-    "trio_websocket": {"server/websocket.py", "server/demo_call.py", "server/load/client.py"},
+    "trio_websocket": {"server/gateway/connection.py", "server/cli/demo_call.py", "server/loadtest/client/client.py"},
     "quart": {"server/rest/"},
     "quart_trio": {"server/rest/"},
     "hypercorn": {"server/rest/"},
@@ -72,12 +72,12 @@ def test_a_library_comes_in_through_its_own_door(library: str) -> None:
 
 
 def test_only_who_answers_for_others_catches_everything() -> None:
-    allowed = {  # others use server/faults.py
-        "server/supervisor.py",
-        "server/cli.py",
-        "server/rest/errands.py",
-        "server/log.py",
-        "server/redaction.py",
+    allowed = {  # others use server/observability/faults.py
+        "server/rooms/supervisor.py",
+        "server/cli/main.py",
+        "server/rest/background_tasks.py",
+        "server/observability/logs.py",
+        "server/observability/redaction.py",
     }
     everything = {"Exception", "BaseException"}
     allowed.add("storage/unhandled.py")

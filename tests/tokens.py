@@ -20,8 +20,8 @@ from joserfc.jwk import ECKey, RSAKey
 from joserfc.jws import JWSRegistry, serialize_compact
 
 from domain.ids import UserId
-from server.auth import Algorithm, AuthSettings, Identity, TokenRefused, TokenVerifier
-from server.jwks import KeySet
+from server.access.jwks import KeySet
+from server.access.tokens import Algorithm, AuthSettings, Identity, TokenRefused, TokenVerifier
 
 NOW = 1_795_350_000.0
 SECRET = "a secret of more than thirty-two characters"

@@ -8,8 +8,8 @@ import msgspec
 import trio
 import trio.testing
 
-from server.config import Settings
-from server.house import House
+from server.config.settings import Settings
+from server.context import House
 from tests.houses import running_house
 
 STEP_SECONDS = 5.0  # no longer than the heartbeat of parties, so that nobody seems to fall silent

@@ -1,1 +1,4 @@
-"""The REST surface: a file a noun; the only place that knows Quart and hypercorn."""
+"""The REST surface: the table of routes, dispatch, requests and responses.
+
+Imports `server.rest.http`, `server.gateway` and what is below it. The only package that imports Quart and hypercorn.
+"""

@@ -9,10 +9,18 @@ from quart_trio import QuartTrio
 from quart_trio.wrappers import TrioRequest
 from werkzeug.exceptions import HTTPException
 
-from server.connection_limits import ConnectionLimits
-from server.house import House
-from server.listener import ListeningSockets
-from server.rest import (
+from server.context import House
+from server.gateway.connection_limits import ConnectionLimits
+from server.gateway.listener import ListeningSockets
+from server.rest.background_tasks import Errands
+from server.rest.dispatch import Dispatch
+from server.rest.http.bodies import BodyBounds
+from server.rest.http.client_address import client_finder
+from server.rest.http.connections import serve_connections
+from server.rest.http.turns import Turns
+from server.rest.openapi.document import openapi_json
+from server.rest.route import Route
+from server.rest.routes import (
     admin,
     admin_payments,
     admin_reversals,
@@ -39,14 +47,6 @@ from server.rest import (
     tokens,
     wallet,
 )
-from server.rest.bodies import BodyBounds
-from server.rest.clients import client_finder
-from server.rest.connections import serve_connections
-from server.rest.dispatch import Dispatch
-from server.rest.errands import Errands
-from server.rest.openapi import openapi_json
-from server.rest.route import Route
-from server.rest.turns import Turns
 
 EVENTS_PATH = "/api/payments/webhook/stripe"  # whose bodies may be larger than others
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from quart import Request
 from werkzeug.exceptions import MethodNotAllowed
 
-from server.rest.answers import Answer, no_content
+from server.rest.responses import Answer, no_content
 
 KEPT_SECONDS = 600  # by a browser, before it asks again whether it may
 ASKED_WITH = "Authorization, Content-Type, Idempotency-Key, Traceparent"

@@ -10,18 +10,18 @@ from structlog.contextvars import bind_contextvars, clear_contextvars
 from werkzeug.exceptions import MethodNotAllowed
 
 from domain.refusals import Code, Refusal
-from server import bans
-from server.auth import TokenRefused
-from server.house import House
-from server.limits import Name, Taken, why_not
-from server.rest.answers import Answer, answered, challenge, refusal_of, refused
-from server.rest.clients import CLIENT, Client
+from server.access.rate_limits import Name, Taken, why_not
+from server.access.tokens import TokenRefused
+from server.context import House
+from server.rest.background_tasks import Errands
 from server.rest.cors import cross_origin, preflight
-from server.rest.errands import Errands
+from server.rest.http.client_address import CLIENT, Client
 from server.rest.query import decode_query
 from server.rest.request import Ask, read_key, request_id
+from server.rest.responses import Answer, answered, challenge, refusal_of, refused
 from server.rest.route import Needs, Route
 from server.rest.strict_json import decode_body, require_json
+from server.sessions import bans
 
 PROOF_FAILED = (Code.FORBIDDEN, Code.UNAUTHORIZED)  # how a route with proofs refuses one that does not hold
 HEADERS = {

@@ -6,8 +6,8 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from server.config.time_zones import UTC_NAME, TimeZones, start_of_day
 from server.rest.strict_json import FieldError, Misfit
-from server.time_zones import UTC_NAME, TimeZones, start_of_day
 
 DayOrMoment = Annotated[
     str,

@@ -8,11 +8,11 @@ from uuid import UUID, uuid4
 from werkzeug.datastructures import Headers
 
 from domain.ids import PostingKey, UserId, client_key
+from server.access.tokens import bearer
 from server.addresses import Origin, forwarded_origin
-from server.auth import bearer
-from server.house import House
+from server.context import House
 from server.ids import new_uuid
-from server.rest.errands import Errands
+from server.rest.background_tasks import Errands
 from server.rest.query import Listed, Paging, next_link
 from server.rest.strict_json import FieldError, Misfit
 from storage.paging import Paged

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
-from server.read_json import read_json
-from server.value_faults import MAX_FAULTS, Undecodable, cut
+from server.broadcast.read_json import read_json
+from server.broadcast.value_faults import MAX_FAULTS, Undecodable, cut
 
 S = TypeVar("S", bound=msgspec.Struct)
 

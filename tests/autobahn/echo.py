@@ -21,18 +21,18 @@ import trio
 
 from domain.ids import MemberId
 from domain.protocol.events import SequencedEvent
-from server import websocket
-from server.config import LimitSettings, RoomSettings, Settings, WebsocketSettings
-from server.connection_limits import ConnectionLimits
-from server.fanout import Fanout
-from server.faults import Faults
-from server.history import History
-from server.listen_address import Address
-from server.listener import Listener, open_listener
-from server.memory_limit import MemoryLimit
-from server.outbox import Outbox
-from server.telemetry import Telemetry
-from server.wire import PING_FRAME, Encoding
+from server.broadcast.codec import PING_FRAME, Encoding
+from server.broadcast.fanout import Fanout
+from server.broadcast.history import History
+from server.broadcast.send_queue import Outbox
+from server.config.listen_address import Address
+from server.config.settings import LimitSettings, RoomSettings, Settings, WebsocketSettings
+from server.gateway import connection
+from server.gateway.connection_limits import ConnectionLimits
+from server.gateway.listener import Listener, open_listener
+from server.observability.faults import Faults
+from server.observability.memory_limit import MemoryLimit
+from server.observability.metrics import Telemetry
 
 BESIDE = "beside"
 CROWD = "crowd"  # what members of the fan-out have for their Authorization
@@ -134,8 +134,8 @@ async def main(port: int, beside: bool) -> None:
     )
     if beside:
         settings = msgspec.structs.replace(settings, send_buffer_bytes=FEW_BYTES)
-    vars(websocket)["Conversation"] = Echo  # so that what is tried is serve_connection itself, whatever it does
-    vars(websocket)["first_message_bytes"] = lambda settings: settings.max_frame_bytes  # the client opens no session
+    vars(connection)["Conversation"] = Echo  # so that what is tried is serve_connection itself, whatever it does
+    vars(connection)["first_message_bytes"] = lambda settings: settings.max_frame_bytes  # the client opens no session
     async with trio.open_nursery() as nursery:
         exempt = LimitSettings(exempt=("127.0.0.1/32",))
         house: Any = SimpleNamespace(
@@ -147,7 +147,7 @@ async def main(port: int, beside: bool) -> None:
         )
         listener = Listener(
             open_listener(Address("127.0.0.1", port)),
-            partial(websocket.serve_connection, house),
+            partial(connection.serve_connection, house),
             ConnectionLimits(settings.connections, 100),
             settings.send_buffer_bytes,
             house.faults,

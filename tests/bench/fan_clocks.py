@@ -25,16 +25,16 @@ from domain.protocol.events import Person
 from domain.room import effects, inputs
 from domain.stream.record import StreamRules
 from server.clock import Clock
-from server.config import RoomSettings, WebsocketSettings
-from server.faults import Faults
-from server.live_room import Revival
-from server.memory import settle_memory
-from server.registry import Registry
-from server.room_floor import RoomFloor
-from server.sessions import Sessions
-from server.supervisor import Supervisor
-from server.telemetry import Telemetry
-from server.tickets import Tickets
+from server.config.settings import RoomSettings, WebsocketSettings
+from server.money.ticket_settlement import Tickets
+from server.observability.faults import Faults
+from server.observability.memory import settle_memory
+from server.observability.metrics import Telemetry
+from server.rooms.lifecycle import RoomFloor
+from server.rooms.registry import Registry
+from server.rooms.room import Revival
+from server.rooms.supervisor import Supervisor
+from server.sessions.directory import Sessions
 from storage.ledger.actor import Deliver, StorageActor
 from storage.postgres import Postgres
 from storage.rooms.leases import Leases

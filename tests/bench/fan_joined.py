@@ -13,16 +13,16 @@ import trio
 from domain.ids import RoomId, UserId
 from domain.protocol.events import RoomJoined
 from domain.room import effects, inputs
-from server.config import LimitSettings, Secrets, Settings
-from server.connection_limits import ConnectionLimits
-from server.heartbeat import keep_pulse
-from server.house import House
-from server.listen_address import Address
-from server.listener import Listener, open_listener
-from server.live_room import Revival
-from server.memory import settle_memory
-from server.ownership import Ownership
-from server.websocket import serve_connection
+from server.config.listen_address import Address
+from server.config.settings import LimitSettings, Secrets, Settings
+from server.context import House
+from server.gateway.connection import serve_connection
+from server.gateway.connection_limits import ConnectionLimits
+from server.gateway.listener import Listener, open_listener
+from server.observability.memory import settle_memory
+from server.rooms.ownership import Ownership
+from server.rooms.room import Revival
+from server.sessions.heartbeat import keep_pulse
 from storage.postgres import Postgres
 from tests.bench.fan_ours import CHANNEL
 from tests.bench.trusted import Trusted

@@ -18,19 +18,19 @@ from trio_websocket import ConnectionClosed, wrap_server_stream
 
 from domain.ids import MemberId
 from domain.protocol.events import SequencedEvent
-from server.config import RoomSettings, WebsocketSettings
-from server.connection_limits import Admission, ConnectionLimits
-from server.fanout import Fanout
-from server.faults import Faults
-from server.history import History
-from server.listen_address import Address
-from server.listener import Listener, open_listener
-from server.memory import settle_memory
-from server.memory_limit import MemoryLimit
-from server.outbox import Outbox
-from server.telemetry import Telemetry
-from server.websocket import QUEUED_MESSAGES
-from server.wire import Encoding
+from server.broadcast.codec import Encoding
+from server.broadcast.fanout import Fanout
+from server.broadcast.history import History
+from server.broadcast.send_queue import Outbox
+from server.config.listen_address import Address
+from server.config.settings import RoomSettings, WebsocketSettings
+from server.gateway.connection import QUEUED_MESSAGES
+from server.gateway.connection_limits import Admission, ConnectionLimits
+from server.gateway.listener import Listener, open_listener
+from server.observability.faults import Faults
+from server.observability.memory import settle_memory
+from server.observability.memory_limit import MemoryLimit
+from server.observability.metrics import Telemetry
 from tests.bench.turn import percentile
 
 EVENT_BYTES = 200

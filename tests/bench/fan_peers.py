@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import trio
 
-from server.wire import Encoding
+from server.broadcast.codec import Encoding
 from tests.bench.fan_ours import EVENT_BYTES, FRAME_BYTES, HEAD_BYTES, MIXED
 from tests.lifeline import tied
 from tests.npm import install_modules

@@ -20,9 +20,9 @@ import msgspec
 import trio
 
 from domain.ids import UserId
-from server.auth import issue_token
+from server.access.tokens import issue_token
 from server.ids import new_uuid
-from server.load.figures import spread
+from server.loadtest.measures.figures import spread
 from storage.embedded.launcher import find_running
 from storage.postgres import open_postgres
 from tests.bench.fan_room import Cores, Spent, choose_cores, spent

@@ -3,7 +3,7 @@
 import msgspec
 from rich.table import Table
 
-from server.load.figures import Spread
+from server.loadtest.measures.figures import Spread
 from tests.bench.report import open_console, right
 
 

@@ -13,11 +13,11 @@ import trio.testing
 from domain.billing.posting import Kind, Outcome, Posting, Receipt
 from domain.ids import PostingKey, UserId, block_key
 from domain.room import inputs
-from server.alarm import Alarm
 from server.clock import Clock
-from server.committer import Committer
-from server.inbox import Inbox
-from server.memory import settle_memory
+from server.observability.memory import settle_memory
+from server.rooms.committer import Committer
+from server.rooms.inbox.inbox import Inbox
+from server.rooms.inbox.timers import Alarm
 from storage.ledger.actor import MAX_BATCH, StorageActor
 from storage.postgres import Postgres
 from tests.bench.history import PRICE_TOKENS, Party, read_parties

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import msgspec
 import pytest
 
-from server.load.figures import Spread, spread
+from server.loadtest.measures.figures import Spread, spread
 from tests.bench.tip_result import TARGETS, Result, during, figures_of, sweeps
 from tests.bench.tip_result import Turn as TipTurn
 from tests.processes import ROOT, environment

@@ -5,7 +5,7 @@ from typing import Literal
 
 import msgspec
 
-from server.load.figures import Spread, spread
+from server.loadtest.measures.figures import Spread, spread
 from tests.bench.disk import Fsync
 
 GAP_SECONDS = 0.5  # less than lies between two sweeps, more than within one

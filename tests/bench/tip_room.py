@@ -8,12 +8,12 @@ import msgspec
 import trio
 
 from domain.ids import UserId
-from server.auth import issue_token
+from server.access.tokens import issue_token
+from server.broadcast.codec import Encoding
 from server.ids import new_uuid
-from server.load.figures import Tally
-from server.load.listeners import Head, Listener, Listeners
-from server.load.rest import Rest
-from server.wire import Encoding
+from server.loadtest.client.listeners import Head, Listener, Listeners
+from server.loadtest.measures.figures import Tally
+from server.loadtest.rest import Rest
 
 TIP_TOKENS = 1
 TOKEN_SECONDS = 2 * 3600

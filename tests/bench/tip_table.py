@@ -2,7 +2,7 @@
 
 from rich.table import Table
 
-from server.load.figures import Spread
+from server.loadtest.measures.figures import Spread
 from tests.bench.report import open_console, right
 from tests.bench.tip_result import TARGETS, Result, Turn
 

@@ -18,8 +18,8 @@ import trio
 
 from domain.ids import UserId
 from server.ids import new_uuid
-from server.load.figures import spread
-from server.load.rest import Rest
+from server.loadtest.measures.figures import spread
+from server.loadtest.rest import Rest
 from storage.embedded.launcher import find_running
 from storage.postgres import Postgres, open_postgres
 from tests.bench.disk import measure_fsync

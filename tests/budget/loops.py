@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import asyncpg
 import trio
 
-from server.house import House
+from server.context import House
 from tests.clients import Phone, go_live, ring_and_join
 
 TURNS = 20

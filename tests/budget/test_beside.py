@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 
-from server.config import LimitSettings
+from server.config.settings import LimitSettings
 from tests.budget.attack import ATTACKS, Target
 from tests.clients import Phone, go_live, ring_and_join
 from tests.lifeline import tied

@@ -16,11 +16,11 @@ from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
 from domain.protocol.commands import AnyCommand
-from server.house import House
+from server.broadcast.codec import Encoding
+from server.context import House
 from server.rest.app import ROUTES
 from server.rest.route import Route
 from server.rest.strict_json import decode_body
-from server.wire import Encoding
 from tests import asyncapi, openapi
 from tests.budget.hostile_inputs import LARGEST, Frame, Request, frames, requests
 from tests.budget.measure import Cost, Meter, ask

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 import trio
 
-from server.config import Settings
+from server.config.settings import Settings
 from tests.budget.loops import LOOPS, Loop, Scene, TurnCost, cost_of
 from tests.houses import add_creator, add_fan, online, running_house, settings
 

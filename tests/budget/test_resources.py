@@ -7,7 +7,7 @@ from typing import NamedTuple
 import msgspec
 import pytest
 
-from server.config import Settings
+from server.config.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 
@@ -33,37 +33,37 @@ RESOURCES = (
     Resource(
         "sockets of one address, HTTP",
         "limits.address_percent",
-        "server/connection_limits.py",
+        "server/gateway/connection_limits.py",
         LIMITS + "test_silent_sockets_of_one_address_close_neither_port_to_others",
     ),
     Resource(
         "sockets of one address without a session, websocket",
         "limits.address_percent",
-        "server/connection_limits.py",
+        "server/gateway/connection_limits.py",
         LIMITS + "test_silent_sockets_of_one_address_close_neither_port_to_others",
     ),
     Resource(
         "sockets of everybody, HTTP",
         "http.connections",
-        "server/connection_limits.py",
+        "server/gateway/connection_limits.py",
         LIMITS + "test_the_limit_of_all_connections_holds_for_everybody",
     ),
     Resource(
         "sockets of everybody, websocket",
         "websocket.connections",
-        "server/connection_limits.py",
+        "server/gateway/connection_limits.py",
         LIMITS + "test_the_limit_of_all_connections_holds_for_everybody",
     ),
     Resource(
         "open files",
         "websocket.connections",
-        "server/open_files.py",
+        "server/observability/open_files.py",
         LIMITS + "test_connections_are_held_against_the_limit_of_open_files",
     ),
     Resource(
         "seconds until a request's headers are here",
         "http.head_seconds",
-        "server/rest/connections.py",
+        "server/rest/http/connections.py",
         HOSTILE + "test_a_head_that_does_not_come_is_not_waited_for",
     ),
     Resource(
@@ -75,67 +75,67 @@ RESOURCES = (
     Resource(
         "seconds in which an answer is read",
         "http.send_seconds",
-        "server/rest/connections.py",
+        "server/rest/http/connections.py",
         HOSTILE + "test_an_answer_that_is_never_read_ends_its_connection",
     ),
     Resource(
         "headers of a request",
-        "server/rest/http1.py:HEADERS_MAX",
-        "server/rest/http1.py",
+        "server/rest/http/http1.py:HEADERS_MAX",
+        "server/rest/http/http1.py",
         HOSTILE + "test_headers_are_bounded_in_number_and_bytes",
     ),
     Resource(
         "parts of a body",
-        "server/rest/http1.py:BODY_PARTS_MAX",
-        "server/rest/http1.py",
+        "server/rest/http/http1.py:BODY_PARTS_MAX",
+        "server/rest/http/http1.py",
         HOSTILE + "test_a_body_in_tiny_chunks_is_refused",
     ),
     Resource(
         "bytes of a websocket without a session",
-        "server/websocket.py:OPEN_BYTES",
-        "server/websocket.py",
+        "server/gateway/connection.py:OPEN_BYTES",
+        "server/gateway/connection.py",
         UNAUTHENTICATED + "test_nothing_is_read_behind_a_first_message_while_the_user_is_looked_up",
     ),
     Resource(
         "seconds until session:open",
         "websocket.open_seconds",
-        "server/websocket.py",
+        "server/gateway/connection.py",
         "tests/server/test_close_codes.py::test_each_way_out_has_its_code",
     ),
     Resource(
         "what moves tokens, of one user",
         "limits.money_burst",
-        "server/limits.py",
+        "server/access/rate_limits.py",
         UNAUTHENTICATED + "test_the_money_limit_is_one_for_rest_and_all_websockets",
     ),
     Resource(
         "addresses and users whose requests are counted",
-        "server/limits.py:REMEMBERED",
-        "server/limits.py",
+        "server/access/rate_limits.py:REMEMBERED",
+        "server/access/rate_limits.py",
         "tests/server/test_limits.py::test_a_hundred_thousand_addresses_do_not_grow_the_buckets_past_their_bound",
     ),
     Resource(
         "sessions of one user",
         "websocket.sessions_per_user",
-        "server/sessions.py",
+        "server/sessions/directory.py",
         "tests/server/test_session_places.py::test_only_who_uses_all_their_sessions_is_refused",
     ),
     Resource(
         "rooms of one session",
         "websocket.rooms_per_session",
-        "server/room_commands.py",
+        "server/sessions/room_commands.py",
         "tests/server/test_rooms_per_session.py::test_one_room_more_than_is_allowed_is_refused_until_another_is_left",
     ),
     Resource(
         "bytes of a send queue",
         "websocket.outbox_bytes",
-        "server/outbox.py",
+        "server/broadcast/send_queue.py",
         "tests/server/test_outbox.py::test_who_does_not_read_is_told_so_after_the_frame_that_was_begun",
     ),
     Resource(
         "commands that wait in a room",
         "rooms.inbox",
-        "server/inbox.py",
+        "server/rooms/inbox/inbox.py",
         "tests/server/test_inbox.py::test_a_flood_of_commands_is_refused_but_keeps_no_call_from_ending",
     ),
     Resource(
@@ -183,19 +183,19 @@ RESOURCES = (
     Resource(
         "requests of one address, before it is known who asks",
         "limits.address_burst",
-        "server/limits.py",
+        "server/access/rate_limits.py",
         REST_LIMITS + "test_whoever_asks_every_route_counts_for_the_address_before_anything_is_looked_at",
     ),
     Resource(
         "requests of one address that are worked on at once",
-        "server/rest/turns.py:AT_ONCE",
-        "server/rest/turns.py",
+        "server/rest/http/turns.py:AT_ONCE",
+        "server/rest/http/turns.py",
         "tests/server/rest/test_turns.py::test_requests_beyond_the_first_few_of_an_address_wait_in_order",
     ),
     Resource(
         "probes of one address",
         "limits.probes_burst",
-        "server/limits.py",
+        "server/access/rate_limits.py",
         REST_LIMITS + "test_probes_have_a_limit_of_their_own_that_leaves_others_alone",
     ),
     Resource(
@@ -207,25 +207,25 @@ RESOURCES = (
     Resource(
         "handshakes of one address",
         "limits.handshakes_burst",
-        "server/websocket.py",
+        "server/gateway/connection.py",
         REST_LIMITS + "test_too_many_websockets_of_one_address_are_turned_away",
     ),
     Resource(
         "requests of one user, commands about calls, members and tokens among them",
         "limits.user_burst",
-        "server/user_budgets.py",
+        "server/access/user_budgets.py",
         BUDGETS + "test_commands_that_cost_a_look_at_the_database_count_as_requests_of_their_user",
     ),
     Resource(
         "joins of one user",
         "limits.joins_burst",
-        "server/user_budgets.py",
+        "server/access/user_budgets.py",
         "tests/server/test_viewers.py::test_a_loop_of_joins_and_leaves_is_bounded_for_all_rooms_and_devices_of_a_user",
     ),
     Resource(
         "sessions that one user opens or resumes",
         "limits.opens_burst",
-        "server/user_budgets.py",
+        "server/access/user_budgets.py",
         BUDGETS + "test_a_loop_of_sessions_that_are_opened_is_bounded_for_all_devices_of_a_user",
     ),
     Resource(
@@ -237,39 +237,39 @@ RESOURCES = (
     Resource(
         "messages of one session",
         "websocket.messages_burst",
-        "server/conversation.py",
+        "server/gateway/protocol.py",
         "tests/server/test_pace.py::test_too_many_messages_are_refused_and_then_end_the_connection",
     ),
     Resource(
         "seconds that a session is kept without a connection",
         "websocket.session_seconds",
-        "server/sessions.py",
+        "server/sessions/directory.py",
         "tests/server/test_resume.py::test_a_session_waits_for_so_long_and_not_longer",
     ),
     Resource(
         "bytes of a body",
         "http.max_body_bytes",
-        "server/rest/bodies.py",
+        "server/rest/http/bodies.py",
         "tests/server/rest/test_strict_bodies.py::test_a_bad_body_is_refused_by_name",
     ),
     Resource(
         "bytes of a provider's event",
         "payments.max_event_bytes",
-        "server/rest/bodies.py",
+        "server/rest/http/bodies.py",
         "tests/server/rest/test_payments.py::"
         "test_beyond_its_own_bound_an_event_is_too_large_and_other_paths_keep_theirs",
     ),
     Resource(
         "large events that are held at once",
-        "server/rest/bodies.py:LARGE_AT_ONCE",
-        "server/rest/bodies.py",
+        "server/rest/http/bodies.py:LARGE_AT_ONCE",
+        "server/rest/http/bodies.py",
         "tests/server/rest/test_payments.py::"
         "test_only_so_many_large_events_are_held_at_once_and_payments_do_not_wait_for_them",
     ),
     Resource(
         "bytes of a frame",
         "websocket.max_frame_bytes",
-        "server/websocket.py",
+        "server/gateway/connection.py",
         "tests/server/test_close_codes.py::test_each_way_out_has_its_code",
     ),
     Resource(
@@ -359,7 +359,7 @@ RESOURCES = (
     Resource(
         "events of one room that are kept for members who come back",
         "rooms.history_events",
-        "server/history.py",
+        "server/broadcast/history.py",
         "tests/server/test_resume.py::test_what_is_too_old_is_lost_and_never_told_in_part",
     ),
 )

@@ -13,7 +13,7 @@ import trio
 
 from domain.ids import LOSSES, PAYOUTS, TOKEN_SALES
 from domain.stream.record import StreamRules
-from server.config import Settings
+from server.config.settings import Settings
 from tests.clients import PATIENCE_SECONDS, Phone
 from tests.houses import online, running_house
 from tests.server.rest.conftest import Caller, client_of, people_of

@@ -15,7 +15,7 @@ from uuid import uuid4
 
 import httpx
 
-from server.memory_limit import LOOK_SECONDS, RESERVE_BYTES_MIN
+from server.observability.memory_limit import LOOK_SECONDS, RESERVE_BYTES_MIN
 from tests.databases import SUPERUSER
 from tests.fault_run.faulty_server import FaultyServer
 from tests.storage.own_postgres import OwnPostgres

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from server.wire import Encoding
+from server.broadcast.codec import Encoding
 from tests.fuzz.document import Command, Field
 from tests.fuzz.hostile import FAVOURITES, HOSTILE, Written, nest, written
 

@@ -6,8 +6,8 @@ from typing import Any
 import msgspec
 import trio
 
-from server.load.frames import BINARY, CLOSE, PING, PONG, TEXT, HandshakeError, masked_frame, shake_hands
-from server.wire import Encoding
+from server.broadcast.codec import Encoding
+from server.loadtest.client.frames import BINARY, CLOSE, PING, PONG, TEXT, HandshakeError, masked_frame, shake_hands
 from tests.fuzz.frames import Frame
 from tests.torture.raw import Raw
 

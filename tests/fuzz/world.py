@@ -12,10 +12,10 @@ from uuid import UUID
 import trio
 
 from domain.protocol.commands import MAX_REF
+from server.broadcast.codec import Encoding
 from server.ids import new_uuid
-from server.load.plan import LoadRefused
-from server.load.rest import Refused, Rest
-from server.wire import Encoding
+from server.loadtest.measures.plan import LoadRefused
+from server.loadtest.rest import Refused, Rest
 from tests.clients import token_of
 from tests.fuzz.document import Command, Field, close_codes, read_commands
 from tests.fuzz.frames import Frame, Step, frame_of

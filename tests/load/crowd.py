@@ -15,8 +15,8 @@ import httpx
 import msgspec
 import trio
 
-from server.auth import issue_token
-from server.load.figures import BlockClock
+from server.access.tokens import issue_token
+from server.loadtest.measures.figures import BlockClock
 from tests.load.line import Line, open_line
 
 TOKEN_SECONDS = 24 * 3600

@@ -6,8 +6,8 @@ from typing import Any
 import msgspec
 import trio
 
-from server.load.frames import CLOSE, PING, PONG, READ_BYTES, TEXT, Frames, masked_frame, shake_hands
-from server.wire import Encoding
+from server.broadcast.codec import Encoding
+from server.loadtest.client.frames import CLOSE, PING, PONG, READ_BYTES, TEXT, Frames, masked_frame, shake_hands
 
 
 class Line:

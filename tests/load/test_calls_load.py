@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from server.load.frames import Frames, masked_frame
+from server.loadtest.client.frames import Frames, masked_frame
 from storage.ledger.audit import Finding
 from tests.load.checks import check_blocks, check_bounds, check_calls, check_house
 from tests.load.crowd import Block, Ear, Report, Talk

@@ -15,9 +15,9 @@ from domain.stream.stream import Stream
 ROOT = Path(__file__).parent.parent.parent
 # Programs of their own, which speak to a server or a terminal and are no part of it.
 OTHER_PROGRAMS = (
-    "server/load/",
-    "server/cli.py",
-    "server/demo_call.py",
+    "server/loadtest/",
+    "server/cli/main.py",
+    "server/cli/demo_call.py",
     "storage/embedded/launcher.py",
     "storage/embedded/cluster.py",
 )

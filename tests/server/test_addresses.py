@@ -3,7 +3,7 @@
 import pytest
 
 from server.addresses import Proxies, client_address, limited_as
-from server.config import ServerSettings
+from server.config.settings import ServerSettings
 
 OURS = Proxies(("10.0.0.0/8", "fd00::/8"))
 RFC_7239 = Proxies(("10.0.0.0/8",), "forwarded")

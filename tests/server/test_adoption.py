@@ -9,9 +9,9 @@ import trio
 
 from domain.ids import UserId
 from domain.stream.stream import Stream
-from server import adoption
-from server.house import House
-from server.room_floor import RoomFloor
+from server.context import House
+from server.rooms.leases import adoption
+from server.rooms.lifecycle import RoomFloor
 from storage.postgres import open_postgres
 from tests.clients import go_live, ring_and_join
 from tests.faults import PlantedFault, errors_logged, faults_at

@@ -12,16 +12,16 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 from websockets.sync.client import connect
 
-from server import telemetry
-from server.asyncapi_text import CLOSE_CODES
-from server.house import House
+from server.context import House
+from server.gateway.asyncapi.text import CLOSE_CODES
 from server.ids import new_uuid
+from server.observability import metrics
 from tests.clients import ring_and_join
 from tests.houses import add_fan, phone_of
 from tests.processes import eventually
 from tests.towns import Town, town_on
 
-RULES = Path(telemetry.__file__).parent / "alerts.yml"
+RULES = Path(metrics.__file__).parent / "alerts.yml"
 CLOSED = "halfminute_connections_closed_total"
 
 
@@ -123,4 +123,4 @@ async def test_what_an_audit_found_is_a_figure(house: House) -> None:
 
 
 def test_every_close_code_that_clients_are_told_of_is_counted_apart() -> None:
-    assert set(CLOSE_CODES) <= set(telemetry.CLOSE_CODES)
+    assert set(CLOSE_CODES) <= set(metrics.CLOSE_CODES)

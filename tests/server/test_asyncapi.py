@@ -11,10 +11,11 @@ import pytest
 
 from domain.protocol import commands as c
 from domain.protocol import events as m
-from server import conversation, outbox
-from server.asyncapi import asyncapi
-from server.config import WebsocketSettings
-from server.house import House
+from server.broadcast import send_queue
+from server.config.settings import WebsocketSettings
+from server.context import House
+from server.gateway import protocol
+from server.gateway.asyncapi.document import asyncapi
 from tests.asyncapi import named, names_by_tag, read_document
 from tests.houses import running_house, with_section
 from tests.json_schema import Json, resolve
@@ -197,7 +198,7 @@ def test_every_close_code_says_whether_to_reconnect(document: Json) -> None:
     codes = {each["code"]: each["reconnect"] for each in document["channels"]["ws"]["x-close-codes"]}
     ours = {"DRAINING", "PING_TIMEOUT", "STORAGE_AWAY", "SLOW_CONSUMER", "UNDECODABLE", "UNAUTHENTICATED"}
     ours |= {"OPEN_TIMEOUT", "REPLACED", "TOO_MANY"}
-    known = vars(outbox) | vars(conversation)
+    known = vars(send_queue) | vars(protocol)
     assert {known[name] for name in ours} <= codes.keys()
     assert {code for code, reconnect in codes.items() if reconnect} == {4000, 4001, 4002, 4003}
     assert {1000, 1002, 1007, 1009, 4400, 4401, 4403, 4408, 4409, 4429} <= codes.keys()

@@ -9,7 +9,7 @@ from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
 from domain.protocol import events as m
-from server.house import House
+from server.context import House
 from tests.asyncapi import misfits, read_document
 from tests.clients import Phone, go_live, ring_and_join, send_tip, token_of
 from tests.houses import add_creator, add_fan, give, online, phone_of, running_house, settings

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from joserfc.jwk import ECKey, RSAKey
 
 from domain.ids import PAYOUTS
-from server.auth import AuthSettings, Identity, TokenRefused, TokenVerifier, bearer, claim_path, issue_token
+from server.access.tokens import AuthSettings, Identity, TokenRefused, TokenVerifier, bearer, claim_path, issue_token
 from tests.tokens import (
     ALICE,
     EC,

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from server.background_output import MAX_LINE_CHARACTERS, MAX_WAITING_LINES, BackgroundStream
+from server.observability.background_output import MAX_LINE_CHARACTERS, MAX_WAITING_LINES, BackgroundStream
 from tests.processes import eventually
 
 PIPE_BYTES = 4096  # the smallest that Linux makes

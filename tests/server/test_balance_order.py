@@ -6,8 +6,8 @@ import pytest
 import trio
 
 from domain.protocol.events import WalletChanged
-from server import conversation
-from server.house import House
+from server.context import House
+from server.gateway import protocol
 from storage.ledger.wallets import find_wallet
 from tests.clients import Phone
 from tests.houses import add_fan, give, online
@@ -51,7 +51,7 @@ async def test_a_look_at_the_wallet_that_was_overtaken_does_not_tell_the_older_b
 
     async with online(house, fan) as phone:
         await in_thread(phone.lose_network)
-        monkeypatch.setattr(conversation, "find_wallet", overtaken)
+        monkeypatch.setattr(protocol, "find_wallet", overtaken)
         await in_thread(lambda: phone.open(resume=True))
         await in_thread(lambda: phone.wait_for("wallet:changed", cause="resumed"))
         assert balances(phone) == [15, 15]

@@ -11,13 +11,13 @@ import trio
 from domain.ids import UserId
 from domain.instant import Instant, duration
 from domain.refusals import Refusal
-from server import bans as server_bans
-from server import people as server_people
-from server import visitors as server_visitors
+from server.access import user_cache as server_people
+from server.broadcast.codec import Encoding
 from server.clock import Clock
-from server.house import House
+from server.context import House
 from server.ids import new_uuid
-from server.wire import Encoding
+from server.sessions import authenticator as server_visitors
+from server.sessions import bans as server_bans
 from storage.people.bans import NewBan, StandingBans, add_ban, lift_ban, standing_bans
 from storage.people.overlay_tokens import find_overlay_token, revoke_overlay_token
 from storage.people.users import ensure_user

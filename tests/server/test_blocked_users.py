@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 import trio
 
-from server import call_rooms as server_call_rooms
-from server import room_commands
-from server.house import House
+from server.context import House
+from server.rooms import call_rooms as server_call_rooms
+from server.sessions import room_commands
 from storage.people.users import block_user, blocked_between
 from storage.rooms.streams import open_stay
 from tests.clients import PATIENCE_SECONDS, Phone, go_live, ring_and_join, send_tip

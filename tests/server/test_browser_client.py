@@ -10,7 +10,7 @@ import msgspec
 import pytest
 import trio
 
-from server.house import House
+from server.context import House
 from tests.clients import ring_and_join, token_of
 from tests.houses import add_creator, add_fan, online, running_house, settings, with_section
 from tests.server.peers.absent import leave_out

@@ -12,7 +12,7 @@ import pytest
 import trio
 import trio.testing
 
-from server.house import House
+from server.context import House
 from tests.clients import Phone, ring_and_join
 from tests.houses import add_creator, add_fan, give, online, running_house, settings
 from tests.server.test_last_block import take_all_but

@@ -4,7 +4,7 @@ from uuid import UUID
 
 import trio
 
-from server.house import House
+from server.context import House
 from storage.ledger.audit import audit
 from storage.ledger.wallets import find_wallet
 from tests.clients import Phone, ring_and_join

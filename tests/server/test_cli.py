@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 import pytest
 import trio
 
-from server.auth import issue_token
-from server.config import ConfigError, read_secrets, read_settings
-from server.demo import EVERYBODY, FAN_TOKENS, FANS
+from server.access.tokens import issue_token
+from server.cli.demo import EVERYBODY, FAN_TOKENS, FANS
+from server.config.settings import ConfigError, read_secrets, read_settings
 from storage.embedded.launcher import Address, open_embedded
 from tests.clients import SECRET
 from tests.processes import (
@@ -169,7 +169,7 @@ def test_a_database_on_a_host_that_is_not_there_is_one_clear_line(tmp_path: Path
 
 
 def test_a_fault_of_ours_is_logged_with_its_trace_and_said_in_one_line(tmp_path: Path) -> None:
-    program = "import server.cli as cli; cli.read_settings = lambda _: 1 / 0; cli.main()"
+    program = "import server.cli.main as cli; cli.read_settings = lambda _: 1 / 0; cli.main()"
     words = [sys.executable, "-c", program, "audit"]
     ended = subprocess.run(words, cwd=tmp_path, env=environment({}), capture_output=True, text=True, timeout=60)
     logged, said = ended.stderr.splitlines()

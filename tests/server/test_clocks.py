@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from domain.billing.posting import Kind, Posting
 from domain.ids import LOSSES, PROMOTIONS, RoomId, client_key
-from server.house import House
+from server.context import House
 from server.ids import new_uuid
 from storage import wall_clock
 from storage.ledger.spend_limits import set_spend_limit

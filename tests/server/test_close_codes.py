@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 import pytest
 import trio
 
-from server.asyncapi import asyncapi
-from server.config import WebsocketSettings
-from server.conversation import NORMAL
-from server.house import House
+from server.broadcast.codec import Encoding
+from server.config.settings import WebsocketSettings
+from server.context import House
+from server.gateway.asyncapi.document import asyncapi
+from server.gateway.protocol import NORMAL
 from server.ids import new_uuid
-from server.load.client import may_come_back
-from server.wire import Encoding
+from server.loadtest.client.client import may_come_back
 from tests.clients import SECRET
 from tests.houses import running_house, with_section
 from tests.server.rest.line import line_to

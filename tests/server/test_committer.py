@@ -11,10 +11,10 @@ from domain.billing.posting import Kind, Outcome, Posting, Receipt
 from domain.call.record import CallRecord
 from domain.ids import PROMOTIONS, PostingKey, RoomId, UserId, block_key
 from domain.room import inputs
-from server.alarm import Alarm
 from server.clock import Clock
-from server.committer import Committer
-from server.inbox import Inbox
+from server.rooms.committer import Committer
+from server.rooms.inbox.inbox import Inbox
+from server.rooms.inbox.timers import Alarm
 from storage.ledger.actor import Deliver
 
 ROOM, FAN = RoomId(uuid4()), UserId(uuid4())

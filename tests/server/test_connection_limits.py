@@ -8,11 +8,11 @@ import pytest
 import trio
 from httpx import AsyncClient, AsyncHTTPTransport
 
-from server.config import ConfigError, Settings
-from server.connection_limits import ConnectionLimits
-from server.house import House
-from server.open_files import fit, raise_limit
-from server.rest import connections
+from server.config.settings import ConfigError, Settings
+from server.context import House
+from server.gateway.connection_limits import ConnectionLimits
+from server.observability.open_files import fit, raise_limit
+from server.rest.http import connections
 from tests.clients import PATIENCE_SECONDS
 from tests.houses import add_fan, online, running_house, settings, with_section
 

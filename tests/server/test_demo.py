@@ -4,7 +4,7 @@ from pathlib import Path
 
 import trio
 
-from server.demo import EVERYBODY
+from server.cli.demo import EVERYBODY
 from storage.postgres import open_postgres
 from tests.clients import SECRET
 from tests.processes import ServerProcess, run_command

@@ -125,7 +125,7 @@ def test_the_end_of_its_terminal_drains_a_server_that_prints_there(data_dir: Pat
     words = "serve", "--http", f"127.0.0.1:{ports[0]}", "--ws", f"127.0.0.1:{ports[1]}", "--data", str(data_dir)
     in_a_session = (  # with the signal as it is by default, also where the tests run under nohup
         "import fcntl, os, signal, termios; signal.signal(signal.SIGHUP, signal.SIG_DFL);"
-        "fcntl.ioctl(0, termios.TIOCSCTTY, 0); from server.cli import main; main()"
+        "fcntl.ioctl(0, termios.TIOCSCTTY, 0); from server.cli.main import main; main()"
     )
     command = [sys.executable, "-c", in_a_session, *words]
     with subprocess.Popen(

@@ -7,10 +7,10 @@ import trio
 
 from domain.billing.meter import StoredMeter
 from domain.ids import RoomId, UserId
-from server import room_commands
-from server.house import House
-from server.live_room import LiveRoom
-from server.session import Session
+from server.context import House
+from server.rooms.room import LiveRoom
+from server.sessions import room_commands
+from server.sessions.session import Session
 from storage.postgres import Postgres, StorageUnavailable
 from storage.rooms.streams import open_stay
 from tests.clients import Phone, go_live

@@ -13,10 +13,10 @@ import trio.testing
 
 from domain.ids import MemberId
 from domain.protocol.events import MemberLeft
-from server.fanout import AT_ONCE, Fanout
-from server.history import History
-from server.outbox import Outbox
-from server.wire import Encoding
+from server.broadcast.codec import Encoding
+from server.broadcast.fanout import AT_ONCE, Fanout
+from server.broadcast.history import History
+from server.broadcast.send_queue import Outbox
 
 EPOCH = 3
 

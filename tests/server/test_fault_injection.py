@@ -19,12 +19,12 @@ import trio
 
 from domain.ids import UserId
 from domain.room import inputs
-from server import fanout
-from server.config import Settings
-from server.house import House
-from server.housekeeping import tidy_database
+from server.broadcast import fanout
+from server.config.settings import Settings
+from server.context import House
 from server.ids import new_uuid
-from server.live_room import LiveRoom
+from server.maintenance import tidy_database
+from server.rooms.room import LiveRoom
 from storage.ledger.audit import audit
 from tests.clients import Phone, go_live, ring_and_join
 from tests.faults import Errors, errors_logged

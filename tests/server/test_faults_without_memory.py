@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import structlog
 
-from server.faults import Faults
-from server.telemetry import Telemetry
+from server.observability.faults import Faults
+from server.observability.metrics import Telemetry
 
 
 def test_a_fault_that_cannot_be_logged_for_want_of_memory_is_counted_and_contained(
@@ -17,7 +17,7 @@ def test_a_fault_that_cannot_be_logged_for_want_of_memory_is_counted_and_contain
         raise MemoryError
 
     telemetry = Telemetry()
-    monkeypatch.setattr("server.faults.log", structlog.wrap_logger(None, processors=[refuse]))
+    monkeypatch.setattr("server.observability.faults.log", structlog.wrap_logger(None, processors=[refuse]))
     with Faults(telemetry).contained("connection"):
         raise MemoryError
     assert b'halfminute_faults_total{where="connection"} 1.0' in telemetry.exposition()

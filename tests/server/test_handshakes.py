@@ -7,8 +7,8 @@ import pytest
 import trio
 from structlog.testing import capture_logs
 
-from server.house import House
-from server.outbox import Outbox
+from server.broadcast.send_queue import Outbox
+from server.context import House
 from tests.clients import PATIENCE_SECONDS
 from tests.houses import running_house, with_section
 

@@ -8,7 +8,7 @@ import trio
 import trio.testing
 
 from domain.ids import UserId
-from server.house import House
+from server.context import House
 from tests.clients import go_live, ring_and_join
 from tests.houses import add_creator, add_fan, online, settings
 from tests.virtual import house_on, pass_seconds, wait_quiet

@@ -7,9 +7,9 @@ import pytest
 import trio
 import trio.testing
 
-from server.faults import Faults
-from server.housekeeping import LEAST_PAUSE, repeat
-from server.telemetry import Telemetry
+from server.maintenance import LEAST_PAUSE, repeat
+from server.observability.faults import Faults
+from server.observability.metrics import Telemetry
 
 
 async def moments(rounds: int, seconds: float, work: Callable[[], Awaitable[None]]) -> list[float]:

@@ -10,9 +10,9 @@ import trio
 
 from domain.ids import UserId
 from server.clock import Clock
-from server.config import MediaSettings
-from server.house import House
-from server.ice import IceServers
+from server.config.settings import MediaSettings
+from server.context import House
+from server.sessions.ice import IceServers
 from tests.clients import go_live
 from tests.houses import SECRETS, add_creator, online, running_house, settings
 

@@ -11,10 +11,10 @@ import trio.testing
 from domain.ids import MemberId, UserId
 from domain.protocol.commands import CallEnd, CallPause, CallResume
 from domain.room import inputs
-from server.alarm import Alarm
 from server.clock import Clock
-from server.inbox import ENDINGS, Given, Inbox
-from server.stall import StallWatch
+from server.observability.stall_detector import StallWatch
+from server.rooms.inbox.inbox import ENDINGS, Given, Inbox
+from server.rooms.inbox.timers import Alarm
 
 
 class Nobody:

@@ -17,8 +17,8 @@ from joserfc.jwk import ECKey
 from structlog.testing import capture_logs
 from trio.testing import MockClock
 
-from server.auth import AuthSettings, TokenVerifier
-from server.jwks import MAX_DOCUMENT_BYTES, KeySet, jwks_reader, public_keys
+from server.access.jwks import MAX_DOCUMENT_BYTES, KeySet, jwks_reader, public_keys
+from server.access.tokens import AuthSettings, TokenVerifier
 from tests.tokens import (
     ALICE,
     EC,
@@ -358,7 +358,7 @@ async def test_a_silent_server_holds_one_thread_however_often_it_is_asked() -> N
 
 
 async def test_a_silent_server_gets_its_thread_back_to_us_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("server.jwks.FETCH_SECONDS", 0.05)
+    monkeypatch.setattr("server.access.jwks.FETCH_SECONDS", 0.05)
     silence = Silence()
     with serving({"/": (200, silence)}) as address, trio.fail_after(5):
         with pytest.raises(TimeoutError):

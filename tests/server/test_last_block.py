@@ -7,7 +7,7 @@ import trio
 
 from domain.billing.posting import Kind, Posting
 from domain.ids import PROMOTIONS, UserId, client_key
-from server.house import House
+from server.context import House
 from storage.ledger.wallets import find_wallet
 from tests.books import Books
 from tests.clients import Phone, ring_and_join

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import trio
 
-from server.house import House
+from server.context import House
 from tests.clients import Phone, go_live
 from tests.houses import add_creator, add_fan, online, phone_of
 

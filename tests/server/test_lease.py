@@ -10,12 +10,12 @@ import trio.testing
 
 from domain.ids import RoomId, UserId
 from domain.stream.stream import Stream
-from server.house import House
+from server.context import House
 from server.ids import new_uuid
-from server.lease import Lease
-from server.live_room import LiveRoom
-from server.ownership import Ownership
-from server.registry import Registry
+from server.rooms.leases.lease import Lease
+from server.rooms.ownership import Ownership
+from server.rooms.registry import Registry
+from server.rooms.room import LiveRoom
 from storage.postgres import Refused, StorageUnavailable
 from storage.rooms.leases import Leases, Tenure, seconds_since_boot
 from tests.clients import go_live

@@ -3,8 +3,8 @@
 import trio
 from trio.testing import MockClock
 
-from server.config import LimitSettings
-from server.limits import Limit, Limits, OwnBuckets, Taken
+from server.access.rate_limits import Limit, Limits, OwnBuckets, Taken
+from server.config.settings import LimitSettings
 
 LIMIT = Limit("user", 2.0, 3)
 

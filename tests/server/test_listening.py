@@ -10,9 +10,9 @@ import httpx
 import pytest
 from websockets.sync.client import connect
 
-from server.config import ConfigError
-from server.listen_address import Address, parse_address
-from server.listener import ListenError, open_listener
+from server.config.listen_address import Address, parse_address
+from server.config.settings import ConfigError
+from server.gateway.listener import ListenError, open_listener
 from tests.clients import SECRET
 from tests.processes import EXIT_SECONDS_MAX, START_SECONDS_MAX, Lines, eventually, free_ports, listen_on, start_command
 
@@ -93,7 +93,7 @@ def test_a_port_that_the_other_family_has_taken_is_not_the_one(monkeypatch: pyte
                     raise OSError(errno.EADDRINUSE, "Address already in use")
             super().bind(where)
 
-    monkeypatch.setattr("server.listener.socket.socket", Taken)
+    monkeypatch.setattr("server.gateway.listener.socket.socket", Taken)
     with open_listener(Address("localhost", 0)) as listening:
         assert len(listening.sockets) == 2
         assert listening.port == tries[2]
@@ -117,7 +117,7 @@ def test_without_ipv6_localhost_is_one_address(monkeypatch: pytest.MonkeyPatch) 
                 raise OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address")
             super().bind(where)
 
-    monkeypatch.setattr("server.listener.socket.socket", Only4)
+    monkeypatch.setattr("server.gateway.listener.socket.socket", Only4)
     with open_listener(Address("localhost", 0)) as listening:
         assert [sock.getsockname()[0] for sock in listening.sockets] == ["127.0.0.1"]
     with pytest.raises(ListenError, match=r"cannot listen on \[::1\]:0: Cannot assign requested address"):

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from server.config import ConfigError, Secrets
-from server.local_secrets import read_secret_file, with_local_secrets
+from server.config.secrets import read_secret_file, with_local_secrets
+from server.config.settings import ConfigError, Secrets
 from tests.processes import run_command
 
 KNOWN = "known-to-somebody-else-0123456789-0123456789"

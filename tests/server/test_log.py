@@ -16,7 +16,7 @@ import pytest
 from joserfc import jws
 from joserfc.jwk import OctKey
 
-from server.config import read_secrets
+from server.config.settings import read_secrets
 from tests.clients import Phone, ring_and_join
 from tests.processes import ServerProcess
 from tests.storage.postgres_processes import bin_dir

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import structlog
 
-from server.background_output import MAX_LINE_CHARACTERS
-from server.log import Lines
+from server.observability.background_output import MAX_LINE_CHARACTERS
+from server.observability.logs import Lines
 from tests.processes import environment
 
 SECRET = "swordfish-0123456789-0123456789-0123456789"
@@ -104,8 +104,8 @@ def test_a_processor_that_raises_costs_the_fields_and_not_the_caller() -> None:
 def test_what_libraries_and_python_itself_print_becomes_log_lines(tmp_path: Path) -> None:
     program = """
 import asyncio, gc, logging, sys, threading, warnings
-from server.log import configure_log
-from server.background_output import wait_all_written
+from server.observability.logs import configure_log
+from server.observability.background_output import wait_all_written
 configure_log("info", "json", ["swordfish"])
 logging.getLogger("some.library").warning("two values: %s and swordfish", 1)
 logging.getLogger("some.library").error("two values: %s %s", 1)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from server.config import ConfigError, Settings, read_secrets, read_settings
-from server.market_settings import Pack
+from server.config.packs import Pack
+from server.config.settings import ConfigError, Settings, read_secrets, read_settings
 
 CONFIG = Path(__file__).parents[2] / "config.toml"
 LONG = "whsec_" + "x" * 32

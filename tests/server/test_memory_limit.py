@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import trio
 
-from server.connection_limits import Admission, ConnectionLimits
-from server.faults import Faults
-from server.listen_address import Address
-from server.listener import Listener, open_listener
-from server.memory_limit import LOOK_SECONDS, RESERVE_BYTES_MIN, MemoryLimit
-from server.telemetry import Telemetry
+from server.config.listen_address import Address
+from server.gateway.connection_limits import Admission, ConnectionLimits
+from server.gateway.listener import Listener, open_listener
+from server.observability.faults import Faults
+from server.observability.memory_limit import LOOK_SECONDS, RESERVE_BYTES_MIN, MemoryLimit
+from server.observability.metrics import Telemetry
 
 MIB = 2**20
 SIZE = 600 * MIB

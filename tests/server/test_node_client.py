@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 import trio
 
-from server.house import House
+from server.context import House
 from tests.clients import ring_and_join, token_of
 from tests.houses import add_creator, add_fan, running_house, settings, with_section
 from tests.npm import install_modules

@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from domain.ids import RoomId, UserId
-from server.house import House
+from server.context import House
 from server.ids import new_uuid
 from storage.rooms.leases import Leases
 from tests.clients import Phone, go_live, ring_and_join
@@ -119,7 +119,9 @@ async def test_a_stream_that_goes_live_as_it_is_cancelled_ends_as_a_live_one_and
         wanted = {"title": "Talk", "type": "private", "ticketPriceTokens": 40}
         stream = (await in_thread(partial(cleo.http.post, "/streams", json=wanted))).json()["stream"]
         assert (await in_thread(finn.http.post, f"/streams/{stream['id']}/tickets")).status_code == 201
-        monkeypatch.setattr("server.rest.streams.end_scheduled_stream", partial(_start_first, cleo, stream["id"]))
+        monkeypatch.setattr(
+            "server.rest.routes.streams.end_scheduled_stream", partial(_start_first, cleo, stream["id"])
+        )
         ended = await in_thread(cleo.http.post, f"/streams/{stream['id']}/end")
         assert (ended.json()["stream"]["status"], ended.json()["stream"]["endReason"]) == ("ended", "ended")
         assert (await in_thread(finn.http.get, "/wallet")).json()["balance"] == 100, "it was no show"

@@ -11,8 +11,8 @@ import pytest
 import trio
 import trio.testing
 
-from server.outbox import Outbox, push_to_each
-from server.wire import close_frame
+from server.broadcast.codec import close_frame
+from server.broadcast.send_queue import Outbox, push_to_each
 
 LIMIT = 100_000
 CLOSE_SECONDS = 10.0

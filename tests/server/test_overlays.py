@@ -6,7 +6,7 @@ import httpx
 import trio
 
 from domain.ids import UserId
-from server.house import House
+from server.context import House
 from tests.clients import Phone, go_live, send_tip
 from tests.houses import add_creator, add_fan, online, phone_of
 

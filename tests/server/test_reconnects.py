@@ -7,10 +7,10 @@ from typing import Any
 import trio
 
 from domain.ids import UserId
-from server.auth import issue_token
+from server.access.tokens import issue_token
+from server.broadcast.codec import Encoding
 from server.ids import new_uuid
-from server.load.client import Client
-from server.wire import Encoding
+from server.loadtest.client.client import Client
 from tests.processes import ServerProcess
 
 PHONES = 1000

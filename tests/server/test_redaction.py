@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from server.config import Secrets
-from server.redaction import REDACTED, Redaction, secret_words
+from server.config.settings import Secrets
+from server.observability.redaction import REDACTED, Redaction, secret_words
 from tests.clients import token_of
 from tests.server.rest.problems import SOMEBODY
 

@@ -4,9 +4,9 @@ import pytest
 import structlog.testing
 import trio
 
-from server.house import House
-from server.housekeeping import tidy_database
+from server.context import House
 from server.ids import new_uuid
+from server.maintenance import tidy_database
 from tests.clients import go_live
 from tests.houses import add_creator, add_fan, online, phone_of
 from tests.storage.raising import raising

@@ -9,11 +9,12 @@ import trio
 
 from domain.ids import UserId
 from domain.protocol.events import TokenExpiring
-from server import conversation, room_commands
-from server.house import House
-from server.load.frames import CLOSE, masked_frame
-from server.session import Session
-from server.wire import Encoding
+from server.broadcast.codec import Encoding
+from server.context import House
+from server.gateway import protocol
+from server.loadtest.client.frames import CLOSE, masked_frame
+from server.sessions import room_commands
+from server.sessions.session import Session
 from storage.ledger.wallets import Wallet, find_wallet
 from storage.postgres import Postgres, StorageUnavailable
 from storage.rooms.streams import open_stay
@@ -86,7 +87,7 @@ async def test_the_old_connections_goodbye_does_not_end_the_session(house: House
     async with connections(house, encoding, 2) as (first, second):
         session = await opened(house, first, await add_fan(house, 0))
         await resumed(house, second, session)
-        await first.send(masked_frame(CLOSE, conversation.NORMAL.to_bytes(2, "big")))
+        await first.send(masked_frame(CLOSE, protocol.NORMAL.to_bytes(2, "big")))
         await first.end()
         await still_works(house, session, second)
 
@@ -113,7 +114,7 @@ async def test_a_client_that_gave_up_waiting_does_not_replace_its_own_later_conn
         monkeypatch.setattr(house.visitors, "identify", held)
         await ask_to_resume(house, slow, session)
         await held.called.wait()
-        await slow.send(masked_frame(CLOSE, conversation.NORMAL.to_bytes(2, "big")))
+        await slow.send(masked_frame(CLOSE, protocol.NORMAL.to_bytes(2, "big")))
         while (await slow.next_frame() or (CLOSE,))[0] != CLOSE:
             pass
         monkeypatch.setattr(house.visitors, "identify", identify)
@@ -158,10 +159,10 @@ async def test_a_balance_that_is_looked_up_for_the_old_connection_is_told_to_the
         session = await opened(house, first, await add_fan(house, 70))
         held = Held(find_wallet)
         session.missed_news = True
-        monkeypatch.setattr(conversation, "find_wallet", held)
+        monkeypatch.setattr(protocol, "find_wallet", held)
         await resumed(house, slow, session)
         await held.called.wait()
-        monkeypatch.setattr(conversation, "find_wallet", _away)
+        monkeypatch.setattr(protocol, "find_wallet", _away)
         await resumed(house, second, session)
         held.go_on.set()
         await slow.end()

@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from domain.ids import UserId
-from server.house import House
+from server.context import House
 from tests.clients import Phone, ring_and_join
 from tests.houses import add_creator, add_fan, give, online, phone_of, running_house, settings, with_section
 

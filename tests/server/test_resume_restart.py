@@ -14,7 +14,7 @@ import trio
 
 from domain.billing.posting import Kind
 from domain.ids import UserId, client_key
-from server.wire import Encoding
+from server.broadcast.codec import Encoding
 from tests.books import Books
 from tests.crowds import Party, party
 from tests.processes import ServerProcess, run_command

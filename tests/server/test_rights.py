@@ -9,8 +9,8 @@ import pytest
 import trio
 
 from domain.ids import UserId
-from server import room_commands
-from server.house import House
+from server.context import House
+from server.sessions import room_commands
 from storage.postgres import StorageUnavailable
 from tests.clients import Phone, go_live, token_of
 from tests.houses import add_creator, add_fan, online, phone_of, running_house, settings

@@ -15,11 +15,11 @@ from domain.ids import CallId, RoomId, UserId
 from domain.protocol.commands import CallCommand, CallEnd
 from domain.refusals import Code, Refusal
 from domain.room import inputs
-from server.committer import Committer
-from server.house import House
-from server.live_room import LiveRoom
-from server.replies import Result, WaitingReply
-from server.supervisor import Supervisor
+from server.broadcast.replies import Result, WaitingReply
+from server.context import House
+from server.rooms.committer import Committer
+from server.rooms.room import LiveRoom
+from server.rooms.supervisor import Supervisor
 from storage.postgres import Postgres, Refused
 from storage.rooms.calls import save_call
 from storage.rooms.leases import seconds_since_boot
@@ -198,7 +198,7 @@ def _refuse_last_record(monkeypatch: pytest.MonkeyPatch) -> list[CallRecord]:
             raise Refused("planted", "23514")
         return await save_call(postgres, call_id, epoch, record)
 
-    monkeypatch.setattr("server.call_rooms.save_call", save)
+    monkeypatch.setattr("server.rooms.call_rooms.save_call", save)
     return refused
 
 

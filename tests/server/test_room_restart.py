@@ -20,8 +20,8 @@ from domain.ids import RoomId, UserId
 from domain.protocol import commands as c
 from domain.room import inputs
 from domain.stream.stream import Stream
-from server import room_commands
-from server.house import House
+from server.context import House
+from server.sessions import room_commands
 from storage.postgres import Postgres
 from storage.rooms.leases import Claim
 from storage.rooms.streams import open_stay

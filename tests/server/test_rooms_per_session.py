@@ -2,7 +2,7 @@
 
 import trio
 
-from server.house import House
+from server.context import House
 from tests.houses import add_creator, add_fan, online, phone_of, running_house, with_section
 
 

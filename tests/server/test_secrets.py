@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from server.config import SECRET_VARIABLES, ConfigError, Secrets, read_secrets, read_settings
-from server.local_secrets import with_local_secrets
+from server.config.secrets import with_local_secrets
+from server.config.settings import SECRET_VARIABLES, ConfigError, Secrets, read_secrets, read_settings
 from tests.clients import SECRET, ring_and_join
 from tests.towns import BILLING_SECRET, Town, town_on
 

@@ -4,9 +4,9 @@ import msgspec
 import pytest
 import trio
 
-from server import session as server_session
-from server import sessions as server_sessions
-from server.wire import Encoding
+from server.broadcast.codec import Encoding
+from server.sessions import directory as server_sessions
+from server.sessions import session as server_session
 from tests.clients import PATIENCE_SECONDS, SECRET, go_live
 from tests.houses import add_creator, add_fan, online, running_house, with_section
 from tests.torture.raw import Target, raw_session, raw_websocket

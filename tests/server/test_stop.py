@@ -4,7 +4,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from server.auth import issue_token
+from server.access.tokens import issue_token
 from server.ids import new_uuid
 from tests.books import Books
 from tests.crowds import Crowd, party

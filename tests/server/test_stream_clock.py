@@ -9,7 +9,7 @@ import pytest
 import trio
 import trio.testing
 
-from server.house import House
+from server.context import House
 from server.ids import new_uuid
 from tests.clients import Phone, go_live
 from tests.houses import add_creator, add_fan, online, phone_of, with_section

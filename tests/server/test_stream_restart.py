@@ -10,7 +10,7 @@ import trio
 from domain.protocol import commands as c
 from domain.room import inputs
 from domain.stream.stream import Stream
-from server.house import House
+from server.context import House
 from tests.clients import Phone, go_live, send_tip
 from tests.houses import add_creator, add_fan, online, running_house, settings
 

@@ -7,16 +7,17 @@ from typing import Any
 import pytest
 import trio
 
-from server import fanout, tips
-from server.committer import Committer
-from server.faults import Faults
-from server.house import House
-from server.money_news import MoneyNews
-from server.outbox import Outbox
-from server.replies import JoinReply
-from server.session import Session
-from server.sessions import Sessions
-from server.telemetry import Telemetry
+from server.broadcast import fanout
+from server.broadcast.replies import JoinReply
+from server.broadcast.send_queue import Outbox
+from server.context import House
+from server.money import tips
+from server.observability.faults import Faults
+from server.observability.metrics import Telemetry
+from server.rooms.committer import Committer
+from server.sessions.directory import Sessions
+from server.sessions.session import Session
+from server.sessions.wallet_events import MoneyNews
 from storage.postgres import StorageUnavailable
 from storage.rooms.tips import find_tipped
 from tests.clients import Phone, go_live, ring_and_join, send_tip

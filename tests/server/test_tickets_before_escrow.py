@@ -7,7 +7,7 @@ import pytest
 import trio
 
 from domain.ids import ESCROW, LOSSES, TOKEN_SALES, RoomId, UserId
-from server.house import House
+from server.context import House
 from server.ids import new_channel, new_uuid
 from storage import migrate as migrating
 from storage.ledger.audit import audit

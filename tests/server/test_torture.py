@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from server.ids import new_uuid
-from server.load.rest import Rest
+from server.loadtest.rest import Rest
 from tests.clients import SECRET, token_of
 from tests.honest import HonestCall, HonestStream
 from tests.processes import LOOK_SECONDS, ServerProcess

@@ -8,8 +8,8 @@ import pytest
 import trio
 from websockets.sync.client import connect
 
-from server.conversation import TOO_LARGE
-from server.house import House
+from server.context import House
+from server.gateway.protocol import TOO_LARGE
 from tests.clients import PATIENCE_SECONDS, Phone, go_live, token_of
 from tests.houses import add_creator, add_fan, online, running_house, with_section
 from tests.server.test_handshakes import KEY, UPGRADE

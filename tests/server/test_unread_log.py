@@ -188,7 +188,15 @@ def test_a_server_starts_and_stops_without_standard_streams(closed: tuple[int, .
     program = f'exec "$@"{silent}'
     server = UnreadServer(data_dir, Output(subprocess.DEVNULL, subprocess.DEVNULL))
     ports = "--http", f"127.0.0.1:{server.http_port}", "--ws", f"127.0.0.1:{server.websocket_port}"
-    command = [sys.executable, "-c", "from server.cli import main; main()", "serve", *ports, "--data", str(data_dir)]
+    command = [
+        sys.executable,
+        "-c",
+        "from server.cli.main import main; main()",
+        "serve",
+        *ports,
+        "--data",
+        str(data_dir),
+    ]
     with subprocess.Popen(["/bin/sh", "-c", program, "sh", *command], env=environment(SETTINGS)) as process:
         try:
             server._process = process  # type: ignore[assignment]

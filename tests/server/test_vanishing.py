@@ -14,8 +14,8 @@ import msgspec
 import pytest
 import trio
 
-from server.config import Settings
-from server.house import House
+from server.config.settings import Settings
+from server.context import House
 from tests.clients import Phone
 from tests.houses import add_creator, add_fan, online, running_house, settings
 

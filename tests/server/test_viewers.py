@@ -7,8 +7,8 @@ import msgspec
 import pytest
 import trio
 
-from server.house import House
-from server.refunds_due import give_back_due
+from server.context import House
+from server.money.refunds_due import give_back_due
 from tests.clients import Phone, go_live
 from tests.houses import add_creator, add_fan, online, phone_of, running_house, with_section
 from tests.processes import eventually
@@ -189,7 +189,7 @@ async def test_a_viewers_block_that_a_server_had_no_time_to_give_back_is_given_b
     async def crash(*_: object) -> None:
         raise RuntimeError("the server stops here")
 
-    monkeypatch.setattr("server.room_floor.give_back_blocks", crash)
+    monkeypatch.setattr("server.rooms.lifecycle.give_back_blocks", crash)
     fan = await add_fan(house, 1000)
     async with online(house, await add_creator(house, 60)) as cleo, online(house, fan) as finn:
 

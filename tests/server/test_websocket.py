@@ -16,8 +16,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
-from server.auth import issue_token
-from server.house import House
+from server.access.tokens import issue_token
+from server.context import House
 from tests.clients import PATIENCE_SECONDS, SECRET, Phone, ring_and_join, token_of
 from tests.houses import add_creator, add_fan, online, running_house, settings
 

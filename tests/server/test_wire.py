@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from msgspec.msgpack import Ext
 
 from domain.protocol.commands import AnyCommand, ChatSend, Ping, SignalSend
-from server.house import House
+from server.broadcast.codec import Encoding, Misfit
+from server.broadcast.value_faults import MAX_DEPTH, Undecodable
+from server.context import House
 from server.rest.app import ROUTES
-from server.value_faults import MAX_DEPTH, Undecodable
-from server.wire import Encoding, Misfit
 from tests.clients import go_live
 from tests.houses import add_creator, add_fan, online
 

@@ -12,7 +12,7 @@ import trio
 
 from domain.billing.posting import Posting
 from domain.ids import UserId
-from server.log import configure_log
+from server.observability.logs import configure_log
 from tests.storage.books import open_books, tip
 
 LIST_MAX = 12  # postings

@@ -10,9 +10,9 @@ import httpx
 import trio
 
 from domain.ids import ESCROW, RoomId
-from server.house import House
+from server.context import House
 from server.ids import new_channel, new_uuid
-from server.refunds_due import give_back_due
+from server.money.refunds_due import give_back_due
 from server.rest.app import ROUTES
 from storage.ledger.batch import as_uuid
 from storage.ledger.refunds_due import note_refunds_due

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import trio
 
-from server.load.frames import BINARY, TEXT, masked_frame
-from server.wire import Encoding
+from server.broadcast.codec import Encoding
+from server.loadtest.client.frames import BINARY, TEXT, masked_frame
 from tests.torture.raw import (
     NO_GOODBYE,
     Raw,

@@ -7,10 +7,10 @@ from functools import partial
 
 import trio
 
+from server.broadcast.codec import Encoding
 from server.ids import new_uuid
-from server.load.people import People
-from server.load.rest import Rest
-from server.wire import Encoding
+from server.loadtest.people import People
+from server.loadtest.rest import Rest
 from tests.torture.member import Member, wait_all
 from tests.torture.raw import Target
 from tests.torture.story import check_stories

@@ -8,9 +8,9 @@ from uuid import UUID
 
 import trio
 
-from server.load.client import Client, Disconnected, NothingCame
-from server.load.coming_back import NOT_CONNECTED
-from server.wire import Encoding
+from server.broadcast.codec import Encoding
+from server.loadtest.client.client import Client, Disconnected, NothingCame
+from server.loadtest.client.reconnect import NOT_CONNECTED
 from tests.processes import LOOK_SECONDS
 from tests.torture.story import Story
 

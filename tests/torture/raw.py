@@ -10,12 +10,12 @@ from uuid import UUID
 import msgspec
 import trio
 
-from server.auth import issue_token
-from server.conversation import NORMAL
+from server.access.tokens import issue_token
+from server.broadcast.codec import Encoding
+from server.gateway.protocol import NORMAL
 from server.ids import new_uuid
-from server.load.client import Event
-from server.load.frames import BINARY, CLOSE, PING, PONG, READ_BYTES, TEXT, Frames, masked_frame, shake_hands
-from server.wire import Encoding
+from server.loadtest.client.client import Event
+from server.loadtest.client.frames import BINARY, CLOSE, PING, PONG, READ_BYTES, TEXT, Frames, masked_frame, shake_hands
 
 END_SECONDS_MAX = 30.0
 PAUSE_SECONDS = 0.1

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from server.load.client import Event
-from server.load.places import Places
+from server.loadtest.client.client import Event
+from server.loadtest.client.positions import Places
 
 
 class Visit:

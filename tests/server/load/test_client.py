@@ -7,8 +7,9 @@ from uuid import UUID
 import pytest
 import trio
 
-from server.house import House
-from server.load.client import (
+from server.broadcast.codec import Encoding
+from server.context import House
+from server.loadtest.client.client import (
     Client,
     Disconnected,
     Disorder,
@@ -18,8 +19,7 @@ from server.load.client import (
     may_come_back,
     open_client,
 )
-from server.load.places import Place, Places
-from server.wire import Encoding
+from server.loadtest.client.positions import Place, Places
 from tests.clients import token_of
 from tests.houses import add_creator, add_fan, phone_of
 

@@ -5,9 +5,9 @@ from xml.etree import ElementTree
 import msgspec
 import pytest
 
-from server.load.figures import BlockClock, Result, Sample, Spread, curve, spread
-from server.load.page import draw
-from server.load.plan import LoadRefused, Plan, check_plan, check_target
+from server.loadtest.measures.figures import BlockClock, Result, Sample, Spread, curve, spread
+from server.loadtest.measures.plan import LoadRefused, Plan, check_plan, check_target
+from server.loadtest.report.page import draw
 
 PLAN = Plan(url="http://127.0.0.1:8000", rooms=2, members=4, seconds=5)
 SOUND = Result(

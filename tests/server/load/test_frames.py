@@ -4,7 +4,7 @@ import pytest
 from websockets.frames import Frame
 from websockets.streams import StreamReader
 
-from server.load.frames import BINARY, masked_frame
+from server.loadtest.client.frames import BINARY, masked_frame
 
 
 @pytest.mark.parametrize("size", [0, 125, 126, 65_535, 65_536, 70_000])

@@ -7,12 +7,12 @@ from uuid import UUID
 import pytest
 import trio
 
-from server.house import House
-from server.load.client import Client
-from server.load.figures import Tally
-from server.load.frames import HandshakeError
-from server.load.listeners import Listener, Listeners, NotJoined
-from server.wire import Encoding
+from server.broadcast.codec import Encoding
+from server.context import House
+from server.loadtest.client.client import Client
+from server.loadtest.client.frames import HandshakeError
+from server.loadtest.client.listeners import Listener, Listeners, NotJoined
+from server.loadtest.measures.figures import Tally
 from tests.clients import token_of
 from tests.houses import add_fan
 from tests.processes import eventually

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import msgspec
 
-from server.load.figures import Result
+from server.loadtest.measures.figures import Result
 from tests.processes import ServerProcess, run_command
 
 BLOCKS_OF_A_SECOND = {"HALFMINUTE_CALLS_BLOCK_SECONDS": "1"}

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any, Protocol
 from uuid import UUID
 
-from server.config import WebsocketSettings
-from server.house import House
-from server.websocket import first_message_bytes
+from server.config.settings import WebsocketSettings
+from server.context import House
+from server.gateway.connection import first_message_bytes
 from tests.clients import PATIENCE_SECONDS, Phone
 
 JSON, MSGPACK = "halfminute.v1.json", "halfminute.v1.msgpack"

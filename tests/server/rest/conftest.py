@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from domain.ids import UserId
-from server.house import House
+from server.context import House
 from server.ids import new_uuid
 from tests.clients import PATIENCE_SECONDS, Phone, token_of
 from tests.houses import add_creator, add_fan, give, phone_of

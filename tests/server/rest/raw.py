@@ -2,7 +2,7 @@
 
 import trio
 
-from server.house import House
+from server.context import House
 from tests.clients import PATIENCE_SECONDS
 
 

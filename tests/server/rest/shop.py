@@ -8,8 +8,8 @@ from typing import Any
 import httpx
 import msgspec
 
-from server.config import Settings
-from server.house import House
+from server.config.settings import Settings
+from server.context import House
 from storage.ledger.audit import audit
 from tests.houses import SECRETS, running_house, with_section
 from tests.server.rest.conftest import Caller, People, people_of

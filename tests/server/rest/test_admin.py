@@ -8,8 +8,8 @@ import pytest
 import trio
 
 from domain.ids import PROMOTIONS
-from server.house import House
-from server.rest import admin
+from server.context import House
+from server.rest.routes import admin
 from storage.ledger.audit import audit
 from storage.postgres import Refused
 from tests.server.rest.conftest import Caller, People

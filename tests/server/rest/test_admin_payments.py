@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from domain.billing.posting import Outcome, Receipt
-from server.payments.desk import PaymentDesk
+from server.money.payments.service import PaymentDesk
 from storage.ledger.actor import StorageActor
 from storage.postgres import Refused, StorageUnavailable
 from tests.server.rest.conftest import Caller

@@ -3,7 +3,7 @@
 import pytest
 
 from domain.refusals import Code, Refusal
-from server.rest.answers import Answer, Plain, answered, no_content, refused
+from server.rest.responses import Answer, Plain, answered, no_content, refused
 
 ANSWERS = {
     "no content": (no_content(), b""),

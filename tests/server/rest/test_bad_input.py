@@ -10,9 +10,10 @@ import trio
 
 from domain.amounts import MAX_BALANCE_TOKENS, MAX_POSTING_TOKENS
 from domain.ids import PROMOTIONS
-from server import app, lease
-from server.house import House
+from server import app
+from server.context import House
 from server.rest.app import ROUTES
+from server.rooms.leases import lease
 from storage.postgres import LoneConnection, Postgres, Row
 from tests.houses import running_house, settings
 from tests.server.rest.conftest import Caller, people_of

@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import trio
 
-from server.bans import LEFT_OPEN
-from server.house import House
+from server.context import House
 from server.rest.app import ROUTES
+from server.sessions.bans import LEFT_OPEN
 from storage.ledger.audit import audit
 from storage.people import bans as stored
 from storage.people.bans import NewBan, add_ban, is_banned, lift_ban

@@ -15,9 +15,9 @@ import trio
 
 from domain.call.record import CallRecord
 from domain.ids import PROMOTIONS
-from server.house import House
+from server.context import House
 from server.ids import new_channel, new_uuid
-from server.room_floor import RoomBooks
+from server.rooms.lifecycle import RoomBooks
 from storage.ledger.audit import audit
 from tests.history import book
 from tests.houses import give, running_house, settings

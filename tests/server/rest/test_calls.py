@@ -9,7 +9,7 @@ import msgspec
 import pytest
 import trio
 
-from server.house import House
+from server.context import House
 from tests.clients import Phone
 from tests.houses import running_house, settings
 from tests.server.rest.conftest import Caller, People, client_of, people_of

@@ -10,8 +10,9 @@ from httpx import URL, AsyncClient
 
 from domain.billing.posting import Posting, Receipt
 from domain.ids import UserId
-from server.house import House
-from server.rest import connections, wallet
+from server.context import House
+from server.rest.http import connections
+from server.rest.routes import wallet
 from storage.ledger.wallets import Wallet, find_wallet
 from storage.postgres import Postgres
 from tests.clients import PATIENCE_SECONDS

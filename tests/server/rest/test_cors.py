@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from server.config import HttpSettings
+from server.config.settings import HttpSettings
 from tests.clients import token_of
 from tests.houses import running_house, with_section
 from tests.server.rest.conftest import client_of

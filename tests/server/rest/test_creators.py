@@ -1,6 +1,6 @@
 """Creators: their cards, their terms, and whom they block."""
 
-from server.house import House
+from server.context import House
 from tests.server.rest.conftest import People
 from tests.server.rest.problems import SOMEBODY, check
 

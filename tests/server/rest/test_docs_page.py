@@ -9,11 +9,11 @@ import httpx
 import msgspec
 import pytest
 
-from server.asyncapi import asyncapi_json
-from server.config import Settings
+from server.config.settings import Settings
+from server.gateway.asyncapi.document import asyncapi_json
 from server.rest.app import ROUTES
-from server.rest.docs_page import docs_page
-from server.rest.openapi import openapi_json
+from server.rest.openapi.docs_page import docs_page
+from server.rest.openapi.document import openapi_json
 from tests.asyncapi import read_document as read_asyncapi
 from tests.openapi import read_document
 

@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from server.house import House
+from server.context import House
 from tests.houses import running_house
 from tests.server.rest.conftest import People, client_of
 from tests.server.rest.line import line_to

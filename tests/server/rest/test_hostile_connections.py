@@ -10,7 +10,7 @@ import trio
 from httpx import AsyncClient
 from structlog.testing import capture_logs
 
-from server.house import House
+from server.context import House
 from tests.clients import PATIENCE_SECONDS
 from tests.houses import running_house, settings
 from tests.server.rest.conftest import People

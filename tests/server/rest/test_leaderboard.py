@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from server.house import House
+from server.context import House
 from tests.server.rest.conftest import Caller, People
 from tests.server.rest.problems import check
 

@@ -12,12 +12,12 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from domain.ids import UserId
-from server.config import Settings
-from server.house import House
+from server.access.rate_limits import Limits, LimitsAway, OwnBuckets
+from server.config.settings import Settings
+from server.context import House
 from server.ids import new_uuid
-from server.limits import Limits, LimitsAway, OwnBuckets
-from server.rest import health
 from server.rest.app import ROUTES
+from server.rest.routes import health
 from tests.clients import token_of
 from tests.houses import BILLING_SECRET, add_creator, add_fan, running_house, settings, with_section
 from tests.server.rest.conftest import Caller, People, client_of

@@ -3,7 +3,7 @@
 import httpx
 import msgspec
 
-from server.house import House
+from server.context import House
 from tests.houses import running_house, settings
 from tests.server.rest.conftest import People, client_of
 

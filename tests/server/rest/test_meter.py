@@ -15,10 +15,10 @@ import trio
 
 from domain.ids import CallId, RoomId, UserId
 from domain.refusals import Code, Refusal
-from server.config import Secrets
-from server.house import House
+from server.config.settings import Secrets
+from server.context import House
 from server.ids import new_channel, new_uuid
-from server.rest.meter import MAX_RESULTS, summary
+from server.rest.routes.meter import MAX_RESULTS, summary
 from storage.ledger.audit import audit
 from storage.rooms.call_creation import NewCall, Rung, create_call
 from tests.clients import SECRET

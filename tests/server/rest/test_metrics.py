@@ -6,7 +6,7 @@ import httpx
 import msgspec
 import pytest
 
-from server.config import MetricsSettings, Secrets
+from server.config.settings import MetricsSettings, Secrets
 from tests.clients import PATIENCE_SECONDS
 from tests.houses import SECRETS, running_house, settings
 from tests.server.rest.problems import check

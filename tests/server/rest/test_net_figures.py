@@ -9,7 +9,7 @@ import pytest
 
 from domain.billing.posting import Posting
 from domain.ids import RoomId, block_key
-from server.house import House
+from server.context import House
 from server.ids import new_uuid
 from storage.ledger.refunds import Advance
 from tests.server.rest.conftest import Caller

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from domain.refusals import Code
-from server.house import House
+from server.context import House
 from server.rest.app import ROUTES
 from server.rest.route import Needs, Route
 from tests.server.rest.conftest import Caller, People

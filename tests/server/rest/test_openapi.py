@@ -13,8 +13,8 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from domain.refusals import Code
 from server.rest.app import ROUTES
-from server.rest.openapi import openapi, openapi_json
-from server.rest.openapi_problems import codes_of
+from server.rest.openapi.document import openapi, openapi_json
+from server.rest.openapi.problems import codes_of
 from server.rest.route import Needs, Route
 from tests.houses import running_house
 from tests.json_schema import Json, resolve

@@ -5,7 +5,7 @@ from uuid import UUID
 import httpx
 import trio
 
-from server.house import House
+from server.context import House
 from storage.people.overlay_tokens import find_overlay_token
 from tests.server.rest.conftest import People
 from tests.server.rest.problems import SOMEBODY, check

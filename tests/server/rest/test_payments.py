@@ -11,11 +11,11 @@ import pytest
 import trio
 
 from domain.ids import TOKEN_SALES
-from server.auth import issue_token
-from server.demo import FAN_TOKENS, FANS
-from server.house import House
-from server.payments.demo import Demo, demo_url
-from server.rest import bodies
+from server.access.tokens import issue_token
+from server.cli.demo import FAN_TOKENS, FANS
+from server.context import House
+from server.money.payments.demo import Demo, demo_url
+from server.rest.http import bodies
 from storage.market.purchases import expire_purchases
 from tests.processes import ServerProcess
 from tests.server.rest.conftest import People

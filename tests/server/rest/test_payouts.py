@@ -10,9 +10,9 @@ import trio
 
 from domain.billing.posting import Kind, Posting
 from domain.ids import PAYOUTS, TOKEN_SALES, PostingKey, UserId, client_key
-from server.house import House
+from server.context import House
 from server.ids import new_uuid
-from server.payouts import give_back_rejected
+from server.money.payouts import give_back_rejected
 from storage.ledger.actor import StorageActor
 from storage.ledger.audit import audit
 from storage.market.payouts import NewPayout, reserve_payout

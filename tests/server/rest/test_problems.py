@@ -8,10 +8,10 @@ import pytest
 import structlog
 from structlog.contextvars import merge_contextvars
 
-from server.house import House
-from server.rest import wallet
+from server.context import House
 from server.rest.app import ROUTES
 from server.rest.route import Needs
+from server.rest.routes import wallet
 from tests.clients import token_of
 from tests.server.rest.conftest import People
 from tests.server.rest.problems import SOMEBODY, check

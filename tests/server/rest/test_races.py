@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from domain.billing.posting import Kind
-from server.house import House
+from server.context import House
 from storage.ledger.audit import audit
 from tests.clients import Phone
 from tests.server.rest.conftest import Caller, People

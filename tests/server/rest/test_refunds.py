@@ -8,7 +8,7 @@ import trio
 
 from domain.billing.posting import Posting
 from domain.ids import LOSSES, RoomId
-from server.house import House
+from server.context import House
 from server.ids import new_channel, new_uuid
 from storage.ledger.audit import audit
 from tests.server.rest.conftest import Caller, People

@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from domain.ids import CallId
-from server.house import House
+from server.context import House
 from tests.clients import PATIENCE_SECONDS, Phone
 from tests.houses import running_house, settings
 from tests.server.rest.conftest import Caller, People, people_of

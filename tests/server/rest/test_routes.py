@@ -3,8 +3,8 @@
 import msgspec
 
 from domain.refusals import Refusal
-from server.rest.answers import Plain
 from server.rest.app import ROUTES
+from server.rest.responses import Plain
 
 
 def test_no_two_routes_answer_the_same_request() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 import trio
 
-from server.house import House
+from server.context import House
 from storage.ledger.audit import audit
 from tests.server.rest.conftest import Caller, People
 

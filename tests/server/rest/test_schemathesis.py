@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from domain.refusals import Code
-from server.auth import issue_token
+from server.access.tokens import issue_token
 from tests.clients import SECRET, Phone, ring_and_join
 from tests.openapi import operation_at, read_document
 from tests.processes import ServerProcess

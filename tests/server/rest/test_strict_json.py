@@ -6,10 +6,10 @@ from typing import Annotated
 import msgspec
 import pytest
 
+from server.broadcast.value_faults import MAX_DEPTH
 from server.problems import problem
-from server.rest.answers import invalid
+from server.rest.responses import invalid
 from server.rest.strict_json import FieldError, Misfit, decode_body, require_json
-from server.value_faults import MAX_DEPTH
 
 
 class Inner(msgspec.Struct, frozen=True, rename="camel"):

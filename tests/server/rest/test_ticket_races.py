@@ -7,7 +7,7 @@ import pytest
 import trio
 
 from domain.billing.posting import Posting, Receipt
-from server.house import House
+from server.context import House
 from tests.clients import PATIENCE_SECONDS, Phone, go_live
 from tests.server.rest.conftest import Caller, People
 from tests.server.rest.problems import check

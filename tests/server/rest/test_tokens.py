@@ -8,8 +8,8 @@ import msgspec
 import pytest
 import trio
 
-from server.house import House
-from server.market_settings import Pack
+from server.config.packs import Pack
+from server.context import House
 from tests.server.rest.conftest import Caller, People
 from tests.server.rest.problems import SOMEBODY, check
 from tests.server.rest.shop import Shop, open_shop

@@ -12,9 +12,9 @@ import httpx
 import msgspec
 import pytest
 
-from server.auth import Algorithm, AuthSettings
-from server.config import Secrets
-from server.house import House
+from server.access.tokens import Algorithm, AuthSettings
+from server.config.settings import Secrets
+from server.context import House
 from server.rest.app import ROUTES
 from server.rest.route import Needs
 from tests.clients import SECRET, token_of

@@ -4,7 +4,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from server.rest.turns import AT_ONCE, PASSED_ON_SECONDS, Turns
+from server.rest.http.turns import AT_ONCE, PASSED_ON_SECONDS, Turns
 
 ADDRESS, OTHER = "192.0.2.1", "192.0.2.2"
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import trio
 
-from server.house import House
+from server.context import House
 from tests.houses import running_house, with_section
 from tests.server.rest.conftest import Caller, people_of
 from tests.server.rest.problems import check

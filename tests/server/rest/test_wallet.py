@@ -7,7 +7,7 @@ import pytest
 
 from domain.billing.posting import Outcome
 from domain.instant import next_day, rfc3339
-from server.house import House
+from server.context import House
 from tests.houses import give
 from tests.server.rest.conftest import People
 from tests.server.rest.problems import check

@@ -5,8 +5,8 @@ import msgspec
 import pytest
 
 from server.addresses import ForwardedHeader, Origin, Proxies, forwarded_origin
-from server.config import ConfigError, read_settings
-from server.house import House
+from server.config.settings import ConfigError, read_settings
+from server.context import House
 from tests.houses import running_house, with_section
 from tests.server.rest.conftest import client_of
 

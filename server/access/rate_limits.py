@@ -1,0 +1,113 @@
+"""How many requests somebody may make: one bucket for each address, and for each user once it is known who asks."""
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Literal, NamedTuple, Protocol
+
+import trio
+
+from domain.rate_bucket import Pace
+from domain.refusals import Code, Refusal
+from server.config.settings import LimitSettings
+
+# In one place. Past it, whoever was not seen for longest is forgotten, and begins again with a full bucket. That is no
+# way around a limit: to be forgotten one must have that many others seen since, each of which had a bucket of its own
+# to spend; and after `burst / per_second` seconds of silence a bucket is full anyway.
+REMEMBERED = 100_000
+
+Name = Literal["address", "probe", "proof", "user", "money", "handshake", "join", "open"]
+
+
+class Limit(NamedTuple):
+    """`per_second` requests on average, and `burst` at once."""
+
+    name: Name
+    per_second: float
+    burst: int
+
+    @property
+    def policy(self) -> str:
+        """As `RateLimit-Policy` has it (draft-ietf-httpapi-ratelimit-headers-11)."""
+        return f'"{self.name}";q={self.burst};w={math.ceil(self.burst / self.per_second)}'
+
+
+class Taken(NamedTuple):
+    """What became of one request under one limit."""
+
+    limit: Limit
+    allowed: bool
+    left: int  # requests that may follow at once
+    more_after_seconds: int  # until there is one more
+
+    @property
+    def state(self) -> str:
+        """As `RateLimit` has it."""
+        return f'"{self.limit.name}";r={self.left};t={self.more_after_seconds}'
+
+
+def why_not(taken: Taken) -> Refusal | None:
+    """The refusal of a request that was not let through, the same over REST and the websocket."""
+    if taken.allowed:
+        return None
+    too_early = {"retryAfterSeconds": taken.more_after_seconds}
+    return Refusal(Code.RATE_LIMITED, "Too many requests; slow down", too_early)
+
+
+class LimitsAway(Exception):
+    """The buckets are kept elsewhere and cannot be reached, so that nobody can be let through."""
+
+
+class Buckets(Protocol):
+    """The buckets of one limit: in this process, or where several servers share them."""
+
+    async def take(self, key: str) -> Taken:
+        """Count one request of this address or user. Raises LimitsAway."""
+        ...
+
+
+class OwnBuckets:
+    """In this process, for at most `remembered` keys."""
+
+    def __init__(self, limit: Limit, remembered: int = REMEMBERED) -> None:
+        self._limit = limit
+        self._remembered = remembered
+        self._paces: OrderedDict[str, Pace] = OrderedDict()
+
+    async def take(self, key: str) -> Taken:
+        pace = self._pace(key)
+        allowed = pace.take_if_due(trio.current_time())
+        return Taken(self._limit, allowed, pace.left, max(1, math.ceil(pace.more_after_seconds)))
+
+    def _pace(self, key: str) -> Pace:
+        pace = self._paces.get(key)
+        if pace is None:
+            pace = self._paces[key] = Pace(self._limit.per_second, self._limit.burst)
+            if len(self._paces) > self._remembered:
+                self._paces.popitem(last=False)
+        self._paces.move_to_end(key)
+        return pace
+
+    def __len__(self) -> int:
+        return len(self._paces)
+
+
+class Limits:
+    """All limits of a server."""
+
+    def __init__(self, settings: LimitSettings, keep: Callable[[Limit], Buckets] = OwnBuckets) -> None:
+        limits = (
+            Limit("address", settings.address_per_second, settings.address_burst),
+            Limit("probe", settings.probes_per_second, settings.probes_burst),
+            Limit("proof", settings.proofs_per_second, settings.proofs_burst),
+            Limit("user", settings.user_per_second, settings.user_burst),
+            Limit("money", settings.money_per_second, settings.money_burst),
+            Limit("handshake", settings.handshakes_per_second, settings.handshakes_burst),
+            Limit("join", settings.joins_per_second, settings.joins_burst),
+            Limit("open", settings.opens_per_second, settings.opens_burst),
+        )
+        self._buckets: dict[Name, Buckets] = {limit.name: keep(limit) for limit in limits}
+
+    async def take(self, name: Name, key: str) -> Taken:
+        """Count one request. Raises LimitsAway."""
+        return await self._buckets[name].take(key)

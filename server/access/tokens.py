@@ -1,0 +1,326 @@
+"""Who is asking: verifies the signed tokens that clients present, and issues tokens for development."""
+
+import base64
+import json
+import math
+import re
+import uuid
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Annotated, Any, Literal, NoReturn, get_args
+from urllib.parse import urlsplit
+
+import msgspec
+import trio
+from joserfc import jws
+from joserfc.errors import BadSignatureError, JoseError
+from joserfc.jwk import OctKey
+
+from domain.ids import UserId
+from domain.protocol.commands import MAX_TOKEN
+from server.access.jwks import KeySet, PublicKey, jwks_reader
+
+Algorithm = Literal["HS256", "ES256", "RS256"]
+
+MIN_SECRET_CHARACTERS = 32
+# 9999-12-31T23:59:59Z, the last that RFC 3339 can write.
+LAST_SECOND = 253_402_300_799
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a verified token says of its bearer; it holds until `expires_at` (unix seconds).
+
+    An overlay's token stands for no user: `user_id` is then its own id, and `overlay_of` the creator it was made for.
+    """
+
+    user_id: UserId
+    is_operator: bool
+    expires_at: int
+    overlay_of: UserId | None = None
+
+
+class TokenRefused(Exception):
+    """Why a token does not count: a phrase for the client, fit for a quoted header value, with nothing of the token."""
+
+    def __init__(self, description: str) -> None:
+        super().__init__(description)
+        self.description = description
+
+
+class AuthSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The `[auth]` section. Raises ValueError for settings that do not belong together or would be unsafe."""
+
+    algorithms: tuple[Algorithm, ...] = ("HS256",)
+    jwks_url: str = ""
+    jwks_file: str = ""
+    jwks_refresh_seconds: Annotated[int, msgspec.Meta(ge=30, le=86_400)] = 600
+    jwks_fetch_gap_seconds: Annotated[int, msgspec.Meta(ge=1, le=3_600)] = 30
+    audience: str = ""  # empty: not checked
+    issuer: str = ""  # empty: not checked
+    leeway_seconds: Annotated[int, msgspec.Meta(ge=0, le=300)] = 0
+    operator_claim: str = "app_metadata.role"
+    operator_value: str = "operator"
+
+    def __post_init__(self) -> None:
+        if not self.algorithms or not set(self.algorithms) <= set(get_args(Algorithm)):
+            raise ValueError(f"auth.algorithms must name at least one of {', '.join(get_args(Algorithm))}, no other")
+        if self.jwks_url and self.jwks_file:
+            raise ValueError("auth.jwks_url and auth.jwks_file exclude each other")
+        if bool(self.jwks_url or self.jwks_file) != bool(set(self.algorithms) - {"HS256"}):
+            raise ValueError("ES256 and RS256 need auth.jwks_url or auth.jwks_file, and only they use it")
+        if self.jwks_url:
+            check_address(self.jwks_url)
+        if self.jwks_refresh_seconds < self.jwks_fetch_gap_seconds:
+            raise ValueError("auth.jwks_refresh_seconds must not be below auth.jwks_fetch_gap_seconds")
+        if not self.operator_value:
+            raise ValueError("auth.operator_value must not be empty")
+        claim_path(self.operator_claim)
+
+
+def check_address(url: str) -> None:
+    """Raises ValueError unless `url` is https, or http to this machine, with a host and without a user.
+
+    Whoever can change what a plain connection brings can sign tokens for everybody.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0 or parts.username is not None:
+        raise ValueError("auth.jwks_url must be an http or https address, without a user name")
+    if parts.scheme == "http" and not _is_loopback(parts.hostname):
+        raise ValueError("auth.jwks_url must be https; plain http is for 127.0.0.1, [::1] and localhost alone")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def claim_path(claim: str) -> tuple[str, ...]:
+    """`app_metadata.role` as steps into the claims. Raises ValueError for a claim that users can write themselves."""
+    path = tuple(claim.split("."))
+    if not all(path):
+        raise ValueError("auth.operator_claim must be a claim's name, or names joined by dots")
+    if "user_metadata" in path:
+        raise ValueError("auth.operator_claim must not be under user_metadata: users can write that themselves")
+    return path
+
+
+class TokenVerifier:
+    """Verifies tokens with the algorithms and keys that the settings pin; nothing in a token can add to either.
+
+    `secret` is used for HS256 alone, `keys` (by default read as the settings say) for ES256 and RS256 alone.
+    Raises ValueError when HS256 is allowed and the secret is missing, short or a public key.
+    """
+
+    def __init__(self, settings: AuthSettings, *, secret: str | None = None, keys: KeySet | None = None) -> None:
+        self._settings = settings
+        self._operator_path = claim_path(settings.operator_claim)
+        self._secret = secret_key(secret) if "HS256" in settings.algorithms else None
+        self._keys = keys or _key_set(settings)
+
+    @property
+    def failed_key_reads(self) -> int:
+        """How often the public keys could not be read, or what was read held none."""
+        return 0 if self._keys is None else self._keys.failed_reads
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Keep the public keys fresh for ever; started after the first attempt to read them. Without any, return."""
+        if self._keys is None:
+            task_status.started()
+        else:
+            await self._keys.run(task_status=task_status)
+
+    def verify(self, token: str, *, now: float) -> Identity:
+        """The identity that `token` proves at `now` (unix seconds). Raises TokenRefused, and nothing else.
+
+        Never waits: a token whose key is not known yet is refused, and `run` told to look for the key.
+        """
+        claims = _read_object(self._signed_payload(token))
+        expires_at = self._expiry(claims, now)
+        self._check_parties(claims)
+        return Identity(
+            user_id=_subject(claims),
+            is_operator=_holds(claims, self._operator_path, self._settings.operator_value),
+            expires_at=expires_at,
+        )
+
+    def _signed_payload(self, token: str) -> bytes:
+        if len(token) > MAX_TOKEN:
+            raise TokenRefused("token too long")
+        if not _COMPACT.fullmatch(token):
+            raise TokenRefused("malformed token")
+        algorithm, key = self._key_for(_read_object(_decoded(token.partition(".")[0])))
+        try:
+            return jws.deserialize_compact(token, key, registry=_PINNED[algorithm]).payload
+        except BadSignatureError:
+            raise TokenRefused("wrong signature") from None
+        except JoseError:
+            raise TokenRefused("malformed token") from None
+
+    def _key_for(self, header: dict[str, Any]) -> tuple[Algorithm, OctKey | PublicKey]:
+        """The pinned algorithm and the key of ours that go with it; keys inside or named by a header never count."""
+        if "crit" in header or "b64" in header:
+            raise TokenRefused("header extension not supported")
+        allowed = [algorithm for algorithm in self._settings.algorithms if algorithm == header.get("alg")]
+        if not allowed:
+            raise TokenRefused("algorithm not allowed")
+        kid = header.get("kid")
+        if not isinstance(kid, str | None):
+            raise TokenRefused("malformed token")
+        key = self._secret if allowed[0] == "HS256" else self._public_key(allowed[0], kid)
+        if key is None:
+            raise TokenRefused("unknown key")
+        return allowed[0], key
+
+    def _public_key(self, algorithm: Algorithm, kid: str | None) -> PublicKey | None:
+        return None if self._keys is None else self._keys.find(algorithm, kid)
+
+    def _expiry(self, claims: dict[str, Any], now: float) -> int:
+        """The first second in which the token no longer counts, leeway included."""
+        if "exp" not in claims:
+            raise TokenRefused("token without expiry")
+        expires_at = math.floor(_second(claims["exp"])) + self._settings.leeway_seconds
+        if now >= expires_at:
+            raise TokenRefused("token expired")
+        if "nbf" in claims and now < _second(claims["nbf"]) - self._settings.leeway_seconds:
+            raise TokenRefused("token not valid yet")
+        return expires_at
+
+    def _check_parties(self, claims: dict[str, Any]) -> None:
+        if self._settings.audience and not _names(claims.get("aud"), self._settings.audience):
+            raise TokenRefused("wrong audience")
+        if self._settings.issuer and claims.get("iss") != self._settings.issuer:
+            raise TokenRefused("wrong issuer")
+
+
+def secret_key(secret: str | None) -> OctKey:
+    """The key for HS256. Raises ValueError for a secret that is missing, short or not secret at all."""
+    if not secret or len(secret) < MIN_SECRET_CHARACTERS:
+        raise ValueError(f"HS256 needs HALFMINUTE_JWT_SECRET, at least {MIN_SECRET_CHARACTERS} characters")
+    if "-----BEGIN" in secret or '"kty"' in secret:
+        raise ValueError("HALFMINUTE_JWT_SECRET holds a PEM or JWK; public keys belong in auth.jwks_file")
+    return OctKey.import_key(secret)
+
+
+def _key_set(settings: AuthSettings) -> KeySet | None:
+    if not settings.jwks_url and not settings.jwks_file:
+        return None
+    return KeySet(
+        jwks_reader(url=settings.jwks_url, file=settings.jwks_file),
+        algorithms=settings.algorithms,
+        fetch_gap_seconds=settings.jwks_fetch_gap_seconds,
+        refresh_seconds=settings.jwks_refresh_seconds,
+    )
+
+
+_COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
+
+# Unknown header fields are ignored as RFC 7515 says; each registry knows one algorithm, so no key meets another.
+_PINNED = {name: jws.JWSRegistry(algorithms=[name], strict_check_header=False) for name in get_args(Algorithm)}
+
+
+def _decoded(part: str) -> bytes:
+    try:
+        return base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
+    except ValueError:
+        raise TokenRefused("malformed token") from None
+
+
+def _read_object(text: bytes) -> dict[str, Any]:
+    try:
+        value = _JSON.decode(text.decode())
+    except (ValueError, RecursionError):
+        raise TokenRefused("malformed token") from None
+    if not isinstance(value, dict):
+        raise TokenRefused("malformed token")
+    return value
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    # Two readers of one token must never see two subjects.
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise ValueError("duplicate field")
+    return fields
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+_JSON = json.JSONDecoder(object_pairs_hook=_without_duplicates, parse_constant=_refuse_constant)
+
+
+def _second(value: object) -> float:
+    """A claimed time. Not a number, and not one that a calendar holds, is refused."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LAST_SECOND:
+        raise TokenRefused("malformed token")
+    return value
+
+
+def _names(claim: object, expected: str) -> bool:
+    """Whether a claim is the expected text, or a list that has it."""
+    return claim == expected or (isinstance(claim, list) and expected in claim)
+
+
+def _subject(claims: dict[str, Any]) -> UserId:
+    subject = claims.get("sub")
+    # uuid.UUID itself also takes braces, "urn:", other scripts' digits and underscores.
+    if not isinstance(subject, str) or not _UUID.fullmatch(subject):
+        raise TokenRefused("subject is not a user id")
+    user_id = uuid.UUID(subject)
+    # Ids that begin like a UUIDv7 of 1970 are the system wallets'.
+    if user_id.int >> 80 == 0:
+        raise TokenRefused("subject is not a user id")
+    return UserId(user_id)
+
+
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
+
+
+def _holds(claims: dict[str, Any], path: tuple[str, ...], expected: str) -> bool:
+    claim: object = claims
+    for step in path:
+        if not isinstance(claim, dict):
+            return False
+        claim = claim.get(step)
+    return _names(claim, expected)
+
+
+def bearer(header_value: str | None) -> str:
+    """The token in an `Authorization` header. Raises TokenRefused when there is none."""
+    if not header_value:
+        raise TokenRefused("no token")
+    scheme, _, token = header_value.partition(" ")
+    if scheme.lower() != "bearer":
+        raise TokenRefused("not a bearer token")
+    if not token.strip(" "):
+        raise TokenRefused("no token")
+    return token.strip(" ")
+
+
+def issue_token(
+    secret: str,
+    sub: uuid.UUID,
+    *,
+    role: str | None = None,
+    ttl_seconds: int,
+    now: float,
+    audience: str = "authenticated",
+    issuer: str = "",
+) -> str:
+    """An HS256 token with the claims of a Supabase session; `role` goes where only the issuer can write."""
+    issued_at = math.floor(now)
+    claims = {
+        "sub": str(sub),
+        "aud": audience,
+        "role": "authenticated",
+        "iat": issued_at,
+        "exp": issued_at + ttl_seconds,
+        **({"iss": issuer} if issuer else {}),
+        **({"app_metadata": {"role": role}} if role else {}),
+    }
+    header = {"alg": "HS256", "typ": "JWT"}
+    return jws.serialize_compact(header, json.dumps(claims), secret_key(secret), registry=_PINNED["HS256"])

@@ -1,0 +1,40 @@
+"""Limits of one user over all their devices together: joins, sessions, tokens that move, and other commands."""
+
+from domain.ids import UserId
+from domain.protocol import commands as c
+from domain.refusals import Code, Refusal
+from server.access.rate_limits import Limits, LimitsAway, Name, why_not
+from server.access.tokens import Identity
+
+# Each may cost a look at the database, a record that is stored, or a signature that is checked. Beside the pace of a
+# session, which a user has several of.
+COUNTED_AS_REQUESTS = (c.CallCommand, c.MemberMute, c.MemberRemove, c.TokenRefresh)
+
+
+async def refuse_command(limits: Limits, identity: Identity, command: object) -> Refusal | None:
+    """Count a command as REST counts the request that does the same; the limits are shared. Raises LimitsAway."""
+    if (name := _limit_of(command, identity.is_operator)) is None:
+        return None
+    taken = await limits.take(name, str(identity.user_id))
+    if name == "join" and not taken.allowed:
+        later = {"retryAfterSeconds": taken.more_after_seconds}
+        return Refusal(Code.RATE_LIMITED, "Too many joins; wait a little", later)
+    return why_not(taken)
+
+
+def _limit_of(command: object, is_operator: bool) -> Name | None:
+    match command:
+        case c.RoomJoin():  # others in the room are told of it, and of the leave that follows
+            return "join"
+        case c.TipSend():
+            return "user" if is_operator else "money"
+        case _:
+            return "user" if isinstance(command, COUNTED_AS_REQUESTS) else None
+
+
+async def may_open(limits: Limits, user_id: UserId) -> bool:
+    """Count one session that is opened or resumed: it costs look-ups, and rooms and an owner's viewers are told."""
+    try:
+        return (await limits.take("open", str(user_id))).allowed
+    except LimitsAway:  # whom nobody can count does not get in
+        return False

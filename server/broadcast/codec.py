@@ -1,0 +1,171 @@
+"""Bytes to messages and back, in both subprotocols; frames of the server are not masked, so one serves all members."""
+
+from collections.abc import Iterable
+from enum import Enum
+from typing import Any
+
+import msgspec
+
+from domain.protocol.commands import AnyCommand, Ref
+from server.broadcast.read_json import read_json
+from server.broadcast.read_msgpack import read_msgpack
+from server.broadcast.value_faults import INT64_MAX, INT64_MIN, MAX_DEPTH, Fault, Reading, Undecodable, cut
+
+CLOSE_REASON_BYTES = 123  # RFC 6455 §5.5: a control frame carries at most 125, two of them the code
+ROOT = "message"  # the name in `errors` of a fault that no single field has
+
+
+class Misfit(Exception):
+    """The message is decodable, but is no command of ours; `ref` is there if the client gave one."""
+
+    def __init__(self, faults: list[Fault], ref: str | None) -> None:
+        super().__init__("; ".join(f"{field} {reason}" for field, reason in faults))
+        self.faults = faults
+        self.ref = ref
+
+
+class Encoding(Enum):
+    """A subprotocol: how its messages are written."""
+
+    JSON = "halfminute.v1.json"
+    MSGPACK = "halfminute.v1.msgpack"
+
+    def frame(self, event: Any) -> bytes:
+        """An event as one websocket frame, ready for the socket."""
+        if self is Encoding.JSON:
+            return _frame(_TEXT, _to_json(event))
+        return _frame(_BINARY, _to_msgpack(event))
+
+    def decode(self, message: str | bytes) -> AnyCommand:
+        """A command, in which every value can be written again in both subprotocols.
+
+        Refused by name, in whatever field they are: keys that occur twice or are not text, integers past 64 bits,
+        numbers that are not finite, halves of surrogate pairs, nests deeper than MAX_DEPTH and extension types.
+        Raises Undecodable, or Misfit with what is wrong.
+        """
+        if isinstance(message, str) is not (self is Encoding.JSON):
+            raise Undecodable
+        decoder: Any = _json_command if isinstance(message, str) else _msgpack_command
+        looks_sound = _json_looks_sound(message) if isinstance(message, str) else _msgpack_looks_sound(message)
+        if not looks_sound:
+            reading = _read(message)
+            if reading.faults:
+                raise Misfit(reading.faults, _ref_of(reading.value))
+        try:
+            command: AnyCommand = decoder.decode(message)
+        except msgspec.ValidationError as error:
+            raise Misfit([_named(str(error))], _ref_of(_read(message).value)) from None
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise Undecodable from None
+        return command
+
+
+def _read(message: str | bytes) -> Reading:
+    """Strictly, and slowly. Raises Undecodable."""
+    if isinstance(message, str):
+        return read_json(message, ROOT, nul_is_fault=False)
+    return read_msgpack(message, ROOT)
+
+
+def _ref_of(value: Any) -> str | None:
+    ref = value.get("ref") if isinstance(value, dict) else None
+    try:
+        fits: str = msgspec.convert(ref, Ref)
+    except msgspec.ValidationError:
+        return None
+    return fits if cut(fits) == fits else None
+
+
+def _named(text: str) -> Fault:
+    """msgspec's "Expected `int` - at `$.amountTokens`" as a field and a reason."""
+    reason, _, place = text.rpartition(" - at `$") if " - at `$" in text else (text, "", "")
+    return cut(place.rstrip("`").lstrip(".") or ROOT), cut(reason)
+
+
+QUICK_BYTES = 32_768  # of MessagePack; each may be an empty map, for which 72 are allocated. Usual frames have fewer.
+
+# A quick look at every frame. It may doubt a frame that is sound, which is then read strictly; it never trusts one that
+# is not. msgspec alone would take the last of two equal keys.
+
+
+def _json_looks_sound(message: str) -> bool:
+    """Each string in a text has two quotes: with fewer strings in its value than in the text, some key came twice."""
+    try:
+        value = _json_value.decode(message)
+        quotes = message.count('"')
+        if "\\" in message and "\\\\" not in message:
+            quotes -= message.count('\\"')  # without an escaped backslash, each of these is an escaped quote
+        return type(value) is dict and 2 * _strings_in(value, 1) == quotes
+    except (msgspec.MsgspecError, RecursionError, _Doubt):
+        return False
+
+
+def _msgpack_looks_sound(message: bytes) -> bool:
+    """msgspec writes nothing longer than it was: if its value is shorter than the message, some key came twice."""
+    if len(message) > QUICK_BYTES:
+        return False
+    try:
+        value = _msgpack_value.decode(message)
+        if type(value) is not dict:
+            return False
+        _strings_in(value, 1)
+        return len(_to_msgpack(value)) == len(message)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, _Doubt):
+        return False
+
+
+class _Doubt(Exception):
+    pass
+
+
+def _strings_in(value: dict[Any, Any] | list[Any], depth: int) -> int:
+    """How many strings there are in a value, keys included. Raises _Doubt for what may be refused."""
+    if depth > MAX_DEPTH:
+        raise _Doubt
+    found = 0
+    inner: Iterable[Any] = value
+    if type(value) is dict:
+        found = len(value)
+        for key in value:
+            if type(key) is not str:
+                raise _Doubt
+        inner = value.values()
+    for each in inner:
+        kind = type(each)
+        if kind is str:
+            found += 1
+        elif kind is int:
+            if not INT64_MIN <= each <= INT64_MAX:
+                raise _Doubt
+        elif kind is dict or kind is list:
+            found += _strings_in(each, depth + 1)
+        elif each is not None and kind is not bool and kind is not bytes:
+            raise _Doubt  # a float may be infinite, or be longer now than it was in the message; or an extension type
+    return found
+
+
+_TEXT, _BINARY, _CLOSE, _PING = 0x81, 0x82, 0x88, 0x89  # FIN and the opcode (RFC 6455 §5.2)
+
+_to_json = msgspec.json.Encoder().encode
+_to_msgpack = msgspec.msgpack.Encoder().encode
+_json_command = msgspec.json.Decoder(AnyCommand)
+_msgpack_command = msgspec.msgpack.Decoder(AnyCommand)
+_json_value = msgspec.json.Decoder()
+_msgpack_value = msgspec.msgpack.Decoder()
+
+
+def close_frame(code: int, reason: str = "") -> bytes:
+    """A Close frame (RFC 6455 §5.5.1)."""
+    return _frame(_CLOSE, code.to_bytes(2, "big") + reason.encode()[:CLOSE_REASON_BYTES])
+
+
+def _frame(first_byte: int, payload: bytes) -> bytes:
+    length = len(payload)
+    if length < 126:
+        return bytes((first_byte, length)) + payload
+    if length < 65_536:
+        return bytes((first_byte, 126)) + length.to_bytes(2, "big") + payload
+    return bytes((first_byte, 127)) + length.to_bytes(8, "big") + payload
+
+
+PING_FRAME = _frame(_PING, b"")

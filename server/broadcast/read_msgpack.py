@@ -1,0 +1,173 @@
+"""Strict MessagePack: the value of some bytes together with everything in it that is refused by name. One pass, linear.
+
+Slower than msgspec and used only where msgspec's own reading leaves a doubt: msgspec takes the last of two equal keys,
+reads timestamps as dates, and stops at a nest without a word about the rest.
+"""
+
+import math
+import struct
+from typing import Any
+
+from server.broadcast.value_faults import (
+    EXTENSION,
+    INTEGERS,
+    MAX_DEPTH,
+    MAX_FAULTS,
+    NO_NUMBER,
+    NO_TEXT_KEY,
+    PAST_64_BITS,
+    TOO_DEEP,
+    TWICE,
+    Fault,
+    Reading,
+    Undecodable,
+    cut,
+)
+
+_NUMBERS = {
+    0xCA: ">f",
+    0xCB: ">d",
+    **dict(zip(range(0xCC, 0xD0), (">B", ">H", ">I", ">Q"), strict=True)),
+    **dict(zip(range(0xD0, 0xD4), (">b", ">h", ">i", ">q"), strict=True)),
+}
+_CONSTANTS = {0xC0: None, 0xC2: False, 0xC3: True}
+# The bytes of the length that follows, and what the length counts.
+_SIZED = {
+    **{0xC4 + i: (1 << i, "bytes") for i in range(3)},
+    **{0xC7 + i: (1 << i, "extension") for i in range(3)},
+    **{0xD9 + i: (1 << i, "text") for i in range(3)},
+    **{0xDC + i: (2 << i, "list") for i in range(2)},
+    **{0xDE + i: (2 << i, "map") for i in range(2)},
+}
+# Keys among them. Each costs a microsecond or two, and up to 270 bytes. The 16 KiB of JSON that a signal may have hold
+# two thirds as many.
+VALUES_MAX = 12_288
+TOO_MANY = f"has more than {VALUES_MAX} values"
+_FIXED_EXTENSIONS = {0xD4 + i: 1 << i for i in range(5)}
+
+
+def read_msgpack(data: bytes, root: str) -> Reading:
+    """The value of a MessagePack message, and its faults. Raises Undecodable if it is none.
+
+    A value that is nested too deep, and a key that is not text, are skipped. Of a message with more than VALUES_MAX
+    values the rest is not read.
+    """
+    reader = _Reader(data, root)
+    try:
+        value = reader.value(root, 1)
+    except _TooManyValues:
+        return Reading(reader.begun, [*reader.faults[: MAX_FAULTS - 1], (root, TOO_MANY)])
+    if reader.at != len(data):
+        raise Undecodable
+    return Reading(value, reader.faults)
+
+
+class _TooManyValues(Exception):
+    """The rest is not read."""
+
+
+class _Reader:
+    def __init__(self, data: bytes, root: str) -> None:
+        self.at = 0
+        self.begun: dict[str, Any] = {}  # what was read of the outermost map
+        self.faults: list[Fault] = []
+        self._values = 0
+        self._data = data
+        self._root = root
+
+    def value(self, path: str, depth: int) -> Any:
+        """The value that begins here; `depth` is that of a container if it is one."""
+        kind, given = self._head()
+        match kind:
+            case "list" | "map" if depth > MAX_DEPTH:
+                self._note(self._root, TOO_DEEP)
+                self._skip(given * (2 if kind == "map" else 1))
+                return None
+            case "list":
+                return [self.value(f"{path}[{i}]", depth + 1) for i in range(given)]
+            case "map":
+                return self._map(given, path, depth)
+            case "extension":
+                self._note(path, EXTENSION)
+            case "number":
+                if isinstance(given, float) and not math.isfinite(given):
+                    self._note(path, NO_NUMBER)
+                elif isinstance(given, int) and given not in INTEGERS:
+                    self._note(path, PAST_64_BITS)
+        return given
+
+    def _map(self, count: int, path: str, depth: int) -> dict[str, Any]:
+        fields: dict[str, Any] = self.begun if depth == 1 else {}
+        for _ in range(count):
+            kind, key = self._head()
+            if kind != "text":
+                self._note(path, NO_TEXT_KEY)
+                self._skip(key * (2 if kind == "map" else 1) if kind in ("list", "map") else 0)
+                self._skip(1)
+                continue
+            place = key if path == self._root else cut(f"{path}.{key}")
+            if key in fields:
+                self._note(place, TWICE)
+            fields[key] = self.value(place, depth + 1)
+        return fields
+
+    def _head(self) -> tuple[str, Any]:
+        """The kind of what begins here with its content; of lists and maps the number of their entries."""
+        self._values += 1
+        if self._values > VALUES_MAX:
+            raise _TooManyValues
+        first = self._bytes(1)[0]
+        if first < 0x80 or first >= 0xE0:
+            return "number", first if first < 0x80 else first - 0x100
+        if first < 0x90:
+            return self._content("map", first & 0x0F)
+        if first < 0xA0:
+            return self._content("list", first & 0x0F)
+        if first < 0xC0:
+            return self._content("text", first & 0x1F)
+        if first in _CONSTANTS:
+            return "constant", _CONSTANTS[first]
+        if (form := _NUMBERS.get(first)) is not None:
+            return "number", struct.unpack(form, self._bytes(struct.calcsize(form)))[0]
+        if (size := _FIXED_EXTENSIONS.get(first)) is not None:
+            return self._content("extension", size)
+        if (sized := _SIZED.get(first)) is not None:
+            return self._content(sized[1], int.from_bytes(self._bytes(sized[0]), "big"))
+        raise Undecodable
+
+    def _content(self, kind: str, size: int) -> tuple[str, Any]:
+        match kind:
+            case "list" | "map":
+                if size * (2 if kind == "map" else 1) > len(self._data) - self.at:
+                    raise Undecodable  # each entry has a byte at least: nothing is begun that cannot be there
+                return kind, size
+            case "extension":
+                return kind, self._bytes(1 + size)[:0]
+            case "text":
+                try:
+                    return kind, self._bytes(size).decode()
+                except UnicodeDecodeError:
+                    raise Undecodable from None
+        return kind, self._bytes(size)
+
+    def _skip(self, values: int) -> None:
+        """Pass over so many values, however deep they are."""
+        data, size = self._data, len(self._data)
+        while values > 0:
+            if self.at < size and data[self.at] & 0xF0 == 0x90:  # short lists: a nest that is all depth is made of them
+                values += (data[self.at] & 0x0F) - 1
+                self.at += 1
+                continue
+            kind, given = self._head()
+            values += given * (2 if kind == "map" else 1) - 1 if kind in ("list", "map") else -1
+
+    def _bytes(self, size: int) -> bytes:
+        begin, self.at = self.at, self.at + size
+        if self.at > len(self._data):
+            raise Undecodable
+        return self._data[begin : self.at]
+
+    def _note(self, field: str, reason: str) -> None:
+        fault = (cut(field), reason)
+        if len(self.faults) < MAX_FAULTS and fault not in self.faults:
+            self.faults.append(fault)

@@ -1,0 +1,4 @@
+"""The command `halfminute` and its subcommands.
+
+The top of the server: may import everything, and nothing imports it.
+"""

@@ -1,0 +1,48 @@
+"""Which database: the configured one, or a private PostgreSQL of our own."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from server.config.settings import Secrets, Settings
+from storage.embedded.data_directory import DataDir
+from storage.embedded.launcher import EmbeddedError, find_running, open_embedded
+
+
+class Database(NamedTuple):
+    """Where it is, and whether no other server can be alive on it."""
+
+    dsn: str
+    alone: bool
+
+
+@asynccontextmanager
+async def open_database(settings: Settings, secrets: Secrets) -> AsyncIterator[Database]:
+    """For a server: a private PostgreSQL is started, and stopped at the end. Raises EmbeddedError."""
+    if secrets.database_url is not None:
+        yield Database(secrets.database_url, alone=False)
+        return
+    async with open_embedded(Path(settings.server.data_dir), bin_dir=_bin_dir(settings)) as address:
+        yield Database(address.dsn, alone=True)
+
+
+@asynccontextmanager
+async def visit_database(settings: Settings, secrets: Secrets, *, make: bool) -> AsyncIterator[Database]:
+    """For one piece of work: beside a running server on its PostgreSQL, else on one of our own.
+
+    Raises EmbeddedError, also where there is no database yet and none is to be made.
+    """
+    data_dir = Path(settings.server.data_dir)
+    running = None if secrets.database_url is not None else await find_running(data_dir)
+    if running is not None:
+        yield Database(running.dsn, alone=False)
+        return
+    if not make and secrets.database_url is None and not DataDir(data_dir).cluster.exists():
+        raise EmbeddedError(f"there are no books in {data_dir}: no server has run there")
+    async with open_database(settings, secrets) as database:
+        yield database
+
+
+def _bin_dir(settings: Settings) -> Path | None:
+    return Path(settings.postgres.bin_dir) if settings.postgres.bin_dir else None

@@ -1,0 +1,53 @@
+"""A few people to try the house with: a creator, two fans with tokens, and an operator."""
+
+from typing import NamedTuple
+from uuid import UUID
+
+from domain.billing.posting import Kind, Posting
+from domain.ids import PROMOTIONS, UserId, client_key
+from server.access.tokens import issue_token
+from server.context import House
+from storage.people.users import become_creator
+
+RATE_TOKENS_PER_MIN = 60
+FAN_TOKENS = 10_000
+TOKEN_SECONDS = 30 * 24 * 3600
+
+
+class Person(NamedTuple):
+    name: str
+    user_id: UserId
+    role: str | None = None
+
+
+CREATOR = Person("Cleo, a creator", UserId(UUID("0190a000-0000-7000-8000-00000000c1e0")))
+FANS = (
+    Person("Finn, a fan", UserId(UUID("0190a000-0000-7000-8000-00000000f1aa"))),
+    Person("Faye, a fan", UserId(UUID("0190a000-0000-7000-8000-00000000faae"))),
+)
+OPERATOR = Person("Otto, an operator", UserId(UUID("0190a000-0000-7000-8000-000000000e70")), "operator")
+EVERYBODY = (CREATOR, *FANS, OPERATOR)
+
+
+async def seed(house: House) -> None:
+    """Make them, once; a second start finds them as they were left. Raises StorageUnavailable."""
+    for person in EVERYBODY:
+        await house.people.know(person.user_id)
+    await become_creator(house.postgres, CREATOR.user_id, "Cleo", RATE_TOKENS_PER_MIN, True)
+    await house.actor.post(
+        [
+            Posting(
+                key=client_key(fan.user_id, "halfminute demo"),
+                kind=Kind.CREDIT,
+                operator_id=OPERATOR.user_id,
+                debit=PROMOTIONS,
+                credit=fan.user_id,
+                tokens=FAN_TOKENS,
+            )
+            for fan in FANS
+        ]
+    )
+
+
+def demo_token(person: Person, secret: str, now: float) -> str:
+    return issue_token(secret, person.user_id, role=person.role, ttl_seconds=TOKEN_SECONDS, now=now)

@@ -1,0 +1,179 @@
+"""A call to look at, against a running server: a fan rings, a creator accepts, and the blocks go by on the terminal."""
+
+import contextlib
+import http.client as http_client
+import json
+import math
+import time
+import urllib.error
+import urllib.request
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any
+
+import trio
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from trio_websocket import ConnectionClosed, HandshakeError, WebSocketConnection, open_websocket_url
+
+from server.cli.demo import CREATOR, FANS, demo_token
+
+FRAMES_PER_SECOND = 8
+ANSWER_SECONDS = 10
+HANG_UP_SECONDS = 1
+
+
+class DemoFailed(Exception):
+    """One line: why there is no call to see."""
+
+
+class CallScreen:
+    """What has happened so far, as a picture."""
+
+    def __init__(self, block_seconds: float) -> None:
+        self._block_seconds = block_seconds
+        self._blocks: list[tuple[int, int, str]] = []
+        self._paid_through: float | None = None
+        self.balance: int | None = None
+        self.earned: int | None = None
+        self.state = "ringing"
+
+    def take(self, event: dict[str, Any]) -> None:
+        """An event of the fan's or the creator's."""
+        match event["type"]:
+            case "block:charged":
+                self._blocks.append((event["blockNo"], event["tokens"], event["at"]))
+                self._paid_through = _moment(event["paidThrough"])
+                self.state = "talking"
+            case "wallet:changed" if "earned" in event:
+                self.earned = event["earned"]
+            case "wallet:changed":
+                self.balance = event["balance"]
+            case "balance:low":
+                self.state = f"running low: ends at {event['endsAt']}"
+            case "call:ended":
+                self.state, self._paid_through = f"ended: {event['reason']}", None
+
+    def __rich__(self) -> Group:
+        table = Table("block", "tokens", "charged at", title=f"Cleo and Finn: {self.state}")
+        for block_no, tokens, at in self._blocks[-12:]:
+            table.add_row(str(block_no), str(tokens), at)
+        left = 0.0 if self._paid_through is None else max(0.0, self._paid_through - time.time())
+        bar = ProgressBar(total=self._block_seconds, completed=self._block_seconds - left, width=44)
+        below = Table.grid()  # a bar alone would not end its line
+        below.add_row(bar)
+        below.add_row(f"Finn has {self.balance} tokens, Cleo has earned {self.earned} in this call")
+        return Group(table, below)
+
+
+async def watch_call(http: str, secret: str, blocks: int | None) -> None:
+    """Hold a call of so many blocks, or until the fan's tokens or the user's patience end it. Raises DemoFailed."""
+    tokens = {person.user_id: demo_token(person, secret, time.time()) for person in (CREATOR, FANS[0])}
+    config = await _request(http, "GET", "/api/config", None, None)
+    async with (
+        _session(config["websocketUrl"], tokens[CREATOR.user_id]) as creator,
+        _session(config["websocketUrl"], tokens[FANS[0].user_id]) as fan,
+    ):
+        body = {"creatorId": str(CREATOR.user_id)}
+        call = await _request(http, "POST", "/api/calls/init", tokens[FANS[0].user_id], body)
+        await _say(creator, type="call:accept", callId=call["callId"])
+        for party in (creator, fan):
+            await _say(party, type="room:join", channel=call["channel"])
+        screen = CallScreen(config["blockSeconds"])
+        console = Console()
+        with Live(screen, console=console, refresh_per_second=FRAMES_PER_SECOND):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_follow_earnings, creator, screen)
+                try:
+                    await _talk(fan, screen, call["callId"], blocks or math.inf)
+                finally:
+                    await _hang_up(fan, call["callId"])
+        if not console.is_terminal:
+            console.print()  # the last picture ends without one
+
+
+async def _talk(fan: WebSocketConnection, screen: CallScreen, call_id: str, blocks: float) -> None:
+    while not screen.state.startswith("ended"):
+        event = await _next_event(fan)
+        screen.take(event)
+        if event["type"] == "block:charged" and event["blockNo"] == blocks:
+            await _say(fan, type="call:end", callId=call_id)
+
+
+async def _hang_up(fan: WebSocketConnection, call_id: str) -> None:
+    """Also on Ctrl-C: nobody is to be found in a call at the next try. The end of an ended call is nothing."""
+    with trio.move_on_after(HANG_UP_SECONDS, shield=True):
+        await _say(fan, type="call:end", callId=call_id)
+
+
+async def _follow_earnings(creator: WebSocketConnection, screen: CallScreen) -> None:
+    while (event := await _next_event(creator))["type"] != "call:ended":
+        if event["type"] == "wallet:changed":
+            screen.take(event)
+
+
+@asynccontextmanager
+async def _session(url: str, token: str) -> AsyncIterator[WebSocketConnection]:
+    try:
+        async with open_websocket_url(url, subprotocols=["halfminute.v1.json"]) as websocket:
+            await _say(websocket, type="session:open", token=token)
+            await _next_event(websocket)
+            yield websocket
+    except (OSError, HandshakeError) as error:
+        raise DemoFailed(f"no session at {url}: {_reason_of(error)}") from None
+
+
+async def _say(websocket: WebSocketConnection, **message: Any) -> None:
+    with contextlib.suppress(ConnectionClosed):  # whoever listens hears of it
+        await websocket.send_message(json.dumps(message))
+
+
+async def _next_event(websocket: WebSocketConnection) -> dict[str, Any]:
+    try:
+        event: dict[str, Any] = json.loads(await websocket.get_message())
+    except ConnectionClosed as closed:
+        said = closed.reason.reason if closed.reason is not None else None
+        raise DemoFailed(f"the session has ended: {said or 'the connection broke'}") from None
+    if event["type"] == "error":
+        raise DemoFailed(event["message"])
+    return event
+
+
+async def _request(http: str, method: str, path: str, token: str | None, body: Any) -> dict[str, Any]:
+    return await trio.to_thread.run_sync(_request_in_thread, http, method, path, token, body)
+
+
+def _request_in_thread(http: str, method: str, path: str, token: str | None, body: Any) -> dict[str, Any]:
+    request = urllib.request.Request(f"http://{http}{path}", method=method)  # reason: the scheme is ours
+    if token is not None:
+        request.add_header("Authorization", f"Bearer {token}")
+    if body is not None:
+        request.data = json.dumps(body).encode()
+        request.add_header("Content-Type", "application/json")
+    try:
+        with urllib.request.urlopen(request, timeout=ANSWER_SECONDS) as answer:  # noqa: S310  # reason: as above
+            found: dict[str, Any] = json.load(answer)
+            return found
+    except urllib.error.HTTPError as refused:
+        raise DemoFailed(_message_of(refused) or f"http://{http}{path} answered {refused.code}") from None
+    except (OSError, ValueError, http_client.HTTPException) as error:
+        raise DemoFailed(f"no halfminute server answers at http://{http}: {_reason_of(error)}") from None
+
+
+def _message_of(refused: urllib.error.HTTPError) -> str | None:
+    with contextlib.suppress(ValueError, AttributeError), refused:  # what answers may be anything
+        message: str | None = json.load(refused).get("message")
+        return message
+    return None
+
+
+def _reason_of(error: Exception) -> str:
+    reason = error.reason if isinstance(error, urllib.error.URLError) else error
+    return (reason.strerror if isinstance(reason, OSError) else None) or str(reason) or type(reason).__name__
+
+
+def _moment(text: str | None) -> float | None:
+    return None if text is None else datetime.fromisoformat(text).timestamp()

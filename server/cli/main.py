@@ -1,0 +1,287 @@
+"""The command `halfminute`: every error is one clear line and an exit code."""
+
+import errno
+import os
+import re
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Literal, NoReturn
+from uuid import UUID
+
+import cyclopts
+import msgspec
+import structlog
+import trio
+from cyclopts import Parameter
+
+from server.access.tokens import issue_token
+from server.cli.audit_report import report_on_books
+from server.cli.database import visit_database
+from server.cli.demo_call import DemoFailed, watch_call
+from server.cli.terminal import complain, say
+from server.config.listen_address import parse_address
+from server.config.secrets import read_secret_file, with_local_secrets
+from server.config.settings import ConfigError, Secrets, Settings, read_secrets, read_settings
+from server.gateway.listener import ListenError
+from server.loadtest.measures.plan import Kind, LoadRefused, Plan
+from server.observability.background_output import replace_standard_output, secure_standard_streams, wait_all_written
+from server.observability.logs import configure_log
+from server.observability.open_files import fit, raise_limit
+from server.observability.redaction import secret_words
+from storage.embedded.launcher import EmbeddedError
+from storage.migrate import MigrationError, migrate
+from storage.postgres import AddressError, Refused, StorageUnavailable, open_postgres
+
+EXPECTED = (
+    ConfigError,
+    ListenError,
+    EmbeddedError,
+    MigrationError,
+    StorageUnavailable,
+    Refused,
+    DemoFailed,
+    LoadRefused,
+)
+NOBODY_READS = (errno.EPIPE, errno.ENOSPC)
+WAIT_WRITTEN_SECONDS = 1.0  # how long the end waits for a reader of the log; a reader that lives takes milliseconds
+DEFAULT_CONFIG = Path("config.toml")
+log = structlog.get_logger(__name__)
+
+app = cyclopts.App(name="halfminute", help="A real-time call server: every thirty seconds one block, exactly once.")
+
+ConfigFile = Annotated[Path | None, Parameter(help="settings; without it ./config.toml, if there is one")]
+DataDir = Annotated[Path | None, Parameter(name="--data", help="where the private database and local secrets live")]
+
+
+def main() -> NoReturn:
+    """What a person can mend is one line, without a traceback; a fault of ours comes with its trace as well."""
+    secure_standard_streams()
+    configure_log("info", "auto")
+    exit_code = _run()
+    wait_all_written(WAIT_WRITTEN_SECONDS)
+    sys.exit(exit_code)
+
+
+def _run() -> int:
+    try:
+        result = app(result_action="return_value", exit_on_error=False, print_error=False)
+        sys.stdout.flush()
+    except cyclopts.CycloptsError as misused:
+        complain(" ".join(str(misused).split()))
+        return 2
+    except (Exception, KeyboardInterrupt, BaseExceptionGroup) as error:  # reason: the last place to turn it into a line
+        return _explain(error)
+    return result if isinstance(result, int) else 0
+
+
+@app.command(name="serve")
+def serve_command(
+    *,
+    config: ConfigFile = None,
+    http: Annotated[str | None, Parameter(help="HOST:PORT of the REST surface")] = None,
+    ws: Annotated[str | None, Parameter(help="HOST:PORT of the websocket")] = None,
+    data: DataDir = None,
+    demo: Annotated[bool, Parameter(negative="", help="add a few people to try it with")] = False,
+    yes_really: Annotated[bool, Parameter(negative="", help="--demo also in the database of DATABASE_URL")] = False,
+) -> None:
+    """Serve calls until SIGTERM, Ctrl-C or the end of its terminal, then drain."""
+    settings = _settings(config, data=data, http=http, ws=ws)
+    if demo and not yes_really and read_secrets().database_url is not None:
+        raise ConfigError(
+            "--demo would add an operator and people with tokens to the database of DATABASE_URL:"
+            " unset it, or say --yes-really as well"
+        )
+    secrets, made = _secrets_to_serve(settings)
+    configure_log(settings.log.level, settings.log.format, secret_words(secrets))
+    replace_standard_output()
+    settings, too_few_files = fit(settings, raise_limit())
+    from server.cli.serve import serve  # with all that answers HTTP: the other commands are back in half the time
+
+    trio.run(serve, settings, secrets, made, demo, too_few_files)
+
+
+@app.command(name="migrate")
+def migrate_command(*, config: ConfigFile = None, data: DataDir = None) -> None:
+    """Bring the database up to this version of halfminute."""
+    settings = _settings(config, data=data)
+
+    async def apply() -> None:
+        async with visit_database(settings, read_secrets(), make=True) as database:
+            async with open_postgres(database.dsn, pool_size=1) as postgres:
+                for name in await migrate(postgres):
+                    say(f"applied {name}")
+        say("the database is up to date")
+
+    trio.run(apply)
+
+
+@app.command
+def token(
+    *,
+    sub: Annotated[UUID, Parameter(help="the user's id")],
+    role: Annotated[str | None, Parameter(help="operator, for one")] = None,
+    ttl: Annotated[int, Parameter(help="seconds until it expires")] = 3600,
+    config: ConfigFile = None,
+    data: DataDir = None,
+) -> None:
+    """Print a token for a user, signed with the secret of this installation."""
+    settings = _settings(config, data=data)
+    if ttl <= 0:
+        raise ConfigError("--ttl must be at least 1 second")
+    secret = _jwt_secret(settings)
+    say(issue_token(secret, sub, role=role, ttl_seconds=ttl, now=time.time()))
+
+
+@app.command
+def audit(*, config: ConfigFile = None, data: DataDir = None) -> int:
+    """Prove the ledger, beside a running server or without one; exit code 1 and the rows where it does not hold."""
+    settings = _settings(config, data=data)
+
+    async def prove() -> int:
+        async with visit_database(settings, read_secrets(), make=False) as database:
+            async with open_postgres(database.dsn, pool_size=1) as postgres:
+                await migrate(postgres)
+                return await report_on_books(postgres)
+
+    return trio.run(prove)
+
+
+@app.command
+def demo_call(
+    *,
+    http: Annotated[str, Parameter(help="HOST:PORT of a server started with --demo")] = "127.0.0.1:8000",
+    blocks: Annotated[int | None, Parameter(help="hang up after so many blocks")] = None,
+    config: ConfigFile = None,
+    data: DataDir = None,
+) -> None:
+    """Hold a call between two people of --demo, and watch its blocks."""
+    trio.run(watch_call, http, _jwt_secret(_settings(config, data=data)), blocks)
+
+
+@app.command
+def load(
+    *,
+    url: Annotated[str, Parameter(help="the server's REST address")] = "http://127.0.0.1:8000",
+    rooms: Annotated[int, Parameter(help="calls or streams at once")] = 10,
+    members: Annotated[int, Parameter(help="connections in each")] = 4,
+    seconds: Annotated[float, Parameter(help="how long everybody talks")] = 10,
+    tips_per_second: Annotated[float, Parameter(help="of all rooms together")] = 0,
+    chats_per_second: Annotated[
+        float, Parameter(help="of all rooms together", name=["--chats-per-second", "--chat"])
+    ] = 0,
+    kind: Annotated[Kind, Parameter(help="what the rooms are")] = "calls",
+    subprotocol: Annotated[Literal["json", "msgpack"], Parameter(help="how messages are written")] = "json",
+    out: Annotated[Path | None, Parameter(help="a directory for load.json and load.html")] = None,
+    secret_from: Annotated[
+        Path | None, Parameter(help="the server's data directory; else HALFMINUTE_JWT_SECRET")
+    ] = None,
+    yes_really: Annotated[bool, Parameter(negative="", help="also a server on another machine")] = False,
+) -> int:
+    """Fill rooms of a running server and count every delivery; exit code 1 if one was lost or came twice.
+
+    Everybody comes from one address: start that server with HALFMINUTE_LIMITS_EXEMPT='["127.0.0.1/32"]'.
+    """
+    from server.loadtest.command import put_under_load  # with all that a client needs, which the other commands don't
+
+    plan = Plan(
+        url=url,
+        rooms=rooms,
+        members=members,
+        seconds=seconds,
+        tips_per_second=tips_per_second,
+        chats_per_second=chats_per_second,
+        kind=kind,
+        subprotocol=f"halfminute.v1.{subprotocol}",
+    )
+    return put_under_load(plan, _secret_of(secret_from), out, yes_really)
+
+
+def _settings(
+    config: Path | None, *, data: Path | None = None, http: str | None = None, ws: str | None = None
+) -> Settings:
+    settings = read_settings(config or (DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None))
+    replace = msgspec.structs.replace
+    if data is not None:
+        settings = replace(settings, server=replace(settings.server, data_dir=str(data)))
+    if http is not None:
+        settings = replace(settings, http=replace(settings.http, listen=http))
+    if ws is not None:
+        settings = replace(settings, websocket=replace(settings.websocket, listen=ws))
+    parse_address(settings.http.listen)
+    parse_address(settings.websocket.listen)
+    return settings
+
+
+def _secrets_to_serve(settings: Settings) -> tuple[Secrets, list[str]]:
+    """On a private database missing secrets are made, and named; on a configured one they are asked for."""
+    secrets = read_secrets()
+    if secrets.database_url is None:
+        return with_local_secrets(secrets, Path(settings.server.data_dir))
+    if "HS256" in settings.auth.algorithms and secrets.jwt_secret is None:
+        raise ConfigError(
+            "with DATABASE_URL set, set HALFMINUTE_JWT_SECRET too, or auth.algorithms and a JWKS in the settings"
+        )
+    return secrets, []
+
+
+def _jwt_secret(settings: Settings) -> str:
+    secrets, _ = _secrets_to_serve(settings)
+    if secrets.jwt_secret is None:
+        raise ConfigError("tokens come from a JWKS here; halfminute has no secret to sign with")
+    return secrets.jwt_secret
+
+
+def _secret_of(data: Path | None) -> str:
+    """What a server on this machine signs with."""
+    if data is None:
+        secret = read_secrets().jwt_secret
+        if secret is None:
+            raise ConfigError(
+                "tokens need the server's secret: --secret-from its data directory, or HALFMINUTE_JWT_SECRET"
+            )
+        return secret
+    try:
+        return read_secret_file(data / "secrets" / "jwt_secret")
+    except OSError as error:
+        raise ConfigError(f"there is no secret in {data}: {error.strerror}") from None
+
+
+def _explain(error: BaseException) -> int:
+    """Say what ended the command; the exit code."""
+    first = _first_of(error)
+    if isinstance(first, KeyboardInterrupt):
+        return 130
+    if isinstance(first, OSError) and first.errno in NOBODY_READS:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for what is still buffered, or Python fails again at its end
+        complain(f"cannot write the output: {first.strerror}")
+    elif not isinstance(first, EXPECTED):
+        log.critical("fault", exc_info=error)
+        complain(f"a fault of ours: {type(first).__name__}: {_first_line(first) or 'no details'}")
+    elif isinstance(first, StorageUnavailable):
+        complain(_unavailable(first))
+    else:
+        complain(_first_line(first))
+    return 1
+
+
+def _unavailable(error: StorageUnavailable) -> str:
+    """One line that names the variable by which the database was given, if it was."""
+    reason = re.sub(r"\[Errno -?\d+\] ", "", _first_line(error))
+    given = bool(os.environ.get("DATABASE_URL"))
+    if isinstance(error, AddressError) and given:
+        return f"DATABASE_URL cannot be used: {reason}"
+    what = "is out of reach" if error.sqlstate is None else "does not do its work now"
+    return f"the database{' of DATABASE_URL' if given else ''} {what}: {reason}"
+
+
+def _first_of(error: BaseException) -> BaseException:
+    """The one thing that a person can act on, out of however many nurseries it passed."""
+    while isinstance(error, BaseExceptionGroup):
+        telling = error.subgroup(KeyboardInterrupt) or error.subgroup(EXPECTED) or error
+        error = telling.exceptions[0]
+    return error
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).partition("\n")[0]

@@ -1,0 +1,106 @@
+"""The life of `halfminute serve`: start, greet, wait for a signal that stops it, drain."""
+
+import signal
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+import trio
+
+from server.app import open_house
+from server.cli.database import open_database
+from server.cli.demo import EVERYBODY, demo_token, seed
+from server.cli.terminal import say
+from server.config.listen_address import parse_address
+from server.config.settings import Secrets, Settings
+from server.context import House
+from server.money.payments.demo import demo_url
+from server.observability.memory import settle_memory
+
+
+async def serve(
+    settings: Settings, secrets: Secrets, made: list[str], demo: bool, too_few_files: str | None = None
+) -> None:
+    """Serve until SIGTERM, SIGINT or SIGHUP (Ctrl-C, a closed terminal), then drain; stop at once during the start.
+
+    `made` names the secrets that were made just now; `too_few_files` says so where the settings had to give way. Raises
+    what opening the database and the house raises.
+    """
+    with trio.open_signal_receiver(*_stopping_signals()) as signals:
+        async with _stoppable_start(signals) as stop:
+            async with open_database(settings, secrets) as database:
+                async with open_house(settings, secrets, database.dsn, alone=database.alone) as house:
+                    if demo:
+                        await seed(house)
+                        _open_demo_checkout(house)
+                    settle_memory()
+                    _greet(house, made, too_few_files, demo)
+                    await stop.wait_after_start()
+    say("halfminute has drained and stopped")
+
+
+def _stopping_signals() -> list[int]:
+    """SIGHUP only where it would end the process: `nohup` has it ignored, so that a closed terminal changes nothing."""
+    hangup = [] if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else [signal.SIGHUP]
+    return [signal.SIGTERM, signal.SIGINT, *hangup]
+
+
+class _Stop:
+    """The first signal: it cancels a start, and ends the wait of a server that has started."""
+
+    def __init__(self) -> None:
+        self.starting = trio.CancelScope()
+        self._asked = trio.Event()
+        self._started = False
+
+    async def watch(self, signals: AsyncIterator[int]) -> None:
+        """Take every signal; those after the first change nothing."""
+        async for _ in signals:
+            self._asked.set()
+            if not self._started:
+                self.starting.cancel()
+
+    async def wait_after_start(self) -> None:
+        self._started = True
+        await self._asked.wait()
+
+
+@asynccontextmanager
+async def _stoppable_start(signals: AsyncIterator[int]) -> AsyncIterator[_Stop]:
+    stop = _Stop()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stop.watch, signals)
+        with stop.starting:
+            yield stop
+        nursery.cancel_scope.cancel()
+
+
+def _open_demo_checkout(house: House) -> None:
+    host = parse_address(house.settings.http.listen).host
+    url = demo_url(host, house.http_port)
+    if url is None:
+        say(f"{host} can be reached by others: there is no demo checkout here")
+    else:
+        house.payments.open_demo(url)
+
+
+def _greet(house: House, made: list[str], too_few_files: str | None, demo: bool) -> None:
+    settings = house.settings
+    http, websocket = parse_address(settings.http.listen), parse_address(settings.websocket.listen)
+    # With the ports that the system chose, where 0 was asked for.
+    http = msgspec.structs.replace(http, port=house.http_port)
+    websocket = msgspec.structs.replace(websocket, port=house.websocket_port)
+    say(f"halfminute serves http://{http} and ws://{websocket}/ws")
+    if made:
+        say(f"made secrets of its own in {Path(settings.server.data_dir) / 'secrets'}: {', '.join(made)}")
+    if house.secrets.billing_webhook_secret is None:
+        say("BILLING_WEBHOOK_SECRET is not set: POST /api/billing/meter answers 403")
+    if too_few_files is not None:
+        say(too_few_files)
+    if demo and house.secrets.jwt_secret is not None:
+        for person in EVERYBODY:
+            say(f"{person.name}: {person.user_id}\n    {demo_token(person, house.secrets.jwt_secret, time.time())}")
+        data = settings.server.data_dir
+        say(f"see a call, from a second terminal:\n    halfminute demo-call --data {data} --http {http}")

@@ -1,0 +1,361 @@
+"""All settings: `config.toml` and the environment, decoded strictly into one frozen struct; secrets apart."""
+
+import os
+import re
+import tomllib
+import unicodedata
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from domain.call.record import CallRules
+from domain.room.members import RoomRules
+from domain.stream.record import StreamRules
+from server.access.tokens import AuthSettings
+from server.addresses import ForwardedHeader, Proxies, check_networks
+from server.config.environment import nearest, unknown_variable
+from server.config.packs import OverlaySettings, PackSettings, PaymentSettings, PayoutSettings, check_margin
+
+Positive = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
+Burst = Annotated[int, msgspec.Meta(ge=1, le=100_000)]
+MIN_SECRET_CHARACTERS = 32
+
+
+class ConfigError(Exception):
+    """One clear line: which setting does not fit, and why."""
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A part of the settings; a key that we do not know stops the start."""
+
+
+class ServerSettings(Section, frozen=True):
+    data_dir: Annotated[str, msgspec.Meta(min_length=1)] = ".halfminute"
+    drain_seconds: Positive = 15
+    lease_seconds: Positive = 15
+    checkpoint_seconds: Positive = 5
+    restarts: Annotated[int, msgspec.Meta(ge=0, le=100)] = 3
+    restart_window_seconds: Positive = 60
+    trusted_proxies: tuple[str, ...] = ()
+    forwarded_header: ForwardedHeader = "x-forwarded-for"
+
+    def __post_init__(self) -> None:
+        check_networks(self.trusted_proxies)
+        if self.checkpoint_seconds > self.lease_seconds:  # else a room is taken over before its clock was stored
+            raise ValueError(
+                f"checkpoint_seconds ({self.checkpoint_seconds:g}) must not exceed lease_seconds"
+                f" ({self.lease_seconds:g})"
+            )
+
+    @property
+    def proxies(self) -> Proxies:
+        return Proxies(self.trusted_proxies, self.forwarded_header)
+
+
+class HttpSettings(Section, frozen=True):
+    listen: str = "127.0.0.1:8000"
+    max_body_bytes: Annotated[int, msgspec.Meta(ge=1024, le=1_048_576)] = 65_536
+    answer_seconds: Positive = 10
+    head_seconds: Positive = 10
+    send_seconds: Positive = 10
+    connections: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 2000
+    allowed_origins: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for origin in self.allowed_origins:
+            if not _ORIGIN.fullmatch(origin):
+                raise ValueError(f"{origin!r} is no origin, such as https://example.org")
+
+
+class WebsocketSettings(Section, frozen=True):
+    listen: str = "127.0.0.1:8001"
+    public_url: str = ""
+    handshake_seconds: Positive = 10
+    open_seconds: Positive = 10
+    heartbeat_seconds: Positive = 20
+    party_heartbeat_seconds: Positive = 5
+    presence_seconds: Positive = 10
+    ping_timeout_seconds: Positive = 45
+    close_seconds: Positive = 5
+    session_seconds: Positive = 120
+    max_frame_bytes: Annotated[int, msgspec.Meta(ge=1024, le=16_777_216)] = 65_536
+    outbox_bytes: Annotated[int, msgspec.Meta(ge=65_536, le=67_108_864)] = 1_048_576
+    send_buffer_bytes: Annotated[int, msgspec.Meta(ge=4096, le=16_777_216)] = 131_072
+    connections: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 20_000
+    sessions_per_user: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 16
+    rooms_per_session: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 32
+    messages_per_second: Positive = 20
+    messages_burst: Burst = 100
+
+    def __post_init__(self) -> None:
+        if self.public_url and not _WEBSOCKET_URL.fullmatch(self.public_url):
+            raise ValueError(f"websocket.public_url {self.public_url!r} is not wss://HOST/PATH")
+
+
+class LimitSettings(Section, frozen=True):
+    """How fast and how many at once; past it RATE_LIMITED."""
+
+    address_per_second: Positive = 50
+    address_burst: Burst = 500
+    probes_per_second: Positive = 100
+    probes_burst: Burst = 1000
+    proofs_per_second: Positive = 1
+    proofs_burst: Burst = 30
+    user_per_second: Positive = 10
+    user_burst: Burst = 60
+    money_per_second: Positive = 1
+    money_burst: Burst = 10
+    handshakes_per_second: Positive = 50
+    handshakes_burst: Burst = 1000
+    joins_per_second: Positive = 1
+    joins_burst: Burst = 60
+    opens_per_second: Positive = 1
+    opens_burst: Burst = 100
+    streams_scheduled: Burst = 50
+    streams_per_day: Burst = 200
+    reports_per_day: Burst = 50
+    purchases_pending: Burst = 20
+    overlay_tokens_revoked: Burst = 100
+    blocked_users: Burst = 10_000
+    address_percent: Annotated[float, msgspec.Meta(gt=0, le=100)] = 5
+    exempt: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_networks(self.exempt)
+
+
+class PostgresSettings(Section, frozen=True):
+    bin_dir: str = ""
+    pool_size: Annotated[int, msgspec.Meta(ge=1, le=100)] = 6
+
+
+class RoomSettings(RoomRules, frozen=True, forbid_unknown_fields=True):
+    inbox: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 256
+    history_events: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 1000
+    history_seconds: Positive = 180
+
+
+class MediaSettings(Section, frozen=True):
+    """What clients need to reach each other."""
+
+    stun_servers: tuple[str, ...] = ("stun:stun.l.google.com:19302",)
+    turn_servers: tuple[str, ...] = ()
+    turn_seconds: Positive = 3600
+
+
+class MetricsSettings(Section, frozen=True):
+    """Who may read the figures without a token."""
+
+    networks: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
+
+    def __post_init__(self) -> None:
+        check_networks(self.networks)
+
+
+class LogSettings(Section, frozen=True):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "console", "json"] = "auto"
+
+
+class Settings(Section, frozen=True):
+    """Every section of `config.toml`. Raises ValueError where buying tokens and cashing them out would make money."""
+
+    server: ServerSettings = ServerSettings()
+    http: HttpSettings = HttpSettings()
+    websocket: WebsocketSettings = WebsocketSettings()
+    limits: LimitSettings = LimitSettings()
+    postgres: PostgresSettings = PostgresSettings()
+    auth: AuthSettings = AuthSettings()
+    calls: CallRules = CallRules()
+    streams: StreamRules = StreamRules()
+    rooms: RoomSettings = RoomSettings()
+    packs: PackSettings = PackSettings()
+    payments: PaymentSettings = PaymentSettings()
+    payouts: PayoutSettings = PayoutSettings()
+    overlays: OverlaySettings = OverlaySettings()
+    media: MediaSettings = MediaSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    log: LogSettings = LogSettings()
+
+    def __post_init__(self) -> None:
+        check_margin(self.packs, self.payouts)
+
+    @property
+    def counted_by_address(self) -> tuple[float, tuple[str, ...]]:
+        """How many percent of a port's connections one address may hold, and the networks that this is not for."""
+        return self.limits.address_percent, self.server.trusted_proxies + self.limits.exempt
+
+
+class Secrets(msgspec.Struct, frozen=True):
+    """What never stands in a file of ours that is committed, and never in a log."""
+
+    database_url: str | None = None
+    jwt_secret: str | None = None
+    billing_webhook_secret: str | None = None
+    turn_secret: str | None = None
+    stripe_secret_key: str | None = None
+    stripe_webhook_secret: str | None = None
+    metrics_token: str | None = None
+
+    def __repr__(self) -> str:
+        return "Secrets(…)"
+
+
+SECRET_VARIABLES = {
+    "database_url": "DATABASE_URL",
+    "jwt_secret": "HALFMINUTE_JWT_SECRET",
+    "billing_webhook_secret": "BILLING_WEBHOOK_SECRET",
+    "turn_secret": "HALFMINUTE_TURN_SECRET",
+    "stripe_secret_key": "HALFMINUTE_STRIPE_SECRET_KEY",
+    "stripe_webhook_secret": "HALFMINUTE_STRIPE_WEBHOOK_SECRET",
+    "metrics_token": "HALFMINUTE_METRICS_TOKEN",
+}
+
+SENT_IN_HEADERS = ("BILLING_WEBHOOK_SECRET", "HALFMINUTE_STRIPE_SECRET_KEY", "HALFMINUTE_METRICS_TOKEN")
+
+
+def read_settings(path: Path | None, environment: Mapping[str, str] = os.environ) -> Settings:
+    """The settings of a file (or the defaults), overridden by `HALFMINUTE_<SECTION>_<KEY>`.
+
+    Raises ConfigError, also for a key or a variable that we do not know: what it should have set would stay as it was.
+    """
+    _refuse_unknown_variables(environment)
+    given = _read_file(path) if path is not None else {}
+    overridden = {name: value for name, value in environment.items() if name in _OVERRIDES}
+    for name, value in overridden.items():
+        section, key, kind = _OVERRIDES[name]
+        fields = given.setdefault(section, {})
+        if isinstance(fields, dict):
+            fields[key] = value.strip() if kind == "text" else _from_json(value)
+    try:
+        return msgspec.convert(given, Settings)
+    except msgspec.ValidationError as error:
+        raise ConfigError(_readable(error, path, overridden)) from None
+
+
+def _refuse_unknown_variables(environment: Mapping[str, str]) -> None:
+    known = (*_OVERRIDES, *SECRET_VARIABLES.values())
+    name = unknown_variable(environment, known)
+    if name is not None:
+        like = nearest(name, known)
+        raise ConfigError(f"{name} is no setting; " + (f"the nearest is {like}" if like else "they are in config.toml"))
+
+
+def read_secrets(environment: Mapping[str, str] = os.environ) -> Secrets:
+    """The secrets of the environment. Raises ConfigError for one that is too short to be safe, or cannot be used."""
+    secrets = Secrets(
+        **{field: clean_secret(name, environment.get(name, "")) or None for field, name in SECRET_VARIABLES.items()}
+    )
+    for name, secret in (
+        ("HALFMINUTE_JWT_SECRET", secrets.jwt_secret),
+        ("BILLING_WEBHOOK_SECRET", secrets.billing_webhook_secret),
+        ("HALFMINUTE_STRIPE_WEBHOOK_SECRET", secrets.stripe_webhook_secret),
+        ("HALFMINUTE_METRICS_TOKEN", secrets.metrics_token),
+    ):
+        if secret is not None:
+            require_long(name, secret)
+    if (secrets.stripe_secret_key is None) != (secrets.stripe_webhook_secret is None):
+        raise ConfigError(
+            "HALFMINUTE_STRIPE_SECRET_KEY and HALFMINUTE_STRIPE_WEBHOOK_SECRET come together:"
+            " what is paid must be heard of"
+        )
+    if secrets.database_url is not None:
+        _require_readable(secrets.database_url)
+    return secrets
+
+
+def clean_secret(name: str, text: str) -> str:
+    """A secret as it was meant: files and secret stores often add a newline at its end, which nobody sees.
+
+    Raises ConfigError for one that is not text, or that could not be sent in a header where it has to be.
+    """
+    secret = text.strip()
+    if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in secret):
+        raise ConfigError(f"{name} has a line break or another character in it that is no text")
+    if name in SENT_IN_HEADERS and not re.fullmatch(r"[!-~]*", secret):
+        raise ConfigError(f"{name} is sent in a header: it may have ASCII letters, digits and signs, without spaces")
+    return secret
+
+
+def require_long(name: str, secret: str) -> None:
+    """Raises ConfigError for a secret that could be guessed."""
+    if len(secret) < MIN_SECRET_CHARACTERS:
+        raise ConfigError(f"{name} has {len(secret)} characters; at least {MIN_SECRET_CHARACTERS} are needed")
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from None
+
+
+def _require_readable(database_url: str) -> None:
+    """Raises ConfigError, without a word of the address: there is a password in it."""
+    scheme, _, rest = database_url.partition("://")
+    hosts = re.split("[/?#]", rest)[0].rpartition("@")[2].split(",")
+    if scheme not in ("postgresql", "postgres") or not all(_HOST_AND_PORT.fullmatch(host) for host in hosts):
+        raise ConfigError(
+            "DATABASE_URL is not postgresql://USER:PASSWORD@HOST:PORT/DATABASE;"
+            " in a password, / ? # @ : are written %2F %3F %23 %40 %3A"
+        )
+
+
+def _from_json(value: str) -> Any:
+    """A variable's text as numbers and lists are written; what is neither is refused by its setting's type."""
+    try:
+        return msgspec.json.decode(value)
+    except msgspec.DecodeError:
+        return value
+
+
+def _text(kind: Any) -> bool:
+    return isinstance(kind, msgspec.inspect.StrType | msgspec.inspect.LiteralType)
+
+
+def _overrides() -> dict[str, tuple[str, str, str]]:
+    settings = msgspec.inspect.type_info(Settings)
+    assert isinstance(settings, msgspec.inspect.StructType)
+    return {
+        f"HALFMINUTE_{section.name}_{field.name}".upper(): (
+            section.name,
+            field.name,
+            "text" if _text(field.type) else "json",
+        )
+        for section in settings.fields
+        if isinstance(section.type, msgspec.inspect.StructType)
+        for field in section.type.fields
+    }
+
+
+def _readable(error: msgspec.ValidationError, path: Path | None, overridden: Mapping[str, str]) -> str:
+    """`Object contains unknown field `x` - at `$.calls` as a person would say it, with where it was set."""
+    text, _, place = str(error).partition(" - at `$")
+    section, _, key = place.strip("`.").partition(".")
+    variable = f"HALFMINUTE_{section}_{key}".upper().partition("[")[0]
+    if variable in overridden:
+        return f"{variable}: {text}"
+    if (unknown := _UNKNOWN_KEY.fullmatch(text)) and (like := nearest(unknown[1], _keys_at(section, key))):
+        text += f"; the nearest is `{like.lower()}`"
+    return ": ".join(filter(None, (str(path or "settings"), f"[{section}] {key}".strip() if section else "", text)))
+
+
+def _keys_at(section: str, key: str) -> list[str]:
+    """The keys that may stand in a section, or the sections; upper case, as `nearest` compares. None deeper down."""
+    if key:
+        return []
+    keys = [name for of, name, _ in _OVERRIDES.values() if of == section] if section else _SECTIONS
+    return [name.upper() for name in keys]
+
+
+_OVERRIDES = _overrides()
+_SECTIONS = {section for section, _, _ in _OVERRIDES.values()}
+_UNKNOWN_KEY = re.compile(r"Object contains unknown field `(.*)`")
+_ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:\d+)?|https?://\[[0-9a-f:]+\](:\d+)?")  # as browsers send it
+_WEBSOCKET_URL = re.compile(r"wss?://[^\s/?#@]+(/[^\s?#]*)?")
+_HOST_AND_PORT = re.compile(r"(\[[^\]]*\]|[^:]*)(:\d*)?")

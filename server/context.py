@@ -1,0 +1,124 @@
+"""What the floors share: who needs a neighbour finds it here."""
+
+import trio
+
+from server.access.rate_limits import Limits
+from server.access.tokens import TokenVerifier
+from server.access.user_cache import People
+from server.clock import Clock
+from server.config.settings import Secrets, Settings
+from server.config.time_zones import TimeZones
+from server.ids import new_uuid
+from server.money.payments.service import PaymentDesk
+from server.money.ticket_settlement import Tickets
+from server.observability.faults import Faults
+from server.observability.memory_limit import MemoryLimit
+from server.observability.metrics import Telemetry
+from server.rooms.call_rooms import CallRooms
+from server.rooms.leases.absent_rooms import AbsentRooms
+from server.rooms.leases.adoption import Adoption
+from server.rooms.leases.lease import Lease
+from server.rooms.leases.orphans import Orphans
+from server.rooms.lifecycle import RoomFloor
+from server.rooms.registry import Registry
+from server.rooms.stream_rooms import StreamRooms
+from server.rooms.supervisor import Supervisor
+from server.sessions.authenticator import Visitors
+from server.sessions.bans import Bans
+from server.sessions.call_commands import CallCommands
+from server.sessions.directory import Sessions
+from server.sessions.ice import IceServers
+from server.sessions.room_commands import RoomCommands
+from server.sessions.stall_recovery import StallRecovery
+from server.sessions.wallet_events import MoneyNews
+from storage.ledger.actor import StorageActor
+from storage.postgres import Postgres
+from storage.rooms.leases import Leases
+
+
+class House:
+    """Built once, from the ground up; whoever is named later may know who is named before."""
+
+    def __init__(self, settings: Settings, secrets: Secrets, postgres: Postgres, rooms_floor: trio.Nursery) -> None:
+        self.settings = settings
+        self.secrets = secrets
+        self.draining = False
+        self.http_closing = trio.Event()
+        self.clock = Clock()
+        self.telemetry = Telemetry()
+        self.faults = Faults(self.telemetry)
+        self.memory = MemoryLimit()
+        self.verifier = TokenVerifier(settings.auth, secret=secrets.jwt_secret)
+        self.limits = Limits(settings.limits)
+        # storage
+        self.postgres = postgres
+        self.time_zones = TimeZones(postgres)
+        self.leases = Leases(postgres, new_uuid(), settings.server.lease_seconds)
+        # who is here
+        self.people = People(postgres)
+        self.sessions = Sessions(settings.websocket)
+        self.money_news = MoneyNews(self.telemetry, self.sessions, self.faults)
+        self.actor = StorageActor(postgres, self.money_news)
+        self.tickets = Tickets(postgres, self.actor, settings.streams)
+        self.telemetry.watch(
+            connections=lambda: self.sessions.connected,
+            commit_retries=lambda: self.actor.commit_retries,
+            clock_refusals=lambda: self.actor.clock_refusals,
+            asyncio_errors=lambda: postgres.unhandled.count,
+            failed_key_reads=lambda: self.verifier.failed_key_reads,
+        )
+        # rooms
+        supervisor = Supervisor(
+            settings.server.restarts, settings.server.restart_window_seconds, self.telemetry, self.faults
+        )
+        registry = Registry(rooms_floor, supervisor, self.sessions, self.telemetry, self.faults)
+        self.registry = self.money_news.registry = registry
+        self.lease = Lease(self.leases, registry)
+        self.room_floor = floor = RoomFloor(
+            postgres,
+            self.actor,
+            self.leases,
+            self.lease,
+            registry,
+            self.sessions,
+            self.telemetry,
+            self.clock,
+            settings.rooms,
+            self.faults,
+            self.tickets,
+        )
+        self.stall_recovery = StallRecovery(
+            self.clock.stalls,
+            self.sessions,
+            registry,
+            self.telemetry,
+            self.faults,
+            settings.websocket.presence_seconds,
+        )
+        self.call_rooms = CallRooms(floor, settings.calls)
+        self.stream_rooms = StreamRooms(floor, settings.streams)
+        self.adoption = Adoption(
+            registry, floor, self.call_rooms, self.stream_rooms, self.faults, settings.server.restarts
+        )
+        self.orphans = Orphans(self.leases, self.adoption, is_draining=lambda: self.draining)
+        # what people want of rooms
+        self.ice = IceServers(settings.media, secrets.turn_secret, self.clock)
+        self.absent_rooms = AbsentRooms(self.leases)
+        self.call_commands = CallCommands(postgres, registry, self.absent_rooms)
+        per_session = settings.websocket.rooms_per_session
+        self.room_commands = RoomCommands(
+            postgres, registry, self.sessions, self.call_commands, self.absent_rooms, per_session
+        )
+        self.bans = Bans(postgres, registry, self.sessions, self.clock)
+        self.visitors = Visitors(self.verifier, postgres, self.people, self.bans, self.clock)
+        # money from outside
+        self.payments = PaymentDesk(
+            postgres,
+            self.actor,
+            self.telemetry,
+            settings.payments,
+            secrets.stripe_secret_key,
+            secrets.stripe_webhook_secret,
+        )
+        self.http_port = 0
+        self.websocket_port = 0

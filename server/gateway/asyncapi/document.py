@@ -1,0 +1,294 @@
+"""The websocket's contract as served: an AsyncAPI 3.0 document, generated from the structs that are sent and read."""
+
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import Annotated, Any, get_args
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from domain.call.parties import Hold
+from domain.call.record import CallView
+from domain.protocol import commands as c
+from domain.protocol import events as m
+from domain.refusals import Code
+from domain.room.members import Member, RoomRules
+from domain.room.signalling import MAX_SIGNAL_BYTES
+from server.broadcast.codec import Encoding
+from server.config.settings import Settings, WebsocketSettings
+from server.gateway.asyncapi import text as text
+from server.gateway.asyncapi.document_parts import Json, mark_times, version
+from server.gateway.asyncapi.shapes import Balance, CallRoom, IceServer, Missed, SentTip, StreamRoom, You
+from server.gateway.connection import PATH, first_message_bytes
+from server.gateway.protocol import FOR_GOOD
+
+Kind = type[msgspec.Struct]
+
+CONTENT_TYPES = {Encoding.JSON: "application/json", Encoding.MSGPACK: "application/msgpack"}
+
+
+@lru_cache(maxsize=4)  # a server has one; tests have several houses in a process
+def asyncapi_json(settings: Settings, websocket_port: int, proxied: str | None = None) -> bytes:
+    """The document as it is served; built at the first call. `proxied` is the scheme that our proxies are asked by."""
+    return msgspec.json.encode(asyncapi(settings.websocket, websocket_port, settings.rooms, proxied))
+
+
+def asyncapi(
+    settings: WebsocketSettings, websocket_port: int, rooms: RoomRules | None = None, proxied: str | None = None
+) -> Json:
+    """The document of a server with these settings."""
+    scheme, host, path = _place(settings.public_url, websocket_port, proxied)
+    kinds = messages()
+    return {
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "halfminute",
+            "version": version(),
+            "description": text.INTRODUCTION,
+            "license": {"name": "MIT"},
+        },
+        "defaultContentType": CONTENT_TYPES[Encoding.JSON],
+        "servers": {"ws": _server(scheme, host)},
+        "channels": {"ws": _channel(path, kinds, settings, rooms or RoomRules())},
+        "operations": dict(_operations()),
+        "components": {
+            "messages": {kind.__name__: _message(kind) for kind in kinds},
+            "schemas": _schemas(kinds),
+            "correlationIds": {"ref": {"location": "$message.payload#/ref", "description": text.REF}},
+            "securitySchemes": {"bearer": text.BEARER},
+            "tags": {name: {"name": name, "description": meaning} for name, meaning in text.TAGS.items()},
+        },
+    }
+
+
+# Which messages there are
+
+
+class Error(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_field="type", tag="error"):
+    """A command was refused; the fields are those of a problem over HTTP, with further figures for some codes."""
+
+    ref: str | UnsetType = UNSET
+    title: str
+    status: int
+    detail: str
+    error: Annotated[str, msgspec.Meta(extra_json_schema={"enum": [code.name for code in Code]})]
+    message: str
+
+
+ANSWERS: tuple[Kind, ...] = (m.Ok, Error, m.Pong, m.SessionReady, m.RoomJoined)
+UNASKED: tuple[Kind, ...] = (m.RoomJoined,)  # answers that also come by themselves
+OWN_ANSWERS: dict[Kind, Kind] = {c.SessionOpen: m.SessionReady, c.RoomJoin: m.RoomJoined, c.Ping: m.Pong}
+
+
+def commands() -> list[Kind]:
+    return list(get_args(c.AnyCommand))
+
+
+def private_events() -> list[Kind]:
+    return [kind for kind in concrete(m.Event) if kind not in ANSWERS or kind in UNASKED]
+
+
+def sequenced_events() -> list[Kind]:
+    return list(concrete(m.SequencedEvent))
+
+
+def messages() -> list[Kind]:
+    """Every one, in the order of names."""
+    kinds = {*commands(), *ANSWERS, *private_events(), *sequenced_events()}
+    return sorted(kinds, key=lambda kind: kind.__name__)
+
+
+def concrete(family: Kind) -> Iterator[Kind]:
+    """The structs below this one, in its module, that have a tag of their own; the others are there to inherit from."""
+    for kind in family.__subclasses__():
+        if kind.__module__ != family.__module__:
+            continue
+        if tag_of(kind) != kind.__name__:
+            yield kind
+        yield from concrete(kind)
+
+
+def tag_of(kind: Kind) -> str:
+    """The `type` of its messages."""
+    return str(kind.__struct_config__.tag)
+
+
+# What the `ok` of a command has beside its `ref`.
+OK_HAS: dict[Kind, str] = {
+    c.TokenRefresh: "tokenExpiresAt",
+    c.RoomLeave: "channel",
+    c.TipSend: "tip` and `wallet",
+    **dict.fromkeys(concrete(c.CallCommand), "call"),
+}
+
+
+# Where and how they travel
+
+
+def _place(public_url: str, websocket_port: int, proxied: str | None) -> tuple[str, str, str]:
+    """Scheme, host and path as `GET /api/config` tells them, where the host is that of this very document."""
+    if not public_url and proxied is not None:
+        return proxied, "{host}", PATH
+    if not public_url:
+        return "ws", f"{{host}}:{websocket_port}", PATH
+    url = urlsplit(public_url)
+    return url.scheme, url.netloc, url.path or "/"
+
+
+def _server(scheme: str, host: str) -> Json:
+    server: Json = {
+        "host": host,
+        "protocol": scheme,
+        "description": text.SERVER,
+        "security": [{"$ref": "#/components/securitySchemes/bearer"}],
+    }
+    if "{host}" in host:
+        server["variables"] = {"host": {"default": "127.0.0.1", "description": text.HOST}}
+    return server
+
+
+def _channel(path: str, kinds: list[Kind], settings: WebsocketSettings, rooms: RoomRules) -> Json:
+    return {
+        "address": path,
+        "title": "The websocket",
+        "description": text.CHANNEL,
+        "servers": [{"$ref": "#/servers/ws"}],
+        "messages": {kind.__name__: {"$ref": f"#/components/messages/{kind.__name__}"} for kind in kinds},
+        "bindings": {"ws": {"method": "GET", "headers": _handshake(), "bindingVersion": "0.1.0"}},
+        "x-subprotocols": [
+            {"name": encoding.value, "contentType": content_type, "frames": text.FRAMES[encoding]}
+            for encoding, content_type in CONTENT_TYPES.items()
+        ],
+        "x-limits": {
+            **_limits(text.LIMITS, settings),
+            **_limits(text.ROOM_LIMITS, rooms),
+            "maxFirstMessageBytes": {"value": first_message_bytes(settings), "description": text.FIRST_MESSAGE},
+            "maxRefCharacters": {"value": c.MAX_REF, "description": text.REF},
+            "maxTextCharacters": {"value": c.MAX_TEXT, "description": text.TEXT},
+            "maxSignalBytes": {"value": MAX_SIGNAL_BYTES, "description": text.SIGNAL},
+        },
+        "x-close-codes": [
+            {"code": code, "name": name, "reconnect": 4000 <= code < FOR_GOOD, "description": meaning}
+            for code, (name, meaning) in text.CLOSE_CODES.items()
+        ],
+    }
+
+
+def _limits(meanings: Mapping[str, str], settings: msgspec.Struct) -> Json:
+    return {
+        _camel(name): {"value": getattr(settings, name), "description": meaning} for name, meaning in meanings.items()
+    }
+
+
+def _handshake() -> Json:
+    return {
+        "type": "object",
+        "properties": {
+            "Sec-WebSocket-Protocol": {"type": "string", "enum": [encoding.value for encoding in Encoding]},
+            "Authorization": {"type": "string", "description": text.AUTHORIZATION},
+        },
+    }
+
+
+def _operations() -> Iterator[tuple[str, Json]]:
+    """As this server sees them: it receives commands and sends everything else."""
+    for kind in commands():
+        answers: list[Kind] = [OWN_ANSWERS.get(kind, m.Ok), Error]
+        operation = _operation("receive", tag_of(kind), _summary(kind), [kind])
+        if kind in OK_HAS:
+            operation["description"] = f"Its `ok` has `{OK_HAS[kind]}`."
+        yield _id(kind), operation | {"reply": {"channel": _THE_CHANNEL, "messages": _in_channel(answers)}}
+    for name, kinds in (
+        ("answer", list(ANSWERS)),
+        ("tell", private_events()),
+        ("publish", sequenced_events()),
+    ):
+        yield name, _operation("send", name, text.SENDS[name], kinds)
+
+
+def _operation(action: str, title: str, summary: str, kinds: list[Kind]) -> Json:
+    return {
+        "action": action,
+        "title": title,
+        "summary": summary,
+        "channel": _THE_CHANNEL,
+        "messages": _in_channel(kinds),
+    }
+
+
+_THE_CHANNEL = {"$ref": "#/channels/ws"}
+
+
+def _in_channel(kinds: list[Kind]) -> list[Json]:
+    return [{"$ref": f"#/channels/ws/messages/{kind.__name__}"} for kind in kinds]
+
+
+def _id(kind: Kind) -> str:
+    return kind.__name__[0].lower() + kind.__name__[1:]
+
+
+# What they look like
+
+
+def _message(kind: Kind) -> Json:
+    tags = list(_tags(kind))
+    asks_or_answers = "command" in tags or "answer" in tags
+    return {
+        "name": tag_of(kind),
+        "title": tag_of(kind),
+        "summary": _summary(kind),
+        "contentType": CONTENT_TYPES[Encoding.JSON],
+        "x-content-types": {encoding.value: content_type for encoding, content_type in CONTENT_TYPES.items()},
+        "tags": [{"$ref": f"#/components/tags/{tag}"} for tag in tags],
+        **({"correlationId": {"$ref": "#/components/correlationIds/ref"}} if asks_or_answers else {}),
+        "payload": {"$ref": f"#/components/schemas/{kind.__name__}"},
+    }
+
+
+def _tags(kind: Kind) -> Iterator[str]:
+    if issubclass(kind, c.Command):
+        yield "command"
+    if kind in ANSWERS:
+        yield "answer"
+    if issubclass(kind, m.SequencedEvent):
+        yield "sequenced"
+    if kind in private_events():
+        yield "private"
+
+
+def _summary(kind: Kind) -> str:
+    """The first line of its own docstring, not of one that it inherits."""
+    return (kind.__doc__ or "").strip().partition("\n")[0]
+
+
+# What structs leave open, because it is put together elsewhere.
+SHAPES: dict[tuple[Kind, str], Any] = {
+    (m.SessionReady, "missed"): list[Missed],
+    (m.RoomJoined, "room"): CallRoom | StreamRoom,
+    (m.RoomJoined, "history"): list[m.PastTip | m.PastChat],
+    (m.RoomJoined, "ice_servers"): list[IceServer],
+    (m.RoomJoined, "members"): list[Member],
+    (m.RoomJoined, "you"): You,
+    (m.Ok, "call"): CallView,
+    (m.Ok, "channel"): str,
+    (m.Ok, "tip"): SentTip,
+    (m.Ok, "wallet"): Balance,
+    (m.Ok, "tokenExpiresAt"): str,
+    **{(kind, "holds"): list[Hold] for kind in concrete(m.CallStateChanged)},
+}
+
+
+def _schemas(kinds: list[Kind]) -> Json:
+    schemas, components = msgspec.json.schema_components(
+        [*kinds, *SHAPES.values()], ref_template="#/components/schemas/{name}"
+    )
+    for (kind, field), shape in zip(SHAPES, schemas[len(kinds) :], strict=True):
+        components[kind.__name__]["properties"][field] = shape
+    mark_times(components)
+    return components
+
+
+def _camel(name: str) -> str:
+    first, *others = name.split("_")
+    return first + "".join(other.capitalize() for other in others)

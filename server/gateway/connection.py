@@ -1,0 +1,311 @@
+"""One websocket connection, from its handshake to its close; the only place that knows trio-websocket."""
+
+import contextlib
+import socket
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl
+
+import trio
+from structlog.contextvars import bind_contextvars
+from trio_websocket import CloseReason, ConnectionClosed, WebSocketConnection, WebSocketRequest
+from wsproto import ConnectionType, WSConnection
+from wsproto.connection import ConnectionState
+from wsproto.utilities import RemoteProtocolError
+
+from domain.protocol.commands import MAX_TOKEN
+from domain.rate_bucket import Pace
+from server.access.rate_limits import LimitsAway
+from server.addresses import client_address, is_within, limited_as
+from server.broadcast.codec import Encoding
+from server.broadcast.send_queue import Outbox
+from server.config.settings import WebsocketSettings
+from server.context import House
+from server.gateway.connection_limits import Admission
+from server.gateway.handshake import answer_without_websocket, http_answer, read_head
+from server.gateway.protocol import MAX_BEHIND_SECONDS, OPEN_TIMEOUT, TOO_LARGE, TOO_MANY, Conversation, Goodbye
+from server.ids import new_uuid
+from server.observability.faults import Faults
+
+PATH = "/ws"
+FRAGMENT_BYTES_MIN = 64  # on average of a message: of smaller ones each costs more than it brings
+QUEUED_MESSAGES = 64  # read but not handled yet; more than a client sends while the database answers one of its own
+USUAL_ENDS = (ConnectionClosed, trio.BrokenResourceError, trio.ClosedResourceError, trio.EndOfChannel)
+RESUME_POINT_BYTES = 128  # of a room in session:open; a channel has 64 characters at most
+OPEN_BYTES = MAX_TOKEN + 1_024  # of session:open beside its rooms
+
+
+class _Offer(NamedTuple):
+    """What a client asked for in its handshake; `subprotocol` is None where it asked for none and gets JSON.
+
+    `exempt`: it comes from a network without limits.
+    """
+
+    encoding: Encoding
+    subprotocol: str | None
+    authorization: str | None
+    exempt: bool
+
+
+async def serve_connection(house: House, sock: socket.socket, admission: Admission) -> None:
+    """One accepted socket, until it is closed. Only a bug of ours raises."""
+    settings = house.settings.websocket
+    bind_contextvars(connection=str(new_uuid()))  # in every log line of this connection, and of what it sets off
+    async with trio.open_nursery() as nursery:
+        outbox = Outbox(sock, nursery, limit=settings.outbox_bytes, close_seconds=settings.close_seconds)
+        try:
+            accepted = await _shake_hands(house, sock, outbox, nursery)
+            if accepted is not None:
+                websocket, offer = accepted
+                house.telemetry.connection_closed(await _converse(house, outbox, websocket, offer, admission))
+        finally:
+            with trio.CancelScope(shield=True):  # bounded by close_seconds, in aclose itself
+                await outbox.aclose()
+            nursery.cancel_scope.cancel()
+
+
+async def _converse(
+    house: House, outbox: Outbox, websocket: "_Connection", offer: _Offer, admission: Admission
+) -> int | None:
+    """Until either side has had enough; the close code, if there was one."""
+    conversation = Conversation(house, outbox, offer.encoding, limited=not offer.exempt)
+    try:
+        if offer.authorization is None:
+            await conversation.open_by_message(await _first_message(house, websocket))
+        else:
+            await conversation.open_by_header(offer.authorization)
+    except ConnectionClosed as closed:
+        return _code_of(closed)
+    except Goodbye as goodbye:
+        await _say(goodbye, outbox)
+        return goodbye.code
+    admission.authenticated()
+    websocket.admit_messages()
+    code = None
+    try:
+        await conversation.tell_missed_news()
+        while True:
+            await conversation.hear(await websocket.get_message())
+    except ConnectionClosed as closed:
+        code = _code_of(closed)
+    except Goodbye as goodbye:
+        code = goodbye.code
+        await _say(goodbye, outbox)
+    finally:
+        conversation.end(code)
+    return code
+
+
+def _code_of(closed: ConnectionClosed) -> int | None:
+    return None if closed.reason is None else closed.reason.code
+
+
+async def _first_message(house: House, websocket: WebSocketConnection) -> str | bytes:
+    while True:
+        began = trio.current_time()
+        with trio.move_on_after(house.settings.websocket.open_seconds):
+            message: str | bytes = await websocket.get_message()
+            return message
+        if not house.clock.stalls.stalled_since(began):  # else it may have come while the server stood still
+            raise Goodbye(OPEN_TIMEOUT, "no session:open in time")
+
+
+async def _say(goodbye: Goodbye, outbox: Outbox) -> None:
+    outbox.close(goodbye.code, goodbye.reason)
+    await outbox.closed.wait()
+
+
+async def _shake_hands(
+    house: House, sock: socket.socket, outbox: Outbox, nursery: trio.Nursery
+) -> tuple["_Connection", _Offer] | None:
+    """The open websocket; None if the client did not get there in time, comes too often or wants what we don't have."""
+    with trio.move_on_after(house.settings.websocket.handshake_seconds):
+        async with trio.open_nursery() as watch:
+            watch.start_soon(_cancel_when_closed, outbox, watch.cancel_scope)  # or it hangs when the peer vanishes
+            shaken = None
+            with contextlib.suppress(ConnectionClosed):  # the peer hung up, or sent more without waiting for the answer
+                shaken = await _answer_request(house, sock, outbox, nursery)
+            watch.cancel_scope.cancel()  # also where it was refused: nothing more is waited for
+            return shaken
+    return None
+
+
+async def _answer_request(
+    house: House, sock: socket.socket, outbox: Outbox, nursery: trio.Nursery
+) -> tuple["_Connection", _Offer] | None:
+    connection = await _connection_of_request(outbox, house.settings.websocket, house.faults)
+    if connection is None:
+        return None
+    nursery.start_soon(connection.read)
+    request = await connection._get_request()
+    exempt, wait_seconds = await _too_soon(house, sock, request)
+    if wait_seconds:
+        await request.reject(429, extra_headers=[(b"Retry-After", str(wait_seconds).encode())])
+        return None
+    offer = _offer_of(request, exempt)
+    if isinstance(offer, str):
+        await request.reject(400, body=offer.encode())
+        return None
+    await request.accept(subprotocol=offer.subprotocol)
+    _forget_handshake(connection)
+    return connection, offer
+
+
+async def _connection_of_request(outbox: Outbox, settings: WebsocketSettings, faults: Faults) -> "_Connection | None":
+    """The websocket that the first request asks for; None if it asks for none, which is answered here."""
+    head = await read_head(outbox)
+    if head is None:
+        return None
+    answer = answer_without_websocket(head)
+    if answer is None:
+        connection = _Connection(outbox, settings, faults)
+        try:
+            connection.take(head)
+        except (RemoteProtocolError, UnicodeError):  # a host name or a list that cannot be decoded raises the latter
+            answer = http_answer(b"400 Bad Request", b"This is no websocket handshake (RFC 6455, section 4.2.1)")
+        else:
+            return connection
+    outbox.push(answer)
+    return None
+
+
+def first_message_bytes(settings: WebsocketSettings) -> int:
+    """How large `session:open` may be: nobody knows yet who sends it, and many may send one at once."""
+    return min(settings.max_frame_bytes, OPEN_BYTES + RESUME_POINT_BYTES * settings.rooms_per_session)
+
+
+class _Connection(WebSocketConnection):
+    """What the library leaves undone: it bounds the size of messages, but no frames that bring none; and who breaks
+    the protocol hears from it only that the connection is gone.
+
+    Until `admit_messages`, one message as large as session:open may be is read, and nothing after it.
+    """
+
+    def __init__(self, outbox: Outbox, settings: WebsocketSettings, faults: Faults) -> None:
+        super().__init__(
+            outbox,
+            WSConnection(ConnectionType.SERVER),
+            message_queue_size=QUEUED_MESSAGES,
+            max_message_size=first_message_bytes(settings),
+        )
+        self._outbox = outbox
+        self._faults = faults
+        self._max_frame_bytes = settings.max_frame_bytes
+        self._first_is_read = False
+        self._admitted: trio.Event | None = trio.Event()  # None once the user is known
+        self._control_pace = Pace(settings.messages_per_second, settings.messages_burst)
+        self._fragments_max = settings.max_frame_bytes // FRAGMENT_BYTES_MIN
+        self._fragments = 0  # of the message that is coming in
+
+    def take(self, data: bytes) -> None:
+        """What was read already, before `read`. Raises RemoteProtocolError, UnicodeError."""
+        self._wsproto.receive_data(data)
+
+    def admit_messages(self) -> None:
+        """The user is known: from now on the usual bounds hold."""
+        admitted, self._admitted = self._admitted, None
+        self._max_message_size = self._max_frame_bytes
+        if admitted is not None:
+            admitted.set()
+
+    async def read(self) -> None:
+        """Until the end; who does not even ask for a websocket is not waited for any longer then."""
+        with self._faults.contained("connection", self._outbox.abort):
+            try:
+                await self._reader_task()
+            except trio.Cancelled as cancelled:
+                # The library closes a channel on its way out, which ends the conversation and cancels the reader: a
+                # fault that it was on its way out with would be lost.
+                if isinstance(cancelled.__context__, Exception) and not isinstance(cancelled.__context__, USUAL_ENDS):
+                    raise cancelled.__context__ from None
+                raise
+        if self._wsproto.state is ConnectionState.CONNECTING:
+            self._outbox.abort()
+
+    async def _handle_ping_event(self, event: Any) -> None:
+        await self._count_control_frame()
+        await super()._handle_ping_event(event)
+
+    async def _handle_pong_event(self, event: Any) -> None:
+        await self._count_control_frame()
+        await super()._handle_pong_event(event)
+
+    async def _handle_message_event(self, event: Any) -> None:
+        self._fragments = 0 if event.message_finished else self._fragments + event.frame_finished
+        if self._fragments > self._fragments_max:
+            await self._end(TOO_LARGE, "too many fragments")
+        if self._admitted is not None:
+            if self._first_is_read:
+                await self._admitted.wait()
+            self._first_is_read = event.message_finished
+        await super()._handle_message_event(event)
+
+    async def _handle_close_connection_event(self, event: Any) -> None:
+        if self._wsproto.state is ConnectionState.OPEN:  # it is the parser that gives up, and the library tells nobody
+            self._outbox.close(event.code, event.reason or "")
+        await super()._handle_close_connection_event(event)
+
+    async def _count_control_frame(self) -> None:
+        if self._control_pace.take(trio.current_time()) > MAX_BEHIND_SECONDS:
+            await self._end(TOO_MANY, "too many control frames")
+
+    async def _end(self, code: int, reason: str) -> None:
+        """As the library ends a message that is too large; raises what stops its reader."""
+        self._close_reason = CloseReason(code, reason)
+        self._outbox.close(code, reason)
+        await self._recv_channel.aclose()
+        raise ConnectionClosed(self._close_reason)
+
+
+async def _cancel_when_closed(outbox: Outbox, scope: trio.CancelScope) -> None:
+    await outbox.closed.wait()
+    scope.cancel()
+
+
+def _forget_handshake(websocket: WebSocketConnection) -> None:
+    """What only a handshake needs, HTTP's parser and all headers, would live as long as the connection: 3 KB of it."""
+    websocket._wsproto.handshake = _DONE
+    websocket._handshake_headers = ()
+
+
+class _Done:
+    """A handshake that has no more to say."""
+
+    def events(self) -> tuple[()]:
+        return ()
+
+
+_DONE: Any = _Done()
+
+
+async def _too_soon(house: House, sock: socket.socket, request: WebSocketRequest) -> tuple[bool, int]:
+    """Whether the address of this connection is exempt from limits; and in how many seconds it may come again, or 0."""
+    proxies = house.settings.server.proxies
+    forwarded = [value.decode("latin-1") for name, value in request.headers if name == proxies.header.encode()]
+    try:
+        address = client_address(str(sock.getpeername()[0]), forwarded, proxies)
+        if is_within(address, house.settings.limits.exempt):
+            return True, 0
+        taken = await house.limits.take("handshake", limited_as(address))
+    except (OSError, LimitsAway):  # whom nobody can count does not get in
+        return False, 1
+    return False, 0 if taken.allowed else taken.more_after_seconds
+
+
+def _offer_of(request: WebSocketRequest, exempt: bool) -> _Offer | str:
+    """What is offered, or in one sentence why it will not do."""
+    path, _, query = request.path.partition("?")
+    if path != PATH:
+        return f"The websocket is at {PATH}"
+    if any("token" in name.lower() or name.lower() == "authorization" for name, _ in parse_qsl(query)):
+        return "A token in the address ends up in logs; send it in session:open or in Authorization"
+    authorization = dict(request.headers).get(b"authorization")
+    token = None if authorization is None else authorization.decode("latin-1")
+    if not request.proposed_subprotocols:
+        return _Offer(Encoding.JSON, None, token, exempt)
+    for name in request.proposed_subprotocols:
+        if name in _ENCODINGS:
+            return _Offer(_ENCODINGS[name], name, token, exempt)
+    return f"Subprotocol needed: {' or '.join(_ENCODINGS)}"
+
+
+_ENCODINGS = {encoding.value: encoding for encoding in Encoding}

@@ -1,0 +1,339 @@
+"""What is said over one connection once it stands: who it is, what they want, and whether they are still there."""
+
+import contextlib
+from math import inf
+from typing import Any, assert_never
+
+import trio
+from msgspec import UNSET
+
+from domain.ids import SessionId
+from domain.instant import rfc3339
+from domain.protocol import commands as c
+from domain.protocol import events as m
+from domain.refusals import Code, Refusal, unfit
+from server.access.rate_limits import LimitsAway
+from server.access.tokens import Identity, TokenRefused, bearer
+from server.access.user_budgets import may_open, refuse_command
+from server.broadcast.codec import PING_FRAME, Encoding, Misfit
+from server.broadcast.replies import JoinReply, SocketReply
+from server.broadcast.send_queue import Outbox
+from server.broadcast.value_faults import Undecodable
+from server.context import House
+from server.sessions.authenticator import Banned, Visitor
+from server.sessions.bans import BANNED
+from server.sessions.resend import tell_again
+from server.sessions.session import Session
+from storage.ledger.wallets import find_wallet
+from storage.postgres import Refused, StorageUnavailable
+
+NORMAL, PROTOCOL_ERROR, INVALID_TEXT, TOO_LARGE = 1000, 1002, 1007, 1009
+DRAINING, PING_TIMEOUT, STORAGE_AWAY = 4000, 4002, 4003
+FOR_GOOD = 4400  # from here on a close code says not to come back
+UNDECODABLE, UNAUTHENTICATED, OPEN_TIMEOUT, REPLACED, TOO_MANY = 4400, 4401, 4408, 4409, 4429
+STANDARD_ENDS = {NORMAL, PROTOCOL_ERROR, INVALID_TEXT, TOO_LARGE}  # and after these of RFC 6455 neither
+EXPIRY_WARNING_SECONDS = 60
+REFRESH_AFTER_STALL_SECONDS = 10  # for a token that expired while nobody could be warned
+MAX_BEHIND_SECONDS = 5  # of one's pace: who goes on for so long though refused will not stop
+
+
+class Goodbye(Exception):
+    """The conversation is over, for a reason that the client is told."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+class Conversation:
+    """One connection from its first message to its last; a session speaks through it."""
+
+    __slots__ = (
+        "_counts",
+        "_house",
+        "_limited",
+        "_session",
+        "_token_expires_at",
+        "_warned_of_expiry",
+        "encoding",
+        "outbox",
+        "pinged_at",
+    )
+
+    def __init__(self, house: House, outbox: Outbox, encoding: Encoding, *, limited: bool = True) -> None:
+        """`limited`: the limits of a user hold here; not for a network that is exempt from them."""
+        self._house = house
+        self._limited = limited
+        self._session: Session
+        self._counts = False  # whether the session's presence counts somewhere: it is pinged more often then
+        self._token_expires_at = 0  # unix seconds
+        self._warned_of_expiry = False
+        self.encoding = encoding
+        self.outbox = outbox
+        self.pinged_at = outbox.heard_at  # so far nothing is unanswered
+
+    # The session
+
+    async def open_by_header(self, authorization: str) -> None:
+        """With the token of the handshake. Raises Goodbye."""
+        try:
+            token = bearer(authorization)
+        except TokenRefused as refused:
+            raise Goodbye(UNAUTHENTICATED, refused.description) from None
+        self._session = await self._welcome(token, None)
+
+    async def open_by_message(self, message: str | bytes) -> None:
+        """With the first message, which is `session:open`. Raises Goodbye."""
+        command = self._decode(message)
+        if not isinstance(command, c.SessionOpen):
+            raise Goodbye(UNAUTHENTICATED, "the first message is session:open")
+        self._session = await self._welcome(command.token, command)
+
+    async def hear(self, message: str | bytes) -> None:
+        """A message after the first. Raises Goodbye."""
+        if not self._is_current:  # commands that were queued here are dropped, not carried out for the newer one
+            return
+        command = self._decode(message)
+        reply = SocketReply(self, command.ref)
+        if self._session.unheard:  # rooms learn that it is heard again before they get what it says
+            self._session.note_silence(self.silent(trio.current_time()))
+        wait = self._session.pace.take(trio.current_time())
+        if wait > MAX_BEHIND_SECONDS:
+            raise Goodbye(TOO_MANY, "too many messages")
+        try:
+            if wait:
+                too_early = {"retryAfterSeconds": round(wait, 3)}
+                reply.deliver(Refusal(Code.RATE_LIMITED, "Too many messages; slow down", too_early))
+            elif (hurried := await self._count(command)) is not None:
+                reply.deliver(hurried)
+            else:
+                await self._carry_out(command, reply)
+        except LimitsAway:
+            reply.deliver(Refusal(Code.OVERLOADED, "The server cannot count requests right now; try again"))
+        except StorageUnavailable:
+            reply.deliver(Refusal(Code.STORAGE_UNAVAILABLE, "The database is out of reach; try again"))
+        except Refused as refused:  # a fault of ours, which costs this command and not the connection
+            self._house.faults.note("command", refused, "command.refused", {"command": type(command).__name__})
+            reply.deliver(Refusal(Code.INTERNAL, "Something went wrong on our side"))
+
+    async def _count(self, command: c.AnyCommand | Misfit) -> Refusal | None:
+        """Count a command under its user's limits, but for a network that is exempt. Raises LimitsAway."""
+        return await refuse_command(self._house.limits, self._session.identity, command) if self._limited else None
+
+    def end(self, code: int | None) -> None:
+        """The connection is gone: end its session if `code` says that the client will not come back, else detach.
+
+        A session that goes on in a newer connection is left alone, whatever the old one was closed with.
+        """
+        if not self._is_current:
+            return
+        if code in STANDARD_ENDS or (code is not None and code >= FOR_GOOD):
+            self._house.sessions.end(self._session)
+        else:
+            self._session.detach(self, trio.current_time())
+
+    @property
+    def _is_current(self) -> bool:
+        """The session has not ended, and goes on in this connection and in no newer one."""
+        return self._session.line is self
+
+    async def _identify(self, token: str) -> Visitor:
+        try:
+            return await self._house.visitors.identify(token)
+        except TokenRefused as refused:
+            raise Goodbye(UNAUTHENTICATED, refused.description) from None
+        except Banned:
+            raise Goodbye(BANNED, "banned") from None
+        except StorageUnavailable:
+            raise Goodbye(STORAGE_AWAY, "the database is away") from None
+        except Refused as refused:
+            self._house.faults.note("connection", refused, "identity.refused", {})
+            raise Goodbye(STORAGE_AWAY, "the database refused a statement of ours") from None
+
+    async def _welcome(self, token: str, opened: c.SessionOpen | None) -> Session:
+        if self._house.draining:
+            raise Goodbye(DRAINING, "shutting down")
+        identity, person = await self._identify(token)
+        if not await may_open(self._house.limits, identity.user_id):
+            raise Goodbye(TOO_MANY, "too many sessions of this user were opened or resumed")
+        self._token_expires_at = identity.expires_at
+        resume = None if opened is None else opened.resume
+        known = None if resume is None else self._house.sessions.find(SessionId(resume.session_id), identity.user_id)
+        if known is not None and self.outbox.over:
+            # The client gave up while the user was looked up; it may have resumed in a newer connection already.
+            raise Goodbye(NORMAL, "closed by the client")
+        if known is None:
+            await self._house.sessions.make_room(identity.user_id)
+            self._check_again(identity)
+        session = known or self._house.sessions.open(identity, person)
+        if session is None:
+            raise Goodbye(TOO_MANY, "too many sessions of this user, and all of them are in use")
+        # From here on nothing waits: no event of a room comes between what was missed and what follows.
+        rights_changed = session.adopt(identity)
+        heard_at = session.heard_at
+        session.missed_news = known is not None
+        replaced = session.attach(self)
+        if replaced is not None:
+            replaced.close(REPLACED, "the session goes on in another connection")
+        points = [] if resume is None else resume.channels
+        backlogs = [] if known is None else session.backlogs(points)
+        self._send(
+            m.SessionReady(
+                ref=UNSET if opened is None or opened.ref is None else opened.ref,
+                session_id=session.id,
+                user_id=session.creator_id,
+                heartbeat_seconds=self._house.settings.websocket.heartbeat_seconds,
+                token_expires_at=rfc3339(identity.expires_at * 1_000_000),
+                resumed=known is not None,
+                missed=[{"channel": backlog.channel, "count": len(backlog.events)} for backlog in backlogs],
+                lost=sorted({point.channel for point in points} - {backlog.channel for backlog in backlogs}),
+            )
+        )
+        session.resume(backlogs)
+        if rights_changed:
+            self._house.room_commands.check_rights(session)
+        self._counts = session.counts()
+        tell_again(self._house, session, self._send, None if known is None else heard_at)
+        return session
+
+    def _check_again(self, identity: Identity) -> None:
+        """What may have changed while other sessions were asked whether they are there. Raises Goodbye."""
+        if self._house.draining:
+            raise Goodbye(DRAINING, "shutting down")
+        if self._house.bans.contains(identity.overlay_of or identity.user_id):
+            raise Goodbye(BANNED, "banned")
+
+    async def tell_missed_news(self) -> None:
+        """Tell the balance as it is now, after a resume: what was told before may have been lost with a connection."""
+        session = self._session
+        if session.missed_news and session.identity.overlay_of is None:
+            with contextlib.suppress(StorageUnavailable, Refused):  # the next resume, or the next change, will tell
+                wallet = await find_wallet(self._house.postgres, session.user_id)
+                if wallet is not None and self._is_current:
+                    session.missed_news = False
+                    changed = m.WalletChanged(balance=wallet.balance, cause="resumed", tokens=0, ref={})
+                    self._send(session.with_balance(changed, wallet.n))
+
+    # Commands
+
+    def _decode(self, message: str | bytes) -> c.AnyCommand | Misfit:
+        try:
+            return self.encoding.decode(message)
+        except Misfit as misfit:
+            return misfit
+        except Undecodable:
+            raise Goodbye(UNDECODABLE, "undecodable message") from None
+
+    async def _carry_out(self, command: c.AnyCommand | Misfit, reply: SocketReply) -> None:
+        match command:
+            case Misfit():
+                reply.deliver(unfit(*command.faults))
+            case c.Ping():
+                self._send(m.Pong(ref=UNSET if command.ref is None else command.ref))
+            case c.RoomJoin():
+                reply = JoinReply(self, command.ref, self._house.ice.of(self._session.user_id))
+                await self._house.room_commands.join(self._session, command, reply)
+                self._counts = self._session.counts()
+            case c.RoomLeave():
+                self._leave(command.channel, reply)
+            case c.TipSend() | c.ChatSend() | c.SignalSend() | c.MemberMute() | c.MemberRemove():
+                self._house.room_commands.talk(self._session, command, reply)
+            case c.CallCommand():
+                await self._house.call_commands.give(self._session.user_id, command, reply)
+            case c.TokenRefresh():
+                self._refresh(command.token, reply)
+            case c.SessionOpen():
+                reply.deliver(Refusal(Code.VALIDATION_FAILED, "The session is open already"))
+            case _:
+                assert_never(command)
+
+    def _leave(self, channel: str, reply: SocketReply) -> None:
+        self._session.leave(channel)
+        reply.deliver({"channel": channel})
+
+    def _refresh(self, token: str, reply: SocketReply) -> None:
+        """A token that will not do changes nothing: the one before holds until it expires."""
+        try:
+            identity = self._house.visitors.verify(token)
+        except TokenRefused as refused:
+            reply.deliver(Refusal(Code.UNAUTHENTICATED, refused.description))
+            return
+        if identity.user_id != self._session.user_id:
+            reply.deliver(Refusal(Code.FORBIDDEN, "The token is another user's"))
+            return
+        if self._house.bans.contains(identity.user_id):
+            raise Goodbye(BANNED, "banned")
+        if self._session.adopt(identity):
+            self._house.room_commands.check_rights(self._session)
+        self._token_expires_at, self._warned_of_expiry = identity.expires_at, False
+        self._counts = self._session.counts()
+        reply.deliver({"tokenExpiresAt": rfc3339(identity.expires_at * 1_000_000)})
+
+    def _send(self, event: Any) -> None:
+        self.outbox.push(self.encoding.frame(event))
+
+    # The pulse
+
+    def check(self, now: float) -> None:
+        """Ping when it is time, tell rooms who fell silent or is heard again, and end what has no future.
+
+        A session whose presence counts is pinged every `party_heartbeat_seconds` and silent after `presence_seconds`;
+        another one is silent once it was asked, too, and has not answered for so long.
+        """
+        settings, stalls = self._house.settings.websocket, self._house.clock.stalls
+        heard_at = self.outbox.heard_at
+        if now - max(heard_at, stalls.over_at) >= settings.ping_timeout_seconds:  # nobody was pinged in a stall
+            self.outbox.close(PING_TIMEOUT, "not heard of")
+        self._check_token(self._token_expires_at - self._house.clock.now() / 1_000_000)
+        if self._is_current:
+            self._session.note_silence(self.silent(now))
+        if now - self.pinged_at >= (settings.party_heartbeat_seconds if self._counts else settings.heartbeat_seconds):
+            self._push_ping(now)
+            self._counts = self._session.counts()
+
+    def silent(self, now: float) -> bool:
+        """Whether the client has not been heard for so long that it counts as absent."""
+        settings, heard_at = self._house.settings.websocket, self.outbox.heard_at
+        silence = settings.presence_seconds if self._counts else settings.heartbeat_seconds + settings.presence_seconds
+        return now - heard_at >= silence or heard_at < self._house.clock.stalls.deaf_until
+
+    def ping(self, now: float) -> None:
+        """Ask whether the client is there, unless it has been asked already and has not answered yet."""
+        if self.outbox.heard_at >= self.pinged_at:
+            self._push_ping(now)
+
+    def _push_ping(self, now: float) -> None:
+        self.outbox.push(PING_FRAME)
+        self.pinged_at = now
+
+    def _check_token(self, seconds_left: float) -> None:
+        if seconds_left <= 0 and not self._expired_in_stall():
+            for channel in self._session.live_seats():
+                self._send(m.AccessRevoked(channel=channel, reason="token_expired"))
+            self._house.sessions.end(self._session)
+            self.outbox.close(UNAUTHENTICATED, "token expired")
+        elif seconds_left <= EXPIRY_WARNING_SECONDS and not self._warned_of_expiry:
+            self._warned_of_expiry = True
+            self._send(m.TokenExpiring(expires_at=rfc3339(self._token_expires_at * 1_000_000)))
+
+    def _expired_in_stall(self) -> bool:
+        """The token expired while the server did nothing, and its user has still time to refresh it."""
+        clock = self._house.clock
+        waits_until = clock.stalls.over_at + REFRESH_AFTER_STALL_SECONDS
+        return trio.current_time() < waits_until and clock.fell_in_stall(self._token_expires_at * 1_000_000)
+
+    def ping_soon(self) -> None:
+        """With the next check: after a stall everybody has a chance to be heard."""
+        self.pinged_at = -inf
+
+    @property
+    def heard_at(self) -> float:
+        """When the peer's last byte came in, by trio's clock."""
+        return self.outbox.heard_at
+
+    def close(self, code: int, reason: str) -> None:
+        self.outbox.close(code, reason)
+
+    async def wait_closed(self) -> None:
+        await self.outbox.closed.wait()

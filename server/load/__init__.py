@@ -1,1 +1,0 @@
-"""Puts a running server under load as its clients would, and counts every delivery."""

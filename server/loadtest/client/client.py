@@ -1,0 +1,339 @@
+"""A client of the websocket on trio: one session, over however many connections it takes."""
+
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+import trio
+from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnection, wrap_client_stream
+
+from server.broadcast.codec import Encoding
+from server.loadtest.client.positions import Places
+
+PATIENCE_SECONDS = 20.0  # for an answer: twice what a server may take for one
+HANDSHAKE_SECONDS = 10.0  # the library waits for ever for a peer that vanishes meanwhile
+CLOSE_SECONDS = 5.0  # for the server's half of a goodbye
+KEPT_EVENTS = 1000  # that nobody has waited for yet; of more, the oldest are forgotten
+QUEUED_MESSAGES = 64  # that the library has read; a full queue would stop its pongs
+MAX_MESSAGE_BYTES = 16 * 1024 * 1024  # a room:joined with a long history
+
+NORMAL, GOING_AWAY, NO_GOODBYE = 1000, 1001, 1006
+COME_BACK = range(4000, 4100)
+SERVER_FAULTS = (1011, 1012, 1013)  # a fault, a restart, too busy: RFC 6455's registry, of a proxy in between
+
+Event = dict[str, Any]
+Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
+
+
+class Rejected(Exception):
+    """The server answered the handshake with an HTTP status instead."""
+
+    def __init__(self, status: int, body: str) -> None:
+        super().__init__(f"the handshake was answered {status}: {body}")
+        self.status = status
+
+
+class Disconnected(Exception):
+    """There is no connection; with the close code that ended it, 1006 if there was no goodbye."""
+
+    def __init__(self, code: int | None, reason: str) -> None:
+        super().__init__(f"closed with {code}: {reason or 'no reason given'}")
+        self.code = code
+        self.reason = reason
+
+
+class NothingCame(Exception):
+    """What was waited for did not come in time."""
+
+
+class Disorder(Exception):
+    """A room's events had a hole, or one came twice."""
+
+
+def may_come_back(code: int | None) -> bool:
+    """Whether a close code invites to connect again, as a broken network does."""
+    return code in (None, GOING_AWAY, NO_GOODBYE, *SERVER_FAULTS) or code in COME_BACK
+
+
+class Client:
+    """One session. It listens in the nursery that it is given; every event is heard in the order of its arrival.
+
+    `hear` is called with each event at once, and must not wait: a memory channel's `send_nowait` will do. Answers to
+    `ask` go to who asked, alone. The last `kept` events are also there to be waited for, each once.
+    """
+
+    def __init__(
+        self,
+        nursery: trio.Nursery,
+        url: str,
+        token: str,
+        *,
+        encoding: Encoding = Encoding.JSON,
+        by_header: bool = False,
+        hear: Callable[[Event], object] | None = None,
+        kept: int = KEPT_EVENTS,
+    ) -> None:
+        self.encoding = encoding
+        self.ready: Event = {}  # the latest session:ready
+        self.places = Places()
+        self.close_code: int | None = None  # of the last connection that has ended
+        self.close_reason = ""
+        self.kept: deque[Event] = deque(maxlen=kept)
+        self._nursery = nursery
+        self._url = url
+        self._token = token
+        self._by_header = by_header
+        self._hear = hear
+        self._websocket: WebSocketConnection | None = None
+        self._stream: Stream
+        self._closed = trio.Event()
+        self._asked: dict[str, _Awaited] = {}  # by ref
+        self._awaited: list[_Awaited] = []
+        self._refs = 0
+
+    # Connections
+
+    async def open(self) -> Event:
+        """Connect, and open a session. Raises OSError, Rejected or Disconnected."""
+        return await self._connect(None)
+
+    async def resume(self) -> Event:
+        """Connect, and go on with the session: missed events come first, rooms in `lost` must be joined again."""
+        return await self._connect({"sessionId": self.ready["sessionId"], "channels": self.places.resume_points()})
+
+    async def close(self, code: int = NORMAL) -> None:
+        """Say goodbye, and wait for the server's."""
+        if self._websocket is not None:
+            websocket = self._websocket
+            with trio.move_on_after(CLOSE_SECONDS):
+                await websocket.aclose(code)
+            self._note_closed(websocket, code, "")
+
+    async def lose_network(self) -> None:
+        """The connection is gone without a word."""
+        if self._websocket is not None:
+            await trio.aclose_forcefully(self._stream)
+            await self._closed.wait()
+
+    async def wait_closed(self) -> int | None:
+        """Until the connection has ended, whoever ended it; its close code."""
+        await self._closed.wait()
+        return self.close_code
+
+    @property
+    def connected(self) -> bool:
+        return self._websocket is not None
+
+    @property
+    def may_come_back(self) -> bool:
+        return may_come_back(self.close_code)
+
+    # What is said
+
+    async def say(self, kind: str, **fields: Any) -> None:
+        """Send a command, and wait for no answer. Raises Disconnected."""
+        if self._websocket is None:
+            raise Disconnected(self.close_code, self.close_reason)
+        try:
+            await self._websocket.send_message(self._encoded({"type": kind, **fields}))
+        except ConnectionClosed:
+            await self._closed.wait()  # the listener knows why
+            raise Disconnected(self.close_code, self.close_reason) from None
+
+    async def ask(self, kind: str, **fields: Any) -> Event:
+        """Send a command; its own answer, be it an error. Raises Disconnected or NothingCame."""
+        self._refs += 1
+        ref = f"r{self._refs}"
+        awaited = self._asked[ref] = _Awaited(kind, {})
+        try:
+            await self.say(kind, ref=ref, **fields)
+            return await self._come(awaited, PATIENCE_SECONDS)
+        finally:
+            del self._asked[ref]
+
+    async def join(self, channel: str) -> Event:
+        """Become a member of a room; room:joined, or the error."""
+        return await self.ask("room:join", channel=channel)
+
+    async def leave(self, channel: str) -> Event:
+        """Be a member no longer."""
+        answer = await self.ask("room:leave", channel=channel)
+        self.places.leave(channel)
+        return answer
+
+    async def wait_for(self, kind: str, seconds: float = PATIENCE_SECONDS, **fields: Any) -> Event:
+        """The first event of a kind and with these fields that nobody has waited for. Raises as `ask` does."""
+        awaited = _Awaited(kind, fields)
+        for event in self.kept:
+            if awaited.is_met_by(event):
+                self.kept.remove(event)
+                return event
+        if self._websocket is None:
+            raise Disconnected(self.close_code, self.close_reason)
+        self._awaited.append(awaited)
+        try:
+            return await self._come(awaited, seconds)
+        finally:
+            self._awaited.remove(awaited)
+
+    async def _come(self, awaited: "_Awaited", seconds: float) -> Event:
+        with trio.move_on_after(seconds):
+            await awaited.over.wait()
+        if awaited.event is not None:
+            return awaited.event
+        if awaited.over.is_set():
+            raise Disconnected(self.close_code, self.close_reason)
+        came = [event["type"] for event in self.kept]
+        raise NothingCame(f"{awaited.kind} did not come with {awaited.fields}; what came: {came}")
+
+    # How it is done
+
+    async def _connect(self, resume: Event | None) -> Event:
+        in_header = self._by_header and resume is None
+        headers = [(b"Authorization", f"Bearer {self._token}".encode())] if in_header else []
+        await self._shake_hands(headers)
+        if not in_header:
+            await self.say("session:open", token=self._token, **({"resume": resume} if resume else {}))
+        return await self.wait_for("session:ready")
+
+    async def _shake_hands(self, headers: list[tuple[bytes, bytes]]) -> None:
+        self._stream = await _open_stream(self._url)
+        with trio.move_on_after(HANDSHAKE_SECONDS) as waited:
+            try:
+                await self._nursery.start(self._live, self._stream, headers)
+            except ExceptionGroup as failed:
+                raise _refusal(failed) from None
+        if waited.cancelled_caught:
+            await trio.aclose_forcefully(self._stream)
+            raise Disconnected(NO_GOODBYE, "no handshake in time")
+
+    async def _live(
+        self, stream: Stream, headers: list[tuple[bytes, bytes]], task_status: trio.TaskStatus[None]
+    ) -> None:
+        """One connection, from its handshake to its end."""
+        address = urlsplit(self._url)
+        try:
+            async with trio.open_nursery() as nursery:
+                self._websocket = await wrap_client_stream(
+                    nursery,
+                    stream,
+                    address.netloc,
+                    f"{address.path or '/'}{address.query and '?' + address.query}",
+                    subprotocols=[self.encoding.value],
+                    extra_headers=headers,
+                    message_queue_size=QUEUED_MESSAGES,
+                    max_message_size=MAX_MESSAGE_BYTES,
+                )
+                self._closed = trio.Event()
+                task_status.started()
+                await self._listen(self._websocket)
+                nursery.cancel_scope.deadline = trio.current_time() + CLOSE_SECONDS  # it is the server that hangs up
+        finally:
+            await trio.aclose_forcefully(stream)
+
+    async def _listen(self, websocket: WebSocketConnection) -> None:
+        try:
+            while True:
+                self._take(self._decoded(await websocket.get_message()))
+        except ConnectionClosed as closed:
+            code, reason = (None, None) if closed.reason is None else (closed.reason.code, closed.reason.reason)
+            self._note_closed(websocket, code, reason or "")
+
+    def _take(self, event: Event) -> None:
+        self.places.take(event)
+        if event["type"] == "session:ready":
+            self.ready = event
+            for channel in event["lost"]:
+                self.places.leave(channel)
+        ref = event.get("ref")  # of a wallet:changed it is no answer's, but what moved the tokens
+        if isinstance(ref, str) and ref in self._asked:
+            self._asked[ref].meet(event)
+            return
+        if self._hear is not None:
+            self._hear(event)
+        for awaited in self._awaited:
+            if awaited.event is None and awaited.is_met_by(event):
+                awaited.meet(event)
+                return
+        self.kept.append(event)
+
+    def _note_closed(self, websocket: WebSocketConnection, code: int | None, reason: str) -> None:
+        """Once a connection; one that was replaced by a later one of ours ends unnoticed."""
+        if websocket is self._websocket:
+            self._websocket = None
+            self.close_code, self.close_reason = code, reason
+            self._closed.set()
+            for awaited in (*self._asked.values(), *self._awaited):
+                awaited.over.set()
+
+    def _encoded(self, message: Event) -> str | bytes:
+        if self.encoding is Encoding.JSON:
+            return msgspec.json.encode(message).decode()
+        return msgspec.msgpack.encode(message)
+
+    def _decoded(self, message: Any) -> Event:
+        event: Event = (msgspec.json if self.encoding is Encoding.JSON else msgspec.msgpack).decode(message)
+        return event
+
+
+class _Awaited:
+    """What somebody waits for, and what has come; over without an event, the connection has ended."""
+
+    __slots__ = ("event", "fields", "kind", "over")
+
+    def __init__(self, kind: str, fields: dict[str, Any]) -> None:
+        self.kind = kind
+        self.fields = fields
+        self.event: Event | None = None
+        self.over = trio.Event()
+
+    def is_met_by(self, event: Event) -> bool:
+        return event["type"] == self.kind and all(event.get(name) == value for name, value in self.fields.items())
+
+    def meet(self, event: Event) -> None:
+        self.event = event
+        self.over.set()
+
+
+@asynccontextmanager
+async def open_client(
+    url: str,
+    token: str,
+    *,
+    encoding: Encoding = Encoding.JSON,
+    by_header: bool = False,
+    hear: Callable[[Event], object] | None = None,
+    kept: int = KEPT_EVENTS,
+) -> AsyncIterator[Client]:
+    """A client with an open session, closed at the end; raises Disorder then if a room's events were not in order."""
+    async with trio.open_nursery() as nursery:
+        client = Client(nursery, url, token, encoding=encoding, by_header=by_header, hear=hear, kept=kept)
+        try:
+            await client.open()
+            yield client
+        finally:
+            with trio.CancelScope(shield=True):  # bounded by CLOSE_SECONDS
+                await client.close()
+            nursery.cancel_scope.cancel()
+    if client.places.faults:
+        raise Disorder("; ".join(client.places.faults))
+
+
+async def _open_stream(url: str) -> Stream:
+    address = urlsplit(url)
+    assert address.hostname is not None, "a websocket's address names a host"
+    if address.scheme == "wss":
+        return await trio.open_ssl_over_tcp_stream(address.hostname, address.port or 443, https_compatible=True)
+    return await trio.open_tcp_stream(address.hostname, address.port or 80)
+
+
+def _refusal(failed: ExceptionGroup[Exception]) -> Exception:
+    """The server's no to a handshake; anything else is a bug, and stays what it is."""
+    refused = failed.subgroup(ConnectionRejected)
+    if refused is None:
+        return failed
+    rejected: Any = refused.exceptions[0]
+    return Rejected(rejected.status_code, (rejected.body or b"").decode(errors="replace"))

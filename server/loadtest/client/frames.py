@@ -1,0 +1,100 @@
+"""A websocket as a client that must cost little: whole frames out, whole frames in (RFC 6455)."""
+
+from urllib.parse import urlsplit
+
+import trio
+
+from server.broadcast.codec import Encoding
+
+READ_BYTES = 65_536  # of one socket at once: many frames where the reader is behind
+TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
+_FIN, _MASKED = 0x80, 0x80
+_NO_MASK = bytes(4)  # a client must mask; by zeros is allowed to who has nothing to hide from proxies
+
+
+class HandshakeError(Exception):
+    """What the server answered instead of an open websocket."""
+
+
+async def shake_hands(url: str, encoding: Encoding, token: str | None = None) -> tuple[trio.socket.SocketType, bytes]:
+    """An open websocket, and what came behind the handshake; `token` goes into its header. Raises HandshakeError."""
+    address = urlsplit(url)
+    sock = trio.socket.socket()
+    try:
+        sock.setsockopt(trio.socket.IPPROTO_TCP, trio.socket.TCP_NODELAY, 1)
+        await sock.connect((address.hostname, address.port or 80))
+        await sock.send(_upgrade(address.netloc, address.path, encoding, token))
+        head, unread = await _read_head(sock)
+        if not head.startswith(b"HTTP/1.1 101"):
+            raise HandshakeError(head.decode("latin-1").partition("\r\n")[0])
+    except BaseException:
+        sock.close()
+        raise
+    return sock, unread
+
+
+class Frames:
+    """Cuts what a server sends into frames; a server neither masks nor, here, splits a message."""
+
+    def __init__(self) -> None:
+        self._bytes = bytearray()
+
+    def take(self, data: bytes) -> list[tuple[int, bytes]]:
+        """The frames that `data` completes: opcode and payload."""
+        self._bytes += data
+        frames, begin = [], 0
+        while (place := self._payload_at(begin)) is not None:
+            start, end = place
+            frames.append((self._bytes[begin] & 0x0F, bytes(self._bytes[start:end])))
+            begin = end
+        del self._bytes[:begin]
+        return frames
+
+    def _payload_at(self, begin: int) -> tuple[int, int] | None:
+        """Where the payload of the frame at `begin` starts and ends; None if it is not all there."""
+        if len(self._bytes) < begin + 2:
+            return None
+        length, start = self._bytes[begin + 1], begin + 2
+        if length >= 126:
+            start += 2 if length == 126 else 8
+            length = int.from_bytes(self._bytes[begin + 2 : start], "big")
+        end = start + length
+        return (start, end) if len(self._bytes) >= end else None
+
+
+def masked_frame(opcode: int, payload: bytes) -> bytes:
+    """A frame as a client must send it."""
+    length = len(payload)
+    if length < 126:
+        head = bytes((_FIN | opcode, _MASKED | length))
+    elif length < 1 << 16:
+        head = bytes((_FIN | opcode, _MASKED | 126)) + length.to_bytes(2, "big")
+    else:
+        head = bytes((_FIN | opcode, _MASKED | 127)) + length.to_bytes(8, "big")
+    return head + _NO_MASK + payload
+
+
+async def _read_head(sock: trio.socket.SocketType) -> tuple[bytes, bytes]:
+    answer = b""
+    while b"\r\n\r\n" not in answer:
+        data = await sock.recv(READ_BYTES)
+        if not data:
+            raise HandshakeError(f"closed after {answer!r}")
+        answer += data
+    head, _, unread = answer.partition(b"\r\n\r\n")
+    return head, unread
+
+
+def _upgrade(host: str, path: str, encoding: Encoding, token: str | None) -> bytes:
+    lines = [
+        f"GET {path} HTTP/1.1",
+        f"Host: {host}",
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        "Sec-WebSocket-Version: 13",
+        "Sec-WebSocket-Key: aGFsZm1pbnV0ZSBjcm93ZA==",
+        f"Sec-WebSocket-Protocol: {encoding.value}",
+    ]
+    if token is not None:
+        lines.append(f"Authorization: Bearer {token}")
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()

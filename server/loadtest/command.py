@@ -1,0 +1,54 @@
+"""`halfminute load`: a plan, carried out in sight, shown and saved."""
+
+from pathlib import Path
+
+import msgspec
+import trio
+from rich.live import Live
+
+from server.loadtest.measures.figures import Result
+from server.loadtest.measures.plan import Plan, check_plan, check_target
+from server.loadtest.report.page import draw
+from server.loadtest.report.screen import REFRESH_SECONDS, Screen, console_of_width, show
+from server.loadtest.rest import Rest
+from server.loadtest.run import LoadRun
+
+
+def put_under_load(plan: Plan, secret: str, out: Path | None, yes_really: bool) -> int:
+    """The exit code: 1 if anything was lost or came twice. Raises LoadRefused."""
+    check_plan(plan)
+    check_target(plan.url, yes_really)
+    result = trio.run(_run_in_sight, plan, secret, yes_really)
+    show(result, console_of_width())
+    if out is not None:
+        save(result, out)
+    return 1 if result.faults else 0
+
+
+def save(result: Result, directory: Path) -> None:
+    """`load.json` and `load.html`."""
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "load.json").write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=2))
+    (directory / "load.html").write_text(draw(result))
+
+
+async def _run_in_sight(plan: Plan, secret: str, yes_really: bool) -> Result:
+    rest, console = Rest(plan.url), console_of_width()
+    run = LoadRun(plan, secret, rest)
+    try:
+        with Live(Screen(run), console=console, auto_refresh=False, transient=True) as live:
+            async with trio.open_nursery() as nursery:
+                if console.is_terminal:
+                    nursery.start_soon(_refresh, live)
+                result = await run.run(yes_really)
+                nursery.cancel_scope.cancel()
+                return result
+    finally:
+        rest.close()
+
+
+async def _refresh(live: Live) -> None:
+    """Here and not in a thread, as rich would: what it shows changes meanwhile."""
+    while True:
+        live.refresh()
+        await trio.sleep(REFRESH_SECONDS)

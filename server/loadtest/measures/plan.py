@@ -1,0 +1,83 @@
+"""What a load run is asked to do, and what it refuses to."""
+
+from ipaddress import ip_address
+from typing import Literal
+from urllib.parse import urlsplit
+
+import msgspec
+
+from server.broadcast.codec import Encoding
+
+Kind = Literal["calls", "streams", "mixed"]
+
+CALL_MEMBERS_MAX = 16  # two parties, each with as many connections as a call takes (calls.connections_per_party)
+MEMBERS_MAX = 100_000  # in all: more sockets than a system lets one process have, unless it is told to
+SECONDS_MAX = 3600  # every round trip is kept for its percentiles
+RATE_MAX = 10_000  # commands a second: more than one process can say
+TIPS_A_SECOND_OF_ONE = 5  # a quarter of what the server lets one session say (websocket.messages_per_second)
+
+
+class LoadRefused(Exception):
+    """One line: why there is no load run."""
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """How much of everything; `tips_per_second` and `chats_per_second` are of all rooms together."""
+
+    url: str
+    rooms: int
+    members: int
+    seconds: float
+    tips_per_second: float = 0
+    chats_per_second: float = 0
+    kind: Kind = "streams"
+    subprotocol: str = Encoding.JSON.value
+
+    @property
+    def encoding(self) -> Encoding:
+        return Encoding(self.subprotocol)
+
+    def kind_of(self, room_no: int) -> Literal["call", "stream"]:
+        """What each room is; of a mixed load every other one is a call."""
+        if self.kind == "mixed":
+            return "stream" if room_no % 2 else "call"
+        return "call" if self.kind == "calls" else "stream"
+
+    @property
+    def fans_in_a_stream(self) -> int:
+        """As many viewers as the tips of one room take, if there are so many."""
+        wanted = -(-self.tips_per_second // (self.rooms * TIPS_A_SECOND_OF_ONE))
+        return max(1, min(int(wanted), self.members - 1))
+
+
+def check_plan(plan: Plan) -> None:
+    """Raises LoadRefused."""
+    if plan.members < 2:
+        raise LoadRefused("--members must be at least 2: who pays, and who is paid")
+    if plan.kind != "streams" and plan.members > CALL_MEMBERS_MAX:
+        raise LoadRefused(f"--members must be at most {CALL_MEMBERS_MAX} in a call; ask for --kind streams")
+    for name, value, most in (
+        ("--rooms times --members", plan.rooms * plan.members, MEMBERS_MAX),
+        ("--seconds", plan.seconds, SECONDS_MAX),
+    ):
+        if not 0 < value <= most:
+            raise LoadRefused(f"{name} must be more than 0 and at most {most:,}")
+    for name, value in (("--tips-per-second", plan.tips_per_second), ("--chats-per-second", plan.chats_per_second)):
+        if not 0 <= value <= RATE_MAX:
+            raise LoadRefused(f"{name} must be at least 0 and at most {RATE_MAX:,}")
+
+
+def check_target(url: str, yes_really: bool) -> None:
+    """Only this machine, unless it is really meant: a load run is an attack on whoever did not ask for it."""
+    address = urlsplit(url)
+    if address.scheme not in ("http", "ws") or address.hostname is None:
+        raise LoadRefused(f"{url!r} is no plain address, as http://127.0.0.1:8000 is one")
+    if not yes_really and not _is_loopback(address.hostname):
+        raise LoadRefused(f"{address.hostname} is not this machine; say --yes-really if the server there is yours")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,74 @@
+"""Requests to a server under load, over connections that are kept, in a few threads."""
+
+import http.client
+import json
+import time
+from functools import partial
+from typing import Any
+from urllib.parse import urlsplit
+
+import trio
+
+from server.loadtest.measures.plan import LoadRefused
+
+AT_ONCE = 8  # enough to keep the server busy while others are being set up
+ANSWER_SECONDS = 20  # twice what the server may wait for a room or the books
+IDLE_SECONDS = 2.0  # less than servers keep a connection that says nothing
+
+Body = dict[str, Any]
+
+
+class Refused(Exception):
+    """An answer that is no success."""
+
+    def __init__(self, request: str, status: int, code: str) -> None:
+        super().__init__(f"{request} was answered {status} {code}")
+        self.code = code
+
+
+class Rest:
+    """The REST surface of one server."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._host = urlsplit(url).netloc
+        self._idle: list[tuple[http.client.HTTPConnection, float]] = []
+        self._limiter = trio.CapacityLimiter(AT_ONCE)
+
+    async def ask(
+        self, method: str, path: str, token: str | None = None, body: Body | None = None, key: str | None = None
+    ) -> Body:
+        """The answer's JSON. Raises Refused, or LoadRefused where no server answers."""
+        headers = {"Content-Type": "application/json"}
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token}"
+        if key is not None:
+            headers["Idempotency-Key"] = key
+        asking = partial(self._ask_in_thread, method, path, headers, body)
+        return await trio.to_thread.run_sync(asking, limiter=self._limiter)
+
+    def close(self) -> None:
+        for connection, _ in self._idle:
+            connection.close()
+
+    def _ask_in_thread(self, method: str, path: str, headers: dict[str, str], body: Body | None) -> Body:
+        connection = self._take()
+        try:
+            connection.request(method, f"/api{path}", None if body is None else json.dumps(body), headers)
+            answer = connection.getresponse()
+            found: Body = json.loads(answer.read())
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            connection.close()
+            raise LoadRefused(f"no halfminute server answers at {self._url}: {error or type(error).__name__}") from None
+        self._idle.append((connection, time.monotonic()))
+        if answer.status >= 400:
+            raise Refused(f"{method} {path}", answer.status, found.get("error", ""))
+        return found
+
+    def _take(self) -> http.client.HTTPConnection:
+        while self._idle:
+            connection, since = self._idle.pop()
+            if time.monotonic() - since < IDLE_SECONDS:
+                return connection
+            connection.close()
+        return http.client.HTTPConnection(self._host, timeout=ANSWER_SECONDS)

@@ -1,0 +1,187 @@
+"""From a purchase to its tokens: which provider takes the money, and what its events do.
+
+An event may come late, twice, or before another; a purchase is credited under one key, whatever reports its payment.
+A payment that fits no purchase of ours, is not of the agreed amount, or is the second one of a purchase, moves nothing:
+it is acknowledged, since sending it again would not change it, and kept, logged and counted until an operator settles
+it.
+"""
+
+from uuid import UUID
+
+import structlog
+
+from domain.billing.posting import Kind, Posting
+from domain.ids import TOKEN_SALES, purchase_key
+from server.config.packs import PaymentSettings
+from server.ids import new_uuid
+from server.money.payments.demo import Demo
+from server.money.payments.provider import PaymentEvent, Provider, ProviderAway, ReversalEvent
+from server.money.payments.stripe import Stripe
+from server.observability.metrics import Telemetry
+from storage.ledger.actor import StorageActor
+from storage.market.payments import PROBLEMS, Reported, count_open_payments, record_payment, withdraw_acceptance
+from storage.market.purchases import (
+    Purchase,
+    close_purchase,
+    find_purchase,
+    mark_paid,
+    note_checkout,
+    purchases_to_credit,
+)
+from storage.market.reversals import ReversalReported, count_open_reversals, record_reversal
+from storage.postgres import Postgres
+
+log = structlog.get_logger(__name__)
+
+
+class PaymentDesk:
+    """Knows the providers, and books what they tell."""
+
+    def __init__(
+        self,
+        postgres: Postgres,
+        actor: StorageActor,
+        telemetry: Telemetry,
+        settings: PaymentSettings,
+        stripe_secret_key: str | None,
+        stripe_webhook_secret: str | None,
+    ) -> None:
+        self._postgres = postgres
+        self._actor = actor
+        self._telemetry = telemetry
+        self.demo: Demo | None = None
+        self.stripe: Stripe | None = None
+        if stripe_secret_key is not None and stripe_webhook_secret is not None:
+            self.stripe = Stripe(settings, secret_key=stripe_secret_key, webhook_secret=stripe_webhook_secret)
+
+    def open_demo(self, house_url: str) -> None:
+        """From here on nobody is charged, whatever other provider is configured."""
+        self.demo = Demo(house_url)
+
+    @property
+    def provider(self) -> Provider | None:
+        """Who makes new checkouts; None where nothing can be bought."""
+        return self.demo or self.stripe
+
+    async def check_out(self, purchase: Purchase) -> Purchase:
+        """The purchase with its checkout, from the provider with whom it began. Raises ProviderAway."""
+        if purchase.status != "pending" or purchase.checkout_url is not None:
+            return purchase
+        provider = next((each for each in (self.demo, self.stripe) if each and each.name == purchase.provider), None)
+        if provider is None:
+            raise ProviderAway("its provider is not configured any more")
+        checkout = await provider.check_out(purchase)
+        return await note_checkout(self._postgres, purchase.id, checkout.id, checkout.url)
+
+    async def settle(self, provider: str, event: PaymentEvent) -> None:
+        """Carry out what an event says, once. Raises StorageUnavailable, and the event is then to be sent again."""
+        if event.outcome == "paid":
+            await self._take_money(provider, event)
+        elif (purchase := await self._find(provider, event.purchase_id)) is not None:
+            await close_purchase(self._postgres, purchase.id, event.outcome)
+            self._count(event.outcome)
+        else:  # no money came, so there is nothing to settle
+            self._count("unknown_checkout")
+
+    async def reverse(self, provider: str, event: ReversalEvent) -> None:
+        """Keep a refund or chargeback, and freeze the wallet that it was credited to. Raises StorageUnavailable."""
+        reported = ReversalReported(
+            id=new_uuid(),
+            provider=provider,
+            kind=event.kind,
+            reversal_id=event.reversal_id,
+            event_id=event.id,
+            intent_id=event.intent_id,
+            purchase_id=event.purchase_id,
+            amount_cents=event.amount_cents,
+            currency=event.currency,
+            state=event.state,
+        )
+        kept = await record_reversal(self._postgres, reported)
+        if not kept.is_new:
+            self._count("repeated")
+        elif kept.status == "expected":
+            self._count("expected_reversal")
+        else:
+            purchase = None if kept.purchase is None else str(kept.purchase.id)
+            log.error("payment.reversed", kind=event.kind, event_id=event.id, purchase=purchase, state=event.state)
+            self._count(event.kind)
+        await self.count_open()
+
+    async def credit(self, purchase: Purchase) -> str:
+        """Book an accepted purchase, once however often and from wherever this is asked.
+
+        Returns `credited`, `repeated` if that was known, or `not_credited` if the ledger refuses it: the purchase then
+        waits for an operator. Raises StorageUnavailable.
+        """
+        if purchase.status == "paid":
+            return "repeated"
+        posting = _posting(purchase)
+        receipt = (await self._actor.post([posting]))[0]
+        if receipt.paid:
+            return "credited" if await mark_paid(self._postgres, purchase.id) else "repeated"
+        await withdraw_acceptance(self._postgres, purchase.id, posting.key)  # more than the wallet can hold
+        return "not_credited"
+
+    async def look_after(self) -> None:
+        """Finish what a stopped server left, and count what waits for operators. Raises StorageUnavailable."""
+        for purchase in await purchases_to_credit(self._postgres):
+            outcome = await self.credit(purchase)
+            log.info("payment.finished", purchase=str(purchase.id), outcome=outcome)
+            self._count(outcome)
+        await self.count_open()
+
+    async def count_open(self) -> None:
+        """Bring the gauges of what waits for operators up to date. Raises StorageUnavailable."""
+        self._telemetry.payments_open(await count_open_payments(self._postgres))
+        self._telemetry.reversals_open.set(await count_open_reversals(self._postgres))
+
+    async def _find(self, provider: str, purchase_id: UUID | None) -> Purchase | None:
+        purchase = None if purchase_id is None else await find_purchase(self._postgres, purchase_id)
+        return purchase if purchase is not None and purchase.provider == provider else None
+
+    async def _take_money(self, provider: str, event: PaymentEvent) -> None:
+        verdict = await record_payment(self._postgres, _reported(provider, event))
+        outcome = verdict.problem
+        if outcome is None:
+            assert verdict.purchase is not None, "an accepted payment has a purchase"
+            outcome = await self.credit(verdict.purchase)
+        elif not verdict.is_new:
+            outcome = "repeated"
+        if outcome in PROBLEMS:
+            self._complain(outcome, event)
+        else:
+            self._count(outcome)
+        await self.count_open()
+
+    def _complain(self, what: str, event: PaymentEvent) -> None:
+        log.error(f"payment.{what}", event_id=event.id, checkout=event.checkout_id, purchase=str(event.purchase_id))
+        self._count(what)
+
+    def _count(self, what: str) -> None:
+        self._telemetry.payments.labels(what).inc()
+
+
+def _reported(provider: str, event: PaymentEvent) -> Reported:
+    return Reported(
+        id=new_uuid(),
+        provider=provider,
+        checkout_id=event.checkout_id,
+        event_id=event.id,
+        reference=event.reference,
+        purchase_id=event.purchase_id,
+        amount_cents=event.amount_cents,
+        currency=event.currency,
+        intent_id=event.intent_id,
+    )
+
+
+def _posting(purchase: Purchase) -> Posting:
+    return Posting(
+        key=purchase_key(purchase.provider, purchase.id),
+        kind=Kind.PURCHASE,
+        debit=TOKEN_SALES,
+        credit=purchase.user_id,
+        tokens=purchase.tokens,
+        ref_id=purchase.id,
+    )

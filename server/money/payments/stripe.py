@@ -1,0 +1,264 @@
+"""Stripe, or what speaks like it: Checkout Sessions over HTTPS, and the events that it signs."""
+
+import hashlib
+import hmac
+import http.client
+import json
+from contextlib import closing
+from typing import Annotated, Any, Literal
+from urllib.parse import urlencode, urlsplit
+from uuid import UUID
+
+import msgspec
+import structlog
+import trio
+
+from server.config.packs import PaymentSettings
+from server.money.payments.provider import (
+    Checkout,
+    EventRefused,
+    EventUnreadable,
+    PaymentEvent,
+    ProviderAway,
+    ReversalEvent,
+)
+from storage.market.purchases import Purchase
+
+# Pinned, so that a new default of the account changes neither what we send nor what it means.
+API_VERSION = "2025-06-30.basil"
+ANSWER_SECONDS = 2.5  # of one try; all of them end before a request of ours does
+RETRY_SECONDS = (0.2, 0.5)  # between tries: with one key at work there already, or too much at once
+PASSING = {http.client.CONFLICT, http.client.TOO_MANY_REQUESTS}
+CONNECTIONS = 8  # at once; each has a thread of its own, and they must leave some to others
+MAX_ANSWER_BYTES = 256 * 1024
+SIGNATURE_SECONDS = 300  # how far a signature's time may be from ours
+MAX_CENTS = 10**15  # of one payment: more than there is, and fits the database's integers
+MAX_SIGNATURES = 8  # of one event: enough for any rotation of secrets
+
+log = structlog.get_logger(__name__)
+
+
+# Stripe's ids have at most 255 characters, and a client_reference_id 200; U+0000 is what PostgreSQL cannot store.
+Id = Annotated[str, msgspec.Meta(min_length=1, max_length=255, pattern=r"^[^\u0000]+$")]
+
+Cents = Annotated[int, msgspec.Meta(ge=0, le=MAX_CENTS)]
+Currency = Annotated[str, msgspec.Meta(pattern="^[A-Za-z]{3,16}$")]
+
+
+class _Session(msgspec.Struct):
+    """What we need of a Checkout Session in an event."""
+
+    id: Id
+    client_reference_id: Id | None = None
+    metadata: dict[str, str] | None = None
+    payment_status: str = "unpaid"
+    amount_total: Cents | None = None
+    currency: Currency | None = None
+    payment_intent: Any = None
+
+    @property
+    def reference(self) -> str:
+        """What was bought, in our words: the purchase's id, which is in two places."""
+        return self.client_reference_id or (self.metadata or {}).get("purchase_id", "")[:255].replace("\0", "")
+
+
+class _EventData(msgspec.Struct):
+    object: _Session
+
+
+class _Reversed(msgspec.Struct):
+    """What we need of a refunded charge or of a dispute in an event."""
+
+    id: Id
+    payment_intent: Any = None  # an id, or all of it
+    metadata: dict[str, str] | None = None
+    amount: Cents = 0
+    amount_refunded: Cents | None = None
+    currency: Currency | None = None
+    status: Annotated[str, msgspec.Meta(max_length=40)] = ""
+
+
+class _ReversedData(msgspec.Struct):
+    object: _Reversed
+
+
+class _Event(msgspec.Struct):
+    id: Id
+    type: str
+    data: msgspec.Raw = msgspec.Raw(b"{}")  # read only where the type is one of ours: others look otherwise
+
+
+class _Made(msgspec.Struct):
+    id: str
+    url: str
+
+
+class Stripe:
+    """One account of theirs."""
+
+    name = "stripe"
+
+    def __init__(self, settings: PaymentSettings, *, secret_key: str, webhook_secret: str) -> None:
+        self._settings = settings
+        self._secret_key = secret_key
+        self._webhook_secret = webhook_secret.encode()
+        self._limiter = trio.CapacityLimiter(CONNECTIONS)
+
+    async def check_out(self, purchase: Purchase) -> Checkout:
+        """Raises ProviderAway."""
+        fields = _fields(purchase, self._settings)
+        for pause in (*RETRY_SECONDS, None):
+            status, answer = await self._post("/v1/checkout/sessions", fields, key=str(purchase.id))
+            if status not in PASSING or pause is None:
+                break
+            await trio.sleep(pause)
+        if status != http.client.OK:
+            log.error("stripe.refused", purchase=str(purchase.id), status=status, **_fault(answer))
+            raise ProviderAway(f"HTTP status {status}")
+        try:
+            return Checkout(*msgspec.structs.astuple(msgspec.json.decode(answer, type=_Made)))
+        except msgspec.MsgspecError as error:
+            raise ProviderAway("an answer that cannot be read") from error
+
+    def read_event(self, raw: bytes, signature: str, now: float) -> PaymentEvent | ReversalEvent | None:
+        """What an event says that came at this time (unix seconds); None for what is nothing to us.
+
+        `signature` is the header `Stripe-Signature`. Raises EventRefused, EventUnreadable.
+        """
+        if not self._is_signed(raw, signature, now):
+            raise EventRefused("The signature does not hold")
+        try:
+            event = msgspec.json.decode(raw, type=_Event)
+            if event.type in _REVERSALS:
+                return _reversal(event, msgspec.json.decode(event.data, type=_ReversedData).object)
+            outcome = _OUTCOMES.get(event.type)
+            if outcome is None:
+                return None
+            session = msgspec.json.decode(event.data, type=_EventData).object
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise EventUnreadable("The event cannot be read") from error
+        if outcome == "paid" and session.payment_status == "unpaid":  # a slow method of payment: its own event follows
+            return None
+        return PaymentEvent(
+            id=event.id,
+            outcome=outcome,
+            checkout_id=session.id,
+            purchase_id=_uuid(session.reference),
+            amount_cents=session.amount_total or 0,
+            currency=(session.currency or "").upper(),
+            reference=session.reference,
+            intent_id=_intent(session.payment_intent),
+        )
+
+    def _is_signed(self, raw: bytes, header: str, now: float) -> bool:
+        """`t=…,v1=…`: the HMAC-SHA256 of the time, a dot and the body; one of several signatures suffices."""
+        parts = [part.partition("=") for part in header.split(",")[: MAX_SIGNATURES + 1]]
+        times = [value for name, _, value in parts if name.strip() == "t"]
+        if len(times) != 1 or not _is_recent(times[0], now):
+            return False
+        expected = hmac.digest(self._webhook_secret, times[0].encode() + b"." + raw, hashlib.sha256).hex().encode()
+        right = False
+        for name, _, signature in parts:
+            if name.strip() == "v1":
+                right |= hmac.compare_digest(signature.encode(), expected)  # each is compared, so time says nothing
+        return right
+
+    async def _post(self, path: str, fields: list[tuple[str, str]], *, key: str) -> tuple[int, bytes]:
+        def post() -> tuple[int, bytes]:
+            return _exchange(self._settings.stripe_url, path, fields, self._secret_key, key)
+
+        try:
+            with trio.fail_after(ANSWER_SECONDS):
+                return await trio.to_thread.run_sync(post, abandon_on_cancel=True, limiter=self._limiter)
+        except (OSError, http.client.HTTPException, trio.TooSlowError) as error:
+            log.warning(
+                "stripe.away", reason=f"{type(error).__name__} {getattr(error, 'strerror', None) or ''}".rstrip()
+            )
+            raise ProviderAway(type(error).__name__) from error
+
+
+_REVERSALS: dict[str, Literal["refund", "chargeback"]] = {
+    "charge.refunded": "refund",
+    "charge.dispute.created": "chargeback",
+    "charge.dispute.funds_withdrawn": "chargeback",
+    "charge.dispute.closed": "chargeback",
+}
+_OUTCOMES: dict[str, Any] = {
+    "checkout.session.completed": "paid",
+    "checkout.session.async_payment_succeeded": "paid",
+    "checkout.session.async_payment_failed": "failed",
+    "checkout.session.expired": "expired",
+}
+
+
+def _reversal(event: _Event, reversed_: _Reversed) -> ReversalEvent:
+    return ReversalEvent(
+        id=event.id,
+        kind=_REVERSALS[event.type],
+        reversal_id=reversed_.id,
+        intent_id=_intent(reversed_.payment_intent),
+        purchase_id=_uuid((reversed_.metadata or {}).get("purchase_id", "")),
+        amount_cents=reversed_.amount if reversed_.amount_refunded is None else reversed_.amount_refunded,
+        currency=(reversed_.currency or "").upper(),
+        state=reversed_.status.replace("\0", ""),
+    )
+
+
+def _intent(given: Any) -> str:
+    """The id of a PaymentIntent, which an event has as it is or with everything else of it; empty for none."""
+    found = given.get("id") if isinstance(given, dict) else given
+    return found[:255].replace("\0", "") if isinstance(found, str) else ""
+
+
+def _fields(purchase: Purchase, settings: PaymentSettings) -> list[tuple[str, str]]:
+    return [
+        ("mode", "payment"),
+        ("adaptive_pricing[enabled]", "false"),  # a converted price is not the agreed one, and would not be credited
+        ("client_reference_id", str(purchase.id)),
+        ("metadata[purchase_id]", str(purchase.id)),
+        ("payment_intent_data[metadata][purchase_id]", str(purchase.id)),  # of its charge, so that a refund names it
+        ("line_items[0][quantity]", "1"),
+        ("line_items[0][price_data][currency]", purchase.currency.lower()),
+        ("line_items[0][price_data][unit_amount]", str(purchase.price_cents)),
+        ("line_items[0][price_data][product_data][name]", f"{purchase.tokens} tokens"),
+        ("success_url", settings.success_url),
+        ("cancel_url", settings.cancel_url),
+    ]
+
+
+def _exchange(url: str, path: str, fields: list[tuple[str, str]], secret_key: str, key: str) -> tuple[int, bytes]:
+    """Status and body. Redirects are not followed: the secret goes to the configured address or nowhere."""
+    parts = urlsplit(url)
+    connection_type = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    with closing(connection_type(parts.hostname or "", parts.port, timeout=ANSWER_SECONDS)) as connection:
+        headers = {
+            "Authorization": f"Bearer {secret_key}",
+            "Content-Type": "application/x-www-form-urlencoded",
+            "Idempotency-Key": key,
+            "Stripe-Version": API_VERSION,
+            "User-Agent": "halfminute",
+        }
+        connection.request("POST", parts.path.rstrip("/") + path, urlencode(fields).encode(), headers)
+        with connection.getresponse() as response:
+            return response.status, response.read(MAX_ANSWER_BYTES)
+
+
+def _fault(answer: bytes) -> dict[str, str]:
+    """The provider's own words for what is wrong, as far as they are its constants: the others may name a card."""
+    try:
+        error = json.loads(answer)["error"]
+        return {name: str(error[name])[:80] for name in ("type", "code", "param") if error.get(name)}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return {}
+
+
+def _is_recent(timestamp: str, now: float) -> bool:
+    plain = timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= 12
+    return plain and abs(now - int(timestamp)) <= SIGNATURE_SECONDS
+
+
+def _uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None

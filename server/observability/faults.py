@@ -1,0 +1,163 @@
+"""Contains unexpected exceptions: logs each once, counts it, and lets everything around it go on."""
+
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from math import inf
+from types import TracebackType
+from typing import Literal, TypeAlias, get_args
+
+import structlog
+import trio
+
+from server.observability.metrics import Telemetry
+
+RESTART_SECONDS = 1.0  # between two runs of a service that raised, so that a lasting fault does not fill the log
+
+Where: TypeAlias = Literal[
+    "adoption",  # a live room could not be built from its rows
+    "alarm",  # the timers of all rooms were run anew
+    "command",  # one command was answered INTERNAL
+    "connection",  # one connection was closed
+    "errand",  # one request was answered 500
+    "fanout",  # one room was restarted, since events for its members were lost
+    "heartbeat",  # one connection was closed, or one round of checks was skipped
+    "keys",  # the task that reads the public keys was run anew
+    "late_blocks",  # a user who was blocked as a room opened may be in it
+    "maintenance",  # one part of one round was skipped
+    "observer",  # rooms and users were not told of one batch
+    "recall",  # one command was answered INTERNAL
+    "receipts",  # one room was restarted, since receipts for it were lost
+    "refund",  # one ticket was not given back
+    "release",  # a stream's tickets stay in escrow until a later round
+    "reply",  # one command got no answer
+    "request",  # one HTTP request was answered 500
+    "rights",  # the session of a user whose rights changed was ended
+    "room",  # one room was restarted or ended
+    "room_end",  # a room that was given up could not be ended from its rows
+    "stalls",  # what follows a stall of the process was begun anew
+    "tell",  # one private event was lost
+]
+
+log = structlog.get_logger(__name__)
+
+
+class Faults:
+    """The one place that catches everything. A fault costs what `where` says, and never the process."""
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        self._telemetry = telemetry
+        telemetry.name_faults(get_args(Where))
+
+    def note(self, where: Where, error: BaseException, event: str, fields: dict[str, object]) -> None:
+        """Log an unexpected exception at level error with its traceback, and count it.
+
+        Where there is no memory for that, it is only counted: a fault that is contained must not end the process
+        because it cannot be told.
+        """
+        self._telemetry.fault(where)
+        with suppress(MemoryError):
+            log.error(event, exc_info=error, **fields)
+
+    def contained(
+        self,
+        where: Where,
+        on_fault: Callable[[], None] | None = None,
+        *,
+        expected: type[Exception] | None = None,
+        **fields: object,
+    ) -> "_Contained":
+        """A `with` block that ends quietly when what is in it raises; `on_fault` then says what that costs.
+
+        An `expected` exception is no fault, and the caller's to catch.
+        A cancellation from outside goes on as ever. One that nobody asked for is a fault like any other: in trio it
+        would silently cancel every task beside it.
+        """
+        return _Contained(self, where, on_fault, expected, fields)
+
+    async def run(
+        self, where: Where, work: Callable[[], Awaitable[None]], on_fault: Callable[[], None] | None = None
+    ) -> None:
+        """The body of a task that may raise and must not end the nursery it runs in."""
+        with self.contained(where, on_fault):
+            await work()
+
+    async def keep_running(self, where: Where, work: Callable[[], Awaitable[None]]) -> None:
+        """Run a service until cancelled, and anew whenever it raises or returns.
+
+        There is no limit: live rooms are worth more than a restart of the process, and the counter raises the alarm.
+        """
+        while True:
+            await self.run(where, work)
+            await trio.sleep(RESTART_SECONDS)
+
+    async def keep_started(
+        self,
+        where: Where,
+        work: Callable[..., Awaitable[None]],
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """As `keep_running`, for a service with a `task_status` of its own; one that raises counts as started."""
+        status = _Started(task_status)
+        while True:
+            with self.contained(where):
+                await work(task_status=status)
+            status.started()
+            await trio.sleep(RESTART_SECONDS)
+
+
+class _Started(trio.TaskStatus[None]):
+    """Tells whether a service has reported that it runs."""
+
+    def __init__(self, told: trio.TaskStatus[None]) -> None:
+        self._told = told
+        self._done = False
+
+    def started(self, value: None = None) -> None:
+        if not self._done:
+            self._done = True
+            self._told.started()
+
+
+class _Contained:
+    """A class and not a generator: receipts pass through it at the highest rate."""
+
+    __slots__ = ("_expected", "_faults", "_fields", "_on_fault", "_where")
+
+    def __init__(
+        self,
+        faults: Faults,
+        where: Where,
+        on_fault: Callable[[], None] | None,
+        expected: type[Exception] | None,
+        fields: dict[str, object],
+    ) -> None:
+        self._faults = faults
+        self._where = where
+        self._on_fault = on_fault
+        self._expected = expected
+        self._fields = fields
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        if error is None:
+            return False
+        if not is_fault(error) or (self._expected is not None and isinstance(error, self._expected)):
+            return False
+        self._faults.note(self._where, error, f"{self._where}.fault", self._fields)
+        if self._on_fault is not None:
+            with _Contained(self._faults, self._where, None, None, self._fields):
+                self._on_fault()
+        return True
+
+
+def is_fault(error: BaseException) -> bool:
+    """Whether this is an error of ours, and not the end of the process or a cancellation that somebody asked for."""
+    if isinstance(error, Exception):
+        return True
+    if isinstance(error, BaseExceptionGroup):
+        return all(is_fault(each) for each in error.exceptions)
+    return isinstance(error, trio.Cancelled) and trio.current_effective_deadline() != -inf

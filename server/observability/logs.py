@@ -1,0 +1,151 @@
+"""The log: one bounded line an event on standard error, without secrets; writing it neither blocks nor raises."""
+
+import json
+import logging
+import operator
+import sys
+import threading
+from collections.abc import Callable, MutableMapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+
+from server.observability.background_output import MAX_LINE_CHARACTERS, BackgroundStream, replace_standard_error
+from server.observability.redaction import Redaction, shortened
+
+# These libraries report what this server logs by itself.
+SILENCED = ("hypercorn", "trio-websocket", "quart", "asyncio", "asyncpg")
+
+MAX_SHOWN_EXCEPTIONS = 20  # of one event: nurseries nest groups of one or two, and the first few explain the rest
+MAX_SHORT_CHARACTERS = 800  # of each field of a line that would be too long
+
+Render = Callable[[Any, str, MutableMapping[str, Any]], str | bytes]
+
+log = structlog.get_logger(__name__)
+
+
+def configure_log(level: str, style: str, secret_words: Sequence[str] = ()) -> None:
+    """Log from `level` on: for people on a terminal, as JSON for machines. Replaces `sys.stderr`; see BackgroundStream.
+
+    Warnings, records of the standard library's `logging` and exceptions that Python only prints become log events too.
+    """
+    stream = replace_standard_error()
+    pretty = style == "console" or (style == "auto" and stream.isatty())
+    lines = Lines(structlog.dev.ConsoleRenderer() if pretty else structlog.processors.JSONRenderer(), secret_words)
+    stream.set_notice(lambda dropped: lines.line_of("log.lines_dropped", "warning", lines=dropped))
+    structlog.configure(
+        processors=[lines],
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
+        logger_factory=lambda *_: _LineLogger(stream),
+        cache_logger_on_first_use=False,
+    )
+    for library in SILENCED:
+        logging.getLogger(library).setLevel(logging.CRITICAL)
+    logging.raiseExceptions = False  # a record that cannot be formatted is not worth a traceback on the same stream
+    logging.getLogger().handlers = [_Forwarding()]
+    logging.captureWarnings(True)
+    sys.unraisablehook = _log_unraisable
+    threading.excepthook = _log_end_of_thread
+
+
+class Lines:
+    """A processor of structlog's that makes the whole line. It is total: it returns one, whatever raises in between."""
+
+    def __init__(self, render: Render, words: Sequence[str]) -> None:
+        self._render = render
+        self._redact = Redaction(words)
+
+    def __call__(self, logger: Any, level: str, event: MutableMapping[str, Any]) -> str:
+        name = event.get("event")
+        try:
+            event = structlog.contextvars.merge_contextvars(logger, level, event)
+            event = structlog.processors.add_log_level(logger, level, event)
+            event["timestamp"] = _now()
+            event = structlog.processors.format_exc_info(logger, level, _with_small_groups(event))
+            event = self._redact(logger, level, event)
+            line = str(self._render(logger, level, dict(event)))
+            if len(line) > MAX_LINE_CHARACTERS:  # many fields, or letters that JSON writes as six characters each
+                line = str(self._render(logger, level, {field: _short(value) for field, value in event.items()}))
+            if len(line) <= MAX_LINE_CHARACTERS:
+                return line
+            fault = f"the line has {len(line)} characters"
+        except Exception as error:  # reason: a caller that logs is in the middle of something that must not fail
+            fault = type(error).__name__
+        # Event names are constants of this program; nothing else of the event is known to be harmless.
+        return self.line_of(name if isinstance(name, str) else "log.unnamed", level, not_shown=fault)
+
+    def line_of(self, event: str, level: str, **fields: Any) -> str:
+        """The line of an event whose fields are known to be short and harmless."""
+        try:
+            return str(self._render(None, level, {"level": level, "event": event, "timestamp": _now(), **fields}))
+        except Exception:  # reason: as above
+            return json.dumps({"event": event})
+
+
+def _with_small_groups(event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Bound what a traceback costs: the standard library reads every exception of every group, shown or not."""
+    error = event.get("exc_info")
+    if error and not isinstance(error, BaseException):
+        error = error[1] if isinstance(error, tuple) else sys.exc_info()[1]
+    if isinstance(error, BaseExceptionGroup):
+        event["exc_info"] = _pruned(error, [MAX_SHOWN_EXCEPTIONS])
+    return event
+
+
+def _pruned(group: BaseExceptionGroup[BaseException], left: list[int]) -> BaseExceptionGroup[BaseException]:
+    """The group without the exceptions that are too many; `left` is how many more may be shown."""
+    kept: list[BaseException] = []
+    for error in group.exceptions:
+        left[0] -= 1
+        if kept and left[0] < 0:
+            break
+        kept.append(_pruned(error, left) if isinstance(error, BaseExceptionGroup) else error)
+    if len(kept) == len(group.exceptions) and all(map(operator.is_, kept, group.exceptions)):
+        return group
+    pruned = BaseExceptionGroup(f"{group.message} (the first {len(kept)} of {len(group.exceptions)})", kept)
+    return pruned.with_traceback(group.__traceback__)
+
+
+class _LineLogger:
+    """What structlog hands finished lines to; every level is written in the same way."""
+
+    def __init__(self, stream: BackgroundStream) -> None:
+        self.debug = self.info = self.warning = self.error = self.critical = self.exception = stream.write_line
+        self.msg = self.log = self.warn = self.fatal = self.err = self.failure = stream.write_line
+
+
+class _Forwarding(logging.Handler):
+    """Makes an event of each record from WARNING on that a library logs with the standard library."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            said = record.getMessage()
+        except Exception:  # reason: a library's faulty format must not raise in whoever called the library
+            said = record.msg
+        level = min(record.levelno, logging.CRITICAL) // 10 * 10
+        log.log(level, "library.logged", logger=record.name, said=said, exc_info=record.exc_info)
+
+
+def _log_unraisable(unraisable: "sys.UnraisableHookArgs") -> None:
+    error = unraisable.exc_value
+    log.error("python.unraisable", said=unraisable.err_msg, where=_name(unraisable.object), exc_info=error)
+
+
+def _log_end_of_thread(ended: threading.ExceptHookArgs) -> None:
+    log.error("thread.ended", thread=ended.thread and ended.thread.name, exc_info=ended.exc_value)
+
+
+def _short(value: Any) -> Any:
+    return value if isinstance(value, bool | float | None) else shortened(str(value), MAX_SHORT_CHARACTERS)
+
+
+def _name(where: Any) -> str:
+    return str(getattr(where, "__qualname__", type(where).__name__))
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat().replace("+00:00", "Z")

@@ -1,1 +1,0 @@
-"""Payment providers: each makes a checkout, and tells what became of it."""

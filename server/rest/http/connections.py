@@ -1,0 +1,253 @@
+"""HTTP connections: hypercorn speaks HTTP/1.1 on each, and what goes wrong on one stays there.
+
+Hypercorn's own `serve` runs all connections in one nursery without a floor below it, gives a client that does not read
+its answer for ever, and speaks HTTP/2 to who asks for it. So the accept loop and the connection are ours.
+"""
+
+import contextlib
+import math
+import socket
+from typing import Any
+
+import trio
+from hypercorn.config import Config
+from hypercorn.events import Closed, Event, RawData, Updated
+from hypercorn.trio.task_group import TaskGroup
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import AppWrapper, ConnectionState
+from hypercorn.utils import parse_socket_addr, wrap_app
+
+from server.addresses import limited_as
+from server.config.settings import HttpSettings
+from server.gateway.connection_limits import Admission, ConnectionLimits
+from server.gateway.listener import Listener, ListeningSockets
+from server.observability.faults import Faults
+from server.observability.memory_limit import MemoryLimit
+from server.rest.http.client_address import CLIENT
+from server.rest.http.http1 import Http1
+
+SEND_BUFFER_BYTES = 131_072  # a page of a list fits, and a client that does not read holds no more than this
+KEEP_ALIVE_SECONDS = 75  # longer than the usual proxy's 60, so that it is never we who close under its request
+GRACE_SECONDS = 2  # for requests that are being answered when the house closes
+READ_BYTES = 16_384  # at a time: as much as headers may have
+LINGER_SECONDS = 1  # for a client that still sends when it is answered and hung up on …
+LINGER_READS = 64  # … so many times READ_BYTES at most
+EVICTED_AFTER_SECONDS = 0.5  # without a request: a flood of connections is closed at accept, which costs least
+SENT_AT_ONCE = 16_384  # bytes of an answer that have `send_seconds` to leave: a client that reads slowly still reads
+
+
+async def serve_connections(
+    app: Any,
+    listening: ListeningSockets,
+    closing: trio.Event,
+    faults: Faults,
+    memory: MemoryLimit,
+    settings: HttpSettings,
+    limits: ConnectionLimits,
+) -> None:
+    """Answer requests until `closing`; then finish those that are begun, within GRACE_SECONDS."""
+    async with trio.open_nursery() as nursery:
+        connections = Connections(app, settings)
+        listener = Listener(listening, connections.serve, limits, SEND_BUFFER_BYTES, faults, memory, connections.evict)
+        async with trio.open_nursery() as door:
+            door.start_soon(listener.run, nursery)
+            await closing.wait()
+            door.cancel_scope.cancel()
+        await connections.close()
+        nursery.cancel_scope.cancel()
+
+
+class Connections:
+    """The open connections of one app."""
+
+    def __init__(self, app: Any, settings: HttpSettings) -> None:
+        self._app: AppWrapper = wrap_app(_http_alone(app), 0, "asgi")
+        self._config = _config()
+        self._settings = settings
+        self._context = WorkerContext(max_requests=None)
+        self._open: dict[str | None, set[_Connection]] = {}  # by the address that they count against
+        self._changed = trio.Event()
+
+    async def serve(self, accepted: socket.socket, admission: Admission) -> None:
+        """One accepted socket, until either side closes it."""
+        stream = trio.SocketStream(trio.socket.from_stdlib_socket(accepted))
+        connection = _Connection(self._app, self._config, self._context, self._settings, stream, admission)
+        address = admission.address
+        self._open.setdefault(address, set()).add(connection)
+        try:
+            await connection.run()
+        finally:
+            self._open[address].discard(connection)
+            if not self._open[address]:
+                del self._open[address]
+            self._changed.set()
+            stream.socket.close()
+
+    def evict(self, address: str) -> bool:
+        """Close the connection of an address that is idle for longest; False if none is idle for a while."""
+        counted = [each for each in self._open.get(limited_as(address), ()) if each.admission.address is not None]
+        latest = trio.current_time() - EVICTED_AFTER_SECONDS
+        idle = [each for each in counted if each.idle_since is not None and each.idle_since <= latest]
+        if not idle:
+            return False
+        longest = min(idle, key=lambda each: each.idle_since or 0)
+        longest.admission.release()
+        longest.end()
+        return True
+
+    async def close(self) -> None:
+        """Idle connections at once, others after their answer, and those that take too long without it."""
+        await self._context.terminated.set()
+        for connection in self._all():
+            if connection.idle_since is not None:
+                connection.end()
+        with trio.move_on_after(GRACE_SECONDS):
+            while self._open:
+                self._changed = trio.Event()
+                await self._changed.wait()
+        for connection in self._all():
+            connection.stream.socket.close()  # what is sent is shielded; only this ends it
+
+    def _all(self) -> list["_Connection"]:
+        return [connection for of_address in self._open.values() for connection in of_address]
+
+
+class _Connection(TCPServer):
+    """One connection, with a deadline for whatever the peer has to do next."""
+
+    protocol: Http1  # type: ignore[assignment]  # reason: in place of a wrapper that can change to HTTP/2
+    stream: trio.SocketStream  # type: ignore[assignment]  # reason: declared for TLS alone, and made for both
+
+    def __init__(
+        self,
+        app: AppWrapper,
+        config: Config,
+        context: WorkerContext,
+        settings: HttpSettings,
+        stream: trio.SocketStream,
+        admission: Admission,
+    ) -> None:
+        super().__init__(app, config, context, ConnectionState({}), stream)  # type: ignore[arg-type]  # reason: as above
+        self.admission = admission
+        self.idle_since: float | None = trio.current_time()  # None while a request is read or answered
+        self._settings = settings
+        self._reading = trio.CancelScope()
+        self._deadline = trio.current_time() + settings.head_seconds
+        self._head_begun = True  # the deadline of the first request's headers runs from accept
+
+    async def run(self) -> None:
+        """Until either side closes, or the peer is overdue."""
+        try:
+            sock = self.stream.socket
+            client = parse_socket_addr(sock.family, sock.getpeername())
+            server = parse_socket_addr(sock.family, sock.getsockname())
+            async with TaskGroup() as self._task_group:
+                state = ConnectionState(self.state)
+                self.protocol = Http1(
+                    self.app,
+                    self.config,
+                    self.context,
+                    self._task_group,
+                    state,
+                    False,
+                    client,
+                    server,
+                    self.protocol_send,
+                )
+                await self._read_data()
+        except OSError:
+            pass
+        finally:
+            await self._close()
+
+    def end(self) -> None:
+        """Read no more; what is being answered still is."""
+        self._set_deadline(-math.inf)
+
+    async def protocol_send(self, event: Event) -> None:
+        # After an answer the connection is closed or its keep-alive time begins, in the very task that Quart cancels
+        # because the request is over.
+        with trio.CancelScope(shield=True):
+            if isinstance(event, RawData):
+                await self._send(event.data)
+            elif isinstance(event, Closed):
+                self.end()
+                await self.protocol.handle(Closed())
+            elif isinstance(event, Updated):
+                self._note_idle(event.idle)
+
+    async def _send(self, data: bytes) -> None:
+        """In parts, each in time; a peer that does not read them in time is hung up on."""
+        async with self.send_lock:
+            try:
+                for start in range(0, len(data), SENT_AT_ONCE):
+                    with trio.fail_after(self._settings.send_seconds):
+                        await self.stream.send_all(data[start : start + SENT_AT_ONCE])
+                return
+            except trio.TooSlowError:
+                self.stream.socket.close()
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                pass
+        await self.protocol.handle(Closed())
+
+    def _note_idle(self, idle: bool) -> None:
+        now = trio.current_time()
+        self.idle_since = now if idle else None
+        self._head_begun = idle and self.protocol.has_begun_next
+        seconds = self._settings.head_seconds if self._head_begun else KEEP_ALIVE_SECONDS
+        self._set_deadline(now + seconds if idle else math.inf)  # a body has a deadline of its own
+
+    def _set_deadline(self, deadline: float) -> None:
+        self._deadline = self._reading.deadline = deadline
+
+    async def _close(self) -> None:
+        """Read on for a moment: the kernel would answer what is unread with a reset, which can overtake our answer."""
+        self.idle_since = trio.current_time()
+        with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            await self.stream.send_eof()
+            with trio.CancelScope(deadline=trio.current_time() + LINGER_SECONDS) as self._reading:
+                for _ in range(LINGER_READS):
+                    if not await self.stream.receive_some(READ_BYTES):
+                        break
+        await self.stream.aclose()
+
+    async def _read_data(self) -> None:
+        data = b"begin"
+        while data:
+            with trio.CancelScope(deadline=self._deadline) as self._reading:
+                try:
+                    data = bytes(await self.stream.receive_some(READ_BYTES))
+                except (trio.ClosedResourceError, trio.BrokenResourceError):
+                    break
+            if self._reading.cancelled_caught:
+                break
+            if data and self.idle_since is not None and not self._head_begun:
+                self._head_begun = True
+                self._set_deadline(min(self._deadline, trio.current_time() + self._settings.head_seconds))
+            await self.protocol.handle(RawData(data))
+        await self.protocol.handle(Closed())
+
+
+def _config() -> Config:
+    config = Config()
+    config.accesslog = config.errorlog = None  # we log our own faults, and count requests elsewhere
+    config.include_server_header = False
+    config.keep_alive_max_requests = 10_000
+    return config
+
+
+def _http_alone(app: Any) -> Any:
+    """Websockets have a port of their own."""
+
+    async def asgi(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            scope["path"] = scope["path"] or "/"  # `GET ?x`; Quart takes a path for granted
+            client = scope[CLIENT] = app.config["CLIENT_OF"](scope)
+            async with app.config["TURNS"].turn(None if client.exempt else client.limited_as):
+                async with app.config["BODY_BOUNDS"].cut_off(receive, scope["path"]) as receive_within:
+                    await app(scope, receive_within, send)
+        else:
+            await send({"type": "websocket.close"})
+
+    return asgi

@@ -1,0 +1,210 @@
+"""The contract for people: one page of plain HTML from the two documents, which loads nothing from elsewhere."""
+
+import re
+from base64 import b64encode
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from hashlib import sha256
+from html import escape
+from importlib.resources import files
+
+import msgspec
+
+from server.gateway.asyncapi.document_parts import Json
+
+STYLE = (files("server.rest.openapi") / "docs.css").read_text()
+POLICY = (
+    f"default-src 'none'; style-src 'sha256-{b64encode(sha256(STYLE.encode()).digest()).decode()}';"
+    " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+AUDIENCES = {"command": "Commands", "answer": "Answers", "sequenced": "Events of a room", "private": "Private events"}
+
+
+@lru_cache(maxsize=4)
+def docs_page(openapi: bytes, asyncapi: bytes) -> bytes:
+    """The page; built at the first call."""
+    return "".join(_page(msgspec.json.decode(openapi), msgspec.json.decode(asyncapi))).encode()
+
+
+def _page(http: Json, ws: Json) -> Iterator[str]:
+    info = http["info"]
+    title = escape(f"{info['title']} {info['version']}")
+    yield f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
+    yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
+    yield f"<style>{STYLE}</style></head><body><header><h1>{title}</h1>"
+    yield '<p class="quiet">As documents for programs: <a href="/api/openapi.json">OpenAPI</a> for HTTP, '
+    yield '<a href="/api/asyncapi.json">AsyncAPI</a> for the websocket.</p></header><nav>'
+    tags = [tag["name"] for tag in http["tags"]]
+    yield from (f'<a href="#{name}">{name}</a>' for name in [*tags, "shapes", "websocket"])
+    yield f"</nav><main>{_prose(info['description'])}"
+    for tag in http["tags"]:
+        yield from _noun(http, tag)
+    yield '<h2 id="shapes">Shapes</h2>'
+    yield from (_shape(name, schema, "http") for name, schema in http["components"]["schemas"].items())
+    yield from _websocket(ws)
+    yield "</main></body></html>"
+
+
+# HTTP
+
+
+def _noun(http: Json, tag: Json) -> Iterator[str]:
+    yield f'<h2 id="{tag["name"]}">{tag["name"]}</h2>{_prose(tag["description"])}'
+    for path, methods in http["paths"].items():
+        for method, operation in methods.items():
+            if tag["name"] in operation["tags"]:
+                yield _operation(http, method, path, operation)
+
+
+def _operation(http: Json, method: str, path: str, operation: Json) -> str:
+    place = f"<s>{escape(path)}</s>" if operation.get("deprecated") else escape(path)
+    return _folded(
+        operation["operationId"],
+        f'<b class="method">{method.upper()}</b> <code>{place}</code> <span>{_words(operation["summary"])}</span>',
+        _prose(operation.get("description", "")),
+        f'<p class="quiet">{_who(operation["security"])}</p>',
+        _table("Parameters", (_parameter(http, each) for each in operation["parameters"])),
+        _table("Body", _contents(operation.get("requestBody", {}))),
+        _table("Answers", (_answer(http, *each) for each in operation["responses"].items())),
+    )
+
+
+def _who(security: list[Json]) -> str:
+    ways = [" with ".join(f"<code>{escape(name)}</code>" for name in way) for way in security if "bearer" not in way]
+    if ways:
+        return f"Who asks is proved by {', or by '.join(ways)}."
+    if not security:
+        return "Anybody may ask."
+    return "Operators may ask." if "operator" in security[0]["bearer"] else "Users may ask."
+
+
+def _parameter(http: Json, parameter: Json) -> tuple[str, str]:
+    parameter = _resolved(http, parameter)
+    kind = f"{parameter['in']}, needed" if parameter.get("required") else parameter["in"]
+    return (
+        f'<code>{escape(parameter["name"])}</code> <span class="quiet">{kind}</span>',
+        _described(parameter["schema"], parameter, "http"),
+    )
+
+
+def _contents(holder: Json) -> Iterator[tuple[str, str]]:
+    for media, content in holder.get("content", {}).items():
+        yield f"<code>{escape(media)}</code>", _type(content["schema"], "http")
+
+
+def _answer(http: Json, status: str, answer: Json) -> tuple[str, str]:
+    answer = _resolved(http, answer)
+    shapes = " ".join(_type(content["schema"], "http") for content in answer["content"].values())
+    return status, _words(answer["description"]) + ("" if int(status) >= 400 else f" {shapes}")
+
+
+def _resolved(document: Json, value: Json) -> Json:
+    place: Json = document
+    for step in value.get("$ref", "").removeprefix("#/").split("/"):
+        place = place[step] if step else value
+    return place
+
+
+# The websocket
+
+
+def _websocket(ws: Json) -> Iterator[str]:
+    channel = ws["channels"]["ws"]
+    yield f'<h2 id="websocket">Websocket</h2>{_prose(ws["info"]["description"])}{_prose(channel["description"])}'
+    for tag, heading in AUDIENCES.items():
+        yield f"<h3>{heading}</h3>{_prose(ws['components']['tags'][tag]['description'])}"
+        for message in ws["components"]["messages"].values():
+            if {"$ref": f"#/components/tags/{tag}"} in message["tags"]:
+                yield _message(ws, message, tag)
+    shown = {message["payload"]["$ref"] for message in ws["components"]["messages"].values()}
+    yield "<h3>Shapes</h3>"
+    for name, schema in ws["components"]["schemas"].items():
+        if f"#/components/schemas/{name}" not in shown:
+            yield _shape(name, schema, "ws")
+    yield _table("Limits", (_limit(name, each) for name, each in channel["x-limits"].items()))
+    yield _table("Close codes", (_close_code(each) for each in channel["x-close-codes"]))
+
+
+def _message(ws: Json, message: Json, tag: str) -> str:
+    head = f"<code>{escape(message['name'])}</code> <span>{_words(message['summary'])}</span>"
+    return _folded(f"{tag}-{message['title']}", head, _fields(_resolved(ws, message["payload"]), "ws"))
+
+
+def _limit(name: str, each: Json) -> tuple[str, str]:
+    return f"<code>{name}</code> {each['value']}", _words(each["description"])
+
+
+def _close_code(each: Json) -> tuple[str, str]:
+    come_back = "Come back." if each["reconnect"] else "Do not come back."
+    return f"{each['code']} <code>{escape(each['name'])}</code>", f"{_words(each['description'])} {come_back}"
+
+
+# Shapes
+
+
+def _shape(name: str, schema: Json, place: str) -> str:
+    head = f"<code>{escape(name)}</code> <span>{_words(schema.get('description', '').partition(chr(10))[0])}</span>"
+    return _folded(f"{place}-{name}", head, _fields(schema, place))
+
+
+def _fields(schema: Json, place: str) -> str:
+    needed = schema.get("required", ())
+    rows = (
+        (
+            f"<code>{escape(name)}</code>" + ("" if name in needed else ' <span class="quiet">may be missing</span>'),
+            _described(field, field, place),
+        )
+        for name, field in schema.get("properties", {}).items()
+    )
+    return _table("", rows)
+
+
+def _described(schema: Json, told: Json, place: str) -> str:
+    return _type(schema, place) + (f"<br>{_words(told['description'])}" if "description" in told else "")
+
+
+def _type(schema: Json, place: str) -> str:
+    """What a value is, in a few words, with links to the shapes in it."""
+    if "$ref" in schema:
+        name = schema["$ref"].rpartition("/")[2]
+        return f'<a href="#{place}-{escape(name)}">{escape(name)}</a>'
+    if "anyOf" in schema:
+        return " or ".join(_type(choice, place) for choice in schema["anyOf"])
+    if "enum" in schema:
+        return " or ".join(f"<code>{escape(msgspec.json.encode(value).decode())}</code>" for value in schema["enum"])
+    if schema.get("type") == "array":
+        return f"list of {_type(schema.get('items', {}), place)}"
+    kind = str(schema.get("format", schema.get("type", "anything")))
+    return escape(" ".join([kind, *_bounds(schema)]))
+
+
+def _bounds(schema: Json) -> Iterator[str]:
+    for least, most, unit in (("minimum", "maximum", ""), ("minLength", "maxLength", " characters")):
+        if least in schema and most in schema:
+            yield f"{schema[least]} to {schema[most]}{unit}"
+        elif least in schema or most in schema:
+            yield f"at least {schema[least]}{unit}" if least in schema else f"at most {schema[most]}{unit}"
+
+
+# HTML
+
+
+def _folded(anchor: str, head: str, *parts: str) -> str:
+    return f'<details id="{escape(anchor)}"><summary>{head}</summary><div>{"".join(parts)}</div></details>'
+
+
+def _table(heading: str, rows: Iterable[tuple[str, str]]) -> str:
+    lines = "".join(f"<tr><th>{name}</th><td>{meaning}</td></tr>" for name, meaning in rows)
+    if not lines:
+        return ""
+    return (f"<h3>{heading}</h3>" if heading else "") + f'<div class="wide"><table>{lines}</table></div>'
+
+
+def _prose(text: str) -> str:
+    return "".join(f"<p>{_words(paragraph)}</p>" for paragraph in text.split("\n\n") if paragraph)
+
+
+def _words(text: str) -> str:
+    """Text with `code` and **weight**, as the documents have it."""
+    marked = re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text, quote=False))
+    return re.sub(r"\*\*([^*]+)\*\*", r"<strong>\1</strong>", marked)

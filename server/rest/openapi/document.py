@@ -1,0 +1,210 @@
+"""The REST surface as served: an OpenAPI 3.1 document, generated from the table of routes and the structs in it."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from typing import Any, get_origin
+
+import msgspec
+
+from server.gateway.asyncapi.document_parts import Json, mark_times, version
+from server.rest.openapi import text as text
+from server.rest.openapi.problems import (
+    ALWAYS,
+    SCHEMA,
+    SHAPES,
+    Problem,
+    codes_of,
+    groups_of,
+    header_refs,
+    name_of,
+    response_to,
+    responses_of,
+)
+from server.rest.query import Listed
+from server.rest.request import KEY_CHARACTERS
+from server.rest.responses import Plain
+from server.rest.route import JSON, Needs, Route
+
+CREATED = 201
+
+
+@lru_cache(maxsize=1)
+def openapi_json(routes: tuple[Route, ...]) -> bytes:
+    """The document as it is served; built at the first call."""
+    return msgspec.json.encode(openapi(routes))
+
+
+def openapi(routes: Sequence[Route]) -> Json:
+    """The document of a server with these routes."""
+    paths: Json = {}
+    for route in routes:
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, routes)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "halfminute",
+            "version": version(),
+            "description": text.INTRODUCTION,
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "servers": [{"url": "/", "description": text.SERVER}],
+        "tags": [{"name": name, "description": meaning} for name, meaning in _tags(routes).items()],
+        "paths": paths,
+        "components": {
+            "schemas": _schemas(routes),
+            "responses": {name_of(codes): response_to(codes) for codes in groups_of(routes)},
+            "parameters": {"Idempotency-Key": _KEY},
+            "headers": {name: {"schema": schema, "description": what} for name, (schema, what) in _HEADERS.items()},
+            "securitySchemes": {"bearer": text.BEARER, **_proof_schemes(routes)},
+        },
+    }
+
+
+# One operation
+
+
+def _operation(route: Route, routes: Sequence[Route]) -> Json:
+    summary, _, more = (route.handler.__doc__ or "").strip().partition("\n")
+    return {
+        "operationId": _id(route),
+        "summary": summary,
+        **({"description": " ".join(more.split())} if more else {}),
+        "tags": [_tag(route)],
+        **({"deprecated": True} if route.retired is not None else {}),
+        "security": _security(route),
+        "parameters": [*_path_parameters(route), *_query_parameters(route), *_key_parameters(route)],
+        **({} if route.body is None else {"requestBody": _body(route.body)}),
+        "responses": {str(route.status): _success(route) | _links(route, routes), **responses_of(route)},
+    }
+
+
+def _id(route: Route) -> str:
+    """`post /api/calls/{callId}/accept` as `postCallsCallIdAccept`."""
+    steps = re.findall(r"\w+", route.path.removeprefix("/api").replace("-", "_"))
+    words = [word for step in steps for word in step.split("_")]
+    return route.method.lower() + "".join(word[:1].upper() + word[1:] for word in words)
+
+
+def _tag(route: Route) -> str:
+    """The noun: the module that its handler stands in."""
+    return route.handler.__module__.rpartition(".")[2]
+
+
+def _tags(routes: Iterable[Route]) -> dict[str, str]:
+    """Each noun with what its module says of itself."""
+    return {_tag(route): _first_line(route.handler.__globals__["__doc__"]) for route in routes}
+
+
+def _security(route: Route) -> list[Json]:
+    if route.needs is Needs.ANYONE:
+        return [{name: [] for name in group} for group in route.proofs]
+    return [{"bearer": ["operator"] if route.needs is Needs.OPERATOR else []}]
+
+
+def _proof_schemes(routes: Iterable[Route]) -> Json:
+    names = {name for route in routes for group in route.proofs for name in group}
+    return {name: {"type": "apiKey", "in": "header", "name": name} for name in sorted(names)}
+
+
+def _path_parameters(route: Route) -> Iterator[Json]:
+    for name in route.parameters:
+        yield {"name": name, "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}}
+
+
+def _query_parameters(route: Route) -> Iterator[Json]:
+    if route.query is None:
+        return
+    _, described = msgspec.json.schema_components([route.query], ref_template=SCHEMA)
+    query = described[route.query.__name__]
+    for name, schema in query["properties"].items():
+        parameter = {"name": name, "in": "query", "schema": _given(schema)}
+        if name in query["required"]:
+            parameter["required"] = True
+        if name in text.PARAMETERS:
+            parameter["description"] = text.PARAMETERS[name]
+        yield parameter
+
+
+def _given(schema: Json) -> Json:
+    """A parameter that is null is one that is not given."""
+    choices = [choice for choice in schema.get("anyOf", ()) if choice != {"type": "null"}]
+    return choices[0] if len(choices) == 1 else schema
+
+
+def _key_parameters(route: Route) -> Iterator[Json]:
+    if route.takes_key:
+        yield {"$ref": "#/components/parameters/Idempotency-Key"}
+
+
+def _body(kind: type[msgspec.Struct]) -> Json:
+    return {"required": True, "content": {JSON: {"schema": {"$ref": SCHEMA.format(name=kind.__name__)}}}}
+
+
+# Answers
+
+
+def _success(route: Route) -> Json:
+    headers = dict(ALWAYS)
+    if get_origin(route.answer) is Listed:
+        headers |= header_refs("Link")
+    if route.retired is not None:
+        headers |= header_refs("Deprecation", "Sunset", "Link")
+    schema = {"type": "string"} if route.answer is Plain else _schema_of(route.answer)
+    if route.answer is Plain and route.media == JSON:
+        schema = {"type": "object"}
+    summary = _first_line(getattr(get_origin(route.answer) or route.answer, "__doc__", None))
+    return {
+        "description": text.PLAIN if route.answer is Plain else summary or text.DONE,
+        "headers": headers,
+        "content": {route.media: {"schema": schema}},
+    }
+
+
+def _links(route: Route, routes: Sequence[Route]) -> Json:
+    """Where the ids of what was made lead."""
+    if route.status != CREATED or route.answer is Plain:
+        return {}
+    asked = set() if route.body is None else {field.encode_name for field in msgspec.structs.fields(route.body)}
+    made = {field.encode_name for field in msgspec.structs.fields(route.answer)} - asked
+    places = {f"{name}Id": f"{name}/id" for name in made} | {name: name for name in made}
+    links = {
+        _id(other): {"operationId": _id(other), "parameters": {name: f"$response.body#/{places[name]}"}}
+        for other in routes
+        for name in other.parameters
+        if name in places
+    }
+    return {"links": links} if links else {}
+
+
+# What they look like
+
+
+def _schemas(routes: Iterable[Route]) -> Json:
+    spoken = [kind for route in routes for kind in (route.body, route.answer) if kind not in (None, Plain)]
+    shapes = {SHAPES.get(code, Problem) for route in routes for code in codes_of(route)}
+    _, components = msgspec.json.schema_components([*spoken, *shapes], ref_template=SCHEMA)
+    mark_times(components)
+    return dict(sorted(components.items()))
+
+
+def _schema_of(kind: Any) -> Json:
+    (schema,), _ = msgspec.json.schema_components([kind], ref_template=SCHEMA)
+    return schema
+
+
+def _first_line(docstring: str | None) -> str:
+    return (docstring or "").strip().partition("\n")[0]
+
+
+_TEXT = {"type": "string"}
+_HEADERS: dict[str, tuple[Json, str]] = {
+    name: ({"type": "integer", "minimum": 0} if name == "Retry-After" else _TEXT, what)
+    for name, what in text.HEADERS.items()
+}
+_KEY: Json = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "description": text.KEY,
+    "schema": {"type": "string", "minLength": 1, "maxLength": KEY_CHARACTERS, "pattern": "^[!#-~]([ -~]*[!-~])?$"},
+}

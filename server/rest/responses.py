@@ -1,0 +1,104 @@
+"""Answers: JSON, plain text, nothing at all, or a problem in the one shape that every no has."""
+
+from typing import Any, NamedTuple
+
+import msgspec
+from quart_trio.wrappers import TrioResponse
+from werkzeug.exceptions import HTTPException
+
+from domain.refusals import Code, Refusal, unfit
+from server.access.rate_limits import LimitsAway
+from server.access.tokens import TokenRefused
+from server.problems import problem
+from server.rest.strict_json import FieldError, Misfit
+from storage.paging import BadCursor
+from storage.postgres import StorageUnavailable
+
+RETRY_AFTER_SECONDS = {
+    Code.STORAGE_UNAVAILABLE: 2,
+    Code.PAYMENTS_UNAVAILABLE: 30,
+    Code.OVERLOADED: 1,
+    Code.ROOM_STARTING: 1,
+    Code.DRAINING: 5,
+}
+
+
+class Plain(NamedTuple):
+    """An answer that is not JSON."""
+
+    body: bytes
+    content_type: str
+
+
+class Answer(TrioResponse):
+    """A response whose body is in memory. It is the only kind that may leave the server.
+
+    Quart's own `Response` iterates over any other body, also over that of a response without one, in asyncio's
+    executor. Nothing in trio can wait for that: the answer is cut off, and asyncio is left with an error that nobody
+    retrieves. A test keeps Quart's class out of `server`.
+    """
+
+    def __init__(self, body: bytes, status: int, content_type: str) -> None:
+        super().__init__(body, status, content_type=content_type)
+
+
+def no_content() -> Answer:
+    """204. RFC 9110 §8.6 and §8.3: without a body there is neither a length nor a type."""
+    answer = Answer(b"", 204, "")
+    del answer.headers["Content-Length"], answer.headers["Content-Type"]
+    return answer
+
+
+def answered(result: Any, status: int) -> Answer:
+    if isinstance(result, Plain):
+        return Answer(result.body, status, result.content_type)
+    return Answer(_encode(result), status, "application/json")
+
+
+def refused(refusal: Refusal, request_id: str) -> Answer:
+    """RFC 9457, with the older clients' fields kept on top level."""
+    fields = {"type": "about:blank", **problem(refusal), "requestId": request_id}
+    response = Answer(_encode(fields), refusal.code.status, "application/problem+json")
+    wait = refusal.details.get("retryAfterSeconds", RETRY_AFTER_SECONDS.get(refusal.code))
+    if wait is not None:
+        response.headers["Retry-After"] = str(wait)
+    return response
+
+
+def challenge(error: TokenRefused) -> str:
+    """RFC 6750 §3: whether it was no token, a bad one or an expired one."""
+    return f'Bearer error="invalid_token", error_description="{error.description}"'
+
+
+def refusal_of(error: Exception) -> Refusal | None:
+    """The no that an error means to a client; None for a fault of ours."""
+    match error:
+        case TokenRefused():
+            return Refusal(Code.UNAUTHENTICATED, error.description.capitalize())
+        case Misfit():
+            return invalid(*error.errors)
+        case BadCursor():
+            return invalid(FieldError("before", "is no cursor of ours"))
+        case LimitsAway():
+            return Refusal(Code.OVERLOADED, "The server cannot count requests right now; try again")
+        case StorageUnavailable():
+            return Refusal(Code.STORAGE_UNAVAILABLE, "The database is out of reach; try again")
+        case HTTPException():
+            return _HTTP_REFUSALS.get(error.code or 500)
+    return None
+
+
+def invalid(*errors: FieldError) -> Refusal:
+    """VALIDATION_FAILED, with each field and why."""
+    return unfit(*errors)
+
+
+_HTTP_REFUSALS = {
+    400: invalid(FieldError("request", "is malformed")),
+    404: Refusal(Code.NOT_FOUND, "No such path"),
+    405: Refusal(Code.METHOD_NOT_ALLOWED, "This path does not serve this method"),
+    408: invalid(FieldError("body", "did not arrive in time")),
+    413: Refusal(Code.PAYLOAD_TOO_LARGE, "The body has too many bytes"),
+}
+
+_encode = msgspec.json.Encoder().encode

@@ -1,0 +1,195 @@
+"""What operators see and do: live rooms, the proof of the ledger, and credits."""
+
+from functools import partial
+from typing import Annotated, Any
+from uuid import UUID
+
+import msgspec
+import trio
+
+from domain.amounts import MAX_POSTING_TOKENS
+from domain.billing.posting import Kind, Outcome, Posting
+from domain.call.record import CallView
+from domain.ids import PROMOTIONS, PostingKey, RoomId, UserId, content_digest
+from domain.refusals import Code, Refusal, insufficient_tokens
+from domain.stream.record import StreamView
+from domain.text import clean
+from server.ids import new_uuid
+from server.rest.query import Listed, Paging
+from server.rest.request import Ask
+from server.rest.responses import invalid
+from server.rest.route import Needs, Routes
+from server.rest.routes.wallet import Balance
+from server.rest.strict_json import FieldError
+from server.rooms.room import LiveRoom
+from storage.idempotency import Use, find_use
+from storage.ledger.audit import audit
+from storage.paging import BadCursor, Paged
+from storage.people.users import find_user
+
+CONFLICT = Refusal(Code.IDEMPOTENCY_CONFLICT, "This key was used for something else")
+
+routes = Routes("/api/admin")
+
+
+class CreditWanted(msgspec.Struct, frozen=True, rename="camel"):
+    """Tokens to give, or, when negative, to take back; and why."""
+
+    user_id: UserId
+    tokens: Annotated[int, msgspec.Meta(ge=-MAX_POSTING_TOKENS, le=MAX_POSTING_TOKENS)]
+    reason: Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
+
+
+class Credit(msgspec.Struct, frozen=True, rename="camel"):
+    """A credit that is booked, and the wallet's balance right after it."""
+
+    credit_id: UUID
+    user_id: UserId
+    tokens: int
+    reason: str
+    wallet: Balance
+
+
+class ProofResult(msgspec.Struct, frozen=True, rename="camel"):
+    """One thing that must hold of the books, and the first rows where it does not."""
+
+    proof: str
+    holds: bool
+    rows: list[dict[str, Any]]
+
+
+class AuditResult(msgspec.Struct, frozen=True, rename="camel"):
+    holds: bool
+    proofs: list[ProofResult]
+
+
+class RoomCard(msgspec.Struct, frozen=True, rename="camel"):
+    """A live room; `call`, or `stream`, is null while the room starts again after a crash."""
+
+    room_id: RoomId
+    kind: str
+    channel: str
+    call: CallView | None = None
+    stream: StreamView | None = None
+
+
+@routes.post(
+    "/credits",
+    needs=Needs.OPERATOR,
+    status=201,
+    takes_key=True,
+    refuses=(
+        Code.VALIDATION_FAILED,
+        Code.INSUFFICIENT_TOKENS,
+        Code.SELF_PAYMENT,
+        Code.NOT_FOUND,
+        Code.IDEMPOTENCY_CONFLICT,
+        Code.DRAINING,
+    ),
+)
+async def credit(ask: Ask, body: CreditWanted) -> Credit | Refusal:
+    """Promotional credit, or a correction when negative, which never takes more than is there."""
+    reason = clean(body.reason)
+    if not reason:
+        return invalid(FieldError("reason", "must have a visible character"))
+    if body.user_id == ask.user_id:
+        return Refusal(Code.SELF_PAYMENT, "Nobody credits themselves")
+    if body.tokens == 0:
+        return invalid(FieldError("tokens", "must not be 0"))
+    posting = _posting(ask.posting_key(), body, reason, ask.user_id)
+    used = None if ask.key is None else await find_use(ask.house.postgres, posting.key)
+    if used is not None:  # the key decides before anything else
+        return _first_result(used, posting, body, reason)
+    if await find_user(ask.house.postgres, body.user_id) is None:
+        return Refusal(Code.NOT_FOUND, "No such user")
+    return await _book(ask, posting, body, reason)
+
+
+@routes.get("/audit", needs=Needs.OPERATOR, refuses=(Code.OVERLOADED,))
+async def show_audit(ask: Ask) -> AuditResult | Refusal:
+    """Prove the ledger, against one snapshot; one proof at a time."""
+    try:
+        _one_audit.acquire_nowait()
+    except trio.WouldBlock:
+        return Refusal(Code.OVERLOADED, "Another audit is under way")
+    try:
+        proofs = [ProofResult(found.sentence, not found.rows, found.rows) async for found in audit(ask.house.postgres)]
+    finally:
+        _one_audit.release()
+    ask.house.telemetry.ledger_proved({proof.proof: len(proof.rows) for proof in proofs})
+    return AuditResult(all(proof.holds for proof in proofs), proofs)
+
+
+@routes.get("/rooms", needs=Needs.OPERATOR, refuses=(Code.VALIDATION_FAILED,))
+async def list_rooms(ask: Ask, query: Paging) -> Listed[RoomCard]:
+    """The live rooms of this server, newest first."""
+    rooms = sorted(ask.house.registry, key=lambda room: room.id, reverse=True)
+    rest = [room for room in rooms if query.before is None or room.id < _room_id(query.before)][query.offset :]
+    shown = rest[: query.limit]
+    following = str(shown[-1].id) if len(rest) > query.limit else None
+    return ask.listed(Paged([_card(room) for room in shown], len(rooms), False, following), query)
+
+
+def _posting(key: PostingKey, body: CreditWanted, reason: str, operator_id: UserId) -> Posting:
+    giver, taker = (PROMOTIONS, body.user_id) if body.tokens > 0 else (body.user_id, PROMOTIONS)
+    return Posting(
+        key=key,
+        kind=Kind.CREDIT,
+        debit=giver,
+        credit=taker,
+        tokens=abs(body.tokens),
+        ref_id=new_uuid(),
+        content=content_digest("credit", str(body.user_id), str(body.tokens), reason),
+        operator_id=operator_id,
+        memo=reason,
+    )
+
+
+async def _book(ask: Ask, posting: Posting, body: CreditWanted, reason: str) -> Credit | Refusal:
+    if ask.house.draining:
+        return Refusal(Code.DRAINING, "The server is shutting down")
+    receipt = (await ask.errands.run(partial(ask.house.actor.post, [posting])))[0]
+    match receipt.outcome:
+        case Outcome.COMMITTED:
+            return _credit(posting.ref_id, receipt.debit_after, receipt.credit_after, body, reason)
+        case Outcome.ALREADY:  # the same request, at the same moment
+            used = await find_use(ask.house.postgres, posting.key)
+            assert used is not None, "the journal keeps every key"
+            return _first_result(used, posting, body, reason)
+        case Outcome.CONFLICT:
+            return CONFLICT
+        case Outcome.INSUFFICIENT:
+            return insufficient_tokens(posting.tokens, receipt.debit_after or 0, "to take them back")
+    return invalid(FieldError("tokens", "are more than the wallet can hold"))
+
+
+def _first_result(used: Use, posting: Posting, body: CreditWanted, reason: str) -> Credit | Refusal:
+    if used.content != posting.content:
+        return CONFLICT
+    return _credit(used.ref_id, used.debit_after, used.credit_after, body, reason)
+
+
+def _credit(
+    credit_id: UUID | None, debit_after: int | None, credit_after: int | None, body: CreditWanted, reason: str
+) -> Credit:
+    balance = credit_after if body.tokens > 0 else debit_after
+    assert credit_id is not None, "a credit has an id"
+    assert balance is not None, "a posting that is booked has balances"
+    return Credit(credit_id, body.user_id, body.tokens, reason, Balance(balance))
+
+
+def _card(room: LiveRoom) -> RoomCard:
+    if not room.parties:
+        return RoomCard(room.id, "stream", room.channel, stream=None if room.stream is None else room.stream.view())
+    call = room.call
+    return RoomCard(room.id, "call", room.channel, None if call is None else call.view(room.clock.now()))
+
+
+def _room_id(before: str) -> UUID:
+    try:
+        return UUID(before)
+    except ValueError:
+        raise BadCursor from None
+
+
+_one_audit = trio.Lock()  # it reads the whole journal

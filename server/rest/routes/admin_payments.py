@@ -1,0 +1,188 @@
+"""Payments and purchases as operators see and settle them."""
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Annotated, Literal
+from uuid import UUID
+
+import msgspec
+
+from domain.ids import UserId
+from domain.instant import from_datetime, rfc3339
+from domain.refusals import Code, Refusal
+from server.rest.decision import settlement_of
+from server.rest.query import Listed, Paging
+from server.rest.request import Ask
+from server.rest.responses import invalid
+from server.rest.route import Needs, Routes
+from server.rest.routes.tokens import PurchaseCard, card_of
+from server.rest.strict_json import FieldError
+from storage.market.payment_settlements import Settled, Settlement, settle_payment, settle_purchase
+from storage.market.payments import Payment, find_payment, list_payments
+from storage.market.purchases import Purchase, find_purchase, list_all_purchases
+from storage.paging import Paged
+
+WALLET_FULL = invalid(FieldError("action", "cannot be carried out: the wallet cannot hold the tokens"))
+
+routes = Routes("/api/admin")
+
+
+class PurchasesQuery(Paging, frozen=True, rename="camel"):
+    """Which purchases; `paid_twice` are those of which a second checkout was paid as well."""
+
+    status: Literal["pending", "paid", "failed", "expired", "review", "paid_twice"] | None = None
+    user_id: UserId | None = None
+
+
+class PaymentsQuery(Paging, frozen=True, rename="camel"):
+    """Which payments; `open` are those that wait for an operator."""
+
+    status: Literal["accepted", "open", "rejected"] | None = None
+    purchase_id: UUID | None = None
+
+
+class PurchaseOfUser(PurchaseCard, frozen=True, rename="camel"):
+    """A purchase, its buyer and its checkout.
+
+    `paidTwice`: a second checkout of it was paid as well. `reversedAs`: the provider took its money back.
+    """
+
+    user_id: UserId
+    provider: str
+    checkout_id: str | None
+    paid_twice: bool
+    reversed_as: Literal["refund", "chargeback"] | None
+
+
+class PaymentCard(msgspec.Struct, frozen=True, rename="camel"):
+    """A payment that a provider reported, and the latest decision of an operator about it, if there is one.
+
+    `problem` says why it was not credited as it came: `unknown` purchase, `wrong_amount` or currency, `paid_twice`, or
+    `not_credited` where the wallet could not hold it. `reference` is what the provider says was bought.
+    """
+
+    payment_id: UUID
+    status: Literal["accepted", "open", "rejected"]
+    problem: Literal["unknown", "wrong_amount", "paid_twice", "not_credited"] | None
+    provider: str
+    checkout_id: str
+    event_id: str
+    reference: str
+    purchase_id: UUID | None
+    user_id: UserId | None
+    amount_cents: int | None
+    currency: str
+    created_at: str
+    action: str | None
+    reason: str | None
+    operator_id: UserId | None
+    settled_at: str | None
+
+
+class SettlementWanted(msgspec.Struct, frozen=True, rename="camel"):
+    """`credit` gives the buyer the tokens of the purchase; `reject` says that the money goes back, or is not ours."""
+
+    action: Literal["credit", "reject"]
+    reason: Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
+
+
+class PaymentSettlementWanted(SettlementWanted, frozen=True, rename="camel"):
+    """`purchaseId` names what was paid for, where the payment is of an unknown purchase."""
+
+    purchase_id: UUID | None = None
+
+
+@routes.get("/purchases", needs=Needs.OPERATOR, refuses=(Code.VALIDATION_FAILED,))
+async def list_everybodys_purchases(ask: Ask, query: PurchasesQuery) -> Listed[PurchaseOfUser]:
+    """Everybody's purchases, newest first."""
+    found = await list_all_purchases(ask.house.postgres, query.page, status=query.status, user_id=query.user_id)
+    return ask.listed(Paged([_purchase_card(purchase) for purchase in found.items], *found[1:]), query)
+
+
+@routes.get("/payments", needs=Needs.OPERATOR, refuses=(Code.VALIDATION_FAILED,))
+async def list_reported_payments(ask: Ask, query: PaymentsQuery) -> Listed[PaymentCard]:
+    """The payments that providers reported, newest first, whether they were credited or not."""
+    found = await list_payments(ask.house.postgres, query.page, status=query.status, purchase_id=query.purchase_id)
+    return ask.listed(Paged([_payment_card(payment) for payment in found.items], *found[1:]), query)
+
+
+SETTLING = (
+    Code.VALIDATION_FAILED,
+    Code.FORBIDDEN,
+    Code.NOT_FOUND,
+    Code.PAYMENT_SETTLED,
+    Code.IDEMPOTENCY_CONFLICT,
+    Code.DRAINING,
+)
+
+
+@routes.post("/payments/{paymentId}/settle", needs=Needs.OPERATOR, takes_key=True, refuses=SETTLING)
+async def settle_one_payment(ask: Ask, payment_id: UUID, body: PaymentSettlementWanted) -> PaymentCard | Refusal:
+    """Credit the purchase of a payment that was not credited, or reject the payment.
+
+    A purchase is credited once, whatever is reported or settled besides. The same decision again changes nothing.
+    """
+    settlement = await settlement_of(ask, body.action, body.reason, str(payment_id), str(body.purchase_id))
+    if isinstance(settlement, Refusal):
+        return settlement
+    work = partial(settle_payment, ask.house.postgres, payment_id, settlement, body.purchase_id)
+    settled = await ask.errands.run(partial(_settle, ask, settlement, work))
+    if isinstance(settled, Refusal):
+        return settled
+    payment = await find_payment(ask.house.postgres, payment_id)
+    assert payment is not None, "payments stay"
+    return _payment_card(payment)
+
+
+@routes.post("/purchases/{purchaseId}/settle", needs=Needs.OPERATOR, takes_key=True, refuses=SETTLING)
+async def settle_one_purchase(ask: Ask, purchase_id: UUID, body: SettlementWanted) -> PurchaseOfUser | Refusal:
+    """Credit a purchase whose payment was not credited, or was never reported; or reject all its open payments.
+
+    A purchase is credited once, whatever is reported or settled besides. The same decision again changes nothing.
+    """
+    settlement = await settlement_of(ask, body.action, body.reason, str(purchase_id))
+    if isinstance(settlement, Refusal):
+        return settlement
+    work = partial(settle_purchase, ask.house.postgres, purchase_id, settlement)
+    settled = await ask.errands.run(partial(_settle, ask, settlement, work))
+    if isinstance(settled, Refusal):
+        return settled
+    purchase = await find_purchase(ask.house.postgres, purchase_id)
+    assert purchase is not None, "purchases stay"
+    return _purchase_card(purchase)
+
+
+async def _settle(
+    ask: Ask, settlement: Settlement, decide: Callable[[], Awaitable[Settled | Refusal]]
+) -> Settled | Refusal:
+    """Decide, then credit what is accepted; a server that stops in between leaves the credit to the next round."""
+    settled, payments = await decide(), ask.house.payments
+    if isinstance(settled, Refusal):
+        return settled
+    if settled.is_new:
+        ask.house.telemetry.payments.labels(f"{settlement.action}ed_by_operator").inc()
+    if settlement.action == "credit":
+        assert settled.purchase is not None, "what is credited is a purchase"
+        if await payments.credit(settled.purchase) == "not_credited":
+            return WALLET_FULL
+    await payments.count_open()
+    return settled
+
+
+def _purchase_card(purchase: Purchase) -> PurchaseOfUser:
+    return PurchaseOfUser(
+        **msgspec.structs.asdict(card_of(purchase)),
+        user_id=purchase.user_id,
+        provider=purchase.provider,
+        checkout_id=purchase.checkout_id,
+        paid_twice=purchase.paid_twice,
+        reversed_as=purchase.reversed_as,
+    )
+
+
+def _payment_card(payment: Payment) -> PaymentCard:
+    fields = msgspec.structs.asdict(payment)
+    fields["payment_id"] = fields.pop("id")
+    for name in ("created_at", "settled_at"):
+        fields[name] = None if fields[name] is None else rfc3339(from_datetime(fields[name]))
+    return PaymentCard(**fields)

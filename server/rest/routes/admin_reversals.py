@@ -1,0 +1,103 @@
+"""Refunds and chargebacks at the provider, as operators see and settle them."""
+
+from functools import partial
+from typing import Annotated, Literal
+from uuid import UUID
+
+import msgspec
+
+from domain.ids import UserId
+from domain.instant import from_datetime, rfc3339
+from domain.refusals import Code, Refusal
+from server.rest.decision import settlement_of
+from server.rest.query import Listed, Paging
+from server.rest.request import Ask
+from server.rest.route import Needs, Routes
+from storage.market.payment_settlements import Settlement
+from storage.market.reversals import Reversal, find_reversal, list_reversals, release_reversal
+from storage.paging import Paged
+
+routes = Routes("/api/admin/reversals")
+
+
+class ReversalsQuery(Paging, frozen=True, rename="camel"):
+    """Which; `open` are those that wait for an operator, `expected` those of payments that were not credited."""
+
+    status: Literal["open", "expected", "released"] | None = None
+
+
+class ReversalCard(msgspec.Struct, frozen=True, rename="camel"):
+    """A refund or chargeback, its purchase and buyer if they are known, and an operator's decision if there is one.
+
+    `state` is what the provider says of a chargeback, such as `needs_response`, `won` or `lost`.
+    """
+
+    reversal_id: UUID
+    status: Literal["open", "expected", "released"]
+    kind: Literal["refund", "chargeback"]
+    provider: str
+    provider_id: str
+    event_id: str
+    payment_intent: str
+    purchase_id: UUID | None
+    user_id: UserId | None
+    amount_cents: int
+    currency: str
+    state: str
+    created_at: str
+    reason: str | None
+    operator_id: UserId | None
+    settled_at: str | None
+
+
+class ReleaseWanted(msgspec.Struct, frozen=True, rename="camel"):
+    """`release` frees the buyer's wallet; tokens are taken back before, by a negative credit."""
+
+    action: Literal["release"]
+    reason: Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
+
+
+@routes.get(needs=Needs.OPERATOR, refuses=(Code.VALIDATION_FAILED,))
+async def list_reported_reversals(ask: Ask, query: ReversalsQuery) -> Listed[ReversalCard]:
+    """The refunds and chargebacks that providers reported, newest first."""
+    found = await list_reversals(ask.house.postgres, query.page, status=query.status)
+    return ask.listed(Paged([_card(reversal) for reversal in found.items], *found[1:]), query)
+
+
+@routes.post(
+    "/{reversalId}/settle",
+    needs=Needs.OPERATOR,
+    takes_key=True,
+    refuses=(Code.VALIDATION_FAILED, Code.FORBIDDEN, Code.NOT_FOUND, Code.IDEMPOTENCY_CONFLICT, Code.DRAINING),
+)
+async def settle_one_reversal(ask: Ask, reversal_id: UUID, body: ReleaseWanted) -> ReversalCard | Refusal:
+    """Free the wallet that a refund or chargeback froze, unless another one holds it.
+
+    The same again changes nothing.
+    """
+    settlement = await settlement_of(ask, body.action, body.reason, str(reversal_id))
+    if isinstance(settlement, Refusal):
+        return settlement
+    refusal = await ask.errands.run(partial(_release, ask, reversal_id, settlement))
+    if refusal is not None:
+        return refusal
+    reversal = await find_reversal(ask.house.postgres, reversal_id)
+    assert reversal is not None, "reversals stay"
+    return _card(reversal)
+
+
+async def _release(ask: Ask, reversal_id: UUID, settlement: Settlement) -> Refusal | None:
+    released = await release_reversal(ask.house.postgres, reversal_id, settlement)
+    if isinstance(released, Refusal):
+        return released
+    await ask.house.payments.count_open()
+    return None
+
+
+def _card(reversal: Reversal) -> ReversalCard:
+    fields = msgspec.structs.asdict(reversal)
+    fields["provider_id"], fields["payment_intent"] = fields.pop("reversal_id"), fields.pop("intent_id")
+    fields["reversal_id"] = fields.pop("id")
+    for name in ("created_at", "settled_at"):
+        fields[name] = None if fields[name] is None else rfc3339(from_datetime(fields[name]))
+    return ReversalCard(**fields)

@@ -1,0 +1,68 @@
+"""Bans: operators keep a user out of the house."""
+
+from typing import Annotated
+
+import msgspec
+
+from domain.ids import UserId
+from domain.instant import from_datetime
+from domain.refusals import Code, Refusal
+from domain.text import clean
+from server.ids import new_uuid
+from server.rest.query import Listed, Moment, Paging
+from server.rest.request import Ask
+from server.rest.responses import invalid
+from server.rest.route import Needs, Routes
+from server.rest.strict_json import FieldError
+from storage.people.bans import Ban, NewBan, add_ban, lift_ban, list_bans
+
+routes = Routes("/api/admin/bans")
+
+
+class BanWanted(msgspec.Struct, frozen=True, rename="camel"):
+    """Whom to keep out, why, and until when; for good without `until`."""
+
+    user_id: UserId
+    reason: Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
+    until: Moment | None = None
+
+
+class BanLifted(msgspec.Struct, frozen=True, rename="camel"):
+    user_id: UserId
+    banned: bool
+
+
+@routes.post(needs=Needs.OPERATOR, status=201, refuses=(Code.VALIDATION_FAILED, Code.NOT_FOUND, Code.OVERLOADED))
+async def ban(ask: Ask, body: BanWanted) -> Ban | Refusal:
+    """Put a user out of every call and session, and keep them out; a ban that stands already gives way to this one.
+
+    Banned users may still see their wallet, ledger, purchases and payouts.
+    """
+    reason = clean(body.reason)
+    if not reason:
+        return invalid(FieldError("reason", "must have a visible character"))
+    if body.user_id == ask.user_id:
+        return invalid(FieldError("userId", "must be somebody else's"))
+    try:
+        ends = None if body.until is None else from_datetime(body.until)
+    except OverflowError:
+        return invalid(FieldError("until", "is outside the calendar"))
+    if ends is not None and ends <= ask.house.clock.now():
+        return invalid(FieldError("until", "must be in the future"))
+    made = await add_ban(ask.house.postgres, NewBan(new_uuid(), body.user_id, reason, ask.user_id, body.until))
+    await ask.house.bans.keep_out()
+    return made
+
+
+@routes.delete("/{userId}", needs=Needs.OPERATOR)
+async def lift(ask: Ask, user_id: UserId) -> BanLifted:
+    """Let a user in again. Idempotent."""
+    await lift_ban(ask.house.postgres, user_id, ask.user_id)
+    await ask.house.bans.keep_out()
+    return BanLifted(user_id, False)
+
+
+@routes.get(needs=Needs.OPERATOR, refuses=(Code.VALIDATION_FAILED,))
+async def list_standing(ask: Ask, query: Paging) -> Listed[Ban]:
+    """The bans that stand, newest first."""
+    return ask.listed(await list_bans(ask.house.postgres, query.page), query)

@@ -1,0 +1,196 @@
+"""Billing as its payers and payees see it: what a call's blocks cost, and the hand on its clock."""
+
+from collections.abc import Sequence
+from typing import Literal
+from uuid import UUID
+
+import msgspec
+import trio
+from msgspec import UNSET, UnsetType
+
+from domain.billing.posting import Kind
+from domain.call.record import CallView
+from domain.ids import CallId, PostingKey, RoomId, UserId, block_key
+from domain.instant import seconds
+from domain.protocol.commands import CallEnd, CallPause, CallResume
+from domain.refusals import Code, Refusal, room_starting
+from server.rest.periods import DayPeriod, span_of
+from server.rest.query import Listed, PeriodPaging
+from server.rest.request import Ask
+from server.rest.responses import invalid
+from server.rest.route import Routes
+from server.rest.routes.calls import ANSWER_REFUSALS, CallAnswer, give
+from server.rest.strict_json import FieldError
+from server.sessions.call_commands import NO_SUCH_CALL
+from storage.ledger.statements import Entry, EntryFilter, statement
+from storage.paging import Paged
+from storage.rooms.blocks import BillingStats, Block, billing_stats, blocks_of, refunds_of
+from storage.rooms.room_blocks import room_blocks
+
+routes = Routes("/api/billing")
+
+
+class Totals(msgspec.Struct, frozen=True, rename="camel"):
+    """`blocks` are those that were charged, `refundedBlocks` those of them that were given back, by the payee's end, by
+    an operator or otherwise; `tokens` is less `refundedTokens`."""
+
+    blocks: int
+    tokens: int
+    active_seconds: float
+    refunded_blocks: int
+    refunded_tokens: int
+
+
+class CallBilling(msgspec.Struct, frozen=True, rename="camel"):
+    """A call, its blocks in order (the last 1,000), and how long it goes on; `secondsLeft` is for the fan alone."""
+
+    call: CallView
+    blocks: list[Block]
+    totals: Totals
+    paid_through: str | None
+    seconds_left: float | UnsetType | None = UNSET
+
+
+class BilledBlock(msgspec.Struct, frozen=True, rename="camel"):
+    """One block in a wallet: paid as a fan, or earned as a creator, and what was given back of it."""
+
+    call_id: UUID | None
+    role: Literal["fan", "creator"]
+    block_no: int | None
+    tokens: int
+    counterparty: str
+    balance_after: int
+    charged_at: str
+    refunded_tokens: int
+    refunded_at: str | None
+
+
+class BillingStatsByRole(msgspec.Struct, frozen=True, rename="camel"):
+    """Both roles, by days of the time zone `tz`."""
+
+    tz: str
+    fan: BillingStats
+    creator: BillingStats
+
+
+class BlocksQuery(PeriodPaging, frozen=True, rename="camel"):
+    """Which blocks: of one call or stream, and paid or earned."""
+
+    call_id: UUID | None = None
+    stream_id: UUID | None = None
+    role: Literal["fan", "creator"] | None = None
+
+
+@routes.post("/{callId}/pause", refuses=ANSWER_REFUSALS)
+async def pause_call(ask: Ask, call_id: CallId) -> CallAnswer | Refusal:
+    """Stop the clock by hand; the rest of the paid block is kept. Idempotent."""
+    return await give(ask, CallPause(call_id=call_id))
+
+
+@routes.post("/{callId}/resume", refuses=ANSWER_REFUSALS)
+async def resume_call(ask: Ask, call_id: CallId) -> CallAnswer | Refusal:
+    """Lift one's own hold; nobody can lift the other's. Idempotent."""
+    return await give(ask, CallResume(call_id=call_id))
+
+
+@routes.post("/{callId}/stop", refuses=(Code.NOT_FOUND, Code.OVERLOADED, Code.ROOM_STARTING, Code.DRAINING))
+async def stop_call(ask: Ask, call_id: CallId) -> CallAnswer | Refusal:
+    """End the call, and answer once all its blocks are booked. An ended call is answered as it is."""
+    house = ask.house
+    room = house.registry.find(call_id)
+    ended = await give(ask, CallEnd(call_id=call_id))
+    if isinstance(ended, Refusal) and ended.code is not Code.CALL_ENDED:
+        return ended
+    if room is not None:
+        with trio.move_on_after(house.settings.http.answer_seconds):
+            await room.settled.wait()
+    view = await house.call_commands.view(ask.user_id, call_id)
+    if view is None:
+        return NO_SUCH_CALL
+    return CallAnswer(view) if view.status == "ended" else room_starting()  # it broke before it could be ended
+
+
+@routes.get("/history", refuses=(Code.VALIDATION_FAILED,))
+async def list_blocks(ask: Ask, query: BlocksQuery) -> Listed[BilledBlock] | Refusal:
+    """The blocks that the caller paid or earned, newest first; refunds have entries of their own in the ledger."""
+    if query.call_id is not None and query.stream_id is not None:
+        return invalid(FieldError("streamId", "cannot be given together with callId"))
+    wanted = EntryFilter(
+        kind=Kind.BLOCK,
+        since=query.since,
+        until=query.until,
+        room_id=query.call_id or query.stream_id,
+        side=None if query.role is None else _SIDES[query.role],
+    )
+    read = statement if wanted.room_id is None else room_blocks
+    found = await read(ask.house.postgres, ask.user_id, wanted, query.page)
+    blocks = await _billed_blocks(ask, found.items)
+    return ask.listed(Paged(blocks, *found[1:]), query)
+
+
+@routes.get("/stats", refuses=(Code.VALIDATION_FAILED,))
+async def show_stats(ask: Ask, query: DayPeriod) -> BillingStatsByRole:
+    """Blocks paid as a fan and earned as a creator, by day and by counterparty, less what was given back.
+
+    Days are those of the IANA zone `tz`, with 23 or 25 hours where its clocks change. `from` and `to` are instants, or
+    dates, which stand for the first moment of that day: `to` is the day after the last one.
+    """
+    since, until, zone = await span_of(query, ask.house.time_zones)
+    stats = await billing_stats(ask.house.postgres, ask.user_id, since, until, zone.key)
+    return BillingStatsByRole(zone.key, *stats)
+
+
+@routes.get("/{callId}", refuses=(Code.NOT_FOUND,))
+async def show_billing(ask: Ask, call_id: CallId) -> CallBilling | Refusal:
+    """A call and its blocks, to its parties."""
+    view = await ask.house.call_commands.view(ask.user_id, call_id)
+    if view is None:
+        return NO_SUCH_CALL
+    fan = UserId(view.fan.user_id)
+    return CallBilling(
+        call=view,
+        # As many as the call had when it was looked at: all of them are in the books, and later ones are not shown.
+        blocks=await blocks_of(ask.house.postgres, RoomId(call_id), fan, view.blocks),
+        totals=Totals(view.blocks, view.tokens, view.active_seconds, view.refunded_blocks, view.refunded_tokens),
+        paid_through=view.paid_through,
+        seconds_left=_seconds_left(ask, view) if ask.user_id == fan else UNSET,
+    )
+
+
+def _seconds_left(ask: Ask, view: CallView) -> float | None:
+    """How long the fan can go on; None while the call is between two servers, and nobody knows."""
+    if view.status == "ended":
+        return 0.0
+    room = ask.house.registry.find(view.id)
+    if room is None or room.call is None:
+        return None
+    return seconds(room.call.meter.left(room.clock.now(), view.max_tokens))
+
+
+async def _billed_blocks(ask: Ask, entries: Sequence[Entry]) -> list[BilledBlock]:
+    keys = {entry.n: _key(ask.user_id, entry) for entry in entries}
+    refunds = await refunds_of(ask.house.postgres, list(keys.values()))
+    return [
+        BilledBlock(
+            call_id=entry.room_id,
+            role="fan" if entry.side == "debit" else "creator",
+            block_no=entry.block_no,
+            tokens=abs(entry.tokens),
+            counterparty=entry.counterparty,
+            balance_after=entry.balance_after,
+            charged_at=entry.at,
+            refunded_tokens=refunds[keys[entry.n]].tokens,
+            refunded_at=refunds[keys[entry.n]].at,
+        )
+        for entry in entries
+    ]
+
+
+def _key(user_id: UserId, entry: Entry) -> PostingKey:
+    """The key of a block, which follows from its room, its payer and its number."""
+    assert entry.room_id is not None and entry.block_no is not None, "a block has a room and a number"
+    payer = user_id if entry.side == "debit" else UserId(UUID(entry.counterparty))
+    return block_key(RoomId(entry.room_id), payer, entry.block_no)
+
+
+_SIDES = {"fan": "debit", "creator": "credit"}

@@ -1,0 +1,182 @@
+"""Calls: ringing, answering, and looking back."""
+
+from functools import partial
+from typing import Annotated, Literal
+
+import msgspec
+
+from domain.amounts import MAX_BALANCE_TOKENS
+from domain.call.record import CallView
+from domain.ids import CallId, UserId, client_key, content_digest
+from domain.instant import duration
+from domain.protocol.commands import CallAccept, CallCancel, CallCommand, CallDecline
+from domain.refusals import Code, Refusal
+from server.broadcast.replies import WaitingReply
+from server.context import House
+from server.ids import new_channel, new_uuid
+from server.rest.query import Listed, Period, PeriodPaging
+from server.rest.request import Ask
+from server.rest.route import Retired, Routes
+from server.sessions.call_commands import NO_SUCH_CALL
+from storage.rooms.call_creation import NewCall, Rung, create_call
+from storage.rooms.calls import CallFilter, CallStats, call_stats, list_calls
+
+ANSWER_REFUSALS = (
+    Code.NOT_FOUND,
+    Code.FORBIDDEN,
+    Code.CALL_NOT_ACTIVE,
+    Code.CALL_ENDED,
+    Code.OVERLOADED,
+    Code.ROOM_STARTING,
+    Code.DRAINING,
+)
+RING_REFUSALS = (
+    Code.VALIDATION_FAILED,
+    Code.INSUFFICIENT_TOKENS,
+    Code.SELF_PAYMENT,
+    Code.NOT_FOUND,
+    Code.NOT_A_CREATOR,
+    Code.CREATOR_UNAVAILABLE,
+    Code.CREATOR_BUSY,
+    Code.ALREADY_IN_CALL,
+    Code.ALREADY_LIVE,
+    Code.RING_COOLDOWN,
+    Code.RATE_CHANGED,
+    Code.IDEMPOTENCY_CONFLICT,
+    Code.DRAINING,
+)
+INITIATE = Retired(since=1_760_659_200, until="Fri, 31 Dec 2027 23:59:59 GMT", successor="/api/calls/init")
+
+routes = Routes("/api/calls")
+
+
+class CallWanted(msgspec.Struct, frozen=True, rename="camel"):
+    """Whom to call, what it may cost in all, and what a minute is expected to cost: with another rate nothing rings."""
+
+    creator_id: UserId
+    max_tokens: Annotated[int, msgspec.Meta(ge=1, le=MAX_BALANCE_TOKENS)] | None = None
+    expected_rate_tokens_per_min: Annotated[int, msgspec.Meta(ge=1, le=MAX_BALANCE_TOKENS)] | None = None
+
+
+class CallRung(msgspec.Struct, frozen=True, rename="camel"):
+    success: bool
+    call_id: CallId
+    channel: str
+    min_required: int
+    call: CallView
+
+
+class CallAnswer(msgspec.Struct, frozen=True, rename="camel"):
+    call: CallView
+
+
+class CallStatsByRole(msgspec.Struct, frozen=True, rename="camel"):
+    fan: CallStats
+    creator: CallStats
+
+
+class HistoryQuery(PeriodPaging, frozen=True, rename="camel"):
+    """Which calls; the period is of when they began to ring."""
+
+    role: Literal["fan", "creator"] | None = None
+    status: Literal["ringing", "active", "paused", "ended"] | None = None
+
+
+@routes.post("/init", status=201, refuses=RING_REFUSALS, takes_key=True)
+@routes.post("/initiate", status=201, refuses=RING_REFUSALS, takes_key=True, retired=INITIATE)
+async def init_call(ask: Ask, body: CallWanted) -> CallRung | Refusal:
+    """Ring a creator. Nobody pays for ringing; the same key again finds the same call."""
+    if ask.house.draining:
+        return Refusal(Code.DRAINING, "The server is shutting down")
+    rung = await ask.errands.run(partial(_make_and_ring, ask.house, _new_call(ask, body)))
+    if isinstance(rung, Refusal):
+        return rung
+    facts = rung.call.facts
+    now = None if rung.is_new else await ask.house.call_commands.view(ask.user_id, facts.id)
+    return CallRung(
+        success=True,
+        call_id=facts.id,
+        channel=facts.channel,
+        min_required=facts.price.tokens(1),
+        call=now or rung.call.view,
+    )
+
+
+@routes.post("/{callId}/accept", refuses=ANSWER_REFUSALS)
+async def accept_call(ask: Ask, call_id: CallId) -> CallAnswer | Refusal:
+    """The creator takes the call; the first accept wins."""
+    return await give(ask, CallAccept(call_id=call_id))
+
+
+@routes.post("/{callId}/decline", refuses=ANSWER_REFUSALS)
+async def decline_call(ask: Ask, call_id: CallId) -> CallAnswer | Refusal:
+    """The creator does not take the call."""
+    return await give(ask, CallDecline(call_id=call_id))
+
+
+@routes.post("/{callId}/cancel", refuses=ANSWER_REFUSALS)
+async def cancel_call(ask: Ask, call_id: CallId) -> CallAnswer | Refusal:
+    """The fan rings no longer."""
+    return await give(ask, CallCancel(call_id=call_id))
+
+
+@routes.get("/history", refuses=(Code.VALIDATION_FAILED,))
+async def list_history(ask: Ask, query: HistoryQuery) -> Listed[CallView]:
+    """The calls of who asks, newest first."""
+    wanted = CallFilter(query.role, query.status, query.since, query.until)
+    return ask.listed(await list_calls(ask.house.postgres, ask.user_id, wanted, query.page), query)
+
+
+@routes.get("/stats", refuses=(Code.VALIDATION_FAILED,))
+async def show_stats(ask: Ask, query: Period) -> CallStatsByRole:
+    """What the calls of who asks came to, as a fan and as a creator."""
+    return CallStatsByRole(*await call_stats(ask.house.postgres, ask.user_id, query.since, query.until))
+
+
+@routes.get("/{callId}", refuses=(Code.NOT_FOUND,))
+async def show_call(ask: Ask, call_id: CallId) -> CallAnswer | Refusal:
+    """A call as it is now, to its parties."""
+    view = await ask.house.call_commands.view(ask.user_id, call_id)
+    return NO_SUCH_CALL if view is None else CallAnswer(view)
+
+
+async def give(ask: Ask, command: CallCommand) -> CallAnswer | Refusal:
+    """A command to a call, and what came of it; once the room has it, it is carried out whoever waits."""
+    reply = WaitingReply()
+    await ask.house.call_commands.give(ask.user_id, command, reply)
+    result = await reply.wait(ask.house.settings.http.answer_seconds)
+    return result if isinstance(result, Refusal) else msgspec.convert(result, CallAnswer)
+
+
+def _new_call(ask: Ask, body: CallWanted) -> NewCall:
+    house, rules, now = ask.house, ask.house.settings.calls, ask.house.clock.now()
+    return NewCall(
+        id=CallId(new_uuid()),
+        channel=new_channel(),
+        fan=ask.user_id,
+        creator=body.creator_id,
+        creator_online=house.sessions.online(body.creator_id),
+        max_tokens=body.max_tokens,
+        key=None if ask.key is None else client_key(ask.user_id, ask.key),
+        content=_content(body),
+        block_seconds=rules.block_seconds,
+        block_rounding=rules.block_rounding,
+        created_at=now,
+        rings_until=now + duration(rules.ring_seconds),
+        cooldown=duration(rules.ring_cooldown_seconds),
+        expected_rate=body.expected_rate_tokens_per_min,
+        server_id=house.leases.server_id,
+    )
+
+
+def _content(body: CallWanted) -> bytes:
+    rate = body.expected_rate_tokens_per_min
+    return content_digest("call", str(body.creator_id), str(body.max_tokens), *([] if rate is None else [f"at {rate}"]))
+
+
+async def _make_and_ring(house: House, new: NewCall) -> Rung | Refusal:
+    """In one go: a call that is made and does not ring keeps both parties busy until housekeeping finds it."""
+    rung = await create_call(house.postgres, new)
+    if isinstance(rung, Rung) and rung.is_new:
+        house.call_rooms.ring(rung.call)
+    return rung

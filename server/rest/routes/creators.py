@@ -1,0 +1,136 @@
+"""Creators: their public cards, becoming one, and whom they do not want to meet."""
+
+from collections.abc import Collection
+from typing import Annotated
+
+import msgspec
+
+from domain.amounts import MAX_POSTING_TOKENS
+from domain.billing.block import BlockPrice
+from domain.ids import UserId
+from domain.protocol.events import Person
+from domain.refusals import Code, Refusal
+from domain.room import inputs
+from domain.text import clean_name
+from server.rest.query import Listed, Paging
+from server.rest.request import Ask
+from server.rest.responses import invalid
+from server.rest.route import Routes
+from server.rest.strict_json import FieldError
+from storage.paging import Paged
+from storage.people.users import (
+    Creator,
+    become_creator,
+    block_user,
+    find_creator,
+    list_creators,
+    unblock_user,
+    who_blocks,
+)
+
+routes = Routes("/api/creators")
+
+
+class CreatorCard(msgspec.Struct, frozen=True, rename="camel"):
+    """What anybody may know of a creator."""
+
+    user_id: UserId
+    display_name: str
+    rate_tokens_per_min: int
+    accepts_calls: bool
+    online: bool
+    busy: bool
+
+
+class CreatorTerms(msgspec.Struct, frozen=True, rename="camel"):
+    """How a creator wants to be known and paid; without a name the present one stays."""
+
+    rate_tokens_per_min: Annotated[int, msgspec.Meta(ge=1, le=MAX_POSTING_TOKENS)]
+    display_name: Annotated[str, msgspec.Meta(min_length=1, max_length=80)] | None = None
+    accepts_calls: bool = True
+
+
+class Blocked(msgspec.Struct, frozen=True, rename="camel"):
+    user_id: UserId
+    blocked: bool
+
+
+@routes.put("/me", refuses=(Code.VALIDATION_FAILED,))
+async def update_creator(ask: Ask, body: CreatorTerms) -> CreatorCard | Refusal:
+    """Become or update a creator. A new rate counts from the next call; live ones keep theirs."""
+    name = None if body.display_name is None else clean_name(body.display_name)
+    if name == "":
+        return invalid(FieldError("displayName", "must have a visible character"))
+    rules = ask.house.settings.calls
+    if BlockPrice(body.rate_tokens_per_min, rules.block_seconds).tokens(1) > MAX_POSTING_TOKENS:
+        return invalid(FieldError("rateTokensPerMin", f"makes a block cost more than {MAX_POSTING_TOKENS} tokens"))
+    creator = await become_creator(ask.house.postgres, ask.user_id, name, body.rate_tokens_per_min, body.accepts_calls)
+    ask.house.people.rename(Person(creator.user_id, creator.display_name))
+    return _card(ask, creator)
+
+
+@routes.get(refuses=(Code.VALIDATION_FAILED,))
+async def list_cards(ask: Ask, query: Paging) -> Listed[CreatorCard]:
+    """Creators, newest first."""
+    found = await list_creators(ask.house.postgres, query.page)
+    hidden = await who_blocks(ask.house.postgres, [creator.user_id for creator in found.items], ask.user_id)
+    return ask.listed(Paged([_card_for(ask, creator, hidden) for creator in found.items], *found[1:]), query)
+
+
+@routes.get("/{userId}", refuses=(Code.NOT_FOUND,))
+async def show_card(ask: Ask, user_id: UserId) -> CreatorCard | Refusal:
+    """A creator's public card. To a user whom they have blocked a creator is away."""
+    creator = await find_creator(ask.house.postgres, user_id)
+    if creator is None:
+        return Refusal(Code.NOT_FOUND, "No such creator")
+    return _card_for(ask, creator, await who_blocks(ask.house.postgres, [user_id], ask.user_id))
+
+
+@routes.put("/me/blocks/{userId}", refuses=(Code.NOT_A_CREATOR, Code.NOT_FOUND))
+async def block(ask: Ask, user_id: UserId) -> Blocked | Refusal:
+    """From now on the user sees this creator as unavailable. Ends a call with them, and their stay in streams, whose
+    tickets are given back: from escrow, or else from the creator's balance. Operators see what that does not cover.
+
+    Idempotent.
+    """
+    refusal = await block_user(ask.house.postgres, ask.user_id, user_id, most=ask.house.settings.limits.blocked_users)
+    if refusal is not None:
+        return refusal
+    _tell_rooms(ask, inputs.Barred(user_id))
+    ask.house.tickets.look()
+    return Blocked(user_id, True)
+
+
+@routes.delete("/me/blocks/{userId}")
+async def unblock(ask: Ask, user_id: UserId) -> Blocked:
+    """The user may call again. Idempotent."""
+    await unblock_user(ask.house.postgres, ask.user_id, user_id)
+    _tell_rooms(ask, inputs.Barred(user_id, barred=False))
+    return Blocked(user_id, False)
+
+
+def _tell_rooms(ask: Ask, given: inputs.Barred) -> None:
+    """A live stream of the creator's puts out whom they block, and a call between the two ends."""
+    call = ask.house.registry.call_of(ask.user_id)
+    if call is not None and given.user_id != ask.user_id and given.user_id in call.parties:
+        call.inbox.deliver(given)
+    for room in ask.house.registry:
+        if room.stream is not None and room.stream.facts.owner_id == ask.user_id:
+            room.inbox.deliver(given)
+
+
+def _card_for(ask: Ask, creator: Creator, hidden: Collection[UserId]) -> CreatorCard:
+    """The card as who asks may see it; `hidden`: creators who have blocked them."""
+    card = _card(ask, creator)
+    return msgspec.structs.replace(card, online=False, busy=False) if creator.user_id in hidden else card
+
+
+def _card(ask: Ask, creator: Creator) -> CreatorCard:
+    return CreatorCard(
+        creator.user_id,
+        creator.display_name,
+        creator.rate_tokens_per_min,
+        creator.accepts_calls,
+        ask.house.sessions.online(creator.user_id),
+        creator.busy,
+    )

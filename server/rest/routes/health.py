@@ -1,0 +1,135 @@
+"""Whether the process lives, whether it should get work, and its figures; outside `/api`, and no matter of users."""
+
+import hmac
+from collections.abc import Awaitable, Callable
+from weakref import WeakKeyDictionary
+
+import msgspec
+import trio
+
+from domain.refusals import Code, Refusal
+from server.addresses import client_address, is_within
+from server.context import House
+from server.rest.request import Ask
+from server.rest.responses import Plain
+from server.rest.route import Needs, Routes
+from storage.postgres import Refused, StorageUnavailable
+
+PROBE_SECONDS = 2.0  # a database that needs longer for SELECT 1 is not ready for anything
+PROMETHEUS = "text/plain; version=1.0.0; charset=utf-8"
+
+routes = Routes("")
+
+
+class Health(msgspec.Struct, frozen=True):
+    status: str
+
+
+class Readiness(msgspec.Struct, frozen=True):
+    """Every part that is needed to take work, and whether it does."""
+
+    status: str
+    parts: dict[str, str]
+
+
+@routes.get("/healthz", needs=Needs.ANYONE, limit="probe")
+async def show_health(ask: Ask) -> Health:
+    """The process answers."""
+    return Health("ok")
+
+
+@routes.get("/readyz", needs=Needs.ANYONE, refuses=(Code.STORAGE_UNAVAILABLE, Code.DRAINING), limit="probe")
+async def show_readiness(ask: Ask) -> Readiness | Refusal:
+    """Whether this server should get work; if not, which part fails."""
+    parts = {name: "ok" if await is_up(ask.house) else "failed" for name, is_up in _PARTS.items()}
+    failed = [name for name, state in parts.items() if state != "ok"]
+    if not failed:
+        return Readiness("ready", parts)
+    code = Code.DRAINING if ask.house.draining else Code.STORAGE_UNAVAILABLE
+    return Refusal(code, f"Not ready: {', '.join(failed)}", {"parts": parts})
+
+
+@routes.get("/metrics", needs=Needs.ANYONE, media=PROMETHEUS, refuses=(Code.FORBIDDEN,), limit="probe")
+async def show_metrics(ask: Ask) -> Plain | Refusal:
+    """All figures in Prometheus' text format.
+
+    For clients in `metrics.networks`, by default this machine, and with `Authorization: Bearer` and the value of
+    HALFMINUTE_METRICS_TOKEN from anywhere.
+    """
+    if not (_has_metrics_token(ask) or _is_near(ask)):
+        return Refusal(Code.FORBIDDEN, "The figures are for metrics.networks, or for HALFMINUTE_METRICS_TOKEN")
+    return Plain(ask.house.telemetry.exposition(), PROMETHEUS)
+
+
+def _has_metrics_token(ask: Ask) -> bool:
+    token, given = ask.house.secrets.metrics_token, ask.headers.get("Authorization", "")
+    scheme, _, credentials = given.partition(" ")
+    if token is None or scheme.lower() != "bearer":
+        return False
+    return hmac.compare_digest(credentials.strip(" ").encode(errors="replace"), token.encode())
+
+
+def _is_near(ask: Ask) -> bool:
+    """A proxy that is not trusted says nothing of its clients that counts, so none of them is near."""
+    settings = ask.house.settings
+    proxies = settings.server.proxies
+    if not is_within(ask.peer, proxies.trusted) and any(name in ask.headers for name in _FORWARDING):
+        return False
+    return is_within(client_address(ask.peer, ask.headers.getlist(proxies.header), proxies), settings.metrics.networks)
+
+
+_FORWARDING = ("X-Forwarded-For", "Forwarded", "X-Forwarded-Host", "X-Real-IP", "Via")
+
+
+class _Look:
+    """One question to the database, which all probes that come meanwhile share: more of them cost it nothing more."""
+
+    def __init__(self) -> None:
+        self.done = trio.Event()
+        self.answered: bool | None = None  # None: whoever asked was cancelled before the answer
+
+
+async def _database_answers(house: House) -> bool:
+    while (look := _looks.get(house)) is not None:
+        await look.done.wait()
+        if look.answered is not None:
+            return look.answered
+    look = _looks[house] = _Look()
+    try:
+        look.answered = await _ask_database(house)
+    finally:
+        del _looks[house]
+        look.done.set()
+    return look.answered
+
+
+async def _ask_database(house: House) -> bool:
+    with trio.move_on_after(PROBE_SECONDS):
+        try:
+            return await house.postgres.fetchrow("SELECT 1") is not None
+        except (StorageUnavailable, Refused):
+            return False
+    return False
+
+
+_looks: WeakKeyDictionary[House, _Look] = WeakKeyDictionary()  # those that are under way
+
+
+async def _actor_books(house: House) -> bool:
+    return house.actor.away_seconds == 0 and not house.actor.finished.is_set()
+
+
+async def _rooms_run(house: House) -> bool:
+    return house.registry.is_open
+
+
+async def _takes_work(house: House) -> bool:
+    return not house.draining
+
+
+_PARTS: dict[str, Callable[[House], Awaitable[bool]]] = {
+    "database": _database_answers,
+    "storageActor": _actor_books,
+    "supervisor": _rooms_run,
+    "open": _takes_work,
+}

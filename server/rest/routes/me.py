@@ -1,0 +1,32 @@
+"""Who am I."""
+
+import msgspec
+
+from domain.ids import UserId
+from server.rest.request import Ask
+from server.rest.route import Routes
+from server.rest.routes.wallet import WalletCard, wallet_card
+from storage.people.users import find_user
+
+routes = Routes("/api/me")
+
+
+class UserCard(msgspec.Struct, frozen=True, rename="camel"):
+    user_id: UserId
+    display_name: str
+    is_creator: bool
+    is_operator: bool
+
+
+class Me(msgspec.Struct, frozen=True, rename="camel"):
+    user: UserCard
+    wallet: WalletCard
+
+
+@routes.get()
+async def show_me(ask: Ask) -> Me:
+    """The user of the token, and their wallet."""
+    user = await find_user(ask.house.postgres, ask.user_id)
+    assert user is not None, "whoever is identified is known to the database"
+    card = UserCard(user.user_id, user.display_name, user.is_creator, ask.is_operator)
+    return Me(card, await wallet_card(ask))

@@ -1,0 +1,152 @@
+"""The billing webhook: a cron asks that every due block be committed; rooms own their clocks."""
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+import trio
+from msgspec import UNSET, UnsetType
+
+from domain.refusals import Code, Refusal
+from domain.room import inputs
+from server.broadcast.replies import WaitingReply
+from server.rest.request import Ask
+from server.rest.route import Needs, Routes
+from storage.postgres import Refused, StorageUnavailable
+
+MAX_RESULTS = 1000  # lines in one answer
+SIGNATURE_SECONDS = 300  # how far a signature's time may be from ours
+MAX_SIGNATURES = 8  # of one request: enough for any rotation of keys
+
+UNAUTHORIZED = Refusal(Code.UNAUTHORIZED, "Wrong or missing billing secret")
+
+routes = Routes("/api/billing/meter")
+
+
+class SweptCall(msgspec.Struct, frozen=True, rename="camel"):
+    """One call's line."""
+
+    call_id: str
+    success: bool
+    platform_fee: int = 0
+    block_cost: int | UnsetType = UNSET
+    creator_cut: int | UnsetType = UNSET
+    reason: str | UnsetType = UNSET
+    call_ended: bool | UnsetType = UNSET
+
+
+class Sweep(msgspec.Struct, frozen=True, rename="camel"):
+    """`metered` counts blocks that were committed because of this sweep, the others calls; failures come first."""
+
+    success: bool
+    metered: int
+    already_current: int
+    ended: int
+    failed: int
+    results: list[SweptCall]
+
+
+@routes.post(
+    needs=Needs.ANYONE,
+    refuses=(Code.UNAUTHORIZED, Code.DRAINING),
+    proofs=(("X-Billing-Secret",), ("Webhook-Id", "Webhook-Timestamp", "Webhook-Signature")),
+)
+async def sweep(ask: Ask) -> Sweep | Refusal:
+    """Have every due block of every live call committed, and adopt calls that no room owns.
+
+    Takes the secret in `X-Billing-Secret`, or a Standard Webhooks signature made with it.
+    """
+    house = ask.house
+    if not _may_sweep(ask):
+        house.telemetry.swept("refused")
+        return UNAUTHORIZED
+    if house.draining:
+        return Refusal(Code.DRAINING, "The server is shutting down")
+    try:
+        swept = await _bring_up_to_date(ask)
+    except (StorageUnavailable, Refused):
+        house.telemetry.swept("failed")
+        raise
+    house.telemetry.swept("failed" if swept.failed else "done")
+    return swept
+
+
+async def _bring_up_to_date(ask: Ask) -> Sweep:
+    """Ask every room, and wait for all of them together. Raises StorageUnavailable."""
+    house = ask.house
+    await ask.errands.run(house.orphans.adopt)
+    asked = []
+    for room in house.registry.calls():
+        reply = WaitingReply()
+        room.inbox.deliver(inputs.Sweep(reply))
+        asked.append((str(room.id), reply))
+    deadline = trio.current_time() + house.settings.http.answer_seconds
+    return summary([(call_id, await reply.wait(max(0, deadline - trio.current_time()))) for call_id, reply in asked])
+
+
+def summary(answers: Sequence[tuple[str, Any]]) -> Sweep:
+    """The rooms' answers, each with its call, as one."""
+    lines = [_line(call_id, answer) for call_id, answer in answers]
+    metered = [0 if isinstance(answer, Refusal) else int(answer["metered"]) for _, answer in answers]
+    current = sum(
+        line.success and line.call_ended is UNSET and not blocks for line, blocks in zip(lines, metered, strict=True)
+    )
+    return Sweep(
+        success=True,
+        metered=sum(metered),
+        already_current=current,
+        ended=sum(line.call_ended is True for line in lines),
+        failed=sum(not line.success for line in lines),
+        results=sorted(lines, key=lambda line: line.success)[:MAX_RESULTS],
+    )
+
+
+def _line(call_id: str, answer: Any) -> SweptCall:
+    if isinstance(answer, Refusal):
+        return SweptCall(call_id, success=False, reason=answer.code.name)
+    return msgspec.convert(answer, SweptCall)
+
+
+# Who may
+
+
+def _may_sweep(ask: Ask) -> bool:
+    secret = ask.house.secrets.billing_webhook_secret
+    if secret is None:
+        return False
+    given = ask.headers.get("X-Billing-Secret")
+    if given is not None:
+        return hmac.compare_digest(given.encode("latin-1"), secret.encode())
+    return _is_signed(ask, secret)
+
+
+def _is_signed(ask: Ask, secret: str) -> bool:
+    """Standard Webhooks: `v1,` and the HMAC-SHA256 of id, timestamp and body, in base64; one of several suffices."""
+    webhook_id, timestamp = ask.headers.get("Webhook-Id", ""), ask.headers.get("Webhook-Timestamp", "")
+    if not webhook_id or not _is_recent(timestamp, ask.house.clock.now() // 1_000_000):
+        return False
+    signed = b".".join((webhook_id.encode("latin-1"), timestamp.encode(), ask.raw))
+    given = [signature.encode() for signature in ask.headers.get("Webhook-Signature", "").split(" ")[:MAX_SIGNATURES]]
+    right = False
+    for key in _keys(secret):
+        expected = b"v1," + base64.b64encode(hmac.digest(key, signed, hashlib.sha256))
+        for signature in given:
+            right |= hmac.compare_digest(signature, expected)  # every one is compared, so time says nothing
+    return right
+
+
+def _is_recent(timestamp: str, now: int) -> bool:
+    plain = timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= 12
+    return plain and abs(now - int(timestamp)) <= SIGNATURE_SECONDS
+
+
+def _keys(secret: str) -> Iterator[bytes]:
+    """The secret as it stands, and, as libraries of Standard Webhooks read it, as base64 behind `whsec_`."""
+    yield secret.encode()
+    try:
+        yield base64.b64decode(secret.removeprefix("whsec_"), validate=True)
+    except ValueError:
+        return

@@ -1,0 +1,70 @@
+"""Overlay tokens: what a creator gives to streaming software, which may read along and nothing else."""
+
+import secrets
+from typing import Annotated
+from uuid import UUID
+
+import msgspec
+
+from domain.ids import UserId
+from domain.refusals import Code, Refusal
+from domain.text import clean_name
+from server.gateway.protocol import UNAUTHENTICATED
+from server.ids import new_uuid
+from server.rest.query import Listed, Paging
+from server.rest.request import Ask
+from server.rest.responses import invalid
+from server.rest.route import Routes
+from server.rest.strict_json import FieldError
+from storage.people.overlay_tokens import (
+    PREFIX,
+    OverlayTokenCard,
+    add_overlay_token,
+    list_overlay_tokens,
+    revoke_overlay_token,
+)
+
+SECRET_BYTES = 32  # 256 bits
+
+routes = Routes("/api/overlay-tokens")
+
+
+class OverlayTokenWanted(msgspec.Struct, frozen=True, rename="camel"):
+    """A name to know it by: the scene, or the machine."""
+
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=80)]
+
+
+class OverlayTokenMade(OverlayTokenCard, frozen=True, rename="camel"):
+    """With its secret, which is shown this once."""
+
+    secret: str
+
+
+@routes.post(status=201, refuses=(Code.VALIDATION_FAILED, Code.NOT_A_CREATOR, Code.FORBIDDEN))
+async def make(ask: Ask, body: OverlayTokenWanted) -> OverlayTokenMade | Refusal:
+    """Creators: a new token. It opens the creator's own rooms, to look on."""
+    name = clean_name(body.name)
+    if not name:
+        return invalid(FieldError("name", "must have a visible character"))
+    secret = PREFIX + secrets.token_urlsafe(SECRET_BYTES)
+    settings = ask.house.settings
+    limit, kept = settings.overlays.tokens_per_creator, settings.limits.overlay_tokens_revoked
+    card = await add_overlay_token(ask.house.postgres, new_uuid(), ask.user_id, name, secret, limit=limit, kept=kept)
+    return card if isinstance(card, Refusal) else OverlayTokenMade(**msgspec.structs.asdict(card), secret=secret)
+
+
+@routes.get(refuses=(Code.VALIDATION_FAILED,))
+async def list_own(ask: Ask, query: Paging) -> Listed[OverlayTokenCard]:
+    """The tokens of who asks, newest first, with the latest hundred revoked ones."""
+    return ask.listed(await list_overlay_tokens(ask.house.postgres, ask.user_id, query.page), query)
+
+
+@routes.delete("/{tokenId}", refuses=(Code.NOT_FOUND,))
+async def revoke(ask: Ask, token_id: UUID) -> OverlayTokenCard | Refusal:
+    """From now on it opens nothing. Idempotent."""
+    card = await revoke_overlay_token(ask.house.postgres, ask.user_id, token_id)
+    if card is None:
+        return Refusal(Code.NOT_FOUND, "No such overlay token")
+    ask.house.sessions.put_out(UserId(token_id), UNAUTHENTICATED, "the overlay token was revoked")
+    return card

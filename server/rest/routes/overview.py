@@ -1,0 +1,167 @@
+"""The business figures, for operators."""
+
+from collections.abc import Iterable
+from datetime import date, timedelta
+from typing import Annotated
+
+import msgspec
+
+from domain.billing.posting import Kind
+from domain.refusals import Code
+from server.config.packs import PayoutSettings
+from server.rest.request import Ask
+from server.rest.route import Needs, Routes
+from storage.market.business_figures import (
+    Advances,
+    Calls,
+    CashOut,
+    Figures,
+    NetVolume,
+    OpenDebts,
+    Sales,
+    TipsPerStream,
+    Volume,
+    read_figures,
+    sum_up,
+)
+
+EARNINGS = (Kind.BLOCK, Kind.TIP, Kind.RELEASE)  # tickets are earned when they leave escrow
+
+routes = Routes("/api/admin/overview")
+
+
+class OverviewQuery(msgspec.Struct, frozen=True, rename="camel"):
+    """How many UTC days back, the present one included."""
+
+    days: Annotated[int, msgspec.Meta(ge=1, le=92)] = 30
+
+
+class Sums(msgspec.Struct, frozen=True, rename="camel"):
+    """What came in, moved, and went out. `calls` are those that ended; money is in cents.
+
+    Tickets are sales on the day on which they are sold, whenever they are credited to their creator. Tips, blocks and
+    tickets that were given back count against the day of the refund.
+    """
+
+    token_sales: Sales
+    ticket_sales: NetVolume
+    tips: NetVolume
+    blocks: NetVolume
+    calls: Calls
+    average_call_seconds: float | None  # of answered calls
+    cash_out: CashOut
+    cash_out_cents: int
+    losses: Advances
+
+
+class Day(Sums, frozen=True, rename="camel"):
+    """One UTC day."""
+
+    day: str
+
+
+class Margin(msgspec.Struct, frozen=True, rename="camel"):
+    """What the packs brought beyond what their tokens are worth as payouts, in all and for each user who bought.
+
+    All of it is in the currency of the packs; payouts in another are converted at `payouts.exchange_rate`.
+    """
+
+    buyers: int
+    revenue_cents: int
+    payout_value_cents: int
+    margin_cents: int
+    margin_cents_per_buyer: float | None
+
+
+class Overview(msgspec.Struct, frozen=True, rename="camel"):
+    """The figures of a period; tips, blocks and tickets are counted up to `through`.
+
+    `currency` is that of the packs, `payoutCurrency` that of `cashOutCents` and `centsPerToken`.
+    `cashOutRate` is the share of what creators earned in the period, less refunds, that was cashed out in it.
+    `openDebts` and `openPayouts` are those that are open now, whenever they came about.
+    """
+
+    through: str
+    currency: str
+    payout_currency: str
+    total: Sums
+    days: list[Day]
+    tips_per_stream: TipsPerStream
+    average_stream_tips: float | None
+    open_payouts: Volume
+    open_debts: OpenDebts
+    cents_per_token: int
+    cash_out_rate: float | None
+    margin: Margin
+
+
+@routes.get(needs=Needs.OPERATOR, refuses=(Code.VALIDATION_FAILED,))
+async def show_overview(ask: Ask, query: OverviewQuery) -> Overview:
+    """Sales, tickets, tips, calls, cash-out and margin, by UTC day, latest first."""
+    settings = ask.house.settings
+    cents = settings.payouts.cents_per_token
+    through = await sum_up(ask.house.postgres)
+    figures = await read_figures(ask.house.postgres, through, query.days, settings.packs.currency)
+    days = [figures.first_day + timedelta(days=n) for n in reversed(range(query.days))]
+    total, tips = _sums(figures, days, cents), figures.tips_per_stream
+    return Overview(
+        through=figures.through,
+        currency=settings.packs.currency,
+        payout_currency=settings.payouts.currency,
+        total=total,
+        days=[Day(**msgspec.structs.asdict(_sums(figures, [day], cents)), day=day.isoformat()) for day in days],
+        tips_per_stream=tips,
+        average_stream_tips=_ratio(tips.tokens, tips.streams),
+        open_payouts=figures.open_payouts,
+        open_debts=figures.open_debts,
+        cents_per_token=cents,
+        cash_out_rate=_ratio(total.cash_out.tokens, sum(_volume(figures, days, kind).tokens for kind in EARNINGS)),
+        margin=_margin(total.token_sales, figures.buyers, settings.payouts),
+    )
+
+
+def _sums(figures: Figures, days: Iterable[date], cents_per_token: int) -> Sums:
+    days = list(days)
+    calls = _calls([figures.calls[day] for day in days if day in figures.calls])
+    cash_out = sum((figures.cash_out[day] for day in days if day in figures.cash_out), CashOut())
+    return Sums(
+        token_sales=_sales([figures.sales[day] for day in days if day in figures.sales]),
+        ticket_sales=_volume(figures, days, Kind.TICKET),
+        tips=_volume(figures, days, Kind.TIP),
+        blocks=_volume(figures, days, Kind.BLOCK),
+        calls=calls,
+        average_call_seconds=_ratio(calls.active_seconds, calls.answered),
+        cash_out=cash_out,
+        losses=sum((figures.advances[day] for day in days if day in figures.advances), Advances()),
+        cash_out_cents=cash_out.tokens * cents_per_token,
+    )
+
+
+def _volume(figures: Figures, days: Iterable[date], kind: Kind) -> NetVolume:
+    return sum((figures.volumes[kind][day] for day in days if day in figures.volumes[kind]), NetVolume())
+
+
+def _sales(sales: list[Sales]) -> Sales:
+    return Sales(
+        sum(each.count for each in sales),
+        sum(each.tokens for each in sales),
+        sum(each.revenue_cents for each in sales),
+    )
+
+
+def _calls(calls: list[Calls]) -> Calls:
+    return Calls(
+        sum(each.ended for each in calls),
+        sum(each.answered for each in calls),
+        sum(each.active_seconds for each in calls),
+    )
+
+
+def _margin(sales: Sales, buyers: int, payouts: PayoutSettings) -> Margin:
+    worth = payouts.in_packs_currency(sales.tokens * payouts.cents_per_token)
+    margin = sales.revenue_cents - worth
+    return Margin(buyers, sales.revenue_cents, worth, margin, _ratio(margin, buyers))
+
+
+def _ratio(part: int, whole: int) -> float | None:
+    return None if whole <= 0 else round(part / whole, 4)  # more may be given back than came in

@@ -1,0 +1,194 @@
+"""Payouts: creators turn what they earned into money, and operators settle what was asked for."""
+
+from functools import partial
+from typing import Annotated, Literal
+from uuid import UUID
+
+import msgspec
+
+from domain.amounts import MAX_POSTING_TOKENS
+from domain.ids import UserId
+from domain.instant import from_datetime, rfc3339
+from domain.refusals import FROZEN, Code, Refusal
+from domain.text import clean
+from server.context import House
+from server.money.payouts import give_back, request_payout
+from server.rest.query import Listed, Paging
+from server.rest.request import Ask
+from server.rest.route import Needs, Routes
+from server.rest.routes.tokens import in_units
+from server.rest.routes.wallet import Balance
+from storage.market.payouts import Payout, cashable_tokens, list_payouts, settle_payout
+from storage.paging import Paged
+
+NO_SUCH_PAYOUT = Refusal(Code.NOT_FOUND, "No such payout")
+OWN_PAYOUT = Refusal(Code.FORBIDDEN, "Nobody settles their own payout")
+
+routes = Routes("/api")
+
+
+class PayoutWanted(msgspec.Struct, frozen=True, rename="camel"):
+    tokens: Annotated[int, msgspec.Meta(ge=1, le=MAX_POSTING_TOKENS)]
+
+
+class PayoutTerms(msgspec.Struct, frozen=True, rename="camel"):
+    """What a token brings, and how many of one's own may be cashed out now: those that were earned."""
+
+    cents_per_token: int
+    currency: str
+    min_tokens: int
+    holding_days: int
+    cashable_tokens: int
+    held_tokens: int
+
+
+class PayoutCard(msgspec.Struct, frozen=True, rename="camel"):
+    """A payout: `requested` until an operator has `paid` or `rejected` it, which gives the tokens back.
+
+    A refund that the creator's balance does not cover takes `returnedTokens` out of it, all of them if it is
+    `cancelled`; `amount` is what the rest brings.
+    """
+
+    payout_id: UUID
+    creator_id: UserId
+    status: str
+    tokens: int
+    returned_tokens: int
+    amount: str
+    amount_cents: int
+    currency: str
+    note: str
+    created_at: str
+    settled_at: str | None
+
+
+class PayoutBooked(PayoutCard, frozen=True, rename="camel"):
+    """With the wallet's balance right after it."""
+
+    wallet: Balance
+
+
+class PayoutSettled(msgspec.Struct, frozen=True, rename="camel"):
+    """What became of the money; the note is shown to the creator. `amountCents` is what was paid: where a refund has
+    left another amount of the payout meanwhile, it is refused and stays as it is."""
+
+    status: Literal["paid", "rejected"]
+    note: Annotated[str, msgspec.Meta(max_length=500)] = ""
+    amount_cents: Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)] | None = None
+
+
+class StatusPaging(Paging, frozen=True, rename="camel"):
+    """Which payouts."""
+
+    status: Literal["requested", "paid", "rejected", "cancelled"] | None = None
+
+
+@routes.post(
+    "/payouts",
+    status=201,
+    takes_key=True,
+    refuses=(
+        Code.VALIDATION_FAILED,
+        Code.INSUFFICIENT_TOKENS,
+        Code.NOT_A_CREATOR,
+        Code.IDEMPOTENCY_CONFLICT,
+        Code.DRAINING,
+    ),
+)
+async def cash_out(ask: Ask, body: PayoutWanted) -> PayoutBooked | Refusal:
+    """Creators: cash out tokens that were earned; bought and promotional ones can only be spent."""
+    if ask.house.draining:
+        return Refusal(Code.DRAINING, "The server is shutting down")
+    work = partial(request_payout, ask.house, ask.user_id, body.tokens, ask.posting_key())
+    payout = await ask.errands.run(work)
+    if isinstance(payout, Refusal):
+        return payout
+    assert payout.balance_after is not None, "it is booked"
+    return PayoutBooked(**msgspec.structs.asdict(_card(payout)), wallet=Balance(payout.balance_after))
+
+
+@routes.get("/payouts", refuses=(Code.VALIDATION_FAILED,))
+async def list_own(ask: Ask, query: StatusPaging) -> Listed[PayoutCard]:
+    """The payouts of who asks, newest first."""
+    found = await list_payouts(ask.house.postgres, query.page, creator_id=ask.user_id, status=query.status)
+    return ask.listed(Paged([_card(payout) for payout in found.items], *found[1:]), query)
+
+
+@routes.get("/payouts/terms")
+async def show_terms(ask: Ask) -> PayoutTerms:
+    """What a token brings, and how many may be cashed out."""
+    terms = ask.house.settings.payouts
+    found = await cashable_tokens(ask.house.postgres, ask.user_id, terms.holding_days)
+    return PayoutTerms(
+        terms.cents_per_token, terms.currency, terms.min_tokens, terms.holding_days, found.tokens, found.held
+    )
+
+
+@routes.get("/admin/payouts", needs=Needs.OPERATOR, refuses=(Code.VALIDATION_FAILED,))
+async def list_all(ask: Ask, query: StatusPaging) -> Listed[PayoutCard]:
+    """Everybody's, newest first."""
+    found = await list_payouts(ask.house.postgres, query.page, status=query.status)
+    return ask.listed(Paged([_card(payout) for payout in found.items], *found[1:]), query)
+
+
+@routes.post(
+    "/admin/payouts/{payoutId}",
+    needs=Needs.OPERATOR,
+    refuses=(
+        Code.VALIDATION_FAILED,
+        Code.FORBIDDEN,
+        Code.NOT_FOUND,
+        Code.PAYOUT_SETTLED,
+        Code.PAYOUT_CHANGED,
+        Code.DRAINING,
+    ),
+)
+async def settle(ask: Ask, payout_id: UUID, body: PayoutSettled) -> PayoutCard | Refusal:
+    """Say that it was paid, or reject it and give back what refunds have left of it. The same again changes nothing.
+
+    Nobody settles their own, and none is paid while its creator's wallet is frozen.
+    """
+    if ask.house.draining:
+        return Refusal(Code.DRAINING, "The server is shutting down")
+    payout = await ask.errands.run(partial(_settle, ask.house, payout_id, body, ask.user_id))
+    return payout if isinstance(payout, Refusal) else _card(payout)
+
+
+async def _settle(house: House, payout_id: UUID, body: PayoutSettled, operator_id: UserId) -> Payout | Refusal:
+    note, cents = clean(body.note), body.amount_cents
+    payout = await settle_payout(house.postgres, payout_id, body.status, operator_id, note, cents)
+    if payout is None:
+        return NO_SUCH_PAYOUT
+    if payout.creator_id == operator_id:
+        return OWN_PAYOUT
+    if payout.settled_as is None:
+        return FROZEN if cents in (None, payout.open_cents) else _changed(payout)
+    if payout.settled_as != body.status:
+        return Refusal(Code.PAYOUT_SETTLED, f"The payout is {payout.settled_as} already")
+    if body.status == "paid" and cents not in (None, payout.open_cents):
+        return _changed(payout)
+    if body.status == "rejected" and not payout.given_back:
+        await give_back(house, payout)
+    return payout
+
+
+def _changed(payout: Payout) -> Refusal:
+    return Refusal(
+        Code.PAYOUT_CHANGED, f"The payout brings {in_units(payout.open_cents)} {payout.currency}: refunds reduced it"
+    )
+
+
+def _card(payout: Payout) -> PayoutCard:
+    return PayoutCard(
+        payout.id,
+        payout.creator_id,
+        payout.status,
+        payout.tokens,
+        payout.cut_tokens,
+        in_units(payout.open_cents),
+        payout.open_cents,
+        payout.currency,
+        payout.note,
+        rfc3339(from_datetime(payout.created_at)),
+        None if payout.settled_at is None else rfc3339(from_datetime(payout.settled_at)),
+    )

@@ -1,0 +1,144 @@
+"""Refunds: what operators give back to who paid it."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Annotated
+from uuid import UUID
+
+import msgspec
+import structlog
+
+from domain.billing.posting import Kind, Receipt
+from domain.ids import ESCROW, LOSSES, CallId, PostingKey, RoomId, UserId, client_key, content_digest
+from domain.refusals import Code, Refusal, losses_limit
+from domain.text import clean
+from server.rest.request import Ask
+from server.rest.responses import invalid
+from server.rest.route import Needs, Routes
+from server.rest.strict_json import FieldError
+from storage.idempotency import find_use, keep_use
+from storage.ledger.refunds import Advance, booked_by, find_paid, find_paid_in_call, find_paid_in_stream, find_parties
+from storage.postgres import Postgres
+
+CONFLICT = Refusal(Code.IDEMPOTENCY_CONFLICT, "This key was used for something else")
+OWN = Refusal(Code.SELF_PAYMENT, "Nobody refunds what they paid or were paid themselves")
+NOTHING_PAID = Refusal(Code.NOT_FOUND, "Nothing was paid for that")
+TARGETS = ({"tipId"}, {"ticketId"}, {"callId"}, {"streamId", "userId"})
+
+log = structlog.get_logger(__name__)
+
+routes = Routes("/api/admin/refunds")
+
+
+class RefundWanted(msgspec.Struct, frozen=True, rename="camel"):
+    """What to give back: a tip, a ticket, all of a call, or all that a viewer paid for a stream; and why."""
+
+    reason: Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
+    tip_id: UUID | None = None
+    ticket_id: UUID | None = None
+    call_id: CallId | None = None
+    stream_id: RoomId | None = None
+    user_id: UserId | None = None
+    confirm: bool = False  # that `losses` may advance more than its daily limit
+
+    @property
+    def target(self) -> dict[str, UUID]:
+        named = {
+            "tipId": self.tip_id,
+            "ticketId": self.ticket_id,
+            "callId": self.call_id,
+            "streamId": self.stream_id,
+            "userId": self.user_id,
+        }
+        return {name: value for name, value in named.items() if value is not None}
+
+
+class Refund(msgspec.Struct, frozen=True, rename="camel"):
+    """What of it is given back, be it now or since an earlier request, to whom, and who bore it: escrow, the creator,
+    or `losses`, whose advance is the creator's debt."""
+
+    user_id: UserId
+    tokens: int
+    from_escrow: int
+    from_creator: int
+    from_losses: int
+
+
+@routes.post(
+    needs=Needs.OPERATOR,
+    status=201,
+    takes_key=True,
+    refuses=(
+        Code.VALIDATION_FAILED,
+        Code.SELF_PAYMENT,
+        Code.NOT_FOUND,
+        Code.LOSSES_LIMIT,
+        Code.IDEMPOTENCY_CONFLICT,
+        Code.DRAINING,
+    ),
+)
+async def give_back(ask: Ask, body: RefundWanted) -> Refund | Refusal:
+    """Each payment is given back once: out of escrow, or by the creator, whose open payouts are reduced where the
+    balance does not suffice. What is missing is advanced and stays the creator's debt, up to a daily limit; more than
+    that is LOSSES_LIMIT, until the request comes with `confirm`."""
+    reason = clean(body.reason)
+    if not reason:
+        return invalid(FieldError("reason", "must have a visible character"))
+    if body.target.keys() not in TARGETS:
+        return invalid(FieldError("body", "must name a tipId, a ticketId, a callId, or a streamId and a userId"))
+    content = content_digest("refund", *map(str, body.target.values()), *body.target, reason)
+    used = None if ask.key is None else await find_use(ask.house.postgres, _key(ask, ask.key))
+    if used is not None and used.content != content:
+        return CONFLICT
+    paid = await _find(ask.house.postgres, body)
+    if not paid:
+        return NOTHING_PAID
+    if ask.user_id in await find_parties(ask.house.postgres, paid):
+        return OWN
+    if ask.house.draining:
+        return Refusal(Code.DRAINING, "The server is shutting down")
+    return await ask.errands.run(partial(_refund, ask, body, paid, content, reason))
+
+
+async def _refund(
+    ask: Ask, body: RefundWanted, paid: Sequence[PostingKey], content: bytes, reason: str
+) -> Refund | Refusal:
+    """Under a key, only what was paid before the key came first: the same request later finds no more to give back."""
+    if ask.key is not None:
+        ref_id = next(iter(body.target.values()))
+        first_used_at = await keep_use(ask.house.postgres, _key(ask, ask.key), content, ref_id)
+        if first_used_at is None:
+            return CONFLICT
+        paid = await booked_by(ask.house.postgres, paid, first_used_at)
+    limit = ask.house.settings.payouts.losses_limit_tokens
+    advance = Advance(ask.user_id, None if body.confirm else limit)
+    refunded = await ask.house.actor.refund(paid, reason, advance)
+    if refunded.missing:
+        log.warning("refund.beyond_losses_limit", missing=refunded.missing, limit=limit)
+        ask.house.telemetry.losses_limit_reached()
+        return losses_limit(refunded.missing, limit)
+    return _sum(refunded.receipts) if refunded.receipts else NOTHING_PAID
+
+
+async def _find(postgres: Postgres, body: RefundWanted) -> list[PostingKey]:
+    if body.tip_id is not None:
+        return await find_paid(postgres, Kind.TIP, body.tip_id)
+    if body.ticket_id is not None:
+        return await find_paid(postgres, Kind.TICKET, body.ticket_id)
+    if body.call_id is not None:
+        return await find_paid_in_call(postgres, body.call_id)
+    assert body.stream_id is not None and body.user_id is not None, "there is no other target"
+    return await find_paid_in_stream(postgres, body.stream_id, body.user_id)
+
+
+def _key(ask: Ask, key: str) -> PostingKey:
+    return client_key(ask.user_id, key)
+
+
+def _sum(receipts: Sequence[Receipt]) -> Refund:
+    tokens = sum(receipt.posting.tokens for receipt in receipts)
+    from_escrow, from_losses = (
+        sum(receipt.posting.tokens for receipt in receipts if receipt.posting.debit == wallet)
+        for wallet in (ESCROW, LOSSES)
+    )
+    return Refund(receipts[0].posting.credit, tokens, from_escrow, tokens - from_escrow - from_losses, from_losses)

@@ -1,0 +1,62 @@
+"""Reports: what users tell the operators of one another."""
+
+from typing import Annotated
+
+import msgspec
+
+from domain.ids import RoomId, UserId
+from domain.refusals import Code, Refusal
+from domain.text import clean
+from server.ids import new_uuid
+from server.rest.query import Listed, Paging
+from server.rest.request import Ask
+from server.rest.responses import invalid
+from server.rest.route import Needs, Routes
+from server.rest.strict_json import FieldError
+from storage.people.reports import Report, add_report, list_reports, may_know_room
+from storage.people.users import find_user
+
+routes = Routes("/api")
+
+
+class ReportWanted(msgspec.Struct, frozen=True, rename="camel"):
+    """Who is reported, where it was, and why."""
+
+    user_id: UserId
+    reason: Annotated[str, msgspec.Meta(min_length=1, max_length=1000)]
+    room_id: RoomId | None = None
+
+
+class ReportQuery(Paging, frozen=True, rename="camel"):
+    """Which reports."""
+
+    user_id: UserId | None = None
+
+
+@routes.post("/reports", status=201, refuses=(Code.VALIDATION_FAILED, Code.NOT_FOUND))
+async def report(ask: Ask, body: ReportWanted) -> Report | Refusal:
+    """Tell the operators of a user. An equal report within a day is answered with the first."""
+    reason = clean(body.reason)
+    if not reason:
+        return invalid(FieldError("reason", "must have a visible character"))
+    if body.user_id == ask.user_id:
+        return invalid(FieldError("userId", "must be somebody else's"))
+    if await find_user(ask.house.postgres, body.user_id) is None:
+        return Refusal(Code.NOT_FOUND, "No such user")
+    if body.room_id is not None and not await may_know_room(ask.house.postgres, body.room_id, ask.user_id):
+        return Refusal(Code.NOT_FOUND, "No such room")
+    return await add_report(
+        ask.house.postgres,
+        new_uuid(),
+        ask.user_id,
+        body.user_id,
+        body.room_id,
+        reason,
+        most_a_day=ask.house.settings.limits.reports_per_day,
+    )
+
+
+@routes.get("/admin/reports", needs=Needs.OPERATOR, refuses=(Code.VALIDATION_FAILED,))
+async def list_all(ask: Ask, query: ReportQuery) -> Listed[Report]:
+    """What was reported, of everybody or of one user, newest first."""
+    return ask.listed(await list_reports(ask.house.postgres, query.page, user_id=query.user_id), query)

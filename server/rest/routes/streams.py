@@ -1,0 +1,251 @@
+"""Streams: announcing, starting and ending them, and who may watch."""
+
+from functools import partial
+from typing import Annotated
+from uuid import UUID
+
+import msgspec
+import trio
+
+from domain.amounts import MAX_POSTING_TOKENS
+from domain.billing.block import BlockPrice
+from domain.ids import RoomId
+from domain.refusals import Code, Refusal, room_starting
+from domain.room import inputs
+from domain.stream.access_policy import Reason, access_to
+from domain.stream.record import StreamStatus, StreamType, StreamView
+from domain.text import clean
+from server.ids import new_channel, new_uuid
+from server.rest.query import Listed, Paging
+from server.rest.request import Ask
+from server.rest.responses import invalid
+from server.rest.route import Needs, Routes
+from server.rest.strict_json import FieldError
+from server.rooms.stream_starts import start_over_ringing
+from storage.paging import Paged
+from storage.rooms.streams import (
+    NewStream,
+    StoredStream,
+    StreamFilter,
+    create_stream,
+    end_scheduled_stream,
+    find_standing,
+    find_stream,
+    list_streams,
+    open_stream,
+)
+
+NO_SUCH_STREAM = Refusal(Code.NOT_FOUND, "No such stream")
+ENDED = Refusal(Code.STREAM_ENDED, "The stream has ended")
+
+Price = Annotated[int, msgspec.Meta(ge=1, le=MAX_POSTING_TOKENS)]
+
+routes = Routes("/api/streams")
+
+
+class StreamWanted(msgspec.Struct, frozen=True, rename="camel"):
+    """A stream to announce: a public one is free, a private one has a price to come in, a rate to stay, or both."""
+
+    title: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+    type: StreamType
+    ticket_price_tokens: Price | None = None
+    rate_tokens_per_min: Price | None = None
+
+
+class StreamAnswer(msgspec.Struct, frozen=True, rename="camel"):
+    stream: StreamView
+
+
+class StreamAccess(msgspec.Struct, frozen=True, rename="camel"):
+    """Whether who asks may watch, and the one reason that decides it."""
+
+    has_access: bool
+    reason: Reason
+
+
+class StreamsQuery(Paging, frozen=True, rename="camel"):
+    """Which streams."""
+
+    status: StreamStatus | None = None
+    type: StreamType | None = None
+    creator_id: UUID | None = None
+
+
+@routes.post(status=201, refuses=(Code.VALIDATION_FAILED, Code.NOT_A_CREATOR, Code.DRAINING))
+async def announce(ask: Ask, body: StreamWanted) -> StreamAnswer | Refusal:
+    """Announce a stream; its prices and its channel are fixed from here on."""
+    title = clean(body.title)
+    refusal = _why_not_announce(ask, body, title)
+    if refusal is not None:
+        return refusal
+    limits = ask.house.settings.limits
+    made = await create_stream(
+        ask.house.postgres,
+        _new_stream(ask, body, title),
+        most_scheduled=limits.streams_scheduled,
+        most_a_day=limits.streams_per_day,
+    )
+    return made if isinstance(made, Refusal) else StreamAnswer(made.view)
+
+
+@routes.get(needs=Needs.ONLOOKER, refuses=(Code.VALIDATION_FAILED,))
+async def list_views(ask: Ask, query: StreamsQuery) -> Listed[StreamView]:
+    """Streams, newest first. An overlay's token will do, too: so it finds the room of its creator's live stream."""
+    wanted = StreamFilter(query.status, query.type, query.creator_id)
+    found = await list_streams(ask.house.postgres, wanted, query.page)
+    return ask.listed(Paged([_view(ask, stored) for stored in found.items], *found[1:]), query)
+
+
+@routes.get("/{streamId}", needs=Needs.ONLOOKER, refuses=(Code.NOT_FOUND,))
+async def show_stream(ask: Ask, stream_id: RoomId) -> StreamAnswer | Refusal:
+    """A stream as it is now."""
+    stored = await find_stream(ask.house.postgres, stream_id)
+    return NO_SUCH_STREAM if stored is None else StreamAnswer(_view(ask, stored))
+
+
+@routes.get("/{streamId}/access", refuses=(Code.NOT_FOUND,))
+async def show_access(ask: Ask, stream_id: RoomId) -> StreamAccess | Refusal:
+    """Whether who asks may watch, and why, or why not."""
+    stored = await find_stream(ask.house.postgres, stream_id)
+    if stored is None:
+        return NO_SUCH_STREAM
+    standing = await find_standing(ask.house.postgres, stored.facts, stored.record.removed, ask.user_id)
+    access = access_to(
+        stored.facts,
+        ask.user_id,
+        is_operator=ask.is_operator,
+        holds_ticket=standing.holds_ticket,
+        barred=standing.barred,
+        ended=stored.record.status == "ended",
+    )
+    return StreamAccess(*access)
+
+
+@routes.post(
+    "/{streamId}/start",
+    refuses=(
+        Code.NOT_FOUND,
+        Code.FORBIDDEN,
+        Code.STREAM_ENDED,
+        Code.ALREADY_LIVE,
+        Code.ALREADY_IN_CALL,
+        Code.OVERLOADED,
+        Code.ROOM_STARTING,
+        Code.DRAINING,
+    ),
+)
+async def start(ask: Ask, stream_id: RoomId) -> StreamAnswer | Refusal:
+    """Go live: from here on the room is open. A call that only rings for the creator is declined. Idempotent."""
+    stored = await _own(ask, stream_id)
+    if isinstance(stored, Refusal):
+        return stored
+    if stored.record.status == "ended":
+        return ENDED
+    if ask.house.draining:
+        return Refusal(Code.DRAINING, "The server is shutting down")
+    if stored.record.status == "scheduled":
+        go_live = partial(_open, ask, stream_id)
+        refusal = await ask.errands.run(
+            lambda: start_over_ringing(ask.house.postgres, ask.house.registry, ask.user_id, go_live)
+        )
+        if refusal is not None:
+            return refusal
+    if ask.house.registry.find(stream_id) is None:
+        return await ask.house.absent_rooms.why_absent(stream_id) or ENDED
+    return await show_stream(ask, stream_id)
+
+
+@routes.post("/{streamId}/end", refuses=(Code.NOT_FOUND, Code.FORBIDDEN, Code.OVERLOADED, Code.ROOM_STARTING))
+async def end(ask: Ask, stream_id: RoomId) -> StreamAnswer | Refusal:
+    """End a stream, and answer once all its blocks are booked, and its tickets given back unless they are earned.
+
+    An ended stream is answered as it is.
+    """
+    stored = await _own(ask, stream_id)
+    if isinstance(stored, Refusal):
+        return stored
+    ended = stored.record.status == "ended"
+    if stored.record.status == "scheduled":
+        ended = await ask.errands.run(lambda: _cancel(ask, stream_id))
+    if not ended:  # live, or it went live just now
+        refusal = await _end_live(ask, stream_id)
+        if refusal is not None:
+            return refusal
+    if stored.facts.ticket_price_tokens is not None:
+        await ask.errands.run(lambda: ask.house.tickets.settle(stream_id))
+    answer = await show_stream(ask, stream_id)
+    if isinstance(answer, StreamAnswer) and answer.stream.status != "ended":  # it broke before it could be ended
+        return room_starting()
+    return answer
+
+
+async def _cancel(ask: Ask, stream_id: RoomId) -> bool:
+    """End a stream that never went live; False if it did meanwhile."""
+    return await end_scheduled_stream(ask.house.postgres, stream_id, ask.house.clock.now())
+
+
+async def _end_live(ask: Ask, stream_id: RoomId) -> Refusal | None:
+    """Have its room end it, and wait for the last block; why not, where it has no room here."""
+    room = ask.house.registry.find(stream_id)
+    if room is None:
+        return await ask.house.absent_rooms.why_absent(stream_id)
+    room.inbox.deliver(inputs.EndNow("ended"))
+    with trio.move_on_after(ask.house.settings.http.answer_seconds):
+        await room.settled.wait()
+    return None
+
+
+def _why_not_announce(ask: Ask, body: StreamWanted, title: str) -> Refusal | None:
+    priced = body.ticket_price_tokens is not None or body.rate_tokens_per_min is not None
+    if not title:
+        return invalid(FieldError("title", "must have a visible character"))
+    if body.type == "public" and priced:
+        return invalid(FieldError("type", "public takes neither ticketPriceTokens nor rateTokensPerMin"))
+    if body.type == "private" and not priced:
+        return invalid(FieldError("type", "private takes ticketPriceTokens, rateTokensPerMin or both"))
+    rate, seconds = body.rate_tokens_per_min, ask.house.settings.calls.block_seconds
+    if rate is not None and BlockPrice(rate, seconds).tokens(1) > MAX_POSTING_TOKENS:
+        return invalid(FieldError("rateTokensPerMin", f"makes a block cost more than {MAX_POSTING_TOKENS} tokens"))
+    return Refusal(Code.DRAINING, "The server is shutting down") if ask.house.draining else None
+
+
+def _new_stream(ask: Ask, body: StreamWanted, title: str) -> NewStream:
+    rules = ask.house.settings.calls
+    return NewStream(
+        id=RoomId(new_uuid()),
+        channel=new_channel(),
+        creator=ask.user_id,
+        title=title,
+        type=body.type,
+        ticket_price_tokens=body.ticket_price_tokens,
+        rate_tokens_per_min=body.rate_tokens_per_min,
+        block_seconds=rules.block_seconds,
+        block_rounding=rules.block_rounding,
+        created_at=ask.house.clock.now(),
+    )
+
+
+async def _own(ask: Ask, stream_id: RoomId) -> StoredStream | Refusal:
+    stored = await find_stream(ask.house.postgres, stream_id)
+    if stored is None:
+        return NO_SUCH_STREAM
+    if stored.facts.owner_id != ask.user_id:
+        return Refusal(Code.FORBIDDEN, "Only the stream's owner may do this")
+    return stored
+
+
+async def _open(ask: Ask, stream_id: RoomId) -> Refusal | None:
+    """In one go: a stream that is live and has no room waits until housekeeping finds it."""
+    house = ask.house
+    opened = await open_stream(house.postgres, stream_id, house.leases.server_id, house.clock.now())
+    if isinstance(opened, Refusal):
+        return opened
+    if opened is not None:
+        await house.stream_rooms.open(stream_id, opened)
+    return None
+
+
+def _view(ask: Ask, stored: StoredStream) -> StreamView:
+    """The live room's view, where it is here."""
+    room = ask.house.registry.find(stored.facts.id)
+    return stored.view if room is None or room.stream is None else room.stream.view()

@@ -1,0 +1,138 @@
+"""Tickets to streams."""
+
+from functools import partial
+from uuid import UUID
+
+import msgspec
+
+from domain.billing.payment_refusal import why_not_paid
+from domain.billing.posting import Kind, Posting
+from domain.ids import ESCROW, PostingKey, RoomId, UserId, content_digest
+from domain.refusals import Code, Refusal, unfit
+from server.ids import new_uuid
+from server.rest.request import Ask
+from server.rest.route import Routes
+from server.rest.routes.wallet import Balance
+from storage.idempotency import find_use
+from storage.rooms.streams import StoredStream, find_standing, find_stream
+
+CONFLICT = Refusal(Code.IDEMPOTENCY_CONFLICT, "This key was used for something else")
+
+routes = Routes("/api/streams")
+
+
+class Ticket(msgspec.Struct, frozen=True, rename="camel"):
+    ticket_id: UUID
+    stream_id: RoomId
+    price_tokens: int
+
+
+class TicketBought(msgspec.Struct, frozen=True, rename="camel"):
+    """The ticket, and the buyer's wallet right after it was paid."""
+
+    ticket: Ticket
+    wallet: Balance
+
+
+@routes.post(
+    "/{streamId}/tickets",
+    status=201,
+    takes_key=True,
+    refuses=(
+        Code.VALIDATION_FAILED,
+        Code.INSUFFICIENT_TOKENS,
+        Code.SELF_PAYMENT,
+        Code.FORBIDDEN,
+        Code.NOT_FOUND,
+        Code.CREATOR_UNAVAILABLE,
+        Code.ALREADY_PURCHASED,
+        Code.STREAM_ENDED,
+        Code.SPEND_LIMIT,
+        Code.IDEMPOTENCY_CONFLICT,
+        Code.DRAINING,
+    ),
+)
+async def buy(ask: Ask, stream_id: RoomId) -> TicketBought | Refusal:
+    """Buy a ticket, once; it lets its buyer in from this moment on.
+
+    Its tokens stay in escrow until the creator was live and present for `streams.ticket_release_seconds` in total. A
+    stream that ends before gives them back, and so does one that was not started within `streams.stream_expiry_days`;
+    a buyer whom the creator removes or blocks gets them back in any case.
+    """
+    key = ask.posting_key()
+    stored = await find_stream(ask.house.postgres, stream_id)
+    if ask.key is not None and (use := await find_use(ask.house.postgres, key)) is not None:
+        if use.content != _content(stream_id) or stored is None:
+            return CONFLICT
+        return _bought(stored, use.ref_id, use.debit_after)
+    if stored is None:
+        return Refusal(Code.NOT_FOUND, "No such stream")
+    price = stored.facts.ticket_price_tokens
+    refusal = await _why_not_sell(ask, stored)
+    if refusal is not None or price is None:
+        return refusal or unfit(("streamId", "is of a stream that needs no ticket"))
+    return await _book(ask, stored, _posting(key, ask.user_id, stored, price))
+
+
+async def _why_not_sell(ask: Ask, stored: StoredStream) -> Refusal | None:
+    if stored.facts.owner_id == ask.user_id:
+        return Refusal(Code.SELF_PAYMENT, "Nobody can buy a ticket from themselves")
+    if stored.record.status == "ended":
+        return Refusal(Code.STREAM_ENDED, "The stream has ended")
+    if (refusal := await _why_put_out(ask, stored)) is not None:
+        return refusal
+    return Refusal(Code.DRAINING, "The server is shutting down") if ask.house.draining else None
+
+
+async def _why_put_out(ask: Ask, stored: StoredStream) -> Refusal | None:
+    room = ask.house.registry.find(stored.facts.id)  # it knows of a removal before the database does
+    live = None if room is None else room.stream
+    removed = stored.record.removed if live is None else tuple(live.door.removed)
+    standing = await find_standing(ask.house.postgres, stored.facts, removed, ask.user_id)
+    if ask.user_id in removed:
+        return Refusal(Code.FORBIDDEN, "You were put out of this stream")
+    if standing.barred:
+        return Refusal(Code.CREATOR_UNAVAILABLE, "The creator is not available")
+    return None
+
+
+def _posting(key: PostingKey, buyer: UserId, stored: StoredStream, price: int) -> Posting:
+    return Posting(
+        key=key,
+        kind=Kind.TICKET,
+        debit=buyer,
+        credit=ESCROW,
+        tokens=price,
+        room_id=stored.facts.id,
+        ref_id=new_uuid(),
+        content=_content(stored.facts.id),
+    )
+
+
+async def _book(ask: Ask, stored: StoredStream, posting: Posting) -> TicketBought | Refusal:
+    return await ask.errands.run(partial(_sell, ask, stored, posting))
+
+
+async def _sell(ask: Ask, stored: StoredStream, posting: Posting) -> TicketBought | Refusal:
+    """Book the ticket, unless its buyer was removed or blocked meanwhile: then it is given back at once.
+
+    A removal is stored before the room looks for a ticket to refund, so that one of the two sees the other.
+    """
+    receipt = (await ask.house.actor.post([posting]))[0]
+    if not receipt.paid:
+        return why_not_paid(receipt, "to buy the ticket", ask.house.clock.now())
+    now = await find_stream(ask.house.postgres, stored.facts.id)
+    if now is not None and (refusal := await _why_put_out(ask, now)) is not None:
+        await ask.house.actor.refund([posting.key], "put out of the stream")
+        return refusal
+    return _bought(stored, receipt.ref_id, receipt.debit_after)
+
+
+def _content(stream_id: RoomId) -> bytes:
+    return content_digest("ticket", str(stream_id))
+
+
+def _bought(stored: StoredStream, ticket_id: UUID | None, balance: int | None) -> TicketBought:
+    price = stored.facts.ticket_price_tokens
+    assert ticket_id is not None and balance is not None and price is not None, "what is sold is in the books"
+    return TicketBought(Ticket(ticket_id, stored.facts.id, price), Balance(balance))

@@ -1,0 +1,286 @@
+"""Tips: giving them, looking back at them, and who gave most."""
+
+from functools import partial
+from typing import Annotated, Literal
+from uuid import UUID
+
+import msgspec
+
+from domain.billing.payment_refusal import why_not_paid
+from domain.billing.posting import Kind
+from domain.billing.tip_posting import thanks, tip_posting
+from domain.ids import UserId
+from domain.protocol.commands import Amount, Text, TipSend
+from domain.refusals import Code, Refusal
+from domain.room import inputs
+from domain.stream.access_policy import access_to
+from server.broadcast.replies import WaitingReply
+from server.ids import is_channel, new_uuid
+from server.money.tips import Tipped, recall
+from server.rest.periods import whole_days
+from server.rest.query import Listed, Moment, Paging
+from server.rest.request import Ask
+from server.rest.responses import invalid
+from server.rest.route import Routes
+from server.rest.routes.wallet import Balance
+from server.rest.strict_json import FieldError
+from server.sessions.call_commands import FULL
+from storage.ledger.statements import Entry, EntryFilter, Span
+from storage.paging import Paged
+from storage.people.users import welcomes
+from storage.rooms.streams import find_standing, find_stream
+from storage.rooms.tips import Giver, RoomSpan, find_room_span, list_tips, top_givers
+
+NO_SUCH_CREATOR = Refusal(Code.NOT_FOUND, "No such creator")
+NO_SUCH_ROOM = Refusal(Code.NOT_FOUND, "No such room")
+NOT_LIVE = Refusal(Code.STREAM_NOT_LIVE, "The room is not live")
+ELSEWHERE = FieldError("context", "is no room of this creator")
+
+ChannelText = Annotated[str, msgspec.Meta(max_length=64)]
+
+routes = Routes("/api/tips")
+
+
+class TipContext(msgspec.Struct, frozen=True, rename="camel"):
+    """Where the tip is given: a stream or a call, by its id or its channel. It is looked up, never believed."""
+
+    stream_id: UUID | None = None
+    call_id: UUID | None = None
+    channel: ChannelText | None = None
+
+
+class TipWanted(msgspec.Struct, frozen=True, rename="camel"):
+    to_creator_id: UserId
+    amount_tokens: Amount
+    message: Text | None = None
+    context: TipContext | None = None
+
+
+class SentTip(msgspec.Struct, frozen=True, rename="camel"):
+    tip_id: UUID
+    to_creator_id: UserId
+    amount_tokens: int
+    message: str | None
+    channel: str | None
+
+
+class TipAnswer(msgspec.Struct, frozen=True, rename="camel"):
+    """The tip and the giver's wallet right after it; and the same flat, as the older clients read it."""
+
+    tip: SentTip
+    wallet: Balance
+    success: bool
+    tip_id: UUID
+    amount: int
+    new_balance: int
+
+
+class PastTip(msgspec.Struct, frozen=True, rename="camel"):
+    """A tip as it stands in the wallet of who asks."""
+
+    tip_id: UUID | None
+    role: Literal["sent", "received"]
+    amount_tokens: int
+    counterparty: str
+    message: str | None
+    room_id: UUID | None
+    balance_after: int
+    at: str
+
+
+class TipsQuery(Paging, frozen=True, rename="camel"):
+    """Which tips."""
+
+    role: Literal["sent", "received"] | None = None
+    stream_id: UUID | None = None
+    call_id: UUID | None = None
+
+
+class RankingQuery(msgspec.Struct, frozen=True, rename="camel"):
+    """Of one room, or of one creator in a period."""
+
+    channel: ChannelText | None = None
+    creator_id: UserId | None = None
+    since: Moment | None = msgspec.field(default=None, name="from")
+    until: Moment | None = msgspec.field(default=None, name="to")
+
+
+class Ranking(msgspec.Struct, frozen=True, rename="camel"):
+    """Who gave most comes first; of the latest 100,000 tips, the first hundred givers."""
+
+    items: list[Giver]
+
+
+@routes.post(
+    "/send",
+    takes_key=True,
+    refuses=(
+        Code.VALIDATION_FAILED,
+        Code.INSUFFICIENT_TOKENS,
+        Code.SELF_PAYMENT,
+        Code.FORBIDDEN,
+        Code.NOT_FOUND,
+        Code.CREATOR_UNAVAILABLE,
+        Code.CALL_ENDED,
+        Code.STREAM_NOT_LIVE,
+        Code.STREAM_ENDED,
+        Code.SPEND_LIMIT,
+        Code.IDEMPOTENCY_CONFLICT,
+        Code.ROOM_STARTING,
+        Code.DRAINING,
+    ),
+)
+async def send_tip(ask: Ask, body: TipWanted) -> TipAnswer | Refusal:
+    """Give a creator tokens, in a room or outside of any; the creator gets all of them."""
+    tipped = await _look_up(ask, body)
+    command = TipSend(
+        channel="" if tipped is None else tipped.channel or "",
+        amount_tokens=body.amount_tokens,
+        message=body.message,
+        key=ask.key or str(new_uuid()),
+    )
+    result = invalid(ELSEWHERE) if tipped is None else await _give_there(ask, command, tipped)
+    if isinstance(result, Refusal):  # before it is refused, the key is asked what it did before
+        result = await recall(ask.house.postgres, ask.user_id, command, tipped, result)
+    return result if isinstance(result, Refusal) else _answer(result)
+
+
+@routes.get(refuses=(Code.VALIDATION_FAILED,))
+async def list_past(ask: Ask, query: TipsQuery) -> Listed[PastTip] | Refusal:
+    """The tips that who asks sent and received, newest first."""
+    if query.stream_id is not None and query.call_id is not None:
+        return invalid(FieldError("streamId", "cannot be given together with callId"))
+    room_id, room = query.stream_id or query.call_id, None
+    if room_id is not None:
+        Span(0, 0).before(query.before)  # a cursor that is none is refused whether or not there is such a room
+        room = await find_room_span(ask.house.postgres, room_id, None)
+        if room is None:
+            return ask.listed(Paged[PastTip]([], 0, False, None), query)
+    wanted = EntryFilter(kind=Kind.TIP, side=None if query.role is None else _SIDES[query.role])
+    found = await list_tips(ask.house.postgres, ask.user_id, wanted, room, query.page)
+    return ask.listed(Paged([_past_tip(entry) for entry in found.items], *found[1:]), query)
+
+
+@routes.get("/leaderboard", refuses=(Code.VALIDATION_FAILED, Code.FORBIDDEN, Code.NOT_FOUND))
+async def show_ranking(ask: Ask, query: RankingQuery) -> Ranking | Refusal:
+    """Who gave most, in a room or to a creator.
+
+    Of a creator, others than the creator and operators see only tips into public streams, and a period of theirs is
+    widened to whole days (UTC): nobody learns who tips in private, and when. The ranking of a call is for its parties,
+    that of a private stream for those with access to it.
+    """
+    if (query.channel is None) is (query.creator_id is None):
+        return invalid(FieldError("channel", "or creatorId must be given, and not both"))
+    postgres = ask.house.postgres
+    if query.creator_id is not None:
+        if ask.is_operator or ask.user_id == query.creator_id:
+            return Ranking(await top_givers(postgres, query.creator_id, query.since, query.until))
+        since, until = whole_days(query.since, query.until)
+        return Ranking(await top_givers(postgres, query.creator_id, since, until, public_only=True))
+    room = await find_room_span(postgres, None, query.channel) if is_channel(query.channel or "") else None
+    refusal = NO_SUCH_ROOM if room is None else await _why_not_ranked(ask, room)
+    if refusal is not None or room is None:
+        return refusal or NO_SUCH_ROOM
+    return Ranking(await top_givers(postgres, room.creator_id, room.since, room.until, room))
+
+
+async def _why_not_ranked(ask: Ask, room: RoomSpan) -> Refusal | None:
+    """Who may not see who gave what in a room; a private stream that has ended is still its people's."""
+    if ask.is_operator:
+        return None
+    if not room.admits(ask.user_id):
+        return NO_SUCH_ROOM
+    stream = None if room.fan_id is not None else await find_stream(ask.house.postgres, room.room_id)
+    if stream is None or stream.facts.type == "public":
+        return None
+    standing = await find_standing(ask.house.postgres, stream.facts, stream.record.removed, ask.user_id)
+    access = access_to(
+        stream.facts,
+        ask.user_id,
+        is_operator=False,
+        holds_ticket=standing.holds_ticket,
+        barred=standing.barred,
+        ended=False,
+    )
+    return None if access.has_access else Refusal(Code.FORBIDDEN, "Only who may watch the stream sees who gave most")
+
+
+async def _look_up(ask: Ask, body: TipWanted) -> Tipped | None:
+    """Whom and where; None if what was named is not one room of this creator's, as far as who asks may know."""
+    context = body.context or TipContext()
+    named = [room_id for room_id in (context.stream_id, context.call_id) if room_id is not None]
+    if not named and context.channel is None:
+        return Tipped(body.to_creator_id, None, None)
+    found: list[RoomSpan | None] = [await find_room_span(ask.house.postgres, room_id, None) for room_id in named]
+    if context.channel is not None:
+        known = is_channel(context.channel)
+        found.append(await find_room_span(ask.house.postgres, None, context.channel) if known else None)
+    rooms = {room for room in found if room is not None and room.creator_id == body.to_creator_id}
+    if None in found or len(rooms) != 1 or not all(room.admits(ask.user_id) for room in rooms):
+        return None
+    room = rooms.pop()
+    return Tipped(room.creator_id, room.room_id, room.channel)
+
+
+async def _give_there(ask: Ask, command: TipSend, tipped: Tipped) -> dict[str, object] | Refusal:
+    give = _give if tipped.room_id is None else _give_in_room
+    return await give(ask, command, tipped)
+
+
+async def _give_in_room(ask: Ask, command: TipSend, tipped: Tipped) -> dict[str, object] | Refusal:
+    """Through the room, which tells everybody; once it has the tip, that is given whoever waits."""
+    assert tipped.room_id is not None
+    room = ask.house.registry.find(tipped.room_id)
+    if room is None:
+        return await ask.house.absent_rooms.why_absent(tipped.room_id) or NOT_LIVE
+    reply, person = WaitingReply(), await ask.house.people.know(ask.user_id)
+    if not room.inbox.offer(inputs.Said(person, None, command, new_uuid(), reply, ask.is_operator)):
+        return FULL
+    result = await reply.wait(ask.house.settings.http.answer_seconds)
+    return result if isinstance(result, Refusal) else msgspec.convert(result, dict[str, object])
+
+
+async def _give(ask: Ask, command: TipSend, tipped: Tipped) -> dict[str, object] | Refusal:
+    """Outside of any room."""
+    house, creator_id = ask.house, tipped.creator_id
+    if creator_id == ask.user_id:
+        return Refusal(Code.SELF_PAYMENT, "Nobody can tip themselves")
+    welcome = await welcomes(house.postgres, creator_id, ask.user_id)
+    if welcome is None:
+        return NO_SUCH_CREATOR
+    if not welcome:
+        return Refusal(Code.CREATOR_UNAVAILABLE, "The creator is not available")
+    if house.draining:
+        return Refusal(Code.DRAINING, "The server is shutting down")
+    posting = tip_posting(giver=ask.user_id, creator=creator_id, command=command, tip_id=new_uuid())
+    receipt = (await ask.errands.run(partial(house.actor.post, [posting])))[0]
+    if not receipt.paid:
+        return why_not_paid(receipt, "to send the tip", house.clock.now())
+    return thanks(posting, receipt.ref_id, receipt.debit_after, None)
+
+
+def _answer(result: object) -> TipAnswer:
+    new = msgspec.convert(result, _Thanks)
+    tip, balance = new.tip, new.wallet.balance
+    return TipAnswer(tip, new.wallet, True, tip.tip_id, tip.amount_tokens, balance)
+
+
+class _Thanks(msgspec.Struct, frozen=True):
+    tip: SentTip
+    wallet: Balance
+
+
+def _past_tip(entry: Entry) -> PastTip:
+    return PastTip(
+        tip_id=entry.ref_id,
+        role="sent" if entry.side == "debit" else "received",
+        amount_tokens=abs(entry.tokens),
+        counterparty=entry.counterparty,
+        message=entry.memo,
+        room_id=entry.room_id,
+        balance_after=entry.balance_after,
+        at=entry.at,
+    )
+
+
+_SIDES = {"sent": "debit", "received": "credit"}

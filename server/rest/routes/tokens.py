@@ -1,0 +1,173 @@
+"""Token packs, and buying them."""
+
+from decimal import Decimal
+from functools import partial
+from typing import Annotated
+from uuid import UUID
+
+import msgspec
+
+from domain.ids import client_key, content_digest
+from domain.instant import from_datetime, rfc3339
+from domain.refusals import Code, Refusal
+from server.config.packs import Pack
+from server.ids import new_uuid
+from server.money.payments.provider import ProviderAway
+from server.rest.query import Listed, Paging
+from server.rest.request import Ask
+from server.rest.route import Needs, Routes
+from storage.market.purchases import (
+    NewPurchase,
+    Purchase,
+    find_purchase,
+    find_purchase_by_key,
+    list_purchases,
+    make_purchase,
+)
+from storage.paging import Paged
+
+NOTHING_FOR_SALE = Refusal(Code.PAYMENTS_UNAVAILABLE, "No payment provider is configured")
+PROVIDER_AWAY = Refusal(Code.PAYMENTS_UNAVAILABLE, "The payment provider does not answer; the same key tries again")
+NO_SUCH_PURCHASE = Refusal(Code.NOT_FOUND, "No such purchase")
+
+routes = Routes("/api/tokens")
+
+
+class PackCard(msgspec.Struct, frozen=True, rename="camel"):
+    """A pack; `price` and `costPerToken` are decimal numbers of the currency, in text so that no cent is rounded."""
+
+    pack_id: str
+    tokens: int
+    price: str
+    price_cents: int
+    currency: str
+    cost_per_token: str
+
+
+class Packs(msgspec.Struct, frozen=True, rename="camel"):
+    """All that are on offer, smallest first."""
+
+    items: list[PackCard]
+
+
+class PurchaseWanted(msgspec.Struct, frozen=True, rename="camel"):
+    pack_id: Annotated[str, msgspec.Meta(min_length=1, max_length=40)]
+
+
+class PurchaseCard(msgspec.Struct, frozen=True, rename="camel"):
+    """A purchase: `pending` until it is `paid`, `failed` or `expired`; `review` waits for an operator."""
+
+    purchase_id: UUID
+    status: str
+    checkout_url: str | None
+    pack_id: str
+    tokens: int
+    price: str
+    price_cents: int
+    currency: str
+    created_at: str
+    paid_at: str | None
+
+
+@routes.get("/packs", needs=Needs.ANYONE)
+async def list_packs(ask: Ask) -> Packs:
+    """What tokens cost."""
+    packs = ask.house.settings.packs
+    offers = sorted(packs.offers.items(), key=lambda offer: offer[1].tokens)
+    return Packs([_pack(pack_id, pack, packs.currency) for pack_id, pack in offers])
+
+
+@routes.post(
+    "/purchases",
+    status=201,
+    takes_key=True,
+    refuses=(
+        Code.VALIDATION_FAILED,
+        Code.NOT_FOUND,
+        Code.IDEMPOTENCY_CONFLICT,
+        Code.PAYMENTS_UNAVAILABLE,
+        Code.DRAINING,
+    ),
+)
+async def buy(ask: Ask, body: PurchaseWanted) -> PurchaseCard | Refusal:
+    """Begin to buy a pack: the buyer pays at `checkoutUrl`. The same key again finds the same purchase."""
+    found = await ask.errands.run(partial(_begin, ask, body.pack_id))
+    return found if isinstance(found, Refusal) else card_of(found)
+
+
+@routes.get("/purchases", refuses=(Code.VALIDATION_FAILED,))
+async def list_own(ask: Ask, query: Paging) -> Listed[PurchaseCard]:
+    """The purchases of who asks, newest first."""
+    found = await list_purchases(ask.house.postgres, ask.user_id, query.page)
+    return ask.listed(Paged([card_of(purchase) for purchase in found.items], *found[1:]), query)
+
+
+@routes.get("/purchases/{purchaseId}", refuses=(Code.NOT_FOUND,))
+async def show_purchase(ask: Ask, purchase_id: UUID) -> PurchaseCard | Refusal:
+    """A purchase, to its buyer."""
+    purchase = await find_purchase(ask.house.postgres, purchase_id)
+    return NO_SUCH_PURCHASE if purchase is None or purchase.user_id != ask.user_id else card_of(purchase)
+
+
+def in_units(cents: int) -> str:
+    """Cents as a decimal number of the currency."""
+    return f"{cents // 100}.{cents % 100:02d}"
+
+
+async def _begin(ask: Ask, pack_id: str) -> Purchase | Refusal:
+    purchase = await _find_or_make(ask, pack_id)
+    if isinstance(purchase, Refusal):
+        return purchase
+    try:
+        return await ask.house.payments.check_out(purchase)
+    except ProviderAway:
+        return PROVIDER_AWAY
+
+
+async def _find_or_make(ask: Ask, pack_id: str) -> Purchase | Refusal:
+    """The purchase of this key, whatever is on offer by now; or a new one."""
+    house, content = ask.house, content_digest("purchase", pack_id)
+    key = None if ask.key is None else client_key(ask.user_id, ask.key)
+    if key is not None and (known := await find_purchase_by_key(house.postgres, key, content)) is not None:
+        return known
+    pack, provider = house.settings.packs.offers.get(pack_id), house.payments.provider
+    if house.draining:
+        return Refusal(Code.DRAINING, "The server is shutting down")
+    if pack is None:
+        return Refusal(Code.NOT_FOUND, "No such pack")
+    if provider is None:
+        return NOTHING_FOR_SALE
+    new = NewPurchase(
+        id=new_uuid(),
+        user_id=ask.user_id,
+        pack_id=pack_id,
+        tokens=pack.tokens,
+        price_cents=pack.price_cents,
+        currency=house.settings.packs.currency,
+        provider=provider.name,
+        key=key,
+        content=content,
+    )
+    return await make_purchase(house.postgres, new, most_pending=house.settings.limits.purchases_pending)
+
+
+def _pack(pack_id: str, pack: Pack, currency: str) -> PackCard:
+    per_token = (Decimal(pack.price_cents) / 100 / pack.tokens).quantize(Decimal("0.000001"))
+    cost = f"{per_token:f}".rstrip("0")
+    return PackCard(pack_id, pack.tokens, in_units(pack.price_cents), pack.price_cents, currency, cost)
+
+
+def card_of(purchase: Purchase) -> PurchaseCard:
+    """A purchase as its buyer sees it."""
+    return PurchaseCard(
+        purchase.id,
+        purchase.status,
+        purchase.checkout_url,
+        purchase.pack_id,
+        purchase.tokens,
+        in_units(purchase.price_cents),
+        purchase.price_cents,
+        purchase.currency,
+        rfc3339(from_datetime(purchase.created_at)),
+        None if purchase.paid_at is None else rfc3339(from_datetime(purchase.paid_at)),
+    )

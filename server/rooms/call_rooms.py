@@ -1,0 +1,162 @@
+"""How a call becomes a live room: when it is made, from its rows at a start, and again after a crash."""
+
+from functools import partial
+
+import msgspec
+
+from domain.billing.meter import Meter
+from domain.billing.payee_end import blocks_given_back
+from domain.call.call import Call
+from domain.call.events import ended_outside
+from domain.call.record import CallRecord, CallRules
+from domain.ids import CallId, MemberId, RoomId, UserId, block_key
+from domain.instant import Instant, rfc3339, seconds
+from domain.protocol.events import CallEnded, PastTip
+from domain.room import inputs
+from server.rooms.lifecycle import RoomFloor, persist, rejoin_reply
+from server.rooms.room import LiveRoom
+from server.rooms.task import RoomTask
+from storage.people.users import blocked_between
+from storage.rooms.calls import StoredCall, find_call, save_call
+from storage.rooms.leases import Claim
+from storage.rooms.tips import recent_tips
+
+
+class CallRooms:
+    """Starts calls and brings them back; what a call does while it lives is the business of its task."""
+
+    def __init__(self, floor: RoomFloor, rules: CallRules) -> None:
+        self._floor = floor
+        self._postgres = floor.postgres
+        self._rules = rules
+
+    def ring(self, stored: StoredCall) -> LiveRoom:
+        """A call that was made just now: both parties' sessions hear it ring."""
+        room = self._room(stored)
+        task = self._task(room, stored, [], restarted_at=None)
+        assert room.call is not None
+        task.begin(room.call.news.ringing())
+        self._start(room, task)
+        return room
+
+    async def take_up(self, claim: Claim) -> None:
+        """A call that lived under an earlier epoch: it waits for both parties to come back."""
+        stored = await persist(lambda: find_call(self._postgres, CallId(claim.room_id)))
+        if stored is None or stored.epoch != claim.epoch:
+            return
+        tips = await self._tips(stored)
+        if self._floor.registry.find(stored.facts.id) is None:
+            room = self._room(stored)
+            self._start(room, self._task(room, stored, tips, restarted_at=room.clock.now()))
+
+    def _start(self, room: LiveRoom, task: RoomTask) -> None:
+        self._floor.registry.start(room, task)
+        self._floor.registry.spawn("late_blocks", partial(self._apply_late_blocks, room))
+
+    async def _apply_late_blocks(self, room: LiveRoom) -> None:
+        """A block that was made after the call's rows were read found no room that it could end."""
+        for user_id in await persist(lambda: blocked_between(self._postgres, *room.parties)):
+            room.inbox.deliver(inputs.Barred(user_id))
+
+    async def again(self, room: LiveRoom) -> RoomTask | None:
+        """After a crash: new rules from the rows, under a new epoch, with the same members and what they asked."""
+        room.call = None
+        stored = await self._reclaim(room)
+        if stored is None:
+            return None
+        tips = await self._tips(stored)
+        # From here on nothing waits: what arrives now comes after those who are let in again.
+        task = self._task(room, stored, tips, restarted_at=room.clock.now())
+        self._floor.let_in_again(room, partial(self._rejoin, room))
+        return task
+
+    async def give_up(self, room: LiveRoom) -> bool:
+        """End the call with `server_fault`: nothing more is charged, and both parties are told."""
+        room.call = None
+        stored = await self._reclaim(room)
+        if stored is None:
+            return False
+        now = room.clock.now()
+        record, paid = _ended_by_fault(stored, now), stored.paid
+        if not await persist(lambda: save_call(self._postgres, room.id, stored.epoch, record)):
+            return False
+        room.take_back()
+        ended = CallEnded(
+            channel=room.channel,
+            seq=room.fanout.last_seq + 1,
+            at=rfc3339(now),
+            call_id=room.id,
+            reason="server_fault",
+            blocks=paid.blocks,
+            tokens=paid.tokens - paid.refunded_tokens,
+            active_seconds=seconds(record.active),
+        )
+        room.fanout.publish(ended)
+        for user_id in room.parties:
+            self._floor.sessions.tell(user_id, ended_outside(ended), but=room.fanout.members())
+        room.audiences.clear()
+        return True
+
+    async def end_unread(self, room_id: RoomId) -> None:
+        """End a call whose rows the rules refuse."""
+        await self._floor.end_unread(room_id)
+
+    async def _reclaim(self, room: LiveRoom) -> StoredCall | None:
+        """The call as it is under a new epoch of ours; None if it has ended, or has a later owner already."""
+        claim = await self._floor.reclaim(room)
+        stored = None if claim is None else await persist(lambda: find_call(self._postgres, CallId(room.id)))
+        return stored if stored is not None and claim is not None and stored.epoch == claim.epoch else None
+
+    async def _tips(self, stored: StoredCall) -> list[PastTip]:
+        facts, limit = stored.facts, self._floor.settings.recent_events
+        creator = UserId(facts.creator.user_id)
+        return await persist(lambda: recent_tips(self._postgres, facts.id, creator, facts.created_at, (), limit))
+
+    def _room(self, stored: StoredCall) -> LiveRoom:
+        facts = stored.facts
+        parties = (UserId(facts.fan.user_id), UserId(facts.creator.user_id))
+        return self._floor.room(facts.id, facts.channel, parties, self)
+
+    def _task(self, room: LiveRoom, stored: StoredCall, tips: list[PastTip], restarted_at: Instant | None) -> RoomTask:
+        facts = stored.facts
+        meter = Meter(
+            room_id=facts.id,
+            payer=UserId(facts.fan.user_id),
+            payee=UserId(facts.creator.user_id),
+            price=facts.price,
+            epoch=stored.epoch,
+            funds=stored.fan_funds,
+            committed=stored.paid.blocks,
+            tokens=stored.paid.tokens,
+            active=stored.record.active,
+            set_back=stored.record.set_back,
+            refunded=stored.paid[2:],
+        )
+        room.call = Call(facts, self._rules, meter, stored.record, restarted_at, self._floor.settings, tips)
+        self._floor.displace(room)
+        return self._floor.task(
+            room, room.call, stored.epoch, partial(save_call, self._postgres, room.id, stored.epoch)
+        )
+
+    def _rejoin(self, room: LiveRoom, member_id: MemberId) -> None:
+        session = self._floor.sessions.by_member.get(member_id)
+        if session is not None and session.line is not None:
+            reply = rejoin_reply(room, session, session.line)
+            room.inbox.deliver(inputs.Joined(member_id, session.user_id, reply))
+            if session.unheard:
+                room.inbox.deliver(session.silence_in(room))
+
+
+def _ended_by_fault(stored: StoredCall, now: Instant) -> CallRecord:
+    """Blocks that fell due while the creator was away are given back, by the maintenance."""
+    blocks, fan = stored.paid.blocks, UserId(stored.facts.fan.user_id)
+    is_exact = blocks <= stored.record.set_back.block_no  # an older time may be out of date
+    unused = blocks_given_back(stored.facts.price, blocks, stored.record.active, 0) if is_exact else ()
+    return msgspec.structs.replace(
+        stored.record,
+        status="ended",
+        ended_at=now,
+        end_reason="server_fault",
+        holds=(),
+        given_back=tuple(block_key(stored.facts.id, fan, n) for n in unused),
+    )

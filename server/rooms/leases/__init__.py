@@ -1,0 +1,4 @@
+"""This server's lease on its rooms, and the adoption of rooms that have lost their server.
+
+Imports `server.rooms`.
+"""

@@ -1,0 +1,67 @@
+"""Adopts live rooms that have lost their server: builds each from its rows, and ends those that cannot be built."""
+
+from collections.abc import Collection
+from functools import partial
+
+import trio
+
+from domain.ids import RoomId
+from server.observability.faults import Faults
+from server.rooms.call_rooms import CallRooms
+from server.rooms.lifecycle import RoomFloor
+from server.rooms.registry import Registry
+from server.rooms.stream_rooms import StreamRooms
+from server.rooms.supervisor import RETRY_SECONDS
+from storage.rooms.leases import Claim
+
+
+class Adoption:
+    """A row whose rules raise is tried as often as a room may crash, then ended with `server_fault`.
+
+    It neither keeps the server from starting nor the other rooms from being adopted.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        floor: RoomFloor,
+        call_rooms: CallRooms,
+        stream_rooms: StreamRooms,
+        faults: Faults,
+        retries: int,
+    ) -> None:
+        self._registry = registry
+        self._floor = floor
+        self._call_rooms = call_rooms
+        self._stream_rooms = stream_rooms
+        self._faults = faults
+        self._retries = retries
+        self._failing: set[RoomId] = set()  # claimed, and not built yet; or they could not even be ended
+
+    def known(self) -> Collection[RoomId]:
+        """The rooms of this server that need no adoption: they run, or are being tried."""
+        running = self._registry.ids()
+        return {*running, *self._failing} if self._failing else running
+
+    async def adopt(self, claim: Claim) -> None:
+        """Build the claimed room. If its rows raise, returns all the same, and further tries go on beside."""
+        if not await self._try(claim):
+            self._failing.add(claim.room_id)
+            self._registry.spawn("adoption", partial(self._try_again, claim))
+
+    async def _try(self, claim: Claim) -> bool:
+        rooms = self._call_rooms if claim.kind == "call" else self._stream_rooms
+        with self._faults.contained("adoption", room=str(claim.room_id)):
+            await rooms.take_up(claim)
+            return True
+        return False
+
+    async def _try_again(self, claim: Claim) -> None:
+        for _ in range(self._retries):
+            await trio.sleep(RETRY_SECONDS)
+            if await self._try(claim):
+                self._failing.discard(claim.room_id)
+                return
+        with self._faults.contained("room_end", room=str(claim.room_id)):
+            await self._floor.end_unread(claim.room_id)
+            self._failing.discard(claim.room_id)

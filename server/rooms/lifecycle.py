@@ -1,0 +1,215 @@
+"""What every live room stands on, whatever its kind: its inbox, its audiences, its books, and its way back."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Any, TypeVar
+
+import trio
+
+from domain.billing.posting import Posting, Receipt
+from domain.ids import MemberId, PostingKey, RoomId, UserId
+from domain.room import inputs
+from domain.room.effects import Audience
+from domain.room.inputs import Reply
+from server.broadcast.audiences import Audiences
+from server.broadcast.fanout import Fanout
+from server.broadcast.history import History
+from server.broadcast.replies import EnteringReply, SocketReply
+from server.clock import Clock
+from server.config.settings import RoomSettings
+from server.money.refunds_due import give_back_blocks
+from server.money.ticket_settlement import Tickets
+from server.observability.faults import Faults
+from server.observability.metrics import Telemetry
+from server.rooms.inbox.inbox import Inbox
+from server.rooms.inbox.timers import Alarm
+from server.rooms.ownership import Ownership, Trust
+from server.rooms.registry import Registry
+from server.rooms.room import LiveRoom, Revival
+from server.rooms.task import RoomTask, Rules
+from server.sessions.directory import Sessions
+from server.sessions.session import Line, Session
+from storage.ledger.actor import Deliver, StorageActor
+from storage.ledger.refunds_due import note_refunds_due
+from storage.postgres import Postgres, StorageUnavailable
+from storage.rooms.faulty_rooms import end_with_fault
+from storage.rooms.leases import Claim, Leases
+
+RETRY_SECONDS = 0.5  # between tries to read or store a room while the database is away
+
+T = TypeVar("T")
+
+
+class RoomBooks:
+    """Where one room's postings and records go, under one epoch."""
+
+    def __init__(
+        self,
+        postgres: Postgres,
+        actor: StorageActor,
+        save: Callable[[Any], Awaitable[bool]],
+        room_id: RoomId,
+        epoch: int,
+        faults: Faults,
+        fail: Callable[[], None],
+        tickets: Tickets,
+    ) -> None:
+        """`fail` crashes the room: receipts for it were lost."""
+        self._postgres = postgres
+        self._actor = actor
+        self._save = save
+        self._room_id = room_id
+        self._epoch = epoch
+        self._faults = faults
+        self._fail = fail
+        self._tickets = tickets
+
+    async def post(self, postings: Sequence[Posting]) -> list[Receipt]:
+        return await self._actor.post(postings)
+
+    def submit(self, postings: Sequence[Posting], deliver: Deliver) -> bool:
+        return self._actor.submit(postings, partial(self._deliver, deliver))
+
+    def _deliver(self, deliver: Deliver, receipts: list[Receipt]) -> None:
+        """Runs in the actor's task, which a fault of this room's must not end."""
+        with self._faults.contained("receipts", self._fail, room=str(self._room_id)):
+            deliver(receipts)
+
+    async def save(self, record: Any) -> bool:
+        return await persist(lambda: self._save(record))
+
+    async def refund_ticket(self, user_id: UserId) -> None:
+        """Give a user who was put out their money back. A refund that raises costs the room and others nothing."""
+        with self._faults.contained("refund", room=str(self._room_id), user=str(user_id)):
+            await persist(lambda: self._tickets.give_back(self._room_id, user_id))
+
+    async def release_tickets(self) -> bool:
+        """Credit the tickets to the creator. A release that raises costs the room nothing; a later round makes it."""
+        with self._faults.contained("release", room=str(self._room_id)):
+            return await persist(lambda: self._tickets.release(self._room_id, self._epoch))
+        return True
+
+    async def refund_blocks(self, blocks: Sequence[PostingKey]) -> bool:
+        """Write down that these blocks are to be given back, and do so where the payee can cover them now."""
+        with self._faults.contained("refund", room=str(self._room_id)):
+            if not await persist(lambda: note_refunds_due(self._postgres, self._room_id, self._epoch, blocks)):
+                return False
+            await persist(lambda: give_back_blocks(self._postgres, self._actor, blocks))
+        return True
+
+
+class RoomFloor:
+    """Makes rooms and their tasks, and takes rooms back after a crash."""
+
+    def __init__(
+        self,
+        postgres: Postgres,
+        actor: StorageActor,
+        leases: Leases,
+        lease: Trust,
+        registry: Registry,
+        sessions: Sessions,
+        telemetry: Telemetry,
+        clock: Clock,
+        settings: RoomSettings,
+        faults: Faults,
+        tickets: Tickets,
+    ) -> None:
+        self.postgres = postgres
+        self.registry = registry
+        self.sessions = sessions
+        self.clock = clock
+        self.settings = settings
+        self.faults = faults
+        self.tickets = tickets
+        self.alarm = Alarm()
+        self._actor = actor
+        self._leases = leases
+        self._lease = lease
+        self._telemetry = telemetry
+
+    def room(self, room_id: RoomId, channel: str, parties: tuple[UserId, ...], revival: Revival) -> LiveRoom:
+        """A room without a task."""
+        clock = self.clock.fork()
+        inbox = Inbox(clock, self.alarm, self.settings.inbox)
+        audiences, ownership = Audiences(channel, partial(self._fanout, inbox)), Ownership(self._lease)
+        return LiveRoom(room_id, channel, parties, clock, inbox, audiences, revival, ownership)
+
+    def task(self, room: LiveRoom, rules: Rules, epoch: int, save: Callable[[Any], Awaitable[bool]]) -> RoomTask:
+        """A task for a room, under a new epoch."""
+        room.audiences.begin(epoch)
+        room.ownership.begin(epoch)
+        books = RoomBooks(self.postgres, self._actor, save, room.id, epoch, self.faults, room.inbox.fail, self.tickets)
+        return RoomTask(
+            rules,
+            room.clock,
+            room.inbox,
+            room.audiences,
+            books,
+            self.sessions,
+            self._telemetry,
+            self.faults,
+            room.ownership,
+        )
+
+    async def reclaim(self, room: LiveRoom) -> Claim | None:
+        """Take a room of ours under a new epoch; None if it is not ours any more, or has ended."""
+        return await persist(lambda: self._leases.claim(room.id))
+
+    async def end_unread(self, room_id: RoomId) -> None:
+        """End a room of ours with `server_fault` without reading what its rows hold, if it is still ours."""
+        claim = await persist(lambda: self._leases.claim(room_id))
+        if claim is not None:
+            await persist(lambda: end_with_fault(self.postgres, claim))
+
+    def displace(self, room: LiveRoom) -> None:
+        """Take all members out of a room that starts again; it keeps in mind who they were until `let_in_again`."""
+        for audience in Audience:
+            was, more = room.returning.get(audience, []), room.audiences[audience].clear()
+            room.returning[audience] = list(dict.fromkeys([*was, *more]))
+
+    def let_in_again(self, room: LiveRoom, rejoin: Callable[[MemberId], None]) -> None:
+        """Deliver the re-joins of all who were in a room that starts again, and behind them what waited for it.
+
+        What was for its old rules is dropped.
+        """
+        old = inputs.Receipts | inputs.Saved | inputs.Fenced | inputs.Stalled
+        waiting = [given for given in room.inbox.take_all() if not isinstance(given.given, old)]
+        ways: list[tuple[Audience, Callable[[MemberId], None]]] = [
+            (Audience.MEMBERS, rejoin),
+            (Audience.OVERLAYS, partial(self.rejoin_overlay, room)),
+        ]
+        try:
+            for audience, let_in in ways:
+                returning = room.returning.get(audience, [])
+                while returning:
+                    let_in(returning[0])
+                    del returning[0]  # it is forgotten only once it was let in
+        finally:  # a command that is lost here would never be answered
+            room.inbox.put_back(waiting)
+
+    def rejoin_overlay(self, room: LiveRoom, member_id: MemberId) -> None:
+        """Let an overlay in again, in a room that starts again."""
+        session = self.sessions.by_member.get(member_id)
+        if session is not None and session.line is not None:
+            reply, now = rejoin_reply(room, session, session.line), room.clock.now()
+            room.inbox.deliver(inputs.OverlayJoined(member_id, session.creator_id, (), now, reply))
+
+    def _fanout(self, inbox: Inbox) -> Fanout:
+        history = History(self.settings.history_seconds, self.settings.history_events)
+        return Fanout(self.sessions.by_member, history, partial(self.registry.spawn, "fanout"), inbox.fail)
+
+
+def rejoin_reply(room: LiveRoom, session: Session, line: Line) -> Reply:
+    """Answers a re-join after a crash; a refused one costs the session its seat."""
+    reply, seat = SocketReply(line, None), session.live_seats().get(room.channel)
+    return reply if seat is None else EnteringReply(reply, partial(session.take, seat), partial(session.give_up, seat))
+
+
+async def persist(work: Callable[[], Awaitable[T]]) -> T:
+    """Ask the database until it answers; the room has nothing better to do."""
+    while True:
+        try:
+            return await work()
+        except StorageUnavailable:
+            await trio.sleep(RETRY_SECONDS)

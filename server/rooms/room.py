@@ -1,0 +1,129 @@
+"""A room as the rest of the server reaches it."""
+
+from collections.abc import Iterable
+from typing import Protocol
+
+import trio
+
+from domain.billing.meter import Meter
+from domain.billing.payment_refusal import TAKEN_UP
+from domain.call.call import Call
+from domain.ids import MemberId, RoomId, UserId
+from domain.room import inputs
+from domain.room.effects import Audience
+from domain.stream.record import StreamFacts
+from domain.stream.stream import Stream
+from server.broadcast.audiences import Audiences
+from server.broadcast.fanout import Fanout
+from server.clock import Clock
+from server.rooms.inbox.inbox import Inbox
+from server.rooms.ownership import Ownership
+from server.rooms.task import RoomTask
+
+
+class Revival(Protocol):
+    """How rooms of one kind come back."""
+
+    async def again(self, room: "LiveRoom") -> RoomTask | None:
+        """A new task from the room's rows, under a new epoch; None if the room is not ours any more, or has ended.
+
+        May raise for what the rows hold; members and waiting commands are then still there for the next try.
+        """
+        ...
+
+    async def give_up(self, room: "LiveRoom") -> bool:
+        """End the room for good, and tell its members; False if the room is not ours any more. May raise as `again`."""
+        ...
+
+    async def end_unread(self, room_id: RoomId) -> None:
+        """End the room in the database without reading what its rows hold, if it is still ours."""
+        ...
+
+
+class LiveRoom:
+    """A room as others reach it; its task may be replaced after a crash, its inbox and its members stay."""
+
+    def __init__(
+        self,
+        room_id: RoomId,
+        channel: str,
+        parties: tuple[UserId, ...],
+        clock: Clock,
+        inbox: Inbox,
+        audiences: Audiences,
+        revival: Revival,
+        ownership: Ownership,
+    ) -> None:
+        self.id = room_id
+        self.channel = channel
+        self.parties = parties  # of a call; a stream has none
+        self.clock = clock
+        self.inbox = inbox
+        self.audiences = audiences
+        self.revival = revival
+        self.ownership = ownership
+        self.call: Call | None = None  # its rules, for who only reads; None while it starts again, …
+        self.stream: Stream | None = None  # … and for the other kind of room
+        self.stream_facts: StreamFacts | None = None  # of a stream, also while it starts again
+        self.returning: dict[Audience, list[MemberId]] = {}  # who is to be let in again after a crash
+        self.settled = trio.Event()
+
+    def counts_presence_of(self, user_id: UserId, is_operator: bool) -> bool:
+        """Whether it matters within seconds that this user is heard: somebody pays, or the room waits for them.
+
+        So it is with both parties of a call, with the owner of a stream, and with viewers who pay by the block. While
+        a stream starts again, so it may be with everybody.
+        """
+        if self.parties:
+            return user_id in self.parties
+        if self.stream is None:
+            return True
+        return user_id == self.stream.facts.owner_id or self.stream.door.pays(user_id, is_operator)
+
+    def running_meters(self) -> Iterable[Meter]:
+        """Those whose clocks run now."""
+        if self.stream is not None:
+            return self.stream.stays.running()
+        return (self.call.meter,) if self.call is not None and self.call.meter.clock.running else ()
+
+    @property
+    def starts_again(self) -> bool:
+        """Its rules broke, and are not read anew yet."""
+        return self.call is None and self.stream is None
+
+    def disown(self) -> None:
+        """Another server owns it: its task learns so before it handles or publishes anything more."""
+        self.ownership.lost = True
+        self.inbox.deliver(inputs.Fenced())
+
+    def give_up_tips(self) -> None:
+        """Answer those whose tips were under way as the room's rules broke."""
+        rules = self.stream or self.call
+        for answer in [] if rules is None else rules.talk.give_up():
+            answer.reply.deliver(answer.result)
+
+    def turn_away(self) -> None:
+        """Answer those whose commands still wait as the room is over, and nobody is left to handle them."""
+        for waiting in self.inbox.take_all():
+            if isinstance(waiting.given, inputs.Asked) and not waiting.is_rejoin:
+                waiting.given.reply.deliver(TAKEN_UP)
+
+    def take_back(self) -> None:
+        """Let those who were to join again hear how the room ends."""
+        for audience, members in self.returning.items():
+            for member_id in members:
+                self.audiences[audience].add(member_id)
+        for joining in self.inbox.rejoins():
+            audience = Audience.MEMBERS if isinstance(joining, inputs.Joined) else Audience.OVERLAYS
+            self.audiences[audience].add(joining.member_id)
+
+    def close(self, reason: str) -> None:
+        """The room is over here, by no decision of its rules: tell its members, and answer what still waits."""
+        self.take_back()
+        self.audiences.close(self.clock.now(), reason)
+        self.turn_away()
+
+    @property
+    def fanout(self) -> Fanout:
+        """To its members."""
+        return self.audiences[Audience.MEMBERS]

@@ -1,0 +1,134 @@
+"""How a stream becomes a live room: when its creator starts it, from its rows, and again after a crash."""
+
+from functools import partial
+
+import msgspec
+
+from domain.billing.meter import StoredMeter
+from domain.ids import MemberId, RoomId
+from domain.instant import rfc3339
+from domain.protocol.events import RoomClosed, StreamEnded
+from domain.room import inputs
+from domain.stream.access_policy import pays
+from domain.stream.record import StreamBooks, StreamFacts, StreamRecord, StreamRules
+from domain.stream.stream import Stream
+from server.rooms.lifecycle import RoomFloor, persist, rejoin_reply
+from server.rooms.room import LiveRoom
+from server.rooms.task import RoomTask
+from storage.rooms.leases import Claim
+from storage.rooms.streams import StoredStream, find_attendees, find_stream, open_stay, save_stream
+from storage.rooms.tips import recent_tips
+
+
+class StreamRooms:
+    """Opens streams and brings them back; what a stream does while it lives is the business of its task."""
+
+    def __init__(self, floor: RoomFloor, rules: StreamRules) -> None:
+        self._floor = floor
+        self._postgres = floor.postgres
+        self._rules = rules
+
+    async def open(self, stream_id: RoomId, epoch: int) -> None:
+        """A stream that is live by its rows, and ours under this epoch; with a later one it is somebody else's."""
+        stored = await persist(lambda: find_stream(self._postgres, stream_id))
+        if stored is None or stored.record.status != "live" or stored.epoch != epoch:
+            return
+        books = await self._books(stored)
+        if self._floor.registry.find(stream_id) is None:
+            room = self._floor.room(stream_id, stored.facts.channel, (), self)
+            self._floor.registry.start(room, self._task(room, stored, books))
+            self._floor.registry.spawn("late_blocks", partial(self._apply_late_blocks, room, stored.facts, books))
+
+    async def _apply_late_blocks(self, room: LiveRoom, facts: StreamFacts, books: StreamBooks) -> None:
+        """A block that was made after the stream's rows were read found no room that it could put anybody out of."""
+        now = await persist(lambda: find_attendees(self._postgres, facts.id, facts.owner_id))
+        for user_id in set(now.blocked) - set(books.blocked):
+            room.inbox.deliver(inputs.Barred(user_id))
+
+    async def take_up(self, claim: Claim) -> None:
+        """A stream that lived under an earlier epoch: it waits for its owner to come back."""
+        await self.open(claim.room_id, claim.epoch)
+
+    async def again(self, room: LiveRoom) -> RoomTask | None:
+        """After a crash: new rules from the rows, under a new epoch, with the same members and what they asked."""
+        room.stream = None
+        stored = await self._reclaim(room)
+        if stored is None:
+            return None
+        books, stays = await self._books(stored), await self._stays(room, stored.facts)
+        # From here on nothing waits: what arrives now comes after those who are let in again.
+        task = self._task(room, stored, books)
+        self._floor.let_in_again(room, lambda member_id: self._rejoin(room, member_id, stays.get(member_id)))
+        return task
+
+    async def give_up(self, room: LiveRoom) -> bool:
+        """End the stream with `server_fault`: nothing more is charged, and everybody is told."""
+        room.stream = None
+        stored = await self._reclaim(room)
+        if stored is None:
+            return False
+        now = room.clock.now()
+        record = msgspec.structs.replace(stored.record, status="ended", ended_at=now, end_reason="server_fault")
+        if not await persist(lambda: save_stream(self._postgres, room.id, stored.epoch, record)):
+            return False
+        self._floor.tickets.look()
+        room.take_back()
+        for audience in room.audiences:
+            for kind in (StreamEnded, RoomClosed):
+                seq = audience.last_seq + 1
+                audience.publish(kind(channel=room.channel, seq=seq, at=rfc3339(now), reason="server_fault"))
+            audience.clear()
+        return True
+
+    async def end_unread(self, room_id: RoomId) -> None:
+        """End a stream whose rows the rules refuse."""
+        await self._floor.end_unread(room_id)
+
+    async def _reclaim(self, room: LiveRoom) -> StoredStream | None:
+        """The stream as it is under a new epoch of ours; None if it has ended, or has a later owner already."""
+        claim = await self._floor.reclaim(room)
+        stored = None if claim is None else await persist(lambda: find_stream(self._postgres, room.id))
+        return stored if stored is not None and claim is not None and stored.epoch == claim.epoch else None
+
+    async def _books(self, stored: StoredStream) -> StreamBooks:
+        facts, record = stored.facts, stored.record
+        began, limit = record.started_at or facts.created_at, self._floor.settings.recent_events
+        people = await persist(lambda: find_attendees(self._postgres, facts.id, facts.owner_id))
+        hidden = {*record.muted, *record.removed, *people.blocked}
+        tips = await persist(lambda: recent_tips(self._postgres, facts.id, facts.owner_id, began, hidden, limit))
+        return StreamBooks(people.tickets, people.blocked, people.earned, tips)
+
+    async def _stays(self, room: LiveRoom, facts: StreamFacts) -> dict[MemberId, StoredMeter]:
+        """What the books say of those who pay; nobody else has a meter."""
+        found: dict[MemberId, StoredMeter] = {}
+        for member_id in room.fanout.members():
+            session = self._floor.sessions.by_member.get(member_id)
+            if session is not None and pays(facts, session.user_id, session.identity.is_operator):
+                user_id = session.user_id
+                found[member_id] = await persist(lambda: open_stay(self._postgres, room.id, user_id))  # noqa: B023  # reason: awaited at once
+        return found
+
+    def _task(self, room: LiveRoom, stored: StoredStream, books: StreamBooks) -> RoomTask:
+        now = room.clock.now()
+        rules = Stream(stored.facts, self._rules, self._floor.settings, stored.epoch, stored.record, books, now)
+        first = rules.open(now)
+        room.stream, room.stream_facts = rules, stored.facts
+        self._floor.displace(room)
+        save = partial(self._save, room.id, stored.epoch)
+        task = self._floor.task(room, rules, stored.epoch, save)
+        task.begin(first)
+        return task
+
+    async def _save(self, stream_id: RoomId, epoch: int, record: StreamRecord) -> bool:
+        saved = await save_stream(self._postgres, stream_id, epoch, record)
+        if record.status == "ended":
+            self._floor.tickets.look()
+        return saved
+
+    def _rejoin(self, room: LiveRoom, member_id: MemberId, stay: StoredMeter | None) -> None:
+        session = self._floor.sessions.by_member.get(member_id)
+        if session is not None and session.line is not None:
+            reply = rejoin_reply(room, session, session.line)
+            room.inbox.deliver(inputs.Joined(member_id, session.user_id, reply, session.identity.is_operator, stay))
+            if session.unheard:
+                room.inbox.deliver(session.silence_in(room))

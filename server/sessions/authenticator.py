@@ -1,0 +1,60 @@
+"""Who comes in over the websocket: a user, or an overlay of a creator's, and nobody who is kept out."""
+
+from typing import NamedTuple
+
+from domain.ids import UserId
+from domain.protocol.events import Person
+from server.access.tokens import LAST_SECOND, Identity, TokenRefused, TokenVerifier
+from server.access.user_cache import People
+from server.clock import Clock
+from server.sessions.bans import Bans
+from storage.people.overlay_tokens import PREFIX, find_overlay_token
+from storage.postgres import Postgres
+
+
+class Banned(Exception):
+    """The user may not be here."""
+
+
+class Visitor(NamedTuple):
+    """What a token says of its bearer, and how others see them."""
+
+    identity: Identity
+    person: Person
+
+
+class Visitors:
+    """Asks the verifier, or, for an overlay's token, the database."""
+
+    def __init__(self, verifier: TokenVerifier, postgres: Postgres, people: People, bans: Bans, clock: Clock) -> None:
+        self._verifier = verifier
+        self._postgres = postgres
+        self._people = people
+        self._bans = bans
+        self._clock = clock
+
+    async def identify(self, token: str) -> Visitor:
+        """Raises TokenRefused, Banned, StorageUnavailable."""
+        identity = await self.look_on(token)
+        answers_for = identity.overlay_of or identity.user_id
+        self._check_ban(answers_for)
+        person = await self._people.know(answers_for)
+        self._check_ban(answers_for)  # a ban that landed during the look-up found no session to close
+        return Visitor(identity, person)
+
+    def _check_ban(self, user_id: UserId) -> None:
+        if self._bans.contains(user_id):
+            raise Banned
+
+    def verify(self, token: str) -> Identity:
+        """A user's token. Raises TokenRefused."""
+        return self._verifier.verify(token, now=self._clock.now() / 1_000_000)
+
+    async def look_on(self, token: str) -> Identity:
+        """A user's token, or an overlay's. Raises TokenRefused, StorageUnavailable."""
+        if not token.startswith(PREFIX):
+            return self.verify(token)
+        found = await find_overlay_token(self._postgres, token)
+        if found is None:
+            raise TokenRefused("the overlay token is revoked or unknown")
+        return Identity(UserId(found.id), False, LAST_SECOND, overlay_of=found.creator_id)

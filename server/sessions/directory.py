@@ -1,0 +1,190 @@
+"""Who is here: sessions by member, by id and by user."""
+
+from collections.abc import Collection
+
+import msgspec
+import trio
+
+from domain.ids import MemberId, SessionId, UserId
+from domain.protocol.events import Person
+from domain.rate_bucket import Pace
+from server.access.tokens import Identity
+from server.broadcast.fanout import Fanout, send_to_all
+from server.config.settings import WebsocketSettings
+from server.rooms.room import LiveRoom
+from server.sessions.session import PROBE_SECONDS, Session
+
+PING_TIMEOUT = 4002  # the close code: not heard of; come back
+PROBE_PAUSE_SECONDS = 0.05
+
+
+class Sessions:
+    """The sessions of this server, those that wait for a connection included."""
+
+    def __init__(self, settings: WebsocketSettings) -> None:
+        self.by_member: dict[MemberId, Session] = {}
+        self._by_id: dict[SessionId, Session] = {}
+        self._by_user: dict[UserId, list[Session]] = {}
+        self._settings = settings
+
+    def open(self, identity: Identity, person: Person) -> Session | None:
+        """A new session; None if the user has as many as is allowed, and all of them are heard.
+
+        Otherwise the one that has been unheard for longest yields. A client that is alive all the same comes back.
+        """
+        user_id = identity.user_id
+        of_user = self._by_user.get(user_id, [])
+        if len(of_user) >= self._settings.sessions_per_user:
+            unheard = [session for session in of_user if session.unanswered]
+            if not unheard:
+                return None
+            self.disconnect(min(unheard, key=lambda session: session.heard_at), PING_TIMEOUT, "not heard of")
+        session = Session(identity, person, Pace(self._settings.messages_per_second, self._settings.messages_burst))
+        self.by_member[session.member_id] = self._by_id[session.id] = session
+        self._by_user.setdefault(user_id, []).append(session)
+        return session
+
+    async def make_room(self, user_id: UserId) -> None:
+        """Before `open`: find out which sessions of a user who has as many as is allowed are still heard.
+
+        Pings them, and returns once all have answered, or after PROBE_SECONDS.
+        """
+        of_user = self.of(user_id)
+        if len(of_user) < self._settings.sessions_per_user or any(session.unanswered for session in of_user):
+            return
+        lines = [session.line for session in of_user if session.line is not None]
+        for line in lines:
+            line.ping(trio.current_time())
+        with trio.move_on_after(PROBE_SECONDS):
+            while any(line.heard_at < line.pinged_at for line in lines):  # noqa: ASYNC110  # reason: pongs set no event
+                await trio.sleep(PROBE_PAUSE_SECONDS)
+
+    def find(self, session_id: SessionId, user_id: UserId) -> Session | None:
+        """This user's session, if it still lives."""
+        session = self._by_id.get(session_id)
+        return session if session is not None and session.user_id == user_id else None
+
+    def of(self, user_id: UserId) -> list[Session]:
+        """All of this user's."""
+        return list(self._by_user.get(user_id, ()))
+
+    def end(self, session: Session) -> None:
+        """It leaves its rooms, is not heard any more, and cannot be resumed. Idempotent."""
+        if self._by_id.pop(session.id, None) is None:
+            return
+        del self.by_member[session.member_id]
+        of_user = self._by_user[session.user_id]
+        of_user.remove(session)
+        if not of_user:
+            del self._by_user[session.user_id]
+        session.leave_all()
+        session.line = None
+
+    def drop(self, session: Session) -> None:
+        """End a session that is broken, and its connection without a goodbye."""
+        line = session.line
+        try:
+            self.end(session)
+        finally:
+            if line is not None:
+                line.outbox.abort()
+
+    def check(self, session: Session, now: float) -> None:
+        """Its connection's pulse; or, if it has been without one for too long, its end."""
+        if session.line is not None:
+            session.line.check(now)
+        elif now - session.lost_at >= self._settings.session_seconds:
+            self.end(session)
+
+    def note_stall(self, session: Session, now: float, seconds: float, *, unheard: bool) -> None:
+        """The server did nothing for `seconds` until now, by trio's clock: the session does not expire for that.
+
+        `unheard`: the rooms are told at once that all their members are silent, so the session only takes note of it.
+        Otherwise it is silent if it was not heard for long enough, the time of the stall included.
+        """
+        if session.line is None:
+            session.lost_at = min(now, session.lost_at + seconds)
+            return
+        session.line.ping_soon()
+        if unheard:
+            session.unheard = True
+        else:
+            session.note_silence(session.line.silent(now))
+
+    def online(self, user_id: UserId) -> bool:
+        return any(session.line is not None for session in self._by_user.get(user_id, ()))
+
+    def tell(self, user_id: UserId, event: msgspec.Struct, n: int = 0, but: Collection[MemberId] = frozenset()) -> None:
+        """To all sessions of one user, without those in `but`.
+
+        A balance is told with its wallet's posting number `n` (see Session.with_balance).
+        """
+        lines = []
+        for session in self._by_user.get(user_id, ()):
+            if session.member_id in but:
+                continue
+            session.note_told(event, trio.current_time())
+            if session.line is None:
+                session.missed_news = True
+            elif (told := session.with_balance(event, n)) is event:
+                lines.append(session.line)
+            else:
+                session.tell(told)
+        if lines:
+            send_to_all(lines, event)
+
+    def put_out(self, user_id: UserId, code: int, reason: str) -> None:
+        """End every session of a user, or of an overlay's token, and close their connections with this code."""
+        for session in self.of(user_id):
+            self.disconnect(session, code, reason)
+
+    def disconnect(self, session: Session, code: int, reason: str) -> None:
+        """End a session, and close its connection with this code."""
+        line = session.line
+        self.end(session)
+        if line is not None:
+            line.close(code, reason)
+
+    def answering_for(self, user_id: UserId) -> list[Session]:
+        """A user's own sessions, and those of their overlays."""
+        return [session for session in self.by_member.values() if session.creator_id == user_id]
+
+    def overlays(self) -> list[Session]:
+        """The sessions that were opened with an overlay's token."""
+        return [session for session in self.by_member.values() if session.identity.overlay_of is not None]
+
+    def removed(self, member_id: MemberId, fanout: Fanout) -> None:
+        """A room has put out one session."""
+        session = self.by_member.get(member_id)
+        if session is not None:
+            session.removed(fanout)
+
+    def close_silent(self, member_id: MemberId) -> None:
+        """Close the connection of a session that is not heard; the session waits for another one, as ever."""
+        session = self.by_member.get(member_id)
+        if session is not None and session.line is not None:
+            session.line.close(PING_TIMEOUT, "not heard of")
+
+    def tell_member(self, member_id: MemberId, event: msgspec.Struct) -> None:
+        """To one session, if it still lives."""
+        session = self.by_member.get(member_id)
+        if session is not None:
+            session.tell(event)
+
+    def rooms_of(self, user_id: UserId) -> list[LiveRoom]:
+        """Where this user's sessions are."""
+        of_user = self._by_user.get(user_id, ())
+        return list({seat.room.id: seat.room for session in of_user for seat in session.live_seats().values()}.values())
+
+    async def say_goodbye(self, code: int, reason: str) -> None:
+        """Close every connection, and wait until the clients have gone or are given up."""
+        leaving = [session.line for session in self.by_member.values() if session.line is not None]
+        for line in leaving:
+            line.close(code, reason)
+        for line in leaving:
+            await line.wait_closed()
+
+    @property
+    def connected(self) -> int:
+        """How many have a connection."""
+        return sum(session.line is not None for session in self.by_member.values())

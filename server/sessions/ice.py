@@ -1,0 +1,35 @@
+"""What clients need to reach each other: STUN servers, and TURN servers with a password of each user's own."""
+
+import base64
+import hashlib
+import hmac
+from typing import Any
+
+from domain.ids import UserId
+from server.clock import Clock
+from server.config.settings import MediaSettings
+
+
+class IceServers:
+    """For each user who joins a room; a TURN password is good for `turn_seconds`, and says whose it is."""
+
+    def __init__(self, settings: MediaSettings, secret: str | None, clock: Clock) -> None:
+        self._settings = settings
+        self._secret = secret
+        self._clock = clock
+
+    def of(self, user_id: UserId) -> list[dict[str, Any]]:
+        """As `RTCPeerConnection` takes them."""
+        servers: list[dict[str, Any]] = []
+        if self._settings.stun_servers:
+            servers.append({"urls": list(self._settings.stun_servers)})
+        if self._settings.turn_servers and self._secret is not None:
+            servers.append({"urls": list(self._settings.turn_servers), **self._password(user_id, self._secret)})
+        return servers
+
+    def _password(self, user_id: UserId, secret: str) -> dict[str, str]:
+        """The TURN REST API (draft-uberti-behave-turn-rest-00), which coturn speaks: SHA-1 is its choice, not ours."""
+        expires_at = self._clock.now() // 1_000_000 + int(self._settings.turn_seconds)
+        username = f"{expires_at}:{user_id}"
+        digest = hmac.new(secret.encode(), username.encode(), hashlib.sha1).digest()
+        return {"username": username, "credential": base64.b64encode(digest).decode()}

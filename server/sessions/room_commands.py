@@ -1,0 +1,163 @@
+"""Brings people into rooms, and what they say there to the room; for who may not know of a room there is none."""
+
+import contextlib
+from functools import partial
+from typing import Any
+
+import trio
+
+from domain.billing.meter import StoredMeter
+from domain.ids import UserId
+from domain.protocol import commands as c
+from domain.refusals import Code, Refusal
+from domain.room import inputs
+from domain.room.effects import Audience
+from domain.stream.access_policy import pays
+from server.broadcast.replies import EnteringReply, KeyedReply
+from server.ids import is_channel, new_uuid
+from server.money.tips import recall_in_room
+from server.rooms.leases.absent_rooms import AbsentRooms
+from server.rooms.registry import Registry
+from server.rooms.room import LiveRoom
+from server.sessions.call_commands import FULL, NO_SUCH_ROOM, CallCommands
+from server.sessions.directory import Sessions
+from server.sessions.session import Seat, Session
+from storage.postgres import Postgres, Refused, StorageUnavailable
+from storage.rooms.streams import find_stream_in, open_stay
+from storage.rooms.tips import tips_after
+
+STREAM_ENDED = Refusal(Code.STREAM_ENDED, "The stream has ended")
+RIGHTS_SECONDS = 0.5  # for what a payer has: who may not stay is out within a second
+ONLY_AN_OVERLAY = Refusal(Code.FORBIDDEN, "This token is an overlay's, and an overlay only listens")
+
+
+class RoomCommands:
+    """What a session wants of one room."""
+
+    def __init__(
+        self,
+        postgres: Postgres,
+        registry: Registry,
+        sessions: Sessions,
+        calls: CallCommands,
+        absent_rooms: AbsentRooms,
+        rooms_per_session: int,
+    ) -> None:
+        self._postgres = postgres
+        self._absent_rooms = absent_rooms
+        self._registry = registry
+        self._sessions = sessions
+        self._calls = calls
+        self._rooms_per_session = rooms_per_session
+
+    async def join(self, session: Session, command: c.RoomJoin, reply: inputs.Reply) -> None:
+        """Hand it to the room, which answers. Raises StorageUnavailable, with nothing done."""
+        room, seats = self._registry.find_channel(command.channel), session.live_seats()
+        if command.as_ == "member" and session.identity.overlay_of is not None:
+            reply.deliver(ONLY_AN_OVERLAY)
+        elif room is None:
+            reply.deliver(await self._no_room(session.user_id, command.channel))
+        elif room.parties and session.creator_id not in room.parties:
+            reply.deliver(NO_SUCH_ROOM)
+        elif command.channel not in seats and len(seats) >= self._rooms_per_session:
+            reply.deliver(Refusal(Code.OVERLOADED, "Too many rooms in one session"))
+        elif (seat := seats.get(command.channel)) is not None and seat.audience is not Audience(f"{command.as_}s"):
+            reply.deliver(Refusal(Code.FORBIDDEN, f"You are in this room as {seat.audience.value}; leave it first"))
+        else:
+            seat = Seat(room, Audience(f"{command.as_}s"))
+            entering = EnteringReply(reply, partial(session.take, seat), partial(session.give_up, seat))
+            await self._enter(session, seat, command, entering)
+
+    async def _enter(self, session: Session, seat: Seat, command: c.RoomJoin, reply: inputs.Reply) -> None:
+        session.enter(seat)  # first: from now on the room hears of changed funds
+        try:
+            joining = await self._joining(session, seat.room, command, reply)
+        except Exception:  # reason: raised again; a seat in a room that knows nothing of it would stay for ever
+            session.give_up(seat)
+            raise
+        if not session.has(seat):  # it has left meanwhile, or has ended: nobody would ever say so to the room
+            reply.deliver(NO_SUCH_ROOM)
+        elif not seat.room.inbox.offer(joining):
+            reply.deliver(FULL)
+        elif session.unheard:  # since before the room knew it
+            seat.room.inbox.deliver(session.silence_in(seat.room))
+
+    async def _joining(
+        self, session: Session, room: LiveRoom, command: c.RoomJoin, reply: inputs.Reply
+    ) -> inputs.Joined | inputs.OverlayJoined:
+        if command.as_ == "member":
+            stay = await self._stay(session, room)
+            return inputs.Joined(session.member_id, session.user_id, reply, session.identity.is_operator, stay)
+        asked_at = room.clock.now()
+        missed = await self._missed_tips(room, command)
+        return inputs.OverlayJoined(session.member_id, session.creator_id, tuple(missed), asked_at, reply)
+
+    async def _stay(self, session: Session, room: LiveRoom) -> StoredMeter | None:
+        """What the database says of a viewer who would pay here, unless the room is known to refuse them.
+
+        A room that starts again takes the join up when it is back, and needs this then.
+        """
+        facts, is_operator = room.stream_facts, session.identity.is_operator
+        if facts is None or not pays(facts, session.user_id, is_operator):
+            return None
+        if room.stream is not None and room.stream.door.refuse(session.user_id, is_operator) is not None:
+            return None
+        return await open_stay(self._postgres, room.id, session.user_id)
+
+    def check_rights(self, session: Session) -> None:
+        """Have every room of a session check it again: its present token gives other rights than the one before.
+
+        Returns at once. The check goes on if the connection is lost. A session that cannot be checked is ended.
+        """
+        sessions = self._sessions
+        self._registry.spawn("rights", partial(self._check_rights, session), partial(sessions.drop, session))
+
+    async def _check_rights(self, session: Session) -> None:
+        """First the rooms that need nothing of the database, so that it holds up none of them."""
+        is_operator = session.identity.is_operator
+        seats = [seat for seat in session.live_seats().values() if seat.audience is Audience.MEMBERS]
+        paid = [seat for seat in seats if not is_operator and _has_blocks(seat.room)]
+        for seat in seats:
+            if seat not in paid:
+                seat.room.inbox.deliver(inputs.RightsChanged(session.member_id, is_operator))
+        deadline = trio.current_time() + RIGHTS_SECONDS
+        for seat in paid:
+            stay = None
+            with trio.move_on_at(deadline), contextlib.suppress(StorageUnavailable, Refused):
+                stay = await self._stay(session, seat.room)
+            if not session.identity.is_operator:  # else a later token is checked
+                seat.room.inbox.deliver(inputs.RightsChanged(session.member_id, is_operator, stay))
+
+    async def _missed_tips(self, room: LiveRoom, command: c.RoomJoin) -> list[Any]:
+        rules = room.stream or room.call
+        if command.since_tip_id is None or rules is None:
+            return []
+        creator_id = UserId(rules.facts.creator.user_id)
+        began, hidden = rules.facts.created_at, rules.talk.hidden
+        return await tips_after(self._postgres, room.id, creator_id, began, hidden, command.since_tip_id)
+
+    def talk(self, session: Session, command: c.RoomAct, reply: inputs.Reply) -> None:
+        """Hand it to the room, which answers."""
+        if isinstance(command, c.TipSend):
+            recall = recall_in_room(self._postgres, session.user_id, command)
+            reply = KeyedReply(reply, recall, partial(self._registry.spawn, "recall"))
+        seat = session.live_seats().get(command.channel)
+        if seat is None or seat.audience is not Audience.MEMBERS:
+            reply.deliver(NO_SUCH_ROOM)
+            return
+        said = inputs.Said(session.person, session.member_id, command, new_uuid(), reply, session.identity.is_operator)
+        if not seat.room.inbox.offer(said):
+            reply.deliver(FULL)
+
+    async def _no_room(self, user_id: UserId, channel: str) -> Refusal:
+        """Why there is no live room on a channel, to who wants to join it. Raises StorageUnavailable."""
+        stream = await find_stream_in(self._postgres, channel) if is_channel(channel) else None
+        if stream is None:
+            return await self._calls.no_room(user_id, channel)
+        if stream.record.status == "scheduled":
+            return Refusal(Code.STREAM_NOT_LIVE, "The stream has not begun")
+        return await self._absent_rooms.why_absent(stream.facts.id) or STREAM_ENDED
+
+
+def _has_blocks(room: LiveRoom) -> bool:
+    return room.stream_facts is not None and room.stream_facts.price is not None

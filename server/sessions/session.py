@@ -1,0 +1,268 @@
+"""A user's stay: who they are and which rooms they are in, while connections come and go."""
+
+from typing import NamedTuple, Protocol
+
+import msgspec
+import trio
+
+from domain.billing.meter import Funds
+from domain.ids import MemberId, SessionId, UserId
+from domain.protocol.commands import ResumePoint
+from domain.protocol.events import CallCancelled, CallDeclined, CallEndedOutside, CallMissed, Person, WalletChanged
+from domain.rate_bucket import Pace
+from domain.room import inputs
+from domain.room.effects import Audience
+from server.access.tokens import Identity
+from server.broadcast.fanout import Fanout, Outlet
+from server.broadcast.history import Broadcast
+from server.ids import new_uuid
+from server.rooms.room import LiveRoom
+
+NOTHING_TOLD = Funds(0, 0)
+CALL_ENDS = (CallDeclined, CallMissed, CallCancelled, CallEndedOutside)
+PROBE_SECONDS = 3.0  # within which a client that is alive answers a ping, over a slow mobile network too
+
+
+class Line(Outlet, Protocol):
+    """The connection that a session is spoken through."""
+
+    @property
+    def heard_at(self) -> float:
+        """When the peer's last byte came in, by trio's clock."""
+        ...
+
+    @property
+    def pinged_at(self) -> float:
+        """When it was last asked whether it is there."""
+        ...
+
+    def ping(self, now: float) -> None: ...
+
+    def check(self, now: float) -> None: ...
+
+    def silent(self, now: float) -> bool: ...
+
+    def ping_soon(self) -> None: ...
+
+    def close(self, code: int, reason: str) -> None: ...
+
+    async def wait_closed(self) -> None: ...
+
+
+class Seat:
+    """Where a session is: in a room, among its members or as an overlay."""
+
+    __slots__ = ("audience", "room", "taken")
+
+    def __init__(self, room: LiveRoom, audience: Audience) -> None:
+        self.room = room
+        self.audience = audience
+        self.taken = False  # the room has let the session in, and not put it out since
+
+    @property
+    def fanout(self) -> Fanout:
+        return self.room.audiences[self.audience]
+
+
+class Backlog(NamedTuple):
+    """What a session has missed in one room."""
+
+    channel: str
+    seat: Seat
+    events: list[Broadcast]
+
+
+class Session:
+    """It outlives its connection for a while, and stays a member of its rooms; a later connection may resume it."""
+
+    __slots__ = (
+        "_call_end",
+        "_seats",
+        "id",
+        "identity",
+        "line",
+        "lost_at",
+        "member_id",
+        "missed_news",
+        "pace",
+        "person",
+        "unheard",
+        "user_id",
+        "wallet",
+    )
+
+    def __init__(self, identity: Identity, person: Person, pace: Pace) -> None:
+        self.id = SessionId(new_uuid())
+        self.member_id = MemberId(new_uuid())
+        self.identity = identity  # as of its latest token
+        self.person = person  # as others see them
+        self.user_id = identity.user_id
+        self.line: Line | None = None
+        self.lost_at = 0.0  # when its last connection was lost, by trio's clock
+        self.unheard = False  # for longer than presence_seconds, or without a connection
+        self.missed_news = False  # of its own, while it had no connection
+        self.wallet = NOTHING_TOLD
+        self.pace = pace  # of what it sends, whatever the connection
+        self._call_end: tuple[float, msgspec.Struct] | None = None
+        self._seats: dict[str, Seat] = {}
+
+    @property
+    def creator_id(self) -> UserId:
+        """Its user; or the creator whose overlay it is."""
+        return self.identity.overlay_of or self.user_id
+
+    # Its connections
+
+    @property
+    def heard_at(self) -> float:
+        """When it was heard last, or lost its connection, by trio's clock."""
+        return self.lost_at if self.line is None else self.line.heard_at
+
+    @property
+    def unanswered(self) -> bool:
+        """It has no connection, or has left a ping unanswered for PROBE_SECONDS: it yields its place to a newer one."""
+        line = self.line
+        return (
+            line is None
+            or self.unheard
+            or (line.heard_at < line.pinged_at and trio.current_time() - line.pinged_at >= PROBE_SECONDS)
+        )
+
+    def attach(self, line: Line) -> Line | None:
+        """Speak through this connection from here on; returns the one that it replaces, which is still open."""
+        replaced, self.line = self.line, line
+        if replaced is not None:
+            self._suspend()
+        return replaced
+
+    def detach(self, line: Line, now: float) -> None:
+        """This connection is gone, if it is still this session's."""
+        if self.line is line:
+            self.line = None
+            self.lost_at = now
+            self._suspend()
+            self.note_silence(True, line.heard_at)
+
+    def _suspend(self) -> None:
+        for seat in self._seats.values():
+            seat.fanout.suspend(self.member_id)
+
+    def tell(self, event: msgspec.Struct) -> None:
+        """To this session alone."""
+        if self.line is None:
+            self.missed_news = True
+        else:
+            self.line.outbox.push(self.line.encoding.frame(event))
+
+    def with_balance(self, event: msgspec.Struct, n: int) -> msgspec.Struct:
+        """The event as this session is to be told it now; `n` is the wallet's posting number of its balance.
+
+        Events about one wallet come from its rooms, from the storage actor and from a look at the database, so a later
+        one may bring an older balance. It is told with the newest one that this session knows.
+        """
+        if not isinstance(event, WalletChanged) or not n:
+            return event
+        if n < self.wallet.n:
+            return msgspec.structs.replace(event, balance=self.wallet.balance)
+        self.wallet = Funds(event.balance, n)
+        return event
+
+    def note_told(self, event: msgspec.Struct, now: float) -> None:
+        """Keep in mind how the latest call of its user ended: a connection that is lost may not have delivered it."""
+        if isinstance(event, CALL_ENDS):
+            self._call_end = now, event
+
+    def call_end_since(self, moment: float) -> msgspec.Struct | None:
+        """How a call ended that it was to be told of since then, by trio's clock."""
+        return None if self._call_end is None or self._call_end[0] < moment else self._call_end[1]
+
+    def note_silence(self, unheard: bool, heard_at: float | None = None) -> None:
+        """Tell its rooms when it changes: the silence of a payer or a payee stops a clock.
+
+        `heard_at`, by trio's clock, is when a connection that was lost was last heard.
+        """
+        if unheard is not self.unheard:
+            self.unheard = unheard
+            for seat in self.live_seats().values():
+                seat.room.inbox.deliver(
+                    self.silence_in(seat.room, heard_at) if unheard else inputs.Heard(self.member_id)
+                )
+
+    def silence_in(self, room: LiveRoom, heard_at: float | None = None) -> inputs.Unheard:
+        """What a room is told of a session that is silent."""
+        return inputs.Unheard(self.member_id, room.clock.at_trio(self.heard_at if heard_at is None else heard_at))
+
+    def adopt(self, identity: Identity) -> bool:
+        """Go on with a newer token of the same user; True if rooms have to check the session again."""
+        changed = identity.is_operator is not self.identity.is_operator
+        self.identity = identity
+        return changed
+
+    # Its rooms
+
+    def live_seats(self) -> dict[str, Seat]:
+        """Those in rooms that have not ended."""
+        return {channel: seat for channel, seat in self._seats.items() if not seat.room.settled.is_set()}
+
+    def enter(self, seat: Seat) -> None:
+        self._seats = self.live_seats()
+        self._seats[seat.room.channel] = seat
+
+    def has(self, seat: Seat) -> bool:
+        """It has not left since it entered."""
+        return self._seats.get(seat.room.channel) is seat
+
+    def counts(self) -> bool:
+        """Whether some room counts its presence: it pays there, is paid, or the room waits for it."""
+        return any(
+            seat.audience is Audience.MEMBERS and seat.room.counts_presence_of(self.user_id, self.identity.is_operator)
+            for seat in self.live_seats().values()
+        )
+
+    def sits_in(self, fanout: Fanout) -> bool:
+        """It has a seat in the room, and in the audience, that this fan-out serves."""
+        return any(seat.fanout is fanout for seat in self._seats.values())
+
+    def give_up(self, seat: Seat) -> None:
+        """It was not let in; but who was in before, and asked once more, still is."""
+        seat.taken = seat.fanout.knows(self.member_id)
+        if self.has(seat) and not seat.taken:
+            del self._seats[seat.room.channel]
+
+    def take(self, seat: Seat) -> None:
+        """The room has let it in."""
+        seat.taken = True
+
+    def removed(self, fanout: Fanout) -> None:
+        """The room has put it out: it needs no place among its rooms any more. A new join may be under way."""
+        for channel, seat in list(self._seats.items()):
+            if seat.taken and seat.fanout is fanout:
+                del self._seats[channel]
+
+    def leave(self, channel: str) -> None:
+        seat = self._seats.pop(channel, None)
+        if seat is not None:
+            seat.fanout.remove(self.member_id)
+            seat.room.inbox.deliver(inputs.Left(self.member_id))
+
+    def leave_all(self) -> None:
+        for channel in list(self._seats):
+            self.leave(channel)
+
+    def backlogs(self, points: list[ResumePoint]) -> list[Backlog]:
+        """What was missed, for each room where all of it is still known; the session leaves every other room."""
+        known = []
+        for point in {point.channel: point for point in points}.values():
+            seat = self._seats.get(point.channel)
+            events = None if seat is None else seat.fanout.missed(self.member_id, point.epoch, point.seq)
+            if seat is not None and events is not None:
+                known.append(Backlog(point.channel, seat, events))
+        for channel in self._seats.keys() - {backlog.channel for backlog in known}:
+            self.leave(channel)
+        return known
+
+    def resume(self, backlogs: list[Backlog]) -> None:
+        """Catch up in each of these rooms, and go on there."""
+        for backlog in backlogs:
+            backlog.seat.fanout.resume(self.member_id, backlog.events)
+        self.note_silence(False)

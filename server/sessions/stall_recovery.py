@@ -1,0 +1,91 @@
+"""What the server does after a stall: read what arrived in it, mark members that were not heard, let rooms go on."""
+
+import select
+from contextlib import AbstractContextManager
+from functools import partial
+
+import structlog
+import trio
+import trio.testing
+
+from server.observability.faults import Faults
+from server.observability.metrics import Telemetry
+from server.observability.stall_detector import StallWatch
+from server.rooms.registry import Registry
+from server.sessions.directory import Sessions
+from server.sessions.session import Session
+
+READ_SECONDS_MAX = 5.0  # a peer that floods must not keep every room waiting
+READ_PAUSE_SECONDS = 0.01  # between two looks at all sockets
+HANDLE_SECONDS_MAX = 1.0  # for what was read to reach its room, past the database where that is asked first
+QUIET_SECONDS = 0.05  # no task runs and nothing arrives for so long: all that was read has been handled
+
+log = structlog.get_logger(__name__)
+
+
+class StallRecovery:
+    """Closes each stall that the watch notices."""
+
+    def __init__(
+        self,
+        stalls: StallWatch,
+        sessions: Sessions,
+        registry: Registry,
+        telemetry: Telemetry,
+        faults: Faults,
+        presence_seconds: float,
+    ) -> None:
+        self._stalls = stalls
+        self._sessions = sessions
+        self._registry = registry
+        self._telemetry = telemetry
+        self._faults = faults
+        self._presence_seconds = presence_seconds
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            await self._stalls.wait()
+            await self._read_what_arrived()
+            self._close_stall()
+
+    async def _read_what_arrived(self) -> None:
+        """Until no member's socket holds anything and nothing that was read is under way, within limits."""
+        with trio.move_on_after(READ_SECONDS_MAX):
+            while self._anything_unread():  # noqa: ASYNC110  # reason: readers that run dry wake nobody
+                await trio.sleep(READ_PAUSE_SECONDS)
+        with trio.move_on_after(HANDLE_SECONDS_MAX):
+            await trio.testing.wait_all_tasks_blocked(QUIET_SECONDS)
+
+    def _anything_unread(self) -> bool:
+        poll = select.poll()
+        for session in self._sessions.by_member.values():
+            if session.line is not None and (fileno := session.line.outbox.fileno()) is not None:
+                poll.register(fileno, select.POLLIN)
+        return bool(poll.poll(0))
+
+    def _close_stall(self) -> None:
+        """Nothing here waits: no room handles anything until all have been told."""
+        began = self._stalls.began
+        if began is None:
+            return
+        seconds = self._stalls.look() - began
+        unheard = seconds >= self._presence_seconds
+        now, sessions, rooms = trio.current_time(), list(self._sessions.by_member.values()), list(self._registry)
+        for session in sessions:
+            with self._contained(session):
+                self._sessions.note_stall(session, now, seconds, unheard=unheard)
+        for room in rooms:
+            with self._faults.contained("stalls", room.inbox.fail):
+                room.inbox.end_stall(began, unheard)
+        self._stalls.end(unheard=unheard)
+        for room in rooms:
+            room.inbox.wake()
+        self._telemetry.stalled(seconds)
+        log.warning("server.stalled", seconds=round(seconds, 3), rooms=len(rooms), unheard=unheard)
+        for session in sessions:
+            with self._contained(session):
+                self._sessions.check(session, now)
+
+    def _contained(self, session: Session) -> AbstractContextManager[None]:
+        return self._faults.contained("stalls", partial(self._sessions.drop, session))

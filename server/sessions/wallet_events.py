@@ -1,0 +1,80 @@
+"""Tells whom it concerns that tokens have moved: after the commit, never before."""
+
+from collections.abc import Sequence
+
+from domain.billing.meter import Funds
+from domain.billing.posting import Kind, Outcome, Posting, Receipt
+from domain.ids import UserId
+from domain.protocol.events import WalletChanged
+from domain.room import inputs
+from server.observability.faults import Faults
+from server.observability.metrics import Telemetry
+from server.rooms.registry import Registry
+from server.sessions.directory import Sessions
+
+
+class MoneyNews:
+    """Watches the storage actor. A room speaks of its own blocks; everything else is told from here."""
+
+    def __init__(self, telemetry: Telemetry, sessions: Sessions, faults: Faults) -> None:
+        self._telemetry = telemetry
+        self._sessions = sessions
+        self._faults = faults
+        self.registry: Registry | None = None  # rooms come after the actor
+
+    def batch_committed(self, receipts: Sequence[Receipt], seconds: float) -> None:
+        """Runs in the actor's task, which nothing that is told from here may end."""
+        with self._faults.contained("observer"):
+            self._telemetry.batch_committed(receipts, seconds)
+        for receipt in receipts:
+            if receipt.outcome is Outcome.COMMITTED:
+                with self._faults.contained("observer"):
+                    self._tell_of(receipt)
+
+    def posting_poisoned(self, receipt: Receipt) -> None:
+        """Runs in the actor's task, as `batch_committed` does."""
+        with self._faults.contained("observer"):
+            self._telemetry.posting_poisoned()
+
+    def _tell_of(self, receipt: Receipt) -> None:
+        posting = receipt.posting
+        self._wallet_moved(posting, posting.debit, receipt.debit_after, receipt.debit_n, -posting.tokens)
+        self._wallet_moved(posting, posting.credit, receipt.credit_after, receipt.credit_n, posting.tokens)
+        if posting.kind is Kind.TICKET or posting.kind is Kind.REFUND:
+            self._ticket_changed(posting)
+        if posting.kind is Kind.REFUND and posting.ref_id is None:
+            self._block_refunded(posting)
+
+    def _ticket_changed(self, posting: Posting) -> None:
+        """A live stream knows who may watch it."""
+        room = None if self.registry is None or posting.room_id is None else self.registry.find(posting.room_id)
+        if room is None or posting.ref_id is None:
+            return
+        if posting.kind is Kind.TICKET:
+            room.inbox.deliver(inputs.TicketSold(posting.debit, posting.ref_id))
+        else:
+            room.inbox.deliver(inputs.TicketRefunded(posting.credit, posting.ref_id))
+
+    def _room_of(self, posting: Posting) -> dict[str, str]:
+        """The live room that a posting is of, as a client calls it."""
+        room = None if self.registry is None or posting.room_id is None else self.registry.find(posting.room_id)
+        return {} if room is None else {"callId" if room.parties else "streamId": str(room.id)}
+
+    def _block_refunded(self, posting: Posting) -> None:
+        """A live call tells totals that are net of what was given back. What is no block has an id of its own."""
+        room = None if self.registry is None or posting.room_id is None else self.registry.find(posting.room_id)
+        if room is not None:
+            room.inbox.deliver(inputs.BlockRefunded(posting))
+
+    def _wallet_moved(self, posting: Posting, owner: UserId, balance: int | None, n: int | None, change: int) -> None:
+        assert balance is not None and n is not None, "a committed posting has both balances"
+        for room in () if self.registry is None else self.registry.paid_by(owner):
+            if not (posting.kind is Kind.BLOCK and posting.room_id == room.id):
+                room.inbox.deliver(inputs.FundsChanged(owner, Funds(balance, n)))
+        if posting.kind is not Kind.BLOCK:
+            noun = Kind.TICKET if posting.kind is Kind.RELEASE else posting.kind
+            ref = {} if posting.ref_id is None else {f"{noun.name.lower()}Id": str(posting.ref_id)}
+            if posting.kind is Kind.REFUND:
+                ref.update(self._room_of(posting))
+            news = WalletChanged(balance=balance, cause=posting.kind.name.lower(), tokens=change, ref=ref)
+            self._sessions.tell(owner, news, n)
