@@ -10,6 +10,7 @@ from server.config.settings import Secrets, Settings
 from server.config.time_zones import TimeZones
 from server.ids import new_uuid
 from server.money.payments.service import PaymentDesk
+from server.money.payouts import Payouts
 from server.money.ticket_settlement import Tickets
 from server.observability.faults import Faults
 from server.observability.memory_limit import MemoryLimit
@@ -71,7 +72,7 @@ class House:
         supervisor = Supervisor(
             settings.server.restarts, settings.server.restart_window_seconds, self.telemetry, self.faults
         )
-        registry = Registry(rooms_floor, supervisor, self.sessions, self.telemetry, self.faults)
+        registry = Registry(rooms_floor, supervisor, self.telemetry, self.faults)
         self.registry = self.money_news.registry = registry
         self.lease = Lease(self.leases, registry)
         self.room_floor = floor = RoomFloor(
@@ -111,7 +112,8 @@ class House:
         )
         self.bans = Bans(postgres, registry, self.sessions, self.clock)
         self.visitors = Visitors(self.verifier, postgres, self.people, self.bans, self.clock)
-        # money from outside
+        # money from outside, and back
+        self.payouts = Payouts(postgres, self.actor, settings.payouts)
         self.payments = PaymentDesk(
             postgres,
             self.actor,

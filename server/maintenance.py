@@ -8,7 +8,6 @@ import structlog
 import trio
 
 from server.context import House
-from server.money.payouts import give_back_rejected
 from server.money.refunds_due import give_back_due
 from server.observability.faults import Faults
 from server.observability.memory import tidy_memory
@@ -125,7 +124,7 @@ async def tidy_database(house: House) -> None:
         "sums": partial(sum_up, postgres),
         "payments": house.payments.look_after,
         "purchases": partial(expire_purchases, postgres),
-        "payouts": partial(give_back_rejected, house),
+        "payouts": house.payouts.give_back_rejected,
     }
     for name, part in parts.items():
         try:

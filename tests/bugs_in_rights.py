@@ -194,7 +194,7 @@ IN_RIGHTS = (
         "whoever can change what the network brings signs tokens for everybody",
         (
             Edit(
-                "server/access/tokens.py",
+                "server/config/auth.py",
                 '    if parts.scheme == "http" and not _is_loopback(parts.hostname):',
                 "    if False:",
             ),

@@ -21,7 +21,8 @@ from joserfc.jws import JWSRegistry, serialize_compact
 
 from domain.ids import UserId
 from server.access.jwks import KeySet
-from server.access.tokens import Algorithm, AuthSettings, Identity, TokenRefused, TokenVerifier
+from server.access.tokens import Identity, TokenRefused, TokenVerifier
+from server.config.auth import Algorithm, AuthSettings
 
 NOW = 1_795_350_000.0
 SECRET = "a secret of more than thirty-two characters"

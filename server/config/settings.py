@@ -13,14 +13,13 @@ import msgspec
 from domain.call.record import CallRules
 from domain.room.members import RoomRules
 from domain.stream.record import StreamRules
-from server.access.tokens import AuthSettings
 from server.addresses import ForwardedHeader, Proxies, check_networks
+from server.config.auth import MIN_SECRET_CHARACTERS, AuthSettings
 from server.config.environment import nearest, unknown_variable
 from server.config.packs import OverlaySettings, PackSettings, PaymentSettings, PayoutSettings, check_margin
 
 Positive = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
 Burst = Annotated[int, msgspec.Meta(ge=1, le=100_000)]
-MIN_SECRET_CHARACTERS = 32
 
 
 class ConfigError(Exception):

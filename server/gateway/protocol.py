@@ -194,7 +194,13 @@ class Conversation:
         if rights_changed:
             self._house.room_commands.check_rights(session)
         self._counts = session.counts()
-        tell_again(self._house, session, self._send, None if known is None else heard_at)
+        tell_again(
+            self._house.registry,
+            self._house.settings.websocket.ping_timeout_seconds,
+            session,
+            self._send,
+            None if known is None else heard_at,
+        )
         return session
 
     def _check_again(self, identity: Identity) -> None:

@@ -8,8 +8,9 @@ import structlog
 from domain.billing.posting import Kind, Outcome, Posting, Receipt
 from domain.ids import PAYOUTS, PostingKey, UserId, content_digest, refund_key
 from domain.refusals import Code, Refusal, insufficient_tokens
-from server.context import House
+from server.config.packs import PayoutSettings
 from server.ids import new_uuid
+from storage.ledger.actor import StorageActor
 from storage.market.payouts import (
     CONFLICT,
     NewPayout,
@@ -21,62 +22,68 @@ from storage.market.payouts import (
     reserve_payout,
     unbooked_payouts,
 )
+from storage.postgres import Postgres
 
 log = structlog.get_logger(__name__)
 
 
-async def request_payout(house: House, creator_id: UserId, tokens: int, key: PostingKey) -> Payout | Refusal:
-    """Take the tokens out of the wallet, once under this key. Raises StorageUnavailable."""
-    for left in await unbooked_payouts(house.postgres, creator_id):
-        await _book(house, left)
-    terms = house.settings.payouts
-    new = NewPayout(
-        id=new_uuid(),
-        creator_id=creator_id,
-        posting_key=key,
-        tokens=tokens,
-        min_tokens=terms.min_tokens,
-        holding_days=terms.holding_days,
-        cents=tokens * terms.cents_per_token,
-        currency=terms.currency,
-    )
-    wish = await reserve_payout(house.postgres, new)
-    if isinstance(wish, Refusal) or wish.balance_after is not None:
-        return wish
-    return await _book(house, wish)
+class Payouts:
+    """Requests, books and gives back payouts, on the terms of this server."""
 
+    def __init__(self, postgres: Postgres, actor: StorageActor, terms: PayoutSettings) -> None:
+        self._postgres = postgres
+        self._actor = actor
+        self._terms = terms
 
-async def give_back(house: House, payout: Payout) -> None:
-    """The tokens of a rejected payout, once. Raises StorageUnavailable."""
-    posting = Posting(
-        key=refund_key(payout.posting_key),
-        kind=Kind.REFUND,
-        debit=PAYOUTS,
-        credit=payout.creator_id,
-        tokens=payout.tokens - payout.cut_tokens,
-        ref_id=payout.id,
-        content=payout.posting_key,  # as of every refund: what it gives back
-    )
-    if (await house.actor.post([posting]))[0].paid:
-        await mark_given_back(house.postgres, payout.id)
-    else:
-        log.error("payout.not_given_back", payout=str(payout.id))
+    async def request(self, creator_id: UserId, tokens: int, key: PostingKey) -> Payout | Refusal:
+        """Take the tokens out of the wallet, once under this key. Raises StorageUnavailable."""
+        for left in await unbooked_payouts(self._postgres, creator_id):
+            await self._book(left)
+        terms = self._terms
+        new = NewPayout(
+            id=new_uuid(),
+            creator_id=creator_id,
+            posting_key=key,
+            tokens=tokens,
+            min_tokens=terms.min_tokens,
+            holding_days=terms.holding_days,
+            cents=tokens * terms.cents_per_token,
+            currency=terms.currency,
+        )
+        wish = await reserve_payout(self._postgres, new)
+        if isinstance(wish, Refusal) or wish.balance_after is not None:
+            return wish
+        return await self._book(wish)
 
+    async def give_back(self, payout: Payout) -> None:
+        """The tokens of a rejected payout, once. Raises StorageUnavailable."""
+        posting = Posting(
+            key=refund_key(payout.posting_key),
+            kind=Kind.REFUND,
+            debit=PAYOUTS,
+            credit=payout.creator_id,
+            tokens=payout.tokens - payout.cut_tokens,
+            ref_id=payout.id,
+            content=payout.posting_key,  # as of every refund: what it gives back
+        )
+        if (await self._actor.post([posting]))[0].paid:
+            await mark_given_back(self._postgres, payout.id)
+        else:
+            log.error("payout.not_given_back", payout=str(payout.id))
 
-async def give_back_rejected(house: House) -> None:
-    """What a server that stopped halfway owes. Raises StorageUnavailable."""
-    for payout in await payouts_owed_back(house.postgres):
-        await give_back(house, payout)
+    async def give_back_rejected(self) -> None:
+        """What a server that stopped halfway owes. Raises StorageUnavailable."""
+        for payout in await payouts_owed_back(self._postgres):
+            await self.give_back(payout)
 
-
-async def _book(house: House, wish: Payout) -> Payout | Refusal:
-    receipt = (await house.actor.post([_posting(wish)]))[0]
-    if receipt.paid:
-        booked = await find_payout(house.postgres, wish.id)
-        assert booked is not None, "its posting is in the journal"
-        return booked
-    await give_up_payout(house.postgres, wish.id)
-    return _refusal(receipt)
+    async def _book(self, wish: Payout) -> Payout | Refusal:
+        receipt = (await self._actor.post([_posting(wish)]))[0]
+        if receipt.paid:
+            booked = await find_payout(self._postgres, wish.id)
+            assert booked is not None, "its posting is in the journal"
+            return booked
+        await give_up_payout(self._postgres, wish.id)
+        return _refusal(receipt)
 
 
 def _posting(wish: Payout) -> Posting:

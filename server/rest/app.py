@@ -56,7 +56,7 @@ ROUTES: tuple[Route, ...] = tuple(
     chain(
         health.routes,
         config.routes,
-        docs.routes,
+        docs.document_routes(lambda: ROUTES),
         me.routes,
         creators.routes,
         wallet.routes,

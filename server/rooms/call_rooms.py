@@ -13,7 +13,7 @@ from domain.ids import CallId, MemberId, RoomId, UserId, block_key
 from domain.instant import Instant, rfc3339, seconds
 from domain.protocol.events import CallEnded, PastTip
 from domain.room import inputs
-from server.rooms.lifecycle import RoomFloor, persist, rejoin_reply
+from server.rooms.lifecycle import RoomFloor, persist
 from server.rooms.room import LiveRoom
 from server.rooms.task import RoomTask
 from storage.people.users import blocked_between
@@ -140,8 +140,7 @@ class CallRooms:
 
     def _rejoin(self, room: LiveRoom, member_id: MemberId) -> None:
         session = self._floor.sessions.by_member.get(member_id)
-        if session is not None and session.line is not None:
-            reply = rejoin_reply(room, session, session.line)
+        if session is not None and (reply := session.rejoin_reply(room)) is not None:
             room.inbox.deliver(inputs.Joined(member_id, session.user_id, reply))
             if session.unheard:
                 room.inbox.deliver(session.silence_in(room))

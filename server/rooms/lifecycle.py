@@ -1,8 +1,8 @@
 """What every live room stands on, whatever its kind: its inbox, its audiences, its books, and its way back."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import trio
 
@@ -11,10 +11,10 @@ from domain.ids import MemberId, PostingKey, RoomId, UserId
 from domain.room import inputs
 from domain.room.effects import Audience
 from domain.room.inputs import Reply
+from server.access.tokens import Identity
 from server.broadcast.audiences import Audiences
-from server.broadcast.fanout import Fanout
+from server.broadcast.fanout import Fanout, Reachable
 from server.broadcast.history import History
-from server.broadcast.replies import EnteringReply, SocketReply
 from server.clock import Clock
 from server.config.settings import RoomSettings
 from server.money.refunds_due import give_back_blocks
@@ -26,9 +26,7 @@ from server.rooms.inbox.timers import Alarm
 from server.rooms.ownership import Ownership, Trust
 from server.rooms.registry import Registry
 from server.rooms.room import LiveRoom, Revival
-from server.rooms.task import RoomTask, Rules
-from server.sessions.directory import Sessions
-from server.sessions.session import Line, Session
+from server.rooms.task import RoomTask, Rules, Sessions
 from storage.ledger.actor import Deliver, StorageActor
 from storage.ledger.refunds_due import note_refunds_due
 from storage.postgres import Postgres, StorageUnavailable
@@ -38,6 +36,28 @@ from storage.rooms.leases import Claim, Leases
 RETRY_SECONDS = 0.5  # between tries to read or store a room while the database is away
 
 T = TypeVar("T")
+
+
+class ReturningMember(Reachable, Protocol):
+    """A session, as a room that starts again needs it."""
+
+    user_id: UserId
+    identity: Identity
+    unheard: bool
+
+    @property
+    def creator_id(self) -> UserId: ...
+
+    def rejoin_reply(self, room: LiveRoom) -> Reply | None: ...
+
+    def silence_in(self, room: LiveRoom) -> inputs.Unheard: ...
+
+
+class RoomSessions(Sessions, Protocol):
+    """The sessions of this server: members of its rooms are among them."""
+
+    @property
+    def by_member(self) -> Mapping[MemberId, ReturningMember]: ...
 
 
 class RoomBooks:
@@ -108,7 +128,7 @@ class RoomFloor:
         leases: Leases,
         lease: Trust,
         registry: Registry,
-        sessions: Sessions,
+        sessions: RoomSessions,
         telemetry: Telemetry,
         clock: Clock,
         settings: RoomSettings,
@@ -191,19 +211,12 @@ class RoomFloor:
     def rejoin_overlay(self, room: LiveRoom, member_id: MemberId) -> None:
         """Let an overlay in again, in a room that starts again."""
         session = self.sessions.by_member.get(member_id)
-        if session is not None and session.line is not None:
-            reply, now = rejoin_reply(room, session, session.line), room.clock.now()
-            room.inbox.deliver(inputs.OverlayJoined(member_id, session.creator_id, (), now, reply))
+        if session is not None and (reply := session.rejoin_reply(room)) is not None:
+            room.inbox.deliver(inputs.OverlayJoined(member_id, session.creator_id, (), room.clock.now(), reply))
 
     def _fanout(self, inbox: Inbox) -> Fanout:
         history = History(self.settings.history_seconds, self.settings.history_events)
         return Fanout(self.sessions.by_member, history, partial(self.registry.spawn, "fanout"), inbox.fail)
-
-
-def rejoin_reply(room: LiveRoom, session: Session, line: Line) -> Reply:
-    """Answers a re-join after a crash; a refused one costs the session its seat."""
-    reply, seat = SocketReply(line, None), session.live_seats().get(room.channel)
-    return reply if seat is None else EnteringReply(reply, partial(session.take, seat), partial(session.give_up, seat))
 
 
 async def persist(work: Callable[[], Awaitable[T]]) -> T:

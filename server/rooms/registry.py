@@ -1,6 +1,6 @@
 """Every live room of this server: finds a room's inbox, or starts the room."""
 
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextvars import copy_context
 from functools import partial
 
@@ -14,7 +14,6 @@ from server.observability.metrics import Telemetry
 from server.rooms.room import LiveRoom
 from server.rooms.supervisor import Supervisor
 from server.rooms.task import RoomTask
-from server.sessions.directory import Sessions
 
 
 class Registry:
@@ -24,14 +23,12 @@ class Registry:
         self,
         nursery: trio.Nursery,
         supervisor: Supervisor,
-        sessions: Sessions,
         telemetry: Telemetry,
         faults: Faults,
     ) -> None:
         self._nursery = nursery
         self._context = copy_context()  # of the house
         self._supervisor = supervisor
-        self._sessions = sessions
         self._telemetry = telemetry
         self._faults = faults
         self._rooms: dict[RoomId, LiveRoom] = {}
@@ -50,17 +47,17 @@ class Registry:
         """The call that this user is in, or rings; nobody is in two at once."""
         return self._by_party.get(user_id)
 
-    def paid_by(self, user_id: UserId) -> Iterable[LiveRoom]:
-        """The rooms whose clocks this user's money keeps running: a call of theirs, and metered streams they watch."""
-        call = self._by_party.get(user_id)
-        calls = () if call is None else (call,)
-        if not self._metered:  # as it is asked for every posting
-            return calls
-        return [*calls, *(room for room in self._sessions.rooms_of(user_id) if room.id in self._metered)]
-
     def metered_stream_of(self, owner_id: UserId) -> LiveRoom | None:
         """The stream of this creator's that is live and has blocks."""
         return self._metered_of.get(owner_id)
+
+    @property
+    def has_metered_streams(self) -> bool:
+        return bool(self._metered)
+
+    def is_metered_stream(self, room: LiveRoom) -> bool:
+        """A live stream whose viewers pay by the block."""
+        return room.id in self._metered
 
     def ids(self) -> Collection[RoomId]:
         return self._rooms.keys()

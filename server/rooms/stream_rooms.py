@@ -12,7 +12,7 @@ from domain.room import inputs
 from domain.stream.access_policy import pays
 from domain.stream.record import StreamBooks, StreamFacts, StreamRecord, StreamRules
 from domain.stream.stream import Stream
-from server.rooms.lifecycle import RoomFloor, persist, rejoin_reply
+from server.rooms.lifecycle import RoomFloor, persist
 from server.rooms.room import LiveRoom
 from server.rooms.task import RoomTask
 from storage.rooms.leases import Claim
@@ -127,8 +127,7 @@ class StreamRooms:
 
     def _rejoin(self, room: LiveRoom, member_id: MemberId, stay: StoredMeter | None) -> None:
         session = self._floor.sessions.by_member.get(member_id)
-        if session is not None and session.line is not None:
-            reply = rejoin_reply(room, session, session.line)
+        if session is not None and (reply := session.rejoin_reply(room)) is not None:
             room.inbox.deliver(inputs.Joined(member_id, session.user_id, reply, session.identity.is_operator, stay))
             if session.unheard:
                 room.inbox.deliver(session.silence_in(room))

@@ -1,5 +1,6 @@
 """A user's stay: who they are and which rooms they are in, while connections come and go."""
 
+from functools import partial
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -12,9 +13,11 @@ from domain.protocol.events import CallCancelled, CallDeclined, CallEndedOutside
 from domain.rate_bucket import Pace
 from domain.room import inputs
 from domain.room.effects import Audience
+from domain.room.inputs import Reply
 from server.access.tokens import Identity
 from server.broadcast.fanout import Fanout, Outlet
 from server.broadcast.history import Broadcast
+from server.broadcast.replies import EnteringReply, SocketReply
 from server.ids import new_uuid
 from server.rooms.room import LiveRoom
 
@@ -232,6 +235,13 @@ class Session:
     def take(self, seat: Seat) -> None:
         """The room has let it in."""
         seat.taken = True
+
+    def rejoin_reply(self, room: LiveRoom) -> Reply | None:
+        """Answers its re-join of a room that starts again; None without a connection. A refused one loses its seat."""
+        if self.line is None:
+            return None
+        reply, seat = SocketReply(self.line, None), self.live_seats().get(room.channel)
+        return reply if seat is None else EnteringReply(reply, partial(self.take, seat), partial(self.give_up, seat))
 
     def removed(self, fanout: Fanout) -> None:
         """The room has put it out: it needs no place among its rooms any more. A new join may be under way."""

@@ -1,6 +1,6 @@
 """Tells whom it concerns that tokens have moved: after the commit, never before."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from domain.billing.meter import Funds
 from domain.billing.posting import Kind, Outcome, Posting, Receipt
@@ -10,6 +10,7 @@ from domain.room import inputs
 from server.observability.faults import Faults
 from server.observability.metrics import Telemetry
 from server.rooms.registry import Registry
+from server.rooms.room import LiveRoom
 from server.sessions.directory import Sessions
 
 
@@ -68,7 +69,7 @@ class MoneyNews:
 
     def _wallet_moved(self, posting: Posting, owner: UserId, balance: int | None, n: int | None, change: int) -> None:
         assert balance is not None and n is not None, "a committed posting has both balances"
-        for room in () if self.registry is None else self.registry.paid_by(owner):
+        for room in () if self.registry is None else self._rooms_paid_by(owner, self.registry):
             if not (posting.kind is Kind.BLOCK and posting.room_id == room.id):
                 room.inbox.deliver(inputs.FundsChanged(owner, Funds(balance, n)))
         if posting.kind is not Kind.BLOCK:
@@ -78,3 +79,11 @@ class MoneyNews:
                 ref.update(self._room_of(posting))
             news = WalletChanged(balance=balance, cause=posting.kind.name.lower(), tokens=change, ref=ref)
             self._sessions.tell(owner, news, n)
+
+    def _rooms_paid_by(self, user_id: UserId, registry: Registry) -> Iterable[LiveRoom]:
+        """The user's call, and the metered streams that they watch: their balance keeps these clocks running."""
+        call = registry.call_of(user_id)
+        calls = () if call is None else (call,)
+        if not registry.has_metered_streams:  # as it is asked for every posting
+            return calls
+        return [*calls, *filter(registry.is_metered_stream, self._sessions.rooms_of(user_id))]

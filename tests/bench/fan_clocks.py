@@ -134,7 +134,7 @@ def _floor(actor: Actor, lateness: Lateness, nursery: trio.Nursery) -> RoomFloor
         cast(StorageActor, actor),
         cast(Leases, None),
         Trusted(),
-        Registry(nursery, cast(Supervisor, None), sessions, telemetry, faults),
+        Registry(nursery, cast(Supervisor, None), telemetry, faults),
         sessions,
         telemetry,
         Clock(),

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from joserfc.jwk import ECKey, RSAKey
 
 from domain.ids import PAYOUTS
-from server.access.tokens import AuthSettings, Identity, TokenRefused, TokenVerifier, bearer, claim_path, issue_token
+from server.access.tokens import Identity, TokenRefused, TokenVerifier, bearer, issue_token
+from server.config.auth import AuthSettings, claim_path
 from tests.tokens import (
     ALICE,
     EC,

@@ -18,7 +18,8 @@ from structlog.testing import capture_logs
 from trio.testing import MockClock
 
 from server.access.jwks import MAX_DOCUMENT_BYTES, KeySet, jwks_reader, public_keys
-from server.access.tokens import AuthSettings, TokenVerifier
+from server.access.tokens import TokenVerifier
+from server.config.auth import AuthSettings
 from tests.tokens import (
     ALICE,
     EC,

@@ -1,43 +1,41 @@
 """The contract as served, generated from the code."""
 
+from collections.abc import Callable
+
 from server.gateway.asyncapi.document import asyncapi_json
 from server.rest.openapi.docs_page import POLICY, docs_page
 from server.rest.openapi.document import openapi_json
 from server.rest.request import Ask
 from server.rest.responses import Plain
-from server.rest.route import JSON, Needs, Routes
+from server.rest.route import JSON, Needs, Route, Routes
 
 HTML = "text/html; charset=utf-8"
 CACHED = "public, max-age=300"  # the same for everybody, and as long as this version runs
 
-routes = Routes("/api")
 
+def document_routes(documented: Callable[[], tuple[Route, ...]]) -> Routes:
+    """The routes that serve both documents; `documented` are all routes of the server, these among them."""
+    routes = Routes("/api")
 
-@routes.get("/openapi.json", needs=Needs.ANYONE)
-async def show_openapi(ask: Ask) -> Plain:
-    """These routes, as an OpenAPI 3.1 document."""
-    ask.answer_headers["Cache-Control"] = CACHED
-    return Plain(_openapi(), JSON)
+    @routes.get("/openapi.json", needs=Needs.ANYONE)
+    async def show_openapi(ask: Ask) -> Plain:
+        """These routes, as an OpenAPI 3.1 document."""
+        ask.answer_headers["Cache-Control"] = CACHED
+        return Plain(openapi_json(documented()), JSON)
 
+    @routes.get("/asyncapi.json", needs=Needs.ANYONE)
+    async def show_asyncapi(ask: Ask) -> Plain:
+        """The websocket's messages, as an AsyncAPI 3.0 document."""
+        ask.answer_headers["Cache-Control"] = CACHED
+        return Plain(_asyncapi(ask), JSON)
 
-@routes.get("/asyncapi.json", needs=Needs.ANYONE)
-async def show_asyncapi(ask: Ask) -> Plain:
-    """The websocket's messages, as an AsyncAPI 3.0 document."""
-    ask.answer_headers["Cache-Control"] = CACHED
-    return Plain(_asyncapi(ask), JSON)
+    @routes.get("/docs", needs=Needs.ANYONE, media=HTML)
+    async def show_docs(ask: Ask) -> Plain:
+        """Both documents as a page for people."""
+        ask.answer_headers |= {"Cache-Control": CACHED, "Content-Security-Policy": POLICY}
+        return Plain(docs_page(openapi_json(documented()), _asyncapi(ask)), HTML)
 
-
-@routes.get("/docs", needs=Needs.ANYONE, media=HTML)
-async def show_docs(ask: Ask) -> Plain:
-    """Both documents as a page for people."""
-    ask.answer_headers |= {"Cache-Control": CACHED, "Content-Security-Policy": POLICY}
-    return Plain(docs_page(_openapi(), _asyncapi(ask)), HTML)
-
-
-def _openapi() -> bytes:
-    from server.rest.app import ROUTES  # the routes of this module are among them
-
-    return openapi_json(ROUTES)
+    return routes
 
 
 def _asyncapi(ask: Ask) -> bytes:

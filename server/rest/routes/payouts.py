@@ -11,8 +11,7 @@ from domain.ids import UserId
 from domain.instant import from_datetime, rfc3339
 from domain.refusals import FROZEN, Code, Refusal
 from domain.text import clean
-from server.context import House
-from server.money.payouts import give_back, request_payout
+from server.money.payouts import Payouts
 from server.rest.query import Listed, Paging
 from server.rest.request import Ask
 from server.rest.route import Needs, Routes
@@ -20,6 +19,7 @@ from server.rest.routes.tokens import in_units
 from server.rest.routes.wallet import Balance
 from storage.market.payouts import Payout, cashable_tokens, list_payouts, settle_payout
 from storage.paging import Paged
+from storage.postgres import Postgres
 
 NO_SUCH_PAYOUT = Refusal(Code.NOT_FOUND, "No such payout")
 OWN_PAYOUT = Refusal(Code.FORBIDDEN, "Nobody settles their own payout")
@@ -99,7 +99,7 @@ async def cash_out(ask: Ask, body: PayoutWanted) -> PayoutBooked | Refusal:
     """Creators: cash out tokens that were earned; bought and promotional ones can only be spent."""
     if ask.house.draining:
         return Refusal(Code.DRAINING, "The server is shutting down")
-    work = partial(request_payout, ask.house, ask.user_id, body.tokens, ask.posting_key())
+    work = partial(ask.house.payouts.request, ask.user_id, body.tokens, ask.posting_key())
     payout = await ask.errands.run(work)
     if isinstance(payout, Refusal):
         return payout
@@ -150,13 +150,17 @@ async def settle(ask: Ask, payout_id: UUID, body: PayoutSettled) -> PayoutCard |
     """
     if ask.house.draining:
         return Refusal(Code.DRAINING, "The server is shutting down")
-    payout = await ask.errands.run(partial(_settle, ask.house, payout_id, body, ask.user_id))
+    payout = await ask.errands.run(
+        partial(_settle, ask.house.postgres, ask.house.payouts, payout_id, body, ask.user_id)
+    )
     return payout if isinstance(payout, Refusal) else _card(payout)
 
 
-async def _settle(house: House, payout_id: UUID, body: PayoutSettled, operator_id: UserId) -> Payout | Refusal:
+async def _settle(
+    postgres: Postgres, payouts: Payouts, payout_id: UUID, body: PayoutSettled, operator_id: UserId
+) -> Payout | Refusal:
     note, cents = clean(body.note), body.amount_cents
-    payout = await settle_payout(house.postgres, payout_id, body.status, operator_id, note, cents)
+    payout = await settle_payout(postgres, payout_id, body.status, operator_id, note, cents)
     if payout is None:
         return NO_SUCH_PAYOUT
     if payout.creator_id == operator_id:
@@ -168,7 +172,7 @@ async def _settle(house: House, payout_id: UUID, body: PayoutSettled, operator_i
     if body.status == "paid" and cents not in (None, payout.open_cents):
         return _changed(payout)
     if body.status == "rejected" and not payout.given_back:
-        await give_back(house, payout)
+        await payouts.give_back(payout)
     return payout
 
 

@@ -12,7 +12,6 @@ from domain.billing.posting import Kind, Posting
 from domain.ids import PAYOUTS, TOKEN_SALES, PostingKey, UserId, client_key
 from server.context import House
 from server.ids import new_uuid
-from server.money.payouts import give_back_rejected
 from storage.ledger.actor import StorageActor
 from storage.ledger.audit import audit
 from storage.market.payouts import NewPayout, reserve_payout
@@ -331,7 +330,7 @@ async def test_what_a_server_did_not_come_to_give_back_is_given_back_later(
         check(answer, 503, "STORAGE_UNAVAILABLE")
     assert await balance(creator) == 0
     for _ in range(2):
-        await give_back_rejected(house)
+        await house.payouts.give_back_rejected()
     assert await balance(creator) == 50
 
 

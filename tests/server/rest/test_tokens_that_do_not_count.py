@@ -12,7 +12,7 @@ import httpx
 import msgspec
 import pytest
 
-from server.access.tokens import Algorithm, AuthSettings
+from server.config.auth import Algorithm, AuthSettings
 from server.config.settings import Secrets
 from server.context import House
 from server.rest.app import ROUTES

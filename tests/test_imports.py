@@ -1,4 +1,4 @@
-"""The house itself: who may know whom. Rules look down, and the world comes in through few doors."""
+"""Imports point downwards: between the layers, between the packages of each, and to third-party libraries."""
 
 import ast
 from collections.abc import Iterator
@@ -6,23 +6,25 @@ from pathlib import Path
 
 import pytest
 
+from tests.style import circles, upward_imports
+
 ROOT = Path(__file__).parent.parent
-FLOORS = ("domain", "storage", "server")
-# What each floor may import of the other floors.
+LAYERS = ("domain", "storage", "server")
+# What each layer may import of the other layers.
 BELOW = {"domain": set[str](), "storage": {"domain"}, "server": {"domain", "storage"}}
-# Who alone may know a library.
-DOORS = {
+# The only files that import a library.
+HOMES = {
     "asyncpg": {"storage/postgres.py"},
     "trio_asyncio": {"storage/postgres.py"},
     "asyncio": {"storage/postgres.py"},
-    # The second and the third as clients.
+    # demo_call.py and client.py as clients.
     "trio_websocket": {"server/gateway/connection.py", "server/cli/demo_call.py", "server/loadtest/client/client.py"},
     "quart": {"server/rest/"},
     "quart_trio": {"server/rest/"},
     "hypercorn": {"server/rest/"},
 }
-# The rules are pure: of the world outside they know the standard library's values, and msgspec.
-RULES_MAY_KNOW = {
+# The rules are pure: they import values of the standard library, and msgspec.
+RULES_MAY_IMPORT = {
     "collections",
     "datetime",
     "enum",
@@ -36,8 +38,8 @@ RULES_MAY_KNOW = {
 }
 
 
-def modules(floor: str) -> Iterator[Path]:
-    yield from sorted((ROOT / floor).rglob("*.py"))
+def modules(layer: str) -> Iterator[Path]:
+    yield from sorted((ROOT / layer).rglob("*.py"))
 
 
 def imports(path: Path) -> set[str]:
@@ -51,27 +53,35 @@ def imports(path: Path) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("floor", FLOORS)
-def test_a_floor_knows_only_the_floors_below(floor: str) -> None:
-    above = set(FLOORS) - BELOW[floor] - {floor}
-    assert {str(path): imports(path) & above for path in modules(floor) if imports(path) & above} == {}
+@pytest.mark.parametrize("layer", LAYERS)
+def test_a_layer_imports_only_the_layers_below(layer: str) -> None:
+    above = set(LAYERS) - BELOW[layer] - {layer}
+    assert {str(path): imports(path) & above for path in modules(layer) if imports(path) & above} == {}
 
 
-def test_the_rules_know_no_world() -> None:
-    strangers = {path.name: imports(path) - RULES_MAY_KNOW - {"domain"} for path in modules("domain")}
-    assert {name: found for name, found in strangers.items() if found} == {}
+def test_packages_import_downwards_in_the_order_of_their_list() -> None:
+    assert upward_imports() == []
 
 
-@pytest.mark.parametrize("library", DOORS)
-def test_a_library_comes_in_through_its_own_door(library: str) -> None:
-    for floor in FLOORS:
-        for path in modules(floor):
+def test_no_module_imports_itself_through_others() -> None:
+    assert circles() == []
+
+
+def test_the_rules_import_values_only() -> None:
+    others = {path.name: imports(path) - RULES_MAY_IMPORT - {"domain"} for path in modules("domain")}
+    assert {name: found for name, found in others.items() if found} == {}
+
+
+@pytest.mark.parametrize("library", HOMES)
+def test_a_library_is_imported_in_its_own_home(library: str) -> None:
+    for layer in LAYERS:
+        for path in modules(layer):
             place = path.relative_to(ROOT).as_posix()
             if library in imports(path):
-                assert any(place.startswith(door) for door in DOORS[library]), f"{place} imports {library}"
+                assert any(place.startswith(home) for home in HOMES[library]), f"{place} imports {library}"
 
 
-def test_only_who_answers_for_others_catches_everything() -> None:
+def test_only_supervisors_catch_everything() -> None:
     allowed = {  # others use server/observability/faults.py
         "server/rooms/supervisor.py",
         "server/cli/main.py",
@@ -81,8 +91,8 @@ def test_only_who_answers_for_others_catches_everything() -> None:
     }
     everything = {"Exception", "BaseException"}
     allowed.add("storage/unhandled.py")
-    for floor in FLOORS:
-        for path in modules(floor):
+    for layer in LAYERS:
+        for path in modules(layer):
             place = path.relative_to(ROOT).as_posix()
             broad = [
                 node.lineno

@@ -1,0 +1,70 @@
+"""The `[auth]` section: which tokens count, and where the keys that sign them are published."""
+
+from ipaddress import ip_address
+from typing import Annotated, Literal, get_args
+from urllib.parse import urlsplit
+
+import msgspec
+
+Algorithm = Literal["HS256", "ES256", "RS256"]
+
+MIN_SECRET_CHARACTERS = 32
+
+
+class AuthSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The `[auth]` section. Raises ValueError for settings that do not belong together or would be unsafe."""
+
+    algorithms: tuple[Algorithm, ...] = ("HS256",)
+    jwks_url: str = ""
+    jwks_file: str = ""
+    jwks_refresh_seconds: Annotated[int, msgspec.Meta(ge=30, le=86_400)] = 600
+    jwks_fetch_gap_seconds: Annotated[int, msgspec.Meta(ge=1, le=3_600)] = 30
+    audience: str = ""  # empty: not checked
+    issuer: str = ""  # empty: not checked
+    leeway_seconds: Annotated[int, msgspec.Meta(ge=0, le=300)] = 0
+    operator_claim: str = "app_metadata.role"
+    operator_value: str = "operator"
+
+    def __post_init__(self) -> None:
+        if not self.algorithms or not set(self.algorithms) <= set(get_args(Algorithm)):
+            raise ValueError(f"auth.algorithms must name at least one of {', '.join(get_args(Algorithm))}, no other")
+        if self.jwks_url and self.jwks_file:
+            raise ValueError("auth.jwks_url and auth.jwks_file exclude each other")
+        if bool(self.jwks_url or self.jwks_file) != bool(set(self.algorithms) - {"HS256"}):
+            raise ValueError("ES256 and RS256 need auth.jwks_url or auth.jwks_file, and only they use it")
+        if self.jwks_url:
+            check_address(self.jwks_url)
+        if self.jwks_refresh_seconds < self.jwks_fetch_gap_seconds:
+            raise ValueError("auth.jwks_refresh_seconds must not be below auth.jwks_fetch_gap_seconds")
+        if not self.operator_value:
+            raise ValueError("auth.operator_value must not be empty")
+        claim_path(self.operator_claim)
+
+
+def check_address(url: str) -> None:
+    """Raises ValueError unless `url` is https, or http to this machine, with a host and without a user.
+
+    Whoever can change what a plain connection brings can sign tokens for everybody.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0 or parts.username is not None:
+        raise ValueError("auth.jwks_url must be an http or https address, without a user name")
+    if parts.scheme == "http" and not _is_loopback(parts.hostname):
+        raise ValueError("auth.jwks_url must be https; plain http is for 127.0.0.1, [::1] and localhost alone")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def claim_path(claim: str) -> tuple[str, ...]:
+    """`app_metadata.role` as steps into the claims. Raises ValueError for a claim that users can write themselves."""
+    path = tuple(claim.split("."))
+    if not all(path):
+        raise ValueError("auth.operator_claim must be a claim's name, or names joined by dots")
+    if "user_metadata" in path:
+        raise ValueError("auth.operator_claim must not be under user_metadata: users can write that themselves")
+    return path
