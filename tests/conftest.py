@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from server.context import House
-from tests.databases import Databases
-from tests.houses import running_house
+from tests.support.databases import Databases
+from tests.support.servers import running_house
 
 
 @pytest.fixture(scope="session")

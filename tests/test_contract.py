@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.requirements import NAMED_TEST, ROOT, not_collected, rows, shown_by
+from tests.support.requirements import NAMED_TEST, ROOT, not_collected, rows, shown_by
 
 TABLE = ROOT / "tests" / "contract.md"
 

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from server.rest.app import ROUTES
-from tests.requirements import QUOTED, ROOT, not_collected, rows, shown_by
+from tests.support.requirements import QUOTED, ROOT, not_collected, rows, shown_by
 
 TABLE = ROOT / "tests" / "features.md"
 ROUTE = re.compile(r"`((?:GET|POST|PUT|DELETE) /\S+)`")

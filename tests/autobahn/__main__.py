@@ -15,8 +15,8 @@ from pathlib import Path
 from tests.autobahn.client import Verdict, install, try_cases
 from tests.autobahn.crowd import crowd_at
 from tests.autobahn.echo import BESIDE
-from tests.lifeline import tied
-from tests.processes import ROOT, environment, free_ports
+from tests.support.lifeline import tied
+from tests.support.processes import ROOT, environment, free_ports
 
 ALONE = "alone"
 CASES = ("1.*", "2.*", "3.*", "4.*", "5.*", "6.*", "7.*", "9.*", "10.*")  # 12 and 13 try compression: we offer none

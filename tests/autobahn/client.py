@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from tests.lifeline import tied
+from tests.support.lifeline import tied
 
 PYTHON = "python2.7"
 PACKAGES = Path(__file__).with_name("python27.txt")

@@ -10,7 +10,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from tests.autobahn.echo import CROWD, EVENTS_AT_ONCE, MEMBERS
-from tests.clients import PATIENCE_SECONDS
+from tests.support.clients import PATIENCE_SECONDS
 
 
 class Crowd:

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import ClientConnection, connect
 
-from tests.server.test_handshakes import HOSTILE, KEY, UPGRADE
-from tests.server.test_unauthenticated import frame_of
+from tests.server.gateway.test_handshakes import HOSTILE, KEY, UPGRADE
+from tests.server.gateway.test_unauthenticated import frame_of
 
 ATTACKER = ("127.0.0.2", 0)
 SOCKETS_MAX = 2_500

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import msgspec
 
 from tests.budget.largest import SOMEBODY, largest
-from tests.json_schema import Json, resolve
+from tests.support.json_schema import Json, resolve
 
 BODY_BYTES = 65_536
 EVENT_BYTES = 1_048_576  # of a payment provider's events alone

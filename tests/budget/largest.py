@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from tests.json_schema import Json, resolve
+from tests.support.json_schema import Json, resolve
 
 SOMEBODY = UUID(int=7)
 WIDE, NARROW = "\U0001f600", "x"  # four bytes in UTF-8, twelve in JSON that is all ASCII; and where a pattern holds

@@ -10,7 +10,7 @@ import asyncpg
 import trio
 
 from server.context import House
-from tests.clients import Phone, go_live, ring_and_join
+from tests.support.clients import Phone, go_live, ring_and_join
 
 TURNS = 20
 

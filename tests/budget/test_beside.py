@@ -13,10 +13,10 @@ import pytest
 
 from server.config.settings import LimitSettings
 from tests.budget.attack import ATTACKS, Target
-from tests.clients import Phone, go_live, ring_and_join
-from tests.lifeline import tied
-from tests.processes import ROOT
-from tests.towns import Town, town_on
+from tests.support.clients import Phone, go_live, ring_and_join
+from tests.support.lifeline import tied
+from tests.support.processes import ROOT
+from tests.support.server_fixture import Town, town_on
 
 NOTICED_SECONDS_MAX = 0.25
 ATTACK_SECONDS = 4.0

@@ -21,12 +21,12 @@ from server.context import House
 from server.rest.app import ROUTES
 from server.rest.route import Route
 from server.rest.strict_json import decode_body
-from tests import asyncapi, openapi
 from tests.budget.hostile_inputs import LARGEST, Frame, Request, frames, requests
 from tests.budget.measure import Cost, Meter, ask
-from tests.clients import PATIENCE_SECONDS, go_live, token_of
-from tests.houses import add_creator, add_fan, online, running_house, with_section
-from tests.server.test_handshakes import HOSTILE, KEY, PLAIN, UPGRADE, exchange
+from tests.server.gateway.test_handshakes import HOSTILE, KEY, PLAIN, UPGRADE, exchange
+from tests.support import asyncapi, openapi
+from tests.support.clients import PATIENCE_SECONDS, go_live, token_of
+from tests.support.servers import add_creator, add_fan, online, running_house, with_section
 
 CPU_MS_MAX = 60.0  # of the event loop: a block is due in the middle of it, and may be as late
 HELD_KIB_MAX = 4_096

@@ -4,10 +4,10 @@ import socket
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-from tests.clients import SECRET
-from tests.processes import ServerProcess
-from tests.server.test_handshakes import KEY, UPGRADE
-from tests.server.test_unauthenticated import frame_of
+from tests.server.gateway.test_handshakes import KEY, UPGRADE
+from tests.server.gateway.test_unauthenticated import frame_of
+from tests.support.clients import SECRET
+from tests.support.processes import ServerProcess
 
 HELD_MIB_MAX = 64
 GROWN_MIB_MAX = 16

@@ -6,7 +6,7 @@ import trio
 
 from server.config.settings import Settings
 from tests.budget.loops import LOOPS, Loop, Scene, TurnCost, cost_of
-from tests.houses import add_creator, add_fan, online, running_house, settings
+from tests.support.servers import add_creator, add_fan, online, running_house, settings
 
 CPU_MS_MAX = 40.0  # of one turn: at one turn a second each of 25 such users takes a percent of the event loop
 HEAD = "\n| loop | CPU ms | statements | events to others | bounded by |\n|---|---|---|---|---|"

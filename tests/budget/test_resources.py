@@ -21,12 +21,12 @@ class Resource(NamedTuple):
     test: str
 
 
-LIMITS = "tests/server/test_connection_limits.py::"
+LIMITS = "tests/server/gateway/test_connection_limits.py::"
 HOSTILE = "tests/server/rest/test_hostile_connections.py::"
-UNAUTHENTICATED = "tests/server/test_unauthenticated.py::"
+UNAUTHENTICATED = "tests/server/gateway/test_unauthenticated.py::"
 USER = "tests/server/rest/test_user_bounds.py::"
 REST_LIMITS = "tests/server/rest/test_limits.py::"
-BUDGETS = "tests/server/test_user_budgets.py::"
+BUDGETS = "tests/server/access/test_user_budgets.py::"
 VIEWERS = "tests/domain/test_stream_viewers.py::"
 TALK = "tests/domain/test_stream_talk.py::"
 RESOURCES = (
@@ -100,7 +100,7 @@ RESOURCES = (
         "seconds until session:open",
         "websocket.open_seconds",
         "server/gateway/connection.py",
-        "tests/server/test_close_codes.py::test_each_way_out_has_its_code",
+        "tests/server/gateway/test_close_codes.py::test_each_way_out_has_its_code",
     ),
     Resource(
         "what moves tokens, of one user",
@@ -112,31 +112,31 @@ RESOURCES = (
         "addresses and users whose requests are counted",
         "server/access/rate_limits.py:REMEMBERED",
         "server/access/rate_limits.py",
-        "tests/server/test_limits.py::test_a_hundred_thousand_addresses_do_not_grow_the_buckets_past_their_bound",
+        "tests/server/access/test_limits.py::test_a_hundred_thousand_addresses_do_not_grow_the_buckets_past_their_bound",
     ),
     Resource(
         "sessions of one user",
         "websocket.sessions_per_user",
         "server/sessions/directory.py",
-        "tests/server/test_session_places.py::test_only_who_uses_all_their_sessions_is_refused",
+        "tests/server/sessions/test_session_places.py::test_only_who_uses_all_their_sessions_is_refused",
     ),
     Resource(
         "rooms of one session",
         "websocket.rooms_per_session",
         "server/sessions/room_commands.py",
-        "tests/server/test_rooms_per_session.py::test_one_room_more_than_is_allowed_is_refused_until_another_is_left",
+        "tests/server/sessions/test_rooms_per_session.py::test_one_room_more_than_is_allowed_is_refused_until_another_is_left",
     ),
     Resource(
         "bytes of a send queue",
         "websocket.outbox_bytes",
         "server/broadcast/send_queue.py",
-        "tests/server/test_outbox.py::test_who_does_not_read_is_told_so_after_the_frame_that_was_begun",
+        "tests/server/gateway/test_outbox.py::test_who_does_not_read_is_told_so_after_the_frame_that_was_begun",
     ),
     Resource(
         "commands that wait in a room",
         "rooms.inbox",
         "server/rooms/inbox/inbox.py",
-        "tests/server/test_inbox.py::test_a_flood_of_commands_is_refused_but_keeps_no_call_from_ending",
+        "tests/server/rooms/test_inbox.py::test_a_flood_of_commands_is_refused_but_keeps_no_call_from_ending",
     ),
     Resource(
         "streams of one creator that wait",
@@ -220,7 +220,7 @@ RESOURCES = (
         "joins of one user",
         "limits.joins_burst",
         "server/access/user_budgets.py",
-        "tests/server/test_viewers.py::test_a_loop_of_joins_and_leaves_is_bounded_for_all_rooms_and_devices_of_a_user",
+        "tests/server/rooms/test_viewers.py::test_a_loop_of_joins_and_leaves_is_bounded_for_all_rooms_and_devices_of_a_user",
     ),
     Resource(
         "sessions that one user opens or resumes",
@@ -238,13 +238,13 @@ RESOURCES = (
         "messages of one session",
         "websocket.messages_burst",
         "server/gateway/protocol.py",
-        "tests/server/test_pace.py::test_too_many_messages_are_refused_and_then_end_the_connection",
+        "tests/server/gateway/test_pace.py::test_too_many_messages_are_refused_and_then_end_the_connection",
     ),
     Resource(
         "seconds that a session is kept without a connection",
         "websocket.session_seconds",
         "server/sessions/directory.py",
-        "tests/server/test_resume.py::test_a_session_waits_for_so_long_and_not_longer",
+        "tests/server/sessions/test_resume.py::test_a_session_waits_for_so_long_and_not_longer",
     ),
     Resource(
         "bytes of a body",
@@ -270,7 +270,7 @@ RESOURCES = (
         "bytes of a frame",
         "websocket.max_frame_bytes",
         "server/gateway/connection.py",
-        "tests/server/test_close_codes.py::test_each_way_out_has_its_code",
+        "tests/server/gateway/test_close_codes.py::test_each_way_out_has_its_code",
     ),
     Resource(
         "connections of one party in a call",
@@ -312,7 +312,7 @@ RESOURCES = (
         "bytes of signals that one user puts into another's queue",
         "rooms.signal_bytes_burst",
         "domain/room/signalling.py",
-        "tests/server/test_viewers.py::test_a_viewers_four_sockets_do_not_push_the_creator_over_the_send_queue",
+        "tests/server/rooms/test_viewers.py::test_a_viewers_four_sockets_do_not_push_the_creator_over_the_send_queue",
     ),
     Resource(
         "signals that one user sends to another",
@@ -360,7 +360,7 @@ RESOURCES = (
         "events of one room that are kept for members who come back",
         "rooms.history_events",
         "server/broadcast/history.py",
-        "tests/server/test_resume.py::test_what_is_too_old_is_lost_and_never_told_in_part",
+        "tests/server/sessions/test_resume.py::test_what_is_too_old_is_lost_and_never_told_in_part",
     ),
 )
 

@@ -14,11 +14,11 @@ import trio
 from domain.ids import LOSSES, PAYOUTS, TOKEN_SALES
 from domain.stream.record import StreamRules
 from server.config.settings import Settings
-from tests.clients import PATIENCE_SECONDS, Phone
-from tests.houses import online, running_house
 from tests.server.rest.conftest import Caller, client_of, people_of
 from tests.server.rest.shop import SELLING, Shop, selling
-from tests.stripe_stand_in import stripe_stand_in
+from tests.support.clients import PATIENCE_SECONDS, Phone
+from tests.support.servers import online, running_house
+from tests.support.stripe_stand_in import stripe_stand_in
 
 RATE = 600  # tokens a minute: 10 a block of one second
 BLOCK_TOKENS = 10

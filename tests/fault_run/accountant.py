@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from uuid import UUID
 
-from tests.books import Books
-from tests.crowds import Pair, moment
 from tests.fault_run.honest_crowd import TICKET_TOKENS, Audience, Honest
+from tests.support.books import Books
+from tests.support.client_pool import Pair, moment
 
 ROUNDING_BLOCKS = 1  # one that fell due as a fault began or ended
 

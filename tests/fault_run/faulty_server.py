@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from tests.processes import ROOT, Lines, ServerProcess, eventually, start_command
+from tests.support.processes import ROOT, Lines, ServerProcess, eventually, start_command
 
 READ_BYTES = 65_536
 READ_PAUSE_SECONDS = 0.05

@@ -9,8 +9,8 @@ from uuid import UUID
 
 from websockets.asyncio.client import ClientConnection
 
-from tests.crowds import Caller, Crowd, Pair, Party
-from tests.processes import ServerProcess, eventually
+from tests.support.client_pool import Caller, Crowd, Pair, Party
+from tests.support.processes import ServerProcess, eventually
 
 
 class Honest(Caller):

@@ -16,11 +16,11 @@ from uuid import uuid4
 import httpx
 
 from server.observability.memory_limit import LOOK_SECONDS, RESERVE_BYTES_MIN
-from tests.databases import SUPERUSER
 from tests.fault_run.faulty_server import FaultyServer
 from tests.storage.own_postgres import OwnPostgres
 from tests.storage.postgres_processes import bin_dir
-from tests.tokens import EC, OTHER_EC, Answer, jwks, signed_by
+from tests.support.databases import SUPERUSER
+from tests.support.tokens import EC, OTHER_EC, Answer, jwks, signed_by
 
 REQUESTS = 20  # while a log is not written: each is a line
 SOCKETS = 20  # opened while the server has no descriptor left

@@ -9,15 +9,15 @@ from typing import NamedTuple
 from uuid import UUID
 
 from server.ids import new_uuid
-from tests.books import Books
-from tests.clients import SECRET, token_of
-from tests.crowds import Pair, Party
 from tests.fault_run.faulty_server import FaultyServer
 from tests.fault_run.honest_crowd import HonestCrowd
 from tests.fault_run.kinds import GOOD_KEYS, Stage
-from tests.processes import run_command
 from tests.storage.own_postgres import OwnPostgres
-from tests.tokens import EC, Answer, serving, signed_by
+from tests.support.books import Books
+from tests.support.client_pool import Pair, Party
+from tests.support.clients import SECRET, token_of
+from tests.support.processes import run_command
+from tests.support.tokens import EC, Answer, serving, signed_by
 
 GIFT = 100_000  # tokens, so that nobody runs out
 TOKEN_SECONDS = 86_400  # a clock that is set an hour ahead expires no token

@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from tests.json_schema import Json, resolve
+from tests.support.json_schema import Json, resolve
 
 
 class Field(NamedTuple):

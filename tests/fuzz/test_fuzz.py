@@ -15,13 +15,13 @@ import trio
 from hypothesis import HealthCheck, Phase, given
 from hypothesis import strategies as st
 
-from tests.clients import SECRET
 from tests.fuzz.frames import ONE_FAVOURITE, TWISTS, Step
 from tests.fuzz.hostile import FAVOURITES, HOSTILE
 from tests.fuzz.world import ROLES, STATES, Fault, World
-from tests.honest import HonestCall, HonestStream
-from tests.processes import ServerProcess
 from tests.storage.own_postgres import own_postgres
+from tests.support.clients import SECRET
+from tests.support.honest_users import HonestCall, HonestStream
+from tests.support.processes import ServerProcess
 
 SHRINK_SECONDS = 20.0
 STEPS_MAX = 200  # in one sequence

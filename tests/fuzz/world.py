@@ -16,15 +16,15 @@ from server.broadcast.codec import Encoding
 from server.ids import new_uuid
 from server.loadtest.measures.plan import LoadRefused
 from server.loadtest.rest import Refused, Rest
-from tests.clients import token_of
 from tests.fuzz.document import Command, Field, close_codes, read_commands
 from tests.fuzz.frames import Frame, Step, frame_of
 from tests.fuzz.hostile import Written, written
 from tests.fuzz.line import LOST, Line, NotOpen
-from tests.honest import ask_if_possible, become_creator, give_tokens
-from tests.json_schema import Json
-from tests.processes import ServerProcess
 from tests.storage.own_postgres import OwnPostgres
+from tests.support.clients import token_of
+from tests.support.honest_users import ask_if_possible, become_creator, give_tokens
+from tests.support.json_schema import Json
+from tests.support.processes import ServerProcess
 
 STATES = ("active", "ringing", "paused", "ended", "away", "restarting", "draining")
 ROLES = ("stranger", "fan", "creator", "streamer", "operator", "overlay")

@@ -12,9 +12,9 @@ from storage.embedded.launcher import postmaster_pid
 from storage.ledger import batch as batch_statement
 from storage.ledger.actor import MAX_BATCH
 from storage.postgres import Postgres
-from tests.lifeline import tied
-from tests.processes import ROOT, ServerProcess, environment
 from tests.storage.books import OPERATOR
+from tests.support.lifeline import tied
+from tests.support.processes import ROOT, ServerProcess, environment
 
 FAN_TOKENS = 1_000_000
 RATE_TOKENS_PER_MIN = 60

@@ -13,7 +13,7 @@ from tests.load.checks import check_blocks, check_bounds, check_calls, check_hou
 from tests.load.crowd import Block, Ear, Report, Talk
 from tests.load.figures import BookedBlock, BookedCall, read_histogram, spread
 from tests.load.result import Load, Result
-from tests.processes import ROOT
+from tests.support.processes import ROOT
 
 SMALL_RUN_SECONDS = 120  # at the very most, on a machine that does other things
 FULL_RUN_SECONDS = 600

@@ -13,8 +13,8 @@ import trio
 
 from storage.postgres import Postgres, Refused, StorageUnavailable
 from storage.rooms.leases import Leases
-from tests.faults import PlantedFault
 from tests.seams.places import Seam
+from tests.support.faults import PlantedFault
 
 ERRORS: dict[str, Callable[[], BaseException]] = {
     "unexpected": PlantedFault,

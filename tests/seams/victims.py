@@ -11,7 +11,7 @@ from websockets.exceptions import ConnectionClosed, WebSocketException
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
-from tests.clients import token_of
+from tests.support.clients import token_of
 
 PATIENCE_SECONDS = 10.0  # without an answer and without a close: that is silence, which no fault may cost
 TRIES = 20  # as long as a room that lost its server takes to be adopted

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import run_command
+from tests.support.processes import run_command
 
 
 @pytest.fixture(scope="session")

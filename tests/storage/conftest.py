@@ -6,8 +6,8 @@ import pytest
 import trio
 
 from storage.postgres import open_postgres
-from tests.databases import Databases
 from tests.storage import old_house as old
+from tests.support.databases import Databases
 
 
 @pytest.fixture(scope="session")

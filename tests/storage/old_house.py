@@ -8,7 +8,7 @@ from uuid import UUID
 
 from domain.ids import PAYOUTS, TOKEN_SALES, RoomId, UserId, block_key
 from storage.postgres import Connection, PgUUID, Postgres
-from tests.history import STATEMENT_SECONDS_MAX, book, patiently
+from tests.support.history import STATEMENT_SECONDS_MAX, book, patiently
 
 ENTRIES = 500_000  # of each of the two wallets
 LONG_BLOCKS = 20_000

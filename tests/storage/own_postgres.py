@@ -12,9 +12,9 @@ from storage.embedded.cluster import choose_launch, prepare_cluster, start_postm
 from storage.embedded.data_directory import DataDir
 from storage.embedded.launcher import Address
 from storage.embedded.postmaster_pid import read_postmaster
-from tests.databases import SUPERUSER
-from tests.processes import eventually
 from tests.storage.postgres_processes import bin_dir, processes_on
+from tests.support.databases import SUPERUSER
+from tests.support.processes import eventually
 
 STOP_SECONDS_MAX = 20.0
 

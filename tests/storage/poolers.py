@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from storage.embedded.cluster import DATABASE, PORT, USER, choose_launch
-from tests.processes import eventually
 from tests.server.peers.absent import leave_out
 from tests.storage.own_postgres import OwnPostgres
 from tests.storage.postgres_processes import bin_dir
+from tests.support.processes import eventually
 
 SETTINGS = """
 [databases]

@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from storage import postgres
-from tests.databases import Databases
+from tests.support.databases import Databases
 
 # auto_explain tells each plan to the client itself, before the answer: nothing is read from a log and nothing is late.
 TOLD = {

@@ -16,12 +16,12 @@ from server.money.refunds_due import give_back_due
 from server.rest.app import ROUTES
 from storage.ledger.batch import as_uuid
 from storage.ledger.refunds_due import note_refunds_due
-from tests.clients import Phone
-from tests.houses import BILLING_SECRET
 from tests.server.rest.conftest import Caller, People, client_of, people_of
 from tests.storage.books import block, make_stream, purchase, ticket, tip
 from tests.storage.old_house import EARNER, FIRST_AT, LONG_CALL, LONG_FAN, STAR, STEP, TIPPED
-from tests.stripe_stand_in import StripeStandIn, signature
+from tests.support.clients import Phone
+from tests.support.servers import BILLING_SECRET
+from tests.support.stripe_stand_in import StripeStandIn, signature
 
 Query = dict[str, Any]
 

@@ -10,8 +10,8 @@ import trio
 from domain.billing.posting import Outcome
 from domain.ids import UserId
 from storage.ledger.audit import audit
-from tests.processes import ROOT
 from tests.storage.books import Books, open_books, tip
+from tests.support.processes import ROOT
 
 PEOPLE = 24
 TOKENS = 100

@@ -13,8 +13,8 @@ from domain.billing.posting import Posting
 from domain.ids import PROMOTIONS, RoomId, UserId
 from storage.ledger import batch as batch_statement
 from storage.postgres import Connection, Postgres, Refused, open_postgres
-from tests.databases import SUPERUSER, Databases
 from tests.storage.books import block, credit, open_books, tip
+from tests.support.databases import SUPERUSER, Databases
 
 FAN, CREATOR = UserId(UUID(int=0xA)), UserId(UUID(int=0xB))
 ROOM, NOWHERE = RoomId(UUID(int=0xC)), RoomId(UUID(int=0xD))

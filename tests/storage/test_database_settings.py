@@ -10,8 +10,8 @@ from domain.billing.posting import Outcome
 from storage.ledger.audit import audit
 from storage.postgres import open_postgres
 from storage.rooms.blocks import billing_stats
-from tests.databases import Databases
 from tests.storage.books import block, open_books, tip
+from tests.support.databases import Databases
 
 STRANGE = {
     "DateStyle": "SQL, DMY",

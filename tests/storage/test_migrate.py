@@ -19,9 +19,9 @@ from storage.market.payments import list_payments
 from storage.migrate import Migration, MigrationError, migrate, migrations
 from storage.paging import Page
 from storage.postgres import Connection, PgUUID, Postgres, open_postgres
-from tests.databases import Databases
 from tests.storage.books import block, open_books, tip
 from tests.storage.postgres_processes import eventually
+from tests.support.databases import Databases
 
 FAN, CREATOR, ROOM = UserId(UUID(int=0xA << 120)), UserId(UUID(int=0xB << 120)), RoomId(UUID(int=0xC << 120))
 FIRST = block(ROOM, FAN, CREATOR, 1)

@@ -13,8 +13,8 @@ from storage import migrate as migrating
 from storage.ledger.audit import audit
 from storage.migrate import migrate, migrations
 from storage.postgres import Connection, PgUUID, open_postgres
-from tests.databases import Databases
 from tests.storage.books import open_books, tip
+from tests.support.databases import Databases
 
 BLOCK, TIP, TICKET, PURCHASE, CREDIT, REFUND, PAYOUT = range(1, 8)
 POSTINGS = 400

@@ -13,9 +13,9 @@ from server.ids import new_uuid
 from storage.ledger.refunds import Advance
 from storage.market.business_figures import read_figures, sum_up
 from storage.postgres import Postgres, open_postgres
-from tests.houses import running_house
 from tests.storage.books import OPERATOR, credit, tip
 from tests.storage.old_house import FIRST_AT
+from tests.support.servers import running_house
 
 LOOK_SECONDS_MAX = 0.5  # twenty times what was measured, for a machine that is busy
 

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 import pytest
 
 from server.app import open_house
-from tests.databases import Databases
 from tests.server.rest.shop import SELLING, selling
 from tests.storage.recorded_plans import Plans, recorded_plans
 from tests.storage.rest_tour import ALL, AUDIT, do_rounds, make_tour
-from tests.stripe_stand_in import stripe_stand_in
+from tests.support.databases import Databases
+from tests.support.stripe_stand_in import stripe_stand_in
 
 LARGE = {
     "users", "creators", "creator_blocks", "wallets", "journal", "memos", "idempotency_keys", "rooms", "meters",

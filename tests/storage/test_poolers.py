@@ -10,11 +10,11 @@ from domain.billing.posting import Outcome
 from storage.ledger.audit import audit
 from storage.migrate import MigrationError, migrate
 from storage.postgres import Postgres, open_postgres
-from tests.clients import SECRET
-from tests.processes import ServerProcess, run_command
 from tests.storage.books import credit, open_books, tip
 from tests.storage.own_postgres import OwnPostgres, own_postgres
 from tests.storage.poolers import pooler
+from tests.support.clients import SECRET
+from tests.support.processes import ServerProcess, run_command
 
 OURS = {
     "search_path": "halfminute",

@@ -9,7 +9,7 @@ import trio
 
 from storage.migrate import migrate
 from storage.postgres import Postgres, Refused, open_postgres
-from tests.databases import Databases
+from tests.support.databases import Databases
 
 ROLES = ("anon", "authenticated", "somebody")  # the last has nothing but what PUBLIC has
 DENIED = "42501"

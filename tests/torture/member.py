@@ -11,7 +11,7 @@ import trio
 from server.broadcast.codec import Encoding
 from server.loadtest.client.client import Client, Disconnected, NothingCame
 from server.loadtest.client.reconnect import NOT_CONNECTED
-from tests.processes import LOOK_SECONDS
+from tests.support.processes import LOOK_SECONDS
 from tests.torture.story import Story
 
 CONNECT_SECONDS = 1.0  # then a phone tries anew: who lost its line in the handshake would wait for long

@@ -8,8 +8,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from tests.clients import PATIENCE_SECONDS
 from tests.server.peers.phone import JSON, News
+from tests.support.clients import PATIENCE_SECONDS
 
 CHROMIUM = Path("/usr/bin/chromium")  # where Debian has it; playwright's own would be downloaded
 PROGRAM = Path(__file__).with_name("tabs.py")

@@ -6,8 +6,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from tests.clients import PATIENCE_SECONDS
 from tests.server.peers.phone import JSON, News
+from tests.support.clients import PATIENCE_SECONDS
 
 SCRIPT = Path(__file__).with_name("node.js")
 MODULES = ("ws@8", "@msgpack/msgpack@3")

@@ -10,7 +10,7 @@ from uuid import UUID
 from server.config.settings import WebsocketSettings
 from server.context import House
 from server.gateway.connection import first_message_bytes
-from tests.clients import PATIENCE_SECONDS, Phone
+from tests.support.clients import PATIENCE_SECONDS, Phone
 
 JSON, MSGPACK = "halfminute.v1.json", "halfminute.v1.msgpack"
 FIRST_BYTES_MAX = first_message_bytes(WebsocketSettings())

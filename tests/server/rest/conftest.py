@@ -11,9 +11,9 @@ import trio
 from domain.ids import UserId
 from server.context import House
 from server.ids import new_uuid
-from tests.clients import PATIENCE_SECONDS, Phone, token_of
-from tests.houses import add_creator, add_fan, give, phone_of
-from tests.openapi import check_described
+from tests.support.clients import PATIENCE_SECONDS, Phone, token_of
+from tests.support.openapi import check_described
+from tests.support.servers import add_creator, add_fan, give, phone_of
 
 
 class Caller:

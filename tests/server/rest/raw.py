@@ -3,7 +3,7 @@
 import trio
 
 from server.context import House
-from tests.clients import PATIENCE_SECONDS
+from tests.support.clients import PATIENCE_SECONDS
 
 
 async def exchange(house: House, request: bytes) -> bytes:

@@ -11,9 +11,9 @@ import msgspec
 from server.config.settings import Settings
 from server.context import House
 from storage.ledger.audit import audit
-from tests.houses import SECRETS, running_house, with_section
 from tests.server.rest.conftest import Caller, People, people_of
-from tests.stripe_stand_in import SECRET_KEY, WEBHOOK_SECRET, StripeStandIn, signature, stripe_stand_in
+from tests.support.servers import SECRETS, running_house, with_section
+from tests.support.stripe_stand_in import SECRET_KEY, WEBHOOK_SECRET, StripeStandIn, signature, stripe_stand_in
 
 SELLING = msgspec.structs.replace(SECRETS, stripe_secret_key=SECRET_KEY, stripe_webhook_secret=WEBHOOK_SECRET)
 

@@ -15,9 +15,9 @@ from server.context import House
 from server.rest.app import ROUTES
 from server.rooms.leases import lease
 from storage.postgres import LoneConnection, Postgres, Row
-from tests.houses import running_house, settings
 from tests.server.rest.conftest import Caller, people_of
 from tests.server.rest.problems import SOMEBODY, check
+from tests.support.servers import running_house, settings
 
 T = TypeVar("T")
 

@@ -11,9 +11,9 @@ from server.sessions.bans import LEFT_OPEN
 from storage.ledger.audit import audit
 from storage.people import bans as stored
 from storage.people.bans import NewBan, add_ban, is_banned, lift_ban
-from tests.houses import running_house
 from tests.server.rest.conftest import Caller, People, people_of
 from tests.server.rest.problems import SOMEBODY, check
+from tests.support.servers import running_house
 
 
 def in_seconds(seconds: float) -> str:

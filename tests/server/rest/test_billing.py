@@ -19,11 +19,11 @@ from server.context import House
 from server.ids import new_channel, new_uuid
 from server.rooms.lifecycle import RoomBooks
 from storage.ledger.audit import audit
-from tests.history import book
-from tests.houses import give, running_house, settings
 from tests.server.rest.conftest import Caller, People, people_of
 from tests.server.rest.line import line_to
 from tests.server.rest.problems import SOMEBODY, check
+from tests.support.history import book
+from tests.support.servers import give, running_house, settings
 
 NOT_REFUNDED = {"refundedBlocks": 0, "refundedTokens": 0}
 

@@ -10,11 +10,11 @@ import pytest
 import trio
 
 from server.context import House
-from tests.clients import Phone
-from tests.houses import running_house, settings
 from tests.server.rest.conftest import Caller, People, client_of, people_of
 from tests.server.rest.line import line_to
 from tests.server.rest.problems import SOMEBODY, check
+from tests.support.clients import Phone
+from tests.support.servers import running_house, settings
 
 
 def wanted(creator: Caller, **more: Any) -> dict[str, Any]:

@@ -15,10 +15,10 @@ from server.rest.http import connections
 from server.rest.routes import wallet
 from storage.ledger.wallets import Wallet, find_wallet
 from storage.postgres import Postgres
-from tests.clients import PATIENCE_SECONDS
-from tests.houses import add_fan, running_house, settings
 from tests.server.rest.conftest import Caller, People
 from tests.server.rest.raw import exchange
+from tests.support.clients import PATIENCE_SECONDS
+from tests.support.servers import add_fan, running_house, settings
 
 
 async def test_a_broken_upgrade_to_http_2_ends_one_connection_and_nothing_else(house: House, web: AsyncClient) -> None:

@@ -6,10 +6,10 @@ import httpx
 import pytest
 
 from server.config.settings import HttpSettings
-from tests.clients import token_of
-from tests.houses import running_house, with_section
 from tests.server.rest.conftest import client_of
 from tests.server.rest.problems import SOMEBODY, check
+from tests.support.clients import token_of
+from tests.support.servers import running_house, with_section
 
 OURS, OTHER = "https://fans.example.org", "https://evil.example.org"
 ASKING = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization,idempotency-key"}

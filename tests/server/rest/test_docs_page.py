@@ -14,8 +14,8 @@ from server.gateway.asyncapi.document import asyncapi_json
 from server.rest.app import ROUTES
 from server.rest.openapi.docs_page import docs_page
 from server.rest.openapi.document import openapi_json
-from tests.asyncapi import read_document as read_asyncapi
-from tests.openapi import read_document
+from tests.support.asyncapi import read_document as read_asyncapi
+from tests.support.openapi import read_document
 
 VOID = {"meta", "br"}
 

@@ -4,10 +4,10 @@ import httpx
 import pytest
 
 from server.context import House
-from tests.houses import running_house
 from tests.server.rest.conftest import People, client_of
 from tests.server.rest.line import line_to
 from tests.server.rest.problems import check
+from tests.support.servers import running_house
 
 ALL_WELL = {"database": "ok", "storageActor": "ok", "supervisor": "ok", "open": "ok"}
 

@@ -11,11 +11,11 @@ from httpx import AsyncClient
 from structlog.testing import capture_logs
 
 from server.context import House
-from tests.clients import PATIENCE_SECONDS
-from tests.houses import running_house, settings
+from tests.server.gateway.test_handshakes import HOSTILE, KEY, PLAIN, UPGRADE
 from tests.server.rest.conftest import People
 from tests.server.rest.raw import exchange
-from tests.server.test_handshakes import HOSTILE, KEY, PLAIN, UPGRADE
+from tests.support.clients import PATIENCE_SECONDS
+from tests.support.servers import running_house, settings
 
 H2C = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n\r\n"
 OTHER_PROTOCOLS = {

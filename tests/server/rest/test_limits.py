@@ -18,12 +18,12 @@ from server.context import House
 from server.ids import new_uuid
 from server.rest.app import ROUTES
 from server.rest.routes import health
-from tests.clients import token_of
-from tests.houses import BILLING_SECRET, add_creator, add_fan, running_house, settings, with_section
 from tests.server.rest.conftest import Caller, People, client_of
 from tests.server.rest.problems import SOMEBODY, check
 from tests.server.rest.shop import SELLING
-from tests.stripe_stand_in import signature
+from tests.support.clients import token_of
+from tests.support.servers import BILLING_SECRET, add_creator, add_fan, running_house, settings, with_section
+from tests.support.stripe_stand_in import signature
 
 BURST = 3
 

@@ -4,8 +4,8 @@ import httpx
 import msgspec
 
 from server.context import House
-from tests.houses import running_house, settings
 from tests.server.rest.conftest import People, client_of
+from tests.support.servers import running_house, settings
 
 
 async def test_a_first_valid_token_makes_the_user_and_the_wallet(house: House, people: People) -> None:

@@ -21,11 +21,11 @@ from server.ids import new_channel, new_uuid
 from server.rest.routes.meter import MAX_RESULTS, summary
 from storage.ledger.audit import audit
 from storage.rooms.call_creation import NewCall, Rung, create_call
-from tests.clients import SECRET
-from tests.houses import BILLING_SECRET, add_creator, add_fan, running_house, settings
 from tests.server.rest.conftest import People, client_of, people_of
 from tests.server.rest.line import line_to
 from tests.server.rest.problems import check
+from tests.support.clients import SECRET
+from tests.support.servers import BILLING_SECRET, add_creator, add_fan, running_house, settings
 
 ALLOWED = {"X-Billing-Secret": BILLING_SECRET}
 

@@ -7,9 +7,9 @@ import msgspec
 import pytest
 
 from server.config.settings import MetricsSettings, Secrets
-from tests.clients import PATIENCE_SECONDS
-from tests.houses import SECRETS, running_house, settings
 from tests.server.rest.problems import check
+from tests.support.clients import PATIENCE_SECONDS
+from tests.support.servers import SECRETS, running_house, settings
 
 TOKEN = "only-for-tests-metrics-0123456789-0123456789"
 

@@ -16,10 +16,10 @@ from server.rest.app import ROUTES
 from server.rest.openapi.document import openapi, openapi_json
 from server.rest.openapi.problems import codes_of
 from server.rest.route import Needs, Route
-from tests.houses import running_house
-from tests.json_schema import Json, resolve
-from tests.openapi import misfits, read_document
 from tests.server.rest.conftest import People
+from tests.support.json_schema import Json, resolve
+from tests.support.openapi import misfits, read_document
+from tests.support.servers import running_house
 
 
 @pytest.fixture

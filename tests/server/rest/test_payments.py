@@ -17,12 +17,12 @@ from server.context import House
 from server.money.payments.demo import Demo, demo_url
 from server.rest.http import bodies
 from storage.market.purchases import expire_purchases
-from tests.processes import ServerProcess
 from tests.server.rest.conftest import People
 from tests.server.rest.problems import SOMEBODY, check
 from tests.server.rest.raw import exchange
 from tests.server.rest.shop import Shop, balance, open_shop
-from tests.stripe_stand_in import signature
+from tests.support.processes import ServerProcess
+from tests.support.stripe_stand_in import signature
 
 PAID = "checkout.session.completed"
 PAID_LATER = "checkout.session.async_payment_succeeded"

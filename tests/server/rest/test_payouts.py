@@ -16,10 +16,10 @@ from storage.ledger.actor import StorageActor
 from storage.ledger.audit import audit
 from storage.market.payouts import NewPayout, reserve_payout
 from storage.postgres import StorageUnavailable
-from tests.houses import give, running_house, with_section
 from tests.server.rest.conftest import Caller, People, people_of
 from tests.server.rest.problems import SOMEBODY, check
 from tests.server.rest.shop import balance
+from tests.support.servers import give, running_house, with_section
 
 
 @pytest.fixture

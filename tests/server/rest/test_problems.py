@@ -12,10 +12,10 @@ from server.context import House
 from server.rest.app import ROUTES
 from server.rest.route import Needs
 from server.rest.routes import wallet
-from tests.clients import token_of
 from tests.server.rest.conftest import People
 from tests.server.rest.problems import SOMEBODY, check
 from tests.server.rest.raw import exchange
+from tests.support.clients import token_of
 
 
 async def test_an_unknown_path_is_a_problem(web: httpx.AsyncClient) -> None:

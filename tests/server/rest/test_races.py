@@ -13,8 +13,8 @@ import trio
 from domain.billing.posting import Kind
 from server.context import House
 from storage.ledger.audit import audit
-from tests.clients import Phone
 from tests.server.rest.conftest import Caller, People
+from tests.support.clients import Phone
 
 CROWD = 50
 RATE = 600  # 10 tokens a block: these houses have blocks of one second

@@ -10,11 +10,11 @@ import trio
 
 from domain.ids import CallId
 from server.context import House
-from tests.clients import PATIENCE_SECONDS, Phone
-from tests.houses import running_house, settings
 from tests.server.rest.conftest import Caller, People, people_of
 from tests.server.rest.problems import check
 from tests.server.rest.test_call_exploits import balance, end, hear, ring
+from tests.support.clients import PATIENCE_SECONDS, Phone
+from tests.support.servers import running_house, settings
 
 in_thread = trio.to_thread.run_sync
 DEAD_SECONDS = 2.0  # for which a connection may be dead unnoticed

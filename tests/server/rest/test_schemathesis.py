@@ -14,9 +14,9 @@ import pytest
 
 from domain.refusals import Code
 from server.access.tokens import issue_token
-from tests.clients import SECRET, Phone, ring_and_join
-from tests.openapi import operation_at, read_document
-from tests.processes import ServerProcess
+from tests.support.clients import SECRET, Phone, ring_and_join
+from tests.support.openapi import operation_at, read_document
+from tests.support.processes import ServerProcess
 
 TOOL = Path(sys.executable).parent / "schemathesis"
 # What it takes for an answer to a request that fits, whatever the operation; it knows no others.

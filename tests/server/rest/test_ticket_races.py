@@ -8,9 +8,9 @@ import trio
 
 from domain.billing.posting import Posting, Receipt
 from server.context import House
-from tests.clients import PATIENCE_SECONDS, Phone, go_live
 from tests.server.rest.conftest import Caller, People
 from tests.server.rest.problems import check
+from tests.support.clients import PATIENCE_SECONDS, Phone, go_live
 
 in_thread = trio.to_thread.run_sync
 REMOVED = "SELECT 1 FROM streams WHERE id = $1 AND $2 = ANY(removed)"

@@ -13,7 +13,7 @@ from server.context import House
 from tests.server.rest.conftest import Caller, People
 from tests.server.rest.problems import SOMEBODY, check
 from tests.server.rest.shop import Shop, open_shop
-from tests.stripe_stand_in import SECRET_KEY
+from tests.support.stripe_stand_in import SECRET_KEY
 
 
 @pytest.fixture

@@ -17,11 +17,11 @@ from server.config.settings import Secrets
 from server.context import House
 from server.rest.app import ROUTES
 from server.rest.route import Needs
-from tests.clients import SECRET, token_of
-from tests.houses import running_house, settings
 from tests.server.rest.conftest import client_of
 from tests.server.rest.problems import SOMEBODY, check
-from tests.tokens import EC, OTHER_EC, RSA, encoded, jwks, signed
+from tests.support.clients import SECRET, token_of
+from tests.support.servers import running_house, settings
+from tests.support.tokens import EC, OTHER_EC, RSA, encoded, jwks, signed
 
 GUARDED = [route for route in ROUTES if route.needs is not Needs.ANYONE]
 INSIDE = ("Traceback", ".py", "SELECT", "joserfc", "asyncpg", "jwks", "BEGIN", str(SOMEBODY), SECRET)

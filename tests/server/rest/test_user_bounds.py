@@ -5,9 +5,9 @@ from typing import Any
 import trio
 
 from server.context import House
-from tests.houses import running_house, with_section
 from tests.server.rest.conftest import Caller, people_of
 from tests.server.rest.problems import check
+from tests.support.servers import running_house, with_section
 
 STREAM = {"title": "a show", "type": "public"}
 

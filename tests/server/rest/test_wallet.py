@@ -8,10 +8,10 @@ import pytest
 from domain.billing.posting import Outcome
 from domain.instant import next_day, rfc3339
 from server.context import House
-from tests.houses import give
 from tests.server.rest.conftest import People
 from tests.server.rest.problems import check
 from tests.storage.books import tip
+from tests.support.servers import give
 
 
 async def test_the_wallet_sums_what_was_earned_and_spent(people: People) -> None:

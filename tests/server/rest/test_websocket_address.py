@@ -7,8 +7,8 @@ import pytest
 from server.addresses import ForwardedHeader, Origin, Proxies, forwarded_origin
 from server.config.settings import ConfigError, read_settings
 from server.context import House
-from tests.houses import running_house, with_section
 from tests.server.rest.conftest import client_of
+from tests.support.servers import running_house, with_section
 
 Headers = dict[str, str]
 

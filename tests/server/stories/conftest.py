@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.towns import Town, town_on
+from tests.support.server_fixture import Town, town_on
 
 
 @pytest.fixture

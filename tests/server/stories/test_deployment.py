@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from storage.migrate import migrations
-from tests.books import Books
-from tests.clients import ring_and_join
-from tests.databases import Databases
-from tests.processes import run_command
-from tests.towns import BILLING_SECRET, Town, town_on
+from tests.support.books import Books
+from tests.support.clients import ring_and_join
+from tests.support.databases import Databases
+from tests.support.processes import run_command
+from tests.support.server_fixture import BILLING_SECRET, Town, town_on
 
 TABLES = {"users", "creators", "wallets", "journal", "calls", "streams", "stream_tickets", "meters", "payouts"}
 

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from tests.processes import eventually
 from tests.storage.own_postgres import own_postgres
-from tests.towns import Town, town_on
+from tests.support.processes import eventually
+from tests.support.server_fixture import Town, town_on
 
 
 def test_without_its_database_a_server_lives_but_wants_no_work_until_it_is_back(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """What people write is text: to the database, to the others in the room, and to whoever reads it later."""
 
-from tests.clients import go_live, send_tip
-from tests.towns import Town
+from tests.support.clients import go_live, send_tip
+from tests.support.server_fixture import Town
 
 HOSTILE = "'); DELETE FROM halfminute.wallets; -- <script>alert(1)</script> ${7*7} %s"
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from tests.clients import Phone, go_live, ring_and_join, send_tip
-from tests.towns import Town
+from tests.support.clients import Phone, go_live, ring_and_join, send_tip
+from tests.support.server_fixture import Town
 
 PRICE, PURSE = 10, 3
 TENS_A_BLOCK = 600  # tokens a minute, where a block is a second

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from tests.clients import Phone, go_live, send_tip
-from tests.towns import Town
+from tests.support.clients import Phone, go_live, send_tip
+from tests.support.server_fixture import Town
 
 
 def test_streams_are_found_by_status_type_and_creator_a_page_at_a_time(town: Town) -> None:

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from tests.clients import Phone, ring_and_join
-from tests.cron import Cron
-from tests.processes import eventually
-from tests.towns import Town
+from tests.support.clients import Phone, ring_and_join
+from tests.support.cron import Cron
+from tests.support.processes import eventually
+from tests.support.server_fixture import Town
 
 
 def test_a_call_is_paid_block_by_block_however_often_the_webhook_is_called_at_once(town: Town) -> None:

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.books import Books
-from tests.clients import SECRET
-from tests.cron import Cron
-from tests.crowds import Crowd, party
-from tests.towns import Town, town_on
+from tests.support.books import Books
+from tests.support.client_pool import Crowd, party
+from tests.support.clients import SECRET
+from tests.support.cron import Cron
+from tests.support.server_fixture import Town, town_on
 
 RATE = 60  # a token a block
 SWEEPS_AT_ONCE = 4

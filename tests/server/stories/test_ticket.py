@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients import go_live
-from tests.towns import Town, town_on
+from tests.support.clients import go_live
+from tests.support.server_fixture import Town, town_on
 
 
 @pytest.fixture

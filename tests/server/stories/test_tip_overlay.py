@@ -1,7 +1,7 @@
 """A tip shows up in the creator's overlay, which looks on with a token of its own."""
 
-from tests.clients import go_live, send_tip
-from tests.towns import Town
+from tests.support.clients import go_live, send_tip
+from tests.support.server_fixture import Town
 
 
 def test_a_tip_reaches_the_overlay_whichever_way_it_is_sent(town: Town) -> None:

@@ -1,0 +1,175 @@
+"""Our own way, end to end: rooms charge blocks, and read their receipts where they read everything else."""
+
+import gc
+import time
+from collections import deque
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import trio
+import trio.testing
+
+from domain.billing.posting import Kind, Outcome, Posting, Receipt
+from domain.ids import PostingKey, UserId, block_key
+from domain.room import inputs
+from server.clock import Clock
+from server.observability.memory import settle_memory
+from server.rooms.committer import Committer
+from server.rooms.inbox.inbox import Inbox
+from server.rooms.inbox.timers import Alarm
+from storage.ledger.actor import MAX_BATCH, StorageActor
+from storage.postgres import Postgres
+from tests.bench.commits.history import PRICE_TOKENS, Party, read_parties
+from tests.bench.turn import Turn, percentile
+
+DUE_AT_ONCE = 2 * MAX_BATCH  # one batch under way, and one that waits
+WARM_BATCHES = 4
+INBOX = 64
+
+
+class Books:
+    """The actor alone; these rooms keep no records."""
+
+    def __init__(self, actor: StorageActor) -> None:
+        self.post = actor.post
+        self.submit = actor.submit
+
+    async def save(self, record: Any) -> bool:
+        raise AssertionError("no record is saved here")
+
+    async def refund_ticket(self, user_id: UserId) -> None:
+        raise AssertionError("nobody asked for it")
+
+    async def refund_blocks(self, blocks: Sequence[PostingKey]) -> bool:
+        raise AssertionError("nobody asked for it")
+
+    async def release_tickets(self) -> bool:
+        raise AssertionError("nobody asked for it")
+
+
+class Room:
+    """A call as its task is, without the rules: due, it charges the next block; paid, it lets another be due."""
+
+    def __init__(self, party: Party, last_block: int, clock: Clock, books: Books, crowd: "Crowd") -> None:
+        self.inbox = Inbox(clock, Alarm(), INBOX)
+        self.committer = Committer(books, self.inbox)
+        self._party = party
+        self._last_block = last_block
+        self._crowd = crowd
+
+    async def run(self) -> None:
+        while True:
+            given = (await self.inbox.next(None)).given
+            if type(given) is inputs.Receipts:
+                assert given.receipts[0].outcome is Outcome.COMMITTED, given
+                self._crowd.paid(self)
+            else:
+                self._charge()
+
+    def _charge(self) -> None:
+        self._last_block += 1
+        room_id, fan, creator = self._party
+        self.committer.post(
+            Posting(
+                key=block_key(room_id, fan, self._last_block),
+                kind=Kind.BLOCK,
+                debit=fan,
+                credit=creator,
+                tokens=PRICE_TOKENS,
+                room_id=room_id,
+                epoch=1,
+                block_no=self._last_block,
+            )
+        )
+
+
+class Crowd:
+    """All rooms; so many are due at once, and each that is paid makes way for the one that was due longest ago."""
+
+    def __init__(self) -> None:
+        self.idle: deque[Room] = deque()
+        self.done = 0
+        self.warm = trio.Event()
+        self.still = trio.Event()
+        self._due = 0
+        self._closing = False
+        self.marks: list[tuple[float, float, int]] = []  # at each batch: the moment, our CPU time, receipts read so far
+        self.batch_ms: list[float] = []
+
+    def begin(self, due: int) -> None:
+        for _ in range(due):
+            self._next()
+
+    def stop(self) -> None:
+        self._closing = True
+
+    def paid(self, room: Room) -> None:
+        self.done += 1
+        self._due -= 1
+        self.idle.append(room)
+        if not self._closing:
+            self._next()
+        elif self._due == 0:
+            self.still.set()
+
+    def _next(self) -> None:
+        self._due += 1
+        self.idle.popleft().inbox.deliver(inputs.Elapsed())
+
+    def batch_committed(self, receipts: Sequence[Receipt], seconds: float) -> None:
+        if not self._closing:
+            self.marks.append((time.perf_counter(), time.process_time(), self.done))
+            self.batch_ms.append(seconds * 1000)
+            if len(self.marks) > WARM_BATCHES:
+                self.warm.set()
+
+    def posting_poisoned(self, receipt: Receipt) -> None:
+        raise AssertionError(f"refused: {receipt}")
+
+
+async def rooms_turn(postgres: Postgres, name: str, seconds: float, hot: bool) -> Turn:
+    """10,000 rooms, always enough of them due to fill two batches."""
+    crowd = Crowd()
+    thresholds = gc.get_threshold()
+    actor = StorageActor(postgres, crowd)
+    rooms = await _make_rooms(postgres, actor, crowd, hot)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(actor.run)
+        for room in rooms:
+            nursery.start_soon(room.run)
+            nursery.start_soon(room.committer.run)
+        await trio.testing.wait_all_tasks_blocked()
+        settle_memory()  # as the server does once it stands
+        crowd.begin(DUE_AT_ONCE)
+        await crowd.warm.wait()
+        await trio.sleep(seconds)
+        crowd.stop()
+        await crowd.still.wait()
+        actor.close()
+        nursery.cancel_scope.cancel()
+    gc.unfreeze()
+    gc.set_threshold(*thresholds)
+    return _turn_of(crowd, name)
+
+
+async def _make_rooms(postgres: Postgres, actor: StorageActor, crowd: Crowd, hot: bool) -> list[Room]:
+    last_blocks = dict(map(tuple, await postgres.fetch("SELECT room_id, last_block FROM meters")))
+    new_room = partial(Room, clock=Clock(), books=Books(actor), crowd=crowd)
+    rooms = [new_room(party, last_blocks[party.room_id]) for party in await read_parties(postgres, hot)]
+    crowd.idle.extend(rooms)
+    return rooms
+
+
+def _turn_of(crowd: Crowd, name: str) -> Turn:
+    """From one batch to another, so that nothing is counted whose work began before the clock."""
+    (began, cpu_began, done_before), (ended, cpu_ended, done_after) = crowd.marks[WARM_BATCHES], crowd.marks[-1]
+    postings = done_after - done_before
+    return Turn(
+        contestant=name,
+        postings=postings,
+        seconds=ended - began,
+        p50_ms=percentile(crowd.batch_ms, 0.5),
+        p99_ms=percentile(crowd.batch_ms[WARM_BATCHES:], 0.99),
+        client_us=(cpu_ended - cpu_began) / postings * 1e6,
+    )

@@ -1,0 +1,48 @@
+"""The bench keeps working: one small round of it, and what its figures come to."""
+
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import msgspec
+import pytest
+
+from tests.bench.commits.result import BATCHED, TARGETS, Result, result_of
+from tests.bench.disk import Fsync
+from tests.bench.turn import Turn
+from tests.support.processes import ROOT, environment
+
+SMALL_RUN_SECONDS = 120  # at the very most, on a machine that does other things
+ALWAYS_THERE = {"rooms", "rooms_hot", "copy", "copy_update", "lone", "insert", "asyncpg_c10"}
+
+
+def test_a_small_round_books_everything_and_saves_its_figures(tmp_path: Path) -> None:
+    small = ["--rounds", "1", "--journal-rows", "10000", "--turn-seconds", "0.1", "--peers", "asyncpg"]
+    run = [sys.executable, "-m", "tests.bench.commits", "--quick", "--out", str(tmp_path), *small]
+    subprocess.run(run, check=True, cwd=ROOT, env=environment({}), timeout=SMALL_RUN_SECONDS, capture_output=True)
+    result = msgspec.json.decode((tmp_path / "commits.json").read_bytes(), type=Result)
+    assert {turn.contestant for turn in result.runs} >= ALWAYS_THERE
+    assert all(turn.postings > 0 and turn.seconds > 0 for turn in result.runs)
+    assert set(result.ratios) == set(TARGETS)
+    assert result.batch_p99_ms > 0 and result.fsync.p50_ms > 0
+    assert ElementTree.parse(tmp_path / "commits.svg").getroot().tag.endswith("svg")
+
+
+def test_a_ratio_is_the_median_of_the_rounds_own() -> None:
+    speeds = {"rooms": (100, 10, 40), "copy": (200, 40, 40)}
+    turns = [turn(name, round_no, speeds[name][round_no]) for round_no in range(3) for name in speeds]
+    turns += [turn(name, 0, 10) for name in BATCHED[1:]]
+    result = result_of(turns, Fsync(1, 2), 10, 2, [])
+    assert result.ratios["vs_copy"] == 0.5
+    assert result.ratio_spreads["vs_copy"] == (0.25, 0.5, 1.0)
+    assert result.ratios["vs_node_c10"] is None
+
+
+@pytest.mark.parametrize(("name", "value"), [("vs_copy", 0.44), ("lone_vs_insert", 1.6)])
+def test_a_target_that_is_missed_does_not_hold(name: str, value: float) -> None:
+    assert not TARGETS[name].holds(value)
+
+
+def turn(name: str, round_no: int, per_second: float) -> Turn:
+    return Turn(contestant=name, postings=int(per_second), seconds=1, p50_ms=1, p99_ms=2, client_us=1, round=round_no)

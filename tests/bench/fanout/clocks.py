@@ -1,0 +1,156 @@
+"""Rooms whose clocks run, and nothing else: real calls in real room tasks, due evenly over a block, and books at once.
+
+`python -m tests.bench.fanout.clocks ROOMS SECONDS`: prints the part of a core that they take, in percent, how late a
+block is at the 99th percentile, in milliseconds, and how many blocks fell due.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+from uuid import uuid4
+
+import trio
+import trio.testing
+
+from domain.billing.block import BlockPrice
+from domain.billing.meter import Funds, Meter
+from domain.billing.posting import Outcome, Posting, Receipt
+from domain.call.call import Call
+from domain.call.record import CallFacts, CallRecord, CallRules
+from domain.ids import CallId, MemberId, RoomId, UserId
+from domain.instant import Duration, Instant
+from domain.protocol.commands import CallAccept
+from domain.protocol.events import Person
+from domain.room import effects, inputs
+from domain.stream.record import StreamRules
+from server.clock import Clock
+from server.config.settings import RoomSettings, WebsocketSettings
+from server.money.ticket_settlement import Tickets
+from server.observability.faults import Faults
+from server.observability.memory import settle_memory
+from server.observability.metrics import Telemetry
+from server.rooms.lifecycle import RoomFloor
+from server.rooms.registry import Registry
+from server.rooms.room import Revival
+from server.rooms.supervisor import Supervisor
+from server.sessions.directory import Sessions
+from storage.ledger.actor import Deliver, StorageActor
+from storage.postgres import Postgres
+from storage.rooms.leases import Leases
+from tests.bench.trusted import Trusted
+from tests.bench.turn import percentile
+
+PRICE = BlockPrice(rate_tokens_per_min=120, block_seconds=30)
+BALANCE = 1_000_000
+
+
+class Actor:
+    """Books every posting; the room hears of it in the next turn of the loop: a database without distance."""
+
+    def __init__(self) -> None:
+        self._owed: list[Callable[[], None]] = []
+        self._idle = trio.lowlevel.ParkingLot()
+
+    def submit(self, postings: Sequence[Posting], deliver: Deliver) -> bool:
+        self._owed.append(lambda: deliver([_paid(posting) for posting in postings]))
+        self._idle.unpark()
+        return True
+
+    async def run(self) -> None:
+        while True:
+            await self._idle.park()
+            owed, self._owed = self._owed, []
+            for deliver in owed:
+                deliver()
+
+
+class Lateness:
+    """What the rooms tell of their blocks."""
+
+    def __init__(self) -> None:
+        self.late_ms: list[float] = []
+
+    def block_posted(self, *, late: Duration) -> None:
+        self.late_ms.append(late / 1000)
+
+
+class Nobody:
+    """Who asked, and does not wait for an answer."""
+
+    def deliver(self, result: Any) -> None: ...
+
+
+def _paid(posting: Posting) -> Receipt:
+    assert posting.block_no is not None
+    n = posting.block_no
+    return Receipt(posting, Outcome.COMMITTED, BALANCE - posting.tokens * n, posting.tokens * n, n, n)
+
+
+def _running_call(accepted_at: Instant) -> Call:
+    """Both parties are in the room since then, and block 1 is paid."""
+    fan, creator, call_id = UserId(uuid4()), UserId(uuid4()), CallId(uuid4())
+    facts = CallFacts(
+        call_id, str(call_id), Person(fan, "fan"), Person(creator, "creator"), PRICE, None, accepted_at, accepted_at + 1
+    )
+    meter = Meter(room_id=RoomId(call_id), payer=fan, payee=creator, price=PRICE, epoch=1, funds=Funds(BALANCE, 0))
+    call, nobody = Call(facts, CallRules(), meter, CallRecord()), Nobody()
+    call.handle(inputs.Acted(creator, CallAccept(call_id=call_id), nobody), accepted_at)
+    decided: list[effects.Effect] = []
+    for user_id in (fan, creator):
+        decided += call.handle(inputs.Joined(MemberId(uuid4()), user_id, nobody), accepted_at)
+    first = tuple(_paid(effect.posting) for effect in decided if isinstance(effect, effects.Post))
+    call.handle(inputs.Receipts(first), accepted_at)
+    return call
+
+
+async def _save(record: Any) -> bool:
+    return True
+
+
+async def main(rooms: int, seconds: float) -> None:
+    """Blocks that fell due while the rooms were made are charged before the time is taken."""
+    actor, lateness = Actor(), Lateness()
+    settle_memory()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(actor.run)
+        floor = _floor(actor, lateness, nursery)
+        nursery.start_soon(floor.alarm.run)
+        began = floor.clock.now()
+        for i in range(rooms):
+            call = _running_call(began - PRICE.block * i // rooms)
+            room = floor.room(call.facts.id, call.facts.channel, (), cast(Revival, None))
+            nursery.start_soon(floor.task(room, call, 1, _save).run)
+        await trio.testing.wait_all_tasks_blocked()
+        print(f"CLOCKS {await _measure(lateness.late_ms, seconds)}", flush=True)
+        nursery.cancel_scope.cancel()
+
+
+def _floor(actor: Actor, lateness: Lateness, nursery: trio.Nursery) -> RoomFloor:
+    telemetry, sessions = cast(Telemetry, lateness), Sessions(WebsocketSettings())
+    faults = Faults(Telemetry())
+    return RoomFloor(
+        cast(Postgres, None),
+        cast(StorageActor, actor),
+        cast(Leases, None),
+        Trusted(),
+        Registry(nursery, cast(Supervisor, None), telemetry, faults),
+        sessions,
+        telemetry,
+        Clock(),
+        RoomSettings(),
+        faults,
+        Tickets(cast(Postgres, None), cast(StorageActor, actor), StreamRules()),
+    )
+
+
+async def _measure(late_ms: list[float], seconds: float) -> str:
+    late_ms.clear()
+    began, cpu_began = time.perf_counter(), time.process_time()
+    await trio.sleep(seconds)
+    percent = (time.process_time() - cpu_began) / (time.perf_counter() - began) * 100
+    return f"{percent:.3f} {percentile(late_ms, 0.99):.3f} {len(late_ms)}"
+
+
+if __name__ == "__main__":
+    trio.run(main, int(sys.argv[1]), float(sys.argv[2]))

@@ -1,0 +1,100 @@
+"""Sessions of ours in a process: real connections, conversations and a real room's task, with rules that let all in.
+
+`python -m tests.bench.fanout.joined PORT`, until standard input ends.
+"""
+
+import sys
+from functools import partial
+from typing import Any, cast
+from uuid import UUID
+
+import trio
+
+from domain.ids import RoomId, UserId
+from domain.protocol.events import RoomJoined
+from domain.room import effects, inputs
+from server.config.listen_address import Address
+from server.config.settings import LimitSettings, Secrets, Settings
+from server.context import House
+from server.gateway.connection import serve_connection
+from server.gateway.connection_limits import ConnectionLimits
+from server.gateway.listener import Listener, open_listener
+from server.observability.memory import settle_memory
+from server.rooms.ownership import Ownership
+from server.rooms.room import Revival
+from server.sessions.heartbeat import keep_pulse
+from storage.postgres import Postgres
+from tests.bench.fanout.ours import CHANNEL
+from tests.bench.trusted import Trusted
+from tests.support.clients import SECRET
+
+
+class Lobby:
+    """A room's rules: whoever comes is a member."""
+
+    over = settled = False
+
+    def handle(self, given: inputs.Input, at: int) -> list[effects.Effect]:
+        if not isinstance(given, inputs.Joined):
+            return []
+        joined = RoomJoined(
+            channel=CHANNEL,
+            room={},
+            member_id=given.member_id,
+            members=[],
+            history=[],
+            epoch=1,
+            seq=0,
+            you={},
+            ice_servers=[],
+        )
+        return [effects.Admit(given.member_id, given.reply, joined)]
+
+    def next_deadline(self) -> None:
+        return None
+
+
+async def _save(record: Any) -> bool:
+    raise AssertionError("there is nothing to store")
+
+
+class Known:
+    """A database that knows whomever it is asked for, and nothing else."""
+
+    async def fetchrow(self, query: str, user_id: UserId) -> dict[str, str]:
+        return {"display_name": "somebody"}
+
+
+def open_room(house: House) -> None:
+    room = house.room_floor.room(RoomId(UUID(int=0)), CHANNEL, (), cast(Revival, None))  # it does not crash
+    room.ownership = Ownership(Trusted())
+    house.registry.start(room, house.room_floor.task(room, Lobby(), 1, _save))
+
+
+async def main(port: int) -> None:
+    """A house without books."""
+    async with trio.open_nursery() as nursery:
+        many_from_here = Settings(limits=LimitSettings(exempt=("127.0.0.1/32",)))
+        house = House(many_from_here, Secrets(jwt_secret=SECRET), cast(Postgres, Known()), nursery)
+        settings = house.settings.websocket
+        open_room(house)
+        listener = open_listener(Address("127.0.0.1", port))
+        limits = ConnectionLimits(settings.connections, 100)
+        accepting = Listener(
+            listener,
+            partial(serve_connection, house),
+            limits,
+            settings.send_buffer_bytes,
+            house.faults,
+            house.memory,
+        )
+        nursery.start_soon(accepting.run, nursery)
+        nursery.start_soon(keep_pulse, house.sessions, settings.presence_seconds, house.faults, house.clock.stalls)
+        settle_memory()
+        print("LISTENING", flush=True)
+        await trio.to_thread.run_sync(sys.stdin.read)
+        nursery.cancel_scope.cancel()
+
+
+if __name__ == "__main__":
+    trio.run(main, int(sys.argv[1]))

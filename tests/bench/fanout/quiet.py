@@ -1,0 +1,116 @@
+"""What there is while nothing is said: a session's memory, beside bare trio-websocket's, and rooms whose clocks run."""
+
+import sys
+from pathlib import Path
+from uuid import uuid4
+
+import msgspec
+import trio
+
+from tests.bench.fanout.contestants import SCRIPTS, Peer
+from tests.bench.fanout.ours import CHANNEL
+from tests.bench.fanout.result import Quiet
+from tests.bench.fanout.room import Cores, started
+from tests.support.clients import token_of
+from tests.support.processes import free_ports
+
+FIRST = 200  # what is there once, and what is allocated in advance, is there by then
+AT_ONCE = 64
+LISTEN_SECONDS_MAX = 20
+JOIN_SECONDS_MAX = 60
+CLOCKS_SECONDS_MAX = 60  # to make the rooms, beyond the seconds in which they are watched
+REST_SECONDS = 0.5  # idle is who has said nothing for a while
+HANDSHAKE = (
+    "GET {path} HTTP/1.1\r\nHost: here\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+
+
+async def measure_quiet(sessions: int, rooms: int, clock_seconds: float, cores: Cores) -> Quiet:
+    """Each in a process of its own, one after the other."""
+    bare = Peer("trio-websocket", (sys.executable, str(SCRIPTS / "fanout.py"), "awaiting"))
+    joined = Peer("sessions", (sys.executable, "-m", "tests.bench.fanout.joined"), path="/ws")
+    return Quiet(
+        sessions,
+        await _kb_per_session(joined, sessions, cores, says=True),
+        await _kb_per_session(bare, sessions, cores, says=False),
+        rooms,
+        *await _run_clocks(rooms, clock_seconds, cores),
+    )
+
+
+async def _run_clocks(rooms: int, seconds: float, cores: Cores) -> list[float]:
+    """Percent of a core, milliseconds late at the 99th percentile, and how many blocks."""
+    command = [sys.executable, "-m", "tests.bench.fanout.clocks", str(rooms), str(seconds)]
+    async with started(command, "clocks", cores.server) as process:
+        return await process.hear("CLOCKS", seconds + CLOCKS_SECONDS_MAX)
+
+
+async def _kb_per_session(peer: Peer, sessions: int, cores: Cores, *, says: bool) -> float:
+    """KB (of 1,000 bytes) that each of so many connections adds; with `says`, each opens a session and joins a room."""
+    port = free_ports(1)[0]
+    async with started([*peer.command, str(port)], peer.name, cores.server) as server, trio.open_nursery() as nursery:
+        await server.hear("LISTENING", LISTEN_SECONDS_MAX)
+        crowd = _Crowd(port, peer.path, says, nursery)
+        await crowd.grow(FIRST)
+        before = _bytes(server.pid)
+        await crowd.grow(sessions)
+        after = _bytes(server.pid)
+        nursery.cancel_scope.cancel()
+    return (after - before) / sessions / 1000
+
+
+class _Crowd:
+    """Connections that are open and only answer pings."""
+
+    def __init__(self, port: int, path: str, says: bool, nursery: trio.Nursery) -> None:
+        self._port = port
+        self._path = path
+        self._says = says
+        self._nursery = nursery
+        self._streams: list[trio.SocketStream] = []
+
+    async def grow(self, by: int) -> None:
+        """Until all are joined, and the server is at rest."""
+        limit = trio.CapacityLimiter(AT_ONCE)
+        with trio.fail_after(JOIN_SECONDS_MAX):
+            async with trio.open_nursery() as joining:
+                for _ in range(by):
+                    joining.start_soon(self._join, limit)
+        await trio.sleep(REST_SECONDS)
+
+    async def _join(self, limit: trio.CapacityLimiter) -> None:
+        async with limit:
+            stream = await trio.open_tcp_stream("127.0.0.1", self._port)
+            self._streams.append(stream)
+            await stream.send_all(HANDSHAKE.format(path=self._path).encode())
+            await _hear(stream, b"\r\n\r\n")
+            if self._says:
+                await stream.send_all(_frame({"type": "session:open", "token": token_of(uuid4())}))
+                await _hear(stream, b"session:ready")
+                await stream.send_all(_frame({"type": "room:join", "channel": CHANNEL}))
+                await _hear(stream, b"room:joined")
+
+
+async def _hear(stream: trio.SocketStream, word: bytes) -> None:
+    heard = b""
+    while word not in heard:
+        received = await stream.receive_some()
+        assert received, heard
+        heard += received
+
+
+def _frame(command: dict[str, str]) -> bytes:
+    """A client's text frame, masked with zeros."""
+    payload = msgspec.json.encode(command)
+    length = len(payload)
+    head = bytes((0x81, 0x80 | length)) if length < 126 else b"\x81\xfe" + length.to_bytes(2, "big")
+    return head + bytes(4) + payload
+
+
+def _bytes(pid: int) -> int:
+    """Of memory that is the process's own."""
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) * 1024
+    raise AssertionError("no Pss")

@@ -1,0 +1,116 @@
+"""People who ask over HTTP, each over one connection that is kept: `python -m tests.bench.rest.crowd`, its own process.
+
+It reads one line, a Crowd, asks until the time is up, and writes one line, what was Heard. HTTP/1.1 over bare sockets:
+a client that did more for a request would itself be what is measured.
+"""
+
+import asyncio
+import random
+import re
+import resource
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from itertools import count
+from typing import NamedTuple
+
+import msgspec
+
+# Of each kind so many in ten: reads as a client makes them while its user looks around, and a tip now and then.
+MIX = ("me", "me", "wallet", "wallet", "ledger", "ledger", "streams", "streams", "tip", "tip")
+READS = {"me": "/api/me", "wallet": "/api/wallet", "ledger": "/api/wallet/ledger", "streams": "/api/streams"}
+KINDS = tuple(dict.fromkeys(MIX))
+TIP_TOKENS = 1
+LENGTH = re.compile(rb"\r\ncontent-length: (\d+)\r\n", re.IGNORECASE)
+
+
+class Member(msgspec.Struct, frozen=True):
+    """One connection: who asks, and whom they tip."""
+
+    token: str
+    creator_id: str
+
+
+class Crowd(msgspec.Struct, frozen=True):
+    port: int
+    seconds: float
+    members: list[Member]
+
+
+class Heard(msgspec.Struct, frozen=True):
+    """What the crowd was answered; milliseconds from the request to the last byte of its answer."""
+
+    ms: dict[str, list[float]]
+    errors: dict[str, int]  # by kind and status, or what happened to the connection
+    seconds: float
+    cpu_seconds: float
+
+
+class Asked(NamedTuple):
+    kind: str
+    request: bytes
+
+
+async def ask_all(crowd: Crowd) -> Heard:
+    """Everybody at once, each in a closed loop: the next request follows the answer."""
+    ms: dict[str, list[float]] = {kind: [] for kind in KINDS}
+    errors: Counter[str] = Counter()
+    began, cpu = time.perf_counter(), _cpu_seconds()
+    members = (_ask(crowd, number, member, began, ms, errors) for number, member in enumerate(crowd.members))
+    await asyncio.gather(*members)
+    return Heard(ms, dict(errors), time.perf_counter() - began, _cpu_seconds() - cpu)
+
+
+async def _ask(
+    crowd: Crowd, number: int, member: Member, began: float, ms: dict[str, list[float]], errors: Counter[str]
+) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", crowd.port)
+    try:
+        for kind, request in _requests(number, member):
+            sent = time.perf_counter()
+            if sent - began > crowd.seconds:
+                return
+            writer.write(request)
+            status = await _status(reader)
+            if status in (200, 201):
+                ms[kind].append((time.perf_counter() - sent) * 1000)
+            else:
+                errors[f"{kind} {status}"] += 1
+    except (OSError, EOFError) as error:
+        errors[type(error).__name__] += 1
+    finally:
+        writer.close()
+
+
+def _requests(number: int, member: Member) -> Iterator[Asked]:
+    """What one member asks, in an order of their own that is the same in each run."""
+    chosen = random.Random(number)
+    body = b'{"toCreatorId":"%b","amountTokens":%d}' % (member.creator_id.encode(), TIP_TOKENS)
+    head = f"Host: 127.0.0.1\r\nAuthorization: Bearer {member.token}\r\n".encode()
+    reads = {kind: b"GET %b HTTP/1.1\r\n%b\r\n" % (path.encode(), head) for kind, path in READS.items()}
+    fields = b"%bContent-Type: application/json\r\nContent-Length: %d\r\n" % (head, len(body))
+    tip = b"POST /api/tips/send HTTP/1.1\r\n" + fields
+    for tip_no in count():
+        kind = chosen.choice(MIX)
+        key = b"Idempotency-Key: %d-%d\r\n\r\n" % (number, tip_no)
+        yield Asked(kind, tip + key + body if kind == "tip" else reads[kind])
+
+
+async def _status(reader: asyncio.StreamReader) -> int:
+    """Of one answer, read to its end."""
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = LENGTH.search(head)
+    assert length is not None, head
+    await reader.readexactly(int(length[1]))
+    return int(head[9:12])
+
+
+def _cpu_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+if __name__ == "__main__":
+    heard = asyncio.run(ask_all(msgspec.json.decode(sys.stdin.buffer.readline(), type=Crowd)))
+    sys.stdout.buffer.write(msgspec.json.encode(heard))

@@ -1,0 +1,149 @@
+"""Measures the REST surface under a crowd that stays connected: `python -m tests.bench.rest`.
+
+200 connections that are kept, each in a closed loop, read and tip for a minute: `GET /me`, `/wallet`, `/wallet/ledger`
+and `/streams`, and `POST /tips/send` under keys. The server has one core and the crowd another; PostgreSQL runs on
+whichever is free. No request may fail; each tip that was answered must be in the books, and no other.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import nullcontext
+from functools import partial
+from itertools import chain
+from pathlib import Path
+
+import msgspec
+import trio
+
+from domain.ids import UserId
+from server.access.tokens import issue_token
+from server.ids import new_uuid
+from server.loadtest.measures.figures import spread
+from storage.embedded.launcher import find_running
+from storage.postgres import open_postgres
+from tests.bench.fanout.room import Cores, Spent, choose_cores, spent
+from tests.bench.rest.crowd import Crowd, Heard, Member
+from tests.bench.rest.profile import Profile
+from tests.bench.rest.result import Result, show
+from tests.load.costs import cost, raise_file_limit
+from tests.load.stage import Server, make_people
+from tests.support.lifeline import tied
+from tests.support.processes import ROOT, environment, run_command
+
+CONNECTIONS = 200
+SECONDS = 60.0
+QUICK_SECONDS = 3.0
+STREAMS = 20  # as many as a page of the list shows; each creator has one
+TOKEN_SECONDS = 3600
+ANSWER_SECONDS_MAX = 30.0  # after the time is up; more than the server takes for any request
+TIPS_BOOKED = "SELECT count(*) AS n FROM journal WHERE kind = 2"
+
+
+def main(
+    *, quick: bool = False, seconds: float | None = None, connections: int = CONNECTIONS, profile: bool = False
+) -> int:
+    """Ask as a crowd does; print how many requests a second were answered, and how long each kind took.
+
+    Args:
+        quick: A few seconds.
+        seconds: How long the crowd asks.
+        connections: How many people ask, each over a connection of their own.
+        profile: Also watch with py-spy what the server does meanwhile, which slows it, and write `rest_profile.md`.
+    """
+    raise_file_limit()
+    result = run(seconds or (QUICK_SECONDS if quick else SECONDS), connections, Profile() if profile else None)
+    show(result)
+    return 0 if result.sound else 1
+
+
+def run(seconds: float, connections: int, profile: Profile | None = None) -> Result:
+    """From an empty data directory to books that are checked."""
+    with tempfile.TemporaryDirectory(prefix="halfminute-bench-") as folder:
+        server = Server(Path(folder) / "house")
+        with server:
+            crowd = Crowd(server.http_port, seconds, trio.run(_invite, server, connections))
+            result = _hear(server, crowd, profile)
+            booked = trio.run(_tips_booked, server)
+            audit = run_command("audit", "--data", str(server.data_dir), cwd=Path(folder))
+            print(audit.out, file=sys.stderr)
+            server.terminate()
+            server.wait_exit()
+    return msgspec.structs.replace(result, tips_booked=booked, audit_holds=audit.exit_code == 0)
+
+
+async def _invite(server: Server, connections: int) -> list[Member]:
+    """Fans with tokens, and creators with a stream each whom they tip."""
+    fans = [UserId(new_uuid()) for _ in range(connections)]
+    creators = [UserId(new_uuid()) for _ in range(STREAMS)]
+    address = await find_running(server.data_dir)
+    assert address is not None, "a server that answers has its database"
+    async with open_postgres(address.dsn, pool_size=1) as postgres:
+        await make_people(postgres, fans, creators)
+    token_of = partial(issue_token, server.jwt_secret(), ttl_seconds=TOKEN_SECONDS, now=time.time())
+    for creator in creators:
+        server.post("/api/streams", token_of(creator), {"title": "Soon", "type": "public"}).raise_for_status()
+    return [Member(token_of(fan), str(creators[number % STREAMS])) for number, fan in enumerate(fans)]
+
+
+async def _tips_booked(server: Server) -> int:
+    address = await find_running(server.data_dir)
+    assert address is not None, "a server that answers has its database"
+    async with open_postgres(address.dsn, pool_size=1) as postgres:
+        booked: int = (await postgres.fetch(TIPS_BOOKED))[0]["n"]
+    return booked
+
+
+def _hear(server: Server, crowd: Crowd, profile: Profile | None) -> Result:
+    """What the crowd heard, and what that cost."""
+    cores = choose_cores()
+    _pin(server, cores)
+    before, began = cost(server.pid, server.postmaster, os.getpid()), spent(server.pid)
+    with nullcontext() if profile is None else profile.watching(server.pid, crowd.seconds):
+        heard = _ask(crowd, cores)
+        used, ended = cost(server.pid, server.postmaster, os.getpid()), spent(server.pid)
+    took = Spent(ended.running - began.running, ended.kept_waiting - began.kept_waiting)
+    requests = sum(map(len, heard.ms.values()))
+    if profile is not None:
+        profile.write(requests / heard.seconds)
+    return Result(
+        connections=len(crowd.members),
+        seconds=heard.seconds,
+        requests_per_second=requests / heard.seconds,
+        ms={
+            "all": spread(chain.from_iterable(heard.ms.values())),
+            **{kind: spread(ms) for kind, ms in heard.ms.items()},
+        },
+        errors=heard.errors,
+        server_us=took.running / max(1, requests) * 1e6,
+        server_cpu_percent=took.running / heard.seconds * 100,
+        kept_waiting=took.kept_waiting / heard.seconds,
+        postgres_cpu_percent=(used.postgres - before.postgres) / heard.seconds * 100,
+        client_cpu_percent=heard.cpu_seconds / heard.seconds * 100,
+        tips_answered=len(heard.ms["tip"]),
+        tips_booked=0,
+        audit_holds=False,
+    )
+
+
+def _pin(server: Server, cores: Cores) -> None:
+    """The server with all its threads; PostgreSQL, which was started before, runs anywhere."""
+    for thread in Path(f"/proc/{server.pid}/task").iterdir():
+        os.sched_setaffinity(int(thread.name), {cores.server})
+
+
+def _ask(crowd: Crowd, cores: Cores) -> Heard:
+    """Through a process of the crowd's own, which shares no core with the server where there are two."""
+    asked = subprocess.run(
+        [sys.executable, "-m", "tests.bench.rest.crowd"],
+        input=msgspec.json.encode(crowd) + b"\n",
+        stdout=subprocess.PIPE,
+        check=True,
+        cwd=ROOT,
+        env=environment({}),
+        preexec_fn=tied(partial(os.sched_setaffinity, 0, {cores.drainer})),
+        timeout=crowd.seconds + ANSWER_SECONDS_MAX,
+    )
+    return msgspec.json.decode(asked.stdout, type=Heard)

@@ -1,0 +1,197 @@
+"""The guards of calls against absent payees, hardly used blocks, idle rings and keys used twice."""
+
+from tests.mutation.bugs import Bug, Edit
+
+PAYEE = "tests/domain/test_call_payee.py"
+EXPLOITS = "tests/server/rest/test_call_exploits.py"
+COOLDOWN = "tests/domain/test_ring_cooldown.py"
+END = "tests/domain/test_call_end.py"
+RINGING = "tests/server/rest/test_ringing.py"
+
+IN_CALLS = (
+    Bug(
+        "payee-heard",
+        "a payee's silence stops the clock as of when they were last heard",
+        "a payee is paid for ten seconds of each absence",
+        (Edit("domain/call/call.py", "payee_was_away(party.heard_until, at)", "payee_was_away(at, at)"),),
+        f"{PAYEE}::test_time_since_a_silent_creator_was_last_heard_is_not_billed",
+        "assert",
+        "block 2 comes ten seconds early",
+    ),
+    Bug(
+        "payee-crash",
+        "active time that was set back is not out of date",
+        "a crash bills the time in which the payee was away",
+        (Edit("domain/billing/meter.py", "begun = 0 if committed <= set_back.block_no else", "begun ="),),
+        f"{PAYEE}::test_time_that_was_taken_back_stays_so_after_a_crash",
+        "assert",
+        "block 3 comes early",
+    ),
+    Bug(
+        "payee-machine",
+        "what was taken back once is not taken back again",
+        "two silences take the same time back twice",
+        (
+            Edit(
+                "domain/billing/block.py",
+                "self._runs = tuple((begun, min(over, since)) for begun, over in self._runs if begun < since)",
+                "self._runs = self._runs[:]",
+            ),
+        ),
+        "tests/domain/test_block.py::test_a_clock_that_is_set_back_has_counted_nothing_since_then",
+        "taken twice",
+        "the clock is behind",
+    ),
+    Bug(
+        "payee-end",
+        "a payee who ends gives a hardly used block back",
+        "a payee ends each call right after the charge and keeps the block",
+        (Edit("domain/call/call.py", "if by is self.parties.creator else 0", "if by is None else 0"),),
+        f"{PAYEE}::test_a_creator_who_ends_gives_back_a_block_of_which_less_than_ten_seconds_were_used",
+        "assert",
+        "the fan paid for 5 ms",
+    ),
+    Bug(
+        "payee-lost",
+        "a payee who stays away has ended the call",
+        "closing the browser instead of ending the call keeps the block",
+        (Edit("domain/call/call.py", "partial(self._end, reason, by=party))", "partial(self._end, reason))"),),
+        f"{PAYEE}::test_a_party_that_does_not_come_back_has_ended_the_call",
+        "assert",
+        "the block is kept",
+    ),
+    Bug(
+        "refund-due",
+        "a block to be given back is written down with the end of its call",
+        "a server that stops between the end and the refund keeps the fan's tokens",
+        (Edit("storage/migrations/0009_calls.sql", "        PERFORM note_refunds_due(given_back);\n", ""),),
+        f"{EXPLOITS}::test_a_block_that_a_server_had_no_time_to_give_back_is_given_back_by_the_next",
+        "assert",
+        "nobody gives it back",
+    ),
+    Bug(
+        "pause-sum",
+        "hand pauses of one party add up",
+        "pauses just under the limit hold the other party for ever",
+        (Edit("domain/call/parties.py", "self.paused_before += max(", "self.paused_before = 0 * max("),),
+        f"{PAYEE}::test_pauses_of_one_party_add_up_to_the_limit",
+        "assert",
+        "the third pause goes on",
+    ),
+    Bug(
+        "ring-doubles",
+        "the wait after rings that came to nothing doubles",
+        "a fan rings and cancels every ten seconds for ever",
+        (Edit("domain/call/ring_cooldown.py", "FIRST_WAIT << min(len(empty) - 2, 40)", "FIRST_WAIT"),),
+        f"{COOLDOWN}::test_the_wait_after_calls_that_came_to_nothing_doubles_up_to_ten_cooldowns",
+        "assert",
+        "the third wait is as long as the second",
+    ),
+    Bug(
+        "start-holds",
+        "nobody can ring a creator who starts a stream",
+        "fans who ring without a pause keep a creator from going live",
+        (
+            Edit(
+                "storage/migrations/0009_calls.sql",
+                "AND c.starts_stream_until > clock_timestamp()) THEN",
+                "AND false) THEN",
+            ),
+            Edit(
+                "storage/rooms/call_creation.py",
+                "AND starts_stream_until > clock_timestamp()",
+                "AND false",
+            ),
+        ),
+        f"{EXPLOITS}::test_fans_who_ring_without_a_pause_keep_no_creator_from_going_live",
+        "ALREADY_IN_CALL",
+        "the start is refused",
+    ),
+    Bug(
+        "key-tip",
+        "a posting looks whether its key stands for something that is no posting",
+        "the key of a call moves tokens when it is used for a tip",
+        (
+            Edit(
+                "storage/migrations/0007_parts.sql",
+                "careful := EXISTS (SELECT FROM idempotency_keys o WHERE o.key = ANY (key));",
+                "careful := false;",
+            ),
+        ),
+        f"{EXPLOITS}::test_of_a_call_and_a_tip_with_one_key_at_once_one_is_done",
+        "assert",
+        "the call rings and the tip is paid",
+    ),
+    Bug(
+        "rate-expected",
+        "a call with another rate than expected does not ring",
+        "a fan pays a rate that was raised a moment ago",
+        (
+            Edit(
+                "storage/rooms/call_creation.py",
+                'if new.expected_rate not in (None, creator["rate_tokens_per_min"]):',
+                "if False:",
+            ),
+        ),
+        f"{EXPLOITS}::test_with_another_rate_than_expected_nothing_rings",
+        "assert",
+        "it rings",
+    ),
+    Bug(
+        "end-outside",
+        "the end of a call is told to sessions that never joined it",
+        "a phone on its way into a call goes on showing one that is over",
+        (
+            Edit(
+                "domain/call/events.py",
+                "else self._tell_outside(ended.event, members)",
+                "else []",
+            ),
+        ),
+        f"{END}::test_sessions_outside_of_the_room_hear_of_the_end_and_those_in_it_only_once",
+        "assert",
+        "nobody outside of the room is told",
+    ),
+    Bug(
+        "end-inside",
+        "… and not a second time to those that are in its room",
+        "a phone in the room hears the end twice",
+        (Edit("domain/call/events.py", "Tell(user_id, outside, but=inside)", "Tell(user_id, outside)"),),
+        f"{END}::test_sessions_outside_of_the_room_hear_of_the_end_and_those_in_it_only_once",
+        "assert",
+        "the members are not left out",
+    ),
+    Bug(
+        "end-again",
+        "the end of a call that may have been lost with a connection is told again after a resume",
+        "a phone whose network was gone for a moment goes on ringing",
+        (Edit("server/sessions/resend.py", "    if heard_at is not None:", "    if False:"),),
+        f"{RINGING}::test_a_session_that_had_no_connection_hears_how_a_call_ended_once_it_is_back[False]",
+        "AssertionError: it did not come",
+        "the phone is told nothing",
+    ),
+    Bug(
+        "end-again-once",
+        "… and not if it was surely delivered",
+        "each resume tells of a call of long ago",
+        (Edit("server/sessions/session.py", "or self._call_end[0] < moment", "or False"),),
+        f"{RINGING}::test_an_end_that_a_session_surely_heard_is_not_told_again",
+        "assert",
+        "it is told twice",
+    ),
+    Bug(
+        "checkpoint-drift",
+        "rounds come when they are due, however long those before them took",
+        "active time is stored every five seconds and five rounds' time, and not at least every five",
+        (
+            Edit(
+                "server/maintenance.py",
+                "due_at = max(due_at + seconds, trio.current_time() + LEAST_PAUSE * seconds)",
+                "due_at = trio.current_time() + seconds",
+            ),
+        ),
+        "tests/server/test_maintenance.py::test_rounds_that_take_a_while_do_not_delay_those_after_them",
+        "assert",
+        "each round is later than the one before",
+    ),
+)

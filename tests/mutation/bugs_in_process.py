@@ -1,0 +1,214 @@
+"""The guards of the process itself: its log, its settings, its secrets, its sockets; and the tests that need them."""
+
+from tests.mutation.bugs import Bug, Edit
+
+OUTPUT, LOG, CLI = "server/observability/background_output.py", "server/observability/logs.py", "server/cli/main.py"
+OUTPUT_TESTS, LINE_TESTS = (
+    "tests/server/observability/test_background_output.py",
+    "tests/server/observability/test_log_lines.py",
+)
+LISTENER, LISTENING_TESTS = "server/gateway/listener.py", "tests/server/gateway/test_listening.py"
+ADDRESSES, ADDRESS_TESTS = "server/addresses.py", "tests/server/rest/test_websocket_address.py"
+DRAIN_TESTS = "tests/server/cli/test_drain.py"
+JWKS_TESTS = "tests/server/access/test_jwks.py"
+SECRET_TESTS = "tests/server/config/test_secrets.py"
+CONFIG, ENVIRONMENT, CLI_TESTS = (
+    "server/config/settings.py",
+    "server/config/environment.py",
+    "tests/server/cli/test_cli.py",
+)
+UNREAD_TESTS = "tests/server/observability/test_unread_log.py"
+FAILING = "\n            self._failing = True"
+
+IN_PROCESS = (
+    Bug(
+        "log-bound",
+        "lines that wait to be written are bounded",
+        "a log that nobody reads fills the memory",
+        (Edit(OUTPUT, " or self._waiting.qsize() >= MAX_WAITING_LINES:", ":"),),
+        f"{OUTPUT_TESTS}::test_while_nobody_reads_lines_are_dropped_and_counted_and_the_writer_never_waits",
+        "assert ((2 * 2048)",
+        "no line is dropped",
+    ),
+    Bug(
+        "log-thread",
+        "whoever logs leaves the writing to a thread",
+        "a log that nobody reads stops the server before it serves",
+        (Edit(OUTPUT, "self._waiting.put(self._encoded(line))", "self._write_lines([self._encoded(line)])"),),
+        f"{UNREAD_TESTS}::test_a_log_that_is_not_written_costs_no_answer_no_block_and_no_tip[nobody reads]",
+        "a server that is ready",
+        "it is never ready",
+    ),
+    Bug(
+        "log-refused",
+        "a descriptor that refuses a line costs this line alone",
+        "the first refused line ends the log for good",
+        (
+            Edit(
+                OUTPUT,
+                "except OSError:\n            self._failing",
+                "except ZeroDivisionError:\n            self._failing",
+            ),
+        ),
+        f"{OUTPUT_TESTS}::test_where_nobody_will_ever_read_lines_are_dropped_and_counted",
+        "ten dropped lines",
+        "nothing is counted",
+    ),
+    Bug(
+        "log-total",
+        "an event that cannot be rendered is logged without its fields",
+        "a strange value in a log line ends what logged it",
+        (
+            Edit(
+                LOG, "except Exception as error:  # reason: a caller", "except ZeroDivisionError as error:  # a caller"
+            ),
+        ),
+        f"{LINE_TESTS}::test_a_processor_that_raises_costs_the_fields_and_not_the_caller",
+        "KeyError",
+        "the renderer's error reaches the caller",
+    ),
+    Bug(
+        "descriptors",
+        "closed standard streams are taken by /dev/null",
+        "a socket becomes descriptor 2, and what a library prints goes to a client",
+        (Edit(CLI, "    secure_standard_streams()\n", ""),),
+        f"{UNREAD_TESTS}::test_a_server_starts_and_stops_without_standard_streams[(1, 2)]",
+        "AssertionError",
+        "something else has the number 1 or 2",
+    ),
+    Bug(
+        "unknown-variable",
+        "a variable that is no setting stops the start",
+        "a misspelt setting keeps its default, and nobody is told",
+        (Edit(CONFIG, "    _refuse_unknown_variables(environment)\n", ""),),
+        f"{CLI_TESTS}::test_what_is_wrong_in_the_environment_is_named_by_its_variable",
+        "DID NOT RAISE",
+        "the settings are read",
+    ),
+    Bug(
+        "service-link",
+        "what Kubernetes tells of a service named halfminute is no setting",
+        "no server starts beside such a service",
+        (Edit(ENVIRONMENT, "if not is_service_link(name, value):", "if True:"),),
+        f"{CLI_TESTS}::test_what_kubernetes_tells_of_its_services_is_no_setting_and_no_mistake",
+        "is no setting",
+        "its variables are refused",
+    ),
+    Bug(
+        "secret-ends",
+        "white space around a secret is no part of it",
+        "a newline at its end, and no token is accepted",
+        (Edit(CONFIG, "secret = text.strip()", "secret = text"),),
+        f"{SECRET_TESTS}::test_a_secret_of_white_space_alone_is_none",
+        "ConfigError",
+        "the newline is refused as a part of the secret",
+    ),
+    Bug(
+        "secret-text",
+        "a secret with a line break in it is refused",
+        "tokens, the cron or purchases fail, long after the start",
+        (Edit(CONFIG, "if any(unicodedata.category(letter)", "if False and any(unicodedata.category(letter)"),),
+        f"{SECRET_TESTS}::test_a_secret_with_something_in_it_that_is_no_text_is_refused_by_name",
+        "DID NOT RAISE",
+        "it is taken",
+    ),
+    Bug(
+        "jwks-empty",
+        "a JWKS without a usable key leaves the keys as they are",
+        "an issuer's empty answer turns everybody away",
+        (Edit("server/access/jwks.py", "            if not keys:\n", "            if False:\n"),),
+        f"{JWKS_TESTS}::test_a_document_without_a_good_key_changes_nothing_and_is_logged_and_counted[no keys]",
+        "AssertionError",
+        "the key is gone",
+    ),
+    Bug(
+        "hangup",
+        "a closed terminal drains the server",
+        "calls break off, and what their clocks say is lost",
+        (Edit("server/cli/serve.py", "[signal.SIGTERM, signal.SIGINT, *hangup]", "[signal.SIGTERM, signal.SIGINT]"),),
+        f"{DRAIN_TESTS}::test_the_end_of_its_terminal_drains_a_server_that_prints_there",
+        "AssertionError",
+        "it is killed by SIGHUP",
+    ),
+    Bug(
+        "nohup",
+        "a server under nohup outlives its terminal",
+        "nohup is of no use",
+        (Edit("server/cli/serve.py", "signal.getsignal(signal.SIGHUP) is signal.SIG_IGN", "False"),),
+        f"{DRAIN_TESTS}::test_a_server_under_nohup_outlives_its_terminal",
+        "test_a_server_under_nohup_outlives_its_terminal",
+        "it drains",
+    ),
+    Bug(
+        "stop-start",
+        "a signal stops a server that has not started yet",
+        "it waits for its database for as long as that takes, whoever asks it to stop",
+        (Edit("server/cli/serve.py", "                self.starting.cancel()", "                pass"),),
+        f"{DRAIN_TESTS}::test_a_server_that_still_waits_for_its_database_stops_at_once[SIGTERM]",
+        "assert",
+        "it ends later, and as if it had failed",
+    ),
+    Bug(
+        "both-families",
+        "localhost is listened on in both families",
+        "a client that tries ::1 first is refused",
+        (Edit(LISTENER, 'LOOPBACK = ("127.0.0.1", "::1")', 'LOOPBACK = ("127.0.0.1",)'),),
+        f"{LISTENING_TESTS}::test_localhost_answers_in_both_families_on_the_ports_of_its_greeting",
+        "ConnectError",
+        "::1 refuses the connection",
+    ),
+    Bug(
+        "one-port",
+        "both families have the port that was chosen for the first",
+        "the greeting names a port that one family does not have",
+        (Edit(LISTENER, "port = listening[0].getsockname()[1]\n", "pass\n"),),
+        f"{LISTENING_TESTS}::test_with_port_0_both_families_have_one_port",
+        "Extra items in the left set",
+        "there are two ports",
+    ),
+    Bug(
+        "brackets",
+        "an IPv6 address has brackets in an address of the web",
+        "the greeting's address can be used nowhere",
+        (Edit("server/config/listen_address.py", 'f"[{self.host}]" if ":" in self.host else self.host', "self.host"),),
+        f"{LISTENING_TESTS}::test_an_ipv6_address_stands_in_brackets_in_the_greeting_and_works_as_it_stands_there",
+        "AssertionError",
+        "it is http://::1:PORT",
+    ),
+    Bug(
+        "proxys-word",
+        "only a trusted proxy says how it was reached",
+        "anybody's header decides where clients look for the websocket",
+        (Edit(ADDRESSES, "if not is_within(peer, proxies.trusted):", "if False:"),),
+        f"{ADDRESS_TESTS}::test_a_peer_that_is_not_trusted_says_nothing",
+        "AssertionError",
+        "a stranger's host is taken",
+    ),
+    Bug(
+        "outermost-proxy",
+        "the outermost of several proxies says it",
+        "clients are told how an inner proxy was reached, without TLS",
+        (
+            Edit(ADDRESSES, "    for place, hop in enumerate(hops):", "    for place, hop in enumerate(hops[:0]):"),
+            Edit(ADDRESSES, "    return max(0, len(hops) - 1)", "    return 0"),
+        ),
+        f"{ADDRESS_TESTS}::test_a_trusted_proxy_says_how_it_was_reached",
+        "AssertionError",
+        "the inner proxy's scheme is taken",
+    ),
+    Bug(
+        "reaper",
+        "what a benchmark or a test has started ends with it",
+        "servers and databases of killed runs go on for ever",
+        (
+            Edit(
+                "tests/support/lifeline.py",
+                "                    os.killpg(pid, signal.SIGKILL)",
+                "                    pass",
+            ),
+        ),
+        "tests/support/test_lifeline.py::test_a_server_ends_with_whoever_started_it[SIGKILL]",
+        "the end of all that it started",
+        "the server is still there",
+    ),
+)

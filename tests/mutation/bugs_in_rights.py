@@ -1,0 +1,312 @@
+"""The guards of rights, secrets and the machine's clock, and the tests that find them missing."""
+
+from tests.mutation.bugs import Bug, Edit
+
+RIGHTS_TESTS = "tests/server/sessions/test_rights.py"
+STREAM_TESTS = "tests/domain/test_stream_rights.py"
+RANKING_TESTS = "tests/server/rest/test_leaderboard.py"
+IDS_TESTS = "tests/server/rest/test_ids_of_others.py"
+SECRET_TESTS = "tests/server/config/test_local_secrets.py"
+KEY_TESTS = "tests/server/access/test_jwks.py"
+METRICS_TESTS = "tests/server/rest/test_metrics.py"
+CLOCK_TESTS = "tests/server/faults/test_clocks.py"
+STREAM = "domain/stream/stream.py"
+
+IN_RIGHTS = (
+    Bug(
+        "rights-refresh",
+        "rooms check a session again once a refreshed token changed its rights",
+        "whoever was an operator stays in a ticketed stream",
+        (
+            Edit(
+                "server/gateway/protocol.py",
+                "        if self._session.adopt(identity):",
+                "        if self._session.adopt(identity) and False:",
+            ),
+        ),
+        f"{RIGHTS_TESTS}::test_a_client_that_is_gone_at_once_is_checked_all_the_same",
+        "it did not come",
+        "the member does not leave",
+    ),
+    Bug(
+        "rights-resume",
+        "rooms check a session again that is resumed with other rights",
+        "whoever was an operator stays in a ticketed stream",
+        (Edit("server/gateway/protocol.py", "        if rights_changed:", "        if False:"),),
+        f"{RIGHTS_TESTS}::test_a_plain_token_puts_who_was_an_operator_out_of_a_ticketed_stream[resume]",
+        "it did not come",
+        "no `access:revoked`",
+    ),
+    Bug(
+        "rights-slow",
+        "the look at what a payer has is bounded",
+        "whoever was an operator watches for nothing while the database is slow",
+        (Edit("server/sessions/room_commands.py", "with trio.move_on_at(deadline), contextlib", "with contextlib"),),
+        f"{RIGHTS_TESTS}::test_nobody_watches_for_nothing_because_the_database_is_slow",
+        "it did not come",
+        "no `access:revoked`",
+    ),
+    Bug(
+        "rights-ban",
+        "a banned user refreshes no token",
+        "the session of a banned user goes on with a newer token",
+        (
+            Edit(
+                "server/gateway/protocol.py",
+                "        if self._house.bans.contains(identity.user_id):",
+                "        if False:",
+            ),
+        ),
+        f"{RIGHTS_TESTS}::test_a_banned_user_refreshes_no_token",
+        "still open",
+        "the connection stays open",
+    ),
+    Bug(
+        "rights-clock",
+        "the clock of a payer who becomes an operator stops",
+        "an operator pays for the blocks of a stream",
+        (
+            Edit(
+                STREAM,
+                "        if given.is_operator:\n            self.stays.leave(member.user_id, given.member_id, at)\n",
+                "        if given.is_operator:\n",
+            ),
+        ),
+        f"{STREAM_TESTS}::test_a_viewer_who_becomes_an_operator_pays_no_more_and_keeps_the_rest",
+        "assert",
+        "eleven blocks are charged instead of one",
+    ),
+    Bug(
+        "rights-sound",
+        "an operator's connection that is heard again starts no clock",
+        "the user pays for what an operator sees for nothing",
+        (
+            Edit(
+                STREAM,
+                "stay = None if member_id in self.door.operators else self.stays.find(member.user_id)",
+                "stay = self.stays.find(member.user_id)",
+            ),
+        ),
+        f"{STREAM_TESTS}::test_an_operators_connection_that_is_heard_again_does_not_pay_for_another_of_the_same_user",
+        "assert",
+        "four blocks are charged instead of one",
+    ),
+    Bug(
+        "ranking-private",
+        "strangers see who gave most in public streams alone",
+        "a stranger learns who tips in a private call",
+        (Edit("server/rest/routes/tips.py", "since, until, public_only=True))", "since, until))"),),
+        f"{RANKING_TESTS}::test_a_stranger_does_not_learn_who_tips_in_a_call_or_when",
+        "== []",
+        "the fan and the amount are listed",
+    ),
+    Bug(
+        "ranking-days",
+        "a stranger's period is widened to whole days",
+        "halving the period tells when a tip was given",
+        (
+            Edit(
+                "server/rest/routes/tips.py",
+                "        since, until = whole_days(query.since, query.until)",
+                "        since, until = query.since, query.until",
+            ),
+        ),
+        f"{RANKING_TESTS}::test_a_period_is_of_whole_days_for_a_stranger_and_exact_for_the_creator",
+        "assert",
+        "a period of a second is answered exactly",
+    ),
+    Bug(
+        "ranking-access",
+        "the ranking of a private stream is for those with access",
+        "a stranger learns who gave most in a ticketed stream",
+        (
+            Edit(
+                "server/rest/routes/tips.py",
+                "    return None if access.has_access else Refusal(",
+                "    return None if True else Refusal(",
+            ),
+        ),
+        f"{RANKING_TESTS}::test_public_streams_count_for_everybody_and_private_ones_for_those_with_access",
+        "200",
+        "a stranger is answered 200",
+    ),
+    Bug(
+        "card-blocked",
+        "to a user whom they have blocked a creator is away",
+        "a blocked user sees when the creator comes, goes and is in a call",
+        (Edit("server/rest/routes/creators.py", " if creator.user_id in hidden else card", " if False else card"),),
+        f"{RANKING_TESTS}::test_whom_a_creator_blocks_does_not_see_whether_the_creator_is_there",
+        "assert",
+        "`online` and `busy` are true",
+    ),
+    Bug(
+        "tip-context",
+        "a call that somebody has no part in is no context for their tip",
+        "404 instead of 400 tells that there is such a call",
+        (Edit("server/rest/routes/tips.py", " or not all(room.admits(ask.user_id) for room in rooms):", ":"),),
+        f"{IDS_TESTS}::test_a_tips_context_does_not_tell_whether_there_is_such_a_call",
+        "No such room",
+        "the answer is 404",
+    ),
+    Bug(
+        "call-inbox",
+        "strangers' commands do not wait in a call",
+        "a full inbox tells that there is such a call, and its parties cannot end it",
+        (Edit("server/sessions/call_commands.py", "        elif user_id not in room.parties:", "        elif False:"),),
+        f"{IDS_TESTS}::test_strangers_commands_do_not_wait_in_a_call",
+        "assert [",
+        "the commands are in the inbox",
+    ),
+    Bug(
+        "secret-mode",
+        "a local secret that others can read or write is refused",
+        "whoever wrote the file signs tokens for everybody, operators included",
+        (Edit("server/config/secrets.py", "    if found.st_mode & _OTHERS:", "    if False:"),),
+        f"{SECRET_TESTS}::test_the_start_is_refused_with_one_line",
+        "TimeoutExpired",
+        "the token is printed, and the server starts",
+    ),
+    Bug(
+        "secret-directory",
+        "a local secret in a directory that others may write is refused",
+        "a file can be put in the place of the secret",
+        (Edit("server/config/secrets.py", "        if found.st_mode & _OTHERS_WRITE:", "        if False:"),),
+        f"{SECRET_TESTS}::test_a_secret_that_others_could_have_planted_is_refused[anybody_writes_the_directory-]",
+        "DID NOT RAISE",
+        "the secret is used",
+    ),
+    Bug(
+        "secret-link",
+        "a local secret is no symbolic link",
+        "a link to a file whose content others know is followed",
+        (
+            Edit(
+                "server/config/secrets.py", "os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK", "os.O_RDONLY | os.O_NONBLOCK"
+            ),
+        ),
+        f"{SECRET_TESTS}::test_a_secret_that_others_could_have_planted_is_refused[symlink-]",
+        "DID NOT RAISE",
+        "the secret is used",
+    ),
+    Bug(
+        "jwks-plain",
+        "keys come over TLS unless from this machine",
+        "whoever can change what the network brings signs tokens for everybody",
+        (
+            Edit(
+                "server/config/auth.py",
+                '    if parts.scheme == "http" and not _is_loopback(parts.hostname):',
+                "    if False:",
+            ),
+        ),
+        f"{KEY_TESTS}::test_keys_come_over_tls_unless_from_this_machine[http://issuer.example/jwks.json]",
+        "DID NOT RAISE",
+        "the address is taken",
+    ),
+    Bug(
+        "jwks-file",
+        "a file of keys that anybody may write is refused",
+        "any user of the machine signs tokens for everybody",
+        (
+            Edit(
+                "server/access/jwks.py",
+                "        if os.fstat(opened.fileno()).st_mode & stat.S_IWOTH:",
+                "        if False:",
+            ),
+        ),
+        f"{KEY_TESTS}::test_a_file_that_anybody_may_write_is_refused",
+        "DID NOT RAISE",
+        "the keys are used",
+    ),
+    Bug(
+        "metrics-open",
+        "the figures are for near networks or a token",
+        "the world reads how many calls, tokens and faults there are",
+        (
+            Edit(
+                "server/rest/routes/health.py",
+                "    if not (_has_metrics_token(ask) or _is_near(ask)):",
+                "    if False:",
+            ),
+        ),
+        f"{METRICS_TESTS}::test_from_elsewhere_they_are_read_with_the_token_alone",
+        "JSONDecodeError",
+        "the figures are answered",
+    ),
+    Bug(
+        "metrics-proxy",
+        "the clients of a proxy that is not trusted are not near",
+        "behind a proxy on the same machine the figures are open to the world",
+        (
+            Edit(
+                "server/rest/routes/health.py",
+                "    if not is_within(ask.peer, proxies.trusted) and any(",
+                "    if False and any(",
+            ),
+        ),
+        f"{METRICS_TESTS}::test_the_clients_of_a_proxy_that_is_not_trusted_are_not_near[X-Real-IP]",
+        "JSONDecodeError",
+        "the figures are answered",
+    ),
+    Bug(
+        "demo-database",
+        "the demo's people enter a configured database only if it is said twice",
+        "an operator with a known id and people with tokens are in a real database",
+        (
+            Edit(
+                "server/cli/main.py", "    if demo and not yes_really and read_secrets", "    if False and read_secrets"
+            ),
+        ),
+        "tests/server/cli/test_demo.py::test_the_demos_people_come_into_a_configured_database_only_if_it_is_said_twice",
+        "TimeoutExpired",
+        "the server starts",
+    ),
+    Bug(
+        "clock-server",
+        "the database compares its clock with the server's before it books",
+        "a clock that is 36 h ahead once dates the ledger, and limits and days are wrong until time catches up",
+        (Edit("storage/migrations/0010_rights.sql", "    IF abs(apart) > 5 THEN", "    IF false THEN"),),
+        f"{CLOCK_TESTS}::test_while_the_clocks_disagree_nothing_is_booked_or_dated[129600]",
+        "TooSlowError",
+        "it is booked",
+    ),
+    Bug(
+        "clock-booking",
+        "a database that is behind its latest booking books nothing",
+        "bookings are dated into the future for as long as the clock was ahead",
+        (
+            Edit(
+                "storage/migrations/0007_parts.sql",
+                "    IF now_at > clock_timestamp() + interval '5 seconds' THEN  -- it, or the one before, is wrong",
+                "    IF false THEN",
+            ),
+        ),
+        f"{CLOCK_TESTS}::test_behind_its_latest_booking_the_database_books_nothing[6]",
+        "TooSlowError",
+        "it is booked",
+    ),
+    Bug(
+        "clock-passing",
+        "clocks that disagree are an outage that passes",
+        "a payment that comes meanwhile is refused for good",
+        (Edit("storage/sqlstates.py", " or sqlstate in _PASSING", ""),),
+        f"{CLOCK_TESTS}::test_while_the_clocks_disagree_nothing_is_booked_or_dated[6]",
+        "TooSlowError",
+        "it is refused at once",
+    ),
+    Bug(
+        "clock-sums",
+        "what else dates the ledger compares the clocks as well",
+        "the sums of the day move the date of the latest booking by 36 h",
+        (
+            Edit(
+                "storage/market/business_figures.py",
+                " WHERE one AND check_clock($1)",
+                " WHERE one AND $1::timestamptz IS NOT NULL",
+            ),
+        ),
+        f"{CLOCK_TESTS}::test_whatever_else_dates_the_ledger_is_refused[sums]",
+        "DID NOT RAISE",
+        "the sums are made",
+    ),
+)

@@ -1,0 +1,166 @@
+"""The guards that keep a fault inside its room, its connection or its round, and the tests that find them missing."""
+
+from tests.mutation.bugs import Bug, Edit
+
+SUPERVISION = "tests/server/rooms/test_supervision.py"
+RESTART = "tests/server/rooms/test_room_restart.py"
+CRASH = "tests/server/rooms/test_room_crash.py"
+
+IN_ROOMS = (
+    Bug(
+        "rejoins",
+        "the re-joins of a crashed room's members are delivered, and never refused",
+        "a crash of a large room loses most of its members, who hear nothing more",
+        (
+            Edit(
+                "server/rooms/stream_rooms.py",
+                "room.inbox.deliver(inputs.Joined(member_id",
+                "room.inbox.offer(inputs.Joined(member_id",
+            ),
+        ),
+        f"{RESTART}::test_all_400_viewers_of_a_crashed_stream_are_members_again_and_hear_on",
+        "TimeoutError",
+        "some viewers never hear that they are members again",
+    ),
+    Bug(
+        "spawned",
+        "what a room lets go on beside its task is contained",
+        "one tip whose key cannot be looked up ends the process",
+        (
+            Edit(
+                "server/rooms/registry.py",
+                "self._nursery.start_soon, self._faults.run, where, work, on_fault)",
+                "self._nursery.start_soon, work)",
+            ),
+        ),
+        f"{SUPERVISION}::test_a_tip_whose_key_cannot_be_looked_up_is_answered_and_nothing_else_happens",
+        "PlantedFault",
+        "the server is gone",
+    ),
+    Bug(
+        "observer",
+        "what is told of a batch cannot end the storage actor",
+        "one room's bug stops every payment of every room",
+        (
+            Edit(
+                "server/sessions/wallet_events.py",
+                "                    self._tell_of(receipt)",
+                "                    pass\n                self._tell_of(receipt)",
+            ),
+        ),
+        f"{SUPERVISION}::test_the_actor_outlives_an_observer_that_raises",
+        "PlantedFault",
+        "the actor is gone",
+    ),
+    Bug(
+        "stray",
+        "a cancellation that nobody asked for is a fault",
+        "it silently cancels every task beside it",
+        (Edit("server/observability/faults.py", "trio.current_effective_deadline() != -inf", "False"),),
+        f"{SUPERVISION}::test_a_cancellation_that_nobody_asked_for_is_a_fault_and_cancels_nothing_else",
+        "assert",
+        "the task beside it never ends as it should",
+    ),
+    Bug(
+        "bad-row",
+        "a live row that no room can be built from is contained",
+        "one bad row keeps the server from starting",
+        (
+            Edit(
+                "server/rooms/leases/adoption.py",
+                '        with self._faults.contained("adoption", room=str(claim.room_id)):\n',
+                "        if True:\n",
+            ),
+        ),
+        "tests/server/leases/test_adoption.py::test_a_call_whose_row_the_rules_refuse_is_ended_and_the_others_are_adopted",
+        "Error",
+        "the server does not start",
+    ),
+    Bug(
+        "moved",
+        "the members of a room that has a later owner are told",
+        "they sit in a dead room",
+        (Edit("server/rooms/task.py", "                    if moved:", "                    if False:"),),
+        f"{RESTART}::test_both_parties_of_a_call_that_moved_are_told_and_join_it_again",
+        "it did not come",
+        "room:closed never comes",
+    ),
+    Bug(
+        "overtaken",
+        "a room is built only under the epoch that this server has claimed",
+        "two servers run one room under one epoch",
+        (
+            Edit(
+                "server/rooms/stream_rooms.py",
+                "return stored if stored is not None and claim is not None and stored.epoch == claim.epoch else None",
+                "return stored",
+            ),
+        ),
+        f"{RESTART}::test_a_room_never_runs_under_an_epoch_that_another_server_has_claimed_meanwhile",
+        "AssertionError",
+        "the room runs under the other server's epoch",
+    ),
+    Bug(
+        "one-record",
+        "one record of a stream is under way at a time",
+        "each viewer who falls silent has all others listed again",
+        (Edit("domain/room/record_queue.py", "        if self._under_way:", "        if False:"),),
+        "tests/domain/test_stream_many_silent.py",
+        "assert",
+        "the clocks are read as often as the square of the viewers",
+    ),
+    Bug(
+        "supervision-raises",
+        "a room whose supervision raises is closed for its members",
+        "its members sit in a dead room, and commands that waited are never answered",
+        (
+            Edit(
+                "server/rooms/registry.py",
+                'self._faults.contained("room", partial(room.close, MOVED), ',
+                'self._faults.contained("room", ',
+            ),
+        ),
+        f"{CRASH}::test_a_room_whose_supervision_raises_tells_its_members_and_answers_what_waits",
+        "Code.STORAGE_UNAVAILABLE",
+        "the command that waits gets no answer",
+    ),
+    Bug(
+        "end-kept",
+        "a room that crashes before its end is stored is ended again",
+        "a call whose end was answered goes on, and is charged",
+        (Edit("server/rooms/task.py", "            self._inbox.put_back([self._ended_by])", "            pass"),),
+        f"{CRASH}::test_an_end_that_was_answered_ends_a_call_though_the_room_crashes_before_it_is_stored",
+        "it did not come",
+        "the call goes on",
+    ),
+    Bug(
+        "taken-kept",
+        "a command that was taken is answered though the room breaks before it is handled",
+        "a client waits for an answer for ever",
+        (
+            Edit(
+                "server/rooms/task.py",
+                "self._taken = await self._inbox.next(self.room.next_deadline())",
+                "taken = await self._inbox.next(self.room.next_deadline())",
+            ),
+            Edit(
+                "server/rooms/task.py",
+                "                    self._handle_taken()\n                    if not self._inbox",
+                "                    self._taken = taken\n                    self._handle_taken()\n"
+                "                    if not self._inbox",
+            ),
+        ),
+        f"{CRASH}::test_a_command_is_answered_if_the_room_breaks_while_it_waits_for_its_lease",
+        "Code.STORAGE_UNAVAILABLE",
+        "the command gets no answer",
+    ),
+    Bug(
+        "late-kept",
+        "commands that came too late for a room wait again if the room breaks at one of them",
+        "those behind it get no answer",
+        (Edit("server/rooms/task.py", "            self._inbox.put_back(waiting)\n", "            pass\n"),),
+        f"{CRASH}::test_each_command_is_answered_that_came_too_late_for_a_room_that_breaks",
+        "assert",
+        "the second is never answered",
+    ),
+)

@@ -1,0 +1,304 @@
+"""The guards of sessions and their connections, and the tests that find them missing."""
+
+from tests.mutation.bugs import Bug, Edit
+
+CONVERSATION, SESSIONS = "server/gateway/protocol.py", "server/sessions/directory.py"
+BALANCE_TESTS = "tests/server/sessions/test_balance_order.py"
+BAN_TESTS = "tests/server/sessions/test_bans_in_time.py"
+BLOCK_TESTS = "tests/server/sessions/test_blocked_users.py"
+HANDSHAKE_TESTS = "tests/server/gateway/test_handshakes.py"
+PLACES_TESTS = "tests/server/sessions/test_session_places.py"
+PING_TESTS = "tests/server/gateway/test_heartbeats.py"
+REPLACED_TESTS = "tests/server/gateway/test_replaced_connections.py"
+
+IN_SESSIONS = (
+    Bug(
+        "replaced-end",
+        "a connection that was replaced does not end the session",
+        "the newer connection stays open, is never pinged and receives nothing",
+        (
+            Edit(
+                CONVERSATION,
+                "        if not self._is_current:\n            return\n        if code in STANDARD_ENDS",
+                "        if code in STANDARD_ENDS",
+            ),
+        ),
+        f"{REPLACED_TESTS}::test_the_old_connections_goodbye_does_not_end_the_session",
+        'await raw.ask("ping")',
+        "the newer connection is not answered",
+    ),
+    Bug(
+        "replaced-queue",
+        "commands that are queued in a replaced connection are dropped",
+        "an old token:refresh or room:leave counts in the newer connection",
+        (Edit(CONVERSATION, "        if not self._is_current:  # commands", "        if False:  # commands"),),
+        f"{REPLACED_TESTS}::test_a_refresh_that_waits_in_the_old_connection_changes_nothing",
+        "assert session.identity is identity",
+        "the session has the token of the old connection",
+    ),
+    Bug(
+        "replaced-late",
+        "a connection that was closed while its user was looked up resumes nothing",
+        "a client that came back is replaced by its own earlier attempt, and told not to return",
+        (Edit(CONVERSATION, "if known is not None and self.outbox.over:", "if False:"),),
+        f"{REPLACED_TESTS}::test_a_client_that_gave_up_waiting_does_not_replace_its_own_later_connection",
+        "the server hung up before",
+        "the newer connection is closed",
+    ),
+    Bug(
+        "replaced-join",
+        "a session that left before the room admitted it is not reached",
+        "a newer connection receives events of a room that it never joined",
+        (Edit("server/broadcast/fanout.py", " and session.sits_in(self):", ":"),),
+        "tests/server/rooms/test_fanout.py::test_a_session_that_left_before_it_was_admitted_hears_nothing",
+        "assert [1] == []",
+        "it receives the next event",
+    ),
+    Bug(
+        "ban-lookup",
+        "a ban is looked for again once the user was looked up",
+        "a user who is banned meanwhile has an open session",
+        (
+            Edit(
+                "server/sessions/authenticator.py",
+                "        self._check_ban(answers_for)  # a ban that landed",
+                "        # a ban that landed",
+            ),
+            Edit(CONVERSATION, "            self._check_again(identity)\n", ""),
+        ),
+        f"{BAN_TESTS}::test_a_ban_that_lands_while_the_user_is_looked_up_opens_no_session",
+        "TooSlowError",
+        "the connection stays open",
+    ),
+    Bug(
+        "ban-stale",
+        "an older list of bans does not replace a newer one",
+        "users who were banned last are let in again",
+        (Edit("server/sessions/bans.py", "if changes <= self._changes:", "if False:"),),
+        f"{BAN_TESTS}::test_an_older_list_of_bans_never_replaces_a_newer_one",
+        "AssertionError",
+        "the second user counts as not banned",
+    ),
+    Bug(
+        "ban-overlays",
+        "a ban closes the overlays of its user as well",
+        "the overlays of a banned creator go on reading",
+        (
+            Edit(
+                "server/sessions/bans.py",
+                "in self._sessions.answering_for(user_id):",
+                "in self._sessions.of(user_id):",
+            ),
+        ),
+        f"{BAN_TESTS}::test_the_overlays_of_a_banned_creator_are_closed_and_no_new_one_opens",
+        "still open",
+        "the overlay stays connected",
+    ),
+    Bug(
+        "ban-rooms",
+        "rooms of banned users are looked for each time, not only when the ban is new",
+        "a call or stream that was being opened when its party was banned goes on",
+        (
+            Edit(
+                "server/sessions/bans.py",
+                "        self._end_rooms()\n        await self._disc",
+                "        await self._disc",
+            ),
+        ),
+        f"{BAN_TESTS}::test_a_room_that_opens_after_its_owner_was_banned_is_ended",
+        "TooSlowError",
+        "the stream does not end",
+    ),
+    Bug(
+        "overlay-revoked",
+        "connected overlays are compared with the tokens that are not revoked",
+        "an overlay whose token was revoked elsewhere, or during its look-up, goes on reading",
+        (Edit("server/sessions/bans.py", "if session.user_id not in live:", "if False:"),),
+        f"{BAN_TESTS}::test_a_token_that_another_server_revokes_disconnects_its_overlay_within_a_second",
+        "still open",
+        "the overlay stays connected",
+    ),
+    Bug(
+        "block-call",
+        "a call ends when one party blocks the other",
+        "whom the creator blocked goes on talking and tipping in the call",
+        (
+            Edit(
+                "domain/call/call.py",
+                "            case inputs.Barred(user_id, barred=True):\n                self._separate(user_id, at)\n",
+                "",
+            ),
+        ),
+        "tests/domain/test_call_end.py::test_a_party_that_blocks_the_other_ends_the_call",
+        "AssertionError",
+        "the call has no end",
+    ),
+    Bug(
+        "block-tell",
+        "the call of who blocks is told of it",
+        "a block ends streams alone, and the call goes on",
+        (Edit("server/rest/routes/creators.py", "        call.inbox.deliver(given)", "        pass"),),
+        f"{BLOCK_TESTS}::test_blocking_the_fan_while_it_rings_declines_the_call",
+        "it did not come",
+        "nobody hears that the call was declined",
+    ),
+    Bug(
+        "block-late",
+        "a call that begins looks for a block that was made meanwhile",
+        "a call that was being made when its caller was blocked rings on",
+        (
+            Edit(
+                "server/rooms/call_rooms.py",
+                "            room.inbox.deliver(inputs.Barred(user_id))",
+                "            pass",
+            ),
+        ),
+        f"{BLOCK_TESTS}::test_a_block_that_lands_while_the_call_is_made_ends_it",
+        "it did not come",
+        "nobody hears that the call was declined",
+    ),
+    Bug(
+        "block-opening",
+        "a stream that begins looks for blocks that were made meanwhile",
+        "who was blocked as the stream opened may come in",
+        (
+            Edit(
+                "server/rooms/stream_rooms.py",
+                "            room.inbox.deliver(inputs.Barred(user_id))",
+                "            pass",
+            ),
+        ),
+        f"{BLOCK_TESTS}::test_a_block_that_lands_while_the_stream_opens_counts",
+        "TooSlowError",
+        "the stream's room never knows of the block",
+    ),
+    Bug(
+        "ping-seldom",
+        "only sessions whose presence counts are pinged often",
+        "every viewer of a public stream is pinged every five seconds",
+        (
+            Edit(
+                "server/rooms/room.py",
+                "return user_id == self.stream.facts.owner_id or self.stream.door.pays(user_id, is_operator)",
+                "return True",
+            ),
+        ),
+        f"{PING_TESTS}::test_the_owner_of_a_metered_stream_and_who_pays_there_are_pinged_often_and_public_viewers_are_not",
+        "AssertionError",
+        "the viewer of the public stream is pinged twelve times a minute",
+    ),
+    Bug(
+        "ping-follows",
+        "how often a session is pinged is decided anew when it joins a room",
+        "a party of a call is asked only after twenty seconds whether it is there",
+        (
+            Edit(
+                CONVERSATION,
+                "join(self._session, command, reply)\n                self._counts = self._session.counts()\n",
+                "join(self._session, command, reply)\n",
+            ),
+            Edit(
+                CONVERSATION,
+                "            self._push_ping(now)\n            self._counts = self._session.counts()\n",
+                "            self._push_ping(now)\n",
+            ),
+        ),
+        f"{PING_TESTS}::test_both_parties_of_a_call_are_pinged_often_from_the_moment_they_join",
+        "AssertionError",
+        "both are pinged three times a minute",
+    ),
+    Bug(
+        "balance-order",
+        "a session is told no balance that is older than one it was told before",
+        "a balance that was right a moment ago replaces the right one on the screen",
+        (Edit("server/sessions/session.py", "if n < self.wallet.n:", "if False:"),),
+        f"{BALANCE_TESTS}::test_a_look_at_the_wallet_that_was_overtaken_does_not_tell_the_older_balance",
+        "[15, 10]",
+        "the older balance comes last",
+    ),
+    Bug(
+        "balance-anew",
+        "a session that is resumed is told its balance, whatever it was told before",
+        "a balance that went into a dead connection is never told",
+        (Edit(CONVERSATION, "session.missed_news = known is not None", "pass"),),
+        f"{BALANCE_TESTS}::test_a_balance_that_went_into_a_dead_connection_is_told_anew_after_the_resume",
+        "it did not come",
+        "no balance is told after the resume",
+    ),
+    Bug(
+        "handshake-hostile",
+        "a handshake that cannot be decoded is answered 400",
+        "a host name of one byte writes a traceback into the log",
+        (
+            Edit(
+                "server/gateway/connection.py",
+                "except (RemoteProtocolError, UnicodeError):",
+                "except RemoteProtocolError:",
+            ),
+        ),
+        f"{HANDSHAKE_TESTS}::test_a_hostile_handshake_is_answered_400_and_logged_by_nobody",
+        "AssertionError",
+        "the connection is a fault of ours, and gets no answer",
+    ),
+    Bug(
+        "handshake-head",
+        "headers that do not end are refused at a limit",
+        "a request that never ends takes memory until the deadline",
+        (Edit("server/gateway/handshake.py", "while len(head) <= HEAD_BYTES_MAX and not", "while not"),),
+        f"{HANDSHAKE_TESTS}::test_headers_that_do_not_end_are_refused",
+        "assert",
+        "there is no answer",
+    ),
+    Bug(
+        "session-yields",
+        "sessions that do not answer yield to a new one",
+        "a phone whose connections broke often enough is told never to return",
+        (Edit(SESSIONS, "if session.unanswered]", "if session.line is None]"),),
+        f"{PLACES_TESTS}::test_half_open_sessions_yield_the_one_unheard_for_longest_first",
+        "it did not come",
+        "the new session is refused",
+    ),
+    Bug(
+        "session-probe",
+        "before a session is refused, the others are asked whether they are there",
+        "a session in use and one that is not cannot be told apart",
+        (Edit(SESSIONS, "            line.ping(trio.current_time())", "            pass"),),
+        f"{PLACES_TESTS}::test_half_open_sessions_yield_the_one_unheard_for_longest_first",
+        "it did not come",
+        "the new session is refused",
+    ),
+    Bug(
+        "seat-removed",
+        "a session that a room put out has its place free again",
+        "a viewer who was put out often enough may join no room any more",
+        (Edit("server/rooms/task.py", "self._sessions.removed(member_id, self._audiences[audience])", "pass"),),
+        f"{PLACES_TESTS}::test_a_room_that_put_its_viewer_out_takes_none_of_their_places",
+        "AssertionError",
+        "the next room is refused",
+    ),
+    Bug(
+        "member-yields",
+        "a silent connection in a stream gives its place to a new one of the same viewer",
+        "a viewer whose connections broke is kept out of the stream that they pay for",
+        (
+            Edit(
+                "domain/stream/stream.py",
+                "if (silent := self.members.yielding(given.member_id, given.user_id, per_user)) is not None:",
+                "if (silent := given.member_id) in ():",
+            ),
+        ),
+        "tests/domain/test_stream_door.py"
+        "::test_a_viewers_silent_connection_gives_its_place_to_a_new_one_the_longest_silent_first",
+        "assert",
+        "the new connection is refused",
+    ),
+    Bug(
+        "party-yields",
+        "a silent connection in a call gives its place to a new one of the same party",
+        "a party whose connections broke is kept out of the call",
+        (Edit("domain/call/call.py", "            self._replace_silent(member_id, party, at)\n", ""),),
+        "tests/domain/test_call_end.py::test_a_partys_silent_connection_gives_its_place_to_a_new_one",
+        "assert",
+        "the new connection is refused",
+    ),
+)

@@ -1,0 +1,131 @@
+"""The guards against billing for time in which the server did nothing, and the tests that find them missing."""
+
+from tests.mutation.bugs import Bug, Edit
+
+CALL, STREAM, INBOX, STALL = (
+    "domain/call/call.py",
+    "domain/stream/stream.py",
+    "server/rooms/inbox/inbox.py",
+    "server/observability/stall_detector.py",
+)
+RULES, IN_INBOX, PROCESS = (
+    "tests/domain/test_stall.py",
+    "tests/server/rooms/test_inbox.py",
+    "tests/server/rooms/test_stall.py",
+)
+THROWN_OUT = f"{PROCESS}::test_nobody_is_thrown_out_because_the_server_stood_still"
+
+IN_STALL = (
+    Bug(
+        "stall",
+        "nothing falls due before what arrived in a stall of the process was read",
+        "a process that was stopped bills what people ended meanwhile",
+        (Edit(STALL, "if self._runs and self.began is None:", "if False:"),),
+        f"{PROCESS}::test_who_ends_or_leaves_while_the_server_stands_still_pays_nothing_for_it[8.0]",
+        'assert blocks <= ended["blocks"]',
+        "blocks of the stall are charged to people who had left",
+    ),
+    Bug(
+        "stall-stamp",
+        "… and counts as arrived when the stall began",
+        "what fell due in the stall is charged before the hang-up that arrived in it",
+        (Edit(INBOX, "max(self._clock.at(began), self._made_at)", "now"),),
+        f"{IN_INBOX}::test_what_arrived_in_a_stall_is_handled_before_the_block_that_fell_due_in_it",
+        "AssertionError",
+        "the hang-up is stamped with the end of the stall",
+    ),
+    Bug(
+        "stall-start",
+        "what starts a clock counts from the end of the stall",
+        "a fan who resumes in a stall is billed for all of it",
+        (Edit(INBOX, "if self._stall_order.is_late(given.given):", "if False:"),),
+        f"{IN_INBOX}::test_what_starts_a_clock_in_a_stall_counts_from_its_end_and_what_depends_on_it_too",
+        "AssertionError",
+        "the resume is stamped with the beginning of the stall",
+    ),
+    Bug(
+        "stall-suspended",
+        "a machine that was suspended has stalled",
+        "after a suspension blocks fall due before anything is read",
+        (Edit(STALL, "if slept > STALL_SECONDS:", "if False:"),),
+        f"{IN_INBOX}::test_a_machine_that_was_suspended_has_stalled_though_the_monotonic_clock_stood",
+        "AssertionError",
+        "no stall is open",
+    ),
+    Bug(
+        "stall-call",
+        "a call is not billed for a stall in which nobody could be heard",
+        "both parties are billed, or paid, for time in which nobody was heard",
+        (Edit(CALL, "if stalled.unheard:", "if False:"),),
+        f"{RULES}::test_in_a_long_stall_nobody_pays_and_the_paid_rest_is_kept",
+        "AssertionError",
+        "20 blocks too many are charged",
+    ),
+    Bug(
+        "stall-stream",
+        "… and neither is a viewer of a metered stream",
+        "viewers pay for time in which nobody was heard",
+        (Edit(STREAM, "if stalled.unheard and not self.closing.over:", "if False:"),),
+        f"{RULES}::test_viewers_of_a_metered_stream_pay_nothing_for_a_long_stall",
+        "assert [23, 23] == [3, 3]",
+        "20 blocks too many are charged",
+    ),
+    Bug(
+        "stall-excuse",
+        "no limit of a call runs out because the server did nothing",
+        "people who are still there are thrown out after a stall",
+        (Edit(CALL, "waiting.excuse(stalled.until - at)", "waiting.excuse(0)"),),
+        f"{RULES}::test_a_call_goes_on_ringing_for_as_long_as_the_server_could_not_hear_it_accepted",
+        "AssertionError",
+        "the call is missed",
+    ),
+    Bug(
+        "stall-session",
+        "a session that waits to be resumed does not expire for a stall",
+        "who lost the connection before the stall is out of every room",
+        (Edit("server/sessions/directory.py", "session.lost_at = min(now, session.lost_at + seconds)", "pass"),),
+        THROWN_OUT,
+        "assert lost.ready",
+        "the session is not resumed",
+    ),
+    Bug(
+        "stall-token",
+        "a token that expired in a stall may still be refreshed",
+        "who could not be warned is thrown out",
+        (
+            Edit(
+                "server/gateway/protocol.py", "seconds_left <= 0 and not self._expired_in_stall()", "seconds_left <= 0"
+            ),
+        ),
+        THROWN_OUT,
+        "expiring",
+        "the session has ended",
+    ),
+    Bug(
+        "stall-ping",
+        "silence in a stall is no ping timeout",
+        "everybody is closed with 4002 after a stall",
+        (Edit("server/gateway/protocol.py", "now - max(heard_at, stalls.over_at) >=", "now - heard_at >="),),
+        THROWN_OUT,
+        "ConnectionClosed",
+        "the connection is closed",
+    ),
+    Bug(
+        "fault-untold",
+        "a fault that cannot be logged for want of memory is contained all the same",
+        "the process ends because one connection had no memory",
+        (Edit("server/observability/faults.py", "with suppress(MemoryError):", "with suppress():"),),
+        "tests/server/observability/test_faults_without_memory.py",
+        "MemoryError",
+        "the logger's error leaves the block",
+    ),
+    Bug(
+        "memory-limit",
+        "newcomers are refused before the memory is exhausted",
+        "a crowd takes the memory that the calls under way need, and Python does not survive that",
+        (Edit("server/gateway/listener.py", "if self._memory.is_near:", "if False:"),),
+        "tests/server/observability/test_memory_limit.py::test_newcomers_are_refused_until_there_is_memory_again",
+        "AssertionError",
+        "somebody is taken although nothing is left",
+    ),
+)

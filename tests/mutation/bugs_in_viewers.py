@@ -1,0 +1,181 @@
+"""Bugs in what keeps viewers billed, owners informed, and one member's traffic out of another's queue."""
+
+from tests.mutation.bugs import Bug, Edit
+
+STAY, STREAM, VIEWERS, SIGNALS = (
+    "domain/stream/viewing_session.py",
+    "domain/stream/stream.py",
+    "domain/stream/viewer_events.py",
+    "domain/room/signalling.py",
+)
+TALK, STAGE, ALLOWANCE = "domain/room/chat.py", "domain/stream/host_presence.py", "domain/token_bucket.py"
+TESTS, TALK_TESTS = "tests/domain/test_stream_viewers.py", "tests/domain/test_stream_talk.py"
+SERVER_TESTS = "tests/server/rooms/test_viewers.py"
+
+IN_VIEWERS = (
+    Bug(
+        "viewer-grace",
+        "the clock of a payer who drops runs on for the grace",
+        "cutting the connection stops the clock at once",
+        (Edit(STAY, "not (self._watching or self._runs_on)", "not self._watching"),),
+        f"{TESTS}::test_who_hides_between_resumes_is_billed_for_the_grace_each_time",
+        "AssertionError",
+        "nothing is billed between two resumes",
+    ),
+    Bug(
+        "viewer-absent-due",
+        "a block that falls due while its payer is away is not charged",
+        "who dropped pays for a block that they may not see",
+        (
+            Edit(
+                STREAM,
+                "if stay.is_over_grace(at) or (not stay.is_watched and not stay.books_overdue(at)):",
+                "if stay.is_over_grace(at):",
+            ),
+        ),
+        f"{TESTS}::test_a_block_that_falls_due_in_the_grace_is_not_charged_before_its_payer_is_back",
+        "AssertionError",
+        "two blocks are charged where one was due",
+    ),
+    Bug(
+        "viewer-clean-leave",
+        "a clean leave ends the grace of a drop before it",
+        "a payer whose session has ended pays for the rest of the grace",
+        (Edit(STAY, "if not self._silent:", "if self._watching:"),),
+        f"{TESTS}::test_a_dropped_payer_whose_session_ends_pays_no_more",
+        "assert",
+        "time is taken from the paid block after the end of the session",
+    ),
+    Bug(
+        "viewer-owner-heard",
+        "the owner's absence stops clocks from when the owner was last heard",
+        "an owner is paid for the time until the silence is noticed",
+        (Edit(STREAM, "self.stays.note_owner_away(self._stage.heard_at, at)", "self.stays.note_owner_away(at, at)"),),
+        f"{TESTS}::test_an_owner_who_fell_silent_is_paid_for_nothing_after_they_were_last_heard",
+        "AssertionError",
+        "the next block falls due ten seconds too early",
+    ),
+    Bug(
+        "viewer-two-devices",
+        "… from any of their connections",
+        "the connection that is lost last decides, though another was heard later",
+        (Edit(STAGE, "self.heard_at = max(self.heard_at, heard_at)", "self.heard_at = heard_at"),),
+        f"{TESTS}::test_an_owner_counts_as_heard_while_any_connection_was",
+        "assert",
+        "time in which the owner was there is taken back",
+    ),
+    Bug(
+        "viewer-paused",
+        "the owner hears that a viewer's clock stands",
+        "media flow to a viewer who pays nothing",
+        (Edit(STREAM, "stay.is_paused and not is_free, at)", "False, at)"),),
+        f"{TESTS}::test_the_owner_hears_of_each_viewer_however_large_the_room",
+        "assert",
+        "no pause is told",
+    ),
+    Bug(
+        "viewer-again",
+        "a session of the owner that connects is told of everybody anew",
+        "after a lost connection the owner does not know who watches",
+        (Edit(STREAM, "self._viewers.catch_up(member_id, at)", "pass"),),
+        f"{SERVER_TESTS}::test_the_owners_sessions_are_told_of_all_viewers_anew_after_a_resume",
+        "AssertionError",
+        "no viewer is told of after the resume",
+    ),
+    Bug(
+        "viewer-flood",
+        "only so many events of viewers are told each second",
+        "a loop of joins and leaves fills the owner's queue",
+        (
+            Edit(
+                VIEWERS,
+                "while self._changed and not self._allowance.wait(1, at):",
+                "while self._changed:",
+            ),
+        ),
+        f"{TESTS}::test_a_flood_of_comings_and_goings_costs_the_owner_so_many_events_a_second_and_no_more",
+        "AssertionError",
+        "each join and leave is told",
+    ),
+    Bug(
+        "signal-present",
+        "signals to or from a viewer whose clock stands are refused",
+        "media are negotiated with a viewer who pays nothing",
+        (
+            Edit(
+                SIGNALS,
+                "any(map(self._members.is_silent, both)) or any(map(self._clock_stands, both))",
+                "any(map(self._members.is_silent, both))",
+            ),
+        ),
+        f"{TESTS}::test_signals_to_or_from_a_viewer_whose_clock_stands_are_refused",
+        "AssertionError",
+        "the signal passes",
+    ),
+    Bug(
+        "signal-sender",
+        "a signal costs its sender, over all their connections",
+        "four sockets of one viewer push the creator over the send queue",
+        (
+            Edit(
+                SIGNALS,
+                "in (sent.of(sender_id, at), received.of(receiver_id, at)):",
+                "in (received.of(receiver_id, at),):",
+            ),
+        ),
+        f"{TESTS}::test_a_viewers_signals_never_fill_the_owners_queue",
+        "assert",
+        "more passes than one viewer may send",
+    ),
+    Bug(
+        "signal-receiver",
+        "… and its receiver, whoever sends",
+        "many viewers together push the creator over the send queue",
+        (Edit(SIGNALS, "in (sent.of(sender_id, at), received.of(receiver_id, at)):", "in (sent.of(sender_id, at),):"),),
+        f"{TESTS}::test_many_viewers_together_stay_within_what_an_owner_may_receive",
+        "assert",
+        "more bytes pass than an owner may receive",
+    ),
+    Bug(
+        "chat-own",
+        "one user's chat does not use up what a room takes",
+        "a flood of one member keeps all others from writing",
+        (Edit(TALK, "max(own.wait(1, at), self._chat.wait(1, at))", "self._chat.wait(1, at)"),),
+        f"{TALK_TESTS}::test_one_users_flood_leaves_the_others_room_to_write",
+        "AssertionError",
+        "the first member writes as much as the room takes",
+    ),
+    Bug(
+        "join-budget",
+        "a user joins rooms only so often, over all devices",
+        "a loop of joins and leaves is told to the room each time",
+        (Edit("server/access/user_budgets.py", '            return "join"', "            return None"),),
+        f"{SERVER_TESTS}::test_a_loop_of_joins_and_leaves_is_bounded_for_all_rooms_and_devices_of_a_user",
+        "AssertionError",
+        "no join is refused",
+    ),
+    Bug(
+        "end-gives-back",
+        "a block just begun is given back when the owner ends the stream",
+        "an owner ends right after the charge and keeps a full block",
+        (Edit(STREAM, "self._give_back(self.stays.payers(), at, by_owner=reason in OWNER_ENDS)", "pass"),),
+        f"{SERVER_TESTS}::test_a_block_just_begun_is_given_back_if_the_owner_ends_it_and_both_are_told",
+        "AssertionError",
+        "no refund is told",
+    ),
+    Bug(
+        "removal-gives-back",
+        "… or removes a viewer",
+        "an owner removes a viewer right after the charge and keeps a full block",
+        (
+            Edit(
+                STREAM,
+                '        self._give_back([user_id], at)\n        self._put_out(user_id, "removed", at)',
+                '        self._put_out(user_id, "removed", at)',
+            ),
+        ),
+        f"{SERVER_TESTS}::test_a_block_just_begun_is_given_back_if_the_owner_ends_it_and_both_are_told",
+        "AssertionError",
+        "no refund is told",
+    ),
+)

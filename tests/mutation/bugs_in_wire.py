@@ -1,0 +1,164 @@
+"""The guards between a client's bytes and everything else, and the tests that find them missing."""
+
+from tests.mutation.bugs import Bug, Edit
+
+WIRE, JSON, MSGPACK, FAULTS = (
+    "server/broadcast/codec.py",
+    "server/broadcast/read_json.py",
+    "server/broadcast/read_msgpack.py",
+    "server/broadcast/value_faults.py",
+)
+COMMANDS, REFUSALS = "domain/protocol/commands.py", "domain/refusals.py"
+TESTS = "tests/server/gateway/test_wire.py"
+STRICT_TESTS = "tests/server/rest/test_strict_json.py"
+TEXT, TEXT_TESTS = "domain/text.py", "tests/domain/test_text.py"
+TALK = "domain/room/chat.py"
+NEWCOMERS_TESTS = "tests/server/sessions/test_newcomers.py"
+NEWCOMERS = f"{NEWCOMERS_TESTS}::test_newcomers_are_not_shown_what_silenced_users_wrote_even_after_a_restart"
+
+IN_WIRE = (
+    Bug(
+        "channel-pattern",
+        "a channel is bounded by length and pattern where it is decoded",
+        "a NUL in it reaches PostgreSQL",
+        (Edit(COMMANDS, r'max_length=MAX_CHANNEL, pattern=r"^[A-Za-z0-9_-]*(?!\n)$")', "max_length=MAX_CHANNEL)"),),
+        f"{TESTS}::test_a_field_that_does_not_fit_is_named_and_never_echoed_at_length",
+        "DID NOT RAISE",
+        "the command is decoded",
+    ),
+    Bug(
+        "doubled-json-key",
+        "a JSON key that comes twice is noticed by the number of quotes",
+        "the last of two amounts is paid",
+        (Edit(WIRE, "2 * _strings_in(value, 1) == quotes", "_strings_in(value, 1) >= 0"),),
+        f"{TESTS}::test_a_doubled_key_is_found_wherever_it_stands",
+        "is given twice",
+        "the command is decoded",
+    ),
+    Bug(
+        "doubled-msgpack-key",
+        "a MessagePack key that comes twice is noticed by the length of the message",
+        "the last of two amounts is paid",
+        (Edit(WIRE, "len(_to_msgpack(value)) == len(message)", "bool(value)"),),
+        f"{TESTS}::test_messagepack_that_no_usual_encoder_writes",
+        "DID NOT RAISE",
+        "the command is decoded",
+    ),
+    Bug(
+        "integers",
+        "integers are those of 64 bits",
+        "a member who speaks MessagePack cannot be sent them, and the room breaks",
+        (Edit(WIRE, "if not INT64_MIN <= each <= INT64_MAX:", "if False:"),),
+        f"{TESTS}::test_a_value_that_a_room_could_not_encode_is_refused_by_name",
+        "DID NOT RAISE",
+        "the command is decoded",
+    ),
+    Bug(
+        "depth",
+        "a nest has 32 levels at most",
+        "what encodes it runs out of stack",
+        (Edit(WIRE, "if depth > MAX_DEPTH:", "if False:"),),
+        f"{TESTS}::test_a_value_that_a_room_could_not_encode_is_refused_by_name",
+        "DID NOT RAISE",
+        "the command is decoded",
+    ),
+    Bug(
+        "deep-rest",
+        "a text that is nested too deep is cut before the parser sees it",
+        "it is taken for no JSON at all, and the connection is closed",
+        (Edit(JSON, "        if outline.fault is not None:", "        if False:"),),
+        f"{TESTS}::test_an_unknown_type_with_a_deep_rest_is_answered",
+        "Undecodable",
+        "the frame is taken for undecodable",
+    ),
+    Bug(
+        "extension",
+        "extension types and keys that are not text are refused",
+        "a member who speaks JSON cannot be sent them",
+        (Edit(WIRE, "elif each is not None and kind is not bool and kind is not bytes:", "elif False:"),),
+        f"{TESTS}::test_messagepack_that_is_doubtful_anywhere_is_refused_by_name",
+        "DID NOT RAISE",
+        "the command is decoded",
+    ),
+    Bug(
+        "problem-size",
+        "the faults that are listed have room in 8 KiB",
+        "a body of 64 KiB is answered with more than it has",
+        (Edit(REFUSALS, "if left < 0 and listed:", "if False:"),),
+        f"{STRICT_TESTS}::test_a_body_with_thousands_of_faults_is_answered_with_twenty_at_most_in_8_kib",
+        "8 * 1024",
+        "the problem document is too large",
+    ),
+    Bug(
+        "faults-listed",
+        "at most 20 faults are listed",
+        "the list is as long as the body has faults",
+        (Edit(FAULTS, "MAX_FAULTS = 20 ", "MAX_FAULTS = 20_000 "),),
+        f"{STRICT_TESTS}::test_a_body_with_thousands_of_faults_is_answered_with_twenty_at_most_in_8_kib",
+        "<= 20",
+        "more faults are listed",
+    ),
+    Bug(
+        "bidi",
+        "bidirectional embeddings and overrides are removed from people's words",
+        "a name shows in another order than it is written",
+        (Edit(TEXT, "    (0x202A, 0x202E),  # bidirectional embeddings and overrides\n", ""),),
+        f"{TEXT_TESTS}::test_what_steers_a_display_is_removed",
+        "gpj.exe",
+        "the override is kept",
+    ),
+    Bug(
+        "visible",
+        "words without a visible character are none",
+        "somebody has a name that nobody can see",
+        (Edit(TEXT, 'return found if any(map(_is_visible, found)) else ""', "return found"),),
+        f"{TEXT_TESTS}::test_what_nobody_can_see_is_nothing",
+        "AssertionError",
+        "a blank pattern is kept as a name",
+    ),
+    Bug(
+        "hidden-words",
+        "newcomers are not shown what silenced users wrote",
+        "spam stays for who comes later",
+        (Edit(TALK, "_without_words(past) if past.from_.user_id == user_id else past", "past"),),
+        "tests/domain/test_stream_talk.py::test_who_joins_is_not_shown_what_silenced_users_wrote",
+        "buy followers",
+        "the line is in the history",
+    ),
+    Bug(
+        "late-words",
+        "a tip that is booked after its giver was silenced comes without words",
+        "a room and its overlays are shown them",
+        (Edit(TALK, '"message": None if silenced else tip.posting.memo', '"message": tip.posting.memo'),),
+        "tests/domain/test_stream_talk.py::test_a_tip_that_is_booked_after_its_giver_was_silenced_comes_without_words",
+        "buy followers",
+        "the words are told",
+    ),
+    Bug(
+        "banned-words",
+        "rooms are told whose words to hide when an operator bans somebody",
+        "newcomers are shown what banned users wrote",
+        (Edit("server/sessions/bans.py", "room.inbox.deliver(inputs.WordsHidden(user_id))", "pass"),),
+        f"{NEWCOMERS}[banned]",
+        "buy followers",
+        "the line is in the history",
+    ),
+    Bug(
+        "stored-words",
+        "a room that is opened from its rows hides the messages of the same users",
+        "after a restart newcomers are shown what removed users wrote",
+        (Edit("server/rooms/stream_rooms.py", "{*record.muted, *record.removed, *people.blocked}", "{*record.muted}"),),
+        f"{NEWCOMERS}[removed]",
+        "at example.com",
+        "the message is in the history after the restart",
+    ),
+    Bug(
+        "fuzzed-channel",
+        "… and so the frames of the fuzzer reach no database with what it cannot store",
+        "a NUL in a channel is looked up",
+        (Edit(COMMANDS, r'max_length=MAX_CHANNEL, pattern=r"^[A-Za-z0-9_-]*(?!\n)$")', "max_length=MAX_CHANNEL)"),),
+        "tests/fuzz/test_fuzz.py::test_every_field_of_every_command_withstands_what_has_done_harm_before",
+        '"type":"tip:send","channel":"a',
+        "the log has the error of the database, and the fuzzer the frame that brought it about",
+    ),
+)

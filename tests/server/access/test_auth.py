@@ -1,0 +1,522 @@
+"""Only a token signed with a pinned key, for us and now, names a user; every other input is refused in one way."""
+
+import hmac
+import json
+import math
+import uuid
+from typing import Any
+
+import msgspec
+import pytest
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+from joserfc.jwk import ECKey, RSAKey
+
+from domain.ids import PAYOUTS
+from server.access.tokens import Identity, TokenRefused, TokenVerifier, bearer, issue_token
+from server.config.auth import AuthSettings, claim_path
+from tests.support.tokens import (
+    ALICE,
+    EC,
+    JSON_VALUES,
+    NOW,
+    OTHER_EC,
+    RSA,
+    SECRET,
+    base64url,
+    claims,
+    encoded,
+    json_objects,
+    part,
+    refusal,
+    signed,
+    signed_by,
+    signed_text,
+    started,
+    unhurried,
+    verify,
+    without,
+)
+
+# --- what a good token says ---
+
+
+def test_a_token_names_its_user_and_when_it_ends() -> None:
+    token = issue_token(SECRET, ALICE, ttl_seconds=60, now=NOW)
+    assert verify(token) == Identity(user_id=ALICE, is_operator=False, expires_at=int(NOW) + 60)
+
+
+def test_a_supabase_session_token_is_accepted() -> None:
+    session = {
+        "aal": "aal1",
+        "amr": [{"method": "password", "timestamp": 1_795_349_000}],
+        "app_metadata": {"provider": "email", "providers": ["email"]},
+        "email": "alice@example.com",
+        "is_anonymous": False,
+        "phone": "",
+        "session_id": "6a1c1c0e-3a5f-4a40-8f1b-0a2f9f3c7d55",
+        "user_metadata": {"email_verified": True},
+    }
+    token = signed(claims(**session), header={"alg": "HS256", "kid": "K2hX0xA1", "typ": "JWT", "cat": "unknown"})
+    assert verify(token).user_id == ALICE
+
+
+def test_an_issued_token_has_the_shape_of_a_supabase_session() -> None:
+    token = issue_token(SECRET, ALICE, role="operator", ttl_seconds=60, now=NOW + 0.9, issuer="https://example.com")
+    assert part(token, 0) == {"alg": "HS256", "typ": "JWT"}
+    assert part(token, 1) == {
+        "sub": str(ALICE),
+        "aud": "authenticated",
+        "role": "authenticated",
+        "iat": int(NOW),
+        "exp": int(NOW) + 60,
+        "iss": "https://example.com",
+        "app_metadata": {"role": "operator"},
+    }
+
+
+def test_an_issued_role_makes_an_operator() -> None:
+    assert verify(issue_token(SECRET, ALICE, role="operator", ttl_seconds=60, now=NOW)).is_operator
+    assert not verify(issue_token(SECRET, ALICE, role="support", ttl_seconds=60, now=NOW)).is_operator
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"user_metadata": {"role": "operator"}},
+        {"role": "operator"},
+        {"app_metadata.role": "operator"},
+        {"app_metadata": "role"},
+        {"app_metadata": ["role", "operator"]},
+        {"app_metadata": {"role": "operators"}},
+        {"app_metadata": {"role": "an operator"}},
+        {"app_metadata": {"role": True}},
+        {"app_metadata": {"role": {"operator": True}}},
+        {"app_metadata": None},
+    ],
+)
+def test_only_the_configured_claim_makes_an_operator(metadata: dict[str, Any]) -> None:
+    assert not verify(signed(claims(**metadata))).is_operator
+
+
+def test_a_claim_may_list_several_roles() -> None:
+    settings = AuthSettings(operator_claim="realm_access.roles", operator_value="staff")
+    token = signed(claims(realm_access={"roles": ["viewer", "staff"]}))
+    assert verify(token, settings).is_operator
+
+
+# --- time ---
+
+
+def test_a_token_counts_until_the_second_it_expires() -> None:
+    token = signed(claims(exp=NOW + 10))
+    assert verify(token, now=NOW + 9.999)
+    assert refusal(token, now=NOW + 10) == "token expired"
+
+
+def test_a_fraction_of_a_second_is_not_granted_after_expires_at() -> None:
+    token = signed(claims(exp=NOW + 10.75))
+    assert verify(token, now=NOW + 9.9).expires_at == NOW + 10
+    assert refusal(token, now=NOW + 10) == "token expired"
+
+
+def test_leeway_moves_both_ends_and_expires_at_says_so() -> None:
+    settings = AuthSettings(leeway_seconds=5)
+    token = signed(claims(nbf=NOW + 5, exp=NOW + 10))
+    assert verify(token, settings, now=NOW).expires_at == NOW + 15
+    assert refusal(token, settings, now=NOW - 0.001) == "token not valid yet"
+    assert refusal(token, settings, now=NOW + 15) == "token expired"
+
+
+def test_a_token_does_not_count_before_its_time() -> None:
+    token = signed(claims(nbf=NOW + 1))
+    assert refusal(token) == "token not valid yet"
+    assert verify(token, now=NOW + 1)
+
+
+def test_a_token_without_expiry_is_refused() -> None:
+    assert refusal(signed(without("exp"))) == "token without expiry"
+
+
+@pytest.mark.parametrize("name", ["exp", "nbf"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "true",
+        "null",
+        '"1900000000"',
+        "[1900000000]",
+        "{}",
+        "NaN",
+        "Infinity",
+        "1e999",
+        "1e300",
+        "-1",
+        "9" * 3000,
+        "9" * 5000,
+    ],
+)
+def test_a_time_that_is_no_time_is_refused(name: str, value: str) -> None:
+    body = json.dumps(claims(**{name: "?"})).replace('"?"', value)
+    assert refusal(signed_text(body)) == "malformed token"
+
+
+# --- who and for whom ---
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        None,
+        "",
+        7,
+        ["0b9f3c5e-8a4d-4c21-9a53-5c1a4f0f7e11"],
+        "alice",
+        "0b9f3c5e8a4d4c219a535c1a4f0f7e11",
+        "{0b9f3c5e-8a4d-4c21-9a53-5c1a4f0f7e11}",
+        "urn:uuid:0b9f3c5e-8a4d-4c21-9a53-5c1a4f0f7e11",
+        "0b9f3c5e-8a4d-4c21-9a53-5c1a4f0f7e11\n",
+        "0b9f3c5e-8a4d-4c21-9a53-5c1a4f0f7e1\u0661",
+        "0b9f3c5e-8a4d-4c21-9a53-5c1a4f0f_e11",
+    ],
+)
+def test_a_subject_that_is_no_uuid_is_refused(subject: object) -> None:
+    assert refusal(signed(claims(sub=subject))) == "subject is not a user id"
+
+
+def test_a_token_without_a_subject_is_refused() -> None:
+    assert refusal(signed(without("sub"))) == "subject is not a user id"
+
+
+@pytest.mark.parametrize("subject", [PAYOUTS, uuid.UUID(int=0)])
+def test_nobody_signs_in_as_a_system_wallet(subject: uuid.UUID) -> None:
+    assert refusal(signed(claims(sub=str(subject)))) == "subject is not a user id"
+
+
+def test_upper_and_lower_case_name_the_same_user() -> None:
+    assert verify(signed(claims(sub=str(ALICE).upper()))).user_id == ALICE
+
+
+def test_the_audience_is_checked_only_when_configured() -> None:
+    settings = AuthSettings(audience="authenticated")
+    assert verify(signed(without("aud")))
+    assert verify(signed(claims(aud="authenticated")), settings)
+    assert verify(signed(claims(aud=["billing", "authenticated"])), settings)
+
+
+@pytest.mark.parametrize("audience", ["anon", "authenticated,anon", ["anon"], [], {"authenticated": 1}, None, 1, [[]]])
+def test_a_token_for_somebody_else_is_refused(audience: object) -> None:
+    assert refusal(signed(claims(aud=audience)), AuthSettings(audience="authenticated")) == "wrong audience"
+
+
+def test_the_issuer_is_checked_only_when_configured() -> None:
+    settings = AuthSettings(issuer="https://example.com/auth/v1")
+    assert verify(signed(claims(iss="anybody")))
+    assert verify(signed(claims(iss="https://example.com/auth/v1")), settings)
+    assert refusal(signed(claims(iss="https://example.com/auth/v1/")), settings) == "wrong issuer"
+    assert refusal(signed(claims(iss=["https://example.com/auth/v1"])), settings) == "wrong issuer"
+    assert refusal(signed(claims()), settings) == "wrong issuer"
+
+
+# --- signatures and algorithms ---
+
+
+def test_a_token_signed_with_another_secret_is_refused() -> None:
+    assert refusal(signed(claims(), secret=SECRET + "!")) == "wrong signature"
+
+
+def test_claims_changed_after_signing_are_refused() -> None:
+    head, _, signature = signed(claims()).split(".")
+    assert refusal(f"{head}.{encoded(claims(sub=str(uuid.uuid4())))}.{signature}") == "wrong signature"
+
+
+@pytest.mark.parametrize("name", ["none", "None", "NONE", "", "HS384", "HS512", "hs256", None, ["HS256"], {}, 1, True])
+@pytest.mark.parametrize("stripped", [False, True])
+def test_an_algorithm_that_is_not_pinned_is_refused(name: object, stripped: bool) -> None:
+    token = signed(claims(), header={"alg": name})
+    assert refusal(token.rpartition(".")[0] + "." if stripped else token) == "algorithm not allowed"
+
+
+def test_a_header_without_algorithm_is_refused() -> None:
+    assert refusal(signed(claims(), header={"typ": "JWT"})) == "algorithm not allowed"
+
+
+def test_a_longer_digest_under_the_same_secret_is_refused() -> None:
+    text = f"{encoded({'alg': 'HS512'})}.{encoded(claims())}"
+    token = f"{text}.{base64url(hmac.digest(SECRET.encode(), text.encode(), 'sha512'))}"
+    assert refusal(token) == "algorithm not allowed"
+
+
+@pytest.mark.parametrize("key", [EC, RSA], ids=["ES256", "RS256"])
+async def test_a_token_signed_with_the_public_key_as_hmac_secret_is_refused(
+    nursery: trio.Nursery, key: ECKey | RSAKey
+) -> None:
+    jwk = key.as_dict(private=False)
+    spellings = [key.as_pem(), key.as_pem().strip(), key.as_der(), json.dumps(jwk).encode(), msgspec.json.encode(jwk)]
+    header = {"alg": "HS256", "kid": key.kid}
+    verifier = await started(nursery, ("HS256", "ES256", "RS256"), EC, RSA)
+    for secret in spellings:
+        assert refusal(signed(claims(), header=header, secret=secret), verifier) == "wrong signature"
+    verifier = await started(nursery, ("ES256", "RS256"), EC, RSA)
+    for secret in spellings:
+        assert refusal(signed(claims(), header=header, secret=secret), verifier) == "algorithm not allowed"
+
+
+async def test_a_public_key_verifies_tokens_of_its_own_algorithm(nursery: trio.Nursery) -> None:
+    verifier = await started(nursery, ("ES256", "RS256"), EC, RSA)
+    assert verifier.verify(signed_by(EC, "ES256"), now=NOW).user_id == ALICE
+    assert verifier.verify(signed_by(RSA, "RS256"), now=NOW).user_id == ALICE
+
+
+async def test_a_key_never_verifies_another_algorithm(nursery: trio.Nursery) -> None:
+    verifier = await started(nursery, ("ES256", "RS256"), EC, RSA)
+    assert refusal(signed_by(EC, "ES256", kid="rsa"), verifier) == "unknown key"
+    assert refusal(signed_by(RSA, "RS256", kid="ec"), verifier) == "unknown key"
+    assert refusal(signed_by(RSA, "RS512"), verifier) == "algorithm not allowed"
+    assert refusal(signed_by(RSA, "PS256"), verifier) == "algorithm not allowed"
+
+
+async def test_the_secret_is_not_used_unless_its_algorithm_is_pinned(nursery: trio.Nursery) -> None:
+    verifier = await started(nursery, ("ES256",), EC)
+    assert refusal(signed(claims()), verifier) == "algorithm not allowed"
+
+
+async def test_a_token_of_another_key_under_a_known_name_is_refused(nursery: trio.Nursery) -> None:
+    verifier = await started(nursery, ("ES256",), EC)
+    assert refusal(signed_by(OTHER_EC, "ES256", kid="ec"), verifier) == "wrong signature"
+    head, body, signature = signed_by(EC, "ES256").split(".")
+    assert refusal(f"{head}.{body}.{signature[:-4]}", verifier) == "wrong signature"
+    assert refusal(f"{head}.{body}.{base64url(bytes(64))}", verifier) == "wrong signature"
+
+
+async def test_a_key_that_travels_in_the_token_is_not_used(nursery: trio.Nursery) -> None:
+    public = OTHER_EC.as_dict(private=False)
+    verifier = await started(nursery, ("ES256",), EC)
+    assert refusal(signed_by(OTHER_EC, "ES256", kid="ec", jwk=public), verifier) == "wrong signature"
+    assert refusal(signed_by(OTHER_EC, "ES256", jku="https://example.com/jwks"), verifier) == "unknown key"
+
+
+async def test_a_token_without_key_name_is_verified_by_the_only_key(nursery: trio.Nursery) -> None:
+    verifier = await started(nursery, ("ES256", "RS256"), EC, RSA)
+    assert verifier.verify(signed_by(EC, "ES256", kid=None), now=NOW).user_id == ALICE
+    verifier = await started(nursery, ("ES256",), EC, OTHER_EC)
+    assert refusal(signed_by(EC, "ES256", kid=None), verifier) == "unknown key"
+
+
+# --- malformed ---
+
+
+@pytest.mark.parametrize("extension", [{"crit": ["b64"], "b64": False}, {"b64": True}, {"crit": []}, {"crit": ["exp"]}])
+def test_header_extensions_are_refused(extension: dict[str, Any]) -> None:
+    assert refusal(signed(claims(), header={"alg": "HS256", **extension})) == "header extension not supported"
+
+
+@pytest.mark.parametrize("kid", [1, None, ["ec"], {"ec": 1}])
+async def test_a_key_name_that_is_no_text_is_refused(nursery: trio.Nursery, kid: object) -> None:
+    verifier = await started(nursery, ("HS256", "ES256"), EC)
+    for algorithm in ("HS256", "ES256"):
+        assert refusal(signed(claims(), header={"alg": algorithm, "kid": kid}), verifier) == "malformed token"
+
+
+def test_duplicate_fields_are_refused_in_header_claims_and_below() -> None:
+    text = json.dumps(claims()).removesuffix("}")
+    assert refusal(signed_text(f'{text}, "sub": "{uuid.uuid4()}"}}')) == "malformed token"
+    assert refusal(signed_text(f'{text}, "app_metadata": {{"role": "a", "role": "b"}}}}')) == "malformed token"
+    assert refusal(signed_text(text + "}", header='{"alg": "HS256", "alg": "HS256"}')) == "malformed token"
+
+
+@pytest.mark.parametrize("nest", ["[", '{"a":'])
+def test_deep_nesting_is_refused_in_header_and_claims(nest: str) -> None:
+    deep = nest * (6000 // len(nest))
+    assert refusal(signed_text(deep)) == "malformed token"
+    assert refusal(f"{base64url(deep.encode())}.e30.e30") == "malformed token"
+    closed = "[" * 2500 + "]" * 2500
+    assert refusal(signed_text(f'{{"a": {closed}}}'))
+
+
+@pytest.mark.parametrize("body", ["", "[]", "null", "1", '"sub"', "{", "{}}", "\ufeff{}", "{'a': 1}"])
+def test_a_part_that_is_no_json_object_is_refused(body: str) -> None:
+    assert refusal(signed_text(body)) == "malformed token"
+    assert refusal(signed_text(json.dumps(claims()), header=body)) == "malformed token"
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_a_number_that_is_not_json_is_refused_anywhere(number: float) -> None:
+    assert refusal(signed(claims(app_metadata={"score": number}))) == "malformed token"
+
+
+def test_other_encodings_of_json_are_refused() -> None:
+    body = json.dumps(claims()).encode("utf-16")
+    text = f"{encoded({'alg': 'HS256'})}.{base64url(body)}"
+    assert refusal(f"{text}.{base64url(hmac.digest(SECRET.encode(), text.encode(), 'sha256'))}") == "malformed token"
+
+
+@pytest.mark.parametrize(
+    "change", ["{}=", "{}\n", " {}", "{}.", ".{}", "{}.{}", "\ufeff{}", "\ud800{}", "{}\u0661", "{}+", "{}/"]
+)
+def test_a_token_with_anything_around_it_is_refused(change: str) -> None:
+    assert refusal(change.replace("{}", signed(claims()))) == "malformed token"
+
+
+def test_two_spellings_of_one_signature_are_not_both_accepted() -> None:
+    token = signed(claims())
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    spare_bit_set = alphabet[alphabet.index(token[-1]) + 1]
+    assert refusal(token[:-1] + spare_bit_set) == "wrong signature"
+
+
+def test_a_token_over_eight_kibibytes_is_refused() -> None:
+    fits, over = (signed(claims(padding="x" * size)) for size in (6012, 6013))
+    assert len(fits) <= 8192 < len(over)
+    assert verify(fits)
+    assert refusal(over) == "token too long"
+
+
+# --- any input at all ---
+
+
+@unhurried
+@given(st.text() | st.binary().map(lambda data: data.decode("latin-1")))
+def test_any_text_at_all_is_refused(text: str) -> None:
+    assert refusal(text)
+
+
+@unhurried
+@given(st.lists(st.binary(max_size=200).map(lambda data: base64url(data)), min_size=2, max_size=4).map(".".join))
+def test_any_base64_parts_are_refused(text: str) -> None:
+    assert refusal(text)
+
+
+@unhurried
+@given(json_objects(JSON_VALUES), json_objects(JSON_VALUES))
+def test_any_signed_claims_are_an_identity_or_refused(header: dict[str, Any], body: dict[str, Any]) -> None:
+    settings = AuthSettings(audience="authenticated", issuer="issuer", leeway_seconds=1)
+    for token in (
+        signed({**claims(aud="authenticated", iss="issuer"), **body}, header={**header, "alg": "HS256"}),
+        signed(body),
+    ):
+        try:
+            identity = verify(token, settings)
+        except TokenRefused:
+            continue
+        assert isinstance(identity.user_id, uuid.UUID)
+        assert identity.expires_at > NOW
+
+
+@unhurried
+@given(st.data())
+def test_no_changed_character_leaves_a_token_valid(data: st.DataObject) -> None:
+    token = issue_token(SECRET, ALICE, ttl_seconds=60, now=NOW)
+    at = data.draw(st.integers(0, len(token) - 1))
+    put = data.draw(
+        st.text(st.sampled_from("AZaz09-_.=+/ \n\u00e9"), max_size=3).filter(lambda text: text != token[at])
+    )
+    assert refusal(token[:at] + put + token[at + 1 :])
+
+
+@unhurried
+@given(st.text(min_size=20))
+def test_a_refusal_never_echoes_the_token(text: str) -> None:
+    assert text not in refusal(text)
+    assert text not in refusal(signed(claims(sub=text)))
+
+
+# --- the Authorization header ---
+
+
+@pytest.mark.parametrize("value", ["Bearer a.b.c", "bearer a.b.c", "BEARER   a.b.c  "])
+def test_a_bearer_token_is_taken_from_the_header(value: str) -> None:
+    assert bearer(value) == "a.b.c"
+
+
+@pytest.mark.parametrize(
+    ("value", "description"),
+    [
+        (None, "no token"),
+        ("", "no token"),
+        ("Bearer", "no token"),
+        ("Bearer  ", "no token"),
+        ("Basic dXNlcjpwYXNz", "not a bearer token"),
+        ("Bearera.b.c", "not a bearer token"),
+        ("a.b.c", "not a bearer token"),
+        (" Bearer a.b.c", "not a bearer token"),
+    ],
+)
+def test_a_header_without_bearer_token_is_refused(value: str | None, description: str) -> None:
+    with pytest.raises(TokenRefused) as refused:
+        bearer(value)
+    assert refused.value.description == description
+
+
+# --- settings ---
+
+
+@pytest.mark.parametrize("claim", ["user_metadata.role", "user_metadata", "claims.user_metadata.role"])
+def test_an_operator_claim_that_users_can_write_is_refused_at_start(claim: str) -> None:
+    with pytest.raises(ValueError, match="users can write that themselves"):
+        AuthSettings(operator_claim=claim)
+    with pytest.raises(msgspec.ValidationError, match="users can write that themselves"):
+        msgspec.convert({"operator_claim": claim}, AuthSettings)
+
+
+def test_an_operator_claim_is_read_as_a_path() -> None:
+    assert claim_path("app_metadata.role") == ("app_metadata", "role")
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        ({"algorithms": ()}, "at least one of"),
+        ({"algorithms": ("none",)}, "at least one of"),
+        ({"algorithms": ("HS256", "HS512")}, "at least one of"),
+        ({"algorithms": ("ES256",)}, "need auth.jwks_url"),
+        ({"jwks_file": "keys.json"}, "only they use it"),
+        ({"algorithms": ("ES256",), "jwks_file": "keys.json", "jwks_url": "https://example.com"}, "exclude each other"),
+        ({"algorithms": ("ES256",), "jwks_url": "file:///etc/passwd"}, "http or https"),
+        ({"algorithms": ("ES256",), "jwks_url": "example.com/jwks.json"}, "http or https"),
+        ({"algorithms": ("ES256",), "jwks_url": "https://"}, "http or https"),
+        ({"algorithms": ("ES256",), "jwks_url": "https://user:word@example.com/"}, "without a user name"),
+        ({"algorithms": ("ES256",), "jwks_url": "https://example.com:99999/"}, "Port out of range"),
+        ({"jwks_refresh_seconds": 30, "jwks_fetch_gap_seconds": 31}, "must not be below"),
+        ({"operator_claim": ""}, "operator_claim"),
+        ({"operator_claim": "app_metadata..role"}, "operator_claim"),
+        ({"operator_value": ""}, "operator_value"),
+    ],
+)
+def test_settings_that_do_not_belong_together_are_refused_at_start(settings: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        AuthSettings(**settings)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"algorithms": ["none"]}, {"leeway_seconds": -1}, {"leeway_seconds": 301}, {"jwks_urls": "x"}]
+)
+def test_settings_outside_their_limits_are_refused_when_read(settings: dict[str, Any]) -> None:
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert(settings, AuthSettings)
+
+
+@pytest.mark.parametrize(
+    ("secret", "complaint"),
+    [
+        (None, "at least 32 characters"),
+        ("", "at least 32 characters"),
+        ("x" * 31, "at least 32 characters"),
+        (EC.as_pem().decode(), "holds a PEM"),
+        (RSA.as_pem(private=True).decode(), "holds a PEM"),
+        (json.dumps(EC.as_dict(private=False)), "holds a PEM or JWK"),
+    ],
+)
+def test_a_secret_that_keeps_nothing_secret_is_refused_at_start(secret: str | None, complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        TokenVerifier(AuthSettings(), secret=secret)
+
+
+def test_no_secret_is_needed_when_only_public_keys_are_pinned() -> None:
+    TokenVerifier(AuthSettings(algorithms=("ES256",), jwks_file="keys.json"))
+
+
+async def test_without_public_keys_there_is_nothing_to_keep_fresh() -> None:
+    async with trio.open_nursery() as nursery:
+        await nursery.start(TokenVerifier(AuthSettings(), secret=SECRET).run)

@@ -1,0 +1,393 @@
+"""Public keys come from a JWKS: which of them count, when they are fetched, and what a bad one changes."""
+
+import http.client
+import http.server
+import os
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+from joserfc.jwk import ECKey
+from structlog.testing import capture_logs
+from trio.testing import MockClock
+
+from server.access.jwks import MAX_DOCUMENT_BYTES, KeySet, jwks_reader, public_keys
+from server.access.tokens import TokenVerifier
+from server.config.auth import AuthSettings
+from tests.support.tokens import (
+    ALICE,
+    EC,
+    JSON_VALUES,
+    NOW,
+    OTHER_EC,
+    RSA,
+    SECRET,
+    Answer,
+    Issuer,
+    Silence,
+    base64url,
+    jwks,
+    refusal,
+    serving,
+    signed_by,
+    unhurried,
+)
+
+# --- which keys a JWKS yields ---
+
+
+def test_a_jwks_yields_only_keys_that_verify_pinned_algorithms() -> None:
+    ec, rsa = EC.as_dict(private=False), RSA.as_dict(private=False)
+    entries = [
+        ec | {"kid": "good", "use": "sig", "alg": "ES256", "key_ops": ["verify"], "ext": True},
+        ec | {"kid": "for encryption", "use": "enc"},
+        ec | {"kid": "for signing only", "key_ops": ["sign"]},
+        ec | {"kid": "odd operations", "key_ops": {"verify": True}},
+        ec | {"kid": "other algorithm", "alg": "HS256"},
+        ec | {"kid": "not on the curve", "x": base64url(bytes(31) + b"\1")},
+        ECKey.generate_key("P-384", {"kid": "other curve"}, private=False).as_dict(),
+        ec | {"kid": 7},
+        rsa | {"kid": "not pinned"},
+        {"kty": "oct", "k": base64url(SECRET.encode()), "kid": "secret", "alg": "ES256"},
+        {"kty": "EC", "crv": "P-256", "kid": "half", "x": ec["x"]},
+        {"kty": "unheard-of", "kid": "new"},
+        "good",
+        None,
+    ]
+    assert set(public_keys(jwks(entries), ("ES256",))) == {("ES256", "good"), ("ES256", None)}
+
+
+@pytest.mark.parametrize(("bits", "size"), [(1024, 128), (2047, 256), (8193, 1025)])
+def test_an_rsa_key_that_is_weak_or_costly_is_passed_over(bits: int, size: int) -> None:
+    rsa = RSA.as_dict(private=False)
+    odd = rsa | {"kid": "odd", "n": base64url((1 << bits - 1 | 1).to_bytes(size))}
+    assert set(public_keys(jwks([rsa, odd]), ("RS256",))) == {("RS256", "rsa"), ("RS256", None)}
+
+
+def test_the_private_half_of_a_key_is_not_kept() -> None:
+    keys = public_keys(jwks([EC.as_dict(private=True), RSA.as_dict(private=True)]), ("ES256", "RS256"))
+    assert set(keys) > {("ES256", "ec"), ("RS256", "rsa")}
+    assert not any(key.is_private for key in keys.values())
+
+
+def test_the_first_of_two_keys_with_one_name_counts() -> None:
+    twice = [EC.as_dict(private=False), OTHER_EC.as_dict(private=False) | {"kid": "ec"}]
+    assert public_keys(jwks(twice), ("ES256",))["ES256", "ec"].thumbprint() == EC.thumbprint()
+
+
+def test_a_jwks_counts_only_to_its_sixty_fourth_key() -> None:
+    ec = EC.as_dict(private=False)
+    keys = public_keys(jwks([ec | {"kid": str(number)} for number in range(1, 100)]), ("ES256",))
+    assert ("ES256", "64") in keys
+    assert ("ES256", "65") not in keys
+
+
+def test_two_keys_without_name_are_not_guessed_at() -> None:
+    nameless = [{name: key.as_dict(private=False)[name] for name in ("kty", "crv", "x", "y")} for key in (EC, OTHER_EC)]
+    assert set(public_keys(jwks(nameless[:1]), ("ES256",))) == {("ES256", None)}
+    assert public_keys(jwks(nameless), ("ES256",)) == {}
+
+
+@unhurried
+@given(
+    st.lists(
+        st.dictionaries(st.sampled_from(["kty", "crv", "x", "y", "n", "e", "kid", "alg"]), JSON_VALUES), max_size=5
+    )
+)
+def test_any_odd_key_is_passed_over(entries: list[dict[str, Any]]) -> None:
+    good = [key.as_dict(private=False) for key in (EC, RSA)]
+    odd = [key | entry for entry in entries for key in good]
+    assert set(public_keys(jwks([*good, *odd]), ("ES256", "RS256"))) >= {("ES256", "ec"), ("RS256", "rsa")}
+
+
+# --- when keys are fetched: at start, for an unknown key, from time to time ---
+
+
+async def test_keys_are_there_once_the_task_has_started(nursery: trio.Nursery) -> None:
+    issuer = Issuer(EC)
+    keys = issuer.key_set()
+    assert keys.find("ES256", "ec") is None
+    await nursery.start(keys.run)
+    assert keys.find("ES256", "ec") is not None
+    assert issuer.asked_at == [0]
+
+
+async def test_a_new_key_is_refused_until_a_fetch_has_brought_it(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    issuer = Issuer(EC)
+    settings = AuthSettings(algorithms=("ES256",), jwks_file="keys.json")
+    verifier = TokenVerifier(settings, keys=issuer.key_set())
+    await nursery.start(verifier.run)
+    await trio.sleep(45)
+    issuer.keys = (EC, OTHER_EC)
+    assert refusal(signed_by(OTHER_EC, "ES256"), verifier) == "unknown key"
+    assert issuer.asked_at == [0]  # the request itself fetched nothing
+    await trio.sleep(0.001)
+    assert verifier.verify(signed_by(OTHER_EC, "ES256"), now=NOW).user_id == ALICE
+    await trio.sleep(599)
+    assert issuer.asked_at == [0, 45]
+
+
+async def test_whatever_keys_strangers_name_there_is_one_fetch_in_thirty_seconds(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    issuer = Issuer(EC)
+    keys = issuer.key_set()
+    await nursery.start(keys.run)
+    for number in range(100):
+        assert keys.find("ES256", f"invented {number}") is None
+        assert keys.find("RS256", None) is None
+        await trio.sleep(1)
+    assert issuer.asked_at == [0, 30, 60, 90]
+
+
+async def test_keys_are_read_again_every_ten_minutes_and_a_withdrawn_one_is_gone(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    issuer = Issuer(EC, OTHER_EC)
+    keys = issuer.key_set()
+    await nursery.start(keys.run)
+    issuer.keys = (OTHER_EC,)
+    await trio.sleep(599)
+    assert keys.find("ES256", "ec") is not None
+    await trio.sleep(2)
+    assert keys.find("ES256", "ec") is None
+    assert keys.find("ES256", "other") is not None
+    assert issuer.asked_at[:2] == [0, 600]
+
+
+@pytest.mark.parametrize(
+    "failure", [OSError("unreachable"), ValueError("HTTP status 500"), http.client.BadStatusLine("?"), RecursionError()]
+)
+async def test_old_keys_stay_in_use_while_fetches_fail_and_it_tries_again_after_the_gap(
+    nursery: trio.Nursery, autojump_clock: MockClock, failure: Exception
+) -> None:
+    issuer = Issuer(EC)
+    keys = issuer.key_set()
+    await nursery.start(keys.run)
+    issuer.failure = failure
+    await trio.sleep(645)
+    assert keys.find("ES256", "ec") is not None
+    assert issuer.asked_at == [0, 600, 630]
+
+
+async def test_the_server_starts_although_the_issuer_is_down(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    issuer = Issuer(EC)
+    issuer.failure = OSError("unreachable")
+    keys = issuer.key_set()
+    await nursery.start(keys.run)
+    assert keys.find("ES256", "ec") is None
+    issuer.failure = None
+    await trio.sleep(31)
+    assert keys.find("ES256", "ec") is not None
+
+
+BAD_DOCUMENTS = {
+    "empty": b"",
+    "a page": b"<html>",
+    "a list": b"[]",
+    "keys that are no list": b'{"keys": {}}',
+    "no text": b"\xff",
+    "a deep nest": b"[" * 100_000,
+    "cut off": jwks([EC.as_dict(private=False)])[:-10],
+    "no keys": b'{"keys": []}',
+    "no object in the list": b'{"keys": [null, 1, "good"]}',
+    "keys of another algorithm": jwks([RSA.as_dict(private=False)]),
+    "keys for encryption": jwks([OTHER_EC.as_dict(private=False) | {"use": "enc"}]),
+    "keys that are not on the curve": jwks([OTHER_EC.as_dict(private=False) | {"x": base64url(bytes(31) + b"\1")}]),
+    "secrets": jwks([{"kty": "oct", "k": base64url(SECRET.encode()), "alg": "ES256"}]),
+    "too many keys before a good one": jwks([{"kty": "oct"}] * 64 + [OTHER_EC.as_dict(private=False)]),
+    "an integer of many digits": b'{"keys": [' + b"9" * 5000 + b"]}",
+}
+
+
+@pytest.mark.parametrize("name", BAD_DOCUMENTS)
+async def test_a_document_without_a_good_key_changes_nothing_and_is_logged_and_counted(
+    nursery: trio.Nursery, autojump_clock: MockClock, name: str
+) -> None:
+    documents = iter([jwks([EC.as_dict(private=False)]), BAD_DOCUMENTS[name]])
+
+    async def read() -> bytes:
+        return next(documents)
+
+    keys = KeySet(read, algorithms=("ES256",), fetch_gap_seconds=30, refresh_seconds=30)
+    await nursery.start(keys.run)
+    with capture_logs() as logs:
+        await trio.sleep(35)
+    assert next(documents, None) is None
+    assert keys.find("ES256", "ec") is not None
+    assert keys.failed_reads == 1
+    (line,) = logs
+    assert (line["event"], line["log_level"], line["old_keys"]) == ("jwks.not_read", "warning", 2)
+
+
+async def test_the_next_good_document_replaces_the_keys_that_a_bad_one_left(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    issuer = Issuer(EC)
+    keys = issuer.key_set()
+    await nursery.start(keys.run)
+    issuer.keys = ()
+    await trio.sleep(601)
+    assert keys.find("ES256", "ec") is not None
+    issuer.keys = (OTHER_EC,)
+    await trio.sleep(30)  # a failed read is made good after the gap, and not only after the period
+    assert keys.find("ES256", "ec") is None
+    assert keys.find("ES256", "other") is not None
+
+
+async def test_a_fetch_that_takes_too_long_is_given_up(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    keys = KeySet(trio.sleep_forever, algorithms=("ES256",), fetch_gap_seconds=30, refresh_seconds=600)
+    asked_at = trio.current_time()
+    await nursery.start(keys.run)
+    assert trio.current_time() - asked_at == pytest.approx(5)
+
+
+# --- reading over HTTP and from a file ---
+
+
+async def test_keys_are_read_over_http(nursery: trio.Nursery) -> None:
+    with serving({"/auth/v1/jwks.json?v=2": (200, jwks([EC.as_dict(private=False)]))}) as address:
+        settings = AuthSettings(algorithms=("ES256",), jwks_url=f"{address}/auth/v1/jwks.json?v=2")
+        verifier = TokenVerifier(settings)
+        await nursery.start(verifier.run)
+    assert verifier.verify(signed_by(EC, "ES256"), now=NOW).user_id == ALICE
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://issuer.example/jwks.json",
+        "http://10.0.0.7/jwks.json",
+        "http://127.0.0.1.issuer.example/",
+        "http://localhost.example/",
+        "http://127.0.0.1@issuer.example/",
+        "http://[2001:db8::1]/",
+        "http://0.0.0.0/",
+        "ftp://127.0.0.1/",
+    ],
+)
+def test_keys_come_over_tls_unless_from_this_machine(address: str) -> None:
+    with pytest.raises(ValueError, match=r"auth\.jwks_url must be"):
+        AuthSettings(algorithms=("ES256",), jwks_url=address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["https://issuer.example/", "http://127.0.0.1:9/", "http://127.8.8.8/", "http://[::1]:9/", "http://localhost/"],
+)
+def test_keys_may_come_from_this_machine_without_tls(address: str) -> None:
+    assert AuthSettings(algorithms=("ES256",), jwks_url=address).jwks_url == address
+
+
+async def test_a_file_that_anybody_may_write_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "jwks.json"
+    file.write_bytes(jwks([]))
+    file.chmod(0o644)
+    assert await jwks_reader(url="", file=str(file))() == jwks([])
+    file.chmod(0o666)
+    with pytest.raises(ValueError, match="anybody may write it"):
+        await jwks_reader(url="", file=str(file))()
+
+
+async def test_a_redirect_is_not_followed() -> None:
+    answers: dict[str, Answer] = {"/moved": (302, b"/jwks.json"), "/jwks.json": (200, jwks([]))}
+    with serving(answers) as address, pytest.raises(ValueError, match="HTTP status 302"):
+        await jwks_reader(url=f"{address}/moved", file="")()
+
+
+@pytest.mark.parametrize("status", [201, 204, 404, 500])
+async def test_any_status_but_200_is_a_failed_fetch(status: int) -> None:
+    with serving({"/": (status, b"")}) as address, pytest.raises(ValueError, match=f"HTTP status {status}"):
+        await jwks_reader(url=address, file="")()
+
+
+async def test_a_document_over_the_size_limit_is_refused() -> None:
+    answers: dict[str, Answer] = {"/fits": (200, b" " * MAX_DOCUMENT_BYTES), "/over": (200, b" " * 9_999_999)}
+    with serving(answers) as address:
+        assert len(await jwks_reader(url=f"{address}/fits", file="")()) == MAX_DOCUMENT_BYTES
+        with pytest.raises(ValueError, match="larger than"):
+            await jwks_reader(url=f"{address}/over", file="")()
+
+
+async def test_a_file_without_end_is_refused_after_its_first_bytes(tmp_path: Path) -> None:
+    pipe = tmp_path / "jwks.json"
+    os.mkfifo(pipe)
+    refused = threading.Event()
+
+    def write() -> None:
+        with pipe.open("wb", buffering=0) as end, suppress(BrokenPipeError):
+            end.write(b" " * (MAX_DOCUMENT_BYTES + 1))
+            refused.wait()
+
+    threading.Thread(target=write, daemon=True).start()
+    try:
+        with trio.fail_after(5), pytest.raises(ValueError, match="larger than"):
+            await jwks_reader(url="", file=str(pipe))()
+    finally:
+        refused.set()
+
+
+async def test_a_server_that_never_answers_holds_up_nothing(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    silence = Silence()
+    with serving({"/": (200, silence)}) as address:
+        verifier = TokenVerifier(AuthSettings(algorithms=("ES256",), jwks_url=address))
+        asked_at, began = trio.current_time(), time.monotonic()
+        await nursery.start(verifier.run)
+        assert trio.current_time() - asked_at == pytest.approx(5)
+        assert time.monotonic() - began < 4  # the thread, left behind, waits five real seconds
+        assert refusal(signed_by(EC, "ES256"), verifier) == "unknown key"
+        silence.set()
+
+
+async def test_a_silent_server_holds_one_thread_however_often_it_is_asked() -> None:
+    silence = Silence()
+    with serving({"/": (200, silence)}) as address:
+        read = jwks_reader(url=address, file="")
+        for _ in range(3):
+            with trio.move_on_after(0.1):
+                await read()
+        assert silence.askers <= 1
+        silence.set()
+
+
+async def test_a_silent_server_gets_its_thread_back_to_us_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.access.jwks.FETCH_SECONDS", 0.05)
+    silence = Silence()
+    with serving({"/": (200, silence)}) as address, trio.fail_after(5):
+        with pytest.raises(TimeoutError):
+            await jwks_reader(url=address, file="")()
+        silence.set()
+
+
+async def test_a_server_that_is_not_there_is_a_failed_fetch() -> None:
+    with serving({}) as address:
+        pass
+    with pytest.raises(OSError, match="refused"):
+        await jwks_reader(url=address, file="")()
+
+
+async def test_a_file_is_read_again_like_an_address(tmp_path: Path) -> None:
+    file = tmp_path / "jwks.json"
+    read = jwks_reader(url="", file=str(file))
+    with pytest.raises(FileNotFoundError):
+        await read()
+    file.write_bytes(jwks([EC.as_dict(private=False)]))
+    assert ("ES256", "ec") in public_keys(await read(), ("ES256",))
+    file.write_bytes(jwks([OTHER_EC.as_dict(private=False)]))
+    assert ("ES256", "other") in public_keys(await read(), ("ES256",))
+
+
+async def test_a_failed_fetch_is_logged_without_the_path(nursery: trio.Nursery, tmp_path: Path) -> None:
+    settings = AuthSettings(algorithms=("ES256",), jwks_file=str(tmp_path / "missing.json"))
+    with capture_logs() as events:
+        await nursery.start(TokenVerifier(settings).run)
+    assert [event["reason"] for event in events] == ["FileNotFoundError No such file or directory"]
+    assert str(tmp_path) not in str(events)

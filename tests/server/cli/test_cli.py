@@ -1,0 +1,485 @@
+"""The command line: what it prints and keeps, and one clear line for every mistake that a newcomer makes."""
+
+import base64
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import pytest
+import trio
+
+from server.access.tokens import issue_token
+from server.cli.demo import EVERYBODY, FAN_TOKENS, FANS
+from server.config.settings import ConfigError, read_secrets, read_settings
+from storage.embedded.launcher import Address, open_embedded
+from tests.storage.postgres_processes import mode, query
+from tests.support.clients import SECRET
+from tests.support.processes import (
+    Finished,
+    ServerProcess,
+    environment,
+    eventually,
+    free_ports,
+    listen_on,
+    run_command,
+    start_command,
+)
+
+SOMEBODY = "0190a000-0000-7000-8000-00000000abcd"
+CLOSED, TAKEN, *FREE = (f"127.0.0.1:{port}" for port in free_ports(6))
+FREE_PORTS = f"--http {FREE[0]} --ws {FREE[1]}"
+AWAY = f"the database of DATABASE_URL is out of reach: Connect call failed ('127.0.0.1', {CLOSED.partition(':')[2]})"
+NO_DATABASE = {"DATABASE_URL": f"postgresql://somebody:hunter2@{CLOSED}/calls"}
+MISUSED = 2  # the exit code where the words make no command; cyclopts says why
+PROMOTIONS_WALLET = "00000000-0000-7000-8000-000000000002"
+
+
+class Mistake(NamedTuple):
+    """What somebody types, and the one line that comes of it, or its beginning where the words are not ours."""
+
+    words: str
+    line: str
+    settings: Mapping[str, str] = MappingProxyType({})
+    exit_code: int = 1
+
+
+MISTAKES = {
+    "an unknown command": Mistake(
+        "srve",
+        'Unknown command "srve".',
+        exit_code=MISUSED,
+    ),
+    "an unknown option": Mistake("serve --confg x", "Unknown option: --confg.", exit_code=MISUSED),
+    "a user who is no UUID": Mistake(
+        "token --sub finn", 'Invalid value for --sub: unable to convert "finn" into UUID.', exit_code=MISUSED
+    ),
+    "a token that never holds": Mistake(f"token --sub {SOMEBODY} --ttl 0", "--ttl must be at least 1 second"),
+    "an address that is none": Mistake("serve --http nonsense", "'nonsense' is not HOST:PORT"),
+    "an address in the settings that is none": Mistake(
+        "serve", "'8001' is not HOST:PORT", {"HALFMINUTE_WEBSOCKET_LISTEN": "8001"}
+    ),
+    "a missing file": Mistake("serve --config no.toml", "no.toml cannot be read: No such file or directory"),
+    "a misspelt key": Mistake(
+        "serve --config key.toml",
+        "key.toml: [calls]: Object contains unknown field `blok_seconds`; the nearest is `block_seconds`",
+    ),
+    "a value out of range": Mistake(
+        "serve --config value.toml", "value.toml: [calls] block_seconds: Expected `int` >= 1"
+    ),
+    "a variable that is no setting": Mistake(
+        "serve",
+        "HALFMINUTE_BILLING_BLOCK_SECONDS is no setting; the nearest is HALFMINUTE_CALLS_BLOCK_SECONDS",
+        {"HALFMINUTE_BILLING_BLOCK_SECONDS": "1"},
+    ),
+    "a bad override": Mistake(
+        "serve",
+        "HALFMINUTE_CALLS_BLOCK_SECONDS: Expected `int`, got `str`",
+        {"HALFMINUTE_CALLS_BLOCK_SECONDS": "ten"},
+    ),
+    "a short secret for tokens": Mistake(
+        "serve",
+        "HALFMINUTE_JWT_SECRET has 9 characters; at least 32 are needed",
+        {"HALFMINUTE_JWT_SECRET": "swordfish"},
+    ),
+    "a short secret for the webhook": Mistake(
+        "serve",
+        "BILLING_WEBHOOK_SECRET has 9 characters; at least 32 are needed",
+        {"BILLING_WEBHOOK_SECRET": "swordfish"},
+    ),
+    "a database without a secret": Mistake(
+        "serve",
+        "with DATABASE_URL set, set HALFMINUTE_JWT_SECRET too, or auth.algorithms and a JWKS in the settings",
+        NO_DATABASE,
+    ),
+    "a database that is not there": Mistake(
+        f"serve {FREE_PORTS}", AWAY, {**NO_DATABASE, "HALFMINUTE_JWT_SECRET": SECRET}
+    ),
+    "books that are not there": Mistake("audit", AWAY, NO_DATABASE),
+    "an address that cannot be": Mistake(
+        "migrate",
+        "DATABASE_URL cannot be used: `sslmode` parameter must be one of:"
+        " disable, allow, prefer, require, verify-ca, verify-full",
+        {"DATABASE_URL": f"{NO_DATABASE['DATABASE_URL']}?sslmode=perhaps"},
+    ),
+    "a parameter of the address that is no number": Mistake(
+        "audit",
+        "DATABASE_URL cannot be used: connect_timeout is not a whole number",
+        {"DATABASE_URL": f"{NO_DATABASE['DATABASE_URL']}?connect_timeout=hunter3"},
+    ),
+    "books that were never begun": Mistake("audit --data new", "there are no books in new: no server has run there"),
+    "a data directory that cannot be made": Mistake(
+        "serve --data /proc/data", "cannot keep secrets in /proc/data/secrets: No such file or directory"
+    ),
+    "a data directory that is a file": Mistake(
+        "serve --data key.toml", "cannot keep secrets in key.toml/secrets: File exists"
+    ),
+    "a server that is not there": Mistake(
+        f"demo-call --http {CLOSED}", f"no halfminute server answers at http://{CLOSED}: Connection refused"
+    ),
+    "a taken port for REST": Mistake(
+        f"serve --http {TAKEN} --ws {FREE[2]}",
+        f"cannot listen on {TAKEN}: Address already in use",
+        {**NO_DATABASE, "HALFMINUTE_JWT_SECRET": SECRET},
+    ),
+    "a taken port for the websocket": Mistake(
+        f"serve --http {FREE[3]} --ws {TAKEN}",
+        f"cannot listen on {TAKEN}: Address already in use",
+        {**NO_DATABASE, "HALFMINUTE_JWT_SECRET": SECRET},
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[Finished]]]:
+    """All mistakes, made side by side in one directory: each takes a second, nearly all of it to load the program."""
+    cwd = tmp_path_factory.mktemp("mistakes")
+    (cwd / "key.toml").write_text("[calls]\nblok_seconds = 10\n")
+    (cwd / "value.toml").write_text("[calls]\nblock_seconds = 0\n")
+    with listen_on(int(TAKEN.partition(":")[2])), ThreadPoolExecutor(max_workers=3) as pool:
+        yield {
+            name: pool.submit(run_command, *mistake.words.split(), cwd=cwd, settings=mistake.settings)
+            for name, mistake in MISTAKES.items()
+        }
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_one_clear_line(made: dict[str, Future[Finished]], name: str) -> None:
+    finished, mistake = made[name].result(), MISTAKES[name]
+    (said,) = finished.errors
+    expected = f"halfminute: {mistake.line}"
+    assert said.startswith(expected) if mistake.exit_code == MISUSED else said == expected
+    assert (finished.exit_code, finished.out) == (mistake.exit_code, "")
+
+
+def test_a_database_on_a_host_that_is_not_there_is_one_clear_line(tmp_path: Path) -> None:
+    settings = {"DATABASE_URL": "postgresql://somebody:hunter2@database.invalid/calls"}
+    finished = run_command("migrate", cwd=tmp_path, settings=settings)
+    (said,) = finished.errors
+    reasons = ("Name or service not known", "Temporary failure in name resolution")  # with a name server, and without
+    assert said in [f"halfminute: the database of DATABASE_URL is out of reach: {reason}" for reason in reasons]
+    assert (finished.exit_code, finished.out) == (1, "")
+
+
+def test_a_fault_of_ours_is_logged_with_its_trace_and_said_in_one_line(tmp_path: Path) -> None:
+    program = "import server.cli.main as cli; cli.read_settings = lambda _: 1 / 0; cli.main()"
+    words = [sys.executable, "-c", program, "audit"]
+    ended = subprocess.run(words, cwd=tmp_path, env=environment({}), capture_output=True, text=True, timeout=60)
+    logged, said = ended.stderr.splitlines()
+    assert said == "halfminute: a fault of ours: ZeroDivisionError: division by zero"
+    assert "in <lambda>" in json.loads(logged)["exception"]
+    assert (ended.returncode, ended.stdout) == (1, "")
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("block seconds: 10", "is not TOML: Expected '=' after a key in a key/value pair (at line 1, column 7)"),
+        ("[cals]\nblock_seconds = 10", ": Object contains unknown field `cals`; the nearest is `calls`"),
+        (
+            "[streams]\nstay_sessions = 2",
+            ": [streams]: Object contains unknown field `stay_sessions`; the nearest is `connections_per_payer`",
+        ),
+        ("[calls]\nbeer_price = 10", ": [calls]: Object contains unknown field `beer_price`"),
+        ("calls = 10", ": [calls]: Expected `object`, got `int`"),
+        ("[calls]\nblock_seconds = 'ten'", ": [calls] block_seconds: Expected `int`, got `str`"),
+        ("[server]\ndrain_seconds = nan", ": [server] drain_seconds: Expected `float` > 0.0"),
+        ("[server]\nlease_seconds = 4", ": [server]: checkpoint_seconds (5) must not exceed lease_seconds (4)"),
+        ("[media]\nstun_servers = [1]", ": [media] stun_servers[0]: Expected `str`, got `int`"),
+        (
+            "[auth]\noperator_claim = 'user_metadata.role'",
+            ": [auth]: auth.operator_claim must not be under user_metadata: users can write that themselves",
+        ),
+    ],
+)
+def test_what_is_wrong_in_a_file_is_named_with_its_place(tmp_path: Path, text: str, line: str) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as refused:
+        read_settings(file, {})
+    assert str(refused.value) in (f"{file}{line}", f"{file} {line}")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "line"),
+    [
+        (
+            "HALFMINUTE_CALLS_BLOK_SECONDS",
+            "10",
+            "HALFMINUTE_CALLS_BLOK_SECONDS is no setting; the nearest is HALFMINUTE_CALLS_BLOCK_SECONDS",
+        ),
+        (
+            "HALFMINUTE_BILLING_BLOCK_SECONDS",
+            "1",
+            "HALFMINUTE_BILLING_BLOCK_SECONDS is no setting; the nearest is HALFMINUTE_CALLS_BLOCK_SECONDS",
+        ),
+        (
+            "HALFMINUTE_BLOCK_SECONDS",
+            "1",
+            "HALFMINUTE_BLOCK_SECONDS is no setting; the nearest is HALFMINUTE_CALLS_BLOCK_SECONDS",
+        ),
+        (
+            "halfminute_calls_block_seconds",
+            "1",
+            "halfminute_calls_block_seconds is no setting; the nearest is HALFMINUTE_CALLS_BLOCK_SECONDS",
+        ),
+        (
+            "HALFMINUTE_JWT_SECERT",
+            "swordfish",
+            "HALFMINUTE_JWT_SECERT is no setting; the nearest is HALFMINUTE_JWT_SECRET",
+        ),
+        (
+            "HALFMINUTE_BILLING_WEBHOOK_SECRET",
+            "swordfish",
+            "HALFMINUTE_BILLING_WEBHOOK_SECRET is no setting; the nearest is BILLING_WEBHOOK_SECRET",
+        ),
+        (
+            "HALFMINUTE_DATABASE_URL",
+            "postgresql://somebody:hunter2@db.example/calls",
+            "HALFMINUTE_DATABASE_URL is no setting; the nearest is DATABASE_URL",
+        ),
+        (
+            "HALFMINUTE_STREAMS_STAY_SESSIONS",
+            "2",
+            "HALFMINUTE_STREAMS_STAY_SESSIONS is no setting; the nearest is HALFMINUTE_STREAMS_CONNECTIONS_PER_PAYER",
+        ),
+        ("HALFMINUTE_", "1", "HALFMINUTE_ is no setting; they are in config.toml"),
+        ("HALFMINUTE_XYZ", "1", "HALFMINUTE_XYZ is no setting; they are in config.toml"),
+        ("HALFMINUTE_HTTP_PORT", "9000", "HALFMINUTE_HTTP_PORT is no setting; the nearest is HALFMINUTE_HTTP_LISTEN"),
+        ("HALFMINUTE_LOG_LEVEL", "loud", "HALFMINUTE_LOG_LEVEL: Invalid enum value 'loud'"),
+        ("HALFMINUTE_AUTH_ALGORITHMS", "HS256", "HALFMINUTE_AUTH_ALGORITHMS: Expected `array`, got `str`"),
+        ("HALFMINUTE_MEDIA_STUN_SERVERS", "[1]", "HALFMINUTE_MEDIA_STUN_SERVERS: Expected `str`, got `int`"),
+    ],
+)
+def test_what_is_wrong_in_the_environment_is_named_by_its_variable(name: str, value: str, line: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        read_settings(None, {name: value})
+    assert str(refused.value) == line
+
+
+SERVICE_LINKS = {
+    "SERVICE_HOST": "10.96.0.17",
+    "SERVICE_PORT": "80",
+    "SERVICE_PORT_WEB": "80",
+    "PORT": "tcp://10.96.0.17:80",
+    "PORT_80_TCP": "tcp://10.96.0.17:80",
+    "PORT_80_TCP_PROTO": "tcp",
+    "PORT_80_TCP_PORT": "80",
+    "PORT_80_TCP_ADDR": "10.96.0.17",
+    "PORT_53_UDP": "udp://[fd00::17]:53",
+}
+
+
+@pytest.mark.parametrize("service", ["HALFMINUTE", "HALFMINUTE_HTTP", "HALFMINUTE_WEBSOCKET_2", "HALFMINUTE_CALLS"])
+def test_what_kubernetes_tells_of_its_services_is_no_setting_and_no_mistake(service: str) -> None:
+    links = {f"{service}_{name}": value for name, value in SERVICE_LINKS.items()}
+    assert read_settings(None, links) == read_settings(None, {})
+    with pytest.raises(ConfigError, match="HALFMINUTE_CALLS_BLOK_SECONDS"):
+        read_settings(None, links | {"HALFMINUTE_CALLS_BLOK_SECONDS": "10"})
+
+
+def test_the_test_suites_own_variables_stop_no_server() -> None:
+    assert read_settings(None, {"HALFMINUTE_TEST_SEED": "7"}) == read_settings(None, {})
+
+
+def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text("[calls]\nblock_seconds = 10\nring_seconds = 20\n")
+    settings = read_settings(
+        file, {"HALFMINUTE_CALLS_BLOCK_SECONDS": "5", "HALFMINUTE_AUTH_AUDIENCE": "12", "HALFMINUTE_JWT_SECRET": "x"}
+    )
+    assert (settings.calls.block_seconds, settings.calls.ring_seconds, settings.auth.audience) == (5, 20, "12")
+
+
+@pytest.mark.parametrize(
+    "url", ["nonsense", "mysql://somebody:hunter2@localhost/calls", "postgresql://somebody:hun/ter2@localhost/calls"]
+)
+def test_an_unreadable_address_of_a_database_is_never_repeated_as_there_is_a_password_in_it(url: str) -> None:
+    with pytest.raises(
+        ConfigError, match=r"^DATABASE_URL is not postgresql://USER:PASSWORD@HOST:PORT/DATABASE; "
+    ) as said:
+        read_secrets({"DATABASE_URL": url})
+    assert "hun" not in str(said.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgres://somebody:hunter2@db.example:6543/calls?sslmode=require",
+        "postgresql://a@[::1]:5432,b/calls",
+        "postgresql:///calls?host=/run/postgresql",
+        "postgresql://somebody@/calls?host=/tmp&port=5432",
+    ],
+)
+def test_every_way_to_write_the_address_of_a_postgresql_is_taken(url: str) -> None:
+    assert read_secrets({"DATABASE_URL": url}).database_url == url
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A server with the people of --demo, and blocks of one second."""
+    data_dir = tmp_path_factory.mktemp("house") / "data"
+    with ServerProcess(data_dir, "--demo", settings={"HALFMINUTE_CALLS_BLOCK_SECONDS": "1"}) as server:
+        yield server
+        server.terminate()
+        assert server.wait_exit() == 0
+
+
+@pytest.fixture(scope="module")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Finished]:
+    """A data directory that only `migrate` has seen, and what it said."""
+    data_dir = tmp_path_factory.mktemp("migrated") / "data"
+    return data_dir, run_command("migrate", "--data", str(data_dir), cwd=data_dir.parent)
+
+
+def test_a_second_server_on_the_same_data_directory_is_refused_and_the_first_goes_on(house: ServerProcess) -> None:
+    refused = run_command("serve", *FREE_PORTS.split(), "--data", str(house.data_dir), cwd=house.data_dir.parent)
+    assert refused.errors == [f"halfminute: another halfminute server uses the data directory {house.data_dir}"]
+    assert (refused.exit_code, refused.out) == (1, "")
+    assert house.get("/readyz").status_code == 200
+
+
+def test_the_greeting_names_the_demos_people_and_tokens_that_work(house: ServerProcess) -> None:
+    eventually(lambda: "demo-call" in house.out.all()[-1], "the last line of the greeting")
+    said = house.out.all()
+    for person in EVERYBODY:
+        token = said[said.index(f"{person.name}: {person.user_id}") + 1].strip()
+        assert house.get("/api/me", token=token).json()["user"]["userId"] == str(person.user_id)
+    assert said[-1].strip() == f"halfminute demo-call --data {house.data_dir} --http 127.0.0.1:{house.http_port}"
+
+
+def test_a_demo_call_shows_its_block_and_hangs_up(house: ServerProcess) -> None:
+    before = _balance(house)
+    shown = run_command("demo-call", *_at(house), "--blocks", "1", cwd=house.data_dir.parent)
+    assert (shown.exit_code, shown.errors) == (0, [])
+    paid = before - _balance(house)
+    assert "Cleo and Finn: ended: hangup" in shown.out
+    assert f"Finn has {before - paid} tokens, Cleo has earned {paid} in this call" in shown.out
+    rows = [line.split("│")[1:3] for line in shown.out.splitlines() if line.startswith("│")]
+    assert [[cell.strip() for cell in row] for row in rows] == [[str(n), "1"] for n in range(1, paid + 1)]
+    assert paid >= 1
+
+
+def test_ctrl_c_ends_a_demo_call_without_a_word_and_without_leaving_it_behind(house: ServerProcess) -> None:
+    before = _balance(house)
+    with start_command("demo-call", *_at(house), cwd=house.data_dir.parent) as watching:
+        eventually(lambda: _balance(house) < before, "a block")
+        watching.send_signal(signal.SIGINT)
+        _, errors = watching.communicate(timeout=20)
+    assert (watching.returncode, errors) == (130, "")
+    eventually(lambda: _calls(house, "ended") == _calls(house), "the end of the call")
+
+
+def test_a_demo_call_with_another_secret_is_one_clear_line(house: ServerProcess) -> None:
+    refused = run_command(
+        "demo-call", *_at(house), cwd=house.data_dir.parent, settings={"HALFMINUTE_JWT_SECRET": SECRET}
+    )
+    assert refused.errors == ["halfminute: the session has ended: wrong signature"]
+    assert refused.exit_code == 1
+
+
+def test_an_operators_token_says_so_and_another_does_not(house: ServerProcess) -> None:
+    words = "token", "--sub", SOMEBODY, "--data", str(house.data_dir)
+    plain, operator = (
+        run_command(*words, *more, cwd=house.data_dir.parent).out.strip() for more in ((), ("--role", "operator"))
+    )
+    assert _claims(operator)["app_metadata"] == {"role": "operator"}
+    assert _claims(plain)["sub"] == _claims(operator)["sub"] == SOMEBODY
+    assert _claims(plain)["exp"] == _claims(plain)["iat"] + 3600
+    assert house.get("/api/admin/audit", token=operator).status_code == 200
+    assert house.get("/api/admin/audit", token=plain).status_code == 403
+
+
+def test_the_ledger_is_proved_beside_a_running_server(house: ServerProcess) -> None:
+    proved = run_command("audit", "--data", str(house.data_dir), cwd=house.data_dir.parent)
+    assert (proved.exit_code, proved.errors) == (0, [])
+    *proofs, verdict = proved.out.splitlines()
+    assert verdict == "the ledger is sound"
+    assert all(proof.startswith("holds: ") for proof in proofs)
+    assert house.get("/readyz").status_code == 200
+
+
+def test_migrate_applies_everything_once(migrated: tuple[Path, Finished]) -> None:
+    data_dir, first = migrated
+    assert first.out.splitlines()[0] == "applied 0001_house"
+    assert (first.exit_code, first.out.splitlines()[-1]) == (0, "the database is up to date")
+    second = run_command("migrate", "--data", str(data_dir), cwd=data_dir.parent)
+    assert (second.exit_code, second.out.splitlines()) == (0, ["the database is up to date"])
+
+
+def test_damaged_books_are_found_without_a_server_and_the_rows_are_shown(
+    migrated: tuple[Path, Finished], tmp_path: Path
+) -> None:
+    data_dir = Path(shutil.copytree(migrated[0], tmp_path / "data"))
+    _damage(data_dir, f"UPDATE halfminute.wallets SET balance = balance + 7 WHERE id = '{PROMOTIONS_WALLET}'")
+    found = run_command("audit", "--data", str(data_dir), cwd=tmp_path)
+    assert (found.exit_code, found.errors) == (1, [])
+    said = found.out.splitlines()
+    assert said[said.index("FAILS: all balances sum to zero") + 1] == "    sum=7"
+    row = said[said.index("FAILS: each wallet equals its journal, and so does each part of it") + 1]
+    assert row.startswith(f"    id={PROMOTIONS_WALLET}, balance=7, ")
+    assert said[-1] == f"the ledger is NOT sound: 2 of {len(said) - 3} fail"
+
+
+def test_secrets_are_made_once_and_the_demos_people_too(tmp_path: Path) -> None:
+    made = f"made secrets of its own in {tmp_path}/data/secrets: jwt_secret, billing_webhook_secret"
+    with ServerProcess(tmp_path / "data", "--demo") as server:
+        secret = server.jwt_secret()
+        _stop(server)
+        assert made in server.out.all()
+        server.start()
+        assert server.jwt_secret() == secret
+        assert _balance(server) == FAN_TOKENS
+        _stop(server)
+        assert not any(line.startswith("made secrets") for line in server.out.all())
+    secrets = tmp_path / "data" / "secrets"
+    assert sorted(file.name for file in secrets.iterdir()) == ["billing_webhook_secret", "jwt_secret"]
+    assert [mode(path) for path in (tmp_path / "data", secrets, *secrets.iterdir())] == [0o700, 0o700, 0o600, 0o600]
+    assert secret not in "".join([*server.out.all(), *server.errors.all()])
+
+
+def _damage(data_dir: Path, sql: str) -> None:
+    """As only a superuser can: past the triggers."""
+
+    async def write() -> None:
+        async with open_embedded(data_dir) as address:
+            superuser = Address(address.socket_dir, user="postgres")
+            await trio.to_thread.run_sync(query, superuser, f"SET session_replication_role = replica; {sql}")
+
+    trio.run(write)
+
+
+def _stop(server: ServerProcess) -> None:
+    server.terminate()
+    assert server.wait_exit() == 0
+
+
+def _at(house: ServerProcess) -> tuple[str, ...]:
+    return "--http", f"127.0.0.1:{house.http_port}", "--data", str(house.data_dir)
+
+
+def _balance(house: ServerProcess) -> int:
+    """What Finn has."""
+    return int(house.get("/api/wallet", token=_finns_token(house)).json()["balance"])
+
+
+def _calls(house: ServerProcess, status: str | None = None) -> int:
+    filtered = "" if status is None else f"?status={status}"
+    return int(house.get(f"/api/calls/history{filtered}", token=_finns_token(house)).json()["total"])
+
+
+def _finns_token(house: ServerProcess) -> str:
+    return issue_token(house.jwt_secret(), FANS[0].user_id, role=None, ttl_seconds=60, now=time.time())
+
+
+def _claims(token: str) -> dict[str, Any]:
+    payload = token.split(".")[1]
+    claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    return claims

@@ -1,0 +1,35 @@
+"""People to try it with are added where that was asked for, and nowhere else."""
+
+from pathlib import Path
+
+import trio
+
+from server.cli.demo import EVERYBODY
+from storage.postgres import open_postgres
+from tests.support.clients import SECRET
+from tests.support.processes import ServerProcess, run_command
+
+
+def people_in(dsn: str) -> int:
+    async def count() -> int:
+        async with open_postgres(dsn, pool_size=1) as postgres:
+            return int((await postgres.fetch("SELECT count(*) FROM users"))[0][0])
+
+    return trio.run(count)
+
+
+def test_the_demos_people_come_into_a_configured_database_only_if_it_is_said_twice(dsn: str, tmp_path: Path) -> None:
+    settings = {"DATABASE_URL": dsn, "HALFMINUTE_JWT_SECRET": SECRET}
+    refused = run_command("serve", "--demo", cwd=tmp_path, settings=settings)
+    assert (refused.exit_code, refused.out) == (1, "")
+    assert refused.errors == [
+        "halfminute: --demo would add an operator and people with tokens to the database of DATABASE_URL:"
+        " unset it, or say --yes-really as well"
+    ]
+    before = people_in(dsn)
+    with ServerProcess(tmp_path / "data", "--yes-really", settings=settings):
+        pass
+    assert people_in(dsn) == before
+    with ServerProcess(tmp_path / "data", "--demo", "--yes-really", settings=settings):
+        pass
+    assert people_in(dsn) == before + len(EVERYBODY)

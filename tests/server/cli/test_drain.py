@@ -1,0 +1,226 @@
+"""SIGTERM and Ctrl-C under live calls: nothing new begins, what is in flight is charged, and calls go on later."""
+
+import os
+import pty
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+
+from tests.storage.postgres_processes import guardians_of, processes_on
+from tests.support.books import Books
+from tests.support.client_pool import Crowd, Party, party
+from tests.support.clients import SECRET
+from tests.support.processes import (
+    EXIT_SECONDS_MAX,
+    START_SECONDS_MAX,
+    ServerProcess,
+    environment,
+    eventually,
+    free_ports,
+    listen_on,
+)
+
+CALLS = 5
+DRAIN_SECONDS, CLOSE_SECONDS = 4, 1
+SETTINGS = {
+    "HALFMINUTE_CALLS_BLOCK_SECONDS": "1",
+    "HALFMINUTE_SERVER_DRAIN_SECONDS": str(DRAIN_SECONDS),
+    "HALFMINUTE_WEBSOCKET_CLOSE_SECONDS": str(CLOSE_SECONDS),
+}
+AFTERWARDS_SECONDS_MAX = 3.0  # for PostgreSQL to end, once the server has drained
+
+
+@pytest.mark.parametrize(
+    "stop",
+    [ServerProcess.terminate, ServerProcess.interrupt, ServerProcess.hang_up],
+    ids=["SIGTERM", "Ctrl-C", "a closed terminal"],
+)
+def test_a_stopped_server_says_goodbye_to_everybody_and_its_calls_go_on_at_the_next_start(
+    data_dir: Path, stop: Callable[[ServerProcess], None]
+) -> None:
+    with _live_calls(data_dir) as (server, crowd):
+        began = time.monotonic()
+        stop(server)
+        stop(server)  # as impatient people do
+        assert server.wait_exit() == 0
+        took = time.monotonic() - began
+        print(f"stopped in {took:.2f} s")
+        assert took < CLOSE_SECONDS + AFTERWARDS_SECONDS_MAX  # everybody hung up when told to
+        _check_that_it_ended_well(server, crowd)
+        told = {pair.call_id: pair.last_block() for pair in crowd.pairs}
+        stopped_at = datetime.now(UTC)
+        server.start()
+        crowd.wait_all(lambda pair: len(pair.fan.heard("call:resumed")) == 1, "every call's going on")
+        crowd.wait_more_blocks()
+        assert _blocks_before(Books.beside(server.data_dir), stopped_at) == told
+        for caller in crowd.callers:
+            _, again = caller.heard("room:joined")
+            assert (again["room"]["status"], again["room"]["holds"]) == ("paused", ["restart"])
+
+
+def test_while_it_drains_nothing_new_begins_and_the_blocks_in_flight_are_charged(data_dir: Path) -> None:
+    with _live_calls(data_dir) as (server, crowd):
+        with Books.beside(server.data_dir).held() as books:
+            eventually(books.are_waited_for, "a block that waits for the books")
+            before = [pair.last_block() for pair in crowd.pairs]
+            server.terminate()
+            eventually(lambda: server.get("/readyz").status_code == 503, "a server that is not ready")
+            assert server.get("/healthz").status_code == 200
+            refused = crowd.init(crowd.pairs[0])
+            assert (refused.status_code, refused.json()["error"]) == (503, "DRAINING")
+            assert "Retry-After" in refused.headers
+            assert _goodbye_at_the_door(server, crowd.pairs[0].fan.party) == 4000
+            assert server.running
+        assert server.wait_exit() == 0
+        _check_that_it_ended_well(server, crowd)
+        told = {pair.call_id: pair.last_block() for pair in crowd.pairs}
+        assert sum(told.values()) > sum(before)
+        assert _blocks_before(Books.at_rest(server.data_dir), datetime.now(UTC)) == told
+
+
+def test_a_client_that_does_not_hang_up_is_not_waited_for_longer_than_close_seconds(data_dir: Path) -> None:
+    with _live_calls(data_dir) as (server, crowd), _mute_client(server, crowd.pairs[0].fan.party):
+        began = time.monotonic()
+        server.terminate()
+        crowd.wait_all(lambda pair: all(caller.close_codes for caller in pair.both), "everybody's goodbye")
+        assert time.monotonic() - began < CLOSE_SECONDS
+        assert server.wait_exit() == 0
+        assert CLOSE_SECONDS < time.monotonic() - began < CLOSE_SECONDS + AFTERWARDS_SECONDS_MAX
+        _check_that_it_ended_well(server, crowd)
+
+
+def test_books_that_never_answer_are_not_waited_for_longer_than_drain_seconds(data_dir: Path) -> None:
+    with _live_calls(data_dir) as (server, crowd), Books.beside(server.data_dir).held() as books:
+        eventually(books.are_waited_for, "a block that waits for the books")
+        began = time.monotonic()
+        server.terminate()
+        assert server.wait_exit() == 0
+        assert DRAIN_SECONDS - CLOSE_SECONDS < time.monotonic() - began < DRAIN_SECONDS + AFTERWARDS_SECONDS_MAX
+        assert len(server.logged("server.drained_in_part")) == 1
+        _check_that_nobody_was_left(server, crowd)
+
+
+def test_a_server_that_is_stopped_while_it_makes_its_database_leaves_nothing(tmp_path: Path) -> None:
+    server = ServerProcess(tmp_path / "data")
+    server.launch()
+    eventually(lambda: guardians_of(server.data_dir), "the guardian of its PostgreSQL")
+    server.interrupt()
+    assert server.wait_exit() == 0
+    assert processes_on(server.data_dir) == guardians_of(server.data_dir) == []
+    assert not any("Traceback" in line for line in server.errors.all())
+
+
+def test_the_end_of_its_terminal_drains_a_server_that_prints_there(data_dir: Path) -> None:
+    ours, theirs = pty.openpty()
+    ports = free_ports(2)
+    words = "serve", "--http", f"127.0.0.1:{ports[0]}", "--ws", f"127.0.0.1:{ports[1]}", "--data", str(data_dir)
+    in_a_session = (  # with the signal as it is by default, also where the tests run under nohup
+        "import fcntl, os, signal, termios; signal.signal(signal.SIGHUP, signal.SIG_DFL);"
+        "fcntl.ioctl(0, termios.TIOCSCTTY, 0); from server.cli.main import main; main()"
+    )
+    command = [sys.executable, "-c", in_a_session, *words]
+    with subprocess.Popen(
+        command, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True, env=environment({})
+    ) as process:
+        os.close(theirs)
+        try:
+            said = b""
+            while b"halfminute serves " not in said:
+                said += os.read(ours, 4096)
+            os.close(ours)
+            assert process.wait(EXIT_SECONDS_MAX) == 0
+        finally:
+            process.kill()
+    assert processes_on(data_dir) == guardians_of(data_dir) == []
+
+
+def test_a_server_under_nohup_outlives_its_terminal(data_dir: Path) -> None:
+    with ServerProcess(data_dir, settings=SETTINGS, nohup=True) as server:
+        server.hang_up()
+        assert server.get("/readyz").status_code == 200
+        assert server.logged("server.draining") == []
+        server.terminate()
+        assert server.wait_exit() == 0
+
+
+@pytest.mark.parametrize("stop", [ServerProcess.terminate, ServerProcess.interrupt], ids=["SIGTERM", "Ctrl-C"])
+def test_a_server_that_still_waits_for_its_database_stops_at_once(
+    tmp_path: Path, stop: Callable[[ServerProcess], None]
+) -> None:
+    (port,) = free_ports(1)
+    with listen_on(port) as silent:  # connections are taken by the kernel, and nobody says a word
+        address = f"postgresql://somebody@127.0.0.1:{port}/calls"
+        settings = {"DATABASE_URL": address, "HALFMINUTE_JWT_SECRET": SECRET}
+        server = ServerProcess(tmp_path / "data", settings=settings)
+        server.launch()
+        try:
+            silent.settimeout(START_SECONDS_MAX)
+            with silent.accept()[0]:
+                began = time.monotonic()
+                stop(server)
+                assert server.wait_exit() == 0
+                assert time.monotonic() - began < AFTERWARDS_SECONDS_MAX
+        finally:
+            if server.running:
+                server.kill()
+
+
+@contextmanager
+def _live_calls(data_dir: Path) -> Iterator[tuple[ServerProcess, Crowd]]:
+    with ServerProcess(data_dir, settings=SETTINGS) as server:
+        people, secret = Books.beside(data_dir).add_pairs(CALLS, tokens=10_000), server.jwt_secret()
+        with Crowd(server, [(party(fan, secret), party(creator, secret)) for fan, creator in people]) as crowd:
+            crowd.ring()
+            yield server, crowd
+
+
+def _check_that_it_ended_well(server: ServerProcess, crowd: Crowd) -> None:
+    _check_that_nobody_was_left(server, crowd)
+    assert server.out.all()[-1] == "halfminute has drained and stopped"
+    assert server.logged("server.drained_in_part") == []
+
+
+def _check_that_nobody_was_left(server: ServerProcess, crowd: Crowd) -> None:
+    assert processes_on(server.data_dir) == guardians_of(server.data_dir) == []
+    assert {caller.close_codes[0] for caller in crowd.callers} == {4000}  # later ones are of tries to come back
+
+
+def _blocks_before(books: Books, moment: datetime) -> dict[object, int]:
+    """The last block of each call that was in the books then."""
+    rows = books.fetch(
+        "SELECT room_id, max(block_no) AS last FROM journal WHERE kind = 1 AND created_at < $1 GROUP BY 1", moment
+    )
+    return {row["room_id"]: row["last"] for row in rows}
+
+
+def _goodbye_at_the_door(server: ServerProcess, somebody: Party) -> int | None:
+    """With what code a new session is turned away."""
+    headers = {"Authorization": f"Bearer {somebody.token}"}
+    with connect(f"ws://127.0.0.1:{server.websocket_port}/ws", additional_headers=headers, proxy=None) as websocket:
+        with pytest.raises(ConnectionClosed):
+            websocket.recv(timeout=CLOSE_SECONDS)
+        return websocket.close_code
+
+
+@contextmanager
+def _mute_client(server: ServerProcess, somebody: Party) -> Iterator[None]:
+    """It opens a session, and from then on neither reads nor answers."""
+    with socket.create_connection(("127.0.0.1", server.websocket_port)) as sock:
+        sock.sendall(
+            f"GET /ws HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {somebody.token}\r\n"
+            "Connection: Upgrade\r\nUpgrade: websocket\r\n"
+            "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
+        )
+        heard = b""
+        while b"session:ready" not in heard:
+            heard += sock.recv(4096)
+        yield

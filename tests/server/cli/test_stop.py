@@ -1,0 +1,55 @@
+"""A server that is stopped in good order has stored what its clocks say, and answered whom it had begun to serve."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from server.access.tokens import issue_token
+from server.ids import new_uuid
+from tests.support.books import Books
+from tests.support.client_pool import Crowd, party
+from tests.support.processes import ServerProcess, eventually
+
+# Nothing but the stop itself stores how far a clock is.
+SETTINGS = {
+    "HALFMINUTE_CALLS_BLOCK_SECONDS": "30",
+    "HALFMINUTE_SERVER_CHECKPOINT_SECONDS": "600",
+    "HALFMINUTE_SERVER_LEASE_SECONDS": "600",
+}
+TALK_SECONDS = 2.0
+NEWS_SECONDS_MAX = 0.3  # from the signal to the stop of the clocks, and from a clock's start to the news of it
+
+
+def test_a_stop_costs_nobody_a_second_of_the_block_it_falls_into(data_dir: Path) -> None:
+    with ServerProcess(data_dir, settings=SETTINGS) as server:
+        people, secret = Books.beside(data_dir).add_pairs(3, tokens=100), server.jwt_secret()
+        with Crowd(server, [(party(fan, secret), party(creator, secret)) for fan, creator in people]) as crowd:
+            crowd.ring()
+            time.sleep(TALK_SECONDS)  # so much of the block is to be used
+            stopped_at = time.time()
+            server.terminate()
+            assert server.wait_exit() == 0
+            used = [pair.running_seconds([stopped_at]) for pair in crowd.pairs]
+            server.start()
+            crowd.wait_all(lambda pair: bool(pair.fan.heard("call:resumed")), "every call's going on")
+            for pair, running in zip(crowd.pairs, used, strict=True):
+                _, again = pair.fan.heard("room:joined")
+                assert abs(again["room"]["activeSeconds"] - running) < NEWS_SECONDS_MAX
+
+
+def test_a_credit_under_way_is_booked_and_answered_before_the_server_ends(data_dir: Path) -> None:
+    with ServerProcess(data_dir) as server:
+        ((fan, _),) = Books.beside(data_dir).add_pairs(1, tokens=1)
+        token = issue_token(server.jwt_secret(), new_uuid(), role="operator", ttl_seconds=3600, now=time.time())
+        credit = {"userId": str(fan), "tokens": 5, "reason": "just in time"}
+        with ThreadPoolExecutor(1) as asking:
+            with Books.beside(data_dir).held() as books:
+                answer = asking.submit(server.post, "/api/admin/credits", token, credit)
+                eventually(books.are_waited_for, "a credit that waits for the books")
+                server.terminate()
+                eventually(lambda: server.logged("server.draining"), "a server that drains")
+                assert not answer.done()
+            assert answer.result().status_code == 201
+        assert server.wait_exit() == 0
+        balances = Books.at_rest(data_dir).fetch("SELECT balance FROM wallets WHERE id = $1", fan)
+        assert balances[0]["balance"] == 6

@@ -1,0 +1,94 @@
+"""Secrets as files and secret stores hand them over: with white space around them, and sometimes with worse inside."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from server.config.secrets import with_local_secrets
+from server.config.settings import SECRET_VARIABLES, ConfigError, Secrets, read_secrets, read_settings
+from tests.support.clients import SECRET, ring_and_join
+from tests.support.server_fixture import BILLING_SECRET, Town, town_on
+
+CLEAN = {
+    "DATABASE_URL": "postgresql://calls:hunter2@db.example/calls",
+    "HALFMINUTE_JWT_SECRET": SECRET,
+    "BILLING_WEBHOOK_SECRET": BILLING_SECRET,
+    "HALFMINUTE_TURN_SECRET": "coturns-static-auth-secret",
+    "HALFMINUTE_STRIPE_SECRET_KEY": "sk_test_0123456789",
+    "HALFMINUTE_STRIPE_WEBHOOK_SECRET": "whsec_0123456789-0123456789-0123456789",
+    "HALFMINUTE_METRICS_TOKEN": "only-for-tests-metrics-0123456789-0123456789",
+}
+
+
+@pytest.fixture
+def town(dsn: str, tmp_path: Path) -> Iterator[Town]:
+    """A server whose secrets all end with a newline."""
+    secrets = {**CLEAN, "DATABASE_URL": dsn}
+    with town_on(dsn, tmp_path, **{name: f"{secret}\n" for name, secret in secrets.items()}) as running:
+        yield running
+
+
+def test_with_a_newline_at_the_end_of_every_secret_tokens_calls_and_the_cron_work(town: Town) -> None:
+    fan, creator = town.fan(100), town.creator()
+    ring_and_join(fan, creator)
+    fan.wait_for("block:charged")
+    assert town.sweep().status_code == 200
+
+
+@pytest.mark.parametrize("around", ["{}\n", "{}\r\n", " {}", "\t{} \n\n"])
+def test_white_space_around_any_secret_is_not_part_of_it(around: str) -> None:
+    expected = Secrets(**{field: CLEAN[name] for field, name in SECRET_VARIABLES.items()})
+    assert read_secrets({name: around.format(secret) for name, secret in CLEAN.items()}) == expected
+
+
+@pytest.mark.parametrize("name", CLEAN)
+@pytest.mark.parametrize("inside", ["\n", "\x00", "\r", "\x7f", "\udc80"])
+def test_a_secret_with_something_in_it_that_is_no_text_is_refused_by_name(name: str, inside: str) -> None:
+    secret = CLEAN[name]
+    with pytest.raises(ConfigError) as refused:
+        read_secrets({**CLEAN, name: f"{secret[:8]}{inside}{secret[8:]}"})
+    assert str(refused.value) == f"{name} has a line break or another character in it that is no text"
+
+
+@pytest.mark.parametrize("name", ["BILLING_WEBHOOK_SECRET", "HALFMINUTE_STRIPE_SECRET_KEY", "HALFMINUTE_METRICS_TOKEN"])
+@pytest.mark.parametrize("inside", [" ", "ü", "\u200b"])
+def test_a_secret_that_travels_in_a_header_must_fit_into_one(name: str, inside: str) -> None:
+    with pytest.raises(ConfigError, match=f"{name} is sent in a header"):
+        read_secrets({**CLEAN, name: CLEAN[name] + inside + "x"})
+
+
+def test_a_secret_of_white_space_alone_is_none() -> None:
+    assert read_secrets(dict.fromkeys(CLEAN, " \n")) == Secrets()
+
+
+def test_local_secrets_are_read_without_the_newline_that_an_editor_adds(tmp_path: Path) -> None:
+    made, names = with_local_secrets(Secrets(), tmp_path)
+    assert names == ["jwt_secret", "billing_webhook_secret"]
+    for name in names:
+        file = tmp_path / "secrets" / name
+        file.write_text(f"{file.read_text()}\n")
+    assert with_local_secrets(Secrets(), tmp_path) == (made, [])
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"\xff\xfe" * 40, "has a line break or another character in it that is no text"),
+        (b"a" * 40 + b"\n" + b"b" * 40, "has a line break or another character in it that is no text"),
+        (b"\n" * 40, "has 0 characters; at least 32 are needed"),
+    ],
+)
+def test_a_local_secret_that_cannot_be_one_is_refused_by_its_file(content: bytes, reason: str, tmp_path: Path) -> None:
+    with_local_secrets(Secrets(), tmp_path)
+    file = tmp_path / "secrets" / "jwt_secret"
+    file.write_bytes(content)
+    with pytest.raises(ConfigError) as refused:
+        with_local_secrets(Secrets(), tmp_path)
+    assert str(refused.value) == f"{file} {reason}"
+
+
+def test_a_setting_of_the_environment_is_read_without_the_white_space_around_it() -> None:
+    settings = {"HALFMINUTE_AUTH_AUDIENCE": "authenticated\n", "HALFMINUTE_CALLS_BLOCK_SECONDS": " 5\n"}
+    read = read_settings(None, settings)
+    assert (read.auth.audience, read.calls.block_seconds) == ("authenticated", 5)

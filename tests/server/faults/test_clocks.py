@@ -1,0 +1,205 @@
+"""One wrong clock does not date the ledger: while the server's and the database's disagree, nothing is booked."""
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+import trio
+from structlog.testing import capture_logs
+
+from domain.billing.posting import Kind, Posting
+from domain.ids import LOSSES, PROMOTIONS, RoomId, client_key
+from server.context import House
+from server.ids import new_uuid
+from storage import wall_clock
+from storage.ledger.spend_limits import set_spend_limit
+from storage.market.business_figures import sum_up
+from storage.postgres import StorageUnavailable
+from tests.server.rest.conftest import Caller
+from tests.server.rest.problems import check
+from tests.storage.books import OPERATOR
+from tests.support.clients import PATIENCE_SECONDS, ring_and_join
+from tests.support.servers import add_creator, add_fan, give, online, running_house, settings
+
+in_thread = trio.to_thread.run_sync
+Move = Callable[[float], None]
+
+
+@pytest.fixture
+def move(monkeypatch: pytest.MonkeyPatch) -> Move:
+    """Set this machine's clock, as the database compares it with its own, so many seconds ahead of the real time."""
+
+    def move(seconds: float) -> None:
+        monkeypatch.setattr(wall_clock, "now", lambda: datetime.now(UTC) + timedelta(seconds=seconds))
+
+    return move
+
+
+async def latest_booking(house: House) -> datetime:
+    row = await house.postgres.fetchrow("SELECT booked_at FROM fence")
+    assert row is not None
+    moment: datetime = row[0]
+    return moment
+
+
+async def set_latest_booking(house: House, ahead_seconds: float) -> None:
+    """As a database leaves it whose clock was ahead and is right again."""
+    await house.postgres.execute(
+        "UPDATE fence SET booked_at = clock_timestamp() + make_interval(secs => $1)", ahead_seconds
+    )
+
+
+def gift(user_id: Any) -> Posting:
+    return Posting(
+        key=client_key(user_id, str(new_uuid())),
+        kind=Kind.CREDIT,
+        operator_id=OPERATOR,
+        debit=PROMOTIONS,
+        credit=user_id,
+        tokens=7,
+    )
+
+
+async def waits(
+    house: House, work: Callable[[], Awaitable[object]], until_right: Callable[[], Awaitable[object]]
+) -> None:
+    """The work is refused until the clocks are right, and is then done once."""
+    refused_before, done = house.actor.clock_refusals, trio.Event()
+
+    async def do() -> None:
+        await work()
+        done.set()
+
+    with trio.fail_after(PATIENCE_SECONDS):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(do)
+            while house.actor.clock_refusals < refused_before + 2:  # noqa: ASYNC110  # reason: a counter sets no event
+                await trio.sleep(0.01)
+            assert not done.is_set() and house.actor.away_seconds > 0
+            await until_right()
+    assert done.is_set() and house.actor.away_seconds == 0
+
+
+@pytest.mark.parametrize("seconds", [6, -6, 36 * 3600, -36 * 3600])
+async def test_while_the_clocks_disagree_nothing_is_booked_or_dated(house: House, move: Move, seconds: float) -> None:
+    """The server's is ahead, or behind: which is also how a database looks whose clock has jumped ahead."""
+    fan = await add_fan(house, 10)
+    before = await latest_booking(house)
+    move(seconds)
+
+    async def set_right() -> None:
+        assert await latest_booking(house) == before
+        move(0)
+
+    with capture_logs() as logs:
+        await waits(house, lambda: house.actor.post([gift(fan)]), set_right)
+    told = [line for line in logs if line["event"] == "storage.clocks_disagree"]
+    assert [line["log_level"] for line in told] == ["error"]
+    assert ("ahead of" if seconds > 0 else "behind") in told[0]["reason"]
+    assert f"halfminute_clock_refusals_total {house.actor.clock_refusals}.0" in house.telemetry.exposition().decode()
+    row = await house.postgres.fetchrow("SELECT balance FROM wallets WHERE id = $1", fan)
+    assert row is not None and row[0] == 17
+
+
+@pytest.mark.parametrize("seconds", [1, 4, -1, -4])
+async def test_a_small_difference_is_none(house: House, move: Move, seconds: float) -> None:
+    """As time servers leave it, or correct it in steps."""
+    fan = await add_fan(house, 0)
+    move(seconds)
+    await give(house, fan, 5)
+    assert house.actor.clock_refusals == 0
+
+
+@pytest.mark.parametrize("seconds", [6, 36 * 3600])
+async def test_behind_its_latest_booking_the_database_books_nothing(house: House, seconds: float) -> None:
+    fan = await add_fan(house, 0)
+    await set_latest_booking(house, seconds)
+    with capture_logs() as logs:
+        await waits(house, lambda: house.actor.post([gift(fan)]), lambda: set_latest_booking(house, 0))
+    assert [line["event"] for line in logs if line["log_level"] == "error"] == ["storage.clocks_disagree"]
+
+
+async def test_a_small_step_back_of_the_database_dates_no_booking_before_another(house: House) -> None:
+    fan = await add_fan(house, 0)
+    await set_latest_booking(house, 4)
+    stepped = await latest_booking(house)
+    for _ in range(3):
+        await give(house, fan, 5)
+    rows = await house.postgres.fetch("SELECT created_at FROM journal WHERE credit_wallet = $1", fan)
+    assert [row[0] for row in rows] == [stepped] * 3
+    assert await latest_booking(house) == stepped
+    assert house.actor.clock_refusals == 0
+
+
+@pytest.mark.parametrize("name", ["refund", "release"])
+async def test_refunds_and_releases_wait_as_well(house: House, move: Move, name: str) -> None:
+    before = await latest_booking(house)
+    move(-36 * 3600)
+    work = {
+        "refund": lambda: house.actor.refund([gift(LOSSES).key], "sorry"),
+        "release": lambda: house.actor.release(RoomId(new_uuid())),
+    }
+
+    async def set_right() -> None:
+        assert await latest_booking(house) == before
+        move(0)
+
+    await waits(house, work[name], set_right)
+
+
+@pytest.mark.parametrize("name", ["limit", "sums"])
+async def test_whatever_else_dates_the_ledger_is_refused(house: House, move: Move, name: str) -> None:
+    fan = await add_fan(house, 0)
+    before = await latest_booking(house)
+    move(-36 * 3600)
+    with pytest.raises(StorageUnavailable):
+        await (set_spend_limit(house.postgres, fan, 5) if name == "limit" else sum_up(house.postgres))
+    assert await latest_booking(house) == before
+    move(0)
+    await set_latest_booking(house, 6)
+    if name == "limit":
+        with pytest.raises(StorageUnavailable):
+            await set_spend_limit(house.postgres, fan, 5)
+
+
+async def test_clients_hear_that_the_database_is_away_and_the_server_that_it_is_not_ready(dsn: str, move: Move) -> None:
+    usual = settings()
+    wanted = msgspec.structs.replace(usual, http=msgspec.structs.replace(usual.http, answer_seconds=0.5))
+    async with running_house(dsn, wanted) as house:
+        creator, fan = await add_creator(house, 60), await add_fan(house, 100)
+        base_url = f"http://127.0.0.1:{house.http_port}"
+        async with httpx.AsyncClient(base_url=base_url, timeout=PATIENCE_SECONDS) as web:
+            asker = Caller(web, fan)
+            move(36 * 3600)
+            body = {"toCreatorId": str(creator), "amountTokens": 5}
+            check(await asker.post("/tips/send", body, key="k"), 503, "STORAGE_UNAVAILABLE")
+            check(await asker.put("/wallet/limits", {"dailySpendLimit": 50}), 503, "STORAGE_UNAVAILABLE")
+            assert (await web.get("/readyz")).status_code == 503
+            move(0)
+            answer = await asker.post("/tips/send", body, key="k")
+            assert (answer.status_code, answer.json()["newBalance"]) == (200, 95)
+
+
+async def test_a_call_waits_for_its_clock_as_for_the_database(dsn: str, move: Move) -> None:
+    async with running_house(dsn, settings(storage_grace_seconds=1)) as house:
+        creator, fan = await add_creator(house, 60), await add_fan(house, 100)
+        async with online(house, creator) as cleo, online(house, fan) as finn:
+
+            def story() -> None:
+                ring = ring_and_join(finn, cleo)
+                finn.wait_for("block:charged", blockNo=1)
+                move(36 * 3600)
+                assert finn.wait_for("call:paused")["holds"] == ["storage"]
+                move(0)
+                assert finn.wait_for("call:resumed")["holds"] == []
+                cleo.ask_ok({"type": "call:end", "callId": ring["callId"]})
+                ended = finn.wait_for("call:ended")
+                numbers = [block["blockNo"] for block in finn.all_events("block:charged")]
+                assert numbers == list(range(1, ended["blocks"] + 1))
+
+            await in_thread(story)
+        rows = await house.postgres.fetch("SELECT created_at FROM journal WHERE kind = 1")
+        assert all(row[0] < datetime.now(UTC) + timedelta(seconds=5) for row in rows)

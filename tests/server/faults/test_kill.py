@@ -1,0 +1,232 @@
+"""kill -9 and dying databases at random moments: nothing is lost, nothing charged twice, nothing left running."""
+
+import os
+import random
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from storage.embedded.launcher import postmaster_pid
+from tests.storage.postgres_processes import guardians_of, processes_on
+from tests.support.books import Books, CallInBooks
+from tests.support.client_pool import Caller, Crowd, Pair, moment, party
+from tests.support.credits import Operators
+from tests.support.processes import ServerProcess, eventually, run_command
+
+SETTINGS = {"HALFMINUTE_CALLS_BLOCK_SECONDS": "1", "HALFMINUTE_SERVER_CHECKPOINT_SECONDS": "1"}
+RESTART_SECONDS_MAX = 15.0  # on a busy machine; one that waited for a lease would take that long on a quiet one
+LONGEST_MOMENT_SECONDS = 1.2  # a kill hits any part of a block, and of coming back
+OPERATORS = 2
+TALK_SECONDS = 2.5
+STORED_EVERY_SECONDS = 0.5
+CLOCKS_APART_SECONDS_MAX = 0.05  # ours counts on from its start, PostgreSQL's is the machine's
+NEWS_SECONDS_MAX = 0.3  # from a clock's start to the news of it, and from the test's `kill` to the last instruction
+
+
+def test_three_kills_under_fifteen_calls_lose_nothing_and_double_nothing(data_dir: Path) -> None:
+    _kill_again_and_again(data_dir, calls=15, kills=3)
+
+
+@pytest.mark.long
+def test_ten_kills_under_fifty_calls_lose_nothing_and_double_nothing(data_dir: Path) -> None:
+    _kill_again_and_again(data_dir, calls=50, kills=10)
+
+
+def test_five_blows_to_server_and_database_lose_and_double_nothing_that_was_acknowledged(data_dir: Path) -> None:
+    _strike_again_and_again(data_dir, calls=8, blows=5)
+
+
+@pytest.mark.long
+def test_thirty_blows_to_server_and_database_lose_and_double_nothing_that_was_acknowledged(data_dir: Path) -> None:
+    _strike_again_and_again(data_dir, calls=25, blows=30)
+
+
+def test_a_call_goes_on_within_the_block_it_was_killed_in(data_dir: Path) -> None:
+    settings = {
+        "HALFMINUTE_CALLS_BLOCK_SECONDS": "30",
+        "HALFMINUTE_SERVER_CHECKPOINT_SECONDS": str(STORED_EVERY_SECONDS),
+    }
+    with ServerProcess(data_dir, settings=settings) as server:
+        with _crowd_of(server, calls=3) as crowd:
+            crowd.ring()
+            time.sleep(TALK_SECONDS)  # so much of the block is to be used
+            killed_at = _kill_and_start(server)
+            _see_every_call_go_on(crowd, killed_at)
+            used = [pair.running_seconds([killed_at]) for pair in crowd.pairs]
+            _stop(server)
+        for pair, running in zip(crowd.pairs, used, strict=True):
+            _, again = pair.fan.heard("room:joined")
+            assert running - 3 * STORED_EVERY_SECONDS < again["room"]["activeSeconds"] < running + NEWS_SECONDS_MAX
+            assert pair.last_block() == 1
+
+
+def test_a_block_that_a_kill_keeps_out_of_the_books_was_told_to_nobody(data_dir: Path) -> None:
+    with ServerProcess(data_dir, settings=SETTINGS) as server:
+        with _crowd_of(server, calls=3) as crowd:
+            crowd.ring()
+            with Books.beside(server.data_dir).held() as books:
+                eventually(books.are_waited_for, "a block that waits for the books")
+                killed_at = _kill_and_start(server)
+            _see_every_call_go_on(crowd, killed_at)
+            stopped_at = _stop(server)
+        _check_books(Books.at_rest(server.data_dir), crowd, [killed_at, stopped_at])
+
+
+def _crowd_of(server: ServerProcess, calls: int) -> Crowd:
+    people, secret = Books.beside(server.data_dir).add_pairs(calls, tokens=10_000), server.jwt_secret()
+    return Crowd(server, [(party(fan, secret), party(creator, secret)) for fan, creator in people])
+
+
+def _kill_again_and_again(data_dir: Path, *, calls: int, kills: int) -> None:
+    moments = random.Random(seed := random.randrange(10**6))
+    print(f"seed {seed}")
+    with ServerProcess(data_dir, settings=SETTINGS) as server:
+        with _crowd_of(server, calls) as crowd:
+            crowd.ring()
+            stops = []
+            for kill in range(kills):
+                time.sleep(moments.uniform(0, LONGEST_MOMENT_SECONDS))  # the moment itself is what is tried here
+                stops.append(_kill_and_start(server))
+                if kill % 3 != 1:  # else the next kill hits them while they come back
+                    _see_every_call_go_on(crowd, stops[-1])
+                    crowd.wait_more_blocks()
+                    _see_the_ledger_proved(data_dir)
+            stops.append(_stop(server))
+    _check_books(Books.at_rest(data_dir), crowd, stops)
+    for caller in crowd.callers:
+        _check_what_was_told(caller)
+    _see_the_ledger_proved(data_dir)
+    assert _processes(data_dir) == set()
+
+
+def _strike_again_and_again(data_dir: Path, *, calls: int, blows: int) -> None:
+    """Acknowledged is a block that somebody was told of, and a credit that was answered."""
+    chance = random.Random(seed := random.randrange(10**6))
+    print(f"seed {seed}")
+    with ServerProcess(data_dir, settings=SETTINGS) as server:
+        with _crowd_of(server, calls) as crowd:
+            crowd.ring()
+            people = [caller.party.user_id for caller in crowd.callers]
+            with Operators(server, people, OPERATORS) as operators:
+                for strike in _random_blows(blows, chance):
+                    time.sleep(chance.uniform(0, LONGEST_MOMENT_SECONDS))  # the moment itself is what is tried here
+                    strike(server)
+                    if chance.random() < 2 / 3:  # else the next blow hits them while they come back
+                        crowd.wait_more_blocks()
+                crowd.wait_more_blocks()
+            operators.check_answers()
+            _stop(server)
+    books = Books.at_rest(data_dir)
+    _check_blocks(books, crowd)
+    operators.check_books(books, others=calls)
+    for caller in crowd.callers:
+        assert max(_blocks_seen(caller).values()) == 1
+        assert caller.heard("call:ended") == []
+    _see_the_ledger_proved(data_dir)
+    assert _processes(data_dir) == set()
+
+
+def _random_blows(count: int, chance: random.Random) -> list[Callable[[ServerProcess], object]]:
+    """Every kind about as often, and no kind three times in a row: a PostgreSQL that dies too often is given up."""
+    blows: list[Callable[[ServerProcess], object]] = []
+    while len(blows) < count:
+        blows += chance.sample([_kill_and_start, _stop_postgres, _kill_both_and_start], 3)
+    return blows[:count]
+
+
+def _stop_postgres(server: ServerProcess) -> int:
+    """As `pg_ctl stop -m immediate` does it; the server lives, and its guardian starts another. Which one it was."""
+    eventually(lambda: postmaster_pid(server.data_dir), "a PostgreSQL to stop")
+    stopped = postmaster_pid(server.data_dir)
+    assert stopped is not None
+    os.kill(stopped, signal.SIGQUIT)
+    return stopped
+
+
+def _kill_both_and_start(server: ServerProcess) -> None:
+    _stop_postgres(server)
+    _kill_and_start(server)
+
+
+def _kill_and_start(server: ServerProcess) -> float:
+    """Kill it, start it at once; when the kill was."""
+    of_before, killed_at = _processes(server.data_dir), time.time()
+    server.kill()
+    took = server.start()
+    print(f"up again in {took:.2f} s")
+    assert took < RESTART_SECONDS_MAX
+    eventually(lambda: not of_before & _processes(server.data_dir), "the end of the killed server's PostgreSQL")
+    assert len(guardians_of(server.data_dir)) == 1
+    return killed_at
+
+
+def _see_every_call_go_on(crowd: Crowd, killed_at: float) -> None:
+    began = time.monotonic()
+    crowd.wait_all(lambda pair: _resumed_since(pair.fan, killed_at), "every call's going on")
+    print(f"every call went on {time.monotonic() - began:.2f} s later")
+
+
+def _see_the_ledger_proved(data_dir: Path) -> None:
+    proved = run_command("audit", "--data", str(data_dir), cwd=data_dir.parent)
+    assert (proved.exit_code, proved.out.splitlines()[-1:]) == (0, ["the ledger is sound"]), proved
+
+
+def _stop(server: ServerProcess) -> float:
+    """Stop it in good order; when that was."""
+    stopped_at = time.time()
+    server.terminate()
+    assert server.wait_exit() == 0
+    assert _processes(server.data_dir) == set()
+    return stopped_at
+
+
+def _check_books(books: Books, crowd: Crowd, stops: list[float]) -> None:
+    calls = _check_blocks(books, crowd)
+    for pair in crowd.pairs:
+        _check_that_only_running_time_is_charged(pair, len(calls[pair.call_id].blocks), stops)
+
+
+def _check_blocks(books: Books, crowd: Crowd) -> dict[UUID, CallInBooks]:
+    """Each block that somebody was told of is in the books once, and was before; no series has a gap or a double."""
+    booked_at, calls = books.booked_at(), books.calls()
+    for pair in crowd.pairs:
+        for told in (event for caller in pair.both for event in caller.heard("block:charged")):
+            (booked,) = booked_at[pair.call_id, told["blockNo"]]
+            assert booked < moment(told["at"]) + CLOCKS_APART_SECONDS_MAX
+        blocks = calls[pair.call_id].blocks
+        assert blocks == list(range(1, len(blocks) + 1))
+    return calls
+
+
+def _check_that_only_running_time_is_charged(pair: Pair, blocks: int, stops: list[float]) -> None:
+    """A block is a second, charged at its start; each stop may cost the creator what was not stored."""
+    running, slack = pair.running_seconds(stops), NEWS_SECONDS_MAX * len(stops)
+    assert running - len(stops) - slack < blocks < running + 1 + slack
+
+
+def _check_what_was_told(caller: Caller) -> None:
+    """No block twice, no error, and at each coming back that the call stands and why."""
+    assert max(_blocks_seen(caller).values()) == 1
+    assert caller.heard("error") == caller.heard("call:ended") == []
+    _, *later = caller.heard("room:joined")
+    assert later
+    assert [(joined["room"]["status"], joined["room"]["holds"]) for joined in later] == [("paused", ["restart"])] * len(
+        later
+    )
+
+
+def _blocks_seen(caller: Caller) -> Counter[int]:
+    return Counter(event["blockNo"] for event in caller.heard("block:charged"))
+
+
+def _resumed_since(caller: Caller, at: float) -> bool:
+    return any(moment(event["at"]) > at for event in caller.heard("call:resumed"))
+
+
+def _processes(data_dir: Path) -> set[int]:
+    return {*processes_on(data_dir), *guardians_of(data_dir)}

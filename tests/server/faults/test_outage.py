@@ -1,0 +1,169 @@
+"""The database goes away under live calls and comes back: no crash, no block lost, none charged twice."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from tests.storage.own_postgres import OwnPostgres, own_postgres
+from tests.support.books import Books, CallInBooks
+from tests.support.client_pool import Crowd, moment, party
+from tests.support.clients import SECRET
+from tests.support.processes import ServerProcess, eventually, run_command
+
+CALLS = 8
+BLOCK_SECONDS = 1
+SETTINGS = {"HALFMINUTE_JWT_SECRET": SECRET, "HALFMINUTE_CALLS_BLOCK_SECONDS": str(BLOCK_SECONDS)}
+NEWS_SECONDS_MAX = 0.5  # from a clock's start or stop to the news of it
+
+
+@pytest.fixture
+def postgres(tmp_path: Path) -> Iterator[OwnPostgres]:
+    with own_postgres(tmp_path / "postgres") as running:
+        yield running
+
+
+LASTING = pytest.mark.parametrize("seconds", [4.0, pytest.param(20.0, marks=pytest.mark.long)])
+
+
+@LASTING
+def test_blocks_that_fall_due_while_the_database_is_away_are_charged_once_it_is_back(
+    postgres: OwnPostgres, tmp_path: Path, seconds: float
+) -> None:
+    with _live_calls(postgres, tmp_path, {}) as (server, crowd):
+        _take_away(postgres, server, crowd, seconds)
+        stopped_at = _talk_on_and_stop(server, crowd)
+    for pair in crowd.pairs:
+        assert pair.fan.heard("call:paused") == []
+    _check(postgres, server, crowd, stopped_at)
+
+
+@LASTING
+def test_calls_that_outlast_the_grace_stand_until_the_database_is_back(
+    postgres: OwnPostgres, tmp_path: Path, seconds: float
+) -> None:
+    grace = seconds / 3
+    with _live_calls(postgres, tmp_path, {"HALFMINUTE_CALLS_STORAGE_GRACE_SECONDS": str(grace)}) as (server, crowd):
+        began = time.time()
+        _take_away(postgres, server, crowd, seconds)
+        crowd.wait_all(lambda pair: bool(pair.fan.heard("call:resumed")), "every call's going on")
+        stopped_at = _talk_on_and_stop(server, crowd)
+    for pair in crowd.pairs:
+        paused, resumed = pair.fan.heard("call:paused"), pair.fan.heard("call:resumed")
+        assert [event["holds"] for event in paused] == [["storage"]]
+        assert [event["holds"] for event in resumed] == [[]]
+        assert began + grace - BLOCK_SECONDS < moment(paused[0]["at"]) < began + grace + 2 * BLOCK_SECONDS
+        assert moment(resumed[0]["at"]) > began + seconds
+    _check(postgres, server, crowd, stopped_at)
+
+
+@pytest.mark.long
+def test_a_server_that_is_stopped_while_the_database_is_away_ends_in_good_time_and_its_calls_go_on(
+    postgres: OwnPostgres, tmp_path: Path
+) -> None:
+    with _live_calls(postgres, tmp_path, {"HALFMINUTE_SERVER_DRAIN_SECONDS": "3"}) as (server, crowd):
+        postgres.stop()
+        eventually(lambda: server.get("/readyz").status_code == 503, "a server that is not ready")
+        began = time.monotonic()
+        server.terminate()
+        assert server.wait_exit() == 0
+        assert time.monotonic() - began < 3 + 2
+        assert {caller.close_codes[0] for caller in crowd.callers} == {4000}
+        postgres.start()
+        _see_them_go_on(server, crowd)
+    _check_journal(postgres, crowd)
+
+
+@pytest.mark.long
+def test_a_server_that_was_killed_takes_its_calls_up_again_once_its_lease_has_run_out(
+    postgres: OwnPostgres, tmp_path: Path
+) -> None:
+    hurried = {"HALFMINUTE_SERVER_LEASE_SECONDS": "4", "HALFMINUTE_SERVER_CHECKPOINT_SECONDS": "2"}
+    with _live_calls(postgres, tmp_path, hurried) as (server, crowd):
+        server.kill()
+        _see_them_go_on(server, crowd)
+    _check_journal(postgres, crowd)
+    errors = {event["error"] for caller in crowd.callers for event in caller.heard("error")}
+    assert errors <= {"ROOM_STARTING", "OVERLOADED"}, "a live call is never said to be unknown"
+
+
+@pytest.mark.long
+def test_a_server_that_stops_in_good_order_gives_its_calls_up_at_once(postgres: OwnPostgres, tmp_path: Path) -> None:
+    with _live_calls(postgres, tmp_path, {"HALFMINUTE_SERVER_LEASE_SECONDS": "60"}) as (server, crowd):
+        server.terminate()
+        assert server.wait_exit() == 0
+        _see_them_go_on(server, crowd)
+    _check_journal(postgres, crowd)
+
+
+def _see_them_go_on(server: ServerProcess, crowd: Crowd) -> None:
+    server.start()
+    crowd.wait_all(lambda pair: len(pair.fan.heard("call:resumed")) == 1, "every call's going on")
+    crowd.wait_more_blocks()
+    server.terminate()
+    assert server.wait_exit() == 0
+
+
+@contextmanager
+def _live_calls(
+    postgres: OwnPostgres, directory: Path, settings: dict[str, str]
+) -> Iterator[tuple[ServerProcess, Crowd]]:
+    with ServerProcess(directory / "data", settings={**SETTINGS, "DATABASE_URL": postgres.dsn, **settings}) as server:
+        people = Books(postgres.dsn).add_pairs(CALLS, tokens=10_000)
+        with Crowd(server, [(party(fan, SECRET), party(creator, SECRET)) for fan, creator in people]) as crowd:
+            crowd.ring()
+            yield server, crowd
+
+
+def _take_away(postgres: OwnPostgres, server: ServerProcess, crowd: Crowd, seconds: float) -> None:
+    """Stop the database for so long; what the server says of itself meanwhile, and afterwards."""
+    assert server.get("/readyz").status_code == 200
+    postgres.stop()
+    back_at = time.monotonic() + seconds
+    eventually(lambda: server.get("/readyz").status_code == 503, "a server that is not ready")
+    refused = crowd.init(crowd.pairs[0])
+    assert (refused.status_code, refused.json()["error"]) == (503, "STORAGE_UNAVAILABLE")
+    assert "Retry-After" in refused.headers
+    eventually(lambda: time.monotonic() > back_at, "the end of the outage", 2 * seconds)
+    assert server.get("/healthz").status_code == 200
+    assert server.get("/readyz").status_code == 503
+    postgres.start()
+    eventually(lambda: server.get("/readyz").status_code == 200, "a server that is ready again")
+
+
+def _talk_on_and_stop(server: ServerProcess, crowd: Crowd) -> float:
+    crowd.wait_more_blocks()
+    stopped_at = time.time()
+    server.terminate()
+    assert server.wait_exit() == 0
+    return stopped_at
+
+
+def _check(postgres: OwnPostgres, server: ServerProcess, crowd: Crowd, stopped_at: float) -> None:
+    """Every block of the running time is in the books, once, and was told, once; nothing fell over meanwhile."""
+    calls = _check_journal(postgres, crowd)
+    for pair in crowd.pairs:
+        blocks = calls[pair.call_id].blocks
+        for caller in pair.both:
+            assert [event["blockNo"] for event in caller.heard("block:charged")] == blocks
+            assert caller.sessions == 1
+        running = pair.running_seconds([stopped_at])
+        assert running - NEWS_SECONDS_MAX < len(blocks) < running + 1 + NEWS_SECONDS_MAX
+    assert len(server.logged("storage.away")) == len(server.logged("storage.back")) == 1
+    assert server.logged("room.crashed") == server.logged("room.lost") == []
+    assert [line for line in server.errors.all() if not line.startswith("{")] == [], "the log is JSON, line by line"
+
+
+def _check_journal(postgres: OwnPostgres, crowd: Crowd) -> dict[UUID, CallInBooks]:
+    """Each call's blocks are there from the first to the last, once, and so is each that somebody saw."""
+    calls = Books(postgres.dsn).calls()
+    for pair in crowd.pairs:
+        blocks = calls[pair.call_id].blocks
+        assert blocks == list(range(1, len(blocks) + 1))
+        assert all(caller.last_block() <= len(blocks) for caller in pair.both)
+    proved = run_command("audit", cwd=Path("/"), settings={**SETTINGS, "DATABASE_URL": postgres.dsn})
+    assert proved.exit_code == 0, proved
+    return calls

@@ -1,0 +1,134 @@
+"""npm's `ws` as a client: handshake, session, call, return and every close, as an independent peer sees them."""
+
+import shutil
+from functools import partial
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import trio
+
+from server.context import House
+from tests.server.peers.absent import leave_out
+from tests.server.peers.node import INSTALL_SECONDS_MAX, MODULES, SCRIPT, NodeSocket
+from tests.server.peers.phone import FIRST_BYTES_MAX, JSON, MSGPACK, PeerPhone, close_code_after
+from tests.support.clients import ring_and_join, token_of
+from tests.support.npm import install_modules
+from tests.support.servers import add_creator, add_fan, running_house, settings, with_section
+
+BOTH = pytest.mark.parametrize("protocol", [JSON, MSGPACK])
+
+in_thread = trio.to_thread.run_sync
+
+
+@pytest.fixture(scope="module")
+def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Our script, beside the modules that it loads."""
+    directory = tmp_path_factory.mktemp("node")
+    if (missing := install_modules(directory, MODULES, INSTALL_SECONDS_MAX)) is not None:
+        leave_out(missing)
+    return Path(shutil.copy(SCRIPT, directory))
+
+
+def phone_of(script: Path, house: House, user_id: Any, protocol: str) -> PeerPhone:
+    dial = partial(NodeSocket, script, house.websocket_port, protocols=[protocol])
+    return PeerPhone(house, user_id, dial, protocol)
+
+
+async def test_a_header_opens_a_session_and_pings_are_answered_both_ways(dsn: str, script: Path) -> None:
+    wanted = with_section("websocket", heartbeat_seconds=0.1, ping_timeout_seconds=0.5, presence_seconds=1)
+
+    def story(port: int) -> None:
+        with NodeSocket(script, port, headers={"Authorization": f"Bearer {token_of(uuid4())}"}) as peer:
+            assert peer.news.wait_for("message")["message"]["type"] == "session:ready"
+            peer.order("ping", "are you there?")
+            assert peer.news.wait_for("pong")["payload"] == "are you there?"
+            for _ in range(10):  # together longer than who does not answer is waited for
+                peer.news.wait_for("ping")
+            peer.order("say", {"type": "ping", "ref": "still"})
+            assert peer.news.wait_for("message")["message"] == {"type": "pong", "ref": "still"}
+
+    async with running_house(dsn, wanted) as house:
+        await in_thread(story, house.websocket_port)
+
+
+@BOTH
+async def test_a_call_is_held_and_both_see_the_same(house: House, script: Path, protocol: str) -> None:
+    fan, creator = await add_fan(house, 100), await add_creator(house, 60)
+
+    def story() -> None:
+        with phone_of(script, house, fan, protocol) as fans, phone_of(script, house, creator, protocol) as creators:
+            ring = ring_and_join(fans, creators)
+            for phone in (fans, creators):
+                assert phone.wait_for("block:charged", blockNo=3)["tokens"] == 1
+            assert fans.wait_for("wallet:changed")["cause"] == "block"
+            creators.ask_ok({"type": "call:end", "callId": ring["callId"]})
+            ends = [phone.wait_for("call:ended") for phone in (fans, creators)]
+            assert ends[0] == ends[1]
+            assert ends[0]["reason"] == "creator_ended" and ends[0]["tokens"] >= 2
+            assert fans.places == creators.places
+
+    await in_thread(story)
+
+
+@BOTH
+async def test_a_phone_whose_socket_breaks_comes_back_to_all_it_missed(dsn: str, script: Path, protocol: str) -> None:
+    async with running_house(dsn, settings(block_seconds=30)) as house:
+        fan, creator = await add_fan(house, 100), await add_creator(house, 60)
+
+        def story() -> None:
+            with phone_of(script, house, fan, protocol) as fans, phone_of(script, house, creator, protocol) as creators:
+                ring = ring_and_join(fans, creators)
+                fans.wait_for("block:charged", blockNo=1)
+                fans.lose_network()
+                for command in ("call:pause", "call:resume"):
+                    creators.ask_ok({"type": command, "callId": ring["callId"]})
+                creators.wait_for("call:resumed")
+                fans.open(resume=True)
+                assert (fans.ready["resumed"], fans.ready["lost"]) == (True, [])
+                assert fans.ready["missed"][0]["count"] >= 2
+                fans.wait_for("call:resumed")
+                assert fans.places == creators.places
+
+        await in_thread(story)
+
+
+@pytest.mark.parametrize(
+    ("order", "argument", "code"),
+    [
+        ("close", 1000, 1000),
+        ("close", 4321, 4321),
+        ("text", "no json", 4400),
+        ("bytes", [0xC1], 4400),
+        ("say", {"type": "session:open", "token": "x.y.z"}, 4401),
+        ("say", {"type": "ping"}, 4401),
+        ("text", "x" * FIRST_BYTES_MAX, 4400),
+        ("text", "x" * (FIRST_BYTES_MAX + 1), 1009),
+        ("text", "x" * (600 * FIRST_BYTES_MAX), 1009),
+    ],
+)
+async def test_each_end_has_its_own_code(house: House, script: Path, order: str, argument: Any, code: int) -> None:
+    peer = NodeSocket(script, house.websocket_port)
+    assert await in_thread(close_code_after, peer, order, argument) == code
+
+
+async def test_compression_that_is_offered_is_not_taken_up(house: House, script: Path) -> None:
+    def story() -> None:
+        with NodeSocket(script, house.websocket_port, deflate=True) as peer:
+            assert peer.news.wait_for("open")["extensions"] == ""
+            peer.order("say", {"type": "session:open", "token": token_of(uuid4())})
+            assert peer.news.wait_for("message")["message"]["type"] == "session:ready"
+            peer.order("say", {"type": "ping", "ref": "x" * 60, "more": "x" * 10_000})
+            assert peer.news.wait_for("message")["message"] == {"type": "pong", "ref": "x" * 60}
+
+    await in_thread(story)
+
+
+@pytest.mark.parametrize("wrong", [{"path": "/ws?token=abc"}, {"protocols": ["soap"]}])
+async def test_a_handshake_that_will_not_do_is_refused(house: House, script: Path, wrong: dict[str, Any]) -> None:
+    def story() -> str:
+        with NodeSocket(script, house.websocket_port, **wrong) as peer:
+            return str(peer.news.next()["message"])
+
+    assert await in_thread(story) == "Unexpected server response: 400"

@@ -1,0 +1,114 @@
+"""Phones that vanish without a word: their connection stands, but nothing comes from it any more."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import pytest
+import trio
+
+from server.config.settings import Settings
+from server.context import House
+from tests.support.clients import Phone
+from tests.support.servers import add_creator, add_fan, online, running_house, settings
+
+ROOT = Path(__file__).parents[3]
+BLOCK_SECONDS = 2
+
+
+def impatient() -> Settings:
+    """A silence of one second is noticed; a drop is forgiven for half a second."""
+    wanted = settings(block_seconds=BLOCK_SECONDS, drop_grace_seconds=0.5, drop_limit_seconds=4)
+    return msgspec.structs.replace(
+        wanted,
+        websocket=msgspec.structs.replace(wanted.websocket, presence_seconds=1, party_heartbeat_seconds=0.3),
+    )
+
+
+@contextmanager
+def phone_in_a_process(house: House, user_id: UUID, channel: str) -> Iterator[subprocess.Popen[str]]:
+    """A phone that joins a room, in a process that can be stopped: then the kernel answers for it, and it does not."""
+    program = (
+        "import sys, uuid\n"
+        "from tests.support.clients import Phone\n"
+        "http, websocket, user, channel = sys.argv[1:]\n"
+        "phone = Phone(int(http), int(websocket), uuid.UUID(user)).open()\n"
+        "print(phone.join(channel)['type'], flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    arguments = [str(house.http_port), str(house.websocket_port), str(user_id), channel]
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, *arguments], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline().strip() == "room:joined"
+        yield process
+    finally:
+        process.send_signal(signal.SIGCONT)
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("who", ["fan", "creator"])
+async def test_who_vanishes_stops_the_clock_and_nobody_is_billed_for_more_than_one_further_block(
+    dsn: str, who: str
+) -> None:
+    async with running_house(dsn, impatient()) as house:
+        fan, creator = await add_fan(house, 1000), await add_creator(house, 60)
+        async with online(house, fan) as fans, online(house, creator) as creators:
+            stays, vanishes = (creators, fan) if who == "fan" else (fans, creator)
+            ended, at_vanishing = await trio.to_thread.run_sync(
+                _vanish_in_a_call, house, fans, creators, stays, vanishes
+            )
+    assert ended["reason"] == "peer_lost"
+    assert ended["blocks"] <= at_vanishing + 1
+    if who == "creator":
+        assert ended["blocks"] == at_vanishing, "it vanished when a block had just begun, and was noticed within it"
+
+
+def _vanish_in_a_call(
+    house: House, fans: Phone, creators: Phone, stays: Phone, vanishes: UUID
+) -> tuple[dict[str, Any], int]:
+    answer = fans.http.post("/calls/init", json={"creatorId": str(creators.user_id)})
+    ring = creators.wait_for("call:ringing", callId=answer.json()["callId"])
+    creators.ask_ok({"type": "call:accept", "callId": ring["callId"]})
+    with phone_in_a_process(house, vanishes, ring["channel"]) as phone:
+        assert stays.join(ring["channel"])["type"] == "room:joined"
+        block = stays.wait_for("block:charged", blockNo=2)
+        os.kill(phone.pid, signal.SIGSTOP)
+        paused = stays.wait_for("call:paused")
+        assert paused["holds"] == [f"absent:{'fan' if vanishes == fans.user_id else 'creator'}"]
+        return stays.wait_for("call:ended"), int(block["blockNo"])
+
+
+async def test_a_phone_that_comes_back_is_heard_again_and_the_paid_rest_is_kept(dsn: str) -> None:
+    async with running_house(dsn, impatient()) as house:
+        fan, creator = await add_fan(house, 1000), await add_creator(house, 60)
+        async with online(house, fan) as fans, online(house, creator) as creators:
+            await trio.to_thread.run_sync(_vanish_and_return, house, fans, creators)
+
+
+def _vanish_and_return(house: House, fans: Phone, creators: Phone) -> None:
+    answer = fans.http.post("/calls/init", json={"creatorId": str(creators.user_id)})
+    ring = creators.wait_for("call:ringing", callId=answer.json()["callId"])
+    creators.ask_ok({"type": "call:accept", "callId": ring["callId"]})
+    with phone_in_a_process(house, fans.user_id, ring["channel"]) as phone:
+        creators.join(ring["channel"])
+        creators.wait_for("block:charged", blockNo=1)
+        os.kill(phone.pid, signal.SIGSTOP)
+        creators.wait_for("call:paused")
+        os.kill(phone.pid, signal.SIGCONT)
+        creators.wait_for("call:resumed")
+        second = creators.wait_for("block:charged", blockNo=2)
+        assert second["tokens"] == BLOCK_SECONDS
+        creators.ask_ok({"type": "call:end", "callId": ring["callId"]})
+        ended = creators.wait_for("call:ended")
+        assert ended["blocks"] == 2

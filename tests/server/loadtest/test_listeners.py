@@ -1,0 +1,92 @@
+"""Members that only listen count each delivery, and come back to what they missed."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from uuid import UUID
+
+import pytest
+import trio
+
+from server.broadcast.codec import Encoding
+from server.context import House
+from server.loadtest.client.client import Client
+from server.loadtest.client.frames import HandshakeError
+from server.loadtest.client.listeners import Listener, Listeners, NotJoined
+from server.loadtest.measures.figures import Tally
+from tests.server.loadtest.test_client import a_call, both_subprotocols, url_of
+from tests.support.clients import token_of
+from tests.support.processes import eventually
+from tests.support.servers import add_fan
+
+
+@asynccontextmanager
+async def listening(house: House, encoding: Encoding = Encoding.JSON) -> AsyncIterator[tuple[Listeners, Tally]]:
+    tally = Tally()
+    async with trio.open_nursery() as nursery:
+        listeners = Listeners(url_of(house), encoding, tally, nursery)
+        nursery.start_soon(listeners.run)
+        yield listeners, tally
+        nursery.cancel_scope.cancel()
+
+
+def token_like(client: Client) -> str:
+    """A token of the same person's."""
+    return token_of(user_of(client))
+
+
+def user_of(client: Client) -> UUID:
+    return UUID(client.ready["userId"])
+
+
+async def wait_heard(listener: Listener, seq: int) -> None:
+    await trio.to_thread.run_sync(eventually, lambda: listener.place.seq >= seq, f"event {seq}")
+
+
+@both_subprotocols
+async def test_a_listener_hears_what_the_party_hears(house: House, encoding: Encoding) -> None:
+    async with a_call(house) as (fan, _, invitation), listening(house, encoding) as (listeners, tally):
+        listener = Listener(listeners, token_like(fan))
+        await listener.connect()
+        await listener.join(invitation["channel"])
+        joined_at = listener.place.seq
+        block = await fan.wait_for("block:charged", blockNo=3)
+        await wait_heard(listener, block["seq"])
+        assert (listener.place.lost, listener.place.doubled) == (0, 0)
+        assert tally.deliveries == listener.place.heard == listener.place.seq - joined_at > 0
+
+
+async def test_a_listener_that_is_sent_away_comes_back_to_what_it_missed(house: House) -> None:
+    async with a_call(house) as (fan, _, invitation), listening(house) as (listeners, tally):
+        listener = Listener(listeners, token_like(fan))
+        await listener.connect()
+        await listener.join(invitation["channel"])
+        session = [session for session in house.sessions.by_member.values() if session.user_id == user_of(fan)][-1]
+        assert session.line is not None
+        session.line.close(4000, "come back")
+        block = await fan.wait_for("block:charged", blockNo=3)
+        await wait_heard(listener, block["seq"])
+        assert (tally.reconnects, dict(tally.errors)) == (1, {"closed with 4000": 1})
+        assert (listener.place.lost, listener.place.doubled) == (0, 0)
+
+
+async def test_a_listener_that_is_not_let_in_does_not_try_again(house: House) -> None:
+    async with listening(house) as (listeners, tally):
+        with pytest.raises(HandshakeError, match="4401"):
+            await Listener(listeners, "no token").connect()
+        assert dict(tally.errors) == {"closed with 4401": 1}
+
+
+async def test_a_refusal_is_counted(house: House) -> None:
+    async with listening(house) as (listeners, tally):
+        listener = Listener(listeners, token_of(await add_fan(house, 0)))
+        await listener.connect()
+        with pytest.raises(NotJoined):
+            await listener.join("nowhere")
+        assert dict(tally.errors) == {"NOT_FOUND": 1}
+
+
+async def test_whoever_leaves_leaves_no_session_behind(house: House) -> None:
+    async with listening(house) as (listeners, _):
+        await Listener(listeners, token_of(await add_fan(house, 0))).connect()
+        assert len(house.sessions.by_member) == 1
+    await trio.to_thread.run_sync(eventually, lambda: not house.sessions.by_member, "the end of the session")

@@ -1,0 +1,106 @@
+"""A server that is killed while tickets change hands: the next one does the rest, and the ledger is sound."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.support.clients import Phone, go_live
+from tests.support.processes import eventually
+from tests.support.server_fixture import Town, town_on
+
+PRICE = 100
+SHOW_SECONDS = 1.0  # of a creator's presence, until tickets are theirs
+DELAYS = (0.0, 0.01, 0.04)  # seconds between a request and the kill
+
+
+@pytest.fixture
+def town(data_dir: Path) -> Iterator[Town]:
+    """A server with its own PostgreSQL, which is alone on it: what was live is live again at once."""
+    settings: dict[str, str | None] = {
+        "DATABASE_URL": None,
+        "HALFMINUTE_STREAMS_TICKET_RELEASE_SECONDS": str(SHOW_SECONDS),
+        "HALFMINUTE_SERVER_CHECKPOINT_SECONDS": "0.5",
+    }
+    with town_on("", data_dir.parent, **settings) as running:
+        yield running
+
+
+def kill_during(town: Town, delay: float, work: Callable[[], object]) -> None:
+    """Kill the server so long after a request was sent, whose answer may be lost; and start it again."""
+
+    def ask() -> None:
+        with suppress(httpx.HTTPError):
+            work()
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    time.sleep(delay)
+    town.server.kill()
+    asking.join()
+    town.server.start()
+
+
+def go_on(*phones: Phone) -> None:
+    for phone in phones:
+        with suppress(OSError):
+            phone.hang_up_network()
+        phone.open()
+
+
+def sell(creator: Phone, *fans: Phone) -> dict[str, Any]:
+    stream = go_live(creator, type="private", ticketPriceTokens=PRICE)
+    for fan in fans:
+        assert fan.http.post(f"/streams/{stream['id']}/tickets").status_code == 201
+    return stream
+
+
+def test_a_stream_that_ends_as_its_server_dies_gives_its_tickets_back(town: Town) -> None:
+    creator, fans = town.creator(), [town.fan(1000), town.fan(1000)]
+    for delay in DELAYS:
+        stream = sell(creator, *fans)
+        end = f"/streams/{stream['id']}/end"
+        kill_during(town, delay, lambda: creator.http.post(end))  # noqa: B023  # reason: called before the next turn
+        eventually(lambda: creator.http.post(end).status_code == 200, "the stream's end")  # noqa: B023
+        eventually(lambda: [fan.balance() for fan in fans] == [1000, 1000], "all tickets' money")
+        assert creator.balance() == 0
+        town.check_books()
+
+
+def test_tickets_are_released_once_though_the_server_dies_at_that_moment(town: Town) -> None:
+    creator, fan = town.creator(), town.fan(1000)
+    earned = 0
+    for delay in DELAYS:
+        stream = sell(creator, fan)
+        creator.join(stream["channel"])
+        time.sleep(SHOW_SECONDS)
+        kill_during(town, delay, lambda: None)
+        go_on(creator, fan)
+        assert creator.join(stream["channel"])["type"] == "room:joined"
+        earned += PRICE
+        eventually(lambda: creator.balance() == earned, "the tickets' money")  # noqa: B023
+        assert creator.http.post(f"/streams/{stream['id']}/end").status_code == 200
+        assert (fan.balance(), creator.balance()) == (1000 - earned, earned)
+        town.check_books()
+
+
+def test_who_is_blocked_as_the_server_dies_gets_the_ticket_back_if_they_are_blocked(town: Town) -> None:
+    creator, fan = town.creator(), town.fan(1000)
+    for delay in DELAYS:
+        stream = sell(creator, fan)
+        block = f"/creators/me/blocks/{fan.user_id}"
+        kill_during(town, delay, lambda: creator.http.put(block))  # noqa: B023  # reason: called before the next turn
+        path = f"/streams/{stream['id']}/access"
+        blocked = fan.http.get(path).json()["reason"] == "banned"
+        if not blocked:
+            assert (fan.balance(), fan.http.get(path).json()["reason"]) == (900, "ticket")
+            assert creator.http.put(block).status_code == 200
+        eventually(lambda: fan.balance() == 1000, "the ticket's money")
+        assert creator.http.delete(block).status_code == 200
+        eventually(lambda: creator.http.post(f"/streams/{stream['id']}/end").status_code == 200, "its end")  # noqa: B023
+        town.check_books()

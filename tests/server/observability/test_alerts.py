@@ -1,0 +1,126 @@
+"""What operators are alarmed by: the rules can be read, and every figure that they name is there."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import promql_parser as promql
+import pytest
+import trio
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
+from websockets.sync.client import connect
+
+from server.context import House
+from server.gateway.asyncapi.text import CLOSE_CODES
+from server.ids import new_uuid
+from server.observability import metrics
+from tests.support.clients import ring_and_join
+from tests.support.processes import eventually
+from tests.support.server_fixture import Town, town_on
+from tests.support.servers import add_fan, phone_of
+
+RULES = Path(metrics.__file__).parent / "alerts.yml"
+CLOSED = "halfminute_connections_closed_total"
+
+
+def rules() -> list[dict[str, Any]]:
+    return [rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]]
+
+
+def selectors(rule: dict[str, Any]) -> list[promql.VectorSelector]:
+    """Every series that a rule reads."""
+    found: list[promql.VectorSelector] = []
+
+    def look(expression: promql.Expr) -> bool:
+        if isinstance(expression, promql.VectorSelector):
+            found.append(expression)
+        return True
+
+    promql.walk(promql.parse(rule["expr"]), look)
+    return found
+
+
+@pytest.fixture
+def town(dsn: str, tmp_path: Path) -> Iterator[Town]:
+    with town_on(dsn, tmp_path) as running:
+        yield running
+
+
+def samples(town: Town) -> list[Sample]:
+    """Every figure of a running server."""
+    families = text_string_to_metric_families(town.server.get("/metrics").text)
+    return [sample for family in families for sample in family.samples]
+
+
+def by_label(town: Town, name: str) -> dict[str, float]:
+    """The figures of one name that are not 0, each by the value of its label."""
+    return {
+        value: sample.value
+        for sample in samples(town)
+        for value in sample.labels.values()
+        if sample.name == name and sample.value
+    }
+
+
+def test_every_figure_and_every_label_of_the_rules_is_there(town: Town) -> None:
+    fan, creator = town.fan(100), town.creator()
+    ring_and_join(fan, creator)
+    fan.wait_for("block:charged")
+    town.check_books()
+    names = {rule["record"] for rule in rules() if "record" in rule}
+    labels = set()
+    for sample in samples(town):
+        names.add(sample.name)
+        labels |= {(sample.name, label, value) for label, value in sample.labels.items()}
+    for selector in (selector for rule in rules() for selector in selectors(rule)):
+        assert selector.name in names
+        for matcher in selector.matchers.matchers:
+            for value in matcher.value.split("|"):
+                assert (selector.name, matcher.name, value) in labels
+
+
+def test_an_alert_says_how_urgent_it_is_and_what_is_wrong() -> None:
+    alerts = [rule for rule in rules() if "alert" in rule]
+    assert len({alert["alert"] for alert in alerts}) == len(alerts)
+    for alert in alerts:
+        assert alert["labels"]["severity"] in ("page", "ticket")
+        assert alert["annotations"]["summary"].endswith(".")
+
+
+def test_connections_are_counted_while_they_are_open_and_by_the_code_that_ends_them(town: Town) -> None:
+    leaving, lost, _ = (town.phone() for _ in range(3))
+    assert open_connections(town) == 3
+    leaving.hang_up_network()
+    lost.lose_network()
+    with connect(f"ws://127.0.0.1:{town.server.websocket_port}/ws") as stranger:
+        stranger.close(4999)
+    eventually(lambda: sum(by_label(town, CLOSED).values()) == 3, "three ends")
+    assert by_label(town, CLOSED) == {"1000": 1, "1006": 1, "other": 1}
+    assert open_connections(town) == 1
+
+
+def open_connections(town: Town) -> float:
+    return next(sample.value for sample in samples(town) if sample.name == "halfminute_connections")
+
+
+def test_sweeps_are_counted_by_what_came_of_them(town: Town) -> None:
+    town.sweep()
+    town.sweep("wrong")
+    assert by_label(town, "halfminute_sweeps_total") == {"done": 1, "refused": 1}
+
+
+async def test_what_an_audit_found_is_a_figure(house: House) -> None:
+    await house.postgres.execute("ALTER TABLE wallets DISABLE TRIGGER only_booking_writes_balances")
+    await house.postgres.execute("UPDATE wallets SET balance = balance + 1 WHERE id = $1", await add_fan(house, 10))
+    operator = phone_of(house, new_uuid(), role="operator")
+    with operator.http as web:
+        await trio.to_thread.run_sync(web.get, "/admin/audit")
+    lines = house.telemetry.exposition().decode().splitlines()
+    assert 'halfminute_ledger_faults{proof="all balances sum to zero"} 1.0' in lines
+    assert 'halfminute_ledger_faults{proof="no user owes"} 0.0' in lines
+
+
+def test_every_close_code_that_clients_are_told_of_is_counted_apart() -> None:
+    assert set(CLOSE_CODES) <= set(metrics.CLOSE_CODES)

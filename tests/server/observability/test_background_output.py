@@ -1,0 +1,144 @@
+"""The stream behind log and output: a reader who stops or goes costs lines, which are counted, and nobody's time."""
+
+import fcntl
+import os
+import queue
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from server.observability.background_output import MAX_LINE_CHARACTERS, MAX_WAITING_LINES, BackgroundStream
+from tests.support.processes import eventually
+
+PIPE_BYTES = 4096  # the smallest that Linux makes
+FULL = "a line that is longer than nothing, so that a small pipe is soon full of it"
+
+
+class Pipe:
+    """Both ends of a small pipe, and a stream that writes to it."""
+
+    def __init__(self) -> None:
+        self.read_end, self.write_end = os.pipe()
+        fcntl.fcntl(self.write_end, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+        self.stream = BackgroundStream(self.write_end, lambda lines: f"dropped {lines}")
+
+    def read_until(self, wanted: str) -> list[str]:
+        return _read_until(wanted, self.read_end)
+
+    def stop_reading(self) -> None:
+        os.close(self.read_end)
+        self.read_end = -1
+
+
+def _read_until(wanted: str, descriptor: int) -> list[str]:
+    """All lines until this one has come."""
+    text = b""
+    while f"{wanted}\n".encode() not in text:
+        text += os.read(descriptor, 1 << 16)
+    return text.decode().splitlines()
+
+
+@pytest.fixture
+def pipe() -> Iterator[Pipe]:
+    """Its write end stays open: the stream's thread lives as long as the process."""
+    opened = Pipe()
+    yield opened
+    if opened.read_end >= 0:
+        opened.stop_reading()
+
+
+def test_lines_arrive_whole_and_in_order(pipe: Pipe) -> None:
+    print("one", file=pipe.stream)
+    pipe.stream.write("tw")
+    pipe.stream.write("o\nthree\n")
+    assert pipe.read_until("three") == ["one", "two", "three"]
+    assert pipe.stream.wait_written(5)
+    assert pipe.stream.dropped == 0
+
+
+def test_while_nobody_reads_lines_are_dropped_and_counted_and_the_writer_never_waits(pipe: Pipe) -> None:
+    began = time.monotonic()
+    for _ in range(3 * MAX_WAITING_LINES):
+        pipe.stream.write_line(FULL)
+    assert time.monotonic() - began < 2
+    dropped = pipe.stream.dropped
+    in_the_pipe = PIPE_BYTES // len(FULL)
+    assert 2 * MAX_WAITING_LINES - 3 * in_the_pipe <= dropped <= 2 * MAX_WAITING_LINES
+    assert not pipe.stream.wait_written(0.05)
+    lines = pipe.read_until(f"dropped {dropped}")
+    assert set(lines) == {FULL, f"dropped {dropped}"}
+    pipe.stream.write_line("again")
+    rest = pipe.read_until("again")
+    assert len([line for line in lines + rest if line == FULL]) + dropped == 3 * MAX_WAITING_LINES
+    assert [line for line in rest if line.startswith("dropped")] == []
+
+
+def test_where_nobody_will_ever_read_lines_are_dropped_and_counted(pipe: Pipe) -> None:
+    pipe.stop_reading()
+    for _ in range(10):
+        pipe.stream.write_line("for nobody")
+    eventually(lambda: pipe.stream.dropped == 10, "ten dropped lines")
+    began = time.monotonic()
+    assert not pipe.stream.wait_written(5)
+    assert time.monotonic() - began < 1
+
+
+def test_a_full_disk_is_told_of_when_it_has_space_again() -> None:
+    descriptor = os.open("/dev/full", os.O_WRONLY)
+    read_end, write_end = os.pipe()
+    stream = BackgroundStream(descriptor, lambda lines: f"dropped {lines}")
+    stream.write_line("lost")
+    eventually(lambda: stream.dropped == 1, "a dropped line")
+    os.dup2(write_end, descriptor)
+    stream.write_line("kept")
+    assert _read_until("kept", read_end) == ["dropped 1", "kept"]
+    os.close(read_end)
+
+
+def test_a_pipe_that_another_process_made_non_blocking_is_waited_for(pipe: Pipe) -> None:
+    os.set_blocking(pipe.write_end, False)
+    for _ in range(3 * PIPE_BYTES // len(FULL)):
+        pipe.stream.write_line(FULL)
+    pipe.stream.write_line("last")
+    assert len(pipe.read_until("last")) == 3 * PIPE_BYTES // len(FULL) + 1
+    assert pipe.stream.dropped == 0
+
+
+def test_a_stream_without_a_descriptor_drops_every_line() -> None:
+    stream = BackgroundStream(None, str)
+    print("for nobody", file=stream)
+    assert stream.dropped == 1
+    assert not stream.wait_written(5)
+
+
+def test_what_an_encoding_cannot_write_is_escaped_and_a_line_has_a_bound() -> None:
+    read_end, write_end = os.pipe()
+    stream = BackgroundStream(write_end, str, "ascii")
+    stream.write_line("Märchen \ud800 日本")
+    stream.write_line("x" * (2 * MAX_LINE_CHARACTERS))
+    assert stream.wait_written(5)
+    first, second = os.read(read_end, 1 << 16).splitlines()
+    assert first == b"M\\xe4rchen \\ud800 \\u65e5\\u672c"
+    assert len(second) == MAX_LINE_CHARACTERS
+    os.close(read_end)
+
+
+def test_threads_that_print_at_once_lose_no_line(pipe: Pipe) -> None:
+    def print_many(name: str) -> None:
+        for number in range(200):
+            pipe.stream.write_line(f"{name} {number}")
+
+    threads = [threading.Thread(target=print_many, args=(name,)) for name in "abcd"]
+    arrived: queue.Queue[list[str]] = queue.Queue()
+    reader = threading.Thread(target=lambda: arrived.put(pipe.read_until("end")))
+    for thread in (reader, *threads):
+        thread.start()
+    for thread in threads:
+        thread.join()
+    pipe.stream.write_line("end")
+    lines = arrived.get(timeout=10)
+    reader.join()
+    for name in "abcd":
+        assert [line for line in lines if line.startswith(name)] == [f"{name} {number}" for number in range(200)]

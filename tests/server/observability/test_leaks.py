@@ -1,0 +1,78 @@
+"""Whoever comes and goes, however rudely, leaves no task behind."""
+
+import socket
+import struct
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+import trio
+
+from server.context import House
+from tests.support.clients import Phone, go_live
+from tests.support.servers import add_creator, add_fan, online, phone_of
+
+VISITS = 20
+STILL_SECONDS = 2.0  # longer than anything here takes to hang up
+LOOK_SECONDS = 0.01  # between two looks: tasks that end wake nobody here
+RESET = struct.pack("ii", 1, 0)  # SO_LINGER: hang up with a reset
+HELLO = b"GET /ws HTTP/1.1\r\nHost: localhost\r\n"
+
+
+def tasks_below(task: trio.lowlevel.Task) -> Iterator[str]:
+    for nursery in task.child_nurseries:
+        for child in nursery.child_tasks:
+            yield child.name
+            yield from tasks_below(child)
+
+
+def tasks() -> list[str]:
+    """The names of all tasks of this process."""
+    root = trio.lowlevel.current_root_task()
+    assert root is not None, "a test runs in a task"
+    return sorted(tasks_below(root))
+
+
+async def test_no_visitor_leaves_a_task_behind(house: House) -> None:
+    creator, fan = await add_creator(house, 60), await add_fan(house, 100)
+    async with online(house, creator) as cleo:
+        channel = (await trio.to_thread.run_sync(go_live, cleo))["channel"]
+        visits: tuple[Callable[[], None], ...] = (
+            lambda: come_and_vanish(phone_of(house, fan), channel),
+            lambda: knock(house.websocket_port, HELLO, reset=True),
+            lambda: knock(house.websocket_port, b"\x00\xff" * 100, reset=False),
+        )
+        await all_of(visits)  # once: an idle connection of the creator's own gets its timeout meanwhile
+        before = await settled([])
+        for _ in range(VISITS):
+            await all_of(visits)
+        assert Counter(await settled(before)) - Counter(before) == Counter()
+
+
+async def all_of(visits: tuple[Callable[[], None], ...]) -> None:
+    async with trio.open_nursery() as nursery:
+        for visit in visits:
+            nursery.start_soon(trio.to_thread.run_sync, visit)
+
+
+async def settled(wanted: list[str]) -> list[str]:
+    """The tasks that are left: those that are wanted, or what there is once nothing changes any more."""
+    left, since = tasks(), trio.current_time()
+    while left != wanted and trio.current_time() - since < STILL_SECONDS:
+        await trio.sleep(LOOK_SECONDS)
+        if (now := tasks()) != left:
+            left, since = now, trio.current_time()
+    return left
+
+
+def come_and_vanish(phone: Phone, channel: str) -> None:
+    with phone:
+        phone.join(channel)
+        phone.lose_network()
+
+
+def knock(port: int, what: bytes, *, reset: bool) -> None:
+    """Say something that leads nowhere, and hang up."""
+    with socket.create_connection(("127.0.0.1", port)) as caller:
+        caller.sendall(what)
+        if reset:
+            caller.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)

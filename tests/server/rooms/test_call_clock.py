@@ -1,0 +1,304 @@
+"""A call's clock as its parties see it: pauses, absences, budgets and prices, on a clock that is moved by hand."""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+from uuid import UUID
+
+import pytest
+import trio
+import trio.testing
+
+from server.context import House
+from tests.server.rooms.test_last_block import take_all_but
+from tests.support.clients import Phone, ring_and_join
+from tests.support.servers import add_creator, add_fan, give, online, running_house, settings
+from tests.support.virtual_time import house_on, pass_seconds, wait_quiet
+
+in_thread = trio.to_thread.run_sync
+RATE, BLOCK = 60, 30  # tokens a minute, and a block's tokens
+
+
+@pytest.fixture
+def by_hand(mock_clock: trio.testing.MockClock) -> trio.testing.MockClock:
+    return mock_clock
+
+
+class Talk:
+    """A call whose first block is paid, on a clock that stands until it is passed."""
+
+    def __init__(self, house: House, clock: trio.testing.MockClock, fan: Phone, creator: Phone) -> None:
+        self.house, self.fan, self.creator = house, fan, creator
+        self._clock = clock
+        self.call_id = self.channel = ""
+
+    async def begin(self, **terms: Any) -> None:
+        ring = await in_thread(lambda: ring_and_join(self.fan, self.creator, **terms))
+        self.call_id, self.channel = ring["callId"], ring["channel"]
+        await in_thread(self.fan.wait_for, "block:charged")
+
+    async def wait(self, seconds: float) -> None:
+        await pass_seconds(self._clock, self.house, seconds)
+
+    async def act(self, phone: Phone, command: str) -> None:
+        await in_thread(phone.ask_ok, {"type": f"call:{command}", "callId": self.call_id})
+
+    async def leave(self, phone: Phone) -> None:
+        await in_thread(phone.ask_ok, {"type": "room:leave", "channel": self.channel})
+        await wait_quiet(self.house)
+
+    async def join(self, phone: Phone) -> dict[str, Any]:
+        joined = await in_thread(phone.join, self.channel)
+        assert joined["type"] == "room:joined"
+        await wait_quiet(self.house)
+        return joined
+
+    async def call(self) -> dict[str, Any]:
+        fields: dict[str, Any] = (await in_thread(self.fan.http.get, f"/calls/{self.call_id}")).json()["call"]
+        return fields
+
+    async def ended(self, phone: Phone | None = None) -> tuple[str, int]:
+        """The reason, and the number of blocks."""
+        event = await in_thread((phone or self.creator).wait_for, "call:ended")
+        return event["reason"], event["blocks"]
+
+    async def stored(self) -> float:
+        """The active time in the database, in seconds."""
+        rows = await self.house.postgres.fetch("SELECT active_us FROM meters WHERE room_id = $1", UUID(self.call_id))
+        return float(rows[0]["active_us"]) / 1_000_000
+
+
+@asynccontextmanager
+async def talking(
+    clock: trio.testing.MockClock, dsn: str, tokens: int = 1000, terms: dict[str, Any] | None = None, **rules: Any
+) -> AsyncIterator[Talk]:
+    async with house_on(clock, dsn, settings(block_seconds=30, **rules)) as house:
+        fan, creator = await add_fan(house, tokens), await add_creator(house, RATE)
+        async with online(house, fan) as fans, online(house, creator) as creators:
+            talk = Talk(house, clock, fans, creators)
+            await talk.begin(**(terms or {}))
+            yield talk
+
+
+# Pauses
+
+
+async def test_hand_pauses_of_one_party_add_up_and_end_the_call(dsn: str, by_hand: trio.testing.MockClock) -> None:
+    async with talking(by_hand, dsn, pause_limit_seconds=60) as talk:
+        for party, seconds in ((talk.creator, 25), (talk.fan, 50), (talk.creator, 25)):
+            await talk.act(party, "pause")
+            await talk.wait(seconds)
+            await talk.act(party, "resume")
+        assert (await talk.call())["status"] == "active", "neither has paused for the whole minute"
+        await talk.act(talk.creator, "pause")
+        await talk.wait(9)
+        assert (await talk.call())["status"] == "paused"
+        await talk.wait(2)
+        assert (await talk.ended(talk.fan))[0] == "pause_limit"
+
+
+async def test_a_fan_who_runs_low_in_a_pause_has_no_deadline_until_it_is_over(
+    dsn: str, by_hand: trio.testing.MockClock
+) -> None:
+    async with talking(by_hand, dsn) as talk:
+        await talk.act(talk.creator, "pause")
+        await take_all_but(talk.house, talk.fan.user_id, 5)  # type: ignore[arg-type]  # reason: a user's id, as a phone has it
+        low = await in_thread(talk.fan.wait_for, "balance:low")
+        assert (low["endsAt"], low["balance"], low["required"]) == (None, 5, BLOCK)
+        assert 29 < low["secondsLeft"] <= 30
+        await talk.act(talk.creator, "resume")
+        assert (await in_thread(talk.fan.wait_for, "balance:low"))["endsAt"] is not None
+        await give(talk.house, talk.fan.user_id, BLOCK)  # type: ignore[arg-type]  # reason: a user's id, as a phone has it
+        assert (await in_thread(talk.fan.wait_for, "balance:ok"))["balance"] == 5 + BLOCK
+
+
+# Absences
+
+
+async def test_a_fan_who_leaves_has_not_hung_up_and_the_clock_runs_on_for_the_grace(
+    dsn: str, by_hand: trio.testing.MockClock
+) -> None:
+    async with talking(by_hand, dsn) as talk:
+        await talk.wait(5)
+        await talk.leave(talk.fan)
+        await talk.wait(9)
+        assert (await talk.call())["status"] == "active"
+        await talk.wait(2)
+        assert (await talk.call())["holds"] == ["absent:fan"]
+        assert (await in_thread(talk.creator.wait_for, "call:paused"))["holds"] == ["absent:fan"]
+        await talk.join(talk.fan)
+        assert (await talk.call())["status"] == "active"
+        await talk.wait(14)
+        assert len(talk.creator.all_events("block:charged")) == 1, "15 of the 30 paid seconds were left"
+        await talk.wait(2)
+        await in_thread(lambda: talk.creator.wait_for("block:charged", blockNo=2))
+
+
+async def test_a_block_that_falls_due_in_the_fans_absence_is_charged_only_on_return(
+    dsn: str, by_hand: trio.testing.MockClock
+) -> None:
+    async with talking(by_hand, dsn) as talk:
+        await talk.wait(26)
+        await talk.leave(talk.fan)
+        await talk.wait(6)
+        assert (await talk.call())["holds"] == ["absent:fan"]
+        await talk.wait(20)
+        assert len(talk.creator.all_events("block:charged")) == 1
+        await talk.join(talk.fan)
+        await in_thread(lambda: talk.creator.wait_for("block:charged", blockNo=2))
+
+
+async def test_a_drop_counts_through_hand_pauses_until_its_party_is_lost(
+    dsn: str, by_hand: trio.testing.MockClock
+) -> None:
+    async with talking(by_hand, dsn) as talk:
+        await talk.act(talk.creator, "pause")
+        await talk.leave(talk.fan)
+        await talk.wait(30)
+        await talk.act(talk.creator, "resume")
+        await talk.act(talk.creator, "pause")
+        await talk.wait(29)
+        assert (await talk.call())["status"] == "paused"
+        await talk.wait(2)
+        assert await talk.ended() == ("peer_lost", 1)
+
+
+async def test_a_creator_whose_session_has_no_connection_is_absent_at_once_and_resumes(
+    dsn: str, by_hand: trio.testing.MockClock
+) -> None:
+    async with talking(by_hand, dsn) as talk:
+        await talk.wait(5)
+        await in_thread(talk.creator.lose_network)
+        assert (await in_thread(talk.fan.wait_for, "call:paused"))["holds"] == ["absent:creator"]
+        await talk.wait(40)
+        await in_thread(lambda: talk.creator.open(resume=True))
+        await in_thread(talk.fan.wait_for, "call:resumed")
+        await talk.wait(24)
+        assert len(talk.fan.all_events("block:charged")) == 1
+        await talk.wait(2)
+        await in_thread(lambda: talk.fan.wait_for("block:charged", blockNo=2))
+
+
+async def test_a_creator_who_is_there_only_around_each_block_is_paid_for_the_moments_alone(
+    dsn: str, by_hand: trio.testing.MockClock
+) -> None:
+    """Away right after each charge, and back shortly before the next block would be due."""
+    async with talking(by_hand, dsn) as talk:
+        for _ in range(4):
+            await talk.wait(0.2)
+            await talk.leave(talk.creator)
+            await talk.wait(29.6)
+            await talk.join(talk.creator)
+            await talk.wait(0.2)
+        await talk.act(talk.fan, "end")
+        assert await talk.ended() == ("hangup", 1)
+        assert await in_thread(talk.creator.balance) == BLOCK
+
+
+async def test_a_party_is_present_while_one_of_its_connections_is_in_the_room(
+    dsn: str, by_hand: trio.testing.MockClock
+) -> None:
+    async with talking(by_hand, dsn) as talk, online(talk.house, talk.creator.user_id) as tablet:
+        await talk.join(tablet)
+        await talk.leave(talk.creator)
+        await talk.wait(32)
+        assert (await talk.call())["status"] == "active"
+        await in_thread(lambda: talk.fan.wait_for("block:charged", blockNo=2))
+        await talk.leave(tablet)
+        assert (await talk.call())["holds"] == ["absent:creator"]
+
+
+async def test_an_overlay_of_the_creators_does_not_count_as_presence(dsn: str, by_hand: trio.testing.MockClock) -> None:
+    async with talking(by_hand, dsn) as talk, online(talk.house, talk.creator.user_id) as scene:
+        overlay = {"type": "room:join", "channel": talk.channel, "as": "overlay"}
+        assert (await in_thread(scene.ask, overlay))["type"] == "room:joined"
+        await talk.leave(talk.creator)
+        assert (await in_thread(talk.fan.wait_for, "call:paused"))["holds"] == ["absent:creator"]
+        await talk.wait(5)
+        assert (await talk.call())["holds"] == ["absent:creator"]
+        await talk.join(talk.creator)
+        await in_thread(talk.fan.wait_for, "call:resumed")
+
+
+# Prices and the budget
+
+
+async def test_a_call_ends_before_the_block_that_would_pass_its_budget(
+    dsn: str, by_hand: trio.testing.MockClock
+) -> None:
+    async with talking(by_hand, dsn, terms={"maxTokens": 2 * BLOCK + 5}) as talk:
+        await talk.wait(59)
+        assert (await talk.call())["status"] == "active"
+        await talk.wait(2)
+        assert await talk.ended() == ("budget_reached", 2)
+        assert await in_thread(talk.fan.balance) == 1000 - 2 * BLOCK
+
+
+async def test_exact_blocks_of_no_price_are_booked_with_no_tokens(dsn: str) -> None:
+    async with running_house(dsn, settings(block_rounding="exact")) as house:
+        fan, creator = await add_fan(house, 5), await add_creator(house, 2)
+        async with online(house, fan) as fans, online(house, creator) as creators:
+
+            def story() -> str:
+                ring = ring_and_join(fans, creators)
+                tokens = [creators.wait_for("block:charged", blockNo=number)["tokens"] for number in (1, 2, 3)]
+                assert tokens == [1, 0, 0]
+                fans.ask_ok({"type": "call:end", "callId": ring["callId"]})
+                assert fans.wait_for("call:ended")["tokens"] == 1
+                assert fans.balance() == 4
+                return str(ring["callId"])
+
+            call_id = await in_thread(story)
+        rows = await house.postgres.fetch(
+            "SELECT block_no, tokens FROM journal WHERE room_id = $1 ORDER BY 1", UUID(call_id)
+        )
+        assert [tuple(row) for row in rows][:3] == [(1, 1), (2, 0), (3, 0)]
+
+
+async def test_a_machine_whose_clock_is_set_moves_no_block(
+    dsn: str, by_hand: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with talking(by_hand, dsn) as talk:
+        await talk.wait(10)
+        monkeypatch.setattr("server.clock.time", SimpleNamespace(time=lambda: time.time() + 600))
+        talk.house.clock.follow()
+        await talk.wait(18)
+        assert len(talk.fan.all_events("block:charged")) == 1
+        await talk.wait(4)
+        await in_thread(lambda: talk.fan.wait_for("block:charged", blockNo=2))
+        charged = talk.fan.all_events("block:charged")
+        first, second = (datetime.fromisoformat(event["paidThrough"]) for event in charged)
+        assert second - first == timedelta(seconds=30)
+
+
+# What is stored
+
+
+async def test_active_time_is_stored_with_pauses_and_drops_and_every_few_seconds(
+    dsn: str, by_hand: trio.testing.MockClock
+) -> None:
+    async with talking(by_hand, dsn) as talk:
+        await talk.wait(2.5)
+        await talk.act(talk.fan, "pause")
+        await wait_quiet(talk.house)
+        assert await talk.stored() == pytest.approx(2.5, abs=0.1), "as it was paused"
+        await talk.act(talk.fan, "resume")
+        active = 2.5
+        for party in (talk.fan, talk.creator):
+            await talk.wait(1.2)
+            active += 1.2
+            await talk.leave(party)
+            assert await talk.stored() == pytest.approx(active, abs=0.1), "as somebody dropped"
+            await talk.join(party)
+        for _ in range(12):
+            await talk.wait(1)
+            assert (await _active(talk)) - (await talk.stored()) <= 5, "never older than five seconds"
+
+
+async def _active(talk: Talk) -> float:
+    room = talk.house.registry.find_channel(talk.channel)
+    assert room is not None and room.call is not None
+    return room.call.meter.clock.active(room.clock.now()) / 1_000_000

@@ -1,0 +1,82 @@
+"""A session is never told an older balance after a newer one, whatever way the news came (CONTRACT §7)."""
+
+from typing import Any
+
+import pytest
+import trio
+
+from domain.protocol.events import WalletChanged
+from server.context import House
+from server.gateway import protocol
+from storage.ledger.wallets import find_wallet
+from tests.support.clients import Phone
+from tests.support.servers import add_fan, give, online
+
+in_thread = trio.to_thread.run_sync
+
+
+def changed(balance: int, cause: str = "block") -> WalletChanged:
+    return WalletChanged(balance=balance, cause=cause, tokens=0, ref={})
+
+
+def balances(phone: Phone) -> list[int]:
+    return [event["balance"] for event in phone.all_events("wallet:changed")]
+
+
+async def answered(phone: Phone) -> None:
+    """All that was sent to the phone before has come."""
+    await in_thread(lambda: phone.ask({"type": "ping"}))
+
+
+async def test_what_a_room_tells_late_has_the_balance_of_what_came_before_it(house: House) -> None:
+    """A room tells of its block only when it comes to it; the storage actor has told of a later tip by then."""
+    fan = await add_fan(house, 0)
+    async with online(house, fan) as phone:
+        for balance, n in ((90, 2), (80, 4), (85, 3), (70, 5), (80, 4)):
+            house.sessions.tell(fan, changed(balance), n)
+        await answered(phone)
+        assert balances(phone) == [90, 80, 80, 70, 70]
+
+
+async def test_a_look_at_the_wallet_that_was_overtaken_does_not_tell_the_older_balance(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fan = await add_fan(house, 10)
+
+    async def overtaken(*arguments: Any) -> Any:
+        """The wallet is read; then five tokens come, and are told; then the answer arrives."""
+        found = await find_wallet(*arguments)
+        await give(house, fan, 5)
+        return found
+
+    async with online(house, fan) as phone:
+        await in_thread(phone.lose_network)
+        monkeypatch.setattr(protocol, "find_wallet", overtaken)
+        await in_thread(lambda: phone.open(resume=True))
+        await in_thread(lambda: phone.wait_for("wallet:changed", cause="resumed"))
+        assert balances(phone) == [15, 15]
+
+
+async def test_a_balance_that_went_into_a_dead_connection_is_told_anew_after_the_resume(house: House) -> None:
+    """The server did not know yet that nobody reads there."""
+    fan = await add_fan(house, 10)
+    async with online(house, fan) as phone:
+        first = phone._socket
+        await give(house, fan, 5)
+        await in_thread(lambda: phone.open(resume=True))
+        told = await in_thread(lambda: phone.wait_for("wallet:changed", cause="resumed"))
+        assert told["balance"] == 15
+        assert first is not None
+        await in_thread(first.close)
+
+
+async def test_each_session_is_told_by_what_it_knows_itself(house: House) -> None:
+    fan = await add_fan(house, 0)
+    async with online(house, fan) as early:
+        house.sessions.tell(fan, changed(50), 9)
+        await answered(early)
+        async with online(house, fan) as late:
+            house.sessions.tell(fan, changed(60), 8)
+            await answered(early)
+            await answered(late)
+            assert (balances(early), balances(late)) == ([50, 50], [60])

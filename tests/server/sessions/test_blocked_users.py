@@ -1,0 +1,139 @@
+"""Whom a creator blocks is out of the call and the stream at once, whatever was under way (CONTRACT §5)."""
+
+from typing import Any
+
+import pytest
+import trio
+
+from server.context import House
+from server.rooms import call_rooms as server_call_rooms
+from server.sessions import room_commands
+from storage.people.users import block_user, blocked_between
+from storage.rooms.streams import open_stay
+from tests.server.gateway.test_replaced_connections import Held
+from tests.support.clients import PATIENCE_SECONDS, Phone, go_live, ring_and_join, send_tip
+from tests.support.servers import add_creator, add_fan, give, online
+
+in_thread = trio.to_thread.run_sync
+
+
+def block(phone: Phone, user_id: object) -> None:
+    answer = phone.http.put(f"/creators/me/blocks/{user_id}")
+    assert answer.status_code == 200, answer.text
+
+
+def tip_over_rest(phone: Phone, creator: object, **context: str) -> Any:
+    wanted = {"toCreatorId": str(creator), "amountTokens": 1, "context": context}
+    return phone.http.post("/tips/send", json=wanted).json()
+
+
+async def test_blocking_the_fan_ends_the_call_and_nothing_more_is_said_or_given_there(house: House) -> None:
+    creator, fan = await add_creator(house, 60), await add_fan(house, 1000)
+    async with online(house, creator) as cleo, online(house, fan) as finn:
+
+        def story() -> None:
+            ring = ring_and_join(finn, cleo)
+            block(cleo, fan)
+            for phone in (finn, cleo):
+                assert phone.wait_for("call:ended")["reason"] == "creator_ended"
+            said = finn.ask({"type": "chat:send", "channel": ring["channel"], "text": "hello?"})
+            assert said["type"] == "error"
+            assert send_tip(finn, ring["channel"], 1)["type"] == "error"
+            for context in ({"callId": ring["callId"]}, {"channel": ring["channel"]}):
+                assert "error" in tip_over_rest(finn, creator, **context)
+            assert tip_over_rest(finn, creator)["error"] == "CREATOR_UNAVAILABLE"
+            assert finn.join(ring["channel"])["error"] == "CALL_ENDED"
+
+        await in_thread(story)
+
+
+async def test_blocking_the_fan_while_it_rings_declines_the_call(house: House) -> None:
+    creator, fan = await add_creator(house, 60), await add_fan(house, 1000)
+    async with online(house, creator) as cleo, online(house, fan) as finn:
+
+        def story() -> None:
+            call_id = finn.http.post("/calls/init", json={"creatorId": str(creator)}).json()["callId"]
+            block(cleo, fan)
+            for phone in (finn, cleo):
+                assert phone.wait_for("call:declined")["callId"] == call_id
+
+        await in_thread(story)
+
+
+async def test_a_creator_who_rang_another_cancels_the_call_by_blocking_them(house: House) -> None:
+    caller, called = await add_creator(house, 60), await add_creator(house, 60)
+    await give(house, caller, 1000)
+    async with online(house, caller) as carl, online(house, called) as cleo:
+
+        def story() -> None:
+            carl.http.post("/calls/init", json={"creatorId": str(called)})
+            block(carl, called)
+            for phone in (carl, cleo):
+                phone.wait_for("call:cancelled")
+
+        await in_thread(story)
+
+
+async def test_who_may_not_block_ends_no_call_by_trying(house: House) -> None:
+    creator, fan = await add_creator(house, 60), await add_fan(house, 1000)
+    async with online(house, creator) as cleo, online(house, fan) as finn:
+
+        def story() -> None:
+            ring = ring_and_join(finn, cleo)
+            assert finn.http.put(f"/creators/me/blocks/{creator}").json()["error"] == "NOT_A_CREATOR"
+            assert cleo.http.put(f"/creators/me/blocks/{creator}").status_code == 200  # themselves, which means nothing
+            assert finn.ask({"type": "chat:send", "channel": ring["channel"], "text": "still here"})["type"] == "ok"
+            assert cleo.all_events("call:ended") == []
+
+        await in_thread(story)
+
+
+async def test_a_block_that_lands_while_a_join_waits_for_the_books_keeps_the_viewer_out(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = Held(open_stay)
+    monkeypatch.setattr(room_commands, "open_stay", held)
+    creator, fan = await add_creator(house, 60), await add_fan(house, 1000)
+    async with online(house, creator) as cleo, online(house, fan) as finn:
+        stream = await in_thread(lambda: go_live(cleo, type="private", rateTokensPerMin=60))
+        await in_thread(lambda: finn.send({"type": "room:join", "channel": stream["channel"], "ref": "join"}))
+        await held.called.wait()
+        await in_thread(block, cleo, fan)
+        held.go_on.set()
+        answer = await in_thread(lambda: finn.wait_until(lambda event: event.get("ref") == "join"))
+        assert answer["error"] == "CREATOR_UNAVAILABLE"
+        given = await in_thread(lambda: tip_over_rest(finn, creator, streamId=stream["id"]))
+        assert given["error"] == "CREATOR_UNAVAILABLE"
+    assert house.sessions.of(fan) == [] or house.sessions.of(fan)[0].live_seats() == {}
+
+
+async def test_a_block_that_lands_while_the_call_is_made_ends_it(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The call was in the database already, and the room did not exist yet that the block could have ended."""
+    creator, fan = await add_creator(house, 60), await add_fan(house, 1000)
+    held = Held(blocked_between)
+    monkeypatch.setattr(server_call_rooms, "blocked_between", held)
+    async with online(house, creator) as cleo, online(house, fan) as finn:
+        await in_thread(lambda: finn.http.post("/calls/init", json={"creatorId": str(creator)}))
+        assert await block_user(house.postgres, creator, fan, most=10) is None  # told no room
+        held.go_on.set()
+        for phone in (finn, cleo):
+            await in_thread(phone.wait_for, "call:declined")
+
+
+async def test_a_block_that_lands_while_the_stream_opens_counts(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    creator, fan = await add_creator(house, 60), await add_fan(house, 1000)
+    books = house.stream_rooms._books
+
+    async def read_and_block(stored: Any) -> Any:
+        read = await books(stored)
+        assert await block_user(house.postgres, creator, fan, most=10) is None
+        return read
+
+    monkeypatch.setattr(house.stream_rooms, "_books", read_and_block)
+    async with online(house, creator) as cleo:
+        stream = await in_thread(go_live, cleo)
+        room = house.registry.find_channel(stream["channel"])
+        assert room is not None and room.stream is not None
+        with trio.fail_after(PATIENCE_SECONDS):
+            while fan not in room.stream.door.blocked:  # noqa: ASYNC110  # reason: nothing else tells of it
+                await trio.sleep(0.01)

@@ -1,0 +1,94 @@
+"""A session that has ended is in no room any more, and gets into none, whatever was under way."""
+
+from typing import Any
+
+import pytest
+import trio
+
+from domain.billing.meter import StoredMeter
+from domain.ids import RoomId, UserId
+from server.context import House
+from server.rooms.room import LiveRoom
+from server.sessions import room_commands
+from server.sessions.session import Session
+from storage.postgres import Postgres, StorageUnavailable
+from storage.rooms.streams import open_stay
+from tests.support.clients import Phone, go_live
+from tests.support.servers import add_creator, add_fan, online
+
+in_thread = trio.to_thread.run_sync
+
+
+class SlowBooks:
+    """What a viewer's stay is opened by; it answers when it is told to."""
+
+    def __init__(self) -> None:
+        self.asked, self.answer = trio.Event(), trio.Event()
+
+    async def open_stay(self, postgres: Postgres, room_id: RoomId, payer: UserId) -> StoredMeter:
+        self.asked.set()
+        await self.answer.wait()
+        return await open_stay(postgres, room_id, payer)
+
+
+def session_of(house: House, user_id: UserId) -> Session:
+    (session,) = house.sessions.of(user_id)
+    return session
+
+
+async def metered(cleo: Phone) -> dict[str, Any]:
+    return await in_thread(lambda: go_live(cleo, type="private", rateTokensPerMin=60))
+
+
+async def handled(room: LiveRoom, cleo: Phone) -> None:
+    """Everything that was put into the room's inbox before."""
+    await in_thread(lambda: cleo.join(room.channel))
+
+
+async def test_who_was_ended_while_the_books_were_asked_does_not_get_in(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    books = SlowBooks()
+    monkeypatch.setattr(room_commands, "open_stay", books.open_stay)
+    creator, fan = await add_creator(house, 60), await add_fan(house, 100)
+    async with online(house, creator) as cleo, online(house, fan) as finn:
+        stream = await metered(cleo)
+        room = house.registry.find_channel(stream["channel"])
+        assert room is not None and room.stream is not None
+        await in_thread(lambda: finn.send({"type": "room:join", "channel": stream["channel"], "ref": "join"}))
+        await books.asked.wait()
+        house.sessions.end(session_of(house, fan))
+        books.answer.set()
+        answer = await in_thread(lambda: finn.wait_until(lambda event: event.get("ref") == "join"))
+        await handled(room, cleo)
+    assert answer["error"] == "NOT_FOUND"
+    assert room.stream.members.of(fan) == []
+    assert room.stream.stays.find(fan) is None, "nobody pays for it"
+
+
+async def test_an_ended_session_is_not_heard_any_more(house: House) -> None:
+    creator, fan = await add_creator(house, 60), await add_fan(house, 100)
+    async with online(house, creator) as cleo, online(house, fan) as finn:
+        stream = await in_thread(lambda: go_live(cleo))
+        room = house.registry.find_channel(stream["channel"])
+        assert room is not None and room.stream is not None
+        house.sessions.end(session_of(house, fan))
+        await in_thread(lambda: finn.send({"type": "room:join", "channel": stream["channel"]}))
+        await in_thread(finn.hang_up_network)  # its close is read after all that it said
+        await handled(room, cleo)
+        assert room.stream.members.of(fan) == []
+
+
+async def test_who_could_not_come_in_for_want_of_the_books_has_no_seat(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: object) -> StoredMeter:
+        raise StorageUnavailable("away")
+
+    monkeypatch.setattr(room_commands, "open_stay", away)
+    creator, fan = await add_creator(house, 60), await add_fan(house, 100)
+    async with online(house, creator) as cleo, online(house, fan) as finn:
+        stream = await metered(cleo)
+        answer = await in_thread(lambda: finn.join(stream["channel"]))
+        assert answer["error"] == "STORAGE_UNAVAILABLE"
+        assert session_of(house, fan).live_seats() == {}

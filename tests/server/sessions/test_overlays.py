@@ -1,0 +1,90 @@
+"""Overlays: a creator's picture that looks on with a token of its own, and nothing else."""
+
+from typing import Any
+
+import httpx
+import trio
+
+from domain.ids import UserId
+from server.context import House
+from tests.support.clients import Phone, go_live, send_tip
+from tests.support.servers import add_creator, add_fan, online, phone_of
+
+
+def make_token(creators: Phone) -> dict[str, Any]:
+    made = creators.http.post("/overlay-tokens", json={"name": "Scene 1"})
+    assert made.status_code == 201, made.text
+    token: dict[str, Any] = made.json()
+    return token
+
+
+def scene_of(house: House, creator: UserId, token: str) -> Phone:
+    """A creator's streaming software, with an overlay's token."""
+    scene = phone_of(house, creator)
+    scene.token = token
+    scene.http.headers["Authorization"] = f"Bearer {token}"
+    return scene
+
+
+async def test_an_overlay_finds_its_creators_stream_and_hears_of_tips_alone(house: House) -> None:
+    creator, fan = await add_creator(house, 60), await add_fan(house, 100)
+    async with online(house, creator) as cleo, online(house, fan) as finn:
+
+        def story() -> None:
+            channel = go_live(cleo)["channel"]
+            finn.join(channel)
+            with scene_of(house, creator, make_token(cleo)["secret"]) as scene:
+                assert scene.ready["userId"] == str(creator)
+                live = scene.http.get("/streams", params={"creatorId": str(creator), "status": "live"}).json()
+                assert live["items"][0]["channel"] == channel
+                assert scene.join(channel)["error"] == "FORBIDDEN"
+                overlay = {"type": "room:join", "channel": channel, "as": "overlay"}
+                assert scene.ask(overlay)["you"] == {"role": "overlay"}
+                send_tip(finn, channel, 5)
+                assert scene.wait_for("tip:new")["amountTokens"] == 5
+                assert send_tip(scene, channel, 5)["error"] == "NOT_FOUND"
+                cleo.wait_for("wallet:changed")
+                assert scene.all_events("wallet:changed") == [], "what is the creator's own is not for a picture"
+
+        await trio.to_thread.run_sync(story)
+
+
+async def test_an_overlays_token_opens_nothing_else(house: House) -> None:
+    creator, other = await add_creator(house, 60), await add_creator(house, 60)
+    async with online(house, creator) as cleo, online(house, other) as olga:
+
+        def story() -> None:
+            with scene_of(house, creator, make_token(cleo)["secret"]) as scene:
+                for path in ("/me", "/wallet", "/calls/history", "/overlay-tokens"):
+                    assert scene.http.get(path).json()["error"] == "UNAUTHENTICATED"
+                theirs = {"type": "room:join", "channel": go_live(olga)["channel"], "as": "overlay"}
+                assert scene.ask(theirs)["error"] == "FORBIDDEN"
+
+        await trio.to_thread.run_sync(story)
+
+
+async def test_a_creator_with_an_overlay_alone_is_not_online(house: House) -> None:
+    creator, fan = await add_creator(house, 60), await add_fan(house, 100)
+    cleo, finn = phone_of(house, creator), phone_of(house, fan)
+
+    def story() -> None:
+        with cleo.http, finn.http, scene_of(house, creator, make_token(cleo)["secret"]):
+            assert finn.http.get(f"/creators/{creator}").json()["online"] is False
+
+    await trio.to_thread.run_sync(story)
+
+
+async def test_a_revoked_token_puts_its_overlay_out(house: House) -> None:
+    creator = await add_creator(house, 60)
+    async with online(house, creator) as cleo:
+
+        def story() -> None:
+            token = make_token(cleo)
+            with scene_of(house, creator, token["secret"]) as scene:
+                revoked: httpx.Response = cleo.http.delete(f"/overlay-tokens/{token['overlayTokenId']}")
+                assert revoked.status_code == 200
+                scene.wait_closed()
+                assert scene.close_code == 4401
+                assert scene.http.get("/streams").json()["error"] == "UNAUTHENTICATED"
+
+        await trio.to_thread.run_sync(story)

@@ -1,0 +1,155 @@
+"""Connections break at any byte and the server starts again, while a stream is talked in: nothing is lost unawares."""
+
+import os
+import random
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import trio
+
+from domain.billing.posting import Kind
+from domain.ids import UserId, client_key
+from server.broadcast.codec import Encoding
+from tests.support.books import Books
+from tests.support.client_pool import Party, party
+from tests.support.processes import ServerProcess, run_command
+from tests.torture.breaking_line import BreakingLine, breaking_line
+from tests.torture.member import Member, wait_all
+from tests.torture.story import check_stories
+
+SEED = "HALFMINUTE_TEST_SEED"  # the environment variable that repeats a run
+SETTINGS = {
+    "HALFMINUTE_ROOMS_RECENT_EVENTS": "1000",  # what is tipped while somebody is out of the room fits into its history
+    "HALFMINUTE_ROOMS_CHAT_PER_SECOND": "1000",
+    "HALFMINUTE_ROOMS_CHAT_BURST": "1000",
+    "HALFMINUTE_SERVER_DRAIN_SECONDS": "4",
+    "HALFMINUTE_WEBSOCKET_CLOSE_SECONDS": "1",
+}
+
+in_thread = trio.to_thread.run_sync
+
+
+class Plan(NamedTuple):
+    """How much of it."""
+
+    members: int
+    pauses: tuple[float, float]  # seconds of talk before each restart, and after the last
+    restarts: int
+    life_bytes_max: int  # of one connection: some seconds of such a room, and more than a history of it
+    drops_min: int
+
+
+SHORT = Plan(members=6, pauses=(1.5, 3), restarts=2, life_bytes_max=100_000, drops_min=10)
+LONG = Plan(members=10, pauses=(8, 20), restarts=10, life_bytes_max=500_000, drops_min=200)
+
+
+@pytest.mark.parametrize("plan", [SHORT, pytest.param(LONG, marks=pytest.mark.long)], ids=["short", "long"])
+async def test_who_comes_back_hears_all_or_knows_better_and_no_tip_is_lost(data_dir: Path, plan: Plan) -> None:
+    seed = int(os.environ.get(SEED) or random.randrange(10**6))
+    print(f"{SEED}={seed}")
+    chance = random.Random(seed)
+    with ServerProcess(data_dir, settings=SETTINGS) as server:
+        creator, *fans = await _people(server, plan.members)
+        stream = await in_thread(_go_live, server, creator)
+        async with _members(server, stream["channel"], [creator, *fans], chance, plan) as (members, line):
+            await _talk_through_restarts(server, stream["channel"], members, chance, plan)
+            line.mend()
+            await wait_all(members, lambda member: member.inside)
+            await in_thread(server.post, f"/api/streams/{stream['id']}/end", creator.token, None)
+            await wait_all(members, lambda member: member.story.is_over)
+        assert sum(line.breaks.values()) >= plan.drops_min, line.breaks
+        await in_thread(_stop, server)
+    _check_what_was_told(members, restarts=plan.restarts)
+    await in_thread(_check_tips, data_dir, members)
+    _report(members, line)
+
+
+async def _people(server: ServerProcess, count: int) -> list[Party]:
+    """A creator, and fans."""
+    books, secret = await in_thread(Books.beside, server.data_dir), server.jwt_secret()
+    pairs = await in_thread(partial(books.add_pairs, count, tokens=1_000_000))
+    return [party(pairs[0][1], secret), *(party(fan, secret) for fan, _ in pairs[1:])]
+
+
+def _go_live(server: ServerProcess, creator: Party) -> dict[str, Any]:
+    made = server.post("/api/streams", creator.token, {"title": "A bad line", "type": "public"}).json()["stream"]
+    answer = server.post(f"/api/streams/{made['id']}/start", creator.token, None)
+    assert answer.status_code == 200, answer.text
+    live: dict[str, Any] = answer.json()["stream"]
+    return live
+
+
+@asynccontextmanager
+async def _members(
+    server: ServerProcess, channel: str, people: list[Party], chance: random.Random, plan: Plan
+) -> AsyncIterator[tuple[list[Member], BreakingLine]]:
+    """All on a bad line but the last, who shows what there is to hear; by turns in either subprotocol."""
+    port = server.websocket_port
+    async with breaking_line(port, chance, plan.life_bytes_max) as line, trio.open_nursery() as nursery:
+        members = []
+        for i, (user_id, token) in enumerate(people):
+            through = port if i == len(people) - 1 else line.port
+            members.append(Member(nursery, user_id, token, through, list(Encoding)[i % 2]))
+            nursery.start_soon(members[-1].stay, channel)
+        await wait_all(members, lambda member: member.inside)
+        yield members, line
+        nursery.cancel_scope.cancel()
+
+
+async def _talk_through_restarts(
+    server: ServerProcess, channel: str, members: list[Member], chance: random.Random, plan: Plan
+) -> None:
+    over = trio.Event()
+    async with trio.open_nursery() as talking:
+        for member in members[1:]:
+            talking.start_soon(member.talk, channel, random.Random(chance.random()), over)
+        for restart in range(plan.restarts):
+            await trio.sleep(chance.uniform(*plan.pauses))
+            await in_thread(_stop if restart % 2 == 0 else ServerProcess.kill, server)
+            await in_thread(server.start)
+        await trio.sleep(chance.uniform(*plan.pauses))
+        over.set()
+
+
+def _stop(server: ServerProcess) -> None:
+    server.terminate()
+    assert server.wait_exit() == 0
+    assert not [line for line in server.errors.all() if "Traceback" in line or "crashed" in line]
+
+
+def _check_what_was_told(members: list[Member], restarts: int) -> None:
+    last_seq = check_stories(member.story for member in members)
+    assert len(last_seq) == restarts + 1, "an epoch for each start"
+    for member in members:
+        last = member.story.visits[-1]
+        assert (last.epoch, last.last_seq) == (max(last_seq), last_seq[max(last_seq)])
+        tips = Counter(event["tipId"] for event in member.story.heard("tip:new"))
+        assert not tips or max(tips.values()) == 1
+
+
+def _check_tips(data_dir: Path, members: list[Member]) -> None:
+    """Each acknowledged tip is in the journal once, as it was told; each that is there, every member knows of."""
+    rows = Books.at_rest(data_dir).fetch("SELECT key, ref_id FROM journal WHERE kind = $1", int(Kind.TIP))
+    booked = {row["key"].bytes: str(row["ref_id"]) for row in rows}
+    acknowledged = {
+        client_key(UserId(member.user_id), key): tip_id
+        for member in members
+        for key, tip_id in member.acknowledged.items()
+    }
+    assert len(booked) == len(rows)
+    assert booked == acknowledged
+    for member in members:
+        assert member.story.known_tips() == set(booked.values())
+    proved = run_command("audit", "--data", str(data_dir), cwd=data_dir.parent)
+    assert proved.exit_code == 0, proved
+
+
+def _report(members: list[Member], line: BreakingLine) -> None:
+    tips, repeated = (sum(len(m.acknowledged) for m in members), sum(m.repeated for m in members))
+    codes = sum((member.close_codes for member in members), Counter[int | None]())
+    print(f"{dict(line.breaks)} breaks; {tips} tips, {repeated} repeats; ends heard: {dict(codes)}")

@@ -1,0 +1,219 @@
+"""Rights are those of the present token, in every room and over REST."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+import pytest
+import trio
+
+from domain.ids import UserId
+from server.context import House
+from server.sessions import room_commands
+from storage.postgres import StorageUnavailable
+from tests.server.sessions.test_bans_in_time import ban, closed_with
+from tests.support.clients import Phone, go_live, token_of
+from tests.support.servers import add_creator, add_fan, online, phone_of, running_house, settings
+
+in_thread = trio.to_thread.run_sync
+TICKETED: dict[str, Any] = {"type": "private", "ticketPriceTokens": 40}
+METERED: dict[str, Any] = {"type": "private", "rateTokensPerMin": 60}
+Change = Callable[[Phone, str | None], None]
+
+
+@asynccontextmanager
+async def online_as(house: House, user_id: UserId, role: str | None) -> AsyncIterator[Phone]:
+    phone = phone_of(house, user_id, role=role)
+    await in_thread(phone.open)
+    try:
+        yield phone
+    finally:
+        with trio.CancelScope(shield=True):
+            await in_thread(phone.__exit__)
+
+
+def refresh(phone: Phone, role: str | None) -> None:
+    phone.token = token_of(phone.user_id, role=role)
+    phone.ask_ok({"type": "token:refresh", "token": phone.token})
+
+
+def resume(phone: Phone, role: str | None) -> None:
+    phone.token = token_of(phone.user_id, role=role)
+    phone.lose_network()
+    phone.open(resume=True)
+    assert phone.ready["resumed"]
+
+
+def resume_over_the_old_connection(phone: Phone, role: str | None) -> None:
+    """A newer connection replaces one that is still open."""
+    phone.token = token_of(phone.user_id, role=role)
+    phone.open(resume=True)
+    assert phone.ready["resumed"]
+
+
+CHANGES = pytest.mark.parametrize("change", [refresh, resume, resume_over_the_old_connection])
+
+
+@CHANGES
+async def test_a_plain_token_puts_who_was_an_operator_out_of_a_ticketed_stream(house: House, change: Change) -> None:
+    creator, user = await add_creator(house, 60), await add_fan(house, 0)
+    async with online(house, creator) as cleo, online_as(house, user, "operator") as olga:
+
+        def story() -> None:
+            channel = go_live(cleo, **TICKETED)["channel"]
+            cleo.join(channel)
+            assert olga.join(channel)["you"] == {"role": "operator"}
+            change(olga, None)
+            assert olga.wait_for("access:revoked")["channel"] == channel
+            cleo.wait_for("member:left", userId=str(user))
+            assert olga.join(channel)["error"] == "FORBIDDEN"
+            change(olga, "operator")
+            assert olga.join(channel)["you"] == {"role": "operator"}
+
+        await in_thread(story)
+
+
+@CHANGES
+async def test_a_plain_token_starts_the_clock_of_who_was_an_operator(house: House, change: Change) -> None:
+    creator, user = await add_creator(house, 60), await add_fan(house, 100)
+    async with online(house, creator) as cleo, online_as(house, user, "operator") as olga:
+
+        def story() -> None:
+            channel = go_live(cleo, **METERED)["channel"]
+            cleo.join(channel)
+            olga.join(channel)
+            change(olga, None)
+            olga.wait_for("block:charged", blockNo=1)
+            olga.wait_for("block:charged", blockNo=2)
+            change(olga, "operator")
+            paid = olga.balance()
+            cleo.ask_ok({"type": "chat:send", "channel": channel, "text": "still there?"})
+            olga.wait_for("chat:new")
+            assert olga.balance() == paid
+
+        await in_thread(story)
+
+
+async def test_without_tokens_who_was_an_operator_is_put_out_of_a_metered_stream(house: House) -> None:
+    creator, user = await add_creator(house, 60), await add_fan(house, 0)
+    async with online(house, creator) as cleo, online_as(house, user, "operator") as olga:
+
+        def story() -> None:
+            channel = go_live(cleo, **METERED)["channel"]
+            cleo.join(channel)
+            olga.join(channel)
+            refresh(olga, None)
+            assert olga.wait_for("access:revoked")["reason"] == "insufficient_funds"
+            assert olga.join(channel)["error"] == "INSUFFICIENT_TOKENS"
+
+        await in_thread(story)
+
+
+async def test_nobody_watches_for_nothing_because_the_database_is_away(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    creator, user = await add_creator(house, 60), await add_fan(house, 100)
+    async with online(house, creator) as cleo, online_as(house, user, "operator") as olga:
+
+        async def away(*_: object) -> None:
+            raise StorageUnavailable("away")
+
+        def story() -> None:
+            channel = go_live(cleo, **METERED)["channel"]
+            cleo.join(channel)
+            olga.join(channel)
+            monkeypatch.setattr(room_commands, "open_stay", away)
+            refresh(olga, None)
+            assert olga.wait_for("access:revoked")["channel"] == channel
+
+        await in_thread(story)
+
+
+async def test_nobody_watches_for_nothing_because_the_database_is_slow(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    creator, user = await add_creator(house, 60), await add_fan(house, 100)
+    async with online(house, creator) as cleo, online_as(house, user, "operator") as olga:
+
+        async def never(*_: object) -> None:
+            await trio.sleep_forever()
+
+        def story() -> None:
+            channel = go_live(cleo, **METERED)["channel"]
+            cleo.join(channel)
+            olga.join(channel)
+            monkeypatch.setattr(room_commands, "open_stay", never)
+            refresh(olga, None)
+            assert olga.wait_for("access:revoked")["channel"] == channel
+
+        await in_thread(story)
+
+
+async def test_a_client_that_is_gone_at_once_is_checked_all_the_same(house: House) -> None:
+    creator, user = await add_creator(house, 60), await add_fan(house, 0)
+    async with online(house, creator) as cleo, online_as(house, user, "operator") as olga:
+
+        def story() -> None:
+            channel = go_live(cleo, **TICKETED)["channel"]
+            cleo.join(channel)
+            olga.join(channel)
+            olga.send({"type": "token:refresh", "token": token_of(user)})
+            olga.lose_network()
+            cleo.wait_for("member:left", userId=str(user))
+
+        await in_thread(story)
+
+
+async def test_a_request_has_the_rights_of_its_own_token(house: House) -> None:
+    """Over REST a request has the rights of its own token, whatever the user's sessions have."""
+    creator, user = await add_creator(house, 60), await add_fan(house, 100)
+    async with online(house, creator) as cleo, online_as(house, user, "operator") as olga:
+
+        def story() -> None:
+            stream = go_live(cleo, **TICKETED)
+            olga.join(stream["channel"])
+            plain, operators = token_of(user), token_of(user, role="operator")
+            tip = {"toCreatorId": str(creator), "amountTokens": 1, "context": {"streamId": stream["id"]}}
+
+            def ask(token: str, method: str, path: str, **body: Any) -> int:
+                headers = {"Authorization": f"Bearer {token}"}
+                return olga.http.request(method, path, headers=headers, **body).status_code
+
+            assert ask(plain, "POST", "/tips/send", json=tip) == 403
+            assert ask(operators, "POST", "/tips/send", json=tip) == 200
+            access = olga.http.get(
+                f"/streams/{stream['id']}/access", headers={"Authorization": f"Bearer {plain}"}
+            ).json()
+            assert access == {"hasAccess": False, "reason": "ticket_required"}
+            assert ask(plain, "GET", "/admin/rooms") == 403
+            assert ask(operators, "GET", "/admin/rooms") == 200
+
+        await in_thread(story)
+
+
+async def test_a_token_for_another_audience_changes_nothing(dsn: str) -> None:
+    usual = settings()
+    wanted = msgspec.structs.replace(usual, auth=msgspec.structs.replace(usual.auth, audience="authenticated"))
+    async with running_house(dsn, wanted) as house:
+        creator, user = await add_creator(house, 60), await add_fan(house, 0)
+        async with online(house, creator) as cleo, online(house, user) as finn:
+
+            def story() -> None:
+                channel = go_live(cleo, **TICKETED)["channel"]
+                elsewhere = token_of(user, role="operator", audience="another")
+                answer = finn.ask({"type": "token:refresh", "token": elsewhere})
+                assert (answer["error"], answer["message"]) == ("UNAUTHENTICATED", "wrong audience")
+                assert finn.join(channel)["error"] == "FORBIDDEN"
+
+            await in_thread(story)
+
+
+async def test_a_banned_user_refreshes_no_token(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    user = await add_fan(house, 0)
+    async with online_as(house, user, None) as finn:
+        monkeypatch.setattr(house.bans, "_put_out", lambda user_id: None)  # as if it were on its way
+        await ban(house, user)
+        await house.bans.keep_out()
+        await in_thread(finn.send, {"type": "token:refresh", "token": token_of(user, role="operator")})
+        assert await closed_with(finn) == 4403

@@ -1,0 +1,148 @@
+"""What the books of a database say, read beside whatever server is running on it; and people to put into them."""
+
+import subprocess
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+from uuid import UUID
+
+import trio
+
+from domain.billing.posting import Kind, Posting, Receipt
+from domain.ids import PROMOTIONS, UserId, client_key
+from server.ids import new_uuid
+from storage.embedded.launcher import find_running, open_embedded
+from storage.ledger.actor import StorageActor
+from storage.people.users import become_creator, ensure_user
+from storage.postgres import Postgres, Row, open_postgres
+from tests.storage.books import OPERATOR
+from tests.storage.postgres_processes import bin_dir
+from tests.support.lifeline import tied
+
+T = TypeVar("T")
+
+
+class CallInBooks(NamedTuple):
+    """One call as its rows say it."""
+
+    status: str
+    holds: list[str]
+    blocks: list[int]
+    active_seconds: float
+
+
+class Books:
+    """One database. Each question is a visit of its own: a test may ask whatever happened in between."""
+
+    def __init__(self, dsn: str = "", at_rest: Path | None = None) -> None:
+        self.dsn = dsn
+        self._at_rest = at_rest
+
+    @classmethod
+    def beside(cls, data_dir: Path) -> "Books":
+        """Those of the server that runs on this data directory."""
+        address = trio.run(find_running, data_dir)
+        assert address is not None, "no server runs there"
+        return cls(address.dsn)
+
+    @classmethod
+    def at_rest(cls, data_dir: Path) -> "Books":
+        """Those of a data directory that no server runs on; each visit starts its PostgreSQL."""
+        return cls(at_rest=data_dir)
+
+    def fetch(self, sql: str, *args: Any) -> list[Row]:
+        return self._visit(lambda postgres: postgres.fetch(sql, *args))
+
+    def calls(self) -> dict[UUID, CallInBooks]:
+        """All calls, and the numbers of their blocks as they stand in the journal."""
+        blocks: dict[UUID, list[int]] = {}
+        for row in self.fetch("SELECT room_id, block_no FROM journal WHERE kind = 1 ORDER BY debit_n"):
+            blocks.setdefault(row["room_id"], []).append(row["block_no"])
+        rows = self.fetch("SELECT c.id, c.status, c.holds, m.active_us FROM calls c JOIN meters m ON m.room_id = c.id")
+        return {
+            row["id"]: CallInBooks(row["status"], row["holds"], blocks.get(row["id"], []), row["active_us"] / 1e6)
+            for row in rows
+        }
+
+    def booked_at(self) -> dict[tuple[UUID, int], list[float]]:
+        """When each block of each call was booked (unix seconds), as often as it was."""
+        booked: dict[tuple[UUID, int], list[float]] = {}
+        for row in self.fetch("SELECT room_id, block_no, created_at FROM journal WHERE kind = 1"):
+            booked.setdefault((row["room_id"], row["block_no"]), []).append(row["created_at"].timestamp())
+        return booked
+
+    @contextmanager
+    def held(self) -> Iterator["Books"]:
+        """Somebody else holds the row that every booking takes first."""
+        words = [str(bin_dir() / "psql"), "-XAtqw", self.dsn]
+        with subprocess.Popen(
+            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, preexec_fn=tied()
+        ) as holder:
+            assert holder.stdin is not None
+            assert holder.stdout is not None
+            holder.stdin.write("BEGIN; SELECT 'held' FROM halfminute.fence FOR UPDATE;\n")
+            holder.stdin.flush()
+            assert holder.stdout.readline() == "held\n"
+            try:
+                yield self
+            finally:
+                holder.kill()
+
+    def are_waited_for(self) -> bool:
+        """Whether postings are under way that somebody holds up."""
+        waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%apply_postings%'"
+        return bool(self.fetch(waiting))
+
+    def add_pairs(self, count: int, tokens: int, rate_tokens_per_min: int = 60) -> list[tuple[UserId, UserId]]:
+        """So many fans with tokens, each with a creator to call."""
+        return self._visit(lambda postgres: _add_pairs(postgres, count, tokens, rate_tokens_per_min))
+
+    def _visit(self, work: Callable[[Postgres], Awaitable[T]]) -> T:
+        async def visit(dsn: str) -> T:
+            async with open_postgres(dsn, pool_size=1) as postgres:
+                return await work(postgres)
+
+        async def visit_at_rest(data_dir: Path) -> T:
+            async with open_embedded(data_dir) as address:
+                return await visit(address.dsn)
+
+        return trio.run(visit, self.dsn) if self._at_rest is None else trio.run(visit_at_rest, self._at_rest)
+
+
+class _Nobody:
+    """Nobody watches this actor."""
+
+    def batch_committed(self, receipts: Sequence[Receipt], seconds: float) -> None:
+        pass
+
+    def posting_poisoned(self, receipt: Receipt) -> None:
+        pass
+
+
+async def _add_pairs(
+    postgres: Postgres, count: int, tokens: int, rate_tokens_per_min: int
+) -> list[tuple[UserId, UserId]]:
+    pairs = [(UserId(new_uuid()), UserId(new_uuid())) for _ in range(count)]
+    for fan, creator in pairs:
+        await ensure_user(postgres, fan)
+        await ensure_user(postgres, creator)
+        await become_creator(postgres, creator, "Cleo", rate_tokens_per_min, True)
+    actor = StorageActor(postgres, _Nobody())
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(actor.run)
+        receipts = await actor.post([_gift(fan, tokens) for fan, _ in pairs])
+        actor.close()
+    assert all(receipt.paid for receipt in receipts)
+    return pairs
+
+
+def _gift(fan: UserId, tokens: int) -> Posting:
+    return Posting(
+        key=client_key(fan, "a gift"),
+        kind=Kind.CREDIT,
+        operator_id=OPERATOR,
+        debit=PROMOTIONS,
+        credit=fan,
+        tokens=tokens,
+    )

@@ -1,0 +1,58 @@
+"""A cron that asks for sweeps as fast as they are answered, several at once, whatever becomes of them."""
+
+import threading
+import time
+from typing import Any
+
+import httpx
+
+from tests.support.server_fixture import Town
+
+RETRY_SECONDS = 0.02  # a server that is down wakes nobody
+STOP_SECONDS_MAX = 30.0
+
+
+class Cron:
+    """Enter it, and it sweeps until it is left."""
+
+    def __init__(self, town: Town, at_once: int = 2) -> None:
+        self.answers: list[dict[str, Any]] = []
+        self.unanswered = 0
+        self._town = town
+        self._leave = threading.Event()
+        self._faults: list[BaseException] = []
+        self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(at_once)]
+
+    def __enter__(self) -> "Cron":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._leave.set()
+        for thread in self._threads:
+            thread.join(STOP_SECONDS_MAX)
+        assert self._faults == [], self._faults
+
+    def metered(self) -> int:
+        """How many blocks were booked because of a sweep."""
+        return sum(answer["metered"] for answer in self.answers)
+
+    def _work(self) -> None:
+        try:
+            while not self._leave.is_set():
+                self._sweep()
+        except BaseException as fault:  # reason: shown by the test itself
+            self._faults.append(fault)
+
+    def _sweep(self) -> None:
+        try:
+            answer = self._town.sweep()
+        except httpx.TransportError:
+            answer = None
+        if answer is None or answer.status_code == 503:  # it stops, or is not there
+            self.unanswered += 1
+            time.sleep(RETRY_SECONDS)  # as a cron does; a server that is down wakes nobody
+            return
+        assert answer.status_code == 200, answer.text
+        self.answers.append(answer.json())

@@ -1,0 +1,172 @@
+"""Honest people beside those who attack a server: a call and a stream that go on, and what they heard as figures."""
+
+import time
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import trio
+
+from server.broadcast.codec import Encoding
+from server.ids import new_uuid
+from server.loadtest.client.client import Client, Disconnected, Event, NothingCame
+from server.loadtest.client.reconnect import NOT_CONNECTED
+from server.loadtest.measures.plan import LoadRefused
+from server.loadtest.rest import Refused, Rest
+from tests.support.clients import token_of
+
+PAUSE_SECONDS = 0.05
+CHAT_SECONDS = 0.25  # between two lines of the stream's owner
+LATE_SECONDS = 1.0  # from the moment that an event names to the moment at which it is heard
+TOKENS = 50_000_000
+LASTING = {"call:ended", "room:closed"}
+
+
+class Figures(NamedTuple):
+    """Of one room: events that its members should have heard, those that they heard, and those heard late."""
+
+    due: int
+    heard: int
+    late: int
+    lost_or_doubled: list[str]
+
+    def __str__(self) -> str:
+        return f"{self.due} due, {self.heard} heard, {self.late} late"
+
+
+class Person:
+    """One honest user on one device, in one room, who comes back whenever the connection is lost."""
+
+    def __init__(self, nursery: trio.Nursery, url: str, encoding: Encoding) -> None:
+        self.user_id = new_uuid()
+        self.token = token_of(self.user_id, ttl_seconds=7200)
+        self.client = Client(nursery, url, self.token, encoding=encoding, hear=self._hear, kept=0)
+        self.heard: set[tuple[str, Any]] = set()  # the kind, and what tells one from another
+        self.late = 0
+        self.over = False
+
+    async def stay(self, channel: str) -> None:
+        """Until cancelled: open, join, wait for the end of the connection, resume."""
+        while True:
+            try:
+                if not self.client.connected:
+                    with trio.move_on_after(5):
+                        await (self.client.resume() if self.client.ready else self.client.open())
+                if self.client.connected and not self.client.places.resume_points():
+                    await self.client.join(channel)
+                if self.client.places.resume_points():
+                    await self.client.wait_closed()
+            except NOT_CONNECTED:
+                pass
+            except NothingCame:
+                await self.client.lose_network()
+            await trio.sleep(PAUSE_SECONDS)  # as people do between two lines of chat
+
+    @property
+    def inside(self) -> bool:
+        return self.client.connected and bool(self.client.places.resume_points())
+
+    def _hear(self, event: Event) -> None:
+        kind = event["type"]
+        if "seq" in event and kind in ("block:charged", "chat:new"):
+            self.heard.add((kind, event.get("blockNo") or event.get("text")))
+            self.late += time.time() - datetime.fromisoformat(event["at"]).timestamp() > LATE_SECONDS
+        self.over = self.over or kind in LASTING
+
+
+class HonestCall:
+    """A fan and a creator who talk for as long as the run lasts; the fan pays a block a second."""
+
+    def __init__(self, nursery: trio.Nursery, rest: Rest, url: str) -> None:
+        self.fan, self.creator = (Person(nursery, url, encoding) for encoding in Encoding)
+        self._rest = rest
+        self._nursery = nursery
+        self.call_id = ""
+
+    async def begin(self, operator: str) -> None:
+        await become_creator(self._rest, self.creator.token)
+        await self._rest.ask("GET", "/me", self.fan.token)
+        await give_tokens(self._rest, operator, self.fan.user_id)
+        await self.creator.client.open()
+        asked = {"creatorId": str(self.creator.user_id)}
+        rung = await self._rest.ask("POST", "/calls/init", self.fan.token, asked)
+        self.call_id = rung["callId"]
+        await self._rest.ask("POST", f"/calls/{self.call_id}/accept", self.creator.token)
+        for person in (self.fan, self.creator):
+            self._nursery.start_soon(person.stay, rung["channel"])
+        await wait_inside(self.fan, self.creator)
+
+    async def figures(self) -> Figures:
+        """Each block of the ledger was due to both."""
+        billed = await self._rest.ask("GET", f"/billing/{self.call_id}", self.fan.token)
+        return _figures({("block:charged", block["blockNo"]) for block in billed["blocks"]}, self.fan, self.creator)
+
+
+class HonestStream:
+    """A public stream whose owner says something all the time, and two viewers."""
+
+    def __init__(self, nursery: trio.Nursery, rest: Rest, url: str) -> None:
+        encodings = (Encoding.JSON, Encoding.MSGPACK, Encoding.JSON)
+        self.owner, *self.viewers = [Person(nursery, url, encoding) for encoding in encodings]
+        self._rest = rest
+        self._nursery = nursery
+        self._said: set[tuple[str, Any]] = set()
+
+    async def begin(self) -> None:
+        await become_creator(self._rest, self.owner.token)
+        for viewer in self.viewers:
+            await self._rest.ask("GET", "/me", viewer.token)
+        wanted = {"title": "What a day", "type": "public"}
+        stream = (await self._rest.ask("POST", "/streams", self.owner.token, wanted))["stream"]
+        await self._rest.ask("POST", f"/streams/{stream['id']}/start", self.owner.token)
+        for person in (self.owner, *self.viewers):
+            self._nursery.start_soon(person.stay, stream["channel"])
+        await wait_inside(self.owner, *self.viewers)
+        self._nursery.start_soon(self._talk, stream["channel"])
+
+    async def _talk(self, channel: str) -> None:
+        lines = 0
+        while True:
+            await trio.sleep(CHAT_SECONDS)
+            lines += 1
+            text = f"line {lines}"
+            try:
+                answer = await self.owner.client.ask("chat:send", channel=channel, text=text)
+            except (Disconnected, NothingCame):
+                continue
+            if answer["type"] == "ok":
+                self._said.add(("chat:new", text))
+
+    def figures(self) -> Figures:
+        """Each line that was taken was due to all three."""
+        return _figures(set(self._said), self.owner, *self.viewers)
+
+
+def _figures(due: set[tuple[str, Any]], *people: Person) -> Figures:
+    heard = sum(len(person.heard & due) for person in people)
+    faults = [fault for person in people for fault in person.client.places.faults]
+    return Figures(len(due) * len(people), heard, sum(person.late for person in people), faults)
+
+
+async def wait_inside(*people: Person) -> None:
+    with trio.fail_after(20):
+        while not all(person.inside for person in people):  # noqa: ASYNC110  # reason: connections come and go
+            await trio.sleep(PAUSE_SECONDS)  # as people do between two lines of chat
+
+
+async def become_creator(rest: Rest, token: str) -> None:
+    terms = {"displayName": "Cleo", "rateTokensPerMin": 60, "acceptsCalls": True}
+    await rest.ask("PUT", "/creators/me", token, terms)
+
+
+async def give_tokens(rest: Rest, operator: str, user_id: UUID) -> None:
+    credit = {"userId": str(user_id), "tokens": TOKENS, "reason": "welcome"}
+    await rest.ask("POST", "/admin/credits", operator, credit)
+
+
+async def ask_if_possible(rest: Rest, method: str, path: str, token: str, body: Any = None) -> Any:
+    """The answer, or None if it was refused or nobody answered."""
+    try:
+        return await rest.ask(method, path, token, body)
+    except (Refused, LoadRefused):
+        return None

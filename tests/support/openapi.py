@@ -1,0 +1,59 @@
+"""The OpenAPI document as a client reads it, and whether an answer is as it says."""
+
+import re
+from collections.abc import Iterator
+from functools import cache
+
+import httpx
+import msgspec
+
+from server.rest.app import ROUTES
+from server.rest.openapi.document import openapi_json
+from server.rest.openapi.problems import PROBLEM
+from tests.support.json_schema import Json, faults, resolve
+
+# What is answered where the document has no operation.
+NOWHERE = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED", 429: "RATE_LIMITED", 503: "OVERLOADED"}
+
+
+@cache
+def read_document() -> Json:
+    decoded: Json = msgspec.json.decode(openapi_json(ROUTES))
+    return decoded
+
+
+async def check_described(answer: httpx.Response) -> None:
+    """A hook for a client: every answer that a test gets is one that the document describes."""
+    await answer.aread()
+    assert list(misfits(answer)) == [], f"{answer.request.method} {answer.request.url.path}: {answer.text[:500]}"
+
+
+def misfits(answer: httpx.Response) -> Iterator[str]:
+    """Why this answer is not as the document says."""
+    document = read_document()
+    operation = operation_at(document, answer.request.method, answer.request.url.path)
+    if operation is None:
+        if answer.request.method in ("GET", "POST") and answer.json()["error"] != NOWHERE.get(answer.status_code):
+            yield f"no operation, and yet {answer.status_code}"
+        return
+    described = operation["responses"].get(str(answer.status_code))
+    if described is None:
+        yield f"{answer.status_code} is not described"
+        return
+    described = resolve(document, described["$ref"]) if "$ref" in described else described
+    (media, content), *_ = described["content"].items()
+    if answer.headers["Content-Type"] != media:
+        yield f"{answer.headers['Content-Type']} is not {media}"
+    elif media.endswith("json"):
+        yield from faults(document, content["schema"], answer.json(), closed=media != PROBLEM)
+
+
+def operation_at(document: Json, method: str, asked: str) -> Json | None:
+    """The operation that a request is; a path without parameters comes before one with them."""
+    for path in sorted(document["paths"], key=lambda path: path.count("{")):
+        pattern = re.sub(r"\\{\w+\\}", r"[0-9A-Fa-f-]{36}", re.escape(path))
+        if re.fullmatch(pattern, asked):
+            operation: Json | None = document["paths"][path].get(method.lower())
+            if operation is not None:
+                return operation
+    return None

@@ -1,0 +1,102 @@
+"""A whole house in process, on a database of its own, and the people in it."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import trio
+
+from domain.billing.posting import Kind, Posting
+from domain.ids import PROMOTIONS, UserId, client_key
+from server.app import open_house
+from server.config.settings import LimitSettings, Secrets, Settings
+from server.context import House
+from server.ids import new_uuid
+from storage.people.users import become_creator
+from tests.storage.books import OPERATOR
+from tests.support.clients import SECRET, Phone
+
+BILLING_SECRET = "only-for-tests-billing-0123456789-0123456789"
+SECRETS = Secrets(jwt_secret=SECRET, billing_webhook_secret=BILLING_SECRET)
+UNHURRIED = msgspec.convert(
+    {name: 50_000 for name in LimitSettings.__struct_fields__ if name not in ("exempt", "address_percent")},
+    LimitSettings,
+)
+
+
+def settings(**calls: Any) -> Settings:
+    """Blocks of one second, ports that the system chooses, and no limit that a test would reach unawares."""
+    defaults = Settings()
+    return msgspec.structs.replace(
+        defaults,
+        http=msgspec.structs.replace(defaults.http, listen="127.0.0.1:0"),
+        websocket=msgspec.structs.replace(defaults.websocket, listen="127.0.0.1:0"),
+        limits=UNHURRIED,
+        calls=msgspec.structs.replace(defaults.calls, **{"block_seconds": 1, **calls}),
+    )
+
+
+def with_section(section: str, **wanted: Any) -> Settings:
+    """The same, with some of one section's settings."""
+    usual = settings(block_seconds=30)
+    return msgspec.structs.replace(usual, **{section: msgspec.structs.replace(getattr(usual, section), **wanted)})
+
+
+@asynccontextmanager
+async def running_house(dsn: str, wanted: Settings | None = None, secrets: Secrets = SECRETS) -> AsyncIterator[House]:
+    """A server in this process."""
+    async with open_house(wanted or settings(), secrets, dsn, alone=True) as house:
+        yield house
+
+
+async def add_fan(house: House, tokens: int) -> UserId:
+    """A user with tokens."""
+    user_id = UserId(new_uuid())
+    await house.people.know(user_id)
+    if tokens:
+        await give(house, user_id, tokens)
+    return user_id
+
+
+async def give(house: House, user_id: UserId, tokens: int) -> None:
+    """Promotional tokens."""
+    receipts = await house.actor.post(
+        [
+            Posting(
+                key=client_key(user_id, str(new_uuid())),
+                kind=Kind.CREDIT,
+                operator_id=OPERATOR,
+                debit=PROMOTIONS,
+                credit=user_id,
+                tokens=tokens,
+            )
+        ]
+    )
+    assert receipts[0].paid
+
+
+async def add_creator(house: House, rate_tokens_per_min: int, display_name: str = "Cleo") -> UserId:
+    """A creator who takes calls."""
+    user_id = UserId(new_uuid())
+    await house.people.know(user_id)
+    await become_creator(house.postgres, user_id, display_name, rate_tokens_per_min, True)
+    return user_id
+
+
+def phone_of(house: House, user_id: UUID, *, role: str | None = None) -> Phone:
+    """A device of this user; not connected yet."""
+    return Phone(house.http_port, house.websocket_port, user_id, role=role)
+
+
+@asynccontextmanager
+async def online(house: House, user_id: UUID) -> AsyncIterator[Phone]:
+    """A device of this user with an open session."""
+    phone = phone_of(house, user_id)
+    await trio.to_thread.run_sync(phone.open)
+    try:
+        yield phone
+    finally:
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(phone.__exit__)

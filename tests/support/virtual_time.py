@@ -1,0 +1,74 @@
+"""Moves a house's clock by hand while its sockets and its database are real."""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import msgspec
+import trio
+import trio.testing
+
+from server.config.settings import Settings
+from server.context import House
+from tests.support.servers import running_house
+
+STEP_SECONDS = 5.0  # no longer than the heartbeat of parties, so that nobody seems to fall silent
+LEAP_SECONDS = 1.0  # a longer one would be a stall
+ROUNDING_SECONDS = 0.002  # a step may fall short of a deadline by the last digit of a float, and be a step late
+PATIENCE_SECONDS = 20.0  # of real time
+
+
+@asynccontextmanager
+async def house_on(clock: trio.testing.MockClock, dsn: str, wanted: Settings) -> AsyncIterator[House]:
+    """A house whose time stands until it is passed; while it opens and drains, time runs as usual."""
+    clock.rate = 1.0
+    # A lease is counted in real time, as the database counts it, and here it is renewed only when the clock is passed.
+    patient = msgspec.structs.replace(wanted, server=msgspec.structs.replace(wanted.server, lease_seconds=3600))
+    async with running_house(dsn, patient) as house:
+        clock.rate = 0.0
+        try:
+            yield house
+        finally:
+            clock.rate = 1.0
+
+
+async def pass_seconds(clock: trio.testing.MockClock, house: House, seconds: float) -> None:
+    """Let so much time pass, in steps, each only when everything that the one before set off is done."""
+    await wait_quiet(house)
+    clock.jump(ROUNDING_SECONDS)
+    while seconds > 0:
+        step = min(STEP_SECONDS, seconds)
+        await wait_quiet(house)
+        await _jump(clock, step)
+        seconds -= step
+        await _wait_all_heard(house)
+    await wait_quiet(house)
+
+
+async def _jump(clock: trio.testing.MockClock, seconds: float) -> None:
+    """In leaps that the server does not take for stalls of its own."""
+    while seconds > 0:
+        clock.jump(min(LEAP_SECONDS, seconds))
+        seconds -= LEAP_SECONDS
+        await trio.testing.wait_all_tasks_blocked()
+
+
+async def wait_quiet(house: House) -> None:
+    """Until no task can go on without a message, and no posting or statement is under way."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        if house.actor.idle and house.postgres.idle:
+            return
+        assert time.monotonic() < deadline, "the storage actor or the database did not come to rest"
+
+
+async def _wait_all_heard(house: House) -> None:
+    """Until every ping that was due is answered."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        lines = [session.line for session in house.sessions.by_member.values()]
+        if all(line.heard_at >= line.pinged_at for line in lines if line is not None):
+            return
+        assert time.monotonic() < deadline, "a ping was not answered"
