@@ -9,7 +9,7 @@ from domain.instant import Instant
 K = TypeVar("K", bound=Hashable)
 
 
-class Schedule(Generic[K]):
+class TimerHeap(Generic[K]):
     """A heap in which what was planned otherwise meanwhile stays until its turn, and is then passed over."""
 
     def __init__(self) -> None:

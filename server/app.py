@@ -9,12 +9,12 @@ import trio
 
 from server.config.listen_address import parse_address
 from server.config.settings import Secrets, Settings
-from server.context import House
+from server.context import Context
 from server.gateway.connection import serve_connection
 from server.gateway.connection_limits import ConnectionLimits
 from server.gateway.listener import Listener, ListeningSockets, open_listener
 from server.gateway.protocol import DRAINING
-from server.maintenance import keep_house
+from server.maintenance import run_maintenance
 from server.rest.app import serve_http
 from server.sessions.heartbeat import keep_pulse
 from storage.migrate import migrate
@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 
 
 @asynccontextmanager
-async def open_house(settings: Settings, secrets: Secrets, dsn: str, *, alone: bool) -> AsyncIterator[House]:
+async def open_server(settings: Settings, secrets: Secrets, dsn: str, *, alone: bool) -> AsyncIterator[Context]:
     """A server that takes calls, until the block is left; then it drains, within `drain_seconds`.
 
     `alone`: no other server can be alive on this database, so what was live is taken up without waiting for leases.
@@ -36,70 +36,70 @@ async def open_house(settings: Settings, secrets: Secrets, dsn: str, *, alone: b
     ):
         async with open_postgres(dsn, pool_size=settings.postgres.pool_size) as postgres:
             await migrate(postgres)
-            async with trio.open_nursery() as storage_floor, trio.open_nursery() as rooms_floor:
-                house = House(settings, secrets, postgres, rooms_floor)
-                await house.lease.renew()
-                await house.bans.keep_out()
-                storage_floor.start_soon(house.actor.run)
-                keep_running = house.faults.keep_running
-                rooms_floor.start_soon(keep_running, "alarm", house.room_floor.alarm.run)
-                rooms_floor.start_soon(keep_running, "stalls", house.stall_recovery.run)
-                rooms_floor.start_soon(house.lease.run)
-                await house.orphans.adopt(alone=alone)
-                rooms_floor.start_soon(keep_running, "maintenance", partial(keep_house, house))
-                async with trio.open_nursery() as sockets_floor:
-                    await sockets_floor.start(
-                        house.faults.keep_started, "keys", house.verifier.run
+            async with trio.open_nursery() as storage_nursery, trio.open_nursery() as rooms_nursery:
+                context = Context(settings, secrets, postgres, rooms_nursery)
+                await context.lease.renew()
+                await context.bans.keep_out()
+                storage_nursery.start_soon(context.actor.run)
+                keep_running = context.faults.keep_running
+                rooms_nursery.start_soon(keep_running, "timers", context.room_lifecycle.timers.run)
+                rooms_nursery.start_soon(keep_running, "stalls", context.stall_recovery.run)
+                rooms_nursery.start_soon(context.lease.run)
+                await context.orphans.adopt(alone=alone)
+                rooms_nursery.start_soon(keep_running, "maintenance", partial(run_maintenance, context))
+                async with trio.open_nursery() as sockets_nursery:
+                    await sockets_nursery.start(
+                        context.faults.keep_started, "keys", context.verifier.run
                     )  # keys first, or early callers are turned away
-                    _open_doors(house, sockets_floor, http, websocket)
+                    _open_doors(context, sockets_nursery, http, websocket)
                     try:
-                        yield house
+                        yield context
                     finally:
-                        await _drain(house)
-                        house.http_closing.set()
-                        for floor in (sockets_floor, rooms_floor, storage_floor):
-                            floor.cancel_scope.cancel()
-                        house.actor.abandon()
+                        await _drain(context)
+                        context.http_closing.set()
+                        for lifecycle in (sockets_nursery, rooms_nursery, storage_nursery):
+                            lifecycle.cancel_scope.cancel()
+                        context.actor.abandon()
 
 
-def _open_doors(house: House, floor: trio.Nursery, http: ListeningSockets, websocket: ListeningSockets) -> None:
-    settings = house.settings.websocket
-    house.http_port, house.websocket_port = http.port, websocket.port
-    limits = ConnectionLimits(settings.connections, *house.settings.counted_by_address)
+def _open_doors(context: Context, lifecycle: trio.Nursery, http: ListeningSockets, websocket: ListeningSockets) -> None:
+    settings = context.settings.websocket
+    context.http_port, context.websocket_port = http.port, websocket.port
+    limits = ConnectionLimits(settings.connections, *context.settings.counted_by_address)
     listener = Listener(
         websocket,
-        partial(serve_connection, house),
+        partial(serve_connection, context),
         limits,
         settings.send_buffer_bytes,
-        house.faults,
-        house.memory,
+        context.faults,
+        context.memory,
     )
-    floor.start_soon(listener.run, floor)
-    floor.start_soon(serve_http, house, http)
-    pulse = partial(keep_pulse, house.sessions, settings.presence_seconds, house.faults, house.clock.stalls)
-    floor.start_soon(house.faults.keep_running, "heartbeat", pulse)
+    lifecycle.start_soon(listener.run, lifecycle)
+    lifecycle.start_soon(serve_http, context, http)
+    pulse = partial(keep_pulse, context.sessions, settings.presence_seconds, context.faults, context.clock.stalls)
+    lifecycle.start_soon(context.faults.keep_running, "heartbeat", pulse)
 
 
-async def _drain(house: House) -> None:
+async def _drain(context: Context) -> None:
     """Take no more calls, let what is in flight commit, tell the clients, and let go of the rooms."""
-    house.draining = True
-    log.info("server.draining", rooms=len(house.registry), connections=house.sessions.connected)
-    settings = house.settings
+    context.draining = True
+    log.info("server.draining", rooms=len(context.registry), connections=context.sessions.connected)
+    settings = context.settings
     ends_at = trio.current_time() + settings.server.drain_seconds
     goodbye_seconds = min(settings.websocket.close_seconds, settings.server.drain_seconds / 2)
     with trio.CancelScope(shield=True, deadline=ends_at - goodbye_seconds) as booking:
-        await house.registry.drain()
-        house.actor.close()
-        await house.actor.finished.wait()
+        await context.registry.drain()
+        context.actor.close()
+        await context.actor.finished.wait()
     if booking.cancelled_caught:
-        log.warning("server.drained_in_part", rooms=len(house.registry), postings=house.actor.waiting)
+        log.warning("server.drained_in_part", rooms=len(context.registry), postings=context.actor.waiting)
     with trio.CancelScope(shield=True, deadline=ends_at):  # books that do not answer keep no client from its goodbye
-        await house.sessions.say_goodbye(DRAINING, "shutting down")
-        await _release_lease(house)
+        await context.sessions.say_goodbye(DRAINING, "shutting down")
+        await _release_lease(context)
 
 
-async def _release_lease(house: House) -> None:
+async def _release_lease(context: Context) -> None:
     try:
-        await house.lease.release()
+        await context.lease.release()
     except (StorageUnavailable, Refused):
         log.warning("lease.not_released")

@@ -4,12 +4,12 @@ import trio
 
 from server.access.rate_limits import Limits
 from server.access.tokens import TokenVerifier
-from server.access.user_cache import People
+from server.access.user_cache import UserCache
 from server.clock import Clock
 from server.config.settings import Secrets, Settings
 from server.config.time_zones import TimeZones
 from server.ids import new_uuid
-from server.money.payments.service import PaymentDesk
+from server.money.payments.service import PaymentService
 from server.money.payouts import Payouts
 from server.money.ticket_settlement import Tickets
 from server.observability.faults import Faults
@@ -20,27 +20,27 @@ from server.rooms.leases.absent_rooms import AbsentRooms
 from server.rooms.leases.adoption import Adoption
 from server.rooms.leases.lease import Lease
 from server.rooms.leases.orphans import Orphans
-from server.rooms.lifecycle import RoomFloor
+from server.rooms.lifecycle import RoomLifecycle
 from server.rooms.registry import Registry
 from server.rooms.stream_rooms import StreamRooms
 from server.rooms.supervisor import Supervisor
-from server.sessions.authenticator import Visitors
+from server.sessions.authenticator import Authenticator
 from server.sessions.bans import Bans
 from server.sessions.call_commands import CallCommands
 from server.sessions.directory import Sessions
 from server.sessions.ice import IceServers
 from server.sessions.room_commands import RoomCommands
 from server.sessions.stall_recovery import StallRecovery
-from server.sessions.wallet_events import MoneyNews
+from server.sessions.wallet_events import WalletEvents
 from storage.ledger.actor import StorageActor
 from storage.postgres import Postgres
 from storage.rooms.leases import Leases
 
 
-class House:
+class Context:
     """Built once, from the ground up; whoever is named later may know who is named before."""
 
-    def __init__(self, settings: Settings, secrets: Secrets, postgres: Postgres, rooms_floor: trio.Nursery) -> None:
+    def __init__(self, settings: Settings, secrets: Secrets, postgres: Postgres, rooms_nursery: trio.Nursery) -> None:
         self.settings = settings
         self.secrets = secrets
         self.draining = False
@@ -56,10 +56,10 @@ class House:
         self.time_zones = TimeZones(postgres)
         self.leases = Leases(postgres, new_uuid(), settings.server.lease_seconds)
         # who is here
-        self.people = People(postgres)
+        self.user_cache = UserCache(postgres)
         self.sessions = Sessions(settings.websocket)
-        self.money_news = MoneyNews(self.telemetry, self.sessions, self.faults)
-        self.actor = StorageActor(postgres, self.money_news)
+        self.wallet_events = WalletEvents(self.telemetry, self.sessions, self.faults)
+        self.actor = StorageActor(postgres, self.wallet_events)
         self.tickets = Tickets(postgres, self.actor, settings.streams)
         self.telemetry.watch(
             connections=lambda: self.sessions.connected,
@@ -72,10 +72,10 @@ class House:
         supervisor = Supervisor(
             settings.server.restarts, settings.server.restart_window_seconds, self.telemetry, self.faults
         )
-        registry = Registry(rooms_floor, supervisor, self.telemetry, self.faults)
-        self.registry = self.money_news.registry = registry
+        registry = Registry(rooms_nursery, supervisor, self.telemetry, self.faults)
+        self.registry = self.wallet_events.registry = registry
         self.lease = Lease(self.leases, registry)
-        self.room_floor = floor = RoomFloor(
+        self.room_lifecycle = lifecycle = RoomLifecycle(
             postgres,
             self.actor,
             self.leases,
@@ -96,10 +96,10 @@ class House:
             self.faults,
             settings.websocket.presence_seconds,
         )
-        self.call_rooms = CallRooms(floor, settings.calls)
-        self.stream_rooms = StreamRooms(floor, settings.streams)
+        self.call_rooms = CallRooms(lifecycle, settings.calls)
+        self.stream_rooms = StreamRooms(lifecycle, settings.streams)
         self.adoption = Adoption(
-            registry, floor, self.call_rooms, self.stream_rooms, self.faults, settings.server.restarts
+            registry, lifecycle, self.call_rooms, self.stream_rooms, self.faults, settings.server.restarts
         )
         self.orphans = Orphans(self.leases, self.adoption, is_draining=lambda: self.draining)
         # what people want of rooms
@@ -111,10 +111,10 @@ class House:
             postgres, registry, self.sessions, self.call_commands, self.absent_rooms, per_session
         )
         self.bans = Bans(postgres, registry, self.sessions, self.clock)
-        self.visitors = Visitors(self.verifier, postgres, self.people, self.bans, self.clock)
+        self.authenticator = Authenticator(self.verifier, postgres, self.user_cache, self.bans, self.clock)
         # money from outside, and back
         self.payouts = Payouts(postgres, self.actor, settings.payouts)
-        self.payments = PaymentDesk(
+        self.payments = PaymentService(
             postgres,
             self.actor,
             self.telemetry,

@@ -7,7 +7,7 @@ from functools import partial
 import structlog
 import trio
 
-from server.context import House
+from server.context import Context
 from server.money.refunds_due import give_back_due
 from server.observability.faults import Faults
 from server.observability.memory import tidy_memory
@@ -33,22 +33,22 @@ FULL_LOOK_CLOCKS = 36  # six hours: what cycles may leak in so long on a server 
 log = structlog.get_logger(__name__)
 
 
-async def keep_house(house: House) -> None:
+async def run_maintenance(context: Context) -> None:
     """Until cancelled. With the database away nothing is lost: the next round stores what is true then."""
-    checkpoint_seconds = house.settings.server.checkpoint_seconds
+    checkpoint_seconds = context.settings.server.checkpoint_seconds
     rounds: tuple[tuple[float, Callable[[], Awaitable[object]]], ...] = (
-        (TURN * checkpoint_seconds / SLICES, _Checkpoints(house).store_next),
-        (checkpoint_seconds, lambda: house.lease.fence_lost()),
-        (BANS_SECONDS, lambda: house.bans.keep_out()),
-        (STARTS_SECONDS, lambda: decline_for_starts(house.postgres, house.registry)),
-        (REFUNDS_SECONDS, lambda: give_back_due(house.postgres, house.actor)),
-        (ADOPTION_SECONDS, lambda: house.orphans.adopt()),
-        (0, house.tickets.next_round),  # which waits itself
-        (CLOCK_SECONDS, _Tidying(house).tidy),
+        (TURN * checkpoint_seconds / SLICES, _Checkpoints(context).store_next),
+        (checkpoint_seconds, lambda: context.lease.fence_lost()),
+        (BANS_SECONDS, lambda: context.bans.keep_out()),
+        (STARTS_SECONDS, lambda: decline_for_starts(context.postgres, context.registry)),
+        (REFUNDS_SECONDS, lambda: give_back_due(context.postgres, context.actor)),
+        (ADOPTION_SECONDS, lambda: context.orphans.adopt()),
+        (0, context.tickets.next_round),  # which waits itself
+        (CLOCK_SECONDS, _Tidying(context).tidy),
     )
     async with trio.open_nursery() as nursery:
         for seconds, work in rounds:
-            nursery.start_soon(repeat, house.faults, seconds, work)
+            nursery.start_soon(repeat, context.faults, seconds, work)
 
 
 async def repeat(faults: Faults, seconds: float, work: Callable[[], Awaitable[object]]) -> None:
@@ -67,15 +67,15 @@ async def repeat(faults: Faults, seconds: float, work: Callable[[], Awaitable[ob
 class _Checkpoints:
     """Stores how far the running clocks are, a fifth of the rooms at a time."""
 
-    def __init__(self, house: House) -> None:
-        self._house = house
+    def __init__(self, context: Context) -> None:
+        self._context = context
         self._slice = 0
 
     async def store_next(self) -> None:
         """Raises StorageUnavailable, or Refused."""
         self._slice = (self._slice + 1) % SLICES
         rooms = self._rooms()
-        await self._house.leases.checkpoint(
+        await self._context.leases.checkpoint(
             [
                 Checkpoint(room.id, meter.epoch, meter.payer, meter.billed_active(room.clock.now()), meter.set_back)
                 for room in rooms
@@ -83,7 +83,7 @@ class _Checkpoints:
             ]
         )
         await checkpoint_presence(
-            self._house.postgres,
+            self._context.postgres,
             [
                 (room.id, room.stream.epoch, present)
                 for room in rooms
@@ -95,40 +95,42 @@ class _Checkpoints:
     def _rooms(self) -> list[LiveRoom]:
         """Not those that have yet to take notice of a stall: their clocks show time for which nobody is billed."""
         return [
-            room for room in self._house.registry if room.id.int % SLICES == self._slice and not room.inbox.holds_stall
+            room
+            for room in self._context.registry
+            if room.id.int % SLICES == self._slice and not room.inbox.holds_stall
         ]
 
 
 class _Tidying:
     """What is due every ten minutes."""
 
-    def __init__(self, house: House) -> None:
-        self._house = house
+    def __init__(self, context: Context) -> None:
+        self._context = context
         self._rounds = 0
 
     async def tidy(self) -> None:
         self._rounds += 1
-        self._house.clock.follow()
-        await tidy_database(self._house)
-        if len(self._house.registry) == 0 or self._rounds % FULL_LOOK_CLOCKS == 0:
+        self._context.clock.follow()
+        await tidy_database(self._context)
+        if len(self._context.registry) == 0 or self._rounds % FULL_LOOK_CLOCKS == 0:
             tidy_memory()
 
 
-async def tidy_database(house: House) -> None:
+async def tidy_database(context: Context) -> None:
     """Forget old rows, keep sums, end old checkouts, give tokens back. What fails is put off, and nothing else is."""
-    postgres = house.postgres
+    postgres = context.postgres
     parts: dict[str, Callable[[], Awaitable[object]]] = {
         "old_keys": partial(forget_old_keys, postgres),
         "lifted_limits": partial(forget_lifted_limits, postgres),
-        "old_servers": house.leases.forget_old,
+        "old_servers": context.leases.forget_old,
         "sums": partial(sum_up, postgres),
-        "payments": house.payments.look_after,
+        "payments": context.payments.look_after,
         "purchases": partial(expire_purchases, postgres),
-        "payouts": house.payouts.give_back_rejected,
+        "payouts": context.payouts.give_back_rejected,
     }
     for name, part in parts.items():
         try:
-            with house.faults.contained("maintenance", expected=StorageUnavailable, part=name):
+            with context.faults.contained("maintenance", expected=StorageUnavailable, part=name):
                 await part()
         except StorageUnavailable:
             log.warning("maintenance.postponed", part=name)

@@ -50,10 +50,10 @@ async def migrate(postgres: Postgres) -> list[str]:
             "the database is behind a pooler in transaction mode; halfminute needs a session of its own:"
             " let DATABASE_URL lead to the pooler's session mode, or to the database itself"
         )
-    give_up_at = trio.current_time() + WAIT_SECONDS_MAX
+    abandon_at = trio.current_time() + WAIT_SECONDS_MAX
     is_told = False
     while (applied := await _try_to_migrate(postgres)) is None:
-        if trio.current_time() >= give_up_at:
+        if trio.current_time() >= abandon_at:
             raise MigrationError(f"another migration held the database for {WAIT_SECONDS_MAX:.0f} s; see pg_locks")
         if not is_told:
             log.warning("migration.waiting", at_most_seconds=WAIT_SECONDS_MAX)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from server.context import House
+from server.context import Context
 from tests.support.databases import Databases
-from tests.support.servers import running_house
+from tests.support.servers import running_server
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +31,7 @@ def dsn(databases: Databases) -> Iterator[str]:
 
 
 @pytest.fixture
-async def house(dsn: str) -> AsyncIterator[House]:
+async def context(dsn: str) -> AsyncIterator[Context]:
     """A server in this process, with blocks of one second."""
-    async with running_house(dsn) as running:
+    async with running_server(dsn) as running:
         yield running

@@ -19,7 +19,7 @@ class FundsWarning:
         """A device of the payer's joined that has not heard the warning, if one stands."""
         self._repeats = True
 
-    def news(self, low: bool, at: Instant) -> m.BalanceLow | m.BalanceOk | None:
+    def events(self, low: bool, at: Instant) -> m.BalanceLow | m.BalanceOk | None:
         """`low`: the next block cannot be paid. None where there is nothing new to tell."""
         ends_at = self._meter.due_at() if low else None
         repeats, self._repeats = self._repeats and low, False

@@ -9,7 +9,7 @@ from domain.ids import PostingKey, RoomId, UserId, block_key
 from domain.instant import Duration, Instant
 
 
-class BooksDisagree(Exception):
+class LedgerDisagrees(Exception):
     """A receipt says what the rules hold impossible; the room must start again from its rows."""
 
 

@@ -6,14 +6,14 @@ from typing import Any
 
 import msgspec
 
-from domain.billing.meter import BooksDisagree, Meter
+from domain.billing.meter import LedgerDisagrees, Meter
 from domain.billing.payee_end import blocks_given_back
 from domain.billing.posting import Kind, Outcome, Receipt
 from domain.call.access import refuse_command, refuse_hurry
-from domain.call.events import CallNews
+from domain.call.events import CallEvents
 from domain.call.parties import Hold, Parties, Party, Role
 from domain.call.record import CallFacts, CallRecord, CallRules, CallView, as_fields, view_call
-from domain.call.setup import Beginning
+from domain.call.setup import CallSetup
 from domain.call.state import record_of
 from domain.ids import MemberId, UserId, block_key
 from domain.instant import Instant, duration
@@ -21,11 +21,11 @@ from domain.protocol import commands as c
 from domain.protocol import events as m
 from domain.refusals import Code, Refusal
 from domain.room import effects, inputs
-from domain.room.chat import Place, Talk
-from domain.room.deadlines import Agenda, Deadline
+from domain.room.chat import RoomRef, Talk
+from domain.room.deadlines import Deadline, DeadlineQueue
 from domain.room.members import Members, RoomFull, RoomRules
 from domain.room.sweeps import Sweeps
-from domain.room.termination import Closing
+from domain.room.termination import Termination
 
 ENDED = Refusal(Code.CALL_ENDED, "The call has ended")
 NO_ROOM = Refusal(Code.NOT_FOUND, "No such room")
@@ -49,32 +49,32 @@ class Call:
         tips: Iterable[m.PastTip] = (),
     ) -> None:
         self.facts, self.rules, self.meter = facts, rules, meter
-        self.news = CallNews(facts, meter)
+        self.events = CallEvents(facts, meter)
         self.members = Members(2 * rules.connections_per_party)
-        place = Place(facts.id, facts.channel, meter.epoch, UserId(facts.creator.user_id), ENDED)
-        self.talk = Talk(place, self.members, self.news.publish, room_rules or RoomRules(), tips)
+        room_ref = RoomRef(facts.id, facts.channel, meter.epoch, UserId(facts.creator.user_id), ENDED)
+        self.talk = Talk(room_ref, self.members, self.events.publish, room_rules or RoomRules(), tips)
         self.parties = Parties(UserId(facts.fan.user_id), UserId(facts.creator.user_id), rules, meter.clock)
-        self.beginning = Beginning(facts, rules, record, restarted_at)
-        self.closing = Closing(ENDED, record.ended_at, record.end_reason)
+        self.beginning = CallSetup(facts, rules, record, restarted_at)
+        self.termination = Termination(ENDED, record.ended_at, record.end_reason)
         self._sweeps = Sweeps()
         self._to_give_back = range(0)  # blocks, once it has ended; some may have no receipt yet
         self._effects: list[effects.Effect] = []
         if restarted_at is not None:
-            self._take_up(record, restarted_at)
-        self._agenda = Agenda(self._deadlines)
+            self._adopt(record, restarted_at)
+        self._deadline_queue = DeadlineQueue(self._deadlines)
 
-    def _take_up(self, record: CallRecord, at: Instant) -> None:
+    def _adopt(self, record: CallRecord, at: Instant) -> None:
         if self.meter.committed and self.beginning.started_at is None:
             self.beginning.start(at)  # a paid block proves more than an older record
         if self.beginning.started_at is not None:
-            self.parties.take_up(record, at)
+            self.parties.adopt(record, at)
 
     # What arrives
 
     def handle(self, given: inputs.Input, at: Instant) -> list[effects.Effect]:
         """Decide what follows from an input that arrived at `at`; the effects are to be carried out in order."""
         posted_before = self.meter.posted
-        self._agenda.run(at)
+        self._deadline_queue.run(at)
         match given:
             case inputs.Elapsed():
                 pass
@@ -85,7 +85,7 @@ class Call:
             case inputs.Joined(member_id, user_id, reply):
                 self._join(member_id, user_id, reply, at)
             case inputs.OverlayJoined():
-                self._effects += self.talk.join_overlay(given, self.closing.why_closed(), self._room(at))
+                self._effects += self.talk.join_overlay(given, self.termination.why_closed(), self._room(at))
             case inputs.Left(member_id):
                 self._leave(member_id, at)
             case inputs.Unheard(member_id, heard_at):
@@ -120,17 +120,17 @@ class Call:
                 self._drain(at)
         self._review_funds(at)
         self._finish(at)
-        self._agenda.look()
+        self._deadline_queue.look()
         decided, self._effects = self._effects, []
         return decided
 
     def next_deadline(self) -> Instant | None:
         """When the call must be handled again if nothing arrives before."""
-        return self._agenda.next_at
+        return self._deadline_queue.next_at
 
     def _deadlines(self) -> Iterator[Deadline]:
         """All that time alone will do. Of two at one moment the first named wins: ends, holds, blocks."""
-        if self.closing.over:
+        if self.termination.over:
             return
         if self.beginning.started_at is None:
             at, reason = self.beginning.fails()
@@ -152,8 +152,8 @@ class Call:
         party = self.parties.of(user_id)
         if party is None:
             return Refusal(Code.NOT_FOUND, "No such call")
-        if self.closing.draining:
-            return self.closing.why_closed()
+        if self.termination.draining:
+            return self.termination.why_closed()
         refusal = refuse_command(command, party.role, self.record(at)) or refuse_hurry(command, party, at)
         if refusal is None:
             self._obey(party, command, at)
@@ -173,7 +173,7 @@ class Call:
 
     def _accept(self, at: Instant) -> None:
         self.beginning.accept(at)
-        self._effects += self.news.invitation(m.CallAccepted)
+        self._effects += self.events.invitation(m.CallAccepted)
         self._save(at)
         self._start_when_met(at)
 
@@ -181,7 +181,7 @@ class Call:
         if party.paused_at is None:
             party.paused_at = at
             self._hold(party.by_hand, at)
-            self._agenda.catch_up(at)  # the pauses before may have left nothing of the limit
+            self._deadline_queue.catch_up(at)  # the pauses before may have left nothing of the limit
 
     def _hang_up(self, party: Party, at: Instant) -> None:
         ringing, talking = ("cancelled", "hangup") if party.role is Role.FAN else ("declined", "creator_ended")
@@ -200,7 +200,7 @@ class Call:
 
     def _join(self, member_id: MemberId, user_id: UserId, reply: inputs.Reply, at: Instant) -> None:
         party = self.parties.of(user_id)
-        if refusal := NO_ROOM if party is None else self.closing.why_closed():
+        if refusal := NO_ROOM if party is None else self.termination.why_closed():
             self._answer(reply, refusal, at)
         elif party is not None:
             try:
@@ -212,8 +212,8 @@ class Call:
         if member_id not in self.members:
             self._replace_silent(member_id, party, at)
             self.members.add(member_id, party.user_id, self.rules.connections_per_party)
-            self._effects.append(self.news.publish(m.MemberJoined, at, member_id=member_id, user_id=party.user_id))
-        welcome = self.news.room_joined(
+            self._effects.append(self.events.publish(m.MemberJoined, at, member_id=member_id, user_id=party.user_id))
+        welcome = self.events.room_joined(
             member_id, party.role, self.members.listed(), self._room(at), self.talk.recent(), at
         )
         self._effects.append(effects.Admit(member_id, reply, welcome))
@@ -229,13 +229,13 @@ class Call:
     def _talk(self, said: inputs.Said, at: Instant) -> None:
         party = self.parties.of(UserId(said.person.user_id))
         outside = party is None or (said.member_id is not None and said.member_id not in self.members)
-        self._effects += self.talk.take(said, NO_ROOM if outside else self.closing.why_closed(), at)
+        self._effects += self.talk.take(said, NO_ROOM if outside else self.termination.why_closed(), at)
 
     def _leave(self, member_id: MemberId, at: Instant) -> None:
         self._effects += self.talk.overlays.leave(member_id)
         party, member = self.parties.with_member(member_id), self.members.remove(member_id)
         if party is not None and member is not None:
-            left = self.news.publish(m.MemberLeft, at, member_id=member_id, user_id=member.user_id)
+            left = self.events.publish(m.MemberLeft, at, member_id=member_id, user_id=member.user_id)
             self._effects += [effects.Remove(member_id), left]
             party.left(member_id, at)
             self._note_absence(party, at)
@@ -248,7 +248,7 @@ class Call:
     def _note_absence(self, party: Party, at: Instant) -> None:
         """The payee's absence stops the clock as of when they were last heard; the payer's, after a grace."""
         is_payee_gone = party.role is Role.CREATOR and not party.present and party.by_absence not in self.parties.holds
-        if is_payee_gone and self.beginning.started_at is not None and not self.closing.over:
+        if is_payee_gone and self.beginning.started_at is not None and not self.termination.over:
             self.meter.payee_was_away(party.heard_until, at)
             self._hold(party.by_absence, at)
         else:
@@ -260,7 +260,7 @@ class Call:
 
     def _note_return(self, party: Party, member_id: MemberId, at: Instant) -> None:
         if party.role is Role.FAN:
-            self.news.warn_again()
+            self.events.repeat_warning()
         party.heard(member_id)
         self.members.note_silence(member_id, False)
         self._start_when_met(at)
@@ -277,27 +277,27 @@ class Call:
 
     def _start_when_met(self, at: Instant) -> None:
         """Both are here for the first time: the clock starts, and block 1 is due."""
-        waits = self.beginning.waits_for_parties and not self.closing.over
+        waits = self.beginning.waits_for_parties and not self.termination.over
         if waits and not self.parties.absent():
             self.beginning.start(at)
             self.meter.clock.start(at)
             self._save(at)
-            self._agenda.catch_up(at)
+            self._deadline_queue.catch_up(at)
 
     # Holds
 
     def _hold(self, hold: Hold, at: Instant) -> None:
-        if not self.closing.over and self.parties.hold(hold, at):
+        if not self.termination.over and self.parties.hold(hold, at):
             self._announce(m.CallPaused, at)
 
     def _lift(self, holds: set[Hold], at: Instant) -> None:
-        if not self.closing.over and self.parties.lift(holds, at):
+        if not self.termination.over and self.parties.lift(holds, at):
             self._announce(m.CallPaused if self.parties.holds else m.CallResumed, at)
-            self._agenda.catch_up(at)
+            self._deadline_queue.catch_up(at)
 
     def _announce(self, kind: type[m.CallStateChanged], at: Instant) -> None:
         self._save(at)
-        self._effects += self.news.state(kind, self.parties.standing(), at)
+        self._effects += self.events.state(kind, self.parties.standing(), at)
 
     # Blocks
 
@@ -322,12 +322,12 @@ class Call:
     def _settle_block(self, receipt: Receipt, at: Instant) -> None:
         block = self.meter.settle(receipt)
         if receipt.paid:
-            self._effects += self.news.block_charged(receipt, block.tokens, self.parties.standing(), at)
+            self._effects += self.events.block_charged(receipt, block.tokens, self.parties.standing(), at)
         elif receipt.outcome in (Outcome.INSUFFICIENT, Outcome.LIMITED):
             self._effects.append(effects.Withdraw(self.meter.payer))
             self._end("insufficient_funds" if receipt.outcome is Outcome.INSUFFICIENT else "budget_reached", at)
-        elif receipt.outcome not in (Outcome.FENCED, Outcome.CLOSED) and not self.closing.over:
-            raise BooksDisagree(f"block {block.block_no} of call {self.facts.id}: {receipt.outcome.name}")
+        elif receipt.outcome not in (Outcome.FENCED, Outcome.CLOSED) and not self.termination.over:
+            raise LedgerDisagrees(f"block {block.block_no} of call {self.facts.id}: {receipt.outcome.name}")
         if not self.meter.waiting:
             self._lift({Hold.STORAGE}, at)
 
@@ -335,9 +335,9 @@ class Call:
         return self.facts.max_tokens is not None and self.meter.promised_tokens > self.facts.max_tokens
 
     def _review_funds(self, at: Instant) -> None:
-        if self.beginning.started_at is not None and not self.closing.over and not self.meter.waiting:
+        if self.beginning.started_at is not None and not self.termination.over and not self.meter.waiting:
             low = self.meter.cannot_pay_next and not self._budget_spent()
-            self._effects += self.news.funds(low, at)
+            self._effects += self.events.funds(low, at)
 
     # The end
 
@@ -346,7 +346,7 @@ class Call:
 
         `by`: the party that ends it, be it by staying away or by pausing for too long.
         """
-        if self.closing.end(reason, at):
+        if self.termination.end(reason, at):
             self.meter.clock.stop(at)
             self.parties.holds.clear()
             payee_end = duration(self.rules.payee_end_seconds) if by is self.parties.creator else 0
@@ -355,26 +355,26 @@ class Call:
 
     def _drain(self, at: Instant) -> None:
         """The server stops: the clock stands, and the call goes on from its rows when it is back."""
-        if not self.closing.over:
+        if not self.termination.over:
             self.meter.clock.stop(at)
-            self._effects += self.closing.drain()
+            self._effects += self.termination.drain()
 
     def _disown(self) -> None:
         """Another server owns the call now: say nothing more about it."""
         if not self.settled:
-            self._effects += [*self.closing.drain(), *self.talk.give_up()]
+            self._effects += [*self.termination.drain(), *self.talk.abandon()]
             self._close(moved=True)
 
     def _finish(self, at: Instant) -> None:
         """Once nothing waits: answer the sweeps, and when it is over as well, store the last record."""
         if self.meter.waiting and not self.settled:
             return
-        self._effects += self._sweeps.answer(self.meter.committed, partial(self.news.swept, self.closing.reason))
+        self._effects += self._sweeps.answer(self.meter.committed, partial(self.events.swept, self.termination.reason))
         if not self.talk.waits:
-            self._effects += self.closing.store(partial(self.record, at))
+            self._effects += self.termination.store(partial(self.record, at))
 
     def _note_saved(self, record: CallRecord, at: Instant) -> None:
-        if self.closing.is_last(record):
+        if self.termination.is_last(record):
             if record.given_back:
                 self._effects.append(effects.GiveBack(record.given_back))
             else:
@@ -382,17 +382,17 @@ class Call:
 
     def _tell_end(self, at: Instant) -> None:
         """The last record is stored, and what was to be given back is."""
-        if self.closing.reason is not None:
+        if self.termination.reason is not None:
             active, members = self.meter.billed_active(at), self.members.listed()
-            self._effects += self.news.ended(self.closing.reason, active, members, at)
+            self._effects += self.events.ended(self.termination.reason, active, members, at)
         self._close()
 
     def _close(self, *, moved: bool = False) -> None:
         self.members.clear()
-        self._effects += self.closing.settle(moved=moved)
+        self._effects += self.termination.settle(moved=moved)
 
     def _save(self, at: Instant) -> None:
-        if not self.closing.over:
+        if not self.termination.over:
             self._effects.append(effects.Save(self.record(at)))
 
     # What others may know
@@ -406,7 +406,7 @@ class Call:
 
     def record(self, at: Instant) -> CallRecord:
         """The state to store."""
-        record = record_of(self.beginning, self.closing, self.parties, self.meter, at)
+        record = record_of(self.beginning, self.termination, self.parties, self.meter, at)
         given_back = [n for n in self._to_give_back if n <= self.meter.committed]
         if not given_back:
             return record
@@ -416,14 +416,14 @@ class Call:
     @property
     def ringing(self) -> bool:
         """The creator has not answered yet."""
-        return self.beginning.ringing and not self.closing.over
+        return self.beginning.ringing and not self.termination.over
 
     @property
     def over(self) -> bool:
         """Ended, or left as its server drains; there may be receipts and records that it waits for."""
-        return self.closing.over
+        return self.termination.over
 
     @property
     def settled(self) -> bool:
         """Over, with every receipt in and the last record stored."""
-        return self.closing.settled
+        return self.termination.settled

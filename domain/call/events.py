@@ -10,13 +10,13 @@ from domain.call.record import CallFacts
 from domain.ids import MemberId, UserId
 from domain.instant import Duration, Instant, rfc3339, seconds
 from domain.protocol import events as m
-from domain.room.effects import Effect, Publish, Tell
+from domain.room.effects import Effect, Publish, Send
 from domain.room.members import Member, Sequence
 
 _OF_RINGING = {"declined": m.CallDeclined, "missed": m.CallMissed, "cancelled": m.CallCancelled}
 
 
-class CallNews:
+class CallEvents:
     """Puts the state of a call into words; it decides nothing but what was told already."""
 
     def __init__(self, facts: CallFacts, meter: Meter) -> None:
@@ -31,7 +31,7 @@ class CallNews:
         """The next event of the room."""
         return self._sequence.publish(kind, at, **fields)
 
-    def ringing(self) -> list[Tell]:
+    def ringing(self) -> list[Send]:
         """The invitation, to all sessions of both parties."""
         facts = self._facts
         invitation = m.CallRinging(
@@ -42,12 +42,12 @@ class CallNews:
             rate_tokens_per_min=facts.price.rate_tokens_per_min,
             expires_at=rfc3339(facts.rings_until),
         )
-        return [Tell(user_id, invitation) for user_id in self._parties]
+        return [Send(user_id, invitation) for user_id in self._parties]
 
     def invitation(self, kind: type[m.Invitation]) -> list[Effect]:
         """What became of the ringing, to all sessions of both parties."""
         event = kind(call_id=self._facts.id, channel=self._facts.channel)
-        return [Tell(user_id, event) for user_id in self._parties]
+        return [Send(user_id, event) for user_id in self._parties]
 
     def state(self, kind: type[m.CallStateChanged], holds: list[str], at: Instant) -> list[Effect]:
         """The call stands, or goes on; before its start was told there is nothing to tell."""
@@ -88,16 +88,16 @@ class CallNews:
             earned=paid.tokens - paid.refunded_tokens,
         )
         fan, creator = self._parties
-        return [Tell(fan, spent, funds.n), Tell(creator, earned, receipt.credit_n or 0)]
+        return [Send(fan, spent, funds.n), Send(creator, earned, receipt.credit_n or 0)]
 
-    def warn_again(self) -> None:
+    def repeat_warning(self) -> None:
         """A device of the fan joined that has not heard the warning, if one stands."""
         self._warning.repeat()
 
     def funds(self, low: bool, at: Instant) -> list[Effect]:
         """Warn the fan who cannot pay the next block."""
-        news = self._warning.news(low, at)
-        return [] if news is None else [Tell(self._parties[0], news)]
+        events = self._warning.events(low, at)
+        return [] if events is None else [Send(self._parties[0], events)]
 
     def room_joined(
         self,
@@ -138,12 +138,12 @@ class CallNews:
             active_seconds=seconds(active),
         )
         assert isinstance(ended.event, m.CallEnded)
-        news = _OF_RINGING.get(reason)
-        return [*(self.invitation(news) if news else self._tell_outside(ended.event, members)), ended]
+        events = _OF_RINGING.get(reason)
+        return [*(self.invitation(events) if events else self._tell_outside(ended.event, members)), ended]
 
     def _tell_outside(self, ended: m.CallEnded, members: list[Member]) -> list[Effect]:
         outside, inside = ended_outside(ended), frozenset(member.member_id for member in members)
-        return [Tell(user_id, outside, but=inside) for user_id in self._parties]
+        return [Send(user_id, outside, but=inside) for user_id in self._parties]
 
     def swept(self, end_reason: str | None, metered: int) -> dict[str, Any]:
         """This call's line in the answer of the billing sweep (CONTRACT §6)."""

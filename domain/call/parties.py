@@ -40,7 +40,7 @@ class Parties:
         self._rules = rules
         self._clock = clock
 
-    def take_up(self, record: CallRecord, at: Instant) -> None:
+    def adopt(self, record: CallRecord, at: Instant) -> None:
         """After a restart: everybody is away since now, and what was paused by hand still is."""
         self.fan.paused_at, self.creator.paused_at = record.fan_paused_at, record.creator_paused_at
         self.fan.paused_before, self.creator.paused_before = record.fan_paused, record.creator_paused

@@ -4,7 +4,7 @@ from domain.call.record import CallFacts, CallRecord, CallRules
 from domain.instant import Duration, Instant, duration
 
 
-class Beginning:
+class CallSetup:
     """Nobody pays for ringing; the clock starts once both are here for the first time."""
 
     def __init__(self, facts: CallFacts, rules: CallRules, record: CallRecord, restarted_at: Instant | None) -> None:

@@ -3,19 +3,21 @@
 from domain.billing.meter import Meter
 from domain.call.parties import Parties
 from domain.call.record import CallRecord, Status
-from domain.call.setup import Beginning
+from domain.call.setup import CallSetup
 from domain.instant import Instant
-from domain.room.termination import Closing
+from domain.room.termination import Termination
 
 
-def record_of(beginning: Beginning, closing: Closing, parties: Parties, meter: Meter, at: Instant) -> CallRecord:
+def record_of(
+    beginning: CallSetup, termination: Termination, parties: Parties, meter: Meter, at: Instant
+) -> CallRecord:
     """The state to store; its active time never passes what was paid."""
     return CallRecord(
-        status=_status(beginning, closing, parties),
+        status=_status(beginning, termination, parties),
         accepted_at=beginning.accepted_at,
         started_at=beginning.started_at,
-        ended_at=closing.ended_at,
-        end_reason=closing.reason,
+        ended_at=termination.ended_at,
+        end_reason=termination.reason,
         fan_paused_at=parties.fan.paused_at,
         creator_paused_at=parties.creator.paused_at,
         fan_paused=parties.fan.paused_before,
@@ -26,8 +28,8 @@ def record_of(beginning: Beginning, closing: Closing, parties: Parties, meter: M
     )
 
 
-def _status(beginning: Beginning, closing: Closing, parties: Parties) -> Status:
-    if closing.ended_at is not None:
+def _status(beginning: CallSetup, termination: Termination, parties: Parties) -> Status:
+    if termination.ended_at is not None:
         return "ended"
     if beginning.ringing:
         return "ringing"

@@ -23,7 +23,7 @@ from domain.text import clean
 from domain.token_bucket import Allowance, Allowances, Rate
 
 
-class Place(NamedTuple):
+class RoomRef(NamedTuple):
     """Where the talk is: which room, under which epoch, whom tips are for, and what is said once it is over."""
 
     room_id: RoomId
@@ -46,7 +46,7 @@ class Talk:
 
     def __init__(
         self,
-        place: Place,
+        room_ref: RoomRef,
         members: Members,
         publish: Callable[..., Publish],
         rules: RoomRules,
@@ -55,15 +55,15 @@ class Talk:
         hidden: Iterable[UserId] = (),
         clock_stands: Callable[[MemberId], bool] = lambda _: False,
     ) -> None:
-        self._place = place
+        self._place = room_ref
         self._publish = publish
         self._rules = rules
         self._chat = Allowance(Rate(rules.chat_per_second, rules.chat_burst))
         self._chat_of: Allowances[UserId] = Allowances(Rate(rules.user_chat_per_second, rules.user_chat_burst))
-        self._signals = Signals(place.channel, place.creator_id, members, rules, clock_stands)
+        self._signals = Signals(room_ref.channel, room_ref.creator_id, members, rules, clock_stands)
         self._under_way: deque[TipUnderWay] = deque()
         self._recent: deque[m.PastTip | m.PastChat] = deque(tips, maxlen=rules.recent_events)
-        self.overlays = Overlays(place.channel, place.epoch, place.creator_id, rules)
+        self.overlays = Overlays(room_ref.channel, room_ref.epoch, room_ref.creator_id, rules)
         self.muted = set(muted)
         self.hidden = {*hidden, *self.muted}  # whose words newcomers are not shown
 
@@ -142,7 +142,7 @@ class Talk:
         refusal = self._place.ended if closed else why_not_paid(receipt, "to send the tip", at)
         return [Answer(tip.reply, refusal)]
 
-    def give_up(self) -> list[Answer]:
+    def abandon(self) -> list[Answer]:
         """The room is lost, or its rules are broken: of the tips under way, only their keys can tell what came."""
         under_way, self._under_way = self._under_way, deque()
         return [Answer(tip.reply, TAKEN_UP) for tip in under_way]

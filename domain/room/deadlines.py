@@ -13,7 +13,7 @@ class Deadline(NamedTuple):
     happen: Callable[[Instant], None]
 
 
-class Agenda:
+class DeadlineQueue:
     """A room's deadlines, and the first of them: looked for once an input, since there are many rooms."""
 
     __slots__ = ("_deadlines", "next_at")

@@ -63,7 +63,7 @@ class Publish(msgspec.Struct, frozen=True):
     audience: Audience = Audience.MEMBERS
 
 
-class Tell(msgspec.Struct, frozen=True):
+class Send(msgspec.Struct, frozen=True):
     """To all sessions of one user, in the room or not; those named in `but` are left out.
 
     With an event that tells a balance, `n` is the wallet's posting number after which it was so; 0 with others.
@@ -75,7 +75,7 @@ class Tell(msgspec.Struct, frozen=True):
     but: frozenset[MemberId] = frozenset()
 
 
-class TellMember(msgspec.Struct, frozen=True):
+class SendToMember(msgspec.Struct, frozen=True):
     """To one connection in the room."""
 
     member_id: MemberId
@@ -125,8 +125,8 @@ Effect = (
     | Release
     | Save
     | Publish
-    | Tell
-    | TellMember
+    | Send
+    | SendToMember
     | Admit
     | Remove
     | Disconnect

@@ -49,18 +49,18 @@ class Joined(msgspec.Struct, frozen=True):
     user_id: UserId
     reply: Reply
     is_operator: bool = False
-    stay: StoredMeter | None = None  # what the books say of this payer's blocks in a metered stream
+    viewing: StoredMeter | None = None  # what the books say of this payer's blocks in a metered stream
 
 
 class RightsChanged(msgspec.Struct, frozen=True):
     """The latest token of a connection's user makes it an operator's connection, or no longer does.
 
-    `stay`: of somebody who would pay in a metered stream, what the database says of their blocks; None if unknown.
+    `viewing`: of somebody who would pay in a metered stream, what the database says of their blocks; None if unknown.
     """
 
     member_id: MemberId
     is_operator: bool
-    stay: StoredMeter | None = None
+    viewing: StoredMeter | None = None
 
 
 class OverlayJoined(msgspec.Struct, frozen=True):

@@ -11,7 +11,7 @@ from domain.room.members import Member, Members
 COUNT_EVERY: Duration = 1_000_000  # CONTRACT §7: at most once a second
 
 
-class Attendance:
+class Presence:
     """The members of a stream's room, as its events tell of them."""
 
     def __init__(self, members: Members, publish: Callable[..., Publish], presence_limit: int) -> None:

@@ -9,7 +9,7 @@ from domain.instant import Instant
 from domain.protocol import events as m
 from domain.protocol.commands import SignalSend
 from domain.refusals import Code, Refusal, too_early
-from domain.room.effects import Answer, Effect, TellMember
+from domain.room.effects import Answer, Effect, SendToMember
 from domain.room.inputs import Said
 from domain.room.members import Members, RoomRules
 from domain.token_bucket import Allowance, Allowances, Rate
@@ -64,7 +64,7 @@ class Signals:
         if (refusal := self._refuse(said, said.member_id, command, at)) is not None:
             return [Answer(said.reply, refusal)]
         passed_on = m.SignalNew(channel=self._channel, from_=said.member_id, data=command.data)
-        return [TellMember(MemberId(command.to), passed_on), Answer(said.reply, {})]
+        return [SendToMember(MemberId(command.to), passed_on), Answer(said.reply, {})]
 
     def _refuse(self, said: Said, member_id: MemberId, command: SignalSend, at: Instant) -> Refusal | None:
         receiver, sender_id = self._members.find(MemberId(command.to)), UserId(said.person.user_id)

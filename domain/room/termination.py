@@ -11,7 +11,7 @@ DRAINING = Refusal(Code.DRAINING, "The server is shutting down")
 MOVED = room_starting()
 
 
-class Closing:
+class Termination:
     """A room is over once it has ended, or while its server drains; nothing falls due then that did not before."""
 
     def __init__(self, ended: Refusal, ended_at: Instant | None, reason: str | None) -> None:

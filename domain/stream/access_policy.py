@@ -42,7 +42,7 @@ def pays(facts: StreamFacts, user_id: UserId, is_operator: bool) -> bool:
     return facts.price is not None and user_id != facts.owner_id and not is_operator
 
 
-class Door:
+class AccessPolicy:
     """Who holds a ticket to a live stream and who is kept out, as far as its room knows: all of it."""
 
     def __init__(
@@ -106,7 +106,7 @@ class Door:
             return Refusal(Code.FORBIDDEN, "This stream needs a ticket")
         return Refusal(Code.FORBIDDEN, "You were put out of this stream")
 
-    def why_put_out(self, user_id: UserId) -> str:
+    def why_evicted(self, user_id: UserId) -> str:
         """The reason that is told to somebody whose operator rights have ended and who may not be here without."""
         if user_id in self.removed:
             return "removed"

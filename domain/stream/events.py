@@ -7,13 +7,13 @@ from domain.billing.posting import Receipt
 from domain.ids import MemberId, UserId
 from domain.instant import Instant, rfc3339, seconds
 from domain.protocol import events as m
-from domain.room.effects import Effect, Publish, Tell, TellMember
+from domain.room.effects import Effect, Publish, Send, SendToMember
 from domain.room.members import Member, Sequence
 from domain.stream.record import StreamFacts
-from domain.stream.viewing_session import Stay
+from domain.stream.viewing_session import ViewingSession
 
 
-class StreamNews:
+class StreamEvents:
     """Puts the state of a stream into words; it decides nothing."""
 
     def __init__(self, facts: StreamFacts, epoch: int) -> None:
@@ -24,9 +24,11 @@ class StreamNews:
         """The next event of the room."""
         return self._sequence.publish(kind, at, **fields)
 
-    def block_charged(self, stay: Stay, receipt: Receipt, tokens: int, earned: int, at: Instant) -> list[Effect]:
+    def block_charged(
+        self, viewing: ViewingSession, receipt: Receipt, tokens: int, earned: int, at: Instant
+    ) -> list[Effect]:
         """A block of a stay is paid: to its payer, and to the owner; the other viewers need not know."""
-        meter = stay.meter
+        meter = viewing.meter
         charged = m.StayCharged(
             stream_id=self._facts.id,
             user_id=meter.payer,
@@ -36,7 +38,7 @@ class StreamNews:
             next_at=_when(meter.due_at()),
         )
         if receipt.credit_after is None:
-            return [Tell(meter.payer, charged), Tell(self._facts.owner_id, charged)]
+            return [Send(meter.payer, charged), Send(self._facts.owner_id, charged)]
         ref = {"streamId": str(self._facts.id), "blockNo": meter.committed}
         left = seconds(meter.left(at))
         funds = meter.funds
@@ -44,23 +46,23 @@ class StreamNews:
         paid_by = {**ref, "userId": str(meter.payer)}
         gained = m.WalletChanged(balance=receipt.credit_after, cause="block", tokens=tokens, ref=paid_by, earned=earned)
         return [
-            Tell(meter.payer, charged),
-            Tell(meter.payer, spent, funds.n),
-            Tell(self._facts.owner_id, charged),
-            Tell(self._facts.owner_id, gained, receipt.credit_n or 0),
+            Send(meter.payer, charged),
+            Send(meter.payer, spent, funds.n),
+            Send(self._facts.owner_id, charged),
+            Send(self._facts.owner_id, gained, receipt.credit_n or 0),
         ]
 
-    def funds(self, stay: Stay, at: Instant) -> list[Effect]:
+    def funds(self, viewing: ViewingSession, at: Instant) -> list[Effect]:
         """Warn a payer who cannot pay the next block."""
-        news = stay.warning.news(stay.meter.cannot_pay_next, at)
-        return [] if news is None else [Tell(stay.meter.payer, news)]
+        events = viewing.warning.events(viewing.meter.cannot_pay_next, at)
+        return [] if events is None else [Send(viewing.meter.payer, events)]
 
-    def put_out(self, user_id: UserId, reason: str) -> Tell:
-        return Tell(user_id, m.AccessRevoked(channel=self._facts.channel, reason=reason))
+    def evict(self, user_id: UserId, reason: str) -> Send:
+        return Send(user_id, m.AccessRevoked(channel=self._facts.channel, reason=reason))
 
-    def put_out_one(self, member_id: MemberId, reason: str) -> TellMember:
+    def evict_one(self, member_id: MemberId, reason: str) -> SendToMember:
         """To one connection of a user; others of theirs may stay."""
-        return TellMember(member_id, m.AccessRevoked(channel=self._facts.channel, reason=reason))
+        return SendToMember(member_id, m.AccessRevoked(channel=self._facts.channel, reason=reason))
 
     def room_joined(
         self,
@@ -69,15 +71,15 @@ class StreamNews:
         members: Listing[Member],
         room: dict[str, Any],
         history: Listing[Any],
-        stay: Stay | None,
+        viewing: ViewingSession | None,
         at: Instant,
     ) -> m.RoomJoined:
         """The present state, to a connection that joins."""
         you: dict[str, Any] = {"role": role}
-        if stay is not None:
-            you["balance"] = stay.meter.funds.balance
-            you["secondsLeft"] = seconds(stay.meter.left(at))
-            you["paidThrough"] = _when(stay.meter.paid_through())
+        if viewing is not None:
+            you["balance"] = viewing.meter.funds.balance
+            you["secondsLeft"] = seconds(viewing.meter.left(at))
+            you["paidThrough"] = _when(viewing.meter.paid_through())
         return m.RoomJoined(
             channel=self._facts.channel,
             room=room,

@@ -9,7 +9,7 @@ from domain.instant import Duration, Instant
 MOST_STALLS = 64  # that are remembered: silence is noticed within seconds, and few stalls fit into it
 
 
-class Stage:
+class HostPresence:
     """The creator's connections that are heard; empty at first, and again while there are none.
 
     `present`: for how long the creator was there before, in an earlier life of the room.

@@ -60,13 +60,13 @@ class StreamRecord(msgspec.Struct, frozen=True):
     end_reason: str | None = None
     muted: tuple[UserId, ...] = ()
     removed: tuple[UserId, ...] = ()
-    stays: tuple[tuple[UserId, Duration], ...] = ()  # payers whose clocks have stopped since the last record
+    viewing_sessions: tuple[tuple[UserId, Duration], ...] = ()  # payers whose clocks have stopped since the last record
     set_backs: tuple[SetBack, ...] = ()  # of each of these clocks
     present: Duration = 0  # for how long the creator was live and present, in total
     released: bool = False  # whether tickets are credited to the creator; the release itself stores it
 
 
-class StreamBooks(NamedTuple):
+class StreamHistory(NamedTuple):
     """What the books and the records say of a stream that goes live, or on after a restart."""
 
     tickets: Mapping[UserId, UUID] = {}  # reason: nobody writes to it

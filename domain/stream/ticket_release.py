@@ -2,7 +2,7 @@
 
 from domain.instant import Duration, Instant, duration
 from domain.room.effects import Effect, Release
-from domain.stream.host_presence import Stage
+from domain.stream.host_presence import HostPresence
 from domain.stream.record import StreamFacts, StreamRecord, StreamRules
 
 
@@ -17,22 +17,24 @@ def are_earned(present: Duration, rules: StreamRules) -> bool:
 class TicketRelease:
     """Asks for the release of a stream's tickets, once; a stream that sells none never asks."""
 
-    def __init__(self, facts: StreamFacts, rules: StreamRules, record: StreamRecord, stage: Stage) -> None:
+    def __init__(
+        self, facts: StreamFacts, rules: StreamRules, record: StreamRecord, host_presence: HostPresence
+    ) -> None:
         self._rules = rules
-        self._stage = stage
+        self._host_presence = host_presence
         self._stored = record.present
         self._was_released = record.released
         self.pending = facts.ticket_price_tokens is not None
 
     def open(self, at: Instant) -> list[Effect]:
         """What was earned in an earlier life of the room; asked again, since a crash may have left some in escrow."""
-        if self._was_released or are_earned(self._stage.present(at), self._rules):
+        if self._was_released or are_earned(self._host_presence.present(at), self._rules):
             return self.ask()
         return []
 
     def due_at(self) -> Instant | None:
         """When the tickets are earned if the creator stays; None if that is not to be waited for."""
-        return self._stage.reaches(duration(self._rules.ticket_release_seconds)) if self.pending else None
+        return self._host_presence.reaches(duration(self._rules.ticket_release_seconds)) if self.pending else None
 
     def ask(self) -> list[Effect]:
         """Idempotent."""
@@ -41,7 +43,7 @@ class TicketRelease:
 
     def has_unstored(self, at: Instant) -> bool:
         """The creator has left, and how long they were there is not stored yet."""
-        return self.pending and not self._stage.counting and self._stage.present(at) > self._stored
+        return self.pending and not self._host_presence.counting and self._host_presence.present(at) > self._stored
 
     def note_stored(self, present: Duration) -> None:
         self._stored = max(self._stored, present)

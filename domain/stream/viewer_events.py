@@ -9,7 +9,7 @@ from collections import deque
 from domain.ids import MemberId, UserId
 from domain.instant import Instant
 from domain.protocol import events as m
-from domain.room.effects import Effect, Tell, TellMember
+from domain.room.effects import Effect, Send, SendToMember
 from domain.stream.record import StreamFacts, StreamRules
 from domain.token_bucket import Allowance, Rate
 
@@ -106,7 +106,7 @@ class Viewers:
             kinds.append(m.ViewerPaused if viewer.paused else m.ViewerResumed)
             viewer.told_paused = viewer.paused
         self._note_change(member_id, viewer)
-        return [Tell(self._owner_id, event) for event in self._events(kinds, member_id, viewer, at)]
+        return [Send(self._owner_id, event) for event in self._events(kinds, member_id, viewer, at)]
 
     def _tell_again(self, session: MemberId, member_id: MemberId, at: Instant) -> list[Effect]:
         viewer = self._viewers.get(member_id)
@@ -115,7 +115,7 @@ class Viewers:
         kinds: list[type[m.ViewerChanged]] = (
             [m.ViewerJoined, m.ViewerPaused] if viewer.told_paused else [m.ViewerJoined]
         )
-        return [TellMember(session, event) for event in self._events(kinds, member_id, viewer, at)]
+        return [SendToMember(session, event) for event in self._events(kinds, member_id, viewer, at)]
 
     def _events(
         self, kinds: list[type[m.ViewerChanged]], member_id: MemberId, viewer: Viewer, at: Instant

@@ -6,7 +6,7 @@ from domain.ids import MemberId
 from domain.instant import Duration, Instant
 
 
-class Stay:
+class ViewingSession:
     """A meter, the connections that watch, and what keeps the clock from running."""
 
     __slots__ = (
@@ -19,7 +19,7 @@ class Stay:
         "_watching",
         "meter",
         "revoked",
-        "waits_for_books",
+        "waits_for_storage",
         "warning",
     )
 
@@ -29,7 +29,7 @@ class Stay:
         self.meter = meter
         self.warning = FundsWarning(channel, meter)
         self.revoked = False  # put out for want of tokens; what is under way is still waited for
-        self.waits_for_books = False  # for longer than the grace: the clock stands
+        self.waits_for_storage = False  # for longer than the grace: the clock stands
         self._watching: set[MemberId] = set()  # the connections that are heard
         self._silent: set[MemberId] = set()  # members still, but not heard
         self._dropped_at: Instant | None = None  # since when no connection is heard, of a payer who did not leave
@@ -50,7 +50,7 @@ class Stay:
     @property
     def is_paused(self) -> bool:
         """The clock stands, and would even if the owner were here."""
-        return self.waits_for_books or not (self._watching or self._runs_on)
+        return self.waits_for_storage or not (self._watching or self._runs_on)
 
     @property
     def _runs_on(self) -> bool:
@@ -100,9 +100,9 @@ class Stay:
         self.meter.payee_was_away(heard_at, at)
         return ran or self.meter.set_back != taken_back
 
-    def note_books(self, away: bool, at: Instant) -> bool:
+    def note_storage(self, away: bool, at: Instant) -> bool:
         """A block has waited for too long, or none waits any more; True if that stopped the clock."""
-        self.waits_for_books = away
+        self.waits_for_storage = away
         return self._run_or_stand(at)
 
     def stop(self, at: Instant) -> None:
@@ -114,7 +114,7 @@ class Stay:
 
     def next_deadline(self) -> Instant | None:
         """When a block falls due, the payer's grace is over, or the books have been away for too long."""
-        moments = (self.meter.due_at(), self._books_overdue_at(), self._absent_at())
+        moments = (self.meter.due_at(), self._receipts_overdue_at(), self._absent_at())
         return min((at for at in moments if at is not None), default=None)
 
     def is_over_grace(self, at: Instant) -> bool:
@@ -124,14 +124,14 @@ class Stay:
     def _absent_at(self) -> Instant | None:
         return None if self._dropped_at is None or self._is_absent else self._dropped_at + self._payer_grace
 
-    def books_overdue(self, at: Instant) -> bool:
-        overdue_at = self._books_overdue_at()
+    def receipts_overdue(self, at: Instant) -> bool:
+        overdue_at = self._receipts_overdue_at()
         return overdue_at is not None and overdue_at <= at
 
-    def _books_overdue_at(self) -> Instant | None:
+    def _receipts_overdue_at(self) -> Instant | None:
         """Also while the clock stands: it must not run again on the word of books that have been away for too long."""
         since = self.meter.waiting_since
-        return None if since is None or self.waits_for_books else since + self._storage_grace
+        return None if since is None or self.waits_for_storage else since + self._storage_grace
 
     def _run_or_stand(self, at: Instant) -> bool:
         clock = self.meter.clock

@@ -6,11 +6,11 @@ from domain.billing.meter import Meter, SetBack, StoredMeter
 from domain.ids import MemberId, UserId
 from domain.instant import Duration, Instant, duration
 from domain.stream.record import StreamFacts, StreamRules
-from domain.stream.viewing_session import Stay
-from domain.timer_heap import Schedule
+from domain.stream.viewing_session import ViewingSession
+from domain.timer_heap import TimerHeap
 
 
-class Stays:
+class ViewingSessions:
     """The stays of one stream; a free stream has none."""
 
     def __init__(self, facts: StreamFacts, rules: StreamRules, epoch: int) -> None:
@@ -18,42 +18,42 @@ class Stays:
         self._storage_grace = duration(rules.storage_grace_seconds)
         self._payer_grace = duration(rules.drop_grace_seconds)
         self._epoch = epoch
-        self._stays: dict[UserId, Stay] = {}
-        self._schedule: Schedule[UserId] = Schedule()
+        self._viewing_sessions: dict[UserId, ViewingSession] = {}
+        self._timer_heap: TimerHeap[UserId] = TimerHeap()
         self._unstored: dict[UserId, None] = {}  # clocks that have stopped since they were last stored
         self._touched: dict[UserId, None] = {}
         self._waiting: set[UserId] = set()  # payers with a block that has no receipt yet
         self._owner_is_here = False
 
-    def find(self, user_id: UserId) -> Stay | None:
-        return self._stays.get(user_id)
+    def find(self, user_id: UserId) -> ViewingSession | None:
+        return self._viewing_sessions.get(user_id)
 
-    def open(self, user_id: UserId, stored: StoredMeter) -> Stay:
+    def open(self, user_id: UserId, stored: StoredMeter) -> ViewingSession:
         """This payer's stay; if it is new, from what the books say."""
-        stay = self._stays.get(user_id)
-        if stay is None:
-            stay = self._begin(self._meter(user_id, stored))
-        stay.meter.learn(stored.funds)
-        self.touch(stay)
-        return stay
+        viewing = self._viewing_sessions.get(user_id)
+        if viewing is None:
+            viewing = self._begin(self._meter(user_id, stored))
+        viewing.meter.learn(stored.funds)
+        self.touch(viewing)
+        return viewing
 
     def payers(self) -> list[UserId]:
         """All who have a stay."""
-        return list(self._stays)
+        return list(self._viewing_sessions)
 
-    def use_up(self, stay: Stay, at: Instant) -> None:
+    def use_up(self, viewing: ViewingSession, at: Instant) -> None:
         """Keep nothing of what was charged so far: it is given back."""
-        stay.meter.use_up(at)
-        self._note_stop(stay, True)
+        viewing.meter.use_up(at)
+        self._note_stop(viewing, True)
 
-    def release(self, stay: Stay, at: Instant) -> None:
+    def release(self, viewing: ViewingSession, at: Instant) -> None:
         """A payer who was put out, and for whom nothing is under way any more: they may come again.
 
         The meter is kept. A payer who returns may have read the books before the last receipt was in, and time in
         which the owner turns out to have been away is still taken back.
         """
-        stay.meter.drop_unpaid(at)
-        self.touch(self._begin(stay.meter))
+        viewing.meter.drop_unpaid(at)
+        self.touch(self._begin(viewing.meter))
 
     def _meter(self, user_id: UserId, stored: StoredMeter) -> Meter:
         assert self._facts.price is not None, "only metered streams have stays"
@@ -70,91 +70,91 @@ class Stays:
             set_back=stored.set_back,
         )
 
-    def _begin(self, meter: Meter) -> Stay:
-        stay = self._stays[meter.payer] = Stay(
+    def _begin(self, meter: Meter) -> ViewingSession:
+        viewing = self._viewing_sessions[meter.payer] = ViewingSession(
             meter,
             self._facts.channel,
             self._owner_is_here,
             payer_grace=self._payer_grace,
             storage_grace=self._storage_grace,
         )
-        return stay
+        return viewing
 
     # Clocks
 
-    def watch(self, stay: Stay, member_id: MemberId, at: Instant) -> None:
-        stay.watch(member_id, at)
-        self.touch(stay)
+    def watch(self, viewing: ViewingSession, member_id: MemberId, at: Instant) -> None:
+        viewing.watch(member_id, at)
+        self.touch(viewing)
 
     def drop(self, user_id: UserId, member_id: MemberId, at: Instant, *, excused: bool = False) -> None:
-        if stay := self._stays.get(user_id):
-            self._note_stop(stay, stay.drop(member_id, at, excused=excused))
+        if viewing := self._viewing_sessions.get(user_id):
+            self._note_stop(viewing, viewing.drop(member_id, at, excused=excused))
 
     def leave(self, user_id: UserId, member_id: MemberId, at: Instant) -> None:
-        if stay := self._stays.get(user_id):
-            self._note_stop(stay, stay.leave(member_id, at))
+        if viewing := self._viewing_sessions.get(user_id):
+            self._note_stop(viewing, viewing.leave(member_id, at))
 
-    def note_absence(self, stay: Stay, at: Instant) -> None:
-        self._note_stop(stay, stay.note_absence(at))
+    def note_absence(self, viewing: ViewingSession, at: Instant) -> None:
+        self._note_stop(viewing, viewing.note_absence(at))
 
     def note_owner_here(self, at: Instant) -> None:
         self._owner_is_here = True
-        for stay in self._stays.values():
-            stay.note_owner_here(at)
-            self.touch(stay)
+        for viewing in self._viewing_sessions.values():
+            viewing.note_owner_here(at)
+            self.touch(viewing)
 
     def note_owner_away(self, heard_at: Instant, at: Instant) -> None:
         self._owner_is_here = False
-        for stay in self._stays.values():
-            self._note_stop(stay, stay.note_owner_away(heard_at, at))
+        for viewing in self._viewing_sessions.values():
+            self._note_stop(viewing, viewing.note_owner_away(heard_at, at))
 
     def excuse(self, stalled: Duration) -> None:
         """The time of a stall does not count as waiting for the books."""
-        for stay in self._stays.values():
-            if stay.meter.waiting:
-                stay.meter.excuse(stalled)
-                self.touch(stay)
+        for viewing in self._viewing_sessions.values():
+            if viewing.meter.waiting:
+                viewing.meter.excuse(stalled)
+                self.touch(viewing)
 
-    def note_books(self, stay: Stay, away: bool, at: Instant) -> None:
-        self._note_stop(stay, stay.note_books(away, at))
+    def note_storage(self, viewing: ViewingSession, away: bool, at: Instant) -> None:
+        self._note_stop(viewing, viewing.note_storage(away, at))
 
-    def note_paid(self, stay: Stay) -> None:
+    def note_paid(self, viewing: ViewingSession) -> None:
         """A block that is booked after its clock stopped pays for more of the time before."""
-        self._note_stop(stay, not stay.meter.clock.running)
+        self._note_stop(viewing, not viewing.meter.clock.running)
 
-    def stop(self, stay: Stay, at: Instant) -> None:
-        stay.stop(at)
-        self._note_stop(stay, True)
+    def stop(self, viewing: ViewingSession, at: Instant) -> None:
+        viewing.stop(at)
+        self._note_stop(viewing, True)
 
     def stop_all(self, at: Instant) -> None:
-        for stay in self._stays.values():
-            self.stop(stay, at)
+        for viewing in self._viewing_sessions.values():
+            self.stop(viewing, at)
 
-    def _note_stop(self, stay: Stay, stopped: bool) -> None:
+    def _note_stop(self, viewing: ViewingSession, stopped: bool) -> None:
         if stopped:
-            self._unstored[stay.meter.payer] = None
-        self.touch(stay)
+            self._unstored[viewing.meter.payer] = None
+        self.touch(viewing)
 
     # What comes next
 
-    def touch(self, stay: Stay) -> None:
+    def touch(self, viewing: ViewingSession) -> None:
         """Something about it has changed: its deadline, or what its payer should know."""
-        self._touched[stay.meter.payer] = None
-        if stay.meter.waiting:
-            self._waiting.add(stay.meter.payer)
+        self._touched[viewing.meter.payer] = None
+        if viewing.meter.waiting:
+            self._waiting.add(viewing.meter.payer)
         else:
-            self._waiting.discard(stay.meter.payer)
-        self._schedule.plan(stay.meter.payer, stay.next_deadline())
+            self._waiting.discard(viewing.meter.payer)
+        self._timer_heap.plan(viewing.meter.payer, viewing.next_deadline())
 
-    def touched(self) -> Iterator[Stay]:
+    def touched(self) -> Iterator[ViewingSession]:
         """Those touched since the last look."""
         touched, self._touched = self._touched, {}
-        return (stay for user_id in touched if (stay := self._stays.get(user_id)) is not None)
+        return (viewing for user_id in touched if (viewing := self._viewing_sessions.get(user_id)) is not None)
 
-    def first(self) -> tuple[Instant, Stay] | None:
+    def first(self) -> tuple[Instant, ViewingSession] | None:
         """Which stay does something next, and when."""
-        found = self._schedule.first()
-        return None if found is None else (found[0], self._stays[found[1]])
+        found = self._timer_heap.first()
+        return None if found is None else (found[0], self._viewing_sessions[found[1]])
 
     @property
     def wait(self) -> bool:
@@ -170,18 +170,18 @@ class Stays:
 
     def unstored(self, at: Instant) -> tuple[tuple[UserId, Duration], ...]:
         """How far the clocks are that have stopped since they were last stored; some may run again."""
-        return tuple((user_id, self._stays[user_id].meter.billed_active(at)) for user_id in self._unstored)
+        return tuple((user_id, self._viewing_sessions[user_id].meter.billed_active(at)) for user_id in self._unstored)
 
     def set_backs(self) -> tuple[SetBack, ...]:
         """Of the same clocks, in the same order."""
-        return tuple(self._stays[user_id].meter.set_back for user_id in self._unstored)
+        return tuple(self._viewing_sessions[user_id].meter.set_back for user_id in self._unstored)
 
-    def note_stored(self, stays: tuple[tuple[UserId, Duration], ...], at: Instant) -> None:
-        for user_id, active in stays:
-            meter = self._stays[user_id].meter
+    def note_stored(self, viewing_sessions: tuple[tuple[UserId, Duration], ...], at: Instant) -> None:
+        for user_id, active in viewing_sessions:
+            meter = self._viewing_sessions[user_id].meter
             if meter.clock.running or meter.billed_active(at) == active:
                 self._unstored.pop(user_id, None)
 
     def running(self) -> Iterator[Meter]:
         """The meters whose clocks run, to store how far they are."""
-        return (stay.meter for stay in self._stays.values() if stay.meter.clock.running)
+        return (viewing.meter for viewing in self._viewing_sessions.values() if viewing.meter.clock.running)

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple, Protocol
 
 import trio
 
-from domain.rate_bucket import Pace
+from domain.rate_bucket import TokenBucket
 from domain.refusals import Code, Refusal
 from server.config.settings import LimitSettings
 
@@ -72,21 +72,21 @@ class OwnBuckets:
     def __init__(self, limit: Limit, remembered: int = REMEMBERED) -> None:
         self._limit = limit
         self._remembered = remembered
-        self._paces: OrderedDict[str, Pace] = OrderedDict()
+        self._paces: OrderedDict[str, TokenBucket] = OrderedDict()
 
     async def take(self, key: str) -> Taken:
-        pace = self._pace(key)
-        allowed = pace.take_if_due(trio.current_time())
-        return Taken(self._limit, allowed, pace.left, max(1, math.ceil(pace.more_after_seconds)))
+        token_bucket = self._token_bucket(key)
+        allowed = token_bucket.take_if_due(trio.current_time())
+        return Taken(self._limit, allowed, token_bucket.left, max(1, math.ceil(token_bucket.more_after_seconds)))
 
-    def _pace(self, key: str) -> Pace:
-        pace = self._paces.get(key)
-        if pace is None:
-            pace = self._paces[key] = Pace(self._limit.per_second, self._limit.burst)
+    def _token_bucket(self, key: str) -> TokenBucket:
+        token_bucket = self._paces.get(key)
+        if token_bucket is None:
+            token_bucket = self._paces[key] = TokenBucket(self._limit.per_second, self._limit.burst)
             if len(self._paces) > self._remembered:
                 self._paces.popitem(last=False)
         self._paces.move_to_end(key)
-        return pace
+        return token_bucket
 
     def __len__(self) -> int:
         return len(self._paces)

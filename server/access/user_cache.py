@@ -10,7 +10,7 @@ from storage.postgres import Postgres
 REMEMBERED = 100_000  # users; beyond, the one not seen for longest is asked for again
 
 
-class People:
+class UserCache:
     """Users that are known to be in the database; they are never deleted."""
 
     def __init__(self, postgres: Postgres) -> None:

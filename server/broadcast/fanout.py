@@ -50,10 +50,10 @@ class _Members:
 
 
 class Reachable(Protocol):
-    """A session: `line` is the connection that it is reached through, None while it has lost it."""
+    """A session: `connection` is the connection that it is reached through, None while it has lost it."""
 
     @property
-    def line(self) -> Outlet | None: ...
+    def connection(self) -> Outlet | None: ...
 
     def sits_in(self, fanout: "Fanout") -> bool:
         """It has a seat among these members, and has not left since."""
@@ -163,8 +163,8 @@ class Fanout:
     def _take_in(self, member_id: MemberId, missed: list[Broadcast]) -> None:
         session = self._sessions.get(member_id)
         # A session that left, or was resumed, since it asked to join must not hear the room in its newer connection.
-        if session is not None and session.line is not None and session.sits_in(self):
-            self._take(self._adding(member_id, session.line, missed))
+        if session is not None and session.connection is not None and session.sits_in(self):
+            self._take(self._adding(member_id, session.connection, missed))
 
     def _take(self, step: Iterator[None]) -> None:
         if self._steps:
@@ -194,10 +194,10 @@ class Fanout:
                     yield
                 push_to_each(outboxes, frame)
 
-    def _adding(self, member_id: MemberId, line: Outlet, missed: list[Broadcast]) -> Iterator[None]:
+    def _adding(self, member_id: MemberId, connection: Outlet, missed: list[Broadcast]) -> Iterator[None]:
         for broadcast in missed:
-            line.outbox.push(broadcast.frame(line.encoding))
-        self._members[line.encoding].add(member_id, line.outbox)
+            connection.outbox.push(broadcast.frame(connection.encoding))
+        self._members[connection.encoding].add(member_id, connection.outbox)
         yield from ()
 
     def _removing(self, member_id: MemberId) -> Iterator[None]:

@@ -64,14 +64,14 @@ class JoinReply(SocketReply):
 class EnteringReply:
     """Answers a join: an admitted session takes its seat, a refused one gives it up."""
 
-    def __init__(self, reply: Reply, take: Callable[[], None], give_up: Callable[[], None]) -> None:
+    def __init__(self, reply: Reply, take: Callable[[], None], abandon: Callable[[], None]) -> None:
         self._reply = reply
         self._take = take
-        self._give_up = give_up
+        self._abandon = abandon
 
     def deliver(self, result: Result) -> None:
         if isinstance(result, Refusal):
-            self._give_up()
+            self._abandon()
         else:
             self._take()
         self._reply.deliver(result)

@@ -9,7 +9,7 @@ from storage.ledger.audit import PROOFS, Finding, audit
 from storage.postgres import Postgres
 
 
-async def report_on_books(postgres: Postgres) -> int:
+async def report_audit(postgres: Postgres) -> int:
     """0 if everything holds, else 1 with the rows. Raises StorageUnavailable."""
     console = Console(highlight=False, soft_wrap=True)
     columns: tuple[Any, ...] = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())

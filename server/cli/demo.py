@@ -6,7 +6,7 @@ from uuid import UUID
 from domain.billing.posting import Kind, Posting
 from domain.ids import PROMOTIONS, UserId, client_key
 from server.access.tokens import issue_token
-from server.context import House
+from server.context import Context
 from storage.people.users import become_creator
 
 RATE_TOKENS_PER_MIN = 60
@@ -29,12 +29,12 @@ OPERATOR = Person("Otto, an operator", UserId(UUID("0190a000-0000-7000-8000-0000
 EVERYBODY = (CREATOR, *FANS, OPERATOR)
 
 
-async def seed(house: House) -> None:
+async def seed(context: Context) -> None:
     """Make them, once; a second start finds them as they were left. Raises StorageUnavailable."""
     for person in EVERYBODY:
-        await house.people.know(person.user_id)
-    await become_creator(house.postgres, CREATOR.user_id, "Cleo", RATE_TOKENS_PER_MIN, True)
-    await house.actor.post(
+        await context.user_cache.know(person.user_id)
+    await become_creator(context.postgres, CREATOR.user_id, "Cleo", RATE_TOKENS_PER_MIN, True)
+    await context.actor.post(
         [
             Posting(
                 key=client_key(fan.user_id, "halfminute demo"),

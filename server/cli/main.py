@@ -16,7 +16,7 @@ import trio
 from cyclopts import Parameter
 
 from server.access.tokens import issue_token
-from server.cli.audit_report import report_on_books
+from server.cli.audit_report import report_audit
 from server.cli.database import visit_database
 from server.cli.demo_call import DemoFailed, watch_call
 from server.cli.terminal import complain, say
@@ -142,7 +142,7 @@ def audit(*, config: ConfigFile = None, data: DataDir = None) -> int:
         async with visit_database(settings, read_secrets(), make=False) as database:
             async with open_postgres(database.dsn, pool_size=1) as postgres:
                 await migrate(postgres)
-                return await report_on_books(postgres)
+                return await report_audit(postgres)
 
     return trio.run(prove)
 

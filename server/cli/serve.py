@@ -9,13 +9,13 @@ from pathlib import Path
 import msgspec
 import trio
 
-from server.app import open_house
+from server.app import open_server
 from server.cli.database import open_database
 from server.cli.demo import EVERYBODY, demo_token, seed
 from server.cli.terminal import say
 from server.config.listen_address import parse_address
 from server.config.settings import Secrets, Settings
-from server.context import House
+from server.context import Context
 from server.money.payments.demo import demo_url
 from server.observability.memory import settle_memory
 
@@ -31,12 +31,12 @@ async def serve(
     with trio.open_signal_receiver(*_stopping_signals()) as signals:
         async with _stoppable_start(signals) as stop:
             async with open_database(settings, secrets) as database:
-                async with open_house(settings, secrets, database.dsn, alone=database.alone) as house:
+                async with open_server(settings, secrets, database.dsn, alone=database.alone) as context:
                     if demo:
-                        await seed(house)
-                        _open_demo_checkout(house)
+                        await seed(context)
+                        _open_demo_checkout(context)
                     settle_memory()
-                    _greet(house, made, too_few_files, demo)
+                    _greet(context, made, too_few_files, demo)
                     await stop.wait_after_start()
     say("halfminute has drained and stopped")
 
@@ -77,30 +77,30 @@ async def _stoppable_start(signals: AsyncIterator[int]) -> AsyncIterator[_Stop]:
         nursery.cancel_scope.cancel()
 
 
-def _open_demo_checkout(house: House) -> None:
-    host = parse_address(house.settings.http.listen).host
-    url = demo_url(host, house.http_port)
+def _open_demo_checkout(context: Context) -> None:
+    host = parse_address(context.settings.http.listen).host
+    url = demo_url(host, context.http_port)
     if url is None:
         say(f"{host} can be reached by others: there is no demo checkout here")
     else:
-        house.payments.open_demo(url)
+        context.payments.open_demo(url)
 
 
-def _greet(house: House, made: list[str], too_few_files: str | None, demo: bool) -> None:
-    settings = house.settings
+def _greet(context: Context, made: list[str], too_few_files: str | None, demo: bool) -> None:
+    settings = context.settings
     http, websocket = parse_address(settings.http.listen), parse_address(settings.websocket.listen)
     # With the ports that the system chose, where 0 was asked for.
-    http = msgspec.structs.replace(http, port=house.http_port)
-    websocket = msgspec.structs.replace(websocket, port=house.websocket_port)
+    http = msgspec.structs.replace(http, port=context.http_port)
+    websocket = msgspec.structs.replace(websocket, port=context.websocket_port)
     say(f"halfminute serves http://{http} and ws://{websocket}/ws")
     if made:
         say(f"made secrets of its own in {Path(settings.server.data_dir) / 'secrets'}: {', '.join(made)}")
-    if house.secrets.billing_webhook_secret is None:
+    if context.secrets.billing_webhook_secret is None:
         say("BILLING_WEBHOOK_SECRET is not set: POST /api/billing/meter answers 403")
     if too_few_files is not None:
         say(too_few_files)
-    if demo and house.secrets.jwt_secret is not None:
+    if demo and context.secrets.jwt_secret is not None:
         for person in EVERYBODY:
-            say(f"{person.name}: {person.user_id}\n    {demo_token(person, house.secrets.jwt_secret, time.time())}")
+            say(f"{person.name}: {person.user_id}\n    {demo_token(person, context.secrets.jwt_secret, time.time())}")
         data = settings.server.data_dir
         say(f"see a call, from a second terminal:\n    halfminute demo-call --data {data} --http {http}")

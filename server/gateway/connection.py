@@ -13,13 +13,13 @@ from wsproto.connection import ConnectionState
 from wsproto.utilities import RemoteProtocolError
 
 from domain.protocol.commands import MAX_TOKEN
-from domain.rate_bucket import Pace
+from domain.rate_bucket import TokenBucket
 from server.access.rate_limits import LimitsAway
 from server.addresses import client_address, is_within, limited_as
 from server.broadcast.codec import Encoding
 from server.broadcast.send_queue import Outbox
 from server.config.settings import WebsocketSettings
-from server.context import House
+from server.context import Context
 from server.gateway.connection_limits import Admission
 from server.gateway.handshake import answer_without_websocket, http_answer, read_head
 from server.gateway.protocol import MAX_BEHIND_SECONDS, OPEN_TIMEOUT, TOO_LARGE, TOO_MANY, Conversation, Goodbye
@@ -46,17 +46,17 @@ class _Offer(NamedTuple):
     exempt: bool
 
 
-async def serve_connection(house: House, sock: socket.socket, admission: Admission) -> None:
+async def serve_connection(context: Context, sock: socket.socket, admission: Admission) -> None:
     """One accepted socket, until it is closed. Only a bug of ours raises."""
-    settings = house.settings.websocket
+    settings = context.settings.websocket
     bind_contextvars(connection=str(new_uuid()))  # in every log line of this connection, and of what it sets off
     async with trio.open_nursery() as nursery:
         outbox = Outbox(sock, nursery, limit=settings.outbox_bytes, close_seconds=settings.close_seconds)
         try:
-            accepted = await _shake_hands(house, sock, outbox, nursery)
+            accepted = await _shake_hands(context, sock, outbox, nursery)
             if accepted is not None:
                 websocket, offer = accepted
-                house.telemetry.connection_closed(await _converse(house, outbox, websocket, offer, admission))
+                context.telemetry.connection_closed(await _converse(context, outbox, websocket, offer, admission))
         finally:
             with trio.CancelScope(shield=True):  # bounded by close_seconds, in aclose itself
                 await outbox.aclose()
@@ -64,13 +64,13 @@ async def serve_connection(house: House, sock: socket.socket, admission: Admissi
 
 
 async def _converse(
-    house: House, outbox: Outbox, websocket: "_Connection", offer: _Offer, admission: Admission
+    context: Context, outbox: Outbox, websocket: "_Connection", offer: _Offer, admission: Admission
 ) -> int | None:
     """Until either side has had enough; the close code, if there was one."""
-    conversation = Conversation(house, outbox, offer.encoding, limited=not offer.exempt)
+    conversation = Conversation(context, outbox, offer.encoding, limited=not offer.exempt)
     try:
         if offer.authorization is None:
-            await conversation.open_by_message(await _first_message(house, websocket))
+            await conversation.open_by_message(await _first_message(context, websocket))
         else:
             await conversation.open_by_header(offer.authorization)
     except ConnectionClosed as closed:
@@ -82,7 +82,7 @@ async def _converse(
     websocket.admit_messages()
     code = None
     try:
-        await conversation.tell_missed_news()
+        await conversation.send_missed_events()
         while True:
             await conversation.hear(await websocket.get_message())
     except ConnectionClosed as closed:
@@ -99,13 +99,13 @@ def _code_of(closed: ConnectionClosed) -> int | None:
     return None if closed.reason is None else closed.reason.code
 
 
-async def _first_message(house: House, websocket: WebSocketConnection) -> str | bytes:
+async def _first_message(context: Context, websocket: WebSocketConnection) -> str | bytes:
     while True:
         began = trio.current_time()
-        with trio.move_on_after(house.settings.websocket.open_seconds):
+        with trio.move_on_after(context.settings.websocket.open_seconds):
             message: str | bytes = await websocket.get_message()
             return message
-        if not house.clock.stalls.stalled_since(began):  # else it may have come while the server stood still
+        if not context.clock.stalls.stalled_since(began):  # else it may have come while the server stood still
             raise Goodbye(OPEN_TIMEOUT, "no session:open in time")
 
 
@@ -115,29 +115,29 @@ async def _say(goodbye: Goodbye, outbox: Outbox) -> None:
 
 
 async def _shake_hands(
-    house: House, sock: socket.socket, outbox: Outbox, nursery: trio.Nursery
+    context: Context, sock: socket.socket, outbox: Outbox, nursery: trio.Nursery
 ) -> tuple["_Connection", _Offer] | None:
     """The open websocket; None if the client did not get there in time, comes too often or wants what we don't have."""
-    with trio.move_on_after(house.settings.websocket.handshake_seconds):
+    with trio.move_on_after(context.settings.websocket.handshake_seconds):
         async with trio.open_nursery() as watch:
             watch.start_soon(_cancel_when_closed, outbox, watch.cancel_scope)  # or it hangs when the peer vanishes
             shaken = None
             with contextlib.suppress(ConnectionClosed):  # the peer hung up, or sent more without waiting for the answer
-                shaken = await _answer_request(house, sock, outbox, nursery)
+                shaken = await _answer_request(context, sock, outbox, nursery)
             watch.cancel_scope.cancel()  # also where it was refused: nothing more is waited for
             return shaken
     return None
 
 
 async def _answer_request(
-    house: House, sock: socket.socket, outbox: Outbox, nursery: trio.Nursery
+    context: Context, sock: socket.socket, outbox: Outbox, nursery: trio.Nursery
 ) -> tuple["_Connection", _Offer] | None:
-    connection = await _connection_of_request(outbox, house.settings.websocket, house.faults)
+    connection = await _connection_of_request(outbox, context.settings.websocket, context.faults)
     if connection is None:
         return None
     nursery.start_soon(connection.read)
     request = await connection._get_request()
-    exempt, wait_seconds = await _too_soon(house, sock, request)
+    exempt, wait_seconds = await _too_soon(context, sock, request)
     if wait_seconds:
         await request.reject(429, extra_headers=[(b"Retry-After", str(wait_seconds).encode())])
         return None
@@ -192,7 +192,7 @@ class _Connection(WebSocketConnection):
         self._max_frame_bytes = settings.max_frame_bytes
         self._first_is_read = False
         self._admitted: trio.Event | None = trio.Event()  # None once the user is known
-        self._control_pace = Pace(settings.messages_per_second, settings.messages_burst)
+        self._control_pace = TokenBucket(settings.messages_per_second, settings.messages_burst)
         self._fragments_max = settings.max_frame_bytes // FRAGMENT_BYTES_MIN
         self._fragments = 0  # of the message that is coming in
 
@@ -277,15 +277,15 @@ class _Done:
 _DONE: Any = _Done()
 
 
-async def _too_soon(house: House, sock: socket.socket, request: WebSocketRequest) -> tuple[bool, int]:
+async def _too_soon(context: Context, sock: socket.socket, request: WebSocketRequest) -> tuple[bool, int]:
     """Whether the address of this connection is exempt from limits; and in how many seconds it may come again, or 0."""
-    proxies = house.settings.server.proxies
+    proxies = context.settings.server.proxies
     forwarded = [value.decode("latin-1") for name, value in request.headers if name == proxies.header.encode()]
     try:
         address = client_address(str(sock.getpeername()[0]), forwarded, proxies)
-        if is_within(address, house.settings.limits.exempt):
+        if is_within(address, context.settings.limits.exempt):
             return True, 0
-        taken = await house.limits.take("handshake", limited_as(address))
+        taken = await context.limits.take("handshake", limited_as(address))
     except (OSError, LimitsAway):  # whom nobody can count does not get in
         return False, 1
     return False, 0 if taken.allowed else taken.more_after_seconds

@@ -19,10 +19,10 @@ from server.broadcast.codec import PING_FRAME, Encoding, Misfit
 from server.broadcast.replies import JoinReply, SocketReply
 from server.broadcast.send_queue import Outbox
 from server.broadcast.value_faults import Undecodable
-from server.context import House
-from server.sessions.authenticator import Banned, Visitor
+from server.context import Context
+from server.sessions.authenticator import Authenticated, Banned
 from server.sessions.bans import BANNED
-from server.sessions.resend import tell_again
+from server.sessions.resend import resend
 from server.sessions.session import Session
 from storage.ledger.wallets import find_wallet
 from storage.postgres import Refused, StorageUnavailable
@@ -50,8 +50,8 @@ class Conversation:
     """One connection from its first message to its last; a session speaks through it."""
 
     __slots__ = (
+        "_context",
         "_counts",
-        "_house",
         "_limited",
         "_session",
         "_token_expires_at",
@@ -61,9 +61,9 @@ class Conversation:
         "pinged_at",
     )
 
-    def __init__(self, house: House, outbox: Outbox, encoding: Encoding, *, limited: bool = True) -> None:
+    def __init__(self, context: Context, outbox: Outbox, encoding: Encoding, *, limited: bool = True) -> None:
         """`limited`: the limits of a user hold here; not for a network that is exempt from them."""
-        self._house = house
+        self._context = context
         self._limited = limited
         self._session: Session
         self._counts = False  # whether the session's presence counts somewhere: it is pinged more often then
@@ -98,7 +98,7 @@ class Conversation:
         reply = SocketReply(self, command.ref)
         if self._session.unheard:  # rooms learn that it is heard again before they get what it says
             self._session.note_silence(self.silent(trio.current_time()))
-        wait = self._session.pace.take(trio.current_time())
+        wait = self._session.token_bucket.take(trio.current_time())
         if wait > MAX_BEHIND_SECONDS:
             raise Goodbye(TOO_MANY, "too many messages")
         try:
@@ -114,12 +114,12 @@ class Conversation:
         except StorageUnavailable:
             reply.deliver(Refusal(Code.STORAGE_UNAVAILABLE, "The database is out of reach; try again"))
         except Refused as refused:  # a fault of ours, which costs this command and not the connection
-            self._house.faults.note("command", refused, "command.refused", {"command": type(command).__name__})
+            self._context.faults.note("command", refused, "command.refused", {"command": type(command).__name__})
             reply.deliver(Refusal(Code.INTERNAL, "Something went wrong on our side"))
 
     async def _count(self, command: c.AnyCommand | Misfit) -> Refusal | None:
         """Count a command under its user's limits, but for a network that is exempt. Raises LimitsAway."""
-        return await refuse_command(self._house.limits, self._session.identity, command) if self._limited else None
+        return await refuse_command(self._context.limits, self._session.identity, command) if self._limited else None
 
     def end(self, code: int | None) -> None:
         """The connection is gone: end its session if `code` says that the client will not come back, else detach.
@@ -129,18 +129,18 @@ class Conversation:
         if not self._is_current:
             return
         if code in STANDARD_ENDS or (code is not None and code >= FOR_GOOD):
-            self._house.sessions.end(self._session)
+            self._context.sessions.end(self._session)
         else:
             self._session.detach(self, trio.current_time())
 
     @property
     def _is_current(self) -> bool:
         """The session has not ended, and goes on in this connection and in no newer one."""
-        return self._session.line is self
+        return self._session.connection is self
 
-    async def _identify(self, token: str) -> Visitor:
+    async def _identify(self, token: str) -> Authenticated:
         try:
-            return await self._house.visitors.identify(token)
+            return await self._context.authenticator.identify(token)
         except TokenRefused as refused:
             raise Goodbye(UNAUTHENTICATED, refused.description) from None
         except Banned:
@@ -148,31 +148,31 @@ class Conversation:
         except StorageUnavailable:
             raise Goodbye(STORAGE_AWAY, "the database is away") from None
         except Refused as refused:
-            self._house.faults.note("connection", refused, "identity.refused", {})
+            self._context.faults.note("connection", refused, "identity.refused", {})
             raise Goodbye(STORAGE_AWAY, "the database refused a statement of ours") from None
 
     async def _welcome(self, token: str, opened: c.SessionOpen | None) -> Session:
-        if self._house.draining:
+        if self._context.draining:
             raise Goodbye(DRAINING, "shutting down")
         identity, person = await self._identify(token)
-        if not await may_open(self._house.limits, identity.user_id):
+        if not await may_open(self._context.limits, identity.user_id):
             raise Goodbye(TOO_MANY, "too many sessions of this user were opened or resumed")
         self._token_expires_at = identity.expires_at
         resume = None if opened is None else opened.resume
-        known = None if resume is None else self._house.sessions.find(SessionId(resume.session_id), identity.user_id)
+        known = None if resume is None else self._context.sessions.find(SessionId(resume.session_id), identity.user_id)
         if known is not None and self.outbox.over:
             # The client gave up while the user was looked up; it may have resumed in a newer connection already.
             raise Goodbye(NORMAL, "closed by the client")
         if known is None:
-            await self._house.sessions.make_room(identity.user_id)
+            await self._context.sessions.make_room(identity.user_id)
             self._check_again(identity)
-        session = known or self._house.sessions.open(identity, person)
+        session = known or self._context.sessions.open(identity, person)
         if session is None:
             raise Goodbye(TOO_MANY, "too many sessions of this user, and all of them are in use")
         # From here on nothing waits: no event of a room comes between what was missed and what follows.
         rights_changed = session.adopt(identity)
         heard_at = session.heard_at
-        session.missed_news = known is not None
+        session.missed_events = known is not None
         replaced = session.attach(self)
         if replaced is not None:
             replaced.close(REPLACED, "the session goes on in another connection")
@@ -183,7 +183,7 @@ class Conversation:
                 ref=UNSET if opened is None or opened.ref is None else opened.ref,
                 session_id=session.id,
                 user_id=session.creator_id,
-                heartbeat_seconds=self._house.settings.websocket.heartbeat_seconds,
+                heartbeat_seconds=self._context.settings.websocket.heartbeat_seconds,
                 token_expires_at=rfc3339(identity.expires_at * 1_000_000),
                 resumed=known is not None,
                 missed=[{"channel": backlog.channel, "count": len(backlog.events)} for backlog in backlogs],
@@ -192,11 +192,11 @@ class Conversation:
         )
         session.resume(backlogs)
         if rights_changed:
-            self._house.room_commands.check_rights(session)
+            self._context.room_commands.check_rights(session)
         self._counts = session.counts()
-        tell_again(
-            self._house.registry,
-            self._house.settings.websocket.ping_timeout_seconds,
+        resend(
+            self._context.registry,
+            self._context.settings.websocket.ping_timeout_seconds,
             session,
             self._send,
             None if known is None else heard_at,
@@ -205,19 +205,19 @@ class Conversation:
 
     def _check_again(self, identity: Identity) -> None:
         """What may have changed while other sessions were asked whether they are there. Raises Goodbye."""
-        if self._house.draining:
+        if self._context.draining:
             raise Goodbye(DRAINING, "shutting down")
-        if self._house.bans.contains(identity.overlay_of or identity.user_id):
+        if self._context.bans.contains(identity.overlay_of or identity.user_id):
             raise Goodbye(BANNED, "banned")
 
-    async def tell_missed_news(self) -> None:
+    async def send_missed_events(self) -> None:
         """Tell the balance as it is now, after a resume: what was told before may have been lost with a connection."""
         session = self._session
-        if session.missed_news and session.identity.overlay_of is None:
+        if session.missed_events and session.identity.overlay_of is None:
             with contextlib.suppress(StorageUnavailable, Refused):  # the next resume, or the next change, will tell
-                wallet = await find_wallet(self._house.postgres, session.user_id)
+                wallet = await find_wallet(self._context.postgres, session.user_id)
                 if wallet is not None and self._is_current:
-                    session.missed_news = False
+                    session.missed_events = False
                     changed = m.WalletChanged(balance=wallet.balance, cause="resumed", tokens=0, ref={})
                     self._send(session.with_balance(changed, wallet.n))
 
@@ -238,15 +238,15 @@ class Conversation:
             case c.Ping():
                 self._send(m.Pong(ref=UNSET if command.ref is None else command.ref))
             case c.RoomJoin():
-                reply = JoinReply(self, command.ref, self._house.ice.of(self._session.user_id))
-                await self._house.room_commands.join(self._session, command, reply)
+                reply = JoinReply(self, command.ref, self._context.ice.of(self._session.user_id))
+                await self._context.room_commands.join(self._session, command, reply)
                 self._counts = self._session.counts()
             case c.RoomLeave():
                 self._leave(command.channel, reply)
             case c.TipSend() | c.ChatSend() | c.SignalSend() | c.MemberMute() | c.MemberRemove():
-                self._house.room_commands.talk(self._session, command, reply)
+                self._context.room_commands.talk(self._session, command, reply)
             case c.CallCommand():
-                await self._house.call_commands.give(self._session.user_id, command, reply)
+                await self._context.call_commands.give(self._session.user_id, command, reply)
             case c.TokenRefresh():
                 self._refresh(command.token, reply)
             case c.SessionOpen():
@@ -261,17 +261,17 @@ class Conversation:
     def _refresh(self, token: str, reply: SocketReply) -> None:
         """A token that will not do changes nothing: the one before holds until it expires."""
         try:
-            identity = self._house.visitors.verify(token)
+            identity = self._context.authenticator.verify(token)
         except TokenRefused as refused:
             reply.deliver(Refusal(Code.UNAUTHENTICATED, refused.description))
             return
         if identity.user_id != self._session.user_id:
             reply.deliver(Refusal(Code.FORBIDDEN, "The token is another user's"))
             return
-        if self._house.bans.contains(identity.user_id):
+        if self._context.bans.contains(identity.user_id):
             raise Goodbye(BANNED, "banned")
         if self._session.adopt(identity):
-            self._house.room_commands.check_rights(self._session)
+            self._context.room_commands.check_rights(self._session)
         self._token_expires_at, self._warned_of_expiry = identity.expires_at, False
         self._counts = self._session.counts()
         reply.deliver({"tokenExpiresAt": rfc3339(identity.expires_at * 1_000_000)})
@@ -287,11 +287,11 @@ class Conversation:
         A session whose presence counts is pinged every `party_heartbeat_seconds` and silent after `presence_seconds`;
         another one is silent once it was asked, too, and has not answered for so long.
         """
-        settings, stalls = self._house.settings.websocket, self._house.clock.stalls
+        settings, stalls = self._context.settings.websocket, self._context.clock.stalls
         heard_at = self.outbox.heard_at
         if now - max(heard_at, stalls.over_at) >= settings.ping_timeout_seconds:  # nobody was pinged in a stall
             self.outbox.close(PING_TIMEOUT, "not heard of")
-        self._check_token(self._token_expires_at - self._house.clock.now() / 1_000_000)
+        self._check_token(self._token_expires_at - self._context.clock.now() / 1_000_000)
         if self._is_current:
             self._session.note_silence(self.silent(now))
         if now - self.pinged_at >= (settings.party_heartbeat_seconds if self._counts else settings.heartbeat_seconds):
@@ -300,9 +300,9 @@ class Conversation:
 
     def silent(self, now: float) -> bool:
         """Whether the client has not been heard for so long that it counts as absent."""
-        settings, heard_at = self._house.settings.websocket, self.outbox.heard_at
+        settings, heard_at = self._context.settings.websocket, self.outbox.heard_at
         silence = settings.presence_seconds if self._counts else settings.heartbeat_seconds + settings.presence_seconds
-        return now - heard_at >= silence or heard_at < self._house.clock.stalls.deaf_until
+        return now - heard_at >= silence or heard_at < self._context.clock.stalls.deaf_until
 
     def ping(self, now: float) -> None:
         """Ask whether the client is there, unless it has been asked already and has not answered yet."""
@@ -315,9 +315,9 @@ class Conversation:
 
     def _check_token(self, seconds_left: float) -> None:
         if seconds_left <= 0 and not self._expired_in_stall():
-            for channel in self._session.live_seats():
+            for channel in self._session.live_memberships():
                 self._send(m.AccessRevoked(channel=channel, reason="token_expired"))
-            self._house.sessions.end(self._session)
+            self._context.sessions.end(self._session)
             self.outbox.close(UNAUTHENTICATED, "token expired")
         elif seconds_left <= EXPIRY_WARNING_SECONDS and not self._warned_of_expiry:
             self._warned_of_expiry = True
@@ -325,7 +325,7 @@ class Conversation:
 
     def _expired_in_stall(self) -> bool:
         """The token expired while the server did nothing, and its user has still time to refresh it."""
-        clock = self._house.clock
+        clock = self._context.clock
         waits_until = clock.stalls.over_at + REFRESH_AFTER_STALL_SECONDS
         return trio.current_time() < waits_until and clock.fell_in_stall(self._token_expires_at * 1_000_000)
 

@@ -9,7 +9,7 @@ from server.access.tokens import issue_token
 from server.broadcast.codec import Encoding
 from server.ids import new_uuid
 from server.loadtest.client.client import Client, Disconnected, Event, NothingCame
-from server.loadtest.client.positions import Place
+from server.loadtest.client.positions import ReadPosition
 from server.loadtest.client.reconnect import come_back
 from server.loadtest.measures.figures import BlockClock, Tally
 from server.loadtest.rest import Rest
@@ -58,8 +58,8 @@ class Actor:
         self._tips = 0
 
     @property
-    def place(self) -> Place:
-        return self.client.places.by_channel.get(self.channel) or Place()
+    def position(self) -> ReadPosition:
+        return self.client.positions.by_channel.get(self.channel) or ReadPosition()
 
     async def connect(self) -> None:
         await self.client.open()

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from server.loadtest.client.listeners import Listener, NotJoined
-from server.loadtest.client.positions import Place
+from server.loadtest.client.positions import ReadPosition
 from server.loadtest.concurrency import each
 from server.loadtest.measures.figures import BlockClock
 from server.loadtest.people import Actor, People
@@ -94,11 +94,14 @@ async def _join_all(room: Room, channel: str) -> None:
     await each(room.listeners, lambda listener: listener.join(channel), JOINED_AT_ONCE)
 
 
-def places(room: Room) -> list[Place]:
-    return [*(actor.place for actor in (room.owner, *room.fans)), *(listener.place for listener in room.listeners)]
+def positions(room: Room) -> list[ReadPosition]:
+    return [
+        *(actor.position for actor in (room.owner, *room.fans)),
+        *(listener.position for listener in room.listeners),
+    ]
 
 
 def missing(room: Room) -> int:
     """Deliveries that some member had and others still lack."""
-    heard = [place.seq for place in places(room)]
+    heard = [position.seq for position in positions(room)]
     return sum(max(heard) - seq for seq in heard)

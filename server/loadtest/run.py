@@ -14,7 +14,7 @@ from server.loadtest.measures.plan import LoadRefused, Plan, check_target
 from server.loadtest.measures.stopwatch import Reading, keep_own_time, memory_mib, raise_file_limit, read, sample
 from server.loadtest.people import Actor, People
 from server.loadtest.rest import Refused, Rest
-from server.loadtest.rooms import CallRoom, Room, StreamRoom, missing, places
+from server.loadtest.rooms import CallRoom, Room, StreamRoom, missing, positions
 from server.loadtest.traffic import Talk
 
 PREPARED_AT_ONCE = 8  # rooms: as many as there are requests at once
@@ -172,7 +172,7 @@ class LoadRun:
 
     def _result(self, connects_per_second: float, talked: Reading) -> Result:
         tally = self.tally
-        heard = [place for room in self._open_rooms for place in places(room)]
+        heard = [position for room in self._open_rooms for position in positions(room)]
         return Result(
             plan=self.plan,
             began_at=self._began_at,
@@ -180,15 +180,15 @@ class LoadRun:
             members=self.connected,
             connects_per_second=connects_per_second,
             seconds=round(talked.seconds, 2),
-            deliveries=sum(place.heard for place in heard),
+            deliveries=sum(position.heard for position in heard),
             deliveries_per_second=talked.per_second(talked.deliveries),
             commands=dict(tally.sent),
             tips_per_second=talked.per_second(talked.tips),
             round_trip_ms=spread(tally.round_trips),
             blocks=tally.blocks,
             block_late_ms=spread(tally.lateness),
-            lost=sum(place.lost for place in heard) + sum(map(missing, self._open_rooms)),
-            doubled=sum(place.doubled for place in heard),
+            lost=sum(position.lost for position in heard) + sum(map(missing, self._open_rooms)),
+            doubled=sum(position.doubled for position in heard),
             unanswered=tally.sent.total() - tally.answered.total(),
             unheard_tips=sum(fan.unheard_tips for room in self._open_rooms for fan in room.fans),
             reconnects=tally.reconnects,

@@ -15,8 +15,8 @@ from storage.market.payouts import (
     CONFLICT,
     NewPayout,
     Payout,
+    abandon_payout,
     find_payout,
-    give_up_payout,
     mark_given_back,
     payouts_owed_back,
     reserve_payout,
@@ -82,7 +82,7 @@ class Payouts:
             booked = await find_payout(self._postgres, wish.id)
             assert booked is not None, "its posting is in the journal"
             return booked
-        await give_up_payout(self._postgres, wish.id)
+        await abandon_payout(self._postgres, wish.id)
         return _refusal(receipt)
 
 

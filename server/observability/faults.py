@@ -15,10 +15,10 @@ RESTART_SECONDS = 1.0  # between two runs of a service that raised, so that a la
 
 Where: TypeAlias = Literal[
     "adoption",  # a live room could not be built from its rows
-    "alarm",  # the timers of all rooms were run anew
+    "timers",  # the timers of all rooms were run anew
     "command",  # one command was answered INTERNAL
     "connection",  # one connection was closed
-    "errand",  # one request was answered 500
+    "background_task",  # one request was answered 500
     "fanout",  # one room was restarted, since events for its members were lost
     "heartbeat",  # one connection was closed, or one round of checks was skipped
     "keys",  # the task that reads the public keys was run anew

@@ -9,10 +9,10 @@ from quart_trio import QuartTrio
 from quart_trio.wrappers import TrioRequest
 from werkzeug.exceptions import HTTPException
 
-from server.context import House
+from server.context import Context
 from server.gateway.connection_limits import ConnectionLimits
 from server.gateway.listener import ListeningSockets
-from server.rest.background_tasks import Errands
+from server.rest.background_tasks import BackgroundTasks
 from server.rest.dispatch import Dispatch
 from server.rest.http.bodies import BodyBounds
 from server.rest.http.client_address import client_finder
@@ -83,20 +83,20 @@ ROUTES: tuple[Route, ...] = tuple(
 )
 
 
-async def serve_http(house: House, listening: ListeningSockets) -> None:
+async def serve_http(context: Context, listening: ListeningSockets) -> None:
     """Answer requests until the house closes, or until cancelled; then finish those that are begun."""
     openapi_json(ROUTES)  # takes 0.1 s, in which nothing else happens: not at the first request for it
-    if house.secrets.billing_webhook_secret is None:
+    if context.secrets.billing_webhook_secret is None:
         log.warning("billing_webhook.closed", reason="BILLING_WEBHOOK_SECRET is not set, so every sweep is refused")
     closing = trio.Event()
     async with trio.open_nursery() as outside:
-        outside.start_soon(_note_closing, house.http_closing, closing)
+        outside.start_soon(_note_closing, context.http_closing, closing)
         with trio.CancelScope(shield=True):  # bounded by GRACE_SECONDS from `closing` on
             async with trio.open_nursery() as nursery:
-                app = make_app(house, Errands(nursery, house.settings.http.answer_seconds, house.faults))
-                http = house.settings.http
-                limits = ConnectionLimits(http.connections, *house.settings.counted_by_address)
-                await serve_connections(app, listening, closing, house.faults, house.memory, http, limits)
+                app = make_app(context, BackgroundTasks(nursery, context.settings.http.answer_seconds, context.faults))
+                http = context.settings.http
+                limits = ConnectionLimits(http.connections, *context.settings.counted_by_address)
+                await serve_connections(app, listening, closing, context.faults, context.memory, http, limits)
                 nursery.cancel_scope.cancel()
         outside.cancel_scope.cancel()
 
@@ -109,14 +109,16 @@ async def _note_closing(asked: trio.Event, closing: trio.Event) -> None:
         closing.set()
 
 
-def make_app(house: House, errands: Errands) -> QuartTrio:
+def make_app(context: Context, background_tasks: BackgroundTasks) -> QuartTrio:
     app = QuartTrio(__name__, static_folder=None, template_folder=None)
-    bounds = BodyBounds(house.settings.http.max_body_bytes, {EVENTS_PATH: house.settings.payments.max_event_bytes})
-    app.config |= {"BODY_BOUNDS": bounds, "CLIENT_OF": client_finder(house.settings), "TURNS": Turns()}
+    bounds = BodyBounds(context.settings.http.max_body_bytes, {EVENTS_PATH: context.settings.payments.max_event_bytes})
+    app.config |= {"BODY_BOUNDS": bounds, "CLIENT_OF": client_finder(context.settings), "TURNS": Turns()}
     app.request_class = bounds.bounded(TrioRequest)
-    app.config["BODY_TIMEOUT"] = house.settings.http.answer_seconds  # a body that takes longer does not want an answer
+    app.config["BODY_TIMEOUT"] = (
+        context.settings.http.answer_seconds
+    )  # a body that takes longer does not want an answer
     app.url_map.merge_slashes = False  # a path is served or it is not; nobody is redirected
-    dispatch = Dispatch(house, errands, ROUTES)
+    dispatch = Dispatch(context, background_tasks, ROUTES)
     app.before_request(dispatch.begin)
     app.after_request(dispatch.finish)
     app.register_error_handler(HTTPException, dispatch.fail)

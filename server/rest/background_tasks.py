@@ -11,14 +11,14 @@ from storage.postgres import StorageUnavailable
 T = TypeVar("T")
 
 
-class ErrandStopped(Exception):
+class TaskStopped(Exception):
     """The work was cancelled from within; how much of it is done is unknown."""
 
 
-MAX_ERRANDS = 1000  # that wait for an absent database; one more request is refused instead
+MAX_BACKGROUND_TASKS = 1000  # that wait for an absent database; one more request is refused instead
 
 
-class Errands:
+class BackgroundTasks:
     """A client that disconnects cancels its request, and nothing that was begun here."""
 
     def __init__(self, nursery: trio.Nursery, patience_seconds: float, faults: Faults) -> None:
@@ -28,23 +28,23 @@ class Errands:
 
     async def run(self, work: Callable[[], Awaitable[T]]) -> T:
         """What `work` returns or raises. Raises StorageUnavailable if that takes too long; the work goes on."""
-        errand = self._begin(work)
+        task = self._begin(work)
         try:
             with trio.move_on_after(self._patience_seconds):
-                await errand.done.wait()
-            return errand.result()
+                await task.done.wait()
+            return task.result()
         finally:
-            errand.awaited = False
+            task.awaited = False
 
-    def _begin(self, work: Callable[[], Awaitable[T]]) -> "_Errand[T]":
-        if len(self._nursery.child_tasks) >= MAX_ERRANDS:
+    def _begin(self, work: Callable[[], Awaitable[T]]) -> "_BackgroundTask[T]":
+        if len(self._nursery.child_tasks) >= MAX_BACKGROUND_TASKS:
             raise StorageUnavailable("too much waits for the database already")
-        errand = _Errand(work, self._faults)
-        self._nursery.start_soon(errand.carry_out)
-        return errand
+        task = _BackgroundTask(work, self._faults)
+        self._nursery.start_soon(task.carry_out)
+        return task
 
 
-class _Errand(Generic[T]):
+class _BackgroundTask(Generic[T]):
     def __init__(self, work: Callable[[], Awaitable[T]], faults: Faults) -> None:
         self._work = work
         self._faults = faults
@@ -59,9 +59,9 @@ class _Errand(Generic[T]):
         except BaseException as error:  # reason: raised again where somebody waits for it, and logged where nobody does
             if not is_fault(error):
                 raise
-            self._raised = error if isinstance(error, Exception) else ErrandStopped("cancelled, though nobody asked")
+            self._raised = error if isinstance(error, Exception) else TaskStopped("cancelled, though nobody asked")
             if not self.awaited:
-                self._faults.note("errand", error, "errand.failed", {})
+                self._faults.note("background_task", error, "background_task.failed", {})
         finally:
             self.done.set()
 

@@ -21,9 +21,9 @@ async def settlement_of(
         return invalid(FieldError("reason", "must have a visible character"))
     content = content_digest("settle", *target, action, reason)
     key = None if ask.key is None else client_key(ask.user_id, ask.key)
-    used = None if key is None else await find_use(ask.house.postgres, key)
+    used = None if key is None else await find_use(ask.context.postgres, key)
     if used is not None and used.content != content:
         return KEY_IN_USE
-    if ask.house.draining:
+    if ask.context.draining:
         return Refusal(Code.DRAINING, "The server is shutting down")
     return Settlement(action=action, reason=reason, operator_id=ask.user_id, key=key, content=content)

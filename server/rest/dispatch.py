@@ -12,8 +12,8 @@ from werkzeug.exceptions import MethodNotAllowed
 from domain.refusals import Code, Refusal
 from server.access.rate_limits import Name, Taken, why_not
 from server.access.tokens import TokenRefused
-from server.context import House
-from server.rest.background_tasks import Errands
+from server.context import Context
+from server.rest.background_tasks import BackgroundTasks
 from server.rest.cors import cross_origin, preflight
 from server.rest.http.client_address import CLIENT, Client
 from server.rest.query import decode_query
@@ -40,9 +40,9 @@ log = structlog.get_logger(__name__)
 class Dispatch:
     """What Quart calls, for one house."""
 
-    def __init__(self, house: House, errands: Errands, routes: Iterable[Route]) -> None:
-        self._house = house
-        self._errands = errands
+    def __init__(self, context: Context, background_tasks: BackgroundTasks, routes: Iterable[Route]) -> None:
+        self._context = context
+        self._background_tasks = background_tasks
         self._limits = {route.endpoint: route.limit for route in routes}
 
     async def begin(self) -> Answer | None:
@@ -59,7 +59,7 @@ class Dispatch:
         hurried = None if limit == "proof" else await self._count(limit, g.address)
         if hurried is not None:
             return refused(hurried, g.request_id)
-        return preflight(request, self._house.settings.http.allowed_origins)
+        return preflight(request, self._context.settings.http.allowed_origins)
 
     def view_of(self, route: Route) -> Callable[..., Awaitable[Answer]]:
         """What answers a route."""
@@ -70,8 +70,8 @@ class Dispatch:
             # A body is read even where none is wanted: an answer before its end would break the connection.
             raw = b"" if request.method in ("GET", "HEAD") else await _body()
             ask = Ask(
-                self._house,
-                self._errands,
+                self._context,
+                self._background_tasks,
                 path=request.path,
                 query=_query(),
                 headers=request.headers,
@@ -90,7 +90,7 @@ class Dispatch:
             response.headers.setdefault(name, value)
         response.headers.update(g.headers)
         response.headers.update(_limits(g.taken))
-        response.headers.update(cross_origin(request, self._house.settings.http.allowed_origins))
+        response.headers.update(cross_origin(request, self._context.settings.http.allowed_origins))
         response.headers["X-Request-Id"] = g.request_id
         took = round((trio.current_time() - g.begun) * 1000, 1)
         log.info("http.answered", method=request.method, rule=_rule(), status=response.status_code, ms=took)
@@ -104,7 +104,7 @@ class Dispatch:
             g.headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
         refusal = refusal_of(error)
         if refusal is None:
-            self._house.faults.note("request", error, "http.fault", {"method": request.method, "rule": _rule()})
+            self._context.faults.note("request", error, "http.fault", {"method": request.method, "rule": _rule()})
             refusal = Refusal(
                 Code.INTERNAL, "Something went wrong on our side; the request id helps us to find out what"
             )
@@ -119,7 +119,7 @@ class Dispatch:
             hurried = await self._count("money" if moves_own else "user", str(ask.user_id))
             if hurried is not None:
                 return hurried
-            if self._house.bans.closes(ask.user_id, route.method, route.path):
+            if self._context.bans.closes(ask.user_id, route.method, route.path):
                 return bans.REFUSAL
         if route.needs is Needs.OPERATOR and not ask.is_operator:
             return Refusal(Code.FORBIDDEN, "Only operators may do this")
@@ -139,7 +139,7 @@ class Dispatch:
         """Count this request under a limit. Raises LimitsAway: without a count nobody gets in."""
         if g.exempt:
             return None
-        taken = await self._house.limits.take(name, key)
+        taken = await self._context.limits.take(name, key)
         g.taken.append(taken)
         return why_not(taken)
 

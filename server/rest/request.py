@@ -10,9 +10,9 @@ from werkzeug.datastructures import Headers
 from domain.ids import PostingKey, UserId, client_key
 from server.access.tokens import bearer
 from server.addresses import Origin, forwarded_origin
-from server.context import House
+from server.context import Context
 from server.ids import new_uuid
-from server.rest.background_tasks import Errands
+from server.rest.background_tasks import BackgroundTasks
 from server.rest.query import Listed, Paging, next_link
 from server.rest.strict_json import FieldError, Misfit
 from storage.paging import Paged
@@ -28,9 +28,9 @@ class Ask:
 
     __slots__ = (
         "answer_headers",
-        "errands",
+        "background_tasks",
+        "context",
         "headers",
-        "house",
         "is_operator",
         "key",
         "path",
@@ -42,8 +42,8 @@ class Ask:
 
     def __init__(
         self,
-        house: House,
-        errands: Errands,
+        context: Context,
+        background_tasks: BackgroundTasks,
         *,
         path: str,
         query: Mapping[str, Sequence[str]],
@@ -51,8 +51,8 @@ class Ask:
         raw: bytes,
         peer: str,
     ) -> None:
-        self.house = house
-        self.errands = errands
+        self.context = context
+        self.background_tasks = background_tasks
         self.path = path
         self.query = query
         self.headers = headers
@@ -66,15 +66,15 @@ class Ask:
     @property
     def origin(self) -> Origin:
         """How the client addressed the proxies in front of us, if there are any."""
-        return forwarded_origin(self.peer, self.headers.getlist, self.house.settings.server.proxies)
+        return forwarded_origin(self.peer, self.headers.getlist, self.context.settings.server.proxies)
 
     async def identify(self, *, overlays: bool = False) -> None:
         """Find out who asks, or whose overlay it is. Raises TokenRefused, StorageUnavailable."""
         token = bearer(self.headers.get("Authorization"))
-        visitors = self.house.visitors
-        identity = await visitors.look_on(token) if overlays else visitors.verify(token)
+        authenticator = self.context.authenticator
+        identity = await authenticator.look_on(token) if overlays else authenticator.verify(token)
         self.user_id, self.is_operator = identity.overlay_of or identity.user_id, identity.is_operator
-        await self.house.people.know(self.user_id)
+        await self.context.user_cache.know(self.user_id)
 
     def listed(self, paged: Paged[T], asked: Paging) -> Listed[T]:
         """A page as it is answered, with the way to the next one."""

@@ -13,7 +13,7 @@ from domain.ids import CallId, MemberId, RoomId, UserId, block_key
 from domain.instant import Instant, rfc3339, seconds
 from domain.protocol.events import CallEnded, PastTip
 from domain.room import inputs
-from server.rooms.lifecycle import RoomFloor, persist
+from server.rooms.lifecycle import RoomLifecycle, persist
 from server.rooms.room import LiveRoom
 from server.rooms.task import RoomTask
 from storage.people.users import blocked_between
@@ -25,9 +25,9 @@ from storage.rooms.tips import recent_tips
 class CallRooms:
     """Starts calls and brings them back; what a call does while it lives is the business of its task."""
 
-    def __init__(self, floor: RoomFloor, rules: CallRules) -> None:
-        self._floor = floor
-        self._postgres = floor.postgres
+    def __init__(self, lifecycle: RoomLifecycle, rules: CallRules) -> None:
+        self._lifecycle = lifecycle
+        self._postgres = lifecycle.postgres
         self._rules = rules
 
     def ring(self, stored: StoredCall) -> LiveRoom:
@@ -35,23 +35,23 @@ class CallRooms:
         room = self._room(stored)
         task = self._task(room, stored, [], restarted_at=None)
         assert room.call is not None
-        task.begin(room.call.news.ringing())
+        task.begin(room.call.events.ringing())
         self._start(room, task)
         return room
 
-    async def take_up(self, claim: Claim) -> None:
+    async def adopt(self, claim: Claim) -> None:
         """A call that lived under an earlier epoch: it waits for both parties to come back."""
         stored = await persist(lambda: find_call(self._postgres, CallId(claim.room_id)))
         if stored is None or stored.epoch != claim.epoch:
             return
         tips = await self._tips(stored)
-        if self._floor.registry.find(stored.facts.id) is None:
+        if self._lifecycle.registry.find(stored.facts.id) is None:
             room = self._room(stored)
             self._start(room, self._task(room, stored, tips, restarted_at=room.clock.now()))
 
     def _start(self, room: LiveRoom, task: RoomTask) -> None:
-        self._floor.registry.start(room, task)
-        self._floor.registry.spawn("late_blocks", partial(self._apply_late_blocks, room))
+        self._lifecycle.registry.start(room, task)
+        self._lifecycle.registry.spawn("late_blocks", partial(self._apply_late_blocks, room))
 
     async def _apply_late_blocks(self, room: LiveRoom) -> None:
         """A block that was made after the call's rows were read found no room that it could end."""
@@ -67,10 +67,10 @@ class CallRooms:
         tips = await self._tips(stored)
         # From here on nothing waits: what arrives now comes after those who are let in again.
         task = self._task(room, stored, tips, restarted_at=room.clock.now())
-        self._floor.let_in_again(room, partial(self._rejoin, room))
+        self._lifecycle.readmit(room, partial(self._rejoin, room))
         return task
 
-    async def give_up(self, room: LiveRoom) -> bool:
+    async def abandon(self, room: LiveRoom) -> bool:
         """End the call with `server_fault`: nothing more is charged, and both parties are told."""
         room.call = None
         stored = await self._reclaim(room)
@@ -93,29 +93,29 @@ class CallRooms:
         )
         room.fanout.publish(ended)
         for user_id in room.parties:
-            self._floor.sessions.tell(user_id, ended_outside(ended), but=room.fanout.members())
+            self._lifecycle.sessions.tell(user_id, ended_outside(ended), but=room.fanout.members())
         room.audiences.clear()
         return True
 
     async def end_unread(self, room_id: RoomId) -> None:
         """End a call whose rows the rules refuse."""
-        await self._floor.end_unread(room_id)
+        await self._lifecycle.end_unread(room_id)
 
     async def _reclaim(self, room: LiveRoom) -> StoredCall | None:
         """The call as it is under a new epoch of ours; None if it has ended, or has a later owner already."""
-        claim = await self._floor.reclaim(room)
+        claim = await self._lifecycle.reclaim(room)
         stored = None if claim is None else await persist(lambda: find_call(self._postgres, CallId(room.id)))
         return stored if stored is not None and claim is not None and stored.epoch == claim.epoch else None
 
     async def _tips(self, stored: StoredCall) -> list[PastTip]:
-        facts, limit = stored.facts, self._floor.settings.recent_events
+        facts, limit = stored.facts, self._lifecycle.settings.recent_events
         creator = UserId(facts.creator.user_id)
         return await persist(lambda: recent_tips(self._postgres, facts.id, creator, facts.created_at, (), limit))
 
     def _room(self, stored: StoredCall) -> LiveRoom:
         facts = stored.facts
         parties = (UserId(facts.fan.user_id), UserId(facts.creator.user_id))
-        return self._floor.room(facts.id, facts.channel, parties, self)
+        return self._lifecycle.room(facts.id, facts.channel, parties, self)
 
     def _task(self, room: LiveRoom, stored: StoredCall, tips: list[PastTip], restarted_at: Instant | None) -> RoomTask:
         facts = stored.facts
@@ -132,14 +132,14 @@ class CallRooms:
             set_back=stored.record.set_back,
             refunded=stored.paid[2:],
         )
-        room.call = Call(facts, self._rules, meter, stored.record, restarted_at, self._floor.settings, tips)
-        self._floor.displace(room)
-        return self._floor.task(
+        room.call = Call(facts, self._rules, meter, stored.record, restarted_at, self._lifecycle.settings, tips)
+        self._lifecycle.displace(room)
+        return self._lifecycle.task(
             room, room.call, stored.epoch, partial(save_call, self._postgres, room.id, stored.epoch)
         )
 
     def _rejoin(self, room: LiveRoom, member_id: MemberId) -> None:
-        session = self._floor.sessions.by_member.get(member_id)
+        session = self._lifecycle.sessions.by_member.get(member_id)
         if session is not None and (reply := session.rejoin_reply(room)) is not None:
             room.inbox.deliver(inputs.Joined(member_id, session.user_id, reply))
             if session.unheard:

@@ -11,7 +11,7 @@ from domain.room import inputs
 from server.rooms.inbox.inbox import Inbox
 
 
-class Books(Protocol):
+class Storage(Protocol):
     """Where a room's postings and records go; both wait as long as the database is away.
 
     What returns whether it was done returns False, with nothing done, if the room has a later owner.
@@ -33,8 +33,8 @@ class Books(Protocol):
 class Committer:
     """One commit in flight; what gathers meanwhile goes as one list. Every posting gets one receipt, in order."""
 
-    def __init__(self, books: Books, inbox: Inbox) -> None:
-        self._books = books
+    def __init__(self, storage: Storage, inbox: Inbox) -> None:
+        self._storage = storage
         self._inbox = inbox
         self._waiting: list[Posting] = []
         self._withdrawn: list[Posting] = []
@@ -99,7 +99,7 @@ class Committer:
         if self._busy or not (self._waiting or others):
             return
         self._busy = True
-        if not others and self._books.submit(self._waiting, self._receive):
+        if not others and self._storage.submit(self._waiting, self._receive):
             self._waiting = []
         else:
             self._work.set()
@@ -113,7 +113,7 @@ class Committer:
     async def _commit(self) -> None:
         postings, self._waiting = self._waiting, []
         if postings:
-            self._inbox.deliver(inputs.Receipts(tuple(await self._books.post(postings))))
+            self._inbox.deliver(inputs.Receipts(tuple(await self._storage.post(postings))))
 
     def _hand_back(self) -> None:
         postings, self._withdrawn = self._withdrawn, []
@@ -123,13 +123,13 @@ class Committer:
     async def _give_back_blocks(self) -> None:
         blocks, self._given_back = self._given_back, []
         if blocks:
-            is_ours = await self._books.refund_blocks(blocks)
+            is_ours = await self._storage.refund_blocks(blocks)
             self._inbox.deliver(inputs.GivenBack() if is_ours else inputs.Fenced())
 
     async def _release_tickets(self) -> None:
         if self._release:
             self._release = False
-            if not await self._books.release_tickets():
+            if not await self._storage.release_tickets():
                 self._inbox.deliver(inputs.Fenced())
 
     async def _store(self) -> None:
@@ -139,9 +139,9 @@ class Committer:
         """
         record, self._record = self._record, None
         refunds, self._refunds = self._refunds, []
-        saved = record is None or await self._books.save(record)
+        saved = record is None or await self._storage.save(record)
         for user_id in refunds if saved else ():
-            await self._books.refund_ticket(user_id)
+            await self._storage.refund_ticket(user_id)
         if record is not None:  # last: a room that is stored may be over, and its refunds would be cut off
             self._inbox.deliver(inputs.Saved(record) if saved else inputs.Fenced())
 

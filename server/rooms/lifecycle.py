@@ -22,7 +22,7 @@ from server.money.ticket_settlement import Tickets
 from server.observability.faults import Faults
 from server.observability.metrics import Telemetry
 from server.rooms.inbox.inbox import Inbox
-from server.rooms.inbox.timers import Alarm
+from server.rooms.inbox.timers import RoomTimers
 from server.rooms.ownership import Ownership, Trust
 from server.rooms.registry import Registry
 from server.rooms.room import LiveRoom, Revival
@@ -60,7 +60,7 @@ class RoomSessions(Sessions, Protocol):
     def by_member(self) -> Mapping[MemberId, ReturningMember]: ...
 
 
-class RoomBooks:
+class RoomStorage:
     """Where one room's postings and records go, under one epoch."""
 
     def __init__(
@@ -118,7 +118,7 @@ class RoomBooks:
         return True
 
 
-class RoomFloor:
+class RoomLifecycle:
     """Makes rooms and their tasks, and takes rooms back after a crash."""
 
     def __init__(
@@ -142,7 +142,7 @@ class RoomFloor:
         self.settings = settings
         self.faults = faults
         self.tickets = tickets
-        self.alarm = Alarm()
+        self.timers = RoomTimers()
         self._actor = actor
         self._leases = leases
         self._lease = lease
@@ -151,7 +151,7 @@ class RoomFloor:
     def room(self, room_id: RoomId, channel: str, parties: tuple[UserId, ...], revival: Revival) -> LiveRoom:
         """A room without a task."""
         clock = self.clock.fork()
-        inbox = Inbox(clock, self.alarm, self.settings.inbox)
+        inbox = Inbox(clock, self.timers, self.settings.inbox)
         audiences, ownership = Audiences(channel, partial(self._fanout, inbox)), Ownership(self._lease)
         return LiveRoom(room_id, channel, parties, clock, inbox, audiences, revival, ownership)
 
@@ -159,13 +159,15 @@ class RoomFloor:
         """A task for a room, under a new epoch."""
         room.audiences.begin(epoch)
         room.ownership.begin(epoch)
-        books = RoomBooks(self.postgres, self._actor, save, room.id, epoch, self.faults, room.inbox.fail, self.tickets)
+        storage = RoomStorage(
+            self.postgres, self._actor, save, room.id, epoch, self.faults, room.inbox.fail, self.tickets
+        )
         return RoomTask(
             rules,
             room.clock,
             room.inbox,
             room.audiences,
-            books,
+            storage,
             self.sessions,
             self._telemetry,
             self.faults,
@@ -183,12 +185,12 @@ class RoomFloor:
             await persist(lambda: end_with_fault(self.postgres, claim))
 
     def displace(self, room: LiveRoom) -> None:
-        """Take all members out of a room that starts again; it keeps in mind who they were until `let_in_again`."""
+        """Take all members out of a room that starts again; it keeps in mind who they were until `readmit`."""
         for audience in Audience:
             was, more = room.returning.get(audience, []), room.audiences[audience].clear()
             room.returning[audience] = list(dict.fromkeys([*was, *more]))
 
-    def let_in_again(self, room: LiveRoom, rejoin: Callable[[MemberId], None]) -> None:
+    def readmit(self, room: LiveRoom, rejoin: Callable[[MemberId], None]) -> None:
         """Deliver the re-joins of all who were in a room that starts again, and behind them what waited for it.
 
         What was for its old rules is dropped.

@@ -31,7 +31,7 @@ class Revival(Protocol):
         """
         ...
 
-    async def give_up(self, room: "LiveRoom") -> bool:
+    async def abandon(self, room: "LiveRoom") -> bool:
         """End the room for good, and tell its members; False if the room is not ours any more. May raise as `again`."""
         ...
 
@@ -78,16 +78,16 @@ class LiveRoom:
             return user_id in self.parties
         if self.stream is None:
             return True
-        return user_id == self.stream.facts.owner_id or self.stream.door.pays(user_id, is_operator)
+        return user_id == self.stream.facts.owner_id or self.stream.access_policy.pays(user_id, is_operator)
 
     def running_meters(self) -> Iterable[Meter]:
         """Those whose clocks run now."""
         if self.stream is not None:
-            return self.stream.stays.running()
+            return self.stream.viewing_sessions.running()
         return (self.call.meter,) if self.call is not None and self.call.meter.clock.running else ()
 
     @property
-    def starts_again(self) -> bool:
+    def is_restarting(self) -> bool:
         """Its rules broke, and are not read anew yet."""
         return self.call is None and self.stream is None
 
@@ -96,10 +96,10 @@ class LiveRoom:
         self.ownership.lost = True
         self.inbox.deliver(inputs.Fenced())
 
-    def give_up_tips(self) -> None:
+    def abandon_tips(self) -> None:
         """Answer those whose tips were under way as the room's rules broke."""
         rules = self.stream or self.call
-        for answer in [] if rules is None else rules.talk.give_up():
+        for answer in [] if rules is None else rules.talk.abandon():
             answer.reply.deliver(answer.result)
 
     def turn_away(self) -> None:

@@ -10,22 +10,22 @@ from domain.instant import rfc3339
 from domain.protocol.events import RoomClosed, StreamEnded
 from domain.room import inputs
 from domain.stream.access_policy import pays
-from domain.stream.record import StreamBooks, StreamFacts, StreamRecord, StreamRules
+from domain.stream.record import StreamFacts, StreamHistory, StreamRecord, StreamRules
 from domain.stream.stream import Stream
-from server.rooms.lifecycle import RoomFloor, persist
+from server.rooms.lifecycle import RoomLifecycle, persist
 from server.rooms.room import LiveRoom
 from server.rooms.task import RoomTask
 from storage.rooms.leases import Claim
-from storage.rooms.streams import StoredStream, find_attendees, find_stream, open_stay, save_stream
+from storage.rooms.streams import StoredStream, find_attendees, find_stream, open_viewing_session, save_stream
 from storage.rooms.tips import recent_tips
 
 
 class StreamRooms:
     """Opens streams and brings them back; what a stream does while it lives is the business of its task."""
 
-    def __init__(self, floor: RoomFloor, rules: StreamRules) -> None:
-        self._floor = floor
-        self._postgres = floor.postgres
+    def __init__(self, lifecycle: RoomLifecycle, rules: StreamRules) -> None:
+        self._lifecycle = lifecycle
+        self._postgres = lifecycle.postgres
         self._rules = rules
 
     async def open(self, stream_id: RoomId, epoch: int) -> None:
@@ -33,19 +33,19 @@ class StreamRooms:
         stored = await persist(lambda: find_stream(self._postgres, stream_id))
         if stored is None or stored.record.status != "live" or stored.epoch != epoch:
             return
-        books = await self._books(stored)
-        if self._floor.registry.find(stream_id) is None:
-            room = self._floor.room(stream_id, stored.facts.channel, (), self)
-            self._floor.registry.start(room, self._task(room, stored, books))
-            self._floor.registry.spawn("late_blocks", partial(self._apply_late_blocks, room, stored.facts, books))
+        history = await self._read_history(stored)
+        if self._lifecycle.registry.find(stream_id) is None:
+            room = self._lifecycle.room(stream_id, stored.facts.channel, (), self)
+            self._lifecycle.registry.start(room, self._task(room, stored, history))
+            self._lifecycle.registry.spawn("late_blocks", partial(self._apply_late_blocks, room, stored.facts, history))
 
-    async def _apply_late_blocks(self, room: LiveRoom, facts: StreamFacts, books: StreamBooks) -> None:
+    async def _apply_late_blocks(self, room: LiveRoom, facts: StreamFacts, history: StreamHistory) -> None:
         """A block that was made after the stream's rows were read found no room that it could put anybody out of."""
         now = await persist(lambda: find_attendees(self._postgres, facts.id, facts.owner_id))
-        for user_id in set(now.blocked) - set(books.blocked):
+        for user_id in set(now.blocked) - set(history.blocked):
             room.inbox.deliver(inputs.Barred(user_id))
 
-    async def take_up(self, claim: Claim) -> None:
+    async def adopt(self, claim: Claim) -> None:
         """A stream that lived under an earlier epoch: it waits for its owner to come back."""
         await self.open(claim.room_id, claim.epoch)
 
@@ -55,13 +55,13 @@ class StreamRooms:
         stored = await self._reclaim(room)
         if stored is None:
             return None
-        books, stays = await self._books(stored), await self._stays(room, stored.facts)
+        history, meters = await self._read_history(stored), await self._read_meters(room, stored.facts)
         # From here on nothing waits: what arrives now comes after those who are let in again.
-        task = self._task(room, stored, books)
-        self._floor.let_in_again(room, lambda member_id: self._rejoin(room, member_id, stays.get(member_id)))
+        task = self._task(room, stored, history)
+        self._lifecycle.readmit(room, lambda member_id: self._rejoin(room, member_id, meters.get(member_id)))
         return task
 
-    async def give_up(self, room: LiveRoom) -> bool:
+    async def abandon(self, room: LiveRoom) -> bool:
         """End the stream with `server_fault`: nothing more is charged, and everybody is told."""
         room.stream = None
         stored = await self._reclaim(room)
@@ -71,7 +71,7 @@ class StreamRooms:
         record = msgspec.structs.replace(stored.record, status="ended", ended_at=now, end_reason="server_fault")
         if not await persist(lambda: save_stream(self._postgres, room.id, stored.epoch, record)):
             return False
-        self._floor.tickets.look()
+        self._lifecycle.tickets.look()
         room.take_back()
         for audience in room.audiences:
             for kind in (StreamEnded, RoomClosed):
@@ -82,52 +82,52 @@ class StreamRooms:
 
     async def end_unread(self, room_id: RoomId) -> None:
         """End a stream whose rows the rules refuse."""
-        await self._floor.end_unread(room_id)
+        await self._lifecycle.end_unread(room_id)
 
     async def _reclaim(self, room: LiveRoom) -> StoredStream | None:
         """The stream as it is under a new epoch of ours; None if it has ended, or has a later owner already."""
-        claim = await self._floor.reclaim(room)
+        claim = await self._lifecycle.reclaim(room)
         stored = None if claim is None else await persist(lambda: find_stream(self._postgres, room.id))
         return stored if stored is not None and claim is not None and stored.epoch == claim.epoch else None
 
-    async def _books(self, stored: StoredStream) -> StreamBooks:
+    async def _read_history(self, stored: StoredStream) -> StreamHistory:
         facts, record = stored.facts, stored.record
-        began, limit = record.started_at or facts.created_at, self._floor.settings.recent_events
+        began, limit = record.started_at or facts.created_at, self._lifecycle.settings.recent_events
         people = await persist(lambda: find_attendees(self._postgres, facts.id, facts.owner_id))
         hidden = {*record.muted, *record.removed, *people.blocked}
         tips = await persist(lambda: recent_tips(self._postgres, facts.id, facts.owner_id, began, hidden, limit))
-        return StreamBooks(people.tickets, people.blocked, people.earned, tips)
+        return StreamHistory(people.tickets, people.blocked, people.earned, tips)
 
-    async def _stays(self, room: LiveRoom, facts: StreamFacts) -> dict[MemberId, StoredMeter]:
+    async def _read_meters(self, room: LiveRoom, facts: StreamFacts) -> dict[MemberId, StoredMeter]:
         """What the books say of those who pay; nobody else has a meter."""
         found: dict[MemberId, StoredMeter] = {}
         for member_id in room.fanout.members():
-            session = self._floor.sessions.by_member.get(member_id)
+            session = self._lifecycle.sessions.by_member.get(member_id)
             if session is not None and pays(facts, session.user_id, session.identity.is_operator):
                 user_id = session.user_id
-                found[member_id] = await persist(lambda: open_stay(self._postgres, room.id, user_id))  # noqa: B023  # reason: awaited at once
+                found[member_id] = await persist(lambda: open_viewing_session(self._postgres, room.id, user_id))  # noqa: B023  # reason: awaited at once
         return found
 
-    def _task(self, room: LiveRoom, stored: StoredStream, books: StreamBooks) -> RoomTask:
+    def _task(self, room: LiveRoom, stored: StoredStream, history: StreamHistory) -> RoomTask:
         now = room.clock.now()
-        rules = Stream(stored.facts, self._rules, self._floor.settings, stored.epoch, stored.record, books, now)
+        rules = Stream(stored.facts, self._rules, self._lifecycle.settings, stored.epoch, stored.record, history, now)
         first = rules.open(now)
         room.stream, room.stream_facts = rules, stored.facts
-        self._floor.displace(room)
+        self._lifecycle.displace(room)
         save = partial(self._save, room.id, stored.epoch)
-        task = self._floor.task(room, rules, stored.epoch, save)
+        task = self._lifecycle.task(room, rules, stored.epoch, save)
         task.begin(first)
         return task
 
     async def _save(self, stream_id: RoomId, epoch: int, record: StreamRecord) -> bool:
         saved = await save_stream(self._postgres, stream_id, epoch, record)
         if record.status == "ended":
-            self._floor.tickets.look()
+            self._lifecycle.tickets.look()
         return saved
 
-    def _rejoin(self, room: LiveRoom, member_id: MemberId, stay: StoredMeter | None) -> None:
-        session = self._floor.sessions.by_member.get(member_id)
+    def _rejoin(self, room: LiveRoom, member_id: MemberId, meter: StoredMeter | None) -> None:
+        session = self._lifecycle.sessions.by_member.get(member_id)
         if session is not None and (reply := session.rejoin_reply(room)) is not None:
-            room.inbox.deliver(inputs.Joined(member_id, session.user_id, reply, session.identity.is_operator, stay))
+            room.inbox.deliver(inputs.Joined(member_id, session.user_id, reply, session.identity.is_operator, meter))
             if session.unheard:
                 room.inbox.deliver(session.silence_in(room))

@@ -55,7 +55,7 @@ class Supervisor:
     async def _next_try(self, room: LiveRoom, crashes: deque[float]) -> RoomTask | None:
         """A new task; None once the room is over here, with its members told and waiting commands answered."""
         with self._faults.contained("reply", room=str(room.id)):
-            room.give_up_tips()
+            room.abandon_tips()
         while len(crashes) <= self.restarts:
             try:
                 task = await room.revival.again(room)
@@ -74,7 +74,7 @@ class Supervisor:
     async def _end(self, room: LiveRoom) -> None:
         reason = SERVER_FAULT
         with self._faults.contained("room_end", room=str(room.id)):
-            if await room.revival.give_up(room):
+            if await room.revival.abandon(room):
                 room.turn_away()
                 return
             reason = MOVED

@@ -18,7 +18,7 @@ from server.broadcast.fanout import Fanout
 from server.clock import Clock
 from server.observability.faults import Faults
 from server.observability.metrics import Telemetry
-from server.rooms.committer import Books, Committer
+from server.rooms.committer import Committer, Storage
 from server.rooms.inbox.inbox import Given, Inbox, ends_a_call
 from server.rooms.ownership import Ownership
 
@@ -53,7 +53,7 @@ class Sessions(Protocol):
         self, user_id: UserId, event: msgspec.Struct, n: int = 0, but: Collection[MemberId] = frozenset()
     ) -> None: ...
 
-    def tell_member(self, member_id: MemberId, event: msgspec.Struct) -> None: ...
+    def send_to_member(self, member_id: MemberId, event: msgspec.Struct) -> None: ...
 
     def removed(self, member_id: MemberId, fanout: Fanout) -> None: ...
 
@@ -69,7 +69,7 @@ class RoomTask:
         clock: Clock,
         inbox: Inbox,
         audiences: Audiences,
-        books: Books,
+        storage: Storage,
         sessions: Sessions,
         telemetry: Telemetry,
         faults: Faults,
@@ -84,8 +84,8 @@ class RoomTask:
         self._faults = faults
         self._ownership = ownership
         self._disowned = False
-        self._committer = Committer(books, inbox)
-        self._private: list[effects.Tell | effects.TellMember] = []
+        self._committer = Committer(storage, inbox)
+        self._private: list[effects.Send | effects.SendToMember] = []
         self._handled = 0  # since members were last told
         self.cause: Context | None = None  # of what is handled, or was last
         self._taken: Given | None = None  # from the inbox, and not handled to its end
@@ -177,13 +177,13 @@ class RoomTask:
         for news in told:
             self._tell(news)
 
-    def _tell(self, news: effects.Tell | effects.TellMember) -> None:
+    def _tell(self, news: effects.Send | effects.SendToMember) -> None:
         with self._faults.contained("tell"):
             match news:
-                case effects.Tell(user_id, event, n, but):
+                case effects.Send(user_id, event, n, but):
                     self._sessions.tell(user_id, event, n, but)
-                case effects.TellMember(member_id, event):
-                    self._sessions.tell_member(member_id, event)
+                case effects.SendToMember(member_id, event):
+                    self._sessions.send_to_member(member_id, event)
 
     def _perform(self, wanted: Iterable[effects.Effect], at: Instant) -> None:
         for effect in wanted:
@@ -204,7 +204,7 @@ class RoomTask:
                     self._committer.save(record)
                 case effects.Publish(event, audience):
                     self._audiences.publish(event, audience)
-                case effects.Tell() | effects.TellMember():
+                case effects.Send() | effects.SendToMember():
                     if self._audiences.owed:
                         self._private.append(effect)
                     else:

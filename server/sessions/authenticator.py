@@ -5,7 +5,7 @@ from typing import NamedTuple
 from domain.ids import UserId
 from domain.protocol.events import Person
 from server.access.tokens import LAST_SECOND, Identity, TokenRefused, TokenVerifier
-from server.access.user_cache import People
+from server.access.user_cache import UserCache
 from server.clock import Clock
 from server.sessions.bans import Bans
 from storage.people.overlay_tokens import PREFIX, find_overlay_token
@@ -16,31 +16,33 @@ class Banned(Exception):
     """The user may not be here."""
 
 
-class Visitor(NamedTuple):
+class Authenticated(NamedTuple):
     """What a token says of its bearer, and how others see them."""
 
     identity: Identity
     person: Person
 
 
-class Visitors:
+class Authenticator:
     """Asks the verifier, or, for an overlay's token, the database."""
 
-    def __init__(self, verifier: TokenVerifier, postgres: Postgres, people: People, bans: Bans, clock: Clock) -> None:
+    def __init__(
+        self, verifier: TokenVerifier, postgres: Postgres, user_cache: UserCache, bans: Bans, clock: Clock
+    ) -> None:
         self._verifier = verifier
         self._postgres = postgres
-        self._people = people
+        self._people = user_cache
         self._bans = bans
         self._clock = clock
 
-    async def identify(self, token: str) -> Visitor:
+    async def identify(self, token: str) -> Authenticated:
         """Raises TokenRefused, Banned, StorageUnavailable."""
         identity = await self.look_on(token)
         answers_for = identity.overlay_of or identity.user_id
         self._check_ban(answers_for)
         person = await self._people.know(answers_for)
         self._check_ban(answers_for)  # a ban that landed during the look-up found no session to close
-        return Visitor(identity, person)
+        return Authenticated(identity, person)
 
     def _check_ban(self, user_id: UserId) -> None:
         if self._bans.contains(user_id):

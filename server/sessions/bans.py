@@ -71,9 +71,9 @@ class Bans:
         known = {user_id for user_id in self._until if self.contains(user_id)}
         self._changes, self._until = changes, until
         for user_id in until.keys() - known:
-            self._put_out(user_id)
+            self._evict(user_id)
 
-    def _put_out(self, user_id: UserId) -> None:
+    def _evict(self, user_id: UserId) -> None:
         """Hide what a user wrote, and close their own sessions and those of their overlays.
 
         A session that ends leaves all its rooms.
@@ -82,7 +82,7 @@ class Bans:
             if room.stream is not None:
                 room.inbox.deliver(inputs.WordsHidden(user_id))
         for session in self._sessions.answering_for(user_id):
-            for channel in session.live_seats():
+            for channel in session.live_memberships():
                 session.tell(AccessRevoked(channel=channel, reason="banned"))
             self._sessions.disconnect(session, BANNED, "banned")
 

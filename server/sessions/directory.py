@@ -7,7 +7,7 @@ import trio
 
 from domain.ids import MemberId, SessionId, UserId
 from domain.protocol.events import Person
-from domain.rate_bucket import Pace
+from domain.rate_bucket import TokenBucket
 from server.access.tokens import Identity
 from server.broadcast.fanout import Fanout, send_to_all
 from server.config.settings import WebsocketSettings
@@ -39,7 +39,9 @@ class Sessions:
             if not unheard:
                 return None
             self.disconnect(min(unheard, key=lambda session: session.heard_at), PING_TIMEOUT, "not heard of")
-        session = Session(identity, person, Pace(self._settings.messages_per_second, self._settings.messages_burst))
+        session = Session(
+            identity, person, TokenBucket(self._settings.messages_per_second, self._settings.messages_burst)
+        )
         self.by_member[session.member_id] = self._by_id[session.id] = session
         self._by_user.setdefault(user_id, []).append(session)
         return session
@@ -52,11 +54,11 @@ class Sessions:
         of_user = self.of(user_id)
         if len(of_user) < self._settings.sessions_per_user or any(session.unanswered for session in of_user):
             return
-        lines = [session.line for session in of_user if session.line is not None]
-        for line in lines:
-            line.ping(trio.current_time())
+        connections = [session.connection for session in of_user if session.connection is not None]
+        for connection in connections:
+            connection.ping(trio.current_time())
         with trio.move_on_after(PROBE_SECONDS):
-            while any(line.heard_at < line.pinged_at for line in lines):  # noqa: ASYNC110  # reason: pongs set no event
+            while any(connection.heard_at < connection.pinged_at for connection in connections):  # noqa: ASYNC110  # reason: pongs set no event
                 await trio.sleep(PROBE_PAUSE_SECONDS)
 
     def find(self, session_id: SessionId, user_id: UserId) -> Session | None:
@@ -78,21 +80,21 @@ class Sessions:
         if not of_user:
             del self._by_user[session.user_id]
         session.leave_all()
-        session.line = None
+        session.connection = None
 
     def drop(self, session: Session) -> None:
         """End a session that is broken, and its connection without a goodbye."""
-        line = session.line
+        connection = session.connection
         try:
             self.end(session)
         finally:
-            if line is not None:
-                line.outbox.abort()
+            if connection is not None:
+                connection.outbox.abort()
 
     def check(self, session: Session, now: float) -> None:
         """Its connection's pulse; or, if it has been without one for too long, its end."""
-        if session.line is not None:
-            session.line.check(now)
+        if session.connection is not None:
+            session.connection.check(now)
         elif now - session.lost_at >= self._settings.session_seconds:
             self.end(session)
 
@@ -102,48 +104,48 @@ class Sessions:
         `unheard`: the rooms are told at once that all their members are silent, so the session only takes note of it.
         Otherwise it is silent if it was not heard for long enough, the time of the stall included.
         """
-        if session.line is None:
+        if session.connection is None:
             session.lost_at = min(now, session.lost_at + seconds)
             return
-        session.line.ping_soon()
+        session.connection.ping_soon()
         if unheard:
             session.unheard = True
         else:
-            session.note_silence(session.line.silent(now))
+            session.note_silence(session.connection.silent(now))
 
     def online(self, user_id: UserId) -> bool:
-        return any(session.line is not None for session in self._by_user.get(user_id, ()))
+        return any(session.connection is not None for session in self._by_user.get(user_id, ()))
 
     def tell(self, user_id: UserId, event: msgspec.Struct, n: int = 0, but: Collection[MemberId] = frozenset()) -> None:
         """To all sessions of one user, without those in `but`.
 
         A balance is told with its wallet's posting number `n` (see Session.with_balance).
         """
-        lines = []
+        connections = []
         for session in self._by_user.get(user_id, ()):
             if session.member_id in but:
                 continue
             session.note_told(event, trio.current_time())
-            if session.line is None:
-                session.missed_news = True
+            if session.connection is None:
+                session.missed_events = True
             elif (told := session.with_balance(event, n)) is event:
-                lines.append(session.line)
+                connections.append(session.connection)
             else:
                 session.tell(told)
-        if lines:
-            send_to_all(lines, event)
+        if connections:
+            send_to_all(connections, event)
 
-    def put_out(self, user_id: UserId, code: int, reason: str) -> None:
+    def evict(self, user_id: UserId, code: int, reason: str) -> None:
         """End every session of a user, or of an overlay's token, and close their connections with this code."""
         for session in self.of(user_id):
             self.disconnect(session, code, reason)
 
     def disconnect(self, session: Session, code: int, reason: str) -> None:
         """End a session, and close its connection with this code."""
-        line = session.line
+        connection = session.connection
         self.end(session)
-        if line is not None:
-            line.close(code, reason)
+        if connection is not None:
+            connection.close(code, reason)
 
     def answering_for(self, user_id: UserId) -> list[Session]:
         """A user's own sessions, and those of their overlays."""
@@ -162,10 +164,10 @@ class Sessions:
     def close_silent(self, member_id: MemberId) -> None:
         """Close the connection of a session that is not heard; the session waits for another one, as ever."""
         session = self.by_member.get(member_id)
-        if session is not None and session.line is not None:
-            session.line.close(PING_TIMEOUT, "not heard of")
+        if session is not None and session.connection is not None:
+            session.connection.close(PING_TIMEOUT, "not heard of")
 
-    def tell_member(self, member_id: MemberId, event: msgspec.Struct) -> None:
+    def send_to_member(self, member_id: MemberId, event: msgspec.Struct) -> None:
         """To one session, if it still lives."""
         session = self.by_member.get(member_id)
         if session is not None:
@@ -174,17 +176,23 @@ class Sessions:
     def rooms_of(self, user_id: UserId) -> list[LiveRoom]:
         """Where this user's sessions are."""
         of_user = self._by_user.get(user_id, ())
-        return list({seat.room.id: seat.room for session in of_user for seat in session.live_seats().values()}.values())
+        return list(
+            {
+                membership.room.id: membership.room
+                for session in of_user
+                for membership in session.live_memberships().values()
+            }.values()
+        )
 
     async def say_goodbye(self, code: int, reason: str) -> None:
         """Close every connection, and wait until the clients have gone or are given up."""
-        leaving = [session.line for session in self.by_member.values() if session.line is not None]
-        for line in leaving:
-            line.close(code, reason)
-        for line in leaving:
-            await line.wait_closed()
+        leaving = [session.connection for session in self.by_member.values() if session.connection is not None]
+        for connection in leaving:
+            connection.close(code, reason)
+        for connection in leaving:
+            await connection.wait_closed()
 
     @property
     def connected(self) -> int:
         """How many have a connection."""
-        return sum(session.line is not None for session in self.by_member.values())
+        return sum(session.connection is not None for session in self.by_member.values())

@@ -10,7 +10,7 @@ from server.sessions.session import Session
 Send = Callable[[Any], None]
 
 
-def tell_again(
+def resend(
     registry: Registry, ping_timeout_seconds: float, session: Session, send: Send, heard_at: float | None
 ) -> None:
     """`heard_at`: when the connection before was heard last, by trio's clock; None for a session that is new."""
@@ -34,7 +34,7 @@ def _tell_ringing(registry: Registry, session: Session, send: Send) -> None:
     """A user who comes back while their call rings hears it ring."""
     room = registry.call_of(session.user_id)
     if room is not None and room.call is not None and room.call.ringing:
-        for invitation in room.call.news.ringing():
+        for invitation in room.call.events.ringing():
             if invitation.user_id == session.user_id:
                 send(invitation.event)
 

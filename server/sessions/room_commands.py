@@ -21,9 +21,9 @@ from server.rooms.registry import Registry
 from server.rooms.room import LiveRoom
 from server.sessions.call_commands import FULL, NO_SUCH_ROOM, CallCommands
 from server.sessions.directory import Sessions
-from server.sessions.session import Seat, Session
+from server.sessions.session import Membership, Session
 from storage.postgres import Postgres, Refused, StorageUnavailable
-from storage.rooms.streams import find_stream_in, open_stay
+from storage.rooms.streams import find_stream_in, open_viewing_session
 from storage.rooms.tips import tips_after
 
 STREAM_ENDED = Refusal(Code.STREAM_ENDED, "The stream has ended")
@@ -52,35 +52,39 @@ class RoomCommands:
 
     async def join(self, session: Session, command: c.RoomJoin, reply: inputs.Reply) -> None:
         """Hand it to the room, which answers. Raises StorageUnavailable, with nothing done."""
-        room, seats = self._registry.find_channel(command.channel), session.live_seats()
+        room, memberships = self._registry.find_channel(command.channel), session.live_memberships()
         if command.as_ == "member" and session.identity.overlay_of is not None:
             reply.deliver(ONLY_AN_OVERLAY)
         elif room is None:
             reply.deliver(await self._no_room(session.user_id, command.channel))
         elif room.parties and session.creator_id not in room.parties:
             reply.deliver(NO_SUCH_ROOM)
-        elif command.channel not in seats and len(seats) >= self._rooms_per_session:
+        elif command.channel not in memberships and len(memberships) >= self._rooms_per_session:
             reply.deliver(Refusal(Code.OVERLOADED, "Too many rooms in one session"))
-        elif (seat := seats.get(command.channel)) is not None and seat.audience is not Audience(f"{command.as_}s"):
-            reply.deliver(Refusal(Code.FORBIDDEN, f"You are in this room as {seat.audience.value}; leave it first"))
+        elif (membership := memberships.get(command.channel)) is not None and membership.audience is not Audience(
+            f"{command.as_}s"
+        ):
+            reply.deliver(
+                Refusal(Code.FORBIDDEN, f"You are in this room as {membership.audience.value}; leave it first")
+            )
         else:
-            seat = Seat(room, Audience(f"{command.as_}s"))
-            entering = EnteringReply(reply, partial(session.take, seat), partial(session.give_up, seat))
-            await self._enter(session, seat, command, entering)
+            membership = Membership(room, Audience(f"{command.as_}s"))
+            entering = EnteringReply(reply, partial(session.take, membership), partial(session.abandon, membership))
+            await self._enter(session, membership, command, entering)
 
-    async def _enter(self, session: Session, seat: Seat, command: c.RoomJoin, reply: inputs.Reply) -> None:
-        session.enter(seat)  # first: from now on the room hears of changed funds
+    async def _enter(self, session: Session, membership: Membership, command: c.RoomJoin, reply: inputs.Reply) -> None:
+        session.enter(membership)  # first: from now on the room hears of changed funds
         try:
-            joining = await self._joining(session, seat.room, command, reply)
+            joining = await self._joining(session, membership.room, command, reply)
         except Exception:  # reason: raised again; a seat in a room that knows nothing of it would stay for ever
-            session.give_up(seat)
+            session.abandon(membership)
             raise
-        if not session.has(seat):  # it has left meanwhile, or has ended: nobody would ever say so to the room
+        if not session.has(membership):  # it has left meanwhile, or has ended: nobody would ever say so to the room
             reply.deliver(NO_SUCH_ROOM)
-        elif not seat.room.inbox.offer(joining):
+        elif not membership.room.inbox.offer(joining):
             reply.deliver(FULL)
         elif session.unheard:  # since before the room knew it
-            seat.room.inbox.deliver(session.silence_in(seat.room))
+            membership.room.inbox.deliver(session.silence_in(membership.room))
 
     async def _joining(
         self, session: Session, room: LiveRoom, command: c.RoomJoin, reply: inputs.Reply
@@ -100,9 +104,9 @@ class RoomCommands:
         facts, is_operator = room.stream_facts, session.identity.is_operator
         if facts is None or not pays(facts, session.user_id, is_operator):
             return None
-        if room.stream is not None and room.stream.door.refuse(session.user_id, is_operator) is not None:
+        if room.stream is not None and room.stream.access_policy.refuse(session.user_id, is_operator) is not None:
             return None
-        return await open_stay(self._postgres, room.id, session.user_id)
+        return await open_viewing_session(self._postgres, room.id, session.user_id)
 
     def check_rights(self, session: Session) -> None:
         """Have every room of a session check it again: its present token gives other rights than the one before.
@@ -115,18 +119,20 @@ class RoomCommands:
     async def _check_rights(self, session: Session) -> None:
         """First the rooms that need nothing of the database, so that it holds up none of them."""
         is_operator = session.identity.is_operator
-        seats = [seat for seat in session.live_seats().values() if seat.audience is Audience.MEMBERS]
-        paid = [seat for seat in seats if not is_operator and _has_blocks(seat.room)]
-        for seat in seats:
-            if seat not in paid:
-                seat.room.inbox.deliver(inputs.RightsChanged(session.member_id, is_operator))
+        memberships = [
+            membership for membership in session.live_memberships().values() if membership.audience is Audience.MEMBERS
+        ]
+        paid = [membership for membership in memberships if not is_operator and _has_blocks(membership.room)]
+        for membership in memberships:
+            if membership not in paid:
+                membership.room.inbox.deliver(inputs.RightsChanged(session.member_id, is_operator))
         deadline = trio.current_time() + RIGHTS_SECONDS
-        for seat in paid:
+        for membership in paid:
             stay = None
             with trio.move_on_at(deadline), contextlib.suppress(StorageUnavailable, Refused):
-                stay = await self._stay(session, seat.room)
+                stay = await self._stay(session, membership.room)
             if not session.identity.is_operator:  # else a later token is checked
-                seat.room.inbox.deliver(inputs.RightsChanged(session.member_id, is_operator, stay))
+                membership.room.inbox.deliver(inputs.RightsChanged(session.member_id, is_operator, stay))
 
     async def _missed_tips(self, room: LiveRoom, command: c.RoomJoin) -> list[Any]:
         rules = room.stream or room.call
@@ -141,12 +147,12 @@ class RoomCommands:
         if isinstance(command, c.TipSend):
             recall = recall_in_room(self._postgres, session.user_id, command)
             reply = KeyedReply(reply, recall, partial(self._registry.spawn, "recall"))
-        seat = session.live_seats().get(command.channel)
-        if seat is None or seat.audience is not Audience.MEMBERS:
+        membership = session.live_memberships().get(command.channel)
+        if membership is None or membership.audience is not Audience.MEMBERS:
             reply.deliver(NO_SUCH_ROOM)
             return
         said = inputs.Said(session.person, session.member_id, command, new_uuid(), reply, session.identity.is_operator)
-        if not seat.room.inbox.offer(said):
+        if not membership.room.inbox.offer(said):
             reply.deliver(FULL)
 
     async def _no_room(self, user_id: UserId, channel: str) -> Refusal:

@@ -10,7 +10,7 @@ from domain.billing.meter import Funds
 from domain.ids import MemberId, SessionId, UserId
 from domain.protocol.commands import ResumePoint
 from domain.protocol.events import CallCancelled, CallDeclined, CallEndedOutside, CallMissed, Person, WalletChanged
-from domain.rate_bucket import Pace
+from domain.rate_bucket import TokenBucket
 from domain.room import inputs
 from domain.room.effects import Audience
 from domain.room.inputs import Reply
@@ -26,7 +26,7 @@ CALL_ENDS = (CallDeclined, CallMissed, CallCancelled, CallEndedOutside)
 PROBE_SECONDS = 3.0  # within which a client that is alive answers a ping, over a slow mobile network too
 
 
-class Line(Outlet, Protocol):
+class Connection(Outlet, Protocol):
     """The connection that a session is spoken through."""
 
     @property
@@ -52,7 +52,7 @@ class Line(Outlet, Protocol):
     async def wait_closed(self) -> None: ...
 
 
-class Seat:
+class Membership:
     """Where a session is: in a room, among its members or as an overlay."""
 
     __slots__ = ("audience", "room", "taken")
@@ -71,7 +71,7 @@ class Backlog(NamedTuple):
     """What a session has missed in one room."""
 
     channel: str
-    seat: Seat
+    membership: Membership
     events: list[Broadcast]
 
 
@@ -80,34 +80,34 @@ class Session:
 
     __slots__ = (
         "_call_end",
-        "_seats",
+        "_memberships",
+        "connection",
         "id",
         "identity",
-        "line",
         "lost_at",
         "member_id",
-        "missed_news",
-        "pace",
+        "missed_events",
         "person",
+        "token_bucket",
         "unheard",
         "user_id",
         "wallet",
     )
 
-    def __init__(self, identity: Identity, person: Person, pace: Pace) -> None:
+    def __init__(self, identity: Identity, person: Person, token_bucket: TokenBucket) -> None:
         self.id = SessionId(new_uuid())
         self.member_id = MemberId(new_uuid())
         self.identity = identity  # as of its latest token
         self.person = person  # as others see them
         self.user_id = identity.user_id
-        self.line: Line | None = None
+        self.connection: Connection | None = None
         self.lost_at = 0.0  # when its last connection was lost, by trio's clock
         self.unheard = False  # for longer than presence_seconds, or without a connection
-        self.missed_news = False  # of its own, while it had no connection
+        self.missed_events = False  # of its own, while it had no connection
         self.wallet = NOTHING_TOLD
-        self.pace = pace  # of what it sends, whatever the connection
+        self.token_bucket = token_bucket  # of what it sends, whatever the connection
         self._call_end: tuple[float, msgspec.Struct] | None = None
-        self._seats: dict[str, Seat] = {}
+        self._memberships: dict[str, Membership] = {}
 
     @property
     def creator_id(self) -> UserId:
@@ -119,43 +119,46 @@ class Session:
     @property
     def heard_at(self) -> float:
         """When it was heard last, or lost its connection, by trio's clock."""
-        return self.lost_at if self.line is None else self.line.heard_at
+        return self.lost_at if self.connection is None else self.connection.heard_at
 
     @property
     def unanswered(self) -> bool:
         """It has no connection, or has left a ping unanswered for PROBE_SECONDS: it yields its place to a newer one."""
-        line = self.line
+        connection = self.connection
         return (
-            line is None
+            connection is None
             or self.unheard
-            or (line.heard_at < line.pinged_at and trio.current_time() - line.pinged_at >= PROBE_SECONDS)
+            or (
+                connection.heard_at < connection.pinged_at
+                and trio.current_time() - connection.pinged_at >= PROBE_SECONDS
+            )
         )
 
-    def attach(self, line: Line) -> Line | None:
+    def attach(self, connection: Connection) -> Connection | None:
         """Speak through this connection from here on; returns the one that it replaces, which is still open."""
-        replaced, self.line = self.line, line
+        replaced, self.connection = self.connection, connection
         if replaced is not None:
             self._suspend()
         return replaced
 
-    def detach(self, line: Line, now: float) -> None:
+    def detach(self, connection: Connection, now: float) -> None:
         """This connection is gone, if it is still this session's."""
-        if self.line is line:
-            self.line = None
+        if self.connection is connection:
+            self.connection = None
             self.lost_at = now
             self._suspend()
-            self.note_silence(True, line.heard_at)
+            self.note_silence(True, connection.heard_at)
 
     def _suspend(self) -> None:
-        for seat in self._seats.values():
-            seat.fanout.suspend(self.member_id)
+        for membership in self._memberships.values():
+            membership.fanout.suspend(self.member_id)
 
     def tell(self, event: msgspec.Struct) -> None:
         """To this session alone."""
-        if self.line is None:
-            self.missed_news = True
+        if self.connection is None:
+            self.missed_events = True
         else:
-            self.line.outbox.push(self.line.encoding.frame(event))
+            self.connection.outbox.push(self.connection.encoding.frame(event))
 
     def with_balance(self, event: msgspec.Struct, n: int) -> msgspec.Struct:
         """The event as this session is to be told it now; `n` is the wallet's posting number of its balance.
@@ -186,9 +189,9 @@ class Session:
         """
         if unheard is not self.unheard:
             self.unheard = unheard
-            for seat in self.live_seats().values():
-                seat.room.inbox.deliver(
-                    self.silence_in(seat.room, heard_at) if unheard else inputs.Heard(self.member_id)
+            for membership in self.live_memberships().values():
+                membership.room.inbox.deliver(
+                    self.silence_in(membership.room, heard_at) if unheard else inputs.Heard(self.member_id)
                 )
 
     def silence_in(self, room: LiveRoom, heard_at: float | None = None) -> inputs.Unheard:
@@ -203,76 +206,85 @@ class Session:
 
     # Its rooms
 
-    def live_seats(self) -> dict[str, Seat]:
+    def live_memberships(self) -> dict[str, Membership]:
         """Those in rooms that have not ended."""
-        return {channel: seat for channel, seat in self._seats.items() if not seat.room.settled.is_set()}
+        return {
+            channel: membership
+            for channel, membership in self._memberships.items()
+            if not membership.room.settled.is_set()
+        }
 
-    def enter(self, seat: Seat) -> None:
-        self._seats = self.live_seats()
-        self._seats[seat.room.channel] = seat
+    def enter(self, membership: Membership) -> None:
+        self._memberships = self.live_memberships()
+        self._memberships[membership.room.channel] = membership
 
-    def has(self, seat: Seat) -> bool:
+    def has(self, membership: Membership) -> bool:
         """It has not left since it entered."""
-        return self._seats.get(seat.room.channel) is seat
+        return self._memberships.get(membership.room.channel) is membership
 
     def counts(self) -> bool:
         """Whether some room counts its presence: it pays there, is paid, or the room waits for it."""
         return any(
-            seat.audience is Audience.MEMBERS and seat.room.counts_presence_of(self.user_id, self.identity.is_operator)
-            for seat in self.live_seats().values()
+            membership.audience is Audience.MEMBERS
+            and membership.room.counts_presence_of(self.user_id, self.identity.is_operator)
+            for membership in self.live_memberships().values()
         )
 
     def sits_in(self, fanout: Fanout) -> bool:
         """It has a seat in the room, and in the audience, that this fan-out serves."""
-        return any(seat.fanout is fanout for seat in self._seats.values())
+        return any(membership.fanout is fanout for membership in self._memberships.values())
 
-    def give_up(self, seat: Seat) -> None:
+    def abandon(self, membership: Membership) -> None:
         """It was not let in; but who was in before, and asked once more, still is."""
-        seat.taken = seat.fanout.knows(self.member_id)
-        if self.has(seat) and not seat.taken:
-            del self._seats[seat.room.channel]
+        membership.taken = membership.fanout.knows(self.member_id)
+        if self.has(membership) and not membership.taken:
+            del self._memberships[membership.room.channel]
 
-    def take(self, seat: Seat) -> None:
+    def take(self, membership: Membership) -> None:
         """The room has let it in."""
-        seat.taken = True
+        membership.taken = True
 
     def rejoin_reply(self, room: LiveRoom) -> Reply | None:
         """Answers its re-join of a room that starts again; None without a connection. A refused one loses its seat."""
-        if self.line is None:
+        if self.connection is None:
             return None
-        reply, seat = SocketReply(self.line, None), self.live_seats().get(room.channel)
-        return reply if seat is None else EnteringReply(reply, partial(self.take, seat), partial(self.give_up, seat))
+        reply, membership = SocketReply(self.connection, None), self.live_memberships().get(room.channel)
+        return (
+            reply
+            if membership is None
+            else EnteringReply(reply, partial(self.take, membership), partial(self.abandon, membership))
+        )
 
     def removed(self, fanout: Fanout) -> None:
         """The room has put it out: it needs no place among its rooms any more. A new join may be under way."""
-        for channel, seat in list(self._seats.items()):
-            if seat.taken and seat.fanout is fanout:
-                del self._seats[channel]
+        for channel, membership in list(self._memberships.items()):
+            if membership.taken and membership.fanout is fanout:
+                del self._memberships[channel]
 
     def leave(self, channel: str) -> None:
-        seat = self._seats.pop(channel, None)
-        if seat is not None:
-            seat.fanout.remove(self.member_id)
-            seat.room.inbox.deliver(inputs.Left(self.member_id))
+        membership = self._memberships.pop(channel, None)
+        if membership is not None:
+            membership.fanout.remove(self.member_id)
+            membership.room.inbox.deliver(inputs.Left(self.member_id))
 
     def leave_all(self) -> None:
-        for channel in list(self._seats):
+        for channel in list(self._memberships):
             self.leave(channel)
 
     def backlogs(self, points: list[ResumePoint]) -> list[Backlog]:
         """What was missed, for each room where all of it is still known; the session leaves every other room."""
         known = []
         for point in {point.channel: point for point in points}.values():
-            seat = self._seats.get(point.channel)
-            events = None if seat is None else seat.fanout.missed(self.member_id, point.epoch, point.seq)
-            if seat is not None and events is not None:
-                known.append(Backlog(point.channel, seat, events))
-        for channel in self._seats.keys() - {backlog.channel for backlog in known}:
+            membership = self._memberships.get(point.channel)
+            events = None if membership is None else membership.fanout.missed(self.member_id, point.epoch, point.seq)
+            if membership is not None and events is not None:
+                known.append(Backlog(point.channel, membership, events))
+        for channel in self._memberships.keys() - {backlog.channel for backlog in known}:
             self.leave(channel)
         return known
 
     def resume(self, backlogs: list[Backlog]) -> None:
         """Catch up in each of these rooms, and go on there."""
         for backlog in backlogs:
-            backlog.seat.fanout.resume(self.member_id, backlog.events)
+            backlog.membership.fanout.resume(self.member_id, backlog.events)
         self.note_silence(False)

@@ -14,7 +14,7 @@ from server.rooms.room import LiveRoom
 from server.sessions.directory import Sessions
 
 
-class MoneyNews:
+class WalletEvents:
     """Watches the storage actor. A room speaks of its own blocks; everything else is told from here."""
 
     def __init__(self, telemetry: Telemetry, sessions: Sessions, faults: Faults) -> None:

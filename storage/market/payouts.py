@@ -108,7 +108,7 @@ async def unbooked_payouts(postgres: Postgres, creator_id: UserId) -> list[Payou
     return [_payout(row) for row in rows]
 
 
-async def give_up_payout(postgres: Postgres, payout_id: UUID) -> None:
+async def abandon_payout(postgres: Postgres, payout_id: UUID) -> None:
     """The tokens were gone: reserve them no longer. Raises StorageUnavailable."""
     await postgres.execute("UPDATE payouts SET given_up_at = now() WHERE id = $1", payout_id)
 

@@ -163,8 +163,8 @@ async def save_stream(postgres: Postgres, stream_id: RoomId, epoch: int, record:
         record.end_reason,
         list(record.muted),
         list(record.removed),
-        [payer for payer, _ in record.stays],
-        [active for _, active in record.stays],
+        [payer for payer, _ in record.viewing_sessions],
+        [active for _, active in record.viewing_sessions],
         record.present,
         [set_back.times for set_back in record.set_backs],
         [set_back.block_no for set_back in record.set_backs],
@@ -224,7 +224,7 @@ async def find_standing(
     return Standing(holds_ticket, blocked or user_id in removed)
 
 
-async def open_stay(postgres: Postgres, stream_id: RoomId, payer: UserId) -> StoredMeter:
+async def open_viewing_session(postgres: Postgres, stream_id: RoomId, payer: UserId) -> StoredMeter:
     """Where a viewer's blocks and clock are, and what they have; their first visit makes the meter."""
     row = await postgres.fetchrow("SELECT * FROM open_stay($1, $2)", stream_id, payer)
     assert row is not None, "a function without a set returns one row"

@@ -82,15 +82,15 @@ class Crowd:
 class Echo:
     """Instead of a Conversation: says what it hears, or is a member of the crowd."""
 
-    def __init__(self, house: Any, outbox: Outbox, encoding: Encoding, *, limited: bool) -> None:
-        self._crowd: Crowd = house.crowd
-        self._beside: bool = house.beside
+    def __init__(self, context: Any, outbox: Outbox, encoding: Encoding, *, limited: bool) -> None:
+        self._crowd: Crowd = context.crowd
+        self._beside: bool = context.beside
         self._joined = False
         self.encoding = encoding
         self.outbox = outbox
 
     @property
-    def line(self) -> "Echo":
+    def connection(self) -> "Echo":
         return self
 
     def sits_in(self, fanout: Fanout) -> bool:
@@ -104,7 +104,7 @@ class Echo:
     async def open_by_message(self, message: str | bytes) -> None:
         await self.hear(message)
 
-    async def tell_missed_news(self) -> None:
+    async def send_missed_events(self) -> None:
         pass
 
     async def hear(self, message: str | bytes) -> None:
@@ -138,7 +138,7 @@ async def main(port: int, beside: bool) -> None:
     vars(connection)["first_message_bytes"] = lambda settings: settings.max_frame_bytes  # the client opens no session
     async with trio.open_nursery() as nursery:
         exempt = LimitSettings(exempt=("127.0.0.1/32",))
-        house: Any = SimpleNamespace(
+        context: Any = SimpleNamespace(
             settings=msgspec.structs.replace(Settings(), websocket=settings, limits=exempt),
             telemetry=(telemetry := Telemetry()),
             faults=Faults(telemetry),
@@ -147,10 +147,10 @@ async def main(port: int, beside: bool) -> None:
         )
         listener = Listener(
             open_listener(Address("127.0.0.1", port)),
-            partial(connection.serve_connection, house),
+            partial(connection.serve_connection, context),
             ConnectionLimits(settings.connections, 100),
             settings.send_buffer_bytes,
-            house.faults,
+            context.faults,
             MemoryLimit(),
         )
         nursery.start_soon(listener.run, nursery)

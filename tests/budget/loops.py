@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import asyncpg
 import trio
 
-from server.context import House
+from server.context import Context
 from tests.support.clients import Phone, go_live, ring_and_join
 
 TURNS = 20
@@ -157,7 +157,7 @@ def counted_statements() -> Iterator[list[str]]:
         connection._do_execute, connection.execute = do_execute, execute
 
 
-async def cost_of(house: House, scene: Scene, loop: Loop) -> TurnCost:
+async def cost_of(context: Context, scene: Scene, loop: Loop) -> TurnCost:
     """Beside what the server does anyway in the same time."""
     in_thread = trio.to_thread.run_sync
 

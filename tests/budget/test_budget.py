@@ -17,7 +17,7 @@ from websockets.typing import Subprotocol
 
 from domain.protocol.commands import AnyCommand
 from server.broadcast.codec import Encoding
-from server.context import House
+from server.context import Context
 from server.rest.app import ROUTES
 from server.rest.route import Route
 from server.rest.strict_json import decode_body
@@ -26,7 +26,7 @@ from tests.budget.measure import Cost, Meter, ask
 from tests.server.gateway.test_handshakes import HOSTILE, KEY, PLAIN, UPGRADE, exchange
 from tests.support import asyncapi, openapi
 from tests.support.clients import PATIENCE_SECONDS, go_live, token_of
-from tests.support.servers import add_creator, add_fan, online, running_house, with_section
+from tests.support.servers import add_creator, add_fan, online, running_server, with_section
 
 CPU_MS_MAX = 60.0  # of the event loop: a block is due in the middle of it, and may be as late
 HELD_KIB_MAX = 4_096
@@ -69,12 +69,12 @@ def steady_cost(meter: Meter, exchange: Callable[[], bytes]) -> Cost:
 
 
 @KINDS
-async def test_every_route_stays_within_its_budget_whatever_is_sent(house: House, long: bool) -> None:
-    token = token_of(await add_creator(house, 60), role="operator")
+async def test_every_route_stays_within_its_budget_whatever_is_sent(context: Context, long: bool) -> None:
+    token = token_of(await add_creator(context, 60), role="operator")
     meter, faults, measured = Meter(), list[str](), set[str]()
     print(HEAD.format("route"))
     for request in requests(openapi.read_document(), long):
-        cost = await trio.to_thread.run_sync(cost_of_request, meter, house.http_port, token, request)
+        cost = await trio.to_thread.run_sync(cost_of_request, meter, context.http_port, token, request)
         measured.add(request.route)
         print(row(request.route, request.kind, cost))
         most = PAGE_BYTES_MAX if cost.answer.startswith(b"HTTP/1.1 2") else PROBLEM_BYTES_MAX
@@ -167,10 +167,10 @@ class Line:
 async def test_every_command_stays_within_its_budget_whatever_is_sent(dsn: str, long: bool) -> None:
     unhurried = with_section("websocket", listen="127.0.0.1:0", messages_per_second=1_000, messages_burst=10_000)
     meter, faults = Meter(), list[str]()
-    async with running_house(dsn, unhurried) as house, online(house, await add_creator(house, 60)) as creators:
-        fan = await add_fan(house, 100_000)
+    async with running_server(dsn, unhurried) as context, online(context, await add_creator(context, 60)) as creators:
+        fan = await add_fan(context, 100_000)
         stream = await trio.to_thread.run_sync(go_live, creators)
-        lines = [Line(house.websocket_port, token_of(fan), stream["channel"], packs=packs) for packs in (False, True)]
+        lines = [Line(context.websocket_port, token_of(fan), stream["channel"], packs=packs) for packs in (False, True)]
         print(HEAD.format("command"))
         for frame in frames(asyncapi.read_document(), stream["channel"], long):
             line = lines[frame.is_packed]
@@ -183,13 +183,13 @@ async def test_every_command_stays_within_its_budget_whatever_is_sent(dsn: str, 
     assert faults == []
 
 
-async def test_every_handshake_stays_within_its_budget_whatever_is_sent(house: House) -> None:
+async def test_every_handshake_stays_within_its_budget_whatever_is_sent(context: Context) -> None:
     meter, faults = Meter(), list[str]()
     long = b"GET /other HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 15_000 + b"\r\n" + UPGRADE + KEY + b"\r\n"
     print(HEAD.format("port"))
-    for port in (house.websocket_port, house.http_port):
+    for port in (context.websocket_port, context.http_port):
         for kind, request in {**HOSTILE, **PLAIN, "long header": long}.items():
             cost = await trio.to_thread.run_sync(steady_cost, meter, partial(exchange, port, request))
-            print(row("websocket" if port == house.websocket_port else "HTTP", kind, cost))
+            print(row("websocket" if port == context.websocket_port else "HTTP", kind, cost))
             faults += [f"{port}, {kind}: {fault}" for fault in beyond(cost, PROBLEM_BYTES_MAX)]
     assert faults == []

@@ -6,7 +6,7 @@ import trio
 
 from server.config.settings import Settings
 from tests.budget.loops import LOOPS, Loop, Scene, TurnCost, cost_of
-from tests.support.servers import add_creator, add_fan, online, running_house, settings
+from tests.support.servers import add_creator, add_fan, online, running_server, settings
 
 CPU_MS_MAX = 40.0  # of one turn: at one turn a second each of 25 such users takes a percent of the event loop
 HEAD = "\n| loop | CPU ms | statements | events to others | bounded by |\n|---|---|---|---|---|"
@@ -15,15 +15,15 @@ HEAD = "\n| loop | CPU ms | statements | events to others | bounded by |\n|---|-
 async def test_a_turn_of_each_loop_costs_the_server_and_others_little(dsn: str) -> None:
     unhurried = settings(block_seconds=30, ring_cooldown_seconds=0, resumes_per_second=1000, resumes_burst=1000)
     found = dict[str, TurnCost]()
-    async with running_house(dsn, unhurried) as house:
+    async with running_server(dsn, unhurried) as context:
         async with (
-            online(house, await add_fan(house, 10_000)) as fan,
-            online(house, await add_creator(house, 60)) as creator,
-            online(house, await add_creator(house, 60)) as owner,
+            online(context, await add_fan(context, 10_000)) as fan,
+            online(context, await add_creator(context, 60)) as creator,
+            online(context, await add_creator(context, 60)) as owner,
         ):
             scene = await trio.to_thread.run_sync(Scene, fan, creator, owner)
             for loop in LOOPS:
-                found[loop.name] = await cost_of(house, scene, loop)
+                found[loop.name] = await cost_of(context, scene, loop)
     print(HEAD)
     for loop in LOOPS:
         cpu_ms, statements, events = found[loop.name]

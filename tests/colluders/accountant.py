@@ -72,7 +72,7 @@ class Accountant:
         grace_of: Callable[[UserId], Duration | None],
     ) -> None:
         self._is_here, self._is_silent, self._grace_of = is_here, is_silent, grace_of
-        self.stays: dict[Clock, Stay] = {}
+        self.viewing_sessions: dict[Clock, Stay] = {}
         self.rooms: dict[RoomId, Room] = {}
         self.shows: dict[RoomId, Stay] = {}  # of streams: for how long the owner was live and there
         self.tips: dict[UUID, tuple[UserId, int]] = {}
@@ -84,13 +84,13 @@ class Accountant:
     def open(self, room: Room) -> None:
         self.rooms[room.id] = room
         if isinstance(room, CallRoom):
-            self.stays[room.id, room.fan] = Stay(room.price)
+            self.viewing_sessions[room.id, room.fan] = Stay(room.price)
         elif isinstance(room, StreamRoom):
             self.shows[room.id] = show = Stay(BlockPrice(1, 1))
             show.runs = True
 
     def pass_time(self, span: Duration) -> None:
-        for (room_id, payer), stay in self.stays.items():
+        for (room_id, payer), stay in self.viewing_sessions.items():
             if stay.accepted and self._are_met(self.rooms[room_id], payer):  # its start is told with the first block
                 stay.runs, stay.accepted = True, False
             grace = self._grace_of(payer)
@@ -112,7 +112,7 @@ class Accountant:
 
     def note_away(self, user_id: UserId) -> None:
         """Their silence has been noticed: the time since then is nobody's where they are paid."""
-        for (_, payer), stay in self.stays.items():
+        for (_, payer), stay in self.viewing_sessions.items():
             if payer == user_id:
                 stay.note_payer_away()
         for stay in self._stays_of_payee(user_id):
@@ -126,7 +126,7 @@ class Accountant:
             stay.doubt = 0
 
     def _stays_of_payee(self, user_id: UserId) -> list[Stay]:
-        stays = [stay for (room_id, _), stay in self.stays.items() if self.rooms[room_id].payee == user_id]
+        stays = [stay for (room_id, _), stay in self.viewing_sessions.items() if self.rooms[room_id].payee == user_id]
         return stays + [show for room_id, show in self.shows.items() if self.rooms[room_id].payee == user_id]
 
     def note_crash(self, room: Room) -> None:
@@ -142,11 +142,11 @@ class Accountant:
             show.slack, show.doubt = show.slack + show.doubt, 0
 
     def _stays_in(self, room: Room) -> list[Stay]:
-        return [stay for (room_id, _), stay in self.stays.items() if room_id == room.id]
+        return [stay for (room_id, _), stay in self.viewing_sessions.items() if room_id == room.id]
 
-    def note_put_out(self, room: Room, payer: UserId, *, may_return: bool) -> None:
+    def note_eviction(self, room: Room, payer: UserId, *, may_return: bool) -> None:
         """The payee has removed or blocked a viewer."""
-        if (stay := self.stays.get((room.id, payer))) is not None and room.id not in self.ended:
+        if (stay := self.viewing_sessions.get((room.id, payer))) is not None and room.id not in self.ended:
             stay.end((PAYEE_END if stay.paused else 0,))
             stay.exact = stay.exact and not may_return  # who comes back begins with a block of their own
 
@@ -154,7 +154,7 @@ class Accountant:
 
     def hear(self, room: Room, effect: effects.Effect) -> None:
         match effect:
-            case effects.Tell(_, m.CallAccepted()):
+            case effects.Send(_, m.CallAccepted()):
                 self._only_stay(room).accepted = True
             case effects.Publish(m.CallStateChanged() as change):  # one that is told late says what holds it by then
                 stay = self._only_stay(room)
@@ -162,12 +162,12 @@ class Accountant:
             case effects.Publish(m.BlockCharged() as charged):
                 assert isinstance(room, CallRoom)
                 self._note_block(room, room.fan, charged.block_no, charged.tokens)
-            case effects.Tell(told, m.StayCharged() as charged) if told == charged.user_id:
+            case effects.Send(told, m.StayCharged() as charged) if told == charged.user_id:
                 self._note_block(room, UserId(charged.user_id), charged.block_no, charged.tokens)
             case effects.Publish(m.TipNew() as tip, effects.Audience.MEMBERS):
                 assert tip.tip_id not in self.tips, "a tip is told of once"
                 self.tips[tip.tip_id] = (UserId(tip.from_.user_id), tip.amount_tokens)
-            case effects.Tell(told, m.ViewerChanged() as change) if told == room.payee:
+            case effects.Send(told, m.ViewerChanged() as change) if told == room.payee:
                 self._note_viewer(room, change)
             case effects.Release():
                 show = self.shows[room.id]
@@ -175,14 +175,14 @@ class Accountant:
 
     def note_refused(self, room: Room, payer: UserId) -> None:
         """What was watched since that block fell due is not paid, and does not count."""
-        self.stays[room.id, payer].exact = False
+        self.viewing_sessions[room.id, payer].exact = False
 
     def _only_stay(self, room: Room) -> Stay:
         assert isinstance(room, CallRoom)
-        return self.stays[room.id, room.fan]
+        return self.viewing_sessions[room.id, room.fan]
 
     def _note_block(self, room: Room, payer: UserId, block_no: int, tokens: int) -> None:
-        stay = self.stays[room.id, payer]
+        stay = self.viewing_sessions[room.id, payer]
         assert block_no not in stay.blocks, "each block is told of once"
         assert tokens == stay.price.tokens(block_no)
         before = block_key(room.id, payer, block_no - 1)
@@ -193,7 +193,7 @@ class Accountant:
         assert isinstance(room, StreamRoom)
         if room.price is None:
             return
-        stay = self.stays.setdefault((room.id, UserId(change.user_id)), Stay(room.price))
+        stay = self.viewing_sessions.setdefault((room.id, UserId(change.user_id)), Stay(room.price))
         match change:
             case m.ViewerLeft():
                 stay.paused.pop(change.member_id, None)
@@ -208,7 +208,7 @@ class Accountant:
         if room.id in self.ended:
             return
         self.ended.add(room.id)
-        for (room_id, payer), stay in self.stays.items():
+        for (room_id, payer), stay in self.viewing_sessions.items():
             if room_id != room.id:
                 continue
             stay.end(self._limits(reason, isinstance(room, CallRoom) or payer in members))
@@ -234,7 +234,9 @@ class Accountant:
 
     def bill(self, user_id: UserId) -> int:
         """What a user paid for blocks, tips and tickets, less what was given back, as far as they were told."""
-        blocks = sum(sum(stay.blocks.values()) for (_, payer), stay in self.stays.items() if payer == user_id)
+        blocks = sum(
+            sum(stay.blocks.values()) for (_, payer), stay in self.viewing_sessions.items() if payer == user_id
+        )
         paid = [tokens for payer, tokens in (*self.tips.values(), *self.bought.values()) if payer == user_id]
         back = [tokens for payer, tokens in self.refunds.values() if payer == user_id]
         return blocks + sum(paid) - sum(back)
@@ -242,13 +244,13 @@ class Accountant:
     def was_told_of(self, posting: Posting) -> bool:
         if posting.kind is Kind.BLOCK:
             assert posting.room_id is not None
-            return posting.block_no in self.stays[posting.room_id, posting.debit].blocks
+            return posting.block_no in self.viewing_sessions[posting.room_id, posting.debit].blocks
         return posting.ref_id in self.tips
 
     def check_time(self, room: Room) -> None:
         """Once a room is over: nobody has paid for time in which the payee was away, or watched for nothing."""
         asked_back = room.committer.asked_back
-        for (room_id, payer), stay in self.stays.items():
+        for (room_id, payer), stay in self.viewing_sessions.items():
             if room_id != room.id:
                 continue
             back = {n for n in stay.blocks if block_key(room.id, payer, n) in asked_back}

@@ -111,8 +111,8 @@ class Committer:
         if room.ended or room.epoch != epoch:
             return inputs.Fenced()
         if isinstance(record, StreamRecord):
-            payers = [payer for payer, _ in record.stays]
-            self.active.update(record.stays)
+            payers = [payer for payer, _ in record.viewing_sessions]
+            self.active.update(record.viewing_sessions)
             self.set_backs.update(zip(payers, record.set_backs, strict=True))
             present = max(self.stored.present, record.present)
             self.stored = msgspec.structs.replace(record, stays=(), set_backs=(), present=present)

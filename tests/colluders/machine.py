@@ -243,7 +243,7 @@ class Colluders(MoneyRules):
             room.committer.fly(room.epoch)
         elif what == "tell" and room.committer.arrivals:
             self.town.give(room, room.committer.arrivals.pop(0))
-        elif what == "checkpoint" and isinstance(room, StreamRoom) and not room.rules.closing.over:
+        elif what == "checkpoint" and isinstance(room, StreamRoom) and not room.rules.termination.over:
             room.checkpoint(self.town.now)
 
     @rule(

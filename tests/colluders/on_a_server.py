@@ -17,7 +17,7 @@ from server.config.settings import Settings
 from tests.server.rest.conftest import Caller, client_of, people_of
 from tests.server.rest.shop import SELLING, Shop, selling
 from tests.support.clients import PATIENCE_SECONDS, Phone
-from tests.support.servers import online, running_house
+from tests.support.servers import online, running_server
 from tests.support.stripe_stand_in import stripe_stand_in
 
 RATE = 600  # tokens a minute: 10 a block of one second
@@ -256,7 +256,7 @@ class History:
 
     async def crash_room(self, user: Colluder, _: Colluder, __: int) -> None:
         for talk in self.talks[-1:]:
-            for room in self.shop.house.registry:
+            for room in self.shop.context.registry:
                 if str(room.id) == talk.call_id:
                     talk.fan.unsure = talk.creator.unsure = True
                     room.inbox.fail()
@@ -332,7 +332,7 @@ class History:
 
     async def _check_cash(self) -> None:
         """Over all histories: nothing but what was bought, or advanced to be repaid, is cash or may become cash."""
-        (row,) = await self.shop.house.postgres.fetch(
+        (row,) = await self.shop.context.postgres.fetch(
             "SELECT (SELECT sum(balance - promotional) FROM wallets WHERE user_id IS NOT NULL) AS held,"
             " (SELECT balance FROM wallets WHERE id = $1) AS cashed,"
             " (SELECT -balance FROM wallets WHERE id = $2) AS sold,"
@@ -353,11 +353,11 @@ async def colluding_shop(dsn: str) -> AsyncIterator[Shop]:
     """Blocks of one second, of which a payee who ends gives back the first tenth."""
     with stripe_stand_in() as stripe:
         async with (
-            running_house(dsn, _settings(selling(stripe, block_seconds=1)), SELLING) as house,
-            people_of(house) as people,
+            running_server(dsn, _settings(selling(stripe, block_seconds=1)), SELLING) as context,
+            people_of(context) as people,
         ):
-            async with client_of(house) as web:
-                yield Shop(house, people, stripe, web)
+            async with client_of(context) as web:
+                yield Shop(context, people, stripe, web)
 
 
 def _settings(usual: Settings) -> Settings:
@@ -372,8 +372,8 @@ async def play(shop: Shop, till: Till, users: int, steps: list[Step]) -> None:
         colluders: list[Colluder] = []
         for _ in range(users):
             caller = await shop.people.creator(RATE)
-            device = await stack.enter_async_context(online(shop.house, caller.user_id))
-            watcher = await stack.enter_async_context(online(shop.house, caller.user_id))
+            device = await stack.enter_async_context(online(shop.context, caller.user_id))
+            watcher = await stack.enter_async_context(online(shop.context, caller.user_id))
             colluders.append(Colluder(caller, device, watcher))
         history = History(shop, till, colluders, await shop.people.operator())
         for user in colluders:

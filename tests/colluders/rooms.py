@@ -15,7 +15,7 @@ from domain.ids import MemberId, RoomId, UserId
 from domain.instant import Instant, duration
 from domain.room import effects, inputs
 from domain.room.members import RoomRules
-from domain.stream.record import StreamBooks, StreamFacts, StreamRecord, StreamRules
+from domain.stream.record import StreamFacts, StreamHistory, StreamRecord, StreamRules
 from domain.stream.stream import Stream
 from tests.colluders.committer import Committer, Record
 from tests.domain.stream_books import person
@@ -50,7 +50,7 @@ class Room:
         self.opened = True
 
     @abstractmethod
-    def take_up(self, now: Instant) -> None:
+    def adopt(self, now: Instant) -> None:
         """New rules from the rows."""
 
     def give(self, given: inputs.Input, now: Instant) -> None:
@@ -62,7 +62,7 @@ class Room:
                     self.listener.note_refused(self, receipt.posting.debit)
         for effect in self.rules.handle(given, now):
             self._carry_out(effect)
-        if (reason := self.rules.closing.reason) is not None:
+        if (reason := self.rules.termination.reason) is not None:
             self.listener.note_end(self, reason, members)
 
     def _carry_out(self, effect: effects.Effect) -> None:
@@ -139,7 +139,7 @@ class CallRoom(Room):
             refunded=(row.refunded_blocks, row.refunded_tokens),
         )
 
-    def take_up(self, now: Instant) -> None:
+    def adopt(self, now: Instant) -> None:
         self.epoch = self.ledger.claim(self.id)
         self.rules = Call(self.facts, self.call_rules, self._meter(), self.committer.stored, restarted_at=now)
 
@@ -186,7 +186,7 @@ class StreamRoom(Room):
         self.opened = True
         self._open(now)
 
-    def take_up(self, now: Instant) -> None:
+    def adopt(self, now: Instant) -> None:
         self.epoch = self.ledger.claim(self.id)
         self._open(now)
 
@@ -195,7 +195,7 @@ class StreamRoom(Room):
         sold = {user_id: key for (room_id, user_id), key in self.ledger.tickets.items() if room_id == self.id}
         tickets = {user_id: self.ledger.journal[key].ref_id for user_id, key in sold.items()}
         held = {user_id: ticket_id for user_id, ticket_id in tickets.items() if ticket_id is not None}
-        books = StreamBooks(held, self.blocked, sum(row.tokens for row in rows.values()))
+        books = StreamHistory(held, self.blocked, sum(row.tokens for row in rows.values()))
         record = msgspec.structs.replace(self.committer.stored, released=self.ledger.rooms[self.id].released)
         self.rules = Stream(self.facts, STREAM_RULES, RoomRules(), self.epoch, record, books, now)
         for effect in self.rules.open(now):
@@ -203,7 +203,7 @@ class StreamRoom(Room):
 
     def ask(self, user_id: UserId) -> StoredMeter | None:
         """What the database says of a user's blocks, before they join."""
-        door = self.rules.door
+        door = self.rules.access_policy
         if not door.pays(user_id, False) or door.refuse(user_id, False) is not None:
             return None
         row = self.ledger.meters.setdefault((self.id, user_id), MeterRow())
@@ -213,7 +213,7 @@ class StreamRoom(Room):
 
     def checkpoint(self, now: Instant) -> None:
         """How far running clocks are is stored every few seconds, beside the records of the room."""
-        for meter in self.rules.stays.running():
+        for meter in self.rules.viewing_sessions.running():
             self.committer.active[meter.payer] = meter.billed_active(now)
             self.committer.set_backs[meter.payer] = meter.set_back
         if (present := self.rules.unreleased_presence(now)) is not None:

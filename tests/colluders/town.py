@@ -155,7 +155,7 @@ class Town(World):
             if isinstance(room, StreamRoom) and room.payee == by:
                 room.blocked.add(user_id)
                 if room.opened and not room.ended:
-                    self.accountant.note_put_out(room, user_id, may_return=True)
+                    self.accountant.note_eviction(room, user_id, may_return=True)
                     self.give(room, inputs.Barred(user_id))
                 if not room.ended:
                     for arrival in room.committer.refund_ticket(user_id):
@@ -167,7 +167,7 @@ class Town(World):
 
     def remove(self, stream: StreamRoom, user_id: UserId) -> None:
         """The owner puts a viewer out for good."""
-        self.accountant.note_put_out(stream, user_id, may_return=False)
+        self.accountant.note_eviction(stream, user_id, may_return=False)
         command = c.MemberRemove(channel=stream.facts.channel, user_id=user_id)
         owner, new_id = stream.payee, UUID(int=self.next_number())
         said = inputs.Said(person(owner), stream.member_of(owner)[0], command, new_id, Slip())

@@ -153,7 +153,7 @@ class World:
         self.away = dict.fromkeys(self.users, self.now - GRACE)
         for room in self.rooms:
             if room.opened and room.committer.stored.status != "ended":
-                room.take_up(self.now)
+                room.adopt(self.now)
 
     def drain(self, down: Duration) -> None:
         """Every server stops in order; what is paid is kept."""
@@ -166,7 +166,7 @@ class World:
         """Another server takes it up, while the postings of this one are under way."""
         self._abandon(room, keep=True)
         if room.committer.stored.status != "ended":
-            room.take_up(self.now)
+            room.adopt(self.now)
         late = room.committer.flight
         room.committer.flight = []
         self.ledger.apply(item for item in late if isinstance(item, Posting))  # they are fenced
@@ -186,7 +186,7 @@ class World:
             room.committer.give_back(blocks)
         if room.id not in self.accountant.ended:
             self.accountant.note_end(room, "crashed", set())
-        room.rules.closing.settle()
+        room.rules.termination.settle()
 
     def commit(self) -> None:
         """All that is under way is booked and told."""

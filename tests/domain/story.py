@@ -301,16 +301,16 @@ class Story:
         self.books.flight, self.books.queue, self._lands_at = [], [], None
         self.storage_away = False
         self.now += duration(down_seconds)
-        self._take_up()
+        self._adopt()
 
     def drain(self, *, down_seconds: float = 0) -> None:
         """The server stops in order, and another takes the call up."""
         self.give(inputs.Drain())
         assert self.call.settled
         self.now += duration(down_seconds)
-        self._take_up()
+        self._adopt()
 
-    def _take_up(self) -> None:
+    def _adopt(self) -> None:
         self.epoch = self.ledger.claim(CALL)
         self.call = Call(self.facts, self.rules, self._meter(), self.books.stored, restarted_at=self.now)
 
@@ -331,7 +331,7 @@ class Story:
 
     @property
     def end_reason(self) -> str | None:
-        return self.call.closing.reason
+        return self.call.termination.reason
 
     def balance(self, user_id: UserId) -> int:
         return self.ledger.wallets[user_id].balance
@@ -345,7 +345,7 @@ class Story:
 
     def told(self, user_id: UserId) -> list[msgspec.Struct]:
         """What one user was told in private."""
-        return [effect.event for effect in self.done if isinstance(effect, effects.Tell) and effect.user_id == user_id]
+        return [effect.event for effect in self.done if isinstance(effect, effects.Send) and effect.user_id == user_id]
 
 
 def code(answer: object) -> str | None:

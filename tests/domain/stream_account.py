@@ -22,7 +22,7 @@ class Viewer:
         self.unpaid = 0  # of it, what was past the last paid block when they were put out
         self.committed = self.posted = blocks
         self.waiting: list[Instant] = []  # when the blocks fell due that have no receipt yet
-        self.books_away = self.put_out = False
+        self.books_away = self.evict = False
         self.dropped_at: Instant | None = None  # since when nobody of theirs is heard, if they did not leave
         self.absent = False  # dropped, and what the contract lets run on is over
         self.runs: list[tuple[Instant, Instant]] = []  # when the clock ran
@@ -81,12 +81,12 @@ class Viewer:
         if outcome in ("COMMITTED", "ALREADY"):
             self.committed += 1
         elif outcome in ("INSUFFICIENT", "LIMITED"):
-            self.put_out = True
+            self.evict = True
         if not self.waiting:
             self.books_away = False
-            if self.put_out:
+            if self.evict:
                 self._drop_unpaid()
-                self.posted, self.put_out = self.committed, False
+                self.posted, self.evict = self.committed, False
 
 
 class StreamAccount:
@@ -125,7 +125,7 @@ class StreamAccount:
 
     def runs(self, user_id: UserId) -> bool:
         viewer = self.viewers[user_id]
-        stands = self.over or viewer.books_away or viewer.put_out
+        stands = self.over or viewer.books_away or viewer.evict
         return not stands and (self.watches(user_id) or viewer.runs_on) and self.watches(CREATOR)
 
     def paused(self, user_id: UserId) -> bool:
@@ -226,7 +226,7 @@ class StreamAccount:
         if user_id != CREATOR:
             viewer = self.viewers.setdefault(user_id, known)
             viewer.learn(known.funds)
-            if viewer.put_out:
+            if viewer.evict:
                 return "OVERLOADED"
             if not viewer.may_come_in():
                 return "INSUFFICIENT_TOKENS"
@@ -298,19 +298,19 @@ class StreamAccount:
             if self._give_back(user_id, self.rules.payee_end_seconds):
                 viewer.seen += viewer.posted * self.price.block - viewer.active
                 viewer.active, viewer.runs = viewer.posted * self.price.block, []
-        self.put_out(user_id)
+        self.evict(user_id)
 
     def remove(self, user_id: UserId) -> None:
         """The creator removes them for as long as the stream lives."""
         self.removed.add(user_id)
         if user_id in self.viewers:
             self._give_back(user_id, self.rules.payee_end_seconds)
-        self.put_out(user_id)
+        self.evict(user_id)
 
     def return_ticket(self, user_id: UserId) -> None:
         """Their ticket was refunded, and the room hears of it."""
         self.holders.discard(user_id)
-        self.put_out(user_id)
+        self.evict(user_id)
 
     def _give_back(self, user_id: UserId, seconds: float) -> bool:
         limit = duration(seconds) if self.joined.get(user_id) else 0
@@ -318,7 +318,7 @@ class StreamAccount:
         self.given_back |= blocks
         return bool(blocks)
 
-    def put_out(self, user_id: UserId) -> None:
+    def evict(self, user_id: UserId) -> None:
         for number in list(self.joined.get(user_id, ())):
             self.leave(user_id, number)
 
@@ -332,7 +332,7 @@ class StreamAccount:
     def settle(self, user_id: UserId, outcome: str) -> None:
         self.viewers[user_id].settle(outcome)
         if outcome in ("INSUFFICIENT", "LIMITED"):
-            self.put_out(user_id)
+            self.evict(user_id)
         if outcome in ("FENCED", "CLOSED"):
             self.draining = True
         self.advance(self.now)

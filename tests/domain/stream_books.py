@@ -111,8 +111,8 @@ class Books:
             return inputs.Fenced()
         self.note_presence(record.present)
         kept = {"present": self.stored.present, "released": self.ledger.rooms[STREAM].released}
-        self.stored = msgspec.structs.replace(record, stays=(), **kept)
-        self.active.update(record.stays)
+        self.stored = msgspec.structs.replace(record, viewing_sessions=(), **kept)
+        self.active.update(record.viewing_sessions)
         if record.status == "ended":
             self.ledger.end(STREAM)
         return inputs.Saved(record)

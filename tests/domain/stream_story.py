@@ -16,7 +16,7 @@ from domain.protocol import events as m
 from domain.room import effects, inputs
 from domain.room.effects import Audience
 from domain.room.members import RoomRules
-from domain.stream.record import StreamBooks, StreamFacts, StreamRecord, StreamRules
+from domain.stream.record import StreamFacts, StreamHistory, StreamRecord, StreamRules
 from domain.stream.stream import Stream
 from tests.domain.story import CREATOR, FAN, START, STRANGER, Slip, credit, device
 from tests.domain.stream_books import STREAM, Books, person
@@ -77,7 +77,7 @@ class StreamStory:
         earned = sum(row.tokens for row in self.ledger.meters.values())
         tickets = {user_id: self.ledger.journal[key].ref_id for (_, user_id), key in self.ledger.tickets.items()}
         held = {user_id: ticket_id for user_id, ticket_id in tickets.items() if ticket_id is not None}
-        books = StreamBooks(held, self.blocked, earned, tuple(self.books.tips))
+        books = StreamHistory(held, self.blocked, earned, tuple(self.books.tips))
         record = msgspec.structs.replace(self.books.stored, released=self.ledger.rooms[STREAM].released)
         self.stream = Stream(self.facts, self.rules, self.room_rules, self.epoch, record, books, self.now)
         for effect in self.stream.open(self.now):
@@ -155,22 +155,24 @@ class StreamStory:
 
     def ask_books(self, user_id: UserId, *, operator: bool = False) -> StoredMeter | None:
         """What is asked of the books before a join: of who would pay, and may come in as far as one can see."""
-        door = self.stream.door
-        if not door.pays(user_id, operator) or door.refuse(user_id, operator) is not None:
+        access_policy = self.stream.access_policy
+        if not access_policy.pays(user_id, operator) or access_policy.refuse(user_id, operator) is not None:
             return None
         row = self.ledger.meters.setdefault((STREAM, user_id), MeterRow())
         return StoredMeter(row.last_block, row.tokens, self.books.active.get(user_id, 0), self.funds(user_id))
 
-    def join_with(self, stay: StoredMeter | None, user_id: UserId, number: int = 1, *, operator: bool = False) -> Any:
+    def join_with(
+        self, viewing: StoredMeter | None, user_id: UserId, number: int = 1, *, operator: bool = False
+    ) -> Any:
         """A join that comes after the books were asked."""
         slip = Slip()
-        self.give(inputs.Joined(device(user_id, number), user_id, slip, operator, stay))
+        self.give(inputs.Joined(device(user_id, number), user_id, slip, operator, viewing))
         return slip.answer
 
     def change_rights(self, user_id: UserId, number: int = 1, *, operator: bool, known: bool = True) -> None:
         """A connection's next token makes it an operator's, or anybody's; `known`: the books said what they have."""
-        stay = self.ask_books(user_id, operator=operator) if known else None
-        self.give(inputs.RightsChanged(device(user_id, number), operator, stay))
+        viewing = self.ask_books(user_id, operator=operator) if known else None
+        self.give(inputs.RightsChanged(device(user_id, number), operator, viewing))
 
     def join_overlay(self, *missed: m.PastTip, creator_id: UserId = CREATOR, asked_at: Instant | None = None) -> Any:
         slip = Slip()
@@ -295,7 +297,7 @@ class StreamStory:
 
     def checkpoint(self) -> None:
         """How far running clocks are is stored every few seconds."""
-        for meter in self.stream.stays.running():
+        for meter in self.stream.viewing_sessions.running():
             self.books.active[meter.payer] = meter.billed_active(self.now)
         if (present := self.stream.unreleased_presence(self.now)) is not None:
             self.books.note_presence(present)
@@ -307,19 +309,19 @@ class StreamStory:
         self.books.flight, self.books.queue, self._lands_at = [], [], None
         self.storage_away = False
         self.now += duration(down_seconds)
-        self.take_up()
+        self.adopt()
 
     def drain(self, *, down_seconds: float = 0) -> None:
         """The server stops in order, and another takes the stream up."""
         self.drain_begins()
         assert self.stream.settled
         self.now += duration(down_seconds)
-        self.take_up()
+        self.adopt()
 
     def drain_begins(self) -> None:
         self.give(inputs.Drain())
 
-    def take_up(self) -> None:
+    def adopt(self) -> None:
         self.epoch = self.ledger.claim(STREAM)
         self._begin()
 
@@ -350,7 +352,7 @@ class StreamStory:
 
     def told(self, user_id: UserId) -> list[Any]:
         """What one user was told in private."""
-        return [effect.event for effect in self.done if isinstance(effect, effects.Tell) and effect.user_id == user_id]
+        return [effect.event for effect in self.done if isinstance(effect, effects.Send) and effect.user_id == user_id]
 
     def heard(self, user_id: UserId) -> list[str]:
         """The `type` of everything that one user was told in private."""

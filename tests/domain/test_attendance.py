@@ -8,7 +8,7 @@ from domain.instant import Instant
 from domain.protocol import events as m
 from domain.room.effects import Publish
 from domain.room.members import Members
-from domain.room.presence import COUNT_EVERY, Attendance
+from domain.room.presence import COUNT_EVERY, Presence
 
 BEGIN: Instant = 1_800_000_000_000_000
 MILLISECOND = 1000
@@ -19,16 +19,16 @@ class Room:
 
     def __init__(self, presence_limit: int) -> None:
         self.counts: list[tuple[Instant, int]] = []
-        self._attendance = Attendance(Members(1000), self._publish, presence_limit)
+        self._presence = Presence(Members(1000), self._publish, presence_limit)
 
     def join(self, number: int, at: Instant) -> None:
         self.tell_due(at)
-        self._attendance.join(MemberId(UUID(int=number)), UserId(UUID(int=number)), 1, at)
+        self._presence.join(MemberId(UUID(int=number)), UserId(UUID(int=number)), 1, at)
         self.tell_due(at)
 
     def tell_due(self, at: Instant) -> None:
-        while (due_at := self._attendance.count_due_at()) is not None and due_at <= at:
-            self._attendance.tell_count(due_at)
+        while (due_at := self._presence.count_due_at()) is not None and due_at <= at:
+            self._presence.tell_count(due_at)
 
     def _publish(self, kind: type[m.SequencedEvent], at: Instant, **fields: Any) -> Publish:
         if kind is m.RoomPresence:

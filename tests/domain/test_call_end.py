@@ -2,7 +2,7 @@
 
 import pytest
 
-from domain.billing.meter import BooksDisagree
+from domain.billing.meter import LedgerDisagrees
 from domain.billing.posting import Outcome, Receipt
 from domain.ids import UserId
 from domain.protocol import commands as c
@@ -65,7 +65,7 @@ def test_sessions_outside_of_the_room_hear_of_the_end_and_those_in_it_only_once(
     story.leave(FAN, 2)
     story.wait(45)
     story.act(FAN, c.CallEnd)
-    told = [effect for effect in story.done if isinstance(effect, effects.Tell)]
+    told = [effect for effect in story.done if isinstance(effect, effects.Send)]
     outside = [(tell, tell.event) for tell in told if isinstance(tell.event, m.CallEndedOutside)]
     assert {tell.user_id for tell, _ in outside} == {FAN, CREATOR}
     assert {tell.but for tell, _ in outside} == {frozenset({device(FAN), device(CREATOR)})}
@@ -210,7 +210,7 @@ def test_an_impossible_receipt_makes_the_room_start_again() -> None:
     story.storage_goes_away()
     story.wait(31)
     [*_, posting] = [effect.posting for effect in story.done if isinstance(effect, effects.Post)]
-    with pytest.raises(BooksDisagree, match="block 2"):
+    with pytest.raises(LedgerDisagrees, match="block 2"):
         story.give(inputs.Receipts((Receipt(posting, Outcome.GAP),)))
 
 

@@ -86,7 +86,7 @@ class CallMachine(RuleBasedStateMachine):
         self.account = Account(rules, price, self.story.now, max_tokens)
         self.arrivals: deque[inputs.Input] = deque()
         self.known = self._funds()
-        self.news: deque[Funds] = deque()
+        self.events: deque[Funds] = deque()
         self.slips: list[Slip] = []
         self.told_low: tuple[bool, str | None] = (False, None)
         self.last_seq = 0
@@ -273,7 +273,7 @@ class CallMachine(RuleBasedStateMachine):
     @rule(tokens=st.integers(1, 200), tell=st.booleans())
     def top_up(self, tokens: int, tell: bool) -> None:
         self.story.top_up_unheard(tokens)
-        self.news.append(self._funds())
+        self.events.append(self._funds())
         if tell:
             self.hear_of_funds(newest=True)
 
@@ -282,14 +282,14 @@ class CallMachine(RuleBasedStateMachine):
         balance = self.story.balance(FAN)
         if balance:
             self.story.spend_unheard(min(tokens, balance))
-            self.news.append(self._funds())
+            self.events.append(self._funds())
 
-    @precondition(lambda self: self.news)
+    @precondition(lambda self: self.events)
     @rule(newest=st.booleans())
     def hear_of_funds(self, newest: bool) -> None:
         """News of a balance come late and in any order."""
         self.account.advance(self.story.now)
-        funds = self.news.pop() if newest else self.news.popleft()
+        funds = self.events.pop() if newest else self.events.popleft()
         self._learn(funds)
         self._give(inputs.FundsChanged(FAN, funds))
 
@@ -316,7 +316,7 @@ class CallMachine(RuleBasedStateMachine):
         if landed != "nothing":
             self.commit()
         if self.story.books.stored.status != "ended":
-            self._take_up(down)
+            self._adopt(down)
 
     @precondition(lambda self: not self.account.over)
     @rule(down=spans, quick=st.booleans())
@@ -349,7 +349,7 @@ class CallMachine(RuleBasedStateMachine):
         over = self.account.draining or self.account.end_reason is not None
         return (expected, "ROOM_STARTING") if self.lost and over else (expected,)
 
-    def _take_up(self, down: int) -> None:
+    def _adopt(self, down: int) -> None:
         self.lost = False
         self.account.advance(self.story.now)
         self.story.now += down
@@ -384,10 +384,10 @@ class CallMachine(RuleBasedStateMachine):
                 assert event.seq == self.last_seq
                 assert not self.closed, "nothing follows the end"
                 self._check_event(event)
-            case effects.Tell(user_id, m.BalanceLow() | m.BalanceOk() as warning):
+            case effects.Send(user_id, m.BalanceLow() | m.BalanceOk() as warning):
                 assert user_id == FAN
                 self.told_low = (isinstance(warning, m.BalanceLow), warning.ends_at)
-            case effects.Tell(user_id, m.WalletChanged() as wallet):
+            case effects.Send(user_id, m.WalletChanged() as wallet):
                 assert wallet.ref["blockNo"] <= self.story.blocks
                 assert (wallet.tokens <= 0) == (user_id == FAN) or wallet.tokens == 0
             case effects.Save(record):
@@ -434,7 +434,7 @@ class CallMachine(RuleBasedStateMachine):
 
     def _check_call(self) -> None:
         call, account = self.story.call, self.account
-        assert call.closing.reason == account.end_reason
+        assert call.termination.reason == account.end_reason
         assert call.meter.posted == account.posted
         assert call.meter.committed == account.committed
         if not account.draining:

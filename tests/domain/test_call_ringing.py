@@ -9,7 +9,7 @@ from tests.domain.story import CALL, CREATOR, FAN, STRANGER, Story, code
 
 
 def told_kinds(story: Story, user_id: object) -> list[str]:
-    tells = [effect for effect in story.done if isinstance(effect, effects.Tell) and effect.user_id == user_id]
+    tells = [effect for effect in story.done if isinstance(effect, effects.Send) and effect.user_id == user_id]
     return [str(tell.event.__struct_config__.tag) for tell in tells]
 
 
@@ -177,8 +177,8 @@ def test_the_answer_to_a_command_is_the_call() -> None:
 
 def test_the_invitation_reaches_all_sessions_of_both_parties() -> None:
     story = Story()
-    invitations = story.call.news.ringing()
-    assert [tell.user_id for tell in invitations if isinstance(tell, effects.Tell)] == [FAN, CREATOR]
+    invitations = story.call.events.ringing()
+    assert [tell.user_id for tell in invitations if isinstance(tell, effects.Send)] == [FAN, CREATOR]
 
 
 def test_postings_name_the_fan_as_payer_and_the_creator_as_payee() -> None:

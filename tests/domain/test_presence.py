@@ -177,7 +177,7 @@ def test_a_hold_that_stands_already_or_stands_no_more_changes_nothing() -> None:
 def test_after_a_restart_both_are_away_and_hand_pauses_stand() -> None:
     both = parties()
     stored = CallRecord(creator_paused_at=3 * SECOND, fan_paused=7 * SECOND, creator_paused=8 * SECOND)
-    both.take_up(msgspec.structs.replace(stored, holds=("absent:fan", "creator")), 50 * SECOND)
+    both.adopt(msgspec.structs.replace(stored, holds=("absent:fan", "creator")), 50 * SECOND)
     assert both.holds == {Hold.RESTART, Hold.CREATOR}
     assert both.fan.dropped_at == both.creator.dropped_at == 50 * SECOND
     assert both.creator.paused_at == 3 * SECOND

@@ -214,9 +214,9 @@ def test_a_stream_does_not_end_for_want_of_an_owner_who_could_not_be_heard(absen
     stall(story, 400)
     wake(story)
     story.wait(299)
-    assert not story.stream.closing.over
+    assert not story.stream.termination.over
     story.wait(1)
-    assert story.stream.closing.reason == "owner_lost"
+    assert story.stream.termination.reason == "owner_lost"
 
 
 def test_a_stall_after_the_owner_was_last_heard_does_not_count_as_absence() -> None:
@@ -225,9 +225,9 @@ def test_a_stall_after_the_owner_was_last_heard_does_not_count_as_absence() -> N
     stall(story, 8)
     story.fall_silent(CREATOR, heard_before=9)
     story.wait(298)
-    assert not story.stream.closing.over
+    assert not story.stream.termination.over
     story.wait(1)
-    assert story.stream.closing.reason == "owner_lost"
+    assert story.stream.termination.reason == "owner_lost"
 
 
 def test_active_time_that_is_stored_after_a_long_stall_does_not_include_it() -> None:

@@ -181,7 +181,7 @@ def test_a_clock_that_stood_as_the_books_became_overdue_does_not_run_before_they
     story.wait(200)
     story.join(CREATOR)
     story.wait(100)
-    assert story.stream.stays.find(FAN) is not None
+    assert story.stream.viewing_sessions.find(FAN) is not None
     story.storage_comes_back()
     assert story.blocks(FAN) == 2
     story.wait(19.999999)

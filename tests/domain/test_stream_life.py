@@ -95,7 +95,7 @@ def test_what_is_stored_once_is_not_stored_with_every_later_record() -> None:
     story.wait(10)
     story.leave(OTHER)
     records = [effect.record for effect in story.done if isinstance(effect, effects.Save)]
-    assert [[payer for payer, _ in record.stays] for record in records] == [[FAN], [OTHER]]
+    assert [[payer for payer, _ in record.viewing_sessions] for record in records] == [[FAN], [OTHER]]
 
 
 def test_who_is_muted_or_removed_is_so_after_a_restart_and_what_was_said_is_gone() -> None:
@@ -214,7 +214,7 @@ def test_a_stream_whose_creator_never_comes_ends_after_five_minutes() -> None:
     story = StreamStory()
     story.join(FAN)
     story.wait(299.999999)
-    assert not story.stream.closing.over
+    assert not story.stream.termination.over
     story.wait(0.000001)
     assert (story.stream.settled, story.books.stored.end_reason) == (True, "owner_lost")
 

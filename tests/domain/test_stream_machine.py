@@ -80,7 +80,7 @@ class StreamMachine(RuleBasedStateMachine):
         self.account = StreamAccount(self.story.rules, price, self.story.now)
         self.account.sells_tickets = ticket is not None
         self.arrivals: deque[inputs.Input] = deque()
-        self.news: deque[tuple[UserId, Funds]] = deque()
+        self.events: deque[tuple[UserId, Funds]] = deque()
         self.slips: list[Slip] = []
         self.refunded_by_hand: set[PostingKey] = set()
         self.given = 0  # names for what is given
@@ -193,7 +193,7 @@ class StreamMachine(RuleBasedStateMachine):
             self._hear_of_return(inputs.TicketRefunded(user_id, ticket_id))
 
     def _hear_of_return(self, returned: inputs.TicketRefunded) -> None:
-        if self.story.stream.door.tickets.get(returned.user_id) == returned.ticket_id:
+        if self.story.stream.access_policy.tickets.get(returned.user_id) == returned.ticket_id:
             self.account.return_ticket(returned.user_id)
         self._give(returned)
 
@@ -328,7 +328,7 @@ class StreamMachine(RuleBasedStateMachine):
                 if receipt.posting.kind is Kind.BLOCK:
                     viewer = self.account.viewers[UserId(receipt.posting.debit)]
                     if receipt.outcome is Outcome.WITHDRAWN:
-                        assert viewer.put_out or self.account.draining, "what fell due before the end is charged"
+                        assert viewer.evict or self.account.draining, "what fell due before the end is charged"
                     if receipt.debit_after is not None and receipt.debit_n is not None:
                         viewer.learn(Funds(receipt.debit_after, receipt.debit_n))
                     self.account.settle(UserId(receipt.posting.debit), receipt.outcome.name)
@@ -368,15 +368,15 @@ class StreamMachine(RuleBasedStateMachine):
             self._note_funds(user_id)
 
     def _note_funds(self, user_id: UserId) -> None:
-        self.news.append((user_id, self.story.funds(user_id)))
+        self.events.append((user_id, self.story.funds(user_id)))
 
-    @precondition(lambda self: self.news)
+    @precondition(lambda self: self.events)
     @rule(newest=st.booleans())
     def hear_of_funds(self, newest: bool) -> None:
         """News of a balance come late and in any order."""
         self.account.advance(self.story.now)
-        user_id, funds = self.news.pop() if newest else self.news.popleft()
-        if self.story.stream.stays.find(user_id) is not None:  # the room keeps funds of payers that it knows
+        user_id, funds = self.events.pop() if newest else self.events.popleft()
+        if self.story.stream.viewing_sessions.find(user_id) is not None:  # the room keeps funds of payers that it knows
             self.account.viewers[user_id].learn(funds)
         self._give(inputs.FundsChanged(user_id, funds))
 
@@ -400,7 +400,7 @@ class StreamMachine(RuleBasedStateMachine):
             self.commit()
         if books.stored.status != "ended":
             self.lost_time = True
-            self._take_up(down)
+            self._adopt(down)
 
     @precondition(lambda self: not self.account.over)
     @rule(down=spans)
@@ -413,14 +413,14 @@ class StreamMachine(RuleBasedStateMachine):
         self.catch_up()
         if not over and not self.fenced:
             assert self.story.stream.settled
-            here = {user_id for user_id in self.account.viewers if self.story.stream.stays.find(user_id)}
+            here = {user_id for user_id in self.account.viewers if self.story.stream.viewing_sessions.find(user_id)}
             billed = {user_id: self.account.viewers[user_id].billed for user_id in here}
             self.lost_time |= any(viewer.active > viewer.billed for viewer in self.account.viewers.values())
             assert {user_id: self.story.books.active.get(user_id, 0) for user_id in billed} == billed
         if self.story.books.stored.status != "ended":
-            self._take_up(down)
+            self._adopt(down)
 
-    def _take_up(self, down: Duration) -> None:
+    def _adopt(self, down: Duration) -> None:
         for slip in self.slips:  # who asked a server that died asks again
             slip.answer = slip.answer or "lost"
         self.story.crash(down_seconds=down / 1_000_000)
@@ -467,19 +467,19 @@ class StreamMachine(RuleBasedStateMachine):
                 assert event.seq == self.last_seq[audience]
                 assert not self.closed, "nothing follows the end"
                 self._check_event(event)
-            case effects.Tell(user_id, m.BalanceLow() | m.BalanceOk() as warning):
+            case effects.Send(user_id, m.BalanceLow() | m.BalanceOk() as warning):
                 self.told_low[user_id] = (isinstance(warning, m.BalanceLow), warning.ends_at)
-            case effects.Tell(user_id, m.StayCharged() as charged):
+            case effects.Send(user_id, m.StayCharged() as charged):
                 payer = UserId(charged.user_id)
                 assert user_id in (payer, CREATOR)
                 assert charged.block_no <= self.story.blocks(payer), "money is told of after the commit"
-            case effects.Tell(user_id, m.AccessRevoked(reason="insufficient_funds")):
+            case effects.Send(user_id, m.AccessRevoked(reason="insufficient_funds")):
                 self.told_low[user_id] = (False, None)
-            case effects.Tell(user_id, m.ViewerChanged() as change) | effects.TellMember(
+            case effects.Send(user_id, m.ViewerChanged() as change) | effects.SendToMember(
                 user_id, m.ViewerChanged() as change
             ):
-                assert isinstance(effect, effects.TellMember) or user_id == CREATOR
-                self._note_viewer(change, again=isinstance(effect, effects.TellMember))
+                assert isinstance(effect, effects.SendToMember) or user_id == CREATOR
+                self._note_viewer(change, again=isinstance(effect, effects.SendToMember))
             case effects.Release():
                 assert self.account.earned_tickets
             case effects.Close():
@@ -515,15 +515,15 @@ class StreamMachine(RuleBasedStateMachine):
 
     def _check_stream(self) -> None:
         stream, account = self.story.stream, self.account
-        assert stream.closing.reason == account.end_reason
+        assert stream.termination.reason == account.end_reason
         if stream.settled:
             return
-        assert stream.closing.over == account.over
+        assert stream.termination.over == account.over
         assert stream.next_deadline() is not None or account.over or account.watches(CREATOR)
         waits = account.sells_tickets and not account.earned_tickets
         assert stream.unreleased_presence(self.story.now) == (account.present if waits else None)
         for user_id in account.viewers:
-            self._check_stay(user_id)
+            self._check_viewing(user_id)
         if not account.over:
             connections = (
                 (user_id, number) for user_id in account.viewers for number in account.joined.get(user_id, ())
@@ -532,14 +532,14 @@ class StreamMachine(RuleBasedStateMachine):
         there = {member.member_id for member in stream.members.listed()}
         assert there == {device(user_id, number) for user_id, ones in account.joined.items() for number in ones}
 
-    def _check_stay(self, user_id: UserId) -> None:
-        stay, viewer = self.story.stream.stays.find(user_id), self.account.viewers[user_id]
-        if stay is None:
+    def _check_viewing(self, user_id: UserId) -> None:
+        viewing, viewer = self.story.stream.viewing_sessions.find(user_id), self.account.viewers[user_id]
+        if viewing is None:
             return  # not here since the last restart
-        assert (stay.meter.posted, stay.meter.committed) == (viewer.posted, viewer.committed)
-        assert stay.meter.clock.running == self.account.runs(user_id)
-        assert stay.meter.clock.active(self.story.now) == viewer.active
-        assert stay.meter.due_at() == self.account.due_at(user_id)
+        assert (viewing.meter.posted, viewing.meter.committed) == (viewer.posted, viewer.committed)
+        assert viewing.meter.clock.running == self.account.runs(user_id)
+        assert viewing.meter.clock.active(self.story.now) == viewer.active
+        assert viewing.meter.due_at() == self.account.due_at(user_id)
         if self.account.watches(user_id) and not viewer.waiting and not self.account.over:
             low, due_at = viewer.spendable < viewer.next_tokens, self.account.due_at(user_id)
             assert self.told_low[user_id] == (low, rfc3339(due_at) if low and due_at is not None else None)

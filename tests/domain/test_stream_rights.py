@@ -10,7 +10,7 @@ from tests.domain.stream_story import OPERATOR, OTHER, StreamStory
 
 def revoked(story: StreamStory, user_id: UserId, number: int = 1) -> list[str]:
     """Why this connection alone was told that it may not stay."""
-    told = [effect for effect in story.done if isinstance(effect, effects.TellMember)]
+    told = [effect for effect in story.done if isinstance(effect, effects.SendToMember)]
     to_it = [effect.event for effect in told if effect.member_id == device(user_id, number)]
     return [event.reason for event in to_it if isinstance(event, m.AccessRevoked)]
 

@@ -107,7 +107,7 @@ def test_two_connections_of_one_payer_are_one_stay() -> None:
     story.fall_silent(FAN, 2)
     story.wait(100)
     assert story.blocks(FAN) == 2, "a block that falls due while its payer is away is not charged"
-    assert story.stream.stays.find(FAN) is not None
+    assert story.stream.viewing_sessions.find(FAN) is not None
     story.be_heard(FAN, 2)
     assert story.blocks(FAN) == 2
     story.wait(19.999999)

@@ -245,7 +245,7 @@ def test_tips_and_blocks_of_one_viewer_are_told_apart() -> None:
 def test_a_signal_goes_to_one_connection_alone_and_says_from_which() -> None:
     story = free()
     assert story.signal(FAN, CREATOR, {"sdp": "offer"}) == {}
-    [passed_on] = [effect for effect in story.done if isinstance(effect, effects.TellMember)]
+    [passed_on] = [effect for effect in story.done if isinstance(effect, effects.SendToMember)]
     assert passed_on.member_id == device(CREATOR)
     assert passed_on.event == m.SignalNew(channel=story.facts.channel, from_=device(FAN), data={"sdp": "offer"})
     assert story.signal(CREATOR, FAN, "answer") == {}

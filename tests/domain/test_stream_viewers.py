@@ -25,7 +25,7 @@ def heard(story: StreamStory) -> list[tuple[str, UserId]]:
 
 def told_again(story: StreamStory, number: int = 1) -> list[tuple[str, UserId]]:
     """What one session of the owner alone was told of viewers."""
-    only = [effect for effect in story.done if isinstance(effect, effects.TellMember)]
+    only = [effect for effect in story.done if isinstance(effect, effects.SendToMember)]
     events = [effect.event for effect in only if effect.member_id == device(CREATOR, number)]
     return [(_kind(event), UserId(event.user_id)) for event in events if isinstance(event, m.ViewerChanged)]
 
@@ -75,9 +75,9 @@ def test_who_hides_between_resumes_is_billed_for_the_grace_each_time() -> None:
         story.fall_silent(FAN)
         story.wait(110)
         story.be_heard(FAN)
-    stay = story.stream.stays.find(FAN)
-    assert stay is not None
-    assert stay.meter.clock.active(story.now) == 60_000_000, "up to 10.005 s each time, and never past a paid block"
+    viewing = story.stream.viewing_sessions.find(FAN)
+    assert viewing is not None
+    assert viewing.meter.clock.active(story.now) == 60_000_000, "up to 10.005 s each time, and never past a paid block"
     assert story.blocks(FAN) == 3
     assert heard(story)[1:] == [("viewer:paused", FAN), ("viewer:resumed", FAN)] * 6
 
@@ -87,8 +87,8 @@ def test_a_clean_leave_stops_the_clock_at_once_though_another_connection_has_dro
     story.join(FAN, 2)
     story.fall_silent(FAN, 2)
     story.leave(FAN)
-    stay = story.stream.stays.find(FAN)
-    assert stay is not None and not stay.meter.clock.running
+    viewing = story.stream.viewing_sessions.find(FAN)
+    assert viewing is not None and not viewing.meter.clock.running
 
 
 def test_a_dropped_payer_whose_session_ends_pays_no_more() -> None:
@@ -260,8 +260,8 @@ def test_an_owner_counts_as_heard_while_any_connection_was() -> None:
     story.fall_silent(CREATOR, 2, heard_before=3)
     story.fall_silent(CREATOR, heard_before=10)
     story.be_heard(CREATOR)
-    stay = story.stream.stays.find(FAN)
-    assert stay is not None and stay.meter.clock.active(story.now) == 17_000_000
+    viewing = story.stream.viewing_sessions.find(FAN)
+    assert viewing is not None and viewing.meter.clock.active(story.now) == 17_000_000
 
 
 @pytest.mark.parametrize(("seconds", "given_back"), [(0, 1), (9.999999, 1), (10, 0), (30.005, 1), (45, 0)])
@@ -302,7 +302,7 @@ def test_an_owner_who_stays_away_gives_back_what_fell_due_meanwhile() -> None:
     story.leave(OTHER)
     story.fall_silent(CREATOR, heard_before=8)
     story.wait(300)
-    assert story.stream.closing.reason == "owner_lost"
+    assert story.stream.termination.reason == "owner_lost"
     assert {(posting.credit, posting.tokens) for posting in refunds(story)} == {(FAN, 30), (OTHER, 30)}
 
 

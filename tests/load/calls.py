@@ -20,7 +20,7 @@ from server.ids import new_uuid
 from storage.embedded.launcher import find_running
 from storage.ledger.audit import Finding, audit
 from storage.postgres import open_postgres
-from tests.load.checks import Check, check_blocks, check_bounds, check_calls, check_house
+from tests.load.checks import Check, check_blocks, check_bounds, check_calls, check_server
 from tests.load.costs import Cost, cost, memory_mib, raise_file_limit
 from tests.load.crowd import Milestone, Phase, Plan, Report
 from tests.load.figures import (
@@ -97,7 +97,7 @@ def run(load: Load) -> Result:
         *check_bounds(posted, load.p99_ms, load.most_ms),
         *check_calls(load.calls, heard.report, books.calls),
         *check_blocks(heard.report, books.calls, books.blocks),
-        *check_house(books.findings, exit_code),
+        *check_server(books.findings, exit_code),
     ]
     return _result(load, heard, books.blocks, posted, checks)
 

@@ -71,7 +71,7 @@ def check_blocks(report: Report, calls: Sequence[BookedCall], blocks: Sequence[B
     ]
 
 
-def check_house(findings: Iterable[Finding], exit_code: int | None) -> list[Check]:
+def check_server(findings: Iterable[Finding], exit_code: int | None) -> list[Check]:
     """The books are sound, and the server went as it should."""
     return [
         _check("the ledger is sound", [f"{finding.sentence}: {finding.rows}" for finding in findings if finding.rows]),

@@ -9,7 +9,7 @@ import pytest
 
 from server.loadtest.client.frames import Frames, masked_frame
 from storage.ledger.audit import Finding
-from tests.load.checks import check_blocks, check_bounds, check_calls, check_house
+from tests.load.checks import check_blocks, check_bounds, check_calls, check_server
 from tests.load.crowd import Block, Ear, Report, Talk
 from tests.load.figures import BookedBlock, BookedCall, read_histogram, spread
 from tests.load.result import Load, Result
@@ -94,8 +94,8 @@ def test_calls_that_end_otherwise_and_faults_are_found() -> None:
 
 
 def test_an_unsound_ledger_and_a_server_that_crashed_are_found() -> None:
-    assert all(check.failures for check in check_house([Finding("no user owes", [{"balance": -1}])], 1))
-    assert not any(check.failures for check in check_house([Finding("no user owes", [])], 0))
+    assert all(check.failures for check in check_server([Finding("no user owes", [{"balance": -1}])], 1))
+    assert not any(check.failures for check in check_server([Finding("no user owes", [])], 0))
 
 
 def test_frames_are_found_however_the_bytes_come() -> None:

@@ -156,7 +156,7 @@ IN_CALLS = (
         "end-inside",
         "… and not a second time to those that are in its room",
         "a phone in the room hears the end twice",
-        (Edit("domain/call/events.py", "Tell(user_id, outside, but=inside)", "Tell(user_id, outside)"),),
+        (Edit("domain/call/events.py", "Send(user_id, outside, but=inside)", "Send(user_id, outside)"),),
         f"{END}::test_sessions_outside_of_the_room_hear_of_the_end_and_those_in_it_only_once",
         "assert",
         "the members are not left out",

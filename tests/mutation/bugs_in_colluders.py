@@ -56,7 +56,7 @@ IN_COLLUDERS = (
         "colluders-downtime",
         "after a restart a call's clock stands until both are back",
         "a fan pays while nobody is there",
-        (Edit("domain/call/call.py", "self.parties.take_up(record, at)", "self.meter.clock.start(at)"),),
+        (Edit("domain/call/call.py", "self.parties.adopt(record, at)", "self.meter.clock.start(at)"),),
         ON_THE_MODEL,
         "AssertionError",
         "a block is charged for time that nobody gave",

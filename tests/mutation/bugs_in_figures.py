@@ -157,7 +157,7 @@ IN_FIGURES = (
     Bug(
         "losses-limit",
         "`losses` advances no more in a day than its limit",
-        "one operator empties the house by mistake",
+        "one operator gives away any amount by mistake",
         (Edit(PARTS, "IF advanced_today + missing > most_advanced THEN", "IF false THEN"),),
         f"{PARTS_TESTS}::test_nothing_is_given_back_beyond_the_daily_limit_of_advances",
         "assert",

@@ -11,12 +11,12 @@ IN_REMOVALS = (
         "a removed viewer's ticket is refunded once the removal is stored",
         "a viewer who hears of the refund buys the next ticket before the sale knows of the removal",
         (
-            Edit(COMMITTER, "        saved = record is None or await self._books.save(record)\n", ""),
+            Edit(COMMITTER, "        saved = record is None or await self._storage.save(record)\n", ""),
             Edit(COMMITTER, "        for user_id in refunds if saved else ():\n", "        for user_id in refunds:\n"),
             Edit(
                 COMMITTER,
                 "        if record is not None:  # last:",
-                "        saved = record is None or await self._books.save(record)\n"
+                "        saved = record is None or await self._storage.save(record)\n"
                 "        if record is not None:  # last:",
             ),
         ),
@@ -37,7 +37,7 @@ IN_REMOVALS = (
         "sale-again",
         "a ticket is sold only to a buyer who is not put out by the time it is booked",
         "a viewer who is removed at that moment has paid for a stream that lets them in no more",
-        (Edit(TICKETS, "now is not None and (refusal := await _why_put_out(ask, now)) is not None", "False"),),
+        (Edit(TICKETS, "now is not None and (refusal := await _why_evicted(ask, now)) is not None", "False"),),
         "tests/server/rest/test_ticket_races.py"
         "::test_a_buyer_who_is_removed_while_the_ticket_is_booked_gets_the_tokens_back",
         "assert 201 == 403",

@@ -53,7 +53,7 @@ IN_RIGHTS = (
         (
             Edit(
                 "server/gateway/protocol.py",
-                "        if self._house.bans.contains(identity.user_id):",
+                "        if self._context.bans.contains(identity.user_id):",
                 "        if False:",
             ),
         ),
@@ -68,7 +68,8 @@ IN_RIGHTS = (
         (
             Edit(
                 STREAM,
-                "        if given.is_operator:\n            self.stays.leave(member.user_id, given.member_id, at)\n",
+                "        if given.is_operator:\n"
+                "            self.viewing_sessions.leave(member.user_id, given.member_id, at)\n",
                 "        if given.is_operator:\n",
             ),
         ),
@@ -83,8 +84,9 @@ IN_RIGHTS = (
         (
             Edit(
                 STREAM,
-                "stay = None if member_id in self.door.operators else self.stays.find(member.user_id)",
-                "stay = self.stays.find(member.user_id)",
+                "viewing = None if member_id in self.access_policy.operators else "
+                "self.viewing_sessions.find(member.user_id)",
+                "viewing = self.viewing_sessions.find(member.user_id)",
             ),
         ),
         f"{STREAM_TESTS}::test_an_operators_connection_that_is_heard_again_does_not_pay_for_another_of_the_same_user",

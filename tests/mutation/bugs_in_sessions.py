@@ -179,7 +179,7 @@ IN_SESSIONS = (
         (
             Edit(
                 "server/rooms/room.py",
-                "return user_id == self.stream.facts.owner_id or self.stream.door.pays(user_id, is_operator)",
+                "return user_id == self.stream.facts.owner_id or self.stream.access_policy.pays(user_id, is_operator)",
                 "return True",
             ),
         ),
@@ -220,7 +220,7 @@ IN_SESSIONS = (
         "balance-anew",
         "a session that is resumed is told its balance, whatever it was told before",
         "a balance that went into a dead connection is never told",
-        (Edit(CONVERSATION, "session.missed_news = known is not None", "pass"),),
+        (Edit(CONVERSATION, "session.missed_events = known is not None", "pass"),),
         f"{BALANCE_TESTS}::test_a_balance_that_went_into_a_dead_connection_is_told_anew_after_the_resume",
         "it did not come",
         "no balance is told after the resume",
@@ -262,13 +262,13 @@ IN_SESSIONS = (
         "session-probe",
         "before a session is refused, the others are asked whether they are there",
         "a session in use and one that is not cannot be told apart",
-        (Edit(SESSIONS, "            line.ping(trio.current_time())", "            pass"),),
+        (Edit(SESSIONS, "            connection.ping(trio.current_time())", "            pass"),),
         f"{PLACES_TESTS}::test_half_open_sessions_yield_the_one_unheard_for_longest_first",
         "it did not come",
         "the new session is refused",
     ),
     Bug(
-        "seat-removed",
+        "membership-removed",
         "a session that a room put out has its place free again",
         "a viewer who was put out often enough may join no room any more",
         (Edit("server/rooms/task.py", "self._sessions.removed(member_id, self._audiences[audience])", "pass"),),

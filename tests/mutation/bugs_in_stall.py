@@ -65,7 +65,7 @@ IN_STALL = (
         "stall-stream",
         "… and neither is a viewer of a metered stream",
         "viewers pay for time in which nobody was heard",
-        (Edit(STREAM, "if stalled.unheard and not self.closing.over:", "if False:"),),
+        (Edit(STREAM, "if stalled.unheard and not self.termination.over:", "if False:"),),
         f"{RULES}::test_viewers_of_a_metered_stream_pay_nothing_for_a_long_stall",
         "assert [23, 23] == [3, 3]",
         "20 blocks too many are charged",

@@ -38,7 +38,7 @@ IN_TICKETS = (
         "ticket-presence-kept",
         "presence goes on after a restart from what is stored",
         "a creator whose server restarts has to begin again",
-        (Edit("domain/stream/stream.py", "Stage(at, record.present)", "Stage(at)"),),
+        (Edit("domain/stream/stream.py", "HostPresence(at, record.present)", "HostPresence(at)"),),
         f"{RULE_TESTS}::test_presence_goes_on_from_what_is_stored_and_downtime_earns_nothing",
         "assert",
         "the tickets stay in escrow",
@@ -47,7 +47,13 @@ IN_TICKETS = (
         "ticket-release-again",
         "a release that a crash kept from the ledger is asked for again",
         "tickets stay in escrow although the show was given",
-        (Edit(RELEASE, "if self._was_released or are_earned(self._stage.present(at), self._rules):", "if False:"),),
+        (
+            Edit(
+                RELEASE,
+                "if self._was_released or are_earned(self._host_presence.present(at), self._rules):",
+                "if False:",
+            ),
+        ),
         f"{RULE_TESTS}::test_a_release_that_a_crash_interrupted_is_asked_for_again",
         "assert",
         "the tickets stay in escrow",

@@ -29,8 +29,8 @@ IN_VIEWERS = (
         (
             Edit(
                 STREAM,
-                "if stay.is_over_grace(at) or (not stay.is_watched and not stay.books_overdue(at)):",
-                "if stay.is_over_grace(at):",
+                "if viewing.is_over_grace(at) or (not viewing.is_watched and not viewing.receipts_overdue(at)):",
+                "if viewing.is_over_grace(at):",
             ),
         ),
         f"{TESTS}::test_a_block_that_falls_due_in_the_grace_is_not_charged_before_its_payer_is_back",
@@ -50,7 +50,13 @@ IN_VIEWERS = (
         "viewer-owner-heard",
         "the owner's absence stops clocks from when the owner was last heard",
         "an owner is paid for the time until the silence is noticed",
-        (Edit(STREAM, "self.stays.note_owner_away(self._stage.heard_at, at)", "self.stays.note_owner_away(at, at)"),),
+        (
+            Edit(
+                STREAM,
+                "self.viewing_sessions.note_owner_away(self._host_presence.heard_at, at)",
+                "self.viewing_sessions.note_owner_away(at, at)",
+            ),
+        ),
         f"{TESTS}::test_an_owner_who_fell_silent_is_paid_for_nothing_after_they_were_last_heard",
         "AssertionError",
         "the next block falls due ten seconds too early",
@@ -68,7 +74,7 @@ IN_VIEWERS = (
         "viewer-paused",
         "the owner hears that a viewer's clock stands",
         "media flow to a viewer who pays nothing",
-        (Edit(STREAM, "stay.is_paused and not is_free, at)", "False, at)"),),
+        (Edit(STREAM, "viewing.is_paused and not is_free, at)", "False, at)"),),
         f"{TESTS}::test_the_owner_hears_of_each_viewer_however_large_the_room",
         "assert",
         "no pause is told",
@@ -158,7 +164,7 @@ IN_VIEWERS = (
         "end-gives-back",
         "a block just begun is given back when the owner ends the stream",
         "an owner ends right after the charge and keeps a full block",
-        (Edit(STREAM, "self._give_back(self.stays.payers(), at, by_owner=reason in OWNER_ENDS)", "pass"),),
+        (Edit(STREAM, "self._give_back(self.viewing_sessions.payers(), at, by_owner=reason in OWNER_ENDS)", "pass"),),
         f"{SERVER_TESTS}::test_a_block_just_begun_is_given_back_if_the_owner_ends_it_and_both_are_told",
         "AssertionError",
         "no refund is told",
@@ -170,8 +176,8 @@ IN_VIEWERS = (
         (
             Edit(
                 STREAM,
-                '        self._give_back([user_id], at)\n        self._put_out(user_id, "removed", at)',
-                '        self._put_out(user_id, "removed", at)',
+                '        self._give_back([user_id], at)\n        self._evict(user_id, "removed", at)',
+                '        self._evict(user_id, "removed", at)',
             ),
         ),
         f"{SERVER_TESTS}::test_a_block_just_begun_is_given_back_if_the_owner_ends_it_and_both_are_told",

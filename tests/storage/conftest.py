@@ -6,12 +6,12 @@ import pytest
 import trio
 
 from storage.postgres import open_postgres
-from tests.storage import old_house as old
+from tests.storage import old_server as old
 from tests.support.databases import Databases
 
 
 @pytest.fixture(scope="session")
-def old_house(databases: Databases) -> Iterator[str]:
+def old_server(databases: Databases) -> Iterator[str]:
     """Its address. Everything that is in it stays as it is; what a test needs to change, it adds."""
 
     async def build(address: str) -> None:

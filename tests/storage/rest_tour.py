@@ -10,7 +10,7 @@ import httpx
 import trio
 
 from domain.ids import ESCROW, RoomId
-from server.context import House
+from server.context import Context
 from server.ids import new_channel, new_uuid
 from server.money.refunds_due import give_back_due
 from server.rest.app import ROUTES
@@ -18,7 +18,7 @@ from storage.ledger.batch import as_uuid
 from storage.ledger.refunds_due import note_refunds_due
 from tests.server.rest.conftest import Caller, People, client_of, people_of
 from tests.storage.books import block, make_stream, purchase, ticket, tip
-from tests.storage.old_house import EARNER, FIRST_AT, LONG_CALL, LONG_FAN, STAR, STEP, TIPPED
+from tests.storage.old_server import EARNER, FIRST_AT, LONG_CALL, LONG_FAN, STAR, STEP, TIPPED
 from tests.support.clients import Phone
 from tests.support.servers import BILLING_SECRET
 from tests.support.stripe_stand_in import StripeStandIn, signature
@@ -69,19 +69,19 @@ class Tour:
         return Caller(self._web, user_id)  # type: ignore[arg-type]  # reason: every id of a user is one
 
 
-async def make_tour(house: House, trying: Callable[[str], None], stripe: StripeStandIn, *, audit: bool) -> set[str]:
+async def make_tour(context: Context, trying: Callable[[str], None], stripe: StripeStandIn, *, audit: bool) -> set[str]:
     """The routes that were tried, the audit only if told to: it takes seconds. Each answered well."""
-    async with people_of(house) as people, client_of(house) as web:
+    async with people_of(context) as people, client_of(context) as web:
         tour = Tour(web, people, trying)
         fan, creator, operator = people.stranger(), people.stranger(), await people.operator()
         await _settle_in(tour, fan, creator, operator)
-        await _ring(tour, house, fan, creator)
+        await _ring(tour, context, fan, creator)
         call_id = await _talk(tour, fan, creator, operator)
-        await _give_back(tour, house, fan, creator, call_id)
+        await _give_back(tour, context, fan, creator, call_id)
         await _stream(tour, creator)
         await _settle_payments(tour, stripe, operator)  # before the demo sells what there is
-        await _buy(tour, house, stripe)
-        await _cash_out(tour, house, creator, operator)
+        await _buy(tour, context, stripe)
+        await _cash_out(tour, context, creator, operator)
         await _keep_safe(tour, creator, operator)
         for user_id in (EARNER, TIPPED, STAR):
             await _look_back(tour, tour.old(user_id))
@@ -113,7 +113,7 @@ async def _settle_in(tour: Tour, fan: Caller, creator: Caller, operator: Caller)
     await tour.ask(fan, "GET /api/creators", limit=100, offset=1_900)
 
 
-async def _ring(tour: Tour, house: House, fan: Caller, creator: Caller) -> None:
+async def _ring(tour: Tour, context: Context, fan: Caller, creator: Caller) -> None:
     await tour.people.phone(creator)
     for name, answer in (
         ("POST /api/calls/initiate", "POST /api/calls/{callId}/cancel"),
@@ -122,7 +122,7 @@ async def _ring(tour: Tour, house: House, fan: Caller, creator: Caller) -> None:
         other = await tour.people.fan(1000)
         rung = await tour.ask(other, name, body={"creatorId": str(creator.user_id)})
         await tour.ask(other if "cancel" in answer else creator, answer, callId=rung.json()["callId"])
-        for room in list(house.registry):  # its parties are busy until its end is stored
+        for room in list(context.registry):  # its parties are busy until its end is stored
             await room.settled.wait()
 
 
@@ -148,14 +148,14 @@ async def _talk(tour: Tour, fan: Caller, creator: Caller, operator: Caller) -> s
     return call_id
 
 
-async def _give_back(tour: Tour, house: House, fan: Caller, creator: Caller, call_id: str) -> None:
+async def _give_back(tour: Tour, context: Context, fan: Caller, creator: Caller, call_id: str) -> None:
     stream = RoomId(new_uuid())
-    await house.postgres.execute(
+    await context.postgres.execute(
         "INSERT INTO rooms (id, kind, channel) VALUES ($1, 'stream', $2)", stream, new_channel()
     )
-    await make_stream(house.postgres, stream, creator.user_id)
+    await make_stream(context.postgres, stream, creator.user_id)
     paid = tip(fan.user_id, creator.user_id, 5), ticket(stream, fan.user_id, creator.user_id, 5)
-    await house.actor.post(paid)
+    await context.actor.post(paid)
     for target in (
         {"tipId": paid[0].ref_id},
         {"ticketId": paid[1].ref_id},
@@ -178,13 +178,13 @@ async def _stream(tour: Tour, creator: Caller) -> None:
     await tour.ask(guests[1], "POST /api/tips/send", body=to_tip)
     await tour.ask(guests[0], "GET /api/tips", streamId=stream_id)
     await tour.ask(guests[0], "GET /api/tips/leaderboard", channel=stream["channel"])
-    await _put_out(tour, creator, stream)
+    await _evict(tour, creator, stream)
     await tour.ask(creator, "POST /api/streams/{streamId}/end", streamId=stream_id)
     for query in _queries(({}, {"status": "live"}), ({}, {"creatorId": str(creator.user_id)}), PAGES[:2]):
         await tour.ask(guests[2], "GET /api/streams", **query)
 
 
-async def _put_out(tour: Tour, creator: Caller, stream: dict[str, Any]) -> None:
+async def _evict(tour: Tour, creator: Caller, stream: dict[str, Any]) -> None:
     """One ticket is given back because its holder is removed, another because its holder is blocked."""
     removed, blocked = [await tour.people.fan(100) for _ in range(2)]
     for guest in (removed, blocked):
@@ -196,30 +196,30 @@ async def _put_out(tour: Tour, creator: Caller, stream: dict[str, Any]) -> None:
     await tour.ask(creator, "PUT /api/creators/me/blocks/{userId}", userId=blocked.user_id)
 
 
-async def do_rounds(house: House, trying: Callable[[str], None]) -> None:
+async def do_rounds(context: Context, trying: Callable[[str], None]) -> None:
     """What a server does beside its requests about tickets and blocks that are to be given back, with some of each."""
     trying("rounds")
     late, now = RoomId(new_uuid()), RoomId(new_uuid())
-    async with people_of(house) as people:
+    async with people_of(context) as people:
         fan, creator = await people.fan(100), await people.creator()
     for stream in (late, now):
         rooms = "INSERT INTO rooms (id, kind, channel, opened) VALUES ($1, 'stream', $2, false)"  # nobody adopts it
-        await house.postgres.execute(rooms, stream, new_channel())
-        await make_stream(house.postgres, stream, creator.user_id)
-        assert (await house.actor.post([ticket(stream, fan.user_id, ESCROW, 5)]))[0].paid
-    await house.postgres.execute("UPDATE streams SET created_at = now() - interval '8 days' WHERE id = $1", late)
-    await house.postgres.execute("INSERT INTO meters (room_id, payer_id) VALUES ($1, $2)", now, fan.user_id)
+        await context.postgres.execute(rooms, stream, new_channel())
+        await make_stream(context.postgres, stream, creator.user_id)
+        assert (await context.actor.post([ticket(stream, fan.user_id, ESCROW, 5)]))[0].paid
+    await context.postgres.execute("UPDATE streams SET created_at = now() - interval '8 days' WHERE id = $1", late)
+    await context.postgres.execute("INSERT INTO meters (room_id, payer_id) VALUES ($1, $2)", now, fan.user_id)
     paid = block(now, fan.user_id, creator.user_id, 1)
-    assert (await house.actor.post([paid]))[0].paid
-    assert await note_refunds_due(house.postgres, now, 1, [paid.key])
-    await house.postgres.execute("UPDATE refunds_due SET next_try_at = now() WHERE paid_key = $1", as_uuid(paid.key))
-    assert await house.actor.release(now, 1) == 1
-    house.tickets.look()
-    await house.tickets.next_round()
-    await give_back_due(house.postgres, house.actor)
+    assert (await context.actor.post([paid]))[0].paid
+    assert await note_refunds_due(context.postgres, now, 1, [paid.key])
+    await context.postgres.execute("UPDATE refunds_due SET next_try_at = now() WHERE paid_key = $1", as_uuid(paid.key))
+    assert await context.actor.release(now, 1) == 1
+    context.tickets.look()
+    await context.tickets.next_round()
+    await give_back_due(context.postgres, context.actor)
 
 
-async def _buy(tour: Tour, house: House, stripe: StripeStandIn) -> None:
+async def _buy(tour: Tour, context: Context, stripe: StripeStandIn) -> None:
     await tour.ask(None, "GET /api/tokens/packs")
     buyer, other = tour.people.stranger(), tour.people.stranger()
     for _ in range(2):
@@ -228,7 +228,7 @@ async def _buy(tour: Tour, house: House, stripe: StripeStandIn) -> None:
         await tour.ask(None, "POST /api/payments/webhook/stripe", raw=stripe.event(purchase, kind))
     await tour.ask(buyer, "GET /api/tokens/purchases")
     await tour.ask(buyer, "GET /api/tokens/purchases/{purchaseId}", purchaseId=purchase["purchaseId"])
-    house.payments.open_demo(f"http://127.0.0.1:{house.http_port}")
+    context.payments.open_demo(f"http://127.0.0.1:{context.http_port}")
     purchase = (await tour.ask(other, "POST /api/tokens/purchases", body={"packId": "small"})).json()
     for name in ("GET /api/payments/demo/{purchaseId}", "POST /api/payments/demo/{purchaseId}"):
         await tour.ask(None, name, purchaseId=purchase["purchaseId"])
@@ -261,10 +261,10 @@ async def _settle_payments(tour: Tour, stripe: StripeStandIn, operator: Caller) 
     await tour.ask(operator, "POST /api/admin/reversals/{reversalId}/settle", body=decided, reversalId=reversal_id)
 
 
-async def _cash_out(tour: Tour, house: House, creator: Caller, operator: Caller) -> None:
+async def _cash_out(tour: Tour, context: Context, creator: Caller, operator: Caller) -> None:
     fan = await tour.people.fan(0)
     paid = purchase(fan.user_id, 5), tip(fan.user_id, creator.user_id, 5)  # what operators give cannot be cashed out
-    assert all(receipt.paid for receipt in await house.actor.post(paid))
+    assert all(receipt.paid for receipt in await context.actor.post(paid))
     await tour.ask(creator, "GET /api/payouts/terms")
     for _ in range(2):
         payout = (await tour.ask(creator, "POST /api/payouts", body={"tokens": 5})).json()

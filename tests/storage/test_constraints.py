@@ -59,7 +59,7 @@ class Seat(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def house_dsn(databases: Databases) -> Iterator[str]:
+def server_dsn(databases: Databases) -> Iterator[str]:
     """Two people, a room, a meter and one posting."""
     with databases.fresh() as address:
         trio.run(_prepare, address)
@@ -78,9 +78,9 @@ async def _prepare(address: str) -> None:
 
 
 @pytest.fixture(params=["halfminute", SUPERUSER])
-async def seat(request: pytest.FixtureRequest, house_dsn: str) -> AsyncIterator[Seat]:
+async def seat(request: pytest.FixtureRequest, server_dsn: str) -> AsyncIterator[Seat]:
     """As the owner of everything, and as superuser: neither is above the books."""
-    address = urlunsplit(urlsplit(house_dsn)._replace(netloc=f"{request.param}@"))
+    address = urlunsplit(urlsplit(server_dsn)._replace(netloc=f"{request.param}@"))
     async with open_postgres(address, pool_size=1) as postgres:
         yield Seat(postgres, request.param == SUPERUSER)
 

@@ -14,8 +14,8 @@ from storage.ledger.refunds import Advance
 from storage.market.business_figures import read_figures, sum_up
 from storage.postgres import Postgres, open_postgres
 from tests.storage.books import OPERATOR, credit, tip
-from tests.storage.old_house import FIRST_AT
-from tests.support.servers import running_house
+from tests.storage.old_server import FIRST_AT
+from tests.support.servers import running_server
 
 LOOK_SECONDS_MAX = 0.5  # twenty times what was measured, for a machine that is busy
 
@@ -40,10 +40,10 @@ async def check_sums(postgres: Postgres, through: datetime) -> int:
 
 
 async def test_nothing_is_counted_twice_or_left_out_while_others_book(dsn: str) -> None:
-    async with running_house(dsn) as house:
+    async with running_server(dsn) as context:
         takers = [UserId(new_uuid()) for _ in range(8)]
         for taker in takers:
-            await house.people.know(taker)
+            await context.user_cache.know(taker)
         booking = len(takers)
 
         async def book(taker: UserId) -> None:
@@ -52,9 +52,9 @@ async def test_nothing_is_counted_twice_or_left_out_while_others_book(dsn: str) 
                 key = client_key(taker, str(i))
                 posting = msgspec.structs.replace(credit(taker, i + 1), key=key)
                 paid = tip(taker, takers[0] if taker is not takers[0] else takers[1], 1)
-                assert all(receipt.paid for receipt in await house.actor.post([posting, paid]))
+                assert all(receipt.paid for receipt in await context.actor.post([posting, paid]))
                 if i % 2:
-                    await house.actor.refund([paid.key], "sorry", Advance(OPERATOR, None))
+                    await context.actor.refund([paid.key], "sorry", Advance(OPERATOR, None))
             booking -= 1
 
         async with trio.open_nursery() as nursery:
@@ -63,10 +63,10 @@ async def test_nothing_is_counted_twice_or_left_out_while_others_book(dsn: str) 
             while booking:
                 async with trio.open_nursery() as looks:
                     for _ in range(3):
-                        looks.start_soon(sum_up, house.postgres)
-        through = await sum_up(house.postgres)
-        await check_sums(house.postgres, through)
-        rows = await house.postgres.fetch(
+                        looks.start_soon(sum_up, context.postgres)
+        through = await sum_up(context.postgres)
+        await check_sums(context.postgres, through)
+        rows = await context.postgres.fetch(
             "SELECT kind, postings::int, tokens::int, refunds::int, refunded_tokens::int FROM day_postings"
             " WHERE kind IN (2, 5) ORDER BY kind"
         )
@@ -74,8 +74,8 @@ async def test_nothing_is_counted_twice_or_left_out_while_others_book(dsn: str) 
         assert [tuple(row) for row in rows] == [(Kind.TIP, *tips), (Kind.CREDIT, *credits)]
 
 
-async def test_a_house_that_never_summed_up_comes_to_it_and_looks_are_cheap_then(old_house: str) -> None:
-    async with open_postgres(old_house, pool_size=1) as postgres:
+async def test_a_house_that_never_summed_up_comes_to_it_and_looks_are_cheap_then(old_server: str) -> None:
+    async with open_postgres(old_server, pool_size=1) as postgres:
         await postgres.execute("DELETE FROM day_postings")
         await postgres.execute("UPDATE figures SET through = $1", FIRST_AT)
         began, looks = time.monotonic(), 1

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from server.app import open_house
+from server.app import open_server
 from tests.server.rest.shop import SELLING, selling
 from tests.storage.recorded_plans import Plans, recorded_plans
 from tests.storage.rest_tour import ALL, AUDIT, do_rounds, make_tour
@@ -25,18 +25,18 @@ def plan_mode(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def plans(plan_mode: str, databases: Databases, old_house: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plans]:
-    with recorded_plans(databases, old_house, monkeypatch, plan_cache_mode=plan_mode) as recorded:
+def plans(plan_mode: str, databases: Databases, old_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plans]:
+    with recorded_plans(databases, old_server, monkeypatch, plan_cache_mode=plan_mode) as recorded:
         yield recorded
 
 
-async def test_no_request_reads_a_large_table_from_end_to_end(plan_mode: str, plans: Plans, old_house: str) -> None:
+async def test_no_request_reads_a_large_table_from_end_to_end(plan_mode: str, plans: Plans, old_server: str) -> None:
     audit = plan_mode == "force_custom_plan"  # its statements have no values, so one plan each
     with stripe_stand_in() as stripe:
         stripe.prefix = f"cs_{plan_mode}_"  # the house remembers what was paid on the tour before
-        async with open_house(selling(stripe), SELLING, old_house, alone=False) as house:
-            tried = await make_tour(house, plans.trying, stripe, audit=audit)
-            await do_rounds(house, plans.trying)
+        async with open_server(selling(stripe), SELLING, old_server, alone=False) as context:
+            tried = await make_tour(context, plans.trying, stripe, audit=audit)
+            await do_rounds(context, plans.trying)
     assert tried | {AUDIT} == ALL
     scans = {(plan.tried, plan.sql, *sorted(plan.scanned & LARGE)) for plan in plans if plan.scanned & LARGE}
     # The audit proves all of the books, so it reads all of them: for operators, one at a time.

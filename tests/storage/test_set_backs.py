@@ -4,7 +4,7 @@ from domain.billing.meter import SetBack
 from domain.stream.record import StreamRecord
 from server.ids import new_uuid
 from storage.rooms.leases import Checkpoint, Leases
-from storage.rooms.streams import open_stay, save_stream
+from storage.rooms.streams import open_viewing_session, save_stream
 from tests.storage.books import open_books
 
 
@@ -15,13 +15,13 @@ async def test_a_clock_of_a_stream_that_was_set_back_is_stored_and_no_older_time
         leases = Leases(books.postgres, new_uuid(), 15)
 
         async def stored() -> tuple[int, SetBack]:
-            stay = await open_stay(books.postgres, stream, fan)
+            stay = await open_viewing_session(books.postgres, stream, fan)
             return stay.active, stay.set_back
 
         await leases.checkpoint([Checkpoint(stream, 1, fan, 40_000_000)])
         assert await stored() == (40_000_000, SetBack())
         back = SetBack(1, 2)
-        record = StreamRecord(stays=((fan, 28_000_000),), set_backs=(back,))
+        record = StreamRecord(viewing_sessions=((fan, 28_000_000),), set_backs=(back,))
         assert await save_stream(books.postgres, stream, 1, record)
         assert await stored() == (28_000_000, back)
         await leases.checkpoint([Checkpoint(stream, 1, fan, 40_000_000)])

@@ -11,7 +11,7 @@ from storage.ledger.statements import Entry, EntryFilter, statement
 from storage.paging import COUNT_LIMIT, Page, Paged
 from storage.postgres import Postgres, open_postgres
 from storage.rooms.room_blocks import room_blocks
-from tests.storage.old_house import (
+from tests.storage.old_server import (
     EARNER,
     ENTRIES,
     FIRST_AT,
@@ -42,8 +42,8 @@ OF_A_CALL = [
 
 @pytest.mark.parametrize("plan_mode", ["force_custom_plan", "force_generic_plan"])  # of a first request, of later ones
 @pytest.mark.parametrize("user_id", [EARNER, TIPPED, LONG_FAN], ids=["mostly blocks", "mostly tips", "the fan"])
-async def test_any_page_takes_at_most_20_ms(old_house: str, user_id: UserId, plan_mode: str) -> None:
-    async with open_postgres(old_house, pool_size=1) as postgres:
+async def test_any_page_takes_at_most_20_ms(old_server: str, user_id: UserId, plan_mode: str) -> None:
+    async with open_postgres(old_server, pool_size=1) as postgres:
         await postgres.execute(f"SET plan_cache_mode = {plan_mode}")
         slow = {}
         for wanted, page in product(LEDGER + HISTORY + OF_A_CALL, PAGES):
@@ -69,10 +69,10 @@ async def _read(postgres: Postgres, user_id: UserId, wanted: EntryFilter, page: 
     return await read(postgres, user_id, wanted, page)
 
 
-async def test_totals_are_exact_to_ten_thousand(old_house: str) -> None:
+async def test_totals_are_exact_to_ten_thousand(old_server: str) -> None:
     limit_steps = COUNT_LIMIT // STEP_POSTINGS
     exactly, more = MIDDLE + limit_steps * STEP, MIDDLE + (limit_steps + 1) * STEP
-    async with open_postgres(old_house, pool_size=1) as postgres:
+    async with open_postgres(old_server, pool_size=1) as postgres:
         for user_id, wanted, total in (
             (EARNER, EntryFilter(), None),
             (EARNER, EntryFilter(since=MIDDLE, until=exactly), COUNT_LIMIT),
@@ -90,8 +90,8 @@ async def test_totals_are_exact_to_ten_thousand(old_house: str) -> None:
             assert (found.total, found.total_capped) == ((total, False) if total is not None else (COUNT_LIMIT, True))
 
 
-async def test_the_oldest_block_of_a_long_call_is_a_page_away(old_house: str) -> None:
-    async with open_postgres(old_house, pool_size=1) as postgres:
+async def test_the_oldest_block_of_a_long_call_is_a_page_away(old_server: str) -> None:
+    async with open_postgres(old_server, pool_size=1) as postgres:
         for user_id in (EARNER, LONG_FAN):
             wanted = EntryFilter(Kind.BLOCK, until=FIRST_AT + 2000 * STEP, room_id=LONG_CALL)
             found = await _read(postgres, user_id, wanted, Page(100, 9_990))

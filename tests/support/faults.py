@@ -7,7 +7,7 @@ from typing import Any
 import structlog
 import trio
 
-from server.context import House
+from server.context import Context
 from tests.support.clients import PATIENCE_SECONDS
 
 
@@ -15,9 +15,9 @@ class PlantedFault(Exception):
     """Raised because a test wants it."""
 
 
-def faults_at(house: House, where: str) -> int:
+def faults_at(context: Context, where: str) -> int:
     """How many faults were counted there since the start."""
-    for line in house.telemetry.exposition().decode().splitlines():
+    for line in context.telemetry.exposition().decode().splitlines():
         if line.startswith(f'halfminute_faults_total{{where="{where}"}}'):
             return int(float(line.split()[-1]))
     raise AssertionError(f"no such label: {where}")

@@ -52,9 +52,9 @@ class Person:
                 if not self.client.connected:
                     with trio.move_on_after(5):
                         await (self.client.resume() if self.client.ready else self.client.open())
-                if self.client.connected and not self.client.places.resume_points():
+                if self.client.connected and not self.client.positions.resume_points():
                     await self.client.join(channel)
-                if self.client.places.resume_points():
+                if self.client.positions.resume_points():
                     await self.client.wait_closed()
             except NOT_CONNECTED:
                 pass
@@ -64,7 +64,7 @@ class Person:
 
     @property
     def inside(self) -> bool:
-        return self.client.connected and bool(self.client.places.resume_points())
+        return self.client.connected and bool(self.client.positions.resume_points())
 
     def _hear(self, event: Event) -> None:
         kind = event["type"]
@@ -144,7 +144,7 @@ class HonestStream:
 
 def _figures(due: set[tuple[str, Any]], *people: Person) -> Figures:
     heard = sum(len(person.heard & due) for person in people)
-    faults = [fault for person in people for fault in person.client.places.faults]
+    faults = [fault for person in people for fault in person.client.positions.faults]
     return Figures(len(due) * len(people), heard, sum(person.late for person in people), faults)
 
 

@@ -10,9 +10,9 @@ import trio
 
 from domain.billing.posting import Kind, Posting
 from domain.ids import PROMOTIONS, UserId, client_key
-from server.app import open_house
+from server.app import open_server
 from server.config.settings import LimitSettings, Secrets, Settings
-from server.context import House
+from server.context import Context
 from server.ids import new_uuid
 from storage.people.users import become_creator
 from tests.storage.books import OPERATOR
@@ -45,24 +45,26 @@ def with_section(section: str, **wanted: Any) -> Settings:
 
 
 @asynccontextmanager
-async def running_house(dsn: str, wanted: Settings | None = None, secrets: Secrets = SECRETS) -> AsyncIterator[House]:
+async def running_server(
+    dsn: str, wanted: Settings | None = None, secrets: Secrets = SECRETS
+) -> AsyncIterator[Context]:
     """A server in this process."""
-    async with open_house(wanted or settings(), secrets, dsn, alone=True) as house:
-        yield house
+    async with open_server(wanted or settings(), secrets, dsn, alone=True) as context:
+        yield context
 
 
-async def add_fan(house: House, tokens: int) -> UserId:
+async def add_fan(context: Context, tokens: int) -> UserId:
     """A user with tokens."""
     user_id = UserId(new_uuid())
-    await house.people.know(user_id)
+    await context.user_cache.know(user_id)
     if tokens:
-        await give(house, user_id, tokens)
+        await give(context, user_id, tokens)
     return user_id
 
 
-async def give(house: House, user_id: UserId, tokens: int) -> None:
+async def give(context: Context, user_id: UserId, tokens: int) -> None:
     """Promotional tokens."""
-    receipts = await house.actor.post(
+    receipts = await context.actor.post(
         [
             Posting(
                 key=client_key(user_id, str(new_uuid())),
@@ -77,23 +79,23 @@ async def give(house: House, user_id: UserId, tokens: int) -> None:
     assert receipts[0].paid
 
 
-async def add_creator(house: House, rate_tokens_per_min: int, display_name: str = "Cleo") -> UserId:
+async def add_creator(context: Context, rate_tokens_per_min: int, display_name: str = "Cleo") -> UserId:
     """A creator who takes calls."""
     user_id = UserId(new_uuid())
-    await house.people.know(user_id)
-    await become_creator(house.postgres, user_id, display_name, rate_tokens_per_min, True)
+    await context.user_cache.know(user_id)
+    await become_creator(context.postgres, user_id, display_name, rate_tokens_per_min, True)
     return user_id
 
 
-def phone_of(house: House, user_id: UUID, *, role: str | None = None) -> Phone:
+def phone_of(context: Context, user_id: UUID, *, role: str | None = None) -> Phone:
     """A device of this user; not connected yet."""
-    return Phone(house.http_port, house.websocket_port, user_id, role=role)
+    return Phone(context.http_port, context.websocket_port, user_id, role=role)
 
 
 @asynccontextmanager
-async def online(house: House, user_id: UUID) -> AsyncIterator[Phone]:
+async def online(context: Context, user_id: UUID) -> AsyncIterator[Phone]:
     """A device of this user with an open session."""
-    phone = phone_of(house, user_id)
+    phone = phone_of(context, user_id)
     await trio.to_thread.run_sync(phone.open)
     try:
         yield phone

@@ -9,8 +9,8 @@ import trio
 import trio.testing
 
 from server.config.settings import Settings
-from server.context import House
-from tests.support.servers import running_house
+from server.context import Context
+from tests.support.servers import running_server
 
 STEP_SECONDS = 5.0  # no longer than the heartbeat of parties, so that nobody seems to fall silent
 LEAP_SECONDS = 1.0  # a longer one would be a stall
@@ -19,30 +19,30 @@ PATIENCE_SECONDS = 20.0  # of real time
 
 
 @asynccontextmanager
-async def house_on(clock: trio.testing.MockClock, dsn: str, wanted: Settings) -> AsyncIterator[House]:
+async def server_on(clock: trio.testing.MockClock, dsn: str, wanted: Settings) -> AsyncIterator[Context]:
     """A house whose time stands until it is passed; while it opens and drains, time runs as usual."""
     clock.rate = 1.0
     # A lease is counted in real time, as the database counts it, and here it is renewed only when the clock is passed.
     patient = msgspec.structs.replace(wanted, server=msgspec.structs.replace(wanted.server, lease_seconds=3600))
-    async with running_house(dsn, patient) as house:
+    async with running_server(dsn, patient) as context:
         clock.rate = 0.0
         try:
-            yield house
+            yield context
         finally:
             clock.rate = 1.0
 
 
-async def pass_seconds(clock: trio.testing.MockClock, house: House, seconds: float) -> None:
+async def pass_seconds(clock: trio.testing.MockClock, context: Context, seconds: float) -> None:
     """Let so much time pass, in steps, each only when everything that the one before set off is done."""
-    await wait_quiet(house)
+    await wait_quiet(context)
     clock.jump(ROUNDING_SECONDS)
     while seconds > 0:
         step = min(STEP_SECONDS, seconds)
-        await wait_quiet(house)
+        await wait_quiet(context)
         await _jump(clock, step)
         seconds -= step
-        await _wait_all_heard(house)
-    await wait_quiet(house)
+        await _wait_all_heard(context)
+    await wait_quiet(context)
 
 
 async def _jump(clock: trio.testing.MockClock, seconds: float) -> None:
@@ -53,22 +53,22 @@ async def _jump(clock: trio.testing.MockClock, seconds: float) -> None:
         await trio.testing.wait_all_tasks_blocked()
 
 
-async def wait_quiet(house: House) -> None:
+async def wait_quiet(context: Context) -> None:
     """Until no task can go on without a message, and no posting or statement is under way."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         await trio.testing.wait_all_tasks_blocked(0.01)
-        if house.actor.idle and house.postgres.idle:
+        if context.actor.idle and context.postgres.idle:
             return
         assert time.monotonic() < deadline, "the storage actor or the database did not come to rest"
 
 
-async def _wait_all_heard(house: House) -> None:
+async def _wait_all_heard(context: Context) -> None:
     """Until every ping that was due is answered."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         await trio.testing.wait_all_tasks_blocked(0.01)
-        lines = [session.line for session in house.sessions.by_member.values()]
+        lines = [session.connection for session in context.sessions.by_member.values()]
         if all(line.heard_at >= line.pinged_at for line in lines if line is not None):
             return
         assert time.monotonic() < deadline, "a ping was not answered"

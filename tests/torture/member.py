@@ -35,7 +35,7 @@ class Member:
         self.acknowledged: dict[str, str] = {}  # of each tip: its key, and the id that it was given
         self.repeated = 0
         self._client = Client(nursery, f"ws://127.0.0.1:{port}/ws", token, encoding=encoding, kept=KEPT_EVENTS)
-        self._client.places = self.story
+        self._client.positions = self.story
         self._tips = 0
 
     @property

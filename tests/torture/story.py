@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from server.loadtest.client.client import Event
-from server.loadtest.client.positions import Places
+from server.loadtest.client.positions import ReadPositions
 
 
 class Visit:
@@ -27,7 +27,7 @@ class Visit:
         return int(self.joined["seq"]) + len(self.events)
 
 
-class Story(Places):
+class Story(ReadPositions):
     """Of one session after the other, all in one room."""
 
     def __init__(self) -> None:

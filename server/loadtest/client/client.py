@@ -11,7 +11,7 @@ import trio
 from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnection, wrap_client_stream
 
 from server.broadcast.codec import Encoding
-from server.loadtest.client.positions import Places
+from server.loadtest.client.positions import ReadPositions
 
 PATIENCE_SECONDS = 20.0  # for an answer: twice what a server may take for one
 HANDSHAKE_SECONDS = 10.0  # the library waits for ever for a peer that vanishes meanwhile
@@ -78,7 +78,7 @@ class Client:
     ) -> None:
         self.encoding = encoding
         self.ready: Event = {}  # the latest session:ready
-        self.places = Places()
+        self.positions = ReadPositions()
         self.close_code: int | None = None  # of the last connection that has ended
         self.close_reason = ""
         self.kept: deque[Event] = deque(maxlen=kept)
@@ -102,7 +102,7 @@ class Client:
 
     async def resume(self) -> Event:
         """Connect, and go on with the session: missed events come first, rooms in `lost` must be joined again."""
-        return await self._connect({"sessionId": self.ready["sessionId"], "channels": self.places.resume_points()})
+        return await self._connect({"sessionId": self.ready["sessionId"], "channels": self.positions.resume_points()})
 
     async def close(self, code: int = NORMAL) -> None:
         """Say goodbye, and wait for the server's."""
@@ -161,7 +161,7 @@ class Client:
     async def leave(self, channel: str) -> Event:
         """Be a member no longer."""
         answer = await self.ask("room:leave", channel=channel)
-        self.places.leave(channel)
+        self.positions.leave(channel)
         return answer
 
     async def wait_for(self, kind: str, seconds: float = PATIENCE_SECONDS, **fields: Any) -> Event:
@@ -243,11 +243,11 @@ class Client:
             self._note_closed(websocket, code, reason or "")
 
     def _take(self, event: Event) -> None:
-        self.places.take(event)
+        self.positions.take(event)
         if event["type"] == "session:ready":
             self.ready = event
             for channel in event["lost"]:
-                self.places.leave(channel)
+                self.positions.leave(channel)
         ref = event.get("ref")  # of a wallet:changed it is no answer's, but what moved the tokens
         if isinstance(ref, str) and ref in self._asked:
             self._asked[ref].meet(event)
@@ -318,8 +318,8 @@ async def open_client(
             with trio.CancelScope(shield=True):  # bounded by CLOSE_SECONDS
                 await client.close()
             nursery.cancel_scope.cancel()
-    if client.places.faults:
-        raise Disorder("; ".join(client.places.faults))
+    if client.positions.faults:
+        raise Disorder("; ".join(client.positions.faults))
 
 
 async def _open_stream(url: str) -> Stream:

@@ -43,8 +43,8 @@ class Frames:
         """The frames that `data` completes: opcode and payload."""
         self._bytes += data
         frames, begin = [], 0
-        while (place := self._payload_at(begin)) is not None:
-            start, end = place
+        while (position := self._payload_at(begin)) is not None:
+            start, end = position
             frames.append((self._bytes[begin] & 0x0F, bytes(self._bytes[start:end])))
             begin = end
         del self._bytes[:begin]

@@ -22,7 +22,7 @@ from server.loadtest.client.frames import (
     masked_frame,
     shake_hands,
 )
-from server.loadtest.client.positions import Place
+from server.loadtest.client.positions import ReadPosition
 from server.loadtest.client.reconnect import come_back
 from server.loadtest.measures.figures import Tally
 
@@ -60,11 +60,11 @@ class Listener:
         "close_code",
         "opened",
         "over",
-        "place",
+        "position",
     )
 
     def __init__(self, listeners: "Listeners", token: str) -> None:
-        self.place = Place()
+        self.position = ReadPosition()
         self.channel = ""
         self.opened = False  # the latest connection has its session
         self.over = trio.Event()  # or will never have one
@@ -95,7 +95,7 @@ class Listener:
         self.say({"type": "room:join", "channel": channel})
         with trio.fail_after(ANSWER_SECONDS):
             await self._answered.wait()
-        if not self.place.epoch:
+        if not self.position.epoch:
             raise NotJoined
 
     def say_goodbye(self) -> None:
@@ -125,10 +125,10 @@ class Listener:
     def hear(self, event: Head) -> None:
         """An event of the server's."""
         if event.type == "room:joined":
-            self.place.begin(event.epoch, event.seq or 0)
+            self.position.begin(event.epoch, event.seq or 0)
             self._answered.set()
         elif event.seq is not None:
-            self.place.take(event.seq)
+            self.position.take(event.seq)
             self._listeners.tally.deliveries += 1
         elif event.type == "session:ready":
             self._session_id = event.session_id
@@ -143,8 +143,8 @@ class Listener:
     def _resume(self) -> dict[str, object]:
         if self._session_id is None:
             return {}
-        place = {"channel": self.channel, "epoch": self.place.epoch, "seq": self.place.seq}
-        return {"resume": {"sessionId": self._session_id, "channels": [place] if self.place.epoch else []}}
+        position = {"channel": self.channel, "epoch": self.position.epoch, "seq": self.position.seq}
+        return {"resume": {"sessionId": self._session_id, "channels": [position] if self.position.epoch else []}}
 
     def say(self, message: dict[str, object]) -> None:
         """A command, for whose answer nobody waits."""

@@ -3,7 +3,7 @@
 from typing import Any
 
 
-class Place:
+class ReadPosition:
     """One room, as one of its members reads it."""
 
     __slots__ = ("doubled", "epoch", "first_fault", "heard", "lost", "seq")
@@ -34,11 +34,11 @@ class Place:
             self.seq = seq
 
 
-class Places:
+class ReadPositions:
     """Every room of one session; what was counted stays when a room is left."""
 
     def __init__(self) -> None:
-        self.by_channel: dict[str, Place] = {}
+        self.by_channel: dict[str, ReadPosition] = {}
         self._inside: set[str] = set()
 
     def take(self, event: dict[str, Any]) -> None:
@@ -54,17 +54,17 @@ class Places:
 
     def resume_points(self) -> list[dict[str, Any]]:
         """The last event of each room that was not left, as `session:open` wants it."""
-        places = ((channel, self.by_channel[channel]) for channel in sorted(self._inside))
-        return [{"channel": channel, "epoch": place.epoch, "seq": place.seq} for channel, place in places]
+        positions = ((channel, self.by_channel[channel]) for channel in sorted(self._inside))
+        return [{"channel": channel, "epoch": position.epoch, "seq": position.seq} for channel, position in positions]
 
     @property
     def faults(self) -> list[str]:
         """A sentence for each room where an event was missing or came twice."""
         return [
-            f"{channel}: {place.first_fault}; {place.lost} lost, {place.doubled} doubled"
-            for channel, place in self.by_channel.items()
-            if place.lost or place.doubled
+            f"{channel}: {position.first_fault}; {position.lost} lost, {position.doubled} doubled"
+            for channel, position in self.by_channel.items()
+            if position.lost or position.doubled
         ]
 
-    def _place(self, channel: str) -> Place:
-        return self.by_channel.setdefault(channel, Place())
+    def _place(self, channel: str) -> ReadPosition:
+        return self.by_channel.setdefault(channel, ReadPosition())

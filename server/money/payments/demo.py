@@ -21,11 +21,11 @@ class Demo:
 
     name = "demo"
 
-    def __init__(self, house_url: str) -> None:
-        self._house_url = house_url
+    def __init__(self, api_url: str) -> None:
+        self._api_url = api_url
 
     async def check_out(self, purchase: Purchase) -> Checkout:
-        return Checkout(_checkout_id(purchase), f"{self._house_url}/api/payments/demo/{purchase.id}")
+        return Checkout(_checkout_id(purchase), f"{self._api_url}/api/payments/demo/{purchase.id}")
 
     def paid(self, purchase: Purchase) -> PaymentEvent:
         """What a provider would tell us after the button was pressed."""

@@ -34,7 +34,7 @@ from storage.postgres import Postgres
 log = structlog.get_logger(__name__)
 
 
-class PaymentDesk:
+class PaymentService:
     """Knows the providers, and books what they tell."""
 
     def __init__(
@@ -54,9 +54,9 @@ class PaymentDesk:
         if stripe_secret_key is not None and stripe_webhook_secret is not None:
             self.stripe = Stripe(settings, secret_key=stripe_secret_key, webhook_secret=stripe_webhook_secret)
 
-    def open_demo(self, house_url: str) -> None:
+    def open_demo(self, api_url: str) -> None:
         """From here on nobody is charged, whatever other provider is configured."""
-        self.demo = Demo(house_url)
+        self.demo = Demo(api_url)
 
     @property
     def provider(self) -> Provider | None:

@@ -50,10 +50,10 @@ async def serve_connections(
     async with trio.open_nursery() as nursery:
         connections = Connections(app, settings)
         listener = Listener(listening, connections.serve, limits, SEND_BUFFER_BYTES, faults, memory, connections.evict)
-        async with trio.open_nursery() as door:
-            door.start_soon(listener.run, nursery)
+        async with trio.open_nursery() as access_policy:
+            access_policy.start_soon(listener.run, nursery)
             await closing.wait()
-            door.cancel_scope.cancel()
+            access_policy.cancel_scope.cancel()
         await connections.close()
         nursery.cancel_scope.cancel()
 

@@ -97,10 +97,10 @@ async def credit(ask: Ask, body: CreditWanted) -> Credit | Refusal:
     if body.tokens == 0:
         return invalid(FieldError("tokens", "must not be 0"))
     posting = _posting(ask.posting_key(), body, reason, ask.user_id)
-    used = None if ask.key is None else await find_use(ask.house.postgres, posting.key)
+    used = None if ask.key is None else await find_use(ask.context.postgres, posting.key)
     if used is not None:  # the key decides before anything else
         return _first_result(used, posting, body, reason)
-    if await find_user(ask.house.postgres, body.user_id) is None:
+    if await find_user(ask.context.postgres, body.user_id) is None:
         return Refusal(Code.NOT_FOUND, "No such user")
     return await _book(ask, posting, body, reason)
 
@@ -113,17 +113,19 @@ async def show_audit(ask: Ask) -> AuditResult | Refusal:
     except trio.WouldBlock:
         return Refusal(Code.OVERLOADED, "Another audit is under way")
     try:
-        proofs = [ProofResult(found.sentence, not found.rows, found.rows) async for found in audit(ask.house.postgres)]
+        proofs = [
+            ProofResult(found.sentence, not found.rows, found.rows) async for found in audit(ask.context.postgres)
+        ]
     finally:
         _one_audit.release()
-    ask.house.telemetry.ledger_proved({proof.proof: len(proof.rows) for proof in proofs})
+    ask.context.telemetry.ledger_proved({proof.proof: len(proof.rows) for proof in proofs})
     return AuditResult(all(proof.holds for proof in proofs), proofs)
 
 
 @routes.get("/rooms", needs=Needs.OPERATOR, refuses=(Code.VALIDATION_FAILED,))
 async def list_rooms(ask: Ask, query: Paging) -> Listed[RoomCard]:
     """The live rooms of this server, newest first."""
-    rooms = sorted(ask.house.registry, key=lambda room: room.id, reverse=True)
+    rooms = sorted(ask.context.registry, key=lambda room: room.id, reverse=True)
     rest = [room for room in rooms if query.before is None or room.id < _room_id(query.before)][query.offset :]
     shown = rest[: query.limit]
     following = str(shown[-1].id) if len(rest) > query.limit else None
@@ -146,14 +148,14 @@ def _posting(key: PostingKey, body: CreditWanted, reason: str, operator_id: User
 
 
 async def _book(ask: Ask, posting: Posting, body: CreditWanted, reason: str) -> Credit | Refusal:
-    if ask.house.draining:
+    if ask.context.draining:
         return Refusal(Code.DRAINING, "The server is shutting down")
-    receipt = (await ask.errands.run(partial(ask.house.actor.post, [posting])))[0]
+    receipt = (await ask.background_tasks.run(partial(ask.context.actor.post, [posting])))[0]
     match receipt.outcome:
         case Outcome.COMMITTED:
             return _credit(posting.ref_id, receipt.debit_after, receipt.credit_after, body, reason)
         case Outcome.ALREADY:  # the same request, at the same moment
-            used = await find_use(ask.house.postgres, posting.key)
+            used = await find_use(ask.context.postgres, posting.key)
             assert used is not None, "the journal keeps every key"
             return _first_result(used, posting, body, reason)
         case Outcome.CONFLICT:

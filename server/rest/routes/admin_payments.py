@@ -95,14 +95,14 @@ class PaymentSettlementWanted(SettlementWanted, frozen=True, rename="camel"):
 @routes.get("/purchases", needs=Needs.OPERATOR, refuses=(Code.VALIDATION_FAILED,))
 async def list_everybodys_purchases(ask: Ask, query: PurchasesQuery) -> Listed[PurchaseOfUser]:
     """Everybody's purchases, newest first."""
-    found = await list_all_purchases(ask.house.postgres, query.page, status=query.status, user_id=query.user_id)
+    found = await list_all_purchases(ask.context.postgres, query.page, status=query.status, user_id=query.user_id)
     return ask.listed(Paged([_purchase_card(purchase) for purchase in found.items], *found[1:]), query)
 
 
 @routes.get("/payments", needs=Needs.OPERATOR, refuses=(Code.VALIDATION_FAILED,))
 async def list_reported_payments(ask: Ask, query: PaymentsQuery) -> Listed[PaymentCard]:
     """The payments that providers reported, newest first, whether they were credited or not."""
-    found = await list_payments(ask.house.postgres, query.page, status=query.status, purchase_id=query.purchase_id)
+    found = await list_payments(ask.context.postgres, query.page, status=query.status, purchase_id=query.purchase_id)
     return ask.listed(Paged([_payment_card(payment) for payment in found.items], *found[1:]), query)
 
 
@@ -125,11 +125,11 @@ async def settle_one_payment(ask: Ask, payment_id: UUID, body: PaymentSettlement
     settlement = await settlement_of(ask, body.action, body.reason, str(payment_id), str(body.purchase_id))
     if isinstance(settlement, Refusal):
         return settlement
-    work = partial(settle_payment, ask.house.postgres, payment_id, settlement, body.purchase_id)
-    settled = await ask.errands.run(partial(_settle, ask, settlement, work))
+    work = partial(settle_payment, ask.context.postgres, payment_id, settlement, body.purchase_id)
+    settled = await ask.background_tasks.run(partial(_settle, ask, settlement, work))
     if isinstance(settled, Refusal):
         return settled
-    payment = await find_payment(ask.house.postgres, payment_id)
+    payment = await find_payment(ask.context.postgres, payment_id)
     assert payment is not None, "payments stay"
     return _payment_card(payment)
 
@@ -143,11 +143,11 @@ async def settle_one_purchase(ask: Ask, purchase_id: UUID, body: SettlementWante
     settlement = await settlement_of(ask, body.action, body.reason, str(purchase_id))
     if isinstance(settlement, Refusal):
         return settlement
-    work = partial(settle_purchase, ask.house.postgres, purchase_id, settlement)
-    settled = await ask.errands.run(partial(_settle, ask, settlement, work))
+    work = partial(settle_purchase, ask.context.postgres, purchase_id, settlement)
+    settled = await ask.background_tasks.run(partial(_settle, ask, settlement, work))
     if isinstance(settled, Refusal):
         return settled
-    purchase = await find_purchase(ask.house.postgres, purchase_id)
+    purchase = await find_purchase(ask.context.postgres, purchase_id)
     assert purchase is not None, "purchases stay"
     return _purchase_card(purchase)
 
@@ -156,11 +156,11 @@ async def _settle(
     ask: Ask, settlement: Settlement, decide: Callable[[], Awaitable[Settled | Refusal]]
 ) -> Settled | Refusal:
     """Decide, then credit what is accepted; a server that stops in between leaves the credit to the next round."""
-    settled, payments = await decide(), ask.house.payments
+    settled, payments = await decide(), ask.context.payments
     if isinstance(settled, Refusal):
         return settled
     if settled.is_new:
-        ask.house.telemetry.payments.labels(f"{settlement.action}ed_by_operator").inc()
+        ask.context.telemetry.payments.labels(f"{settlement.action}ed_by_operator").inc()
     if settlement.action == "credit":
         assert settled.purchase is not None, "what is credited is a purchase"
         if await payments.credit(settled.purchase) == "not_credited":

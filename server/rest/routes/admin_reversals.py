@@ -60,7 +60,7 @@ class ReleaseWanted(msgspec.Struct, frozen=True, rename="camel"):
 @routes.get(needs=Needs.OPERATOR, refuses=(Code.VALIDATION_FAILED,))
 async def list_reported_reversals(ask: Ask, query: ReversalsQuery) -> Listed[ReversalCard]:
     """The refunds and chargebacks that providers reported, newest first."""
-    found = await list_reversals(ask.house.postgres, query.page, status=query.status)
+    found = await list_reversals(ask.context.postgres, query.page, status=query.status)
     return ask.listed(Paged([_card(reversal) for reversal in found.items], *found[1:]), query)
 
 
@@ -78,19 +78,19 @@ async def settle_one_reversal(ask: Ask, reversal_id: UUID, body: ReleaseWanted) 
     settlement = await settlement_of(ask, body.action, body.reason, str(reversal_id))
     if isinstance(settlement, Refusal):
         return settlement
-    refusal = await ask.errands.run(partial(_release, ask, reversal_id, settlement))
+    refusal = await ask.background_tasks.run(partial(_release, ask, reversal_id, settlement))
     if refusal is not None:
         return refusal
-    reversal = await find_reversal(ask.house.postgres, reversal_id)
+    reversal = await find_reversal(ask.context.postgres, reversal_id)
     assert reversal is not None, "reversals stay"
     return _card(reversal)
 
 
 async def _release(ask: Ask, reversal_id: UUID, settlement: Settlement) -> Refusal | None:
-    released = await release_reversal(ask.house.postgres, reversal_id, settlement)
+    released = await release_reversal(ask.context.postgres, reversal_id, settlement)
     if isinstance(released, Refusal):
         return released
-    await ask.house.payments.count_open()
+    await ask.context.payments.count_open()
     return None
 
 

@@ -47,22 +47,22 @@ async def ban(ask: Ask, body: BanWanted) -> Ban | Refusal:
         ends = None if body.until is None else from_datetime(body.until)
     except OverflowError:
         return invalid(FieldError("until", "is outside the calendar"))
-    if ends is not None and ends <= ask.house.clock.now():
+    if ends is not None and ends <= ask.context.clock.now():
         return invalid(FieldError("until", "must be in the future"))
-    made = await add_ban(ask.house.postgres, NewBan(new_uuid(), body.user_id, reason, ask.user_id, body.until))
-    await ask.house.bans.keep_out()
+    made = await add_ban(ask.context.postgres, NewBan(new_uuid(), body.user_id, reason, ask.user_id, body.until))
+    await ask.context.bans.keep_out()
     return made
 
 
 @routes.delete("/{userId}", needs=Needs.OPERATOR)
 async def lift(ask: Ask, user_id: UserId) -> BanLifted:
     """Let a user in again. Idempotent."""
-    await lift_ban(ask.house.postgres, user_id, ask.user_id)
-    await ask.house.bans.keep_out()
+    await lift_ban(ask.context.postgres, user_id, ask.user_id)
+    await ask.context.bans.keep_out()
     return BanLifted(user_id, False)
 
 
 @routes.get(needs=Needs.OPERATOR, refuses=(Code.VALIDATION_FAILED,))
 async def list_standing(ask: Ask, query: Paging) -> Listed[Ban]:
     """The bans that stand, newest first."""
-    return ask.listed(await list_bans(ask.house.postgres, query.page), query)
+    return ask.listed(await list_bans(ask.context.postgres, query.page), query)

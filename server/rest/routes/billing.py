@@ -96,15 +96,15 @@ async def resume_call(ask: Ask, call_id: CallId) -> CallAnswer | Refusal:
 @routes.post("/{callId}/stop", refuses=(Code.NOT_FOUND, Code.OVERLOADED, Code.ROOM_STARTING, Code.DRAINING))
 async def stop_call(ask: Ask, call_id: CallId) -> CallAnswer | Refusal:
     """End the call, and answer once all its blocks are booked. An ended call is answered as it is."""
-    house = ask.house
-    room = house.registry.find(call_id)
+    context = ask.context
+    room = context.registry.find(call_id)
     ended = await give(ask, CallEnd(call_id=call_id))
     if isinstance(ended, Refusal) and ended.code is not Code.CALL_ENDED:
         return ended
     if room is not None:
-        with trio.move_on_after(house.settings.http.answer_seconds):
+        with trio.move_on_after(context.settings.http.answer_seconds):
             await room.settled.wait()
-    view = await house.call_commands.view(ask.user_id, call_id)
+    view = await context.call_commands.view(ask.user_id, call_id)
     if view is None:
         return NO_SUCH_CALL
     return CallAnswer(view) if view.status == "ended" else room_starting()  # it broke before it could be ended
@@ -123,7 +123,7 @@ async def list_blocks(ask: Ask, query: BlocksQuery) -> Listed[BilledBlock] | Ref
         side=None if query.role is None else _SIDES[query.role],
     )
     read = statement if wanted.room_id is None else room_blocks
-    found = await read(ask.house.postgres, ask.user_id, wanted, query.page)
+    found = await read(ask.context.postgres, ask.user_id, wanted, query.page)
     blocks = await _billed_blocks(ask, found.items)
     return ask.listed(Paged(blocks, *found[1:]), query)
 
@@ -135,22 +135,22 @@ async def show_stats(ask: Ask, query: DayPeriod) -> BillingStatsByRole:
     Days are those of the IANA zone `tz`, with 23 or 25 hours where its clocks change. `from` and `to` are instants, or
     dates, which stand for the first moment of that day: `to` is the day after the last one.
     """
-    since, until, zone = await span_of(query, ask.house.time_zones)
-    stats = await billing_stats(ask.house.postgres, ask.user_id, since, until, zone.key)
+    since, until, zone = await span_of(query, ask.context.time_zones)
+    stats = await billing_stats(ask.context.postgres, ask.user_id, since, until, zone.key)
     return BillingStatsByRole(zone.key, *stats)
 
 
 @routes.get("/{callId}", refuses=(Code.NOT_FOUND,))
 async def show_billing(ask: Ask, call_id: CallId) -> CallBilling | Refusal:
     """A call and its blocks, to its parties."""
-    view = await ask.house.call_commands.view(ask.user_id, call_id)
+    view = await ask.context.call_commands.view(ask.user_id, call_id)
     if view is None:
         return NO_SUCH_CALL
     fan = UserId(view.fan.user_id)
     return CallBilling(
         call=view,
         # As many as the call had when it was looked at: all of them are in the books, and later ones are not shown.
-        blocks=await blocks_of(ask.house.postgres, RoomId(call_id), fan, view.blocks),
+        blocks=await blocks_of(ask.context.postgres, RoomId(call_id), fan, view.blocks),
         totals=Totals(view.blocks, view.tokens, view.active_seconds, view.refunded_blocks, view.refunded_tokens),
         paid_through=view.paid_through,
         seconds_left=_seconds_left(ask, view) if ask.user_id == fan else UNSET,
@@ -161,7 +161,7 @@ def _seconds_left(ask: Ask, view: CallView) -> float | None:
     """How long the fan can go on; None while the call is between two servers, and nobody knows."""
     if view.status == "ended":
         return 0.0
-    room = ask.house.registry.find(view.id)
+    room = ask.context.registry.find(view.id)
     if room is None or room.call is None:
         return None
     return seconds(room.call.meter.left(room.clock.now(), view.max_tokens))
@@ -169,7 +169,7 @@ def _seconds_left(ask: Ask, view: CallView) -> float | None:
 
 async def _billed_blocks(ask: Ask, entries: Sequence[Entry]) -> list[BilledBlock]:
     keys = {entry.n: _key(ask.user_id, entry) for entry in entries}
-    refunds = await refunds_of(ask.house.postgres, list(keys.values()))
+    refunds = await refunds_of(ask.context.postgres, list(keys.values()))
     return [
         BilledBlock(
             call_id=entry.room_id,

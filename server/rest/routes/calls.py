@@ -12,7 +12,7 @@ from domain.instant import duration
 from domain.protocol.commands import CallAccept, CallCancel, CallCommand, CallDecline
 from domain.refusals import Code, Refusal
 from server.broadcast.replies import WaitingReply
-from server.context import House
+from server.context import Context
 from server.ids import new_channel, new_uuid
 from server.rest.query import Listed, Period, PeriodPaging
 from server.rest.request import Ask
@@ -86,13 +86,13 @@ class HistoryQuery(PeriodPaging, frozen=True, rename="camel"):
 @routes.post("/initiate", status=201, refuses=RING_REFUSALS, takes_key=True, retired=INITIATE)
 async def init_call(ask: Ask, body: CallWanted) -> CallRung | Refusal:
     """Ring a creator. Nobody pays for ringing; the same key again finds the same call."""
-    if ask.house.draining:
+    if ask.context.draining:
         return Refusal(Code.DRAINING, "The server is shutting down")
-    rung = await ask.errands.run(partial(_make_and_ring, ask.house, _new_call(ask, body)))
+    rung = await ask.background_tasks.run(partial(_make_and_ring, ask.context, _new_call(ask, body)))
     if isinstance(rung, Refusal):
         return rung
     facts = rung.call.facts
-    now = None if rung.is_new else await ask.house.call_commands.view(ask.user_id, facts.id)
+    now = None if rung.is_new else await ask.context.call_commands.view(ask.user_id, facts.id)
     return CallRung(
         success=True,
         call_id=facts.id,
@@ -124,38 +124,38 @@ async def cancel_call(ask: Ask, call_id: CallId) -> CallAnswer | Refusal:
 async def list_history(ask: Ask, query: HistoryQuery) -> Listed[CallView]:
     """The calls of who asks, newest first."""
     wanted = CallFilter(query.role, query.status, query.since, query.until)
-    return ask.listed(await list_calls(ask.house.postgres, ask.user_id, wanted, query.page), query)
+    return ask.listed(await list_calls(ask.context.postgres, ask.user_id, wanted, query.page), query)
 
 
 @routes.get("/stats", refuses=(Code.VALIDATION_FAILED,))
 async def show_stats(ask: Ask, query: Period) -> CallStatsByRole:
     """What the calls of who asks came to, as a fan and as a creator."""
-    return CallStatsByRole(*await call_stats(ask.house.postgres, ask.user_id, query.since, query.until))
+    return CallStatsByRole(*await call_stats(ask.context.postgres, ask.user_id, query.since, query.until))
 
 
 @routes.get("/{callId}", refuses=(Code.NOT_FOUND,))
 async def show_call(ask: Ask, call_id: CallId) -> CallAnswer | Refusal:
     """A call as it is now, to its parties."""
-    view = await ask.house.call_commands.view(ask.user_id, call_id)
+    view = await ask.context.call_commands.view(ask.user_id, call_id)
     return NO_SUCH_CALL if view is None else CallAnswer(view)
 
 
 async def give(ask: Ask, command: CallCommand) -> CallAnswer | Refusal:
     """A command to a call, and what came of it; once the room has it, it is carried out whoever waits."""
     reply = WaitingReply()
-    await ask.house.call_commands.give(ask.user_id, command, reply)
-    result = await reply.wait(ask.house.settings.http.answer_seconds)
+    await ask.context.call_commands.give(ask.user_id, command, reply)
+    result = await reply.wait(ask.context.settings.http.answer_seconds)
     return result if isinstance(result, Refusal) else msgspec.convert(result, CallAnswer)
 
 
 def _new_call(ask: Ask, body: CallWanted) -> NewCall:
-    house, rules, now = ask.house, ask.house.settings.calls, ask.house.clock.now()
+    context, rules, now = ask.context, ask.context.settings.calls, ask.context.clock.now()
     return NewCall(
         id=CallId(new_uuid()),
         channel=new_channel(),
         fan=ask.user_id,
         creator=body.creator_id,
-        creator_online=house.sessions.online(body.creator_id),
+        creator_online=context.sessions.online(body.creator_id),
         max_tokens=body.max_tokens,
         key=None if ask.key is None else client_key(ask.user_id, ask.key),
         content=_content(body),
@@ -165,7 +165,7 @@ def _new_call(ask: Ask, body: CallWanted) -> NewCall:
         rings_until=now + duration(rules.ring_seconds),
         cooldown=duration(rules.ring_cooldown_seconds),
         expected_rate=body.expected_rate_tokens_per_min,
-        server_id=house.leases.server_id,
+        server_id=context.leases.server_id,
     )
 
 
@@ -174,9 +174,9 @@ def _content(body: CallWanted) -> bytes:
     return content_digest("call", str(body.creator_id), str(body.max_tokens), *([] if rate is None else [f"at {rate}"]))
 
 
-async def _make_and_ring(house: House, new: NewCall) -> Rung | Refusal:
+async def _make_and_ring(context: Context, new: NewCall) -> Rung | Refusal:
     """In one go: a call that is made and does not ring keeps both parties busy until housekeeping finds it."""
-    rung = await create_call(house.postgres, new)
+    rung = await create_call(context.postgres, new)
     if isinstance(rung, Rung) and rung.is_new:
-        house.call_rooms.ring(rung.call)
+        context.call_rooms.ring(rung.call)
     return rung

@@ -22,7 +22,7 @@ class PublicConfig(msgspec.Struct, frozen=True, rename="camel"):
 @routes.get(needs=Needs.ANYONE)
 async def show_config(ask: Ask) -> PublicConfig:
     """Public settings."""
-    settings = ask.house.settings
+    settings = ask.context.settings
     return PublicConfig(
         websocket_url=settings.websocket.public_url or _own_url(ask),
         block_seconds=settings.calls.block_seconds,
@@ -42,4 +42,4 @@ def _own_url(ask: Ask) -> str:
     origin = ask.origin
     if origin != (None, None):
         return f"{'wss' if origin.secure else 'ws'}://{origin.host or (host and given) or OURSELVES}/ws"
-    return f"ws://{host[1] if host else OURSELVES}:{ask.house.websocket_port}/ws"
+    return f"ws://{host[1] if host else OURSELVES}:{ask.context.websocket_port}/ws"

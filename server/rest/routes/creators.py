@@ -61,29 +61,31 @@ async def update_creator(ask: Ask, body: CreatorTerms) -> CreatorCard | Refusal:
     name = None if body.display_name is None else clean_name(body.display_name)
     if name == "":
         return invalid(FieldError("displayName", "must have a visible character"))
-    rules = ask.house.settings.calls
+    rules = ask.context.settings.calls
     if BlockPrice(body.rate_tokens_per_min, rules.block_seconds).tokens(1) > MAX_POSTING_TOKENS:
         return invalid(FieldError("rateTokensPerMin", f"makes a block cost more than {MAX_POSTING_TOKENS} tokens"))
-    creator = await become_creator(ask.house.postgres, ask.user_id, name, body.rate_tokens_per_min, body.accepts_calls)
-    ask.house.people.rename(Person(creator.user_id, creator.display_name))
+    creator = await become_creator(
+        ask.context.postgres, ask.user_id, name, body.rate_tokens_per_min, body.accepts_calls
+    )
+    ask.context.user_cache.rename(Person(creator.user_id, creator.display_name))
     return _card(ask, creator)
 
 
 @routes.get(refuses=(Code.VALIDATION_FAILED,))
 async def list_cards(ask: Ask, query: Paging) -> Listed[CreatorCard]:
     """Creators, newest first."""
-    found = await list_creators(ask.house.postgres, query.page)
-    hidden = await who_blocks(ask.house.postgres, [creator.user_id for creator in found.items], ask.user_id)
+    found = await list_creators(ask.context.postgres, query.page)
+    hidden = await who_blocks(ask.context.postgres, [creator.user_id for creator in found.items], ask.user_id)
     return ask.listed(Paged([_card_for(ask, creator, hidden) for creator in found.items], *found[1:]), query)
 
 
 @routes.get("/{userId}", refuses=(Code.NOT_FOUND,))
 async def show_card(ask: Ask, user_id: UserId) -> CreatorCard | Refusal:
     """A creator's public card. To a user whom they have blocked a creator is away."""
-    creator = await find_creator(ask.house.postgres, user_id)
+    creator = await find_creator(ask.context.postgres, user_id)
     if creator is None:
         return Refusal(Code.NOT_FOUND, "No such creator")
-    return _card_for(ask, creator, await who_blocks(ask.house.postgres, [user_id], ask.user_id))
+    return _card_for(ask, creator, await who_blocks(ask.context.postgres, [user_id], ask.user_id))
 
 
 @routes.put("/me/blocks/{userId}", refuses=(Code.NOT_A_CREATOR, Code.NOT_FOUND))
@@ -93,28 +95,30 @@ async def block(ask: Ask, user_id: UserId) -> Blocked | Refusal:
 
     Idempotent.
     """
-    refusal = await block_user(ask.house.postgres, ask.user_id, user_id, most=ask.house.settings.limits.blocked_users)
+    refusal = await block_user(
+        ask.context.postgres, ask.user_id, user_id, most=ask.context.settings.limits.blocked_users
+    )
     if refusal is not None:
         return refusal
     _tell_rooms(ask, inputs.Barred(user_id))
-    ask.house.tickets.look()
+    ask.context.tickets.look()
     return Blocked(user_id, True)
 
 
 @routes.delete("/me/blocks/{userId}")
 async def unblock(ask: Ask, user_id: UserId) -> Blocked:
     """The user may call again. Idempotent."""
-    await unblock_user(ask.house.postgres, ask.user_id, user_id)
+    await unblock_user(ask.context.postgres, ask.user_id, user_id)
     _tell_rooms(ask, inputs.Barred(user_id, barred=False))
     return Blocked(user_id, False)
 
 
 def _tell_rooms(ask: Ask, given: inputs.Barred) -> None:
     """A live stream of the creator's puts out whom they block, and a call between the two ends."""
-    call = ask.house.registry.call_of(ask.user_id)
+    call = ask.context.registry.call_of(ask.user_id)
     if call is not None and given.user_id != ask.user_id and given.user_id in call.parties:
         call.inbox.deliver(given)
-    for room in ask.house.registry:
+    for room in ask.context.registry:
         if room.stream is not None and room.stream.facts.owner_id == ask.user_id:
             room.inbox.deliver(given)
 
@@ -131,6 +135,6 @@ def _card(ask: Ask, creator: Creator) -> CreatorCard:
         creator.display_name,
         creator.rate_tokens_per_min,
         creator.accepts_calls,
-        ask.house.sessions.online(creator.user_id),
+        ask.context.sessions.online(creator.user_id),
         creator.busy,
     )

@@ -20,5 +20,5 @@ class DebtsQuery(Paging, frozen=True, rename="camel"):
 @routes.get(needs=Needs.OPERATOR, refuses=(Code.VALIDATION_FAILED,))
 async def list_all_debts(ask: Ask, query: DebtsQuery) -> Listed[Debt]:
     """Refunds that their payees could not cover, newest first: each is repaid by the payee's next earnings."""
-    found = await list_debts(ask.house.postgres, query.page, status=query.status, user_id=query.user_id)
+    found = await list_debts(ask.context.postgres, query.page, status=query.status, user_id=query.user_id)
     return ask.listed(found, query)

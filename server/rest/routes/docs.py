@@ -41,4 +41,4 @@ def document_routes(documented: Callable[[], tuple[Route, ...]]) -> Routes:
 def _asyncapi(ask: Ask) -> bytes:
     origin = ask.origin
     proxied = None if origin == (None, None) else "wss" if origin.secure else "ws"
-    return asyncapi_json(ask.house.settings, ask.house.websocket_port, proxied)
+    return asyncapi_json(ask.context.settings, ask.context.websocket_port, proxied)

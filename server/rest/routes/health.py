@@ -9,7 +9,7 @@ import trio
 
 from domain.refusals import Code, Refusal
 from server.addresses import client_address, is_within
-from server.context import House
+from server.context import Context
 from server.rest.request import Ask
 from server.rest.responses import Plain
 from server.rest.route import Needs, Routes
@@ -41,11 +41,11 @@ async def show_health(ask: Ask) -> Health:
 @routes.get("/readyz", needs=Needs.ANYONE, refuses=(Code.STORAGE_UNAVAILABLE, Code.DRAINING), limit="probe")
 async def show_readiness(ask: Ask) -> Readiness | Refusal:
     """Whether this server should get work; if not, which part fails."""
-    parts = {name: "ok" if await is_up(ask.house) else "failed" for name, is_up in _PARTS.items()}
+    parts = {name: "ok" if await is_up(ask.context) else "failed" for name, is_up in _PARTS.items()}
     failed = [name for name, state in parts.items() if state != "ok"]
     if not failed:
         return Readiness("ready", parts)
-    code = Code.DRAINING if ask.house.draining else Code.STORAGE_UNAVAILABLE
+    code = Code.DRAINING if ask.context.draining else Code.STORAGE_UNAVAILABLE
     return Refusal(code, f"Not ready: {', '.join(failed)}", {"parts": parts})
 
 
@@ -58,11 +58,11 @@ async def show_metrics(ask: Ask) -> Plain | Refusal:
     """
     if not (_has_metrics_token(ask) or _is_near(ask)):
         return Refusal(Code.FORBIDDEN, "The figures are for metrics.networks, or for HALFMINUTE_METRICS_TOKEN")
-    return Plain(ask.house.telemetry.exposition(), PROMETHEUS)
+    return Plain(ask.context.telemetry.exposition(), PROMETHEUS)
 
 
 def _has_metrics_token(ask: Ask) -> bool:
-    token, given = ask.house.secrets.metrics_token, ask.headers.get("Authorization", "")
+    token, given = ask.context.secrets.metrics_token, ask.headers.get("Authorization", "")
     scheme, _, credentials = given.partition(" ")
     if token is None or scheme.lower() != "bearer":
         return False
@@ -71,7 +71,7 @@ def _has_metrics_token(ask: Ask) -> bool:
 
 def _is_near(ask: Ask) -> bool:
     """A proxy that is not trusted says nothing of its clients that counts, so none of them is near."""
-    settings = ask.house.settings
+    settings = ask.context.settings
     proxies = settings.server.proxies
     if not is_within(ask.peer, proxies.trusted) and any(name in ask.headers for name in _FORWARDING):
         return False
@@ -89,47 +89,47 @@ class _Look:
         self.answered: bool | None = None  # None: whoever asked was cancelled before the answer
 
 
-async def _database_answers(house: House) -> bool:
-    while (look := _looks.get(house)) is not None:
+async def _database_answers(context: Context) -> bool:
+    while (look := _looks.get(context)) is not None:
         await look.done.wait()
         if look.answered is not None:
             return look.answered
-    look = _looks[house] = _Look()
+    look = _looks[context] = _Look()
     try:
-        look.answered = await _ask_database(house)
+        look.answered = await _ask_database(context)
     finally:
-        del _looks[house]
+        del _looks[context]
         look.done.set()
     return look.answered
 
 
-async def _ask_database(house: House) -> bool:
+async def _ask_database(context: Context) -> bool:
     with trio.move_on_after(PROBE_SECONDS):
         try:
-            return await house.postgres.fetchrow("SELECT 1") is not None
+            return await context.postgres.fetchrow("SELECT 1") is not None
         except (StorageUnavailable, Refused):
             return False
     return False
 
 
-_looks: WeakKeyDictionary[House, _Look] = WeakKeyDictionary()  # those that are under way
+_looks: WeakKeyDictionary[Context, _Look] = WeakKeyDictionary()  # those that are under way
 
 
-async def _actor_books(house: House) -> bool:
-    return house.actor.away_seconds == 0 and not house.actor.finished.is_set()
+async def _actor_report(context: Context) -> bool:
+    return context.actor.away_seconds == 0 and not context.actor.finished.is_set()
 
 
-async def _rooms_run(house: House) -> bool:
-    return house.registry.is_open
+async def _rooms_run(context: Context) -> bool:
+    return context.registry.is_open
 
 
-async def _takes_work(house: House) -> bool:
-    return not house.draining
+async def _takes_work(context: Context) -> bool:
+    return not context.draining
 
 
-_PARTS: dict[str, Callable[[House], Awaitable[bool]]] = {
+_PARTS: dict[str, Callable[[Context], Awaitable[bool]]] = {
     "database": _database_answers,
-    "storageActor": _actor_books,
+    "storageActor": _actor_report,
     "supervisor": _rooms_run,
     "open": _takes_work,
 }

@@ -26,7 +26,7 @@ class Me(msgspec.Struct, frozen=True, rename="camel"):
 @routes.get()
 async def show_me(ask: Ask) -> Me:
     """The user of the token, and their wallet."""
-    user = await find_user(ask.house.postgres, ask.user_id)
+    user = await find_user(ask.context.postgres, ask.user_id)
     assert user is not None, "whoever is identified is known to the database"
     card = UserCard(user.user_id, user.display_name, user.is_creator, ask.is_operator)
     return Me(card, await wallet_card(ask))

@@ -59,31 +59,31 @@ async def sweep(ask: Ask) -> Sweep | Refusal:
 
     Takes the secret in `X-Billing-Secret`, or a Standard Webhooks signature made with it.
     """
-    house = ask.house
+    context = ask.context
     if not _may_sweep(ask):
-        house.telemetry.swept("refused")
+        context.telemetry.swept("refused")
         return UNAUTHORIZED
-    if house.draining:
+    if context.draining:
         return Refusal(Code.DRAINING, "The server is shutting down")
     try:
         swept = await _bring_up_to_date(ask)
     except (StorageUnavailable, Refused):
-        house.telemetry.swept("failed")
+        context.telemetry.swept("failed")
         raise
-    house.telemetry.swept("failed" if swept.failed else "done")
+    context.telemetry.swept("failed" if swept.failed else "done")
     return swept
 
 
 async def _bring_up_to_date(ask: Ask) -> Sweep:
     """Ask every room, and wait for all of them together. Raises StorageUnavailable."""
-    house = ask.house
-    await ask.errands.run(house.orphans.adopt)
+    context = ask.context
+    await ask.background_tasks.run(context.orphans.adopt)
     asked = []
-    for room in house.registry.calls():
+    for room in context.registry.calls():
         reply = WaitingReply()
         room.inbox.deliver(inputs.Sweep(reply))
         asked.append((str(room.id), reply))
-    deadline = trio.current_time() + house.settings.http.answer_seconds
+    deadline = trio.current_time() + context.settings.http.answer_seconds
     return summary([(call_id, await reply.wait(max(0, deadline - trio.current_time()))) for call_id, reply in asked])
 
 
@@ -114,7 +114,7 @@ def _line(call_id: str, answer: Any) -> SweptCall:
 
 
 def _may_sweep(ask: Ask) -> bool:
-    secret = ask.house.secrets.billing_webhook_secret
+    secret = ask.context.secrets.billing_webhook_secret
     if secret is None:
         return False
     given = ask.headers.get("X-Billing-Secret")
@@ -126,7 +126,7 @@ def _may_sweep(ask: Ask) -> bool:
 def _is_signed(ask: Ask, secret: str) -> bool:
     """Standard Webhooks: `v1,` and the HMAC-SHA256 of id, timestamp and body, in base64; one of several suffices."""
     webhook_id, timestamp = ask.headers.get("Webhook-Id", ""), ask.headers.get("Webhook-Timestamp", "")
-    if not webhook_id or not _is_recent(timestamp, ask.house.clock.now() // 1_000_000):
+    if not webhook_id or not _is_recent(timestamp, ask.context.clock.now() // 1_000_000):
         return False
     signed = b".".join((webhook_id.encode("latin-1"), timestamp.encode(), ask.raw))
     given = [signature.encode() for signature in ask.headers.get("Webhook-Signature", "").split(" ")[:MAX_SIGNATURES]]

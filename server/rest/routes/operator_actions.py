@@ -28,4 +28,4 @@ async def list_kept(ask: Ask, query: ActionQuery) -> Listed[KeptAction]:
     proves that each credit and refund, and each settlement, has its action, and each action what it is about.
     """
     wanted = ActionFilter(query.operator_id, query.target_id, query.action, query.since, query.until)
-    return ask.listed(await list_actions(ask.house.postgres, query.page, wanted), query)
+    return ask.listed(await list_actions(ask.context.postgres, query.page, wanted), query)

@@ -48,23 +48,23 @@ async def make(ask: Ask, body: OverlayTokenWanted) -> OverlayTokenMade | Refusal
     if not name:
         return invalid(FieldError("name", "must have a visible character"))
     secret = PREFIX + secrets.token_urlsafe(SECRET_BYTES)
-    settings = ask.house.settings
+    settings = ask.context.settings
     limit, kept = settings.overlays.tokens_per_creator, settings.limits.overlay_tokens_revoked
-    card = await add_overlay_token(ask.house.postgres, new_uuid(), ask.user_id, name, secret, limit=limit, kept=kept)
+    card = await add_overlay_token(ask.context.postgres, new_uuid(), ask.user_id, name, secret, limit=limit, kept=kept)
     return card if isinstance(card, Refusal) else OverlayTokenMade(**msgspec.structs.asdict(card), secret=secret)
 
 
 @routes.get(refuses=(Code.VALIDATION_FAILED,))
 async def list_own(ask: Ask, query: Paging) -> Listed[OverlayTokenCard]:
     """The tokens of who asks, newest first, with the latest hundred revoked ones."""
-    return ask.listed(await list_overlay_tokens(ask.house.postgres, ask.user_id, query.page), query)
+    return ask.listed(await list_overlay_tokens(ask.context.postgres, ask.user_id, query.page), query)
 
 
 @routes.delete("/{tokenId}", refuses=(Code.NOT_FOUND,))
 async def revoke(ask: Ask, token_id: UUID) -> OverlayTokenCard | Refusal:
     """From now on it opens nothing. Idempotent."""
-    card = await revoke_overlay_token(ask.house.postgres, ask.user_id, token_id)
+    card = await revoke_overlay_token(ask.context.postgres, ask.user_id, token_id)
     if card is None:
         return Refusal(Code.NOT_FOUND, "No such overlay token")
-    ask.house.sessions.put_out(UserId(token_id), UNAUTHENTICATED, "the overlay token was revoked")
+    ask.context.sessions.evict(UserId(token_id), UNAUTHENTICATED, "the overlay token was revoked")
     return card

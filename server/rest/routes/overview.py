@@ -98,10 +98,10 @@ class Overview(msgspec.Struct, frozen=True, rename="camel"):
 @routes.get(needs=Needs.OPERATOR, refuses=(Code.VALIDATION_FAILED,))
 async def show_overview(ask: Ask, query: OverviewQuery) -> Overview:
     """Sales, tickets, tips, calls, cash-out and margin, by UTC day, latest first."""
-    settings = ask.house.settings
+    settings = ask.context.settings
     cents = settings.payouts.cents_per_token
-    through = await sum_up(ask.house.postgres)
-    figures = await read_figures(ask.house.postgres, through, query.days, settings.packs.currency)
+    through = await sum_up(ask.context.postgres)
+    figures = await read_figures(ask.context.postgres, through, query.days, settings.packs.currency)
     days = [figures.first_day + timedelta(days=n) for n in reversed(range(query.days))]
     total, tips = _sums(figures, days, cents), figures.tips_per_stream
     return Overview(

@@ -7,7 +7,7 @@ import msgspec
 import structlog
 
 from domain.refusals import Code, Refusal
-from server.context import House
+from server.context import Context
 from server.money.payments.demo import page
 from server.money.payments.provider import EventRefused, EventUnreadable, PaymentEvent, ReversalEvent
 from server.rest.request import Ask
@@ -41,20 +41,20 @@ async def hear_stripe(ask: Ask) -> Heard | Refusal:
     second one of a purchase is acknowledged and moves nothing; it is counted, and kept for an operator to settle. A
     refund or chargeback freezes the wallet that the payment was credited to, until an operator releases it.
     """
-    stripe = ask.house.payments.stripe
+    stripe = ask.context.payments.stripe
     if stripe is None:
         return Refusal(Code.FORBIDDEN, "Stripe is not configured here")
-    if ask.house.draining:
+    if ask.context.draining:
         return Refusal(Code.DRAINING, "The server is shutting down")
     try:
-        event = stripe.read_event(ask.raw, ask.headers.get("Stripe-Signature", ""), ask.house.clock.now() / 1_000_000)
+        event = stripe.read_event(ask.raw, ask.headers.get("Stripe-Signature", ""), ask.context.clock.now() / 1_000_000)
     except EventUnreadable as unreadable:  # signed, so that money may wait behind it
         log.error("payment.event_unreadable", reason=str(unreadable))
-        ask.house.telemetry.payments.labels("unreadable").inc()
+        ask.context.telemetry.payments.labels("unreadable").inc()
         return Refusal(Code.FORBIDDEN, str(unreadable))
     except EventRefused as refused:
         log.warning("payment.event_refused", reason=str(refused))
-        ask.house.telemetry.payments.labels("refused").inc()
+        ask.context.telemetry.payments.labels("refused").inc()
         return Refusal(Code.FORBIDDEN, str(refused))
     if event is not None:
         await _settle(ask, stripe.name, event)
@@ -64,32 +64,32 @@ async def hear_stripe(ask: Ask) -> Heard | Refusal:
 @routes.get("/demo/{purchaseId}", needs=Needs.ANYONE, refuses=(Code.NOT_FOUND,), media=HTML)
 async def show_demo_checkout(ask: Ask, purchase_id: UUID) -> Plain | Refusal:
     """The page of a demo's checkout; only with `serve --demo`, on a loopback address."""
-    purchase = await _demo_purchase(ask.house, purchase_id)
+    purchase = await _demo_purchase(ask.context, purchase_id)
     return NO_DEMO if purchase is None else Plain(page(purchase).encode(), HTML)
 
 
 @routes.post("/demo/{purchaseId}", needs=Needs.ANYONE, refuses=(Code.NOT_FOUND,), media=HTML)
 async def pay_demo_checkout(ask: Ask, purchase_id: UUID) -> Plain | Refusal:
     """The button on that page: the purchase is paid with nothing."""
-    demo, purchase = ask.house.payments.demo, await _demo_purchase(ask.house, purchase_id)
+    demo, purchase = ask.context.payments.demo, await _demo_purchase(ask.context, purchase_id)
     if demo is None or purchase is None:
         return NO_DEMO
     await _settle(ask, demo.name, demo.paid(purchase))
-    paid = await find_purchase(ask.house.postgres, purchase_id)
+    paid = await find_purchase(ask.context.postgres, purchase_id)
     assert paid is not None, "purchases stay"
     return Plain(page(paid).encode(), HTML)
 
 
 async def _settle(ask: Ask, provider: str, event: PaymentEvent | ReversalEvent) -> None:
     """Whoever sent it may hang up: what was begun is finished."""
-    payments = ask.house.payments
+    payments = ask.context.payments
     if isinstance(event, ReversalEvent):
-        await ask.errands.run(partial(payments.reverse, provider, event))
+        await ask.background_tasks.run(partial(payments.reverse, provider, event))
     else:
-        await ask.errands.run(partial(payments.settle, provider, event))
+        await ask.background_tasks.run(partial(payments.settle, provider, event))
 
 
-async def _demo_purchase(house: House, purchase_id: UUID) -> Purchase | None:
-    demo = house.payments.demo
-    purchase = None if demo is None else await find_purchase(house.postgres, purchase_id)
+async def _demo_purchase(context: Context, purchase_id: UUID) -> Purchase | None:
+    demo = context.payments.demo
+    purchase = None if demo is None else await find_purchase(context.postgres, purchase_id)
     return purchase if purchase is not None and demo is not None and purchase.provider == demo.name else None

@@ -97,10 +97,10 @@ class StatusPaging(Paging, frozen=True, rename="camel"):
 )
 async def cash_out(ask: Ask, body: PayoutWanted) -> PayoutBooked | Refusal:
     """Creators: cash out tokens that were earned; bought and promotional ones can only be spent."""
-    if ask.house.draining:
+    if ask.context.draining:
         return Refusal(Code.DRAINING, "The server is shutting down")
-    work = partial(ask.house.payouts.request, ask.user_id, body.tokens, ask.posting_key())
-    payout = await ask.errands.run(work)
+    work = partial(ask.context.payouts.request, ask.user_id, body.tokens, ask.posting_key())
+    payout = await ask.background_tasks.run(work)
     if isinstance(payout, Refusal):
         return payout
     assert payout.balance_after is not None, "it is booked"
@@ -110,15 +110,15 @@ async def cash_out(ask: Ask, body: PayoutWanted) -> PayoutBooked | Refusal:
 @routes.get("/payouts", refuses=(Code.VALIDATION_FAILED,))
 async def list_own(ask: Ask, query: StatusPaging) -> Listed[PayoutCard]:
     """The payouts of who asks, newest first."""
-    found = await list_payouts(ask.house.postgres, query.page, creator_id=ask.user_id, status=query.status)
+    found = await list_payouts(ask.context.postgres, query.page, creator_id=ask.user_id, status=query.status)
     return ask.listed(Paged([_card(payout) for payout in found.items], *found[1:]), query)
 
 
 @routes.get("/payouts/terms")
 async def show_terms(ask: Ask) -> PayoutTerms:
     """What a token brings, and how many may be cashed out."""
-    terms = ask.house.settings.payouts
-    found = await cashable_tokens(ask.house.postgres, ask.user_id, terms.holding_days)
+    terms = ask.context.settings.payouts
+    found = await cashable_tokens(ask.context.postgres, ask.user_id, terms.holding_days)
     return PayoutTerms(
         terms.cents_per_token, terms.currency, terms.min_tokens, terms.holding_days, found.tokens, found.held
     )
@@ -127,7 +127,7 @@ async def show_terms(ask: Ask) -> PayoutTerms:
 @routes.get("/admin/payouts", needs=Needs.OPERATOR, refuses=(Code.VALIDATION_FAILED,))
 async def list_all(ask: Ask, query: StatusPaging) -> Listed[PayoutCard]:
     """Everybody's, newest first."""
-    found = await list_payouts(ask.house.postgres, query.page, status=query.status)
+    found = await list_payouts(ask.context.postgres, query.page, status=query.status)
     return ask.listed(Paged([_card(payout) for payout in found.items], *found[1:]), query)
 
 
@@ -148,10 +148,10 @@ async def settle(ask: Ask, payout_id: UUID, body: PayoutSettled) -> PayoutCard |
 
     Nobody settles their own, and none is paid while its creator's wallet is frozen.
     """
-    if ask.house.draining:
+    if ask.context.draining:
         return Refusal(Code.DRAINING, "The server is shutting down")
-    payout = await ask.errands.run(
-        partial(_settle, ask.house.postgres, ask.house.payouts, payout_id, body, ask.user_id)
+    payout = await ask.background_tasks.run(
+        partial(_settle, ask.context.postgres, ask.context.payouts, payout_id, body, ask.user_id)
     )
     return payout if isinstance(payout, Refusal) else _card(payout)
 

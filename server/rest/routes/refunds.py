@@ -87,17 +87,17 @@ async def give_back(ask: Ask, body: RefundWanted) -> Refund | Refusal:
     if body.target.keys() not in TARGETS:
         return invalid(FieldError("body", "must name a tipId, a ticketId, a callId, or a streamId and a userId"))
     content = content_digest("refund", *map(str, body.target.values()), *body.target, reason)
-    used = None if ask.key is None else await find_use(ask.house.postgres, _key(ask, ask.key))
+    used = None if ask.key is None else await find_use(ask.context.postgres, _key(ask, ask.key))
     if used is not None and used.content != content:
         return CONFLICT
-    paid = await _find(ask.house.postgres, body)
+    paid = await _find(ask.context.postgres, body)
     if not paid:
         return NOTHING_PAID
-    if ask.user_id in await find_parties(ask.house.postgres, paid):
+    if ask.user_id in await find_parties(ask.context.postgres, paid):
         return OWN
-    if ask.house.draining:
+    if ask.context.draining:
         return Refusal(Code.DRAINING, "The server is shutting down")
-    return await ask.errands.run(partial(_refund, ask, body, paid, content, reason))
+    return await ask.background_tasks.run(partial(_refund, ask, body, paid, content, reason))
 
 
 async def _refund(
@@ -106,16 +106,16 @@ async def _refund(
     """Under a key, only what was paid before the key came first: the same request later finds no more to give back."""
     if ask.key is not None:
         ref_id = next(iter(body.target.values()))
-        first_used_at = await keep_use(ask.house.postgres, _key(ask, ask.key), content, ref_id)
+        first_used_at = await keep_use(ask.context.postgres, _key(ask, ask.key), content, ref_id)
         if first_used_at is None:
             return CONFLICT
-        paid = await booked_by(ask.house.postgres, paid, first_used_at)
-    limit = ask.house.settings.payouts.losses_limit_tokens
+        paid = await booked_by(ask.context.postgres, paid, first_used_at)
+    limit = ask.context.settings.payouts.losses_limit_tokens
     advance = Advance(ask.user_id, None if body.confirm else limit)
-    refunded = await ask.house.actor.refund(paid, reason, advance)
+    refunded = await ask.context.actor.refund(paid, reason, advance)
     if refunded.missing:
         log.warning("refund.beyond_losses_limit", missing=refunded.missing, limit=limit)
-        ask.house.telemetry.losses_limit_reached()
+        ask.context.telemetry.losses_limit_reached()
         return losses_limit(refunded.missing, limit)
     return _sum(refunded.receipts) if refunded.receipts else NOTHING_PAID
 

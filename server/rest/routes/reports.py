@@ -41,22 +41,22 @@ async def report(ask: Ask, body: ReportWanted) -> Report | Refusal:
         return invalid(FieldError("reason", "must have a visible character"))
     if body.user_id == ask.user_id:
         return invalid(FieldError("userId", "must be somebody else's"))
-    if await find_user(ask.house.postgres, body.user_id) is None:
+    if await find_user(ask.context.postgres, body.user_id) is None:
         return Refusal(Code.NOT_FOUND, "No such user")
-    if body.room_id is not None and not await may_know_room(ask.house.postgres, body.room_id, ask.user_id):
+    if body.room_id is not None and not await may_know_room(ask.context.postgres, body.room_id, ask.user_id):
         return Refusal(Code.NOT_FOUND, "No such room")
     return await add_report(
-        ask.house.postgres,
+        ask.context.postgres,
         new_uuid(),
         ask.user_id,
         body.user_id,
         body.room_id,
         reason,
-        most_a_day=ask.house.settings.limits.reports_per_day,
+        most_a_day=ask.context.settings.limits.reports_per_day,
     )
 
 
 @routes.get("/admin/reports", needs=Needs.OPERATOR, refuses=(Code.VALIDATION_FAILED,))
 async def list_all(ask: Ask, query: ReportQuery) -> Listed[Report]:
     """What was reported, of everybody or of one user, newest first."""
-    return ask.listed(await list_reports(ask.house.postgres, query.page, user_id=query.user_id), query)
+    return ask.listed(await list_reports(ask.context.postgres, query.page, user_id=query.user_id), query)

@@ -78,9 +78,9 @@ async def announce(ask: Ask, body: StreamWanted) -> StreamAnswer | Refusal:
     refusal = _why_not_announce(ask, body, title)
     if refusal is not None:
         return refusal
-    limits = ask.house.settings.limits
+    limits = ask.context.settings.limits
     made = await create_stream(
-        ask.house.postgres,
+        ask.context.postgres,
         _new_stream(ask, body, title),
         most_scheduled=limits.streams_scheduled,
         most_a_day=limits.streams_per_day,
@@ -92,24 +92,24 @@ async def announce(ask: Ask, body: StreamWanted) -> StreamAnswer | Refusal:
 async def list_views(ask: Ask, query: StreamsQuery) -> Listed[StreamView]:
     """Streams, newest first. An overlay's token will do, too: so it finds the room of its creator's live stream."""
     wanted = StreamFilter(query.status, query.type, query.creator_id)
-    found = await list_streams(ask.house.postgres, wanted, query.page)
+    found = await list_streams(ask.context.postgres, wanted, query.page)
     return ask.listed(Paged([_view(ask, stored) for stored in found.items], *found[1:]), query)
 
 
 @routes.get("/{streamId}", needs=Needs.ONLOOKER, refuses=(Code.NOT_FOUND,))
 async def show_stream(ask: Ask, stream_id: RoomId) -> StreamAnswer | Refusal:
     """A stream as it is now."""
-    stored = await find_stream(ask.house.postgres, stream_id)
+    stored = await find_stream(ask.context.postgres, stream_id)
     return NO_SUCH_STREAM if stored is None else StreamAnswer(_view(ask, stored))
 
 
 @routes.get("/{streamId}/access", refuses=(Code.NOT_FOUND,))
 async def show_access(ask: Ask, stream_id: RoomId) -> StreamAccess | Refusal:
     """Whether who asks may watch, and why, or why not."""
-    stored = await find_stream(ask.house.postgres, stream_id)
+    stored = await find_stream(ask.context.postgres, stream_id)
     if stored is None:
         return NO_SUCH_STREAM
-    standing = await find_standing(ask.house.postgres, stored.facts, stored.record.removed, ask.user_id)
+    standing = await find_standing(ask.context.postgres, stored.facts, stored.record.removed, ask.user_id)
     access = access_to(
         stored.facts,
         ask.user_id,
@@ -141,17 +141,17 @@ async def start(ask: Ask, stream_id: RoomId) -> StreamAnswer | Refusal:
         return stored
     if stored.record.status == "ended":
         return ENDED
-    if ask.house.draining:
+    if ask.context.draining:
         return Refusal(Code.DRAINING, "The server is shutting down")
     if stored.record.status == "scheduled":
         go_live = partial(_open, ask, stream_id)
-        refusal = await ask.errands.run(
-            lambda: start_over_ringing(ask.house.postgres, ask.house.registry, ask.user_id, go_live)
+        refusal = await ask.background_tasks.run(
+            lambda: start_over_ringing(ask.context.postgres, ask.context.registry, ask.user_id, go_live)
         )
         if refusal is not None:
             return refusal
-    if ask.house.registry.find(stream_id) is None:
-        return await ask.house.absent_rooms.why_absent(stream_id) or ENDED
+    if ask.context.registry.find(stream_id) is None:
+        return await ask.context.absent_rooms.why_absent(stream_id) or ENDED
     return await show_stream(ask, stream_id)
 
 
@@ -166,13 +166,13 @@ async def end(ask: Ask, stream_id: RoomId) -> StreamAnswer | Refusal:
         return stored
     ended = stored.record.status == "ended"
     if stored.record.status == "scheduled":
-        ended = await ask.errands.run(lambda: _cancel(ask, stream_id))
+        ended = await ask.background_tasks.run(lambda: _cancel(ask, stream_id))
     if not ended:  # live, or it went live just now
         refusal = await _end_live(ask, stream_id)
         if refusal is not None:
             return refusal
     if stored.facts.ticket_price_tokens is not None:
-        await ask.errands.run(lambda: ask.house.tickets.settle(stream_id))
+        await ask.background_tasks.run(lambda: ask.context.tickets.settle(stream_id))
     answer = await show_stream(ask, stream_id)
     if isinstance(answer, StreamAnswer) and answer.stream.status != "ended":  # it broke before it could be ended
         return room_starting()
@@ -181,16 +181,16 @@ async def end(ask: Ask, stream_id: RoomId) -> StreamAnswer | Refusal:
 
 async def _cancel(ask: Ask, stream_id: RoomId) -> bool:
     """End a stream that never went live; False if it did meanwhile."""
-    return await end_scheduled_stream(ask.house.postgres, stream_id, ask.house.clock.now())
+    return await end_scheduled_stream(ask.context.postgres, stream_id, ask.context.clock.now())
 
 
 async def _end_live(ask: Ask, stream_id: RoomId) -> Refusal | None:
     """Have its room end it, and wait for the last block; why not, where it has no room here."""
-    room = ask.house.registry.find(stream_id)
+    room = ask.context.registry.find(stream_id)
     if room is None:
-        return await ask.house.absent_rooms.why_absent(stream_id)
+        return await ask.context.absent_rooms.why_absent(stream_id)
     room.inbox.deliver(inputs.EndNow("ended"))
-    with trio.move_on_after(ask.house.settings.http.answer_seconds):
+    with trio.move_on_after(ask.context.settings.http.answer_seconds):
         await room.settled.wait()
     return None
 
@@ -203,14 +203,14 @@ def _why_not_announce(ask: Ask, body: StreamWanted, title: str) -> Refusal | Non
         return invalid(FieldError("type", "public takes neither ticketPriceTokens nor rateTokensPerMin"))
     if body.type == "private" and not priced:
         return invalid(FieldError("type", "private takes ticketPriceTokens, rateTokensPerMin or both"))
-    rate, seconds = body.rate_tokens_per_min, ask.house.settings.calls.block_seconds
+    rate, seconds = body.rate_tokens_per_min, ask.context.settings.calls.block_seconds
     if rate is not None and BlockPrice(rate, seconds).tokens(1) > MAX_POSTING_TOKENS:
         return invalid(FieldError("rateTokensPerMin", f"makes a block cost more than {MAX_POSTING_TOKENS} tokens"))
-    return Refusal(Code.DRAINING, "The server is shutting down") if ask.house.draining else None
+    return Refusal(Code.DRAINING, "The server is shutting down") if ask.context.draining else None
 
 
 def _new_stream(ask: Ask, body: StreamWanted, title: str) -> NewStream:
-    rules = ask.house.settings.calls
+    rules = ask.context.settings.calls
     return NewStream(
         id=RoomId(new_uuid()),
         channel=new_channel(),
@@ -221,12 +221,12 @@ def _new_stream(ask: Ask, body: StreamWanted, title: str) -> NewStream:
         rate_tokens_per_min=body.rate_tokens_per_min,
         block_seconds=rules.block_seconds,
         block_rounding=rules.block_rounding,
-        created_at=ask.house.clock.now(),
+        created_at=ask.context.clock.now(),
     )
 
 
 async def _own(ask: Ask, stream_id: RoomId) -> StoredStream | Refusal:
-    stored = await find_stream(ask.house.postgres, stream_id)
+    stored = await find_stream(ask.context.postgres, stream_id)
     if stored is None:
         return NO_SUCH_STREAM
     if stored.facts.owner_id != ask.user_id:
@@ -236,16 +236,16 @@ async def _own(ask: Ask, stream_id: RoomId) -> StoredStream | Refusal:
 
 async def _open(ask: Ask, stream_id: RoomId) -> Refusal | None:
     """In one go: a stream that is live and has no room waits until housekeeping finds it."""
-    house = ask.house
-    opened = await open_stream(house.postgres, stream_id, house.leases.server_id, house.clock.now())
+    context = ask.context
+    opened = await open_stream(context.postgres, stream_id, context.leases.server_id, context.clock.now())
     if isinstance(opened, Refusal):
         return opened
     if opened is not None:
-        await house.stream_rooms.open(stream_id, opened)
+        await context.stream_rooms.open(stream_id, opened)
     return None
 
 
 def _view(ask: Ask, stored: StoredStream) -> StreamView:
     """The live room's view, where it is here."""
-    room = ask.house.registry.find(stored.facts.id)
+    room = ask.context.registry.find(stored.facts.id)
     return stored.view if room is None or room.stream is None else room.stream.view()

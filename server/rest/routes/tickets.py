@@ -60,8 +60,8 @@ async def buy(ask: Ask, stream_id: RoomId) -> TicketBought | Refusal:
     a buyer whom the creator removes or blocks gets them back in any case.
     """
     key = ask.posting_key()
-    stored = await find_stream(ask.house.postgres, stream_id)
-    if ask.key is not None and (use := await find_use(ask.house.postgres, key)) is not None:
+    stored = await find_stream(ask.context.postgres, stream_id)
+    if ask.key is not None and (use := await find_use(ask.context.postgres, key)) is not None:
         if use.content != _content(stream_id) or stored is None:
             return CONFLICT
         return _bought(stored, use.ref_id, use.debit_after)
@@ -79,16 +79,16 @@ async def _why_not_sell(ask: Ask, stored: StoredStream) -> Refusal | None:
         return Refusal(Code.SELF_PAYMENT, "Nobody can buy a ticket from themselves")
     if stored.record.status == "ended":
         return Refusal(Code.STREAM_ENDED, "The stream has ended")
-    if (refusal := await _why_put_out(ask, stored)) is not None:
+    if (refusal := await _why_evicted(ask, stored)) is not None:
         return refusal
-    return Refusal(Code.DRAINING, "The server is shutting down") if ask.house.draining else None
+    return Refusal(Code.DRAINING, "The server is shutting down") if ask.context.draining else None
 
 
-async def _why_put_out(ask: Ask, stored: StoredStream) -> Refusal | None:
-    room = ask.house.registry.find(stored.facts.id)  # it knows of a removal before the database does
+async def _why_evicted(ask: Ask, stored: StoredStream) -> Refusal | None:
+    room = ask.context.registry.find(stored.facts.id)  # it knows of a removal before the database does
     live = None if room is None else room.stream
-    removed = stored.record.removed if live is None else tuple(live.door.removed)
-    standing = await find_standing(ask.house.postgres, stored.facts, removed, ask.user_id)
+    removed = stored.record.removed if live is None else tuple(live.access_policy.removed)
+    standing = await find_standing(ask.context.postgres, stored.facts, removed, ask.user_id)
     if ask.user_id in removed:
         return Refusal(Code.FORBIDDEN, "You were put out of this stream")
     if standing.barred:
@@ -110,7 +110,7 @@ def _posting(key: PostingKey, buyer: UserId, stored: StoredStream, price: int) -
 
 
 async def _book(ask: Ask, stored: StoredStream, posting: Posting) -> TicketBought | Refusal:
-    return await ask.errands.run(partial(_sell, ask, stored, posting))
+    return await ask.background_tasks.run(partial(_sell, ask, stored, posting))
 
 
 async def _sell(ask: Ask, stored: StoredStream, posting: Posting) -> TicketBought | Refusal:
@@ -118,12 +118,12 @@ async def _sell(ask: Ask, stored: StoredStream, posting: Posting) -> TicketBough
 
     A removal is stored before the room looks for a ticket to refund, so that one of the two sees the other.
     """
-    receipt = (await ask.house.actor.post([posting]))[0]
+    receipt = (await ask.context.actor.post([posting]))[0]
     if not receipt.paid:
-        return why_not_paid(receipt, "to buy the ticket", ask.house.clock.now())
-    now = await find_stream(ask.house.postgres, stored.facts.id)
-    if now is not None and (refusal := await _why_put_out(ask, now)) is not None:
-        await ask.house.actor.refund([posting.key], "put out of the stream")
+        return why_not_paid(receipt, "to buy the ticket", ask.context.clock.now())
+    now = await find_stream(ask.context.postgres, stored.facts.id)
+    if now is not None and (refusal := await _why_evicted(ask, now)) is not None:
+        await ask.context.actor.refund([posting.key], "put out of the stream")
         return refusal
     return _bought(stored, receipt.ref_id, receipt.debit_after)
 

@@ -141,7 +141,7 @@ async def send_tip(ask: Ask, body: TipWanted) -> TipAnswer | Refusal:
     )
     result = invalid(ELSEWHERE) if tipped is None else await _give_there(ask, command, tipped)
     if isinstance(result, Refusal):  # before it is refused, the key is asked what it did before
-        result = await recall(ask.house.postgres, ask.user_id, command, tipped, result)
+        result = await recall(ask.context.postgres, ask.user_id, command, tipped, result)
     return result if isinstance(result, Refusal) else _answer(result)
 
 
@@ -153,11 +153,11 @@ async def list_past(ask: Ask, query: TipsQuery) -> Listed[PastTip] | Refusal:
     room_id, room = query.stream_id or query.call_id, None
     if room_id is not None:
         Span(0, 0).before(query.before)  # a cursor that is none is refused whether or not there is such a room
-        room = await find_room_span(ask.house.postgres, room_id, None)
+        room = await find_room_span(ask.context.postgres, room_id, None)
         if room is None:
             return ask.listed(Paged[PastTip]([], 0, False, None), query)
     wanted = EntryFilter(kind=Kind.TIP, side=None if query.role is None else _SIDES[query.role])
-    found = await list_tips(ask.house.postgres, ask.user_id, wanted, room, query.page)
+    found = await list_tips(ask.context.postgres, ask.user_id, wanted, room, query.page)
     return ask.listed(Paged([_past_tip(entry) for entry in found.items], *found[1:]), query)
 
 
@@ -171,7 +171,7 @@ async def show_ranking(ask: Ask, query: RankingQuery) -> Ranking | Refusal:
     """
     if (query.channel is None) is (query.creator_id is None):
         return invalid(FieldError("channel", "or creatorId must be given, and not both"))
-    postgres = ask.house.postgres
+    postgres = ask.context.postgres
     if query.creator_id is not None:
         if ask.is_operator or ask.user_id == query.creator_id:
             return Ranking(await top_givers(postgres, query.creator_id, query.since, query.until))
@@ -190,10 +190,10 @@ async def _why_not_ranked(ask: Ask, room: RoomSpan) -> Refusal | None:
         return None
     if not room.admits(ask.user_id):
         return NO_SUCH_ROOM
-    stream = None if room.fan_id is not None else await find_stream(ask.house.postgres, room.room_id)
+    stream = None if room.fan_id is not None else await find_stream(ask.context.postgres, room.room_id)
     if stream is None or stream.facts.type == "public":
         return None
-    standing = await find_standing(ask.house.postgres, stream.facts, stream.record.removed, ask.user_id)
+    standing = await find_standing(ask.context.postgres, stream.facts, stream.record.removed, ask.user_id)
     access = access_to(
         stream.facts,
         ask.user_id,
@@ -211,10 +211,10 @@ async def _look_up(ask: Ask, body: TipWanted) -> Tipped | None:
     named = [room_id for room_id in (context.stream_id, context.call_id) if room_id is not None]
     if not named and context.channel is None:
         return Tipped(body.to_creator_id, None, None)
-    found: list[RoomSpan | None] = [await find_room_span(ask.house.postgres, room_id, None) for room_id in named]
+    found: list[RoomSpan | None] = [await find_room_span(ask.context.postgres, room_id, None) for room_id in named]
     if context.channel is not None:
         known = is_channel(context.channel)
-        found.append(await find_room_span(ask.house.postgres, None, context.channel) if known else None)
+        found.append(await find_room_span(ask.context.postgres, None, context.channel) if known else None)
     rooms = {room for room in found if room is not None and room.creator_id == body.to_creator_id}
     if None in found or len(rooms) != 1 or not all(room.admits(ask.user_id) for room in rooms):
         return None
@@ -230,32 +230,32 @@ async def _give_there(ask: Ask, command: TipSend, tipped: Tipped) -> dict[str, o
 async def _give_in_room(ask: Ask, command: TipSend, tipped: Tipped) -> dict[str, object] | Refusal:
     """Through the room, which tells everybody; once it has the tip, that is given whoever waits."""
     assert tipped.room_id is not None
-    room = ask.house.registry.find(tipped.room_id)
+    room = ask.context.registry.find(tipped.room_id)
     if room is None:
-        return await ask.house.absent_rooms.why_absent(tipped.room_id) or NOT_LIVE
-    reply, person = WaitingReply(), await ask.house.people.know(ask.user_id)
+        return await ask.context.absent_rooms.why_absent(tipped.room_id) or NOT_LIVE
+    reply, person = WaitingReply(), await ask.context.user_cache.know(ask.user_id)
     if not room.inbox.offer(inputs.Said(person, None, command, new_uuid(), reply, ask.is_operator)):
         return FULL
-    result = await reply.wait(ask.house.settings.http.answer_seconds)
+    result = await reply.wait(ask.context.settings.http.answer_seconds)
     return result if isinstance(result, Refusal) else msgspec.convert(result, dict[str, object])
 
 
 async def _give(ask: Ask, command: TipSend, tipped: Tipped) -> dict[str, object] | Refusal:
     """Outside of any room."""
-    house, creator_id = ask.house, tipped.creator_id
+    context, creator_id = ask.context, tipped.creator_id
     if creator_id == ask.user_id:
         return Refusal(Code.SELF_PAYMENT, "Nobody can tip themselves")
-    welcome = await welcomes(house.postgres, creator_id, ask.user_id)
+    welcome = await welcomes(context.postgres, creator_id, ask.user_id)
     if welcome is None:
         return NO_SUCH_CREATOR
     if not welcome:
         return Refusal(Code.CREATOR_UNAVAILABLE, "The creator is not available")
-    if house.draining:
+    if context.draining:
         return Refusal(Code.DRAINING, "The server is shutting down")
     posting = tip_posting(giver=ask.user_id, creator=creator_id, command=command, tip_id=new_uuid())
-    receipt = (await ask.errands.run(partial(house.actor.post, [posting])))[0]
+    receipt = (await ask.background_tasks.run(partial(context.actor.post, [posting])))[0]
     if not receipt.paid:
-        return why_not_paid(receipt, "to send the tip", house.clock.now())
+        return why_not_paid(receipt, "to send the tip", context.clock.now())
     return thanks(posting, receipt.ref_id, receipt.debit_after, None)
 
 

@@ -72,7 +72,7 @@ class PurchaseCard(msgspec.Struct, frozen=True, rename="camel"):
 @routes.get("/packs", needs=Needs.ANYONE)
 async def list_packs(ask: Ask) -> Packs:
     """What tokens cost."""
-    packs = ask.house.settings.packs
+    packs = ask.context.settings.packs
     offers = sorted(packs.offers.items(), key=lambda offer: offer[1].tokens)
     return Packs([_pack(pack_id, pack, packs.currency) for pack_id, pack in offers])
 
@@ -91,21 +91,21 @@ async def list_packs(ask: Ask) -> Packs:
 )
 async def buy(ask: Ask, body: PurchaseWanted) -> PurchaseCard | Refusal:
     """Begin to buy a pack: the buyer pays at `checkoutUrl`. The same key again finds the same purchase."""
-    found = await ask.errands.run(partial(_begin, ask, body.pack_id))
+    found = await ask.background_tasks.run(partial(_begin, ask, body.pack_id))
     return found if isinstance(found, Refusal) else card_of(found)
 
 
 @routes.get("/purchases", refuses=(Code.VALIDATION_FAILED,))
 async def list_own(ask: Ask, query: Paging) -> Listed[PurchaseCard]:
     """The purchases of who asks, newest first."""
-    found = await list_purchases(ask.house.postgres, ask.user_id, query.page)
+    found = await list_purchases(ask.context.postgres, ask.user_id, query.page)
     return ask.listed(Paged([card_of(purchase) for purchase in found.items], *found[1:]), query)
 
 
 @routes.get("/purchases/{purchaseId}", refuses=(Code.NOT_FOUND,))
 async def show_purchase(ask: Ask, purchase_id: UUID) -> PurchaseCard | Refusal:
     """A purchase, to its buyer."""
-    purchase = await find_purchase(ask.house.postgres, purchase_id)
+    purchase = await find_purchase(ask.context.postgres, purchase_id)
     return NO_SUCH_PURCHASE if purchase is None or purchase.user_id != ask.user_id else card_of(purchase)
 
 
@@ -119,19 +119,19 @@ async def _begin(ask: Ask, pack_id: str) -> Purchase | Refusal:
     if isinstance(purchase, Refusal):
         return purchase
     try:
-        return await ask.house.payments.check_out(purchase)
+        return await ask.context.payments.check_out(purchase)
     except ProviderAway:
         return PROVIDER_AWAY
 
 
 async def _find_or_make(ask: Ask, pack_id: str) -> Purchase | Refusal:
     """The purchase of this key, whatever is on offer by now; or a new one."""
-    house, content = ask.house, content_digest("purchase", pack_id)
+    context, content = ask.context, content_digest("purchase", pack_id)
     key = None if ask.key is None else client_key(ask.user_id, ask.key)
-    if key is not None and (known := await find_purchase_by_key(house.postgres, key, content)) is not None:
+    if key is not None and (known := await find_purchase_by_key(context.postgres, key, content)) is not None:
         return known
-    pack, provider = house.settings.packs.offers.get(pack_id), house.payments.provider
-    if house.draining:
+    pack, provider = context.settings.packs.offers.get(pack_id), context.payments.provider
+    if context.draining:
         return Refusal(Code.DRAINING, "The server is shutting down")
     if pack is None:
         return Refusal(Code.NOT_FOUND, "No such pack")
@@ -143,12 +143,12 @@ async def _find_or_make(ask: Ask, pack_id: str) -> Purchase | Refusal:
         pack_id=pack_id,
         tokens=pack.tokens,
         price_cents=pack.price_cents,
-        currency=house.settings.packs.currency,
+        currency=context.settings.packs.currency,
         provider=provider.name,
         key=key,
         content=content,
     )
-    return await make_purchase(house.postgres, new, most_pending=house.settings.limits.purchases_pending)
+    return await make_purchase(context.postgres, new, most_pending=context.settings.limits.purchases_pending)
 
 
 def _pack(pack_id: str, pack: Pack, currency: str) -> PackCard:

@@ -80,7 +80,7 @@ async def show_wallet(ask: Ask) -> WalletCard:
 @routes.put("/limits", refuses=(Code.VALIDATION_FAILED,))
 async def change_limits(ask: Ask, body: LimitsWanted) -> Limits:
     """What may be spent in a day: less counts at once, more, or no limit at all, after 24 hours."""
-    await set_spend_limit(ask.house.postgres, ask.user_id, body.daily_spend_limit)
+    await set_spend_limit(ask.context.postgres, ask.user_id, body.daily_spend_limit)
     return await _limits(ask)
 
 
@@ -89,14 +89,14 @@ async def list_entries(ask: Ask, query: LedgerQuery) -> Listed[Entry]:
     """Every entry with the balance after it, in the order in which it was booked, newest first."""
     kind = None if query.kind is None else Kind[query.kind.upper()]
     wanted = EntryFilter(kind=kind, since=query.since, until=query.until)
-    return ask.listed(await statement(ask.house.postgres, ask.user_id, wanted, query.page), query)
+    return ask.listed(await statement(ask.context.postgres, ask.user_id, wanted, query.page), query)
 
 
 async def wallet_card(ask: Ask) -> WalletCard:
-    wallet = await find_wallet(ask.house.postgres, ask.user_id)
+    wallet = await find_wallet(ask.context.postgres, ask.user_id)
     assert wallet is not None, "a trigger gives every user a wallet"
     limits = await _limits(ask) if wallet.limited else Limits()
-    cashable = await cashable_tokens(ask.house.postgres, ask.user_id, ask.house.settings.payouts.holding_days)
+    cashable = await cashable_tokens(ask.context.postgres, ask.user_id, ask.context.settings.payouts.holding_days)
     return WalletCard(
         wallet.balance,
         wallet.promotional,
@@ -111,8 +111,8 @@ async def wallet_card(ask: Ask) -> WalletCard:
 
 
 async def _limits(ask: Ask) -> Limits:
-    limit = await find_spend_limit(ask.house.postgres, ask.user_id)
+    limit = await find_spend_limit(ask.context.postgres, ask.user_id)
     if limit is None:
         return Limits()
     coming = UNSET if limit.next is None else ComingLimit(limit.next.tokens, rfc3339(limit.next.at))
-    return Limits(limit.tokens, limit.spent, rfc3339(next_day(ask.house.clock.now())), coming)
+    return Limits(limit.tokens, limit.spent, rfc3339(next_day(ask.context.clock.now())), coming)

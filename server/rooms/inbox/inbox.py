@@ -14,7 +14,7 @@ from domain.protocol.commands import CallCancel, CallDecline, CallEnd
 from domain.room import inputs
 from server.clock import Clock
 from server.rooms.inbox.stall_order import StallOrder
-from server.rooms.inbox.timers import Alarm
+from server.rooms.inbox.timers import RoomTimers
 
 ENDINGS = 64  # commands that end a call and still wait: when so many do, one more would say nothing new
 
@@ -68,9 +68,9 @@ class Inbox:
     members. Commands that end a call have a budget of their own, so that a flood of others keeps no call from ending.
     """
 
-    def __init__(self, clock: Clock, alarm: Alarm, limit: int) -> None:
+    def __init__(self, clock: Clock, timers: RoomTimers, limit: int) -> None:
         self._clock = clock
-        self._alarm = alarm
+        self._timers = timers
         self._wake_at: float | None = None  # when the alarm will ring for the reader
         self._limits = {Budget.COMMANDS: limit, Budget.ENDINGS: ENDINGS}
         self._used = dict.fromkeys(self._limits, 0)
@@ -204,7 +204,7 @@ class Inbox:
         """For an arrival, or for the deadline; or for nothing, if an earlier one rings."""
         wake_at = None if deadline is None else self._clock.trio_time(deadline)
         if wake_at is not None and wake_at != self._wake_at:  # mostly it is the one that was set before
-            self._alarm.set(wake_at, self)
+            self._timers.set(wake_at, self)
         self._wake_at = wake_at
         self._reader = trio.lowlevel.current_task()
         await trio.lowlevel.wait_task_rescheduled(self._leave)

@@ -15,7 +15,7 @@ class Sleeper(Protocol):
         ...
 
 
-class Alarm:
+class RoomTimers:
     """A heap of times. A cancel scope a room and wait, as `trio.move_on_at` has it, is most of what a clock costs."""
 
     def __init__(self) -> None:

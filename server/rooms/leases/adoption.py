@@ -8,7 +8,7 @@ import trio
 from domain.ids import RoomId
 from server.observability.faults import Faults
 from server.rooms.call_rooms import CallRooms
-from server.rooms.lifecycle import RoomFloor
+from server.rooms.lifecycle import RoomLifecycle
 from server.rooms.registry import Registry
 from server.rooms.stream_rooms import StreamRooms
 from server.rooms.supervisor import RETRY_SECONDS
@@ -24,14 +24,14 @@ class Adoption:
     def __init__(
         self,
         registry: Registry,
-        floor: RoomFloor,
+        lifecycle: RoomLifecycle,
         call_rooms: CallRooms,
         stream_rooms: StreamRooms,
         faults: Faults,
         retries: int,
     ) -> None:
         self._registry = registry
-        self._floor = floor
+        self._lifecycle = lifecycle
         self._call_rooms = call_rooms
         self._stream_rooms = stream_rooms
         self._faults = faults
@@ -52,7 +52,7 @@ class Adoption:
     async def _try(self, claim: Claim) -> bool:
         rooms = self._call_rooms if claim.kind == "call" else self._stream_rooms
         with self._faults.contained("adoption", room=str(claim.room_id)):
-            await rooms.take_up(claim)
+            await rooms.adopt(claim)
             return True
         return False
 
@@ -63,5 +63,5 @@ class Adoption:
                 self._failing.discard(claim.room_id)
                 return
         with self._faults.contained("room_end", room=str(claim.room_id)):
-            await self._floor.end_unread(claim.room_id)
+            await self._lifecycle.end_unread(claim.room_id)
             self._failing.discard(claim.room_id)

@@ -104,7 +104,7 @@ class Lease:
         for tenure in tenures:
             room = self._registry.find(tenure.room_id) if tenure.room_id in lost else None
             # A room that starts again after a crash has taken a later epoch itself, or is about to find out.
-            if room is not None and room.ownership.epoch == tenure.epoch and not room.starts_again:
+            if room is not None and room.ownership.epoch == tenure.epoch and not room.is_restarting:
                 log.warning("room.fenced", room=str(room.id), epoch=tenure.epoch)
                 room.disown()
 

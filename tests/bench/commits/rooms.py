@@ -17,7 +17,7 @@ from server.clock import Clock
 from server.observability.memory import settle_memory
 from server.rooms.committer import Committer
 from server.rooms.inbox.inbox import Inbox
-from server.rooms.inbox.timers import Alarm
+from server.rooms.inbox.timers import RoomTimers
 from storage.ledger.actor import MAX_BATCH, StorageActor
 from storage.postgres import Postgres
 from tests.bench.commits.history import PRICE_TOKENS, Party, read_parties
@@ -52,7 +52,7 @@ class Room:
     """A call as its task is, without the rules: due, it charges the next block; paid, it lets another be due."""
 
     def __init__(self, party: Party, last_block: int, clock: Clock, books: Books, crowd: "Crowd") -> None:
-        self.inbox = Inbox(clock, Alarm(), INBOX)
+        self.inbox = Inbox(clock, RoomTimers(), INBOX)
         self.committer = Committer(books, self.inbox)
         self._party = party
         self._last_block = last_block

@@ -30,7 +30,7 @@ from server.money.ticket_settlement import Tickets
 from server.observability.faults import Faults
 from server.observability.memory import settle_memory
 from server.observability.metrics import Telemetry
-from server.rooms.lifecycle import RoomFloor
+from server.rooms.lifecycle import RoomLifecycle
 from server.rooms.registry import Registry
 from server.rooms.room import Revival
 from server.rooms.supervisor import Supervisor
@@ -114,8 +114,8 @@ async def main(rooms: int, seconds: float) -> None:
     settle_memory()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(actor.run)
-        floor = _floor(actor, lateness, nursery)
-        nursery.start_soon(floor.alarm.run)
+        floor = _lifecycle(actor, lateness, nursery)
+        nursery.start_soon(floor.timers.run)
         began = floor.clock.now()
         for i in range(rooms):
             call = _running_call(began - PRICE.block * i // rooms)
@@ -126,10 +126,10 @@ async def main(rooms: int, seconds: float) -> None:
         nursery.cancel_scope.cancel()
 
 
-def _floor(actor: Actor, lateness: Lateness, nursery: trio.Nursery) -> RoomFloor:
+def _lifecycle(actor: Actor, lateness: Lateness, nursery: trio.Nursery) -> RoomLifecycle:
     telemetry, sessions = cast(Telemetry, lateness), Sessions(WebsocketSettings())
     faults = Faults(Telemetry())
-    return RoomFloor(
+    return RoomLifecycle(
         cast(Postgres, None),
         cast(StorageActor, actor),
         cast(Leases, None),

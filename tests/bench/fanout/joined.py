@@ -15,7 +15,7 @@ from domain.protocol.events import RoomJoined
 from domain.room import effects, inputs
 from server.config.listen_address import Address
 from server.config.settings import LimitSettings, Secrets, Settings
-from server.context import House
+from server.context import Context
 from server.gateway.connection import serve_connection
 from server.gateway.connection_limits import ConnectionLimits
 from server.gateway.listener import Listener, open_listener
@@ -65,31 +65,33 @@ class Known:
         return {"display_name": "somebody"}
 
 
-def open_room(house: House) -> None:
-    room = house.room_floor.room(RoomId(UUID(int=0)), CHANNEL, (), cast(Revival, None))  # it does not crash
+def open_room(context: Context) -> None:
+    room = context.room_lifecycle.room(RoomId(UUID(int=0)), CHANNEL, (), cast(Revival, None))  # it does not crash
     room.ownership = Ownership(Trusted())
-    house.registry.start(room, house.room_floor.task(room, Lobby(), 1, _save))
+    context.registry.start(room, context.room_lifecycle.task(room, Lobby(), 1, _save))
 
 
 async def main(port: int) -> None:
     """A house without books."""
     async with trio.open_nursery() as nursery:
         many_from_here = Settings(limits=LimitSettings(exempt=("127.0.0.1/32",)))
-        house = House(many_from_here, Secrets(jwt_secret=SECRET), cast(Postgres, Known()), nursery)
-        settings = house.settings.websocket
-        open_room(house)
+        context = Context(many_from_here, Secrets(jwt_secret=SECRET), cast(Postgres, Known()), nursery)
+        settings = context.settings.websocket
+        open_room(context)
         listener = open_listener(Address("127.0.0.1", port))
         limits = ConnectionLimits(settings.connections, 100)
         accepting = Listener(
             listener,
-            partial(serve_connection, house),
+            partial(serve_connection, context),
             limits,
             settings.send_buffer_bytes,
-            house.faults,
-            house.memory,
+            context.faults,
+            context.memory,
         )
         nursery.start_soon(accepting.run, nursery)
-        nursery.start_soon(keep_pulse, house.sessions, settings.presence_seconds, house.faults, house.clock.stalls)
+        nursery.start_soon(
+            keep_pulse, context.sessions, settings.presence_seconds, context.faults, context.clock.stalls
+        )
         settle_memory()
         print("LISTENING", flush=True)
         await trio.to_thread.run_sync(sys.stdin.read)

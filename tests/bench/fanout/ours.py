@@ -59,12 +59,12 @@ assert FRAME_BYTES[Encoding.JSON] == HEAD_BYTES + EVENT_BYTES
 class Line:
     """A member's connection, as a broadcast needs it."""
 
-    __slots__ = ("encoding", "line", "outbox")
+    __slots__ = ("connection", "encoding", "outbox")
 
     def __init__(self, outbox: Outbox, encoding: Encoding) -> None:
         self.encoding = encoding
         self.outbox = outbox
-        self.line = self
+        self.connection = self
 
     def sits_in(self, fanout: Fanout) -> bool:
         """All lines are members of the one room."""

@@ -134,7 +134,7 @@ class TipRoom:
     def _check(self) -> None:
         for member in (*self._viewers, *self.fans):
             assert member.tips == self.tips, f"{member.tips} of {self.tips} tips were heard by one of the members"
-            assert (member.place.lost, member.place.doubled) == (0, 0), member.place.first_fault
+            assert (member.position.lost, member.position.doubled) == (0, 0), member.position.first_fault
         assert not any(fan.waits for fan in self.fans)
 
 

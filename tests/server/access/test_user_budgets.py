@@ -10,7 +10,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from tests.support.clients import PATIENCE_SECONDS, Phone, ring_and_join, token_of
-from tests.support.servers import add_creator, add_fan, online, running_house, with_section
+from tests.support.servers import add_creator, add_fan, online, running_server, with_section
 
 in_thread = trio.to_thread.run_sync
 QUICK = with_section("websocket", messages_per_second=1000, messages_burst=1000)
@@ -22,12 +22,12 @@ def refused(answers: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 async def test_a_loop_of_pauses_is_told_to_the_other_party_so_often_alone(dsn: str) -> None:
     calls = msgspec.structs.replace(QUICK.calls, resumes_per_second=0.1, resumes_burst=5)
-    async with running_house(dsn, msgspec.structs.replace(QUICK, calls=calls)) as house:
-        fan = await add_fan(house, 100)
+    async with running_server(dsn, msgspec.structs.replace(QUICK, calls=calls)) as context:
+        fan = await add_fan(context, 100)
         async with (
-            online(house, await add_creator(house, 60)) as cleo,
-            online(house, fan) as finn,
-            online(house, fan) as tablet,
+            online(context, await add_creator(context, 60)) as cleo,
+            online(context, fan) as finn,
+            online(context, fan) as tablet,
         ):
 
             def story() -> None:
@@ -49,16 +49,16 @@ async def test_a_loop_of_pauses_is_told_to_the_other_party_so_often_alone(dsn: s
 
 async def test_commands_that_cost_a_look_at_the_database_count_as_requests_of_their_user(dsn: str) -> None:
     limits = msgspec.structs.replace(QUICK.limits, user_per_second=0.01, user_burst=10)
-    async with running_house(dsn, msgspec.structs.replace(QUICK, limits=limits)) as house:
-        fan = await add_fan(house, 0)
+    async with running_server(dsn, msgspec.structs.replace(QUICK, limits=limits)) as context:
+        fan = await add_fan(context, 0)
         for command in (
             {"type": "call:pause", "callId": str(fan)},
             {"type": "call:end", "callId": str(fan)},
             {"type": "member:mute", "channel": "c" * 21, "userId": str(fan)},
             {"type": "token:refresh", "token": token_of(fan)},
         ):
-            user = await add_fan(house, 0)
-            async with online(house, user) as finn, online(house, user) as tablet:
+            user = await add_fan(context, 0)
+            async with online(context, user) as finn, online(context, user) as tablet:
                 command = {**command, "token": token_of(user)} if "token" in command else command
                 answers = await in_thread(from_each, [finn, tablet], command, 10)
                 limited = [answer for answer in refused(answers) if answer["error"] == "RATE_LIMITED"]
@@ -73,13 +73,15 @@ def from_each(phones: list[Phone], command: dict[str, Any], times: int) -> list[
 
 async def test_a_loop_of_sessions_that_are_opened_is_bounded_for_all_devices_of_a_user(dsn: str) -> None:
     limits = msgspec.structs.replace(QUICK.limits, opens_per_second=0.01, opens_burst=5)
-    async with running_house(dsn, msgspec.structs.replace(QUICK, limits=limits)) as house:
-        fan, other = await add_fan(house, 0), await add_fan(house, 0)
+    async with running_server(dsn, msgspec.structs.replace(QUICK, limits=limits)) as context:
+        fan, other = await add_fan(context, 0), await add_fan(context, 0)
 
         def opened(user: UUID) -> int | None:
             """The close code, if it was not let in."""
             headers = {"Authorization": f"Bearer {token_of(user)}"}
-            with connect(f"ws://127.0.0.1:{house.websocket_port}/ws", additional_headers=headers, proxy=None) as phone:
+            with connect(
+                f"ws://127.0.0.1:{context.websocket_port}/ws", additional_headers=headers, proxy=None
+            ) as phone:
                 try:
                     assert json.loads(phone.recv(PATIENCE_SECONDS))["type"] == "session:ready"
                 except ConnectionClosed as closed:

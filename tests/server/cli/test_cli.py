@@ -323,7 +323,7 @@ def test_every_way_to_write_the_address_of_a_postgresql_is_taken(url: str) -> No
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+def context(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A server with the people of --demo, and blocks of one second."""
     data_dir = tmp_path_factory.mktemp("house") / "data"
     with ServerProcess(data_dir, "--demo", settings={"HALFMINUTE_CALLS_BLOCK_SECONDS": "1"}) as server:
@@ -339,27 +339,27 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Finished]:
     return data_dir, run_command("migrate", "--data", str(data_dir), cwd=data_dir.parent)
 
 
-def test_a_second_server_on_the_same_data_directory_is_refused_and_the_first_goes_on(house: ServerProcess) -> None:
-    refused = run_command("serve", *FREE_PORTS.split(), "--data", str(house.data_dir), cwd=house.data_dir.parent)
-    assert refused.errors == [f"halfminute: another halfminute server uses the data directory {house.data_dir}"]
+def test_a_second_server_on_the_same_data_directory_is_refused_and_the_first_goes_on(context: ServerProcess) -> None:
+    refused = run_command("serve", *FREE_PORTS.split(), "--data", str(context.data_dir), cwd=context.data_dir.parent)
+    assert refused.errors == [f"halfminute: another halfminute server uses the data directory {context.data_dir}"]
     assert (refused.exit_code, refused.out) == (1, "")
-    assert house.get("/readyz").status_code == 200
+    assert context.get("/readyz").status_code == 200
 
 
-def test_the_greeting_names_the_demos_people_and_tokens_that_work(house: ServerProcess) -> None:
-    eventually(lambda: "demo-call" in house.out.all()[-1], "the last line of the greeting")
-    said = house.out.all()
+def test_the_greeting_names_the_demos_people_and_tokens_that_work(context: ServerProcess) -> None:
+    eventually(lambda: "demo-call" in context.out.all()[-1], "the last line of the greeting")
+    said = context.out.all()
     for person in EVERYBODY:
         token = said[said.index(f"{person.name}: {person.user_id}") + 1].strip()
-        assert house.get("/api/me", token=token).json()["user"]["userId"] == str(person.user_id)
-    assert said[-1].strip() == f"halfminute demo-call --data {house.data_dir} --http 127.0.0.1:{house.http_port}"
+        assert context.get("/api/me", token=token).json()["user"]["userId"] == str(person.user_id)
+    assert said[-1].strip() == f"halfminute demo-call --data {context.data_dir} --http 127.0.0.1:{context.http_port}"
 
 
-def test_a_demo_call_shows_its_block_and_hangs_up(house: ServerProcess) -> None:
-    before = _balance(house)
-    shown = run_command("demo-call", *_at(house), "--blocks", "1", cwd=house.data_dir.parent)
+def test_a_demo_call_shows_its_block_and_hangs_up(context: ServerProcess) -> None:
+    before = _balance(context)
+    shown = run_command("demo-call", *_at(context), "--blocks", "1", cwd=context.data_dir.parent)
     assert (shown.exit_code, shown.errors) == (0, [])
-    paid = before - _balance(house)
+    paid = before - _balance(context)
     assert "Cleo and Finn: ended: hangup" in shown.out
     assert f"Finn has {before - paid} tokens, Cleo has earned {paid} in this call" in shown.out
     rows = [line.split("│")[1:3] for line in shown.out.splitlines() if line.startswith("│")]
@@ -367,43 +367,43 @@ def test_a_demo_call_shows_its_block_and_hangs_up(house: ServerProcess) -> None:
     assert paid >= 1
 
 
-def test_ctrl_c_ends_a_demo_call_without_a_word_and_without_leaving_it_behind(house: ServerProcess) -> None:
-    before = _balance(house)
-    with start_command("demo-call", *_at(house), cwd=house.data_dir.parent) as watching:
-        eventually(lambda: _balance(house) < before, "a block")
+def test_ctrl_c_ends_a_demo_call_without_a_word_and_without_leaving_it_behind(context: ServerProcess) -> None:
+    before = _balance(context)
+    with start_command("demo-call", *_at(context), cwd=context.data_dir.parent) as watching:
+        eventually(lambda: _balance(context) < before, "a block")
         watching.send_signal(signal.SIGINT)
         _, errors = watching.communicate(timeout=20)
     assert (watching.returncode, errors) == (130, "")
-    eventually(lambda: _calls(house, "ended") == _calls(house), "the end of the call")
+    eventually(lambda: _calls(context, "ended") == _calls(context), "the end of the call")
 
 
-def test_a_demo_call_with_another_secret_is_one_clear_line(house: ServerProcess) -> None:
+def test_a_demo_call_with_another_secret_is_one_clear_line(context: ServerProcess) -> None:
     refused = run_command(
-        "demo-call", *_at(house), cwd=house.data_dir.parent, settings={"HALFMINUTE_JWT_SECRET": SECRET}
+        "demo-call", *_at(context), cwd=context.data_dir.parent, settings={"HALFMINUTE_JWT_SECRET": SECRET}
     )
     assert refused.errors == ["halfminute: the session has ended: wrong signature"]
     assert refused.exit_code == 1
 
 
-def test_an_operators_token_says_so_and_another_does_not(house: ServerProcess) -> None:
-    words = "token", "--sub", SOMEBODY, "--data", str(house.data_dir)
+def test_an_operators_token_says_so_and_another_does_not(context: ServerProcess) -> None:
+    words = "token", "--sub", SOMEBODY, "--data", str(context.data_dir)
     plain, operator = (
-        run_command(*words, *more, cwd=house.data_dir.parent).out.strip() for more in ((), ("--role", "operator"))
+        run_command(*words, *more, cwd=context.data_dir.parent).out.strip() for more in ((), ("--role", "operator"))
     )
     assert _claims(operator)["app_metadata"] == {"role": "operator"}
     assert _claims(plain)["sub"] == _claims(operator)["sub"] == SOMEBODY
     assert _claims(plain)["exp"] == _claims(plain)["iat"] + 3600
-    assert house.get("/api/admin/audit", token=operator).status_code == 200
-    assert house.get("/api/admin/audit", token=plain).status_code == 403
+    assert context.get("/api/admin/audit", token=operator).status_code == 200
+    assert context.get("/api/admin/audit", token=plain).status_code == 403
 
 
-def test_the_ledger_is_proved_beside_a_running_server(house: ServerProcess) -> None:
-    proved = run_command("audit", "--data", str(house.data_dir), cwd=house.data_dir.parent)
+def test_the_ledger_is_proved_beside_a_running_server(context: ServerProcess) -> None:
+    proved = run_command("audit", "--data", str(context.data_dir), cwd=context.data_dir.parent)
     assert (proved.exit_code, proved.errors) == (0, [])
     *proofs, verdict = proved.out.splitlines()
     assert verdict == "the ledger is sound"
     assert all(proof.startswith("holds: ") for proof in proofs)
-    assert house.get("/readyz").status_code == 200
+    assert context.get("/readyz").status_code == 200
 
 
 def test_migrate_applies_everything_once(migrated: tuple[Path, Finished]) -> None:
@@ -461,22 +461,22 @@ def _stop(server: ServerProcess) -> None:
     assert server.wait_exit() == 0
 
 
-def _at(house: ServerProcess) -> tuple[str, ...]:
-    return "--http", f"127.0.0.1:{house.http_port}", "--data", str(house.data_dir)
+def _at(context: ServerProcess) -> tuple[str, ...]:
+    return "--http", f"127.0.0.1:{context.http_port}", "--data", str(context.data_dir)
 
 
-def _balance(house: ServerProcess) -> int:
+def _balance(context: ServerProcess) -> int:
     """What Finn has."""
-    return int(house.get("/api/wallet", token=_finns_token(house)).json()["balance"])
+    return int(context.get("/api/wallet", token=_finns_token(context)).json()["balance"])
 
 
-def _calls(house: ServerProcess, status: str | None = None) -> int:
+def _calls(context: ServerProcess, status: str | None = None) -> int:
     filtered = "" if status is None else f"?status={status}"
-    return int(house.get(f"/api/calls/history{filtered}", token=_finns_token(house)).json()["total"])
+    return int(context.get(f"/api/calls/history{filtered}", token=_finns_token(context)).json()["total"])
 
 
-def _finns_token(house: ServerProcess) -> str:
-    return issue_token(house.jwt_secret(), FANS[0].user_id, role=None, ttl_seconds=60, now=time.time())
+def _finns_token(context: ServerProcess) -> str:
+    return issue_token(context.jwt_secret(), FANS[0].user_id, role=None, ttl_seconds=60, now=time.time())
 
 
 def _claims(token: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from domain.billing.posting import Kind, Posting
 from domain.ids import LOSSES, PROMOTIONS, RoomId, client_key
-from server.context import House
+from server.context import Context
 from server.ids import new_uuid
 from storage import wall_clock
 from storage.ledger.spend_limits import set_spend_limit
@@ -22,7 +22,7 @@ from tests.server.rest.conftest import Caller
 from tests.server.rest.problems import check
 from tests.storage.books import OPERATOR
 from tests.support.clients import PATIENCE_SECONDS, ring_and_join
-from tests.support.servers import add_creator, add_fan, give, online, running_house, settings
+from tests.support.servers import add_creator, add_fan, give, online, running_server, settings
 
 in_thread = trio.to_thread.run_sync
 Move = Callable[[float], None]
@@ -38,16 +38,16 @@ def move(monkeypatch: pytest.MonkeyPatch) -> Move:
     return move
 
 
-async def latest_booking(house: House) -> datetime:
-    row = await house.postgres.fetchrow("SELECT booked_at FROM fence")
+async def latest_booking(context: Context) -> datetime:
+    row = await context.postgres.fetchrow("SELECT booked_at FROM fence")
     assert row is not None
     moment: datetime = row[0]
     return moment
 
 
-async def set_latest_booking(house: House, ahead_seconds: float) -> None:
+async def set_latest_booking(context: Context, ahead_seconds: float) -> None:
     """As a database leaves it whose clock was ahead and is right again."""
-    await house.postgres.execute(
+    await context.postgres.execute(
         "UPDATE fence SET booked_at = clock_timestamp() + make_interval(secs => $1)", ahead_seconds
     )
 
@@ -64,10 +64,10 @@ def gift(user_id: Any) -> Posting:
 
 
 async def waits(
-    house: House, work: Callable[[], Awaitable[object]], until_right: Callable[[], Awaitable[object]]
+    context: Context, work: Callable[[], Awaitable[object]], until_right: Callable[[], Awaitable[object]]
 ) -> None:
     """The work is refused until the clocks are right, and is then done once."""
-    refused_before, done = house.actor.clock_refusals, trio.Event()
+    refused_before, done = context.actor.clock_refusals, trio.Event()
 
     async def do() -> None:
         await work()
@@ -76,101 +76,105 @@ async def waits(
     with trio.fail_after(PATIENCE_SECONDS):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(do)
-            while house.actor.clock_refusals < refused_before + 2:  # noqa: ASYNC110  # reason: a counter sets no event
+            while context.actor.clock_refusals < refused_before + 2:  # noqa: ASYNC110  # reason: a counter sets no event
                 await trio.sleep(0.01)
-            assert not done.is_set() and house.actor.away_seconds > 0
+            assert not done.is_set() and context.actor.away_seconds > 0
             await until_right()
-    assert done.is_set() and house.actor.away_seconds == 0
+    assert done.is_set() and context.actor.away_seconds == 0
 
 
 @pytest.mark.parametrize("seconds", [6, -6, 36 * 3600, -36 * 3600])
-async def test_while_the_clocks_disagree_nothing_is_booked_or_dated(house: House, move: Move, seconds: float) -> None:
+async def test_while_the_clocks_disagree_nothing_is_booked_or_dated(
+    context: Context, move: Move, seconds: float
+) -> None:
     """The server's is ahead, or behind: which is also how a database looks whose clock has jumped ahead."""
-    fan = await add_fan(house, 10)
-    before = await latest_booking(house)
+    fan = await add_fan(context, 10)
+    before = await latest_booking(context)
     move(seconds)
 
     async def set_right() -> None:
-        assert await latest_booking(house) == before
+        assert await latest_booking(context) == before
         move(0)
 
     with capture_logs() as logs:
-        await waits(house, lambda: house.actor.post([gift(fan)]), set_right)
+        await waits(context, lambda: context.actor.post([gift(fan)]), set_right)
     told = [line for line in logs if line["event"] == "storage.clocks_disagree"]
     assert [line["log_level"] for line in told] == ["error"]
     assert ("ahead of" if seconds > 0 else "behind") in told[0]["reason"]
-    assert f"halfminute_clock_refusals_total {house.actor.clock_refusals}.0" in house.telemetry.exposition().decode()
-    row = await house.postgres.fetchrow("SELECT balance FROM wallets WHERE id = $1", fan)
+    assert (
+        f"halfminute_clock_refusals_total {context.actor.clock_refusals}.0" in context.telemetry.exposition().decode()
+    )
+    row = await context.postgres.fetchrow("SELECT balance FROM wallets WHERE id = $1", fan)
     assert row is not None and row[0] == 17
 
 
 @pytest.mark.parametrize("seconds", [1, 4, -1, -4])
-async def test_a_small_difference_is_none(house: House, move: Move, seconds: float) -> None:
+async def test_a_small_difference_is_none(context: Context, move: Move, seconds: float) -> None:
     """As time servers leave it, or correct it in steps."""
-    fan = await add_fan(house, 0)
+    fan = await add_fan(context, 0)
     move(seconds)
-    await give(house, fan, 5)
-    assert house.actor.clock_refusals == 0
+    await give(context, fan, 5)
+    assert context.actor.clock_refusals == 0
 
 
 @pytest.mark.parametrize("seconds", [6, 36 * 3600])
-async def test_behind_its_latest_booking_the_database_books_nothing(house: House, seconds: float) -> None:
-    fan = await add_fan(house, 0)
-    await set_latest_booking(house, seconds)
+async def test_behind_its_latest_booking_the_database_books_nothing(context: Context, seconds: float) -> None:
+    fan = await add_fan(context, 0)
+    await set_latest_booking(context, seconds)
     with capture_logs() as logs:
-        await waits(house, lambda: house.actor.post([gift(fan)]), lambda: set_latest_booking(house, 0))
+        await waits(context, lambda: context.actor.post([gift(fan)]), lambda: set_latest_booking(context, 0))
     assert [line["event"] for line in logs if line["log_level"] == "error"] == ["storage.clocks_disagree"]
 
 
-async def test_a_small_step_back_of_the_database_dates_no_booking_before_another(house: House) -> None:
-    fan = await add_fan(house, 0)
-    await set_latest_booking(house, 4)
-    stepped = await latest_booking(house)
+async def test_a_small_step_back_of_the_database_dates_no_booking_before_another(context: Context) -> None:
+    fan = await add_fan(context, 0)
+    await set_latest_booking(context, 4)
+    stepped = await latest_booking(context)
     for _ in range(3):
-        await give(house, fan, 5)
-    rows = await house.postgres.fetch("SELECT created_at FROM journal WHERE credit_wallet = $1", fan)
+        await give(context, fan, 5)
+    rows = await context.postgres.fetch("SELECT created_at FROM journal WHERE credit_wallet = $1", fan)
     assert [row[0] for row in rows] == [stepped] * 3
-    assert await latest_booking(house) == stepped
-    assert house.actor.clock_refusals == 0
+    assert await latest_booking(context) == stepped
+    assert context.actor.clock_refusals == 0
 
 
 @pytest.mark.parametrize("name", ["refund", "release"])
-async def test_refunds_and_releases_wait_as_well(house: House, move: Move, name: str) -> None:
-    before = await latest_booking(house)
+async def test_refunds_and_releases_wait_as_well(context: Context, move: Move, name: str) -> None:
+    before = await latest_booking(context)
     move(-36 * 3600)
     work = {
-        "refund": lambda: house.actor.refund([gift(LOSSES).key], "sorry"),
-        "release": lambda: house.actor.release(RoomId(new_uuid())),
+        "refund": lambda: context.actor.refund([gift(LOSSES).key], "sorry"),
+        "release": lambda: context.actor.release(RoomId(new_uuid())),
     }
 
     async def set_right() -> None:
-        assert await latest_booking(house) == before
+        assert await latest_booking(context) == before
         move(0)
 
-    await waits(house, work[name], set_right)
+    await waits(context, work[name], set_right)
 
 
 @pytest.mark.parametrize("name", ["limit", "sums"])
-async def test_whatever_else_dates_the_ledger_is_refused(house: House, move: Move, name: str) -> None:
-    fan = await add_fan(house, 0)
-    before = await latest_booking(house)
+async def test_whatever_else_dates_the_ledger_is_refused(context: Context, move: Move, name: str) -> None:
+    fan = await add_fan(context, 0)
+    before = await latest_booking(context)
     move(-36 * 3600)
     with pytest.raises(StorageUnavailable):
-        await (set_spend_limit(house.postgres, fan, 5) if name == "limit" else sum_up(house.postgres))
-    assert await latest_booking(house) == before
+        await (set_spend_limit(context.postgres, fan, 5) if name == "limit" else sum_up(context.postgres))
+    assert await latest_booking(context) == before
     move(0)
-    await set_latest_booking(house, 6)
+    await set_latest_booking(context, 6)
     if name == "limit":
         with pytest.raises(StorageUnavailable):
-            await set_spend_limit(house.postgres, fan, 5)
+            await set_spend_limit(context.postgres, fan, 5)
 
 
 async def test_clients_hear_that_the_database_is_away_and_the_server_that_it_is_not_ready(dsn: str, move: Move) -> None:
     usual = settings()
     wanted = msgspec.structs.replace(usual, http=msgspec.structs.replace(usual.http, answer_seconds=0.5))
-    async with running_house(dsn, wanted) as house:
-        creator, fan = await add_creator(house, 60), await add_fan(house, 100)
-        base_url = f"http://127.0.0.1:{house.http_port}"
+    async with running_server(dsn, wanted) as context:
+        creator, fan = await add_creator(context, 60), await add_fan(context, 100)
+        base_url = f"http://127.0.0.1:{context.http_port}"
         async with httpx.AsyncClient(base_url=base_url, timeout=PATIENCE_SECONDS) as web:
             asker = Caller(web, fan)
             move(36 * 3600)
@@ -184,9 +188,9 @@ async def test_clients_hear_that_the_database_is_away_and_the_server_that_it_is_
 
 
 async def test_a_call_waits_for_its_clock_as_for_the_database(dsn: str, move: Move) -> None:
-    async with running_house(dsn, settings(storage_grace_seconds=1)) as house:
-        creator, fan = await add_creator(house, 60), await add_fan(house, 100)
-        async with online(house, creator) as cleo, online(house, fan) as finn:
+    async with running_server(dsn, settings(storage_grace_seconds=1)) as context:
+        creator, fan = await add_creator(context, 60), await add_fan(context, 100)
+        async with online(context, creator) as cleo, online(context, fan) as finn:
 
             def story() -> None:
                 ring = ring_and_join(finn, cleo)
@@ -201,5 +205,5 @@ async def test_a_call_waits_for_its_clock_as_for_the_database(dsn: str, move: Mo
                 assert numbers == list(range(1, ended["blocks"] + 1))
 
             await in_thread(story)
-        rows = await house.postgres.fetch("SELECT created_at FROM journal WHERE kind = 1")
+        rows = await context.postgres.fetch("SELECT created_at FROM journal WHERE kind = 1")
         assert all(row[0] < datetime.now(UTC) + timedelta(seconds=5) for row in rows)

@@ -21,7 +21,7 @@ from domain.ids import UserId
 from domain.room import inputs
 from server.broadcast import fanout
 from server.config.settings import Settings
-from server.context import House
+from server.context import Context
 from server.ids import new_uuid
 from server.maintenance import tidy_database
 from server.rooms.room import LiveRoom
@@ -41,7 +41,7 @@ from tests.seams.victims import (
 from tests.server.rest.shop import SELLING, selling
 from tests.support.clients import Phone, go_live, ring_and_join
 from tests.support.faults import Errors, errors_logged
-from tests.support.servers import BILLING_SECRET, add_creator, add_fan, online, running_house
+from tests.support.servers import BILLING_SECRET, add_creator, add_fan, online, running_server
 from tests.support.stripe_stand_in import StripeStandIn, signature, stripe_stand_in
 
 in_thread = trio.to_thread.run_sync
@@ -92,19 +92,19 @@ class Scene:
     """A server with honest people and victims, and what raises there."""
 
     def __init__(
-        self, house: House, honest: Honest, errors: Errors, injection: Injection, stripe: StripeStandIn
+        self, context: Context, honest: Honest, errors: Errors, injection: Injection, stripe: StripeStandIn
     ) -> None:
-        self.house, self.honest, self.errors, self.injection = house, honest, errors, injection
+        self.context, self.honest, self.errors, self.injection = context, honest, errors, injection
         self._stripe = stripe
         self._ways_to_leave = cycle((self._drain, LiveRoom.disown))
-        self._ports = (house.http_port, house.websocket_port)
+        self._ports = (context.http_port, context.websocket_port)
         self._invited: list[tuple[UserId, ...]] = []
 
     async def invite(self, rounds: int) -> None:
         """Make the users of so many rounds, while nothing raises yet."""
         for _ in range(rounds):
-            fans = [await add_fan(self.house, 10_000) for _ in range(3)]
-            self._invited.append((*fans, *[await add_creator(self.house, 60) for _ in range(3)]))
+            fans = [await add_fan(self.context, 10_000) for _ in range(3)]
+            self._invited.append((*fans, *[await add_creator(self.context, 60) for _ in range(3)]))
 
     async def torment(self) -> None:
         """Victims go through everything once."""
@@ -121,7 +121,7 @@ class Scene:
             async with trio.open_nursery() as nursery:
                 for story in stories:
                     nursery.start_soon(in_thread, story)
-                await tidy_database(self.house)
+                await tidy_database(self.context)
             await in_thread(make_rooms, people[2], people[5], people[4])
             await self._leave_rooms(next(self._ways_to_leave))
         finally:
@@ -130,7 +130,7 @@ class Scene:
 
     async def _leave_rooms(self, leave: Callable[[LiveRoom], None]) -> None:
         """Rooms of victims notice a stall and are left, as if the server drained or another one had them."""
-        rooms = [room for room in self.house.registry if room.id not in self.honest.ids]
+        rooms = [room for room in self.context.registry if room.id not in self.honest.ids]
         for room in rooms:
             now = room.clock.now()
             room.inbox.deliver(inputs.Stalled(now, False))
@@ -169,7 +169,7 @@ class Scene:
     def counted(self) -> Counter[str]:
         """Contained faults, by where."""
         found: Counter[str] = Counter()
-        for line in self.house.telemetry.exposition().decode().splitlines():
+        for line in self.context.telemetry.exposition().decode().splitlines():
             if line.startswith("halfminute_faults_total{"):
                 found[line.split('"')[1]] = int(float(line.split()[-1]))
         return found
@@ -180,26 +180,26 @@ async def scene(dsn: str, error: str, monkeypatch: pytest.MonkeyPatch) -> AsyncI
     monkeypatch.setattr(fanout, "AT_ONCE", 1)  # or the fan-out of small rooms needs no task
     injection = Injection(ERRORS[error], monkeypatch)
     with errors_logged() as errors, stripe_stand_in() as stripe:
-        async with running_house(dsn, _settings(stripe), SELLING) as house:
-            fan, creator = await add_fan(house, 10_000), await add_creator(house, 60)
-            viewer, streamer = await add_fan(house, 10_000), await add_creator(house, 60)
+        async with running_server(dsn, _settings(stripe), SELLING) as context:
+            fan, creator = await add_fan(context, 10_000), await add_creator(context, 60)
+            viewer, streamer = await add_fan(context, 10_000), await add_creator(context, 60)
             async with (
-                online(house, fan) as fans,
-                online(house, creator) as creators,
-                online(house, viewer) as viewers,
-                online(house, streamer) as streamers,
+                online(context, fan) as fans,
+                online(context, creator) as creators,
+                online(context, viewer) as viewers,
+                online(context, streamer) as streamers,
             ):
                 honest = Honest(fans, creators, viewers, streamers)
                 await in_thread(honest.begin)
-                fanouts = [audience for room in house.registry for audience in room.audiences]
+                fanouts = [audience for room in context.registry for audience in room.audiences]
                 injection.spare(*honest.ids, objects=fanouts)
                 trio.lowlevel.add_instrument(injection)
                 try:
-                    yield Scene(house, honest, errors, injection, stripe)
+                    yield Scene(context, honest, errors, injection, stripe)
                 finally:
                     injection.disarm()
                     trio.lowlevel.remove_instrument(injection)
-            found = [finding async for finding in audit(house.postgres)]
+            found = [finding async for finding in audit(context.postgres)]
             assert [finding for finding in found if finding.rows] == []
 
 

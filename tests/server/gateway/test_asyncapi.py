@@ -13,13 +13,13 @@ from domain.protocol import commands as c
 from domain.protocol import events as m
 from server.broadcast import send_queue
 from server.config.settings import WebsocketSettings
-from server.context import House
+from server.context import Context
 from server.gateway import protocol
 from server.gateway.asyncapi.document import asyncapi
 from tests.server.rest.conftest import client_of
 from tests.support.asyncapi import named, names_by_tag, read_document
 from tests.support.json_schema import Json, resolve
-from tests.support.servers import running_house, with_section
+from tests.support.servers import running_server, with_section
 
 # The fields that each object of AsyncAPI 3.0 must have, and those that it may have.
 OBJECTS = {
@@ -228,8 +228,8 @@ def test_the_address_is_the_public_one(public_url: str, protocol: str, host: str
 # As served
 
 
-async def test_anybody_may_read_it_and_keep_it(house: House) -> None:
-    async with client_of(house) as web:
+async def test_anybody_may_read_it_and_keep_it(context: Context) -> None:
+    async with client_of(context) as web:
         answer = await web.get("/api/asyncapi.json")
         websocket_url = (await web.get("/api/config")).json()["websocketUrl"]
     assert answer.status_code == 200 and answer.headers["Content-Type"] == "application/json"
@@ -241,6 +241,6 @@ async def test_anybody_may_read_it_and_keep_it(house: House) -> None:
 
 async def test_a_public_address_is_served_as_clients_are_told_it(dsn: str) -> None:
     wanted = with_section("websocket", public_url="wss://live.example.org/ws", listen="127.0.0.1:0")
-    async with running_house(dsn, wanted) as house, client_of(house) as web:
+    async with running_server(dsn, wanted) as context, client_of(context) as web:
         document = (await web.get("/api/asyncapi.json")).json()
         assert document["servers"]["ws"]["host"] == "live.example.org"

@@ -9,11 +9,11 @@ from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
 from domain.protocol import events as m
-from server.context import House
+from server.context import Context
 from tests.support.asyncapi import misfits, read_document
 from tests.support.clients import Phone, go_live, ring_and_join, send_tip, token_of
 from tests.support.json_schema import Json
-from tests.support.servers import add_creator, add_fan, give, online, phone_of, running_house, settings
+from tests.support.servers import add_creator, add_fan, give, online, phone_of, running_server, settings
 
 in_thread = trio.to_thread.run_sync
 
@@ -38,15 +38,15 @@ def document() -> Json:
 
 async def test_all_that_is_sent_in_a_call_is_described(document: Json, dsn: str) -> None:
     wanted = settings(block_seconds=5, ring_seconds=3, ring_cooldown_seconds=0)
-    async with running_house(dsn, wanted) as house:
-        fan, creator = await add_fan(house, 5), await add_creator(house, 60)
-        tablet = phone_of(house, creator)
+    async with running_server(dsn, wanted) as context:
+        fan, creator = await add_fan(context, 5), await add_creator(context, 60)
+        tablet = phone_of(context, creator)
         tablet.token = token_of(creator, ttl_seconds=30)
-        async with online(house, fan) as fans, online(house, creator) as creators:
+        async with online(context, fan) as fans, online(context, creator) as creators:
             await in_thread(_ring_in_vain, fans, creators)
             ring = await in_thread(ring_and_join, fans, creators)
             await in_thread(fans.wait_for, "balance:low")
-            await give(house, fan, 100)
+            await give(context, fan, 100)
             await in_thread(_talk, fans, creators, ring)
             await in_thread(_see_token_expire, tablet)
             events = [event for phone in (fans, creators, tablet) for event in _heard(phone)]
@@ -57,13 +57,13 @@ async def test_all_that_is_sent_in_a_call_is_described(document: Json, dsn: str)
 async def test_all_that_is_sent_in_a_stream_is_described(document: Json, dsn: str) -> None:
     usual = settings()
     wanted = msgspec.structs.replace(usual, rooms=msgspec.structs.replace(usual.rooms, presence_limit=2))
-    async with running_house(dsn, wanted) as house:
-        creator, fan, guest = await add_creator(house, 60), await add_fan(house, 2), await add_fan(house, 20)
+    async with running_server(dsn, wanted) as context:
+        creator, fan, guest = await add_creator(context, 60), await add_fan(context, 2), await add_fan(context, 20)
         async with (
-            online(house, creator) as creators,
-            online(house, creator) as scene,
-            online(house, fan) as fans,
-            online(house, guest) as guests,
+            online(context, creator) as creators,
+            online(context, creator) as scene,
+            online(context, fan) as fans,
+            online(context, guest) as guests,
         ):
             await in_thread(_stream, creators, scene, fans, guests)
             events = [event for phone in (creators, scene, fans, guests) for event in _heard(phone)]
@@ -138,8 +138,8 @@ def _see_token_expire(phone: Phone) -> None:
         phone.wait_for("token:expiring")
 
 
-async def test_messages_in_messagepack_have_the_same_fields(document: Json, house: House) -> None:
-    for event in await in_thread(_converse_in_messagepack, house.websocket_port):
+async def test_messages_in_messagepack_have_the_same_fields(document: Json, context: Context) -> None:
+    for event in await in_thread(_converse_in_messagepack, context.websocket_port):
         assert misfits(document, event) == []
 
 

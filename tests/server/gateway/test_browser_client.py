@@ -10,12 +10,12 @@ import msgspec
 import pytest
 import trio
 
-from server.context import House
+from server.context import Context
 from tests.server.peers.absent import leave_out
 from tests.server.peers.chromium import CHROMIUM, Browser, TabSocket
 from tests.server.peers.phone import FIRST_BYTES_MAX, PeerPhone, close_code_after
 from tests.support.clients import ring_and_join, token_of
-from tests.support.servers import add_creator, add_fan, online, running_house, settings, with_section
+from tests.support.servers import add_creator, add_fan, online, running_server, settings, with_section
 
 in_thread = trio.to_thread.run_sync
 
@@ -28,13 +28,15 @@ def browser() -> Iterator[Browser]:
         yield running
 
 
-def phone_of(browser: Browser, house: House, user_id: UUID) -> PeerPhone:
-    return PeerPhone(house, user_id, partial(TabSocket, browser, house.websocket_port))
+def phone_of(browser: Browser, context: Context, user_id: UUID) -> PeerPhone:
+    return PeerPhone(context, user_id, partial(TabSocket, browser, context.websocket_port))
 
 
-async def test_a_page_opens_a_session_and_its_offer_to_compress_is_not_taken_up(house: House, browser: Browser) -> None:
+async def test_a_page_opens_a_session_and_its_offer_to_compress_is_not_taken_up(
+    context: Context, browser: Browser
+) -> None:
     def story() -> None:
-        with TabSocket(browser, house.websocket_port) as tab:
+        with TabSocket(browser, context.websocket_port) as tab:
             opened = tab.news.wait_for("open")
             assert (opened["protocol"], opened["extensions"]) == ("halfminute.v1.json", "")
             tab.order("say", {"type": "session:open", "token": token_of(uuid4())})
@@ -48,12 +50,12 @@ async def test_a_page_opens_a_session_and_its_offer_to_compress_is_not_taken_up(
 
 async def test_a_page_is_present_in_a_call_by_its_pongs_alone(dsn: str, browser: Browser) -> None:
     pulse = with_section("websocket", presence_seconds=2, party_heartbeat_seconds=0.2).websocket
-    async with running_house(dsn, msgspec.structs.replace(settings(), websocket=pulse)) as house:
-        fan, creator = await add_fan(house, 100), await add_creator(house, 60)
-        async with online(house, creator) as creators:
+    async with running_server(dsn, msgspec.structs.replace(settings(), websocket=pulse)) as context:
+        fan, creator = await add_fan(context, 100), await add_creator(context, 60)
+        async with online(context, creator) as creators:
 
             def story() -> None:
-                with phone_of(browser, house, fan) as fans:
+                with phone_of(browser, context, fan) as fans:
                     ring = ring_and_join(fans, creators)
                     for block_no in range(1, 5):  # together longer than who is silent is taken for present
                         assert fans.wait_for("block:charged", blockNo=block_no)["tokens"] == 1
@@ -65,12 +67,12 @@ async def test_a_page_is_present_in_a_call_by_its_pongs_alone(dsn: str, browser:
 
 
 async def test_a_tab_that_is_closed_in_a_call_is_missed_and_another_goes_on(dsn: str, browser: Browser) -> None:
-    async with running_house(dsn, settings(block_seconds=30)) as house:
-        fan, creator = await add_fan(house, 100), await add_creator(house, 60)
-        async with online(house, creator) as creators:
+    async with running_server(dsn, settings(block_seconds=30)) as context:
+        fan, creator = await add_fan(context, 100), await add_creator(context, 60)
+        async with online(context, creator) as creators:
 
             def story() -> None:
-                with phone_of(browser, house, fan) as fans:
+                with phone_of(browser, context, fan) as fans:
                     ring = ring_and_join(fans, creators)
                     fans.wait_for("block:charged", blockNo=1)
                     fans.lose_network()
@@ -97,9 +99,9 @@ async def test_a_tab_that_is_closed_in_a_call_is_missed_and_another_goes_on(dsn:
     ],
 )
 async def test_a_page_sees_the_code_of_each_end(
-    house: House, browser: Browser, order: str, argument: Any, code: int
+    context: Context, browser: Browser, order: str, argument: Any, code: int
 ) -> None:
     def story() -> int:
-        return close_code_after(TabSocket(browser, house.websocket_port), order, argument)
+        return close_code_after(TabSocket(browser, context.websocket_port), order, argument)
 
     assert await in_thread(story) == code

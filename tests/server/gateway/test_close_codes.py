@@ -9,14 +9,14 @@ import trio
 
 from server.broadcast.codec import Encoding
 from server.config.settings import WebsocketSettings
-from server.context import House
+from server.context import Context
 from server.gateway.asyncapi.document import asyncapi
 from server.gateway.protocol import NORMAL
 from server.ids import new_uuid
 from server.loadtest.client.client import may_come_back
 from tests.server.rest.line import line_to
 from tests.support.clients import SECRET
-from tests.support.servers import running_house, with_section
+from tests.support.servers import running_server, with_section
 from tests.torture.attacks import (
     flood_with_messages,
     never_end_an_empty_message,
@@ -37,34 +37,34 @@ class Way(NamedTuple):
     """One way out, under these settings of the websocket."""
 
     code: int
-    go: Callable[[House, Target, Encoding], Awaitable[int | None]]
+    go: Callable[[Context, Target, Encoding], Awaitable[int | None]]
     settings: Mapping[str, Any] = MappingProxyType({})
 
 
 def alone(attack: Callable[[Target, Encoding], Awaitable[int | None]]) -> Any:
     """One that needs nothing of the house."""
 
-    async def go(house: House, target: Target, encoding: Encoding) -> int | None:
+    async def go(context: Context, target: Target, encoding: Encoding) -> int | None:
         return await attack(target, encoding)
 
     go.__name__ = attack.__name__
     return go
 
 
-async def come_while_it_drains(house: House, target: Target, encoding: Encoding) -> int | None:
-    house.draining = True
+async def come_while_it_drains(context: Context, target: Target, encoding: Encoding) -> int | None:
+    context.draining = True
     return await _open_with(target, encoding, target.token())
 
 
-async def be_there_when_it_stops(house: House, target: Target, encoding: Encoding) -> int | None:
+async def be_there_when_it_stops(context: Context, target: Target, encoding: Encoding) -> int | None:
     async with raw_session(target, encoding) as raw, trio.open_nursery() as nursery:
-        nursery.start_soon(house.sessions.say_goodbye, 4000, "shutting down")
+        nursery.start_soon(context.sessions.say_goodbye, 4000, "shutting down")
         return await raw.end()
 
 
-async def read_nothing(house: House, target: Target, encoding: Encoding) -> int | None:
+async def read_nothing(context: Context, target: Target, encoding: Encoding) -> int | None:
     async with raw_session(target, encoding) as raw:
-        line = next(iter(house.sessions.by_member.values())).line
+        line = next(iter(context.sessions.by_member.values())).connection
         assert line is not None
         for _ in range(20):
             line.outbox.push(encoding.frame({"type": "noise", "text": "x" * NOISE_BYTES}))
@@ -161,27 +161,27 @@ CODES = {code["code"]: code for code in asyncapi(WebsocketSettings(), 1)["channe
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: f"{way.code}-{way.go.__name__}")
 async def test_each_way_out_has_its_code(dsn: str, way: Way, encoding: Encoding) -> None:
     wanted = with_section("websocket", listen="127.0.0.1:0", close_seconds=1, **way.settings)
-    async with running_house(dsn, wanted) as house:
-        target = Target(house.websocket_port, SECRET, NOWHERE)
-        assert await way.go(house, target, encoding) == way.code
+    async with running_server(dsn, wanted) as context:
+        target = Target(context.websocket_port, SECRET, NOWHERE)
+        assert await way.go(context, target, encoding) == way.code
         if not CODES[way.code]["reconnect"] and way.code != 4409:
-            await _wait_no_sessions(house)
+            await _wait_no_sessions(context)
 
 
-async def _wait_no_sessions(house: House) -> None:
+async def _wait_no_sessions(context: Context) -> None:
     """Who may not come back need not be waited for."""
     with trio.fail_after(5):
-        while house.sessions.by_member:  # noqa: ASYNC110  # reason: nothing tells of the end of a session
+        while context.sessions.by_member:  # noqa: ASYNC110  # reason: nothing tells of the end of a session
             await trio.sleep(0.01)
 
 
 @pytest.mark.parametrize("encoding", Encoding)
 async def test_who_comes_while_storage_is_away_is_told_to_come_again(dsn: str, encoding: Encoding) -> None:
     wanted = with_section("websocket", listen="127.0.0.1:0")
-    async with line_to(dsn) as line, running_house(line.dsn, wanted) as house:
+    async with line_to(dsn) as line, running_server(line.dsn, wanted) as context:
         line.cut()
         try:
-            target = Target(house.websocket_port, SECRET, NOWHERE)
+            target = Target(context.websocket_port, SECRET, NOWHERE)
             assert await _open_with(target, encoding, target.token()) == AWAY_FROM_STORAGE
         finally:
             await line.mend()

@@ -9,12 +9,12 @@ import trio
 from httpx import AsyncClient, AsyncHTTPTransport
 
 from server.config.settings import ConfigError, Settings
-from server.context import House
+from server.context import Context
 from server.gateway.connection_limits import ConnectionLimits
 from server.observability.open_files import fit, raise_limit
 from server.rest.http import connections
 from tests.support.clients import PATIENCE_SECONDS
-from tests.support.servers import add_fan, online, running_house, settings, with_section
+from tests.support.servers import add_fan, online, running_server, settings, with_section
 
 ATTACKER, OTHER = "127.0.0.2", "127.0.0.3"
 SILENT = 2_500
@@ -134,8 +134,8 @@ async def send_if_open(stream: trio.SocketStream, data: bytes) -> None:
 
 
 @pytest.mark.parametrize("said", [b"", b"GET /healthz HTTP/1.1\r\nHost:"], ids=["nothing", "half a head"])
-async def test_silent_sockets_of_one_address_close_neither_port_to_others(house: House, said: bytes) -> None:
-    for port in (house.http_port, house.websocket_port):
+async def test_silent_sockets_of_one_address_close_neither_port_to_others(context: Context, said: bytes) -> None:
+    for port in (context.http_port, context.websocket_port):
         sockets = Sockets(port)
         async with client_from(OTHER, f"http://127.0.0.1:{port}") as web:
             async with trio.open_nursery() as nursery:
@@ -144,14 +144,14 @@ async def test_silent_sockets_of_one_address_close_neither_port_to_others(house:
                     asked_at = trio.current_time()
                     assert (await web.get("/healthz", headers={"Connection": "close"})).status_code == 200
                     assert trio.current_time() - asked_at < ANSWER_SECONDS_MAX
-        share = (house.settings.http if port == house.http_port else house.settings.websocket).connections * 0.05
+        share = (context.settings.http if port == context.http_port else context.settings.websocket).connections * 0.05
         assert await sockets.still_open() <= share
         await sockets.close()
 
 
 async def test_open_sessions_do_not_use_up_the_share_of_their_address(dsn: str) -> None:
-    async with running_house(dsn, with_section("websocket", connections=20, **EVERYWHERE)) as house:
-        async with online(house, await add_fan(house, 0)), online(house, await add_fan(house, 0)):
+    async with running_server(dsn, with_section("websocket", connections=20, **EVERYWHERE)) as context:
+        async with online(context, await add_fan(context, 0)), online(context, await add_fan(context, 0)):
             pass
 
 
@@ -161,8 +161,8 @@ async def test_a_new_http_connection_takes_the_place_of_the_longest_idle_one(
     monkeypatch.setattr(connections, "EVICTED_AFTER_SECONDS", 0.0)
     usual = settings()
     wanted = msgspec.structs.replace(usual, http=msgspec.structs.replace(usual.http, connections=40))
-    async with running_house(dsn, wanted) as house:
-        url = f"http://127.0.0.1:{house.http_port}"
+    async with running_server(dsn, wanted) as context:
+        url = f"http://127.0.0.1:{context.http_port}"
         clients = [client_from(ATTACKER, url) for _ in range(5)]
         for _ in range(2):  # the second time, each has to connect anew
             for client in clients:

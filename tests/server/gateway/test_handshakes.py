@@ -8,9 +8,9 @@ import trio
 from structlog.testing import capture_logs
 
 from server.broadcast.send_queue import Outbox
-from server.context import House
+from server.context import Context
 from tests.support.clients import PATIENCE_SECONDS
-from tests.support.servers import running_house, with_section
+from tests.support.servers import running_server, with_section
 
 UPGRADE = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
 KEY = b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
@@ -59,10 +59,10 @@ def exchange(port: int, *parts: bytes) -> bytes:
     return answer
 
 
-async def answer_of(house: House, *parts: bytes) -> tuple[str, dict[str, str], bytes]:
+async def answer_of(context: Context, *parts: bytes) -> tuple[str, dict[str, str], bytes]:
     """Status line, headers and body. Nothing above level info is logged meanwhile."""
     with capture_logs() as lines:
-        answer = await trio.to_thread.run_sync(exchange, house.websocket_port, *parts)
+        answer = await trio.to_thread.run_sync(exchange, context.websocket_port, *parts)
     assert [line for line in lines if line["log_level"] not in ("debug", "info")] == []
     head, _, body = answer.partition(b"\r\n\r\n")
     status, *headers = head.decode().split("\r\n")
@@ -70,24 +70,24 @@ async def answer_of(house: House, *parts: bytes) -> tuple[str, dict[str, str], b
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-async def test_the_websocket_port_has_a_health_path(house: House, method: str) -> None:
-    status, headers, body = await answer_of(house, f"{method} /healthz?probe=1 HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+async def test_the_websocket_port_has_a_health_path(context: Context, method: str) -> None:
+    status, headers, body = await answer_of(context, f"{method} /healthz?probe=1 HTTP/1.1\r\nHost: x\r\n\r\n".encode())
     assert (status, headers["connection"]) == ("HTTP/1.1 200 OK", "close")
     assert body == (b"" if method == "HEAD" else b"ok\n")
 
 
-async def test_what_is_no_upgrade_is_told_to_upgrade_in_one_line(house: House) -> None:
+async def test_what_is_no_upgrade_is_told_to_upgrade_in_one_line(context: Context) -> None:
     for name, request in PLAIN.items():
-        status, headers, body = await answer_of(house, request)
+        status, headers, body = await answer_of(context, request)
         assert status == "HTTP/1.1 426 Upgrade Required", name
         assert (headers["upgrade"], headers["sec-websocket-version"]) == ("websocket", "13"), name
         assert "upgrade" in headers["connection"].lower(), name
         assert body == b"" if name == "head" else body.count(b"\n") == 1, name
 
 
-async def test_a_hostile_handshake_is_answered_400_and_logged_by_nobody(house: House) -> None:
+async def test_a_hostile_handshake_is_answered_400_and_logged_by_nobody(context: Context) -> None:
     for name, request in HOSTILE.items():
-        status, _, _ = await answer_of(house, request)
+        status, _, _ = await answer_of(context, request)
         assert status.startswith("HTTP/1.1 400 "), (name, status)
 
 
@@ -103,15 +103,15 @@ async def test_a_handshake_that_is_refused_is_closed_at_once(dsn: str) -> None:
     """Else each holds a connection of its address until the handshake's deadline."""
     patient = with_section("websocket", listen="127.0.0.1:0", handshake_seconds=600)
     limits = msgspec.structs.replace(patient.limits, handshakes_per_second=0.01, handshakes_burst=3)
-    async with running_house(dsn, msgspec.structs.replace(patient, limits=limits)) as house:
+    async with running_server(dsn, msgspec.structs.replace(patient, limits=limits)) as context:
         for name, request in UNWANTED.items():
-            status, _, _ = await answer_of(house, request)  # returns once the server has closed
+            status, _, _ = await answer_of(context, request)  # returns once the server has closed
             assert status.startswith("HTTP/1.1 429" if name == "too-many" else "HTTP/1.1 400"), name
 
 
 @pytest.mark.parametrize("name", ["101", "400"])
 async def test_a_peer_that_breaks_off_while_it_is_answered_writes_no_traceback(
-    house: House, monkeypatch: pytest.MonkeyPatch, name: str
+    context: Context, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """Such as one that has sent other frames behind its handshake, which are read while the answer is sent."""
     answered = trio.Event()
@@ -123,15 +123,15 @@ async def test_a_peer_that_breaks_off_while_it_is_answered_writes_no_traceback(
     monkeypatch.setattr(Outbox, "send_all", break_off)
     request = UNWANTED["other-path" if name == "400" else "too-many"]
     with capture_logs() as lines:
-        assert await trio.to_thread.run_sync(exchange, house.websocket_port, request) == b""
+        assert await trio.to_thread.run_sync(exchange, context.websocket_port, request) == b""
         assert answered.is_set()
     assert [line for line in lines if line["log_level"] not in ("debug", "info")] == []
 
 
-async def test_headers_that_do_not_end_are_refused(house: House) -> None:
+async def test_headers_that_do_not_end_are_refused(context: Context) -> None:
     filler = b"".join(b"X-%d: %b\r\n" % (number, b"y" * 100) for number in range(400))
     for rest in (b"", UPGRADE + KEY):
-        status, _, _ = await answer_of(house, b"GET /ws HTTP/1.1\r\nHost: x\r\n" + rest, filler)
+        status, _, _ = await answer_of(context, b"GET /ws HTTP/1.1\r\nHost: x\r\n" + rest, filler)
         assert status.startswith("HTTP/1.1 431 ")
 
 
@@ -142,15 +142,15 @@ async def test_half_a_request_is_waited_for_until_the_deadline_alone(dsn: str, p
             sock.sendall(part)
             return sock.recv(100)
 
-    async with running_house(dsn, with_section("websocket", listen="127.0.0.1:0", handshake_seconds=0.2)) as house:
-        assert await trio.to_thread.run_sync(story, house.websocket_port) == b""
+    async with running_server(dsn, with_section("websocket", listen="127.0.0.1:0", handshake_seconds=0.2)) as context:
+        assert await trio.to_thread.run_sync(story, context.websocket_port) == b""
 
 
-async def test_a_handshake_may_come_in_pieces(house: House) -> None:
+async def test_a_handshake_may_come_in_pieces(context: Context) -> None:
     request = b"GET /ws HTTP/1.1\r\nHost: x\r\n" + UPGRADE + KEY + b"\r\n"
 
     def story() -> bytes:
-        with socket.create_connection(("127.0.0.1", house.websocket_port), timeout=PATIENCE_SECONDS) as sock:
+        with socket.create_connection(("127.0.0.1", context.websocket_port), timeout=PATIENCE_SECONDS) as sock:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             for byte in request:
                 sock.sendall(bytes((byte,)))

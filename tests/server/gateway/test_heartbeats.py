@@ -8,10 +8,10 @@ import trio
 import trio.testing
 
 from domain.ids import UserId
-from server.context import House
+from server.context import Context
 from tests.support.clients import go_live, ring_and_join
 from tests.support.servers import add_creator, add_fan, online, settings
-from tests.support.virtual_time import house_on, pass_seconds, wait_quiet
+from tests.support.virtual_time import pass_seconds, server_on, wait_quiet
 
 in_thread = trio.to_thread.run_sync
 OFTEN, SELDOM = 12, 3  # pings in a minute
@@ -23,16 +23,16 @@ def by_hand(mock_clock: trio.testing.MockClock) -> trio.testing.MockClock:
     return mock_clock
 
 
-async def pings_of_a_minute(clock: trio.testing.MockClock, house: House) -> dict[UUID, int]:
+async def pings_of_a_minute(clock: trio.testing.MockClock, context: Context) -> dict[UUID, int]:
     """How often each user with a session was pinged."""
     counted: Counter[UUID] = Counter()
-    last = {session.user_id: -1.0 for session in house.sessions.by_member.values()}
+    last = {session.user_id: -1.0 for session in context.sessions.by_member.values()}
     for _ in range(60):
-        await pass_seconds(clock, house, 1)
-        for session in house.sessions.by_member.values():
-            if session.line is not None and session.line.pinged_at != last[session.user_id]:
+        await pass_seconds(clock, context, 1)
+        for session in context.sessions.by_member.values():
+            if session.connection is not None and session.connection.pinged_at != last[session.user_id]:
                 counted[session.user_id] += 1
-                last[session.user_id] = session.line.pinged_at
+                last[session.user_id] = session.connection.pinged_at
     return {user_id: counted[user_id] - 1 for user_id in last}  # the first was before
 
 
@@ -46,15 +46,15 @@ async def test_the_owner_of_a_metered_stream_and_who_pays_there_are_pinged_often
     dsn: str, by_hand: trio.testing.MockClock
 ) -> None:
     """One viewer is in both rooms, another leaves the one where they pay: then they are asked seldom again."""
-    async with house_on(by_hand, dsn, settings(block_seconds=30)) as house:
-        paid, free = await add_creator(house, 2), await add_creator(house, 2)
-        payer, viewer, both = await add_fan(house, 100), await add_fan(house, 0), await add_fan(house, 100)
+    async with server_on(by_hand, dsn, settings(block_seconds=30)) as context:
+        paid, free = await add_creator(context, 2), await add_creator(context, 2)
+        payer, viewer, both = await add_fan(context, 100), await add_fan(context, 0), await add_fan(context, 100)
         async with (
-            online(house, paid) as paids,
-            online(house, free) as frees,
-            online(house, payer) as payers,
-            online(house, viewer) as viewers,
-            online(house, both) as boths,
+            online(context, paid) as paids,
+            online(context, free) as frees,
+            online(context, payer) as payers,
+            online(context, viewer) as viewers,
+            online(context, both) as boths,
         ):
 
             def join_all() -> str:
@@ -72,22 +72,22 @@ async def test_the_owner_of_a_metered_stream_and_who_pays_there_are_pinged_often
                 return str(metered)
 
             metered = await in_thread(join_all)
-            check(await pings_of_a_minute(by_hand, house), {paid, free, payer, both}, {viewer})
+            check(await pings_of_a_minute(by_hand, context), {paid, free, payer, both}, {viewer})
             await in_thread(payers.ask_ok, {"type": "room:leave", "channel": metered})
             await in_thread(boths.ask_ok, {"type": "room:leave", "channel": metered})
-            await pass_seconds(by_hand, house, 5)
-            check(await pings_of_a_minute(by_hand, house), {paid, free}, {payer, both, viewer})
-            session = house.sessions.of(viewer)[0]
+            await pass_seconds(by_hand, context, 5)
+            check(await pings_of_a_minute(by_hand, context), {paid, free}, {payer, both, viewer})
+            session = context.sessions.of(viewer)[0]
             assert not session.unheard, "who is asked seldom is not silent for that"
 
 
 async def test_both_parties_of_a_call_are_pinged_often_from_the_moment_they_join(
     dsn: str, by_hand: trio.testing.MockClock
 ) -> None:
-    async with house_on(by_hand, dsn, settings(block_seconds=30)) as house:
-        fan, creator = await add_fan(house, 1000), await add_creator(house, 2)
-        async with online(house, fan) as fans, online(house, creator) as creators:
-            check(await pings_of_a_minute(by_hand, house), set(), {fan, creator})
+    async with server_on(by_hand, dsn, settings(block_seconds=30)) as context:
+        fan, creator = await add_fan(context, 1000), await add_creator(context, 2)
+        async with online(context, fan) as fans, online(context, creator) as creators:
+            check(await pings_of_a_minute(by_hand, context), set(), {fan, creator})
             await in_thread(ring_and_join, fans, creators)
-            await wait_quiet(house)
-            check(await pings_of_a_minute(by_hand, house), {fan, creator}, set())
+            await wait_quiet(context)
+            check(await pings_of_a_minute(by_hand, context), {fan, creator}, set())

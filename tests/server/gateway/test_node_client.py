@@ -9,13 +9,13 @@ from uuid import uuid4
 import pytest
 import trio
 
-from server.context import House
+from server.context import Context
 from tests.server.peers.absent import leave_out
 from tests.server.peers.node import INSTALL_SECONDS_MAX, MODULES, SCRIPT, NodeSocket
 from tests.server.peers.phone import FIRST_BYTES_MAX, JSON, MSGPACK, PeerPhone, close_code_after
 from tests.support.clients import ring_and_join, token_of
 from tests.support.npm import install_modules
-from tests.support.servers import add_creator, add_fan, running_house, settings, with_section
+from tests.support.servers import add_creator, add_fan, running_server, settings, with_section
 
 BOTH = pytest.mark.parametrize("protocol", [JSON, MSGPACK])
 
@@ -31,9 +31,9 @@ def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return Path(shutil.copy(SCRIPT, directory))
 
 
-def phone_of(script: Path, house: House, user_id: Any, protocol: str) -> PeerPhone:
-    dial = partial(NodeSocket, script, house.websocket_port, protocols=[protocol])
-    return PeerPhone(house, user_id, dial, protocol)
+def phone_of(script: Path, context: Context, user_id: Any, protocol: str) -> PeerPhone:
+    dial = partial(NodeSocket, script, context.websocket_port, protocols=[protocol])
+    return PeerPhone(context, user_id, dial, protocol)
 
 
 async def test_a_header_opens_a_session_and_pings_are_answered_both_ways(dsn: str, script: Path) -> None:
@@ -49,16 +49,16 @@ async def test_a_header_opens_a_session_and_pings_are_answered_both_ways(dsn: st
             peer.order("say", {"type": "ping", "ref": "still"})
             assert peer.news.wait_for("message")["message"] == {"type": "pong", "ref": "still"}
 
-    async with running_house(dsn, wanted) as house:
-        await in_thread(story, house.websocket_port)
+    async with running_server(dsn, wanted) as context:
+        await in_thread(story, context.websocket_port)
 
 
 @BOTH
-async def test_a_call_is_held_and_both_see_the_same(house: House, script: Path, protocol: str) -> None:
-    fan, creator = await add_fan(house, 100), await add_creator(house, 60)
+async def test_a_call_is_held_and_both_see_the_same(context: Context, script: Path, protocol: str) -> None:
+    fan, creator = await add_fan(context, 100), await add_creator(context, 60)
 
     def story() -> None:
-        with phone_of(script, house, fan, protocol) as fans, phone_of(script, house, creator, protocol) as creators:
+        with phone_of(script, context, fan, protocol) as fans, phone_of(script, context, creator, protocol) as creators:
             ring = ring_and_join(fans, creators)
             for phone in (fans, creators):
                 assert phone.wait_for("block:charged", blockNo=3)["tokens"] == 1
@@ -74,11 +74,14 @@ async def test_a_call_is_held_and_both_see_the_same(house: House, script: Path, 
 
 @BOTH
 async def test_a_phone_whose_socket_breaks_comes_back_to_all_it_missed(dsn: str, script: Path, protocol: str) -> None:
-    async with running_house(dsn, settings(block_seconds=30)) as house:
-        fan, creator = await add_fan(house, 100), await add_creator(house, 60)
+    async with running_server(dsn, settings(block_seconds=30)) as context:
+        fan, creator = await add_fan(context, 100), await add_creator(context, 60)
 
         def story() -> None:
-            with phone_of(script, house, fan, protocol) as fans, phone_of(script, house, creator, protocol) as creators:
+            with (
+                phone_of(script, context, fan, protocol) as fans,
+                phone_of(script, context, creator, protocol) as creators,
+            ):
                 ring = ring_and_join(fans, creators)
                 fans.wait_for("block:charged", blockNo=1)
                 fans.lose_network()
@@ -108,14 +111,14 @@ async def test_a_phone_whose_socket_breaks_comes_back_to_all_it_missed(dsn: str,
         ("text", "x" * (600 * FIRST_BYTES_MAX), 1009),
     ],
 )
-async def test_each_end_has_its_own_code(house: House, script: Path, order: str, argument: Any, code: int) -> None:
-    peer = NodeSocket(script, house.websocket_port)
+async def test_each_end_has_its_own_code(context: Context, script: Path, order: str, argument: Any, code: int) -> None:
+    peer = NodeSocket(script, context.websocket_port)
     assert await in_thread(close_code_after, peer, order, argument) == code
 
 
-async def test_compression_that_is_offered_is_not_taken_up(house: House, script: Path) -> None:
+async def test_compression_that_is_offered_is_not_taken_up(context: Context, script: Path) -> None:
     def story() -> None:
-        with NodeSocket(script, house.websocket_port, deflate=True) as peer:
+        with NodeSocket(script, context.websocket_port, deflate=True) as peer:
             assert peer.news.wait_for("open")["extensions"] == ""
             peer.order("say", {"type": "session:open", "token": token_of(uuid4())})
             assert peer.news.wait_for("message")["message"]["type"] == "session:ready"
@@ -126,9 +129,9 @@ async def test_compression_that_is_offered_is_not_taken_up(house: House, script:
 
 
 @pytest.mark.parametrize("wrong", [{"path": "/ws?token=abc"}, {"protocols": ["soap"]}])
-async def test_a_handshake_that_will_not_do_is_refused(house: House, script: Path, wrong: dict[str, Any]) -> None:
+async def test_a_handshake_that_will_not_do_is_refused(context: Context, script: Path, wrong: dict[str, Any]) -> None:
     def story() -> str:
-        with NodeSocket(script, house.websocket_port, **wrong) as peer:
+        with NodeSocket(script, context.websocket_port, **wrong) as peer:
             return str(peer.news.next()["message"])
 
     assert await in_thread(story) == "Unexpected server response: 400"

@@ -6,35 +6,38 @@ import pytest
 import trio
 from websockets.exceptions import ConnectionClosed
 
-from domain.rate_bucket import Pace
+from domain.rate_bucket import TokenBucket
 from tests.support.clients import Phone
-from tests.support.servers import add_fan, online, running_house, with_section
+from tests.support.servers import add_fan, online, running_server, with_section
 
 BURST = 10
 
 
 def test_a_burst_goes_at_once_and_then_one_in_so_long() -> None:
-    pace = Pace(2.0, 3)
+    pace = TokenBucket(2.0, 3)
     assert [pace.take(100.0) for _ in range(3)] == [0, 0, 0]
     assert pace.take(100.0) == pytest.approx(0.5)
     assert pace.take(101.0) == 0
 
 
 def test_who_goes_on_though_refused_falls_behind_and_who_waits_catches_up() -> None:
-    pace = Pace(1.0, 1)
+    pace = TokenBucket(1.0, 1)
     assert [pace.take(0.0) for _ in range(4)] == [0, 1, 2, 3]
     assert pace.take(4.0) == 0
 
 
 def test_waiting_saves_up_no_more_than_a_burst() -> None:
-    pace = Pace(1.0, 2)
+    pace = TokenBucket(1.0, 2)
     assert [pace.take(1_000_000.0) for _ in range(3)] == [0, 0, 1]
 
 
 async def test_too_many_messages_are_refused_and_then_end_the_connection(dsn: str) -> None:
     in_thread = trio.to_thread.run_sync
-    async with running_house(dsn, with_section("websocket", messages_per_second=1, messages_burst=BURST)) as house:
-        async with online(house, await add_fan(house, 0)) as hasty, online(house, await add_fan(house, 0)) as calm:
+    async with running_server(dsn, with_section("websocket", messages_per_second=1, messages_burst=BURST)) as context:
+        async with (
+            online(context, await add_fan(context, 0)) as hasty,
+            online(context, await add_fan(context, 0)) as calm,
+        ):
 
             def answers(phone: Phone, pings: int) -> list[str]:
                 for _ in range(pings):

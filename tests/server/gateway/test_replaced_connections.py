@@ -10,14 +10,14 @@ import trio
 from domain.ids import UserId
 from domain.protocol.events import TokenExpiring
 from server.broadcast.codec import Encoding
-from server.context import House
+from server.context import Context
 from server.gateway import protocol
 from server.loadtest.client.frames import CLOSE, masked_frame
 from server.sessions import room_commands
 from server.sessions.session import Session
 from storage.ledger.wallets import Wallet, find_wallet
 from storage.postgres import Postgres, StorageUnavailable
-from storage.rooms.streams import open_stay
+from storage.rooms.streams import open_viewing_session
 from tests.support.clients import PATIENCE_SECONDS, SECRET, go_live
 from tests.support.servers import add_creator, add_fan, online
 from tests.torture.raw import Raw, Target, raw_websocket
@@ -47,137 +47,140 @@ class Held:
 
 
 @asynccontextmanager
-async def connections(house: House, encoding: Encoding, count: int) -> AsyncIterator[list[Raw]]:
+async def connections(context: Context, encoding: Encoding, count: int) -> AsyncIterator[list[Raw]]:
     """Connections without a session."""
-    target = Target(house.websocket_port, SECRET, "")
+    target = Target(context.websocket_port, SECRET, "")
     with trio.fail_after(PATIENCE_SECONDS):
         async with AsyncExitStack() as stack:
             yield [await stack.enter_async_context(raw_websocket(target, encoding)) for _ in range(count)]
 
 
-async def opened(house: House, raw: Raw, user_id: UserId) -> Session:
+async def opened(context: Context, raw: Raw, user_id: UserId) -> Session:
     """A new session over this connection."""
-    await raw.say("session:open", token=_token(house, user_id))
+    await raw.say("session:open", token=_token(context, user_id))
     ready = await raw.wait_for("session:ready")
-    session = _only_session(house, user_id)
+    session = _only_session(context, user_id)
     assert str(session.id) == ready["sessionId"]
     return session
 
 
-async def ask_to_resume(house: House, raw: Raw, session: Session) -> None:
+async def ask_to_resume(context: Context, raw: Raw, session: Session) -> None:
     resume = {"sessionId": str(session.id), "channels": []}
-    await raw.say("session:open", token=_token(house, session.user_id), resume=resume)
+    await raw.say("session:open", token=_token(context, session.user_id), resume=resume)
 
 
-async def resumed(house: House, raw: Raw, session: Session) -> None:
-    await ask_to_resume(house, raw, session)
+async def resumed(context: Context, raw: Raw, session: Session) -> None:
+    await ask_to_resume(context, raw, session)
     assert (await raw.wait_for("session:ready"))["resumed"]
 
 
-async def still_works(house: House, session: Session, raw: Raw) -> None:
+async def still_works(context: Context, session: Session, raw: Raw) -> None:
     """The session lives, this connection is its own, and private events reach it."""
     assert (await raw.ask("ping"))["type"] == "pong"
-    assert session.line is not None and house.sessions.of(session.user_id) == [session]
+    assert session.connection is not None and context.sessions.of(session.user_id) == [session]
     session.tell(TokenExpiring(expires_at="soon"))
     await raw.wait_for("token:expiring")
 
 
-async def test_the_old_connections_goodbye_does_not_end_the_session(house: House, encoding: Encoding) -> None:
+async def test_the_old_connections_goodbye_does_not_end_the_session(context: Context, encoding: Encoding) -> None:
     """The client closes with 1000 before it has read that the connection was replaced."""
-    async with connections(house, encoding, 2) as (first, second):
-        session = await opened(house, first, await add_fan(house, 0))
-        await resumed(house, second, session)
+    async with connections(context, encoding, 2) as (first, second):
+        session = await opened(context, first, await add_fan(context, 0))
+        await resumed(context, second, session)
         await first.send(masked_frame(CLOSE, protocol.NORMAL.to_bytes(2, "big")))
         await first.end()
-        await still_works(house, session, second)
+        await still_works(context, session, second)
 
 
 async def test_a_protocol_error_in_the_old_connection_does_not_end_the_session(
-    house: House, encoding: Encoding
+    context: Context, encoding: Encoding
 ) -> None:
-    async with connections(house, encoding, 2) as (first, second):
-        session = await opened(house, first, await add_fan(house, 0))
-        await resumed(house, second, session)
+    async with connections(context, encoding, 2) as (first, second):
+        session = await opened(context, first, await add_fan(context, 0))
+        await resumed(context, second, session)
         await first.send(b"\xff" * 20)
         await first.end()
-        await still_works(house, session, second)
+        await still_works(context, session, second)
 
 
 async def test_a_client_that_gave_up_waiting_does_not_replace_its_own_later_connection(
-    house: House, encoding: Encoding, monkeypatch: pytest.MonkeyPatch
+    context: Context, encoding: Encoding, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The user was looked up for so long that the client hung up and came back before the answer."""
-    identify = house.visitors.identify
+    identify = context.authenticator.identify
     held = Held(identify)
-    async with connections(house, encoding, 3) as (first, slow, second):
-        session = await opened(house, first, await add_fan(house, 0))
-        monkeypatch.setattr(house.visitors, "identify", held)
-        await ask_to_resume(house, slow, session)
+    async with connections(context, encoding, 3) as (first, slow, second):
+        session = await opened(context, first, await add_fan(context, 0))
+        monkeypatch.setattr(context.authenticator, "identify", held)
+        await ask_to_resume(context, slow, session)
         await held.called.wait()
         await slow.send(masked_frame(CLOSE, protocol.NORMAL.to_bytes(2, "big")))
         while (await slow.next_frame() or (CLOSE,))[0] != CLOSE:
             pass
-        monkeypatch.setattr(house.visitors, "identify", identify)
-        await resumed(house, second, session)
+        monkeypatch.setattr(context.authenticator, "identify", identify)
+        await resumed(context, second, session)
         held.go_on.set()
         await slow.end()
-        await still_works(house, session, second)
+        await still_works(context, session, second)
 
 
 async def test_a_refresh_that_waits_in_the_old_connection_changes_nothing(
-    house: House, encoding: Encoding, monkeypatch: pytest.MonkeyPatch
+    context: Context, encoding: Encoding, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Behind a join that waits for the database: what is queued there is never carried out."""
-    held = Held(open_stay)
-    monkeypatch.setattr(room_commands, "open_stay", held)
-    fan = await add_fan(house, 100)
-    async with online(house, await add_creator(house, 60)) as cleo, connections(house, encoding, 2) as (first, second):
+    held = Held(open_viewing_session)
+    monkeypatch.setattr(room_commands, "open_viewing_session", held)
+    fan = await add_fan(context, 100)
+    async with (
+        online(context, await add_creator(context, 60)) as cleo,
+        connections(context, encoding, 2) as (first, second),
+    ):
         stream = await trio.to_thread.run_sync(lambda: go_live(cleo, type="private", rateTokensPerMin=60))
-        room = house.registry.find_channel(stream["channel"])
+        room = context.registry.find_channel(stream["channel"])
         assert room is not None and room.stream is not None
-        session = await opened(house, first, fan)
+        session = await opened(context, first, fan)
         await first.say("room:join", channel=stream["channel"])
         await held.called.wait()
-        await first.say("token:refresh", token=_token(house, fan, ttl_seconds=7))
+        await first.say("token:refresh", token=_token(context, fan, ttl_seconds=7))
         await first.say("room:leave", channel=stream["channel"])
-        await resumed(house, second, session)
+        await resumed(context, second, session)
         identity = session.identity
         held.go_on.set()
         joined = await second.ask("room:join", channel=stream["channel"])
         assert joined["type"] == "room:joined"
         await first.end()
-        await still_works(house, session, second)
+        await still_works(context, session, second)
         assert session.identity is identity
-        assert list(session.live_seats()) == [stream["channel"]]
+        assert list(session.live_memberships()) == [stream["channel"]]
         assert [member.member_id for member in room.stream.members.of(fan)] == [session.member_id]
 
 
 async def test_a_balance_that_is_looked_up_for_the_old_connection_is_told_to_the_new_one(
-    house: House, encoding: Encoding, monkeypatch: pytest.MonkeyPatch
+    context: Context, encoding: Encoding, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with connections(house, encoding, 3) as (first, slow, second):
-        session = await opened(house, first, await add_fan(house, 70))
+    async with connections(context, encoding, 3) as (first, slow, second):
+        session = await opened(context, first, await add_fan(context, 70))
         held = Held(find_wallet)
-        session.missed_news = True
+        session.missed_events = True
         monkeypatch.setattr(protocol, "find_wallet", held)
-        await resumed(house, slow, session)
+        await resumed(context, slow, session)
         await held.called.wait()
         monkeypatch.setattr(protocol, "find_wallet", _away)
-        await resumed(house, second, session)
+        await resumed(context, second, session)
         held.go_on.set()
         await slow.end()
-        assert session.missed_news, "nobody was told"
-        await still_works(house, session, second)
+        assert session.missed_events, "nobody was told"
+        await still_works(context, session, second)
 
 
 async def _away(postgres: Postgres, user_id: UserId) -> Wallet | None:
     raise StorageUnavailable("away")
 
 
-def _token(house: House, user_id: UserId, ttl_seconds: int = 3600) -> str:
-    return Target(house.websocket_port, SECRET, "").token(user_id, ttl_seconds)
+def _token(context: Context, user_id: UserId, ttl_seconds: int = 3600) -> str:
+    return Target(context.websocket_port, SECRET, "").token(user_id, ttl_seconds)
 
 
-def _only_session(house: House, user_id: UserId) -> Session:
-    (session,) = house.sessions.of(user_id)
+def _only_session(context: Context, user_id: UserId) -> Session:
+    (session,) = context.sessions.of(user_id)
     return session

@@ -8,20 +8,20 @@ import pytest
 import trio
 from websockets.sync.client import connect
 
-from server.context import House
+from server.context import Context
 from server.gateway.protocol import TOO_LARGE
 from tests.server.gateway.test_handshakes import KEY, UPGRADE
 from tests.support.clients import PATIENCE_SECONDS, Phone, go_live, token_of
-from tests.support.servers import add_creator, add_fan, online, running_house, with_section
+from tests.support.servers import add_creator, add_fan, online, running_server, with_section
 
 FEW_KIB = 16 * 1024
 PARKED_BYTES_MAX = 256 * 1024  # kernel buffers of both ends, and what was read
 
 
 @asynccontextmanager
-async def shaken_hands(house: House) -> AsyncIterator[trio.SocketStream]:
+async def shaken_hands(context: Context) -> AsyncIterator[trio.SocketStream]:
     """An open websocket without a session, as bytes."""
-    stream = await trio.open_tcp_stream("127.0.0.1", house.websocket_port)
+    stream = await trio.open_tcp_stream("127.0.0.1", context.websocket_port)
     stream.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_SNDBUF, 4_096)
     async with stream:
         await stream.send_all(b"GET /ws HTTP/1.1\r\nHost: x\r\n" + UPGRADE + KEY + b"\r\n")
@@ -29,15 +29,15 @@ async def shaken_hands(house: House) -> AsyncIterator[trio.SocketStream]:
         yield stream
 
 
-async def test_a_first_message_of_more_than_a_few_kib_is_refused_as_too_large(house: House) -> None:
-    async with shaken_hands(house) as stream:
+async def test_a_first_message_of_more_than_a_few_kib_is_refused_as_too_large(context: Context) -> None:
+    async with shaken_hands(context) as stream:
         await stream.send_all(frame_of(b"x" * FEW_KIB))
         with trio.fail_after(PATIENCE_SECONDS):
             assert (await stream.receive_some(4_096))[2:4] == TOO_LARGE.to_bytes(2, "big")
 
 
 async def test_nothing_is_read_behind_a_first_message_while_the_user_is_looked_up(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looking = trio.Event()
 
@@ -45,8 +45,8 @@ async def test_nothing_is_read_behind_a_first_message_while_the_user_is_looked_u
         looking.set()
         await trio.sleep_forever()
 
-    monkeypatch.setattr(house.visitors, "identify", never)
-    async with shaken_hands(house) as stream:
+    monkeypatch.setattr(context.authenticator, "identify", never)
+    async with shaken_hands(context) as stream:
         await stream.send_all(frame_of(json.dumps({"type": "session:open", "token": "x"}).encode()))
         await looking.wait()
         sent = 0
@@ -63,11 +63,11 @@ def frame_of(payload: bytes) -> bytes:
     return head + bytes(4) + payload
 
 
-async def test_a_session_open_of_a_few_kib_is_read_and_the_usual_frames_after_it(house: House) -> None:
-    fan = await add_fan(house, 0)
+async def test_a_session_open_of_a_few_kib_is_read_and_the_usual_frames_after_it(context: Context) -> None:
+    fan = await add_fan(context, 0)
 
     def story() -> None:
-        with connect(f"ws://127.0.0.1:{house.websocket_port}/ws", proxy=None) as websocket:
+        with connect(f"ws://127.0.0.1:{context.websocket_port}/ws", proxy=None) as websocket:
             points = [{"channel": "c" * 64, "epoch": 1, "seq": 1} for _ in range(32)]
             resume = {"sessionId": str(fan), "channels": points}
             websocket.send(json.dumps({"type": "session:open", "token": token_of(fan), "resume": resume}))
@@ -80,9 +80,9 @@ async def test_a_session_open_of_a_few_kib_is_read_and_the_usual_frames_after_it
 
 async def test_the_money_limit_is_one_for_rest_and_all_websockets(dsn: str) -> None:
     wanted = with_section("limits", money_per_second=0.01, money_burst=10)
-    async with running_house(dsn, wanted) as house:
-        creator, fan = await add_creator(house, 60), await add_fan(house, 1000)
-        async with online(house, creator) as creators, online(house, fan) as first, online(house, fan) as second:
+    async with running_server(dsn, wanted) as context:
+        creator, fan = await add_creator(context, 60), await add_fan(context, 1000)
+        async with online(context, creator) as creators, online(context, fan) as first, online(context, fan) as second:
             stream = await trio.to_thread.run_sync(go_live, creators)
             await trio.to_thread.run_sync(tip_from_everywhere, [first, second], stream["channel"], str(creator))
 

@@ -15,9 +15,9 @@ import pytest
 import trio
 
 from server.config.settings import Settings
-from server.context import House
+from server.context import Context
 from tests.support.clients import Phone
-from tests.support.servers import add_creator, add_fan, online, running_house, settings
+from tests.support.servers import add_creator, add_fan, online, running_server, settings
 
 ROOT = Path(__file__).parents[3]
 BLOCK_SECONDS = 2
@@ -33,7 +33,7 @@ def impatient() -> Settings:
 
 
 @contextmanager
-def phone_in_a_process(house: House, user_id: UUID, channel: str) -> Iterator[subprocess.Popen[str]]:
+def phone_in_a_process(context: Context, user_id: UUID, channel: str) -> Iterator[subprocess.Popen[str]]:
     """A phone that joins a room, in a process that can be stopped: then the kernel answers for it, and it does not."""
     program = (
         "import sys, uuid\n"
@@ -43,7 +43,7 @@ def phone_in_a_process(house: House, user_id: UUID, channel: str) -> Iterator[su
         "print(phone.join(channel)['type'], flush=True)\n"
         "sys.stdin.read()\n"
     )
-    arguments = [str(house.http_port), str(house.websocket_port), str(user_id), channel]
+    arguments = [str(context.http_port), str(context.websocket_port), str(user_id), channel]
     process = subprocess.Popen(
         [sys.executable, "-c", program, *arguments], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -61,12 +61,12 @@ def phone_in_a_process(house: House, user_id: UUID, channel: str) -> Iterator[su
 async def test_who_vanishes_stops_the_clock_and_nobody_is_billed_for_more_than_one_further_block(
     dsn: str, who: str
 ) -> None:
-    async with running_house(dsn, impatient()) as house:
-        fan, creator = await add_fan(house, 1000), await add_creator(house, 60)
-        async with online(house, fan) as fans, online(house, creator) as creators:
+    async with running_server(dsn, impatient()) as context:
+        fan, creator = await add_fan(context, 1000), await add_creator(context, 60)
+        async with online(context, fan) as fans, online(context, creator) as creators:
             stays, vanishes = (creators, fan) if who == "fan" else (fans, creator)
             ended, at_vanishing = await trio.to_thread.run_sync(
-                _vanish_in_a_call, house, fans, creators, stays, vanishes
+                _vanish_in_a_call, context, fans, creators, stays, vanishes
             )
     assert ended["reason"] == "peer_lost"
     assert ended["blocks"] <= at_vanishing + 1
@@ -75,12 +75,12 @@ async def test_who_vanishes_stops_the_clock_and_nobody_is_billed_for_more_than_o
 
 
 def _vanish_in_a_call(
-    house: House, fans: Phone, creators: Phone, stays: Phone, vanishes: UUID
+    context: Context, fans: Phone, creators: Phone, stays: Phone, vanishes: UUID
 ) -> tuple[dict[str, Any], int]:
     answer = fans.http.post("/calls/init", json={"creatorId": str(creators.user_id)})
     ring = creators.wait_for("call:ringing", callId=answer.json()["callId"])
     creators.ask_ok({"type": "call:accept", "callId": ring["callId"]})
-    with phone_in_a_process(house, vanishes, ring["channel"]) as phone:
+    with phone_in_a_process(context, vanishes, ring["channel"]) as phone:
         assert stays.join(ring["channel"])["type"] == "room:joined"
         block = stays.wait_for("block:charged", blockNo=2)
         os.kill(phone.pid, signal.SIGSTOP)
@@ -90,17 +90,17 @@ def _vanish_in_a_call(
 
 
 async def test_a_phone_that_comes_back_is_heard_again_and_the_paid_rest_is_kept(dsn: str) -> None:
-    async with running_house(dsn, impatient()) as house:
-        fan, creator = await add_fan(house, 1000), await add_creator(house, 60)
-        async with online(house, fan) as fans, online(house, creator) as creators:
-            await trio.to_thread.run_sync(_vanish_and_return, house, fans, creators)
+    async with running_server(dsn, impatient()) as context:
+        fan, creator = await add_fan(context, 1000), await add_creator(context, 60)
+        async with online(context, fan) as fans, online(context, creator) as creators:
+            await trio.to_thread.run_sync(_vanish_and_return, context, fans, creators)
 
 
-def _vanish_and_return(house: House, fans: Phone, creators: Phone) -> None:
+def _vanish_and_return(context: Context, fans: Phone, creators: Phone) -> None:
     answer = fans.http.post("/calls/init", json={"creatorId": str(creators.user_id)})
     ring = creators.wait_for("call:ringing", callId=answer.json()["callId"])
     creators.ask_ok({"type": "call:accept", "callId": ring["callId"]})
-    with phone_in_a_process(house, fans.user_id, ring["channel"]) as phone:
+    with phone_in_a_process(context, fans.user_id, ring["channel"]) as phone:
         creators.join(ring["channel"])
         creators.wait_for("block:charged", blockNo=1)
         os.kill(phone.pid, signal.SIGSTOP)

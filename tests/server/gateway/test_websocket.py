@@ -17,16 +17,16 @@ from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
 from server.access.tokens import issue_token
-from server.context import House
+from server.context import Context
 from tests.support.clients import PATIENCE_SECONDS, SECRET, Phone, ring_and_join, token_of
-from tests.support.servers import add_creator, add_fan, online, running_house, settings
+from tests.support.servers import add_creator, add_fan, online, running_server, settings
 
 JSON, MSGPACK = Subprotocol("halfminute.v1.json"), Subprotocol("halfminute.v1.msgpack")
 
 
-def dial(house: House, path: str = "/ws", subprotocol: Subprotocol = JSON, **more: Any) -> ClientConnection:
+def dial(context: Context, path: str = "/ws", subprotocol: Subprotocol = JSON, **more: Any) -> ClientConnection:
     found: ClientConnection = connect(
-        f"ws://127.0.0.1:{house.websocket_port}{path}", subprotocols=[subprotocol], **more
+        f"ws://127.0.0.1:{context.websocket_port}{path}", subprotocols=[subprotocol], **more
     )
     return found
 
@@ -52,11 +52,11 @@ async def in_thread(work: Callable[[], Any]) -> Any:
     return await trio.to_thread.run_sync(work)
 
 
-async def test_a_session_opens_with_its_first_message(house: House) -> None:
+async def test_a_session_opens_with_its_first_message(context: Context) -> None:
     user = uuid4()
 
     def story() -> None:
-        with dial(house) as connection:
+        with dial(context) as connection:
             connection.send(json.dumps({"type": "session:open", "ref": "a", "token": token_of(user)}))
             ready = json.loads(connection.recv(timeout=PATIENCE_SECONDS))
             assert (ready["type"], ready["ref"], ready["userId"]) == ("session:ready", "a", str(user))
@@ -67,20 +67,20 @@ async def test_a_session_opens_with_its_first_message(house: House) -> None:
     await in_thread(story)
 
 
-async def test_a_session_opens_with_the_header_of_the_handshake(house: House) -> None:
+async def test_a_session_opens_with_the_header_of_the_handshake(context: Context) -> None:
     def story() -> None:
         headers = {"Authorization": f"Bearer {token_of(uuid4())}"}
-        with dial(house, additional_headers=headers) as connection:
+        with dial(context, additional_headers=headers) as connection:
             assert json.loads(connection.recv(timeout=PATIENCE_SECONDS))["type"] == "session:ready"
 
     await in_thread(story)
 
 
-async def test_an_open_connection_keeps_no_parser_of_its_handshake(house: House) -> None:
+async def test_an_open_connection_keeps_no_parser_of_its_handshake(context: Context) -> None:
     def story() -> None:
         gc.collect()  # what others have left
         before = sum(isinstance(thing, h11.Connection) for thing in gc.get_objects())
-        with dial(house) as connection:
+        with dial(context) as connection:
             connection.send(json.dumps({"type": "session:open", "token": token_of(uuid4())}))
             connection.recv(timeout=PATIENCE_SECONDS)
             gc.collect()
@@ -89,9 +89,9 @@ async def test_an_open_connection_keeps_no_parser_of_its_handshake(house: House)
     await in_thread(story)
 
 
-async def test_messagepack_says_the_same(house: House) -> None:
+async def test_messagepack_says_the_same(context: Context) -> None:
     def story() -> None:
-        with dial(house, subprotocol=MSGPACK) as connection:
+        with dial(context, subprotocol=MSGPACK) as connection:
             connection.send(msgspec.msgpack.encode({"type": "session:open", "token": token_of(uuid4())}))
             assert _unpacked(connection)["type"] == "session:ready"
             connection.send(msgspec.msgpack.encode({"type": "ping", "ref": "p"}))
@@ -111,46 +111,46 @@ async def test_messagepack_says_the_same(house: House) -> None:
         ("x" * 65_537, 1009),
     ],
 )
-async def test_a_bad_first_message_ends_it_with_its_own_code(house: House, first: str | bytes, code: int) -> None:
-    assert await in_thread(lambda: close_code_after(dial(house), first)) == code
+async def test_a_bad_first_message_ends_it_with_its_own_code(context: Context, first: str | bytes, code: int) -> None:
+    assert await in_thread(lambda: close_code_after(dial(context), first)) == code
 
 
 @pytest.mark.parametrize(("size", "code"), [(65_536, 4400), (65_537, 1009)])
-async def test_a_frame_of_an_open_session_may_have_64_kib(house: House, size: int, code: int) -> None:
+async def test_a_frame_of_an_open_session_may_have_64_kib(context: Context, size: int, code: int) -> None:
     opening = json.dumps({"type": "session:open", "token": token_of(uuid4())})
-    assert await in_thread(lambda: close_code_after(dial(house), opening, "x" * size)) == code
+    assert await in_thread(lambda: close_code_after(dial(context), opening, "x" * size)) == code
 
 
-async def test_a_bad_header_ends_it_as_unauthenticated(house: House) -> None:
+async def test_a_bad_header_ends_it_as_unauthenticated(context: Context) -> None:
     headers = {"Authorization": "Bearer nonsense"}
-    assert await in_thread(lambda: close_code_after(dial(house, additional_headers=headers))) == 4401
+    assert await in_thread(lambda: close_code_after(dial(context, additional_headers=headers))) == 4401
 
 
-async def test_an_expired_token_does_not_open_a_session(house: House) -> None:
+async def test_an_expired_token_does_not_open_a_session(context: Context) -> None:
     old = issue_token(SECRET, uuid4(), role=None, ttl_seconds=60, now=time.time() - 3600)
     message = json.dumps({"type": "session:open", "token": old})
-    assert await in_thread(lambda: close_code_after(dial(house), message)) == 4401
+    assert await in_thread(lambda: close_code_after(dial(context), message)) == 4401
 
 
-async def test_a_session_ends_when_its_token_does(house: House) -> None:
+async def test_a_session_ends_when_its_token_does(context: Context) -> None:
     message = json.dumps({"type": "session:open", "token": token_of(uuid4(), ttl_seconds=2)})
-    assert await in_thread(lambda: close_code_after(dial(house), message)) == 4401
+    assert await in_thread(lambda: close_code_after(dial(context), message)) == 4401
 
 
 @pytest.mark.parametrize("path", ["/ws?token=abc", "/ws?access_token=abc", "/other", "/"])
-async def test_a_wrong_address_is_refused_in_the_handshake(house: House, path: str) -> None:
+async def test_a_wrong_address_is_refused_in_the_handshake(context: Context, path: str) -> None:
     def story() -> int:
         with pytest.raises(InvalidStatus) as refused:
-            dial(house, path).close()
+            dial(context, path).close()
         return refused.value.response.status_code
 
     assert await in_thread(story) == 400
 
 
-async def test_an_unknown_subprotocol_is_refused_in_the_handshake(house: House) -> None:
+async def test_an_unknown_subprotocol_is_refused_in_the_handshake(context: Context) -> None:
     def story() -> None:
         with pytest.raises(InvalidStatus):
-            dial(house, subprotocol=Subprotocol("soap")).close()
+            dial(context, subprotocol=Subprotocol("soap")).close()
 
     await in_thread(story)
 
@@ -158,8 +158,8 @@ async def test_an_unknown_subprotocol_is_refused_in_the_handshake(house: House) 
 async def test_who_does_not_open_a_session_in_time_is_let_go(dsn: str) -> None:
     wanted = settings()
     wanted = msgspec.structs.replace(wanted, websocket=msgspec.structs.replace(wanted.websocket, open_seconds=0.2))
-    async with running_house(dsn, wanted) as house:
-        assert await in_thread(lambda: close_code_after(dial(house))) == 4408
+    async with running_server(dsn, wanted) as context:
+        assert await in_thread(lambda: close_code_after(dial(context))) == 4408
 
 
 async def test_half_a_handshake_is_not_waited_for(dsn: str) -> None:
@@ -171,14 +171,14 @@ async def test_half_a_handshake_is_not_waited_for(dsn: str) -> None:
             half.sendall(b"GET /ws HTTP/1.1\r\nHost: x\r\n")
             return half.recv(100)
 
-    async with running_house(dsn, wanted) as house:
-        port = house.websocket_port
+    async with running_server(dsn, wanted) as context:
+        port = context.websocket_port
         assert await in_thread(lambda: story(port)) == b""
 
 
-async def test_commands_that_do_not_fit_are_answered_and_lose_nothing(house: House) -> None:
-    user = await add_fan(house, 0)
-    async with online(house, user) as phone:
+async def test_commands_that_do_not_fit_are_answered_and_lose_nothing(context: Context) -> None:
+    user = await add_fan(context, 0)
+    async with online(context, user) as phone:
 
         def story() -> None:
             for message in (
@@ -201,9 +201,9 @@ async def test_commands_that_do_not_fit_are_answered_and_lose_nothing(house: Hou
         await in_thread(story)
 
 
-async def test_a_token_is_refreshed_only_for_the_same_user(house: House) -> None:
-    user = await add_fan(house, 0)
-    async with online(house, user) as phone:
+async def test_a_token_is_refreshed_only_for_the_same_user(context: Context) -> None:
+    user = await add_fan(context, 0)
+    async with online(context, user) as phone:
 
         def story() -> None:
             assert phone.ask({"type": "token:refresh", "token": token_of(uuid4())})["error"] == "FORBIDDEN"
@@ -213,9 +213,9 @@ async def test_a_token_is_refreshed_only_for_the_same_user(house: House) -> None
         await in_thread(story)
 
 
-async def test_what_is_sent_just_before_hanging_up_still_counts(house: House) -> None:
-    fan, creator = await add_fan(house, 100), await add_creator(house, 60)
-    async with online(house, fan) as fans, online(house, creator) as creators:
+async def test_what_is_sent_just_before_hanging_up_still_counts(context: Context) -> None:
+    fan, creator = await add_fan(context, 100), await add_creator(context, 60)
+    async with online(context, fan) as fans, online(context, creator) as creators:
 
         def story() -> str:
             ring = ring_and_join(fans, creators)
@@ -227,12 +227,14 @@ async def test_what_is_sent_just_before_hanging_up_still_counts(house: House) ->
         assert await in_thread(story) == "hangup"
 
 
-async def test_who_joins_too_late_hears_that_the_call_has_ended_and_a_stranger_that_there_is_none(house: House) -> None:
-    fan, creator, stranger = await add_fan(house, 100), await add_creator(house, 60), await add_fan(house, 0)
+async def test_who_joins_too_late_hears_that_the_call_has_ended_and_a_stranger_that_there_is_none(
+    context: Context,
+) -> None:
+    fan, creator, stranger = await add_fan(context, 100), await add_creator(context, 60), await add_fan(context, 0)
     async with (
-        online(house, fan) as fans,
-        online(house, creator) as creators,
-        online(house, stranger) as strangers,
+        online(context, fan) as fans,
+        online(context, creator) as creators,
+        online(context, stranger) as strangers,
     ):
 
         def story() -> None:
@@ -245,9 +247,9 @@ async def test_who_joins_too_late_hears_that_the_call_has_ended_and_a_stranger_t
         await in_thread(story)
 
 
-async def test_members_see_the_same_events_in_the_same_order_without_a_hole(house: House) -> None:
-    fan, creator = await add_fan(house, 100), await add_creator(house, 60)
-    async with online(house, fan) as fans, online(house, creator) as creators:
+async def test_members_see_the_same_events_in_the_same_order_without_a_hole(context: Context) -> None:
+    fan, creator = await add_fan(context, 100), await add_creator(context, 60)
+    async with online(context, fan) as fans, online(context, creator) as creators:
 
         def story() -> None:
             ring = ring_and_join(fans, creators)
@@ -279,9 +281,9 @@ async def test_a_reader_that_never_reads_is_let_go_and_slows_nobody(dsn: str) ->
             wanted.websocket, outbox_bytes=65_536, send_buffer_bytes=4096, close_seconds=0.3
         ),
     )
-    async with running_house(dsn, wanted) as house:
-        deaf, other = await add_fan(house, 0), await add_fan(house, 0)
-        async with online(house, other) as phone:
+    async with running_server(dsn, wanted) as context:
+        deaf, other = await add_fan(context, 0), await add_fan(context, 0)
+        async with online(context, other) as phone:
 
             def flood() -> socket.socket:
                 request = (
@@ -289,7 +291,7 @@ async def test_a_reader_that_never_reads_is_let_go_and_slows_nobody(dsn: str) ->
                     "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
                     f"Authorization: Bearer {token_of(deaf)}\r\n\r\n"
                 )
-                raw = socket.create_connection(("127.0.0.1", house.websocket_port), timeout=PATIENCE_SECONDS)
+                raw = socket.create_connection(("127.0.0.1", context.websocket_port), timeout=PATIENCE_SECONDS)
                 raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
                 raw.sendall(request.encode())
                 while b"session:ready" not in raw.recv(4096):
@@ -297,7 +299,9 @@ async def test_a_reader_that_never_reads_is_let_go_and_slows_nobody(dsn: str) ->
                 return raw
 
             raw = await in_thread(flood)
-            connection = next(session.line for session in house.sessions.by_member.values() if session.user_id == deaf)
+            connection = next(
+                session.connection for session in context.sessions.by_member.values() if session.user_id == deaf
+            )
             assert connection is not None
             for _ in range(4000):
                 connection.outbox.push(connection.encoding.frame({"type": "noise", "text": "x" * 2000}))

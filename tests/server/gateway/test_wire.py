@@ -19,7 +19,7 @@ from msgspec.msgpack import Ext
 from domain.protocol.commands import AnyCommand, ChatSend, Ping, SignalSend
 from server.broadcast.codec import Encoding, Misfit
 from server.broadcast.value_faults import MAX_DEPTH, Undecodable
-from server.context import House
+from server.context import Context
 from server.rest.app import ROUTES
 from tests.support.clients import go_live
 from tests.support.servers import add_creator, add_fan, online
@@ -359,9 +359,9 @@ HOSTILE = {
 }
 
 
-async def test_a_hostile_frame_is_refused_by_name_and_the_room_lives(house: House) -> None:
-    creator, fan = await add_creator(house, 60), await add_fan(house, 5_000)
-    async with online(house, creator) as creators, online(house, fan) as fans:
+async def test_a_hostile_frame_is_refused_by_name_and_the_room_lives(context: Context) -> None:
+    creator, fan = await add_creator(context, 60), await add_fan(context, 5_000)
+    async with online(context, creator) as creators, online(context, fan) as fans:
 
         def story() -> None:
             channel = go_live(creators)["channel"]

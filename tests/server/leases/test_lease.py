@@ -10,7 +10,7 @@ import trio.testing
 
 from domain.ids import RoomId, UserId
 from domain.stream.stream import Stream
-from server.context import House
+from server.context import Context
 from server.ids import new_uuid
 from server.rooms.leases.lease import Lease
 from server.rooms.ownership import Ownership
@@ -19,7 +19,7 @@ from server.rooms.room import LiveRoom
 from storage.postgres import Refused, StorageUnavailable
 from storage.rooms.leases import Leases, Tenure, seconds_since_boot
 from tests.support.clients import go_live
-from tests.support.servers import add_creator, add_fan, online, running_house, with_section
+from tests.support.servers import add_creator, add_fan, online, running_server, with_section
 
 LEASE_SECONDS = 3.0
 TRUSTED_SECONDS = LEASE_SECONDS - 0.5
@@ -63,7 +63,7 @@ class Rows:
 class Room:
     """A live room, as far as a lease needs it."""
 
-    starts_again = False
+    is_restarting = False
 
     def __init__(self, lease: Lease, epoch: int) -> None:
         self.id = RoomId(new_uuid())
@@ -161,7 +161,7 @@ async def test_a_room_that_starts_again_has_taken_the_later_epoch_itself(
     rows: Rows, rooms: Rooms, lease: Lease
 ) -> None:
     starting, restarted = Room(lease, 2), Room(lease, 2)
-    starting.starts_again = True
+    starting.is_restarting = True
     rooms.rooms = [starting, restarted]
     rows.lost = [starting.id, restarted.id]
 
@@ -238,25 +238,25 @@ async def test_a_lease_that_is_released_is_renewed_no_more(
 
 
 async def test_a_room_handles_nothing_while_its_lease_is_in_doubt(dsn: str) -> None:
-    async with running_house(dsn, with_section("server", lease_seconds=1, checkpoint_seconds=1)) as house:
-        creator, fan = await add_creator(house, 60), await add_fan(house, 10)
-        async with online(house, creator) as cleo, online(house, fan) as finn:
+    async with running_server(dsn, with_section("server", lease_seconds=1, checkpoint_seconds=1)) as context:
+        creator, fan = await add_creator(context, 60), await add_fan(context, 10)
+        async with online(context, creator) as cleo, online(context, fan) as finn:
             stream = await in_thread(go_live, cleo)
             for phone in (cleo, finn):
                 assert (await in_thread(phone.join, stream["channel"]))["type"] == "room:joined"
-            handled = _count_handled(house, RoomId(stream["id"]))
-            house.lease._now = lambda: seconds_since_boot() + 3600
+            handled = _count_handled(context, RoomId(stream["id"]))
+            context.lease._now = lambda: seconds_since_boot() + 3600
             said = {"type": "chat:send", "channel": stream["channel"], "text": "meanwhile"}
             await in_thread(partial(finn.send, said))
             assert (await in_thread(partial(finn.ask, {"type": "ping"})))["type"] == "pong", "the line was read"
             assert handled == []
-            house.lease._now = seconds_since_boot
+            context.lease._now = seconds_since_boot
             await in_thread(partial(cleo.wait_for, "chat:new", text="meanwhile"))
 
 
-def _count_handled(house: House, room_id: RoomId) -> list[object]:
+def _count_handled(context: Context, room_id: RoomId) -> list[object]:
     """What the rules of this stream are given from here on."""
-    (room,) = house.registry
+    (room,) = context.registry
     rules = room.stream
     assert isinstance(rules, Stream)
     handled: list[object] = []
@@ -272,13 +272,13 @@ def _count_handled(house: House, room_id: RoomId) -> list[object]:
 
 async def test_a_room_that_posts_nothing_learns_that_it_has_another_owner(dsn: str) -> None:
     """A public stream: no posting of it is ever refused."""
-    async with running_house(dsn, with_section("server", checkpoint_seconds=0.5)) as house:
-        creator = UserId(await add_creator(house, 60))
-        async with online(house, creator) as cleo:
+    async with running_server(dsn, with_section("server", checkpoint_seconds=0.5)) as context:
+        creator = UserId(await add_creator(context, 60))
+        async with online(context, creator) as cleo:
             await in_thread(go_live, cleo)
-            (room,) = cast(list[LiveRoom], list(house.registry))
-            other = Leases(house.postgres, new_uuid(), 600)
+            (room,) = cast(list[LiveRoom], list(context.registry))
+            other = Leases(context.postgres, new_uuid(), 600)
             await other.renew()
-            await house.postgres.execute("UPDATE rooms SET server_id = $1, epoch = epoch + 1", other.server_id)
+            await context.postgres.execute("UPDATE rooms SET server_id = $1, epoch = epoch + 1", other.server_id)
             with trio.fail_after(20):
                 await room.settled.wait()

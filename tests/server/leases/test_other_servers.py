@@ -10,11 +10,11 @@ import pytest
 import trio
 
 from domain.ids import RoomId, UserId
-from server.context import House
+from server.context import Context
 from server.ids import new_uuid
 from storage.rooms.leases import Leases
 from tests.support.clients import Phone, go_live, ring_and_join
-from tests.support.servers import add_creator, add_fan, online, running_house, with_section
+from tests.support.servers import add_creator, add_fan, online, running_server, with_section
 
 in_thread = trio.to_thread.run_sync
 NOTICED_SECONDS_MAX = 1.0 + 0.5  # CONTRACT §7 says one; half of one for a busy machine
@@ -22,28 +22,28 @@ NOBODY = None
 
 
 @pytest.fixture
-async def house(dsn: str) -> AsyncIterator[House]:
+async def context(dsn: str) -> AsyncIterator[Context]:
     """It stores nothing of its own accord, so nothing is noticed with a checkpoint by chance."""
-    async with running_house(dsn, with_section("server", checkpoint_seconds=600, lease_seconds=600)) as running:
+    async with running_server(dsn, with_section("server", checkpoint_seconds=600, lease_seconds=600)) as running:
         yield running
 
 
-async def another_server(house: House) -> UUID:
+async def another_server(context: Context) -> UUID:
     """One that lives."""
-    leases = Leases(house.postgres, new_uuid(), 600)
+    leases = Leases(context.postgres, new_uuid(), 600)
     await leases.renew()
     return leases.server_id
 
 
-async def move_rooms(house: House, owner: UUID | None, *room_ids: str) -> None:
+async def move_rooms(context: Context, owner: UUID | None, *room_ids: str) -> None:
     """As if another server had claimed them, or ours had lost them; they close here."""
     ids = [UUID(room_id) for room_id in room_ids]
-    await house.postgres.execute(
+    await context.postgres.execute(
         "UPDATE rooms SET server_id = $1, epoch = epoch + 1 WHERE id = ANY($2::uuid[])", owner, ids
     )
-    await house.lease.fence_lost()
+    await context.lease.fence_lost()
     for room_id in ids:
-        room = house.registry.find(RoomId(room_id))
+        room = context.registry.find(RoomId(room_id))
         if room is not None:
             await room.settled.wait()
 
@@ -55,10 +55,10 @@ def answer_of(response: httpx.Response) -> tuple[int, str, bool]:
     return response.status_code, fields.get("error", ""), told
 
 
-async def test_a_ban_is_noticed_within_a_second_whatever_the_checkpoints(house: House) -> None:
-    fan, operator = await add_fan(house, 10), await add_fan(house, 0)
-    async with online(house, fan) as phone:
-        await house.postgres.execute(
+async def test_a_ban_is_noticed_within_a_second_whatever_the_checkpoints(context: Context) -> None:
+    fan, operator = await add_fan(context, 10), await add_fan(context, 0)
+    async with online(context, fan) as phone:
+        await context.postgres.execute(
             "INSERT INTO bans (id, user_id, reason, banned_by) VALUES ($1, $2, 'rude', $3)", new_uuid(), fan, operator
         )
         banned_at = trio.current_time()
@@ -67,11 +67,11 @@ async def test_a_ban_is_noticed_within_a_second_whatever_the_checkpoints(house: 
         assert trio.current_time() - banned_at < NOTICED_SECONDS_MAX
 
 
-async def test_a_stream_on_another_server_is_neither_ended_nor_started_by_this_one(house: House) -> None:
-    creator, fan = await add_creator(house, 60), await add_fan(house, 10)
-    async with online(house, creator) as cleo, online(house, fan) as finn:
+async def test_a_stream_on_another_server_is_neither_ended_nor_started_by_this_one(context: Context) -> None:
+    creator, fan = await add_creator(context, 60), await add_fan(context, 10)
+    async with online(context, creator) as cleo, online(context, fan) as finn:
         stream = await in_thread(go_live, cleo)
-        await move_rooms(house, await another_server(house), stream["id"])
+        await move_rooms(context, await another_server(context), stream["id"])
         for action in ("end", "start"):
             answer = await in_thread(cleo.http.post, f"/streams/{stream['id']}/{action}")
             assert answer_of(answer) == (503, "OVERLOADED", True), action
@@ -80,19 +80,19 @@ async def test_a_stream_on_another_server_is_neither_ended_nor_started_by_this_o
         tip = {"toCreatorId": str(creator), "amountTokens": 1, "context": {"streamId": stream["id"]}}
         answer = await in_thread(partial(finn.http.post, "/tips/send", json=tip))
         assert answer_of(answer) == (503, "OVERLOADED", True)
-        await house.postgres.execute("UPDATE rooms SET ended_at = now()")
-        await house.postgres.execute("UPDATE streams SET status = 'ended', ended_at = now(), end_reason = 'ended'")
+        await context.postgres.execute("UPDATE rooms SET ended_at = now()")
+        await context.postgres.execute("UPDATE streams SET status = 'ended', ended_at = now(), end_reason = 'ended'")
         again = await in_thread(cleo.http.post, f"/streams/{stream['id']}/end")
         assert (again.status_code, again.json()["stream"]["status"]) == (200, "ended")
 
 
-async def test_a_room_that_waits_to_be_adopted_is_starting(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(house.orphans, "adopt", _adopt_nothing)
-    fan, creator, star = await add_fan(house, 100), await add_creator(house, 60), await add_creator(house, 60)
-    async with online(house, star) as cleo, online(house, fan) as fans, online(house, creator) as creators:
+async def test_a_room_that_waits_to_be_adopted_is_starting(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(context.orphans, "adopt", _adopt_nothing)
+    fan, creator, star = await add_fan(context, 100), await add_creator(context, 60), await add_creator(context, 60)
+    async with online(context, star) as cleo, online(context, fan) as fans, online(context, creator) as creators:
         stream = await in_thread(go_live, cleo)
         call = await in_thread(partial(ring_and_join, fans, creators))
-        await move_rooms(house, NOBODY, stream["id"], call["callId"])
+        await move_rooms(context, NOBODY, stream["id"], call["callId"])
         for action in ("end", "start"):
             answer = await in_thread(cleo.http.post, f"/streams/{stream['id']}/{action}")
             assert answer_of(answer) == (503, "ROOM_STARTING", True), action
@@ -111,11 +111,11 @@ async def _adopt_nothing() -> int:
 
 
 async def test_a_stream_that_goes_live_as_it_is_cancelled_ends_as_a_live_one_and_gives_its_tickets_back(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`end` saw it scheduled; by the time it acts, the stream is live."""
-    creator, fan = await add_creator(house, 60), await add_fan(house, 100)
-    async with online(house, creator) as cleo, online(house, fan) as finn:
+    creator, fan = await add_creator(context, 60), await add_fan(context, 100)
+    async with online(context, creator) as cleo, online(context, fan) as finn:
         wanted = {"title": "Talk", "type": "private", "ticketPriceTokens": 40}
         stream = (await in_thread(partial(cleo.http.post, "/streams", json=wanted))).json()["stream"]
         assert (await in_thread(finn.http.post, f"/streams/{stream['id']}/tickets")).status_code == 201
@@ -132,9 +132,9 @@ async def _start_first(owner: Phone, stream_id: str, *_: Any) -> bool:
     return False
 
 
-async def test_who_is_live_is_in_no_call_and_who_is_in_a_call_does_not_go_live(house: House) -> None:
-    fan, creator, star = await add_fan(house, 100), await add_creator(house, 60), await add_creator(house, 60)
-    async with online(house, creator) as cleo, online(house, star), online(house, fan) as finn:
+async def test_who_is_live_is_in_no_call_and_who_is_in_a_call_does_not_go_live(context: Context) -> None:
+    fan, creator, star = await add_fan(context, 100), await add_creator(context, 60), await add_creator(context, 60)
+    async with online(context, creator) as cleo, online(context, star), online(context, fan) as finn:
         stream = await in_thread(go_live, cleo)
         assert _refused(await _init(finn, creator)) == (409, "CREATOR_BUSY")
         assert _refused(await _init(cleo, star)) == (409, "ALREADY_LIVE")
@@ -145,24 +145,24 @@ async def test_who_is_live_is_in_no_call_and_who_is_in_a_call_does_not_go_live(h
         assert _refused(await _start_another(cleo)) == (409, "ALREADY_IN_CALL")
 
 
-async def test_who_begins_a_call_on_another_server_does_not_go_live_here(house: House) -> None:
-    fan, creator = await add_fan(house, 100), await add_creator(house, 60)
-    async with online(house, creator) as cleo, online(house, fan) as finn:
+async def test_who_begins_a_call_on_another_server_does_not_go_live_here(context: Context) -> None:
+    fan, creator = await add_fan(context, 100), await add_creator(context, 60)
+    async with online(context, creator) as cleo, online(context, fan) as finn:
         call = (await _init(finn, creator)).json()
-        await move_rooms(house, await another_server(house), call["callId"])
-        assert house.registry.call_of(creator) is None
+        await move_rooms(context, await another_server(context), call["callId"])
+        assert context.registry.call_of(creator) is None
         assert _refused(await _start_another(cleo)) == (409, "ALREADY_IN_CALL")
 
 
 @pytest.mark.parametrize("who", ["fan", "creator"])
 async def test_a_call_that_rings_as_a_stream_starts_is_refused_by_the_database(
-    house: House, monkeypatch: pytest.MonkeyPatch, who: str
+    context: Context, monkeypatch: pytest.MonkeyPatch, who: str
 ) -> None:
     """What `init` looks at first says nothing yet; the row is what is refused."""
     monkeypatch.setattr("storage.rooms.call_creation._why_not", _no_reason)
-    creator, other = await add_creator(house, 60), await add_creator(house, 60)
-    fan = creator if who == "fan" else await add_fan(house, 100)
-    async with online(house, creator) as cleo, online(house, other), online(house, fan) as caller:
+    creator, other = await add_creator(context, 60), await add_creator(context, 60)
+    fan = creator if who == "fan" else await add_fan(context, 100)
+    async with online(context, creator) as cleo, online(context, other), online(context, fan) as caller:
         await in_thread(go_live, cleo)
         refused = await _init(caller, other if who == "fan" else creator)
     assert _refused(refused) == (409, "ALREADY_LIVE" if who == "fan" else "CREATOR_BUSY")
@@ -185,31 +185,31 @@ def _refused(response: httpx.Response) -> tuple[int, str]:
     return response.status_code, response.json()["error"]
 
 
-async def test_a_server_that_drains_adopts_nothing(house: House) -> None:
-    await _add_orphans(house, 1)
-    house.draining = True
-    assert await house.orphans.adopt() == 0
-    rows = await house.postgres.fetch("SELECT epoch, server_id FROM rooms")
+async def test_a_server_that_drains_adopts_nothing(context: Context) -> None:
+    await _add_orphans(context, 1)
+    context.draining = True
+    assert await context.orphans.adopt() == 0
+    rows = await context.postgres.fetch("SELECT epoch, server_id FROM rooms")
     assert [tuple(row) for row in rows] == [(1, None)]
 
 
-async def test_each_orphan_is_claimed_once_whoever_asks_and_however_often(house: House) -> None:
-    await _add_orphans(house, 12)
+async def test_each_orphan_is_claimed_once_whoever_asks_and_however_often(context: Context) -> None:
+    await _add_orphans(context, 12)
     async with trio.open_nursery() as nursery:
         for _ in range(4):
-            nursery.start_soon(house.orphans.adopt)
-    rows = await house.postgres.fetch("SELECT epoch, server_id, count(*) FROM rooms GROUP BY 1, 2")
-    assert [tuple(row) for row in rows] == [(2, house.leases.server_id, 12)]
-    assert len(house.registry) == 12
+            nursery.start_soon(context.orphans.adopt)
+    rows = await context.postgres.fetch("SELECT epoch, server_id, count(*) FROM rooms GROUP BY 1, 2")
+    assert [tuple(row) for row in rows] == [(2, context.leases.server_id, 12)]
+    assert len(context.registry) == 12
 
 
-async def _add_orphans(house: House, count: int) -> None:
+async def _add_orphans(context: Context, count: int) -> None:
     """Live streams that no server holds, old enough to look lost to a server that owns them."""
-    await house.postgres.execute(
+    await context.postgres.execute(
         "WITH s AS (SELECT gen_random_uuid() AS id, u FROM unnest($1::uuid[]) u),"
         " r AS (INSERT INTO rooms (id, kind, channel, created_at) SELECT id, 'stream', replace(id::text, '-', ''),"
         "       now() - interval '1 hour' FROM s)"
         " INSERT INTO streams (id, creator_id, title, type, status, started_at, block_seconds, block_rounding,"
         "                      created_at) SELECT id, u, 'Talk', 'public', 'live', now(), 30, 'up', now() FROM s",
-        [await add_creator(house, 60) for _ in range(count)],
+        [await add_creator(context, 60) for _ in range(count)],
     )

@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from server.broadcast.codec import Encoding
-from server.context import House
+from server.context import Context
 from server.loadtest.client.client import (
     Client,
     Disconnected,
@@ -19,26 +19,26 @@ from server.loadtest.client.client import (
     may_come_back,
     open_client,
 )
-from server.loadtest.client.positions import Place, Places
+from server.loadtest.client.positions import ReadPosition, ReadPositions
 from tests.support.clients import token_of
 from tests.support.servers import add_creator, add_fan, phone_of
 
 both_subprotocols = pytest.mark.parametrize("encoding", Encoding)
 
 
-def url_of(house: House) -> str:
-    return f"ws://127.0.0.1:{house.websocket_port}/ws"
+def url_of(context: Context) -> str:
+    return f"ws://127.0.0.1:{context.websocket_port}/ws"
 
 
 @asynccontextmanager
-async def a_call(house: House, encoding: Encoding = Encoding.JSON) -> AsyncIterator[tuple[Client, Client, Event]]:
+async def a_call(context: Context, encoding: Encoding = Encoding.JSON) -> AsyncIterator[tuple[Client, Client, Event]]:
     """A fan and a creator in a running call, and the invitation."""
-    fan_id, creator_id = await add_fan(house, 10_000), await add_creator(house, 60)
+    fan_id, creator_id = await add_fan(context, 10_000), await add_creator(context, 60)
     async with (
-        open_client(url_of(house), token_of(fan_id), encoding=encoding) as fan,
-        open_client(url_of(house), token_of(creator_id), encoding=encoding, by_header=True) as creator,
+        open_client(url_of(context), token_of(fan_id), encoding=encoding) as fan,
+        open_client(url_of(context), token_of(creator_id), encoding=encoding, by_header=True) as creator,
     ):
-        await ring(house, fan_id, creator_id)
+        await ring(context, fan_id, creator_id)
         invitation = await creator.wait_for("call:ringing")
         assert (await creator.ask("call:accept", callId=invitation["callId"]))["type"] == "ok"
         for client in (creator, fan):
@@ -47,15 +47,15 @@ async def a_call(house: House, encoding: Encoding = Encoding.JSON) -> AsyncItera
         yield fan, creator, invitation
 
 
-async def ring(house: House, fan_id: UUID, creator_id: UUID) -> None:
-    with phone_of(house, fan_id).http as http:
+async def ring(context: Context, fan_id: UUID, creator_id: UUID) -> None:
+    with phone_of(context, fan_id).http as http:
         answer = await trio.to_thread.run_sync(lambda: http.post("/calls/init", json={"creatorId": str(creator_id)}))
     assert answer.status_code == 201, answer.text
 
 
 @both_subprotocols
-async def test_a_call_is_heard_in_order_in_both_subprotocols(house: House, encoding: Encoding) -> None:
-    async with a_call(house, encoding) as (fan, creator, invitation):
+async def test_a_call_is_heard_in_order_in_both_subprotocols(context: Context, encoding: Encoding) -> None:
+    async with a_call(context, encoding) as (fan, creator, invitation):
         for client in (fan, creator):
             for block_no in (2, 3):
                 assert (await client.wait_for("block:charged", blockNo=block_no))["tokens"] == 1
@@ -64,9 +64,9 @@ async def test_a_call_is_heard_in_order_in_both_subprotocols(house: House, encod
             assert (await client.wait_for("call:ended"))["blocks"] >= 3
 
 
-async def test_events_are_told_at_once_in_the_order_of_their_arrival(house: House) -> None:
+async def test_events_are_told_at_once_in_the_order_of_their_arrival(context: Context) -> None:
     heard: list[Event] = []
-    async with open_client(url_of(house), token_of(await add_fan(house, 0)), hear=heard.append, kept=0) as client:
+    async with open_client(url_of(context), token_of(await add_fan(context, 0)), hear=heard.append, kept=0) as client:
         for _ in range(3):
             await client.say("ping")
         await client.ask("ping")
@@ -74,16 +74,16 @@ async def test_events_are_told_at_once_in_the_order_of_their_arrival(house: Hous
         assert not client.kept
 
 
-async def test_an_answer_goes_to_who_asked_and_may_be_an_error(house: House) -> None:
-    async with open_client(url_of(house), token_of(await add_fan(house, 0))) as client:
+async def test_an_answer_goes_to_who_asked_and_may_be_an_error(context: Context) -> None:
+    async with open_client(url_of(context), token_of(await add_fan(context, 0))) as client:
         answer = await client.join("nowhere")
         assert (answer["type"], answer["error"]) == ("error", "NOT_FOUND")
         with pytest.raises(NothingCame, match="error did not come"):
             await client.wait_for("error", seconds=0)
 
 
-async def test_who_comes_back_hears_what_it_missed(house: House) -> None:
-    async with a_call(house) as (fan, creator, invitation):
+async def test_who_comes_back_hears_what_it_missed(context: Context) -> None:
+    async with a_call(context) as (fan, creator, invitation):
         await fan.lose_network()
         assert (fan.connected, fan.close_code, fan.may_come_back) == (False, 1006, True)
         for command in ("call:pause", "call:resume"):
@@ -93,18 +93,18 @@ async def test_who_comes_back_hears_what_it_missed(house: House) -> None:
         await fan.wait_for("call:resumed")
 
 
-async def test_a_room_that_is_lost_is_not_asked_for_again(house: House) -> None:
-    async with a_call(house) as (fan, _, invitation):
-        fan.places.by_channel[invitation["channel"]].epoch += 1
+async def test_a_room_that_is_lost_is_not_asked_for_again(context: Context) -> None:
+    async with a_call(context) as (fan, _, invitation):
+        fan.positions.by_channel[invitation["channel"]].epoch += 1
         await fan.lose_network()
         assert (await fan.resume())["lost"] == [invitation["channel"]]
-        assert fan.places.resume_points() == []
+        assert fan.positions.resume_points() == []
 
 
-async def test_who_is_replaced_knows_that_it_may_not_come_back(house: House) -> None:
-    token = token_of(await add_fan(house, 0))
-    async with open_client(url_of(house), token) as first, trio.open_nursery() as nursery:
-        second = Client(nursery, url_of(house), token)
+async def test_who_is_replaced_knows_that_it_may_not_come_back(context: Context) -> None:
+    token = token_of(await add_fan(context, 0))
+    async with open_client(url_of(context), token) as first, trio.open_nursery() as nursery:
+        second = Client(nursery, url_of(context), token)
         second.ready = first.ready
         await second.resume()
         assert (await first.wait_closed(), first.may_come_back) == (4409, False)
@@ -113,25 +113,25 @@ async def test_who_is_replaced_knows_that_it_may_not_come_back(house: House) -> 
         await second.close()
 
 
-async def test_a_connection_of_ours_that_was_replaced_ends_unnoticed(house: House) -> None:
-    async with open_client(url_of(house), token_of(await add_fan(house, 0))) as client:
+async def test_a_connection_of_ours_that_was_replaced_ends_unnoticed(context: Context) -> None:
+    async with open_client(url_of(context), token_of(await add_fan(context, 0))) as client:
         assert (await client.resume())["resumed"]
         assert (await client.ask("ping"))["type"] == "pong"
         assert client.connected
 
 
-async def test_who_is_not_let_in_is_told_why(house: House) -> None:
+async def test_who_is_not_let_in_is_told_why(context: Context) -> None:
     async with trio.open_nursery() as nursery:
         with pytest.raises(Disconnected, match="4401"):
-            await Client(nursery, url_of(house), "no token").open()
+            await Client(nursery, url_of(context), "no token").open()
         with pytest.raises(Rejected, match="400"):
-            await Client(nursery, f"{url_of(house)}?token=secret", "no token").open()
+            await Client(nursery, f"{url_of(context)}?token=secret", "no token").open()
 
 
-async def test_a_hole_in_a_room_is_found(house: House) -> None:
+async def test_a_hole_in_a_room_is_found(context: Context) -> None:
     with pytest.raises(Disorder, match="1 lost"):
-        async with a_call(house) as (fan, _, invitation):
-            fan.places.by_channel[invitation["channel"]].seq -= 1
+        async with a_call(context) as (fan, _, invitation):
+            fan.positions.by_channel[invitation["channel"]].seq -= 1
             await fan.wait_for("block:charged")
 
 
@@ -151,14 +151,14 @@ def test_a_close_code_says_whether_to_come_back(code: int | None, expected: bool
     [([1, 2, 3], 0, 0), ([1, 3], 1, 0), ([1, 4, 5], 2, 0), ([1, 1, 2], 0, 1), ([2, 1], 1, 1), ([], 0, 0)],
 )
 def test_a_place_counts_what_is_lost_and_what_comes_twice(read: list[int], lost: int, doubled: int) -> None:
-    place = Place()
+    place = ReadPosition()
     for seq in read:
         place.take(seq)
     assert (place.heard, place.lost, place.doubled) == (len(read), lost, doubled)
 
 
 def test_a_restarted_room_is_numbered_anew() -> None:
-    places = Places()
+    places = ReadPositions()
     places.take({"type": "room:joined", "channel": "c", "epoch": 1, "seq": 4})
     places.take({"type": "chat:new", "channel": "c", "seq": 5})
     places.take({"type": "room:joined", "channel": "c", "epoch": 2, "seq": 0})

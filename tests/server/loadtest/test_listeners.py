@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from server.broadcast.codec import Encoding
-from server.context import House
+from server.context import Context
 from server.loadtest.client.client import Client
 from server.loadtest.client.frames import HandshakeError
 from server.loadtest.client.listeners import Listener, Listeners, NotJoined
@@ -20,10 +20,10 @@ from tests.support.servers import add_fan
 
 
 @asynccontextmanager
-async def listening(house: House, encoding: Encoding = Encoding.JSON) -> AsyncIterator[tuple[Listeners, Tally]]:
+async def listening(context: Context, encoding: Encoding = Encoding.JSON) -> AsyncIterator[tuple[Listeners, Tally]]:
     tally = Tally()
     async with trio.open_nursery() as nursery:
-        listeners = Listeners(url_of(house), encoding, tally, nursery)
+        listeners = Listeners(url_of(context), encoding, tally, nursery)
         nursery.start_soon(listeners.run)
         yield listeners, tally
         nursery.cancel_scope.cancel()
@@ -39,54 +39,54 @@ def user_of(client: Client) -> UUID:
 
 
 async def wait_heard(listener: Listener, seq: int) -> None:
-    await trio.to_thread.run_sync(eventually, lambda: listener.place.seq >= seq, f"event {seq}")
+    await trio.to_thread.run_sync(eventually, lambda: listener.position.seq >= seq, f"event {seq}")
 
 
 @both_subprotocols
-async def test_a_listener_hears_what_the_party_hears(house: House, encoding: Encoding) -> None:
-    async with a_call(house) as (fan, _, invitation), listening(house, encoding) as (listeners, tally):
+async def test_a_listener_hears_what_the_party_hears(context: Context, encoding: Encoding) -> None:
+    async with a_call(context) as (fan, _, invitation), listening(context, encoding) as (listeners, tally):
         listener = Listener(listeners, token_like(fan))
         await listener.connect()
         await listener.join(invitation["channel"])
-        joined_at = listener.place.seq
+        joined_at = listener.position.seq
         block = await fan.wait_for("block:charged", blockNo=3)
         await wait_heard(listener, block["seq"])
-        assert (listener.place.lost, listener.place.doubled) == (0, 0)
-        assert tally.deliveries == listener.place.heard == listener.place.seq - joined_at > 0
+        assert (listener.position.lost, listener.position.doubled) == (0, 0)
+        assert tally.deliveries == listener.position.heard == listener.position.seq - joined_at > 0
 
 
-async def test_a_listener_that_is_sent_away_comes_back_to_what_it_missed(house: House) -> None:
-    async with a_call(house) as (fan, _, invitation), listening(house) as (listeners, tally):
+async def test_a_listener_that_is_sent_away_comes_back_to_what_it_missed(context: Context) -> None:
+    async with a_call(context) as (fan, _, invitation), listening(context) as (listeners, tally):
         listener = Listener(listeners, token_like(fan))
         await listener.connect()
         await listener.join(invitation["channel"])
-        session = [session for session in house.sessions.by_member.values() if session.user_id == user_of(fan)][-1]
-        assert session.line is not None
-        session.line.close(4000, "come back")
+        session = [session for session in context.sessions.by_member.values() if session.user_id == user_of(fan)][-1]
+        assert session.connection is not None
+        session.connection.close(4000, "come back")
         block = await fan.wait_for("block:charged", blockNo=3)
         await wait_heard(listener, block["seq"])
         assert (tally.reconnects, dict(tally.errors)) == (1, {"closed with 4000": 1})
-        assert (listener.place.lost, listener.place.doubled) == (0, 0)
+        assert (listener.position.lost, listener.position.doubled) == (0, 0)
 
 
-async def test_a_listener_that_is_not_let_in_does_not_try_again(house: House) -> None:
-    async with listening(house) as (listeners, tally):
+async def test_a_listener_that_is_not_let_in_does_not_try_again(context: Context) -> None:
+    async with listening(context) as (listeners, tally):
         with pytest.raises(HandshakeError, match="4401"):
             await Listener(listeners, "no token").connect()
         assert dict(tally.errors) == {"closed with 4401": 1}
 
 
-async def test_a_refusal_is_counted(house: House) -> None:
-    async with listening(house) as (listeners, tally):
-        listener = Listener(listeners, token_of(await add_fan(house, 0)))
+async def test_a_refusal_is_counted(context: Context) -> None:
+    async with listening(context) as (listeners, tally):
+        listener = Listener(listeners, token_of(await add_fan(context, 0)))
         await listener.connect()
         with pytest.raises(NotJoined):
             await listener.join("nowhere")
         assert dict(tally.errors) == {"NOT_FOUND": 1}
 
 
-async def test_whoever_leaves_leaves_no_session_behind(house: House) -> None:
-    async with listening(house) as (listeners, _):
-        await Listener(listeners, token_of(await add_fan(house, 0))).connect()
-        assert len(house.sessions.by_member) == 1
-    await trio.to_thread.run_sync(eventually, lambda: not house.sessions.by_member, "the end of the session")
+async def test_whoever_leaves_leaves_no_session_behind(context: Context) -> None:
+    async with listening(context) as (listeners, _):
+        await Listener(listeners, token_of(await add_fan(context, 0))).connect()
+        assert len(context.sessions.by_member) == 1
+    await trio.to_thread.run_sync(eventually, lambda: not context.sessions.by_member, "the end of the session")

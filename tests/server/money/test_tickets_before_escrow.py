@@ -7,14 +7,14 @@ import pytest
 import trio
 
 from domain.ids import ESCROW, LOSSES, TOKEN_SALES, RoomId, UserId
-from server.context import House
+from server.context import Context
 from server.ids import new_channel, new_uuid
 from storage import migrate as migrating
 from storage.ledger.audit import audit
 from storage.migrate import migrate, migrations
 from storage.postgres import Connection, PgUUID, open_postgres
 from tests.support.databases import Databases
-from tests.support.servers import online, running_house, with_section
+from tests.support.servers import online, running_server, with_section
 
 TICKET, PURCHASE = 3, 4
 PRICE = 100
@@ -96,40 +96,40 @@ async def past(old_dsn: str, monkeypatch: pytest.MonkeyPatch) -> Past:
 
 
 @pytest.fixture
-async def house(past: Past, old_dsn: str) -> AsyncIterator[House]:
+async def context(past: Past, old_dsn: str) -> AsyncIterator[Context]:
     """A server of now, which brings the database up to date as it starts."""
-    async with running_house(old_dsn, with_section("streams", ticket_release_seconds=SHOW_SECONDS)) as running:
+    async with running_server(old_dsn, with_section("streams", ticket_release_seconds=SHOW_SECONDS)) as running:
         yield running
         assert [finding.sentence async for finding in audit(running.postgres) if finding.rows] == []
         assert [await balance_of(running, wallet) for wallet in (ESCROW, LOSSES)] == [0, 0]
 
 
-async def balance_of(house: House, wallet: UUID) -> int:
-    rows = await house.postgres.fetch("SELECT balance FROM wallets WHERE id = $1", wallet)
+async def balance_of(context: Context, wallet: UUID) -> int:
+    rows = await context.postgres.fetch("SELECT balance FROM wallets WHERE id = $1", wallet)
     return int(rows[0]["balance"])
 
 
-async def settle_the_forgotten(past: Past, house: House) -> None:
+async def settle_the_forgotten(past: Past, context: Context) -> None:
     """The stream that is too old to be started gives its ticket back as soon as a server looks."""
     with trio.fail_after(20):
-        while await balance_of(house, past.fan) < 1000 - 3 * PRICE:
-            await house.tickets.next_round()
+        while await balance_of(context, past.fan) < 1000 - 3 * PRICE:
+            await context.tickets.next_round()
 
 
 async def test_what_was_never_started_gives_its_tickets_back_from_the_creators_balance(
-    past: Past, house: House
+    past: Past, context: Context
 ) -> None:
-    async with online(house, past.fan) as fan, online(house, past.creator) as creator:
-        await settle_the_forgotten(past, house)
-        assert await balance_of(house, past.creator) == 3 * PRICE, "the forgotten stream's ticket is given back"
+    async with online(context, past.fan) as fan, online(context, past.creator) as creator:
+        await settle_the_forgotten(past, context)
+        assert await balance_of(context, past.creator) == 3 * PRICE, "the forgotten stream's ticket is given back"
         cancel = f"/streams/{past.streams['coming']}/end"
         await in_thread(lambda: creator.http.post(cancel).raise_for_status())
         await in_thread(lambda: fan.wait_for("wallet:changed", cause="refund", balance=1000 - 2 * PRICE))
-    assert await balance_of(house, past.creator) == 2 * PRICE, "what was shown, and what is live, is the creator's"
+    assert await balance_of(context, past.creator) == 2 * PRICE, "what was shown, and what is live, is the creator's"
 
 
-async def test_what_its_creator_has_spent_is_reported_and_makes_no_token(past: Past, house: House) -> None:
-    async with online(house, past.creator) as creator:
+async def test_what_its_creator_has_spent_is_reported_and_makes_no_token(past: Past, context: Context) -> None:
+    async with online(context, past.creator) as creator:
 
         def story() -> None:
             tip = {"toCreatorId": str(past.friend), "amountTokens": creator.balance()}
@@ -137,22 +137,22 @@ async def test_what_its_creator_has_spent_is_reported_and_makes_no_token(past: P
             creator.http.post(f"/streams/{past.streams['coming']}/end").raise_for_status()
             assert creator.balance() == 0
 
-        await settle_the_forgotten(past, house)
+        await settle_the_forgotten(past, context)
         await in_thread(story)
         with trio.fail_after(20):
-            while not await house.postgres.fetch("SELECT FROM reports"):
-                await house.tickets.next_round()
-    assert await balance_of(house, past.fan) == 1000 - 3 * PRICE
-    rows = await house.postgres.fetch("SELECT user_id, room_id FROM reports")
+            while not await context.postgres.fetch("SELECT FROM reports"):
+                await context.tickets.next_round()
+    assert await balance_of(context, past.fan) == 1000 - 3 * PRICE
+    rows = await context.postgres.fetch("SELECT user_id, room_id FROM reports")
     assert [tuple(row) for row in rows] == [(past.creator, past.streams["coming"])]
 
 
-async def test_a_live_stream_keeps_what_was_sold_and_holds_what_is_sold_now(past: Past, house: House) -> None:
+async def test_a_live_stream_keeps_what_was_sold_and_holds_what_is_sold_now(past: Past, context: Context) -> None:
     live, channel = past.streams["live"], past.channels["live"]
     async with (
-        online(house, past.fan) as fan,
-        online(house, past.late_fan) as late_fan,
-        online(house, past.creator) as creator,
+        online(context, past.fan) as fan,
+        online(context, past.late_fan) as late_fan,
+        online(context, past.creator) as creator,
     ):
 
         def buy_and_watch() -> None:
@@ -166,13 +166,13 @@ async def test_a_live_stream_keeps_what_was_sold_and_holds_what_is_sold_now(past
             late_fan.wait_for("wallet:changed", cause="refund", balance=1000)
             assert creator.balance() == earned
 
-        await settle_the_forgotten(past, house)
+        await settle_the_forgotten(past, context)
         await in_thread(buy_and_watch)
 
 
-async def test_a_user_who_is_blocked_gets_a_ticket_back_from_the_creators_balance(past: Past, house: House) -> None:
-    async with online(house, past.fan) as fan, online(house, past.creator) as creator:
-        await settle_the_forgotten(past, house)
+async def test_a_user_who_is_blocked_gets_a_ticket_back_from_the_creators_balance(past: Past, context: Context) -> None:
+    async with online(context, past.fan) as fan, online(context, past.creator) as creator:
+        await settle_the_forgotten(past, context)
 
         def block() -> None:
             creator.http.put(f"/creators/me/blocks/{past.fan}").raise_for_status()
@@ -180,15 +180,15 @@ async def test_a_user_who_is_blocked_gets_a_ticket_back_from_the_creators_balanc
 
         await in_thread(block)
         with trio.fail_after(20):
-            while await balance_of(house, past.fan) < 1000 - PRICE:
-                await house.tickets.next_round()
-    assert await balance_of(house, past.creator) == PRICE, "the ticket to what is over was used"
+            while await balance_of(context, past.fan) < 1000 - PRICE:
+                await context.tickets.next_round()
+    assert await balance_of(context, past.creator) == PRICE, "the ticket to what is over was used"
 
 
-async def test_the_release_of_a_stream_takes_up_only_what_is_in_escrow(past: Past, house: House) -> None:
+async def test_the_release_of_a_stream_takes_up_only_what_is_in_escrow(past: Past, context: Context) -> None:
     live, channel = past.streams["live"], past.channels["live"]
-    async with online(house, past.late_fan) as late_fan, online(house, past.creator) as creator:
-        await settle_the_forgotten(past, house)
+    async with online(context, past.late_fan) as late_fan, online(context, past.creator) as creator:
+        await settle_the_forgotten(past, context)
 
         def show() -> None:
             earned = creator.balance()

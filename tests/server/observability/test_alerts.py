@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 from websockets.sync.client import connect
 
-from server.context import House
+from server.context import Context
 from server.gateway.asyncapi.text import CLOSE_CODES
 from server.ids import new_uuid
 from server.observability import metrics
@@ -111,13 +111,13 @@ def test_sweeps_are_counted_by_what_came_of_them(town: Town) -> None:
     assert by_label(town, "halfminute_sweeps_total") == {"done": 1, "refused": 1}
 
 
-async def test_what_an_audit_found_is_a_figure(house: House) -> None:
-    await house.postgres.execute("ALTER TABLE wallets DISABLE TRIGGER only_booking_writes_balances")
-    await house.postgres.execute("UPDATE wallets SET balance = balance + 1 WHERE id = $1", await add_fan(house, 10))
-    operator = phone_of(house, new_uuid(), role="operator")
+async def test_what_an_audit_found_is_a_figure(context: Context) -> None:
+    await context.postgres.execute("ALTER TABLE wallets DISABLE TRIGGER only_booking_writes_balances")
+    await context.postgres.execute("UPDATE wallets SET balance = balance + 1 WHERE id = $1", await add_fan(context, 10))
+    operator = phone_of(context, new_uuid(), role="operator")
     with operator.http as web:
         await trio.to_thread.run_sync(web.get, "/admin/audit")
-    lines = house.telemetry.exposition().decode().splitlines()
+    lines = context.telemetry.exposition().decode().splitlines()
     assert 'halfminute_ledger_faults{proof="all balances sum to zero"} 1.0' in lines
     assert 'halfminute_ledger_faults{proof="no user owes"} 0.0' in lines
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import trio
 
-from server.context import House
+from server.context import Context
 from tests.support.clients import Phone, go_live
 from tests.support.servers import add_creator, add_fan, online, phone_of
 
@@ -32,14 +32,14 @@ def tasks() -> list[str]:
     return sorted(tasks_below(root))
 
 
-async def test_no_visitor_leaves_a_task_behind(house: House) -> None:
-    creator, fan = await add_creator(house, 60), await add_fan(house, 100)
-    async with online(house, creator) as cleo:
+async def test_no_visitor_leaves_a_task_behind(context: Context) -> None:
+    creator, fan = await add_creator(context, 60), await add_fan(context, 100)
+    async with online(context, creator) as cleo:
         channel = (await trio.to_thread.run_sync(go_live, cleo))["channel"]
         visits: tuple[Callable[[], None], ...] = (
-            lambda: come_and_vanish(phone_of(house, fan), channel),
-            lambda: knock(house.websocket_port, HELLO, reset=True),
-            lambda: knock(house.websocket_port, b"\x00\xff" * 100, reset=False),
+            lambda: come_and_vanish(phone_of(context, fan), channel),
+            lambda: knock(context.websocket_port, HELLO, reset=True),
+            lambda: knock(context.websocket_port, b"\x00\xff" * 100, reset=False),
         )
         await all_of(visits)  # once: an idle connection of the creator's own gets its timeout meanwhile
         before = await settled([])

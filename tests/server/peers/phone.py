@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from server.config.settings import WebsocketSettings
-from server.context import House
+from server.context import Context
 from server.gateway.connection import first_message_bytes
 from tests.support.clients import PATIENCE_SECONDS, Phone
 
@@ -55,8 +55,8 @@ class PeerSocket(Protocol):
 class PeerPhone(Phone):
     """A device whose every connection is dialled by a peer."""
 
-    def __init__(self, house: House, user_id: UUID, dial: Callable[[], PeerSocket], protocol: str = JSON) -> None:
-        super().__init__(house.http_port, house.websocket_port, user_id)
+    def __init__(self, context: Context, user_id: UUID, dial: Callable[[], PeerSocket], protocol: str = JSON) -> None:
+        super().__init__(context.http_port, context.websocket_port, user_id)
         self._dial = dial
         self._protocol = protocol
         self._peer: PeerSocket

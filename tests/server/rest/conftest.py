@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from domain.ids import UserId
-from server.context import House
+from server.context import Context
 from server.ids import new_uuid
 from tests.support.clients import PATIENCE_SECONDS, Phone, token_of
 from tests.support.openapi import check_described
@@ -47,8 +47,8 @@ class Caller:
 class People:
     """Makes users of a house, and puts them on their phones."""
 
-    def __init__(self, house: House, web: httpx.AsyncClient, stack: AsyncExitStack) -> None:
-        self._house = house
+    def __init__(self, context: Context, web: httpx.AsyncClient, stack: AsyncExitStack) -> None:
+        self._context = context
         self._web = web
         self._stack = stack
 
@@ -57,12 +57,12 @@ class People:
         return Caller(self._web, UserId(new_uuid()))
 
     async def fan(self, tokens: int = 100) -> Caller:
-        return Caller(self._web, await add_fan(self._house, tokens))
+        return Caller(self._web, await add_fan(self._context, tokens))
 
     async def creator(self, rate: int = 60, tokens: int = 0) -> Caller:
-        user_id = await add_creator(self._house, rate)
+        user_id = await add_creator(self._context, rate)
         if tokens:
-            await give(self._house, user_id, tokens)
+            await give(self._context, user_id, tokens)
         return Caller(self._web, user_id)
 
     async def operator(self) -> Caller:
@@ -70,7 +70,7 @@ class People:
 
     async def phone(self, caller: Caller) -> Phone:
         """The user's phone, online until the test ends."""
-        phone = phone_of(self._house, caller.user_id)
+        phone = phone_of(self._context, caller.user_id)
         self._stack.push_async_callback(trio.to_thread.run_sync, phone.__exit__)
         await trio.to_thread.run_sync(phone.open)
         return phone
@@ -93,30 +93,30 @@ class People:
         return call_id, fans, creators
 
 
-def client_of(house: House) -> httpx.AsyncClient:
+def client_of(context: Context) -> httpx.AsyncClient:
     """A client without a token, which sees that every answer is as the OpenAPI document says."""
     return httpx.AsyncClient(
-        base_url=f"http://127.0.0.1:{house.http_port}",
+        base_url=f"http://127.0.0.1:{context.http_port}",
         timeout=PATIENCE_SECONDS,
         event_hooks={"response": [check_described]},
     )
 
 
 @asynccontextmanager
-async def people_of(house: House) -> AsyncIterator[People]:
+async def people_of(context: Context) -> AsyncIterator[People]:
     """Their phones hang up at the end."""
     async with AsyncExitStack() as stack:
-        web = await stack.enter_async_context(client_of(house))
-        yield People(house, web, stack)
+        web = await stack.enter_async_context(client_of(context))
+        yield People(context, web, stack)
 
 
 @pytest.fixture
-async def web(house: House) -> AsyncIterator[httpx.AsyncClient]:
-    async with client_of(house) as client:
+async def web(context: Context) -> AsyncIterator[httpx.AsyncClient]:
+    async with client_of(context) as client:
         yield client
 
 
 @pytest.fixture
-async def people(house: House) -> AsyncIterator[People]:
-    async with people_of(house) as made:
+async def people(context: Context) -> AsyncIterator[People]:
+    async with people_of(context) as made:
         yield made

@@ -2,13 +2,13 @@
 
 import trio
 
-from server.context import House
+from server.context import Context
 from tests.support.clients import PATIENCE_SECONDS
 
 
-async def exchange(house: House, request: bytes) -> bytes:
+async def exchange(context: Context, request: bytes) -> bytes:
     """All that comes back until the server closes; what is not read before that may be lost."""
-    stream = await trio.open_tcp_stream("127.0.0.1", house.http_port)
+    stream = await trio.open_tcp_stream("127.0.0.1", context.http_port)
     async with stream:
         answer = bytearray()
         with trio.fail_after(PATIENCE_SECONDS):

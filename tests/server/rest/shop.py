@@ -9,10 +9,10 @@ import httpx
 import msgspec
 
 from server.config.settings import Settings
-from server.context import House
+from server.context import Context
 from storage.ledger.audit import audit
 from tests.server.rest.conftest import Caller, People, people_of
-from tests.support.servers import SECRETS, running_house, with_section
+from tests.support.servers import SECRETS, running_server, with_section
 from tests.support.stripe_stand_in import SECRET_KEY, WEBHOOK_SECRET, StripeStandIn, signature, stripe_stand_in
 
 SELLING = msgspec.structs.replace(SECRETS, stripe_secret_key=SECRET_KEY, stripe_webhook_secret=WEBHOOK_SECRET)
@@ -21,8 +21,8 @@ SELLING = msgspec.structs.replace(SECRETS, stripe_secret_key=SECRET_KEY, stripe_
 class Shop:
     """A house, its people, and the provider."""
 
-    def __init__(self, house: House, people: People, stripe: StripeStandIn, web: httpx.AsyncClient) -> None:
-        self.house = house
+    def __init__(self, context: Context, people: People, stripe: StripeStandIn, web: httpx.AsyncClient) -> None:
+        self.context = context
         self.people = people
         self.stripe = stripe
         self._web = web
@@ -44,7 +44,7 @@ class Shop:
         assert (answer.status_code, answer.json()) == (200, {"received": True})
 
     async def check_books(self) -> None:
-        assert [finding.sentence async for finding in audit(self.house.postgres) if finding.rows] == []
+        assert [finding.sentence async for finding in audit(self.context.postgres) if finding.rows] == []
 
 
 def selling(stripe: StripeStandIn, **calls: Any) -> Settings:
@@ -61,9 +61,9 @@ def selling(stripe: StripeStandIn, **calls: Any) -> Settings:
 async def open_shop(dsn: str, **calls: Any) -> AsyncIterator[Shop]:
     """Blocks of 30 s, unless the settings of calls say otherwise."""
     with stripe_stand_in() as stripe:
-        async with running_house(dsn, selling(stripe, **calls), SELLING) as house, people_of(house) as people:
-            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{house.http_port}") as web:
-                yield Shop(house, people, stripe, web)
+        async with running_server(dsn, selling(stripe, **calls), SELLING) as context, people_of(context) as people:
+            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{context.http_port}") as web:
+                yield Shop(context, people, stripe, web)
 
 
 async def balance(user: Caller) -> int:

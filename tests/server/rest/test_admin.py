@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from domain.ids import PROMOTIONS
-from server.context import House
+from server.context import Context
 from server.rest.routes import admin
 from storage.ledger.audit import audit
 from storage.postgres import Refused
@@ -39,14 +39,14 @@ async def test_a_credit_reaches_the_wallet_and_its_owner_sees_why(people: People
     assert (news["balance"], news["tokens"], news["cause"]) == (60, 50, "credit")
 
 
-async def test_a_correction_takes_back_and_never_more_than_is_there(house: House, people: People) -> None:
+async def test_a_correction_takes_back_and_never_more_than_is_there(context: Context, people: People) -> None:
     fan, operator = await people.fan(10), await people.operator()
     taken = await operator.post("/admin/credits", credit(fan, -4, "mistake"))
     assert (taken.status_code, taken.json()["tokens"], taken.json()["wallet"]) == (201, -4, {"balance": 6})
     fields = check(await operator.post("/admin/credits", credit(fan, -7, "mistake")), 400, "INSUFFICIENT_TOKENS")
     assert [fields[name] for name in ("required", "current", "shortfall")] == [7, 6, 1]
     assert await balance(fan) == 6
-    assert [finding async for finding in audit(house.postgres) if finding.rows] == []
+    assert [finding async for finding in audit(context.postgres) if finding.rows] == []
 
 
 async def test_a_credit_that_does_not_fit_is_refused_by_name(people: People) -> None:
@@ -127,7 +127,7 @@ async def test_nobody_credits_themselves(people: People) -> None:
     assert await balance(operator) == 0
 
 
-async def test_every_credit_and_refund_is_kept_with_who_ordered_it_and_why(house: House, people: People) -> None:
+async def test_every_credit_and_refund_is_kept_with_who_ordered_it_and_why(context: Context, people: People) -> None:
     fan, operator, creator = await people.fan(0), await people.operator(), await people.creator()
     given = (await operator.post("/admin/credits", credit(fan), key="k")).json()
     await operator.post("/admin/credits", credit(fan), key="k")
@@ -141,7 +141,7 @@ async def test_every_credit_and_refund_is_kept_with_who_ordered_it_and_why(house
     assert {each["operatorId"] for each in kept} == {str(operator.user_id)}
     check(await fan.get("/admin/actions"), 403, "FORBIDDEN")
     with pytest.raises(Refused):
-        await house.postgres.execute("UPDATE operator_actions SET reason = 'nothing'")
+        await context.postgres.execute("UPDATE operator_actions SET reason = 'nothing'")
 
 
 async def test_a_key_is_each_operators_own(people: People) -> None:
@@ -182,11 +182,11 @@ async def test_twenty_different_at_once_under_one_key_leave_one_winner(people: P
 
 
 async def test_a_house_that_drains_finds_what_was_given_and_gives_no_more(
-    house: House, people: People, monkeypatch: pytest.MonkeyPatch
+    context: Context, people: People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fan, operator = await people.fan(0), await people.operator()
     first = await operator.post("/admin/credits", credit(fan), key="k")
-    monkeypatch.setattr(house, "draining", True)
+    monkeypatch.setattr(context, "draining", True)
     assert (await operator.post("/admin/credits", credit(fan), key="k")).json() == first.json()
     check(await operator.post("/admin/credits", credit(fan)), 503, "DRAINING")
     assert await balance(fan) == 50
@@ -205,10 +205,10 @@ async def test_the_audit_proves_the_ledger(people: People) -> None:
     assert all(proof["holds"] and proof["rows"] == [] and proof["proof"] for proof in proved["proofs"])
 
 
-async def test_the_audit_shows_what_does_not_hold(house: House, people: People) -> None:
+async def test_the_audit_shows_what_does_not_hold(context: Context, people: People) -> None:
     fan, operator = await people.fan(10), await people.operator()
-    await house.postgres.execute("ALTER TABLE wallets DISABLE TRIGGER only_booking_writes_balances")
-    await house.postgres.execute("UPDATE wallets SET balance = balance + 1 WHERE id = $1", fan.user_id)
+    await context.postgres.execute("ALTER TABLE wallets DISABLE TRIGGER only_booking_writes_balances")
+    await context.postgres.execute("UPDATE wallets SET balance = balance + 1 WHERE id = $1", fan.user_id)
     found = (await operator.get("/admin/audit")).json()
     broken = {proof["proof"]: proof["rows"] for proof in found["proofs"] if not proof["holds"]}
     assert found["holds"] is False

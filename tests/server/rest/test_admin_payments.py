@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from domain.billing.posting import Outcome, Receipt
-from server.money.payments.service import PaymentDesk
+from server.money.payments.service import PaymentService
 from storage.ledger.actor import StorageActor
 from storage.postgres import Refused, StorageUnavailable
 from tests.server.rest.conftest import Caller
@@ -38,14 +38,14 @@ async def status_of(buyer: Caller, purchase: dict[str, Any]) -> str:
 
 
 async def trace(shop: Shop) -> list[tuple[Any, ...]]:
-    rows = await shop.house.postgres.fetch(
+    rows = await shop.context.postgres.fetch(
         "SELECT action, reason, operator_id, payment_id IS NOT NULL FROM payment_settlements ORDER BY created_at, id"
     )
     return [tuple(row) for row in rows]
 
 
 def waiting(shop: Shop) -> float:
-    lines = shop.house.telemetry.exposition().decode().splitlines()
+    lines = shop.context.telemetry.exposition().decode().splitlines()
     return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith("halfminute_payments_open{"))
 
 
@@ -186,7 +186,7 @@ async def test_however_events_and_settlements_race_a_purchase_is_credited_at_mos
     async with trio.open_nursery() as nursery:
         for deed in deeds:
             nursery.start_soon(deed)
-    rows = await shop.house.postgres.fetch(
+    rows = await shop.context.postgres.fetch(
         """
         SELECT p.status, p.accepted, p.paid_twice,
                (SELECT count(*) FROM journal j WHERE j.kind = 4 AND j.ref_id = p.id) AS credits,
@@ -227,16 +227,16 @@ async def test_what_a_server_had_no_time_to_credit_is_credited_by_the_next_round
     fan, operator = shop.people.stranger(), await shop.people.operator()
     purchase = await shop.buy(fan)
 
-    async def stop(desk: PaymentDesk, purchase: Any) -> str:
+    async def stop(desk: PaymentService, purchase: Any) -> str:
         raise StorageUnavailable("the server stops here")
 
     with monkeypatch.context() as patched:
-        patched.setattr(PaymentDesk, "credit", stop)
+        patched.setattr(PaymentService, "credit", stop)
         answer = await operator.post(f"/admin/purchases/{purchase['purchaseId']}/settle", CREDIT)
         check(answer, 503, "STORAGE_UNAVAILABLE")
         assert (await shop.tell(shop.stripe.event(purchase))).status_code == 503
     assert await balance(fan) == 0
-    await shop.house.payments.look_after()
+    await shop.context.payments.look_after()
     assert (await balance(fan), await status_of(fan, purchase)) == (100, "paid")
 
 
@@ -293,7 +293,7 @@ async def test_the_trace_of_decisions_cannot_be_changed(shop: Shop, change: str)
     await operator.post(f"/admin/purchases/{purchase['purchaseId']}/settle", CREDIT, key="k")
     before = await trace(shop)
     with pytest.raises(Refused):
-        await shop.house.postgres.execute(change)
+        await shop.context.postgres.execute(change)
     assert await trace(shop) == before
-    (row,) = await shop.house.postgres.fetch("SELECT key, purchase_id FROM payment_settlements")
+    (row,) = await shop.context.postgres.fetch("SELECT key, purchase_id FROM payment_settlements")
     assert row["key"] is not None and row["purchase_id"] == UUID(purchase["purchaseId"])

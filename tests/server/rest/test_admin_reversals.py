@@ -35,7 +35,7 @@ async def reversals(operator: Caller, **query: Any) -> list[dict[str, Any]]:
 
 
 def figure(shop: Shop, name: str) -> float:
-    lines = shop.house.telemetry.exposition().decode().splitlines()
+    lines = shop.context.telemetry.exposition().decode().splitlines()
     return sum(float(line.rpartition(" ")[2]) for line in lines if line.rpartition(" ")[0] == name)
 
 
@@ -157,7 +157,7 @@ async def test_a_reversal_of_an_unknown_payment_waits_for_an_operator(shop: Shop
 async def test_nothing_is_cashed_out_of_a_frozen_wallet_and_no_payout_of_it_is_paid(shop: Shop) -> None:
     creator, operator, fan = await shop.people.creator(), await shop.people.operator(), shop.people.stranger()
     await shop.pay(await shop.buy(fan))  # what is given by operators could not be cashed out
-    await shop.house.actor.post([tip(fan.user_id, creator.user_id, 50)])
+    await shop.context.actor.post([tip(fan.user_id, creator.user_id, 50)])
     asked = (await creator.post("/payouts", {"tokens": 10})).json()
     purchase = await shop.buy(creator)
     await shop.pay(purchase)
@@ -200,7 +200,7 @@ async def test_a_limit_of_ones_own_is_as_it_was_and_as_it_was_changed_meanwhile(
     await shop.pay(purchase)
     if own is not None:
         await fan.put("/wallet/limits", {"dailySpendLimit": own})
-    await shop.house.actor.post([tip(fan.user_id, creator.user_id, 20)])
+    await shop.context.actor.post([tip(fan.user_id, creator.user_id, 20)])
     before = (await fan.get("/wallet")).json()["limits"]
     await told(shop, shop.stripe.refund(purchase))
     during = (await fan.get("/wallet")).json()["limits"]
@@ -213,7 +213,7 @@ async def test_a_limit_of_ones_own_is_as_it_was_and_as_it_was_changed_meanwhile(
     await operator.post(f"/admin/reversals/{reversal['reversalId']}/settle", RELEASE)
     assert (await fan.get("/wallet")).json()["limits"] == raised
     too_much = tip(fan.user_id, creator.user_id, 11)
-    assert (await shop.house.actor.post([too_much]))[0].outcome.name == "LIMITED"
+    assert (await shop.context.actor.post([too_much]))[0].outcome.name == "LIMITED"
     await shop.check_books()
 
 
@@ -224,7 +224,7 @@ async def test_whatever_is_under_way_when_a_wallet_freezes_is_booked_before_or_r
     outcomes: list[str] = []
 
     async def pay(posting: Posting) -> None:
-        outcomes.append((await shop.house.actor.post([posting]))[0].outcome.name)
+        outcomes.append((await shop.context.actor.post([posting]))[0].outcome.name)
 
     async with trio.open_nursery() as nursery:
         for _ in range(20):
@@ -256,7 +256,7 @@ async def test_nobody_releases_their_own_wallet_and_only_operators_release(shop:
     check(await other.post(path, {**RELEASE, "reason": " "}), 400, "VALIDATION_FAILED")
     for change in ("UPDATE reversal_settlements SET reason = 'x'", "DELETE FROM reversal_settlements"):
         with pytest.raises(Refused):
-            await shop.house.postgres.execute(change)
+            await shop.context.postgres.execute(change)
 
 
 async def test_a_reversal_that_cannot_be_read_is_alarmed(shop: Shop) -> None:

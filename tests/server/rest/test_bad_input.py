@@ -11,13 +11,13 @@ import trio
 from domain.amounts import MAX_BALANCE_TOKENS, MAX_POSTING_TOKENS
 from domain.ids import PROMOTIONS
 from server import app
-from server.context import House
+from server.context import Context
 from server.rest.app import ROUTES
 from server.rooms.leases import lease
 from storage.postgres import LoneConnection, Postgres, Row
 from tests.server.rest.conftest import Caller, people_of
 from tests.server.rest.problems import SOMEBODY, check
-from tests.support.servers import running_house, settings
+from tests.support.servers import running_server, settings
 
 T = TypeVar("T")
 
@@ -57,7 +57,7 @@ class Desk(NamedTuple):
         return await self.operator.ask(method, path, json=body, headers=headers)
 
 
-async def _no_periodic_work(_: House) -> None:
+async def _no_periodic_work(_: Context) -> None:
     await trio.sleep_forever()
 
 
@@ -66,11 +66,11 @@ async def desk(dsn: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Desk]
     plain = settings()
     # The server sends nothing of its own accord: no periodic work, and the lease is renewed once.
     unhurried = msgspec.structs.replace(plain.server, lease_seconds=86_400)
-    monkeypatch.setattr(app, "keep_house", _no_periodic_work)
+    monkeypatch.setattr(app, "run_maintenance", _no_periodic_work)
     monkeypatch.setattr(lease, "PAUSE_SECONDS_MAX", SELDOM_SECONDS)
     async with (
-        running_house(dsn, msgspec.structs.replace(plain, server=unhurried)) as house,
-        people_of(house) as people,
+        running_server(dsn, msgspec.structs.replace(plain, server=unhurried)) as context,
+        people_of(context) as people,
     ):
         desk = Desk(await people.operator(), await people.fan(10), [])
         assert (await desk.send("/creators/me", {"rateTokensPerMin": 60})).status_code == 200

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import trio
 
-from server.context import House
+from server.context import Context
 from server.rest.app import ROUTES
 from server.sessions.bans import LEFT_OPEN
 from storage.ledger.audit import audit
@@ -13,7 +13,7 @@ from storage.people import bans as stored
 from storage.people.bans import NewBan, add_ban, is_banned, lift_ban
 from tests.server.rest.conftest import Caller, People, people_of
 from tests.server.rest.problems import SOMEBODY, check
-from tests.support.servers import running_house
+from tests.support.servers import running_server
 
 
 def in_seconds(seconds: float) -> str:
@@ -27,7 +27,7 @@ async def ban(operator: Caller, user: Caller, **more: str) -> dict[str, object]:
     return made
 
 
-async def test_a_ban_ends_the_live_call_and_closes_every_session(house: House, people: People) -> None:
+async def test_a_ban_ends_the_live_call_and_closes_every_session(context: Context, people: People) -> None:
     fan, creator, operator = await people.fan(), await people.creator(), await people.operator()
     call_id, fans, creators = await people.talking(fan, creator)
     second = await people.phone(fan)
@@ -37,19 +37,19 @@ async def test_a_ban_ends_the_live_call_and_closes_every_session(house: House, p
     for phone in (fans, second):
         await trio.to_thread.run_sync(phone.wait_closed)
         assert phone.close_code == 4403
-    assert not house.sessions.online(fan.user_id)
+    assert not context.sessions.online(fan.user_id)
     call = (await creator.get(f"/calls/{call_id}")).json()["call"]
     assert (call["status"], call["endReason"]) == ("ended", "admin")
-    assert house.sessions.online(creator.user_id), "the other one stays"
-    assert [finding.sentence async for finding in audit(house.postgres) if finding.rows] == []
+    assert context.sessions.online(creator.user_id), "the other one stays"
+    assert [finding.sentence async for finding in audit(context.postgres) if finding.rows] == []
 
 
-async def test_a_ban_ends_a_call_that_rings(house: House, people: People) -> None:
+async def test_a_ban_ends_a_call_that_rings(context: Context, people: People) -> None:
     fan, creator, operator = await people.fan(), await people.creator(), await people.operator()
     fans, _ = await people.phone(fan), await people.phone(creator)
     call_id = (await fan.post("/calls/init", {"creatorId": str(creator.user_id)})).json()["callId"]
     await ban(operator, creator)
-    room = house.registry.call_of(fan.user_id)
+    room = context.registry.call_of(fan.user_id)
     if room is not None:
         await room.settled.wait()
     assert (await fan.get(f"/calls/{call_id}")).json()["call"]["endReason"] == "admin"
@@ -58,7 +58,7 @@ async def test_a_ban_ends_a_call_that_rings(house: House, people: People) -> Non
 
 
 async def test_a_ban_ends_the_live_stream_of_its_owner_and_puts_viewers_out_of_others(
-    house: House, people: People
+    context: Context, people: People
 ) -> None:
     owner, other, operator = await people.creator(), await people.creator(), await people.operator()
     streams = []
@@ -77,7 +77,7 @@ async def test_a_ban_ends_the_live_stream_of_its_owner_and_puts_viewers_out_of_o
     assert told == {(stream["channel"], "banned") for stream in streams}
     shown = [(await other.get(f"/streams/{stream['id']}")).json()["stream"] for stream in streams]
     assert [(stream["status"], stream["endReason"]) for stream in shown] == [("ended", "admin"), ("live", None)]
-    room = house.registry.find_channel(streams[1]["channel"])
+    room = context.registry.find_channel(streams[1]["channel"])
     assert room is not None and len(room.fanout.members()) == 1
 
 
@@ -101,7 +101,7 @@ async def test_the_banned_may_only_look_at_their_money(people: People) -> None:
     assert {(route.method, route.path) for route in ROUTES} >= LEFT_OPEN
 
 
-async def test_a_ban_is_over_when_it_is_lifted(house: House, people: People) -> None:
+async def test_a_ban_is_over_when_it_is_lifted(context: Context, people: People) -> None:
     fan, operator = await people.fan(), await people.operator()
     made = await ban(operator, fan)
     assert made == {
@@ -113,16 +113,16 @@ async def test_a_ban_is_over_when_it_is_lifted(house: House, people: People) -> 
         "until": None,
     }
     assert (await operator.get("/admin/bans")).json()["items"] == [made]
-    assert house.bans.contains(fan.user_id) and await is_banned(house.postgres, fan.user_id)
+    assert context.bans.contains(fan.user_id) and await is_banned(context.postgres, fan.user_id)
     for _ in range(2):
         lifted = await operator.ask("DELETE", f"/admin/bans/{fan.user_id}")
         assert lifted.json() == {"userId": str(fan.user_id), "banned": False}
     assert (await fan.get("/creators")).status_code == 200
     assert (await operator.get("/admin/bans")).json()["items"] == []
-    assert not await is_banned(house.postgres, fan.user_id)
+    assert not await is_banned(context.postgres, fan.user_id)
 
 
-async def test_a_ban_is_over_when_its_time_has_come(house: House, people: People) -> None:
+async def test_a_ban_is_over_when_its_time_has_come(context: Context, people: People) -> None:
     fan, operator = await people.fan(), await people.operator()
     await ban(operator, fan, until=in_seconds(0.5))
     check(await fan.get("/creators"), 403, "FORBIDDEN")
@@ -135,12 +135,12 @@ async def test_a_ban_is_over_when_its_time_has_come(house: House, people: People
     assert phone.close_code == 4403, "a second ban puts out again"
 
 
-async def test_a_later_ban_takes_the_place_of_the_one_that_stands(house: House, people: People) -> None:
+async def test_a_later_ban_takes_the_place_of_the_one_that_stands(context: Context, people: People) -> None:
     fan, operator = await people.fan(), await people.operator()
     await ban(operator, fan, until=in_seconds(3600))
     made = await ban(operator, fan)
     assert (await operator.get("/admin/bans")).json()["items"] == [made]
-    row = await house.postgres.fetchrow("SELECT count(*) FROM bans")
+    row = await context.postgres.fetchrow("SELECT count(*) FROM bans")
     assert row is not None and row[0] == 2, "what was before is kept"
 
 
@@ -171,25 +171,25 @@ async def test_there_are_not_more_bans_than_a_server_can_hold(people: People, mo
 # Other servers, and later ones
 
 
-async def test_a_ban_that_another_server_made_is_heard_of_and_put_into_effect(house: House, people: People) -> None:
+async def test_a_ban_that_another_server_made_is_heard_of_and_put_into_effect(context: Context, people: People) -> None:
     fan, operator = await people.fan(), await people.operator()
     phone = await people.phone(fan)
     await operator.get("/me")
-    await add_ban(house.postgres, NewBan(SOMEBODY, fan.user_id, "rude", operator.user_id, None))
+    await add_ban(context.postgres, NewBan(SOMEBODY, fan.user_id, "rude", operator.user_id, None))
     await trio.to_thread.run_sync(phone.wait_closed)
     assert phone.close_code == 4403
     check(await fan.get("/creators"), 403, "FORBIDDEN")
-    await lift_ban(house.postgres, fan.user_id, operator.user_id)
+    await lift_ban(context.postgres, fan.user_id, operator.user_id)
     with trio.fail_after(10):
         while (await fan.get("/creators")).status_code != 200:  # each answer is a look
             pass
 
 
 async def test_a_server_that_starts_knows_who_is_banned(dsn: str) -> None:
-    async with running_house(dsn) as house, people_of(house) as people:
+    async with running_server(dsn) as context, people_of(context) as people:
         fan, operator = await people.fan(), await people.operator()
         await operator.get("/me")
         ban = NewBan(SOMEBODY, fan.user_id, "rude", operator.user_id, None)
-        await add_ban(house.postgres, ban)
-    async with running_house(dsn) as house:
-        assert house.bans.contains(fan.user_id)
+        await add_ban(context.postgres, ban)
+    async with running_server(dsn) as context:
+        assert context.bans.contains(fan.user_id)

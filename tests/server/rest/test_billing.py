@@ -15,15 +15,15 @@ import trio
 
 from domain.call.record import CallRecord
 from domain.ids import PROMOTIONS
-from server.context import House
+from server.context import Context
 from server.ids import new_channel, new_uuid
-from server.rooms.lifecycle import RoomBooks
+from server.rooms.lifecycle import RoomStorage
 from storage.ledger.audit import audit
 from tests.server.rest.conftest import Caller, People, people_of
 from tests.server.rest.line import line_to
 from tests.server.rest.problems import SOMEBODY, check
 from tests.support.history import book
-from tests.support.servers import give, running_house, settings
+from tests.support.servers import give, running_server, settings
 
 NOT_REFUNDED = {"refundedBlocks": 0, "refundedTokens": 0}
 
@@ -52,13 +52,13 @@ async def test_what_has_not_begun_cannot_be_paused(people: People) -> None:
         check(await fan.post(f"/billing/{call_id}/{command}"), 409, "CALL_NOT_ACTIVE")
 
 
-async def test_stop_ends_the_call_and_answers_it_as_it_is_in_the_books(house: House, people: People) -> None:
+async def test_stop_ends_the_call_and_answers_it_as_it_is_in_the_books(context: Context, people: People) -> None:
     fan, creator = await people.fan(), await people.creator()
     call_id, _, phone = await people.talking(fan, creator)
     stopped = await fan.post(f"/billing/{call_id}/stop")
     call = stopped.json()["call"]
     assert (stopped.status_code, call["status"], call["endReason"]) == (200, "ended", "hangup")
-    rows = await house.postgres.fetch(
+    rows = await context.postgres.fetch(
         "SELECT sum(tokens)::int AS tokens, count(*)::int AS blocks FROM journal WHERE kind = 1"
     )
     assert (rows[0]["tokens"], rows[0]["blocks"]) == (call["tokens"], call["blocks"])
@@ -77,9 +77,9 @@ async def test_stop_answers_only_once_the_end_is_in_the_books(people: People, mo
     begun, enough = trio.Event(), trio.Event()
     answers: list[httpx.Response] = []
 
-    save = RoomBooks.save
+    save = RoomStorage.save
 
-    async def save_in_time(books: RoomBooks, record: CallRecord) -> bool:
+    async def save_in_time(books: RoomStorage, record: CallRecord) -> bool:
         if record.status == "ended":
             begun.set()
             await enough.wait()
@@ -88,7 +88,7 @@ async def test_stop_answers_only_once_the_end_is_in_the_books(people: People, mo
     async def stop() -> None:
         answers.append(await fan.post(f"/billing/{call_id}/stop"))
 
-    monkeypatch.setattr(RoomBooks, "save", save_in_time)
+    monkeypatch.setattr(RoomStorage, "save", save_in_time)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(stop)
         await begun.wait()
@@ -102,7 +102,7 @@ async def test_stop_answers_only_once_the_end_is_in_the_books(people: People, mo
 async def test_with_the_database_away_stop_still_ends_the_call_and_answers_in_time(dsn: str) -> None:
     defaults = settings()
     hurried = msgspec.structs.replace(defaults, http=msgspec.structs.replace(defaults.http, answer_seconds=0.2))
-    async with line_to(dsn) as line, running_house(line.dsn, hurried) as house, people_of(house) as people:
+    async with line_to(dsn) as line, running_server(line.dsn, hurried) as context, people_of(context) as people:
         fan, creator = await people.fan(), await people.creator()
         call_id, _, _ = await people.talking(fan, creator)
         line.cut()
@@ -119,7 +119,7 @@ async def test_stop_while_ringing_is_a_cancel_for_the_fan_and_a_decline_for_the_
         assert (await party.post(f"/billing/{call_id}/stop")).json()["call"]["endReason"] == reason
 
 
-async def test_ten_stops_at_once_end_the_call_once(house: House, people: People) -> None:
+async def test_ten_stops_at_once_end_the_call_once(context: Context, people: People) -> None:
     fan, creator = await people.fan(), await people.creator()
     call_id, _, phone = await people.talking(fan, creator)
     answers: list[httpx.Response] = []
@@ -134,7 +134,7 @@ async def test_ten_stops_at_once_end_the_call_once(house: House, people: People)
     assert len({answer.text for answer in answers}) == 1
     await trio.to_thread.run_sync(phone.ask, {"type": "ping"})
     assert len(phone.all_events("call:ended")) == 1
-    assert [finding async for finding in audit(house.postgres) if finding.rows] == []
+    assert [finding async for finding in audit(context.postgres) if finding.rows] == []
 
 
 # What it cost
@@ -195,11 +195,11 @@ async def test_history_has_each_block_once_for_its_payer_and_once_for_its_payee(
     assert earned[-1]["balanceAfter"] == 1
 
 
-async def test_history_is_filtered(house: House, people: People) -> None:
+async def test_history_is_filtered(context: Context, people: People) -> None:
     fan, creator = await people.fan(), await people.creator()
     call_id, _, _ = await people.talking(fan, creator)
     await fan.post(f"/billing/{call_id}/stop")
-    await give(house, fan.user_id, 5)  # no block, so nothing of it is shown
+    await give(context, fan.user_id, 5)  # no block, so nothing of it is shown
     hour, now = timedelta(hours=1), datetime.now(UTC)
     shown = (await fan.get("/billing/history")).json()["total"]
     assert shown >= 1
@@ -244,11 +244,11 @@ HALF_HOURS = [
 ]
 
 
-async def meet(house: House, people: People) -> Caller:
+async def meet(context: Context, people: People) -> Caller:
     """A fan who paid a block of 1 token at each of HALF_HOURS."""
     fan, creator = await people.fan(0), await people.creator()
     room = new_uuid()
-    await house.postgres.execute("INSERT INTO rooms (id, kind, channel) VALUES ($1, 'call', $2)", room, new_channel())
+    await context.postgres.execute("INSERT INTO rooms (id, kind, channel) VALUES ($1, 'call', $2)", room, new_channel())
     moments = ", ".join(f"({n}, '{at.isoformat()}'::timestamptz)" for n, at in enumerate(HALF_HOURS, start=1))
     script = f"""
         INSERT INTO wanted (seq, kind, debit, credit, tokens, created_at)
@@ -256,7 +256,7 @@ async def meet(house: House, people: People) -> Caller:
         INSERT INTO wanted (seq, kind, debit, credit, tokens, room_id, block_no, created_at)
             SELECT n, 1, '{fan.user_id}', '{creator.user_id}', 1, '{room}', n, at FROM (VALUES {moments}) m (n, at);
     """
-    await house.postgres.transaction(lambda connection: book(connection, script))
+    await context.postgres.transaction(lambda connection: book(connection, script))
     return fan
 
 
@@ -268,8 +268,8 @@ async def by_day(fan: Caller, **query: str) -> dict[str, int]:
     return {day["day"]: day["blocks"] for day in answer.json()["fan"]["byDay"]}
 
 
-async def test_a_day_of_a_zone_has_23_or_25_hours_where_its_clocks_change(house: House, people: People) -> None:
-    fan = await meet(house, people)
+async def test_a_day_of_a_zone_has_23_or_25_hours_where_its_clocks_change(context: Context, people: People) -> None:
+    fan = await meet(context, people)
     berlin = await by_day(fan, tz="Europe/Berlin")
     assert (berlin["2025-03-30"], berlin["2025-03-29"], berlin["2025-10-26"], berlin["2025-10-25"]) == (46, 48, 50, 48)
     for day, blocks in (("2025-03-30", 46), ("2025-10-26", 50)):
@@ -282,8 +282,8 @@ async def test_a_day_of_a_zone_has_23_or_25_hours_where_its_clocks_change(house:
     "name",
     ["America/New_York", "Asia/Kathmandu", "Pacific/Kiritimati", "Africa/Cairo", "Australia/Lord_Howe", "Etc/GMT+5"],
 )
-async def test_each_block_is_in_the_day_that_its_moment_has_there(house: House, people: People, name: str) -> None:
-    fan, zone = await meet(house, people), ZoneInfo(name)
+async def test_each_block_is_in_the_day_that_its_moment_has_there(context: Context, people: People, name: str) -> None:
+    fan, zone = await meet(context, people), ZoneInfo(name)
     days = Counter(at.astimezone(zone).date().isoformat() for at in HALF_HOURS)
     assert await by_day(fan, tz=name) == days
     for day in days:
@@ -291,8 +291,8 @@ async def test_each_block_is_in_the_day_that_its_moment_has_there(house: House, 
         assert await by_day(fan, tz=name, **{"from": day, "to": following}) == {day: days[day]}
 
 
-async def test_a_period_may_begin_with_a_date_and_end_with_an_instant(house: House, people: People) -> None:
-    fan = await meet(house, people)
+async def test_a_period_may_begin_with_a_date_and_end_with_an_instant(context: Context, people: People) -> None:
+    fan = await meet(context, people)
     query = {"from": "2025-03-30", "to": "2025-03-30T00:00:00+01:00", "tz": "Europe/Berlin"}
     assert await by_day(fan, **query) == {}
     query["to"] = "2025-03-30T01:00:00Z"

@@ -9,12 +9,12 @@ import msgspec
 import pytest
 import trio
 
-from server.context import House
+from server.context import Context
 from tests.server.rest.conftest import Caller, People, client_of, people_of
 from tests.server.rest.line import line_to
 from tests.server.rest.problems import SOMEBODY, check
 from tests.support.clients import Phone
-from tests.support.servers import running_house, settings
+from tests.support.servers import running_server, settings
 
 
 def wanted(creator: Caller, **more: Any) -> dict[str, Any]:
@@ -112,10 +112,10 @@ async def test_a_budget_below_one_block_is_refused(people: People) -> None:
 
 
 async def test_a_house_that_drains_takes_no_calls(
-    house: House, people: People, monkeypatch: pytest.MonkeyPatch
+    context: Context, people: People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fan, creator = await people.fan(), await people.online_creator()
-    monkeypatch.setattr(house, "draining", True)
+    monkeypatch.setattr(context, "draining", True)
     refused = await fan.post("/calls/init", wanted(creator))
     check(refused, 503, "DRAINING")
     assert int(refused.headers["Retry-After"]) > 0
@@ -250,10 +250,10 @@ async def test_both_parties_see_the_call_as_it_is(people: People) -> None:
 async def test_a_command_that_finds_no_place_is_told_to_come_back(dsn: str) -> None:
     defaults = settings()
     crowded = msgspec.structs.replace(defaults, rooms=msgspec.structs.replace(defaults.rooms, inbox=1))
-    async with running_house(dsn, crowded) as house, people_of(house) as people:
+    async with running_server(dsn, crowded) as context, people_of(context) as people:
         fan, creator = await people.fan(), await people.online_creator()
         call_id = (await fan.post("/calls/init", wanted(creator))).json()["callId"]
-        room = house.registry.find(UUID(call_id))  # type: ignore[arg-type]  # reason: as a room's id it comes from outside
+        room = context.registry.find(UUID(call_id))  # type: ignore[arg-type]  # reason: as a room's id it comes from outside
         assert room is not None
         room.inbox.offer = lambda given: False  # type: ignore[method-assign]  # reason: a full inbox, without filling one
         refused = await creator.post(f"/calls/{call_id}/accept")
@@ -312,8 +312,8 @@ async def test_stats_sum_calls_in_each_role(people: People) -> None:
 
 
 async def test_with_the_database_away_every_route_that_needs_it_says_so(dsn: str) -> None:
-    async with line_to(dsn) as line, running_house(line.dsn) as house:
-        async with people_of(house) as people:
+    async with line_to(dsn) as line, running_server(line.dsn) as context:
+        async with people_of(context) as people:
             fan, creator = await people.fan(), await people.online_creator()
             await fan.get("/me")
             line.cut()
@@ -323,7 +323,7 @@ async def test_with_the_database_away_every_route_that_needs_it_says_so(dsn: str
                 await fan.post("/calls/init", wanted(creator), key="tap"),
                 await people.stranger().get("/me"),
             ]
-            async with client_of(house) as web:
+            async with client_of(context) as web:
                 assert (await web.get("/api/config")).status_code == 200
             await line.mend()
             assert (await fan.post("/calls/init", wanted(creator), key="tap")).status_code == 201

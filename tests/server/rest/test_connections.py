@@ -10,7 +10,7 @@ from httpx import URL, AsyncClient
 
 from domain.billing.posting import Posting, Receipt
 from domain.ids import UserId
-from server.context import House
+from server.context import Context
 from server.rest.http import connections
 from server.rest.routes import wallet
 from storage.ledger.wallets import Wallet, find_wallet
@@ -18,59 +18,61 @@ from storage.postgres import Postgres
 from tests.server.rest.conftest import Caller, People
 from tests.server.rest.raw import exchange
 from tests.support.clients import PATIENCE_SECONDS
-from tests.support.servers import add_fan, running_house, settings
+from tests.support.servers import add_fan, running_server, settings
 
 
-async def test_a_broken_upgrade_to_http_2_ends_one_connection_and_nothing_else(house: House, web: AsyncClient) -> None:
+async def test_a_broken_upgrade_to_http_2_ends_one_connection_and_nothing_else(
+    context: Context, web: AsyncClient
+) -> None:
     upgrade = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAAA\r\n\r\n"
-    await exchange(house, b"GET /healthz HTTP/1.1\r\nHost: a\r\n" + upgrade)
+    await exchange(context, b"GET /healthz HTTP/1.1\r\nHost: a\r\n" + upgrade)
     assert (await web.get("/healthz")).status_code == 200
 
 
-async def test_bytes_that_are_no_http_are_turned_away(house: House, web: AsyncClient) -> None:
+async def test_bytes_that_are_no_http_are_turned_away(context: Context, web: AsyncClient) -> None:
     for nonsense in (
         b"\x00\x01\x02\r\n\r\n",
         b"GET /\xff HTTP/1.1\r\nHost: a\r\n\r\n",
         b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: -5\r\n\r\n",
     ):
-        assert (await exchange(house, nonsense)).startswith(b"HTTP/1.1 400")
+        assert (await exchange(context, nonsense)).startswith(b"HTTP/1.1 400")
     assert (await web.get("/healthz")).status_code == 200
 
 
-async def test_a_target_without_a_path_is_not_found(house: House) -> None:
+async def test_a_target_without_a_path_is_not_found(context: Context) -> None:
     for target in (b"?x", b"*"):
-        answer = await exchange(house, b"GET " + target + b" HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        answer = await exchange(context, b"GET " + target + b" HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
         assert answer.startswith(b"HTTP/1.1 404")
         assert b'"error":"NOT_FOUND"' in answer
 
 
-async def test_a_websocket_is_turned_away_on_this_port(house: House) -> None:
+async def test_a_websocket_is_turned_away_on_this_port(context: Context) -> None:
     upgrade = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
     key = b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
-    assert (await exchange(house, b"GET /ws HTTP/1.1\r\nHost: a\r\n" + upgrade + key)).startswith(b"HTTP/1.1 403")
+    assert (await exchange(context, b"GET /ws HTTP/1.1\r\nHost: a\r\n" + upgrade + key)).startswith(b"HTTP/1.1 403")
 
 
-async def test_a_connection_that_is_to_be_closed_is_closed_by_the_server(house: House) -> None:
+async def test_a_connection_that_is_to_be_closed_is_closed_by_the_server(context: Context) -> None:
     # `exchange` returns only once the server closes.
-    answer = await exchange(house, b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+    answer = await exchange(context, b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
     assert answer.endswith(b'{"status":"ok"}')
 
 
 async def test_a_body_that_does_not_arrive_is_not_waited_for(dsn: str) -> None:
     defaults = settings()
     hurried = msgspec.structs.replace(defaults, http=msgspec.structs.replace(defaults.http, answer_seconds=0.2))
-    async with running_house(dsn, hurried) as house:
-        answer = await exchange(house, b"PUT /api/creators/me HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n{")
+    async with running_server(dsn, hurried) as context:
+        answer = await exchange(context, b"PUT /api/creators/me HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n{")
         assert answer.startswith(b"HTTP/1.1 400")
         assert b"did not arrive in time" in answer
 
 
 async def test_a_client_that_vanishes_does_not_take_its_credit_with_it(
-    house: House, people: People, monkeypatch: pytest.MonkeyPatch
+    context: Context, people: People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fan, operator = await people.fan(0), await people.operator()
     begun, gone, booked = trio.Event(), trio.Event(), trio.Event()
-    post = house.actor.post
+    post = context.actor.post
 
     async def post_once_the_client_is_gone(postings: Sequence[Posting]) -> list[Receipt]:
         begun.set()
@@ -79,11 +81,11 @@ async def test_a_client_that_vanishes_does_not_take_its_credit_with_it(
         booked.set()
         return receipts
 
-    monkeypatch.setattr(house.actor, "post", post_once_the_client_is_gone)
+    monkeypatch.setattr(context.actor, "post", post_once_the_client_is_gone)
     body = json.dumps({"userId": str(fan.user_id), "tokens": 7, "reason": "gone"})
     head = f"Host: a\r\nAuthorization: Bearer {operator.token}\r\nContent-Length: {len(body)}\r\n\r\n"
     with trio.fail_after(PATIENCE_SECONDS):
-        async with await trio.open_tcp_stream("127.0.0.1", house.http_port) as stream:
+        async with await trio.open_tcp_stream("127.0.0.1", context.http_port) as stream:
             await stream.send_all(f"POST /api/admin/credits HTTP/1.1\r\n{head}{body}".encode())
             await begun.wait()
         await fan.get("/wallet")  # by now the server has seen the other connection close
@@ -98,21 +100,21 @@ async def test_what_is_being_answered_when_the_house_closes_is_answered(
     begun = trio.Event()
     statuses: list[int] = []
 
-    async def ask(house: House, client: AsyncClient) -> None:
-        fan = Caller(client, await add_fan(house, 3))
+    async def ask(context: Context, client: AsyncClient) -> None:
+        fan = Caller(client, await add_fan(context, 3))
         statuses.append((await fan.get("/wallet")).status_code)
 
     async with AsyncClient(timeout=PATIENCE_SECONDS) as client, trio.open_nursery() as nursery:
-        async with running_house(dsn) as house:
-            client.base_url = URL(f"http://127.0.0.1:{house.http_port}")
+        async with running_server(dsn) as context:
+            client.base_url = URL(f"http://127.0.0.1:{context.http_port}")
 
             async def find_once_the_house_closes(postgres: Postgres, user_id: UserId) -> Wallet | None:
                 begun.set()
-                await house.http_closing.wait()
+                await context.http_closing.wait()
                 return await find_wallet(postgres, user_id)
 
             monkeypatch.setattr(wallet, "find_wallet", find_once_the_house_closes)
-            nursery.start_soon(ask, house, client)
+            nursery.start_soon(ask, context, client)
             await begun.wait()
     assert statuses == [200]
 
@@ -127,8 +129,8 @@ async def test_an_idle_connection_does_not_keep_the_house_from_closing(
 
 async def _asked_once(dsn: str) -> trio.SocketStream:
     """A connection to a house that has closed since; it did not take the whole grace for it."""
-    async with running_house(dsn) as house:
-        idle = await trio.open_tcp_stream("127.0.0.1", house.http_port)
+    async with running_server(dsn) as context:
+        idle = await trio.open_tcp_stream("127.0.0.1", context.http_port)
         await idle.send_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
         assert (await idle.receive_some(15)).startswith(b"HTTP/1.1 200")
         asked_at = trio.current_time()
@@ -138,9 +140,9 @@ async def _asked_once(dsn: str) -> trio.SocketStream:
 
 async def test_an_idle_connection_is_closed_after_a_while(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "KEEP_ALIVE_SECONDS", 0.2)
-    async with running_house(dsn) as house:
+    async with running_server(dsn) as context:
         with trio.fail_after(PATIENCE_SECONDS):
             # Without `Connection: close`: `exchange` returns because the server has waited long enough.
-            answer = await exchange(house, b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
+            answer = await exchange(context, b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
             assert answer.startswith(b"HTTP/1.1 200")
-            assert await exchange(house, b"") == b""
+            assert await exchange(context, b"") == b""

@@ -9,7 +9,7 @@ from server.config.settings import HttpSettings
 from tests.server.rest.conftest import client_of
 from tests.server.rest.problems import SOMEBODY, check
 from tests.support.clients import token_of
-from tests.support.servers import running_house, with_section
+from tests.support.servers import running_server, with_section
 
 OURS, OTHER = "https://fans.example.org", "https://evil.example.org"
 ASKING = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization,idempotency-key"}
@@ -18,8 +18,8 @@ ASKING = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Heade
 @pytest.fixture
 async def open_web(dsn: str) -> AsyncIterator[httpx.AsyncClient]:
     """A server that knows one origin."""
-    async with running_house(dsn, with_section("http", allowed_origins=(OURS,), listen="127.0.0.1:0")) as house:
-        async with client_of(house) as web:
+    async with running_server(dsn, with_section("http", allowed_origins=(OURS,), listen="127.0.0.1:0")) as context:
+        async with client_of(context) as web:
             yield web
 
 

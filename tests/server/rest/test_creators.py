@@ -1,6 +1,6 @@
 """Creators: their cards, their terms, and whom they block."""
 
-from server.context import House
+from server.context import Context
 from tests.server.rest.conftest import People
 from tests.server.rest.problems import SOMEBODY, check
 
@@ -107,9 +107,9 @@ async def test_a_blocked_user_finds_the_creator_unavailable_until_unblocked(peop
     assert (await fan.post("/calls/init", {"creatorId": str(creator.user_id)})).status_code == 201
 
 
-async def test_only_creators_block_and_only_users_are_blocked(house: House, people: People) -> None:
+async def test_only_creators_block_and_only_users_are_blocked(context: Context, people: People) -> None:
     fan, creator = await people.fan(0), await people.creator()
     check(await fan.put(f"/creators/me/blocks/{creator.user_id}"), 409, "NOT_A_CREATOR")
     check(await creator.put(f"/creators/me/blocks/{SOMEBODY}"), 404, "NOT_FOUND")
     check(await creator.put("/creators/me/blocks/nobody"), 404, "NOT_FOUND")
-    assert await house.postgres.fetch("SELECT 1 FROM creator_blocks") == []
+    assert await context.postgres.fetch("SELECT 1 FROM creator_blocks") == []

@@ -3,11 +3,11 @@
 import httpx
 import pytest
 
-from server.context import House
+from server.context import Context
 from tests.server.rest.conftest import People, client_of
 from tests.server.rest.line import line_to
 from tests.server.rest.problems import check
-from tests.support.servers import running_house
+from tests.support.servers import running_server
 
 ALL_WELL = {"database": "ok", "storageActor": "ok", "supervisor": "ok", "open": "ok"}
 
@@ -18,7 +18,7 @@ async def test_a_house_that_works_is_healthy_and_ready(web: httpx.AsyncClient) -
 
 
 async def test_with_the_database_away_it_lives_and_is_not_ready(dsn: str) -> None:
-    async with line_to(dsn) as line, running_house(line.dsn) as house, client_of(house) as web:
+    async with line_to(dsn) as line, running_server(line.dsn) as context, client_of(context) as web:
         line.cut()
         fields = check(await web.get("/readyz"), 503, "STORAGE_UNAVAILABLE")
         assert fields["parts"] == {**ALL_WELL, "database": "failed"}
@@ -29,25 +29,25 @@ async def test_with_the_database_away_it_lives_and_is_not_ready(dsn: str) -> Non
 
 
 async def test_with_postings_that_wait_it_is_not_ready(
-    house: House, web: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+    context: Context, web: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(house.actor, "_away_since", 0.0)
+    monkeypatch.setattr(context.actor, "_away_since", 0.0)
     fields = check(await web.get("/readyz"), 503, "STORAGE_UNAVAILABLE")
     assert fields["parts"] == {**ALL_WELL, "storageActor": "failed"}
 
 
 async def test_with_no_floor_for_rooms_it_is_not_ready(
-    house: House, web: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+    context: Context, web: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(type(house.registry), "is_open", property(lambda _: False))
+    monkeypatch.setattr(type(context.registry), "is_open", property(lambda _: False))
     fields = check(await web.get("/readyz"), 503, "STORAGE_UNAVAILABLE")
     assert fields["parts"] == {**ALL_WELL, "supervisor": "failed"}
 
 
 async def test_while_it_drains_it_is_not_ready(
-    house: House, web: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+    context: Context, web: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(house, "draining", True)
+    monkeypatch.setattr(context, "draining", True)
     answer = await web.get("/readyz")
     assert check(answer, 503, "DRAINING")["parts"] == {**ALL_WELL, "open": "failed"}
     assert int(answer.headers["Retry-After"]) > 0

@@ -10,12 +10,12 @@ import trio
 from httpx import AsyncClient
 from structlog.testing import capture_logs
 
-from server.context import House
+from server.context import Context
 from tests.server.gateway.test_handshakes import HOSTILE, KEY, PLAIN, UPGRADE
 from tests.server.rest.conftest import People
 from tests.server.rest.raw import exchange
 from tests.support.clients import PATIENCE_SECONDS
-from tests.support.servers import running_house, settings
+from tests.support.servers import running_server, settings
 
 H2C = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n\r\n"
 OTHER_PROTOCOLS = {
@@ -35,28 +35,28 @@ MUTATED = 300
 QUICK = {"head_seconds": 0.5, "send_seconds": 0.5, "answer_seconds": 0.5}
 
 
-def quick_house(dsn: str) -> AbstractAsyncContextManager[House]:
+def quick_server(dsn: str) -> AbstractAsyncContextManager[Context]:
     usual = settings()
-    return running_house(dsn, msgspec.structs.replace(usual, http=msgspec.structs.replace(usual.http, **QUICK)))
+    return running_server(dsn, msgspec.structs.replace(usual, http=msgspec.structs.replace(usual.http, **QUICK)))
 
 
 @pytest.mark.parametrize("name", OTHER_PROTOCOLS)
-async def test_another_protocol_is_refused_and_the_connection_closed(house: House, name: str) -> None:
+async def test_another_protocol_is_refused_and_the_connection_closed(context: Context, name: str) -> None:
     request, status = OTHER_PROTOCOLS[name]
     with capture_logs() as lines:
-        answer = await exchange(house, request)  # returns once the server has closed
+        answer = await exchange(context, request)  # returns once the server has closed
     assert answer.startswith(b"HTTP/1.1 " + status), answer
     assert b"application/problem+json" in answer
     assert len(re.findall(rb"HTTP/1.1 [0-9]", answer)) == 1
     assert [line for line in lines if line["log_level"] not in ("debug", "info")] == []
 
 
-async def test_headers_are_bounded_in_number_and_bytes(house: House) -> None:
-    assert (await exchange(house, MANY_HEADERS)).startswith(b"HTTP/1.1 431")
-    assert (await exchange(house, LONG_HEAD))[:12] in (b"HTTP/1.1 431", b"")  # it may be reset while we still send
+async def test_headers_are_bounded_in_number_and_bytes(context: Context) -> None:
+    assert (await exchange(context, MANY_HEADERS)).startswith(b"HTTP/1.1 431")
+    assert (await exchange(context, LONG_HEAD))[:12] in (b"HTTP/1.1 431", b"")  # it may be reset while we still send
 
 
-async def test_no_bytes_write_a_traceback_or_end_more_than_their_connection(house: House, web: AsyncClient) -> None:
+async def test_no_bytes_write_a_traceback_or_end_more_than_their_connection(context: Context, web: AsyncClient) -> None:
     chance = random.Random(7)
     valid = b"POST /api/tips/send?a=b HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nAuthorization: Bearer x\r\n\r\n{}"
     requests = [*HOSTILE.values(), *PLAIN.values(), *(request for request, _ in OTHER_PROTOCOLS.values())]
@@ -67,7 +67,7 @@ async def test_no_bytes_write_a_traceback_or_end_more_than_their_connection(hous
         requests.append(bytes(mutated))
     with capture_logs() as lines:
         for request in requests:
-            stream = await trio.open_tcp_stream("127.0.0.1", house.http_port)
+            stream = await trio.open_tcp_stream("127.0.0.1", context.http_port)
             async with stream:
                 with trio.fail_after(PATIENCE_SECONDS):
                     await stream.send_all(request)
@@ -83,19 +83,19 @@ async def test_no_bytes_write_a_traceback_or_end_more_than_their_connection(hous
 
 @pytest.mark.parametrize("part", [b"", b"GE", b"GET /healthz HTTP/1.1\r\nHost: a\r\n"])
 async def test_a_head_that_does_not_come_is_not_waited_for(dsn: str, part: bytes) -> None:
-    async with quick_house(dsn) as house:
-        assert await exchange(house, part) == b""
+    async with quick_server(dsn) as context:
+        assert await exchange(context, part) == b""
 
 
 async def test_a_second_head_has_the_same_deadline_from_its_first_byte(dsn: str) -> None:
-    async with quick_house(dsn) as house:
-        answer = await exchange(house, b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\nGET /he")
+    async with quick_server(dsn) as context:
+        answer = await exchange(context, b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\nGET /he")
         assert answer.count(b"HTTP/1.1 200") == 1
 
 
 async def test_an_answer_that_is_never_read_ends_its_connection(dsn: str) -> None:
-    async with quick_house(dsn) as house:
-        stream = await trio.open_tcp_stream("127.0.0.1", house.http_port)
+    async with quick_server(dsn) as context:
+        stream = await trio.open_tcp_stream("127.0.0.1", context.http_port)
         stream.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_RCVBUF, 4_096)
         async with stream:
             with trio.fail_after(PATIENCE_SECONDS):
@@ -110,26 +110,26 @@ async def test_a_body_that_the_handler_does_not_read_does_not_keep_its_connectio
     head = b"GET /healthz HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
     usual = settings()
     one_place = msgspec.structs.replace(usual, http=msgspec.structs.replace(usual.http, connections=20))
-    async with running_house(dsn, one_place) as house:
+    async with running_server(dsn, one_place) as context:
         for _ in range(3):
             answer = b""
             with trio.fail_after(PATIENCE_SECONDS):
                 while not answer:  # refused while the server has yet to notice that the one before it was closed
-                    answer = await exchange(house, head + chunks)
+                    answer = await exchange(context, head + chunks)
             assert answer.startswith(b"HTTP/1.1 200")
 
 
-async def test_a_body_in_tiny_chunks_is_refused(house: House, people: People) -> None:
+async def test_a_body_in_tiny_chunks_is_refused(context: Context, people: People) -> None:
     fan = await people.fan(0)
     head = (
         "PUT /api/wallet/limits HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n"
         f"Content-Type: application/json\r\nAuthorization: Bearer {fan.token}\r\n\r\n"
     ).encode()
     for framing in (b"1\r\n{\r\n" * 10_000, (b"1;" + b"x" * 10_000 + b"\r\n{\r\n") * 30):
-        answer = await exchange(house, head + framing)
+        answer = await exchange(context, head + framing)
         assert b"the request is malformed, or asks for another protocol" in answer.lower()
     parts = (b'{"dai', b'lySpendLimit":', b"100}", b"")
     whole = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts)
-    assert (await exchange(house, head.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n") + whole)).startswith(
+    assert (await exchange(context, head.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n") + whole)).startswith(
         b"HTTP/1.1 200"
     )

@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import trio
 
-from server.context import House
+from server.context import Context
 from tests.server.rest.conftest import Caller, People
 from tests.server.rest.problems import check
 
@@ -47,11 +47,11 @@ async def test_a_used_key_does_not_tell_whether_there_is_such_a_room(people: Peo
         assert answer["error"] == "IDEMPOTENCY_CONFLICT"
 
 
-async def test_strangers_commands_do_not_wait_in_a_call(people: People, house: House) -> None:
+async def test_strangers_commands_do_not_wait_in_a_call(people: People, context: Context) -> None:
     """Else a full inbox tells that there is such a call, and keeps its parties from ending it."""
     creator, fan, stranger = await people.creator(), await people.fan(1000), await people.fan(1000)
     call_id, _, _ = await people.talking(fan, creator)
-    (room,) = house.registry.calls()
+    (room,) = context.registry.calls()
     offered = []
     monkey = room.inbox.offer
     room.inbox.offer = lambda given: offered.append(given) or monkey(given)  # type: ignore[method-assign, func-returns-value]

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from server.context import House
+from server.context import Context
 from tests.server.rest.conftest import Caller, People
 from tests.server.rest.problems import check
 
@@ -81,7 +81,9 @@ async def test_public_streams_count_for_everybody_and_private_ones_for_those_wit
     assert await givers(creator, channel=private["channel"]) == [(of_fan, 30)]
 
 
-async def test_a_period_is_of_whole_days_for_a_stranger_and_exact_for_the_creator(people: People, house: House) -> None:
+async def test_a_period_is_of_whole_days_for_a_stranger_and_exact_for_the_creator(
+    people: People, context: Context
+) -> None:
     creator, fan, stranger = await people.creator(), await people.fan(1000), await people.fan()
     public = await live(creator)
     await tip(fan, creator, 5, streamId=public["id"])

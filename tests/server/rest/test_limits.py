@@ -14,7 +14,7 @@ from websockets.sync.client import connect
 from domain.ids import UserId
 from server.access.rate_limits import Limits, LimitsAway, OwnBuckets
 from server.config.settings import Settings
-from server.context import House
+from server.context import Context
 from server.ids import new_uuid
 from server.rest.app import ROUTES
 from server.rest.routes import health
@@ -22,7 +22,7 @@ from tests.server.rest.conftest import Caller, People, client_of
 from tests.server.rest.problems import SOMEBODY, check
 from tests.server.rest.shop import SELLING
 from tests.support.clients import token_of
-from tests.support.servers import BILLING_SECRET, add_creator, add_fan, running_house, settings, with_section
+from tests.support.servers import BILLING_SECRET, add_creator, add_fan, running_server, settings, with_section
 from tests.support.stripe_stand_in import signature
 
 BURST = 3
@@ -55,8 +55,11 @@ async def test_every_answer_tells_its_limits(web: httpx.AsyncClient, people: Peo
 
 
 async def test_a_user_who_asks_too_often_is_told_when_to_come_again(dsn: str) -> None:
-    async with running_house(dsn, hurried(user_per_second=0.01, user_burst=BURST)) as house, client_of(house) as web:
-        finn, cleo = Caller(web, await add_fan(house, 5)), Caller(web, await add_fan(house, 5))
+    async with (
+        running_server(dsn, hurried(user_per_second=0.01, user_burst=BURST)) as context,
+        client_of(context) as web,
+    ):
+        finn, cleo = Caller(web, await add_fan(context, 5)), Caller(web, await add_fan(context, 5))
         told = [(await finn.get("/wallet")).headers["RateLimit"].partition(", ")[2] for _ in range(BURST)]
         assert told == ['"user";r=2;t=100', '"user";r=1;t=100', '"user";r=0;t=100']
         answer = await finn.get("/wallet")
@@ -69,8 +72,11 @@ async def test_a_user_who_asks_too_often_is_told_when_to_come_again(dsn: str) ->
 
 
 async def test_where_tokens_move_the_limit_is_another_and_a_refused_request_does_nothing(dsn: str) -> None:
-    async with running_house(dsn, hurried(money_per_second=0.01, money_burst=BURST)) as house, client_of(house) as web:
-        fan, creator = Caller(web, await add_fan(house, 10)), await add_creator(house, 60)
+    async with (
+        running_server(dsn, hurried(money_per_second=0.01, money_burst=BURST)) as context,
+        client_of(context) as web,
+    ):
+        fan, creator = Caller(web, await add_fan(context, 10)), await add_creator(context, 60)
         tip = {"toCreatorId": str(creator), "amountTokens": 1}
         for _ in range(BURST):
             assert (await fan.post("/tips/send", tip)).status_code == 200
@@ -79,8 +85,8 @@ async def test_where_tokens_move_the_limit_is_another_and_a_refused_request_does
 
 
 async def test_an_operator_may_give_something_to_many(dsn: str) -> None:
-    async with running_house(dsn, hurried(money_per_second=0.01, money_burst=1)) as house, client_of(house) as web:
-        operator, fan = Caller(web, UserId(new_uuid()), role="operator"), await add_fan(house, 0)
+    async with running_server(dsn, hurried(money_per_second=0.01, money_burst=1)) as context, client_of(context) as web:
+        operator, fan = Caller(web, UserId(new_uuid()), role="operator"), await add_fan(context, 0)
         gift = {"userId": str(fan), "tokens": 1, "reason": "welcome"}
         for _ in range(BURST):
             assert (await operator.post("/admin/credits", gift)).status_code == 201
@@ -89,12 +95,12 @@ async def test_an_operator_may_give_something_to_many(dsn: str) -> None:
 async def test_a_network_that_is_exempt_is_not_limited(dsn: str) -> None:
     hardly = dict.fromkeys(("address_burst", "user_burst", "handshakes_burst"), 1)
     wanted = hurried(exempt=("127.0.0.0/8",), address_per_second=0.01, handshakes_per_second=0.01, **hardly)
-    async with running_house(dsn, wanted) as house, client_of(house) as web:
-        fan = Caller(web, await add_fan(house, 0))
+    async with running_server(dsn, wanted) as context, client_of(context) as web:
+        fan = Caller(web, await add_fan(context, 0))
         for _ in range(BURST):
             answer = await fan.get("/wallet")
             assert answer.status_code == 200 and "RateLimit" not in answer.headers
-            assert await trio.to_thread.run_sync(handshake, house) == 101
+            assert await trio.to_thread.run_sync(handshake, context) == 101
 
 
 async def test_whoever_asks_every_route_counts_for_the_address_before_anything_is_looked_at(dsn: str) -> None:
@@ -103,7 +109,7 @@ async def test_whoever_asks_every_route_counts_for_the_address_before_anything_i
     webhooks = {"/api/billing/meter", "/api/payments/webhook/stripe"}
     assert others == {"/healthz", "/readyz", "/metrics"} | webhooks
     wanted = hurried(address_per_second=0.01, address_burst=len(counted))
-    async with running_house(dsn, wanted) as house, client_of(house) as web:
+    async with running_server(dsn, wanted) as context, client_of(context) as web:
         for route in counted:
             path = re.sub(r"\{\w+\}", str(SOMEBODY), route.path)
             assert (await web.request(route.method, path)).status_code != 429
@@ -117,7 +123,7 @@ async def test_whoever_asks_every_route_counts_for_the_address_before_anything_i
 
 async def test_a_forged_address_changes_nothing(dsn: str) -> None:
     wanted = hurried(address_per_second=0.01, address_burst=BURST)
-    async with running_house(dsn, wanted) as house, client_of(house) as web:
+    async with running_server(dsn, wanted) as context, client_of(context) as web:
         for number in range(BURST):
             forged = {"X-Forwarded-For": f"198.51.100.{number}", "Forwarded": f"for=198.51.100.{number}"}
             assert (await web.get("/api/config", headers=forged)).status_code == 200
@@ -129,7 +135,7 @@ async def test_behind_a_proxy_of_ours_clients_are_told_apart(dsn: str) -> None:
     plain = hurried(address_per_second=0.01, address_burst=1)
     server = msgspec.structs.replace(plain.server, trusted_proxies=("127.0.0.0/8",))
     wanted = msgspec.structs.replace(plain, server=server)
-    async with running_house(dsn, wanted) as house, client_of(house) as web:
+    async with running_server(dsn, wanted) as context, client_of(context) as web:
         for written in ("198.51.100.1", "1.2.3.4, 198.51.100.2", "2001:db8:1:2::1"):
             assert (await web.get("/api/config", headers={"X-Forwarded-For": written})).status_code == 200
         for written in ("198.51.100.1", "5.6.7.8, 198.51.100.2", "2001:db8:1:2:ffff::7"):
@@ -141,7 +147,10 @@ async def test_behind_a_proxy_of_ours_clients_are_told_apart(dsn: str) -> None:
 
 
 async def test_probes_of_an_address_without_requests_left_are_answered(dsn: str) -> None:
-    async with running_house(dsn, hurried(address_per_second=0.01, address_burst=1)) as house, client_of(house) as web:
+    async with (
+        running_server(dsn, hurried(address_per_second=0.01, address_burst=1)) as context,
+        client_of(context) as web,
+    ):
         await web.get("/api/config")
         check(await web.get("/api/config"), 429, "RATE_LIMITED")
         for _ in range(BURST):
@@ -150,8 +159,8 @@ async def test_probes_of_an_address_without_requests_left_are_answered(dsn: str)
 
 
 async def test_probes_have_a_limit_of_their_own_that_leaves_others_alone(dsn: str) -> None:
-    async with running_house(dsn, hurried(probes_per_second=0.01, probes_burst=BURST)) as house:
-        async with client_of(house) as web:
+    async with running_server(dsn, hurried(probes_per_second=0.01, probes_burst=BURST)) as context:
+        async with client_of(context) as web:
             for path in ("/healthz", "/readyz", "/metrics"):
                 assert (await web.get(path)).status_code == 200
             for path in ("/healthz", "/readyz", "/metrics"):
@@ -160,18 +169,18 @@ async def test_probes_have_a_limit_of_their_own_that_leaves_others_alone(dsn: st
 
 
 async def test_probes_that_come_at_once_share_one_look_at_the_database(
-    house: House, web: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+    context: Context, web: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looks, answers, all_here = 0, list[bool](), trio.Event()
 
-    async def ask_database(house: House) -> bool:
+    async def ask_database(context: Context) -> bool:
         nonlocal looks
         looks += 1
         await all_here.wait()
         return True
 
     async def probe() -> None:
-        answers.append(await health._database_answers(house))
+        answers.append(await health._database_answers(context))
 
     monkeypatch.setattr(health, "_ask_database", ask_database)
     async with trio.open_nursery() as nursery:
@@ -188,7 +197,7 @@ async def test_probes_that_come_at_once_share_one_look_at_the_database(
 
 async def test_the_cron_is_never_limited_and_wrong_secrets_are_without_locking_it_out(dsn: str) -> None:
     wanted = hurried(address_per_second=0.01, address_burst=1, proofs_per_second=0.01, proofs_burst=BURST)
-    async with running_house(dsn, wanted) as house, client_of(house) as web:
+    async with running_server(dsn, wanted) as context, client_of(context) as web:
         await web.get("/api/config")  # now the address has nothing left
         statuses = []
         for _ in range(2 * BURST):
@@ -202,7 +211,7 @@ async def test_the_cron_is_never_limited_and_wrong_secrets_are_without_locking_i
 
 async def test_the_providers_events_are_never_limited_and_wrong_signatures_are(dsn: str) -> None:
     wanted = hurried(address_per_second=0.01, address_burst=1, proofs_per_second=0.01, proofs_burst=BURST)
-    async with running_house(dsn, wanted, SELLING) as house, client_of(house) as web:
+    async with running_server(dsn, wanted, SELLING) as context, client_of(context) as web:
         await web.get("/api/config")
         raw, path = b'{"id": "evt_1", "type": "charge.updated"}', "/api/payments/webhook/stripe"
         statuses = []
@@ -226,8 +235,8 @@ class Away(OwnBuckets):
         raise self.error
 
 
-async def test_limits_that_cannot_be_reached_let_nobody_in(house: House, web: httpx.AsyncClient) -> None:
-    house.limits = Limits(house.settings.limits, Away)
+async def test_limits_that_cannot_be_reached_let_nobody_in(context: Context, web: httpx.AsyncClient) -> None:
+    context.limits = Limits(context.settings.limits, Away)
     for path in ("/healthz", "/api/me", "/nowhere"):
         answer = await web.get(path)
         check(answer, 503, "OVERLOADED")
@@ -236,12 +245,12 @@ async def test_limits_that_cannot_be_reached_let_nobody_in(house: House, web: ht
 
 @pytest.mark.parametrize(("error", "status"), [(LimitsAway(), 503), (RuntimeError(), 500)], ids=["away", "broken"])
 async def test_limits_that_fail_once_it_is_known_who_asks_let_nobody_act(
-    house: House, people: People, monkeypatch: pytest.MonkeyPatch, error: Exception, status: int
+    context: Context, people: People, monkeypatch: pytest.MonkeyPatch, error: Exception, status: int
 ) -> None:
     fan, creator = await people.fan(5), await people.creator()
     monkeypatch.setattr(Away, "error", error)
-    keep = Limits(house.settings.limits, lambda limit: Away(limit) if limit.name == "money" else OwnBuckets(limit))
-    house.limits = keep
+    keep = Limits(context.settings.limits, lambda limit: Away(limit) if limit.name == "money" else OwnBuckets(limit))
+    context.limits = keep
     tip = {"toCreatorId": str(creator.user_id), "amountTokens": 1}
     assert (await fan.post("/tips/send", tip)).status_code == status
     assert (await fan.get("/wallet")).json()["balance"] == 5
@@ -250,22 +259,22 @@ async def test_limits_that_fail_once_it_is_known_who_asks_let_nobody_act(
 # Websockets
 
 
-def handshake(house: House) -> int:
+def handshake(context: Context) -> int:
     """The status of its answer."""
     try:
-        with connect(f"ws://127.0.0.1:{house.websocket_port}/ws"):
+        with connect(f"ws://127.0.0.1:{context.websocket_port}/ws"):
             return 101
     except InvalidStatus as refused:
         return refused.response.status_code if refused.response.headers["Retry-After"] else 0
 
 
 async def test_too_many_websockets_of_one_address_are_turned_away(dsn: str) -> None:
-    async with running_house(dsn, hurried(handshakes_per_second=0.01, handshakes_burst=BURST)) as house:
-        statuses = [await trio.to_thread.run_sync(handshake, house) for _ in range(BURST + 1)]
+    async with running_server(dsn, hurried(handshakes_per_second=0.01, handshakes_burst=BURST)) as context:
+        statuses = [await trio.to_thread.run_sync(handshake, context) for _ in range(BURST + 1)]
         assert statuses == [101] * BURST + [429]
 
 
 async def test_a_websocket_that_nobody_can_count_is_turned_away(dsn: str) -> None:
-    async with running_house(dsn, settings()) as house:
-        house.limits = Limits(house.settings.limits, Away)
-        assert await trio.to_thread.run_sync(handshake, house) == 429
+    async with running_server(dsn, settings()) as context:
+        context.limits = Limits(context.settings.limits, Away)
+        assert await trio.to_thread.run_sync(handshake, context) == 429

@@ -3,12 +3,12 @@
 import httpx
 import msgspec
 
-from server.context import House
+from server.context import Context
 from tests.server.rest.conftest import People, client_of
-from tests.support.servers import running_house, settings
+from tests.support.servers import running_server, settings
 
 
-async def test_a_first_valid_token_makes_the_user_and_the_wallet(house: House, people: People) -> None:
+async def test_a_first_valid_token_makes_the_user_and_the_wallet(context: Context, people: People) -> None:
     stranger = people.stranger()
     me = (await stranger.get("/me")).json()
     user = {"userId": str(stranger.user_id), "displayName": "", "isCreator": False, "isOperator": False}
@@ -24,7 +24,7 @@ async def test_a_first_valid_token_makes_the_user_and_the_wallet(house: House, p
         "frozen": False,
     }
     assert me == {"user": user, "wallet": wallet}
-    rows = await house.postgres.fetch("SELECT id FROM wallets WHERE user_id = $1", stranger.user_id)
+    rows = await context.postgres.fetch("SELECT id FROM wallets WHERE user_id = $1", stranger.user_id)
     assert len(rows) == 1
 
 
@@ -35,9 +35,9 @@ async def test_me_says_what_i_am(people: People) -> None:
     assert (await operator.get("/me")).json()["user"]["isOperator"] is True
 
 
-async def test_the_public_settings_need_no_token(house: House, web: httpx.AsyncClient) -> None:
+async def test_the_public_settings_need_no_token(context: Context, web: httpx.AsyncClient) -> None:
     assert (await web.get("/api/config")).json() == {
-        "websocketUrl": f"ws://127.0.0.1:{house.websocket_port}/ws",
+        "websocketUrl": f"ws://127.0.0.1:{context.websocket_port}/ws",
         "blockSeconds": 1,
         "blockRounding": "up",
         "currency": "USD",
@@ -45,8 +45,8 @@ async def test_the_public_settings_need_no_token(house: House, web: httpx.AsyncC
     }
 
 
-async def test_the_websocket_is_at_the_host_that_the_client_knows(house: House, web: httpx.AsyncClient) -> None:
-    port = house.websocket_port
+async def test_the_websocket_is_at_the_host_that_the_client_knows(context: Context, web: httpx.AsyncClient) -> None:
+    port = context.websocket_port
     for host, expected in (
         ("calls.example:8000", f"ws://calls.example:{port}/ws"),
         ("[::1]:8000", f"ws://[::1]:{port}/ws"),
@@ -58,8 +58,8 @@ async def test_the_websocket_is_at_the_host_that_the_client_knows(house: House, 
 async def test_a_public_websocket_address_is_given_as_it_is_set(dsn: str) -> None:
     defaults = settings()
     websocket = msgspec.structs.replace(defaults.websocket, public_url="wss://calls.example/ws")
-    async with running_house(dsn, msgspec.structs.replace(defaults, websocket=websocket)) as house:
-        async with client_of(house) as web:
+    async with running_server(dsn, msgspec.structs.replace(defaults, websocket=websocket)) as context:
+        async with client_of(context) as web:
             assert (await web.get("/api/config")).json()["websocketUrl"] == "wss://calls.example/ws"
 
 

@@ -16,7 +16,7 @@ import trio
 from domain.ids import CallId, RoomId, UserId
 from domain.refusals import Code, Refusal
 from server.config.settings import Secrets
-from server.context import House
+from server.context import Context
 from server.ids import new_channel, new_uuid
 from server.rest.routes.meter import MAX_RESULTS, summary
 from storage.ledger.audit import audit
@@ -25,7 +25,7 @@ from tests.server.rest.conftest import People, client_of, people_of
 from tests.server.rest.line import line_to
 from tests.server.rest.problems import check
 from tests.support.clients import SECRET
-from tests.support.servers import BILLING_SECRET, add_creator, add_fan, running_house, settings
+from tests.support.servers import BILLING_SECRET, add_creator, add_fan, running_server, settings
 
 ALLOWED = {"X-Billing-Secret": BILLING_SECRET}
 
@@ -48,14 +48,14 @@ def signed(
 
 
 async def test_without_a_configured_secret_nobody_may(dsn: str) -> None:
-    async with running_house(dsn, secrets=Secrets(jwt_secret=SECRET)) as house, client_of(house) as web:
+    async with running_server(dsn, secrets=Secrets(jwt_secret=SECRET)) as context, client_of(context) as web:
         for headers in ({}, ALLOWED, {"X-Billing-Secret": ""}, {"X-Billing-Secret": "None"}, signed(secret=b"")):
             check(await sweep(web, headers), 403, "UNAUTHORIZED")
 
 
 async def test_that_nobody_may_is_said_once_at_the_start(dsn: str) -> None:
     with structlog.testing.capture_logs() as logged:
-        async with running_house(dsn, secrets=Secrets(jwt_secret=SECRET)) as house, client_of(house) as web:
+        async with running_server(dsn, secrets=Secrets(jwt_secret=SECRET)) as context, client_of(context) as web:
             for _ in range(2):
                 await sweep(web)
     assert [line["event"] for line in logged].count("billing_webhook.closed") == 1
@@ -98,7 +98,7 @@ async def test_a_secret_in_base64_signs_as_the_libraries_read_it(dsn: str) -> No
     key = bytes(range(32))
     secret = f"whsec_{base64.b64encode(key).decode()}"
     secrets = Secrets(jwt_secret=SECRET, billing_webhook_secret=secret)
-    async with running_house(dsn, secrets=secrets) as house, client_of(house) as web:
+    async with running_server(dsn, secrets=secrets) as context, client_of(context) as web:
         assert (await sweep(web, signed(secret=key))).status_code == 200
         assert (await sweep(web, {"X-Billing-Secret": secret})).status_code == 200
         check(await sweep(web, signed(secret=key[:-1])), 403, "UNAUTHORIZED")
@@ -124,7 +124,9 @@ async def test_a_sweep_asks_every_live_call(people: People, web: httpx.AsyncClie
     assert (answer["ended"], answer["failed"]) == (0, 0)
 
 
-async def test_many_sweeps_at_once_charge_nothing_twice(house: House, people: People, web: httpx.AsyncClient) -> None:
+async def test_many_sweeps_at_once_charge_nothing_twice(
+    context: Context, people: People, web: httpx.AsyncClient
+) -> None:
     fan, creator = await people.fan(), await people.creator()
     call_id, phone, _ = await people.talking(fan, creator)
     answers: list[dict[str, Any]] = []
@@ -140,31 +142,33 @@ async def test_many_sweeps_at_once_charge_nothing_twice(house: House, people: Pe
     call = (await fan.post(f"/billing/{call_id}/stop")).json()["call"]
     assert call["tokens"] == call["blocks"]
     assert sum(answer["metered"] for answer in answers) <= call["blocks"]
-    assert [finding async for finding in audit(house.postgres) if finding.rows] == []
+    assert [finding async for finding in audit(context.postgres) if finding.rows] == []
 
 
-async def test_a_sweep_adopts_a_call_that_no_room_owns(house: House, web: httpx.AsyncClient) -> None:
-    call_id = await _make_orphan(house)
-    assert house.registry.find(call_id) is None
+async def test_a_sweep_adopts_a_call_that_no_room_owns(context: Context, web: httpx.AsyncClient) -> None:
+    call_id = await _make_orphan(context)
+    assert context.registry.find(call_id) is None
     answer = (await sweep(web)).json()
     assert [line["callId"] for line in answer["results"]] == [str(call_id)]
-    room = house.registry.find(call_id)
+    room = context.registry.find(call_id)
     assert room is not None
     assert (await sweep(web)).json()["alreadyCurrent"] == 1
-    assert house.registry.find(call_id) is room
+    assert context.registry.find(call_id) is room
 
 
-async def _make_orphan(house: House) -> CallId:
+async def _make_orphan(context: Context) -> CallId:
     """A call whose server has stopped in good order."""
-    gone, now = new_uuid(), house.clock.now()
-    await house.postgres.execute("INSERT INTO servers (id, lease_expires_at, released) VALUES ($1, now(), true)", gone)
+    gone, now = new_uuid(), context.clock.now()
+    await context.postgres.execute(
+        "INSERT INTO servers (id, lease_expires_at, released) VALUES ($1, now(), true)", gone
+    )
     rung = await create_call(
-        house.postgres,
+        context.postgres,
         NewCall(
             id=RoomId(new_uuid()),
             channel=new_channel(),
-            fan=await add_fan(house, 10),
-            creator=UserId(await add_creator(house, 60)),
+            fan=await add_fan(context, 10),
+            creator=UserId(await add_creator(context, 60)),
             creator_online=True,
             max_tokens=None,
             key=None,
@@ -184,8 +188,8 @@ async def _make_orphan(house: House) -> CallId:
 async def test_blocks_that_wait_for_the_database_fail_and_are_charged_once_when_it_is_back(dsn: str) -> None:
     defaults = settings(storage_grace_seconds=0.1)
     hurried = msgspec.structs.replace(defaults, http=msgspec.structs.replace(defaults.http, answer_seconds=0.3))
-    async with line_to(dsn) as line, running_house(line.dsn, hurried) as house:
-        async with people_of(house) as people, client_of(house) as web:
+    async with line_to(dsn) as line, running_server(line.dsn, hurried) as context:
+        async with people_of(context) as people, client_of(context) as web:
             fan, creator = await people.fan(), await people.creator()
             call_id, phone, _ = await people.talking(fan, creator)
             line.cut()
@@ -198,13 +202,13 @@ async def test_blocks_that_wait_for_the_database_fail_and_are_charged_once_when_
             assert [block["blockNo"] for block in blocks] == list(range(1, len(blocks) + 1))
             assert len(blocks) >= 2
             await fan.post(f"/billing/{call_id}/stop")
-            assert [finding async for finding in audit(house.postgres) if finding.rows] == []
+            assert [finding async for finding in audit(context.postgres) if finding.rows] == []
 
 
 async def test_a_house_that_drains_does_not_sweep(
-    house: House, web: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+    context: Context, web: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(house, "draining", True)
+    monkeypatch.setattr(context, "draining", True)
     check(await sweep(web), 503, "DRAINING")
     check(await sweep(web, {}), 403, "UNAUTHORIZED")
 

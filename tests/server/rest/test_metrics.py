@@ -9,7 +9,7 @@ import pytest
 from server.config.settings import MetricsSettings, Secrets
 from tests.server.rest.problems import check
 from tests.support.clients import PATIENCE_SECONDS
-from tests.support.servers import SECRETS, running_house, settings
+from tests.support.servers import SECRETS, running_server, settings
 
 TOKEN = "only-for-tests-metrics-0123456789-0123456789"
 
@@ -22,8 +22,8 @@ async def ask(
     wanted = msgspec.structs.replace(
         usual, server=msgspec.structs.replace(usual.server, trusted_proxies=trusted), metrics=MetricsSettings(**metrics)
     )
-    async with running_house(dsn, wanted, secrets) as house:
-        base_url = f"http://127.0.0.1:{house.http_port}"
+    async with running_server(dsn, wanted, secrets) as context:
+        base_url = f"http://127.0.0.1:{context.http_port}"
         async with httpx.AsyncClient(base_url=base_url, timeout=PATIENCE_SECONDS) as web:
             return [await web.get("/metrics", headers=each) for each in headers]
 

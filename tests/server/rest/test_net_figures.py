@@ -9,7 +9,7 @@ import pytest
 
 from domain.billing.posting import Posting
 from domain.ids import RoomId, block_key
-from server.context import House
+from server.context import Context
 from server.ids import new_uuid
 from storage.ledger.refunds import Advance
 from tests.server.rest.conftest import Caller
@@ -27,15 +27,15 @@ async def shop(dsn: str) -> AsyncIterator[Shop]:
         await opened.check_books()
 
 
-async def book(house: House, *postings: Posting) -> None:
-    assert all(receipt.paid for receipt in await house.actor.post(postings))
+async def book(context: Context, *postings: Posting) -> None:
+    assert all(receipt.paid for receipt in await context.actor.post(postings))
 
 
 async def fan_with(shop: Shop, tokens: int) -> Caller:
     """A user who has bought so many."""
     fan = shop.people.stranger()
     await fan.get("/me")
-    await book(shop.house, purchase(fan.user_id, tokens))
+    await book(shop.context, purchase(fan.user_id, tokens))
     return fan
 
 
@@ -56,7 +56,7 @@ async def refund(operator: Caller, **target: object) -> dict[str, Any]:
 async def call_of(shop: Shop, fan: Caller, creator: Caller, blocks: int) -> RoomId:
     """A call that has ended, with so many blocks of 15 tokens."""
     call_id = RoomId(new_uuid())
-    postgres = shop.house.postgres
+    postgres = shop.context.postgres
     await postgres.execute("INSERT INTO rooms (id, kind, channel) VALUES ($1, 'call', $2)", call_id, call_id.hex[:24])
     await postgres.execute("INSERT INTO meters (room_id, payer_id) VALUES ($1, $2)", call_id, fan.user_id)
     await postgres.execute(
@@ -65,7 +65,7 @@ async def call_of(shop: Shop, fan: Caller, creator: Caller, blocks: int) -> Room
         *(call_id, fan.user_id, creator.user_id),
     )
     paid = [block(call_id, fan.user_id, creator.user_id, n) for n in range(1, blocks + 1)]
-    await book(shop.house, *paid)
+    await book(shop.context, *paid)
     for statement in (
         "UPDATE calls SET status = 'ended', accepted_at = now(), started_at = now(), ended_at = now(),"
         " end_reason = 'hangup' WHERE id = $1",
@@ -91,7 +91,7 @@ async def test_the_overview_is_less_what_was_given_back_and_says_how_much(shop: 
     stream = await announce(creator, ticketPriceTokens=30)
     tips = [in_room(tip(fan.user_id, creator.user_id, tokens), stream, 0) for tokens in (40, 10)]
     sold = ticket(stream, fan.user_id, creator.user_id, 30)
-    await book(shop.house, *tips, sold)
+    await book(shop.context, *tips, sold)
     call_id = await call_of(shop, fan, creator, 2)
     await overview(operator)  # the figures go so far already
     for target in ({"tipId": tips[0].ref_id}, {"ticketId": sold.ref_id}, {"callId": call_id}):
@@ -116,8 +116,8 @@ async def test_the_overview_is_less_what_was_given_back_and_says_how_much(shop: 
 async def test_a_refund_counts_on_its_own_day(shop: Shop) -> None:
     fan, creator, operator = await fan_with(shop, 100), await shop.people.creator(), await shop.people.operator()
     paid = tip(fan.user_id, creator.user_id, 40)
-    await book(shop.house, paid)
-    await _a_day_earlier(shop.house)
+    await book(shop.context, paid)
+    await _a_day_earlier(shop.context)
     await refund(operator, tipId=paid.ref_id)
     today, yesterday = (await overview(operator))["days"]
     assert (today["day"], today["tips"]) == (TODAY, net(0, -40, refunds=1, refunded=40))
@@ -130,7 +130,7 @@ async def test_a_ticket_is_a_sale_when_it_is_sold_and_none_when_it_is_released(s
     answer = await fan.post(f"/streams/{stream}/tickets")
     assert answer.status_code == 201, answer.text
     assert (await overview(operator))["total"]["ticketSales"] == net(1, 30)
-    await shop.house.actor.release(stream)
+    await shop.context.actor.release(stream)
     assert (await overview(operator))["total"]["ticketSales"] == net(1, 30)
     await refund(operator, streamId=stream, userId=fan.user_id)
     assert (await overview(operator))["total"]["ticketSales"] == net(1, 0, refunds=1, refunded=30)
@@ -139,7 +139,7 @@ async def test_a_ticket_is_a_sale_when_it_is_sold_and_none_when_it_is_released(s
 async def test_cash_out_is_less_what_refunds_took_out_of_payouts(shop: Shop) -> None:
     fan, creator, operator = await fan_with(shop, 100), await shop.people.creator(), await shop.people.operator()
     tips = [tip(fan.user_id, creator.user_id, tokens) for tokens in (40, 60)]
-    await book(shop.house, *tips)
+    await book(shop.context, *tips)
     for tokens in (50, 50):
         await creator.post("/payouts", {"tokens": tokens})
     await refund(operator, tipId=tips[1].ref_id)  # cancels the second and takes 10 of the first
@@ -154,9 +154,9 @@ async def test_the_overview_shows_what_losses_advanced_and_got_back_and_debts_ar
     fan, creator, operator = await fan_with(shop, 200), await shop.people.creator(), await shop.people.operator()
     other = await shop.people.creator()
     paid = tip(fan.user_id, creator.user_id, 100)
-    await book(shop.house, paid, tip(creator.user_id, other.user_id, 70))
+    await book(shop.context, paid, tip(creator.user_id, other.user_id, 70))
     assert (await refund(operator, tipId=paid.ref_id))["fromLosses"] == 70
-    await book(shop.house, tip(fan.user_id, creator.user_id, 20))
+    await book(shop.context, tip(fan.user_id, creator.user_id, 20))
     shown = await overview(operator)
     assert shown["total"]["losses"] == {"advanced": 70, "repaid": 20}
     assert shown["openDebts"] == {"count": 1, "tokens": 50, "writtenOffTokens": 0}
@@ -177,7 +177,7 @@ async def test_the_overview_shows_what_losses_advanced_and_got_back_and_debts_ar
         "reason": "sorry",
         "at": debt["at"],
     }
-    await book(shop.house, tip(fan.user_id, creator.user_id, 60))
+    await book(shop.context, tip(fan.user_id, creator.user_id, 60))
     assert (await overview(operator))["openDebts"] == {"count": 0, "tokens": 0, "writtenOffTokens": 0}
     for query, count in (
         ({"status": "open"}, 0), ({"status": "repaid"}, 1), ({"status": "written_off"}, 0),
@@ -194,7 +194,7 @@ async def test_debts_are_paged_newest_first(shop: Shop) -> None:
     other = await shop.people.creator()
     fan = await fan_with(shop, 60)
     tips = [tip(fan.user_id, creator.user_id, tokens) for tokens in (10, 20, 30)]
-    await book(shop.house, *tips, tip(creator.user_id, other.user_id, 60))
+    await book(shop.context, *tips, tip(creator.user_id, other.user_id, 60))
     for paid in tips:
         await refund(operator, tipId=paid.ref_id)
     first = await operator.get("/admin/debts", limit=2)
@@ -209,9 +209,9 @@ async def test_half_a_call_that_is_given_back_shows_in_all_its_figures(shop: Sho
     fan, creator = await fan_with(shop, 100), await shop.people.creator()
     other = await shop.people.creator()
     call_id = await call_of(shop, fan, creator, 4)
-    await book(shop.house, tip(creator.user_id, other.user_id, 50))  # 10 are left: `losses` has to help
+    await book(shop.context, tip(creator.user_id, other.user_id, 50))  # 10 are left: `losses` has to help
     keys = [block_key(call_id, fan.user_id, n) for n in (3, 4)]
-    await shop.house.actor.refund(keys, "half of it", Advance(OPERATOR, None))
+    await shop.context.actor.refund(keys, "half of it", Advance(OPERATOR, None))
     for party in (fan, creator):
         shown = (await party.get(f"/billing/{call_id}")).json()
         totals = {name: shown["totals"][name] for name in ("blocks", "tokens", "refundedBlocks", "refundedTokens")}
@@ -237,7 +237,7 @@ async def test_half_a_call_that_is_given_back_shows_in_all_its_figures(shop: Sho
 async def test_stats_count_a_refund_on_its_own_day(shop: Shop) -> None:
     fan, creator, operator = await fan_with(shop, 100), await shop.people.creator(), await shop.people.operator()
     call_id = await call_of(shop, fan, creator, 2)
-    await _a_day_earlier(shop.house)
+    await _a_day_earlier(shop.context)
     await refund(operator, callId=call_id)
     for role, party in (("fan", fan), ("creator", creator)):
         stats = (await party.get("/billing/stats")).json()[role]
@@ -253,7 +253,7 @@ async def test_a_refund_in_a_statement_names_what_it_gives_back(shop: Shop) -> N
     fan, creator, operator = await fan_with(shop, 200), await shop.people.creator(), await shop.people.operator()
     stream = await announce(creator, ticketPriceTokens=30)
     paid, sold = tip(fan.user_id, creator.user_id, 40), ticket(stream, fan.user_id, creator.user_id, 30)
-    await book(shop.house, paid, sold)
+    await book(shop.context, paid, sold)
     call_id = await call_of(shop, fan, creator, 2)
     for target in ({"tipId": paid.ref_id}, {"ticketId": sold.ref_id}, {"callId": call_id}):
         await refund(operator, **target)
@@ -287,7 +287,7 @@ async def test_a_leaderboard_is_less_what_was_given_back(shop: Shop) -> None:
         name: in_room(tip(who.user_id, creator.user_id, tokens), stream, 0)
         for name, who, tokens in (("one", one, 50), ("more", one, 20), ("other", other, 60), ("gone", gone, 10))
     }
-    await book(shop.house, *tips.values(), tip(creator.user_id, friend.user_id, 110))  # 30 are left
+    await book(shop.context, *tips.values(), tip(creator.user_id, friend.user_id, 110))  # 30 are left
     await refund(operator, tipId=tips["one"].ref_id)  # 20 of it are advanced
     await refund(operator, tipId=tips["gone"].ref_id)
     expected = [
@@ -300,7 +300,7 @@ async def test_a_leaderboard_is_less_what_was_given_back(shop: Shop) -> None:
             assert [{**item, "displayName": ""} for item in items] == expected, query
 
 
-async def _a_day_earlier(house: House) -> None:
+async def _a_day_earlier(context: Context) -> None:
     """All that is booked was booked a day earlier."""
     for statement in (
         "ALTER TABLE journal DISABLE TRIGGER journal_is_append_only",
@@ -308,4 +308,4 @@ async def _a_day_earlier(house: House) -> None:
         "ALTER TABLE journal ENABLE TRIGGER journal_is_append_only",
         "UPDATE figures SET through = through - interval '2 days'",
     ):
-        await house.postgres.execute(statement)
+        await context.postgres.execute(statement)

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from domain.refusals import Code
-from server.context import House
+from server.context import Context
 from server.rest.app import ROUTES
 from server.rest.route import Needs, Route
 from tests.server.rest.conftest import Caller, People
@@ -97,7 +97,7 @@ class Scene(NamedTuple):
 
 
 @pytest.fixture
-async def scene(house: House, people: People) -> Scene:
+async def scene(context: Context, people: People) -> Scene:
     fan, creator = await people.fan(1000), await people.creator()
     call_id, _, _ = await people.talking(fan, creator)
     tip = {"toCreatorId": str(creator.user_id), "amountTokens": 1, "context": {"callId": call_id}}
@@ -110,17 +110,17 @@ async def scene(house: House, people: People) -> Scene:
         "creator": str(creator.user_id),
     }
     assert (await creator.get(f"/streams/{ids['stream']}/access")).json()["hasAccess"]
-    ids["purchase"] = await _buy(house, fan)
+    ids["purchase"] = await _buy(context, fan)
     ids["overlay"] = (await creator.post("/overlay-tokens", {"name": "scene"})).json()["overlayTokenId"]
     ids["payout"] = ids["payment"] = str(UUID(int=8))  # operators' alone, be there one or none
     return Scene(fan, creator, (await people.fan(1000), await people.creator(tokens=1000)), ids)
 
 
-async def _buy(house: House, fan: Caller) -> str:
+async def _buy(context: Context, fan: Caller) -> str:
     """While tokens are sold; afterwards there is no such page any more."""
-    house.payments.open_demo("http://127.0.0.1")
+    context.payments.open_demo("http://127.0.0.1")
     purchase_id: str = (await fan.post("/tokens/purchases", {"packId": "small"})).json()["purchaseId"]
-    house.payments.demo = None
+    context.payments.demo = None
     return purchase_id
 
 

@@ -19,7 +19,7 @@ from server.rest.route import Needs, Route
 from tests.server.rest.conftest import People
 from tests.support.json_schema import Json, resolve
 from tests.support.openapi import misfits, read_document
-from tests.support.servers import running_house
+from tests.support.servers import running_server
 
 
 @pytest.fixture
@@ -175,7 +175,10 @@ async def test_an_answer_that_is_not_as_described_is_found(people: People) -> No
 async def test_the_document_is_built_before_anybody_asks_for_it(dsn: str) -> None:
     """Nothing else happens meanwhile."""
     openapi_json.cache_clear()
-    async with running_house(dsn) as house, httpx.AsyncClient(base_url=f"http://127.0.0.1:{house.http_port}") as web:
+    async with (
+        running_server(dsn) as context,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{context.http_port}") as web,
+    ):
         assert (await web.get("/healthz")).status_code == 200
         built = openapi_json.cache_info().misses
         assert (await web.get("/api/openapi.json")).status_code == 200

@@ -39,7 +39,7 @@ async def earned(shop: Shop, creator: Caller, tokens: int) -> str:
     fan = shop.people.stranger()
     await fan.get("/me")
     paid = tip(fan.user_id, creator.user_id, tokens)
-    assert all(receipt.paid for receipt in await shop.house.actor.post([purchase(fan.user_id, tokens), paid]))
+    assert all(receipt.paid for receipt in await shop.context.actor.post([purchase(fan.user_id, tokens), paid]))
     return str(paid.ref_id)
 
 
@@ -158,7 +158,7 @@ async def test_actions_are_filtered_and_paged(shop: Shop) -> None:
 async def test_nobody_refunds_what_they_paid_or_were_paid_themselves(shop: Shop) -> None:
     operator, fan, creator = await shop.people.operator(), await shop.people.fan(100), await shop.people.creator()
     await operator.put("/creators/me", {"rateTokensPerMin": 60})
-    postgres = shop.house.postgres
+    postgres = shop.context.postgres
     stream = RoomId(new_uuid())
     await postgres.execute("INSERT INTO rooms (id, kind, channel) VALUES ($1, 'stream', $2)", stream, new_channel())
     await make_stream(postgres, stream, operator.user_id)
@@ -167,7 +167,7 @@ async def test_nobody_refunds_what_they_paid_or_were_paid_themselves(shop: Shop)
     in_escrow = ticket(stream, fan.user_id, ESCROW, 10)
     sent = tip(operator.user_id, creator.user_id, 5)
     watched = block(stream, fan.user_id, operator.user_id, 1)
-    assert all(receipt.paid for receipt in await shop.house.actor.post([received, in_escrow, sent, watched]))
+    assert all(receipt.paid for receipt in await shop.context.actor.post([received, in_escrow, sent, watched]))
     for target in (
         {"tipId": str(received.ref_id)},
         {"tipId": str(sent.ref_id)},
@@ -224,12 +224,12 @@ async def test_the_audit_sees_that_settlements_and_actions_match_one_to_one(dsn:
         await operator.post(f"/admin/payouts/{payout}", {"status": "paid"})
         assert await _broken(shop) == []
         with pytest.raises(Refused):
-            await shop.house.postgres.execute("UPDATE operator_actions SET reason = 'nothing'")
+            await shop.context.postgres.execute("UPDATE operator_actions SET reason = 'nothing'")
         for statement in ("DISABLE TRIGGER operator_actions_are_append_only", None):
             sql = forgery if statement is None else f"ALTER TABLE operator_actions {statement}"
-            await shop.house.postgres.execute(sql)
+            await shop.context.postgres.execute(sql)
         assert await _broken(shop) == [SETTLED]
 
 
 async def _broken(shop: Shop) -> list[str]:
-    return [finding.sentence async for finding in audit(shop.house.postgres) if finding.rows]
+    return [finding.sentence async for finding in audit(shop.context.postgres) if finding.rows]

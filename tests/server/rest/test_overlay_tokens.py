@@ -5,13 +5,13 @@ from uuid import UUID
 import httpx
 import trio
 
-from server.context import House
+from server.context import Context
 from storage.people.overlay_tokens import find_overlay_token
 from tests.server.rest.conftest import People
 from tests.server.rest.problems import SOMEBODY, check
 
 
-async def test_a_token_is_shown_once_and_stands_for_its_creator(house: House, people: People) -> None:
+async def test_a_token_is_shown_once_and_stands_for_its_creator(context: Context, people: People) -> None:
     creator = await people.creator()
     made = await creator.post("/overlay-tokens", {"name": " my\u0007 scene "})
     assert made.status_code == 201
@@ -22,27 +22,27 @@ async def test_a_token_is_shown_once_and_stands_for_its_creator(house: House, pe
     listed = await creator.get("/overlay-tokens")
     assert listed.json()["items"] == [card]
     assert secret not in listed.text
-    row = await house.postgres.fetchrow("SELECT t::text AS all FROM overlay_tokens t")
+    row = await context.postgres.fetchrow("SELECT t::text AS all FROM overlay_tokens t")
     assert row is not None and secret not in row["all"] and secret.encode().hex() not in row["all"]
-    found = await find_overlay_token(house.postgres, secret)
+    found = await find_overlay_token(context.postgres, secret)
     assert found == (UUID(card["overlayTokenId"]), creator.user_id)
     assert (await creator.get("/overlay-tokens")).json()["items"][0]["lastUsedAt"] is not None
 
 
-async def test_its_use_is_noted_once_a_minute(house: House, people: People) -> None:
+async def test_its_use_is_noted_once_a_minute(context: Context, people: People) -> None:
     creator = await people.creator()
     secret = (await creator.post("/overlay-tokens", {"name": "scene"})).json()["secret"]
     noted = []
     for _ in range(2):
-        await find_overlay_token(house.postgres, secret)
+        await find_overlay_token(context.postgres, secret)
         noted.append((await creator.get("/overlay-tokens")).json()["items"][0]["lastUsedAt"])
     assert noted[0] == noted[1]
-    await house.postgres.execute("UPDATE overlay_tokens SET last_used_at = last_used_at - interval '61 seconds'")
-    await find_overlay_token(house.postgres, secret)
+    await context.postgres.execute("UPDATE overlay_tokens SET last_used_at = last_used_at - interval '61 seconds'")
+    await find_overlay_token(context.postgres, secret)
     assert (await creator.get("/overlay-tokens")).json()["items"][0]["lastUsedAt"] > noted[0]
 
 
-async def test_what_is_no_secret_of_ours_opens_nothing(house: House, people: People) -> None:
+async def test_what_is_no_secret_of_ours_opens_nothing(context: Context, people: People) -> None:
     creator = await people.creator()
     secret = (await creator.post("/overlay-tokens", {"name": "scene"})).json()["secret"]
     for other in (
@@ -55,20 +55,20 @@ async def test_what_is_no_secret_of_ours_opens_nothing(house: House, people: Peo
         "hmo_" + "é" * 40,
         creator.token,
     ):
-        assert await find_overlay_token(house.postgres, other) is None
-    assert await find_overlay_token(house.postgres, "hmo_" + "\ud800" * 40) is None
+        assert await find_overlay_token(context.postgres, other) is None
+    assert await find_overlay_token(context.postgres, "hmo_" + "\ud800" * 40) is None
 
 
-async def test_a_revoked_token_opens_nothing_and_stays_in_the_list(house: House, people: People) -> None:
+async def test_a_revoked_token_opens_nothing_and_stays_in_the_list(context: Context, people: People) -> None:
     creator, other = await people.creator(), await people.creator()
     made = (await creator.post("/overlay-tokens", {"name": "scene"})).json()
     path = f"/overlay-tokens/{made['overlayTokenId']}"
     check(await other.ask("DELETE", path), 404, "NOT_FOUND")
-    assert await find_overlay_token(house.postgres, made["secret"]) is not None
+    assert await find_overlay_token(context.postgres, made["secret"]) is not None
     revoked = await creator.ask("DELETE", path)
     assert (revoked.status_code, revoked.json()["revokedAt"] is not None) == (200, True)
     assert (await creator.ask("DELETE", path)).json() == revoked.json()
-    assert await find_overlay_token(house.postgres, made["secret"]) is None
+    assert await find_overlay_token(context.postgres, made["secret"]) is None
     assert (await creator.get("/overlay-tokens")).json()["items"] == [revoked.json()]
     check(await creator.ask("DELETE", f"/overlay-tokens/{SOMEBODY}"), 404, "NOT_FOUND")
 

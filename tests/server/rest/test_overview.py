@@ -40,7 +40,7 @@ async def move(shop: Shop, kind: Kind, debit: UUID, credit: UUID, tokens: int, r
         room_id=room,
         ref_id=new_uuid(),
     )
-    assert (await shop.house.actor.post([posting]))[0].paid
+    assert (await shop.context.actor.post([posting]))[0].paid
 
 
 async def open_stream(creator: Caller) -> RoomId:
@@ -95,13 +95,13 @@ async def test_sales_and_the_margin_of_each_who_bought(shop: Shop) -> None:
 
 async def test_what_was_tipped_sold_and_cashed_out_is_counted_once_however_often_one_looks(shop: Shop) -> None:
     fan, creator, operator = await shop.people.fan(0), await shop.people.creator(), await shop.people.operator()
-    assert (await shop.house.actor.post([purchase(fan.user_id, 1000)]))[0].paid
+    assert (await shop.context.actor.post([purchase(fan.user_id, 1000)]))[0].paid
     streams = [await open_stream(creator) for _ in range(2)]
     for tokens, room in ((10, streams[0]), (20, streams[0]), (40, streams[1]), (5, None)):
         await move(shop, Kind.TIP, fan.user_id, creator.user_id, tokens, room)
         await overview(operator)
     await move(shop, Kind.TICKET, fan.user_id, ESCROW, 25, streams[0])
-    await shop.house.actor.release(streams[0])
+    await shop.context.actor.release(streams[0])
     payouts = [(await creator.post("/payouts", {"tokens": tokens})).json()["payoutId"] for tokens in (30, 40)]
     await operator.post(f"/admin/payouts/{payouts[1]}", {"status": "rejected"})
     shown = await overview(operator)
@@ -133,7 +133,7 @@ async def test_calls_and_how_long_they_were(shop: Shop) -> None:
     active = (await fan.get(f"/billing/{call_id}")).json()["totals"]["activeSeconds"]
     rung = await fan.post("/calls/init", {"creatorId": str(creator.user_id)})
     await fan.post(f"/calls/{rung.json()['callId']}/cancel")
-    for room in shop.house.registry:
+    for room in shop.context.registry:
         await room.settled.wait()
     total = (await overview(operator))["total"]
     assert total["calls"] == {"ended": 2, "answered": 1, "activeSeconds": int(active)}
@@ -151,7 +151,7 @@ async def test_only_operators_see_it_and_only_so_far_back(shop: Shop) -> None:
 
 async def test_payouts_that_are_only_wished_for_are_not_counted(shop: Shop) -> None:
     creator, operator = await shop.people.creator(), await shop.people.operator()
-    await shop.house.postgres.execute(
+    await shop.context.postgres.execute(
         "INSERT INTO payouts (id, creator_id, posting_key, tokens, cents, currency) VALUES ($1, $2, $3, 5, 25, 'USD')",
         *(PAYOUTS, creator.user_id, PAYOUTS),
     )

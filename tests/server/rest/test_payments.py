@@ -13,7 +13,7 @@ import trio
 from domain.ids import TOKEN_SALES
 from server.access.tokens import issue_token
 from server.cli.demo import FAN_TOKENS, FANS
-from server.context import House
+from server.context import Context
 from server.money.payments.demo import Demo, demo_url
 from server.rest.http import bodies
 from storage.market.purchases import expire_purchases
@@ -37,13 +37,13 @@ async def shop(dsn: str) -> AsyncIterator[Shop]:
 async def counted(shop: Shop, outcome: str) -> float:
     """What /metrics says of events with this outcome."""
     name = f'halfminute_payments_total{{outcome="{outcome}"}} '
-    lines = shop.house.telemetry.exposition().decode().splitlines()
+    lines = shop.context.telemetry.exposition().decode().splitlines()
     return sum(float(line.removeprefix(name)) for line in lines if line.startswith(name))
 
 
 async def waiting(shop: Shop) -> dict[str, int]:
     """How many payments wait for an operator, by problem, as /metrics says."""
-    lines = shop.house.telemetry.exposition().decode().splitlines()
+    lines = shop.context.telemetry.exposition().decode().splitlines()
     told = (line.partition('halfminute_payments_open{problem="')[2].partition('"} ') for line in lines)
     return {problem: int(float(count)) for problem, _, count in told if problem}
 
@@ -78,7 +78,7 @@ async def test_fifty_events_at_once_of_one_purchase_credit_it_once(shop: Shop) -
             nursery.start_soon(tell, raw)
     assert [answer.status_code for answer in answers] == [200] * 50
     assert await balance(fan) == 100
-    row = await shop.house.postgres.fetchrow("SELECT balance FROM wallets WHERE id = $1", TOKEN_SALES)
+    row = await shop.context.postgres.fetchrow("SELECT balance FROM wallets WHERE id = $1", TOKEN_SALES)
     assert row is not None and row["balance"] == -100
     await shop.check_books()
 
@@ -128,7 +128,7 @@ async def test_one_of_several_signatures_suffices_and_five_minutes_are_allowed(s
     assert await balance(fan) == 400
 
 
-async def test_without_a_secret_the_webhook_is_closed(house: House, web: httpx.AsyncClient) -> None:
+async def test_without_a_secret_the_webhook_is_closed(context: Context, web: httpx.AsyncClient) -> None:
     raw = b'{"id": "evt", "type": "ping"}'
     headers = {"Stripe-Signature": signature(raw, time.time())}
     check(await web.post("/api/payments/webhook/stripe", content=raw, headers=headers), 403, "FORBIDDEN")
@@ -178,7 +178,7 @@ async def test_a_large_event_of_another_type_is_acknowledged_and_so_is_a_large_p
 async def test_beyond_its_own_bound_an_event_is_too_large_and_other_paths_keep_theirs(shop: Shop) -> None:
     fan = shop.people.stranger()
     head = b"POST /api/payments/webhook/stripe HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 1048577\r\n"
-    assert (await exchange(shop.house, head + b"\r\n")).startswith(b"HTTP/1.1 413")
+    assert (await exchange(shop.context, head + b"\r\n")).startswith(b"HTTP/1.1 413")
     check(await fan.post("/tokens/purchases", {"packId": "x" * 65_537}), 413, "PAYLOAD_TOO_LARGE")
 
 
@@ -219,7 +219,7 @@ async def test_only_so_many_large_events_are_held_at_once_and_payments_do_not_wa
 
 async def begin_event(shop: Shop, raw: bytes, count: int) -> trio.SocketStream:
     """A connection over which the first `count` bytes of an event's body have come."""
-    stream = await trio.open_tcp_stream("127.0.0.1", shop.house.http_port)
+    stream = await trio.open_tcp_stream("127.0.0.1", shop.context.http_port)
     head = f"POST /api/payments/webhook/stripe HTTP/1.1\r\nHost: a\r\nContent-Length: {len(raw)}\r\n"
     await stream.send_all(f"{head}Stripe-Signature: {signature(raw, time.time())}\r\n\r\n".encode() + raw[:count])
     return stream
@@ -280,7 +280,7 @@ async def test_the_price_is_that_of_the_moment_when_the_checkout_began(
 ) -> None:
     fan = shop.people.stranger()
     purchase = await shop.buy(fan)
-    await shop.house.postgres.execute("UPDATE purchases SET tokens = 77, price_cents = 500")
+    await shop.context.postgres.execute("UPDATE purchases SET tokens = 77, price_cents = 500")
     await shop.pay({**purchase, "priceCents": 500})
     assert await balance(fan) == 77, "what stands in the purchase counts, not the pack of today"
 
@@ -298,10 +298,10 @@ async def test_a_payment_for_nobodys_purchase_is_acknowledged_and_counted(shop: 
 async def test_a_payment_of_a_purchase_that_was_not_there_yet_is_credited_when_it_is_reported_again(shop: Shop) -> None:
     fan = shop.people.stranger()
     purchase = await shop.buy(fan)
-    await shop.house.postgres.execute("UPDATE purchases SET provider = 'elsewhere'")
+    await shop.context.postgres.execute("UPDATE purchases SET provider = 'elsewhere'")
     await shop.pay(purchase)
     assert (await balance(fan), await counted(shop, "unknown")) == (0, 1)
-    await shop.house.postgres.execute("UPDATE purchases SET provider = 'stripe'")
+    await shop.context.postgres.execute("UPDATE purchases SET provider = 'stripe'")
     await shop.pay(purchase)
     assert (await balance(fan), await counted(shop, "credited"), (await waiting(shop))["unknown"]) == (100, 1, 0)
 
@@ -317,9 +317,9 @@ async def test_one_checkout_pays_for_one_purchase_whatever_its_events_name(shop:
 async def test_a_purchase_that_a_server_accepted_and_did_not_credit_is_credited_by_the_next_round(shop: Shop) -> None:
     fan = shop.people.stranger()
     purchase = await shop.buy(fan)
-    await shop.house.postgres.execute("UPDATE purchases SET accepted = true")
+    await shop.context.postgres.execute("UPDATE purchases SET accepted = true")
     for _ in range(2):
-        await shop.house.payments.look_after()
+        await shop.context.payments.look_after()
     assert await balance(fan) == 100
     assert (await fan.get(f"/tokens/purchases/{purchase['purchaseId']}")).json()["status"] == "paid"
 
@@ -351,7 +351,7 @@ async def test_two_checkouts_of_one_purchase_that_are_paid_at_once_are_one_credi
 async def test_two_payments_of_one_purchase_wait_for_each_other_before_either_is_decided(shop: Shop) -> None:
     fan = shop.people.stranger()
     purchase = await shop.buy(fan)
-    holder = await shop.house.postgres.connect()
+    holder = await shop.context.postgres.connect()
     await holder.fetchrow("BEGIN")
     await holder.fetchrow("SELECT FROM purchases WHERE id = $1 FOR NO KEY UPDATE", UUID(purchase["purchaseId"]))
     waiting = (
@@ -362,7 +362,7 @@ async def test_two_payments_of_one_purchase_wait_for_each_other_before_either_is
         for raw in (shop.stripe.event(purchase), shop.stripe.event(purchase, checkout="cs_test_another")):
             nursery.start_soon(shop.tell, raw)
         with trio.fail_after(10):
-            while len(await shop.house.postgres.fetch(waiting)) < 2:
+            while len(await shop.context.postgres.fetch(waiting)) < 2:
                 await trio.lowlevel.checkpoint()
         holder.terminate()
     assert (await balance(fan), await counted(shop, "credited"), await counted(shop, "paid_twice")) == (100, 1, 1)
@@ -373,7 +373,7 @@ async def test_a_second_payment_is_never_said_to_be_the_first_though_a_crash_cam
     fan = shop.people.stranger()
     purchase = await shop.buy(fan)
     await shop.pay(purchase)
-    await shop.house.postgres.execute("UPDATE purchases SET status = 'pending', paid_at = NULL")
+    await shop.context.postgres.execute("UPDATE purchases SET status = 'pending', paid_at = NULL")
     await shop.pay(purchase, checkout="cs_test_another")
     assert (await balance(fan), await counted(shop, "credited"), await counted(shop, "paid_twice")) == (100, 1, 1)
 
@@ -382,7 +382,7 @@ async def test_a_payment_that_was_booked_but_not_noted_is_noted_by_the_next_even
     fan = shop.people.stranger()
     purchase = await shop.buy(fan)
     await shop.pay(purchase)
-    await shop.house.postgres.execute("UPDATE purchases SET status = 'pending', paid_at = NULL")
+    await shop.context.postgres.execute("UPDATE purchases SET status = 'pending', paid_at = NULL")
     await shop.pay(purchase)
     assert (await fan.get("/tokens/purchases")).json()["items"][0]["status"] == "paid"
     assert await balance(fan) == 100
@@ -391,10 +391,10 @@ async def test_a_payment_that_was_booked_but_not_noted_is_noted_by_the_next_even
 async def test_a_checkout_of_which_nobody_tells_us_expires_and_can_be_paid_all_the_same(shop: Shop) -> None:
     fan = shop.people.stranger()
     old, fresh = await shop.buy(fan), await shop.buy(fan)
-    await shop.house.postgres.execute(
+    await shop.context.postgres.execute(
         "UPDATE purchases SET created_at = now() - interval '26 hours' WHERE id = $1", old["purchaseId"]
     )
-    await expire_purchases(shop.house.postgres)
+    await expire_purchases(shop.context.postgres)
     statuses = {each["purchaseId"]: each["status"] for each in (await fan.get("/tokens/purchases")).json()["items"]}
     assert statuses == {old["purchaseId"]: "expired", fresh["purchaseId"]: "pending"}
     await shop.pay(old)
@@ -403,7 +403,7 @@ async def test_a_checkout_of_which_nobody_tells_us_expires_and_can_be_paid_all_t
 
 async def test_a_house_that_drains_has_the_event_sent_again(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     raw = shop.stripe.event(await shop.buy(shop.people.stranger()))
-    monkeypatch.setattr(shop.house, "draining", True)
+    monkeypatch.setattr(shop.context, "draining", True)
     check(await shop.tell(raw), 503, "DRAINING")
 
 
@@ -411,9 +411,9 @@ async def test_a_house_that_drains_has_the_event_sent_again(shop: Shop, monkeypa
 
 
 async def test_the_demo_checkout_is_a_page_whose_button_pays(
-    house: House, people: People, web: httpx.AsyncClient
+    context: Context, people: People, web: httpx.AsyncClient
 ) -> None:
-    house.payments.open_demo(f"http://127.0.0.1:{house.http_port}")
+    context.payments.open_demo(f"http://127.0.0.1:{context.http_port}")
     fan = people.stranger()
     purchase = (await fan.post("/tokens/purchases", {"packId": "small"})).json()
     shown = await web.get(purchase["checkoutUrl"])
@@ -433,7 +433,7 @@ async def test_a_house_that_is_no_demo_has_no_such_page(shop: Shop) -> None:
     path = f"/payments/demo/{purchase['purchaseId']}"
     check(await fan.post(path), 404, "NOT_FOUND")
     check(await fan.get(path), 404, "NOT_FOUND")
-    shop.house.payments.demo = Demo("http://127.0.0.1")
+    shop.context.payments.demo = Demo("http://127.0.0.1")
     check(await fan.post(path), 404, "NOT_FOUND")  # it is Stripe's to pay
     assert await balance(fan) == 0
 

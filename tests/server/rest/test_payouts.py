@@ -10,7 +10,7 @@ import trio
 
 from domain.billing.posting import Kind, Posting
 from domain.ids import PAYOUTS, TOKEN_SALES, PostingKey, UserId, client_key
-from server.context import House
+from server.context import Context
 from server.ids import new_uuid
 from storage.ledger.actor import StorageActor
 from storage.ledger.audit import audit
@@ -19,24 +19,24 @@ from storage.postgres import StorageUnavailable
 from tests.server.rest.conftest import Caller, People, people_of
 from tests.server.rest.problems import SOMEBODY, check
 from tests.server.rest.shop import balance
-from tests.support.servers import give, running_house, with_section
+from tests.support.servers import give, running_server, with_section
 
 
 @pytest.fixture
-async def house(dsn: str) -> AsyncIterator[House]:
+async def context(dsn: str) -> AsyncIterator[Context]:
     """Where ten tokens can be cashed out."""
-    async with running_house(dsn, with_section("payouts", min_tokens=10)) as running:
+    async with running_server(dsn, with_section("payouts", min_tokens=10)) as running:
         yield running
         assert [finding.sentence async for finding in audit(running.postgres) if finding.rows] == []
 
 
 @pytest.fixture
-async def people(house: House) -> AsyncIterator[People]:
-    async with people_of(house) as made:
+async def people(context: Context) -> AsyncIterator[People]:
+    async with people_of(context) as made:
         yield made
 
 
-async def move(house: House, kind: Kind, debit: UUID, credit: UUID, tokens: int) -> PostingKey:
+async def move(context: Context, kind: Kind, debit: UUID, credit: UUID, tokens: int) -> PostingKey:
     posting = Posting(
         key=client_key(UserId(debit), str(new_uuid())),
         kind=kind,
@@ -44,28 +44,28 @@ async def move(house: House, kind: Kind, debit: UUID, credit: UUID, tokens: int)
         credit=UserId(credit),
         tokens=tokens,
     )
-    assert (await house.actor.post([posting]))[0].paid
+    assert (await context.actor.post([posting]))[0].paid
     return posting.key
 
 
-async def earner(house: House, people: People, tokens: int) -> Caller:
+async def earner(context: Context, people: People, tokens: int) -> Caller:
     """A creator who was tipped by somebody who had bought the tokens."""
     creator, fan = await people.creator(), await people.creator()
-    await _buy(house, fan, tokens)
-    await move(house, Kind.TIP, fan.user_id, creator.user_id, tokens)
+    await _buy(context, fan, tokens)
+    await move(context, Kind.TIP, fan.user_id, creator.user_id, tokens)
     return creator
 
 
-async def _buy(house: House, caller: Caller, tokens: int) -> None:
-    await move(house, Kind.PURCHASE, TOKEN_SALES, caller.user_id, tokens)
+async def _buy(context: Context, caller: Caller, tokens: int) -> None:
+    await move(context, Kind.PURCHASE, TOKEN_SALES, caller.user_id, tokens)
 
 
 async def cashable(creator: Caller) -> int:
     return int((await creator.get("/payouts/terms")).json()["cashableTokens"])
 
 
-async def test_a_payout_takes_the_tokens_and_says_what_they_bring(house: House, people: People) -> None:
-    creator = await earner(house, people, 100)
+async def test_a_payout_takes_the_tokens_and_says_what_they_bring(context: Context, people: People) -> None:
+    creator = await earner(context, people, 100)
     phone = await people.phone(creator)
     answer = await creator.post("/payouts", {"tokens": 60})
     assert answer.status_code == 201, answer.text
@@ -96,10 +96,10 @@ async def test_a_payout_takes_the_tokens_and_says_what_they_bring(house: House, 
 # How much
 
 
-async def test_only_what_was_earned_can_be_cashed_out(house: House, people: People) -> None:
-    creator = await earner(house, people, 50)
-    await move(house, Kind.PURCHASE, TOKEN_SALES, creator.user_id, 200)
-    await give(house, creator.user_id, 30)
+async def test_only_what_was_earned_can_be_cashed_out(context: Context, people: People) -> None:
+    creator = await earner(context, people, 50)
+    await move(context, Kind.PURCHASE, TOKEN_SALES, creator.user_id, 200)
+    await give(context, creator.user_id, 30)
     assert (await balance(creator), await cashable(creator)) == (280, 50)
     fields = check(await creator.post("/payouts", {"tokens": 51}), 400, "INSUFFICIENT_TOKENS")
     assert [fields[name] for name in ("required", "current", "shortfall")] == [51, 50, 1]
@@ -107,45 +107,45 @@ async def test_only_what_was_earned_can_be_cashed_out(house: House, people: Peop
     assert (await balance(creator), await cashable(creator)) == (230, 0)
 
 
-async def test_what_was_bought_is_spent_before_what_was_earned(house: House, people: People) -> None:
-    creator, other = await earner(house, people, 50), await people.creator()
-    await move(house, Kind.PURCHASE, TOKEN_SALES, creator.user_id, 40)
-    await move(house, Kind.TIP, creator.user_id, other.user_id, 40)
+async def test_what_was_bought_is_spent_before_what_was_earned(context: Context, people: People) -> None:
+    creator, other = await earner(context, people, 50), await people.creator()
+    await move(context, Kind.PURCHASE, TOKEN_SALES, creator.user_id, 40)
+    await move(context, Kind.TIP, creator.user_id, other.user_id, 40)
     assert (await cashable(creator), await cashable(other)) == (50, 40)
-    await move(house, Kind.TIP, creator.user_id, other.user_id, 15)
+    await move(context, Kind.TIP, creator.user_id, other.user_id, 15)
     assert (await cashable(creator), await cashable(other)) == (35, 55)
 
 
 async def test_promotional_tokens_are_spent_first_and_stay_promotional_in_whose_hands_ever(
-    house: House, people: People
+    context: Context, people: People
 ) -> None:
-    creator, other = await earner(house, people, 50), await people.creator()
-    await give(house, creator.user_id, 40)
-    await move(house, Kind.TIP, creator.user_id, other.user_id, 60)
+    creator, other = await earner(context, people, 50), await people.creator()
+    await give(context, creator.user_id, 40)
+    await move(context, Kind.TIP, creator.user_id, other.user_id, 60)
     assert (await cashable(creator), await cashable(other)) == (30, 20)
-    await move(house, Kind.TIP, other.user_id, creator.user_id, 40)
+    await move(context, Kind.TIP, other.user_id, creator.user_id, 40)
     assert (await cashable(creator), await cashable(other)) == (30, 20)
 
 
-async def test_what_was_refunded_or_given_back_is_no_earning(house: House, people: People) -> None:
-    creator, fan = await earner(house, people, 50), await people.creator()
-    await move(house, Kind.PURCHASE, TOKEN_SALES, fan.user_id, 100)
-    tip = await move(house, Kind.TIP, fan.user_id, creator.user_id, 20)
-    refunded = await house.actor.refund([tip], "a mistake")
+async def test_what_was_refunded_or_given_back_is_no_earning(context: Context, people: People) -> None:
+    creator, fan = await earner(context, people, 50), await people.creator()
+    await move(context, Kind.PURCHASE, TOKEN_SALES, fan.user_id, 100)
+    tip = await move(context, Kind.TIP, fan.user_id, creator.user_id, 20)
+    refunded = await context.actor.refund([tip], "a mistake")
     assert [receipt.paid for receipt in refunded.receipts] == [True]
-    await give(house, creator.user_id, 100)
+    await give(context, creator.user_id, 100)
     assert (await cashable(creator), await cashable(fan)) == (50, 0)
 
 
 @pytest.mark.parametrize("tokens", [0, -1, 9, "10", 10.0, 1_000_000_001, 2**63, None])
-async def test_a_number_that_does_not_fit_is_refused_by_name(house: House, people: People, tokens: Any) -> None:
-    creator = await earner(house, people, 50)
+async def test_a_number_that_does_not_fit_is_refused_by_name(context: Context, people: People, tokens: Any) -> None:
+    creator = await earner(context, people, 50)
     fields = check(await creator.post("/payouts", {"tokens": tokens}), 400, "VALIDATION_FAILED")
     assert [error["field"] for error in fields["errors"]] == ["tokens"]
     assert await balance(creator) == 50
 
 
-async def test_only_creators_cash_out(house: House, people: People) -> None:
+async def test_only_creators_cash_out(context: Context, people: People) -> None:
     fan, other = await people.fan(100), await people.creator()
     check(await fan.post("/payouts", {"tokens": 20}), 409, "NOT_A_CREATOR")
     assert (await fan.get("/payouts/terms")).json() == {
@@ -162,8 +162,8 @@ async def test_only_creators_cash_out(house: House, people: People) -> None:
 # The same key
 
 
-async def test_the_same_key_cashes_out_once(house: House, people: People) -> None:
-    creator = await earner(house, people, 50)
+async def test_the_same_key_cashes_out_once(context: Context, people: People) -> None:
+    creator = await earner(context, people, 50)
     first = await creator.post("/payouts", {"tokens": 50}, key="k")
     again = await creator.post("/payouts", {"tokens": 50}, key='"k"')
     assert (again.status_code, again.json()) == (201, first.json())
@@ -172,12 +172,12 @@ async def test_the_same_key_cashes_out_once(house: House, people: People) -> Non
     assert (await balance(creator), (await creator.get("/payouts")).json()["total"]) == (0, 1)
 
 
-async def test_one_key_space_for_payouts_and_credits(house: House, people: People) -> None:
+async def test_one_key_space_for_payouts_and_credits(context: Context, people: People) -> None:
     operator = await people.operator()
     await operator.put("/creators/me", {"rateTokensPerMin": 60})
     fan = await people.fan(100)
-    await _buy(house, fan, 100)
-    await move(house, Kind.TIP, fan.user_id, operator.user_id, 200)
+    await _buy(context, fan, 100)
+    await move(context, Kind.TIP, fan.user_id, operator.user_id, 200)
     gift = {"userId": str(fan.user_id), "tokens": 5, "reason": "welcome"}
     assert (await operator.post("/admin/credits", gift, key="a")).status_code == 201
     check(await operator.post("/payouts", {"tokens": 20}, key="a"), 422, "IDEMPOTENCY_CONFLICT")
@@ -185,25 +185,25 @@ async def test_one_key_space_for_payouts_and_credits(house: House, people: Peopl
     check(await operator.post("/admin/credits", gift, key="b"), 422, "IDEMPOTENCY_CONFLICT")
 
 
-async def test_a_refusal_is_not_remembered(house: House, people: People) -> None:
-    creator, fan = await earner(house, people, 10), await people.fan(0)
-    await _buy(house, fan, 10)
+async def test_a_refusal_is_not_remembered(context: Context, people: People) -> None:
+    creator, fan = await earner(context, people, 10), await people.fan(0)
+    await _buy(context, fan, 10)
     check(await creator.post("/payouts", {"tokens": 20}, key="k"), 400, "INSUFFICIENT_TOKENS")
-    await move(house, Kind.TIP, fan.user_id, creator.user_id, 10)
+    await move(context, Kind.TIP, fan.user_id, creator.user_id, 10)
     assert (await creator.post("/payouts", {"tokens": 20}, key="k")).status_code == 201
 
 
-async def test_fifty_at_once_under_one_key_cash_out_once(house: House, people: People) -> None:
-    creator = await earner(house, people, 50)
+async def test_fifty_at_once_under_one_key_cash_out_once(context: Context, people: People) -> None:
+    creator = await earner(context, people, 50)
     answers = await _at_once(50, lambda i: creator.post("/payouts", {"tokens": 20}, key="tap"))
     assert [answer.status_code for answer in answers] == [201] * 50, {answer.text for answer in answers}
     assert len({answer.text for answer in answers}) == 1
     assert (await balance(creator), (await creator.get("/payouts")).json()["total"]) == (30, 1)
 
 
-async def test_many_at_once_never_cash_out_more_than_was_earned(house: House, people: People) -> None:
-    creator = await earner(house, people, 50)
-    await give(house, creator.user_id, 500)  # there would be enough
+async def test_many_at_once_never_cash_out_more_than_was_earned(context: Context, people: People) -> None:
+    creator = await earner(context, people, 50)
+    await give(context, creator.user_id, 500)  # there would be enough
     answers = await _at_once(20, lambda i: creator.post("/payouts", {"tokens": 20}, key=f"k{i}"))
     assert sorted(answer.status_code for answer in answers) == [201] * 2 + [400] * 18
     assert (await balance(creator), await cashable(creator)) == (510, 10)
@@ -225,9 +225,9 @@ async def _at_once(count: int, ask: Callable[[int], Awaitable[httpx.Response]]) 
 
 
 async def test_a_payout_that_was_written_down_and_not_booked_is_booked_by_the_next(
-    house: House, people: People
+    context: Context, people: People
 ) -> None:
-    creator = await earner(house, people, 50)
+    creator = await earner(context, people, 50)
     wish = NewPayout(
         id=new_uuid(),
         creator_id=creator.user_id,
@@ -238,7 +238,7 @@ async def test_a_payout_that_was_written_down_and_not_booked_is_booked_by_the_ne
         cents=100,
         currency="USD",
     )
-    await reserve_payout(house.postgres, wish)
+    await reserve_payout(context.postgres, wish)
     assert (await cashable(creator), (await creator.get("/payouts")).json()["total"]) == (30, 0)
     check(await creator.post("/payouts", {"tokens": 40}), 400, "INSUFFICIENT_TOKENS")
     assert (await balance(creator), (await creator.get("/payouts")).json()["total"]) == (30, 1)
@@ -246,8 +246,8 @@ async def test_a_payout_that_was_written_down_and_not_booked_is_booked_by_the_ne
     assert (again.json()["payoutId"], again.json()["wallet"]) == (str(wish.id), {"balance": 30})
 
 
-async def test_what_cannot_be_booked_any_more_is_given_up(house: House, people: People) -> None:
-    creator, other = await earner(house, people, 50), await people.creator()
+async def test_what_cannot_be_booked_any_more_is_given_up(context: Context, people: People) -> None:
+    creator, other = await earner(context, people, 50), await people.creator()
     wish = NewPayout(
         id=new_uuid(),
         creator_id=creator.user_id,
@@ -258,8 +258,8 @@ async def test_what_cannot_be_booked_any_more_is_given_up(house: House, people: 
         cents=200,
         currency="USD",
     )
-    await reserve_payout(house.postgres, wish)
-    await move(house, Kind.TIP, creator.user_id, other.user_id, 20)
+    await reserve_payout(context.postgres, wish)
+    await move(context, Kind.TIP, creator.user_id, other.user_id, 20)
     assert (await creator.post("/payouts", {"tokens": 30}, key="lost")).status_code == 201, "its key is free again"
     assert (await balance(creator), (await creator.get("/payouts")).json()["total"]) == (0, 1)
 
@@ -267,8 +267,8 @@ async def test_what_cannot_be_booked_any_more_is_given_up(house: House, people: 
 # Settling
 
 
-async def test_an_operator_pays_and_says_so(house: House, people: People) -> None:
-    creator, operator = await earner(house, people, 50), await people.operator()
+async def test_an_operator_pays_and_says_so(context: Context, people: People) -> None:
+    creator, operator = await earner(context, people, 50), await people.operator()
     payout = (await creator.post("/payouts", {"tokens": 20})).json()
     path = f"/admin/payouts/{payout['payoutId']}"
     paid = await operator.post(path, {"status": "paid", "note": " bank\u0007 reference 5 "})
@@ -280,8 +280,10 @@ async def test_an_operator_pays_and_says_so(house: House, people: People) -> Non
     assert await balance(creator) == 30
 
 
-async def test_a_rejected_payout_is_given_back_once_and_can_be_asked_for_again(house: House, people: People) -> None:
-    creator, operator = await earner(house, people, 50), await people.operator()
+async def test_a_rejected_payout_is_given_back_once_and_can_be_asked_for_again(
+    context: Context, people: People
+) -> None:
+    creator, operator = await earner(context, people, 50), await people.operator()
     first = (await creator.post("/payouts", {"tokens": 50}, key="k")).json()
     path = f"/admin/payouts/{first['payoutId']}"
     answers = await _at_once(10, lambda i: operator.post(path, {"status": "rejected"}))
@@ -299,8 +301,8 @@ async def test_a_rejected_payout_is_given_back_once_and_can_be_asked_for_again(h
     ]
 
 
-async def test_paid_and_rejected_at_once_are_one_of_the_two(house: House, people: People) -> None:
-    creator, operator = await earner(house, people, 500), await people.operator()
+async def test_paid_and_rejected_at_once_are_one_of_the_two(context: Context, people: People) -> None:
+    creator, operator = await earner(context, people, 500), await people.operator()
     for _ in range(5):
         payout = (await creator.post("/payouts", {"tokens": 10})).json()
         before = await balance(creator)
@@ -316,9 +318,9 @@ async def _settle_both_ways(operator: Caller, payout_id: str) -> list[httpx.Resp
 
 
 async def test_what_a_server_did_not_come_to_give_back_is_given_back_later(
-    house: House, people: People, monkeypatch: pytest.MonkeyPatch
+    context: Context, people: People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    creator, operator = await earner(house, people, 50), await people.operator()
+    creator, operator = await earner(context, people, 50), await people.operator()
     payout = (await creator.post("/payouts", {"tokens": 50})).json()
 
     async def away(*_: object) -> Any:
@@ -330,13 +332,13 @@ async def test_what_a_server_did_not_come_to_give_back_is_given_back_later(
         check(answer, 503, "STORAGE_UNAVAILABLE")
     assert await balance(creator) == 0
     for _ in range(2):
-        await house.payouts.give_back_rejected()
+        await context.payouts.give_back_rejected()
     assert await balance(creator) == 50
 
 
-async def test_only_operators_settle_and_see_all(house: House, people: People) -> None:
-    creator, operator = await earner(house, people, 50), await people.operator()
-    other = await earner(house, people, 50)
+async def test_only_operators_settle_and_see_all(context: Context, people: People) -> None:
+    creator, operator = await earner(context, people, 50), await people.operator()
+    other = await earner(context, people, 50)
     payouts = [(await each.post("/payouts", {"tokens": 20})).json() for each in (creator, other)]
     path = f"/admin/payouts/{payouts[0]['payoutId']}"
     check(await creator.post(path, {"status": "paid"}), 403, "FORBIDDEN")
@@ -348,5 +350,5 @@ async def test_only_operators_settle_and_see_all(house: House, people: People) -
     rest = await operator.follow(page.links["next"]["url"])
     ids = [item["payoutId"] for item in page.json()["items"] + rest.json()["items"]]
     assert ids == [payouts[1]["payoutId"], payouts[0]["payoutId"]]
-    row = await house.postgres.fetchrow("SELECT balance FROM wallets WHERE id = $1", PAYOUTS)
+    row = await context.postgres.fetchrow("SELECT balance FROM wallets WHERE id = $1", PAYOUTS)
     assert row is not None and row["balance"] == 40

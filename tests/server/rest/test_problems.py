@@ -8,7 +8,7 @@ import pytest
 import structlog
 from structlog.contextvars import merge_contextvars
 
-from server.context import House
+from server.context import Context
 from server.rest.app import ROUTES
 from server.rest.route import Needs
 from server.rest.routes import wallet
@@ -51,10 +51,10 @@ async def test_a_body_of_64_kib_is_read_and_one_byte_more_is_too_large(people: P
     check(await fan.ask("POST", "/calls/init", content=b" " * 65_537), 413, "PAYLOAD_TOO_LARGE")
 
 
-async def test_a_body_without_a_length_is_cut_off_where_it_becomes_too_large(house: House) -> None:
+async def test_a_body_without_a_length_is_cut_off_where_it_becomes_too_large(context: Context) -> None:
     chunk = b"3e8\r\n" + b" " * 1000 + b"\r\n"
     head = b"POST /api/calls/init HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
-    answer = await exchange(house, head + chunk * 70)
+    answer = await exchange(context, head + chunk * 70)
     assert answer.startswith(b"HTTP/1.1 413")
     assert b"PAYLOAD_TOO_LARGE" in answer
 

@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from domain.billing.posting import Kind
-from server.context import House
+from server.context import Context
 from storage.ledger.audit import audit
 from tests.server.rest.conftest import Caller, People
 from tests.support.clients import Phone
@@ -25,33 +25,35 @@ OFFSETS_SECONDS = (-0.03, -0.02, -0.01, 0.0)
 Request = Callable[[], Awaitable[httpx.Response]]
 
 
-async def test_fifty_who_buy_one_ticket_at_once_are_charged_once(house: House, people: People) -> None:
+async def test_fifty_who_buy_one_ticket_at_once_are_charged_once(context: Context, people: People) -> None:
     fan, creator = await people.fan(5000), await people.creator()
     buy = partial(fan.post, f"/streams/{await _ticketed(creator, 30)}/tickets")
     answers = await _at_once([partial(buy, key=f"tap {number}") for number in range(CROWD)])
     assert _errors(answers) == ["ALREADY_PURCHASED"] * (CROWD - 1)
     assert await _balances(fan, creator) == [4970, 0], "it is in escrow"
-    assert await _booked(house, fan, Kind.TICKET) == [30]
-    await _check_books(house)
+    assert await _booked(context, fan, Kind.TICKET) == [30]
+    await _check_books(context)
 
 
 @pytest.mark.parametrize("in_room", [False, True])
 async def test_of_fifty_tips_at_once_those_are_given_that_can_be_paid(
-    house: House, people: People, in_room: bool
+    context: Context, people: People, in_room: bool
 ) -> None:
     fan, creator = await people.fan(100), await people.creator()
-    context = {"streamId": await _live(creator, "id")} if in_room else {}
-    body = {"toCreatorId": str(creator.user_id), "amountTokens": 7, "context": context}
+    where = {"streamId": await _live(creator, "id")} if in_room else {}
+    body = {"toCreatorId": str(creator.user_id), "amountTokens": 7, "context": where}
     answers = await _at_once([partial(fan.post, "/tips/send", body)] * CROWD)
     assert _errors(answers) == ["INSUFFICIENT_TOKENS"] * 36, "14 times 7 is all that a hundred pays"
     left = [answer.json()["newBalance"] for answer in answers if answer.status_code == 200]
     assert sorted(left) == list(range(2, 100, 7)), "each giver was told another balance"
     assert await _balances(fan, creator) == [2, 98]
-    assert await _booked(house, fan, Kind.TIP) == [7] * 14
-    await _check_books(house)
+    assert await _booked(context, fan, Kind.TIP) == [7] * 14
+    await _check_books(context)
 
 
-async def test_tips_of_many_sizes_leave_a_balance_that_pays_none_of_those_refused(house: House, people: People) -> None:
+async def test_tips_of_many_sizes_leave_a_balance_that_pays_none_of_those_refused(
+    context: Context, people: People
+) -> None:
     fan, creator = await people.fan(200), await people.creator()
     body = {"toCreatorId": str(creator.user_id)}
     tips = [partial(fan.post, "/tips/send", {**body, "amountTokens": tokens}) for tokens in range(1, CROWD + 1)]
@@ -61,11 +63,11 @@ async def test_tips_of_many_sizes_leave_a_balance_that_pays_none_of_those_refuse
     assert len(given) + len(refused) == CROWD
     assert all(no["required"] > no["current"] >= 200 - sum(given) >= 0 for no in refused)
     assert await _balances(fan, creator) == [200 - sum(given), sum(given)]
-    assert sorted(await _booked(house, fan, Kind.TIP)) == sorted(given)
-    await _check_books(house)
+    assert sorted(await _booked(context, fan, Kind.TIP)) == sorted(given)
+    await _check_books(context)
 
 
-async def test_one_key_fifty_times_at_once_over_http_and_websocket_moves_once(house: House, people: People) -> None:
+async def test_one_key_fifty_times_at_once_over_http_and_websocket_moves_once(context: Context, people: People) -> None:
     fan, creator = await people.fan(5000), await people.creator()
     channel, phone = await _live(creator, "channel"), await people.phone(fan)
     await trio.to_thread.run_sync(phone.join, channel)
@@ -80,13 +82,13 @@ async def test_one_key_fifty_times_at_once_over_http_and_websocket_moves_once(ho
     assert len(told) == CROWD
     assert {(each["tip"]["tipId"], each["wallet"]["balance"]) for each in told} == {(told[0]["tipId"], 4970)}
     assert await _balances(fan, creator) == [4970, 30]
-    assert await _booked(house, fan, Kind.TIP) == [30]
-    await _check_books(house)
+    assert await _booked(context, fan, Kind.TIP) == [30]
+    await _check_books(context)
 
 
 @pytest.mark.parametrize("offset", OFFSETS_SECONDS)
 async def test_stop_and_pause_and_the_last_block_at_once_end_in_one_state(
-    house: House, people: People, offset: float
+    context: Context, people: People, offset: float
 ) -> None:
     fan, creator = await people.fan(2 * BLOCK_TOKENS), await people.creator(RATE)
     call_id, phone, _ = await people.talking(fan, creator)
@@ -98,19 +100,19 @@ async def test_stop_and_pause_and_the_last_block_at_once_end_in_one_state(
     assert set(_errors(answers)) <= {"CALL_ENDED"}, "only the pause can be too late"
     told = await trio.to_thread.run_sync(phone.wait_for, "call:ended")
     call, totals = (await _billing(fan, call_id))["call"], (await _billing(creator, call_id))["totals"]
-    blocks, returned = await _booked(house, fan, Kind.BLOCK), await _booked(house, creator, Kind.REFUND)
+    blocks, returned = await _booked(context, fan, Kind.BLOCK), await _booked(context, creator, Kind.REFUND)
     paid = sum(blocks) - sum(returned)
     assert (call["status"], call["endReason"], told["reason"]) == ("ended", "creator_ended", "creator_ended")
     assert blocks in ([BLOCK_TOKENS], [BLOCK_TOKENS] * 2)
     assert returned in ([], [BLOCK_TOKENS]), "the block that the creator cut short"
     assert (told["blocks"], told["tokens"]) == (totals["blocks"], totals["tokens"]) == (len(blocks), paid)
     assert await _balances(fan, creator) == [2 * BLOCK_TOKENS - paid, paid]
-    await _check_books(house)
+    await _check_books(context)
 
 
 @pytest.mark.parametrize("offset", OFFSETS_SECONDS)
 async def test_a_tip_and_a_ticket_and_a_block_for_the_same_last_tokens_are_one_of_them(
-    house: House, people: People, offset: float
+    context: Context, people: People, offset: float
 ) -> None:
     fan, creator, other = await people.fan(2 * BLOCK_TOKENS), await people.creator(RATE), await people.creator()
     stream = await _ticketed(other, BLOCK_TOKENS)
@@ -123,11 +125,11 @@ async def test_a_tip_and_a_ticket_and_a_block_for_the_same_last_tokens_are_one_o
     won = sum(answer.is_success for answer in answers)
     assert set(_errors(answers)) == {"INSUFFICIENT_TOKENS"}, "they cannot both be paid"
     assert (told["reason"], told["blocks"]) == ("insufficient_funds", 2 - won)
-    bought = await _booked(house, fan, Kind.TIP) + await _booked(house, fan, Kind.TICKET)
+    bought = await _booked(context, fan, Kind.TIP) + await _booked(context, fan, Kind.TICKET)
     assert bought == [BLOCK_TOKENS] * won
-    assert await _booked(house, fan, Kind.BLOCK) == [BLOCK_TOKENS] * (2 - won)
+    assert await _booked(context, fan, Kind.BLOCK) == [BLOCK_TOKENS] * (2 - won)
     assert await _balances(fan) == [0]
-    await _check_books(house)
+    await _check_books(context)
 
 
 async def _at_once(asked: Sequence[Request]) -> list[httpx.Response]:
@@ -182,13 +184,13 @@ async def _balances(*callers: Caller) -> list[int]:
     return [(await caller.get("/wallet")).json()["balance"] for caller in callers]
 
 
-async def _booked(house: House, payer: Caller, kind: Kind) -> list[int]:
+async def _booked(context: Context, payer: Caller, kind: Kind) -> list[int]:
     """The tokens of each of the payer's postings of this kind, as the journal has them."""
-    rows = await house.postgres.fetch(
+    rows = await context.postgres.fetch(
         "SELECT tokens FROM journal WHERE debit_wallet = $1 AND kind = $2 ORDER BY debit_n", payer.user_id, kind
     )
     return [row["tokens"] for row in rows]
 
 
-async def _check_books(house: House) -> None:
-    assert [finding.sentence async for finding in audit(house.postgres) if finding.rows] == []
+async def _check_books(context: Context) -> None:
+    assert [finding.sentence async for finding in audit(context.postgres) if finding.rows] == []

@@ -8,7 +8,7 @@ import trio
 
 from domain.billing.posting import Posting
 from domain.ids import LOSSES, RoomId
-from server.context import House
+from server.context import Context
 from server.ids import new_channel, new_uuid
 from storage.ledger.audit import audit
 from tests.server.rest.conftest import Caller, People
@@ -19,29 +19,29 @@ AT_ONCE = 50
 REFUNDS = "/admin/refunds"
 
 
-async def book(house: House, *postings: Posting) -> None:
-    assert all(receipt.paid for receipt in await house.actor.post(postings))
+async def book(context: Context, *postings: Posting) -> None:
+    assert all(receipt.paid for receipt in await context.actor.post(postings))
 
 
-async def balances(house: House, *callers: Caller) -> list[int]:
-    rows = await house.postgres.fetch("SELECT id, balance FROM wallets")
+async def balances(context: Context, *callers: Caller) -> list[int]:
+    rows = await context.postgres.fetch("SELECT id, balance FROM wallets")
     found = {row["id"]: row["balance"] for row in rows}
     return [found[caller.user_id] for caller in callers]
 
 
-async def losses(house: House) -> int:
-    rows = await house.postgres.fetch("SELECT -balance FROM wallets WHERE id = $1", LOSSES)
+async def losses(context: Context) -> int:
+    rows = await context.postgres.fetch("SELECT -balance FROM wallets WHERE id = $1", LOSSES)
     return int(rows[0][0])
 
 
-async def add_stream(house: House, creator: Caller, viewer: Caller) -> RoomId:
+async def add_stream(context: Context, creator: Caller, viewer: Caller) -> RoomId:
     """A stream, and the meter of somebody who watches it."""
     stream = RoomId(new_uuid())
-    await house.postgres.execute(
+    await context.postgres.execute(
         "INSERT INTO rooms (id, kind, channel) VALUES ($1, 'stream', $2)", stream, new_channel()
     )
-    await make_stream(house.postgres, stream, creator.user_id)
-    await house.postgres.execute("INSERT INTO meters (room_id, payer_id) VALUES ($1, $2)", stream, viewer.user_id)
+    await make_stream(context.postgres, stream, creator.user_id)
+    await context.postgres.execute("INSERT INTO meters (room_id, payer_id) VALUES ($1, $2)", stream, viewer.user_id)
     return stream
 
 
@@ -50,10 +50,10 @@ def borne(*, escrow: int = 0, creator: int = 0, losses: int = 0) -> dict[str, in
     return {"fromEscrow": escrow, "fromCreator": creator, "fromLosses": losses}
 
 
-async def test_a_tip_is_given_back_and_both_hear_of_it(house: House, people: People) -> None:
+async def test_a_tip_is_given_back_and_both_hear_of_it(context: Context, people: People) -> None:
     fan, creator, operator = await people.fan(100), await people.creator(), await people.operator()
     paid = tip(fan.user_id, creator.user_id, 40)
-    await book(house, paid)
+    await book(context, paid)
     phone = await people.phone(fan)
     answer = await operator.post(REFUNDS, {"tipId": str(paid.ref_id), "reason": " sor\u0007ry "})
     assert answer.status_code == 201
@@ -64,20 +64,20 @@ async def test_a_tip_is_given_back_and_both_hear_of_it(house: House, people: Peo
         "fromCreator": 40,
         "fromLosses": 0,
     }
-    assert await balances(house, fan, creator) == [100, 0]
+    assert await balances(context, fan, creator) == [100, 0]
     entry = (await fan.get("/wallet/ledger", kind="refund")).json()["items"][0]
     assert (entry["tokens"], entry["memo"], entry["refId"]) == (40, "sorry", str(paid.ref_id))
     news = await trio.to_thread.run_sync(phone.wait_for, "wallet:changed")
     assert (news["balance"], news["tokens"], news["cause"]) == (100, 40, "refund")
-    await _check(house)
+    await _check(context)
 
 
 async def test_a_creator_with_too_little_gives_what_is_there_and_the_house_the_rest(
-    house: House, people: People
+    context: Context, people: People
 ) -> None:
     fan, creator, operator = await people.fan(100), await people.creator(), await people.operator()
     paid = tip(fan.user_id, creator.user_id, 40)
-    await book(house, paid, tip(creator.user_id, fan.user_id, 25))
+    await book(context, paid, tip(creator.user_id, fan.user_id, 25))
     answer = await operator.post(REFUNDS, {"tipId": str(paid.ref_id), "reason": "sorry"})
     assert answer.json() == {
         "userId": str(fan.user_id),
@@ -86,58 +86,60 @@ async def test_a_creator_with_too_little_gives_what_is_there_and_the_house_the_r
         "fromCreator": 15,
         "fromLosses": 25,
     }
-    assert await balances(house, fan, creator) == [125, 0]
-    assert await losses(house) == 25
-    await _check(house)
+    assert await balances(context, fan, creator) == [125, 0]
+    assert await losses(context) == 25
+    await _check(context)
 
 
-async def test_a_call_is_given_back_with_all_its_blocks(house: House, people: People) -> None:
+async def test_a_call_is_given_back_with_all_its_blocks(context: Context, people: People) -> None:
     fan, creator, operator = await people.fan(100), await people.creator(60), await people.operator()
     call_id, _, _ = await people.talking(fan, creator)
     tokens = (await fan.post(f"/billing/{call_id}/stop")).json()["call"]["tokens"]
     answer = await operator.post(REFUNDS, {"callId": call_id, "reason": "sorry"})
     assert (answer.json()["tokens"], answer.json()["fromCreator"]) == (tokens, tokens)
-    assert await balances(house, fan, creator) == [100, 0]
-    await _check(house)
+    assert await balances(context, fan, creator) == [100, 0]
+    await _check(context)
 
 
-async def test_a_viewer_gets_their_blocks_and_their_ticket_back_and_nobody_elses(house: House, people: People) -> None:
+async def test_a_viewer_gets_their_blocks_and_their_ticket_back_and_nobody_elses(
+    context: Context, people: People
+) -> None:
     fan, other, creator = await people.fan(100), await people.fan(100), await people.creator()
-    stream, operator = await add_stream(house, creator, fan), await people.operator()
+    stream, operator = await add_stream(context, creator, fan), await people.operator()
     paid = ticket(stream, fan.user_id, creator.user_id, 40)
     blocks = [block(stream, fan.user_id, creator.user_id, block_no, tokens=7) for block_no in (1, 2)]
-    await book(house, paid, *blocks, ticket(stream, other.user_id, creator.user_id, 40))
+    await book(context, paid, *blocks, ticket(stream, other.user_id, creator.user_id, 40))
     wanted = {"streamId": str(stream), "userId": str(fan.user_id), "reason": "sorry"}
     assert (await operator.post(REFUNDS, wanted)).json()["tokens"] == 54
-    assert await balances(house, fan, other, creator) == [100, 60, 40]
-    rows = await house.postgres.fetch("SELECT user_id FROM stream_tickets WHERE refunded_at IS NULL")
+    assert await balances(context, fan, other, creator) == [100, 60, 40]
+    rows = await context.postgres.fetch("SELECT user_id FROM stream_tickets WHERE refunded_at IS NULL")
     assert [row["user_id"] for row in rows] == [other.user_id]
     check(await operator.post(REFUNDS, {**wanted, "userId": str(creator.user_id)}), 404, "NOT_FOUND")
-    await _check(house)
+    await _check(context)
 
 
 @pytest.mark.parametrize("by_ticket", [True, False])
 async def test_the_same_request_later_leaves_the_ticket_that_was_bought_meanwhile(
-    house: House, people: People, by_ticket: bool
+    context: Context, people: People, by_ticket: bool
 ) -> None:
     fan, creator, operator = await people.fan(100), await people.creator(), await people.operator()
-    stream = await add_stream(house, creator, fan)
+    stream = await add_stream(context, creator, fan)
     first, second = (ticket(stream, fan.user_id, creator.user_id, tokens) for tokens in (30, 40))
-    await book(house, first)
+    await book(context, first)
     target = {"ticketId": str(first.ref_id)} if by_ticket else {"streamId": str(stream), "userId": str(fan.user_id)}
     given = await operator.post(REFUNDS, {**target, "reason": "sorry"}, key="k")
     assert given.json()["tokens"] == 30
-    await book(house, second)
+    await book(context, second)
     assert (await operator.post(REFUNDS, {**target, "reason": "sorry"}, key="k")).json() == given.json()
-    assert await balances(house, fan, creator) == [60, 40]
-    await _check(house)
+    assert await balances(context, fan, creator) == [60, 40]
+    await _check(context)
 
 
 @pytest.mark.parametrize("keys", [[None], ["one"], [str(i) for i in range(AT_ONCE)]])
-async def test_many_requests_at_once_give_back_once(house: House, people: People, keys: list[str | None]) -> None:
+async def test_many_requests_at_once_give_back_once(context: Context, people: People, keys: list[str | None]) -> None:
     fan, creator, operator = await people.fan(100), await people.creator(), await people.operator()
     paid = tip(fan.user_id, creator.user_id, 40)
-    await book(house, paid)
+    await book(context, paid)
     answers: list[httpx.Response] = []
 
     async def ask(key: str | None) -> None:
@@ -148,14 +150,14 @@ async def test_many_requests_at_once_give_back_once(house: House, people: People
             nursery.start_soon(ask, keys[i % len(keys)])
     assert [answer.status_code for answer in answers] == [201] * AT_ONCE, [answer.text for answer in answers]
     assert len({answer.text for answer in answers}) == 1
-    assert await balances(house, fan, creator) == [100, 0]
-    await _check(house)
+    assert await balances(context, fan, creator) == [100, 0]
+    await _check(context)
 
 
-async def test_a_key_that_was_used_for_something_else_gives_nothing_back(house: House, people: People) -> None:
+async def test_a_key_that_was_used_for_something_else_gives_nothing_back(context: Context, people: People) -> None:
     fan, creator, operator = await people.fan(100), await people.creator(), await people.operator()
     one, other = tip(fan.user_id, creator.user_id, 10), tip(fan.user_id, creator.user_id, 20)
-    await book(house, one, other)
+    await book(context, one, other)
     wanted = {"tipId": str(one.ref_id), "reason": "sorry"}
     await operator.post(REFUNDS, wanted, key="k")
     for changed in ({**wanted, "tipId": str(other.ref_id)}, {**wanted, "reason": "why not"}):
@@ -164,15 +166,15 @@ async def test_a_key_that_was_used_for_something_else_gives_nothing_back(house: 
     check(await operator.post("/admin/credits", gift, key="k"), 422, "IDEMPOTENCY_CONFLICT")
     await operator.post("/admin/credits", gift, key="credit")
     check(await operator.post(REFUNDS, wanted, key="credit"), 422, "IDEMPOTENCY_CONFLICT")
-    assert await balances(house, fan, creator) == [85, 20]
+    assert await balances(context, fan, creator) == [85, 20]
 
 
-async def test_a_refusal_is_not_remembered(house: House, people: People) -> None:
+async def test_a_refusal_is_not_remembered(context: Context, people: People) -> None:
     fan, creator, operator = await people.fan(100), await people.creator(), await people.operator()
     paid = tip(fan.user_id, creator.user_id, 10)
     wanted = {"tipId": str(paid.ref_id), "reason": "sorry"}
     check(await operator.post(REFUNDS, wanted, key="k"), 404, "NOT_FOUND")
-    await book(house, paid)
+    await book(context, paid)
     assert (await operator.post(REFUNDS, wanted, key="k")).status_code == 201
 
 
@@ -211,5 +213,5 @@ async def test_what_is_not_there_was_not_paid_and_only_operators_ask(people: Peo
         check(await fan.post(REFUNDS, {**target, "reason": "sorry"}), 403, "FORBIDDEN")
 
 
-async def _check(house: House) -> None:
-    assert [finding.sentence async for finding in audit(house.postgres) if finding.rows] == []
+async def _check(context: Context) -> None:
+    assert [finding.sentence async for finding in audit(context.postgres) if finding.rows] == []

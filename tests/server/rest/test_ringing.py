@@ -9,12 +9,12 @@ import pytest
 import trio
 
 from domain.ids import CallId
-from server.context import House
+from server.context import Context
 from tests.server.rest.conftest import Caller, People, people_of
 from tests.server.rest.problems import check
 from tests.server.rest.test_call_exploits import balance, end, hear, ring
 from tests.support.clients import PATIENCE_SECONDS, Phone
-from tests.support.servers import running_house, settings
+from tests.support.servers import running_server, settings
 
 in_thread = trio.to_thread.run_sync
 DEAD_SECONDS = 2.0  # for which a connection may be dead unnoticed
@@ -25,9 +25,9 @@ async def phones_of(people: People, *callers: Caller) -> list[Phone]:
     return [await people.phone(caller) for caller in callers for _ in range(2)]
 
 
-async def settled(house: House, call_id: str) -> None:
+async def settled(context: Context, call_id: str) -> None:
     """Until the call has ended and is stored."""
-    room = house.registry.find(CallId(UUID(call_id)))
+    room = context.registry.find(CallId(UUID(call_id)))
     if room is not None:
         await room.settled.wait()
 
@@ -57,7 +57,7 @@ async def test_all_sessions_of_both_hear_it_ring_and_the_first_accept_wins(peopl
 
 
 async def test_a_call_that_nobody_answers_is_missed_costs_nothing_and_is_followed_by_a_cooldown(dsn: str) -> None:
-    async with running_house(dsn, settings(ring_seconds=0.2)) as house, people_of(house) as people:
+    async with running_server(dsn, settings(ring_seconds=0.2)) as context, people_of(context) as people:
         fan, creator, other = await people.fan(), await people.creator(), await people.online_creator()
         phones = await phones_of(people, fan, creator)
         call_id = (await ring(fan, creator))["callId"]
@@ -90,7 +90,7 @@ async def wait(people: People, fan: Caller, creator: Caller, call_id: str) -> No
 async def test_sessions_that_never_joined_hear_how_a_call_ended(dsn: str, act: Act, reason: str) -> None:
     """A phone that is still on its way into the room would otherwise show a call that is over."""
     wanted = settings(join_seconds=0.2 if act is wait else 20)
-    async with running_house(dsn, wanted) as house, people_of(house) as people:
+    async with running_server(dsn, wanted) as context, people_of(context) as people:
         fan, creator = await people.fan(), await people.creator()
         inside, *outside = await phones_of(people, creator, fan)
         rung = await ring(fan, creator)
@@ -139,12 +139,12 @@ async def test_an_end_that_a_session_surely_heard_is_not_told_again(dsn: str) ->
     usual = settings()
     hurried = msgspec.structs.replace(usual.websocket, ping_timeout_seconds=DEAD_SECONDS, heartbeat_seconds=0.2)
     wanted = msgspec.structs.replace(usual, websocket=hurried)
-    async with running_house(dsn, wanted) as house, people_of(house) as people:
+    async with running_server(dsn, wanted) as context, people_of(context) as people:
         fan, creator = await people.fan(), await people.creator()
         fans, _ = await people.phone(fan), await people.phone(creator)
         await end(creator, (await ring(fan, creator))["callId"])
         await hear(fans, "call:declined")
-        session, told_at = house.sessions.of(fan.user_id)[0], trio.current_time()
+        session, told_at = context.sessions.of(fan.user_id)[0], trio.current_time()
         with trio.fail_after(PATIENCE_SECONDS):
             while session.heard_at < told_at + DEAD_SECONDS:  # noqa: ASYNC110  # reason: a pong sets no event
                 await trio.sleep(0.05)
@@ -185,7 +185,7 @@ async def test_who_is_in_a_call_in_either_role_neither_rings_nor_is_rung(people:
     check(await third.post("/calls/init", {"creatorId": str(caller.user_id)}), 409, "CREATOR_BUSY")
 
 
-async def test_after_a_paid_block_a_cancelled_call_is_the_first_one_again(people: People, house: House) -> None:
+async def test_after_a_paid_block_a_cancelled_call_is_the_first_one_again(people: People, context: Context) -> None:
     fan, creator = await people.fan(), await people.creator()
     await people.phone(creator)
     await end(fan, (await ring(fan, creator))["callId"])
@@ -195,12 +195,12 @@ async def test_after_a_paid_block_a_cancelled_call_is_the_first_one_again(people
     await ring(fan, creator)
 
 
-async def test_calls_of_an_hour_ago_are_forgotten(people: People, house: House) -> None:
+async def test_calls_of_an_hour_ago_are_forgotten(people: People, context: Context) -> None:
     fan, creator = await people.fan(), await people.online_creator()
     for _ in range(2):
         await end(fan, (await ring(fan, creator))["callId"])
     check(await fan.post("/calls/init", {"creatorId": str(creator.user_id)}), 409, "RING_COOLDOWN")
-    await house.postgres.execute(
+    await context.postgres.execute(
         "UPDATE calls SET created_at = created_at - interval '1 hour', ended_at = ended_at - interval '1 hour'"
     )
     await ring(fan, creator)
@@ -225,12 +225,12 @@ async def test_the_rate_of_the_first_ring_counts_to_the_end_of_the_call(people: 
 
 
 async def test_block_length_and_rounding_of_the_first_ring_outlast_a_change_of_the_settings(dsn: str) -> None:
-    async with running_house(dsn, settings(block_seconds=1, block_rounding="exact")) as house:
-        async with people_of(house) as people:
+    async with running_server(dsn, settings(block_seconds=1, block_rounding="exact")) as context:
+        async with people_of(context) as people:
             fan, creator = await people.fan(1000), await people.creator(2)
             rung = await ring(fan, await _online(people, creator))
-    async with running_house(dsn, settings(block_seconds=30, block_rounding="up")) as house:
-        async with people_of(house) as people:
+    async with running_server(dsn, settings(block_seconds=30, block_rounding="up")) as context:
+        async with people_of(context) as people:
             fan, creator = _same(people, fan), _same(people, creator)
             fans, creators = await people.phone(fan), await people.phone(creator)
             await in_thread(creators.ask_ok, {"type": "call:accept", "callId": rung["callId"]})

@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 import trio
 
-from server.context import House
+from server.context import Context
 from storage.ledger.audit import audit
 from tests.server.rest.conftest import Caller, People
 
@@ -25,7 +25,7 @@ async def test_one_key_sent_several_times_at_once_rings_one_call(people: People)
         assert len({answer.json()["callId"] for answer in answers}) == 1
 
 
-async def test_a_call_that_waits_for_the_write_lock_locks_neither_party(house: House, people: People) -> None:
+async def test_a_call_that_waits_for_the_write_lock_locks_neither_party(context: Context, people: People) -> None:
     """A stream that goes live takes the write lock first, and then locks its creator."""
     fan, creator = await people.fan(), await people.online_creator()
     answers: list[httpx.Response] = []
@@ -33,16 +33,16 @@ async def test_a_call_that_waits_for_the_write_lock_locks_neither_party(house: H
     async def ring() -> None:
         answers.append(await fan.post("/calls/init", {"creatorId": str(creator.user_id)}, key="tap"))
 
-    holder = await house.postgres.connect()
+    holder = await context.postgres.connect()
     for statement in ("BEGIN", "SELECT FROM fence WHERE one FOR NO KEY UPDATE"):
         await holder.fetchrow(statement)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(ring)
         with trio.fail_after(10):
-            while not await house.postgres.fetch(WAITS):
+            while not await context.postgres.fetch(WAITS):
                 await trio.lowlevel.checkpoint()
         for party in (fan, creator):
-            await house.postgres.execute(
+            await context.postgres.execute(
                 "SELECT FROM users WHERE supabase_id = $1 FOR NO KEY UPDATE NOWAIT", party.user_id
             )
         holder.terminate()
@@ -57,7 +57,7 @@ async def test_several_fans_who_call_one_creator_at_once_are_one_call_and_busy_l
         assert {answer.json().get("error") for answer in answers} == {None, "CREATOR_BUSY"}
 
 
-async def test_one_key_sent_several_times_at_once_gives_one_credit(house: House, people: People) -> None:
+async def test_one_key_sent_several_times_at_once_gives_one_credit(context: Context, people: People) -> None:
     operator, fan = await people.operator(), await people.fan(0)
     for round_no in range(ROUNDS):
         body = {"userId": str(fan.user_id), "tokens": 5, "reason": "welcome"}
@@ -65,7 +65,7 @@ async def test_one_key_sent_several_times_at_once_gives_one_credit(house: House,
         assert [answer.status_code for answer in answers] == [201] * AT_ONCE
         assert len({answer.json()["creditId"] for answer in answers}) == 1
     assert (await fan.get("/wallet")).json()["balance"] == 5 * ROUNDS
-    assert [finding.sentence async for finding in audit(house.postgres) if finding.rows] == []
+    assert [finding.sentence async for finding in audit(context.postgres) if finding.rows] == []
 
 
 async def _ask_at_once(callers: list[Caller], path: str, body: dict[str, Any], key: str) -> list[httpx.Response]:

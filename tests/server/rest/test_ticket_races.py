@@ -7,7 +7,7 @@ import pytest
 import trio
 
 from domain.billing.posting import Posting, Receipt
-from server.context import House
+from server.context import Context
 from tests.server.rest.conftest import Caller, People
 from tests.server.rest.problems import check
 from tests.support.clients import PATIENCE_SECONDS, Phone, go_live
@@ -18,7 +18,7 @@ HELD = "SELECT 1 FROM stream_tickets WHERE stream_id = $1 AND refunded_at IS NUL
 
 
 async def test_a_buyer_who_is_removed_while_the_ticket_is_booked_gets_the_tokens_back(
-    house: House, people: People, monkeypatch: pytest.MonkeyPatch
+    context: Context, people: People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     creator, fan = await people.creator(), await people.fan(100)
     cleo = await people.phone(creator)
@@ -28,18 +28,18 @@ async def test_a_buyer_who_is_removed_while_the_ticket_is_booked_gets_the_tokens
         removal = {"type": "member:remove", "channel": stream["channel"], "userId": str(fan.user_id)}
         await in_thread(cleo.ask_ok, removal)
         with trio.fail_after(PATIENCE_SECONDS):
-            while not await house.postgres.fetch(REMOVED, UUID(stream["id"]), fan.user_id):  # noqa: ASYNC110  # reason: no event tells
+            while not await context.postgres.fetch(REMOVED, UUID(stream["id"]), fan.user_id):  # noqa: ASYNC110  # reason: no event tells
                 await trio.sleep(0.01)
 
-    _before_it_is_booked(house, monkeypatch, remove)
+    _before_it_is_booked(context, monkeypatch, remove)
     answer = await fan.post(f"/streams/{stream['id']}/tickets")
     assert answer.status_code == 403
     check(answer, 403, "FORBIDDEN")
-    await _check_nothing_is_kept(house, stream["id"], fan)
+    await _check_nothing_is_kept(context, stream["id"], fan)
 
 
 async def test_a_buyer_who_is_blocked_while_the_ticket_is_booked_gets_the_tokens_back(
-    house: House, people: People, monkeypatch: pytest.MonkeyPatch
+    context: Context, people: People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     creator, fan = await people.creator(), await people.fan(100)
     stream = await in_thread(_go_live_and_join, await people.phone(creator))
@@ -47,9 +47,9 @@ async def test_a_buyer_who_is_blocked_while_the_ticket_is_booked_gets_the_tokens
     async def block() -> None:
         assert (await creator.put(f"/creators/me/blocks/{fan.user_id}")).status_code == 200
 
-    _before_it_is_booked(house, monkeypatch, block)
+    _before_it_is_booked(context, monkeypatch, block)
     check(await fan.post(f"/streams/{stream['id']}/tickets"), 409, "CREATOR_UNAVAILABLE")
-    await _check_nothing_is_kept(house, stream["id"], fan)
+    await _check_nothing_is_kept(context, stream["id"], fan)
 
 
 def _go_live_and_join(cleo: Phone) -> dict[str, str]:
@@ -58,17 +58,19 @@ def _go_live_and_join(cleo: Phone) -> dict[str, str]:
     return stream
 
 
-def _before_it_is_booked(house: House, monkeypatch: pytest.MonkeyPatch, happens: Callable[[], Awaitable[None]]) -> None:
+def _before_it_is_booked(
+    context: Context, monkeypatch: pytest.MonkeyPatch, happens: Callable[[], Awaitable[None]]
+) -> None:
     """Something happens after the sale was allowed, and before the ticket is booked."""
-    real = house.actor.post
+    real = context.actor.post
 
     async def post(postings: Sequence[Posting]) -> list[Receipt]:
         await happens()
         return await real(postings)
 
-    monkeypatch.setattr(house.actor, "post", post)
+    monkeypatch.setattr(context.actor, "post", post)
 
 
-async def _check_nothing_is_kept(house: House, stream_id: str, fan: Caller) -> None:
-    assert await house.postgres.fetch(HELD, UUID(stream_id)) == []
+async def _check_nothing_is_kept(context: Context, stream_id: str, fan: Caller) -> None:
+    assert await context.postgres.fetch(HELD, UUID(stream_id)) == []
     assert (await fan.get("/wallet")).json()["balance"] == 100

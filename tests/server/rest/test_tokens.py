@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from server.config.packs import Pack
-from server.context import House
+from server.context import Context
 from tests.server.rest.conftest import Caller, People
 from tests.server.rest.problems import SOMEBODY, check
 from tests.server.rest.shop import Shop, open_shop
@@ -102,9 +102,9 @@ async def test_the_same_key_finds_the_same_purchase_whatever_is_on_offer_by_then
 ) -> None:
     fan, other = shop.people.stranger(), shop.people.stranger()
     first = await shop.buy(fan, key="k")
-    dearer = msgspec.structs.replace(shop.house.settings.packs, offers={"large": Pack(1, 100)})
-    changed = msgspec.structs.replace(shop.house.settings, packs=dearer)
-    monkeypatch.setattr(shop.house, "settings", changed)
+    dearer = msgspec.structs.replace(shop.context.settings.packs, offers={"large": Pack(1, 100)})
+    changed = msgspec.structs.replace(shop.context.settings, packs=dearer)
+    monkeypatch.setattr(shop.context, "settings", changed)
     assert await shop.buy(fan, key="k") == first
     assert (await fan.get("/tokens/purchases")).json()["total"] == 1
     check(await fan.post("/tokens/purchases", {"packId": "large"}, key="k"), 422, "IDEMPOTENCY_CONFLICT")
@@ -168,14 +168,14 @@ async def test_a_provider_that_is_busy_with_this_key_is_waited_for(shop: Shop) -
 
 
 async def test_a_provider_that_is_away_is_told_as_such(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert shop.house.payments.stripe is not None
-    nowhere = msgspec.structs.replace(shop.house.settings.payments, stripe_url="http://127.0.0.1:1")
-    monkeypatch.setattr(shop.house.payments.stripe, "_settings", nowhere)
+    assert shop.context.payments.stripe is not None
+    nowhere = msgspec.structs.replace(shop.context.settings.payments, stripe_url="http://127.0.0.1:1")
+    monkeypatch.setattr(shop.context.payments.stripe, "_settings", nowhere)
     answer = await shop.people.stranger().post("/tokens/purchases", {"packId": "small"})
     check(answer, 503, "PAYMENTS_UNAVAILABLE")
 
 
-async def test_without_a_provider_nothing_is_for_sale(house: House, people: People) -> None:
+async def test_without_a_provider_nothing_is_for_sale(context: Context, people: People) -> None:
     fan = people.stranger()
     check(await fan.post("/tokens/purchases", {"packId": "small"}, key="k"), 503, "PAYMENTS_UNAVAILABLE")
     assert (await fan.get("/tokens/purchases")).json()["items"] == []
@@ -186,6 +186,6 @@ async def test_a_house_that_drains_finds_what_was_begun_and_begins_no_more(
 ) -> None:
     fan = shop.people.stranger()
     first = await shop.buy(fan, key="k")
-    monkeypatch.setattr(shop.house, "draining", True)
+    monkeypatch.setattr(shop.context, "draining", True)
     assert await shop.buy(fan, key="k") == first
     check(await fan.post("/tokens/purchases", {"packId": "small"}), 503, "DRAINING")

@@ -14,13 +14,13 @@ import pytest
 
 from server.config.auth import Algorithm, AuthSettings
 from server.config.settings import Secrets
-from server.context import House
+from server.context import Context
 from server.rest.app import ROUTES
 from server.rest.route import Needs
 from tests.server.rest.conftest import client_of
 from tests.server.rest.problems import SOMEBODY, check
 from tests.support.clients import SECRET, token_of
-from tests.support.servers import running_house, settings
+from tests.support.servers import running_server, settings
 from tests.support.tokens import EC, OTHER_EC, RSA, encoded, jwks, signed
 
 GUARDED = [route for route in ROUTES if route.needs is not Needs.ANYONE]
@@ -68,7 +68,7 @@ DECLARED: dict[str, tuple[Algorithm, ...]] = {
 
 
 @pytest.fixture(params=DECLARED)
-async def guarded_house(request: pytest.FixtureRequest, dsn: str, tmp_path: Path) -> AsyncIterator[House]:
+async def guarded_server(request: pytest.FixtureRequest, dsn: str, tmp_path: Path) -> AsyncIterator[Context]:
     """A server that knows these algorithms, and the public keys that go with them."""
     algorithms = DECLARED[request.param]
     keys = tmp_path / "keys.json"
@@ -76,12 +76,12 @@ async def guarded_house(request: pytest.FixtureRequest, dsn: str, tmp_path: Path
     jwks_file = "" if algorithms == ("HS256",) else str(keys)
     wanted = msgspec.structs.replace(settings(), auth=AuthSettings(algorithms=algorithms, jwks_file=jwks_file))
     secrets = Secrets(jwt_secret=SECRET if "HS256" in algorithms else None)
-    async with running_house(dsn, wanted, secrets) as house:
-        yield house
+    async with running_server(dsn, wanted, secrets) as context:
+        yield context
 
 
-async def test_no_route_takes_a_token_that_does_not_count_and_none_tells_why_inside(guarded_house: House) -> None:
-    async with client_of(guarded_house) as web:
+async def test_no_route_takes_a_token_that_does_not_count_and_none_tells_why_inside(guarded_server: Context) -> None:
+    async with client_of(guarded_server) as web:
         for route in ROUTES:
             path = re.sub(r"\{\w+\}", str(uuid4()), route.path)
             for make in TOKENS.values():
@@ -93,7 +93,7 @@ async def test_no_route_takes_a_token_that_does_not_count_and_none_tells_why_ins
                     told = answer.text + str(answer.headers)
                     assert not [word for word in INSIDE if word in told], f"{route.method} {route.path}: {told}"
                 assert answer.status_code < 500
-    assert await guarded_house.postgres.fetchrow("SELECT 1 FROM users WHERE supabase_id = $1", SOMEBODY) is None
+    assert await guarded_server.postgres.fetchrow("SELECT 1 FROM users WHERE supabase_id = $1", SOMEBODY) is None
 
 
 async def test_a_token_anywhere_but_in_its_header_is_none(web: httpx.AsyncClient) -> None:

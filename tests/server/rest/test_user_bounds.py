@@ -4,16 +4,16 @@ from typing import Any
 
 import trio
 
-from server.context import House
+from server.context import Context
 from tests.server.rest.conftest import Caller, people_of
 from tests.server.rest.problems import check
-from tests.support.servers import running_house, with_section
+from tests.support.servers import running_server, with_section
 
 STREAM = {"title": "a show", "type": "public"}
 
 
-async def count(house: House, table: str) -> int:
-    row = await house.postgres.fetchrow(f"SELECT count(*) FROM {table}")
+async def count(context: Context, table: str) -> int:
+    row = await context.postgres.fetchrow(f"SELECT count(*) FROM {table}")
     assert row is not None
     return int(row[0])
 
@@ -32,7 +32,10 @@ async def at_once(caller: Caller, path: str, body: Any, times: int) -> list[int]
 
 
 async def test_streams_that_wait_are_bounded_also_at_the_same_moment(dsn: str) -> None:
-    async with running_house(dsn, with_section("limits", streams_scheduled=3)) as house, people_of(house) as people:
+    async with (
+        running_server(dsn, with_section("limits", streams_scheduled=3)) as context,
+        people_of(context) as people,
+    ):
         creator, other = await people.creator(), await people.creator()
         assert await at_once(creator, "/streams", STREAM, 6) == [201] * 3 + [429] * 3
         check(await creator.post("/streams", STREAM), 429, "RATE_LIMITED")
@@ -43,32 +46,32 @@ async def test_streams_that_wait_are_bounded_also_at_the_same_moment(dsn: str) -
 
 
 async def test_streams_of_a_day_are_bounded_though_they_have_ended(dsn: str) -> None:
-    async with running_house(dsn, with_section("limits", streams_per_day=3)) as house, people_of(house) as people:
+    async with running_server(dsn, with_section("limits", streams_per_day=3)) as context, people_of(context) as people:
         creator = await people.creator()
         for _ in range(3):
             stream = (await creator.post("/streams", STREAM)).json()["stream"]
             assert (await creator.post(f"/streams/{stream['id']}/end")).status_code == 200
         fields = check(await creator.post("/streams", STREAM), 429, "RATE_LIMITED")
         assert 86_000 < fields["retryAfterSeconds"] <= 86_400
-        await house.postgres.execute("UPDATE streams SET created_at = created_at - interval '1 day'")
+        await context.postgres.execute("UPDATE streams SET created_at = created_at - interval '1 day'")
         assert (await creator.post("/streams", STREAM)).status_code == 201
 
 
-async def test_equal_reports_of_a_day_are_one(house: House) -> None:
-    async with people_of(house) as people:
+async def test_equal_reports_of_a_day_are_one(context: Context) -> None:
+    async with people_of(context) as people:
         fan, other = await people.fan(), await people.fan()
         about = {"userId": str(other.user_id), "reason": "rude"}
         assert await at_once(fan, "/reports", about, 5) == [201] * 5
-        assert await count(house, "reports") == 1
+        assert await count(context, "reports") == 1
         first = (await fan.post("/reports", about)).json()
         assert (await fan.post("/reports", {**about, "reason": "rude again"})).json() != first
-        await house.postgres.execute("UPDATE reports SET created_at = created_at - interval '1 day'")
+        await context.postgres.execute("UPDATE reports SET created_at = created_at - interval '1 day'")
         assert (await fan.post("/reports", about)).json() != first
-        assert await count(house, "reports") == 3
+        assert await count(context, "reports") == 3
 
 
 async def test_reports_of_a_day_are_bounded(dsn: str) -> None:
-    async with running_house(dsn, with_section("limits", reports_per_day=2)) as house, people_of(house) as people:
+    async with running_server(dsn, with_section("limits", reports_per_day=2)) as context, people_of(context) as people:
         fan, other = await people.fan(), await people.fan()
         reports = [{"userId": str(other.user_id), "reason": f"rude {number}"} for number in range(3)]
         assert [(await fan.post("/reports", report)).status_code for report in reports] == [201, 201, 429]
@@ -77,20 +80,23 @@ async def test_reports_of_a_day_are_bounded(dsn: str) -> None:
 
 
 async def test_purchases_that_wait_to_be_paid_are_bounded(dsn: str) -> None:
-    async with running_house(dsn, with_section("limits", purchases_pending=2)) as house, people_of(house) as people:
-        house.payments.open_demo("http://127.0.0.1/pay")
+    async with (
+        running_server(dsn, with_section("limits", purchases_pending=2)) as context,
+        people_of(context) as people,
+    ):
+        context.payments.open_demo("http://127.0.0.1/pay")
         fan = await people.fan()
         for number in range(2):
             assert (await fan.post("/tokens/purchases", {"packId": "small"}, key=f"{number}")).status_code == 201
         check(await fan.post("/tokens/purchases", {"packId": "small"}, key="2"), 429, "RATE_LIMITED")
         assert (await fan.post("/tokens/purchases", {"packId": "small"}, key="1")).status_code == 201, "a repeat"
-        assert await count(house, "purchases") == 2
+        assert await count(context, "purchases") == 2
 
 
 async def test_of_revoked_overlay_tokens_the_latest_are_kept(dsn: str) -> None:
     async with (
-        running_house(dsn, with_section("limits", overlay_tokens_revoked=2)) as house,
-        people_of(house) as people,
+        running_server(dsn, with_section("limits", overlay_tokens_revoked=2)) as context,
+        people_of(context) as people,
     ):
         creator = await people.creator()
         made = []
@@ -103,7 +109,7 @@ async def test_of_revoked_overlay_tokens_the_latest_are_kept(dsn: str) -> None:
 
 
 async def test_blocked_users_are_bounded(dsn: str) -> None:
-    async with running_house(dsn, with_section("limits", blocked_users=2)) as house, people_of(house) as people:
+    async with running_server(dsn, with_section("limits", blocked_users=2)) as context, people_of(context) as people:
         creator = await people.creator()
         fans = [await people.fan() for _ in range(3)]
         for fan in fans[:2]:

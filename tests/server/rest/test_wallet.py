@@ -7,7 +7,7 @@ import pytest
 
 from domain.billing.posting import Outcome
 from domain.instant import next_day, rfc3339
-from server.context import House
+from server.context import Context
 from tests.server.rest.conftest import People
 from tests.server.rest.problems import check
 from tests.storage.books import tip
@@ -45,11 +45,11 @@ async def test_the_wallet_sums_what_was_earned_and_spent(people: People) -> None
     }
 
 
-async def test_the_statement_has_every_entry_with_the_balance_after_it(house: House, people: People) -> None:
+async def test_the_statement_has_every_entry_with_the_balance_after_it(context: Context, people: People) -> None:
     fan, creator = await people.fan(100), await people.creator(60)
     call_id, _, _ = await people.talking(fan, creator)
     await fan.post(f"/billing/{call_id}/stop")
-    await give(house, fan.user_id, 5)
+    await give(context, fan.user_id, 5)
     entries = (await fan.get("/wallet/ledger")).json()["items"]
     assert [entry["kind"] for entry in entries[:2]] == ["credit", "block"]
     assert entries[-1]["kind"] == "credit"
@@ -62,14 +62,16 @@ async def test_the_statement_has_every_entry_with_the_balance_after_it(house: Ho
         assert later["balanceAfter"] == earlier["balanceAfter"] + later["tokens"]
 
 
-async def test_the_statement_is_paged_by_a_cursor_that_new_entries_do_not_shift(house: House, people: People) -> None:
+async def test_the_statement_is_paged_by_a_cursor_that_new_entries_do_not_shift(
+    context: Context, people: People
+) -> None:
     fan = await people.fan(1)
     for tokens in (2, 3, 4, 5):
-        await give(house, fan.user_id, tokens)
+        await give(context, fan.user_id, tokens)
     for kind in ({}, {"kind": "credit"}):
         page = await fan.get("/wallet/ledger", limit=2, **kind)
         total = page.json()["total"]
-        await give(house, fan.user_id, 99)
+        await give(context, fan.user_id, 99)
         shown = [entry["n"] for entry in page.json()["items"]]
         while "next" in page.links:
             assert ("kind=credit" in page.links["next"]["url"]) is bool(kind)
@@ -79,10 +81,10 @@ async def test_the_statement_is_paged_by_a_cursor_that_new_entries_do_not_shift(
         assert shown == list(range(total, 0, -1))
 
 
-async def test_the_statement_is_filtered_by_kind_and_time(house: House, people: People) -> None:
+async def test_the_statement_is_filtered_by_kind_and_time(context: Context, people: People) -> None:
     fan = await people.fan(1)
-    await give(house, fan.user_id, 2)
-    rows = await house.postgres.fetch("SELECT created_at FROM journal ORDER BY credit_n DESC LIMIT 1")
+    await give(context, fan.user_id, 2)
+    rows = await context.postgres.fetch("SELECT created_at FROM journal ORDER BY credit_n DESC LIMIT 1")
     latest: datetime = rows[0]["created_at"]
     assert len((await fan.get("/wallet/ledger", kind="credit")).json()["items"]) == 2
     assert (await fan.get("/wallet/ledger", kind="tip")).json()["total"] == 0
@@ -116,13 +118,13 @@ async def test_nobody_sees_anothers_entries(people: People) -> None:
 # What users allow themselves
 
 
-async def test_a_limit_counts_at_once_and_the_wallet_shows_it(house: House, people: People) -> None:
+async def test_a_limit_counts_at_once_and_the_wallet_shows_it(context: Context, people: People) -> None:
     fan, creator = await people.fan(100), await people.creator(60)
     answer = await fan.put("/wallet/limits", {"dailySpendLimit": 50})
     assert answer.status_code == 200
-    midnight = rfc3339(next_day(house.clock.now()))
+    midnight = rfc3339(next_day(context.clock.now()))
     assert answer.json() == {"dailySpendLimit": 50, "spent": 0, "resetsAt": midnight}
-    receipts = await house.actor.post([tip(fan.user_id, creator.user_id, tokens) for tokens in (30, 21)])
+    receipts = await context.actor.post([tip(fan.user_id, creator.user_id, tokens) for tokens in (30, 21)])
     assert [receipt.outcome for receipt in receipts] == [Outcome.COMMITTED, Outcome.LIMITED]
     limits = {"dailySpendLimit": 50, "spent": 30, "resetsAt": midnight}
     assert (await fan.get("/wallet")).json()["limits"] == limits
@@ -131,14 +133,14 @@ async def test_a_limit_counts_at_once_and_the_wallet_shows_it(house: House, peop
 
 
 @pytest.mark.parametrize("wanted", [60, None])
-async def test_more_or_no_limit_at_all_counts_after_a_day(house: House, people: People, wanted: int | None) -> None:
+async def test_more_or_no_limit_at_all_counts_after_a_day(context: Context, people: People, wanted: int | None) -> None:
     fan = await people.fan(100)
     await fan.put("/wallet/limits", {"dailySpendLimit": 50})
     limits = (await fan.put("/wallet/limits", {"dailySpendLimit": wanted})).json()
     assert (limits["dailySpendLimit"], limits["next"]["dailySpendLimit"]) == (50, wanted)
     wait = datetime.fromisoformat(limits["next"]["at"]) - datetime.now(UTC)
     assert timedelta(hours=23, minutes=59) < wait <= timedelta(hours=24)
-    await house.postgres.execute("UPDATE spend_limits SET next_at = now()")
+    await context.postgres.execute("UPDATE spend_limits SET next_at = now()")
     assert (await fan.get("/wallet")).json()["limits"]["dailySpendLimit"] == wanted
 
 

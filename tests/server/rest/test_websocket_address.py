@@ -6,9 +6,9 @@ import pytest
 
 from server.addresses import ForwardedHeader, Origin, Proxies, forwarded_origin
 from server.config.settings import ConfigError, read_settings
-from server.context import House
+from server.context import Context
 from tests.server.rest.conftest import client_of
-from tests.support.servers import running_house, with_section
+from tests.support.servers import running_server, with_section
 
 Headers = dict[str, str]
 
@@ -59,16 +59,16 @@ async def told(web: httpx.AsyncClient, headers: Headers) -> str:
 
 async def test_a_trusted_proxy_says_how_it_was_reached(dsn: str) -> None:
     wanted = with_section("server", trusted_proxies=("127.0.0.0/8",))
-    async with running_house(dsn, wanted) as house, client_of(house) as web:
+    async with running_server(dsn, wanted) as context, client_of(context) as web:
         for headers, expected in FORWARDED_FOR:
             assert await told(web, headers) == expected
         for headers in NOT_TOLD:
-            assert await told(web, headers) == f"ws://calls.example:{house.websocket_port}/ws", headers
+            assert await told(web, headers) == f"ws://calls.example:{context.websocket_port}/ws", headers
 
 
 async def test_a_proxy_that_writes_forwarded_says_it_there(dsn: str) -> None:
     wanted = with_section("server", trusted_proxies=("127.0.0.0/8",), forwarded_header="forwarded")
-    async with running_house(dsn, wanted) as house, client_of(house) as web:
+    async with running_server(dsn, wanted) as context, client_of(context) as web:
         for written, expected in (
             ("for=198.51.100.7;proto=https;host=live.example", "wss://live.example/ws"),
             ('For="[2001:db8::1]:4711"; Proto=HTTPS; Host="live.example:8443"', "wss://live.example:8443/ws"),
@@ -77,32 +77,32 @@ async def test_a_proxy_that_writes_forwarded_says_it_there(dsn: str) -> None:
         ):
             assert await told(web, {"Forwarded": written}) == expected, written
         passed_on = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "evil.example"}
-        assert await told(web, passed_on) == f"ws://calls.example:{house.websocket_port}/ws"
+        assert await told(web, passed_on) == f"ws://calls.example:{context.websocket_port}/ws"
 
 
-async def test_the_word_of_others_does_not_count(house: House) -> None:
-    async with client_of(house) as web:
+async def test_the_word_of_others_does_not_count(context: Context) -> None:
+    async with client_of(context) as web:
         for headers, _ in FORWARDED_FOR:
-            assert await told(web, headers) == f"ws://calls.example:{house.websocket_port}/ws", headers
+            assert await told(web, headers) == f"ws://calls.example:{context.websocket_port}/ws", headers
 
 
 async def test_a_public_address_counts_more_than_a_proxys_word(dsn: str) -> None:
     ours = with_section("websocket", public_url="wss://a.example/ws")
     trusting = with_section("server", trusted_proxies=("127.0.0.0/8",))
     wanted = msgspec.structs.replace(trusting, websocket=ours.websocket)
-    async with running_house(dsn, wanted) as house, client_of(house) as web:
+    async with running_server(dsn, wanted) as context, client_of(context) as web:
         assert await told(web, {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "b.example"}) == "wss://a.example/ws"
 
 
 async def test_the_websockets_own_document_names_the_same_address(dsn: str) -> None:
     wanted = with_section("server", trusted_proxies=("127.0.0.0/8",))
-    async with running_house(dsn, wanted) as house, client_of(house) as web:
+    async with running_server(dsn, wanted) as context, client_of(context) as web:
         headers = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "live.example"}
         document = (await web.get("/api/asyncapi.json", headers=headers)).json()
         server = document["servers"]["ws"]
         assert (server["protocol"], server["host"], "host" in server["variables"]) == ("wss", "{host}", True)
         plain = (await web.get("/api/asyncapi.json")).json()["servers"]["ws"]
-        assert (plain["protocol"], plain["host"]) == ("ws", f"{{host}}:{house.websocket_port}")
+        assert (plain["protocol"], plain["host"]) == ("ws", f"{{host}}:{context.websocket_port}")
 
 
 @pytest.mark.parametrize("header", ["x-forwarded-for", "forwarded"])

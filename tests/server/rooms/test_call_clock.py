@@ -12,11 +12,11 @@ import pytest
 import trio
 import trio.testing
 
-from server.context import House
+from server.context import Context
 from tests.server.rooms.test_last_block import take_all_but
 from tests.support.clients import Phone, ring_and_join
-from tests.support.servers import add_creator, add_fan, give, online, running_house, settings
-from tests.support.virtual_time import house_on, pass_seconds, wait_quiet
+from tests.support.servers import add_creator, add_fan, give, online, running_server, settings
+from tests.support.virtual_time import pass_seconds, server_on, wait_quiet
 
 in_thread = trio.to_thread.run_sync
 RATE, BLOCK = 60, 30  # tokens a minute, and a block's tokens
@@ -30,8 +30,8 @@ def by_hand(mock_clock: trio.testing.MockClock) -> trio.testing.MockClock:
 class Talk:
     """A call whose first block is paid, on a clock that stands until it is passed."""
 
-    def __init__(self, house: House, clock: trio.testing.MockClock, fan: Phone, creator: Phone) -> None:
-        self.house, self.fan, self.creator = house, fan, creator
+    def __init__(self, context: Context, clock: trio.testing.MockClock, fan: Phone, creator: Phone) -> None:
+        self.context, self.fan, self.creator = context, fan, creator
         self._clock = clock
         self.call_id = self.channel = ""
 
@@ -41,19 +41,19 @@ class Talk:
         await in_thread(self.fan.wait_for, "block:charged")
 
     async def wait(self, seconds: float) -> None:
-        await pass_seconds(self._clock, self.house, seconds)
+        await pass_seconds(self._clock, self.context, seconds)
 
     async def act(self, phone: Phone, command: str) -> None:
         await in_thread(phone.ask_ok, {"type": f"call:{command}", "callId": self.call_id})
 
     async def leave(self, phone: Phone) -> None:
         await in_thread(phone.ask_ok, {"type": "room:leave", "channel": self.channel})
-        await wait_quiet(self.house)
+        await wait_quiet(self.context)
 
     async def join(self, phone: Phone) -> dict[str, Any]:
         joined = await in_thread(phone.join, self.channel)
         assert joined["type"] == "room:joined"
-        await wait_quiet(self.house)
+        await wait_quiet(self.context)
         return joined
 
     async def call(self) -> dict[str, Any]:
@@ -67,7 +67,7 @@ class Talk:
 
     async def stored(self) -> float:
         """The active time in the database, in seconds."""
-        rows = await self.house.postgres.fetch("SELECT active_us FROM meters WHERE room_id = $1", UUID(self.call_id))
+        rows = await self.context.postgres.fetch("SELECT active_us FROM meters WHERE room_id = $1", UUID(self.call_id))
         return float(rows[0]["active_us"]) / 1_000_000
 
 
@@ -75,10 +75,10 @@ class Talk:
 async def talking(
     clock: trio.testing.MockClock, dsn: str, tokens: int = 1000, terms: dict[str, Any] | None = None, **rules: Any
 ) -> AsyncIterator[Talk]:
-    async with house_on(clock, dsn, settings(block_seconds=30, **rules)) as house:
-        fan, creator = await add_fan(house, tokens), await add_creator(house, RATE)
-        async with online(house, fan) as fans, online(house, creator) as creators:
-            talk = Talk(house, clock, fans, creators)
+    async with server_on(clock, dsn, settings(block_seconds=30, **rules)) as context:
+        fan, creator = await add_fan(context, tokens), await add_creator(context, RATE)
+        async with online(context, fan) as fans, online(context, creator) as creators:
+            talk = Talk(context, clock, fans, creators)
             await talk.begin(**(terms or {}))
             yield talk
 
@@ -105,13 +105,13 @@ async def test_a_fan_who_runs_low_in_a_pause_has_no_deadline_until_it_is_over(
 ) -> None:
     async with talking(by_hand, dsn) as talk:
         await talk.act(talk.creator, "pause")
-        await take_all_but(talk.house, talk.fan.user_id, 5)  # type: ignore[arg-type]  # reason: a user's id, as a phone has it
+        await take_all_but(talk.context, talk.fan.user_id, 5)  # type: ignore[arg-type]  # reason: a user's id, as a phone has it
         low = await in_thread(talk.fan.wait_for, "balance:low")
         assert (low["endsAt"], low["balance"], low["required"]) == (None, 5, BLOCK)
         assert 29 < low["secondsLeft"] <= 30
         await talk.act(talk.creator, "resume")
         assert (await in_thread(talk.fan.wait_for, "balance:low"))["endsAt"] is not None
-        await give(talk.house, talk.fan.user_id, BLOCK)  # type: ignore[arg-type]  # reason: a user's id, as a phone has it
+        await give(talk.context, talk.fan.user_id, BLOCK)  # type: ignore[arg-type]  # reason: a user's id, as a phone has it
         assert (await in_thread(talk.fan.wait_for, "balance:ok"))["balance"] == 5 + BLOCK
 
 
@@ -201,7 +201,7 @@ async def test_a_creator_who_is_there_only_around_each_block_is_paid_for_the_mom
 async def test_a_party_is_present_while_one_of_its_connections_is_in_the_room(
     dsn: str, by_hand: trio.testing.MockClock
 ) -> None:
-    async with talking(by_hand, dsn) as talk, online(talk.house, talk.creator.user_id) as tablet:
+    async with talking(by_hand, dsn) as talk, online(talk.context, talk.creator.user_id) as tablet:
         await talk.join(tablet)
         await talk.leave(talk.creator)
         await talk.wait(32)
@@ -212,7 +212,7 @@ async def test_a_party_is_present_while_one_of_its_connections_is_in_the_room(
 
 
 async def test_an_overlay_of_the_creators_does_not_count_as_presence(dsn: str, by_hand: trio.testing.MockClock) -> None:
-    async with talking(by_hand, dsn) as talk, online(talk.house, talk.creator.user_id) as scene:
+    async with talking(by_hand, dsn) as talk, online(talk.context, talk.creator.user_id) as scene:
         overlay = {"type": "room:join", "channel": talk.channel, "as": "overlay"}
         assert (await in_thread(scene.ask, overlay))["type"] == "room:joined"
         await talk.leave(talk.creator)
@@ -238,9 +238,9 @@ async def test_a_call_ends_before_the_block_that_would_pass_its_budget(
 
 
 async def test_exact_blocks_of_no_price_are_booked_with_no_tokens(dsn: str) -> None:
-    async with running_house(dsn, settings(block_rounding="exact")) as house:
-        fan, creator = await add_fan(house, 5), await add_creator(house, 2)
-        async with online(house, fan) as fans, online(house, creator) as creators:
+    async with running_server(dsn, settings(block_rounding="exact")) as context:
+        fan, creator = await add_fan(context, 5), await add_creator(context, 2)
+        async with online(context, fan) as fans, online(context, creator) as creators:
 
             def story() -> str:
                 ring = ring_and_join(fans, creators)
@@ -252,7 +252,7 @@ async def test_exact_blocks_of_no_price_are_booked_with_no_tokens(dsn: str) -> N
                 return str(ring["callId"])
 
             call_id = await in_thread(story)
-        rows = await house.postgres.fetch(
+        rows = await context.postgres.fetch(
             "SELECT block_no, tokens FROM journal WHERE room_id = $1 ORDER BY 1", UUID(call_id)
         )
         assert [tuple(row) for row in rows][:3] == [(1, 1), (2, 0), (3, 0)]
@@ -264,7 +264,7 @@ async def test_a_machine_whose_clock_is_set_moves_no_block(
     async with talking(by_hand, dsn) as talk:
         await talk.wait(10)
         monkeypatch.setattr("server.clock.time", SimpleNamespace(time=lambda: time.time() + 600))
-        talk.house.clock.follow()
+        talk.context.clock.follow()
         await talk.wait(18)
         assert len(talk.fan.all_events("block:charged")) == 1
         await talk.wait(4)
@@ -283,7 +283,7 @@ async def test_active_time_is_stored_with_pauses_and_drops_and_every_few_seconds
     async with talking(by_hand, dsn) as talk:
         await talk.wait(2.5)
         await talk.act(talk.fan, "pause")
-        await wait_quiet(talk.house)
+        await wait_quiet(talk.context)
         assert await talk.stored() == pytest.approx(2.5, abs=0.1), "as it was paused"
         await talk.act(talk.fan, "resume")
         active = 2.5
@@ -299,6 +299,6 @@ async def test_active_time_is_stored_with_pauses_and_drops_and_every_few_seconds
 
 
 async def _active(talk: Talk) -> float:
-    room = talk.house.registry.find_channel(talk.channel)
+    room = talk.context.registry.find_channel(talk.channel)
     assert room is not None and room.call is not None
     return room.call.meter.clock.active(room.clock.now()) / 1_000_000

@@ -4,25 +4,28 @@ from uuid import UUID
 
 import trio
 
-from server.context import House
+from server.context import Context
 from storage.ledger.audit import audit
 from storage.ledger.wallets import find_wallet
 from tests.support.clients import Phone, ring_and_join
 from tests.support.servers import add_creator, add_fan, online
 
 
-async def test_two_phones_ring_talk_pause_and_hang_up(house: House) -> None:
-    fan, creator = await add_fan(house, 100), await add_creator(house, 60)
-    async with online(house, fan) as fans, online(house, creator) as creators:
+async def test_two_phones_ring_talk_pause_and_hang_up(context: Context) -> None:
+    fan, creator = await add_fan(context, 100), await add_creator(context, 60)
+    async with online(context, fan) as fans, online(context, creator) as creators:
         call_id = await trio.to_thread.run_sync(_talk_for_three_blocks, fans, creators)
         ended = await trio.to_thread.run_sync(creators.wait_for, "call:ended")
     assert (ended["reason"], ended["blocks"], ended["tokens"]) == ("hangup", 3, 3)
-    fans_wallet, creators_wallet = await find_wallet(house.postgres, fan), await find_wallet(house.postgres, creator)
+    fans_wallet, creators_wallet = (
+        await find_wallet(context.postgres, fan),
+        await find_wallet(context.postgres, creator),
+    )
     assert fans_wallet is not None and (fans_wallet.balance, fans_wallet.lifetime_spent) == (97, 3)
     assert creators_wallet is not None and (creators_wallet.balance, creators_wallet.lifetime_earned) == (3, 3)
-    rows = await house.postgres.fetch("SELECT block_no FROM journal WHERE room_id = $1 ORDER BY 1", UUID(call_id))
+    rows = await context.postgres.fetch("SELECT block_no FROM journal WHERE room_id = $1 ORDER BY 1", UUID(call_id))
     assert [row["block_no"] for row in rows] == [1, 2, 3]
-    assert [finding async for finding in audit(house.postgres) if finding.rows] == []
+    assert [finding async for finding in audit(context.postgres) if finding.rows] == []
 
 
 def _talk_for_three_blocks(fans: Phone, creators: Phone) -> str:
@@ -38,12 +41,12 @@ def _talk_for_three_blocks(fans: Phone, creators: Phone) -> str:
     return str(ring["callId"])
 
 
-async def test_who_connects_while_it_rings_hears_it_ring(house: House) -> None:
-    fan, creator = await add_fan(house, 100), await add_creator(house, 60)
-    async with online(house, fan) as fans, online(house, creator) as creators:
+async def test_who_connects_while_it_rings_hears_it_ring(context: Context) -> None:
+    fan, creator = await add_fan(context, 100), await add_creator(context, 60)
+    async with online(context, fan) as fans, online(context, creator) as creators:
         await trio.to_thread.run_sync(lambda: fans.http.post("/calls/init", json={"creatorId": str(creators.user_id)}))
         ring = await trio.to_thread.run_sync(creators.wait_for, "call:ringing")
-        async with online(house, creator) as tablet:
+        async with online(context, creator) as tablet:
             again = await trio.to_thread.run_sync(tablet.wait_for, "call:ringing")
             assert again["callId"] == ring["callId"]
             await trio.to_thread.run_sync(tablet.ask_ok, {"type": "call:decline", "callId": ring["callId"]})

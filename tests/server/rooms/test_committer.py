@@ -14,7 +14,7 @@ from domain.room import inputs
 from server.clock import Clock
 from server.rooms.committer import Committer
 from server.rooms.inbox.inbox import Inbox
-from server.rooms.inbox.timers import Alarm
+from server.rooms.inbox.timers import RoomTimers
 from storage.ledger.actor import Deliver
 
 ROOM, FAN = RoomId(uuid4()), UserId(uuid4())
@@ -99,7 +99,7 @@ def given(inbox: Inbox) -> list[Any]:
 
 
 async def test_what_gathers_during_a_commit_goes_as_one_list() -> None:
-    books, inbox = SlowBooks(), Inbox(Clock(), Alarm(), 10)
+    books, inbox = SlowBooks(), Inbox(Clock(), RoomTimers(), 10)
     committer = Committer(books, inbox)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(committer.run)
@@ -115,7 +115,7 @@ async def test_what_gathers_during_a_commit_goes_as_one_list() -> None:
 
 
 async def test_what_is_withdrawn_comes_back_after_what_was_in_flight() -> None:
-    books, inbox = SlowBooks(), Inbox(Clock(), Alarm(), 10)
+    books, inbox = SlowBooks(), Inbox(Clock(), RoomTimers(), 10)
     committer = Committer(books, inbox)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(committer.run)
@@ -132,7 +132,7 @@ async def test_what_is_withdrawn_comes_back_after_what_was_in_flight() -> None:
 
 
 async def test_only_the_latest_record_is_stored_and_after_the_postings() -> None:
-    books, inbox = SlowBooks(), Inbox(Clock(), Alarm(), 10)
+    books, inbox = SlowBooks(), Inbox(Clock(), RoomTimers(), 10)
     committer = Committer(books, inbox)
     records = [CallRecord(status="active"), CallRecord(status="paused"), CallRecord(status="ended")]
     async with trio.open_nursery() as nursery:
@@ -151,7 +151,7 @@ async def test_only_the_latest_record_is_stored_and_after_the_postings() -> None
 
 
 async def test_postings_alone_are_handed_over_at_once_and_what_gathers_follows_as_one_list() -> None:
-    books, inbox = QuickBooks(), Inbox(Clock(), Alarm(), 10)
+    books, inbox = QuickBooks(), Inbox(Clock(), RoomTimers(), 10)
     committer = Committer(books, inbox)
     for block_no in (1, 2, 3):
         committer.post(block(block_no))
@@ -164,7 +164,7 @@ async def test_postings_alone_are_handed_over_at_once_and_what_gathers_follows_a
 
 
 async def test_a_record_waits_for_what_was_handed_over() -> None:
-    books, inbox = QuickBooks(), Inbox(Clock(), Alarm(), 10)
+    books, inbox = QuickBooks(), Inbox(Clock(), RoomTimers(), 10)
     committer = Committer(books, inbox)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(committer.run)
@@ -178,7 +178,7 @@ async def test_a_record_waits_for_what_was_handed_over() -> None:
 
 
 async def test_blocks_are_given_back_once_those_under_way_are_booked() -> None:
-    books, inbox = QuickBooks(), Inbox(Clock(), Alarm(), 10)
+    books, inbox = QuickBooks(), Inbox(Clock(), RoomTimers(), 10)
     committer = Committer(books, inbox)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(committer.run)
@@ -194,7 +194,7 @@ async def test_blocks_are_given_back_once_those_under_way_are_booked() -> None:
 
 
 async def test_receipts_for_a_room_that_left_reach_nobody() -> None:
-    books, inbox = QuickBooks(), Inbox(Clock(), Alarm(), 10)
+    books, inbox = QuickBooks(), Inbox(Clock(), RoomTimers(), 10)
     committer = Committer(books, inbox)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(committer.run)
@@ -206,7 +206,7 @@ async def test_receipts_for_a_room_that_left_reach_nobody() -> None:
 
 
 async def test_a_refund_follows_the_record_that_says_why() -> None:
-    books, inbox = QuickBooks(), Inbox(Clock(), Alarm(), 10)
+    books, inbox = QuickBooks(), Inbox(Clock(), RoomTimers(), 10)
     committer = Committer(books, inbox)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(committer.run)
@@ -218,7 +218,7 @@ async def test_a_refund_follows_the_record_that_says_why() -> None:
 
 
 async def test_a_record_that_a_later_owner_refuses_takes_its_refunds_with_it() -> None:
-    books, inbox = QuickBooks(), Inbox(Clock(), Alarm(), 10)
+    books, inbox = QuickBooks(), Inbox(Clock(), RoomTimers(), 10)
     committer = Committer(books, inbox)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(committer.run)
@@ -239,7 +239,7 @@ async def test_a_room_whose_refunds_and_releases_are_refused_has_a_later_owner()
             return False
 
     for ask in ("give_back", "release"):
-        inbox = Inbox(Clock(), Alarm(), 10)
+        inbox = Inbox(Clock(), RoomTimers(), 10)
         committer = Committer(LaterOwner(), inbox)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(committer.run)

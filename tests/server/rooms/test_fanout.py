@@ -41,21 +41,26 @@ class FakeSession:
     def __init__(self, encoding: Encoding = Encoding.JSON) -> None:
         self.id = MemberId(uuid4())
         self.encoding = encoding
-        self.line: FakeLine | None = None
+        self.connection: FakeLine | None = None
         self.lines: list[FakeLine] = []
         self.seated = True
         self.connect()
 
     def connect(self) -> None:
-        self.line = FakeLine(self.encoding)
-        self.lines.append(self.line)
+        self.connection = FakeLine(self.encoding)
+        self.lines.append(self.connection)
 
     def sits_in(self, fanout: Fanout) -> bool:
         return self.seated
 
     def heard(self) -> list[int]:
         """The numbers of all events, over all its connections."""
-        return [number for line in self.lines for write in line.writes for number in numbers(write, self.encoding)]
+        return [
+            number
+            for connection in self.lines
+            for write in connection.writes
+            for number in numbers(write, self.encoding)
+        ]
 
 
 class Room:
@@ -80,8 +85,8 @@ class Room:
         self.fanout.publish(MemberLeft(channel="c", seq=seq, at="now", member_id=uuid4(), user_id=uuid4()))
 
     def lose(self, session: FakeSession) -> None:
-        assert session.line is not None
-        session.line.open, session.line = False, None
+        assert session.connection is not None
+        session.connection.open, session.connection = False, None
         self.fanout.suspend(session.id)
 
     def come_back(self, session: FakeSession, heard_until: int) -> bool:
@@ -114,7 +119,7 @@ async def test_what_falls_together_is_one_write_in_each_subprotocol() -> None:
         room.publish()
     room.fanout.flush()
     for session in both:
-        assert [len(line.writes) for line in session.lines] == [1]
+        assert [len(connection.writes) for connection in session.lines] == [1]
         assert session.heard() == [1, 2, 3]
 
 

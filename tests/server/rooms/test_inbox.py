@@ -14,7 +14,7 @@ from domain.room import inputs
 from server.clock import Clock
 from server.observability.stall_detector import StallWatch
 from server.rooms.inbox.inbox import ENDINGS, Given, Inbox
-from server.rooms.inbox.timers import Alarm
+from server.rooms.inbox.timers import RoomTimers
 
 
 class Nobody:
@@ -33,7 +33,7 @@ async def test_what_arrived_before_a_deadline_comes_before_it_though_the_room_wo
     mock_clock: trio.testing.MockClock,
 ) -> None:
     clock = Clock()
-    inbox = Inbox(clock, Alarm(), 10)
+    inbox = Inbox(clock, RoomTimers(), 10)
     deadline = clock.now() + 1_000_000
     mock_clock.jump(0.9)
     before = pause()
@@ -47,11 +47,11 @@ async def test_what_arrived_before_a_deadline_comes_before_it_though_the_room_wo
 
 
 async def test_a_room_without_news_sleeps_until_its_deadline(autojump_clock: trio.testing.MockClock) -> None:
-    clock, alarm = Clock(), Alarm()
+    clock, timers = Clock(), RoomTimers()
     deadline = clock.now() + 30_000_000
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(alarm.run)
-        assert (await Inbox(clock, alarm, 10).next(deadline)).at == deadline
+        nursery.start_soon(timers.run)
+        assert (await Inbox(clock, timers, 10).next(deadline)).at == deadline
         assert clock.now() >= deadline
         nursery.cancel_scope.cancel()
 
@@ -59,11 +59,11 @@ async def test_a_room_without_news_sleeps_until_its_deadline(autojump_clock: tri
 async def test_a_deadline_that_moved_is_kept_and_the_one_before_it_wakes_nobody(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    clock, alarm = Clock(), Alarm()
-    inbox, news = Inbox(clock, alarm, 10), inputs.Left(MemberId(uuid4()))
+    clock, timers = Clock(), RoomTimers()
+    inbox, news = Inbox(clock, timers, 10), inputs.Left(MemberId(uuid4()))
     first, later, sooner = (clock.now() + seconds * 1_000_000 for seconds in (30, 60, 40))
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(alarm.run)
+        nursery.start_soon(timers.run)
         inbox.deliver(news)
         assert (await inbox.next(first)).given is news
         nursery.start_soon(_bring_after, 5, inbox, news)
@@ -82,7 +82,7 @@ async def _bring_after(seconds: float, inbox: Inbox, news: inputs.Input) -> None
 
 async def test_a_room_wakes_for_what_arrives_while_it_sleeps(autojump_clock: trio.testing.MockClock) -> None:
     clock = Clock()
-    inbox = Inbox(clock, Alarm(), 10)
+    inbox = Inbox(clock, RoomTimers(), 10)
     news = inputs.Left(MemberId(uuid4()))
 
     async def bring() -> None:
@@ -95,7 +95,7 @@ async def test_a_room_wakes_for_what_arrives_while_it_sleeps(autojump_clock: tri
 
 
 async def test_a_flood_of_commands_is_refused_but_keeps_no_call_from_ending() -> None:
-    inbox = Inbox(Clock(), Alarm(), 10)
+    inbox = Inbox(Clock(), RoomTimers(), 10)
     taken = [inbox.offer(pause()) for _ in range(1000)]
     assert taken.count(True) == 10
     assert inbox.offer(end())
@@ -105,12 +105,12 @@ async def test_a_flood_of_commands_is_refused_but_keeps_no_call_from_ending() ->
 
 
 async def test_a_flood_of_endings_is_bounded_too() -> None:
-    inbox = Inbox(Clock(), Alarm(), 10)
+    inbox = Inbox(Clock(), RoomTimers(), 10)
     assert [inbox.offer(end()) for _ in range(1000)].count(True) == ENDINGS
 
 
 async def test_what_was_taken_out_leaves_its_place_to_others() -> None:
-    inbox = Inbox(Clock(), Alarm(), 2)
+    inbox = Inbox(Clock(), RoomTimers(), 2)
     for _ in range(50):
         assert inbox.offer(pause())
         await inbox.next(None)
@@ -122,7 +122,7 @@ async def test_what_was_taken_out_leaves_its_place_to_others() -> None:
 
 
 async def test_what_the_server_delivers_is_never_refused_and_takes_no_place_of_a_command() -> None:
-    inbox = Inbox(Clock(), Alarm(), 2)
+    inbox = Inbox(Clock(), RoomTimers(), 2)
     for _ in range(1000):
         inbox.deliver(inputs.Joined(MemberId(uuid4()), UserId(uuid4()), Nobody()))
     assert inbox.offer(pause()) and inbox.offer(pause())
@@ -131,7 +131,7 @@ async def test_what_the_server_delivers_is_never_refused_and_takes_no_place_of_a
 
 
 async def test_commands_that_are_put_back_keep_their_order_and_their_places() -> None:
-    inbox = Inbox(Clock(), Alarm(), 2)
+    inbox = Inbox(Clock(), RoomTimers(), 2)
     first, second = pause(), pause()
     assert inbox.offer(first) and inbox.offer(second)
     taken = inbox.take_all()
@@ -186,7 +186,7 @@ async def test_what_arrived_in_a_stall_is_handled_before_the_block_that_fell_due
     mock_clock: trio.testing.MockClock,
 ) -> None:
     async with watched() as clock:
-        inbox = Inbox(clock, Alarm(), 10)
+        inbox = Inbox(clock, RoomTimers(), 10)
         began = clock.now()
         deadline = began + 1_000_000
         mock_clock.jump(20)
@@ -207,7 +207,7 @@ async def test_nothing_falls_due_before_a_stall_is_closed_though_the_room_looks_
     mock_clock: trio.testing.MockClock,
 ) -> None:
     async with watched() as clock, trio.open_nursery() as nursery:
-        inbox, taken = Inbox(clock, Alarm(), 10), list[inputs.Input]()
+        inbox, taken = Inbox(clock, RoomTimers(), 10), list[inputs.Input]()
 
         async def read() -> None:
             taken.append((await inbox.next(deadline)).given)
@@ -229,7 +229,7 @@ async def test_what_starts_a_clock_in_a_stall_counts_from_its_end_and_what_depen
     mock_clock: trio.testing.MockClock,
 ) -> None:
     async with watched() as clock:
-        inbox, user, member = Inbox(clock, Alarm(), 10), UserId(uuid4()), MemberId(uuid4())
+        inbox, user, member = Inbox(clock, RoomTimers(), 10), UserId(uuid4()), MemberId(uuid4())
         began = clock.now()
         resumed, paused = (inputs.Acted(user, kind(call_id=uuid4()), Nobody()) for kind in (CallResume, CallPause))
         joined, left, other_left = (
@@ -259,7 +259,7 @@ async def test_a_machine_that_was_suspended_has_stalled_though_the_monotonic_clo
 ) -> None:
     slept = Sleeper()
     async with watched(slept) as clock:
-        inbox = Inbox(clock, Alarm(), 10)
+        inbox = Inbox(clock, RoomTimers(), 10)
         mock_clock.jump(0.5)
         began = clock.now()
         slept.seconds = 3600
@@ -276,7 +276,7 @@ async def test_a_room_that_was_made_while_a_stall_was_open_knows_of_none(mock_cl
     async with watched() as clock:
         mock_clock.jump(3)
         clock.now()
-        inbox, left = Inbox(clock, Alarm(), 10), inputs.Left(MemberId(uuid4()))
+        inbox, left = Inbox(clock, RoomTimers(), 10), inputs.Left(MemberId(uuid4()))
         made_at = clock.now()
         inbox.deliver(left)
         close_stall(clock, inbox)

@@ -7,17 +7,17 @@ import trio
 
 from domain.billing.posting import Kind, Posting
 from domain.ids import PROMOTIONS, UserId, client_key
-from server.context import House
+from server.context import Context
 from storage.ledger.wallets import find_wallet
 from tests.storage.books import OPERATOR
 from tests.support.books import Books
 from tests.support.clients import Phone, ring_and_join
-from tests.support.servers import add_creator, add_fan, give, online, running_house, settings
+from tests.support.servers import add_creator, add_fan, give, online, running_server, settings
 
 
-async def test_without_a_top_up_the_call_ends_at_the_deadline_that_was_told(house: House) -> None:
-    fan, creator = await add_fan(house, 2), await add_creator(house, 60)
-    async with online(house, fan) as fans, online(house, creator) as creators:
+async def test_without_a_top_up_the_call_ends_at_the_deadline_that_was_told(context: Context) -> None:
+    fan, creator = await add_fan(context, 2), await add_creator(context, 60)
+    async with online(context, fan) as fans, online(context, creator) as creators:
         await trio.to_thread.run_sync(ring_and_join, fans, creators)
         low = await trio.to_thread.run_sync(fans.wait_for, "balance:low")
         ended = await trio.to_thread.run_sync(creators.wait_for, "call:ended")
@@ -27,16 +27,16 @@ async def test_without_a_top_up_the_call_ends_at_the_deadline_that_was_told(hous
     assert 0.8 < low["secondsLeft"] <= 1.0
     assert (ended["reason"], ended["blocks"], ended["tokens"]) == ("insufficient_funds", 2, 2)
     assert abs(_seconds_between(low["endsAt"], ended["at"])) < 0.5
-    wallet = await find_wallet(house.postgres, fan)
+    wallet = await find_wallet(context.postgres, fan)
     assert wallet is not None and wallet.balance == 0
 
 
-async def test_a_top_up_before_the_deadline_lets_the_call_go_on(house: House) -> None:
-    fan, creator = await add_fan(house, 2), await add_creator(house, 60)
-    async with online(house, fan) as fans, online(house, creator) as creators:
+async def test_a_top_up_before_the_deadline_lets_the_call_go_on(context: Context) -> None:
+    fan, creator = await add_fan(context, 2), await add_creator(context, 60)
+    async with online(context, fan) as fans, online(context, creator) as creators:
         ring = await trio.to_thread.run_sync(ring_and_join, fans, creators)
         await trio.to_thread.run_sync(fans.wait_for, "balance:low")
-        await give(house, fan, 50)
+        await give(context, fan, 50)
         well = await trio.to_thread.run_sync(fans.wait_for, "balance:ok")
         assert well["balance"] == 50
         await trio.to_thread.run_sync(lambda: fans.wait_for("block:charged", blockNo=3))
@@ -44,12 +44,12 @@ async def test_a_top_up_before_the_deadline_lets_the_call_go_on(house: House) ->
     assert ended["reason"] == "hangup"
 
 
-async def test_a_fan_whose_money_goes_elsewhere_is_warned_at_once(house: House) -> None:
-    fan, creator = await add_fan(house, 100), await add_creator(house, 60)
-    async with online(house, fan) as fans, online(house, creator) as creators:
+async def test_a_fan_whose_money_goes_elsewhere_is_warned_at_once(context: Context) -> None:
+    fan, creator = await add_fan(context, 100), await add_creator(context, 60)
+    async with online(context, fan) as fans, online(context, creator) as creators:
         await trio.to_thread.run_sync(ring_and_join, fans, creators)
         await trio.to_thread.run_sync(lambda: fans.wait_for("block:charged", blockNo=1))
-        await take_all_but(house, fan, 0)
+        await take_all_but(context, fan, 0)
         low = await trio.to_thread.run_sync(fans.wait_for, "balance:low")
         ended = await trio.to_thread.run_sync(fans.wait_for, "call:ended")
     assert low["balance"] == 0
@@ -58,29 +58,29 @@ async def test_a_fan_whose_money_goes_elsewhere_is_warned_at_once(house: House) 
 
 async def test_blocks_that_wait_behind_one_that_cannot_be_paid_are_withdrawn(dsn: str) -> None:
     """Nothing can be booked for a while; a tip that takes the tokens is booked first."""
-    async with running_house(dsn, settings(block_seconds=3)) as house:
-        fan, creator = await add_fan(house, 100), await add_creator(house, 60)
-        async with online(house, fan) as fans, online(house, creator) as creators:
+    async with running_server(dsn, settings(block_seconds=3)) as context:
+        fan, creator = await add_fan(context, 100), await add_creator(context, 60)
+        async with online(context, fan) as fans, online(context, creator) as creators:
             ring = await trio.to_thread.run_sync(ring_and_join, fans, creators)
             await trio.to_thread.run_sync(lambda: fans.wait_for("block:charged", blockNo=1))
-            room = house.registry.find_channel(ring["channel"])
+            room = context.registry.find_channel(ring["channel"])
             assert room is not None and room.call is not None
             tip = Posting(key=client_key(fan, "all"), kind=Kind.TIP, debit=fan, credit=creator, tokens=97)
             async with trio.open_nursery() as nursery:
                 with Books(dsn).held():
-                    nursery.start_soon(house.actor.post, [tip])
+                    nursery.start_soon(context.actor.post, [tip])
                     while room.call.meter.posted < 3:  # noqa: ASYNC110  # reason: nothing tells of a block that waits
                         await trio.sleep(0.05)
             ended = await trio.to_thread.run_sync(creators.wait_for, "call:ended")
             assert (ended["reason"], ended["blocks"], ended["tokens"]) == ("insufficient_funds", 1, 3)
             assert await trio.to_thread.run_sync(fans.balance) == 0
-        rows = await house.postgres.fetch("SELECT block_no FROM journal WHERE kind = 1")
+        rows = await context.postgres.fetch("SELECT block_no FROM journal WHERE kind = 1")
         assert [row["block_no"] for row in rows] == [1]
 
 
-async def take_all_but(house: House, user_id: UserId, left: int) -> None:
+async def take_all_but(context: Context, user_id: UserId, left: int) -> None:
     """A correction by an operator, as far as the wallet sees it."""
-    wallet = await find_wallet(house.postgres, user_id)
+    wallet = await find_wallet(context.postgres, user_id)
     assert wallet is not None
     correction = Posting(
         key=client_key(user_id, "correction"),
@@ -90,7 +90,7 @@ async def take_all_but(house: House, user_id: UserId, left: int) -> None:
         credit=PROMOTIONS,
         tokens=wallet.balance - left,
     )
-    assert (await house.actor.post([correction]))[0].paid
+    assert (await context.actor.post([correction]))[0].paid
 
 
 def _hang_up(phone: Phone, ring: dict[str, Any]) -> dict[str, Any]:

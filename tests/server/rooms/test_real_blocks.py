@@ -11,7 +11,7 @@ from domain.billing.posting import Kind
 from storage.ledger.wallets import find_wallet
 from tests.support.clients import Phone, ring_and_join
 from tests.support.servers import add_creator, add_fan, online, settings
-from tests.support.virtual_time import house_on, pass_seconds
+from tests.support.virtual_time import pass_seconds, server_on
 
 
 @pytest.fixture
@@ -23,17 +23,17 @@ async def test_blocks_fall_thirty_seconds_apart_and_a_pause_keeps_the_rest(
     dsn: str, by_hand: trio.testing.MockClock
 ) -> None:
     in_thread = trio.to_thread.run_sync
-    async with house_on(by_hand, dsn, settings(block_seconds=30)) as house:
-        fan, creator = await add_fan(house, 1000), await add_creator(house, 60)
-        async with online(house, fan) as fans, online(house, creator) as creators:
+    async with server_on(by_hand, dsn, settings(block_seconds=30)) as context:
+        fan, creator = await add_fan(context, 1000), await add_creator(context, 60)
+        async with online(context, fan) as fans, online(context, creator) as creators:
             call_id = await in_thread(_meet, fans, creators)
-            await pass_seconds(by_hand, house, 65)
+            await pass_seconds(by_hand, context, 65)
             await in_thread(fans.ask_ok, {"type": "call:pause", "callId": call_id})
-            await pass_seconds(by_hand, house, 300)
+            await pass_seconds(by_hand, context, 300)
             await in_thread(fans.ask_ok, {"type": "call:resume", "callId": call_id})
-            await pass_seconds(by_hand, house, 24)
+            await pass_seconds(by_hand, context, 24)
             assert len(fans.all_events("block:charged")) == 3, "25 seconds of block 3 were left, 24 are gone"
-            await pass_seconds(by_hand, house, 2)
+            await pass_seconds(by_hand, context, 2)
             fourth = await in_thread(lambda: fans.wait_for("block:charged", blockNo=4))
             await in_thread(creators.ask_ok, {"type": "call:end", "callId": call_id})
             ended = await in_thread(fans.wait_for, "call:ended")
@@ -45,13 +45,13 @@ async def test_blocks_fall_thirty_seconds_apart_and_a_pause_keeps_the_rest(
         assert (ended["reason"], ended["blocks"], ended["tokens"]) == ("creator_ended", 4, 90)
         assert ended["activeSeconds"] == pytest.approx(91, abs=0.1)
         fans_wallet, creators_wallet = (
-            await find_wallet(house.postgres, fan),
-            await find_wallet(house.postgres, creator),
+            await find_wallet(context.postgres, fan),
+            await find_wallet(context.postgres, creator),
         )
         assert fans_wallet is not None and creators_wallet is not None
         assert (fans_wallet.balance, creators_wallet.balance) == (910, 90), "a second of block 4 was used: it came back"
         booked = "SELECT kind, block_no, tokens FROM journal WHERE room_id = $1 ORDER BY kind, block_no"
-        rows = await house.postgres.fetch(booked, UUID(call_id))
+        rows = await context.postgres.fetch(booked, UUID(call_id))
         blocks = [(Kind.BLOCK, number, 30) for number in (1, 2, 3, 4)]
         assert [*map(tuple, rows)] == [*blocks, (Kind.REFUND, None, 30)]
 

@@ -16,7 +16,7 @@ from domain.protocol.commands import CallCommand, CallEnd
 from domain.refusals import Code, Refusal
 from domain.room import inputs
 from server.broadcast.replies import Result, WaitingReply
-from server.context import House
+from server.context import Context
 from server.rooms.committer import Committer
 from server.rooms.room import LiveRoom
 from server.rooms.supervisor import Supervisor
@@ -45,15 +45,15 @@ def crash_on_pause(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("crash_on_pause")
-async def test_a_crashed_room_goes_on_from_its_rows_and_no_other_call_notices(house: House) -> None:
+async def test_a_crashed_room_goes_on_from_its_rows_and_no_other_call_notices(context: Context) -> None:
     in_thread = trio.to_thread.run_sync
-    fan, creator = await add_fan(house, 1000), await add_creator(house, 60)
-    other_fan, other_creator = await add_fan(house, 1000), await add_creator(house, 60)
+    fan, creator = await add_fan(context, 1000), await add_creator(context, 60)
+    other_fan, other_creator = await add_fan(context, 1000), await add_creator(context, 60)
     async with (
-        online(house, fan) as fans,
-        online(house, creator) as creators,
-        online(house, other_fan) as other_fans,
-        online(house, other_creator) as other_creators,
+        online(context, fan) as fans,
+        online(context, creator) as creators,
+        online(context, other_fan) as other_fans,
+        online(context, other_creator) as other_creators,
     ):
         ring = await in_thread(ring_and_join, fans, creators)
         other = await in_thread(ring_and_join, other_fans, other_creators)
@@ -71,14 +71,14 @@ async def test_a_crashed_room_goes_on_from_its_rows_and_no_other_call_notices(ho
         heard = [event["seq"] for event in other_fans.events if "seq" in event and event is not joined]
         assert heard == list(range(joined["seq"] + 1, ended["seq"] + 1)), "every event of the other room, in order"
     for call_id in (ring["callId"], other["callId"]):
-        await _assert_series_without_gap(house, call_id)
+        await _assert_series_without_gap(context, call_id)
 
 
 @pytest.mark.usefixtures("crash_on_pause")
-async def test_the_fourth_crash_in_a_minute_ends_the_call_with_server_fault(house: House) -> None:
+async def test_the_fourth_crash_in_a_minute_ends_the_call_with_server_fault(context: Context) -> None:
     in_thread = trio.to_thread.run_sync
-    fan, creator = await add_fan(house, 1000), await add_creator(house, 60)
-    async with online(house, fan) as fans, online(house, creator) as creators, online(house, fan) as outside:
+    fan, creator = await add_fan(context, 1000), await add_creator(context, 60)
+    async with online(context, fan) as fans, online(context, creator) as creators, online(context, fan) as outside:
         ring = await in_thread(ring_and_join, fans, creators)
         await in_thread(lambda: fans.wait_for("block:charged", blockNo=1))
         for epoch in (2, 3, 4):
@@ -92,24 +92,24 @@ async def test_the_fourth_crash_in_a_minute_ends_the_call_with_server_fault(hous
         assert (call["status"], call["endReason"]) == ("ended", "server_fault")
         again = await in_thread(ring_and_join, fans, creators)
         assert again["callId"] != ring["callId"], "both are free for another call"
-    await _assert_series_without_gap(house, ring["callId"])
+    await _assert_series_without_gap(context, ring["callId"])
 
 
 def _crash(phone: Phone, call_id: str) -> None:
     phone.send({"type": "call:pause", "callId": call_id})
 
 
-async def _assert_series_without_gap(house: House, call_id: str) -> None:
+async def _assert_series_without_gap(context: Context, call_id: str) -> None:
     charged = "SELECT block_no FROM journal WHERE room_id = $1 AND block_no IS NOT NULL ORDER BY 1"
-    rows = await house.postgres.fetch(charged, UUID(call_id))
+    rows = await context.postgres.fetch(charged, UUID(call_id))
     assert [row["block_no"] for row in rows] == list(range(1, len(rows) + 1))
 
 
 @pytest.mark.usefixtures("crash_on_pause")
-async def test_the_log_says_by_which_request_or_connection_the_crash_came(house: House) -> None:
+async def test_the_log_says_by_which_request_or_connection_the_crash_came(context: Context) -> None:
     in_thread = trio.to_thread.run_sync
-    fan, creator = await add_fan(house, 1000), await add_creator(house, 60)
-    async with online(house, fan) as fans, online(house, creator) as creators:
+    fan, creator = await add_fan(context, 1000), await add_creator(context, 60)
+    async with online(context, fan) as fans, online(context, creator) as creators:
         call_id = (await in_thread(ring_and_join, fans, creators))["callId"]
         with structlog.testing.capture_logs([merge_contextvars]) as logged:
             await in_thread(_crash, fans, call_id)
@@ -125,9 +125,9 @@ async def test_the_log_says_by_which_request_or_connection_the_crash_came(house:
 
 
 @pytest.mark.usefixtures("crash_on_pause")
-async def test_an_overlay_of_a_crashed_call_is_told_of_the_new_epoch_and_hears_on(house: House) -> None:
-    fan, creator = await add_fan(house, 1000), await add_creator(house, 60)
-    async with online(house, fan) as fans, online(house, creator) as creators, online(house, creator) as scene:
+async def test_an_overlay_of_a_crashed_call_is_told_of_the_new_epoch_and_hears_on(context: Context) -> None:
+    fan, creator = await add_fan(context, 1000), await add_creator(context, 60)
+    async with online(context, fan) as fans, online(context, creator) as creators, online(context, creator) as scene:
 
         def story() -> None:
             ring = ring_and_join(fans, creators)
@@ -143,32 +143,32 @@ async def test_an_overlay_of_a_crashed_call_is_told_of_the_new_epoch_and_hears_o
 
 
 async def test_a_command_is_answered_if_the_room_breaks_while_it_waits_for_its_lease(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fan, creator = await add_fan(house, 1000), await add_creator(house, 60)
-    async with online(house, fan) as fans, online(house, creator) as creators:
+    fan, creator = await add_fan(context, 1000), await add_creator(context, 60)
+    async with online(context, fan) as fans, online(context, creator) as creators:
         ring = await trio.to_thread.run_sync(ring_and_join, fans, creators)
-        room = house.registry.find_channel(ring["channel"])
+        room = context.registry.find_channel(ring["channel"])
         assert room is not None
 
         async def fail() -> None:
-            house.lease._now = seconds_since_boot
+            context.lease._now = seconds_since_boot
             raise PlantedFault
 
-        monkeypatch.setattr(house.lease, "wait_trusted", fail)
-        house.lease._now = lambda: seconds_since_boot() + 3600
+        monkeypatch.setattr(context.lease, "wait_trusted", fail)
+        context.lease._now = lambda: seconds_since_boot() + 3600
         answer = await _answer_to(room, fan, CallEnd(call_id=CallId(room.id)))
         assert isinstance(answer, Refusal)
         assert answer.code is Code.INTERNAL
 
 
 async def test_each_command_is_answered_that_came_too_late_for_a_room_that_breaks(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fan, creator = await add_fan(house, 1000), await add_creator(house, 60)
-    async with online(house, fan) as fans, online(house, creator) as creators:
+    fan, creator = await add_fan(context, 1000), await add_creator(context, 60)
+    async with online(context, fan) as fans, online(context, creator) as creators:
         ring = await trio.to_thread.run_sync(ring_and_join, fans, creators)
-        room = house.registry.find_channel(ring["channel"])
+        room = context.registry.find_channel(ring["channel"])
         assert room is not None
         decide, replies = Call.handle, [WaitingReply(), WaitingReply()]
 
@@ -204,14 +204,14 @@ def _refuse_last_record(monkeypatch: pytest.MonkeyPatch) -> list[CallRecord]:
 
 @pytest.mark.parametrize("end", ["command", "order", "block"])
 async def test_an_end_that_was_answered_ends_a_call_though_the_room_crashes_before_it_is_stored(
-    house: House, monkeypatch: pytest.MonkeyPatch, end: str
+    context: Context, monkeypatch: pytest.MonkeyPatch, end: str
 ) -> None:
     in_thread = trio.to_thread.run_sync
-    fan, creator = await add_fan(house, 1000), await add_creator(house, 60)
+    fan, creator = await add_fan(context, 1000), await add_creator(context, 60)
     refused = _refuse_last_record(monkeypatch)
-    async with online(house, fan) as fans, online(house, creator) as creators:
+    async with online(context, fan) as fans, online(context, creator) as creators:
         ring = await in_thread(ring_and_join, fans, creators)
-        room = house.registry.find_channel(ring["channel"])
+        room = context.registry.find_channel(ring["channel"])
         assert room is not None
         if end == "command":
             await in_thread(creators.ask_ok, {"type": "call:end", "callId": ring["callId"]})
@@ -224,25 +224,25 @@ async def test_an_end_that_was_answered_ends_a_call_though_the_room_crashes_befo
 
 
 async def test_a_server_that_drains_does_not_wait_for_a_room_that_crashed_meanwhile(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fan, creator = await add_fan(house, 1000), await add_creator(house, 60)
-    async with online(house, fan) as fans, online(house, creator) as creators:
+    fan, creator = await add_fan(context, 1000), await add_creator(context, 60)
+    async with online(context, fan) as fans, online(context, creator) as creators:
         ring = await trio.to_thread.run_sync(ring_and_join, fans, creators)
-        room = house.registry.find_channel(ring["channel"])
+        room = context.registry.find_channel(ring["channel"])
         assert room is not None and room.call is not None
         failing = [room.inbox]
         store = Committer._store
 
         async def fail_once(self: Committer) -> None:
-            if room.call is not None and room.call.closing.over and failing:
+            if room.call is not None and room.call.termination.over and failing:
                 failing.clear()
                 raise PlantedFault
             await store(self)
 
         monkeypatch.setattr(Committer, "_store", fail_once)
         with trio.fail_after(PATIENCE_SECONDS):
-            await house.registry.drain()
+            await context.registry.drain()
         assert not failing
 
 
@@ -253,13 +253,13 @@ async def _answer_to(room: LiveRoom, user_id: UserId, command: CallCommand) -> R
 
 
 async def test_a_room_whose_supervision_raises_tells_its_members_and_answers_what_waits(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     in_thread = trio.to_thread.run_sync
-    fan, creator = await add_fan(house, 1000), await add_creator(house, 60)
-    async with online(house, fan) as fans, online(house, creator) as creators:
+    fan, creator = await add_fan(context, 1000), await add_creator(context, 60)
+    async with online(context, fan) as fans, online(context, creator) as creators:
         ring = await in_thread(ring_and_join, fans, creators)
-        room = house.registry.find_channel(ring["channel"])
+        room = context.registry.find_channel(ring["channel"])
         assert room is not None
         waiting = WaitingReply()
 

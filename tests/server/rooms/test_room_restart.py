@@ -20,11 +20,11 @@ from domain.ids import RoomId, UserId
 from domain.protocol import commands as c
 from domain.room import inputs
 from domain.stream.stream import Stream
-from server.context import House
+from server.context import Context
 from server.sessions import room_commands
 from storage.postgres import Postgres
 from storage.rooms.leases import Claim
-from storage.rooms.streams import open_stay
+from storage.rooms.streams import open_viewing_session
 from tests.support.clients import PATIENCE_SECONDS, Phone, go_live, ring_and_join, token_of
 from tests.support.faults import PlantedFault, faults_at
 from tests.support.servers import add_creator, add_fan, online
@@ -118,29 +118,29 @@ async def crash_among_many(port: int, channel: str) -> None:
 
 
 @pytest.mark.usefixtures("crash_on_bang")
-async def test_all_400_viewers_of_a_crashed_stream_are_members_again_and_hear_on(house: House) -> None:
-    creator = await add_creator(house, 60)
-    async with online(house, creator) as cleo:
+async def test_all_400_viewers_of_a_crashed_stream_are_members_again_and_hear_on(context: Context) -> None:
+    creator = await add_creator(context, 60)
+    async with online(context, creator) as cleo:
         stream = await trio.to_thread.run_sync(partial(go_live, cleo))
-        port, channel = house.websocket_port, stream["channel"]
+        port, channel = context.websocket_port, stream["channel"]
         await trio.to_thread.run_sync(lambda: asyncio.run(crash_among_many(port, channel)))
-    assert faults_at(house, "room") == 1
+    assert faults_at(context, "room") == 1
 
 
 @pytest.mark.usefixtures("crash_on_bang")
 async def test_a_viewer_who_joins_a_stream_that_starts_again_is_let_in_as_it_is_back(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    creator, fan, other = await add_creator(house, 60), await add_fan(house, 100), await add_fan(house, 100)
-    claim, restarting, go_on = house.leases.claim, trio.Event(), trio.Event()
+    creator, fan, other = await add_creator(context, 60), await add_fan(context, 100), await add_fan(context, 100)
+    claim, restarting, go_on = context.leases.claim, trio.Event(), trio.Event()
 
     async def slow_claim(room_id: RoomId) -> Any:
         restarting.set()
         await go_on.wait()
         return await claim(room_id)
 
-    monkeypatch.setattr(house.leases, "claim", slow_claim)
-    async with online(house, creator) as cleo, online(house, fan) as finn, online(house, other) as olga:
+    monkeypatch.setattr(context.leases, "claim", slow_claim)
+    async with online(context, creator) as cleo, online(context, fan) as finn, online(context, other) as olga:
 
         def crash() -> str:
             channel: str = go_live(cleo, type="private", rateTokensPerMin=60)["channel"]
@@ -162,17 +162,17 @@ async def test_a_viewer_who_joins_a_stream_that_starts_again_is_let_in_as_it_is_
 # Rooms that have a later owner
 
 
-async def take_away(house: House, channel: str) -> None:
+async def take_away(context: Context, channel: str) -> None:
     """As another server would that has gone again meanwhile: a later epoch, and nobody's lease."""
-    await house.postgres.execute("UPDATE rooms SET epoch = epoch + 1, server_id = NULL WHERE channel = $1", channel)
+    await context.postgres.execute("UPDATE rooms SET epoch = epoch + 1, server_id = NULL WHERE channel = $1", channel)
 
 
-async def test_both_parties_of_a_call_that_moved_are_told_and_join_it_again(house: House) -> None:
-    fan, creator = await add_fan(house, 1000), await add_creator(house, 60)
-    async with online(house, fan) as fans, online(house, creator) as creators:
+async def test_both_parties_of_a_call_that_moved_are_told_and_join_it_again(context: Context) -> None:
+    fan, creator = await add_fan(context, 1000), await add_creator(context, 60)
+    async with online(context, fan) as fans, online(context, creator) as creators:
         ring = await trio.to_thread.run_sync(partial(ring_and_join, fans, creators))
         await trio.to_thread.run_sync(partial(fans.wait_for, "block:charged", blockNo=1))
-        await take_away(house, ring["channel"])
+        await take_away(context, ring["channel"])
 
         def join_again() -> None:
             for phone in (fans, creators):
@@ -184,7 +184,7 @@ async def test_both_parties_of_a_call_that_moved_are_told_and_join_it_again(hous
             creators.ask_ok({"type": "call:end", "callId": ring["callId"]})
 
         await trio.to_thread.run_sync(join_again)
-    rows = await house.postgres.fetch(
+    rows = await context.postgres.fetch(
         "SELECT block_no FROM journal WHERE room_id = $1 ORDER BY 1", UUID(ring["callId"])
     )
     assert [row["block_no"] for row in rows] == list(range(1, len(rows) + 1))
@@ -203,17 +203,17 @@ def join_until_in(phone: Phone, channel: str) -> dict[str, Any]:
 
 @pytest.mark.usefixtures("crash_on_bang")
 async def test_members_overlays_and_waiting_commands_of_a_crashed_room_that_moved_hear_of_it(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    creator, fan = await add_creator(house, 60), await add_fan(house, 10)
-    claim, waiting, go_on = house.leases.claim, trio.Event(), trio.Event()
+    creator, fan = await add_creator(context, 60), await add_fan(context, 10)
+    claim, waiting, go_on = context.leases.claim, trio.Event(), trio.Event()
 
     async def slow_claim(room_id: RoomId) -> Any:
         waiting.set()
         await go_on.wait()
         return await claim(room_id)
 
-    async with online(house, creator) as cleo, online(house, creator) as scene, online(house, fan) as finn:
+    async with online(context, creator) as cleo, online(context, creator) as scene, online(context, fan) as finn:
 
         def join() -> str:
             channel: str = go_live(cleo)["channel"]
@@ -223,15 +223,15 @@ async def test_members_overlays_and_waiting_commands_of_a_crashed_room_that_move
             return channel
 
         channel = await trio.to_thread.run_sync(join)
-        monkeypatch.setattr(house.leases, "claim", slow_claim)
+        monkeypatch.setattr(context.leases, "claim", slow_claim)
         chat = {"type": "chat:send", "channel": channel}
         await trio.to_thread.run_sync(partial(finn.send, {**chat, "text": "bang"}))
         await waiting.wait()
         await trio.to_thread.run_sync(partial(finn.send, {**chat, "text": "too late", "ref": "waits"}))
         await trio.to_thread.run_sync(partial(finn.ask, {"type": "ping"}))
         other = uuid4()
-        await house.postgres.execute("INSERT INTO servers (id, lease_expires_at) VALUES ($1, 'infinity')", other)
-        await house.postgres.execute(
+        await context.postgres.execute("INSERT INTO servers (id, lease_expires_at) VALUES ($1, 'infinity')", other)
+        await context.postgres.execute(
             "UPDATE rooms SET epoch = epoch + 1, server_id = $1 WHERE channel = $2", other, channel
         )
         go_on.set()
@@ -245,44 +245,46 @@ async def test_members_overlays_and_waiting_commands_of_a_crashed_room_that_move
 
 
 async def test_a_room_never_runs_under_an_epoch_that_another_server_has_claimed_meanwhile(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two servers under one epoch would both be believed."""
-    creator = await add_creator(house, 60)
-    async with online(house, creator) as cleo:
+    creator = await add_creator(context, 60)
+    async with online(context, creator) as cleo:
         stream = await trio.to_thread.run_sync(partial(go_live, cleo))
-        room = house.registry.find_channel(stream["channel"])
+        room = context.registry.find_channel(stream["channel"])
         assert room is not None and room.stream is not None
-        claim = house.leases.claim
+        claim = context.leases.claim
 
         async def overtaken(room_id: RoomId) -> Any:
             claimed = await claim(room_id)
-            await take_away(house, stream["channel"])
+            await take_away(context, stream["channel"])
             return claimed
 
-        monkeypatch.setattr(house.leases, "claim", overtaken)
-        assert await house.stream_rooms.again(room) is None
+        monkeypatch.setattr(context.leases, "claim", overtaken)
+        assert await context.stream_rooms.again(room) is None
         assert room.stream is None, "nothing was built"
         stale = Claim(room.id, "stream", 2)
-        del house.registry._rooms[room.id]
-        await house.stream_rooms.take_up(stale)
-        assert house.registry.find(room.id) is None, "a claim that is overtaken is worth nothing"
-        house.registry._rooms[room.id] = room
+        del context.registry._rooms[room.id]
+        await context.stream_rooms.adopt(stale)
+        assert context.registry.find(room.id) is None, "a claim that is overtaken is worth nothing"
+        context.registry._rooms[room.id] = room
 
 
 @pytest.mark.usefixtures("crash_on_bang")
-async def test_a_join_that_comes_as_the_room_ends_is_answered(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_join_that_comes_as_the_room_ends_is_answered(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It asks the database what a viewer has, and meanwhile there is no room any more."""
     asked, go_on = trio.Event(), trio.Event()
 
     async def slow(postgres: Postgres, room_id: RoomId, payer: UserId) -> StoredMeter:
         asked.set()
         await go_on.wait()
-        return await open_stay(postgres, room_id, payer)
+        return await open_viewing_session(postgres, room_id, payer)
 
-    monkeypatch.setattr(room_commands, "open_stay", slow)
-    creator, fan = await add_creator(house, 60), await add_fan(house, 100)
-    async with online(house, creator) as cleo, online(house, fan) as finn:
+    monkeypatch.setattr(room_commands, "open_viewing_session", slow)
+    creator, fan = await add_creator(context, 60), await add_fan(context, 100)
+    async with online(context, creator) as cleo, online(context, fan) as finn:
         stream = await trio.to_thread.run_sync(partial(go_live, cleo, type="private", rateTokensPerMin=60))
         await trio.to_thread.run_sync(
             partial(finn.send, {"type": "room:join", "channel": stream["channel"], "ref": "late"})

@@ -9,11 +9,11 @@ import pytest
 import trio
 import trio.testing
 
-from server.context import House
+from server.context import Context
 from server.ids import new_uuid
 from tests.support.clients import Phone, go_live
 from tests.support.servers import add_creator, add_fan, online, phone_of, with_section
-from tests.support.virtual_time import house_on, pass_seconds, wait_quiet
+from tests.support.virtual_time import pass_seconds, server_on, wait_quiet
 
 in_thread = trio.to_thread.run_sync
 METERED = {"type": "private", "rateTokensPerMin": 60}
@@ -28,29 +28,29 @@ def by_hand(mock_clock: trio.testing.MockClock) -> trio.testing.MockClock:
 class Show:
     """A live stream whose owner is there, on a clock that stands until it is passed."""
 
-    def __init__(self, house: House, clock: trio.testing.MockClock, owner: Phone, stream: dict[str, Any]) -> None:
-        self.house, self.owner = house, owner
+    def __init__(self, context: Context, clock: trio.testing.MockClock, owner: Phone, stream: dict[str, Any]) -> None:
+        self.context, self.owner = context, owner
         self.stream_id, self.channel = stream["id"], stream["channel"]
         self._clock = clock
 
     async def wait(self, seconds: float) -> None:
-        await pass_seconds(self._clock, self.house, seconds)
+        await pass_seconds(self._clock, self.context, seconds)
 
     async def join(self, phone: Phone) -> dict[str, Any]:
         answer: dict[str, Any] = await in_thread(phone.join, self.channel)
-        await wait_quiet(self.house)
+        await wait_quiet(self.context)
         return answer
 
     async def leave(self, phone: Phone) -> None:
         await in_thread(phone.ask_ok, {"type": "room:leave", "channel": self.channel})
-        await wait_quiet(self.house)
+        await wait_quiet(self.context)
 
     async def charged(self, phone: Phone, block_no: int) -> None:
         await in_thread(lambda: phone.wait_for("block:charged", blockNo=block_no))
 
     async def blocks(self, user_id: UUID) -> int:
         """Of this payer, in the database."""
-        rows = await self.house.postgres.fetch(
+        rows = await self.context.postgres.fetch(
             "SELECT last_block FROM meters WHERE room_id = $1 AND payer_id = $2", UUID(self.stream_id), user_id
         )
         return int(rows[0]["last_block"]) if rows else 0
@@ -61,9 +61,9 @@ async def show(
     clock: trio.testing.MockClock, dsn: str, *, presence_limit: int = 100, **terms: Any
 ) -> AsyncIterator[Show]:
     usual = with_section("rooms", presence_limit=presence_limit)
-    async with house_on(clock, dsn, usual) as house, online(house, await add_creator(house, 60)) as owner:
+    async with server_on(clock, dsn, usual) as context, online(context, await add_creator(context, 60)) as owner:
         stream = await in_thread(lambda: go_live(owner, **{**METERED, **terms}))
-        shown = Show(house, clock, owner, stream)
+        shown = Show(context, clock, owner, stream)
         assert (await shown.join(owner))["type"] == "room:joined"
         yield shown
 
@@ -72,8 +72,8 @@ async def test_the_rest_of_a_paid_block_outlasts_a_leave_and_numbers_go_on(
     dsn: str, by_hand: trio.testing.MockClock
 ) -> None:
     async with show(by_hand, dsn) as shown:
-        fan = await add_fan(shown.house, TOKENS)
-        async with online(shown.house, fan) as finn:
+        fan = await add_fan(shown.context, TOKENS)
+        async with online(shown.context, fan) as finn:
             await shown.join(finn)
             await shown.charged(finn, 1)
             await shown.wait(20)
@@ -92,8 +92,8 @@ async def test_nobody_pays_while_the_owner_is_away_who_is_waited_for_five_minute
     dsn: str, by_hand: trio.testing.MockClock
 ) -> None:
     async with show(by_hand, dsn) as shown:
-        fan = await add_fan(shown.house, TOKENS)
-        async with online(shown.house, fan) as finn:
+        fan = await add_fan(shown.context, TOKENS)
+        async with online(shown.context, fan) as finn:
             await shown.join(finn)
             await shown.charged(finn, 1)
             await shown.wait(15)
@@ -111,13 +111,13 @@ async def test_the_clock_of_a_payer_who_drops_never_runs_past_the_paid_block(
     dsn: str, by_hand: trio.testing.MockClock
 ) -> None:
     async with show(by_hand, dsn) as shown:
-        fan = await add_fan(shown.house, TOKENS)
-        async with online(shown.house, fan) as finn:
+        fan = await add_fan(shown.context, TOKENS)
+        async with online(shown.context, fan) as finn:
             viewer = (await shown.join(finn))["memberId"]
             await shown.charged(finn, 1)
             await shown.wait(25)
             await in_thread(finn.lose_network)
-            await wait_quiet(shown.house)
+            await wait_quiet(shown.context)
             assert shown.owner.all_events("viewer:paused") == [], "it may come back within the grace"
             await shown.wait(6)
             assert (await in_thread(shown.owner.wait_for, "viewer:paused"))["memberId"] == viewer
@@ -130,8 +130,8 @@ async def test_the_clock_of_a_payer_who_drops_never_runs_past_the_paid_block(
 
 async def test_one_payer_watches_from_two_connections_and_pays_once(dsn: str, by_hand: trio.testing.MockClock) -> None:
     async with show(by_hand, dsn) as shown, AsyncExitStack() as stack:
-        fan = await add_fan(shown.house, TOKENS)
-        phones = [await stack.enter_async_context(online(shown.house, fan)) for _ in range(3)]
+        fan = await add_fan(shown.context, TOKENS)
+        phones = [await stack.enter_async_context(online(shown.context, fan)) for _ in range(3)]
         answers = [await shown.join(phone) for phone in phones]
         assert [answer["type"] for answer in answers] == ["room:joined", "room:joined", "error"]
         assert answers[2]["error"] == "OVERLOADED"
@@ -143,12 +143,12 @@ async def test_one_payer_watches_from_two_connections_and_pays_once(dsn: str, by
 
 async def test_owner_and_operators_pay_nothing(dsn: str, by_hand: trio.testing.MockClock) -> None:
     async with show(by_hand, dsn, ticketPriceTokens=40) as shown:
-        operator = phone_of(shown.house, new_uuid(), role="operator")
+        operator = phone_of(shown.context, new_uuid(), role="operator")
         try:
             await in_thread(operator.open)
             assert (await shown.join(operator))["you"] == {"role": "operator"}
             await shown.wait(35)
-            assert await shown.house.postgres.fetch("SELECT FROM meters") == []
+            assert await shown.context.postgres.fetch("SELECT FROM meters") == []
         finally:
             await in_thread(operator.__exit__)
 
@@ -157,8 +157,8 @@ async def test_a_ticket_opens_the_stream_and_its_blocks_are_paid_all_the_same(
     dsn: str, by_hand: trio.testing.MockClock
 ) -> None:
     async with show(by_hand, dsn, ticketPriceTokens=40) as shown:
-        fan = await add_fan(shown.house, TOKENS)
-        async with online(shown.house, fan) as finn:
+        fan = await add_fan(shown.context, TOKENS)
+        async with online(shown.context, fan) as finn:
             assert (await shown.join(finn))["error"] == "FORBIDDEN"
             bought = await in_thread(lambda: finn.http.post(f"/streams/{shown.stream_id}/tickets"))
             assert bought.json()["wallet"] == {"balance": TOKENS - 40}
@@ -171,14 +171,14 @@ async def test_every_session_of_the_owner_hears_of_viewers_in_a_room_that_names_
     dsn: str, by_hand: trio.testing.MockClock
 ) -> None:
     async with show(by_hand, dsn, presence_limit=1) as shown:
-        fan = await add_fan(shown.house, TOKENS)
-        async with online(shown.house, fan) as finn, online(shown.house, shown.owner.user_id) as outside:
+        fan = await add_fan(shown.context, TOKENS)
+        async with online(shown.context, fan) as finn, online(shown.context, shown.owner.user_id) as outside:
             told = {"memberId": (await shown.join(finn))["memberId"], "userId": str(fan)}
             await shown.charged(finn, 1)
             await in_thread(finn.lose_network)
             await shown.wait(12)
             await in_thread(lambda: finn.open(resume=True))
-            await wait_quiet(shown.house)
+            await wait_quiet(shown.context)
             await shown.leave(finn)
             for phone in (shown.owner, outside):
                 for kind in ("viewer:joined", "viewer:paused", "viewer:resumed", "viewer:left"):

@@ -10,9 +10,9 @@ import trio
 from domain.protocol import commands as c
 from domain.room import inputs
 from domain.stream.stream import Stream
-from server.context import House
+from server.context import Context
 from tests.support.clients import Phone, go_live, send_tip
-from tests.support.servers import add_creator, add_fan, online, running_house, settings
+from tests.support.servers import add_creator, add_fan, online, running_server, settings
 
 REFUSED_MEANWHILE = ("OVERLOADED", "ROOM_STARTING", "NOT_FOUND", "STREAM_ENDED")
 
@@ -39,9 +39,9 @@ def crash(phone: Phone, channel: str) -> None:
 
 
 @pytest.mark.usefixtures("crash_on_bang")
-async def test_a_crashed_stream_comes_back_with_its_members_overlays_and_payers(house: House) -> None:
-    creator, fan = await add_creator(house, 60), await add_fan(house, 1000)
-    async with online(house, creator) as cleo, online(house, creator) as scene, online(house, fan) as finn:
+async def test_a_crashed_stream_comes_back_with_its_members_overlays_and_payers(context: Context) -> None:
+    creator, fan = await add_creator(context, 60), await add_fan(context, 1000)
+    async with online(context, creator) as cleo, online(context, creator) as scene, online(context, fan) as finn:
 
         def story() -> None:
             stream = go_live(cleo, type="private", rateTokensPerMin=60)
@@ -67,14 +67,14 @@ async def test_a_crashed_stream_comes_back_with_its_members_overlays_and_payers(
             assert (finn.balance(), cleo.balance()) == (970 - paid, 30 + paid)
 
         await trio.to_thread.run_sync(story)
-    payers = await house.postgres.fetch("SELECT payer_id FROM meters")
+    payers = await context.postgres.fetch("SELECT payer_id FROM meters")
     assert [row["payer_id"] for row in payers] == [fan], "the owner pays nothing, and has no meter"
 
 
 @pytest.mark.usefixtures("crash_on_bang")
-async def test_the_fourth_crash_in_a_minute_ends_the_stream_with_server_fault(house: House) -> None:
-    creator, fan = await add_creator(house, 60), await add_fan(house, 1000)
-    async with online(house, creator) as cleo, online(house, creator) as scene, online(house, fan) as finn:
+async def test_the_fourth_crash_in_a_minute_ends_the_stream_with_server_fault(context: Context) -> None:
+    creator, fan = await add_creator(context, 60), await add_fan(context, 1000)
+    async with online(context, creator) as cleo, online(context, creator) as scene, online(context, fan) as finn:
 
         def story() -> None:
             stream = go_live(cleo)
@@ -98,9 +98,9 @@ async def test_the_fourth_crash_in_a_minute_ends_the_stream_with_server_fault(ho
 
 
 @pytest.mark.usefixtures("crash_on_bang")
-async def test_every_command_is_answered_though_the_room_crashes_and_is_given_up(house: House) -> None:
-    creator, fan = await add_creator(house, 60), await add_fan(house, 1000)
-    async with online(house, creator) as cleo, online(house, fan) as finn:
+async def test_every_command_is_answered_though_the_room_crashes_and_is_given_up(context: Context) -> None:
+    creator, fan = await add_creator(context, 60), await add_fan(context, 1000)
+    async with online(context, creator) as cleo, online(context, fan) as finn:
 
         def story() -> None:
             channel = go_live(cleo)["channel"]
@@ -136,9 +136,9 @@ def _answers(ref: str, event: dict[str, Any]) -> bool:
 
 async def test_a_stream_is_live_again_after_the_server_has_stopped_and_started(dsn: str) -> None:
     known: dict[str, Any] = {}
-    async with running_house(dsn) as house:
-        known["creator"], known["fan"] = await add_creator(house, 60), await add_fan(house, 1000)
-        async with online(house, known["creator"]) as cleo, online(house, known["fan"]) as finn:
+    async with running_server(dsn) as context:
+        known["creator"], known["fan"] = await add_creator(context, 60), await add_fan(context, 1000)
+        async with online(context, known["creator"]) as cleo, online(context, known["fan"]) as finn:
 
             def before() -> None:
                 known["stream"] = go_live(cleo, type="private", rateTokensPerMin=60)
@@ -147,8 +147,8 @@ async def test_a_stream_is_live_again_after_the_server_has_stopped_and_started(d
                 finn.wait_for("block:charged", blockNo=2)
 
             await trio.to_thread.run_sync(before)
-    async with running_house(dsn) as house:
-        async with online(house, known["creator"]) as cleo, online(house, known["fan"]) as finn:
+    async with running_server(dsn) as context:
+        async with online(context, known["creator"]) as cleo, online(context, known["fan"]) as finn:
 
             def after() -> None:
                 stream_id, channel = known["stream"]["id"], known["stream"]["channel"]
@@ -161,7 +161,7 @@ async def test_a_stream_is_live_again_after_the_server_has_stopped_and_started(d
                 assert cleo.http.post(f"/streams/{stream_id}/end").json()["stream"]["endReason"] == "ended"
 
             await trio.to_thread.run_sync(after)
-        rows = await house.postgres.fetch(
+        rows = await context.postgres.fetch(
             "SELECT block_no FROM journal WHERE room_id = $1 AND block_no IS NOT NULL ORDER BY 1",
             UUID(known["stream"]["id"]),
         )
@@ -170,9 +170,9 @@ async def test_a_stream_is_live_again_after_the_server_has_stopped_and_started(d
 
 async def test_running_stays_are_stored_as_time_passes(dsn: str) -> None:
     """What a server that dies without a word leaves behind: no payer pays twice for what they watched."""
-    async with running_house(dsn, settings(block_seconds=30)) as house:
-        creator, fan = await add_creator(house, 60), await add_fan(house, 1000)
-        async with online(house, creator) as cleo, online(house, fan) as finn:
+    async with running_server(dsn, settings(block_seconds=30)) as context:
+        creator, fan = await add_creator(context, 60), await add_fan(context, 1000)
+        async with online(context, creator) as cleo, online(context, fan) as finn:
 
             def story() -> str:
                 stream = go_live(cleo, type="private", rateTokensPerMin=60)
@@ -183,14 +183,14 @@ async def test_running_stays_are_stored_as_time_passes(dsn: str) -> None:
 
             stream_id = UUID(await trio.to_thread.run_sync(story))
             with trio.fail_after(20):
-                while not (stored := await _stored_active(house, stream_id)):  # noqa: ASYNC110  # reason: no event tells
+                while not (stored := await _stored_active(context, stream_id)):  # noqa: ASYNC110  # reason: no event tells
                     await trio.sleep(0.1)
-            room = next(iter(house.registry))
+            room = next(iter(context.registry))
             assert room.stream is not None
-            [meter] = room.stream.stays.running()
+            [meter] = room.stream.viewing_sessions.running()
             assert 0 < stored <= meter.billed_active(room.clock.now())
 
 
-async def _stored_active(house: House, stream_id: UUID) -> int:
-    rows = await house.postgres.fetch("SELECT active_us FROM meters WHERE room_id = $1", stream_id)
+async def _stored_active(context: Context, stream_id: UUID) -> int:
+    rows = await context.postgres.fetch("SELECT active_us FROM meters WHERE room_id = $1", stream_id)
     return int(rows[0]["active_us"])

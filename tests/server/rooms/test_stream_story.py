@@ -7,14 +7,14 @@ import pytest
 import trio
 
 from domain.ids import UserId
-from server.context import House
+from server.context import Context
 from tests.support.clients import Phone, go_live, send_tip, token_of
-from tests.support.servers import add_creator, add_fan, give, online, phone_of, running_house, settings
+from tests.support.servers import add_creator, add_fan, give, online, phone_of, running_server, settings
 
 
-async def test_a_stream_from_its_start_to_its_end(house: House) -> None:
-    creator, fan = await add_creator(house, 60), await add_fan(house, 100)
-    async with online(house, creator) as cleo, online(house, fan) as finn:
+async def test_a_stream_from_its_start_to_its_end(context: Context) -> None:
+    creator, fan = await add_creator(context, 60), await add_fan(context, 100)
+    async with online(context, creator) as cleo, online(context, fan) as finn:
 
         def story() -> None:
             stream = go_live(cleo)
@@ -42,9 +42,9 @@ async def test_a_stream_from_its_start_to_its_end(house: House) -> None:
         await trio.to_thread.run_sync(story)
 
 
-async def test_the_same_key_tips_once_even_after_the_end(house: House) -> None:
-    creator, fan = await add_creator(house, 60), await add_fan(house, 100)
-    async with online(house, creator) as cleo, online(house, fan) as finn:
+async def test_the_same_key_tips_once_even_after_the_end(context: Context) -> None:
+    creator, fan = await add_creator(context, 60), await add_fan(context, 100)
+    async with online(context, creator) as cleo, online(context, fan) as finn:
 
         def story() -> None:
             stream = go_live(cleo)
@@ -66,9 +66,9 @@ async def test_the_same_key_tips_once_even_after_the_end(house: House) -> None:
         await trio.to_thread.run_sync(story)
 
 
-async def test_a_metered_stream_charges_each_viewer_while_both_are_there(house: House) -> None:
-    creator, fan = await add_creator(house, 60), await add_fan(house, 4)
-    async with online(house, creator) as cleo, online(house, fan) as finn:
+async def test_a_metered_stream_charges_each_viewer_while_both_are_there(context: Context) -> None:
+    creator, fan = await add_creator(context, 60), await add_fan(context, 4)
+    async with online(context, creator) as cleo, online(context, fan) as finn:
 
         def story() -> None:
             stream = go_live(cleo, type="private", rateTokensPerMin=60)
@@ -94,12 +94,12 @@ async def test_a_metered_stream_charges_each_viewer_while_both_are_there(house: 
         await trio.to_thread.run_sync(story)
 
 
-async def test_a_viewer_who_tops_up_goes_on_after_the_last_paid_block(house: House) -> None:
-    creator, fan = await add_creator(house, 60), await add_fan(house, 1)
-    async with online(house, creator) as cleo, online(house, fan) as finn:
+async def test_a_viewer_who_tops_up_goes_on_after_the_last_paid_block(context: Context) -> None:
+    creator, fan = await add_creator(context, 60), await add_fan(context, 1)
+    async with online(context, creator) as cleo, online(context, fan) as finn:
         state: dict[str, Any] = {}
 
-        def until_put_out() -> None:
+        def until_evicted() -> None:
             state["stream"] = go_live(cleo, type="private", rateTokensPerMin=60)
             channel = state["stream"]["channel"]
             cleo.join(channel)
@@ -107,8 +107,8 @@ async def test_a_viewer_who_tops_up_goes_on_after_the_last_paid_block(house: Hou
             finn.wait_for("block:charged", blockNo=1)
             finn.wait_for("access:revoked")
 
-        await trio.to_thread.run_sync(until_put_out)
-        await give(house, UserId(fan), 5)
+        await trio.to_thread.run_sync(until_evicted)
+        await give(context, UserId(fan), 5)
 
         def on_again() -> None:
             finn.join(state["stream"]["channel"])
@@ -118,9 +118,9 @@ async def test_a_viewer_who_tops_up_goes_on_after_the_last_paid_block(house: Hou
         await trio.to_thread.run_sync(on_again)
 
 
-async def test_mute_and_remove_are_the_owners(house: House) -> None:
-    creator, fan, other = await add_creator(house, 60), await add_fan(house, 100), await add_fan(house, 100)
-    async with online(house, creator) as cleo, online(house, fan) as finn, online(house, other) as faye:
+async def test_mute_and_remove_are_the_owners(context: Context) -> None:
+    creator, fan, other = await add_creator(context, 60), await add_fan(context, 100), await add_fan(context, 100)
+    async with online(context, creator) as cleo, online(context, fan) as finn, online(context, other) as faye:
 
         def story() -> None:
             channel = go_live(cleo)["channel"]
@@ -141,9 +141,9 @@ async def test_mute_and_remove_are_the_owners(house: House) -> None:
         await trio.to_thread.run_sync(story)
 
 
-async def test_signals_pass_between_the_owner_and_a_viewer_alone(house: House) -> None:
-    creator, fan, other = await add_creator(house, 60), await add_fan(house, 0), await add_fan(house, 0)
-    async with online(house, creator) as cleo, online(house, fan) as finn, online(house, other) as faye:
+async def test_signals_pass_between_the_owner_and_a_viewer_alone(context: Context) -> None:
+    creator, fan, other = await add_creator(context, 60), await add_fan(context, 0), await add_fan(context, 0)
+    async with online(context, creator) as cleo, online(context, fan) as finn, online(context, other) as faye:
 
         def story() -> None:
             channel = go_live(cleo)["channel"]
@@ -164,9 +164,9 @@ async def test_signals_pass_between_the_owner_and_a_viewer_alone(house: House) -
         await trio.to_thread.run_sync(story)
 
 
-async def test_an_overlay_hears_tips_alone_and_those_that_it_missed(house: House) -> None:
-    creator, fan = await add_creator(house, 60), await add_fan(house, 100)
-    async with online(house, creator) as cleo, online(house, creator) as scene, online(house, fan) as finn:
+async def test_an_overlay_hears_tips_alone_and_those_that_it_missed(context: Context) -> None:
+    creator, fan = await add_creator(context, 60), await add_fan(context, 100)
+    async with online(context, creator) as cleo, online(context, creator) as scene, online(context, fan) as finn:
 
         def story() -> None:
             channel = go_live(cleo)["channel"]
@@ -191,10 +191,14 @@ async def test_an_overlay_hears_tips_alone_and_those_that_it_missed(house: House
 async def test_a_large_room_counts_its_members_instead_of_naming_them(dsn: str) -> None:
     usual = settings()
     small = msgspec.structs.replace(usual, rooms=msgspec.structs.replace(usual.rooms, presence_limit=2))
-    async with running_house(dsn, small) as house:
-        creator = await add_creator(house, 60)
-        fans = [await add_fan(house, 0) for _ in range(3)]
-        async with online(house, creator) as cleo, online(house, fans[0]) as first, online(house, fans[1]) as second:
+    async with running_server(dsn, small) as context:
+        creator = await add_creator(context, 60)
+        fans = [await add_fan(context, 0) for _ in range(3)]
+        async with (
+            online(context, creator) as cleo,
+            online(context, fans[0]) as first,
+            online(context, fans[1]) as second,
+        ):
 
             def story() -> None:
                 channel = go_live(cleo)["channel"]
@@ -213,9 +217,9 @@ async def test_a_large_room_counts_its_members_instead_of_naming_them(dsn: str) 
 
 
 @pytest.mark.parametrize("status", ["scheduled", "ended"])
-async def test_a_stream_that_is_not_live_has_no_room(house: House, status: str) -> None:
-    creator = await add_creator(house, 60)
-    async with online(house, creator) as cleo:
+async def test_a_stream_that_is_not_live_has_no_room(context: Context, status: str) -> None:
+    creator = await add_creator(context, 60)
+    async with online(context, creator) as cleo:
 
         def story() -> None:
             answer = cleo.http.post("/streams", json={"title": "Soon", "type": "public"}).json()["stream"]
@@ -228,9 +232,9 @@ async def test_a_stream_that_is_not_live_has_no_room(house: House, status: str) 
         await trio.to_thread.run_sync(story)
 
 
-async def test_a_stranger_may_neither_start_nor_end_a_stream(house: House) -> None:
-    creator, fan = await add_creator(house, 60), await add_fan(house, 0)
-    async with online(house, creator) as cleo, online(house, fan) as finn:
+async def test_a_stranger_may_neither_start_nor_end_a_stream(context: Context) -> None:
+    creator, fan = await add_creator(context, 60), await add_fan(context, 0)
+    async with online(context, creator) as cleo, online(context, fan) as finn:
 
         def story() -> None:
             mine = {"title": "Mine", "type": "public"}
@@ -243,9 +247,9 @@ async def test_a_stranger_may_neither_start_nor_end_a_stream(house: House) -> No
         await trio.to_thread.run_sync(story)
 
 
-async def test_a_ticket_lets_its_holder_in_until_it_is_refunded(house: House) -> None:
-    creator, fan, other = await add_creator(house, 60), await add_fan(house, 100), await add_fan(house, 100)
-    async with online(house, creator) as cleo, online(house, fan) as finn, online(house, other) as faye:
+async def test_a_ticket_lets_its_holder_in_until_it_is_refunded(context: Context) -> None:
+    creator, fan, other = await add_creator(context, 60), await add_fan(context, 100), await add_fan(context, 100)
+    async with online(context, creator) as cleo, online(context, fan) as finn, online(context, other) as faye:
 
         def story() -> None:
             stream = go_live(cleo, type="private", ticketPriceTokens=40)
@@ -271,9 +275,9 @@ async def test_a_ticket_lets_its_holder_in_until_it_is_refunded(house: House) ->
         await trio.to_thread.run_sync(story)
 
 
-async def test_a_cancelled_stream_gives_back_its_tickets(house: House) -> None:
-    creator, fan = await add_creator(house, 60), await add_fan(house, 100)
-    async with online(house, creator) as cleo, online(house, fan) as finn:
+async def test_a_cancelled_stream_gives_back_its_tickets(context: Context) -> None:
+    creator, fan = await add_creator(context, 60), await add_fan(context, 100)
+    async with online(context, creator) as cleo, online(context, fan) as finn:
 
         def story() -> None:
             wanted = {"title": "Soon", "type": "private", "ticketPriceTokens": 40}
@@ -287,9 +291,9 @@ async def test_a_cancelled_stream_gives_back_its_tickets(house: House) -> None:
         await trio.to_thread.run_sync(story)
 
 
-async def test_whom_the_creator_blocks_is_put_out_at_once(house: House) -> None:
-    creator, fan = await add_creator(house, 60), await add_fan(house, 100)
-    async with online(house, creator) as cleo, online(house, fan) as finn:
+async def test_whom_the_creator_blocks_is_put_out_at_once(context: Context) -> None:
+    creator, fan = await add_creator(context, 60), await add_fan(context, 100)
+    async with online(context, creator) as cleo, online(context, fan) as finn:
 
         def story() -> None:
             channel = go_live(cleo)["channel"]
@@ -303,11 +307,11 @@ async def test_whom_the_creator_blocks_is_put_out_at_once(house: House) -> None:
         await trio.to_thread.run_sync(story)
 
 
-async def test_whose_token_expires_is_put_out_and_told_why(house: House) -> None:
-    creator, fan = await add_creator(house, 60), await add_fan(house, 100)
-    guest = phone_of(house, fan)
+async def test_whose_token_expires_is_put_out_and_told_why(context: Context) -> None:
+    creator, fan = await add_creator(context, 60), await add_fan(context, 100)
+    guest = phone_of(context, fan)
     guest.token = token_of(fan, ttl_seconds=2)
-    async with online(house, creator) as cleo:
+    async with online(context, creator) as cleo:
 
         def story() -> None:
             channel = go_live(cleo)["channel"]
@@ -322,9 +326,9 @@ async def test_whose_token_expires_is_put_out_and_told_why(house: House) -> None
         await trio.to_thread.run_sync(story)
 
 
-async def test_a_creator_is_either_live_or_in_a_call(house: House) -> None:
-    creator, fan = await add_creator(house, 60), await add_fan(house, 100)
-    async with online(house, creator) as cleo, online(house, fan) as finn:
+async def test_a_creator_is_either_live_or_in_a_call(context: Context) -> None:
+    creator, fan = await add_creator(context, 60), await add_fan(context, 100)
+    async with online(context, creator) as cleo, online(context, fan) as finn:
 
         def story() -> None:
             stream = go_live(cleo)

@@ -10,14 +10,14 @@ import trio
 from server.broadcast import fanout
 from server.broadcast.replies import JoinReply
 from server.broadcast.send_queue import Outbox
-from server.context import House
+from server.context import Context
 from server.money import tips
 from server.observability.faults import Faults
 from server.observability.metrics import Telemetry
 from server.rooms.committer import Committer
 from server.sessions.directory import Sessions
 from server.sessions.session import Session
-from server.sessions.wallet_events import MoneyNews
+from server.sessions.wallet_events import WalletEvents
 from storage.postgres import StorageUnavailable
 from storage.rooms.tips import find_tipped
 from tests.support.clients import Phone, go_live, ring_and_join, send_tip
@@ -47,51 +47,53 @@ def in_thread(work: Callable[[], Any]) -> Any:
     [(PlantedFault(), "INTERNAL", 1), (StorageUnavailable("away"), "STORAGE_UNAVAILABLE", 0)],
 )
 async def test_a_tip_whose_key_cannot_be_looked_up_is_answered_and_nothing_else_happens(
-    house: House, monkeypatch: pytest.MonkeyPatch, error: Exception, answered: str, counted: int
+    context: Context, monkeypatch: pytest.MonkeyPatch, error: Exception, answered: str, counted: int
 ) -> None:
     monkeypatch.setattr(tips, "find_tipped", once(find_tipped, error))
-    fan = await add_fan(house, 100)
-    async with online(house, fan) as fans:
+    fan = await add_fan(context, 100)
+    async with online(context, fan) as fans:
         with errors_logged() as errors:
             answer = await in_thread(partial(send_tip, fans, "B" * 21, 5))
             assert answer["error"] == answered
             again = await in_thread(partial(send_tip, fans, "B" * 21, 5))
             assert again["error"] == "NOT_FOUND"
-    assert faults_at(house, "recall") == counted == len(errors)
+    assert faults_at(context, "recall") == counted == len(errors)
 
 
-async def test_the_actor_outlives_an_observer_that_raises(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(MoneyNews, "_wallet_moved", once(MoneyNews._wallet_moved, PlantedFault()))
+async def test_the_actor_outlives_an_observer_that_raises(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(WalletEvents, "_wallet_moved", once(WalletEvents._wallet_moved, PlantedFault()))
     with errors_logged() as errors:
-        assert await add_fan(house, 100), "whoever posted has their receipt"
-    assert faults_at(house, "observer") == 1 == len(errors)
-    assert await add_fan(house, 100)
+        assert await add_fan(context, 100), "whoever posted has their receipt"
+    assert faults_at(context, "observer") == 1 == len(errors)
+    assert await add_fan(context, 100)
 
 
 async def test_receipts_that_a_room_cannot_take_restart_that_room_and_the_actor_goes_on(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Committer, "_receive", once(Committer._receive, PlantedFault()))
-    fan, creator = await add_fan(house, 1000), await add_creator(house, 60)
-    async with online(house, fan) as fans, online(house, creator) as creators:
+    fan, creator = await add_fan(context, 1000), await add_creator(context, 60)
+    async with online(context, fan) as fans, online(context, creator) as creators:
         with errors_logged() as errors:
             ring = await in_thread(partial(ring_and_join, fans, creators))
             await in_thread(lambda: fans.wait_for("room:joined", epoch=2))
             await in_thread(lambda: fans.wait_for("block:charged", blockNo=3))
             await in_thread(partial(creators.ask_ok, {"type": "call:end", "callId": ring["callId"]}))
     assert errors.events == ["receipts.fault", "room.crashed"]
-    assert (faults_at(house, "receipts"), faults_at(house, "room")) == (1, 1)
+    assert (faults_at(context, "receipts"), faults_at(context, "room")) == (1, 1)
 
 
-async def test_a_broadcast_that_breaks_halfway_restarts_its_room(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_broadcast_that_breaks_halfway_restarts_its_room(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its members would be missing events otherwise, some of them for ever."""
     monkeypatch.setattr(fanout, "AT_ONCE", 1)
-    creator, *viewers = [await add_creator(house, 60), *[await add_fan(house, 10) for _ in range(3)]]
+    creator, *viewers = [await add_creator(context, 60), *[await add_fan(context, 10) for _ in range(3)]]
     async with (
-        online(house, creator) as cleo,
-        online(house, viewers[0]) as one,
-        online(house, viewers[1]) as two,
-        online(house, viewers[2]) as three,
+        online(context, creator) as cleo,
+        online(context, viewers[0]) as one,
+        online(context, viewers[1]) as two,
+        online(context, viewers[2]) as three,
     ):
 
         def join() -> str:
@@ -114,11 +116,13 @@ async def test_a_broadcast_that_breaks_halfway_restarts_its_room(house: House, m
 
             await in_thread(chat)
     assert errors.events == ["fanout.fault", "room.crashed"]
-    assert (faults_at(house, "fanout"), faults_at(house, "room")) == (1, 1)
+    assert (faults_at(context, "fanout"), faults_at(context, "room")) == (1, 1)
 
 
-async def test_a_pulse_that_raises_costs_that_connection_alone(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    fan, other = await add_fan(house, 10), await add_fan(house, 10)
+async def test_a_pulse_that_raises_costs_that_connection_alone(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fan, other = await add_fan(context, 10), await add_fan(context, 10)
     real = Sessions.check
 
     def faulty(self: Sessions, session: Session, now: float) -> None:
@@ -126,36 +130,36 @@ async def test_a_pulse_that_raises_costs_that_connection_alone(house: House, mon
             raise PlantedFault
         real(self, session, now)
 
-    async with online(house, fan) as fans, online(house, other) as others:
+    async with online(context, fan) as fans, online(context, other) as others:
         with errors_logged() as errors:
             monkeypatch.setattr(Sessions, "check", faulty)
             await in_thread(fans.wait_closed)
             assert (await in_thread(partial(others.ask, {"type": "ping"})))["type"] == "pong"
     assert errors.events == ["heartbeat.fault"], "once, and not at each round"
-    assert faults_at(house, "heartbeat") == 1
+    assert faults_at(context, "heartbeat") == 1
 
 
 async def test_a_part_of_maintenance_that_raises_keeps_no_other_from_being_done(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    adopted, real = trio.Event(), house.orphans.adopt
+    adopted, real = trio.Event(), context.orphans.adopt
 
     async def broken() -> None:
         raise PlantedFault
 
     async def adopt() -> None:
         await real()
-        if faults_at(house, "maintenance"):
+        if faults_at(context, "maintenance"):
             adopted.set()
 
-    monkeypatch.setattr(house.bans, "keep_out", broken)
-    monkeypatch.setattr(house.orphans, "adopt", adopt)
+    monkeypatch.setattr(context.bans, "keep_out", broken)
+    monkeypatch.setattr(context.orphans, "adopt", adopt)
     with trio.fail_after(20):
         await adopted.wait()
 
 
 async def test_a_part_of_maintenance_that_finds_the_database_away_is_no_fault(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rounds: list[float] = []
     again = trio.Event()
@@ -166,19 +170,19 @@ async def test_a_part_of_maintenance_that_finds_the_database_away_is_no_fault(
             again.set()
         raise StorageUnavailable("away")
 
-    monkeypatch.setattr(house.bans, "keep_out", away)
+    monkeypatch.setattr(context.bans, "keep_out", away)
     with errors_logged() as errors, trio.fail_after(20):
         await again.wait()
-    assert faults_at(house, "maintenance") == 0 == len(errors)
+    assert faults_at(context, "maintenance") == 0 == len(errors)
 
 
-async def test_a_connection_that_raises_ends_alone(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    fan, other = await add_fan(house, 10), await add_fan(house, 10)
+async def test_a_connection_that_raises_ends_alone(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    fan, other = await add_fan(context, 10), await add_fan(context, 10)
     real = Outbox.receive_some
-    async with online(house, fan) as fans, online(house, other) as others:
-        [session] = house.sessions.of(fan)
-        assert session.line is not None
-        broken = session.line.outbox
+    async with online(context, fan) as fans, online(context, other) as others:
+        [session] = context.sessions.of(fan)
+        assert session.connection is not None
+        broken = session.connection.outbox
 
         async def faulty(self: Outbox, max_bytes: int | None = None) -> bytes:
             if self is broken:
@@ -192,15 +196,15 @@ async def test_a_connection_that_raises_ends_alone(house: House, monkeypatch: py
             await errors.wait(1)
             assert (await in_thread(partial(others.ask, {"type": "ping"})))["type"] == "pong"
     assert errors.events == ["connection.fault"]
-    assert faults_at(house, "connection") == 1
+    assert faults_at(context, "connection") == 1
 
 
 async def test_a_viewer_whose_welcome_cannot_be_sent_is_no_member(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Or they would be billed for a room that they don't know they are in."""
-    fan, creator = await add_fan(house, 1000), await add_creator(house, 60)
-    async with online(house, fan) as fans, online(house, creator) as creators:
+    fan, creator = await add_fan(context, 1000), await add_creator(context, 60)
+    async with online(context, fan) as fans, online(context, creator) as creators:
 
         def join() -> tuple[Phone, str]:
             channel = go_live(creators, type="private", rateTokensPerMin=60)["channel"]
@@ -213,7 +217,7 @@ async def test_a_viewer_whose_welcome_cannot_be_sent_is_no_member(
         assert answer["error"] == "INTERNAL"
         await in_thread(lambda: creators.wait_for("member:left"))
         assert (await in_thread(partial(fans.join, channel)))["type"] == "room:joined"
-    assert faults_at(house, "reply") == 1 and faults_at(house, "room") == 0
+    assert faults_at(context, "reply") == 1 and faults_at(context, "room") == 0
 
 
 async def test_a_cancellation_that_nobody_asked_for_is_a_fault_and_cancels_nothing_else() -> None:
@@ -229,14 +233,14 @@ async def test_a_cancellation_that_nobody_asked_for_is_a_fault_and_cancels_nothi
     with errors_logged() as errors:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(other)
-            nursery.start_soon(faults.run, "errand", cancelled_by_nobody)
-    assert others_done.is_set() and errors.events == ["errand.fault"]
+            nursery.start_soon(faults.run, "background_task", cancelled_by_nobody)
+    assert others_done.is_set() and errors.events == ["background_task.fault"]
 
 
 async def test_a_cancellation_that_was_asked_for_goes_on_as_ever() -> None:
     faults = Faults(Telemetry())
     with errors_logged() as errors, trio.move_on_after(0) as scope:
-        await faults.run("errand", trio.sleep_forever)
+        await faults.run("background_task", trio.sleep_forever)
     assert scope.cancelled_caught and errors == []
 
 

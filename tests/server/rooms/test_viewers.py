@@ -7,20 +7,20 @@ import msgspec
 import pytest
 import trio
 
-from server.context import House
+from server.context import Context
 from server.money.refunds_due import give_back_due
 from tests.support.clients import Phone, go_live
 from tests.support.processes import eventually
-from tests.support.servers import add_creator, add_fan, online, phone_of, running_house, with_section
+from tests.support.servers import add_creator, add_fan, online, phone_of, running_server, with_section
 
 in_thread = trio.to_thread.run_sync
 METERED = {"type": "private", "rateTokensPerMin": 60}
 
 
 @pytest.fixture
-async def slow_house(dsn: str) -> AsyncIterator[House]:
+async def slow_server(dsn: str) -> AsyncIterator[Context]:
     """With blocks as long as they are."""
-    async with running_house(dsn, with_section("streams")) as running:
+    async with running_server(dsn, with_section("streams")) as running:
         yield running
 
 
@@ -30,9 +30,9 @@ def signal(channel: str, to: str, data: Any) -> dict[str, Any]:
 
 async def test_an_owner_hears_of_a_viewer_who_cuts_the_connection_and_signals_do_not_reach_them(dsn: str) -> None:
     """Media would flow between the two for 110 s, while the clock stands."""
-    async with running_house(dsn, with_section("streams", drop_grace_seconds=0.5)) as house:
-        fan = await add_fan(house, 1000)
-        async with online(house, await add_creator(house, 60)) as cleo, online(house, fan) as finn:
+    async with running_server(dsn, with_section("streams", drop_grace_seconds=0.5)) as context:
+        fan = await add_fan(context, 1000)
+        async with online(context, await add_creator(context, 60)) as cleo, online(context, fan) as finn:
 
             def story() -> None:
                 channel = go_live(cleo, **METERED)["channel"]
@@ -63,13 +63,13 @@ async def test_an_owner_hears_of_a_viewer_who_cuts_the_connection_and_signals_do
 
 async def test_in_a_crowd_an_owner_hears_of_each_viewer_who_comes_and_goes(dsn: str) -> None:
     """The room only sees a number, and a viewer who has left would otherwise still be sent media for nothing."""
-    async with running_house(dsn, with_section("rooms", presence_limit=2)) as house:
-        fans = [await add_fan(house, 1000) for _ in range(3)]
+    async with running_server(dsn, with_section("rooms", presence_limit=2)) as context:
+        fans = [await add_fan(context, 1000) for _ in range(3)]
         async with (
-            online(house, await add_creator(house, 60)) as cleo,
-            online(house, fans[0]) as first,
-            online(house, fans[1]) as second,
-            online(house, fans[2]) as third,
+            online(context, await add_creator(context, 60)) as cleo,
+            online(context, fans[0]) as first,
+            online(context, fans[1]) as second,
+            online(context, fans[2]) as third,
         ):
 
             def story() -> None:
@@ -89,9 +89,9 @@ async def test_in_a_crowd_an_owner_hears_of_each_viewer_who_comes_and_goes(dsn: 
 
 
 async def test_who_hides_between_resumes_is_billed_for_the_grace_each_time(dsn: str) -> None:
-    async with running_house(dsn, with_section("streams", drop_grace_seconds=2)) as house:
-        fan = await add_fan(house, 1000)
-        async with online(house, await add_creator(house, 60)) as cleo, online(house, fan) as finn:
+    async with running_server(dsn, with_section("streams", drop_grace_seconds=2)) as context:
+        fan = await add_fan(context, 1000)
+        async with online(context, await add_creator(context, 60)) as cleo, online(context, fan) as finn:
 
             def story() -> None:
                 channel = go_live(cleo, **METERED)["channel"]
@@ -108,9 +108,9 @@ async def test_who_hides_between_resumes_is_billed_for_the_grace_each_time(dsn: 
             await in_thread(story)
 
 
-async def test_the_owners_sessions_are_told_of_all_viewers_anew_after_a_resume(house: House) -> None:
-    creator, fans = await add_creator(house, 60), [await add_fan(house, 1000) for _ in range(2)]
-    async with online(house, creator) as cleo, online(house, fans[0]) as finn, online(house, fans[1]) as faye:
+async def test_the_owners_sessions_are_told_of_all_viewers_anew_after_a_resume(context: Context) -> None:
+    creator, fans = await add_creator(context, 60), [await add_fan(context, 1000) for _ in range(2)]
+    async with online(context, creator) as cleo, online(context, fans[0]) as finn, online(context, fans[1]) as faye:
 
         def story() -> None:
             channel = go_live(cleo, **METERED)["channel"]
@@ -120,7 +120,7 @@ async def test_the_owners_sessions_are_told_of_all_viewers_anew_after_a_resume(h
             cleo.lose_network()
             cleo.open(resume=True)
             assert {cleo.wait_for("viewer:joined")["memberId"] for _ in ids} == ids
-            with phone_of(house, creator) as tablet:
+            with phone_of(context, creator) as tablet:
                 assert {tablet.wait_for("viewer:joined")["memberId"] for _ in ids} == ids
             assert finn.all_events("viewer:joined") == []
 
@@ -130,11 +130,11 @@ async def test_the_owners_sessions_are_told_of_all_viewers_anew_after_a_resume(h
 async def test_a_viewers_four_sockets_do_not_push_the_creator_over_the_send_queue(dsn: str) -> None:
     """The creator reads nothing meanwhile: all that passes waits for them, and it is far less than 1 MiB."""
     quick = with_section("websocket", messages_per_second=1000, messages_burst=1000)
-    async with running_house(dsn, quick) as house:
-        fan = await add_fan(house, 0)
-        async with online(house, await add_creator(house, 60)) as cleo:
+    async with running_server(dsn, quick) as context:
+        fan = await add_fan(context, 0)
+        async with online(context, await add_creator(context, 60)) as cleo:
             async with trio.open_nursery() as nursery:
-                phones = [phone_of(house, fan) for _ in range(4)]
+                phones = [phone_of(context, fan) for _ in range(4)]
                 for phone in phones:
                     await in_thread(phone.open)
                 stream = await in_thread(lambda: go_live(cleo))
@@ -158,9 +158,11 @@ async def test_a_viewers_four_sockets_do_not_push_the_creator_over_the_send_queu
 
 
 @pytest.mark.parametrize("how", ["end", "remove"])
-async def test_a_block_just_begun_is_given_back_if_the_owner_ends_it_and_both_are_told(house: House, how: str) -> None:
-    creator, fan = await add_creator(house, 60), await add_fan(house, 1000)
-    async with online(house, creator) as cleo, online(house, fan) as finn:
+async def test_a_block_just_begun_is_given_back_if_the_owner_ends_it_and_both_are_told(
+    context: Context, how: str
+) -> None:
+    creator, fan = await add_creator(context, 60), await add_fan(context, 1000)
+    async with online(context, creator) as cleo, online(context, fan) as finn:
 
         def story() -> None:
             stream = go_live(cleo, **METERED)
@@ -182,16 +184,16 @@ async def test_a_block_just_begun_is_given_back_if_the_owner_ends_it_and_both_ar
 
 @pytest.mark.parametrize("how", ["end", "remove"])
 async def test_a_viewers_block_that_a_server_had_no_time_to_give_back_is_given_back_by_the_next(
-    slow_house: House, how: str, monkeypatch: pytest.MonkeyPatch
+    slow_server: Context, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    house = slow_house
+    context = slow_server
 
     async def crash(*_: object) -> None:
         raise RuntimeError("the server stops here")
 
     monkeypatch.setattr("server.rooms.lifecycle.give_back_blocks", crash)
-    fan = await add_fan(house, 1000)
-    async with online(house, await add_creator(house, 60)) as cleo, online(house, fan) as finn:
+    fan = await add_fan(context, 1000)
+    async with online(context, await add_creator(context, 60)) as cleo, online(context, fan) as finn:
 
         def story() -> None:
             stream = go_live(cleo, **METERED)
@@ -206,20 +208,20 @@ async def test_a_viewers_block_that_a_server_had_no_time_to_give_back_is_given_b
             assert (finn.balance(), cleo.balance()) == (970, 30)
 
         await in_thread(story)
-        await house.postgres.execute("UPDATE refunds_due SET next_try_at = now()")
+        await context.postgres.execute("UPDATE refunds_due SET next_try_at = now()")
         for _ in range(2):
-            await give_back_due(house.postgres, house.actor)
+            await give_back_due(context.postgres, context.actor)
             assert await in_thread(finn.balance) == 1000
-        assert await house.postgres.fetch("SELECT FROM refunds_due") == []
+        assert await context.postgres.fetch("SELECT FROM refunds_due") == []
 
 
-async def test_what_an_owner_has_passed_on_is_owed_and_given_back_once_they_earn_as_much(slow_house: House) -> None:
-    house = slow_house
-    fan, friend = await add_fan(house, 1000), await add_creator(house, 60)
+async def test_what_an_owner_has_passed_on_is_owed_and_given_back_once_they_earn_as_much(slow_server: Context) -> None:
+    context = slow_server
+    fan, friend = await add_fan(context, 1000), await add_creator(context, 60)
     async with (
-        online(house, await add_creator(house, 60)) as cleo,
-        online(house, fan) as finn,
-        online(house, friend) as fred,
+        online(context, await add_creator(context, 60)) as cleo,
+        online(context, fan) as finn,
+        online(context, friend) as fred,
     ):
 
         def tip(sender: Phone, receiver: Phone) -> None:
@@ -237,8 +239,8 @@ async def test_what_an_owner_has_passed_on_is_owed_and_given_back_once_they_earn
 
         await in_thread(pass_on)
         await in_thread(tip, fred, cleo)
-        await house.postgres.execute("UPDATE refunds_due SET next_try_at = now()")
-        await give_back_due(house.postgres, house.actor)
+        await context.postgres.execute("UPDATE refunds_due SET next_try_at = now()")
+        await give_back_due(context.postgres, context.actor)
         assert await in_thread(finn.balance) == 1000
         wallet = (await in_thread(cleo.http.get, "/wallet")).json()
         assert (wallet["balance"], wallet["owed"]) == (0, 0)
@@ -253,12 +255,12 @@ def _pay_one_block(fan: Phone, creator: Phone, channel: str) -> None:
 async def test_a_loop_of_joins_and_leaves_is_bounded_for_all_rooms_and_devices_of_a_user(dsn: str) -> None:
     usual = with_section("websocket", messages_per_second=1000, messages_burst=1000)
     bounded = msgspec.structs.replace(usual.limits, joins_per_second=1, joins_burst=10)
-    async with running_house(dsn, msgspec.structs.replace(usual, limits=bounded)) as house:
-        fan = await add_fan(house, 0)
+    async with running_server(dsn, msgspec.structs.replace(usual, limits=bounded)) as context:
+        fan = await add_fan(context, 0)
         async with (
-            online(house, await add_creator(house, 60)) as cleo,
-            online(house, fan) as finn,
-            online(house, fan) as tablet,
+            online(context, await add_creator(context, 60)) as cleo,
+            online(context, fan) as finn,
+            online(context, fan) as tablet,
         ):
 
             def story() -> None:

@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from domain.protocol.events import WalletChanged
-from server.context import House
+from server.context import Context
 from server.gateway import protocol
 from storage.ledger.wallets import find_wallet
 from tests.support.clients import Phone
@@ -28,28 +28,28 @@ async def answered(phone: Phone) -> None:
     await in_thread(lambda: phone.ask({"type": "ping"}))
 
 
-async def test_what_a_room_tells_late_has_the_balance_of_what_came_before_it(house: House) -> None:
+async def test_what_a_room_tells_late_has_the_balance_of_what_came_before_it(context: Context) -> None:
     """A room tells of its block only when it comes to it; the storage actor has told of a later tip by then."""
-    fan = await add_fan(house, 0)
-    async with online(house, fan) as phone:
+    fan = await add_fan(context, 0)
+    async with online(context, fan) as phone:
         for balance, n in ((90, 2), (80, 4), (85, 3), (70, 5), (80, 4)):
-            house.sessions.tell(fan, changed(balance), n)
+            context.sessions.tell(fan, changed(balance), n)
         await answered(phone)
         assert balances(phone) == [90, 80, 80, 70, 70]
 
 
 async def test_a_look_at_the_wallet_that_was_overtaken_does_not_tell_the_older_balance(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fan = await add_fan(house, 10)
+    fan = await add_fan(context, 10)
 
     async def overtaken(*arguments: Any) -> Any:
         """The wallet is read; then five tokens come, and are told; then the answer arrives."""
         found = await find_wallet(*arguments)
-        await give(house, fan, 5)
+        await give(context, fan, 5)
         return found
 
-    async with online(house, fan) as phone:
+    async with online(context, fan) as phone:
         await in_thread(phone.lose_network)
         monkeypatch.setattr(protocol, "find_wallet", overtaken)
         await in_thread(lambda: phone.open(resume=True))
@@ -57,12 +57,12 @@ async def test_a_look_at_the_wallet_that_was_overtaken_does_not_tell_the_older_b
         assert balances(phone) == [15, 15]
 
 
-async def test_a_balance_that_went_into_a_dead_connection_is_told_anew_after_the_resume(house: House) -> None:
+async def test_a_balance_that_went_into_a_dead_connection_is_told_anew_after_the_resume(context: Context) -> None:
     """The server did not know yet that nobody reads there."""
-    fan = await add_fan(house, 10)
-    async with online(house, fan) as phone:
+    fan = await add_fan(context, 10)
+    async with online(context, fan) as phone:
         first = phone._socket
-        await give(house, fan, 5)
+        await give(context, fan, 5)
         await in_thread(lambda: phone.open(resume=True))
         told = await in_thread(lambda: phone.wait_for("wallet:changed", cause="resumed"))
         assert told["balance"] == 15
@@ -70,13 +70,13 @@ async def test_a_balance_that_went_into_a_dead_connection_is_told_anew_after_the
         await in_thread(first.close)
 
 
-async def test_each_session_is_told_by_what_it_knows_itself(house: House) -> None:
-    fan = await add_fan(house, 0)
-    async with online(house, fan) as early:
-        house.sessions.tell(fan, changed(50), 9)
+async def test_each_session_is_told_by_what_it_knows_itself(context: Context) -> None:
+    fan = await add_fan(context, 0)
+    async with online(context, fan) as early:
+        context.sessions.tell(fan, changed(50), 9)
         await answered(early)
-        async with online(house, fan) as late:
-            house.sessions.tell(fan, changed(60), 8)
+        async with online(context, fan) as late:
+            context.sessions.tell(fan, changed(60), 8)
             await answered(early)
             await answered(late)
             assert (balances(early), balances(late)) == ([50, 50], [60])

@@ -11,12 +11,12 @@ import trio
 from domain.ids import UserId
 from domain.instant import Instant, duration
 from domain.refusals import Refusal
-from server.access import user_cache as server_people
+from server.access import user_cache as server_users
 from server.broadcast.codec import Encoding
 from server.clock import Clock
-from server.context import House
+from server.context import Context
 from server.ids import new_uuid
-from server.sessions import authenticator as server_visitors
+from server.sessions import authenticator as server_authenticator
 from server.sessions import bans as server_bans
 from storage.people.bans import NewBan, StandingBans, add_ban, lift_ban, standing_bans
 from storage.people.overlay_tokens import find_overlay_token, revoke_overlay_token
@@ -37,17 +37,17 @@ class InTwoHours(Clock):
         return super().now() + duration(7200)
 
 
-async def ban(house: House, user_id: UserId, until: datetime | None = None) -> None:
+async def ban(context: Context, user_id: UserId, until: datetime | None = None) -> None:
     """As another server makes it: this one has to find out."""
-    operator = await add_fan(house, 0)
-    made = await add_ban(house.postgres, NewBan(new_uuid(), user_id, "rude", operator, until))
+    operator = await add_fan(context, 0)
+    made = await add_ban(context.postgres, NewBan(new_uuid(), user_id, "rude", operator, until))
     assert not isinstance(made, Refusal), made
 
 
 @asynccontextmanager
-async def scene_online(house: House, creator: UserId, secret: str) -> AsyncIterator[Phone]:
+async def scene_online(context: Context, creator: UserId, secret: str) -> AsyncIterator[Phone]:
     """An overlay that is connected."""
-    scene = scene_of(house, creator, secret)
+    scene = scene_of(context, creator, secret)
     await in_thread(scene.open)
     try:
         yield scene
@@ -67,119 +67,121 @@ async def closed_with(phone: Phone) -> int | None:
 
 
 async def test_a_ban_that_lands_while_the_user_is_looked_up_opens_no_session(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held, fan = Held(ensure_user), UserId(new_uuid())
-    await ensure_user(house.postgres, fan)
-    monkeypatch.setattr(server_people, "ensure_user", held)
-    target = Target(house.websocket_port, SECRET, "")
+    await ensure_user(context.postgres, fan)
+    monkeypatch.setattr(server_users, "ensure_user", held)
+    target = Target(context.websocket_port, SECRET, "")
     async with raw_websocket(target, Encoding.JSON) as raw:
         await raw.say("session:open", token=target.token(fan))
         await held.called.wait()
-        monkeypatch.setattr(server_people, "ensure_user", ensure_user)
-        await ban(house, fan)
-        await house.bans.keep_out()
+        monkeypatch.setattr(server_users, "ensure_user", ensure_user)
+        await ban(context, fan)
+        await context.bans.keep_out()
         held.go_on.set()
         assert await close_code_after(raw) == 4403
-    assert house.sessions.of(fan) == []
+    assert context.sessions.of(fan) == []
 
 
-async def test_the_overlays_of_a_banned_creator_are_closed_and_no_new_one_opens(house: House) -> None:
-    creator = await add_creator(house, 60)
-    async with online(house, creator) as cleo:
+async def test_the_overlays_of_a_banned_creator_are_closed_and_no_new_one_opens(context: Context) -> None:
+    creator = await add_creator(context, 60)
+    async with online(context, creator) as cleo:
         token = await in_thread(make_token, cleo)
-        async with scene_online(house, creator, token["secret"]) as scene:
-            await ban(house, creator)
+        async with scene_online(context, creator, token["secret"]) as scene:
+            await ban(context, creator)
             assert await closed_with(scene) == await closed_with(cleo) == 4403
-        target = Target(house.websocket_port, SECRET, "")
+        target = Target(context.websocket_port, SECRET, "")
         async with raw_websocket(target, Encoding.JSON) as raw:
             await raw.say("session:open", token=token["secret"])
             assert await close_code_after(raw) == 4403
 
 
-async def test_a_token_that_another_server_revokes_disconnects_its_overlay_within_a_second(house: House) -> None:
-    creator = await add_creator(house, 60)
-    async with online(house, creator) as cleo:
+async def test_a_token_that_another_server_revokes_disconnects_its_overlay_within_a_second(context: Context) -> None:
+    creator = await add_creator(context, 60)
+    async with online(context, creator) as cleo:
         revoked, kept = await in_thread(make_token, cleo), await in_thread(make_token, cleo)
         async with (
-            scene_online(house, creator, revoked["secret"]) as scene,
-            scene_online(house, creator, kept["secret"]) as other,
+            scene_online(context, creator, revoked["secret"]) as scene,
+            scene_online(context, creator, kept["secret"]) as other,
         ):
-            await revoke_overlay_token(house.postgres, creator, revoked["overlayTokenId"])
-            await house.bans.keep_out()
+            await revoke_overlay_token(context.postgres, creator, revoked["overlayTokenId"])
+            await context.bans.keep_out()
             assert await closed_with(scene) == 4401
             assert (await in_thread(lambda: other.ask({"type": "ping"})))["type"] == "pong"
 
 
 async def test_a_token_that_is_revoked_while_it_is_looked_up_is_noticed(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    creator = await add_creator(house, 60)
+    creator = await add_creator(context, 60)
 
     async def answered_late(*arguments: Any) -> Any:
         """The database answered before it was revoked; that answer is read after."""
         found = await find_overlay_token(*arguments)
-        await revoke_overlay_token(house.postgres, creator, found.id)  # type: ignore[union-attr]
+        await revoke_overlay_token(context.postgres, creator, found.id)  # type: ignore[union-attr]
         return found
 
-    async with online(house, creator) as cleo:
+    async with online(context, creator) as cleo:
         token = await in_thread(make_token, cleo)
-        monkeypatch.setattr(server_visitors, "find_overlay_token", answered_late)
-        async with scene_online(house, creator, token["secret"]) as scene:
-            await house.bans.keep_out()
+        monkeypatch.setattr(server_authenticator, "find_overlay_token", answered_late)
+        async with scene_online(context, creator, token["secret"]) as scene:
+            await context.bans.keep_out()
             assert await closed_with(scene) == 4401
 
 
-async def test_an_older_list_of_bans_never_replaces_a_newer_one(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    first, second = await add_fan(house, 0), await add_fan(house, 0)
-    await ban(house, first)
-    older = await standing_bans(house.postgres)
-    await ban(house, second)
-    await house.bans.keep_out()
+async def test_an_older_list_of_bans_never_replaces_a_newer_one(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = await add_fan(context, 0), await add_fan(context, 0)
+    await ban(context, first)
+    older = await standing_bans(context.postgres)
+    await ban(context, second)
+    await context.bans.keep_out()
 
     async def overtaken(_: object) -> StandingBans:
         """The answer to a question that was asked before the second ban."""
         return older
 
     monkeypatch.setattr(server_bans, "standing_bans", overtaken)
-    await ban(house, await add_fan(house, 0))  # so that the list is read again
-    await house.bans.keep_out()
-    assert house.bans.contains(first) and house.bans.contains(second)
+    await ban(context, await add_fan(context, 0))  # so that the list is read again
+    await context.bans.keep_out()
+    assert context.bans.contains(first) and context.bans.contains(second)
 
 
 async def test_a_ban_that_was_lifted_or_has_expired_lets_in_and_a_new_one_puts_out_again(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fan = await add_fan(house, 0)
+    fan = await add_fan(context, 0)
     for until in (None, datetime.now(UTC) + timedelta(hours=1), None):
-        async with online(house, fan) as phone:
-            await ban(house, fan, until)
-            await house.bans.keep_out()
+        async with online(context, fan) as phone:
+            await ban(context, fan, until)
+            await context.bans.keep_out()
             assert await closed_with(phone) == 4403
-        assert house.bans.contains(fan)
+        assert context.bans.contains(fan)
         if until is None:
-            await lift_ban(house.postgres, fan, fan)
-            await house.bans.keep_out()
+            await lift_ban(context.postgres, fan, fan)
+            await context.bans.keep_out()
         else:
-            monkeypatch.setattr(house.bans, "_clock", InTwoHours())
-        assert not house.bans.contains(fan)
+            monkeypatch.setattr(context.bans, "_clock", InTwoHours())
+        assert not context.bans.contains(fan)
 
 
 async def test_a_room_that_opens_after_its_owner_was_banned_is_ended(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The request was under way when the ban landed."""
-    creator = await add_creator(house, 60)
-    async with online(house, creator) as cleo:
+    creator = await add_creator(context, 60)
+    async with online(context, creator) as cleo:
         stream = await in_thread(go_live, cleo)
-        room = house.registry.find_channel(stream["channel"])
+        room = context.registry.find_channel(stream["channel"])
         assert room is not None
-        monkeypatch.setattr(house.bans, "_registry", ())
-        await ban(house, creator)
-        await house.bans.keep_out()
-        monkeypatch.setattr(house.bans, "_registry", house.registry)
-        await house.bans.keep_out()
+        monkeypatch.setattr(context.bans, "_registry", ())
+        await ban(context, creator)
+        await context.bans.keep_out()
+        monkeypatch.setattr(context.bans, "_registry", context.registry)
+        await context.bans.keep_out()
         with trio.fail_after(PATIENCE_SECONDS):
             await room.settled.wait()
-        row = await house.postgres.fetchrow("SELECT end_reason FROM streams WHERE id = $1", room.id)
+        row = await context.postgres.fetchrow("SELECT end_reason FROM streams WHERE id = $1", room.id)
         assert row is not None and row[0] == "admin"

@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 import trio
 
-from server.context import House
+from server.context import Context
 from server.rooms import call_rooms as server_call_rooms
 from server.sessions import room_commands
 from storage.people.users import block_user, blocked_between
-from storage.rooms.streams import open_stay
+from storage.rooms.streams import open_viewing_session
 from tests.server.gateway.test_replaced_connections import Held
 from tests.support.clients import PATIENCE_SECONDS, Phone, go_live, ring_and_join, send_tip
 from tests.support.servers import add_creator, add_fan, give, online
@@ -27,9 +27,9 @@ def tip_over_rest(phone: Phone, creator: object, **context: str) -> Any:
     return phone.http.post("/tips/send", json=wanted).json()
 
 
-async def test_blocking_the_fan_ends_the_call_and_nothing_more_is_said_or_given_there(house: House) -> None:
-    creator, fan = await add_creator(house, 60), await add_fan(house, 1000)
-    async with online(house, creator) as cleo, online(house, fan) as finn:
+async def test_blocking_the_fan_ends_the_call_and_nothing_more_is_said_or_given_there(context: Context) -> None:
+    creator, fan = await add_creator(context, 60), await add_fan(context, 1000)
+    async with online(context, creator) as cleo, online(context, fan) as finn:
 
         def story() -> None:
             ring = ring_and_join(finn, cleo)
@@ -47,9 +47,9 @@ async def test_blocking_the_fan_ends_the_call_and_nothing_more_is_said_or_given_
         await in_thread(story)
 
 
-async def test_blocking_the_fan_while_it_rings_declines_the_call(house: House) -> None:
-    creator, fan = await add_creator(house, 60), await add_fan(house, 1000)
-    async with online(house, creator) as cleo, online(house, fan) as finn:
+async def test_blocking_the_fan_while_it_rings_declines_the_call(context: Context) -> None:
+    creator, fan = await add_creator(context, 60), await add_fan(context, 1000)
+    async with online(context, creator) as cleo, online(context, fan) as finn:
 
         def story() -> None:
             call_id = finn.http.post("/calls/init", json={"creatorId": str(creator)}).json()["callId"]
@@ -60,10 +60,10 @@ async def test_blocking_the_fan_while_it_rings_declines_the_call(house: House) -
         await in_thread(story)
 
 
-async def test_a_creator_who_rang_another_cancels_the_call_by_blocking_them(house: House) -> None:
-    caller, called = await add_creator(house, 60), await add_creator(house, 60)
-    await give(house, caller, 1000)
-    async with online(house, caller) as carl, online(house, called) as cleo:
+async def test_a_creator_who_rang_another_cancels_the_call_by_blocking_them(context: Context) -> None:
+    caller, called = await add_creator(context, 60), await add_creator(context, 60)
+    await give(context, caller, 1000)
+    async with online(context, caller) as carl, online(context, called) as cleo:
 
         def story() -> None:
             carl.http.post("/calls/init", json={"creatorId": str(called)})
@@ -74,9 +74,9 @@ async def test_a_creator_who_rang_another_cancels_the_call_by_blocking_them(hous
         await in_thread(story)
 
 
-async def test_who_may_not_block_ends_no_call_by_trying(house: House) -> None:
-    creator, fan = await add_creator(house, 60), await add_fan(house, 1000)
-    async with online(house, creator) as cleo, online(house, fan) as finn:
+async def test_who_may_not_block_ends_no_call_by_trying(context: Context) -> None:
+    creator, fan = await add_creator(context, 60), await add_fan(context, 1000)
+    async with online(context, creator) as cleo, online(context, fan) as finn:
 
         def story() -> None:
             ring = ring_and_join(finn, cleo)
@@ -89,12 +89,12 @@ async def test_who_may_not_block_ends_no_call_by_trying(house: House) -> None:
 
 
 async def test_a_block_that_lands_while_a_join_waits_for_the_books_keeps_the_viewer_out(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    held = Held(open_stay)
-    monkeypatch.setattr(room_commands, "open_stay", held)
-    creator, fan = await add_creator(house, 60), await add_fan(house, 1000)
-    async with online(house, creator) as cleo, online(house, fan) as finn:
+    held = Held(open_viewing_session)
+    monkeypatch.setattr(room_commands, "open_viewing_session", held)
+    creator, fan = await add_creator(context, 60), await add_fan(context, 1000)
+    async with online(context, creator) as cleo, online(context, fan) as finn:
         stream = await in_thread(lambda: go_live(cleo, type="private", rateTokensPerMin=60))
         await in_thread(lambda: finn.send({"type": "room:join", "channel": stream["channel"], "ref": "join"}))
         await held.called.wait()
@@ -104,36 +104,40 @@ async def test_a_block_that_lands_while_a_join_waits_for_the_books_keeps_the_vie
         assert answer["error"] == "CREATOR_UNAVAILABLE"
         given = await in_thread(lambda: tip_over_rest(finn, creator, streamId=stream["id"]))
         assert given["error"] == "CREATOR_UNAVAILABLE"
-    assert house.sessions.of(fan) == [] or house.sessions.of(fan)[0].live_seats() == {}
+    assert context.sessions.of(fan) == [] or context.sessions.of(fan)[0].live_memberships() == {}
 
 
-async def test_a_block_that_lands_while_the_call_is_made_ends_it(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_block_that_lands_while_the_call_is_made_ends_it(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The call was in the database already, and the room did not exist yet that the block could have ended."""
-    creator, fan = await add_creator(house, 60), await add_fan(house, 1000)
+    creator, fan = await add_creator(context, 60), await add_fan(context, 1000)
     held = Held(blocked_between)
     monkeypatch.setattr(server_call_rooms, "blocked_between", held)
-    async with online(house, creator) as cleo, online(house, fan) as finn:
+    async with online(context, creator) as cleo, online(context, fan) as finn:
         await in_thread(lambda: finn.http.post("/calls/init", json={"creatorId": str(creator)}))
-        assert await block_user(house.postgres, creator, fan, most=10) is None  # told no room
+        assert await block_user(context.postgres, creator, fan, most=10) is None  # told no room
         held.go_on.set()
         for phone in (finn, cleo):
             await in_thread(phone.wait_for, "call:declined")
 
 
-async def test_a_block_that_lands_while_the_stream_opens_counts(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    creator, fan = await add_creator(house, 60), await add_fan(house, 1000)
-    books = house.stream_rooms._books
+async def test_a_block_that_lands_while_the_stream_opens_counts(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    creator, fan = await add_creator(context, 60), await add_fan(context, 1000)
+    books = context.stream_rooms._read_history
 
     async def read_and_block(stored: Any) -> Any:
         read = await books(stored)
-        assert await block_user(house.postgres, creator, fan, most=10) is None
+        assert await block_user(context.postgres, creator, fan, most=10) is None
         return read
 
-    monkeypatch.setattr(house.stream_rooms, "_books", read_and_block)
-    async with online(house, creator) as cleo:
+    monkeypatch.setattr(context.stream_rooms, "_read_history", read_and_block)
+    async with online(context, creator) as cleo:
         stream = await in_thread(go_live, cleo)
-        room = house.registry.find_channel(stream["channel"])
+        room = context.registry.find_channel(stream["channel"])
         assert room is not None and room.stream is not None
         with trio.fail_after(PATIENCE_SECONDS):
-            while fan not in room.stream.door.blocked:  # noqa: ASYNC110  # reason: nothing else tells of it
+            while fan not in room.stream.access_policy.blocked:  # noqa: ASYNC110  # reason: nothing else tells of it
                 await trio.sleep(0.01)

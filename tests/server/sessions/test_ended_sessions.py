@@ -7,12 +7,12 @@ import trio
 
 from domain.billing.meter import StoredMeter
 from domain.ids import RoomId, UserId
-from server.context import House
+from server.context import Context
 from server.rooms.room import LiveRoom
 from server.sessions import room_commands
 from server.sessions.session import Session
 from storage.postgres import Postgres, StorageUnavailable
-from storage.rooms.streams import open_stay
+from storage.rooms.streams import open_viewing_session
 from tests.support.clients import Phone, go_live
 from tests.support.servers import add_creator, add_fan, online
 
@@ -25,14 +25,14 @@ class SlowBooks:
     def __init__(self) -> None:
         self.asked, self.answer = trio.Event(), trio.Event()
 
-    async def open_stay(self, postgres: Postgres, room_id: RoomId, payer: UserId) -> StoredMeter:
+    async def open_viewing_session(self, postgres: Postgres, room_id: RoomId, payer: UserId) -> StoredMeter:
         self.asked.set()
         await self.answer.wait()
-        return await open_stay(postgres, room_id, payer)
+        return await open_viewing_session(postgres, room_id, payer)
 
 
-def session_of(house: House, user_id: UserId) -> Session:
-    (session,) = house.sessions.of(user_id)
+def session_of(context: Context, user_id: UserId) -> Session:
+    (session,) = context.sessions.of(user_id)
     return session
 
 
@@ -46,33 +46,33 @@ async def handled(room: LiveRoom, cleo: Phone) -> None:
 
 
 async def test_who_was_ended_while_the_books_were_asked_does_not_get_in(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     books = SlowBooks()
-    monkeypatch.setattr(room_commands, "open_stay", books.open_stay)
-    creator, fan = await add_creator(house, 60), await add_fan(house, 100)
-    async with online(house, creator) as cleo, online(house, fan) as finn:
+    monkeypatch.setattr(room_commands, "open_viewing_session", books.open_viewing_session)
+    creator, fan = await add_creator(context, 60), await add_fan(context, 100)
+    async with online(context, creator) as cleo, online(context, fan) as finn:
         stream = await metered(cleo)
-        room = house.registry.find_channel(stream["channel"])
+        room = context.registry.find_channel(stream["channel"])
         assert room is not None and room.stream is not None
         await in_thread(lambda: finn.send({"type": "room:join", "channel": stream["channel"], "ref": "join"}))
         await books.asked.wait()
-        house.sessions.end(session_of(house, fan))
+        context.sessions.end(session_of(context, fan))
         books.answer.set()
         answer = await in_thread(lambda: finn.wait_until(lambda event: event.get("ref") == "join"))
         await handled(room, cleo)
     assert answer["error"] == "NOT_FOUND"
     assert room.stream.members.of(fan) == []
-    assert room.stream.stays.find(fan) is None, "nobody pays for it"
+    assert room.stream.viewing_sessions.find(fan) is None, "nobody pays for it"
 
 
-async def test_an_ended_session_is_not_heard_any_more(house: House) -> None:
-    creator, fan = await add_creator(house, 60), await add_fan(house, 100)
-    async with online(house, creator) as cleo, online(house, fan) as finn:
+async def test_an_ended_session_is_not_heard_any_more(context: Context) -> None:
+    creator, fan = await add_creator(context, 60), await add_fan(context, 100)
+    async with online(context, creator) as cleo, online(context, fan) as finn:
         stream = await in_thread(lambda: go_live(cleo))
-        room = house.registry.find_channel(stream["channel"])
+        room = context.registry.find_channel(stream["channel"])
         assert room is not None and room.stream is not None
-        house.sessions.end(session_of(house, fan))
+        context.sessions.end(session_of(context, fan))
         await in_thread(lambda: finn.send({"type": "room:join", "channel": stream["channel"]}))
         await in_thread(finn.hang_up_network)  # its close is read after all that it said
         await handled(room, cleo)
@@ -80,15 +80,15 @@ async def test_an_ended_session_is_not_heard_any_more(house: House) -> None:
 
 
 async def test_who_could_not_come_in_for_want_of_the_books_has_no_seat(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def away(*_: object) -> StoredMeter:
         raise StorageUnavailable("away")
 
-    monkeypatch.setattr(room_commands, "open_stay", away)
-    creator, fan = await add_creator(house, 60), await add_fan(house, 100)
-    async with online(house, creator) as cleo, online(house, fan) as finn:
+    monkeypatch.setattr(room_commands, "open_viewing_session", away)
+    creator, fan = await add_creator(context, 60), await add_fan(context, 100)
+    async with online(context, creator) as cleo, online(context, fan) as finn:
         stream = await metered(cleo)
         answer = await in_thread(lambda: finn.join(stream["channel"]))
         assert answer["error"] == "STORAGE_UNAVAILABLE"
-        assert session_of(house, fan).live_seats() == {}
+        assert session_of(context, fan).live_memberships() == {}

@@ -11,10 +11,10 @@ import trio
 from domain.ids import UserId
 from server.clock import Clock
 from server.config.settings import MediaSettings
-from server.context import House
+from server.context import Context
 from server.sessions.ice import IceServers
 from tests.support.clients import go_live
-from tests.support.servers import SECRETS, add_creator, online, running_house, settings
+from tests.support.servers import SECRETS, add_creator, online, running_server, settings
 
 USER = UserId(UUID(int=7))
 TURN = MediaSettings(stun_servers=("stun:a:1",), turn_servers=("turn:b:2", "turns:b:3"), turn_seconds=600)
@@ -37,12 +37,12 @@ async def test_without_a_secret_no_turn_server_is_named() -> None:
 
 async def test_who_joins_a_room_is_told(dsn: str) -> None:
     wanted = msgspec.structs.replace(settings(), media=TURN)
-    async with running_house(dsn, wanted, msgspec.structs.replace(SECRETS, turn_secret="a secret")) as house:
-        joined = await _join(house)
+    async with running_server(dsn, wanted, msgspec.structs.replace(SECRETS, turn_secret="a secret")) as context:
+        joined = await _join(context)
     assert [sorted(server) for server in joined["iceServers"]] == [["urls"], ["credential", "urls", "username"]]
 
 
-async def _join(house: House) -> dict[str, list[dict[str, str]]]:
-    creator = await add_creator(house, 60)
-    async with online(house, creator) as phone:
+async def _join(context: Context) -> dict[str, list[dict[str, str]]]:
+    creator = await add_creator(context, 60)
+    async with online(context, creator) as phone:
         return await trio.to_thread.run_sync(lambda: phone.join(go_live(phone)["channel"]))

@@ -9,27 +9,27 @@ import pytest
 import trio
 
 from domain.ids import UserId
-from server.context import House
+from server.context import Context
 from server.ids import new_uuid
 from tests.support.clients import Phone, go_live, send_tip
-from tests.support.servers import add_creator, add_fan, online, phone_of, running_house, settings
+from tests.support.servers import add_creator, add_fan, online, phone_of, running_server, settings
 
-Silence = Callable[[House, Phone, str, UserId], None]
+Silence = Callable[[Context, Phone, str, UserId], None]
 
 
 def told(command: str) -> Silence:
-    def silence(_: House, creators: Phone, channel: str, user_id: UserId) -> None:
+    def silence(_: Context, creators: Phone, channel: str, user_id: UserId) -> None:
         creators.ask_ok({"type": command, "channel": channel, "userId": str(user_id)})
 
     return silence
 
 
-def block(_: House, creators: Phone, channel: str, user_id: UserId) -> None:
+def block(_: Context, creators: Phone, channel: str, user_id: UserId) -> None:
     assert creators.http.put(f"/creators/me/blocks/{user_id}").status_code == 200
 
 
-def ban(house: House, creators: Phone, channel: str, user_id: UserId) -> None:
-    operator = phone_of(house, new_uuid(), role="operator")
+def ban(context: Context, creators: Phone, channel: str, user_id: UserId) -> None:
+    operator = phone_of(context, new_uuid(), role="operator")
     try:
         answer = operator.http.post("/admin/bans", json={"userId": str(user_id), "reason": "rude"})
         assert answer.status_code == 201, answer.text
@@ -45,12 +45,12 @@ def shown(history: list[dict[str, Any]]) -> list[Any]:
 
 
 @asynccontextmanager
-async def newcomers(house: House, creator: UserId) -> AsyncIterator[Callable[[str], list[list[Any]]]]:
+async def newcomers(context: Context, creator: UserId) -> AsyncIterator[Callable[[str], list[list[Any]]]]:
     """Joins a channel as a stranger, and as two overlays of its creator; returns what each is shown."""
     async with (
-        online(house, await add_fan(house, 0)) as stranger,
-        online(house, creator) as late,
-        online(house, creator) as later,
+        online(context, await add_fan(context, 0)) as stranger,
+        online(context, creator) as late,
+        online(context, creator) as later,
     ):
 
         def join(channel: str) -> list[list[Any]]:
@@ -69,9 +69,9 @@ async def newcomers(house: House, creator: UserId) -> AsyncIterator[Callable[[st
 async def test_newcomers_are_not_shown_what_silenced_users_wrote_even_after_a_restart(
     dsn: str, silence: Silence
 ) -> None:
-    async with running_house(dsn, settings()) as house:
-        creator, fan, other = await add_creator(house, 60), await add_fan(house, 100), await add_fan(house, 100)
-        async with online(house, creator) as creators, online(house, fan) as fans, online(house, other) as others:
+    async with running_server(dsn, settings()) as context:
+        creator, fan, other = await add_creator(context, 60), await add_fan(context, 100), await add_fan(context, 100)
+        async with online(context, creator) as creators, online(context, fan) as fans, online(context, other) as others:
 
             def story() -> str:
                 channel = str(go_live(creators)["channel"])
@@ -81,15 +81,15 @@ async def test_newcomers_are_not_shown_what_silenced_users_wrote_even_after_a_re
                 others.ask_ok({"type": "chat:send", "channel": channel, "text": "hello"})
                 send_tip(fans, channel, 5, message="at example.com")
                 send_tip(others, channel, 6, message="for the soup")
-                silence(house, creators, channel, fan)
+                silence(context, creators, channel, fan)
                 return channel
 
             channel = await trio.to_thread.run_sync(story)
-            async with newcomers(house, creator) as join:
+            async with newcomers(context, creator) as join:
                 seen, overlay, since = await trio.to_thread.run_sync(join, channel)
                 assert seen == ["hello", None, "for the soup"]
                 assert overlay == []
                 assert since == [None, "for the soup"]
-    async with running_house(dsn, settings()) as house, newcomers(house, creator) as join:
+    async with running_server(dsn, settings()) as context, newcomers(context, creator) as join:
         for history in (await trio.to_thread.run_sync(join, channel))[::2]:
             assert history == [None, "for the soup"]

@@ -6,7 +6,7 @@ import httpx
 import trio
 
 from domain.ids import UserId
-from server.context import House
+from server.context import Context
 from tests.support.clients import Phone, go_live, send_tip
 from tests.support.servers import add_creator, add_fan, online, phone_of
 
@@ -18,22 +18,22 @@ def make_token(creators: Phone) -> dict[str, Any]:
     return token
 
 
-def scene_of(house: House, creator: UserId, token: str) -> Phone:
+def scene_of(context: Context, creator: UserId, token: str) -> Phone:
     """A creator's streaming software, with an overlay's token."""
-    scene = phone_of(house, creator)
+    scene = phone_of(context, creator)
     scene.token = token
     scene.http.headers["Authorization"] = f"Bearer {token}"
     return scene
 
 
-async def test_an_overlay_finds_its_creators_stream_and_hears_of_tips_alone(house: House) -> None:
-    creator, fan = await add_creator(house, 60), await add_fan(house, 100)
-    async with online(house, creator) as cleo, online(house, fan) as finn:
+async def test_an_overlay_finds_its_creators_stream_and_hears_of_tips_alone(context: Context) -> None:
+    creator, fan = await add_creator(context, 60), await add_fan(context, 100)
+    async with online(context, creator) as cleo, online(context, fan) as finn:
 
         def story() -> None:
             channel = go_live(cleo)["channel"]
             finn.join(channel)
-            with scene_of(house, creator, make_token(cleo)["secret"]) as scene:
+            with scene_of(context, creator, make_token(cleo)["secret"]) as scene:
                 assert scene.ready["userId"] == str(creator)
                 live = scene.http.get("/streams", params={"creatorId": str(creator), "status": "live"}).json()
                 assert live["items"][0]["channel"] == channel
@@ -49,12 +49,12 @@ async def test_an_overlay_finds_its_creators_stream_and_hears_of_tips_alone(hous
         await trio.to_thread.run_sync(story)
 
 
-async def test_an_overlays_token_opens_nothing_else(house: House) -> None:
-    creator, other = await add_creator(house, 60), await add_creator(house, 60)
-    async with online(house, creator) as cleo, online(house, other) as olga:
+async def test_an_overlays_token_opens_nothing_else(context: Context) -> None:
+    creator, other = await add_creator(context, 60), await add_creator(context, 60)
+    async with online(context, creator) as cleo, online(context, other) as olga:
 
         def story() -> None:
-            with scene_of(house, creator, make_token(cleo)["secret"]) as scene:
+            with scene_of(context, creator, make_token(cleo)["secret"]) as scene:
                 for path in ("/me", "/wallet", "/calls/history", "/overlay-tokens"):
                     assert scene.http.get(path).json()["error"] == "UNAUTHENTICATED"
                 theirs = {"type": "room:join", "channel": go_live(olga)["channel"], "as": "overlay"}
@@ -63,24 +63,24 @@ async def test_an_overlays_token_opens_nothing_else(house: House) -> None:
         await trio.to_thread.run_sync(story)
 
 
-async def test_a_creator_with_an_overlay_alone_is_not_online(house: House) -> None:
-    creator, fan = await add_creator(house, 60), await add_fan(house, 100)
-    cleo, finn = phone_of(house, creator), phone_of(house, fan)
+async def test_a_creator_with_an_overlay_alone_is_not_online(context: Context) -> None:
+    creator, fan = await add_creator(context, 60), await add_fan(context, 100)
+    cleo, finn = phone_of(context, creator), phone_of(context, fan)
 
     def story() -> None:
-        with cleo.http, finn.http, scene_of(house, creator, make_token(cleo)["secret"]):
+        with cleo.http, finn.http, scene_of(context, creator, make_token(cleo)["secret"]):
             assert finn.http.get(f"/creators/{creator}").json()["online"] is False
 
     await trio.to_thread.run_sync(story)
 
 
-async def test_a_revoked_token_puts_its_overlay_out(house: House) -> None:
-    creator = await add_creator(house, 60)
-    async with online(house, creator) as cleo:
+async def test_a_revoked_token_puts_its_overlay_out(context: Context) -> None:
+    creator = await add_creator(context, 60)
+    async with online(context, creator) as cleo:
 
         def story() -> None:
             token = make_token(cleo)
-            with scene_of(house, creator, token["secret"]) as scene:
+            with scene_of(context, creator, token["secret"]) as scene:
                 revoked: httpx.Response = cleo.http.delete(f"/overlay-tokens/{token['overlayTokenId']}")
                 assert revoked.status_code == 200
                 scene.wait_closed()

@@ -39,7 +39,7 @@ async def test_a_thousand_who_come_back_at_once_all_hear_what_they_missed(data_d
             assert time.monotonic() - began < BACK_SECONDS_MAX
             await owner.ask("chat:send", channel=channel, text="welcome back")
             await each(phones, lambda phone: phone.wait_for("chat:new", text="welcome back"), PHONES)
-            assert [phone.places.faults for phone in phones if phone.places.faults] == []
+            assert [phone.positions.faults for phone in phones if phone.positions.faults] == []
             nursery.cancel_scope.cancel()
 
 

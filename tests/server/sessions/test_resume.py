@@ -10,27 +10,27 @@ import pytest
 import trio
 
 from domain.ids import UserId
-from server.context import House
+from server.context import Context
 from tests.support.clients import Phone, ring_and_join
-from tests.support.servers import add_creator, add_fan, give, online, phone_of, running_house, settings, with_section
+from tests.support.servers import add_creator, add_fan, give, online, phone_of, running_server, settings, with_section
 
 in_thread = trio.to_thread.run_sync
 
 
 @asynccontextmanager
-async def a_call(house: House) -> AsyncIterator[tuple[Phone, Phone, dict[str, Any]]]:
+async def a_call(context: Context) -> AsyncIterator[tuple[Phone, Phone, dict[str, Any]]]:
     """A fan and a creator in a running call."""
-    fan, creator = await add_fan(house, 10_000), await add_creator(house, 60)
-    async with online(house, fan) as fans, online(house, creator) as creators:
+    fan, creator = await add_fan(context, 10_000), await add_creator(context, 60)
+    async with online(context, fan) as fans, online(context, creator) as creators:
         ring = await in_thread(ring_and_join, fans, creators)
         await in_thread(lambda: fans.wait_for("block:charged", blockNo=1))
         yield fans, creators, ring
 
 
 @asynccontextmanager
-async def away(house: House, user_id: UUID) -> AsyncIterator[Phone]:
+async def away(context: Context, user_id: UUID) -> AsyncIterator[Phone]:
     """A device that is not connected yet."""
-    phone = phone_of(house, user_id)
+    phone = phone_of(context, user_id)
     try:
         yield phone
     finally:
@@ -44,7 +44,7 @@ def _pause_and_resume(phone: Phone, call_id: str) -> None:
 
 
 async def test_what_was_missed_comes_first_and_all_of_it(dsn: str) -> None:
-    async with running_house(dsn, settings(block_seconds=30)) as house, a_call(house) as (fans, creators, ring):
+    async with running_server(dsn, settings(block_seconds=30)) as context, a_call(context) as (fans, creators, ring):
         await in_thread(fans.lose_network)
         await in_thread(_pause_and_resume, creators, ring["callId"])
         await in_thread(lambda: fans.open(resume=True))
@@ -58,7 +58,7 @@ async def test_what_was_missed_comes_first_and_all_of_it(dsn: str) -> None:
 
 
 async def test_an_end_that_was_missed_is_heard(dsn: str) -> None:
-    async with running_house(dsn, settings(block_seconds=30)) as house, a_call(house) as (fans, creators, ring):
+    async with running_server(dsn, settings(block_seconds=30)) as context, a_call(context) as (fans, creators, ring):
         await in_thread(fans.lose_network)
         await in_thread(creators.ask_ok, {"type": "call:end", "callId": ring["callId"]})
         await in_thread(lambda: creators.wait_for("call:ended"))
@@ -69,7 +69,7 @@ async def test_an_end_that_was_missed_is_heard(dsn: str) -> None:
 
 
 async def test_a_place_that_is_unknown_is_lost_and_the_room_is_joined_again(dsn: str) -> None:
-    async with running_house(dsn, settings(block_seconds=30)) as house, a_call(house) as (fans, creators, ring):
+    async with running_server(dsn, settings(block_seconds=30)) as context, a_call(context) as (fans, creators, ring):
         await in_thread(fans.lose_network)
         epoch, seq = fans.places[ring["channel"]]
         fans.places[ring["channel"]] = (epoch, seq + 1000)
@@ -82,7 +82,7 @@ async def test_a_place_that_is_unknown_is_lost_and_the_room_is_joined_again(dsn:
 
 async def test_what_is_too_old_is_lost_and_never_told_in_part(dsn: str) -> None:
     wanted = with_section("rooms", history_events=2)
-    async with running_house(dsn, wanted) as house, a_call(house) as (fans, creators, ring):
+    async with running_server(dsn, wanted) as context, a_call(context) as (fans, creators, ring):
         await in_thread(fans.lose_network)
         for _ in range(2):
             await in_thread(_pause_and_resume, creators, ring["callId"])
@@ -94,8 +94,8 @@ async def test_what_is_too_old_is_lost_and_never_told_in_part(dsn: str) -> None:
 
 
 async def test_a_session_opened_twice_goes_on_in_the_newer_connection(dsn: str) -> None:
-    async with running_house(dsn, settings(block_seconds=30)) as house, a_call(house) as (fans, creators, ring):
-        async with away(house, fans.user_id) as other:
+    async with running_server(dsn, settings(block_seconds=30)) as context, a_call(context) as (fans, creators, ring):
+        async with away(context, fans.user_id) as other:
             other.ready, other.places = fans.ready, dict(fans.places)
             await in_thread(lambda: other.open(resume=True))
             assert other.ready["resumed"]
@@ -107,9 +107,9 @@ async def test_a_session_opened_twice_goes_on_in_the_newer_connection(dsn: str) 
 
 
 async def test_nobody_resumes_the_session_of_another(dsn: str) -> None:
-    async with running_house(dsn, settings(block_seconds=30)) as house, a_call(house) as (fans, _, ring):
+    async with running_server(dsn, settings(block_seconds=30)) as context, a_call(context) as (fans, _, ring):
         await in_thread(fans.lose_network)
-        async with away(house, await add_fan(house, 0)) as thief:
+        async with away(context, await add_fan(context, 0)) as thief:
             thief.ready, thief.places = fans.ready, dict(fans.places)
             await in_thread(lambda: thief.open(resume=True))
             assert (thief.ready["resumed"], thief.ready["lost"]) == (False, [ring["channel"]])
@@ -119,8 +119,8 @@ async def test_nobody_resumes_the_session_of_another(dsn: str) -> None:
 
 
 async def test_nobody_comes_back_to_a_room_that_refused_them(dsn: str) -> None:
-    async with running_house(dsn, settings(block_seconds=30)) as house, a_call(house) as (fans, *_, ring):
-        async with online(house, await add_fan(house, 0)) as stranger:
+    async with running_server(dsn, settings(block_seconds=30)) as context, a_call(context) as (fans, *_, ring):
+        async with online(context, await add_fan(context, 0)) as stranger:
             assert (await in_thread(stranger.join, ring["channel"]))["error"] == "NOT_FOUND"
             await in_thread(stranger.lose_network)
             stranger.places[ring["channel"]] = (fans.places[ring["channel"]][0], 0)
@@ -132,7 +132,7 @@ async def test_nobody_comes_back_to_a_room_that_refused_them(dsn: str) -> None:
 
 async def test_a_session_waits_for_so_long_and_not_longer(dsn: str) -> None:
     wanted = with_section("websocket", session_seconds=1)
-    async with running_house(dsn, wanted) as house, a_call(house) as (fans, creators, _):
+    async with running_server(dsn, wanted) as context, a_call(context) as (fans, creators, _):
         await in_thread(fans.lose_network)
         await in_thread(lambda: creators.wait_for("member:left"))
         await in_thread(lambda: fans.open(resume=True))
@@ -140,7 +140,7 @@ async def test_a_session_waits_for_so_long_and_not_longer(dsn: str) -> None:
 
 
 async def test_who_says_goodbye_is_not_waited_for(dsn: str) -> None:
-    async with running_house(dsn, settings(block_seconds=30)) as house, a_call(house) as (fans, creators, _):
+    async with running_server(dsn, settings(block_seconds=30)) as context, a_call(context) as (fans, creators, _):
         await in_thread(fans.hang_up_network)
         await in_thread(lambda: creators.wait_for("member:left"))
         await in_thread(lambda: fans.open(resume=True))
@@ -148,9 +148,9 @@ async def test_who_says_goodbye_is_not_waited_for(dsn: str) -> None:
 
 
 async def test_news_of_ones_own_is_told_anew(dsn: str) -> None:
-    async with running_house(dsn, settings(block_seconds=30)) as house, a_call(house) as (fans, *_):
+    async with running_server(dsn, settings(block_seconds=30)) as context, a_call(context) as (fans, *_):
         await in_thread(fans.lose_network)
-        await give(house, UserId(fans.user_id), 5)
+        await give(context, UserId(fans.user_id), 5)
         await in_thread(lambda: fans.open(resume=True))
         changed = await in_thread(lambda: fans.wait_for("wallet:changed", cause="resumed"))
         assert changed["balance"] == await in_thread(fans.balance)
@@ -160,7 +160,7 @@ async def test_news_of_ones_own_is_told_anew(dsn: str) -> None:
 async def test_random_losses_leave_a_stream_without_hole_or_double(dsn: str, seed: int) -> None:
     """Each phone checks the numbers of what it reads; blocks fall all the while."""
     chance = random.Random(seed)
-    async with running_house(dsn, settings()) as house, a_call(house) as (fans, creators, ring):
+    async with running_server(dsn, settings()) as context, a_call(context) as (fans, creators, ring):
 
         def stumble(phone: Phone) -> None:
             phone.lose_network()

@@ -9,12 +9,12 @@ import pytest
 import trio
 
 from domain.ids import UserId
-from server.context import House
+from server.context import Context
 from server.sessions import room_commands
 from storage.postgres import StorageUnavailable
 from tests.server.sessions.test_bans_in_time import ban, closed_with
 from tests.support.clients import Phone, go_live, token_of
-from tests.support.servers import add_creator, add_fan, online, phone_of, running_house, settings
+from tests.support.servers import add_creator, add_fan, online, phone_of, running_server, settings
 
 in_thread = trio.to_thread.run_sync
 TICKETED: dict[str, Any] = {"type": "private", "ticketPriceTokens": 40}
@@ -23,8 +23,8 @@ Change = Callable[[Phone, str | None], None]
 
 
 @asynccontextmanager
-async def online_as(house: House, user_id: UserId, role: str | None) -> AsyncIterator[Phone]:
-    phone = phone_of(house, user_id, role=role)
+async def online_as(context: Context, user_id: UserId, role: str | None) -> AsyncIterator[Phone]:
+    phone = phone_of(context, user_id, role=role)
     await in_thread(phone.open)
     try:
         yield phone
@@ -56,9 +56,11 @@ CHANGES = pytest.mark.parametrize("change", [refresh, resume, resume_over_the_ol
 
 
 @CHANGES
-async def test_a_plain_token_puts_who_was_an_operator_out_of_a_ticketed_stream(house: House, change: Change) -> None:
-    creator, user = await add_creator(house, 60), await add_fan(house, 0)
-    async with online(house, creator) as cleo, online_as(house, user, "operator") as olga:
+async def test_a_plain_token_puts_who_was_an_operator_out_of_a_ticketed_stream(
+    context: Context, change: Change
+) -> None:
+    creator, user = await add_creator(context, 60), await add_fan(context, 0)
+    async with online(context, creator) as cleo, online_as(context, user, "operator") as olga:
 
         def story() -> None:
             channel = go_live(cleo, **TICKETED)["channel"]
@@ -75,9 +77,9 @@ async def test_a_plain_token_puts_who_was_an_operator_out_of_a_ticketed_stream(h
 
 
 @CHANGES
-async def test_a_plain_token_starts_the_clock_of_who_was_an_operator(house: House, change: Change) -> None:
-    creator, user = await add_creator(house, 60), await add_fan(house, 100)
-    async with online(house, creator) as cleo, online_as(house, user, "operator") as olga:
+async def test_a_plain_token_starts_the_clock_of_who_was_an_operator(context: Context, change: Change) -> None:
+    creator, user = await add_creator(context, 60), await add_fan(context, 100)
+    async with online(context, creator) as cleo, online_as(context, user, "operator") as olga:
 
         def story() -> None:
             channel = go_live(cleo, **METERED)["channel"]
@@ -95,9 +97,9 @@ async def test_a_plain_token_starts_the_clock_of_who_was_an_operator(house: Hous
         await in_thread(story)
 
 
-async def test_without_tokens_who_was_an_operator_is_put_out_of_a_metered_stream(house: House) -> None:
-    creator, user = await add_creator(house, 60), await add_fan(house, 0)
-    async with online(house, creator) as cleo, online_as(house, user, "operator") as olga:
+async def test_without_tokens_who_was_an_operator_is_put_out_of_a_metered_stream(context: Context) -> None:
+    creator, user = await add_creator(context, 60), await add_fan(context, 0)
+    async with online(context, creator) as cleo, online_as(context, user, "operator") as olga:
 
         def story() -> None:
             channel = go_live(cleo, **METERED)["channel"]
@@ -111,10 +113,10 @@ async def test_without_tokens_who_was_an_operator_is_put_out_of_a_metered_stream
 
 
 async def test_nobody_watches_for_nothing_because_the_database_is_away(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    creator, user = await add_creator(house, 60), await add_fan(house, 100)
-    async with online(house, creator) as cleo, online_as(house, user, "operator") as olga:
+    creator, user = await add_creator(context, 60), await add_fan(context, 100)
+    async with online(context, creator) as cleo, online_as(context, user, "operator") as olga:
 
         async def away(*_: object) -> None:
             raise StorageUnavailable("away")
@@ -123,7 +125,7 @@ async def test_nobody_watches_for_nothing_because_the_database_is_away(
             channel = go_live(cleo, **METERED)["channel"]
             cleo.join(channel)
             olga.join(channel)
-            monkeypatch.setattr(room_commands, "open_stay", away)
+            monkeypatch.setattr(room_commands, "open_viewing_session", away)
             refresh(olga, None)
             assert olga.wait_for("access:revoked")["channel"] == channel
 
@@ -131,10 +133,10 @@ async def test_nobody_watches_for_nothing_because_the_database_is_away(
 
 
 async def test_nobody_watches_for_nothing_because_the_database_is_slow(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    creator, user = await add_creator(house, 60), await add_fan(house, 100)
-    async with online(house, creator) as cleo, online_as(house, user, "operator") as olga:
+    creator, user = await add_creator(context, 60), await add_fan(context, 100)
+    async with online(context, creator) as cleo, online_as(context, user, "operator") as olga:
 
         async def never(*_: object) -> None:
             await trio.sleep_forever()
@@ -143,16 +145,16 @@ async def test_nobody_watches_for_nothing_because_the_database_is_slow(
             channel = go_live(cleo, **METERED)["channel"]
             cleo.join(channel)
             olga.join(channel)
-            monkeypatch.setattr(room_commands, "open_stay", never)
+            monkeypatch.setattr(room_commands, "open_viewing_session", never)
             refresh(olga, None)
             assert olga.wait_for("access:revoked")["channel"] == channel
 
         await in_thread(story)
 
 
-async def test_a_client_that_is_gone_at_once_is_checked_all_the_same(house: House) -> None:
-    creator, user = await add_creator(house, 60), await add_fan(house, 0)
-    async with online(house, creator) as cleo, online_as(house, user, "operator") as olga:
+async def test_a_client_that_is_gone_at_once_is_checked_all_the_same(context: Context) -> None:
+    creator, user = await add_creator(context, 60), await add_fan(context, 0)
+    async with online(context, creator) as cleo, online_as(context, user, "operator") as olga:
 
         def story() -> None:
             channel = go_live(cleo, **TICKETED)["channel"]
@@ -165,10 +167,10 @@ async def test_a_client_that_is_gone_at_once_is_checked_all_the_same(house: Hous
         await in_thread(story)
 
 
-async def test_a_request_has_the_rights_of_its_own_token(house: House) -> None:
+async def test_a_request_has_the_rights_of_its_own_token(context: Context) -> None:
     """Over REST a request has the rights of its own token, whatever the user's sessions have."""
-    creator, user = await add_creator(house, 60), await add_fan(house, 100)
-    async with online(house, creator) as cleo, online_as(house, user, "operator") as olga:
+    creator, user = await add_creator(context, 60), await add_fan(context, 100)
+    async with online(context, creator) as cleo, online_as(context, user, "operator") as olga:
 
         def story() -> None:
             stream = go_live(cleo, **TICKETED)
@@ -195,9 +197,9 @@ async def test_a_request_has_the_rights_of_its_own_token(house: House) -> None:
 async def test_a_token_for_another_audience_changes_nothing(dsn: str) -> None:
     usual = settings()
     wanted = msgspec.structs.replace(usual, auth=msgspec.structs.replace(usual.auth, audience="authenticated"))
-    async with running_house(dsn, wanted) as house:
-        creator, user = await add_creator(house, 60), await add_fan(house, 0)
-        async with online(house, creator) as cleo, online(house, user) as finn:
+    async with running_server(dsn, wanted) as context:
+        creator, user = await add_creator(context, 60), await add_fan(context, 0)
+        async with online(context, creator) as cleo, online(context, user) as finn:
 
             def story() -> None:
                 channel = go_live(cleo, **TICKETED)["channel"]
@@ -209,11 +211,11 @@ async def test_a_token_for_another_audience_changes_nothing(dsn: str) -> None:
             await in_thread(story)
 
 
-async def test_a_banned_user_refreshes_no_token(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    user = await add_fan(house, 0)
-    async with online_as(house, user, None) as finn:
-        monkeypatch.setattr(house.bans, "_put_out", lambda user_id: None)  # as if it were on its way
-        await ban(house, user)
-        await house.bans.keep_out()
+async def test_a_banned_user_refreshes_no_token(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    user = await add_fan(context, 0)
+    async with online_as(context, user, None) as finn:
+        monkeypatch.setattr(context.bans, "_evict", lambda user_id: None)  # as if it were on its way
+        await ban(context, user)
+        await context.bans.keep_out()
         await in_thread(finn.send, {"type": "token:refresh", "token": token_of(user, role="operator")})
         assert await closed_with(finn) == 4403

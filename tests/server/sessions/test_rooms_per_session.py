@@ -2,14 +2,14 @@
 
 import trio
 
-from server.context import House
-from tests.support.servers import add_creator, add_fan, online, phone_of, running_house, with_section
+from server.context import Context
+from tests.support.servers import add_creator, add_fan, online, phone_of, running_server, with_section
 
 
 async def test_one_room_more_than_is_allowed_is_refused_until_another_is_left(dsn: str) -> None:
-    async with running_house(dsn, with_section("websocket", rooms_per_session=2)) as house:
-        first, second, third = [await _live_channel(house) for _ in range(3)]
-        async with online(house, await add_fan(house, 0)) as fan:
+    async with running_server(dsn, with_section("websocket", rooms_per_session=2)) as context:
+        first, second, third = [await _live_channel(context) for _ in range(3)]
+        async with online(context, await add_fan(context, 0)) as fan:
 
             def story() -> None:
                 assert fan.join(first)["type"] == fan.join(second)["type"] == "room:joined"
@@ -20,8 +20,8 @@ async def test_one_room_more_than_is_allowed_is_refused_until_another_is_left(ds
             await trio.to_thread.run_sync(story)
 
 
-async def _live_channel(house: House) -> str:
-    with phone_of(house, await add_creator(house, 60)).http as web:
+async def _live_channel(context: Context) -> str:
+    with phone_of(context, await add_creator(context, 60)).http as web:
         announced = await trio.to_thread.run_sync(
             lambda: web.post("/streams", json={"title": "Live", "type": "public"})
         )

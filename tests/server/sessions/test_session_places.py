@@ -8,7 +8,7 @@ from server.broadcast.codec import Encoding
 from server.sessions import directory as server_sessions
 from server.sessions import session as server_session
 from tests.support.clients import PATIENCE_SECONDS, SECRET, go_live
-from tests.support.servers import add_creator, add_fan, online, running_house, with_section
+from tests.support.servers import add_creator, add_fan, online, running_server, with_section
 from tests.torture.raw import Target, raw_session, raw_websocket
 
 in_thread = trio.to_thread.run_sync
@@ -23,50 +23,50 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_half_open_sessions_yield_the_one_unheard_for_longest_first(dsn: str) -> None:
     """They look connected, and nobody reads there."""
-    async with running_house(dsn, LIMITED) as house:
-        target, user = Target(house.websocket_port, SECRET, ""), await add_fan(house, 0)
+    async with running_server(dsn, LIMITED) as context:
+        target, user = Target(context.websocket_port, SECRET, ""), await add_fan(context, 0)
         token = target.token(user)
         with trio.fail_after(PATIENCE_SECONDS):
             async with raw_session(target, Encoding.JSON, token) as first:
                 async with raw_session(target, Encoding.JSON, token):
-                    oldest, newer = house.sessions.of(user)
-                    async with online(house, user):
-                        assert house.sessions.of(user)[0] is newer
-                        assert oldest.line is None
+                    oldest, newer = context.sessions.of(user)
+                    async with online(context, user):
+                        assert context.sessions.of(user)[0] is newer
+                        assert oldest.connection is None
                         assert await first.end() == 4002, "a client that is alive after all comes back"
 
 
 async def test_a_session_in_use_does_not_yield_to_one_that_is_unheard(dsn: str) -> None:
-    async with running_house(dsn, LIMITED) as house:
-        target, user = Target(house.websocket_port, SECRET, ""), await add_fan(house, 0)
-        async with online(house, user) as used:
+    async with running_server(dsn, LIMITED) as context:
+        target, user = Target(context.websocket_port, SECRET, ""), await add_fan(context, 0)
+        async with online(context, user) as used:
             async with raw_session(target, Encoding.JSON, target.token(user)):
-                async with online(house, user):
+                async with online(context, user):
                     assert (await in_thread(lambda: used.ask({"type": "ping"})))["type"] == "pong"
 
 
 async def test_only_who_uses_all_their_sessions_is_refused(dsn: str) -> None:
-    async with running_house(dsn, LIMITED) as house:
-        user = await add_fan(house, 0)
-        async with online(house, user) as first, online(house, user) as second:
-            target = Target(house.websocket_port, SECRET, "")
+    async with running_server(dsn, LIMITED) as context:
+        user = await add_fan(context, 0)
+        async with online(context, user) as first, online(context, user) as second:
+            target = Target(context.websocket_port, SECRET, "")
             async with raw_websocket(target, Encoding.JSON) as third:
                 await third.say("session:open", token=target.token(user))
                 assert await third.end() == 4429
             for phone in (first, second):
                 assert (await in_thread(phone.ask, {"type": "ping"}))["type"] == "pong"
             await in_thread(first.lose_network)
-            async with online(house, user):
+            async with online(context, user):
                 pass
 
 
 async def test_a_room_that_put_its_viewer_out_takes_none_of_their_places(dsn: str) -> None:
-    async with running_house(dsn, with_section("websocket", rooms_per_session=1)) as house:
-        fan = await add_fan(house, 0)
+    async with running_server(dsn, with_section("websocket", rooms_per_session=1)) as context:
+        fan = await add_fan(context, 0)
         async with (
-            online(house, await add_creator(house, 60)) as cleo,
-            online(house, await add_creator(house, 60)) as olga,
-            online(house, fan) as finn,
+            online(context, await add_creator(context, 60)) as cleo,
+            online(context, await add_creator(context, 60)) as olga,
+            online(context, fan) as finn,
         ):
 
             def story() -> None:
@@ -79,20 +79,20 @@ async def test_a_room_that_put_its_viewer_out_takes_none_of_their_places(dsn: st
                 assert finn.join(second)["type"] == "room:joined"
 
             await in_thread(story)
-            (session,) = house.sessions.of(fan)
-            assert len(session.live_seats()) == 1
+            (session,) = context.sessions.of(fan)
+            assert len(session.live_memberships()) == 1
 
 
 async def test_a_viewers_dead_connections_do_not_keep_them_out_of_a_stream(dsn: str) -> None:
     """They look connected, and nobody reads there."""
     wanted = with_section("streams", connections_per_payer=1)
     brisk = msgspec.structs.replace(wanted.websocket, party_heartbeat_seconds=0.2, presence_seconds=0.5)
-    async with running_house(dsn, msgspec.structs.replace(wanted, websocket=brisk)) as house:
-        fan = await add_fan(house, 1000)
-        async with online(house, await add_creator(house, 60)) as cleo, online(house, fan) as finn:
+    async with running_server(dsn, msgspec.structs.replace(wanted, websocket=brisk)) as context:
+        fan = await add_fan(context, 1000)
+        async with online(context, await add_creator(context, 60)) as cleo, online(context, fan) as finn:
             terms = {"type": "private", "rateTokensPerMin": 60}
             channel = (await in_thread(lambda: go_live(cleo, **terms)))["channel"]
-            target = Target(house.websocket_port, SECRET, channel)
+            target = Target(context.websocket_port, SECRET, channel)
             with trio.fail_after(PATIENCE_SECONDS):
                 async with raw_session(target, Encoding.JSON, target.token(fan)) as dead:
                     assert (await dead.ask("room:join", channel=channel))["type"] == "room:joined"
