@@ -14,7 +14,7 @@ from server.money.payouts import Payouts
 from server.money.ticket_settlement import Tickets
 from server.observability.faults import Faults
 from server.observability.memory_limit import MemoryLimit
-from server.observability.metrics import Telemetry
+from server.observability.metrics import Metrics
 from server.rooms.call_rooms import CallRooms
 from server.rooms.leases.absent_rooms import AbsentRooms
 from server.rooms.leases.adoption import Adoption
@@ -46,8 +46,8 @@ class Context:
         self.draining = False
         self.http_closing = trio.Event()
         self.clock = Clock()
-        self.telemetry = Telemetry()
-        self.faults = Faults(self.telemetry)
+        self.metrics = Metrics()
+        self.faults = Faults(self.metrics)
         self.memory = MemoryLimit()
         self.verifier = TokenVerifier(settings.auth, secret=secrets.jwt_secret)
         self.limits = Limits(settings.limits)
@@ -58,10 +58,10 @@ class Context:
         # who is here
         self.user_cache = UserCache(postgres)
         self.sessions = Sessions(settings.websocket)
-        self.wallet_events = WalletEvents(self.telemetry, self.sessions, self.faults)
+        self.wallet_events = WalletEvents(self.metrics, self.sessions, self.faults)
         self.actor = StorageActor(postgres, self.wallet_events)
         self.tickets = Tickets(postgres, self.actor, settings.streams)
-        self.telemetry.watch(
+        self.metrics.watch(
             connections=lambda: self.sessions.connected,
             commit_retries=lambda: self.actor.commit_retries,
             clock_refusals=lambda: self.actor.clock_refusals,
@@ -70,9 +70,9 @@ class Context:
         )
         # rooms
         supervisor = Supervisor(
-            settings.server.restarts, settings.server.restart_window_seconds, self.telemetry, self.faults
+            settings.server.restarts, settings.server.restart_window_seconds, self.metrics, self.faults
         )
-        registry = Registry(rooms_nursery, supervisor, self.telemetry, self.faults)
+        registry = Registry(rooms_nursery, supervisor, self.metrics, self.faults)
         self.registry = self.wallet_events.registry = registry
         self.lease = Lease(self.leases, registry)
         self.room_lifecycle = lifecycle = RoomLifecycle(
@@ -82,7 +82,7 @@ class Context:
             self.lease,
             registry,
             self.sessions,
-            self.telemetry,
+            self.metrics,
             self.clock,
             settings.rooms,
             self.faults,
@@ -92,7 +92,7 @@ class Context:
             self.clock.stalls,
             self.sessions,
             registry,
-            self.telemetry,
+            self.metrics,
             self.faults,
             settings.websocket.presence_seconds,
         )
@@ -117,7 +117,7 @@ class Context:
         self.payments = PaymentService(
             postgres,
             self.actor,
-            self.telemetry,
+            self.metrics,
             settings.payments,
             secrets.stripe_secret_key,
             secrets.stripe_webhook_secret,

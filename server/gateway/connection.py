@@ -56,7 +56,7 @@ async def serve_connection(context: Context, sock: socket.socket, admission: Adm
             accepted = await _shake_hands(context, sock, outbox, nursery)
             if accepted is not None:
                 websocket, offer = accepted
-                context.telemetry.connection_closed(await _converse(context, outbox, websocket, offer, admission))
+                context.metrics.connection_closed(await _converse(context, outbox, websocket, offer, admission))
         finally:
             with trio.CancelScope(shield=True):  # bounded by close_seconds, in aclose itself
                 await outbox.aclose()

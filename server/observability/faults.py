@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias, get_args
 import structlog
 import trio
 
-from server.observability.metrics import Telemetry
+from server.observability.metrics import Metrics
 
 RESTART_SECONDS = 1.0  # between two runs of a service that raised, so that a lasting fault does not fill the log
 
@@ -44,9 +44,9 @@ log = structlog.get_logger(__name__)
 class Faults:
     """The one place that catches everything. A fault costs what `where` says, and never the process."""
 
-    def __init__(self, telemetry: Telemetry) -> None:
-        self._telemetry = telemetry
-        telemetry.name_faults(get_args(Where))
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        metrics.name_faults(get_args(Where))
 
     def note(self, where: Where, error: BaseException, event: str, fields: dict[str, object]) -> None:
         """Log an unexpected exception at level error with its traceback, and count it.
@@ -54,7 +54,7 @@ class Faults:
         Where there is no memory for that, it is only counted: a fault that is contained must not end the process
         because it cannot be told.
         """
-        self._telemetry.fault(where)
+        self._metrics.fault(where)
         with suppress(MemoryError):
             log.error(event, exc_info=error, **fields)
 

@@ -26,7 +26,7 @@ CLOSE_CODES = (
 _MILLISECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
-class Telemetry:
+class Metrics:
     """The figures behind `/metrics`, in a registry of their own."""
 
     def __init__(self) -> None:

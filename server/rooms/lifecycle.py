@@ -20,7 +20,7 @@ from server.config.settings import RoomSettings
 from server.money.refunds_due import give_back_blocks
 from server.money.ticket_settlement import Tickets
 from server.observability.faults import Faults
-from server.observability.metrics import Telemetry
+from server.observability.metrics import Metrics
 from server.rooms.inbox.inbox import Inbox
 from server.rooms.inbox.timers import RoomTimers
 from server.rooms.ownership import Ownership, Trust
@@ -129,7 +129,7 @@ class RoomLifecycle:
         lease: Trust,
         registry: Registry,
         sessions: RoomSessions,
-        telemetry: Telemetry,
+        metrics: Metrics,
         clock: Clock,
         settings: RoomSettings,
         faults: Faults,
@@ -146,7 +146,7 @@ class RoomLifecycle:
         self._actor = actor
         self._leases = leases
         self._lease = lease
-        self._telemetry = telemetry
+        self._metrics = metrics
 
     def room(self, room_id: RoomId, channel: str, parties: tuple[UserId, ...], revival: Revival) -> LiveRoom:
         """A room without a task."""
@@ -169,7 +169,7 @@ class RoomLifecycle:
             room.audiences,
             storage,
             self.sessions,
-            self._telemetry,
+            self._metrics,
             self.faults,
             room.ownership,
         )

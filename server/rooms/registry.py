@@ -10,7 +10,7 @@ from domain.ids import RoomId, UserId
 from domain.room import inputs
 from server.broadcast.audiences import MOVED
 from server.observability.faults import Faults, Where
-from server.observability.metrics import Telemetry
+from server.observability.metrics import Metrics
 from server.rooms.room import LiveRoom
 from server.rooms.supervisor import Supervisor
 from server.rooms.task import RoomTask
@@ -23,13 +23,13 @@ class Registry:
         self,
         nursery: trio.Nursery,
         supervisor: Supervisor,
-        telemetry: Telemetry,
+        metrics: Metrics,
         faults: Faults,
     ) -> None:
         self._nursery = nursery
         self._context = copy_context()  # of the house
         self._supervisor = supervisor
-        self._telemetry = telemetry
+        self._metrics = metrics
         self._faults = faults
         self._rooms: dict[RoomId, LiveRoom] = {}
         self._by_channel: dict[str, LiveRoom] = {}
@@ -83,7 +83,7 @@ class Registry:
         if room.stream is not None and room.stream.facts.price is not None:
             self._metered.add(room.id)
             self._metered_of[room.stream.facts.owner_id] = room
-        self._telemetry.rooms.set(len(self._rooms))
+        self._metrics.rooms.set(len(self._rooms))
         # Not in the context of the request that rang: the room would keep it, token and body, for its whole life.
         self._context.copy().run(partial(self._nursery.start_soon, self._run, room, task, name=f"room {room.id}"))
 
@@ -106,7 +106,7 @@ class Registry:
             for party in room.parties:
                 if self._by_party.get(party) is room:  # the next call may have begun already
                     del self._by_party[party]
-            self._telemetry.rooms.set(len(self._rooms))
+            self._metrics.rooms.set(len(self._rooms))
             room.inbox.close()
             room.settled.set()
 

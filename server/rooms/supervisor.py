@@ -7,7 +7,7 @@ import trio
 
 from server.broadcast.audiences import MOVED, SERVER_FAULT
 from server.observability.faults import Faults, is_fault
-from server.observability.metrics import Telemetry
+from server.observability.metrics import Metrics
 from server.rooms.room import LiveRoom
 from server.rooms.task import RoomTask
 
@@ -20,10 +20,10 @@ class Supervisor:
     A restart that raises, as it does when a row holds what the rules refuse, counts as a crash.
     """
 
-    def __init__(self, restarts: int, window_seconds: float, telemetry: Telemetry, faults: Faults) -> None:
+    def __init__(self, restarts: int, window_seconds: float, metrics: Metrics, faults: Faults) -> None:
         self.restarts = restarts
         self._window_seconds = window_seconds
-        self._telemetry = telemetry
+        self._metrics = metrics
         self._faults = faults
 
     async def run(self, room: LiveRoom, task: RoomTask) -> None:
@@ -49,7 +49,7 @@ class Supervisor:
         crashes.append(now)
         while crashes[0] < now - self._window_seconds:
             crashes.popleft()
-        self._telemetry.room_crashes.inc()
+        self._metrics.room_crashes.inc()
         self._faults.note("room", error, "room.crashed", {"room": str(room.id), "crashes": len(crashes)})
 
     async def _next_try(self, room: LiveRoom, crashes: deque[float]) -> RoomTask | None:

@@ -17,7 +17,7 @@ from server.broadcast.audiences import MOVED, Audiences
 from server.broadcast.fanout import Fanout
 from server.clock import Clock
 from server.observability.faults import Faults
-from server.observability.metrics import Telemetry
+from server.observability.metrics import Metrics
 from server.rooms.committer import Committer, Storage
 from server.rooms.inbox.inbox import Given, Inbox, ends_a_call
 from server.rooms.ownership import Ownership
@@ -71,7 +71,7 @@ class RoomTask:
         audiences: Audiences,
         storage: Storage,
         sessions: Sessions,
-        telemetry: Telemetry,
+        metrics: Metrics,
         faults: Faults,
         ownership: Ownership,
     ) -> None:
@@ -80,7 +80,7 @@ class RoomTask:
         self._inbox = inbox
         self._audiences = audiences
         self._sessions = sessions
-        self._telemetry = telemetry
+        self._metrics = metrics
         self._faults = faults
         self._ownership = ownership
         self._disowned = False
@@ -191,7 +191,7 @@ class RoomTask:
                 case effects.Post(posting):
                     self._committer.post(posting)
                     if posting.kind is Kind.BLOCK:
-                        self._telemetry.block_posted(late=self.clock.now() - at)
+                        self._metrics.block_posted(late=self.clock.now() - at)
                 case effects.Withdraw(payer):
                     self._committer.withdraw(payer)
                 case effects.Refund(user_id):

@@ -9,7 +9,7 @@ import trio
 import trio.testing
 
 from server.observability.faults import Faults
-from server.observability.metrics import Telemetry
+from server.observability.metrics import Metrics
 from server.observability.stall_detector import StallWatch
 from server.rooms.registry import Registry
 from server.sessions.directory import Sessions
@@ -31,14 +31,14 @@ class StallRecovery:
         stalls: StallWatch,
         sessions: Sessions,
         registry: Registry,
-        telemetry: Telemetry,
+        metrics: Metrics,
         faults: Faults,
         presence_seconds: float,
     ) -> None:
         self._stalls = stalls
         self._sessions = sessions
         self._registry = registry
-        self._telemetry = telemetry
+        self._metrics = metrics
         self._faults = faults
         self._presence_seconds = presence_seconds
 
@@ -81,7 +81,7 @@ class StallRecovery:
         self._stalls.end(unheard=unheard)
         for room in rooms:
             room.inbox.wake()
-        self._telemetry.stalled(seconds)
+        self._metrics.stalled(seconds)
         log.warning("server.stalled", seconds=round(seconds, 3), rooms=len(rooms), unheard=unheard)
         for session in sessions:
             with self._contained(session):

@@ -8,7 +8,7 @@ from domain.ids import UserId
 from domain.protocol.events import WalletChanged
 from domain.room import inputs
 from server.observability.faults import Faults
-from server.observability.metrics import Telemetry
+from server.observability.metrics import Metrics
 from server.rooms.registry import Registry
 from server.rooms.room import LiveRoom
 from server.sessions.directory import Sessions
@@ -17,8 +17,8 @@ from server.sessions.directory import Sessions
 class WalletEvents:
     """Watches the storage actor. A room speaks of its own blocks; everything else is told from here."""
 
-    def __init__(self, telemetry: Telemetry, sessions: Sessions, faults: Faults) -> None:
-        self._telemetry = telemetry
+    def __init__(self, metrics: Metrics, sessions: Sessions, faults: Faults) -> None:
+        self._metrics = metrics
         self._sessions = sessions
         self._faults = faults
         self.registry: Registry | None = None  # rooms come after the actor
@@ -26,7 +26,7 @@ class WalletEvents:
     def batch_committed(self, receipts: Sequence[Receipt], seconds: float) -> None:
         """Runs in the actor's task, which nothing that is told from here may end."""
         with self._faults.contained("observer"):
-            self._telemetry.batch_committed(receipts, seconds)
+            self._metrics.batch_committed(receipts, seconds)
         for receipt in receipts:
             if receipt.outcome is Outcome.COMMITTED:
                 with self._faults.contained("observer"):
@@ -35,7 +35,7 @@ class WalletEvents:
     def posting_poisoned(self, receipt: Receipt) -> None:
         """Runs in the actor's task, as `batch_committed` does."""
         with self._faults.contained("observer"):
-            self._telemetry.posting_poisoned()
+            self._metrics.posting_poisoned()
 
     def _tell_of(self, receipt: Receipt) -> None:
         posting = receipt.posting

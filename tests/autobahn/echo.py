@@ -32,7 +32,7 @@ from server.gateway.connection_limits import ConnectionLimits
 from server.gateway.listener import Listener, open_listener
 from server.observability.faults import Faults
 from server.observability.memory_limit import MemoryLimit
-from server.observability.metrics import Telemetry
+from server.observability.metrics import Metrics
 
 BESIDE = "beside"
 CROWD = "crowd"  # what members of the fan-out have for their Authorization
@@ -140,8 +140,8 @@ async def main(port: int, beside: bool) -> None:
         exempt = LimitSettings(exempt=("127.0.0.1/32",))
         context: Any = SimpleNamespace(
             settings=msgspec.structs.replace(Settings(), websocket=settings, limits=exempt),
-            telemetry=(telemetry := Telemetry()),
-            faults=Faults(telemetry),
+            metrics=(metrics := Metrics()),
+            faults=Faults(metrics),
             crowd=Crowd(nursery),
             beside=beside,
         )

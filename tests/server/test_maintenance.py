@@ -9,7 +9,7 @@ import trio.testing
 
 from server.maintenance import LEAST_PAUSE, repeat
 from server.observability.faults import Faults
-from server.observability.metrics import Telemetry
+from server.observability.metrics import Metrics
 
 
 async def moments(rounds: int, seconds: float, work: Callable[[], Awaitable[None]]) -> list[float]:
@@ -23,7 +23,7 @@ async def moments(rounds: int, seconds: float, work: Callable[[], Awaitable[None
         await work()
 
     async with trio.open_nursery() as nursery:
-        await repeat(Faults(Telemetry()), seconds, note)
+        await repeat(Faults(Metrics()), seconds, note)
     return times
 
 

@@ -17,7 +17,7 @@ class PlantedFault(Exception):
 
 def faults_at(context: Context, where: str) -> int:
     """How many faults were counted there since the start."""
-    for line in context.telemetry.exposition().decode().splitlines():
+    for line in context.metrics.exposition().decode().splitlines():
         if line.startswith(f'halfminute_faults_total{{where="{where}"}}'):
             return int(float(line.split()[-1]))
     raise AssertionError(f"no such label: {where}")

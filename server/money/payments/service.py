@@ -17,7 +17,7 @@ from server.ids import new_uuid
 from server.money.payments.demo import Demo
 from server.money.payments.provider import PaymentEvent, Provider, ProviderAway, ReversalEvent
 from server.money.payments.stripe import Stripe
-from server.observability.metrics import Telemetry
+from server.observability.metrics import Metrics
 from storage.ledger.actor import StorageActor
 from storage.market.payments import PROBLEMS, Reported, count_open_payments, record_payment, withdraw_acceptance
 from storage.market.purchases import (
@@ -41,14 +41,14 @@ class PaymentService:
         self,
         postgres: Postgres,
         actor: StorageActor,
-        telemetry: Telemetry,
+        metrics: Metrics,
         settings: PaymentSettings,
         stripe_secret_key: str | None,
         stripe_webhook_secret: str | None,
     ) -> None:
         self._postgres = postgres
         self._actor = actor
-        self._telemetry = telemetry
+        self._metrics = metrics
         self.demo: Demo | None = None
         self.stripe: Stripe | None = None
         if stripe_secret_key is not None and stripe_webhook_secret is not None:
@@ -133,8 +133,8 @@ class PaymentService:
 
     async def count_open(self) -> None:
         """Bring the gauges of what waits for operators up to date. Raises StorageUnavailable."""
-        self._telemetry.payments_open(await count_open_payments(self._postgres))
-        self._telemetry.reversals_open.set(await count_open_reversals(self._postgres))
+        self._metrics.payments_open(await count_open_payments(self._postgres))
+        self._metrics.reversals_open.set(await count_open_reversals(self._postgres))
 
     async def _find(self, provider: str, purchase_id: UUID | None) -> Purchase | None:
         purchase = None if purchase_id is None else await find_purchase(self._postgres, purchase_id)
@@ -159,7 +159,7 @@ class PaymentService:
         self._count(what)
 
     def _count(self, what: str) -> None:
-        self._telemetry.payments.labels(what).inc()
+        self._metrics.payments.labels(what).inc()
 
 
 def _reported(provider: str, event: PaymentEvent) -> Reported:

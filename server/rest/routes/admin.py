@@ -118,7 +118,7 @@ async def show_audit(ask: Ask) -> AuditResult | Refusal:
         ]
     finally:
         _one_audit.release()
-    ask.context.telemetry.ledger_proved({proof.proof: len(proof.rows) for proof in proofs})
+    ask.context.metrics.ledger_proved({proof.proof: len(proof.rows) for proof in proofs})
     return AuditResult(all(proof.holds for proof in proofs), proofs)
 
 

@@ -160,7 +160,7 @@ async def _settle(
     if isinstance(settled, Refusal):
         return settled
     if settled.is_new:
-        ask.context.telemetry.payments.labels(f"{settlement.action}ed_by_operator").inc()
+        ask.context.metrics.payments.labels(f"{settlement.action}ed_by_operator").inc()
     if settlement.action == "credit":
         assert settled.purchase is not None, "what is credited is a purchase"
         if await payments.credit(settled.purchase) == "not_credited":

@@ -58,7 +58,7 @@ async def show_metrics(ask: Ask) -> Plain | Refusal:
     """
     if not (_has_metrics_token(ask) or _is_near(ask)):
         return Refusal(Code.FORBIDDEN, "The figures are for metrics.networks, or for HALFMINUTE_METRICS_TOKEN")
-    return Plain(ask.context.telemetry.exposition(), PROMETHEUS)
+    return Plain(ask.context.metrics.exposition(), PROMETHEUS)
 
 
 def _has_metrics_token(ask: Ask) -> bool:

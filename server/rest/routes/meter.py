@@ -61,16 +61,16 @@ async def sweep(ask: Ask) -> Sweep | Refusal:
     """
     context = ask.context
     if not _may_sweep(ask):
-        context.telemetry.swept("refused")
+        context.metrics.swept("refused")
         return UNAUTHORIZED
     if context.draining:
         return Refusal(Code.DRAINING, "The server is shutting down")
     try:
         swept = await _bring_up_to_date(ask)
     except (StorageUnavailable, Refused):
-        context.telemetry.swept("failed")
+        context.metrics.swept("failed")
         raise
-    context.telemetry.swept("failed" if swept.failed else "done")
+    context.metrics.swept("failed" if swept.failed else "done")
     return swept
 
 

@@ -50,11 +50,11 @@ async def hear_stripe(ask: Ask) -> Heard | Refusal:
         event = stripe.read_event(ask.raw, ask.headers.get("Stripe-Signature", ""), ask.context.clock.now() / 1_000_000)
     except EventUnreadable as unreadable:  # signed, so that money may wait behind it
         log.error("payment.event_unreadable", reason=str(unreadable))
-        ask.context.telemetry.payments.labels("unreadable").inc()
+        ask.context.metrics.payments.labels("unreadable").inc()
         return Refusal(Code.FORBIDDEN, str(unreadable))
     except EventRefused as refused:
         log.warning("payment.event_refused", reason=str(refused))
-        ask.context.telemetry.payments.labels("refused").inc()
+        ask.context.metrics.payments.labels("refused").inc()
         return Refusal(Code.FORBIDDEN, str(refused))
     if event is not None:
         await _settle(ask, stripe.name, event)

@@ -115,7 +115,7 @@ async def _refund(
     refunded = await ask.context.actor.refund(paid, reason, advance)
     if refunded.missing:
         log.warning("refund.beyond_losses_limit", missing=refunded.missing, limit=limit)
-        ask.context.telemetry.losses_limit_reached()
+        ask.context.metrics.losses_limit_reached()
         return losses_limit(refunded.missing, limit)
     return _sum(refunded.receipts) if refunded.receipts else NOTHING_PAID
 

@@ -29,7 +29,7 @@ from server.config.settings import RoomSettings, WebsocketSettings
 from server.money.ticket_settlement import Tickets
 from server.observability.faults import Faults
 from server.observability.memory import settle_memory
-from server.observability.metrics import Telemetry
+from server.observability.metrics import Metrics
 from server.rooms.lifecycle import RoomLifecycle
 from server.rooms.registry import Registry
 from server.rooms.room import Revival
@@ -127,16 +127,16 @@ async def main(rooms: int, seconds: float) -> None:
 
 
 def _lifecycle(actor: Actor, lateness: Lateness, nursery: trio.Nursery) -> RoomLifecycle:
-    telemetry, sessions = cast(Telemetry, lateness), Sessions(WebsocketSettings())
-    faults = Faults(Telemetry())
+    metrics, sessions = cast(Metrics, lateness), Sessions(WebsocketSettings())
+    faults = Faults(Metrics())
     return RoomLifecycle(
         cast(Postgres, None),
         cast(StorageActor, actor),
         cast(Leases, None),
         Trusted(),
-        Registry(nursery, cast(Supervisor, None), telemetry, faults),
+        Registry(nursery, cast(Supervisor, None), metrics, faults),
         sessions,
-        telemetry,
+        metrics,
         Clock(),
         RoomSettings(),
         faults,

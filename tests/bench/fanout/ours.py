@@ -31,7 +31,7 @@ from server.gateway.listener import Listener, open_listener
 from server.observability.faults import Faults
 from server.observability.memory import settle_memory
 from server.observability.memory_limit import MemoryLimit
-from server.observability.metrics import Telemetry
+from server.observability.metrics import Metrics
 from tests.bench.turn import percentile
 
 EVENT_BYTES = 200
@@ -152,7 +152,7 @@ async def main(port: int, encodings: Sequence[Encoding]) -> None:
             room.serve,
             limits,
             settings.send_buffer_bytes,
-            Faults(Telemetry()),
+            Faults(Metrics()),
             MemoryLimit(),
         )
         nursery.start_soon(accepting.run, nursery)

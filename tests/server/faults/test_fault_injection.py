@@ -169,7 +169,7 @@ class Scene:
     def counted(self) -> Counter[str]:
         """Contained faults, by where."""
         found: Counter[str] = Counter()
-        for line in self.context.telemetry.exposition().decode().splitlines():
+        for line in self.context.metrics.exposition().decode().splitlines():
             if line.startswith("halfminute_faults_total{"):
                 found[line.split('"')[1]] = int(float(line.split()[-1]))
         return found

@@ -30,7 +30,7 @@ async def test_a_join_that_is_refused_is_answered_and_leaves_no_seat_and_an_open
         assert [session.live_memberships() for session in context.sessions.of(fan)] == [{}]
         joined = await trio.to_thread.run_sync(finn.join, stream["channel"])
         assert joined["type"] == "room:joined", "the connection is still open, and the room can be joined"
-        assert 'halfminute_faults_total{where="command"} 1.0' in context.telemetry.exposition().decode()
+        assert 'halfminute_faults_total{where="command"} 1.0' in context.metrics.exposition().decode()
 
 
 @pytest.mark.parametrize(("sqlstate", "code"), [("22003", 4003), ("53100", 4003)])

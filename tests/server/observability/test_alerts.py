@@ -117,7 +117,7 @@ async def test_what_an_audit_found_is_a_figure(context: Context) -> None:
     operator = phone_of(context, new_uuid(), role="operator")
     with operator.http as web:
         await trio.to_thread.run_sync(web.get, "/admin/audit")
-    lines = context.telemetry.exposition().decode().splitlines()
+    lines = context.metrics.exposition().decode().splitlines()
     assert 'halfminute_ledger_faults{proof="all balances sum to zero"} 1.0' in lines
     assert 'halfminute_ledger_faults{proof="no user owes"} 0.0' in lines
 

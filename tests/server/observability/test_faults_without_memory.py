@@ -7,7 +7,7 @@ import pytest
 import structlog
 
 from server.observability.faults import Faults
-from server.observability.metrics import Telemetry
+from server.observability.metrics import Metrics
 
 
 def test_a_fault_that_cannot_be_logged_for_want_of_memory_is_counted_and_contained(
@@ -16,8 +16,8 @@ def test_a_fault_that_cannot_be_logged_for_want_of_memory_is_counted_and_contain
     def refuse(logger: Any, method: str, event: MutableMapping[str, Any]) -> str:
         raise MemoryError
 
-    telemetry = Telemetry()
+    metrics = Metrics()
     monkeypatch.setattr("server.observability.faults.log", structlog.wrap_logger(None, processors=[refuse]))
-    with Faults(telemetry).contained("connection"):
+    with Faults(metrics).contained("connection"):
         raise MemoryError
-    assert b'halfminute_faults_total{where="connection"} 1.0' in telemetry.exposition()
+    assert b'halfminute_faults_total{where="connection"} 1.0' in metrics.exposition()

@@ -12,7 +12,7 @@ from server.gateway.connection_limits import Admission, ConnectionLimits
 from server.gateway.listener import Listener, open_listener
 from server.observability.faults import Faults
 from server.observability.memory_limit import LOOK_SECONDS, RESERVE_BYTES_MIN, MemoryLimit
-from server.observability.metrics import Telemetry
+from server.observability.metrics import Metrics
 
 MIB = 2**20
 SIZE = 600 * MIB
@@ -113,7 +113,7 @@ async def test_newcomers_are_refused_until_there_is_memory_again(system: System)
     with open_listener(Address("127.0.0.1", 0)) as listening:
         async with trio.open_nursery() as nursery:
             limits = ConnectionLimits(10, 100)
-            listener = Listener(listening, greet, limits, 65_536, Faults(Telemetry()), system.limit())
+            listener = Listener(listening, greet, limits, 65_536, Faults(Metrics()), system.limit())
             nursery.start_soon(listener.run, nursery)
             assert await hear() == b""
             system.address_space, system.seconds = resource.RLIM_INFINITY, 2 * LOOK_SECONDS

@@ -45,7 +45,7 @@ async def trace(shop: Shop) -> list[tuple[Any, ...]]:
 
 
 def waiting(shop: Shop) -> float:
-    lines = shop.context.telemetry.exposition().decode().splitlines()
+    lines = shop.context.metrics.exposition().decode().splitlines()
     return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith("halfminute_payments_open{"))
 
 

@@ -35,7 +35,7 @@ async def reversals(operator: Caller, **query: Any) -> list[dict[str, Any]]:
 
 
 def figure(shop: Shop, name: str) -> float:
-    lines = shop.context.telemetry.exposition().decode().splitlines()
+    lines = shop.context.metrics.exposition().decode().splitlines()
     return sum(float(line.rpartition(" ")[2]) for line in lines if line.rpartition(" ")[0] == name)
 
 

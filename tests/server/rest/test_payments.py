@@ -37,13 +37,13 @@ async def shop(dsn: str) -> AsyncIterator[Shop]:
 async def counted(shop: Shop, outcome: str) -> float:
     """What /metrics says of events with this outcome."""
     name = f'halfminute_payments_total{{outcome="{outcome}"}} '
-    lines = shop.context.telemetry.exposition().decode().splitlines()
+    lines = shop.context.metrics.exposition().decode().splitlines()
     return sum(float(line.removeprefix(name)) for line in lines if line.startswith(name))
 
 
 async def waiting(shop: Shop) -> dict[str, int]:
     """How many payments wait for an operator, by problem, as /metrics says."""
-    lines = shop.context.telemetry.exposition().decode().splitlines()
+    lines = shop.context.metrics.exposition().decode().splitlines()
     told = (line.partition('halfminute_payments_open{problem="')[2].partition('"} ') for line in lines)
     return {problem: int(float(count)) for problem, _, count in told if problem}
 

@@ -13,7 +13,7 @@ from server.broadcast.send_queue import Outbox
 from server.context import Context
 from server.money import tips
 from server.observability.faults import Faults
-from server.observability.metrics import Telemetry
+from server.observability.metrics import Metrics
 from server.rooms.committer import Committer
 from server.sessions.directory import Sessions
 from server.sessions.session import Session
@@ -221,7 +221,7 @@ async def test_a_viewer_whose_welcome_cannot_be_sent_is_no_member(
 
 
 async def test_a_cancellation_that_nobody_asked_for_is_a_fault_and_cancels_nothing_else() -> None:
-    faults, others_done = Faults(Telemetry()), trio.Event()
+    faults, others_done = Faults(Metrics()), trio.Event()
 
     async def cancelled_by_nobody() -> None:
         raise trio.Cancelled._create(source="unknown")
@@ -238,14 +238,14 @@ async def test_a_cancellation_that_nobody_asked_for_is_a_fault_and_cancels_nothi
 
 
 async def test_a_cancellation_that_was_asked_for_goes_on_as_ever() -> None:
-    faults = Faults(Telemetry())
+    faults = Faults(Metrics())
     with errors_logged() as errors, trio.move_on_after(0) as scope:
         await faults.run("background_task", trio.sleep_forever)
     assert scope.cancelled_caught and errors == []
 
 
 async def test_a_service_that_raises_is_run_anew(autojump_clock: trio.testing.MockClock) -> None:
-    faults, runs = Faults(Telemetry()), trio.open_memory_channel[int](10)
+    faults, runs = Faults(Metrics()), trio.open_memory_channel[int](10)
 
     async def service(*, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         runs[0].send_nowait(1)
