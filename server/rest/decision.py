@@ -5,7 +5,7 @@ from typing import Literal
 from domain.ids import client_key, content_digest
 from domain.refusals import Code, Refusal
 from domain.text import clean
-from server.rest.request import Ask
+from server.rest.request import Request
 from server.rest.responses import invalid
 from server.rest.strict_json import FieldError
 from storage.idempotency import KEY_IN_USE, find_use
@@ -13,17 +13,17 @@ from storage.market.payment_settlements import Settlement
 
 
 async def settlement_of(
-    ask: Ask, action: Literal["credit", "reject", "release"], reason: str, *target: str
+    request: Request, action: Literal["credit", "reject", "release"], reason: str, *target: str
 ) -> Settlement | Refusal:
     """Refuses a reason without a visible character, a key that was used for another decision, and while draining."""
     reason = clean(reason)
     if not reason:
         return invalid(FieldError("reason", "must have a visible character"))
     content = content_digest("settle", *target, action, reason)
-    key = None if ask.key is None else client_key(ask.user_id, ask.key)
-    used = None if key is None else await find_use(ask.context.postgres, key)
+    key = None if request.key is None else client_key(request.user_id, request.key)
+    used = None if key is None else await find_use(request.context.postgres, key)
     if used is not None and used.content != content:
         return KEY_IN_USE
-    if ask.context.draining:
+    if request.context.draining:
         return Refusal(Code.DRAINING, "The server is shutting down")
-    return Settlement(action=action, reason=reason, operator_id=ask.user_id, key=key, content=content)
+    return Settlement(action=action, reason=reason, operator_id=request.user_id, key=key, content=content)

@@ -5,7 +5,8 @@ from typing import Any
 
 import structlog
 import trio
-from quart import g, request
+from quart import g
+from quart import request as incoming
 from structlog.contextvars import bind_contextvars, clear_contextvars
 from werkzeug.exceptions import MethodNotAllowed
 
@@ -17,7 +18,7 @@ from server.rest.background_tasks import BackgroundTasks
 from server.rest.cors import cross_origin, preflight
 from server.rest.http.client_address import CLIENT, Client
 from server.rest.query import decode_query
-from server.rest.request import Ask, read_key, request_id
+from server.rest.request import Request, read_key, request_id
 from server.rest.responses import Answer, answered, challenge, refusal_of, refused
 from server.rest.route import Needs, Route
 from server.rest.strict_json import decode_body, require_json
@@ -48,18 +49,18 @@ class Dispatch:
     async def begin(self) -> Answer | None:
         """Before anything else, also for a path that does not exist."""
         g.begun = trio.current_time()
-        g.request_id = request_id(request.headers.get("Traceparent"))
+        g.request_id = request_id(incoming.headers.get("Traceparent"))
         clear_contextvars()
         bind_contextvars(request_id=g.request_id)  # in every log line of this request, and of what it sets off
         g.headers = {}
         g.taken = []
-        client: Client = request.scope[CLIENT]  # type: ignore[literal-required]  # reason: a key of ours
+        client: Client = incoming.scope[CLIENT]  # type: ignore[literal-required]  # reason: a key of ours
         g.address, g.exempt = client.limited_as, client.exempt
-        limit = self._limits.get(request.endpoint or "", "address")
+        limit = self._limits.get(incoming.endpoint or "", "address")
         hurried = None if limit == "proof" else await self._count(limit, g.address)
         if hurried is not None:
             return refused(hurried, g.request_id)
-        return preflight(request, self._context.settings.http.allowed_origins)
+        return preflight(incoming, self._context.settings.http.allowed_origins)
 
     def view_of(self, route: Route) -> Callable[..., Awaitable[Answer]]:
         """What answers a route."""
@@ -68,18 +69,18 @@ class Dispatch:
             if route.retired is not None:
                 g.headers.update(route.retired.headers)
             # A body is read even where none is wanted: an answer before its end would break the connection.
-            raw = b"" if request.method in ("GET", "HEAD") else await _body()
-            ask = Ask(
+            raw = b"" if incoming.method in ("GET", "HEAD") else await _body()
+            request = Request(
                 self._context,
                 self._background_tasks,
-                path=request.path,
+                path=incoming.path,
                 query=_query(),
-                headers=request.headers,
+                headers=incoming.headers,
                 raw=raw,
-                peer=request.remote_addr or "",
+                peer=incoming.remote_addr or "",
             )
-            ask.answer_headers = g.headers
-            result = await self._carry_out(route, ask, path)
+            request.answer_headers = g.headers
+            result = await self._carry_out(route, request, path)
             return refused(result, g.request_id) if isinstance(result, Refusal) else answered(result, route.status)
 
         return view
@@ -90,10 +91,10 @@ class Dispatch:
             response.headers.setdefault(name, value)
         response.headers.update(g.headers)
         response.headers.update(_limits(g.taken))
-        response.headers.update(cross_origin(request, self._context.settings.http.allowed_origins))
+        response.headers.update(cross_origin(incoming, self._context.settings.http.allowed_origins))
         response.headers["X-Request-Id"] = g.request_id
         took = round((trio.current_time() - g.begun) * 1000, 1)
-        log.info("http.answered", method=request.method, rule=_rule(), status=response.status_code, ms=took)
+        log.info("http.answered", method=incoming.method, rule=_rule(), status=response.status_code, ms=took)
         return response
 
     async def fail(self, error: Exception) -> Answer:
@@ -104,33 +105,33 @@ class Dispatch:
             g.headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
         refusal = refusal_of(error)
         if refusal is None:
-            self._context.faults.note("request", error, "http.fault", {"method": request.method, "rule": _rule()})
+            self._context.faults.note("request", error, "http.fault", {"method": incoming.method, "rule": _rule()})
             refusal = Refusal(
                 Code.INTERNAL, "Something went wrong on our side; the request id helps us to find out what"
             )
         return refused(refusal, g.request_id)
 
-    async def _carry_out(self, route: Route, ask: Ask, arguments: dict[str, Any]) -> Any:
+    async def _carry_out(self, route: Route, request: Request, arguments: dict[str, Any]) -> Any:
         if route.needs is not Needs.ANYONE:
-            await ask.identify(overlays=route.needs is Needs.ONLOOKER)
-            bind_contextvars(user=str(ask.user_id))
+            await request.identify(overlays=route.needs is Needs.ONLOOKER)
+            bind_contextvars(user=str(request.user_id))
             # An operator who gives something to many does not tap faster than people can.
-            moves_own = route.takes_key and not ask.is_operator
-            hurried = await self._count("money" if moves_own else "user", str(ask.user_id))
+            moves_own = route.takes_key and not request.is_operator
+            hurried = await self._count("money" if moves_own else "user", str(request.user_id))
             if hurried is not None:
                 return hurried
-            if self._context.bans.closes(ask.user_id, route.method, route.path):
+            if self._context.bans.closes(request.user_id, route.method, route.path):
                 return bans.REFUSAL
-        if route.needs is Needs.OPERATOR and not ask.is_operator:
+        if route.needs is Needs.OPERATOR and not request.is_operator:
             return Refusal(Code.FORBIDDEN, "Only operators may do this")
         if route.takes_key:
-            ask.key = read_key(ask.headers.get("Idempotency-Key"))
+            request.key = read_key(request.headers.get("Idempotency-Key"))
         if route.query is not None:
-            arguments["query"] = decode_query(ask.query, route.query)
+            arguments["query"] = decode_query(request.query, route.query)
         if route.body is not None:
-            require_json(ask.headers.get("Content-Type"))
-            arguments["body"] = decode_body(ask.raw, route.body)
-        result = await route.handler(ask, **arguments)
+            require_json(request.headers.get("Content-Type"))
+            arguments["body"] = decode_body(request.raw, route.body)
+        result = await route.handler(request, **arguments)
         if route.limit == "proof" and isinstance(result, Refusal) and result.code in PROOF_FAILED:
             return await self._count("proof", g.address) or result
         return result
@@ -156,13 +157,13 @@ def _limits(taken: list[Taken]) -> dict[str, str]:
 
 async def _body() -> bytes:
     """Raises HTTPException for one that is too large, or does not arrive."""
-    return await request.get_data(cache=False, as_text=False, parse_form_data=False)
+    return await incoming.get_data(cache=False, as_text=False, parse_form_data=False)
 
 
 def _query() -> dict[str, list[str]]:
-    return dict(request.args.lists()) if request.query_string else {}
+    return dict(incoming.args.lists()) if incoming.query_string else {}
 
 
 def _rule() -> str:
     """The path as it is declared: what stands in its place may be nobody's business."""
-    return request.url_rule.rule if request.url_rule is not None else ""
+    return incoming.url_rule.rule if incoming.url_rule is not None else ""

@@ -23,7 +23,7 @@ KEY_CHARACTERS = 255
 NOBODY = UserId(UUID(int=0))  # who asks where anyone may; no token with this subject is accepted
 
 
-class Ask:
+class Request:
     """What a handler may know of a request, and the headers that it adds to the answer."""
 
     __slots__ = (

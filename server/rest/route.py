@@ -147,7 +147,7 @@ class Routes(list[Route]):
                     answer=_without_refusal(types["return"]),
                 )
             )
-            assert next(iter(signature(handler).parameters)) == "ask", "a handler takes the request first"
+            assert next(iter(signature(handler).parameters)) == "request", "a handler takes the request first"
             return handler
 
         return declare

@@ -233,7 +233,13 @@ IN_FIGURES = (
         "refund-of-ones-own",
         "nobody refunds what they paid or were paid themselves",
         "an operator takes back what they paid a creator, or lets `losses` pay their debts",
-        (Edit("server/rest/routes/refunds.py", "if ask.user_id in await find_parties(", "if not await find_parties("),),
+        (
+            Edit(
+                "server/rest/routes/refunds.py",
+                "if request.user_id in await find_parties(",
+                "if not await find_parties(",
+            ),
+        ),
         f"{ACTIONS_TESTS}::test_nobody_refunds_what_they_paid_or_were_paid_themselves",
         "201",
         "it is answered 201",

@@ -221,7 +221,7 @@ IN_LEASES = (
         "end-absent",
         "who ends a stream that has no room here is told so",
         "200, and nothing happens",
-        (Edit(STREAMS, "        refusal = await _end_live(ask, stream_id)\n", "        refusal = None\n"),),
+        (Edit(STREAMS, "        refusal = await _end_live(request, stream_id)\n", "        refusal = None\n"),),
         f"{OTHERS}::test_a_stream_on_another_server_is_neither_ended_nor_started_by_this_one",
         "OVERLOADED",
         "the answer is another",
@@ -230,7 +230,7 @@ IN_LEASES = (
         "start-absent",
         "… and so is who starts it",
         "200, and nobody can join",
-        (Edit(STREAMS, "if ask.context.registry.find(stream_id) is None:", "if False:"),),
+        (Edit(STREAMS, "if request.context.registry.find(stream_id) is None:", "if False:"),),
         f"{OTHERS}::test_a_room_that_waits_to_be_adopted_is_starting",
         "start",
         "the answer is 200",
@@ -242,8 +242,8 @@ IN_LEASES = (
         (
             Edit(
                 STREAMS,
-                "        ended = await ask.background_tasks.run(lambda: _cancel(ask, stream_id))",
-                "        await ask.background_tasks.run(lambda: _cancel(ask, stream_id))\n        ended = True",
+                "        ended = await request.background_tasks.run(lambda: _cancel(request, stream_id))",
+                "        await request.background_tasks.run(lambda: _cancel(request, stream_id))\n        ended = True",
             ),
         ),
         f"{OTHERS}::test_a_stream_that_goes_live_as_it_is_cancelled_ends_as_a_live_one_and_gives_its_tickets_back",

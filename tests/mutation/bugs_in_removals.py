@@ -37,7 +37,7 @@ IN_REMOVALS = (
         "sale-again",
         "a ticket is sold only to a buyer who is not put out by the time it is booked",
         "a viewer who is removed at that moment has paid for a stream that lets them in no more",
-        (Edit(TICKETS, "now is not None and (refusal := await _why_evicted(ask, now)) is not None", "False"),),
+        (Edit(TICKETS, "now is not None and (refusal := await _why_evicted(request, now)) is not None", "False"),),
         "tests/server/rest/test_ticket_races.py"
         "::test_a_buyer_who_is_removed_while_the_ticket_is_booked_gets_the_tokens_back",
         "assert 201 == 403",

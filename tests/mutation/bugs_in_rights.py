@@ -145,7 +145,7 @@ IN_RIGHTS = (
         "tip-context",
         "a call that somebody has no part in is no context for their tip",
         "404 instead of 400 tells that there is such a call",
-        (Edit("server/rest/routes/tips.py", " or not all(room.admits(ask.user_id) for room in rooms):", ":"),),
+        (Edit("server/rest/routes/tips.py", " or not all(room.admits(request.user_id) for room in rooms):", ":"),),
         f"{IDS_TESTS}::test_a_tips_context_does_not_tell_whether_there_is_such_a_call",
         "No such room",
         "the answer is 404",
@@ -227,7 +227,7 @@ IN_RIGHTS = (
         (
             Edit(
                 "server/rest/routes/health.py",
-                "    if not (_has_metrics_token(ask) or _is_near(ask)):",
+                "    if not (_has_metrics_token(request) or _is_near(request)):",
                 "    if False:",
             ),
         ),
@@ -242,7 +242,7 @@ IN_RIGHTS = (
         (
             Edit(
                 "server/rest/routes/health.py",
-                "    if not is_within(ask.peer, proxies.trusted) and any(",
+                "    if not is_within(request.peer, proxies.trusted) and any(",
                 "    if False and any(",
             ),
         ),

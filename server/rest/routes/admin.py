@@ -16,7 +16,7 @@ from domain.stream.record import StreamView
 from domain.text import clean
 from server.ids import new_uuid
 from server.rest.query import Listed, Paging
-from server.rest.request import Ask
+from server.rest.request import Request
 from server.rest.responses import invalid
 from server.rest.route import Needs, Routes
 from server.rest.routes.wallet import Balance
@@ -87,26 +87,26 @@ class RoomCard(msgspec.Struct, frozen=True, rename="camel"):
         Code.DRAINING,
     ),
 )
-async def credit(ask: Ask, body: CreditWanted) -> Credit | Refusal:
+async def credit(request: Request, body: CreditWanted) -> Credit | Refusal:
     """Promotional credit, or a correction when negative, which never takes more than is there."""
     reason = clean(body.reason)
     if not reason:
         return invalid(FieldError("reason", "must have a visible character"))
-    if body.user_id == ask.user_id:
+    if body.user_id == request.user_id:
         return Refusal(Code.SELF_PAYMENT, "Nobody credits themselves")
     if body.tokens == 0:
         return invalid(FieldError("tokens", "must not be 0"))
-    posting = _posting(ask.posting_key(), body, reason, ask.user_id)
-    used = None if ask.key is None else await find_use(ask.context.postgres, posting.key)
+    posting = _posting(request.posting_key(), body, reason, request.user_id)
+    used = None if request.key is None else await find_use(request.context.postgres, posting.key)
     if used is not None:  # the key decides before anything else
         return _first_result(used, posting, body, reason)
-    if await find_user(ask.context.postgres, body.user_id) is None:
+    if await find_user(request.context.postgres, body.user_id) is None:
         return Refusal(Code.NOT_FOUND, "No such user")
-    return await _book(ask, posting, body, reason)
+    return await _book(request, posting, body, reason)
 
 
 @routes.get("/audit", needs=Needs.OPERATOR, refuses=(Code.OVERLOADED,))
-async def show_audit(ask: Ask) -> AuditResult | Refusal:
+async def show_audit(request: Request) -> AuditResult | Refusal:
     """Prove the ledger, against one snapshot; one proof at a time."""
     try:
         _one_audit.acquire_nowait()
@@ -114,22 +114,22 @@ async def show_audit(ask: Ask) -> AuditResult | Refusal:
         return Refusal(Code.OVERLOADED, "Another audit is under way")
     try:
         proofs = [
-            ProofResult(found.sentence, not found.rows, found.rows) async for found in audit(ask.context.postgres)
+            ProofResult(found.sentence, not found.rows, found.rows) async for found in audit(request.context.postgres)
         ]
     finally:
         _one_audit.release()
-    ask.context.metrics.ledger_proved({proof.proof: len(proof.rows) for proof in proofs})
+    request.context.metrics.ledger_proved({proof.proof: len(proof.rows) for proof in proofs})
     return AuditResult(all(proof.holds for proof in proofs), proofs)
 
 
 @routes.get("/rooms", needs=Needs.OPERATOR, refuses=(Code.VALIDATION_FAILED,))
-async def list_rooms(ask: Ask, query: Paging) -> Listed[RoomCard]:
+async def list_rooms(request: Request, query: Paging) -> Listed[RoomCard]:
     """The live rooms of this server, newest first."""
-    rooms = sorted(ask.context.registry, key=lambda room: room.id, reverse=True)
+    rooms = sorted(request.context.registry, key=lambda room: room.id, reverse=True)
     rest = [room for room in rooms if query.before is None or room.id < _room_id(query.before)][query.offset :]
     shown = rest[: query.limit]
     following = str(shown[-1].id) if len(rest) > query.limit else None
-    return ask.listed(Paged([_card(room) for room in shown], len(rooms), False, following), query)
+    return request.listed(Paged([_card(room) for room in shown], len(rooms), False, following), query)
 
 
 def _posting(key: PostingKey, body: CreditWanted, reason: str, operator_id: UserId) -> Posting:
@@ -147,15 +147,15 @@ def _posting(key: PostingKey, body: CreditWanted, reason: str, operator_id: User
     )
 
 
-async def _book(ask: Ask, posting: Posting, body: CreditWanted, reason: str) -> Credit | Refusal:
-    if ask.context.draining:
+async def _book(request: Request, posting: Posting, body: CreditWanted, reason: str) -> Credit | Refusal:
+    if request.context.draining:
         return Refusal(Code.DRAINING, "The server is shutting down")
-    receipt = (await ask.background_tasks.run(partial(ask.context.actor.post, [posting])))[0]
+    receipt = (await request.background_tasks.run(partial(request.context.actor.post, [posting])))[0]
     match receipt.outcome:
         case Outcome.COMMITTED:
             return _credit(posting.ref_id, receipt.debit_after, receipt.credit_after, body, reason)
         case Outcome.ALREADY:  # the same request, at the same moment
-            used = await find_use(ask.context.postgres, posting.key)
+            used = await find_use(request.context.postgres, posting.key)
             assert used is not None, "the journal keeps every key"
             return _first_result(used, posting, body, reason)
         case Outcome.CONFLICT:

@@ -12,7 +12,7 @@ from domain.instant import from_datetime, rfc3339
 from domain.refusals import Code, Refusal
 from server.rest.decision import settlement_of
 from server.rest.query import Listed, Paging
-from server.rest.request import Ask
+from server.rest.request import Request
 from server.rest.responses import invalid
 from server.rest.route import Needs, Routes
 from server.rest.routes.tokens import PurchaseCard, card_of
@@ -93,17 +93,19 @@ class PaymentSettlementWanted(SettlementWanted, frozen=True, rename="camel"):
 
 
 @routes.get("/purchases", needs=Needs.OPERATOR, refuses=(Code.VALIDATION_FAILED,))
-async def list_everybodys_purchases(ask: Ask, query: PurchasesQuery) -> Listed[PurchaseOfUser]:
+async def list_everybodys_purchases(request: Request, query: PurchasesQuery) -> Listed[PurchaseOfUser]:
     """Everybody's purchases, newest first."""
-    found = await list_all_purchases(ask.context.postgres, query.page, status=query.status, user_id=query.user_id)
-    return ask.listed(Paged([_purchase_card(purchase) for purchase in found.items], *found[1:]), query)
+    found = await list_all_purchases(request.context.postgres, query.page, status=query.status, user_id=query.user_id)
+    return request.listed(Paged([_purchase_card(purchase) for purchase in found.items], *found[1:]), query)
 
 
 @routes.get("/payments", needs=Needs.OPERATOR, refuses=(Code.VALIDATION_FAILED,))
-async def list_reported_payments(ask: Ask, query: PaymentsQuery) -> Listed[PaymentCard]:
+async def list_reported_payments(request: Request, query: PaymentsQuery) -> Listed[PaymentCard]:
     """The payments that providers reported, newest first, whether they were credited or not."""
-    found = await list_payments(ask.context.postgres, query.page, status=query.status, purchase_id=query.purchase_id)
-    return ask.listed(Paged([_payment_card(payment) for payment in found.items], *found[1:]), query)
+    found = await list_payments(
+        request.context.postgres, query.page, status=query.status, purchase_id=query.purchase_id
+    )
+    return request.listed(Paged([_payment_card(payment) for payment in found.items], *found[1:]), query)
 
 
 SETTLING = (
@@ -117,50 +119,52 @@ SETTLING = (
 
 
 @routes.post("/payments/{paymentId}/settle", needs=Needs.OPERATOR, takes_key=True, refuses=SETTLING)
-async def settle_one_payment(ask: Ask, payment_id: UUID, body: PaymentSettlementWanted) -> PaymentCard | Refusal:
+async def settle_one_payment(
+    request: Request, payment_id: UUID, body: PaymentSettlementWanted
+) -> PaymentCard | Refusal:
     """Credit the purchase of a payment that was not credited, or reject the payment.
 
     A purchase is credited once, whatever is reported or settled besides. The same decision again changes nothing.
     """
-    settlement = await settlement_of(ask, body.action, body.reason, str(payment_id), str(body.purchase_id))
+    settlement = await settlement_of(request, body.action, body.reason, str(payment_id), str(body.purchase_id))
     if isinstance(settlement, Refusal):
         return settlement
-    work = partial(settle_payment, ask.context.postgres, payment_id, settlement, body.purchase_id)
-    settled = await ask.background_tasks.run(partial(_settle, ask, settlement, work))
+    work = partial(settle_payment, request.context.postgres, payment_id, settlement, body.purchase_id)
+    settled = await request.background_tasks.run(partial(_settle, request, settlement, work))
     if isinstance(settled, Refusal):
         return settled
-    payment = await find_payment(ask.context.postgres, payment_id)
+    payment = await find_payment(request.context.postgres, payment_id)
     assert payment is not None, "payments stay"
     return _payment_card(payment)
 
 
 @routes.post("/purchases/{purchaseId}/settle", needs=Needs.OPERATOR, takes_key=True, refuses=SETTLING)
-async def settle_one_purchase(ask: Ask, purchase_id: UUID, body: SettlementWanted) -> PurchaseOfUser | Refusal:
+async def settle_one_purchase(request: Request, purchase_id: UUID, body: SettlementWanted) -> PurchaseOfUser | Refusal:
     """Credit a purchase whose payment was not credited, or was never reported; or reject all its open payments.
 
     A purchase is credited once, whatever is reported or settled besides. The same decision again changes nothing.
     """
-    settlement = await settlement_of(ask, body.action, body.reason, str(purchase_id))
+    settlement = await settlement_of(request, body.action, body.reason, str(purchase_id))
     if isinstance(settlement, Refusal):
         return settlement
-    work = partial(settle_purchase, ask.context.postgres, purchase_id, settlement)
-    settled = await ask.background_tasks.run(partial(_settle, ask, settlement, work))
+    work = partial(settle_purchase, request.context.postgres, purchase_id, settlement)
+    settled = await request.background_tasks.run(partial(_settle, request, settlement, work))
     if isinstance(settled, Refusal):
         return settled
-    purchase = await find_purchase(ask.context.postgres, purchase_id)
+    purchase = await find_purchase(request.context.postgres, purchase_id)
     assert purchase is not None, "purchases stay"
     return _purchase_card(purchase)
 
 
 async def _settle(
-    ask: Ask, settlement: Settlement, decide: Callable[[], Awaitable[Settled | Refusal]]
+    request: Request, settlement: Settlement, decide: Callable[[], Awaitable[Settled | Refusal]]
 ) -> Settled | Refusal:
     """Decide, then credit what is accepted; a server that stops in between leaves the credit to the next round."""
-    settled, payments = await decide(), ask.context.payments
+    settled, payments = await decide(), request.context.payments
     if isinstance(settled, Refusal):
         return settled
     if settled.is_new:
-        ask.context.metrics.payments.labels(f"{settlement.action}ed_by_operator").inc()
+        request.context.metrics.payments.labels(f"{settlement.action}ed_by_operator").inc()
     if settlement.action == "credit":
         assert settled.purchase is not None, "what is credited is a purchase"
         if await payments.credit(settled.purchase) == "not_credited":

@@ -11,7 +11,7 @@ from domain.instant import from_datetime, rfc3339
 from domain.refusals import Code, Refusal
 from server.rest.decision import settlement_of
 from server.rest.query import Listed, Paging
-from server.rest.request import Ask
+from server.rest.request import Request
 from server.rest.route import Needs, Routes
 from storage.market.payment_settlements import Settlement
 from storage.market.reversals import Reversal, find_reversal, list_reversals, release_reversal
@@ -58,10 +58,10 @@ class ReleaseWanted(msgspec.Struct, frozen=True, rename="camel"):
 
 
 @routes.get(needs=Needs.OPERATOR, refuses=(Code.VALIDATION_FAILED,))
-async def list_reported_reversals(ask: Ask, query: ReversalsQuery) -> Listed[ReversalCard]:
+async def list_reported_reversals(request: Request, query: ReversalsQuery) -> Listed[ReversalCard]:
     """The refunds and chargebacks that providers reported, newest first."""
-    found = await list_reversals(ask.context.postgres, query.page, status=query.status)
-    return ask.listed(Paged([_card(reversal) for reversal in found.items], *found[1:]), query)
+    found = await list_reversals(request.context.postgres, query.page, status=query.status)
+    return request.listed(Paged([_card(reversal) for reversal in found.items], *found[1:]), query)
 
 
 @routes.post(
@@ -70,27 +70,27 @@ async def list_reported_reversals(ask: Ask, query: ReversalsQuery) -> Listed[Rev
     takes_key=True,
     refuses=(Code.VALIDATION_FAILED, Code.FORBIDDEN, Code.NOT_FOUND, Code.IDEMPOTENCY_CONFLICT, Code.DRAINING),
 )
-async def settle_one_reversal(ask: Ask, reversal_id: UUID, body: ReleaseWanted) -> ReversalCard | Refusal:
+async def settle_one_reversal(request: Request, reversal_id: UUID, body: ReleaseWanted) -> ReversalCard | Refusal:
     """Free the wallet that a refund or chargeback froze, unless another one holds it.
 
     The same again changes nothing.
     """
-    settlement = await settlement_of(ask, body.action, body.reason, str(reversal_id))
+    settlement = await settlement_of(request, body.action, body.reason, str(reversal_id))
     if isinstance(settlement, Refusal):
         return settlement
-    refusal = await ask.background_tasks.run(partial(_release, ask, reversal_id, settlement))
+    refusal = await request.background_tasks.run(partial(_release, request, reversal_id, settlement))
     if refusal is not None:
         return refusal
-    reversal = await find_reversal(ask.context.postgres, reversal_id)
+    reversal = await find_reversal(request.context.postgres, reversal_id)
     assert reversal is not None, "reversals stay"
     return _card(reversal)
 
 
-async def _release(ask: Ask, reversal_id: UUID, settlement: Settlement) -> Refusal | None:
-    released = await release_reversal(ask.context.postgres, reversal_id, settlement)
+async def _release(request: Request, reversal_id: UUID, settlement: Settlement) -> Refusal | None:
+    released = await release_reversal(request.context.postgres, reversal_id, settlement)
     if isinstance(released, Refusal):
         return released
-    await ask.context.payments.count_open()
+    await request.context.payments.count_open()
     return None
 
 

@@ -10,7 +10,7 @@ from domain.refusals import Code, Refusal
 from domain.text import clean
 from server.ids import new_uuid
 from server.rest.query import Listed, Moment, Paging
-from server.rest.request import Ask
+from server.rest.request import Request
 from server.rest.responses import invalid
 from server.rest.route import Needs, Routes
 from server.rest.strict_json import FieldError
@@ -33,7 +33,7 @@ class BanLifted(msgspec.Struct, frozen=True, rename="camel"):
 
 
 @routes.post(needs=Needs.OPERATOR, status=201, refuses=(Code.VALIDATION_FAILED, Code.NOT_FOUND, Code.OVERLOADED))
-async def ban(ask: Ask, body: BanWanted) -> Ban | Refusal:
+async def ban(request: Request, body: BanWanted) -> Ban | Refusal:
     """Put a user out of every call and session, and keep them out; a ban that stands already gives way to this one.
 
     Banned users may still see their wallet, ledger, purchases and payouts.
@@ -41,28 +41,30 @@ async def ban(ask: Ask, body: BanWanted) -> Ban | Refusal:
     reason = clean(body.reason)
     if not reason:
         return invalid(FieldError("reason", "must have a visible character"))
-    if body.user_id == ask.user_id:
+    if body.user_id == request.user_id:
         return invalid(FieldError("userId", "must be somebody else's"))
     try:
         ends = None if body.until is None else from_datetime(body.until)
     except OverflowError:
         return invalid(FieldError("until", "is outside the calendar"))
-    if ends is not None and ends <= ask.context.clock.now():
+    if ends is not None and ends <= request.context.clock.now():
         return invalid(FieldError("until", "must be in the future"))
-    made = await add_ban(ask.context.postgres, NewBan(new_uuid(), body.user_id, reason, ask.user_id, body.until))
-    await ask.context.bans.keep_out()
+    made = await add_ban(
+        request.context.postgres, NewBan(new_uuid(), body.user_id, reason, request.user_id, body.until)
+    )
+    await request.context.bans.keep_out()
     return made
 
 
 @routes.delete("/{userId}", needs=Needs.OPERATOR)
-async def lift(ask: Ask, user_id: UserId) -> BanLifted:
+async def lift(request: Request, user_id: UserId) -> BanLifted:
     """Let a user in again. Idempotent."""
-    await lift_ban(ask.context.postgres, user_id, ask.user_id)
-    await ask.context.bans.keep_out()
+    await lift_ban(request.context.postgres, user_id, request.user_id)
+    await request.context.bans.keep_out()
     return BanLifted(user_id, False)
 
 
 @routes.get(needs=Needs.OPERATOR, refuses=(Code.VALIDATION_FAILED,))
-async def list_standing(ask: Ask, query: Paging) -> Listed[Ban]:
+async def list_standing(request: Request, query: Paging) -> Listed[Ban]:
     """The bans that stand, newest first."""
-    return ask.listed(await list_bans(ask.context.postgres, query.page), query)
+    return request.listed(await list_bans(request.context.postgres, query.page), query)

@@ -16,7 +16,7 @@ from domain.protocol.commands import CallEnd, CallPause, CallResume
 from domain.refusals import Code, Refusal, room_starting
 from server.rest.periods import DayPeriod, span_of
 from server.rest.query import Listed, PeriodPaging
-from server.rest.request import Ask
+from server.rest.request import Request
 from server.rest.responses import invalid
 from server.rest.route import Routes
 from server.rest.routes.calls import ANSWER_REFUSALS, CallAnswer, give
@@ -82,36 +82,36 @@ class BlocksQuery(PeriodPaging, frozen=True, rename="camel"):
 
 
 @routes.post("/{callId}/pause", refuses=ANSWER_REFUSALS)
-async def pause_call(ask: Ask, call_id: CallId) -> CallAnswer | Refusal:
+async def pause_call(request: Request, call_id: CallId) -> CallAnswer | Refusal:
     """Stop the clock by hand; the rest of the paid block is kept. Idempotent."""
-    return await give(ask, CallPause(call_id=call_id))
+    return await give(request, CallPause(call_id=call_id))
 
 
 @routes.post("/{callId}/resume", refuses=ANSWER_REFUSALS)
-async def resume_call(ask: Ask, call_id: CallId) -> CallAnswer | Refusal:
+async def resume_call(request: Request, call_id: CallId) -> CallAnswer | Refusal:
     """Lift one's own hold; nobody can lift the other's. Idempotent."""
-    return await give(ask, CallResume(call_id=call_id))
+    return await give(request, CallResume(call_id=call_id))
 
 
 @routes.post("/{callId}/stop", refuses=(Code.NOT_FOUND, Code.OVERLOADED, Code.ROOM_STARTING, Code.DRAINING))
-async def stop_call(ask: Ask, call_id: CallId) -> CallAnswer | Refusal:
+async def stop_call(request: Request, call_id: CallId) -> CallAnswer | Refusal:
     """End the call, and answer once all its blocks are booked. An ended call is answered as it is."""
-    context = ask.context
+    context = request.context
     room = context.registry.find(call_id)
-    ended = await give(ask, CallEnd(call_id=call_id))
+    ended = await give(request, CallEnd(call_id=call_id))
     if isinstance(ended, Refusal) and ended.code is not Code.CALL_ENDED:
         return ended
     if room is not None:
         with trio.move_on_after(context.settings.http.answer_seconds):
             await room.settled.wait()
-    view = await context.call_commands.view(ask.user_id, call_id)
+    view = await context.call_commands.view(request.user_id, call_id)
     if view is None:
         return NO_SUCH_CALL
     return CallAnswer(view) if view.status == "ended" else room_starting()  # it broke before it could be ended
 
 
 @routes.get("/history", refuses=(Code.VALIDATION_FAILED,))
-async def list_blocks(ask: Ask, query: BlocksQuery) -> Listed[BilledBlock] | Refusal:
+async def list_blocks(request: Request, query: BlocksQuery) -> Listed[BilledBlock] | Refusal:
     """The blocks that the caller paid or earned, newest first; refunds have entries of their own in the ledger."""
     if query.call_id is not None and query.stream_id is not None:
         return invalid(FieldError("streamId", "cannot be given together with callId"))
@@ -123,53 +123,53 @@ async def list_blocks(ask: Ask, query: BlocksQuery) -> Listed[BilledBlock] | Ref
         side=None if query.role is None else _SIDES[query.role],
     )
     read = statement if wanted.room_id is None else room_blocks
-    found = await read(ask.context.postgres, ask.user_id, wanted, query.page)
-    blocks = await _billed_blocks(ask, found.items)
-    return ask.listed(Paged(blocks, *found[1:]), query)
+    found = await read(request.context.postgres, request.user_id, wanted, query.page)
+    blocks = await _billed_blocks(request, found.items)
+    return request.listed(Paged(blocks, *found[1:]), query)
 
 
 @routes.get("/stats", refuses=(Code.VALIDATION_FAILED,))
-async def show_stats(ask: Ask, query: DayPeriod) -> BillingStatsByRole:
+async def show_stats(request: Request, query: DayPeriod) -> BillingStatsByRole:
     """Blocks paid as a fan and earned as a creator, by day and by counterparty, less what was given back.
 
     Days are those of the IANA zone `tz`, with 23 or 25 hours where its clocks change. `from` and `to` are instants, or
     dates, which stand for the first moment of that day: `to` is the day after the last one.
     """
-    since, until, zone = await span_of(query, ask.context.time_zones)
-    stats = await billing_stats(ask.context.postgres, ask.user_id, since, until, zone.key)
+    since, until, zone = await span_of(query, request.context.time_zones)
+    stats = await billing_stats(request.context.postgres, request.user_id, since, until, zone.key)
     return BillingStatsByRole(zone.key, *stats)
 
 
 @routes.get("/{callId}", refuses=(Code.NOT_FOUND,))
-async def show_billing(ask: Ask, call_id: CallId) -> CallBilling | Refusal:
+async def show_billing(request: Request, call_id: CallId) -> CallBilling | Refusal:
     """A call and its blocks, to its parties."""
-    view = await ask.context.call_commands.view(ask.user_id, call_id)
+    view = await request.context.call_commands.view(request.user_id, call_id)
     if view is None:
         return NO_SUCH_CALL
     fan = UserId(view.fan.user_id)
     return CallBilling(
         call=view,
         # As many as the call had when it was looked at: all of them are in the books, and later ones are not shown.
-        blocks=await blocks_of(ask.context.postgres, RoomId(call_id), fan, view.blocks),
+        blocks=await blocks_of(request.context.postgres, RoomId(call_id), fan, view.blocks),
         totals=Totals(view.blocks, view.tokens, view.active_seconds, view.refunded_blocks, view.refunded_tokens),
         paid_through=view.paid_through,
-        seconds_left=_seconds_left(ask, view) if ask.user_id == fan else UNSET,
+        seconds_left=_seconds_left(request, view) if request.user_id == fan else UNSET,
     )
 
 
-def _seconds_left(ask: Ask, view: CallView) -> float | None:
+def _seconds_left(request: Request, view: CallView) -> float | None:
     """How long the fan can go on; None while the call is between two servers, and nobody knows."""
     if view.status == "ended":
         return 0.0
-    room = ask.context.registry.find(view.id)
+    room = request.context.registry.find(view.id)
     if room is None or room.call is None:
         return None
     return seconds(room.call.meter.left(room.clock.now(), view.max_tokens))
 
 
-async def _billed_blocks(ask: Ask, entries: Sequence[Entry]) -> list[BilledBlock]:
-    keys = {entry.n: _key(ask.user_id, entry) for entry in entries}
-    refunds = await refunds_of(ask.context.postgres, list(keys.values()))
+async def _billed_blocks(request: Request, entries: Sequence[Entry]) -> list[BilledBlock]:
+    keys = {entry.n: _key(request.user_id, entry) for entry in entries}
+    refunds = await refunds_of(request.context.postgres, list(keys.values()))
     return [
         BilledBlock(
             call_id=entry.room_id,

@@ -15,7 +15,7 @@ from server.broadcast.replies import WaitingReply
 from server.context import Context
 from server.ids import new_channel, new_uuid
 from server.rest.query import Listed, Period, PeriodPaging
-from server.rest.request import Ask
+from server.rest.request import Request
 from server.rest.route import Retired, Routes
 from server.sessions.call_commands import NO_SUCH_CALL
 from storage.rooms.call_creation import NewCall, Rung, create_call
@@ -84,15 +84,15 @@ class HistoryQuery(PeriodPaging, frozen=True, rename="camel"):
 
 @routes.post("/init", status=201, refuses=RING_REFUSALS, takes_key=True)
 @routes.post("/initiate", status=201, refuses=RING_REFUSALS, takes_key=True, retired=INITIATE)
-async def init_call(ask: Ask, body: CallWanted) -> CallRung | Refusal:
+async def init_call(request: Request, body: CallWanted) -> CallRung | Refusal:
     """Ring a creator. Nobody pays for ringing; the same key again finds the same call."""
-    if ask.context.draining:
+    if request.context.draining:
         return Refusal(Code.DRAINING, "The server is shutting down")
-    rung = await ask.background_tasks.run(partial(_make_and_ring, ask.context, _new_call(ask, body)))
+    rung = await request.background_tasks.run(partial(_make_and_ring, request.context, _new_call(request, body)))
     if isinstance(rung, Refusal):
         return rung
     facts = rung.call.facts
-    now = None if rung.is_new else await ask.context.call_commands.view(ask.user_id, facts.id)
+    now = None if rung.is_new else await request.context.call_commands.view(request.user_id, facts.id)
     return CallRung(
         success=True,
         call_id=facts.id,
@@ -103,61 +103,61 @@ async def init_call(ask: Ask, body: CallWanted) -> CallRung | Refusal:
 
 
 @routes.post("/{callId}/accept", refuses=ANSWER_REFUSALS)
-async def accept_call(ask: Ask, call_id: CallId) -> CallAnswer | Refusal:
+async def accept_call(request: Request, call_id: CallId) -> CallAnswer | Refusal:
     """The creator takes the call; the first accept wins."""
-    return await give(ask, CallAccept(call_id=call_id))
+    return await give(request, CallAccept(call_id=call_id))
 
 
 @routes.post("/{callId}/decline", refuses=ANSWER_REFUSALS)
-async def decline_call(ask: Ask, call_id: CallId) -> CallAnswer | Refusal:
+async def decline_call(request: Request, call_id: CallId) -> CallAnswer | Refusal:
     """The creator does not take the call."""
-    return await give(ask, CallDecline(call_id=call_id))
+    return await give(request, CallDecline(call_id=call_id))
 
 
 @routes.post("/{callId}/cancel", refuses=ANSWER_REFUSALS)
-async def cancel_call(ask: Ask, call_id: CallId) -> CallAnswer | Refusal:
+async def cancel_call(request: Request, call_id: CallId) -> CallAnswer | Refusal:
     """The fan rings no longer."""
-    return await give(ask, CallCancel(call_id=call_id))
+    return await give(request, CallCancel(call_id=call_id))
 
 
 @routes.get("/history", refuses=(Code.VALIDATION_FAILED,))
-async def list_history(ask: Ask, query: HistoryQuery) -> Listed[CallView]:
+async def list_history(request: Request, query: HistoryQuery) -> Listed[CallView]:
     """The calls of who asks, newest first."""
     wanted = CallFilter(query.role, query.status, query.since, query.until)
-    return ask.listed(await list_calls(ask.context.postgres, ask.user_id, wanted, query.page), query)
+    return request.listed(await list_calls(request.context.postgres, request.user_id, wanted, query.page), query)
 
 
 @routes.get("/stats", refuses=(Code.VALIDATION_FAILED,))
-async def show_stats(ask: Ask, query: Period) -> CallStatsByRole:
+async def show_stats(request: Request, query: Period) -> CallStatsByRole:
     """What the calls of who asks came to, as a fan and as a creator."""
-    return CallStatsByRole(*await call_stats(ask.context.postgres, ask.user_id, query.since, query.until))
+    return CallStatsByRole(*await call_stats(request.context.postgres, request.user_id, query.since, query.until))
 
 
 @routes.get("/{callId}", refuses=(Code.NOT_FOUND,))
-async def show_call(ask: Ask, call_id: CallId) -> CallAnswer | Refusal:
+async def show_call(request: Request, call_id: CallId) -> CallAnswer | Refusal:
     """A call as it is now, to its parties."""
-    view = await ask.context.call_commands.view(ask.user_id, call_id)
+    view = await request.context.call_commands.view(request.user_id, call_id)
     return NO_SUCH_CALL if view is None else CallAnswer(view)
 
 
-async def give(ask: Ask, command: CallCommand) -> CallAnswer | Refusal:
+async def give(request: Request, command: CallCommand) -> CallAnswer | Refusal:
     """A command to a call, and what came of it; once the room has it, it is carried out whoever waits."""
     reply = WaitingReply()
-    await ask.context.call_commands.give(ask.user_id, command, reply)
-    result = await reply.wait(ask.context.settings.http.answer_seconds)
+    await request.context.call_commands.give(request.user_id, command, reply)
+    result = await reply.wait(request.context.settings.http.answer_seconds)
     return result if isinstance(result, Refusal) else msgspec.convert(result, CallAnswer)
 
 
-def _new_call(ask: Ask, body: CallWanted) -> NewCall:
-    context, rules, now = ask.context, ask.context.settings.calls, ask.context.clock.now()
+def _new_call(request: Request, body: CallWanted) -> NewCall:
+    context, rules, now = request.context, request.context.settings.calls, request.context.clock.now()
     return NewCall(
         id=CallId(new_uuid()),
         channel=new_channel(),
-        fan=ask.user_id,
+        fan=request.user_id,
         creator=body.creator_id,
         creator_online=context.sessions.online(body.creator_id),
         max_tokens=body.max_tokens,
-        key=None if ask.key is None else client_key(ask.user_id, ask.key),
+        key=None if request.key is None else client_key(request.user_id, request.key),
         content=_content(body),
         block_seconds=rules.block_seconds,
         block_rounding=rules.block_rounding,

@@ -3,7 +3,7 @@
 import msgspec
 
 from server.addresses import HOST_AND_PORT
-from server.rest.request import Ask
+from server.rest.request import Request
 from server.rest.route import Needs, Routes
 
 OURSELVES = "127.0.0.1"
@@ -20,11 +20,11 @@ class PublicConfig(msgspec.Struct, frozen=True, rename="camel"):
 
 
 @routes.get(needs=Needs.ANYONE)
-async def show_config(ask: Ask) -> PublicConfig:
+async def show_config(request: Request) -> PublicConfig:
     """Public settings."""
-    settings = ask.context.settings
+    settings = request.context.settings
     return PublicConfig(
-        websocket_url=settings.websocket.public_url or _own_url(ask),
+        websocket_url=settings.websocket.public_url or _own_url(request),
         block_seconds=settings.calls.block_seconds,
         block_rounding=settings.calls.block_rounding,
         currency=settings.packs.currency,
@@ -32,14 +32,14 @@ async def show_config(ask: Ask) -> PublicConfig:
     )
 
 
-def _own_url(ask: Ask) -> str:
+def _own_url(request: Request) -> str:
     """Without a public address: as the client's proxy was reached, or else at our own port of the host in the request.
 
     A proxy that serves both of our ports under one name serves the websocket at `/ws`.
     """
-    given = ask.headers.get("Host", "")
+    given = request.headers.get("Host", "")
     host = HOST_AND_PORT.fullmatch(given)
-    origin = ask.origin
+    origin = request.origin
     if origin != (None, None):
         return f"{'wss' if origin.secure else 'ws'}://{origin.host or (host and given) or OURSELVES}/ws"
-    return f"ws://{host[1] if host else OURSELVES}:{ask.context.websocket_port}/ws"
+    return f"ws://{host[1] if host else OURSELVES}:{request.context.websocket_port}/ws"

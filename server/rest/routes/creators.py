@@ -13,7 +13,7 @@ from domain.refusals import Code, Refusal
 from domain.room import inputs
 from domain.text import clean_name
 from server.rest.query import Listed, Paging
-from server.rest.request import Ask
+from server.rest.request import Request
 from server.rest.responses import invalid
 from server.rest.route import Routes
 from server.rest.strict_json import FieldError
@@ -56,85 +56,85 @@ class Blocked(msgspec.Struct, frozen=True, rename="camel"):
 
 
 @routes.put("/me", refuses=(Code.VALIDATION_FAILED,))
-async def update_creator(ask: Ask, body: CreatorTerms) -> CreatorCard | Refusal:
+async def update_creator(request: Request, body: CreatorTerms) -> CreatorCard | Refusal:
     """Become or update a creator. A new rate counts from the next call; live ones keep theirs."""
     name = None if body.display_name is None else clean_name(body.display_name)
     if name == "":
         return invalid(FieldError("displayName", "must have a visible character"))
-    rules = ask.context.settings.calls
+    rules = request.context.settings.calls
     if BlockPrice(body.rate_tokens_per_min, rules.block_seconds).tokens(1) > MAX_POSTING_TOKENS:
         return invalid(FieldError("rateTokensPerMin", f"makes a block cost more than {MAX_POSTING_TOKENS} tokens"))
     creator = await become_creator(
-        ask.context.postgres, ask.user_id, name, body.rate_tokens_per_min, body.accepts_calls
+        request.context.postgres, request.user_id, name, body.rate_tokens_per_min, body.accepts_calls
     )
-    ask.context.user_cache.rename(Person(creator.user_id, creator.display_name))
-    return _card(ask, creator)
+    request.context.user_cache.rename(Person(creator.user_id, creator.display_name))
+    return _card(request, creator)
 
 
 @routes.get(refuses=(Code.VALIDATION_FAILED,))
-async def list_cards(ask: Ask, query: Paging) -> Listed[CreatorCard]:
+async def list_cards(request: Request, query: Paging) -> Listed[CreatorCard]:
     """Creators, newest first."""
-    found = await list_creators(ask.context.postgres, query.page)
-    hidden = await who_blocks(ask.context.postgres, [creator.user_id for creator in found.items], ask.user_id)
-    return ask.listed(Paged([_card_for(ask, creator, hidden) for creator in found.items], *found[1:]), query)
+    found = await list_creators(request.context.postgres, query.page)
+    hidden = await who_blocks(request.context.postgres, [creator.user_id for creator in found.items], request.user_id)
+    return request.listed(Paged([_card_for(request, creator, hidden) for creator in found.items], *found[1:]), query)
 
 
 @routes.get("/{userId}", refuses=(Code.NOT_FOUND,))
-async def show_card(ask: Ask, user_id: UserId) -> CreatorCard | Refusal:
+async def show_card(request: Request, user_id: UserId) -> CreatorCard | Refusal:
     """A creator's public card. To a user whom they have blocked a creator is away."""
-    creator = await find_creator(ask.context.postgres, user_id)
+    creator = await find_creator(request.context.postgres, user_id)
     if creator is None:
         return Refusal(Code.NOT_FOUND, "No such creator")
-    return _card_for(ask, creator, await who_blocks(ask.context.postgres, [user_id], ask.user_id))
+    return _card_for(request, creator, await who_blocks(request.context.postgres, [user_id], request.user_id))
 
 
 @routes.put("/me/blocks/{userId}", refuses=(Code.NOT_A_CREATOR, Code.NOT_FOUND))
-async def block(ask: Ask, user_id: UserId) -> Blocked | Refusal:
+async def block(request: Request, user_id: UserId) -> Blocked | Refusal:
     """From now on the user sees this creator as unavailable. Ends a call with them, and their stay in streams, whose
     tickets are given back: from escrow, or else from the creator's balance. Operators see what that does not cover.
 
     Idempotent.
     """
     refusal = await block_user(
-        ask.context.postgres, ask.user_id, user_id, most=ask.context.settings.limits.blocked_users
+        request.context.postgres, request.user_id, user_id, most=request.context.settings.limits.blocked_users
     )
     if refusal is not None:
         return refusal
-    _tell_rooms(ask, inputs.Barred(user_id))
-    ask.context.tickets.look()
+    _tell_rooms(request, inputs.Barred(user_id))
+    request.context.tickets.look()
     return Blocked(user_id, True)
 
 
 @routes.delete("/me/blocks/{userId}")
-async def unblock(ask: Ask, user_id: UserId) -> Blocked:
+async def unblock(request: Request, user_id: UserId) -> Blocked:
     """The user may call again. Idempotent."""
-    await unblock_user(ask.context.postgres, ask.user_id, user_id)
-    _tell_rooms(ask, inputs.Barred(user_id, barred=False))
+    await unblock_user(request.context.postgres, request.user_id, user_id)
+    _tell_rooms(request, inputs.Barred(user_id, barred=False))
     return Blocked(user_id, False)
 
 
-def _tell_rooms(ask: Ask, given: inputs.Barred) -> None:
+def _tell_rooms(request: Request, given: inputs.Barred) -> None:
     """A live stream of the creator's puts out whom they block, and a call between the two ends."""
-    call = ask.context.registry.call_of(ask.user_id)
-    if call is not None and given.user_id != ask.user_id and given.user_id in call.parties:
+    call = request.context.registry.call_of(request.user_id)
+    if call is not None and given.user_id != request.user_id and given.user_id in call.parties:
         call.inbox.deliver(given)
-    for room in ask.context.registry:
-        if room.stream is not None and room.stream.facts.owner_id == ask.user_id:
+    for room in request.context.registry:
+        if room.stream is not None and room.stream.facts.owner_id == request.user_id:
             room.inbox.deliver(given)
 
 
-def _card_for(ask: Ask, creator: Creator, hidden: Collection[UserId]) -> CreatorCard:
+def _card_for(request: Request, creator: Creator, hidden: Collection[UserId]) -> CreatorCard:
     """The card as who asks may see it; `hidden`: creators who have blocked them."""
-    card = _card(ask, creator)
+    card = _card(request, creator)
     return msgspec.structs.replace(card, online=False, busy=False) if creator.user_id in hidden else card
 
 
-def _card(ask: Ask, creator: Creator) -> CreatorCard:
+def _card(request: Request, creator: Creator) -> CreatorCard:
     return CreatorCard(
         creator.user_id,
         creator.display_name,
         creator.rate_tokens_per_min,
         creator.accepts_calls,
-        ask.context.sessions.online(creator.user_id),
+        request.context.sessions.online(creator.user_id),
         creator.busy,
     )

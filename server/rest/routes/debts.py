@@ -3,7 +3,7 @@
 from domain.ids import UserId
 from domain.refusals import Code
 from server.rest.query import Listed, Paging
-from server.rest.request import Ask
+from server.rest.request import Request
 from server.rest.route import Needs, Routes
 from storage.ledger.debts import Debt, DebtStatus, list_debts
 
@@ -18,7 +18,7 @@ class DebtsQuery(Paging, frozen=True, rename="camel"):
 
 
 @routes.get(needs=Needs.OPERATOR, refuses=(Code.VALIDATION_FAILED,))
-async def list_all_debts(ask: Ask, query: DebtsQuery) -> Listed[Debt]:
+async def list_all_debts(request: Request, query: DebtsQuery) -> Listed[Debt]:
     """Refunds that their payees could not cover, newest first: each is repaid by the payee's next earnings."""
-    found = await list_debts(ask.context.postgres, query.page, status=query.status, user_id=query.user_id)
-    return ask.listed(found, query)
+    found = await list_debts(request.context.postgres, query.page, status=query.status, user_id=query.user_id)
+    return request.listed(found, query)

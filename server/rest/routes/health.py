@@ -10,7 +10,7 @@ import trio
 from domain.refusals import Code, Refusal
 from server.addresses import client_address, is_within
 from server.context import Context
-from server.rest.request import Ask
+from server.rest.request import Request
 from server.rest.responses import Plain
 from server.rest.route import Needs, Routes
 from storage.postgres import Refused, StorageUnavailable
@@ -33,49 +33,51 @@ class Readiness(msgspec.Struct, frozen=True):
 
 
 @routes.get("/healthz", needs=Needs.ANYONE, limit="probe")
-async def show_health(ask: Ask) -> Health:
+async def show_health(request: Request) -> Health:
     """The process answers."""
     return Health("ok")
 
 
 @routes.get("/readyz", needs=Needs.ANYONE, refuses=(Code.STORAGE_UNAVAILABLE, Code.DRAINING), limit="probe")
-async def show_readiness(ask: Ask) -> Readiness | Refusal:
+async def show_readiness(request: Request) -> Readiness | Refusal:
     """Whether this server should get work; if not, which part fails."""
-    parts = {name: "ok" if await is_up(ask.context) else "failed" for name, is_up in _PARTS.items()}
+    parts = {name: "ok" if await is_up(request.context) else "failed" for name, is_up in _PARTS.items()}
     failed = [name for name, state in parts.items() if state != "ok"]
     if not failed:
         return Readiness("ready", parts)
-    code = Code.DRAINING if ask.context.draining else Code.STORAGE_UNAVAILABLE
+    code = Code.DRAINING if request.context.draining else Code.STORAGE_UNAVAILABLE
     return Refusal(code, f"Not ready: {', '.join(failed)}", {"parts": parts})
 
 
 @routes.get("/metrics", needs=Needs.ANYONE, media=PROMETHEUS, refuses=(Code.FORBIDDEN,), limit="probe")
-async def show_metrics(ask: Ask) -> Plain | Refusal:
+async def show_metrics(request: Request) -> Plain | Refusal:
     """All figures in Prometheus' text format.
 
     For clients in `metrics.networks`, by default this machine, and with `Authorization: Bearer` and the value of
     HALFMINUTE_METRICS_TOKEN from anywhere.
     """
-    if not (_has_metrics_token(ask) or _is_near(ask)):
+    if not (_has_metrics_token(request) or _is_near(request)):
         return Refusal(Code.FORBIDDEN, "The figures are for metrics.networks, or for HALFMINUTE_METRICS_TOKEN")
-    return Plain(ask.context.metrics.exposition(), PROMETHEUS)
+    return Plain(request.context.metrics.exposition(), PROMETHEUS)
 
 
-def _has_metrics_token(ask: Ask) -> bool:
-    token, given = ask.context.secrets.metrics_token, ask.headers.get("Authorization", "")
+def _has_metrics_token(request: Request) -> bool:
+    token, given = request.context.secrets.metrics_token, request.headers.get("Authorization", "")
     scheme, _, credentials = given.partition(" ")
     if token is None or scheme.lower() != "bearer":
         return False
     return hmac.compare_digest(credentials.strip(" ").encode(errors="replace"), token.encode())
 
 
-def _is_near(ask: Ask) -> bool:
+def _is_near(request: Request) -> bool:
     """A proxy that is not trusted says nothing of its clients that counts, so none of them is near."""
-    settings = ask.context.settings
+    settings = request.context.settings
     proxies = settings.server.proxies
-    if not is_within(ask.peer, proxies.trusted) and any(name in ask.headers for name in _FORWARDING):
+    if not is_within(request.peer, proxies.trusted) and any(name in request.headers for name in _FORWARDING):
         return False
-    return is_within(client_address(ask.peer, ask.headers.getlist(proxies.header), proxies), settings.metrics.networks)
+    return is_within(
+        client_address(request.peer, request.headers.getlist(proxies.header), proxies), settings.metrics.networks
+    )
 
 
 _FORWARDING = ("X-Forwarded-For", "Forwarded", "X-Forwarded-Host", "X-Real-IP", "Via")

@@ -3,7 +3,7 @@
 import msgspec
 
 from domain.ids import UserId
-from server.rest.request import Ask
+from server.rest.request import Request
 from server.rest.route import Routes
 from server.rest.routes.wallet import WalletCard, wallet_card
 from storage.people.users import find_user
@@ -24,9 +24,9 @@ class Me(msgspec.Struct, frozen=True, rename="camel"):
 
 
 @routes.get()
-async def show_me(ask: Ask) -> Me:
+async def show_me(request: Request) -> Me:
     """The user of the token, and their wallet."""
-    user = await find_user(ask.context.postgres, ask.user_id)
+    user = await find_user(request.context.postgres, request.user_id)
     assert user is not None, "whoever is identified is known to the database"
-    card = UserCard(user.user_id, user.display_name, user.is_creator, ask.is_operator)
-    return Me(card, await wallet_card(ask))
+    card = UserCard(user.user_id, user.display_name, user.is_creator, request.is_operator)
+    return Me(card, await wallet_card(request))

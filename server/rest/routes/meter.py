@@ -13,7 +13,7 @@ from msgspec import UNSET, UnsetType
 from domain.refusals import Code, Refusal
 from domain.room import inputs
 from server.broadcast.replies import WaitingReply
-from server.rest.request import Ask
+from server.rest.request import Request
 from server.rest.route import Needs, Routes
 from storage.postgres import Refused, StorageUnavailable
 
@@ -54,19 +54,19 @@ class Sweep(msgspec.Struct, frozen=True, rename="camel"):
     refuses=(Code.UNAUTHORIZED, Code.DRAINING),
     proofs=(("X-Billing-Secret",), ("Webhook-Id", "Webhook-Timestamp", "Webhook-Signature")),
 )
-async def sweep(ask: Ask) -> Sweep | Refusal:
+async def sweep(request: Request) -> Sweep | Refusal:
     """Have every due block of every live call committed, and adopt calls that no room owns.
 
     Takes the secret in `X-Billing-Secret`, or a Standard Webhooks signature made with it.
     """
-    context = ask.context
-    if not _may_sweep(ask):
+    context = request.context
+    if not _may_sweep(request):
         context.metrics.swept("refused")
         return UNAUTHORIZED
     if context.draining:
         return Refusal(Code.DRAINING, "The server is shutting down")
     try:
-        swept = await _bring_up_to_date(ask)
+        swept = await _bring_up_to_date(request)
     except (StorageUnavailable, Refused):
         context.metrics.swept("failed")
         raise
@@ -74,10 +74,10 @@ async def sweep(ask: Ask) -> Sweep | Refusal:
     return swept
 
 
-async def _bring_up_to_date(ask: Ask) -> Sweep:
+async def _bring_up_to_date(request: Request) -> Sweep:
     """Ask every room, and wait for all of them together. Raises StorageUnavailable."""
-    context = ask.context
-    await ask.background_tasks.run(context.orphans.adopt)
+    context = request.context
+    await request.background_tasks.run(context.orphans.adopt)
     asked = []
     for room in context.registry.calls():
         reply = WaitingReply()
@@ -113,23 +113,25 @@ def _line(call_id: str, answer: Any) -> SweptCall:
 # Who may
 
 
-def _may_sweep(ask: Ask) -> bool:
-    secret = ask.context.secrets.billing_webhook_secret
+def _may_sweep(request: Request) -> bool:
+    secret = request.context.secrets.billing_webhook_secret
     if secret is None:
         return False
-    given = ask.headers.get("X-Billing-Secret")
+    given = request.headers.get("X-Billing-Secret")
     if given is not None:
         return hmac.compare_digest(given.encode("latin-1"), secret.encode())
-    return _is_signed(ask, secret)
+    return _is_signed(request, secret)
 
 
-def _is_signed(ask: Ask, secret: str) -> bool:
+def _is_signed(request: Request, secret: str) -> bool:
     """Standard Webhooks: `v1,` and the HMAC-SHA256 of id, timestamp and body, in base64; one of several suffices."""
-    webhook_id, timestamp = ask.headers.get("Webhook-Id", ""), ask.headers.get("Webhook-Timestamp", "")
-    if not webhook_id or not _is_recent(timestamp, ask.context.clock.now() // 1_000_000):
+    webhook_id, timestamp = request.headers.get("Webhook-Id", ""), request.headers.get("Webhook-Timestamp", "")
+    if not webhook_id or not _is_recent(timestamp, request.context.clock.now() // 1_000_000):
         return False
-    signed = b".".join((webhook_id.encode("latin-1"), timestamp.encode(), ask.raw))
-    given = [signature.encode() for signature in ask.headers.get("Webhook-Signature", "").split(" ")[:MAX_SIGNATURES]]
+    signed = b".".join((webhook_id.encode("latin-1"), timestamp.encode(), request.raw))
+    given = [
+        signature.encode() for signature in request.headers.get("Webhook-Signature", "").split(" ")[:MAX_SIGNATURES]
+    ]
     right = False
     for key in _keys(secret):
         expected = b"v1," + base64.b64encode(hmac.digest(key, signed, hashlib.sha256))

@@ -4,7 +4,7 @@ from uuid import UUID
 
 from domain.refusals import Code
 from server.rest.query import Listed, PeriodPaging
-from server.rest.request import Ask
+from server.rest.request import Request
 from server.rest.route import Needs, Routes
 from storage.people.operator_actions import ActionFilter, ActionName, KeptAction, list_actions
 
@@ -20,7 +20,7 @@ class ActionQuery(PeriodPaging, frozen=True, rename="camel"):
 
 
 @routes.get(needs=Needs.OPERATOR, refuses=(Code.VALIDATION_FAILED,))
-async def list_kept(ask: Ask, query: ActionQuery) -> Listed[KeptAction]:
+async def list_kept(request: Request, query: ActionQuery) -> Listed[KeptAction]:
     """Credits, refunds, bans, settled payouts, payments and reversals: who did it, when and why, newest first.
 
     Each is written together with what it does, kept for ever and never changed. A refund of a call is one action for
@@ -28,4 +28,4 @@ async def list_kept(ask: Ask, query: ActionQuery) -> Listed[KeptAction]:
     proves that each credit and refund, and each settlement, has its action, and each action what it is about.
     """
     wanted = ActionFilter(query.operator_id, query.target_id, query.action, query.since, query.until)
-    return ask.listed(await list_actions(ask.context.postgres, query.page, wanted), query)
+    return request.listed(await list_actions(request.context.postgres, query.page, wanted), query)

@@ -12,7 +12,7 @@ from domain.text import clean_name
 from server.gateway.protocol import UNAUTHENTICATED
 from server.ids import new_uuid
 from server.rest.query import Listed, Paging
-from server.rest.request import Ask
+from server.rest.request import Request
 from server.rest.responses import invalid
 from server.rest.route import Routes
 from server.rest.strict_json import FieldError
@@ -42,29 +42,31 @@ class OverlayTokenMade(OverlayTokenCard, frozen=True, rename="camel"):
 
 
 @routes.post(status=201, refuses=(Code.VALIDATION_FAILED, Code.NOT_A_CREATOR, Code.FORBIDDEN))
-async def make(ask: Ask, body: OverlayTokenWanted) -> OverlayTokenMade | Refusal:
+async def make(request: Request, body: OverlayTokenWanted) -> OverlayTokenMade | Refusal:
     """Creators: a new token. It opens the creator's own rooms, to look on."""
     name = clean_name(body.name)
     if not name:
         return invalid(FieldError("name", "must have a visible character"))
     secret = PREFIX + secrets.token_urlsafe(SECRET_BYTES)
-    settings = ask.context.settings
+    settings = request.context.settings
     limit, kept = settings.overlays.tokens_per_creator, settings.limits.overlay_tokens_revoked
-    card = await add_overlay_token(ask.context.postgres, new_uuid(), ask.user_id, name, secret, limit=limit, kept=kept)
+    card = await add_overlay_token(
+        request.context.postgres, new_uuid(), request.user_id, name, secret, limit=limit, kept=kept
+    )
     return card if isinstance(card, Refusal) else OverlayTokenMade(**msgspec.structs.asdict(card), secret=secret)
 
 
 @routes.get(refuses=(Code.VALIDATION_FAILED,))
-async def list_own(ask: Ask, query: Paging) -> Listed[OverlayTokenCard]:
+async def list_own(request: Request, query: Paging) -> Listed[OverlayTokenCard]:
     """The tokens of who asks, newest first, with the latest hundred revoked ones."""
-    return ask.listed(await list_overlay_tokens(ask.context.postgres, ask.user_id, query.page), query)
+    return request.listed(await list_overlay_tokens(request.context.postgres, request.user_id, query.page), query)
 
 
 @routes.delete("/{tokenId}", refuses=(Code.NOT_FOUND,))
-async def revoke(ask: Ask, token_id: UUID) -> OverlayTokenCard | Refusal:
+async def revoke(request: Request, token_id: UUID) -> OverlayTokenCard | Refusal:
     """From now on it opens nothing. Idempotent."""
-    card = await revoke_overlay_token(ask.context.postgres, ask.user_id, token_id)
+    card = await revoke_overlay_token(request.context.postgres, request.user_id, token_id)
     if card is None:
         return Refusal(Code.NOT_FOUND, "No such overlay token")
-    ask.context.sessions.evict(UserId(token_id), UNAUTHENTICATED, "the overlay token was revoked")
+    request.context.sessions.evict(UserId(token_id), UNAUTHENTICATED, "the overlay token was revoked")
     return card

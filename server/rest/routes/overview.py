@@ -9,7 +9,7 @@ import msgspec
 from domain.billing.posting import Kind
 from domain.refusals import Code
 from server.config.packs import PayoutSettings
-from server.rest.request import Ask
+from server.rest.request import Request
 from server.rest.route import Needs, Routes
 from storage.market.business_figures import (
     Advances,
@@ -96,12 +96,12 @@ class Overview(msgspec.Struct, frozen=True, rename="camel"):
 
 
 @routes.get(needs=Needs.OPERATOR, refuses=(Code.VALIDATION_FAILED,))
-async def show_overview(ask: Ask, query: OverviewQuery) -> Overview:
+async def show_overview(request: Request, query: OverviewQuery) -> Overview:
     """Sales, tickets, tips, calls, cash-out and margin, by UTC day, latest first."""
-    settings = ask.context.settings
+    settings = request.context.settings
     cents = settings.payouts.cents_per_token
-    through = await sum_up(ask.context.postgres)
-    figures = await read_figures(ask.context.postgres, through, query.days, settings.packs.currency)
+    through = await sum_up(request.context.postgres)
+    figures = await read_figures(request.context.postgres, through, query.days, settings.packs.currency)
     days = [figures.first_day + timedelta(days=n) for n in reversed(range(query.days))]
     total, tips = _sums(figures, days, cents), figures.tips_per_stream
     return Overview(

@@ -10,7 +10,7 @@ from domain.refusals import Code, Refusal
 from server.context import Context
 from server.money.payments.demo import page
 from server.money.payments.provider import EventRefused, EventUnreadable, PaymentEvent, ReversalEvent
-from server.rest.request import Ask
+from server.rest.request import Request
 from server.rest.responses import Plain
 from server.rest.route import Needs, Routes
 from storage.market.purchases import Purchase, find_purchase
@@ -34,59 +34,61 @@ class Heard(msgspec.Struct, frozen=True, rename="camel"):
     refuses=(Code.FORBIDDEN, Code.DRAINING),
     proofs=(("Stripe-Signature",),),
 )
-async def hear_stripe(ask: Ask) -> Heard | Refusal:
+async def hear_stripe(request: Request) -> Heard | Refusal:
     """Stripe's signed events; each credits once, and so does each purchase.
 
     An event of another type is acknowledged. A payment of no known purchase, of another amount than was agreed, or the
     second one of a purchase is acknowledged and moves nothing; it is counted, and kept for an operator to settle. A
     refund or chargeback freezes the wallet that the payment was credited to, until an operator releases it.
     """
-    stripe = ask.context.payments.stripe
+    stripe = request.context.payments.stripe
     if stripe is None:
         return Refusal(Code.FORBIDDEN, "Stripe is not configured here")
-    if ask.context.draining:
+    if request.context.draining:
         return Refusal(Code.DRAINING, "The server is shutting down")
     try:
-        event = stripe.read_event(ask.raw, ask.headers.get("Stripe-Signature", ""), ask.context.clock.now() / 1_000_000)
+        event = stripe.read_event(
+            request.raw, request.headers.get("Stripe-Signature", ""), request.context.clock.now() / 1_000_000
+        )
     except EventUnreadable as unreadable:  # signed, so that money may wait behind it
         log.error("payment.event_unreadable", reason=str(unreadable))
-        ask.context.metrics.payments.labels("unreadable").inc()
+        request.context.metrics.payments.labels("unreadable").inc()
         return Refusal(Code.FORBIDDEN, str(unreadable))
     except EventRefused as refused:
         log.warning("payment.event_refused", reason=str(refused))
-        ask.context.metrics.payments.labels("refused").inc()
+        request.context.metrics.payments.labels("refused").inc()
         return Refusal(Code.FORBIDDEN, str(refused))
     if event is not None:
-        await _settle(ask, stripe.name, event)
+        await _settle(request, stripe.name, event)
     return Heard()
 
 
 @routes.get("/demo/{purchaseId}", needs=Needs.ANYONE, refuses=(Code.NOT_FOUND,), media=HTML)
-async def show_demo_checkout(ask: Ask, purchase_id: UUID) -> Plain | Refusal:
+async def show_demo_checkout(request: Request, purchase_id: UUID) -> Plain | Refusal:
     """The page of a demo's checkout; only with `serve --demo`, on a loopback address."""
-    purchase = await _demo_purchase(ask.context, purchase_id)
+    purchase = await _demo_purchase(request.context, purchase_id)
     return NO_DEMO if purchase is None else Plain(page(purchase).encode(), HTML)
 
 
 @routes.post("/demo/{purchaseId}", needs=Needs.ANYONE, refuses=(Code.NOT_FOUND,), media=HTML)
-async def pay_demo_checkout(ask: Ask, purchase_id: UUID) -> Plain | Refusal:
+async def pay_demo_checkout(request: Request, purchase_id: UUID) -> Plain | Refusal:
     """The button on that page: the purchase is paid with nothing."""
-    demo, purchase = ask.context.payments.demo, await _demo_purchase(ask.context, purchase_id)
+    demo, purchase = request.context.payments.demo, await _demo_purchase(request.context, purchase_id)
     if demo is None or purchase is None:
         return NO_DEMO
-    await _settle(ask, demo.name, demo.paid(purchase))
-    paid = await find_purchase(ask.context.postgres, purchase_id)
+    await _settle(request, demo.name, demo.paid(purchase))
+    paid = await find_purchase(request.context.postgres, purchase_id)
     assert paid is not None, "purchases stay"
     return Plain(page(paid).encode(), HTML)
 
 
-async def _settle(ask: Ask, provider: str, event: PaymentEvent | ReversalEvent) -> None:
+async def _settle(request: Request, provider: str, event: PaymentEvent | ReversalEvent) -> None:
     """Whoever sent it may hang up: what was begun is finished."""
-    payments = ask.context.payments
+    payments = request.context.payments
     if isinstance(event, ReversalEvent):
-        await ask.background_tasks.run(partial(payments.reverse, provider, event))
+        await request.background_tasks.run(partial(payments.reverse, provider, event))
     else:
-        await ask.background_tasks.run(partial(payments.settle, provider, event))
+        await request.background_tasks.run(partial(payments.settle, provider, event))
 
 
 async def _demo_purchase(context: Context, purchase_id: UUID) -> Purchase | None:

@@ -13,7 +13,7 @@ from domain.refusals import FROZEN, Code, Refusal
 from domain.text import clean
 from server.money.payouts import Payouts
 from server.rest.query import Listed, Paging
-from server.rest.request import Ask
+from server.rest.request import Request
 from server.rest.route import Needs, Routes
 from server.rest.routes.tokens import in_units
 from server.rest.routes.wallet import Balance
@@ -95,12 +95,12 @@ class StatusPaging(Paging, frozen=True, rename="camel"):
         Code.DRAINING,
     ),
 )
-async def cash_out(ask: Ask, body: PayoutWanted) -> PayoutBooked | Refusal:
+async def cash_out(request: Request, body: PayoutWanted) -> PayoutBooked | Refusal:
     """Creators: cash out tokens that were earned; bought and promotional ones can only be spent."""
-    if ask.context.draining:
+    if request.context.draining:
         return Refusal(Code.DRAINING, "The server is shutting down")
-    work = partial(ask.context.payouts.request, ask.user_id, body.tokens, ask.posting_key())
-    payout = await ask.background_tasks.run(work)
+    work = partial(request.context.payouts.request, request.user_id, body.tokens, request.posting_key())
+    payout = await request.background_tasks.run(work)
     if isinstance(payout, Refusal):
         return payout
     assert payout.balance_after is not None, "it is booked"
@@ -108,27 +108,27 @@ async def cash_out(ask: Ask, body: PayoutWanted) -> PayoutBooked | Refusal:
 
 
 @routes.get("/payouts", refuses=(Code.VALIDATION_FAILED,))
-async def list_own(ask: Ask, query: StatusPaging) -> Listed[PayoutCard]:
+async def list_own(request: Request, query: StatusPaging) -> Listed[PayoutCard]:
     """The payouts of who asks, newest first."""
-    found = await list_payouts(ask.context.postgres, query.page, creator_id=ask.user_id, status=query.status)
-    return ask.listed(Paged([_card(payout) for payout in found.items], *found[1:]), query)
+    found = await list_payouts(request.context.postgres, query.page, creator_id=request.user_id, status=query.status)
+    return request.listed(Paged([_card(payout) for payout in found.items], *found[1:]), query)
 
 
 @routes.get("/payouts/terms")
-async def show_terms(ask: Ask) -> PayoutTerms:
+async def show_terms(request: Request) -> PayoutTerms:
     """What a token brings, and how many may be cashed out."""
-    terms = ask.context.settings.payouts
-    found = await cashable_tokens(ask.context.postgres, ask.user_id, terms.holding_days)
+    terms = request.context.settings.payouts
+    found = await cashable_tokens(request.context.postgres, request.user_id, terms.holding_days)
     return PayoutTerms(
         terms.cents_per_token, terms.currency, terms.min_tokens, terms.holding_days, found.tokens, found.held
     )
 
 
 @routes.get("/admin/payouts", needs=Needs.OPERATOR, refuses=(Code.VALIDATION_FAILED,))
-async def list_all(ask: Ask, query: StatusPaging) -> Listed[PayoutCard]:
+async def list_all(request: Request, query: StatusPaging) -> Listed[PayoutCard]:
     """Everybody's, newest first."""
-    found = await list_payouts(ask.context.postgres, query.page, status=query.status)
-    return ask.listed(Paged([_card(payout) for payout in found.items], *found[1:]), query)
+    found = await list_payouts(request.context.postgres, query.page, status=query.status)
+    return request.listed(Paged([_card(payout) for payout in found.items], *found[1:]), query)
 
 
 @routes.post(
@@ -143,15 +143,15 @@ async def list_all(ask: Ask, query: StatusPaging) -> Listed[PayoutCard]:
         Code.DRAINING,
     ),
 )
-async def settle(ask: Ask, payout_id: UUID, body: PayoutSettled) -> PayoutCard | Refusal:
+async def settle(request: Request, payout_id: UUID, body: PayoutSettled) -> PayoutCard | Refusal:
     """Say that it was paid, or reject it and give back what refunds have left of it. The same again changes nothing.
 
     Nobody settles their own, and none is paid while its creator's wallet is frozen.
     """
-    if ask.context.draining:
+    if request.context.draining:
         return Refusal(Code.DRAINING, "The server is shutting down")
-    payout = await ask.background_tasks.run(
-        partial(_settle, ask.context.postgres, ask.context.payouts, payout_id, body, ask.user_id)
+    payout = await request.background_tasks.run(
+        partial(_settle, request.context.postgres, request.context.payouts, payout_id, body, request.user_id)
     )
     return payout if isinstance(payout, Refusal) else _card(payout)
 

@@ -12,7 +12,7 @@ from domain.billing.posting import Kind, Receipt
 from domain.ids import ESCROW, LOSSES, CallId, PostingKey, RoomId, UserId, client_key, content_digest
 from domain.refusals import Code, Refusal, losses_limit
 from domain.text import clean
-from server.rest.request import Ask
+from server.rest.request import Request
 from server.rest.responses import invalid
 from server.rest.route import Needs, Routes
 from server.rest.strict_json import FieldError
@@ -77,7 +77,7 @@ class Refund(msgspec.Struct, frozen=True, rename="camel"):
         Code.DRAINING,
     ),
 )
-async def give_back(ask: Ask, body: RefundWanted) -> Refund | Refusal:
+async def give_back(request: Request, body: RefundWanted) -> Refund | Refusal:
     """Each payment is given back once: out of escrow, or by the creator, whose open payouts are reduced where the
     balance does not suffice. What is missing is advanced and stays the creator's debt, up to a daily limit; more than
     that is LOSSES_LIMIT, until the request comes with `confirm`."""
@@ -87,35 +87,35 @@ async def give_back(ask: Ask, body: RefundWanted) -> Refund | Refusal:
     if body.target.keys() not in TARGETS:
         return invalid(FieldError("body", "must name a tipId, a ticketId, a callId, or a streamId and a userId"))
     content = content_digest("refund", *map(str, body.target.values()), *body.target, reason)
-    used = None if ask.key is None else await find_use(ask.context.postgres, _key(ask, ask.key))
+    used = None if request.key is None else await find_use(request.context.postgres, _key(request, request.key))
     if used is not None and used.content != content:
         return CONFLICT
-    paid = await _find(ask.context.postgres, body)
+    paid = await _find(request.context.postgres, body)
     if not paid:
         return NOTHING_PAID
-    if ask.user_id in await find_parties(ask.context.postgres, paid):
+    if request.user_id in await find_parties(request.context.postgres, paid):
         return OWN
-    if ask.context.draining:
+    if request.context.draining:
         return Refusal(Code.DRAINING, "The server is shutting down")
-    return await ask.background_tasks.run(partial(_refund, ask, body, paid, content, reason))
+    return await request.background_tasks.run(partial(_refund, request, body, paid, content, reason))
 
 
 async def _refund(
-    ask: Ask, body: RefundWanted, paid: Sequence[PostingKey], content: bytes, reason: str
+    request: Request, body: RefundWanted, paid: Sequence[PostingKey], content: bytes, reason: str
 ) -> Refund | Refusal:
     """Under a key, only what was paid before the key came first: the same request later finds no more to give back."""
-    if ask.key is not None:
+    if request.key is not None:
         ref_id = next(iter(body.target.values()))
-        first_used_at = await keep_use(ask.context.postgres, _key(ask, ask.key), content, ref_id)
+        first_used_at = await keep_use(request.context.postgres, _key(request, request.key), content, ref_id)
         if first_used_at is None:
             return CONFLICT
-        paid = await booked_by(ask.context.postgres, paid, first_used_at)
-    limit = ask.context.settings.payouts.losses_limit_tokens
-    advance = Advance(ask.user_id, None if body.confirm else limit)
-    refunded = await ask.context.actor.refund(paid, reason, advance)
+        paid = await booked_by(request.context.postgres, paid, first_used_at)
+    limit = request.context.settings.payouts.losses_limit_tokens
+    advance = Advance(request.user_id, None if body.confirm else limit)
+    refunded = await request.context.actor.refund(paid, reason, advance)
     if refunded.missing:
         log.warning("refund.beyond_losses_limit", missing=refunded.missing, limit=limit)
-        ask.context.metrics.losses_limit_reached()
+        request.context.metrics.losses_limit_reached()
         return losses_limit(refunded.missing, limit)
     return _sum(refunded.receipts) if refunded.receipts else NOTHING_PAID
 
@@ -131,8 +131,8 @@ async def _find(postgres: Postgres, body: RefundWanted) -> list[PostingKey]:
     return await find_paid_in_stream(postgres, body.stream_id, body.user_id)
 
 
-def _key(ask: Ask, key: str) -> PostingKey:
-    return client_key(ask.user_id, key)
+def _key(request: Request, key: str) -> PostingKey:
+    return client_key(request.user_id, key)
 
 
 def _sum(receipts: Sequence[Receipt]) -> Refund:

@@ -9,7 +9,7 @@ from domain.refusals import Code, Refusal
 from domain.text import clean
 from server.ids import new_uuid
 from server.rest.query import Listed, Paging
-from server.rest.request import Ask
+from server.rest.request import Request
 from server.rest.responses import invalid
 from server.rest.route import Needs, Routes
 from server.rest.strict_json import FieldError
@@ -34,29 +34,29 @@ class ReportQuery(Paging, frozen=True, rename="camel"):
 
 
 @routes.post("/reports", status=201, refuses=(Code.VALIDATION_FAILED, Code.NOT_FOUND))
-async def report(ask: Ask, body: ReportWanted) -> Report | Refusal:
+async def report(request: Request, body: ReportWanted) -> Report | Refusal:
     """Tell the operators of a user. An equal report within a day is answered with the first."""
     reason = clean(body.reason)
     if not reason:
         return invalid(FieldError("reason", "must have a visible character"))
-    if body.user_id == ask.user_id:
+    if body.user_id == request.user_id:
         return invalid(FieldError("userId", "must be somebody else's"))
-    if await find_user(ask.context.postgres, body.user_id) is None:
+    if await find_user(request.context.postgres, body.user_id) is None:
         return Refusal(Code.NOT_FOUND, "No such user")
-    if body.room_id is not None and not await may_know_room(ask.context.postgres, body.room_id, ask.user_id):
+    if body.room_id is not None and not await may_know_room(request.context.postgres, body.room_id, request.user_id):
         return Refusal(Code.NOT_FOUND, "No such room")
     return await add_report(
-        ask.context.postgres,
+        request.context.postgres,
         new_uuid(),
-        ask.user_id,
+        request.user_id,
         body.user_id,
         body.room_id,
         reason,
-        most_a_day=ask.context.settings.limits.reports_per_day,
+        most_a_day=request.context.settings.limits.reports_per_day,
     )
 
 
 @routes.get("/admin/reports", needs=Needs.OPERATOR, refuses=(Code.VALIDATION_FAILED,))
-async def list_all(ask: Ask, query: ReportQuery) -> Listed[Report]:
+async def list_all(request: Request, query: ReportQuery) -> Listed[Report]:
     """What was reported, of everybody or of one user, newest first."""
-    return ask.listed(await list_reports(ask.context.postgres, query.page, user_id=query.user_id), query)
+    return request.listed(await list_reports(request.context.postgres, query.page, user_id=query.user_id), query)

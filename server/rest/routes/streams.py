@@ -17,7 +17,7 @@ from domain.stream.record import StreamStatus, StreamType, StreamView
 from domain.text import clean
 from server.ids import new_channel, new_uuid
 from server.rest.query import Listed, Paging
-from server.rest.request import Ask
+from server.rest.request import Request
 from server.rest.responses import invalid
 from server.rest.route import Needs, Routes
 from server.rest.strict_json import FieldError
@@ -72,16 +72,16 @@ class StreamsQuery(Paging, frozen=True, rename="camel"):
 
 
 @routes.post(status=201, refuses=(Code.VALIDATION_FAILED, Code.NOT_A_CREATOR, Code.DRAINING))
-async def announce(ask: Ask, body: StreamWanted) -> StreamAnswer | Refusal:
+async def announce(request: Request, body: StreamWanted) -> StreamAnswer | Refusal:
     """Announce a stream; its prices and its channel are fixed from here on."""
     title = clean(body.title)
-    refusal = _why_not_announce(ask, body, title)
+    refusal = _why_not_announce(request, body, title)
     if refusal is not None:
         return refusal
-    limits = ask.context.settings.limits
+    limits = request.context.settings.limits
     made = await create_stream(
-        ask.context.postgres,
-        _new_stream(ask, body, title),
+        request.context.postgres,
+        _new_stream(request, body, title),
         most_scheduled=limits.streams_scheduled,
         most_a_day=limits.streams_per_day,
     )
@@ -89,31 +89,31 @@ async def announce(ask: Ask, body: StreamWanted) -> StreamAnswer | Refusal:
 
 
 @routes.get(needs=Needs.ONLOOKER, refuses=(Code.VALIDATION_FAILED,))
-async def list_views(ask: Ask, query: StreamsQuery) -> Listed[StreamView]:
+async def list_views(request: Request, query: StreamsQuery) -> Listed[StreamView]:
     """Streams, newest first. An overlay's token will do, too: so it finds the room of its creator's live stream."""
     wanted = StreamFilter(query.status, query.type, query.creator_id)
-    found = await list_streams(ask.context.postgres, wanted, query.page)
-    return ask.listed(Paged([_view(ask, stored) for stored in found.items], *found[1:]), query)
+    found = await list_streams(request.context.postgres, wanted, query.page)
+    return request.listed(Paged([_view(request, stored) for stored in found.items], *found[1:]), query)
 
 
 @routes.get("/{streamId}", needs=Needs.ONLOOKER, refuses=(Code.NOT_FOUND,))
-async def show_stream(ask: Ask, stream_id: RoomId) -> StreamAnswer | Refusal:
+async def show_stream(request: Request, stream_id: RoomId) -> StreamAnswer | Refusal:
     """A stream as it is now."""
-    stored = await find_stream(ask.context.postgres, stream_id)
-    return NO_SUCH_STREAM if stored is None else StreamAnswer(_view(ask, stored))
+    stored = await find_stream(request.context.postgres, stream_id)
+    return NO_SUCH_STREAM if stored is None else StreamAnswer(_view(request, stored))
 
 
 @routes.get("/{streamId}/access", refuses=(Code.NOT_FOUND,))
-async def show_access(ask: Ask, stream_id: RoomId) -> StreamAccess | Refusal:
+async def show_access(request: Request, stream_id: RoomId) -> StreamAccess | Refusal:
     """Whether who asks may watch, and why, or why not."""
-    stored = await find_stream(ask.context.postgres, stream_id)
+    stored = await find_stream(request.context.postgres, stream_id)
     if stored is None:
         return NO_SUCH_STREAM
-    standing = await find_standing(ask.context.postgres, stored.facts, stored.record.removed, ask.user_id)
+    standing = await find_standing(request.context.postgres, stored.facts, stored.record.removed, request.user_id)
     access = access_to(
         stored.facts,
-        ask.user_id,
-        is_operator=ask.is_operator,
+        request.user_id,
+        is_operator=request.is_operator,
         holds_ticket=standing.holds_ticket,
         barred=standing.barred,
         ended=stored.record.status == "ended",
@@ -134,68 +134,68 @@ async def show_access(ask: Ask, stream_id: RoomId) -> StreamAccess | Refusal:
         Code.DRAINING,
     ),
 )
-async def start(ask: Ask, stream_id: RoomId) -> StreamAnswer | Refusal:
+async def start(request: Request, stream_id: RoomId) -> StreamAnswer | Refusal:
     """Go live: from here on the room is open. A call that only rings for the creator is declined. Idempotent."""
-    stored = await _own(ask, stream_id)
+    stored = await _own(request, stream_id)
     if isinstance(stored, Refusal):
         return stored
     if stored.record.status == "ended":
         return ENDED
-    if ask.context.draining:
+    if request.context.draining:
         return Refusal(Code.DRAINING, "The server is shutting down")
     if stored.record.status == "scheduled":
-        go_live = partial(_open, ask, stream_id)
-        refusal = await ask.background_tasks.run(
-            lambda: start_over_ringing(ask.context.postgres, ask.context.registry, ask.user_id, go_live)
+        go_live = partial(_open, request, stream_id)
+        refusal = await request.background_tasks.run(
+            lambda: start_over_ringing(request.context.postgres, request.context.registry, request.user_id, go_live)
         )
         if refusal is not None:
             return refusal
-    if ask.context.registry.find(stream_id) is None:
-        return await ask.context.absent_rooms.why_absent(stream_id) or ENDED
-    return await show_stream(ask, stream_id)
+    if request.context.registry.find(stream_id) is None:
+        return await request.context.absent_rooms.why_absent(stream_id) or ENDED
+    return await show_stream(request, stream_id)
 
 
 @routes.post("/{streamId}/end", refuses=(Code.NOT_FOUND, Code.FORBIDDEN, Code.OVERLOADED, Code.ROOM_STARTING))
-async def end(ask: Ask, stream_id: RoomId) -> StreamAnswer | Refusal:
+async def end(request: Request, stream_id: RoomId) -> StreamAnswer | Refusal:
     """End a stream, and answer once all its blocks are booked, and its tickets given back unless they are earned.
 
     An ended stream is answered as it is.
     """
-    stored = await _own(ask, stream_id)
+    stored = await _own(request, stream_id)
     if isinstance(stored, Refusal):
         return stored
     ended = stored.record.status == "ended"
     if stored.record.status == "scheduled":
-        ended = await ask.background_tasks.run(lambda: _cancel(ask, stream_id))
+        ended = await request.background_tasks.run(lambda: _cancel(request, stream_id))
     if not ended:  # live, or it went live just now
-        refusal = await _end_live(ask, stream_id)
+        refusal = await _end_live(request, stream_id)
         if refusal is not None:
             return refusal
     if stored.facts.ticket_price_tokens is not None:
-        await ask.background_tasks.run(lambda: ask.context.tickets.settle(stream_id))
-    answer = await show_stream(ask, stream_id)
+        await request.background_tasks.run(lambda: request.context.tickets.settle(stream_id))
+    answer = await show_stream(request, stream_id)
     if isinstance(answer, StreamAnswer) and answer.stream.status != "ended":  # it broke before it could be ended
         return room_starting()
     return answer
 
 
-async def _cancel(ask: Ask, stream_id: RoomId) -> bool:
+async def _cancel(request: Request, stream_id: RoomId) -> bool:
     """End a stream that never went live; False if it did meanwhile."""
-    return await end_scheduled_stream(ask.context.postgres, stream_id, ask.context.clock.now())
+    return await end_scheduled_stream(request.context.postgres, stream_id, request.context.clock.now())
 
 
-async def _end_live(ask: Ask, stream_id: RoomId) -> Refusal | None:
+async def _end_live(request: Request, stream_id: RoomId) -> Refusal | None:
     """Have its room end it, and wait for the last block; why not, where it has no room here."""
-    room = ask.context.registry.find(stream_id)
+    room = request.context.registry.find(stream_id)
     if room is None:
-        return await ask.context.absent_rooms.why_absent(stream_id)
+        return await request.context.absent_rooms.why_absent(stream_id)
     room.inbox.deliver(inputs.EndNow("ended"))
-    with trio.move_on_after(ask.context.settings.http.answer_seconds):
+    with trio.move_on_after(request.context.settings.http.answer_seconds):
         await room.settled.wait()
     return None
 
 
-def _why_not_announce(ask: Ask, body: StreamWanted, title: str) -> Refusal | None:
+def _why_not_announce(request: Request, body: StreamWanted, title: str) -> Refusal | None:
     priced = body.ticket_price_tokens is not None or body.rate_tokens_per_min is not None
     if not title:
         return invalid(FieldError("title", "must have a visible character"))
@@ -203,40 +203,40 @@ def _why_not_announce(ask: Ask, body: StreamWanted, title: str) -> Refusal | Non
         return invalid(FieldError("type", "public takes neither ticketPriceTokens nor rateTokensPerMin"))
     if body.type == "private" and not priced:
         return invalid(FieldError("type", "private takes ticketPriceTokens, rateTokensPerMin or both"))
-    rate, seconds = body.rate_tokens_per_min, ask.context.settings.calls.block_seconds
+    rate, seconds = body.rate_tokens_per_min, request.context.settings.calls.block_seconds
     if rate is not None and BlockPrice(rate, seconds).tokens(1) > MAX_POSTING_TOKENS:
         return invalid(FieldError("rateTokensPerMin", f"makes a block cost more than {MAX_POSTING_TOKENS} tokens"))
-    return Refusal(Code.DRAINING, "The server is shutting down") if ask.context.draining else None
+    return Refusal(Code.DRAINING, "The server is shutting down") if request.context.draining else None
 
 
-def _new_stream(ask: Ask, body: StreamWanted, title: str) -> NewStream:
-    rules = ask.context.settings.calls
+def _new_stream(request: Request, body: StreamWanted, title: str) -> NewStream:
+    rules = request.context.settings.calls
     return NewStream(
         id=RoomId(new_uuid()),
         channel=new_channel(),
-        creator=ask.user_id,
+        creator=request.user_id,
         title=title,
         type=body.type,
         ticket_price_tokens=body.ticket_price_tokens,
         rate_tokens_per_min=body.rate_tokens_per_min,
         block_seconds=rules.block_seconds,
         block_rounding=rules.block_rounding,
-        created_at=ask.context.clock.now(),
+        created_at=request.context.clock.now(),
     )
 
 
-async def _own(ask: Ask, stream_id: RoomId) -> StoredStream | Refusal:
-    stored = await find_stream(ask.context.postgres, stream_id)
+async def _own(request: Request, stream_id: RoomId) -> StoredStream | Refusal:
+    stored = await find_stream(request.context.postgres, stream_id)
     if stored is None:
         return NO_SUCH_STREAM
-    if stored.facts.owner_id != ask.user_id:
+    if stored.facts.owner_id != request.user_id:
         return Refusal(Code.FORBIDDEN, "Only the stream's owner may do this")
     return stored
 
 
-async def _open(ask: Ask, stream_id: RoomId) -> Refusal | None:
+async def _open(request: Request, stream_id: RoomId) -> Refusal | None:
     """In one go: a stream that is live and has no room waits until housekeeping finds it."""
-    context = ask.context
+    context = request.context
     opened = await open_stream(context.postgres, stream_id, context.leases.server_id, context.clock.now())
     if isinstance(opened, Refusal):
         return opened
@@ -245,7 +245,7 @@ async def _open(ask: Ask, stream_id: RoomId) -> Refusal | None:
     return None
 
 
-def _view(ask: Ask, stored: StoredStream) -> StreamView:
+def _view(request: Request, stored: StoredStream) -> StreamView:
     """The live room's view, where it is here."""
-    room = ask.context.registry.find(stored.facts.id)
+    room = request.context.registry.find(stored.facts.id)
     return stored.view if room is None or room.stream is None else room.stream.view()

@@ -10,7 +10,7 @@ from domain.billing.posting import Kind, Posting
 from domain.ids import ESCROW, PostingKey, RoomId, UserId, content_digest
 from domain.refusals import Code, Refusal, unfit
 from server.ids import new_uuid
-from server.rest.request import Ask
+from server.rest.request import Request
 from server.rest.route import Routes
 from server.rest.routes.wallet import Balance
 from storage.idempotency import find_use
@@ -52,44 +52,44 @@ class TicketBought(msgspec.Struct, frozen=True, rename="camel"):
         Code.DRAINING,
     ),
 )
-async def buy(ask: Ask, stream_id: RoomId) -> TicketBought | Refusal:
+async def buy(request: Request, stream_id: RoomId) -> TicketBought | Refusal:
     """Buy a ticket, once; it lets its buyer in from this moment on.
 
     Its tokens stay in escrow until the creator was live and present for `streams.ticket_release_seconds` in total. A
     stream that ends before gives them back, and so does one that was not started within `streams.stream_expiry_days`;
     a buyer whom the creator removes or blocks gets them back in any case.
     """
-    key = ask.posting_key()
-    stored = await find_stream(ask.context.postgres, stream_id)
-    if ask.key is not None and (use := await find_use(ask.context.postgres, key)) is not None:
+    key = request.posting_key()
+    stored = await find_stream(request.context.postgres, stream_id)
+    if request.key is not None and (use := await find_use(request.context.postgres, key)) is not None:
         if use.content != _content(stream_id) or stored is None:
             return CONFLICT
         return _bought(stored, use.ref_id, use.debit_after)
     if stored is None:
         return Refusal(Code.NOT_FOUND, "No such stream")
     price = stored.facts.ticket_price_tokens
-    refusal = await _why_not_sell(ask, stored)
+    refusal = await _why_not_sell(request, stored)
     if refusal is not None or price is None:
         return refusal or unfit(("streamId", "is of a stream that needs no ticket"))
-    return await _book(ask, stored, _posting(key, ask.user_id, stored, price))
+    return await _book(request, stored, _posting(key, request.user_id, stored, price))
 
 
-async def _why_not_sell(ask: Ask, stored: StoredStream) -> Refusal | None:
-    if stored.facts.owner_id == ask.user_id:
+async def _why_not_sell(request: Request, stored: StoredStream) -> Refusal | None:
+    if stored.facts.owner_id == request.user_id:
         return Refusal(Code.SELF_PAYMENT, "Nobody can buy a ticket from themselves")
     if stored.record.status == "ended":
         return Refusal(Code.STREAM_ENDED, "The stream has ended")
-    if (refusal := await _why_evicted(ask, stored)) is not None:
+    if (refusal := await _why_evicted(request, stored)) is not None:
         return refusal
-    return Refusal(Code.DRAINING, "The server is shutting down") if ask.context.draining else None
+    return Refusal(Code.DRAINING, "The server is shutting down") if request.context.draining else None
 
 
-async def _why_evicted(ask: Ask, stored: StoredStream) -> Refusal | None:
-    room = ask.context.registry.find(stored.facts.id)  # it knows of a removal before the database does
+async def _why_evicted(request: Request, stored: StoredStream) -> Refusal | None:
+    room = request.context.registry.find(stored.facts.id)  # it knows of a removal before the database does
     live = None if room is None else room.stream
     removed = stored.record.removed if live is None else tuple(live.access_policy.removed)
-    standing = await find_standing(ask.context.postgres, stored.facts, removed, ask.user_id)
-    if ask.user_id in removed:
+    standing = await find_standing(request.context.postgres, stored.facts, removed, request.user_id)
+    if request.user_id in removed:
         return Refusal(Code.FORBIDDEN, "You were put out of this stream")
     if standing.barred:
         return Refusal(Code.CREATOR_UNAVAILABLE, "The creator is not available")
@@ -109,21 +109,21 @@ def _posting(key: PostingKey, buyer: UserId, stored: StoredStream, price: int) -
     )
 
 
-async def _book(ask: Ask, stored: StoredStream, posting: Posting) -> TicketBought | Refusal:
-    return await ask.background_tasks.run(partial(_sell, ask, stored, posting))
+async def _book(request: Request, stored: StoredStream, posting: Posting) -> TicketBought | Refusal:
+    return await request.background_tasks.run(partial(_sell, request, stored, posting))
 
 
-async def _sell(ask: Ask, stored: StoredStream, posting: Posting) -> TicketBought | Refusal:
+async def _sell(request: Request, stored: StoredStream, posting: Posting) -> TicketBought | Refusal:
     """Book the ticket, unless its buyer was removed or blocked meanwhile: then it is given back at once.
 
     A removal is stored before the room looks for a ticket to refund, so that one of the two sees the other.
     """
-    receipt = (await ask.context.actor.post([posting]))[0]
+    receipt = (await request.context.actor.post([posting]))[0]
     if not receipt.paid:
-        return why_not_paid(receipt, "to buy the ticket", ask.context.clock.now())
-    now = await find_stream(ask.context.postgres, stored.facts.id)
-    if now is not None and (refusal := await _why_evicted(ask, now)) is not None:
-        await ask.context.actor.refund([posting.key], "put out of the stream")
+        return why_not_paid(receipt, "to buy the ticket", request.context.clock.now())
+    now = await find_stream(request.context.postgres, stored.facts.id)
+    if now is not None and (refusal := await _why_evicted(request, now)) is not None:
+        await request.context.actor.refund([posting.key], "put out of the stream")
         return refusal
     return _bought(stored, receipt.ref_id, receipt.debit_after)
 

@@ -19,7 +19,7 @@ from server.ids import is_channel, new_uuid
 from server.money.tips import Tipped, recall
 from server.rest.periods import whole_days
 from server.rest.query import Listed, Moment, Paging
-from server.rest.request import Ask
+from server.rest.request import Request
 from server.rest.responses import invalid
 from server.rest.route import Routes
 from server.rest.routes.wallet import Balance
@@ -130,39 +130,39 @@ class Ranking(msgspec.Struct, frozen=True, rename="camel"):
         Code.DRAINING,
     ),
 )
-async def send_tip(ask: Ask, body: TipWanted) -> TipAnswer | Refusal:
+async def send_tip(request: Request, body: TipWanted) -> TipAnswer | Refusal:
     """Give a creator tokens, in a room or outside of any; the creator gets all of them."""
-    tipped = await _look_up(ask, body)
+    tipped = await _look_up(request, body)
     command = TipSend(
         channel="" if tipped is None else tipped.channel or "",
         amount_tokens=body.amount_tokens,
         message=body.message,
-        key=ask.key or str(new_uuid()),
+        key=request.key or str(new_uuid()),
     )
-    result = invalid(ELSEWHERE) if tipped is None else await _give_there(ask, command, tipped)
+    result = invalid(ELSEWHERE) if tipped is None else await _give_there(request, command, tipped)
     if isinstance(result, Refusal):  # before it is refused, the key is asked what it did before
-        result = await recall(ask.context.postgres, ask.user_id, command, tipped, result)
+        result = await recall(request.context.postgres, request.user_id, command, tipped, result)
     return result if isinstance(result, Refusal) else _answer(result)
 
 
 @routes.get(refuses=(Code.VALIDATION_FAILED,))
-async def list_past(ask: Ask, query: TipsQuery) -> Listed[PastTip] | Refusal:
+async def list_past(request: Request, query: TipsQuery) -> Listed[PastTip] | Refusal:
     """The tips that who asks sent and received, newest first."""
     if query.stream_id is not None and query.call_id is not None:
         return invalid(FieldError("streamId", "cannot be given together with callId"))
     room_id, room = query.stream_id or query.call_id, None
     if room_id is not None:
         Span(0, 0).before(query.before)  # a cursor that is none is refused whether or not there is such a room
-        room = await find_room_span(ask.context.postgres, room_id, None)
+        room = await find_room_span(request.context.postgres, room_id, None)
         if room is None:
-            return ask.listed(Paged[PastTip]([], 0, False, None), query)
+            return request.listed(Paged[PastTip]([], 0, False, None), query)
     wanted = EntryFilter(kind=Kind.TIP, side=None if query.role is None else _SIDES[query.role])
-    found = await list_tips(ask.context.postgres, ask.user_id, wanted, room, query.page)
-    return ask.listed(Paged([_past_tip(entry) for entry in found.items], *found[1:]), query)
+    found = await list_tips(request.context.postgres, request.user_id, wanted, room, query.page)
+    return request.listed(Paged([_past_tip(entry) for entry in found.items], *found[1:]), query)
 
 
 @routes.get("/leaderboard", refuses=(Code.VALIDATION_FAILED, Code.FORBIDDEN, Code.NOT_FOUND))
-async def show_ranking(ask: Ask, query: RankingQuery) -> Ranking | Refusal:
+async def show_ranking(request: Request, query: RankingQuery) -> Ranking | Refusal:
     """Who gave most, in a room or to a creator.
 
     Of a creator, others than the creator and operators see only tips into public streams, and a period of theirs is
@@ -171,32 +171,32 @@ async def show_ranking(ask: Ask, query: RankingQuery) -> Ranking | Refusal:
     """
     if (query.channel is None) is (query.creator_id is None):
         return invalid(FieldError("channel", "or creatorId must be given, and not both"))
-    postgres = ask.context.postgres
+    postgres = request.context.postgres
     if query.creator_id is not None:
-        if ask.is_operator or ask.user_id == query.creator_id:
+        if request.is_operator or request.user_id == query.creator_id:
             return Ranking(await top_givers(postgres, query.creator_id, query.since, query.until))
         since, until = whole_days(query.since, query.until)
         return Ranking(await top_givers(postgres, query.creator_id, since, until, public_only=True))
     room = await find_room_span(postgres, None, query.channel) if is_channel(query.channel or "") else None
-    refusal = NO_SUCH_ROOM if room is None else await _why_not_ranked(ask, room)
+    refusal = NO_SUCH_ROOM if room is None else await _why_not_ranked(request, room)
     if refusal is not None or room is None:
         return refusal or NO_SUCH_ROOM
     return Ranking(await top_givers(postgres, room.creator_id, room.since, room.until, room))
 
 
-async def _why_not_ranked(ask: Ask, room: RoomSpan) -> Refusal | None:
+async def _why_not_ranked(request: Request, room: RoomSpan) -> Refusal | None:
     """Who may not see who gave what in a room; a private stream that has ended is still its people's."""
-    if ask.is_operator:
+    if request.is_operator:
         return None
-    if not room.admits(ask.user_id):
+    if not room.admits(request.user_id):
         return NO_SUCH_ROOM
-    stream = None if room.fan_id is not None else await find_stream(ask.context.postgres, room.room_id)
+    stream = None if room.fan_id is not None else await find_stream(request.context.postgres, room.room_id)
     if stream is None or stream.facts.type == "public":
         return None
-    standing = await find_standing(ask.context.postgres, stream.facts, stream.record.removed, ask.user_id)
+    standing = await find_standing(request.context.postgres, stream.facts, stream.record.removed, request.user_id)
     access = access_to(
         stream.facts,
-        ask.user_id,
+        request.user_id,
         is_operator=False,
         holds_ticket=standing.holds_ticket,
         barred=standing.barred,
@@ -205,55 +205,55 @@ async def _why_not_ranked(ask: Ask, room: RoomSpan) -> Refusal | None:
     return None if access.has_access else Refusal(Code.FORBIDDEN, "Only who may watch the stream sees who gave most")
 
 
-async def _look_up(ask: Ask, body: TipWanted) -> Tipped | None:
+async def _look_up(request: Request, body: TipWanted) -> Tipped | None:
     """Whom and where; None if what was named is not one room of this creator's, as far as who asks may know."""
     context = body.context or TipContext()
     named = [room_id for room_id in (context.stream_id, context.call_id) if room_id is not None]
     if not named and context.channel is None:
         return Tipped(body.to_creator_id, None, None)
-    found: list[RoomSpan | None] = [await find_room_span(ask.context.postgres, room_id, None) for room_id in named]
+    found: list[RoomSpan | None] = [await find_room_span(request.context.postgres, room_id, None) for room_id in named]
     if context.channel is not None:
         known = is_channel(context.channel)
-        found.append(await find_room_span(ask.context.postgres, None, context.channel) if known else None)
+        found.append(await find_room_span(request.context.postgres, None, context.channel) if known else None)
     rooms = {room for room in found if room is not None and room.creator_id == body.to_creator_id}
-    if None in found or len(rooms) != 1 or not all(room.admits(ask.user_id) for room in rooms):
+    if None in found or len(rooms) != 1 or not all(room.admits(request.user_id) for room in rooms):
         return None
     room = rooms.pop()
     return Tipped(room.creator_id, room.room_id, room.channel)
 
 
-async def _give_there(ask: Ask, command: TipSend, tipped: Tipped) -> dict[str, object] | Refusal:
+async def _give_there(request: Request, command: TipSend, tipped: Tipped) -> dict[str, object] | Refusal:
     give = _give if tipped.room_id is None else _give_in_room
-    return await give(ask, command, tipped)
+    return await give(request, command, tipped)
 
 
-async def _give_in_room(ask: Ask, command: TipSend, tipped: Tipped) -> dict[str, object] | Refusal:
+async def _give_in_room(request: Request, command: TipSend, tipped: Tipped) -> dict[str, object] | Refusal:
     """Through the room, which tells everybody; once it has the tip, that is given whoever waits."""
     assert tipped.room_id is not None
-    room = ask.context.registry.find(tipped.room_id)
+    room = request.context.registry.find(tipped.room_id)
     if room is None:
-        return await ask.context.absent_rooms.why_absent(tipped.room_id) or NOT_LIVE
-    reply, person = WaitingReply(), await ask.context.user_cache.know(ask.user_id)
-    if not room.inbox.offer(inputs.Said(person, None, command, new_uuid(), reply, ask.is_operator)):
+        return await request.context.absent_rooms.why_absent(tipped.room_id) or NOT_LIVE
+    reply, person = WaitingReply(), await request.context.user_cache.know(request.user_id)
+    if not room.inbox.offer(inputs.Said(person, None, command, new_uuid(), reply, request.is_operator)):
         return FULL
-    result = await reply.wait(ask.context.settings.http.answer_seconds)
+    result = await reply.wait(request.context.settings.http.answer_seconds)
     return result if isinstance(result, Refusal) else msgspec.convert(result, dict[str, object])
 
 
-async def _give(ask: Ask, command: TipSend, tipped: Tipped) -> dict[str, object] | Refusal:
+async def _give(request: Request, command: TipSend, tipped: Tipped) -> dict[str, object] | Refusal:
     """Outside of any room."""
-    context, creator_id = ask.context, tipped.creator_id
-    if creator_id == ask.user_id:
+    context, creator_id = request.context, tipped.creator_id
+    if creator_id == request.user_id:
         return Refusal(Code.SELF_PAYMENT, "Nobody can tip themselves")
-    welcome = await welcomes(context.postgres, creator_id, ask.user_id)
+    welcome = await welcomes(context.postgres, creator_id, request.user_id)
     if welcome is None:
         return NO_SUCH_CREATOR
     if not welcome:
         return Refusal(Code.CREATOR_UNAVAILABLE, "The creator is not available")
     if context.draining:
         return Refusal(Code.DRAINING, "The server is shutting down")
-    posting = tip_posting(giver=ask.user_id, creator=creator_id, command=command, tip_id=new_uuid())
-    receipt = (await ask.background_tasks.run(partial(context.actor.post, [posting])))[0]
+    posting = tip_posting(giver=request.user_id, creator=creator_id, command=command, tip_id=new_uuid())
+    receipt = (await request.background_tasks.run(partial(context.actor.post, [posting])))[0]
     if not receipt.paid:
         return why_not_paid(receipt, "to send the tip", context.clock.now())
     return thanks(posting, receipt.ref_id, receipt.debit_after, None)

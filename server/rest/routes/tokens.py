@@ -14,7 +14,7 @@ from server.config.packs import Pack
 from server.ids import new_uuid
 from server.money.payments.provider import ProviderAway
 from server.rest.query import Listed, Paging
-from server.rest.request import Ask
+from server.rest.request import Request
 from server.rest.route import Needs, Routes
 from storage.market.purchases import (
     NewPurchase,
@@ -70,9 +70,9 @@ class PurchaseCard(msgspec.Struct, frozen=True, rename="camel"):
 
 
 @routes.get("/packs", needs=Needs.ANYONE)
-async def list_packs(ask: Ask) -> Packs:
+async def list_packs(request: Request) -> Packs:
     """What tokens cost."""
-    packs = ask.context.settings.packs
+    packs = request.context.settings.packs
     offers = sorted(packs.offers.items(), key=lambda offer: offer[1].tokens)
     return Packs([_pack(pack_id, pack, packs.currency) for pack_id, pack in offers])
 
@@ -89,24 +89,24 @@ async def list_packs(ask: Ask) -> Packs:
         Code.DRAINING,
     ),
 )
-async def buy(ask: Ask, body: PurchaseWanted) -> PurchaseCard | Refusal:
+async def buy(request: Request, body: PurchaseWanted) -> PurchaseCard | Refusal:
     """Begin to buy a pack: the buyer pays at `checkoutUrl`. The same key again finds the same purchase."""
-    found = await ask.background_tasks.run(partial(_begin, ask, body.pack_id))
+    found = await request.background_tasks.run(partial(_begin, request, body.pack_id))
     return found if isinstance(found, Refusal) else card_of(found)
 
 
 @routes.get("/purchases", refuses=(Code.VALIDATION_FAILED,))
-async def list_own(ask: Ask, query: Paging) -> Listed[PurchaseCard]:
+async def list_own(request: Request, query: Paging) -> Listed[PurchaseCard]:
     """The purchases of who asks, newest first."""
-    found = await list_purchases(ask.context.postgres, ask.user_id, query.page)
-    return ask.listed(Paged([card_of(purchase) for purchase in found.items], *found[1:]), query)
+    found = await list_purchases(request.context.postgres, request.user_id, query.page)
+    return request.listed(Paged([card_of(purchase) for purchase in found.items], *found[1:]), query)
 
 
 @routes.get("/purchases/{purchaseId}", refuses=(Code.NOT_FOUND,))
-async def show_purchase(ask: Ask, purchase_id: UUID) -> PurchaseCard | Refusal:
+async def show_purchase(request: Request, purchase_id: UUID) -> PurchaseCard | Refusal:
     """A purchase, to its buyer."""
-    purchase = await find_purchase(ask.context.postgres, purchase_id)
-    return NO_SUCH_PURCHASE if purchase is None or purchase.user_id != ask.user_id else card_of(purchase)
+    purchase = await find_purchase(request.context.postgres, purchase_id)
+    return NO_SUCH_PURCHASE if purchase is None or purchase.user_id != request.user_id else card_of(purchase)
 
 
 def in_units(cents: int) -> str:
@@ -114,20 +114,20 @@ def in_units(cents: int) -> str:
     return f"{cents // 100}.{cents % 100:02d}"
 
 
-async def _begin(ask: Ask, pack_id: str) -> Purchase | Refusal:
-    purchase = await _find_or_make(ask, pack_id)
+async def _begin(request: Request, pack_id: str) -> Purchase | Refusal:
+    purchase = await _find_or_make(request, pack_id)
     if isinstance(purchase, Refusal):
         return purchase
     try:
-        return await ask.context.payments.check_out(purchase)
+        return await request.context.payments.check_out(purchase)
     except ProviderAway:
         return PROVIDER_AWAY
 
 
-async def _find_or_make(ask: Ask, pack_id: str) -> Purchase | Refusal:
+async def _find_or_make(request: Request, pack_id: str) -> Purchase | Refusal:
     """The purchase of this key, whatever is on offer by now; or a new one."""
-    context, content = ask.context, content_digest("purchase", pack_id)
-    key = None if ask.key is None else client_key(ask.user_id, ask.key)
+    context, content = request.context, content_digest("purchase", pack_id)
+    key = None if request.key is None else client_key(request.user_id, request.key)
     if key is not None and (known := await find_purchase_by_key(context.postgres, key, content)) is not None:
         return known
     pack, provider = context.settings.packs.offers.get(pack_id), context.payments.provider
@@ -139,7 +139,7 @@ async def _find_or_make(ask: Ask, pack_id: str) -> Purchase | Refusal:
         return NOTHING_FOR_SALE
     new = NewPurchase(
         id=new_uuid(),
-        user_id=ask.user_id,
+        user_id=request.user_id,
         pack_id=pack_id,
         tokens=pack.tokens,
         price_cents=pack.price_cents,

@@ -10,7 +10,7 @@ from domain.billing.posting import Kind
 from domain.instant import next_day, rfc3339
 from domain.refusals import Code
 from server.rest.query import Listed, PeriodPaging
-from server.rest.request import Ask
+from server.rest.request import Request
 from server.rest.route import Routes
 from storage.ledger.spend_limits import find_spend_limit, set_spend_limit
 from storage.ledger.statements import Entry, EntryFilter, statement
@@ -72,31 +72,33 @@ class LedgerQuery(PeriodPaging, frozen=True, rename="camel"):
 
 
 @routes.get()
-async def show_wallet(ask: Ask) -> WalletCard:
+async def show_wallet(request: Request) -> WalletCard:
     """Balance, lifetime sums and limits."""
-    return await wallet_card(ask)
+    return await wallet_card(request)
 
 
 @routes.put("/limits", refuses=(Code.VALIDATION_FAILED,))
-async def change_limits(ask: Ask, body: LimitsWanted) -> Limits:
+async def change_limits(request: Request, body: LimitsWanted) -> Limits:
     """What may be spent in a day: less counts at once, more, or no limit at all, after 24 hours."""
-    await set_spend_limit(ask.context.postgres, ask.user_id, body.daily_spend_limit)
-    return await _limits(ask)
+    await set_spend_limit(request.context.postgres, request.user_id, body.daily_spend_limit)
+    return await _limits(request)
 
 
 @routes.get("/ledger", refuses=(Code.VALIDATION_FAILED,))
-async def list_entries(ask: Ask, query: LedgerQuery) -> Listed[Entry]:
+async def list_entries(request: Request, query: LedgerQuery) -> Listed[Entry]:
     """Every entry with the balance after it, in the order in which it was booked, newest first."""
     kind = None if query.kind is None else Kind[query.kind.upper()]
     wanted = EntryFilter(kind=kind, since=query.since, until=query.until)
-    return ask.listed(await statement(ask.context.postgres, ask.user_id, wanted, query.page), query)
+    return request.listed(await statement(request.context.postgres, request.user_id, wanted, query.page), query)
 
 
-async def wallet_card(ask: Ask) -> WalletCard:
-    wallet = await find_wallet(ask.context.postgres, ask.user_id)
+async def wallet_card(request: Request) -> WalletCard:
+    wallet = await find_wallet(request.context.postgres, request.user_id)
     assert wallet is not None, "a trigger gives every user a wallet"
-    limits = await _limits(ask) if wallet.limited else Limits()
-    cashable = await cashable_tokens(ask.context.postgres, ask.user_id, ask.context.settings.payouts.holding_days)
+    limits = await _limits(request) if wallet.limited else Limits()
+    cashable = await cashable_tokens(
+        request.context.postgres, request.user_id, request.context.settings.payouts.holding_days
+    )
     return WalletCard(
         wallet.balance,
         wallet.promotional,
@@ -110,9 +112,9 @@ async def wallet_card(ask: Ask) -> WalletCard:
     )
 
 
-async def _limits(ask: Ask) -> Limits:
-    limit = await find_spend_limit(ask.context.postgres, ask.user_id)
+async def _limits(request: Request) -> Limits:
+    limit = await find_spend_limit(request.context.postgres, request.user_id)
     if limit is None:
         return Limits()
     coming = UNSET if limit.next is None else ComingLimit(limit.next.tokens, rfc3339(limit.next.at))
-    return Limits(limit.tokens, limit.spent, rfc3339(next_day(ask.context.clock.now())), coming)
+    return Limits(limit.tokens, limit.spent, rfc3339(next_day(request.context.clock.now())), coming)
