@@ -214,7 +214,7 @@ RESOURCES = (
         "requests of one user, commands about calls, members and tokens among them",
         "limits.user_burst",
         "server/access/user_budgets.py",
-        BUDGETS + "test_commands_that_cost_a_look_at_the_database_count_as_requests_of_their_user",
+        BUDGETS + "test_commands_that_query_the_database_count_as_requests_of_their_user",
     ),
     Resource(
         "joins of one user",
@@ -226,13 +226,13 @@ RESOURCES = (
         "sessions that one user opens or resumes",
         "limits.opens_burst",
         "server/access/user_budgets.py",
-        BUDGETS + "test_a_loop_of_sessions_that_are_opened_is_bounded_for_all_devices_of_a_user",
+        BUDGETS + "test_a_loop_that_opens_sessions_is_bounded_for_all_devices_of_a_user",
     ),
     Resource(
         "pauses that one party of a call ends",
         "calls.resumes_burst",
         "domain/call/access.py",
-        BUDGETS + "test_a_loop_of_pauses_is_told_to_the_other_party_so_often_alone",
+        BUDGETS + "test_a_loop_of_pauses_is_announced_to_the_other_party_only_so_often",
     ),
     Resource(
         "messages of one session",

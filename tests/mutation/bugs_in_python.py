@@ -105,7 +105,7 @@ IN_PYTHON = (
             Edit(APP, "await context.registry.drain()", "await trio.lowlevel.checkpoint()"),
             Edit(APP, "await context.actor.finished.wait()", "await trio.lowlevel.checkpoint()"),
         ),
-        "tests/server/cli/test_drain.py::test_while_it_drains_nothing_new_begins_and_the_blocks_in_flight_are_charged",
+        "tests/server/cli/test_drain.py::test_while_it_drains_nothing_new_starts_and_the_blocks_in_flight_are_charged",
         "Error",
         "the server does not wait, and answers nobody",
     ),

@@ -1,4 +1,4 @@
-"""What tests of the whole server start from."""
+"""Fixtures that tests of the whole server share."""
 
 import shutil
 from pathlib import Path
@@ -10,7 +10,7 @@ from tests.support.processes import run_command
 
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data directory as a first start leaves it: to make one takes longer than most of these tests."""
+    """Make a data directory as a first start leaves it, once, as that takes longer than most of these tests."""
     data_dir = tmp_path_factory.mktemp("made") / "data"
     assert run_command("migrate", "--data", str(data_dir), cwd=data_dir.parent).exit_code == 0
     return data_dir

@@ -1,4 +1,4 @@
-"""Who is at the other end: what a client writes into a header changes nothing, unless a proxy of ours passed it on."""
+"""A client's address: a forwarding header counts only when a trusted proxy sent it."""
 
 import pytest
 
@@ -35,7 +35,7 @@ def test_a_forged_header_changes_nothing_where_no_proxy_is_trusted(forwarded: li
         (["1.2.3.4," + "10.0.0.2," * 100 + "10.0.0.2"], "10.0.0.2"),
     ],
 )
-def test_behind_proxies_of_ours_it_is_the_right_most_that_is_not_ours(forwarded: list[str], client: str) -> None:
+def test_behind_trusted_proxies_the_right_most_untrusted_address_counts(forwarded: list[str], client: str) -> None:
     assert client_address("10.0.0.1", forwarded, OURS) == client
 
 
@@ -54,13 +54,13 @@ def test_the_header_of_rfc_7239_is_read_where_proxies_write_that_one(forwarded: 
     assert client_address("10.0.0.1", forwarded, RFC_7239) == client
 
 
-def test_an_ipv6_customer_is_counted_as_one_and_an_ipv4_address_as_itself() -> None:
+def test_an_ipv6_network_is_counted_as_one_client_and_an_ipv4_address_as_itself() -> None:
     assert limited_as("2001:db8:1:2:3:4:5:6") == limited_as("2001:db8:1:2::1") == "2001:db8:1:2::/64"
     assert limited_as("2001:db8:1:3::1") != limited_as("2001:db8:1:2::1")
     assert limited_as("::ffff:198.51.100.7") == limited_as("198.51.100.7") == "198.51.100.7"
     assert limited_as("somewhere") == "somewhere"
 
 
-def test_a_proxy_that_is_no_network_stops_the_start() -> None:
+def test_a_trusted_proxy_that_is_no_network_stops_the_start() -> None:
     with pytest.raises(ValueError, match="does not appear to be"):
         ServerSettings(trusted_proxies=("localhost",))

@@ -1,4 +1,4 @@
-"""Only a token signed with a pinned key, for us and now, names a user; every other input is refused in one way."""
+"""Only a current token for this audience, signed with a pinned key, names a user; every other input is refused."""
 
 import hmac
 import json
@@ -39,10 +39,10 @@ from tests.support.tokens import (
     without,
 )
 
-# --- what a good token says ---
+# --- the claims of a valid token ---
 
 
-def test_a_token_names_its_user_and_when_it_ends() -> None:
+def test_a_token_names_its_user_and_its_expiry() -> None:
     token = issue_token(SECRET, ALICE, ttl_seconds=60, now=NOW)
     assert verify(token) == Identity(user_id=ALICE, is_operator=False, expires_at=int(NOW) + 60)
 
@@ -109,7 +109,7 @@ def test_a_claim_may_list_several_roles() -> None:
 # --- time ---
 
 
-def test_a_token_counts_until_the_second_it_expires() -> None:
+def test_a_token_is_valid_until_the_second_it_expires() -> None:
     token = signed(claims(exp=NOW + 10))
     assert verify(token, now=NOW + 9.999)
     assert refusal(token, now=NOW + 10) == "token expired"
@@ -129,7 +129,7 @@ def test_leeway_moves_both_ends_and_expires_at_says_so() -> None:
     assert refusal(token, settings, now=NOW + 15) == "token expired"
 
 
-def test_a_token_does_not_count_before_its_time() -> None:
+def test_a_token_is_not_valid_before_its_time() -> None:
     token = signed(claims(nbf=NOW + 1))
     assert refusal(token) == "token not valid yet"
     assert verify(token, now=NOW + 1)
@@ -162,7 +162,7 @@ def test_a_time_that_is_no_time_is_refused(name: str, value: str) -> None:
     assert refusal(signed_text(body)) == "malformed token"
 
 
-# --- who and for whom ---
+# --- subject, audience and issuer ---
 
 
 @pytest.mark.parametrize(
@@ -206,7 +206,7 @@ def test_the_audience_is_checked_only_when_configured() -> None:
 
 
 @pytest.mark.parametrize("audience", ["anon", "authenticated,anon", ["anon"], [], {"authenticated": 1}, None, 1, [[]]])
-def test_a_token_for_somebody_else_is_refused(audience: object) -> None:
+def test_a_token_for_another_audience_is_refused(audience: object) -> None:
     assert refusal(signed(claims(aud=audience)), AuthSettings(audience="authenticated")) == "wrong audience"
 
 
@@ -517,6 +517,6 @@ def test_no_secret_is_needed_when_only_public_keys_are_pinned() -> None:
     TokenVerifier(AuthSettings(algorithms=("ES256",), jwks_file="keys.json"))
 
 
-async def test_without_public_keys_there_is_nothing_to_keep_fresh() -> None:
+async def test_without_public_keys_there_is_nothing_to_refresh() -> None:
     async with trio.open_nursery() as nursery:
         await nursery.start(TokenVerifier(AuthSettings(), secret=SECRET).run)

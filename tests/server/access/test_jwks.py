@@ -1,4 +1,4 @@
-"""Public keys come from a JWKS: which of them count, when they are fetched, and what a bad one changes."""
+"""Public keys from a JWKS: which keys are accepted, when the JWKS is fetched, and what an invalid one changes."""
 
 import http.client
 import http.server
@@ -64,7 +64,7 @@ def test_a_jwks_yields_only_keys_that_verify_pinned_algorithms() -> None:
 
 
 @pytest.mark.parametrize(("bits", "size"), [(1024, 128), (2047, 256), (8193, 1025)])
-def test_an_rsa_key_that_is_weak_or_costly_is_passed_over(bits: int, size: int) -> None:
+def test_an_rsa_key_that_is_weak_or_costly_is_skipped(bits: int, size: int) -> None:
     rsa = RSA.as_dict(private=False)
     odd = rsa | {"kid": "odd", "n": base64url((1 << bits - 1 | 1).to_bytes(size))}
     assert set(public_keys(jwks([rsa, odd]), ("RS256",))) == {("RS256", "rsa"), ("RS256", None)}
@@ -81,14 +81,14 @@ def test_the_first_of_two_keys_with_one_name_counts() -> None:
     assert public_keys(jwks(twice), ("ES256",))["ES256", "ec"].thumbprint() == EC.thumbprint()
 
 
-def test_a_jwks_counts_only_to_its_sixty_fourth_key() -> None:
+def test_a_jwks_is_read_only_to_its_sixty_fourth_key() -> None:
     ec = EC.as_dict(private=False)
     keys = public_keys(jwks([ec | {"kid": str(number)} for number in range(1, 100)]), ("ES256",))
     assert ("ES256", "64") in keys
     assert ("ES256", "65") not in keys
 
 
-def test_two_keys_without_name_are_not_guessed_at() -> None:
+def test_two_keys_without_name_are_both_ignored() -> None:
     nameless = [{name: key.as_dict(private=False)[name] for name in ("kty", "crv", "x", "y")} for key in (EC, OTHER_EC)]
     assert set(public_keys(jwks(nameless[:1]), ("ES256",))) == {("ES256", None)}
     assert public_keys(jwks(nameless), ("ES256",)) == {}
@@ -100,7 +100,7 @@ def test_two_keys_without_name_are_not_guessed_at() -> None:
         st.dictionaries(st.sampled_from(["kty", "crv", "x", "y", "n", "e", "kid", "alg"]), JSON_VALUES), max_size=5
     )
 )
-def test_any_odd_key_is_passed_over(entries: list[dict[str, Any]]) -> None:
+def test_any_malformed_key_is_skipped(entries: list[dict[str, Any]]) -> None:
     good = [key.as_dict(private=False) for key in (EC, RSA)]
     odd = [key | entry for entry in entries for key in good]
     assert set(public_keys(jwks([*good, *odd]), ("ES256", "RS256"))) >= {("ES256", "ec"), ("RS256", "rsa")}
@@ -135,7 +135,7 @@ async def test_a_new_key_is_refused_until_a_fetch_has_brought_it(
     assert issuer.asked_at == [0, 45]
 
 
-async def test_whatever_keys_strangers_name_there_is_one_fetch_in_thirty_seconds(
+async def test_unknown_key_names_cause_at_most_one_fetch_in_thirty_seconds(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     issuer = Issuer(EC)
@@ -148,7 +148,7 @@ async def test_whatever_keys_strangers_name_there_is_one_fetch_in_thirty_seconds
     assert issuer.asked_at == [0, 30, 60, 90]
 
 
-async def test_keys_are_read_again_every_ten_minutes_and_a_withdrawn_one_is_gone(
+async def test_keys_are_read_again_every_ten_minutes_and_a_withdrawn_one_is_removed(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     issuer = Issuer(EC, OTHER_EC)
@@ -166,7 +166,7 @@ async def test_keys_are_read_again_every_ten_minutes_and_a_withdrawn_one_is_gone
 @pytest.mark.parametrize(
     "failure", [OSError("unreachable"), ValueError("HTTP status 500"), http.client.BadStatusLine("?"), RecursionError()]
 )
-async def test_old_keys_stay_in_use_while_fetches_fail_and_it_tries_again_after_the_gap(
+async def test_old_keys_stay_in_use_while_fetches_fail_and_the_fetch_is_retried_after_the_gap(
     nursery: trio.Nursery, autojump_clock: MockClock, failure: Exception
 ) -> None:
     issuer = Issuer(EC)
@@ -238,12 +238,12 @@ async def test_the_next_good_document_replaces_the_keys_that_a_bad_one_left(
     await trio.sleep(601)
     assert keys.find("ES256", "ec") is not None
     issuer.keys = (OTHER_EC,)
-    await trio.sleep(30)  # a failed read is made good after the gap, and not only after the period
+    await trio.sleep(30)  # a failed read is retried after the gap, not only after the period
     assert keys.find("ES256", "ec") is None
     assert keys.find("ES256", "other") is not None
 
 
-async def test_a_fetch_that_takes_too_long_is_given_up(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+async def test_a_fetch_that_takes_too_long_is_abandoned(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     keys = KeySet(trio.sleep_forever, algorithms=("ES256",), fetch_gap_seconds=30, refresh_seconds=600)
     asked_at = trio.current_time()
     await nursery.start(keys.run)
@@ -274,7 +274,7 @@ async def test_keys_are_read_over_http(nursery: trio.Nursery) -> None:
         "ftp://127.0.0.1/",
     ],
 )
-def test_keys_come_over_tls_unless_from_this_machine(address: str) -> None:
+def test_keys_are_fetched_over_tls_unless_from_this_machine(address: str) -> None:
     with pytest.raises(ValueError, match=r"auth\.jwks_url must be"):
         AuthSettings(algorithms=("ES256",), jwks_url=address)
 
@@ -283,7 +283,7 @@ def test_keys_come_over_tls_unless_from_this_machine(address: str) -> None:
     "address",
     ["https://issuer.example/", "http://127.0.0.1:9/", "http://127.8.8.8/", "http://[::1]:9/", "http://localhost/"],
 )
-def test_keys_may_come_from_this_machine_without_tls(address: str) -> None:
+def test_keys_may_be_fetched_from_this_machine_without_tls(address: str) -> None:
     assert AuthSettings(algorithms=("ES256",), jwks_url=address).jwks_url == address
 
 
@@ -335,14 +335,14 @@ async def test_a_file_without_end_is_refused_after_its_first_bytes(tmp_path: Pat
         refused.set()
 
 
-async def test_a_server_that_never_answers_holds_up_nothing(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+async def test_a_server_that_never_answers_delays_nothing(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     silence = Silence()
     with serving({"/": (200, silence)}) as address:
         verifier = TokenVerifier(AuthSettings(algorithms=("ES256",), jwks_url=address))
         asked_at, began = trio.current_time(), time.monotonic()
         await nursery.start(verifier.run)
         assert trio.current_time() - asked_at == pytest.approx(5)
-        assert time.monotonic() - began < 4  # the thread, left behind, waits five real seconds
+        assert time.monotonic() - began < 4  # the abandoned thread waits five real seconds
         assert refusal(signed_by(EC, "ES256"), verifier) == "unknown key"
         silence.set()
 
@@ -358,7 +358,9 @@ async def test_a_silent_server_holds_one_thread_however_often_it_is_asked() -> N
         silence.set()
 
 
-async def test_a_silent_server_gets_its_thread_back_to_us_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_thread_that_waits_for_a_silent_server_is_released(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("server.access.jwks.FETCH_SECONDS", 0.05)
     silence = Silence()
     with serving({"/": (200, silence)}) as address, trio.fail_after(5):

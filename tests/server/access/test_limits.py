@@ -1,4 +1,4 @@
-"""Buckets of requests: what they let through, what they tell, and how many of them there are at most."""
+"""Token buckets of requests: which requests they admit, which limits they report, and their maximum number."""
 
 import trio
 from trio.testing import MockClock
@@ -13,7 +13,7 @@ async def take(buckets: OwnBuckets, times: int, key: str = "finn") -> list[Taken
     return [await buckets.take(key) for _ in range(times)]
 
 
-async def test_a_burst_is_let_through_and_then_so_many_a_second(autojump_clock: MockClock) -> None:
+async def test_a_burst_is_admitted_and_then_so_many_a_second(autojump_clock: MockClock) -> None:
     buckets = OwnBuckets(LIMIT)
     assert [(taken.allowed, taken.left) for taken in await take(buckets, 4)] == [
         (True, 2),
@@ -25,14 +25,14 @@ async def test_a_burst_is_let_through_and_then_so_many_a_second(autojump_clock: 
     assert [taken.allowed for taken in await take(buckets, 3)] == [True, True, False]
 
 
-async def test_who_goes_on_though_refused_does_not_fall_behind(autojump_clock: MockClock) -> None:
+async def test_a_client_that_goes_on_though_refused_is_not_penalised(autojump_clock: MockClock) -> None:
     buckets = OwnBuckets(LIMIT)
     await take(buckets, 1000)
     await trio.sleep(0.5)
     assert [taken.allowed for taken in await take(buckets, 2)] == [True, False]
 
 
-async def test_after_as_long_as_is_told_there_is_one_more(autojump_clock: MockClock) -> None:
+async def test_after_the_reported_wait_one_more_request_is_admitted(autojump_clock: MockClock) -> None:
     buckets = OwnBuckets(Limit("money", 0.1, 1))
     assert (await take(buckets, 1))[0].more_after_seconds == 10
     await trio.sleep(3.5)
@@ -42,13 +42,13 @@ async def test_after_as_long_as_is_told_there_is_one_more(autojump_clock: MockCl
     assert (await take(buckets, 1))[0].allowed
 
 
-async def test_one_persons_haste_is_nobody_elses(autojump_clock: MockClock) -> None:
+async def test_the_requests_of_one_user_do_not_limit_another(autojump_clock: MockClock) -> None:
     buckets = OwnBuckets(LIMIT)
     await take(buckets, 10, "finn")
     assert (await take(buckets, 1, "cleo"))[0].left == 2
 
 
-async def test_limits_are_told_as_the_draft_has_them(autojump_clock: MockClock) -> None:
+async def test_limits_are_reported_as_the_draft_specifies(autojump_clock: MockClock) -> None:
     (taken,) = await take(OwnBuckets(Limit("user", 10.0, 100)), 1)
     assert taken.limit.policy == '"user";q=100;w=10'
     assert taken.state == '"user";r=99;t=1'
@@ -61,7 +61,7 @@ async def test_a_hundred_thousand_addresses_do_not_grow_the_buckets_past_their_b
     assert len(buckets) == 1000
 
 
-async def test_who_was_not_seen_for_longest_is_forgotten_first(autojump_clock: MockClock) -> None:
+async def test_the_least_recently_used_bucket_is_forgotten_first(autojump_clock: MockClock) -> None:
     buckets = OwnBuckets(LIMIT, remembered=2)
     await take(buckets, 3, "hasty")
     for number in range(10):

@@ -1,4 +1,4 @@
-"""What loops of commands cost others is bounded for all devices of a user together, each seen on a running server."""
+"""Commands in a loop are bounded for all devices of a user together; each limit is seen on a running server."""
 
 import json
 from typing import Any
@@ -20,7 +20,7 @@ def refused(answers: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [answer for answer in answers if answer["type"] == "error"]
 
 
-async def test_a_loop_of_pauses_is_told_to_the_other_party_so_often_alone(dsn: str) -> None:
+async def test_a_loop_of_pauses_is_announced_to_the_other_party_only_so_often(dsn: str) -> None:
     calls = msgspec.structs.replace(QUICK.calls, resumes_per_second=0.1, resumes_burst=5)
     async with running_server(dsn, msgspec.structs.replace(QUICK, calls=calls)) as context:
         fan = await add_fan(context, 100)
@@ -47,7 +47,7 @@ async def test_a_loop_of_pauses_is_told_to_the_other_party_so_often_alone(dsn: s
             await in_thread(story)
 
 
-async def test_commands_that_cost_a_look_at_the_database_count_as_requests_of_their_user(dsn: str) -> None:
+async def test_commands_that_query_the_database_count_as_requests_of_their_user(dsn: str) -> None:
     limits = msgspec.structs.replace(QUICK.limits, user_per_second=0.01, user_burst=10)
     async with running_server(dsn, msgspec.structs.replace(QUICK, limits=limits)) as context:
         fan = await add_fan(context, 0)
@@ -71,13 +71,13 @@ def from_each(phones: list[Phone], command: dict[str, Any], times: int) -> list[
     return [phone.ask(command) for _ in range(times) for phone in phones]
 
 
-async def test_a_loop_of_sessions_that_are_opened_is_bounded_for_all_devices_of_a_user(dsn: str) -> None:
+async def test_a_loop_that_opens_sessions_is_bounded_for_all_devices_of_a_user(dsn: str) -> None:
     limits = msgspec.structs.replace(QUICK.limits, opens_per_second=0.01, opens_burst=5)
     async with running_server(dsn, msgspec.structs.replace(QUICK, limits=limits)) as context:
         fan, other = await add_fan(context, 0), await add_fan(context, 0)
 
         def opened(user: UUID) -> int | None:
-            """The close code, if it was not let in."""
+            """Return the close code if the session was refused, and `None` otherwise."""
             headers = {"Authorization": f"Bearer {token_of(user)}"}
             with connect(
                 f"ws://127.0.0.1:{context.websocket_port}/ws", additional_headers=headers, proxy=None

@@ -1,4 +1,4 @@
-"""The command line: what it prints and keeps, and one clear line for every mistake that a newcomer makes."""
+"""The command line: what it prints and stores, and the one clear line for each mistake that a newcomer makes."""
 
 import base64
 import json
@@ -38,12 +38,12 @@ CLOSED, TAKEN, *FREE = (f"127.0.0.1:{port}" for port in free_ports(6))
 FREE_PORTS = f"--http {FREE[0]} --ws {FREE[1]}"
 AWAY = f"the database of DATABASE_URL is out of reach: Connect call failed ('127.0.0.1', {CLOSED.partition(':')[2]})"
 NO_DATABASE = {"DATABASE_URL": f"postgresql://somebody:hunter2@{CLOSED}/calls"}
-MISUSED = 2  # the exit code where the words make no command; cyclopts says why
+MISUSED = 2  # the exit code when the arguments form no command; cyclopts explains why
 PROMOTIONS_WALLET = "00000000-0000-7000-8000-000000000002"
 
 
 class Mistake(NamedTuple):
-    """What somebody types, and the one line that comes of it, or its beginning where the words are not ours."""
+    """A command line and the one line that it prints, or the start of that line where the text is not ours."""
 
     words: str
     line: str
@@ -139,7 +139,7 @@ MISTAKES = {
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[Finished]]]:
-    """All mistakes, made side by side in one directory: each takes a second, nearly all of it to load the program."""
+    """Run all mistakes concurrently in one directory: each takes a second, nearly all of it to load the program."""
     cwd = tmp_path_factory.mktemp("mistakes")
     (cwd / "key.toml").write_text("[calls]\nblok_seconds = 10\n")
     (cwd / "value.toml").write_text("[calls]\nblock_seconds = 0\n")
@@ -168,7 +168,7 @@ def test_a_database_on_a_host_that_is_not_there_is_one_clear_line(tmp_path: Path
     assert (finished.exit_code, finished.out) == (1, "")
 
 
-def test_a_fault_of_ours_is_logged_with_its_trace_and_said_in_one_line(tmp_path: Path) -> None:
+def test_an_internal_error_is_logged_with_its_trace_and_printed_in_one_line(tmp_path: Path) -> None:
     program = "import server.cli.main as cli; cli.read_settings = lambda _: 1 / 0; cli.main()"
     words = [sys.executable, "-c", program, "audit"]
     ended = subprocess.run(words, cwd=tmp_path, env=environment({}), capture_output=True, text=True, timeout=60)
@@ -199,7 +199,7 @@ def test_a_fault_of_ours_is_logged_with_its_trace_and_said_in_one_line(tmp_path:
         ),
     ],
 )
-def test_what_is_wrong_in_a_file_is_named_with_its_place(tmp_path: Path, text: str, line: str) -> None:
+def test_an_error_in_a_file_is_named_with_its_position(tmp_path: Path, text: str, line: str) -> None:
     file = tmp_path / "config.toml"
     file.write_text(text)
     with pytest.raises(ConfigError) as refused:
@@ -258,7 +258,7 @@ def test_what_is_wrong_in_a_file_is_named_with_its_place(tmp_path: Path, text: s
         ("HALFMINUTE_MEDIA_STUN_SERVERS", "[1]", "HALFMINUTE_MEDIA_STUN_SERVERS: Expected `str`, got `int`"),
     ],
 )
-def test_what_is_wrong_in_the_environment_is_named_by_its_variable(name: str, value: str, line: str) -> None:
+def test_an_error_in_the_environment_is_named_by_its_variable(name: str, value: str, line: str) -> None:
     with pytest.raises(ConfigError) as refused:
         read_settings(None, {name: value})
     assert str(refused.value) == line
@@ -278,7 +278,7 @@ SERVICE_LINKS = {
 
 
 @pytest.mark.parametrize("service", ["HALFMINUTE", "HALFMINUTE_HTTP", "HALFMINUTE_WEBSOCKET_2", "HALFMINUTE_CALLS"])
-def test_what_kubernetes_tells_of_its_services_is_no_setting_and_no_mistake(service: str) -> None:
+def test_the_variables_that_kubernetes_sets_for_its_services_are_neither_settings_nor_mistakes(service: str) -> None:
     links = {f"{service}_{name}": value for name, value in SERVICE_LINKS.items()}
     assert read_settings(None, links) == read_settings(None, {})
     with pytest.raises(ConfigError, match="HALFMINUTE_CALLS_BLOK_SECONDS"):
@@ -301,7 +301,7 @@ def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "url", ["nonsense", "mysql://somebody:hunter2@localhost/calls", "postgresql://somebody:hun/ter2@localhost/calls"]
 )
-def test_an_unreadable_address_of_a_database_is_never_repeated_as_there_is_a_password_in_it(url: str) -> None:
+def test_an_unreadable_database_address_is_never_printed_because_it_holds_a_password(url: str) -> None:
     with pytest.raises(
         ConfigError, match=r"^DATABASE_URL is not postgresql://USER:PASSWORD@HOST:PORT/DATABASE; "
     ) as said:
@@ -318,13 +318,13 @@ def test_an_unreadable_address_of_a_database_is_never_repeated_as_there_is_a_pas
         "postgresql://somebody@/calls?host=/tmp&port=5432",
     ],
 )
-def test_every_way_to_write_the_address_of_a_postgresql_is_taken(url: str) -> None:
+def test_every_form_of_a_postgresql_address_is_accepted(url: str) -> None:
     assert read_secrets({"DATABASE_URL": url}).database_url == url
 
 
 @pytest.fixture(scope="module")
 def context(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """A server with the people of --demo, and blocks of one second."""
+    """A server with the users of --demo and blocks of one second."""
     data_dir = tmp_path_factory.mktemp("house") / "data"
     with ServerProcess(data_dir, "--demo", settings={"HALFMINUTE_CALLS_BLOCK_SECONDS": "1"}) as server:
         yield server
@@ -334,7 +334,7 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]
 
 @pytest.fixture(scope="module")
 def migrated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Finished]:
-    """A data directory that only `migrate` has seen, and what it said."""
+    """Yield a data directory on which only `migrate` has run, and its output."""
     data_dir = tmp_path_factory.mktemp("migrated") / "data"
     return data_dir, run_command("migrate", "--data", str(data_dir), cwd=data_dir.parent)
 
@@ -346,7 +346,7 @@ def test_a_second_server_on_the_same_data_directory_is_refused_and_the_first_goe
     assert context.get("/readyz").status_code == 200
 
 
-def test_the_greeting_names_the_demos_people_and_tokens_that_work(context: ServerProcess) -> None:
+def test_the_greeting_names_the_demo_users_and_tokens_that_work(context: ServerProcess) -> None:
     eventually(lambda: "demo-call" in context.out.all()[-1], "the last line of the greeting")
     said = context.out.all()
     for person in EVERYBODY:
@@ -367,7 +367,7 @@ def test_a_demo_call_shows_its_block_and_hangs_up(context: ServerProcess) -> Non
     assert paid >= 1
 
 
-def test_ctrl_c_ends_a_demo_call_without_a_word_and_without_leaving_it_behind(context: ServerProcess) -> None:
+def test_ctrl_c_ends_a_demo_call_without_output_and_leaves_no_live_call(context: ServerProcess) -> None:
     before = _balance(context)
     with start_command("demo-call", *_at(context), cwd=context.data_dir.parent) as watching:
         eventually(lambda: _balance(context) < before, "a block")
@@ -385,7 +385,7 @@ def test_a_demo_call_with_another_secret_is_one_clear_line(context: ServerProces
     assert refused.exit_code == 1
 
 
-def test_an_operators_token_says_so_and_another_does_not(context: ServerProcess) -> None:
+def test_a_token_is_marked_as_an_operators_only_if_it_is_one(context: ServerProcess) -> None:
     words = "token", "--sub", SOMEBODY, "--data", str(context.data_dir)
     plain, operator = (
         run_command(*words, *more, cwd=context.data_dir.parent).out.strip() for more in ((), ("--role", "operator"))
@@ -397,7 +397,7 @@ def test_an_operators_token_says_so_and_another_does_not(context: ServerProcess)
     assert context.get("/api/admin/audit", token=plain).status_code == 403
 
 
-def test_the_ledger_is_proved_beside_a_running_server(context: ServerProcess) -> None:
+def test_the_ledger_is_audited_beside_a_running_server(context: ServerProcess) -> None:
     proved = run_command("audit", "--data", str(context.data_dir), cwd=context.data_dir.parent)
     assert (proved.exit_code, proved.errors) == (0, [])
     *proofs, verdict = proved.out.splitlines()
@@ -414,7 +414,7 @@ def test_migrate_applies_everything_once(migrated: tuple[Path, Finished]) -> Non
     assert (second.exit_code, second.out.splitlines()) == (0, ["the database is up to date"])
 
 
-def test_damaged_books_are_found_without_a_server_and_the_rows_are_shown(
+def test_damage_to_the_ledger_is_found_without_a_server_and_the_rows_are_shown(
     migrated: tuple[Path, Finished], tmp_path: Path
 ) -> None:
     data_dir = Path(shutil.copytree(migrated[0], tmp_path / "data"))
@@ -428,7 +428,7 @@ def test_damaged_books_are_found_without_a_server_and_the_rows_are_shown(
     assert said[-1] == f"the ledger is NOT sound: 2 of {len(said) - 3} fail"
 
 
-def test_secrets_are_made_once_and_the_demos_people_too(tmp_path: Path) -> None:
+def test_secrets_and_demo_users_are_created_once(tmp_path: Path) -> None:
     made = f"made secrets of its own in {tmp_path}/data/secrets: jwt_secret, billing_webhook_secret"
     with ServerProcess(tmp_path / "data", "--demo") as server:
         secret = server.jwt_secret()
@@ -446,7 +446,7 @@ def test_secrets_are_made_once_and_the_demos_people_too(tmp_path: Path) -> None:
 
 
 def _damage(data_dir: Path, sql: str) -> None:
-    """As only a superuser can: past the triggers."""
+    """Change the ledger as only a superuser can, past the triggers."""
 
     async def write() -> None:
         async with open_embedded(data_dir) as address:
@@ -466,7 +466,7 @@ def _at(context: ServerProcess) -> tuple[str, ...]:
 
 
 def _balance(context: ServerProcess) -> int:
-    """What Finn has."""
+    """Return the balance of Finn's wallet."""
     return int(context.get("/api/wallet", token=_finns_token(context)).json()["balance"])
 
 

@@ -1,4 +1,4 @@
-"""People to try it with are added where that was asked for, and nowhere else."""
+"""The demo's users are added only where that was requested."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ def people_in(dsn: str) -> int:
     return trio.run(count)
 
 
-def test_the_demos_people_come_into_a_configured_database_only_if_it_is_said_twice(dsn: str, tmp_path: Path) -> None:
+def test_demo_users_are_added_to_a_configured_database_only_if_requested_twice(dsn: str, tmp_path: Path) -> None:
     settings = {"DATABASE_URL": dsn, "HALFMINUTE_JWT_SECRET": SECRET}
     refused = run_command("serve", "--demo", cwd=tmp_path, settings=settings)
     assert (refused.exit_code, refused.out) == (1, "")

@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C under live calls: nothing new begins, what is in flight is charged, and calls go on later."""
+"""SIGTERM and Ctrl-C during live calls: nothing new starts, postings in flight are charged, and calls go on later."""
 
 import os
 import pty
@@ -36,7 +36,7 @@ SETTINGS = {
     "HALFMINUTE_SERVER_DRAIN_SECONDS": str(DRAIN_SECONDS),
     "HALFMINUTE_WEBSOCKET_CLOSE_SECONDS": str(CLOSE_SECONDS),
 }
-AFTERWARDS_SECONDS_MAX = 3.0  # for PostgreSQL to end, once the server has drained
+AFTERWARDS_SECONDS_MAX = 3.0  # the time that PostgreSQL takes to end once the server has drained
 
 
 @pytest.mark.parametrize(
@@ -44,17 +44,17 @@ AFTERWARDS_SECONDS_MAX = 3.0  # for PostgreSQL to end, once the server has drain
     [ServerProcess.terminate, ServerProcess.interrupt, ServerProcess.hang_up],
     ids=["SIGTERM", "Ctrl-C", "a closed terminal"],
 )
-def test_a_stopped_server_says_goodbye_to_everybody_and_its_calls_go_on_at_the_next_start(
+def test_a_stopped_server_closes_every_session_and_its_calls_go_on_at_the_next_start(
     data_dir: Path, stop: Callable[[ServerProcess], None]
 ) -> None:
     with _live_calls(data_dir) as (server, crowd):
         began = time.monotonic()
         stop(server)
-        stop(server)  # as impatient people do
+        stop(server)  # a second signal, as impatient users send it
         assert server.wait_exit() == 0
         took = time.monotonic() - began
         print(f"stopped in {took:.2f} s")
-        assert took < CLOSE_SECONDS + AFTERWARDS_SECONDS_MAX  # everybody hung up when told to
+        assert took < CLOSE_SECONDS + AFTERWARDS_SECONDS_MAX  # every client closed when it was asked to
         _check_that_it_ended_well(server, crowd)
         told = {pair.call_id: pair.last_block() for pair in crowd.pairs}
         stopped_at = datetime.now(UTC)
@@ -67,7 +67,7 @@ def test_a_stopped_server_says_goodbye_to_everybody_and_its_calls_go_on_at_the_n
             assert (again["room"]["status"], again["room"]["holds"]) == ("paused", ["restart"])
 
 
-def test_while_it_drains_nothing_new_begins_and_the_blocks_in_flight_are_charged(data_dir: Path) -> None:
+def test_while_it_drains_nothing_new_starts_and_the_blocks_in_flight_are_charged(data_dir: Path) -> None:
     with _live_calls(data_dir) as (server, crowd):
         with Books.beside(server.data_dir).held() as books:
             eventually(books.are_waited_for, "a block that waits for the books")
@@ -78,7 +78,7 @@ def test_while_it_drains_nothing_new_begins_and_the_blocks_in_flight_are_charged
             refused = crowd.init(crowd.pairs[0])
             assert (refused.status_code, refused.json()["error"]) == (503, "DRAINING")
             assert "Retry-After" in refused.headers
-            assert _goodbye_at_the_door(server, crowd.pairs[0].fan.party) == 4000
+            assert _close_code_of_a_new_session(server, crowd.pairs[0].fan.party) == 4000
             assert server.running
         assert server.wait_exit() == 0
         _check_that_it_ended_well(server, crowd)
@@ -87,7 +87,7 @@ def test_while_it_drains_nothing_new_begins_and_the_blocks_in_flight_are_charged
         assert _blocks_before(Books.at_rest(server.data_dir), datetime.now(UTC)) == told
 
 
-def test_a_client_that_does_not_hang_up_is_not_waited_for_longer_than_close_seconds(data_dir: Path) -> None:
+def test_a_client_that_does_not_close_is_not_waited_for_longer_than_close_seconds(data_dir: Path) -> None:
     with _live_calls(data_dir) as (server, crowd), _mute_client(server, crowd.pairs[0].fan.party):
         began = time.monotonic()
         server.terminate()
@@ -98,7 +98,7 @@ def test_a_client_that_does_not_hang_up_is_not_waited_for_longer_than_close_seco
         _check_that_it_ended_well(server, crowd)
 
 
-def test_books_that_never_answer_are_not_waited_for_longer_than_drain_seconds(data_dir: Path) -> None:
+def test_a_database_that_never_answers_is_not_waited_for_longer_than_drain_seconds(data_dir: Path) -> None:
     with _live_calls(data_dir) as (server, crowd), Books.beside(server.data_dir).held() as books:
         eventually(books.are_waited_for, "a block that waits for the books")
         began = time.monotonic()
@@ -109,7 +109,7 @@ def test_books_that_never_answer_are_not_waited_for_longer_than_drain_seconds(da
         _check_that_nobody_was_left(server, crowd)
 
 
-def test_a_server_that_is_stopped_while_it_makes_its_database_leaves_nothing(tmp_path: Path) -> None:
+def test_a_server_that_is_stopped_while_it_creates_its_database_leaves_nothing(tmp_path: Path) -> None:
     server = ServerProcess(tmp_path / "data")
     server.launch()
     eventually(lambda: guardians_of(server.data_dir), "the guardian of its PostgreSQL")
@@ -123,7 +123,7 @@ def test_the_end_of_its_terminal_drains_a_server_that_prints_there(data_dir: Pat
     ours, theirs = pty.openpty()
     ports = free_ports(2)
     words = "serve", "--http", f"127.0.0.1:{ports[0]}", "--ws", f"127.0.0.1:{ports[1]}", "--data", str(data_dir)
-    in_a_session = (  # with the signal as it is by default, also where the tests run under nohup
+    in_a_session = (  # with the default signal handling, also where the tests run under nohup
         "import fcntl, os, signal, termios; signal.signal(signal.SIGHUP, signal.SIG_DFL);"
         "fcntl.ioctl(0, termios.TIOCSCTTY, 0); from server.cli.main import main; main()"
     )
@@ -157,7 +157,7 @@ def test_a_server_that_still_waits_for_its_database_stops_at_once(
     tmp_path: Path, stop: Callable[[ServerProcess], None]
 ) -> None:
     (port,) = free_ports(1)
-    with listen_on(port) as silent:  # connections are taken by the kernel, and nobody says a word
+    with listen_on(port) as silent:  # the kernel accepts connections and nothing answers on them
         address = f"postgresql://somebody@127.0.0.1:{port}/calls"
         settings = {"DATABASE_URL": address, "HALFMINUTE_JWT_SECRET": SECRET}
         server = ServerProcess(tmp_path / "data", settings=settings)
@@ -191,19 +191,20 @@ def _check_that_it_ended_well(server: ServerProcess, crowd: Crowd) -> None:
 
 def _check_that_nobody_was_left(server: ServerProcess, crowd: Crowd) -> None:
     assert processes_on(server.data_dir) == guardians_of(server.data_dir) == []
-    assert {caller.close_codes[0] for caller in crowd.callers} == {4000}  # later ones are of tries to come back
+    # Later codes are those of attempts to reconnect.
+    assert {caller.close_codes[0] for caller in crowd.callers} == {4000}
 
 
 def _blocks_before(books: Books, moment: datetime) -> dict[object, int]:
-    """The last block of each call that was in the books then."""
+    """Return the last block of each call that was booked at that time."""
     rows = books.fetch(
         "SELECT room_id, max(block_no) AS last FROM journal WHERE kind = 1 AND created_at < $1 GROUP BY 1", moment
     )
     return {row["room_id"]: row["last"] for row in rows}
 
 
-def _goodbye_at_the_door(server: ServerProcess, somebody: Party) -> int | None:
-    """With what code a new session is turned away."""
+def _close_code_of_a_new_session(server: ServerProcess, somebody: Party) -> int | None:
+    """Return the close code with which a new session is refused."""
     headers = {"Authorization": f"Bearer {somebody.token}"}
     with connect(f"ws://127.0.0.1:{server.websocket_port}/ws", additional_headers=headers, proxy=None) as websocket:
         with pytest.raises(ConnectionClosed):
@@ -213,7 +214,7 @@ def _goodbye_at_the_door(server: ServerProcess, somebody: Party) -> int | None:
 
 @contextmanager
 def _mute_client(server: ServerProcess, somebody: Party) -> Iterator[None]:
-    """It opens a session, and from then on neither reads nor answers."""
+    """Open a session that from then on neither reads nor answers."""
     with socket.create_connection(("127.0.0.1", server.websocket_port)) as sock:
         sock.sendall(
             f"GET /ws HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {somebody.token}\r\n"

@@ -1,4 +1,4 @@
-"""A server that would lose money, or believe forged tokens, does not start: it says why in one line."""
+"""A server whose settings would lose money or accept forged tokens does not start, and prints why in one line."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from tests.support.processes import run_command
     ],
     ids=["packs in another currency", "keys over plain http"],
 )
-def test_what_would_lose_money_or_believe_anybody_stops_the_server(tmp_path: Path, text: str, line: str) -> None:
+def test_settings_that_would_lose_money_or_accept_anybody_stop_the_server(tmp_path: Path, text: str, line: str) -> None:
     (tmp_path / "config.toml").write_text(text)
     ended = run_command("serve", "--data", str(tmp_path / "data"), cwd=tmp_path)
     assert (ended.exit_code, ended.out, len(ended.errors)) == (1, "", 1)

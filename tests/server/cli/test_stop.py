@@ -1,4 +1,4 @@
-"""A server that is stopped in good order has stored what its clocks say, and answered whom it had begun to serve."""
+"""An orderly stop stores the position of every clock and answers every request that is under way."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -10,14 +10,14 @@ from tests.support.books import Books
 from tests.support.client_pool import Crowd, party
 from tests.support.processes import ServerProcess, eventually
 
-# Nothing but the stop itself stores how far a clock is.
+# Only the stop itself stores the position of a clock.
 SETTINGS = {
     "HALFMINUTE_CALLS_BLOCK_SECONDS": "30",
     "HALFMINUTE_SERVER_CHECKPOINT_SECONDS": "600",
     "HALFMINUTE_SERVER_LEASE_SECONDS": "600",
 }
 TALK_SECONDS = 2.0
-NEWS_SECONDS_MAX = 0.3  # from the signal to the stop of the clocks, and from a clock's start to the news of it
+NEWS_SECONDS_MAX = 0.3  # from the signal to the stop of the clocks, and from a clock's start to its event
 
 
 def test_a_stop_costs_nobody_a_second_of_the_block_it_falls_into(data_dir: Path) -> None:
@@ -25,7 +25,7 @@ def test_a_stop_costs_nobody_a_second_of_the_block_it_falls_into(data_dir: Path)
         people, secret = Books.beside(data_dir).add_pairs(3, tokens=100), server.jwt_secret()
         with Crowd(server, [(party(fan, secret), party(creator, secret)) for fan, creator in people]) as crowd:
             crowd.ring()
-            time.sleep(TALK_SECONDS)  # so much of the block is to be used
+            time.sleep(TALK_SECONDS)  # the part of the block that is used
             stopped_at = time.time()
             server.terminate()
             assert server.wait_exit() == 0

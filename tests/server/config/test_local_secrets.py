@@ -1,4 +1,4 @@
-"""Secrets in the data directory are the owner's alone: one that somebody else could have put there stops the start."""
+"""Secrets in the data directory are private to their owner; one that another user could plant stops the start."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ USER = "0190a000-0000-7000-8000-00000000c1e0"
 
 
 def plant(data: Path) -> Path:
-    """A secret as `halfminute` would keep it, whose text somebody else knows."""
+    """Write a secret where `halfminute` keeps it, with a text that another user knows."""
     directory = data / "secrets"
     directory.mkdir(mode=0o700, parents=True)
     file = directory / "jwt_secret"
@@ -106,7 +106,7 @@ def test_a_secret_of_another_user_is_refused(
         os.chown(file.parent if of_directory else file, 65534, 65534)
     else:
         monkeypatch.setattr(os, "geteuid", lambda: os.stat(file).st_uid + 1)
-        of_directory = True  # it is looked at first, and both are somebody else's
+        of_directory = True  # the directory is checked first, and another user owns both
     with pytest.raises(ConfigError) as refused:
         with_local_secrets(Secrets(), tmp_path)
     whose = "is in a directory of another user" if of_directory else "belongs to another user"
@@ -122,7 +122,7 @@ def test_the_start_is_refused_with_one_line(tmp_path: Path) -> None:
         assert "mode 0666" in ended.errors[0]
 
 
-def test_what_is_made_is_its_owners_alone_and_nothing_else_is_left(tmp_path: Path) -> None:
+def test_created_secrets_are_private_to_their_owner_and_no_other_file_is_left(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
         secrets, made = with_local_secrets(Secrets(), tmp_path / "data")

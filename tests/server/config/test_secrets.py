@@ -1,4 +1,4 @@
-"""Secrets as files and secret stores hand them over: with white space around them, and sometimes with worse inside."""
+"""Secrets as files and secret stores deliver them: surrounded by white space, and sometimes with invalid characters."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,7 +44,7 @@ def test_white_space_around_any_secret_is_not_part_of_it(around: str) -> None:
 
 @pytest.mark.parametrize("name", CLEAN)
 @pytest.mark.parametrize("inside", ["\n", "\x00", "\r", "\x7f", "\udc80"])
-def test_a_secret_with_something_in_it_that_is_no_text_is_refused_by_name(name: str, inside: str) -> None:
+def test_a_secret_with_invalid_characters_is_refused_by_name(name: str, inside: str) -> None:
     secret = CLEAN[name]
     with pytest.raises(ConfigError) as refused:
         read_secrets({**CLEAN, name: f"{secret[:8]}{inside}{secret[8:]}"})
@@ -58,7 +58,7 @@ def test_a_secret_that_travels_in_a_header_must_fit_into_one(name: str, inside: 
         read_secrets({**CLEAN, name: CLEAN[name] + inside + "x"})
 
 
-def test_a_secret_of_white_space_alone_is_none() -> None:
+def test_a_secret_of_white_space_alone_counts_as_absent() -> None:
     assert read_secrets(dict.fromkeys(CLEAN, " \n")) == Secrets()
 
 
@@ -79,7 +79,7 @@ def test_local_secrets_are_read_without_the_newline_that_an_editor_adds(tmp_path
         (b"\n" * 40, "has 0 characters; at least 32 are needed"),
     ],
 )
-def test_a_local_secret_that_cannot_be_one_is_refused_by_its_file(content: bytes, reason: str, tmp_path: Path) -> None:
+def test_a_local_secret_that_is_invalid_is_refused_by_its_file(content: bytes, reason: str, tmp_path: Path) -> None:
     with_local_secrets(Secrets(), tmp_path)
     file = tmp_path / "secrets" / "jwt_secret"
     file.write_bytes(content)

@@ -1,4 +1,4 @@
-"""One wrong clock does not date the ledger: while the server's and the database's disagree, nothing is booked."""
+"""One wrong clock does not date the ledger: while the server's clock and the database's disagree, nothing is booked."""
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
@@ -46,7 +46,7 @@ async def latest_booking(context: Context) -> datetime:
 
 
 async def set_latest_booking(context: Context, ahead_seconds: float) -> None:
-    """As a database leaves it whose clock was ahead and is right again."""
+    """Leave the database as one whose clock was ahead and has been corrected."""
     await context.postgres.execute(
         "UPDATE fence SET booked_at = clock_timestamp() + make_interval(secs => $1)", ahead_seconds
     )
@@ -66,7 +66,7 @@ def gift(user_id: Any) -> Posting:
 async def waits(
     context: Context, work: Callable[[], Awaitable[object]], until_right: Callable[[], Awaitable[object]]
 ) -> None:
-    """The work is refused until the clocks are right, and is then done once."""
+    """Check that the work is refused until the clocks are right, and is then done once."""
     refused_before, done = context.actor.clock_refusals, trio.Event()
 
     async def do() -> None:
@@ -87,7 +87,7 @@ async def waits(
 async def test_while_the_clocks_disagree_nothing_is_booked_or_dated(
     context: Context, move: Move, seconds: float
 ) -> None:
-    """The server's is ahead, or behind: which is also how a database looks whose clock has jumped ahead."""
+    """The server's clock is ahead or behind; it also looks behind to a database whose clock has jumped ahead."""
     fan = await add_fan(context, 10)
     before = await latest_booking(context)
     move(seconds)
@@ -108,7 +108,7 @@ async def test_while_the_clocks_disagree_nothing_is_booked_or_dated(
 
 @pytest.mark.parametrize("seconds", [1, 4, -1, -4])
 async def test_a_small_difference_is_none(context: Context, move: Move, seconds: float) -> None:
-    """As time servers leave it, or correct it in steps."""
+    """Time servers leave such a difference, or correct it in steps."""
     fan = await add_fan(context, 0)
     move(seconds)
     await give(context, fan, 5)
@@ -153,7 +153,7 @@ async def test_refunds_and_releases_wait_as_well(context: Context, move: Move, n
 
 
 @pytest.mark.parametrize("name", ["limit", "sums"])
-async def test_whatever_else_dates_the_ledger_is_refused(context: Context, move: Move, name: str) -> None:
+async def test_every_other_statement_that_dates_the_ledger_is_refused(context: Context, move: Move, name: str) -> None:
     fan = await add_fan(context, 0)
     before = await latest_booking(context)
     move(-36 * 3600)
@@ -167,7 +167,9 @@ async def test_whatever_else_dates_the_ledger_is_refused(context: Context, move:
             await set_spend_limit(context.postgres, fan, 5)
 
 
-async def test_clients_hear_that_the_database_is_away_and_the_server_that_it_is_not_ready(dsn: str, move: Move) -> None:
+async def test_while_the_database_is_away_clients_receive_an_error_and_the_server_is_not_ready(
+    dsn: str, move: Move
+) -> None:
     usual = settings()
     wanted = msgspec.structs.replace(usual, http=msgspec.structs.replace(usual.http, answer_seconds=0.5))
     async with running_server(dsn, wanted) as context:

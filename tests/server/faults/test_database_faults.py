@@ -1,4 +1,4 @@
-"""The database says "not now" under a live call: nothing ends, nothing is lost, and the same key finds out."""
+"""The database answers "not now" during a live call: nothing ends, nothing is lost, and a retry returns the outcome."""
 
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -22,7 +22,8 @@ from tests.support.processes import ServerProcess, eventually, run_command
 T = TypeVar("T")
 PASSING = ("25006", "53100", "53200", "53400", "58030", "XX000")
 TABLES = ("journal", "servers", "calls", "meters", "rooms", "wallets")
-IN_TURN = list(zip(TABLES, PASSING, strict=True))  # each of both; the other pairs in the long run
+# Each of both lists at least once; the long run tries the other pairs.
+IN_TURN = list(zip(TABLES, PASSING, strict=True))
 OTHERS = [pair for pair in product(TABLES, PASSING) if pair not in IN_TURN]
 LONG = pytest.mark.long
 SETTINGS = {
@@ -33,7 +34,7 @@ SETTINGS = {
 }
 
 
-Live: TypeAlias = tuple[ServerProcess, Crowd, Crowd]  # a pair in a call, and one that is only there
+Live: TypeAlias = tuple[ServerProcess, Crowd, Crowd]  # a pair in a call, and a pair that is only connected
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +45,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnPostgres]:
 
 @pytest.fixture(scope="module")
 def live(postgres: OwnPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    """A server with a call that goes on from test to test."""
+    """A server with one call that goes on from test to test."""
     settings = {**SETTINGS, "DATABASE_URL": postgres.dsn}
     with ServerProcess(tmp_path_factory.mktemp("served") / "data", settings=settings) as server:
         people = Books(postgres.dsn).add_pairs(2, tokens=100_000)
@@ -85,7 +86,7 @@ def test_a_table_that_cannot_be_written_for_a_while_ends_neither_the_call_nor_th
     server, crowd, waiting = live
     with _unharmed(server, crowd):
         with _raising(postgres, table, sqlstate):
-            if table in ("calls", "rooms"):  # of which nothing is written while a call goes on
+            if table in ("calls", "rooms"):  # the tables that are not written while a call goes on
                 _see_refused(waiting.init(waiting.pairs[0]))
                 _see_refused(waiting.init(waiting.pairs[0]))
             eventually(lambda: _run(postgres.dsn, times_raised) >= 2, "two statements that fail")
@@ -94,7 +95,7 @@ def test_a_table_that_cannot_be_written_for_a_while_ends_neither_the_call_nor_th
 @pytest.mark.parametrize(
     ("table", "when"), [("servers", "true"), ("meters", "NEW.last_block = OLD.last_block")], ids=["lease", "checkpoint"]
 )
-def test_an_error_of_ours_in_the_periodic_work_ends_neither_the_call_nor_the_process(
+def test_an_internal_error_in_the_periodic_work_ends_neither_the_call_nor_the_process(
     postgres: OwnPostgres, live: Live, table: str, when: str
 ) -> None:
     server, crowd, _ = live
@@ -119,7 +120,7 @@ def test_a_start_that_cannot_write_its_lease_ends_in_one_line(
     assert "Traceback" not in "".join(ended.errors)
 
 
-def test_a_start_that_cannot_claim_its_rooms_waits_for_nothing_and_says_why(
+def test_a_start_that_cannot_claim_its_rooms_fails_at_once_and_reports_why(
     postgres: OwnPostgres, tmp_path: Path
 ) -> None:
     ports = ["--http", "127.0.0.1:0", "--ws", "127.0.0.1:0"]
@@ -132,7 +133,7 @@ def test_a_start_that_cannot_claim_its_rooms_waits_for_nothing_and_says_why(
 
 @contextmanager
 def _unharmed(server: ServerProcess, crowd: Crowd) -> Iterator[None]:
-    """Whatever happens in the block: the call goes on without a pause, its parties stay connected, nothing fails."""
+    """Check that whatever happens in the block leaves the call unpaused, its parties connected and nothing failed."""
     kinds = ("call:paused", "call:ended", "session:ready")
     before = [[len(caller.heard(kind)) for kind in kinds] for caller in crowd.callers]
     errors = len(_errors(server))
@@ -174,7 +175,7 @@ def _raising(postgres: OwnPostgres, table: str, sqlstate: str, when: str = "true
 
 @contextmanager
 def _read_only(postgres: OwnPostgres) -> Iterator[None]:
-    """As a primary is after a failover, for all sessions, old and new."""
+    """Make the database read-only, as a primary is after a failover, for all sessions, old and new."""
 
     async def set_to(database: Postgres, value: str) -> None:
         await database.execute(f"ALTER SYSTEM SET default_transaction_read_only = {value}")

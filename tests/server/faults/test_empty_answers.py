@@ -1,4 +1,4 @@
-"""Answers without a body: anybody can ask for one, and none of them may harm the process or a live call."""
+"""Responses without a body: any client can request one, and none may harm the process or a live call."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,12 +18,12 @@ SETTINGS = {
     "HALFMINUTE_HTTP_ALLOWED_ORIGINS": f'["{ORIGIN}"]',
 }
 PREFLIGHT = {"Origin": ORIGIN, "Access-Control-Request-Method": "POST"}
-TIMES = 200  # as many as ended the process for certain, when each was iterated over in asyncio
+TIMES = 200  # the number that reliably ended the process when each was iterated over in asyncio
 
 
 @pytest.fixture
 def live(data_dir: Path) -> Iterator[tuple[ServerProcess, Crowd]]:
-    """A server that knows one origin, and a call on it."""
+    """A server that allows one origin, with a live call."""
     with ServerProcess(data_dir, settings=SETTINGS) as server:
         people = Books.beside(data_dir).add_pairs(1, tokens=10_000)
         with Crowd(server, [(party(fan, SECRET), party(creator, SECRET)) for fan, creator in people]) as crowd:
@@ -31,7 +31,7 @@ def live(data_dir: Path) -> Iterator[tuple[ServerProcess, Crowd]]:
             yield server, crowd
 
 
-def test_preflights_one_after_the_other_leave_the_server_and_its_calls_alone(live: tuple[ServerProcess, Crowd]) -> None:
+def test_preflights_in_sequence_leave_the_server_and_its_calls_alone(live: tuple[ServerProcess, Crowd]) -> None:
     server, crowd = live
     for _ in range(TIMES):
         answer = _ask(server, "OPTIONS", "/api/tips/send", PREFLIGHT)

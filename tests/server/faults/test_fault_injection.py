@@ -1,6 +1,6 @@
-"""Tasks, storage calls and steps of the rules raise, each once; the process and everybody else live on.
+"""Tasks, storage calls and steps of the rules raise, each once; the process and every other user live on.
 
-The places are found by reading the code (tests/seams/places.py), so that a new one is tried without being named here.
+The injection points are found by reading the code (tests/seams/places.py), so that a new one needs no entry here.
 """
 
 import time
@@ -45,15 +45,16 @@ from tests.support.servers import BILLING_SECRET, add_creator, add_fan, online, 
 from tests.support.stripe_stand_in import StripeStandIn, signature, stripe_stand_in
 
 in_thread = trio.to_thread.run_sync
-SHOW_SECONDS = 0.2  # of a creator's presence, until tickets are theirs
-RESTARTS = 1000  # every step of the rules raises in one room after the other: none is to be given up for that
-LATE_SECONDS_MAX = 30.0  # between two blocks of one second of honest people, on a machine that does much else
-ROUNDS, ROUNDS_LONG = 2, 6  # of everything that victims do
-REACHED_MIN = {"task": 0.7, "storage": 0.6, "rules": 0.75}  # of all places; the others are printed
+SHOW_SECONDS = 0.2  # how long a creator is present before the ticket money is theirs
+RESTARTS = 1000  # every step of the rules raises in one room after the other, and no room is to be abandoned for that
+LATE_SECONDS_MAX = 30.0  # between two blocks of one second of an honest user, on a busy machine
+ROUNDS, ROUNDS_LONG = 2, 6  # how often the victims do everything
+# The share of all injection points; those that were not reached are printed.
+REACHED_MIN = {"task": 0.7, "storage": 0.6, "rules": 0.75}
 
 
 class Honest:
-    """A call and a stream of people who do nothing but pay, and their rooms."""
+    """Users in a call and a stream who do nothing but pay, and their rooms."""
 
     def __init__(self, fan: Phone, creator: Phone, viewer: Phone, streamer: Phone) -> None:
         self.fan, self.creator, self.viewer, self.streamer = fan, creator, viewer, streamer
@@ -72,7 +73,7 @@ class Honest:
         self._began = time.monotonic()
 
     def check(self) -> str:
-        """That both go on without a hole; the figures of what was due and heard."""
+        """Check that both go on without a hole, and return the counts of events that were due and received."""
         figures = []
         for name, phone in (("call", self.fan), ("stream", self.viewer)):
             known = len(phone.all_events("block:charged"))
@@ -89,7 +90,7 @@ class Honest:
 
 
 class Scene:
-    """A server with honest people and victims, and what raises there."""
+    """A server with honest users and victims, and the exceptions that are raised there."""
 
     def __init__(
         self, context: Context, honest: Honest, errors: Errors, injection: Injection, stripe: StripeStandIn
@@ -101,13 +102,13 @@ class Scene:
         self._invited: list[tuple[UserId, ...]] = []
 
     async def invite(self, rounds: int) -> None:
-        """Make the users of so many rounds, while nothing raises yet."""
+        """Make the users of so many rounds before anything raises."""
         for _ in range(rounds):
             fans = [await add_fan(self.context, 10_000) for _ in range(3)]
             self._invited.append((*fans, *[await add_creator(self.context, 60) for _ in range(3)]))
 
     async def torment(self) -> None:
-        """Victims go through everything once."""
+        """Let the victims do everything once."""
         users = self._invited.pop()
         people = [Victim(*self._ports, user_id) for user_id in users]
         screens = [Victim(*self._ports, user_id) for user_id in users[3:5]]
@@ -129,7 +130,7 @@ class Scene:
                 await in_thread(victim.close)
 
     async def _leave_rooms(self, leave: Callable[[LiveRoom], None]) -> None:
-        """Rooms of victims notice a stall and are left, as if the server drained or another one had them."""
+        """Make rooms of victims detect a stall and leave, as if the server drained or another server owned them."""
         rooms = [room for room in self.context.registry if room.id not in self.honest.ids]
         for room in rooms:
             now = room.clock.now()
@@ -139,7 +140,7 @@ class Scene:
                 room.inbox.deliver(inputs.Heard(member_id))
             room.inbox.deliver(inputs.WordsHidden(UserId(new_uuid())))
             leave(room)
-            room.inbox.deliver(inputs.EndNow("admin"))  # for one that raises as it is left, and so starts again
+            room.inbox.deliver(inputs.EndNow("admin"))  # a room that raises as it leaves, and so starts again, is ended
         with trio.fail_after(PATIENCE_SECONDS):
             for room in rooms:
                 await room.settled.wait()
@@ -152,7 +153,7 @@ class Scene:
         go_shopping(fan, operator, self._tell_paid)
 
     def _tell_paid(self, purchase: dict[str, Any]) -> None:
-        """As the provider does: until it is thanked, for some tries."""
+        """Send the payment event as the provider does: until it is acknowledged, for a bounded number of attempts."""
         raw = self._stripe.event(purchase)
         signed = {b"Stripe-Signature": signature(raw, time.time()).encode()}
         self._post_until_taken("payments/webhook/stripe", content=raw, headers=signed)
@@ -167,7 +168,7 @@ class Scene:
                 return
 
     def counted(self) -> Counter[str]:
-        """Contained faults, by where."""
+        """Return the number of contained faults by where they were contained."""
         found: Counter[str] = Counter()
         for line in self.context.metrics.exposition().decode().splitlines():
             if line.startswith("halfminute_faults_total{"):
@@ -177,7 +178,7 @@ class Scene:
 
 @asynccontextmanager
 async def scene(dsn: str, error: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
-    monkeypatch.setattr(fanout, "AT_ONCE", 1)  # or the fan-out of small rooms needs no task
+    monkeypatch.setattr(fanout, "AT_ONCE", 1)  # otherwise the fan-out of small rooms needs no task
     injection = Injection(ERRORS[error], monkeypatch)
     with errors_logged() as errors, stripe_stand_in() as stripe:
         async with running_server(dsn, _settings(stripe), SELLING) as context:
@@ -217,7 +218,7 @@ def check_faults_are_logged_and_counted(tormented: Scene) -> None:
     assert sum(counted.values()) == len(tormented.errors), (counted, tormented.errors.events)
 
 
-async def test_every_place_raises_once_and_costs_no_honest_person_anything(
+async def test_every_injection_point_raises_once_and_costs_no_honest_user_anything(
     dsn: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     report = await torment_all(dsn, "unexpected", monkeypatch, ROUNDS)
@@ -227,7 +228,7 @@ async def test_every_place_raises_once_and_costs_no_honest_person_anything(
 
 @pytest.mark.long
 @pytest.mark.parametrize("error", ERRORS)
-async def test_every_place_raises_every_kind_of_error(
+async def test_every_injection_point_raises_every_kind_of_error(
     dsn: str, monkeypatch: pytest.MonkeyPatch, error: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     report = await torment_all(dsn, error, monkeypatch, ROUNDS_LONG)
@@ -236,10 +237,13 @@ async def test_every_place_raises_every_kind_of_error(
 
 
 async def torment_all(dsn: str, error: str, monkeypatch: pytest.MonkeyPatch, rounds: int) -> str:
-    """Arm all places at once; each raises as it is come by. Returns what it cost, and which were not come by."""
+    """Arm all injection points at once; each raises when it is reached.
+
+    Return what it cost, and the points that were not reached.
+    """
     async with scene(dsn, error, monkeypatch) as tormented:
         await tormented.invite(2 * rounds + 1)
-        # The storage last: where it fails, much of what comes after is never asked of rooms.
+        # Storage comes last: where it fails, rooms receive fewer of the commands that follow.
         for seams in ([*rules_seams(), *task_seams()], storage_seams()):
             tormented.injection.arm(seams)
             for _ in range(rounds if seams[0].kind == "rules" else rounds // 2):

@@ -1,4 +1,4 @@
-"""A run of faults in random order beside honest calls and streams: the process lives, and the bills are right."""
+"""Faults in random order beside honest calls and streams: the process lives, and every bill is right."""
 
 import random
 import time
@@ -19,8 +19,8 @@ from tests.torture.vitals import Vitals
 
 SHORT = Size(calls=16, leaving=12, streams=1, viewers=2, block_seconds=1, seconds=0)
 LONG = Size(calls=75, leaving=25, streams=5, viewers=4, block_seconds=2, seconds=600)
-LEAVES_AFTER_SECONDS = 0.5  # into a fault
-# What the server says of the faults, so that each is known to have reached it.
+LEAVES_AFTER_SECONDS = 0.5  # after the fault has started
+# The log events that each fault causes, so that each is known to have reached the server.
 FELT = (
     "connections.out_of_files",
     "jwks.not_read",
@@ -29,7 +29,7 @@ FELT = (
     "storage.away",
     "storage.back",
 )
-BACK_SECONDS_MAX = 40.0  # then the run is given up; each fault has a bound of its own, well below this
+BACK_SECONDS_MAX = 40.0  # then the run fails; each fault has a bound of its own, well below this
 
 
 @pytest.mark.parametrize("size", [SHORT, pytest.param(LONG, marks=pytest.mark.long)], ids=["short", "long"])
@@ -70,7 +70,7 @@ def test_faults_in_random_order_end_nothing_and_bill_nobody_for_them(tmp_path: P
 
 
 def plan(size: Size, chance: random.Random) -> list[tuple[Fault, float]]:
-    """Which faults, and for how long, in random order; a long run has as many rounds as fit."""
+    """Choose the faults and their durations in random order; a long run has as many rounds as fit."""
     if not size.seconds:
         return chance.sample([(fault, seconds) for fault in FAULTS for seconds in fault.short_seconds], len(FAULTS) + 1)
     planned, left = list[tuple[Fault, float]](), size.seconds
@@ -85,7 +85,7 @@ def plan(size: Size, chance: random.Random) -> list[tuple[Fault, float]]:
 def happen(
     running: Scene, pair: Pair | None, fault: Fault, seconds: float, stops: list[Stop], gone: set[UUID]
 ) -> tuple[Outcome, float]:
-    """One fault, in the middle of which a fan hangs up; also when that was (unix seconds)."""
+    """Cause one fault, during which a fan leaves; return when that was, in unix seconds."""
     stage, crowd = running.stage, running.crowd
     began, left_at = time.time(), 0.0
     with made(fault, stage):

@@ -1,4 +1,4 @@
-"""kill -9 and dying databases at random moments: nothing is lost, nothing charged twice, nothing left running."""
+"""kill -9 and dying databases at random moments: nothing is lost or charged twice, and no process stays behind."""
 
 import os
 import random
@@ -19,13 +19,13 @@ from tests.support.credits import Operators
 from tests.support.processes import ServerProcess, eventually, run_command
 
 SETTINGS = {"HALFMINUTE_CALLS_BLOCK_SECONDS": "1", "HALFMINUTE_SERVER_CHECKPOINT_SECONDS": "1"}
-RESTART_SECONDS_MAX = 15.0  # on a busy machine; one that waited for a lease would take that long on a quiet one
-LONGEST_MOMENT_SECONDS = 1.2  # a kill hits any part of a block, and of coming back
+RESTART_SECONDS_MAX = 15.0  # on a busy machine; a restart that waited for a lease would take that long on a quiet one
+LONGEST_MOMENT_SECONDS = 1.2  # so that a kill hits any part of a block, and of a restart
 OPERATORS = 2
 TALK_SECONDS = 2.5
 STORED_EVERY_SECONDS = 0.5
-CLOCKS_APART_SECONDS_MAX = 0.05  # ours counts on from its start, PostgreSQL's is the machine's
-NEWS_SECONDS_MAX = 0.3  # from a clock's start to the news of it, and from the test's `kill` to the last instruction
+CLOCKS_APART_SECONDS_MAX = 0.05  # the test's clock counts on from its start, PostgreSQL's is the machine's
+NEWS_SECONDS_MAX = 0.3  # from a clock's start to its event, and from the test's `kill` to the last instruction
 
 
 def test_three_kills_under_fifteen_calls_lose_nothing_and_double_nothing(data_dir: Path) -> None:
@@ -54,7 +54,7 @@ def test_a_call_goes_on_within_the_block_it_was_killed_in(data_dir: Path) -> Non
     with ServerProcess(data_dir, settings=settings) as server:
         with _crowd_of(server, calls=3) as crowd:
             crowd.ring()
-            time.sleep(TALK_SECONDS)  # so much of the block is to be used
+            time.sleep(TALK_SECONDS)  # the part of the block that is used
             killed_at = _kill_and_start(server)
             _see_every_call_go_on(crowd, killed_at)
             used = [pair.running_seconds([killed_at]) for pair in crowd.pairs]
@@ -65,7 +65,7 @@ def test_a_call_goes_on_within_the_block_it_was_killed_in(data_dir: Path) -> Non
             assert pair.last_block() == 1
 
 
-def test_a_block_that_a_kill_keeps_out_of_the_books_was_told_to_nobody(data_dir: Path) -> None:
+def test_a_block_that_a_kill_keeps_out_of_the_ledger_was_announced_to_nobody(data_dir: Path) -> None:
     with ServerProcess(data_dir, settings=SETTINGS) as server:
         with _crowd_of(server, calls=3) as crowd:
             crowd.ring()
@@ -74,7 +74,7 @@ def test_a_block_that_a_kill_keeps_out_of_the_books_was_told_to_nobody(data_dir:
                 killed_at = _kill_and_start(server)
             _see_every_call_go_on(crowd, killed_at)
             stopped_at = _stop(server)
-        _check_books(Books.at_rest(server.data_dir), crowd, [killed_at, stopped_at])
+        _check_ledger(Books.at_rest(server.data_dir), crowd, [killed_at, stopped_at])
 
 
 def _crowd_of(server: ServerProcess, calls: int) -> Crowd:
@@ -90,22 +90,22 @@ def _kill_again_and_again(data_dir: Path, *, calls: int, kills: int) -> None:
             crowd.ring()
             stops = []
             for kill in range(kills):
-                time.sleep(moments.uniform(0, LONGEST_MOMENT_SECONDS))  # the moment itself is what is tried here
+                time.sleep(moments.uniform(0, LONGEST_MOMENT_SECONDS))  # the moment itself is what is tested
                 stops.append(_kill_and_start(server))
-                if kill % 3 != 1:  # else the next kill hits them while they come back
+                if kill % 3 != 1:  # otherwise the next kill hits the clients while they reconnect
                     _see_every_call_go_on(crowd, stops[-1])
                     crowd.wait_more_blocks()
                     _see_the_ledger_proved(data_dir)
             stops.append(_stop(server))
-    _check_books(Books.at_rest(data_dir), crowd, stops)
+    _check_ledger(Books.at_rest(data_dir), crowd, stops)
     for caller in crowd.callers:
-        _check_what_was_told(caller)
+        _check_events(caller)
     _see_the_ledger_proved(data_dir)
     assert _processes(data_dir) == set()
 
 
 def _strike_again_and_again(data_dir: Path, *, calls: int, blows: int) -> None:
-    """Acknowledged is a block that somebody was told of, and a credit that was answered."""
+    """Acknowledged is a block whose event a client received, and a credit that was answered."""
     chance = random.Random(seed := random.randrange(10**6))
     print(f"seed {seed}")
     with ServerProcess(data_dir, settings=SETTINGS) as server:
@@ -114,9 +114,9 @@ def _strike_again_and_again(data_dir: Path, *, calls: int, blows: int) -> None:
             people = [caller.party.user_id for caller in crowd.callers]
             with Operators(server, people, OPERATORS) as operators:
                 for strike in _random_blows(blows, chance):
-                    time.sleep(chance.uniform(0, LONGEST_MOMENT_SECONDS))  # the moment itself is what is tried here
+                    time.sleep(chance.uniform(0, LONGEST_MOMENT_SECONDS))  # the moment itself is what is tested
                     strike(server)
-                    if chance.random() < 2 / 3:  # else the next blow hits them while they come back
+                    if chance.random() < 2 / 3:  # otherwise the next kill hits the clients while they reconnect
                         crowd.wait_more_blocks()
                 crowd.wait_more_blocks()
             operators.check_answers()
@@ -132,7 +132,7 @@ def _strike_again_and_again(data_dir: Path, *, calls: int, blows: int) -> None:
 
 
 def _random_blows(count: int, chance: random.Random) -> list[Callable[[ServerProcess], object]]:
-    """Every kind about as often, and no kind three times in a row: a PostgreSQL that dies too often is given up."""
+    """Draw every kind about equally often, and none three times in a row, or PostgreSQL would be abandoned."""
     blows: list[Callable[[ServerProcess], object]] = []
     while len(blows) < count:
         blows += chance.sample([_kill_and_start, _stop_postgres, _kill_both_and_start], 3)
@@ -140,7 +140,10 @@ def _random_blows(count: int, chance: random.Random) -> list[Callable[[ServerPro
 
 
 def _stop_postgres(server: ServerProcess) -> int:
-    """As `pg_ctl stop -m immediate` does it; the server lives, and its guardian starts another. Which one it was."""
+    """Stop PostgreSQL as `pg_ctl stop -m immediate` does, and return its process id.
+
+    The server lives, and its guardian starts another.
+    """
     eventually(lambda: postmaster_pid(server.data_dir), "a PostgreSQL to stop")
     stopped = postmaster_pid(server.data_dir)
     assert stopped is not None
@@ -154,7 +157,7 @@ def _kill_both_and_start(server: ServerProcess) -> None:
 
 
 def _kill_and_start(server: ServerProcess) -> float:
-    """Kill it, start it at once; when the kill was."""
+    """Kill the server and start it at once; return when it was killed."""
     of_before, killed_at = _processes(server.data_dir), time.time()
     server.kill()
     took = server.start()
@@ -177,7 +180,7 @@ def _see_the_ledger_proved(data_dir: Path) -> None:
 
 
 def _stop(server: ServerProcess) -> float:
-    """Stop it in good order; when that was."""
+    """Stop the server in good order; return when that was."""
     stopped_at = time.time()
     server.terminate()
     assert server.wait_exit() == 0
@@ -185,14 +188,14 @@ def _stop(server: ServerProcess) -> float:
     return stopped_at
 
 
-def _check_books(books: Books, crowd: Crowd, stops: list[float]) -> None:
+def _check_ledger(books: Books, crowd: Crowd, stops: list[float]) -> None:
     calls = _check_blocks(books, crowd)
     for pair in crowd.pairs:
         _check_that_only_running_time_is_charged(pair, len(calls[pair.call_id].blocks), stops)
 
 
 def _check_blocks(books: Books, crowd: Crowd) -> dict[UUID, CallInBooks]:
-    """Each block that somebody was told of is in the books once, and was before; no series has a gap or a double."""
+    """Check that each announced block was booked once, and earlier; no series has a gap or a duplicate."""
     booked_at, calls = books.booked_at(), books.calls()
     for pair in crowd.pairs:
         for told in (event for caller in pair.both for event in caller.heard("block:charged")):
@@ -204,13 +207,13 @@ def _check_blocks(books: Books, crowd: Crowd) -> dict[UUID, CallInBooks]:
 
 
 def _check_that_only_running_time_is_charged(pair: Pair, blocks: int, stops: list[float]) -> None:
-    """A block is a second, charged at its start; each stop may cost the creator what was not stored."""
+    """A block is a second, charged at its start; each stop may cost the creator the time that was not stored."""
     running, slack = pair.running_seconds(stops), NEWS_SECONDS_MAX * len(stops)
     assert running - len(stops) - slack < blocks < running + 1 + slack
 
 
-def _check_what_was_told(caller: Caller) -> None:
-    """No block twice, no error, and at each coming back that the call stands and why."""
+def _check_events(caller: Caller) -> None:
+    """Check that no block came twice, that no error came, and that each resume says why the call stood."""
     assert max(_blocks_seen(caller).values()) == 1
     assert caller.heard("error") == caller.heard("call:ended") == []
     _, *later = caller.heard("room:joined")

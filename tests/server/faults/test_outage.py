@@ -1,4 +1,4 @@
-"""The database goes away under live calls and comes back: no crash, no block lost, none charged twice."""
+"""The database goes away during live calls and comes back: no crash, no block lost, none charged twice."""
 
 import time
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from tests.support.processes import ServerProcess, eventually, run_command
 CALLS = 8
 BLOCK_SECONDS = 1
 SETTINGS = {"HALFMINUTE_JWT_SECRET": SECRET, "HALFMINUTE_CALLS_BLOCK_SECONDS": str(BLOCK_SECONDS)}
-NEWS_SECONDS_MAX = 0.5  # from a clock's start or stop to the news of it
+NEWS_SECONDS_MAX = 0.5  # from a clock's start or stop to its event
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_calls_that_outlast_the_grace_stand_until_the_database_is_back(
 
 
 @pytest.mark.long
-def test_a_server_that_is_stopped_while_the_database_is_away_ends_in_good_time_and_its_calls_go_on(
+def test_a_server_that_is_stopped_while_the_database_is_away_ends_in_time_and_its_calls_go_on(
     postgres: OwnPostgres, tmp_path: Path
 ) -> None:
     with _live_calls(postgres, tmp_path, {"HALFMINUTE_SERVER_DRAIN_SECONDS": "3"}) as (server, crowd):
@@ -78,7 +78,7 @@ def test_a_server_that_is_stopped_while_the_database_is_away_ends_in_good_time_a
 
 
 @pytest.mark.long
-def test_a_server_that_was_killed_takes_its_calls_up_again_once_its_lease_has_run_out(
+def test_a_killed_server_adopts_its_calls_again_once_its_lease_has_run_out(
     postgres: OwnPostgres, tmp_path: Path
 ) -> None:
     hurried = {"HALFMINUTE_SERVER_LEASE_SECONDS": "4", "HALFMINUTE_SERVER_CHECKPOINT_SECONDS": "2"}
@@ -91,7 +91,7 @@ def test_a_server_that_was_killed_takes_its_calls_up_again_once_its_lease_has_ru
 
 
 @pytest.mark.long
-def test_a_server_that_stops_in_good_order_gives_its_calls_up_at_once(postgres: OwnPostgres, tmp_path: Path) -> None:
+def test_a_server_that_stops_in_good_order_releases_its_calls_at_once(postgres: OwnPostgres, tmp_path: Path) -> None:
     with _live_calls(postgres, tmp_path, {"HALFMINUTE_SERVER_LEASE_SECONDS": "60"}) as (server, crowd):
         server.terminate()
         assert server.wait_exit() == 0
@@ -119,7 +119,7 @@ def _live_calls(
 
 
 def _take_away(postgres: OwnPostgres, server: ServerProcess, crowd: Crowd, seconds: float) -> None:
-    """Stop the database for so long; what the server says of itself meanwhile, and afterwards."""
+    """Stop the database for so long; return what the server reports of itself meanwhile and afterwards."""
     assert server.get("/readyz").status_code == 200
     postgres.stop()
     back_at = time.monotonic() + seconds
@@ -143,7 +143,7 @@ def _talk_on_and_stop(server: ServerProcess, crowd: Crowd) -> float:
 
 
 def _check(postgres: OwnPostgres, server: ServerProcess, crowd: Crowd, stopped_at: float) -> None:
-    """Every block of the running time is in the books, once, and was told, once; nothing fell over meanwhile."""
+    """Check that every block of the running time was booked and announced once, and that nothing failed meanwhile."""
     calls = _check_journal(postgres, crowd)
     for pair in crowd.pairs:
         blocks = calls[pair.call_id].blocks
@@ -158,7 +158,7 @@ def _check(postgres: OwnPostgres, server: ServerProcess, crowd: Crowd, stopped_a
 
 
 def _check_journal(postgres: OwnPostgres, crowd: Crowd) -> dict[UUID, CallInBooks]:
-    """Each call's blocks are there from the first to the last, once, and so is each that somebody saw."""
+    """Check that each call's blocks are in the journal once, from first to last, and so is each announced block."""
     calls = Books(postgres.dsn).calls()
     for pair in crowd.pairs:
         blocks = calls[pair.call_id].blocks

@@ -1,4 +1,4 @@
-"""A statement that the database refuses costs what it was for: one command, one request, one part of a round."""
+"""A statement that the database refuses fails only its own command, its own request or its own part of a round."""
 
 import pytest
 import structlog.testing
@@ -15,7 +15,7 @@ OURS = ["22003", "23514", "42P01"]
 
 
 @pytest.mark.parametrize("sqlstate", OURS)
-async def test_a_join_that_is_refused_is_answered_and_leaves_no_seat_and_an_open_connection(
+async def test_a_join_that_is_refused_is_answered_and_leaves_no_membership_and_an_open_connection(
     context: Context, sqlstate: str
 ) -> None:
     creator, fan = await add_creator(context, 60), await add_fan(context, 100)
@@ -34,7 +34,7 @@ async def test_a_join_that_is_refused_is_answered_and_leaves_no_seat_and_an_open
 
 
 @pytest.mark.parametrize(("sqlstate", "code"), [("22003", 4003), ("53100", 4003)])
-async def test_a_session_of_somebody_new_that_cannot_be_opened_ends_with_a_code_that_says_come_back(
+async def test_a_first_session_that_cannot_be_opened_ends_with_a_code_that_allows_a_reconnect(
     context: Context, sqlstate: str, code: int
 ) -> None:
     phone = phone_of(context, new_uuid())
@@ -50,7 +50,7 @@ async def test_a_session_of_somebody_new_that_cannot_be_opened_ends_with_a_code_
 
 
 @pytest.mark.parametrize("sqlstate", ["22003", "53100"])
-async def test_what_fails_in_the_ten_minutes_work_keeps_nothing_else_from_being_done(
+async def test_a_failure_in_the_ten_minute_maintenance_keeps_no_other_part_from_being_done(
     context: Context, sqlstate: str
 ) -> None:
     await context.postgres.execute(

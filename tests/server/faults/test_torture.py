@@ -1,4 +1,4 @@
-"""A server that is attacked from all sides: its honest members hear every event, and nothing is left of the others."""
+"""A server under attack from all sides: honest members receive every event, and nothing of the attackers is left."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
@@ -25,12 +25,12 @@ SETTINGS = {
 }
 GONE_SECONDS_MAX = 10.0  # from the last attack to the end of its last session
 POOL_FILES = 5  # connections to the database beside the first
-UNDER_WAY = 3  # events of one moment: the last block to two, or the last line to three
-GROWTH_MIB_MAX = 8.0  # of what the first round left the process with, however many rounds follow
+UNDER_WAY = 3  # events of one moment: the last block to two members, or the last chat message to three
+GROWTH_MIB_MAX = 8.0  # over what the process holds after the first round, however many rounds follow
 
 
 @pytest.mark.parametrize("seconds", [1.0, pytest.param(600.0, marks=pytest.mark.long)])
-async def test_honest_members_hear_all_and_nothing_is_left_of_the_others(data_dir: Path, seconds: float) -> None:
+async def test_honest_members_receive_all_and_nothing_is_left_of_the_attackers(data_dir: Path, seconds: float) -> None:
     with ServerProcess(data_dir, settings=SETTINGS) as server:
         async with (
             honest_pair(server),
@@ -51,7 +51,7 @@ async def test_honest_members_hear_all_and_nothing_is_left_of_the_others(data_di
 
 @asynccontextmanager
 async def honest_pair(server: ServerProcess) -> AsyncIterator[None]:
-    """A call and a stream go on inside; at the end all that was due in them was heard, once."""
+    """Hold a call and a stream in the block; at its end check that every event due in them was received once."""
     url = f"ws://127.0.0.1:{server.websocket_port}/ws"
     with closing(Rest(f"http://127.0.0.1:{server.http_port}")) as rest:
         async with trio.open_nursery() as nursery:
@@ -72,7 +72,7 @@ def _vitals(server: ServerProcess) -> Vitals:
 
 
 async def _settled(server: ServerProcess, calm: Vitals) -> Vitals:
-    """Once every attacker's connection is gone."""
+    """Return the process's figures once every attacker's connection is gone."""
     with trio.move_on_after(GONE_SECONDS_MAX):
         while _vitals(server).connections != calm.connections:  # noqa: ASYNC110  # reason: nothing wakes us
             await trio.sleep(LOOK_SECONDS)
