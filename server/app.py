@@ -7,13 +7,13 @@ from functools import partial
 import structlog
 import trio
 
+from server.close_codes import CloseCode
 from server.config.listen_address import parse_address
 from server.config.settings import Secrets, Settings
 from server.context import Context
 from server.gateway.connection import serve_connection
 from server.gateway.connection_limits import ConnectionLimits
 from server.gateway.listener import Listener, ListeningSockets, open_listener
-from server.gateway.protocol import DRAINING
 from server.maintenance import run_maintenance
 from server.rest.app import serve_http
 from server.sessions.heartbeat import keep_pulse
@@ -94,7 +94,7 @@ async def _drain(context: Context) -> None:
     if booking.cancelled_caught:
         log.warning("server.drained_in_part", rooms=len(context.registry), postings=context.actor.waiting)
     with trio.CancelScope(shield=True, deadline=ends_at):  # books that do not answer keep no client from its goodbye
-        await context.sessions.say_goodbye(DRAINING, "shutting down")
+        await context.sessions.say_goodbye(CloseCode.DRAINING, "shutting down")
         await _release_lease(context)
 
 

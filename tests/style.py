@@ -52,6 +52,7 @@ ORDER = (
     "server.observability",
     "server.config",
     "server.problems",
+    "server.close_codes",
     "server.ids",
     "server.addresses",
     "storage.rooms",

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 import trio
 
 from server.broadcast.codec import close_frame
+from server.close_codes import CloseCode
 
-SLOW_CONSUMER = 4001
 CLOSE = b"\x88"  # how a Close frame begins (RFC 6455 §5.2)
 JOINED_BYTES = 16_384  # written at a time of frames that wait: small ones, each in a packet of its own, take far longer
 BUSY_SECONDS = 0.02  # between two tries to read while somebody else waits to
@@ -100,7 +100,7 @@ class Outbox(trio.abc.Stream):
     def _drop_slow_reader(self) -> None:
         kept = [self._waiting[0]] if self._begun else []
         self._waiting.clear()
-        self._waiting.extend([*kept, close_frame(SLOW_CONSUMER, "slow consumer")])
+        self._waiting.extend([*kept, close_frame(CloseCode.SLOW_CONSUMER, "slow consumer")])
         self._waiting_bytes = sum(map(len, self._waiting))
         self._closing, self._accept = True, _swallow
         self._nursery.start_soon(self._abort_later)

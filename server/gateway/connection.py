@@ -18,11 +18,12 @@ from server.access.rate_limits import LimitsAway
 from server.addresses import client_address, is_within, limited_as
 from server.broadcast.codec import Encoding
 from server.broadcast.send_queue import Outbox
+from server.close_codes import CloseCode
 from server.config.settings import WebsocketSettings
 from server.context import Context
 from server.gateway.connection_limits import Admission
 from server.gateway.handshake import answer_without_websocket, http_answer, read_head
-from server.gateway.protocol import MAX_BEHIND_SECONDS, OPEN_TIMEOUT, TOO_LARGE, TOO_MANY, Conversation, Goodbye
+from server.gateway.protocol import MAX_BEHIND_SECONDS, Conversation, Goodbye
 from server.ids import new_uuid
 from server.observability.faults import Faults
 
@@ -106,7 +107,7 @@ async def _first_message(context: Context, websocket: WebSocketConnection) -> st
             message: str | bytes = await websocket.get_message()
             return message
         if not context.clock.stalls.stalled_since(began):  # else it may have come while the server stood still
-            raise Goodbye(OPEN_TIMEOUT, "no session:open in time")
+            raise Goodbye(CloseCode.OPEN_TIMEOUT, "no session:open in time")
 
 
 async def _say(goodbye: Goodbye, outbox: Outbox) -> None:
@@ -232,7 +233,7 @@ class _Connection(WebSocketConnection):
     async def _handle_message_event(self, event: Any) -> None:
         self._fragments = 0 if event.message_finished else self._fragments + event.frame_finished
         if self._fragments > self._fragments_max:
-            await self._end(TOO_LARGE, "too many fragments")
+            await self._end(CloseCode.TOO_LARGE, "too many fragments")
         if self._admitted is not None:
             if self._first_is_read:
                 await self._admitted.wait()
@@ -246,7 +247,7 @@ class _Connection(WebSocketConnection):
 
     async def _count_control_frame(self) -> None:
         if self._control_pace.take(trio.current_time()) > MAX_BEHIND_SECONDS:
-            await self._end(TOO_MANY, "too many control frames")
+            await self._end(CloseCode.TOO_MANY, "too many control frames")
 
     async def _end(self, code: int, reason: str) -> None:
         """As the library ends a message that is too large; raises what stops its reader."""

@@ -19,19 +19,14 @@ from server.broadcast.codec import PING_FRAME, Encoding, Misfit
 from server.broadcast.replies import JoinReply, SocketReply
 from server.broadcast.send_queue import Outbox
 from server.broadcast.value_faults import Undecodable
+from server.close_codes import CloseCode, ends_session
 from server.context import Context
 from server.sessions.authenticator import Authenticated, Banned
-from server.sessions.bans import BANNED
 from server.sessions.resend import resend
 from server.sessions.session import Session
 from storage.ledger.wallets import find_wallet
 from storage.postgres import Refused, StorageUnavailable
 
-NORMAL, PROTOCOL_ERROR, INVALID_TEXT, TOO_LARGE = 1000, 1002, 1007, 1009
-DRAINING, PING_TIMEOUT, STORAGE_AWAY = 4000, 4002, 4003
-FOR_GOOD = 4400  # from here on a close code says not to come back
-UNDECODABLE, UNAUTHENTICATED, OPEN_TIMEOUT, REPLACED, TOO_MANY = 4400, 4401, 4408, 4409, 4429
-STANDARD_ENDS = {NORMAL, PROTOCOL_ERROR, INVALID_TEXT, TOO_LARGE}  # and after these of RFC 6455 neither
 EXPIRY_WARNING_SECONDS = 60
 REFRESH_AFTER_STALL_SECONDS = 10  # for a token that expired while nobody could be warned
 MAX_BEHIND_SECONDS = 5  # of one's pace: who goes on for so long though refused will not stop
@@ -80,14 +75,14 @@ class Conversation:
         try:
             token = bearer(authorization)
         except TokenRefused as refused:
-            raise Goodbye(UNAUTHENTICATED, refused.description) from None
+            raise Goodbye(CloseCode.UNAUTHENTICATED, refused.description) from None
         self._session = await self._welcome(token, None)
 
     async def open_by_message(self, message: str | bytes) -> None:
         """With the first message, which is `session:open`. Raises Goodbye."""
         command = self._decode(message)
         if not isinstance(command, c.SessionOpen):
-            raise Goodbye(UNAUTHENTICATED, "the first message is session:open")
+            raise Goodbye(CloseCode.UNAUTHENTICATED, "the first message is session:open")
         self._session = await self._welcome(command.token, command)
 
     async def hear(self, message: str | bytes) -> None:
@@ -100,7 +95,7 @@ class Conversation:
             self._session.note_silence(self.silent(trio.current_time()))
         wait = self._session.token_bucket.take(trio.current_time())
         if wait > MAX_BEHIND_SECONDS:
-            raise Goodbye(TOO_MANY, "too many messages")
+            raise Goodbye(CloseCode.TOO_MANY, "too many messages")
         try:
             if wait:
                 too_early = {"retryAfterSeconds": round(wait, 3)}
@@ -128,7 +123,7 @@ class Conversation:
         """
         if not self._is_current:
             return
-        if code in STANDARD_ENDS or (code is not None and code >= FOR_GOOD):
+        if ends_session(code):
             self._context.sessions.end(self._session)
         else:
             self._session.detach(self, trio.current_time())
@@ -142,40 +137,40 @@ class Conversation:
         try:
             return await self._context.authenticator.identify(token)
         except TokenRefused as refused:
-            raise Goodbye(UNAUTHENTICATED, refused.description) from None
+            raise Goodbye(CloseCode.UNAUTHENTICATED, refused.description) from None
         except Banned:
-            raise Goodbye(BANNED, "banned") from None
+            raise Goodbye(CloseCode.BANNED, "banned") from None
         except StorageUnavailable:
-            raise Goodbye(STORAGE_AWAY, "the database is away") from None
+            raise Goodbye(CloseCode.STORAGE_AWAY, "the database is away") from None
         except Refused as refused:
             self._context.faults.note("connection", refused, "identity.refused", {})
-            raise Goodbye(STORAGE_AWAY, "the database refused a statement of ours") from None
+            raise Goodbye(CloseCode.STORAGE_AWAY, "the database refused a statement of ours") from None
 
     async def _welcome(self, token: str, opened: c.SessionOpen | None) -> Session:
         if self._context.draining:
-            raise Goodbye(DRAINING, "shutting down")
+            raise Goodbye(CloseCode.DRAINING, "shutting down")
         identity, person = await self._identify(token)
         if not await may_open(self._context.limits, identity.user_id):
-            raise Goodbye(TOO_MANY, "too many sessions of this user were opened or resumed")
+            raise Goodbye(CloseCode.TOO_MANY, "too many sessions of this user were opened or resumed")
         self._token_expires_at = identity.expires_at
         resume = None if opened is None else opened.resume
         known = None if resume is None else self._context.sessions.find(SessionId(resume.session_id), identity.user_id)
         if known is not None and self.outbox.over:
             # The client gave up while the user was looked up; it may have resumed in a newer connection already.
-            raise Goodbye(NORMAL, "closed by the client")
+            raise Goodbye(CloseCode.NORMAL, "closed by the client")
         if known is None:
             await self._context.sessions.make_room(identity.user_id)
             self._check_again(identity)
         session = known or self._context.sessions.open(identity, person)
         if session is None:
-            raise Goodbye(TOO_MANY, "too many sessions of this user, and all of them are in use")
+            raise Goodbye(CloseCode.TOO_MANY, "too many sessions of this user, and all of them are in use")
         # From here on nothing waits: no event of a room comes between what was missed and what follows.
         rights_changed = session.adopt(identity)
         heard_at = session.heard_at
         session.missed_events = known is not None
         replaced = session.attach(self)
         if replaced is not None:
-            replaced.close(REPLACED, "the session goes on in another connection")
+            replaced.close(CloseCode.REPLACED, "the session goes on in another connection")
         points = [] if resume is None else resume.channels
         backlogs = [] if known is None else session.backlogs(points)
         self._send(
@@ -206,9 +201,9 @@ class Conversation:
     def _check_again(self, identity: Identity) -> None:
         """What may have changed while other sessions were asked whether they are there. Raises Goodbye."""
         if self._context.draining:
-            raise Goodbye(DRAINING, "shutting down")
+            raise Goodbye(CloseCode.DRAINING, "shutting down")
         if self._context.bans.contains(identity.overlay_of or identity.user_id):
-            raise Goodbye(BANNED, "banned")
+            raise Goodbye(CloseCode.BANNED, "banned")
 
     async def send_missed_events(self) -> None:
         """Tell the balance as it is now, after a resume: what was told before may have been lost with a connection."""
@@ -229,7 +224,7 @@ class Conversation:
         except Misfit as misfit:
             return misfit
         except Undecodable:
-            raise Goodbye(UNDECODABLE, "undecodable message") from None
+            raise Goodbye(CloseCode.UNDECODABLE, "undecodable message") from None
 
     async def _carry_out(self, command: c.AnyCommand | Misfit, reply: SocketReply) -> None:
         match command:
@@ -269,7 +264,7 @@ class Conversation:
             reply.deliver(Refusal(Code.FORBIDDEN, "The token is another user's"))
             return
         if self._context.bans.contains(identity.user_id):
-            raise Goodbye(BANNED, "banned")
+            raise Goodbye(CloseCode.BANNED, "banned")
         if self._session.adopt(identity):
             self._context.room_commands.check_rights(self._session)
         self._token_expires_at, self._warned_of_expiry = identity.expires_at, False
@@ -290,7 +285,7 @@ class Conversation:
         settings, stalls = self._context.settings.websocket, self._context.clock.stalls
         heard_at = self.outbox.heard_at
         if now - max(heard_at, stalls.over_at) >= settings.ping_timeout_seconds:  # nobody was pinged in a stall
-            self.outbox.close(PING_TIMEOUT, "not heard of")
+            self.outbox.close(CloseCode.PING_TIMEOUT, "not heard of")
         self._check_token(self._token_expires_at - self._context.clock.now() / 1_000_000)
         if self._is_current:
             self._session.note_silence(self.silent(now))
@@ -318,7 +313,7 @@ class Conversation:
             for channel in self._session.live_memberships():
                 self._send(m.AccessRevoked(channel=channel, reason="token_expired"))
             self._context.sessions.end(self._session)
-            self.outbox.close(UNAUTHENTICATED, "token expired")
+            self.outbox.close(CloseCode.UNAUTHENTICATED, "token expired")
         elif seconds_left <= EXPIRY_WARNING_SECONDS and not self._warned_of_expiry:
             self._warned_of_expiry = True
             self._send(m.TokenExpiring(expires_at=rfc3339(self._token_expires_at * 1_000_000)))

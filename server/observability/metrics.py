@@ -8,6 +8,7 @@ from prometheus_client.registry import Collector
 
 from domain.billing.posting import Outcome, Receipt
 from domain.instant import Duration
+from server.close_codes import CloseCode
 from server.observability.background_output import dropped_lines
 from storage.market.payments import PROBLEMS
 
@@ -19,10 +20,7 @@ PAYMENT_OUTCOMES = (
 )
 SWEEP_OUTCOMES = ("done", "failed", "refused")
 # Those that clients are told of, and what browsers say when their page is left.
-CLOSE_CODES = (
-    *(1000, 1001, 1002, 1005, BROKEN, 1007, 1009),
-    *(4000, 4001, 4002, 4003, 4400, 4401, 4403, 4408, 4409, 4429),
-)
+CLOSE_CODES = sorted({1001, 1005, BROKEN, *map(int, CloseCode)})
 _MILLISECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 

@@ -8,13 +8,13 @@ from domain.protocol.events import AccessRevoked
 from domain.refusals import Code, Refusal
 from domain.room import inputs
 from server.clock import Clock
+from server.close_codes import CloseCode
 from server.rooms.registry import Registry
 from server.sessions.directory import Sessions
 from storage.people.bans import ban_changes, standing_bans
 from storage.people.overlay_tokens import live_overlay_tokens
 from storage.postgres import Postgres
 
-BANNED, UNAUTHENTICATED = 4403, 4401  # close codes: do not come back
 REFUSAL = Refusal(Code.FORBIDDEN, "You are banned")
 
 # What banned users may still ask for: their money is theirs to see.
@@ -84,7 +84,7 @@ class Bans:
         for session in self._sessions.answering_for(user_id):
             for channel in session.live_memberships():
                 session.tell(AccessRevoked(channel=channel, reason="banned"))
-            self._sessions.disconnect(session, BANNED, "banned")
+            self._sessions.disconnect(session, CloseCode.BANNED, "banned")
 
     def _end_rooms(self) -> None:
         """End the calls and streams of banned users.
@@ -106,4 +106,4 @@ class Bans:
         live = await live_overlay_tokens(self._postgres, {session.user_id for session in overlays})
         for session in overlays:
             if session.user_id not in live:
-                self._sessions.disconnect(session, UNAUTHENTICATED, "the overlay token was revoked")
+                self._sessions.disconnect(session, CloseCode.UNAUTHENTICATED, "the overlay token was revoked")

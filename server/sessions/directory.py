@@ -10,11 +10,11 @@ from domain.protocol.events import Person
 from domain.rate_bucket import TokenBucket
 from server.access.tokens import Identity
 from server.broadcast.fanout import Fanout, send_to_all
+from server.close_codes import CloseCode
 from server.config.settings import WebsocketSettings
 from server.rooms.room import LiveRoom
 from server.sessions.session import PROBE_SECONDS, Session
 
-PING_TIMEOUT = 4002  # the close code: not heard of; come back
 PROBE_PAUSE_SECONDS = 0.05
 
 
@@ -38,7 +38,7 @@ class Sessions:
             unheard = [session for session in of_user if session.unanswered]
             if not unheard:
                 return None
-            self.disconnect(min(unheard, key=lambda session: session.heard_at), PING_TIMEOUT, "not heard of")
+            self.disconnect(min(unheard, key=lambda session: session.heard_at), CloseCode.PING_TIMEOUT, "not heard of")
         session = Session(
             identity, person, TokenBucket(self._settings.messages_per_second, self._settings.messages_burst)
         )
@@ -165,7 +165,7 @@ class Sessions:
         """Close the connection of a session that is not heard; the session waits for another one, as ever."""
         session = self.by_member.get(member_id)
         if session is not None and session.connection is not None:
-            session.connection.close(PING_TIMEOUT, "not heard of")
+            session.connection.close(CloseCode.PING_TIMEOUT, "not heard of")
 
     def send_to_member(self, member_id: MemberId, event: msgspec.Struct) -> None:
         """To one session, if it still lives."""

@@ -19,8 +19,8 @@ IN_SESSIONS = (
         (
             Edit(
                 CONVERSATION,
-                "        if not self._is_current:\n            return\n        if code in STANDARD_ENDS",
-                "        if code in STANDARD_ENDS",
+                "        if not self._is_current:\n            return\n        if ends_session(code)",
+                "        if ends_session(code)",
             ),
         ),
         f"{REPLACED_TESTS}::test_the_old_connections_goodbye_does_not_end_the_session",

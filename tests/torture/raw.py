@@ -12,7 +12,7 @@ import trio
 
 from server.access.tokens import issue_token
 from server.broadcast.codec import Encoding
-from server.gateway.protocol import NORMAL
+from server.close_codes import CloseCode
 from server.ids import new_uuid
 from server.loadtest.client.client import Event
 from server.loadtest.client.frames import BINARY, CLOSE, PING, PONG, READ_BYTES, TEXT, Frames, masked_frame, shake_hands
@@ -90,7 +90,7 @@ class Raw:
 
     async def hang_up(self) -> int | None:
         """Say goodbye, and hear the server's."""
-        await self.send(masked_frame(CLOSE, NORMAL.to_bytes(2, "big")))
+        await self.send(masked_frame(CLOSE, CloseCode.NORMAL.to_bytes(2, "big")))
         return await self.end()
 
     async def end(self) -> int | None:

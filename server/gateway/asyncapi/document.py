@@ -16,12 +16,12 @@ from domain.refusals import Code
 from domain.room.members import Member, RoomRules
 from domain.room.signalling import MAX_SIGNAL_BYTES
 from server.broadcast.codec import Encoding
+from server.close_codes import CloseCode
 from server.config.settings import Settings, WebsocketSettings
 from server.gateway.asyncapi import text as text
 from server.gateway.asyncapi.document_parts import Json, mark_times, version
 from server.gateway.asyncapi.shapes import Balance, CallRoom, IceServer, Missed, SentTip, StreamRoom, You
 from server.gateway.connection import PATH, first_message_bytes
-from server.gateway.protocol import FOR_GOOD
 
 Kind = type[msgspec.Struct]
 
@@ -169,8 +169,8 @@ def _channel(path: str, kinds: list[Kind], settings: WebsocketSettings, rooms: R
             "maxSignalBytes": {"value": MAX_SIGNAL_BYTES, "description": text.SIGNAL},
         },
         "x-close-codes": [
-            {"code": code, "name": name, "reconnect": 4000 <= code < FOR_GOOD, "description": meaning}
-            for code, (name, meaning) in text.CLOSE_CODES.items()
+            {"code": code.value, "name": code.label, "reconnect": code.reconnect, "description": code.cause}
+            for code in CloseCode
         ],
     }
 

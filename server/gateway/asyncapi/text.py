@@ -3,21 +3,6 @@
 from typing import Any
 
 from server.broadcast.codec import Encoding
-from server.broadcast.send_queue import SLOW_CONSUMER
-from server.gateway.protocol import (
-    DRAINING,
-    INVALID_TEXT,
-    NORMAL,
-    OPEN_TIMEOUT,
-    PING_TIMEOUT,
-    PROTOCOL_ERROR,
-    REPLACED,
-    STORAGE_AWAY,
-    TOO_LARGE,
-    TOO_MANY,
-    UNAUTHENTICATED,
-    UNDECODABLE,
-)
 
 INTRODUCTION = """\
 The websocket of a server for paid calls and streams: in a call everybody sees each block that is charged, in a \
@@ -127,20 +112,3 @@ ROOM_LIMITS = {
 
 TEXT = "Of a line of chat, or of a tip's message."
 SIGNAL = "Of a signal's `data`, written as JSON."
-
-CLOSE_CODES = {
-    NORMAL: ("normal", "The client said goodbye; its session ends."),
-    PROTOCOL_ERROR: ("protocol_error", "Not websocket as RFC 6455 has it."),
-    INVALID_TEXT: ("invalid_text", "A text frame that is not UTF-8."),
-    TOO_LARGE: ("too_large", "A message past `maxFrameBytes`, or in fragments of next to nothing."),
-    DRAINING: ("draining", "The server stops; calls go on when both parties are back."),
-    SLOW_CONSUMER: ("slow_consumer", "The client did not read what was sent."),
-    PING_TIMEOUT: ("ping_timeout", "The client was not heard of."),
-    STORAGE_AWAY: ("storage_away", "The database is out of reach."),
-    UNDECODABLE: ("undecodable", "A message that is no JSON, or no MessagePack, or in the wrong kind of frame."),
-    UNAUTHENTICATED: ("unauthenticated", "No token, a bad one, or one that has expired."),
-    4403: ("forbidden", "The user may not be here."),
-    OPEN_TIMEOUT: ("open_timeout", "No `session:open` in time."),
-    REPLACED: ("replaced", "The same session was opened on another connection."),
-    TOO_MANY: ("rate_limited", "Too many messages or control frames, or too many sessions of this user."),
-}

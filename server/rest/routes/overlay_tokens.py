@@ -9,7 +9,7 @@ import msgspec
 from domain.ids import UserId
 from domain.refusals import Code, Refusal
 from domain.text import clean_name
-from server.gateway.protocol import UNAUTHENTICATED
+from server.close_codes import CloseCode
 from server.ids import new_uuid
 from server.rest.query import Listed, Paging
 from server.rest.request import Request
@@ -68,5 +68,5 @@ async def revoke(request: Request, token_id: UUID) -> OverlayTokenCard | Refusal
     card = await revoke_overlay_token(request.context.postgres, request.user_id, token_id)
     if card is None:
         return Refusal(Code.NOT_FOUND, "No such overlay token")
-    request.context.sessions.evict(UserId(token_id), UNAUTHENTICATED, "the overlay token was revoked")
+    request.context.sessions.evict(UserId(token_id), CloseCode.UNAUTHENTICATED, "the overlay token was revoked")
     return card

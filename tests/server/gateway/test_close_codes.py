@@ -8,10 +8,10 @@ import pytest
 import trio
 
 from server.broadcast.codec import Encoding
+from server.close_codes import CloseCode
 from server.config.settings import WebsocketSettings
 from server.context import Context
 from server.gateway.asyncapi.document import asyncapi
-from server.gateway.protocol import NORMAL
 from server.ids import new_uuid
 from server.loadtest.client.client import may_come_back
 from tests.server.rest.line import line_to
@@ -121,7 +121,7 @@ async def open_one_session_too_many(target: Target, encoding: Encoding) -> int |
             nursery.start_soon(first.wait_for, "no:such:event")  # it answers pings meanwhile: it is in use
             code = await _open_with(target, encoding, token)
             nursery.cancel_scope.cancel()
-        assert await first.hang_up() == NORMAL
+        assert await first.hang_up() == CloseCode.NORMAL
     return code
 
 

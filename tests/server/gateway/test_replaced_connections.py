@@ -10,6 +10,7 @@ import trio
 from domain.ids import UserId
 from domain.protocol.events import TokenExpiring
 from server.broadcast.codec import Encoding
+from server.close_codes import CloseCode
 from server.context import Context
 from server.gateway import protocol
 from server.loadtest.client.frames import CLOSE, masked_frame
@@ -87,7 +88,7 @@ async def test_the_old_connections_goodbye_does_not_end_the_session(context: Con
     async with connections(context, encoding, 2) as (first, second):
         session = await opened(context, first, await add_fan(context, 0))
         await resumed(context, second, session)
-        await first.send(masked_frame(CLOSE, protocol.NORMAL.to_bytes(2, "big")))
+        await first.send(masked_frame(CLOSE, CloseCode.NORMAL.to_bytes(2, "big")))
         await first.end()
         await still_works(context, session, second)
 
@@ -114,7 +115,7 @@ async def test_a_client_that_gave_up_waiting_does_not_replace_its_own_later_conn
         monkeypatch.setattr(context.authenticator, "identify", held)
         await ask_to_resume(context, slow, session)
         await held.called.wait()
-        await slow.send(masked_frame(CLOSE, protocol.NORMAL.to_bytes(2, "big")))
+        await slow.send(masked_frame(CLOSE, CloseCode.NORMAL.to_bytes(2, "big")))
         while (await slow.next_frame() or (CLOSE,))[0] != CLOSE:
             pass
         monkeypatch.setattr(context.authenticator, "identify", identify)

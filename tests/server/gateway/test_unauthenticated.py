@@ -8,8 +8,8 @@ import pytest
 import trio
 from websockets.sync.client import connect
 
+from server.close_codes import CloseCode
 from server.context import Context
-from server.gateway.protocol import TOO_LARGE
 from tests.server.gateway.test_handshakes import KEY, UPGRADE
 from tests.support.clients import PATIENCE_SECONDS, Phone, go_live, token_of
 from tests.support.servers import add_creator, add_fan, online, running_server, with_section
@@ -33,7 +33,7 @@ async def test_a_first_message_of_more_than_a_few_kib_is_refused_as_too_large(co
     async with shaken_hands(context) as stream:
         await stream.send_all(frame_of(b"x" * FEW_KIB))
         with trio.fail_after(PATIENCE_SECONDS):
-            assert (await stream.receive_some(4_096))[2:4] == TOO_LARGE.to_bytes(2, "big")
+            assert (await stream.receive_some(4_096))[2:4] == CloseCode.TOO_LARGE.to_bytes(2, "big")
 
 
 async def test_nothing_is_read_behind_a_first_message_while_the_user_is_looked_up(

@@ -12,8 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 from websockets.sync.client import connect
 
+from server.close_codes import CloseCode
 from server.context import Context
-from server.gateway.asyncapi.text import CLOSE_CODES
 from server.ids import new_uuid
 from server.observability import metrics
 from tests.support.clients import ring_and_join
@@ -123,4 +123,4 @@ async def test_what_an_audit_found_is_a_figure(context: Context) -> None:
 
 
 def test_every_close_code_that_clients_are_told_of_is_counted_apart() -> None:
-    assert set(CLOSE_CODES) <= set(metrics.CLOSE_CODES)
+    assert set(CloseCode) <= set(metrics.CLOSE_CODES)
