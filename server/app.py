@@ -18,7 +18,7 @@ from server.maintenance import run_maintenance
 from server.rest.app import serve_http
 from server.sessions.heartbeat import keep_pulse
 from storage.migrate import migrate
-from storage.postgres import Refused, StorageUnavailable, open_postgres
+from storage.postgres import StatementRefused, StorageUnavailable, open_postgres
 
 log = structlog.get_logger(__name__)
 
@@ -101,5 +101,5 @@ async def _drain(context: Context) -> None:
 async def _release_lease(context: Context) -> None:
     try:
         await context.lease.release()
-    except (StorageUnavailable, Refused):
+    except (StorageUnavailable, StatementRefused):
         log.warning("lease.not_released")

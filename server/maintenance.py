@@ -72,7 +72,7 @@ class _Checkpoints:
         self._slice = 0
 
     async def store_next(self) -> None:
-        """Raises StorageUnavailable, or Refused."""
+        """Raises StorageUnavailable, or StatementRefused."""
         self._slice = (self._slice + 1) % SLICES
         rooms = self._rooms()
         await self._context.leases.checkpoint(

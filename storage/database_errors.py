@@ -18,7 +18,7 @@ class AddressError(StorageUnavailable):
     """The connection string cannot be used, for the reason that is its text; neither it nor its password is in it."""
 
 
-class Refused(Exception):
+class StatementRefused(Exception):
     """The database will never do what was asked; nothing was done. Give up on this one statement."""
 
     def __init__(self, reason: str, sqlstate: str, constraint: str | None = None) -> None:

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from domain.ids import PostingKey
 from domain.refusals import Code, Refusal
-from storage.postgres import PgUUID, Postgres, Refused
+from storage.postgres import PgUUID, Postgres, StatementRefused
 
 KEY_IN_USE = Refusal(Code.IDEMPOTENCY_CONFLICT, "This key was used for something else")
 KEY_OF_A_POSTING = "key_of_a_posting"  # the constraint that refuses a key which stands for a posting
@@ -46,7 +46,7 @@ async def keep_use(postgres: Postgres, key: PostingKey, content: bytes, ref_id: 
             " ON CONFLICT (key) DO UPDATE SET key = k.key RETURNING content, created_at",
             *(PgUUID(key), PgUUID(content), ref_id),
         )
-    except Refused as refused:
+    except StatementRefused as refused:
         if refused.constraint == KEY_OF_A_POSTING:
             return None
         raise

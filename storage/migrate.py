@@ -43,7 +43,7 @@ async def migrate(postgres: Postgres) -> list[str]:
 
     Waits, at most WAIT_SECONDS_MAX, while another server migrates or somebody holds a table that is to be changed.
     Raises MigrationError if the database is too old, is reached through a pooler that hides the session, holds a
-    schema from a later halfminute, or stays locked; StorageUnavailable; Refused.
+    schema from a later halfminute, or stays locked; StorageUnavailable; StatementRefused.
     """
     if await postgres.shares_sessions():
         raise MigrationError(

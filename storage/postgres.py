@@ -14,11 +14,20 @@ import trio_asyncio
 from asyncpg.pgproto import pgproto
 
 from storage.connection_string import BadParameter, ConnectionString, read_connection_string, set_statement
-from storage.database_errors import AddressError, Refused, StorageUnavailable
+from storage.database_errors import AddressError, StatementRefused, StorageUnavailable
 from storage.sqlstates import is_passing, loses_session, marks_standby
 from storage.unhandled import UnhandledErrors
 
-__all__ = ["AddressError", "Connection", "PgUUID", "Postgres", "Refused", "Row", "StorageUnavailable", "open_postgres"]
+__all__ = [
+    "AddressError",
+    "Connection",
+    "PgUUID",
+    "Postgres",
+    "Row",
+    "StatementRefused",
+    "StorageUnavailable",
+    "open_postgres",
+]
 
 log = structlog.get_logger(__name__)
 
@@ -67,22 +76,22 @@ class Postgres:
         return self._free.value == self._free.max_value and not any(lone.busy for lone in self._lone)
 
     async def fetch(self, sql: str, *args: Any) -> list[Row]:
-        """All rows of one statement. Raises StorageUnavailable, Refused."""
+        """All rows of one statement. Raises StorageUnavailable, StatementRefused."""
         return await self.transaction(lambda connection: connection.fetch(sql, *args), atomic=False)
 
     async def fetchrow(self, sql: str, *args: Any) -> Row | None:
-        """The first row of one statement, if any. Raises StorageUnavailable, Refused."""
+        """The first row of one statement, if any. Raises StorageUnavailable, StatementRefused."""
         return await self.transaction(lambda connection: connection.fetchrow(sql, *args), atomic=False)
 
     async def execute(self, sql: str, *args: Any) -> None:
-        """One statement for its effect. Raises StorageUnavailable, Refused."""
+        """One statement for its effect. Raises StorageUnavailable, StatementRefused."""
         await self.transaction(lambda connection: connection.execute(sql, *args), atomic=False)
 
     async def transaction(self, work: Callable[[Connection], Awaitable[T]], *, atomic: bool = True) -> T:
         """Run `work` on one connection, in one asyncio coroutine, as one transaction unless told otherwise.
 
         Cancelling rolls back, unless the commit was under way. Raises StorageUnavailable, also where the database is
-        only too busy, and Refused.
+        only too busy, and StatementRefused.
         """
 
         async def in_asyncio() -> T:
@@ -93,7 +102,7 @@ class Postgres:
                     async with connection.transaction():
                         return await work(connection)
 
-        await self._wait_turn()
+        await self._wait_for_connection()
         try:
             return await _from_trio(in_asyncio)
         except StorageUnavailable as unavailable:
@@ -104,7 +113,7 @@ class Postgres:
         finally:
             self._free.release()
 
-    async def _wait_turn(self) -> None:
+    async def _wait_for_connection(self) -> None:
         with trio.move_on_after(CONNECT_SECONDS) as waiting:
             await self._free.acquire()
         if waiting.cancelled_caught:
@@ -162,7 +171,7 @@ class LoneConnection:
     async def fetchrow(self, sql: str, *args: Any, timeout: float = CLIENT_TIMEOUT_SECONDS) -> Row | None:
         """Shielded: once sent, a commit is waited for, at most `timeout` seconds.
 
-        Raises StorageUnavailable, with the connection closed unless its session is sound; or Refused.
+        Raises StorageUnavailable, with the connection closed unless its session is sound; or StatementRefused.
         """
 
         async def in_asyncio() -> Row | None:
@@ -330,7 +339,7 @@ async def _from_trio(work: Callable[[], Awaitable[T]]) -> T:
     return result
 
 
-def _as_ours(error: BaseException) -> StorageUnavailable | Refused:
+def _as_ours(error: BaseException) -> StorageUnavailable | StatementRefused:
     """The one of our two exceptions that an error of asyncpg means."""
     reason = _first_line(error)
     if not isinstance(error, asyncpg.PostgresError):
@@ -338,7 +347,7 @@ def _as_ours(error: BaseException) -> StorageUnavailable | Refused:
     sqlstate = str(error.sqlstate)
     if is_passing(sqlstate):
         return StorageUnavailable(reason, sqlstate)
-    return Refused(reason, sqlstate, getattr(error, "constraint_name", None))
+    return StatementRefused(reason, sqlstate, getattr(error, "constraint_name", None))
 
 
 def _first_line(error: BaseException) -> str:

@@ -31,7 +31,7 @@ from server.observability.open_files import fit, raise_limit
 from server.observability.redaction import secret_words
 from storage.embedded.launcher import EmbeddedError
 from storage.migrate import MigrationError, migrate
-from storage.postgres import AddressError, Refused, StorageUnavailable, open_postgres
+from storage.postgres import AddressError, StatementRefused, StorageUnavailable, open_postgres
 
 EXPECTED = (
     ConfigError,
@@ -39,7 +39,7 @@ EXPECTED = (
     EmbeddedError,
     MigrationError,
     StorageUnavailable,
-    Refused,
+    StatementRefused,
     DemoFailed,
     LoadRefused,
 )

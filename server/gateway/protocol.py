@@ -25,7 +25,7 @@ from server.sessions.authenticator import Authenticated, Banned
 from server.sessions.resend import resend
 from server.sessions.session import Session
 from storage.ledger.wallets import find_wallet
-from storage.postgres import Refused, StorageUnavailable
+from storage.postgres import StatementRefused, StorageUnavailable
 
 EXPIRY_WARNING_SECONDS = 60
 REFRESH_AFTER_STALL_SECONDS = 10  # for a token that expired while nobody could be warned
@@ -108,7 +108,7 @@ class Conversation:
             reply.deliver(Refusal(Code.OVERLOADED, "The server cannot count requests right now; try again"))
         except StorageUnavailable:
             reply.deliver(Refusal(Code.STORAGE_UNAVAILABLE, "The database is out of reach; try again"))
-        except Refused as refused:  # a fault of ours, which costs this command and not the connection
+        except StatementRefused as refused:  # a fault of ours, which costs this command and not the connection
             self._context.faults.note("command", refused, "command.refused", {"command": type(command).__name__})
             reply.deliver(Refusal(Code.INTERNAL, "Something went wrong on our side"))
 
@@ -142,7 +142,7 @@ class Conversation:
             raise Goodbye(CloseCode.BANNED, "banned") from None
         except StorageUnavailable:
             raise Goodbye(CloseCode.STORAGE_AWAY, "the database is away") from None
-        except Refused as refused:
+        except StatementRefused as refused:
             self._context.faults.note("connection", refused, "identity.refused", {})
             raise Goodbye(CloseCode.STORAGE_AWAY, "the database refused a statement of ours") from None
 
@@ -209,7 +209,9 @@ class Conversation:
         """Tell the balance as it is now, after a resume: what was told before may have been lost with a connection."""
         session = self._session
         if session.missed_events and session.identity.overlay_of is None:
-            with contextlib.suppress(StorageUnavailable, Refused):  # the next resume, or the next change, will tell
+            with contextlib.suppress(
+                StorageUnavailable, StatementRefused
+            ):  # the next resume, or the next change, will tell
                 wallet = await find_wallet(self._context.postgres, session.user_id)
                 if wallet is not None and self._is_current:
                     session.missed_events = False

@@ -16,7 +16,7 @@ from server.rooms.lifecycle import RoomLifecycle, persist
 from server.rooms.room import LiveRoom
 from server.rooms.task import RoomTask
 from storage.rooms.leases import Claim
-from storage.rooms.streams import StoredStream, find_attendees, find_stream, open_viewing_session, save_stream
+from storage.rooms.streams import StoredStream, find_audience, find_stream, open_viewing_session, save_stream
 from storage.rooms.tips import recent_tips
 
 
@@ -41,7 +41,7 @@ class StreamRooms:
 
     async def _apply_late_blocks(self, room: LiveRoom, facts: StreamFacts, history: StreamHistory) -> None:
         """A block that was made after the stream's rows were read found no room that it could put anybody out of."""
-        now = await persist(lambda: find_attendees(self._postgres, facts.id, facts.owner_id))
+        now = await persist(lambda: find_audience(self._postgres, facts.id, facts.owner_id))
         for user_id in set(now.blocked) - set(history.blocked):
             room.inbox.deliver(inputs.Barred(user_id))
 
@@ -93,7 +93,7 @@ class StreamRooms:
     async def _read_history(self, stored: StoredStream) -> StreamHistory:
         facts, record = stored.facts, stored.record
         began, limit = record.started_at or facts.created_at, self._lifecycle.settings.recent_events
-        people = await persist(lambda: find_attendees(self._postgres, facts.id, facts.owner_id))
+        people = await persist(lambda: find_audience(self._postgres, facts.id, facts.owner_id))
         hidden = {*record.muted, *record.removed, *people.blocked}
         tips = await persist(lambda: recent_tips(self._postgres, facts.id, facts.owner_id, began, hidden, limit))
         return StreamHistory(people.tickets, people.blocked, people.earned, tips)

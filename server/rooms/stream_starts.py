@@ -13,7 +13,12 @@ from server.broadcast.replies import WaitingReply
 from server.rooms.registry import Registry
 from server.rooms.room import LiveRoom
 from storage.postgres import Postgres, StorageUnavailable
-from storage.rooms.stream_starts import begin_start, end_start, find_starting, is_in_call
+from storage.rooms.stream_start_reservations import (
+    find_reserved_creators,
+    is_in_call,
+    release_stream_start,
+    reserve_stream_start,
+)
 
 HOLD_SECONDS = 20.0  # for which nobody can ring who starts a stream, if the server does not say earlier that it is done
 DECLINE_SECONDS = 5.0  # for the call to end; one of another server's takes half a second longer than one of ours
@@ -28,7 +33,7 @@ async def start_over_ringing(
 
     Raises StorageUnavailable.
     """
-    occupied = await begin_start(postgres, creator, HOLD_SECONDS)
+    occupied = await reserve_stream_start(postgres, creator, HOLD_SECONDS)
     try:
         if occupied is not None:
             if not occupied.is_creator:
@@ -39,12 +44,12 @@ async def start_over_ringing(
         return await start()
     finally:
         with suppress(StorageUnavailable):  # it ends by itself
-            await end_start(postgres, creator)
+            await release_stream_start(postgres, creator)
 
 
 async def decline_for_starts(postgres: Postgres, registry: Registry) -> None:
     """Decline what rings here for creators who start a stream on another server. Raises StorageUnavailable."""
-    for creator in await find_starting(postgres):
+    for creator in await find_reserved_creators(postgres):
         room = registry.call_of(creator)
         if room is not None and room.call is not None and room.call.ringing and room.parties[1] == creator:
             _decline(room, creator)

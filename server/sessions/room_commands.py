@@ -22,7 +22,7 @@ from server.rooms.room import LiveRoom
 from server.sessions.call_commands import FULL, NO_SUCH_ROOM, CallCommands
 from server.sessions.directory import Sessions
 from server.sessions.session import Membership, Session
-from storage.postgres import Postgres, Refused, StorageUnavailable
+from storage.postgres import Postgres, StatementRefused, StorageUnavailable
 from storage.rooms.streams import find_stream_in, open_viewing_session
 from storage.rooms.tips import tips_after
 
@@ -129,7 +129,7 @@ class RoomCommands:
         deadline = trio.current_time() + RIGHTS_SECONDS
         for membership in paid:
             stay = None
-            with trio.move_on_at(deadline), contextlib.suppress(StorageUnavailable, Refused):
+            with trio.move_on_at(deadline), contextlib.suppress(StorageUnavailable, StatementRefused):
                 stay = await self._stay(session, membership.room)
             if not session.identity.is_operator:  # else a later token is checked
                 membership.room.inbox.deliver(inputs.RightsChanged(session.member_id, is_operator, stay))

@@ -18,9 +18,9 @@ from domain.ids import PostingKey, RoomId
 from storage import wall_clock
 from storage.ledger import batch as batch_statement
 from storage.ledger import refunds as refund_statement
-from storage.ledger.batch import Decided
+from storage.ledger.batch import DecidedBatch
 from storage.ledger.refunds import MAX_REFUND, Advance, Refunded
-from storage.postgres import LoneConnection, Postgres, Refused, Row, StorageUnavailable
+from storage.postgres import LoneConnection, Postgres, Row, StatementRefused, StorageUnavailable
 
 MAX_BATCH = 384  # postings: each waits for the whole of its batch, and larger ones gain little
 MAX_LIST = 64  # postings of one caller that go together; the last list of a batch may go beyond MAX_BATCH by it
@@ -52,7 +52,7 @@ class _Command:
         self.deliver = deliver
 
 
-class _Alone(_Command):
+class _StatementCommand(_Command):
     """A statement of its own, which decides itself what it books: a refund, or the release of a stream's tickets."""
 
     __slots__ = ("arguments", "figures", "name", "sql")
@@ -65,7 +65,7 @@ class _Alone(_Command):
         self.figures: Sequence[int | None] = ()  # of its row, behind what was booked
 
 
-_Booked: TypeAlias = tuple[list[_Command], list[Decided]]
+_Booked: TypeAlias = tuple[list[_Command], list[DecidedBatch]]
 
 
 class StorageActor:
@@ -75,7 +75,7 @@ class StorageActor:
         self._postgres = postgres
         self._observer = observer
         self._connection: LoneConnection | None = None
-        self._door, self._mailbox = trio.open_memory_channel[_Command](MAX_WAITING)
+        self._commands, self._mailbox = trio.open_memory_channel[_Command](MAX_WAITING)
         self._owed = 0  # commands taken from the mailbox whose receipts are not handed out yet
         self._away_since: float | None = None
         self._clocks_disagree = False  # that was logged
@@ -109,8 +109,8 @@ class StorageActor:
         keys = list(dict.fromkeys(paid))
         wanted = set(keys)  # what else was booked, reduced payouts and repaid debts, is no refund of these
         for start in range(0, len(keys), MAX_REFUND):
-            arguments = refund_statement.arguments(keys[start : start + MAX_REFUND], reason, advance)
-            booked, figures = await self._wait_alone("refund", refund_statement.REFUND, arguments)
+            arguments = refund_statement.refund_arguments(keys[start : start + MAX_REFUND], reason, advance)
+            booked, figures = await self._wait_for_statement("refund", refund_statement.REFUND, arguments)
             receipts += [receipt for receipt in booked if receipt.posting.content in wanted]
             if figures:
                 uncovered += figures[0] or 0
@@ -127,7 +127,7 @@ class StorageActor:
         released = 0
         while True:
             arguments = stream_id, epoch, MAX_REFUND
-            _, figures = await self._wait_alone("release", refund_statement.RELEASE, arguments)
+            _, figures = await self._wait_for_statement("release", refund_statement.RELEASE, arguments)
             count = figures[0] if figures else 0
             if count is None:
                 return None
@@ -144,7 +144,7 @@ class StorageActor:
         if not 0 < len(postings) <= MAX_LIST or any(map(fault_of, postings)):
             return False
         try:
-            self._door.send_nowait(_Command(postings, deliver))
+            self._commands.send_nowait(_Command(postings, deliver))
         except (trio.WouldBlock, trio.ClosedResourceError):
             return False
         return True
@@ -153,11 +153,11 @@ class StorageActor:
         receipts, _ = await self._wait(command)
         return receipts
 
-    async def _wait_alone(
+    async def _wait_for_statement(
         self, name: str, sql: str, arguments: tuple[Any, ...]
     ) -> tuple[list[Receipt], Sequence[int | None]]:
-        receipts, command = await self._wait(partial(_Alone, name, sql, arguments))
-        assert isinstance(command, _Alone), "it was made just now"
+        receipts, command = await self._wait(partial(_StatementCommand, name, sql, arguments))
+        assert isinstance(command, _StatementCommand), "it was made just now"
         return receipts, command.figures
 
     async def _wait(self, make: Callable[[Deliver], _Command]) -> tuple[list[Receipt], _Command]:
@@ -170,7 +170,7 @@ class StorageActor:
 
         command = make(deliver)
         try:
-            await self._door.send(command)
+            await self._commands.send(command)
         except trio.ClosedResourceError:
             raise StorageUnavailable("the storage actor is closed") from None
         await done.wait()
@@ -193,7 +193,7 @@ class StorageActor:
 
     def close(self) -> None:
         """No more commands; `run` returns once the last that waits is booked."""
-        self._door.close()
+        self._commands.close()
 
     def abandon(self) -> None:
         """Wait no longer for what is under way; its outcome is then unknown, and its keys will tell."""
@@ -248,7 +248,7 @@ class StorageActor:
                 await trio.lowlevel.checkpoint()
             self._hand_out(commands, decided)
 
-    def _hand_out(self, commands: list[_Command], decided: list[Decided]) -> None:
+    def _hand_out(self, commands: list[_Command], decided: list[DecidedBatch]) -> None:
         for part in decided:
             if part.carried_out:
                 self._observer.batch_committed(part.receipts, part.seconds)
@@ -259,17 +259,19 @@ class StorageActor:
             command.deliver([next(receipts) for _ in command.postings])
             self._owed -= 1
 
-    async def _carry_out(self, commands: list[_Command]) -> list[Decided]:
+    async def _carry_out(self, commands: list[_Command]) -> list[DecidedBatch]:
         """The postings that stand together as one batch, and each other statement alone, in the order of coming."""
-        decided: list[Decided] = []
-        for are_alone, group in groupby(commands, lambda command: isinstance(command, _Alone)):
+        decided: list[DecidedBatch] = []
+        for are_alone, group in groupby(commands, lambda command: isinstance(command, _StatementCommand)):
             if are_alone:
-                decided += [await self._decide_alone(command) for command in group if isinstance(command, _Alone)]
+                decided += [
+                    await self._decide_statement(command) for command in group if isinstance(command, _StatementCommand)
+                ]
             else:
                 decided += await self._decide([posting for command in group for posting in command.postings])
         return decided
 
-    async def _decide_alone(self, command: _Alone) -> Decided:
+    async def _decide_statement(self, command: _StatementCommand) -> DecidedBatch:
         """Send it until the database has decided it; what an earlier try booked is not booked again."""
         tries = 0
         while True:
@@ -277,26 +279,28 @@ class StorageActor:
                 row, seconds = await self._send(command.sql, command.arguments)
             except StorageUnavailable as reason:
                 await self._wait_for_database(tries, reason)
-            except Refused as refused:
+            except StatementRefused as refused:
                 log.error(f"{command.name}.refused", sqlstate=refused.sqlstate)
-                return Decided([], [], 0.0)
+                return DecidedBatch([], [], 0.0)
             else:
-                decided = refund_statement.decided(row, seconds)
+                decided = refund_statement.decided_refund(row, seconds)
                 command.postings = [receipt.posting for receipt in decided.receipts]
-                command.figures = refund_statement.figures(row)
+                command.figures = refund_statement.statement_figures(row)
                 return decided
             tries += 1
 
-    async def _decide(self, postings: list[Posting], careful: bool = False) -> list[Decided]:
+    async def _decide(self, postings: list[Posting], careful: bool = False) -> list[DecidedBatch]:
         """Send the batch until the database has decided it: as one, or in parts if some of it can't be carried out."""
         tries = 0
         while True:
             try:
-                row, seconds = await self._send(batch_statement.APPLY, batch_statement.arguments(postings, careful))
-                return [batch_statement.decided(postings, row, seconds)]
+                row, seconds = await self._send(
+                    batch_statement.APPLY, batch_statement.batch_arguments(postings, careful)
+                )
+                return [batch_statement.decided_batch(postings, row, seconds)]
             except StorageUnavailable as error:
                 await self._wait_for_database(tries, error)
-            except Refused as refused:
+            except StatementRefused as refused:
                 if careful or not batch_statement.needs_care(refused):
                     return await self._isolate(postings, refused)
             careful = True  # from the second try on the keys say what an earlier one did
@@ -313,13 +317,13 @@ class StorageActor:
         self._note_back()
         return row, trio.current_time() - started
 
-    async def _isolate(self, postings: list[Posting], refused: Refused) -> list[Decided]:
+    async def _isolate(self, postings: list[Posting], refused: StatementRefused) -> list[DecidedBatch]:
         """Halve the batch until the posting that no statement can carry out stands alone; refuse that one."""
         if len(postings) > 1:
             middle = len(postings) // 2
             return await self._decide(postings[:middle], True) + await self._decide(postings[middle:], True)
         log.error("posting.refused", kind=postings[0].kind.name, sqlstate=refused.sqlstate)
-        return [Decided(postings, None, 0.0)]
+        return [DecidedBatch(postings, None, 0.0)]
 
     async def _wait_for_database(self, tries: int, error: StorageUnavailable) -> None:
         if self._away_since is None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from domain.billing.posting import Kind, Outcome, Posting, Receipt
 from domain.ids import PostingKey
-from storage.postgres import PgUUID, Refused, Row
+from storage.postgres import PgUUID, Row, StatementRefused
 
 APPLY = """
     SELECT status, debit_after, credit_after, debit_n, credit_n, first_ref, day_limit, day_spent, more_key, more_kind,
@@ -22,7 +22,7 @@ _OUTCOMES = tuple(Outcome)
 _bytes = attrgetter("bytes")
 
 
-def arguments(postings: Sequence[Posting], careful: bool) -> tuple[Any, ...]:
+def batch_arguments(postings: Sequence[Posting], careful: bool) -> tuple[Any, ...]:
     """The arguments of APPLY: a wallet that occurs several times in a batch is sent once, and named by its position.
 
     An array that no posting has a value for is sent empty: reading past its end gives NULL.
@@ -52,7 +52,7 @@ def arguments(postings: Sequence[Posting], careful: bool) -> tuple[Any, ...]:
     )
 
 
-class Decided:
+class DecidedBatch:
     """Postings that one statement decided, and how long it took; `row` is its answer, None if there can be none.
 
     `sent` of them were sent, and have a receipt to hand out; the statement added the others, which follow from these.
@@ -103,12 +103,12 @@ class Decided:
         ]
 
 
-def decided(postings: Sequence[Posting], row: Row, seconds: float) -> Decided:
+def decided_batch(postings: Sequence[Posting], row: Row, seconds: float) -> DecidedBatch:
     """The row of APPLY: what was sent, and what the statement added."""
     outcome, added = tuple(row)[:OUTCOME_COLUMNS], tuple(row)[OUTCOME_COLUMNS:]
     if added[0] is None:  # as nearly always
-        return Decided(postings, outcome, seconds)
-    return Decided([*postings, *as_postings(*added)], outcome, seconds, sent=len(postings))
+        return DecidedBatch(postings, outcome, seconds)
+    return DecidedBatch([*postings, *as_postings(*added)], outcome, seconds, sent=len(postings))
 
 
 def as_postings(
@@ -132,7 +132,7 @@ def as_postings(
     ]
 
 
-def needs_care(refused: Refused) -> bool:
+def needs_care(refused: StatementRefused) -> bool:
     """A key was used before, a room has a later owner, a block is missing, somebody has the ticket: it takes care."""
     return refused.duplicate or refused.sqlstate == "HM005"
 

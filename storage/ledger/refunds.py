@@ -9,7 +9,7 @@ import msgspec
 
 from domain.billing.posting import Kind, Receipt
 from domain.ids import CallId, PostingKey, RoomId, UserId, block_key, refund_key, refund_rest_key
-from storage.ledger.batch import Decided, as_postings, as_uuid
+from storage.ledger.batch import DecidedBatch, as_postings, as_uuid
 from storage.postgres import Postgres, Row
 
 REFUND = """
@@ -41,7 +41,7 @@ class Refunded(NamedTuple):
     missing: int = 0  # tokens that `losses` would have had to advance beyond its limit: nothing was given back
 
 
-def arguments(paid: Sequence[PostingKey], reason: str, advance: Advance | None) -> tuple[Any, ...]:
+def refund_arguments(paid: Sequence[PostingKey], reason: str, advance: Advance | None) -> tuple[Any, ...]:
     """The arguments of REFUND."""
     return (
         [as_uuid(key) for key in paid],
@@ -54,15 +54,15 @@ def arguments(paid: Sequence[PostingKey], reason: str, advance: Advance | None) 
     )
 
 
-def decided(row: Row, seconds: float) -> Decided:
+def decided_refund(row: Row, seconds: float) -> DecidedBatch:
     """The row of REFUND or RELEASE as what was decided of postings that nobody had to send."""
     columns = [column or [] for column in tuple(row)[: POSTING_COLUMNS + OUTCOME_COLUMNS]]
     postings = as_postings(*columns[:POSTING_COLUMNS])
     refs = columns[POSTING_COLUMNS - 1]
-    return Decided(postings, (*columns[POSTING_COLUMNS:], refs, None, None), seconds)
+    return DecidedBatch(postings, (*columns[POSTING_COLUMNS:], refs, None, None), seconds)
 
 
-def figures(row: Row) -> Sequence[int | None]:
+def statement_figures(row: Row) -> Sequence[int | None]:
     """The statement's own figures, behind what was booked."""
     return tuple(row)[POSTING_COLUMNS + OUTCOME_COLUMNS :]
 

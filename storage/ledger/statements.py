@@ -74,7 +74,7 @@ class Span(NamedTuple):
 
 async def statement(postgres: Postgres, user_id: UserId, wanted: EntryFilter, page: Page) -> Paged[Entry]:
     """A page of a wallet's entries, newest first. Raises BadCursor."""
-    assert wanted.room_id is None, "a room's blocks are read by storage/rooms/room_blocks.py"
+    assert wanted.room_id is None, "a room's blocks are read by storage/rooms/block_entries.py"
     span = await find_span(postgres, user_id, wanted.since, wanted.until)
     if wanted.kind is None and wanted.side is None:
         return await _window(postgres, user_id, wanted, span, page)
@@ -100,7 +100,7 @@ async def _window(postgres: Postgres, user_id: UserId, wanted: EntryFilter, span
     rest = span.before(page.before)
     shown = rest.within(Span(rest.high - page.offset - page.limit, rest.high - page.offset))
     rows = await _rows(postgres, user_id, wanted, shown)
-    return paged(rows, span.high - span.low, has_more=shown.low > rest.low)
+    return entry_page(rows, span.high - span.low, has_more=shown.low > rest.low)
 
 
 async def search(postgres: Postgres, user_id: UserId, wanted: EntryFilter, span: Span, page: Page) -> Paged[Entry]:
@@ -108,7 +108,7 @@ async def search(postgres: Postgres, user_id: UserId, wanted: EntryFilter, span:
     numbers = await _numbers(postgres, user_id, wanted, span.before(page.before), page)
     shown = numbers[: page.limit]
     rows = await _rows(postgres, user_id, wanted, Span(shown[-1] - 1, shown[0])) if shown else []
-    return paged(rows, await _count(postgres, user_id, wanted, span), has_more=len(numbers) > page.limit)
+    return entry_page(rows, await _count(postgres, user_id, wanted, span), has_more=len(numbers) > page.limit)
 
 
 async def _numbers(postgres: Postgres, user_id: UserId, wanted: EntryFilter, span: Span, page: Page) -> list[int]:
@@ -139,8 +139,8 @@ async def _rows(postgres: Postgres, user_id: UserId, wanted: EntryFilter, span: 
     """Everything wanted in a span that holds no more than a page of it."""
     # OFFSET 0: kind by kind, which are a few looks into the index; the planner would pick them out of the whole wallet.
     halves = " UNION ALL ".join(
-        f"SELECT h.* FROM unnest($2::smallint[]) k, LATERAL ({half(side)} WHERE {side}_wallet = $1 AND kind = k"
-        f" AND {side}_n > $3 AND {side}_n <= $4{_in_room(wanted, '$5')} OFFSET 0) h"
+        f"SELECT h.* FROM unnest($2::smallint[]) k, LATERAL ({entries_of_side(side)} WHERE {side}_wallet = $1"
+        f" AND kind = k AND {side}_n > $3 AND {side}_n <= $4{_in_room(wanted, '$5')} OFFSET 0) h"
         for side in wanted.sides
     )
     return await postgres.fetch(
@@ -156,8 +156,8 @@ def _room_args(wanted: EntryFilter) -> list[UUID]:
     return [] if wanted.room_id is None else [wanted.room_id]
 
 
-def half(side: str) -> str:
-    """Entries as one side of their postings sees them: all columns that `paged` needs."""
+def entries_of_side(side: str) -> str:
+    """Entries as one side of their postings sees them: all columns that `entry_page` needs."""
     other, sign = ("credit", "-") if side == "debit" else ("debit", "")
     return (
         f"SELECT {side}_n AS n, '{side}' AS side, kind, {sign}tokens AS tokens, {side}_after AS balance_after,"
@@ -172,8 +172,8 @@ def _of_refunded(column: str) -> str:
     return f"CASE WHEN kind = 6 THEN (SELECT o.{column} FROM journal o WHERE o.key = journal.content) END"
 
 
-def paged(rows: list[Row], total: int, *, has_more: bool) -> Paged[Entry]:
-    """Rows of `half` as a page; an entry's number is the cursor of what follows it."""
+def entry_page(rows: list[Row], total: int, *, has_more: bool) -> Paged[Entry]:
+    """Rows of `entries_of_side` as a page; an entry's number is the cursor of what follows it."""
     following = str(rows[-1]["n"]) if rows and has_more else None
     return Paged([_entry(row) for row in rows], min(total, COUNT_LIMIT), total > COUNT_LIMIT, following)
 

@@ -14,7 +14,7 @@ from domain.refusals import Code, Refusal, unfit
 from storage.idempotency import KEY_IN_USE, KEY_OF_A_POSTING
 from storage.market.purchases import Purchase, lock_purchase
 from storage.people.operator_actions import Action, note_action
-from storage.postgres import Connection, PgUUID, Postgres, Refused, Row, StorageUnavailable
+from storage.postgres import Connection, PgUUID, Postgres, Row, StatementRefused, StorageUnavailable
 
 T = TypeVar("T")
 
@@ -57,7 +57,7 @@ async def settle_payment(
         purchase = await _purchase_named(connection, known_as, purchase_id)
         payment = await connection.fetchrow("SELECT * FROM payments WHERE id = $1 FOR UPDATE", payment_id)
         if payment is None:
-            raise Refuse(NO_SUCH_PAYMENT)
+            raise SettlementRefused(NO_SUCH_PAYMENT)
         if payment["purchase_id"] != known_as:
             raise StorageUnavailable("an event of this payment came in between")
         _refuse_own(purchase, settlement)
@@ -77,7 +77,7 @@ async def settle_purchase(postgres: Postgres, purchase_id: UUID, settlement: Set
     async def in_transaction(connection: Connection) -> Settled:
         purchase = await lock_purchase(connection, purchase_id)
         if purchase is None:
-            raise Refuse(NO_SUCH_PURCHASE)
+            raise SettlementRefused(NO_SUCH_PURCHASE)
         _refuse_own(purchase, settlement)
         await keep_key(connection, settlement, purchase_id)
         is_open = await connection.fetch(
@@ -93,7 +93,7 @@ async def settle_purchase(postgres: Postgres, purchase_id: UUID, settlement: Set
             await _call_paid_twice(connection, purchase_id)
             return settled
         if not is_open:
-            raise Refuse(NOTHING_OPEN)
+            raise SettlementRefused(NOTHING_OPEN)
         for payment in is_open:
             await _reject(connection, payment, purchase, settlement)
         return Settled(purchase, is_new=True)
@@ -101,7 +101,7 @@ async def settle_purchase(postgres: Postgres, purchase_id: UUID, settlement: Set
     return await decide(postgres, in_transaction)
 
 
-class Refuse(Exception):
+class SettlementRefused(Exception):
     """Ends the transaction, so that nothing of it stays: a refusal uses up no key."""
 
     def __init__(self, refusal: Refusal) -> None:
@@ -113,9 +113,9 @@ async def decide(postgres: Postgres, work: Callable[[Connection], Awaitable[T]])
     """One decision in a transaction, of which nothing stays where it raises Refuse. Raises StorageUnavailable."""
     try:
         return await postgres.transaction(work)
-    except Refuse as refused:
+    except SettlementRefused as refused:
         return refused.refusal
-    except Refused as refused:
+    except StatementRefused as refused:
         if refused.constraint == KEY_OF_A_POSTING:
             return KEY_IN_USE
         raise
@@ -125,13 +125,13 @@ async def _credit(
     connection: Connection, payment: Row | None, purchase: Purchase | None, settlement: Settlement
 ) -> Settled:
     if payment is not None and payment["status"] == "rejected":
-        raise Refuse(REJECTED)
+        raise SettlementRefused(REJECTED)
     if purchase is None:
-        raise Refuse(unfit(("purchaseId", "must name the purchase that was paid for")))
+        raise SettlementRefused(unfit(("purchaseId", "must name the purchase that was paid for")))
     if payment is not None and payment["status"] == "accepted":
         return Settled(purchase, is_new=False)
     if purchase.accepted or purchase.status == "paid":
-        raise Refuse(CREDITED)
+        raise SettlementRefused(CREDITED)
     await connection.execute("UPDATE purchases SET accepted = true WHERE id = $1", purchase.id)
     if payment is not None:
         await connection.execute(
@@ -143,7 +143,7 @@ async def _credit(
 
 async def _reject(connection: Connection, payment: Row, purchase: Purchase | None, settlement: Settlement) -> Settled:
     if payment["status"] == "accepted":
-        raise Refuse(CREDITED)
+        raise SettlementRefused(CREDITED)
     if payment["status"] == "rejected":
         return Settled(purchase, is_new=False)
     await connection.execute("UPDATE payments SET status = 'rejected' WHERE id = $1", payment["id"])
@@ -159,18 +159,18 @@ async def _reject(connection: Connection, payment: Row, purchase: Purchase | Non
 
 def _refuse_own(purchase: Purchase | None, settlement: Settlement) -> None:
     if purchase is not None and purchase.user_id == settlement.operator_id:
-        raise Refuse(OWN_PURCHASE)
+        raise SettlementRefused(OWN_PURCHASE)
 
 
 async def _purchase_named(connection: Connection, known_as: UUID | None, named: UUID | None) -> Purchase | None:
     """The locked purchase of a payment, or the one that an operator names where the payment has none."""
     if named is not None and known_as is not None and named != known_as:
-        raise Refuse(unfit(("purchaseId", "is not the purchase of this payment")))
+        raise SettlementRefused(unfit(("purchaseId", "is not the purchase of this payment")))
     if named is None and known_as is None:
         return None
     purchase = await lock_purchase(connection, known_as or named or UUID(int=0))
     if purchase is None:
-        raise Refuse(unfit(("purchaseId", "names no purchase")))
+        raise SettlementRefused(unfit(("purchaseId", "names no purchase")))
     return purchase
 
 
@@ -226,4 +226,4 @@ async def keep_key(connection: Connection, settlement: Settlement, ref_id: UUID)
         *(PgUUID(settlement.key), PgUUID(settlement.content), ref_id),
     )
     if content.bytes != settlement.content:
-        raise Refuse(KEY_IN_USE)
+        raise SettlementRefused(KEY_IN_USE)

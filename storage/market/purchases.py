@@ -10,7 +10,7 @@ from domain.ids import PostingKey, UserId
 from domain.refusals import Refusal, quota_reached
 from storage.idempotency import KEY_IN_USE, KEY_OF_A_POSTING
 from storage.paging import Listing, Page, Paged
-from storage.postgres import Connection, PgUUID, Postgres, Refused, Row
+from storage.postgres import Connection, PgUUID, Postgres, Row, StatementRefused
 from storage.quotas import lock_user
 
 EXPIRES_AFTER = "25 hours"  # a checkout lives for a day, and its end is told to us soon after
@@ -96,7 +96,7 @@ async def make_purchase(postgres: Postgres, new: NewPurchase, *, most_pending: i
 
     try:
         return await postgres.transaction(in_transaction)
-    except Refused as refused:
+    except StatementRefused as refused:
         if refused.constraint == KEY_OF_A_POSTING:  # of a payout that is not booked yet
             return KEY_IN_USE
         raise

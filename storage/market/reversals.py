@@ -12,7 +12,7 @@ import msgspec
 from domain.ids import UserId
 from domain.refusals import Code, Refusal
 from storage import wall_clock
-from storage.market.payment_settlements import Refuse, Settlement, decide, keep_key
+from storage.market.payment_settlements import Settlement, SettlementRefused, decide, keep_key
 from storage.market.purchases import Purchase, lock_purchase
 from storage.paging import Listing, Page, Paged
 from storage.people.operator_actions import Action, note_action
@@ -169,9 +169,9 @@ async def _release(connection: Connection, reversal_id: UUID, settlement: Settle
     purchase = None if purchase_id is None else await lock_purchase(connection, purchase_id)
     status = await connection.fetchval("SELECT status FROM payment_reversals WHERE id = $1 FOR UPDATE", reversal_id)
     if status is None:
-        raise Refuse(NO_SUCH_REVERSAL)
+        raise SettlementRefused(NO_SUCH_REVERSAL)
     if purchase is not None and purchase.user_id == settlement.operator_id:
-        raise Refuse(OWN_WALLET)
+        raise SettlementRefused(OWN_WALLET)
     await keep_key(connection, settlement, reversal_id)
     if status == "released":
         return purchase

@@ -12,7 +12,7 @@ from domain.instant import Duration, Instant, as_datetime, from_datetime
 from domain.refusals import FROZEN, Code, Refusal, insufficient_tokens, rate_changed, ring_cooldown, unfit
 from storage.idempotency import KEY_IN_USE, KEY_OF_A_POSTING
 from storage.market.reversals import is_frozen
-from storage.postgres import Connection, PgUUID, Postgres, Refused, Row
+from storage.postgres import Connection, PgUUID, Postgres, Row, StatementRefused
 from storage.rooms.calls import CALLS, StoredCall, find_call, stored_call
 from storage.rooms.streams import LIVE_OR_IN_A_CALL
 
@@ -70,7 +70,7 @@ async def create_call(postgres: Postgres, new: NewCall) -> Rung | Refusal:
 
     try:
         decided = await postgres.transaction(in_transaction)
-    except Refused as refused:
+    except StatementRefused as refused:
         if refused.constraint == KEY_OF_A_POSTING:
             return KEY_IN_USE
         if refused.constraint not in ("users_in_calls_pkey", LIVE_OR_IN_A_CALL):

@@ -95,7 +95,7 @@ class Leases:
         """Say that this server lives, for another `lease_seconds`; returns when that was sent, by `now`.
 
         Uses a connection of its own, so that it waits neither for the pool nor for the write lock. Connecting and
-        asking take at most `attempt_seconds` each. Raises StorageUnavailable, or Refused.
+        asking take at most `attempt_seconds` each. Raises StorageUnavailable, or StatementRefused.
         """
         sent = self._now()
         try:
@@ -109,7 +109,7 @@ class Leases:
         return sent
 
     async def fenced(self, tenures: Sequence[Tenure]) -> list[RoomId]:
-        """Those of our rooms that have a later epoch, in one query. Raises StorageUnavailable, or Refused."""
+        """Those of our rooms that have a later epoch, in one query. Raises StorageUnavailable, or StatementRefused."""
         if not tenures:
             return []
         row = await self._ask(FENCED, [room.room_id for room in tenures], [room.epoch for room in tenures])

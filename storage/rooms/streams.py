@@ -15,7 +15,7 @@ from domain.protocol.events import Person
 from domain.refusals import Code, Refusal, quota_reached
 from domain.stream.record import StreamFacts, StreamRecord, StreamStatus, StreamType, StreamView, view_stream
 from storage.paging import Listing, Page, Paged
-from storage.postgres import Connection, Postgres, Refused, Row
+from storage.postgres import Connection, Postgres, Row, StatementRefused
 from storage.quotas import lock_user, too_many_in_a_day
 
 LIVE_OR_IN_A_CALL = "live_or_in_a_call"  # nobody is both: see 0004_leases.sql
@@ -56,7 +56,7 @@ class StreamFilter(msgspec.Struct, frozen=True):
     creator_id: UUID | None = None
 
 
-class Attendees(msgspec.Struct, frozen=True):
+class StoredAudience(msgspec.Struct, frozen=True):
     """Who holds a ticket, whom the creator has blocked, and what all blocks have earned, when a room begins."""
 
     tickets: dict[UserId, UUID]
@@ -136,7 +136,7 @@ async def open_stream(postgres: Postgres, stream_id: RoomId, server_id: UUID, at
     """Go live: the room's epoch; None if the stream is not scheduled any more. Raises StorageUnavailable."""
     try:
         rows = await postgres.fetch("SELECT open_stream($1, $2, $3)", stream_id, server_id, as_datetime(at))
-    except Refused as refused:
+    except StatementRefused as refused:
         if refused.constraint == "one_live_stream_a_creator":
             return Refusal(Code.ALREADY_LIVE, "Another stream of yours is live")
         if refused.constraint == LIVE_OR_IN_A_CALL:
@@ -199,7 +199,7 @@ async def list_streams(postgres: Postgres, wanted: StreamFilter, page: Page) -> 
     return await STREAMS.page(postgres, page, places, args, stored_stream)
 
 
-async def find_attendees(postgres: Postgres, stream_id: RoomId, creator_id: UserId) -> Attendees:
+async def find_audience(postgres: Postgres, stream_id: RoomId, creator_id: UserId) -> StoredAudience:
     """What a room must know of people when it begins; from then on it is told of every change."""
     rows = await postgres.fetch(
         "SELECT user_id, ticket_id FROM stream_tickets WHERE stream_id = $1 AND refunded_at IS NULL", stream_id
@@ -207,7 +207,7 @@ async def find_attendees(postgres: Postgres, stream_id: RoomId, creator_id: User
     blocked = await postgres.fetch("SELECT user_id FROM creator_blocks WHERE creator_id = $1", creator_id)
     earned = await postgres.fetch("SELECT coalesce(sum(tokens), 0)::bigint FROM meters WHERE room_id = $1", stream_id)
     tickets = {row["user_id"]: row["ticket_id"] for row in rows}
-    return Attendees(tickets, tuple(row[0] for row in blocked), earned[0][0])
+    return StoredAudience(tickets, tuple(row[0] for row in blocked), earned[0][0])
 
 
 async def find_standing(

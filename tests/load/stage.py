@@ -45,7 +45,7 @@ async def make_people(postgres: Postgres, fans: list[UserId], creators: list[Use
     await postgres.execute(CREATORS, creators, RATE_TOKENS_PER_MIN)
     for start in range(0, len(fans), MAX_BATCH):
         credits = [_credit(fan) for fan in fans[start : start + MAX_BATCH]]
-        await postgres.fetchrow(batch_statement.APPLY, *batch_statement.arguments(credits, False))
+        await postgres.fetchrow(batch_statement.APPLY, *batch_statement.batch_arguments(credits, False))
 
 
 async def start_crowd(task_status: trio.TaskStatus[trio.Process]) -> None:

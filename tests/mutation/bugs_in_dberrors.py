@@ -102,7 +102,7 @@ IN_DBERRORS = (
         (
             Edit(
                 "server/gateway/protocol.py",
-                "except Refused as refused:  # a fault of ours",
+                "except StatementRefused as refused:  # a fault of ours",
                 "except ZeroDivisionError as refused:  # a fault of ours",
             ),
         ),

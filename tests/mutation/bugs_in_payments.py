@@ -84,7 +84,7 @@ IN_PAYMENTS = (
         "days-of-zone",
         "blocks are summed by the days of the zone that is asked for",
         "a creator in Berlin is told the wrong day of what came after midnight",
-        (Edit("storage/rooms/blocks.py", "*(*args, zone),", '*(*args, "UTC"),'),),
+        (Edit("storage/rooms/billing_stats.py", "*(*args, zone),", '*(*args, "UTC"),'),),
         f"{BILLING_TESTS}::test_a_day_of_a_zone_has_23_or_25_hours_where_its_clocks_change",
         "AssertionError",
         "each day has 24 hours",

@@ -3,7 +3,7 @@
 from tests.mutation.bugs import Bug, Edit
 
 ACTOR, POSTGRES, APP = "storage/ledger/actor.py", "storage/postgres.py", "server/app.py"
-REFUSE_ALL = "return [Decided(postings, None, 0.0)]"
+REFUSE_ALL = "return [DecidedBatch(postings, None, 0.0)]"
 ACTOR_TESTS = "tests/storage/test_actor.py"
 UNDER_WAY = "tests/storage/test_under_way.py"
 KILL_TESTS = "tests/server/faults/test_kill.py"
@@ -89,7 +89,7 @@ IN_PYTHON = (
         (
             Edit(
                 ACTOR,
-                "await self._door.send(command)",
+                "await self._commands.send(command)",
                 "deliver([found for part in await self._carry_out([command]) for found in part.receipts])",
             ),
         ),

@@ -11,7 +11,7 @@ import outcome
 import pytest
 import trio
 
-from storage.postgres import Postgres, Refused, StorageUnavailable
+from storage.postgres import Postgres, StatementRefused, StorageUnavailable
 from storage.rooms.leases import Leases
 from tests.seams.places import Seam
 from tests.support.faults import PlantedFault
@@ -19,7 +19,7 @@ from tests.support.faults import PlantedFault
 ERRORS: dict[str, Callable[[], BaseException]] = {
     "unexpected": PlantedFault,
     "unavailable": lambda: StorageUnavailable("planted"),
-    "refused": lambda: Refused("planted", "23514"),
+    "refused": lambda: StatementRefused("planted", "23514"),
     "cancelled": lambda: trio.Cancelled._create(source="unknown"),
 }
 # DESIGN §1: only the listeners, the actor and the leases may end the process.

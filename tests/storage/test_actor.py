@@ -12,7 +12,7 @@ from domain.ids import PROMOTIONS, UserId
 from server.ids import new_uuid
 from storage.ledger.actor import MAX_BATCH, MAX_LIST
 from storage.ledger.audit import audit
-from storage.postgres import Refused, StorageUnavailable
+from storage.postgres import StatementRefused, StorageUnavailable
 from tests.storage.books import Books, block, credit, open_books, tip
 
 EMPTY = "'{}'"  # an array of nothing
@@ -142,7 +142,7 @@ async def test_nobody_writes_the_books_by_another_way(dsn: str, statement: str) 
     async with open_books(dsn) as books:
         fan = await books.add_user(100)
         await books.add_room(fan)
-        with pytest.raises(Refused, match="refused"):
+        with pytest.raises(StatementRefused, match="refused"):
             await books.postgres.execute(statement)
         assert await books.wallets_in_books() == books.model.wallets
 
@@ -150,7 +150,7 @@ async def test_nobody_writes_the_books_by_another_way(dsn: str, statement: str) 
 async def test_the_function_leaves_no_open_door_behind_itself(dsn: str) -> None:
     async with open_books(dsn) as books:
         fan = await books.add_user(100)
-        with pytest.raises(Refused, match="only apply_postings books"):
+        with pytest.raises(StatementRefused, match="only apply_postings books"):
             await books.postgres.transaction(
                 lambda connection: connection.execute(
                     f"SELECT apply_postings(ARRAY['{fan}'::uuid], {', '.join([EMPTY] * 12)}, true);"

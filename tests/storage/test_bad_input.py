@@ -14,7 +14,7 @@ from domain.ids import PROMOTIONS, RoomId, UserId, block_key
 from domain.refusals import Code
 from storage.ledger import batch as batch_statement
 from storage.ledger.audit import audit
-from storage.postgres import LoneConnection, Refused, Row
+from storage.postgres import LoneConnection, Row, StatementRefused
 from tests.storage.books import Books, block, credit, open_books, tip
 
 NOBODY, NOWHERE = UserId(UUID(int=7)), RoomId(UUID(int=8))
@@ -124,8 +124,8 @@ async def test_what_would_never_get_to_the_database_whole_is_refused(scene: Scen
 async def test_if_it_were_sent_the_database_would_refuse_it_by_name(scene: Scene, bad: Bad, careful: bool) -> None:
     batch = [scene.make("tip"), scene.make(bad.base, **bad.changes)]
     wallets = await scene.books.wallets_in_books()
-    with pytest.raises(Refused) as refused:
-        await scene.books.postgres.fetchrow(batch_statement.APPLY, *batch_statement.arguments(batch, careful))
+    with pytest.raises(StatementRefused) as refused:
+        await scene.books.postgres.fetchrow(batch_statement.APPLY, *batch_statement.batch_arguments(batch, careful))
     assert (refused.value.constraint or refused.value.sqlstate) == ((careful and bad.with_care) or bad.in_database)
     assert await scene.books.wallets_in_books() == wallets
 

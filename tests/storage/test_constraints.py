@@ -12,7 +12,7 @@ from domain.amounts import MAX_BALANCE_TOKENS
 from domain.billing.posting import Posting
 from domain.ids import PROMOTIONS, RoomId, UserId
 from storage.ledger import batch as batch_statement
-from storage.postgres import Connection, Postgres, Refused, open_postgres
+from storage.postgres import Connection, Postgres, StatementRefused, open_postgres
 from tests.storage.books import block, credit, open_books, tip
 from tests.support.databases import SUPERUSER, Databases
 
@@ -49,7 +49,7 @@ class Seat(NamedTuple):
 
         try:
             await self.postgres.transaction(run)
-        except Refused as refused:
+        except StatementRefused as refused:
             if todo:
                 raise AssertionError("an earlier one is refused already") from refused
             return refused.constraint or refused.sqlstate
@@ -238,12 +238,12 @@ def _insert(posting: dict[str, Any]) -> tuple[str, Sequence[Any]]:
 async def test_a_batch_that_names_what_is_not_there_is_refused_whole(
     seat: Seat, postings: list[Posting], careful: bool, name: str | None
 ) -> None:
-    arguments = batch_statement.arguments([tip(FAN, CREATOR, 1), *postings], careful)
+    arguments = batch_statement.batch_arguments([tip(FAN, CREATOR, 1), *postings], careful)
     assert await seat.refusal((batch_statement.APPLY, arguments)) == name
 
 
 @pytest.mark.parametrize("careful", [False, True])
 async def test_a_balance_that_no_client_could_hold_is_refused_before_it_is_written(seat: Seat, careful: bool) -> None:
     rich = f"UPDATE wallets SET balance = {MAX_BALANCE_TOKENS} WHERE id = '{CREATOR}'"
-    arguments = batch_statement.arguments([tip(FAN, CREATOR, 1)], careful)
+    arguments = batch_statement.batch_arguments([tip(FAN, CREATOR, 1)], careful)
     assert await seat.refusal(ON, rich, (batch_statement.APPLY, arguments)) == "HM004"

@@ -9,7 +9,7 @@ import pytest
 from domain.billing.posting import Outcome
 from storage.ledger.audit import audit
 from storage.postgres import open_postgres
-from storage.rooms.blocks import billing_stats
+from storage.rooms.billing_stats import billing_stats
 from tests.storage.books import block, open_books, tip
 from tests.support.databases import Databases
 

@@ -12,7 +12,7 @@ from domain.ids import ESCROW, PROMOTIONS, PostingKey, RoomId, UserId
 from server.ids import new_uuid
 from storage.ledger import batch
 from storage.ledger.audit import audit
-from storage.ledger.batch import Decided
+from storage.ledger.batch import DecidedBatch
 from storage.ledger.refunds import Advance
 from storage.ledger.spend_limits import forget_lifted_limits
 from tests.storage.books import OPERATOR, Books, block, credit, in_room, open_books, purchase, ticket, tip
@@ -70,12 +70,12 @@ def _watch_ways(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """For each batch that is decided: whether it was booked as it is, with nothing looked up."""
     ways: list[bool] = []
 
-    class Watched(Decided):
+    class Watched(DecidedBatch):
         def __init__(self, batch: Sequence[Posting], row: Any, seconds: float, sent: int | None = None) -> None:
             super().__init__(batch, row, seconds, sent)
             ways.append(row is not None and row[FIRST_REF] is None)
 
-    monkeypatch.setattr(batch, "Decided", Watched)
+    monkeypatch.setattr(batch, "DecidedBatch", Watched)
     return ways
 
 

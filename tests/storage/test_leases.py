@@ -9,7 +9,7 @@ import trio
 from domain.call.record import CallRecord
 from domain.ids import CallId, RoomId, UserId
 from server.ids import new_channel, new_uuid
-from storage.postgres import LoneConnection, Postgres, Refused, StorageUnavailable
+from storage.postgres import LoneConnection, Postgres, StatementRefused, StorageUnavailable
 from storage.rooms.calls import save_call
 from storage.rooms.leases import CLAIM_CHUNK, Checkpoint, Leases, Tenure, Whereabouts
 from tests.storage.books import Books, open_books
@@ -306,7 +306,7 @@ async def _refusal(work: Any) -> str | None:
     """The constraint that stands against it."""
     try:
         await work
-    except Refused as refused:
+    except StatementRefused as refused:
         return refused.constraint
     return None
 

@@ -4,7 +4,7 @@ import pytest
 import trio
 import trio.testing
 
-from storage.postgres import Postgres, Refused, open_postgres
+from storage.postgres import Postgres, StatementRefused, open_postgres
 
 PID = "SELECT pg_backend_pid() AS pid, pg_sleep(0.01)"
 
@@ -26,7 +26,7 @@ async def test_many_who_ask_at_once_share_a_few_connections(dsn: str) -> None:
 async def test_a_connection_comes_back_from_who_is_refused_and_from_who_stops_waiting(dsn: str) -> None:
     async with open_postgres(dsn, pool_size=1) as postgres:
         for _ in range(3):
-            with pytest.raises(Refused):
+            with pytest.raises(StatementRefused):
                 await postgres.fetch("SELECT 1 / 0")
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_fetch_slowly, postgres)

@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from storage.migrate import migrate
-from storage.postgres import Postgres, Refused, open_postgres
+from storage.postgres import Postgres, StatementRefused, open_postgres
 from tests.support.databases import Databases
 
 ROLES = ("anon", "authenticated", "somebody")  # the last has nothing but what PUBLIC has
@@ -101,7 +101,7 @@ async def test_a_login_to_whom_all_tables_were_granted_by_mistake_finds_and_chan
     for role in ROLES:
         async with open_postgres(_as(role, shared_dsn), pool_size=1) as login:
             assert {table: found for table in tables if (found := await _rows(login, table))} == {}
-            with pytest.raises(Refused, match="row-level security"):
+            with pytest.raises(StatementRefused, match="row-level security"):
                 await login.execute("INSERT INTO halfminute.users (supabase_id) VALUES (gen_random_uuid())")
 
 
@@ -109,7 +109,7 @@ async def _see_all_denied(dsn: str, attempts: list[str]) -> None:
     for role in ROLES:
         async with open_postgres(_as(role, dsn), pool_size=1) as login:
             for sql in attempts:
-                with pytest.raises(Refused) as refused:
+                with pytest.raises(StatementRefused) as refused:
                     await login.execute(sql)
                 assert refused.value.sqlstate == DENIED, f"{role}, {sql}: {refused.value}"
 

@@ -7,7 +7,7 @@ import pytest
 
 from domain.ids import UserId
 from server.ids import new_channel, new_uuid
-from storage.postgres import Refused
+from storage.postgres import StatementRefused
 from tests.storage.books import Books, open_books
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -49,7 +49,7 @@ async def _refusal(books: Books, fan: UserId, creator: UserId, changes: dict[str
     """What stands against such a call: a constraint's name, or a SQLSTATE."""
     try:
         await _insert(books, fan, creator, changes)
-    except Refused as refused:
+    except StatementRefused as refused:
         return refused.constraint or refused.sqlstate
     return None
 

@@ -8,7 +8,7 @@ import trio
 
 from domain.billing.posting import Outcome, Receipt
 from storage.ledger.audit import audit
-from storage.postgres import Postgres, Refused, StorageUnavailable, open_postgres
+from storage.postgres import Postgres, StatementRefused, StorageUnavailable, open_postgres
 from storage.sqlstates import is_passing, loses_session
 from tests.storage.books import open_books, tip
 from tests.storage.postgres_processes import eventually
@@ -169,7 +169,7 @@ async def test_a_database_that_lets_nobody_in_is_waited_for(dsn: str) -> None:
 async def test_what_is_refused_names_its_code_and_costs_no_connection(dsn: str) -> None:
     async with open_postgres(dsn, pool_size=1) as postgres:
         before = (await postgres.fetch(PID))[0]["pid"]
-        with pytest.raises(Refused) as refused:
+        with pytest.raises(StatementRefused) as refused:
             await postgres.fetch("SELECT 1 / 0")
         assert refused.value.sqlstate == "22012"
         assert (await postgres.fetch(PID))[0]["pid"] == before

@@ -10,7 +10,7 @@ from domain.ids import UserId
 from storage.ledger.statements import Entry, EntryFilter, statement
 from storage.paging import COUNT_LIMIT, Page, Paged
 from storage.postgres import Postgres, open_postgres
-from storage.rooms.room_blocks import room_blocks
+from storage.rooms.block_entries import list_block_entries
 from tests.storage.old_server import (
     EARNER,
     ENTRIES,
@@ -65,7 +65,7 @@ async def _seconds(postgres: Postgres, user_id: UserId, wanted: EntryFilter, pag
 
 
 async def _read(postgres: Postgres, user_id: UserId, wanted: EntryFilter, page: Page) -> Paged[Entry]:
-    read = statement if wanted.room_id is None else room_blocks
+    read = statement if wanted.room_id is None else list_block_entries
     return await read(postgres, user_id, wanted, page)
 
 

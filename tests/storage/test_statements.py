@@ -15,7 +15,7 @@ from storage.ledger import statements
 from storage.ledger.statements import Entry, EntryFilter, statement
 from storage.paging import BadCursor, Page, Paged
 from storage.postgres import Postgres
-from storage.rooms.room_blocks import room_blocks
+from storage.rooms.block_entries import list_block_entries
 from tests.storage.books import Books, block, credit, open_books, tip
 
 KINDS = (None, Kind.BLOCK, Kind.TIP, Kind.CREDIT, Kind.REFUND)
@@ -102,7 +102,7 @@ def _wanted(line: Line, wanted: EntryFilter) -> bool:
 
 async def _check(story: Story, wanted: EntryFilter) -> None:
     """The whole statement in one page, in pages by cursor, and from offsets on."""
-    read = statement if wanted.room_id is None else room_blocks
+    read = statement if wanted.room_id is None else list_block_entries
     lines = [line for line in story.lines if _wanted(line, wanted)]
     numbers = [line.n for line in lines]
 
@@ -156,7 +156,7 @@ async def test_total_is_counted_to_a_limit_and_says_so(story: Story, monkeypatch
         (EntryFilter(Kind.BLOCK, room_id=story.rooms[0]), paid),
         (EntryFilter(Kind.BLOCK, room_id=story.rooms[2]), earned),
     ):
-        read = statement if wanted.room_id is None else room_blocks
+        read = statement if wanted.room_id is None else list_block_entries
         for limit, total in ((count - 1, (count - 1, True)), (count, (count, False)), (count + 1, (count, False))):
             monkeypatch.setattr(statements, "COUNT_LIMIT", limit)
             assert (await read(story.postgres, story.user, wanted, Page(1)))[1:3] == total
@@ -169,7 +169,7 @@ async def test_a_strangers_wallet_has_no_entries_and_no_periods(story: Story) ->
         assert await statement(story.postgres, nobody, wanted, Page()) == ([], 0, False, None)
     for room_id in (*story.rooms, RoomId(UUID(int=8))):
         wanted = EntryFilter(Kind.BLOCK, until=at, room_id=room_id)
-        assert await room_blocks(story.postgres, nobody, wanted, Page()) == ([], 0, False, None)
+        assert await list_block_entries(story.postgres, nobody, wanted, Page()) == ([], 0, False, None)
 
 
 @pytest.mark.parametrize("cursor", ["x", "-1", "1.5", "2147483648", "9" * 11, "", "٥"])
@@ -180,4 +180,4 @@ async def test_a_cursor_that_we_did_not_give_out_is_refused(story: Story, cursor
             await statement(story.postgres, story.user, wanted, page)
     for room_id in (*story.rooms, RoomId(UUID(int=8))):
         with pytest.raises(BadCursor):
-            await room_blocks(story.postgres, story.user, EntryFilter(Kind.BLOCK, room_id=room_id), page)
+            await list_block_entries(story.postgres, story.user, EntryFilter(Kind.BLOCK, room_id=room_id), page)

@@ -10,7 +10,7 @@ import pytest
 
 from domain.ids import RoomId, UserId
 from server.ids import new_channel, new_uuid
-from storage.postgres import Refused
+from storage.postgres import StatementRefused
 from storage.rooms.leases import Leases
 from tests.storage.books import Books, block, open_books
 
@@ -106,7 +106,7 @@ async def _refusal(stage: Stage, changes: dict[str, Any]) -> str | None:
     """The constraint that stands against such a stream."""
     try:
         await stage.schedule(**changes)
-    except Refused as refused:
+    except StatementRefused as refused:
         return refused.constraint
     return None
 
@@ -115,7 +115,7 @@ async def test_a_creator_is_live_once(dsn: str) -> None:
     async with a_stage(dsn) as stage:
         first, second = await stage.schedule(), await stage.schedule()
         assert await stage.open(first) == 2
-        with pytest.raises(Refused) as refused:
+        with pytest.raises(StatementRefused) as refused:
             await stage.open(second)
         assert refused.value.constraint == "one_live_stream_a_creator"
         assert await stage.state(second) == ("scheduled", 1, False)
@@ -183,5 +183,5 @@ async def test_a_stay_begins_at_nothing_and_goes_on_where_it_was(dsn: str) -> No
         await stage.save(stream, epoch, active={fan: 5})
         assert tuple((await stage.books.postgres.fetch(stay, stream, fan))[0]) == (1, 30, 5, 70, 2, 0, 0)
         for room, payer in ((RoomId(new_uuid()), fan), (stream, UserId(new_uuid()))):
-            with pytest.raises(Refused, match="a meter needs its room and its payer"):
+            with pytest.raises(StatementRefused, match="a meter needs its room and its payer"):
                 await stage.books.postgres.fetch(stay, room, payer)

@@ -13,7 +13,7 @@ import trio
 
 from storage.embedded.launcher import Address, open_embedded
 from storage.migrate import migrate
-from storage.postgres import Postgres, Refused, StorageUnavailable, open_postgres
+from storage.postgres import Postgres, StatementRefused, StorageUnavailable, open_postgres
 
 TEMPLATE = "halfminute"
 SUPERUSER = "postgres"
@@ -82,9 +82,9 @@ class Databases:
         return urlunsplit(parts._replace(netloc=f"{user or self.address.user}@", path=f"/{database}"))
 
 
-async def _error_of(admin: Postgres, sql: str) -> Refused | StorageUnavailable | None:
+async def _error_of(admin: Postgres, sql: str) -> StatementRefused | StorageUnavailable | None:
     try:
         await admin.execute(sql)
-    except (Refused, StorageUnavailable) as error:
+    except (StatementRefused, StorageUnavailable) as error:
         return error
     return None

@@ -24,8 +24,9 @@ from server.rest.strict_json import FieldError
 from server.sessions.call_commands import NO_SUCH_CALL
 from storage.ledger.statements import Entry, EntryFilter, statement
 from storage.paging import Paged
-from storage.rooms.blocks import BillingStats, Block, billing_stats, blocks_of, refunds_of
-from storage.rooms.room_blocks import room_blocks
+from storage.rooms.billing_stats import BillingStats, billing_stats
+from storage.rooms.block_entries import list_block_entries
+from storage.rooms.charged_blocks import Block, find_charged_blocks, find_refunded_tokens
 
 routes = Routes("/api/billing")
 
@@ -122,7 +123,7 @@ async def list_blocks(request: Request, query: BlocksQuery) -> Listed[BilledBloc
         room_id=query.call_id or query.stream_id,
         side=None if query.role is None else _SIDES[query.role],
     )
-    read = statement if wanted.room_id is None else room_blocks
+    read = statement if wanted.room_id is None else list_block_entries
     found = await read(request.context.postgres, request.user_id, wanted, query.page)
     blocks = await _billed_blocks(request, found.items)
     return request.listed(Paged(blocks, *found[1:]), query)
@@ -150,7 +151,7 @@ async def show_billing(request: Request, call_id: CallId) -> CallBilling | Refus
     return CallBilling(
         call=view,
         # As many as the call had when it was looked at: all of them are in the books, and later ones are not shown.
-        blocks=await blocks_of(request.context.postgres, RoomId(call_id), fan, view.blocks),
+        blocks=await find_charged_blocks(request.context.postgres, RoomId(call_id), fan, view.blocks),
         totals=Totals(view.blocks, view.tokens, view.active_seconds, view.refunded_blocks, view.refunded_tokens),
         paid_through=view.paid_through,
         seconds_left=_seconds_left(request, view) if request.user_id == fan else UNSET,
@@ -169,7 +170,7 @@ def _seconds_left(request: Request, view: CallView) -> float | None:
 
 async def _billed_blocks(request: Request, entries: Sequence[Entry]) -> list[BilledBlock]:
     keys = {entry.n: _key(request.user_id, entry) for entry in entries}
-    refunds = await refunds_of(request.context.postgres, list(keys.values()))
+    refunds = await find_refunded_tokens(request.context.postgres, list(keys.values()))
     return [
         BilledBlock(
             call_id=entry.room_id,

@@ -13,7 +13,7 @@ from server.context import Context
 from server.rest.request import Request
 from server.rest.responses import Plain
 from server.rest.route import Needs, Routes
-from storage.postgres import Refused, StorageUnavailable
+from storage.postgres import StatementRefused, StorageUnavailable
 
 PROBE_SECONDS = 2.0  # a database that needs longer for SELECT 1 is not ready for anything
 PROMETHEUS = "text/plain; version=1.0.0; charset=utf-8"
@@ -109,7 +109,7 @@ async def _ask_database(context: Context) -> bool:
     with trio.move_on_after(PROBE_SECONDS):
         try:
             return await context.postgres.fetchrow("SELECT 1") is not None
-        except (StorageUnavailable, Refused):
+        except (StorageUnavailable, StatementRefused):
             return False
     return False
 

@@ -15,7 +15,7 @@ from domain.room import inputs
 from server.broadcast.replies import WaitingReply
 from server.rest.request import Request
 from server.rest.route import Needs, Routes
-from storage.postgres import Refused, StorageUnavailable
+from storage.postgres import StatementRefused, StorageUnavailable
 
 MAX_RESULTS = 1000  # lines in one answer
 SIGNATURE_SECONDS = 300  # how far a signature's time may be from ours
@@ -67,7 +67,7 @@ async def sweep(request: Request) -> Sweep | Refusal:
         return Refusal(Code.DRAINING, "The server is shutting down")
     try:
         swept = await _bring_up_to_date(request)
-    except (StorageUnavailable, Refused):
+    except (StorageUnavailable, StatementRefused):
         context.metrics.swept("failed")
         raise
     context.metrics.swept("failed" if swept.failed else "done")

@@ -21,7 +21,7 @@ import structlog
 import trio
 
 from server.rooms.registry import Registry
-from storage.postgres import Refused, StorageUnavailable
+from storage.postgres import StatementRefused, StorageUnavailable
 from storage.rooms.leases import Leases, Tenure, seconds_since_boot
 
 PAUSE_SECONDS_MAX = 1.0  # between two renewals; a shorter lease is renewed more often
@@ -68,14 +68,16 @@ class Lease:
                     except StorageUnavailable as unavailable:
                         self._note_late(unavailable)
                         self._extend_trust()
-                    except Refused as refused:  # the database answers, so others may claim: trust is not extended
+                    except (
+                        StatementRefused
+                    ) as refused:  # the database answers, so others may claim: trust is not extended
                         log.error("lease.refused", sqlstate=refused.sqlstate)
                     await trio.sleep(pause)
 
     async def release(self) -> None:
         """Stop renewing, and then say that this server is gone: in this order, or the release would be undone.
 
-        Raises StorageUnavailable, or Refused.
+        Raises StorageUnavailable, or StatementRefused.
         """
         self._scope.cancel()
         async with self._running:
@@ -85,7 +87,7 @@ class Lease:
     async def renew(self) -> None:
         """Renew once; if the lease may have lapsed before, fence the rooms that were lost meanwhile.
 
-        Raises StorageUnavailable, or Refused.
+        Raises StorageUnavailable, or StatementRefused.
         """
         sent = await self._leases.renew()
         if self._now() >= self._valid_until:
@@ -98,7 +100,7 @@ class Lease:
         self._renewed = trio.Event()
 
     async def fence_lost(self) -> None:
-        """Fence every room of ours that has a later epoch. Raises StorageUnavailable, or Refused."""
+        """Fence every room of ours that has a later epoch. Raises StorageUnavailable, or StatementRefused."""
         tenures = [Tenure(room.id, room.ownership.epoch) for room in self._registry]
         lost = set(await self._leases.fenced(tenures))
         for tenure in tenures:

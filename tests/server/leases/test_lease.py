@@ -16,7 +16,7 @@ from server.rooms.leases.lease import Lease
 from server.rooms.ownership import Ownership
 from server.rooms.registry import Registry
 from server.rooms.room import LiveRoom
-from storage.postgres import Refused, StorageUnavailable
+from storage.postgres import StatementRefused, StorageUnavailable
 from storage.rooms.leases import Leases, Tenure, seconds_since_boot
 from tests.support.clients import go_live
 from tests.support.servers import add_creator, add_fan, online, running_server, with_section
@@ -211,7 +211,7 @@ async def test_a_database_that_answers_and_refuses_extends_nothing(
     async with trio.open_nursery() as nursery:
         nursery.start_soon(lease.run)
         await trio.testing.wait_all_tasks_blocked()
-        rows.error = Refused("permission denied", "42501")
+        rows.error = StatementRefused("permission denied", "42501")
         for _ in range(5):
             await _pass(rows, LEASE_SECONDS / 5)
         assert not lease.trusted, "others may claim"

@@ -11,7 +11,7 @@ from domain.ids import PROMOTIONS
 from server.context import Context
 from server.rest.routes import admin
 from storage.ledger.audit import audit
-from storage.postgres import Refused
+from storage.postgres import StatementRefused
 from tests.server.rest.conftest import Caller, People
 from tests.server.rest.problems import SOMEBODY, check
 
@@ -140,7 +140,7 @@ async def test_every_credit_and_refund_is_kept_with_who_ordered_it_and_why(conte
     ]
     assert {each["operatorId"] for each in kept} == {str(operator.user_id)}
     check(await fan.get("/admin/actions"), 403, "FORBIDDEN")
-    with pytest.raises(Refused):
+    with pytest.raises(StatementRefused):
         await context.postgres.execute("UPDATE operator_actions SET reason = 'nothing'")
 
 

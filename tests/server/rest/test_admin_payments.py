@@ -12,7 +12,7 @@ import trio
 from domain.billing.posting import Outcome, Receipt
 from server.money.payments.service import PaymentService
 from storage.ledger.actor import StorageActor
-from storage.postgres import Refused, StorageUnavailable
+from storage.postgres import StatementRefused, StorageUnavailable
 from tests.server.rest.conftest import Caller
 from tests.server.rest.problems import SOMEBODY, check
 from tests.server.rest.shop import Shop, balance, open_shop
@@ -292,7 +292,7 @@ async def test_the_trace_of_decisions_cannot_be_changed(shop: Shop, change: str)
     operator, purchase = await shop.people.operator(), await shop.buy(shop.people.stranger())
     await operator.post(f"/admin/purchases/{purchase['purchaseId']}/settle", CREDIT, key="k")
     before = await trace(shop)
-    with pytest.raises(Refused):
+    with pytest.raises(StatementRefused):
         await shop.context.postgres.execute(change)
     assert await trace(shop) == before
     (row,) = await shop.context.postgres.fetch("SELECT key, purchase_id FROM payment_settlements")

@@ -7,7 +7,7 @@ import pytest
 import trio
 
 from domain.billing.posting import Posting
-from storage.postgres import Refused
+from storage.postgres import StatementRefused
 from tests.server.rest.conftest import Caller
 from tests.server.rest.problems import SOMEBODY, check
 from tests.server.rest.shop import Shop, balance, open_shop
@@ -255,7 +255,7 @@ async def test_nobody_releases_their_own_wallet_and_only_operators_release(shop:
     check(await other.post(f"/admin/reversals/{SOMEBODY}/settle", RELEASE), 404, "NOT_FOUND")
     check(await other.post(path, {**RELEASE, "reason": " "}), 400, "VALIDATION_FAILED")
     for change in ("UPDATE reversal_settlements SET reason = 'x'", "DELETE FROM reversal_settlements"):
-        with pytest.raises(Refused):
+        with pytest.raises(StatementRefused):
             await shop.context.postgres.execute(change)
 
 

@@ -9,7 +9,7 @@ import pytest
 from domain.ids import ESCROW, RoomId
 from server.ids import new_channel, new_uuid
 from storage.ledger.audit import audit
-from storage.postgres import Refused
+from storage.postgres import StatementRefused
 from tests.server.rest.conftest import Caller
 from tests.server.rest.problems import check
 from tests.server.rest.shop import Shop, balance, open_shop
@@ -223,7 +223,7 @@ async def test_the_audit_sees_that_settlements_and_actions_match_one_to_one(dsn:
         payout = (await creator.post("/payouts", {"tokens": 50})).json()["payoutId"]
         await operator.post(f"/admin/payouts/{payout}", {"status": "paid"})
         assert await _broken(shop) == []
-        with pytest.raises(Refused):
+        with pytest.raises(StatementRefused):
             await shop.context.postgres.execute("UPDATE operator_actions SET reason = 'nothing'")
         for statement in ("DISABLE TRIGGER operator_actions_are_append_only", None):
             sql = forgery if statement is None else f"ALTER TABLE operator_actions {statement}"

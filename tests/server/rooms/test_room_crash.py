@@ -20,7 +20,7 @@ from server.context import Context
 from server.rooms.committer import Committer
 from server.rooms.room import LiveRoom
 from server.rooms.supervisor import Supervisor
-from storage.postgres import Postgres, Refused
+from storage.postgres import Postgres, StatementRefused
 from storage.rooms.calls import save_call
 from storage.rooms.leases import seconds_since_boot
 from tests.support.clients import PATIENCE_SECONDS, Phone, ring_and_join
@@ -195,7 +195,7 @@ def _refuse_last_record(monkeypatch: pytest.MonkeyPatch) -> list[CallRecord]:
     async def save(postgres: Postgres, call_id: RoomId, epoch: int, record: CallRecord) -> bool:
         if record.status == "ended" and not refused:
             refused.append(record)
-            raise Refused("planted", "23514")
+            raise StatementRefused("planted", "23514")
         return await save_call(postgres, call_id, epoch, record)
 
     monkeypatch.setattr("server.rooms.call_rooms.save_call", save)
