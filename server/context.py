@@ -2,7 +2,7 @@
 
 import trio
 
-from server.access.rate_limits import Limits
+from server.access.rate_limits import RateLimits
 from server.access.tokens import TokenVerifier
 from server.access.user_cache import UserCache
 from server.clock import Clock
@@ -50,7 +50,7 @@ class Context:
         self.faults = Faults(self.metrics)
         self.memory = MemoryLimit()
         self.verifier = TokenVerifier(settings.auth, secret=secrets.jwt_secret)
-        self.limits = Limits(settings.limits)
+        self.rate_limits = RateLimits(settings.limits)
         # storage
         self.postgres = postgres
         self.time_zones = TimeZones(postgres)

@@ -124,7 +124,7 @@ async def tidy_database(context: Context) -> None:
         "lifted_limits": partial(forget_lifted_limits, postgres),
         "old_servers": context.leases.forget_old,
         "sums": partial(sum_up, postgres),
-        "payments": context.payments.look_after,
+        "payments": context.payments.reconcile,
         "purchases": partial(expire_purchases, postgres),
         "payouts": context.payouts.give_back_rejected,
     }

@@ -112,7 +112,7 @@ class Call:
                     self.meter.learn(funds)
             case inputs.Barred(user_id, barred=True):
                 self._separate(user_id, at)
-            case inputs.Sweep(reply):
+            case inputs.SettleDueBlocks(reply):
                 self._sweeps.add(reply, range(posted_before + 1, self.meter.posted + 1))
             case inputs.EndNow(reason):
                 self._end(reason, at)

@@ -172,7 +172,7 @@ class WordsHidden(msgspec.Struct, frozen=True):
     user_id: UserId
 
 
-class Sweep(msgspec.Struct, frozen=True):
+class SettleDueBlocks(msgspec.Struct, frozen=True):
     """Answer once every due block has its receipt."""
 
     reply: Reply
@@ -188,7 +188,7 @@ class Drain(msgspec.Struct, frozen=True):
     """The server shuts down: stop the clocks and store what is to go on from."""
 
 
-Asked = Acted | Said | Joined | OverlayJoined | Sweep  # who sent it waits for an answer
+Asked = Acted | Said | Joined | OverlayJoined | SettleDueBlocks  # who sent it waits for an answer
 
 Input = (
     Elapsed
@@ -212,7 +212,7 @@ Input = (
     | TicketRefunded
     | Barred
     | WordsHidden
-    | Sweep
+    | SettleDueBlocks
     | EndNow
     | Drain
 )

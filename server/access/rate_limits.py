@@ -19,7 +19,7 @@ REMEMBERED = 100_000
 Name = Literal["address", "probe", "proof", "user", "money", "handshake", "join", "open"]
 
 
-class Limit(NamedTuple):
+class RateLimit(NamedTuple):
     """`per_second` requests on average, and `burst` at once."""
 
     name: Name
@@ -35,7 +35,7 @@ class Limit(NamedTuple):
 class Taken(NamedTuple):
     """What became of one request under one limit."""
 
-    limit: Limit
+    limit: RateLimit
     allowed: bool
     left: int  # requests that may follow at once
     more_after_seconds: int  # until there is one more
@@ -54,7 +54,7 @@ def why_not(taken: Taken) -> Refusal | None:
     return Refusal(Code.RATE_LIMITED, "Too many requests; slow down", too_early)
 
 
-class LimitsAway(Exception):
+class RateLimitsUnavailable(Exception):
     """The buckets are kept elsewhere and cannot be reached, so that nobody can be let through."""
 
 
@@ -62,14 +62,14 @@ class Buckets(Protocol):
     """The buckets of one limit: in this process, or where several servers share them."""
 
     async def take(self, key: str) -> Taken:
-        """Count one request of this address or user. Raises LimitsAway."""
+        """Count one request of this address or user. Raises RateLimitsUnavailable."""
         ...
 
 
 class OwnBuckets:
     """In this process, for at most `remembered` keys."""
 
-    def __init__(self, limit: Limit, remembered: int = REMEMBERED) -> None:
+    def __init__(self, limit: RateLimit, remembered: int = REMEMBERED) -> None:
         self._limit = limit
         self._remembered = remembered
         self._paces: OrderedDict[str, TokenBucket] = OrderedDict()
@@ -92,22 +92,22 @@ class OwnBuckets:
         return len(self._paces)
 
 
-class Limits:
+class RateLimits:
     """All limits of a server."""
 
-    def __init__(self, settings: LimitSettings, keep: Callable[[Limit], Buckets] = OwnBuckets) -> None:
+    def __init__(self, settings: LimitSettings, keep: Callable[[RateLimit], Buckets] = OwnBuckets) -> None:
         limits = (
-            Limit("address", settings.address_per_second, settings.address_burst),
-            Limit("probe", settings.probes_per_second, settings.probes_burst),
-            Limit("proof", settings.proofs_per_second, settings.proofs_burst),
-            Limit("user", settings.user_per_second, settings.user_burst),
-            Limit("money", settings.money_per_second, settings.money_burst),
-            Limit("handshake", settings.handshakes_per_second, settings.handshakes_burst),
-            Limit("join", settings.joins_per_second, settings.joins_burst),
-            Limit("open", settings.opens_per_second, settings.opens_burst),
+            RateLimit("address", settings.address_per_second, settings.address_burst),
+            RateLimit("probe", settings.probes_per_second, settings.probes_burst),
+            RateLimit("proof", settings.proofs_per_second, settings.proofs_burst),
+            RateLimit("user", settings.user_per_second, settings.user_burst),
+            RateLimit("money", settings.money_per_second, settings.money_burst),
+            RateLimit("handshake", settings.handshakes_per_second, settings.handshakes_burst),
+            RateLimit("join", settings.joins_per_second, settings.joins_burst),
+            RateLimit("open", settings.opens_per_second, settings.opens_burst),
         )
         self._buckets: dict[Name, Buckets] = {limit.name: keep(limit) for limit in limits}
 
     async def take(self, name: Name, key: str) -> Taken:
-        """Count one request. Raises LimitsAway."""
+        """Count one request. Raises RateLimitsUnavailable."""
         return await self._buckets[name].take(key)

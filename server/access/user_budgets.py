@@ -3,7 +3,7 @@
 from domain.ids import UserId
 from domain.protocol import commands as c
 from domain.refusals import Code, Refusal
-from server.access.rate_limits import Limits, LimitsAway, Name, why_not
+from server.access.rate_limits import Name, RateLimits, RateLimitsUnavailable, why_not
 from server.access.tokens import Identity
 
 # Each may cost a look at the database, a record that is stored, or a signature that is checked. Beside the pace of a
@@ -11,8 +11,8 @@ from server.access.tokens import Identity
 COUNTED_AS_REQUESTS = (c.CallCommand, c.MemberMute, c.MemberRemove, c.TokenRefresh)
 
 
-async def refuse_command(limits: Limits, identity: Identity, command: object) -> Refusal | None:
-    """Count a command as REST counts the request that does the same; the limits are shared. Raises LimitsAway."""
+async def refuse_command(limits: RateLimits, identity: Identity, command: object) -> Refusal | None:
+    """Count a command as REST counts the request that does the same; the limits are shared. Raises RateLimitsUnavailable."""
     if (name := _limit_of(command, identity.is_operator)) is None:
         return None
     taken = await limits.take(name, str(identity.user_id))
@@ -32,9 +32,9 @@ def _limit_of(command: object, is_operator: bool) -> Name | None:
             return "user" if isinstance(command, COUNTED_AS_REQUESTS) else None
 
 
-async def may_open(limits: Limits, user_id: UserId) -> bool:
+async def may_open(limits: RateLimits, user_id: UserId) -> bool:
     """Count one session that is opened or resumed: it costs look-ups, and rooms and an owner's viewers are told."""
     try:
         return (await limits.take("open", str(user_id))).allowed
-    except LimitsAway:  # whom nobody can count does not get in
+    except RateLimitsUnavailable:  # whom nobody can count does not get in
         return False

@@ -17,7 +17,7 @@ class UserCache:
         self._postgres = postgres
         self._known: OrderedDict[UserId, Person] = OrderedDict()
 
-    async def know(self, user_id: UserId) -> Person:
+    async def ensure_user(self, user_id: UserId) -> Person:
         """Make sure that the user exists, and learn what they are called. Raises StorageUnavailable."""
         person = self._known.get(user_id)
         if person is None:

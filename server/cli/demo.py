@@ -32,7 +32,7 @@ EVERYBODY = (CREATOR, *FANS, OPERATOR)
 async def seed(context: Context) -> None:
     """Make them, once; a second start finds them as they were left. Raises StorageUnavailable."""
     for person in EVERYBODY:
-        await context.user_cache.know(person.user_id)
+        await context.user_cache.ensure_user(person.user_id)
     await become_creator(context.postgres, CREATOR.user_id, "Cleo", RATE_TOKENS_PER_MIN, True)
     await context.actor.post(
         [

@@ -14,7 +14,7 @@ from wsproto.utilities import RemoteProtocolError
 
 from domain.protocol.commands import MAX_TOKEN
 from domain.rate_bucket import TokenBucket
-from server.access.rate_limits import LimitsAway
+from server.access.rate_limits import RateLimitsUnavailable
 from server.addresses import client_address, is_within, limited_as
 from server.broadcast.codec import Encoding
 from server.broadcast.send_queue import Outbox
@@ -286,8 +286,8 @@ async def _too_soon(context: Context, sock: socket.socket, request: WebSocketReq
         address = client_address(str(sock.getpeername()[0]), forwarded, proxies)
         if is_within(address, context.settings.limits.exempt):
             return True, 0
-        taken = await context.limits.take("handshake", limited_as(address))
-    except (OSError, LimitsAway):  # whom nobody can count does not get in
+        taken = await context.rate_limits.take("handshake", limited_as(address))
+    except (OSError, RateLimitsUnavailable):  # whom nobody can count does not get in
         return False, 1
     return False, 0 if taken.allowed else taken.more_after_seconds
 

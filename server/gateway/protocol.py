@@ -12,7 +12,7 @@ from domain.instant import rfc3339
 from domain.protocol import commands as c
 from domain.protocol import events as m
 from domain.refusals import Code, Refusal, unfit
-from server.access.rate_limits import LimitsAway
+from server.access.rate_limits import RateLimitsUnavailable
 from server.access.tokens import Identity, TokenRefused, bearer
 from server.access.user_budgets import may_open, refuse_command
 from server.broadcast.codec import PING_FRAME, Encoding, Misfit
@@ -104,7 +104,7 @@ class Conversation:
                 reply.deliver(hurried)
             else:
                 await self._carry_out(command, reply)
-        except LimitsAway:
+        except RateLimitsUnavailable:
             reply.deliver(Refusal(Code.OVERLOADED, "The server cannot count requests right now; try again"))
         except StorageUnavailable:
             reply.deliver(Refusal(Code.STORAGE_UNAVAILABLE, "The database is out of reach; try again"))
@@ -113,8 +113,10 @@ class Conversation:
             reply.deliver(Refusal(Code.INTERNAL, "Something went wrong on our side"))
 
     async def _count(self, command: c.AnyCommand | Misfit) -> Refusal | None:
-        """Count a command under its user's limits, but for a network that is exempt. Raises LimitsAway."""
-        return await refuse_command(self._context.limits, self._session.identity, command) if self._limited else None
+        """Count a command under its user's limits, but for a network that is exempt. Raises RateLimitsUnavailable."""
+        return (
+            await refuse_command(self._context.rate_limits, self._session.identity, command) if self._limited else None
+        )
 
     def end(self, code: int | None) -> None:
         """The connection is gone: end its session if `code` says that the client will not come back, else detach.
@@ -150,7 +152,7 @@ class Conversation:
         if self._context.draining:
             raise Goodbye(CloseCode.DRAINING, "shutting down")
         identity, person = await self._identify(token)
-        if not await may_open(self._context.limits, identity.user_id):
+        if not await may_open(self._context.rate_limits, identity.user_id):
             raise Goodbye(CloseCode.TOO_MANY, "too many sessions of this user were opened or resumed")
         self._token_expires_at = identity.expires_at
         resume = None if opened is None else opened.resume
@@ -299,7 +301,7 @@ class Conversation:
         """Whether the client has not been heard for so long that it counts as absent."""
         settings, heard_at = self._context.settings.websocket, self.outbox.heard_at
         silence = settings.presence_seconds if self._counts else settings.heartbeat_seconds + settings.presence_seconds
-        return now - heard_at >= silence or heard_at < self._context.clock.stalls.deaf_until
+        return now - heard_at >= silence or heard_at < self._context.clock.stalls.silent_before
 
     def ping(self, now: float) -> None:
         """Ask whether the client is there, unless it has been asked already and has not answered yet."""

@@ -42,7 +42,7 @@ class StallWatch:
         # By trio's clock:
         self.noticed_at = -inf  # the stall that is open, or the last one
         self.over_at = -inf  # … closed
-        self.deaf_until = -inf  # a member that was not heard since then counts as silent
+        self.silent_before = -inf  # a member that was not heard since then counts as silent
         self._seen = inf  # the last look, by the watch's time
         self._runs = False
         self._noticed = trio.Event()
@@ -82,7 +82,7 @@ class StallWatch:
     def end(self, *, unheard: bool) -> None:
         """Close the stall. `unheard`: whoever was not heard since it was noticed counts as silent."""
         if unheard:
-            self.deaf_until = self.noticed_at
+            self.silent_before = self.noticed_at
         if self.began is not None:
             self.last = Stall(self.began, self.look())
         self.began, self.over_at = None, trio.current_time()

@@ -137,10 +137,10 @@ class Dispatch:
         return result
 
     async def _count(self, name: Name, key: str) -> Refusal | None:
-        """Count this request under a limit. Raises LimitsAway: without a count nobody gets in."""
+        """Count this request under a limit. Raises RateLimitsUnavailable: without a count nobody gets in."""
         if g.exempt:
             return None
-        taken = await self._context.limits.take(name, key)
+        taken = await self._context.rate_limits.take(name, key)
         g.taken.append(taken)
         return why_not(taken)
 

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from server.config.time_zones import UTC_NAME, TimeZones, start_of_day
-from server.rest.strict_json import FieldError, Misfit
+from server.rest.strict_json import FieldError, InvalidRequest
 
 DayOrMoment = Annotated[
     str,
@@ -45,10 +45,12 @@ class Span(NamedTuple):
 
 
 async def span_of(period: DayPeriod, zones: TimeZones) -> Span:
-    """Raises Misfit for a zone that is not known and for what is neither a date nor an instant; StorageUnavailable."""
+    """Raises InvalidRequest for a zone that is not known and for what is neither a date nor an instant; StorageUnavailable."""
     zone = await zones.find(period.tz)
     if zone is None:
-        raise Misfit(FieldError("tz", f"must be UTC or an IANA zone such as Europe/Berlin, and {period.tz!r} is none"))
+        raise InvalidRequest(
+            FieldError("tz", f"must be UTC or an IANA zone such as Europe/Berlin, and {period.tz!r} is none")
+        )
     since, until = (
         None if text is None else _moment(name, text, zone)
         for name, text in (("from", period.since), ("to", period.until))
@@ -61,9 +63,9 @@ def _moment(name: str, text: str, zone: ZoneInfo) -> datetime:
         # In UTC: what Python cannot write in UTC, PostgreSQL is not asked about.
         return _as_moment(text, zone).astimezone(UTC)
     except OverflowError:
-        raise Misfit(FieldError(name, "is outside the calendar")) from None
+        raise InvalidRequest(FieldError(name, "is outside the calendar")) from None
     except msgspec.ValidationError:
-        raise Misfit(FieldError(name, "must be a date such as 2026-03-29, or an RFC 3339 instant")) from None
+        raise InvalidRequest(FieldError(name, "must be a date such as 2026-03-29, or an RFC 3339 instant")) from None
 
 
 def _as_moment(text: str, zone: ZoneInfo) -> datetime:

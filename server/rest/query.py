@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from server.rest.strict_json import FieldError, Misfit, fit
+from server.rest.strict_json import FieldError, InvalidRequest, fit
 from storage.paging import Page
 
 T = TypeVar("T")
@@ -62,17 +62,17 @@ def next_link(path: str, given: Mapping[str, Sequence[str]], before: str) -> str
 
 
 def decode_query(given: Mapping[str, Sequence[str]], kind: type[S]) -> S:
-    """Parameters as a struct; those that the struct does not know are ignored. Raises Misfit."""
+    """Parameters as a struct; those that the struct does not know are ignored. Raises InvalidRequest."""
     known = _parameters(kind)
     if doubles := [FieldError(name, "is given twice") for name in known if len(given.get(name, ())) > 1]:
-        raise Misfit(*doubles)
+        raise InvalidRequest(*doubles)
     texts = {name: given[name][0] for name in known if name in given}
     if empty := [FieldError(name, "must not contain the character U+0000") for name in texts if "\0" in texts[name]]:
-        raise Misfit(*empty)
+        raise InvalidRequest(*empty)
     query = fit({name: _integer(text) if known[name] else text for name, text in texts.items()}, kind)
     for field in msgspec.structs.fields(kind):
         if isinstance(moment := getattr(query, field.name), datetime) and not _in_calendar(moment):
-            raise Misfit(FieldError(field.encode_name, "is outside the calendar"))
+            raise InvalidRequest(FieldError(field.encode_name, "is outside the calendar"))
     return query
 
 

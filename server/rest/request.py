@@ -14,7 +14,7 @@ from server.context import Context
 from server.ids import new_uuid
 from server.rest.background_tasks import BackgroundTasks
 from server.rest.query import Listed, Paging, next_link
-from server.rest.strict_json import FieldError, Misfit
+from server.rest.strict_json import FieldError, InvalidRequest
 from storage.paging import Paged
 
 T = TypeVar("T")
@@ -74,7 +74,7 @@ class Request:
         authenticator = self.context.authenticator
         identity = await authenticator.look_on(token) if overlays else authenticator.verify(token)
         self.user_id, self.is_operator = identity.overlay_of or identity.user_id, identity.is_operator
-        await self.context.user_cache.know(self.user_id)
+        await self.context.user_cache.ensure_user(self.user_id)
 
     def listed(self, paged: Paged[T], asked: Paging) -> Listed[T]:
         """A page as it is answered, with the way to the next one."""
@@ -88,18 +88,18 @@ class Request:
 
 
 def read_key(header: str | None) -> str | None:
-    """An `Idempotency-Key`, bare or as a quoted string (RFC 8941): both name the same key. Raises Misfit."""
+    """An `Idempotency-Key`, bare or as a quoted string (RFC 8941): both name the same key. Raises InvalidRequest."""
     if header is None:
         return None
     key = header.strip(" ")
     if key.startswith('"'):
         if not _QUOTED.fullmatch(key):
-            raise Misfit(FieldError("Idempotency-Key", "is not a quoted string"))
+            raise InvalidRequest(FieldError("Idempotency-Key", "is not a quoted string"))
         key = re.sub(r"\\(.)", r"\1", key[1:-1])
     if not 1 <= len(key) <= KEY_CHARACTERS:
-        raise Misfit(FieldError("Idempotency-Key", f"must have 1 to {KEY_CHARACTERS} characters"))
+        raise InvalidRequest(FieldError("Idempotency-Key", f"must have 1 to {KEY_CHARACTERS} characters"))
     if not key.isascii() or not key.isprintable():
-        raise Misfit(FieldError("Idempotency-Key", "must be printable ASCII"))
+        raise InvalidRequest(FieldError("Idempotency-Key", "must be printable ASCII"))
     return key
 
 

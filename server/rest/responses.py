@@ -7,10 +7,10 @@ from quart_trio.wrappers import TrioResponse
 from werkzeug.exceptions import HTTPException
 
 from domain.refusals import Code, Refusal, unfit
-from server.access.rate_limits import LimitsAway
+from server.access.rate_limits import RateLimitsUnavailable
 from server.access.tokens import TokenRefused
 from server.problems import problem
-from server.rest.strict_json import FieldError, Misfit
+from server.rest.strict_json import FieldError, InvalidRequest
 from storage.paging import BadCursor
 from storage.postgres import StorageUnavailable
 
@@ -75,11 +75,11 @@ def refusal_of(error: Exception) -> Refusal | None:
     match error:
         case TokenRefused():
             return Refusal(Code.UNAUTHENTICATED, error.description.capitalize())
-        case Misfit():
+        case InvalidRequest():
             return invalid(*error.errors)
         case BadCursor():
             return invalid(FieldError("before", "is no cursor of ours"))
-        case LimitsAway():
+        case RateLimitsUnavailable():
             return Refusal(Code.OVERLOADED, "The server cannot count requests right now; try again")
         case StorageUnavailable():
             return Refusal(Code.STORAGE_UNAVAILABLE, "The database is out of reach; try again")

@@ -21,7 +21,7 @@ class FieldError(NamedTuple):
     reason: str
 
 
-class Misfit(Exception):
+class InvalidRequest(Exception):
     """What a client sent does not fit."""
 
     def __init__(self, *errors: FieldError) -> None:
@@ -30,7 +30,7 @@ class Misfit(Exception):
 
 
 def decode_body(raw: bytes, kind: type[S]) -> S:
-    """A JSON object as a struct; fields that the struct does not know are ignored. Raises Misfit.
+    """A JSON object as a struct; fields that the struct does not know are ignored. Raises InvalidRequest.
 
     "5" and 5.0 are no integers. Refused by name, since decoders differ on them and one of them may be a bank:
     keys that occur twice, integers past 64 bits, deep nests, and text that Postgres cannot store.
@@ -38,23 +38,23 @@ def decode_body(raw: bytes, kind: type[S]) -> S:
     try:
         fields, faults = read_json(raw.decode(), ROOT, nul_is_fault=True)
     except (Undecodable, UnicodeDecodeError):
-        raise Misfit(FieldError(ROOT, "is not JSON in UTF-8")) from None
+        raise InvalidRequest(FieldError(ROOT, "is not JSON in UTF-8")) from None
     if faults:
-        raise Misfit(*(FieldError(*fault) for fault in faults))
+        raise InvalidRequest(*(FieldError(*fault) for fault in faults))
     if not isinstance(fields, dict):
-        raise Misfit(FieldError(ROOT, "must be a JSON object"))
+        raise InvalidRequest(FieldError(ROOT, "must be a JSON object"))
     return fit(fields, kind)
 
 
 def require_json(content_type: str | None) -> None:
-    """Raises Misfit for a body that says to be something else; one that says nothing is read as JSON."""
+    """Raises InvalidRequest for a body that says to be something else; one that says nothing is read as JSON."""
     media = (content_type or "application/json").partition(";")[0].strip().lower()
     if media != "application/json" and not re.fullmatch(r"application/[a-z0-9.-]+\+json", media):
-        raise Misfit(FieldError("Content-Type", "must be application/json"))
+        raise InvalidRequest(FieldError("Content-Type", "must be application/json"))
 
 
 def fit(given: Mapping[str, Any], kind: type[S]) -> S:
-    """Fields as a struct. Raises Misfit with every field that does not fit."""
+    """Fields as a struct. Raises InvalidRequest with every field that does not fit."""
     values: dict[str, Any] = {}
     errors: list[FieldError] = []
     for field in msgspec.structs.fields(kind):
@@ -66,7 +66,7 @@ def fit(given: Mapping[str, Any], kind: type[S]) -> S:
         elif field.required:
             errors.append(FieldError(field.encode_name, "is required"))
     if errors:
-        raise Misfit(*errors[:MAX_FAULTS])
+        raise InvalidRequest(*errors[:MAX_FAULTS])
     return kind(**values)
 
 

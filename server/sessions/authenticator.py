@@ -40,7 +40,7 @@ class Authenticator:
         identity = await self.look_on(token)
         answers_for = identity.overlay_of or identity.user_id
         self._check_ban(answers_for)
-        person = await self._people.know(answers_for)
+        person = await self._people.ensure_user(answers_for)
         self._check_ban(answers_for)  # a ban that landed during the look-up found no session to close
         return Authenticated(identity, person)
 

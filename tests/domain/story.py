@@ -237,7 +237,7 @@ class Story:
     def sweep(self) -> Slip:
         """The billing webhook asks; the answer comes once every due block has its receipt."""
         slip = Slip()
-        self.give(inputs.Sweep(slip))
+        self.give(inputs.SettleDueBlocks(slip))
         return slip
 
     def leave(self, user_id: UserId, number: int = 1) -> None:

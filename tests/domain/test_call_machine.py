@@ -181,7 +181,7 @@ class CallMachine(RuleBasedStateMachine):
         self.account.advance(self.story.now)
         slip = Slip()
         self.slips.append(slip)
-        self._give(inputs.Sweep(slip))
+        self._give(inputs.SettleDueBlocks(slip))
 
     # Time
 

@@ -43,7 +43,7 @@ async def test_nothing_is_counted_twice_or_left_out_while_others_book(dsn: str) 
     async with running_server(dsn) as context:
         takers = [UserId(new_uuid()) for _ in range(8)]
         for taker in takers:
-            await context.user_cache.know(taker)
+            await context.user_cache.ensure_user(taker)
         booking = len(takers)
 
         async def book(taker: UserId) -> None:

@@ -56,7 +56,7 @@ async def running_server(
 async def add_fan(context: Context, tokens: int) -> UserId:
     """A user with tokens."""
     user_id = UserId(new_uuid())
-    await context.user_cache.know(user_id)
+    await context.user_cache.ensure_user(user_id)
     if tokens:
         await give(context, user_id, tokens)
     return user_id
@@ -82,7 +82,7 @@ async def give(context: Context, user_id: UserId, tokens: int) -> None:
 async def add_creator(context: Context, rate_tokens_per_min: int, display_name: str = "Cleo") -> UserId:
     """A creator who takes calls."""
     user_id = UserId(new_uuid())
-    await context.user_cache.know(user_id)
+    await context.user_cache.ensure_user(user_id)
     await become_creator(context.postgres, user_id, display_name, rate_tokens_per_min, True)
     return user_id
 

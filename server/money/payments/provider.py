@@ -39,7 +39,7 @@ class ReversalEvent(NamedTuple):
     state: str  # in the provider's words
 
 
-class ProviderAway(Exception):
+class ProviderUnavailable(Exception):
     """The provider made no checkout: it is out of reach, or would not; the same purchase may be tried again."""
 
 
@@ -58,4 +58,4 @@ class Provider(Protocol):
     def name(self) -> str: ...
 
     async def check_out(self, purchase: Purchase) -> Checkout:
-        """A checkout for this purchase; asked again, the same one. Raises ProviderAway."""
+        """A checkout for this purchase; asked again, the same one. Raises ProviderUnavailable."""

@@ -15,7 +15,7 @@ from domain.ids import TOKEN_SALES, purchase_key
 from server.config.packs import PaymentSettings
 from server.ids import new_uuid
 from server.money.payments.demo import Demo
-from server.money.payments.provider import PaymentEvent, Provider, ProviderAway, ReversalEvent
+from server.money.payments.provider import PaymentEvent, Provider, ProviderUnavailable, ReversalEvent
 from server.money.payments.stripe import Stripe
 from server.observability.metrics import Metrics
 from storage.ledger.actor import StorageActor
@@ -64,12 +64,12 @@ class PaymentService:
         return self.demo or self.stripe
 
     async def check_out(self, purchase: Purchase) -> Purchase:
-        """The purchase with its checkout, from the provider with whom it began. Raises ProviderAway."""
+        """The purchase with its checkout, from the provider with whom it began. Raises ProviderUnavailable."""
         if purchase.status != "pending" or purchase.checkout_url is not None:
             return purchase
         provider = next((each for each in (self.demo, self.stripe) if each and each.name == purchase.provider), None)
         if provider is None:
-            raise ProviderAway("its provider is not configured any more")
+            raise ProviderUnavailable("its provider is not configured any more")
         checkout = await provider.check_out(purchase)
         return await note_checkout(self._postgres, purchase.id, checkout.id, checkout.url)
 
@@ -123,7 +123,7 @@ class PaymentService:
         await withdraw_acceptance(self._postgres, purchase.id, posting.key)  # more than the wallet can hold
         return "not_credited"
 
-    async def look_after(self) -> None:
+    async def reconcile(self) -> None:
         """Finish what a stopped server left, and count what waits for operators. Raises StorageUnavailable."""
         for purchase in await purchases_to_credit(self._postgres):
             outcome = await self.credit(purchase)

@@ -19,7 +19,7 @@ from server.money.payments.provider import (
     EventRefused,
     EventUnreadable,
     PaymentEvent,
-    ProviderAway,
+    ProviderUnavailable,
     ReversalEvent,
 )
 from storage.market.purchases import Purchase
@@ -105,7 +105,7 @@ class Stripe:
         self._limiter = trio.CapacityLimiter(CONNECTIONS)
 
     async def check_out(self, purchase: Purchase) -> Checkout:
-        """Raises ProviderAway."""
+        """Raises ProviderUnavailable."""
         fields = _fields(purchase, self._settings)
         for pause in (*RETRY_SECONDS, None):
             status, answer = await self._post("/v1/checkout/sessions", fields, key=str(purchase.id))
@@ -114,11 +114,11 @@ class Stripe:
             await trio.sleep(pause)
         if status != http.client.OK:
             log.error("stripe.refused", purchase=str(purchase.id), status=status, **_fault(answer))
-            raise ProviderAway(f"HTTP status {status}")
+            raise ProviderUnavailable(f"HTTP status {status}")
         try:
             return Checkout(*msgspec.structs.astuple(msgspec.json.decode(answer, type=_Made)))
         except msgspec.MsgspecError as error:
-            raise ProviderAway("an answer that cannot be read") from error
+            raise ProviderUnavailable("an answer that cannot be read") from error
 
     def read_event(self, raw: bytes, signature: str, now: float) -> PaymentEvent | ReversalEvent | None:
         """What an event says that came at this time (unix seconds); None for what is nothing to us.
@@ -174,7 +174,7 @@ class Stripe:
             log.warning(
                 "stripe.away", reason=f"{type(error).__name__} {getattr(error, 'strerror', None) or ''}".rstrip()
             )
-            raise ProviderAway(type(error).__name__) from error
+            raise ProviderUnavailable(type(error).__name__) from error
 
 
 _REVERSALS: dict[str, Literal["refund", "chargeback"]] = {

@@ -81,7 +81,7 @@ async def _bring_up_to_date(request: Request) -> Sweep:
     asked = []
     for room in context.registry.calls():
         reply = WaitingReply()
-        room.inbox.deliver(inputs.Sweep(reply))
+        room.inbox.deliver(inputs.SettleDueBlocks(reply))
         asked.append((str(room.id), reply))
     deadline = trio.current_time() + context.settings.http.answer_seconds
     return summary([(call_id, await reply.wait(max(0, deadline - trio.current_time()))) for call_id, reply in asked])

@@ -233,7 +233,7 @@ async def _give_in_room(request: Request, command: TipSend, tipped: Tipped) -> d
     room = request.context.registry.find(tipped.room_id)
     if room is None:
         return await request.context.absent_rooms.why_absent(tipped.room_id) or NOT_LIVE
-    reply, person = WaitingReply(), await request.context.user_cache.know(request.user_id)
+    reply, person = WaitingReply(), await request.context.user_cache.ensure_user(request.user_id)
     if not room.inbox.offer(inputs.Said(person, None, command, new_uuid(), reply, request.is_operator)):
         return FULL
     result = await reply.wait(request.context.settings.http.answer_seconds)

@@ -12,7 +12,7 @@ from domain.instant import from_datetime, rfc3339
 from domain.refusals import Code, Refusal
 from server.config.packs import Pack
 from server.ids import new_uuid
-from server.money.payments.provider import ProviderAway
+from server.money.payments.provider import ProviderUnavailable
 from server.rest.query import Listed, Paging
 from server.rest.request import Request
 from server.rest.route import Needs, Routes
@@ -27,7 +27,9 @@ from storage.market.purchases import (
 from storage.paging import Paged
 
 NOTHING_FOR_SALE = Refusal(Code.PAYMENTS_UNAVAILABLE, "No payment provider is configured")
-PROVIDER_AWAY = Refusal(Code.PAYMENTS_UNAVAILABLE, "The payment provider does not answer; the same key tries again")
+PROVIDER_UNAVAILABLE = Refusal(
+    Code.PAYMENTS_UNAVAILABLE, "The payment provider does not answer; the same key tries again"
+)
 NO_SUCH_PURCHASE = Refusal(Code.NOT_FOUND, "No such purchase")
 
 routes = Routes("/api/tokens")
@@ -120,8 +122,8 @@ async def _begin(request: Request, pack_id: str) -> Purchase | Refusal:
         return purchase
     try:
         return await request.context.payments.check_out(purchase)
-    except ProviderAway:
-        return PROVIDER_AWAY
+    except ProviderUnavailable:
+        return PROVIDER_UNAVAILABLE
 
 
 async def _find_or_make(request: Request, pack_id: str) -> Purchase | Refusal:

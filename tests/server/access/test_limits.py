@@ -3,10 +3,10 @@
 import trio
 from trio.testing import MockClock
 
-from server.access.rate_limits import Limit, Limits, OwnBuckets, Taken
+from server.access.rate_limits import OwnBuckets, RateLimit, RateLimits, Taken
 from server.config.settings import LimitSettings
 
-LIMIT = Limit("user", 2.0, 3)
+LIMIT = RateLimit("user", 2.0, 3)
 
 
 async def take(buckets: OwnBuckets, times: int, key: str = "finn") -> list[Taken]:
@@ -33,7 +33,7 @@ async def test_a_client_that_goes_on_though_refused_is_not_penalised(autojump_cl
 
 
 async def test_after_the_reported_wait_one_more_request_is_admitted(autojump_clock: MockClock) -> None:
-    buckets = OwnBuckets(Limit("money", 0.1, 1))
+    buckets = OwnBuckets(RateLimit("money", 0.1, 1))
     assert (await take(buckets, 1))[0].more_after_seconds == 10
     await trio.sleep(3.5)
     (refused,) = await take(buckets, 1)
@@ -49,7 +49,7 @@ async def test_the_requests_of_one_user_do_not_limit_another(autojump_clock: Moc
 
 
 async def test_limits_are_reported_as_the_draft_specifies(autojump_clock: MockClock) -> None:
-    (taken,) = await take(OwnBuckets(Limit("user", 10.0, 100)), 1)
+    (taken,) = await take(OwnBuckets(RateLimit("user", 10.0, 100)), 1)
     assert taken.limit.policy == '"user";q=100;w=10'
     assert taken.state == '"user";r=99;t=1'
 
@@ -73,7 +73,7 @@ async def test_the_least_recently_used_bucket_is_forgotten_first(autojump_clock:
 
 
 async def test_a_hundred_thousand_addresses_leave_the_users_buckets_alone(autojump_clock: MockClock) -> None:
-    limits = Limits(LimitSettings(user_burst=1), lambda limit: OwnBuckets(limit, remembered=10))
+    limits = RateLimits(LimitSettings(user_burst=1), lambda limit: OwnBuckets(limit, remembered=10))
     await limits.take("user", "finn")
     for number in range(100):
         await limits.take("address", str(number))

@@ -236,7 +236,7 @@ async def test_what_a_server_had_no_time_to_credit_is_credited_by_the_next_round
         check(answer, 503, "STORAGE_UNAVAILABLE")
         assert (await shop.tell(shop.stripe.event(purchase))).status_code == 503
     assert await balance(fan) == 0
-    await shop.context.payments.look_after()
+    await shop.context.payments.reconcile()
     assert (await balance(fan), await status_of(fan, purchase)) == (100, "paid")
 
 

@@ -12,7 +12,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from domain.ids import UserId
-from server.access.rate_limits import Limits, LimitsAway, OwnBuckets
+from server.access.rate_limits import OwnBuckets, RateLimits, RateLimitsUnavailable
 from server.config.settings import Settings
 from server.context import Context
 from server.ids import new_uuid
@@ -229,28 +229,32 @@ async def test_the_providers_events_are_never_limited_and_wrong_signatures_are(d
 class Away(OwnBuckets):
     """As a store elsewhere that cannot be reached."""
 
-    error: Exception = LimitsAway()
+    error: Exception = RateLimitsUnavailable()
 
     async def take(self, key: str) -> Any:
         raise self.error
 
 
 async def test_limits_that_cannot_be_reached_let_nobody_in(context: Context, web: httpx.AsyncClient) -> None:
-    context.limits = Limits(context.settings.limits, Away)
+    context.rate_limits = RateLimits(context.settings.limits, Away)
     for path in ("/healthz", "/api/me", "/nowhere"):
         answer = await web.get(path)
         check(answer, 503, "OVERLOADED")
         assert answer.headers["Retry-After"] == "1"
 
 
-@pytest.mark.parametrize(("error", "status"), [(LimitsAway(), 503), (RuntimeError(), 500)], ids=["away", "broken"])
+@pytest.mark.parametrize(
+    ("error", "status"), [(RateLimitsUnavailable(), 503), (RuntimeError(), 500)], ids=["away", "broken"]
+)
 async def test_limits_that_fail_once_it_is_known_who_asks_let_nobody_act(
     context: Context, people: People, monkeypatch: pytest.MonkeyPatch, error: Exception, status: int
 ) -> None:
     fan, creator = await people.fan(5), await people.creator()
     monkeypatch.setattr(Away, "error", error)
-    keep = Limits(context.settings.limits, lambda limit: Away(limit) if limit.name == "money" else OwnBuckets(limit))
-    context.limits = keep
+    keep = RateLimits(
+        context.settings.limits, lambda limit: Away(limit) if limit.name == "money" else OwnBuckets(limit)
+    )
+    context.rate_limits = keep
     tip = {"toCreatorId": str(creator.user_id), "amountTokens": 1}
     assert (await fan.post("/tips/send", tip)).status_code == status
     assert (await fan.get("/wallet")).json()["balance"] == 5
@@ -276,5 +280,5 @@ async def test_too_many_websockets_of_one_address_are_turned_away(dsn: str) -> N
 
 async def test_a_websocket_that_nobody_can_count_is_turned_away(dsn: str) -> None:
     async with running_server(dsn, settings()) as context:
-        context.limits = Limits(context.settings.limits, Away)
+        context.rate_limits = RateLimits(context.settings.limits, Away)
         assert await trio.to_thread.run_sync(handshake, context) == 429

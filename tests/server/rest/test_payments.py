@@ -319,7 +319,7 @@ async def test_a_purchase_that_a_server_accepted_and_did_not_credit_is_credited_
     purchase = await shop.buy(fan)
     await shop.context.postgres.execute("UPDATE purchases SET accepted = true")
     for _ in range(2):
-        await shop.context.payments.look_after()
+        await shop.context.payments.reconcile()
     assert await balance(fan) == 100
     assert (await fan.get(f"/tokens/purchases/{purchase['purchaseId']}")).json()["status"] == "paid"
 

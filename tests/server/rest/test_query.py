@@ -7,11 +7,11 @@ import pytest
 
 from server.rest.query import Paging, PeriodPaging, decode_query, next_link
 from server.rest.request import read_key, request_id
-from server.rest.strict_json import Misfit
+from server.rest.strict_json import InvalidRequest
 
 
 def errors_of(given: Mapping[str, Sequence[str]]) -> list[str]:
-    with pytest.raises(Misfit) as misfit:
+    with pytest.raises(InvalidRequest) as misfit:
         decode_query(given, PeriodPaging)
     return [error.field for error in misfit.value.errors]
 
@@ -88,7 +88,7 @@ def test_a_key_is_the_same_bare_and_quoted(header: str | None, key: str | None) 
 
 @pytest.mark.parametrize("header", ["", '""', "x" * 256, '"abc', '"a"b"', r'"a\b"', "é", "a\tb"])
 def test_a_key_that_is_empty_long_or_not_printable_is_refused(header: str) -> None:
-    with pytest.raises(Misfit) as misfit:
+    with pytest.raises(InvalidRequest) as misfit:
         read_key(header)
     assert [error.field for error in misfit.value.errors] == ["Idempotency-Key"]
 

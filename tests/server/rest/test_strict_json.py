@@ -9,7 +9,7 @@ import pytest
 from server.broadcast.value_faults import MAX_DEPTH
 from server.problems import problem
 from server.rest.responses import invalid
-from server.rest.strict_json import FieldError, Misfit, decode_body, require_json
+from server.rest.strict_json import FieldError, InvalidRequest, decode_body, require_json
 
 
 class Inner(msgspec.Struct, frozen=True, rename="camel"):
@@ -26,7 +26,7 @@ FACE = "\U0001f600"
 
 
 def errors_of(raw: bytes) -> list[FieldError]:
-    with pytest.raises(Misfit) as misfit:
+    with pytest.raises(InvalidRequest) as misfit:
         decode_body(raw, Order)
     return list(misfit.value.errors)
 
@@ -100,7 +100,7 @@ def test_what_is_less_deep_is_read() -> None:
     ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "json", " ", ";"],
 )
 def test_a_body_that_says_to_be_something_else_is_refused(content_type: str) -> None:
-    with pytest.raises(Misfit) as misfit:
+    with pytest.raises(InvalidRequest) as misfit:
         require_json(content_type)
     assert misfit.value.errors == (FieldError("Content-Type", "must be application/json"),)
 
