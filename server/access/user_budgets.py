@@ -12,7 +12,11 @@ COUNTED_AS_REQUESTS = (c.CallCommand, c.MemberMute, c.MemberRemove, c.TokenRefre
 
 
 async def refuse_command(limits: RateLimits, identity: Identity, command: object) -> Refusal | None:
-    """Count a command as REST counts the request that does the same; the limits are shared. Raises RateLimitsUnavailable."""
+    """Count a command under the limit of the REST request that does the same, and return the refusal if it is over.
+
+    Both interfaces share the buckets. Returns None for a command without a limit of the user.
+    Raises RateLimitsUnavailable.
+    """
     if (name := _limit_of(command, identity.is_operator)) is None:
         return None
     taken = await limits.take(name, str(identity.user_id))

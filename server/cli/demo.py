@@ -14,24 +14,24 @@ FAN_TOKENS = 10_000
 TOKEN_SECONDS = 30 * 24 * 3600
 
 
-class Person(NamedTuple):
+class DemoUser(NamedTuple):
     name: str
     user_id: UserId
     role: str | None = None
 
 
-CREATOR = Person("Cleo, a creator", UserId(UUID("0190a000-0000-7000-8000-00000000c1e0")))
+CREATOR = DemoUser("Cleo, a creator", UserId(UUID("0190a000-0000-7000-8000-00000000c1e0")))
 FANS = (
-    Person("Finn, a fan", UserId(UUID("0190a000-0000-7000-8000-00000000f1aa"))),
-    Person("Faye, a fan", UserId(UUID("0190a000-0000-7000-8000-00000000faae"))),
+    DemoUser("Finn, a fan", UserId(UUID("0190a000-0000-7000-8000-00000000f1aa"))),
+    DemoUser("Faye, a fan", UserId(UUID("0190a000-0000-7000-8000-00000000faae"))),
 )
-OPERATOR = Person("Otto, an operator", UserId(UUID("0190a000-0000-7000-8000-000000000e70")), "operator")
-EVERYBODY = (CREATOR, *FANS, OPERATOR)
+OPERATOR = DemoUser("Otto, an operator", UserId(UUID("0190a000-0000-7000-8000-000000000e70")), "operator")
+DEMO_USERS = (CREATOR, *FANS, OPERATOR)
 
 
 async def seed(context: Context) -> None:
     """Make them, once; a second start finds them as they were left. Raises StorageUnavailable."""
-    for person in EVERYBODY:
+    for person in DEMO_USERS:
         await context.user_cache.ensure_user(person.user_id)
     await become_creator(context.postgres, CREATOR.user_id, "Cleo", RATE_TOKENS_PER_MIN, True)
     await context.actor.post(
@@ -49,5 +49,5 @@ async def seed(context: Context) -> None:
     )
 
 
-def demo_token(person: Person, secret: str, now: float) -> str:
+def demo_token(person: DemoUser, secret: str, now: float) -> str:
     return issue_token(secret, person.user_id, role=person.role, ttl_seconds=TOKEN_SECONDS, now=now)

@@ -79,34 +79,34 @@ async def watch_call(http: str, secret: str, blocks: int | None) -> None:
     ):
         body = {"creatorId": str(CREATOR.user_id)}
         call = await _request(http, "POST", "/api/calls/init", tokens[FANS[0].user_id], body)
-        await _say(creator, type="call:accept", callId=call["callId"])
+        await _send(creator, type="call:accept", callId=call["callId"])
         for party in (creator, fan):
-            await _say(party, type="room:join", channel=call["channel"])
+            await _send(party, type="room:join", channel=call["channel"])
         screen = CallScreen(config["blockSeconds"])
         console = Console()
         with Live(screen, console=console, refresh_per_second=FRAMES_PER_SECOND):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_follow_earnings, creator, screen)
                 try:
-                    await _talk(fan, screen, call["callId"], blocks or math.inf)
+                    await _follow_call(fan, screen, call["callId"], blocks or math.inf)
                 finally:
-                    await _hang_up(fan, call["callId"])
+                    await _end_call(fan, call["callId"])
         if not console.is_terminal:
             console.print()  # the last picture ends without one
 
 
-async def _talk(fan: WebSocketConnection, screen: CallScreen, call_id: str, blocks: float) -> None:
+async def _follow_call(fan: WebSocketConnection, screen: CallScreen, call_id: str, blocks: float) -> None:
     while not screen.state.startswith("ended"):
         event = await _next_event(fan)
         screen.take(event)
         if event["type"] == "block:charged" and event["blockNo"] == blocks:
-            await _say(fan, type="call:end", callId=call_id)
+            await _send(fan, type="call:end", callId=call_id)
 
 
-async def _hang_up(fan: WebSocketConnection, call_id: str) -> None:
+async def _end_call(fan: WebSocketConnection, call_id: str) -> None:
     """Also on Ctrl-C: nobody is to be found in a call at the next try. The end of an ended call is nothing."""
     with trio.move_on_after(HANG_UP_SECONDS, shield=True):
-        await _say(fan, type="call:end", callId=call_id)
+        await _send(fan, type="call:end", callId=call_id)
 
 
 async def _follow_earnings(creator: WebSocketConnection, screen: CallScreen) -> None:
@@ -119,14 +119,14 @@ async def _follow_earnings(creator: WebSocketConnection, screen: CallScreen) -> 
 async def _session(url: str, token: str) -> AsyncIterator[WebSocketConnection]:
     try:
         async with open_websocket_url(url, subprotocols=["halfminute.v1.json"]) as websocket:
-            await _say(websocket, type="session:open", token=token)
+            await _send(websocket, type="session:open", token=token)
             await _next_event(websocket)
             yield websocket
     except (OSError, HandshakeError) as error:
         raise DemoFailed(f"no session at {url}: {_reason_of(error)}") from None
 
 
-async def _say(websocket: WebSocketConnection, **message: Any) -> None:
+async def _send(websocket: WebSocketConnection, **message: Any) -> None:
     with contextlib.suppress(ConnectionClosed):  # whoever listens hears of it
         await websocket.send_message(json.dumps(message))
 

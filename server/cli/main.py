@@ -19,12 +19,12 @@ from server.access.tokens import issue_token
 from server.cli.audit_report import report_audit
 from server.cli.database import visit_database
 from server.cli.demo_call import DemoFailed, watch_call
-from server.cli.terminal import complain, say
+from server.cli.terminal import print_error, print_line
 from server.config.listen_address import parse_address
 from server.config.secrets import read_secret_file, with_local_secrets
 from server.config.settings import ConfigError, Secrets, Settings, read_secrets, read_settings
 from server.gateway.listener import ListenError
-from server.loadtest.measures.plan import Kind, LoadRefused, Plan
+from server.loadtest.measures.plan import LoadRefused, Plan, RoomKind
 from server.observability.background_output import replace_standard_output, secure_standard_streams, wait_all_written
 from server.observability.logs import configure_log
 from server.observability.open_files import fit, raise_limit
@@ -68,7 +68,7 @@ def _run() -> int:
         result = app(result_action="return_value", exit_on_error=False, print_error=False)
         sys.stdout.flush()
     except cyclopts.CycloptsError as misused:
-        complain(" ".join(str(misused).split()))
+        print_error(" ".join(str(misused).split()))
         return 2
     except (Exception, KeyboardInterrupt, BaseExceptionGroup) as error:  # reason: the last place to turn it into a line
         return _explain(error)
@@ -110,8 +110,8 @@ def migrate_command(*, config: ConfigFile = None, data: DataDir = None) -> None:
         async with visit_database(settings, read_secrets(), make=True) as database:
             async with open_postgres(database.dsn, pool_size=1) as postgres:
                 for name in await migrate(postgres):
-                    say(f"applied {name}")
-        say("the database is up to date")
+                    print_line(f"applied {name}")
+        print_line("the database is up to date")
 
     trio.run(apply)
 
@@ -130,7 +130,7 @@ def token(
     if ttl <= 0:
         raise ConfigError("--ttl must be at least 1 second")
     secret = _jwt_secret(settings)
-    say(issue_token(secret, sub, role=role, ttl_seconds=ttl, now=time.time()))
+    print_line(issue_token(secret, sub, role=role, ttl_seconds=ttl, now=time.time()))
 
 
 @app.command
@@ -170,7 +170,7 @@ def load(
     chats_per_second: Annotated[
         float, Parameter(help="of all rooms together", name=["--chats-per-second", "--chat"])
     ] = 0,
-    kind: Annotated[Kind, Parameter(help="what the rooms are")] = "calls",
+    kind: Annotated[RoomKind, Parameter(help="what the rooms are")] = "calls",
     subprotocol: Annotated[Literal["json", "msgpack"], Parameter(help="how messages are written")] = "json",
     out: Annotated[Path | None, Parameter(help="a directory for load.json and load.html")] = None,
     secret_from: Annotated[
@@ -182,7 +182,7 @@ def load(
 
     Everybody comes from one address: start that server with HALFMINUTE_LIMITS_EXEMPT='["127.0.0.1/32"]'.
     """
-    from server.loadtest.command import put_under_load  # with all that a client needs, which the other commands don't
+    from server.loadtest.command import run_load_test  # with all that a client needs, which the other commands don't
 
     plan = Plan(
         url=url,
@@ -194,7 +194,7 @@ def load(
         kind=kind,
         subprotocol=f"halfminute.v1.{subprotocol}",
     )
-    return put_under_load(plan, _secret_of(secret_from), out, yes_really)
+    return run_load_test(plan, _secret_of(secret_from), out, yes_really)
 
 
 def _settings(
@@ -254,14 +254,14 @@ def _explain(error: BaseException) -> int:
         return 130
     if isinstance(first, OSError) and first.errno in NOBODY_READS:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for what is still buffered, or Python fails again at its end
-        complain(f"cannot write the output: {first.strerror}")
+        print_error(f"cannot write the output: {first.strerror}")
     elif not isinstance(first, EXPECTED):
         log.critical("fault", exc_info=error)
-        complain(f"a fault of ours: {type(first).__name__}: {_first_line(first) or 'no details'}")
+        print_error(f"a fault of ours: {type(first).__name__}: {_first_line(first) or 'no details'}")
     elif isinstance(first, StorageUnavailable):
-        complain(_unavailable(first))
+        print_error(_unavailable(first))
     else:
-        complain(_first_line(first))
+        print_error(_first_line(first))
     return 1
 
 

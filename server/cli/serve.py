@@ -11,8 +11,8 @@ import trio
 
 from server.app import open_server
 from server.cli.database import open_database
-from server.cli.demo import EVERYBODY, demo_token, seed
-from server.cli.terminal import say
+from server.cli.demo import DEMO_USERS, demo_token, seed
+from server.cli.terminal import print_line
 from server.config.listen_address import parse_address
 from server.config.settings import Secrets, Settings
 from server.context import Context
@@ -38,7 +38,7 @@ async def serve(
                     settle_memory()
                     _greet(context, made, too_few_files, demo)
                     await stop.wait_after_start()
-    say("halfminute has drained and stopped")
+    print_line("halfminute has drained and stopped")
 
 
 def _stopping_signals() -> list[int]:
@@ -81,7 +81,7 @@ def _open_demo_checkout(context: Context) -> None:
     host = parse_address(context.settings.http.listen).host
     url = demo_url(host, context.http_port)
     if url is None:
-        say(f"{host} can be reached by others: there is no demo checkout here")
+        print_line(f"{host} can be reached by others: there is no demo checkout here")
     else:
         context.payments.open_demo(url)
 
@@ -92,15 +92,17 @@ def _greet(context: Context, made: list[str], too_few_files: str | None, demo: b
     # With the ports that the system chose, where 0 was asked for.
     http = msgspec.structs.replace(http, port=context.http_port)
     websocket = msgspec.structs.replace(websocket, port=context.websocket_port)
-    say(f"halfminute serves http://{http} and ws://{websocket}/ws")
+    print_line(f"halfminute serves http://{http} and ws://{websocket}/ws")
     if made:
-        say(f"made secrets of its own in {Path(settings.server.data_dir) / 'secrets'}: {', '.join(made)}")
+        print_line(f"made secrets of its own in {Path(settings.server.data_dir) / 'secrets'}: {', '.join(made)}")
     if context.secrets.billing_webhook_secret is None:
-        say("BILLING_WEBHOOK_SECRET is not set: POST /api/billing/meter answers 403")
+        print_line("BILLING_WEBHOOK_SECRET is not set: POST /api/billing/meter answers 403")
     if too_few_files is not None:
-        say(too_few_files)
+        print_line(too_few_files)
     if demo and context.secrets.jwt_secret is not None:
-        for person in EVERYBODY:
-            say(f"{person.name}: {person.user_id}\n    {demo_token(person, context.secrets.jwt_secret, time.time())}")
+        for person in DEMO_USERS:
+            print_line(
+                f"{person.name}: {person.user_id}\n    {demo_token(person, context.secrets.jwt_secret, time.time())}"
+            )
         data = settings.server.data_dir
-        say(f"see a call, from a second terminal:\n    halfminute demo-call --data {data} --http {http}")
+        print_line(f"see a call, from a second terminal:\n    halfminute demo-call --data {data} --http {http}")

@@ -5,9 +5,9 @@ import sys
 from rich.console import Console
 
 
-def say(text: str) -> None:
+def print_line(text: str) -> None:
     Console(highlight=False, soft_wrap=True).print(text, markup=False)
 
 
-def complain(line: str) -> None:
+def print_error(line: str) -> None:
     print(f"halfminute: {line}", file=sys.stderr)  # noqa: T201  # reason: it is for a terminal

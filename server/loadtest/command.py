@@ -10,11 +10,11 @@ from server.loadtest.measures.figures import Result
 from server.loadtest.measures.plan import Plan, check_plan, check_target
 from server.loadtest.report.page import draw
 from server.loadtest.report.screen import REFRESH_SECONDS, Screen, console_of_width, show
-from server.loadtest.rest import Rest
+from server.loadtest.rest import RestClient
 from server.loadtest.run import LoadRun
 
 
-def put_under_load(plan: Plan, secret: str, out: Path | None, yes_really: bool) -> int:
+def run_load_test(plan: Plan, secret: str, out: Path | None, yes_really: bool) -> int:
     """The exit code: 1 if anything was lost or came twice. Raises LoadRefused."""
     check_plan(plan)
     check_target(plan.url, yes_really)
@@ -33,7 +33,7 @@ def save(result: Result, directory: Path) -> None:
 
 
 async def _run_in_sight(plan: Plan, secret: str, yes_really: bool) -> Result:
-    rest, console = Rest(plan.url), console_of_width()
+    rest, console = RestClient(plan.url), console_of_width()
     run = LoadRun(plan, secret, rest)
     try:
         with Live(Screen(run), console=console, auto_refresh=False, transient=True) as live:

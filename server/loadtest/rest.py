@@ -18,7 +18,7 @@ IDLE_SECONDS = 2.0  # less than servers keep a connection that says nothing
 Body = dict[str, Any]
 
 
-class Refused(Exception):
+class RequestRefused(Exception):
     """An answer that is no success."""
 
     def __init__(self, request: str, status: int, code: str) -> None:
@@ -26,7 +26,7 @@ class Refused(Exception):
         self.code = code
 
 
-class Rest:
+class RestClient:
     """The REST surface of one server."""
 
     def __init__(self, url: str) -> None:
@@ -62,7 +62,7 @@ class Rest:
             raise LoadRefused(f"no halfminute server answers at {self._url}: {error or type(error).__name__}") from None
         self._idle.append((connection, time.monotonic()))
         if answer.status >= 400:
-            raise Refused(f"{method} {path}", answer.status, found.get("error", ""))
+            raise RequestRefused(f"{method} {path}", answer.status, found.get("error", ""))
         return found
 
     def _take(self) -> http.client.HTTPConnection:

@@ -3,24 +3,24 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from server.loadtest.client.listeners import Listener, NotJoined
+from server.loadtest.client.passive_members import NotJoined, PassiveMember
 from server.loadtest.client.positions import ReadPosition
 from server.loadtest.concurrency import each
 from server.loadtest.measures.figures import BlockClock
-from server.loadtest.people import Actor, People
-from server.loadtest.rest import Rest
+from server.loadtest.rest import RestClient
+from server.loadtest.users import ActiveMember, LoadUsers
 
 JOINED_AT_ONCE = 64  # a room takes in 256 before it says that it is overloaded (rooms.inbox), and others want to join
 
 
-class Room(Protocol):
+class LoadRoom(Protocol):
     """One room with all its members: `prepare`, connect them, `open` and `end`. Each may raise Refused."""
 
-    owner: Actor
-    fans: Sequence[Actor]
-    listeners: Sequence[Listener]
+    owner: ActiveMember
+    fans: Sequence[ActiveMember]
+    passive_members: Sequence[PassiveMember]
 
-    async def prepare(self, people: People) -> None: ...
+    async def prepare(self, users: LoadUsers) -> None: ...
 
     async def open(self) -> None: ...
 
@@ -30,18 +30,25 @@ class Room(Protocol):
 class CallRoom:
     """A fan and a creator; whoever else is there listens on a further device of one of them."""
 
-    def __init__(self, room_no: int, rest: Rest, fan: Actor, creator: Actor, listeners: Sequence[Listener]) -> None:
+    def __init__(
+        self,
+        room_no: int,
+        rest: RestClient,
+        fan: ActiveMember,
+        creator: ActiveMember,
+        passive_members: Sequence[PassiveMember],
+    ) -> None:
         self.owner = creator
-        self.fans: Sequence[Actor] = (fan,)
-        self.listeners = listeners
+        self.fans: Sequence[ActiveMember] = (fan,)
+        self.passive_members = passive_members
         self._room_no = room_no
         self._rest = rest
         self._call_id = ""
         fan.blocks = BlockClock()
 
-    async def prepare(self, people: People) -> None:
-        await people.make_creator(self.owner.token, self._room_no)
-        await people.give_tokens(self.fans[0].user_id)
+    async def prepare(self, users: LoadUsers) -> None:
+        await users.make_creator(self.owner.token, self._room_no)
+        await users.give_tokens(self.fans[0].user_id)
 
     async def open(self) -> None:
         fan = self.fans[0]
@@ -60,19 +67,24 @@ class StreamRoom:
     """A creator who is live, fans who tip, and viewers who listen."""
 
     def __init__(
-        self, room_no: int, rest: Rest, creator: Actor, fans: Sequence[Actor], listeners: Sequence[Listener]
+        self,
+        room_no: int,
+        rest: RestClient,
+        creator: ActiveMember,
+        fans: Sequence[ActiveMember],
+        passive_members: Sequence[PassiveMember],
     ) -> None:
         self.owner = creator
         self.fans = fans
-        self.listeners = listeners
+        self.passive_members = passive_members
         self._room_no = room_no
         self._rest = rest
         self._stream_id = ""
 
-    async def prepare(self, people: People) -> None:
-        await people.make_creator(self.owner.token, self._room_no)
+    async def prepare(self, users: LoadUsers) -> None:
+        await users.make_creator(self.owner.token, self._room_no)
         for fan in self.fans:
-            await people.give_tokens(fan.user_id)
+            await users.give_tokens(fan.user_id)
 
     async def open(self) -> None:
         body = {"title": f"Load {self._room_no}", "type": "public"}
@@ -86,22 +98,22 @@ class StreamRoom:
         await self._rest.ask("POST", f"/streams/{self._stream_id}/end", self.owner.token)
 
 
-async def _join_all(room: Room, channel: str) -> None:
+async def _join_all(room: LoadRoom, channel: str) -> None:
     """Who acts first: a call begins when both parties are there."""
-    for actor in (room.owner, *room.fans):
-        if not await actor.join(channel):
+    for member in (room.owner, *room.fans):
+        if not await member.join(channel):
             raise NotJoined
-    await each(room.listeners, lambda listener: listener.join(channel), JOINED_AT_ONCE)
+    await each(room.passive_members, lambda member: member.join(channel), JOINED_AT_ONCE)
 
 
-def positions(room: Room) -> list[ReadPosition]:
+def positions(room: LoadRoom) -> list[ReadPosition]:
     return [
-        *(actor.position for actor in (room.owner, *room.fans)),
-        *(listener.position for listener in room.listeners),
+        *(member.position for member in (room.owner, *room.fans)),
+        *(member.position for member in room.passive_members),
     ]
 
 
-def missing(room: Room) -> int:
+def missing(room: LoadRoom) -> int:
     """Deliveries that some member had and others still lack."""
     heard = [position.seq for position in positions(room)]
     return sum(max(heard) - seq for seq in heard)

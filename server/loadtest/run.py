@@ -6,16 +6,16 @@ from datetime import UTC, datetime
 
 import trio
 
-from server.loadtest.client.listeners import Listener, Listeners, NotJoined
+from server.loadtest.client.passive_members import NotJoined, PassiveMember, PassiveMembers
 from server.loadtest.client.reconnect import NOT_CONNECTED
 from server.loadtest.concurrency import each
-from server.loadtest.measures.figures import Result, Sample, Tally, curve, spread
+from server.loadtest.measures.figures import LoadCounts, Result, Sample, curve, spread
 from server.loadtest.measures.plan import LoadRefused, Plan, check_target
-from server.loadtest.measures.stopwatch import Reading, keep_own_time, memory_mib, raise_file_limit, read, sample
-from server.loadtest.people import Actor, People
-from server.loadtest.rest import Refused, Rest
-from server.loadtest.rooms import CallRoom, Room, StreamRoom, missing, positions
-from server.loadtest.traffic import Talk
+from server.loadtest.measures.stopwatch import Reading, measure_own_lateness, memory_mib, raise_file_limit, read, sample
+from server.loadtest.rest import RequestRefused, RestClient
+from server.loadtest.rooms import CallRoom, LoadRoom, StreamRoom, missing, positions
+from server.loadtest.traffic import Traffic
+from server.loadtest.users import ActiveMember, LoadUsers
 
 PREPARED_AT_ONCE = 8  # rooms: as many as there are requests at once
 CONNECTED_AT_ONCE = 32  # handshakes under way: enough to keep a server busy, too few to time out
@@ -27,18 +27,18 @@ LOOK_SECONDS = 0.05  # between two looks at whether everybody has heard everythi
 
 
 class LoadRun:
-    """Everybody of one run. `phase`, `opened` and `tally` may be looked at meanwhile."""
+    """Everybody of one run. `phase`, `opened` and `counts` may be looked at meanwhile."""
 
-    def __init__(self, plan: Plan, secret: str, rest: Rest) -> None:
+    def __init__(self, plan: Plan, secret: str, rest: RestClient) -> None:
         self.plan = plan
         self.phase = "everybody connects"
-        self.tally = Tally()
+        self.counts = LoadCounts()
         self.connected = 0
         self.samples: list[Sample] = []
         self._rest = rest
-        self._people = People(secret, rest)
-        self._rooms: list[Room] = []
-        self._open_rooms: list[Room] = []
+        self._users = LoadUsers(secret, rest)
+        self._rooms: list[LoadRoom] = []
+        self._open_rooms: list[LoadRoom] = []
         self._block_seconds = 0.0
         self._began_at = datetime.now(UTC).isoformat(timespec="seconds")
 
@@ -54,12 +54,12 @@ class LoadRun:
         check_target(config["websocketUrl"], yes_really)
         self._block_seconds = config["blockSeconds"]
         async with trio.open_nursery() as nursery:
-            listeners = Listeners(config["websocketUrl"], self.plan.encoding, self.tally, nursery)
-            self._rooms = [self._room(number, nursery, listeners) for number in range(self.plan.rooms)]
-            nursery.start_soon(listeners.run)
-            nursery.start_soon(keep_own_time, self.tally)
+            passive_members = PassiveMembers(config["websocketUrl"], self.plan.encoding, self.counts, nursery)
+            self._rooms = [self._room(number, nursery, passive_members) for number in range(self.plan.rooms)]
+            nursery.start_soon(passive_members.run)
+            nursery.start_soon(measure_own_lateness, self.counts)
             result = await self._carry_out(nursery)
-            await each(self._actors(), _leave, LEAVING_AT_ONCE)
+            await each(self._active_members(), _close_client, LEAVING_AT_ONCE)
             nursery.cancel_scope.cancel()
         return result
 
@@ -70,50 +70,50 @@ class LoadRun:
         self.phase = "rooms open"
         await self._open_all()
         self.phase = "everybody talks"
-        talked = await self._talk()
+        traffic_reading = await self._run_traffic()
         self.phase = "rooms end"
         await each(self._open_rooms, self._end, OPENED_AT_ONCE)
         await self._wait_settled()
-        return self._result(connects_per_second, talked)
+        return self._result(connects_per_second, traffic_reading)
 
     # Who is there
 
-    def _room(self, number: int, nursery: trio.Nursery, listeners: Listeners) -> Room:
-        def actor() -> Actor:
-            return Actor(nursery, listeners.url, self.plan.encoding, self._people, self.tally)
+    def _room(self, number: int, nursery: trio.Nursery, passive_members: PassiveMembers) -> LoadRoom:
+        def member() -> ActiveMember:
+            return ActiveMember(nursery, passive_members.url, self.plan.encoding, self._users, self.counts)
 
         if self.plan.kind_of(number) == "call":
-            fan, creator = actor(), actor()
+            fan, creator = member(), member()
             devices = itertools.islice(itertools.cycle((fan, creator)), self.plan.members - 2)
-            listening = [Listener(listeners, person.token) for person in devices]
-            return CallRoom(number, self._rest, fan, creator, listening)
-        fans = [actor() for _ in range(self.plan.fans_in_a_stream)]
+            passive = [PassiveMember(passive_members, person.token) for person in devices]
+            return CallRoom(number, self._rest, fan, creator, passive)
+        fans = [member() for _ in range(self.plan.fans_in_a_stream)]
         viewers = self.plan.members - 1 - len(fans)
-        listening = [Listener(listeners, self._people.token_of_a_viewer()) for _ in range(viewers)]
-        return StreamRoom(number, self._rest, actor(), fans, listening)
+        passive = [PassiveMember(passive_members, self._users.new_viewer_token()) for _ in range(viewers)]
+        return StreamRoom(number, self._rest, member(), fans, passive)
 
-    async def _prepare(self, room: Room) -> None:
+    async def _prepare(self, room: LoadRoom) -> None:
         try:
-            await room.prepare(self._people)
-        except Refused as refused:
+            await room.prepare(self._users)
+        except RequestRefused as refused:
             raise LoadRefused(f"nobody can take part: {refused}{_hint(str(refused))}") from None
 
     async def _connect_all(self, nursery: trio.Nursery) -> float:
         """Sessions a second."""
-        actors = self._actors()
-        listeners = [listener for room in self._rooms for listener in room.listeners]
-        everybody: list[Actor | Listener] = [*actors, *listeners]
+        members = self._active_members()
+        passive_members = [listener for room in self._rooms for listener in room.passive_members]
+        everybody: list[ActiveMember | PassiveMember] = [*members, *passive_members]
         began = trio.current_time()
         await each(everybody, self._connect, CONNECTED_AT_ONCE)
         seconds = trio.current_time() - began
-        for actor in actors:
-            nursery.start_soon(actor.stay)
+        for member in members:
+            nursery.start_soon(member.keep_connected)
         return round(self.connected / seconds, 1)
 
-    def _actors(self) -> list[Actor]:
-        return [actor for room in self._rooms for actor in (room.owner, *room.fans)]
+    def _active_members(self) -> list[ActiveMember]:
+        return [member for room in self._rooms for member in (room.owner, *room.fans)]
 
-    async def _connect(self, member: Actor | Listener) -> None:
+    async def _connect(self, member: ActiveMember | PassiveMember) -> None:
         try:
             await member.connect()
         except NOT_CONNECTED as error:
@@ -128,38 +128,38 @@ class LoadRun:
         spread_seconds = 0 if self.plan.kind == "streams" else min(self._block_seconds, RING_SECONDS_MAX)
         started = trio.current_time()
 
-        async def open_in_turn(numbered: tuple[int, Room]) -> None:
+        async def open_in_turn(numbered: tuple[int, LoadRoom]) -> None:
             number, room = numbered
             await trio.sleep_until(started + number * spread_seconds / len(self._rooms))
             await self._open(room)
 
         await each(enumerate(self._rooms), open_in_turn, OPENED_AT_ONCE)
         if not self._open_rooms:
-            raise LoadRefused(f"no room opened: {', '.join(self.tally.errors)}")
+            raise LoadRefused(f"no room opened: {', '.join(self.counts.errors)}")
 
-    async def _open(self, room: Room) -> None:
+    async def _open(self, room: LoadRoom) -> None:
         try:
             await room.open()
-        except* (Refused, NotJoined, trio.TooSlowError) as failed:
-            self.tally.errors[f"not opened: {_first_of(failed)}"] += 1
+        except* (RequestRefused, NotJoined, trio.TooSlowError) as failed:
+            self.counts.errors[f"not opened: {_first_of(failed)}"] += 1
         else:
             self._open_rooms.append(room)
 
-    async def _talk(self) -> Reading:
+    async def _run_traffic(self) -> Reading:
         gc.freeze()  # what lives now lives to the end: to look through it again would only make everybody late
-        del self.tally.own_lateness[:]
-        began = read(self.tally)
+        del self.counts.own_lateness[:]
+        began = read(self.counts)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(sample, self.tally, self.samples)
-            await Talk(self._open_rooms, self.plan, self.tally).run()
+            nursery.start_soon(sample, self.counts, self.samples)
+            await Traffic(self._open_rooms, self.plan, self.counts).run()
             nursery.cancel_scope.cancel()
-        return read(self.tally).since(began)
+        return read(self.counts).since(began)
 
-    async def _end(self, room: Room) -> None:
+    async def _end(self, room: LoadRoom) -> None:
         try:
             await room.end()
-        except Refused as refused:
-            self.tally.errors[f"not ended: {refused}"] += 1
+        except RequestRefused as refused:
+            self.counts.errors[f"not ended: {refused}"] += 1
 
     async def _wait_settled(self) -> None:
         """Until everybody has heard what anybody has, or it is clear that somebody will not."""
@@ -170,8 +170,8 @@ class LoadRun:
     def _waits_for_something(self) -> bool:
         return any(missing(room) or any(fan.unheard_tips for fan in room.fans) for room in self._open_rooms)
 
-    def _result(self, connects_per_second: float, talked: Reading) -> Result:
-        tally = self.tally
+    def _result(self, connects_per_second: float, traffic_reading: Reading) -> Result:
+        counts = self.counts
         heard = [position for room in self._open_rooms for position in positions(room)]
         return Result(
             plan=self.plan,
@@ -179,32 +179,32 @@ class LoadRun:
             rooms=len(self._open_rooms),
             members=self.connected,
             connects_per_second=connects_per_second,
-            seconds=round(talked.seconds, 2),
+            seconds=round(traffic_reading.seconds, 2),
             deliveries=sum(position.heard for position in heard),
-            deliveries_per_second=talked.per_second(talked.deliveries),
-            commands=dict(tally.sent),
-            tips_per_second=talked.per_second(talked.tips),
-            round_trip_ms=spread(tally.round_trips),
-            blocks=tally.blocks,
-            block_late_ms=spread(tally.lateness),
+            deliveries_per_second=traffic_reading.per_second(traffic_reading.deliveries),
+            commands=dict(counts.sent),
+            tips_per_second=traffic_reading.per_second(traffic_reading.tips),
+            round_trip_ms=spread(counts.round_trips),
+            blocks=counts.blocks,
+            block_late_ms=spread(counts.lateness),
             lost=sum(position.lost for position in heard) + sum(map(missing, self._open_rooms)),
             doubled=sum(position.doubled for position in heard),
-            unanswered=tally.sent.total() - tally.answered.total(),
+            unanswered=counts.sent.total() - counts.answered.total(),
             unheard_tips=sum(fan.unheard_tips for room in self._open_rooms for fan in room.fans),
-            reconnects=tally.reconnects,
-            errors=dict(tally.errors.most_common()),
-            client_cpu_percent=talked.cpu_percent,
+            reconnects=counts.reconnects,
+            errors=dict(counts.errors.most_common()),
+            client_cpu_percent=traffic_reading.cpu_percent,
             client_memory_mib=memory_mib(),
-            client_late_ms=spread(tally.own_lateness),
+            client_late_ms=spread(counts.own_lateness),
             samples=self.samples,
-            round_trip_curve=curve(tally.round_trips),
-            lateness_curve=curve(tally.lateness),
+            round_trip_curve=curve(counts.round_trips),
+            lateness_curve=curve(counts.lateness),
         )
 
 
-async def _leave(actor: Actor) -> None:
+async def _close_client(member: ActiveMember) -> None:
     """For good: the session is not to wait for anybody."""
-    await actor.client.close()
+    await member.client.close()
 
 
 def _first_of(failed: BaseExceptionGroup[BaseException]) -> str:

@@ -5,20 +5,20 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 import trio
 
-from server.loadtest.measures.figures import Tally
+from server.loadtest.measures.figures import LoadCounts
 from server.loadtest.measures.plan import Plan
-from server.loadtest.people import Actor
-from server.loadtest.rooms import Room
+from server.loadtest.rooms import LoadRoom
+from server.loadtest.users import ActiveMember
 
 UNDER_WAY_MAX = 1000  # commands without an answer: a server so far behind is not asked for more
 
 
-class Talk:
+class Traffic:
     """Tips and chat of all rooms: each room in turn, and in each of them another every time."""
 
-    def __init__(self, rooms: Sequence[Room], plan: Plan, tally: Tally) -> None:
+    def __init__(self, rooms: Sequence[LoadRoom], plan: Plan, counts: LoadCounts) -> None:
         self._plan = plan
-        self._tally = tally
+        self._counts = counts
         self._tippers = in_turn([room.fans for room in rooms])
         self._chatters = in_turn([(*room.fans, room.owner) for room in rooms])
         self._under_way = 0
@@ -27,15 +27,19 @@ class Talk:
         """For as long as is planned, and until all that was said is answered."""
         ends_at = trio.current_time() + self._plan.seconds
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._say, nursery, Actor.tip, self._tippers, self._plan.tips_per_second, ends_at)
-            nursery.start_soon(self._say, nursery, Actor.chat, self._chatters, self._plan.chats_per_second, ends_at)
+            nursery.start_soon(
+                self._send_evenly, nursery, ActiveMember.tip, self._tippers, self._plan.tips_per_second, ends_at
+            )
+            nursery.start_soon(
+                self._send_evenly, nursery, ActiveMember.chat, self._chatters, self._plan.chats_per_second, ends_at
+            )
             await trio.sleep_until(ends_at)
 
-    async def _say(
+    async def _send_evenly(
         self,
         nursery: trio.Nursery,
-        say: Callable[[Actor], Awaitable[None]],
-        actors: Iterator[Actor],
+        send: Callable[[ActiveMember], Awaitable[None]],
+        members: Iterator[ActiveMember],
         per_second: float,
         ends_at: float,
     ) -> None:
@@ -50,18 +54,18 @@ class Talk:
             await trio.sleep_until(due)
             if self._under_way < UNDER_WAY_MAX:
                 self._under_way += 1
-                nursery.start_soon(self._say_one, say, next(actors))
+                nursery.start_soon(self._send_one, send, next(members))
             else:
-                self._tally.errors["not said: too much is unanswered"] += 1
+                self._counts.errors["not said: too much is unanswered"] += 1
 
-    async def _say_one(self, say: Callable[[Actor], Awaitable[None]], actor: Actor) -> None:
+    async def _send_one(self, send: Callable[[ActiveMember], Awaitable[None]], member: ActiveMember) -> None:
         try:
-            await say(actor)
+            await send(member)
         finally:
             self._under_way -= 1
 
 
-def in_turn(groups: Sequence[Sequence[Actor]]) -> Iterator[Actor]:
+def in_turn(groups: Sequence[Sequence[ActiveMember]]) -> Iterator[ActiveMember]:
     """For ever one of each group, and of each group one after the other."""
     endless = [itertools.cycle(group) for group in groups]
     return (next(group) for group in itertools.cycle(endless))

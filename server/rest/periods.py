@@ -45,7 +45,10 @@ class Span(NamedTuple):
 
 
 async def span_of(period: DayPeriod, zones: TimeZones) -> Span:
-    """Raises InvalidRequest for a zone that is not known and for what is neither a date nor an instant; StorageUnavailable."""
+    """Convert a period's texts to instants, with dates read as midnight in its time zone.
+
+    Raises InvalidRequest for an unknown zone or for a text that is neither a date nor an instant; StorageUnavailable.
+    """
     zone = await zones.find(period.tz)
     if zone is None:
         raise InvalidRequest(

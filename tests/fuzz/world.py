@@ -15,7 +15,7 @@ from domain.protocol.commands import MAX_REF
 from server.broadcast.codec import Encoding
 from server.ids import new_uuid
 from server.loadtest.measures.plan import LoadRefused
-from server.loadtest.rest import Refused, Rest
+from server.loadtest.rest import RequestRefused, RestClient
 from tests.fuzz.document import Command, Field, close_codes, read_commands
 from tests.fuzz.frames import Frame, Step, frame_of
 from tests.fuzz.hostile import Written, written
@@ -49,7 +49,7 @@ class World:
     ) -> None:
         """`keeper` has one thread and outlives the world: PostgreSQL ends with the thread that started it."""
         self.server = server
-        self.rest = Rest(f"http://127.0.0.1:{server.http_port}")
+        self.rest = RestClient(f"http://127.0.0.1:{server.http_port}")
         self.frames: Counter[str] = Counter()  # sent, by state
         self.answers: Counter[str] = Counter()
         self.ends: Counter[int] = Counter()
@@ -224,7 +224,7 @@ class World:
             while True:
                 try:
                     return await self.rest.ask("POST", path, token, body)
-                except (Refused, LoadRefused) as refused:
+                except (RequestRefused, LoadRefused) as refused:
                     refusal = refused
                 await self._end_rooms()
                 await trio.sleep(0.05)

@@ -9,10 +9,10 @@ import trio
 
 from server.broadcast.codec import Encoding
 from server.ids import new_uuid
-from server.loadtest.client.client import Client, Disconnected, Event, NothingCame
+from server.loadtest.client.client import AnswerTimeout, Client, Disconnected, Event
 from server.loadtest.client.reconnect import NOT_CONNECTED
 from server.loadtest.measures.plan import LoadRefused
-from server.loadtest.rest import Refused, Rest
+from server.loadtest.rest import RequestRefused, RestClient
 from tests.support.clients import token_of
 
 PAUSE_SECONDS = 0.05
@@ -40,7 +40,7 @@ class Person:
     def __init__(self, nursery: trio.Nursery, url: str, encoding: Encoding) -> None:
         self.user_id = new_uuid()
         self.token = token_of(self.user_id, ttl_seconds=7200)
-        self.client = Client(nursery, url, self.token, encoding=encoding, hear=self._hear, kept=0)
+        self.client = Client(nursery, url, self.token, encoding=encoding, on_event=self._hear, kept=0)
         self.heard: set[tuple[str, Any]] = set()  # the kind, and what tells one from another
         self.late = 0
         self.over = False
@@ -58,7 +58,7 @@ class Person:
                     await self.client.wait_closed()
             except NOT_CONNECTED:
                 pass
-            except NothingCame:
+            except AnswerTimeout:
                 await self.client.lose_network()
             await trio.sleep(PAUSE_SECONDS)  # as people do between two lines of chat
 
@@ -77,7 +77,7 @@ class Person:
 class HonestCall:
     """A fan and a creator who talk for as long as the run lasts; the fan pays a block a second."""
 
-    def __init__(self, nursery: trio.Nursery, rest: Rest, url: str) -> None:
+    def __init__(self, nursery: trio.Nursery, rest: RestClient, url: str) -> None:
         self.fan, self.creator = (Person(nursery, url, encoding) for encoding in Encoding)
         self._rest = rest
         self._nursery = nursery
@@ -105,7 +105,7 @@ class HonestCall:
 class HonestStream:
     """A public stream whose owner says something all the time, and two viewers."""
 
-    def __init__(self, nursery: trio.Nursery, rest: Rest, url: str) -> None:
+    def __init__(self, nursery: trio.Nursery, rest: RestClient, url: str) -> None:
         encodings = (Encoding.JSON, Encoding.MSGPACK, Encoding.JSON)
         self.owner, *self.viewers = [Person(nursery, url, encoding) for encoding in encodings]
         self._rest = rest
@@ -132,7 +132,7 @@ class HonestStream:
             text = f"line {lines}"
             try:
                 answer = await self.owner.client.ask("chat:send", channel=channel, text=text)
-            except (Disconnected, NothingCame):
+            except (Disconnected, AnswerTimeout):
                 continue
             if answer["type"] == "ok":
                 self._said.add(("chat:new", text))
@@ -154,19 +154,19 @@ async def wait_inside(*people: Person) -> None:
             await trio.sleep(PAUSE_SECONDS)  # as people do between two lines of chat
 
 
-async def become_creator(rest: Rest, token: str) -> None:
+async def become_creator(rest: RestClient, token: str) -> None:
     terms = {"displayName": "Cleo", "rateTokensPerMin": 60, "acceptsCalls": True}
     await rest.ask("PUT", "/creators/me", token, terms)
 
 
-async def give_tokens(rest: Rest, operator: str, user_id: UUID) -> None:
+async def give_tokens(rest: RestClient, operator: str, user_id: UUID) -> None:
     credit = {"userId": str(user_id), "tokens": TOKENS, "reason": "welcome"}
     await rest.ask("POST", "/admin/credits", operator, credit)
 
 
-async def ask_if_possible(rest: Rest, method: str, path: str, token: str, body: Any = None) -> Any:
+async def ask_if_possible(rest: RestClient, method: str, path: str, token: str, body: Any = None) -> Any:
     """The answer, or None if it was refused or nobody answered."""
     try:
         return await rest.ask(method, path, token, body)
-    except (Refused, LoadRefused):
+    except (RequestRefused, LoadRefused):
         return None

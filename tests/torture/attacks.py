@@ -10,7 +10,7 @@ import trio
 from server.broadcast.codec import Encoding
 from server.loadtest.client.frames import BINARY, TEXT, masked_frame
 from tests.torture.raw import (
-    NO_GOODBYE,
+    ABNORMAL_CLOSURE,
     Raw,
     Target,
     raw_member,
@@ -41,14 +41,14 @@ async def dribble_a_handshake(target: Target, _: Encoding) -> int | None:
                 await stream.send_all(bytes((byte,)))
                 await trio.sleep(DRIBBLE_SECONDS)
             raise AssertionError("the server waits for ever")
-    return NO_GOODBYE
+    return ABNORMAL_CLOSURE
 
 
 async def say_nothing_at_all(target: Target, _: Encoding) -> int | None:
     """A connection, and no byte."""
     async with await trio.open_tcp_stream("127.0.0.1", target.port) as stream:
         assert await stream.receive_some(100) == b""
-    return NO_GOODBYE
+    return ABNORMAL_CLOSURE
 
 
 async def speak_another_protocol(target: Target, _: Encoding) -> int | None:
@@ -57,7 +57,7 @@ async def speak_another_protocol(target: Target, _: Encoding) -> int | None:
             await stream.send_all(random.randbytes(1000) + b"\r\n\r\n")
             while await stream.receive_some(1000):
                 pass
-    return NO_GOODBYE
+    return ABNORMAL_CLOSURE
 
 
 async def never_open_a_session(target: Target, encoding: Encoding) -> int | None:
@@ -84,7 +84,7 @@ async def reset_in_mid_frame(target: Target, encoding: Encoding) -> int | None:
         frame = raw.frame({"type": "chat:send", "channel": target.channel, "text": "never finished"})
         await raw.send(frame[: random.randrange(1, len(frame))])
         raw.reset()
-    return NO_GOODBYE
+    return ABNORMAL_CLOSURE
 
 
 async def send_one_byte_too_many(target: Target, encoding: Encoding) -> int | None:
@@ -208,13 +208,13 @@ class Attack(NamedTuple):
 
 
 ATTACKS = (
-    Attack(dribble_a_handshake, (NO_GOODBYE,)),
-    Attack(say_nothing_at_all, (NO_GOODBYE,)),
-    Attack(speak_another_protocol, (NO_GOODBYE,)),
+    Attack(dribble_a_handshake, (ABNORMAL_CLOSURE,)),
+    Attack(say_nothing_at_all, (ABNORMAL_CLOSURE,)),
+    Attack(speak_another_protocol, (ABNORMAL_CLOSURE,)),
     Attack(never_open_a_session, (4408,)),
     Attack(answer_no_ping, (4002,)),
     Attack(vanish_half_way, (4002,)),
-    Attack(reset_in_mid_frame, (NO_GOODBYE,)),
+    Attack(reset_in_mid_frame, (ABNORMAL_CLOSURE,)),
     Attack(send_one_byte_too_many, (1009,)),
     Attack(never_end_a_message, (1009,)),
     Attack(never_end_an_empty_message, (1009,)),
@@ -225,8 +225,8 @@ ATTACKS = (
     Attack(nest_deeply, (4002, 4400)),  # JSON is refused by name, and its sender, who answers no ping, given up later
     Attack(flood_with_messages, (4429,)),
     Attack(join_and_leave_without_end, (4429, 4001)),  # many answers come at once, each with the whole history
-    Attack(read_too_late, (4001, NO_GOODBYE)),  # on a busy machine it may read later than it is waited for
-    Attack(never_read, (4001, NO_GOODBYE)),  # as little as the kernel takes may still take the goodbye
+    Attack(read_too_late, (4001, ABNORMAL_CLOSURE)),  # on a busy machine it may read later than it is waited for
+    Attack(never_read, (4001, ABNORMAL_CLOSURE)),  # as little as the kernel takes may still take the goodbye
     Attack(send_a_signal_too_large, (1000,)),
     Attack(stay_until_the_token_expires, (4401,)),
 )

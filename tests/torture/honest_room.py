@@ -9,8 +9,8 @@ import trio
 
 from server.broadcast.codec import Encoding
 from server.ids import new_uuid
-from server.loadtest.people import People
-from server.loadtest.rest import Rest
+from server.loadtest.rest import RestClient
+from server.loadtest.users import LoadUsers
 from tests.torture.member import Member, wait_all
 from tests.torture.raw import Target
 from tests.torture.story import check_stories
@@ -22,9 +22,9 @@ HISTORY_EVENTS = 60  # more than who joins is told of
 @asynccontextmanager
 async def honest_room(http_port: int, websocket_port: int, secret: str) -> AsyncIterator[Target]:
     """Its creator and fans, by turns in either subprotocol; when it is left, all that they heard is checked."""
-    with closing(Rest(f"http://127.0.0.1:{http_port}")) as rest:
+    with closing(RestClient(f"http://127.0.0.1:{http_port}")) as rest:
         async with trio.open_nursery() as nursery:
-            people = People(secret, rest)
+            people = LoadUsers(secret, rest)
             users = [new_uuid() for _ in range(1 + FANS)]
             members = [
                 Member(nursery, user, people.token_of(user), websocket_port, encoding)

@@ -9,7 +9,7 @@ from uuid import UUID
 import trio
 
 from server.broadcast.codec import Encoding
-from server.loadtest.client.client import Client, Disconnected, NothingCame
+from server.loadtest.client.client import AnswerTimeout, Client, Disconnected
 from server.loadtest.client.reconnect import NOT_CONNECTED
 from tests.support.processes import LOOK_SECONDS
 from tests.torture.story import Story
@@ -48,7 +48,7 @@ class Member:
             await self._come_in(channel)
             code = await self._client.wait_closed()
             self.close_codes[code] += 1
-            assert self._client.may_come_back, f"put out with {code} {self._client.close_reason}"
+            assert self._client.may_reconnect, f"put out with {code} {self._client.close_reason}"
             await trio.sleep(PAUSE_SECONDS)
 
     async def _come_in(self, channel: str) -> None:
@@ -96,7 +96,7 @@ class Member:
         """The answer; None where nobody can tell what became of it."""
         try:
             answer = await self._client.ask(kind, **fields)
-        except (Disconnected, NothingCame):
+        except (Disconnected, AnswerTimeout):
             return None
         assert answer["type"] == "ok" or answer["error"] in LATER, answer
         return answer

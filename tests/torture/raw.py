@@ -21,7 +21,7 @@ END_SECONDS_MAX = 30.0
 PAUSE_SECONDS = 0.1
 LITTLE_BYTES = 4096  # what the kernel keeps for who does not read
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER: on, for no time
-NO_GOODBYE = None
+ABNORMAL_CLOSURE = None
 
 
 class Target:
@@ -95,7 +95,7 @@ class Raw:
 
     async def end(self) -> int | None:
         """Read to the end, and answer nothing; the code of the Close frame that stands there, if there is one."""
-        code = NO_GOODBYE
+        code = ABNORMAL_CLOSURE
         with trio.fail_after(END_SECONDS_MAX):
             while (frame := await self.next_frame()) is not None:
                 opcode, payload = frame

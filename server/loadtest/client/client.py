@@ -13,15 +13,15 @@ from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnec
 from server.broadcast.codec import Encoding
 from server.loadtest.client.positions import ReadPositions
 
-PATIENCE_SECONDS = 20.0  # for an answer: twice what a server may take for one
+ANSWER_SECONDS = 20.0  # for an answer: twice what a server may take for one
 HANDSHAKE_SECONDS = 10.0  # the library waits for ever for a peer that vanishes meanwhile
 CLOSE_SECONDS = 5.0  # for the server's half of a goodbye
 KEPT_EVENTS = 1000  # that nobody has waited for yet; of more, the oldest are forgotten
 QUEUED_MESSAGES = 64  # that the library has read; a full queue would stop its pongs
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024  # a room:joined with a long history
 
-NORMAL, GOING_AWAY, NO_GOODBYE = 1000, 1001, 1006
-COME_BACK = range(4000, 4100)
+NORMAL, GOING_AWAY, ABNORMAL_CLOSURE = 1000, 1001, 1006
+RECONNECT_CODES = range(4000, 4100)
 SERVER_FAULTS = (1011, 1012, 1013)  # a fault, a restart, too busy: RFC 6455's registry, of a proxy in between
 
 Event = dict[str, Any]
@@ -45,24 +45,25 @@ class Disconnected(Exception):
         self.reason = reason
 
 
-class NothingCame(Exception):
+class AnswerTimeout(Exception):
     """What was waited for did not come in time."""
 
 
-class Disorder(Exception):
+class OutOfOrder(Exception):
     """A room's events had a hole, or one came twice."""
 
 
-def may_come_back(code: int | None) -> bool:
+def may_reconnect(code: int | None) -> bool:
     """Whether a close code invites to connect again, as a broken network does."""
-    return code in (None, GOING_AWAY, NO_GOODBYE, *SERVER_FAULTS) or code in COME_BACK
+    return code in (None, GOING_AWAY, ABNORMAL_CLOSURE, *SERVER_FAULTS) or code in RECONNECT_CODES
 
 
 class Client:
-    """One session. It listens in the nursery that it is given; every event is heard in the order of its arrival.
+    """One session, over one connection at a time; its reader runs in the nursery that it is given.
 
-    `hear` is called with each event at once, and must not wait: a memory channel's `send_nowait` will do. Answers to
-    `ask` go to who asked, alone. The last `kept` events are also there to be waited for, each once.
+    `on_event` is called with each event in the order of arrival; it must not block (`send_nowait` of a memory channel
+    will do). An answer to `ask` goes to its caller alone. The last `kept` events are kept for `wait_for`, which returns
+    each of them once.
     """
 
     def __init__(
@@ -73,7 +74,7 @@ class Client:
         *,
         encoding: Encoding = Encoding.JSON,
         by_header: bool = False,
-        hear: Callable[[Event], object] | None = None,
+        on_event: Callable[[Event], object] | None = None,
         kept: int = KEPT_EVENTS,
     ) -> None:
         self.encoding = encoding
@@ -86,7 +87,7 @@ class Client:
         self._url = url
         self._token = token
         self._by_header = by_header
-        self._hear = hear
+        self._on_event = on_event
         self._websocket: WebSocketConnection | None = None
         self._stream: Stream
         self._closed = trio.Event()
@@ -128,12 +129,12 @@ class Client:
         return self._websocket is not None
 
     @property
-    def may_come_back(self) -> bool:
-        return may_come_back(self.close_code)
+    def may_reconnect(self) -> bool:
+        return may_reconnect(self.close_code)
 
     # What is said
 
-    async def say(self, kind: str, **fields: Any) -> None:
+    async def send(self, kind: str, **fields: Any) -> None:
         """Send a command, and wait for no answer. Raises Disconnected."""
         if self._websocket is None:
             raise Disconnected(self.close_code, self.close_reason)
@@ -149,8 +150,8 @@ class Client:
         ref = f"r{self._refs}"
         awaited = self._asked[ref] = _Awaited(kind, {})
         try:
-            await self.say(kind, ref=ref, **fields)
-            return await self._come(awaited, PATIENCE_SECONDS)
+            await self.send(kind, ref=ref, **fields)
+            return await self._wait_for_event(awaited, ANSWER_SECONDS)
         finally:
             del self._asked[ref]
 
@@ -164,7 +165,7 @@ class Client:
         self.positions.leave(channel)
         return answer
 
-    async def wait_for(self, kind: str, seconds: float = PATIENCE_SECONDS, **fields: Any) -> Event:
+    async def wait_for(self, kind: str, seconds: float = ANSWER_SECONDS, **fields: Any) -> Event:
         """The first event of a kind and with these fields that nobody has waited for. Raises as `ask` does."""
         awaited = _Awaited(kind, fields)
         for event in self.kept:
@@ -175,11 +176,11 @@ class Client:
             raise Disconnected(self.close_code, self.close_reason)
         self._awaited.append(awaited)
         try:
-            return await self._come(awaited, seconds)
+            return await self._wait_for_event(awaited, seconds)
         finally:
             self._awaited.remove(awaited)
 
-    async def _come(self, awaited: "_Awaited", seconds: float) -> Event:
+    async def _wait_for_event(self, awaited: "_Awaited", seconds: float) -> Event:
         with trio.move_on_after(seconds):
             await awaited.over.wait()
         if awaited.event is not None:
@@ -187,7 +188,7 @@ class Client:
         if awaited.over.is_set():
             raise Disconnected(self.close_code, self.close_reason)
         came = [event["type"] for event in self.kept]
-        raise NothingCame(f"{awaited.kind} did not come with {awaited.fields}; what came: {came}")
+        raise AnswerTimeout(f"{awaited.kind} did not come with {awaited.fields}; what came: {came}")
 
     # How it is done
 
@@ -196,7 +197,7 @@ class Client:
         headers = [(b"Authorization", f"Bearer {self._token}".encode())] if in_header else []
         await self._shake_hands(headers)
         if not in_header:
-            await self.say("session:open", token=self._token, **({"resume": resume} if resume else {}))
+            await self.send("session:open", token=self._token, **({"resume": resume} if resume else {}))
         return await self.wait_for("session:ready")
 
     async def _shake_hands(self, headers: list[tuple[bytes, bytes]]) -> None:
@@ -208,7 +209,7 @@ class Client:
                 raise _refusal(failed) from None
         if waited.cancelled_caught:
             await trio.aclose_forcefully(self._stream)
-            raise Disconnected(NO_GOODBYE, "no handshake in time")
+            raise Disconnected(ABNORMAL_CLOSURE, "no handshake in time")
 
     async def _live(
         self, stream: Stream, headers: list[tuple[bytes, bytes]], task_status: trio.TaskStatus[None]
@@ -237,12 +238,12 @@ class Client:
     async def _listen(self, websocket: WebSocketConnection) -> None:
         try:
             while True:
-                self._take(self._decoded(await websocket.get_message()))
+                self._handle(self._decoded(await websocket.get_message()))
         except ConnectionClosed as closed:
             code, reason = (None, None) if closed.reason is None else (closed.reason.code, closed.reason.reason)
             self._note_closed(websocket, code, reason or "")
 
-    def _take(self, event: Event) -> None:
+    def _handle(self, event: Event) -> None:
         self.positions.take(event)
         if event["type"] == "session:ready":
             self.ready = event
@@ -252,8 +253,8 @@ class Client:
         if isinstance(ref, str) and ref in self._asked:
             self._asked[ref].meet(event)
             return
-        if self._hear is not None:
-            self._hear(event)
+        if self._on_event is not None:
+            self._on_event(event)
         for awaited in self._awaited:
             if awaited.event is None and awaited.is_met_by(event):
                 awaited.meet(event)
@@ -305,12 +306,12 @@ async def open_client(
     *,
     encoding: Encoding = Encoding.JSON,
     by_header: bool = False,
-    hear: Callable[[Event], object] | None = None,
+    on_event: Callable[[Event], object] | None = None,
     kept: int = KEPT_EVENTS,
 ) -> AsyncIterator[Client]:
     """A client with an open session, closed at the end; raises Disorder then if a room's events were not in order."""
     async with trio.open_nursery() as nursery:
-        client = Client(nursery, url, token, encoding=encoding, by_header=by_header, hear=hear, kept=kept)
+        client = Client(nursery, url, token, encoding=encoding, by_header=by_header, on_event=on_event, kept=kept)
         try:
             await client.open()
             yield client
@@ -319,7 +320,7 @@ async def open_client(
                 await client.close()
             nursery.cancel_scope.cancel()
     if client.positions.faults:
-        raise Disorder("; ".join(client.positions.faults))
+        raise OutOfOrder("; ".join(client.positions.faults))
 
 
 async def _open_stream(url: str) -> Stream:

@@ -45,9 +45,9 @@ class ReadPositions:
         """Any event; those that number a room count."""
         if event["type"] == "room:joined":
             self._inside.add(event["channel"])
-            self._place(event["channel"]).begin(event["epoch"], event["seq"])
+            self._position_in(event["channel"]).begin(event["epoch"], event["seq"])
         elif "seq" in event:
-            self._place(event["channel"]).take(event["seq"])
+            self._position_in(event["channel"]).take(event["seq"])
 
     def leave(self, channel: str) -> None:
         self._inside.discard(channel)
@@ -66,5 +66,5 @@ class ReadPositions:
             if position.lost or position.doubled
         ]
 
-    def _place(self, channel: str) -> ReadPosition:
+    def _position_in(self, channel: str) -> ReadPosition:
         return self.by_channel.setdefault(channel, ReadPosition())

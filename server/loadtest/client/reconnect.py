@@ -5,16 +5,16 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
-from server.loadtest.client.client import Disconnected, NothingCame, Rejected
+from server.loadtest.client.client import AnswerTimeout, Disconnected, Rejected
 from server.loadtest.client.frames import HandshakeError
-from server.loadtest.measures.figures import Tally
+from server.loadtest.measures.figures import LoadCounts
 
-NOT_CONNECTED = (OSError, HandshakeError, Rejected, Disconnected, NothingCame, trio.TooSlowError)
+NOT_CONNECTED = (OSError, HandshakeError, Rejected, Disconnected, AnswerTimeout, trio.TooSlowError)
 FIRST_PAUSE_SECONDS = 0.1
 PAUSE_SECONDS_MAX = 5.0  # a session waits for two minutes: twenty tries and more
 
 
-async def come_back(connect: Callable[[], Awaitable[object]], tally: Tally) -> None:
+async def reconnect(connect: Callable[[], Awaitable[object]], counts: LoadCounts) -> None:
     """Until it is connected, or cancelled."""
     pause = FIRST_PAUSE_SECONDS
     while True:
@@ -24,5 +24,5 @@ async def come_back(connect: Callable[[], Awaitable[object]], tally: Tally) -> N
         except NOT_CONNECTED:
             pause = min(2 * pause, PAUSE_SECONDS_MAX)
         else:
-            tally.reconnects += 1
+            counts.reconnects += 1
             return

@@ -10,7 +10,7 @@ import msgspec
 from server.loadtest.measures.plan import Plan
 
 
-class Tally:
+class LoadCounts:
     """The running counts of everybody in one run; milliseconds where it is about time."""
 
     def __init__(self) -> None:

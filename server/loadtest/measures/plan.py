@@ -8,7 +8,7 @@ import msgspec
 
 from server.broadcast.codec import Encoding
 
-Kind = Literal["calls", "streams", "mixed"]
+RoomKind = Literal["calls", "streams", "mixed"]
 
 CALL_MEMBERS_MAX = 16  # two parties, each with as many connections as a call takes (calls.connections_per_party)
 MEMBERS_MAX = 100_000  # in all: more sockets than a system lets one process have, unless it is told to
@@ -30,7 +30,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     tips_per_second: float = 0
     chats_per_second: float = 0
-    kind: Kind = "streams"
+    kind: RoomKind = "streams"
     subprotocol: str = Encoding.JSON.value
 
     @property

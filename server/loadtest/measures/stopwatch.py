@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import trio
 
-from server.loadtest.measures.figures import Sample, Tally
+from server.loadtest.measures.figures import LoadCounts, Sample
 
 SAMPLE_SECONDS = 1.0
 OWN_CLOCK_SECONDS = 0.02
@@ -33,16 +33,16 @@ class Reading(NamedTuple):
         return round(self.cpu_seconds / self.seconds * 100, 1)
 
 
-def read(tally: Tally) -> Reading:
-    return Reading(trio.current_time(), tally.deliveries, len(tally.round_trips), time.process_time())
+def read(counts: LoadCounts) -> Reading:
+    return Reading(trio.current_time(), counts.deliveries, len(counts.round_trips), time.process_time())
 
 
-async def sample(tally: Tally, samples: list[Sample]) -> None:
+async def sample(counts: LoadCounts, samples: list[Sample]) -> None:
     """Once a second, until cancelled."""
-    first = before = read(tally)
+    first = before = read(counts)
     while True:
         await trio.sleep_until(first.seconds + (len(samples) + 1) * SAMPLE_SECONDS)
-        now = read(tally)
+        now = read(counts)
         passed, before = now.since(before), now
         samples.append(
             Sample(
@@ -54,12 +54,12 @@ async def sample(tally: Tally, samples: list[Sample]) -> None:
         )
 
 
-async def keep_own_time(tally: Tally) -> None:
+async def measure_own_lateness(counts: LoadCounts) -> None:
     """How late this program itself is woken: a round trip can hold as much that is not the server's."""
     while True:
         due = trio.current_time() + OWN_CLOCK_SECONDS
         await trio.sleep_until(due)
-        tally.own_lateness.append((trio.current_time() - due) * 1000)
+        counts.own_lateness.append((trio.current_time() - due) * 1000)
 
 
 def memory_mib() -> float:

@@ -20,25 +20,25 @@ class Screen:
         self._run = run
 
     def __rich__(self) -> Group:
-        run, tally = self._run, self._run.tally
+        run, counts = self._run, self._run.counts
         table = Table(title=f"{run.phase}: {run.opened:,} of {run.plan.rooms:,} rooms, {run.connected:,} connections")
         for name in ("deliveries", "a second", "tips heard", "blocks", "reconnects", "own CPU", "own memory"):
             table.add_column(name, justify="right")
         last = run.samples[-1] if run.samples else None
         table.add_row(
-            f"{tally.deliveries:,}",
+            f"{counts.deliveries:,}",
             "" if last is None else f"{last.deliveries:,.0f}",
-            f"{len(tally.round_trips):,}",
-            f"{tally.blocks:,}",
-            f"{tally.reconnects:,}",
+            f"{len(counts.round_trips):,}",
+            f"{counts.blocks:,}",
+            f"{counts.reconnects:,}",
             "" if last is None else f"{last.client_cpu_percent:.0f} %",
             f"{memory_mib():.0f} MiB",
         )
         spreads = (
-            ("tip sent to heard, lately", spread(tally.round_trips[-RECENT:])),
-            ("block due to booked, lately", spread(tally.lateness[-RECENT:])),
+            ("tip sent to heard, lately", spread(counts.round_trips[-RECENT:])),
+            ("block due to booked, lately", spread(counts.lateness[-RECENT:])),
         )
-        return Group(table, _spreads(spreads), _errors(dict(tally.errors.most_common(ERRORS_SHOWN))))
+        return Group(table, _spreads(spreads), _errors(dict(counts.errors.most_common(ERRORS_SHOWN))))
 
 
 def show(result: Result, console: Console) -> None:

@@ -19,7 +19,7 @@ import trio
 from domain.ids import UserId
 from server.ids import new_uuid
 from server.loadtest.measures.figures import spread
-from server.loadtest.rest import Rest
+from server.loadtest.rest import RestClient
 from storage.embedded.launcher import find_running
 from storage.postgres import Postgres, open_postgres
 from tests.bench.disk import measure_fsync
@@ -165,7 +165,7 @@ class _Tips:
         self._server = server
         self._postgres = postgres
         self._fans = [UserId(new_uuid()) for _ in range(max((SWEEP_FANS, *plan.fans)))]
-        self._rest = Rest(f"http://127.0.0.1:{server.http_port}")
+        self._rest = RestClient(f"http://127.0.0.1:{server.http_port}")
 
     async def open(self) -> None:
         await make_people(self._postgres, self._fans, [])

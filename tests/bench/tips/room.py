@@ -11,9 +11,9 @@ from domain.ids import UserId
 from server.access.tokens import issue_token
 from server.broadcast.codec import Encoding
 from server.ids import new_uuid
-from server.loadtest.client.listeners import Head, Listener, Listeners
-from server.loadtest.measures.figures import Tally
-from server.loadtest.rest import Rest
+from server.loadtest.client.passive_members import Head, PassiveMember, PassiveMembers
+from server.loadtest.measures.figures import LoadCounts
+from server.loadtest.rest import RestClient
 
 TIP_TOKENS = 1
 TOKEN_SECONDS = 2 * 3600
@@ -37,17 +37,17 @@ class RoundTrip(msgspec.Struct, frozen=True, array_like=True):
     ms: float
 
 
-class Viewer(Listener):
+class Viewer(PassiveMember):
     """Hears every tip, and counts them."""
 
     __slots__ = ("tips",)
 
-    def __init__(self, listeners: Listeners, token: str) -> None:
-        super().__init__(listeners, token)
+    def __init__(self, passive_members: PassiveMembers, token: str) -> None:
+        super().__init__(passive_members, token)
         self.tips = 0
 
-    def hear(self, event: Head) -> None:
-        super().hear(event)
+    def on_event(self, event: Head) -> None:
+        super().on_event(event)
         if event.type == "tip:new" and event.seq is not None:
             self.tips += 1
 
@@ -57,8 +57,8 @@ class Fan(Viewer):
 
     __slots__ = ("_message", "_name", "_sent_at", "round_trips", "sent", "tipping", "waits")
 
-    def __init__(self, listeners: Listeners, token: str, name: str) -> None:
-        super().__init__(listeners, token)
+    def __init__(self, passive_members: PassiveMembers, token: str, name: str) -> None:
+        super().__init__(passive_members, token)
         self.sent = 0
         self.tipping = False
         self.waits = False  # for a tip of its own
@@ -71,8 +71,8 @@ class Fan(Viewer):
         self.tipping = True
         self._tip()
 
-    def hear(self, event: Head) -> None:
-        super().hear(event)
+    def on_event(self, event: Head) -> None:
+        super().on_event(event)
         if self.waits and isinstance(event, TipHead) and event.type == "tip:new" and event.message == self._message:
             self.waits = False
             took = time.perf_counter() - self._sent_at
@@ -86,17 +86,17 @@ class Fan(Viewer):
         self._message = f"{self._name} {self.sent}"
         tip = {"channel": self.channel, "amountTokens": TIP_TOKENS, "message": self._message, "key": self._message}
         self._sent_at = time.perf_counter()
-        self.say({"type": "tip:send", **tip})
+        self.send({"type": "tip:send", **tip})
 
 
 class TipRoom:
     """Everybody in one live stream."""
 
-    def __init__(self, creator: UserId, viewers: Sequence[Viewer], fans: Sequence[Fan], tally: Tally) -> None:
+    def __init__(self, creator: UserId, viewers: Sequence[Viewer], fans: Sequence[Fan], counts: LoadCounts) -> None:
         self.creator = creator
         self.fans = fans
         self._viewers = viewers
-        self._tally = tally
+        self._counts = counts
 
     async def tip(self, seconds: float) -> list[RoundTrip]:
         """All fans for so long; every member has then heard every tip, once and in order, or AssertionError."""
@@ -124,11 +124,11 @@ class TipRoom:
         return sum(fan.sent for fan in self.fans)
 
     def _all_warm(self) -> bool:
-        assert not self._tally.errors, dict(self._tally.errors)
+        assert not self._counts.errors, dict(self._counts.errors)
         return all(len(fan.round_trips) >= WARM_UP_TIPS for fan in self.fans)
 
     def _all_heard(self) -> bool:
-        assert not self._tally.errors, dict(self._tally.errors)
+        assert not self._counts.errors, dict(self._counts.errors)
         return all(member.tips >= self.tips for member in (*self._viewers, *self.fans))
 
     def _check(self) -> None:
@@ -140,27 +140,27 @@ class TipRoom:
 
 @asynccontextmanager
 async def open_tip_room(
-    rest: Rest, url: str, secret: str, fans: Sequence[UserId], viewers: int
+    rest: RestClient, url: str, secret: str, fans: Sequence[UserId], viewers: int
 ) -> AsyncIterator[TipRoom]:
     """A new creator goes live, and everybody joins; at the end the stream ends."""
 
     def token_of(user_id: UserId) -> str:
         return issue_token(secret, user_id, ttl_seconds=TOKEN_SECONDS, now=time.time())
 
-    creator, tally = UserId(new_uuid()), Tally()
+    creator, counts = UserId(new_uuid()), LoadCounts()
     token = token_of(creator)
     await rest.ask("PUT", "/creators/me", token, {"displayName": "Cleo", "rateTokensPerMin": RATE_TOKENS_PER_MIN})
     made = await rest.ask("POST", "/streams", token, {"title": "A bench", "type": "public"})
     stream_id, channel = made["stream"]["id"], made["stream"]["channel"]
     await rest.ask("POST", f"/streams/{stream_id}/start", token)
     async with trio.open_nursery() as nursery:
-        listeners = Listeners(url, Encoding.JSON, tally, nursery, TipHead)
-        nursery.start_soon(listeners.run)
-        listening = [Viewer(listeners, token_of(UserId(new_uuid()))) for _ in range(viewers)]
+        passive_members = PassiveMembers(url, Encoding.JSON, counts, nursery, TipHead)
+        nursery.start_soon(passive_members.run)
+        listening = [Viewer(passive_members, token_of(UserId(new_uuid()))) for _ in range(viewers)]
         # The stream is in the name, or the same fan's key would be the one of an earlier stream's tip.
-        tipping = [Fan(listeners, token_of(fan), f"{channel} {number}") for number, fan in enumerate(fans)]
+        tipping = [Fan(passive_members, token_of(fan), f"{channel} {number}") for number, fan in enumerate(fans)]
         await _join_all([*listening, *tipping], channel)
-        yield TipRoom(creator, listening, tipping, tally)
+        yield TipRoom(creator, listening, tipping, counts)
         nursery.cancel_scope.cancel()
     await rest.ask("POST", f"/streams/{stream_id}/end", token)
 

@@ -17,7 +17,7 @@ import pytest
 import trio
 
 from server.access.tokens import issue_token
-from server.cli.demo import EVERYBODY, FAN_TOKENS, FANS
+from server.cli.demo import DEMO_USERS, FAN_TOKENS, FANS
 from server.config.settings import ConfigError, read_secrets, read_settings
 from storage.embedded.launcher import Address, open_embedded
 from tests.storage.postgres_processes import mode, query
@@ -349,7 +349,7 @@ def test_a_second_server_on_the_same_data_directory_is_refused_and_the_first_goe
 def test_the_greeting_names_the_demo_users_and_tokens_that_work(context: ServerProcess) -> None:
     eventually(lambda: "demo-call" in context.out.all()[-1], "the last line of the greeting")
     said = context.out.all()
-    for person in EVERYBODY:
+    for person in DEMO_USERS:
         token = said[said.index(f"{person.name}: {person.user_id}") + 1].strip()
         assert context.get("/api/me", token=token).json()["user"]["userId"] == str(person.user_id)
     assert said[-1].strip() == f"halfminute demo-call --data {context.data_dir} --http 127.0.0.1:{context.http_port}"

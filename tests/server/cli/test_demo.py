@@ -4,7 +4,7 @@ from pathlib import Path
 
 import trio
 
-from server.cli.demo import EVERYBODY
+from server.cli.demo import DEMO_USERS
 from storage.postgres import open_postgres
 from tests.support.clients import SECRET
 from tests.support.processes import ServerProcess, run_command
@@ -32,4 +32,4 @@ def test_demo_users_are_added_to_a_configured_database_only_if_requested_twice(d
     assert people_in(dsn) == before
     with ServerProcess(tmp_path / "data", "--demo", "--yes-really", settings=settings):
         pass
-    assert people_in(dsn) == before + len(EVERYBODY)
+    assert people_in(dsn) == before + len(DEMO_USERS)

@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from server.ids import new_uuid
-from server.loadtest.rest import Rest
+from server.loadtest.rest import RestClient
 from tests.support.clients import SECRET, token_of
 from tests.support.honest_users import HonestCall, HonestStream
 from tests.support.processes import LOOK_SECONDS, ServerProcess
@@ -53,7 +53,7 @@ async def test_honest_members_receive_all_and_nothing_is_left_of_the_attackers(d
 async def honest_pair(server: ServerProcess) -> AsyncIterator[None]:
     """Hold a call and a stream in the block; at its end check that every event due in them was received once."""
     url = f"ws://127.0.0.1:{server.websocket_port}/ws"
-    with closing(Rest(f"http://127.0.0.1:{server.http_port}")) as rest:
+    with closing(RestClient(f"http://127.0.0.1:{server.http_port}")) as rest:
         async with trio.open_nursery() as nursery:
             call, stream = HonestCall(nursery, rest, url), HonestStream(nursery, rest, url)
             await call.begin(token_of(new_uuid(), role="operator"))

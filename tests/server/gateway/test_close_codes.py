@@ -13,7 +13,7 @@ from server.config.settings import WebsocketSettings
 from server.context import Context
 from server.gateway.asyncapi.document import asyncapi
 from server.ids import new_uuid
-from server.loadtest.client.client import may_come_back
+from server.loadtest.client.client import may_reconnect
 from tests.server.rest.line import line_to
 from tests.support.clients import SECRET
 from tests.support.servers import running_server, with_section
@@ -192,4 +192,4 @@ def test_every_code_is_tried_here_and_says_whether_to_come_back() -> None:
     assert {way.code for way in WAYS} | {AWAY_FROM_STORAGE} == CODES.keys() - unused
     for code, told in CODES.items():
         assert told["reconnect"] is (4000 <= code < 4100)
-        assert told["reconnect"] is may_come_back(code), "our own client believes the document"
+        assert told["reconnect"] is may_reconnect(code), "our own client believes the document"

@@ -10,13 +10,13 @@ import trio
 from server.broadcast.codec import Encoding
 from server.context import Context
 from server.loadtest.client.client import (
+    AnswerTimeout,
     Client,
     Disconnected,
-    Disorder,
     Event,
-    NothingCame,
+    OutOfOrder,
     Rejected,
-    may_come_back,
+    may_reconnect,
     open_client,
 )
 from server.loadtest.client.positions import ReadPosition, ReadPositions
@@ -66,9 +66,11 @@ async def test_a_call_is_heard_in_order_in_both_subprotocols(context: Context, e
 
 async def test_events_are_told_at_once_in_the_order_of_their_arrival(context: Context) -> None:
     heard: list[Event] = []
-    async with open_client(url_of(context), token_of(await add_fan(context, 0)), hear=heard.append, kept=0) as client:
+    async with open_client(
+        url_of(context), token_of(await add_fan(context, 0)), on_event=heard.append, kept=0
+    ) as client:
         for _ in range(3):
-            await client.say("ping")
+            await client.send("ping")
         await client.ask("ping")
         assert [event["type"] for event in heard] == ["session:ready", "pong", "pong", "pong"]
         assert not client.kept
@@ -78,14 +80,14 @@ async def test_an_answer_goes_to_who_asked_and_may_be_an_error(context: Context)
     async with open_client(url_of(context), token_of(await add_fan(context, 0))) as client:
         answer = await client.join("nowhere")
         assert (answer["type"], answer["error"]) == ("error", "NOT_FOUND")
-        with pytest.raises(NothingCame, match="error did not come"):
+        with pytest.raises(AnswerTimeout, match="error did not come"):
             await client.wait_for("error", seconds=0)
 
 
 async def test_who_comes_back_hears_what_it_missed(context: Context) -> None:
     async with a_call(context) as (fan, creator, invitation):
         await fan.lose_network()
-        assert (fan.connected, fan.close_code, fan.may_come_back) == (False, 1006, True)
+        assert (fan.connected, fan.close_code, fan.may_reconnect) == (False, 1006, True)
         for command in ("call:pause", "call:resume"):
             assert (await creator.ask(command, callId=invitation["callId"]))["type"] == "ok"
         ready = await fan.resume()
@@ -107,7 +109,7 @@ async def test_who_is_replaced_knows_that_it_may_not_come_back(context: Context)
         second = Client(nursery, url_of(context), token)
         second.ready = first.ready
         await second.resume()
-        assert (await first.wait_closed(), first.may_come_back) == (4409, False)
+        assert (await first.wait_closed(), first.may_reconnect) == (4409, False)
         with pytest.raises(Disconnected, match="4409"):
             await first.ask("ping")
         await second.close()
@@ -129,7 +131,7 @@ async def test_who_is_not_let_in_is_told_why(context: Context) -> None:
 
 
 async def test_a_hole_in_a_room_is_found(context: Context) -> None:
-    with pytest.raises(Disorder, match="1 lost"):
+    with pytest.raises(OutOfOrder, match="1 lost"):
         async with a_call(context) as (fan, _, invitation):
             fan.positions.by_channel[invitation["channel"]].seq -= 1
             await fan.wait_for("block:charged")
@@ -143,7 +145,7 @@ async def test_a_hole_in_a_room_is_found(context: Context) -> None:
     ],
 )
 def test_a_close_code_says_whether_to_come_back(code: int | None, expected: bool) -> None:
-    assert may_come_back(code) is expected
+    assert may_reconnect(code) is expected
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,11 @@ import trio
 from server.access.tokens import issue_token
 from server.broadcast.codec import Encoding
 from server.ids import new_uuid
-from server.loadtest.client.client import Client, Disconnected, Event, NothingCame
+from server.loadtest.client.client import AnswerTimeout, Client, Disconnected, Event
 from server.loadtest.client.positions import ReadPosition
-from server.loadtest.client.reconnect import come_back
-from server.loadtest.measures.figures import BlockClock, Tally
-from server.loadtest.rest import Rest
+from server.loadtest.client.reconnect import reconnect
+from server.loadtest.measures.figures import BlockClock, LoadCounts
+from server.loadtest.rest import RestClient
 
 TOKEN_SECONDS = 2 * 3600  # longer than any run
 RATE_TOKENS_PER_MIN = 60
@@ -20,10 +20,10 @@ FAN_TOKENS = 100_000_000  # a tip each millisecond for a day
 TIP_TOKENS = 1
 
 
-class People:
+class LoadUsers:
     """Makes users and their tokens, and what they need before they meet."""
 
-    def __init__(self, secret: str, rest: Rest) -> None:
+    def __init__(self, secret: str, rest: RestClient) -> None:
         self._secret = secret
         self._rest = rest
         self._operator = self.token_of(new_uuid(), "operator")
@@ -31,7 +31,7 @@ class People:
     def token_of(self, user_id: UUID, role: str | None = None) -> str:
         return issue_token(self._secret, user_id, role=role, ttl_seconds=TOKEN_SECONDS, now=time.time())
 
-    def token_of_a_viewer(self) -> str:
+    def new_viewer_token(self) -> str:
         """Of somebody of whom nothing but that is needed."""
         return self.token_of(new_uuid())
 
@@ -44,15 +44,17 @@ class People:
         await self._rest.ask("POST", "/admin/credits", self._operator, body, key=f"load {user_id}")
 
 
-class Actor:
+class ActiveMember:
     """A person who does something in a room, and counts what is heard there."""
 
-    def __init__(self, nursery: trio.Nursery, url: str, encoding: Encoding, people: People, tally: Tally) -> None:
+    def __init__(
+        self, nursery: trio.Nursery, url: str, encoding: Encoding, users: LoadUsers, counts: LoadCounts
+    ) -> None:
         self.user_id = new_uuid()
-        self.token = people.token_of(self.user_id)
+        self.token = users.token_of(self.user_id)
         self.channel = ""
-        self.client = Client(nursery, url, self.token, encoding=encoding, hear=self._hear, kept=0)
-        self._tally = tally
+        self.client = Client(nursery, url, self.token, encoding=encoding, on_event=self._on_event, kept=0)
+        self._counts = counts
         self.blocks: BlockClock | None = None  # of the one party of a call that keeps time
         self._tipped_at: dict[str, float] = {}  # by message, until it is heard
         self._tips = 0
@@ -64,14 +66,14 @@ class Actor:
     async def connect(self) -> None:
         await self.client.open()
 
-    async def stay(self) -> None:
+    async def keep_connected(self) -> None:
         """Come back whenever the connection is lost, until it is over for good."""
         while True:
             code = await self.client.wait_closed()
-            self._tally.errors[f"closed with {code}"] += 1
-            if not self.client.may_come_back:
+            self._counts.errors[f"closed with {code}"] += 1
+            if not self.client.may_reconnect:
                 return
-            await come_back(self._resume, self._tally)
+            await reconnect(self._resume, self._counts)
 
     async def join(self, channel: str) -> bool:
         self.channel = channel
@@ -91,15 +93,15 @@ class Actor:
 
     async def do(self, command: str, **fields: object) -> bool:
         """Give a command; whether it was obeyed. What was not is counted by its error."""
-        self._tally.sent[command] += 1
+        self._counts.sent[command] += 1
         try:
             answer = await self.client.ask(command, **fields)
-        except (Disconnected, NothingCame) as lost:
-            self._tally.errors[f"{command}: {type(lost).__name__}"] += 1
+        except (Disconnected, AnswerTimeout) as lost:
+            self._counts.errors[f"{command}: {type(lost).__name__}"] += 1
             return False
-        self._tally.answered[command] += 1
+        self._counts.answered[command] += 1
         if answer["type"] == "error":
-            self._tally.errors[f"{command}: {answer['error']}"] += 1
+            self._counts.errors[f"{command}: {answer['error']}"] += 1
             return False
         return True
 
@@ -111,22 +113,22 @@ class Actor:
     async def _resume(self) -> None:
         ready = await self.client.resume()
         if ready["lost"]:
-            self._tally.errors["a room was lost on coming back"] += 1
+            self._counts.errors["a room was lost on coming back"] += 1
 
-    def _hear(self, event: Event) -> None:
+    def _on_event(self, event: Event) -> None:
         if "seq" not in event or event["type"] == "room:joined":
             return
-        self._tally.deliveries += 1
+        self._counts.deliveries += 1
         if self.blocks is not None and event["type"].startswith(("block:", "call:")):
             self._note_block(event)
         if event["type"] == "tip:new" and event["from"]["userId"] == str(self.user_id):
             sent_at = self._tipped_at.pop(event["message"], None)
             if sent_at is not None:
-                self._tally.round_trips.append((trio.current_time() - sent_at) * 1000)
+                self._counts.round_trips.append((trio.current_time() - sent_at) * 1000)
 
     def _note_block(self, event: Event) -> None:
         assert self.blocks is not None
         late = self.blocks.take(event)
-        self._tally.blocks += event["type"] == "block:charged"
+        self._counts.blocks += event["type"] == "block:charged"
         if late is not None:
-            self._tally.lateness.append(late)
+            self._counts.lateness.append(late)
