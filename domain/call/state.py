@@ -1,36 +1,105 @@
-"""A call's state in one place, gathered from those who keep its parts."""
+"""The state of one call: its parts, the record that is stored of them, and the view that clients see."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
 
 from domain.billing.meter import Meter
+from domain.call.events import CallEvents
 from domain.call.parties import Parties
-from domain.call.record import CallRecord, Status
+from domain.call.record import CallFacts, CallRecord, CallRules, CallView, Status, as_fields, view_call
 from domain.call.setup import CallSetup
+from domain.ids import UserId, block_key
 from domain.instant import Instant
+from domain.protocol.events import PastTip
+from domain.refusals import Code, Refusal
+from domain.room.chat import ChatAndTips, RoomRef
+from domain.room.effects import Effect, Save
+from domain.room.members import Members, RoomRules
 from domain.room.termination import Termination
 
-
-def record_of(
-    beginning: CallSetup, termination: Termination, parties: Parties, meter: Meter, at: Instant
-) -> CallRecord:
-    """The state to store; its active time never passes what was paid."""
-    return CallRecord(
-        status=_status(beginning, termination, parties),
-        accepted_at=beginning.accepted_at,
-        started_at=beginning.started_at,
-        ended_at=termination.ended_at,
-        end_reason=termination.reason,
-        fan_paused_at=parties.fan.paused_at,
-        creator_paused_at=parties.creator.paused_at,
-        fan_paused=parties.fan.paused_before,
-        creator_paused=parties.creator.paused_before,
-        holds=tuple(parties.standing()),
-        active=meter.billed_active(at),
-        set_back=meter.set_back,
-    )
+ENDED = Refusal(Code.CALL_ENDED, "The call has ended")
 
 
-def _status(beginning: CallSetup, termination: Termination, parties: Parties) -> Status:
-    if termination.ended_at is not None:
-        return "ended"
-    if beginning.ringing:
-        return "ringing"
-    return "paused" if parties.holds else "active"
+class CallState:
+    """Holds the parts of a call, which `Call`, `CallMembership` and `Holds` change.
+
+    All three append the effects that they decide to `effects`, so that effects keep the order of the decisions.
+    """
+
+    def __init__(
+        self,
+        facts: CallFacts,
+        rules: CallRules,
+        meter: Meter,
+        record: CallRecord,
+        restarted_at: Instant | None,
+        room_rules: RoomRules,
+        tips: Iterable[PastTip],
+    ) -> None:
+        self.facts, self.rules, self.meter = facts, rules, meter
+        self.events = CallEvents(facts, meter)
+        self.members = Members(2 * rules.connections_per_party)
+        room_ref = RoomRef(facts.id, facts.channel, meter.epoch, UserId(facts.creator.user_id), ENDED)
+        self.chat_and_tips = ChatAndTips(room_ref, self.members, self.events.publish, room_rules, tips)
+        self.parties = Parties(UserId(facts.fan.user_id), UserId(facts.creator.user_id), rules, meter.clock)
+        self.setup = CallSetup(facts, rules, record, restarted_at)
+        self.termination = Termination(ENDED, record.ended_at, record.end_reason)
+        self.to_give_back = range(0)  # numbers of blocks, set when the call ends; some may have no receipt yet
+        self.effects: list[Effect] = []
+        if restarted_at is not None:
+            self._adopt(record, restarted_at)
+
+    def _adopt(self, record: CallRecord, at: Instant) -> None:
+        if self.meter.committed and self.setup.started_at is None:
+            self.setup.start(at)  # a paid block proves that the call started, even if the stored record is older
+        if self.setup.started_at is not None:
+            self.parties.adopt(record, at)
+
+    def take_effects(self) -> list[Effect]:
+        """Return the effects decided since the last call of this method, and forget them."""
+        decided, self.effects = self.effects, []
+        return decided
+
+    def save(self, at: Instant) -> None:
+        """Append a `Save` of the present record; nothing once the call is over, since its last record is sent later."""
+        if not self.termination.over:
+            self.effects.append(Save(self.record(at)))
+
+    def record(self, at: Instant) -> CallRecord:
+        """Return the state to store; its active time never exceeds what was paid."""
+        record = CallRecord(
+            status=self._status(),
+            accepted_at=self.setup.accepted_at,
+            started_at=self.setup.started_at,
+            ended_at=self.termination.ended_at,
+            end_reason=self.termination.reason,
+            fan_paused_at=self.parties.fan.paused_at,
+            creator_paused_at=self.parties.creator.paused_at,
+            fan_paused=self.parties.fan.paused_before,
+            creator_paused=self.parties.creator.paused_before,
+            holds=tuple(self.parties.standing()),
+            active=self.meter.billed_active(at),
+            set_back=self.meter.set_back,
+        )
+        given_back = [n for n in self.to_give_back if n <= self.meter.committed]
+        if not given_back:
+            return record
+        keys = tuple(block_key(self.facts.id, self.meter.payer, n) for n in given_back)
+        return msgspec.structs.replace(record, given_back=keys)
+
+    def view(self, at: Instant) -> CallView:
+        """Return the call as its parties see it at `at`."""
+        return view_call(self.facts, self.record(at), self.meter.paid, self.meter.paid_through())
+
+    def room(self, at: Instant) -> dict[str, Any]:
+        """Return the view as the field `room` of `room:joined`."""
+        return {"kind": "call", **as_fields(self.view(at))}
+
+    def _status(self) -> Status:
+        if self.termination.ended_at is not None:
+            return "ended"
+        if self.setup.ringing:
+            return "ringing"
+        return "paused" if self.parties.holds else "active"

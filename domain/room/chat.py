@@ -41,7 +41,7 @@ class TipUnderWay(NamedTuple):
     reply: Reply
 
 
-class Talk:
+class ChatAndTips:
     """Who may be in the room is decided elsewhere; who is, may talk here, within its limits."""
 
     def __init__(

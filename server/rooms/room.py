@@ -99,7 +99,7 @@ class LiveRoom:
     def abandon_tips(self) -> None:
         """Answer those whose tips were under way as the room's rules broke."""
         rules = self.stream or self.call
-        for answer in [] if rules is None else rules.talk.abandon():
+        for answer in [] if rules is None else rules.chat_and_tips.abandon():
             answer.reply.deliver(answer.result)
 
     def turn_away(self) -> None:

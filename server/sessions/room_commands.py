@@ -139,7 +139,7 @@ class RoomCommands:
         if command.since_tip_id is None or rules is None:
             return []
         creator_id = UserId(rules.facts.creator.user_id)
-        began, hidden = rules.facts.created_at, rules.talk.hidden
+        began, hidden = rules.facts.created_at, rules.chat_and_tips.hidden
         return await tips_after(self._postgres, room.id, creator_id, began, hidden, command.since_tip_id)
 
     def talk(self, session: Session, command: c.RoomAct, reply: inputs.Reply) -> None:

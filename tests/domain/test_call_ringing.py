@@ -74,10 +74,10 @@ def test_accepting_tells_both_and_charges_nothing_until_both_are_here() -> None:
     story.act(CREATOR, c.CallAccept)
     story.join(CREATOR)
     assert told_kinds(story, FAN) == told_kinds(story, CREATOR) == ["call:accepted"]
-    assert (story.status, story.call.beginning.started_at, story.blocks) == ("active", None, 0)
+    assert (story.status, story.call.setup.started_at, story.blocks) == ("active", None, 0)
     story.wait(19)
     story.join(FAN)
-    assert story.call.beginning.started_at == story.now
+    assert story.call.setup.started_at == story.now
     assert story.blocks == 1
 
 
@@ -118,7 +118,7 @@ def test_both_may_join_while_it_rings_and_the_accept_starts_the_clock() -> None:
     story.wait(12)
     assert (story.status, story.blocks) == ("ringing", 0)
     story.act(CREATOR, c.CallAccept)
-    assert story.call.beginning.started_at == story.now
+    assert story.call.setup.started_at == story.now
     assert story.blocks == 1
 
 

@@ -511,7 +511,7 @@ class StreamMachine(RuleBasedStateMachine):
                 assert event.reason == self.account.end_reason
 
     def _under_way(self) -> bool:
-        return self.story.stream.talk.waits or any(viewer.waiting for viewer in self.account.viewers.values())
+        return self.story.stream.chat_and_tips.waits or any(viewer.waiting for viewer in self.account.viewers.values())
 
     def _check_stream(self) -> None:
         stream, account = self.story.stream, self.account

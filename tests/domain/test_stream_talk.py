@@ -123,7 +123,7 @@ def test_who_is_not_blocked_any_more_is_shown_again_from_then_on() -> None:
     story.mute(FAN)
     story.give(inputs.Barred(FAN))
     story.give(inputs.Barred(FAN, barred=False))
-    assert FAN in story.stream.talk.hidden, "muted users stay hidden"
+    assert FAN in story.stream.chat_and_tips.hidden, "muted users stay hidden"
 
 
 # Tips

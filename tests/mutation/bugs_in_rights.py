@@ -10,7 +10,7 @@ SECRET_TESTS = "tests/server/config/test_local_secrets.py"
 KEY_TESTS = "tests/server/access/test_jwks.py"
 METRICS_TESTS = "tests/server/rest/test_metrics.py"
 CLOCK_TESTS = "tests/server/faults/test_clocks.py"
-STREAM = "domain/stream/stream.py"
+STREAM_MEMBERSHIP = "domain/stream/membership.py"
 
 IN_RIGHTS = (
     Bug(
@@ -67,9 +67,9 @@ IN_RIGHTS = (
         "an operator pays for the blocks of a stream",
         (
             Edit(
-                STREAM,
+                STREAM_MEMBERSHIP,
                 "        if given.is_operator:\n"
-                "            self.viewing_sessions.leave(member.user_id, given.member_id, at)\n",
+                "            self._viewing_sessions.leave(member.user_id, given.member_id, at)\n",
                 "        if given.is_operator:\n",
             ),
         ),
@@ -83,10 +83,9 @@ IN_RIGHTS = (
         "the user pays for what an operator sees for nothing",
         (
             Edit(
-                STREAM,
-                "viewing = None if member_id in self.access_policy.operators else "
-                "self.viewing_sessions.find(member.user_id)",
-                "viewing = self.viewing_sessions.find(member.user_id)",
+                STREAM_MEMBERSHIP,
+                "viewing = None if is_operator else self._viewing_sessions.find(member.user_id)",
+                "viewing = self._viewing_sessions.find(member.user_id)",
             ),
         ),
         f"{STREAM_TESTS}::test_an_operators_connection_that_is_heard_again_does_not_pay_for_another_of_the_same_user",

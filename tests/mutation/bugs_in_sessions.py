@@ -282,8 +282,8 @@ IN_SESSIONS = (
         "a viewer whose connections broke is kept out of the stream that they pay for",
         (
             Edit(
-                "domain/stream/stream.py",
-                "if (silent := self.members.yielding(given.member_id, given.user_id, per_user)) is not None:",
+                "domain/stream/membership.py",
+                "if (silent := self._members.yielding(given.member_id, given.user_id, per_user)) is not None:",
                 "if (silent := given.member_id) in ():",
             ),
         ),
@@ -296,7 +296,7 @@ IN_SESSIONS = (
         "party-yields",
         "a silent connection in a call gives its place to a new one of the same party",
         "a party whose connections broke is kept out of the call",
-        (Edit("domain/call/call.py", "            self._replace_silent(member_id, party, at)\n", ""),),
+        (Edit("domain/call/membership.py", "            self._replace_silent(member_id, party, at)\n", ""),),
         "tests/domain/test_call_end.py::test_a_partys_silent_connection_gives_its_place_to_a_new_one",
         "assert",
         "the new connection is refused",

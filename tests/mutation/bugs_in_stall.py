@@ -2,9 +2,9 @@
 
 from tests.mutation.bugs import Bug, Edit
 
-CALL, STREAM, INBOX, STALL = (
-    "domain/call/call.py",
-    "domain/stream/stream.py",
+CALL_MEMBERSHIP, STREAM_MEMBERSHIP, INBOX, STALL = (
+    "domain/call/membership.py",
+    "domain/stream/membership.py",
     "server/rooms/inbox/inbox.py",
     "server/observability/stall_detector.py",
 )
@@ -56,7 +56,7 @@ IN_STALL = (
         "stall-call",
         "a call is not billed for a stall in which nobody could be heard",
         "both parties are billed, or paid, for time in which nobody was heard",
-        (Edit(CALL, "if stalled.unheard:", "if False:"),),
+        (Edit(CALL_MEMBERSHIP, "if stalled.unheard:", "if False:"),),
         f"{RULES}::test_in_a_long_stall_nobody_pays_and_the_paid_rest_is_kept",
         "AssertionError",
         "20 blocks too many are charged",
@@ -65,7 +65,7 @@ IN_STALL = (
         "stall-stream",
         "… and neither is a viewer of a metered stream",
         "viewers pay for time in which nobody was heard",
-        (Edit(STREAM, "if stalled.unheard and not self.termination.over:", "if False:"),),
+        (Edit(STREAM_MEMBERSHIP, "if stalled.unheard and not self._state.termination.over:", "if False:"),),
         f"{RULES}::test_viewers_of_a_metered_stream_pay_nothing_for_a_long_stall",
         "assert [23, 23] == [3, 3]",
         "20 blocks too many are charged",
@@ -74,7 +74,7 @@ IN_STALL = (
         "stall-excuse",
         "no limit of a call runs out because the server did nothing",
         "people who are still there are thrown out after a stall",
-        (Edit(CALL, "waiting.excuse(stalled.until - at)", "waiting.excuse(0)"),),
+        (Edit(CALL_MEMBERSHIP, "waiting.excuse(stalled.until - at)", "waiting.excuse(0)"),),
         f"{RULES}::test_a_call_goes_on_ringing_for_as_long_as_the_server_could_not_hear_it_accepted",
         "AssertionError",
         "the call is missed",

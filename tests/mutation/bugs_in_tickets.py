@@ -38,7 +38,7 @@ IN_TICKETS = (
         "ticket-presence-kept",
         "presence goes on after a restart from what is stored",
         "a creator whose server restarts has to begin again",
-        (Edit("domain/stream/stream.py", "HostPresence(at, record.present)", "HostPresence(at)"),),
+        (Edit("domain/stream/state.py", "HostPresence(at, record.present)", "HostPresence(at)"),),
         f"{RULE_TESTS}::test_presence_goes_on_from_what_is_stored_and_downtime_earns_nothing",
         "assert",
         "the tickets stay in escrow",

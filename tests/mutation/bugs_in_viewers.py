@@ -52,9 +52,9 @@ IN_VIEWERS = (
         "an owner is paid for the time until the silence is noticed",
         (
             Edit(
-                STREAM,
-                "self.viewing_sessions.note_owner_away(self._host_presence.heard_at, at)",
-                "self.viewing_sessions.note_owner_away(at, at)",
+                "domain/stream/membership.py",
+                "self._viewing_sessions.note_owner_away(self._host_presence.heard_at, at)",
+                "self._viewing_sessions.note_owner_away(at, at)",
             ),
         ),
         f"{TESTS}::test_an_owner_who_fell_silent_is_paid_for_nothing_after_they_were_last_heard",
@@ -83,7 +83,7 @@ IN_VIEWERS = (
         "viewer-again",
         "a session of the owner that connects is told of everybody anew",
         "after a lost connection the owner does not know who watches",
-        (Edit(STREAM, "self._viewers.catch_up(member_id, at)", "pass"),),
+        (Edit(STREAM, "self._state.viewers.catch_up(member_id, at)", "pass"),),
         f"{SERVER_TESTS}::test_the_owners_sessions_are_told_of_all_viewers_anew_after_a_resume",
         "AssertionError",
         "no viewer is told of after the resume",
@@ -176,8 +176,8 @@ IN_VIEWERS = (
         (
             Edit(
                 STREAM,
-                '        self._give_back([user_id], at)\n        self._evict(user_id, "removed", at)',
-                '        self._evict(user_id, "removed", at)',
+                '        self._give_back([user_id], at)\n        self._membership.evict(user_id, "removed", at)',
+                '        self._membership.evict(user_id, "removed", at)',
             ),
         ),
         f"{SERVER_TESTS}::test_a_block_just_begun_is_given_back_if_the_owner_ends_it_and_both_are_told",

@@ -1,0 +1,165 @@
+"""The connections of a stream: joins, leaves, silence, evictions and changed rights, and what they do to the clocks."""
+
+from domain.billing.meter import StoredMeter
+from domain.ids import MemberId, UserId
+from domain.instant import Instant
+from domain.refusals import Code, Refusal, insufficient_tokens
+from domain.room import effects, inputs
+from domain.room.members import Member, RoomFull
+from domain.stream.state import StreamState
+from domain.stream.viewing_session import ViewingSession
+
+TOO_MANY = Refusal(Code.OVERLOADED, "Too many connections in this stream, or too many of yours")
+UNKNOWN_FUNDS = Refusal(Code.OVERLOADED, "What you have could not be looked up in time; try again in a moment")
+SETTLING = Refusal(Code.OVERLOADED, "Your last block is still being booked; try again in a moment")
+
+
+class StreamMembership:
+    """Admits connections to a stream and removes them, and notes which of them are silent."""
+
+    def __init__(self, state: StreamState) -> None:
+        self._state = state
+        self._members, self._access_policy, self._rules = state.members, state.access_policy, state.rules
+        self._viewing_sessions, self._host_presence = state.viewing_sessions, state.host_presence
+
+    def join(self, given: inputs.Joined, at: Instant) -> None:
+        refusal = self._state.termination.why_closed() or self._access_policy.refuse(given.user_id, given.is_operator)
+        viewing = None
+        if refusal is None and self._access_policy.pays(given.user_id, given.is_operator):
+            viewing = None if given.viewing is None else self._viewing_sessions.open(given.user_id, given.viewing)
+            refusal = UNKNOWN_FUNDS if viewing is None else self._why_not_watch(viewing, at)
+        if refusal is None:
+            refusal = self._admit(given, viewing, at)
+        if refusal is not None:
+            self._state.effects.append(effects.Answer(given.reply, refusal))
+
+    def _why_not_watch(self, viewing: ViewingSession, at: Instant) -> Refusal | None:
+        if viewing.revoked:
+            return SETTLING
+        if viewing.may_go_on(at):
+            return None
+        return insufficient_tokens(viewing.meter.next_tokens, viewing.meter.spendable, "to watch this stream")
+
+    def _admit(self, given: inputs.Joined, viewing: ViewingSession | None, at: Instant) -> Refusal | None:
+        per_user = self._rules.connections_per_viewer if viewing is None else self._rules.connections_per_payer
+        if (silent := self._members.yielding(given.member_id, given.user_id, per_user)) is not None:
+            self.leave(silent, at)
+            self._state.effects.append(effects.Disconnect(silent))
+        try:
+            self._state.effects += self._state.presence.join(given.member_id, given.user_id, per_user, at)
+        except RoomFull:
+            return TOO_MANY
+        self._access_policy.note_rights(given.member_id, given.is_operator)
+        if viewing is None:
+            # It may have paid until it joined once more.
+            self._viewing_sessions.leave(given.user_id, given.member_id, at)
+            self._state.save_stopped(at)
+        self._hear(given.member_id, given.user_id, viewing, at)
+        self._state.viewers.note_joined(given.member_id, given.user_id, at)
+        role = self._access_policy.role(given.user_id, given.is_operator)
+        listed = self._state.presence.listed(self._state.facts.owner_id)
+        welcome = self._state.events.room_joined(
+            given.member_id, role, listed, self._state.room(), self._state.chat_and_tips.recent(), viewing, at
+        )
+        self._state.effects.append(effects.Admit(given.member_id, given.reply, welcome))
+        return None
+
+    def _hear(self, member_id: MemberId, user_id: UserId, viewing: ViewingSession | None, at: Instant) -> None:
+        self._members.note_silence(member_id, False)
+        if user_id == self._state.facts.owner_id and self._host_presence.enter(member_id, at):
+            self._viewing_sessions.note_owner_here(at)
+        if viewing is not None:
+            viewing.warning.repeat()
+            self._viewing_sessions.watch(viewing, member_id, at)
+
+    def note_sound(self, member_id: MemberId, at: Instant) -> None:
+        member = self._members.find(member_id)
+        if member is not None and not self._state.termination.over:
+            is_operator = member_id in self._access_policy.operators
+            viewing = None if is_operator else self._viewing_sessions.find(member.user_id)
+            self._hear(member_id, member.user_id, viewing, at)
+
+    def note_silence(self, member_id: MemberId, heard_at: Instant, at: Instant) -> None:
+        """Not heard of since then: nobody pays, or is paid, for what may not arrive."""
+        self._members.note_silence(member_id, True)
+        if member := self._members.find(member_id):
+            self._viewing_sessions.drop(member.user_id, member_id, at)
+            self._note_owner_gone(member_id, heard_at, at)
+            self._state.save_stopped(at)
+
+    def _note_owner_gone(self, member_id: MemberId, heard_at: Instant, at: Instant) -> None:
+        if self._host_presence.leave(member_id, heard_at, at):
+            self._viewing_sessions.note_owner_away(self._host_presence.heard_at, at)
+
+    def note_stall(self, stalled: inputs.Stalled, at: Instant) -> None:
+        """No limit runs out because the server stood still, and nobody is billed for time in which nobody was heard."""
+        self._viewing_sessions.excuse(stalled.until - at)
+        self._host_presence.excuse(stalled.until - at, at)
+        if stalled.unheard and not self._state.termination.over:
+            for member in self._members.listed():
+                self._viewing_sessions.drop(member.user_id, member.member_id, at, excused=True)
+                if self._host_presence.leave(member.member_id, at, at, empty_since=stalled.until):
+                    self._viewing_sessions.note_owner_away(at, at)
+            self._state.save_stopped(at)
+
+    def leave(self, member_id: MemberId, at: Instant) -> None:
+        self._state.effects += self._state.chat_and_tips.overlays.leave(member_id)
+        if member := self._members.find(member_id):
+            self._access_policy.operators.discard(member_id)
+            self._viewing_sessions.leave(member.user_id, member_id, at)
+            self._note_owner_gone(member_id, at, at)
+            self._state.effects += [effects.Remove(member_id), *self._state.presence.leave(member_id, at)]
+            self._state.viewers.note_left(member_id, at)
+            self._state.save_stopped(at)
+
+    def evict(self, user_id: UserId, reason: str, at: Instant) -> None:
+        """All connections of a user; said to the user alone, while the room only sees them leave.
+
+        An operator's connections stay, unless the owner removed the user.
+        """
+        connections = self._members.of(user_id)
+        operators = () if reason == "removed" else self._access_policy.operators
+        leaving = [member for member in connections if member.member_id not in operators]
+        if leaving and len(leaving) == len(connections):
+            for member in leaving:
+                self.leave(member.member_id, at)
+            self._state.effects.append(self._state.events.evict(user_id, reason))
+        else:
+            for member in leaving:
+                self._evict_one(member.member_id, reason, at)
+
+    def _evict_one(self, member_id: MemberId, reason: str, at: Instant) -> None:
+        self.leave(member_id, at)
+        self._state.effects.append(self._state.events.evict_one(member_id, reason))
+
+    # Rights
+
+    def change_rights(self, given: inputs.RightsChanged, at: Instant) -> None:
+        """The clock of a payer who becomes an operator stops; who is one no longer stays, and pays, as anybody may."""
+        member = self._members.find(given.member_id)
+        if member is None or self._state.termination.over:
+            return
+        if given.is_operator is (given.member_id in self._access_policy.operators):
+            return
+        self._access_policy.note_rights(given.member_id, given.is_operator)
+        if given.is_operator:
+            self._viewing_sessions.leave(member.user_id, given.member_id, at)
+            self._state.save_stopped(at)
+        elif (reason := self._why_not_as_anybody(member, given.viewing, at)) is not None:
+            self._evict_one(given.member_id, reason, at)
+
+    def _why_not_as_anybody(self, member: Member, stored: StoredMeter | None, at: Instant) -> str | None:
+        """The reason to put out a connection that is no operator's any more; None if it stays, and its clock runs."""
+        if self._access_policy.refuse(member.user_id, False) is not None:
+            return self._access_policy.why_evicted(member.user_id)
+        if not self._access_policy.pays(member.user_id, False):
+            return None
+        paying = [one for one in self._members.of(member.user_id) if one.member_id not in self._access_policy.operators]
+        if stored is None or len(paying) > self._rules.connections_per_payer:
+            return "token_expired"
+        viewing = self._viewing_sessions.open(member.user_id, stored)
+        if self._why_not_watch(viewing, at) is not None:
+            return "insufficient_funds"
+        if not self._members.is_silent(member.member_id):
+            self._hear(member.member_id, member.user_id, viewing, at)
+        return None
