@@ -96,6 +96,7 @@ async def _drain(context: Context) -> None:
     with trio.CancelScope(shield=True, deadline=ends_at):  # books that do not answer keep no client from its goodbye
         await context.sessions.say_goodbye(CloseCode.DRAINING, "shutting down")
         await _release_lease(context)
+        await context.payments.aclose()
 
 
 async def _release_lease(context: Context) -> None:

@@ -19,6 +19,7 @@ HOMES = {
     "asyncio": {"storage/postgres.py"},
     # demo_call.py and client.py as clients.
     "trio_websocket": {"server/gateway/connection.py", "server/cli/demo_call.py", "server/loadtest/client/client.py"},
+    "stripe": {"server/money/payments/stripe.py", "server/money/payments/service.py"},
     "quart": {"server/rest/"},
     "quart_trio": {"server/rest/"},
     "hypercorn": {"server/rest/"},

@@ -102,7 +102,7 @@ IN_PAYMENTS = (
         "adaptive-pricing",
         "the provider may not convert a price",
         "who pays in another currency pays another amount, and is not credited",
-        (Edit("server/money/payments/stripe.py", '("adaptive_pricing[enabled]", "false"),', ""),),
+        (Edit("server/money/payments/stripe.py", '"adaptive_pricing": {"enabled": False},', ""),),
         "tests/server/rest/test_tokens.py::test_a_purchase_begins_with_a_checkout_that_the_provider_was_asked_for",
         "AssertionError",
         "the form says nothing of adaptive pricing",

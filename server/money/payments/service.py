@@ -6,6 +6,7 @@ it is acknowledged, since sending it again would not change it, and kept, logged
 it.
 """
 
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import structlog
@@ -16,7 +17,6 @@ from server.config.packs import PaymentSettings
 from server.ids import new_uuid
 from server.money.payments.demo import Demo
 from server.money.payments.provider import PaymentEvent, Provider, ProviderUnavailable, ReversalEvent
-from server.money.payments.stripe import Stripe
 from server.observability.metrics import Metrics
 from storage.ledger.actor import StorageActor
 from storage.market.payments import PROBLEMS, Reported, count_open_payments, record_payment, withdraw_acceptance
@@ -30,6 +30,9 @@ from storage.market.purchases import (
 )
 from storage.market.reversals import ReversalReported, count_open_reversals, record_reversal
 from storage.postgres import Postgres
+
+if TYPE_CHECKING:
+    from server.money.payments.stripe import Stripe
 
 log = structlog.get_logger(__name__)
 
@@ -52,7 +55,14 @@ class PaymentService:
         self.demo: Demo | None = None
         self.stripe: Stripe | None = None
         if stripe_secret_key is not None and stripe_webhook_secret is not None:
-            self.stripe = Stripe(settings, secret_key=stripe_secret_key, webhook_secret=stripe_webhook_secret)
+            from server.money.payments import stripe  # takes half a second, and few servers need it
+
+            self.stripe = stripe.Stripe(settings, secret_key=stripe_secret_key, webhook_secret=stripe_webhook_secret)
+
+    async def aclose(self) -> None:
+        """Close what is open towards the providers."""
+        if self.stripe is not None:
+            await self.stripe.aclose()
 
     def open_demo(self, api_url: str) -> None:
         """From here on nobody is charged, whatever other provider is configured."""

@@ -1,15 +1,13 @@
-"""Stripe, or what speaks like it: Checkout Sessions over HTTPS, and the events that it signs."""
+"""Stripe: makes Checkout Sessions by its own package, and reads the events that it signs."""
 
 import hashlib
 import hmac
-import http.client
-import json
-from contextlib import closing
-from typing import Annotated, Any, Literal
-from urllib.parse import urlencode, urlsplit
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
+import stripe
 import structlog
 import trio
 
@@ -28,14 +26,17 @@ from storage.market.purchases import Purchase
 API_VERSION = "2025-06-30.basil"
 ANSWER_SECONDS = 2.5  # of one try; all of them end before a request of ours does
 RETRY_SECONDS = (0.2, 0.5)  # between tries: with one key at work there already, or too much at once
-PASSING = {http.client.CONFLICT, http.client.TOO_MANY_REQUESTS}
-CONNECTIONS = 8  # at once; each has a thread of its own, and they must leave some to others
-MAX_ANSWER_BYTES = 256 * 1024
+PASSING = (HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS)
+CONNECTIONS = 8  # at once: more buyers wait, so that a slow provider holds few sockets
 SIGNATURE_SECONDS = 300  # how far a signature's time may be from ours
-MAX_CENTS = 10**15  # of one payment: more than there is, and fits the database's integers
 MAX_SIGNATURES = 8  # of one event: enough for any rotation of secrets
+MAX_CENTS = 10**15  # of one payment: more than there is, and fits the database's integers
+
+if TYPE_CHECKING:
+    from stripe.params.checkout import SessionCreateParams
 
 log = structlog.get_logger(__name__)
+stripe.enable_telemetry = False  # requests would carry how long earlier ones took
 
 
 # Stripe's ids have at most 255 characters, and a client_reference_id 200; U+0000 is what PostgreSQL cannot store.
@@ -94,31 +95,53 @@ class _Made(msgspec.Struct):
 
 
 class Stripe:
-    """One account of theirs."""
+    """One Stripe account: its secret key makes checkouts, its webhook secret verifies events."""
 
     name = "stripe"
 
     def __init__(self, settings: PaymentSettings, *, secret_key: str, webhook_secret: str) -> None:
         self._settings = settings
-        self._secret_key = secret_key
         self._webhook_secret = webhook_secret.encode()
+        self._http = stripe.HTTPXClient(timeout=ANSWER_SECONDS)
+        self._client = stripe.StripeClient(
+            secret_key,
+            http_client=self._http,
+            base_addresses={"api": settings.stripe_url.rstrip("/")},
+            stripe_version=API_VERSION,
+            max_network_retries=0,  # it would not retry TOO_MANY_REQUESTS, and its pauses are longer than a buyer waits
+        )
         self._limiter = trio.CapacityLimiter(CONNECTIONS)
 
     async def check_out(self, purchase: Purchase) -> Checkout:
-        """Raises ProviderUnavailable."""
-        fields = _fields(purchase, self._settings)
+        """Make a Checkout Session under the purchase's id, so that a repeat finds the same one.
+
+        Redirects are not followed: the secret goes to the configured address or nowhere. Raises ProviderUnavailable
+        after a refusal, without an answer in ANSWER_SECONDS, and where Stripe is still busy after RETRY_SECONDS.
+        """
         for pause in (*RETRY_SECONDS, None):
-            status, answer = await self._post("/v1/checkout/sessions", fields, key=str(purchase.id))
-            if status not in PASSING or pause is None:
-                break
-            await trio.sleep(pause)
-        if status != http.client.OK:
-            log.error("stripe.refused", purchase=str(purchase.id), status=status, **_fault(answer))
-            raise ProviderUnavailable(f"HTTP status {status}")
-        try:
-            return Checkout(*msgspec.structs.astuple(msgspec.json.decode(answer, type=_Made)))
-        except msgspec.MsgspecError as error:
-            raise ProviderUnavailable("an answer that cannot be read") from error
+            try:
+                session = await self._create_session(purchase)
+            except (stripe.APIConnectionError, trio.TooSlowError) as error:
+                log.warning("stripe.away", reason=type(error.__cause__ or error).__name__)
+                raise ProviderUnavailable(type(error).__name__) from error
+            except stripe.StripeError as error:
+                if error.http_status not in PASSING or pause is None:
+                    log.error("stripe.refused", purchase=str(purchase.id), status=error.http_status, **_fault(error))
+                    raise ProviderUnavailable(f"HTTP status {error.http_status}") from error
+                await trio.sleep(pause)
+            else:
+                return _checkout(session)
+        raise AssertionError("the last try has no pause")
+
+    async def aclose(self) -> None:
+        """Close the connections that are kept open."""
+        await self._http.close_async()  # type: ignore[no-untyped-call]  # reason: the package does not annotate it
+
+    async def _create_session(self, purchase: Purchase) -> stripe.checkout.Session:
+        options: stripe.RequestOptions = {"idempotency_key": str(purchase.id)}
+        with trio.fail_after(ANSWER_SECONDS):
+            async with self._limiter:
+                return await self._client.v1.checkout.sessions.create_async(_fields(purchase, self._settings), options)
 
     def read_event(self, raw: bytes, signature: str, now: float) -> PaymentEvent | ReversalEvent | None:
         """What an event says that came at this time (unix seconds); None for what is nothing to us.
@@ -151,7 +174,11 @@ class Stripe:
         )
 
     def _is_signed(self, raw: bytes, header: str, now: float) -> bool:
-        """`t=…,v1=…`: the HMAC-SHA256 of the time, a dot and the body; one of several signatures suffices."""
+        """`t=…,v1=…`: the HMAC-SHA256 of the time, a dot and the body; one of several signatures suffices.
+
+        Our own code: the package's check reads the machine's clock, accepts times of the future and times that are
+        written in other ways than signed, and cannot verify bytes that are not UTF-8.
+        """
         parts = [part.partition("=") for part in header.split(",")[: MAX_SIGNATURES + 1]]
         times = [value for name, _, value in parts if name.strip() == "t"]
         if len(times) != 1 or not _is_recent(times[0], now):
@@ -162,19 +189,6 @@ class Stripe:
             if name.strip() == "v1":
                 right |= hmac.compare_digest(signature.encode(), expected)  # each is compared, so time says nothing
         return right
-
-    async def _post(self, path: str, fields: list[tuple[str, str]], *, key: str) -> tuple[int, bytes]:
-        def post() -> tuple[int, bytes]:
-            return _exchange(self._settings.stripe_url, path, fields, self._secret_key, key)
-
-        try:
-            with trio.fail_after(ANSWER_SECONDS):
-                return await trio.to_thread.run_sync(post, abandon_on_cancel=True, limiter=self._limiter)
-        except (OSError, http.client.HTTPException, trio.TooSlowError) as error:
-            log.warning(
-                "stripe.away", reason=f"{type(error).__name__} {getattr(error, 'strerror', None) or ''}".rstrip()
-            )
-            raise ProviderUnavailable(type(error).__name__) from error
 
 
 _REVERSALS: dict[str, Literal["refund", "chargeback"]] = {
@@ -210,46 +224,41 @@ def _intent(given: Any) -> str:
     return found[:255].replace("\0", "") if isinstance(found, str) else ""
 
 
-def _fields(purchase: Purchase, settings: PaymentSettings) -> list[tuple[str, str]]:
-    return [
-        ("mode", "payment"),
-        ("adaptive_pricing[enabled]", "false"),  # a converted price is not the agreed one, and would not be credited
-        ("client_reference_id", str(purchase.id)),
-        ("metadata[purchase_id]", str(purchase.id)),
-        ("payment_intent_data[metadata][purchase_id]", str(purchase.id)),  # of its charge, so that a refund names it
-        ("line_items[0][quantity]", "1"),
-        ("line_items[0][price_data][currency]", purchase.currency.lower()),
-        ("line_items[0][price_data][unit_amount]", str(purchase.price_cents)),
-        ("line_items[0][price_data][product_data][name]", f"{purchase.tokens} tokens"),
-        ("success_url", settings.success_url),
-        ("cancel_url", settings.cancel_url),
-    ]
+def _fields(purchase: Purchase, settings: PaymentSettings) -> "SessionCreateParams":
+    return {
+        "mode": "payment",
+        "adaptive_pricing": {"enabled": False},  # a converted price is not the agreed one, and would not be credited
+        "client_reference_id": str(purchase.id),
+        "metadata": {"purchase_id": str(purchase.id)},
+        "payment_intent_data": {"metadata": {"purchase_id": str(purchase.id)}},  # of its charge: a refund names it
+        "line_items": [
+            {
+                "quantity": 1,
+                "price_data": {
+                    "currency": purchase.currency.lower(),
+                    "unit_amount": purchase.price_cents,
+                    "product_data": {"name": f"{purchase.tokens} tokens"},
+                },
+            }
+        ],
+        "success_url": settings.success_url,
+        "cancel_url": settings.cancel_url,
+    }
 
 
-def _exchange(url: str, path: str, fields: list[tuple[str, str]], secret_key: str, key: str) -> tuple[int, bytes]:
-    """Status and body. Redirects are not followed: the secret goes to the configured address or nowhere."""
-    parts = urlsplit(url)
-    connection_type = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    with closing(connection_type(parts.hostname or "", parts.port, timeout=ANSWER_SECONDS)) as connection:
-        headers = {
-            "Authorization": f"Bearer {secret_key}",
-            "Content-Type": "application/x-www-form-urlencoded",
-            "Idempotency-Key": key,
-            "Stripe-Version": API_VERSION,
-            "User-Agent": "halfminute",
-        }
-        connection.request("POST", parts.path.rstrip("/") + path, urlencode(fields).encode(), headers)
-        with connection.getresponse() as response:
-            return response.status, response.read(MAX_ANSWER_BYTES)
+def _checkout(session: stripe.checkout.Session) -> Checkout:
+    if not isinstance(url := getattr(session, "url", None), str):
+        raise ProviderUnavailable("an answer without an address")
+    return Checkout(session.id, url)
 
 
-def _fault(answer: bytes) -> dict[str, str]:
-    """The provider's own words for what is wrong, as far as they are its constants: the others may name a card."""
-    try:
-        error = json.loads(answer)["error"]
-        return {name: str(error[name])[:80] for name in ("type", "code", "param") if error.get(name)}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+def _fault(error: stripe.StripeError) -> dict[str, str]:
+    """Stripe's constants for what is wrong; its other words may name a card."""
+    found = error.error
+    if found is None:
         return {}
+    fields = {name: getattr(found, name, None) for name in ("type", "code", "param")}
+    return {name: str(value)[:80] for name, value in fields.items() if value}
 
 
 def _is_recent(timestamp: str, now: float) -> bool:

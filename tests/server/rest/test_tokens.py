@@ -10,10 +10,11 @@ import trio
 
 from server.config.packs import Pack
 from server.context import Context
+from server.money.payments.stripe import Stripe
 from tests.server.rest.conftest import Caller, People
 from tests.server.rest.problems import SOMEBODY, check
 from tests.server.rest.shop import Shop, open_shop
-from tests.support.stripe_stand_in import SECRET_KEY
+from tests.support.stripe_stand_in import SECRET_KEY, WEBHOOK_SECRET
 
 
 @pytest.fixture
@@ -170,7 +171,8 @@ async def test_a_provider_that_is_busy_with_this_key_is_waited_for(shop: Shop) -
 async def test_a_provider_that_is_away_is_told_as_such(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     assert shop.context.payments.stripe is not None
     nowhere = msgspec.structs.replace(shop.context.settings.payments, stripe_url="http://127.0.0.1:1")
-    monkeypatch.setattr(shop.context.payments.stripe, "_settings", nowhere)
+    unreachable = Stripe(nowhere, secret_key=SECRET_KEY, webhook_secret=WEBHOOK_SECRET)
+    monkeypatch.setattr(shop.context.payments, "stripe", unreachable)
     answer = await shop.people.stranger().post("/tokens/purchases", {"packId": "small"})
     check(answer, 503, "PAYMENTS_UNAVAILABLE")
 
