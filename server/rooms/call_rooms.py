@@ -34,8 +34,7 @@ class CallRooms:
         """A call that was made just now: both parties' sessions hear it ring."""
         room = self._room(stored)
         task = self._task(room, stored, [], restarted_at=None)
-        assert room.call is not None
-        task.begin(room.call.events.ringing())
+        task.begin(room.invitations())
         self._start(room, task)
         return room
 

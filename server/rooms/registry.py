@@ -80,9 +80,9 @@ class Registry:
         """Run a room under supervision until it is settled."""
         self._rooms[room.id] = self._by_channel[room.channel] = room
         self._by_party.update(dict.fromkeys(room.parties, room))
-        if room.stream is not None and room.stream.facts.price is not None:
+        if room.has_blocks and room.owner_id is not None:
             self._metered.add(room.id)
-            self._metered_of[room.stream.facts.owner_id] = room
+            self._metered_of[room.owner_id] = room
         self._metrics.rooms.set(len(self._rooms))
         # Not in the context of the request that rang: the room would keep it, token and body, for its whole life.
         self._context.copy().run(partial(self._nursery.start_soon, self._run, room, task, name=f"room {room.id}"))
@@ -100,9 +100,8 @@ class Registry:
         finally:
             del self._rooms[room.id], self._by_channel[room.channel]
             self._metered.discard(room.id)
-            owner_id = None if room.stream_facts is None else room.stream_facts.owner_id
-            if owner_id is not None and self._metered_of.get(owner_id) is room:
-                del self._metered_of[owner_id]
+            if room.owner_id is not None and self._metered_of.get(room.owner_id) is room:
+                del self._metered_of[room.owner_id]
             for party in room.parties:
                 if self._by_party.get(party) is room:  # the next call may have begun already
                     del self._by_party[party]

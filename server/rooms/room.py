@@ -1,6 +1,6 @@
 """A room as the rest of the server reaches it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from typing import Protocol
 
 import trio
@@ -9,7 +9,9 @@ from domain.billing.meter import Meter
 from domain.billing.payment_refusal import TAKEN_UP
 from domain.call.call import Call
 from domain.ids import MemberId, RoomId, UserId
-from domain.room import inputs
+from domain.instant import Duration
+from domain.refusals import Refusal
+from domain.room import effects, inputs
 from domain.room.effects import Audience
 from domain.stream.record import StreamFacts
 from domain.stream.stream import Stream
@@ -78,7 +80,48 @@ class LiveRoom:
             return user_id in self.parties
         if self.stream is None:
             return True
-        return user_id == self.stream.facts.owner_id or self.stream.access_policy.pays(user_id, is_operator)
+        return user_id == self.owner_id or self.stream.access_policy.pays(user_id, is_operator)
+
+    @property
+    def owner_id(self) -> UserId | None:
+        """The creator who owns a stream, also while it restarts; None for a call."""
+        return None if self.stream_facts is None else self.stream_facts.owner_id
+
+    @property
+    def has_blocks(self) -> bool:
+        """Whether this is a stream whose viewers pay by the block, also while it restarts."""
+        return self.stream_facts is not None and self.stream_facts.price is not None
+
+    @property
+    def principals(self) -> tuple[UserId, ...]:
+        """The users without whom the room ends: the parties of a call, or the owner of a stream."""
+        return self.parties if self.owner_id is None else (self.owner_id,)
+
+    @property
+    def is_ringing(self) -> bool:
+        """Whether this is a call that its creator has not answered yet; False while it restarts."""
+        return self.call is not None and self.call.ringing
+
+    def invitations(self) -> list[effects.Send]:
+        """The `call:ringing` event of each party while the call rings; otherwise empty."""
+        return self.call.events.ringing() if self.call is not None and self.call.ringing else []
+
+    def time_left(self, max_tokens: int | None) -> Duration | None:
+        """How long the fan can pay for the call, spending at most `max_tokens` in it; None while it restarts."""
+        return None if self.call is None else self.call.meter.left(self.clock.now(), max_tokens)
+
+    def why_no_access(self, user_id: UserId, is_operator: bool) -> Refusal | None:
+        """Why this user may not join the stream, as far as its rules are loaded; a call answers None."""
+        return None if self.stream is None else self.stream.access_policy.refuse(user_id, is_operator)
+
+    def hidden_users(self) -> Set[UserId]:
+        """The users whose chat and tips are not shown in this room."""
+        return frozenset() if self.rules is None else self.rules.chat_and_tips.hidden
+
+    @property
+    def rules(self) -> Call | Stream | None:
+        """The rules of either kind; None while the room restarts."""
+        return self.stream or self.call
 
     def running_meters(self) -> Iterable[Meter]:
         """Those whose clocks run now."""
@@ -98,8 +141,7 @@ class LiveRoom:
 
     def abandon_tips(self) -> None:
         """Answer those whose tips were under way as the room's rules broke."""
-        rules = self.stream or self.call
-        for answer in [] if rules is None else rules.chat_and_tips.abandon():
+        for answer in [] if self.rules is None else self.rules.chat_and_tips.abandon():
             answer.reply.deliver(answer.result)
 
     def turn_away(self) -> None:

@@ -51,7 +51,7 @@ async def decline_for_starts(postgres: Postgres, registry: Registry) -> None:
     """Decline what rings here for creators who start a stream on another server. Raises StorageUnavailable."""
     for creator in await find_reserved_creators(postgres):
         room = registry.call_of(creator)
-        if room is not None and room.call is not None and room.call.ringing and room.parties[1] == creator:
+        if room is not None and room.is_ringing and room.parties[1] == creator:
             _decline(room, creator)
 
 

@@ -94,8 +94,7 @@ class Bans:
         if not self._until:
             return
         for room in self._registry:
-            owner = () if room.stream is None else (room.stream.facts.owner_id,)
-            if any(self.contains(user_id) for user_id in (*room.parties, *owner)):
+            if any(self.contains(user_id) for user_id in room.principals):
                 room.inbox.deliver(inputs.EndNow("admin"))
 
     async def _disconnect_revoked_overlays(self) -> None:

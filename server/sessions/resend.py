@@ -33,10 +33,9 @@ def _tell_call_end(session: Session, send: Send, moment: float) -> None:
 def _tell_ringing(registry: Registry, session: Session, send: Send) -> None:
     """A user who comes back while their call rings hears it ring."""
     room = registry.call_of(session.user_id)
-    if room is not None and room.call is not None and room.call.ringing:
-        for invitation in room.call.events.ringing():
-            if invitation.user_id == session.user_id:
-                send(invitation.event)
+    for invitation in () if room is None else room.invitations():
+        if invitation.user_id == session.user_id:
+            send(invitation.event)
 
 
 def _tell_of_viewers(registry: Registry, session: Session) -> None:

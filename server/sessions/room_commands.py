@@ -104,7 +104,7 @@ class RoomCommands:
         facts, is_operator = room.stream_facts, session.identity.is_operator
         if facts is None or not pays(facts, session.user_id, is_operator):
             return None
-        if room.stream is not None and room.stream.access_policy.refuse(session.user_id, is_operator) is not None:
+        if room.why_no_access(session.user_id, is_operator) is not None:
             return None
         return await open_viewing_session(self._postgres, room.id, session.user_id)
 
@@ -122,7 +122,7 @@ class RoomCommands:
         memberships = [
             membership for membership in session.live_memberships().values() if membership.audience is Audience.MEMBERS
         ]
-        paid = [membership for membership in memberships if not is_operator and _has_blocks(membership.room)]
+        paid = [membership for membership in memberships if not is_operator and membership.room.has_blocks]
         for membership in memberships:
             if membership not in paid:
                 membership.room.inbox.deliver(inputs.RightsChanged(session.member_id, is_operator))
@@ -135,12 +135,11 @@ class RoomCommands:
                 membership.room.inbox.deliver(inputs.RightsChanged(session.member_id, is_operator, stay))
 
     async def _missed_tips(self, room: LiveRoom, command: c.RoomJoin) -> list[Any]:
-        rules = room.stream or room.call
-        if command.since_tip_id is None or rules is None:
+        if command.since_tip_id is None or room.rules is None:
             return []
-        creator_id = UserId(rules.facts.creator.user_id)
-        began, hidden = rules.facts.created_at, rules.chat_and_tips.hidden
-        return await tips_after(self._postgres, room.id, creator_id, began, hidden, command.since_tip_id)
+        facts, hidden = room.rules.facts, room.hidden_users()
+        creator_id = UserId(facts.creator.user_id)
+        return await tips_after(self._postgres, room.id, creator_id, facts.created_at, hidden, command.since_tip_id)
 
     def talk(self, session: Session, command: c.RoomAct, reply: inputs.Reply) -> None:
         """Hand it to the room, which answers."""
@@ -163,7 +162,3 @@ class RoomCommands:
         if stream.record.status == "scheduled":
             return Refusal(Code.STREAM_NOT_LIVE, "The stream has not begun")
         return await self._absent_rooms.why_absent(stream.facts.id) or STREAM_ENDED
-
-
-def _has_blocks(room: LiveRoom) -> bool:
-    return room.stream_facts is not None and room.stream_facts.price is not None

@@ -179,7 +179,7 @@ IN_SESSIONS = (
         (
             Edit(
                 "server/rooms/room.py",
-                "return user_id == self.stream.facts.owner_id or self.stream.access_policy.pays(user_id, is_operator)",
+                "return user_id == self.owner_id or self.stream.access_policy.pays(user_id, is_operator)",
                 "return True",
             ),
         ),

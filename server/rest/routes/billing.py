@@ -163,9 +163,8 @@ def _seconds_left(request: Request, view: CallView) -> float | None:
     if view.status == "ended":
         return 0.0
     room = request.context.registry.find(view.id)
-    if room is None or room.call is None:
-        return None
-    return seconds(room.call.meter.left(room.clock.now(), view.max_tokens))
+    left = None if room is None else room.time_left(view.max_tokens)
+    return None if left is None else seconds(left)
 
 
 async def _billed_blocks(request: Request, entries: Sequence[Entry]) -> list[BilledBlock]:

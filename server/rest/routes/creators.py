@@ -119,7 +119,7 @@ def _tell_rooms(request: Request, given: inputs.Barred) -> None:
     if call is not None and given.user_id != request.user_id and given.user_id in call.parties:
         call.inbox.deliver(given)
     for room in request.context.registry:
-        if room.stream is not None and room.stream.facts.owner_id == request.user_id:
+        if room.stream is not None and room.owner_id == request.user_id:
             room.inbox.deliver(given)
 
 
