@@ -16,7 +16,7 @@ from server.gateway.connection_limits import ConnectionLimits
 from server.gateway.listener import Listener, ListeningSockets, open_listener
 from server.maintenance import run_maintenance
 from server.rest.app import serve_http
-from server.sessions.heartbeat import keep_pulse
+from server.sessions.heartbeat import run_heartbeat
 from storage.migrate import migrate
 from storage.postgres import StatementRefused, StorageUnavailable, open_postgres
 
@@ -39,7 +39,7 @@ async def open_server(settings: Settings, secrets: Secrets, dsn: str, *, alone: 
             async with trio.open_nursery() as storage_nursery, trio.open_nursery() as rooms_nursery:
                 context = Context(settings, secrets, postgres, rooms_nursery)
                 await context.lease.renew()
-                await context.bans.keep_out()
+                await context.bans.apply_changes()
                 storage_nursery.start_soon(context.actor.run)
                 keep_running = context.faults.keep_running
                 rooms_nursery.start_soon(keep_running, "timers", context.room_lifecycle.timers.run)
@@ -76,7 +76,7 @@ def _open_doors(context: Context, lifecycle: trio.Nursery, http: ListeningSocket
     )
     lifecycle.start_soon(listener.run, lifecycle)
     lifecycle.start_soon(serve_http, context, http)
-    pulse = partial(keep_pulse, context.sessions, settings.presence_seconds, context.faults, context.clock.stalls)
+    pulse = partial(run_heartbeat, context.sessions, settings.presence_seconds, context.faults, context.clock.stalls)
     lifecycle.start_soon(context.faults.keep_running, "heartbeat", pulse)
 
 
@@ -94,7 +94,7 @@ async def _drain(context: Context) -> None:
     if booking.cancelled_caught:
         log.warning("server.drained_in_part", rooms=len(context.registry), postings=context.actor.waiting)
     with trio.CancelScope(shield=True, deadline=ends_at):  # books that do not answer keep no client from its goodbye
-        await context.sessions.say_goodbye(CloseCode.DRAINING, "shutting down")
+        await context.sessions.close_all(CloseCode.DRAINING, "shutting down")
         await _release_lease(context)
         await context.payments.aclose()
 

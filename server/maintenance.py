@@ -39,7 +39,7 @@ async def run_maintenance(context: Context) -> None:
     rounds: tuple[tuple[float, Callable[[], Awaitable[object]]], ...] = (
         (TURN * checkpoint_seconds / SLICES, _Checkpoints(context).store_next),
         (checkpoint_seconds, lambda: context.lease.fence_lost()),
-        (BANS_SECONDS, lambda: context.bans.keep_out()),
+        (BANS_SECONDS, lambda: context.bans.apply_changes()),
         (STARTS_SECONDS, lambda: decline_for_starts(context.postgres, context.registry)),
         (REFUNDS_SECONDS, lambda: give_back_due(context.postgres, context.actor)),
         (ADOPTION_SECONDS, lambda: context.orphans.adopt()),

@@ -33,9 +33,9 @@ class Audiences:
         self._fanouts[audience].publish(event)
 
     @property
-    def owed(self) -> bool:
+    def has_unflushed(self) -> bool:
         """Somebody has not been told yet what was published."""
-        return any(fanout.owes for fanout in self)
+        return any(fanout.has_unflushed for fanout in self)
 
     def flush(self) -> None:
         for fanout in self:

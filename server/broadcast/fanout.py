@@ -11,7 +11,7 @@ from domain.ids import MemberId
 from domain.protocol.events import SequencedEvent
 from server.broadcast.codec import Encoding
 from server.broadcast.history import Broadcast, History
-from server.broadcast.send_queue import Outbox, push_to_each
+from server.broadcast.send_queue import SendQueue, push_to_each
 
 AT_ONCE = 1024  # members of one subprotocol that are served before others run: 5 ms
 
@@ -22,30 +22,30 @@ class Outlet(Protocol):
     """A connection, as far as a broadcast needs it."""
 
     encoding: Encoding
-    outbox: Outbox
+    send_queue: SendQueue
 
 
 class _Members:
     """Who is reached in one subprotocol, in parts that are served at once."""
 
-    __slots__ = ("_parts", "outboxes")
+    __slots__ = ("_parts", "send_queues")
 
     def __init__(self) -> None:
-        self.outboxes: dict[MemberId, Outbox] = {}
-        self._parts: list[list[Outbox]] | None = None  # None: somebody came or went since they were last asked for
+        self.send_queues: dict[MemberId, SendQueue] = {}
+        self._parts: list[list[SendQueue]] | None = None  # None: somebody came or went since they were last asked for
 
-    def add(self, member_id: MemberId, outbox: Outbox) -> None:
-        self.outboxes[member_id] = outbox
+    def add(self, member_id: MemberId, send_queue: SendQueue) -> None:
+        self.send_queues[member_id] = send_queue
         self._parts = None
 
     def remove(self, member_id: MemberId) -> None:
-        if self.outboxes.pop(member_id, None) is not None:
+        if self.send_queues.pop(member_id, None) is not None:
             self._parts = None
 
-    def parts(self) -> list[list[Outbox]]:
+    def parts(self) -> list[list[SendQueue]]:
         if self._parts is None:
-            outboxes = list(self.outboxes.values())
-            self._parts = [outboxes[begun : begun + AT_ONCE] for begun in range(0, len(outboxes), AT_ONCE)]
+            send_queues = list(self.send_queues.values())
+            self._parts = [send_queues[begun : begun + AT_ONCE] for begun in range(0, len(send_queues), AT_ONCE)]
         return self._parts
 
 
@@ -55,7 +55,7 @@ class Reachable(Protocol):
     @property
     def connection(self) -> Outlet | None: ...
 
-    def sits_in(self, fanout: "Fanout") -> bool:
+    def is_member_of(self, fanout: "Fanout") -> bool:
         """It has a seat among these members, and has not left since."""
         ...
 
@@ -92,7 +92,7 @@ class Fanout:
         return self._history.last_seq
 
     @property
-    def owes(self) -> bool:
+    def has_unflushed(self) -> bool:
         """Something was published that is not flushed yet."""
         return bool(self._published)
 
@@ -131,11 +131,14 @@ class Fanout:
         """Nobody is told anything more; returns who was a member. Who is away hears the rest when they are back."""
         self.flush()
         was = self.members()
-        for member_id in {*was, *(member_id for members in self._members.values() for member_id in members.outboxes)}:
+        for member_id in {
+            *was,
+            *(member_id for members in self._members.values() for member_id in members.send_queues),
+        }:
             self._take(self._removing(member_id))
         return was
 
-    def knows(self, member_id: MemberId) -> bool:
+    def is_admitted(self, member_id: MemberId) -> bool:
         """The room has let this member in."""
         return member_id in self._admitted
 
@@ -163,7 +166,7 @@ class Fanout:
     def _take_in(self, member_id: MemberId, missed: list[Broadcast]) -> None:
         session = self._sessions.get(member_id)
         # A session that left, or was resumed, since it asked to join must not hear the room in its newer connection.
-        if session is not None and session.connection is not None and session.sits_in(self):
+        if session is not None and session.connection is not None and session.is_member_of(self):
             self._take(self._adding(member_id, session.connection, missed))
 
     def _take(self, step: Iterator[None]) -> None:
@@ -189,15 +192,15 @@ class Fanout:
         for encoding, members in self._members.items():
             parts = members.parts()
             frame = b"".join([broadcast.frame(encoding) for broadcast in published]) if parts else b""
-            for i, outboxes in enumerate(parts):
+            for i, send_queues in enumerate(parts):
                 if i > 0:
                     yield
-                push_to_each(outboxes, frame)
+                push_to_each(send_queues, frame)
 
     def _adding(self, member_id: MemberId, connection: Outlet, missed: list[Broadcast]) -> Iterator[None]:
         for broadcast in missed:
-            connection.outbox.push(broadcast.frame(connection.encoding))
-        self._members[connection.encoding].add(member_id, connection.outbox)
+            connection.send_queue.push(broadcast.frame(connection.encoding))
+        self._members[connection.encoding].add(member_id, connection.send_queue)
         yield from ()
 
     def _removing(self, member_id: MemberId) -> Iterator[None]:
@@ -220,4 +223,4 @@ def send_to_all(outlets: Sequence[Outlet], event: msgspec.Struct) -> None:
         frame = frames.get(outlet.encoding)
         if frame is None:
             frame = frames[outlet.encoding] = outlet.encoding.frame(event)
-        outlet.outbox.push(frame)
+        outlet.send_queue.push(frame)

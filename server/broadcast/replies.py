@@ -30,7 +30,7 @@ class SocketReply:
         self._ref = ref
 
     def deliver(self, result: Result) -> None:
-        self._outlet.outbox.push(self._outlet.encoding.frame(self._message(result)))
+        self._outlet.send_queue.push(self._outlet.encoding.frame(self._message(result)))
 
     def _message(self, result: Result) -> Any:
         match result:
@@ -61,7 +61,7 @@ class JoinReply(SocketReply):
         super().deliver(result)
 
 
-class EnteringReply:
+class AdmissionReply:
     """Answers a join: an admitted session takes its seat, a refused one gives it up."""
 
     def __init__(self, reply: Reply, take: Callable[[], None], abandon: Callable[[], None]) -> None:

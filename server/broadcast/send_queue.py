@@ -15,7 +15,7 @@ BUSY_SECONDS = 0.02  # between two tries to read while somebody else waits to
 LEFT_BYTES = 65_536  # read at a time, of what nobody will handle
 
 
-class Outbox(trio.abc.Stream):
+class SendQueue(trio.abc.Stream):
     """The stream that trio-websocket speaks through, and the box into which broadcasts are pushed: one order for both.
 
     A frame is offered to the kernel at once; what the kernel refuses waits here, and a writer is started for it.
@@ -37,7 +37,7 @@ class Outbox(trio.abc.Stream):
         "_waiting",
         "_waiting_bytes",
         "closed",
-        "heard_at",
+        "received_at",
     )
 
     def __init__(self, sock: socket.socket, nursery: trio.Nursery, *, limit: int, close_seconds: float) -> None:
@@ -54,7 +54,7 @@ class Outbox(trio.abc.Stream):
         self._leaving = False
         self._drained: trio.Event | None = None  # for who closes: nothing waits any more
         self.closed = trio.Event()
-        self.heard_at = trio.current_time()  # when the peer's last byte came in
+        self.received_at = trio.current_time()  # when the peer's last byte came in
 
     def push(self, frame: bytes) -> None:
         """Send a frame, after those pushed before. Never waits and never fails: a broken connection swallows it."""
@@ -195,7 +195,7 @@ class Outbox(trio.abc.Stream):
             except OSError as error:
                 raise trio.BrokenResourceError from error
             else:
-                self.heard_at = trio.current_time()
+                self.received_at = trio.current_time()
                 await trio.lowlevel.checkpoint()  # a flood from one peer lets others run, too
                 return data
 
@@ -251,17 +251,17 @@ class Outbox(trio.abc.Stream):
 _swallow = len  # who is going, or gone: every frame is taken whole, and nothing becomes of it
 
 
-def push_to_each(outboxes: Iterable[Outbox], frame: bytes) -> None:
+def push_to_each(send_queues: Iterable[SendQueue], frame: bytes) -> None:
     """As `push` into each: a method called for each member would be a tenth of what a broadcast costs."""
     size = len(frame)
-    for outbox in outboxes:
-        accept = outbox._accept  # in two steps: Python 3.11 is slow to call what a slot holds
+    for send_queue in send_queues:
+        accept = send_queue._accept  # in two steps: Python 3.11 is slow to call what a slot holds
         try:
             taken = accept(frame)
         except BlockingIOError:
             taken = 0
         except OSError:
-            outbox.abort()
+            send_queue.abort()
             continue
         if taken != size:
-            outbox._wait(frame[taken:], begun=taken > 0)
+            send_queue._wait(frame[taken:], begun=taken > 0)

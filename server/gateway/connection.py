@@ -17,13 +17,13 @@ from domain.rate_bucket import TokenBucket
 from server.access.rate_limits import RateLimitsUnavailable
 from server.addresses import client_address, is_within, limited_as
 from server.broadcast.codec import Encoding
-from server.broadcast.send_queue import Outbox
+from server.broadcast.send_queue import SendQueue
 from server.close_codes import CloseCode
 from server.config.settings import WebsocketSettings
 from server.context import Context
 from server.gateway.connection_limits import Admission
 from server.gateway.handshake import answer_without_websocket, http_answer, read_head
-from server.gateway.protocol import MAX_BEHIND_SECONDS, Conversation, Goodbye
+from server.gateway.protocol import MAX_BEHIND_SECONDS, ClientProtocol, CloseConnection
 from server.ids import new_uuid
 from server.observability.faults import Faults
 
@@ -52,47 +52,47 @@ async def serve_connection(context: Context, sock: socket.socket, admission: Adm
     settings = context.settings.websocket
     bind_contextvars(connection=str(new_uuid()))  # in every log line of this connection, and of what it sets off
     async with trio.open_nursery() as nursery:
-        outbox = Outbox(sock, nursery, limit=settings.outbox_bytes, close_seconds=settings.close_seconds)
+        send_queue = SendQueue(sock, nursery, limit=settings.outbox_bytes, close_seconds=settings.close_seconds)
         try:
-            accepted = await _shake_hands(context, sock, outbox, nursery)
+            accepted = await _shake_hands(context, sock, send_queue, nursery)
             if accepted is not None:
                 websocket, offer = accepted
-                context.metrics.connection_closed(await _converse(context, outbox, websocket, offer, admission))
+                context.metrics.connection_closed(await _converse(context, send_queue, websocket, offer, admission))
         finally:
             with trio.CancelScope(shield=True):  # bounded by close_seconds, in aclose itself
-                await outbox.aclose()
+                await send_queue.aclose()
             nursery.cancel_scope.cancel()
 
 
 async def _converse(
-    context: Context, outbox: Outbox, websocket: "_Connection", offer: _Offer, admission: Admission
+    context: Context, send_queue: SendQueue, websocket: "_Connection", offer: _Offer, admission: Admission
 ) -> int | None:
     """Until either side has had enough; the close code, if there was one."""
-    conversation = Conversation(context, outbox, offer.encoding, limited=not offer.exempt)
+    protocol = ClientProtocol(context, send_queue, offer.encoding, limited=not offer.exempt)
     try:
         if offer.authorization is None:
-            await conversation.open_by_message(await _first_message(context, websocket))
+            await protocol.open_by_message(await _first_message(context, websocket))
         else:
-            await conversation.open_by_header(offer.authorization)
+            await protocol.open_by_header(offer.authorization)
     except ConnectionClosed as closed:
         return _code_of(closed)
-    except Goodbye as goodbye:
-        await _say(goodbye, outbox)
-        return goodbye.code
+    except CloseConnection as close:
+        await _say(close, send_queue)
+        return close.code
     admission.authenticated()
     websocket.admit_messages()
     code = None
     try:
-        await conversation.send_missed_events()
+        await protocol.send_missed_events()
         while True:
-            await conversation.hear(await websocket.get_message())
+            await protocol.handle_message(await websocket.get_message())
     except ConnectionClosed as closed:
         code = _code_of(closed)
-    except Goodbye as goodbye:
-        code = goodbye.code
-        await _say(goodbye, outbox)
+    except CloseConnection as close:
+        code = close.code
+        await _say(close, send_queue)
     finally:
-        conversation.end(code)
+        protocol.end(code)
     return code
 
 
@@ -107,33 +107,33 @@ async def _first_message(context: Context, websocket: WebSocketConnection) -> st
             message: str | bytes = await websocket.get_message()
             return message
         if not context.clock.stalls.stalled_since(began):  # else it may have come while the server stood still
-            raise Goodbye(CloseCode.OPEN_TIMEOUT, "no session:open in time")
+            raise CloseConnection(CloseCode.OPEN_TIMEOUT, "no session:open in time")
 
 
-async def _say(goodbye: Goodbye, outbox: Outbox) -> None:
-    outbox.close(goodbye.code, goodbye.reason)
-    await outbox.closed.wait()
+async def _say(close: CloseConnection, send_queue: SendQueue) -> None:
+    send_queue.close(close.code, close.reason)
+    await send_queue.closed.wait()
 
 
 async def _shake_hands(
-    context: Context, sock: socket.socket, outbox: Outbox, nursery: trio.Nursery
+    context: Context, sock: socket.socket, send_queue: SendQueue, nursery: trio.Nursery
 ) -> tuple["_Connection", _Offer] | None:
     """The open websocket; None if the client did not get there in time, comes too often or wants what we don't have."""
     with trio.move_on_after(context.settings.websocket.handshake_seconds):
         async with trio.open_nursery() as watch:
-            watch.start_soon(_cancel_when_closed, outbox, watch.cancel_scope)  # or it hangs when the peer vanishes
+            watch.start_soon(_cancel_when_closed, send_queue, watch.cancel_scope)  # or it hangs when the peer vanishes
             shaken = None
             with contextlib.suppress(ConnectionClosed):  # the peer hung up, or sent more without waiting for the answer
-                shaken = await _answer_request(context, sock, outbox, nursery)
+                shaken = await _answer_request(context, sock, send_queue, nursery)
             watch.cancel_scope.cancel()  # also where it was refused: nothing more is waited for
             return shaken
     return None
 
 
 async def _answer_request(
-    context: Context, sock: socket.socket, outbox: Outbox, nursery: trio.Nursery
+    context: Context, sock: socket.socket, send_queue: SendQueue, nursery: trio.Nursery
 ) -> tuple["_Connection", _Offer] | None:
-    connection = await _connection_of_request(outbox, context.settings.websocket, context.faults)
+    connection = await _connection_of_request(send_queue, context.settings.websocket, context.faults)
     if connection is None:
         return None
     nursery.start_soon(connection.read)
@@ -151,21 +151,23 @@ async def _answer_request(
     return connection, offer
 
 
-async def _connection_of_request(outbox: Outbox, settings: WebsocketSettings, faults: Faults) -> "_Connection | None":
+async def _connection_of_request(
+    send_queue: SendQueue, settings: WebsocketSettings, faults: Faults
+) -> "_Connection | None":
     """The websocket that the first request asks for; None if it asks for none, which is answered here."""
-    head = await read_head(outbox)
+    head = await read_head(send_queue)
     if head is None:
         return None
     answer = answer_without_websocket(head)
     if answer is None:
-        connection = _Connection(outbox, settings, faults)
+        connection = _Connection(send_queue, settings, faults)
         try:
             connection.take(head)
         except (RemoteProtocolError, UnicodeError):  # a host name or a list that cannot be decoded raises the latter
             answer = http_answer(b"400 Bad Request", b"This is no websocket handshake (RFC 6455, section 4.2.1)")
         else:
             return connection
-    outbox.push(answer)
+    send_queue.push(answer)
     return None
 
 
@@ -181,14 +183,14 @@ class _Connection(WebSocketConnection):
     Until `admit_messages`, one message as large as session:open may be is read, and nothing after it.
     """
 
-    def __init__(self, outbox: Outbox, settings: WebsocketSettings, faults: Faults) -> None:
+    def __init__(self, send_queue: SendQueue, settings: WebsocketSettings, faults: Faults) -> None:
         super().__init__(
-            outbox,
+            send_queue,
             WSConnection(ConnectionType.SERVER),
             message_queue_size=QUEUED_MESSAGES,
             max_message_size=first_message_bytes(settings),
         )
-        self._outbox = outbox
+        self._send_queue = send_queue
         self._faults = faults
         self._max_frame_bytes = settings.max_frame_bytes
         self._first_is_read = False
@@ -210,7 +212,7 @@ class _Connection(WebSocketConnection):
 
     async def read(self) -> None:
         """Until the end; who does not even ask for a websocket is not waited for any longer then."""
-        with self._faults.contained("connection", self._outbox.abort):
+        with self._faults.contained("connection", self._send_queue.abort):
             try:
                 await self._reader_task()
             except trio.Cancelled as cancelled:
@@ -220,7 +222,7 @@ class _Connection(WebSocketConnection):
                     raise cancelled.__context__ from None
                 raise
         if self._wsproto.state is ConnectionState.CONNECTING:
-            self._outbox.abort()
+            self._send_queue.abort()
 
     async def _handle_ping_event(self, event: Any) -> None:
         await self._count_control_frame()
@@ -242,7 +244,7 @@ class _Connection(WebSocketConnection):
 
     async def _handle_close_connection_event(self, event: Any) -> None:
         if self._wsproto.state is ConnectionState.OPEN:  # it is the parser that gives up, and the library tells nobody
-            self._outbox.close(event.code, event.reason or "")
+            self._send_queue.close(event.code, event.reason or "")
         await super()._handle_close_connection_event(event)
 
     async def _count_control_frame(self) -> None:
@@ -252,13 +254,13 @@ class _Connection(WebSocketConnection):
     async def _end(self, code: int, reason: str) -> None:
         """As the library ends a message that is too large; raises what stops its reader."""
         self._close_reason = CloseReason(code, reason)
-        self._outbox.close(code, reason)
+        self._send_queue.close(code, reason)
         await self._recv_channel.aclose()
         raise ConnectionClosed(self._close_reason)
 
 
-async def _cancel_when_closed(outbox: Outbox, scope: trio.CancelScope) -> None:
-    await outbox.closed.wait()
+async def _cancel_when_closed(send_queue: SendQueue, scope: trio.CancelScope) -> None:
+    await send_queue.closed.wait()
     scope.cancel()
 
 

@@ -4,13 +4,13 @@ import re
 
 import trio
 
-from server.broadcast.send_queue import Outbox
+from server.broadcast.send_queue import SendQueue
 
 HEAD_BYTES_MAX = 16_384  # request line and headers: a token has a few thousand at most
 HEALTH_PATH = b"/healthz"
 
 
-async def read_head(outbox: Outbox) -> bytes | None:
+async def read_head(send_queue: SendQueue) -> bytes | None:
     """The request line and the headers, with what came in the same reads; None if the peer hung up before.
 
     What is longer than HEAD_BYTES_MAX is returned unfinished. The caller sets the deadline.
@@ -18,7 +18,7 @@ async def read_head(outbox: Outbox) -> bytes | None:
     head = b""
     while len(head) <= HEAD_BYTES_MAX and not _HEAD_END.search(head):
         try:
-            data = await outbox.receive_some()
+            data = await send_queue.receive_some()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return None
         if not data:

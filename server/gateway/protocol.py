@@ -17,7 +17,7 @@ from server.access.tokens import Identity, TokenRefused, bearer
 from server.access.user_budgets import may_open, refuse_command
 from server.broadcast.codec import PING_FRAME, Encoding, Misfit
 from server.broadcast.replies import JoinReply, SocketReply
-from server.broadcast.send_queue import Outbox
+from server.broadcast.send_queue import SendQueue
 from server.broadcast.value_faults import Undecodable
 from server.close_codes import CloseCode, ends_session
 from server.context import Context
@@ -32,7 +32,7 @@ REFRESH_AFTER_STALL_SECONDS = 10  # for a token that expired while nobody could 
 MAX_BEHIND_SECONDS = 5  # of one's pace: who goes on for so long though refused will not stop
 
 
-class Goodbye(Exception):
+class CloseConnection(Exception):
     """The conversation is over, for a reason that the client is told."""
 
     def __init__(self, code: int, reason: str) -> None:
@@ -41,32 +41,32 @@ class Goodbye(Exception):
         self.reason = reason
 
 
-class Conversation:
+class ClientProtocol:
     """One connection from its first message to its last; a session speaks through it."""
 
     __slots__ = (
         "_context",
-        "_counts",
         "_limited",
+        "_presence_matters",
         "_session",
         "_token_expires_at",
         "_warned_of_expiry",
         "encoding",
-        "outbox",
         "pinged_at",
+        "send_queue",
     )
 
-    def __init__(self, context: Context, outbox: Outbox, encoding: Encoding, *, limited: bool = True) -> None:
+    def __init__(self, context: Context, send_queue: SendQueue, encoding: Encoding, *, limited: bool = True) -> None:
         """`limited`: the limits of a user hold here; not for a network that is exempt from them."""
         self._context = context
         self._limited = limited
         self._session: Session
-        self._counts = False  # whether the session's presence counts somewhere: it is pinged more often then
+        self._presence_matters = False  # whether the session's presence counts somewhere: it is pinged more often then
         self._token_expires_at = 0  # unix seconds
         self._warned_of_expiry = False
         self.encoding = encoding
-        self.outbox = outbox
-        self.pinged_at = outbox.heard_at  # so far nothing is unanswered
+        self.send_queue = send_queue
+        self.pinged_at = send_queue.received_at  # so far nothing is unanswered
 
     # The session
 
@@ -75,27 +75,27 @@ class Conversation:
         try:
             token = bearer(authorization)
         except TokenRefused as refused:
-            raise Goodbye(CloseCode.UNAUTHENTICATED, refused.description) from None
+            raise CloseConnection(CloseCode.UNAUTHENTICATED, refused.description) from None
         self._session = await self._welcome(token, None)
 
     async def open_by_message(self, message: str | bytes) -> None:
         """With the first message, which is `session:open`. Raises Goodbye."""
         command = self._decode(message)
         if not isinstance(command, c.SessionOpen):
-            raise Goodbye(CloseCode.UNAUTHENTICATED, "the first message is session:open")
+            raise CloseConnection(CloseCode.UNAUTHENTICATED, "the first message is session:open")
         self._session = await self._welcome(command.token, command)
 
-    async def hear(self, message: str | bytes) -> None:
+    async def handle_message(self, message: str | bytes) -> None:
         """A message after the first. Raises Goodbye."""
         if not self._is_current:  # commands that were queued here are dropped, not carried out for the newer one
             return
         command = self._decode(message)
         reply = SocketReply(self, command.ref)
-        if self._session.unheard:  # rooms learn that it is heard again before they get what it says
-            self._session.note_silence(self.silent(trio.current_time()))
+        if self._session.is_silent:  # rooms learn that it is heard again before they get what it says
+            self._session.note_silence(self.is_silent(trio.current_time()))
         wait = self._session.token_bucket.take(trio.current_time())
         if wait > MAX_BEHIND_SECONDS:
-            raise Goodbye(CloseCode.TOO_MANY, "too many messages")
+            raise CloseConnection(CloseCode.TOO_MANY, "too many messages")
         try:
             if wait:
                 too_early = {"retryAfterSeconds": round(wait, 3)}
@@ -139,36 +139,36 @@ class Conversation:
         try:
             return await self._context.authenticator.identify(token)
         except TokenRefused as refused:
-            raise Goodbye(CloseCode.UNAUTHENTICATED, refused.description) from None
+            raise CloseConnection(CloseCode.UNAUTHENTICATED, refused.description) from None
         except Banned:
-            raise Goodbye(CloseCode.BANNED, "banned") from None
+            raise CloseConnection(CloseCode.BANNED, "banned") from None
         except StorageUnavailable:
-            raise Goodbye(CloseCode.STORAGE_AWAY, "the database is away") from None
+            raise CloseConnection(CloseCode.STORAGE_AWAY, "the database is away") from None
         except StatementRefused as refused:
             self._context.faults.note("connection", refused, "identity.refused", {})
-            raise Goodbye(CloseCode.STORAGE_AWAY, "the database refused a statement of ours") from None
+            raise CloseConnection(CloseCode.STORAGE_AWAY, "the database refused a statement of ours") from None
 
     async def _welcome(self, token: str, opened: c.SessionOpen | None) -> Session:
         if self._context.draining:
-            raise Goodbye(CloseCode.DRAINING, "shutting down")
+            raise CloseConnection(CloseCode.DRAINING, "shutting down")
         identity, person = await self._identify(token)
         if not await may_open(self._context.rate_limits, identity.user_id):
-            raise Goodbye(CloseCode.TOO_MANY, "too many sessions of this user were opened or resumed")
+            raise CloseConnection(CloseCode.TOO_MANY, "too many sessions of this user were opened or resumed")
         self._token_expires_at = identity.expires_at
         resume = None if opened is None else opened.resume
         known = None if resume is None else self._context.sessions.find(SessionId(resume.session_id), identity.user_id)
-        if known is not None and self.outbox.over:
+        if known is not None and self.send_queue.over:
             # The client gave up while the user was looked up; it may have resumed in a newer connection already.
-            raise Goodbye(CloseCode.NORMAL, "closed by the client")
+            raise CloseConnection(CloseCode.NORMAL, "closed by the client")
         if known is None:
-            await self._context.sessions.make_room(identity.user_id)
+            await self._context.sessions.probe_sessions(identity.user_id)
             self._check_again(identity)
         session = known or self._context.sessions.open(identity, person)
         if session is None:
-            raise Goodbye(CloseCode.TOO_MANY, "too many sessions of this user, and all of them are in use")
+            raise CloseConnection(CloseCode.TOO_MANY, "too many sessions of this user, and all of them are in use")
         # From here on nothing waits: no event of a room comes between what was missed and what follows.
-        rights_changed = session.adopt(identity)
-        heard_at = session.heard_at
+        rights_changed = session.set_identity(identity)
+        received_at = session.received_at
         session.missed_events = known is not None
         replaced = session.attach(self)
         if replaced is not None:
@@ -190,22 +190,22 @@ class Conversation:
         session.resume(backlogs)
         if rights_changed:
             self._context.room_commands.check_rights(session)
-        self._counts = session.counts()
+        self._presence_matters = session.presence_matters()
         resend(
             self._context.registry,
             self._context.settings.websocket.ping_timeout_seconds,
             session,
             self._send,
-            None if known is None else heard_at,
+            None if known is None else received_at,
         )
         return session
 
     def _check_again(self, identity: Identity) -> None:
         """What may have changed while other sessions were asked whether they are there. Raises Goodbye."""
         if self._context.draining:
-            raise Goodbye(CloseCode.DRAINING, "shutting down")
+            raise CloseConnection(CloseCode.DRAINING, "shutting down")
         if self._context.bans.contains(identity.overlay_of or identity.user_id):
-            raise Goodbye(CloseCode.BANNED, "banned")
+            raise CloseConnection(CloseCode.BANNED, "banned")
 
     async def send_missed_events(self) -> None:
         """Tell the balance as it is now, after a resume: what was told before may have been lost with a connection."""
@@ -228,7 +228,7 @@ class Conversation:
         except Misfit as misfit:
             return misfit
         except Undecodable:
-            raise Goodbye(CloseCode.UNDECODABLE, "undecodable message") from None
+            raise CloseConnection(CloseCode.UNDECODABLE, "undecodable message") from None
 
     async def _carry_out(self, command: c.AnyCommand | Misfit, reply: SocketReply) -> None:
         match command:
@@ -239,13 +239,13 @@ class Conversation:
             case c.RoomJoin():
                 reply = JoinReply(self, command.ref, self._context.ice.of(self._session.user_id))
                 await self._context.room_commands.join(self._session, command, reply)
-                self._counts = self._session.counts()
+                self._presence_matters = self._session.presence_matters()
             case c.RoomLeave():
                 self._leave(command.channel, reply)
             case c.TipSend() | c.ChatSend() | c.SignalSend() | c.MemberMute() | c.MemberRemove():
-                self._context.room_commands.talk(self._session, command, reply)
+                self._context.room_commands.send_to_room(self._session, command, reply)
             case c.CallCommand():
-                await self._context.call_commands.give(self._session.user_id, command, reply)
+                await self._context.call_commands.submit(self._session.user_id, command, reply)
             case c.TokenRefresh():
                 self._refresh(command.token, reply)
             case c.SessionOpen():
@@ -268,15 +268,15 @@ class Conversation:
             reply.deliver(Refusal(Code.FORBIDDEN, "The token is another user's"))
             return
         if self._context.bans.contains(identity.user_id):
-            raise Goodbye(CloseCode.BANNED, "banned")
-        if self._session.adopt(identity):
+            raise CloseConnection(CloseCode.BANNED, "banned")
+        if self._session.set_identity(identity):
             self._context.room_commands.check_rights(self._session)
         self._token_expires_at, self._warned_of_expiry = identity.expires_at, False
-        self._counts = self._session.counts()
+        self._presence_matters = self._session.presence_matters()
         reply.deliver({"tokenExpiresAt": rfc3339(identity.expires_at * 1_000_000)})
 
     def _send(self, event: Any) -> None:
-        self.outbox.push(self.encoding.frame(event))
+        self.send_queue.push(self.encoding.frame(event))
 
     # The pulse
 
@@ -287,29 +287,35 @@ class Conversation:
         another one is silent once it was asked, too, and has not answered for so long.
         """
         settings, stalls = self._context.settings.websocket, self._context.clock.stalls
-        heard_at = self.outbox.heard_at
-        if now - max(heard_at, stalls.over_at) >= settings.ping_timeout_seconds:  # nobody was pinged in a stall
-            self.outbox.close(CloseCode.PING_TIMEOUT, "not heard of")
+        received_at = self.send_queue.received_at
+        if now - max(received_at, stalls.over_at) >= settings.ping_timeout_seconds:  # nobody was pinged in a stall
+            self.send_queue.close(CloseCode.PING_TIMEOUT, "not heard of")
         self._check_token(self._token_expires_at - self._context.clock.now() / 1_000_000)
         if self._is_current:
-            self._session.note_silence(self.silent(now))
-        if now - self.pinged_at >= (settings.party_heartbeat_seconds if self._counts else settings.heartbeat_seconds):
+            self._session.note_silence(self.is_silent(now))
+        if now - self.pinged_at >= (
+            settings.party_heartbeat_seconds if self._presence_matters else settings.heartbeat_seconds
+        ):
             self._push_ping(now)
-            self._counts = self._session.counts()
+            self._presence_matters = self._session.presence_matters()
 
-    def silent(self, now: float) -> bool:
+    def is_silent(self, now: float) -> bool:
         """Whether the client has not been heard for so long that it counts as absent."""
-        settings, heard_at = self._context.settings.websocket, self.outbox.heard_at
-        silence = settings.presence_seconds if self._counts else settings.heartbeat_seconds + settings.presence_seconds
-        return now - heard_at >= silence or heard_at < self._context.clock.stalls.silent_before
+        settings, received_at = self._context.settings.websocket, self.send_queue.received_at
+        silence = (
+            settings.presence_seconds
+            if self._presence_matters
+            else settings.heartbeat_seconds + settings.presence_seconds
+        )
+        return now - received_at >= silence or received_at < self._context.clock.stalls.silent_before
 
     def ping(self, now: float) -> None:
         """Ask whether the client is there, unless it has been asked already and has not answered yet."""
-        if self.outbox.heard_at >= self.pinged_at:
+        if self.send_queue.received_at >= self.pinged_at:
             self._push_ping(now)
 
     def _push_ping(self, now: float) -> None:
-        self.outbox.push(PING_FRAME)
+        self.send_queue.push(PING_FRAME)
         self.pinged_at = now
 
     def _check_token(self, seconds_left: float) -> None:
@@ -317,7 +323,7 @@ class Conversation:
             for channel in self._session.live_memberships():
                 self._send(m.AccessRevoked(channel=channel, reason="token_expired"))
             self._context.sessions.end(self._session)
-            self.outbox.close(CloseCode.UNAUTHENTICATED, "token expired")
+            self.send_queue.close(CloseCode.UNAUTHENTICATED, "token expired")
         elif seconds_left <= EXPIRY_WARNING_SECONDS and not self._warned_of_expiry:
             self._warned_of_expiry = True
             self._send(m.TokenExpiring(expires_at=rfc3339(self._token_expires_at * 1_000_000)))
@@ -333,12 +339,12 @@ class Conversation:
         self.pinged_at = -inf
 
     @property
-    def heard_at(self) -> float:
+    def received_at(self) -> float:
         """When the peer's last byte came in, by trio's clock."""
-        return self.outbox.heard_at
+        return self.send_queue.received_at
 
     def close(self, code: int, reason: str) -> None:
-        self.outbox.close(code, reason)
+        self.send_queue.close(code, reason)
 
     async def wait_closed(self) -> None:
-        await self.outbox.closed.wait()
+        await self.send_queue.closed.wait()

@@ -120,7 +120,7 @@ class Dispatch:
             hurried = await self._count("money" if moves_own else "user", str(request.user_id))
             if hurried is not None:
                 return hurried
-            if self._context.bans.closes(request.user_id, route.method, route.path):
+            if self._context.bans.forbids(request.user_id, route.method, route.path):
                 return bans.REFUSAL
         if route.needs is Needs.OPERATOR and not request.is_operator:
             return Refusal(Code.FORBIDDEN, "Only operators may do this")

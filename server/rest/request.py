@@ -72,7 +72,7 @@ class Request:
         """Find out who asks, or whose overlay it is. Raises TokenRefused, StorageUnavailable."""
         token = bearer(self.headers.get("Authorization"))
         authenticator = self.context.authenticator
-        identity = await authenticator.look_on(token) if overlays else authenticator.verify(token)
+        identity = await authenticator.identity_of(token) if overlays else authenticator.verify(token)
         self.user_id, self.is_operator = identity.overlay_of or identity.user_id, identity.is_operator
         await self.context.user_cache.ensure_user(self.user_id)
 

@@ -13,7 +13,7 @@ from domain.ids import CallId, MemberId, RoomId, UserId, block_key
 from domain.instant import Instant, rfc3339, seconds
 from domain.protocol.events import CallEnded, PastTip
 from domain.room import inputs
-from server.rooms.lifecycle import RoomLifecycle, persist
+from server.rooms.lifecycle import RoomLifecycle, retry_storage
 from server.rooms.room import LiveRoom
 from server.rooms.task import RoomTask
 from storage.people.users import blocked_between
@@ -30,7 +30,7 @@ class CallRooms:
         self._postgres = lifecycle.postgres
         self._rules = rules
 
-    def ring(self, stored: StoredCall) -> LiveRoom:
+    def start(self, stored: StoredCall) -> LiveRoom:
         """A call that was made just now: both parties' sessions hear it ring."""
         room = self._room(stored)
         task = self._task(room, stored, [], restarted_at=None)
@@ -40,7 +40,7 @@ class CallRooms:
 
     async def adopt(self, claim: Claim) -> None:
         """A call that lived under an earlier epoch: it waits for both parties to come back."""
-        stored = await persist(lambda: find_call(self._postgres, CallId(claim.room_id)))
+        stored = await retry_storage(lambda: find_call(self._postgres, CallId(claim.room_id)))
         if stored is None or stored.epoch != claim.epoch:
             return
         tips = await self._tips(stored)
@@ -54,10 +54,10 @@ class CallRooms:
 
     async def _apply_late_blocks(self, room: LiveRoom) -> None:
         """A block that was made after the call's rows were read found no room that it could end."""
-        for user_id in await persist(lambda: blocked_between(self._postgres, *room.parties)):
+        for user_id in await retry_storage(lambda: blocked_between(self._postgres, *room.parties)):
             room.inbox.deliver(inputs.Barred(user_id))
 
-    async def again(self, room: LiveRoom) -> RoomTask | None:
+    async def restart(self, room: LiveRoom) -> RoomTask | None:
         """After a crash: new rules from the rows, under a new epoch, with the same members and what they asked."""
         room.call = None
         stored = await self._reclaim(room)
@@ -77,9 +77,9 @@ class CallRooms:
             return False
         now = room.clock.now()
         record, paid = _ended_by_fault(stored, now), stored.paid
-        if not await persist(lambda: save_call(self._postgres, room.id, stored.epoch, record)):
+        if not await retry_storage(lambda: save_call(self._postgres, room.id, stored.epoch, record)):
             return False
-        room.take_back()
+        room.restore_members()
         ended = CallEnded(
             channel=room.channel,
             seq=room.fanout.last_seq + 1,
@@ -92,7 +92,7 @@ class CallRooms:
         )
         room.fanout.publish(ended)
         for user_id in room.parties:
-            self._lifecycle.sessions.tell(user_id, ended_outside(ended), but=room.fanout.members())
+            self._lifecycle.sessions.send_to_user(user_id, ended_outside(ended), but=room.fanout.members())
         room.audiences.clear()
         return True
 
@@ -103,13 +103,13 @@ class CallRooms:
     async def _reclaim(self, room: LiveRoom) -> StoredCall | None:
         """The call as it is under a new epoch of ours; None if it has ended, or has a later owner already."""
         claim = await self._lifecycle.reclaim(room)
-        stored = None if claim is None else await persist(lambda: find_call(self._postgres, CallId(room.id)))
+        stored = None if claim is None else await retry_storage(lambda: find_call(self._postgres, CallId(room.id)))
         return stored if stored is not None and claim is not None and stored.epoch == claim.epoch else None
 
     async def _tips(self, stored: StoredCall) -> list[PastTip]:
         facts, limit = stored.facts, self._lifecycle.settings.recent_events
         creator = UserId(facts.creator.user_id)
-        return await persist(lambda: recent_tips(self._postgres, facts.id, creator, facts.created_at, (), limit))
+        return await retry_storage(lambda: recent_tips(self._postgres, facts.id, creator, facts.created_at, (), limit))
 
     def _room(self, stored: StoredCall) -> LiveRoom:
         facts = stored.facts
@@ -132,7 +132,7 @@ class CallRooms:
             refunded=stored.paid[2:],
         )
         room.call = Call(facts, self._rules, meter, stored.record, restarted_at, self._lifecycle.settings, tips)
-        self._lifecycle.displace(room)
+        self._lifecycle.set_aside_members(room)
         return self._lifecycle.task(
             room, room.call, stored.epoch, partial(save_call, self._postgres, room.id, stored.epoch)
         )
@@ -141,7 +141,7 @@ class CallRooms:
         session = self._lifecycle.sessions.by_member.get(member_id)
         if session is not None and (reply := session.rejoin_reply(room)) is not None:
             room.inbox.deliver(inputs.Joined(member_id, session.user_id, reply))
-            if session.unheard:
+            if session.is_silent:
                 room.inbox.deliver(session.silence_in(room))
 
 

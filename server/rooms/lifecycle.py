@@ -25,7 +25,7 @@ from server.rooms.inbox.inbox import Inbox
 from server.rooms.inbox.timers import RoomTimers
 from server.rooms.ownership import Ownership, Trust
 from server.rooms.registry import Registry
-from server.rooms.room import LiveRoom, Revival
+from server.rooms.room import LiveRoom, RoomRecovery
 from server.rooms.task import RoomTask, Rules, Sessions
 from storage.ledger.actor import Deliver, StorageActor
 from storage.ledger.refunds_due import note_refunds_due
@@ -43,7 +43,7 @@ class ReturningMember(Reachable, Protocol):
 
     user_id: UserId
     identity: Identity
-    unheard: bool
+    is_silent: bool
 
     @property
     def creator_id(self) -> UserId: ...
@@ -96,25 +96,25 @@ class RoomStorage:
             deliver(receipts)
 
     async def save(self, record: Any) -> bool:
-        return await persist(lambda: self._save(record))
+        return await retry_storage(lambda: self._save(record))
 
     async def refund_ticket(self, user_id: UserId) -> None:
         """Give a user who was put out their money back. A refund that raises costs the room and others nothing."""
         with self._faults.contained("refund", room=str(self._room_id), user=str(user_id)):
-            await persist(lambda: self._tickets.give_back(self._room_id, user_id))
+            await retry_storage(lambda: self._tickets.give_back(self._room_id, user_id))
 
     async def release_tickets(self) -> bool:
         """Credit the tickets to the creator. A release that raises costs the room nothing; a later round makes it."""
         with self._faults.contained("release", room=str(self._room_id)):
-            return await persist(lambda: self._tickets.release(self._room_id, self._epoch))
+            return await retry_storage(lambda: self._tickets.release(self._room_id, self._epoch))
         return True
 
     async def refund_blocks(self, blocks: Sequence[PostingKey]) -> bool:
         """Write down that these blocks are to be given back, and do so where the payee can cover them now."""
         with self._faults.contained("refund", room=str(self._room_id)):
-            if not await persist(lambda: note_refunds_due(self._postgres, self._room_id, self._epoch, blocks)):
+            if not await retry_storage(lambda: note_refunds_due(self._postgres, self._room_id, self._epoch, blocks)):
                 return False
-            await persist(lambda: give_back_blocks(self._postgres, self._actor, blocks))
+            await retry_storage(lambda: give_back_blocks(self._postgres, self._actor, blocks))
         return True
 
 
@@ -148,12 +148,12 @@ class RoomLifecycle:
         self._lease = lease
         self._metrics = metrics
 
-    def room(self, room_id: RoomId, channel: str, parties: tuple[UserId, ...], revival: Revival) -> LiveRoom:
+    def room(self, room_id: RoomId, channel: str, parties: tuple[UserId, ...], recovery: RoomRecovery) -> LiveRoom:
         """A room without a task."""
         clock = self.clock.fork()
         inbox = Inbox(clock, self.timers, self.settings.inbox)
         audiences, ownership = Audiences(channel, partial(self._fanout, inbox)), Ownership(self._lease)
-        return LiveRoom(room_id, channel, parties, clock, inbox, audiences, revival, ownership)
+        return LiveRoom(room_id, channel, parties, clock, inbox, audiences, recovery, ownership)
 
     def task(self, room: LiveRoom, rules: Rules, epoch: int, save: Callable[[Any], Awaitable[bool]]) -> RoomTask:
         """A task for a room, under a new epoch."""
@@ -176,15 +176,15 @@ class RoomLifecycle:
 
     async def reclaim(self, room: LiveRoom) -> Claim | None:
         """Take a room of ours under a new epoch; None if it is not ours any more, or has ended."""
-        return await persist(lambda: self._leases.claim(room.id))
+        return await retry_storage(lambda: self._leases.claim(room.id))
 
     async def end_unread(self, room_id: RoomId) -> None:
         """End a room of ours with `server_fault` without reading what its rows hold, if it is still ours."""
-        claim = await persist(lambda: self._leases.claim(room_id))
+        claim = await retry_storage(lambda: self._leases.claim(room_id))
         if claim is not None:
-            await persist(lambda: end_with_fault(self.postgres, claim))
+            await retry_storage(lambda: end_with_fault(self.postgres, claim))
 
-    def displace(self, room: LiveRoom) -> None:
+    def set_aside_members(self, room: LiveRoom) -> None:
         """Take all members out of a room that starts again; it keeps in mind who they were until `readmit`."""
         for audience in Audience:
             was, more = room.returning.get(audience, []), room.audiences[audience].clear()
@@ -221,7 +221,7 @@ class RoomLifecycle:
         return Fanout(self.sessions.by_member, history, partial(self.registry.spawn, "fanout"), inbox.fail)
 
 
-async def persist(work: Callable[[], Awaitable[T]]) -> T:
+async def retry_storage(work: Callable[[], Awaitable[T]]) -> T:
     """Ask the database until it answers; the room has nothing better to do."""
     while True:
         try:

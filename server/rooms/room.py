@@ -23,10 +23,10 @@ from server.rooms.ownership import Ownership
 from server.rooms.task import RoomTask
 
 
-class Revival(Protocol):
+class RoomRecovery(Protocol):
     """How rooms of one kind come back."""
 
-    async def again(self, room: "LiveRoom") -> RoomTask | None:
+    async def restart(self, room: "LiveRoom") -> RoomTask | None:
         """A new task from the room's rows, under a new epoch; None if the room is not ours any more, or has ended.
 
         May raise for what the rows hold; members and waiting commands are then still there for the next try.
@@ -34,7 +34,7 @@ class Revival(Protocol):
         ...
 
     async def abandon(self, room: "LiveRoom") -> bool:
-        """End the room for good, and tell its members; False if the room is not ours any more. May raise as `again`."""
+        """End the room for good, and tell its members; False if the room has another owner. May raise as `restart`."""
         ...
 
     async def end_unread(self, room_id: RoomId) -> None:
@@ -53,7 +53,7 @@ class LiveRoom:
         clock: Clock,
         inbox: Inbox,
         audiences: Audiences,
-        revival: Revival,
+        recovery: RoomRecovery,
         ownership: Ownership,
     ) -> None:
         self.id = room_id
@@ -62,7 +62,7 @@ class LiveRoom:
         self.clock = clock
         self.inbox = inbox
         self.audiences = audiences
-        self.revival = revival
+        self.recovery = recovery
         self.ownership = ownership
         self.call: Call | None = None  # its rules, for who only reads; None while it starts again, …
         self.stream: Stream | None = None  # … and for the other kind of room
@@ -144,13 +144,13 @@ class LiveRoom:
         for answer in [] if self.rules is None else self.rules.chat_and_tips.abandon():
             answer.reply.deliver(answer.result)
 
-    def turn_away(self) -> None:
+    def refuse_waiting(self) -> None:
         """Answer those whose commands still wait as the room is over, and nobody is left to handle them."""
         for waiting in self.inbox.take_all():
             if isinstance(waiting.given, inputs.Asked) and not waiting.is_rejoin:
                 waiting.given.reply.deliver(TAKEN_UP)
 
-    def take_back(self) -> None:
+    def restore_members(self) -> None:
         """Let those who were to join again hear how the room ends."""
         for audience, members in self.returning.items():
             for member_id in members:
@@ -161,9 +161,9 @@ class LiveRoom:
 
     def close(self, reason: str) -> None:
         """The room is over here, by no decision of its rules: tell its members, and answer what still waits."""
-        self.take_back()
+        self.restore_members()
         self.audiences.close(self.clock.now(), reason)
-        self.turn_away()
+        self.refuse_waiting()
 
     @property
     def fanout(self) -> Fanout:

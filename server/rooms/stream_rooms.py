@@ -12,7 +12,7 @@ from domain.room import inputs
 from domain.stream.access_policy import pays
 from domain.stream.record import StreamFacts, StreamHistory, StreamRecord, StreamRules
 from domain.stream.stream import Stream
-from server.rooms.lifecycle import RoomLifecycle, persist
+from server.rooms.lifecycle import RoomLifecycle, retry_storage
 from server.rooms.room import LiveRoom
 from server.rooms.task import RoomTask
 from storage.rooms.leases import Claim
@@ -30,7 +30,7 @@ class StreamRooms:
 
     async def open(self, stream_id: RoomId, epoch: int) -> None:
         """A stream that is live by its rows, and ours under this epoch; with a later one it is somebody else's."""
-        stored = await persist(lambda: find_stream(self._postgres, stream_id))
+        stored = await retry_storage(lambda: find_stream(self._postgres, stream_id))
         if stored is None or stored.record.status != "live" or stored.epoch != epoch:
             return
         history = await self._read_history(stored)
@@ -41,7 +41,7 @@ class StreamRooms:
 
     async def _apply_late_blocks(self, room: LiveRoom, facts: StreamFacts, history: StreamHistory) -> None:
         """A block that was made after the stream's rows were read found no room that it could put anybody out of."""
-        now = await persist(lambda: find_audience(self._postgres, facts.id, facts.owner_id))
+        now = await retry_storage(lambda: find_audience(self._postgres, facts.id, facts.owner_id))
         for user_id in set(now.blocked) - set(history.blocked):
             room.inbox.deliver(inputs.Barred(user_id))
 
@@ -49,7 +49,7 @@ class StreamRooms:
         """A stream that lived under an earlier epoch: it waits for its owner to come back."""
         await self.open(claim.room_id, claim.epoch)
 
-    async def again(self, room: LiveRoom) -> RoomTask | None:
+    async def restart(self, room: LiveRoom) -> RoomTask | None:
         """After a crash: new rules from the rows, under a new epoch, with the same members and what they asked."""
         room.stream = None
         stored = await self._reclaim(room)
@@ -69,10 +69,10 @@ class StreamRooms:
             return False
         now = room.clock.now()
         record = msgspec.structs.replace(stored.record, status="ended", ended_at=now, end_reason="server_fault")
-        if not await persist(lambda: save_stream(self._postgres, room.id, stored.epoch, record)):
+        if not await retry_storage(lambda: save_stream(self._postgres, room.id, stored.epoch, record)):
             return False
         self._lifecycle.tickets.look()
-        room.take_back()
+        room.restore_members()
         for audience in room.audiences:
             for kind in (StreamEnded, RoomClosed):
                 seq = audience.last_seq + 1
@@ -87,15 +87,15 @@ class StreamRooms:
     async def _reclaim(self, room: LiveRoom) -> StoredStream | None:
         """The stream as it is under a new epoch of ours; None if it has ended, or has a later owner already."""
         claim = await self._lifecycle.reclaim(room)
-        stored = None if claim is None else await persist(lambda: find_stream(self._postgres, room.id))
+        stored = None if claim is None else await retry_storage(lambda: find_stream(self._postgres, room.id))
         return stored if stored is not None and claim is not None and stored.epoch == claim.epoch else None
 
     async def _read_history(self, stored: StoredStream) -> StreamHistory:
         facts, record = stored.facts, stored.record
         began, limit = record.started_at or facts.created_at, self._lifecycle.settings.recent_events
-        people = await persist(lambda: find_audience(self._postgres, facts.id, facts.owner_id))
+        people = await retry_storage(lambda: find_audience(self._postgres, facts.id, facts.owner_id))
         hidden = {*record.muted, *record.removed, *people.blocked}
-        tips = await persist(lambda: recent_tips(self._postgres, facts.id, facts.owner_id, began, hidden, limit))
+        tips = await retry_storage(lambda: recent_tips(self._postgres, facts.id, facts.owner_id, began, hidden, limit))
         return StreamHistory(people.tickets, people.blocked, people.earned, tips)
 
     async def _read_meters(self, room: LiveRoom, facts: StreamFacts) -> dict[MemberId, StoredMeter]:
@@ -105,7 +105,7 @@ class StreamRooms:
             session = self._lifecycle.sessions.by_member.get(member_id)
             if session is not None and pays(facts, session.user_id, session.identity.is_operator):
                 user_id = session.user_id
-                found[member_id] = await persist(lambda: open_viewing_session(self._postgres, room.id, user_id))  # noqa: B023  # reason: awaited at once
+                found[member_id] = await retry_storage(lambda: open_viewing_session(self._postgres, room.id, user_id))  # noqa: B023  # reason: awaited at once
         return found
 
     def _task(self, room: LiveRoom, stored: StoredStream, history: StreamHistory) -> RoomTask:
@@ -113,7 +113,7 @@ class StreamRooms:
         rules = Stream(stored.facts, self._rules, self._lifecycle.settings, stored.epoch, stored.record, history, now)
         first = rules.open(now)
         room.stream, room.stream_facts = rules, stored.facts
-        self._lifecycle.displace(room)
+        self._lifecycle.set_aside_members(room)
         save = partial(self._save, room.id, stored.epoch)
         task = self._lifecycle.task(room, rules, stored.epoch, save)
         task.begin(first)
@@ -129,5 +129,5 @@ class StreamRooms:
         session = self._lifecycle.sessions.by_member.get(member_id)
         if session is not None and (reply := session.rejoin_reply(room)) is not None:
             room.inbox.deliver(inputs.Joined(member_id, session.user_id, reply, session.identity.is_operator, meter))
-            if session.unheard:
+            if session.is_silent:
                 room.inbox.deliver(session.silence_in(room))

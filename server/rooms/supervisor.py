@@ -58,7 +58,7 @@ class Supervisor:
             room.abandon_tips()
         while len(crashes) <= self.restarts:
             try:
-                task = await room.revival.again(room)
+                task = await room.recovery.restart(room)
             except BaseException as error:  # reason: rows that the rules refuse are this room's trouble alone
                 if not is_fault(error):
                     raise
@@ -74,13 +74,13 @@ class Supervisor:
     async def _end(self, room: LiveRoom) -> None:
         reason = SERVER_FAULT
         with self._faults.contained("room_end", room=str(room.id)):
-            if await room.revival.abandon(room):
-                room.turn_away()
+            if await room.recovery.abandon(room):
+                room.refuse_waiting()
                 return
             reason = MOVED
         if reason is SERVER_FAULT:
             with self._faults.contained("room_end", room=str(room.id)):
-                await room.revival.end_unread(room.id)
+                await room.recovery.end_unread(room.id)
         self._close(room, reason)
 
     def _close(self, room: LiveRoom, reason: str) -> None:

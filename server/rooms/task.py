@@ -19,7 +19,7 @@ from server.clock import Clock
 from server.observability.faults import Faults
 from server.observability.metrics import Metrics
 from server.rooms.committer import Committer, Storage
-from server.rooms.inbox.inbox import Given, Inbox, ends_a_call
+from server.rooms.inbox.inbox import Arrival, Inbox, ends_a_call
 from server.rooms.ownership import Ownership
 
 AT_ONCE = 64  # inputs that are handled before members hear of the first
@@ -49,7 +49,7 @@ class Rules(Protocol):
 class Sessions(Protocol):
     """Who can be told something although they may not be in the room."""
 
-    def tell(
+    def send_to_user(
         self, user_id: UserId, event: msgspec.Struct, n: int = 0, but: Collection[MemberId] = frozenset()
     ) -> None: ...
 
@@ -88,8 +88,8 @@ class RoomTask:
         self._private: list[effects.Send | effects.SendToMember] = []
         self._handled = 0  # since members were last told
         self.cause: Context | None = None  # of what is handled, or was last
-        self._taken: Given | None = None  # from the inbox, and not handled to its end
-        self._ended_by: Given | None = None  # the input after which the room was over, though not settled yet
+        self._taken: Arrival | None = None  # from the inbox, and not handled to its end
+        self._ended_by: Arrival | None = None  # the input after which the room was over, though not settled yet
 
     async def run(self) -> None:
         """A room waits for its inbox or its clock, never for the database. Raises what its rules and effects raise."""
@@ -130,7 +130,7 @@ class RoomTask:
             return
         self._disowned = True
         self._forget_untold()
-        self._handle(Given(inputs.Fenced(), self.clock.now()))
+        self._handle(Arrival(inputs.Fenced(), self.clock.now()))
 
     def _forget_untold(self) -> None:
         self._audiences.discard()
@@ -162,7 +162,7 @@ class RoomTask:
         self._handle(self._taken)
         self._taken = None
 
-    def _handle(self, given: Given) -> None:
+    def _handle(self, given: Arrival) -> None:
         self._handled += 1
         self.cause = given.context
         self._perform(self.room.handle(given.given, given.at), given.at)
@@ -181,7 +181,7 @@ class RoomTask:
         with self._faults.contained("tell"):
             match news:
                 case effects.Send(user_id, event, n, but):
-                    self._sessions.tell(user_id, event, n, but)
+                    self._sessions.send_to_user(user_id, event, n, but)
                 case effects.SendToMember(member_id, event):
                     self._sessions.send_to_member(member_id, event)
 
@@ -205,7 +205,7 @@ class RoomTask:
                 case effects.Publish(event, audience):
                     self._audiences.publish(event, audience)
                 case effects.Send() | effects.SendToMember():
-                    if self._audiences.owed:
+                    if self._audiences.has_unflushed:
                         self._private.append(effect)
                     else:
                         self._tell(effect)
@@ -228,16 +228,16 @@ class RoomTask:
         """A member whose answer cannot be sent leaves at once: nobody is billed who does not know that they are in."""
         member_id, reply = admitted.member_id, admitted.reply
 
-        def turn_away() -> None:
+        def refuse_waiting() -> None:
             self._inbox.deliver(inputs.Left(member_id))
             reply.deliver(NOT_ADMITTED)
 
-        with self._faults.contained("reply", turn_away):
+        with self._faults.contained("reply", refuse_waiting):
             reply.deliver(admitted.event)
             self._audiences[admitted.audience].add(member_id)
 
 
-def _answered(given: Given) -> Given:
+def _answered(given: Arrival) -> Arrival:
     """The input as it is to be handled once more, by other rules: a command of it was answered."""
     if isinstance(given.given, inputs.Acted):
         return msgspec.structs.replace(given, given=msgspec.structs.replace(given.given, reply=_NoReply()))

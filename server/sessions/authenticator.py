@@ -37,7 +37,7 @@ class Authenticator:
 
     async def identify(self, token: str) -> Authenticated:
         """Raises TokenRefused, Banned, StorageUnavailable."""
-        identity = await self.look_on(token)
+        identity = await self.identity_of(token)
         answers_for = identity.overlay_of or identity.user_id
         self._check_ban(answers_for)
         person = await self._people.ensure_user(answers_for)
@@ -52,7 +52,7 @@ class Authenticator:
         """A user's token. Raises TokenRefused."""
         return self._verifier.verify(token, now=self._clock.now() / 1_000_000)
 
-    async def look_on(self, token: str) -> Identity:
+    async def identity_of(self, token: str) -> Identity:
         """A user's token, or an overlay's. Raises TokenRefused, StorageUnavailable."""
         if not token.startswith(PREFIX):
             return self.verify(token)

@@ -18,7 +18,7 @@ from storage.postgres import Postgres
 REFUSAL = Refusal(Code.FORBIDDEN, "You are banned")
 
 # What banned users may still ask for: their money is theirs to see.
-LEFT_OPEN = {
+ALLOWED_WHEN_BANNED = {
     ("GET", path)
     for path in (
         "/api/me",
@@ -49,11 +49,11 @@ class Bans:
         until = self._until[user_id]
         return until is None or self._clock.now() < until
 
-    def closes(self, user_id: UserId, method: str, path: str) -> bool:
+    def forbids(self, user_id: UserId, method: str, path: str) -> bool:
         """Whether this user may not ask for this route; `path` as it is declared."""
-        return self.contains(user_id) and (method, path) not in LEFT_OPEN
+        return self.contains(user_id) and (method, path) not in ALLOWED_WHEN_BANNED
 
-    async def keep_out(self) -> None:
+    async def apply_changes(self) -> None:
         """Apply what has changed on whichever server: new bans, and overlay tokens that were revoked.
 
         Idempotent; called every second. Raises StorageUnavailable, with nothing lost: the next call applies it.
@@ -83,7 +83,7 @@ class Bans:
                 room.inbox.deliver(inputs.WordsHidden(user_id))
         for session in self._sessions.answering_for(user_id):
             for channel in session.live_memberships():
-                session.tell(AccessRevoked(channel=channel, reason="banned"))
+                session.send(AccessRevoked(channel=channel, reason="banned"))
             self._sessions.disconnect(session, CloseCode.BANNED, "banned")
 
     def _end_rooms(self) -> None:

@@ -26,7 +26,7 @@ class CallCommands:
         self._registry = registry
         self._absent_rooms = absent_rooms
 
-    async def give(self, user_id: UserId, command: CallCommand, reply: inputs.Reply) -> None:
+    async def submit(self, user_id: UserId, command: CallCommand, reply: inputs.Reply) -> None:
         """Hand it to the room, which answers; a call that is not live answers from its rows.
 
         Raises StorageUnavailable, with nothing done.
@@ -42,7 +42,7 @@ class CallCommands:
     async def _not_live(self, user_id: UserId, call_id: CallId) -> Refusal:
         return await self._why_not_live(await find_call(self._postgres, call_id), user_id, NO_SUCH_CALL)
 
-    async def no_room(self, user_id: UserId, channel: str) -> Refusal:
+    async def why_no_room(self, user_id: UserId, channel: str) -> Refusal:
         """Why there is no live room on a channel, to who wants to join it. Raises StorageUnavailable."""
         stored = await find_call_in(self._postgres, channel) if is_channel(channel) else None
         return await self._why_not_live(stored, user_id, NO_SUCH_ROOM)

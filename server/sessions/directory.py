@@ -38,7 +38,9 @@ class Sessions:
             unheard = [session for session in of_user if session.unanswered]
             if not unheard:
                 return None
-            self.disconnect(min(unheard, key=lambda session: session.heard_at), CloseCode.PING_TIMEOUT, "not heard of")
+            self.disconnect(
+                min(unheard, key=lambda session: session.received_at), CloseCode.PING_TIMEOUT, "not heard of"
+            )
         session = Session(
             identity, person, TokenBucket(self._settings.messages_per_second, self._settings.messages_burst)
         )
@@ -46,7 +48,7 @@ class Sessions:
         self._by_user.setdefault(user_id, []).append(session)
         return session
 
-    async def make_room(self, user_id: UserId) -> None:
+    async def probe_sessions(self, user_id: UserId) -> None:
         """Before `open`: find out which sessions of a user who has as many as is allowed are still heard.
 
         Pings them, and returns once all have answered, or after PROBE_SECONDS.
@@ -58,7 +60,7 @@ class Sessions:
         for connection in connections:
             connection.ping(trio.current_time())
         with trio.move_on_after(PROBE_SECONDS):
-            while any(connection.heard_at < connection.pinged_at for connection in connections):  # noqa: ASYNC110  # reason: pongs set no event
+            while any(connection.received_at < connection.pinged_at for connection in connections):  # noqa: ASYNC110  # reason: pongs set no event
                 await trio.sleep(PROBE_PAUSE_SECONDS)
 
     def find(self, session_id: SessionId, user_id: UserId) -> Session | None:
@@ -89,7 +91,7 @@ class Sessions:
             self.end(session)
         finally:
             if connection is not None:
-                connection.outbox.abort()
+                connection.send_queue.abort()
 
     def check(self, session: Session, now: float) -> None:
         """Its connection's pulse; or, if it has been without one for too long, its end."""
@@ -109,14 +111,16 @@ class Sessions:
             return
         session.connection.ping_soon()
         if unheard:
-            session.unheard = True
+            session.is_silent = True
         else:
-            session.note_silence(session.connection.silent(now))
+            session.note_silence(session.connection.is_silent(now))
 
     def online(self, user_id: UserId) -> bool:
         return any(session.connection is not None for session in self._by_user.get(user_id, ()))
 
-    def tell(self, user_id: UserId, event: msgspec.Struct, n: int = 0, but: Collection[MemberId] = frozenset()) -> None:
+    def send_to_user(
+        self, user_id: UserId, event: msgspec.Struct, n: int = 0, but: Collection[MemberId] = frozenset()
+    ) -> None:
         """To all sessions of one user, without those in `but`.
 
         A balance is told with its wallet's posting number `n` (see Session.with_balance).
@@ -131,7 +135,7 @@ class Sessions:
             elif (told := session.with_balance(event, n)) is event:
                 connections.append(session.connection)
             else:
-                session.tell(told)
+                session.send(told)
         if connections:
             send_to_all(connections, event)
 
@@ -171,7 +175,7 @@ class Sessions:
         """To one session, if it still lives."""
         session = self.by_member.get(member_id)
         if session is not None:
-            session.tell(event)
+            session.send(event)
 
     def rooms_of(self, user_id: UserId) -> list[LiveRoom]:
         """Where this user's sessions are."""
@@ -184,7 +188,7 @@ class Sessions:
             }.values()
         )
 
-    async def say_goodbye(self, code: int, reason: str) -> None:
+    async def close_all(self, code: int, reason: str) -> None:
         """Close every connection, and wait until the clients have gone or are given up."""
         leaving = [session.connection for session in self.by_member.values() if session.connection is not None]
         for connection in leaving:

@@ -13,7 +13,7 @@ CHECKS_A_PRESENCE = 20  # how finely silence is noticed: a twentieth of `presenc
 LONGEST_PAUSE_SECONDS = 0.5
 
 
-async def keep_pulse(sessions: Sessions, presence_seconds: float, faults: Faults, stalls: StallWatch) -> None:
+async def run_heartbeat(sessions: Sessions, presence_seconds: float, faults: Faults, stalls: StallWatch) -> None:
     """Until cancelled. A session whose check raises is ended, and its connection is closed.
 
     While a stall of the server is open nobody is silent: what they sent is being read.

@@ -11,11 +11,11 @@ Send = Callable[[Any], None]
 
 
 def resend(
-    registry: Registry, ping_timeout_seconds: float, session: Session, send: Send, heard_at: float | None
+    registry: Registry, ping_timeout_seconds: float, session: Session, send: Send, received_at: float | None
 ) -> None:
-    """`heard_at`: when the connection before was heard last, by trio's clock; None for a session that is new."""
-    if heard_at is not None:
-        _tell_call_end(session, send, heard_at - ping_timeout_seconds)
+    """`received_at`: when the connection before was heard last, by trio's clock; None for a session that is new."""
+    if received_at is not None:
+        _tell_call_end(session, send, received_at - ping_timeout_seconds)
     _tell_ringing(registry, session, send)
     _tell_of_viewers(registry, session)
 

@@ -13,7 +13,7 @@ from domain.refusals import Code, Refusal
 from domain.room import inputs
 from domain.room.effects import Audience
 from domain.stream.access_policy import pays
-from server.broadcast.replies import EnteringReply, KeyedReply
+from server.broadcast.replies import AdmissionReply, KeyedReply
 from server.ids import is_channel, new_uuid
 from server.money.tips import recall_in_room
 from server.rooms.leases.absent_rooms import AbsentRooms
@@ -69,7 +69,9 @@ class RoomCommands:
             )
         else:
             membership = Membership(room, Audience(f"{command.as_}s"))
-            entering = EnteringReply(reply, partial(session.take, membership), partial(session.abandon, membership))
+            entering = AdmissionReply(
+                reply, partial(session.admit, membership), partial(session.drop_refused_join, membership)
+            )
             await self._enter(session, membership, command, entering)
 
     async def _enter(self, session: Session, membership: Membership, command: c.RoomJoin, reply: inputs.Reply) -> None:
@@ -77,13 +79,13 @@ class RoomCommands:
         try:
             joining = await self._joining(session, membership.room, command, reply)
         except Exception:  # reason: raised again; a seat in a room that knows nothing of it would stay for ever
-            session.abandon(membership)
+            session.drop_refused_join(membership)
             raise
         if not session.has(membership):  # it has left meanwhile, or has ended: nobody would ever say so to the room
             reply.deliver(NO_SUCH_ROOM)
         elif not membership.room.inbox.offer(joining):
             reply.deliver(FULL)
-        elif session.unheard:  # since before the room knew it
+        elif session.is_silent:  # since before the room knew it
             membership.room.inbox.deliver(session.silence_in(membership.room))
 
     async def _joining(
@@ -141,7 +143,7 @@ class RoomCommands:
         creator_id = UserId(facts.creator.user_id)
         return await tips_after(self._postgres, room.id, creator_id, facts.created_at, hidden, command.since_tip_id)
 
-    def talk(self, session: Session, command: c.RoomAct, reply: inputs.Reply) -> None:
+    def send_to_room(self, session: Session, command: c.RoomAct, reply: inputs.Reply) -> None:
         """Hand it to the room, which answers."""
         if isinstance(command, c.TipSend):
             recall = recall_in_room(self._postgres, session.user_id, command)
@@ -158,7 +160,7 @@ class RoomCommands:
         """Why there is no live room on a channel, to who wants to join it. Raises StorageUnavailable."""
         stream = await find_stream_in(self._postgres, channel) if is_channel(channel) else None
         if stream is None:
-            return await self._calls.no_room(user_id, channel)
+            return await self._calls.why_no_room(user_id, channel)
         if stream.record.status == "scheduled":
             return Refusal(Code.STREAM_NOT_LIVE, "The stream has not begun")
         return await self._absent_rooms.why_absent(stream.facts.id) or STREAM_ENDED

@@ -17,7 +17,7 @@ from domain.room.inputs import Reply
 from server.access.tokens import Identity
 from server.broadcast.fanout import Fanout, Outlet
 from server.broadcast.history import Broadcast
-from server.broadcast.replies import EnteringReply, SocketReply
+from server.broadcast.replies import AdmissionReply, SocketReply
 from server.ids import new_uuid
 from server.rooms.room import LiveRoom
 
@@ -30,7 +30,7 @@ class Connection(Outlet, Protocol):
     """The connection that a session is spoken through."""
 
     @property
-    def heard_at(self) -> float:
+    def received_at(self) -> float:
         """When the peer's last byte came in, by trio's clock."""
         ...
 
@@ -43,7 +43,7 @@ class Connection(Outlet, Protocol):
 
     def check(self, now: float) -> None: ...
 
-    def silent(self, now: float) -> bool: ...
+    def is_silent(self, now: float) -> bool: ...
 
     def ping_soon(self) -> None: ...
 
@@ -55,12 +55,12 @@ class Connection(Outlet, Protocol):
 class Membership:
     """Where a session is: in a room, among its members or as an overlay."""
 
-    __slots__ = ("audience", "room", "taken")
+    __slots__ = ("admitted", "audience", "room")
 
     def __init__(self, room: LiveRoom, audience: Audience) -> None:
         self.room = room
         self.audience = audience
-        self.taken = False  # the room has let the session in, and not put it out since
+        self.admitted = False  # the room has let the session in, and not put it out since
 
     @property
     def fanout(self) -> Fanout:
@@ -84,12 +84,12 @@ class Session:
         "connection",
         "id",
         "identity",
+        "is_silent",
         "lost_at",
         "member_id",
         "missed_events",
         "person",
         "token_bucket",
-        "unheard",
         "user_id",
         "wallet",
     )
@@ -102,7 +102,7 @@ class Session:
         self.user_id = identity.user_id
         self.connection: Connection | None = None
         self.lost_at = 0.0  # when its last connection was lost, by trio's clock
-        self.unheard = False  # for longer than presence_seconds, or without a connection
+        self.is_silent = False  # for longer than presence_seconds, or without a connection
         self.missed_events = False  # of its own, while it had no connection
         self.wallet = NOTHING_TOLD
         self.token_bucket = token_bucket  # of what it sends, whatever the connection
@@ -117,9 +117,9 @@ class Session:
     # Its connections
 
     @property
-    def heard_at(self) -> float:
+    def received_at(self) -> float:
         """When it was heard last, or lost its connection, by trio's clock."""
-        return self.lost_at if self.connection is None else self.connection.heard_at
+        return self.lost_at if self.connection is None else self.connection.received_at
 
     @property
     def unanswered(self) -> bool:
@@ -127,9 +127,9 @@ class Session:
         connection = self.connection
         return (
             connection is None
-            or self.unheard
+            or self.is_silent
             or (
-                connection.heard_at < connection.pinged_at
+                connection.received_at < connection.pinged_at
                 and trio.current_time() - connection.pinged_at >= PROBE_SECONDS
             )
         )
@@ -147,18 +147,18 @@ class Session:
             self.connection = None
             self.lost_at = now
             self._suspend()
-            self.note_silence(True, connection.heard_at)
+            self.note_silence(True, connection.received_at)
 
     def _suspend(self) -> None:
         for membership in self._memberships.values():
             membership.fanout.suspend(self.member_id)
 
-    def tell(self, event: msgspec.Struct) -> None:
+    def send(self, event: msgspec.Struct) -> None:
         """To this session alone."""
         if self.connection is None:
             self.missed_events = True
         else:
-            self.connection.outbox.push(self.connection.encoding.frame(event))
+            self.connection.send_queue.push(self.connection.encoding.frame(event))
 
     def with_balance(self, event: msgspec.Struct, n: int) -> msgspec.Struct:
         """The event as this session is to be told it now; `n` is the wallet's posting number of its balance.
@@ -182,23 +182,25 @@ class Session:
         """How a call ended that it was to be told of since then, by trio's clock."""
         return None if self._call_end is None or self._call_end[0] < moment else self._call_end[1]
 
-    def note_silence(self, unheard: bool, heard_at: float | None = None) -> None:
+    def note_silence(self, is_silent: bool, received_at: float | None = None) -> None:
         """Tell its rooms when it changes: the silence of a payer or a payee stops a clock.
 
-        `heard_at`, by trio's clock, is when a connection that was lost was last heard.
+        `received_at`, by trio's clock, is when a connection that was lost was last heard.
         """
-        if unheard is not self.unheard:
-            self.unheard = unheard
+        if is_silent is not self.is_silent:
+            self.is_silent = is_silent
             for membership in self.live_memberships().values():
                 membership.room.inbox.deliver(
-                    self.silence_in(membership.room, heard_at) if unheard else inputs.Heard(self.member_id)
+                    self.silence_in(membership.room, received_at) if is_silent else inputs.Heard(self.member_id)
                 )
 
-    def silence_in(self, room: LiveRoom, heard_at: float | None = None) -> inputs.Unheard:
+    def silence_in(self, room: LiveRoom, received_at: float | None = None) -> inputs.Unheard:
         """What a room is told of a session that is silent."""
-        return inputs.Unheard(self.member_id, room.clock.at_trio(self.heard_at if heard_at is None else heard_at))
+        return inputs.Unheard(
+            self.member_id, room.clock.at_trio(self.received_at if received_at is None else received_at)
+        )
 
-    def adopt(self, identity: Identity) -> bool:
+    def set_identity(self, identity: Identity) -> bool:
         """Go on with a newer token of the same user; True if rooms have to check the session again."""
         changed = identity.is_operator is not self.identity.is_operator
         self.identity = identity
@@ -222,7 +224,7 @@ class Session:
         """It has not left since it entered."""
         return self._memberships.get(membership.room.channel) is membership
 
-    def counts(self) -> bool:
+    def presence_matters(self) -> bool:
         """Whether some room counts its presence: it pays there, is paid, or the room waits for it."""
         return any(
             membership.audience is Audience.MEMBERS
@@ -230,19 +232,19 @@ class Session:
             for membership in self.live_memberships().values()
         )
 
-    def sits_in(self, fanout: Fanout) -> bool:
+    def is_member_of(self, fanout: Fanout) -> bool:
         """It has a seat in the room, and in the audience, that this fan-out serves."""
         return any(membership.fanout is fanout for membership in self._memberships.values())
 
-    def abandon(self, membership: Membership) -> None:
+    def drop_refused_join(self, membership: Membership) -> None:
         """It was not let in; but who was in before, and asked once more, still is."""
-        membership.taken = membership.fanout.knows(self.member_id)
-        if self.has(membership) and not membership.taken:
+        membership.admitted = membership.fanout.is_admitted(self.member_id)
+        if self.has(membership) and not membership.admitted:
             del self._memberships[membership.room.channel]
 
-    def take(self, membership: Membership) -> None:
+    def admit(self, membership: Membership) -> None:
         """The room has let it in."""
-        membership.taken = True
+        membership.admitted = True
 
     def rejoin_reply(self, room: LiveRoom) -> Reply | None:
         """Answers its re-join of a room that starts again; None without a connection. A refused one loses its seat."""
@@ -252,13 +254,13 @@ class Session:
         return (
             reply
             if membership is None
-            else EnteringReply(reply, partial(self.take, membership), partial(self.abandon, membership))
+            else AdmissionReply(reply, partial(self.admit, membership), partial(self.drop_refused_join, membership))
         )
 
     def removed(self, fanout: Fanout) -> None:
         """The room has put it out: it needs no place among its rooms any more. A new join may be under way."""
         for channel, membership in list(self._memberships.items()):
-            if membership.taken and membership.fanout is fanout:
+            if membership.admitted and membership.fanout is fanout:
                 del self._memberships[channel]
 
     def leave(self, channel: str) -> None:

@@ -60,7 +60,7 @@ class StallRecovery:
     def _anything_unread(self) -> bool:
         poll = select.poll()
         for session in self._sessions.by_member.values():
-            if session.connection is not None and (fileno := session.connection.outbox.fileno()) is not None:
+            if session.connection is not None and (fileno := session.connection.send_queue.fileno()) is not None:
                 poll.register(fileno, select.POLLIN)
         return bool(poll.poll(0))
 

@@ -78,7 +78,7 @@ class WalletEvents:
             if posting.kind is Kind.REFUND:
                 ref.update(self._room_of(posting))
             news = WalletChanged(balance=balance, cause=posting.kind.name.lower(), tokens=change, ref=ref)
-            self._sessions.tell(owner, news, n)
+            self._sessions.send_to_user(owner, news, n)
 
     def _rooms_paid_by(self, user_id: UserId, registry: Registry) -> Iterable[LiveRoom]:
         """The user's call, and the metered streams that they watch: their balance keeps these clocks running."""

@@ -24,7 +24,7 @@ from domain.protocol.events import SequencedEvent
 from server.broadcast.codec import PING_FRAME, Encoding
 from server.broadcast.fanout import Fanout
 from server.broadcast.history import History
-from server.broadcast.send_queue import Outbox
+from server.broadcast.send_queue import SendQueue
 from server.config.listen_address import Address
 from server.config.settings import LimitSettings, RoomSettings, Settings, WebsocketSettings
 from server.gateway import connection
@@ -82,18 +82,18 @@ class Crowd:
 class Echo:
     """Instead of a Conversation: says what it hears, or is a member of the crowd."""
 
-    def __init__(self, context: Any, outbox: Outbox, encoding: Encoding, *, limited: bool) -> None:
+    def __init__(self, context: Any, send_queue: SendQueue, encoding: Encoding, *, limited: bool) -> None:
         self._crowd: Crowd = context.crowd
         self._beside: bool = context.beside
         self._joined = False
         self.encoding = encoding
-        self.outbox = outbox
+        self.send_queue = send_queue
 
     @property
     def connection(self) -> "Echo":
         return self
 
-    def sits_in(self, fanout: Fanout) -> bool:
+    def is_member_of(self, fanout: Fanout) -> bool:
         return True
 
     async def open_by_header(self, authorization: str) -> None:
@@ -112,9 +112,9 @@ class Echo:
             self._crowd.ask()
         elif self._beside:
             for frame in (PING_FRAME, _framed(message), PING_FRAME):
-                self.outbox.push(frame)
+                self.send_queue.push(frame)
         else:
-            self.outbox.push(_framed(message))
+            self.send_queue.push(_framed(message))
 
     def end(self, code: int | None) -> None:
         pass

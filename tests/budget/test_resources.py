@@ -130,7 +130,7 @@ RESOURCES = (
         "bytes of a send queue",
         "websocket.outbox_bytes",
         "server/broadcast/send_queue.py",
-        "tests/server/gateway/test_outbox.py::test_who_does_not_read_is_told_so_after_the_frame_that_was_begun",
+        "tests/server/gateway/test_send_queue.py::test_who_does_not_read_is_told_so_after_the_frame_that_was_begun",
     ),
     Resource(
         "commands that wait in a room",

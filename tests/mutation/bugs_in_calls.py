@@ -165,7 +165,7 @@ IN_CALLS = (
         "end-again",
         "the end of a call that may have been lost with a connection is told again after a resume",
         "a phone whose network was gone for a moment goes on ringing",
-        (Edit("server/sessions/resend.py", "    if heard_at is not None:", "    if False:"),),
+        (Edit("server/sessions/resend.py", "    if received_at is not None:", "    if False:"),),
         f"{RINGING}::test_a_session_that_had_no_connection_hears_how_a_call_ended_once_it_is_back[False]",
         "AssertionError: it did not come",
         "the phone is told nothing",

@@ -276,7 +276,7 @@ IN_RESOURCES = (
         "small frames that wait are written together",
         "a Close frame behind 150 pongs reaches a peer with small buffers too late, and is lost",
         (Edit("server/broadcast/send_queue.py", "JOINED_BYTES = 16_384", "JOINED_BYTES = 1"),),
-        "tests/server/gateway/test_outbox.py::test_small_frames_that_wait_leave_together",
+        "tests/server/gateway/test_send_queue.py::test_small_frames_that_wait_leave_together",
         "assert",
         "each is written alone",
     ),

@@ -20,8 +20,8 @@ IN_RIGHTS = (
         (
             Edit(
                 "server/gateway/protocol.py",
-                "        if self._session.adopt(identity):",
-                "        if self._session.adopt(identity) and False:",
+                "        if self._session.set_identity(identity):",
+                "        if self._session.set_identity(identity) and False:",
             ),
         ),
         f"{RIGHTS_TESTS}::test_a_client_that_is_gone_at_once_is_checked_all_the_same",

@@ -105,7 +105,7 @@ IN_STALL = (
         "stall-ping",
         "silence in a stall is no ping timeout",
         "everybody is closed with 4002 after a stall",
-        (Edit("server/gateway/protocol.py", "now - max(heard_at, stalls.over_at) >=", "now - heard_at >="),),
+        (Edit("server/gateway/protocol.py", "now - max(received_at, stalls.over_at) >=", "now - received_at >="),),
         THROWN_OUT,
         "ConnectionClosed",
         "the connection is closed",

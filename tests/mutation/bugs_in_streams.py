@@ -165,7 +165,7 @@ IN_STREAMS = (
         "crash-wait",
         "… and so is what still waits for a room that is given up",
         "who sent it waits for ever",
-        (Edit("server/rooms/supervisor.py", "room.turn_away()", "pass"),),
+        (Edit("server/rooms/supervisor.py", "room.refuse_waiting()", "pass"),),
         f"{RESTART_TESTS}::test_every_command_is_answered_though_the_room_crashes_and_is_given_up",
         "it did not come",
         "a tip has no answer",

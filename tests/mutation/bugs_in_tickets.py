@@ -142,7 +142,7 @@ IN_TICKETS = (
         (
             Edit(
                 ROOM_FLOOR,
-                "            if not await persist("
+                "            if not await retry_storage("
                 "lambda: note_refunds_due(self._postgres, self._room_id, self._epoch, blocks)):\n"
                 "                return False\n",
                 "",

@@ -69,6 +69,6 @@ async def _wait_all_heard(context: Context) -> None:
     while True:
         await trio.testing.wait_all_tasks_blocked(0.01)
         lines = [session.connection for session in context.sessions.by_member.values()]
-        if all(line.heard_at >= line.pinged_at for line in lines if line is not None):
+        if all(line.received_at >= line.pinged_at for line in lines if line is not None):
             return
         assert time.monotonic() < deadline, "a ping was not answered"

@@ -9,7 +9,7 @@ from domain.refusals import Code
 from server.gateway.asyncapi.document_parts import Json
 from server.rest.responses import RETRY_AFTER_SECONDS
 from server.rest.route import Needs, Route
-from server.sessions.bans import LEFT_OPEN
+from server.sessions.bans import ALLOWED_WHEN_BANNED
 
 PROBLEM = "application/problem+json"
 READING = ("GET", "HEAD")  # of other methods a body is read, also where none is wanted
@@ -22,7 +22,7 @@ def codes_of(route: Route) -> set[Code]:
     if route.needs is not Needs.ANYONE:
         codes.add(Code.UNAUTHENTICATED)
     if route.needs is Needs.OPERATOR or (
-        route.needs is not Needs.ANYONE and (route.method, route.path) not in LEFT_OPEN
+        route.needs is not Needs.ANYONE and (route.method, route.path) not in ALLOWED_WHEN_BANNED
     ):
         codes.add(Code.FORBIDDEN)
     if route.method not in READING:

@@ -52,7 +52,7 @@ async def ban(request: Request, body: BanWanted) -> Ban | Refusal:
     made = await add_ban(
         request.context.postgres, NewBan(new_uuid(), body.user_id, reason, request.user_id, body.until)
     )
-    await request.context.bans.keep_out()
+    await request.context.bans.apply_changes()
     return made
 
 
@@ -60,7 +60,7 @@ async def ban(request: Request, body: BanWanted) -> Ban | Refusal:
 async def lift(request: Request, user_id: UserId) -> BanLifted:
     """Let a user in again. Idempotent."""
     await lift_ban(request.context.postgres, user_id, request.user_id)
-    await request.context.bans.keep_out()
+    await request.context.bans.apply_changes()
     return BanLifted(user_id, False)
 
 

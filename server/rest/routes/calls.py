@@ -143,7 +143,7 @@ async def show_call(request: Request, call_id: CallId) -> CallAnswer | Refusal:
 async def give(request: Request, command: CallCommand) -> CallAnswer | Refusal:
     """A command to a call, and what came of it; once the room has it, it is carried out whoever waits."""
     reply = WaitingReply()
-    await request.context.call_commands.give(request.user_id, command, reply)
+    await request.context.call_commands.submit(request.user_id, command, reply)
     result = await reply.wait(request.context.settings.http.answer_seconds)
     return result if isinstance(result, Refusal) else msgspec.convert(result, CallAnswer)
 
@@ -178,5 +178,5 @@ async def _make_and_ring(context: Context, new: NewCall) -> Rung | Refusal:
     """In one go: a call that is made and does not ring keeps both parties busy until housekeeping finds it."""
     rung = await create_call(context.postgres, new)
     if isinstance(rung, Rung) and rung.is_new:
-        context.call_rooms.ring(rung.call)
+        context.call_rooms.start(rung.call)
     return rung

@@ -34,7 +34,7 @@ class Budget(Enum):
     ENDINGS = 2
 
 
-class Given(msgspec.Struct, frozen=True, gc=False):
+class Arrival(msgspec.Struct, frozen=True, gc=False):
     """An input, and when it arrived; of what people send also in whose context, so that a log line can name it."""
 
     given: inputs.Input
@@ -74,8 +74,8 @@ class Inbox:
         self._wake_at: float | None = None  # when the alarm will ring for the reader
         self._limits = {Budget.COMMANDS: limit, Budget.ENDINGS: ENDINGS}
         self._used = dict.fromkeys(self._limits, 0)
-        self._waiting: deque[Given] = deque()
-        self._late: list[Given] = []  # what arrived in a stall that is open, and counts from its end
+        self._waiting: deque[Arrival] = deque()
+        self._late: list[Arrival] = []  # what arrived in a stall that is open, and counts from its end
         self._stall_order: StallOrder | None = None
         self._holds_stall = False
         self._made_at = clock.now()
@@ -99,7 +99,7 @@ class Inbox:
         """Stamp it and keep it. Never refused; once the room is over there is nobody whom it could concern."""
         self._append(given)
 
-    def put_back(self, taken: Iterable[Given]) -> None:
+    def put_back(self, taken: Iterable[Arrival]) -> None:
         """Keep what `take_all` returned, behind what waits now, in its order and with its budgets. Never refused."""
         for each in taken:
             if each.budget is not Budget.NONE:
@@ -118,12 +118,12 @@ class Inbox:
     def _append(self, given: inputs.Input, context: Context | None = None, budget: Budget = Budget.NONE) -> None:
         now, began = self._clock.now(), self._clock.stalls.began
         if began is None:
-            self._waiting.append(Given(given, now, context, budget))
+            self._waiting.append(Arrival(given, now, context, budget))
         else:
-            self._append_in_stall(Given(given, max(self._clock.at(began), self._made_at), context, budget))
+            self._append_in_stall(Arrival(given, max(self._clock.at(began), self._made_at), context, budget))
         self._wake()
 
-    def _append_in_stall(self, given: Given) -> None:
+    def _append_in_stall(self, given: Arrival) -> None:
         self._stall_order = self._stall_order or StallOrder()
         if self._stall_order.is_late(given.given):
             self._late.append(given)
@@ -138,9 +138,9 @@ class Inbox:
         """
         since, until = self._clock.at(began), self._clock.now()
         if since >= self._made_at:
-            self._waiting.append(Given(inputs.Stalled(until, unheard), since))
+            self._waiting.append(Arrival(inputs.Stalled(until, unheard), since))
             self._holds_stall = True
-        self._waiting.extend(Given(late.given, until, late.context, late.budget) for late in self._late)
+        self._waiting.extend(Arrival(late.given, until, late.context, late.budget) for late in self._late)
         self._late.clear()
         self._stall_order = None
 
@@ -153,7 +153,7 @@ class Inbox:
         """The room has not taken notice yet of a stall: its clocks may show time in which nobody was heard."""
         return self._holds_stall or self._clock.stalls.began is not None
 
-    async def next(self, deadline: Instant | None) -> Given:
+    async def next(self, deadline: Instant | None) -> Arrival:
         """The oldest input that arrived before `deadline`, or, once it has passed without one, `Elapsed`.
 
         While a stall is open there is none: what arrived in it must be read before anything falls due.
@@ -174,7 +174,7 @@ class Inbox:
             elif self._waiting and (deadline is None or self._waiting[0].at < deadline):
                 return self._take()
             elif is_due and deadline is not None:
-                return Given(inputs.Elapsed(), deadline)
+                return Arrival(inputs.Elapsed(), deadline)
             else:
                 await self._wait(deadline)
 
@@ -191,7 +191,7 @@ class Inbox:
             if given.is_rejoin and isinstance(given.given, _JOINS)
         ]
 
-    def take_all(self) -> list[Given]:
+    def take_all(self) -> list[Arrival]:
         """Everything that waits, for a room that has ended or starts again."""
         self._waiting.extend(self._late)
         self._late.clear()
@@ -209,7 +209,7 @@ class Inbox:
         self._reader = trio.lowlevel.current_task()
         await trio.lowlevel.wait_task_rescheduled(self._leave)
 
-    def ring(self, at: float) -> None:
+    def on_timer(self, at: float) -> None:
         """The alarm: if it is still the one that the reader waits for, wake it."""
         if at == self._wake_at:
             self._wake_at = None
@@ -224,7 +224,7 @@ class Inbox:
         self._reader = None
         return trio.lowlevel.Abort.SUCCEEDED
 
-    def _take(self) -> Given:
+    def _take(self) -> Arrival:
         taken = self._waiting.popleft()
         if taken.budget is not Budget.NONE:
             self._used[taken.budget] -= 1

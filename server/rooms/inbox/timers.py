@@ -7,10 +7,10 @@ from typing import Protocol
 import trio
 
 
-class Sleeper(Protocol):
+class TimerListener(Protocol):
     """Who wants to be woken."""
 
-    def ring(self, at: float) -> None:
+    def on_timer(self, at: float) -> None:
         """The time has come that was asked for; or it had been, before another one was."""
         ...
 
@@ -19,11 +19,11 @@ class RoomTimers:
     """A heap of times. A cancel scope a room and wait, as `trio.move_on_at` has it, is most of what a clock costs."""
 
     def __init__(self) -> None:
-        self._times: list[tuple[float, int, Sleeper]] = []
+        self._times: list[tuple[float, int, TimerListener]] = []
         self._count = 0  # of two at one moment, who asked first is woken first
         self._sleep = trio.CancelScope()
 
-    def set(self, at: float, sleeper: Sleeper) -> None:
+    def set(self, at: float, sleeper: TimerListener) -> None:
         """Wake this one at `at`, by trio's clock. What was asked for before stays, too: sleepers know the latest."""
         self._count += 1
         heappush(self._times, (at, self._count, sleeper))
@@ -39,4 +39,4 @@ class RoomTimers:
             now = trio.current_time()
             while self._times and self._times[0][0] <= now:
                 at, _, sleeper = heappop(self._times)
-                sleeper.ring(at)
+                sleeper.on_timer(at)

@@ -39,7 +39,7 @@ class Orphans:
             if not self._is_draining():
                 adopted += await self._build(await self._leases.claim_lost(self._adoption.known()))
         if adopted:
-            log.info("rooms.taken_up", rooms=adopted)
+            log.info("rooms.adopted", rooms=adopted)
         return adopted
 
     async def _build(self, claims: Sequence[Claim]) -> int:

@@ -32,7 +32,7 @@ from server.observability.memory import settle_memory
 from server.observability.metrics import Metrics
 from server.rooms.lifecycle import RoomLifecycle
 from server.rooms.registry import Registry
-from server.rooms.room import Revival
+from server.rooms.room import RoomRecovery
 from server.rooms.supervisor import Supervisor
 from server.sessions.directory import Sessions
 from storage.ledger.actor import Deliver, StorageActor
@@ -119,7 +119,7 @@ async def main(rooms: int, seconds: float) -> None:
         began = floor.clock.now()
         for i in range(rooms):
             call = _running_call(began - PRICE.block * i // rooms)
-            room = floor.room(call.facts.id, call.facts.channel, (), cast(Revival, None))
+            room = floor.room(call.facts.id, call.facts.channel, (), cast(RoomRecovery, None))
             nursery.start_soon(floor.task(room, call, 1, _save).run)
         await trio.testing.wait_all_tasks_blocked()
         print(f"CLOCKS {await _measure(lateness.late_ms, seconds)}", flush=True)

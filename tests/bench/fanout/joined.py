@@ -21,8 +21,8 @@ from server.gateway.connection_limits import ConnectionLimits
 from server.gateway.listener import Listener, open_listener
 from server.observability.memory import settle_memory
 from server.rooms.ownership import Ownership
-from server.rooms.room import Revival
-from server.sessions.heartbeat import keep_pulse
+from server.rooms.room import RoomRecovery
+from server.sessions.heartbeat import run_heartbeat
 from storage.postgres import Postgres
 from tests.bench.fanout.ours import CHANNEL
 from tests.bench.trusted import Trusted
@@ -66,7 +66,7 @@ class Known:
 
 
 def open_room(context: Context) -> None:
-    room = context.room_lifecycle.room(RoomId(UUID(int=0)), CHANNEL, (), cast(Revival, None))  # it does not crash
+    room = context.room_lifecycle.room(RoomId(UUID(int=0)), CHANNEL, (), cast(RoomRecovery, None))  # it does not crash
     room.ownership = Ownership(Trusted())
     context.registry.start(room, context.room_lifecycle.task(room, Lobby(), 1, _save))
 
@@ -90,7 +90,7 @@ async def main(port: int) -> None:
         )
         nursery.start_soon(accepting.run, nursery)
         nursery.start_soon(
-            keep_pulse, context.sessions, settings.presence_seconds, context.faults, context.clock.stalls
+            run_heartbeat, context.sessions, settings.presence_seconds, context.faults, context.clock.stalls
         )
         settle_memory()
         print("LISTENING", flush=True)

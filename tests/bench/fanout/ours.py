@@ -22,7 +22,7 @@ from domain.protocol.events import SequencedEvent
 from server.broadcast.codec import Encoding
 from server.broadcast.fanout import Fanout
 from server.broadcast.history import History
-from server.broadcast.send_queue import Outbox
+from server.broadcast.send_queue import SendQueue
 from server.config.listen_address import Address
 from server.config.settings import RoomSettings, WebsocketSettings
 from server.gateway.connection import QUEUED_MESSAGES
@@ -59,14 +59,14 @@ assert FRAME_BYTES[Encoding.JSON] == HEAD_BYTES + EVENT_BYTES
 class Line:
     """A member's connection, as a broadcast needs it."""
 
-    __slots__ = ("connection", "encoding", "outbox")
+    __slots__ = ("connection", "encoding", "send_queue")
 
-    def __init__(self, outbox: Outbox, encoding: Encoding) -> None:
+    def __init__(self, send_queue: SendQueue, encoding: Encoding) -> None:
         self.encoding = encoding
-        self.outbox = outbox
+        self.send_queue = send_queue
         self.connection = self
 
-    def sits_in(self, fanout: Fanout) -> bool:
+    def is_member_of(self, fanout: Fanout) -> bool:
         """All lines are members of the one room."""
         return True
 
@@ -90,19 +90,19 @@ class Room:
         """One accepted socket, a member until it is closed."""
         settings, member_id = WebsocketSettings(), MemberId(uuid4())
         async with trio.open_nursery() as nursery:
-            outbox = Outbox(sock, nursery, limit=settings.outbox_bytes, close_seconds=settings.close_seconds)
+            send_queue = SendQueue(sock, nursery, limit=settings.outbox_bytes, close_seconds=settings.close_seconds)
             request = await wrap_server_stream(
-                nursery, outbox, message_queue_size=QUEUED_MESSAGES, max_message_size=settings.max_frame_bytes
+                nursery, send_queue, message_queue_size=QUEUED_MESSAGES, max_message_size=settings.max_frame_bytes
             )
             websocket = await request.accept()
-            self._lines[member_id] = Line(outbox, next(self._encodings))
+            self._lines[member_id] = Line(send_queue, next(self._encodings))
             self._fanout.add(member_id)
             try:
                 while True:
                     await websocket.get_message()
             except ConnectionClosed:
                 self._fanout.remove(member_id)
-            await outbox.aclose()
+            await send_queue.aclose()
             nursery.cancel_scope.cancel()
 
     async def publish(self, events: int, events_a_write: int) -> None:

@@ -58,7 +58,7 @@ async def come_while_it_drains(context: Context, target: Target, encoding: Encod
 
 async def be_there_when_it_stops(context: Context, target: Target, encoding: Encoding) -> int | None:
     async with raw_session(target, encoding) as raw, trio.open_nursery() as nursery:
-        nursery.start_soon(context.sessions.say_goodbye, 4000, "shutting down")
+        nursery.start_soon(context.sessions.close_all, 4000, "shutting down")
         return await raw.end()
 
 
@@ -67,7 +67,7 @@ async def read_nothing(context: Context, target: Target, encoding: Encoding) -> 
         line = next(iter(context.sessions.by_member.values())).connection
         assert line is not None
         for _ in range(20):
-            line.outbox.push(encoding.frame({"type": "noise", "text": "x" * NOISE_BYTES}))
+            line.send_queue.push(encoding.frame({"type": "noise", "text": "x" * NOISE_BYTES}))
         return await raw.end()
 
 

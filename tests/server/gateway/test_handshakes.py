@@ -7,7 +7,7 @@ import pytest
 import trio
 from structlog.testing import capture_logs
 
-from server.broadcast.send_queue import Outbox
+from server.broadcast.send_queue import SendQueue
 from server.context import Context
 from tests.support.clients import PATIENCE_SECONDS
 from tests.support.servers import running_server, with_section
@@ -116,11 +116,11 @@ async def test_a_peer_that_breaks_off_while_it_is_answered_writes_no_traceback(
     """Such as one that has sent other frames behind its handshake, which are read while the answer is sent."""
     answered = trio.Event()
 
-    async def break_off(outbox: Outbox, data: bytes) -> None:
+    async def break_off(send_queue: SendQueue, data: bytes) -> None:
         answered.set()
         raise trio.BrokenResourceError
 
-    monkeypatch.setattr(Outbox, "send_all", break_off)
+    monkeypatch.setattr(SendQueue, "send_all", break_off)
     request = UNWANTED["other-path" if name == "400" else "too-many"]
     with capture_logs() as lines:
         assert await trio.to_thread.run_sync(exchange, context.websocket_port, request) == b""

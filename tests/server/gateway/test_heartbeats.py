@@ -78,7 +78,7 @@ async def test_the_owner_of_a_metered_stream_and_who_pays_there_are_pinged_often
             await pass_seconds(by_hand, context, 5)
             check(await pings_of_a_minute(by_hand, context), {paid, free}, {payer, both, viewer})
             session = context.sessions.of(viewer)[0]
-            assert not session.unheard, "who is asked seldom is not silent for that"
+            assert not session.is_silent, "who is asked seldom is not silent for that"
 
 
 async def test_both_parties_of_a_call_are_pinged_often_from_the_moment_they_join(

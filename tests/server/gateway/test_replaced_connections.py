@@ -79,7 +79,7 @@ async def still_works(context: Context, session: Session, raw: Raw) -> None:
     """The session lives, this connection is its own, and private events reach it."""
     assert (await raw.ask("ping"))["type"] == "pong"
     assert session.connection is not None and context.sessions.of(session.user_id) == [session]
-    session.tell(TokenExpiring(expires_at="soon"))
+    session.send(TokenExpiring(expires_at="soon"))
     await raw.wait_for("token:expiring")
 
 

@@ -304,7 +304,7 @@ async def test_a_reader_that_never_reads_is_let_go_and_slows_nobody(dsn: str) ->
             )
             assert connection is not None
             for _ in range(4000):
-                connection.outbox.push(connection.encoding.frame({"type": "noise", "text": "x" * 2000}))
+                connection.send_queue.push(connection.encoding.frame({"type": "noise", "text": "x" * 2000}))
             with trio.fail_after(PATIENCE_SECONDS):
                 await connection.wait_closed()
             assert (await in_thread(lambda: phone.ask({"type": "ping"})))["type"] == "pong"

@@ -237,7 +237,7 @@ def test_servers_keep_their_rooms_through_an_outage_that_is_longer_than_their_le
 
 def _adopted(servers: list[Server]) -> int:
     """How many rooms these have adopted, as their logs say."""
-    return sum(line["rooms"] for server in servers for line in server.process.logged("rooms.taken_up"))
+    return sum(line["rooms"] for server in servers for line in server.process.logged("rooms.adopted"))
 
 
 def _phone(server: Server, user_id: UUID) -> Phone:

@@ -146,7 +146,7 @@ async def test_an_end_that_a_session_surely_heard_is_not_told_again(dsn: str) ->
         await hear(fans, "call:declined")
         session, told_at = context.sessions.of(fan.user_id)[0], trio.current_time()
         with trio.fail_after(PATIENCE_SECONDS):
-            while session.heard_at < told_at + DEAD_SECONDS:  # noqa: ASYNC110  # reason: a pong sets no event
+            while session.received_at < told_at + DEAD_SECONDS:  # noqa: ASYNC110  # reason: a pong sets no event
                 await trio.sleep(0.05)
         await in_thread(fans.lose_network)
         await in_thread(lambda: fans.open(resume=True))

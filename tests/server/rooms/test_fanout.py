@@ -16,7 +16,7 @@ from domain.protocol.events import MemberLeft
 from server.broadcast.codec import Encoding
 from server.broadcast.fanout import AT_ONCE, Fanout
 from server.broadcast.history import History
-from server.broadcast.send_queue import Outbox
+from server.broadcast.send_queue import SendQueue
 
 EPOCH = 3
 
@@ -27,7 +27,7 @@ class FakeLine:
     def __init__(self, encoding: Encoding) -> None:
         self.encoding = encoding
         sock, nursery = cast(socket.socket, self), cast(trio.Nursery, None)  # it takes everything: nothing waits
-        self.outbox = Outbox(sock, nursery, limit=0, close_seconds=0)
+        self.send_queue = SendQueue(sock, nursery, limit=0, close_seconds=0)
         self.writes: list[bytes] = []
         self.open = True
 
@@ -50,7 +50,7 @@ class FakeSession:
         self.connection = FakeLine(self.encoding)
         self.lines.append(self.connection)
 
-    def sits_in(self, fanout: Fanout) -> bool:
+    def is_member_of(self, fanout: Fanout) -> bool:
         return self.seated
 
     def heard(self) -> list[int]:

@@ -13,7 +13,7 @@ from domain.protocol.commands import CallEnd, CallPause, CallResume
 from domain.room import inputs
 from server.clock import Clock
 from server.observability.stall_detector import StallWatch
-from server.rooms.inbox.inbox import ENDINGS, Given, Inbox
+from server.rooms.inbox.inbox import ENDINGS, Arrival, Inbox
 from server.rooms.inbox.timers import RoomTimers
 
 
@@ -146,7 +146,7 @@ async def test_commands_that_are_put_back_keep_their_order_and_their_places() ->
 # Stalls: what arrived while the server did nothing
 
 
-class Sleeper:
+class TimerListener:
     """How long a machine was suspended, as a test says."""
 
     def __init__(self) -> None:
@@ -157,9 +157,9 @@ class Sleeper:
 
 
 @asynccontextmanager
-async def watched(slept: Sleeper | None = None) -> AsyncIterator[Clock]:
+async def watched(slept: TimerListener | None = None) -> AsyncIterator[Clock]:
     """A clock whose stall watch looks as often as it should, as long as the test's clock does not leap."""
-    clock = Clock(StallWatch(slept or Sleeper()))
+    clock = Clock(StallWatch(slept or TimerListener()))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(clock.stalls.wait)
         await trio.testing.wait_all_tasks_blocked()
@@ -257,7 +257,7 @@ async def test_what_starts_a_clock_in_a_stall_counts_from_its_end_and_what_depen
 async def test_a_machine_that_was_suspended_has_stalled_though_the_monotonic_clock_stood(
     mock_clock: trio.testing.MockClock,
 ) -> None:
-    slept = Sleeper()
+    slept = TimerListener()
     async with watched(slept) as clock:
         inbox = Inbox(clock, RoomTimers(), 10)
         mock_clock.jump(0.5)
@@ -280,7 +280,7 @@ async def test_a_room_that_was_made_while_a_stall_was_open_knows_of_none(mock_cl
         made_at = clock.now()
         inbox.deliver(left)
         close_stall(clock, inbox)
-        assert (await inbox.next(None)) == Given(left, made_at)
+        assert (await inbox.next(None)) == Arrival(left, made_at)
         assert not inbox.holds_stall
         assert not inbox.holds_more
 

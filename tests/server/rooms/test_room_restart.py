@@ -261,7 +261,7 @@ async def test_a_room_never_runs_under_an_epoch_that_another_server_has_claimed_
             return claimed
 
         monkeypatch.setattr(context.leases, "claim", overtaken)
-        assert await context.stream_rooms.again(room) is None
+        assert await context.stream_rooms.restart(room) is None
         assert room.stream is None, "nothing was built"
         stale = Claim(room.id, "stream", 2)
         del context.registry._rooms[room.id]

@@ -9,7 +9,7 @@ import trio
 
 from server.broadcast import fanout
 from server.broadcast.replies import JoinReply
-from server.broadcast.send_queue import Outbox
+from server.broadcast.send_queue import SendQueue
 from server.context import Context
 from server.money import tips
 from server.observability.faults import Faults
@@ -55,8 +55,8 @@ async def test_a_tip_whose_key_cannot_be_looked_up_is_answered_and_nothing_else_
         with errors_logged() as errors:
             answer = await in_thread(partial(send_tip, fans, "B" * 21, 5))
             assert answer["error"] == answered
-            again = await in_thread(partial(send_tip, fans, "B" * 21, 5))
-            assert again["error"] == "NOT_FOUND"
+            restart = await in_thread(partial(send_tip, fans, "B" * 21, 5))
+            assert restart["error"] == "NOT_FOUND"
     assert faults_at(context, "recall") == counted == len(errors)
 
 
@@ -152,7 +152,7 @@ async def test_a_part_of_maintenance_that_raises_keeps_no_other_from_being_done(
         if faults_at(context, "maintenance"):
             adopted.set()
 
-    monkeypatch.setattr(context.bans, "keep_out", broken)
+    monkeypatch.setattr(context.bans, "apply_changes", broken)
     monkeypatch.setattr(context.orphans, "adopt", adopt)
     with trio.fail_after(20):
         await adopted.wait()
@@ -162,35 +162,35 @@ async def test_a_part_of_maintenance_that_finds_the_database_away_is_no_fault(
     context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rounds: list[float] = []
-    again = trio.Event()
+    restart = trio.Event()
 
     async def away() -> None:
         rounds.append(trio.current_time())
         if len(rounds) == 2:
-            again.set()
+            restart.set()
         raise StorageUnavailable("away")
 
-    monkeypatch.setattr(context.bans, "keep_out", away)
+    monkeypatch.setattr(context.bans, "apply_changes", away)
     with errors_logged() as errors, trio.fail_after(20):
-        await again.wait()
+        await restart.wait()
     assert faults_at(context, "maintenance") == 0 == len(errors)
 
 
 async def test_a_connection_that_raises_ends_alone(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     fan, other = await add_fan(context, 10), await add_fan(context, 10)
-    real = Outbox.receive_some
+    real = SendQueue.receive_some
     async with online(context, fan) as fans, online(context, other) as others:
         [session] = context.sessions.of(fan)
         assert session.connection is not None
-        broken = session.connection.outbox
+        broken = session.connection.send_queue
 
-        async def faulty(self: Outbox, max_bytes: int | None = None) -> bytes:
+        async def faulty(self: SendQueue, max_bytes: int | None = None) -> bytes:
             if self is broken:
                 raise PlantedFault
             return await real(self, max_bytes)
 
         with errors_logged() as errors:
-            monkeypatch.setattr(Outbox, "receive_some", faulty)
+            monkeypatch.setattr(SendQueue, "receive_some", faulty)
             await in_thread(partial(fans.send, {"type": "ping"}))
             await in_thread(fans.wait_closed)
             await errors.wait(1)

@@ -33,7 +33,7 @@ async def test_what_a_room_tells_late_has_the_balance_of_what_came_before_it(con
     fan = await add_fan(context, 0)
     async with online(context, fan) as phone:
         for balance, n in ((90, 2), (80, 4), (85, 3), (70, 5), (80, 4)):
-            context.sessions.tell(fan, changed(balance), n)
+            context.sessions.send_to_user(fan, changed(balance), n)
         await answered(phone)
         assert balances(phone) == [90, 80, 80, 70, 70]
 
@@ -73,10 +73,10 @@ async def test_a_balance_that_went_into_a_dead_connection_is_told_anew_after_the
 async def test_each_session_is_told_by_what_it_knows_itself(context: Context) -> None:
     fan = await add_fan(context, 0)
     async with online(context, fan) as early:
-        context.sessions.tell(fan, changed(50), 9)
+        context.sessions.send_to_user(fan, changed(50), 9)
         await answered(early)
         async with online(context, fan) as late:
-            context.sessions.tell(fan, changed(60), 8)
+            context.sessions.send_to_user(fan, changed(60), 8)
             await answered(early)
             await answered(late)
             assert (balances(early), balances(late)) == ([50, 50], [60])

@@ -78,7 +78,7 @@ async def test_a_ban_that_lands_while_the_user_is_looked_up_opens_no_session(
         await held.called.wait()
         monkeypatch.setattr(server_users, "ensure_user", ensure_user)
         await ban(context, fan)
-        await context.bans.keep_out()
+        await context.bans.apply_changes()
         held.go_on.set()
         assert await close_code_after(raw) == 4403
     assert context.sessions.of(fan) == []
@@ -106,7 +106,7 @@ async def test_a_token_that_another_server_revokes_disconnects_its_overlay_withi
             scene_online(context, creator, kept["secret"]) as other,
         ):
             await revoke_overlay_token(context.postgres, creator, revoked["overlayTokenId"])
-            await context.bans.keep_out()
+            await context.bans.apply_changes()
             assert await closed_with(scene) == 4401
             assert (await in_thread(lambda: other.ask({"type": "ping"})))["type"] == "pong"
 
@@ -126,7 +126,7 @@ async def test_a_token_that_is_revoked_while_it_is_looked_up_is_noticed(
         token = await in_thread(make_token, cleo)
         monkeypatch.setattr(server_authenticator, "find_overlay_token", answered_late)
         async with scene_online(context, creator, token["secret"]) as scene:
-            await context.bans.keep_out()
+            await context.bans.apply_changes()
             assert await closed_with(scene) == 4401
 
 
@@ -137,7 +137,7 @@ async def test_an_older_list_of_bans_never_replaces_a_newer_one(
     await ban(context, first)
     older = await standing_bans(context.postgres)
     await ban(context, second)
-    await context.bans.keep_out()
+    await context.bans.apply_changes()
 
     async def overtaken(_: object) -> StandingBans:
         """The answer to a question that was asked before the second ban."""
@@ -145,7 +145,7 @@ async def test_an_older_list_of_bans_never_replaces_a_newer_one(
 
     monkeypatch.setattr(server_bans, "standing_bans", overtaken)
     await ban(context, await add_fan(context, 0))  # so that the list is read again
-    await context.bans.keep_out()
+    await context.bans.apply_changes()
     assert context.bans.contains(first) and context.bans.contains(second)
 
 
@@ -156,12 +156,12 @@ async def test_a_ban_that_was_lifted_or_has_expired_lets_in_and_a_new_one_puts_o
     for until in (None, datetime.now(UTC) + timedelta(hours=1), None):
         async with online(context, fan) as phone:
             await ban(context, fan, until)
-            await context.bans.keep_out()
+            await context.bans.apply_changes()
             assert await closed_with(phone) == 4403
         assert context.bans.contains(fan)
         if until is None:
             await lift_ban(context.postgres, fan, fan)
-            await context.bans.keep_out()
+            await context.bans.apply_changes()
         else:
             monkeypatch.setattr(context.bans, "_clock", InTwoHours())
         assert not context.bans.contains(fan)
@@ -178,9 +178,9 @@ async def test_a_room_that_opens_after_its_owner_was_banned_is_ended(
         assert room is not None
         monkeypatch.setattr(context.bans, "_registry", ())
         await ban(context, creator)
-        await context.bans.keep_out()
+        await context.bans.apply_changes()
         monkeypatch.setattr(context.bans, "_registry", context.registry)
-        await context.bans.keep_out()
+        await context.bans.apply_changes()
         with trio.fail_after(PATIENCE_SECONDS):
             await room.settled.wait()
         row = await context.postgres.fetchrow("SELECT end_reason FROM streams WHERE id = $1", room.id)

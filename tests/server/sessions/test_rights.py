@@ -216,6 +216,6 @@ async def test_a_banned_user_refreshes_no_token(context: Context, monkeypatch: p
     async with online_as(context, user, None) as finn:
         monkeypatch.setattr(context.bans, "_evict", lambda user_id: None)  # as if it were on its way
         await ban(context, user)
-        await context.bans.keep_out()
+        await context.bans.apply_changes()
         await in_thread(finn.send, {"type": "token:refresh", "token": token_of(user, role="operator")})
         assert await closed_with(finn) == 4403

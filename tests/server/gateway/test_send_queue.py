@@ -12,7 +12,7 @@ import trio
 import trio.testing
 
 from server.broadcast.codec import close_frame
-from server.broadcast.send_queue import Outbox, push_to_each
+from server.broadcast.send_queue import SendQueue, push_to_each
 
 LIMIT = 100_000
 CLOSE_SECONDS = 10.0
@@ -57,19 +57,19 @@ def ends() -> Iterator[Ends]:
         yield ends
 
 
-def outbox_of(ends: Ends, nursery: trio.Nursery, limit: int = LIMIT, close_seconds: float = CLOSE_SECONDS) -> Outbox:
-    return Outbox(ends.ours, nursery, limit=limit, close_seconds=close_seconds)
+def queue_of(ends: Ends, nursery: trio.Nursery, limit: int = LIMIT, close_seconds: float = CLOSE_SECONDS) -> SendQueue:
+    return SendQueue(ends.ours, nursery, limit=limit, close_seconds=close_seconds)
 
 
 async def test_frames_leave_whole_and_in_order_however_slowly_they_are_read(ends: Ends, nursery: trio.Nursery) -> None:
     chance = random.Random(7)
     frames = [bytes([i % 256]) * chance.randint(1, 9_000) for i in range(60)]
-    outbox = outbox_of(ends, nursery, limit=10 * LIMIT)
+    send_queue = queue_of(ends, nursery, limit=10 * LIMIT)
     read: list[bytes] = []
     async with trio.open_nursery() as reading:
         reading.start_soon(_collect, ends, b"the end", read)
         for frame in [*frames, b"the end"]:
-            outbox.push(frame)
+            send_queue.push(frame)
             if chance.random() < 0.3:
                 await trio.lowlevel.checkpoint()
     assert read[0] == b"".join(frames) + b"the end"
@@ -79,18 +79,18 @@ async def test_small_frames_that_wait_leave_together(
     ends: Ends, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each in a packet of its own, they would wait for as many acknowledgements of a peer with small buffers."""
-    outbox, sizes = outbox_of(ends, nursery), list[int]()
-    send = outbox._send
+    send_queue, sizes = queue_of(ends, nursery), list[int]()
+    send = send_queue._send
 
     def counting(data: bytes) -> int:
         sizes.append(send(data))
         return sizes[-1]
 
-    outbox.push(b"x" * 50_000)
-    monkeypatch.setattr(outbox, "_send", counting)
+    send_queue.push(b"x" * 50_000)
+    monkeypatch.setattr(send_queue, "_send", counting)
     for _ in range(1_000):
-        outbox.push(b"xy")
-    outbox.push(b"the end")
+        send_queue.push(b"xy")
+    send_queue.push(b"the end")
     assert len(await ends.read_until(b"the end")) == 52_007
     assert len(sizes) < 100
 
@@ -103,43 +103,43 @@ async def _collect(ends: Ends, last: bytes, read: list[bytes]) -> None:
 async def test_who_does_not_read_is_told_so_after_the_frame_that_was_begun(
     ends: Ends, nursery: trio.Nursery, frame_bytes: int, early_bytes: int
 ) -> None:
-    outbox = outbox_of(ends, nursery)
+    send_queue = queue_of(ends, nursery)
     frame = b"x" * frame_bytes
-    outbox.push(frame)
+    send_queue.push(frame)
     early, pushed = b"", 1
     while len(early) < early_bytes:
         await trio.lowlevel.wait_readable(ends.theirs)
         early += ends.theirs.recv(1000)
-    while not outbox.closing:
-        outbox.push(frame)
+    while not send_queue.closing:
+        send_queue.push(frame)
         pushed += 1
         assert pushed * len(frame) < 100 * LIMIT, "it is never closed"
-    outbox.push(b"too late")
+    send_queue.push(b"too late")
     goodbye = close_frame(4001, "slow consumer")
     ends.theirs.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 10 * LIMIT)  # for a quicker end
     read = early + await ends.read_until(goodbye)
     whole, rest = divmod(len(read) - len(goodbye), len(frame))
     assert rest == 0 and 0 < whole < pushed
     await trio.testing.wait_all_tasks_blocked()
-    outbox.push(b"later still")
+    send_queue.push(b"later still")
     with pytest.raises(BlockingIOError):
         ends.theirs.recv(1)
 
 
 async def test_a_reader_that_never_reads_is_aborted(ends: Ends, nursery: trio.Nursery) -> None:
-    outbox = outbox_of(ends, nursery, close_seconds=0.1)
-    while not outbox.closing:
-        outbox.push(b"x" * 10_000)
+    send_queue = queue_of(ends, nursery, close_seconds=0.1)
+    while not send_queue.closing:
+        send_queue.push(b"x" * 10_000)
     with trio.fail_after(PATIENCE_SECONDS):
-        await outbox.closed.wait()
+        await send_queue.closed.wait()
 
 
 async def test_nothing_follows_a_close_frame(ends: Ends, nursery: trio.Nursery) -> None:
-    outbox = outbox_of(ends, nursery)
-    outbox.push(b"first")
-    outbox.close(4000, "bye")
-    outbox.push(b"second")
-    outbox.close(4001, "again")
+    send_queue = queue_of(ends, nursery)
+    send_queue.push(b"first")
+    send_queue.close(4000, "bye")
+    send_queue.push(b"second")
+    send_queue.close(4001, "again")
     goodbye = close_frame(4000, "bye")
     assert await ends.read_until(goodbye) == b"first" + goodbye
     await trio.testing.wait_all_tasks_blocked()
@@ -150,46 +150,46 @@ async def test_nothing_follows_a_close_frame(ends: Ends, nursery: trio.Nursery) 
 async def test_of_many_who_does_not_read_and_who_is_gone_keep_nothing_from_the_others(nursery: trio.Nursery) -> None:
     with ExitStack() as connections:
         reader, deaf, gone = (connections.enter_context(connected()) for _ in range(3))
-        outboxes = [outbox_of(ends, nursery, limit=10 * LIMIT) for ends in (gone, deaf, reader)]
+        send_queues = [queue_of(ends, nursery, limit=10 * LIMIT) for ends in (gone, deaf, reader)]
         gone.theirs.close()
         frames = [bytes([i]) * 5_000 for i in range(100)]
         async with trio.open_nursery() as reading:
             read: list[bytes] = []
             reading.start_soon(_collect, reader, frames[-1], read)
             for frame in frames:
-                push_to_each(outboxes, frame)
+                push_to_each(send_queues, frame)
                 await trio.testing.wait_all_tasks_blocked()
         assert read[0] == b"".join(frames)
         assert await deaf.read_until(frames[-1]) == b"".join(frames)
-        assert outboxes[0].closed.is_set()
+        assert send_queues[0].closed.is_set()
 
 
 async def test_what_is_aborted_in_the_moment_in_which_it_could_write_writes_no_more(nursery: trio.Nursery) -> None:
     for _ in range(8):  # who of two that can go on comes first is up to chance
         with connected() as ends:
-            outbox = outbox_of(ends, nursery)
-            outbox.push(b"x" * LIMIT)
+            send_queue = queue_of(ends, nursery)
+            send_queue.push(b"x" * LIMIT)
             await trio.testing.wait_all_tasks_blocked()
-            nursery.start_soon(_abort_when_readable, outbox, ends)
+            nursery.start_soon(_abort_when_readable, send_queue, ends)
             await trio.testing.wait_all_tasks_blocked()
             ends.theirs.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 10 * LIMIT)
             while not select.select([], [ends.ours], [], 0)[1]:
                 with suppress(BlockingIOError):
                     ends.theirs.recv(LIMIT)
             ends.theirs.send(b"!")
-            await outbox.closed.wait()
+            await send_queue.closed.wait()
             await trio.testing.wait_all_tasks_blocked()
 
 
-async def _abort_when_readable(outbox: Outbox, ends: Ends) -> None:
+async def _abort_when_readable(send_queue: SendQueue, ends: Ends) -> None:
     await trio.lowlevel.wait_readable(ends.ours)
-    outbox.abort()
+    send_queue.abort()
 
 
 async def test_nothing_follows_a_close_that_the_library_sends(ends: Ends, nursery: trio.Nursery) -> None:
-    outbox = outbox_of(ends, nursery)
-    await outbox.send_all(close_frame(1000))
-    outbox.push(b"second")
+    send_queue = queue_of(ends, nursery)
+    await send_queue.send_all(close_frame(1000))
+    send_queue.push(b"second")
     assert await ends.read_until(close_frame(1000)) == close_frame(1000)
     await trio.testing.wait_all_tasks_blocked()
     with pytest.raises(BlockingIOError):
@@ -197,11 +197,11 @@ async def test_nothing_follows_a_close_that_the_library_sends(ends: Ends, nurser
 
 
 async def test_a_peer_that_is_gone_swallows_everything(ends: Ends, nursery: trio.Nursery) -> None:
-    outbox = outbox_of(ends, nursery)
+    send_queue = queue_of(ends, nursery)
     ends.theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     ends.theirs.close()
     with trio.fail_after(PATIENCE_SECONDS):
-        while not outbox.closed.is_set():
-            outbox.push(b"anybody?")
+        while not send_queue.closed.is_set():
+            send_queue.push(b"anybody?")
             await trio.lowlevel.checkpoint()
-    outbox.push(b"nobody")
+    send_queue.push(b"nobody")
