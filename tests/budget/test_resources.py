@@ -94,13 +94,13 @@ RESOURCES = (
         "bytes of a websocket without a session",
         "server/gateway/connection.py:OPEN_BYTES",
         "server/gateway/connection.py",
-        UNAUTHENTICATED + "test_nothing_is_read_behind_a_first_message_while_the_user_is_looked_up",
+        UNAUTHENTICATED + "test_nothing_is_read_after_a_first_message_while_the_user_is_looked_up",
     ),
     Resource(
         "seconds until session:open",
         "websocket.open_seconds",
         "server/gateway/connection.py",
-        "tests/server/gateway/test_close_codes.py::test_each_way_out_has_its_code",
+        "tests/server/gateway/test_close_codes.py::test_each_way_to_be_disconnected_has_its_close_code",
     ),
     Resource(
         "what moves tokens, of one user",
@@ -130,7 +130,7 @@ RESOURCES = (
         "bytes of a send queue",
         "websocket.outbox_bytes",
         "server/broadcast/send_queue.py",
-        "tests/server/gateway/test_send_queue.py::test_who_does_not_read_is_told_so_after_the_frame_that_was_begun",
+        "tests/server/gateway/test_send_queue.py::test_a_slow_reader_is_closed_with_its_code_after_the_frame_that_was_begun",
     ),
     Resource(
         "commands that wait in a room",
@@ -270,7 +270,7 @@ RESOURCES = (
         "bytes of a frame",
         "websocket.max_frame_bytes",
         "server/gateway/connection.py",
-        "tests/server/gateway/test_close_codes.py::test_each_way_out_has_its_code",
+        "tests/server/gateway/test_close_codes.py::test_each_way_to_be_disconnected_has_its_close_code",
     ),
     Resource(
         "connections of one party in a call",

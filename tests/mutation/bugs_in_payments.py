@@ -164,7 +164,7 @@ IN_PAYMENTS = (
         "packs in another currency than the payouts' need an exchange rate",
         "100 tokens are bought for 6.99 INR and cashed out for 5 USD",
         (Edit("server/config/packs.py", "_check_rate(packs.currency, payouts)", "pass"),),
-        "tests/server/money/test_market_settings.py::test_where_currencies_differ_the_margin_is_held_against_a_rate",
+        "tests/server/money/test_market_settings.py::test_where_currencies_differ_the_margin_is_checked_against_a_rate",
         "DID NOT RAISE",
         "the settings are taken",
     ),

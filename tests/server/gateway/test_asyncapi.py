@@ -1,4 +1,4 @@
-"""The websocket's contract as served: sound by the rules of AsyncAPI 3.0, and complete."""
+"""The websocket's contract as served: valid by the rules of AsyncAPI 3.0, and complete."""
 
 import re
 import tomllib
@@ -60,7 +60,7 @@ def document() -> Json:
 
 
 def objects_of(document: Json) -> Iterator[tuple[str, Json]]:
-    """Every object with a name of its own in AsyncAPI."""
+    """Return every object that has a name of its own in AsyncAPI."""
     yield "document", document
     yield "info", document["info"]
     components = document["components"]
@@ -81,7 +81,7 @@ def objects_of(document: Json) -> Iterator[tuple[str, Json]]:
 
 
 def values_of(place: Any, key: str) -> Iterator[Any]:
-    """Everything that stands under this key, however deep."""
+    """Return every value under this key, at any depth."""
     if isinstance(place, dict):
         if key in place:
             yield place[key]
@@ -92,7 +92,7 @@ def values_of(place: Any, key: str) -> Iterator[Any]:
 
 
 def used_by(operation: Json) -> list[str]:
-    """The messages of an operation and of its reply."""
+    """Return the messages of an operation and of its reply."""
     return [each["$ref"] for each in operation["messages"] + operation.get("reply", {}).get("messages", [])]
 
 
@@ -111,14 +111,14 @@ def test_each_object_has_the_fields_that_it_needs_and_no_others(document: Json) 
     assert {each["action"] for each in document["operations"].values()} == {"send", "receive"}
 
 
-def test_every_reference_leads_somewhere(document: Json) -> None:
+def test_every_reference_resolves(document: Json) -> None:
     refs = list(values_of(document, "$ref"))
     assert len(refs) > 100
     for ref in refs:
         assert resolve(document, ref), ref
 
 
-def test_names_of_components_are_such_as_may_be_referred_to(document: Json) -> None:
+def test_component_names_may_be_used_in_references(document: Json) -> None:
     for group, components in document["components"].items():
         for name in components:
             assert COMPONENT_KEY.fullmatch(name), f"{group}: {name}"
@@ -140,7 +140,7 @@ def test_it_has_the_version_of_the_project(document: Json) -> None:
 
 
 def defined(family: type[msgspec.Struct]) -> set[str]:
-    """The tags of all messages of a family."""
+    """Return the tags of all messages of a family."""
     written = [*vars(c).values(), *vars(m).values()]
     kinds = [kind for kind in written if isinstance(kind, type) and issubclass(kind, family)]
     return {str(kind.__struct_config__.tag) for kind in kinds if kind.__struct_config__.tag != kind.__name__}
@@ -169,7 +169,7 @@ def test_every_event_is_sent_with_its_audience(document: Json) -> None:
     assert names_by_tag(document, "private") == defined(m.Event) - (answers - {"room:joined"})
 
 
-def test_every_message_says_in_one_line_of_its_own_what_it_means(document: Json) -> None:
+def test_every_message_has_a_summary_of_one_line(document: Json) -> None:
     summaries = [each["summary"] for each in document["components"]["messages"].values()]
     assert all(summary and "\n" not in summary for summary in summaries)
     assert len(set(summaries)) == len(summaries)
@@ -178,7 +178,7 @@ def test_every_message_says_in_one_line_of_its_own_what_it_means(document: Json)
 @pytest.mark.parametrize(
     ("name", "words"), [("call:paused", "clients stop sending media"), ("viewer:paused", "send them no media")]
 )
-def test_clients_are_told_to_send_no_media_while_a_clock_stands(document: Json, name: str, words: str) -> None:
+def test_clients_are_told_to_send_no_media_while_a_clock_is_stopped(document: Json, name: str, words: str) -> None:
     (message,) = named(document, name)
     assert words in message["summary"]
 
@@ -235,7 +235,7 @@ async def test_anybody_may_read_it_and_keep_it(context: Context) -> None:
     assert f"{server['protocol']}://{host}{answer.json()['channels']['ws']['address']}" == websocket_url
 
 
-async def test_a_public_address_is_served_as_clients_are_told_it(dsn: str) -> None:
+async def test_a_public_address_is_served_as_clients_are_sent_it(dsn: str) -> None:
     wanted = with_section("websocket", public_url="wss://live.example.org/ws", listen="127.0.0.1:0")
     async with running_server(dsn, wanted) as context, client_of(context) as web:
         document = (await web.get("/api/asyncapi.json")).json()

@@ -1,4 +1,4 @@
-"""What the AsyncAPI document says is true: all that a server sends in a call or a stream is as described there."""
+"""The AsyncAPI document is true: every message that a server sends in a call or a stream is as described there."""
 
 from uuid import uuid4
 
@@ -49,7 +49,7 @@ async def test_all_that_is_sent_in_a_call_is_described(document: Json, dsn: str)
             await give(context, fan, 100)
             await in_thread(_talk, fans, creators, ring)
             await in_thread(_see_token_expire, tablet)
-            events = [event for phone in (fans, creators, tablet) for event in _heard(phone)]
+            events = [event for phone in (fans, creators, tablet) for event in _received(phone)]
     assert [fault for event in events for fault in misfits(document, event)] == []
     assert {event["type"] for event in events} >= TOLD_IN_A_CALL
 
@@ -66,7 +66,7 @@ async def test_all_that_is_sent_in_a_stream_is_described(document: Json, dsn: st
             online(context, guest) as guests,
         ):
             await in_thread(_stream, creators, scene, fans, guests)
-            events = [event for phone in (creators, scene, fans, guests) for event in _heard(phone)]
+            events = [event for phone in (creators, scene, fans, guests) for event in _received(phone)]
     assert [fault for event in events for fault in misfits(document, event)] == []
     assert {event["type"] for event in events} >= TOLD_IN_A_STREAM
 
@@ -90,8 +90,8 @@ def _stream(creators: Phone, scene: Phone, fans: Phone, guests: Phone) -> None:
     guests.wait_for("room:closed")
 
 
-def _heard(phone: Phone) -> list[Json]:
-    """Every message, without the phone's own mark."""
+def _received(phone: Phone) -> list[Json]:
+    """Return every message, without the fields that the client adds."""
     phone.all_events("")
     return [{name: value for name, value in event.items() if name != "_seen"} for event in phone.events]
 
@@ -163,7 +163,7 @@ def _converse_in_messagepack(port: int) -> list[Json]:
         ({"type": "balance:unknown"}, "balance:unknown is not described"),
     ],
 )
-def test_what_is_not_as_described_is_found(document: Json, change: Json, fault: str) -> None:
+def test_a_message_that_is_not_as_described_is_found(document: Json, change: Json, fault: str) -> None:
     warning = m.BalanceLow(channel="c", balance=1, required=30, seconds_left=2.5, ends_at="2026-11-22T12:00:00.000Z")
     fields = msgspec.to_builtins(warning)
     assert misfits(document, fields) == []

@@ -1,4 +1,4 @@
-"""Chromium's own WebSocket as a client: a session, a call, a return and its closes, as a page sees them."""
+"""Chromium's own WebSocket as a client: a session, a call, a resume and the close codes, as a page sees them."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -32,9 +32,7 @@ def phone_of(browser: Browser, context: Context, user_id: UUID) -> PeerPhone:
     return PeerPhone(context, user_id, partial(TabSocket, browser, context.websocket_port))
 
 
-async def test_a_page_opens_a_session_and_its_offer_to_compress_is_not_taken_up(
-    context: Context, browser: Browser
-) -> None:
+async def test_a_page_opens_a_session_and_its_offer_to_compress_is_declined(context: Context, browser: Browser) -> None:
     def story() -> None:
         with TabSocket(browser, context.websocket_port) as tab:
             opened = tab.news.wait_for("open")
@@ -48,7 +46,7 @@ async def test_a_page_opens_a_session_and_its_offer_to_compress_is_not_taken_up(
     await in_thread(story)
 
 
-async def test_a_page_is_present_in_a_call_by_its_pongs_alone(dsn: str, browser: Browser) -> None:
+async def test_a_page_is_present_in_a_call_through_its_pongs_alone(dsn: str, browser: Browser) -> None:
     pulse = with_section("websocket", presence_seconds=2, party_heartbeat_seconds=0.2).websocket
     async with running_server(dsn, msgspec.structs.replace(settings(), websocket=pulse)) as context:
         fan, creator = await add_fan(context, 100), await add_creator(context, 60)
@@ -57,7 +55,7 @@ async def test_a_page_is_present_in_a_call_by_its_pongs_alone(dsn: str, browser:
             def story() -> None:
                 with phone_of(browser, context, fan) as fans:
                     ring = ring_and_join(fans, creators)
-                    for block_no in range(1, 5):  # together longer than who is silent is taken for present
+                    for block_no in range(1, 5):  # together longer than a silent session is taken for present
                         assert fans.wait_for("block:charged", blockNo=block_no)["tokens"] == 1
                     assert fans.all_events("call:paused") == []
                     fans.ask_ok({"type": "call:end", "callId": ring["callId"]})
@@ -66,7 +64,7 @@ async def test_a_page_is_present_in_a_call_by_its_pongs_alone(dsn: str, browser:
             await in_thread(story)
 
 
-async def test_a_tab_that_is_closed_in_a_call_is_missed_and_another_goes_on(dsn: str, browser: Browser) -> None:
+async def test_a_tab_that_is_closed_in_a_call_is_absent_and_another_goes_on(dsn: str, browser: Browser) -> None:
     async with running_server(dsn, settings(block_seconds=30)) as context:
         fan, creator = await add_fan(context, 100), await add_creator(context, 60)
         async with online(context, creator) as creators:
@@ -98,7 +96,7 @@ async def test_a_tab_that_is_closed_in_a_call_is_missed_and_another_goes_on(dsn:
         ("text", "x" * (FIRST_BYTES_MAX + 1), 1009),
     ],
 )
-async def test_a_page_sees_the_code_of_each_end(
+async def test_a_page_sees_the_close_code_of_each_end(
     context: Context, browser: Browser, order: str, argument: Any, code: int
 ) -> None:
     def story() -> int:

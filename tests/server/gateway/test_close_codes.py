@@ -1,4 +1,4 @@
-"""Every way of being thrown out has its own close code, in both subprotocols, and each code says whether to return."""
+"""Each way to be disconnected has its own close code, in both subprotocols, which says whether to reconnect."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
@@ -29,12 +29,12 @@ from tests.torture.attacks import (
 )
 from tests.torture.raw import Target, raw_session, raw_websocket
 
-NOWHERE = "x" * 21  # a channel that no room has: who only sends frames needs none
+NOWHERE = "x" * 21  # a channel without a room: a client that only sends frames needs none
 NOISE_BYTES = 100_000
 
 
 class Way(NamedTuple):
-    """One way out, under these settings of the websocket."""
+    """One way to be disconnected, under these settings of the websocket."""
 
     code: int
     go: Callable[[Context, Target, Encoding], Awaitable[int | None]]
@@ -42,7 +42,7 @@ class Way(NamedTuple):
 
 
 def alone(attack: Callable[[Target, Encoding], Awaitable[int | None]]) -> Any:
-    """One that needs nothing of the house."""
+    """Adapt an attack that needs nothing of the server's context."""
 
     async def go(context: Context, target: Target, encoding: Encoding) -> int | None:
         return await attack(target, encoding)
@@ -118,7 +118,7 @@ async def open_one_session_too_many(target: Target, encoding: Encoding) -> int |
     token = target.token(new_uuid())
     async with raw_session(target, encoding, token) as first:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(first.wait_for, "no:such:event")  # it answers pings meanwhile: it is in use
+            nursery.start_soon(first.wait_for, "no:such:event")  # it answers pings meanwhile, so the session is in use
             code = await _open_with(target, encoding, token)
             nursery.cancel_scope.cancel()
         assert await first.hang_up() == CloseCode.NORMAL
@@ -153,13 +153,13 @@ WAYS = (
     Way(4429, alone(ping_without_end)),
     Way(4429, alone(open_one_session_too_many), {"sessions_per_user": 1}),
 )
-AWAY_FROM_STORAGE = 4003  # has a test of its own, with a line to cut
+AWAY_FROM_STORAGE = 4003  # has a test of its own, with a proxy that cuts the database connection
 CODES = {code["code"]: code for code in asyncapi(WebsocketSettings(), 1)["channels"]["ws"]["x-close-codes"]}
 
 
 @pytest.mark.parametrize("encoding", Encoding)
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: f"{way.code}-{way.go.__name__}")
-async def test_each_way_out_has_its_code(dsn: str, way: Way, encoding: Encoding) -> None:
+async def test_each_way_to_be_disconnected_has_its_close_code(dsn: str, way: Way, encoding: Encoding) -> None:
     wanted = with_section("websocket", listen="127.0.0.1:0", close_seconds=1, **way.settings)
     async with running_server(dsn, wanted) as context:
         target = Target(context.websocket_port, SECRET, NOWHERE)
@@ -169,14 +169,14 @@ async def test_each_way_out_has_its_code(dsn: str, way: Way, encoding: Encoding)
 
 
 async def _wait_no_sessions(context: Context) -> None:
-    """Who may not come back need not be waited for."""
+    """Wait until no session is left: a client that may not reconnect need not be waited for."""
     with trio.fail_after(5):
         while context.sessions.by_member:  # noqa: ASYNC110  # reason: nothing tells of the end of a session
             await trio.sleep(0.01)
 
 
 @pytest.mark.parametrize("encoding", Encoding)
-async def test_who_comes_while_storage_is_away_is_told_to_come_again(dsn: str, encoding: Encoding) -> None:
+async def test_a_client_that_connects_while_storage_is_away_may_reconnect(dsn: str, encoding: Encoding) -> None:
     wanted = with_section("websocket", listen="127.0.0.1:0")
     async with line_to(dsn) as line, running_server(line.dsn, wanted) as context:
         line.cut()
@@ -187,8 +187,8 @@ async def test_who_comes_while_storage_is_away_is_told_to_come_again(dsn: str, e
             await line.mend()
 
 
-def test_every_code_is_tried_here_and_says_whether_to_come_back() -> None:
-    unused = {1000, 4403}  # the client's own goodbye; and one that is kept for later
+def test_every_close_code_is_tried_here_and_says_whether_to_reconnect() -> None:
+    unused = {1000, 4403}  # the client's own close, and one that is reserved
     assert {way.code for way in WAYS} | {AWAY_FROM_STORAGE} == CODES.keys() - unused
     for code, told in CODES.items():
         assert told["reconnect"] is (4000 <= code < 4100)

@@ -1,4 +1,4 @@
-"""How many connections one address may hold before it has proved who it is, on both ports."""
+"""The number of connections that one address may hold before it has authenticated, on both ports."""
 
 import contextlib
 import resource
@@ -39,7 +39,7 @@ def test_an_ipv6_customer_has_one_share_for_all_their_addresses() -> None:
     assert limits.admit("::ffff:192.0.2.1") is None, "the same address in IPv6 clothes"
 
 
-def test_who_is_known_leaves_the_share_to_others_and_counts_in_all() -> None:
+def test_an_authenticated_client_leaves_the_share_to_others_and_counts_in_all() -> None:
     limits = ConnectionLimits(3, 34)
     first = limits.admit("192.0.2.1")
     assert first is not None and limits.admit("192.0.2.1") is None
@@ -90,7 +90,7 @@ def client_from(address: str, base_url: str) -> AsyncClient:
 
 
 class Sockets:
-    """Connections of one address that say what they are told to, and are held until the end."""
+    """Connections of one address that send what they are given, and are held until the end."""
 
     def __init__(self, port: int, address: str = ATTACKER) -> None:
         self._port = port
@@ -112,7 +112,7 @@ class Sockets:
                 nursery.start_soon(one)
 
     async def still_open(self) -> int:
-        """Those that the server has not closed."""
+        """Return the connections that the server has not closed."""
         count = 0
         for stream in self.held:
             try:

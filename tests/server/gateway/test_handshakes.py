@@ -1,4 +1,4 @@
-"""What the websocket port answers to requests that are no handshake, or a hostile one (CONTRACT §7)."""
+"""The responses of the websocket port to requests that are no handshake, or a hostile one (CONTRACT §7)."""
 
 import socket
 
@@ -48,7 +48,7 @@ PLAIN = {
 
 
 def exchange(port: int, *parts: bytes) -> bytes:
-    """All that is answered until the server hangs up."""
+    """Return all that is answered until the server closes."""
     with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS) as sock:
         for part in parts:
             sock.sendall(part)
@@ -60,7 +60,7 @@ def exchange(port: int, *parts: bytes) -> bytes:
 
 
 async def answer_of(context: Context, *parts: bytes) -> tuple[str, dict[str, str], bytes]:
-    """Status line, headers and body. Nothing above level info is logged meanwhile."""
+    """Return status line, headers and body, and check that nothing above level info is logged meanwhile."""
     with capture_logs() as lines:
         answer = await trio.to_thread.run_sync(exchange, context.websocket_port, *parts)
     assert [line for line in lines if line["log_level"] not in ("debug", "info")] == []
@@ -76,7 +76,7 @@ async def test_the_websocket_port_has_a_health_path(context: Context, method: st
     assert body == (b"" if method == "HEAD" else b"ok\n")
 
 
-async def test_what_is_no_upgrade_is_told_to_upgrade_in_one_line(context: Context) -> None:
+async def test_a_request_without_upgrade_is_told_to_upgrade_in_one_line(context: Context) -> None:
     for name, request in PLAIN.items():
         status, headers, body = await answer_of(context, request)
         assert status == "HTTP/1.1 426 Upgrade Required", name
@@ -85,7 +85,7 @@ async def test_what_is_no_upgrade_is_told_to_upgrade_in_one_line(context: Contex
         assert body == b"" if name == "head" else body.count(b"\n") == 1, name
 
 
-async def test_a_hostile_handshake_is_answered_400_and_logged_by_nobody(context: Context) -> None:
+async def test_a_hostile_handshake_is_answered_400_and_logged_nowhere(context: Context) -> None:
     for name, request in HOSTILE.items():
         status, _, _ = await answer_of(context, request)
         assert status.startswith("HTTP/1.1 400 "), (name, status)
@@ -100,7 +100,7 @@ UNWANTED = {
 
 
 async def test_a_handshake_that_is_refused_is_closed_at_once(dsn: str) -> None:
-    """Else each holds a connection of its address until the handshake's deadline."""
+    """Otherwise each would hold a connection of its address until the handshake's deadline."""
     patient = with_section("websocket", listen="127.0.0.1:0", handshake_seconds=600)
     limits = msgspec.structs.replace(patient.limits, handshakes_per_second=0.01, handshakes_burst=3)
     async with running_server(dsn, msgspec.structs.replace(patient, limits=limits)) as context:
@@ -110,10 +110,10 @@ async def test_a_handshake_that_is_refused_is_closed_at_once(dsn: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["101", "400"])
-async def test_a_peer_that_breaks_off_while_it_is_answered_writes_no_traceback(
+async def test_a_peer_that_disconnects_while_it_is_answered_causes_no_traceback(
     context: Context, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    """Such as one that has sent other frames behind its handshake, which are read while the answer is sent."""
+    """Such a peer has sent other frames behind its handshake, which are read while the answer is sent."""
     answered = trio.Event()
 
     async def break_off(send_queue: SendQueue, data: bytes) -> None:
@@ -136,7 +136,7 @@ async def test_headers_that_do_not_end_are_refused(context: Context) -> None:
 
 
 @pytest.mark.parametrize("part", [b"", b"G", b"GET / HTTP/1.1\r\nHost: x\r\n", b"\x16\x03\x01\x02\x00\x01"])
-async def test_half_a_request_is_waited_for_until_the_deadline_alone(dsn: str, part: bytes) -> None:
+async def test_half_a_request_is_waited_for_only_until_the_deadline(dsn: str, part: bytes) -> None:
     def story(port: int) -> bytes:
         with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS) as sock:
             sock.sendall(part)

@@ -1,4 +1,4 @@
-"""Who pays or is paid is pinged every 5 seconds, others every 20 (CONTRACT §5, Presence)."""
+"""A session that pays or is paid is pinged every 5 seconds, others every 20 (CONTRACT §5, Presence)."""
 
 from collections import Counter
 from uuid import UUID
@@ -15,7 +15,7 @@ from tests.support.virtual_time import pass_seconds, server_on, wait_quiet
 
 in_thread = trio.to_thread.run_sync
 OFTEN, SELDOM = 12, 3  # pings in a minute
-SLACK = 1  # the last one may fall into the next minute
+SLACK = 1  # the last ping may fall into the next minute
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def by_hand(mock_clock: trio.testing.MockClock) -> trio.testing.MockClock:
 
 
 async def pings_of_a_minute(clock: trio.testing.MockClock, context: Context) -> dict[UUID, int]:
-    """How often each user with a session was pinged."""
+    """Return how often each user with a session was pinged."""
     counted: Counter[UUID] = Counter()
     last = {session.user_id: -1.0 for session in context.sessions.by_member.values()}
     for _ in range(60):
@@ -33,7 +33,7 @@ async def pings_of_a_minute(clock: trio.testing.MockClock, context: Context) -> 
             if session.connection is not None and session.connection.pinged_at != last[session.user_id]:
                 counted[session.user_id] += 1
                 last[session.user_id] = session.connection.pinged_at
-    return {user_id: counted[user_id] - 1 for user_id in last}  # the first was before
+    return {user_id: counted[user_id] - 1 for user_id in last}  # the first ping came before the minute
 
 
 def check(pings: dict[UUID, int], often: set[UserId], seldom: set[UserId]) -> None:
@@ -42,10 +42,10 @@ def check(pings: dict[UUID, int], often: set[UserId], seldom: set[UserId]) -> No
             assert abs(pings[user_id] - expected) <= SLACK, (user_id, pings)
 
 
-async def test_the_owner_of_a_metered_stream_and_who_pays_there_are_pinged_often_and_public_viewers_are_not(
+async def test_parties_of_a_metered_stream_are_pinged_often_and_public_viewers_are_not(
     dsn: str, by_hand: trio.testing.MockClock
 ) -> None:
-    """One viewer is in both rooms, another leaves the one where they pay: then they are asked seldom again."""
+    """One viewer is in both rooms; another leaves the metered one, and is then pinged seldom again."""
     async with server_on(by_hand, dsn, settings(block_seconds=30)) as context:
         paid, free = await add_creator(context, 2), await add_creator(context, 2)
         payer, viewer, both = await add_fan(context, 100), await add_fan(context, 0), await add_fan(context, 100)

@@ -1,4 +1,4 @@
-"""Where a server listens: both families of localhost on one port, and addresses as a browser takes them."""
+"""Listening addresses: both families of localhost on one port, and addresses as a browser takes them."""
 
 import errno
 import re
@@ -40,7 +40,7 @@ needs_ipv6 = pytest.mark.skipif(not can_listen("::1"), reason="no IPv6 here")
 
 @pytest.fixture
 def greeted(request: pytest.FixtureRequest, dsn: str, tmp_path: Path) -> Iterator[tuple[str, str]]:
-    """The two addresses in the greeting of a server that listens at `request.param` with a port of its own choice."""
+    """Return the two addresses that a server greets with which listens at `request.param` on a free port."""
     words = "serve", "--http", f"{request.param}:0", "--ws", f"{request.param}:0", "--data", str(tmp_path / "data")
     settings = {"DATABASE_URL": dsn, "HALFMINUTE_JWT_SECRET": SECRET}
     with start_command(*words, cwd=tmp_path, settings=settings) as process:
@@ -67,7 +67,7 @@ def test_localhost_answers_in_both_families_on_the_ports_of_its_greeting(greeted
 
 @needs_ipv6
 @pytest.mark.parametrize("greeted", ["[::1]"], indirect=True)
-def test_an_ipv6_address_stands_in_brackets_in_the_greeting_and_works_as_it_stands_there(
+def test_an_ipv6_address_is_greeted_in_brackets_and_works_as_printed(
     greeted: tuple[str, str],
 ) -> None:
     web, websocket = greeted
@@ -89,8 +89,8 @@ def test_with_port_0_both_families_have_one_port() -> None:
 
 
 @needs_ipv6
-def test_a_port_that_the_other_family_has_taken_is_not_the_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As when another process listens on the port that the system chose for the first family."""
+def test_a_port_that_the_other_family_has_taken_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process listens on the port that the system chose for the first family."""
     tries: list[int] = []
 
     class Taken(socket.socket):
@@ -115,7 +115,7 @@ def test_localhost_is_refused_where_one_family_has_the_port_taken() -> None:
     assert str(refused.value) == f"cannot listen on localhost:{port}: Address already in use"
     with socket.create_server(("::1", port), family=socket.AF_INET6), pytest.raises(ListenError):
         open_listener(Address("localhost", port))
-    open_listener(Address("localhost", port)).close()  # nothing is held by the tries that failed
+    open_listener(Address("localhost", port)).close()  # the failed attempts hold no socket
 
 
 def test_without_ipv6_localhost_is_one_address(monkeypatch: pytest.MonkeyPatch) -> None:

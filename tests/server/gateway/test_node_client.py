@@ -1,4 +1,4 @@
-"""npm's `ws` as a client: handshake, session, call, return and every close, as an independent peer sees them."""
+"""npm's `ws` as a client: handshake, session, call, resume and every close code, as an independent peer sees them."""
 
 import shutil
 from functools import partial
@@ -24,7 +24,7 @@ in_thread = trio.to_thread.run_sync
 
 @pytest.fixture(scope="module")
 def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Our script, beside the modules that it loads."""
+    """Return our script, beside the modules that it loads."""
     directory = tmp_path_factory.mktemp("node")
     if (missing := install_modules(directory, MODULES, INSTALL_SECONDS_MAX)) is not None:
         leave_out(missing)
@@ -44,7 +44,7 @@ async def test_a_header_opens_a_session_and_pings_are_answered_both_ways(dsn: st
             assert peer.news.wait_for("message")["message"]["type"] == "session:ready"
             peer.order("ping", "are you there?")
             assert peer.news.wait_for("pong")["payload"] == "are you there?"
-            for _ in range(10):  # together longer than who does not answer is waited for
+            for _ in range(10):  # together longer than a client that does not answer is waited for
                 peer.news.wait_for("ping")
             peer.order("say", {"type": "ping", "ref": "still"})
             assert peer.news.wait_for("message")["message"] == {"type": "pong", "ref": "still"}
@@ -54,7 +54,7 @@ async def test_a_header_opens_a_session_and_pings_are_answered_both_ways(dsn: st
 
 
 @BOTH
-async def test_a_call_is_held_and_both_see_the_same(context: Context, script: Path, protocol: str) -> None:
+async def test_both_parties_of_a_call_receive_the_same(context: Context, script: Path, protocol: str) -> None:
     fan, creator = await add_fan(context, 100), await add_creator(context, 60)
 
     def story() -> None:
@@ -73,7 +73,7 @@ async def test_a_call_is_held_and_both_see_the_same(context: Context, script: Pa
 
 
 @BOTH
-async def test_a_phone_whose_socket_breaks_comes_back_to_all_it_missed(dsn: str, script: Path, protocol: str) -> None:
+async def test_a_phone_whose_socket_breaks_resumes_with_all_it_missed(dsn: str, script: Path, protocol: str) -> None:
     async with running_server(dsn, settings(block_seconds=30)) as context:
         fan, creator = await add_fan(context, 100), await add_creator(context, 60)
 
@@ -116,7 +116,7 @@ async def test_each_end_has_its_own_code(context: Context, script: Path, order: 
     assert await in_thread(close_code_after, peer, order, argument) == code
 
 
-async def test_compression_that_is_offered_is_not_taken_up(context: Context, script: Path) -> None:
+async def test_compression_that_is_offered_is_declined(context: Context, script: Path) -> None:
     def story() -> None:
         with NodeSocket(script, context.websocket_port, deflate=True) as peer:
             assert peer.news.wait_for("open")["extensions"] == ""
@@ -129,7 +129,7 @@ async def test_compression_that_is_offered_is_not_taken_up(context: Context, scr
 
 
 @pytest.mark.parametrize("wrong", [{"path": "/ws?token=abc"}, {"protocols": ["soap"]}])
-async def test_a_handshake_that_will_not_do_is_refused(context: Context, script: Path, wrong: dict[str, Any]) -> None:
+async def test_an_invalid_handshake_is_refused(context: Context, script: Path, wrong: dict[str, Any]) -> None:
     def story() -> str:
         with NodeSocket(script, context.websocket_port, **wrong) as peer:
             return str(peer.news.next()["message"])

@@ -1,4 +1,4 @@
-"""Who sends too fast is told so, and who does not stop is closed; nobody else notices."""
+"""A client that sends too fast is refused, and closed if it does not stop; no other client notices."""
 
 import contextlib
 
@@ -13,14 +13,14 @@ from tests.support.servers import add_fan, online, running_server, with_section
 BURST = 10
 
 
-def test_a_burst_goes_at_once_and_then_one_in_so_long() -> None:
+def test_a_burst_is_admitted_at_once_and_then_one_in_so_long() -> None:
     pace = TokenBucket(2.0, 3)
     assert [pace.take(100.0) for _ in range(3)] == [0, 0, 0]
     assert pace.take(100.0) == pytest.approx(0.5)
     assert pace.take(101.0) == 0
 
 
-def test_who_goes_on_though_refused_falls_behind_and_who_waits_catches_up() -> None:
+def test_a_sender_that_goes_on_though_refused_runs_into_debt_and_one_that_waits_recovers() -> None:
     pace = TokenBucket(1.0, 1)
     assert [pace.take(0.0) for _ in range(4)] == [0, 1, 2, 3]
     assert pace.take(4.0) == 0

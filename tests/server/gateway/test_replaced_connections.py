@@ -1,4 +1,4 @@
-"""A connection that was replaced ends and changes nothing of the session, which goes on in a newer connection."""
+"""A replaced connection ends and changes nothing of its session, which goes on in a newer connection."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -35,7 +35,7 @@ class Replaced(NamedTuple):
 
 
 class Held:
-    """Holds every call of a function from the moment it was made until it is let go."""
+    """Holds every call of a function until `go_on` is set; `called` is set at the first call."""
 
     def __init__(self, work: Any) -> None:
         self._work = work
@@ -49,7 +49,7 @@ class Held:
 
 @asynccontextmanager
 async def connections(context: Context, encoding: Encoding, count: int) -> AsyncIterator[list[Raw]]:
-    """Connections without a session."""
+    """Open connections without a session."""
     target = Target(context.websocket_port, SECRET, "")
     with trio.fail_after(PATIENCE_SECONDS):
         async with AsyncExitStack() as stack:
@@ -57,7 +57,7 @@ async def connections(context: Context, encoding: Encoding, count: int) -> Async
 
 
 async def opened(context: Context, raw: Raw, user_id: UserId) -> Session:
-    """A new session over this connection."""
+    """Open a session over this connection."""
     await raw.say("session:open", token=_token(context, user_id))
     ready = await raw.wait_for("session:ready")
     session = _only_session(context, user_id)
@@ -76,14 +76,14 @@ async def resumed(context: Context, raw: Raw, session: Session) -> None:
 
 
 async def still_works(context: Context, session: Session, raw: Raw) -> None:
-    """The session lives, this connection is its own, and private events reach it."""
+    """Check that the session lives, that this connection is its own, and that private events reach it."""
     assert (await raw.ask("ping"))["type"] == "pong"
     assert session.connection is not None and context.sessions.of(session.user_id) == [session]
     session.send(TokenExpiring(expires_at="soon"))
     await raw.wait_for("token:expiring")
 
 
-async def test_the_old_connections_goodbye_does_not_end_the_session(context: Context, encoding: Encoding) -> None:
+async def test_the_close_of_the_old_connection_does_not_end_the_session(context: Context, encoding: Encoding) -> None:
     """The client closes with 1000 before it has read that the connection was replaced."""
     async with connections(context, encoding, 2) as (first, second):
         session = await opened(context, first, await add_fan(context, 0))
@@ -104,10 +104,10 @@ async def test_a_protocol_error_in_the_old_connection_does_not_end_the_session(
         await still_works(context, session, second)
 
 
-async def test_a_client_that_gave_up_waiting_does_not_replace_its_own_later_connection(
+async def test_a_client_that_stopped_waiting_does_not_replace_its_own_later_connection(
     context: Context, encoding: Encoding, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The user was looked up for so long that the client hung up and came back before the answer."""
+    """The user is looked up for so long that the client closes and reconnects before the answer."""
     identify = context.authenticator.identify
     held = Held(identify)
     async with connections(context, encoding, 3) as (first, slow, second):
@@ -125,10 +125,10 @@ async def test_a_client_that_gave_up_waiting_does_not_replace_its_own_later_conn
         await still_works(context, session, second)
 
 
-async def test_a_refresh_that_waits_in_the_old_connection_changes_nothing(
+async def test_a_token_refresh_queued_in_the_old_connection_changes_nothing(
     context: Context, encoding: Encoding, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Behind a join that waits for the database: what is queued there is never carried out."""
+    """The refresh is queued behind a join that waits for the database; such a queue is never carried out."""
     held = Held(open_viewing_session)
     monkeypatch.setattr(room_commands, "open_viewing_session", held)
     fan = await add_fan(context, 100)
@@ -156,7 +156,7 @@ async def test_a_refresh_that_waits_in_the_old_connection_changes_nothing(
         assert [member.member_id for member in room.stream.members.of(fan)] == [session.member_id]
 
 
-async def test_a_balance_that_is_looked_up_for_the_old_connection_is_told_to_the_new_one(
+async def test_a_balance_that_is_read_for_the_old_connection_is_sent_to_the_new_one(
     context: Context, encoding: Encoding, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with connections(context, encoding, 3) as (first, slow, second):

@@ -1,4 +1,4 @@
-"""A connection's way out: one order, bounded, and it never waits."""
+"""A connection's send queue: ordered, bounded, and it never blocks the sender."""
 
 import random
 import select
@@ -26,7 +26,7 @@ class Ends(NamedTuple):
     theirs: socket.socket
 
     async def read_until(self, last: bytes) -> bytes:
-        """Everything up to these bytes."""
+        """Read everything up to these bytes."""
         stream = trio.SocketStream(trio.socket.from_stdlib_socket(self.theirs))
         read = b""
         with trio.fail_after(PATIENCE_SECONDS):
@@ -75,7 +75,7 @@ async def test_frames_leave_whole_and_in_order_however_slowly_they_are_read(ends
     assert read[0] == b"".join(frames) + b"the end"
 
 
-async def test_small_frames_that_wait_leave_together(
+async def test_small_frames_that_wait_are_sent_together(
     ends: Ends, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each in a packet of its own, they would wait for as many acknowledgements of a peer with small buffers."""
@@ -100,7 +100,7 @@ async def _collect(ends: Ends, last: bytes, read: list[bytes]) -> None:
 
 
 @pytest.mark.parametrize(("frame_bytes", "early_bytes"), [(10_000, 0), (150_000, 0), (150_000, 50_000)])
-async def test_who_does_not_read_is_told_so_after_the_frame_that_was_begun(
+async def test_a_slow_reader_is_closed_with_its_code_after_the_frame_that_was_begun(
     ends: Ends, nursery: trio.Nursery, frame_bytes: int, early_bytes: int
 ) -> None:
     send_queue = queue_of(ends, nursery)
@@ -147,7 +147,7 @@ async def test_nothing_follows_a_close_frame(ends: Ends, nursery: trio.Nursery) 
         ends.theirs.recv(1)
 
 
-async def test_of_many_who_does_not_read_and_who_is_gone_keep_nothing_from_the_others(nursery: trio.Nursery) -> None:
+async def test_slow_readers_and_closed_connections_among_many_delay_no_other(nursery: trio.Nursery) -> None:
     with ExitStack() as connections:
         reader, deaf, gone = (connections.enter_context(connected()) for _ in range(3))
         send_queues = [queue_of(ends, nursery, limit=10 * LIMIT) for ends in (gone, deaf, reader)]
@@ -164,8 +164,8 @@ async def test_of_many_who_does_not_read_and_who_is_gone_keep_nothing_from_the_o
         assert send_queues[0].closed.is_set()
 
 
-async def test_what_is_aborted_in_the_moment_in_which_it_could_write_writes_no_more(nursery: trio.Nursery) -> None:
-    for _ in range(8):  # who of two that can go on comes first is up to chance
+async def test_a_connection_that_is_aborted_as_it_becomes_writable_writes_no_more(nursery: trio.Nursery) -> None:
+    for _ in range(8):  # which of two runnable tasks runs first is random
         with connected() as ends:
             send_queue = queue_of(ends, nursery)
             send_queue.push(b"x" * LIMIT)
@@ -196,7 +196,7 @@ async def test_nothing_follows_a_close_that_the_library_sends(ends: Ends, nurser
         ends.theirs.recv(1)
 
 
-async def test_a_peer_that_is_gone_swallows_everything(ends: Ends, nursery: trio.Nursery) -> None:
+async def test_writes_to_a_closed_peer_are_discarded(ends: Ends, nursery: trio.Nursery) -> None:
     send_queue = queue_of(ends, nursery)
     ends.theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     ends.theirs.close()

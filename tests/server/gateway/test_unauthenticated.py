@@ -1,4 +1,4 @@
-"""What a websocket may hold, and a user may spend, however many connections there are."""
+"""Bounds on the memory of a websocket and on the requests of a user, over any number of connections."""
 
 import json
 from collections.abc import AsyncIterator
@@ -15,12 +15,12 @@ from tests.support.clients import PATIENCE_SECONDS, Phone, go_live, token_of
 from tests.support.servers import add_creator, add_fan, online, running_server, with_section
 
 FEW_KIB = 16 * 1024
-PARKED_BYTES_MAX = 256 * 1024  # kernel buffers of both ends, and what was read
+PARKED_BYTES_MAX = 256 * 1024  # kernel buffers of both ends, and the bytes that were read
 
 
 @asynccontextmanager
 async def shaken_hands(context: Context) -> AsyncIterator[trio.SocketStream]:
-    """An open websocket without a session, as bytes."""
+    """Open a websocket without a session, for raw bytes."""
     stream = await trio.open_tcp_stream("127.0.0.1", context.websocket_port)
     stream.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_SNDBUF, 4_096)
     async with stream:
@@ -36,7 +36,7 @@ async def test_a_first_message_of_more_than_a_few_kib_is_refused_as_too_large(co
             assert (await stream.receive_some(4_096))[2:4] == CloseCode.TOO_LARGE.to_bytes(2, "big")
 
 
-async def test_nothing_is_read_behind_a_first_message_while_the_user_is_looked_up(
+async def test_nothing_is_read_after_a_first_message_while_the_user_is_looked_up(
     context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looking = trio.Event()
@@ -57,7 +57,7 @@ async def test_nothing_is_read_behind_a_first_message_while_the_user_is_looked_u
 
 
 def frame_of(payload: bytes) -> bytes:
-    """A masked text frame; the mask changes nothing."""
+    """Build a masked text frame; its zero mask changes nothing."""
     size = len(payload)
     head = bytes((0x81, 0x80 | size)) if size < 126 else b"\x81\xfe" + size.to_bytes(2, "big")
     return head + bytes(4) + payload

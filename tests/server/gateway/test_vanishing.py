@@ -1,4 +1,4 @@
-"""Phones that vanish without a word: their connection stands, but nothing comes from it any more."""
+"""Phones that vanish without closing: their connection stays open, but sends nothing any more."""
 
 import os
 import signal
@@ -24,7 +24,7 @@ BLOCK_SECONDS = 2
 
 
 def impatient() -> Settings:
-    """A silence of one second is noticed; a drop is forgiven for half a second."""
+    """Settings under which a silence of one second is a drop, with a grace of half a second."""
     wanted = settings(block_seconds=BLOCK_SECONDS, drop_grace_seconds=0.5, drop_limit_seconds=4)
     return msgspec.structs.replace(
         wanted,
@@ -34,7 +34,7 @@ def impatient() -> Settings:
 
 @contextmanager
 def phone_in_a_process(context: Context, user_id: UUID, channel: str) -> Iterator[subprocess.Popen[str]]:
-    """A phone that joins a room, in a process that can be stopped: then the kernel answers for it, and it does not."""
+    """Run a phone that joins a room in a process that can be stopped: the kernel then answers for it."""
     program = (
         "import sys, uuid\n"
         "from tests.support.clients import Phone\n"
@@ -58,7 +58,7 @@ def phone_in_a_process(context: Context, user_id: UUID, channel: str) -> Iterato
 
 
 @pytest.mark.parametrize("who", ["fan", "creator"])
-async def test_who_vanishes_stops_the_clock_and_nobody_is_billed_for_more_than_one_further_block(
+async def test_a_party_that_vanishes_stops_the_clock_and_is_billed_for_at_most_one_further_block(
     dsn: str, who: str
 ) -> None:
     async with running_server(dsn, impatient()) as context:
@@ -89,7 +89,7 @@ def _vanish_in_a_call(
         return stays.wait_for("call:ended"), int(block["blockNo"])
 
 
-async def test_a_phone_that_comes_back_is_heard_again_and_the_paid_rest_is_kept(dsn: str) -> None:
+async def test_a_phone_that_comes_back_is_present_again_and_the_paid_rest_is_kept(dsn: str) -> None:
     async with running_server(dsn, impatient()) as context:
         fan, creator = await add_fan(context, 1000), await add_creator(context, 60)
         async with online(context, fan) as fans, online(context, creator) as creators:

@@ -1,4 +1,4 @@
-"""Sessions over real websockets: who gets in, what is answered, and with which code it ends."""
+"""Sessions over real websockets: which are admitted, what is answered, and the close code at the end."""
 
 import gc
 import json
@@ -32,7 +32,7 @@ def dial(context: Context, path: str = "/ws", subprotocol: Subprotocol = JSON, *
 
 
 def close_code_after(connection: ClientConnection, *messages: str | bytes) -> int | None:
-    """How the server ends a connection that says this."""
+    """Return the code with which the server ends a connection that sends this first."""
     with connection:
         for message in messages:
             connection.send(message)
@@ -76,9 +76,9 @@ async def test_a_session_opens_with_the_header_of_the_handshake(context: Context
     await in_thread(story)
 
 
-async def test_an_open_connection_keeps_no_parser_of_its_handshake(context: Context) -> None:
+async def test_an_open_connection_keeps_no_handshake_parser(context: Context) -> None:
     def story() -> None:
-        gc.collect()  # what others have left
+        gc.collect()  # frees what other tests have left
         before = sum(isinstance(thing, h11.Connection) for thing in gc.get_objects())
         with dial(context) as connection:
             connection.send(json.dumps({"type": "session:open", "token": token_of(uuid4())}))
@@ -89,7 +89,7 @@ async def test_an_open_connection_keeps_no_parser_of_its_handshake(context: Cont
     await in_thread(story)
 
 
-async def test_messagepack_says_the_same(context: Context) -> None:
+async def test_messagepack_carries_the_same_messages(context: Context) -> None:
     def story() -> None:
         with dial(context, subprotocol=MSGPACK) as connection:
             connection.send(msgspec.msgpack.encode({"type": "session:open", "token": token_of(uuid4())}))
@@ -155,7 +155,7 @@ async def test_an_unknown_subprotocol_is_refused_in_the_handshake(context: Conte
     await in_thread(story)
 
 
-async def test_who_does_not_open_a_session_in_time_is_let_go(dsn: str) -> None:
+async def test_a_connection_without_a_session_is_closed_in_time(dsn: str) -> None:
     wanted = settings()
     wanted = msgspec.structs.replace(wanted, websocket=msgspec.structs.replace(wanted.websocket, open_seconds=0.2))
     async with running_server(dsn, wanted) as context:
@@ -176,7 +176,7 @@ async def test_half_a_handshake_is_not_waited_for(dsn: str) -> None:
         assert await in_thread(lambda: story(port)) == b""
 
 
-async def test_commands_that_do_not_fit_are_answered_and_lose_nothing(context: Context) -> None:
+async def test_commands_that_are_refused_are_answered_and_lose_nothing(context: Context) -> None:
     user = await add_fan(context, 0)
     async with online(context, user) as phone:
 
@@ -213,7 +213,7 @@ async def test_a_token_is_refreshed_only_for_the_same_user(context: Context) -> 
         await in_thread(story)
 
 
-async def test_what_is_sent_just_before_hanging_up_still_counts(context: Context) -> None:
+async def test_a_command_sent_just_before_the_close_still_counts(context: Context) -> None:
     fan, creator = await add_fan(context, 100), await add_creator(context, 60)
     async with online(context, fan) as fans, online(context, creator) as creators:
 
@@ -227,7 +227,7 @@ async def test_what_is_sent_just_before_hanging_up_still_counts(context: Context
         assert await in_thread(story) == "hangup"
 
 
-async def test_who_joins_too_late_hears_that_the_call_has_ended_and_a_stranger_that_there_is_none(
+async def test_a_party_that_joins_too_late_gets_the_end_of_the_call_and_a_stranger_not_found(
     context: Context,
 ) -> None:
     fan, creator, stranger = await add_fan(context, 100), await add_creator(context, 60), await add_fan(context, 0)
@@ -273,7 +273,7 @@ def _sequenced(phone: Phone) -> list[dict[str, Any]]:
     ]
 
 
-async def test_a_reader_that_never_reads_is_let_go_and_slows_nobody(dsn: str) -> None:
+async def test_a_reader_that_never_reads_is_closed_and_delays_nobody(dsn: str) -> None:
     wanted = settings()
     wanted = msgspec.structs.replace(
         wanted,

@@ -1,4 +1,4 @@
-"""What the connection refuses before a room sees it, in both subprotocols and in every field."""
+"""Values that the connection refuses before a room sees them, in both subprotocols and in every field."""
 
 import contextlib
 import itertools
@@ -82,7 +82,7 @@ def test_a_value_that_a_room_could_not_encode_is_refused_by_name(
     ],
 )
 @pytest.mark.parametrize("kind", ["ping", "nonsense"])
-def test_json_that_is_doubtful_anywhere_is_refused_by_name(kind: str, value: str, fault: tuple[str, str]) -> None:
+def test_ambiguous_json_is_refused_by_name_at_any_depth(kind: str, value: str, fault: tuple[str, str]) -> None:
     misfit = refusal(JSON, f'{{"type":"{kind}","ref":"r","more":{{"x":{value}}}}}')
     assert (misfit.faults, misfit.ref) == ([fault], "r")
 
@@ -101,9 +101,7 @@ def test_json_that_is_doubtful_anywhere_is_refused_by_name(kind: str, value: str
     ],
 )
 @pytest.mark.parametrize("kind", ["ping", "nonsense"])
-def test_messagepack_that_is_doubtful_anywhere_is_refused_by_name(
-    kind: str, value: Any, fault: tuple[str, str]
-) -> None:
+def test_ambiguous_messagepack_is_refused_by_name_at_any_depth(kind: str, value: Any, fault: tuple[str, str]) -> None:
     misfit = refusal(MSGPACK, msgspec.msgpack.encode({"type": kind, "more": {"x": value}, "ref": "r"}))
     assert (misfit.faults, misfit.ref) == ([fault], "r")
 
@@ -116,13 +114,13 @@ def packed(*parts: Any) -> bytes:
     ("message", "faults"),
     [
         (packed(b"\x83", "type", "ping", "x", 1, "x", 1), [("x", "is given twice")]),
-        # What is shorter when it is written again does not hide what is longer, and the other way about.
+        # A value that is shorter when encoded again does not hide one that is longer, in either order.
         (packed(b"\x84", "type", "ping", "x", 1, "x", b"\xca\x3f\x80\x00\x00", "y", 1.5), [("x", "is given twice")]),
         (packed(b"\x82", "type", "ping", "x", b"\xca\x7f\xc0\x00\x00"), [("x", "is not a finite number")]),
         (packed(b"\x82", "type", "ping", b"\x81\x01\x02", 1), [("message", "has a key that is not text")]),
     ],
 )
-def test_messagepack_that_no_usual_encoder_writes(message: bytes, faults: list[tuple[str, str]]) -> None:
+def test_messagepack_in_unusual_encodings(message: bytes, faults: list[tuple[str, str]]) -> None:
     assert refusal(MSGPACK, message).faults == faults
 
 
@@ -141,7 +139,7 @@ def test_sound_messagepack_is_read_however_long_it_is_written(message: bytes) ->
 
 @pytest.mark.parametrize("text", ['say "hi"', "a \\ b", '\\"', '"', "\\", '\\\\"', "[{[{", "🤷🏽‍♀️ é", "a\nb"])
 @pytest.mark.parametrize("encoding", Encoding)
-def test_text_is_read_whatever_is_in_it(encoding: Encoding, text: str) -> None:
+def test_text_is_accepted_with_any_characters(encoding: Encoding, text: str) -> None:
     command = encoding.decode(written(encoding, {"type": "chat:send", "channel": CHANNEL, "text": text}))
     assert isinstance(command, ChatSend)
     assert command.text == text
@@ -159,7 +157,7 @@ plain = st.recursive(
 
 
 @given(data=plain, spaces=st.booleans())
-def test_any_plain_value_passes_as_the_same_in_both_subprotocols(data: Any, spaces: bool) -> None:
+def test_any_plain_value_arrives_alike_in_both_subprotocols(data: Any, spaces: bool) -> None:
     message = {"type": "signal:send", "channel": CHANNEL, "to": str(TO), "data": data}
     text = json.dumps(message, ensure_ascii=spaces, separators=(" , ", " : ") if spaces else (",", ":"))
     found = [JSON.decode(text), MSGPACK.decode(msgspec.msgpack.encode(message))]
@@ -169,8 +167,8 @@ def test_any_plain_value_passes_as_the_same_in_both_subprotocols(data: Any, spac
 @given(
     data=plain, at=st.integers(0, 5), name=st.sampled_from(("type", "data", "channel", "amountTokens", '"', "\\", "é"))
 )
-def test_a_doubled_key_is_found_wherever_it_stands(data: Any, at: int, name: str) -> None:
-    """Each key's second place is tried in the object itself and inside `data`."""
+def test_a_duplicate_key_is_found_at_any_depth(data: Any, at: int, name: str) -> None:
+    """Each key is duplicated in the object itself and inside `data`."""
     inner = [json.dumps(data), f"{json.dumps(name)}:1", '"x":[]', '"y":""']
     pairs = [f"{json.dumps(name)}:{inner[0]}", *inner[1:]]
     twice = "{" + ",".join(pairs[at % 4 :] + pairs[: at % 4]) + "}"
@@ -207,7 +205,7 @@ def test_an_unknown_type_with_a_deep_rest_is_answered(encoding: Encoding, depth:
     ],
     ids=lambda message: message[:10],
 )
-def test_what_is_no_json_at_all_is_undecodable(message: str) -> None:
+def test_bytes_that_are_no_json_are_undecodable(message: str) -> None:
     with pytest.raises(Undecodable):
         JSON.decode(message)
 
@@ -227,7 +225,7 @@ def test_what_is_no_json_at_all_is_undecodable(message: str) -> None:
     ],
     ids=lambda message: repr(message[:6]),
 )
-def test_what_is_no_messagepack_at_all_is_undecodable(message: bytes) -> None:
+def test_bytes_that_are_no_messagepack_are_undecodable(message: bytes) -> None:
     with pytest.raises(Undecodable):
         MSGPACK.decode(message)
 
@@ -269,7 +267,7 @@ def test_a_field_that_does_not_fit_is_named_and_never_echoed_at_length(
     assert misfit.ref is None
 
 
-FREE_TEXT = {"TipSend.message", "ChatSend.text"}  # people's own words: domain/text.py has them
+FREE_TEXT = {"TipSend.message", "ChatSend.text"}  # text that users write, which domain/text.py bounds
 
 
 def test_every_string_and_list_of_a_command_is_bounded_where_it_is_decoded() -> None:
@@ -329,7 +327,7 @@ def test_the_worst_frame_is_read_in_bounded_time() -> None:
         begun = time.thread_time()
         with contextlib.suppress(Misfit, Undecodable):
             (JSON if isinstance(message, str) else MSGPACK).decode(message)
-        assert time.thread_time() - begun < 0.2, f"{message[:40]!r} took too long"  # some 5 to 30 ms
+        assert time.thread_time() - begun < 0.2, f"{message[:40]!r} took too long"  # takes some 5 to 30 ms
 
 
 @pytest.mark.parametrize("encoding", Encoding)
@@ -337,7 +335,7 @@ def test_a_usual_frame_costs_a_few_microseconds(encoding: Encoding) -> None:
     text = "hello there, how are you doing today"
     frame = written(encoding, {"type": "chat:send", "ref": "a1b2c3", "channel": CHANNEL, "text": text})
     took = min(timeit.repeat(lambda: encoding.decode(frame), number=1_000, repeat=20)) * 1_000
-    assert took < 20, f"{took:.1f} us"  # some 1.5 and 2.3
+    assert took < 20, f"{took:.1f} us"  # takes some 1.5 and 2.3 us
 
 
 # Over a real socket
@@ -380,7 +378,7 @@ async def test_a_hostile_frame_is_refused_by_name_and_the_room_lives(context: Co
         await trio.to_thread.run_sync(story)
 
 
-def test_of_a_message_with_too_many_values_the_rest_is_not_read() -> None:
+def test_the_rest_of_a_message_with_too_many_values_is_not_read() -> None:
     """64 KiB of MessagePack can hold as many values, each of which would cost a microsecond or two."""
     begin = msgspec.msgpack.encode({"type": "ping", "ref": "r"})[1:]
     message = b"\x83" + begin + b"\xa1a\xdc" + (60_000).to_bytes(2, "big") + b"\x80" * 59_999 + b"\xc1"
@@ -391,7 +389,7 @@ def test_of_a_message_with_too_many_values_the_rest_is_not_read() -> None:
 
 
 @pytest.mark.parametrize("opened", ['{"type": "ping", "ref": "r", "x": [', '{"ref": "r", "a": {}, "x": [[['])
-def test_of_json_with_too_many_lists_and_objects_the_rest_is_not_read(opened: str) -> None:
+def test_the_rest_of_json_with_too_many_lists_and_objects_is_not_read(opened: str) -> None:
     with pytest.raises(Misfit) as refused:
         Encoding.JSON.decode(opened + "{}," * 9_000 + "no json")
     assert refused.value.faults[-1] == ("message", "has more than 8192 lists and objects")
@@ -399,10 +397,10 @@ def test_of_json_with_too_many_lists_and_objects_the_rest_is_not_read(opened: st
 
 
 @pytest.mark.parametrize("text", ['{"type": "ping"} ', "5", '"a" ['])
-def test_many_values_beside_each_other_are_no_json(text: str) -> None:
+def test_several_values_side_by_side_are_no_json(text: str) -> None:
     with pytest.raises(Undecodable):
         Encoding.JSON.decode(text + "{}," * 9_000)
 
 
-def test_text_full_of_brackets_holds_no_lists() -> None:
+def test_brackets_in_text_are_not_counted_as_lists() -> None:
     assert Encoding.JSON.decode(json.dumps({"type": "ping", "ref": "r", "x": "[{" * 20_000})) == Ping(ref="r")

@@ -1,4 +1,4 @@
-"""Live rows that no room can be built from are ended, and cost neither the server nor the other rooms anything."""
+"""Live rows from which no room can be built are ended, and harm neither the server nor the other rooms."""
 
 from functools import partial
 from typing import Any
@@ -39,13 +39,13 @@ async def add_couple(context: Context) -> Couple:
 
 
 async def spoil(dsn: str, couple: Couple) -> None:
-    """While no server runs, the row comes to hold what the rules cannot read."""
+    """Change the row, while no server runs, to a value that the rules cannot read."""
     async with open_postgres(dsn, pool_size=1) as postgres:
         await postgres.execute("UPDATE calls SET accepted_at = 'infinity' WHERE id = $1", UUID(couple.call_id))
 
 
 async def end_reason(context: Context, table: str, room_id: str) -> str:
-    """Why it ended, once it has."""
+    """Return why it ended, once it has."""
     with trio.fail_after(20):
         while True:
             rows = await context.postgres.fetch(f"SELECT end_reason FROM {table} WHERE id = $1", UUID(room_id))
@@ -98,10 +98,10 @@ async def test_a_stream_whose_rules_raise_is_ended_by_the_periodic_adoption(
         assert context.adoption.known() == context.registry.ids(), "nothing is being tried any more"
 
 
-async def test_a_row_that_cannot_even_be_ended_is_left_alone_until_the_next_start(
+async def test_a_row_that_cannot_be_ended_is_left_alone_until_the_next_start(
     dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Or the log would fill with the same line every few seconds."""
+    """Otherwise the log would fill with the same line every few seconds."""
     tried = trio.Event()
 
     async def broken(self: RoomLifecycle, room_id: Any) -> None:

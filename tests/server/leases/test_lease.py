@@ -1,4 +1,4 @@
-"""How long a server may speak for its rooms, and what it asks before it does so again."""
+"""The time for which a server may act for its rooms, and the checks that it makes before it does so again."""
 
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -75,7 +75,7 @@ class Room:
 
 
 class Rooms:
-    """The registry."""
+    """The registry, as far as a lease needs it."""
 
     def __init__(self) -> None:
         self.rooms: list[Room] = []
@@ -174,7 +174,7 @@ async def test_a_room_that_starts_again_has_taken_the_later_epoch_itself(
     assert not (starting.ownership.lost or restarted.ownership.lost)
 
 
-async def test_rooms_go_on_while_the_database_is_out_of_reach_for_longer_than_a_lease(
+async def test_rooms_go_on_while_the_database_is_away_for_longer_than_a_lease(
     rows: Rows, lease: Lease, autojump_clock: trio.testing.MockClock
 ) -> None:
     async with trio.open_nursery() as nursery:
@@ -191,13 +191,13 @@ async def test_rooms_go_on_while_the_database_is_out_of_reach_for_longer_than_a_
         nursery.cancel_scope.cancel()
 
 
-async def test_who_was_stopped_does_not_take_a_database_that_is_away_for_an_excuse(
+async def test_a_server_that_was_stopped_does_not_trust_its_lease_because_the_database_is_away(
     rows: Rows, lease: Lease, autojump_clock: trio.testing.MockClock
 ) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(lease.run)
         await trio.testing.wait_all_tasks_blocked()
-        rows.at += 2 * LEASE_SECONDS  # stopped: nothing was tried meanwhile
+        rows.at += 2 * LEASE_SECONDS  # the server was stopped: no renewal was tried meanwhile
         rows.error = StorageUnavailable("away")
         for _ in range(3):
             await _pass(rows, LEASE_SECONDS / 5)
@@ -205,7 +205,7 @@ async def test_who_was_stopped_does_not_take_a_database_that_is_away_for_an_excu
         nursery.cancel_scope.cancel()
 
 
-async def test_a_database_that_answers_and_refuses_extends_nothing(
+async def test_a_renewal_that_the_database_refuses_extends_no_lease(
     rows: Rows, lease: Lease, autojump_clock: trio.testing.MockClock
 ) -> None:
     async with trio.open_nursery() as nursery:
@@ -219,7 +219,7 @@ async def test_a_database_that_answers_and_refuses_extends_nothing(
 
 
 async def _pass(rows: Rows, seconds: float) -> None:
-    """Both clocks."""
+    """Advance both clocks."""
     rows.at += seconds
     await trio.sleep(seconds)
     await trio.testing.wait_all_tasks_blocked()
@@ -255,7 +255,7 @@ async def test_a_room_handles_nothing_while_its_lease_is_in_doubt(dsn: str) -> N
 
 
 def _count_handled(context: Context, room_id: RoomId) -> list[object]:
-    """What the rules of this stream are given from here on."""
+    """Record the inputs that the rules of this stream are given from here on."""
     (room,) = context.registry
     rules = room.stream
     assert isinstance(rules, Stream)
@@ -270,8 +270,8 @@ def _count_handled(context: Context, room_id: RoomId) -> list[object]:
     return handled
 
 
-async def test_a_room_that_posts_nothing_learns_that_it_has_another_owner(dsn: str) -> None:
-    """A public stream: no posting of it is ever refused."""
+async def test_a_room_that_posts_nothing_detects_that_it_has_another_owner(dsn: str) -> None:
+    """The room is that of a public stream: no posting of it is ever refused."""
     async with running_server(dsn, with_section("server", checkpoint_seconds=0.5)) as context:
         creator = UserId(await add_creator(context, 60))
         async with online(context, creator) as cleo:

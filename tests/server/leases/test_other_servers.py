@@ -1,4 +1,4 @@
-"""Other servers on one database: what this one cannot do for their rooms, it says; what they decide, it notices."""
+"""Other servers on one database: this one reports what it cannot do for their rooms, and follows what they decide."""
 
 from collections.abc import AsyncIterator
 from functools import partial
@@ -17,26 +17,26 @@ from tests.support.clients import Phone, go_live, ring_and_join
 from tests.support.servers import add_creator, add_fan, online, running_server, with_section
 
 in_thread = trio.to_thread.run_sync
-NOTICED_SECONDS_MAX = 1.0 + 0.5  # CONTRACT §7 says one; half of one for a busy machine
+NOTICED_SECONDS_MAX = 1.0 + 0.5  # one second by CONTRACT §7, and half a second for a busy machine
 NOBODY = None
 
 
 @pytest.fixture
 async def context(dsn: str) -> AsyncIterator[Context]:
-    """It stores nothing of its own accord, so nothing is noticed with a checkpoint by chance."""
+    """A server that stores nothing of its own accord, so that no checkpoint reveals a change by chance."""
     async with running_server(dsn, with_section("server", checkpoint_seconds=600, lease_seconds=600)) as running:
         yield running
 
 
 async def another_server(context: Context) -> UUID:
-    """One that lives."""
+    """Register a second server that lives."""
     leases = Leases(context.postgres, new_uuid(), 600)
     await leases.renew()
     return leases.server_id
 
 
 async def move_rooms(context: Context, owner: UUID | None, *room_ids: str) -> None:
-    """As if another server had claimed them, or ours had lost them; they close here."""
+    """Move rooms as if another server had claimed them, or ours had lost them; they close here."""
     ids = [UUID(room_id) for room_id in room_ids]
     await context.postgres.execute(
         "UPDATE rooms SET server_id = $1, epoch = epoch + 1 WHERE id = ANY($2::uuid[])", owner, ids
@@ -49,13 +49,13 @@ async def move_rooms(context: Context, owner: UUID | None, *room_ids: str) -> No
 
 
 def answer_of(response: httpx.Response) -> tuple[int, str, bool]:
-    """Status, error, and whether both header and body say when to try again."""
+    """Return status and error, and whether both header and body say when to retry."""
     fields = response.json()
     told = "Retry-After" in response.headers and fields.get("retryAfterSeconds", 0) > 0
     return response.status_code, fields.get("error", ""), told
 
 
-async def test_a_ban_is_noticed_within_a_second_whatever_the_checkpoints(context: Context) -> None:
+async def test_a_ban_is_noticed_within_a_second_whatever_the_checkpoint_interval(context: Context) -> None:
     fan, operator = await add_fan(context, 10), await add_fan(context, 0)
     async with online(context, fan) as phone:
         await context.postgres.execute(
@@ -113,7 +113,7 @@ async def _adopt_nothing() -> int:
 async def test_a_stream_that_goes_live_as_it_is_cancelled_ends_as_a_live_one_and_gives_its_tickets_back(
     context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`end` saw it scheduled; by the time it acts, the stream is live."""
+    """`end` read the stream as scheduled; by the time it acts, the stream is live."""
     creator, fan = await add_creator(context, 60), await add_fan(context, 100)
     async with online(context, creator) as cleo, online(context, fan) as finn:
         wanted = {"title": "Talk", "type": "private", "ticketPriceTokens": 40}
@@ -132,7 +132,7 @@ async def _start_first(owner: Phone, stream_id: str, *_: Any) -> bool:
     return False
 
 
-async def test_who_is_live_is_in_no_call_and_who_is_in_a_call_does_not_go_live(context: Context) -> None:
+async def test_a_live_creator_is_in_no_call_and_a_party_of_a_call_does_not_go_live(context: Context) -> None:
     fan, creator, star = await add_fan(context, 100), await add_creator(context, 60), await add_creator(context, 60)
     async with online(context, creator) as cleo, online(context, star), online(context, fan) as finn:
         stream = await in_thread(go_live, cleo)
@@ -145,7 +145,7 @@ async def test_who_is_live_is_in_no_call_and_who_is_in_a_call_does_not_go_live(c
         assert _refused(await _start_another(cleo)) == (409, "ALREADY_IN_CALL")
 
 
-async def test_who_begins_a_call_on_another_server_does_not_go_live_here(context: Context) -> None:
+async def test_a_creator_whose_call_starts_on_another_server_does_not_go_live_here(context: Context) -> None:
     fan, creator = await add_fan(context, 100), await add_creator(context, 60)
     async with online(context, creator) as cleo, online(context, fan) as finn:
         call = (await _init(finn, creator)).json()
@@ -158,7 +158,7 @@ async def test_who_begins_a_call_on_another_server_does_not_go_live_here(context
 async def test_a_call_that_rings_as_a_stream_starts_is_refused_by_the_database(
     context: Context, monkeypatch: pytest.MonkeyPatch, who: str
 ) -> None:
-    """What `init` looks at first says nothing yet; the row is what is refused."""
+    """The first check of `init` finds no reason to refuse; the row is refused."""
     monkeypatch.setattr("storage.rooms.call_creation._why_not", _no_reason)
     creator, other = await add_creator(context, 60), await add_creator(context, 60)
     fan = creator if who == "fan" else await add_fan(context, 100)
@@ -193,7 +193,7 @@ async def test_a_server_that_drains_adopts_nothing(context: Context) -> None:
     assert [tuple(row) for row in rows] == [(1, None)]
 
 
-async def test_each_orphan_is_claimed_once_whoever_asks_and_however_often(context: Context) -> None:
+async def test_each_orphan_is_claimed_once_by_however_many_claimants(context: Context) -> None:
     await _add_orphans(context, 12)
     async with trio.open_nursery() as nursery:
         for _ in range(4):
@@ -204,7 +204,7 @@ async def test_each_orphan_is_claimed_once_whoever_asks_and_however_often(contex
 
 
 async def _add_orphans(context: Context, count: int) -> None:
-    """Live streams that no server holds, old enough to look lost to a server that owns them."""
+    """Insert live streams that no server holds, old enough to look lost to a server that owns them."""
     await context.postgres.execute(
         "WITH s AS (SELECT gen_random_uuid() AS id, u FROM unnest($1::uuid[]) u),"
         " r AS (INSERT INTO rooms (id, kind, channel, created_at) SELECT id, 'stream', replace(id::text, '-', ''),"

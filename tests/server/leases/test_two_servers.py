@@ -1,4 +1,4 @@
-"""Real server processes on one database: of those that die, stop or lose the database, each room has one owner."""
+"""Real server processes on one database: when one dies, stops or loses the database, each room still has one owner."""
 
 import os
 import signal
@@ -22,10 +22,10 @@ SETTINGS = {
     "HALFMINUTE_JWT_SECRET": SECRET,
     "HALFMINUTE_SERVER_LEASE_SECONDS": str(LEASE_SECONDS),
     "HALFMINUTE_SERVER_CHECKPOINT_SECONDS": "1",
-    # Nobody comes to these streams, however long a busy machine takes.
+    # Nobody joins these streams, however long a busy machine takes.
     "HALFMINUTE_STREAMS_STREAM_DROP_LIMIT_SECONDS": "3600",
 }
-LINES = 24  # said to a server that is stopped
+LINES = 24  # chat messages that are sent to a stopped server
 
 ADD_STREAMS = """
     WITH s AS (SELECT gen_random_uuid() AS id, gen_random_uuid() AS owner FROM generate_series(1, $2)),
@@ -35,7 +35,7 @@ ADD_STREAMS = """
     INSERT INTO streams (id, creator_id, title, type, status, started_at, block_seconds, block_rounding, created_at)
     SELECT id, owner, 'Talk', 'public', 'live', now(), 30, 'up', now() FROM s
 """
-# Notes each lease that was renewed after it had run out.
+# Record each lease that was renewed after it had run out.
 WATCH_LEASES = (
     "CREATE TABLE lapses (server_id uuid, at timestamptz DEFAULT clock_timestamp())",
     "CREATE FUNCTION note_lapse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
@@ -46,7 +46,7 @@ WATCH_LEASES = (
 
 
 class Server:
-    """One of the servers, and the id under which the database knows it."""
+    """One of the servers, and its id in the database."""
 
     def __init__(self, process: ServerProcess, server_id: UUID) -> None:
         self.process = process
@@ -54,7 +54,7 @@ class Server:
 
 
 class Cluster:
-    """Servers on one PostgreSQL, and what its rows say."""
+    """Servers on one PostgreSQL, and its rows about them."""
 
     def __init__(self, dsn: str) -> None:
         self.books = Books(dsn)
@@ -68,7 +68,7 @@ class Cluster:
         return self.servers[-1]
 
     def rooms(self) -> dict[UUID, tuple[UUID | None, int]]:
-        """Owner and epoch of each live room."""
+        """Return owner and epoch of each live room."""
         rows = self.books.fetch("SELECT id, server_id, epoch FROM rooms WHERE ended_at IS NULL")
         return {row["id"]: (row["server_id"], row["epoch"]) for row in rows}
 
@@ -76,7 +76,7 @@ class Cluster:
         return {row["server_id"] for row in self.books.fetch("SELECT server_id FROM lapses")}
 
     def wait_renewals(self, *servers: Server) -> None:
-        """Until each of these has renewed its lease again and again, for as long as a lease lasts."""
+        """Wait until each of these has renewed its lease several times, for as long as a lease lasts."""
         upto = self.books.fetch("SELECT clock_timestamp() + make_interval(secs => $1)", float(2 * LEASE_SECONDS))[0][0]
         renewed = "SELECT count(*) FROM servers WHERE id = ANY($1::uuid[]) AND lease_expires_at > $2"
         ids = [server.id for server in servers]
@@ -91,7 +91,7 @@ def postgres(tmp_path: Path) -> Iterator[OwnPostgres]:
 
 @contextmanager
 def cluster_of(dsn: str, directory: Path, count: int) -> Iterator[Cluster]:
-    """Servers that have watched each other for a whole lease."""
+    """Start servers, and wait until they have watched each other for a whole lease."""
     cluster = Cluster(dsn)
     processes = [
         ServerProcess(directory / f"data{i}", settings={**SETTINGS, "DATABASE_URL": dsn}) for i in range(count)
@@ -120,9 +120,7 @@ def cluster_of(dsn: str, directory: Path, count: int) -> Iterator[Cluster]:
         pytest.param(3, 323, marks=pytest.mark.long),
     ],
 )
-def test_of_a_server_that_is_killed_each_room_is_claimed_once(
-    dsn: str, tmp_path: Path, servers: int, rooms: int
-) -> None:
+def test_each_room_of_a_killed_server_is_claimed_once(dsn: str, tmp_path: Path, servers: int, rooms: int) -> None:
     with cluster_of(dsn, tmp_path, servers) as cluster:
         killed, *survivors = cluster.servers
         for i, server in enumerate(cluster.servers):
@@ -147,12 +145,12 @@ def test_of_a_server_that_is_killed_each_room_is_claimed_once(
         assert {room: after[room][0] for room in kept} == kept, "no survivor loses a room to another"
         assert cluster.lapsed() == set()
         assert [line for server in survivors for line in server.process.logged("room.fenced")] == []
-        # A round says how many it has adopted once all of them run: its own once, those of the killed server once.
+        # A round logs its adopted rooms once all of them run: its own once, those of the killed server once.
         eventually(lambda: _adopted(survivors) >= len(before), "the end of every adoption", TAKEOVER_SECONDS_MAX)
         assert _adopted(survivors) == len(before)
 
 
-def test_a_server_that_was_stopped_past_its_lease_publishes_nothing_when_it_returns(dsn: str, tmp_path: Path) -> None:
+def test_a_server_that_was_stopped_past_its_lease_publishes_nothing_when_it_resumes(dsn: str, tmp_path: Path) -> None:
     with cluster_of(dsn, tmp_path, 2) as cluster:
         stopped, other = cluster.servers
         ((fan, creator),) = cluster.books.add_pairs(1, tokens=100)
@@ -173,11 +171,11 @@ def test_a_server_that_was_stopped_past_its_lease_publishes_nothing_when_it_retu
             eventually(lambda: stopped.process.logged("room.fenced"), "the old owner's learning of it")
             assert finn.ask({"type": "ping"})["type"] == "pong", "all that was sent before is read by now"
             for phone, count in heard.items():
-                # That the room is closed here is the one thing that its members are told.
+                # That the room is closed here is the only event that its members are sent.
                 told = [event for event in phone.events[count:] if "seq" in event and event["type"] != "room:closed"]
                 assert told == []
             finn.wait_for("room:closed")
-            # ROOM_STARTING until the old owner's room is gone, and then that it is on another server.
+            # ROOM_STARTING until the old owner's room is gone, and then the error that it is on another server.
             refused = [finn.join(stream["channel"])]
             while refused[-1]["error"] == "ROOM_STARTING":
                 refused.append(finn.join(stream["channel"]))
@@ -241,7 +239,7 @@ def _adopted(servers: list[Server]) -> int:
 
 
 def _phone(server: Server, user_id: UUID) -> Phone:
-    """This user's phone, connected to one of the servers once the `with` block begins."""
+    """Connect this user's phone to one of the servers once the `with` block begins."""
     return Phone(server.process.http_port, server.process.websocket_port, user_id)
 
 
@@ -250,5 +248,5 @@ def _say(phone: Phone, channel: str, text: str) -> None:
 
 
 def _wait_a_moment(seconds: float = 0.3) -> None:
-    """As people do between two lines; a room takes ten a second."""
+    """Pause as a user does between two chat messages; a room takes ten a second."""
     time.sleep(seconds)

@@ -1,4 +1,4 @@
-"""The client of load runs and tests: it hears all, in order, comes back to what it missed, and says when it cannot."""
+"""The client of load runs and tests receives every event in order, resumes, and reports when it cannot."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -32,7 +32,7 @@ def url_of(context: Context) -> str:
 
 @asynccontextmanager
 async def a_call(context: Context, encoding: Encoding = Encoding.JSON) -> AsyncIterator[tuple[Client, Client, Event]]:
-    """A fan and a creator in a running call, and the invitation."""
+    """Return a fan and a creator in a running call, and the invitation."""
     fan_id, creator_id = await add_fan(context, 10_000), await add_creator(context, 60)
     async with (
         open_client(url_of(context), token_of(fan_id), encoding=encoding) as fan,
@@ -54,7 +54,7 @@ async def ring(context: Context, fan_id: UUID, creator_id: UUID) -> None:
 
 
 @both_subprotocols
-async def test_a_call_is_heard_in_order_in_both_subprotocols(context: Context, encoding: Encoding) -> None:
+async def test_the_events_of_a_call_arrive_in_order_in_both_subprotocols(context: Context, encoding: Encoding) -> None:
     async with a_call(context, encoding) as (fan, creator, invitation):
         for client in (fan, creator):
             for block_no in (2, 3):
@@ -64,7 +64,7 @@ async def test_a_call_is_heard_in_order_in_both_subprotocols(context: Context, e
             assert (await client.wait_for("call:ended"))["blocks"] >= 3
 
 
-async def test_events_are_told_at_once_in_the_order_of_their_arrival(context: Context) -> None:
+async def test_events_are_handed_over_at_once_in_the_order_of_their_arrival(context: Context) -> None:
     heard: list[Event] = []
     async with open_client(
         url_of(context), token_of(await add_fan(context, 0)), on_event=heard.append, kept=0
@@ -76,7 +76,7 @@ async def test_events_are_told_at_once_in_the_order_of_their_arrival(context: Co
         assert not client.kept
 
 
-async def test_an_answer_goes_to_who_asked_and_may_be_an_error(context: Context) -> None:
+async def test_an_answer_goes_to_the_caller_that_asked_and_may_be_an_error(context: Context) -> None:
     async with open_client(url_of(context), token_of(await add_fan(context, 0))) as client:
         answer = await client.join("nowhere")
         assert (answer["type"], answer["error"]) == ("error", "NOT_FOUND")
@@ -84,7 +84,7 @@ async def test_an_answer_goes_to_who_asked_and_may_be_an_error(context: Context)
             await client.wait_for("error", seconds=0)
 
 
-async def test_who_comes_back_hears_what_it_missed(context: Context) -> None:
+async def test_a_client_that_resumes_receives_what_it_missed(context: Context) -> None:
     async with a_call(context) as (fan, creator, invitation):
         await fan.lose_network()
         assert (fan.connected, fan.close_code, fan.may_reconnect) == (False, 1006, True)
@@ -103,7 +103,7 @@ async def test_a_room_that_is_lost_is_not_asked_for_again(context: Context) -> N
         assert fan.positions.resume_points() == []
 
 
-async def test_who_is_replaced_knows_that_it_may_not_come_back(context: Context) -> None:
+async def test_a_client_that_is_replaced_does_not_reconnect(context: Context) -> None:
     token = token_of(await add_fan(context, 0))
     async with open_client(url_of(context), token) as first, trio.open_nursery() as nursery:
         second = Client(nursery, url_of(context), token)
@@ -122,7 +122,7 @@ async def test_a_connection_of_ours_that_was_replaced_ends_unnoticed(context: Co
         assert client.connected
 
 
-async def test_who_is_not_let_in_is_told_why(context: Context) -> None:
+async def test_a_client_that_is_refused_is_told_why(context: Context) -> None:
     async with trio.open_nursery() as nursery:
         with pytest.raises(Disconnected, match="4401"):
             await Client(nursery, url_of(context), "no token").open()
@@ -144,7 +144,7 @@ async def test_a_hole_in_a_room_is_found(context: Context) -> None:
         *((code, False) for code in (1000, 1002, 1007, 1009, 4400, 4409, 4429)),
     ],
 )
-def test_a_close_code_says_whether_to_come_back(code: int | None, expected: bool) -> None:
+def test_a_close_code_says_whether_to_reconnect(code: int | None, expected: bool) -> None:
     assert may_reconnect(code) is expected
 
 
@@ -152,7 +152,7 @@ def test_a_close_code_says_whether_to_come_back(code: int | None, expected: bool
     ("read", "lost", "doubled"),
     [([1, 2, 3], 0, 0), ([1, 3], 1, 0), ([1, 4, 5], 2, 0), ([1, 1, 2], 0, 1), ([2, 1], 1, 1), ([], 0, 0)],
 )
-def test_a_place_counts_what_is_lost_and_what_comes_twice(read: list[int], lost: int, doubled: int) -> None:
+def test_a_room_position_counts_lost_and_duplicate_events(read: list[int], lost: int, doubled: int) -> None:
     place = ReadPosition()
     for seq in read:
         place.take(seq)

@@ -1,4 +1,4 @@
-"""What a load run's counts come to, and what it refuses to do."""
+"""The figures of a load run, and the plans and targets that the tool refuses."""
 
 from xml.etree import ElementTree
 
@@ -58,7 +58,7 @@ def test_a_block_is_as_late_as_the_servers_own_clock_says() -> None:
     assert clock.take(block("59.995", next_at=None)) == pytest.approx(5)
 
 
-def test_a_clock_that_stood_says_nothing_of_the_next_block() -> None:
+def test_a_clock_that_was_stopped_says_nothing_of_the_next_block() -> None:
     clock = BlockClock()
     clock.take(block("10.000", next_at="40.000"))
     clock.take({"type": "call:paused"})
@@ -81,13 +81,13 @@ def test_a_run_in_which_nothing_was_lost_has_no_faults() -> None:
 @pytest.mark.parametrize(
     "change", [{"lost": 1}, {"doubled": 1}, {"unanswered": 1}, {"unheard_tips": 1}, {"rooms": 1}], ids=str
 )
-def test_whatever_is_missing_or_double_is_a_fault(change: dict[str, int]) -> None:
+def test_every_missing_or_duplicate_event_is_a_fault(change: dict[str, int]) -> None:
     broken = msgspec.structs.replace(SOUND, **change)
     assert list(broken.faults.values()) == [1]
     assert broken.verdict.startswith("FAILS: 1 ")
 
 
-def test_the_page_needs_nothing_else_and_shows_what_was_said_as_text() -> None:
+def test_the_page_loads_nothing_else_and_shows_every_value_as_text() -> None:
     page = draw(SOUND)
     assert "http:" not in page.replace(PLAN.url, "") and "https:" not in page and "<script" not in page
     assert "&lt;CALL_ENDED&gt;" in page
@@ -126,14 +126,14 @@ def test_this_machine_may_be_put_under_load(url: str) -> None:
 
 
 @pytest.mark.parametrize("url", ["http://10.0.0.1:8000", "http://example.org", "ws://localhost.example.org/ws"])
-def test_another_machine_only_if_it_is_really_meant(url: str) -> None:
+def test_another_machine_is_loaded_only_if_confirmed(url: str) -> None:
     with pytest.raises(LoadRefused, match="is not this machine"):
         check_target(url, yes_really=False)
     check_target(url, yes_really=True)
 
 
 @pytest.mark.parametrize("url", ["https://127.0.0.1", "wss://127.0.0.1/ws", "127.0.0.1:8000", "http://"])
-def test_what_is_no_plain_address_is_refused(url: str) -> None:
+def test_a_target_that_is_no_plain_address_is_refused(url: str) -> None:
     with pytest.raises(LoadRefused, match="no plain address"):
         check_target(url, yes_really=True)
 
@@ -146,6 +146,6 @@ def test_a_stream_has_as_many_fans_as_its_tips_take(members: int, tips: float, f
     assert plan.fans_in_a_stream == fans
 
 
-def test_of_a_mixed_load_every_other_room_is_a_call() -> None:
+def test_every_other_room_of_a_mixed_load_is_a_call() -> None:
     plan = msgspec.structs.replace(PLAN, kind="mixed")
     assert [plan.kind_of(number) for number in range(4)] == ["call", "stream", "call", "stream"]

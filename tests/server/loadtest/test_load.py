@@ -1,4 +1,4 @@
-"""`halfminute load` against a real server: a small run of it, its figures, and what it says when it will not run."""
+"""`halfminute load` against a real server: a small run, its figures, and its message when it does not run."""
 
 from pathlib import Path
 
@@ -10,15 +10,15 @@ from tests.support.processes import ServerProcess, run_command
 BLOCKS_OF_A_SECOND = {"HALFMINUTE_CALLS_BLOCK_SECONDS": "1"}
 
 
-def test_a_small_load_of_calls_hears_every_block(data_dir: Path) -> None:
+def test_a_small_load_of_calls_receives_every_block(data_dir: Path) -> None:
     result = run_load(data_dir, "--rooms", "3", "--seconds", "5")
     assert (result.rooms, result.members, result.faults, result.errors) == (3, 12, {}, {})
     assert result.blocks >= 3 * 5 and result.block_late_ms.count >= result.blocks - 3
-    # Each block at each of four members, and what tells that they came and went.
+    # Each block at each of four members, and the events of their joins and leaves.
     assert result.deliveries >= 4 * result.blocks
 
 
-def test_a_mixed_load_hears_every_tip_and_every_word(data_dir: Path) -> None:
+def test_a_mixed_load_receives_every_tip_and_every_chat_message(data_dir: Path) -> None:
     talk = ["--tips-per-second", "40", "--chat", "5", "--subprotocol", "msgpack"]
     result = run_load(data_dir, "--rooms", "3", "--members", "5", "--seconds", "4", "--kind", "mixed", *talk)
     assert (result.rooms, result.members, result.faults, result.errors) == (3, 15, {}, {})
@@ -28,7 +28,7 @@ def test_a_mixed_load_hears_every_tip_and_every_word(data_dir: Path) -> None:
 
 
 def run_load(data_dir: Path, *words: str) -> Result:
-    """Against a server of its own, with blocks of a second; its figures, once the page says the same."""
+    """Run a load against a server with blocks of a second; return its figures, which the page must also show."""
     with ServerProcess(data_dir, settings=BLOCKS_OF_A_SECOND) as server:
         places = ["--url", url_of(server), "--secret-from", str(data_dir), "--out", str(data_dir / "out")]
         done = run_command("load", *places, *words, cwd=data_dir)
@@ -37,7 +37,7 @@ def run_load(data_dir: Path, *words: str) -> Result:
     return msgspec.json.decode((data_dir / "out" / "load.json").read_bytes(), type=Result)
 
 
-def test_a_server_that_is_meant_for_people_is_not_filled_from_one_address(data_dir: Path) -> None:
+def test_a_server_for_real_users_is_not_filled_from_one_address(data_dir: Path) -> None:
     few = {"HALFMINUTE_LIMITS_HANDSHAKES_BURST": "3", "HALFMINUTE_LIMITS_HANDSHAKES_PER_SECOND": "1"}
     with ServerProcess(data_dir, settings=few) as server:
         done = run_command("load", "--url", url_of(server), "--secret-from", str(data_dir), cwd=data_dir)
@@ -50,7 +50,7 @@ def url_of(server: ServerProcess) -> str:
     return f"http://127.0.0.1:{server.http_port}"
 
 
-def test_without_a_secret_or_a_server_it_says_so(tmp_path: Path) -> None:
+def test_without_a_secret_or_a_server_it_fails_with_one_line(tmp_path: Path) -> None:
     for words, complaint in (
         ([], "tokens need the server's secret"),
         (["--secret-from", "."], "there is no secret in"),

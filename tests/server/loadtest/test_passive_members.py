@@ -1,4 +1,4 @@
-"""Members that only listen count each delivery, and come back to what they missed."""
+"""Members that only listen count each delivery, and resume with the events that they missed."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -32,7 +32,7 @@ async def listening(
 
 
 def token_like(client: Client) -> str:
-    """A token of the same person's."""
+    """Return a token of the same user's."""
     return token_of(user_of(client))
 
 
@@ -45,7 +45,7 @@ async def wait_heard(member: PassiveMember, seq: int) -> None:
 
 
 @both_subprotocols
-async def test_a_listener_hears_what_the_party_hears(context: Context, encoding: Encoding) -> None:
+async def test_a_listener_receives_what_the_party_receives(context: Context, encoding: Encoding) -> None:
     async with a_call(context) as (fan, _, invitation), listening(context, encoding) as (passive_members, counts):
         member = PassiveMember(passive_members, token_like(fan))
         await member.connect()
@@ -57,7 +57,7 @@ async def test_a_listener_hears_what_the_party_hears(context: Context, encoding:
         assert counts.deliveries == member.position.heard == member.position.seq - joined_at > 0
 
 
-async def test_a_listener_that_is_sent_away_comes_back_to_what_it_missed(context: Context) -> None:
+async def test_a_listener_that_is_disconnected_resumes_with_what_it_missed(context: Context) -> None:
     async with a_call(context) as (fan, _, invitation), listening(context) as (passive_members, counts):
         member = PassiveMember(passive_members, token_like(fan))
         await member.connect()
@@ -71,7 +71,7 @@ async def test_a_listener_that_is_sent_away_comes_back_to_what_it_missed(context
         assert (member.position.lost, member.position.doubled) == (0, 0)
 
 
-async def test_a_listener_that_is_not_let_in_does_not_try_again(context: Context) -> None:
+async def test_a_listener_that_is_refused_does_not_try_again(context: Context) -> None:
     async with listening(context) as (passive_members, counts):
         with pytest.raises(HandshakeError, match="4401"):
             await PassiveMember(passive_members, "no token").connect()
@@ -87,7 +87,7 @@ async def test_a_refusal_is_counted(context: Context) -> None:
         assert dict(counts.errors) == {"NOT_FOUND": 1}
 
 
-async def test_whoever_leaves_leaves_no_session_behind(context: Context) -> None:
+async def test_a_client_that_leaves_leaves_no_session_behind(context: Context) -> None:
     async with listening(context) as (passive_members, _):
         await PassiveMember(passive_members, token_of(await add_fan(context, 0))).connect()
         assert len(context.sessions.by_member) == 1

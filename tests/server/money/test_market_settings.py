@@ -1,4 +1,4 @@
-"""What is sold, for what, and what it brings: settings that would lose money stop the start."""
+"""The packs on offer, their prices, and cash-out: settings that would lose money stop the start."""
 
 from pathlib import Path
 
@@ -11,11 +11,11 @@ CONFIG = Path(__file__).parents[3] / "config.toml"
 LONG = "whsec_" + "x" * 32
 
 
-def test_the_file_that_comes_with_it_says_what_is_so_without_it() -> None:
+def test_the_shipped_file_repeats_the_defaults() -> None:
     assert read_settings(CONFIG, {}) == Settings() == read_settings(None, {})
 
 
-def test_packs_of_ones_own_are_all_that_is_on_offer(tmp_path: Path) -> None:
+def test_configured_packs_replace_the_default_offer(tmp_path: Path) -> None:
     file = tmp_path / "config.toml"
     file.write_text(
         'packs.currency = "EUR"\npayouts.currency = "EUR"\npacks.offers.only = {tokens = 10, price_cents = 99}'
@@ -38,7 +38,7 @@ def test_packs_of_ones_own_are_all_that_is_on_offer(tmp_path: Path) -> None:
         ("[overlays]\ntokens_per_creator = 0", "[overlays] tokens_per_creator: Expected `int` >= 1"),
     ],
 )
-def test_what_would_lose_money_or_a_secret_stops_the_start(tmp_path: Path, text: str, line: str) -> None:
+def test_settings_that_would_lose_money_or_a_secret_stop_the_start(tmp_path: Path, text: str, line: str) -> None:
     file = tmp_path / "config.toml"
     file.write_text(text)
     with pytest.raises(ConfigError) as refused:
@@ -46,7 +46,7 @@ def test_what_would_lose_money_or_a_secret_stops_the_start(tmp_path: Path, text:
     assert line in str(refused.value)
 
 
-INR = "[packs]\ncurrency = 'INR'\n"  # the packs that come with it, so 100 tokens for 6.99 INR
+INR = "[packs]\ncurrency = 'INR'\n"  # the default packs, so 100 tokens for 6.99 INR
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ INR = "[packs]\ncurrency = 'INR'\n"  # the packs that come with it, so 100 token
         ),
     ],
 )
-def test_where_currencies_differ_the_margin_is_held_against_a_rate(tmp_path: Path, text: str, line: str) -> None:
+def test_where_currencies_differ_the_margin_is_checked_against_a_rate(tmp_path: Path, text: str, line: str) -> None:
     file = tmp_path / "config.toml"
     file.write_text(text)
     with pytest.raises(ConfigError) as refused:
@@ -79,7 +79,7 @@ def test_with_a_rate_packs_that_cost_more_than_they_bring_are_on_offer(tmp_path:
     assert Settings().payouts.in_packs_currency(500) == 500
 
 
-def test_the_secrets_of_the_provider_come_together_and_are_long_enough() -> None:
+def test_the_secrets_of_the_provider_are_set_together_and_are_long_enough() -> None:
     secrets = read_secrets({"HALFMINUTE_STRIPE_SECRET_KEY": "sk_x", "HALFMINUTE_STRIPE_WEBHOOK_SECRET": LONG})
     assert (secrets.stripe_secret_key, secrets.stripe_webhook_secret) == ("sk_x", LONG)
     assert "sk_x" not in repr(secrets)

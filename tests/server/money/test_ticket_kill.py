@@ -1,4 +1,4 @@
-"""A server that is killed while tickets change hands: the next one does the rest, and the ledger is sound."""
+"""A server is killed while tickets are sold, released or refunded: the next one completes that, without a loss."""
 
 import threading
 import time
@@ -15,13 +15,13 @@ from tests.support.processes import eventually
 from tests.support.server_fixture import Town, town_on
 
 PRICE = 100
-SHOW_SECONDS = 1.0  # of a creator's presence, until tickets are theirs
+SHOW_SECONDS = 1.0  # how long a creator is present before the ticket money is theirs
 DELAYS = (0.0, 0.01, 0.04)  # seconds between a request and the kill
 
 
 @pytest.fixture
 def town(data_dir: Path) -> Iterator[Town]:
-    """A server with its own PostgreSQL, which is alone on it: what was live is live again at once."""
+    """A server with its own PostgreSQL, on which it is alone: its live rooms are live again at once."""
     settings: dict[str, str | None] = {
         "DATABASE_URL": None,
         "HALFMINUTE_STREAMS_TICKET_RELEASE_SECONDS": str(SHOW_SECONDS),
@@ -32,7 +32,7 @@ def town(data_dir: Path) -> Iterator[Town]:
 
 
 def kill_during(town: Town, delay: float, work: Callable[[], object]) -> None:
-    """Kill the server so long after a request was sent, whose answer may be lost; and start it again."""
+    """Kill the server so long after a request was sent, whose answer may be lost, and start it again."""
 
     def ask() -> None:
         with suppress(httpx.HTTPError):
@@ -60,7 +60,7 @@ def sell(creator: Phone, *fans: Phone) -> dict[str, Any]:
     return stream
 
 
-def test_a_stream_that_ends_as_its_server_dies_gives_its_tickets_back(town: Town) -> None:
+def test_a_stream_that_ends_as_its_server_dies_refunds_its_tickets(town: Town) -> None:
     creator, fans = town.creator(), [town.fan(1000), town.fan(1000)]
     for delay in DELAYS:
         stream = sell(creator, *fans)
@@ -89,7 +89,7 @@ def test_tickets_are_released_once_though_the_server_dies_at_that_moment(town: T
         town.check_books()
 
 
-def test_who_is_blocked_as_the_server_dies_gets_the_ticket_back_if_they_are_blocked(town: Town) -> None:
+def test_a_viewer_who_is_blocked_as_the_server_dies_gets_a_refund_if_the_block_was_stored(town: Town) -> None:
     creator, fan = town.creator(), town.fan(1000)
     for delay in DELAYS:
         stream = sell(creator, fan)

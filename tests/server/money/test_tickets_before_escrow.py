@@ -1,4 +1,4 @@
-"""Tickets that were sold before there was escrow: their money was the creator's at once, and comes back from there."""
+"""Tickets sold before there was escrow: their money was the creator's at once, and refunds come from there."""
 
 from collections.abc import AsyncIterator, Iterator
 from uuid import UUID
@@ -18,13 +18,13 @@ from tests.support.servers import online, running_server, with_section
 
 TICKET, PURCHASE = 3, 4
 PRICE = 100
-SHOW_SECONDS = 0.5  # of a creator's presence, until tickets are theirs
+SHOW_SECONDS = 0.5  # how long a creator is present before the ticket money is theirs
 in_thread = trio.to_thread.run_sync
 AGES = {"coming": 1, "forgotten": 8, "over": 3, "live": 2}  # days since each stream was announced
 
 
 class Past:
-    """What an older server left behind: a fan with a ticket to each of a creator's streams, whose money is spent."""
+    """Data of an older server: a fan with a ticket to each of a creator's streams, whose money is spent."""
 
     def __init__(self) -> None:
         self.fan, self.late_fan, self.creator, self.friend = sorted(
@@ -65,7 +65,7 @@ class Past:
     async def _book(
         connection: Connection, kind: int, payer: UserId, payee: UserId, tokens: int, room: RoomId | None = None
     ) -> None:
-        """With the batch statement of that time."""
+        """Book with the batch statement of that time."""
         wallets = sorted((payer, payee), key=lambda user_id: user_id.bytes)
         row = await connection.fetchrow(
             "SELECT status FROM apply_postings($1::uuid[], ARRAY[$2::uuid], ARRAY[$3::smallint], ARRAY[$4::int],"
@@ -85,7 +85,7 @@ def old_dsn(databases: Databases) -> Iterator[str]:
 
 @pytest.fixture
 async def past(old_dsn: str, monkeypatch: pytest.MonkeyPatch) -> Past:
-    """In the database, by the last schema without escrow."""
+    """Build that data in the database, by the last schema without escrow."""
     past = Past()
     async with open_postgres(old_dsn, pool_size=1) as postgres:
         with monkeypatch.context() as older:
@@ -97,7 +97,7 @@ async def past(old_dsn: str, monkeypatch: pytest.MonkeyPatch) -> Past:
 
 @pytest.fixture
 async def context(past: Past, old_dsn: str) -> AsyncIterator[Context]:
-    """A server of now, which brings the database up to date as it starts."""
+    """A current server, which migrates the database as it starts."""
     async with running_server(old_dsn, with_section("streams", ticket_release_seconds=SHOW_SECONDS)) as running:
         yield running
         assert [finding.sentence async for finding in audit(running.postgres) if finding.rows] == []
@@ -110,13 +110,13 @@ async def balance_of(context: Context, wallet: UUID) -> int:
 
 
 async def settle_the_forgotten(past: Past, context: Context) -> None:
-    """The stream that is too old to be started gives its ticket back as soon as a server looks."""
+    """Wait for the refund of the stream that is too old to be started; the first round of maintenance makes it."""
     with trio.fail_after(20):
         while await balance_of(context, past.fan) < 1000 - 3 * PRICE:
             await context.tickets.next_round()
 
 
-async def test_what_was_never_started_gives_its_tickets_back_from_the_creators_balance(
+async def test_a_stream_that_was_never_started_refunds_its_tickets_from_the_creators_balance(
     past: Past, context: Context
 ) -> None:
     async with online(context, past.fan) as fan, online(context, past.creator) as creator:
@@ -128,7 +128,9 @@ async def test_what_was_never_started_gives_its_tickets_back_from_the_creators_b
     assert await balance_of(context, past.creator) == 2 * PRICE, "what was shown, and what is live, is the creator's"
 
 
-async def test_what_its_creator_has_spent_is_reported_and_makes_no_token(past: Past, context: Context) -> None:
+async def test_a_refund_beyond_the_creators_balance_is_reported_and_makes_no_token(
+    past: Past, context: Context
+) -> None:
     async with online(context, past.creator) as creator:
 
         def story() -> None:
@@ -147,7 +149,9 @@ async def test_what_its_creator_has_spent_is_reported_and_makes_no_token(past: P
     assert [tuple(row) for row in rows] == [(past.creator, past.streams["coming"])]
 
 
-async def test_a_live_stream_keeps_what_was_sold_and_holds_what_is_sold_now(past: Past, context: Context) -> None:
+async def test_a_live_stream_keeps_older_ticket_money_and_holds_that_of_new_tickets(
+    past: Past, context: Context
+) -> None:
     live, channel = past.streams["live"], past.channels["live"]
     async with (
         online(context, past.fan) as fan,
@@ -170,7 +174,7 @@ async def test_a_live_stream_keeps_what_was_sold_and_holds_what_is_sold_now(past
         await in_thread(buy_and_watch)
 
 
-async def test_a_user_who_is_blocked_gets_a_ticket_back_from_the_creators_balance(past: Past, context: Context) -> None:
+async def test_a_blocked_user_gets_a_ticket_refunded_from_the_creators_balance(past: Past, context: Context) -> None:
     async with online(context, past.fan) as fan, online(context, past.creator) as creator:
         await settle_the_forgotten(past, context)
 
@@ -185,7 +189,7 @@ async def test_a_user_who_is_blocked_gets_a_ticket_back_from_the_creators_balanc
     assert await balance_of(context, past.creator) == PRICE, "the ticket to what is over was used"
 
 
-async def test_the_release_of_a_stream_takes_up_only_what_is_in_escrow(past: Past, context: Context) -> None:
+async def test_the_release_of_a_stream_moves_only_the_money_in_escrow(past: Past, context: Context) -> None:
     live, channel = past.streams["live"], past.channels["live"]
     async with online(context, past.late_fan) as late_fan, online(context, past.creator) as creator:
         await settle_the_forgotten(past, context)

@@ -1,4 +1,4 @@
-"""What operators are alarmed by: the rules can be read, and every figure that they name is there."""
+"""The alert rules: they can be parsed, and every metric that they name is exported."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,7 +30,7 @@ def rules() -> list[dict[str, Any]]:
 
 
 def selectors(rule: dict[str, Any]) -> list[promql.VectorSelector]:
-    """Every series that a rule reads."""
+    """Return every series that a rule reads."""
     found: list[promql.VectorSelector] = []
 
     def look(expression: promql.Expr) -> bool:
@@ -49,13 +49,13 @@ def town(dsn: str, tmp_path: Path) -> Iterator[Town]:
 
 
 def samples(town: Town) -> list[Sample]:
-    """Every figure of a running server."""
+    """Return every metric of a running server."""
     families = text_string_to_metric_families(town.server.get("/metrics").text)
     return [sample for family in families for sample in family.samples]
 
 
 def by_label(town: Town, name: str) -> dict[str, float]:
-    """The figures of one name that are not 0, each by the value of its label."""
+    """Return the values of one metric that are not 0, each by the value of its label."""
     return {
         value: sample.value
         for sample in samples(town)
@@ -89,7 +89,7 @@ def test_an_alert_says_how_urgent_it_is_and_what_is_wrong() -> None:
         assert alert["annotations"]["summary"].endswith(".")
 
 
-def test_connections_are_counted_while_they_are_open_and_by_the_code_that_ends_them(town: Town) -> None:
+def test_connections_are_counted_while_they_are_open_and_by_their_close_code(town: Town) -> None:
     leaving, lost, _ = (town.phone() for _ in range(3))
     assert open_connections(town) == 3
     leaving.hang_up_network()
@@ -105,13 +105,13 @@ def open_connections(town: Town) -> float:
     return next(sample.value for sample in samples(town) if sample.name == "halfminute_connections")
 
 
-def test_sweeps_are_counted_by_what_came_of_them(town: Town) -> None:
+def test_sweeps_are_counted_by_their_outcome(town: Town) -> None:
     town.sweep()
     town.sweep("wrong")
     assert by_label(town, "halfminute_sweeps_total") == {"done": 1, "refused": 1}
 
 
-async def test_what_an_audit_found_is_a_figure(context: Context) -> None:
+async def test_the_findings_of_an_audit_are_a_metric(context: Context) -> None:
     await context.postgres.execute("ALTER TABLE wallets DISABLE TRIGGER only_booking_writes_balances")
     await context.postgres.execute("UPDATE wallets SET balance = balance + 1 WHERE id = $1", await add_fan(context, 10))
     operator = phone_of(context, new_uuid(), role="operator")
@@ -122,5 +122,5 @@ async def test_what_an_audit_found_is_a_figure(context: Context) -> None:
     assert 'halfminute_ledger_faults{proof="no user owes"} 0.0' in lines
 
 
-def test_every_close_code_that_clients_are_told_of_is_counted_apart() -> None:
+def test_every_documented_close_code_is_counted_apart() -> None:
     assert set(CloseCode) <= set(metrics.CLOSE_CODES)

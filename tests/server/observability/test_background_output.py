@@ -1,4 +1,4 @@
-"""The stream behind log and output: a reader who stops or goes costs lines, which are counted, and nobody's time."""
+"""The background stream of log and output: a reader that stops or closes loses lines, and delays nobody."""
 
 import fcntl
 import os
@@ -12,7 +12,7 @@ import pytest
 from server.observability.background_output import MAX_LINE_CHARACTERS, MAX_WAITING_LINES, BackgroundStream
 from tests.support.processes import eventually
 
-PIPE_BYTES = 4096  # the smallest that Linux makes
+PIPE_BYTES = 4096  # the smallest that Linux allows
 FULL = "a line that is longer than nothing, so that a small pipe is soon full of it"
 
 
@@ -33,7 +33,7 @@ class Pipe:
 
 
 def _read_until(wanted: str, descriptor: int) -> list[str]:
-    """All lines until this one has come."""
+    """Read all lines up to and including this one."""
     text = b""
     while f"{wanted}\n".encode() not in text:
         text += os.read(descriptor, 1 << 16)
@@ -42,7 +42,7 @@ def _read_until(wanted: str, descriptor: int) -> list[str]:
 
 @pytest.fixture
 def pipe() -> Iterator[Pipe]:
-    """Its write end stays open: the stream's thread lives as long as the process."""
+    """Yield a pipe whose write end stays open: the stream's thread lives as long as the process."""
     opened = Pipe()
     yield opened
     if opened.read_end >= 0:
@@ -75,7 +75,7 @@ def test_while_nobody_reads_lines_are_dropped_and_counted_and_the_writer_never_w
     assert [line for line in rest if line.startswith("dropped")] == []
 
 
-def test_where_nobody_will_ever_read_lines_are_dropped_and_counted(pipe: Pipe) -> None:
+def test_without_any_reader_lines_are_dropped_and_counted(pipe: Pipe) -> None:
     pipe.stop_reading()
     for _ in range(10):
         pipe.stream.write_line("for nobody")
@@ -85,7 +85,7 @@ def test_where_nobody_will_ever_read_lines_are_dropped_and_counted(pipe: Pipe) -
     assert time.monotonic() - began < 1
 
 
-def test_a_full_disk_is_told_of_when_it_has_space_again() -> None:
+def test_a_full_disk_is_reported_when_it_has_space_again() -> None:
     descriptor = os.open("/dev/full", os.O_WRONLY)
     read_end, write_end = os.pipe()
     stream = BackgroundStream(descriptor, lambda lines: f"dropped {lines}")
@@ -113,7 +113,7 @@ def test_a_stream_without_a_descriptor_drops_every_line() -> None:
     assert not stream.wait_written(5)
 
 
-def test_what_an_encoding_cannot_write_is_escaped_and_a_line_has_a_bound() -> None:
+def test_unencodable_characters_are_escaped_and_a_line_has_a_bound() -> None:
     read_end, write_end = os.pipe()
     stream = BackgroundStream(write_end, str, "ascii")
     stream.write_line("Märchen \ud800 日本")

@@ -1,4 +1,4 @@
-"""An error that is contained stays contained where there is not enough memory left to log it."""
+"""A contained error stays contained when there is not enough memory to log it."""
 
 from collections.abc import MutableMapping
 from typing import Any

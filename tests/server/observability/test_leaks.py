@@ -1,4 +1,4 @@
-"""Whoever comes and goes, however rudely, leaves no task behind."""
+"""Clients that connect and disconnect, however abruptly, leave no task behind."""
 
 import socket
 import struct
@@ -12,9 +12,9 @@ from tests.support.clients import Phone, go_live
 from tests.support.servers import add_creator, add_fan, online, phone_of
 
 VISITS = 20
-STILL_SECONDS = 2.0  # longer than anything here takes to hang up
-LOOK_SECONDS = 0.01  # between two looks: tasks that end wake nobody here
-RESET = struct.pack("ii", 1, 0)  # SO_LINGER: hang up with a reset
+STILL_SECONDS = 2.0  # longer than any client here takes to close
+LOOK_SECONDS = 0.01  # between two looks: the end of a task wakes nobody here
+RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close with a reset
 HELLO = b"GET /ws HTTP/1.1\r\nHost: localhost\r\n"
 
 
@@ -26,13 +26,13 @@ def tasks_below(task: trio.lowlevel.Task) -> Iterator[str]:
 
 
 def tasks() -> list[str]:
-    """The names of all tasks of this process."""
+    """Return the names of all tasks of this process."""
     root = trio.lowlevel.current_root_task()
     assert root is not None, "a test runs in a task"
     return sorted(tasks_below(root))
 
 
-async def test_no_visitor_leaves_a_task_behind(context: Context) -> None:
+async def test_no_client_leaves_a_task_behind(context: Context) -> None:
     creator, fan = await add_creator(context, 60), await add_fan(context, 100)
     async with online(context, creator) as cleo:
         channel = (await trio.to_thread.run_sync(go_live, cleo))["channel"]
@@ -41,7 +41,7 @@ async def test_no_visitor_leaves_a_task_behind(context: Context) -> None:
             lambda: knock(context.websocket_port, HELLO, reset=True),
             lambda: knock(context.websocket_port, b"\x00\xff" * 100, reset=False),
         )
-        await all_of(visits)  # once: an idle connection of the creator's own gets its timeout meanwhile
+        await all_of(visits)  # a first time, in which an idle connection of the creator's gets its timeout
         before = await settled([])
         for _ in range(VISITS):
             await all_of(visits)
@@ -55,7 +55,7 @@ async def all_of(visits: tuple[Callable[[], None], ...]) -> None:
 
 
 async def settled(wanted: list[str]) -> list[str]:
-    """The tasks that are left: those that are wanted, or what there is once nothing changes any more."""
+    """Return the tasks that are left: `wanted`, or those that remain once nothing changes any more."""
     left, since = tasks(), trio.current_time()
     while left != wanted and trio.current_time() - since < STILL_SECONDS:
         await trio.sleep(LOOK_SECONDS)
@@ -71,7 +71,7 @@ def come_and_vanish(phone: Phone, channel: str) -> None:
 
 
 def knock(port: int, what: bytes, *, reset: bool) -> None:
-    """Say something that leads nowhere, and hang up."""
+    """Send something invalid and close."""
     with socket.create_connection(("127.0.0.1", port)) as caller:
         caller.sendall(what)
         if reset:

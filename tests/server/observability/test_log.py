@@ -1,4 +1,4 @@
-"""The log of a real server through a whole story: who asked for what and how it went, and nothing that is secret."""
+"""The log of a real server through a whole story: each request with its user and outcome, and no secret."""
 
 import base64
 import hashlib
@@ -44,7 +44,7 @@ def use(phone: Phone, token: str) -> str:
 
 @pytest.fixture
 def address(dsn: str) -> str:
-    """The database's, with a password in it that nobody asks for."""
+    """A database address with a password in it that nobody asks for."""
     parts = urlsplit(dsn)
     user, _, host = parts.netloc.rpartition("@")
     return urlunsplit(parts._replace(netloc=f"{user.partition(':')[0] or 'postgres'}:{PASSWORD}@{host}"))
@@ -79,7 +79,7 @@ def test_the_log_of_a_whole_story_has_no_secret_in_it(address: str, tmp_path: Pa
 
 
 def live_through_a_story(server: ServerProcess) -> list[str]:
-    """A call, a gift, webhooks good and bad, and everything that can be wrong with a request; the tokens in it."""
+    """Hold a call, tip, send valid and invalid webhooks and every wrong request; return the tokens used."""
     fans, creators, operator = (Phone(server.http_port, server.websocket_port) for _ in range(3))
     tokens = [use(phone, planted_token(phone)) for phone in (fans, creators)]
     tokens.append(use(operator, planted_token(operator, role="operator")))
@@ -101,7 +101,7 @@ def live_through_a_story(server: ServerProcess) -> list[str]:
 
 
 def see_a_fault(server: ServerProcess, address: str) -> str:
-    """The database says of a name that it does not fit, and says it with the name; the token of whose name it is."""
+    """Make the database fail on a name, with an error text that holds it; return the token of that name's user."""
     statement = f"ALTER TABLE halfminute.users ADD CHECK (display_name <> '{NAME}') NOT VALID"
     subprocess.run([bin_dir() / "psql", "-Xqc", statement, address], check=True, timeout=10)
     creator = Phone(server.http_port, server.websocket_port)

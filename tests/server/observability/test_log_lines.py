@@ -1,4 +1,4 @@
-"""What becomes of a log event: one line of bounded size, whatever is in it and whatever raises while it is made."""
+"""A log event becomes one line of bounded size, whatever values it holds and whatever raises while it is formatted."""
 
 import json
 import subprocess
@@ -101,7 +101,7 @@ def test_a_processor_that_raises_costs_the_fields_and_not_the_caller() -> None:
     assert json.loads(Lines(broken, [])(None, "info", {"event": "still.there", "a": 1})) == {"event": "still.there"}
 
 
-def test_what_libraries_and_python_itself_print_becomes_log_lines(tmp_path: Path) -> None:
+def test_the_output_of_libraries_and_of_python_itself_becomes_log_lines(tmp_path: Path) -> None:
     program = """
 import asyncio, gc, logging, sys, threading, warnings
 from server.observability.logs import configure_log

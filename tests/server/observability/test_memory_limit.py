@@ -1,4 +1,4 @@
-"""Newcomers are refused before the memory is exhausted, whichever limit comes first."""
+"""New sessions are refused before the memory is exhausted, whichever limit is reached first."""
 
 import resource
 import socket
@@ -19,7 +19,7 @@ SIZE = 600 * MIB
 
 
 class System:
-    """What the kernel tells of a process, and a clock."""
+    """The kernel's figures of a process, and a clock."""
 
     def __init__(self, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.proc, self.cgroups = directory / "proc", directory / "cgroups"
@@ -68,14 +68,14 @@ def test_the_reserve_is_neither_too_small_nor_too_large(system: System, size: in
         assert system.limit().is_near is is_near
 
 
-def test_of_a_containers_memory_what_the_kernel_can_drop_does_not_count(system: System) -> None:
+def test_memory_of_a_container_that_the_kernel_can_reclaim_does_not_count(system: System) -> None:
     system.hold(str(512 * MIB), anon=200 * MIB, file=300 * MIB, shmem=100 * MIB)
     assert not system.limit().is_near
     system.hold(str(512 * MIB), anon=400 * MIB, file=10 * MIB, shmem=100 * MIB)
     assert system.limit().is_near
 
 
-def test_the_system_is_looked_at_a_few_times_a_second(system: System) -> None:
+def test_the_system_is_read_a_few_times_a_second(system: System) -> None:
     limit = system.limit()
     assert not limit.is_near
     system.address_space = SIZE + RESERVE_BYTES_MIN
@@ -88,7 +88,7 @@ def test_the_system_is_looked_at_a_few_times_a_second(system: System) -> None:
 
 
 @pytest.mark.parametrize("file", ["statm", "cgroup"])
-def test_a_system_that_tells_nothing_has_no_limit(system: System, file: str) -> None:
+def test_a_system_without_figures_has_no_limit(system: System, file: str) -> None:
     system.address_space = SIZE
     (system.proc / "statm").unlink()
     (system.proc / file).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""What no log line may say, as plain values."""
+"""Values that no log line may contain, as plain values."""
 
 from typing import Any
 
@@ -36,7 +36,7 @@ def told(**fields: Any) -> dict[str, Any]:
     ],
 )
 @pytest.mark.parametrize("place", ["bare", "in a list", "in a map", "in an exception"])
-def test_what_is_secret_goes_wherever_it_stands(text: str, place: str) -> None:
+def test_a_secret_is_redacted_at_any_depth(text: str, place: str) -> None:
     value: Any = {
         "bare": text,
         "in a list": [1, (text,)],
@@ -65,12 +65,12 @@ def test_what_is_secret_goes_wherever_it_stands(text: str, place: str) -> None:
         "memo",
     ],
 )
-def test_a_field_that_is_named_for_what_is_private_says_nothing(name: str) -> None:
+def test_a_field_with_the_name_of_a_secret_is_redacted(name: str) -> None:
     assert told(**{name: "x"}) == {name: REDACTED}
     assert told(inner={name: ["x"]}) == {"inner": {name: REDACTED}}
 
 
-def test_everything_else_is_told_as_it_is() -> None:
+def test_every_other_value_is_logged_unchanged() -> None:
     fields = {"event": "room.crashed", "room": str(SOMEBODY), "crashes": 2, "ms": 1.5, "again": True, "by": None}
     assert told(**fields, tokens=30, rule="/api/calls/<uuid:call_id>") == {
         **fields,
@@ -79,5 +79,5 @@ def test_everything_else_is_told_as_it_is() -> None:
     }
 
 
-def test_without_secrets_nothing_is_taken_out_of_every_text() -> None:
+def test_without_secrets_no_text_is_changed() -> None:
     assert Redaction([""])(None, "info", {"event": "server.draining"}) == {"event": "server.draining"}

@@ -1,4 +1,4 @@
-"""A server whose log or output nobody reads, or that cannot be written: calls, tips and the drain go on as always."""
+"""The log or output is unread or cannot be written: calls, tips and the drain go on as always."""
 
 import fcntl
 import json
@@ -31,16 +31,16 @@ from tests.support.processes import (
 )
 from tests.support.server_fixture import Town
 
-PIPE_BYTES = 4096  # the smallest that Linux makes: full after a dozen lines
+PIPE_BYTES = 4096  # the smallest that Linux allows: full after a dozen lines
 REQUESTS = 400
-ANSWER_SECONDS_MAX = 5.0  # on a busy machine; while the log blocked, it was until somebody read
+ANSWER_SECONDS_MAX = 5.0  # on a busy machine; when the log blocked, an answer took until the log was read
 EXIT_SECONDS_MAX = 10.0
 SETTINGS = {"HALFMINUTE_JWT_SECRET": SECRET, "HALFMINUTE_CALLS_BLOCK_SECONDS": "1"}
 DROPPED = "halfminute_log_lines_dropped_total"
 
 
 class Output(NamedTuple):
-    """What the server's two streams lead to, and how to spoil them once it serves."""
+    """Where the server's two streams lead, and how to break them once it serves."""
 
     out: int
     errors: int
@@ -48,7 +48,7 @@ class Output(NamedTuple):
 
 
 class UnreadServer(ServerProcess):
-    """A server that does not say when it is ready, so it is asked."""
+    """A server that prints no greeting, so its readiness is polled."""
 
     def __init__(self, data_dir: Path, output: Output) -> None:
         super().__init__(data_dir, settings=SETTINGS)
@@ -96,7 +96,7 @@ def small_pipe() -> Iterator[tuple[FileIO, FileIO]]:
 
 @contextmanager
 def not_read() -> Iterator[Output]:
-    """Pipes that are full before the server starts, and stay so: the start itself cannot print a word."""
+    """Pipes that are full before the server starts and stay full, so that the start cannot print anything."""
     with small_pipe() as (_, out), small_pipe() as (_, errors):
         for end in (out, errors):
             end.write(b"." * PIPE_BYTES)
@@ -105,7 +105,7 @@ def not_read() -> Iterator[Output]:
 
 @contextmanager
 def reader_gone() -> Iterator[Output]:
-    """Pipes whose reader is there at the start, and gone afterwards."""
+    """Pipes whose reader closes after the start."""
     with small_pipe() as (out_read, out), small_pipe() as (errors_read, errors):
 
         def close_both() -> None:
@@ -142,7 +142,7 @@ def test_a_log_that_is_not_written_costs_no_answer_no_block_and_no_tip(name: str
         assert booked.status_code < 300, booked.text
         charged = fan.all_events("block:charged")
         fan.wait_for("block:charged", blockNo=charged[-1]["blockNo"] + 1)
-        if name != "nobody reads":  # there, these few lines wait still
+        if name != "nobody reads":  # there, these few lines still wait
             assert server.dropped() > REQUESTS / 2
         _kill_postgres(server)
         eventually(lambda: server.get("/readyz").status_code == 200, "a database that is back")
@@ -155,7 +155,7 @@ def test_a_log_that_is_not_written_costs_no_answer_no_block_and_no_tip(name: str
 
 
 def _ask_many(fan: Phone, requests: int) -> float:
-    """How long the slowest answer took."""
+    """Return how long the slowest answer took."""
     slowest = 0.0
     for _ in range(requests):
         began = time.monotonic()
@@ -165,7 +165,7 @@ def _ask_many(fan: Phone, requests: int) -> float:
 
 
 def _kill_postgres(server: ServerProcess) -> None:
-    """So that the program's other log, the standard library's, has something to tell as well."""
+    """Kill PostgreSQL, so that the standard library's log has lines to write as well."""
     pid = postmaster_pid(server.data_dir)
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
@@ -178,7 +178,7 @@ def test_a_log_that_is_read_again_says_how_much_is_missing(data_dir: Path) -> No
         for _ in range(20):
             server.get("/readyz")
         eventually(lambda: server.dropped() > 0, "a dropped line")
-        reader = stack.enter_context(Path(fifo).open())  # a pipe in /proc can be opened again: it has a reader then
+        reader = stack.enter_context(Path(fifo).open())  # a pipe in /proc can be opened again, and has a reader then
         reading = Lines(reader)
         for _ in range(5):
             server.get("/readyz")

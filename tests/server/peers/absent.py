@@ -1,4 +1,4 @@
-"""A peer that is not on this machine: tests leave it out, but never where changes are let in."""
+"""A peer program that is not installed on this machine: tests skip it, but never in CI."""
 
 import os
 from typing import NoReturn
@@ -7,7 +7,7 @@ import pytest
 
 
 def leave_out(reason: str) -> NoReturn:
-    """Skip, saying why; with CI=true, fail."""
+    """Skip and say why; with CI=true, fail."""
     if os.environ.get("CI") == "true":
         pytest.fail(reason)
     pytest.skip(reason)

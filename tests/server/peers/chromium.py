@@ -1,4 +1,4 @@
-"""A websocket of Chromium's own, in a tab of it."""
+"""A websocket of Chromium's own, in one of its tabs."""
 
 import itertools
 import json
@@ -8,20 +8,20 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from tests.server.peers.phone import JSON, News
+from tests.server.peers.phone import JSON, PeerEvents
 from tests.support.clients import PATIENCE_SECONDS
 
-CHROMIUM = Path("/usr/bin/chromium")  # where Debian has it; playwright's own would be downloaded
+CHROMIUM = Path("/usr/bin/chromium")  # Debian's path; playwright would download its own
 PROGRAM = Path(__file__).with_name("tabs.py")
 
 
 class Browser:
-    """All its tabs, from start to end."""
+    """The browser process and its tabs, from start to end."""
 
     def __enter__(self) -> "Browser":
         command = [sys.executable, str(PROGRAM), str(CHROMIUM)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self._tabs: dict[int, News] = {}
+        self._tabs: dict[int, PeerEvents] = {}
         self._numbers = itertools.count(1)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -29,13 +29,13 @@ class Browser:
 
     def __exit__(self, *_: object) -> None:
         assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.close()  # it closes the browser, and ends
+        self._process.stdin.close()  # the process closes the browser and ends
         self._process.wait(PATIENCE_SECONDS)
         self._reader.join(PATIENCE_SECONDS)
         self._process.stdout.close()
 
-    def open(self, news: News) -> int:
-        """A new tab, by its number."""
+    def open(self, news: PeerEvents) -> int:
+        """Open a tab; return its number."""
         tab = next(self._numbers)
         self._tabs[tab] = news
         self.order(tab, "open")
@@ -57,7 +57,7 @@ class TabSocket:
     """A websocket in a tab of its own."""
 
     def __init__(self, browser: Browser, port: int) -> None:
-        self.news = News()
+        self.news = PeerEvents()
         self._browser = browser
         self._tab: int | None = browser.open(self.news)
         self.order("dial", {"url": f"ws://127.0.0.1:{port}/ws", "protocols": [JSON]})
@@ -73,7 +73,7 @@ class TabSocket:
         self._browser.order(self._tab, order, argument)
 
     def vanish(self) -> None:
-        """Its tab is shut."""
+        """Close its tab."""
         self.order("shut")
         self._tab = None
 

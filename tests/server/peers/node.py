@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from tests.server.peers.phone import JSON, News
+from tests.server.peers.phone import JSON, PeerEvents
 from tests.support.clients import PATIENCE_SECONDS
 
 SCRIPT = Path(__file__).with_name("node.js")
@@ -15,11 +15,11 @@ INSTALL_SECONDS_MAX = 120
 
 
 class NodeSocket:
-    """Tells of every ping and pong, too, and of a handshake that is refused."""
+    """Also reports every ping and pong, and a handshake that is refused."""
 
     def __init__(self, script: Path, port: int, path: str = "/ws", **options: Any) -> None:
         chosen = {"url": f"ws://127.0.0.1:{port}{path}", "protocols": [JSON], "headers": {}, "deflate": False}
-        self.news = News()
+        self.news = PeerEvents()
         self._process = subprocess.Popen(
             ["node", str(script), json.dumps(chosen | options)],
             stdin=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""A user's device whose websocket is a peer's own: somebody else's code, told what to do, that tells what comes."""
+"""A user's device whose websocket is another project's client, which takes orders and reports its events."""
 
 import queue
 import threading
@@ -16,8 +16,8 @@ JSON, MSGPACK = "halfminute.v1.json", "halfminute.v1.msgpack"
 FIRST_BYTES_MAX = first_message_bytes(WebsocketSettings())
 
 
-class News:
-    """What a websocket tells, in order: `open`, `message`, `close` (or `shut`, by its tab), and what its kind adds."""
+class PeerEvents:
+    """The events of a websocket in order: `open`, `message`, `close` (or `shut`, by its tab), and those of its kind."""
 
     def __init__(self) -> None:
         self._told: queue.Queue[dict[str, Any]] = queue.Queue()
@@ -29,7 +29,7 @@ class News:
         return self._told.get(timeout=seconds)
 
     def wait_for(self, kind: str) -> dict[str, Any]:
-        """The next of this kind; what else is told until then is passed over."""
+        """Return the next event of this kind, and discard those before it."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             found = self.next(max(0.01, deadline - time.monotonic()))
@@ -40,16 +40,16 @@ class News:
 class PeerSocket(Protocol):
     """One websocket, from its handshake on."""
 
-    news: News
+    news: PeerEvents
 
     def order(self, order: str, argument: Any = None) -> None:
-        """`say` a message, send a `text`, `close` with a code, and what else its kind can."""
+        """`say` a message, send a `text`, `close` with a code, or another order of its kind."""
 
     def vanish(self) -> None:
-        """Be gone, without having closed."""
+        """Disconnect without a close frame."""
 
     def clean_up(self) -> None:
-        """Leave nothing behind; also when that was done before."""
+        """Release every resource; a second call does nothing."""
 
 
 class PeerPhone(Phone):
@@ -76,7 +76,7 @@ class PeerPhone(Phone):
         self._end()
 
     def hang_up_network(self) -> None:
-        if self._listener.is_alive():  # or it has ended already
+        if self._listener.is_alive():  # it may have ended already
             self._peer.order("close", 1000)
         self._end()
 
@@ -88,7 +88,7 @@ class PeerPhone(Phone):
         self._peer.clean_up()
         assert not self._listener.is_alive(), "still open"
 
-    def _listen(self, told: News) -> None:
+    def _listen(self, told: PeerEvents) -> None:
         while (news := told.next(seconds=threading.TIMEOUT_MAX))["news"] not in ("close", "shut"):
             if news["news"] == "message":
                 self._note_place(news["message"])
@@ -97,7 +97,7 @@ class PeerPhone(Phone):
 
 
 def close_code_after(peer: PeerSocket, order: str, argument: Any) -> int:
-    """How a connection ends on which this comes first."""
+    """Return the close code of a connection on which this order comes first."""
     try:
         peer.news.wait_for("open")
         peer.order(order, argument)

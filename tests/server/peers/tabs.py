@@ -1,7 +1,8 @@
-"""Chromium as a process, with a websocket in each of its tabs; orders come in and news go out, one JSON object a line.
+"""Chromium as a process, with a websocket in each of its tabs: orders in and events out, one JSON object a line.
 
-An order names its tab: `open`, `shut`, or what `page.js` knows. A process of its own because playwright needs an event
-loop that starts processes, and trio-asyncio has taken that over wherever a house is served.
+An order names its tab: `open`, `shut`, or an order of `page.js`.
+It is a process of its own because playwright needs an event loop that starts processes, and trio-asyncio has replaced
+that loop in a process that runs a server.
 """
 
 import asyncio
@@ -15,7 +16,7 @@ from playwright.async_api import Browser, Page, async_playwright
 
 SCRIPT = Path(__file__).with_name("page.js")
 ARGUMENTS = (
-    "--no-sandbox",  # which root has not
+    "--no-sandbox",  # root has no sandbox
     "--disable-gpu",
     "--disable-quic",
     "--no-first-run",
@@ -26,7 +27,7 @@ ARGUMENTS = (
 
 
 async def main(chromium: str) -> None:
-    """Until standard input ends."""
+    """Carry out orders until standard input ends."""
     tabs: dict[int, Page] = {}
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
