@@ -1,4 +1,4 @@
-"""Members that only listen count each delivery, and resume with the events that they missed."""
+"""Passive members count each delivery, and resume with the events that they missed."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -45,7 +45,7 @@ async def wait_heard(member: PassiveMember, seq: int) -> None:
 
 
 @both_subprotocols
-async def test_a_listener_receives_what_the_party_receives(context: Context, encoding: Encoding) -> None:
+async def test_a_passive_member_receives_what_the_party_receives(context: Context, encoding: Encoding) -> None:
     async with a_call(context) as (fan, _, invitation), listening(context, encoding) as (passive_members, counts):
         member = PassiveMember(passive_members, token_like(fan))
         await member.connect()
@@ -57,7 +57,7 @@ async def test_a_listener_receives_what_the_party_receives(context: Context, enc
         assert counts.deliveries == member.position.heard == member.position.seq - joined_at > 0
 
 
-async def test_a_listener_that_is_disconnected_resumes_with_what_it_missed(context: Context) -> None:
+async def test_a_passive_member_that_is_disconnected_resumes_with_what_it_missed(context: Context) -> None:
     async with a_call(context) as (fan, _, invitation), listening(context) as (passive_members, counts):
         member = PassiveMember(passive_members, token_like(fan))
         await member.connect()
@@ -71,7 +71,7 @@ async def test_a_listener_that_is_disconnected_resumes_with_what_it_missed(conte
         assert (member.position.lost, member.position.doubled) == (0, 0)
 
 
-async def test_a_listener_that_is_refused_does_not_try_again(context: Context) -> None:
+async def test_a_passive_member_that_is_refused_does_not_try_again(context: Context) -> None:
     async with listening(context) as (passive_members, counts):
         with pytest.raises(HandshakeError, match="4401"):
             await PassiveMember(passive_members, "no token").connect()
