@@ -1,5 +1,6 @@
 """Random and hostile frames from everybody, in every state of the server: it answers, lives, and keeps its ledger."""
 
+import itertools
 import os
 import time
 from collections.abc import AsyncIterator
@@ -25,7 +26,7 @@ from tests.support.processes import ServerProcess
 
 SHRINK_SECONDS = 20.0
 STEPS_MAX = 200  # in one sequence
-LONG_SECONDS, FRAMES_MIN, SEEDS_MIN = 600.0, 200_000, 20
+LONG_SECONDS, FRAMES_MIN, SEEDS_MIN, LONG_SERVERS = 600.0, 200_000, 20, 4
 COSTLY = ("away", "restarting", "draining")  # a second or more for each sequence
 SETTINGS = {
     "HALFMINUTE_JWT_SECRET": SECRET,
@@ -98,13 +99,32 @@ def play_one(world: World, state: str, sequence: list[Step]) -> None:
 
 
 @pytest.mark.long
-async def test_two_hundred_thousand_frames_of_twenty_seeds_find_nothing(tmp_path: Path) -> None:
-    async with fuzzed(tmp_path, UNLIMITED) as world:
-        first, seeds, begun = a_seed(), 0, trio.current_time()
-        while trio.current_time() < begun + LONG_SECONDS or world.frames.total() < FRAMES_MIN or seeds < SEEDS_MIN:
-            await play_all(world, first + seeds, LONG_SECONDS / SEEDS_MIN * 3 / 4)
-            seeds += 1
-        print(f"{seeds} seeds in {trio.current_time() - begun:.0f} s\n{world.summary()}")
+async def test_two_hundred_thousand_frames_of_twenty_seeds_find_nothing(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """On several servers at the same time, since a sequence mostly waits for its answers."""
+    worlds: list[World] = []
+    seeds, played, begun = itertools.count(a_seed()), 0, trio.current_time()
+
+    def is_enough() -> bool:
+        frames = sum(world.frames.total() for world in worlds)
+        return trio.current_time() >= begun + LONG_SECONDS and frames >= FRAMES_MIN and played >= SEEDS_MIN
+
+    async def play_on_a_server(directory: Path) -> None:
+        nonlocal played
+        async with fuzzed(directory, UNLIMITED) as world:
+            worlds.append(world)
+            while not is_enough():
+                await play_all(world, next(seeds), LONG_SECONDS / SEEDS_MIN * 3 / 4)
+                played += 1
+
+    async with trio.open_nursery() as nursery:
+        for number in range(LONG_SERVERS):
+            nursery.start_soon(play_on_a_server, tmp_path_factory.mktemp(str(number)))
+    frames = sum(world.frames.total() for world in worlds)
+    print(f"{frames:,} frames of {played} seeds in {trio.current_time() - begun:.0f} s")
+    for world in worlds:
+        print(world.summary())
 
 
 def a_seed() -> int:
