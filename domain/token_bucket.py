@@ -18,7 +18,7 @@ class Rate(NamedTuple):
     burst: int
 
 
-class Allowance:
+class TokenBucket:
     """A token bucket. A request that is refused costs nothing, so that it never makes the next one wait longer."""
 
     __slots__ = ("_rate", "_seen_at", "_used")
@@ -53,19 +53,19 @@ class Allowance:
             self._seen_at = at
 
 
-class Allowances(Generic[K]):
+class TokenBuckets(Generic[K]):
     """A bucket for each user. Full ones are forgotten, so there are as many as users who spent something lately."""
 
     def __init__(self, rate: Rate) -> None:
         self._rate = rate
-        self._buckets: dict[K, Allowance] = {}
+        self._buckets: dict[K, TokenBucket] = {}
         self._look_through_at = MOST_IDLE
 
-    def of(self, key: K, at: Instant) -> Allowance:
+    def of(self, key: K, at: Instant) -> TokenBucket:
         bucket = self._buckets.get(key)
         if bucket is None:
             self._forget_full(at)
-            bucket = self._buckets[key] = Allowance(self._rate)
+            bucket = self._buckets[key] = TokenBucket(self._rate)
         return bucket
 
     def __len__(self) -> int:

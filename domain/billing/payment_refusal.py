@@ -4,11 +4,11 @@ from domain.billing.posting import Outcome, Receipt
 from domain.instant import Instant, next_day, rfc3339
 from domain.refusals import FROZEN, Code, Refusal, insufficient_tokens, room_starting, spend_limit, unfit
 
-TAKEN_UP = room_starting()
+RESTARTING = room_starting()
 
 _REFUSALS = {
     Outcome.CONFLICT: Refusal(Code.IDEMPOTENCY_CONFLICT, "This key was used for something else"),
-    Outcome.FENCED: TAKEN_UP,
+    Outcome.FENCED: RESTARTING,
     Outcome.CLOSED: Refusal(Code.STREAM_ENDED, "It has ended"),
     Outcome.WITHDRAWN: Refusal(Code.DRAINING, "The server is shutting down; nothing was paid"),
     Outcome.OWNED: Refusal(Code.ALREADY_PURCHASED, "You have a ticket to this stream"),

@@ -38,7 +38,7 @@ def tip_posting(
     )
 
 
-def thanks(posting: Posting, tip_id: UUID | None, balance: int | None, channel: str | None) -> dict[str, Any]:
+def tip_result(posting: Posting, tip_id: UUID | None, balance: int | None, channel: str | None) -> dict[str, Any]:
     """What a tip's giver is told: the first time, and whenever the same key comes again."""
     tip = {
         "tipId": str(tip_id),

@@ -59,9 +59,9 @@ class Call:
         match given:
             case inputs.Elapsed():
                 pass
-            case inputs.Acted(user_id, command, reply):
+            case inputs.CallAction(user_id, command, reply):
                 self._answer(reply, self._act(user_id, command, at), at)
-            case inputs.Said():
+            case inputs.RoomAction():
                 self._act_in_room(given, at)
             case inputs.Joined(member_id, user_id, reply):
                 self._membership.join(member_id, user_id, reply, at)
@@ -71,10 +71,12 @@ class Call:
                 )
             case inputs.Left(member_id):
                 self._membership.leave(member_id, at)
-            case inputs.Unheard(member_id, heard_at):
-                self._membership.note_silence(member_id, at if heard_at is None else min(heard_at, at), at)
-            case inputs.Heard(member_id):
-                self._membership.note_sound(member_id, at)
+            case inputs.ConnectionSilent(member_id, last_received_at):
+                self._membership.note_silence(
+                    member_id, at if last_received_at is None else min(last_received_at, at), at
+                )
+            case inputs.ConnectionResponsive(member_id):
+                self._membership.note_responsive(member_id, at)
             case inputs.Stalled():
                 self._membership.note_stall(given, at)
             case inputs.Receipts(receipts):
@@ -92,7 +94,7 @@ class Call:
             case inputs.FundsChanged(user_id, funds):
                 if user_id == self.meter.payer:
                     self.meter.learn(funds)
-            case inputs.Barred(user_id, barred=True):
+            case inputs.UserBlocked(user_id, blocked=True):
                 self._separate(user_id, at)
             case inputs.SettleDueBlocks(reply):
                 self._sweeps.add(reply, range(posted_before + 1, self.meter.posted + 1))
@@ -182,7 +184,7 @@ class Call:
 
     # Chat and tips
 
-    def _act_in_room(self, said: inputs.Said, at: Instant) -> None:
+    def _act_in_room(self, said: inputs.RoomAction, at: Instant) -> None:
         party = self.parties.of(UserId(said.person.user_id))
         outside = party is None or (said.member_id is not None and said.member_id not in self.members)
         self._state.effects += self.chat_and_tips.take(said, NO_ROOM if outside else self.termination.why_closed(), at)

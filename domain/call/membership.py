@@ -61,26 +61,26 @@ class CallMembership:
         if party is not None and member is not None:
             left = self._state.events.publish(m.MemberLeft, at, member_id=member_id, user_id=member.user_id)
             self._state.effects += [effects.Remove(member_id), left]
-            party.left(member_id, at)
+            party.note_left(member_id, at)
             self._note_absence(party, at)
 
-    def note_silence(self, member_id: MemberId, heard_at: Instant, at: Instant) -> None:
-        """A connection fell silent; its last byte was received at `heard_at`."""
+    def note_silence(self, member_id: MemberId, last_received_at: Instant, at: Instant) -> None:
+        """A connection fell silent; its last byte was received at `last_received_at`."""
         self._members.note_silence(member_id, True)
         if party := self._parties.with_member(member_id):
-            party.unheard(member_id, at, heard_at)
+            party.note_silent(member_id, at, last_received_at)
             self._note_absence(party, at)
 
     def _note_absence(self, party: Party, at: Instant) -> None:
         """The payee's absence stops the clock as of when they were last heard; the payer's, after a grace."""
         is_payee_gone = party.role is Role.CREATOR and not party.present and party.by_absence not in self._parties.holds
         if is_payee_gone and self._setup.started_at is not None and not self._state.termination.over:
-            self._state.meter.payee_was_away(party.heard_until, at)
+            self._state.meter.payee_was_away(party.last_received_at, at)
             self._holds.hold(party.by_absence, at)
         else:
             self._state.save(at)
 
-    def note_sound(self, member_id: MemberId, at: Instant) -> None:
+    def note_responsive(self, member_id: MemberId, at: Instant) -> None:
         """Bytes were received from a silent connection again."""
         if party := self._parties.with_member(member_id):
             self._note_return(party, member_id, at)
@@ -88,7 +88,7 @@ class CallMembership:
     def _note_return(self, party: Party, member_id: MemberId, at: Instant) -> None:
         if party.role is Role.FAN:
             self._state.events.repeat_warning()
-        party.heard(member_id)
+        party.note_responsive(member_id)
         self._members.note_silence(member_id, False)
         self._holds.start_when_met(at)
         self._holds.lift({party.by_absence} if self._parties.absent() else {party.by_absence, Hold.RESTART}, at)
@@ -100,7 +100,7 @@ class CallMembership:
         """
         for waiting in (self._setup, self._parties, self._state.meter):
             waiting.excuse(stalled.until - at)
-        if stalled.unheard:
+        if stalled.all_silent:
             self._parties.lose_all(stalled.until)
             for party in self._parties.both if self._setup.started_at is not None else ():
                 self._holds.hold(party.by_absence, at)

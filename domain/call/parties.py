@@ -7,7 +7,7 @@ from domain.billing.block import ActiveClock
 from domain.call.record import CallRecord, CallRules
 from domain.ids import MemberId, UserId
 from domain.instant import Duration, Instant, duration
-from domain.token_bucket import Allowance, Rate
+from domain.token_bucket import Rate, TokenBucket
 
 
 class Role(StrEnum):
@@ -86,8 +86,8 @@ class Parties:
         """When pauses or a drop will have lasted too long, with what reason that ends the call, and whose they are."""
         for party in self.both:
             if party.paused_at is not None:
-                left = max(0, duration(self._rules.pause_limit_seconds) - party.paused_before)
-                yield party.paused_at + party.pause_excused + left, "pause_limit", party
+                note_left = max(0, duration(self._rules.pause_limit_seconds) - party.paused_before)
+                yield party.paused_at + party.pause_excused + note_left, "pause_limit", party
             if party.dropped_at is not None:
                 lost_at = party.dropped_at + party.drop_excused + duration(self._rules.drop_limit_seconds)
                 yield lost_at, "peer_lost", party
@@ -113,13 +113,13 @@ class Party:
     """One side of a call: present while at least one of its connections has joined and is heard."""
 
     __slots__ = (
-        "_heard",
-        "_unheard",
+        "_responsive",
+        "_silent",
         "by_absence",
         "by_hand",
         "drop_excused",
         "dropped_at",
-        "heard_until",
+        "last_received_at",
         "pause_excused",
         "paused_at",
         "paused_before",
@@ -134,14 +134,14 @@ class Party:
         self.by_hand = Hold(role)
         self.by_absence = Hold(f"absent:{role}")
         self.dropped_at: Instant | None = None  # since when it is gone, once it was here
-        self.heard_until: Instant = 0  # when it is gone: when any of its connections was heard last
+        self.last_received_at: Instant = 0  # when it is gone: when any of its connections was heard last
         self.paused_at: Instant | None = None  # since when it holds the call by hand
         self.paused_before: Duration = 0  # for how long it did so before that
-        self.resumes = Allowance(resumes)  # of pauses by hand: each pause and its end are told to both, and stored
+        self.resumes = TokenBucket(resumes)  # of pauses by hand: each pause and its end are told to both, and stored
         self.drop_excused: Duration = 0  # stalls of the server during this drop: its limit is longer by that
         self.pause_excused: Duration = 0  # … and during this pause
-        self._heard: set[MemberId] = set()
-        self._unheard: set[MemberId] = set()
+        self._responsive: set[MemberId] = set()
+        self._silent: set[MemberId] = set()
 
     @property
     def interrupted(self) -> bool:
@@ -150,12 +150,12 @@ class Party:
 
     @property
     def present(self) -> bool:
-        return bool(self._heard)
+        return bool(self._responsive)
 
-    def heard(self, member: MemberId) -> None:
+    def note_responsive(self, member: MemberId) -> None:
         """A connection joined, or was heard again; a party that is back was not dropped."""
-        self._unheard.discard(member)
-        self._heard.add(member)
+        self._silent.discard(member)
+        self._responsive.add(member)
         self.dropped_at, self.drop_excused = None, 0
 
     def resume(self, at: Instant) -> None:
@@ -172,27 +172,27 @@ class Party:
 
     def lose_all(self, at: Instant) -> None:
         """All of its connections fell silent at `at`; each may be heard again."""
-        for member in list(self._heard):
-            self.unheard(member, at, at)
+        for member in list(self._responsive):
+            self.note_silent(member, at, at)
 
-    def unheard(self, member: MemberId, at: Instant, heard_at: Instant) -> None:
-        """A connection fell silent, and was heard last at `heard_at`; it may be heard again."""
-        if member in self._heard:
-            self._heard.discard(member)
-            self._unheard.add(member)
-            self._note_drop(at, heard_at)
+    def note_silent(self, member: MemberId, at: Instant, last_received_at: Instant) -> None:
+        """A connection fell silent, and was heard last at `last_received_at`; it may be heard again."""
+        if member in self._responsive:
+            self._responsive.discard(member)
+            self._silent.add(member)
+            self._note_drop(at, last_received_at)
 
-    def left(self, member: MemberId, at: Instant) -> None:
+    def note_left(self, member: MemberId, at: Instant) -> None:
         """A connection left for good. Leaving with the last one is an absence at once."""
-        self._unheard.discard(member)
-        if member in self._heard:
-            self._heard.discard(member)
+        self._silent.discard(member)
+        if member in self._responsive:
+            self._responsive.discard(member)
             self._note_drop(at, at)
 
     def knows(self, member: MemberId) -> bool:
-        return member in self._heard or member in self._unheard
+        return member in self._responsive or member in self._silent
 
-    def _note_drop(self, at: Instant, heard_at: Instant) -> None:
-        self.heard_until = max(self.heard_until, heard_at)
-        if not self._heard:
+    def _note_drop(self, at: Instant, last_received_at: Instant) -> None:
+        self.last_received_at = max(self.last_received_at, last_received_at)
+        if not self._responsive:
             self.dropped_at = at

@@ -144,7 +144,7 @@ class Ping(Command, frozen=True, kw_only=True, tag="ping"):
     """Ask for a sign of life, where websocket pings are out of the client's reach."""
 
 
-RoomAct = TipSend | ChatSend | SignalSend | MemberMute | MemberRemove
+MemberCommand = TipSend | ChatSend | SignalSend | MemberMute | MemberRemove
 
 AnyCommand = (
     SessionOpen

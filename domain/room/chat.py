@@ -6,21 +6,21 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from domain.billing.payment_refusal import TAKEN_UP, why_not_paid
+from domain.billing.payment_refusal import RESTARTING, why_not_paid
 from domain.billing.posting import Outcome, Posting, Receipt
-from domain.billing.tip_posting import thanks, tip_posting
+from domain.billing.tip_posting import tip_posting, tip_result
 from domain.ids import MemberId, RoomId, UserId
 from domain.instant import Instant, rfc3339
 from domain.protocol import commands as c
 from domain.protocol import events as m
 from domain.refusals import Code, Refusal, too_early
 from domain.room.effects import Answer, Effect, Post, Publish
-from domain.room.inputs import OverlayJoined, Reply, Said
+from domain.room.inputs import OverlayJoined, Reply, RoomAction
 from domain.room.members import Members, RoomRules
 from domain.room.overlays import Overlays
 from domain.room.signalling import Signals
 from domain.text import clean
-from domain.token_bucket import Allowance, Allowances, Rate
+from domain.token_bucket import Rate, TokenBucket, TokenBuckets
 
 
 class RoomRef(NamedTuple):
@@ -58,8 +58,8 @@ class ChatAndTips:
         self._place = room_ref
         self._publish = publish
         self._rules = rules
-        self._chat = Allowance(Rate(rules.chat_per_second, rules.chat_burst))
-        self._chat_of: Allowances[UserId] = Allowances(Rate(rules.user_chat_per_second, rules.user_chat_burst))
+        self._chat = TokenBucket(Rate(rules.chat_per_second, rules.chat_burst))
+        self._chat_of: TokenBuckets[UserId] = TokenBuckets(Rate(rules.user_chat_per_second, rules.user_chat_burst))
         self._signals = Signals(room_ref.channel, room_ref.creator_id, members, rules, clock_stands)
         self._under_way: deque[TipUnderWay] = deque()
         self._recent: deque[m.PastTip | m.PastChat] = deque(tips, maxlen=rules.recent_events)
@@ -99,7 +99,7 @@ class ChatAndTips:
         recent = [past for past in self._recent if isinstance(past, m.PastTip)]
         return self.overlays.join(given, room, recent, {tip.posting.ref_id for tip in self._under_way})
 
-    def take(self, said: Said, refusal: Refusal | None, at: Instant) -> list[Effect]:
+    def take(self, said: RoomAction, refusal: Refusal | None, at: Instant) -> list[Effect]:
         """Chat, a tip or a signal, unless it is refused; what else there is, a room without an owner refuses."""
         match said.command:
             case _ if refusal is not None:
@@ -114,7 +114,7 @@ class ChatAndTips:
 
     # Tips
 
-    def _offer(self, said: Said, command: c.TipSend) -> list[Effect]:
+    def _offer(self, said: RoomAction, command: c.TipSend) -> list[Effect]:
         giver = UserId(said.person.user_id)
         if giver == self._place.creator_id:
             return [Answer(said.reply, Refusal(Code.SELF_PAYMENT, "Nobody can tip themselves"))]
@@ -136,7 +136,9 @@ class ChatAndTips:
         tip = self._under_way.popleft()
         assert tip.posting.key == receipt.posting.key, "receipts come in the order of their postings"
         if receipt.paid:
-            answer = Answer(tip.reply, thanks(tip.posting, receipt.ref_id, receipt.debit_after, self._place.channel))
+            answer = Answer(
+                tip.reply, tip_result(tip.posting, receipt.ref_id, receipt.debit_after, self._place.channel)
+            )
             return [answer] if receipt.outcome is Outcome.ALREADY else [*self._announce(tip, at), answer]
         closed = receipt.outcome is Outcome.CLOSED
         refusal = self._place.ended if closed else why_not_paid(receipt, "to send the tip", at)
@@ -145,7 +147,7 @@ class ChatAndTips:
     def abandon(self) -> list[Answer]:
         """The room is lost, or its rules are broken: of the tips under way, only their keys can tell what came."""
         under_way, self._under_way = self._under_way, deque()
-        return [Answer(tip.reply, TAKEN_UP) for tip in under_way]
+        return [Answer(tip.reply, RESTARTING) for tip in under_way]
 
     def _announce(self, tip: TipUnderWay, at: Instant) -> list[Effect]:
         """A user who was muted, removed or banned meanwhile has given tokens, and says nothing."""
@@ -161,7 +163,7 @@ class ChatAndTips:
 
     # Chat
 
-    def _say(self, said: Said, text: str, at: Instant) -> list[Effect]:
+    def _say(self, said: RoomAction, text: str, at: Instant) -> list[Effect]:
         refusal = self._why_silent(UserId(said.person.user_id), text, at)
         if refusal is not None:
             return [Answer(said.reply, refusal)]

@@ -9,7 +9,7 @@ from domain.billing.meter import Funds, StoredMeter
 from domain.billing.posting import Posting, Receipt
 from domain.ids import MemberId, UserId
 from domain.instant import Instant
-from domain.protocol.commands import CallCommand, RoomAct
+from domain.protocol.commands import CallCommand, MemberCommand
 from domain.protocol.events import PastTip, Person
 
 
@@ -23,7 +23,7 @@ class Elapsed(msgspec.Struct, frozen=True, gc=False):
     """Nothing but time: a deadline was reached."""
 
 
-class Acted(msgspec.Struct, frozen=True):
+class CallAction(msgspec.Struct, frozen=True):
     """A user gave a command."""
 
     user_id: UserId
@@ -31,12 +31,12 @@ class Acted(msgspec.Struct, frozen=True):
     reply: Reply
 
 
-class Said(msgspec.Struct, frozen=True):
+class RoomAction(msgspec.Struct, frozen=True):
     """A user says or gives something in the room, over one of its members, or over HTTP."""
 
     person: Person
     member_id: MemberId | None
-    command: RoomAct
+    command: MemberCommand
     new_id: UUID  # of what comes of it
     reply: Reply
     is_operator: bool = False
@@ -79,17 +79,17 @@ class Left(msgspec.Struct, frozen=True):
     member_id: MemberId
 
 
-class Unheard(msgspec.Struct, frozen=True):
+class ConnectionSilent(msgspec.Struct, frozen=True):
     """A connection fell silent for longer than `presence_seconds`, or was lost.
 
-    `heard_at` is when its last byte came in, by the room's clock; None: as the input arrived.
+    `last_received_at` is when its last byte came in, by the room's clock; None: as the input arrived.
     """
 
     member_id: MemberId
-    heard_at: Instant | None = None
+    last_received_at: Instant | None = None
 
 
-class Heard(msgspec.Struct, frozen=True):
+class ConnectionResponsive(msgspec.Struct, frozen=True):
     """A silent connection was heard again."""
 
     member_id: MemberId
@@ -104,12 +104,12 @@ class OwnerConnected(msgspec.Struct, frozen=True):
 class Stalled(msgspec.Struct, frozen=True, gc=False):
     """The server did nothing from the moment at which this input is stamped until `until`: nobody could be heard.
 
-    `unheard`: the stall lasted for `presence_seconds` or longer, so every member counts as silent since it began.
-    Members that are heard afterwards are reported with `Heard`.
+    `all_silent`: the stall lasted for `presence_seconds` or longer, so every member counts as silent since it began.
+    Members that are heard afterwards are reported with `ConnectionResponsive`.
     """
 
     until: Instant
-    unheard: bool
+    all_silent: bool
 
 
 class Receipts(msgspec.Struct, frozen=True, gc=False):
@@ -159,14 +159,14 @@ class TicketRefunded(msgspec.Struct, frozen=True):
     ticket_id: UUID
 
 
-class Barred(msgspec.Struct, frozen=True):
+class UserBlocked(msgspec.Struct, frozen=True):
     """A creator has blocked a user, or allowed them again; in a call, one party has blocked the other."""
 
     user_id: UserId
-    barred: bool = True
+    blocked: bool = True
 
 
-class WordsHidden(msgspec.Struct, frozen=True):
+class MessagesHidden(msgspec.Struct, frozen=True):
     """Nobody who joins from here on is shown what this user wrote."""
 
     user_id: UserId
@@ -188,18 +188,18 @@ class Drain(msgspec.Struct, frozen=True):
     """The server shuts down: stop the clocks and store what is to go on from."""
 
 
-Asked = Acted | Said | Joined | OverlayJoined | SettleDueBlocks  # who sent it waits for an answer
+Request = CallAction | RoomAction | Joined | OverlayJoined | SettleDueBlocks  # who sent it waits for an answer
 
 Input = (
     Elapsed
-    | Acted
-    | Said
+    | CallAction
+    | RoomAction
     | Joined
     | RightsChanged
     | OverlayJoined
     | Left
-    | Unheard
-    | Heard
+    | ConnectionSilent
+    | ConnectionResponsive
     | OwnerConnected
     | Stalled
     | Receipts
@@ -210,8 +210,8 @@ Input = (
     | FundsChanged
     | TicketSold
     | TicketRefunded
-    | Barred
-    | WordsHidden
+    | UserBlocked
+    | MessagesHidden
     | SettleDueBlocks
     | EndNow
     | Drain

@@ -10,9 +10,9 @@ from domain.protocol import events as m
 from domain.protocol.commands import SignalSend
 from domain.refusals import Code, Refusal, too_early
 from domain.room.effects import Answer, Effect, SendToMember
-from domain.room.inputs import Said
+from domain.room.inputs import RoomAction
 from domain.room.members import Members, RoomRules
-from domain.token_bucket import Allowance, Allowances, Rate
+from domain.token_bucket import Rate, TokenBucket, TokenBuckets
 
 MAX_SIGNAL_BYTES = 16_384  # as JSON: an SDP has a few thousand
 
@@ -24,10 +24,10 @@ class Budget:
     """How much one user may send, or receive: bytes, and messages."""
 
     def __init__(self, size: Rate, messages: Rate) -> None:
-        self._bytes: Allowances[UserId] = Allowances(size)
-        self._messages: Allowances[UserId] = Allowances(messages)
+        self._bytes: TokenBuckets[UserId] = TokenBuckets(size)
+        self._messages: TokenBuckets[UserId] = TokenBuckets(messages)
 
-    def of(self, user_id: UserId, at: Instant) -> tuple[Allowance, Allowance]:
+    def of(self, user_id: UserId, at: Instant) -> tuple[TokenBucket, TokenBucket]:
         return self._bytes.of(user_id, at), self._messages.of(user_id, at)
 
 
@@ -58,7 +58,7 @@ class Signals:
             Budget(_times(share, size), _times(share, messages)),
         )
 
-    def take(self, said: Said, command: SignalSend, at: Instant) -> list[Effect]:
+    def take(self, said: RoomAction, command: SignalSend, at: Instant) -> list[Effect]:
         if said.member_id is None:
             return [Answer(said.reply, NOT_A_MEMBER)]
         if (refusal := self._refuse(said, said.member_id, command, at)) is not None:
@@ -66,7 +66,7 @@ class Signals:
         passed_on = m.SignalNew(channel=self._channel, from_=said.member_id, data=command.data)
         return [SendToMember(MemberId(command.to), passed_on), Answer(said.reply, {})]
 
-    def _refuse(self, said: Said, member_id: MemberId, command: SignalSend, at: Instant) -> Refusal | None:
+    def _refuse(self, said: RoomAction, member_id: MemberId, command: SignalSend, at: Instant) -> Refusal | None:
         receiver, sender_id = self._members.find(MemberId(command.to)), UserId(said.person.user_id)
         if receiver is None:
             return Refusal(Code.NOT_FOUND, "No such member")
@@ -87,7 +87,7 @@ class Signals:
         """Spend what the signal costs of both budgets, or of none."""
         sent = self._creator_sent if sender_id == self._creator_id else self._sent
         received = self._creator_received if receiver_id == self._creator_id else self._received
-        costs: list[tuple[Allowance, int]] = []
+        costs: list[tuple[TokenBucket, int]] = []
         for allowance_of_bytes, allowance_of_messages in (sent.of(sender_id, at), received.of(receiver_id, at)):
             costs += [(allowance_of_bytes, size), (allowance_of_messages, 1)]
         if wait := max(allowance.wait(units, at) for allowance, units in costs):

@@ -7,7 +7,7 @@ from uuid import UUID
 from domain.ids import MemberId, UserId
 from domain.protocol.commands import MemberMute, MemberRemove
 from domain.refusals import Code, Refusal, unfit
-from domain.room.inputs import Said
+from domain.room.inputs import RoomAction
 from domain.stream.record import StreamFacts
 
 Reason = Literal["public_stream", "owner", "operator", "ticket", "metered", "ticket_required", "stream_ended", "banned"]
@@ -21,7 +21,7 @@ class Access(NamedTuple):
 
 
 def access_to(
-    facts: StreamFacts, user_id: UserId, *, is_operator: bool, holds_ticket: bool, barred: bool, ended: bool
+    facts: StreamFacts, user_id: UserId, *, is_operator: bool, holds_ticket: bool, is_banned: bool, ended: bool
 ) -> Access:
     """The same answer for who asks over HTTP and for who knocks at the room."""
     if ended:
@@ -30,7 +30,7 @@ def access_to(
         return Access(True, "owner")
     if is_operator:
         return Access(True, "operator")
-    if barred:
+    if is_banned:
         return Access(False, "banned")
     if facts.ticket_price_tokens is not None:
         return Access(True, "ticket") if holds_ticket else Access(False, "ticket_required")
@@ -55,13 +55,13 @@ class AccessPolicy:
         self.operators: set[MemberId] = set()  # connections whose present token is an operator's
 
     def access(self, user_id: UserId, is_operator: bool = False) -> Access:
-        barred = user_id in self.blocked or user_id in self.removed
+        is_banned = user_id in self.blocked or user_id in self.removed
         return access_to(
             self._facts,
             user_id,
             is_operator=is_operator,
             holds_ticket=user_id in self.tickets,
-            barred=barred,
+            is_banned=is_banned,
             ended=False,
         )
 
@@ -72,9 +72,9 @@ class AccessPolicy:
         del self.tickets[user_id]
         return not self.access(user_id).has_access
 
-    def bar(self, user_id: UserId, barred: bool) -> bool:
+    def set_blocked(self, user_id: UserId, blocked: bool) -> bool:
         """Whether a user who may, or may not any more, be anywhere near the creator has to go."""
-        if barred:
+        if blocked:
             self.blocked.add(user_id)
         else:
             self.blocked.discard(user_id)
@@ -112,7 +112,7 @@ class AccessPolicy:
             return "removed"
         return "banned" if user_id in self.blocked else "token_expired"
 
-    def refuse_act(self, said: Said, is_member: bool) -> Refusal | None:
+    def refuse_act(self, said: RoomAction, is_member: bool) -> Refusal | None:
         """Why somebody may not say or give this here; over HTTP who has access may, without being a member."""
         user_id = UserId(said.person.user_id)
         if said.member_id is None:

@@ -17,16 +17,16 @@ class HostPresence:
 
     def __init__(self, at: Instant, present: Duration = 0) -> None:
         self.empty_since: Instant | None = at
-        self.heard_at = at  # when the creator was last heard, as far as it is known here
-        self._heard: set[MemberId] = set()
+        self.last_received_at = at  # when the creator was last heard, as far as it is known here
+        self._responsive: set[MemberId] = set()
         self._clock = ActiveClock(present)
         self._stalls: deque[tuple[Instant, Instant]] = deque(maxlen=MOST_STALLS)  # while the creator was here: from, to
 
     def enter(self, member_id: MemberId, at: Instant) -> bool:
         """True for the first, with which the creator is there."""
         was_empty, self.empty_since = self.empty_since is not None, None
-        self.heard_at = max(self.heard_at, at)
-        self._heard.add(member_id)
+        self.last_received_at = max(self.last_received_at, at)
+        self._responsive.add(member_id)
         self._clock.start(at)
         return was_empty
 
@@ -37,19 +37,21 @@ class HostPresence:
         else:
             self._stalls.append((at, at + stalled))
 
-    def leave(self, member_id: MemberId, heard_at: Instant, at: Instant, empty_since: Instant | None = None) -> bool:
+    def leave(
+        self, member_id: MemberId, last_received_at: Instant, at: Instant, empty_since: Instant | None = None
+    ) -> bool:
         """True for the last. The absence counts from when the creator was last heard, or from `empty_since`.
 
         The time since they were last heard does not count as presence.
         """
-        if member_id not in self._heard:
+        if member_id not in self._responsive:
             return False
-        self._heard.discard(member_id)
-        self.heard_at = max(self.heard_at, heard_at)
-        if self._heard:
+        self._responsive.discard(member_id)
+        self.last_received_at = max(self.last_received_at, last_received_at)
+        if self._responsive:
             return False
-        self.empty_since = self._excused(self.heard_at) if empty_since is None else empty_since
-        self._clock.stop_as_of(self.heard_at, at)
+        self.empty_since = self._excused(self.last_received_at) if empty_since is None else empty_since
+        self._clock.stop_as_of(self.last_received_at, at)
         return True
 
     def _excused(self, since: Instant) -> Instant:

@@ -54,7 +54,7 @@ class StreamMembership:
             # It may have paid until it joined once more.
             self._viewing_sessions.leave(given.user_id, given.member_id, at)
             self._state.save_stopped(at)
-        self._hear(given.member_id, given.user_id, viewing, at)
+        self._note_responsive(given.member_id, given.user_id, viewing, at)
         self._state.viewers.note_joined(given.member_id, given.user_id, at)
         role = self._access_policy.role(given.user_id, given.is_operator)
         listed = self._state.presence.listed(self._state.facts.owner_id)
@@ -64,7 +64,9 @@ class StreamMembership:
         self._state.effects.append(effects.Admit(given.member_id, given.reply, welcome))
         return None
 
-    def _hear(self, member_id: MemberId, user_id: UserId, viewing: ViewingSession | None, at: Instant) -> None:
+    def _note_responsive(
+        self, member_id: MemberId, user_id: UserId, viewing: ViewingSession | None, at: Instant
+    ) -> None:
         self._members.note_silence(member_id, False)
         if user_id == self._state.facts.owner_id and self._host_presence.enter(member_id, at):
             self._viewing_sessions.note_owner_here(at)
@@ -72,30 +74,30 @@ class StreamMembership:
             viewing.warning.repeat()
             self._viewing_sessions.watch(viewing, member_id, at)
 
-    def note_sound(self, member_id: MemberId, at: Instant) -> None:
+    def note_responsive(self, member_id: MemberId, at: Instant) -> None:
         member = self._members.find(member_id)
         if member is not None and not self._state.termination.over:
             is_operator = member_id in self._access_policy.operators
             viewing = None if is_operator else self._viewing_sessions.find(member.user_id)
-            self._hear(member_id, member.user_id, viewing, at)
+            self._note_responsive(member_id, member.user_id, viewing, at)
 
-    def note_silence(self, member_id: MemberId, heard_at: Instant, at: Instant) -> None:
+    def note_silence(self, member_id: MemberId, last_received_at: Instant, at: Instant) -> None:
         """Not heard of since then: nobody pays, or is paid, for what may not arrive."""
         self._members.note_silence(member_id, True)
         if member := self._members.find(member_id):
             self._viewing_sessions.drop(member.user_id, member_id, at)
-            self._note_owner_gone(member_id, heard_at, at)
+            self._note_owner_gone(member_id, last_received_at, at)
             self._state.save_stopped(at)
 
-    def _note_owner_gone(self, member_id: MemberId, heard_at: Instant, at: Instant) -> None:
-        if self._host_presence.leave(member_id, heard_at, at):
-            self._viewing_sessions.note_owner_away(self._host_presence.heard_at, at)
+    def _note_owner_gone(self, member_id: MemberId, last_received_at: Instant, at: Instant) -> None:
+        if self._host_presence.leave(member_id, last_received_at, at):
+            self._viewing_sessions.note_owner_away(self._host_presence.last_received_at, at)
 
     def note_stall(self, stalled: inputs.Stalled, at: Instant) -> None:
         """No limit runs out because the server stood still, and nobody is billed for time in which nobody was heard."""
         self._viewing_sessions.excuse(stalled.until - at)
         self._host_presence.excuse(stalled.until - at, at)
-        if stalled.unheard and not self._state.termination.over:
+        if stalled.all_silent and not self._state.termination.over:
             for member in self._members.listed():
                 self._viewing_sessions.drop(member.user_id, member.member_id, at, excused=True)
                 if self._host_presence.leave(member.member_id, at, at, empty_since=stalled.until):
@@ -161,5 +163,5 @@ class StreamMembership:
         if self._why_not_watch(viewing, at) is not None:
             return "insufficient_funds"
         if not self._members.is_silent(member.member_id):
-            self._hear(member.member_id, member.user_id, viewing, at)
+            self._note_responsive(member.member_id, member.user_id, viewing, at)
         return None

@@ -58,7 +58,7 @@ class Stream:
         """Decide what follows from an input that arrived at `at`; the effects are to be carried out in order."""
         self._deadline_queue.run(at)
         match given:
-            case inputs.Said():
+            case inputs.RoomAction():
                 self._act_in_room(given, at)
             case inputs.Joined():
                 self._membership.join(given, at)
@@ -70,10 +70,12 @@ class Stream:
                 )
             case inputs.Left(member_id):
                 self._membership.leave(member_id, at)
-            case inputs.Unheard(member_id, heard_at):
-                self._membership.note_silence(member_id, at if heard_at is None else min(heard_at, at), at)
-            case inputs.Heard(member_id):
-                self._membership.note_sound(member_id, at)
+            case inputs.ConnectionSilent(member_id, last_received_at):
+                self._membership.note_silence(
+                    member_id, at if last_received_at is None else min(last_received_at, at), at
+                )
+            case inputs.ConnectionResponsive(member_id):
+                self._membership.note_responsive(member_id, at)
             case inputs.OwnerConnected(member_id):
                 self._state.viewers.catch_up(member_id, at)
             case inputs.Stalled():
@@ -97,9 +99,9 @@ class Stream:
             case inputs.TicketRefunded(user_id, ticket_id):
                 if self.access_policy.refund(user_id, ticket_id):
                     self._membership.evict(user_id, "ticket_refunded", at)
-            case inputs.Barred(user_id, barred):
-                self._bar(user_id, barred, at)
-            case inputs.WordsHidden(user_id):
+            case inputs.UserBlocked(user_id, blocked):
+                self._set_blocked(user_id, blocked, at)
+            case inputs.MessagesHidden(user_id):
                 self.chat_and_tips.hide(user_id)
             case inputs.EndNow(reason):
                 self._end(reason, at)
@@ -145,13 +147,13 @@ class Stream:
 
     # Coming and going
 
-    def _bar(self, user_id: UserId, barred: bool, at: Instant) -> None:
+    def _set_blocked(self, user_id: UserId, blocked: bool, at: Instant) -> None:
         """The creator blocks a user, or does so no longer; whoever was removed from this stream stays out."""
-        if barred:
+        if blocked:
             self.chat_and_tips.hide(user_id)
         elif user_id not in self.access_policy.removed:
             self.chat_and_tips.show(user_id)
-        if self.access_policy.bar(user_id, barred):
+        if self.access_policy.set_blocked(user_id, blocked):
             given_back = not self.termination.over and self._give_back([user_id], at)
             if given_back and (viewing := self.viewing_sessions.find(user_id)) is not None:
                 self.viewing_sessions.use_up(
@@ -161,7 +163,7 @@ class Stream:
 
     # Talking
 
-    def _act_in_room(self, said: inputs.Said, at: Instant) -> None:
+    def _act_in_room(self, said: inputs.RoomAction, at: Instant) -> None:
         refusal = self.termination.why_closed() or self.access_policy.refuse_act(said, said.member_id in self.members)
         match said.command:
             case c.MemberMute(user_id=user_id) | c.MemberRemove(user_id=user_id) if (
@@ -177,7 +179,7 @@ class Stream:
             case _:
                 self._state.effects += self.chat_and_tips.take(said, refusal, at)
 
-    def _silences_too_many(self, command: c.RoomAct, user_id: UserId) -> bool:
+    def _silences_too_many(self, command: c.MemberCommand, user_id: UserId) -> bool:
         """Each record of the stream holds all who are muted or removed."""
         silenced = self.chat_and_tips.muted if isinstance(command, c.MemberMute) else self.access_policy.removed
         return len(silenced) >= self.rules.silenced and user_id not in silenced
@@ -189,7 +191,7 @@ class Stream:
         self._membership.evict(user_id, "removed", at)
         self._state.effects.append(effects.Refund(user_id))
 
-    def _obeyed(self, said: inputs.Said, at: Instant) -> None:
+    def _obeyed(self, said: inputs.RoomAction, at: Instant) -> None:
         self._state.effects.append(effects.Answer(said.reply, {}))
         self._state.save(at)
 

@@ -11,7 +11,7 @@ from domain.instant import Instant
 from domain.protocol import events as m
 from domain.room.effects import Effect, Send, SendToMember
 from domain.stream.record import StreamFacts, StreamRules
-from domain.token_bucket import Allowance, Rate
+from domain.token_bucket import Rate, TokenBucket
 
 CATCHING_UP = 16  # sessions of the owner that are told of everybody at once: as many as a user may have
 
@@ -39,7 +39,7 @@ class Viewers:
         self._changed: dict[MemberId, None] = {}  # the change that has waited for longest comes first
         self._catching_up: dict[MemberId, deque[MemberId]] = {}  # of each session: whom it has yet to be told of
         self._noted_at: Instant = 0  # the latest of what waits to be told: it is not told before it happened
-        self._allowance = Allowance(Rate(rules.viewer_events_per_second, rules.viewer_events_burst))
+        self._allowance = TokenBucket(Rate(rules.viewer_events_per_second, rules.viewer_events_burst))
 
     # What is so
 

@@ -93,11 +93,11 @@ class ViewingSession:
         self._owner_is_here = True
         self._run_or_stand(at)
 
-    def note_owner_away(self, heard_at: Instant, at: Instant) -> bool:
+    def note_owner_away(self, last_received_at: Instant, at: Instant) -> bool:
         """Nobody pays for an empty stage, from the moment the owner was last heard; True if that stopped the clock."""
         self._owner_is_here = False
         ran, taken_back = self.meter.clock.running, self.meter.set_back
-        self.meter.payee_was_away(heard_at, at)
+        self.meter.payee_was_away(last_received_at, at)
         return ran or self.meter.set_back != taken_back
 
     def note_storage(self, away: bool, at: Instant) -> bool:

@@ -103,10 +103,10 @@ class ViewingSessions:
             viewing.note_owner_here(at)
             self.touch(viewing)
 
-    def note_owner_away(self, heard_at: Instant, at: Instant) -> None:
+    def note_owner_away(self, last_received_at: Instant, at: Instant) -> None:
         self._owner_is_here = False
         for viewing in self._viewing_sessions.values():
-            self._note_stop(viewing, viewing.note_owner_away(heard_at, at))
+            self._note_stop(viewing, viewing.note_owner_away(last_received_at, at))
 
     def excuse(self, stalled: Duration) -> None:
         """The time of a stall does not count as waiting for the books."""

@@ -7,8 +7,8 @@ from typing import Literal, NamedTuple, Protocol
 
 import trio
 
-from domain.rate_bucket import TokenBucket
 from domain.refusals import Code, Refusal
+from domain.throttle import Throttle
 from server.config.settings import LimitSettings
 
 # In one place. Past it, whoever was not seen for longest is forgotten, and begins again with a full bucket. That is no
@@ -72,17 +72,17 @@ class OwnBuckets:
     def __init__(self, limit: RateLimit, remembered: int = REMEMBERED) -> None:
         self._limit = limit
         self._remembered = remembered
-        self._paces: OrderedDict[str, TokenBucket] = OrderedDict()
+        self._paces: OrderedDict[str, Throttle] = OrderedDict()
 
     async def take(self, key: str) -> Taken:
         token_bucket = self._token_bucket(key)
         allowed = token_bucket.take_if_due(trio.current_time())
         return Taken(self._limit, allowed, token_bucket.left, max(1, math.ceil(token_bucket.more_after_seconds)))
 
-    def _token_bucket(self, key: str) -> TokenBucket:
+    def _token_bucket(self, key: str) -> Throttle:
         token_bucket = self._paces.get(key)
         if token_bucket is None:
-            token_bucket = self._paces[key] = TokenBucket(self._limit.per_second, self._limit.burst)
+            token_bucket = self._paces[key] = Throttle(self._limit.per_second, self._limit.burst)
             if len(self._paces) > self._remembered:
                 self._paces.popitem(last=False)
         self._paces.move_to_end(key)

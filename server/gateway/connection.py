@@ -13,7 +13,7 @@ from wsproto.connection import ConnectionState
 from wsproto.utilities import RemoteProtocolError
 
 from domain.protocol.commands import MAX_TOKEN
-from domain.rate_bucket import TokenBucket
+from domain.throttle import Throttle
 from server.access.rate_limits import RateLimitsUnavailable
 from server.addresses import client_address, is_within, limited_as
 from server.broadcast.codec import Encoding
@@ -195,7 +195,7 @@ class _Connection(WebSocketConnection):
         self._max_frame_bytes = settings.max_frame_bytes
         self._first_is_read = False
         self._admitted: trio.Event | None = trio.Event()  # None once the user is known
-        self._control_pace = TokenBucket(settings.messages_per_second, settings.messages_burst)
+        self._control_pace = Throttle(settings.messages_per_second, settings.messages_burst)
         self._fragments_max = settings.max_frame_bytes // FRAGMENT_BYTES_MIN
         self._fragments = 0  # of the message that is coming in
 

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
-from domain.billing.tip_posting import thanks, tip_posting
+from domain.billing.tip_posting import tip_posting, tip_result
 from domain.ids import RoomId, UserId, client_key
 from domain.protocol.commands import TipSend
 from domain.refusals import Code, Refusal
@@ -38,7 +38,7 @@ async def recall(postgres: Postgres, user_id: UserId, command: TipSend, tipped: 
     )
     if use.content != posting.content:
         return CONFLICT
-    return thanks(posting, use.ref_id, use.debit_after, tipped.channel)
+    return tip_result(posting, use.ref_id, use.debit_after, tipped.channel)
 
 
 def recall_in_room(postgres: Postgres, user_id: UserId, command: TipSend) -> Callable[[Refusal], Awaitable[Any]]:

@@ -55,7 +55,7 @@ class CallRooms:
     async def _apply_late_blocks(self, room: LiveRoom) -> None:
         """A block that was made after the call's rows were read found no room that it could end."""
         for user_id in await retry_storage(lambda: blocked_between(self._postgres, *room.parties)):
-            room.inbox.deliver(inputs.Barred(user_id))
+            room.inbox.deliver(inputs.UserBlocked(user_id))
 
     async def restart(self, room: LiveRoom) -> RoomTask | None:
         """After a crash: new rules from the rows, under a new epoch, with the same members and what they asked."""

@@ -6,7 +6,7 @@ from typing import Protocol
 import trio
 
 from domain.billing.meter import Meter
-from domain.billing.payment_refusal import TAKEN_UP
+from domain.billing.payment_refusal import RESTARTING
 from domain.call.call import Call
 from domain.ids import MemberId, RoomId, UserId
 from domain.instant import Duration
@@ -147,8 +147,8 @@ class LiveRoom:
     def refuse_waiting(self) -> None:
         """Answer those whose commands still wait as the room is over, and nobody is left to handle them."""
         for waiting in self.inbox.take_all():
-            if isinstance(waiting.given, inputs.Asked) and not waiting.is_rejoin:
-                waiting.given.reply.deliver(TAKEN_UP)
+            if isinstance(waiting.given, inputs.Request) and not waiting.is_rejoin:
+                waiting.given.reply.deliver(RESTARTING)
 
     def restore_members(self) -> None:
         """Let those who were to join again hear how the room ends."""

@@ -43,7 +43,7 @@ class StreamRooms:
         """A block that was made after the stream's rows were read found no room that it could put anybody out of."""
         now = await retry_storage(lambda: find_audience(self._postgres, facts.id, facts.owner_id))
         for user_id in set(now.blocked) - set(history.blocked):
-            room.inbox.deliver(inputs.Barred(user_id))
+            room.inbox.deliver(inputs.UserBlocked(user_id))
 
     async def adopt(self, claim: Claim) -> None:
         """A stream that lived under an earlier epoch: it waits for its owner to come back."""

@@ -72,6 +72,6 @@ async def _declined(postgres: Postgres, registry: Registry, creator: UserId) -> 
 
 def _decline(room: LiveRoom, creator: UserId) -> WaitingReply:
     reply = WaitingReply()
-    if not room.inbox.offer(inputs.Acted(creator, CallDecline(call_id=room.id), reply)):
+    if not room.inbox.offer(inputs.CallAction(creator, CallDecline(call_id=room.id), reply)):
         reply.deliver(Refusal(Code.OVERLOADED, "Too many commands wait in this room"))
     return reply

@@ -23,7 +23,7 @@ from server.rooms.inbox.inbox import Arrival, Inbox, ends_a_call
 from server.rooms.ownership import Ownership
 
 AT_ONCE = 64  # inputs that are handled before members hear of the first
-ORDERS = inputs.EndNow | inputs.Drain | inputs.Barred  # the server's own, which it gives once
+ORDERS = inputs.EndNow | inputs.Drain | inputs.UserBlocked  # the server's own, which it gives once
 BROKEN = Refusal(Code.INTERNAL, "Something went wrong on our side, and the room starts again")
 NOT_ADMITTED = Refusal(Code.INTERNAL, "Something went wrong on our side; join again")
 
@@ -149,7 +149,7 @@ class RoomTask:
             return
         if given.is_rejoin or isinstance(given.given, ORDERS):
             self._inbox.put_back([given])
-        elif isinstance(given.given, inputs.Asked):
+        elif isinstance(given.given, inputs.Request):
             given.given.reply.deliver(BROKEN)
 
     def begin(self, first: Iterable[effects.Effect]) -> None:
@@ -239,7 +239,7 @@ class RoomTask:
 
 def _answered(given: Arrival) -> Arrival:
     """The input as it is to be handled once more, by other rules: a command of it was answered."""
-    if isinstance(given.given, inputs.Acted):
+    if isinstance(given.given, inputs.CallAction):
         return msgspec.structs.replace(given, given=msgspec.structs.replace(given.given, reply=_NoReply()))
     return given
 

@@ -80,7 +80,7 @@ class Bans:
         """
         for room in self._registry:
             if room.stream is not None:
-                room.inbox.deliver(inputs.WordsHidden(user_id))
+                room.inbox.deliver(inputs.MessagesHidden(user_id))
         for session in self._sessions.answering_for(user_id):
             for channel in session.live_memberships():
                 session.send(AccessRevoked(channel=channel, reason="banned"))

@@ -36,7 +36,7 @@ class CallCommands:
             reply.deliver(await self._not_live(user_id, CallId(command.call_id)))
         elif user_id not in room.parties:  # they must neither fill its inbox nor learn that it is full
             reply.deliver(NO_SUCH_CALL)
-        elif not room.inbox.offer(inputs.Acted(user_id, command, reply)):
+        elif not room.inbox.offer(inputs.CallAction(user_id, command, reply)):
             reply.deliver(FULL)
 
     async def _not_live(self, user_id: UserId, call_id: CallId) -> Refusal:

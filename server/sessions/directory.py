@@ -7,7 +7,7 @@ import trio
 
 from domain.ids import MemberId, SessionId, UserId
 from domain.protocol.events import Person
-from domain.rate_bucket import TokenBucket
+from domain.throttle import Throttle
 from server.access.tokens import Identity
 from server.broadcast.fanout import Fanout, send_to_all
 from server.close_codes import CloseCode
@@ -41,9 +41,7 @@ class Sessions:
             self.disconnect(
                 min(unheard, key=lambda session: session.received_at), CloseCode.PING_TIMEOUT, "not heard of"
             )
-        session = Session(
-            identity, person, TokenBucket(self._settings.messages_per_second, self._settings.messages_burst)
-        )
+        session = Session(identity, person, Throttle(self._settings.messages_per_second, self._settings.messages_burst))
         self.by_member[session.member_id] = self._by_id[session.id] = session
         self._by_user.setdefault(user_id, []).append(session)
         return session

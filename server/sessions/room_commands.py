@@ -143,7 +143,7 @@ class RoomCommands:
         creator_id = UserId(facts.creator.user_id)
         return await tips_after(self._postgres, room.id, creator_id, facts.created_at, hidden, command.since_tip_id)
 
-    def send_to_room(self, session: Session, command: c.RoomAct, reply: inputs.Reply) -> None:
+    def send_to_room(self, session: Session, command: c.MemberCommand, reply: inputs.Reply) -> None:
         """Hand it to the room, which answers."""
         if isinstance(command, c.TipSend):
             recall = recall_in_room(self._postgres, session.user_id, command)
@@ -152,7 +152,9 @@ class RoomCommands:
         if membership is None or membership.audience is not Audience.MEMBERS:
             reply.deliver(NO_SUCH_ROOM)
             return
-        said = inputs.Said(session.person, session.member_id, command, new_uuid(), reply, session.identity.is_operator)
+        said = inputs.RoomAction(
+            session.person, session.member_id, command, new_uuid(), reply, session.identity.is_operator
+        )
         if not membership.room.inbox.offer(said):
             reply.deliver(FULL)
 

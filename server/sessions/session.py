@@ -10,10 +10,10 @@ from domain.billing.meter import Funds
 from domain.ids import MemberId, SessionId, UserId
 from domain.protocol.commands import ResumePoint
 from domain.protocol.events import CallCancelled, CallDeclined, CallEndedOutside, CallMissed, Person, WalletChanged
-from domain.rate_bucket import TokenBucket
 from domain.room import inputs
 from domain.room.effects import Audience
 from domain.room.inputs import Reply
+from domain.throttle import Throttle
 from server.access.tokens import Identity
 from server.broadcast.fanout import Fanout, Outlet
 from server.broadcast.history import Broadcast
@@ -94,7 +94,7 @@ class Session:
         "wallet",
     )
 
-    def __init__(self, identity: Identity, person: Person, token_bucket: TokenBucket) -> None:
+    def __init__(self, identity: Identity, person: Person, token_bucket: Throttle) -> None:
         self.id = SessionId(new_uuid())
         self.member_id = MemberId(new_uuid())
         self.identity = identity  # as of its latest token
@@ -191,12 +191,14 @@ class Session:
             self.is_silent = is_silent
             for membership in self.live_memberships().values():
                 membership.room.inbox.deliver(
-                    self.silence_in(membership.room, received_at) if is_silent else inputs.Heard(self.member_id)
+                    self.silence_in(membership.room, received_at)
+                    if is_silent
+                    else inputs.ConnectionResponsive(self.member_id)
                 )
 
-    def silence_in(self, room: LiveRoom, received_at: float | None = None) -> inputs.Unheard:
+    def silence_in(self, room: LiveRoom, received_at: float | None = None) -> inputs.ConnectionSilent:
         """What a room is told of a session that is silent."""
-        return inputs.Unheard(
+        return inputs.ConnectionSilent(
             self.member_id, room.clock.at_trio(self.received_at if received_at is None else received_at)
         )
 

@@ -68,7 +68,7 @@ class Standing(msgspec.Struct, frozen=True):
     """What decides whether a user may watch, beside the stream itself."""
 
     holds_ticket: bool
-    barred: bool
+    is_banned: bool
 
 
 STREAMS = Listing(

@@ -99,7 +99,7 @@ class Colluders(MoneyRules):
         self.town.ring(fan, creator, price)
         call = self.town.call_of(creator)
         if call is not None and call.fan == fan:
-            self.town.give(call, inputs.Acted(creator, c.CallAccept(call_id=call.id), Slip()))
+            self.town.give(call, inputs.CallAction(creator, c.CallAccept(call_id=call.id), Slip()))
             for party in (creator, fan):
                 self.town.join(party, call, 1)
             self.town.commit()
@@ -108,7 +108,7 @@ class Colluders(MoneyRules):
     def command(self, user: int, command: type[c.CallCommand]) -> None:
         if (call := self.town.call_of(self._user(user))) is not None and self._user(user) not in self.town.banned:
             self.town.come_back(self._user(user))
-            self.town.give(call, inputs.Acted(self._user(user), command(call_id=call.id), Slip()))
+            self.town.give(call, inputs.CallAction(self._user(user), command(call_id=call.id), Slip()))
 
     # Streams
 
@@ -211,7 +211,7 @@ class Colluders(MoneyRules):
             name = key if key == "same" else f"tip {self.town.next_number()}"
             command = c.TipSend(channel=room.facts.channel, amount_tokens=tokens, key=name)
             new_id = UUID(int=self.town.next_number())
-            self.town.give(room, inputs.Said(person(user_id), None, command, new_id, Slip()))
+            self.town.give(room, inputs.RoomAction(person(user_id), None, command, new_id, Slip()))
 
     # Time and servers
 

@@ -119,8 +119,8 @@ class Town(World):
     # Tickets
 
     def buy_ticket(self, user_id: UserId, stream: StreamRoom) -> None:
-        barred = user_id in self.banned or (stream.payee, user_id) in self.blocks
-        if stream.ticket is None or stream.committer.stored.status == "ended" or user_id == stream.payee or barred:
+        is_banned = user_id in self.banned or (stream.payee, user_id) in self.blocks
+        if stream.ticket is None or stream.committer.stored.status == "ended" or user_id == stream.payee or is_banned:
             return
         posting = Posting(
             key=client_key(user_id, f"ticket {self.next_number()}"),
@@ -156,21 +156,21 @@ class Town(World):
                 room.blocked.add(user_id)
                 if room.opened and not room.ended:
                     self.accountant.note_eviction(room, user_id, may_return=True)
-                    self.give(room, inputs.Barred(user_id))
+                    self.give(room, inputs.UserBlocked(user_id))
                 if not room.ended:
                     for arrival in room.committer.refund_ticket(user_id):
                         if room.opened:
                             self.give(room, arrival)
         call = self.call_of(by)
         if call is not None and user_id in (call.fan, call.payee):
-            self.give(call, inputs.Barred(user_id))
+            self.give(call, inputs.UserBlocked(user_id))
 
     def remove(self, stream: StreamRoom, user_id: UserId) -> None:
         """The owner puts a viewer out for good."""
         self.accountant.note_eviction(stream, user_id, may_return=False)
         command = c.MemberRemove(channel=stream.facts.channel, user_id=user_id)
         owner, new_id = stream.payee, UUID(int=self.next_number())
-        said = inputs.Said(person(owner), stream.member_of(owner)[0], command, new_id, Slip())
+        said = inputs.RoomAction(person(owner), stream.member_of(owner)[0], command, new_id, Slip())
         self.give(stream, said)
 
     def unblock(self, by: UserId, user_id: UserId) -> None:
@@ -179,7 +179,7 @@ class Town(World):
             if isinstance(room, StreamRoom) and room.payee == by:
                 room.blocked.discard(user_id)
                 if room.opened and not room.ended:
-                    self.give(room, inputs.Barred(user_id, barred=False))
+                    self.give(room, inputs.UserBlocked(user_id, blocked=False))
 
     def ban(self, user_id: UserId) -> None:
         """Their sessions are closed, and their own rooms end."""

@@ -97,7 +97,7 @@ class World:
         self.away.pop(user_id, None)
         for room in self.open_rooms():
             for member_id in room.member_of(user_id):
-                self.give(room, inputs.Heard(member_id))
+                self.give(room, inputs.ConnectionResponsive(member_id))
 
     def _notice(self, user_id: UserId) -> None:
         since = self.silent_since.pop(user_id)
@@ -105,7 +105,7 @@ class World:
         self.accountant.note_away(user_id)
         for room in self.open_rooms():
             for member_id in room.member_of(user_id):
-                self.give(room, inputs.Unheard(member_id, since))
+                self.give(room, inputs.ConnectionSilent(member_id, since))
 
     # Time
 

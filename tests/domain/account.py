@@ -31,7 +31,7 @@ class Account:
         self.heard: dict[UserId, set[int]] = {FAN: set(), CREATOR: set()}
         self.silent: dict[UserId, set[int]] = {FAN: set(), CREATOR: set()}
         self.dropped: dict[UserId, Instant] = {}
-        self.heard_until: dict[UserId, Instant] = {FAN: 0, CREATOR: 0}
+        self.last_received_at: dict[UserId, Instant] = {FAN: 0, CREATOR: 0}
         self.paused: dict[UserId, Instant] = {}
         self.paused_before: dict[UserId, int] = {FAN: 0, CREATOR: 0}
         self.restarted_at = now  # or begun
@@ -117,7 +117,7 @@ class Account:
             for user_id in (FAN, CREATOR):
                 if self.heard[user_id]:
                     self.dropped[user_id] = until
-                    self.heard_until[user_id] = max(self.heard_until[user_id], until)
+                    self.last_received_at[user_id] = max(self.last_received_at[user_id], until)
                 self.silent[user_id] |= self.heard[user_id]
                 self.heard[user_id] = set()
             if self.started and not self.over:
@@ -177,9 +177,9 @@ class Account:
             self._lose(user_id, number, self.now)
         self.silent[user_id].discard(number)
 
-    def silence(self, user_id: UserId, number: int, heard_at: Instant) -> None:
+    def silence(self, user_id: UserId, number: int, last_received_at: Instant) -> None:
         if number in self.heard[user_id]:
-            self._lose(user_id, number, heard_at)
+            self._lose(user_id, number, last_received_at)
             self.silent[user_id].add(number)
 
     def sound(self, user_id: UserId, number: int) -> None:
@@ -196,12 +196,12 @@ class Account:
         self._begin_when_met()
         self.advance(self.now)
 
-    def _lose(self, user_id: UserId, number: int, heard_at: Instant) -> None:
-        self.heard_until[user_id] = max(self.heard_until[user_id], heard_at)
+    def _lose(self, user_id: UserId, number: int, last_received_at: Instant) -> None:
+        self.last_received_at[user_id] = max(self.last_received_at[user_id], last_received_at)
         if self.heard[user_id] == {number}:
             self.dropped[user_id] = self.now
             if user_id == CREATOR and self.started and not self.over:
-                self._take_back(self.heard_until[user_id])
+                self._take_back(self.last_received_at[user_id])
                 self.held.add("absent:creator")
         self.heard[user_id].discard(number)
 
@@ -292,7 +292,7 @@ class Account:
         begun = 0 if blocks <= stored.set_back.block_no else (blocks - 1) * self.price.block
         self.active = min(max(stored.active, begun), blocks * self.price.block)
         self.spans = []
-        self.heard_until = {FAN: 0, CREATOR: 0}
+        self.last_received_at = {FAN: 0, CREATOR: 0}
         self.paused_before = {FAN: stored.fan_paused, CREATOR: stored.creator_paused}
         self.heard = {FAN: set(), CREATOR: set()}
         self.silent = {FAN: set(), CREATOR: set()}

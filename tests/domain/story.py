@@ -225,7 +225,7 @@ class Story:
     def act(self, user_id: UserId, command: type[c.CallCommand]) -> Any:
         """A command, and its answer: the call's fields, or a refusal."""
         slip = Slip()
-        self.give(inputs.Acted(user_id, command(call_id=CALL), slip))
+        self.give(inputs.CallAction(user_id, command(call_id=CALL), slip))
         return slip.answer
 
     def join(self, user_id: UserId, number: int = 1) -> Any:
@@ -245,10 +245,10 @@ class Story:
 
     def fall_silent(self, user_id: UserId, number: int = 1, *, for_seconds: float = 0) -> None:
         """It is noticed now that a connection has not been heard for so long."""
-        self.give(inputs.Unheard(device(user_id, number), self.now - duration(for_seconds)))
+        self.give(inputs.ConnectionSilent(device(user_id, number), self.now - duration(for_seconds)))
 
     def be_heard(self, user_id: UserId, number: int = 1) -> None:
-        self.give(inputs.Heard(device(user_id, number)))
+        self.give(inputs.ConnectionResponsive(device(user_id, number)))
 
     def connect(self) -> "Story":
         """The creator accepts, both join, and block 1 is charged."""

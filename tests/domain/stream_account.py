@@ -101,8 +101,8 @@ class StreamAccount:
         self.heard: dict[UserId, set[int]] = {}
         self.silent: dict[UserId, list[int]] = {}  # of who joined: the longest silent first
         self.empty_since: Instant | None = now
-        self.creator_heard_at = now
-        self.barred: set[UserId] = set()
+        self.creator_last_received_at = now
+        self.blocked: set[UserId] = set()
         self.given_back: set[tuple[UserId, int]] = set()  # blocks, by payer and number
         self.stalls: list[tuple[Instant, Instant]] = []  # when the server did nothing: from, to
         self.end_reason: str | None = None
@@ -219,7 +219,7 @@ class StreamAccount:
             return "STREAM_ENDED"
         if self.draining:
             return "DRAINING"
-        if user_id in self.barred:
+        if user_id in self.blocked:
             return "CREATOR_UNAVAILABLE"
         if user_id in self.removed or (user_id != CREATOR and self.sells_tickets and user_id not in self.holders):
             return "FORBIDDEN"
@@ -250,30 +250,30 @@ class StreamAccount:
             self.heard.setdefault(user_id, set()).add(number)
             if user_id == CREATOR:
                 self.empty_since = None
-                self.creator_heard_at = max(self.creator_heard_at, self.now)
+                self.creator_last_received_at = max(self.creator_last_received_at, self.now)
             elif user_id in self.viewers:
                 self.viewers[user_id].dropped_at, self.viewers[user_id].absent = None, False
             self.advance(self.now)
 
-    def lose(self, user_id: UserId, number: int, heard_at: Instant) -> None:
+    def lose(self, user_id: UserId, number: int, last_received_at: Instant) -> None:
         """Not heard since then: a drop, for a viewer."""
         if number in self.heard.get(user_id, ()):
             self.heard[user_id].discard(number)
             if user_id == CREATOR:
-                self._lose_creator(heard_at)
+                self._lose_creator(last_received_at)
             elif not self.heard[user_id]:
                 self.viewers[user_id].dropped_at, self.viewers[user_id].absent = self.now, False
         self._note_silence(user_id, number, True)
 
-    def _lose_creator(self, heard_at: Instant) -> None:
-        self.creator_heard_at = max(self.creator_heard_at, heard_at)
+    def _lose_creator(self, last_received_at: Instant) -> None:
+        self.creator_last_received_at = max(self.creator_last_received_at, last_received_at)
         if not self.watches(CREATOR):
-            self.empty_since = self.creator_heard_at
-            since = self.creator_heard_at
+            self.empty_since = self.creator_last_received_at
+            since = self.creator_last_received_at
             self.present -= sum(max(0, over - max(begun, since)) for begun, over in self.present_runs)
             self.present_runs = [(begun, min(over, since)) for begun, over in self.present_runs if begun < since]
             for viewer in self.viewers.values():
-                viewer.take_back(self.creator_heard_at)
+                viewer.take_back(self.creator_last_received_at)
 
     def _note_silence(self, user_id: UserId, number: int, silent: bool) -> None:
         known = self.silent.setdefault(user_id, [])
@@ -290,9 +290,9 @@ class StreamAccount:
         if user_id in self.viewers and not self.watches(user_id) and (was_heard or not self.joined.get(user_id)):
             self.viewers[user_id].dropped_at = None
 
-    def bar(self, user_id: UserId) -> None:
+    def block(self, user_id: UserId) -> None:
         """The creator blocks them: they are put out, and get back what they had little of."""
-        self.barred.add(user_id)
+        self.blocked.add(user_id)
         if user_id in self.viewers and not self.over:
             viewer = self.viewers[user_id]
             if self._give_back(user_id, self.rules.payee_end_seconds):
@@ -345,7 +345,7 @@ class StreamAccount:
 
     def restart(self, now: Instant, stored: dict[UserId, tuple[Duration, int]]) -> None:
         """What is left after a crash: of each viewer the stored active time, and the blocks in the books."""
-        self.now = self.empty_since = self.creator_heard_at = now
+        self.now = self.empty_since = self.creator_last_received_at = now
         self.draining, self.end_reason = False, None
         self.joined, self.heard, self.silent, self.stalls = {}, {}, {}, []
         self.present_runs = []

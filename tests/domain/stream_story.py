@@ -193,22 +193,22 @@ class StreamStory:
 
     def fall_silent(self, user_id: UserId, number: int = 1, *, heard_before: float = 0) -> None:
         """Noticed now; the last byte came so many seconds before."""
-        self.give(inputs.Unheard(device(user_id, number), self.now - duration(heard_before)))
+        self.give(inputs.ConnectionSilent(device(user_id, number), self.now - duration(heard_before)))
 
     def be_heard(self, user_id: UserId, number: int = 1) -> None:
-        self.give(inputs.Heard(device(user_id, number)))
+        self.give(inputs.ConnectionResponsive(device(user_id, number)))
 
     def stall(self, seconds: float) -> None:
         """The server does nothing for so long, and nobody counts as heard meanwhile."""
         until = self.now + duration(seconds)
-        self.give(inputs.Stalled(until, unheard=True))
+        self.give(inputs.Stalled(until, all_silent=True))
         self.now = until
 
-    def say(self, user_id: UserId, command: c.RoomAct, *, over_http: bool = False) -> Slip:
+    def say(self, user_id: UserId, command: c.MemberCommand, *, over_http: bool = False) -> Slip:
         """Something said over this user's first connection, or over HTTP; the answer may come later."""
         self._ids += 1
         slip, member_id = Slip(), None if over_http else device(user_id)
-        self.give(inputs.Said(person(user_id), member_id, command, UUID(int=self._ids), slip))
+        self.give(inputs.RoomAction(person(user_id), member_id, command, UUID(int=self._ids), slip))
         return slip
 
     def chat(self, user_id: UserId, text: str) -> Any:
@@ -238,8 +238,8 @@ class StreamStory:
     def remove(self, user_id: UserId, *, by: UserId = CREATOR) -> Any:
         return self.say(by, c.MemberRemove(channel=self.facts.channel, user_id=user_id)).answer
 
-    def bar(self, user_id: UserId, barred: bool = True) -> None:
-        self.give(inputs.Barred(user_id, barred))
+    def block(self, user_id: UserId, blocked: bool = True) -> None:
+        self.give(inputs.UserBlocked(user_id, blocked))
 
     def end(self, reason: str = "ended") -> None:
         self.give(inputs.EndNow(reason))

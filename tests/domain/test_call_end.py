@@ -38,17 +38,17 @@ def test_a_partys_silent_connection_gives_its_place_to_a_new_one() -> None:
 @pytest.mark.parametrize(("blocked", "reason"), [(FAN, "creator_ended"), (CREATOR, "hangup")])
 def test_a_party_that_blocks_the_other_ends_the_call(blocked: UserId, reason: str) -> None:
     story = Story().connect()
-    story.give(inputs.Barred(STRANGER))
-    story.give(inputs.Barred(blocked, barred=False))
+    story.give(inputs.UserBlocked(STRANGER))
+    story.give(inputs.UserBlocked(blocked, blocked=False))
     assert story.status != "ended"
-    story.give(inputs.Barred(blocked))
+    story.give(inputs.UserBlocked(blocked))
     assert (story.end_reason, story.call.settled) == (reason, True)
 
 
 @pytest.mark.parametrize(("blocked", "reason"), [(FAN, "declined"), (CREATOR, "cancelled")])
 def test_a_party_that_blocks_the_other_while_it_rings_declines_or_cancels(blocked: UserId, reason: str) -> None:
     story = Story()
-    story.give(inputs.Barred(blocked))
+    story.give(inputs.UserBlocked(blocked))
     assert (story.end_reason, story.blocks) == (reason, 0)
 
 

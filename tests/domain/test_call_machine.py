@@ -110,7 +110,7 @@ class CallMachine(RuleBasedStateMachine):
         self.account.advance(self.story.now)
         expected = self.account.command(user_id, word)
         slip = Slip()
-        self._give(inputs.Acted(user_id, COMMANDS[word](call_id=CALL), slip))
+        self._give(inputs.CallAction(user_id, COMMANDS[word](call_id=CALL), slip))
         assert code(slip.answer) in self._or_moved(expected)
         assert slip.answer is not None
 
@@ -150,15 +150,15 @@ class CallMachine(RuleBasedStateMachine):
     def fall_silent(self, user_id: UserId, number: int, ago: int) -> None:
         """It is noticed now that the last byte came in a while ago."""
         self.account.advance(self.story.now)
-        heard_at = self.story.now - ago
-        self.account.silence(user_id, number, heard_at)
-        self._give(inputs.Unheard(device(user_id, number), heard_at))
+        last_received_at = self.story.now - ago
+        self.account.silence(user_id, number, last_received_at)
+        self._give(inputs.ConnectionSilent(device(user_id, number), last_received_at))
 
     @rule(user_id=parties, number=numbers)
     def be_heard(self, user_id: UserId, number: int) -> None:
         self.account.advance(self.story.now)
         self.account.sound(user_id, number)
-        self._give(inputs.Heard(device(user_id, number)))
+        self._give(inputs.ConnectionResponsive(device(user_id, number)))
 
     @rule(span=spans)
     def stall(self, span: int) -> None:

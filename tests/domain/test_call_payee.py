@@ -156,13 +156,13 @@ def test_a_fan_who_hangs_up_gets_nothing_back() -> None:
 
 def test_a_creator_who_blocks_the_fan_ends_the_call() -> None:
     story = Story().connect()
-    story.give(inputs.Barred(FAN))
+    story.give(inputs.UserBlocked(FAN))
     assert (story.end_reason, ended(story).tokens) == ("creator_ended", 0)
 
 
 def test_a_fan_who_blocks_the_creator_hangs_up() -> None:
     story = Story().connect()
-    story.give(inputs.Barred(CREATOR))
+    story.give(inputs.UserBlocked(CREATOR))
     assert (story.end_reason, ended(story).tokens) == ("hangup", 30)
 
 

@@ -27,55 +27,55 @@ def test_a_party_without_connections_is_absent_but_never_dropped() -> None:
 
 def test_one_connection_is_enough_to_be_present() -> None:
     fan = a_fan()
-    fan.heard(PHONE)
-    fan.heard(LAPTOP)
-    fan.left(PHONE, 10)
+    fan.note_responsive(PHONE)
+    fan.note_responsive(LAPTOP)
+    fan.note_left(PHONE, 10)
     assert fan.present
     assert fan.dropped_at is None
 
 
 def test_leaving_with_the_last_connection_is_a_drop_at_once() -> None:
     fan = a_fan()
-    fan.heard(PHONE)
-    fan.left(PHONE, 10)
+    fan.note_responsive(PHONE)
+    fan.note_left(PHONE, 10)
     assert not fan.present
     assert fan.dropped_at == 10
 
 
 def test_a_silent_connection_is_absent_until_it_is_heard_again() -> None:
     fan = a_fan()
-    fan.heard(PHONE)
-    fan.unheard(PHONE, 10, 4)
+    fan.note_responsive(PHONE)
+    fan.note_silent(PHONE, 10, 4)
     assert not fan.present
     assert fan.knows(PHONE)
-    fan.heard(PHONE)
+    fan.note_responsive(PHONE)
     assert fan.present
     assert fan.dropped_at is None
 
 
 def test_a_drop_counts_from_when_it_began_though_the_silent_connection_leaves_later() -> None:
     fan = a_fan()
-    fan.heard(PHONE)
-    fan.unheard(PHONE, 10, 4)
-    fan.left(PHONE, 20)
+    fan.note_responsive(PHONE)
+    fan.note_silent(PHONE, 10, 4)
+    fan.note_left(PHONE, 20)
     assert fan.dropped_at == 10
     assert not fan.knows(PHONE)
 
 
 def test_another_connection_brings_a_party_back_while_the_first_stays_silent() -> None:
     fan = a_fan()
-    fan.heard(PHONE)
-    fan.unheard(PHONE, 10, 4)
-    fan.heard(LAPTOP)
+    fan.note_responsive(PHONE)
+    fan.note_silent(PHONE, 10, 4)
+    fan.note_responsive(LAPTOP)
     assert fan.present
-    fan.left(PHONE, 30)
+    fan.note_left(PHONE, 30)
     assert fan.present
 
 
 def test_a_connection_that_never_joined_means_nothing() -> None:
     fan = a_fan()
-    fan.unheard(PHONE, 10, 4)
-    fan.left(PHONE, 20)
+    fan.note_silent(PHONE, 10, 4)
+    fan.note_left(PHONE, 20)
     assert fan.dropped_at is None
     assert not fan.knows(PHONE)
 
@@ -86,7 +86,7 @@ def parties() -> Parties:
 
 def test_parties_are_found_by_user_and_by_connection() -> None:
     both = parties()
-    both.fan.heard(PHONE)
+    both.fan.note_responsive(PHONE)
     assert both.of(FAN) is both.fan
     assert both.of(CREATOR) is both.creator
     assert both.of(UserId(UUID(int=9))) is None
@@ -96,16 +96,16 @@ def test_parties_are_found_by_user_and_by_connection() -> None:
 
 def test_a_drop_becomes_a_hold_after_the_grace_and_an_end_after_the_limit() -> None:
     both = parties()
-    both.creator.heard(PHONE)
-    both.creator.left(PHONE, 5 * SECOND)
+    both.creator.note_responsive(PHONE)
+    both.creator.note_left(PHONE, 5 * SECOND)
     assert list(both.absences()) == [(15 * SECOND, Hold.ABSENT_CREATOR)]
     assert list(both.ends()) == [(65 * SECOND, "peer_lost", both.creator)]
 
 
 def test_a_hold_that_stands_is_not_to_come() -> None:
     both = parties()
-    both.fan.heard(PHONE)
-    both.fan.left(PHONE, 0)
+    both.fan.note_responsive(PHONE)
+    both.fan.note_left(PHONE, 0)
     both.holds.add(Hold.ABSENT_FAN)
     assert list(both.absences()) == []
 
@@ -142,14 +142,14 @@ def test_a_stall_during_a_pause_does_not_count() -> None:
 
 def test_a_party_was_heard_until_any_of_its_connections_was() -> None:
     fan = a_fan()
-    fan.heard(PHONE)
-    fan.heard(LAPTOP)
-    fan.unheard(PHONE, 20, 12)
-    fan.unheard(LAPTOP, 21, 11)
-    assert fan.heard_until == 12
-    fan.heard(PHONE)
-    fan.left(PHONE, 30)
-    assert fan.heard_until == 30
+    fan.note_responsive(PHONE)
+    fan.note_responsive(LAPTOP)
+    fan.note_silent(PHONE, 20, 12)
+    fan.note_silent(LAPTOP, 21, 11)
+    assert fan.last_received_at == 12
+    fan.note_responsive(PHONE)
+    fan.note_left(PHONE, 30)
+    assert fan.last_received_at == 30
 
 
 def test_a_hold_stops_the_clock_and_the_last_one_lifted_starts_it() -> None:

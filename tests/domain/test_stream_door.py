@@ -19,16 +19,16 @@ FREE, TICKET, METERED, BOTH = {"rate": None}, {"rate": None, "ticket": 40}, {"ra
     ("terms", "user_id", "circumstances", "expected"),
     [
         (FREE, FAN, {}, Access(True, "public_stream")),
-        (FREE, FAN, {"barred": True}, Access(False, "banned")),
+        (FREE, FAN, {"is_banned": True}, Access(False, "banned")),
         (FREE, CREATOR, {}, Access(True, "owner")),
         (FREE, CREATOR, {"ended": True}, Access(False, "stream_ended")),
         (TICKET, FAN, {}, Access(False, "ticket_required")),
         (TICKET, FAN, {"holds_ticket": True}, Access(True, "ticket")),
-        (TICKET, FAN, {"holds_ticket": True, "barred": True}, Access(False, "banned")),
+        (TICKET, FAN, {"holds_ticket": True, "is_banned": True}, Access(False, "banned")),
         (TICKET, FAN, {"holds_ticket": True, "ended": True}, Access(False, "stream_ended")),
         (TICKET, OPERATOR, {"is_operator": True}, Access(True, "operator")),
         (METERED, FAN, {}, Access(True, "metered")),
-        (METERED, OPERATOR, {"is_operator": True, "barred": True}, Access(True, "operator")),
+        (METERED, OPERATOR, {"is_operator": True, "is_banned": True}, Access(True, "operator")),
         (BOTH, FAN, {}, Access(False, "ticket_required")),
         (BOTH, FAN, {"holds_ticket": True}, Access(True, "ticket")),
         (BOTH, CREATOR, {}, Access(True, "owner")),
@@ -37,7 +37,7 @@ FREE, TICKET, METERED, BOTH = {"rate": None}, {"rate": None, "ticket": 40}, {"ra
 def test_one_reason_decides_who_may_watch(
     terms: dict[str, int | None], user_id: UserId, circumstances: dict[str, bool], expected: Access
 ) -> None:
-    usual = {"is_operator": False, "holds_ticket": False, "barred": False, "ended": False}
+    usual = {"is_operator": False, "holds_ticket": False, "is_banned": False, "ended": False}
     facts = StreamStory(rate=terms["rate"], ticket=terms.get("ticket")).facts
     assert access_to(facts, user_id, **{**usual, **circumstances}) == expected
 
@@ -137,10 +137,10 @@ def test_the_rest_of_a_paid_block_does_not_outlive_a_removal() -> None:
 
 def test_who_is_barred_is_put_out_and_may_come_back_once_they_are_not() -> None:
     story = StreamStory().watch(FAN)
-    story.bar(FAN)
+    story.block(FAN)
     assert (story.revoked(FAN), story.is_in(FAN)) == (["banned"], False)
     assert code(story.join(FAN)) == "CREATOR_UNAVAILABLE"
-    story.bar(FAN, False)
+    story.block(FAN, False)
     assert isinstance(story.join(FAN), m.RoomJoined)
 
 
@@ -153,8 +153,8 @@ def test_who_was_barred_before_the_stream_began_never_comes_in() -> None:
 def test_neither_the_owner_nor_an_operator_pays_or_is_put_out() -> None:
     story = StreamStory(ticket=40).watch()
     assert story.join(OPERATOR, operator=True).you == {"role": "operator"}
-    story.bar(OPERATOR)
-    story.bar(CREATOR)
+    story.block(OPERATOR)
+    story.block(CREATOR)
     story.wait(100)
     assert (story.is_in(OPERATOR), story.is_in(CREATOR)) == (True, True)
     assert (story.balance(OPERATOR), story.balance(CREATOR)) == (10_000, 0)

@@ -288,7 +288,7 @@ def test_an_owner_who_blocks_a_viewer_after_the_end_gives_nothing_more_back() ->
     story.wait(1)
     story.storage_goes_away()
     story.end("admin")
-    story.bar(FAN)
+    story.block(FAN)
     story.storage_comes_back()
     assert story.stream.settled
     assert story.blocks(FAN) == 1

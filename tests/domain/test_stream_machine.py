@@ -148,22 +148,22 @@ class StreamMachine(RuleBasedStateMachine):
         """Noticed now; their last byte came a while before."""
         self.account.advance(self.story.now)
         self.account.lose(user_id, number, self.story.now - silence)
-        self._give(inputs.Unheard(device(user_id, number), self.story.now - silence))
+        self._give(inputs.ConnectionSilent(device(user_id, number), self.story.now - silence))
 
     @rule(user_id=viewers, sure=st.sampled_from([False, False, True]))
     def block(self, user_id: UserId, sure: bool) -> None:
         if sure:
             self.account.advance(self.story.now)
-            self.account.bar(user_id)
+            self.account.block(user_id)
             self.story.blocked.add(user_id)
-            self._give(inputs.Barred(user_id))
+            self._give(inputs.UserBlocked(user_id))
 
     @rule(user_id=viewers)
     def allow(self, user_id: UserId) -> None:
         self.account.advance(self.story.now)
-        self.account.barred.discard(user_id)
+        self.account.blocked.discard(user_id)
         self.story.blocked.discard(user_id)
-        self._give(inputs.Barred(user_id, barred=False))
+        self._give(inputs.UserBlocked(user_id, blocked=False))
 
     # Tickets
 
@@ -206,7 +206,7 @@ class StreamMachine(RuleBasedStateMachine):
         self.account.remove(user_id)
         self.given += 1
         slip, command = Slip(), c.MemberRemove(channel=self.story.facts.channel, user_id=user_id)
-        self._give(inputs.Said(person(CREATOR), device(CREATOR, 1), command, UUID(int=1000 + self.given), slip))
+        self._give(inputs.RoomAction(person(CREATOR), device(CREATOR, 1), command, UUID(int=1000 + self.given), slip))
         assert slip.answer == {}
 
     @rule()
@@ -223,7 +223,7 @@ class StreamMachine(RuleBasedStateMachine):
     def be_heard(self, user_id: UserId, number: int) -> None:
         self.account.advance(self.story.now)
         self.account.hear(user_id, number)
-        self._give(inputs.Heard(device(user_id, number)))
+        self._give(inputs.ConnectionResponsive(device(user_id, number)))
 
     @rule(span=spans)
     def stall(self, span: int) -> None:
@@ -249,7 +249,7 @@ class StreamMachine(RuleBasedStateMachine):
         command = c.TipSend(channel=self.story.facts.channel, amount_tokens=tokens, key=name)
         slip = Slip()
         self.slips.append(slip)
-        self._give(inputs.Said(person(user_id), None, command, UUID(int=1000 + self.given), slip))
+        self._give(inputs.RoomAction(person(user_id), None, command, UUID(int=1000 + self.given), slip))
 
     @rule()
     def join_as_overlay(self) -> None:

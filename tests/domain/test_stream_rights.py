@@ -36,7 +36,7 @@ def test_an_operator_who_is_one_no_longer_stays_with_a_ticket() -> None:
 def test_an_operator_whom_the_creator_blocked_leaves_with_the_rights() -> None:
     story = StreamStory(rate=None).watch()
     story.join(OPERATOR, operator=True)
-    story.bar(OPERATOR)
+    story.block(OPERATOR)
     assert story.is_in(OPERATOR)
     story.change_rights(OPERATOR, operator=False)
     assert (story.is_in(OPERATOR), revoked(story, OPERATOR)) == (False, ["banned"])

@@ -77,8 +77,8 @@ def test_only_so_much_is_kept_of_what_was_said() -> None:
 SILENCED = {
     "muted": lambda story: story.mute(FAN),
     "removed": lambda story: story.remove(FAN),
-    "blocked": lambda story: story.give(inputs.Barred(FAN)),
-    "banned": lambda story: story.give(inputs.WordsHidden(FAN)),
+    "blocked": lambda story: story.give(inputs.UserBlocked(FAN)),
+    "banned": lambda story: story.give(inputs.MessagesHidden(FAN)),
 }
 
 
@@ -114,15 +114,15 @@ def test_a_tip_that_is_booked_after_its_giver_was_silenced_comes_without_words(
 def test_who_is_not_blocked_any_more_is_shown_again_from_then_on() -> None:
     story = free()
     story.chat(FAN, "before")
-    story.give(inputs.Barred(FAN))
-    story.give(inputs.Barred(FAN, barred=False))
+    story.give(inputs.UserBlocked(FAN))
+    story.give(inputs.UserBlocked(FAN, blocked=False))
     story.join(FAN)
     story.tip(FAN, 5, message="after")
     history = story.join(STRANGER).history
     assert [past.message for past in history if isinstance(past, m.PastTip)] == ["after"]
     story.mute(FAN)
-    story.give(inputs.Barred(FAN))
-    story.give(inputs.Barred(FAN, barred=False))
+    story.give(inputs.UserBlocked(FAN))
+    story.give(inputs.UserBlocked(FAN, blocked=False))
     assert FAN in story.stream.chat_and_tips.hidden, "muted users stay hidden"
 
 
@@ -207,8 +207,8 @@ def test_only_so_many_tips_wait_for_the_books() -> None:
 def test_the_tip_of_who_is_muted_stands_without_its_words() -> None:
     story = free()
     story.mute(FAN)
-    thanks = story.tip(FAN, 5, message="hello").answer
-    assert thanks["tip"]["message"] == "hello"
+    tip_result = story.tip(FAN, 5, message="hello").answer
+    assert tip_result["tip"]["message"] == "hello"
     assert [tip.message for tip in tips(story)] == [None]
 
 

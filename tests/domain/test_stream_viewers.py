@@ -265,7 +265,7 @@ def test_an_owner_counts_as_heard_while_any_connection_was() -> None:
 
 
 @pytest.mark.parametrize(("seconds", "given_back"), [(0, 1), (9.999999, 1), (10, 0), (30.005, 1), (45, 0)])
-@pytest.mark.parametrize("how", ["end", "remove", "bar"])
+@pytest.mark.parametrize("how", ["end", "remove", "block"])
 def test_a_block_of_which_little_was_used_is_given_back_if_the_owner_ends_it(
     how: str, seconds: float, given_back: int
 ) -> None:
@@ -275,7 +275,7 @@ def test_a_block_of_which_little_was_used_is_given_back_if_the_owner_ends_it(
     if how == "end":
         story.end("ended")
     else:
-        (story.remove if how == "remove" else story.bar)(FAN)
+        (story.remove if how == "remove" else story.block)(FAN)
     assert [(posting.credit, posting.tokens) for posting in refunds(story)] == [(FAN, 30)] * given_back
     assert story.balance(FAN) == 10_000 - 30 * (blocks - given_back)
 
@@ -320,8 +320,8 @@ def test_a_block_that_is_under_way_at_the_end_is_booked_and_then_given_back() ->
 def test_who_is_allowed_again_begins_with_a_block_of_their_own() -> None:
     story = StreamStory().watch(FAN)
     story.wait(5)
-    story.bar(FAN)
+    story.block(FAN)
     assert story.balance(FAN) == 10_000
-    story.bar(FAN, barred=False)
+    story.block(FAN, blocked=False)
     story.join(FAN)
     assert (story.blocks(FAN), story.balance(FAN)) == (2, 9_970)

@@ -13,7 +13,7 @@ IN_CALLS = (
         "payee-heard",
         "a payee's silence stops the clock as of when they were last heard",
         "a payee is paid for ten seconds of each absence",
-        (Edit("domain/call/membership.py", "payee_was_away(party.heard_until, at)", "payee_was_away(at, at)"),),
+        (Edit("domain/call/membership.py", "payee_was_away(party.last_received_at, at)", "payee_was_away(at, at)"),),
         f"{PAYEE}::test_time_since_a_silent_creator_was_last_heard_is_not_billed",
         "assert",
         "block 2 comes ten seconds early",

@@ -17,7 +17,7 @@ IN_COLLUDERS = (
         (
             Edit(
                 "domain/call/membership.py",
-                "self._state.meter.payee_was_away(party.heard_until, at)",
+                "self._state.meter.payee_was_away(party.last_received_at, at)",
                 "self._state.meter.clock.stop(at)",
             ),
         ),
@@ -38,7 +38,7 @@ IN_COLLUDERS = (
         "colluders-ticket-presence",
         "an absent owner earns no tickets",
         "tickets are released though the show was not given",
-        (Edit("domain/stream/host_presence.py", "self._clock.stop_as_of(self.heard_at, at)", "pass"),),
+        (Edit("domain/stream/host_presence.py", "self._clock.stop_as_of(self.last_received_at, at)", "pass"),),
         ON_THE_MODEL,
         "AssertionError",
         "the release comes before the owner was there for so long",

@@ -125,7 +125,8 @@ IN_SESSIONS = (
         (
             Edit(
                 "domain/call/call.py",
-                "            case inputs.Barred(user_id, barred=True):\n                self._separate(user_id, at)\n",
+                "            case inputs.UserBlocked(user_id, blocked=True):\n"
+                "                self._separate(user_id, at)\n",
                 "",
             ),
         ),
@@ -149,7 +150,7 @@ IN_SESSIONS = (
         (
             Edit(
                 "server/rooms/call_rooms.py",
-                "            room.inbox.deliver(inputs.Barred(user_id))",
+                "            room.inbox.deliver(inputs.UserBlocked(user_id))",
                 "            pass",
             ),
         ),
@@ -164,7 +165,7 @@ IN_SESSIONS = (
         (
             Edit(
                 "server/rooms/stream_rooms.py",
-                "            room.inbox.deliver(inputs.Barred(user_id))",
+                "            room.inbox.deliver(inputs.UserBlocked(user_id))",
                 "            pass",
             ),
         ),

@@ -29,7 +29,7 @@ IN_TICKETS = (
         "ticket-presence",
         "only time for which the creator was heard counts as presence",
         "a silent creator earns tickets",
-        (Edit(STAGE, "self._clock.stop_as_of(self.heard_at, at)", "self._clock.stop(at)"),),
+        (Edit(STAGE, "self._clock.stop_as_of(self.last_received_at, at)", "self._clock.stop(at)"),),
         f"{RULE_TESTS}::test_time_in_which_the_creator_was_silent_does_not_count",
         "assert",
         "the tickets are released ten seconds too early",

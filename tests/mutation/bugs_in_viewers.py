@@ -53,7 +53,7 @@ IN_VIEWERS = (
         (
             Edit(
                 "domain/stream/membership.py",
-                "self._viewing_sessions.note_owner_away(self._host_presence.heard_at, at)",
+                "self._viewing_sessions.note_owner_away(self._host_presence.last_received_at, at)",
                 "self._viewing_sessions.note_owner_away(at, at)",
             ),
         ),
@@ -65,7 +65,13 @@ IN_VIEWERS = (
         "viewer-two-devices",
         "… from any of their connections",
         "the connection that is lost last decides, though another was heard later",
-        (Edit(STAGE, "self.heard_at = max(self.heard_at, heard_at)", "self.heard_at = heard_at"),),
+        (
+            Edit(
+                STAGE,
+                "self.last_received_at = max(self.last_received_at, last_received_at)",
+                "self.last_received_at = last_received_at",
+            ),
+        ),
         f"{TESTS}::test_an_owner_counts_as_heard_while_any_connection_was",
         "assert",
         "time in which the owner was there is taken back",

@@ -138,7 +138,7 @@ IN_WIRE = (
         "banned-words",
         "rooms are told whose words to hide when an operator bans somebody",
         "newcomers are shown what banned users wrote",
-        (Edit("server/sessions/bans.py", "room.inbox.deliver(inputs.WordsHidden(user_id))", "pass"),),
+        (Edit("server/sessions/bans.py", "room.inbox.deliver(inputs.MessagesHidden(user_id))", "pass"),),
         f"{NEWCOMERS}[banned]",
         "buy followers",
         "the line is in the history",

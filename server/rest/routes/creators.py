@@ -100,7 +100,7 @@ async def block(request: Request, user_id: UserId) -> Blocked | Refusal:
     )
     if refusal is not None:
         return refusal
-    _tell_rooms(request, inputs.Barred(user_id))
+    _tell_rooms(request, inputs.UserBlocked(user_id))
     request.context.tickets.look()
     return Blocked(user_id, True)
 
@@ -109,11 +109,11 @@ async def block(request: Request, user_id: UserId) -> Blocked | Refusal:
 async def unblock(request: Request, user_id: UserId) -> Blocked:
     """The user may call again. Idempotent."""
     await unblock_user(request.context.postgres, request.user_id, user_id)
-    _tell_rooms(request, inputs.Barred(user_id, barred=False))
+    _tell_rooms(request, inputs.UserBlocked(user_id, blocked=False))
     return Blocked(user_id, False)
 
 
-def _tell_rooms(request: Request, given: inputs.Barred) -> None:
+def _tell_rooms(request: Request, given: inputs.UserBlocked) -> None:
     """A live stream of the creator's puts out whom they block, and a call between the two ends."""
     call = request.context.registry.call_of(request.user_id)
     if call is not None and given.user_id != request.user_id and given.user_id in call.parties:

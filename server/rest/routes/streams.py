@@ -115,7 +115,7 @@ async def show_access(request: Request, stream_id: RoomId) -> StreamAccess | Ref
         request.user_id,
         is_operator=request.is_operator,
         holds_ticket=standing.holds_ticket,
-        barred=standing.barred,
+        is_banned=standing.is_banned,
         ended=stored.record.status == "ended",
     )
     return StreamAccess(*access)

@@ -8,7 +8,7 @@ import msgspec
 
 from domain.billing.payment_refusal import why_not_paid
 from domain.billing.posting import Kind
-from domain.billing.tip_posting import thanks, tip_posting
+from domain.billing.tip_posting import tip_posting, tip_result
 from domain.ids import UserId
 from domain.protocol.commands import Amount, Text, TipSend
 from domain.refusals import Code, Refusal
@@ -199,7 +199,7 @@ async def _why_not_ranked(request: Request, room: RoomSpan) -> Refusal | None:
         request.user_id,
         is_operator=False,
         holds_ticket=standing.holds_ticket,
-        barred=standing.barred,
+        is_banned=standing.is_banned,
         ended=False,
     )
     return None if access.has_access else Refusal(Code.FORBIDDEN, "Only who may watch the stream sees who gave most")
@@ -234,7 +234,7 @@ async def _give_in_room(request: Request, command: TipSend, tipped: Tipped) -> d
     if room is None:
         return await request.context.absent_rooms.why_absent(tipped.room_id) or NOT_LIVE
     reply, person = WaitingReply(), await request.context.user_cache.ensure_user(request.user_id)
-    if not room.inbox.offer(inputs.Said(person, None, command, new_uuid(), reply, request.is_operator)):
+    if not room.inbox.offer(inputs.RoomAction(person, None, command, new_uuid(), reply, request.is_operator)):
         return FULL
     result = await reply.wait(request.context.settings.http.answer_seconds)
     return result if isinstance(result, Refusal) else msgspec.convert(result, dict[str, object])
@@ -256,7 +256,7 @@ async def _give(request: Request, command: TipSend, tipped: Tipped) -> dict[str,
     receipt = (await request.background_tasks.run(partial(context.actor.post, [posting])))[0]
     if not receipt.paid:
         return why_not_paid(receipt, "to send the tip", context.clock.now())
-    return thanks(posting, receipt.ref_id, receipt.debit_after, None)
+    return tip_result(posting, receipt.ref_id, receipt.debit_after, None)
 
 
 def _answer(result: object) -> TipAnswer:

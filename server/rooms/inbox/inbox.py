@@ -19,7 +19,7 @@ from server.rooms.inbox.timers import RoomTimers
 ENDINGS = 64  # commands that end a call and still wait: when so many do, one more would say nothing new
 
 _JOINS = inputs.Joined | inputs.OverlayJoined
-Offered = inputs.Acted | inputs.Said | inputs.Joined | inputs.OverlayJoined
+Offered = inputs.CallAction | inputs.RoomAction | inputs.Joined | inputs.OverlayJoined
 
 
 class RoomBroken(Exception):
@@ -235,4 +235,4 @@ class Inbox:
 
 def ends_a_call(given: inputs.Input) -> bool:
     """Whether this is a party's command to end a call, or to let it ring no longer."""
-    return isinstance(given, inputs.Acted) and isinstance(given.command, CallEnd | CallCancel | CallDecline)
+    return isinstance(given, inputs.CallAction) and isinstance(given.command, CallEnd | CallCancel | CallDecline)

@@ -24,19 +24,19 @@ class StallOrder:
             case inputs.Joined(member_id=member_id) | inputs.OverlayJoined(member_id=member_id):
                 self._members.add(member_id)
                 return True
-            case inputs.Heard(member_id) | inputs.RightsChanged(member_id, is_operator=False):
+            case inputs.ConnectionResponsive(member_id) | inputs.RightsChanged(member_id, is_operator=False):
                 self._members.add(member_id)
                 return True
             case (
                 inputs.Left(member_id)
-                | inputs.Unheard(member_id)
-                | inputs.Said(member_id=member_id)
+                | inputs.ConnectionSilent(member_id)
+                | inputs.RoomAction(member_id=member_id)
                 | inputs.RightsChanged(member_id)
             ):
                 return member_id in self._members
-            case inputs.Acted(user_id, CallAccept() | CallResume()):
+            case inputs.CallAction(user_id, CallAccept() | CallResume()):
                 self._resumed.add(user_id)
                 return True
-            case inputs.Acted(user_id, CallPause()):
+            case inputs.CallAction(user_id, CallPause()):
                 return user_id in self._resumed
         return False

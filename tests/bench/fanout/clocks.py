@@ -95,7 +95,7 @@ def _running_call(accepted_at: Instant) -> Call:
     )
     meter = Meter(room_id=RoomId(call_id), payer=fan, payee=creator, price=PRICE, epoch=1, funds=Funds(BALANCE, 0))
     call, nobody = Call(facts, CallRules(), meter, CallRecord()), Nobody()
-    call.handle(inputs.Acted(creator, CallAccept(call_id=call_id), nobody), accepted_at)
+    call.handle(inputs.CallAction(creator, CallAccept(call_id=call_id), nobody), accepted_at)
     decided: list[effects.Effect] = []
     for user_id in (fan, creator):
         decided += call.handle(inputs.Joined(MemberId(uuid4()), user_id, nobody), accepted_at)

@@ -136,9 +136,9 @@ class Scene:
             now = room.clock.now()
             room.inbox.deliver(inputs.Stalled(now, False))
             for member_id in room.fanout.members():
-                room.inbox.deliver(inputs.Unheard(member_id))
-                room.inbox.deliver(inputs.Heard(member_id))
-            room.inbox.deliver(inputs.WordsHidden(UserId(new_uuid())))
+                room.inbox.deliver(inputs.ConnectionSilent(member_id))
+                room.inbox.deliver(inputs.ConnectionResponsive(member_id))
+            room.inbox.deliver(inputs.MessagesHidden(UserId(new_uuid())))
             leave(room)
             room.inbox.deliver(inputs.EndNow("admin"))  # a room that raises as it leaves, and so starts again, is ended
         with trio.fail_after(PATIENCE_SECONDS):

@@ -6,7 +6,7 @@ import pytest
 import trio
 from websockets.exceptions import ConnectionClosed
 
-from domain.rate_bucket import TokenBucket
+from domain.throttle import Throttle
 from tests.support.clients import Phone
 from tests.support.servers import add_fan, online, running_server, with_section
 
@@ -14,20 +14,20 @@ BURST = 10
 
 
 def test_a_burst_is_admitted_at_once_and_then_one_in_so_long() -> None:
-    pace = TokenBucket(2.0, 3)
+    pace = Throttle(2.0, 3)
     assert [pace.take(100.0) for _ in range(3)] == [0, 0, 0]
     assert pace.take(100.0) == pytest.approx(0.5)
     assert pace.take(101.0) == 0
 
 
 def test_a_sender_that_goes_on_though_refused_runs_into_debt_and_one_that_waits_recovers() -> None:
-    pace = TokenBucket(1.0, 1)
+    pace = Throttle(1.0, 1)
     assert [pace.take(0.0) for _ in range(4)] == [0, 1, 2, 3]
     assert pace.take(4.0) == 0
 
 
 def test_waiting_saves_up_no_more_than_a_burst() -> None:
-    pace = TokenBucket(1.0, 2)
+    pace = Throttle(1.0, 2)
     assert [pace.take(1_000_000.0) for _ in range(3)] == [0, 0, 1]
 
 

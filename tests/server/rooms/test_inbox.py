@@ -21,12 +21,12 @@ class Nobody:
     def deliver(self, result: Any) -> None: ...
 
 
-def pause() -> inputs.Acted:
-    return inputs.Acted(UserId(uuid4()), CallPause(call_id=uuid4()), Nobody())
+def pause() -> inputs.CallAction:
+    return inputs.CallAction(UserId(uuid4()), CallPause(call_id=uuid4()), Nobody())
 
 
-def end() -> inputs.Acted:
-    return inputs.Acted(UserId(uuid4()), CallEnd(call_id=uuid4()), Nobody())
+def end() -> inputs.CallAction:
+    return inputs.CallAction(UserId(uuid4()), CallEnd(call_id=uuid4()), Nobody())
 
 
 async def test_what_arrived_before_a_deadline_comes_before_it_though_the_room_woke_late(
@@ -231,7 +231,7 @@ async def test_what_starts_a_clock_in_a_stall_counts_from_its_end_and_what_depen
     async with watched() as clock:
         inbox, user, member = Inbox(clock, RoomTimers(), 10), UserId(uuid4()), MemberId(uuid4())
         began = clock.now()
-        resumed, paused = (inputs.Acted(user, kind(call_id=uuid4()), Nobody()) for kind in (CallResume, CallPause))
+        resumed, paused = (inputs.CallAction(user, kind(call_id=uuid4()), Nobody()) for kind in (CallResume, CallPause))
         joined, left, other_left = (
             inputs.Joined(member, user, Nobody()),
             inputs.Left(member),

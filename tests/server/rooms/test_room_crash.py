@@ -37,7 +37,7 @@ def crash_on_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     decide = Call.handle
 
     def faulty(self: Call, given: inputs.Input, at: int) -> Any:
-        if isinstance(given, inputs.Acted) and type(given.command).__name__ == "CallPause":
+        if isinstance(given, inputs.CallAction) and type(given.command).__name__ == "CallPause":
             raise PlantedFault
         return decide(self, given, at)
 
@@ -173,12 +173,12 @@ async def test_each_command_is_answered_that_came_too_late_for_a_room_that_break
         decide, replies = Call.handle, [WaitingReply(), WaitingReply()]
 
         def faulty(self: Call, given: inputs.Input, at: int) -> Any:
-            if isinstance(given, inputs.Acted) and given.reply is replies[0]:
+            if isinstance(given, inputs.CallAction) and given.reply is replies[0]:
                 raise PlantedFault
             wanted = decide(self, given, at)
-            if self.settled and not isinstance(given, inputs.Acted):
+            if self.settled and not isinstance(given, inputs.CallAction):
                 for reply in replies:
-                    room.inbox.offer(inputs.Acted(fan, CallEnd(call_id=CallId(room.id)), reply))
+                    room.inbox.offer(inputs.CallAction(fan, CallEnd(call_id=CallId(room.id)), reply))
             return wanted
 
         monkeypatch.setattr(Call, "handle", faulty)
@@ -216,7 +216,7 @@ async def test_an_end_that_was_answered_ends_a_call_though_the_room_crashes_befo
         if end == "command":
             await in_thread(creators.ask_ok, {"type": "call:end", "callId": ring["callId"]})
         else:
-            room.inbox.deliver(inputs.EndNow("admin") if end == "order" else inputs.Barred(fan))
+            room.inbox.deliver(inputs.EndNow("admin") if end == "order" else inputs.UserBlocked(fan))
         ended = await in_thread(fans.wait_for, "call:ended")
         assert ended["reason"] == ("admin" if end == "order" else "creator_ended")
         await in_thread(lambda: creators.wait_for("call:ended"))
@@ -248,7 +248,7 @@ async def test_a_server_that_drains_does_not_wait_for_a_room_that_crashed_meanwh
 
 async def _answer_to(room: LiveRoom, user_id: UserId, command: CallCommand) -> Result:
     reply = WaitingReply()
-    assert room.inbox.offer(inputs.Acted(user_id, command, reply))
+    assert room.inbox.offer(inputs.CallAction(user_id, command, reply))
     return await reply.wait(PATIENCE_SECONDS)
 
 
@@ -264,7 +264,7 @@ async def test_a_room_whose_supervision_raises_tells_its_members_and_answers_wha
         waiting = WaitingReply()
 
         def fail(self: Supervisor, *_: object) -> None:
-            room.inbox.deliver(inputs.Acted(fan, CallEnd(call_id=UUID(ring["callId"])), waiting))
+            room.inbox.deliver(inputs.CallAction(fan, CallEnd(call_id=UUID(ring["callId"])), waiting))
             raise PlantedFault
 
         monkeypatch.setattr(Supervisor, "_note_crash", fail)

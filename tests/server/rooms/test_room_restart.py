@@ -38,7 +38,11 @@ def faulty_at(real: Callable[..., Any], text: str) -> Callable[..., Any]:
     """Rules that raise whenever somebody says this."""
 
     def handle(self: Any, given: inputs.Input, at: int) -> Any:
-        if isinstance(given, inputs.Said) and isinstance(given.command, c.ChatSend) and given.command.text == text:
+        if (
+            isinstance(given, inputs.RoomAction)
+            and isinstance(given.command, c.ChatSend)
+            and given.command.text == text
+        ):
             raise PlantedFault
         return real(self, given, at)
 

@@ -27,7 +27,11 @@ def crash_on_bang(monkeypatch: pytest.MonkeyPatch) -> None:
     decide = Stream.handle
 
     def faulty(self: Stream, given: inputs.Input, at: int) -> Any:
-        if isinstance(given, inputs.Said) and isinstance(given.command, c.ChatSend) and given.command.text == "bang":
+        if (
+            isinstance(given, inputs.RoomAction)
+            and isinstance(given.command, c.ChatSend)
+            and given.command.text == "bang"
+        ):
             raise PlantedFault
         return decide(self, given, at)
 

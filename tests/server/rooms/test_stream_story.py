@@ -27,10 +27,10 @@ async def test_a_stream_from_its_start_to_its_end(context: Context) -> None:
             cleo.wait_for("member:joined", userId=str(fan))
             finn.ask_ok({"type": "chat:send", "channel": channel, "text": "hello\u0007 there"})
             assert cleo.wait_for("chat:new")["text"] == "hello there"
-            thanks = send_tip(finn, channel, 30, message="for the soup")
-            assert thanks["wallet"] == {"balance": 70}
+            tip_result = send_tip(finn, channel, 30, message="for the soup")
+            assert tip_result["wallet"] == {"balance": 70}
             heard = cleo.wait_for("tip:new")
-            assert heard["tipId"] == thanks["tip"]["tipId"] and heard["amountTokens"] == 30
+            assert heard["tipId"] == tip_result["tip"]["tipId"] and heard["amountTokens"] == 30
             assert heard["from"]["userId"] == str(fan) and heard["message"] == "for the soup"
             assert cleo.wait_for("wallet:changed", cause="tip")["balance"] == 30
             ended = cleo.http.post(f"/streams/{stream['id']}/end").json()["stream"]

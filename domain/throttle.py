@@ -1,7 +1,7 @@
 """How fast somebody may go: a token bucket."""
 
 
-class TokenBucket:
+class Throttle:
     """`per_second` on average and `burst` at once. Who goes on though refused falls further behind."""
 
     __slots__ = ("_burst", "_left", "_per_second", "_seen_at")
