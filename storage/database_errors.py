@@ -1,12 +1,15 @@
-"""What the database can do to a caller: be away, or refuse. `storage/sqlstates.py` says which error is which."""
+"""The two exceptions that every database access may raise: StorageUnavailable (retry) and StatementRefused (do not).
+
+`storage/sqlstates.py` decides which error of PostgreSQL becomes which exception.
+"""
 
 _UNIQUE_VIOLATION = "23505"
 
 
 class StorageUnavailable(Exception):
-    """The database is out of reach, or says "not now": what was asked may or may not have happened.
+    """The database is unreachable or has failed temporarily; the outcome of the statement is unknown.
 
-    Wait, and ask again under the same keys. `sqlstate` is what the database said, None where it said nothing.
+    The caller waits and retries with the same idempotency keys. `sqlstate` is None if the database sent no error.
     """
 
     def __init__(self, reason: str, sqlstate: str | None = None) -> None:
@@ -15,11 +18,14 @@ class StorageUnavailable(Exception):
 
 
 class AddressError(StorageUnavailable):
-    """The connection string cannot be used, for the reason that is its text; neither it nor its password is in it."""
+    """The connection string is unusable; the text is the reason, and contains neither the string nor its password."""
 
 
 class StatementRefused(Exception):
-    """The database will never do what was asked; nothing was done. Give up on this one statement."""
+    """The database refused the statement and would refuse it again; nothing was changed. The caller must not retry.
+
+    `constraint` is the name of the violated constraint, if the database named one.
+    """
 
     def __init__(self, reason: str, sqlstate: str, constraint: str | None = None) -> None:
         super().__init__(reason)
@@ -28,5 +34,5 @@ class StatementRefused(Exception):
 
     @property
     def duplicate(self) -> bool:
-        """Something with this key is there already."""
+        """Whether a row with the same unique key already exists."""
         return self.sqlstate == _UNIQUE_VIOLATION

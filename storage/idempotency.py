@@ -1,4 +1,7 @@
-"""What a client's idempotency key was used for: one space for postings and for everything else."""
+"""Idempotency keys of clients: finds and stores the use of a key.
+
+Postings and all other requests share one key space: a key of the table `idempotency_keys` is not in the journal.
+"""
 
 from datetime import datetime
 from typing import NamedTuple
@@ -9,11 +12,14 @@ from domain.refusals import Code, Refusal
 from storage.postgres import PgUUID, Postgres, StatementRefused
 
 KEY_IN_USE = Refusal(Code.IDEMPOTENCY_CONFLICT, "This key was used for something else")
-KEY_OF_A_POSTING = "key_of_a_posting"  # the constraint that refuses a key which stands for a posting
+KEY_OF_A_POSTING = "key_of_a_posting"  # the constraint that a key violates if it is already the key of a posting
 
 
 class Use(NamedTuple):
-    """What the key stands for. A posting has balances after it; a call that rang has none."""
+    """The use of a key: the id of the result and a digest of the request, 16 bytes.
+
+    The balances after it are in tokens, and None unless the key is that of a posting.
+    """
 
     ref_id: UUID | None
     content: bytes | None
@@ -22,7 +28,8 @@ class Use(NamedTuple):
 
 
 async def find_use(postgres: Postgres, key: PostingKey) -> Use | None:
-    """None for a key that is still free. Raises StorageUnavailable."""
+    """Return the use of a key, or None if the key is free. Raises StorageUnavailable."""
+    # Look the key up among the postings and among all other uses.
     row = await postgres.fetchrow(
         "SELECT ref_id, content, debit_after, credit_after FROM journal WHERE key = $1"
         " UNION ALL SELECT ref_id, content, NULL, NULL FROM idempotency_keys WHERE key = $1",
@@ -35,11 +42,13 @@ async def find_use(postgres: Postgres, key: PostingKey) -> Use | None:
 
 
 async def keep_use(postgres: Postgres, key: PostingKey, content: bytes, ref_id: UUID) -> datetime | None:
-    """Note what a key stands for that is not itself a posting's; since when it does, None if it is for something else.
+    """Store the use of a key that is not a posting's, and return the time of its first use.
 
-    Raises StorageUnavailable.
+    Idempotent: the same `content` returns the time of the first call. None, with nothing done, if the key was used with
+    other content or by a posting. Takes the write lock, by a trigger. Raises StorageUnavailable.
     """
     try:
+        # Insert the key, or read the row that has it; DO UPDATE makes RETURNING return that row too.
         rows = await postgres.fetch(
             "INSERT INTO idempotency_keys AS k (key, content, ref_id, created_at)"
             " VALUES ($1, $2, $3, clock_timestamp())"

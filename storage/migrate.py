@@ -1,4 +1,7 @@
-"""Applies the numbered SQL files, each once, in order, under a lock; forward only."""
+"""Schema migrations: applies the numbered SQL files, each once, in order, in one transaction under an advisory lock.
+
+There are no down migrations. The table `migrations` records number and name of each applied file, not its text.
+"""
 
 import re
 from collections.abc import Iterator
@@ -10,28 +13,30 @@ import trio
 
 from storage.postgres import MIN_VERSION, Connection, Postgres, StorageUnavailable
 
-WAIT_SECONDS_MAX = 900.0  # for another server's migration, and for tables that others read: then the start fails
+WAIT_SECONDS_MAX = 900.0  # for another server's migration, or for a locked table; after it the start fails
 RETRY_SECONDS = 0.5
-STATEMENT_SECONDS_MAX = 3600.0  # of one file: an index on a large ledger takes minutes
+STATEMENT_SECONDS_MAX = 3600.0  # for one file: an index on a large ledger takes minutes
 _DIRECTORY = Path(__file__).parent / "migrations"
-_LOCK = 0x68616C66  # any number, the same for every server: "half"
+_LOCK = 0x68616C66  # key of the advisory lock, the same on every server: "half" in ASCII
 _LOCK_NOT_AVAILABLE = "55P03"
 
 log = structlog.get_logger(__name__)
 
 
 class MigrationError(Exception):
-    """One line for a person: why the database cannot be brought up to this version of halfminute."""
+    """The database cannot be migrated to this version of halfminute; the text is the reason, in one line."""
 
 
 class Migration(NamedTuple):
+    """One numbered SQL file: 0007_parts.sql has version 7 and the name "0007_parts"."""
+
     version: int
     name: str
     sql: str
 
 
 def migrations() -> Iterator[Migration]:
-    """All migrations that this version of halfminute knows, in order."""
+    """Yield all migrations of this version of halfminute, in order."""
     for path in sorted(_DIRECTORY.glob("*.sql")):
         number = re.match(r"(\d{4})_", path.name)
         assert number is not None, f"{path.name} has no number"
@@ -39,11 +44,12 @@ def migrations() -> Iterator[Migration]:
 
 
 async def migrate(postgres: Postgres) -> list[str]:
-    """Bring the schema up to date; the names of what was applied. Safe to run from several servers at once.
+    """Bring the schema up to date and return the names of the applied migrations. Several servers may do so at once.
 
-    Waits, at most WAIT_SECONDS_MAX, while another server migrates or somebody holds a table that is to be changed.
-    Raises MigrationError if the database is too old, is reached through a pooler that hides the session, holds a
-    schema from a later halfminute, or stays locked; StorageUnavailable; StatementRefused.
+    Holds an advisory lock for the transaction. While another server migrates, or a table to be altered is locked,
+    retries for at most WAIT_SECONDS_MAX. Cancelling rolls back all of it, unless the commit was sent. Raises
+    MigrationError if PostgreSQL is too old, a pooler shares sessions, the schema is from a later halfminute, or the
+    lock is not released in time; StorageUnavailable; StatementRefused.
     """
     if await postgres.shares_sessions():
         raise MigrationError(
@@ -51,19 +57,19 @@ async def migrate(postgres: Postgres) -> list[str]:
             " let DATABASE_URL lead to the pooler's session mode, or to the database itself"
         )
     abandon_at = trio.current_time() + WAIT_SECONDS_MAX
-    is_told = False
+    is_logged = False
     while (applied := await _try_to_migrate(postgres)) is None:
         if trio.current_time() >= abandon_at:
             raise MigrationError(f"another migration held the database for {WAIT_SECONDS_MAX:.0f} s; see pg_locks")
-        if not is_told:
+        if not is_logged:
             log.warning("migration.waiting", at_most_seconds=WAIT_SECONDS_MAX)
-            is_told = True
+            is_logged = True
         await trio.sleep(RETRY_SECONDS)
     return applied
 
 
 async def _try_to_migrate(postgres: Postgres) -> list[str] | None:
-    """None, with nothing done, if somebody holds the lock or a table."""
+    """Return the names of the applied migrations; None, with nothing done, if the lock or a table is held."""
     try:
         return await postgres.transaction(_migrate)
     except StorageUnavailable as unavailable:
@@ -74,16 +80,20 @@ async def _try_to_migrate(postgres: Postgres) -> list[str] | None:
 
 async def _migrate(connection: Connection) -> list[str] | None:
     await _check_server(connection)
-    # The limits of the pool are for requests; whoever waits for a table is still turned away by lock_timeout, since
-    # a change of a table that waits for a long reader makes everybody else wait behind it.
+    # Lift the statement timeout, which is meant for requests. lock_timeout stays: while an ALTER TABLE waits for a long
+    # reader, every other statement on that table waits behind it.
     await connection.execute("SET LOCAL statement_timeout = 0")
+    # Take the lock that only one migrating server can hold.
     if not await connection.fetchval("SELECT pg_try_advisory_xact_lock($1)", _LOCK):
         return None
+    # Create the schema of all tables.
     await connection.execute("CREATE SCHEMA IF NOT EXISTS halfminute")
+    # Create the record of applied migrations.
     await connection.execute(
         "CREATE TABLE IF NOT EXISTS halfminute.migrations ("
         " version integer PRIMARY KEY, name text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
     )
+    # Read which migrations are applied.
     applied = {row["version"] for row in await connection.fetch("SELECT version FROM migrations")}
     known = list(migrations())
     if later := applied - {migration.version for migration in known}:
@@ -91,6 +101,7 @@ async def _migrate(connection: Connection) -> list[str] | None:
     fresh = [migration for migration in known if migration.version not in applied]
     for migration in fresh:
         await connection.execute(migration.sql, timeout=STATEMENT_SECONDS_MAX)
+        # Record the migration as applied.
         await connection.execute(
             "INSERT INTO migrations (version, name) VALUES ($1, $2)", migration.version, migration.name
         )

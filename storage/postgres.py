@@ -1,4 +1,7 @@
-"""The pool and its transactions; the only asyncio in the house, and the only place that knows asyncpg."""
+"""Database connections: the pool, its transactions, and connections with a single owner.
+
+The only module that uses asyncpg and asyncio; its callers are trio tasks, which trio-asyncio bridges to the event loop.
+"""
 
 import asyncio
 import socket
@@ -31,20 +34,20 @@ __all__ = [
 
 log = structlog.get_logger(__name__)
 
-PgUUID = pgproto.UUID  # asyncpg's own: it is encoded as it is
+PgUUID = pgproto.UUID  # asyncpg's own class, which it encodes without a conversion
 Row: TypeAlias = asyncpg.Record
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 T = TypeVar("T")
 
-CONNECT_SECONDS = 5.0  # a server that takes longer to answer is treated as away
-LOCK_TIMEOUT_MS = 5_000  # nobody holds the fence longer than a batch; more means a stuck peer
+CONNECT_SECONDS = 5.0  # a server that takes longer to answer is treated as unreachable
+LOCK_TIMEOUT_MS = 5_000  # the write lock is held for one batch at most; a longer wait means a stuck server
 STATEMENT_TIMEOUT_MS = 20_000
-CLIENT_TIMEOUT_SECONDS = 25.0  # longer than the server's own, so that its answer is what we usually see
-CLOSE_SECONDS = 5.0  # pool.close() hangs while a connection is held; then it is terminated
+CLIENT_TIMEOUT_SECONDS = 25.0  # longer than the server's timeout, so that normally the server's error is received
+CLOSE_SECONDS = 5.0  # pool.close() hangs while a connection is held; after this the pool is terminated
 MIN_VERSION = 14
-SHARING_LOOKS = 3  # at who has which backend: other clients of a pooler may hide for a moment that it is one
-# A prepared statement is missing, or is there already: somebody else had the backend meanwhile. A pooler in statement
-# mode says that it is, and breaks the connection.
+SHARING_CHECKS = 3  # comparisons of backends: the traffic of a pooler's other clients may hide it in one of them
+# A prepared statement is missing or already exists: another client used the backend in between. A pooler in statement
+# mode reports itself and closes the connection.
 _SIGNS_OF_SHARING = {"26000", "42P05"}
 
 
@@ -57,7 +60,11 @@ _OUTAGES = (
 
 
 class Postgres:
-    """A pool of connections for reads and records, and a lone connection for whoever must keep an order."""
+    """The pool for independent statements and transactions, and the factory of connections with a single owner.
+
+    A pool connection is taken for one statement or transaction, in the order of the requests. A LoneConnection is for
+    an owner whose statements must run in order: the storage actor and the lease.
+    """
 
     def __init__(
         self, where: ConnectionString, pool: "asyncpg.Pool[asyncpg.Record]", pool_size: int, unhandled: UnhandledErrors
@@ -65,33 +72,34 @@ class Postgres:
         self.unhandled = unhandled
         self._where = where
         self._pool = pool
-        # In the order of asking. In the pool's own line, whoever comes just as a connection is put back takes it, and
-        # the one that was woken for it waits at the end again: under load some would never have their turn.
+        # First in, first out. The pool's own queue is unfair: a new caller may take a returned connection from the
+        # waiter that was woken for it, and that waiter queues again, under load without end.
         self._free = trio.Semaphore(pool_size, max_value=pool_size)
         self._lone: list[LoneConnection] = []
 
     @property
     def idle(self) -> bool:
-        """No statement of the pool or of a lone connection is under way."""
+        """Whether no statement is in flight, in the pool or on a LoneConnection."""
         return self._free.value == self._free.max_value and not any(lone.busy for lone in self._lone)
 
     async def fetch(self, sql: str, *args: Any) -> list[Row]:
-        """All rows of one statement. Raises StorageUnavailable, StatementRefused."""
+        """Run one statement and return all of its rows. Raises StorageUnavailable, StatementRefused."""
         return await self.transaction(lambda connection: connection.fetch(sql, *args), atomic=False)
 
     async def fetchrow(self, sql: str, *args: Any) -> Row | None:
-        """The first row of one statement, if any. Raises StorageUnavailable, StatementRefused."""
+        """Run one statement and return its first row, if any. Raises StorageUnavailable, StatementRefused."""
         return await self.transaction(lambda connection: connection.fetchrow(sql, *args), atomic=False)
 
     async def execute(self, sql: str, *args: Any) -> None:
-        """One statement for its effect. Raises StorageUnavailable, StatementRefused."""
+        """Run one statement and discard its rows. Raises StorageUnavailable, StatementRefused."""
         await self.transaction(lambda connection: connection.execute(sql, *args), atomic=False)
 
     async def transaction(self, work: Callable[[Connection], Awaitable[T]], *, atomic: bool = True) -> T:
-        """Run `work` on one connection, in one asyncio coroutine, as one transaction unless told otherwise.
+        """Run `work` on one pool connection, in one asyncio coroutine, and return its result.
 
-        Cancelling rolls back, unless the commit was under way. Raises StorageUnavailable, also where the database is
-        only too busy, and StatementRefused.
+        With `atomic`, in one READ COMMITTED transaction, which an exception of `work` rolls back; otherwise each
+        statement commits by itself. Cancelling rolls back, unless the commit was already sent: its outcome is then
+        unknown. Raises StorageUnavailable, also if no connection is free within CONNECT_SECONDS, and StatementRefused.
         """
 
         async def in_asyncio() -> T:
@@ -107,7 +115,7 @@ class Postgres:
             return await _from_trio(in_asyncio)
         except StorageUnavailable as unavailable:
             if unavailable.sqlstate is not None and marks_standby(unavailable.sqlstate):
-                # The other connections of the pool are no younger: each would cost one more caller its answer.
+                # Replace the other connections too: they lead to the same server, and each would fail one more caller.
                 await _from_trio(self._pool.expire_connections)
             raise
         finally:
@@ -121,9 +129,10 @@ class Postgres:
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Callable[[str], Awaitable[list[Row]]]]:
-        """Read-only queries that all see the same moment, however long they take; for one task at a time.
+        """Yield a function that runs read-only queries on one snapshot of the database, without a time limit.
 
-        Raises StorageUnavailable, also in the block.
+        Uses a connection of its own, takes no locks, and serves one task at a time. Raises StorageUnavailable, also
+        inside of the block.
         """
         connection = await _from_trio(lambda: _connect(self._where, command_timeout=None))
         try:
@@ -135,9 +144,9 @@ class Postgres:
             connection.terminate()
 
     async def connect(self, timeout: float | None = None) -> "LoneConnection":
-        """A connection of its own, outside the pool; `timeout` in seconds, else that of the connection string.
+        """Open a connection outside of the pool, within `timeout` seconds, or within those of the connection string.
 
-        Raises StorageUnavailable, also where it is refused.
+        Raises StorageUnavailable, also if the server refuses the connection.
         """
         changed = {} if timeout is None else {"timeout": timeout}
         lone = LoneConnection(await _from_trio(lambda: _connect(self._where, **changed)))
@@ -145,12 +154,12 @@ class Postgres:
         return lone
 
     def terminate_lone(self) -> None:
-        """Drop the connections outside the pool that their owners still hold."""
+        """Close, without a protocol goodbye, all connections outside of the pool."""
         for lone in self._lone:
             lone.terminate()
 
     async def shares_sessions(self) -> bool:
-        """Whether a pooler gives out a session for a transaction at a time; nothing of ours works then.
+        """Return whether a pooler in transaction mode is in between; session settings would then be lost.
 
         Raises StorageUnavailable.
         """
@@ -158,20 +167,22 @@ class Postgres:
 
 
 class LoneConnection:
-    """One connection in one owner's hands: what is sent first is done first."""
+    """A connection with a single owner, whose statements run in the order in which they are sent, one at a time."""
 
     def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
         self._connection = connection
-        self.busy = False  # a statement is under way
+        self.busy = False  # a statement is in flight
 
     @property
     def closed(self) -> bool:
+        """Whether the connection can carry no more statements."""
         return self._connection.is_closed()
 
     async def fetchrow(self, sql: str, *args: Any, timeout: float = CLIENT_TIMEOUT_SECONDS) -> Row | None:
-        """Shielded: once sent, a commit is waited for, at most `timeout` seconds.
+        """Run one statement and return its first row. Cancellation is deferred until its outcome is known.
 
-        Raises StorageUnavailable, with the connection closed unless its session is sound; or StatementRefused.
+        Waits at most `timeout` seconds. Raises StorageUnavailable, and has closed the connection then unless its
+        session is still usable; or StatementRefused.
         """
 
         async def in_asyncio() -> Row | None:
@@ -187,13 +198,17 @@ class LoneConnection:
         raise AssertionError("the scope above is never cancelled")
 
     def terminate(self) -> None:
-        """Drop the connection without a goodbye; what was under way has an unknown outcome."""
+        """Close the connection at once; a statement in flight has an unknown outcome."""
         self._connection.terminate()
 
 
 @asynccontextmanager
 async def open_postgres(dsn: str, *, pool_size: int) -> AsyncIterator[Postgres]:
-    """Connect, and disconnect at the end. Raises StorageUnavailable, with the reason as its text; AddressError."""
+    """Open the pool on a connection string of the form postgresql://…, and close all connections at the end.
+
+    `pool_size` is the maximum number of pool connections. Closing waits at most CLOSE_SECONDS for statements in flight.
+    Raises AddressError if the string is unusable, and StorageUnavailable if no connection succeeds.
+    """
     try:
         where = read_connection_string(dsn)
     except BadParameter as error:
@@ -202,7 +217,7 @@ async def open_postgres(dsn: str, *, pool_size: int) -> AsyncIterator[Postgres]:
     if ignored := [*where.ignored, *(name for name in where.settings if name.lower() in ours)]:
         log.warning("connection_string.ignored", parameters=ignored)
     unhandled = UnhandledErrors()
-    async with trio_asyncio.open_loop() as loop:  # outside every nursery that uses it, or it is gone before they are
+    async with trio_asyncio.open_loop() as loop:  # opened outside of every nursery that uses it, so that it ends last
         loop.set_exception_handler(unhandled)
         pool = await _from_trio(lambda: _open_pool(where, pool_size))
         postgres = Postgres(where, pool, pool_size, unhandled)
@@ -218,11 +233,11 @@ async def _open_pool(where: ConnectionString, pool_size: int) -> "asyncpg.Pool[a
     async def connect(*_: Any, **__: Any) -> "asyncpg.Connection[asyncpg.Record]":
         return await _connect(where)
 
-    return await asyncpg.create_pool(min_size=1, max_size=pool_size, reset=_leave_as_it_is, connect=connect)
+    return await asyncpg.create_pool(min_size=1, max_size=pool_size, reset=_skip_reset, connect=connect)
 
 
-async def _leave_as_it_is(connection: Connection) -> None:
-    """Nothing of ours changes a session, so a connection goes back without the round trip that would reset it."""
+async def _skip_reset(connection: Connection) -> None:
+    """Return a connection to the pool without a reset, which costs a round trip: no statement changes the session."""
 
 
 async def _close_pool(pool: "asyncpg.Pool[asyncpg.Record]") -> None:
@@ -233,13 +248,16 @@ async def _close_pool(pool: "asyncpg.Pool[asyncpg.Record]") -> None:
 
 
 async def _connect(where: ConnectionString, **changed: Any) -> "asyncpg.Connection[asyncpg.Record]":
-    """A session with our settings. Raises StorageUnavailable: who is not let in may be, another time."""
+    """Open a connection with our session settings.
+
+    Raises AddressError, and StorageUnavailable also if the server refuses the login: it may accept a later one.
+    """
     connection: asyncpg.Connection[asyncpg.Record]
     try:
         connection = await asyncpg.connect(where.dsn, **{**_connect_settings(where), **changed})
     except (asyncpg.ClientConfigurationError, ValueError) as error:
-        said = isinstance(error, asyncpg.ClientConfigurationError)
-        raise AddressError(_first_line(error) if said else "it cannot be read") from error
+        explained = isinstance(error, asyncpg.ClientConfigurationError)
+        raise AddressError(_first_line(error) if explained else "it cannot be read") from error
     except asyncpg.PostgresError as error:
         raise StorageUnavailable(_first_line(error), str(error.sqlstate)) from error
     try:
@@ -251,9 +269,10 @@ async def _connect(where: ConnectionString, **changed: Any) -> "asyncpg.Connecti
 
 
 async def _prepare_session(connection: "asyncpg.Connection[asyncpg.Record]", where: ConnectionString) -> None:
-    """Make our settings, which no pooler would pass on in a startup packet, and see to the socket."""
-    settings = {"application_name": "halfminute", **where.settings, **_session_settings()}  # the last one holds
+    """Make the session settings, which a pooler would not pass on from a startup packet, and set the socket options."""
+    settings = {"application_name": "halfminute", **where.settings, **_session_settings()}  # later entries win
     try:
+        # Make all settings in one round trip.
         await connection.execute(set_statement(settings), timeout=_connect_seconds(where))
     except asyncpg.PostgresError as error:
         raise StorageUnavailable(_first_line(error), str(error.sqlstate)) from error
@@ -272,12 +291,12 @@ def _connect_seconds(where: ConnectionString) -> float:
 
 
 def _session_settings() -> dict[str, str]:
-    """What must not depend on how somebody has set up their database, their role or their pooler."""
+    """Return the settings that must not depend on the configuration of the database, the role or the pooler."""
     return {
         "search_path": "halfminute",
         "lock_timeout": str(LOCK_TIMEOUT_MS),
         "statement_timeout": str(STATEMENT_TIMEOUT_MS),
-        "default_transaction_isolation": "read committed",  # the functions read what others have just committed
+        "default_transaction_isolation": "read committed",  # functions must read rows that were committed just before
         "jit": "off",
         "TimeZone": "UTC",
         "DateStyle": "ISO, YMD",
@@ -286,14 +305,15 @@ def _session_settings() -> dict[str, str]:
 
 
 async def _shares_sessions(where: ConnectionString) -> bool:
-    """Two connections that are open at once have one backend, or one of them has two."""
+    """Return whether two open connections use the same backend, or one connection uses two backends."""
     connections: list[asyncpg.Connection[asyncpg.Record]] = []
     try:
         connections += [await _connect(where), await _connect(where)]
         first, second = connections
-        for _ in range(SHARING_LOOKS):
+        for _ in range(SHARING_CHECKS):
             before = await _backend(first)
             async with second.transaction():
+                # Read the process id of the backend, which this transaction holds.
                 held = await second.fetchval("SELECT pg_backend_pid()")
                 if held == before or await _backend(first) != before:
                     return True
@@ -308,13 +328,14 @@ async def _shares_sessions(where: ConnectionString) -> bool:
 
 
 async def _backend(connection: "asyncpg.Connection[asyncpg.Record]") -> Any:
-    async with connection.transaction():  # or a pooler may change it between the statement's preparation and its use
+    async with connection.transaction():  # or a pooler may change backends between the preparation and the execution
+        # Read the process id of the backend.
         return await connection.fetchval("SELECT pg_backend_pid()")
 
 
 @contextmanager
 def _dropping_lost_session(connection: Connection) -> Iterator[None]:
-    """Close the connection where an error leaves its session of no use, or what is under way in it unknown."""
+    """Close the connection after an error that makes its session unusable, or the outcome of a statement unknown."""
     try:
         yield
     except asyncpg.PostgresError as error:
@@ -327,7 +348,10 @@ def _dropping_lost_session(connection: Connection) -> Iterator[None]:
 
 
 async def _from_trio(work: Callable[[], Awaitable[T]]) -> T:
-    """Run one asyncio coroutine from trio; the one typed door between the two."""
+    """Run one asyncio coroutine from a trio task, and convert the errors of asyncpg.
+
+    Raises StorageUnavailable, StatementRefused.
+    """
 
     async def coroutine() -> T:
         return await work()
@@ -335,12 +359,12 @@ async def _from_trio(work: Callable[[], Awaitable[T]]) -> T:
     try:
         result: T = await trio_asyncio.aio_as_trio(coroutine)()
     except (asyncpg.PostgresError, *_OUTAGES) as error:
-        raise _as_ours(error) from error
+        raise _as_storage_error(error) from error
     return result
 
 
-def _as_ours(error: BaseException) -> StorageUnavailable | StatementRefused:
-    """The one of our two exceptions that an error of asyncpg means."""
+def _as_storage_error(error: BaseException) -> StorageUnavailable | StatementRefused:
+    """Convert an error of asyncpg, or of the network, into one of our two exceptions."""
     reason = _first_line(error)
     if not isinstance(error, asyncpg.PostgresError):
         return StorageUnavailable(reason)

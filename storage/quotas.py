@@ -1,4 +1,4 @@
-"""Bounds on the rows that one user makes: each is counted in the transaction that adds one more."""
+"""Quotas: bounds on the number of rows that one user creates, checked in the transaction that inserts the next one."""
 
 from typing import Literal
 
@@ -6,19 +6,27 @@ from domain.ids import UserId
 from domain.refusals import Code, Refusal
 from storage.postgres import Connection
 
-# Each with an index on its user's column and `created_at`.
+# The column of each table that names the user; each table has an index on that column and `created_at`.
 _MADE_BY = {"streams": "creator_id", "reports": "reporter_id"}
 
 
 async def lock_user(connection: Connection, user_id: UserId) -> None:
-    """Until this transaction ends nobody else adds a row that counts against this user's bounds."""
+    """Lock the user's row in `users` until the transaction ends, which serialises inserts that count against quotas.
+
+    A transaction that also needs the write lock must take it first. Raises StorageUnavailable.
+    """
+    # Lock the user's row.
     await connection.execute("SELECT 1 FROM users WHERE supabase_id = $1 FOR NO KEY UPDATE", user_id)
 
 
 async def too_many_in_a_day(
     connection: Connection, table: Literal["streams", "reports"], user_id: UserId, most: int
 ) -> Refusal | None:
-    """RATE_LIMITED if the user has made `most` rows within 24 hours, with the seconds until there is one more."""
+    """Return RATE_LIMITED if the user has created `most` rows within 24 hours, with the seconds until the next one.
+
+    The caller holds the lock of `lock_user`. Raises StorageUnavailable.
+    """
+    # Count the user's latest rows of the last 24 hours, up to `most`, and the seconds until the oldest of them expires.
     row = await connection.fetchrow(
         "SELECT count(*), ceil(extract(epoch FROM min(created_at) + interval '1 day' - now()))::int FROM"
         f" (SELECT created_at FROM {table} WHERE {_MADE_BY[table]} = $1 AND created_at > now() - interval '1 day'"

@@ -1,13 +1,13 @@
-"""What an SQLSTATE means to us: wait and try again, or give up on this one statement; and whether the session is lost.
+"""Classifies SQLSTATEs: retry the statement, or abandon it; and whether the connection must be replaced.
 
-The codes are those of PostgreSQL's appendix A; the first two characters are the class.
+The codes are listed in appendix A of PostgreSQL's manual; the first two characters are the class.
 """
 
 __all__ = ["is_passing", "loses_session", "marks_standby"]
 
-# The statement, or what it was given, is at fault: it fails in the same way however often it is sent. Everything that
-# is not listed here is passing: a wrong guess then costs a delay, and never a payment, a room or the process.
-_OURS = {
+# Classes in which the statement or its arguments are at fault, so that each retry fails in the same way. All others
+# count as temporary: if that is wrong, it costs a delay, and never a payment, a room or the process.
+_PERMANENT_CLASSES = {
     "0A": "feature not supported: this database cannot do what the statement asks",
     "21": "cardinality violation",
     "22": "data exception",
@@ -16,24 +16,24 @@ _OURS = {
     "44": "WITH CHECK OPTION violation",
     "54": "program limit exceeded: too long or too deep for this database",
     "HM": "raised by our own functions and triggers",
-    "P0": "raised by somebody's PL/pgSQL",
+    "P0": "raised by PL/pgSQL that is not ours",
 }
 
-# Of those, what may succeed at another moment all the same.
-_PASSING = {
-    "HM008": "the clocks of the server and the database disagree, until one of them is set right",
+# Codes of those classes that are temporary all the same.
+_TEMPORARY = {
+    "HM008": "the clocks of the server and the database disagree, until one of them is corrected",
 }
 
-# After these the session is of no use, although the connection may still be open. Behind a pooler or a DNS name the
-# next connection may lead to another server, or to another backend of the same one.
+# Errors that make the session unusable, although the connection may still be open. Behind a pooler or a DNS name, the
+# next connection may lead to another server, or to another backend of the same server.
 _LOST_SESSION_CLASSES = {
     "08": "connection exception",
-    "26": "a prepared statement is gone: the session is not the one that we prepared it in",
-    "58": "system error, as of a file that cannot be read",
-    "XX": "internal error: what the backend holds in memory may be damaged",
+    "26": "a prepared statement is missing: a pooler has changed the session",
+    "58": "system error, for instance a file that cannot be read",
+    "XX": "internal error: the memory of the backend may be damaged",
 }
 _LOST_SESSIONS = {
-    "25006": "read only: the primary became a standby, or was told to take no more writes",
+    "25006": "read only: the primary became a standby, or was set to accept no writes",
     "25P03": "idle in transaction for too long: the backend has ended",
     "25P04": "in a transaction for too long: the backend has ended",
     "57P01": "the server is being shut down",
@@ -45,15 +45,15 @@ _LOST_SESSIONS = {
 
 
 def is_passing(sqlstate: str) -> bool:
-    """Whether the same statement may succeed at another moment; also for a code that nobody knows."""
-    return sqlstate[:2] not in _OURS or sqlstate in _PASSING
+    """Return whether a retry of the same statement may succeed; True for an unknown code."""
+    return sqlstate[:2] not in _PERMANENT_CLASSES or sqlstate in _TEMPORARY
 
 
 def loses_session(sqlstate: str) -> bool:
-    """Whether the connection has to be replaced before anything else is sent."""
+    """Return whether the connection must be replaced before the next statement."""
     return sqlstate in _LOST_SESSIONS or sqlstate[:2] in _LOST_SESSION_CLASSES
 
 
 def marks_standby(sqlstate: str) -> bool:
-    """Whether every connection that is as old as this one leads to a server that takes no writes."""
+    """Return whether the server accepts no writes, so that all open connections to it must be replaced."""
     return sqlstate == "25006"

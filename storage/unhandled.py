@@ -1,8 +1,8 @@
-"""Errors that asyncio has nobody to report to: a future that is never retrieved, a callback that raises.
+"""Handles errors that no asyncio caller receives: a future that is never retrieved, a callback that raises.
 
-trio-asyncio's own handler raises them into the nursery of its loop, and so ends everything that stands on it: the
-actor, every room, every connection. None of them is worth that. Whoever needed the connection that an error belongs to
-is told by that connection, since it closes.
+The default handler of trio-asyncio raises them into the nursery of its loop, which ends every task that uses the loop:
+the actor, the rooms, the connections. No such error justifies that. A task that uses the broken connection receives an
+error from the connection itself, since the connection closes.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from typing import Any
 
 import structlog
 
-MAX_KINDS = 32  # that are logged, each once; a fault that comes again is counted, and does not fill the log
+MAX_KINDS = 32  # kinds that are logged, each once; repeats are only counted, so that they do not fill the log
 
 log = structlog.get_logger(__name__)
 
@@ -18,7 +18,7 @@ log = structlog.get_logger(__name__)
 class UnhandledErrors:
     """The exception handler of an event loop: counts every error, logs the first of each kind, and never raises.
 
-    It may be called in any thread, since a future reports its error when it is collected as garbage.
+    It may be called in any thread, since a future reports its error when the garbage collector frees it.
     """
 
     def __init__(self) -> None:
@@ -26,11 +26,11 @@ class UnhandledErrors:
         self._seen: set[tuple[str, str]] = set()
 
     def __call__(self, loop: object, context: Mapping[str, Any]) -> None:
-        """`context` is what asyncio knows of the error: a `message`, and often an `exception`."""
+        """Count the error and log the first of its kind; `context` holds a `message` and often an `exception`."""
         self.count += 1
         try:
             self._log_first(context)
-        except Exception:  # reason: raising here would do what this handler is there to prevent
+        except Exception:  # reason: raising here would end the loop, which this handler must prevent
             self.count += 1
 
     def _log_first(self, context: Mapping[str, Any]) -> None:

@@ -1,24 +1,24 @@
-"""This machine's clock, which the database holds against its own before it books anything (CONTRACT §5).
+"""The server's wall clock, which the database compares with its own before it books a posting (CONTRACT §5).
 
-What is booked is dated by the database. One wrong clock, the database's or a server's, must not date the ledger into
-the future: limits, days and refunds would be wrong until real time has caught up. Two clocks that agree are taken to be
-right. The database compares them as a statement arrives, so that waiting for the write lock counts as no difference.
+The database dates every posting. One wrong clock, the database's or a server's, must not date the ledger into the
+future: limits, days and refunds would be wrong until real time has caught up. Two clocks that agree are assumed to be
+right. The database compares them when a statement arrives, so that the wait for the write lock counts as no difference.
 """
 
 from datetime import UTC, datetime
 
-DISAGREES = "HM008"  # the SQLSTATE that says so: passing, since a clock can be set right
-MAX_SECONDS = 5  # apart; stands in migrations/0007_parts.sql and 0010_rights.sql
+DISAGREES = "HM008"  # SQLSTATE of a refusal because the clocks differ; it is temporary, since a clock can be corrected
+MAX_SECONDS = 5  # of difference; the same number is in migrations/0007_parts.sql and 0010_rights.sql
 
 
 def now() -> datetime:
-    """The present moment, read anew: unlike a room's clock it follows when the machine's is set."""
+    """Return the current time in UTC; unlike a room's monotonic clock, it changes when the system clock is set."""
     return datetime.now(UTC)
 
 
-def clocked(statement: str, place: int) -> str:
-    """The statement, which must end with its FROM, so that it is refused if the clocks disagree.
+def with_clock_check(statement: str, parameter_no: int) -> str:
+    """Return the statement with a clock check: the database raises HM008 if the clocks differ by too much.
 
-    Its argument at `place` is this machine's moment as it is sent.
+    The statement must end with its FROM clause. The caller passes `now()` as parameter `parameter_no`.
     """
-    return f"{statement.rstrip()}, check_clock(${place})\n"
+    return f"{statement.rstrip()}, check_clock(${parameter_no})\n"

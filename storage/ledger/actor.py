@@ -1,8 +1,9 @@
-"""The storage actor: all writes of wallets go through it, many postings in one transaction, one transaction at a time.
+"""The storage actor: the only task that writes wallets; one transaction at a time, each with many postings.
 
-What waits while a batch is under way forms the next one, so batches grow with the load and a lone posting never waits.
-One statement books it as it is and sees that it was right: reading all first costs more, two in flight gain little.
-An unknown outcome is never guessed: the same batch is sent again under the same keys, and the keys say what happened.
+Commands that arrive while a batch is in flight form the next batch: batches grow with the load, and a single posting
+never waits for others. One statement books the batch and checks it, since a read before it costs more, and a second
+batch in flight gains little. An unknown outcome is never guessed: the actor sends the same batch again with the same
+idempotency keys, and the journal tells which postings were booked.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,11 +23,11 @@ from storage.ledger.batch import DecidedBatch
 from storage.ledger.refunds import MAX_REFUND, Advance, Refunded
 from storage.postgres import LoneConnection, Postgres, Row, StatementRefused, StorageUnavailable
 
-MAX_BATCH = 384  # postings: each waits for the whole of its batch, and larger ones gain little
-MAX_LIST = 64  # postings of one caller that go together; the last list of a batch may go beyond MAX_BATCH by it
-SEND_STEPS = 4  # of the event loop, until a batch that was begun is on its way
-MAX_WAITING = 4096  # commands; each is a room's list, so this many rooms can wait before one more has to stand in line
-RETRY_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)  # between tries while the database is away; the last one repeats
+MAX_BATCH = 384  # postings: each waits for its whole batch, and larger batches gain little
+MAX_LIST = 64  # postings of one command; the last command of a batch may exceed MAX_BATCH by as many
+SEND_STEPS = 4  # iterations of the event loop until a new batch is written to the socket
+MAX_WAITING = 4096  # commands in the mailbox, one for each room: `post` waits and `submit` refuses beyond it
+RETRY_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)  # between attempts while the database is unavailable; the last one repeats
 
 log = structlog.get_logger(__name__)
 
@@ -35,15 +36,17 @@ Deliver: TypeAlias = Callable[[list[Receipt]], None]
 
 
 class Observer(Protocol):
-    """Who wants to know of batches: the receipts that were just committed, and how it went."""
+    """Receives the outcome of each batch, for metrics and wallet events. The methods must neither wait nor raise."""
 
-    def batch_committed(self, receipts: Sequence[Receipt], seconds: float) -> None: ...
+    def batch_committed(self, receipts: Sequence[Receipt], seconds: float) -> None:
+        """One statement was committed: its receipts in order, and its duration."""
 
-    def posting_poisoned(self, receipt: Receipt) -> None: ...
+    def posting_poisoned(self, receipt: Receipt) -> None:
+        """The database refused this posting permanently; its outcome is INVALID."""
 
 
 class _Command:
-    """Postings that go together, and who gets their receipts."""
+    """Postings of one caller, which are booked in one batch, and the callback that takes their receipts."""
 
     __slots__ = ("deliver", "postings")
 
@@ -53,7 +56,7 @@ class _Command:
 
 
 class _StatementCommand(_Command):
-    """A statement of its own, which decides itself what it books: a refund, or the release of a stream's tickets."""
+    """A statement that selects its postings itself and runs alone: a refund, or the release of a stream's tickets."""
 
     __slots__ = ("arguments", "figures", "name", "sql")
 
@@ -62,33 +65,38 @@ class _StatementCommand(_Command):
         self.name = name
         self.sql = sql
         self.arguments = arguments
-        self.figures: Sequence[int | None] = ()  # of its row, behind what was booked
+        self.figures: Sequence[int | None] = ()  # the last columns of its row, which describe no posting
 
 
 _Booked: TypeAlias = tuple[list[_Command], list[DecidedBatch]]
 
 
 class StorageActor:
-    """`post` from any task, while `run` is running in one."""
+    """Books postings: any task may call `post`, `refund`, `release` and `submit` while one task runs `run`.
+
+    Owns a bounded mailbox and one database connection. Each statement takes the write lock, the row `fence`, so that
+    the actors of several servers on one database take turns. Cancelling `run` leaves a batch in flight either wholly
+    committed or wholly not.
+    """
 
     def __init__(self, postgres: Postgres, observer: Observer) -> None:
         self._postgres = postgres
         self._observer = observer
         self._connection: LoneConnection | None = None
         self._commands, self._mailbox = trio.open_memory_channel[_Command](MAX_WAITING)
-        self._owed = 0  # commands taken from the mailbox whose receipts are not handed out yet
+        self._owed = 0  # commands taken from the mailbox whose receipts are not delivered yet
         self._away_since: float | None = None
-        self._clocks_disagree = False  # that was logged
+        self._clocks_disagree = False  # whether the log has reported it
         self.commit_retries = 0  # since the start
-        self.clock_refusals = 0  # of those, because the clocks of this machine and the database disagree
-        self.finished = trio.Event()  # closed, and the last that waited is booked
+        self.clock_refusals = 0  # retries because the clocks of the server and the database disagree
+        self.finished = trio.Event()  # the actor is closed and its last command is booked
 
     async def post(self, postings: Sequence[Posting]) -> list[Receipt]:
-        """Book these postings in order; one receipt each. What no statement should be sent for is refused here.
+        """Book these postings in order and return one receipt for each; malformed postings get INVALID without a send.
 
-        Waits as long as the database is away. Cancelling stops the waiting, not the booking: the outcome is then
-        unknown to the caller, who finds out by posting again under the same keys. Raises StorageUnavailable, with
-        nothing more done, once the actor is closed.
+        Up to MAX_LIST postings are committed together. Takes the write lock. Waits as long as the database is
+        unavailable. Cancelling stops the wait, but not the booking: the caller learns the outcome by posting again with
+        the same keys. Raises StorageUnavailable, with no further posting booked, once the actor is closed.
         """
         sound = [posting for posting in postings if fault_of(posting) is None]
         booked: list[Receipt] = []
@@ -98,16 +106,17 @@ class StorageActor:
         return [Receipt(posting, Outcome.INVALID) if fault_of(posting) else next(found) for posting in postings]
 
     async def refund(self, paid: Sequence[PostingKey], reason: str, advance: Advance | None = None) -> Refunded:
-        """Give back what was paid under these keys, each once and whole; all that has one payee must have the same.
+        """Refund the postings with these keys, each once and in full; all of them must have the same payee.
 
-        A ticket in escrow comes from there, anything else from its payee; with `advance`, `losses` pays what the payee
-        cannot. Those that were made before are ALREADY. What is no block, tip or ticket, or cost nothing, has no
-        refund. Waits, and may be cancelled, as `post`. Raises StorageUnavailable as `post` does.
+        A ticket in escrow is paid back from escrow, and any other posting by its payee. With `advance`, the system
+        wallet `losses` pays what the payee cannot. An earlier refund is returned as ALREADY. Postings that are no
+        block, tip or ticket, or that cost nothing, have no refund. Up to MAX_REFUND are refunded in one transaction,
+        under the write lock. Waits, is cancelled and raises StorageUnavailable like `post`.
         """
         receipts: list[Receipt] = []
         uncovered = 0
         keys = list(dict.fromkeys(paid))
-        wanted = set(keys)  # what else was booked, reduced payouts and repaid debts, is no refund of these
+        wanted = set(keys)  # the statement also books reduced payouts and repaid debts, which are no refunds of these
         for start in range(0, len(keys), MAX_REFUND):
             arguments = refund_statement.refund_arguments(keys[start : start + MAX_REFUND], reason, advance)
             booked, figures = await self._wait_for_statement("refund", refund_statement.REFUND, arguments)
@@ -119,10 +128,10 @@ class StorageActor:
         return Refunded(receipts, uncovered)
 
     async def release(self, stream_id: RoomId, epoch: int | None = None) -> int | None:
-        """Credit a stream's tickets to its creator from here on; how many were in escrow. Idempotent.
+        """Credit the stream's tickets to its creator, now and when sold later; return how many were in escrow.
 
-        None, with nothing more done, if the room has a later owner than that of `epoch`.
-        Waits, and may be cancelled, as `post`. Raises StorageUnavailable as `post` does.
+        Idempotent. None, with nothing more done, if the room has a later epoch than `epoch`. Up to MAX_REFUND tickets
+        are released in one transaction, under the write lock. Waits, is cancelled and raises like `post`.
         """
         released = 0
         while True:
@@ -136,10 +145,11 @@ class StorageActor:
                 return released
 
     def submit(self, postings: Sequence[Posting], deliver: Deliver) -> bool:
-        """Book these in order, and have the receipts delivered, without a task that waits for them.
+        """Queue these postings without waiting; the actor passes their receipts, in order, to `deliver`.
 
-        `deliver` runs in the actor's task: it neither waits nor raises. False, with nothing done, if the mailbox is
-        full or closed, the postings are none or more than MAX_LIST, or one of them is faulty: `post` them, then.
+        `deliver` runs in the actor's task, and must neither wait nor raise. Returns False, with nothing done, if the
+        mailbox is full or closed, there is no posting or more than MAX_LIST, or one is malformed: the caller must use
+        `post` then.
         """
         if not 0 < len(postings) <= MAX_LIST or any(map(fault_of, postings)):
             return False
@@ -178,30 +188,30 @@ class StorageActor:
 
     @property
     def away_seconds(self) -> float:
-        """How long the database has been out of reach; 0 while it answers."""
+        """For how many seconds the database has been unavailable; 0 while it answers."""
         return 0.0 if self._away_since is None else trio.current_time() - self._away_since
 
     @property
     def idle(self) -> bool:
-        """Nothing waits, nothing is under way, and every receipt is handed out."""
+        """Whether no command waits, none is in flight, and every receipt is delivered."""
         return self._owed == 0 and self.waiting == 0
 
     @property
     def waiting(self) -> int:
-        """Commands in the mailbox."""
+        """The number of commands in the mailbox."""
         return self._mailbox.statistics().current_buffer_used
 
     def close(self) -> None:
-        """No more commands; `run` returns once the last that waits is booked."""
+        """Accept no more commands; `run` returns once the last one in the mailbox is booked."""
         self._commands.close()
 
     def abandon(self) -> None:
-        """Wait no longer for what is under way; its outcome is then unknown, and its keys will tell."""
+        """Close the connection; the outcome of a statement in flight is unknown until its keys are looked up."""
         if self._connection is not None:
             self._connection.terminate()
 
     async def run(self) -> None:
-        """Book batch after batch until closed. Never raises for what the database says; a bug ends the process."""
+        """Book batch after batch until `close`. Handles all errors of the database; any other exception is a bug."""
         booked, delivery = trio.open_memory_channel[_Booked](1)
         try:
             async with trio.open_nursery() as nursery:
@@ -210,7 +220,7 @@ class StorageActor:
                     while (command := await self._next()) is not None:
                         commands = self._gather(command)
                         decided = await self._carry_out(commands)
-                        if self.waiting or self._owed > len(commands):  # after the next is sent
+                        if self.waiting or self._owed > len(commands):  # deliver after the next batch is sent
                             await booked.send((commands, decided))
                         else:
                             self._hand_out(commands, decided)
@@ -219,7 +229,10 @@ class StorageActor:
             self.abandon()
 
     async def _next(self) -> _Command | None:
-        """What waits longest, at once if there is something: the database is idle. None once closed and empty."""
+        """Return the oldest command; None once the mailbox is closed and empty.
+
+        Does not yield if a command waits, since the database is idle until the next batch is sent.
+        """
         try:
             try:
                 return self._mailbox.receive_nowait()
@@ -229,7 +242,7 @@ class StorageActor:
             return None
 
     def _gather(self, first: _Command) -> list[_Command]:
-        """What waits already, without a timer."""
+        """Take the commands that wait already, up to MAX_BATCH postings; never wait for more."""
         commands, size = [first], len(first.postings)
         while size < MAX_BATCH:
             try:
@@ -242,7 +255,7 @@ class StorageActor:
         return commands
 
     async def _hand_out_beside(self, delivery: "trio.MemoryReceiveChannel[_Booked]") -> None:
-        """Hand out the receipts of one batch while the database is at work on the next."""
+        """Deliver the receipts of one batch while the database works on the next one."""
         async for commands, decided in delivery:
             for _ in range(SEND_STEPS):
                 await trio.lowlevel.checkpoint()
@@ -260,7 +273,7 @@ class StorageActor:
             self._owed -= 1
 
     async def _carry_out(self, commands: list[_Command]) -> list[DecidedBatch]:
-        """The postings that stand together as one batch, and each other statement alone, in the order of coming."""
+        """Book adjacent posting commands as one batch and each statement command by itself, in order of arrival."""
         decided: list[DecidedBatch] = []
         for are_alone, group in groupby(commands, lambda command: isinstance(command, _StatementCommand)):
             if are_alone:
@@ -272,7 +285,7 @@ class StorageActor:
         return decided
 
     async def _decide_statement(self, command: _StatementCommand) -> DecidedBatch:
-        """Send it until the database has decided it; what an earlier try booked is not booked again."""
+        """Send the statement until the database has decided it; it books nothing twice, so retries are safe."""
         tries = 0
         while True:
             try:
@@ -290,7 +303,7 @@ class StorageActor:
             tries += 1
 
     async def _decide(self, postings: list[Posting], careful: bool = False) -> list[DecidedBatch]:
-        """Send the batch until the database has decided it: as one, or in parts if some of it can't be carried out."""
+        """Send the batch until the database has decided it: as one, or in parts if it refuses a posting permanently."""
         tries = 0
         while True:
             try:
@@ -303,22 +316,22 @@ class StorageActor:
             except StatementRefused as refused:
                 if careful or not batch_statement.needs_care(refused):
                     return await self._isolate(postings, refused)
-            careful = True  # from the second try on the keys say what an earlier one did
+            careful = True  # look up the keys in each retry: an earlier attempt may have booked some
             tries += 1
 
     async def _send(self, statement: str, arguments: Sequence[Any]) -> tuple[Row, float]:
-        """Its one row, and how long that took."""
+        """Run the statement with a clock check, and return its one row and its duration in seconds."""
         started = trio.current_time()
         if self._connection is None or self._connection.closed:
             self._connection = await self._postgres.connect()
-        clocked = wall_clock.clocked(statement, len(arguments) + 1)
-        row = await self._connection.fetchrow(clocked, *arguments, wall_clock.now())
+        checked = wall_clock.with_clock_check(statement, len(arguments) + 1)
+        row = await self._connection.fetchrow(checked, *arguments, wall_clock.now())
         assert row is not None, "a function without a set returns one row"
         self._note_back()
         return row, trio.current_time() - started
 
     async def _isolate(self, postings: list[Posting], refused: StatementRefused) -> list[DecidedBatch]:
-        """Halve the batch until the posting that no statement can carry out stands alone; refuse that one."""
+        """Halve the refused batch until the posting that the database refuses is alone, and refuse only that one."""
         if len(postings) > 1:
             middle = len(postings) // 2
             return await self._decide(postings[:middle], True) + await self._decide(postings[middle:], True)

@@ -1,22 +1,22 @@
-"""Proves the ledger: what must hold of the books, each as a query that finds the rows where it does not."""
+"""The ledger audit: each invariant of the ledger is a query that returns the rows that violate it."""
 
 from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 
 from storage.postgres import Postgres
 
-MAX_ROWS_SHOWN = 20  # of one proof: enough to see what is wrong
+MAX_ROWS_SHOWN = 20  # violating rows of one proof: enough to see the pattern
 
 
 class Proof(NamedTuple):
-    """One thing that must hold, and the rows where it does not."""
+    """One invariant, in words, and the query that returns the rows that violate it."""
 
     sentence: str
     sql: str
 
 
 class Finding(NamedTuple):
-    """What became of one proof; no rows means that it holds."""
+    """The result of one proof; without rows, the invariant holds."""
 
     sentence: str
     rows: list[dict[str, Any]]
@@ -294,8 +294,12 @@ PROOFS = (
 
 
 async def audit(postgres: Postgres) -> AsyncIterator[Finding]:
-    """Check proof after proof against one snapshot, beside whatever else happens. Raises StorageUnavailable."""
+    """Yield the finding of each proof in turn, all on one snapshot, without locks and without blocking writers.
+
+    Takes minutes on a large ledger. Raises StorageUnavailable.
+    """
     async with postgres.snapshot() as read:
         for proof in PROOFS:
+            # Read the first violating rows.
             rows = await read(f"SELECT * FROM ({proof.sql}) p LIMIT {MAX_ROWS_SHOWN}")
             yield Finding(proof.sentence, [dict(row) for row in rows])

@@ -1,4 +1,7 @@
-"""Postings to the arrays of the batch statement, and its one row back to receipts."""
+"""The batch statement: converts postings into its array parameters, and its one result row into receipts.
+
+`refunds.py` does the same for the refund and release statements.
+"""
 
 from collections.abc import Iterable, Sequence
 from functools import cached_property
@@ -9,6 +12,7 @@ from domain.billing.posting import Kind, Outcome, Posting, Receipt
 from domain.ids import PostingKey
 from storage.postgres import PgUUID, Row, StatementRefused
 
+# Book a batch of postings; columns are arrays with one element for each posting.
 APPLY = """
     SELECT status, debit_after, credit_after, debit_n, credit_n, first_ref, day_limit, day_spent, more_key, more_kind,
            more_content, more_debit, more_credit, more_room, more_tokens, more_ref
@@ -16,29 +20,30 @@ APPLY = """
         $1::uuid[], $2::uuid[], $3::smallint[], $4::int[], $5::int[], $6::uuid[], $7::int[], $8::int[], $9::bigint[],
         $10::uuid[], $11::uuid[], $12::int[], $13::text[], $14, $15::uuid[])
 """
-OUTCOME_COLUMNS = 8  # of the statement's row; the others describe postings that it added
+OUTCOME_COLUMNS = 8  # the first columns of the row; the others describe postings that the statement added
 
 _OUTCOMES = tuple(Outcome)
 _bytes = attrgetter("bytes")
 
 
 def batch_arguments(postings: Sequence[Posting], careful: bool) -> tuple[Any, ...]:
-    """The arguments of APPLY: a wallet that occurs several times in a batch is sent once, and named by its position.
+    """Return the arguments of APPLY. Each wallet is sent once, and postings refer to it by its position, from 1.
 
-    An array that no posting has a value for is sent empty: reading past its end gives NULL.
+    `careful` makes the statement look up all keys and decide posting by posting. An array without any value is sent
+    empty: reading past its end yields NULL.
     """
     payers = [posting.debit for posting in postings]
     payees = [posting.credit for posting in postings]
-    wallets = sorted({*payers, *payees}, key=_bytes)  # as the database sorts them
-    place = {wallet: i for i, wallet in enumerate(wallets, 1)}
+    wallets = sorted({*payers, *payees}, key=_bytes)  # in the database's order of UUIDs
+    position = {wallet: i for i, wallet in enumerate(wallets, 1)}
     kinds = [posting.kind for posting in postings]
     memos = [(i, posting.memo) for i, posting in enumerate(postings, 1) if posting.memo is not None]
     return (
         wallets,
         [PgUUID(posting.key) for posting in postings],
         [] if set(kinds) == {Kind.BLOCK} else kinds,
-        [place[payer] for payer in payers],
-        [place[payee] for payee in payees],
+        [position[payer] for payer in payers],
+        [position[payee] for payee in payees],
         [posting.room_id for posting in postings],
         [posting.epoch for posting in postings],
         [posting.block_no or 0 for posting in postings],
@@ -53,9 +58,10 @@ def batch_arguments(postings: Sequence[Posting], careful: bool) -> tuple[Any, ..
 
 
 class DecidedBatch:
-    """Postings that one statement decided, and how long it took; `row` is its answer, None if there can be none.
+    """The postings of one statement, their outcomes, and its duration in seconds.
 
-    `sent` of them were sent, and have a receipt to hand out; the statement added the others, which follow from these.
+    `row` holds one column a field of Receipt; None if the database refused the statement permanently. The first `sent`
+    postings were sent by callers and have a receipt; the statement itself added the others, such as repaid debts.
     """
 
     def __init__(
@@ -68,7 +74,7 @@ class DecidedBatch:
 
     @property
     def carried_out(self) -> bool:
-        """Not if there was a posting, then alone, that no statement can carry out."""
+        """Whether the statement was committed; False only for a single posting that the database refuses."""
         return self._row is not None
 
     @property
@@ -78,10 +84,10 @@ class DecidedBatch:
 
     @cached_property
     def receipts(self) -> list[Receipt]:
-        """What came of each posting. Made when asked for, which can be while the next batch is under way."""
+        """The receipts of all postings, built at first access, which may be while the next batch is in flight."""
         if self._row is None:
             return [Receipt(posting, Outcome.INVALID) for posting in self._postings]
-        # What is only looked up with care is NULL where no care was needed, and ends before what the statement added.
+        # A column that only the careful way fills is NULL otherwise, and is shorter than the list with added postings.
         nothing = [None] * len(self._postings)
         return [
             Receipt(
@@ -104,9 +110,9 @@ class DecidedBatch:
 
 
 def decided_batch(postings: Sequence[Posting], row: Row, seconds: float) -> DecidedBatch:
-    """The row of APPLY: what was sent, and what the statement added."""
+    """Read the row of APPLY: the outcomes of the postings that were sent, and the postings that it added."""
     outcome, added = tuple(row)[:OUTCOME_COLUMNS], tuple(row)[OUTCOME_COLUMNS:]
-    if added[0] is None:  # as nearly always
+    if added[0] is None:  # the usual case: none was added
         return DecidedBatch(postings, outcome, seconds)
     return DecidedBatch([*postings, *as_postings(*added)], outcome, seconds, sent=len(postings))
 
@@ -114,7 +120,7 @@ def decided_batch(postings: Sequence[Posting], row: Row, seconds: float) -> Deci
 def as_postings(
     keys: Any, kinds: Any, contents: Any, debits: Any, credits: Any, rooms: Any, tokens: Any, refs: Any
 ) -> list[Posting]:
-    """Postings that a statement made, from its columns."""
+    """Build the postings that a statement made itself, from its array columns."""
     return [
         Posting(
             key=PostingKey(key.bytes),
@@ -133,22 +139,28 @@ def as_postings(
 
 
 def needs_care(refused: StatementRefused) -> bool:
-    """A key was used before, a room has a later owner, a block is missing, somebody has the ticket: it takes care."""
+    """Return whether the batch must be sent again with `careful`.
+
+    So it must after a used key, an outdated epoch, a missing block or a second ticket: HM005 or a unique violation.
+    """
     return refused.duplicate or refused.sqlstate == "HM005"
 
 
 def as_uuid(key: PostingKey) -> PgUUID:
-    """A posting's key as the database stores it."""
+    """Convert a posting's key into the UUID that the database stores."""
     return PgUUID(key)
 
 
 def _depend_on_each_other(postings: Sequence[Posting]) -> bool:
-    """Several blocks of one payer in one room, as they gather while the database is away; or several tickets."""
+    """Return whether one payer has several blocks, or several tickets, in the same room in this batch.
+
+    Blocks accumulate so while the database is unavailable.
+    """
     if len({posting.debit for posting in postings}) == len(postings):
         return False
     in_order = (Kind.BLOCK, Kind.TICKET)
-    places = [(posting.kind, posting.room_id, posting.debit) for posting in postings if posting.kind in in_order]
-    return len(set(places)) < len(places)
+    series = [(posting.kind, posting.room_id, posting.debit) for posting in postings if posting.kind in in_order]
+    return len(set(series)) < len(series)
 
 
 def _sparse(values: list[Any]) -> list[Any]:

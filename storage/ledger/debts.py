@@ -1,4 +1,4 @@
-"""Debts: what the system wallet `losses` advanced for refunds that their payees could not cover."""
+"""Debts of payees to the system wallet `losses`, which advanced refunds that they could not cover."""
 
 from typing import Any, Literal, TypeAlias
 from uuid import UUID
@@ -15,10 +15,10 @@ DebtStatus: TypeAlias = Literal["open", "repaid", "written_off"]
 
 
 class Debt(msgspec.Struct, frozen=True, rename="camel"):
-    """One advance: `userId` owes `openTokens` of `tokens`, which `refundedTo` got back.
+    """One advance: `userId` owes `openTokens` of the `tokens` that were refunded to `refundedTo`.
 
-    What was given back is named by its kind, its room and number where it is a block, and its id otherwise. Debts that
-    are written off have no `userId`: they were advanced before debts were kept.
+    `refundOf` is the kind of the refunded posting; `roomId` and `blockNo` name a block, and `refId` any other posting.
+    Debts that are written off have no `userId`: they were advanced before debts were recorded.
     """
 
     debt_id: UUID
@@ -58,7 +58,7 @@ _STATUS = {
 async def list_debts(
     postgres: Postgres, page: Page, *, status: DebtStatus | None = None, user_id: UserId | None = None
 ) -> Paged[Debt]:
-    """Newest first. Raises BadCursor, StorageUnavailable."""
+    """Return a page of debts, newest first, of one status or one debtor. Raises BadCursor, StorageUnavailable."""
     conditions, args = list[str](), list[Any]()
     if status is not None:
         conditions.append(_STATUS[status])

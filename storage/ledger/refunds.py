@@ -1,4 +1,7 @@
-"""What was paid for a tip, a ticket, a call or a stay, and the statement that gives it back."""
+"""Refunds: finds the postings of a tip, a ticket, a call or a viewing session, and the statement that refunds them.
+
+`batch.py` holds the statement of ordinary postings.
+"""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -12,37 +15,39 @@ from domain.ids import CallId, PostingKey, RoomId, UserId, block_key, refund_key
 from storage.ledger.batch import DecidedBatch, as_postings, as_uuid
 from storage.postgres import Postgres, Row
 
+# Refund postings of one payee; the arrays describe the postings that were booked, and the last columns sum them up.
 REFUND = """
     SELECT key, kind, content, debit, credit, room, tokens, ref, status, debit_after, credit_after, debit_n, credit_n,
            uncovered, missing
       FROM refund_postings($1::uuid[], $2::uuid[], $3::uuid[], $4, $5, $6, $7)
 """
+# Release tickets of a stream from escrow to its creator.
 RELEASE = """
     SELECT key, kind, content, debit, credit, room, tokens, ref, status, debit_after, credit_after, debit_n, credit_n,
            released
       FROM release_tickets($1, $2, $3)
 """
-MAX_REFUND = 128  # postings given back by one statement; each may take several, and other postings wait as long
-POSTING_COLUMNS, OUTCOME_COLUMNS = 8, 5  # of both rows; what follows is each statement's own
+MAX_REFUND = 128  # postings that one statement refunds; a refund may be several postings, and others wait meanwhile
+POSTING_COLUMNS, OUTCOME_COLUMNS = 8, 5  # the first columns of both rows; the rest differ
 
 
 class Advance(msgspec.Struct, frozen=True):
-    """An operator lets `losses` pay what a payee cannot give back, which stays the payee's debt."""
+    """An operator's permission that `losses` pays what a payee cannot cover; the payee owes it from then on."""
 
     operator_id: UserId
-    most_tokens: int | None  # the limit of a UTC day; None: the operator has confirmed that it may be more
+    most_tokens: int | None  # limit of all advances of a UTC day; None: the operator has confirmed to exceed it
 
 
 class Refunded(NamedTuple):
-    """What came of a refund."""
+    """The result of a refund."""
 
-    receipts: list[Receipt]  # of all refunds of what was asked for; those that were made before are ALREADY
-    uncovered: int = 0  # how many the payee could not cover, and nobody advanced
-    missing: int = 0  # tokens that `losses` would have had to advance beyond its limit: nothing was given back
+    receipts: list[Receipt]  # of the refunds of the requested postings; ALREADY for those that were made earlier
+    uncovered: int = 0  # postings that the payee could not cover and that were not advanced
+    missing: int = 0  # tokens by which the advance would exceed its limit: nothing was refunded then
 
 
 def refund_arguments(paid: Sequence[PostingKey], reason: str, advance: Advance | None) -> tuple[Any, ...]:
-    """The arguments of REFUND."""
+    """Return the arguments of REFUND: each posting's key with the keys of its refund and of the advanced rest."""
     return (
         [as_uuid(key) for key in paid],
         [as_uuid(refund_key(key)) for key in paid],
@@ -55,7 +60,7 @@ def refund_arguments(paid: Sequence[PostingKey], reason: str, advance: Advance |
 
 
 def decided_refund(row: Row, seconds: float) -> DecidedBatch:
-    """The row of REFUND or RELEASE as what was decided of postings that nobody had to send."""
+    """Read the row of REFUND or RELEASE: the postings that the statement made, and their outcomes."""
     columns = [column or [] for column in tuple(row)[: POSTING_COLUMNS + OUTCOME_COLUMNS]]
     postings = as_postings(*columns[:POSTING_COLUMNS])
     refs = columns[POSTING_COLUMNS - 1]
@@ -63,12 +68,16 @@ def decided_refund(row: Row, seconds: float) -> DecidedBatch:
 
 
 def statement_figures(row: Row) -> Sequence[int | None]:
-    """The statement's own figures, behind what was booked."""
+    """Return the last columns of the row: `uncovered` and `missing` of REFUND, or `released` of RELEASE."""
     return tuple(row)[POSTING_COLUMNS + OUTCOME_COLUMNS :]
 
 
 async def find_paid(postgres: Postgres, kind: Kind, ref_id: UUID) -> list[PostingKey]:
-    """What was paid for the tip or ticket of this id; nothing if there is none."""
+    """Return the key of the posting of the tip or ticket with this id; empty if there is none.
+
+    Raises StorageUnavailable.
+    """
+    # Find the posting by its id; the list of kinds makes the partial index usable.
     rows = await postgres.fetch(
         "SELECT key FROM journal WHERE kind IN (2, 3) AND ref_id = $1 AND kind = $2", ref_id, kind
     )
@@ -76,15 +85,21 @@ async def find_paid(postgres: Postgres, kind: Kind, ref_id: UUID) -> list[Postin
 
 
 async def find_paid_in_call(postgres: Postgres, call_id: CallId) -> list[PostingKey]:
-    """The blocks of a call."""
+    """Return the keys of all blocks of a call, in order; empty if there is no such call. Raises StorageUnavailable."""
+    # Read the payer of the call.
     fan = await postgres.fetchrow("SELECT fan_id FROM calls WHERE id = $1", call_id)
     return [] if fan is None else await _blocks(postgres, call_id, fan["fan_id"])
 
 
 async def find_paid_in_stream(postgres: Postgres, stream_id: RoomId, viewer: UserId) -> list[PostingKey]:
-    """A viewer's tickets to a stream, of which at most the last is not given back yet, and their blocks in it."""
+    """Return the keys of a viewer's tickets to a stream, oldest first, and then of the viewer's blocks in it.
+
+    All tickets but the last are refunded already. Empty if there is no such stream. Raises StorageUnavailable.
+    """
+    # Check that the room is a stream.
     if await postgres.fetchrow("SELECT FROM streams WHERE id = $1", stream_id) is None:
         return []
+    # Read the viewer's tickets to this stream from the payer's index.
     tickets = await postgres.fetch(
         "SELECT key FROM journal WHERE debit_wallet = $1 AND kind = 3 AND room_id = $2 ORDER BY debit_n",
         *(viewer, stream_id),
@@ -93,7 +108,11 @@ async def find_paid_in_stream(postgres: Postgres, stream_id: RoomId, viewer: Use
 
 
 async def find_parties(postgres: Postgres, keys: Sequence[PostingKey]) -> set[UserId]:
-    """Who paid under these keys, and who was or will be paid: also the creator whose ticket is in escrow."""
+    """Return the payers and payees of these postings, and the creators whose tickets are in escrow.
+
+    Raises StorageUnavailable.
+    """
+    # Collect payer, payee and the stream's creator of each posting.
     rows = await postgres.fetch(
         "SELECT DISTINCT unnest(ARRAY[j.debit_wallet, j.credit_wallet,"
         " (SELECT s.creator_id FROM streams s WHERE s.id = j.room_id)]) AS id FROM journal j"
@@ -104,7 +123,11 @@ async def find_parties(postgres: Postgres, keys: Sequence[PostingKey]) -> set[Us
 
 
 async def booked_by(postgres: Postgres, keys: Sequence[PostingKey], moment: datetime) -> list[PostingKey]:
-    """Those of these postings that were booked up to a moment, in their order."""
+    """Return those of the keys whose postings were booked at or before `moment`, in their order.
+
+    Raises StorageUnavailable.
+    """
+    # Read which of the postings exist and are old enough.
     rows = await postgres.fetch(
         "SELECT key FROM journal WHERE key = ANY($1::uuid[]) AND created_at <= $2", list(map(as_uuid, keys)), moment
     )
@@ -113,7 +136,8 @@ async def booked_by(postgres: Postgres, keys: Sequence[PostingKey], moment: date
 
 
 async def _blocks(postgres: Postgres, room_id: RoomId, payer: UserId) -> list[PostingKey]:
-    """By their keys, which can be derived."""
+    """Return the keys of a payer's blocks in a room, which are derived from the number of the last one."""
+    # Read the number of the last block.
     meter = await postgres.fetchrow(
         "SELECT last_block FROM meters WHERE room_id = $1 AND payer_id = $2", room_id, payer
     )

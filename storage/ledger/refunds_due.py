@@ -1,4 +1,4 @@
-"""Blocks that are to be given back: written down with what they follow from, and removed once they are refunded."""
+"""The queue of blocks to be refunded: rows are inserted with the decision, and deleted once the refund is booked."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -8,21 +8,22 @@ from storage.ledger.batch import as_uuid
 from storage.ledger.refunds import MAX_REFUND
 from storage.postgres import Postgres
 
-LONGEST_PAUSE = "1 hour"  # between two tries; what its payee cannot cover is not tried
+LONGEST_PAUSE = "1 hour"  # between two attempts; a block that its payee cannot cover is not attempted
 
 
 class RefundsDue(NamedTuple):
-    """Blocks that one payee is to give back."""
+    """Keys of the blocks that one payee must refund."""
 
     payee: UserId
     paid: list[PostingKey]
 
 
 async def note_refunds_due(postgres: Postgres, room_id: RoomId, epoch: int, paid: Sequence[PostingKey]) -> bool:
-    """Write down that these blocks of a room are to be given back; False, with nothing done, if it has a later owner.
+    """Queue these blocks of a room for a refund; False, with nothing done, if the room has a later epoch.
 
-    Idempotent. Raises StorageUnavailable.
+    Takes the write lock. Idempotent. Raises StorageUnavailable.
     """
+    # Check the epoch and insert the rows in one function.
     rows = await postgres.fetch(
         "SELECT note_refunds_due_in($1, $2, $3::uuid[])", room_id, epoch, list(map(as_uuid, paid))
     )
@@ -30,10 +31,11 @@ async def note_refunds_due(postgres: Postgres, room_id: RoomId, epoch: int, paid
 
 
 async def find_refunds_due(postgres: Postgres) -> list[RefundsDue]:
-    """Those to be tried now, of each payee as many as one statement takes. Raises StorageUnavailable.
+    """Return the refunds to attempt now, grouped by payee, at most MAX_REFUND in all. Raises StorageUnavailable.
 
-    What a payee has spent is not tried before they have as much again, and soon after that.
+    A block that its payee cannot cover is left out until the payee's balance suffices again.
     """
+    # Read the oldest due rows whose payee can cover them.
     rows = await postgres.fetch(
         "SELECT payee_id, array_agg(paid_key) AS paid FROM (SELECT d.payee_id, d.paid_key FROM refunds_due d"
         " WHERE d.next_try_at <= clock_timestamp() AND (SELECT tokens FROM journal WHERE key = d.paid_key)"
@@ -44,7 +46,11 @@ async def find_refunds_due(postgres: Postgres) -> list[RefundsDue]:
 
 
 async def settle_refunds_due(postgres: Postgres, paid: Sequence[PostingKey]) -> None:
-    """Forget those that are refunded; the others are tried again later. Raises StorageUnavailable."""
+    """Delete the rows whose refund is booked, and delay the next attempt of the others. Raises StorageUnavailable.
+
+    The delay doubles with each attempt, from 10 seconds to LONGEST_PAUSE.
+    """
+    # Delete rows with a refund in the journal, and reschedule the rest of these keys.
     await postgres.execute(
         "WITH done AS (DELETE FROM refunds_due d USING unnest($1::uuid[], $2::uuid[], $3::uuid[]) u(key, refund, rest)"
         " WHERE d.paid_key = u.key AND EXISTS (SELECT FROM journal j WHERE j.key IN (u.refund, u.rest))"

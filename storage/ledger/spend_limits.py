@@ -1,4 +1,7 @@
-"""What users allow themselves to spend in a UTC day: less counts at once, more after 24 hours."""
+"""Daily spend limits, which users set for themselves: a lower limit applies at once, a higher one after 24 hours.
+
+A limit counts the tokens of one UTC day.
+"""
 
 import msgspec
 
@@ -9,14 +12,14 @@ from storage.postgres import Postgres
 
 
 class Loosening(msgspec.Struct, frozen=True):
-    """What a limit will be, and when; None is no limit any more."""
+    """A higher limit that is not in force yet, and when it will be; None is no limit."""
 
     tokens: int | None
     at: Instant
 
 
 class SpendLimit(msgspec.Struct, frozen=True):
-    """What a user may spend today, what they have spent of it, and what is to come."""
+    """The limit in tokens of a UTC day, the tokens spent today, and the higher limit that is to follow."""
 
     tokens: int
     spent: int
@@ -24,10 +27,11 @@ class SpendLimit(msgspec.Struct, frozen=True):
 
 
 async def find_spend_limit(postgres: Postgres, user_id: UserId) -> SpendLimit | None:
-    """The limit that a user set and that is in force, if there is one; of a frozen wallet, what will be in force.
+    """Return the limit of the user that is in force, or None.
 
-    Raises StorageUnavailable.
+    For a frozen wallet, the limit that applies once the freeze ends. Raises StorageUnavailable.
     """
+    # Read the limit, or the saved limit of a frozen wallet, and the tokens spent today.
     row = await postgres.fetchrow(
         "SELECT t.*, t.next_at <= clock_timestamp() AS is_next FROM (SELECT"
         " CASE WHEN f.user_id IS NULL THEN l.daily_tokens ELSE f.daily_tokens END AS daily_tokens,"
@@ -46,11 +50,16 @@ async def find_spend_limit(postgres: Postgres, user_id: UserId) -> SpendLimit | 
 
 
 async def set_spend_limit(postgres: Postgres, user_id: UserId, tokens: int | None) -> None:
-    """None is no limit. What was to come before is forgotten. Raises StorageUnavailable."""
+    """Set the limit in tokens a UTC day, or None for no limit; replaces a higher limit that was to follow.
+
+    Takes the write lock. Raises StorageUnavailable, also while the clocks of server and database disagree.
+    """
+    # Set the limit, dated by the database, after a clock check.
     statement = "SELECT set_spend_limit($1, $2) WHERE check_clock($3)"
     await postgres.execute(statement, user_id, tokens, wall_clock.now())
 
 
 async def forget_lifted_limits(postgres: Postgres) -> None:
-    """Those that were to be lifted, and are by now. Raises StorageUnavailable."""
+    """Delete the limits whose removal is in force by now. Takes the write lock. Raises StorageUnavailable."""
+    # Delete them, and clear the flag `limited` of their wallets.
     await postgres.execute("SELECT forget_lifted_limits()")

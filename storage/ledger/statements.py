@@ -1,7 +1,8 @@
-"""A wallet's statement: its entries in the order in which they were booked, filtered, a page at a time.
+"""Wallet statements: the entries of one wallet in the order of their booking, filtered, one page at a time.
 
-An entry's number in its wallet is its address, and entries never change: numbers are found first, in the indexes
-alone, then one page of rows. Dates follow the numbers, so a period is a range of numbers too.
+A posting is one entry in the wallet of its payer and one in that of its payee, numbered from 1 in each wallet. Entries
+never change, so their numbers address pages: the indexes alone find the numbers, and then one page of rows is read.
+Dates ascend with the numbers, so that a period is a range of numbers.
 """
 
 from collections.abc import Sequence
@@ -23,24 +24,24 @@ _SYSTEM = {TOKEN_SALES: "token_sales", PROMOTIONS: "promotions", PAYOUTS: "payou
 
 
 class Entry(msgspec.Struct, frozen=True, rename="camel"):
-    """One line of a wallet's statement; `n` is its place in it."""
+    """One entry of a wallet's statement; `n` is its number, from 1."""
 
     n: int
     kind: str
-    side: str  # "debit" or "credit": a block may cost 0, and then `tokens` does not say it
-    tokens: int  # signed: what the wallet gained or lost
+    side: str  # "debit" or "credit"; the sign of `tokens` does not tell, since a block may cost 0
+    tokens: int  # signed: positive for a credit, negative for a debit
     balance_after: int
     counterparty: str  # a user's id, or the name of a system wallet
     room_id: UUID | None
-    block_no: int | None  # of a block, and of the block that a refund gives back
-    ref_id: UUID | None  # of a tip, ticket, payout …, and of the one that a refund gives back
-    refund_of: str | None  # the kind of what a refund gives back: "block", "tip", "ticket" or "payout"
+    block_no: int | None  # of a block, or of the refunded block
+    ref_id: UUID | None  # of a tip, ticket, payout …, or of the refunded one
+    refund_of: str | None  # the kind of the refunded posting: "block", "tip", "ticket" or "payout"
     memo: str | None
     at: str
 
 
 class EntryFilter(msgspec.Struct, frozen=True):
-    """Which entries: of one kind, from a moment on, before a moment, of one room, as payer or as payee."""
+    """Selects entries by kind, period, room and side; `since` is inclusive, `until` exclusive, None matches all."""
 
     kind: Kind | None = None
     since: datetime | None = None
@@ -50,31 +51,34 @@ class EntryFilter(msgspec.Struct, frozen=True):
 
     @property
     def sides(self) -> Sequence[str]:
+        """The sides to read, one or both."""
         return ("debit", "credit") if self.side is None else (self.side,)
 
     @property
     def kinds(self) -> list[Kind]:
+        """The kinds to read, one or all."""
         return list(Kind) if self.kind is None else [self.kind]
 
 
 class Span(NamedTuple):
-    """The entries of a wallet with numbers above `low`, up to `high`."""
+    """A range of entry numbers of one wallet: above `low`, up to and including `high`."""
 
     low: int
     high: int
 
     def within(self, other: "Span") -> "Span":
+        """Return the intersection with another span, which may be empty."""
         low = max(self.low, other.low)
         return Span(low, max(low, min(self.high, other.high)))
 
     def before(self, cursor: str | None) -> "Span":
-        """What comes after the page that ended with the entry of this number. Raises BadCursor."""
+        """Return the part that follows the page whose last entry the cursor names, newest first. Raises BadCursor."""
         return self if cursor is None else self.within(Span(0, _cursor(cursor) - 1))
 
 
 async def statement(postgres: Postgres, user_id: UserId, wanted: EntryFilter, page: Page) -> Paged[Entry]:
-    """A page of a wallet's entries, newest first. Raises BadCursor."""
-    assert wanted.room_id is None, "a room's blocks are read by storage/rooms/block_entries.py"
+    """Return a page of a wallet's entries, newest first, of all rooms. Raises BadCursor, StorageUnavailable."""
+    assert wanted.room_id is None, "the blocks of one room are read by storage/rooms/block_entries.py"
     span = await find_span(postgres, user_id, wanted.since, wanted.until)
     if wanted.kind is None and wanted.side is None:
         return await _window(postgres, user_id, wanted, span, page)
@@ -82,7 +86,12 @@ async def statement(postgres: Postgres, user_id: UserId, wanted: EntryFilter, pa
 
 
 async def find_span(postgres: Postgres, user_id: UserId, since: datetime | None, until: datetime | None) -> Span:
-    """The entries that are in the wallet now and were booked in a period; later ones do not disturb the reader."""
+    """Return the span of the entries that are in the wallet now and were booked in the period.
+
+    Entries that are booked later are outside of the span, so that they do not shift its pages. The span is empty if
+    there is no such wallet. Raises StorageUnavailable.
+    """
+    # Convert both dates into entry numbers.
     row = await postgres.fetchrow(
         "SELECT CASE WHEN $3::timestamptz IS NULL THEN 0 ELSE entries_before(id, n, $2::smallint[], $3) END AS low,"
         " CASE WHEN $4::timestamptz IS NULL THEN n ELSE entries_before(id, n, $2::smallint[], $4) END AS high"
@@ -96,7 +105,7 @@ async def find_span(postgres: Postgres, user_id: UserId, since: datetime | None,
 
 
 async def _window(postgres: Postgres, user_id: UserId, wanted: EntryFilter, span: Span, page: Page) -> Paged[Entry]:
-    """All entries of a span: together, both sides and all kinds have no hole, so the page is known before a look."""
+    """Return a page of all entries of a span: without a filter numbers have no gap, so the page is a range of them."""
     rest = span.before(page.before)
     shown = rest.within(Span(rest.high - page.offset - page.limit, rest.high - page.offset))
     rows = await _rows(postgres, user_id, wanted, shown)
@@ -104,7 +113,7 @@ async def _window(postgres: Postgres, user_id: UserId, wanted: EntryFilter, span
 
 
 async def search(postgres: Postgres, user_id: UserId, wanted: EntryFilter, span: Span, page: Page) -> Paged[Entry]:
-    """Those entries of a span that are wanted. Raises BadCursor."""
+    """Return a page of the matching entries of a span, newest first. Raises BadCursor, StorageUnavailable."""
     numbers = await _numbers(postgres, user_id, wanted, span.before(page.before), page)
     shown = numbers[: page.limit]
     rows = await _rows(postgres, user_id, wanted, Span(shown[-1] - 1, shown[0])) if shown else []
@@ -112,44 +121,47 @@ async def search(postgres: Postgres, user_id: UserId, wanted: EntryFilter, span:
 
 
 async def _numbers(postgres: Postgres, user_id: UserId, wanted: EntryFilter, span: Span, page: Page) -> list[int]:
-    """The numbers of a page and of the entry after it."""
+    """Return the numbers of the page's entries and of the entry after it."""
     reach = page.offset + page.limit + 1
+    # Merge the newest matching numbers of each side and kind, and skip those before the page.
     rows = await postgres.fetch(
-        f"SELECT n FROM {_WALKS} ORDER BY n DESC LIMIT $8 OFFSET $9",
+        f"SELECT n FROM {_NUMBERS} ORDER BY n DESC LIMIT $8 OFFSET $9",
         *(user_id, wanted.sides, wanted.kinds, *span, wanted.room_id, reach, page.limit + 1, page.offset),
     )
     return [row["n"] for row in rows]
 
 
 async def _count(postgres: Postgres, user_id: UserId, wanted: EntryFilter, span: Span) -> int:
-    """How many, to just beyond COUNT_LIMIT."""
+    """Return the number of matching entries, at most COUNT_LIMIT + 1."""
     limit = COUNT_LIMIT + 1
+    # Count the matching numbers in the indexes, up to the limit.
     rows = await postgres.fetch(
-        f"SELECT count(*) FROM (SELECT FROM {_WALKS} LIMIT $7) c",
+        f"SELECT count(*) FROM (SELECT FROM {_NUMBERS} LIMIT $7) c",
         *(user_id, wanted.sides, wanted.kinds, *span, wanted.room_id, limit),
     )
     return int(rows[0][0])
 
 
-# Each side and kind walks its own index, newest first.
-_WALKS = "unnest($2::text[]) side, unnest($3::smallint[]) kind, entry_numbers($1, side, kind, $4, $5, $6, $7) n"
+# The matching entry numbers: each side and kind reads its own index, newest first.
+_NUMBERS = "unnest($2::text[]) side, unnest($3::smallint[]) kind, entry_numbers($1, side, kind, $4, $5, $6, $7) n"
 
 
 async def _rows(postgres: Postgres, user_id: UserId, wanted: EntryFilter, span: Span) -> list[Row]:
-    """Everything wanted in a span that holds no more than a page of it."""
-    # OFFSET 0: kind by kind, which are a few looks into the index; the planner would pick them out of the whole wallet.
+    """Return the matching entries of a span that holds no more than one page of them."""
+    # OFFSET 0 keeps the planner from merging the kinds: a few index lookups each, instead of a scan of the wallet.
     halves = " UNION ALL ".join(
         f"SELECT h.* FROM unnest($2::smallint[]) k, LATERAL ({entries_of_side(side)} WHERE {side}_wallet = $1"
         f" AND kind = k AND {side}_n > $3 AND {side}_n <= $4{_in_room(wanted, '$5')} OFFSET 0) h"
         for side in wanted.sides
     )
+    # Read the entries of both sides, newest first.
     return await postgres.fetch(
         f"SELECT * FROM ({halves}) e ORDER BY n DESC", *(user_id, wanted.kinds, *span, *_room_args(wanted))
     )
 
 
-def _in_room(wanted: EntryFilter, place: str) -> str:
-    return "" if wanted.room_id is None else f" AND room_id = {place}"
+def _in_room(wanted: EntryFilter, parameter: str) -> str:
+    return "" if wanted.room_id is None else f" AND room_id = {parameter}"
 
 
 def _room_args(wanted: EntryFilter) -> list[UUID]:
@@ -157,7 +169,7 @@ def _room_args(wanted: EntryFilter) -> list[UUID]:
 
 
 def entries_of_side(side: str) -> str:
-    """Entries as one side of their postings sees them: all columns that `entry_page` needs."""
+    """Return a SELECT, without a WHERE, of postings as entries of one side: all columns that `entry_page` reads."""
     other, sign = ("credit", "-") if side == "debit" else ("debit", "")
     return (
         f"SELECT {side}_n AS n, '{side}' AS side, kind, {sign}tokens AS tokens, {side}_after AS balance_after,"
@@ -168,12 +180,12 @@ def entries_of_side(side: str) -> str:
 
 
 def _of_refunded(column: str) -> str:
-    """A column of what a refund gives back, which is one look by its key; NULL for what is no refund."""
+    """Return the SQL of a column of the refunded posting, found by its key; NULL unless the entry is a refund."""
     return f"CASE WHEN kind = 6 THEN (SELECT o.{column} FROM journal o WHERE o.key = journal.content) END"
 
 
 def entry_page(rows: list[Row], total: int, *, has_more: bool) -> Paged[Entry]:
-    """Rows of `entries_of_side` as a page; an entry's number is the cursor of what follows it."""
+    """Convert rows of `entries_of_side` into a page; the cursor of the next page is the last entry's number."""
     following = str(rows[-1]["n"]) if rows and has_more else None
     return Paged([_entry(row) for row in rows], min(total, COUNT_LIMIT), total > COUNT_LIMIT, following)
 

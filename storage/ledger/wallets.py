@@ -1,4 +1,4 @@
-"""Wallets, as they are read; only the storage actor writes them."""
+"""Reads wallets; only the storage actor writes them."""
 
 import msgspec
 
@@ -8,21 +8,26 @@ from storage.postgres import Postgres
 
 
 class Wallet(msgspec.Struct, frozen=True, rename="camel"):
+    """A wallet's balance and sums in tokens. `entries` counts its postings, and so is a version of the balance."""
+
     balance: int
     lifetime_earned: int
     lifetime_spent: int
     n: int = msgspec.field(default=0, name="entries")
     limited: bool = False  # whether the user set a daily limit, or the wallet is frozen
-    frozen: bool = False  # nothing may leave it until an operator has decided about a refund or chargeback
-    promotional: int = 0  # of the balance: given by operators, or paid with such tokens
+    frozen: bool = False  # no token may leave it until an operator has decided about a refund or chargeback
+    promotional: int = 0  # part of the balance: credited by operators, or paid with such tokens
     owed: int = 0  # advanced by `losses` to refund this user's payers, and not repaid yet
 
     @property
     def funds(self) -> Funds:
+        """The balance and its version, as the room's rules need them."""
         return Funds(self.balance, self.n)
 
 
 async def find_wallet(postgres: Postgres, user_id: UserId) -> Wallet | None:
+    """Return the user's wallet, or None if there is no such user. Raises StorageUnavailable."""
+    # Read the wallet, and whether it is frozen.
     row = await postgres.fetchrow(
         "SELECT balance, lifetime_earned, lifetime_spent, n, limited,"
         " limited AND EXISTS (SELECT FROM wallet_freezes f WHERE f.user_id = id), promotional, owed"

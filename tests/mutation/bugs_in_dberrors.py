@@ -12,7 +12,7 @@ IN_DBERRORS = (
         "unknown-passes",
         "an error of a class that nobody has listed is passing",
         "a disk that is full refuses tips and ends calls",
-        (Edit(SQLSTATES, "return sqlstate[:2] not in _OURS", "return sqlstate[:2] in _LOST_SESSION_CLASSES"),),
+        (Edit(SQLSTATES, "sqlstate[:2] not in _PERMANENT_CLASSES", "sqlstate[:2] in _LOST_SESSION_CLASSES"),),
         f"{SQLSTATE_TESTS}::test_a_batch_that_meets_a_passing_error_is_booked_later_and_as_a_whole[53400]",
         "TooSlowError",
         "the posting is INVALID",

@@ -290,7 +290,7 @@ IN_RIGHTS = (
         "clock-passing",
         "clocks that disagree are an outage that passes",
         "a payment that comes meanwhile is refused for good",
-        (Edit("storage/sqlstates.py", " or sqlstate in _PASSING", ""),),
+        (Edit("storage/sqlstates.py", " or sqlstate in _TEMPORARY", ""),),
         f"{CLOCK_TESTS}::test_while_the_clocks_disagree_nothing_is_booked_or_dated[6]",
         "TooSlowError",
         "it is refused at once",
