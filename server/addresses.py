@@ -1,4 +1,4 @@
-"""Who is at the other end of a connection, also where a proxy of ours stands between."""
+"""Finds the address of a client, and the host and scheme it used, also behind trusted proxies."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -8,23 +8,24 @@ from typing import Literal, NamedTuple
 
 ForwardedHeader = Literal["x-forwarded-for", "forwarded"]
 
-MAX_HOPS = 32  # proxies that may stand between; what is further left nobody of ours has written
+MAX_HOPS = 32  # forwarding entries that are read, from the right; entries further left come from the client
 
 
 class Proxies(NamedTuple):
-    """Those whose word counts, and the header in which they say it.
+    """The trusted proxies, and the header in which they forward the client's address.
 
-    One header alone: a proxy that writes one passes on what a client put into the other.
+    Only one header is read: a proxy that writes one of them passes on whatever the client put into the other.
     """
 
-    trusted: Sequence[str] = ()  # networks
+    trusted: Sequence[str] = ()  # networks, as `10.0.0.0/8`
     header: ForwardedHeader = "x-forwarded-for"
 
 
 def client_address(peer: str, forwarded: Sequence[str], proxies: Proxies) -> str:
-    """The right-most address that is no proxy of ours: further left, a client can have written what it likes.
+    """The right-most address that is not a trusted proxy; entries further left may be invented by the client.
 
-    `forwarded` is the proxies' header, as often as it was given; from a peer that is not trusted it does not count.
+    `forwarded` holds the values of the proxies' header, one for each time the header was sent. It is ignored if `peer`
+    itself is not trusted.
     """
     client = _address(peer)
     for hop in _hops(forwarded, proxies.header):
@@ -32,49 +33,49 @@ def client_address(peer: str, forwarded: Sequence[str], proxies: Proxies) -> str
             break
         before = _address(hop)
         if before is None:
-            break  # hidden or unknown, so the proxy itself answers for it
+            break  # obfuscated or `unknown`: the proxy itself counts as the client
         client = before
     return peer if client is None else str(client)
 
 
 class Origin(NamedTuple):
-    """The scheme and host as the outermost trusted proxy forwards them; None for a part that it does not send."""
+    """Scheme and host of a request as the outermost trusted proxy forwards them; None for a part that is not sent."""
 
     secure: bool | None
     host: str | None  # as in a Host header, with a port where it is not the usual one
 
 
 def forwarded_origin(peer: str, headers: Callable[[str], Sequence[str]], proxies: Proxies) -> Origin:
-    """How the client addressed the outermost proxy of ours; from a peer that is not trusted, nothing counts.
+    """The scheme and host that the client used towards the outermost trusted proxy; both None for an untrusted peer.
 
-    `headers` gives a header of the request as often as it was sent. With `x-forwarded-for`, the proxies' own headers
-    are X-Forwarded-Proto and X-Forwarded-Host; with `forwarded`, they are `proto` and `host` of Forwarded (RFC 7239).
+    `headers` returns the values of a request header, one for each time it was sent. With `x-forwarded-for` the parts
+    are read from X-Forwarded-Proto and X-Forwarded-Host, with `forwarded` from its `proto` and `host` (RFC 7239).
     """
     if not is_within(peer, proxies.trusted):
         return Origin(None, None)
     lines = headers(proxies.header)
-    place = _place_of_outermost(list(_hops(lines, proxies.header)), proxies)
+    position = _position_of_outermost(list(_hops(lines, proxies.header)), proxies)
     if proxies.header == "forwarded":
-        element = _entry(lines, place)
+        element = _entry(lines, position)
         scheme, host = _parameter(_PROTO, element), _parameter(_FORWARDED_HOST, element)
     else:
-        scheme, host = _entry(headers("x-forwarded-proto"), place), _entry(headers("x-forwarded-host"), place)
+        scheme, host = _entry(headers("x-forwarded-proto"), position), _entry(headers("x-forwarded-host"), position)
     return Origin(_SECURE.get(scheme.lower()), host if HOST_AND_PORT.fullmatch(host) else None)
 
 
-def _place_of_outermost(hops: Sequence[str], proxies: Proxies) -> int:
-    """Which entry, counted from the right, was written by the proxy that no other proxy of ours stands before."""
-    for place, hop in enumerate(hops):
+def _position_of_outermost(hops: Sequence[str], proxies: Proxies) -> int:
+    """The position, counted from the right, of the entry that the outermost trusted proxy wrote."""
+    for position, hop in enumerate(hops):
         before = _address(hop)
         if before is None or not is_within(str(before), proxies.trusted):
-            return place
+            return position
     return max(0, len(hops) - 1)
 
 
-def _entry(lines: Sequence[str], place: int) -> str:
-    """The entry at this place from the right; where there are fewer, inner proxies passed on the outermost's."""
+def _entry(lines: Sequence[str], position: int) -> str:
+    """The entry at this position from the right, or the left-most one if inner proxies added no entries."""
     entries = [entry.strip() for line in lines for entry in line.split(",")]
-    return entries[max(0, len(entries) - 1 - place)] if entries else ""
+    return entries[max(0, len(entries) - 1 - position)] if entries else ""
 
 
 def _parameter(pattern: re.Pattern[str], element: str) -> str:
@@ -83,37 +84,40 @@ def _parameter(pattern: re.Pattern[str], element: str) -> str:
 
 
 def limited_as(address: str) -> str:
-    """The name under which an address is counted: an IPv6 customer has a whole /64, and may change within it."""
+    """The key under which an address is rate-limited: the /64 network of an IPv6 address, the address itself for IPv4.
+
+    An IPv6 customer owns a whole /64 and may use any address in it.
+    """
     known = _address(address)
     return str(ip_network((known, 64), strict=False)) if isinstance(known, IPv6Address) else str(known or address)
 
 
 def is_within(address: str, networks: Sequence[str]) -> bool:
-    """Whether the address is in one of these networks."""
+    """Whether the address is in one of these networks; False for a text that is no address."""
     known = _address(address)
     return known is not None and any(known in _network(network) for network in networks)
 
 
 def check_networks(networks: Sequence[str]) -> None:
-    """Raises ValueError for one that is none."""
+    """Raise ValueError for a text that is no network."""
     for network in networks:
         ip_network(network)
 
 
 def _hops(forwarded: Sequence[str], header: ForwardedHeader) -> Iterator[str]:
-    """Each address that was written down, the latest first."""
+    """The forwarded addresses, from the right-most to the left-most."""
     hops = [hop for line in forwarded for hop in line.split(",")][-MAX_HOPS:]
     for hop in reversed(hops):
         yield hop.strip() if header == "x-forwarded-for" else _for(hop)
 
 
 def _for(element: str) -> str:
-    """Of `for="[2001:db8::1]:4711";proto=https` (RFC 7239) what stands after `for`."""
+    """The value of `for` in an element such as `for="[2001:db8::1]:4711";proto=https` (RFC 7239)."""
     return _parameter(_FOR, element)
 
 
 def _address(text: str) -> IPv4Address | IPv6Address | None:
-    """With or without a port; an IPv4 address in IPv6 clothes is the IPv4 address."""
+    """Parse an address with or without a port; an IPv4-mapped IPv6 address becomes the IPv4 address."""
     found = _WITH_PORT.fullmatch(text)
     try:
         address = ip_address(text if found is None else found[1] or found[2])
@@ -122,11 +126,11 @@ def _address(text: str) -> IPv4Address | IPv6Address | None:
     return (isinstance(address, IPv6Address) and address.ipv4_mapped) or address
 
 
-_network = cache(ip_network)  # of those that are configured
+_network = cache(ip_network)  # cached: the configured networks are few
 _FOR, _PROTO, _FORWARDED_HOST = (
     re.compile(rf'(?:^|;)\s*{name}\s*=\s*("[^"]*"|[^;\s]*)', re.IGNORECASE) for name in ("for", "proto", "host")
 )
 _SECURE = {"https": True, "wss": True, "http": False, "ws": False}
-# Of a Host header; what else is in one does not get into an address of ours.
+# The accepted values of a Host header; any other value is not used in URLs that this server builds.
 HOST_AND_PORT = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9.-]{1,253})(?::\d{1,5})?")
 _WITH_PORT = re.compile(r"\[([^\]]*)\](?::\d*)?|([0-9.]+):\d*")

@@ -1,4 +1,4 @@
-"""Opens the floors in order, and drains them in reverse."""
+"""Starts storage, rooms and sockets in this order, and drains them in reverse order."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -25,9 +25,11 @@ log = structlog.get_logger(__name__)
 
 @asynccontextmanager
 async def open_server(settings: Settings, secrets: Secrets, dsn: str, *, alone: bool) -> AsyncIterator[Context]:
-    """A server that takes calls, until the block is left; then it drains, within `drain_seconds`.
+    """Run a server inside the `async with` block. On exit the server drains, within `drain_seconds`.
 
-    `alone`: no other server can be alive on this database, so what was live is taken up without waiting for leases.
+    The yielded context is ready: the database is migrated, the rooms of dead servers are adopted and both ports accept.
+    `alone` states that no other server uses this database, so that rooms are adopted without waiting for leases to end.
+    Drains on cancellation as well; the drain itself is shielded, with a deadline.
     Raises ListenError, StorageUnavailable, MigrationError.
     """
     with (
@@ -50,8 +52,8 @@ async def open_server(settings: Settings, secrets: Secrets, dsn: str, *, alone: 
                 async with trio.open_nursery() as sockets_nursery:
                     await sockets_nursery.start(
                         context.faults.keep_started, "keys", context.verifier.run
-                    )  # keys first, or early callers are turned away
-                    _open_doors(context, sockets_nursery, http, websocket)
+                    )  # the signing keys come first: without them every early token would be refused
+                    _start_listeners(context, sockets_nursery, http, websocket)
                     try:
                         yield context
                     finally:
@@ -62,7 +64,10 @@ async def open_server(settings: Settings, secrets: Secrets, dsn: str, *, alone: 
                         context.actor.abandon()
 
 
-def _open_doors(context: Context, lifecycle: trio.Nursery, http: ListeningSockets, websocket: ListeningSockets) -> None:
+def _start_listeners(
+    context: Context, lifecycle: trio.Nursery, http: ListeningSockets, websocket: ListeningSockets
+) -> None:
+    """Start the websocket listener, the HTTP server and the heartbeat in this nursery."""
     settings = context.settings.websocket
     context.http_port, context.websocket_port = http.port, websocket.port
     limits = ConnectionLimits(settings.connections, *context.settings.counted_by_address)
@@ -76,30 +81,36 @@ def _open_doors(context: Context, lifecycle: trio.Nursery, http: ListeningSocket
     )
     lifecycle.start_soon(listener.run, lifecycle)
     lifecycle.start_soon(serve_http, context, http)
-    pulse = partial(run_heartbeat, context.sessions, settings.presence_seconds, context.faults, context.clock.stalls)
-    lifecycle.start_soon(context.faults.keep_running, "heartbeat", pulse)
+    heartbeat = partial(
+        run_heartbeat, context.sessions, settings.presence_seconds, context.faults, context.clock.stalls
+    )
+    lifecycle.start_soon(context.faults.keep_running, "heartbeat", heartbeat)
 
 
 async def _drain(context: Context) -> None:
-    """Take no more calls, let what is in flight commit, tell the clients, and let go of the rooms."""
+    """Refuse new calls, stop the rooms, commit the postings in flight, close the connections, release the lease.
+
+    The commits may take `drain_seconds` without the time that is reserved for the Close frames.
+    """
     context.draining = True
     log.info("server.draining", rooms=len(context.registry), connections=context.sessions.connected)
     settings = context.settings
     ends_at = trio.current_time() + settings.server.drain_seconds
-    goodbye_seconds = min(settings.websocket.close_seconds, settings.server.drain_seconds / 2)
-    with trio.CancelScope(shield=True, deadline=ends_at - goodbye_seconds) as booking:
+    close_seconds = min(settings.websocket.close_seconds, settings.server.drain_seconds / 2)
+    with trio.CancelScope(shield=True, deadline=ends_at - close_seconds) as committing:
         await context.registry.drain()
         context.actor.close()
         await context.actor.finished.wait()
-    if booking.cancelled_caught:
+    if committing.cancelled_caught:
         log.warning("server.drained_in_part", rooms=len(context.registry), postings=context.actor.waiting)
-    with trio.CancelScope(shield=True, deadline=ends_at):  # books that do not answer keep no client from its goodbye
+    with trio.CancelScope(shield=True, deadline=ends_at):  # close the clients even if the database is away
         await context.sessions.close_all(CloseCode.DRAINING, "shutting down")
         await _release_lease(context)
         await context.payments.aclose()
 
 
 async def _release_lease(context: Context) -> None:
+    """Give the lease back, so that other servers need not wait for its end; a failure is logged and costs only time."""
     try:
         await context.lease.release()
     except (StorageUnavailable, StatementRefused):

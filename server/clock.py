@@ -1,4 +1,4 @@
-"""One room's time: UTC in microseconds that never steps, however the machine's own clock is set meanwhile."""
+"""The time of rooms: UTC in microseconds that never steps, even if the machine's wall clock is set meanwhile."""
 
 import time
 
@@ -7,10 +7,11 @@ from server.observability.stall_detector import StallWatch
 
 
 class Clock:
-    """Reads the wall clock once, and counts on from there by the time of a stall watch, which is monotonic.
+    """A wall clock that advances with the monotonic time of a stall watch.
 
-    Each reading of the time is a look of the watch: nothing is stamped, and nothing falls due, past a stall that was
-    not noticed.
+    The offset between the two is read once, and again only by `follow`.
+    Each reading also lets the stall watch detect a stall, so that no input is stamped, and no deadline passes, after a
+    stall that was not detected.
     """
 
     __slots__ = ("_ahead", "stalls")
@@ -20,31 +21,32 @@ class Clock:
         self._ahead = time.time() - self.stalls.look()
 
     def fork(self) -> "Clock":
-        """A clock for one room: the same time now, and never set again."""
+        """A clock for one room: it shows the same time, and a later `follow` of this clock does not change it."""
         other = Clock(self.stalls)
         other._ahead = self._ahead
         return other
 
     def follow(self) -> None:
-        """Read the wall clock anew: two clocks drift apart by a second in a day. Rooms keep the one they have."""
+        """Read the wall clock again, since the two drift apart by a second a day. Forked clocks are not changed."""
         self._ahead = time.time() - self.stalls.look()
 
     def now(self) -> Instant:
+        """The present time, in microseconds of UTC."""
         return self.at(self.stalls.look())
 
     def at(self, time_of_watch: float) -> Instant:
-        """The moment at a time of the stall watch."""
+        """The UTC instant of a time (in seconds) of the stall watch."""
         return int((time_of_watch + self._ahead) * 1_000_000)
 
     def at_trio(self, time_of_trio: float) -> Instant:
-        """The moment at a time of trio's clock, if the machine was not suspended since."""
+        """The UTC instant of a time of trio's clock; right if the machine has not been suspended since that time."""
         return self.at(time_of_trio + self.stalls.suspended)
 
     def fell_in_stall(self, at: Instant) -> bool:
-        """Whether that moment was in the last stall, which is over."""
+        """Whether an instant lies in the last stall that has ended."""
         last = self.stalls.last
         return last is not None and self.at(last.began) <= at <= self.at(last.over)
 
     def trio_time(self, at: Instant) -> float:
-        """When that moment comes, by trio's clock."""
+        """The time of trio's clock at which an instant is reached."""
         return at / 1_000_000 - self._ahead - self.stalls.suspended

@@ -1,4 +1,4 @@
-"""What the floors share: who needs a neighbour finds it here."""
+"""Composition root: builds and holds the services of one server."""
 
 import trio
 
@@ -38,7 +38,11 @@ from storage.rooms.leases import Leases
 
 
 class Context:
-    """Built once, from the ground up; whoever is named later may know who is named before."""
+    """The services of one server, built once at its start. A service may use only those that are built before it.
+
+    Holds two facts that change: `draining` is set when the server refuses new calls, and the two ports are set when the
+    sockets listen.
+    """
 
     def __init__(self, settings: Settings, secrets: Secrets, postgres: Postgres, rooms_nursery: trio.Nursery) -> None:
         self.settings = settings
@@ -55,7 +59,7 @@ class Context:
         self.postgres = postgres
         self.time_zones = TimeZones(postgres)
         self.leases = Leases(postgres, new_uuid(), settings.server.lease_seconds)
-        # who is here
+        # users and sessions
         self.user_cache = UserCache(postgres)
         self.sessions = Sessions(settings.websocket)
         self.wallet_events = WalletEvents(self.metrics, self.sessions, self.faults)
@@ -102,7 +106,7 @@ class Context:
             registry, lifecycle, self.call_rooms, self.stream_rooms, self.faults, settings.server.restarts
         )
         self.orphans = Orphans(self.leases, self.adoption, is_draining=lambda: self.draining)
-        # what people want of rooms
+        # commands and access
         self.ice = IceServers(settings.media, secrets.turn_secret, self.clock)
         self.absent_rooms = AbsentRooms(self.leases)
         self.call_commands = CallCommands(postgres, registry, self.absent_rooms)
@@ -112,7 +116,7 @@ class Context:
         )
         self.bans = Bans(postgres, registry, self.sessions, self.clock)
         self.authenticator = Authenticator(self.verifier, postgres, self.user_cache, self.bans, self.clock)
-        # money from outside, and back
+        # payments and payouts
         self.payouts = Payouts(postgres, self.actor, settings.payouts)
         self.payments = PaymentService(
             postgres,

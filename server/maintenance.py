@@ -1,4 +1,4 @@
-"""What a server does every few seconds beside its rooms: each kind of work in a task of its own."""
+"""Periodic work of a server beside its rooms: each kind of work has its own task and its own interval."""
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -21,20 +21,23 @@ from storage.rooms.call_creation import forget_old_keys
 from storage.rooms.leases import Checkpoint
 from storage.rooms.tickets import checkpoint_presence
 
-SLICES = 5  # a checkpoint period's rooms are stored in as many parts, so that no block waits long for the fence
-TURN = 0.9  # of a checkpoint period, in which all rooms are stored: the rest is for rounds that are slow
-LEAST_PAUSE = 0.5  # of a period, after a round that took longer than that
-BANS_SECONDS = 0.5  # a ban made on another server is noticed within a second (CONTRACT §7)
-STARTS_SECONDS = 0.5  # a creator who goes live on another server waits for it; a round costs one small query
-REFUNDS_SECONDS = 5.0  # of blocks that a server stopped before it gave back; a round without any costs one small query
-ADOPTION_SECONDS = 1.0  # from the end of a lease to the claim; a round without orphans costs two small queries
+SLICES = 5  # parts in which a period's checkpoints are stored, so that no block waits long for the write lock
+TURN = 0.9  # share of a checkpoint period in which all rooms are stored; the rest is reserve for slow rounds
+LEAST_PAUSE = 0.5  # share of the interval that is waited even after a round that took longer than the interval
+BANS_SECONDS = 0.5  # a ban made on another server applies within a second (CONTRACT §7)
+STARTS_SECONDS = 0.5  # a creator who goes live on another server waits for this round, which costs one small query
+REFUNDS_SECONDS = 5.0  # retries refunds that a stopped server left over; a round without any costs one small query
+ADOPTION_SECONDS = 1.0  # the longest time from the end of a lease to the claim; an idle round costs two small queries
 CLOCK_SECONDS = 600
-FULL_LOOK_CLOCKS = 36  # six hours: what cycles may leak in so long on a server that is never without a call
+FULL_LOOK_CLOCKS = 36  # rounds of CLOCK_SECONDS, six hours: collects reference cycles also if a call is always live
 log = structlog.get_logger(__name__)
 
 
 async def run_maintenance(context: Context) -> None:
-    """Until cancelled. With the database away nothing is lost: the next round stores what is true then."""
+    """Run all periodic work until cancelled.
+
+    A round that fails because the database is out of reach loses nothing: the next round stores the state of its time.
+    """
     checkpoint_seconds = context.settings.server.checkpoint_seconds
     rounds: tuple[tuple[float, Callable[[], Awaitable[object]]], ...] = (
         (TURN * checkpoint_seconds / SLICES, _Checkpoints(context).store_next),
@@ -43,8 +46,8 @@ async def run_maintenance(context: Context) -> None:
         (STARTS_SECONDS, lambda: decline_for_starts(context.postgres, context.registry)),
         (REFUNDS_SECONDS, lambda: give_back_due(context.postgres, context.actor)),
         (ADOPTION_SECONDS, lambda: context.orphans.adopt()),
-        (0, context.tickets.next_round),  # which waits itself
-        (CLOCK_SECONDS, _Tidying(context).tidy),
+        (0, context.tickets.next_round),  # next_round itself waits until there is work
+        (CLOCK_SECONDS, _Cleanup(context).run_round),
     )
     async with trio.open_nursery() as nursery:
         for seconds, work in rounds:
@@ -52,9 +55,10 @@ async def run_maintenance(context: Context) -> None:
 
 
 async def repeat(faults: Faults, seconds: float, work: Callable[[], Awaitable[object]]) -> None:
-    """A round every so many seconds, however long each takes; until cancelled.
+    """Call `work` every `seconds` until cancelled.
 
-    A round that raises is skipped, and costs the other kinds of work nothing.
+    The rounds are scheduled from the start, so a slow round does not delay the next one by its own duration.
+    A round that raises is counted as a fault and skipped; the next round runs as usual.
     """
     due_at = trio.current_time()
     while True:
@@ -65,14 +69,14 @@ async def repeat(faults: Faults, seconds: float, work: Callable[[], Awaitable[ob
 
 
 class _Checkpoints:
-    """Stores how far the running clocks are, a fifth of the rooms at a time."""
+    """Stores the active time of all running meters and host presence of streams, a fifth of the rooms at a time."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
         self._slice = 0
 
     async def store_next(self) -> None:
-        """Raises StorageUnavailable, or StatementRefused."""
+        """Store the next slice of the rooms. Raises StorageUnavailable, or StatementRefused."""
         self._slice = (self._slice + 1) % SLICES
         rooms = self._rooms()
         await self._context.leases.checkpoint(
@@ -93,7 +97,7 @@ class _Checkpoints:
         )
 
     def _rooms(self) -> list[LiveRoom]:
-        """Not those that have yet to take notice of a stall: their clocks show time for which nobody is billed."""
+        """The rooms of this slice, without those that have yet to handle a stall: their meters count unbilled time."""
         return [
             room
             for room in self._context.registry
@@ -101,14 +105,15 @@ class _Checkpoints:
         ]
 
 
-class _Tidying:
-    """What is due every ten minutes."""
+class _Cleanup:
+    """The work that is due every CLOCK_SECONDS: set the clock, delete old rows, and sometimes collect garbage."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
         self._rounds = 0
 
-    async def tidy(self) -> None:
+    async def run_round(self) -> None:
+        """Run one round. Memory is tidied if no room is live, or every FULL_LOOK_CLOCKS rounds."""
         self._rounds += 1
         self._context.clock.follow()
         await tidy_database(self._context)
@@ -117,7 +122,10 @@ class _Tidying:
 
 
 async def tidy_database(context: Context) -> None:
-    """Forget old rows, keep sums, end old checkouts, give tokens back. What fails is put off, and nothing else is."""
+    """Delete old rows, update totals, expire old checkouts and return the tokens of rejected payouts.
+
+    A part that fails is logged and waits for the next round; the other parts still run.
+    """
     postgres = context.postgres
     parts: dict[str, Callable[[], Awaitable[object]]] = {
         "old_keys": partial(forget_old_keys, postgres),

@@ -1,4 +1,4 @@
-"""One shape for every no: RFC 9457, with the older clients' fields kept on top level (CONTRACT §2)."""
+"""Every error has one shape: RFC 9457, with the fields that older clients read at the top level (CONTRACT §2)."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from domain.refusals import Refusal
 
 
 def problem(refusal: Refusal) -> dict[str, Any]:
-    """The fields that HTTP answers and websocket errors share."""
+    """The fields of a refusal that HTTP problem bodies and websocket `error` messages share."""
     return {
         "title": refusal.code.title,
         "status": refusal.code.status,

@@ -1,4 +1,4 @@
-"""Who hears of what happens in a room: its members, and the overlays that look on, each with events of their own."""
+"""The audiences of a room, its members and its overlays; each has its own events with its own sequence numbers."""
 
 from collections.abc import Callable, Iterator
 
@@ -7,11 +7,11 @@ from domain.protocol.events import RoomClosed, SequencedEvent
 from domain.room.effects import Audience
 from server.broadcast.fanout import Fanout
 
-MOVED, SERVER_FAULT = "moved", "server_fault"  # why a room closed that its rules did not end
+MOVED, SERVER_FAULT = "moved", "server_fault"  # reasons of `room:closed` for a room that its rules did not end
 
 
 class Audiences:
-    """A fan-out for each audience of one room."""
+    """Holds the fan-out of each audience of one room, and applies an operation to one or to all of them."""
 
     def __init__(self, channel: str, make: Callable[[], Fanout]) -> None:
         self._channel = channel
@@ -24,36 +24,37 @@ class Audiences:
         return iter(self._fanouts.values())
 
     def begin(self, epoch: int) -> None:
-        """The room has a new epoch: all events are numbered anew."""
+        """Start a new epoch: sequence numbers begin at 1 again, in all audiences."""
         for fanout in self:
             fanout.begin(epoch)
 
     def publish(self, event: SequencedEvent, audience: Audience) -> None:
-        """With the next flush."""
+        """Queue an event for one audience; the next `flush` sends it."""
         self._fanouts[audience].publish(event)
 
     @property
     def has_unflushed(self) -> bool:
-        """Somebody has not been told yet what was published."""
+        """Whether an event was published and not flushed yet."""
         return any(fanout.has_unflushed for fanout in self)
 
     def flush(self) -> None:
+        """Send everything that was published, in all audiences."""
         for fanout in self:
             fanout.flush()
 
     def discard(self) -> None:
-        """Forget what was published and not flushed."""
+        """Drop what was published and not flushed, as if it had never been published."""
         for fanout in self:
             fanout.discard()
 
     def close(self, at: Instant, reason: str) -> None:
-        """Tell everybody that the room is over here, by no decision of its rules; they may join again."""
+        """Send `room:closed` to everybody and remove all members; they may join the room again."""
         for fanout in self:
             seq = fanout.last_seq + 1
             fanout.publish(RoomClosed(channel=self._channel, seq=seq, at=rfc3339(at), reason=reason))
             fanout.clear()
 
     def clear(self) -> None:
-        """Nobody is told anything more."""
+        """Remove all members of all audiences; nobody receives later events."""
         for fanout in self:
             fanout.clear()

@@ -1,4 +1,7 @@
-"""Bytes to messages and back, in both subprotocols; frames of the server are not masked, so one serves all members."""
+"""Encodes events and decodes commands in both subprotocols.
+
+A server's frame is not masked (RFC 6455 §5.1), so the same bytes can be sent to all members.
+"""
 
 from collections.abc import Iterable
 from enum import Enum
@@ -12,11 +15,11 @@ from server.broadcast.read_msgpack import read_msgpack
 from server.broadcast.value_faults import INT64_MAX, INT64_MIN, MAX_DEPTH, Fault, Reading, Undecodable, cut
 
 CLOSE_REASON_BYTES = 123  # RFC 6455 §5.5: a control frame carries at most 125, two of them the code
-ROOT = "message"  # the name in `errors` of a fault that no single field has
+ROOT = "message"  # the `field` in `errors` of a fault of the message as a whole
 
 
 class Misfit(Exception):
-    """The message is decodable, but is no command of ours; `ref` is there if the client gave one."""
+    """The message can be decoded but is no known command. `ref` is the command's own, or None if it has none."""
 
     def __init__(self, faults: list[Fault], ref: str | None) -> None:
         super().__init__("; ".join(f"{field} {reason}" for field, reason in faults))
@@ -25,23 +28,23 @@ class Misfit(Exception):
 
 
 class Encoding(Enum):
-    """A subprotocol: how its messages are written."""
+    """A websocket subprotocol, named as in Sec-WebSocket-Protocol."""
 
     JSON = "halfminute.v1.json"
     MSGPACK = "halfminute.v1.msgpack"
 
     def frame(self, event: Any) -> bytes:
-        """An event as one websocket frame, ready for the socket."""
+        """Encode an event as one complete websocket frame."""
         if self is Encoding.JSON:
             return _frame(_TEXT, _to_json(event))
         return _frame(_BINARY, _to_msgpack(event))
 
     def decode(self, message: str | bytes) -> AnyCommand:
-        """A command, in which every value can be written again in both subprotocols.
+        """Decode a command whose values can be encoded again in both subprotocols.
 
-        Refused by name, in whatever field they are: keys that occur twice or are not text, integers past 64 bits,
-        numbers that are not finite, halves of surrogate pairs, nests deeper than MAX_DEPTH and extension types.
-        Raises Undecodable, or Misfit with what is wrong.
+        Refused with the name of the field: duplicate keys, keys that are not text, integers past 64 bits, numbers that
+        are not finite, unpaired surrogates, nesting deeper than MAX_DEPTH and extension types.
+        Raises Undecodable for bytes that are no value, and Misfit with the faults of the value.
         """
         if isinstance(message, str) is not (self is Encoding.JSON):
             raise Undecodable
@@ -61,13 +64,14 @@ class Encoding(Enum):
 
 
 def _read(message: str | bytes) -> Reading:
-    """Strictly, and slowly. Raises Undecodable."""
+    """Read a message with the strict reader, which finds every fault and is slow. Raises Undecodable."""
     if isinstance(message, str):
         return read_json(message, ROOT, nul_is_fault=False)
     return read_msgpack(message, ROOT)
 
 
 def _ref_of(value: Any) -> str | None:
+    """The `ref` of a refused command, if it is one that a sound command could have."""
     ref = value.get("ref") if isinstance(value, dict) else None
     try:
         fits: str = msgspec.convert(ref, Ref)
@@ -77,19 +81,22 @@ def _ref_of(value: Any) -> str | None:
 
 
 def _named(text: str) -> Fault:
-    """msgspec's "Expected `int` - at `$.amountTokens`" as a field and a reason."""
+    """Split msgspec's "Expected `int` - at `$.amountTokens`" into the field and the reason."""
     reason, _, place = text.rpartition(" - at `$") if " - at `$" in text else (text, "", "")
     return cut(place.rstrip("`").lstrip(".") or ROOT), cut(reason)
 
 
-QUICK_BYTES = 32_768  # of MessagePack; each may be an empty map, for which 72 are allocated. Usual frames have fewer.
+QUICK_BYTES = 32_768  # of MessagePack: each byte may be an empty map, which takes 72 bytes of memory
 
-# A quick look at every frame. It may doubt a frame that is sound, which is then read strictly; it never trusts one that
-# is not. msgspec alone would take the last of two equal keys.
+# A quick check of every frame. It may reject a sound frame, which is then read strictly; it never accepts a faulty one.
+# msgspec alone would silently keep the last of two equal keys.
 
 
 def _json_looks_sound(message: str) -> bool:
-    """Each string in a text has two quotes: with fewer strings in its value than in the text, some key came twice."""
+    """Whether a JSON text needs no strict reading.
+
+    Each string has two quotes, so a value with fewer strings than its text has a duplicate key.
+    """
     try:
         value = _json_value.decode(message)
         quotes = message.count('"')
@@ -101,7 +108,10 @@ def _json_looks_sound(message: str) -> bool:
 
 
 def _msgpack_looks_sound(message: bytes) -> bool:
-    """msgspec writes nothing longer than it was: if its value is shorter than the message, some key came twice."""
+    """Whether a MessagePack message needs no strict reading.
+
+    msgspec encodes in the shortest form, so a value that encodes to fewer bytes than the message may have lost a key.
+    """
     if len(message) > QUICK_BYTES:
         return False
     try:
@@ -115,11 +125,11 @@ def _msgpack_looks_sound(message: bytes) -> bool:
 
 
 class _Doubt(Exception):
-    pass
+    """The quick check cannot accept the value."""
 
 
 def _strings_in(value: dict[Any, Any] | list[Any], depth: int) -> int:
-    """How many strings there are in a value, keys included. Raises _Doubt for what may be refused."""
+    """The number of strings in a value, keys included. Raises _Doubt for a value that may have to be refused."""
     if depth > MAX_DEPTH:
         raise _Doubt
     found = 0
@@ -140,7 +150,7 @@ def _strings_in(value: dict[Any, Any] | list[Any], depth: int) -> int:
         elif kind is dict or kind is list:
             found += _strings_in(each, depth + 1)
         elif each is not None and kind is not bool and kind is not bytes:
-            raise _Doubt  # a float may be infinite, or be longer now than it was in the message; or an extension type
+            raise _Doubt  # a float, which may be infinite or encode to more bytes than before; or an extension type
     return found
 
 
@@ -155,7 +165,7 @@ _msgpack_value = msgspec.msgpack.Decoder()
 
 
 def close_frame(code: int, reason: str = "") -> bytes:
-    """A Close frame (RFC 6455 §5.5.1)."""
+    """A Close frame (RFC 6455 §5.5.1); the reason is cut at CLOSE_REASON_BYTES of UTF-8."""
     return _frame(_CLOSE, code.to_bytes(2, "big") + reason.encode()[:CLOSE_REASON_BYTES])
 
 

@@ -1,4 +1,4 @@
-"""A room's events to all its members, each encoded once, in one order, and nobody waits for anybody."""
+"""Sends a room's events to all its members: each event is encoded once, and no member delays another one."""
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -13,26 +13,26 @@ from server.broadcast.codec import Encoding
 from server.broadcast.history import Broadcast, History
 from server.broadcast.send_queue import SendQueue, push_to_each
 
-AT_ONCE = 1024  # members of one subprotocol that are served before others run: 5 ms
+AT_ONCE = 1024  # members of one subprotocol that are served before other tasks run: 5 ms
 
-Spawn = Callable[[Callable[[], Awaitable[None]], Callable[[], None]], None]  # work, and what follows if it raises
+Spawn = Callable[[Callable[[], Awaitable[None]], Callable[[], None]], None]  # the work, and what to call if it raises
 
 
 class Outlet(Protocol):
-    """A connection, as far as a broadcast needs it."""
+    """The part of a connection that a broadcast needs: its subprotocol and its send queue."""
 
     encoding: Encoding
     send_queue: SendQueue
 
 
 class _Members:
-    """Who is reached in one subprotocol, in parts that are served at once."""
+    """The connected members of one subprotocol, in parts of AT_ONCE."""
 
     __slots__ = ("_parts", "send_queues")
 
     def __init__(self) -> None:
         self.send_queues: dict[MemberId, SendQueue] = {}
-        self._parts: list[list[SendQueue]] | None = None  # None: somebody came or went since they were last asked for
+        self._parts: list[list[SendQueue]] | None = None  # None: to be built again, as the members changed
 
     def add(self, member_id: MemberId, send_queue: SendQueue) -> None:
         self.send_queues[member_id] = send_queue
@@ -50,31 +50,34 @@ class _Members:
 
 
 class Reachable(Protocol):
-    """A session: `connection` is the connection that it is reached through, None while it has lost it."""
+    """The part of a session that a fan-out needs. `connection` is None while the session has no connection."""
 
     @property
     def connection(self) -> Outlet | None: ...
 
     def is_member_of(self, fanout: "Fanout") -> bool:
-        """It has a seat among these members, and has not left since."""
+        """Whether the session is a member of this audience, or asked to become one, and has not left since."""
         ...
 
 
 class Fanout:
-    """The members of one room, and how to reach them; it outlives a crash of the room.
+    """Owns the members of one audience of a room and the order in which they receive events; survives a room's crash.
 
-    What is published between two flushes leaves as one write. A flush to few members is done when it returns; with
-    more, a task of its own goes on, and whatever follows, joins and leavings included, stands in line behind it.
+    Events that are published between two flushes go out as one write. A flush to at most AT_ONCE members of each
+    subprotocol is complete when it returns. A larger one continues in a task of its own, and every later flush, join
+    and removal is queued behind it, so that all members see one order.
     """
 
     def __init__(
         self, sessions: Mapping[MemberId, Reachable], history: History, spawn: Spawn, fail: Callable[[], None]
     ) -> None:
-        """`fail` crashes the room: some members have not been sent an event, and never will be."""
+        """`fail` crashes the room, which then restarts; it is called if some members missed an event for good."""
         self._sessions = sessions
         self._members = {encoding: _Members() for encoding in Encoding}
-        self._admitted: dict[MemberId, None] = {}  # by the room itself: nobody else is owed anything
-        self._away: set[MemberId] = set()  # of these, who has no connection: they are told when they are back
+        self._admitted: dict[MemberId, None] = {}  # by the room; others receive no events
+        self._away: set[MemberId] = (
+            set()
+        )  # admitted members without a connection; they receive what they missed when they resume
         self._history = history
         self._spawn = spawn
         self._fail = fail
@@ -82,22 +85,23 @@ class Fanout:
         self._steps: deque[Iterator[None]] = deque()  # the first is under way
 
     def begin(self, epoch: int) -> None:
-        """The room has a new epoch: its events are numbered anew, and nobody is owed any of before."""
+        """Start a new epoch: events are numbered from 1, and nobody can resume from an event of the old epoch."""
         self._history.begin(epoch)
         self._admitted.clear()
         self._away.clear()
 
     @property
     def last_seq(self) -> int:
+        """The number of the latest event that was published; 0 before the first one of an epoch."""
         return self._history.last_seq
 
     @property
     def has_unflushed(self) -> bool:
-        """Something was published that is not flushed yet."""
+        """Whether an event was published and not flushed yet."""
         return bool(self._published)
 
     def publish(self, event: SequencedEvent) -> None:
-        """To all who are members now, with the next flush."""
+        """Add an event to the history; the next flush sends it to the members of that time."""
         broadcast = Broadcast(event)
         self._history.add(broadcast)
         self._published.append(broadcast)
@@ -109,26 +113,30 @@ class Fanout:
             self._take(self._sending(published))
 
     def discard(self) -> None:
-        """Forget what was published since the last flush: the room had another owner by then."""
+        """Drop what was published since the last flush, since the room had another owner by then."""
         if self._published:
             self._history.forget(self._published)
             self._published = []
 
     def add(self, member_id: MemberId) -> None:
-        """A member from the next event on."""
+        """Admit a member; it receives every event from the next one on."""
         self.flush()
         self._admitted[member_id] = None
         self._away.discard(member_id)
         self._take_in(member_id, [])
 
     def remove(self, member_id: MemberId) -> None:
+        """Remove a member, after it was sent what is published already. Idempotent."""
         self.flush()
         self._admitted.pop(member_id, None)
         self._away.discard(member_id)
         self._take(self._removing(member_id))
 
     def clear(self) -> list[MemberId]:
-        """Nobody is told anything more; returns who was a member. Who is away hears the rest when they are back."""
+        """Stop sending to everybody, and return the members that were connected.
+
+        Members without a connection still receive what they missed when they resume.
+        """
         self.flush()
         was = self.members()
         for member_id in {
@@ -139,33 +147,36 @@ class Fanout:
         return was
 
     def is_admitted(self, member_id: MemberId) -> bool:
-        """The room has let this member in."""
+        """Whether the room admitted this member, connected or not."""
         return member_id in self._admitted
 
     def members(self) -> list[MemberId]:
-        """Who is reached now, or will be once the steps that wait are done."""
+        """The admitted members with a connection, including those whose queued steps are not done yet."""
         return [member_id for member_id in self._admitted if member_id not in self._away]
 
     def suspend(self, member_id: MemberId) -> None:
-        """This member lost its connection, and stays a member. Who was never admitted stays a stranger."""
+        """Stop sending to a member that lost its connection; it stays admitted. Ignored for others."""
         if member_id in self._admitted:
             self.flush()
             self._away.add(member_id)
             self._take(self._removing(member_id))
 
     def missed(self, member_id: MemberId, epoch: int, seq: int) -> list[Broadcast] | None:
-        """What a member that was away has missed since that event; None if some of it is gone, or it is no member."""
+        """The events after number `seq` of `epoch` that a suspended member missed.
+
+        None if some of them are not kept any more, or if this is no suspended member.
+        """
         self.flush()
         return self._history.since(epoch, seq) if member_id in self._away else None
 
     def resume(self, member_id: MemberId, missed: list[Broadcast]) -> None:
-        """It is back: it hears what it missed, and then all that follows."""
+        """Send a suspended member what it missed, and then all later events, over its new connection."""
         self._away.discard(member_id)
         self._take_in(member_id, missed)
 
     def _take_in(self, member_id: MemberId, missed: list[Broadcast]) -> None:
         session = self._sessions.get(member_id)
-        # A session that left, or was resumed, since it asked to join must not hear the room in its newer connection.
+        # A session that left, or was resumed, after it asked to join must not receive events in its newer connection.
         if session is not None and session.connection is not None and session.is_member_of(self):
             self._take(self._adding(member_id, session.connection, missed))
 
@@ -186,7 +197,7 @@ class Fanout:
         self._steps.clear()
         self._fail()
 
-    # Steps: each yields where others may run
+    # Steps: each is a generator that yields where other tasks may run
 
     def _sending(self, published: list[Broadcast]) -> Iterator[None]:
         for encoding, members in self._members.items():
@@ -217,7 +228,7 @@ _OVER = object()
 
 
 def send_to_all(outlets: Sequence[Outlet], event: msgspec.Struct) -> None:
-    """Encode once a subprotocol that is spoken, and push."""
+    """Push an event to these connections; it is encoded once for each subprotocol among them. Never waits."""
     frames: dict[Encoding, bytes] = {}
     for outlet in outlets:
         frame = frames.get(outlet.encoding)

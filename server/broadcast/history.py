@@ -1,4 +1,4 @@
-"""What the members of a room were told lately, for those who lost their connection meanwhile."""
+"""A room's recent events, kept for members that lose their connection and resume their session."""
 
 from collections import deque
 
@@ -9,7 +9,7 @@ from server.broadcast.codec import Encoding
 
 
 class Broadcast:
-    """One event of a room, encoded at most once a subprotocol, however many hear it and whenever."""
+    """One sequenced event of a room. It is encoded at most once for each subprotocol."""
 
     __slots__ = ("_event", "_frames", "published_at", "seq")
 
@@ -20,6 +20,7 @@ class Broadcast:
         self.published_at = trio.current_time()
 
     def frame(self, encoding: Encoding) -> bytes:
+        """The event as a websocket frame of this subprotocol; encoded at the first call."""
         frame = self._frames.get(encoding)
         if frame is None:
             frame = self._frames[encoding] = encoding.frame(self._event)
@@ -27,7 +28,7 @@ class Broadcast:
 
 
 class History:
-    """A room's latest broadcasts: those of `keep_seconds`, and at most `limit`."""
+    """The latest events of a room: those of the last `keep_seconds`, and at most `limit` of them."""
 
     __slots__ = ("_epoch", "_keep_seconds", "_kept", "last_seq")
 
@@ -37,12 +38,13 @@ class History:
         self.begin(0)
 
     def begin(self, epoch: int) -> None:
-        """Number anew."""
+        """Start a new epoch: drop all events; the next event has number 1."""
         self._kept.clear()
         self._epoch = epoch
         self.last_seq = 0
 
     def add(self, broadcast: Broadcast) -> None:
+        """Keep an event, and drop those that are too old."""
         too_old = broadcast.published_at - self._keep_seconds
         while self._kept and self._kept[0].published_at < too_old:
             self._kept.popleft()
@@ -50,13 +52,16 @@ class History:
         self.last_seq = broadcast.seq
 
     def forget(self, latest: list[Broadcast]) -> None:
-        """The latest, which nobody was sent, never were; the next event has the number of the first of them."""
+        """Remove the latest events, which were not sent; the next event takes the number of the first of them."""
         for _ in range(min(len(latest), len(self._kept))):
             self._kept.pop()
         self.last_seq = latest[0].seq - 1
 
     def since(self, epoch: int, seq: int) -> list[Broadcast] | None:
-        """All that came after number `seq` of an epoch; None if some of it is gone, or that number was never given."""
+        """The events after number `seq` of this epoch.
+
+        None if some of them are dropped already, if the epoch is another one, or if `seq` was never given.
+        """
         missed = self.last_seq - seq
         if epoch != self._epoch or not 0 <= missed <= len(self._kept) or seq < 0:
             return None

@@ -1,4 +1,4 @@
-"""Strict JSON: the value of a text together with everything in it that is refused by name. One pass, linear."""
+"""Strict JSON reader: returns the value of a text and every fault in it, in one pass and in linear time."""
 
 import json
 import re
@@ -17,20 +17,20 @@ from server.broadcast.value_faults import (
     value_faults,
 )
 
-# Each costs up to three microseconds. The 16 KiB that a signal may have hold fewer.
+# Each container takes up to three microseconds. A signal, which has 16 KiB, holds fewer.
 CONTAINERS_MAX = 8_192
 TOO_MANY = f"has more than {CONTAINERS_MAX} lists and objects"
-DIGITS = 20  # an integer with more characters is past 64 bits whatever it says
+DIGITS = 20  # an integer with more characters is past 64 bits
 
-# A whole string, also one that never ends, or a run of brackets. Possessive, so that nothing is tried twice.
+# A whole string, terminated or not, or a run of brackets. Possessive quantifiers, so that matching takes linear time.
 _TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[{]++|[\]}]++', re.DOTALL)
 
 
 def read_json(text: str, root: str, *, nul_is_fault: bool) -> Reading:
-    """The value of a JSON text, and its faults. Raises Undecodable if it is no JSON.
+    """Read a JSON text: its value, and its faults. Raises Undecodable if it is not JSON.
 
-    Of a text that is nested too deep, or has more than CONTAINERS_MAX lists and objects, only the outermost value is
-    decoded, with null for each list and object in it; in the latter case only as far as it was read.
+    If the text is nested too deep, or has more than CONTAINERS_MAX lists and objects, only the outermost value is
+    decoded, with null for each list and object in it; in the latter case only its beginning.
     """
     if text.count("[") + text.count("{") > MAX_DEPTH:
         outline = _outline(text)
@@ -42,7 +42,7 @@ def read_json(text: str, root: str, *, nul_is_fault: bool) -> Reading:
 
 
 class _Parse:
-    """One run of the standard library's parser; it collects what cannot be seen in the value any more."""
+    """One run of the standard library's parser. It collects the faults that the resulting value does not show."""
 
     def __init__(self, root: str) -> None:
         self.faults: list[Fault] = []
@@ -84,14 +84,17 @@ _CLOSING = {"{": "}", "[": "]"}
 
 
 class _Outline(NamedTuple):
-    """A text with null for each value that is inside another's value; and why no more of it is to be decoded."""
+    """A text with null in place of each nested container, and the fault for which the rest is not decoded."""
 
     text: str
     fault: str | None
 
 
 def _outline(text: str) -> _Outline:
-    """Raises Undecodable if brackets do not match. Past CONTAINERS_MAX lists and objects the rest is not read."""
+    """Make the outline of a text. Raises Undecodable if brackets do not match.
+
+    Reading stops after CONTAINERS_MAX lists and objects.
+    """
     depth = deepest = containers = begin = 0
     kept: list[str] = []
     for token in _TOKEN.finditer(text):

@@ -1,7 +1,7 @@
-"""Strict MessagePack: the value of some bytes together with everything in it that is refused by name. One pass, linear.
+"""Strict MessagePack reader: returns the value of a message and every fault in it, in one pass and in linear time.
 
-Slower than msgspec and used only where msgspec's own reading leaves a doubt: msgspec takes the last of two equal keys,
-reads timestamps as dates, and stops at a nest without a word about the rest.
+It is slower than msgspec, and used only for messages that msgspec does not read strictly: msgspec keeps the last of two
+equal keys, reads timestamps as dates, and stops at deep nesting without a report of the rest.
 """
 
 import math
@@ -39,18 +39,17 @@ _SIZED = {
     **{0xDC + i: (2 << i, "list") for i in range(2)},
     **{0xDE + i: (2 << i, "map") for i in range(2)},
 }
-# Keys among them. Each costs a microsecond or two, and up to 270 bytes. The 16 KiB of JSON that a signal may have hold
-# two thirds as many.
+# Keys included. Each value takes up to two microseconds and 270 bytes. A signal, which has 16 KiB of JSON, holds two
+# thirds as many.
 VALUES_MAX = 12_288
 TOO_MANY = f"has more than {VALUES_MAX} values"
 _FIXED_EXTENSIONS = {0xD4 + i: 1 << i for i in range(5)}
 
 
 def read_msgpack(data: bytes, root: str) -> Reading:
-    """The value of a MessagePack message, and its faults. Raises Undecodable if it is none.
+    """Read a MessagePack message: its value, and its faults. Raises Undecodable if it is not MessagePack.
 
-    A value that is nested too deep, and a key that is not text, are skipped. Of a message with more than VALUES_MAX
-    values the rest is not read.
+    A value that is nested too deep and a key that is not text are skipped. Reading stops after VALUES_MAX values.
     """
     reader = _Reader(data, root)
     try:
@@ -63,7 +62,7 @@ def read_msgpack(data: bytes, root: str) -> Reading:
 
 
 class _TooManyValues(Exception):
-    """The rest is not read."""
+    """The message has more than VALUES_MAX values; reading stops."""
 
 
 class _Reader:
@@ -76,7 +75,7 @@ class _Reader:
         self._root = root
 
     def value(self, path: str, depth: int) -> Any:
-        """The value that begins here; `depth` is that of a container if it is one."""
+        """Read the value at the present position; `depth` is the level it has if it is a container."""
         kind, given = self._head()
         match kind:
             case "list" | "map" if depth > MAX_DEPTH:
@@ -105,14 +104,14 @@ class _Reader:
                 self._skip(key * (2 if kind == "map" else 1) if kind in ("list", "map") else 0)
                 self._skip(1)
                 continue
-            place = key if path == self._root else cut(f"{path}.{key}")
+            field = key if path == self._root else cut(f"{path}.{key}")
             if key in fields:
-                self._note(place, TWICE)
-            fields[key] = self.value(place, depth + 1)
+                self._note(field, TWICE)
+            fields[key] = self.value(field, depth + 1)
         return fields
 
     def _head(self) -> tuple[str, Any]:
-        """The kind of what begins here with its content; of lists and maps the number of their entries."""
+        """Read the next type byte: the kind of value and its content, or the number of entries of a list or map."""
         self._values += 1
         if self._values > VALUES_MAX:
             raise _TooManyValues
@@ -139,7 +138,7 @@ class _Reader:
         match kind:
             case "list" | "map":
                 if size * (2 if kind == "map" else 1) > len(self._data) - self.at:
-                    raise Undecodable  # each entry has a byte at least: nothing is begun that cannot be there
+                    raise Undecodable  # each entry has at least one byte: refuse a length that the message cannot hold
                 return kind, size
             case "extension":
                 return kind, self._bytes(1 + size)[:0]
@@ -151,10 +150,12 @@ class _Reader:
         return kind, self._bytes(size)
 
     def _skip(self, values: int) -> None:
-        """Pass over so many values, however deep they are."""
+        """Skip this number of values, without recursion."""
         data, size = self._data, len(self._data)
         while values > 0:
-            if self.at < size and data[self.at] & 0xF0 == 0x90:  # short lists: a nest that is all depth is made of them
+            if (
+                self.at < size and data[self.at] & 0xF0 == 0x90
+            ):  # a short path for lists of up to 15 entries: deep nesting is made of them
                 values += (data[self.at] & 0x0F) - 1
                 self.at += 1
                 continue

@@ -1,4 +1,4 @@
-"""Where the answer to a command goes: back over the websocket with its `ref`, or to a waiting HTTP request."""
+"""Destinations of the answer to a command: a websocket, with the command's `ref`, or a waiting HTTP request."""
 
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -21,7 +21,7 @@ NOT_RECALLED = Refusal(Code.INTERNAL, "Something went wrong on our side; the sam
 
 
 class SocketReply:
-    """Answers one command of one connection."""
+    """Sends the answer to one command over the connection that the command came from."""
 
     __slots__ = ("_outlet", "_ref")
 
@@ -47,7 +47,10 @@ class SocketReply:
 
 
 class JoinReply(SocketReply):
-    """Answers a join: what a member needs to reach the others is theirs alone, and so no matter of the room's."""
+    """Sends the answer to a join, with the ICE servers of the joining user.
+
+    The room does not know them: they contain a TURN password of this user.
+    """
 
     __slots__ = ("_ice_servers",)
 
@@ -62,7 +65,10 @@ class JoinReply(SocketReply):
 
 
 class AdmissionReply:
-    """Answers a join: an admitted session takes its seat, a refused one gives it up."""
+    """Passes on the answer to a join, and updates the session's membership first.
+
+    `take` is called if the room admitted the session, `abandon` if it refused it.
+    """
 
     def __init__(self, reply: Reply, take: Callable[[], None], abandon: Callable[[], None]) -> None:
         self._reply = reply
@@ -78,10 +84,14 @@ class AdmissionReply:
 
 
 class KeyedReply:
-    """Answers a command that moves tokens under a key: before it is refused, the key is asked what it did before."""
+    """Passes on the answer to a command with an idempotency key.
+
+    Before a refusal is sent, the key is looked up: an earlier command with this key may have succeeded, and is then
+    answered with its outcome.
+    """
 
     def __init__(self, reply: Reply, recall: Callable[[Refusal], Awaitable[Result]], spawn: Spawn) -> None:
-        """`recall` may raise; the command is then answered INTERNAL, or STORAGE_UNAVAILABLE with the database away."""
+        """`recall` looks the key up. If it raises, the answer is INTERNAL, or STORAGE_UNAVAILABLE."""
         self._reply = reply
         self._recall = recall
         self._spawn = spawn
@@ -101,7 +111,7 @@ class KeyedReply:
 
 
 class WaitingReply:
-    """Answers a task that waits for it."""
+    """Hands the answer to a task that waits for it."""
 
     def __init__(self) -> None:
         self._answered = trio.Event()
@@ -112,7 +122,7 @@ class WaitingReply:
         self._answered.set()
 
     async def wait(self, seconds: float) -> Result:
-        """The answer, or STORAGE_UNAVAILABLE if none comes in time; what was asked may happen all the same."""
+        """Wait for the answer; STORAGE_UNAVAILABLE after `seconds`. The command may still be carried out."""
         with trio.move_on_after(seconds):
             await self._answered.wait()
         return self._result

@@ -1,4 +1,4 @@
-"""One connection's bytes: an ordered, bounded way out that never waits, and the way in."""
+"""The byte stream of one connection: a bounded, ordered send queue that never waits, and the receiving side."""
 
 import contextlib
 import socket
@@ -10,17 +10,18 @@ from server.broadcast.codec import close_frame
 from server.close_codes import CloseCode
 
 CLOSE = b"\x88"  # how a Close frame begins (RFC 6455 §5.2)
-JOINED_BYTES = 16_384  # written at a time of frames that wait: small ones, each in a packet of its own, take far longer
-BUSY_SECONDS = 0.02  # between two tries to read while somebody else waits to
-LEFT_BYTES = 65_536  # read at a time, of what nobody will handle
+JOINED_BYTES = 16_384  # of waiting frames that are written together: one packet for each small frame would be slow
+BUSY_SECONDS = 0.02  # between two attempts to read while another task waits for the same socket
+LEFT_BYTES = 65_536  # read at a time, of input that is discarded
 
 
 class SendQueue(trio.abc.Stream):
-    """The stream that trio-websocket speaks through, and the box into which broadcasts are pushed: one order for both.
+    """The stream that trio-websocket writes to, and the queue of broadcasts, so that both leave in one order.
 
-    A frame is offered to the kernel at once; what the kernel refuses waits here, and a writer is started for it.
-    Over `limit` bytes the reader is too slow: frames not begun are dropped, the begun one is finished, Close 4001
-    follows, and the connection is aborted if that is not out after `close_seconds`. Nothing follows a Close frame.
+    A frame is offered to the kernel at once. Bytes that the kernel refuses wait here, and a writer task is started.
+    If more than `limit` bytes wait, the client reads too slowly: frames that are not begun are dropped, the begun one
+    is finished, Close 4001 follows, and the connection is aborted if the client does not hang up in `close_seconds`.
+    Nothing follows a Close frame.
     """
 
     __slots__ = (
@@ -43,46 +44,48 @@ class SendQueue(trio.abc.Stream):
     def __init__(self, sock: socket.socket, nursery: trio.Nursery, *, limit: int, close_seconds: float) -> None:
         self._sock = sock
         self._send = sock.send
-        self._accept: Callable[[bytes], int] = self._send  # who gets the next frame: the kernel, `_keep`, or `_swallow`
+        self._accept: Callable[[bytes], int] = (
+            self._send
+        )  # the next frame goes to the kernel, to `_keep`, or to `_discard_frame`
         self._nursery = nursery
         self._limit = limit
         self._close_seconds = close_seconds
-        self._waiting: list[bytes] = []  # an empty deque would be the largest thing that an idle connection has
+        self._waiting: list[bytes] = []  # an empty deque would be the largest object of an idle connection
         self._waiting_bytes = 0
-        self._begun = False  # the first waiting frame is out in part
+        self._begun = False  # the first waiting frame is sent in part
         self._closing = False
         self._leaving = False
-        self._drained: trio.Event | None = None  # for who closes: nothing waits any more
+        self._drained: trio.Event | None = None  # set once nothing waits any more; made by `aclose`
         self.closed = trio.Event()
         self.received_at = trio.current_time()  # when the peer's last byte came in
 
     def push(self, frame: bytes) -> None:
-        """Send a frame, after those pushed before. Never waits and never fails: a broken connection swallows it."""
+        """Send a frame after those that were pushed before. Never waits; a broken connection discards the frame."""
         push_to_each((self,), frame)
 
     def fileno(self) -> int | None:
-        """The socket's number; None once nobody reads it any more."""
+        """The socket's file descriptor; None once its input is not handled any more."""
         return None if self.closed.is_set() or self._closing or self._leaving else self._sock.fileno()
 
     @property
     def closing(self) -> bool:
-        """A Close frame is on its way, or was sent."""
+        """Whether a Close frame was queued or sent."""
         return self._closing
 
     @property
     def over(self) -> bool:
-        """The connection is closed or about to be: the peer has sent a Close frame or hung up, or we have."""
+        """Whether either side has closed the connection or begun to."""
         return self._closing or self._leaving or self.closed.is_set()
 
     def _wait(self, frame: bytes, begun: bool) -> None:
-        """The kernel takes no more for now: this one, or the rest of it, and those that follow are kept."""
+        """Queue this frame, or the rest of it, and later ones, since the kernel's buffer is full."""
         self._begun = begun
         self._accept = self._keep
         self._keep(frame)
         self._nursery.start_soon(self._write_waiting)
 
     def _keep(self, frame: bytes) -> int:
-        """Behind those that wait; in place of the kernel, so it answers as `send` does."""
+        """Queue a frame. Stands in for `socket.send`, so it returns the number of bytes that it accepted."""
         if self._waiting_bytes + len(frame) > self._limit and self._waiting:
             self._drop_slow_reader()
         else:
@@ -91,10 +94,10 @@ class SendQueue(trio.abc.Stream):
         return len(frame)
 
     def close(self, code: int, reason: str = "") -> None:
-        """Say goodbye after what waits; abort if the peer has not hung up after `close_seconds`."""
+        """Queue a Close frame behind what waits; abort if the peer has not hung up after `close_seconds`."""
         if not self._closing and not self.closed.is_set():
             self.push(close_frame(code, reason))
-            self._closing, self._accept = True, _swallow
+            self._closing, self._accept = True, _discard_frame
             self._nursery.start_soon(self._abort_later)
 
     def _drop_slow_reader(self) -> None:
@@ -102,7 +105,7 @@ class SendQueue(trio.abc.Stream):
         self._waiting.clear()
         self._waiting.extend([*kept, close_frame(CloseCode.SLOW_CONSUMER, "slow consumer")])
         self._waiting_bytes = sum(map(len, self._waiting))
-        self._closing, self._accept = True, _swallow
+        self._closing, self._accept = True, _discard_frame
         self._nursery.start_soon(self._abort_later)
 
     async def _write_waiting(self) -> None:
@@ -115,8 +118,8 @@ class SendQueue(trio.abc.Stream):
         self._note_drained()
 
     def _write_some(self) -> None:
-        """As much of the first frames as the kernel takes now."""
-        if self.closed.is_set():  # since the kernel said that it takes some
+        """Send as much of the waiting frames as the kernel accepts now."""
+        if self.closed.is_set():  # while the writer waited for the kernel
             return
         try:
             sent = self._send(self._first_bytes())
@@ -128,7 +131,7 @@ class SendQueue(trio.abc.Stream):
         self._note_sent(sent)
 
     def _first_bytes(self) -> bytes:
-        """Of as many frames as have JOINED_BYTES, or of all."""
+        """The next frames joined, until they have JOINED_BYTES."""
         size = count = 0
         while count < len(self._waiting) and size < JOINED_BYTES:
             size += len(self._waiting[count])
@@ -156,30 +159,35 @@ class SendQueue(trio.abc.Stream):
         self.abort()
 
     def abort(self) -> None:
-        """Close the socket now; whoever waits for it is woken."""
+        """Close the socket at once and wake every task that waits for it. Idempotent."""
         if not self.closed.is_set():
             self.closed.set()
-            self._accept = _swallow
+            self._accept = _discard_frame
             self._waiting.clear()
             self._note_drained()
             trio.lowlevel.notify_closing(self._sock)
             self._sock.close()
 
-    # The stream, as trio-websocket wants it
+    # The interface of trio.abc.Stream, for trio-websocket
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """A control frame of the library's own, or its handshake."""
+        """Send a control frame of trio-websocket, or its handshake. Raises BrokenResourceError once closed."""
         if self.closed.is_set():
             raise trio.BrokenResourceError
         self.push(bytes(data))
         if data[:1] == CLOSE:
-            self._closing, self._accept = True, _swallow
+            self._closing, self._accept = True, _discard_frame
         await trio.lowlevel.checkpoint()
 
     async def wait_send_all_might_not_block(self) -> None:
+        """Return at once: `send_all` never blocks."""
         await trio.lowlevel.checkpoint()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """Receive what arrived, at most `max_bytes`; empty at the end of the input.
+
+        Raises ClosedResourceError once this side has closed, BrokenResourceError if the connection broke.
+        """
         if self._leaving:
             raise trio.ClosedResourceError
         return await self._read(max_bytes or 4096)
@@ -196,26 +204,29 @@ class SendQueue(trio.abc.Stream):
                 raise trio.BrokenResourceError from error
             else:
                 self.received_at = trio.current_time()
-                await trio.lowlevel.checkpoint()  # a flood from one peer lets others run, too
+                await trio.lowlevel.checkpoint()  # a peer that floods must not keep other tasks from running
                 return data
 
     async def aclose(self) -> None:
-        """The library is done with the connection: let what waits out, and close when the peer has hung up, too."""
+        """Send what waits, shut down the sending side, wait for the peer to hang up, and close.
+
+        Takes at most `close_seconds`. If it is cancelled, the socket is closed at once.
+        """
         if self._leaving:
             await self.closed.wait()
             return
         self._leaving = True
         try:
             with trio.move_on_after(self._close_seconds):
-                await self._take_leave()
+                await self._finish()
         finally:
             self.abort()
 
-    async def _take_leave(self) -> None:
-        """Let what waits out, and read to the end meanwhile.
+    async def _finish(self) -> None:
+        """Send what waits, and read the input to its end meanwhile.
 
-        The kernel would answer what is unread with a reset, and that can overtake our Close. Of a peer whose bytes
-        nobody takes it does not even take the acknowledgements, so that our own bytes would not leave.
+        If input were left unread, the kernel would answer it with a reset, which can overtake our Close frame. With a
+        full receive buffer it also drops the peer's acknowledgements, so that our own bytes would not be sent.
         """
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._discard)
@@ -224,7 +235,9 @@ class SendQueue(trio.abc.Stream):
                 await self._drained.wait()
             with contextlib.suppress(OSError):
                 self._sock.shutdown(socket.SHUT_WR)
-                trio.lowlevel.notify_closing(self._sock)  # from here on nobody else reads
+                trio.lowlevel.notify_closing(
+                    self._sock
+                )  # wakes the library's reader: only this task reads from here on
 
     async def _discard(self) -> None:
         """Read and drop all bytes until the peer hangs up."""
@@ -239,7 +252,7 @@ class SendQueue(trio.abc.Stream):
                 return
 
     async def _wait_readable(self) -> None:
-        """Or a little, while the library's reader still waits for the same; or until anybody is woken by a close."""
+        """Wait for input. Sleep for BUSY_SECONDS instead while the library's reader waits for the same socket."""
         try:
             await trio.lowlevel.wait_readable(self._sock)
         except trio.BusyResourceError:
@@ -248,14 +261,14 @@ class SendQueue(trio.abc.Stream):
             await trio.lowlevel.checkpoint()
 
 
-_swallow = len  # who is going, or gone: every frame is taken whole, and nothing becomes of it
+_discard_frame = len  # sink of a closing connection: reports every frame as sent and discards it
 
 
 def push_to_each(send_queues: Iterable[SendQueue], frame: bytes) -> None:
-    """As `push` into each: a method called for each member would be a tenth of what a broadcast costs."""
+    """Push one frame into each queue; a method call for each would add a tenth to the cost of a broadcast."""
     size = len(frame)
     for send_queue in send_queues:
-        accept = send_queue._accept  # in two steps: Python 3.11 is slow to call what a slot holds
+        accept = send_queue._accept  # in two steps, since Python 3.11 calls a slot's value slowly
         try:
             taken = accept(frame)
         except BlockingIOError:

@@ -1,6 +1,6 @@
-"""The rules that every value from a client must meet, in JSON and in MessagePack, whatever field it is in.
+"""The rules that every value from a client must meet, in JSON and in MessagePack, in any field.
 
-A fault is a pair of the place (`data.x[0]`) and the reason. Both are cut at MAX_FAULT_CHARACTERS, and at most
+A fault is a pair of the field's path (`data.x[0]`) and the reason. Both are cut at MAX_FAULT_CHARACTERS, and at most
 MAX_FAULTS are collected, so that the answer to a bad value is bounded however large the value is.
 """
 
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 Fault = tuple[str, str]
 
-MAX_DEPTH = 32  # no message of ours has five levels, and code that walks through a value must not exhaust the stack
+MAX_DEPTH = 32  # our messages have at most four levels; recursion through a value must not exhaust the stack
 MAX_FAULTS = 20  # CONTRACT §2
 MAX_FAULT_CHARACTERS = 200  # CONTRACT §2
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1  # what PostgreSQL and most clients can hold
@@ -26,36 +26,36 @@ EXTENSION = "is a MessagePack extension type"
 
 
 class Undecodable(Exception):
-    """The bytes are no JSON, or no MessagePack, at all."""
+    """The bytes are not JSON, or not MessagePack, at all."""
 
 
 class Reading(NamedTuple):
-    """A decoded value and its faults; with a fault in it, the value serves only to find a `ref` for the refusal."""
+    """A decoded value and its faults. A value with faults is used only to find the `ref` for the refusal."""
 
     value: Any
     faults: list[Fault]
 
 
 def cut(text: str) -> str:
-    """At most MAX_FAULT_CHARACTERS characters, without anything that UTF-8 cannot encode."""
+    """Shorten a text to MAX_FAULT_CHARACTERS, and replace characters that UTF-8 cannot encode."""
     short = text if len(text) <= MAX_FAULT_CHARACTERS else text[: MAX_FAULT_CHARACTERS - 1] + "…"
     return short.encode(errors="replace").decode()
 
 
 def value_faults(value: Any, root: str, *, nul_is_fault: bool) -> list[Fault]:
-    """The faults of a decoded value that is at most MAX_DEPTH deep; linear in its size.
+    """The faults of a decoded value that is at most MAX_DEPTH deep, in time linear in its size.
 
-    `root` names the value itself in faults that no single field has.
+    `root` is the field name of faults that belong to the value as a whole.
     """
     walk = _Walk(root, nul_is_fault)
     walk.check(value, None)
     return walk.faults
 
 
-class _Place(NamedTuple):
-    """Where a value is, as a chain to the root; written out only if there is a fault."""
+class _Path(NamedTuple):
+    """The path of a value as a chain to the root; it is written as text only for a fault."""
 
-    outer: "_Place | None"
+    outer: "_Path | None"
     key: str | int
 
 
@@ -65,26 +65,26 @@ class _Walk:
         self._nul_is_fault = nul_is_fault
         self.faults: list[Fault] = []
 
-    def check(self, value: Any, place: _Place | None) -> None:
+    def check(self, value: Any, path: _Path | None) -> None:
         kind = type(value)
         if kind is dict:
             for key, inner in value.items():
                 if (reason := self._text_fault(key)) is not None:
                     self._note(self._root, reason)
-                self._check_inner(inner, place, key)
+                self._check_inner(inner, path, key)
         elif kind is list:
             for i, inner in enumerate(value):
-                self._check_inner(inner, place, i)
+                self._check_inner(inner, path, i)
         elif (reason := self._leaf_fault(value)) is not None:
-            self._note(self._root if place is None else _written(place), reason)
+            self._note(self._root if path is None else _written(path), reason)
 
-    def _check_inner(self, value: Any, place: _Place | None, key: str | int) -> None:
+    def _check_inner(self, value: Any, path: _Path | None, key: str | int) -> None:
         if len(self.faults) >= MAX_FAULTS:
             return
         if type(value) is dict or type(value) is list:
-            self.check(value, _Place(place, key))
+            self.check(value, _Path(path, key))
         elif (reason := self._leaf_fault(value)) is not None:
-            self._note(_written(_Place(place, key)), reason)
+            self._note(_written(_Path(path, key)), reason)
 
     def _leaf_fault(self, value: Any) -> str | None:
         kind = type(value)
@@ -107,10 +107,10 @@ class _Walk:
             self.faults.append(fault)
 
 
-def _written(place: _Place) -> str:
-    """`data.x[0].y`."""
+def _written(path: _Path) -> str:
+    """The path as text, such as `data.x[0].y`."""
     keys: list[str | int] = []
-    at: _Place | None = place
+    at: _Path | None = path
     while at is not None:
         keys.append(at.key if isinstance(at.key, int) else at.key[:MAX_FAULT_CHARACTERS])
         at = at.outer
