@@ -118,7 +118,7 @@ RESOURCES = (
         "sessions of one user",
         "websocket.sessions_per_user",
         "server/sessions/directory.py",
-        "tests/server/sessions/test_session_places.py::test_only_who_uses_all_their_sessions_is_refused",
+        "tests/server/sessions/test_session_places.py::test_a_user_is_refused_only_if_all_their_sessions_are_in_use",
     ),
     Resource(
         "rooms of one session",
@@ -244,7 +244,7 @@ RESOURCES = (
         "seconds that a session is kept without a connection",
         "websocket.session_seconds",
         "server/sessions/directory.py",
-        "tests/server/sessions/test_resume.py::test_a_session_waits_for_so_long_and_not_longer",
+        "tests/server/sessions/test_resume.py::test_a_session_can_be_resumed_for_so_long_and_not_longer",
     ),
     Resource(
         "bytes of a body",
@@ -360,7 +360,7 @@ RESOURCES = (
         "events of one room that are kept for members who come back",
         "rooms.history_events",
         "server/broadcast/history.py",
-        "tests/server/sessions/test_resume.py::test_what_is_too_old_is_lost_and_never_told_in_part",
+        "tests/server/sessions/test_resume.py::test_events_that_are_too_old_are_lost_and_never_sent_in_part",
     ),
 )
 

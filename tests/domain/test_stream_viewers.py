@@ -67,7 +67,7 @@ def test_a_block_that_falls_due_in_the_grace_is_not_charged_before_its_payer_is_
     assert story.blocks(FAN) == 2
 
 
-def test_who_hides_between_resumes_is_billed_for_the_grace_each_time() -> None:
+def test_a_viewer_who_hides_between_resumes_is_billed_for_the_grace_each_time() -> None:
     """Each time they are heard for 5 ms, and away for 110 s: the media could flow for as long as nobody stops them."""
     story = StreamStory().watch(FAN)
     for _ in range(6):

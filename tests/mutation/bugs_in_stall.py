@@ -13,7 +13,7 @@ RULES, IN_INBOX, PROCESS = (
     "tests/server/rooms/test_inbox.py",
     "tests/server/rooms/test_stall.py",
 )
-THROWN_OUT = f"{PROCESS}::test_nobody_is_thrown_out_because_the_server_stood_still"
+THROWN_OUT = f"{PROCESS}::test_no_session_is_closed_because_the_server_was_stopped"
 
 IN_STALL = (
     Bug(
@@ -21,7 +21,7 @@ IN_STALL = (
         "nothing falls due before what arrived in a stall of the process was read",
         "a process that was stopped bills what people ended meanwhile",
         (Edit(STALL, "if self._runs and self.began is None:", "if False:"),),
-        f"{PROCESS}::test_who_ends_or_leaves_while_the_server_stands_still_pays_nothing_for_it[8.0]",
+        f"{PROCESS}::test_ending_or_leaving_while_the_server_is_stopped_costs_nothing_for_the_stall[8.0]",
         'assert blocks <= ended["blocks"]',
         "blocks of the stall are charged to people who had left",
     ),
@@ -30,7 +30,7 @@ IN_STALL = (
         "… and counts as arrived when the stall began",
         "what fell due in the stall is charged before the hang-up that arrived in it",
         (Edit(INBOX, "max(self._clock.at(began), self._made_at)", "now"),),
-        f"{IN_INBOX}::test_what_arrived_in_a_stall_is_handled_before_the_block_that_fell_due_in_it",
+        f"{IN_INBOX}::test_an_input_that_arrived_in_a_stall_is_handled_before_the_block_that_fell_due_in_it",
         "AssertionError",
         "the hang-up is stamped with the end of the stall",
     ),
@@ -39,7 +39,7 @@ IN_STALL = (
         "what starts a clock counts from the end of the stall",
         "a fan who resumes in a stall is billed for all of it",
         (Edit(INBOX, "if self._stall_order.is_late(given.given):", "if False:"),),
-        f"{IN_INBOX}::test_what_starts_a_clock_in_a_stall_counts_from_its_end_and_what_depends_on_it_too",
+        f"{IN_INBOX}::test_a_clock_that_starts_in_a_stall_counts_from_its_end_with_its_dependents",
         "AssertionError",
         "the resume is stamped with the beginning of the stall",
     ),
@@ -48,7 +48,7 @@ IN_STALL = (
         "a machine that was suspended has stalled",
         "after a suspension blocks fall due before anything is read",
         (Edit(STALL, "if slept > STALL_SECONDS:", "if False:"),),
-        f"{IN_INBOX}::test_a_machine_that_was_suspended_has_stalled_though_the_monotonic_clock_stood",
+        f"{IN_INBOX}::test_a_suspended_machine_has_stalled_though_the_monotonic_clock_stood_still",
         "AssertionError",
         "no stall is open",
     ),

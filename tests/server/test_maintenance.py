@@ -1,4 +1,4 @@
-"""Periodic work comes when it is due, however long a round takes."""
+"""Periodic work runs when it is due, however long a round takes."""
 
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -13,7 +13,7 @@ from server.observability.metrics import Metrics
 
 
 async def moments(rounds: int, seconds: float, work: Callable[[], Awaitable[None]]) -> list[float]:
-    """When so many rounds began, counted from the beginning."""
+    """Return when so many rounds started, counted from the first."""
     began, times = trio.current_time(), list[float]()
 
     async def note() -> None:

@@ -1,4 +1,4 @@
-"""A call's clock as its parties see it: pauses, absences, budgets and prices, on a clock that is moved by hand."""
+"""A call's clock as its parties see it: pauses, absences, budgets and prices, on a clock that is advanced by hand."""
 
 import time
 from collections.abc import AsyncIterator
@@ -28,7 +28,7 @@ def by_hand(mock_clock: trio.testing.MockClock) -> trio.testing.MockClock:
 
 
 class Talk:
-    """A call whose first block is paid, on a clock that stands until it is passed."""
+    """A call whose first block is paid, on a clock that stands still until the test advances it."""
 
     def __init__(self, context: Context, clock: trio.testing.MockClock, fan: Phone, creator: Phone) -> None:
         self.context, self.fan, self.creator = context, fan, creator
@@ -61,12 +61,12 @@ class Talk:
         return fields
 
     async def ended(self, phone: Phone | None = None) -> tuple[str, int]:
-        """The reason, and the number of blocks."""
+        """Return the reason and the number of blocks."""
         event = await in_thread((phone or self.creator).wait_for, "call:ended")
         return event["reason"], event["blocks"]
 
     async def stored(self) -> float:
-        """The active time in the database, in seconds."""
+        """Return the active time in the database, in seconds."""
         rows = await self.context.postgres.fetch("SELECT active_us FROM meters WHERE room_id = $1", UUID(self.call_id))
         return float(rows[0]["active_us"]) / 1_000_000
 
@@ -100,7 +100,7 @@ async def test_hand_pauses_of_one_party_add_up_and_end_the_call(dsn: str, by_han
         assert (await talk.ended(talk.fan))[0] == "pause_limit"
 
 
-async def test_a_fan_who_runs_low_in_a_pause_has_no_deadline_until_it_is_over(
+async def test_a_fan_with_low_funds_has_no_deadline_until_the_pause_is_over(
     dsn: str, by_hand: trio.testing.MockClock
 ) -> None:
     async with talking(by_hand, dsn) as talk:
@@ -118,7 +118,7 @@ async def test_a_fan_who_runs_low_in_a_pause_has_no_deadline_until_it_is_over(
 # Absences
 
 
-async def test_a_fan_who_leaves_has_not_hung_up_and_the_clock_runs_on_for_the_grace(
+async def test_the_clock_runs_on_for_the_grace_when_a_fan_leaves_without_hanging_up(
     dsn: str, by_hand: trio.testing.MockClock
 ) -> None:
     async with talking(by_hand, dsn) as talk:
@@ -182,10 +182,10 @@ async def test_a_creator_whose_session_has_no_connection_is_absent_at_once_and_r
         await in_thread(lambda: talk.fan.wait_for("block:charged", blockNo=2))
 
 
-async def test_a_creator_who_is_there_only_around_each_block_is_paid_for_the_moments_alone(
+async def test_a_creator_who_is_present_only_around_each_block_is_paid_for_that_time_alone(
     dsn: str, by_hand: trio.testing.MockClock
 ) -> None:
-    """Away right after each charge, and back shortly before the next block would be due."""
+    """The creator leaves right after each charge, and returns shortly before the next block would be due."""
     async with talking(by_hand, dsn) as talk:
         for _ in range(4):
             await talk.wait(0.2)
@@ -237,7 +237,7 @@ async def test_a_call_ends_before_the_block_that_would_pass_its_budget(
         assert await in_thread(talk.fan.balance) == 1000 - 2 * BLOCK
 
 
-async def test_exact_blocks_of_no_price_are_booked_with_no_tokens(dsn: str) -> None:
+async def test_exact_blocks_with_a_price_of_zero_are_booked_with_no_tokens(dsn: str) -> None:
     async with running_server(dsn, settings(block_rounding="exact")) as context:
         fan, creator = await add_fan(context, 5), await add_creator(context, 2)
         async with online(context, fan) as fans, online(context, creator) as creators:

@@ -1,4 +1,4 @@
-"""Two phones hold a real call over real sockets; books, events and balances agree."""
+"""Two phones hold a real call over real sockets; ledger, events and balances agree."""
 
 from uuid import UUID
 
@@ -41,7 +41,7 @@ def _talk_for_three_blocks(fans: Phone, creators: Phone) -> str:
     return str(ring["callId"])
 
 
-async def test_who_connects_while_it_rings_hears_it_ring(context: Context) -> None:
+async def test_a_session_that_connects_while_it_rings_receives_the_ringing(context: Context) -> None:
     fan, creator = await add_fan(context, 100), await add_creator(context, 60)
     async with online(context, fan) as fans, online(context, creator) as creators:
         await trio.to_thread.run_sync(lambda: fans.http.post("/calls/init", json={"creatorId": str(creators.user_id)}))

@@ -1,4 +1,4 @@
-"""A room's postings go to the books in order, one list at a time, and each gets one receipt."""
+"""A room's postings are committed in order, one list at a time, and each gets one receipt."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,8 +20,11 @@ from storage.ledger.actor import Deliver
 ROOM, FAN = RoomId(uuid4()), UserId(uuid4())
 
 
-class SlowBooks:
-    """Full books: whoever posts waits until `land` is called. They remember what they were given."""
+class SlowLedger:
+    """A full ledger: a posting waits until `land` is called.
+
+    It records the postings that it was given.
+    """
 
     def __init__(self) -> None:
         self.lists: list[list[int | None]] = []
@@ -57,14 +60,14 @@ class SlowBooks:
         raise AssertionError("nobody asked for it")
 
     async def land(self) -> None:
-        """What is under way is booked, and everything that follows from it has happened."""
+        """Commit what is under way, and wait until everything that follows from it has happened."""
         assert self._under_way is not None, "nothing is under way"
         self._under_way.set()
         await wait_all_tasks_blocked()
 
 
-class QuickBooks(SlowBooks):
-    """Books with room for everything; `land` says when a list is booked."""
+class QuickLedger(SlowLedger):
+    """A ledger with room for everything; `land` returns when a list is booked."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -98,8 +101,8 @@ def given(inbox: Inbox) -> list[Any]:
     return [waiting.given for waiting in inbox.take_all()]
 
 
-async def test_what_gathers_during_a_commit_goes_as_one_list() -> None:
-    books, inbox = SlowBooks(), Inbox(Clock(), RoomTimers(), 10)
+async def test_postings_that_wait_during_a_commit_go_as_one_list() -> None:
+    books, inbox = SlowLedger(), Inbox(Clock(), RoomTimers(), 10)
     committer = Committer(books, inbox)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(committer.run)
@@ -114,8 +117,8 @@ async def test_what_gathers_during_a_commit_goes_as_one_list() -> None:
     assert [receipt.posting.block_no for receipt in receipts] == [1, 2, 3]
 
 
-async def test_what_is_withdrawn_comes_back_after_what_was_in_flight() -> None:
-    books, inbox = SlowBooks(), Inbox(Clock(), RoomTimers(), 10)
+async def test_withdrawn_postings_come_back_after_the_commit_in_flight() -> None:
+    books, inbox = SlowLedger(), Inbox(Clock(), RoomTimers(), 10)
     committer = Committer(books, inbox)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(committer.run)
@@ -132,7 +135,7 @@ async def test_what_is_withdrawn_comes_back_after_what_was_in_flight() -> None:
 
 
 async def test_only_the_latest_record_is_stored_and_after_the_postings() -> None:
-    books, inbox = SlowBooks(), Inbox(Clock(), RoomTimers(), 10)
+    books, inbox = SlowLedger(), Inbox(Clock(), RoomTimers(), 10)
     committer = Committer(books, inbox)
     records = [CallRecord(status="active"), CallRecord(status="paused"), CallRecord(status="ended")]
     async with trio.open_nursery() as nursery:
@@ -150,8 +153,8 @@ async def test_only_the_latest_record_is_stored_and_after_the_postings() -> None
     assert given(inbox)[1:] == [inputs.Saved(records[1]), inputs.Fenced()]
 
 
-async def test_postings_alone_are_handed_over_at_once_and_what_gathers_follows_as_one_list() -> None:
-    books, inbox = QuickBooks(), Inbox(Clock(), RoomTimers(), 10)
+async def test_postings_alone_are_handed_over_at_once_and_later_ones_follow_as_one_list() -> None:
+    books, inbox = QuickLedger(), Inbox(Clock(), RoomTimers(), 10)
     committer = Committer(books, inbox)
     for block_no in (1, 2, 3):
         committer.post(block(block_no))
@@ -163,8 +166,8 @@ async def test_postings_alone_are_handed_over_at_once_and_what_gathers_follows_a
     assert [receipt.posting.block_no for receipt in receipts] == [1, 2, 3]
 
 
-async def test_a_record_waits_for_what_was_handed_over() -> None:
-    books, inbox = QuickBooks(), Inbox(Clock(), RoomTimers(), 10)
+async def test_a_record_waits_for_the_postings_that_were_handed_over() -> None:
+    books, inbox = QuickLedger(), Inbox(Clock(), RoomTimers(), 10)
     committer = Committer(books, inbox)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(committer.run)
@@ -177,8 +180,8 @@ async def test_a_record_waits_for_what_was_handed_over() -> None:
         nursery.cancel_scope.cancel()
 
 
-async def test_blocks_are_given_back_once_those_under_way_are_booked() -> None:
-    books, inbox = QuickBooks(), Inbox(Clock(), RoomTimers(), 10)
+async def test_blocks_are_refunded_once_those_under_way_are_booked() -> None:
+    books, inbox = QuickLedger(), Inbox(Clock(), RoomTimers(), 10)
     committer = Committer(books, inbox)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(committer.run)
@@ -194,7 +197,7 @@ async def test_blocks_are_given_back_once_those_under_way_are_booked() -> None:
 
 
 async def test_receipts_for_a_room_that_left_reach_nobody() -> None:
-    books, inbox = QuickBooks(), Inbox(Clock(), RoomTimers(), 10)
+    books, inbox = QuickLedger(), Inbox(Clock(), RoomTimers(), 10)
     committer = Committer(books, inbox)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(committer.run)
@@ -206,7 +209,7 @@ async def test_receipts_for_a_room_that_left_reach_nobody() -> None:
 
 
 async def test_a_refund_follows_the_record_that_says_why() -> None:
-    books, inbox = QuickBooks(), Inbox(Clock(), RoomTimers(), 10)
+    books, inbox = QuickLedger(), Inbox(Clock(), RoomTimers(), 10)
     committer = Committer(books, inbox)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(committer.run)
@@ -218,7 +221,7 @@ async def test_a_refund_follows_the_record_that_says_why() -> None:
 
 
 async def test_a_record_that_a_later_owner_refuses_takes_its_refunds_with_it() -> None:
-    books, inbox = QuickBooks(), Inbox(Clock(), RoomTimers(), 10)
+    books, inbox = QuickLedger(), Inbox(Clock(), RoomTimers(), 10)
     committer = Committer(books, inbox)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(committer.run)
@@ -231,7 +234,7 @@ async def test_a_record_that_a_later_owner_refuses_takes_its_refunds_with_it() -
 
 
 async def test_a_room_whose_refunds_and_releases_are_refused_has_a_later_owner() -> None:
-    class LaterOwner(SlowBooks):
+    class LaterOwner(SlowLedger):
         async def refund_blocks(self, blocks: Sequence[PostingKey]) -> bool:
             return False
 

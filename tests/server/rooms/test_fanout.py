@@ -1,4 +1,4 @@
-"""Every member hears each event once and in order, however members come, go and come back between the broadcasts."""
+"""Every member receives each event once and in order, however members join, leave and resume between the broadcasts."""
 
 import random
 import socket
@@ -21,12 +21,13 @@ from server.broadcast.send_queue import SendQueue
 EPOCH = 3
 
 
-class FakeLine:
-    """A connection whose socket keeps what is sent while it is open."""
+class FakeConnection:
+    """A connection whose socket keeps the bytes that are sent while it is open."""
 
     def __init__(self, encoding: Encoding) -> None:
         self.encoding = encoding
-        sock, nursery = cast(socket.socket, self), cast(trio.Nursery, None)  # it takes everything: nothing waits
+        # The socket accepts everything: nothing waits.
+        sock, nursery = cast(socket.socket, self), cast(trio.Nursery, None)
         self.send_queue = SendQueue(sock, nursery, limit=0, close_seconds=0)
         self.writes: list[bytes] = []
         self.open = True
@@ -41,20 +42,20 @@ class FakeSession:
     def __init__(self, encoding: Encoding = Encoding.JSON) -> None:
         self.id = MemberId(uuid4())
         self.encoding = encoding
-        self.connection: FakeLine | None = None
-        self.lines: list[FakeLine] = []
+        self.connection: FakeConnection | None = None
+        self.lines: list[FakeConnection] = []
         self.seated = True
         self.connect()
 
     def connect(self) -> None:
-        self.connection = FakeLine(self.encoding)
+        self.connection = FakeConnection(self.encoding)
         self.lines.append(self.connection)
 
     def is_member_of(self, fanout: Fanout) -> bool:
         return self.seated
 
     def heard(self) -> list[int]:
-        """The numbers of all events, over all its connections."""
+        """Return the numbers of all events, over all its connections."""
         return [
             number
             for connection in self.lines
@@ -98,7 +99,7 @@ class Room:
 
 
 def numbers(write: bytes, encoding: Encoding) -> list[int]:
-    """The numbers of the events in one write, which may hold several frames."""
+    """Return the numbers of the events in one write, which may hold several frames."""
     found = []
     while write:
         length, start = (write[1], 2) if write[1] < 126 else (int.from_bytes(write[2:4], "big"), 4)
@@ -112,7 +113,7 @@ def never(work: Callable[[], Awaitable[None]]) -> None:
     raise AssertionError("few members are served at once")
 
 
-async def test_what_falls_together_is_one_write_in_each_subprotocol() -> None:
+async def test_simultaneous_events_are_one_write_in_each_subprotocol() -> None:
     room = Room(never)
     both = [room.join(encoding) for encoding in Encoding]
     for _ in range(3):
@@ -123,7 +124,7 @@ async def test_what_falls_together_is_one_write_in_each_subprotocol() -> None:
         assert session.heard() == [1, 2, 3]
 
 
-async def test_a_session_that_left_before_it_was_admitted_hears_nothing() -> None:
+async def test_a_session_that_left_before_it_was_admitted_receives_nothing() -> None:
     """Its connection may be a newer one by then, which never asked to join."""
     room = Room(never)
     gone = FakeSession()
@@ -135,7 +136,7 @@ async def test_a_session_that_left_before_it_was_admitted_hears_nothing() -> Non
     assert gone.heard() == []
 
 
-async def test_who_joins_hears_what_follows_and_who_left_nothing_more() -> None:
+async def test_a_session_that_joins_receives_what_follows_and_one_that_left_nothing_more() -> None:
     room = Room(never)
     early = room.join()
     room.publish()
@@ -150,7 +151,7 @@ async def test_who_joins_hears_what_follows_and_who_left_nothing_more() -> None:
 @pytest.mark.parametrize(
     ("epoch", "seq", "known"), [(EPOCH, 5, True), (EPOCH, 2, True), (EPOCH, 1, False), (EPOCH, 6, False), (4, 5, False)]
 )
-async def test_a_place_is_known_if_all_that_followed_is_kept(epoch: int, seq: int, known: bool) -> None:
+async def test_a_position_is_known_if_all_later_events_are_kept(epoch: int, seq: int, known: bool) -> None:
     room = Room(never, keep=3)
     session = room.join()
     for _ in range(5):
@@ -162,7 +163,7 @@ async def test_a_place_is_known_if_all_that_followed_is_kept(epoch: int, seq: in
         assert [broadcast.seq for broadcast in missed] == list(range(seq + 1, 6))
 
 
-async def test_nobody_resumes_who_left_or_never_was_there() -> None:
+async def test_no_session_resumes_that_left_or_never_joined() -> None:
     room = Room(never)
     session = room.join()
     room.lose(session)
@@ -174,8 +175,10 @@ async def test_nobody_resumes_who_left_or_never_was_there() -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-async def test_in_a_large_room_where_everything_happens_at_once(nursery: trio.Nursery, seed: int) -> None:
-    """Each session's heard numbers follow one another from its join to its leaving, over all its connections."""
+async def test_numbers_follow_one_another_in_a_large_room_under_random_changes(
+    nursery: trio.Nursery, seed: int
+) -> None:
+    """Each session's numbers follow one another from its join to its leave, over all its connections."""
     chance = random.Random(seed)
     room = Room(nursery.start_soon)
     here: list[FakeSession] = [room.join(chance.choice(list(Encoding))) for _ in range(2 * AT_ONCE + 100)]

@@ -1,4 +1,4 @@
-"""What waits for a room is handled in the order in which it arrived, and floods leave room for what matters."""
+"""A room handles its inputs in the order of their arrival, and a flood leaves room for what must not be refused."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -29,7 +29,7 @@ def end() -> inputs.CallAction:
     return inputs.CallAction(UserId(uuid4()), CallEnd(call_id=uuid4()), Nobody())
 
 
-async def test_what_arrived_before_a_deadline_comes_before_it_though_the_room_woke_late(
+async def test_an_input_that_arrived_before_a_deadline_is_handled_before_it_though_the_room_woke_late(
     mock_clock: trio.testing.MockClock,
 ) -> None:
     clock = Clock()
@@ -46,7 +46,7 @@ async def test_what_arrived_before_a_deadline_comes_before_it_though_the_room_wo
     assert (await inbox.next(None)).at > deadline
 
 
-async def test_a_room_without_news_sleeps_until_its_deadline(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_room_without_inputs_sleeps_until_its_deadline(autojump_clock: trio.testing.MockClock) -> None:
     clock, timers = Clock(), RoomTimers()
     deadline = clock.now() + 30_000_000
     async with trio.open_nursery() as nursery:
@@ -56,7 +56,7 @@ async def test_a_room_without_news_sleeps_until_its_deadline(autojump_clock: tri
         nursery.cancel_scope.cancel()
 
 
-async def test_a_deadline_that_moved_is_kept_and_the_one_before_it_wakes_nobody(
+async def test_a_moved_deadline_is_kept_and_the_earlier_one_wakes_nobody(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     clock, timers = Clock(), RoomTimers()
@@ -80,7 +80,7 @@ async def _bring_after(seconds: float, inbox: Inbox, news: inputs.Input) -> None
     inbox.deliver(news)
 
 
-async def test_a_room_wakes_for_what_arrives_while_it_sleeps(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_room_wakes_for_an_input_that_arrives_while_it_sleeps(autojump_clock: trio.testing.MockClock) -> None:
     clock = Clock()
     inbox = Inbox(clock, RoomTimers(), 10)
     news = inputs.Left(MemberId(uuid4()))
@@ -109,7 +109,7 @@ async def test_a_flood_of_endings_is_bounded_too() -> None:
     assert [inbox.offer(end()) for _ in range(1000)].count(True) == ENDINGS
 
 
-async def test_what_was_taken_out_leaves_its_place_to_others() -> None:
+async def test_a_command_that_was_taken_out_leaves_its_capacity_to_others() -> None:
     inbox = Inbox(Clock(), RoomTimers(), 2)
     for _ in range(50):
         assert inbox.offer(pause())
@@ -121,7 +121,7 @@ async def test_what_was_taken_out_leaves_its_place_to_others() -> None:
     assert inbox.offer(pause())
 
 
-async def test_what_the_server_delivers_is_never_refused_and_takes_no_place_of_a_command() -> None:
+async def test_inputs_that_the_server_delivers_are_never_refused_and_use_no_capacity_of_commands() -> None:
     inbox = Inbox(Clock(), RoomTimers(), 2)
     for _ in range(1000):
         inbox.deliver(inputs.Joined(MemberId(uuid4()), UserId(uuid4()), Nobody()))
@@ -130,7 +130,7 @@ async def test_what_the_server_delivers_is_never_refused_and_takes_no_place_of_a
     assert len(inbox.take_all()) == 1002
 
 
-async def test_commands_that_are_put_back_keep_their_order_and_their_places() -> None:
+async def test_commands_that_are_put_back_keep_their_order_and_their_capacity() -> None:
     inbox = Inbox(Clock(), RoomTimers(), 2)
     first, second = pause(), pause()
     assert inbox.offer(first) and inbox.offer(second)
@@ -143,11 +143,11 @@ async def test_commands_that_are_put_back_keep_their_order_and_their_places() ->
     assert inbox.offer(pause())
 
 
-# Stalls: what arrived while the server did nothing
+# Stalls: inputs that arrived while the server did not run
 
 
 class TimerListener:
-    """How long a machine was suspended, as a test says."""
+    """The time for which a machine was suspended, as a test sets it."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -182,7 +182,7 @@ async def take(inbox: Inbox, deadline: int, count: int) -> list[tuple[inputs.Inp
     return [(each.given, each.at) for each in given]
 
 
-async def test_what_arrived_in_a_stall_is_handled_before_the_block_that_fell_due_in_it(
+async def test_an_input_that_arrived_in_a_stall_is_handled_before_the_block_that_fell_due_in_it(
     mock_clock: trio.testing.MockClock,
 ) -> None:
     async with watched() as clock:
@@ -225,7 +225,7 @@ async def test_nothing_falls_due_before_a_stall_is_closed_though_the_room_looks_
         assert taken == [hang_up]
 
 
-async def test_what_starts_a_clock_in_a_stall_counts_from_its_end_and_what_depends_on_it_too(
+async def test_a_clock_that_starts_in_a_stall_counts_from_its_end_with_its_dependents(
     mock_clock: trio.testing.MockClock,
 ) -> None:
     async with watched() as clock:
@@ -254,7 +254,7 @@ async def test_what_starts_a_clock_in_a_stall_counts_from_its_end_and_what_depen
         ]
 
 
-async def test_a_machine_that_was_suspended_has_stalled_though_the_monotonic_clock_stood(
+async def test_a_suspended_machine_has_stalled_though_the_monotonic_clock_stood_still(
     mock_clock: trio.testing.MockClock,
 ) -> None:
     slept = TimerListener()

@@ -1,4 +1,4 @@
-"""What a fan hears, and what a fan pays, when the tokens run out."""
+"""The events that a fan receives, and the blocks that a fan pays, when the tokens run out."""
 
 from datetime import datetime
 from typing import Any
@@ -15,7 +15,7 @@ from tests.support.clients import Phone, ring_and_join
 from tests.support.servers import add_creator, add_fan, give, online, running_server, settings
 
 
-async def test_without_a_top_up_the_call_ends_at_the_deadline_that_was_told(context: Context) -> None:
+async def test_without_a_top_up_the_call_ends_at_the_announced_deadline(context: Context) -> None:
     fan, creator = await add_fan(context, 2), await add_creator(context, 60)
     async with online(context, fan) as fans, online(context, creator) as creators:
         await trio.to_thread.run_sync(ring_and_join, fans, creators)
@@ -44,7 +44,7 @@ async def test_a_top_up_before_the_deadline_lets_the_call_go_on(context: Context
     assert ended["reason"] == "hangup"
 
 
-async def test_a_fan_whose_money_goes_elsewhere_is_warned_at_once(context: Context) -> None:
+async def test_a_fan_whose_tokens_are_spent_elsewhere_is_warned_at_once(context: Context) -> None:
     fan, creator = await add_fan(context, 100), await add_creator(context, 60)
     async with online(context, fan) as fans, online(context, creator) as creators:
         await trio.to_thread.run_sync(ring_and_join, fans, creators)
@@ -56,7 +56,7 @@ async def test_a_fan_whose_money_goes_elsewhere_is_warned_at_once(context: Conte
     assert ended["reason"] == "insufficient_funds"
 
 
-async def test_blocks_that_wait_behind_one_that_cannot_be_paid_are_withdrawn(dsn: str) -> None:
+async def test_blocks_queued_behind_one_that_cannot_be_paid_are_withdrawn(dsn: str) -> None:
     """Nothing can be booked for a while; a tip that takes the tokens is booked first."""
     async with running_server(dsn, settings(block_seconds=3)) as context:
         fan, creator = await add_fan(context, 100), await add_creator(context, 60)
@@ -79,7 +79,7 @@ async def test_blocks_that_wait_behind_one_that_cannot_be_paid_are_withdrawn(dsn
 
 
 async def take_all_but(context: Context, user_id: UserId, left: int) -> None:
-    """A correction by an operator, as far as the wallet sees it."""
+    """Debit the wallet as a correction by an operator does."""
     wallet = await find_wallet(context.postgres, user_id)
     assert wallet is not None
     correction = Posting(

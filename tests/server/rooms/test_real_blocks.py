@@ -1,4 +1,4 @@
-"""Blocks of thirty seconds, on a clock that is moved by hand: real sockets, real PostgreSQL, no waiting."""
+"""Blocks of thirty seconds, on a clock that is advanced by hand: real sockets, real PostgreSQL, no waiting."""
 
 from datetime import datetime, timedelta
 from uuid import UUID

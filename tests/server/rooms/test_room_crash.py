@@ -1,4 +1,4 @@
-"""A room that crashes is started again from its rows; the others do not notice."""
+"""A room that crashes is restarted from its rows; the other rooms do not notice."""
 
 from functools import partial
 from typing import Any
@@ -28,12 +28,12 @@ from tests.support.servers import add_creator, add_fan, online
 
 
 class PlantedFault(Exception):
-    """Raised by a room because a test wants it."""
+    """The exception of a room that a test makes crash."""
 
 
 @pytest.fixture
 def crash_on_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every command to pause crashes the room that gets it."""
+    """Make every command to pause crash the room that gets it."""
     decide = Call.handle
 
     def faulty(self: Call, given: inputs.Input, at: int) -> Any:
@@ -106,7 +106,7 @@ async def _assert_series_without_gap(context: Context, call_id: str) -> None:
 
 
 @pytest.mark.usefixtures("crash_on_pause")
-async def test_the_log_says_by_which_request_or_connection_the_crash_came(context: Context) -> None:
+async def test_the_log_names_the_request_or_connection_that_caused_the_crash(context: Context) -> None:
     in_thread = trio.to_thread.run_sync
     fan, creator = await add_fan(context, 1000), await add_creator(context, 60)
     async with online(context, fan) as fans, online(context, creator) as creators:
@@ -125,7 +125,7 @@ async def test_the_log_says_by_which_request_or_connection_the_crash_came(contex
 
 
 @pytest.mark.usefixtures("crash_on_pause")
-async def test_an_overlay_of_a_crashed_call_is_told_of_the_new_epoch_and_hears_on(context: Context) -> None:
+async def test_an_overlay_of_a_crashed_call_is_sent_the_new_epoch_and_further_events(context: Context) -> None:
     fan, creator = await add_fan(context, 1000), await add_creator(context, 60)
     async with online(context, fan) as fans, online(context, creator) as creators, online(context, creator) as scene:
 
@@ -162,7 +162,7 @@ async def test_a_command_is_answered_if_the_room_breaks_while_it_waits_for_its_l
         assert answer.code is Code.INTERNAL
 
 
-async def test_each_command_is_answered_that_came_too_late_for_a_room_that_breaks(
+async def test_each_command_that_came_too_late_for_a_broken_room_is_answered(
     context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fan, creator = await add_fan(context, 1000), await add_creator(context, 60)
@@ -189,7 +189,7 @@ async def test_each_command_is_answered_that_came_too_late_for_a_room_that_break
 
 
 def _refuse_last_record(monkeypatch: pytest.MonkeyPatch) -> list[CallRecord]:
-    """The database refuses the first record of a call that has ended, and takes the next one; what it refused."""
+    """Make the database refuse the first record of an ended call and accept the next; return the refused records."""
     refused: list[CallRecord] = []
 
     async def save(postgres: Postgres, call_id: RoomId, epoch: int, record: CallRecord) -> bool:
@@ -252,7 +252,7 @@ async def _answer_to(room: LiveRoom, user_id: UserId, command: CallCommand) -> R
     return await reply.wait(PATIENCE_SECONDS)
 
 
-async def test_a_room_whose_supervision_raises_tells_its_members_and_answers_what_waits(
+async def test_a_room_whose_supervision_raises_closes_its_members_and_answers_waiting_commands(
     context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     in_thread = trio.to_thread.run_sync

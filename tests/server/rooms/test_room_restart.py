@@ -1,4 +1,4 @@
-"""A room that starts again has every member that it had, and answers every command that waited."""
+"""A restarted room keeps every member, and answers every command that waited."""
 
 import asyncio
 import json
@@ -30,12 +30,12 @@ from tests.support.faults import PlantedFault, faults_at
 from tests.support.servers import add_creator, add_fan, online
 
 VIEWERS = 400
-AT_ONCE = 50  # that join together: more would be told to come again, as the room takes 256 commands at a time
-WAITING = 40  # of these send a command right behind the one that crashes the room
+AT_ONCE = 50  # sessions that join together: more would have to retry, as the room takes 256 commands at a time
+WAITING = 40  # the number of these that send a command right behind the one that crashes the room
 
 
 def faulty_at(real: Callable[..., Any], text: str) -> Callable[..., Any]:
-    """Rules that raise whenever somebody says this."""
+    """Return rules that raise whenever a member sends this text."""
 
     def handle(self: Any, given: inputs.Input, at: int) -> Any:
         if (
@@ -51,7 +51,7 @@ def faulty_at(real: Callable[..., Any], text: str) -> Callable[..., Any]:
 
 @pytest.fixture
 def crash_on_bang(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever says "bang" crashes the room."""
+    """Make a chat message "bang" crash the room."""
     for rules in (Stream, Call):
         monkeypatch.setattr(rules, "handle", faulty_at(rules.handle, "bang"))
 
@@ -74,7 +74,7 @@ class Viewer:
         await self._send(type="chat:send", channel=self._channel, text=text, ref=ref)
 
     async def hear(self, **fields: Any) -> dict[str, Any]:
-        """A message that has these fields, come already or still to come."""
+        """Return a message that has these fields, which has arrived or will."""
         async with asyncio.timeout(PATIENCE_SECONDS):
             while True:
                 for message in self._heard:
@@ -95,7 +95,7 @@ async def connect_viewer(port: int, channel: str) -> Viewer:
 
 
 async def say_in_the_end(viewer: Viewer, text: str) -> None:
-    """The room takes a limited number of lines a second."""
+    """Send until it is accepted: the room takes a limited number of chat messages a second."""
     async with asyncio.timeout(PATIENCE_SECONDS):
         for number in count():
             await viewer.say(text, f"{text} {number}")
@@ -122,7 +122,9 @@ async def crash_among_many(port: int, channel: str) -> None:
 
 
 @pytest.mark.usefixtures("crash_on_bang")
-async def test_all_400_viewers_of_a_crashed_stream_are_members_again_and_hear_on(context: Context) -> None:
+async def test_all_400_viewers_of_a_crashed_stream_are_members_again_and_receive_events(
+    context: Context,
+) -> None:
     creator = await add_creator(context, 60)
     async with online(context, creator) as cleo:
         stream = await trio.to_thread.run_sync(partial(go_live, cleo))
@@ -132,7 +134,7 @@ async def test_all_400_viewers_of_a_crashed_stream_are_members_again_and_hear_on
 
 
 @pytest.mark.usefixtures("crash_on_bang")
-async def test_a_viewer_who_joins_a_stream_that_starts_again_is_let_in_as_it_is_back(
+async def test_a_viewer_who_joins_a_restarting_stream_is_admitted_once_it_runs(
     context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     creator, fan, other = await add_creator(context, 60), await add_fan(context, 100), await add_fan(context, 100)
@@ -167,11 +169,11 @@ async def test_a_viewer_who_joins_a_stream_that_starts_again_is_let_in_as_it_is_
 
 
 async def take_away(context: Context, channel: str) -> None:
-    """As another server would that has gone again meanwhile: a later epoch, and nobody's lease."""
+    """Claim the room as another server would that has gone again meanwhile: a later epoch, and no lease."""
     await context.postgres.execute("UPDATE rooms SET epoch = epoch + 1, server_id = NULL WHERE channel = $1", channel)
 
 
-async def test_both_parties_of_a_call_that_moved_are_told_and_join_it_again(context: Context) -> None:
+async def test_both_parties_of_a_call_that_moved_are_informed_and_join_it_again(context: Context) -> None:
     fan, creator = await add_fan(context, 1000), await add_creator(context, 60)
     async with online(context, fan) as fans, online(context, creator) as creators:
         ring = await trio.to_thread.run_sync(partial(ring_and_join, fans, creators))
@@ -195,7 +197,7 @@ async def test_both_parties_of_a_call_that_moved_are_told_and_join_it_again(cont
 
 
 def join_until_in(phone: Phone, channel: str) -> dict[str, Any]:
-    """As clients do that are told to try again in a moment."""
+    """Join as clients do that are told to retry in a moment."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         answer = phone.join(channel)
@@ -206,7 +208,7 @@ def join_until_in(phone: Phone, channel: str) -> dict[str, Any]:
 
 
 @pytest.mark.usefixtures("crash_on_bang")
-async def test_members_overlays_and_waiting_commands_of_a_crashed_room_that_moved_hear_of_it(
+async def test_members_overlays_and_waiting_commands_of_a_crashed_room_that_moved_are_informed(
     context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     creator, fan = await add_creator(context, 60), await add_fan(context, 10)
@@ -251,7 +253,7 @@ async def test_members_overlays_and_waiting_commands_of_a_crashed_room_that_move
 async def test_a_room_never_runs_under_an_epoch_that_another_server_has_claimed_meanwhile(
     context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two servers under one epoch would both be believed."""
+    """With two servers under one epoch, the writes of both would be accepted."""
     creator = await add_creator(context, 60)
     async with online(context, creator) as cleo:
         stream = await trio.to_thread.run_sync(partial(go_live, cleo))
@@ -278,7 +280,7 @@ async def test_a_room_never_runs_under_an_epoch_that_another_server_has_claimed_
 async def test_a_join_that_comes_as_the_room_ends_is_answered(
     context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It asks the database what a viewer has, and meanwhile there is no room any more."""
+    """The join queries a viewer's access, and meanwhile the room ends."""
     asked, go_on = trio.Event(), trio.Event()
 
     async def slow(postgres: Postgres, room_id: RoomId, payer: UserId) -> StoredMeter:

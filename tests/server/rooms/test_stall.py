@@ -1,4 +1,4 @@
-"""A server process that is stopped for a while (SIGSTOP) and goes on: who pays for it, and who is still there."""
+"""A server process is stopped for a while (SIGSTOP) and goes on: who pays for the stall, and who stays connected."""
 
 import os
 import signal
@@ -16,7 +16,7 @@ from tests.support.clients import Phone, go_live, ring_and_join, token_of
 from tests.support.processes import eventually
 from tests.support.server_fixture import Town, town_on
 
-# Blocks of a second; a stall of six seconds or more is one in which nobody could be heard.
+# Blocks of a second; a stall of six seconds or more is one in which no party's pong could arrive.
 IMPATIENT = {
     "HALFMINUTE_WEBSOCKET_PRESENCE_SECONDS": "6",
     "HALFMINUTE_WEBSOCKET_PARTY_HEARTBEAT_SECONDS": "1",
@@ -41,7 +41,7 @@ class Call:
         return max((event["blockNo"] for event in self.fan.all_events("block:charged")), default=0)
 
     def ended(self) -> dict[str, Any]:
-        """Its `call:ended`, of which both were told the same."""
+        """Return its `call:ended`, and check that both parties received the same."""
         heard = [phone.wait_for("call:ended") for phone in (self.fan, self.creator)]
         assert heard[0] == heard[1]
         assert self.fan.balance() == TOKENS - heard[0]["tokens"]
@@ -50,7 +50,7 @@ class Call:
 
 @contextmanager
 def stopped(town: Town) -> Iterator[None]:
-    """The server does nothing in here."""
+    """Stop the server in the block."""
     os.kill(town.server.pid, signal.SIGSTOP)
     try:
         yield
@@ -59,9 +59,9 @@ def stopped(town: Town) -> Iterator[None]:
 
 
 def stand_still(town: Town, seconds: float, *acts: Callable[[], object]) -> float:
-    """Stop the server for so long; meanwhile people do this, each in a thread, and may wait for their answers.
+    """Stop the server for so long; meanwhile these functions run, each in a thread, and may wait for their answers.
 
-    Returns for how many seconds it was stopped, which a busy machine makes more than was wanted.
+    Return for how many seconds it was stopped, which is more than was wanted on a busy machine.
     """
     with stopped(town):
         began = time.monotonic()
@@ -87,7 +87,7 @@ def end_call(phone: Phone, call: Call) -> None:
 
 
 @pytest.mark.parametrize("seconds", [LONG, SHORT])
-def test_who_ends_or_leaves_while_the_server_stands_still_pays_nothing_for_it(
+def test_ending_or_leaving_while_the_server_is_stopped_costs_nothing_for_the_stall(
     dsn: str, tmp_path: Path, seconds: float
 ) -> None:
     with town_on(dsn, tmp_path, **IMPATIENT) as town:
@@ -127,7 +127,7 @@ def test_who_ends_or_leaves_while_the_server_stands_still_pays_nothing_for_it(
         town.check_books()
 
 
-def test_a_short_stall_is_charged_once_and_a_long_one_not_and_everybody_stays(dsn: str, tmp_path: Path) -> None:
+def test_a_short_stall_is_charged_once_and_a_long_one_not_and_every_session_stays(dsn: str, tmp_path: Path) -> None:
     with town_on(dsn, tmp_path, **IMPATIENT) as town:
         call, owner, viewer = Call(town), town.creator(), town.fan(TOKENS)
         stream = go_live(owner, **METERED)
@@ -160,8 +160,8 @@ def test_a_short_stall_is_charged_once_and_a_long_one_not_and_everybody_stays(ds
             assert stood_still - LOOK_SECONDS <= seconds <= stood_still + WAKING_SECONDS
 
 
-def test_nobody_is_thrown_out_because_the_server_stood_still(dsn: str, tmp_path: Path) -> None:
-    """Not for silence, not for a session that was to be resumed, and not for a token that expired meanwhile."""
+def test_no_session_is_closed_because_the_server_was_stopped(dsn: str, tmp_path: Path) -> None:
+    """Silence, a session that waits to be resumed, and a token that expired meanwhile are no reasons."""
     short_lives = {"HALFMINUTE_WEBSOCKET_PING_TIMEOUT_SECONDS": "7", "HALFMINUTE_WEBSOCKET_SESSION_SECONDS": "5"}
     with town_on(dsn, tmp_path, **IMPATIENT, **short_lives) as town:
         silent, lost, user_id = town.fan(TOKENS), town.fan(TOKENS), new_uuid()

@@ -1,4 +1,4 @@
-"""A metered stream's clocks as its people see them, on a clock that is moved by hand (CONTRACT §5)."""
+"""A metered stream's clocks as its users see them, on a clock that is advanced by hand (CONTRACT §5)."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -26,7 +26,7 @@ def by_hand(mock_clock: trio.testing.MockClock) -> trio.testing.MockClock:
 
 
 class Show:
-    """A live stream whose owner is there, on a clock that stands until it is passed."""
+    """A live stream with a present owner, on a clock that stands still until the test advances it."""
 
     def __init__(self, context: Context, clock: trio.testing.MockClock, owner: Phone, stream: dict[str, Any]) -> None:
         self.context, self.owner = context, owner
@@ -49,7 +49,7 @@ class Show:
         await in_thread(lambda: phone.wait_for("block:charged", blockNo=block_no))
 
     async def blocks(self, user_id: UUID) -> int:
-        """Of this payer, in the database."""
+        """Return this payer's blocks in the database."""
         rows = await self.context.postgres.fetch(
             "SELECT last_block FROM meters WHERE room_id = $1 AND payer_id = $2", UUID(self.stream_id), user_id
         )
@@ -68,7 +68,7 @@ async def show(
         yield shown
 
 
-async def test_the_rest_of_a_paid_block_outlasts_a_leave_and_numbers_go_on(
+async def test_the_rest_of_a_paid_block_outlasts_a_leave_and_block_numbers_go_on(
     dsn: str, by_hand: trio.testing.MockClock
 ) -> None:
     async with show(by_hand, dsn) as shown:
@@ -88,7 +88,7 @@ async def test_the_rest_of_a_paid_block_outlasts_a_leave_and_numbers_go_on(
             await shown.charged(finn, 2)
 
 
-async def test_nobody_pays_while_the_owner_is_away_who_is_waited_for_five_minutes(
+async def test_nobody_pays_during_the_five_minutes_that_an_absent_owner_is_waited_for(
     dsn: str, by_hand: trio.testing.MockClock
 ) -> None:
     async with show(by_hand, dsn) as shown:
@@ -167,7 +167,7 @@ async def test_a_ticket_opens_the_stream_and_its_blocks_are_paid_all_the_same(
             assert await in_thread(finn.balance) == TOKENS - 40 - BLOCK
 
 
-async def test_every_session_of_the_owner_hears_of_viewers_in_a_room_that_names_nobody(
+async def test_every_session_of_the_owner_is_told_of_viewers_in_a_room_that_names_nobody(
     dsn: str, by_hand: trio.testing.MockClock
 ) -> None:
     async with show(by_hand, dsn, presence_limit=1) as shown:

@@ -1,4 +1,4 @@
-"""A stream's room that crashes, and a server that dies: the stream goes on from its rows, and nobody pays for it."""
+"""A stream's room crashes, or its server dies: the stream goes on from its rows, and nobody pays for it."""
 
 from functools import partial
 from typing import Any
@@ -18,12 +18,12 @@ REFUSED_MEANWHILE = ("OVERLOADED", "ROOM_STARTING", "NOT_FOUND", "STREAM_ENDED")
 
 
 class PlantedFault(Exception):
-    """Raised by a room because a test wants it."""
+    """The exception of a room that a test makes crash."""
 
 
 @pytest.fixture
 def crash_on_bang(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever says "bang" crashes the room."""
+    """Make a chat message "bang" crash the room."""
     decide = Stream.handle
 
     def faulty(self: Stream, given: inputs.Input, at: int) -> Any:
@@ -43,7 +43,7 @@ def crash(phone: Phone, channel: str) -> None:
 
 
 @pytest.mark.usefixtures("crash_on_bang")
-async def test_a_crashed_stream_comes_back_with_its_members_overlays_and_payers(context: Context) -> None:
+async def test_a_crashed_stream_restarts_with_its_members_overlays_and_payers(context: Context) -> None:
     creator, fan = await add_creator(context, 60), await add_fan(context, 1000)
     async with online(context, creator) as cleo, online(context, creator) as scene, online(context, fan) as finn:
 
@@ -67,7 +67,7 @@ async def test_a_crashed_stream_comes_back_with_its_members_overlays_and_payers(
                 assert phone.wait_for("stream:ended")["reason"] == "ended"
             numbers = [block["blockNo"] for block in finn.all_events("block:charged")]
             assert numbers == list(range(1, len(numbers) + 1))
-            paid = len(numbers) - 1  # the block that the owner cut short came back
+            paid = len(numbers) - 1  # the block that the owner cut short was refunded
             assert (finn.balance(), cleo.balance()) == (970 - paid, 30 + paid)
 
         await trio.to_thread.run_sync(story)
@@ -102,7 +102,7 @@ async def test_the_fourth_crash_in_a_minute_ends_the_stream_with_server_fault(co
 
 
 @pytest.mark.usefixtures("crash_on_bang")
-async def test_every_command_is_answered_though_the_room_crashes_and_is_given_up(context: Context) -> None:
+async def test_every_command_is_answered_though_the_room_crashes_and_is_abandoned(context: Context) -> None:
     creator, fan = await add_creator(context, 60), await add_fan(context, 1000)
     async with online(context, creator) as cleo, online(context, fan) as finn:
 
@@ -172,8 +172,8 @@ async def test_a_stream_is_live_again_after_the_server_has_stopped_and_started(d
         assert [row["block_no"] for row in rows] == list(range(1, len(rows) + 1))
 
 
-async def test_running_stays_are_stored_as_time_passes(dsn: str) -> None:
-    """What a server that dies without a word leaves behind: no payer pays twice for what they watched."""
+async def test_running_viewing_sessions_are_stored_as_time_passes(dsn: str) -> None:
+    """After a server dies without draining, no payer pays twice for what they watched."""
     async with running_server(dsn, settings(block_seconds=30)) as context:
         creator, fan = await add_creator(context, 60), await add_fan(context, 1000)
         async with online(context, creator) as cleo, online(context, fan) as finn:

@@ -1,4 +1,4 @@
-"""Streams as their people see them: a creator on stage, viewers, chat, tips, signals and overlays."""
+"""Streams as their users see them: a present owner, viewers, chat, tips, signals and overlays."""
 
 from typing import Any
 
@@ -75,7 +75,7 @@ async def test_a_metered_stream_charges_each_viewer_while_both_are_there(context
             channel = stream["channel"]
             joined = finn.join(channel)
             assert joined["you"]["balance"] == 4 and joined["you"]["paidThrough"] is None
-            assert cleo.join(channel)["you"] == {"role": "owner"}  # only now is there something to see
+            assert cleo.join(channel)["you"] == {"role": "owner"}  # the owner is present only from now on
             for number in (1, 2, 3, 4):
                 block = finn.wait_for("block:charged", blockNo=number)
                 assert block["streamId"] == stream["id"] and "seq" not in block
@@ -118,7 +118,7 @@ async def test_a_viewer_who_tops_up_goes_on_after_the_last_paid_block(context: C
         await trio.to_thread.run_sync(on_again)
 
 
-async def test_mute_and_remove_are_the_owners(context: Context) -> None:
+async def test_only_the_owner_mutes_and_removes(context: Context) -> None:
     creator, fan, other = await add_creator(context, 60), await add_fan(context, 100), await add_fan(context, 100)
     async with online(context, creator) as cleo, online(context, fan) as finn, online(context, other) as faye:
 
@@ -141,7 +141,7 @@ async def test_mute_and_remove_are_the_owners(context: Context) -> None:
         await trio.to_thread.run_sync(story)
 
 
-async def test_signals_pass_between_the_owner_and_a_viewer_alone(context: Context) -> None:
+async def test_signals_pass_only_between_the_owner_and_a_viewer(context: Context) -> None:
     creator, fan, other = await add_creator(context, 60), await add_fan(context, 0), await add_fan(context, 0)
     async with online(context, creator) as cleo, online(context, fan) as finn, online(context, other) as faye:
 
@@ -164,7 +164,7 @@ async def test_signals_pass_between_the_owner_and_a_viewer_alone(context: Contex
         await trio.to_thread.run_sync(story)
 
 
-async def test_an_overlay_hears_tips_alone_and_those_that_it_missed(context: Context) -> None:
+async def test_an_overlay_receives_tips_alone_and_those_that_it_missed(context: Context) -> None:
     creator, fan = await add_creator(context, 60), await add_fan(context, 100)
     async with online(context, creator) as cleo, online(context, creator) as scene, online(context, fan) as finn:
 
@@ -275,7 +275,7 @@ async def test_a_ticket_lets_its_holder_in_until_it_is_refunded(context: Context
         await trio.to_thread.run_sync(story)
 
 
-async def test_a_cancelled_stream_gives_back_its_tickets(context: Context) -> None:
+async def test_a_cancelled_stream_refunds_its_tickets(context: Context) -> None:
     creator, fan = await add_creator(context, 60), await add_fan(context, 100)
     async with online(context, creator) as cleo, online(context, fan) as finn:
 
@@ -291,7 +291,7 @@ async def test_a_cancelled_stream_gives_back_its_tickets(context: Context) -> No
         await trio.to_thread.run_sync(story)
 
 
-async def test_whom_the_creator_blocks_is_put_out_at_once(context: Context) -> None:
+async def test_a_viewer_whom_the_creator_blocks_is_evicted_at_once(context: Context) -> None:
     creator, fan = await add_creator(context, 60), await add_fan(context, 100)
     async with online(context, creator) as cleo, online(context, fan) as finn:
 
@@ -307,7 +307,7 @@ async def test_whom_the_creator_blocks_is_put_out_at_once(context: Context) -> N
         await trio.to_thread.run_sync(story)
 
 
-async def test_whose_token_expires_is_put_out_and_told_why(context: Context) -> None:
+async def test_a_viewer_whose_token_expires_is_evicted_and_told_why(context: Context) -> None:
     creator, fan = await add_creator(context, 60), await add_fan(context, 100)
     guest = phone_of(context, fan)
     guest.token = token_of(fan, ttl_seconds=2)

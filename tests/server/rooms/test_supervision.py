@@ -1,4 +1,4 @@
-"""Whatever raises because of a client or a row ends that room, that connection or that round, and nothing else."""
+"""An exception that a client or a row causes ends that room, that connection or that round, and nothing else."""
 
 from collections.abc import Callable
 from functools import partial
@@ -26,7 +26,7 @@ from tests.support.servers import add_creator, add_fan, online
 
 
 def once(real: Callable[..., Any], error: Exception) -> Callable[..., Any]:
-    """Raises at the first call, and is itself from then on."""
+    """Raises at the first call, and calls the original from then on."""
     calls: list[None] = []
 
     def faulty(*args: Any, **named: Any) -> Any:
@@ -68,7 +68,7 @@ async def test_the_actor_outlives_an_observer_that_raises(context: Context, monk
     assert await add_fan(context, 100)
 
 
-async def test_receipts_that_a_room_cannot_take_restart_that_room_and_the_actor_goes_on(
+async def test_receipts_that_a_room_cannot_process_restart_that_room_and_the_actor_goes_on(
     context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Committer, "_receive", once(Committer._receive, PlantedFault()))
@@ -83,10 +83,10 @@ async def test_receipts_that_a_room_cannot_take_restart_that_room_and_the_actor_
     assert (faults_at(context, "receipts"), faults_at(context, "room")) == (1, 1)
 
 
-async def test_a_broadcast_that_breaks_halfway_restarts_its_room(
+async def test_a_broadcast_that_fails_halfway_restarts_its_room(
     context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its members would be missing events otherwise, some of them for ever."""
+    """Otherwise its members would be missing events, some of them for ever."""
     monkeypatch.setattr(fanout, "AT_ONCE", 1)
     creator, *viewers = [await add_creator(context, 60), *[await add_fan(context, 10) for _ in range(3)]]
     async with (
@@ -119,9 +119,7 @@ async def test_a_broadcast_that_breaks_halfway_restarts_its_room(
     assert (faults_at(context, "fanout"), faults_at(context, "room")) == (1, 1)
 
 
-async def test_a_pulse_that_raises_costs_that_connection_alone(
-    context: Context, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_pulse_that_raises_ends_only_its_connection(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     fan, other = await add_fan(context, 10), await add_fan(context, 10)
     real = Sessions.check
 
@@ -202,7 +200,7 @@ async def test_a_connection_that_raises_ends_alone(context: Context, monkeypatch
 async def test_a_viewer_whose_welcome_cannot_be_sent_is_no_member(
     context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Or they would be billed for a room that they don't know they are in."""
+    """Otherwise they would be billed for a room without knowing that they are in it."""
     fan, creator = await add_fan(context, 1000), await add_creator(context, 60)
     async with online(context, fan) as fans, online(context, creator) as creators:
 
@@ -220,7 +218,7 @@ async def test_a_viewer_whose_welcome_cannot_be_sent_is_no_member(
     assert faults_at(context, "reply") == 1 and faults_at(context, "room") == 0
 
 
-async def test_a_cancellation_that_nobody_asked_for_is_a_fault_and_cancels_nothing_else() -> None:
+async def test_an_unrequested_cancellation_is_a_fault_and_cancels_nothing_else() -> None:
     faults, others_done = Faults(Metrics()), trio.Event()
 
     async def cancelled_by_nobody() -> None:
@@ -237,14 +235,14 @@ async def test_a_cancellation_that_nobody_asked_for_is_a_fault_and_cancels_nothi
     assert others_done.is_set() and errors.events == ["background_task.fault"]
 
 
-async def test_a_cancellation_that_was_asked_for_goes_on_as_ever() -> None:
+async def test_a_requested_cancellation_proceeds_as_usual() -> None:
     faults = Faults(Metrics())
     with errors_logged() as errors, trio.move_on_after(0) as scope:
         await faults.run("background_task", trio.sleep_forever)
     assert scope.cancelled_caught and errors == []
 
 
-async def test_a_service_that_raises_is_run_anew(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_service_that_raises_is_restarted(autojump_clock: trio.testing.MockClock) -> None:
     faults, runs = Faults(Metrics()), trio.open_memory_channel[int](10)
 
     async def service(*, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:

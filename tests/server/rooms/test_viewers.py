@@ -1,4 +1,4 @@
-"""Nobody watches a metered stream unbilled, and no member fills another's queue: each seen on a running server."""
+"""No viewer watches a metered stream unbilled, and no member fills another's send queue, on a running server."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -19,7 +19,7 @@ METERED = {"type": "private", "rateTokensPerMin": 60}
 
 @pytest.fixture
 async def slow_server(dsn: str) -> AsyncIterator[Context]:
-    """With blocks as long as they are."""
+    """A server with blocks of their usual length."""
     async with running_server(dsn, with_section("streams")) as running:
         yield running
 
@@ -28,8 +28,8 @@ def signal(channel: str, to: str, data: Any) -> dict[str, Any]:
     return {"type": "signal:send", "channel": channel, "to": to, "data": data}
 
 
-async def test_an_owner_hears_of_a_viewer_who_cuts_the_connection_and_signals_do_not_reach_them(dsn: str) -> None:
-    """Media would flow between the two for 110 s, while the clock stands."""
+async def test_an_owner_is_told_of_a_viewer_who_cuts_the_connection_and_signals_do_not_reach_them(dsn: str) -> None:
+    """Otherwise media would flow between the two for 110 s while the clock is stopped."""
     async with running_server(dsn, with_section("streams", drop_grace_seconds=0.5)) as context:
         fan = await add_fan(context, 1000)
         async with online(context, await add_creator(context, 60)) as cleo, online(context, fan) as finn:
@@ -61,8 +61,8 @@ async def test_an_owner_hears_of_a_viewer_who_cuts_the_connection_and_signals_do
             await in_thread(story)
 
 
-async def test_in_a_crowd_an_owner_hears_of_each_viewer_who_comes_and_goes(dsn: str) -> None:
-    """The room only sees a number, and a viewer who has left would otherwise still be sent media for nothing."""
+async def test_in_a_large_room_an_owner_is_told_of_each_viewer_who_joins_and_leaves(dsn: str) -> None:
+    """The members only see a number; without the event, media would go to a viewer who has left."""
     async with running_server(dsn, with_section("rooms", presence_limit=2)) as context:
         fans = [await add_fan(context, 1000) for _ in range(3)]
         async with (
@@ -88,7 +88,7 @@ async def test_in_a_crowd_an_owner_hears_of_each_viewer_who_comes_and_goes(dsn: 
             await in_thread(story)
 
 
-async def test_who_hides_between_resumes_is_billed_for_the_grace_each_time(dsn: str) -> None:
+async def test_a_viewer_who_hides_between_resumes_is_billed_for_the_grace_each_time(dsn: str) -> None:
     async with running_server(dsn, with_section("streams", drop_grace_seconds=2)) as context:
         fan = await add_fan(context, 1000)
         async with online(context, await add_creator(context, 60)) as cleo, online(context, fan) as finn:
@@ -108,7 +108,7 @@ async def test_who_hides_between_resumes_is_billed_for_the_grace_each_time(dsn: 
             await in_thread(story)
 
 
-async def test_the_owners_sessions_are_told_of_all_viewers_anew_after_a_resume(context: Context) -> None:
+async def test_the_owners_sessions_are_sent_all_viewers_again_after_a_resume(context: Context) -> None:
     creator, fans = await add_creator(context, 60), [await add_fan(context, 1000) for _ in range(2)]
     async with online(context, creator) as cleo, online(context, fans[0]) as finn, online(context, fans[1]) as faye:
 
@@ -128,7 +128,7 @@ async def test_the_owners_sessions_are_told_of_all_viewers_anew_after_a_resume(c
 
 
 async def test_a_viewers_four_sockets_do_not_push_the_creator_over_the_send_queue(dsn: str) -> None:
-    """The creator reads nothing meanwhile: all that passes waits for them, and it is far less than 1 MiB."""
+    """The creator reads nothing meanwhile: every signal waits in their queue, and all are far less than 1 MiB."""
     quick = with_section("websocket", messages_per_second=1000, messages_burst=1000)
     async with running_server(dsn, quick) as context:
         fan = await add_fan(context, 0)
@@ -158,7 +158,7 @@ async def test_a_viewers_four_sockets_do_not_push_the_creator_over_the_send_queu
 
 
 @pytest.mark.parametrize("how", ["end", "remove"])
-async def test_a_block_just_begun_is_given_back_if_the_owner_ends_it_and_both_are_told(
+async def test_a_block_just_begun_is_refunded_if_the_owner_ends_it_and_both_are_told(
     context: Context, how: str
 ) -> None:
     creator, fan = await add_creator(context, 60), await add_fan(context, 1000)
@@ -183,7 +183,7 @@ async def test_a_block_just_begun_is_given_back_if_the_owner_ends_it_and_both_ar
 
 
 @pytest.mark.parametrize("how", ["end", "remove"])
-async def test_a_viewers_block_that_a_server_had_no_time_to_give_back_is_given_back_by_the_next(
+async def test_a_viewers_block_that_a_server_had_no_time_to_refund_is_refunded_by_the_next(
     slow_server: Context, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     context = slow_server
@@ -215,7 +215,9 @@ async def test_a_viewers_block_that_a_server_had_no_time_to_give_back_is_given_b
         assert await context.postgres.fetch("SELECT FROM refunds_due") == []
 
 
-async def test_what_an_owner_has_passed_on_is_owed_and_given_back_once_they_earn_as_much(slow_server: Context) -> None:
+async def test_a_refund_that_an_owner_cannot_cover_is_owed_until_they_earn_as_much(
+    slow_server: Context,
+) -> None:
     context = slow_server
     fan, friend = await add_fan(context, 1000), await add_creator(context, 60)
     async with (

@@ -1,4 +1,4 @@
-"""A session is never told an older balance after a newer one, whatever way the news came (CONTRACT §7)."""
+"""A session never receives an older balance after a newer one, whichever source sent it (CONTRACT §7)."""
 
 from typing import Any
 
@@ -24,12 +24,12 @@ def balances(phone: Phone) -> list[int]:
 
 
 async def answered(phone: Phone) -> None:
-    """All that was sent to the phone before has come."""
+    """Wait until all that was sent to the phone before has arrived."""
     await in_thread(lambda: phone.ask({"type": "ping"}))
 
 
-async def test_what_a_room_tells_late_has_the_balance_of_what_came_before_it(context: Context) -> None:
-    """A room tells of its block only when it comes to it; the storage actor has told of a later tip by then."""
+async def test_a_late_event_of_a_room_has_the_balance_of_the_earlier_posting(context: Context) -> None:
+    """The room announces its block when it handles the receipt; the actor has announced a later tip by then."""
     fan = await add_fan(context, 0)
     async with online(context, fan) as phone:
         for balance, n in ((90, 2), (80, 4), (85, 3), (70, 5), (80, 4)):
@@ -38,13 +38,13 @@ async def test_what_a_room_tells_late_has_the_balance_of_what_came_before_it(con
         assert balances(phone) == [90, 80, 80, 70, 70]
 
 
-async def test_a_look_at_the_wallet_that_was_overtaken_does_not_tell_the_older_balance(
+async def test_an_overtaken_read_of_the_wallet_does_not_send_the_older_balance(
     context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fan = await add_fan(context, 10)
 
     async def overtaken(*arguments: Any) -> Any:
-        """The wallet is read; then five tokens come, and are told; then the answer arrives."""
+        """Read the wallet; five tokens are then credited and announced, before the read returns."""
         found = await find_wallet(*arguments)
         await give(context, fan, 5)
         return found
@@ -57,7 +57,7 @@ async def test_a_look_at_the_wallet_that_was_overtaken_does_not_tell_the_older_b
         assert balances(phone) == [15, 15]
 
 
-async def test_a_balance_that_went_into_a_dead_connection_is_told_anew_after_the_resume(context: Context) -> None:
+async def test_a_balance_that_was_sent_into_a_dead_connection_is_sent_again_after_the_resume(context: Context) -> None:
     """The server did not know yet that nobody reads there."""
     fan = await add_fan(context, 10)
     async with online(context, fan) as phone:
@@ -70,7 +70,7 @@ async def test_a_balance_that_went_into_a_dead_connection_is_told_anew_after_the
         await in_thread(first.close)
 
 
-async def test_each_session_is_told_by_what_it_knows_itself(context: Context) -> None:
+async def test_each_session_is_sent_what_it_does_not_know(context: Context) -> None:
     fan = await add_fan(context, 0)
     async with online(context, fan) as early:
         context.sessions.send_to_user(fan, changed(50), 9)

@@ -1,4 +1,4 @@
-"""Bans and revoked overlay tokens count at once, whatever was under way when they came."""
+"""Bans and revoked overlay tokens take effect at once, whatever was under way when they were stored."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -31,14 +31,14 @@ in_thread = trio.to_thread.run_sync
 
 
 class InTwoHours(Clock):
-    """A clock of later."""
+    """A clock that is two hours ahead."""
 
     def now(self) -> Instant:
         return super().now() + duration(7200)
 
 
 async def ban(context: Context, user_id: UserId, until: datetime | None = None) -> None:
-    """As another server makes it: this one has to find out."""
+    """Ban as another server does: this one has to find out."""
     operator = await add_fan(context, 0)
     made = await add_ban(context.postgres, NewBan(new_uuid(), user_id, "rude", operator, until))
     assert not isinstance(made, Refusal), made
@@ -46,7 +46,7 @@ async def ban(context: Context, user_id: UserId, until: datetime | None = None) 
 
 @asynccontextmanager
 async def scene_online(context: Context, creator: UserId, secret: str) -> AsyncIterator[Phone]:
-    """An overlay that is connected."""
+    """Connect an overlay."""
     scene = scene_of(context, creator, secret)
     await in_thread(scene.open)
     try:
@@ -117,7 +117,7 @@ async def test_a_token_that_is_revoked_while_it_is_looked_up_is_noticed(
     creator = await add_creator(context, 60)
 
     async def answered_late(*arguments: Any) -> Any:
-        """The database answered before it was revoked; that answer is read after."""
+        """The database answered before the token was revoked; that answer arrives after."""
         found = await find_overlay_token(*arguments)
         await revoke_overlay_token(context.postgres, creator, found.id)  # type: ignore[union-attr]
         return found
@@ -140,7 +140,7 @@ async def test_an_older_list_of_bans_never_replaces_a_newer_one(
     await context.bans.apply_changes()
 
     async def overtaken(_: object) -> StandingBans:
-        """The answer to a question that was asked before the second ban."""
+        """The answer to a query that was sent before the second ban."""
         return older
 
     monkeypatch.setattr(server_bans, "standing_bans", overtaken)
@@ -149,7 +149,7 @@ async def test_an_older_list_of_bans_never_replaces_a_newer_one(
     assert context.bans.contains(first) and context.bans.contains(second)
 
 
-async def test_a_ban_that_was_lifted_or_has_expired_lets_in_and_a_new_one_puts_out_again(
+async def test_a_lifted_or_expired_ban_admits_again_and_a_new_one_evicts_again(
     context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fan = await add_fan(context, 0)
@@ -170,7 +170,7 @@ async def test_a_ban_that_was_lifted_or_has_expired_lets_in_and_a_new_one_puts_o
 async def test_a_room_that_opens_after_its_owner_was_banned_is_ended(
     context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The request was under way when the ban landed."""
+    """The request was under way when the ban was stored."""
     creator = await add_creator(context, 60)
     async with online(context, creator) as cleo:
         stream = await in_thread(go_live, cleo)

@@ -1,4 +1,4 @@
-"""Whom a creator blocks is out of the call and the stream at once, whatever was under way (CONTRACT §5)."""
+"""A user whom a creator blocks leaves the call and the stream at once, whatever was under way (CONTRACT §5)."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ def tip_over_rest(phone: Phone, creator: object, **context: str) -> Any:
     return phone.http.post("/tips/send", json=wanted).json()
 
 
-async def test_blocking_the_fan_ends_the_call_and_nothing_more_is_said_or_given_there(context: Context) -> None:
+async def test_blocking_the_fan_ends_the_call_and_no_chat_or_tip_follows_there(context: Context) -> None:
     creator, fan = await add_creator(context, 60), await add_fan(context, 1000)
     async with online(context, creator) as cleo, online(context, fan) as finn:
 
@@ -74,21 +74,22 @@ async def test_a_creator_who_rang_another_cancels_the_call_by_blocking_them(cont
         await in_thread(story)
 
 
-async def test_who_may_not_block_ends_no_call_by_trying(context: Context) -> None:
+async def test_an_invalid_block_ends_no_call(context: Context) -> None:
     creator, fan = await add_creator(context, 60), await add_fan(context, 1000)
     async with online(context, creator) as cleo, online(context, fan) as finn:
 
         def story() -> None:
             ring = ring_and_join(finn, cleo)
             assert finn.http.put(f"/creators/me/blocks/{creator}").json()["error"] == "NOT_A_CREATOR"
-            assert cleo.http.put(f"/creators/me/blocks/{creator}").status_code == 200  # themselves, which means nothing
+            # A creator who blocks themselves, which has no effect.
+            assert cleo.http.put(f"/creators/me/blocks/{creator}").status_code == 200
             assert finn.ask({"type": "chat:send", "channel": ring["channel"], "text": "still here"})["type"] == "ok"
             assert cleo.all_events("call:ended") == []
 
         await in_thread(story)
 
 
-async def test_a_block_that_lands_while_a_join_waits_for_the_books_keeps_the_viewer_out(
+async def test_a_block_stored_while_a_join_waits_for_the_database_keeps_the_viewer_out(
     context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held = Held(open_viewing_session)
@@ -110,13 +111,13 @@ async def test_a_block_that_lands_while_a_join_waits_for_the_books_keeps_the_vie
 async def test_a_block_that_lands_while_the_call_is_made_ends_it(
     context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The call was in the database already, and the room did not exist yet that the block could have ended."""
+    """The call was in the database already, and the room that the block could have ended did not exist yet."""
     creator, fan = await add_creator(context, 60), await add_fan(context, 1000)
     held = Held(blocked_between)
     monkeypatch.setattr(server_call_rooms, "blocked_between", held)
     async with online(context, creator) as cleo, online(context, fan) as finn:
         await in_thread(lambda: finn.http.post("/calls/init", json={"creatorId": str(creator)}))
-        assert await block_user(context.postgres, creator, fan, most=10) is None  # told no room
+        assert await block_user(context.postgres, creator, fan, most=10) is None  # no room was informed
         held.go_on.set()
         for phone in (finn, cleo):
             await in_thread(phone.wait_for, "call:declined")

@@ -1,4 +1,4 @@
-"""A session that has ended is in no room any more, and gets into none, whatever was under way."""
+"""An ended session is in no room and enters none, whatever was under way."""
 
 from typing import Any
 
@@ -19,8 +19,8 @@ from tests.support.servers import add_creator, add_fan, online
 in_thread = trio.to_thread.run_sync
 
 
-class SlowBooks:
-    """What a viewer's stay is opened by; it answers when it is told to."""
+class SlowLedger:
+    """Opens viewing sessions, and answers when the test says so."""
 
     def __init__(self) -> None:
         self.asked, self.answer = trio.Event(), trio.Event()
@@ -41,14 +41,14 @@ async def metered(cleo: Phone) -> dict[str, Any]:
 
 
 async def handled(room: LiveRoom, cleo: Phone) -> None:
-    """Everything that was put into the room's inbox before."""
+    """Wait until everything that was put into the room's inbox before is handled."""
     await in_thread(lambda: cleo.join(room.channel))
 
 
-async def test_who_was_ended_while_the_books_were_asked_does_not_get_in(
+async def test_a_session_that_ended_during_a_join_query_is_not_admitted(
     context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    books = SlowBooks()
+    books = SlowLedger()
     monkeypatch.setattr(room_commands, "open_viewing_session", books.open_viewing_session)
     creator, fan = await add_creator(context, 60), await add_fan(context, 100)
     async with online(context, creator) as cleo, online(context, fan) as finn:
@@ -66,7 +66,7 @@ async def test_who_was_ended_while_the_books_were_asked_does_not_get_in(
     assert room.stream.viewing_sessions.find(fan) is None, "nobody pays for it"
 
 
-async def test_an_ended_session_is_not_heard_any_more(context: Context) -> None:
+async def test_commands_of_an_ended_session_are_not_handled(context: Context) -> None:
     creator, fan = await add_creator(context, 60), await add_fan(context, 100)
     async with online(context, creator) as cleo, online(context, fan) as finn:
         stream = await in_thread(lambda: go_live(cleo))
@@ -74,12 +74,12 @@ async def test_an_ended_session_is_not_heard_any_more(context: Context) -> None:
         assert room is not None and room.stream is not None
         context.sessions.end(session_of(context, fan))
         await in_thread(lambda: finn.send({"type": "room:join", "channel": stream["channel"]}))
-        await in_thread(finn.hang_up_network)  # its close is read after all that it said
+        await in_thread(finn.hang_up_network)  # its close is read after all that it sent
         await handled(room, cleo)
         assert room.stream.members.of(fan) == []
 
 
-async def test_who_could_not_come_in_for_want_of_the_books_has_no_seat(
+async def test_a_join_that_fails_as_the_database_is_away_leaves_no_membership(
     context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def away(*_: object) -> StoredMeter:

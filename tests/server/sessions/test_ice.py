@@ -1,4 +1,4 @@
-"""What clients are told to reach each other by."""
+"""The ICE servers that clients are given."""
 
 import base64
 import hashlib
@@ -20,7 +20,7 @@ USER = UserId(UUID(int=7))
 TURN = MediaSettings(stun_servers=("stun:a:1",), turn_servers=("turn:b:2", "turns:b:3"), turn_seconds=600)
 
 
-async def test_a_turn_password_is_the_users_own_and_good_for_a_while() -> None:
+async def test_a_turn_password_is_the_users_own_and_expires() -> None:
     clock = Clock()
     stun, turn = IceServers(TURN, "a secret", clock).of(USER)
     assert stun == {"urls": ["stun:a:1"]} and turn["urls"] == ["turn:b:2", "turns:b:3"]
@@ -30,12 +30,12 @@ async def test_a_turn_password_is_the_users_own_and_good_for_a_while() -> None:
     assert base64.b64decode(turn["credential"]) == digest
 
 
-async def test_without_a_secret_no_turn_server_is_named() -> None:
+async def test_without_a_secret_no_turn_server_is_listed() -> None:
     assert IceServers(TURN, None, Clock()).of(USER) == [{"urls": ["stun:a:1"]}]
     assert IceServers(MediaSettings(stun_servers=()), "a secret", Clock()).of(USER) == []
 
 
-async def test_who_joins_a_room_is_told(dsn: str) -> None:
+async def test_a_join_answers_with_the_ice_servers(dsn: str) -> None:
     wanted = msgspec.structs.replace(settings(), media=TURN)
     async with running_server(dsn, wanted, msgspec.structs.replace(SECRETS, turn_secret="a secret")) as context:
         joined = await _join(context)

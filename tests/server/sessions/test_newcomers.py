@@ -1,4 +1,4 @@
-"""What newcomers to a stream are shown of those who were muted, removed, blocked or banned: nothing that they wrote."""
+"""Newcomers to a stream are shown nothing that muted, removed, blocked or banned users wrote."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -46,7 +46,7 @@ def shown(history: list[dict[str, Any]]) -> list[Any]:
 
 @asynccontextmanager
 async def newcomers(context: Context, creator: UserId) -> AsyncIterator[Callable[[str], list[list[Any]]]]:
-    """Joins a channel as a stranger, and as two overlays of its creator; returns what each is shown."""
+    """Join a channel as a stranger and as two overlays of its creator; return what each is shown."""
     async with (
         online(context, await add_fan(context, 0)) as stranger,
         online(context, creator) as late,

@@ -1,4 +1,4 @@
-"""Overlays: a creator's picture that looks on with a token of its own, and nothing else."""
+"""Overlays: views of a creator's room that connect with a token of their own and may only watch."""
 
 from typing import Any
 
@@ -19,14 +19,14 @@ def make_token(creators: Phone) -> dict[str, Any]:
 
 
 def scene_of(context: Context, creator: UserId, token: str) -> Phone:
-    """A creator's streaming software, with an overlay's token."""
+    """Connect a creator's streaming software with an overlay's token."""
     scene = phone_of(context, creator)
     scene.token = token
     scene.http.headers["Authorization"] = f"Bearer {token}"
     return scene
 
 
-async def test_an_overlay_finds_its_creators_stream_and_hears_of_tips_alone(context: Context) -> None:
+async def test_an_overlay_finds_its_creators_stream_and_receives_tips_alone(context: Context) -> None:
     creator, fan = await add_creator(context, 60), await add_fan(context, 100)
     async with online(context, creator) as cleo, online(context, fan) as finn:
 
@@ -74,7 +74,7 @@ async def test_a_creator_with_an_overlay_alone_is_not_online(context: Context) -
     await trio.to_thread.run_sync(story)
 
 
-async def test_a_revoked_token_puts_its_overlay_out(context: Context) -> None:
+async def test_a_revoked_token_disconnects_its_overlay(context: Context) -> None:
     creator = await add_creator(context, 60)
     async with online(context, creator) as cleo:
 

@@ -1,4 +1,4 @@
-"""A thousand phones that lose the network at the same moment, and are back at the same moment."""
+"""A thousand phones lose the network at the same moment, and reconnect at the same moment."""
 
 import time
 from pathlib import Path
@@ -14,13 +14,13 @@ from server.loadtest.client.client import Client
 from tests.support.processes import ServerProcess
 
 PHONES = 1000
-OPENED_AT_ONCE = 50  # at the beginning, which is not what is looked at
+OPENED_AT_ONCE = 50  # for the first connect, which is not what is measured
 MISSED = 10
-BACK_SECONDS_MAX = 20.0  # for all of them, on a machine that also plays the phones
+BACK_SECONDS_MAX = 20.0  # for all of them, on a machine that also runs the phones
 ENCODINGS = (Encoding.JSON, Encoding.MSGPACK)
 
 
-async def test_a_thousand_who_come_back_at_once_all_hear_what_they_missed(data_dir: Path) -> None:
+async def test_a_thousand_phones_that_reconnect_at_once_all_receive_what_they_missed(data_dir: Path) -> None:
     with ServerProcess(data_dir) as server:
         creator = token_for(server)
         channel = await trio.to_thread.run_sync(go_live, server, creator)
@@ -48,7 +48,7 @@ def token_for(server: ServerProcess) -> str:
 
 
 def go_live(server: ServerProcess, creator: str) -> str:
-    """The channel of a public stream."""
+    """Start a public stream; return its channel."""
     server.put("/api/creators/me", creator, {"rateTokensPerMin": 60})
     stream = server.post("/api/streams", creator, {"title": "Live", "type": "public"}).json()["stream"]
     return str(server.post(f"/api/streams/{stream['id']}/start", creator, None).json()["stream"]["channel"])
@@ -67,7 +67,7 @@ async def come_back(phone: Client, channel: str) -> None:
 
 
 async def each(phones: list[Client], work: Any, at_once: int) -> None:
-    """The same for every phone, so many at a time."""
+    """Run a function for every phone, so many at a time."""
     limit = trio.CapacityLimiter(at_once)
 
     async def one(phone: Client) -> None:

@@ -1,4 +1,4 @@
-"""A phone that loses its network comes back to exactly what it missed, or knows that it lost it."""
+"""A phone that loses its network resumes with exactly the events that it missed, or is told that they are lost."""
 
 import random
 from collections.abc import AsyncIterator
@@ -19,7 +19,7 @@ in_thread = trio.to_thread.run_sync
 
 @asynccontextmanager
 async def a_call(context: Context) -> AsyncIterator[tuple[Phone, Phone, dict[str, Any]]]:
-    """A fan and a creator in a running call."""
+    """Yield a fan and a creator in a running call."""
     fan, creator = await add_fan(context, 10_000), await add_creator(context, 60)
     async with online(context, fan) as fans, online(context, creator) as creators:
         ring = await in_thread(ring_and_join, fans, creators)
@@ -43,7 +43,7 @@ def _pause_and_resume(phone: Phone, call_id: str) -> None:
         phone.ask_ok({"type": command, "callId": call_id})
 
 
-async def test_what_was_missed_comes_first_and_all_of_it(dsn: str) -> None:
+async def test_missed_events_come_first_and_completely(dsn: str) -> None:
     async with running_server(dsn, settings(block_seconds=30)) as context, a_call(context) as (fans, creators, ring):
         await in_thread(fans.lose_network)
         await in_thread(_pause_and_resume, creators, ring["callId"])
@@ -57,7 +57,7 @@ async def test_what_was_missed_comes_first_and_all_of_it(dsn: str) -> None:
         assert fans.all_events("member:left") == creators.all_events("member:left") == []
 
 
-async def test_an_end_that_was_missed_is_heard(dsn: str) -> None:
+async def test_a_missed_end_is_received(dsn: str) -> None:
     async with running_server(dsn, settings(block_seconds=30)) as context, a_call(context) as (fans, creators, ring):
         await in_thread(fans.lose_network)
         await in_thread(creators.ask_ok, {"type": "call:end", "callId": ring["callId"]})
@@ -68,7 +68,7 @@ async def test_an_end_that_was_missed_is_heard(dsn: str) -> None:
         assert fans.ready["lost"] == []
 
 
-async def test_a_place_that_is_unknown_is_lost_and_the_room_is_joined_again(dsn: str) -> None:
+async def test_after_an_unknown_position_events_are_lost_and_the_room_is_joined_again(dsn: str) -> None:
     async with running_server(dsn, settings(block_seconds=30)) as context, a_call(context) as (fans, creators, ring):
         await in_thread(fans.lose_network)
         epoch, seq = fans.places[ring["channel"]]
@@ -80,7 +80,7 @@ async def test_a_place_that_is_unknown_is_lost_and_the_room_is_joined_again(dsn:
         assert joined["type"] == "room:joined"
 
 
-async def test_what_is_too_old_is_lost_and_never_told_in_part(dsn: str) -> None:
+async def test_events_that_are_too_old_are_lost_and_never_sent_in_part(dsn: str) -> None:
     wanted = with_section("rooms", history_events=2)
     async with running_server(dsn, wanted) as context, a_call(context) as (fans, creators, ring):
         await in_thread(fans.lose_network)
@@ -118,7 +118,7 @@ async def test_nobody_resumes_the_session_of_another(dsn: str) -> None:
         assert fans.ready["resumed"]
 
 
-async def test_nobody_comes_back_to_a_room_that_refused_them(dsn: str) -> None:
+async def test_nobody_resumes_into_a_room_that_refused_them(dsn: str) -> None:
     async with running_server(dsn, settings(block_seconds=30)) as context, a_call(context) as (fans, *_, ring):
         async with online(context, await add_fan(context, 0)) as stranger:
             assert (await in_thread(stranger.join, ring["channel"]))["error"] == "NOT_FOUND"
@@ -130,7 +130,7 @@ async def test_nobody_comes_back_to_a_room_that_refused_them(dsn: str) -> None:
             assert stranger.all_events("block:charged") == []
 
 
-async def test_a_session_waits_for_so_long_and_not_longer(dsn: str) -> None:
+async def test_a_session_can_be_resumed_for_so_long_and_not_longer(dsn: str) -> None:
     wanted = with_section("websocket", session_seconds=1)
     async with running_server(dsn, wanted) as context, a_call(context) as (fans, creators, _):
         await in_thread(fans.lose_network)
@@ -139,7 +139,7 @@ async def test_a_session_waits_for_so_long_and_not_longer(dsn: str) -> None:
         assert (fans.ready["resumed"], len(fans.ready["lost"])) == (False, 1)
 
 
-async def test_who_says_goodbye_is_not_waited_for(dsn: str) -> None:
+async def test_a_session_that_was_closed_by_its_client_cannot_be_resumed(dsn: str) -> None:
     async with running_server(dsn, settings(block_seconds=30)) as context, a_call(context) as (fans, creators, _):
         await in_thread(fans.hang_up_network)
         await in_thread(lambda: creators.wait_for("member:left"))
@@ -147,7 +147,7 @@ async def test_who_says_goodbye_is_not_waited_for(dsn: str) -> None:
         assert not fans.ready["resumed"]
 
 
-async def test_news_of_ones_own_is_told_anew(dsn: str) -> None:
+async def test_private_events_are_sent_anew(dsn: str) -> None:
     async with running_server(dsn, settings(block_seconds=30)) as context, a_call(context) as (fans, *_):
         await in_thread(fans.lose_network)
         await give(context, UserId(fans.user_id), 5)
@@ -158,7 +158,7 @@ async def test_news_of_ones_own_is_told_anew(dsn: str) -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 async def test_random_losses_leave_a_stream_without_hole_or_double(dsn: str, seed: int) -> None:
-    """Each phone checks the numbers of what it reads; blocks fall all the while."""
+    """Each phone checks the numbers of the events that it reads; blocks fall all the while."""
     chance = random.Random(seed)
     async with running_server(dsn, settings()) as context, a_call(context) as (fans, creators, ring):
 

@@ -1,4 +1,4 @@
-"""Connections break at any byte and the server starts again, while a stream is talked in: nothing is lost unawares."""
+"""Connections break at any byte and the server restarts during a busy stream: no event is lost unnoticed."""
 
 import os
 import random
@@ -24,7 +24,7 @@ from tests.torture.story import check_stories
 
 SEED = "HALFMINUTE_TEST_SEED"  # the environment variable that repeats a run
 SETTINGS = {
-    "HALFMINUTE_ROOMS_RECENT_EVENTS": "1000",  # what is tipped while somebody is out of the room fits into its history
+    "HALFMINUTE_ROOMS_RECENT_EVENTS": "1000",  # a room's history holds all that is tipped while a member is out of it
     "HALFMINUTE_ROOMS_CHAT_PER_SECOND": "1000",
     "HALFMINUTE_ROOMS_CHAT_BURST": "1000",
     "HALFMINUTE_SERVER_DRAIN_SECONDS": "4",
@@ -35,10 +35,10 @@ in_thread = trio.to_thread.run_sync
 
 
 class Plan(NamedTuple):
-    """How much of it."""
+    """The size of a run."""
 
     members: int
-    pauses: tuple[float, float]  # seconds of talk before each restart, and after the last
+    pauses: tuple[float, float]  # seconds of chat and tips before each restart, and after the last
     restarts: int
     life_bytes_max: int  # of one connection: some seconds of such a room, and more than a history of it
     drops_min: int
@@ -49,7 +49,9 @@ LONG = Plan(members=10, pauses=(8, 20), restarts=10, life_bytes_max=500_000, dro
 
 
 @pytest.mark.parametrize("plan", [SHORT, pytest.param(LONG, marks=pytest.mark.long)], ids=["short", "long"])
-async def test_who_comes_back_hears_all_or_knows_better_and_no_tip_is_lost(data_dir: Path, plan: Plan) -> None:
+async def test_a_resumed_member_receives_all_or_knows_of_the_loss_and_no_tip_is_lost(
+    data_dir: Path, plan: Plan
+) -> None:
     seed = int(os.environ.get(SEED) or random.randrange(10**6))
     print(f"{SEED}={seed}")
     chance = random.Random(seed)
@@ -70,7 +72,7 @@ async def test_who_comes_back_hears_all_or_knows_better_and_no_tip_is_lost(data_
 
 
 async def _people(server: ServerProcess, count: int) -> list[Party]:
-    """A creator, and fans."""
+    """Make a creator and fans."""
     books, secret = await in_thread(Books.beside, server.data_dir), server.jwt_secret()
     pairs = await in_thread(partial(books.add_pairs, count, tokens=1_000_000))
     return [party(pairs[0][1], secret), *(party(fan, secret) for fan, _ in pairs[1:])]
@@ -88,7 +90,7 @@ def _go_live(server: ServerProcess, creator: Party) -> dict[str, Any]:
 async def _members(
     server: ServerProcess, channel: str, people: list[Party], chance: random.Random, plan: Plan
 ) -> AsyncIterator[tuple[list[Member], BreakingLine]]:
-    """All on a bad line but the last, who shows what there is to hear; by turns in either subprotocol."""
+    """Connect all over unreliable proxies but the last, who shows the complete events; the subprotocols alternate."""
     port = server.websocket_port
     async with breaking_line(port, chance, plan.life_bytes_max) as line, trio.open_nursery() as nursery:
         members = []
@@ -133,7 +135,7 @@ def _check_what_was_told(members: list[Member], restarts: int) -> None:
 
 
 def _check_tips(data_dir: Path, members: list[Member]) -> None:
-    """Each acknowledged tip is in the journal once, as it was told; each that is there, every member knows of."""
+    """Check that the journal has each acknowledged tip once, as announced, and that every member knows of all."""
     rows = Books.at_rest(data_dir).fetch("SELECT key, ref_id FROM journal WHERE kind = $1", int(Kind.TIP))
     booked = {row["key"].bytes: str(row["ref_id"]) for row in rows}
     acknowledged = {

@@ -1,4 +1,4 @@
-"""Rights are those of the present token, in every room and over REST."""
+"""A user's rights are those of the present token, in every room and over REST."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -46,7 +46,7 @@ def resume(phone: Phone, role: str | None) -> None:
 
 
 def resume_over_the_old_connection(phone: Phone, role: str | None) -> None:
-    """A newer connection replaces one that is still open."""
+    """Resume in a newer connection, which replaces one that is still open."""
     phone.token = token_of(phone.user_id, role=role)
     phone.open(resume=True)
     assert phone.ready["resumed"]
@@ -56,9 +56,7 @@ CHANGES = pytest.mark.parametrize("change", [refresh, resume, resume_over_the_ol
 
 
 @CHANGES
-async def test_a_plain_token_puts_who_was_an_operator_out_of_a_ticketed_stream(
-    context: Context, change: Change
-) -> None:
+async def test_a_plain_token_evicts_a_former_operator_from_a_ticketed_stream(context: Context, change: Change) -> None:
     creator, user = await add_creator(context, 60), await add_fan(context, 0)
     async with online(context, creator) as cleo, online_as(context, user, "operator") as olga:
 
@@ -77,7 +75,7 @@ async def test_a_plain_token_puts_who_was_an_operator_out_of_a_ticketed_stream(
 
 
 @CHANGES
-async def test_a_plain_token_starts_the_clock_of_who_was_an_operator(context: Context, change: Change) -> None:
+async def test_a_plain_token_starts_the_clock_of_a_former_operator(context: Context, change: Change) -> None:
     creator, user = await add_creator(context, 60), await add_fan(context, 100)
     async with online(context, creator) as cleo, online_as(context, user, "operator") as olga:
 
@@ -97,7 +95,7 @@ async def test_a_plain_token_starts_the_clock_of_who_was_an_operator(context: Co
         await in_thread(story)
 
 
-async def test_without_tokens_who_was_an_operator_is_put_out_of_a_metered_stream(context: Context) -> None:
+async def test_a_former_operator_without_tokens_is_evicted_from_a_metered_stream(context: Context) -> None:
     creator, user = await add_creator(context, 60), await add_fan(context, 0)
     async with online(context, creator) as cleo, online_as(context, user, "operator") as olga:
 
@@ -112,7 +110,7 @@ async def test_without_tokens_who_was_an_operator_is_put_out_of_a_metered_stream
         await in_thread(story)
 
 
-async def test_nobody_watches_for_nothing_because_the_database_is_away(
+async def test_no_viewer_watches_for_nothing_because_the_database_is_away(
     context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     creator, user = await add_creator(context, 60), await add_fan(context, 100)
@@ -132,7 +130,7 @@ async def test_nobody_watches_for_nothing_because_the_database_is_away(
         await in_thread(story)
 
 
-async def test_nobody_watches_for_nothing_because_the_database_is_slow(
+async def test_no_viewer_watches_for_nothing_because_the_database_is_slow(
     context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     creator, user = await add_creator(context, 60), await add_fan(context, 100)
@@ -152,7 +150,7 @@ async def test_nobody_watches_for_nothing_because_the_database_is_slow(
         await in_thread(story)
 
 
-async def test_a_client_that_is_gone_at_once_is_checked_all_the_same(context: Context) -> None:
+async def test_a_client_that_disconnects_at_once_is_checked_all_the_same(context: Context) -> None:
     creator, user = await add_creator(context, 60), await add_fan(context, 0)
     async with online(context, creator) as cleo, online_as(context, user, "operator") as olga:
 
@@ -214,7 +212,7 @@ async def test_a_token_for_another_audience_changes_nothing(dsn: str) -> None:
 async def test_a_banned_user_refreshes_no_token(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     user = await add_fan(context, 0)
     async with online_as(context, user, None) as finn:
-        monkeypatch.setattr(context.bans, "_evict", lambda user_id: None)  # as if it were on its way
+        monkeypatch.setattr(context.bans, "_evict", lambda user_id: None)  # the eviction is still on its way
         await ban(context, user)
         await context.bans.apply_changes()
         await in_thread(finn.send, {"type": "token:refresh", "token": token_of(user, role="operator")})

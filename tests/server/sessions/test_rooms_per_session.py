@@ -1,4 +1,4 @@
-"""A session is in so many rooms at once, and no more."""
+"""A session may be in a bounded number of rooms at once."""
 
 import trio
 

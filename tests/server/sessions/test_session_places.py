@@ -1,4 +1,4 @@
-"""Sessions and seats that nobody uses any more yield to new ones, so that nobody is kept out by their own past."""
+"""Unused sessions and memberships yield to new ones, so that no user is locked out by their own old connections."""
 
 import msgspec
 import pytest
@@ -21,8 +21,8 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "PROBE_SECONDS", 1.0)
 
 
-async def test_half_open_sessions_yield_the_one_unheard_for_longest_first(dsn: str) -> None:
-    """They look connected, and nobody reads there."""
+async def test_half_open_sessions_yield_the_one_silent_for_longest_first(dsn: str) -> None:
+    """The connections look open, and nobody reads there."""
     async with running_server(dsn, LIMITED) as context:
         target, user = Target(context.websocket_port, SECRET, ""), await add_fan(context, 0)
         token = target.token(user)
@@ -36,7 +36,7 @@ async def test_half_open_sessions_yield_the_one_unheard_for_longest_first(dsn: s
                         assert await first.end() == 4002, "a client that is alive after all comes back"
 
 
-async def test_a_session_in_use_does_not_yield_to_one_that_is_unheard(dsn: str) -> None:
+async def test_a_session_in_use_does_not_yield_to_a_silent_one(dsn: str) -> None:
     async with running_server(dsn, LIMITED) as context:
         target, user = Target(context.websocket_port, SECRET, ""), await add_fan(context, 0)
         async with online(context, user) as used:
@@ -45,7 +45,7 @@ async def test_a_session_in_use_does_not_yield_to_one_that_is_unheard(dsn: str) 
                     assert (await in_thread(lambda: used.ask({"type": "ping"})))["type"] == "pong"
 
 
-async def test_only_who_uses_all_their_sessions_is_refused(dsn: str) -> None:
+async def test_a_user_is_refused_only_if_all_their_sessions_are_in_use(dsn: str) -> None:
     async with running_server(dsn, LIMITED) as context:
         user = await add_fan(context, 0)
         async with online(context, user) as first, online(context, user) as second:
@@ -60,7 +60,7 @@ async def test_only_who_uses_all_their_sessions_is_refused(dsn: str) -> None:
                 pass
 
 
-async def test_a_room_that_put_its_viewer_out_takes_none_of_their_places(dsn: str) -> None:
+async def test_a_room_that_evicted_its_viewer_does_not_count_for_their_session(dsn: str) -> None:
     async with running_server(dsn, with_section("websocket", rooms_per_session=1)) as context:
         fan = await add_fan(context, 0)
         async with (
@@ -84,7 +84,7 @@ async def test_a_room_that_put_its_viewer_out_takes_none_of_their_places(dsn: st
 
 
 async def test_a_viewers_dead_connections_do_not_keep_them_out_of_a_stream(dsn: str) -> None:
-    """They look connected, and nobody reads there."""
+    """The connections look open, and nobody reads there."""
     wanted = with_section("streams", connections_per_payer=1)
     brisk = msgspec.structs.replace(wanted.websocket, party_heartbeat_seconds=0.2, presence_seconds=0.5)
     async with running_server(dsn, msgspec.structs.replace(wanted, websocket=brisk)) as context:
@@ -97,5 +97,5 @@ async def test_a_viewers_dead_connections_do_not_keep_them_out_of_a_stream(dsn: 
                 async with raw_session(target, Encoding.JSON, target.token(fan)) as dead:
                     assert (await dead.ask("room:join", channel=channel))["type"] == "room:joined"
                     while (await in_thread(finn.join, channel))["type"] != "room:joined":  # noqa: ASYNC110  # reason: as a phone
-                        await trio.sleep(0.2)  # whoever asks without one is told to slow down
+                        await trio.sleep(0.2)  # a join without free connections is rate limited
                     assert await dead.end() == 4002

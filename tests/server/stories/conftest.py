@@ -1,4 +1,4 @@
-"""Every story happens in a town of its own."""
+"""Every story runs against a server of its own."""
 
 from collections.abc import Iterator
 from pathlib import Path

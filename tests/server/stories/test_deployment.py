@@ -1,4 +1,4 @@
-"""A new installation: an empty database is migrated, a server starts on it, and what is not configured is closed."""
+"""A new installation: an empty database is migrated, a server starts on it, and unconfigured features are disabled."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A server tells those who watch it whether it lives, whether to send it work, and its figures."""
+"""A server reports whether it lives, whether it may be sent requests, and its metrics."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from tests.support.processes import eventually
 from tests.support.server_fixture import Town, town_on
 
 
-def test_without_its_database_a_server_lives_but_wants_no_work_until_it_is_back(tmp_path: Path) -> None:
+def test_without_its_database_a_server_lives_but_is_not_ready_until_it_is_back(tmp_path: Path) -> None:
     with own_postgres(tmp_path / "postgres") as postgres, town_on(postgres.dsn, tmp_path) as town:
         assert _status(town, "/healthz") == _status(town, "/readyz") == 200
         postgres.stop()

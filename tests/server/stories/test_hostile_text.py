@@ -1,4 +1,4 @@
-"""What people write is text: to the database, to the others in the room, and to whoever reads it later."""
+"""Users' texts stay text: in the database, for the other members of the room, and for later readers."""
 
 from tests.support.clients import go_live, send_tip
 from tests.support.server_fixture import Town
@@ -6,7 +6,7 @@ from tests.support.server_fixture import Town
 HOSTILE = "'); DELETE FROM halfminute.wallets; -- <script>alert(1)</script> ${7*7} %s"
 
 
-def test_hostile_text_is_passed_on_as_it_was_written_and_does_nothing(town: Town) -> None:
+def test_hostile_text_is_delivered_as_it_was_written_and_does_nothing(town: Town) -> None:
     creator, fan = town.creator(), town.fan(100)
     channel = go_live(creator, title=HOSTILE)["channel"]
     assert (

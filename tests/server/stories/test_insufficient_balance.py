@@ -1,4 +1,4 @@
-"""Whoever has too few tokens is told the same three figures everywhere, and nothing moves."""
+"""A user with too few tokens gets the same three figures everywhere, and nothing moves."""
 
 from typing import Any
 

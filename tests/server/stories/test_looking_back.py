@@ -1,4 +1,4 @@
-"""What happened is found again: streams by what they are, tips by who gave them and where."""
+"""Past streams are found by their properties, and past tips by giver and room."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ def test_streams_are_found_by_status_type_and_creator_a_page_at_a_time(town: Tow
     assert (page["limit"], page["offset"], page["total"]) == (1, 1, 3)
 
 
-def test_tips_are_found_by_role_and_stream_and_who_gave_most_comes_first(town: Town) -> None:
+def test_tips_are_found_by_role_and_stream_and_the_largest_giver_comes_first(town: Town) -> None:
     creator, finn, faye = town.creator(), town.fan(100), town.fan(100)
     streams = [go_live(creator)]
     for fan, tokens in ((finn, 5), (faye, 30), (finn, 10)):

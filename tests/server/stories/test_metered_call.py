@@ -1,4 +1,4 @@
-"""A call is paid by the half minute, a second long here, while a cron sweeps as well."""
+"""A call is paid in blocks of a second, while a cron job calls the sweep webhook as well."""
 
 from typing import Any
 
@@ -59,5 +59,5 @@ def _come_back(phone: Phone, channel: str) -> None:
 
 
 def _numbers(phone: Phone) -> list[int]:
-    """The blocks that this party was told of."""
+    """Return the block numbers that this party received."""
     return [event["blockNo"] for event in phone.all_events("block:charged")]

@@ -1,4 +1,4 @@
-"""Many calls at once, and sweeps all the while: every block is in the books once."""
+"""Many calls at once, and sweeps all the while: every block is in the ledger once."""
 
 from pathlib import Path
 

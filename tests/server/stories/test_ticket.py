@@ -1,4 +1,4 @@
-"""A ticket is bought, lets its holder in, and is the creator's once they have given a show."""
+"""A ticket is bought, admits its holder, and its money is the creator's once they have given a show."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A tip shows up in the creator's overlay, which looks on with a token of its own."""
+"""A tip shows up in the creator's overlay, which connects with a token of its own."""
 
 from tests.support.clients import go_live, send_tip
 from tests.support.server_fixture import Town
