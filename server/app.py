@@ -9,7 +9,8 @@ import trio
 
 from server.close_codes import CloseCode
 from server.config.listen_address import parse_address
-from server.config.settings import Secrets, Settings
+from server.config.secrets import Secrets
+from server.config.settings import Settings
 from server.context import Context
 from server.gateway.connection import serve_connection
 from server.gateway.connection_limits import ConnectionLimits

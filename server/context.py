@@ -6,7 +6,8 @@ from server.access.rate_limits import RateLimits
 from server.access.tokens import TokenVerifier
 from server.access.user_cache import UserCache
 from server.clock import Clock
-from server.config.settings import Secrets, Settings
+from server.config.secrets import Secrets
+from server.config.settings import Settings
 from server.config.time_zones import TimeZones
 from server.ids import new_uuid
 from server.money.payments.service import PaymentService

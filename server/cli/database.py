@@ -5,7 +5,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from server.config.settings import Secrets, Settings
+from server.config.secrets import Secrets
+from server.config.settings import Settings
 from storage.embedded.data_directory import DataDir
 from storage.embedded.launcher import EmbeddedError, find_running, open_embedded
 

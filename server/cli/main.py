@@ -21,8 +21,9 @@ from server.cli.database import visit_database
 from server.cli.demo_call import DemoFailed, watch_call
 from server.cli.terminal import print_error, print_line
 from server.config.listen_address import parse_address
-from server.config.secrets import read_secret_file, with_local_secrets
-from server.config.settings import ConfigError, Secrets, Settings, read_secrets, read_settings
+from server.config.secret_files import read_secret_file, with_local_secrets
+from server.config.secrets import Secrets, read_secrets
+from server.config.settings import ConfigError, Settings, read_settings
 from server.gateway.listener import ListenError
 from server.loadtest.measures.plan import LoadRefused, Plan, RoomKind
 from server.observability.background_output import replace_standard_output, secure_standard_streams, wait_all_written

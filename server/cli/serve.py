@@ -14,7 +14,8 @@ from server.cli.database import open_database
 from server.cli.demo import DEMO_USERS, demo_token, seed
 from server.cli.terminal import print_line
 from server.config.listen_address import parse_address
-from server.config.settings import Secrets, Settings
+from server.config.secrets import Secrets
+from server.config.settings import Settings
 from server.context import Context
 from server.money.payments.demo import demo_url
 from server.observability.memory import settle_memory

@@ -8,6 +8,17 @@ PREFIX = "HALFMINUTE_"
 OF_THE_TESTS = "HALFMINUTE_TEST_"  # read by the test suite alone, and inherited by the servers that it starts
 MIN_LIKENESS = 0.6  # difflib's own default: below it, a name is another word and not a misspelt one
 
+# The variable of each secret, by the field of `Secrets`.
+SECRET_VARIABLES = {
+    "database_url": "DATABASE_URL",
+    "jwt_secret": "HALFMINUTE_JWT_SECRET",
+    "billing_webhook_secret": "BILLING_WEBHOOK_SECRET",
+    "turn_secret": "HALFMINUTE_TURN_SECRET",
+    "stripe_secret_key": "HALFMINUTE_STRIPE_SECRET_KEY",
+    "stripe_webhook_secret": "HALFMINUTE_STRIPE_WEBHOOK_SECRET",
+    "metrics_token": "HALFMINUTE_METRICS_TOKEN",
+}
+
 # Names of settings that have changed, without their section where a file has it above them.
 RENAMED = {
     "STREAMS_STAY_SESSIONS": "STREAMS_CONNECTIONS_PER_PAYER",

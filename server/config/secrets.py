@@ -1,128 +1,85 @@
-"""Secrets for a server that keeps to itself: made once, kept in its data directory, readable by its owner alone."""
+"""The secrets of the server, read from environment variables and checked."""
 
-import errno
-import fcntl
 import os
-import secrets
-import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+import re
+import unicodedata
+from collections.abc import Mapping
 
 import msgspec
 
-from server.config.settings import ConfigError, Secrets, clean_secret, require_long
+from server.config.auth import MIN_SECRET_CHARACTERS
+from server.config.environment import SECRET_VARIABLES
+from server.config.settings import ConfigError
 
-MAX_BYTES = 4096  # of a file that holds one secret
-_NAMES = ("jwt_secret", "billing_webhook_secret")
-_OTHERS = stat.S_IRWXG | stat.S_IRWXO
-_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+SENT_IN_HEADERS = ("BILLING_WEBHOOK_SECRET", "HALFMINUTE_STRIPE_SECRET_KEY", "HALFMINUTE_METRICS_TOKEN")
 
 
-def with_local_secrets(given: Secrets, data_dir: Path) -> tuple[Secrets, list[str]]:
-    """The given secrets, completed by local ones, and which of these were made just now.
+class Secrets(msgspec.Struct, frozen=True):
+    """What never stands in a file of ours that is committed, and never in a log."""
 
-    Raises ConfigError if none can be kept, or if somebody else could have put one there.
+    database_url: str | None = None
+    jwt_secret: str | None = None
+    billing_webhook_secret: str | None = None
+    turn_secret: str | None = None
+    stripe_secret_key: str | None = None
+    stripe_webhook_secret: str | None = None
+    metrics_token: str | None = None
+
+    def __repr__(self) -> str:
+        return "Secrets(…)"
+
+
+def read_secrets(environment: Mapping[str, str] = os.environ) -> Secrets:
+    """The secrets of the environment. Raises ConfigError for one that is too short to be safe, or cannot be used."""
+    secrets = Secrets(
+        **{field: clean_secret(name, environment.get(name, "")) or None for field, name in SECRET_VARIABLES.items()}
+    )
+    for name, secret in (
+        ("HALFMINUTE_JWT_SECRET", secrets.jwt_secret),
+        ("BILLING_WEBHOOK_SECRET", secrets.billing_webhook_secret),
+        ("HALFMINUTE_STRIPE_WEBHOOK_SECRET", secrets.stripe_webhook_secret),
+        ("HALFMINUTE_METRICS_TOKEN", secrets.metrics_token),
+    ):
+        if secret is not None:
+            require_long(name, secret)
+    if (secrets.stripe_secret_key is None) != (secrets.stripe_webhook_secret is None):
+        raise ConfigError(
+            "HALFMINUTE_STRIPE_SECRET_KEY and HALFMINUTE_STRIPE_WEBHOOK_SECRET come together:"
+            " what is paid must be heard of"
+        )
+    if secrets.database_url is not None:
+        _require_readable(secrets.database_url)
+    return secrets
+
+
+def clean_secret(name: str, text: str) -> str:
+    """A secret as it was meant: files and secret stores often add a newline at its end, which nobody sees.
+
+    Raises ConfigError for one that is not text, or that could not be sent in a header where it has to be.
     """
-    missing = [name for name in _NAMES if getattr(given, name) is None]
-    made, local = list[str](), dict[str, str]()
-    directory = data_dir / "secrets"
-    try:
-        for name in missing:
-            if _make(directory / name):
-                made.append(name)
-            local[name] = read_secret_file(directory / name)
-    except OSError as error:
-        raise ConfigError(f"cannot keep secrets in {directory}: {error.strerror}") from None
-    return msgspec.structs.replace(given, **local), made
-
-
-def read_secret_file(path: Path) -> str:
-    """The secret that a file holds.
-
-    Raises OSError, and ConfigError for one that is too short, is no text, or that another user could have written or
-    can read: whoever knows the secret signs tokens for everybody.
-    """
-    with _directory_of(path) as directory:
-        content = _read(path, directory)
-    secret = clean_secret(str(path), content.decode(errors="surrogateescape"))
-    require_long(str(path), secret)
+    secret = text.strip()
+    if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in secret):
+        raise ConfigError(f"{name} has a line break or another character in it that is no text")
+    if name in SENT_IN_HEADERS and not re.fullmatch(r"[!-~]*", secret):
+        raise ConfigError(f"{name} is sent in a header: it may have ASCII letters, digits and signs, without spaces")
     return secret
 
 
-def _read(path: Path, directory: int) -> bytes:
-    """All is asked of the open file, so that nothing can be put in its place between the look and the reading."""
-    try:
-        # Without waiting for a writer, if it is a FIFO.
-        descriptor = os.open(path.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
-    except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise _refused(path, "is a symbolic link") from None
-        raise
-    try:
-        _check_file(path, os.fstat(descriptor))
-        content = os.read(descriptor, MAX_BYTES + 1)  # of a regular file: as much as there is
-    finally:
-        os.close(descriptor)
-    if len(content) > MAX_BYTES:
-        raise _refused(path, f"has more than {MAX_BYTES} bytes")
-    return content
+def require_long(name: str, secret: str) -> None:
+    """Raises ConfigError for a secret that could be guessed."""
+    if len(secret) < MIN_SECRET_CHARACTERS:
+        raise ConfigError(f"{name} has {len(secret)} characters; at least {MIN_SECRET_CHARACTERS} are needed")
 
 
-def _check_file(path: Path, found: os.stat_result) -> None:
-    if not stat.S_ISREG(found.st_mode):
-        raise _refused(path, "is no regular file")
-    if found.st_uid != os.geteuid():
-        raise _refused(path, "belongs to another user")
-    if found.st_mode & _OTHERS:
-        raise _refused(path, f"is open to other users (mode {stat.S_IMODE(found.st_mode):04o})")
-    if found.st_nlink != 1:
-        raise _refused(path, "has another name elsewhere (a hard link)")
+def _require_readable(database_url: str) -> None:
+    """Raises ConfigError, without a word of the address: there is a password in it."""
+    scheme, _, rest = database_url.partition("://")
+    hosts = re.split("[/?#]", rest)[0].rpartition("@")[2].split(",")
+    if scheme not in ("postgresql", "postgres") or not all(_HOST_AND_PORT.fullmatch(host) for host in hosts):
+        raise ConfigError(
+            "DATABASE_URL is not postgresql://USER:PASSWORD@HOST:PORT/DATABASE;"
+            " in a password, / ? # @ : are written %2F %3F %23 %40 %3A"
+        )
 
 
-@contextmanager
-def _directory_of(path: Path) -> Iterator[int]:
-    """The open directory of a secret: ours, and nobody else writes there. Raises OSError, ConfigError."""
-    try:
-        descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError as error:
-        if path.parent.is_symlink():
-            raise _refused(path, "is in a directory that is a symbolic link") from None
-        raise error from None
-    try:
-        found = os.fstat(descriptor)
-        if found.st_uid != os.geteuid():
-            raise _refused(path, "is in a directory of another user")
-        if found.st_mode & _OTHERS_WRITE:
-            mode = stat.S_IMODE(found.st_mode)
-            raise _refused(path, f"is in a directory that other users may write (mode {mode:04o})")
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def _refused(path: Path, why: str) -> ConfigError:
-    return ConfigError(f"{path} {why}, so its secret is not used: see to it, or remove it for a new one")
-
-
-def _make(path: Path) -> bool:
-    """False if it is there already. Made whole or not at all, whatever is killed when; of two who make it one wins."""
-    if os.path.lexists(path):
-        return False
-    path.parent.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path.parent.mkdir(mode=0o700, exist_ok=True)
-    unfinished = f"{path.name}.{secrets.token_hex(6)}"
-    with _directory_of(path) as directory:
-        fcntl.flock(directory, fcntl.LOCK_EX)  # held for milliseconds; a rename alone would replace another's secret
-        if os.path.lexists(path):
-            return False
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(unfinished, flags, 0o600, dir_fd=directory)
-        try:
-            with os.fdopen(descriptor, "w") as file:
-                file.write(secrets.token_urlsafe(48))
-            os.rename(unfinished, path.name, src_dir_fd=directory, dst_dir_fd=directory)
-        except OSError:
-            os.unlink(unfinished, dir_fd=directory)
-            raise
-    return True
+_HOST_AND_PORT = re.compile(r"(\[[^\]]*\]|[^:]*)(:\d*)?")

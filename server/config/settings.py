@@ -1,9 +1,8 @@
-"""All settings: `config.toml` and the environment, decoded strictly into one frozen struct; secrets apart."""
+"""The settings: `config.toml` and environment variables, decoded strictly into one frozen struct."""
 
 import os
 import re
 import tomllib
-import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,8 +13,8 @@ from domain.call.record import CallRules
 from domain.room.members import RoomRules
 from domain.stream.record import StreamRules
 from server.addresses import ForwardedHeader, Proxies, check_networks
-from server.config.auth import MIN_SECRET_CHARACTERS, AuthSettings
-from server.config.environment import nearest, unknown_variable
+from server.config.auth import AuthSettings
+from server.config.environment import SECRET_VARIABLES, nearest, unknown_variable
 from server.config.packs import OverlaySettings, PackSettings, PaymentSettings, PayoutSettings, check_margin
 
 Positive = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
@@ -187,34 +186,6 @@ class Settings(Section, frozen=True):
         return self.limits.address_percent, self.server.trusted_proxies + self.limits.exempt
 
 
-class Secrets(msgspec.Struct, frozen=True):
-    """What never stands in a file of ours that is committed, and never in a log."""
-
-    database_url: str | None = None
-    jwt_secret: str | None = None
-    billing_webhook_secret: str | None = None
-    turn_secret: str | None = None
-    stripe_secret_key: str | None = None
-    stripe_webhook_secret: str | None = None
-    metrics_token: str | None = None
-
-    def __repr__(self) -> str:
-        return "Secrets(…)"
-
-
-SECRET_VARIABLES = {
-    "database_url": "DATABASE_URL",
-    "jwt_secret": "HALFMINUTE_JWT_SECRET",
-    "billing_webhook_secret": "BILLING_WEBHOOK_SECRET",
-    "turn_secret": "HALFMINUTE_TURN_SECRET",
-    "stripe_secret_key": "HALFMINUTE_STRIPE_SECRET_KEY",
-    "stripe_webhook_secret": "HALFMINUTE_STRIPE_WEBHOOK_SECRET",
-    "metrics_token": "HALFMINUTE_METRICS_TOKEN",
-}
-
-SENT_IN_HEADERS = ("BILLING_WEBHOOK_SECRET", "HALFMINUTE_STRIPE_SECRET_KEY", "HALFMINUTE_METRICS_TOKEN")
-
-
 def read_settings(path: Path | None, environment: Mapping[str, str] = os.environ) -> Settings:
     """The settings of a file (or the defaults), overridden by `HALFMINUTE_<SECTION>_<KEY>`.
 
@@ -242,48 +213,6 @@ def _refuse_unknown_variables(environment: Mapping[str, str]) -> None:
         raise ConfigError(f"{name} is no setting; " + (f"the nearest is {like}" if like else "they are in config.toml"))
 
 
-def read_secrets(environment: Mapping[str, str] = os.environ) -> Secrets:
-    """The secrets of the environment. Raises ConfigError for one that is too short to be safe, or cannot be used."""
-    secrets = Secrets(
-        **{field: clean_secret(name, environment.get(name, "")) or None for field, name in SECRET_VARIABLES.items()}
-    )
-    for name, secret in (
-        ("HALFMINUTE_JWT_SECRET", secrets.jwt_secret),
-        ("BILLING_WEBHOOK_SECRET", secrets.billing_webhook_secret),
-        ("HALFMINUTE_STRIPE_WEBHOOK_SECRET", secrets.stripe_webhook_secret),
-        ("HALFMINUTE_METRICS_TOKEN", secrets.metrics_token),
-    ):
-        if secret is not None:
-            require_long(name, secret)
-    if (secrets.stripe_secret_key is None) != (secrets.stripe_webhook_secret is None):
-        raise ConfigError(
-            "HALFMINUTE_STRIPE_SECRET_KEY and HALFMINUTE_STRIPE_WEBHOOK_SECRET come together:"
-            " what is paid must be heard of"
-        )
-    if secrets.database_url is not None:
-        _require_readable(secrets.database_url)
-    return secrets
-
-
-def clean_secret(name: str, text: str) -> str:
-    """A secret as it was meant: files and secret stores often add a newline at its end, which nobody sees.
-
-    Raises ConfigError for one that is not text, or that could not be sent in a header where it has to be.
-    """
-    secret = text.strip()
-    if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in secret):
-        raise ConfigError(f"{name} has a line break or another character in it that is no text")
-    if name in SENT_IN_HEADERS and not re.fullmatch(r"[!-~]*", secret):
-        raise ConfigError(f"{name} is sent in a header: it may have ASCII letters, digits and signs, without spaces")
-    return secret
-
-
-def require_long(name: str, secret: str) -> None:
-    """Raises ConfigError for a secret that could be guessed."""
-    if len(secret) < MIN_SECRET_CHARACTERS:
-        raise ConfigError(f"{name} has {len(secret)} characters; at least {MIN_SECRET_CHARACTERS} are needed")
-
-
 def _read_file(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
@@ -292,17 +221,6 @@ def _read_file(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}") from None
-
-
-def _require_readable(database_url: str) -> None:
-    """Raises ConfigError, without a word of the address: there is a password in it."""
-    scheme, _, rest = database_url.partition("://")
-    hosts = re.split("[/?#]", rest)[0].rpartition("@")[2].split(",")
-    if scheme not in ("postgresql", "postgres") or not all(_HOST_AND_PORT.fullmatch(host) for host in hosts):
-        raise ConfigError(
-            "DATABASE_URL is not postgresql://USER:PASSWORD@HOST:PORT/DATABASE;"
-            " in a password, / ? # @ : are written %2F %3F %23 %40 %3A"
-        )
 
 
 def _from_json(value: str) -> Any:
@@ -357,4 +275,3 @@ _SECTIONS = {section for section, _, _ in _OVERRIDES.values()}
 _UNKNOWN_KEY = re.compile(r"Object contains unknown field `(.*)`")
 _ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:\d+)?|https?://\[[0-9a-f:]+\](:\d+)?")  # as browsers send it
 _WEBSOCKET_URL = re.compile(r"wss?://[^\s/?#@]+(/[^\s?#]*)?")
-_HOST_AND_PORT = re.compile(r"(\[[^\]]*\]|[^:]*)(:\d*)?")

@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 
-from server.config.settings import Secrets
+from server.config.secrets import Secrets
 
 REDACTED = "[redacted]"
 CUT = " [cut] "

@@ -3,10 +3,10 @@
 from typing import Literal
 
 from domain.ids import client_key, content_digest
-from domain.refusals import Code, Refusal
+from domain.refusals import Refusal
 from domain.text import clean
 from server.rest.request import Request
-from server.rest.responses import invalid
+from server.rest.responses import DRAINING, invalid
 from server.rest.strict_json import FieldError
 from storage.idempotency import KEY_IN_USE, find_use
 from storage.market.payment_settlements import Settlement
@@ -25,5 +25,5 @@ async def settlement_of(
     if used is not None and used.content != content:
         return KEY_IN_USE
     if request.context.draining:
-        return Refusal(Code.DRAINING, "The server is shutting down")
+        return DRAINING
     return Settlement(action=action, reason=reason, operator_id=request.user_id, key=key, content=content)

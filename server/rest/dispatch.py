@@ -19,7 +19,7 @@ from server.rest.cors import cross_origin, preflight
 from server.rest.http.client_address import CLIENT, Client
 from server.rest.query import decode_query
 from server.rest.request import Request, read_key, request_id
-from server.rest.responses import Answer, answered, challenge, refusal_of, refused
+from server.rest.responses import DRAINING, Answer, answered, challenge, refusal_of, refused
 from server.rest.route import Needs, Route
 from server.rest.strict_json import decode_body, require_json
 from server.sessions import bans
@@ -131,6 +131,8 @@ class Dispatch:
         if route.body is not None:
             require_json(request.headers.get("Content-Type"))
             arguments["body"] = decode_body(request.raw, route.body)
+        if route.closed_while_draining and self._context.draining:
+            return DRAINING
         result = await route.handler(request, **arguments)
         if route.limit == "proof" and isinstance(result, Refusal) and result.code in PROOF_FAILED:
             return await self._count("proof", g.address) or result

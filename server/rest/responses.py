@@ -23,6 +23,9 @@ RETRY_AFTER_SECONDS = {
 }
 
 
+DRAINING = Refusal(Code.DRAINING, "The server is shutting down")
+
+
 class Plain(NamedTuple):
     """An answer that is not JSON."""
 

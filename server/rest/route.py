@@ -56,6 +56,7 @@ class Route(msgspec.Struct, frozen=True):
     status: int
     refuses: tuple[Code, ...]
     takes_key: bool
+    closed_while_draining: bool  # refused with DRAINING before its handler runs
     retired: Retired | None
     proofs: tuple[tuple[str, ...], ...]  # headers that prove who asks, where no token does; one of the groups suffices
     media: str  # of the answer
@@ -107,12 +108,15 @@ class Routes(list[Route]):
         status: int = 200,
         refuses: tuple[Code, ...] = (),
         takes_key: bool = False,
+        closed_while_draining: bool = False,
         retired: Retired | None = None,
         proofs: tuple[tuple[str, ...], ...] = (),
         media: str = JSON,
     ) -> Callable[[H], H]:
         limit: LimitedBy = "proof" if proofs else "address"
-        return self._declare("POST", path, needs, status, refuses, takes_key, retired, proofs, media, limit)
+        return self._declare(
+            "POST", path, needs, status, refuses, takes_key, closed_while_draining, retired, proofs, media, limit
+        )
 
     def _declare(
         self,
@@ -122,6 +126,7 @@ class Routes(list[Route]):
         status: int = 200,
         refuses: tuple[Code, ...] = (),
         takes_key: bool = False,
+        closed_while_draining: bool = False,
         retired: Retired | None = None,
         proofs: tuple[tuple[str, ...], ...] = (),
         media: str = JSON,
@@ -136,8 +141,9 @@ class Routes(list[Route]):
                     handler=handler,
                     needs=needs,
                     status=status,
-                    refuses=refuses,
+                    refuses=(*refuses, Code.DRAINING) if closed_while_draining else refuses,
                     takes_key=takes_key,
+                    closed_while_draining=closed_while_draining,
                     retired=retired,
                     proofs=proofs,
                     media=media,

@@ -162,7 +162,7 @@ IN_RIGHTS = (
         "secret-mode",
         "a local secret that others can read or write is refused",
         "whoever wrote the file signs tokens for everybody, operators included",
-        (Edit("server/config/secrets.py", "    if found.st_mode & _OTHERS:", "    if False:"),),
+        (Edit("server/config/secret_files.py", "    if found.st_mode & _OTHERS:", "    if False:"),),
         f"{SECRET_TESTS}::test_the_start_is_refused_with_one_line",
         "TimeoutExpired",
         "the token is printed, and the server starts",
@@ -171,7 +171,7 @@ IN_RIGHTS = (
         "secret-directory",
         "a local secret in a directory that others may write is refused",
         "a file can be put in the place of the secret",
-        (Edit("server/config/secrets.py", "        if found.st_mode & _OTHERS_WRITE:", "        if False:"),),
+        (Edit("server/config/secret_files.py", "        if found.st_mode & _OTHERS_WRITE:", "        if False:"),),
         f"{SECRET_TESTS}::test_a_secret_that_others_could_have_planted_is_refused[anybody_writes_the_directory-]",
         "DID NOT RAISE",
         "the secret is used",
@@ -182,7 +182,9 @@ IN_RIGHTS = (
         "a link to a file whose content others know is followed",
         (
             Edit(
-                "server/config/secrets.py", "os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK", "os.O_RDONLY | os.O_NONBLOCK"
+                "server/config/secret_files.py",
+                "os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK",
+                "os.O_RDONLY | os.O_NONBLOCK",
             ),
         ),
         f"{SECRET_TESTS}::test_a_secret_that_others_could_have_planted_is_refused[symlink-]",

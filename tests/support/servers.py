@@ -11,7 +11,8 @@ import trio
 from domain.billing.posting import Kind, Posting
 from domain.ids import PROMOTIONS, UserId, client_key
 from server.app import open_server
-from server.config.settings import LimitSettings, Secrets, Settings
+from server.config.secrets import Secrets
+from server.config.settings import LimitSettings, Settings
 from server.context import Context
 from server.ids import new_uuid
 from storage.people.users import become_creator

@@ -17,7 +17,7 @@ from domain.text import clean
 from server.ids import new_uuid
 from server.rest.query import Listed, Paging
 from server.rest.request import Request
-from server.rest.responses import invalid
+from server.rest.responses import DRAINING, invalid
 from server.rest.route import Needs, Routes
 from server.rest.routes.wallet import Balance
 from server.rest.strict_json import FieldError
@@ -149,7 +149,7 @@ def _posting(key: PostingKey, body: CreditWanted, reason: str, operator_id: User
 
 async def _book(request: Request, posting: Posting, body: CreditWanted, reason: str) -> Credit | Refusal:
     if request.context.draining:
-        return Refusal(Code.DRAINING, "The server is shutting down")
+        return DRAINING
     receipt = (await request.background_tasks.run(partial(request.context.actor.post, [posting])))[0]
     match receipt.outcome:
         case Outcome.COMMITTED:

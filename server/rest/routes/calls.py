@@ -43,7 +43,6 @@ RING_REFUSALS = (
     Code.RING_COOLDOWN,
     Code.RATE_CHANGED,
     Code.IDEMPOTENCY_CONFLICT,
-    Code.DRAINING,
 )
 INITIATE = Retired(since=1_760_659_200, until="Fri, 31 Dec 2027 23:59:59 GMT", successor="/api/calls/init")
 
@@ -82,12 +81,12 @@ class HistoryQuery(PeriodPaging, frozen=True, rename="camel"):
     status: Literal["ringing", "active", "paused", "ended"] | None = None
 
 
-@routes.post("/init", status=201, refuses=RING_REFUSALS, takes_key=True)
-@routes.post("/initiate", status=201, refuses=RING_REFUSALS, takes_key=True, retired=INITIATE)
+@routes.post("/init", status=201, refuses=RING_REFUSALS, takes_key=True, closed_while_draining=True)
+@routes.post(
+    "/initiate", status=201, refuses=RING_REFUSALS, takes_key=True, closed_while_draining=True, retired=INITIATE
+)
 async def init_call(request: Request, body: CallWanted) -> CallRung | Refusal:
     """Ring a creator. Nobody pays for ringing; the same key again finds the same call."""
-    if request.context.draining:
-        return Refusal(Code.DRAINING, "The server is shutting down")
     rung = await request.background_tasks.run(partial(_make_and_ring, request.context, _new_call(request, body)))
     if isinstance(rung, Refusal):
         return rung

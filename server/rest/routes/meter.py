@@ -14,6 +14,7 @@ from domain.refusals import Code, Refusal
 from domain.room import inputs
 from server.broadcast.replies import WaitingReply
 from server.rest.request import Request
+from server.rest.responses import DRAINING
 from server.rest.route import Needs, Routes
 from storage.postgres import StatementRefused, StorageUnavailable
 
@@ -64,7 +65,7 @@ async def sweep(request: Request) -> Sweep | Refusal:
         context.metrics.swept("refused")
         return UNAUTHORIZED
     if context.draining:
-        return Refusal(Code.DRAINING, "The server is shutting down")
+        return DRAINING
     try:
         swept = await _bring_up_to_date(request)
     except (StorageUnavailable, StatementRefused):

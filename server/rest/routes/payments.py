@@ -11,7 +11,7 @@ from server.context import Context
 from server.money.payments.demo import page
 from server.money.payments.provider import EventRefused, EventUnreadable, PaymentEvent, ReversalEvent
 from server.rest.request import Request
-from server.rest.responses import Plain
+from server.rest.responses import DRAINING, Plain
 from server.rest.route import Needs, Routes
 from storage.market.purchases import Purchase, find_purchase
 
@@ -45,7 +45,7 @@ async def hear_stripe(request: Request) -> Heard | Refusal:
     if stripe is None:
         return Refusal(Code.FORBIDDEN, "Stripe is not configured here")
     if request.context.draining:
-        return Refusal(Code.DRAINING, "The server is shutting down")
+        return DRAINING
     try:
         event = stripe.read_event(
             request.raw, request.headers.get("Stripe-Signature", ""), request.context.clock.now() / 1_000_000

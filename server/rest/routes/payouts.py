@@ -92,13 +92,11 @@ class StatusPaging(Paging, frozen=True, rename="camel"):
         Code.INSUFFICIENT_TOKENS,
         Code.NOT_A_CREATOR,
         Code.IDEMPOTENCY_CONFLICT,
-        Code.DRAINING,
     ),
+    closed_while_draining=True,
 )
 async def cash_out(request: Request, body: PayoutWanted) -> PayoutBooked | Refusal:
     """Creators: cash out tokens that were earned; bought and promotional ones can only be spent."""
-    if request.context.draining:
-        return Refusal(Code.DRAINING, "The server is shutting down")
     work = partial(request.context.payouts.request, request.user_id, body.tokens, request.posting_key())
     payout = await request.background_tasks.run(work)
     if isinstance(payout, Refusal):
@@ -140,16 +138,14 @@ async def list_all(request: Request, query: StatusPaging) -> Listed[PayoutCard]:
         Code.NOT_FOUND,
         Code.PAYOUT_SETTLED,
         Code.PAYOUT_CHANGED,
-        Code.DRAINING,
     ),
+    closed_while_draining=True,
 )
 async def settle(request: Request, payout_id: UUID, body: PayoutSettled) -> PayoutCard | Refusal:
     """Say that it was paid, or reject it and give back what refunds have left of it. The same again changes nothing.
 
     Nobody settles their own, and none is paid while its creator's wallet is frozen.
     """
-    if request.context.draining:
-        return Refusal(Code.DRAINING, "The server is shutting down")
     payout = await request.background_tasks.run(
         partial(_settle, request.context.postgres, request.context.payouts, payout_id, body, request.user_id)
     )

@@ -13,7 +13,7 @@ from domain.ids import ESCROW, LOSSES, CallId, PostingKey, RoomId, UserId, clien
 from domain.refusals import Code, Refusal, losses_limit
 from domain.text import clean
 from server.rest.request import Request
-from server.rest.responses import invalid
+from server.rest.responses import DRAINING, invalid
 from server.rest.route import Needs, Routes
 from server.rest.strict_json import FieldError
 from storage.idempotency import find_use, keep_use
@@ -96,7 +96,7 @@ async def give_back(request: Request, body: RefundWanted) -> Refund | Refusal:
     if request.user_id in await find_parties(request.context.postgres, paid):
         return OWN
     if request.context.draining:
-        return Refusal(Code.DRAINING, "The server is shutting down")
+        return DRAINING
     return await request.background_tasks.run(partial(_refund, request, body, paid, content, reason))
 
 

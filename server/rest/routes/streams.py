@@ -18,7 +18,7 @@ from domain.text import clean
 from server.ids import new_channel, new_uuid
 from server.rest.query import Listed, Paging
 from server.rest.request import Request
-from server.rest.responses import invalid
+from server.rest.responses import DRAINING, invalid
 from server.rest.route import Needs, Routes
 from server.rest.strict_json import FieldError
 from server.rooms.stream_starts import start_over_ringing
@@ -142,7 +142,7 @@ async def start(request: Request, stream_id: RoomId) -> StreamAnswer | Refusal:
     if stored.record.status == "ended":
         return ENDED
     if request.context.draining:
-        return Refusal(Code.DRAINING, "The server is shutting down")
+        return DRAINING
     if stored.record.status == "scheduled":
         go_live = partial(_open, request, stream_id)
         refusal = await request.background_tasks.run(
@@ -206,7 +206,7 @@ def _why_not_announce(request: Request, body: StreamWanted, title: str) -> Refus
     rate, seconds = body.rate_tokens_per_min, request.context.settings.calls.block_seconds
     if rate is not None and BlockPrice(rate, seconds).tokens(1) > MAX_POSTING_TOKENS:
         return invalid(FieldError("rateTokensPerMin", f"makes a block cost more than {MAX_POSTING_TOKENS} tokens"))
-    return Refusal(Code.DRAINING, "The server is shutting down") if request.context.draining else None
+    return DRAINING if request.context.draining else None
 
 
 def _new_stream(request: Request, body: StreamWanted, title: str) -> NewStream:

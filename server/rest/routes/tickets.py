@@ -11,6 +11,7 @@ from domain.ids import ESCROW, PostingKey, RoomId, UserId, content_digest
 from domain.refusals import Code, Refusal, unfit
 from server.ids import new_uuid
 from server.rest.request import Request
+from server.rest.responses import DRAINING
 from server.rest.route import Routes
 from server.rest.routes.wallet import Balance
 from storage.idempotency import find_use
@@ -81,7 +82,7 @@ async def _why_not_sell(request: Request, stored: StoredStream) -> Refusal | Non
         return Refusal(Code.STREAM_ENDED, "The stream has ended")
     if (refusal := await _why_evicted(request, stored)) is not None:
         return refusal
-    return Refusal(Code.DRAINING, "The server is shutting down") if request.context.draining else None
+    return DRAINING if request.context.draining else None
 
 
 async def _why_evicted(request: Request, stored: StoredStream) -> Refusal | None:

@@ -15,6 +15,7 @@ from server.ids import new_uuid
 from server.money.payments.provider import ProviderUnavailable
 from server.rest.query import Listed, Paging
 from server.rest.request import Request
+from server.rest.responses import DRAINING
 from server.rest.route import Needs, Routes
 from storage.market.purchases import (
     NewPurchase,
@@ -134,7 +135,7 @@ async def _find_or_make(request: Request, pack_id: str) -> Purchase | Refusal:
         return known
     pack, provider = context.settings.packs.offers.get(pack_id), context.payments.provider
     if context.draining:
-        return Refusal(Code.DRAINING, "The server is shutting down")
+        return DRAINING
     if pack is None:
         return Refusal(Code.NOT_FOUND, "No such pack")
     if provider is None:

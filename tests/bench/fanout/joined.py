@@ -14,7 +14,8 @@ from domain.ids import RoomId, UserId
 from domain.protocol.events import RoomJoined
 from domain.room import effects, inputs
 from server.config.listen_address import Address
-from server.config.settings import LimitSettings, Secrets, Settings
+from server.config.secrets import Secrets
+from server.config.settings import LimitSettings, Settings
 from server.context import Context
 from server.gateway.connection import serve_connection
 from server.gateway.connection_limits import ConnectionLimits

@@ -18,7 +18,8 @@ import trio
 
 from server.access.tokens import issue_token
 from server.cli.demo import DEMO_USERS, FAN_TOKENS, FANS
-from server.config.settings import ConfigError, read_secrets, read_settings
+from server.config.secrets import read_secrets
+from server.config.settings import ConfigError, read_settings
 from storage.embedded.launcher import Address, open_embedded
 from tests.storage.postgres_processes import mode, query
 from tests.support.clients import SECRET

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from server.config.secrets import read_secret_file, with_local_secrets
-from server.config.settings import ConfigError, Secrets
+from server.config.secret_files import read_secret_file, with_local_secrets
+from server.config.secrets import Secrets
+from server.config.settings import ConfigError
 from tests.support.processes import run_command
 
 KNOWN = "known-to-somebody-else-0123456789-0123456789"

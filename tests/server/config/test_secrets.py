@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from server.config.secrets import with_local_secrets
-from server.config.settings import SECRET_VARIABLES, ConfigError, Secrets, read_secrets, read_settings
+from server.config.environment import SECRET_VARIABLES
+from server.config.secret_files import with_local_secrets
+from server.config.secrets import Secrets, read_secrets
+from server.config.settings import ConfigError, read_settings
 from tests.support.clients import SECRET, ring_and_join
 from tests.support.server_fixture import BILLING_SECRET, Town, town_on
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from server.config.packs import Pack
-from server.config.settings import ConfigError, Settings, read_secrets, read_settings
+from server.config.secrets import read_secrets
+from server.config.settings import ConfigError, Settings, read_settings
 
 CONFIG = Path(__file__).parents[3] / "config.toml"
 LONG = "whsec_" + "x" * 32

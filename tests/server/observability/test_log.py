@@ -16,7 +16,7 @@ import pytest
 from joserfc import jws
 from joserfc.jwk import OctKey
 
-from server.config.settings import read_secrets
+from server.config.secrets import read_secrets
 from tests.storage.postgres_processes import bin_dir
 from tests.support.clients import Phone, ring_and_join
 from tests.support.processes import ServerProcess

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from server.config.settings import Secrets
+from server.config.secrets import Secrets
 from server.observability.redaction import REDACTED, Redaction, secret_words
 from tests.server.rest.problems import SOMEBODY
 from tests.support.clients import token_of

@@ -15,7 +15,7 @@ import trio
 
 from domain.ids import CallId, RoomId, UserId
 from domain.refusals import Code, Refusal
-from server.config.settings import Secrets
+from server.config.secrets import Secrets
 from server.context import Context
 from server.ids import new_channel, new_uuid
 from server.rest.routes.meter import MAX_RESULTS, summary

@@ -6,7 +6,8 @@ import httpx
 import msgspec
 import pytest
 
-from server.config.settings import MetricsSettings, Secrets
+from server.config.secrets import Secrets
+from server.config.settings import MetricsSettings
 from tests.server.rest.problems import check
 from tests.support.clients import PATIENCE_SECONDS
 from tests.support.servers import SECRETS, running_server, settings

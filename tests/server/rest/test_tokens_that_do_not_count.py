@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from server.config.auth import Algorithm, AuthSettings
-from server.config.settings import Secrets
+from server.config.secrets import Secrets
 from server.context import Context
 from server.rest.app import ROUTES
 from server.rest.route import Needs

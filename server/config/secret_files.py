@@ -1,0 +1,129 @@
+"""Secrets for a server that keeps to itself: made once, kept in its data directory, readable by its owner alone."""
+
+import errno
+import fcntl
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from server.config.secrets import Secrets, clean_secret, require_long
+from server.config.settings import ConfigError
+
+MAX_BYTES = 4096  # of a file that holds one secret
+_NAMES = ("jwt_secret", "billing_webhook_secret")
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+
+
+def with_local_secrets(given: Secrets, data_dir: Path) -> tuple[Secrets, list[str]]:
+    """The given secrets, completed by local ones, and which of these were made just now.
+
+    Raises ConfigError if none can be kept, or if somebody else could have put one there.
+    """
+    missing = [name for name in _NAMES if getattr(given, name) is None]
+    made, local = list[str](), dict[str, str]()
+    directory = data_dir / "secrets"
+    try:
+        for name in missing:
+            if _make(directory / name):
+                made.append(name)
+            local[name] = read_secret_file(directory / name)
+    except OSError as error:
+        raise ConfigError(f"cannot keep secrets in {directory}: {error.strerror}") from None
+    return msgspec.structs.replace(given, **local), made
+
+
+def read_secret_file(path: Path) -> str:
+    """The secret that a file holds.
+
+    Raises OSError, and ConfigError for one that is too short, is no text, or that another user could have written or
+    can read: whoever knows the secret signs tokens for everybody.
+    """
+    with _directory_of(path) as directory:
+        content = _read(path, directory)
+    secret = clean_secret(str(path), content.decode(errors="surrogateescape"))
+    require_long(str(path), secret)
+    return secret
+
+
+def _read(path: Path, directory: int) -> bytes:
+    """All is asked of the open file, so that nothing can be put in its place between the look and the reading."""
+    try:
+        # Without waiting for a writer, if it is a FIFO.
+        descriptor = os.open(path.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise _refused(path, "is a symbolic link") from None
+        raise
+    try:
+        _check_file(path, os.fstat(descriptor))
+        content = os.read(descriptor, MAX_BYTES + 1)  # of a regular file: as much as there is
+    finally:
+        os.close(descriptor)
+    if len(content) > MAX_BYTES:
+        raise _refused(path, f"has more than {MAX_BYTES} bytes")
+    return content
+
+
+def _check_file(path: Path, found: os.stat_result) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise _refused(path, "is no regular file")
+    if found.st_uid != os.geteuid():
+        raise _refused(path, "belongs to another user")
+    if found.st_mode & _OTHERS:
+        raise _refused(path, f"is open to other users (mode {stat.S_IMODE(found.st_mode):04o})")
+    if found.st_nlink != 1:
+        raise _refused(path, "has another name elsewhere (a hard link)")
+
+
+@contextmanager
+def _directory_of(path: Path) -> Iterator[int]:
+    """The open directory of a secret: ours, and nobody else writes there. Raises OSError, ConfigError."""
+    try:
+        descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        if path.parent.is_symlink():
+            raise _refused(path, "is in a directory that is a symbolic link") from None
+        raise error from None
+    try:
+        found = os.fstat(descriptor)
+        if found.st_uid != os.geteuid():
+            raise _refused(path, "is in a directory of another user")
+        if found.st_mode & _OTHERS_WRITE:
+            mode = stat.S_IMODE(found.st_mode)
+            raise _refused(path, f"is in a directory that other users may write (mode {mode:04o})")
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _refused(path: Path, why: str) -> ConfigError:
+    return ConfigError(f"{path} {why}, so its secret is not used: see to it, or remove it for a new one")
+
+
+def _make(path: Path) -> bool:
+    """False if it is there already. Made whole or not at all, whatever is killed when; of two who make it one wins."""
+    if os.path.lexists(path):
+        return False
+    path.parent.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    unfinished = f"{path.name}.{secrets.token_hex(6)}"
+    with _directory_of(path) as directory:
+        fcntl.flock(directory, fcntl.LOCK_EX)  # held for milliseconds; a rename alone would replace another's secret
+        if os.path.lexists(path):
+            return False
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(unfinished, flags, 0o600, dir_fd=directory)
+        try:
+            with os.fdopen(descriptor, "w") as file:
+                file.write(secrets.token_urlsafe(48))
+            os.rename(unfinished, path.name, src_dir_fd=directory, dst_dir_fd=directory)
+        except OSError:
+            os.unlink(unfinished, dir_fd=directory)
+            raise
+    return True
