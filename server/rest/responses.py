@@ -1,11 +1,13 @@
 """Answers: JSON, plain text, nothing at all, or a problem in the one shape that every no has."""
 
-from typing import Any, NamedTuple
+from datetime import datetime
+from typing import Any, NamedTuple, overload
 
 import msgspec
 from quart_trio.wrappers import TrioResponse
 from werkzeug.exceptions import HTTPException
 
+from domain.instant import from_datetime, rfc3339
 from domain.refusals import Code, Refusal, unfit
 from server.access.rate_limits import RateLimitsUnavailable
 from server.access.tokens import TokenRefused
@@ -24,6 +26,15 @@ RETRY_AFTER_SECONDS = {
 
 
 DRAINING = Refusal(Code.DRAINING, "The server is shutting down")
+
+
+@overload
+def time_text(moment: datetime) -> str: ...
+@overload
+def time_text(moment: datetime | None) -> str | None: ...
+def time_text(moment: datetime | None) -> str | None:
+    """Return a time of the database as RFC 3339 text in UTC with milliseconds, or None for None."""
+    return None if moment is None else rfc3339(from_datetime(moment))
 
 
 class Plain(NamedTuple):

@@ -12,6 +12,7 @@ ADDRESSES, ADDRESS_TESTS = "server/addresses.py", "tests/server/rest/test_websoc
 DRAIN_TESTS = "tests/server/cli/test_drain.py"
 JWKS_TESTS = "tests/server/access/test_jwks.py"
 SECRET_TESTS = "tests/server/config/test_secrets.py"
+SECRETS = "server/config/secrets.py"
 CONFIG, ENVIRONMENT, CLI_TESTS = (
     "server/config/settings.py",
     "server/config/environment.py",
@@ -98,7 +99,7 @@ IN_PROCESS = (
         "secret-ends",
         "white space around a secret is no part of it",
         "a newline at its end, and no token is accepted",
-        (Edit(CONFIG, "secret = text.strip()", "secret = text"),),
+        (Edit(SECRETS, "secret = text.strip()", "secret = text"),),
         f"{SECRET_TESTS}::test_a_secret_of_white_space_alone_counts_as_absent",
         "ConfigError",
         "the newline is refused as a part of the secret",
@@ -107,7 +108,7 @@ IN_PROCESS = (
         "secret-text",
         "a secret with a line break in it is refused",
         "tokens, the cron or purchases fail, long after the start",
-        (Edit(CONFIG, "if any(unicodedata.category(letter)", "if False and any(unicodedata.category(letter)"),),
+        (Edit(SECRETS, "if any(unicodedata.category(letter)", "if False and any(unicodedata.category(letter)"),),
         f"{SECRET_TESTS}::test_a_secret_with_invalid_characters_is_refused_by_name",
         "DID NOT RAISE",
         "it is taken",

@@ -11,6 +11,7 @@ import stripe
 import structlog
 import trio
 
+from server.access.webhook_signatures import MAX_SIGNATURES, is_recent
 from server.config.packs import PaymentSettings
 from server.money.payments.provider import (
     Checkout,
@@ -28,8 +29,6 @@ ANSWER_SECONDS = 2.5  # of one try; all of them end before a request of ours doe
 RETRY_SECONDS = (0.2, 0.5)  # between tries: with one key at work there already, or too much at once
 PASSING = (HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS)
 CONNECTIONS = 8  # at once: more buyers wait, so that a slow provider holds few sockets
-SIGNATURE_SECONDS = 300  # how far a signature's time may be from ours
-MAX_SIGNATURES = 8  # of one event: enough for any rotation of secrets
 MAX_CENTS = 10**15  # of one payment: more than there is, and fits the database's integers
 
 if TYPE_CHECKING:
@@ -181,7 +180,7 @@ class Stripe:
         """
         parts = [part.partition("=") for part in header.split(",")[: MAX_SIGNATURES + 1]]
         times = [value for name, _, value in parts if name.strip() == "t"]
-        if len(times) != 1 or not _is_recent(times[0], now):
+        if len(times) != 1 or not is_recent(times[0], now):
             return False
         expected = hmac.digest(self._webhook_secret, times[0].encode() + b"." + raw, hashlib.sha256).hex().encode()
         right = False
@@ -259,11 +258,6 @@ def _fault(error: stripe.StripeError) -> dict[str, str]:
         return {}
     fields = {name: getattr(found, name, None) for name in ("type", "code", "param")}
     return {name: str(value)[:80] for name, value in fields.items() if value}
-
-
-def _is_recent(timestamp: str, now: float) -> bool:
-    plain = timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= 12
-    return plain and abs(now - int(timestamp)) <= SIGNATURE_SECONDS
 
 
 def _uuid(text: str) -> UUID | None:

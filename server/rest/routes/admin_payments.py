@@ -8,12 +8,11 @@ from uuid import UUID
 import msgspec
 
 from domain.ids import UserId
-from domain.instant import from_datetime, rfc3339
 from domain.refusals import Code, Refusal
 from server.rest.decision import settlement_of
 from server.rest.query import Listed, Paging
 from server.rest.request import Request
-from server.rest.responses import invalid
+from server.rest.responses import invalid, time_text
 from server.rest.route import Needs, Routes
 from server.rest.routes.tokens import PurchaseCard, card_of
 from server.rest.strict_json import FieldError
@@ -188,5 +187,5 @@ def _payment_card(payment: Payment) -> PaymentCard:
     fields = msgspec.structs.asdict(payment)
     fields["payment_id"] = fields.pop("id")
     for name in ("created_at", "settled_at"):
-        fields[name] = None if fields[name] is None else rfc3339(from_datetime(fields[name]))
+        fields[name] = time_text(fields[name])
     return PaymentCard(**fields)

@@ -7,11 +7,11 @@ from uuid import UUID
 import msgspec
 
 from domain.ids import UserId
-from domain.instant import from_datetime, rfc3339
 from domain.refusals import Code, Refusal
 from server.rest.decision import settlement_of
 from server.rest.query import Listed, Paging
 from server.rest.request import Request
+from server.rest.responses import time_text
 from server.rest.route import Needs, Routes
 from storage.market.payment_settlements import Settlement
 from storage.market.reversals import Reversal, find_reversal, list_reversals, release_reversal
@@ -99,5 +99,5 @@ def _card(reversal: Reversal) -> ReversalCard:
     fields["provider_id"], fields["payment_intent"] = fields.pop("reversal_id"), fields.pop("intent_id")
     fields["reversal_id"] = fields.pop("id")
     for name in ("created_at", "settled_at"):
-        fields[name] = None if fields[name] is None else rfc3339(from_datetime(fields[name]))
+        fields[name] = time_text(fields[name])
     return ReversalCard(**fields)

@@ -12,6 +12,7 @@ from msgspec import UNSET, UnsetType
 
 from domain.refusals import Code, Refusal
 from domain.room import inputs
+from server.access.webhook_signatures import MAX_SIGNATURES, is_recent
 from server.broadcast.replies import WaitingReply
 from server.rest.request import Request
 from server.rest.responses import DRAINING
@@ -19,8 +20,6 @@ from server.rest.route import Needs, Routes
 from storage.postgres import StatementRefused, StorageUnavailable
 
 MAX_RESULTS = 1000  # lines in one answer
-SIGNATURE_SECONDS = 300  # how far a signature's time may be from ours
-MAX_SIGNATURES = 8  # of one request: enough for any rotation of keys
 
 UNAUTHORIZED = Refusal(Code.UNAUTHORIZED, "Wrong or missing billing secret")
 
@@ -127,7 +126,7 @@ def _may_sweep(request: Request) -> bool:
 def _is_signed(request: Request, secret: str) -> bool:
     """Standard Webhooks: `v1,` and the HMAC-SHA256 of id, timestamp and body, in base64; one of several suffices."""
     webhook_id, timestamp = request.headers.get("Webhook-Id", ""), request.headers.get("Webhook-Timestamp", "")
-    if not webhook_id or not _is_recent(timestamp, request.context.clock.now() // 1_000_000):
+    if not webhook_id or not is_recent(timestamp, request.context.clock.now() // 1_000_000):
         return False
     signed = b".".join((webhook_id.encode("latin-1"), timestamp.encode(), request.raw))
     given = [
@@ -139,11 +138,6 @@ def _is_signed(request: Request, secret: str) -> bool:
         for signature in given:
             right |= hmac.compare_digest(signature, expected)  # every one is compared, so time says nothing
     return right
-
-
-def _is_recent(timestamp: str, now: int) -> bool:
-    plain = timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= 12
-    return plain and abs(now - int(timestamp)) <= SIGNATURE_SECONDS
 
 
 def _keys(secret: str) -> Iterator[bytes]:

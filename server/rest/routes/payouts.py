@@ -8,12 +8,12 @@ import msgspec
 
 from domain.amounts import MAX_POSTING_TOKENS
 from domain.ids import UserId
-from domain.instant import from_datetime, rfc3339
 from domain.refusals import FROZEN, Code, Refusal
 from domain.text import clean
 from server.money.payouts import Payouts
 from server.rest.query import Listed, Paging
 from server.rest.request import Request
+from server.rest.responses import time_text
 from server.rest.route import Needs, Routes
 from server.rest.routes.tokens import in_units
 from server.rest.routes.wallet import Balance
@@ -189,6 +189,6 @@ def _card(payout: Payout) -> PayoutCard:
         payout.open_cents,
         payout.currency,
         payout.note,
-        rfc3339(from_datetime(payout.created_at)),
-        None if payout.settled_at is None else rfc3339(from_datetime(payout.settled_at)),
+        time_text(payout.created_at),
+        time_text(payout.settled_at),
     )

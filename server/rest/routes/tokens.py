@@ -8,14 +8,13 @@ from uuid import UUID
 import msgspec
 
 from domain.ids import client_key, content_digest
-from domain.instant import from_datetime, rfc3339
 from domain.refusals import Code, Refusal
 from server.config.packs import Pack
 from server.ids import new_uuid
 from server.money.payments.provider import ProviderUnavailable
 from server.rest.query import Listed, Paging
 from server.rest.request import Request
-from server.rest.responses import DRAINING
+from server.rest.responses import DRAINING, time_text
 from server.rest.route import Needs, Routes
 from storage.market.purchases import (
     NewPurchase,
@@ -171,6 +170,6 @@ def card_of(purchase: Purchase) -> PurchaseCard:
         in_units(purchase.price_cents),
         purchase.price_cents,
         purchase.currency,
-        rfc3339(from_datetime(purchase.created_at)),
-        None if purchase.paid_at is None else rfc3339(from_datetime(purchase.paid_at)),
+        time_text(purchase.created_at),
+        time_text(purchase.paid_at),
     )
