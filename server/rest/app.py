@@ -16,8 +16,8 @@ from server.rest.background_tasks import BackgroundTasks
 from server.rest.dispatch import Dispatch
 from server.rest.http.bodies import BodyBounds
 from server.rest.http.client_address import client_finder
+from server.rest.http.concurrency import AddressConcurrency
 from server.rest.http.connections import serve_connections
-from server.rest.http.turns import Turns
 from server.rest.openapi.document import openapi_json
 from server.rest.route import Route
 from server.rest.routes import (
@@ -112,7 +112,11 @@ async def _note_closing(asked: trio.Event, closing: trio.Event) -> None:
 def make_app(context: Context, background_tasks: BackgroundTasks) -> QuartTrio:
     app = QuartTrio(__name__, static_folder=None, template_folder=None)
     bounds = BodyBounds(context.settings.http.max_body_bytes, {EVENTS_PATH: context.settings.payments.max_event_bytes})
-    app.config |= {"BODY_BOUNDS": bounds, "CLIENT_OF": client_finder(context.settings), "TURNS": Turns()}
+    app.config |= {
+        "BODY_BOUNDS": bounds,
+        "CLIENT_OF": client_finder(context.settings),
+        "CONCURRENCY": AddressConcurrency(),
+    }
     app.request_class = bounds.bounded(TrioRequest)
     app.config["BODY_TIMEOUT"] = (
         context.settings.http.answer_seconds

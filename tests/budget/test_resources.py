@@ -188,9 +188,9 @@ RESOURCES = (
     ),
     Resource(
         "requests of one address that are worked on at once",
-        "server/rest/http/turns.py:AT_ONCE",
-        "server/rest/http/turns.py",
-        "tests/server/rest/test_turns.py::test_requests_beyond_the_first_few_of_an_address_wait_in_order",
+        "server/rest/http/concurrency.py:AT_ONCE",
+        "server/rest/http/concurrency.py",
+        "tests/server/rest/test_concurrency.py::test_requests_beyond_the_first_few_of_an_address_wait_in_order",
     ),
     Resource(
         "probes of one address",

@@ -8,7 +8,7 @@ CONNECTIONS, HTTP1 = "server/rest/http/connections.py", "server/rest/http/http1.
 HOSTILE_TESTS = "tests/server/rest/test_hostile_connections.py"
 WEBSOCKET = "server/gateway/connection.py"
 BUDGETS, BUDGETS_TESTS = "server/access/user_budgets.py", "tests/server/access/test_user_budgets.py"
-TURNS, TURNS_TESTS = "server/rest/http/turns.py", "tests/server/rest/test_turns.py"
+CONCURRENCY, CONCURRENCY_TESTS = "server/rest/http/concurrency.py", "tests/server/rest/test_concurrency.py"
 BOUNDS_TESTS = "tests/server/rest/test_user_bounds.py"
 UNAUTHENTICATED_TESTS = "tests/server/gateway/test_unauthenticated.py"
 
@@ -62,8 +62,8 @@ IN_RESOURCES = (
         "http-turns",
         "of one address a few requests are worked on at once",
         "a hundred connections of one address make everybody's waits a hundred times longer",
-        (Edit(TURNS, "            while len(self._begun) >= AT_ONCE:", "            while False:"),),
-        f"{TURNS_TESTS}::test_requests_beyond_the_first_few_of_an_address_wait_in_order",
+        (Edit(CONCURRENCY, "            while len(self._begun) >= AT_ONCE:", "            while False:"),),
+        f"{CONCURRENCY_TESTS}::test_requests_beyond_the_first_few_of_an_address_wait_in_order",
         "assert [",
         "all of them begin",
     ),
@@ -71,8 +71,8 @@ IN_RESOURCES = (
         "http-turn-passed",
         "a request that waits itself passes its turn on",
         "four bodies that do not come keep out everybody behind the same address",
-        (Edit(TURNS, "trio.move_on_at(began_at + PASSED_ON_SECONDS)", "trio.move_on_at(float('inf'))"),),
-        f"{TURNS_TESTS}::test_a_request_that_waits_itself_passes_its_turn_on",
+        (Edit(CONCURRENCY, "trio.move_on_at(began_at + PASSED_ON_SECONDS)", "trio.move_on_at(float('inf'))"),),
+        f"{CONCURRENCY_TESTS}::test_a_request_that_waits_itself_passes_its_turn_on",
         "assert [",
         "the second waits for ever",
     ),

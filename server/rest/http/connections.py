@@ -244,7 +244,7 @@ def _http_alone(app: Any) -> Any:
         if scope["type"] == "http":
             scope["path"] = scope["path"] or "/"  # `GET ?x`; Quart takes a path for granted
             client = scope[CLIENT] = app.config["CLIENT_OF"](scope)
-            async with app.config["TURNS"].turn(None if client.exempt else client.limited_as):
+            async with app.config["CONCURRENCY"].slot(None if client.exempt else client.limited_as):
                 async with app.config["BODY_BOUNDS"].cut_off(receive, scope["path"]) as receive_within:
                     await app(scope, receive_within, send)
         else:

@@ -4,7 +4,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from server.rest.http.turns import AT_ONCE, PASSED_ON_SECONDS, Turns
+from server.rest.http.concurrency import AT_ONCE, PASSED_ON_SECONDS, AddressConcurrency
 
 ADDRESS, OTHER = "192.0.2.1", "192.0.2.2"
 
@@ -12,8 +12,8 @@ ADDRESS, OTHER = "192.0.2.1", "192.0.2.2"
 class Requests:
     """Requests that take until they are told to end."""
 
-    def __init__(self, turns: Turns, nursery: trio.Nursery) -> None:
-        self._turns = turns
+    def __init__(self, concurrency: AddressConcurrency, nursery: trio.Nursery) -> None:
+        self._concurrency = concurrency
         self._nursery = nursery
         self.begun: list[str] = []
         self.ends: dict[str, trio.Event] = {}
@@ -25,7 +25,7 @@ class Requests:
 
         async def answer() -> None:
             with self.scopes[name]:
-                async with self._turns.turn(address):
+                async with self._concurrency.slot(address):
                     self.begun.append(name)
                     await self.ends[name].wait()
 
@@ -41,9 +41,9 @@ FIRST = [f"first {number}" for number in range(AT_ONCE)]
 
 
 async def test_requests_beyond_the_first_few_of_an_address_wait_in_order(mock_clock: MockClock) -> None:
-    turns = Turns()
+    concurrency = AddressConcurrency()
     async with trio.open_nursery() as nursery:
-        requests = Requests(turns, nursery)
+        requests = Requests(concurrency, nursery)
         for name in (*FIRST, "second", "third"):
             await requests.ask(name)
         assert requests.begun == FIRST
@@ -56,13 +56,13 @@ async def test_requests_beyond_the_first_few_of_an_address_wait_in_order(mock_cl
         assert requests.begun[-1] == "third"
         for name in requests.ends:
             await requests.end(name)
-    assert len(turns) == 0
+    assert len(concurrency) == 0
 
 
 async def test_a_request_that_waits_itself_passes_its_turn_on(mock_clock: MockClock) -> None:
-    turns = Turns()
+    concurrency = AddressConcurrency()
     async with trio.open_nursery() as nursery:
-        requests = Requests(turns, nursery)
+        requests = Requests(concurrency, nursery)
         for name in FIRST:
             await requests.ask(name)
         await requests.ask("second")
@@ -72,16 +72,16 @@ async def test_a_request_that_waits_itself_passes_its_turn_on(mock_clock: MockCl
         assert requests.begun == [*FIRST, "second", "third"]
         for name in requests.ends:
             await requests.end(name)
-    assert len(turns) == 0
+    assert len(concurrency) == 0
 
 
 @pytest.mark.parametrize("gone", ["second", "third"])
 async def test_a_request_that_is_given_up_while_it_waits_keeps_no_other_waiting(
     mock_clock: MockClock, gone: str
 ) -> None:
-    turns = Turns()
+    concurrency = AddressConcurrency()
     async with trio.open_nursery() as nursery:
-        requests = Requests(turns, nursery)
+        requests = Requests(concurrency, nursery)
         for name in (*FIRST, "second", "third"):
             await requests.ask(name)
         requests.scopes[gone].cancel()
@@ -90,4 +90,4 @@ async def test_a_request_that_is_given_up_while_it_waits_keeps_no_other_waiting(
         assert requests.begun == [*FIRST, "third" if gone == "second" else "second"]
         for name in requests.ends:
             await requests.end(name)
-    assert len(turns) == 0
+    assert len(concurrency) == 0
