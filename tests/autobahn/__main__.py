@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.autobahn.client import Verdict, install, try_cases
-from tests.autobahn.crowd import crowd_at
 from tests.autobahn.echo import BESIDE
+from tests.autobahn.members import connect_members
 from tests.support.lifeline import tied
 from tests.support.processes import ROOT, environment, free_ports
 
@@ -58,13 +58,13 @@ def _try_alone(scratch: Path, cases: Sequence[str]) -> dict[str, Verdict]:
 
 
 def _try_beside(scratch: Path, cases: Sequence[str]) -> dict[str, Verdict]:
-    with _echo(BESIDE) as (port, server), crowd_at(port) as crowd:
+    with _echo(BESIDE) as (port, server), connect_members(port) as members:
         try:
             verdicts = try_cases(scratch, port, cases)
-            crowd.end()
+            members.end()
         finally:
             server.kill()
-        heard = crowd.heard()
+        heard = members.heard()
     _say(f"Autobahn: meanwhile each of {len(heard)} others heard {min(heard):,} events or more, and lacked none")
     return verdicts
 

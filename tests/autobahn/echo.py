@@ -35,7 +35,7 @@ from server.observability.memory_limit import MemoryLimit
 from server.observability.metrics import Metrics
 
 BESIDE = "beside"
-CROWD = "crowd"  # what members of the fan-out have for their Authorization
+CHANNEL = "crowd"  # what members of the fan-out have for their Authorization
 MEMBERS = 8
 EVENTS_AT_ONCE = 100  # of 200 bytes: far below what an outbox holds
 TEXT = "x" * 120
@@ -50,7 +50,7 @@ class Said(SequencedEvent, frozen=True, kw_only=True, tag="autobahn:said"):
     text: str
 
 
-class Crowd:
+class EchoFanout:
     """The members of one fan-out: when all have asked, all hear some more."""
 
     def __init__(self, nursery: trio.Nursery) -> None:
@@ -75,7 +75,7 @@ class Crowd:
         if self._asked == MEMBERS:
             self._asked = 0
             for _ in range(EVENTS_AT_ONCE):
-                self._fanout.publish(Said(channel=CROWD, seq=self._fanout.last_seq + 1, at=AT, text=TEXT))
+                self._fanout.publish(Said(channel=CHANNEL, seq=self._fanout.last_seq + 1, at=AT, text=TEXT))
                 self._fanout.flush()
 
 
@@ -83,7 +83,7 @@ class Echo:
     """Instead of a Conversation: says what it hears, or is a member of the crowd."""
 
     def __init__(self, context: Any, send_queue: SendQueue, encoding: Encoding, *, limited: bool) -> None:
-        self._crowd: Crowd = context.crowd
+        self._echo_fanout: EchoFanout = context.echo_fanout
         self._beside: bool = context.beside
         self._joined = False
         self.encoding = encoding
@@ -97,9 +97,9 @@ class Echo:
         return True
 
     async def open_by_header(self, authorization: str) -> None:
-        assert authorization == CROWD
+        assert authorization == CHANNEL
         self._joined = True
-        self._crowd.add(self)
+        self._echo_fanout.add(self)
 
     async def open_by_message(self, message: str | bytes) -> None:
         await self.hear(message)
@@ -109,7 +109,7 @@ class Echo:
 
     async def hear(self, message: str | bytes) -> None:
         if self._joined:
-            self._crowd.ask()
+            self._echo_fanout.ask()
         elif self._beside:
             for frame in (PING_FRAME, _framed(message), PING_FRAME):
                 self.send_queue.push(frame)
@@ -142,7 +142,7 @@ async def main(port: int, beside: bool) -> None:
             settings=msgspec.structs.replace(Settings(), websocket=settings, limits=exempt),
             metrics=(metrics := Metrics()),
             faults=Faults(metrics),
-            crowd=Crowd(nursery),
+            echo_fanout=EchoFanout(nursery),
             beside=beside,
         )
         listener = Listener(

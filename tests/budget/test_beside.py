@@ -15,8 +15,8 @@ from server.config.settings import LimitSettings
 from tests.budget.attack import ATTACKS, Target
 from tests.support.clients import Phone, go_live, ring_and_join
 from tests.support.lifeline import tied
+from tests.support.live_server import LiveServer, live_server_on
 from tests.support.processes import ROOT
-from tests.support.server_fixture import Town, town_on
 
 NOTICED_SECONDS_MAX = 0.25
 ATTACK_SECONDS = 4.0
@@ -35,13 +35,18 @@ class Honest(NamedTuple):
 
 
 @pytest.fixture
-def town(dsn: str, tmp_path: Path) -> Iterator[Town]:
-    with town_on(dsn, tmp_path, **{**USUAL_LIMITS, "HALFMINUTE_CALLS_BLOCK_SECONDS": "30"}) as town:
-        yield town
+def live_server(dsn: str, tmp_path: Path) -> Iterator[LiveServer]:
+    with live_server_on(dsn, tmp_path, **{**USUAL_LIMITS, "HALFMINUTE_CALLS_BLOCK_SECONDS": "30"}) as live_server:
+        yield live_server
 
 
-def honest_in(town: Town) -> Honest:
-    fan, creator, owner, viewer = town.fan(10_000), town.creator(), town.creator(), town.fan(100)
+def honest_in(live_server: LiveServer) -> Honest:
+    fan, creator, owner, viewer = (
+        live_server.fan(10_000),
+        live_server.creator(),
+        live_server.creator(),
+        live_server.fan(100),
+    )
     ring_and_join(fan, creator)
     stream = go_live(owner)
     assert viewer.join(stream["channel"])["type"] == "room:joined"
@@ -67,12 +72,12 @@ def slowest(honest: Honest, seconds: float) -> dict[str, float]:
     return longest
 
 
-def attack(town: Town, name: str, attacker: Phone, channel: str) -> "subprocess.Popen[bytes]":
+def attack(live_server: LiveServer, name: str, attacker: Phone, channel: str) -> "subprocess.Popen[bytes]":
     """Begin it; the attacker is a creator with tokens and a call of their own, and rings somebody."""
     credit = {"userId": str(attacker.user_id), "tokens": 1_000, "reason": "welcome"}
-    assert town.operator.http.post("/admin/credits", json=credit).status_code == 201
-    call_id = ring_and_join(attacker, town.creator())["callId"] if name == "pauses" else ""
-    server, rung = town.server, town.creator()
+    assert live_server.operator.http.post("/admin/credits", json=credit).status_code == 201
+    call_id = ring_and_join(attacker, live_server.creator())["callId"] if name == "pauses" else ""
+    server, rung = live_server.server, live_server.creator()
     target = Target(server.http_port, server.websocket_port, attacker.token, channel, call_id, str(rung.user_id))
     words = (name, json.dumps(target._asdict()), str(ATTACK_SECONDS))
     command = [sys.executable, "-m", "tests.budget.attack", *words]
@@ -81,13 +86,13 @@ def attack(town: Town, name: str, attacker: Phone, channel: str) -> "subprocess.
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", ATTACKS)
-def test_honest_people_beside_an_attack_notice_little_of_it(town: Town, name: str) -> None:
-    honest, attacker = honest_in(town), town.creator()
+def test_honest_people_beside_an_attack_notice_little_of_it(live_server: LiveServer, name: str) -> None:
+    honest, attacker = honest_in(live_server), live_server.creator()
     usual = slowest(honest, ATTACK_SECONDS / 2)
-    with attack(town, name, attacker, honest.channel) as process:
+    with attack(live_server, name, attacker, honest.channel) as process:
         beside = slowest(honest, ATTACK_SECONDS)
         assert process.wait(30) == 0
     noticed = {who: round(beside[who] - usual[who], 3) for who in usual}
     print(f"| {name} | {usual} | {beside} |")
     assert max(noticed.values()) <= NOTICED_SECONDS_MAX, (noticed, usual)
-    town.check_books()
+    live_server.check_ledger()

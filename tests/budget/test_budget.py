@@ -106,7 +106,7 @@ def test_the_largest_frame_of_a_command_is_one_that_fits() -> None:
     assert decoded == set(get_args(AnyCommand))
 
 
-class Line:
+class Session:
     """A session whose server is at rest once `exchange` returns."""
 
     def __init__(self, port: int, token: str, channel: str, *, packs: bool) -> None:
@@ -170,7 +170,9 @@ async def test_every_command_stays_within_its_budget_whatever_is_sent(dsn: str, 
     async with running_server(dsn, unhurried) as context, online(context, await add_creator(context, 60)) as creators:
         fan = await add_fan(context, 100_000)
         stream = await trio.to_thread.run_sync(go_live, creators)
-        lines = [Line(context.websocket_port, token_of(fan), stream["channel"], packs=packs) for packs in (False, True)]
+        lines = [
+            Session(context.websocket_port, token_of(fan), stream["channel"], packs=packs) for packs in (False, True)
+        ]
         print(HEAD.format("command"))
         for frame in frames(asyncapi.read_document(), stream["channel"], long):
             line = lines[frame.is_packed]

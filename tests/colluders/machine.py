@@ -11,7 +11,7 @@ from domain.ids import UserId
 from domain.instant import Duration, duration
 from domain.protocol import commands as c
 from domain.room import inputs
-from tests.colluders.books import check_bills, check_ledger
+from tests.colluders.ledger_checks import check_bills, check_ledger
 from tests.colluders.money_rules import (
     MILLISECOND,
     MoneyRules,
@@ -23,11 +23,11 @@ from tests.colluders.money_rules import (
     sure,
     tokens,
 )
+from tests.colluders.platform_model import PACKS, PlatformModel
 from tests.colluders.rooms import Room, StreamRoom
-from tests.colluders.town import PACKS, Town
 from tests.colluders.world import PRESENCE
-from tests.domain.story import Slip
-from tests.domain.stream_books import person
+from tests.domain.story import FakeReply
+from tests.domain.stream_committer import person
 
 COMMANDS = [c.CallPause, c.CallResume] * 3 + [c.CallAccept, c.CallAccept, c.CallDecline, c.CallCancel, c.CallEnd]
 
@@ -70,17 +70,17 @@ class Colluders(MoneyRules):
     def begin(
         self, users: int, packs: list[int], gifts: list[int], begins: str, price: BlockPrice, gone: list[Absence]
     ) -> None:
-        self.town = Town(users)
-        for user_id, pack, gift in zip(self.town.users, packs, gifts, strict=False):
+        self.platform = PlatformModel(users)
+        for user_id, pack, gift in zip(self.platform.users, packs, gifts, strict=False):
             if pack:
-                self.town.buy(user_id, pack)
+                self.platform.buy(user_id, pack)
             if gift:
-                self.town.gift(user_id, gift)
+                self.platform.gift(user_id, gift)
         if begins in ("call", "both"):
             self.talk(0, 1, price)
         if begins in ("stream", "show", "both"):
-            self.town.announce(
-                self.town.users[-1], None if begins == "show" else price, 40 if begins == "show" else None
+            self.platform.announce(
+                self.platform.users[-1], None if begins == "show" else price, 40 if begins == "show" else None
             )
             self.go_live(0)
         for number, absence in enumerate(gone):
@@ -90,91 +90,93 @@ class Colluders(MoneyRules):
 
     @rule(user=somebody, further=another, price=prices)
     def ring(self, user: int, further: int, price: BlockPrice) -> None:
-        self.town.ring(self._user(user), self._other(user, further), price)
+        self.platform.ring(self._user(user), self._other(user, further), price)
 
     @rule(user=somebody, further=another, price=prices)
     def talk(self, user: int, further: int, price: BlockPrice) -> None:
         """Ring, accept, and both are there."""
         fan, creator = self._user(user), self._other(user, further)
-        self.town.ring(fan, creator, price)
-        call = self.town.call_of(creator)
+        self.platform.ring(fan, creator, price)
+        call = self.platform.call_of(creator)
         if call is not None and call.fan == fan:
-            self.town.give(call, inputs.CallAction(creator, c.CallAccept(call_id=call.id), Slip()))
+            self.platform.give(call, inputs.CallAction(creator, c.CallAccept(call_id=call.id), FakeReply()))
             for party in (creator, fan):
-                self.town.join(party, call, 1)
-            self.town.commit()
+                self.platform.join(party, call, 1)
+            self.platform.commit()
 
     @rule(user=somebody, command=st.sampled_from(COMMANDS))
     def command(self, user: int, command: type[c.CallCommand]) -> None:
-        if (call := self.town.call_of(self._user(user))) is not None and self._user(user) not in self.town.banned:
-            self.town.come_back(self._user(user))
-            self.town.give(call, inputs.CallAction(self._user(user), command(call_id=call.id), Slip()))
+        if (call := self.platform.call_of(self._user(user))) is not None and self._user(
+            user
+        ) not in self.platform.banned:
+            self.platform.come_back(self._user(user))
+            self.platform.give(call, inputs.CallAction(self._user(user), command(call_id=call.id), FakeReply()))
 
     # Streams
 
     @rule(user=somebody, price=st.none() | prices, ticket=st.sampled_from([None, 40, 900]))
     def announce(self, user: int, price: BlockPrice | None, ticket: int | None) -> None:
-        self.town.announce(self._user(user), price, ticket)
+        self.platform.announce(self._user(user), price, ticket)
 
     @rule(which=anything)
     def go_live(self, which: int) -> None:
         """It starts, and everybody who may is there, with a ticket."""
         stream = self._stream(which)
-        if stream is None or stream.opened or stream.payee in self.town.banned:
+        if stream is None or stream.opened or stream.payee in self.platform.banned:
             return
-        self.town.start(stream)
+        self.platform.start(stream)
         if stream.opened:
-            for user_id in self.town.users:
-                self.town.buy_ticket(user_id, stream)
-                self.town.join(user_id, stream, 1)
-            self.town.commit()
+            for user_id in self.platform.users:
+                self.platform.buy_ticket(user_id, stream)
+                self.platform.join(user_id, stream, 1)
+            self.platform.commit()
 
     @rule(which=anything, user=somebody)
     def buy_a_ticket(self, which: int, user: int) -> None:
         if (stream := self._stream(which)) is not None:
-            self.town.buy_ticket(self._user(user), stream)
+            self.platform.buy_ticket(self._user(user), stream)
 
     @rule(which=anything, sure=sure)
     def end_stream(self, which: int, sure: bool) -> None:
         stream = self._stream(which)
         if stream is not None and sure and stream.opened:
-            self.town.give(stream, inputs.EndNow("ended"))
+            self.platform.give(stream, inputs.EndNow("ended"))
         elif stream is not None and sure:
-            self.town.cancel(stream)
+            self.platform.cancel(stream)
 
     @rule(which=anything, user=somebody, sure=sure)
     def remove(self, which: int, user: int, sure: bool) -> None:
         stream, user_id = self._stream(which), self._user(user)
         if sure and stream is not None and stream.opened and stream.member_of(stream.payee) and user_id != stream.payee:
-            self.town.come_back(stream.payee)
-            self.town.remove(stream, user_id)
+            self.platform.come_back(stream.payee)
+            self.platform.remove(stream, user_id)
 
     # Presence
 
     @rule(which=anything, user=somebody, number=numbers)
     def join(self, which: int, user: int, number: int) -> None:
         if (room := self._room(which)) is not None:
-            self.town.join(self._user(user), room, number)
+            self.platform.join(self._user(user), room, number)
 
     @rule()
     def everybody_joins(self) -> None:
-        for room in self.town.open_rooms():
-            for user_id in self.town.users:
-                self.town.join(user_id, room, 1)
+        for room in self.platform.open_rooms():
+            for user_id in self.platform.users:
+                self.platform.join(user_id, room, 1)
 
     @rule(which=anything, user=somebody, what=st.sampled_from(["leave", "fall silent", "break off", "come back"]))
     def come_or_go(self, which: int, user: int, what: str) -> None:
         room, user_id = self._room(which), self._user(user)
-        if what == "come back" and user_id not in self.town.banned:
-            self.town.come_back(user_id)
-        elif user_id not in self.town.away and what == "fall silent":
-            self.town.vanish(user_id)
-        elif user_id not in self.town.away and what == "break off":
-            self.town.lose_network(user_id)
-        elif user_id not in self.town.away and what == "leave" and room is not None:
-            self.town.come_back(user_id)
+        if what == "come back" and user_id not in self.platform.banned:
+            self.platform.come_back(user_id)
+        elif user_id not in self.platform.away and what == "fall silent":
+            self.platform.vanish(user_id)
+        elif user_id not in self.platform.away and what == "break off":
+            self.platform.lose_network(user_id)
+        elif user_id not in self.platform.away and what == "leave" and room is not None:
+            self.platform.come_back(user_id)
             for member_id in room.member_of(user_id):
-                self.town.give(room, inputs.Left(member_id))
+                self.platform.give(room, inputs.Left(member_id))
 
     @rule(which=anything, absence=absences)
     def be_away_as_blocks_fall_due(self, which: int, absence: Absence) -> None:
@@ -183,56 +185,56 @@ class Colluders(MoneyRules):
         for _ in range(absence.times):
             if room is None or room.ended or (deadline := room.rules.next_deadline()) is None:
                 break
-            viewers = [viewer for viewer in self.town.users if room.member_of(viewer) and viewer != room.payee]
+            viewers = [viewer for viewer in self.platform.users if room.member_of(viewer) and viewer != room.payee]
             user_id = room.payee if absence.whose == "payee" or not viewers else viewers[which % len(viewers)]
-            self.town.wait(max(0, deadline - absence.before - self.town.now))
+            self.platform.wait(max(0, deadline - absence.before - self.platform.now))
             self._go(room, user_id, absence.way, absence.span)
-            self.town.commit()
+            self.platform.commit()
             if not room.ended:
-                self.town.join(user_id, room, 1)
+                self.platform.join(user_id, room, 1)
 
     def _go(self, room: Room, user_id: UserId, way: str, span: Duration) -> None:
         if way == "stalled":
-            self.town.stall(span)
+            self.platform.stall(span)
             return
         if way == "silent":
-            self.town.vanish(user_id)
-        elif way == "lost" and user_id not in self.town.away:
-            self.town.lose_network(user_id)
+            self.platform.vanish(user_id)
+        elif way == "lost" and user_id not in self.platform.away:
+            self.platform.lose_network(user_id)
         elif not room.ended:
             for member_id in room.member_of(user_id):
-                self.town.give(room, inputs.Left(member_id))
-        self.town.wait(span)
+                self.platform.give(room, inputs.Left(member_id))
+        self.platform.wait(span)
 
     @rule(which=anything, user=somebody, tokens=tokens, key=st.sampled_from(["same", "new", "new"]))
     def tip_in_a_room(self, which: int, user: int, tokens: int, key: str) -> None:
         room, user_id = self._room(which), self._user(user)
-        if room is not None and user_id not in self.town.banned:
-            name = key if key == "same" else f"tip {self.town.next_number()}"
+        if room is not None and user_id not in self.platform.banned:
+            name = key if key == "same" else f"tip {self.platform.next_number()}"
             command = c.TipSend(channel=room.facts.channel, amount_tokens=tokens, key=name)
-            new_id = UUID(int=self.town.next_number())
-            self.town.give(room, inputs.RoomAction(person(user_id), None, command, new_id, Slip()))
+            new_id = UUID(int=self.platform.next_number())
+            self.platform.give(room, inputs.RoomAction(person(user_id), None, command, new_id, FakeReply()))
 
     # Time and servers
 
     @rule(span=spans)
     def wait(self, span: int) -> None:
-        self.town.wait(span)
+        self.platform.wait(span)
 
     @rule(blocks=st.integers(1, 5))
     def go_on(self, blocks: int) -> None:
         """Time passes, and the database is quick."""
         for _ in range(blocks):
-            self.town.wait(10_000 * MILLISECOND)
-            self.town.commit()
+            self.platform.wait(10_000 * MILLISECOND)
+            self.platform.commit()
 
     @rule(span=spans)
     def stall(self, span: int) -> None:
-        self.town.stall(span)
+        self.platform.stall(span)
 
     @rule()
     def commit(self) -> None:
-        self.town.commit()
+        self.platform.commit()
 
     @rule(which=anything, what=st.sampled_from(["book", "tell", "checkpoint"]))
     def store_for_a_room(self, which: int, what: str) -> None:
@@ -242,9 +244,9 @@ class Colluders(MoneyRules):
         if what == "book":
             room.committer.fly(room.epoch)
         elif what == "tell" and room.committer.arrivals:
-            self.town.give(room, room.committer.arrivals.pop(0))
+            self.platform.give(room, room.committer.arrivals.pop(0))
         elif what == "checkpoint" and isinstance(room, StreamRoom) and not room.rules.termination.over:
-            room.checkpoint(self.town.now)
+            room.checkpoint(self.platform.now)
 
     @rule(
         which=anything,
@@ -255,41 +257,41 @@ class Colluders(MoneyRules):
     )
     def fail(self, which: int, what: str, landed: str, down: Duration, set_back: Duration) -> None:
         if what == "crash":
-            self.town.crash(landed, down, set_back)
+            self.platform.crash(landed, down, set_back)
         elif what == "drain":
-            self.town.drain(down)
+            self.platform.drain(down)
         elif what == "lose a room" and (room := self._room(which)) is not None:
-            self.town.lose_room(room)
+            self.platform.lose_room(room)
 
     @rule(times=st.integers(2, 6), away=st.sampled_from([2, 6]).map(duration))
     def restart_again_and_again(self, times: int, away: Duration) -> None:
         """Everybody comes back some seconds after each restart."""
         for _ in range(times):
-            self.town.crash("all", away, 0)
-            self.town.wait(away)
+            self.platform.crash("all", away, 0)
+            self.platform.wait(away)
             self.everybody_joins()
-            self.town.commit()
+            self.platform.commit()
 
     # What must hold
 
     @invariant()
     def the_ledger_is_true(self) -> None:
         self.sound = False
-        check_ledger(self.town)
+        check_ledger(self.platform)
         self.sound = True
 
     def teardown(self) -> None:
         """Everything ends, and the bills are compared."""
         if not self.sound:
             return
-        town = self.town
-        town.commit()
-        for room in town.rooms:
+        platform = self.platform
+        platform.commit()
+        for room in platform.rooms:
             if isinstance(room, StreamRoom) and not room.opened and not room.ended:
-                town.cancel(room)
-            elif not room.ended and room.id not in town.accountant.ended:
-                town.give(room, inputs.EndNow("admin"))
-        town.wait(PRESENCE)
-        town.commit()
-        check_ledger(town)
-        check_bills(town)
+                platform.cancel(room)
+            elif not room.ended and room.id not in platform.accountant.ended:
+                platform.give(room, inputs.EndNow("admin"))
+        platform.wait(PRESENCE)
+        platform.commit()
+        check_ledger(platform)
+        check_bills(platform)

@@ -6,8 +6,8 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 from domain.billing.block import BlockPrice
 from domain.billing.posting import Kind
 from domain.ids import UserId
+from tests.colluders.platform_model import PACKS, PlatformModel
 from tests.colluders.rooms import Room, StreamRoom
-from tests.colluders.town import PACKS, Town
 
 MILLISECOND = 1000
 
@@ -28,104 +28,104 @@ prices = st.builds(
 class MoneyRules(RuleBasedStateMachine):
     """Users, rooms and streams are named by numbers, which are taken modulo how many there are."""
 
-    town: Town
+    platform: PlatformModel
 
     def _user(self, number: int) -> UserId:
-        return self.town.users[number % len(self.town.users)]
+        return self.platform.users[number % len(self.platform.users)]
 
     def _other(self, number: int, further: int) -> UserId:
-        return self._user(number % len(self.town.users) + 1 + further % (len(self.town.users) - 1))
+        return self._user(number % len(self.platform.users) + 1 + further % (len(self.platform.users) - 1))
 
     def _room(self, number: int) -> Room | None:
-        rooms = self.town.open_rooms()
+        rooms = self.platform.open_rooms()
         return rooms[number % len(rooms)] if rooms else None
 
     def _stream(self, number: int) -> StreamRoom | None:
-        streams = [room for room in self.town.rooms if isinstance(room, StreamRoom) and not room.ended]
+        streams = [room for room in self.platform.rooms if isinstance(room, StreamRoom) and not room.ended]
         return streams[number % len(streams)] if streams else None
 
     # Money
 
     @rule(user=somebody, pack=st.sampled_from([*PACKS]))
     def buy_a_pack(self, user: int, pack: int) -> None:
-        self.town.buy(self._user(user), pack)
+        self.platform.buy(self._user(user), pack)
 
     @rule(user=somebody, tokens=tokens, what=st.sampled_from(["gift", "gift", "correction", "limit", "no limit"]))
     def change_a_wallet(self, user: int, tokens: int, what: str) -> None:
         """By an operator; or a user sets a limit of their own."""
         user_id = self._user(user)
         if what in ("gift", "correction"):
-            (self.town.gift if what == "gift" else self.town.correct)(user_id, tokens)
-        elif user_id not in self.town.frozen:
-            self.town.ledger.allow(user_id, tokens if what == "limit" else None)
+            (self.platform.gift if what == "gift" else self.platform.correct)(user_id, tokens)
+        elif user_id not in self.platform.frozen:
+            self.platform.ledger.allow(user_id, tokens if what == "limit" else None)
 
     @rule(user=somebody, further=another, tokens=tokens, key=st.sampled_from(["same", "new", "new"]))
     def tip(self, user: int, further: int, tokens: int, key: str) -> None:
-        name = key if key == "same" else f"tip {self.town.next_number()}"
-        self.town.tip(self._user(user), self._other(user, further), tokens, name)
+        name = key if key == "same" else f"tip {self.platform.next_number()}"
+        self.platform.tip(self._user(user), self._other(user, further), tokens, name)
 
     @rule(user=somebody, further=another)
     def pass_everything_on(self, user: int, further: int) -> None:
         payer = self._user(user)
-        if balance := self.town.balance(payer):
-            self.town.tip(payer, self._other(user, further), balance, f"tip {self.town.next_number()}")
+        if balance := self.platform.balance(payer):
+            self.platform.tip(payer, self._other(user, further), balance, f"tip {self.platform.next_number()}")
 
     @rule(user=somebody, share=st.sampled_from([1, 1, 2, 3]))
     def ask_for_a_payout(self, user: int, share: int) -> None:
         """A part of what was earned, and then a token more than what is left."""
         user_id = self._user(user)
-        self.town.request_payout(user_id, self.town.ledger.wallets[user_id].earned // share)
-        self.town.request_payout(user_id, self.town.ledger.wallets[user_id].earned + 1)
+        self.platform.request_payout(user_id, self.platform.ledger.wallets[user_id].earned // share)
+        self.platform.request_payout(user_id, self.platform.ledger.wallets[user_id].earned + 1)
 
     @rule(paid=st.booleans(), only_first=st.booleans())
     def settle_payouts(self, paid: bool, only_first: bool) -> None:
-        for key in list(self.town.ledger.payouts)[: 1 if only_first else None]:
-            self.town.settle_payout(key, paid)
+        for key in list(self.platform.ledger.payouts)[: 1 if only_first else None]:
+            self.platform.settle_payout(key, paid)
 
     @rule()
     def everybody_cashes_out(self) -> None:
         """All that may be, at once, and paid at once."""
-        for user_id in self.town.users:
-            self.town.request_payout(user_id, self.town.ledger.wallets[user_id].earned)
+        for user_id in self.platform.users:
+            self.platform.request_payout(user_id, self.platform.ledger.wallets[user_id].earned)
         self.settle_payouts(True, False)
 
     @rule(which=anything, advance=st.booleans(), twice=st.booleans())
     def refund(self, which: int, advance: bool, twice: bool) -> None:
         """An operator gives back any payment, or one that is given back already."""
-        booked = [receipt.posting for receipt in self.town.ledger.journal.values()]
+        booked = [receipt.posting for receipt in self.platform.ledger.journal.values()]
         if paid := [posting.key for posting in booked if posting.kind.is_spending]:
-            self.town.refund([paid[which % len(paid)]] * (1 + twice), advance=advance)
+            self.platform.refund([paid[which % len(paid)]] * (1 + twice), advance=advance)
 
     @rule(user=somebody, which=anything, advance=st.booleans())
     def refund_a_room(self, user: int, which: int, advance: bool) -> None:
         """All that a user paid in one room."""
-        if self.town.rooms:
-            room = self.town.rooms[which % len(self.town.rooms)]
-            booked = [receipt.posting for receipt in self.town.ledger.journal.values()]
+        if self.platform.rooms:
+            room = self.platform.rooms[which % len(self.platform.rooms)]
+            booked = [receipt.posting for receipt in self.platform.ledger.journal.values()]
             mine = [posting for posting in booked if posting.room_id == room.id and posting.debit == self._user(user)]
             keys = [posting.key for posting in mine if posting.kind in (Kind.BLOCK, Kind.TICKET)]
-            self.town.refund(keys, advance=advance)
+            self.platform.refund(keys, advance=advance)
 
-    @precondition(lambda self: self.town.purchases)
+    @precondition(lambda self: self.platform.purchases)
     @rule(which=anything, sure=sure)
     def charge_back(self, which: int, sure: bool) -> None:
         if sure:
-            self.town.reverse_purchase(list(self.town.purchases)[which % len(self.town.purchases)])
+            self.platform.reverse_purchase(list(self.platform.purchases)[which % len(self.platform.purchases)])
 
     # People
 
     @rule(user=somebody, further=another, what=st.sampled_from(["block", "ban", "nothing"]))
     def quarrel(self, user: int, further: int, what: str) -> None:
         if what == "block":
-            self.town.block(self._user(user), self._other(user, further))
+            self.platform.block(self._user(user), self._other(user, further))
         elif what == "ban":
-            self.town.ban(self._user(user))
+            self.platform.ban(self._user(user))
 
     @rule()
     def forgive(self) -> None:
         """Bans are lifted, wallets are released, and nobody is blocked any more."""
-        self.town.banned.clear()
-        for user_id in list(self.town.frozen):
-            self.town.thaw(user_id)
-        for by, user_id in list(self.town.blocks):
-            self.town.unblock(by, user_id)
+        self.platform.banned.clear()
+        for user_id in list(self.platform.frozen):
+            self.platform.thaw(user_id)
+        for by, user_id in list(self.platform.blocks):
+            self.platform.unblock(by, user_id)

@@ -14,7 +14,7 @@ import trio
 from domain.ids import LOSSES, PAYOUTS, TOKEN_SALES
 from domain.stream.record import StreamRules
 from server.config.settings import Settings
-from tests.server.rest.conftest import Caller, client_of, people_of
+from tests.server.rest.conftest import Caller, client_of, users_of
 from tests.server.rest.shop import SELLING, Shop, selling
 from tests.support.clients import PATIENCE_SECONDS, Phone
 from tests.support.servers import online, running_server
@@ -354,10 +354,10 @@ async def colluding_shop(dsn: str) -> AsyncIterator[Shop]:
     with stripe_stand_in() as stripe:
         async with (
             running_server(dsn, _settings(selling(stripe, block_seconds=1)), SELLING) as context,
-            people_of(context) as people,
+            users_of(context) as users,
         ):
             async with client_of(context) as web:
-                yield Shop(context, people, stripe, web)
+                yield Shop(context, users, stripe, web)
 
 
 def _settings(usual: Settings) -> Settings:
@@ -371,11 +371,11 @@ async def play(shop: Shop, till: Till, users: int, steps: list[Step]) -> None:
     async with AsyncExitStack() as stack:
         colluders: list[Colluder] = []
         for _ in range(users):
-            caller = await shop.people.creator(RATE)
+            caller = await shop.users.creator(RATE)
             device = await stack.enter_async_context(online(shop.context, caller.user_id))
             watcher = await stack.enter_async_context(online(shop.context, caller.user_id))
             colluders.append(Colluder(caller, device, watcher))
-        history = History(shop, till, colluders, await shop.people.operator())
+        history = History(shop, till, colluders, await shop.users.operator())
         for user in colluders:
             await history.buy(user, user, 3)
         for step in steps:

@@ -18,7 +18,7 @@ from domain.room.members import RoomRules
 from domain.stream.record import StreamFacts, StreamHistory, StreamRecord, StreamRules
 from domain.stream.stream import Stream
 from tests.colluders.committer import Committer, Record
-from tests.domain.stream_books import person
+from tests.domain.stream_committer import person
 from tests.model.ledger import Ledger
 from tests.model.rows import MeterRow, RoomRow
 
@@ -195,9 +195,9 @@ class StreamRoom(Room):
         sold = {user_id: key for (room_id, user_id), key in self.ledger.tickets.items() if room_id == self.id}
         tickets = {user_id: self.ledger.journal[key].ref_id for user_id, key in sold.items()}
         held = {user_id: ticket_id for user_id, ticket_id in tickets.items() if ticket_id is not None}
-        books = StreamHistory(held, self.blocked, sum(row.tokens for row in rows.values()))
+        history = StreamHistory(held, self.blocked, sum(row.tokens for row in rows.values()))
         record = msgspec.structs.replace(self.committer.stored, released=self.ledger.rooms[self.id].released)
-        self.rules = Stream(self.facts, STREAM_RULES, RoomRules(), self.epoch, record, books, now)
+        self.rules = Stream(self.facts, STREAM_RULES, RoomRules(), self.epoch, record, history, now)
         for effect in self.rules.open(now):
             self._carry_out(effect)
 

@@ -42,4 +42,4 @@ async def test_whatever_colluders_do_on_a_server_every_wallet_is_what_its_owner_
             trio.from_thread.run(partial(play, shop, till, users, history))
 
         await trio.to_thread.run_sync(play_all)
-        await shop.check_books()
+        await shop.check_ledger()

@@ -36,7 +36,7 @@ def credit(user_id: UserId, tokens: int, key: str) -> Posting:
     return Posting(key=client_key(user_id, key), kind=Kind.CREDIT, debit=PROMOTIONS, credit=user_id, tokens=tokens)
 
 
-class Slip:
+class FakeReply:
     """Where an answer is written, once: the fields of an `ok`, a room:joined, or a refusal."""
 
     def __init__(self) -> None:
@@ -47,7 +47,7 @@ class Slip:
         self.answer = result
 
 
-class Books:
+class FakeCommitter:
     """A committer above a ledger: one flight of postings at a time, in order; what gathers meanwhile flies next."""
 
     def __init__(self, ledger: Ledger, record: CallRecord) -> None:
@@ -132,7 +132,7 @@ class Story:
         self.ledger.rooms[CALL] = RoomRow()
         self.ledger.meters[CALL, FAN] = MeterRow()
         self.ledger.apply([credit(FAN, balance, "first")] if balance else [])
-        self.books = Books(self.ledger, CallRecord())
+        self.committer = FakeCommitter(self.ledger, CallRecord())
         self.commit_seconds: float = 0
         self.storage_away = False
         self._lands_at: Instant | None = None
@@ -152,8 +152,8 @@ class Story:
             funds=Funds(wallet.balance, wallet.n),
             committed=row.last_block,
             tokens=row.tokens,
-            active=self.books.stored.active,
-            set_back=self.books.stored.set_back,
+            active=self.committer.stored.active,
+            set_back=self.committer.stored.set_back,
             refunded=(row.refunded_blocks, row.refunded_tokens),
         )
 
@@ -171,20 +171,20 @@ class Story:
         self.done.append(effect)
         match effect:
             case effects.Post(posting):
-                self.books.post(posting)
+                self.committer.post(posting)
             case effects.Save(record):
-                self.books.save(record)
+                self.committer.save(record)
             case effects.GiveBack():
-                self.books.give_back(effect)
+                self.committer.give_back(effect)
             case effects.Withdraw():
-                self.books.withdraw()
+                self.committer.withdraw()
             case effects.Answer(reply, result):
                 reply.deliver(result)
             case effects.Admit(_, reply, event):
                 reply.deliver(event)
 
     def _fly(self) -> None:
-        if self.books.take_off():
+        if self.committer.take_off():
             self._lands_at = self.now + duration(self.commit_seconds)
         if self._lands_at is not None and self._lands_at <= self.now and not self.storage_away:
             self.land()
@@ -192,7 +192,7 @@ class Story:
     def land(self) -> None:
         """The flight arrives, and the next one takes off."""
         self._lands_at = None
-        for arrival in self.books.land(self.epoch):
+        for arrival in self.committer.land(self.epoch):
             self.give(arrival)
 
     def wait(self, seconds: float) -> None:
@@ -224,21 +224,21 @@ class Story:
 
     def act(self, user_id: UserId, command: type[c.CallCommand]) -> Any:
         """A command, and its answer: the call's fields, or a refusal."""
-        slip = Slip()
-        self.give(inputs.CallAction(user_id, command(call_id=CALL), slip))
-        return slip.answer
+        reply = FakeReply()
+        self.give(inputs.CallAction(user_id, command(call_id=CALL), reply))
+        return reply.answer
 
     def join(self, user_id: UserId, number: int = 1) -> Any:
         """A connection joins: the room:joined that answers it, or a refusal."""
-        slip = Slip()
-        self.give(inputs.Joined(device(user_id, number), user_id, slip))
-        return slip.answer
+        reply = FakeReply()
+        self.give(inputs.Joined(device(user_id, number), user_id, reply))
+        return reply.answer
 
-    def sweep(self) -> Slip:
+    def sweep(self) -> FakeReply:
         """The billing webhook asks; the answer comes once every due block has its receipt."""
-        slip = Slip()
-        self.give(inputs.SettleDueBlocks(slip))
-        return slip
+        reply = FakeReply()
+        self.give(inputs.SettleDueBlocks(reply))
+        return reply
 
     def leave(self, user_id: UserId, number: int = 1) -> None:
         self.give(inputs.Left(device(user_id, number)))
@@ -291,14 +291,14 @@ class Story:
 
     def storage_comes_back(self) -> None:
         self.storage_away = False
-        if self.books.flight:
+        if self.committer.flight:
             self.land()
 
     def crash(self, *, landed: bool = False, down_seconds: float = 0) -> None:
         """The server dies; what was in flight had landed, or never will. Another takes the call up from its rows."""
         if landed:
-            self.books.land(self.epoch)
-        self.books.flight, self.books.queue, self._lands_at = [], [], None
+            self.committer.land(self.epoch)
+        self.committer.flight, self.committer.queue, self._lands_at = [], [], None
         self.storage_away = False
         self.now += duration(down_seconds)
         self._adopt()
@@ -312,7 +312,7 @@ class Story:
 
     def _adopt(self) -> None:
         self.epoch = self.ledger.claim(CALL)
-        self.call = Call(self.facts, self.rules, self._meter(), self.books.stored, restarted_at=self.now)
+        self.call = Call(self.facts, self.rules, self._meter(), self.committer.stored, restarted_at=self.now)
 
     # What came of it
 

@@ -22,7 +22,7 @@ class Viewer:
         self.unpaid = 0  # of it, what was past the last paid block when they were put out
         self.committed = self.posted = blocks
         self.waiting: list[Instant] = []  # when the blocks fell due that have no receipt yet
-        self.books_away = self.evict = False
+        self.database_away = self.evict = False
         self.dropped_at: Instant | None = None  # since when nobody of theirs is heard, if they did not leave
         self.absent = False  # dropped, and what the contract lets run on is over
         self.runs: list[tuple[Instant, Instant]] = []  # when the clock ran
@@ -83,7 +83,7 @@ class Viewer:
         elif outcome in ("INSUFFICIENT", "LIMITED"):
             self.evict = True
         if not self.waiting:
-            self.books_away = False
+            self.database_away = False
             if self.evict:
                 self._drop_unpaid()
                 self.posted, self.evict = self.committed, False
@@ -125,13 +125,13 @@ class StreamAccount:
 
     def runs(self, user_id: UserId) -> bool:
         viewer = self.viewers[user_id]
-        stands = self.over or viewer.books_away or viewer.evict
+        stands = self.over or viewer.database_away or viewer.evict
         return not stands and (self.watches(user_id) or viewer.runs_on) and self.watches(CREATOR)
 
     def paused(self, user_id: UserId) -> bool:
         """As the creator is told of this viewer's connections."""
         viewer = self.viewers[user_id]
-        return viewer.books_away or not (self.watches(user_id) or viewer.runs_on)
+        return viewer.database_away or not (self.watches(user_id) or viewer.runs_on)
 
     def due_at(self, user_id: UserId) -> Instant | None:
         viewer = self.viewers[user_id]
@@ -167,7 +167,7 @@ class StreamAccount:
         if self.sells_tickets and not self.earned_tickets and self.watches(CREATOR):
             coming.append((self.now + self._to_be_earned(), 3, "earned", CREATOR))
         for user_id, viewer in self.viewers.items():
-            if viewer.waiting and not viewer.books_away:
+            if viewer.waiting and not viewer.database_away:
                 away_at = self._later(viewer.waiting[0], self.rules.storage_grace_seconds)
                 coming.append((away_at, 1, "books away", user_id))
             if (due_at := self.due_at(user_id)) is not None:
@@ -204,7 +204,7 @@ class StreamAccount:
         elif what == "earned":
             self.earned_tickets = True
         elif what == "books away":
-            self.viewers[user_id].books_away = True
+            self.viewers[user_id].database_away = True
         elif what == "absent" or not self.watches(user_id):
             self.viewers[user_id].absent = True
         else:

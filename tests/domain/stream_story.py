@@ -18,8 +18,8 @@ from domain.room.effects import Audience
 from domain.room.members import RoomRules
 from domain.stream.record import StreamFacts, StreamHistory, StreamRecord, StreamRules
 from domain.stream.stream import Stream
-from tests.domain.story import CREATOR, FAN, START, STRANGER, Slip, credit, device
-from tests.domain.stream_books import STREAM, Books, person
+from tests.domain.story import CREATOR, FAN, START, STRANGER, FakeReply, credit, device
+from tests.domain.stream_committer import STREAM, FakeCommitter, person
 from tests.model.ledger import Ledger
 from tests.model.rows import MeterRow, RoomRow, Wallet
 
@@ -63,7 +63,7 @@ class StreamStory:
         self.ledger.wallets.update((user_id, Wallet()) for user_id in EVERYBODY)
         self.ledger.rooms[STREAM] = RoomRow(creator=CREATOR)
         self.ledger.apply([credit(user_id, balance, "first") for user_id in EVERYBODY if balance])
-        self.books = Books(self.ledger, StreamRecord(status="live", started_at=START))
+        self.committer = FakeCommitter(self.ledger, StreamRecord(status="live", started_at=START))
         self.commit_seconds: float = 0
         self.storage_away = False
         self._lands_at: Instant | None = None
@@ -77,9 +77,9 @@ class StreamStory:
         earned = sum(row.tokens for row in self.ledger.meters.values())
         tickets = {user_id: self.ledger.journal[key].ref_id for (_, user_id), key in self.ledger.tickets.items()}
         held = {user_id: ticket_id for user_id, ticket_id in tickets.items() if ticket_id is not None}
-        books = StreamHistory(held, self.blocked, earned, tuple(self.books.tips))
-        record = msgspec.structs.replace(self.books.stored, released=self.ledger.rooms[STREAM].released)
-        self.stream = Stream(self.facts, self.rules, self.room_rules, self.epoch, record, books, self.now)
+        committer = StreamHistory(held, self.blocked, earned, tuple(self.committer.tips))
+        record = msgspec.structs.replace(self.committer.stored, released=self.ledger.rooms[STREAM].released)
+        self.stream = Stream(self.facts, self.rules, self.room_rules, self.epoch, record, committer, self.now)
         for effect in self.stream.open(self.now):
             self._carry_out(effect)
         self._fly()
@@ -101,20 +101,20 @@ class StreamStory:
         self.done.append(effect)
         match effect:
             case effects.Post(posting):
-                self.books.queue.append(posting)
+                self.committer.queue.append(posting)
             case effects.Refund() | effects.GiveBack() | effects.Release():
-                self.books.queue.append(effect)
+                self.committer.queue.append(effect)
             case effects.Save(record):
-                self.books.save(record)
+                self.committer.save(record)
             case effects.Withdraw(payer):
-                self.books.withdraw(payer)
+                self.committer.withdraw(payer)
             case effects.Answer(reply, result):
                 reply.deliver(result)
             case effects.Admit(_, reply, event):
                 reply.deliver(event)
 
     def _fly(self) -> None:
-        if self.books.take_off():
+        if self.committer.take_off():
             self._lands_at = self.now + duration(self.commit_seconds)
         if self._lands_at is not None and self._lands_at <= self.now and not self.storage_away:
             self.land()
@@ -122,7 +122,7 @@ class StreamStory:
     def land(self) -> None:
         """The flight arrives, and the next one takes off."""
         self._lands_at = None
-        for arrival in self.books.land(self.epoch, self.now):
+        for arrival in self.committer.land(self.epoch, self.now):
             self.give(arrival)
         self._fly()
 
@@ -151,33 +151,33 @@ class StreamStory:
 
     def join(self, user_id: UserId, number: int = 1, *, operator: bool = False) -> Any:
         """A connection joins: the room:joined that answers it, or a refusal."""
-        return self.join_with(self.ask_books(user_id, operator=operator), user_id, number, operator=operator)
+        return self.join_with(self.read_meter(user_id, operator=operator), user_id, number, operator=operator)
 
-    def ask_books(self, user_id: UserId, *, operator: bool = False) -> StoredMeter | None:
+    def read_meter(self, user_id: UserId, *, operator: bool = False) -> StoredMeter | None:
         """What is asked of the books before a join: of who would pay, and may come in as far as one can see."""
         access_policy = self.stream.access_policy
         if not access_policy.pays(user_id, operator) or access_policy.refuse(user_id, operator) is not None:
             return None
         row = self.ledger.meters.setdefault((STREAM, user_id), MeterRow())
-        return StoredMeter(row.last_block, row.tokens, self.books.active.get(user_id, 0), self.funds(user_id))
+        return StoredMeter(row.last_block, row.tokens, self.committer.active.get(user_id, 0), self.funds(user_id))
 
     def join_with(
         self, viewing: StoredMeter | None, user_id: UserId, number: int = 1, *, operator: bool = False
     ) -> Any:
         """A join that comes after the books were asked."""
-        slip = Slip()
-        self.give(inputs.Joined(device(user_id, number), user_id, slip, operator, viewing))
-        return slip.answer
+        reply = FakeReply()
+        self.give(inputs.Joined(device(user_id, number), user_id, reply, operator, viewing))
+        return reply.answer
 
     def change_rights(self, user_id: UserId, number: int = 1, *, operator: bool, known: bool = True) -> None:
         """A connection's next token makes it an operator's, or anybody's; `known`: the books said what they have."""
-        viewing = self.ask_books(user_id, operator=operator) if known else None
+        viewing = self.read_meter(user_id, operator=operator) if known else None
         self.give(inputs.RightsChanged(device(user_id, number), operator, viewing))
 
     def join_overlay(self, *missed: m.PastTip, creator_id: UserId = CREATOR, asked_at: Instant | None = None) -> Any:
-        slip = Slip()
-        self.give(inputs.OverlayJoined(SCREEN, creator_id, missed, asked_at or self.now, slip))
-        return slip.answer
+        reply = FakeReply()
+        self.give(inputs.OverlayJoined(SCREEN, creator_id, missed, asked_at or self.now, reply))
+        return reply.answer
 
     def leave_overlay(self) -> None:
         self.give(inputs.Left(SCREEN))
@@ -204,12 +204,12 @@ class StreamStory:
         self.give(inputs.Stalled(until, all_silent=True))
         self.now = until
 
-    def say(self, user_id: UserId, command: c.MemberCommand, *, over_http: bool = False) -> Slip:
+    def say(self, user_id: UserId, command: c.MemberCommand, *, over_http: bool = False) -> FakeReply:
         """Something said over this user's first connection, or over HTTP; the answer may come later."""
         self._ids += 1
-        slip, member_id = Slip(), None if over_http else device(user_id)
-        self.give(inputs.RoomAction(person(user_id), member_id, command, UUID(int=self._ids), slip))
-        return slip
+        reply, member_id = FakeReply(), None if over_http else device(user_id)
+        self.give(inputs.RoomAction(person(user_id), member_id, command, UUID(int=self._ids), reply))
+        return reply
 
     def chat(self, user_id: UserId, text: str) -> Any:
         return self.say(user_id, c.ChatSend(channel=self.facts.channel, text=text)).answer
@@ -222,7 +222,7 @@ class StreamStory:
         message: str | None = None,
         *,
         over_http: bool = False,
-    ) -> Slip:
+    ) -> FakeReply:
         command = c.TipSend(
             channel=self.facts.channel, amount_tokens=tokens, message=message, key=key or f"tip {self._ids}"
         )
@@ -263,7 +263,7 @@ class StreamStory:
         return ticket_id if self.ledger.apply([posting])[0].paid else None
 
     def refund_ticket(self, user_id: UserId) -> None:
-        for arrival in self.books.refund(user_id):
+        for arrival in self.committer.refund(user_id):
             self.give(arrival)
 
     def top_up(self, user_id: UserId, tokens: int) -> None:
@@ -292,21 +292,21 @@ class StreamStory:
 
     def storage_comes_back(self) -> None:
         self.storage_away = False
-        while self.books.flight:
+        while self.committer.flight:
             self.land()
 
     def checkpoint(self) -> None:
         """How far running clocks are is stored every few seconds."""
         for meter in self.stream.viewing_sessions.running():
-            self.books.active[meter.payer] = meter.billed_active(self.now)
+            self.committer.active[meter.payer] = meter.billed_active(self.now)
         if (present := self.stream.unreleased_presence(self.now)) is not None:
-            self.books.note_presence(present)
+            self.committer.note_presence(present)
 
     def crash(self, *, landed: bool = False, down_seconds: float = 0) -> None:
         """The server dies; what was in flight had landed, or never will. Another takes the stream up from its rows."""
         if landed:
-            self.books.land(self.epoch, self.now)
-        self.books.flight, self.books.queue, self._lands_at = [], [], None
+            self.committer.land(self.epoch, self.now)
+        self.committer.flight, self.committer.queue, self._lands_at = [], [], None
         self.storage_away = False
         self.now += duration(down_seconds)
         self.adopt()

@@ -198,10 +198,10 @@ def test_a_sweep_answers_once_every_due_block_has_its_receipt() -> None:
     story = Story().connect()
     story.commit_seconds = 2
     story.now += 30_000_000
-    slip = story.sweep()
-    assert slip.answer is None
+    reply = story.sweep()
+    assert reply.answer is None
     story.wait(2)
-    assert slip.answer == {
+    assert reply.answer == {
         "callId": str(CALL),
         "success": True,
         "metered": 1,

@@ -103,7 +103,7 @@ def test_the_end_is_told_only_once_it_is_stored() -> None:
     assert "call:ended" not in story.kinds()
     story.storage_comes_back()
     assert story.kinds()[-1] == "call:ended"
-    assert story.books.stored.status == "ended"
+    assert story.committer.stored.status == "ended"
 
 
 def test_a_record_from_before_the_end_that_is_stored_late_is_not_the_end() -> None:
@@ -113,7 +113,7 @@ def test_a_record_from_before_the_end_that_is_stored_late_is_not_the_end() -> No
     story.wait(1)
     story.act(FAN, c.CallEnd)
     story.wait(4)
-    assert (story.books.stored.status, story.call.settled) == ("paused", False)
+    assert (story.committer.stored.status, story.call.settled) == ("paused", False)
     assert "call:ended" not in story.kinds()
     story.wait(5)
     assert story.call.settled
@@ -143,7 +143,7 @@ def test_an_ended_call_holds_nothing_and_charges_nothing_more() -> None:
     story = Story().connect()
     story.act(CREATOR, c.CallPause)
     story.act(FAN, c.CallEnd)
-    assert story.books.stored.holds == ()
+    assert story.committer.stored.holds == ()
     story.wait(1000)
     assert story.blocks == 1
 
@@ -182,7 +182,7 @@ def test_a_fenced_posting_says_nothing_more_and_closes_once() -> None:
     assert len(story.published()) == told
     assert isinstance(story.done[-1], effects.Close)
     assert sum(isinstance(effect, effects.Close) for effect in story.done) == 1
-    assert story.books.stored.status == "active"
+    assert story.committer.stored.status == "active"
 
 
 def test_a_fenced_record_closes_the_room() -> None:
@@ -198,10 +198,10 @@ def test_a_fenced_room_saves_nothing_and_answers_whoever_waits_for_it() -> None:
     story = Story().connect()
     story.commit_seconds = 1
     story.wait(30)
-    slip = story.sweep()
+    reply = story.sweep()
     saves = sum(isinstance(effect, effects.Save) for effect in story.done)
     story.give(inputs.Fenced())
-    assert slip.answer is not None
+    assert reply.answer is not None
     assert sum(isinstance(effect, effects.Save) for effect in story.done) == saves
 
 

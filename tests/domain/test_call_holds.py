@@ -309,9 +309,9 @@ def test_the_hold_is_lifted_only_when_every_waiting_block_has_its_receipt() -> N
     story = Story().connect()
     story.storage_goes_away()
     story.wait(100)
-    story.books.queue, kept = [], story.books.queue
+    story.committer.queue, kept = [], story.committer.queue
     story.storage_comes_back()  # block 2 alone
-    story.books.queue = kept + story.books.queue
+    story.committer.queue = kept + story.committer.queue
     assert story.holds == {"storage"}
     story.give(inputs.Elapsed())
     assert story.status == "active"

@@ -24,7 +24,7 @@ from domain.protocol import commands as c
 from domain.protocol import events as m
 from domain.room import effects, inputs
 from tests.domain.account import Account
-from tests.domain.story import CALL, CREATOR, FAN, STRANGER, Slip, Story, code, device
+from tests.domain.story import CALL, CREATOR, FAN, STRANGER, FakeReply, Story, code, device
 from tests.model.rows import MeterRow
 
 COMMANDS: dict[str, type[c.CallCommand]] = {
@@ -87,7 +87,7 @@ class CallMachine(RuleBasedStateMachine):
         self.arrivals: deque[inputs.Input] = deque()
         self.known = self._funds()
         self.events: deque[Funds] = deque()
-        self.slips: list[Slip] = []
+        self.replies: list[FakeReply] = []
         self.told_low: tuple[bool, str | None] = (False, None)
         self.last_seq = 0
         self.posted_ever: set[int] = set()
@@ -109,10 +109,10 @@ class CallMachine(RuleBasedStateMachine):
     def command(self, user_id: UserId, word: str) -> None:
         self.account.advance(self.story.now)
         expected = self.account.command(user_id, word)
-        slip = Slip()
-        self._give(inputs.CallAction(user_id, COMMANDS[word](call_id=CALL), slip))
-        assert code(slip.answer) in self._or_moved(expected)
-        assert slip.answer is not None
+        reply = FakeReply()
+        self._give(inputs.CallAction(user_id, COMMANDS[word](call_id=CALL), reply))
+        assert code(reply.answer) in self._or_moved(expected)
+        assert reply.answer is not None
 
     @rule(user_id=parties, word=st.sampled_from(["pause", "resume"]))
     def pause_or_resume(self, user_id: UserId, word: str) -> None:
@@ -121,7 +121,7 @@ class CallMachine(RuleBasedStateMachine):
     @rule(user_id=anyone, number=numbers)
     def join(self, user_id: UserId, number: int) -> None:
         self.account.advance(self.story.now)
-        slip = Slip()
+        reply = FakeReply()
         if user_id == STRANGER:
             expected = "NOT_FOUND"
         elif self.account.end_reason is not None:
@@ -131,9 +131,9 @@ class CallMachine(RuleBasedStateMachine):
         else:
             expected = None
             self.account.join(user_id, number)
-        self._give(inputs.Joined(device(user_id, number), user_id, slip))
-        assert code(slip.answer) in self._or_moved(expected)
-        assert slip.answer is not None
+        self._give(inputs.Joined(device(user_id, number), user_id, reply))
+        assert code(reply.answer) in self._or_moved(expected)
+        assert reply.answer is not None
 
     @rule()
     def come_back(self) -> None:
@@ -179,9 +179,9 @@ class CallMachine(RuleBasedStateMachine):
     @rule()
     def sweep(self) -> None:
         self.account.advance(self.story.now)
-        slip = Slip()
-        self.slips.append(slip)
-        self._give(inputs.SettleDueBlocks(slip))
+        reply = FakeReply()
+        self.replies.append(reply)
+        self._give(inputs.SettleDueBlocks(reply))
 
     # Time
 
@@ -228,17 +228,17 @@ class CallMachine(RuleBasedStateMachine):
     @rule()
     def commit(self) -> None:
         """The flight lands in the books; the room has not heard of it yet."""
-        self.arrivals += self.story.books.land(self.story.epoch)
-        self.story.books.take_off()
+        self.arrivals += self.story.committer.land(self.story.epoch)
+        self.story.committer.take_off()
 
     @rule()
     def lose_the_reply(self) -> None:
         """The books have it, but the connection broke before they could say so: it is sent again under its keys."""
-        self.story.ledger.apply(item for item in self.story.books.flight if isinstance(item, Posting))
+        self.story.ledger.apply(item for item in self.story.committer.flight if isinstance(item, Posting))
 
     @precondition(lambda self: self.arrivals)
     @rule(group=st.integers(1, 4))
-    def hear_from_the_books(self, group: int) -> None:
+    def land_a_commit(self, group: int) -> None:
         """Receipts come late, one by one or in groups."""
         self.account.advance(self.story.now)
         arrival = self.arrivals.popleft()
@@ -264,9 +264,9 @@ class CallMachine(RuleBasedStateMachine):
     def catch_up(self) -> None:
         """Storage is quick: everything is committed, and everything has been heard of."""
         self.commit()
-        while self.arrivals or self.story.books.flight:
+        while self.arrivals or self.story.committer.flight:
             if self.arrivals:
-                self.hear_from_the_books(512)
+                self.land_a_commit(512)
             else:
                 self.commit()
 
@@ -303,19 +303,19 @@ class CallMachine(RuleBasedStateMachine):
         if not self.account.over and room.epoch == self.story.epoch:
             self.elapse()
             if not self.account.over:
-                self.story.books.stored = self.story.call.record(self.story.now)
+                self.story.committer.stored = self.story.call.record(self.story.now)
 
     # What servers do
 
-    @precondition(lambda self: self.story.books.stored.status != "ended")
+    @precondition(lambda self: self.story.committer.stored.status != "ended")
     @rule(landed=st.sampled_from(["nothing", "postings", "postings and record"]), down=spans)
     def crash(self, landed: str, down: int) -> None:
         """What was in flight had landed, in part or not at all, and nobody was told."""
         if landed == "postings":
-            self.story.books.flight = [item for item in self.story.books.flight if isinstance(item, Posting)]
+            self.story.committer.flight = [item for item in self.story.committer.flight if isinstance(item, Posting)]
         if landed != "nothing":
             self.commit()
-        if self.story.books.stored.status != "ended":
+        if self.story.committer.stored.status != "ended":
             self._adopt(down)
 
     @precondition(lambda self: not self.account.over)
@@ -355,10 +355,10 @@ class CallMachine(RuleBasedStateMachine):
         self.story.now += down
         self.story.crash()
         self.story.storage_away = True
-        row, stored = self.story.ledger.meters[CALL, FAN], self.story.books.stored
+        row, stored = self.story.ledger.meters[CALL, FAN], self.story.committer.stored
         self.account.restart(stored, row.last_block, row.tokens, self.story.now)
         self.arrivals.clear()
-        self.slips.clear()
+        self.replies.clear()
         self.known = self._funds()
         self.told_low, self.last_seq = (False, None), 0
         self.closed = self.refused = False
@@ -415,7 +415,7 @@ class CallMachine(RuleBasedStateMachine):
             case m.CallPaused() | m.CallResumed():
                 assert self.told_start
             case m.CallEnded():
-                assert self.story.books.stored.status == "ended"
+                assert self.story.committer.stored.status == "ended"
                 assert event.reason == self.account.end_reason
                 given_back = {n for n in self.account.given_back if n <= self.story.blocks}
                 price, kept = self.account.price, set(range(1, self.story.blocks + 1)) - given_back
@@ -458,7 +458,7 @@ class CallMachine(RuleBasedStateMachine):
         assert self.told_low == (low, ends_at)
 
     @invariant()
-    def the_books_are_true(self) -> None:
+    def the_ledger_is_sound(self) -> None:
         ledger, price = self.story.ledger, self.story.facts.price
         assert ledger.total() == 0
         assert all(wallet.balance >= 0 for wallet in ledger.wallets.values() if not wallet.is_system)
@@ -494,18 +494,18 @@ class CallMachine(RuleBasedStateMachine):
         assert self.story.call.settled
         assert self.story.now <= left_at + duration(limits)
         assert self.closed
-        assert all(slip.answer is not None for slip in self.slips)
-        assert self.story.books.stored.status == "ended"
-        assert self.story.books.stored.end_reason == self.account.end_reason
+        assert all(reply.answer is not None for reply in self.replies)
+        assert self.story.committer.stored.status == "ended"
+        assert self.story.committer.stored.end_reason == self.account.end_reason
         assert isinstance(self.story.published()[-1], m.CallEnded)
-        self.the_books_are_true()
+        self.the_ledger_is_sound()
         due = [n for n in self.account.given_back if n <= self.story.blocks and self.account.price.tokens(n) > 0]
         assert self.story.ledger.meters[CALL, FAN].refunded_blocks == len(due)
 
     def _return_to_life(self) -> None:
         """A call that only this server gave up goes on under another, from its rows."""
         self.catch_up()
-        if self.story.call.settled and self.story.books.stored.status != "ended":
+        if self.story.call.settled and self.story.committer.stored.status != "ended":
             self.crash("nothing", 0)
         if self.story.ledger.rooms[CALL].epoch != self.story.epoch:
             self.crash("nothing", 0)

@@ -150,7 +150,7 @@ def test_an_accepted_call_gives_both_their_time_to_join_anew_after_a_restart() -
 
 def test_a_paid_block_proves_that_the_call_began_though_its_record_is_older() -> None:
     story = Story().connect()
-    story.books.stored = type(story.books.stored)()  # as it was while ringing
+    story.committer.stored = type(story.committer.stored)()  # as it was while ringing
     story.wait(10)
     story.crash()
     assert (story.status, story.holds) == ("paused", {"restart"})
@@ -199,7 +199,7 @@ def test_a_drain_takes_back_what_was_not_handed_to_the_books() -> None:
     assert not story.call.settled
     story.storage_comes_back()
     assert story.call.settled
-    assert (story.blocks, story.books.stored.status, story.books.stored.active) == (2, "active", 60_000_000)
+    assert (story.blocks, story.committer.stored.status, story.committer.stored.active) == (2, "active", 60_000_000)
 
 
 def test_a_block_refused_while_draining_leaves_the_end_to_the_next_server() -> None:
@@ -233,4 +233,4 @@ def test_no_time_passes_while_draining() -> None:
     story.give(inputs.Drain())
     story.wait(20)
     story.storage_comes_back()
-    assert (story.blocks, story.books.stored.active) == (2, 35_000_000)
+    assert (story.blocks, story.committer.stored.active) == (2, 35_000_000)

@@ -22,7 +22,7 @@ ANA, BEN, CLEO, STREAM = UserId(UUID(int=1)), UserId(UUID(int=2)), UserId(UUID(i
 USERS = (ANA, BEN, CLEO)
 
 
-class Books:
+class Accounts:
     """A model with three users and a stream of Ben's."""
 
     def __init__(self) -> None:
@@ -63,114 +63,114 @@ class Books:
 
 
 def test_promotional_tokens_go_first_and_earned_ones_last() -> None:
-    books = Books()
-    books.buy(CLEO, 30)
-    books.tip(CLEO, ANA, 30)
-    books.buy(ANA, 20)
-    books.give(ANA, 10)
-    assert books.parts(ANA) == (60, Parts(10, 30))
-    books.tip(ANA, BEN, 15)
-    assert (books.parts(ANA), books.parts(BEN)) == ((45, Parts(0, 30)), (15, Parts(10, 5)))
-    books.tip(ANA, BEN, 25)
-    assert (books.parts(ANA), books.parts(BEN)) == ((20, Parts(0, 20)), (40, Parts(10, 30)))
+    accounts = Accounts()
+    accounts.buy(CLEO, 30)
+    accounts.tip(CLEO, ANA, 30)
+    accounts.buy(ANA, 20)
+    accounts.give(ANA, 10)
+    assert accounts.parts(ANA) == (60, Parts(10, 30))
+    accounts.tip(ANA, BEN, 15)
+    assert (accounts.parts(ANA), accounts.parts(BEN)) == ((45, Parts(0, 30)), (15, Parts(10, 5)))
+    accounts.tip(ANA, BEN, 25)
+    assert (accounts.parts(ANA), accounts.parts(BEN)) == ((20, Parts(0, 20)), (40, Parts(10, 30)))
 
 
 def test_only_earned_tokens_are_cashed_out() -> None:
-    books = Books()
-    books.buy(ANA, 30)
-    books.give(ANA, 50)
-    books.tip(ANA, BEN, 60)
-    assert books.cash_out(BEN, 11) is Outcome.INSUFFICIENT
-    assert books.cash_out(BEN, 10) is Outcome.COMMITTED
-    assert books.cash_out(ANA, 1) is Outcome.INSUFFICIENT
+    accounts = Accounts()
+    accounts.buy(ANA, 30)
+    accounts.give(ANA, 50)
+    accounts.tip(ANA, BEN, 60)
+    assert accounts.cash_out(BEN, 11) is Outcome.INSUFFICIENT
+    assert accounts.cash_out(BEN, 10) is Outcome.COMMITTED
+    assert accounts.cash_out(ANA, 1) is Outcome.INSUFFICIENT
 
 
 def test_a_refund_restores_the_parts_as_they_were() -> None:
-    books = Books()
-    books.buy(CLEO, 5)
-    books.tip(CLEO, ANA, 5)
-    books.buy(ANA, 10)
-    books.give(ANA, 10)
-    before = books.parts(ANA)
-    paid = books.tip(ANA, BEN, 25)
-    books.ledger.refund([paid])
-    assert (books.parts(ANA), books.parts(BEN)) == (before, (0, Parts()))
+    accounts = Accounts()
+    accounts.buy(CLEO, 5)
+    accounts.tip(CLEO, ANA, 5)
+    accounts.buy(ANA, 10)
+    accounts.give(ANA, 10)
+    before = accounts.parts(ANA)
+    paid = accounts.tip(ANA, BEN, 25)
+    accounts.ledger.refund([paid])
+    assert (accounts.parts(ANA), accounts.parts(BEN)) == (before, (0, Parts()))
 
 
 def test_promotional_tokens_do_not_pay_back_what_was_bought() -> None:
-    books = Books()
-    books.buy(ANA, 10)
-    paid = books.tip(ANA, BEN, 10)
-    assert books.cash_out(BEN, 10) is Outcome.COMMITTED
-    books.give(BEN, 10)
-    books.ledger.payouts.clear()  # it was paid
-    books.ledger.refund([paid])
-    assert (books.parts(ANA), books.parts(BEN)) == ((10, Parts()), (10, Parts(10, 0)))
-    assert (books.ledger.wallets[BEN].owed, books.ledger.wallets[LOSSES].balance) == (10, -10)
+    accounts = Accounts()
+    accounts.buy(ANA, 10)
+    paid = accounts.tip(ANA, BEN, 10)
+    assert accounts.cash_out(BEN, 10) is Outcome.COMMITTED
+    accounts.give(BEN, 10)
+    accounts.ledger.payouts.clear()  # it was paid
+    accounts.ledger.refund([paid])
+    assert (accounts.parts(ANA), accounts.parts(BEN)) == ((10, Parts()), (10, Parts(10, 0)))
+    assert (accounts.ledger.wallets[BEN].owed, accounts.ledger.wallets[LOSSES].balance) == (10, -10)
 
 
 def test_an_open_payout_is_reduced_before_anything_is_advanced() -> None:
-    books = Books()
-    books.buy(ANA, 30)
-    paid = books.tip(ANA, BEN, 20)
-    books.tip(ANA, BEN, 10)
-    assert books.cash_out(BEN, 25) is Outcome.COMMITTED
-    books.ledger.refund([paid])
-    assert list(books.ledger.payouts.values()) == [10]
-    assert (books.parts(ANA), books.parts(BEN)) == ((20, Parts()), (0, Parts()))
-    assert books.ledger.wallets[LOSSES].balance == 0
+    accounts = Accounts()
+    accounts.buy(ANA, 30)
+    paid = accounts.tip(ANA, BEN, 20)
+    accounts.tip(ANA, BEN, 10)
+    assert accounts.cash_out(BEN, 25) is Outcome.COMMITTED
+    accounts.ledger.refund([paid])
+    assert list(accounts.ledger.payouts.values()) == [10]
+    assert (accounts.parts(ANA), accounts.parts(BEN)) == ((20, Parts()), (0, Parts()))
+    assert accounts.ledger.wallets[LOSSES].balance == 0
 
 
 def test_a_debt_is_repaid_by_what_is_earned_next_and_only_by_that() -> None:
-    books = Books()
-    books.buy(ANA, 40)
-    paid = books.tip(ANA, BEN, 20)
-    books.tip(BEN, CLEO, 20)
-    books.ledger.refund([paid])
-    assert books.ledger.wallets[BEN].owed == 20
-    books.buy(BEN, 5)
-    books.give(CLEO, 7)
-    books.tip(CLEO, BEN, 7)
-    assert (books.ledger.wallets[BEN].owed, books.parts(BEN)) == (20, (12, Parts(7, 0)))
-    books.tip(ANA, BEN, 15)
-    assert (books.ledger.wallets[BEN].owed, books.parts(BEN)) == (5, (12, Parts(7, 0)))
-    books.tip(ANA, BEN, 15)
-    assert (books.ledger.wallets[BEN].owed, books.parts(BEN)) == (0, (22, Parts(7, 10)))
-    assert books.ledger.wallets[LOSSES].balance == 0
+    accounts = Accounts()
+    accounts.buy(ANA, 40)
+    paid = accounts.tip(ANA, BEN, 20)
+    accounts.tip(BEN, CLEO, 20)
+    accounts.ledger.refund([paid])
+    assert accounts.ledger.wallets[BEN].owed == 20
+    accounts.buy(BEN, 5)
+    accounts.give(CLEO, 7)
+    accounts.tip(CLEO, BEN, 7)
+    assert (accounts.ledger.wallets[BEN].owed, accounts.parts(BEN)) == (20, (12, Parts(7, 0)))
+    accounts.tip(ANA, BEN, 15)
+    assert (accounts.ledger.wallets[BEN].owed, accounts.parts(BEN)) == (5, (12, Parts(7, 0)))
+    accounts.tip(ANA, BEN, 15)
+    assert (accounts.ledger.wallets[BEN].owed, accounts.parts(BEN)) == (0, (22, Parts(7, 10)))
+    assert accounts.ledger.wallets[LOSSES].balance == 0
 
 
 def test_a_ticket_is_its_buyers_until_it_is_released() -> None:
-    books = Books()
-    books.buy(ANA, 10)
-    paid = books.ticket(ANA, 10)
-    assert (books.parts(BEN), books.ledger.wallets[ESCROW].balance) == ((0, Parts()), 10)
-    books.ledger.refund([paid], advance=False)
-    assert (books.parts(ANA), books.ledger.wallets[ESCROW].balance) == ((10, Parts()), 0)
-    books.give(CLEO, 4)
-    books.buy(CLEO, 6)
-    books.ticket(CLEO, 10)
-    books.ledger.release(STREAM)
-    assert (books.parts(BEN), books.ledger.wallets[ESCROW].balance) == ((10, Parts(4, 6)), 0)
-    books.ticket(ANA, 10)
-    assert (books.parts(BEN), books.ledger.wallets[ESCROW].balance) == ((20, Parts(4, 16)), 0)
+    accounts = Accounts()
+    accounts.buy(ANA, 10)
+    paid = accounts.ticket(ANA, 10)
+    assert (accounts.parts(BEN), accounts.ledger.wallets[ESCROW].balance) == ((0, Parts()), 10)
+    accounts.ledger.refund([paid], advance=False)
+    assert (accounts.parts(ANA), accounts.ledger.wallets[ESCROW].balance) == ((10, Parts()), 0)
+    accounts.give(CLEO, 4)
+    accounts.buy(CLEO, 6)
+    accounts.ticket(CLEO, 10)
+    accounts.ledger.release(STREAM)
+    assert (accounts.parts(BEN), accounts.ledger.wallets[ESCROW].balance) == ((10, Parts(4, 6)), 0)
+    accounts.ticket(ANA, 10)
+    assert (accounts.parts(BEN), accounts.ledger.wallets[ESCROW].balance) == ((20, Parts(4, 16)), 0)
 
 
 def test_what_an_owner_cannot_cover_is_not_refunded() -> None:
-    books = Books()
-    books.buy(ANA, 10)
-    paid = books.ticket(ANA, 10)
-    books.ledger.release(STREAM)
-    books.tip(BEN, CLEO, 1)
-    assert books.ledger.refund([paid], advance=False) == []
-    assert (books.parts(ANA), books.parts(BEN)) == ((0, Parts()), (9, Parts(0, 9)))
+    accounts = Accounts()
+    accounts.buy(ANA, 10)
+    paid = accounts.ticket(ANA, 10)
+    accounts.ledger.release(STREAM)
+    accounts.tip(BEN, CLEO, 1)
+    assert accounts.ledger.refund([paid], advance=False) == []
+    assert (accounts.parts(ANA), accounts.parts(BEN)) == ((0, Parts()), (9, Parts(0, 9)))
 
 
 def test_nothing_is_advanced_beyond_the_limit_of_a_day() -> None:
-    books = Books()
-    books.buy(ANA, 20)
-    paid = [books.tip(ANA, BEN, 10), books.tip(ANA, BEN, 10)]
-    books.tip(BEN, CLEO, 20)
-    assert books.ledger.refund(paid, most_advanced=19) == []
-    assert len(books.ledger.refund(paid[:1], most_advanced=19)) == 1
-    assert len(books.ledger.refund(paid, most_advanced=19)) == 1, "the first was given back, the other waits"
-    assert len(books.ledger.refund(paid, most_advanced=None)) == 2
+    accounts = Accounts()
+    accounts.buy(ANA, 20)
+    paid = [accounts.tip(ANA, BEN, 10), accounts.tip(ANA, BEN, 10)]
+    accounts.tip(BEN, CLEO, 20)
+    assert accounts.ledger.refund(paid, most_advanced=19) == []
+    assert len(accounts.ledger.refund(paid[:1], most_advanced=19)) == 1
+    assert len(accounts.ledger.refund(paid, most_advanced=19)) == 1, "the first was given back, the other waits"
+    assert len(accounts.ledger.refund(paid, most_advanced=None)) == 2

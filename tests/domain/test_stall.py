@@ -234,4 +234,4 @@ def test_active_time_that_is_stored_after_a_long_stall_does_not_include_it() -> 
     story = StreamStory().watch(FAN)
     story.wait(5)
     stall(story, 20)
-    assert story.books.active[FAN] == duration(5)
+    assert story.committer.active[FAN] == duration(5)

@@ -95,7 +95,7 @@ def test_a_ticket_that_was_under_way_as_its_buyer_was_removed_is_given_back() ->
 def test_news_of_a_ticket_that_was_given_back_before_does_not_put_out_who_has_another() -> None:
     story = StreamStory(rate=None, ticket=40).watch()
     story.buy_ticket(FAN)
-    [late] = story.books.refund(FAN)
+    [late] = story.committer.refund(FAN)
     story.buy_ticket(FAN)
     story.join(FAN)
     story.give(late)

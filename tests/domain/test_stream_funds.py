@@ -124,7 +124,7 @@ def test_who_spends_all_elsewhere_at_the_last_moment_is_put_out_and_never_in_deb
 def test_a_join_that_asked_the_books_before_its_user_was_put_out_gains_nothing() -> None:
     story = StreamStory(balance=30).watch(FAN)
     story.wait(20)
-    asked = story.ask_books(FAN)
+    asked = story.read_meter(FAN)
     story.wait(10)
     story.top_up(FAN, 60)
     story.join_with(asked, FAN)
@@ -137,7 +137,7 @@ def test_a_join_that_asked_the_books_before_the_last_block_was_in_neither_pays_n
     story = StreamStory(balance=60).watch(FAN)
     story.storage_goes_away()
     story.wait(29)
-    asked = story.ask_books(FAN)
+    asked = story.read_meter(FAN)
     story.wait(31)
     story.storage_comes_back()
     assert (story.blocks(FAN), story.revoked(FAN)) == (2, ["insufficient_funds"])
@@ -209,7 +209,7 @@ def test_a_batch_with_a_refused_block_and_one_behind_it_is_no_fault() -> None:
     story.join(FAN)
     story.wait(60)
     story.spend_unheard(FAN, 16)
-    flights = story.books
+    flights = story.committer
     story.storage_comes_back()
     assert flights.flight == []
     assert (story.blocks(FAN), story.revoked(FAN)) == (0, ["insufficient_funds"])
@@ -224,7 +224,7 @@ def test_who_was_put_out_may_not_come_back_before_the_last_receipt() -> None:
     story.ledger.allow(FAN, 30)
     story.land()
     assert story.revoked(FAN) == ["insufficient_funds"]
-    assert story.books.flight, "the withdrawn block has no receipt yet"
+    assert story.committer.flight, "the withdrawn block has no receipt yet"
     assert code(story.join(FAN)) == "OVERLOADED"
     story.ledger.allow(FAN, None)
     story.storage_comes_back()

@@ -5,7 +5,7 @@ from domain.protocol import events as m
 from domain.room import effects, inputs
 from domain.room.effects import Audience
 from tests.domain.story import CREATOR, FAN, START, code
-from tests.domain.stream_books import STREAM
+from tests.domain.stream_committer import STREAM
 from tests.domain.stream_story import OTHER, StreamStory, earnings
 
 # Restarts
@@ -86,7 +86,7 @@ def test_a_record_that_was_under_way_when_a_viewer_came_back_does_not_put_back_a
     story.wait(10)
     story.leave(OTHER)
     story.storage_comes_back()
-    assert story.books.active == {FAN: 20_000_000, OTHER: 20_000_000}
+    assert story.committer.active == {FAN: 20_000_000, OTHER: 20_000_000}
 
 
 def test_what_is_stored_once_is_not_stored_with_every_later_record() -> None:
@@ -123,7 +123,7 @@ def test_a_drain_stops_every_clock_takes_back_what_waits_and_stores_how_far_they
     story = StreamStory().watch(FAN, OTHER)
     story.wait(12)
     story.drain(down_seconds=500)
-    assert story.books.active == {FAN: 12_000_000, OTHER: 12_000_000}
+    assert story.committer.active == {FAN: 12_000_000, OTHER: 12_000_000}
     story.watch(FAN, OTHER)
     story.wait(17.999999)
     assert (story.blocks(FAN), story.blocks(OTHER)) == (1, 1)
@@ -137,7 +137,7 @@ def test_a_drain_with_blocks_under_way_settles_once_the_books_have_answered() ->
     assert not story.stream.settled
     story.storage_comes_back()
     assert story.stream.settled
-    assert (story.blocks(FAN), story.books.active[FAN]) == (2, 60_000_000)
+    assert (story.blocks(FAN), story.committer.active[FAN]) == (2, 60_000_000)
     assert "stream:ended" not in story.kinds()
 
 
@@ -149,7 +149,7 @@ def test_nothing_ends_a_stream_that_drains() -> None:
     story.end()
     story.wait(1000)
     story.storage_comes_back()
-    assert (story.stream.settled, story.books.stored.status) == (True, "live")
+    assert (story.stream.settled, story.committer.stored.status) == (True, "live")
 
 
 # Another owner
@@ -176,10 +176,10 @@ def test_a_record_that_is_fenced_ends_the_room_here() -> None:
 def test_every_tip_under_way_is_answered_when_the_stream_is_lost() -> None:
     story = StreamStory(rate=None).watch(FAN, OTHER)
     story.storage_goes_away()
-    slips = [story.tip(FAN, 5), story.tip(OTHER, 5), story.tip(FAN, 6)]
+    replies = [story.tip(FAN, 5), story.tip(OTHER, 5), story.tip(FAN, 6)]
     story.ledger.claim(STREAM)
     story.land()
-    assert [code(slip.answer) for slip in slips] == ["ROOM_STARTING"] * 3
+    assert [code(reply.answer) for reply in replies] == ["ROOM_STARTING"] * 3
     story.storage_comes_back()
     assert story.balance(CREATOR) == 0
 
@@ -187,9 +187,9 @@ def test_every_tip_under_way_is_answered_when_the_stream_is_lost() -> None:
 def test_receipts_that_come_after_the_stream_was_lost_change_nothing() -> None:
     story = StreamStory().watch(FAN)
     story.storage_goes_away()
-    slip = story.tip(FAN, 5)
+    reply = story.tip(FAN, 5)
     story.give(inputs.Fenced())
-    assert code(slip.answer) == "ROOM_STARTING"
+    assert code(reply.answer) == "ROOM_STARTING"
     done = len(story.done)
     story.storage_comes_back()
     assert story.done[done:] == []
@@ -216,7 +216,7 @@ def test_a_stream_whose_creator_never_comes_ends_after_five_minutes() -> None:
     story.wait(299.999999)
     assert not story.stream.termination.over
     story.wait(0.000001)
-    assert (story.stream.settled, story.books.stored.end_reason) == (True, "owner_lost")
+    assert (story.stream.settled, story.committer.stored.end_reason) == (True, "owner_lost")
 
 
 def test_a_creator_who_is_back_in_time_keeps_the_stream_and_one_who_is_too_late_does_not() -> None:
@@ -239,18 +239,18 @@ def test_the_end_is_told_to_viewers_and_overlays_once_all_is_booked() -> None:
     story.join_overlay()
     story.storage_goes_away()
     story.wait(75)
-    slip = story.tip(FAN, 5)
+    reply = story.tip(FAN, 5)
     story.end()
     assert "stream:ended" not in story.kinds()
     story.storage_comes_back()
-    assert slip.answer["wallet"] == {"balance": 10_000 - 95}
+    assert reply.answer["wallet"] == {"balance": 10_000 - 95}
     assert story.blocks(FAN) == 3, "what fell due before the end is charged"
     for audience in Audience:
         assert story.kinds(audience)[-3:] == ["tip:new", "stream:ended", "room:closed"]
         ends = [event for event in story.published(audience) if isinstance(event, m.StreamEnded | m.RoomClosed)]
         assert [event.reason for event in ends] == ["ended", "ended"]
-    assert story.books.stored.status == "ended"
-    assert story.books.stored.ended_at == START + 75_000_000
+    assert story.committer.stored.status == "ended"
+    assert story.committer.stored.ended_at == START + 75_000_000
 
 
 def test_nothing_falls_due_after_the_end() -> None:
@@ -258,7 +258,7 @@ def test_nothing_falls_due_after_the_end() -> None:
     story.end()
     story.wait(1000)
     story.end("server_fault")
-    assert (story.blocks(FAN), story.books.stored.end_reason) == (1, "ended")
+    assert (story.blocks(FAN), story.committer.stored.end_reason) == (1, "ended")
     assert story.kinds().count("stream:ended") == 1
 
 
@@ -321,4 +321,4 @@ def test_who_is_heard_again_while_the_stream_drains_loses_nothing_of_what_is_pai
     story.be_heard(FAN)
     story.wait(10)
     story.storage_comes_back()
-    assert story.books.active[FAN] == 40_000_000
+    assert story.committer.active[FAN] == 40_000_000

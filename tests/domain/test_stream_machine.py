@@ -25,9 +25,9 @@ from domain.protocol import events as m
 from domain.room import effects, inputs
 from domain.room.effects import Audience
 from domain.stream.record import StreamRecord, StreamRules
-from tests.domain.story import CREATOR, FAN, Slip, code, credit, device
+from tests.domain.story import CREATOR, FAN, FakeReply, code, credit, device
 from tests.domain.stream_account import StreamAccount, Viewer
-from tests.domain.stream_books import STREAM, person
+from tests.domain.stream_committer import STREAM, person
 from tests.domain.stream_story import OTHER, StreamStory
 from tests.model.rows import MeterRow
 
@@ -81,7 +81,7 @@ class StreamMachine(RuleBasedStateMachine):
         self.account.sells_tickets = ticket is not None
         self.arrivals: deque[inputs.Input] = deque()
         self.events: deque[tuple[UserId, Funds]] = deque()
-        self.slips: list[Slip] = []
+        self.replies: list[FakeReply] = []
         self.refunded_by_hand: set[PostingKey] = set()
         self.given = 0  # names for what is given
         self.lost_time = False  # a restart has forgotten some of what was watched
@@ -103,22 +103,22 @@ class StreamMachine(RuleBasedStateMachine):
     # What people do
 
     @rule(user_id=viewers)
-    def ask_the_books(self, user_id: UserId) -> None:
+    def read_the_meter(self, user_id: UserId) -> None:
         """A join begins with a question to the books; meanwhile much may happen."""
-        if (asked := self.story.ask_books(user_id)) is not None:
+        if (asked := self.story.read_meter(user_id)) is not None:
             self.asked[user_id] = asked
 
     @rule(user_id=anyone, number=numbers)
     def join(self, user_id: UserId, number: int) -> None:
         self.account.advance(self.story.now)
-        stored = self.asked.pop(user_id, None) or self.story.ask_books(user_id)
+        stored = self.asked.pop(user_id, None) or self.story.read_meter(user_id)
         expected = self.account.why_not_join(user_id, number, self._known(stored))
         if expected is None:
             self.account.join(user_id, number)
-        slip = Slip()
-        self._give(inputs.Joined(device(user_id, number), user_id, slip, False, stored))
-        assert code(slip.answer) in self._or_moved(expected)
-        assert slip.answer is not None
+        reply = FakeReply()
+        self._give(inputs.Joined(device(user_id, number), user_id, reply, False, stored))
+        assert code(reply.answer) in self._or_moved(expected)
+        assert reply.answer is not None
 
     def _or_moved(self, expected: str | None) -> tuple[str | None, ...]:
         """A room that is over here, and knows by now that it has a later owner, sends people there."""
@@ -205,14 +205,14 @@ class StreamMachine(RuleBasedStateMachine):
             return
         self.account.remove(user_id)
         self.given += 1
-        slip, command = Slip(), c.MemberRemove(channel=self.story.facts.channel, user_id=user_id)
-        self._give(inputs.RoomAction(person(CREATOR), device(CREATOR, 1), command, UUID(int=1000 + self.given), slip))
-        assert slip.answer == {}
+        reply, command = FakeReply(), c.MemberRemove(channel=self.story.facts.channel, user_id=user_id)
+        self._give(inputs.RoomAction(person(CREATOR), device(CREATOR, 1), command, UUID(int=1000 + self.given), reply))
+        assert reply.answer == {}
 
     @rule()
     def look_after_tickets(self) -> None:
         """What a server does beside its rooms, every few seconds."""
-        self.story.books.settle_tickets(self.story.rules)
+        self.story.committer.settle_tickets(self.story.rules)
 
     @rule(number=numbers)
     def connect_as_owner(self, number: int) -> None:
@@ -247,16 +247,16 @@ class StreamMachine(RuleBasedStateMachine):
         self.given += 1
         name = key if key == "same" else f"tip {self.given}"
         command = c.TipSend(channel=self.story.facts.channel, amount_tokens=tokens, key=name)
-        slip = Slip()
-        self.slips.append(slip)
-        self._give(inputs.RoomAction(person(user_id), None, command, UUID(int=1000 + self.given), slip))
+        reply = FakeReply()
+        self.replies.append(reply)
+        self._give(inputs.RoomAction(person(user_id), None, command, UUID(int=1000 + self.given), reply))
 
     @rule()
     def join_as_overlay(self) -> None:
         self.account.advance(self.story.now)
-        slip = Slip()
-        self.slips.append(slip)
-        self._give(inputs.OverlayJoined(device(CREATOR, 99), CREATOR, (), self.story.now, slip))
+        reply = FakeReply()
+        self.replies.append(reply)
+        self._give(inputs.OverlayJoined(device(CREATOR, 99), CREATOR, (), self.story.now, reply))
 
     # Time
 
@@ -294,17 +294,17 @@ class StreamMachine(RuleBasedStateMachine):
     @rule()
     def commit(self) -> None:
         """The flight lands in the books; the room has not heard of it yet."""
-        self.arrivals += self.story.books.land(self.story.epoch, self.story.now)
-        self.story.books.take_off()
+        self.arrivals += self.story.committer.land(self.story.epoch, self.story.now)
+        self.story.committer.take_off()
 
     @rule()
     def lose_the_reply(self) -> None:
         """The books have it, but the connection broke before they could say so: it is sent again under its keys."""
-        self.story.ledger.apply(item for item in self.story.books.flight if isinstance(item, Posting))
+        self.story.ledger.apply(item for item in self.story.committer.flight if isinstance(item, Posting))
 
     @precondition(lambda self: self.arrivals)
     @rule(group=st.integers(1, 4))
-    def hear_from_the_books(self, group: int) -> None:
+    def land_a_commit(self, group: int) -> None:
         """Receipts come late, one by one or in groups."""
         self.account.advance(self.story.now)
         arrival = self.arrivals.popleft()
@@ -337,9 +337,9 @@ class StreamMachine(RuleBasedStateMachine):
     def catch_up(self) -> None:
         """Storage is quick: everything is committed, and everything has been heard of."""
         self.commit()
-        while self.arrivals or self.story.books.flight:
+        while self.arrivals or self.story.committer.flight:
             if self.arrivals:
-                self.hear_from_the_books(512)
+                self.land_a_commit(512)
             else:
                 self.commit()
 
@@ -389,16 +389,16 @@ class StreamMachine(RuleBasedStateMachine):
 
     # What servers do
 
-    @precondition(lambda self: self.story.books.stored.status != "ended")
+    @precondition(lambda self: self.story.committer.stored.status != "ended")
     @rule(landed=st.sampled_from(["nothing", "postings", "postings and record"]), down=spans)
     def crash(self, landed: str, down: Duration) -> None:
         """What was in flight had landed, in part or not at all, and nobody was told."""
-        books = self.story.books
+        committer = self.story.committer
         if landed == "postings":
-            books.flight = [item for item in books.flight if not isinstance(item, StreamRecord)]
+            committer.flight = [item for item in committer.flight if not isinstance(item, StreamRecord)]
         if landed != "nothing":
             self.commit()
-        if books.stored.status != "ended":
+        if committer.stored.status != "ended":
             self.lost_time = True
             self._adopt(down)
 
@@ -416,19 +416,19 @@ class StreamMachine(RuleBasedStateMachine):
             here = {user_id for user_id in self.account.viewers if self.story.stream.viewing_sessions.find(user_id)}
             billed = {user_id: self.account.viewers[user_id].billed for user_id in here}
             self.lost_time |= any(viewer.active > viewer.billed for viewer in self.account.viewers.values())
-            assert {user_id: self.story.books.active.get(user_id, 0) for user_id in billed} == billed
-        if self.story.books.stored.status != "ended":
+            assert {user_id: self.story.committer.active.get(user_id, 0) for user_id in billed} == billed
+        if self.story.committer.stored.status != "ended":
             self._adopt(down)
 
     def _adopt(self, down: Duration) -> None:
-        for slip in self.slips:  # who asked a server that died asks again
-            slip.answer = slip.answer or "lost"
+        for reply in self.replies:  # who asked a server that died asks again
+            reply.answer = reply.answer or "lost"
         self.story.crash(down_seconds=down / 1_000_000)
         self.story.storage_away = True
-        rows, active = self.story.ledger.meters, self.story.books.active
+        rows, active = self.story.ledger.meters, self.story.committer.active
         stored = {user_id: (active.get(user_id, 0), row.last_block) for (_, user_id), row in rows.items()}
         self.account.restart(self.story.now, stored)
-        record, tickets = self.story.books.stored, self.story.ledger.tickets
+        record, tickets = self.story.committer.stored, self.story.ledger.tickets
         released = self.story.ledger.rooms[STREAM].released
         self.account.restart_tickets({user_id for _, user_id in tickets}, set(record.removed), record.present, released)
         self._forget()
@@ -507,7 +507,7 @@ class StreamMachine(RuleBasedStateMachine):
                 booked = [receipt.posting for receipt in self.story.ledger.journal.values()]
                 assert event.tip_id in [posting.ref_id for posting in booked]
             case m.StreamEnded():
-                assert self.story.books.stored.status == "ended"
+                assert self.story.committer.stored.status == "ended"
                 assert event.reason == self.account.end_reason
 
     def _under_way(self) -> bool:
@@ -545,7 +545,7 @@ class StreamMachine(RuleBasedStateMachine):
             assert self.told_low[user_id] == (low, rfc3339(due_at) if low and due_at is not None else None)
 
     @invariant()
-    def the_books_are_true(self) -> None:
+    def the_ledger_is_sound(self) -> None:
         ledger, price = self.story.ledger, self.account.price
         assert ledger.total() == 0
         assert all(wallet.balance >= 0 for wallet in ledger.wallets.values() if not wallet.is_system)
@@ -586,7 +586,7 @@ class StreamMachine(RuleBasedStateMachine):
             return
         self.catch_up()
         lost = self.story.ledger.rooms[STREAM].epoch != self.story.epoch or self.story.stream.settled
-        if self.story.books.stored.status != "ended" and lost:
+        if self.story.committer.stored.status != "ended" and lost:
             self.crash("nothing", 0)
         for user_id in (CREATOR, *VIEWERS):
             for number in (1, 2, 3):
@@ -600,14 +600,14 @@ class StreamMachine(RuleBasedStateMachine):
         assert self.story.stream.settled
         assert self.story.now <= left_at + duration(self.story.rules.stream_drop_limit_seconds)
         assert self.closed
-        assert all(slip.answer is not None for slip in self.slips)
-        assert self.story.books.stored.status == "ended"
-        assert self.story.books.stored.end_reason == self.account.end_reason
+        assert all(reply.answer is not None for reply in self.replies)
+        assert self.story.committer.stored.status == "ended"
+        assert self.story.committer.stored.end_reason == self.account.end_reason
         self._check_what_was_given_back()
         self._check_tickets_at_the_end()
         for audience in Audience:
             assert self.story.kinds(audience)[-2:] == ["stream:ended", "room:closed"]
-        self.the_books_are_true()
+        self.the_ledger_is_sound()
 
     def _check_what_was_given_back(self) -> None:
         booked = self.story.ledger.journal

@@ -51,7 +51,7 @@ def test_viewers_who_fall_silent_while_no_record_is_stored_are_not_listed_again_
     assert looks["time"] <= LOOKS_MAX * len(viewers)
     assert sum(isinstance(effect, effects.Save) for effect in story.done) == saves + 1, "one is under way"
     story.storage_comes_back()
-    assert {story.books.active[user_id] for user_id in viewers} == {11_000_000}, "all are stored in the end"
+    assert {story.committer.active[user_id] for user_id in viewers} == {11_000_000}, "all are stored in the end"
 
 
 def test_what_changes_while_a_record_is_under_way_is_stored_with_the_next() -> None:
@@ -60,9 +60,9 @@ def test_what_changes_while_a_record_is_under_way_is_stored_with_the_next() -> N
     story.storage_goes_away()
     for user_id in viewers:
         story.mute(user_id)
-    assert story.books.stored.muted == ()
+    assert story.committer.stored.muted == ()
     story.storage_comes_back()
-    assert set(story.books.stored.muted) == set(viewers)
+    assert set(story.committer.stored.muted) == set(viewers)
 
 
 def test_the_last_record_of_a_stream_holds_what_waited_for_an_earlier_one() -> None:
@@ -74,8 +74,8 @@ def test_the_last_record_of_a_stream_holds_what_waited_for_an_earlier_one() -> N
         story.fall_silent(user_id)
     story.end()
     story.storage_comes_back()
-    assert story.stream.settled and story.books.stored.status == "ended"
-    assert {story.books.active[user_id] for user_id in viewers} == {1_000_000}
+    assert story.stream.settled and story.committer.stored.status == "ended"
+    assert {story.committer.active[user_id] for user_id in viewers} == {1_000_000}
 
 
 def test_an_ended_stream_does_not_look_through_all_its_clocks_for_one_that_waits(
@@ -94,7 +94,7 @@ def test_an_ended_stream_does_not_look_through_all_its_clocks_for_one_that_waits
         return seen(self, name)
 
     monkeypatch.setattr(Meter, "__getattribute__", counting)
-    [arrival] = story.books.land(story.epoch, story.now)
+    [arrival] = story.committer.land(story.epoch, story.now)
     assert isinstance(arrival, inputs.Receipts)
     for receipt in arrival.receipts:
         story.give(inputs.Receipts((receipt,)))

@@ -11,7 +11,7 @@ from domain.room.effects import Audience
 from domain.room.members import RoomRules
 from domain.room.signalling import MAX_SIGNAL_BYTES
 from tests.domain.story import CREATOR, FAN, START, STRANGER, code, device
-from tests.domain.stream_books import person
+from tests.domain.stream_committer import person
 from tests.domain.stream_story import OTHER, SCREEN, StreamStory
 
 
@@ -132,13 +132,13 @@ def test_who_is_not_blocked_any_more_is_shown_again_from_then_on() -> None:
 def test_a_tip_is_thanked_for_and_told_once_the_books_have_it() -> None:
     story = free()
     story.storage_goes_away()
-    slip = story.tip(FAN, 30, message="for the soup")
-    assert (slip.answer, tips(story)) == (None, [])
+    reply = story.tip(FAN, 30, message="for the soup")
+    assert (reply.answer, tips(story)) == (None, [])
     story.storage_comes_back()
     [told] = tips(story)
     assert (told.from_, told.amount_tokens, told.message) == (person(FAN), 30, "for the soup")
-    assert slip.answer["tip"]["tipId"] == str(told.tip_id)
-    assert slip.answer["wallet"] == {"balance": 70}
+    assert reply.answer["tip"]["tipId"] == str(told.tip_id)
+    assert reply.answer["wallet"] == {"balance": 70}
     assert story.join(STRANGER).history[-1].tip_id == told.tip_id
 
 
@@ -160,9 +160,9 @@ def test_a_tip_past_ones_own_limit_is_refused_with_when_the_day_is_over() -> Non
 def test_the_same_key_gives_once_and_is_answered_the_same_even_while_the_first_is_under_way() -> None:
     story = free()
     story.storage_goes_away()
-    slips = [story.tip(FAN, 30, key="k") for _ in range(3)]
+    replies = [story.tip(FAN, 30, key="k") for _ in range(3)]
     story.storage_comes_back()
-    assert slips[0].answer == slips[1].answer == slips[2].answer
+    assert replies[0].answer == replies[1].answer == replies[2].answer
     assert (len(tips(story)), story.balance(CREATOR)) == (1, 30)
 
 
@@ -197,8 +197,8 @@ def test_nobody_tips_themselves() -> None:
 def test_only_so_many_tips_wait_for_the_books() -> None:
     story = StreamStory(rate=None, room_rules=RoomRules(tips_under_way=2)).watch(FAN)
     story.storage_goes_away()
-    slips = [story.tip(FAN, 5) for _ in range(3)]
-    assert [code(slip.answer) for slip in slips] == [None, None, "OVERLOADED"]
+    replies = [story.tip(FAN, 5) for _ in range(3)]
+    assert [code(reply.answer) for reply in replies] == [None, None, "OVERLOADED"]
     story.storage_comes_back()
     assert story.balance(CREATOR) == 10
     assert story.tip(FAN, 5).answer["wallet"] == {"balance": 9_985}
@@ -225,18 +225,18 @@ def test_tips_and_blocks_of_one_viewer_are_told_apart() -> None:
     story = StreamStory(balance=65).watch(FAN)
     story.storage_goes_away()
     story.wait(30)
-    slip = story.tip(FAN, 10)
+    reply = story.tip(FAN, 10)
     story.wait(30)
     story.storage_comes_back()
     assert (story.revoked(FAN), story.blocks(FAN)) == (["insufficient_funds"], 2)
-    assert code(slip.answer) == "INSUFFICIENT_TOKENS"
+    assert code(reply.answer) == "INSUFFICIENT_TOKENS"
     richer = StreamStory(balance=70).watch(FAN)
     richer.storage_goes_away()
     richer.wait(30)
-    slip = richer.tip(FAN, 10)
+    reply = richer.tip(FAN, 10)
     richer.wait(30)
     richer.storage_comes_back()
-    assert slip.answer["wallet"] == {"balance": 0}, "a tip is not taken back with the blocks behind the refused one"
+    assert reply.answer["wallet"] == {"balance": 0}, "a tip is not taken back with the blocks behind the refused one"
 
 
 # Signals
@@ -299,7 +299,7 @@ def test_tips_between_the_question_to_the_books_and_the_join_are_neither_lost_no
     story.wait(1)
     asked_at = story.now
     story.tip(FAN, 2)  # the books have it as they are asked, and the room tells it before the overlay joins
-    missed = list(story.books.tips)
+    missed = list(story.committer.tips)
     story.wait(1)
     story.tip(FAN, 3)
     joined = story.join_overlay(*missed, asked_at=asked_at)
@@ -312,8 +312,8 @@ def test_a_tip_that_the_books_have_and_the_room_has_not_told_yet_comes_once() ->
     story = free()
     story.storage_goes_away()
     story.tip(FAN, 7)
-    arrivals = story.books.land(story.epoch, story.now)
-    joined = story.join_overlay(*story.books.tips)
+    arrivals = story.committer.land(story.epoch, story.now)
+    joined = story.join_overlay(*story.committer.tips)
     for arrival in arrivals:
         story.give(arrival)
     after = tips(story, Audience.OVERLAYS)
@@ -325,5 +325,5 @@ def test_an_overlay_pays_nothing_and_keeps_nobody_on_stage() -> None:
     story.join_overlay()
     story.join(FAN)
     story.wait(300)
-    assert (story.blocks(FAN), story.books.stored.end_reason) == (0, "owner_lost")
+    assert (story.blocks(FAN), story.committer.stored.end_reason) == (0, "owner_lost")
     assert story.published(Audience.OVERLAYS)[-1].at == rfc3339(START + 300_000_000)

@@ -10,7 +10,7 @@ from domain.protocol import events as m
 from domain.room import effects, inputs
 from domain.stream.record import StreamRules
 from tests.domain.story import CREATOR, FAN, STRANGER, code, device
-from tests.domain.stream_books import STREAM
+from tests.domain.stream_committer import STREAM
 from tests.domain.stream_story import OPERATOR, OTHER, StreamStory
 from tests.model.rows import Wallet
 

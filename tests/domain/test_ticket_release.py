@@ -131,8 +131,8 @@ def test_a_stream_that_ends_a_moment_too_early_has_earned_no_ticket(rate: int | 
     story.wait(99.999999)
     story.end()
     story.wait(100)
-    assert (story.books.stored.status, releases(story)) == ("ended", 0)
-    story.books.settle_tickets(RULES)
+    assert (story.committer.stored.status, releases(story)) == ("ended", 0)
+    story.committer.settle_tickets(RULES)
     assert (escrow(story), story.balance(FAN), story.balance(CREATOR)) == (0, 1_000, 0)
 
 
@@ -150,14 +150,14 @@ def test_the_release_of_an_ended_stream_that_waits_for_the_database_is_made() ->
     story.wait(1)
     story.end()
     story.storage_comes_back()
-    assert (story.books.stored.status, escrow(story), story.balance(CREATOR)) == ("ended", 0, 40)
+    assert (story.committer.stored.status, escrow(story), story.balance(CREATOR)) == ("ended", 0, 40)
 
 
 def test_presence_is_stored_with_the_record_as_the_creator_leaves() -> None:
     story = on_sale().watch()
     story.wait(60)
     story.leave(CREATOR)
-    assert story.books.stored.present == duration(60)
+    assert story.committer.stored.present == duration(60)
 
 
 @pytest.mark.parametrize("drains", [True, False])
@@ -181,7 +181,7 @@ def test_a_release_that_a_crash_kept_from_the_books_is_asked_for_again() -> None
     story = on_sale().watch()
     story.storage_goes_away()
     story.wait(100)
-    story.books.note_presence(duration(100))  # as a checkpoint just before the crash
+    story.committer.note_presence(duration(100))  # as a checkpoint just before the crash
     story.crash()
     assert (escrow(story), story.balance(CREATOR)) == (0, 40)
 
@@ -205,11 +205,11 @@ def test_a_longer_setting_does_not_take_a_release_back() -> None:
 
 def test_a_late_record_does_not_lower_the_presence() -> None:
     story = on_sale()
-    story.books.note_presence(duration(50))
-    story.books.save(StreamRecord(status="live", present=duration(20)))
-    story.books.take_off()
-    story.books.land(story.epoch, story.now)
-    assert story.books.stored.present == duration(50)
+    story.committer.note_presence(duration(50))
+    story.committer.save(StreamRecord(status="live", present=duration(20)))
+    story.committer.take_off()
+    story.committer.land(story.epoch, story.now)
+    assert story.committer.stored.present == duration(50)
 
 
 @pytest.mark.parametrize("released", [False, True])

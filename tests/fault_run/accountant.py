@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from uuid import UUID
 
-from tests.fault_run.honest_crowd import TICKET_TOKENS, Audience, Honest
-from tests.support.books import Books
+from tests.fault_run.honest_clients import TICKET_TOKENS, Audience, HonestClient
 from tests.support.client_pool import Pair, moment
+from tests.support.database_reader import DatabaseReader
 
 ROUNDING_BLOCKS = 1  # one that fell due as a fault began or ended
 
@@ -22,7 +22,7 @@ class Bill(NamedTuple):
     """One payer's blocks in one room."""
 
     room_id: UUID
-    payer: Honest
+    payer: HonestClient
     began: float  # unix seconds: when the room first charged
     ended: float  # when the payer left, hung up, or the run was over
 
@@ -38,12 +38,12 @@ class Bill(NamedTuple):
 class Accountant:
     """Reads the books after the run."""
 
-    def __init__(self, books: Books, *, gift: int, block_seconds: float, presence_seconds: float) -> None:
-        self._books = books
+    def __init__(self, database: DatabaseReader, *, gift: int, block_seconds: float, presence_seconds: float) -> None:
+        self._database = database
         self._gift = gift
         self._block_seconds = block_seconds
         self._presence_seconds = presence_seconds
-        self._balances = {row["id"]: row["balance"] for row in books.fetch("SELECT id, balance FROM wallets")}
+        self._balances = {row["id"]: row["balance"] for row in database.fetch("SELECT id, balance FROM wallets")}
 
     def check(self, bills: Sequence[Bill], stops: Sequence[Stop]) -> list[int]:
         """How many blocks each of these was charged. Raises AssertionError; the bills are all that there are."""
@@ -65,7 +65,7 @@ class Accountant:
 
     def _released_tickets(self) -> list[UUID]:
         """Who has bought them: all are released, each once, since every owner was present for long enough."""
-        rows = self._books.fetch(
+        rows = self._database.fetch(
             "SELECT t.debit_wallet, (SELECT count(*) FROM journal r WHERE r.kind = 8 AND r.content = t.key) AS releases"
             " FROM journal t WHERE t.kind = 3"
         )
@@ -73,7 +73,7 @@ class Accountant:
         return [row["debit_wallet"] for row in rows]
 
     def _charged(self) -> dict[tuple[UUID, UUID], list[int]]:
-        rows = self._books.fetch(
+        rows = self._database.fetch(
             "SELECT room_id, debit_wallet, block_no, tokens FROM journal WHERE kind = 1 ORDER BY debit_n"
         )
         charged: dict[tuple[UUID, UUID], list[int]] = {}
@@ -85,7 +85,7 @@ class Accountant:
 
 def call_bill(pair: Pair, ended: float) -> Bill:
     """Of a call, from its `call:started`."""
-    assert isinstance(pair.fan, Honest)
+    assert isinstance(pair.fan, HonestClient)
     return Bill(pair.call_id, pair.fan, moment(pair.fan.heard("call:started")[0]["at"]), ended)
 
 

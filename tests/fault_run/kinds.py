@@ -36,7 +36,7 @@ FULL = (
 NOT_FULL = "DROP FUNCTION halfminute.disk_is_full() CASCADE"
 
 
-class Stage(NamedTuple):
+class FaultContext(NamedTuple):
     """What faults happen to."""
 
     server: FaultyServer
@@ -57,98 +57,98 @@ class Fault(NamedTuple):
     """One kind. `bound_seconds`: from its end to a further block of every honest payer, on a busy machine."""
 
     name: str
-    make: Callable[[Stage], Iterator[None]]
+    make: Callable[[FaultContext], Iterator[None]]
     short_seconds: tuple[float, ...]
     long_seconds_max: float
     bound_seconds: float
     why: str
 
 
-def database_read_only(stage: Stage) -> Iterator[None]:
-    stage.execute("ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()")
+def database_read_only(context: FaultContext) -> Iterator[None]:
+    context.execute("ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()")
     yield
-    stage.execute("ALTER SYSTEM RESET default_transaction_read_only", "SELECT pg_reload_conf()")
+    context.execute("ALTER SYSTEM RESET default_transaction_read_only", "SELECT pg_reload_conf()")
 
 
-def database_full(stage: Stage) -> Iterator[None]:
+def database_full(context: FaultContext) -> Iterator[None]:
     """As the server sees it: what would write to disk is refused with 53100."""
-    stage.execute(*FULL)
+    context.execute(*FULL)
     yield
-    stage.execute(NOT_FULL)
+    context.execute(NOT_FULL)
 
 
-def database_away(stage: Stage) -> Iterator[None]:
-    stage.postgres.stop()
+def database_away(context: FaultContext) -> Iterator[None]:
+    context.postgres.stop()
     yield
-    stage.postgres.start()
+    context.postgres.start()
 
 
-def log_unread(stage: Stage) -> Iterator[None]:
-    stage.server.log.stop_reading()
-    _ask(stage)
+def log_unread(context: FaultContext) -> Iterator[None]:
+    context.server.log.stop_reading()
+    _ask(context)
     yield
-    stage.server.log.read()
+    context.server.log.read()
 
 
-def log_gone(stage: Stage) -> Iterator[None]:
-    stage.server.log.lose_reader()
-    _ask(stage)
+def log_gone(context: FaultContext) -> Iterator[None]:
+    context.server.log.lose_reader()
+    _ask(context)
     yield
-    stage.server.log.read()
+    context.server.log.read()
 
 
-def log_full(stage: Stage) -> Iterator[None]:
-    stage.server.world.fill_disk(True)
-    _ask(stage)
+def log_full(context: FaultContext) -> Iterator[None]:
+    context.server.world.fill_disk(True)
+    _ask(context)
     yield
-    stage.server.world.fill_disk(False)
+    context.server.world.fill_disk(False)
 
 
-def process_stopped(stage: Stage) -> Iterator[None]:
-    os.kill(stage.server.pid, signal.SIGSTOP)
+def process_stopped(context: FaultContext) -> Iterator[None]:
+    os.kill(context.server.pid, signal.SIGSTOP)
     yield
-    os.kill(stage.server.pid, signal.SIGCONT)
+    os.kill(context.server.pid, signal.SIGCONT)
 
 
-def keys_broken(stage: Stage) -> Iterator[None]:
+def keys_broken(context: FaultContext) -> Iterator[None]:
     """A token of an unknown key makes the server ask for the keys."""
-    stage.keys["/keys.json"] = stage.chance.choice(BROKEN_KEYS)
-    answer = stage.server.get("/api/me", signed_by(OTHER_EC, "ES256", {"sub": str(uuid4()), "exp": time.time() + 60}))
+    context.keys["/keys.json"] = context.chance.choice(BROKEN_KEYS)
+    answer = context.server.get("/api/me", signed_by(OTHER_EC, "ES256", {"sub": str(uuid4()), "exp": time.time() + 60}))
     assert answer.status_code == 401, answer.text
     yield
-    stage.keys["/keys.json"] = GOOD_KEYS
+    context.keys["/keys.json"] = GOOD_KEYS
 
 
-def clock_set(stage: Stage) -> Iterator[None]:
+def clock_set(context: FaultContext) -> Iterator[None]:
     """By an hour ahead or behind; and back again."""
-    stage.server.world.set_clock(stage.chance.choice((-3600.0, 3600.0)))
+    context.server.world.set_clock(context.chance.choice((-3600.0, 3600.0)))
     yield
-    stage.server.world.set_clock(0.0)
+    context.server.world.set_clock(0.0)
 
 
-def files_out(stage: Stage) -> Iterator[None]:
+def files_out(context: FaultContext) -> Iterator[None]:
     """The server may open nothing more; others connect all the same."""
-    pid = stage.server.pid
+    pid = context.server.pid
     before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (len(os.listdir(f"/proc/{pid}/fd")), before[1]))
     with ExitStack() as stack:
         for _ in range(SOCKETS):
-            stack.enter_context(socket.create_connection(("127.0.0.1", stage.server.websocket_port), 5.0))
+            stack.enter_context(socket.create_connection(("127.0.0.1", context.server.websocket_port), 5.0))
         yield
         resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
 
 
-def memory_limit_reached(stage: Stage) -> Iterator[None]:
+def memory_limit_reached(context: FaultContext) -> Iterator[None]:
     """The process alone, and not its database, may hold no more than it does and the least reserve.
 
     Newcomers are refused on both ports until there is more; those that are connected go on.
     """
-    pid = stage.server.pid
+    pid = context.server.pid
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[0])
     before = resource.prlimit(pid, resource.RLIMIT_AS)
     resource.prlimit(pid, resource.RLIMIT_AS, (pages * resource.getpagesize() + RESERVE_BYTES_MIN, before[1]))
     time.sleep(2 * LOOK_SECONDS)  # until it is looked at; nothing tells when
-    for port in (stage.server.http_port, stage.server.websocket_port):
+    for port in (context.server.http_port, context.server.websocket_port):
         for _ in range(SOCKETS):
             assert _is_refused(port), "a newcomer was taken although there is no memory left for it"
     yield
@@ -180,21 +180,21 @@ FAULTS = (
 
 
 @contextmanager
-def made(fault: Fault, stage: Stage) -> Iterator[None]:
+def made(fault: Fault, context: FaultContext) -> Iterator[None]:
     """The fault, until the block is left."""
-    yield from fault.make(stage)
+    yield from fault.make(context)
 
 
-def lasts(fault: Fault, stage: Stage, seconds: float) -> float:
+def lasts(fault: Fault, context: FaultContext, seconds: float) -> float:
     """Make it, wait for so long, and undo it; how long it lasted."""
     began = time.monotonic()
-    with made(fault, stage):
+    with made(fault, context):
         time.sleep(seconds)  # a fault lasts for so long, whatever happens
     return time.monotonic() - began
 
 
-def _ask(stage: Stage) -> None:
+def _ask(context: FaultContext) -> None:
     """Requests that are logged; all are answered."""
     for _ in range(REQUESTS):
-        answer = httpx.get(f"http://127.0.0.1:{stage.server.http_port}/api/config", timeout=5.0, verify=False)
+        answer = httpx.get(f"http://127.0.0.1:{context.server.http_port}/api/config", timeout=5.0, verify=False)
         assert answer.status_code == 200, answer.text

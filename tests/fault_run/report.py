@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from tests.fault_run.honest_crowd import Honest
+from tests.fault_run.honest_clients import HonestClient
 from tests.fault_run.kinds import Fault
 
 LATE_SECONDS = 1.0  # after its due time a block was heard late
@@ -26,7 +26,7 @@ class Uptime(NamedTuple):
     late: int
 
     @classmethod
-    def of(cls, payers: Iterable[Honest], booked: int, block_seconds: float) -> "Uptime":
+    def of(cls, payers: Iterable[HonestClient], booked: int, block_seconds: float) -> "Uptime":
         heard = [payer.blocks() for payer in payers]
         late = sum(
             after - before > block_seconds + LATE_SECONDS

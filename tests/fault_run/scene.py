@@ -10,12 +10,12 @@ from uuid import UUID
 
 from server.ids import new_uuid
 from tests.fault_run.faulty_server import FaultyServer
-from tests.fault_run.honest_crowd import HonestCrowd
-from tests.fault_run.kinds import GOOD_KEYS, Stage
+from tests.fault_run.honest_clients import HonestClients
+from tests.fault_run.kinds import GOOD_KEYS, FaultContext
 from tests.storage.own_postgres import OwnPostgres
-from tests.support.books import Books
 from tests.support.client_pool import Pair, Party
 from tests.support.clients import SECRET, token_of
+from tests.support.database_reader import DatabaseReader
 from tests.support.processes import run_command
 from tests.support.tokens import EC, Answer, serving, signed_by
 
@@ -48,8 +48,8 @@ class Size(NamedTuple):
 class Scene(NamedTuple):
     """Everybody is in."""
 
-    stage: Stage
-    crowd: HonestCrowd
+    context: FaultContext
+    pool: HonestClients
     leaving: list[Pair]
     operator: str  # a token
 
@@ -71,25 +71,25 @@ def scene(directory: Path, size: Size, chance: random.Random) -> Iterator[Scene]
             }
             assert run_command("migrate", cwd=directory, settings={"DATABASE_URL": postgres.dsn}).exit_code == 0
             with FaultyServer(directory, settings) as server:
-                stage = Stage(server, postgres, keys, chance)
-                with _crowd(stage, size) as crowd:
-                    crowd.begin()
+                context = FaultContext(server, postgres, keys, chance)
+                with _client_pool(context, size) as pool:
+                    pool.begin()
                     operator = token_of(new_uuid(), role="operator", ttl_seconds=TOKEN_SECONDS)
-                    yield Scene(stage, crowd, crowd.pairs[: size.leaving], operator)
+                    yield Scene(context, pool, pool.pairs[: size.leaving], operator)
     finally:
         postgres.stop()
 
 
-def _crowd(stage: Stage, size: Size) -> HonestCrowd:
+def _client_pool(context: FaultContext, size: Size) -> HonestClients:
     """A block costs one token."""
     watching = size.streams * size.viewers
     rate = 60 // size.block_seconds
-    added = Books(stage.postgres.dsn).add_pairs(size.calls + watching, GIFT, rate)
+    added = DatabaseReader(context.postgres.dsn).add_pairs(size.calls + watching, GIFT, rate)
     pairs = [(_party(fan), _party(creator)) for fan, creator in added]
     calls, watchers = pairs[: size.calls], pairs[size.calls :]
     groups = [watchers[i : i + size.viewers] for i in range(0, watching, size.viewers)]
     streams = [(group[0][1], [fan for fan, _ in group]) for group in groups]
-    return HonestCrowd(stage.server, calls, streams, rate)
+    return HonestClients(context.server, calls, streams, rate)
 
 
 def _party(user_id: UUID) -> Party:

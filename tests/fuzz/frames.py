@@ -18,7 +18,7 @@ ONE_FAVOURITE = 12  # the twist by which one field has one of FAVOURITES
 class Step(NamedTuple):
     """Who sends which command, to which room, and what is wrong with it: `twist` in `field` with `value`."""
 
-    line: int
+    connection: int
     command: int
     target: int
     twist: int

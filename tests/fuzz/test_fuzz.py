@@ -55,7 +55,7 @@ UNLIMITED = {
 TARGETS, COMMANDS, FIELDS, VALUES = 12, 16, 8, 4 * len(HOSTILE)
 steps = st.builds(
     lambda who, what: Step(
-        line=who // TARGETS,
+        connection=who // TARGETS,
         command=what % COMMANDS,
         target=who % TARGETS,
         twist=what // COMMANDS % TWISTS,

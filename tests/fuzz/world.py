@@ -16,10 +16,10 @@ from server.broadcast.codec import Encoding
 from server.ids import new_uuid
 from server.loadtest.measures.plan import LoadRefused
 from server.loadtest.rest import RequestRefused, RestClient
+from tests.fuzz.connection import LOST, FuzzedConnection, NotOpen
 from tests.fuzz.document import Command, Field, close_codes, read_commands
 from tests.fuzz.frames import Frame, Step, frame_of
 from tests.fuzz.hostile import Written, written
-from tests.fuzz.line import LOST, Line, NotOpen
 from tests.storage.own_postgres import OwnPostgres
 from tests.support.clients import token_of
 from tests.support.honest_users import ask_if_possible, become_creator, give_tokens
@@ -63,7 +63,7 @@ class World:
             role: token_of(user, role="operator" if role == "operator" else None, ttl_seconds=7200)
             for role, user in self._users.items()
         }
-        self._lines: list[Line] = []
+        self._connections: list[FuzzedConnection] = []
         self._refs = itertools.count(1)
         self._state = ""
         self._plays = 0
@@ -88,8 +88,10 @@ class World:
         made = await self.rest.ask("POST", "/overlay-tokens", self._tokens["streamer"], {"name": "scene"})
         tokens = self._tokens | {"overlay": made["secret"]}
         url = f"ws://127.0.0.1:{self.server.websocket_port}/ws"
-        self._lines = [
-            Line(self._nursery, url, role, tokens[role], encoding) for role in ROLES for encoding in Encoding
+        self._connections = [
+            FuzzedConnection(self._nursery, url, role, tokens[role], encoding)
+            for role in ROLES
+            for encoding in Encoding
         ]
 
     # One sequence
@@ -97,54 +99,58 @@ class World:
     async def play(self, state: str, steps: list[Step]) -> None:
         """Bring the world into this state, send the frames of the steps, and see that all is well. Raises Fault."""
         await self.arrange(state)
-        for line in self._lines:
-            line.ends.clear()
+        for connection in self._connections:
+            connection.ends.clear()
         await self._change(state)
         for step in steps:
             await self._send(state, step)
         await self._change_back(state)
-        for line in self._lines:
-            if not await line.settle(ANSWER_SECONDS):
-                raise Fault(f"{line.role} in {line.encoding.name} was not answered: {line.unanswered}")
+        for connection in self._connections:
+            if not await connection.settle(ANSWER_SECONDS):
+                raise Fault(
+                    f"{connection.role} in {connection.encoding.name} was not answered: {connection.unanswered}"
+                )
         if state != "draining":
             await self._wait_log_written()
         self._check(state)
 
     async def _send(self, state: str, step: Step) -> None:
-        line = self._lines[step.line % len(self._lines)]
-        if not line.is_open:
+        connection = self._connections[step.connection % len(self._connections)]
+        if not connection.is_open:
             try:
-                await line.open()
+                await connection.open()
             except NotOpen:
                 return
         frame = self._frame(step)
         if self._command(step).name == "session:open" and step.target % 2:
-            frame = await self._as_first_message(line, frame)
+            frame = await self._as_first_message(connection, frame)
         self.frames[state] += 1
-        await line.send(frame)
+        await connection.send(frame)
 
     def told(self, step: Step) -> str:
         """A step in words, for who reads of a fault; refs and ids are of now."""
-        line = self._lines[step.line % len(self._lines)]
-        return f"  {line.role}, {line.encoding.name}: {self._frame(step).payload[:300]!r}"
+        connection = self._connections[step.connection % len(self._connections)]
+        return f"  {connection.role}, {connection.encoding.name}: {self._frame(step).payload[:300]!r}"
 
     def _command(self, step: Step) -> Command:
         return self.commands[step.command % len(self.commands)]
 
     def _frame(self, step: Step) -> Frame:
-        line, ref = self._lines[step.line % len(self._lines)], f"f{next(self._refs)}"
-        return frame_of(step, self._command(step), line.encoding, lambda *of: self._usual(line, step, *of), ref)
+        connection, ref = self._connections[step.connection % len(self._connections)], f"f{next(self._refs)}"
+        return frame_of(
+            step, self._command(step), connection.encoding, lambda *of: self._usual(connection, step, *of), ref
+        )
 
-    async def _as_first_message(self, line: Line, frame: Frame) -> Frame:
+    async def _as_first_message(self, connection: FuzzedConnection, frame: Frame) -> Frame:
         """On a new connection; whatever it says, the answer is `session:ready` or the end."""
-        await line.hang_up()
+        await connection.hang_up()
         with suppress(NotOpen):
-            await line.connect()
+            await connection.connect()
         return frame
 
-    def _usual(self, line: Line, step: Step, field: Field, value: int) -> Written:
+    def _usual(self, connection: FuzzedConnection, step: Step, field: Field, value: int) -> Written:
         """What such a field may have, for who knows the rooms."""
-        members = [id_ for each in self._lines for id_ in each.member_ids.values()]
+        members = [id_ for each in self._connections for id_ in each.member_ids.values()]
         room = ("call", "stream", "none")[step.target % 3]
         known: dict[str, Any] = {
             "channel": self._channels[room],
@@ -156,7 +162,7 @@ class World:
             "message": "for the soup",
             "amountTokens": 1 + value % 3,
             "key": f"key {value % 50}",
-            "token": line.token,
+            "token": connection.token,
             "sinceTipId": str(UUID(int=1)),
             "resume": {"sessionId": str(new_uuid()), "channels": []},
         }
@@ -173,9 +179,13 @@ class World:
             self._log_lines = 0
             self._plays = 0
         async with trio.open_nursery() as nursery:
-            for line in self._lines:
-                nursery.start_soon(self._restore, line)
-        if away := [f"{line.role} in {line.encoding.name}: {line.ends}" for line in self._lines if not line.is_open]:
+            for connection in self._connections:
+                nursery.start_soon(self._restore, connection)
+        if away := [
+            f"{connection.role} in {connection.encoding.name}: {connection.ends}"
+            for connection in self._connections
+            if not connection.is_open
+        ]:
             raise Fault(f"not let in any more, with {away[0]} and {len(away) - 1} others")
         self._plays += 1
         if state != self._state or self._plays >= PLAYS_PER_ROOM or (self._is_over() and state != "ended"):
@@ -189,22 +199,22 @@ class World:
         if state == "ended" and self._plays == 0:
             await self._end_rooms()
 
-    async def _restore(self, line: Line) -> None:
+    async def _restore(self, connection: FuzzedConnection) -> None:
         """An open connection that waits for nothing: what a fault left behind shall not be found again."""
-        if line.unanswered:
-            await line.hang_up()
+        if connection.unanswered:
+            await connection.hang_up()
         with trio.move_on_after(ANSWER_SECONDS):
-            while not line.is_open:
+            while not connection.is_open:
                 try:
-                    await line.open()
+                    await connection.open()
                 except NotOpen:
                     await trio.sleep(0.05)
 
     def _is_over(self) -> bool:
         """Whether somebody heard of an end since this was asked last."""
-        over = any(line.events.keys() & ENDINGS for line in self._lines)
-        for line in self._lines:
-            line.events.clear()
+        over = any(connection.events.keys() & ENDINGS for connection in self._connections)
+        for connection in self._connections:
+            connection.events.clear()
         return over
 
     async def _make_rooms(self) -> None:
@@ -240,13 +250,13 @@ class World:
             for role in roles:
                 await self._as(role, "room:join", channel=self._channels[room])
         await self._as("overlay", "room:join", channel=self._channels["stream"], **{"as": "overlay"})
-        for line in self._lines:
-            await line.settle(ANSWER_SECONDS)
+        for connection in self._connections:
+            await connection.settle(ANSWER_SECONDS)
 
     async def _as(self, role: str, kind: str, **fields: Any) -> None:
-        for line in self._lines:
-            if line.role == role and line.is_open:
-                await line.ask(kind, f"w{next(self._refs)}", **fields)
+        for connection in self._connections:
+            if connection.role == role and connection.is_open:
+                await connection.ask(kind, f"w{next(self._refs)}", **fields)
 
     async def _change(self, state: str) -> None:
         """What comes over the server just before the frames."""
@@ -275,14 +285,14 @@ class World:
             raise Fault(f"the server has ended: {self.server.errors.all()[-3:]}")
         self._check_log()
         gone = state in ("restarting", "draining")
-        for line in self._lines:
-            for code in line.ends:
+        for connection in self._connections:
+            for code in connection.ends:
                 self.ends[code] += 1
                 if code not in self._documented and not (code == LOST and gone):
-                    raise Fault(f"{line.role} in {line.encoding.name} was put out with {code}")
-            line.ends.clear()
-            self.answers.update(line.refusals)
-            line.refusals.clear()
+                    raise Fault(f"{connection.role} in {connection.encoding.name} was put out with {code}")
+            connection.ends.clear()
+            self.answers.update(connection.refusals)
+            connection.refusals.clear()
 
     async def _wait_log_written(self) -> None:
         """The log is written beside the event loop, in order: until it has the line of a request that is made now."""

@@ -21,26 +21,26 @@ from storage.embedded.launcher import find_running
 from storage.ledger.audit import Finding, audit
 from storage.postgres import open_postgres
 from tests.load.checks import Check, check_blocks, check_bounds, check_calls, check_server
+from tests.load.client_pool import Milestone, Phase, Plan, Report
 from tests.load.costs import Cost, cost, memory_mib, raise_file_limit
-from tests.load.crowd import Milestone, Phase, Plan, Report
 from tests.load.figures import (
-    BookedBlock,
-    BookedCall,
+    PostedBlock,
     Spread,
+    StoredCall,
     read_blocks,
     read_calls,
     read_histogram,
     spread,
 )
 from tests.load.result import Load, Result, Worst
-from tests.load.stage import Server, lines_of, make_people, start_crowd
+from tests.load.setup import Server, add_users, read_lines, start_client_pool
 from tests.load.table import show
 
 WORST_SHOWN = 8
 LAST_WORDS = 30  # lines of a server that died
 
 
-class Heard:
+class Observed:
     """What the crowd's process told: when each phase began, what had been used by then, and what was heard."""
 
     def __init__(self) -> None:
@@ -51,10 +51,10 @@ class Heard:
         self.report = Report([])
 
 
-class Books:
+class StoredResults:
     """What the database holds when all calls are over."""
 
-    def __init__(self, blocks: list[BookedBlock], calls: list[BookedCall], findings: list[Finding]) -> None:
+    def __init__(self, blocks: list[PostedBlock], calls: list[StoredCall], findings: list[Finding]) -> None:
         self.blocks = blocks
         self.calls = calls
         self.findings = findings
@@ -86,29 +86,29 @@ def run(load: Load) -> Result:
         server = Server(Path(folder) / "house", settings=settings)
         with server:
             try:
-                heard, books = trio.run(_hold_calls, load, server)
+                observed, stored = trio.run(_hold_calls, load, server)
             finally:
                 if not server.running:
                     print("the server died:", *server.errors.all()[-LAST_WORDS:], sep="\n", file=sys.stderr)
             server.terminate()
             exit_code = server.wait_exit()
-    posted = spread(block.late_ms for block in books.blocks)
+    posted = spread(block.late_ms for block in stored.blocks)
     checks = [
         *check_bounds(posted, load.p99_ms, load.most_ms),
-        *check_calls(load.calls, heard.report, books.calls),
-        *check_blocks(heard.report, books.calls, books.blocks),
-        *check_server(books.findings, exit_code),
+        *check_calls(load.calls, observed.report, stored.calls),
+        *check_blocks(observed.report, stored.calls, stored.blocks),
+        *check_server(stored.findings, exit_code),
     ]
-    return _result(load, heard, books.blocks, posted, checks)
+    return _result(load, observed, stored.blocks, posted, checks)
 
 
-async def _hold_calls(load: Load, server: Server) -> tuple[Heard, Books]:
+async def _hold_calls(load: Load, server: Server) -> tuple[Observed, StoredResults]:
     address = await find_running(server.data_dir)
     assert address is not None, "a server that answers has its database"
     async with open_postgres(address.dsn, pool_size=1) as postgres:
         pairs = [(new_uuid(), new_uuid()) for _ in range(load.calls)]
-        await make_people(postgres, [UserId(fan) for fan, _ in pairs], [UserId(creator) for _, creator in pairs])
-        heard = await _watch_crowd(
+        await add_users(postgres, [UserId(fan) for fan, _ in pairs], [UserId(creator) for _, creator in pairs])
+        observed = await _watch_client_pool(
             Plan(
                 http_port=server.http_port,
                 websocket_port=server.websocket_port,
@@ -119,51 +119,51 @@ async def _hold_calls(load: Load, server: Server) -> tuple[Heard, Books]:
             ),
             server,
         )
-        heard.exposition = server.get("/metrics").raise_for_status().text
+        observed.exposition = server.get("/metrics").raise_for_status().text
         findings = [finding async for finding in audit(postgres)]
-        return heard, Books(await read_blocks(postgres), await read_calls(postgres), findings)
+        return observed, StoredResults(await read_blocks(postgres), await read_calls(postgres), findings)
 
 
-async def _watch_crowd(plan: Plan, server: Server) -> Heard:
+async def _watch_client_pool(plan: Plan, server: Server) -> Observed:
     """Let the crowd do as planned, and note what everything costs meanwhile."""
-    heard = Heard()
+    observed = Observed()
     async with trio.open_nursery() as nursery:
-        crowd = await nursery.start(start_crowd)
-        await crowd.stdin.send_all(msgspec.json.encode(plan))
-        await crowd.stdin.aclose()
-        async for line in lines_of(crowd.stdout):
+        pool = await nursery.start(start_client_pool)
+        await pool.stdin.send_all(msgspec.json.encode(plan))
+        await pool.stdin.aclose()
+        async for line in read_lines(pool.stdout):
             said = msgspec.json.decode(line, type=Milestone | Report)
             if isinstance(said, Report):
-                heard.report = said
+                observed.report = said
                 continue
-            heard.began_at[said.phase] = time.time()
-            heard.costs[said.phase] = cost(server.pid, server.postmaster, crowd.pid)
-            heard.memory_mib = memory_mib(server.pid)
-    return heard
+            observed.began_at[said.phase] = time.time()
+            observed.costs[said.phase] = cost(server.pid, server.postmaster, pool.pid)
+            observed.memory_mib = memory_mib(server.pid)
+    return observed
 
 
-def _result(load: Load, heard: Heard, blocks: list[BookedBlock], posted: Spread, checks: list[Check]) -> Result:
-    began = heard.began_at
+def _result(load: Load, observed: Observed, blocks: list[PostedBlock], posted: Spread, checks: list[Check]) -> Result:
+    began = observed.began_at
     return Result(
         load=load,
         posted=posted,
         posted_while_up=spread(block.late_ms for block in blocks if began["up"] <= block.due_at < began["over"]),
-        told=spread(_told_late_ms(heard.report, blocks)),
-        handed_over=read_histogram(heard.exposition, "halfminute_block_lateness_seconds"),
-        commit=read_histogram(heard.exposition, "halfminute_commit_seconds"),
-        batches=read_histogram(heard.exposition, "halfminute_batch_postings"),
-        cpu_percent=_cpu_percent(heard.costs["up"], heard.costs["over"], began["over"] - began["up"]),
-        memory_mib=dict(zip(("server", "server_at_most"), heard.memory_mib, strict=True)),
+        told=spread(_told_late_ms(observed.report, blocks)),
+        handed_over=read_histogram(observed.exposition, "halfminute_block_lateness_seconds"),
+        commit=read_histogram(observed.exposition, "halfminute_commit_seconds"),
+        batches=read_histogram(observed.exposition, "halfminute_batch_postings"),
+        cpu_percent=_cpu_percent(observed.costs["up"], observed.costs["over"], began["over"] - began["up"]),
+        memory_mib=dict(zip(("server", "server_at_most"), observed.memory_mib, strict=True)),
         worst=_worst(blocks, began["ringing"]),
         checks=checks,
     )
 
 
-def _told_late_ms(report: Report, blocks: list[BookedBlock]) -> list[float]:
+def _told_late_ms(report: Report, blocks: list[PostedBlock]) -> list[float]:
     due = {(block.call_id, block.block_no): block.due_at for block in blocks}
     return [
         (block.seen_at - due[talk.call_id, block.block_no]) * 1000
-        for talk in report.talks
+        for talk in report.calls
         for block in talk.fan.blocks
         if (talk.call_id, block.block_no) in due
     ]
@@ -175,7 +175,7 @@ def _cpu_percent(before: Cost, after: Cost, seconds: float) -> dict[str, float]:
     return {name: round(percent, 1) for name, percent in used.items()} | {"cores": os.cpu_count() or 1}
 
 
-def _worst(blocks: list[BookedBlock], began_at: float) -> list[Worst]:
+def _worst(blocks: list[PostedBlock], began_at: float) -> list[Worst]:
     latest = sorted(blocks, key=lambda block: block.late_ms, reverse=True)[:WORST_SHOWN]
     return [
         Worst(block.call_id, block.block_no, round(block.late_ms, 1), round(block.due_at - began_at, 1))

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from storage.ledger.audit import Finding
-from tests.load.crowd import Ear, Report
-from tests.load.figures import BookedBlock, BookedCall, Spread
+from tests.load.client_pool import PartyReport, Report
+from tests.load.figures import PostedBlock, Spread, StoredCall
 
 SHOWN = 10  # failures of one sentence: enough to see what is wrong
 
@@ -32,14 +32,14 @@ def check_bounds(posted: Spread, p99_ms: float, most_ms: float) -> list[Check]:
     ]
 
 
-def check_calls(wanted: int, report: Report, calls: Sequence[BookedCall]) -> list[Check]:
+def check_calls(wanted: int, report: Report, calls: Sequence[StoredCall]) -> list[Check]:
     """Every call was up until its fan ended it, and nobody missed an event."""
     reasons = {call.call_id: call.end_reason for call in calls}
     ended = [f"call {call_id}: {reason}" for call_id, reason in reasons.items() if reason != "hangup"]
     missing = [f"{wanted} calls were wanted, {len(reasons)} were rung"] if len(reasons) != wanted else []
     faults = [
         f"call {talk.call_id}: {fault}"
-        for talk in report.talks
+        for talk in report.calls
         for ear in (talk.fan, talk.creator)
         for fault in ear.faults
     ]
@@ -49,7 +49,7 @@ def check_calls(wanted: int, report: Report, calls: Sequence[BookedCall]) -> lis
     ]
 
 
-def check_blocks(report: Report, calls: Sequence[BookedCall], blocks: Sequence[BookedBlock]) -> list[Check]:
+def check_blocks(report: Report, calls: Sequence[StoredCall], blocks: Sequence[PostedBlock]) -> list[Check]:
     """The journal, the lengths of the calls and both ends of them agree on every block."""
     booked: dict[str, list[tuple[int, int]]] = {call.call_id: [] for call in calls}
     for block in blocks:
@@ -61,7 +61,7 @@ def check_blocks(report: Report, calls: Sequence[BookedCall], blocks: Sequence[B
     ]
     differing = [
         f"call {talk.call_id}: the {end} saw {_told(ear)}, the journal holds {booked.get(talk.call_id)}"
-        for talk in report.talks
+        for talk in report.calls
         for end, ear in (("fan", talk.fan), ("creator", talk.creator))
         if not _agrees(ear, booked.get(talk.call_id, []))
     ]
@@ -79,11 +79,11 @@ def check_server(findings: Iterable[Finding], exit_code: int | None) -> list[Che
     ]
 
 
-def _told(ear: Ear) -> list[tuple[int, int]]:
+def _told(ear: PartyReport) -> list[tuple[int, int]]:
     return [(block.block_no, block.tokens) for block in ear.blocks]
 
 
-def _agrees(ear: Ear, booked: list[tuple[int, int]]) -> bool:
+def _agrees(ear: PartyReport, booked: list[tuple[int, int]]) -> bool:
     totals = (ear.end_blocks, ear.end_tokens)
     return _told(ear) == booked and totals == (len(booked), sum(tokens for _, tokens in booked))
 

@@ -24,7 +24,7 @@ CALLS = """
 """
 
 
-class BookedBlock(NamedTuple):
+class PostedBlock(NamedTuple):
     """A block in the journal; times are unix seconds by the clocks of this one machine."""
 
     call_id: str
@@ -38,7 +38,7 @@ class BookedBlock(NamedTuple):
         return (self.posted_at - self.due_at) * 1000
 
 
-class BookedCall(NamedTuple):
+class StoredCall(NamedTuple):
     """A call that is over, and how many blocks its length asks for."""
 
     call_id: str
@@ -46,12 +46,12 @@ class BookedCall(NamedTuple):
     due_blocks: int | None
 
 
-async def read_blocks(postgres: Postgres) -> list[BookedBlock]:
-    return [BookedBlock(*row.values()) for row in await postgres.fetch(BLOCKS)]
+async def read_blocks(postgres: Postgres) -> list[PostedBlock]:
+    return [PostedBlock(*row.values()) for row in await postgres.fetch(BLOCKS)]
 
 
-async def read_calls(postgres: Postgres) -> list[BookedCall]:
-    return [BookedCall(*row.values()) for row in await postgres.fetch(CALLS)]
+async def read_calls(postgres: Postgres) -> list[StoredCall]:
+    return [StoredCall(*row.values()) for row in await postgres.fetch(CALLS)]
 
 
 class Spread(msgspec.Struct, frozen=True):

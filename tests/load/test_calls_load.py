@@ -10,17 +10,17 @@ import pytest
 from server.loadtest.client.frames import Frames, masked_frame
 from storage.ledger.audit import Finding
 from tests.load.checks import check_blocks, check_bounds, check_calls, check_server
-from tests.load.crowd import Block, Ear, Report, Talk
-from tests.load.figures import BookedBlock, BookedCall, read_histogram, spread
+from tests.load.client_pool import Block, CallReport, PartyReport, Report
+from tests.load.figures import PostedBlock, StoredCall, read_histogram, spread
 from tests.load.result import Load, Result
 from tests.support.processes import ROOT
 
 SMALL_RUN_SECONDS = 120  # at the very most, on a machine that does other things
 FULL_RUN_SECONDS = 600
 
-SOUND = Ear(blocks=[Block(1, 30, 10.0), Block(2, 30, 40.0)], end_reason="hangup", end_blocks=2, end_tokens=60)
-CALL = BookedCall("one", "hangup", 2)
-BLOCKS = [BookedBlock("one", 1, 30, 10.0, 10.002), BookedBlock("one", 2, 30, 40.0, 40.3)]
+SOUND = PartyReport(blocks=[Block(1, 30, 10.0), Block(2, 30, 40.0)], end_reason="hangup", end_blocks=2, end_tokens=60)
+CALL = StoredCall("one", "hangup", 2)
+BLOCKS = [PostedBlock("one", 1, 30, 10.0, 10.002), PostedBlock("one", 2, 30, 40.0, 40.3)]
 
 
 def test_a_small_run_shows_its_figures_and_finds_every_block(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_a_run_without_a_block_is_no_success() -> None:
 
 
 def test_a_sound_run_passes() -> None:
-    report = Report([Talk("one", SOUND, SOUND)])
+    report = Report([CallReport("one", SOUND, SOUND)])
     for check in (*check_calls(1, report, [CALL]), *check_blocks(report, [CALL], BLOCKS)):
         assert check.failures == [], check.sentence
 
@@ -76,19 +76,19 @@ def test_a_sound_run_passes() -> None:
         msgspec.structs.replace(SOUND, end_tokens=59),
     ],
 )
-def test_an_end_that_saw_something_else_than_the_journal_is_found(ear: Ear) -> None:
-    for report in (Report([Talk("one", ear, SOUND)]), Report([Talk("one", SOUND, ear)])):
+def test_an_end_that_saw_something_else_than_the_journal_is_found(ear: PartyReport) -> None:
+    for report in (Report([CallReport("one", ear, SOUND)]), Report([CallReport("one", SOUND, ear)])):
         assert [bool(check.failures) for check in check_blocks(report, [CALL], BLOCKS)] == [False, True]
 
 
 @pytest.mark.parametrize("blocks", [BLOCKS[:1], BLOCKS[1:], [BLOCKS[0], BLOCKS[0]], []])
-def test_a_block_missing_in_the_journal_is_found(blocks: list[BookedBlock]) -> None:
+def test_a_block_missing_in_the_journal_is_found(blocks: list[PostedBlock]) -> None:
     assert check_blocks(Report([]), [CALL], blocks)[0].failures
 
 
 def test_calls_that_end_otherwise_and_faults_are_found() -> None:
-    lost = [BookedCall("one", "peer_lost", 2)]
-    faulty = Report([Talk("one", SOUND, msgspec.structs.replace(SOUND, faults=["event 7 came after 5"]))])
+    lost = [StoredCall("one", "peer_lost", 2)]
+    faulty = Report([CallReport("one", SOUND, msgspec.structs.replace(SOUND, faults=["event 7 came after 5"]))])
     assert [bool(check.failures) for check in check_calls(1, faulty, lost)] == [True, True]
     assert check_calls(2, Report([]), [CALL])[0].failures
 

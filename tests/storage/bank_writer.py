@@ -13,24 +13,24 @@ import trio
 from domain.billing.posting import Posting
 from domain.ids import UserId
 from server.observability.logs import configure_log
-from tests.storage.books import open_books, tip
+from tests.storage.ledger_pair import open_ledger_pair, tip
 
 LIST_MAX = 12  # postings
 TOKENS_MAX = 60  # of one tip: some of them are more than the payer has
 
 
-async def write(dsn: str, seed: int, lists: int, people: list[UserId]) -> None:
+async def write(dsn: str, seed: int, lists: int, users: list[UserId]) -> None:
     chance = random.Random(seed)
-    async with open_books(dsn) as books:
+    async with open_ledger_pair(dsn) as ledgers:
         for list_no in range(lists):
-            wanted = [_tip(people, chance, f"{seed} {list_no} {i}") for i in range(chance.randint(1, LIST_MAX))]
-            wanted.insert(chance.randint(0, len(wanted)), _tip(people, random.Random(list_no), f"of all {list_no}"))
-            for receipt in await books.actor.post(wanted):
+            wanted = [_tip(users, chance, f"{seed} {list_no} {i}") for i in range(chance.randint(1, LIST_MAX))]
+            wanted.insert(chance.randint(0, len(wanted)), _tip(users, random.Random(list_no), f"of all {list_no}"))
+            for receipt in await ledgers.actor.post(wanted):
                 print(receipt.outcome.name, receipt.posting.key.hex())
 
 
-def _tip(people: list[UserId], chance: random.Random, key: str) -> Posting:
-    payer, payee = chance.sample(people, 2)
+def _tip(users: list[UserId], chance: random.Random, key: str) -> Posting:
+    payer, payee = chance.sample(users, 2)
     return tip(payer, payee, chance.randint(1, TOKENS_MAX), key)
 
 

@@ -27,7 +27,7 @@ class CuttingProxy:
         server = await trio.open_unix_socket(self._target)
         try:
             async with client, server:
-                await _Line(client, server, self._draw).carry()
+                await _Connection(client, server, self._draw).carry()
         except* (trio.BrokenResourceError, trio.ClosedResourceError):
             pass
 
@@ -39,7 +39,7 @@ class CuttingProxy:
         return cut
 
 
-class _Line:
+class _Connection:
     """One connection to PostgreSQL through the proxy."""
 
     def __init__(

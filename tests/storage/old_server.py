@@ -12,7 +12,7 @@ from tests.support.history import STATEMENT_SECONDS_MAX, book, patiently
 
 ENTRIES = 500_000  # of each of the two wallets
 LONG_BLOCKS = 20_000
-PEOPLE = 2_000  # fans, and as many creators
+USERS = 2_000  # fans, and as many creators
 CALLS = 10_000
 LIVE_CALLS = 400
 MARKET = 50_000  # purchases, payouts, reports
@@ -32,13 +32,13 @@ LONG_CALL = RoomId(UUID("01890000-0000-7000-8000-0000000000c0"))  # from the one
 
 RARE_BLOCKS, RARE_PAYOUTS, RARE_TIPS = 2_500, 100_000, 50_000
 
-_PEOPLE = f"""
+_USERS = f"""
     CREATE TEMP TABLE fans ON COMMIT DROP AS
         SELECT i, CASE i WHEN 0 THEN '{LONG_FAN}'::uuid ELSE gen_random_uuid() END AS id
-          FROM generate_series(0, {PEOPLE - 1}) i;
+          FROM generate_series(0, {USERS - 1}) i;
     CREATE TEMP TABLE stars ON COMMIT DROP AS
         SELECT i, CASE i WHEN 2 THEN '{STAR}'::uuid ELSE gen_random_uuid() END AS id
-          FROM generate_series(0, {PEOPLE - 1}) i;
+          FROM generate_series(0, {USERS - 1}) i;
     INSERT INTO users (supabase_id, display_name)
         SELECT id, 'Somebody' FROM (SELECT id FROM fans UNION SELECT id FROM stars) p
         UNION VALUES ('{EARNER}'::uuid, 'Erna'), ('{TIPPED}', 'Tia');
@@ -46,7 +46,7 @@ _PEOPLE = f"""
         SELECT id, {RATE}, '{FIRST_AT}'::timestamptz + i * interval '1 hour' FROM stars
         UNION ALL SELECT unnest('{{{EARNER},{TIPPED}}}'::uuid[]), {RATE}, '{FIRST_AT}';
     INSERT INTO creator_blocks (creator_id, user_id)
-        SELECT s.id, f.id FROM stars s JOIN fans f ON f.i IN ((s.i + 1) % {PEOPLE}, (s.i + 2) % {PEOPLE});
+        SELECT s.id, f.id FROM stars s JOIN fans f ON f.i IN ((s.i + 1) % {USERS}, (s.i + 2) % {USERS});
     INSERT INTO idempotency_keys (key, content, ref_id)
         SELECT gen_random_uuid(), gen_random_uuid(), gen_random_uuid() FROM generate_series(1, 10000);
 """
@@ -55,10 +55,10 @@ _PEOPLE = f"""
 _CALLS = f"""
     CREATE TEMP TABLE old_calls ON COMMIT DROP AS
         SELECT c, CASE c WHEN 0 THEN '{LONG_CALL}'::uuid ELSE gen_random_uuid() END AS id, f.id AS fan,
-               CASE WHEN c < {PEOPLE} THEN '{EARNER}'::uuid WHEN c < {PEOPLE + 2} THEN '{TIPPED}' ELSE s.id END
+               CASE WHEN c < {USERS} THEN '{EARNER}'::uuid WHEN c < {USERS + 2} THEN '{TIPPED}' ELSE s.id END
                    AS creator,
                '{FIRST_AT}'::timestamptz + c * interval '1 hour' AS at
-          FROM generate_series(0, {CALLS - 1}) c JOIN fans f ON f.i = c % {PEOPLE} JOIN stars s ON s.i = c % {PEOPLE};
+          FROM generate_series(0, {CALLS - 1}) c JOIN fans f ON f.i = c % {USERS} JOIN stars s ON s.i = c % {USERS};
     INSERT INTO rooms (id, kind, channel, created_at, ended_at)
         SELECT id, 'call', replace(id::text, '-', ''), at, at + interval '1 year' FROM old_calls;
     INSERT INTO calls (id, fan_id, creator_id, status, rate_tokens_per_min, block_seconds, block_rounding, created_at,
@@ -83,14 +83,14 @@ _LIVE = f"""
 
 _POSTINGS = f"""
     INSERT INTO wanted (seq, kind, debit, credit, tokens, created_at)
-        SELECT i - {PEOPLE}, 4, '{TOKEN_SALES}', id, {FAN_TOKENS}, '{FIRST_AT}' FROM fans;
+        SELECT i - {USERS}, 4, '{TOKEN_SALES}', id, {FAN_TOKENS}, '{FIRST_AT}' FROM fans;
     CREATE TEMP TABLE js ON COMMIT DROP AS
-        SELECT j, j % {PEOPLE} AS fan_i, '{FIRST_AT}'::timestamptz + j / {STEP_POSTINGS} * interval '{STEP}' AS at
+        SELECT j, j % {USERS} AS fan_i, '{FIRST_AT}'::timestamptz + j / {STEP_POSTINGS} * interval '{STEP}' AS at
           FROM generate_series(1, {ENTRIES}) j;
     INSERT INTO wanted (seq, key, kind, debit, credit, tokens, room_id, block_no, created_at)
         SELECT j * 10, coalesce(l.key, gen_random_uuid()), 1, c.fan, c.creator, {BLOCK_TOKENS}, c.id, e.block_no, e.at
           FROM (SELECT j, at, call_no, row_number() OVER (PARTITION BY call_no ORDER BY j) AS block_no
-                  FROM (SELECT j, at, CASE WHEN j <= {LONG_BLOCKS + 2} THEN 0 ELSE 1 + j % {PEOPLE - 1} END AS call_no
+                  FROM (SELECT j, at, CASE WHEN j <= {LONG_BLOCKS + 2} THEN 0 ELSE 1 + j % {USERS - 1} END AS call_no
                           FROM js WHERE j % {RARE_TIPS} <> 7 AND j % {RARE_PAYOUTS} <> 9) f) e
           JOIN old_calls c ON c.c = e.call_no LEFT JOIN long_keys l ON c.c = 0 AND l.block_no = e.block_no;
     INSERT INTO wanted (seq, kind, debit, credit, tokens, created_at)
@@ -101,11 +101,11 @@ _POSTINGS = f"""
                     FROM js JOIN fans f ON f.i = fan_i WHERE j % {RARE_BLOCKS} <> 0;
     INSERT INTO wanted (seq, kind, debit, credit, tokens, room_id, block_no, created_at)
         SELECT j * 10 + 1, 1, c.fan, c.creator, {BLOCK_TOKENS}, c.id, (j / {RARE_BLOCKS} + 1) / 2, js.at
-          FROM js JOIN old_calls c ON c.c = {PEOPLE} + j / {RARE_BLOCKS} % 2 WHERE j % {RARE_BLOCKS} = 0;
+          FROM js JOIN old_calls c ON c.c = {USERS} + j / {RARE_BLOCKS} % 2 WHERE j % {RARE_BLOCKS} = 0;
     INSERT INTO wanted (seq, kind, debit, credit, tokens, room_id, block_no, created_at)
         SELECT b * 200000 + c * 10 + 2, 1, fan, creator, {BLOCK_TOKENS}, id, b,
                '{FIRST_AT}'::timestamptz + (b * 20000 + c) / {STEP_POSTINGS} * interval '{STEP}'
-          FROM generate_series(1, 12) b, old_calls WHERE c >= {PEOPLE + 2};
+          FROM generate_series(1, 12) b, old_calls WHERE c >= {USERS + 2};
 """
 
 _MEMOS = "INSERT INTO memos (posting_key, memo) SELECT key, 'well done' FROM wanted WHERE kind = 2 AND seq % 1000 = 1"
@@ -116,17 +116,17 @@ _MARKET = f"""
         SELECT gen_random_uuid(), f.id, 'small', 100, 699, 'USD', 'stripe',
                CASE p % 10 WHEN 0 THEN 'expired' ELSE 'paid' END, at, CASE p % 10 WHEN 0 THEN NULL ELSE at END
           FROM (SELECT p, '{FIRST_AT}'::timestamptz + p * interval '15 minutes' AS at
-                  FROM generate_series(1, {MARKET}) p) s JOIN fans f ON f.i = p % {PEOPLE};
+                  FROM generate_series(1, {MARKET}) p) s JOIN fans f ON f.i = p % {USERS};
     INSERT INTO payouts (id, creator_id, posting_key, tokens, cents, currency, created_at, settled_as, settled_at)
         SELECT gen_random_uuid(), s.id, w.key, 100, 500, 'USD', w.created_at,
                CASE n % 100 WHEN 0 THEN NULL WHEN 1 THEN 'rejected' ELSE 'paid' END,
                CASE n % 100 WHEN 0 THEN NULL ELSE w.created_at END
           FROM (SELECT key, created_at, row_number() OVER () AS n FROM wanted WHERE kind = 2 LIMIT {MARKET}) w
-          JOIN stars s ON s.i = n % {PEOPLE};
+          JOIN stars s ON s.i = n % {USERS};
     UPDATE payouts SET given_back = true WHERE settled_as = 'rejected';
     INSERT INTO reports (id, reporter_id, user_id, reason, created_at)
         SELECT gen_random_uuid(), f.id, s.id, 'rude', '{FIRST_AT}'::timestamptz + r * interval '15 minutes'
-          FROM generate_series(1, {MARKET}) r JOIN fans f ON f.i = r % {PEOPLE} JOIN stars s ON s.i = r / 7 % {PEOPLE};
+          FROM generate_series(1, {MARKET}) r JOIN fans f ON f.i = r % {USERS} JOIN stars s ON s.i = r / 7 % {USERS};
     INSERT INTO overlay_tokens (id, creator_id, name, digest)
         SELECT gen_random_uuid(), s.id, 'scene', sha256(convert_to(s.id::text || t, 'UTF8'))
           FROM stars s, generate_series(1, 8) t;
@@ -136,7 +136,7 @@ _MARKET = f"""
 _SHOWS = f"""
     CREATE TEMP TABLE shows ON COMMIT DROP AS
         SELECT n, gen_random_uuid() AS id, s.id AS creator, '{FIRST_AT}'::timestamptz + n * interval '1 hour' AS at
-          FROM generate_series(0, {SHOWS - 1}) n JOIN stars s ON s.i = n % {PEOPLE};
+          FROM generate_series(0, {SHOWS - 1}) n JOIN stars s ON s.i = n % {USERS};
     INSERT INTO rooms (id, kind, channel, created_at, ended_at)
         SELECT id, 'stream', replace(id::text, '-', ''), at, at + interval '1 hour' FROM shows;
     INSERT INTO streams (id, creator_id, title, type, ticket_price_tokens, block_seconds, block_rounding, status,
@@ -175,6 +175,6 @@ async def _fill(connection: Connection) -> None:
     keys = [PgUUID(block_key(LONG_CALL, LONG_FAN, block_no)) for block_no in range(1, LONG_BLOCKS + 1)]
     await connection.execute("CREATE TEMP TABLE long_keys (key uuid, block_no integer) ON COMMIT DROP")
     await connection.execute("INSERT INTO long_keys SELECT * FROM unnest($1::uuid[]) WITH ORDINALITY", keys)
-    await book(connection, _PEOPLE, _CALLS, _LIVE, _POSTINGS)
+    await book(connection, _USERS, _CALLS, _LIVE, _POSTINGS)
     for script in (_MEMOS, _MARKET, _SHOWS):
         await connection.execute(script, timeout=STATEMENT_SECONDS_MAX)

@@ -16,8 +16,8 @@ from server.money.refunds_due import give_back_due
 from server.rest.app import ROUTES
 from storage.ledger.batch import as_uuid
 from storage.ledger.refunds_due import note_refunds_due
-from tests.server.rest.conftest import Caller, People, client_of, people_of
-from tests.storage.books import block, make_stream, purchase, ticket, tip
+from tests.server.rest.conftest import Caller, Users, client_of, users_of
+from tests.storage.ledger_pair import block, make_stream, purchase, ticket, tip
 from tests.storage.old_server import EARNER, FIRST_AT, LONG_CALL, LONG_FAN, STAR, STEP, TIPPED
 from tests.support.clients import Phone
 from tests.support.servers import BILLING_SECRET
@@ -38,10 +38,10 @@ ANSWER_SECONDS_MAX = 120.0  # the audit reads a million postings, while others a
 class Tour:
     """Asks on behalf of people, and says beforehand which route it tries."""
 
-    def __init__(self, web: httpx.AsyncClient, people: People, trying: Callable[[str], None]) -> None:
+    def __init__(self, web: httpx.AsyncClient, users: Users, trying: Callable[[str], None]) -> None:
         self._web = web
         self._trying = trying
-        self.people = people
+        self.users = users
         self.tried: set[str] = set()
 
     async def ask(
@@ -71,9 +71,9 @@ class Tour:
 
 async def make_tour(context: Context, trying: Callable[[str], None], stripe: StripeStandIn, *, audit: bool) -> set[str]:
     """The routes that were tried, the audit only if told to: it takes seconds. Each answered well."""
-    async with people_of(context) as people, client_of(context) as web:
-        tour = Tour(web, people, trying)
-        fan, creator, operator = people.stranger(), people.stranger(), await people.operator()
+    async with users_of(context) as users, client_of(context) as web:
+        tour = Tour(web, users, trying)
+        fan, creator, operator = users.stranger(), users.stranger(), await users.operator()
         await _settle_in(tour, fan, creator, operator)
         await _ring(tour, context, fan, creator)
         call_id = await _talk(tour, fan, creator, operator)
@@ -114,12 +114,12 @@ async def _settle_in(tour: Tour, fan: Caller, creator: Caller, operator: Caller)
 
 
 async def _ring(tour: Tour, context: Context, fan: Caller, creator: Caller) -> None:
-    await tour.people.phone(creator)
+    await tour.users.phone(creator)
     for name, answer in (
         ("POST /api/calls/initiate", "POST /api/calls/{callId}/cancel"),
         ("POST /api/calls/init", "POST /api/calls/{callId}/decline"),
     ):
-        other = await tour.people.fan(1000)
+        other = await tour.users.fan(1000)
         rung = await tour.ask(other, name, body={"creatorId": str(creator.user_id)})
         await tour.ask(other if "cancel" in answer else creator, answer, callId=rung.json()["callId"])
         for room in list(context.registry):  # its parties are busy until its end is stored
@@ -128,7 +128,7 @@ async def _ring(tour: Tour, context: Context, fan: Caller, creator: Caller) -> N
 
 async def _talk(tour: Tour, fan: Caller, creator: Caller, operator: Caller) -> str:
     """The call that they had."""
-    phones = [await tour.people.phone(creator), await tour.people.phone(fan)]
+    phones = [await tour.users.phone(creator), await tour.users.phone(fan)]
     rung = await tour.ask(fan, "POST /api/calls/init", body={"creatorId": str(creator.user_id)})
     call_id: str = rung.json()["callId"]
     await tour.ask(creator, "POST /api/calls/{callId}/accept", callId=call_id)
@@ -163,13 +163,13 @@ async def _give_back(tour: Tour, context: Context, fan: Caller, creator: Caller,
         {"callId": call_id},
     ):
         body = {name: str(value) for name, value in target.items()} | {"reason": "sorry"}
-        await tour.ask(await tour.people.operator(), "POST /api/admin/refunds", body=body)
+        await tour.ask(await tour.users.operator(), "POST /api/admin/refunds", body=body)
 
 
 async def _stream(tour: Tour, creator: Caller) -> None:
     wanted = {"title": "Live", "type": "private", "ticketPriceTokens": 5}
     stream = (await tour.ask(creator, "POST /api/streams", body=wanted)).json()["stream"]
-    stream_id, guests = stream["id"], [await tour.people.fan(100) for _ in range(3)]
+    stream_id, guests = stream["id"], [await tour.users.fan(100) for _ in range(3)]
     await tour.ask(creator, "POST /api/streams/{streamId}/start", streamId=stream_id)
     for name in ("GET /api/streams/{streamId}", "GET /api/streams/{streamId}/access"):
         await tour.ask(guests[0], name, streamId=stream_id)
@@ -186,10 +186,10 @@ async def _stream(tour: Tour, creator: Caller) -> None:
 
 async def _evict(tour: Tour, creator: Caller, stream: dict[str, Any]) -> None:
     """One ticket is given back because its holder is removed, another because its holder is blocked."""
-    removed, blocked = [await tour.people.fan(100) for _ in range(2)]
+    removed, blocked = [await tour.users.fan(100) for _ in range(2)]
     for guest in (removed, blocked):
         await tour.ask(guest, "POST /api/streams/{streamId}/tickets", streamId=stream["id"])
-    phone = await tour.people.phone(creator)
+    phone = await tour.users.phone(creator)
     await trio.to_thread.run_sync(phone.join, stream["channel"])
     removal = {"type": "member:remove", "channel": stream["channel"], "userId": str(removed.user_id)}
     await trio.to_thread.run_sync(phone.ask_ok, removal)
@@ -200,8 +200,8 @@ async def do_rounds(context: Context, trying: Callable[[str], None]) -> None:
     """What a server does beside its requests about tickets and blocks that are to be given back, with some of each."""
     trying("rounds")
     late, now = RoomId(new_uuid()), RoomId(new_uuid())
-    async with people_of(context) as people:
-        fan, creator = await people.fan(100), await people.creator()
+    async with users_of(context) as users:
+        fan, creator = await users.fan(100), await users.creator()
     for stream in (late, now):
         rooms = "INSERT INTO rooms (id, kind, channel, opened) VALUES ($1, 'stream', $2, false)"  # nobody adopts it
         await context.postgres.execute(rooms, stream, new_channel())
@@ -221,7 +221,7 @@ async def do_rounds(context: Context, trying: Callable[[str], None]) -> None:
 
 async def _buy(tour: Tour, context: Context, stripe: StripeStandIn) -> None:
     await tour.ask(None, "GET /api/tokens/packs")
-    buyer, other = tour.people.stranger(), tour.people.stranger()
+    buyer, other = tour.users.stranger(), tour.users.stranger()
     for _ in range(2):
         purchase = (await tour.ask(buyer, "POST /api/tokens/purchases", body={"packId": "small"})).json()
     for kind in ("checkout.session.expired", "checkout.session.completed"):
@@ -242,27 +242,27 @@ async def _settle_payments(tour: Tour, stripe: StripeStandIn, operator: Caller) 
     for query in _queries(({}, *({"status": each} for each in ("open", "accepted", "rejected"))), PAGES[:2]):
         await tour.ask(operator, "GET /api/admin/payments", **query)
     await tour.ask(operator, "GET /api/admin/payments", purchaseId=STAR)
-    purchase = (await tour.ask(tour.people.stranger(), "POST /api/tokens/purchases", body={"packId": "small"})).json()
+    purchase = (await tour.ask(tour.users.stranger(), "POST /api/tokens/purchases", body={"packId": "small"})).json()
     event = stripe.event(purchase, amount_total=1)
     await tour.ask(None, "POST /api/payments/webhook/stripe", raw=event)
     payment = (await tour.ask(operator, "GET /api/admin/payments", status="open")).json()["items"][0]
     decided = {"action": "reject", "reason": "The money went back"}
     paid_for, payment_id = purchase["purchaseId"], payment["paymentId"]
-    operator = await tour.people.operator()  # each has one key on this tour
+    operator = await tour.users.operator()  # each has one key on this tour
     await tour.ask(operator, "POST /api/admin/payments/{paymentId}/settle", body=decided, paymentId=payment_id)
-    operator, decided = await tour.people.operator(), {"action": "credit", "reason": "It was paid after all"}
+    operator, decided = await tour.users.operator(), {"action": "credit", "reason": "It was paid after all"}
     await tour.ask(operator, "POST /api/admin/purchases/{purchaseId}/settle", body=decided, purchaseId=paid_for)
     await tour.ask(None, "POST /api/payments/webhook/stripe", raw=stripe.refund(purchase))
     for query in _queries(({}, *({"status": each} for each in ("open", "expected", "released"))), PAGES[:2]):
         await tour.ask(operator, "GET /api/admin/reversals", **query)
     reversal = (await tour.ask(operator, "GET /api/admin/reversals")).json()["items"][0]
-    operator, decided = await tour.people.operator(), {"action": "release", "reason": "Cleared up"}
+    operator, decided = await tour.users.operator(), {"action": "release", "reason": "Cleared up"}
     reversal_id = reversal["reversalId"]
     await tour.ask(operator, "POST /api/admin/reversals/{reversalId}/settle", body=decided, reversalId=reversal_id)
 
 
 async def _cash_out(tour: Tour, context: Context, creator: Caller, operator: Caller) -> None:
-    fan = await tour.people.fan(0)
+    fan = await tour.users.fan(0)
     paid = purchase(fan.user_id, 5), tip(fan.user_id, creator.user_id, 5)  # what operators give cannot be cashed out
     assert all(receipt.paid for receipt in await context.actor.post(paid))
     await tour.ask(creator, "GET /api/payouts/terms")
@@ -285,7 +285,7 @@ async def _keep_safe(tour: Tour, creator: Caller, operator: Caller) -> None:
     token = (await tour.ask(creator, "POST /api/overlay-tokens", body={"name": "scene"})).json()
     await tour.ask(creator, "GET /api/overlay-tokens")
     await tour.ask(creator, "DELETE /api/overlay-tokens/{tokenId}", tokenId=token["overlayTokenId"])
-    banned = await tour.people.fan()
+    banned = await tour.users.fan()
     await tour.ask(operator, "POST /api/admin/bans", body={**about, "userId": str(banned.user_id)})
     await tour.ask(operator, "GET /api/admin/bans")
     await tour.ask(operator, "DELETE /api/admin/bans/{userId}", userId=banned.user_id)

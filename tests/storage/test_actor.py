@@ -13,112 +13,112 @@ from server.ids import new_uuid
 from storage.ledger.actor import MAX_BATCH, MAX_LIST
 from storage.ledger.audit import audit
 from storage.postgres import StatementRefused, StorageUnavailable
-from tests.storage.books import Books, block, credit, open_books, tip
+from tests.storage.ledger_pair import LedgerPair, block, credit, open_ledger_pair, tip
 
 EMPTY = "'{}'"  # an array of nothing
 
 
 async def test_a_repeat_moves_nothing_and_says_what_the_first_did(dsn: str) -> None:
-    async with open_books(dsn) as books:
-        fan, creator = await books.add_user(100), await books.add_user()
-        first = (await books.actor.post([tip(fan, creator, 30, "k")]))[0]
-        again = (await books.actor.post([tip(fan, creator, 30, "k")]))[0]
-        other = (await books.actor.post([tip(fan, creator, 31, "k")]))[0]
+    async with open_ledger_pair(dsn) as ledgers:
+        fan, creator = await ledgers.add_user(100), await ledgers.add_user()
+        first = (await ledgers.actor.post([tip(fan, creator, 30, "k")]))[0]
+        again = (await ledgers.actor.post([tip(fan, creator, 30, "k")]))[0]
+        other = (await ledgers.actor.post([tip(fan, creator, 31, "k")]))[0]
         assert (first.outcome, again.outcome, other.outcome) == (Outcome.COMMITTED, Outcome.ALREADY, Outcome.CONFLICT)
         assert (again.debit_after, again.credit_after, again.debit_n) == (70, 30, first.debit_n)
         assert (first.ref_id, again.ref_id, other.ref_id) == (first.posting.ref_id, first.posting.ref_id, None)
-        assert (await books.wallets_in_books())[fan].balance == 70
+        assert (await ledgers.wallets_in_database())[fan].balance == 70
 
 
 async def test_a_repeat_is_found_though_the_payer_is_now_short_of_funds(dsn: str) -> None:
-    async with open_books(dsn) as books:
-        fan, creator = await books.add_user(30), await books.add_user()
-        await books.actor.post([tip(fan, creator, 30, "k")])
-        assert (await books.actor.post([tip(fan, creator, 30, "k")]))[0].outcome is Outcome.ALREADY
+    async with open_ledger_pair(dsn) as ledgers:
+        fan, creator = await ledgers.add_user(30), await ledgers.add_user()
+        await ledgers.actor.post([tip(fan, creator, 30, "k")])
+        assert (await ledgers.actor.post([tip(fan, creator, 30, "k")]))[0].outcome is Outcome.ALREADY
 
 
 async def test_blocks_commit_in_order_and_under_the_latest_epoch_alone(dsn: str) -> None:
-    async with open_books(dsn) as books:
-        fan, creator = await books.add_user(100), await books.add_user()
-        room = await books.add_room(fan)
+    async with open_ledger_pair(dsn) as ledgers:
+        fan, creator = await ledgers.add_user(100), await ledgers.add_user()
+        room = await ledgers.add_room(fan)
         postings = [
             block(room, fan, creator, 2),
             block(room, fan, creator, 1),
             block(room, fan, creator, 2),
             block(room, fan, creator, 3, epoch=2),
         ]
-        outcomes = [receipt.outcome for receipt in await books.actor.post(postings)]
+        outcomes = [receipt.outcome for receipt in await ledgers.actor.post(postings)]
         assert outcomes == [Outcome.GAP, Outcome.COMMITTED, Outcome.COMMITTED, Outcome.FENCED]
-        await books.postgres.execute("UPDATE rooms SET ended_at = now() WHERE id = $1", room)
-        assert (await books.actor.post([block(room, fan, creator, 3)]))[0].outcome is Outcome.CLOSED
+        await ledgers.postgres.execute("UPDATE rooms SET ended_at = now() WHERE id = $1", room)
+        assert (await ledgers.actor.post([block(room, fan, creator, 3)]))[0].outcome is Outcome.CLOSED
 
 
 async def test_an_unknown_wallet_is_refused_alone_and_its_neighbours_commit(dsn: str) -> None:
-    async with open_books(dsn) as books:
-        fan, creator = await books.add_user(100), await books.add_user()
+    async with open_ledger_pair(dsn) as ledgers:
+        fan, creator = await ledgers.add_user(100), await ledgers.add_user()
         nobody = UserId(new_uuid())
         postings = [tip(fan, creator, 1), tip(fan, nobody, 1), tip(fan, creator, 1), tip(nobody, creator, 1)]
-        outcomes = [receipt.outcome for receipt in await books.actor.post(postings)]
+        outcomes = [receipt.outcome for receipt in await ledgers.actor.post(postings)]
         assert outcomes == [Outcome.COMMITTED, Outcome.INVALID, Outcome.COMMITTED, Outcome.INVALID]
-        assert len(books.observer.poisoned) == 2
-        assert (await books.wallets_in_books())[creator].balance == 2
+        assert len(ledgers.observer.poisoned) == 2
+        assert (await ledgers.wallets_in_database())[creator].balance == 2
 
 
 async def test_what_no_statement_should_be_sent_for_is_refused_before_one_is(dsn: str) -> None:
-    async with open_books(dsn) as books:
-        fan, creator = await books.add_user(100), await books.add_user()
-        batches = len(books.observer.batches)
+    async with open_ledger_pair(dsn) as ledgers:
+        fan, creator = await ledgers.add_user(100), await ledgers.add_user()
+        batches = len(ledgers.observer.batches)
         bad = [tip(fan, creator, 0), tip(fan, creator, -1), tip(fan, fan, 1), tip(fan, creator, MAX_POSTING_TOKENS + 1)]
-        assert {receipt.outcome for receipt in await books.actor.post(bad)} == {Outcome.INVALID}
-        assert len(books.observer.batches) == batches
+        assert {receipt.outcome for receipt in await ledgers.actor.post(bad)} == {Outcome.INVALID}
+        assert len(ledgers.observer.batches) == batches
 
 
 async def test_a_balance_that_no_client_could_hold_is_refused_alone(dsn: str) -> None:
-    async with open_books(dsn) as books:
-        fan, rich = await books.add_user(100), await books.add_user()
-        await books.postgres.execute("ALTER TABLE wallets DISABLE TRIGGER only_booking_writes_balances")
-        await books.postgres.execute("UPDATE wallets SET balance = $2 WHERE id = $1", rich, MAX_BALANCE_TOKENS - 1)
-        outcomes = [receipt.outcome for receipt in await books.actor.post([tip(fan, rich, 1), tip(fan, rich, 1)])]
+    async with open_ledger_pair(dsn) as ledgers:
+        fan, rich = await ledgers.add_user(100), await ledgers.add_user()
+        await ledgers.postgres.execute("ALTER TABLE wallets DISABLE TRIGGER only_booking_writes_balances")
+        await ledgers.postgres.execute("UPDATE wallets SET balance = $2 WHERE id = $1", rich, MAX_BALANCE_TOKENS - 1)
+        outcomes = [receipt.outcome for receipt in await ledgers.actor.post([tip(fan, rich, 1), tip(fan, rich, 1)])]
         assert outcomes == [Outcome.COMMITTED, Outcome.INVALID]
 
 
 async def test_what_waits_while_a_batch_is_under_way_goes_as_one(dsn: str) -> None:
-    async with open_books(dsn) as books:
-        fan, creator = await books.add_user(1000), await books.add_user()
-        books.observer.batches.clear()
+    async with open_ledger_pair(dsn) as ledgers:
+        fan, creator = await ledgers.add_user(1000), await ledgers.add_user()
+        ledgers.observer.batches.clear()
         async with trio.open_nursery() as nursery:
             for _ in range(100):
-                nursery.start_soon(books.actor.post, [tip(fan, creator, 1)])
-        assert sum(books.observer.batches) == 100
-        assert len(books.observer.batches) <= 3
-        assert max(books.observer.batches) < MAX_BATCH + MAX_LIST
+                nursery.start_soon(ledgers.actor.post, [tip(fan, creator, 1)])
+        assert sum(ledgers.observer.batches) == 100
+        assert len(ledgers.observer.batches) <= 3
+        assert max(ledgers.observer.batches) < MAX_BATCH + MAX_LIST
 
 
 async def test_a_caller_who_stops_waiting_does_not_stop_the_booking(dsn: str) -> None:
-    async with open_books(dsn) as books:
-        fan, creator = await books.add_user(100), await books.add_user()
+    async with open_ledger_pair(dsn) as ledgers:
+        fan, creator = await ledgers.add_user(100), await ledgers.add_user()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(books.actor.post, [tip(fan, creator, 40, "k")])
+            nursery.start_soon(ledgers.actor.post, [tip(fan, creator, 40, "k")])
             await trio.testing.wait_all_tasks_blocked(0)
             nursery.cancel_scope.cancel()
-        assert (await books.actor.post([tip(fan, creator, 40, "k")]))[0].outcome is Outcome.ALREADY
+        assert (await ledgers.actor.post([tip(fan, creator, 40, "k")]))[0].outcome is Outcome.ALREADY
 
 
 async def test_a_broken_connection_is_replaced_and_the_batch_sent_again(dsn: str) -> None:
-    async with open_books(dsn) as books:
-        fan, creator = await books.add_user(1000), await books.add_user()
+    async with open_ledger_pair(dsn) as ledgers:
+        fan, creator = await ledgers.add_user(1000), await ledgers.add_user()
         for i in range(10):
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(books.actor.post, [tip(fan, creator, 10, str(i))])
-                nursery.start_soon(_cut_all_but_me, books)
-        assert books.actor.commit_retries > 0
-        assert (await books.wallets_in_books())[fan].balance == 900
-        assert [finding.sentence async for finding in audit(books.postgres) if finding.rows] == []
+                nursery.start_soon(ledgers.actor.post, [tip(fan, creator, 10, str(i))])
+                nursery.start_soon(_cut_all_but_me, ledgers)
+        assert ledgers.actor.commit_retries > 0
+        assert (await ledgers.wallets_in_database())[fan].balance == 900
+        assert [finding.sentence async for finding in audit(ledgers.postgres) if finding.rows] == []
 
 
-async def _cut_all_but_me(books: Books) -> None:
+async def _cut_all_but_me(ledgers: LedgerPair) -> None:
     with contextlib.suppress(StorageUnavailable):  # cut off by a cut of our own
-        await books.postgres.execute(
+        await ledgers.postgres.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
@@ -139,19 +139,19 @@ async def _cut_all_but_me(books: Books) -> None:
     ],
 )
 async def test_nobody_writes_the_books_by_another_way(dsn: str, statement: str) -> None:
-    async with open_books(dsn) as books:
-        fan = await books.add_user(100)
-        await books.add_room(fan)
+    async with open_ledger_pair(dsn) as ledgers:
+        fan = await ledgers.add_user(100)
+        await ledgers.add_room(fan)
         with pytest.raises(StatementRefused, match="refused"):
-            await books.postgres.execute(statement)
-        assert await books.wallets_in_books() == books.model.wallets
+            await ledgers.postgres.execute(statement)
+        assert await ledgers.wallets_in_database() == ledgers.model.wallets
 
 
 async def test_the_function_leaves_no_open_door_behind_itself(dsn: str) -> None:
-    async with open_books(dsn) as books:
-        fan = await books.add_user(100)
+    async with open_ledger_pair(dsn) as ledgers:
+        fan = await ledgers.add_user(100)
         with pytest.raises(StatementRefused, match="only apply_postings books"):
-            await books.postgres.transaction(
+            await ledgers.postgres.transaction(
                 lambda connection: connection.execute(
                     f"SELECT apply_postings(ARRAY['{fan}'::uuid], {', '.join([EMPTY] * 12)}, true);"
                     " UPDATE wallets SET balance = balance + 1"
@@ -160,27 +160,27 @@ async def test_the_function_leaves_no_open_door_behind_itself(dsn: str) -> None:
 
 
 async def test_promotions_may_owe_and_the_sum_is_zero(dsn: str) -> None:
-    async with open_books(dsn) as books:
-        await books.actor.post([credit(await books.add_user(), 70)])
-        wallets = await books.wallets_in_books()
+    async with open_ledger_pair(dsn) as ledgers:
+        await ledgers.actor.post([credit(await ledgers.add_user(), 70)])
+        wallets = await ledgers.wallets_in_database()
         assert wallets[PROMOTIONS].balance == -70
         assert sum(wallet.balance for wallet in wallets.values()) == 0
 
 
 async def test_a_long_list_is_booked_in_order_in_batches_of_bounded_size(dsn: str) -> None:
-    async with open_books(dsn) as books:
-        fan, creator = await books.add_user(10_000), await books.add_user()
-        room = await books.add_room(fan)
-        books.observer.batches.clear()
-        receipts = await books.actor.post([block(room, fan, creator, n, tokens=1) for n in range(1, 1200)])
+    async with open_ledger_pair(dsn) as ledgers:
+        fan, creator = await ledgers.add_user(10_000), await ledgers.add_user()
+        room = await ledgers.add_room(fan)
+        ledgers.observer.batches.clear()
+        receipts = await ledgers.actor.post([block(room, fan, creator, n, tokens=1) for n in range(1, 1200)])
         assert {receipt.outcome for receipt in receipts} == {Outcome.COMMITTED}
-        assert max(books.observer.batches) < MAX_BATCH + MAX_LIST
+        assert max(ledgers.observer.batches) < MAX_BATCH + MAX_LIST
 
 
 async def test_a_closed_actor_says_that_nothing_was_done(dsn: str) -> None:
-    async with open_books(dsn) as books:
-        fan, creator = await books.add_user(100), await books.add_user()
-        books.actor.close()
-        await books.actor.finished.wait()
+    async with open_ledger_pair(dsn) as ledgers:
+        fan, creator = await ledgers.add_user(100), await ledgers.add_user()
+        ledgers.actor.close()
+        await ledgers.actor.finished.wait()
         with pytest.raises(StorageUnavailable):
-            await books.actor.post([tip(fan, creator, 1)])
+            await ledgers.actor.post([tip(fan, creator, 1)])

@@ -7,7 +7,7 @@ import pytest
 
 from domain.billing.posting import Outcome, Posting
 from domain.ids import RoomId, UserId
-from tests.storage.books import Books, block, in_room, open_books, tip
+from tests.storage.ledger_pair import LedgerPair, block, in_room, open_ledger_pair, tip
 
 TOKENS = 100  # that the fan has
 TOO_MUCH = 500
@@ -57,23 +57,23 @@ def _twice(at: Scene, tokens: int, more: int) -> list[Posting]:
 async def test_a_posting_that_has_no_place_is_refused_for_that_whether_it_can_be_paid_or_not(
     dsn: str, wanted: Callable[[Scene, int], list[Posting]], outcome: Outcome, tokens: int
 ) -> None:
-    async with open_books(dsn) as books:
-        at = await _scene(books)
-        in_books, in_model = await books.post_in_both(wanted(at, tokens))
-        assert [receipt.outcome for receipt in in_books] == [outcome]
-        assert in_books == in_model
-        assert await books.wallets_in_books() == books.model.wallets
+    async with open_ledger_pair(dsn) as ledgers:
+        at = await _scene(ledgers)
+        in_database, in_model = await ledgers.post_in_both(wanted(at, tokens))
+        assert [receipt.outcome for receipt in in_database] == [outcome]
+        assert in_database == in_model
+        assert await ledgers.wallets_in_database() == ledgers.model.wallets
 
 
 @pytest.mark.parametrize(("tokens", "outcome"), [(1, Outcome.COMMITTED), (TOO_MUCH, Outcome.INSUFFICIENT)])
 async def test_what_is_paid_beside_a_rooms_task_does_not_ask_for_its_owner(
     dsn: str, tokens: int, outcome: Outcome
 ) -> None:
-    async with open_books(dsn) as books:
-        at = await _scene(books)
-        in_books, in_model = await books.post_in_both(_beside(at, at.lost, tokens))
-        assert [receipt.outcome for receipt in in_books] == [outcome]
-        assert in_books == in_model
+    async with open_ledger_pair(dsn) as ledgers:
+        at = await _scene(ledgers)
+        in_database, in_model = await ledgers.post_in_both(_beside(at, at.lost, tokens))
+        assert [receipt.outcome for receipt in in_database] == [outcome]
+        assert in_database == in_model
 
 
 @pytest.mark.parametrize(
@@ -88,18 +88,18 @@ async def test_what_is_paid_beside_a_rooms_task_does_not_ask_for_its_owner(
 async def test_a_repeat_in_the_same_batch_is_known_whether_it_could_be_paid_again_or_not(
     dsn: str, tokens: int, more: int, outcome: Outcome
 ) -> None:
-    async with open_books(dsn) as books:
-        in_books, in_model = await books.post_in_both(_twice(await _scene(books), tokens, more))
-        assert [receipt.outcome for receipt in in_books] == [Outcome.COMMITTED, outcome]
-        assert in_books == in_model
-        assert await books.wallets_in_books() == books.model.wallets
+    async with open_ledger_pair(dsn) as ledgers:
+        in_database, in_model = await ledgers.post_in_both(_twice(await _scene(ledgers), tokens, more))
+        assert [receipt.outcome for receipt in in_database] == [Outcome.COMMITTED, outcome]
+        assert in_database == in_model
+        assert await ledgers.wallets_in_database() == ledgers.model.wallets
 
 
-async def _scene(books: Books) -> Scene:
-    fan, creator = await books.add_user(TOKENS), await books.add_user()
-    live, lost, ended = [await books.add_room(fan) for _ in range(3)]
-    books.model.claim(lost)
-    await books.postgres.execute("UPDATE rooms SET epoch = epoch + 1 WHERE id = $1", lost)
-    books.model.end(ended)
-    await books.postgres.execute("UPDATE rooms SET ended_at = now() WHERE id = $1", ended)
+async def _scene(ledgers: LedgerPair) -> Scene:
+    fan, creator = await ledgers.add_user(TOKENS), await ledgers.add_user()
+    live, lost, ended = [await ledgers.add_room(fan) for _ in range(3)]
+    ledgers.model.claim(lost)
+    await ledgers.postgres.execute("UPDATE rooms SET epoch = epoch + 1 WHERE id = $1", lost)
+    ledgers.model.end(ended)
+    await ledgers.postgres.execute("UPDATE rooms SET ended_at = now() WHERE id = $1", ended)
     return Scene(fan, creator, live, lost, ended)

@@ -15,7 +15,7 @@ from domain.refusals import Code
 from storage.ledger import batch as batch_statement
 from storage.ledger.audit import audit
 from storage.postgres import LoneConnection, Row, StatementRefused
-from tests.storage.books import Books, block, credit, open_books, tip
+from tests.storage.ledger_pair import LedgerPair, block, credit, open_ledger_pair, tip
 
 NOBODY, NOWHERE = UserId(UUID(int=7)), RoomId(UUID(int=8))
 BIGINT_MAX = 2**63 - 1
@@ -56,7 +56,7 @@ BAD = {
 
 
 class Scene(NamedTuple):
-    books: Books
+    ledgers: LedgerPair
     fan: UserId
     creator: UserId
     room: RoomId
@@ -75,17 +75,17 @@ class Scene(NamedTuple):
     async def post_between(self, *middle: Posting) -> list[Outcome]:
         """The outcomes of these, between two that are sound; those two are booked."""
         batch = [self.make("tip"), *middle, self.make("tip")]
-        outcomes = [receipt.outcome for receipt in await self.books.actor.post(batch)]
+        outcomes = [receipt.outcome for receipt in await self.ledgers.actor.post(batch)]
         assert [outcomes[0], outcomes[-1]] == [Outcome.COMMITTED] * 2
-        assert [finding.sentence async for finding in audit(self.books.postgres) if finding.rows] == []
+        assert [finding.sentence async for finding in audit(self.ledgers.postgres) if finding.rows] == []
         return outcomes[1:-1]
 
 
 @pytest.fixture
 async def scene(dsn: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
-    async with open_books(dsn) as books:
-        fan, creator = await books.add_user(100), await books.add_user()
-        scene = Scene(books, fan, creator, await books.add_room(fan, creator), [])
+    async with open_ledger_pair(dsn) as ledgers:
+        fan, creator = await ledgers.add_user(100), await ledgers.add_user()
+        scene = Scene(ledgers, fan, creator, await ledgers.add_room(fan, creator), [])
         fetchrow = LoneConnection.fetchrow
 
         async def spied(connection: LoneConnection, sql: str, *args: Any) -> Row | None:
@@ -106,7 +106,7 @@ async def test_it_is_refused_by_name_and_never_sent_and_its_neighbours_are_booke
     assert len(scene.sent) == 1
     assert str(UUID(bytes=posting.key)) not in scene.sent[0]
     scene.sent.clear()
-    assert [receipt.outcome for receipt in await scene.books.actor.post([posting])] == [Outcome.INVALID]
+    assert [receipt.outcome for receipt in await scene.ledgers.actor.post([posting])] == [Outcome.INVALID]
     assert scene.sent == []
 
 
@@ -123,11 +123,11 @@ async def test_what_would_never_get_to_the_database_whole_is_refused(scene: Scen
 @pytest.mark.parametrize("bad", BAD.values(), ids=BAD)
 async def test_if_it_were_sent_the_database_would_refuse_it_by_name(scene: Scene, bad: Bad, careful: bool) -> None:
     batch = [scene.make("tip"), scene.make(bad.base, **bad.changes)]
-    wallets = await scene.books.wallets_in_books()
+    wallets = await scene.ledgers.wallets_in_database()
     with pytest.raises(StatementRefused) as refused:
-        await scene.books.postgres.fetchrow(batch_statement.APPLY, *batch_statement.batch_arguments(batch, careful))
+        await scene.ledgers.postgres.fetchrow(batch_statement.APPLY, *batch_statement.batch_arguments(batch, careful))
     assert (refused.value.constraint or refused.value.sqlstate) == ((careful and bad.with_care) or bad.in_database)
-    assert await scene.books.wallets_in_books() == wallets
+    assert await scene.ledgers.wallets_in_database() == wallets
 
 
 @pytest.mark.parametrize(
@@ -153,9 +153,9 @@ async def test_what_only_the_database_can_know_is_refused_alone(
     posting = scene.make(base, **changes)
     assert fault_of(posting) is None
     assert await scene.post_between(posting) == [outcome]
-    poisoned = [receipt.posting for receipt in scene.books.observer.poisoned]
+    poisoned = [receipt.posting for receipt in scene.ledgers.observer.poisoned]
     assert poisoned == ([posting] if outcome is Outcome.INVALID else [])
-    assert (await scene.books.wallets_in_books())[scene.creator].balance == 2
+    assert (await scene.ledgers.wallets_in_database())[scene.creator].balance == 2
 
 
 async def test_many_bad_ones_of_every_sort_harm_no_sound_one(scene: Scene) -> None:
@@ -176,4 +176,4 @@ async def test_a_block_that_rounding_makes_free_is_booked(scene: Scene) -> None:
     assert await scene.post_between(*blocks) == [Outcome.COMMITTED] * 4
     free = scene.make("block", block_no=5, tokens=0, key=block_key(scene.room, scene.fan, 5))
     assert await scene.post_between(free) == [Outcome.COMMITTED]
-    assert (await scene.books.meters_in_books())[scene.room, scene.fan].last_block == 5
+    assert (await scene.ledgers.meters_in_database())[scene.room, scene.fan].last_block == 5

@@ -13,7 +13,7 @@ from domain.billing.posting import Posting
 from domain.ids import PROMOTIONS, RoomId, UserId
 from storage.ledger import batch as batch_statement
 from storage.postgres import Connection, Postgres, StatementRefused, open_postgres
-from tests.storage.books import block, credit, open_books, tip
+from tests.storage.ledger_pair import block, credit, open_ledger_pair, tip
 from tests.support.databases import SUPERUSER, Databases
 
 FAN, CREATOR = UserId(UUID(int=0xA)), UserId(UUID(int=0xB))
@@ -67,14 +67,14 @@ def server_dsn(databases: Databases) -> Iterator[str]:
 
 
 async def _prepare(address: str) -> None:
-    async with open_books(address) as books:
-        execute = books.postgres.execute
+    async with open_ledger_pair(address) as ledgers:
+        execute = ledgers.postgres.execute
         await execute("INSERT INTO users (supabase_id) VALUES ($1), ($2)", FAN, CREATOR)
         await execute(
             "INSERT INTO rooms (id, kind, channel) VALUES ($1, 'call', 'a channel that nobody guesses')", ROOM
         )
         await execute("INSERT INTO meters (room_id, payer_id) VALUES ($1, $2)", ROOM, FAN)
-        assert (await books.actor.post([credit(FAN, 100)]))[0].paid
+        assert (await ledgers.actor.post([credit(FAN, 100)]))[0].paid
 
 
 @pytest.fixture(params=["halfminute", SUPERUSER])

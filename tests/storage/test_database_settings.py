@@ -10,7 +10,7 @@ from domain.billing.posting import Outcome
 from storage.ledger.audit import audit
 from storage.postgres import open_postgres
 from storage.rooms.billing_stats import billing_stats
-from tests.storage.books import block, open_books, tip
+from tests.storage.ledger_pair import block, open_ledger_pair, tip
 from tests.support.databases import Databases
 
 STRANGE = {
@@ -46,11 +46,11 @@ async def test_what_depends_on_them_is_set_by_ourselves(strange_dsn: str) -> Non
 
 
 async def test_the_books_are_kept_as_anywhere(strange_dsn: str) -> None:
-    async with open_books(strange_dsn) as books:
-        fan, creator = await books.add_user(100), await books.add_user()
-        room = await books.add_room(fan)
-        receipts = await books.actor.post([tip(fan, creator, 1), block(room, fan, creator, 1)])
+    async with open_ledger_pair(strange_dsn) as ledgers:
+        fan, creator = await ledgers.add_user(100), await ledgers.add_user()
+        room = await ledgers.add_room(fan)
+        receipts = await ledgers.actor.post([tip(fan, creator, 1), block(room, fan, creator, 1)])
         assert [receipt.outcome for receipt in receipts] == [Outcome.COMMITTED] * 2
-        assert [finding.sentence async for finding in audit(books.postgres) if finding.rows] == []
-        as_fan, _ = await billing_stats(books.postgres, fan, None, None, "Europe/Berlin")
+        assert [finding.sentence async for finding in audit(ledgers.postgres) if finding.rows] == []
+        as_fan, _ = await billing_stats(ledgers.postgres, fan, None, None, "Europe/Berlin")
         assert [re.fullmatch(r"\d{4}-\d\d-\d\d", day.day) is not None for day in as_fan.by_day] == [True]

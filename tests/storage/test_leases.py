@@ -12,7 +12,7 @@ from server.ids import new_channel, new_uuid
 from storage.postgres import LoneConnection, Postgres, StatementRefused, StorageUnavailable
 from storage.rooms.calls import save_call
 from storage.rooms.leases import CLAIM_CHUNK, Checkpoint, Leases, Tenure, Whereabouts
-from tests.storage.books import Books, open_books
+from tests.storage.ledger_pair import LedgerPair, open_ledger_pair
 
 LEASE_SECONDS = 60
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -29,13 +29,13 @@ class Hand:
         return self.at
 
 
-def _server(books: Books, hand: Hand) -> Leases:
-    return Leases(books.postgres, new_uuid(), LEASE_SECONDS, hand)
+def _server(ledgers: LedgerPair, hand: Hand) -> Leases:
+    return Leases(ledgers.postgres, new_uuid(), LEASE_SECONDS, hand)
 
 
-async def _room_of(books: Books, leases: Leases) -> RoomId:
-    room = await books.add_room()
-    await books.postgres.execute("UPDATE rooms SET server_id = $1 WHERE id = $2", leases.server_id, room)
+async def _room_of(ledgers: LedgerPair, leases: Leases) -> RoomId:
+    room = await ledgers.add_room()
+    await ledgers.postgres.execute("UPDATE rooms SET server_id = $1 WHERE id = $2", leases.server_id, room)
     return room
 
 
@@ -43,17 +43,17 @@ async def _claimed(leases: Leases) -> list[RoomId]:
     return [claim.room_id for claim in await leases.claim_orphans()]
 
 
-async def _epochs(books: Books) -> set[int]:
-    return {row["epoch"] for row in await books.postgres.fetch("SELECT DISTINCT epoch FROM rooms")}
+async def _epochs(ledgers: LedgerPair) -> set[int]:
+    return {row["epoch"] for row in await ledgers.postgres.fetch("SELECT DISTINCT epoch FROM rooms")}
 
 
 async def test_who_comes_new_watches_for_a_whole_lease_before_it_takes_rooms_of_others(dsn: str) -> None:
-    async with open_books(dsn) as books:
+    async with open_ledger_pair(dsn) as ledgers:
         hand = Hand()
-        gone, mine = _server(books, hand), _server(books, hand)
+        gone, mine = _server(ledgers, hand), _server(ledgers, hand)
         await gone.renew()
-        room = await _room_of(books, gone)
-        await books.postgres.execute(LAPSE)
+        room = await _room_of(ledgers, gone)
+        await ledgers.postgres.execute(LAPSE)
         for _ in range(3):
             await mine.renew()
             assert await _claimed(mine) == []
@@ -64,17 +64,17 @@ async def test_who_comes_new_watches_for_a_whole_lease_before_it_takes_rooms_of_
 
 
 async def test_servers_that_return_after_an_outage_keep_their_rooms_whoever_returns_first(dsn: str) -> None:
-    async with open_books(dsn) as books:
+    async with open_ledger_pair(dsn) as ledgers:
         hand = Hand()
-        servers = [_server(books, hand) for _ in range(3)]
+        servers = [_server(ledgers, hand) for _ in range(3)]
         for server in servers:
             await server.renew()
         hand.at += LEASE_SECONDS
         for server in servers:
             await server.renew()
-            await _room_of(books, server)
+            await _room_of(ledgers, server)
         hand.at += 3 * LEASE_SECONDS  # the database is away for so long
-        await books.postgres.execute(LAPSE)
+        await ledgers.postgres.execute(LAPSE)
         first, *_ = servers
         assert await _claimed(first) == [], "it has not even renewed its own lease"
         await first.renew()
@@ -87,13 +87,13 @@ async def test_servers_that_return_after_an_outage_keep_their_rooms_whoever_retu
         for server in servers:
             await server.renew()
             assert await _claimed(server) == []
-        assert await _epochs(books) == {1}
+        assert await _epochs(ledgers) == {1}
 
 
 async def test_a_renewal_that_fails_begins_the_watch_anew(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with open_books(dsn) as books:
+    async with open_ledger_pair(dsn) as ledgers:
         hand = Hand()
-        mine = _server(books, hand)
+        mine = _server(ledgers, hand)
         await mine.renew()
         hand.at += LEASE_SECONDS - 1
         mine.hang_up()
@@ -114,12 +114,12 @@ async def _no_answer(self: Postgres, timeout: float) -> LoneConnection:
 
 
 async def test_rooms_of_a_server_that_stopped_in_good_order_are_taken_at_once(dsn: str) -> None:
-    async with open_books(dsn) as books:
+    async with open_ledger_pair(dsn) as ledgers:
         hand = Hand()
-        gone, mine = _server(books, hand), _server(books, hand)
+        gone, mine = _server(ledgers, hand), _server(ledgers, hand)
         await gone.renew()
         await mine.renew()
-        room = await _room_of(books, gone)
+        room = await _room_of(ledgers, gone)
         assert await _claimed(mine) == []
         await gone.release()
         assert await _claimed(mine) == [room]
@@ -127,34 +127,34 @@ async def test_rooms_of_a_server_that_stopped_in_good_order_are_taken_at_once(ds
 
 
 async def test_orphans_are_claimed_in_parts_so_that_others_get_their_share(dsn: str) -> None:
-    async with open_books(dsn) as books:
-        mine, other = _server(books, Hand()), _server(books, Hand())
+    async with open_ledger_pair(dsn) as ledgers:
+        mine, other = _server(ledgers, Hand()), _server(ledgers, Hand())
         await mine.renew()
         await other.renew()
-        await books.postgres.execute(
+        await ledgers.postgres.execute(
             "INSERT INTO rooms (id, kind, channel)"
             " SELECT gen_random_uuid(), 'stream', repeat('x', 20) || i FROM generate_series(1, $1) i",
             CLAIM_CHUNK + 30,
         )
         assert len(await _claimed(mine)) == CLAIM_CHUNK
         assert len(await _claimed(other)) == 30
-        assert await _epochs(books) == {2}
+        assert await _epochs(ledgers) == {2}
 
 
 async def test_a_lease_that_is_renewed_during_a_claim_learns_of_the_claim(dsn: str) -> None:
-    async with open_books(dsn) as books:
-        late = _server(books, Hand())
+    async with open_ledger_pair(dsn) as ledgers:
+        late = _server(ledgers, Hand())
         await late.renew()
-        room = await _room_of(books, late)
-        await books.postgres.execute(LAPSE)
-        claimant = await books.postgres.connect()
+        room = await _room_of(ledgers, late)
+        await ledgers.postgres.execute(LAPSE)
+        claimant = await ledgers.postgres.connect()
         await claimant.fetchrow("BEGIN")
         claim = await claimant.fetchrow("SELECT * FROM claim_orphans($1, true, false, 10)", new_uuid())
         assert claim is not None
         fenced: list[RoomId] = []
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_renew_and_compare, late, room, fenced)
-            await _see_a_wait(books)
+            await _see_a_wait(ledgers)
             assert fenced == []
             await claimant.fetchrow("COMMIT")
         assert fenced == [room]
@@ -166,31 +166,31 @@ async def _renew_and_compare(leases: Leases, room: RoomId, fenced: list[RoomId])
     fenced += await leases.fenced([Tenure(room, 1)])
 
 
-async def _see_a_wait(books: Books) -> None:
+async def _see_a_wait(ledgers: LedgerPair) -> None:
     waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
     with trio.fail_after(10):
-        while not await books.postgres.fetch(waiting):
+        while not await ledgers.postgres.fetch(waiting):
             await trio.lowlevel.checkpoint()
 
 
 async def test_a_server_that_is_renewing_right_now_loses_nothing(dsn: str) -> None:
-    async with open_books(dsn) as books:
-        other, mine = _server(books, Hand()), _server(books, Hand())
+    async with open_ledger_pair(dsn) as ledgers:
+        other, mine = _server(ledgers, Hand()), _server(ledgers, Hand())
         await other.renew()
-        await _room_of(books, other)
-        await books.postgres.execute(LAPSE)
-        renewing = await books.postgres.connect()
+        await _room_of(ledgers, other)
+        await ledgers.postgres.execute(LAPSE)
+        renewing = await ledgers.postgres.connect()
         await renewing.fetchrow("BEGIN")
         await renewing.fetchrow("SELECT 1 FROM servers WHERE id = $1 FOR UPDATE", other.server_id)
-        claims = await books.postgres.fetch("SELECT * FROM claim_orphans($1, true, false, 10)", mine.server_id)
+        claims = await ledgers.postgres.fetch("SELECT * FROM claim_orphans($1, true, false, 10)", mine.server_id)
         assert claims == []
         renewing.terminate()
 
 
 async def test_a_lease_is_renewed_while_somebody_holds_the_write_lock(dsn: str) -> None:
-    async with open_books(dsn) as books:
-        mine = _server(books, Hand())
-        holder = await books.postgres.connect()
+    async with open_ledger_pair(dsn) as ledgers:
+        mine = _server(ledgers, Hand())
+        holder = await ledgers.postgres.connect()
         await holder.fetchrow("BEGIN")
         await holder.fetchrow("SELECT 1 FROM fence FOR UPDATE")
         with trio.fail_after(5):
@@ -200,12 +200,12 @@ async def test_a_lease_is_renewed_while_somebody_holds_the_write_lock(dsn: str) 
 
 
 async def test_a_later_epoch_is_found_and_no_other(dsn: str) -> None:
-    async with open_books(dsn) as books:
-        mine, other = _server(books, Hand()), _server(books, Hand())
+    async with open_ledger_pair(dsn) as ledgers:
+        mine, other = _server(ledgers, Hand()), _server(ledgers, Hand())
         await mine.renew()
         await other.renew()
-        kept, lost = await _room_of(books, mine), await _room_of(books, mine)
-        await books.postgres.execute("UPDATE rooms SET server_id = NULL WHERE id = $1", lost)
+        kept, lost = await _room_of(ledgers, mine), await _room_of(ledgers, mine)
+        await ledgers.postgres.execute("UPDATE rooms SET server_id = NULL WHERE id = $1", lost)
         assert await mine.fenced([]) == []
         assert await mine.fenced([Tenure(kept, 1), Tenure(lost, 1)]) == []
         assert await other.claim(lost) is not None
@@ -215,31 +215,31 @@ async def test_a_later_epoch_is_found_and_no_other(dsn: str) -> None:
         assert await mine.whereabouts(new_uuid()) is Whereabouts.NOWHERE
         await other.release()
         assert await mine.whereabouts(lost) is Whereabouts.TO_BE_ADOPTED
-        await books.postgres.execute("UPDATE rooms SET ended_at = now()")
+        await ledgers.postgres.execute("UPDATE rooms SET ended_at = now()")
         assert await mine.whereabouts(lost) is Whereabouts.NOWHERE
 
 
 async def test_an_old_servers_row_goes_and_touches_no_room(dsn: str) -> None:
-    async with open_books(dsn) as books:
-        old, mine = _server(books, Hand()), _server(books, Hand())
+    async with open_ledger_pair(dsn) as ledgers:
+        old, mine = _server(ledgers, Hand()), _server(ledgers, Hand())
         await old.renew()
-        ended = await _room_of(books, old)
-        await books.postgres.execute("UPDATE rooms SET ended_at = now() WHERE id = $1", ended)
-        live = await _room_of(books, old)
-        await books.postgres.execute("UPDATE servers SET lease_expires_at = now() - interval '2 days'")
+        ended = await _room_of(ledgers, old)
+        await ledgers.postgres.execute("UPDATE rooms SET ended_at = now() WHERE id = $1", ended)
+        live = await _room_of(ledgers, old)
+        await ledgers.postgres.execute("UPDATE servers SET lease_expires_at = now() - interval '2 days'")
         await mine.forget_old()
-        assert len(await books.postgres.fetch("SELECT 1 FROM servers")) == 1, "its live room is still to be adopted"
-        await books.postgres.execute("UPDATE rooms SET ended_at = now() WHERE id = $1", live)
+        assert len(await ledgers.postgres.fetch("SELECT 1 FROM servers")) == 1, "its live room is still to be adopted"
+        await ledgers.postgres.execute("UPDATE rooms SET ended_at = now() WHERE id = $1", live)
         await mine.forget_old()
-        assert await books.postgres.fetch("SELECT 1 FROM servers") == []
-        rows = await books.postgres.fetch("SELECT DISTINCT server_id, xmax::text FROM rooms WHERE id = $1", ended)
+        assert await ledgers.postgres.fetch("SELECT 1 FROM servers") == []
+        rows = await ledgers.postgres.fetch("SELECT DISTINCT server_id, xmax::text FROM rooms WHERE id = $1", ended)
         assert [tuple(row) for row in rows] == [(old.server_id, "0")]
 
 
 async def test_no_table_refers_to_rows_that_are_deleted(dsn: str) -> None:
     """A foreign key without an index makes each deletion read all of the referring table."""
-    async with open_books(dsn) as books:
-        rows = await books.postgres.fetch(
+    async with open_ledger_pair(dsn) as ledgers:
+        rows = await ledgers.postgres.fetch(
             "SELECT conname FROM pg_constraint WHERE contype = 'f'"
             " AND confrelid IN ('servers'::regclass, 'idempotency_keys'::regclass, 'spend_limits'::regclass)"
         )
@@ -247,56 +247,56 @@ async def test_no_table_refers_to_rows_that_are_deleted(dsn: str) -> None:
 
 
 async def test_a_rooms_clock_never_runs_back(dsn: str) -> None:
-    async with open_books(dsn) as books:
-        fan, creator = await books.add_user(), await books.add_user()
-        call = await _add_call(books, fan, creator)
-        leases = _server(books, Hand())
+    async with open_ledger_pair(dsn) as ledgers:
+        fan, creator = await ledgers.add_user(), await ledgers.add_user()
+        call = await _add_call(ledgers, fan, creator)
+        leases = _server(ledgers, Hand())
 
         async def active() -> Any:
-            return (await books.postgres.fetch("SELECT active_us FROM meters WHERE room_id = $1", call))[0][0]
+            return (await ledgers.postgres.fetch("SELECT active_us FROM meters WHERE room_id = $1", call))[0][0]
 
         await leases.checkpoint([Checkpoint(call, 1, fan, 7_000_000)])
-        assert await save_call(books.postgres, call, 1, CallRecord(status="active", active=5_000_000))
+        assert await save_call(ledgers.postgres, call, 1, CallRecord(status="active", active=5_000_000))
         assert await active() == 7_000_000, "a record that was long under way"
         await leases.checkpoint([Checkpoint(call, 1, fan, 6_000_000)])
         assert await active() == 7_000_000
-        assert await save_call(books.postgres, call, 1, CallRecord(status="active", active=8_000_000))
+        assert await save_call(ledgers.postgres, call, 1, CallRecord(status="active", active=8_000_000))
         assert await active() == 8_000_000
 
 
 async def test_nobody_is_live_and_in_a_call(dsn: str) -> None:
-    async with open_books(dsn) as books:
-        fan, creator, other = [await books.add_user() for _ in range(3)]
-        streams = {user: await _add_stream(books, user) for user in (fan, creator)}
-        call = await _add_call(books, fan, creator)
+    async with open_ledger_pair(dsn) as ledgers:
+        fan, creator, other = [await ledgers.add_user() for _ in range(3)]
+        streams = {user: await _add_stream(ledgers, user) for user in (fan, creator)}
+        call = await _add_call(ledgers, fan, creator)
         for user in (fan, creator):
-            assert await _refusal(_open(books, streams[user])) == "live_or_in_a_call"
-        await books.postgres.execute(
+            assert await _refusal(_open(ledgers, streams[user])) == "live_or_in_a_call"
+        await ledgers.postgres.execute(
             "UPDATE calls SET status = 'ended', ended_at = now(), end_reason = 'hangup' WHERE id = $1", call
         )
-        assert await _refusal(_open(books, streams[creator])) is None
-        assert await _refusal(_add_call(books, fan, creator)) == "live_or_in_a_call"
-        assert await _refusal(_add_call(books, creator, other)) == "live_or_in_a_call"
-        assert await _refusal(_add_call(books, fan, other)) is None
+        assert await _refusal(_open(ledgers, streams[creator])) is None
+        assert await _refusal(_add_call(ledgers, fan, creator)) == "live_or_in_a_call"
+        assert await _refusal(_add_call(ledgers, creator, other)) == "live_or_in_a_call"
+        assert await _refusal(_add_call(ledgers, fan, other)) is None
 
 
 @pytest.mark.parametrize("role", ["fan", "creator"])
 async def test_of_a_call_and_a_stream_at_the_same_moment_the_second_is_refused(dsn: str, role: str) -> None:
-    async with open_books(dsn) as books:
-        user, other = await books.add_user(), await books.add_user()
-        stream = await _add_stream(books, user)
+    async with open_ledger_pair(dsn) as ledgers:
+        user, other = await ledgers.add_user(), await ledgers.add_user()
+        stream = await _add_stream(ledgers, user)
         parties = (user, other) if role == "fan" else (other, user)
-        ringing = await books.postgres.connect()
+        ringing = await ledgers.postgres.connect()
         await ringing.fetchrow("BEGIN")
         await _insert_call(ringing.fetchrow, *parties)
         outcomes: list[str | None] = []
 
         async def go_live() -> None:
-            outcomes.append(await _refusal(_open(books, stream)))
+            outcomes.append(await _refusal(_open(ledgers, stream)))
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(go_live)
-            await _see_a_wait(books)
+            await _see_a_wait(ledgers)
             await ringing.fetchrow("COMMIT")
         assert outcomes == ["live_or_in_a_call"]
         ringing.terminate()
@@ -311,16 +311,16 @@ async def _refusal(work: Any) -> str | None:
     return None
 
 
-async def _open(books: Books, stream: RoomId) -> None:
-    await books.postgres.fetch("SELECT open_stream($1, $2, $3)", stream, new_uuid(), NOW)
+async def _open(ledgers: LedgerPair, stream: RoomId) -> None:
+    await ledgers.postgres.fetch("SELECT open_stream($1, $2, $3)", stream, new_uuid(), NOW)
 
 
-async def _add_stream(books: Books, owner: UserId) -> RoomId:
+async def _add_stream(ledgers: LedgerPair, owner: UserId) -> RoomId:
     stream = RoomId(new_uuid())
-    await books.postgres.execute(
+    await ledgers.postgres.execute(
         "INSERT INTO rooms (id, kind, channel, opened) VALUES ($1, 'stream', $2, false)", stream, new_channel()
     )
-    await books.postgres.execute(
+    await ledgers.postgres.execute(
         "INSERT INTO streams (id, creator_id, title, type, block_seconds, block_rounding, created_at)"
         " VALUES ($1, $2, 'Talk', 'public', 30, 'up', $3)",
         *(stream, owner, NOW),
@@ -328,9 +328,9 @@ async def _add_stream(books: Books, owner: UserId) -> RoomId:
     return stream
 
 
-async def _add_call(books: Books, fan: UserId, creator: UserId) -> CallId:
-    call = await _insert_call(books.postgres.fetchrow, fan, creator)
-    await books.postgres.execute("INSERT INTO meters (room_id, payer_id) VALUES ($1, $2)", call, fan)
+async def _add_call(ledgers: LedgerPair, fan: UserId, creator: UserId) -> CallId:
+    call = await _insert_call(ledgers.postgres.fetchrow, fan, creator)
+    await ledgers.postgres.execute("INSERT INTO meters (room_id, payer_id) VALUES ($1, $2)", call, fan)
     return call
 
 

@@ -11,8 +11,8 @@ from domain.billing.posting import Outcome, Posting
 from storage.ledger import actor
 from storage.ledger.audit import audit
 from storage.postgres import open_postgres
-from tests.storage.books import Books, block, open_books, tip
 from tests.storage.cutting_proxy import CUTS, cutting
+from tests.storage.ledger_pair import LedgerPair, block, open_ledger_pair, tip
 
 CUTS_WANTED = 500
 POST_SECONDS_MAX = 20.0  # of one batch, however often it is cut
@@ -22,30 +22,33 @@ async def test_five_hundred_cuts_lose_nothing_and_double_nothing(dsn: str, monke
     monkeypatch.setattr(actor, "RETRY_SECONDS", (0.0,))
     chance = random.Random(500)
     with tempfile.TemporaryDirectory(prefix="hm-") as directory:
-        async with cutting(dsn, Path(directory), chance, often=0.5) as (proxy, cut_dsn), open_books(dsn) as books:
-            fan, creator = await books.add_user(1_000_000_000), await books.add_user()
-            room = await books.add_room(fan)
+        async with (
+            cutting(dsn, Path(directory), chance, often=0.5) as (proxy, cut_dsn),
+            open_ledger_pair(dsn) as ledgers,
+        ):
+            fan, creator = await ledgers.add_user(1_000_000_000), await ledgers.add_user()
+            room = await ledgers.add_room(fan)
             async with open_postgres(cut_dsn, pool_size=1) as behind_proxy:
-                books.actor._postgres = behind_proxy
-                books.actor.abandon()
+                ledgers.actor._postgres = behind_proxy
+                ledgers.actor.abandon()
                 next_block = 1
                 while sum(proxy.cuts.values()) < CUTS_WANTED:
                     blocks = chance.randint(0, 5)  # none: only the key can tell then that a tip is a repeat
                     batch = [block(room, fan, creator, next_block + i) for i in range(blocks)]
                     batch += [tip(fan, creator, chance.randint(1, 9)) for _ in range(chance.randint(1, 5))]
-                    await _post_once(books, batch)
+                    await _post_once(ledgers, batch)
                     next_block += blocks
             assert set(proxy.cuts) == set(CUTS), proxy.cuts
-            assert await books.wallets_in_books() == books.model.wallets
-            assert await books.meters_in_books() == books.model.meters
-            count = await books.postgres.fetch("SELECT count(*) FROM journal")
-            assert count[0][0] == len(books.model.journal)
-            assert [finding.sentence async for finding in audit(books.postgres) if finding.rows] == []
+            assert await ledgers.wallets_in_database() == ledgers.model.wallets
+            assert await ledgers.meters_in_database() == ledgers.model.meters
+            count = await ledgers.postgres.fetch("SELECT count(*) FROM journal")
+            assert count[0][0] == len(ledgers.model.journal)
+            assert [finding.sentence async for finding in audit(ledgers.postgres) if finding.rows] == []
 
 
-async def _post_once(books: Books, batch: list[Posting]) -> None:
+async def _post_once(ledgers: LedgerPair, batch: list[Posting]) -> None:
     with trio.fail_after(POST_SECONDS_MAX):
-        in_books, in_model = await books.post_in_both(batch)
-    for told, expected in zip(in_books, in_model, strict=True):
+        in_database, in_model = await ledgers.post_in_both(batch)
+    for told, expected in zip(in_database, in_model, strict=True):
         assert told.outcome in (Outcome.COMMITTED, Outcome.ALREADY), "it is paid, now or by an earlier try"
         assert (told.debit_after, told.credit_after) == (expected.debit_after, expected.credit_after)

@@ -19,7 +19,7 @@ from storage.market.payments import list_payments
 from storage.migrate import Migration, MigrationError, migrate, migrations
 from storage.paging import Page
 from storage.postgres import Connection, PgUUID, Postgres, open_postgres
-from tests.storage.books import block, open_books, tip
+from tests.storage.ledger_pair import block, open_ledger_pair, tip
 from tests.storage.postgres_processes import eventually
 from tests.support.databases import Databases
 
@@ -75,13 +75,13 @@ async def test_a_house_that_is_lived_in_is_brought_up_to_date(empty_dsn: str, mo
         await postgres.transaction(_live_in_the_first_house)
         assert await migrate(postgres) == [each.name for each in migrations()][1:]
         assert await migrate(postgres) == []
-    async with open_books(empty_dsn) as books:
-        assert [finding.sentence async for finding in audit(books.postgres) if finding.rows] == []
+    async with open_ledger_pair(empty_dsn) as ledgers:
+        assert [finding.sentence async for finding in audit(ledgers.postgres) if finding.rows] == []
         postings = [FIRST, block(ROOM, FAN, CREATOR, 2), tip(FAN, CREATOR, 5)]
-        receipts = await books.actor.post(postings)
+        receipts = await ledgers.actor.post(postings)
         assert [receipt.outcome.name for receipt in receipts] == ["ALREADY", "COMMITTED", "COMMITTED"]
         assert receipts[-1].debit_after == 65
-        assert [finding.sentence async for finding in audit(books.postgres) if finding.rows] == []
+        assert [finding.sentence async for finding in audit(ledgers.postgres) if finding.rows] == []
 
 
 async def test_a_second_starter_waits_for_the_migration_of_the_first(

@@ -13,7 +13,7 @@ from storage import migrate as migrating
 from storage.ledger.audit import audit
 from storage.migrate import migrate, migrations
 from storage.postgres import Connection, PgUUID, open_postgres
-from tests.storage.books import open_books, tip
+from tests.storage.ledger_pair import open_ledger_pair, tip
 from tests.support.databases import Databases
 
 BLOCK, TIP, TICKET, PURCHASE, CREDIT, REFUND, PAYOUT = range(1, 8)
@@ -32,12 +32,12 @@ class History:
     def __init__(self, connection: Connection, seed: int) -> None:
         self._connection = connection
         self._chance = random.Random(seed)
-        self.people = sorted((UserId(new_uuid()) for _ in range(5)), key=lambda user_id: user_id.bytes)
+        self.users = sorted((UserId(new_uuid()) for _ in range(5)), key=lambda user_id: user_id.bytes)
         self.streams: list[UUID] = []
         self._paid: list[tuple[UUID, UserId]] = []  # key and payee of what can be refunded
 
-    async def make_people(self) -> None:
-        for user_id in self.people:
+    async def add_users(self) -> None:
+        for user_id in self.users:
             await self._connection.execute("INSERT INTO users (supabase_id) VALUES ($1)", user_id)
             await self._connection.execute(
                 "INSERT INTO creators (user_id, rate_tokens_per_min) VALUES ($1, 60)", user_id
@@ -54,7 +54,7 @@ class History:
             await self._post([self._posting() for _ in range(self._chance.randint(1, 4))])
 
     def _posting(self) -> tuple[int, UserId, UserId, int]:
-        payer, payee = self._chance.sample(self.people, 2)
+        payer, payee = self._chance.sample(self.users, 2)
         tokens = self._chance.randint(1, 40)
         draw = self._chance.random()
         if draw < 0.3:
@@ -96,7 +96,7 @@ class History:
 
     async def _pay_out(self) -> None:
         """As much as the older rule allowed; sometimes it is rejected and given back."""
-        creator = self._chance.choice(self.people)
+        creator = self._chance.choice(self.users)
         cashable = await self._connection.fetchval("SELECT cashable_tokens($1)", creator)
         if cashable < 1:
             return
@@ -132,13 +132,13 @@ async def test_every_wallet_gets_its_parts_from_its_journal(
 
     async def live(connection: Connection) -> None:
         history = History(connection, seed)
-        await history.make_people()
+        await history.add_users()
         for _ in range(POSTINGS):
             await history.go_on()
         await connection.execute("SELECT sum_up_postings(clock_timestamp())")  # an operator looks at the figures
         await connection.execute(
             "INSERT INTO bans (id, user_id, reason, banned_by) VALUES (gen_random_uuid(), $1, 'rude', $2)",
-            *history.people[:2],
+            *history.users[:2],
         )
 
     async with open_postgres(empty_dsn, pool_size=1) as postgres:
@@ -161,11 +161,11 @@ async def test_every_wallet_gets_its_parts_from_its_journal(
         assert list(map(tuple, in_figures)) == list(map(tuple, given_back)) != []
         kept = await postgres.fetch("SELECT action, count(*) AS n FROM operator_actions GROUP BY 1")
         assert {row["action"] for row in kept} == {"credit", "ban", "reject_payout"}
-    async with open_books(empty_dsn) as books:
-        assert [finding.sentence async for finding in audit(books.postgres) if finding.rows] == []
-        rows = await books.postgres.fetch("SELECT id FROM wallets WHERE user_id IS NOT NULL AND balance > 1 LIMIT 1")
-        other = await books.add_user()
-        assert [receipt.outcome.name for receipt in await books.actor.post([tip(rows[0]["id"], other, 1)])] == [
+    async with open_ledger_pair(empty_dsn) as ledgers:
+        assert [finding.sentence async for finding in audit(ledgers.postgres) if finding.rows] == []
+        rows = await ledgers.postgres.fetch("SELECT id FROM wallets WHERE user_id IS NOT NULL AND balance > 1 LIMIT 1")
+        other = await ledgers.add_user()
+        assert [receipt.outcome.name for receipt in await ledgers.actor.post([tip(rows[0]["id"], other, 1)])] == [
             "COMMITTED"
         ]
-        assert [finding.sentence async for finding in audit(books.postgres) if finding.rows] == []
+        assert [finding.sentence async for finding in audit(ledgers.postgres) if finding.rows] == []

@@ -18,7 +18,7 @@ from storage.ledger.actor import MAX_BATCH, MAX_LIST, MAX_WAITING, StorageActor
 from storage.ledger.audit import audit
 from storage.migrate import migrate
 from storage.postgres import open_postgres
-from tests.storage.books import Books, block, open_books
+from tests.storage.ledger_pair import LedgerPair, block, open_ledger_pair
 from tests.storage.own_postgres import OwnPostgres, own_postgres
 from tests.storage.postgres_processes import eventually
 
@@ -71,36 +71,36 @@ async def test_what_waits_for_the_database_is_bounded_and_drains_in_order(
 ) -> None:
     monkeypatch.setattr(actor, "RETRY_SECONDS", (RETRY_SECONDS,))
     await _migrate(postgres.dsn)
-    async with open_books(postgres.dsn) as books:
+    async with open_ledger_pair(postgres.dsn) as ledgers:
         submitters, posters, latecomers = [
-            [await _caller(books) for _ in range(count)] for count in (SUBMITTERS, POSTERS, LATECOMERS)
+            [await _caller(ledgers) for _ in range(count)] for count in (SUBMITTERS, POSTERS, LATECOMERS)
         ]
         with structlog.testing.capture_logs() as logged:
             with trio.fail_after(DRAIN_SECONDS_MAX):
                 async with trio.open_nursery() as nursery:
                     for poster in posters:
-                        nursery.start_soon(poster.post, books.actor, LISTS)
+                        nursery.start_soon(poster.post, ledgers.actor, LISTS)
                     await eventually(lambda: all(poster.receipts for poster in posters))
                     await trio.to_thread.run_sync(postgres.stop)
-                    await eventually(lambda: books.actor.away_seconds > 0)
-                    _fill(books.actor, submitters)
+                    await eventually(lambda: ledgers.actor.away_seconds > 0)
+                    _fill(ledgers.actor, submitters)
                     for latecomer in latecomers:
-                        nursery.start_soon(latecomer.post, books.actor, 1)
+                        nursery.start_soon(latecomer.post, ledgers.actor, 1)
                     await trio.testing.wait_all_tasks_blocked()
-                    await _see_that_nothing_grows(books.actor)
+                    await _see_that_nothing_grows(ledgers.actor)
                     assert [latecomer.receipts for latecomer in latecomers] == [[]] * LATECOMERS
                     await trio.to_thread.run_sync(postgres.start)
-                await eventually(lambda: books.actor.idle)
-        assert books.actor.away_seconds == 0
+                await eventually(lambda: ledgers.actor.idle)
+        assert ledgers.actor.away_seconds == 0
         assert [line["event"] for line in logged] == ["storage.away", "storage.back"]
         assert logged[1]["after_seconds"] > AWAY_SECONDS
         callers = submitters + posters + latecomers
         for caller in callers:
             caller.check()
         assert sum(caller.sent for caller in submitters) > MAX_WAITING - POSTERS
-        booked = await books.postgres.fetch("SELECT count(*) FROM journal WHERE kind = 1")
+        booked = await ledgers.postgres.fetch("SELECT count(*) FROM journal WHERE kind = 1")
         assert booked[0][0] == sum(caller.sent for caller in callers)
-        assert [finding.sentence async for finding in audit(books.postgres) if finding.rows] == []
+        assert [finding.sentence async for finding in audit(ledgers.postgres) if finding.rows] == []
 
 
 def _fill(of: StorageActor, submitters: list[Caller]) -> None:
@@ -144,6 +144,6 @@ async def _migrate(dsn: str) -> None:
         await migrate(postgres)
 
 
-async def _caller(books: Books) -> Caller:
-    fan, creator = await books.add_user(tokens=1_000), await books.add_user()
-    return Caller(await books.add_room(fan), fan, creator)
+async def _caller(ledgers: LedgerPair) -> Caller:
+    fan, creator = await ledgers.add_user(tokens=1_000), await ledgers.add_user()
+    return Caller(await ledgers.add_room(fan), fan, creator)

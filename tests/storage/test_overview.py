@@ -13,7 +13,7 @@ from server.ids import new_uuid
 from storage.ledger.refunds import Advance
 from storage.market.business_figures import read_figures, sum_up
 from storage.postgres import Postgres, open_postgres
-from tests.storage.books import OPERATOR, credit, tip
+from tests.storage.ledger_pair import OPERATOR, credit, tip
 from tests.storage.old_server import FIRST_AT
 from tests.support.servers import running_server
 

@@ -10,7 +10,7 @@ from domain.billing.posting import Outcome
 from storage.ledger.audit import audit
 from storage.migrate import MigrationError, migrate
 from storage.postgres import Postgres, open_postgres
-from tests.storage.books import credit, open_books, tip
+from tests.storage.ledger_pair import credit, open_ledger_pair, tip
 from tests.storage.own_postgres import OwnPostgres, own_postgres
 from tests.storage.poolers import pooler
 from tests.support.clients import SECRET
@@ -42,11 +42,11 @@ async def test_in_session_mode_every_session_has_our_settings_and_books(postgres
             async with trio.open_nursery() as nursery:
                 for _ in range(3):
                     nursery.start_soon(_see_settings, pooled)
-        async with open_books(dsn) as books:
-            fan, creator = await books.add_user(100), await books.add_user()
-            receipts = await books.actor.post([tip(fan, creator, 1), credit(creator, 5)])
+        async with open_ledger_pair(dsn) as ledgers:
+            fan, creator = await ledgers.add_user(100), await ledgers.add_user()
+            receipts = await ledgers.actor.post([tip(fan, creator, 1), credit(creator, 5)])
             assert [receipt.outcome for receipt in receipts] == [Outcome.COMMITTED] * 2
-            assert [finding.sentence async for finding in audit(books.postgres) if finding.rows] == []
+            assert [finding.sentence async for finding in audit(ledgers.postgres) if finding.rows] == []
 
 
 async def test_a_session_that_another_client_has_left_behind_gets_our_settings_again(postgres: OwnPostgres) -> None:

@@ -8,7 +8,7 @@ import pytest
 from domain.ids import UserId
 from server.ids import new_channel, new_uuid
 from storage.postgres import StatementRefused
-from tests.storage.books import Books, open_books
+from tests.storage.ledger_pair import LedgerPair, open_ledger_pair
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 CALL = {
@@ -17,12 +17,12 @@ CALL = {
 }  # fmt: skip
 
 
-async def _insert(books: Books, fan: UserId, creator: UserId, changes: dict[str, Any]) -> None:
+async def _insert(ledgers: LedgerPair, fan: UserId, creator: UserId, changes: dict[str, Any]) -> None:
     call = new_uuid()
-    await books.postgres.execute("INSERT INTO rooms (id, kind, channel) VALUES ($1, 'call', $2)", call, new_channel())
+    await ledgers.postgres.execute("INSERT INTO rooms (id, kind, channel) VALUES ($1, 'call', $2)", call, new_channel())
     row = {"id": call, "fan_id": fan, "creator_id": creator} | CALL | changes
     places = ", ".join(f"${i}" for i in range(1, len(row) + 1))
-    await books.postgres.execute(f"INSERT INTO calls ({', '.join(row)}) VALUES ({places})", *row.values())
+    await ledgers.postgres.execute(f"INSERT INTO calls ({', '.join(row)}) VALUES ({places})", *row.values())
 
 
 @pytest.mark.parametrize(
@@ -40,34 +40,34 @@ async def _insert(books: Books, fan: UserId, creator: UserId, changes: dict[str,
     ],
 )
 async def test_a_call_that_is_not_sound_is_not_there(dsn: str, changes: dict[str, Any], name: str | None) -> None:
-    async with open_books(dsn) as books:
-        fan, creator = await books.add_user(), await books.add_user()
-        assert await _refusal(books, fan, creator, changes) == name
+    async with open_ledger_pair(dsn) as ledgers:
+        fan, creator = await ledgers.add_user(), await ledgers.add_user()
+        assert await _refusal(ledgers, fan, creator, changes) == name
 
 
-async def _refusal(books: Books, fan: UserId, creator: UserId, changes: dict[str, Any]) -> str | None:
+async def _refusal(ledgers: LedgerPair, fan: UserId, creator: UserId, changes: dict[str, Any]) -> str | None:
     """What stands against such a call: a constraint's name, or a SQLSTATE."""
     try:
-        await _insert(books, fan, creator, changes)
+        await _insert(ledgers, fan, creator, changes)
     except StatementRefused as refused:
         return refused.constraint or refused.sqlstate
     return None
 
 
 async def test_nobody_is_in_two_calls(dsn: str) -> None:
-    async with open_books(dsn) as books:
-        fan, creator, other = [await books.add_user() for _ in range(3)]
-        await _insert(books, fan, creator, {})
+    async with open_ledger_pair(dsn) as ledgers:
+        fan, creator, other = [await ledgers.add_user() for _ in range(3)]
+        await _insert(ledgers, fan, creator, {})
         for parties in ((fan, other), (other, creator), (creator, other)):
-            assert await _refusal(books, *parties, {}) == "users_in_calls_pkey"
+            assert await _refusal(ledgers, *parties, {}) == "users_in_calls_pkey"
 
 
 async def test_a_row_that_changes_says_when(dsn: str) -> None:
-    async with open_books(dsn) as books:
-        user = await books.add_user()
+    async with open_ledger_pair(dsn) as ledgers:
+        user = await ledgers.add_user()
         seen = "SELECT created_at, updated_at FROM users WHERE supabase_id = $1"
-        (before,) = await books.postgres.fetch(seen, user)
-        await books.postgres.execute("UPDATE users SET display_name = 'Finn' WHERE supabase_id = $1", user)
-        (after,) = await books.postgres.fetch(seen, user)
+        (before,) = await ledgers.postgres.fetch(seen, user)
+        await ledgers.postgres.execute("UPDATE users SET display_name = 'Finn' WHERE supabase_id = $1", user)
+        (after,) = await ledgers.postgres.fetch(seen, user)
         assert after["updated_at"] > before["updated_at"]
         assert after["created_at"] == before["created_at"]

@@ -10,7 +10,7 @@ from domain.billing.posting import Outcome, Receipt
 from storage.ledger.audit import audit
 from storage.postgres import Postgres, StatementRefused, StorageUnavailable, open_postgres
 from storage.sqlstates import is_passing, loses_session
-from tests.storage.books import open_books, tip
+from tests.storage.ledger_pair import open_ledger_pair, tip
 from tests.storage.postgres_processes import eventually
 from tests.storage.raising import raising
 
@@ -77,42 +77,42 @@ PID = "SELECT pg_backend_pid() AS pid"
 
 @pytest.mark.parametrize("sqlstate", SEEN_PASSING)
 async def test_a_batch_that_meets_a_passing_error_is_booked_later_and_as_a_whole(dsn: str, sqlstate: str) -> None:
-    async with open_books(dsn) as books:
-        fan, creator = await books.add_user(100), await books.add_user()
+    async with open_ledger_pair(dsn) as ledgers:
+        fan, creator = await ledgers.add_user(100), await ledgers.add_user()
         receipts = list[Receipt]()
-        async with raising(books.postgres, "journal", sqlstate, "NEW.tokens = 13"):
-            assert books.actor.submit([tip(fan, creator, 1), tip(fan, creator, 13)], receipts.extend)
-            await eventually(lambda: books.actor.commit_retries >= 3)
+        async with raising(ledgers.postgres, "journal", sqlstate, "NEW.tokens = 13"):
+            assert ledgers.actor.submit([tip(fan, creator, 1), tip(fan, creator, 13)], receipts.extend)
+            await eventually(lambda: ledgers.actor.commit_retries >= 3)
             assert receipts == []
-            assert (await books.wallets_in_books())[creator].balance == 0
-            books.observer.batches.clear()
-        await eventually(lambda: books.actor.idle)
+            assert (await ledgers.wallets_in_database())[creator].balance == 0
+            ledgers.observer.batches.clear()
+        await eventually(lambda: ledgers.actor.idle)
         assert [receipt.outcome for receipt in receipts] == [Outcome.COMMITTED] * 2
-        assert (books.observer.batches, books.observer.poisoned) == ([2], [])
-        assert [finding.sentence async for finding in audit(books.postgres) if finding.rows] == []
+        assert (ledgers.observer.batches, ledgers.observer.poisoned) == ([2], [])
+        assert [finding.sentence async for finding in audit(ledgers.postgres) if finding.rows] == []
 
 
 @pytest.mark.parametrize("sqlstate", ["22003", "23514", "42P01", "54000", "HM010", "P0001"])
 async def test_an_error_of_one_posting_costs_that_posting_alone(dsn: str, sqlstate: str) -> None:
-    async with open_books(dsn) as books:
-        fan, creator = await books.add_user(100), await books.add_user()
-        async with raising(books.postgres, "journal", sqlstate, "NEW.tokens = 13"):
+    async with open_ledger_pair(dsn) as ledgers:
+        fan, creator = await ledgers.add_user(100), await ledgers.add_user()
+        async with raising(ledgers.postgres, "journal", sqlstate, "NEW.tokens = 13"):
             sent = [tip(fan, creator, 1), tip(fan, creator, 13), tip(fan, creator, 2)]
-            outcomes = [receipt.outcome for receipt in await books.actor.post(sent)]
+            outcomes = [receipt.outcome for receipt in await ledgers.actor.post(sent)]
         assert outcomes == [Outcome.COMMITTED, Outcome.INVALID, Outcome.COMMITTED]
-        assert books.actor.commit_retries == 0
+        assert ledgers.actor.commit_retries == 0
 
 
 @pytest.mark.parametrize("sqlstate", SEEN_PASSING)
 async def test_a_refund_that_meets_a_passing_error_is_made_later(dsn: str, sqlstate: str) -> None:
-    async with open_books(dsn) as books, trio.open_nursery() as nursery:
-        fan, creator = await books.add_user(100), await books.add_user()
-        paid = (await books.actor.post([tip(fan, creator, 13)]))[0].posting
-        async with raising(books.postgres, "journal", sqlstate):
-            nursery.start_soon(books.actor.refund, [paid.key], "a test")
-            await eventually(lambda: books.actor.commit_retries >= 2)
-        await eventually(lambda: books.actor.idle)
-        assert (await books.wallets_in_books())[fan].balance == 100
+    async with open_ledger_pair(dsn) as ledgers, trio.open_nursery() as nursery:
+        fan, creator = await ledgers.add_user(100), await ledgers.add_user()
+        paid = (await ledgers.actor.post([tip(fan, creator, 13)]))[0].posting
+        async with raising(ledgers.postgres, "journal", sqlstate):
+            nursery.start_soon(ledgers.actor.refund, [paid.key], "a test")
+            await eventually(lambda: ledgers.actor.commit_retries >= 2)
+        await eventually(lambda: ledgers.actor.idle)
+        assert (await ledgers.wallets_in_database())[fan].balance == 100
 
 
 @pytest.mark.parametrize("sqlstate", [*SOUND, *BROKEN])
@@ -152,17 +152,17 @@ async def test_after_a_failover_no_older_connection_of_the_pool_is_used_again(ds
 async def test_a_database_that_lets_nobody_in_is_waited_for(dsn: str) -> None:
     """To refuse a connection says nothing of the posting that was to be sent over it."""
     name = urlsplit(dsn).path[1:]
-    async with open_books(dsn) as books:
-        fan, creator = await books.add_user(100), await books.add_user()
+    async with open_ledger_pair(dsn) as ledgers:
+        fan, creator = await ledgers.add_user(100), await ledgers.add_user()
         receipts = list[Receipt]()
-        await books.postgres.execute(f'REVOKE CONNECT ON DATABASE "{name}" FROM PUBLIC, current_user')
+        await ledgers.postgres.execute(f'REVOKE CONNECT ON DATABASE "{name}" FROM PUBLIC, current_user')
         try:
-            books.actor.abandon()  # the connection that it has
-            assert books.actor.submit([tip(fan, creator, 40)], receipts.extend)
-            await eventually(lambda: bool(receipts) or books.actor.commit_retries >= 2)
+            ledgers.actor.abandon()  # the connection that it has
+            assert ledgers.actor.submit([tip(fan, creator, 40)], receipts.extend)
+            await eventually(lambda: bool(receipts) or ledgers.actor.commit_retries >= 2)
         finally:
-            await books.postgres.execute(f'GRANT CONNECT ON DATABASE "{name}" TO PUBLIC')
-        await eventually(lambda: books.actor.idle)
+            await ledgers.postgres.execute(f'GRANT CONNECT ON DATABASE "{name}" TO PUBLIC')
+        await eventually(lambda: ledgers.actor.idle)
         assert [receipt.outcome for receipt in receipts] == [Outcome.COMMITTED]
 
 

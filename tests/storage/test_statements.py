@@ -16,7 +16,7 @@ from storage.ledger.statements import Entry, EntryFilter, statement
 from storage.paging import BadCursor, Page, Paged
 from storage.postgres import Postgres
 from storage.rooms.block_entries import list_block_entries
-from tests.storage.books import Books, block, credit, open_books, tip
+from tests.storage.ledger_pair import LedgerPair, block, credit, open_ledger_pair, tip
 
 KINDS = (None, Kind.BLOCK, Kind.TIP, Kind.CREDIT, Kind.REFUND)
 SIDES = (None, "debit", "credit")
@@ -55,9 +55,9 @@ class Story(NamedTuple):
 
 @pytest.fixture
 async def story(dsn: str) -> AsyncIterator[Story]:
-    async with open_books(dsn) as books:
-        user, other, third = [await books.add_user(100_000) for _ in range(3)]
-        rooms = [await books.add_room(*payers) for payers in ([user], [other], [other, third], [third])]
+    async with open_ledger_pair(dsn) as ledgers:
+        user, other, third = [await ledgers.add_user(100_000) for _ in range(3)]
+        rooms = [await ledgers.add_room(*payers) for payers in ([user], [other], [other, third], [third])]
         payees = [other, user, user, other]
         series = [(0, user), (1, other), (2, other), (2, third), (3, third)]
         next_block = dict.fromkeys(series, 1)
@@ -75,13 +75,13 @@ async def story(dsn: str) -> AsyncIterator[Story]:
             return block(rooms[room], payer, payees[room], block_no, tokens=block_no % 3)
 
         for size in [chance.randint(1, 9) for _ in range(60)]:  # what is booked together has one moment
-            assert all(receipt.paid for receipt in await books.actor.post([posting() for _ in range(size)]))
-        yield Story(books.postgres, user, other, await _lines(books, user), rooms)
+            assert all(receipt.paid for receipt in await ledgers.actor.post([posting() for _ in range(size)]))
+        yield Story(ledgers.postgres, user, other, await _lines(ledgers, user), rooms)
 
 
-async def _lines(books: Books, user: UserId) -> list[Line]:
+async def _lines(ledgers: LedgerPair, user: UserId) -> list[Line]:
     """Newest first."""
-    rows = await books.postgres.fetch(
+    rows = await ledgers.postgres.fetch(
         "SELECT debit_n AS n, kind, 'debit' AS side, -tokens AS tokens, room_id, created_at FROM journal"
         " WHERE debit_wallet = $1 UNION ALL SELECT credit_n, kind, 'credit', tokens, room_id, created_at FROM journal"
         " WHERE credit_wallet = $1 ORDER BY n DESC",

@@ -12,7 +12,7 @@ from domain.ids import RoomId, UserId
 from server.ids import new_channel, new_uuid
 from storage.postgres import StatementRefused
 from storage.rooms.leases import Leases
-from tests.storage.books import Books, block, open_books
+from tests.storage.ledger_pair import LedgerPair, block, open_ledger_pair
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 PRIVATE = {
@@ -23,26 +23,26 @@ ENDED = {"status": "ended", "started_at": NOW, "ended_at": NOW, "end_reason": "e
 SAVE = "SELECT save_stream($1, $2, $3, $4, $5, $6, $7, $8, $9, 0)"
 
 
-class Stage:
+class StreamRows:
     """A creator, a server that lives, and the streams of that creator."""
 
-    def __init__(self, books: Books, creator: UserId, leases: Leases) -> None:
-        self.books, self.creator, self.leases = books, creator, leases
+    def __init__(self, ledgers: LedgerPair, creator: UserId, leases: Leases) -> None:
+        self.ledgers, self.creator, self.leases = ledgers, creator, leases
 
     async def schedule(self, **changes: Any) -> RoomId:
         """A stream whose room nobody owns yet."""
         stream = RoomId(new_uuid())
-        await self.books.postgres.execute(
+        await self.ledgers.postgres.execute(
             "INSERT INTO rooms (id, kind, channel, opened) VALUES ($1, 'stream', $2, false)", stream, new_channel()
         )
         row = {"id": stream, "creator_id": self.creator} | PRIVATE | changes
         places = ", ".join(f"${i}" for i in range(1, len(row) + 1))
-        await self.books.postgres.execute(f"INSERT INTO streams ({', '.join(row)}) VALUES ({places})", *row.values())
+        await self.ledgers.postgres.execute(f"INSERT INTO streams ({', '.join(row)}) VALUES ({places})", *row.values())
         return stream
 
     async def ask(self, sql: str, *args: Any) -> Any:
         """The one value that a statement answers."""
-        return (await self.books.postgres.fetch(sql, *args))[0][0]
+        return (await self.ledgers.postgres.fetch(sql, *args))[0][0]
 
     async def open(self, stream: RoomId) -> Any:
         return await self.ask("SELECT open_stream($1, $2, $3)", stream, self.leases.server_id, NOW)
@@ -56,7 +56,7 @@ class Stage:
 
     async def state(self, stream: RoomId) -> tuple[Any, ...]:
         """The stream's status, its room's epoch, and whether the room has ended."""
-        rows = await self.books.postgres.fetch(
+        rows = await self.ledgers.postgres.fetch(
             "SELECT s.status, r.epoch, r.ended_at IS NOT NULL FROM streams s JOIN rooms r ON r.id = s.id"
             " WHERE s.id = $1",
             stream,
@@ -65,11 +65,11 @@ class Stage:
 
 
 @asynccontextmanager
-async def a_stage(dsn: str) -> AsyncIterator[Stage]:
-    async with open_books(dsn) as books:
-        leases = Leases(books.postgres, new_uuid(), 60)
+async def stream_rows(dsn: str) -> AsyncIterator[StreamRows]:
+    async with open_ledger_pair(dsn) as ledgers:
+        leases = Leases(ledgers.postgres, new_uuid(), 60)
         await leases.renew()
-        yield Stage(books, await books.add_user(), leases)
+        yield StreamRows(ledgers, await ledgers.add_user(), leases)
 
 
 @pytest.mark.parametrize(
@@ -98,90 +98,90 @@ async def a_stage(dsn: str) -> AsyncIterator[Stage]:
     ],
 )
 async def test_a_stream_that_is_not_sound_is_not_there(dsn: str, changes: dict[str, Any], name: str | None) -> None:
-    async with a_stage(dsn) as stage:
-        assert await _refusal(stage, changes) == name
+    async with stream_rows(dsn) as rows:
+        assert await _refusal(rows, changes) == name
 
 
-async def _refusal(stage: Stage, changes: dict[str, Any]) -> str | None:
+async def _refusal(rows: StreamRows, changes: dict[str, Any]) -> str | None:
     """The constraint that stands against such a stream."""
     try:
-        await stage.schedule(**changes)
+        await rows.schedule(**changes)
     except StatementRefused as refused:
         return refused.constraint
     return None
 
 
 async def test_a_creator_is_live_once(dsn: str) -> None:
-    async with a_stage(dsn) as stage:
-        first, second = await stage.schedule(), await stage.schedule()
-        assert await stage.open(first) == 2
+    async with stream_rows(dsn) as rows:
+        first, second = await rows.schedule(), await rows.schedule()
+        assert await rows.open(first) == 2
         with pytest.raises(StatementRefused) as refused:
-            await stage.open(second)
+            await rows.open(second)
         assert refused.value.constraint == "one_live_stream_a_creator"
-        assert await stage.state(second) == ("scheduled", 1, False)
-        assert await stage.save(first, 2, ended=True)
-        assert await stage.open(second) == 2
+        assert await rows.state(second) == ("scheduled", 1, False)
+        assert await rows.save(first, 2, ended=True)
+        assert await rows.open(second) == 2
 
 
 async def test_only_what_is_scheduled_is_opened(dsn: str) -> None:
-    async with a_stage(dsn) as stage:
-        stream = await stage.schedule()
-        assert [await stage.open(stream), await stage.open(stream)] == [2, None]
-        assert await stage.state(stream) == ("live", 2, False)
-        assert await stage.save(stream, 2, ended=True)
-        assert await stage.open(stream) is None
-        assert await stage.open(RoomId(new_uuid())) is None
+    async with stream_rows(dsn) as rows:
+        stream = await rows.schedule()
+        assert [await rows.open(stream), await rows.open(stream)] == [2, None]
+        assert await rows.state(stream) == ("live", 2, False)
+        assert await rows.save(stream, 2, ended=True)
+        assert await rows.open(stream) is None
+        assert await rows.open(RoomId(new_uuid())) is None
 
 
 async def test_a_room_that_is_not_opened_is_nobodys(dsn: str) -> None:
-    async with a_stage(dsn) as stage:
-        stream = await stage.schedule()
-        await stage.ask("UPDATE rooms SET created_at = now() - interval '1 hour' RETURNING 1")
-        assert await stage.leases.claim(stream) is None
-        assert await stage.leases.claim_orphans(alone=True) == []
-        assert await stage.open(stream) == 2
-        assert await stage.leases.claim_lost([]) == [], "its server may just be about to know it"
-        claim = await stage.leases.claim(stream)
+    async with stream_rows(dsn) as rows:
+        stream = await rows.schedule()
+        await rows.ask("UPDATE rooms SET created_at = now() - interval '1 hour' RETURNING 1")
+        assert await rows.leases.claim(stream) is None
+        assert await rows.leases.claim_orphans(alone=True) == []
+        assert await rows.open(stream) == 2
+        assert await rows.leases.claim_lost([]) == [], "its server may just be about to know it"
+        claim = await rows.leases.claim(stream)
         assert claim is not None
         assert claim.epoch == 3
 
 
 async def test_a_stream_that_never_went_live_ends_with_its_room(dsn: str) -> None:
-    async with a_stage(dsn) as stage:
-        stream, live = await stage.schedule(), await stage.schedule()
-        await stage.open(live)
+    async with stream_rows(dsn) as rows:
+        stream, live = await rows.schedule(), await rows.schedule()
+        await rows.open(live)
         cancel = "SELECT end_scheduled_stream($1, $2)"
-        assert [await stage.ask(cancel, each, NOW) for each in (stream, stream, live)] == [True, False, False]
-        assert await stage.state(stream) == ("ended", 1, True)
-        assert await stage.state(live) == ("live", 2, False)
-        assert await stage.ask("SELECT end_reason FROM streams WHERE id = $1", stream) == "cancelled"
+        assert [await rows.ask(cancel, each, NOW) for each in (stream, stream, live)] == [True, False, False]
+        assert await rows.state(stream) == ("ended", 1, True)
+        assert await rows.state(live) == ("live", 2, False)
+        assert await rows.ask("SELECT end_reason FROM streams WHERE id = $1", stream) == "cancelled"
 
 
 async def test_a_streams_state_is_stored_by_its_owner_alone_and_not_after_its_end(dsn: str) -> None:
-    async with a_stage(dsn) as stage:
-        stream, fan = await stage.schedule(), await stage.books.add_user()
-        epoch = await stage.open(stream)
-        await stage.ask("SELECT last_block FROM open_stay($1, $2)", stream, fan)
+    async with stream_rows(dsn) as rows:
+        stream, fan = await rows.schedule(), await rows.ledgers.add_user()
+        epoch = await rows.open(stream)
+        await rows.ask("SELECT last_block FROM open_stay($1, $2)", stream, fan)
         active = "SELECT active_us FROM meters"
-        assert not await stage.save(stream, epoch - 1, active={fan: 9})
-        assert await stage.ask(active) == 0
-        assert await stage.save(stream, epoch, active={fan: 7})
-        assert await stage.ask(active) == 7
-        assert await stage.ask("SELECT removed FROM streams") == [stage.creator]
-        assert await stage.save(stream, epoch, ended=True, active={fan: 8})
-        assert await stage.state(stream) == ("ended", epoch, True)
-        assert not await stage.save(stream, epoch, active={fan: 9})
-        assert await stage.ask(active) == 8
+        assert not await rows.save(stream, epoch - 1, active={fan: 9})
+        assert await rows.ask(active) == 0
+        assert await rows.save(stream, epoch, active={fan: 7})
+        assert await rows.ask(active) == 7
+        assert await rows.ask("SELECT removed FROM streams") == [rows.creator]
+        assert await rows.save(stream, epoch, ended=True, active={fan: 8})
+        assert await rows.state(stream) == ("ended", epoch, True)
+        assert not await rows.save(stream, epoch, active={fan: 9})
+        assert await rows.ask(active) == 8
 
 
 async def test_a_stay_begins_at_nothing_and_goes_on_where_it_was(dsn: str) -> None:
-    async with a_stage(dsn) as stage:
-        stream, fan = await stage.schedule(), await stage.books.add_user(100)
-        epoch, stay = await stage.open(stream), "SELECT * FROM open_stay($1, $2)"
-        assert tuple((await stage.books.postgres.fetch(stay, stream, fan))[0]) == (0, 0, 0, 100, 1, 0, 0)
-        await stage.books.actor.post([block(stream, fan, stage.creator, 1, tokens=30, epoch=epoch)])
-        await stage.save(stream, epoch, active={fan: 5})
-        assert tuple((await stage.books.postgres.fetch(stay, stream, fan))[0]) == (1, 30, 5, 70, 2, 0, 0)
+    async with stream_rows(dsn) as rows:
+        stream, fan = await rows.schedule(), await rows.ledgers.add_user(100)
+        epoch, stay = await rows.open(stream), "SELECT * FROM open_stay($1, $2)"
+        assert tuple((await rows.ledgers.postgres.fetch(stay, stream, fan))[0]) == (0, 0, 0, 100, 1, 0, 0)
+        await rows.ledgers.actor.post([block(stream, fan, rows.creator, 1, tokens=30, epoch=epoch)])
+        await rows.save(stream, epoch, active={fan: 5})
+        assert tuple((await rows.ledgers.postgres.fetch(stay, stream, fan))[0]) == (1, 30, 5, 70, 2, 0, 0)
         for room, payer in ((RoomId(new_uuid()), fan), (stream, UserId(new_uuid()))):
             with pytest.raises(StatementRefused, match="a meter needs its room and its payer"):
-                await stage.books.postgres.fetch(stay, room, payer)
+                await rows.ledgers.postgres.fetch(stay, room, payer)

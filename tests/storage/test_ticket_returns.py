@@ -12,7 +12,7 @@ from storage.ledger.audit import audit
 from storage.people.users import block_user, unblock_user
 from storage.rooms.streams import save_stream
 from storage.rooms.tickets import DueReturn, expire_streams, report_uncovered, streams_to_settle, tickets_to_return
-from tests.storage.books import Books, open_books, purchase, ticket, tip
+from tests.storage.ledger_pair import LedgerPair, open_ledger_pair, purchase, ticket, tip
 
 STEPS = 300
 PRICE = 50
@@ -34,8 +34,8 @@ class Show:
 class Returns:
     """Everything that makes a ticket's return due, or uncovered, in both worlds at once."""
 
-    def __init__(self, books: Books, seed: int) -> None:
-        self._books = books
+    def __init__(self, ledgers: LedgerPair, seed: int) -> None:
+        self._ledgers = ledgers
         self._chance = random.Random(seed)
         self._fans: list[UserId] = []
         self._friend: UserId
@@ -46,20 +46,20 @@ class Returns:
         self.seen = dict.fromkeys(("returned", "uncovered", "sold to the unwelcome", "expired"), 0)
 
     async def begin(self) -> None:
-        self._friend = await self._books.add_user()
+        self._friend = await self._ledgers.add_user()
         for _ in range(3):
-            fan = await self._books.add_user()
-            await self._books.post_in_both([purchase(fan, 100_000)])
+            fan = await self._ledgers.add_user()
+            await self._ledgers.post_in_both([purchase(fan, 100_000)])
             self._fans.append(fan)
         for _ in range(4):
             await self._announce()
 
     async def _announce(self) -> None:
-        stream, is_live = await self._books.add_stream(), self._chance.random() < 0.7
-        owner = self._books.model.rooms[stream].creator
+        stream, is_live = await self._ledgers.add_stream(), self._chance.random() < 0.7
+        owner = self._ledgers.model.rooms[stream].creator
         assert owner is not None
         if is_live:
-            await self._books.postgres.execute(GO_LIVE, stream)
+            await self._ledgers.postgres.execute(GO_LIVE, stream)
         self._shows[stream] = Show(owner, is_live)
 
     async def step(self) -> None:
@@ -68,7 +68,7 @@ class Returns:
         await self._chance.choice(ways)(stream, self._shows[stream], fan)
         if self._chance.random() < 0.3:
             await self._do_round()
-        assert set(await tickets_to_return(self._books.postgres)) == self._due_returns()
+        assert set(await tickets_to_return(self._ledgers.postgres)) == self._due_returns()
 
     def _due_returns(self) -> set[DueReturn]:
         return {
@@ -81,9 +81,9 @@ class Returns:
     async def _sell(self, stream: RoomId, show: Show, fan: UserId) -> None:
         """Also to those who are unwelcome: the sale was under way as they were removed or blocked."""
         sold = ticket(stream, fan, ESCROW, PRICE)
-        in_books, in_model = await self._books.post_in_both([sold])
-        assert in_books == in_model
-        if in_books[0].paid:
+        in_database, in_model = await self._ledgers.post_in_both([sold])
+        assert in_database == in_model
+        if in_database[0].paid:
             show.held[fan] = sold.key
             if fan in show.removed or (show.owner, fan) in self._blocked:
                 self.due.add(sold.key)
@@ -93,30 +93,30 @@ class Returns:
         if show.is_live and not show.is_over and fan not in show.removed:
             show.removed.append(fan)
             record = StreamRecord(status="live", started_at=STARTED, removed=tuple(show.removed))
-            assert await save_stream(self._books.postgres, stream, 1, record)
+            assert await save_stream(self._ledgers.postgres, stream, 1, record)
             self.due |= {show.held[user] for user in show.removed if user in show.held}
 
     async def _block(self, _: RoomId, show: Show, fan: UserId) -> None:
-        assert await block_user(self._books.postgres, show.owner, fan, most=100) is None
+        assert await block_user(self._ledgers.postgres, show.owner, fan, most=100) is None
         self._blocked.add((show.owner, fan))
         if not show.is_over and fan in show.held:
             self.due.add(show.held[fan])
 
     async def _unblock(self, _: RoomId, show: Show, fan: UserId) -> None:
         """What is due stays so."""
-        await unblock_user(self._books.postgres, show.owner, fan)
+        await unblock_user(self._ledgers.postgres, show.owner, fan)
         self._blocked.discard((show.owner, fan))
 
     async def _release(self, stream: RoomId, show: Show, _: UserId) -> None:
         if show.is_live:
-            await self._books.release(stream)
+            await self._ledgers.release(stream)
             show.released = True
 
     async def _spend(self, _: RoomId, show: Show, __: UserId) -> None:
         """All that the creator has."""
-        if tokens := self._books.model.wallets[show.owner].balance:
-            in_books, in_model = await self._books.post_in_both([tip(show.owner, self._friend, tokens)])
-            assert in_books == in_model
+        if tokens := self._ledgers.model.wallets[show.owner].balance:
+            in_database, in_model = await self._ledgers.post_in_both([tip(show.owner, self._friend, tokens)])
+            assert in_database == in_model
 
     async def _end(self, stream: RoomId, show: Show, _: UserId) -> None:
         """A live stream ends, and one that was not started expires: then another is announced."""
@@ -124,26 +124,26 @@ class Returns:
             return
         if show.is_live:
             ended = StreamRecord("ended", STARTED, STARTED, "ended", removed=tuple(show.removed))
-            assert await save_stream(self._books.postgres, stream, 1, ended)
+            assert await save_stream(self._ledgers.postgres, stream, 1, ended)
         else:
             age = "UPDATE streams SET created_at = now() - interval '8 days' WHERE id = $1"
-            await self._books.postgres.execute(age, stream)
-            assert await expire_streams(self._books.postgres, 7) == [stream]
+            await self._ledgers.postgres.execute(age, stream)
+            assert await expire_streams(self._ledgers.postgres, 7) == [stream]
             self.seen["expired"] += 1
-        self._books.model.end(stream)
+        self._ledgers.model.end(stream)
         show.is_over = True
         waiting = bool(show.held) and not show.released
-        assert waiting == (stream in {each.stream_id for each in await streams_to_settle(self._books.postgres)})
+        assert waiting == (stream in {each.stream_id for each in await streams_to_settle(self._ledgers.postgres)})
         await self._announce()
 
     async def _do_round(self) -> None:
-        for due in await tickets_to_return(self._books.postgres):
-            refunded = await self._books.actor.refund([due.key], "unwelcome")
-            in_model = self._books.model.refund([due.key], advance=False)
+        for due in await tickets_to_return(self._ledgers.postgres):
+            refunded = await self._ledgers.actor.refund([due.key], "unwelcome")
+            in_model = self._ledgers.model.refund([due.key], advance=False)
             assert len(refunded.receipts) == len(in_model)
             if refunded.uncovered:
-                assert await report_uncovered(self._books.postgres, [due.key], "it was sold") == 1
-                assert await report_uncovered(self._books.postgres, [due.key], "it was sold") == 0
+                assert await report_uncovered(self._ledgers.postgres, [due.key], "it was sold") == 1
+                assert await report_uncovered(self._ledgers.postgres, [due.key], "it was sold") == 0
                 self.uncovered.add(due.key)
                 self.seen["uncovered"] += 1
             else:
@@ -151,35 +151,35 @@ class Returns:
                 self.seen["returned"] += 1
 
     async def reported(self) -> int:
-        rows = await self._books.postgres.fetch("SELECT count(*) FROM reports WHERE reporter_id IS NULL")
+        rows = await self._ledgers.postgres.fetch("SELECT count(*) FROM reports WHERE reporter_id IS NULL")
         return int(rows[0][0])
 
 
 @pytest.mark.parametrize("seed", range(3))
 async def test_what_is_to_be_given_back_is_what_the_model_says(dsn: str, seed: int) -> None:
-    async with open_books(dsn) as books:
-        returns = Returns(books, seed)
+    async with open_ledger_pair(dsn) as ledgers:
+        returns = Returns(ledgers, seed)
         await returns.begin()
         for _ in range(STEPS):
             await returns.step()
-        assert await books.wallets_in_books() == books.model.wallets
-        assert await books.tickets_in_books() == books.model.tickets
+        assert await ledgers.wallets_in_database() == ledgers.model.wallets
+        assert await ledgers.tickets_in_database() == ledgers.model.tickets
         assert await returns.reported() == len(returns.uncovered)
-        assert [finding.sentence async for finding in audit(books.postgres) if finding.rows] == []
+        assert [finding.sentence async for finding in audit(ledgers.postgres) if finding.rows] == []
         assert all(returns.seen.values()), f"not everything occurred: {returns.seen}"
 
 
 async def test_a_user_who_was_removed_and_buys_once_more_is_given_that_ticket_back_too(dsn: str) -> None:
-    async with open_books(dsn) as books:
-        fan = await books.add_user(1000)
-        stream = await books.add_stream()
-        await books.postgres.execute(GO_LIVE, stream)
+    async with open_ledger_pair(dsn) as ledgers:
+        fan = await ledgers.add_user(1000)
+        stream = await ledgers.add_stream()
+        await ledgers.postgres.execute(GO_LIVE, stream)
         record = StreamRecord(status="live", started_at=STARTED, removed=(fan,))
-        assert await save_stream(books.postgres, stream, 1, record)
+        assert await save_stream(ledgers.postgres, stream, 1, record)
         for _ in range(2):
             sold = ticket(stream, fan, ESCROW, PRICE)
-            assert (await books.actor.post([sold]))[0].paid
-            (due,) = await tickets_to_return(books.postgres)
+            assert (await ledgers.actor.post([sold]))[0].paid
+            (due,) = await tickets_to_return(ledgers.postgres)
             assert due == DueReturn(sold.key, stream, fan)
-            assert (await books.actor.refund([due.key], "removed")).uncovered == 0
-        assert await tickets_to_return(books.postgres) == []
+            assert (await ledgers.actor.refund([due.key], "removed")).uncovered == 0
+        assert await tickets_to_return(ledgers.postgres) == []

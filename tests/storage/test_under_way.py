@@ -15,7 +15,7 @@ from server.ids import new_uuid
 from storage import postgres
 from storage.ledger.actor import MAX_BATCH, MAX_WAITING, StorageActor
 from storage.rooms.leases import Leases
-from tests.storage.books import Books, Observer, block, open_books, tip
+from tests.storage.ledger_pair import LedgerPair, Observer, block, open_ledger_pair, tip
 from tests.storage.postgres_processes import eventually
 
 FENCE = "SELECT 1 FROM fence FOR UPDATE"
@@ -24,57 +24,57 @@ PATIENCE_SECONDS = 10.0
 
 
 async def test_a_commit_under_way_is_finished_though_the_actor_is_cancelled(dsn: str) -> None:
-    async with open_books(dsn) as books:
-        fan, creator = await books.add_user(100), await books.add_user()
-        actor, scope, receipts = StorageActor(books.postgres, Observer()), trio.CancelScope(), list[Receipt]()
+    async with open_ledger_pair(dsn) as ledgers:
+        fan, creator = await ledgers.add_user(100), await ledgers.add_user()
+        actor, scope, receipts = StorageActor(ledgers.postgres, Observer()), trio.CancelScope(), list[Receipt]()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_run_in, scope, actor)
-            async with _held(books, FENCE):
+            async with _held(ledgers, FENCE):
                 assert actor.submit([tip(fan, creator, 40, "k")], receipts.extend)
-                await _see(partial(_waiting, books, 1))
+                await _see(partial(_waiting, ledgers, 1))
                 scope.cancel()
                 await trio.testing.wait_all_tasks_blocked()
         assert [receipt.outcome for receipt in receipts] == [Outcome.COMMITTED]
-        assert (await books.wallets_in_books())[creator].balance == 40
+        assert (await ledgers.wallets_in_database())[creator].balance == 40
 
 
 async def test_callers_who_stop_waiting_stop_no_posting_under_way_and_none_in_line(dsn: str) -> None:
-    async with open_books(dsn) as books:
-        fan, creator = await books.add_user(100), await books.add_user()
+    async with open_ledger_pair(dsn) as ledgers:
+        fan, creator = await ledgers.add_user(100), await ledgers.add_user()
         wanted = [[tip(fan, creator, 40, key)] for key in ("under way", "in line")]
-        async with _held(books, FENCE), trio.open_nursery() as callers:
-            callers.start_soon(books.actor.post, wanted[0])
-            await _see(partial(_waiting, books, 1))
-            callers.start_soon(books.actor.post, wanted[1])
+        async with _held(ledgers, FENCE), trio.open_nursery() as callers:
+            callers.start_soon(ledgers.actor.post, wanted[0])
+            await _see(partial(_waiting, ledgers, 1))
+            callers.start_soon(ledgers.actor.post, wanted[1])
             await trio.testing.wait_all_tasks_blocked()
             callers.cancel_scope.cancel()
-        await eventually(lambda: books.actor.idle)
-        again = [(await books.actor.post(postings))[0].outcome for postings in wanted]
+        await eventually(lambda: ledgers.actor.idle)
+        again = [(await ledgers.actor.post(postings))[0].outcome for postings in wanted]
         assert again == [Outcome.ALREADY, Outcome.ALREADY]
 
 
 async def test_the_receipts_of_one_caller_come_in_the_order_of_its_postings_whatever_their_batches(dsn: str) -> None:
-    async with open_books(dsn) as books:
-        fan, creator = await books.add_user(MAX_WAITING), await books.add_user()
-        room, receipts, numbers = await books.add_room(fan), list[Receipt](), range(1, 2 * MAX_BATCH)
+    async with open_ledger_pair(dsn) as ledgers:
+        fan, creator = await ledgers.add_user(MAX_WAITING), await ledgers.add_user()
+        room, receipts, numbers = await ledgers.add_room(fan), list[Receipt](), range(1, 2 * MAX_BATCH)
         for block_no in numbers:
-            assert books.actor.submit([block(room, fan, creator, block_no, tokens=1)], receipts.extend)
-        await eventually(lambda: books.actor.idle)
+            assert ledgers.actor.submit([block(room, fan, creator, block_no, tokens=1)], receipts.extend)
+        await eventually(lambda: ledgers.actor.idle)
         assert [receipt.posting.block_no for receipt in receipts] == list(numbers)
         assert {receipt.outcome for receipt in receipts} == {Outcome.COMMITTED}
 
 
 async def test_a_room_is_not_taken_over_before_the_block_under_way_is_booked(dsn: str) -> None:
-    async with open_books(dsn) as books:
-        fan, creator = await books.add_user(100), await books.add_user()
-        room, receipts, seen = await books.add_room(fan), list[Receipt](), list[int]()
+    async with open_ledger_pair(dsn) as ledgers:
+        fan, creator = await ledgers.add_user(100), await ledgers.add_user()
+        room, receipts, seen = await ledgers.add_room(fan), list[Receipt](), list[int]()
         async with trio.open_nursery() as nursery:
-            async with _held(books, WALLET, creator):
-                assert books.actor.submit([block(room, fan, creator, 1)], receipts.extend)
-                await _see(partial(_waiting, books, 1))
-                nursery.start_soon(_take_over, books, room, seen)
-                await _see(partial(_waits_or_has_seen, books, seen))
-        await eventually(lambda: books.actor.idle)
+            async with _held(ledgers, WALLET, creator):
+                assert ledgers.actor.submit([block(room, fan, creator, 1)], receipts.extend)
+                await _see(partial(_waiting, ledgers, 1))
+                nursery.start_soon(_take_over, ledgers, room, seen)
+                await _see(partial(_waits_or_has_seen, ledgers, seen))
+        await eventually(lambda: ledgers.actor.idle)
         assert seen == [1], "the new owner goes on from the old one's last block"
         assert [receipt.outcome for receipt in receipts] == [Outcome.COMMITTED]
 
@@ -83,13 +83,13 @@ async def test_who_holds_the_fence_for_too_long_delays_postings_and_costs_none(
     dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(postgres, "LOCK_TIMEOUT_MS", 50)
-    async with open_books(dsn) as books:
-        fan, creator = await books.add_user(100), await books.add_user()
+    async with open_ledger_pair(dsn) as ledgers:
+        fan, creator = await ledgers.add_user(100), await ledgers.add_user()
         receipts = list[Receipt]()
-        async with _held(books, FENCE):
-            assert books.actor.submit([tip(fan, creator, 40)], receipts.extend)
-            await eventually(lambda: books.actor.away_seconds > 0 or bool(receipts))
-        await eventually(lambda: books.actor.idle)
+        async with _held(ledgers, FENCE):
+            assert ledgers.actor.submit([tip(fan, creator, 40)], receipts.extend)
+            await eventually(lambda: ledgers.actor.away_seconds > 0 or bool(receipts))
+        await eventually(lambda: ledgers.actor.idle)
         assert [receipt.outcome for receipt in receipts] == [Outcome.COMMITTED]
 
 
@@ -98,19 +98,19 @@ async def _run_in(scope: trio.CancelScope, actor: StorageActor) -> None:
         await actor.run()
 
 
-async def _take_over(books: Books, room: RoomId, seen: list[int]) -> None:
+async def _take_over(ledgers: LedgerPair, room: RoomId, seen: list[int]) -> None:
     """As another server does it: claim the room, and read what is charged already."""
-    leases = Leases(books.postgres, new_uuid(), 60)
+    leases = Leases(ledgers.postgres, new_uuid(), 60)
     await leases.renew()
     assert await leases.claim(room) is not None
-    rows = await books.postgres.fetch("SELECT last_block FROM meters WHERE room_id = $1", room)
+    rows = await ledgers.postgres.fetch("SELECT last_block FROM meters WHERE room_id = $1", room)
     seen.append(rows[0]["last_block"])
 
 
 @asynccontextmanager
-async def _held(books: Books, lock: str, *args: Any) -> AsyncIterator[None]:
+async def _held(ledgers: LedgerPair, lock: str, *args: Any) -> AsyncIterator[None]:
     """Somebody else has locked these rows."""
-    holder = await books.postgres.connect()
+    holder = await ledgers.postgres.connect()
     try:
         await holder.fetchrow("BEGIN")
         await holder.fetchrow(lock, *args)
@@ -125,12 +125,12 @@ async def _see(holds: Callable[[], Awaitable[bool]]) -> None:
             await trio.lowlevel.checkpoint()
 
 
-async def _waiting(books: Books, count: int) -> bool:
-    rows = await books.postgres.fetch(
+async def _waiting(ledgers: LedgerPair, count: int) -> bool:
+    rows = await ledgers.postgres.fetch(
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
     )
     return bool(rows[0][0] == count)
 
 
-async def _waits_or_has_seen(books: Books, seen: list[int]) -> bool:
-    return bool(seen) or await _waiting(books, 2)
+async def _waits_or_has_seen(ledgers: LedgerPair, seen: list[int]) -> bool:
+    return bool(seen) or await _waiting(ledgers, 2)

@@ -118,7 +118,7 @@ class Pair(NamedTuple):
         return total
 
 
-class Crowd:
+class ClientPool:
     """Pairs of callers, in a thread of their own. Enter it, and they are connected; `ring`, and they talk."""
 
     def __init__(self, server: ServerProcess, parties: Sequence[tuple[Party, Party]]) -> None:

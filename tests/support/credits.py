@@ -12,7 +12,7 @@ import httpx
 from domain.ids import PostingKey, UserId, client_key
 from server.access.tokens import issue_token
 from server.ids import new_uuid
-from tests.support.books import Books
+from tests.support.database_reader import DatabaseReader
 from tests.support.processes import ServerProcess, eventually
 
 ANSWER_SECONDS_MAX = 2.0  # less than the server would wait for its books: a repeat may then overtake what it repeats
@@ -109,10 +109,10 @@ class Operators:
             each.check_answers()
             each.close()
 
-    def check_books(self, books: Books, others: int) -> None:
+    def check_ledger(self, database: DatabaseReader, others: int) -> None:
         """Each credit is in the journal once, as it was acknowledged, and no other but `others`."""
         told = {key: told for each in self.all for key, told in each.postings().items()}
-        rows = books.fetch(CREDITS_OF_ALL)
+        rows = database.fetch(CREDITS_OF_ALL)
         booked = [(row["key"].bytes, (str(row["credit_wallet"]), row["tokens"], str(row["ref_id"]))) for row in rows]
         assert sorted(entry for entry in booked if entry[0] in told) == sorted(told.items()), (
             "each once, as it was told"

@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 
-from tests.support.server_fixture import Town
+from tests.support.live_server import LiveServer
 
 RETRY_SECONDS = 0.02  # a server that is down wakes nobody
 STOP_SECONDS_MAX = 30.0
@@ -15,10 +15,10 @@ STOP_SECONDS_MAX = 30.0
 class Cron:
     """Enter it, and it sweeps until it is left."""
 
-    def __init__(self, town: Town, at_once: int = 2) -> None:
+    def __init__(self, live_server: LiveServer, at_once: int = 2) -> None:
         self.answers: list[dict[str, Any]] = []
         self.unanswered = 0
-        self._town = town
+        self._live_server = live_server
         self._leave = threading.Event()
         self._faults: list[BaseException] = []
         self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(at_once)]
@@ -47,7 +47,7 @@ class Cron:
 
     def _sweep(self) -> None:
         try:
-            answer = self._town.sweep()
+            answer = self._live_server.sweep()
         except httpx.TransportError:
             answer = None
         if answer is None or answer.status_code == 503:  # it stops, or is not there

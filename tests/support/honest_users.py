@@ -34,7 +34,7 @@ class Figures(NamedTuple):
         return f"{self.due} due, {self.heard} heard, {self.late} late"
 
 
-class Person:
+class HonestUser:
     """One honest user on one device, in one room, who comes back whenever the connection is lost."""
 
     def __init__(self, nursery: trio.Nursery, url: str, encoding: Encoding) -> None:
@@ -78,7 +78,7 @@ class HonestCall:
     """A fan and a creator who talk for as long as the run lasts; the fan pays a block a second."""
 
     def __init__(self, nursery: trio.Nursery, rest: RestClient, url: str) -> None:
-        self.fan, self.creator = (Person(nursery, url, encoding) for encoding in Encoding)
+        self.fan, self.creator = (HonestUser(nursery, url, encoding) for encoding in Encoding)
         self._rest = rest
         self._nursery = nursery
         self.call_id = ""
@@ -107,7 +107,7 @@ class HonestStream:
 
     def __init__(self, nursery: trio.Nursery, rest: RestClient, url: str) -> None:
         encodings = (Encoding.JSON, Encoding.MSGPACK, Encoding.JSON)
-        self.owner, *self.viewers = [Person(nursery, url, encoding) for encoding in encodings]
+        self.owner, *self.viewers = [HonestUser(nursery, url, encoding) for encoding in encodings]
         self._rest = rest
         self._nursery = nursery
         self._said: set[tuple[str, Any]] = set()
@@ -142,15 +142,15 @@ class HonestStream:
         return _figures(set(self._said), self.owner, *self.viewers)
 
 
-def _figures(due: set[tuple[str, Any]], *people: Person) -> Figures:
-    heard = sum(len(person.heard & due) for person in people)
-    faults = [fault for person in people for fault in person.client.positions.faults]
-    return Figures(len(due) * len(people), heard, sum(person.late for person in people), faults)
+def _figures(due: set[tuple[str, Any]], *users: HonestUser) -> Figures:
+    heard = sum(len(person.heard & due) for person in users)
+    faults = [fault for person in users for fault in person.client.positions.faults]
+    return Figures(len(due) * len(users), heard, sum(person.late for person in users), faults)
 
 
-async def wait_inside(*people: Person) -> None:
+async def wait_inside(*users: HonestUser) -> None:
     with trio.fail_after(20):
-        while not all(person.inside for person in people):  # noqa: ASYNC110  # reason: connections come and go
+        while not all(person.inside for person in users):  # noqa: ASYNC110  # reason: connections come and go
             await trio.sleep(PAUSE_SECONDS)  # as people do between two lines of chat
 
 

@@ -16,7 +16,7 @@ from server.config.settings import LimitSettings, Settings
 from server.context import Context
 from server.ids import new_uuid
 from storage.people.users import become_creator
-from tests.storage.books import OPERATOR
+from tests.storage.ledger_pair import OPERATOR
 from tests.support.clients import SECRET, Phone
 
 BILLING_SECRET = "only-for-tests-billing-0123456789-0123456789"

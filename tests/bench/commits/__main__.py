@@ -14,8 +14,8 @@ import trio
 
 from storage.embedded.launcher import Address, open_embedded, postmaster_pid
 from storage.postgres import Postgres, open_postgres
-from tests.bench.commits.history import check_books, count_journal, prepare
-from tests.bench.commits.legacy_peers import PEERS, Elders, open_elders
+from tests.bench.commits.history import check_ledger, count_journal, prepare
+from tests.bench.commits.legacy_peers import PEERS, LegacyPeers, open_legacy_peers
 from tests.bench.commits.limits import copy_turn
 from tests.bench.commits.lone import lone_turn
 from tests.bench.commits.plot import draw
@@ -89,9 +89,9 @@ async def _run_in(plan: Plan, directory: Path) -> Result:
         fsync = measure_fsync(directory)
         async with open_postgres(address.dsn, pool_size=2) as postgres:
             journal_rows = await count_journal(postgres)  # a kept database has those of earlier runs, too
-            elders, missing = await open_elders(postgres, address, directory / "node", plan.peers)
-            turns = await _take_turns(postgres, _contestants(postgres, elders, plan.turn_seconds), plan, data_dir)
-            await check_books(postgres)
+            legacy_peers, missing = await open_legacy_peers(postgres, address, directory / "node", plan.peers)
+            turns = await _take_turns(postgres, _contestants(postgres, legacy_peers, plan.turn_seconds), plan, data_dir)
+            await check_ledger(postgres)
     return result_of(turns, fsync, journal_rows, os.cpu_count() or 1, [missing] if missing else [])
 
 
@@ -105,23 +105,23 @@ async def _filled(data_dir: Path, plan: Plan) -> AsyncIterator[tuple[Address, Pa
         yield address, data_dir
 
 
-def _contestants(postgres: Postgres, elders: Elders, seconds: float) -> list[Contestant]:
+def _contestants(postgres: Postgres, legacy_peers: LegacyPeers, seconds: float) -> list[Contestant]:
     async def rooms(name: str, hot: bool) -> list[Turn]:
         return [await rooms_turn(postgres, name, seconds, hot)]
 
     async def limit(name: str, with_wallets: bool) -> list[Turn]:
         return [await copy_turn(postgres, name, seconds, with_wallets)]
 
-    async def elder(peer: str, name: str, concurrency: int, hot: bool) -> list[Turn]:
-        return [await elders.turn(peer, f"{peer}_{name}", seconds, concurrency, hot)]
+    async def legacy(peer: str, name: str, concurrency: int, hot: bool) -> list[Turn]:
+        return [await legacy_peers.turn(peer, f"{peer}_{name}", seconds, concurrency, hot)]
 
     peers = [
         contestant
-        for peer in elders.commands
+        for peer in legacy_peers.commands
         for contestant in (
-            lambda peer=peer: elder(peer, "c10", 10, False),
-            lambda peer=peer: elder(peer, "c10_hot", 10, True),
-            lambda peer=peer: elder(peer, "c1", 1, False),
+            lambda peer=peer: legacy(peer, "c10", 10, False),
+            lambda peer=peer: legacy(peer, "c10_hot", 10, True),
+            lambda peer=peer: legacy(peer, "c1", 1, False),
         )
     ]
     return [

@@ -15,58 +15,59 @@ PREPARE_SECONDS_MAX = 600
 
 # The same calls for both; a second list of the older system's pays every other block to one creator.
 PARTIES = f"""
-    CREATE SCHEMA elder;
-    CREATE TABLE elder.parties AS
+    CREATE SCHEMA legacy;
+    CREATE TABLE legacy.parties AS
         SELECT i, gen_random_uuid() AS call_id, gen_random_uuid() AS hot_call_id, gen_random_uuid() AS fan_id,
                NULL::uuid AS creator_id FROM generate_series(0, {CALLS - 1}) i;
     CREATE TEMP TABLE creator_ids AS SELECT i, gen_random_uuid() AS id FROM generate_series(0, {CREATORS - 1}) i;
-    UPDATE elder.parties p SET creator_id = c.id FROM creator_ids c WHERE c.i = p.i % {CREATORS};
+    UPDATE legacy.parties p SET creator_id = c.id FROM creator_ids c WHERE c.i = p.i % {CREATORS};
 """
 
 OURS = f"""
-    INSERT INTO users (supabase_id) SELECT fan_id FROM elder.parties UNION SELECT creator_id FROM elder.parties;
-    INSERT INTO rooms (id, kind, channel) SELECT call_id, 'call', replace(call_id::text, '-', '') FROM elder.parties;
+    INSERT INTO users (supabase_id) SELECT fan_id FROM legacy.parties UNION SELECT creator_id FROM legacy.parties;
+    INSERT INTO rooms (id, kind, channel) SELECT call_id, 'call', replace(call_id::text, '-', '') FROM legacy.parties;
     INSERT INTO wanted (seq, kind, debit, credit, tokens)
-        SELECT i, 4, '{TOKEN_SALES}', fan_id, {FAN_TOKENS} FROM elder.parties;
+        SELECT i, 4, '{TOKEN_SALES}', fan_id, {FAN_TOKENS} FROM legacy.parties;
     INSERT INTO wanted (seq, kind, debit, credit, tokens, room_id, block_no)
         SELECT b * {CALLS} + i, 1, fan_id, creator_id, {PRICE_TOKENS}, call_id, b
-          FROM generate_series(1, $blocks) b, elder.parties;
+          FROM generate_series(1, $blocks) b, legacy.parties;
 """
 
 # The tables of the system that came before: a wallet by user, a row for the block, and two in the ledger.
-ELDER = f"""
-    CREATE TABLE elder.wallets (user_id uuid PRIMARY KEY, balance bigint NOT NULL CHECK (balance >= 0),
+LEGACY = f"""
+    CREATE TABLE legacy.wallets (user_id uuid PRIMARY KEY, balance bigint NOT NULL CHECK (balance >= 0),
         lifetime_earned bigint NOT NULL DEFAULT 0, lifetime_spent bigint NOT NULL DEFAULT 0);
-    CREATE TABLE elder.calls (id uuid PRIMARY KEY, fan_id uuid NOT NULL, creator_id uuid NOT NULL, status text NOT NULL,
-        rate bigint NOT NULL, hot boolean NOT NULL, started_at timestamptz NOT NULL DEFAULT now());
-    CREATE TABLE elder.call_blocks (call_id uuid NOT NULL, block_no int NOT NULL, fan_id uuid NOT NULL,
+    CREATE TABLE legacy.calls (id uuid PRIMARY KEY, fan_id uuid NOT NULL, creator_id uuid NOT NULL,
+        status text NOT NULL, rate bigint NOT NULL,
+        hot boolean NOT NULL, started_at timestamptz NOT NULL DEFAULT now());
+    CREATE TABLE legacy.call_blocks (call_id uuid NOT NULL, block_no int NOT NULL, fan_id uuid NOT NULL,
         creator_id uuid NOT NULL, tokens bigint NOT NULL, created_at timestamptz NOT NULL DEFAULT now(),
         PRIMARY KEY (call_id, block_no));
-    CREATE TABLE elder.ledger (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, user_id uuid NOT NULL,
+    CREATE TABLE legacy.ledger (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, user_id uuid NOT NULL,
         kind smallint NOT NULL, amount bigint NOT NULL, call_id uuid NOT NULL, block_no int NOT NULL,
         created_at timestamptz NOT NULL DEFAULT now());
-    CREATE INDEX ledger_user ON elder.ledger (user_id, id);
-    INSERT INTO elder.wallets (user_id, balance)
-        SELECT fan_id, {FAN_TOKENS} FROM elder.parties UNION SELECT creator_id, 0 FROM elder.parties;
-    INSERT INTO elder.calls (id, fan_id, creator_id, status, rate, hot)
-        SELECT call_id, fan_id, creator_id, 'active', {PRICE_TOKENS}, false FROM elder.parties ORDER BY i;
-    INSERT INTO elder.calls (id, fan_id, creator_id, status, rate, hot)
-        SELECT hot_call_id, fan_id, CASE WHEN i % 2 = 1 THEN (SELECT creator_id FROM elder.parties WHERE i = 0)
+    CREATE INDEX ledger_user ON legacy.ledger (user_id, id);
+    INSERT INTO legacy.wallets (user_id, balance)
+        SELECT fan_id, {FAN_TOKENS} FROM legacy.parties UNION SELECT creator_id, 0 FROM legacy.parties;
+    INSERT INTO legacy.calls (id, fan_id, creator_id, status, rate, hot)
+        SELECT call_id, fan_id, creator_id, 'active', {PRICE_TOKENS}, false FROM legacy.parties ORDER BY i;
+    INSERT INTO legacy.calls (id, fan_id, creator_id, status, rate, hot)
+        SELECT hot_call_id, fan_id, CASE WHEN i % 2 = 1 THEN (SELECT creator_id FROM legacy.parties WHERE i = 0)
                                          ELSE creator_id END, 'active', {PRICE_TOKENS}, true
-          FROM elder.parties ORDER BY i;
-    INSERT INTO elder.call_blocks (call_id, block_no, fan_id, creator_id, tokens)
-        SELECT call_id, b, fan_id, creator_id, {PRICE_TOKENS} FROM generate_series(1, $blocks) b, elder.parties;
-    INSERT INTO elder.ledger (user_id, kind, amount, call_id, block_no)
+          FROM legacy.parties ORDER BY i;
+    INSERT INTO legacy.call_blocks (call_id, block_no, fan_id, creator_id, tokens)
+        SELECT call_id, b, fan_id, creator_id, {PRICE_TOKENS} FROM generate_series(1, $blocks) b, legacy.parties;
+    INSERT INTO legacy.ledger (user_id, kind, amount, call_id, block_no)
         SELECT CASE side WHEN 1 THEN fan_id ELSE creator_id END, side, {PRICE_TOKENS} * (2 * side - 3), call_id, b
-          FROM generate_series(1, $blocks) b, elder.parties, generate_series(1, 2) side;
+          FROM generate_series(1, $blocks) b, legacy.parties, generate_series(1, 2) side;
 """
 
 ALL_TABLES = (
     "users", "wallets", "journal", "rooms", "meters",
-    "elder.parties", "elder.wallets", "elder.calls", "elder.call_blocks", "elder.ledger",
+    "legacy.parties", "legacy.wallets", "legacy.calls", "legacy.call_blocks", "legacy.ledger",
 )  # fmt: skip
 
-SOUND_BOOKS = """
+LEDGER_IS_SOUND = """
     SELECT (SELECT sum(balance) FROM wallets) = 0 AS balanced,
            (SELECT sum(n) FROM wallets) = 2 * (SELECT count(*) FROM journal) AS counted,
            (SELECT sum(last_block) FROM meters) = (SELECT count(*) FROM journal WHERE kind = 1) AS numbered
@@ -84,23 +85,23 @@ class Party(NamedTuple):
 async def prepare(postgres: Postgres, journal_rows: int) -> None:
     """Fill an empty database; one that is filled stays as it is."""
     await migrate(postgres)
-    if not (await postgres.fetch("SELECT to_regclass('elder.ledger') IS NOT NULL"))[0][0]:
+    if not (await postgres.fetch("SELECT to_regclass('legacy.ledger') IS NOT NULL"))[0][0]:
         await postgres.transaction(lambda connection: _fill(connection, journal_rows // CALLS))
         for table in ALL_TABLES:
             await patiently(postgres, f"VACUUM (ANALYZE) {table}")
 
 
 async def _fill(connection: Connection, blocks: int) -> None:
-    parties, ours, elder = (script.replace("$blocks", str(blocks)) for script in (PARTIES, OURS, ELDER))
+    parties, ours, legacy = (script.replace("$blocks", str(blocks)) for script in (PARTIES, OURS, LEGACY))
     await book(connection, parties, ours)
-    await connection.execute(elder, timeout=PREPARE_SECONDS_MAX)
+    await connection.execute(legacy, timeout=PREPARE_SECONDS_MAX)
 
 
 async def read_parties(postgres: Postgres, hot: bool) -> list[Party]:
     """All calls, in a fixed order; with `hot` every other one pays the same creator."""
     rows = await postgres.fetch(
-        "SELECT p.call_id, c.fan_id, c.creator_id FROM elder.parties p"
-        " JOIN elder.calls c ON c.id = CASE WHEN $1 THEN p.hot_call_id ELSE p.call_id END ORDER BY p.i",
+        "SELECT p.call_id, c.fan_id, c.creator_id FROM legacy.parties p"
+        " JOIN legacy.calls c ON c.id = CASE WHEN $1 THEN p.hot_call_id ELSE p.call_id END ORDER BY p.i",
         hot,
     )
     return [Party(*row) for row in rows]
@@ -112,12 +113,12 @@ async def count_journal(postgres: Postgres) -> int:
     return int(rows[0][0])
 
 
-async def check_books(postgres: Postgres) -> None:
+async def check_ledger(postgres: Postgres) -> None:
     """Everything measured was booked: no token made, no posting without its numbers."""
 
     async def ask(connection: Connection) -> dict[str, bool]:
         await connection.execute("SET statement_timeout = 0")
-        row = await connection.fetchrow(SOUND_BOOKS, timeout=PREPARE_SECONDS_MAX)
+        row = await connection.fetchrow(LEDGER_IS_SOUND, timeout=PREPARE_SECONDS_MAX)
         assert row is not None
         return dict(row)
 

@@ -22,7 +22,7 @@ INSTALL_SECONDS_MAX = 120
 SPARE = 100  # blocks that a turn may have begun and not counted
 
 
-class Elder(msgspec.Struct):
+class PeerTurn(msgspec.Struct):
     """A turn as a peer reports it."""
 
     took_ms: list[float]
@@ -31,7 +31,7 @@ class Elder(msgspec.Struct):
     next: int
 
 
-class Elders:
+class LegacyPeers:
     """Starts the peers, each turn where the one before it stopped."""
 
     def __init__(self, address: Address, first_block: int, commands: dict[str, list[str]]) -> None:
@@ -64,9 +64,9 @@ class Elders:
         )
 
 
-async def open_elders(
+async def open_legacy_peers(
     postgres: Postgres, address: Address, scratch: Path, peers: Sequence[str]
-) -> tuple[Elders, str | None]:
+) -> tuple[LegacyPeers, str | None]:
     """The peers that can run here, and why one cannot."""
     commands, missing = {}, None
     if "node" in peers:
@@ -76,10 +76,10 @@ async def open_elders(
     if "asyncpg" in peers:
         commands["asyncpg"] = [sys.executable, str(SCRIPTS / "commits.py")]
     rows = await postgres.fetch("SELECT coalesce(max(block_no), 0) + 1 FROM elder.call_blocks")
-    return Elders(address, rows[0][0], commands), missing
+    return LegacyPeers(address, rows[0][0], commands), missing
 
 
-async def _run(command: list[str], order: dict[str, Any]) -> Elder:
+async def _run(command: list[str], order: dict[str, Any]) -> PeerTurn:
     process = await trio.run_process(
         [*command, msgspec.json.encode(order).decode()],
         capture_stdout=True,
@@ -87,7 +87,7 @@ async def _run(command: list[str], order: dict[str, Any]) -> Elder:
         env=environment({}),
         preexec_fn=tied(),
     )
-    return msgspec.json.decode(process.stdout, type=Elder)
+    return msgspec.json.decode(process.stdout, type=PeerTurn)
 
 
 async def _install_node(scratch: trio.Path) -> tuple[list[str], str | None]:

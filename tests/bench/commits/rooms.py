@@ -28,7 +28,7 @@ WARM_BATCHES = 4
 INBOX = 64
 
 
-class Books:
+class ActorOnly:
     """The actor alone; these rooms keep no records."""
 
     def __init__(self, actor: StorageActor) -> None:
@@ -51,19 +51,19 @@ class Books:
 class Room:
     """A call as its task is, without the rules: due, it charges the next block; paid, it lets another be due."""
 
-    def __init__(self, party: Party, last_block: int, clock: Clock, books: Books, crowd: "Crowd") -> None:
+    def __init__(self, party: Party, last_block: int, clock: Clock, ledger: ActorOnly, room_set: "RoomSet") -> None:
         self.inbox = Inbox(clock, RoomTimers(), INBOX)
-        self.committer = Committer(books, self.inbox)
+        self.committer = Committer(ledger, self.inbox)
         self._party = party
         self._last_block = last_block
-        self._crowd = crowd
+        self._room_set = room_set
 
     async def run(self) -> None:
         while True:
             given = (await self.inbox.next(None)).given
             if type(given) is inputs.Receipts:
                 assert given.receipts[0].outcome is Outcome.COMMITTED, given
-                self._crowd.paid(self)
+                self._room_set.paid(self)
             else:
                 self._charge()
 
@@ -84,7 +84,7 @@ class Room:
         )
 
 
-class Crowd:
+class RoomSet:
     """All rooms; so many are due at once, and each that is paid makes way for the one that was due longest ago."""
 
     def __init__(self) -> None:
@@ -130,10 +130,10 @@ class Crowd:
 
 async def rooms_turn(postgres: Postgres, name: str, seconds: float, hot: bool) -> Turn:
     """10,000 rooms, always enough of them due to fill two batches."""
-    crowd = Crowd()
+    room_set = RoomSet()
     thresholds = gc.get_threshold()
-    actor = StorageActor(postgres, crowd)
-    rooms = await _make_rooms(postgres, actor, crowd, hot)
+    actor = StorageActor(postgres, room_set)
+    rooms = await _make_rooms(postgres, actor, room_set, hot)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(actor.run)
         for room in rooms:
@@ -141,35 +141,35 @@ async def rooms_turn(postgres: Postgres, name: str, seconds: float, hot: bool) -
             nursery.start_soon(room.committer.run)
         await trio.testing.wait_all_tasks_blocked()
         settle_memory()  # as the server does once it stands
-        crowd.begin(DUE_AT_ONCE)
-        await crowd.warm.wait()
+        room_set.begin(DUE_AT_ONCE)
+        await room_set.warm.wait()
         await trio.sleep(seconds)
-        crowd.stop()
-        await crowd.still.wait()
+        room_set.stop()
+        await room_set.still.wait()
         actor.close()
         nursery.cancel_scope.cancel()
     gc.unfreeze()
     gc.set_threshold(*thresholds)
-    return _turn_of(crowd, name)
+    return _turn_of(room_set, name)
 
 
-async def _make_rooms(postgres: Postgres, actor: StorageActor, crowd: Crowd, hot: bool) -> list[Room]:
+async def _make_rooms(postgres: Postgres, actor: StorageActor, room_set: RoomSet, hot: bool) -> list[Room]:
     last_blocks = dict(map(tuple, await postgres.fetch("SELECT room_id, last_block FROM meters")))
-    new_room = partial(Room, clock=Clock(), books=Books(actor), crowd=crowd)
+    new_room = partial(Room, clock=Clock(), ledger=ActorOnly(actor), room_set=room_set)
     rooms = [new_room(party, last_blocks[party.room_id]) for party in await read_parties(postgres, hot)]
-    crowd.idle.extend(rooms)
+    room_set.idle.extend(rooms)
     return rooms
 
 
-def _turn_of(crowd: Crowd, name: str) -> Turn:
+def _turn_of(room_set: RoomSet, name: str) -> Turn:
     """From one batch to another, so that nothing is counted whose work began before the clock."""
-    (began, cpu_began, done_before), (ended, cpu_ended, done_after) = crowd.marks[WARM_BATCHES], crowd.marks[-1]
+    (began, cpu_began, done_before), (ended, cpu_ended, done_after) = room_set.marks[WARM_BATCHES], room_set.marks[-1]
     postings = done_after - done_before
     return Turn(
         contestant=name,
         postings=postings,
         seconds=ended - began,
-        p50_ms=percentile(crowd.batch_ms, 0.5),
-        p99_ms=percentile(crowd.batch_ms[WARM_BATCHES:], 0.99),
+        p50_ms=percentile(room_set.batch_ms, 0.5),
+        p99_ms=percentile(room_set.batch_ms[WARM_BATCHES:], 0.99),
         client_us=(cpu_ended - cpu_began) / postings * 1e6,
     )

@@ -56,7 +56,7 @@ FRAME_BYTES = {encoding: len(encoding.frame(said(FIRST_SEQ, TEXT))) for encoding
 assert FRAME_BYTES[Encoding.JSON] == HEAD_BYTES + EVENT_BYTES
 
 
-class Line:
+class Connection:
     """A member's connection, as a broadcast needs it."""
 
     __slots__ = ("connection", "encoding", "send_queue")
@@ -78,9 +78,9 @@ class Room:
         settings = RoomSettings()
         self._encodings = cycle(encodings)
         self._nursery = nursery
-        self._lines: dict[MemberId, Line] = {}
+        self._connections: dict[MemberId, Connection] = {}
         history = History(settings.history_seconds, settings.history_events)
-        self._fanout = Fanout(self._lines, history, self._spawn, nursery.cancel_scope.cancel)
+        self._fanout = Fanout(self._connections, history, self._spawn, nursery.cancel_scope.cancel)
         self._fanout.begin(1)
         self._idle = trio.Event()
         self._idle.set()
@@ -95,7 +95,7 @@ class Room:
                 nursery, send_queue, message_queue_size=QUEUED_MESSAGES, max_message_size=settings.max_frame_bytes
             )
             websocket = await request.accept()
-            self._lines[member_id] = Line(send_queue, next(self._encodings))
+            self._connections[member_id] = Connection(send_queue, next(self._encodings))
             self._fanout.add(member_id)
             try:
                 while True:

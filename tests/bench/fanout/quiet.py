@@ -51,16 +51,16 @@ async def _kb_per_session(peer: Peer, sessions: int, cores: Cores, *, says: bool
     port = free_ports(1)[0]
     async with started([*peer.command, str(port)], peer.name, cores.server) as server, trio.open_nursery() as nursery:
         await server.hear("LISTENING", LISTEN_SECONDS_MAX)
-        crowd = _Crowd(port, peer.path, says, nursery)
-        await crowd.grow(FIRST)
+        connections = _IdleConnections(port, peer.path, says, nursery)
+        await connections.grow(FIRST)
         before = _bytes(server.pid)
-        await crowd.grow(sessions)
+        await connections.grow(sessions)
         after = _bytes(server.pid)
         nursery.cancel_scope.cancel()
     return (after - before) / sessions / 1000
 
 
-class _Crowd:
+class _IdleConnections:
     """Connections that are open and only answer pings."""
 
     def __init__(self, port: int, path: str, says: bool, nursery: trio.Nursery) -> None:

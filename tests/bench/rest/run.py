@@ -25,11 +25,11 @@ from server.loadtest.measures.figures import spread
 from storage.embedded.launcher import find_running
 from storage.postgres import open_postgres
 from tests.bench.fanout.room import Cores, Spent, choose_cores, spent
-from tests.bench.rest.crowd import Crowd, Heard, Member
+from tests.bench.rest.clients import Answers, Member, Workload
 from tests.bench.rest.profile import Profile
 from tests.bench.rest.result import Result, show
 from tests.load.costs import cost, raise_file_limit
-from tests.load.stage import Server, make_people
+from tests.load.setup import Server, add_users
 from tests.support.lifeline import tied
 from tests.support.processes import ROOT, environment, run_command
 
@@ -64,7 +64,7 @@ def run(seconds: float, connections: int, profile: Profile | None = None) -> Res
     with tempfile.TemporaryDirectory(prefix="halfminute-bench-") as folder:
         server = Server(Path(folder) / "house")
         with server:
-            crowd = Crowd(server.http_port, seconds, trio.run(_invite, server, connections))
+            crowd = Workload(server.http_port, seconds, trio.run(_invite, server, connections))
             result = _hear(server, crowd, profile)
             booked = trio.run(_tips_booked, server)
             audit = run_command("audit", "--data", str(server.data_dir), cwd=Path(folder))
@@ -81,7 +81,7 @@ async def _invite(server: Server, connections: int) -> list[Member]:
     address = await find_running(server.data_dir)
     assert address is not None, "a server that answers has its database"
     async with open_postgres(address.dsn, pool_size=1) as postgres:
-        await make_people(postgres, fans, creators)
+        await add_users(postgres, fans, creators)
     token_of = partial(issue_token, server.jwt_secret(), ttl_seconds=TOKEN_SECONDS, now=time.time())
     for creator in creators:
         server.post("/api/streams", token_of(creator), {"title": "Soon", "type": "public"}).raise_for_status()
@@ -96,7 +96,7 @@ async def _tips_booked(server: Server) -> int:
     return booked
 
 
-def _hear(server: Server, crowd: Crowd, profile: Profile | None) -> Result:
+def _hear(server: Server, crowd: Workload, profile: Profile | None) -> Result:
     """What the crowd heard, and what that cost."""
     cores = choose_cores()
     _pin(server, cores)
@@ -134,10 +134,10 @@ def _pin(server: Server, cores: Cores) -> None:
         os.sched_setaffinity(int(thread.name), {cores.server})
 
 
-def _ask(crowd: Crowd, cores: Cores) -> Heard:
+def _ask(crowd: Workload, cores: Cores) -> Answers:
     """Through a process of the crowd's own, which shares no core with the server where there are two."""
     asked = subprocess.run(
-        [sys.executable, "-m", "tests.bench.rest.crowd"],
+        [sys.executable, "-m", "tests.bench.rest.clients"],
         input=msgspec.json.encode(crowd) + b"\n",
         stdout=subprocess.PIPE,
         check=True,
@@ -146,4 +146,4 @@ def _ask(crowd: Crowd, cores: Cores) -> Heard:
         preexec_fn=tied(partial(os.sched_setaffinity, 0, {cores.drainer})),
         timeout=crowd.seconds + ANSWER_SECONDS_MAX,
     )
-    return msgspec.json.decode(asked.stdout, type=Heard)
+    return msgspec.json.decode(asked.stdout, type=Answers)

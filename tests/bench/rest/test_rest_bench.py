@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from tests.bench.rest.crowd import KINDS
+from tests.bench.rest.clients import KINDS
 from tests.bench.rest.result import Result
 from tests.bench.rest.run import run
 

@@ -25,13 +25,13 @@ from storage.postgres import Postgres, open_postgres
 from tests.bench.disk import measure_fsync
 from tests.bench.fanout.room import Cores, Spent, choose_cores, spent
 from tests.bench.report import save
-from tests.bench.tips.calls import BookedBlock, hold_calls
+from tests.bench.tips.calls import PostedBlock, hold_calls
 from tests.bench.tips.plot import draw
 from tests.bench.tips.result import Beside, Result, Turn, during, figures_of, sweeps
 from tests.bench.tips.room import RoundTrip, open_tip_room
 from tests.bench.tips.table import show
 from tests.load.costs import Cost, cost, raise_file_limit
-from tests.load.stage import Server, make_people
+from tests.load.setup import Server, add_users
 from tests.support.processes import run_command
 
 ANY_PACE = {"HALFMINUTE_WEBSOCKET_MESSAGES_PER_SECOND": "50000", "HALFMINUTE_WEBSOCKET_MESSAGES_BURST": "50000"}
@@ -168,7 +168,7 @@ class _Tips:
         self._rest = RestClient(f"http://127.0.0.1:{server.http_port}")
 
     async def open(self) -> None:
-        await make_people(self._postgres, self._fans, [])
+        await add_users(self._postgres, self._fans, [])
 
     async def turn(self, fans: int, beside: Beside, seconds: float) -> Measured:
         """A stream of its own. Raises AssertionError unless every member heard all and the books say the same."""
@@ -199,7 +199,7 @@ class _Tips:
         return cost(self._server.pid, self._server.postmaster, os.getpid())
 
 
-def _turn(plan: Plan, turn: Measured, blocks: list[BookedBlock]) -> Turn:
+def _turn(plan: Plan, turn: Measured, blocks: list[PostedBlock]) -> Turn:
     """What was heard within it; tips are counted from the first that was measured to the last."""
     meanwhile = [block for block in blocks if turn.began_at <= block.booked_at < turn.ended_at]
     windows = sweeps([(block.due_at, block.booked_at) for block in meanwhile], plan.calls // 2)

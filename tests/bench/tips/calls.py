@@ -10,15 +10,15 @@ import trio
 from domain.ids import UserId
 from server.ids import new_uuid
 from storage.postgres import Postgres
-from tests.load import crowd
-from tests.load.crowd import Milestone, Phase, Report
-from tests.load.stage import Server, lines_of, make_people, start_crowd
+from tests.load import client_pool
+from tests.load.client_pool import Milestone, Phase, Report
+from tests.load.setup import Server, add_users, read_lines, start_client_pool
 
 SPARE_SECONDS = 4.0  # of the talk, after the last turn
 PHASE_SECONDS_MAX = 600.0  # ten thousand sessions and five thousand calls take a minute each, on a free machine
 
 
-class BookedBlock(NamedTuple):
+class PostedBlock(NamedTuple):
     """A block as a fan was told of it (unix seconds of this machine), and how late the server says it was."""
 
     due_at: float
@@ -57,21 +57,21 @@ class Calls:
         """What was measured until now was measured in the phase before."""
         assert not self._event(phase).is_set(), f"{phase} began before the turns were over"
 
-    async def end(self) -> list[BookedBlock]:
+    async def end(self) -> list[PostedBlock]:
         """Every block of which it is known how late it was; AssertionError if a call heard what it should not."""
         await self.reached("ended")
-        faults = [fault for talk in self._report.talks for ear in (talk.fan, talk.creator) for fault in ear.faults]
+        faults = [fault for talk in self._report.calls for ear in (talk.fan, talk.creator) for fault in ear.faults]
         assert not faults, faults[:5]
         return [
-            BookedBlock(block.seen_at - block.late_ms / 1000, block.seen_at, block.late_ms)
-            for talk in self._report.talks
+            PostedBlock(block.seen_at - block.late_ms / 1000, block.seen_at, block.late_ms)
+            for talk in self._report.calls
             for block in talk.fan.blocks
             if block.late_ms is not None
         ]
 
     async def follow(self, stdout: trio.abc.ReceiveStream) -> None:
         """Until the crowd has told all."""
-        async for line in lines_of(stdout):
+        async for line in read_lines(stdout):
             said = msgspec.json.decode(line, type=Milestone | Report)
             if isinstance(said, Report):
                 self._report = said
@@ -87,8 +87,8 @@ class Calls:
 async def hold_calls(server: Server, postgres: Postgres, count: int, times: Times) -> AsyncIterator[Calls]:
     """Rung evenly over the ramp; after the talk each fan pauses, so that all blocks fall due at the same moment."""
     pairs = [(new_uuid(), new_uuid()) for _ in range(count)]
-    await make_people(postgres, [UserId(fan) for fan, _ in pairs], [UserId(creator) for _, creator in pairs])
-    plan = crowd.Plan(
+    await add_users(postgres, [UserId(fan) for fan, _ in pairs], [UserId(creator) for _, creator in pairs])
+    plan = client_pool.Plan(
         http_port=server.http_port,
         websocket_port=server.websocket_port,
         jwt_secret=server.jwt_secret(),
@@ -100,7 +100,7 @@ async def hold_calls(server: Server, postgres: Postgres, count: int, times: Time
     )
     calls = Calls()
     async with trio.open_nursery() as nursery:
-        process = await nursery.start(start_crowd)
+        process = await nursery.start(start_client_pool)
         await process.stdin.send_all(msgspec.json.encode(plan))
         await process.stdin.aclose()
         nursery.start_soon(calls.follow, process.stdout)

@@ -16,9 +16,9 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from tests.storage.postgres_processes import guardians_of, processes_on
-from tests.support.books import Books
-from tests.support.client_pool import Crowd, Party, party
+from tests.support.client_pool import ClientPool, Party, party
 from tests.support.clients import SECRET
+from tests.support.database_reader import DatabaseReader
 from tests.support.processes import (
     EXIT_SECONDS_MAX,
     START_SECONDS_MAX,
@@ -47,7 +47,7 @@ AFTERWARDS_SECONDS_MAX = 3.0  # the time that PostgreSQL takes to end once the s
 def test_a_stopped_server_closes_every_session_and_its_calls_go_on_at_the_next_start(
     data_dir: Path, stop: Callable[[ServerProcess], None]
 ) -> None:
-    with _live_calls(data_dir) as (server, crowd):
+    with _live_calls(data_dir) as (server, pool):
         began = time.monotonic()
         stop(server)
         stop(server)  # a second signal, as impatient users send it
@@ -55,58 +55,58 @@ def test_a_stopped_server_closes_every_session_and_its_calls_go_on_at_the_next_s
         took = time.monotonic() - began
         print(f"stopped in {took:.2f} s")
         assert took < CLOSE_SECONDS + AFTERWARDS_SECONDS_MAX  # every client closed when it was asked to
-        _check_that_it_ended_well(server, crowd)
-        told = {pair.call_id: pair.last_block() for pair in crowd.pairs}
+        _check_that_it_ended_well(server, pool)
+        told = {pair.call_id: pair.last_block() for pair in pool.pairs}
         stopped_at = datetime.now(UTC)
         server.start()
-        crowd.wait_all(lambda pair: len(pair.fan.heard("call:resumed")) == 1, "every call's going on")
-        crowd.wait_more_blocks()
-        assert _blocks_before(Books.beside(server.data_dir), stopped_at) == told
-        for caller in crowd.callers:
+        pool.wait_all(lambda pair: len(pair.fan.heard("call:resumed")) == 1, "every call's going on")
+        pool.wait_more_blocks()
+        assert _blocks_before(DatabaseReader.beside(server.data_dir), stopped_at) == told
+        for caller in pool.callers:
             _, again = caller.heard("room:joined")
             assert (again["room"]["status"], again["room"]["holds"]) == ("paused", ["restart"])
 
 
 def test_while_it_drains_nothing_new_starts_and_the_blocks_in_flight_are_charged(data_dir: Path) -> None:
-    with _live_calls(data_dir) as (server, crowd):
-        with Books.beside(server.data_dir).held() as books:
-            eventually(books.are_waited_for, "a block that waits for the books")
-            before = [pair.last_block() for pair in crowd.pairs]
+    with _live_calls(data_dir) as (server, pool):
+        with DatabaseReader.beside(server.data_dir).held() as database:
+            eventually(database.has_waiting_postings, "a block that waits for the books")
+            before = [pair.last_block() for pair in pool.pairs]
             server.terminate()
             eventually(lambda: server.get("/readyz").status_code == 503, "a server that is not ready")
             assert server.get("/healthz").status_code == 200
-            refused = crowd.init(crowd.pairs[0])
+            refused = pool.init(pool.pairs[0])
             assert (refused.status_code, refused.json()["error"]) == (503, "DRAINING")
             assert "Retry-After" in refused.headers
-            assert _close_code_of_a_new_session(server, crowd.pairs[0].fan.party) == 4000
+            assert _close_code_of_a_new_session(server, pool.pairs[0].fan.party) == 4000
             assert server.running
         assert server.wait_exit() == 0
-        _check_that_it_ended_well(server, crowd)
-        told = {pair.call_id: pair.last_block() for pair in crowd.pairs}
+        _check_that_it_ended_well(server, pool)
+        told = {pair.call_id: pair.last_block() for pair in pool.pairs}
         assert sum(told.values()) > sum(before)
-        assert _blocks_before(Books.at_rest(server.data_dir), datetime.now(UTC)) == told
+        assert _blocks_before(DatabaseReader.at_rest(server.data_dir), datetime.now(UTC)) == told
 
 
 def test_a_client_that_does_not_close_is_not_waited_for_longer_than_close_seconds(data_dir: Path) -> None:
-    with _live_calls(data_dir) as (server, crowd), _mute_client(server, crowd.pairs[0].fan.party):
+    with _live_calls(data_dir) as (server, pool), _mute_client(server, pool.pairs[0].fan.party):
         began = time.monotonic()
         server.terminate()
-        crowd.wait_all(lambda pair: all(caller.close_codes for caller in pair.both), "everybody's goodbye")
+        pool.wait_all(lambda pair: all(caller.close_codes for caller in pair.both), "everybody's goodbye")
         assert time.monotonic() - began < CLOSE_SECONDS
         assert server.wait_exit() == 0
         assert CLOSE_SECONDS < time.monotonic() - began < CLOSE_SECONDS + AFTERWARDS_SECONDS_MAX
-        _check_that_it_ended_well(server, crowd)
+        _check_that_it_ended_well(server, pool)
 
 
 def test_a_database_that_never_answers_is_not_waited_for_longer_than_drain_seconds(data_dir: Path) -> None:
-    with _live_calls(data_dir) as (server, crowd), Books.beside(server.data_dir).held() as books:
-        eventually(books.are_waited_for, "a block that waits for the books")
+    with _live_calls(data_dir) as (server, pool), DatabaseReader.beside(server.data_dir).held() as database:
+        eventually(database.has_waiting_postings, "a block that waits for the books")
         began = time.monotonic()
         server.terminate()
         assert server.wait_exit() == 0
         assert DRAIN_SECONDS - CLOSE_SECONDS < time.monotonic() - began < DRAIN_SECONDS + AFTERWARDS_SECONDS_MAX
         assert len(server.logged("server.drained_in_part")) == 1
-        _check_that_nobody_was_left(server, crowd)
+        _check_that_nobody_was_left(server, pool)
 
 
 def test_a_server_that_is_stopped_while_it_creates_its_database_leaves_nothing(tmp_path: Path) -> None:
@@ -175,29 +175,29 @@ def test_a_server_that_still_waits_for_its_database_stops_at_once(
 
 
 @contextmanager
-def _live_calls(data_dir: Path) -> Iterator[tuple[ServerProcess, Crowd]]:
+def _live_calls(data_dir: Path) -> Iterator[tuple[ServerProcess, ClientPool]]:
     with ServerProcess(data_dir, settings=SETTINGS) as server:
-        people, secret = Books.beside(data_dir).add_pairs(CALLS, tokens=10_000), server.jwt_secret()
-        with Crowd(server, [(party(fan, secret), party(creator, secret)) for fan, creator in people]) as crowd:
-            crowd.ring()
-            yield server, crowd
+        users, secret = DatabaseReader.beside(data_dir).add_pairs(CALLS, tokens=10_000), server.jwt_secret()
+        with ClientPool(server, [(party(fan, secret), party(creator, secret)) for fan, creator in users]) as pool:
+            pool.ring()
+            yield server, pool
 
 
-def _check_that_it_ended_well(server: ServerProcess, crowd: Crowd) -> None:
-    _check_that_nobody_was_left(server, crowd)
+def _check_that_it_ended_well(server: ServerProcess, pool: ClientPool) -> None:
+    _check_that_nobody_was_left(server, pool)
     assert server.out.all()[-1] == "halfminute has drained and stopped"
     assert server.logged("server.drained_in_part") == []
 
 
-def _check_that_nobody_was_left(server: ServerProcess, crowd: Crowd) -> None:
+def _check_that_nobody_was_left(server: ServerProcess, pool: ClientPool) -> None:
     assert processes_on(server.data_dir) == guardians_of(server.data_dir) == []
     # Later codes are those of attempts to reconnect.
-    assert {caller.close_codes[0] for caller in crowd.callers} == {4000}
+    assert {caller.close_codes[0] for caller in pool.callers} == {4000}
 
 
-def _blocks_before(books: Books, moment: datetime) -> dict[object, int]:
+def _blocks_before(database: DatabaseReader, moment: datetime) -> dict[object, int]:
     """Return the last block of each call that was booked at that time."""
-    rows = books.fetch(
+    rows = database.fetch(
         "SELECT room_id, max(block_no) AS last FROM journal WHERE kind = 1 AND created_at < $1 GROUP BY 1", moment
     )
     return {row["room_id"]: row["last"] for row in rows}

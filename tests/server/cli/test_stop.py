@@ -6,8 +6,8 @@ from pathlib import Path
 
 from server.access.tokens import issue_token
 from server.ids import new_uuid
-from tests.support.books import Books
-from tests.support.client_pool import Crowd, party
+from tests.support.client_pool import ClientPool, party
+from tests.support.database_reader import DatabaseReader
 from tests.support.processes import ServerProcess, eventually
 
 # Only the stop itself stores the position of a clock.
@@ -22,34 +22,34 @@ NEWS_SECONDS_MAX = 0.3  # from the signal to the stop of the clocks, and from a 
 
 def test_a_stop_costs_nobody_a_second_of_the_block_it_falls_into(data_dir: Path) -> None:
     with ServerProcess(data_dir, settings=SETTINGS) as server:
-        people, secret = Books.beside(data_dir).add_pairs(3, tokens=100), server.jwt_secret()
-        with Crowd(server, [(party(fan, secret), party(creator, secret)) for fan, creator in people]) as crowd:
-            crowd.ring()
+        users, secret = DatabaseReader.beside(data_dir).add_pairs(3, tokens=100), server.jwt_secret()
+        with ClientPool(server, [(party(fan, secret), party(creator, secret)) for fan, creator in users]) as pool:
+            pool.ring()
             time.sleep(TALK_SECONDS)  # the part of the block that is used
             stopped_at = time.time()
             server.terminate()
             assert server.wait_exit() == 0
-            used = [pair.running_seconds([stopped_at]) for pair in crowd.pairs]
+            used = [pair.running_seconds([stopped_at]) for pair in pool.pairs]
             server.start()
-            crowd.wait_all(lambda pair: bool(pair.fan.heard("call:resumed")), "every call's going on")
-            for pair, running in zip(crowd.pairs, used, strict=True):
+            pool.wait_all(lambda pair: bool(pair.fan.heard("call:resumed")), "every call's going on")
+            for pair, running in zip(pool.pairs, used, strict=True):
                 _, again = pair.fan.heard("room:joined")
                 assert abs(again["room"]["activeSeconds"] - running) < NEWS_SECONDS_MAX
 
 
 def test_a_credit_under_way_is_booked_and_answered_before_the_server_ends(data_dir: Path) -> None:
     with ServerProcess(data_dir) as server:
-        ((fan, _),) = Books.beside(data_dir).add_pairs(1, tokens=1)
+        ((fan, _),) = DatabaseReader.beside(data_dir).add_pairs(1, tokens=1)
         token = issue_token(server.jwt_secret(), new_uuid(), role="operator", ttl_seconds=3600, now=time.time())
         credit = {"userId": str(fan), "tokens": 5, "reason": "just in time"}
         with ThreadPoolExecutor(1) as asking:
-            with Books.beside(data_dir).held() as books:
+            with DatabaseReader.beside(data_dir).held() as database:
                 answer = asking.submit(server.post, "/api/admin/credits", token, credit)
-                eventually(books.are_waited_for, "a credit that waits for the books")
+                eventually(database.has_waiting_postings, "a credit that waits for the books")
                 server.terminate()
                 eventually(lambda: server.logged("server.draining"), "a server that drains")
                 assert not answer.done()
             assert answer.result().status_code == 201
         assert server.wait_exit() == 0
-        balances = Books.at_rest(data_dir).fetch("SELECT balance FROM wallets WHERE id = $1", fan)
+        balances = DatabaseReader.at_rest(data_dir).fetch("SELECT balance FROM wallets WHERE id = $1", fan)
         assert balances[0]["balance"] == 6

@@ -10,7 +10,7 @@ from server.config.secret_files import with_local_secrets
 from server.config.secrets import Secrets, read_secrets
 from server.config.settings import ConfigError, read_settings
 from tests.support.clients import SECRET, ring_and_join
-from tests.support.server_fixture import BILLING_SECRET, Town, town_on
+from tests.support.live_server import BILLING_SECRET, LiveServer, live_server_on
 
 CLEAN = {
     "DATABASE_URL": "postgresql://calls:hunter2@db.example/calls",
@@ -24,18 +24,18 @@ CLEAN = {
 
 
 @pytest.fixture
-def town(dsn: str, tmp_path: Path) -> Iterator[Town]:
+def live_server(dsn: str, tmp_path: Path) -> Iterator[LiveServer]:
     """A server whose secrets all end with a newline."""
     secrets = {**CLEAN, "DATABASE_URL": dsn}
-    with town_on(dsn, tmp_path, **{name: f"{secret}\n" for name, secret in secrets.items()}) as running:
+    with live_server_on(dsn, tmp_path, **{name: f"{secret}\n" for name, secret in secrets.items()}) as running:
         yield running
 
 
-def test_with_a_newline_at_the_end_of_every_secret_tokens_calls_and_the_cron_work(town: Town) -> None:
-    fan, creator = town.fan(100), town.creator()
+def test_with_a_newline_at_the_end_of_every_secret_tokens_calls_and_the_cron_work(live_server: LiveServer) -> None:
+    fan, creator = live_server.fan(100), live_server.creator()
     ring_and_join(fan, creator)
     fan.wait_for("block:charged")
-    assert town.sweep().status_code == 200
+    assert live_server.sweep().status_code == 200
 
 
 @pytest.mark.parametrize("around", ["{}\n", "{}\r\n", " {}", "\t{} \n\n"])

@@ -20,7 +20,7 @@ from storage.market.business_figures import sum_up
 from storage.postgres import StorageUnavailable
 from tests.server.rest.conftest import Caller
 from tests.server.rest.problems import check
-from tests.storage.books import OPERATOR
+from tests.storage.ledger_pair import OPERATOR
 from tests.support.clients import PATIENCE_SECONDS, ring_and_join
 from tests.support.servers import add_creator, add_fan, give, online, running_server, settings
 

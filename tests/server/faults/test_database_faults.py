@@ -14,9 +14,9 @@ from server.ids import new_uuid
 from storage.postgres import Postgres, open_postgres
 from tests.storage.own_postgres import OwnPostgres, own_postgres
 from tests.storage.raising import make_raise, mend, times_raised
-from tests.support.books import Books
-from tests.support.client_pool import Crowd, Pair, party
+from tests.support.client_pool import ClientPool, Pair, party
 from tests.support.clients import SECRET
+from tests.support.database_reader import DatabaseReader
 from tests.support.processes import ServerProcess, eventually, run_command
 
 T = TypeVar("T")
@@ -34,7 +34,7 @@ SETTINGS = {
 }
 
 
-Live: TypeAlias = tuple[ServerProcess, Crowd, Crowd]  # a pair in a call, and a pair that is only connected
+Live: TypeAlias = tuple[ServerProcess, ClientPool, ClientPool]  # a pair in a call, and a pair that is only connected
 
 
 @pytest.fixture(scope="module")
@@ -48,11 +48,11 @@ def live(postgres: OwnPostgres, tmp_path_factory: pytest.TempPathFactory) -> Ite
     """A server with one call that goes on from test to test."""
     settings = {**SETTINGS, "DATABASE_URL": postgres.dsn}
     with ServerProcess(tmp_path_factory.mktemp("served") / "data", settings=settings) as server:
-        people = Books(postgres.dsn).add_pairs(2, tokens=100_000)
-        parties = [(party(fan, SECRET), party(creator, SECRET)) for fan, creator in people]
-        with Crowd(server, parties[:1]) as crowd, Crowd(server, parties[1:]) as waiting:
-            crowd.ring()
-            yield server, crowd, waiting
+        users = DatabaseReader(postgres.dsn).add_pairs(2, tokens=100_000)
+        parties = [(party(fan, SECRET), party(creator, SECRET)) for fan, creator in users]
+        with ClientPool(server, parties[:1]) as pool, ClientPool(server, parties[1:]) as waiting:
+            pool.ring()
+            yield server, pool, waiting
             server.terminate()
             assert server.wait_exit() == 0
     proved = run_command("audit", cwd=Path("/"), settings={**SETTINGS, "DATABASE_URL": postgres.dsn})
@@ -63,28 +63,31 @@ def live(postgres: OwnPostgres, tmp_path_factory: pytest.TempPathFactory) -> Ite
 def test_a_primary_that_becomes_read_only_costs_a_tip_its_time_and_nobody_anything_else(
     postgres: OwnPostgres, live: Live, in_call: bool
 ) -> None:
-    server, crowd, _ = live
+    server, pool, _ = live
     key, tokens = str(new_uuid()), 7 + in_call
-    with _unharmed(server, crowd):
+    with _unharmed(server, pool):
         before = len(server.logged("storage.away"))
         with _read_only(postgres):
             eventually(lambda: len(server.logged("storage.away")) > before, "a block that cannot be booked")
             for _ in range(2):
-                _see_refused(_tip(server, crowd.pairs[0], key, tokens, in_call))
+                _see_refused(_tip(server, pool.pairs[0], key, tokens, in_call))
             assert server.get("/healthz").status_code == 200
         eventually(lambda: server.get("/readyz").status_code == 200, "a server that is ready again")
-        given = [_tip(server, crowd.pairs[0], key, tokens, in_call) for _ in range(2)]
+        given = [_tip(server, pool.pairs[0], key, tokens, in_call) for _ in range(2)]
         assert [answer.status_code for answer in given] == [200, 200], given[0].text
         assert given[0].json()["tipId"] == given[1].json()["tipId"]
-    assert Books(postgres.dsn).fetch("SELECT count(*) FROM journal WHERE kind = 2 AND tokens = $1", tokens)[0][0] == 1
+    assert (
+        DatabaseReader(postgres.dsn).fetch("SELECT count(*) FROM journal WHERE kind = 2 AND tokens = $1", tokens)[0][0]
+        == 1
+    )
 
 
 @pytest.mark.parametrize(("table", "sqlstate"), [*IN_TURN, *(pytest.param(*pair, marks=LONG) for pair in OTHERS)])
 def test_a_table_that_cannot_be_written_for_a_while_ends_neither_the_call_nor_the_process(
     postgres: OwnPostgres, live: Live, table: str, sqlstate: str
 ) -> None:
-    server, crowd, waiting = live
-    with _unharmed(server, crowd):
+    server, pool, waiting = live
+    with _unharmed(server, pool):
         with _raising(postgres, table, sqlstate):
             if table in ("calls", "rooms"):  # the tables that are not written while a call goes on
                 _see_refused(waiting.init(waiting.pairs[0]))
@@ -98,13 +101,13 @@ def test_a_table_that_cannot_be_written_for_a_while_ends_neither_the_call_nor_th
 def test_an_internal_error_in_the_periodic_work_ends_neither_the_call_nor_the_process(
     postgres: OwnPostgres, live: Live, table: str, when: str
 ) -> None:
-    server, crowd, _ = live
+    server, pool, _ = live
     with _raising(postgres, table, "22003", when):
         eventually(lambda: _run(postgres.dsn, times_raised) >= 2, "two rounds that fail")
-        crowd.wait_more_blocks()
+        pool.wait_more_blocks()
         assert server.running
     assert _errors(server) != [], "what is our fault is told"
-    crowd.wait_more_blocks()
+    pool.wait_more_blocks()
 
 
 @pytest.mark.parametrize("sqlstate", ["53100", "XX000", "25006", "22003"])
@@ -132,15 +135,15 @@ def test_a_start_that_cannot_claim_its_rooms_fails_at_once_and_reports_why(
 
 
 @contextmanager
-def _unharmed(server: ServerProcess, crowd: Crowd) -> Iterator[None]:
+def _unharmed(server: ServerProcess, pool: ClientPool) -> Iterator[None]:
     """Check that whatever happens in the block leaves the call unpaused, its parties connected and nothing failed."""
     kinds = ("call:paused", "call:ended", "session:ready")
-    before = [[len(caller.heard(kind)) for kind in kinds] for caller in crowd.callers]
+    before = [[len(caller.heard(kind)) for kind in kinds] for caller in pool.callers]
     errors = len(_errors(server))
     yield
-    crowd.wait_more_blocks()
+    pool.wait_more_blocks()
     assert server.running
-    assert [[len(caller.heard(kind)) for kind in kinds] for caller in crowd.callers] == before
+    assert [[len(caller.heard(kind)) for kind in kinds] for caller in pool.callers] == before
     assert _errors(server)[errors:] == []
 
 

@@ -68,8 +68,8 @@ class Honest:
             phone.join(stream["channel"])
         for phone in (self.fan, self.viewer):
             phone.wait_for("block:charged", blockNo=1)
-        people = [UUID(str(phone.user_id)) for phone in (self.fan, self.creator, self.viewer, self.streamer)]
-        self.ids = [UUID(ring["callId"]), UUID(stream["id"]), *people]
+        victims = [UUID(str(phone.user_id)) for phone in (self.fan, self.creator, self.viewer, self.streamer)]
+        self.ids = [UUID(ring["callId"]), UUID(stream["id"]), *victims]
         self._began = time.monotonic()
 
     def check(self) -> str:
@@ -110,23 +110,23 @@ class Scene:
     async def torment(self) -> None:
         """Let the victims do everything once."""
         users = self._invited.pop()
-        people = [Victim(*self._ports, user_id) for user_id in users]
+        victims = [Victim(*self._ports, user_id) for user_id in users]
         screens = [Victim(*self._ports, user_id) for user_id in users[3:5]]
         operator = Victim(*self._ports, users[0], role="operator")
         stories = (
-            partial(go_through_a_call, people[0], people[3], screens[0], self._ask_for_a_sweep),
-            partial(go_through_a_stream, people[1], people[4], screens[1], operator),
-            partial(self._look_around, people[2], people[5], operator),
+            partial(go_through_a_call, victims[0], victims[3], screens[0], self._ask_for_a_sweep),
+            partial(go_through_a_stream, victims[1], victims[4], screens[1], operator),
+            partial(self._look_around, victims[2], victims[5], operator),
         )
         try:
             async with trio.open_nursery() as nursery:
                 for story in stories:
                     nursery.start_soon(in_thread, story)
                 await tidy_database(self.context)
-            await in_thread(make_rooms, people[2], people[5], people[4])
+            await in_thread(make_rooms, victims[2], victims[5], victims[4])
             await self._leave_rooms(next(self._ways_to_leave))
         finally:
-            for victim in (*people, *screens, operator):
+            for victim in (*victims, *screens, operator):
                 await in_thread(victim.close)
 
     async def _leave_rooms(self, leave: Callable[[LiveRoom], None]) -> None:

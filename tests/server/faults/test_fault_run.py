@@ -8,12 +8,12 @@ from uuid import UUID
 import pytest
 
 from tests.fault_run.accountant import Accountant, Bill, Stop, call_bill, stream_bills
-from tests.fault_run.honest_crowd import Honest
+from tests.fault_run.honest_clients import HonestClient
 from tests.fault_run.kinds import FAULTS, Fault, made, process_stopped
 from tests.fault_run.report import Outcome, Uptime, print_report
 from tests.fault_run.scene import GIFT, PRESENCE_SECONDS, Scene, Size, scene
-from tests.support.books import Books
 from tests.support.client_pool import Pair
+from tests.support.database_reader import DatabaseReader
 from tests.support.processes import eventually
 from tests.torture.vitals import Vitals
 
@@ -38,7 +38,7 @@ def test_faults_in_random_order_end_nothing_and_bill_nobody_for_them(tmp_path: P
     print(f"seed {seed}")
     chance = random.Random(seed)
     with scene(tmp_path, size, chance) as running:
-        stage, crowd = running.stage, running.crowd
+        context, pool = running.context, running.pool
         left, stops, outcomes = list[Bill](), list[Stop](), list[Outcome]()
         for fault, seconds in plan(size, chance):
             pair = running.leaving.pop() if running.leaving else None
@@ -48,17 +48,17 @@ def test_faults_in_random_order_end_nothing_and_bill_nobody_for_them(tmp_path: P
             if pair is not None:
                 left.append(call_bill(pair, left_at))
         over, gone = time.time(), {bill.room_id for bill in left}
-        stayed = [call_bill(pair, over) for pair in crowd.pairs if pair.call_id not in gone]
-        stayed += [bill for audience in crowd.audiences for bill in stream_bills(audience, over)]
-        audit = stage.server.get("/api/admin/audit", running.operator).json()
+        stayed = [call_bill(pair, over) for pair in pool.pairs if pair.call_id not in gone]
+        stayed += [bill for audience in pool.audiences for bill in stream_bills(audience, over)]
+        audit = context.server.get("/api/admin/audit", running.operator).json()
         assert audit.get("holds"), audit
-        resident_mib = Vitals.of(stage.server.pid, stage.server.websocket_port).resident_mib
-        stage.server.terminate()
-        assert stage.server.wait_exit() == 0
-        log = stage.server.log.text()
+        resident_mib = Vitals.of(context.server.pid, context.server.websocket_port).resident_mib
+        context.server.terminate()
+        assert context.server.wait_exit() == 0
+        log = context.server.log.text()
         assert [event for event in FELT if f'"event": "{event}"' not in log] == []
         accountant = Accountant(
-            Books(stage.postgres.dsn),
+            DatabaseReader(context.postgres.dsn),
             gift=GIFT,
             block_seconds=size.block_seconds,
             presence_seconds=PRESENCE_SECONDS,
@@ -86,24 +86,24 @@ def happen(
     running: Scene, pair: Pair | None, fault: Fault, seconds: float, stops: list[Stop], gone: set[UUID]
 ) -> tuple[Outcome, float]:
     """Cause one fault, during which a fan leaves; return when that was, in unix seconds."""
-    stage, crowd = running.stage, running.crowd
+    context, pool = running.context, running.pool
     began, left_at = time.time(), 0.0
-    with made(fault, stage):
+    with made(fault, context):
         time.sleep(LEAVES_AFTER_SECONDS)
         if pair is not None:
-            crowd.hang_up(pair)
+            pool.hang_up(pair)
             left_at = time.time()
         time.sleep(seconds - LEAVES_AFTER_SECONDS)
     over = time.time()
     if fault.make is process_stopped:
         stops.append(Stop(began, over))
-    staying = [each for each in crowd.pairs if each is not pair and each.call_id not in gone]
-    payers = [*(each.fan for each in staying if isinstance(each.fan, Honest)), *crowd.viewers()]
+    staying = [each for each in pool.pairs if each is not pair and each.call_id not in gone]
+    payers = [*(each.fan for each in staying if isinstance(each.fan, HonestClient)), *pool.viewers()]
     try:
-        recovered = crowd.wait_more(payers, BACK_SECONDS_MAX)
+        recovered = pool.wait_more(payers, BACK_SECONDS_MAX)
     except AssertionError:
-        assert stage.server.running, stage.server.log.text()[-5000:]
-        print(stage.server.log.text()[-5000:])
+        assert context.server.running, context.server.log.text()[-5000:]
+        print(context.server.log.text()[-5000:])
         raise
     if pair is not None:
         eventually(

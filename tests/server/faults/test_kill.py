@@ -13,9 +13,9 @@ import pytest
 
 from storage.embedded.launcher import postmaster_pid
 from tests.storage.postgres_processes import guardians_of, processes_on
-from tests.support.books import Books, CallInBooks
-from tests.support.client_pool import Caller, Crowd, Pair, moment, party
+from tests.support.client_pool import Caller, ClientPool, Pair, moment, party
 from tests.support.credits import Operators
+from tests.support.database_reader import DatabaseReader, StoredCall
 from tests.support.processes import ServerProcess, eventually, run_command
 
 SETTINGS = {"HALFMINUTE_CALLS_BLOCK_SECONDS": "1", "HALFMINUTE_SERVER_CHECKPOINT_SECONDS": "1"}
@@ -52,14 +52,14 @@ def test_a_call_goes_on_within_the_block_it_was_killed_in(data_dir: Path) -> Non
         "HALFMINUTE_SERVER_CHECKPOINT_SECONDS": str(STORED_EVERY_SECONDS),
     }
     with ServerProcess(data_dir, settings=settings) as server:
-        with _crowd_of(server, calls=3) as crowd:
-            crowd.ring()
+        with _client_pool_of(server, calls=3) as pool:
+            pool.ring()
             time.sleep(TALK_SECONDS)  # the part of the block that is used
             killed_at = _kill_and_start(server)
-            _see_every_call_go_on(crowd, killed_at)
-            used = [pair.running_seconds([killed_at]) for pair in crowd.pairs]
+            _see_every_call_go_on(pool, killed_at)
+            used = [pair.running_seconds([killed_at]) for pair in pool.pairs]
             _stop(server)
-        for pair, running in zip(crowd.pairs, used, strict=True):
+        for pair, running in zip(pool.pairs, used, strict=True):
             _, again = pair.fan.heard("room:joined")
             assert running - 3 * STORED_EVERY_SECONDS < again["room"]["activeSeconds"] < running + NEWS_SECONDS_MAX
             assert pair.last_block() == 1
@@ -67,38 +67,38 @@ def test_a_call_goes_on_within_the_block_it_was_killed_in(data_dir: Path) -> Non
 
 def test_a_block_that_a_kill_keeps_out_of_the_ledger_was_announced_to_nobody(data_dir: Path) -> None:
     with ServerProcess(data_dir, settings=SETTINGS) as server:
-        with _crowd_of(server, calls=3) as crowd:
-            crowd.ring()
-            with Books.beside(server.data_dir).held() as books:
-                eventually(books.are_waited_for, "a block that waits for the books")
+        with _client_pool_of(server, calls=3) as pool:
+            pool.ring()
+            with DatabaseReader.beside(server.data_dir).held() as database:
+                eventually(database.has_waiting_postings, "a block that waits for the books")
                 killed_at = _kill_and_start(server)
-            _see_every_call_go_on(crowd, killed_at)
+            _see_every_call_go_on(pool, killed_at)
             stopped_at = _stop(server)
-        _check_ledger(Books.at_rest(server.data_dir), crowd, [killed_at, stopped_at])
+        _check_ledger(DatabaseReader.at_rest(server.data_dir), pool, [killed_at, stopped_at])
 
 
-def _crowd_of(server: ServerProcess, calls: int) -> Crowd:
-    people, secret = Books.beside(server.data_dir).add_pairs(calls, tokens=10_000), server.jwt_secret()
-    return Crowd(server, [(party(fan, secret), party(creator, secret)) for fan, creator in people])
+def _client_pool_of(server: ServerProcess, calls: int) -> ClientPool:
+    users, secret = DatabaseReader.beside(server.data_dir).add_pairs(calls, tokens=10_000), server.jwt_secret()
+    return ClientPool(server, [(party(fan, secret), party(creator, secret)) for fan, creator in users])
 
 
 def _kill_again_and_again(data_dir: Path, *, calls: int, kills: int) -> None:
     moments = random.Random(seed := random.randrange(10**6))
     print(f"seed {seed}")
     with ServerProcess(data_dir, settings=SETTINGS) as server:
-        with _crowd_of(server, calls) as crowd:
-            crowd.ring()
+        with _client_pool_of(server, calls) as pool:
+            pool.ring()
             stops = []
             for kill in range(kills):
                 time.sleep(moments.uniform(0, LONGEST_MOMENT_SECONDS))  # the moment itself is what is tested
                 stops.append(_kill_and_start(server))
                 if kill % 3 != 1:  # otherwise the next kill hits the clients while they reconnect
-                    _see_every_call_go_on(crowd, stops[-1])
-                    crowd.wait_more_blocks()
+                    _see_every_call_go_on(pool, stops[-1])
+                    pool.wait_more_blocks()
                     _see_the_ledger_proved(data_dir)
             stops.append(_stop(server))
-    _check_ledger(Books.at_rest(data_dir), crowd, stops)
-    for caller in crowd.callers:
+    _check_ledger(DatabaseReader.at_rest(data_dir), pool, stops)
+    for caller in pool.callers:
         _check_events(caller)
     _see_the_ledger_proved(data_dir)
     assert _processes(data_dir) == set()
@@ -109,22 +109,22 @@ def _strike_again_and_again(data_dir: Path, *, calls: int, blows: int) -> None:
     chance = random.Random(seed := random.randrange(10**6))
     print(f"seed {seed}")
     with ServerProcess(data_dir, settings=SETTINGS) as server:
-        with _crowd_of(server, calls) as crowd:
-            crowd.ring()
-            people = [caller.party.user_id for caller in crowd.callers]
-            with Operators(server, people, OPERATORS) as operators:
+        with _client_pool_of(server, calls) as pool:
+            pool.ring()
+            users = [caller.party.user_id for caller in pool.callers]
+            with Operators(server, users, OPERATORS) as operators:
                 for strike in _random_blows(blows, chance):
                     time.sleep(chance.uniform(0, LONGEST_MOMENT_SECONDS))  # the moment itself is what is tested
                     strike(server)
                     if chance.random() < 2 / 3:  # otherwise the next kill hits the clients while they reconnect
-                        crowd.wait_more_blocks()
-                crowd.wait_more_blocks()
+                        pool.wait_more_blocks()
+                pool.wait_more_blocks()
             operators.check_answers()
             _stop(server)
-    books = Books.at_rest(data_dir)
-    _check_blocks(books, crowd)
-    operators.check_books(books, others=calls)
-    for caller in crowd.callers:
+    database = DatabaseReader.at_rest(data_dir)
+    _check_blocks(database, pool)
+    operators.check_ledger(database, others=calls)
+    for caller in pool.callers:
         assert max(_blocks_seen(caller).values()) == 1
         assert caller.heard("call:ended") == []
     _see_the_ledger_proved(data_dir)
@@ -168,9 +168,9 @@ def _kill_and_start(server: ServerProcess) -> float:
     return killed_at
 
 
-def _see_every_call_go_on(crowd: Crowd, killed_at: float) -> None:
+def _see_every_call_go_on(pool: ClientPool, killed_at: float) -> None:
     began = time.monotonic()
-    crowd.wait_all(lambda pair: _resumed_since(pair.fan, killed_at), "every call's going on")
+    pool.wait_all(lambda pair: _resumed_since(pair.fan, killed_at), "every call's going on")
     print(f"every call went on {time.monotonic() - began:.2f} s later")
 
 
@@ -188,18 +188,18 @@ def _stop(server: ServerProcess) -> float:
     return stopped_at
 
 
-def _check_ledger(books: Books, crowd: Crowd, stops: list[float]) -> None:
-    calls = _check_blocks(books, crowd)
-    for pair in crowd.pairs:
+def _check_ledger(database: DatabaseReader, pool: ClientPool, stops: list[float]) -> None:
+    calls = _check_blocks(database, pool)
+    for pair in pool.pairs:
         _check_that_only_running_time_is_charged(pair, len(calls[pair.call_id].blocks), stops)
 
 
-def _check_blocks(books: Books, crowd: Crowd) -> dict[UUID, CallInBooks]:
+def _check_blocks(database: DatabaseReader, pool: ClientPool) -> dict[UUID, StoredCall]:
     """Check that each announced block was booked once, and earlier; no series has a gap or a duplicate."""
-    booked_at, calls = books.booked_at(), books.calls()
-    for pair in crowd.pairs:
+    posted_at, calls = database.posted_at(), database.calls()
+    for pair in pool.pairs:
         for told in (event for caller in pair.both for event in caller.heard("block:charged")):
-            (booked,) = booked_at[pair.call_id, told["blockNo"]]
+            (booked,) = posted_at[pair.call_id, told["blockNo"]]
             assert booked < moment(told["at"]) + CLOCKS_APART_SECONDS_MAX
         blocks = calls[pair.call_id].blocks
         assert blocks == list(range(1, len(blocks) + 1))

@@ -9,9 +9,9 @@ from uuid import UUID
 import pytest
 
 from tests.storage.own_postgres import OwnPostgres, own_postgres
-from tests.support.books import Books, CallInBooks
-from tests.support.client_pool import Crowd, moment, party
+from tests.support.client_pool import ClientPool, moment, party
 from tests.support.clients import SECRET
+from tests.support.database_reader import DatabaseReader, StoredCall
 from tests.support.processes import ServerProcess, eventually, run_command
 
 CALLS = 8
@@ -33,12 +33,12 @@ LASTING = pytest.mark.parametrize("seconds", [4.0, pytest.param(20.0, marks=pyte
 def test_blocks_that_fall_due_while_the_database_is_away_are_charged_once_it_is_back(
     postgres: OwnPostgres, tmp_path: Path, seconds: float
 ) -> None:
-    with _live_calls(postgres, tmp_path, {}) as (server, crowd):
-        _take_away(postgres, server, crowd, seconds)
-        stopped_at = _talk_on_and_stop(server, crowd)
-    for pair in crowd.pairs:
+    with _live_calls(postgres, tmp_path, {}) as (server, pool):
+        _take_away(postgres, server, pool, seconds)
+        stopped_at = _talk_on_and_stop(server, pool)
+    for pair in pool.pairs:
         assert pair.fan.heard("call:paused") == []
-    _check(postgres, server, crowd, stopped_at)
+    _check(postgres, server, pool, stopped_at)
 
 
 @LASTING
@@ -46,35 +46,35 @@ def test_calls_that_outlast_the_grace_stand_until_the_database_is_back(
     postgres: OwnPostgres, tmp_path: Path, seconds: float
 ) -> None:
     grace = seconds / 3
-    with _live_calls(postgres, tmp_path, {"HALFMINUTE_CALLS_STORAGE_GRACE_SECONDS": str(grace)}) as (server, crowd):
+    with _live_calls(postgres, tmp_path, {"HALFMINUTE_CALLS_STORAGE_GRACE_SECONDS": str(grace)}) as (server, pool):
         began = time.time()
-        _take_away(postgres, server, crowd, seconds)
-        crowd.wait_all(lambda pair: bool(pair.fan.heard("call:resumed")), "every call's going on")
-        stopped_at = _talk_on_and_stop(server, crowd)
-    for pair in crowd.pairs:
+        _take_away(postgres, server, pool, seconds)
+        pool.wait_all(lambda pair: bool(pair.fan.heard("call:resumed")), "every call's going on")
+        stopped_at = _talk_on_and_stop(server, pool)
+    for pair in pool.pairs:
         paused, resumed = pair.fan.heard("call:paused"), pair.fan.heard("call:resumed")
         assert [event["holds"] for event in paused] == [["storage"]]
         assert [event["holds"] for event in resumed] == [[]]
         assert began + grace - BLOCK_SECONDS < moment(paused[0]["at"]) < began + grace + 2 * BLOCK_SECONDS
         assert moment(resumed[0]["at"]) > began + seconds
-    _check(postgres, server, crowd, stopped_at)
+    _check(postgres, server, pool, stopped_at)
 
 
 @pytest.mark.long
 def test_a_server_that_is_stopped_while_the_database_is_away_ends_in_time_and_its_calls_go_on(
     postgres: OwnPostgres, tmp_path: Path
 ) -> None:
-    with _live_calls(postgres, tmp_path, {"HALFMINUTE_SERVER_DRAIN_SECONDS": "3"}) as (server, crowd):
+    with _live_calls(postgres, tmp_path, {"HALFMINUTE_SERVER_DRAIN_SECONDS": "3"}) as (server, pool):
         postgres.stop()
         eventually(lambda: server.get("/readyz").status_code == 503, "a server that is not ready")
         began = time.monotonic()
         server.terminate()
         assert server.wait_exit() == 0
         assert time.monotonic() - began < 3 + 2
-        assert {caller.close_codes[0] for caller in crowd.callers} == {4000}
+        assert {caller.close_codes[0] for caller in pool.callers} == {4000}
         postgres.start()
-        _see_them_go_on(server, crowd)
-    _check_journal(postgres, crowd)
+        _see_them_go_on(server, pool)
+    _check_journal(postgres, pool)
 
 
 @pytest.mark.long
@@ -82,27 +82,27 @@ def test_a_killed_server_adopts_its_calls_again_once_its_lease_has_run_out(
     postgres: OwnPostgres, tmp_path: Path
 ) -> None:
     hurried = {"HALFMINUTE_SERVER_LEASE_SECONDS": "4", "HALFMINUTE_SERVER_CHECKPOINT_SECONDS": "2"}
-    with _live_calls(postgres, tmp_path, hurried) as (server, crowd):
+    with _live_calls(postgres, tmp_path, hurried) as (server, pool):
         server.kill()
-        _see_them_go_on(server, crowd)
-    _check_journal(postgres, crowd)
-    errors = {event["error"] for caller in crowd.callers for event in caller.heard("error")}
+        _see_them_go_on(server, pool)
+    _check_journal(postgres, pool)
+    errors = {event["error"] for caller in pool.callers for event in caller.heard("error")}
     assert errors <= {"ROOM_STARTING", "OVERLOADED"}, "a live call is never said to be unknown"
 
 
 @pytest.mark.long
 def test_a_server_that_stops_in_good_order_releases_its_calls_at_once(postgres: OwnPostgres, tmp_path: Path) -> None:
-    with _live_calls(postgres, tmp_path, {"HALFMINUTE_SERVER_LEASE_SECONDS": "60"}) as (server, crowd):
+    with _live_calls(postgres, tmp_path, {"HALFMINUTE_SERVER_LEASE_SECONDS": "60"}) as (server, pool):
         server.terminate()
         assert server.wait_exit() == 0
-        _see_them_go_on(server, crowd)
-    _check_journal(postgres, crowd)
+        _see_them_go_on(server, pool)
+    _check_journal(postgres, pool)
 
 
-def _see_them_go_on(server: ServerProcess, crowd: Crowd) -> None:
+def _see_them_go_on(server: ServerProcess, pool: ClientPool) -> None:
     server.start()
-    crowd.wait_all(lambda pair: len(pair.fan.heard("call:resumed")) == 1, "every call's going on")
-    crowd.wait_more_blocks()
+    pool.wait_all(lambda pair: len(pair.fan.heard("call:resumed")) == 1, "every call's going on")
+    pool.wait_more_blocks()
     server.terminate()
     assert server.wait_exit() == 0
 
@@ -110,21 +110,21 @@ def _see_them_go_on(server: ServerProcess, crowd: Crowd) -> None:
 @contextmanager
 def _live_calls(
     postgres: OwnPostgres, directory: Path, settings: dict[str, str]
-) -> Iterator[tuple[ServerProcess, Crowd]]:
+) -> Iterator[tuple[ServerProcess, ClientPool]]:
     with ServerProcess(directory / "data", settings={**SETTINGS, "DATABASE_URL": postgres.dsn, **settings}) as server:
-        people = Books(postgres.dsn).add_pairs(CALLS, tokens=10_000)
-        with Crowd(server, [(party(fan, SECRET), party(creator, SECRET)) for fan, creator in people]) as crowd:
-            crowd.ring()
-            yield server, crowd
+        users = DatabaseReader(postgres.dsn).add_pairs(CALLS, tokens=10_000)
+        with ClientPool(server, [(party(fan, SECRET), party(creator, SECRET)) for fan, creator in users]) as pool:
+            pool.ring()
+            yield server, pool
 
 
-def _take_away(postgres: OwnPostgres, server: ServerProcess, crowd: Crowd, seconds: float) -> None:
+def _take_away(postgres: OwnPostgres, server: ServerProcess, pool: ClientPool, seconds: float) -> None:
     """Stop the database for so long; return what the server reports of itself meanwhile and afterwards."""
     assert server.get("/readyz").status_code == 200
     postgres.stop()
     back_at = time.monotonic() + seconds
     eventually(lambda: server.get("/readyz").status_code == 503, "a server that is not ready")
-    refused = crowd.init(crowd.pairs[0])
+    refused = pool.init(pool.pairs[0])
     assert (refused.status_code, refused.json()["error"]) == (503, "STORAGE_UNAVAILABLE")
     assert "Retry-After" in refused.headers
     eventually(lambda: time.monotonic() > back_at, "the end of the outage", 2 * seconds)
@@ -134,18 +134,18 @@ def _take_away(postgres: OwnPostgres, server: ServerProcess, crowd: Crowd, secon
     eventually(lambda: server.get("/readyz").status_code == 200, "a server that is ready again")
 
 
-def _talk_on_and_stop(server: ServerProcess, crowd: Crowd) -> float:
-    crowd.wait_more_blocks()
+def _talk_on_and_stop(server: ServerProcess, pool: ClientPool) -> float:
+    pool.wait_more_blocks()
     stopped_at = time.time()
     server.terminate()
     assert server.wait_exit() == 0
     return stopped_at
 
 
-def _check(postgres: OwnPostgres, server: ServerProcess, crowd: Crowd, stopped_at: float) -> None:
+def _check(postgres: OwnPostgres, server: ServerProcess, pool: ClientPool, stopped_at: float) -> None:
     """Check that every block of the running time was booked and announced once, and that nothing failed meanwhile."""
-    calls = _check_journal(postgres, crowd)
-    for pair in crowd.pairs:
+    calls = _check_journal(postgres, pool)
+    for pair in pool.pairs:
         blocks = calls[pair.call_id].blocks
         for caller in pair.both:
             assert [event["blockNo"] for event in caller.heard("block:charged")] == blocks
@@ -157,10 +157,10 @@ def _check(postgres: OwnPostgres, server: ServerProcess, crowd: Crowd, stopped_a
     assert [line for line in server.errors.all() if not line.startswith("{")] == [], "the log is JSON, line by line"
 
 
-def _check_journal(postgres: OwnPostgres, crowd: Crowd) -> dict[UUID, CallInBooks]:
+def _check_journal(postgres: OwnPostgres, pool: ClientPool) -> dict[UUID, StoredCall]:
     """Check that each call's blocks are in the journal once, from first to last, and so is each announced block."""
-    calls = Books(postgres.dsn).calls()
-    for pair in crowd.pairs:
+    calls = DatabaseReader(postgres.dsn).calls()
+    for pair in pool.pairs:
         blocks = calls[pair.call_id].blocks
         assert blocks == list(range(1, len(blocks) + 1))
         assert all(caller.last_block() <= len(blocks) for caller in pair.both)

@@ -35,12 +35,12 @@ def phone_of(browser: Browser, context: Context, user_id: UUID) -> PeerPhone:
 async def test_a_page_opens_a_session_and_its_offer_to_compress_is_declined(context: Context, browser: Browser) -> None:
     def story() -> None:
         with TabSocket(browser, context.websocket_port) as tab:
-            opened = tab.news.wait_for("open")
+            opened = tab.events.wait_for("open")
             assert (opened["protocol"], opened["extensions"]) == ("halfminute.v1.json", "")
             tab.order("say", {"type": "session:open", "token": token_of(uuid4())})
-            assert tab.news.wait_for("message")["message"]["type"] == "session:ready"
+            assert tab.events.wait_for("message")["message"]["type"] == "session:ready"
             tab.order("close", 1000)
-            closed = tab.news.wait_for("close")
+            closed = tab.events.wait_for("close")
             assert (closed["code"], closed["wasClean"]) == (1000, True)
 
     await in_thread(story)

@@ -14,7 +14,7 @@ from server.context import Context
 from server.gateway.asyncapi.document import asyncapi
 from server.ids import new_uuid
 from server.loadtest.client.client import may_reconnect
-from tests.server.rest.line import line_to
+from tests.server.rest.database_proxy import proxy_to
 from tests.support.clients import SECRET
 from tests.support.servers import running_server, with_section
 from tests.torture.attacks import (
@@ -178,7 +178,7 @@ async def _wait_no_sessions(context: Context) -> None:
 @pytest.mark.parametrize("encoding", Encoding)
 async def test_a_client_that_connects_while_storage_is_away_may_reconnect(dsn: str, encoding: Encoding) -> None:
     wanted = with_section("websocket", listen="127.0.0.1:0")
-    async with line_to(dsn) as line, running_server(line.dsn, wanted) as context:
+    async with proxy_to(dsn) as line, running_server(line.dsn, wanted) as context:
         line.cut()
         try:
             target = Target(context.websocket_port, SECRET, NOWHERE)

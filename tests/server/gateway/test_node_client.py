@@ -41,13 +41,13 @@ async def test_a_header_opens_a_session_and_pings_are_answered_both_ways(dsn: st
 
     def story(port: int) -> None:
         with NodeSocket(script, port, headers={"Authorization": f"Bearer {token_of(uuid4())}"}) as peer:
-            assert peer.news.wait_for("message")["message"]["type"] == "session:ready"
+            assert peer.events.wait_for("message")["message"]["type"] == "session:ready"
             peer.order("ping", "are you there?")
-            assert peer.news.wait_for("pong")["payload"] == "are you there?"
+            assert peer.events.wait_for("pong")["payload"] == "are you there?"
             for _ in range(10):  # together longer than a client that does not answer is waited for
-                peer.news.wait_for("ping")
+                peer.events.wait_for("ping")
             peer.order("say", {"type": "ping", "ref": "still"})
-            assert peer.news.wait_for("message")["message"] == {"type": "pong", "ref": "still"}
+            assert peer.events.wait_for("message")["message"] == {"type": "pong", "ref": "still"}
 
     async with running_server(dsn, wanted) as context:
         await in_thread(story, context.websocket_port)
@@ -119,11 +119,11 @@ async def test_each_end_has_its_own_code(context: Context, script: Path, order: 
 async def test_compression_that_is_offered_is_declined(context: Context, script: Path) -> None:
     def story() -> None:
         with NodeSocket(script, context.websocket_port, deflate=True) as peer:
-            assert peer.news.wait_for("open")["extensions"] == ""
+            assert peer.events.wait_for("open")["extensions"] == ""
             peer.order("say", {"type": "session:open", "token": token_of(uuid4())})
-            assert peer.news.wait_for("message")["message"]["type"] == "session:ready"
+            assert peer.events.wait_for("message")["message"]["type"] == "session:ready"
             peer.order("say", {"type": "ping", "ref": "x" * 60, "more": "x" * 10_000})
-            assert peer.news.wait_for("message")["message"] == {"type": "pong", "ref": "x" * 60}
+            assert peer.events.wait_for("message")["message"] == {"type": "pong", "ref": "x" * 60}
 
     await in_thread(story)
 
@@ -132,6 +132,6 @@ async def test_compression_that_is_offered_is_declined(context: Context, script:
 async def test_an_invalid_handshake_is_refused(context: Context, script: Path, wrong: dict[str, Any]) -> None:
     def story() -> str:
         with NodeSocket(script, context.websocket_port, **wrong) as peer:
-            return str(peer.news.next()["message"])
+            return str(peer.events.next()["message"])
 
     assert await in_thread(story) == "Unexpected server response: 400"

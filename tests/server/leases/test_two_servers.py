@@ -11,8 +11,8 @@ from uuid import UUID
 import pytest
 
 from tests.storage.own_postgres import OwnPostgres, own_postgres
-from tests.support.books import Books
 from tests.support.clients import SECRET, Phone, go_live
+from tests.support.database_reader import DatabaseReader
 from tests.support.processes import ServerProcess, eventually
 
 LEASE_SECONDS = 3
@@ -57,30 +57,32 @@ class Cluster:
     """Servers on one PostgreSQL, and its rows about them."""
 
     def __init__(self, dsn: str) -> None:
-        self.books = Books(dsn)
+        self.database = DatabaseReader(dsn)
         self.servers: list[Server] = []
 
     def add(self, process: ServerProcess) -> Server:
         known = {server.id for server in self.servers}
-        rows = self.books.fetch("SELECT id FROM servers WHERE NOT released")
+        rows = self.database.fetch("SELECT id FROM servers WHERE NOT released")
         (server_id,) = {row["id"] for row in rows} - known
         self.servers.append(Server(process, server_id))
         return self.servers[-1]
 
     def rooms(self) -> dict[UUID, tuple[UUID | None, int]]:
         """Return owner and epoch of each live room."""
-        rows = self.books.fetch("SELECT id, server_id, epoch FROM rooms WHERE ended_at IS NULL")
+        rows = self.database.fetch("SELECT id, server_id, epoch FROM rooms WHERE ended_at IS NULL")
         return {row["id"]: (row["server_id"], row["epoch"]) for row in rows}
 
     def lapsed(self) -> set[UUID]:
-        return {row["server_id"] for row in self.books.fetch("SELECT server_id FROM lapses")}
+        return {row["server_id"] for row in self.database.fetch("SELECT server_id FROM lapses")}
 
     def wait_renewals(self, *servers: Server) -> None:
         """Wait until each of these has renewed its lease several times, for as long as a lease lasts."""
-        upto = self.books.fetch("SELECT clock_timestamp() + make_interval(secs => $1)", float(2 * LEASE_SECONDS))[0][0]
+        upto = self.database.fetch("SELECT clock_timestamp() + make_interval(secs => $1)", float(2 * LEASE_SECONDS))[0][
+            0
+        ]
         renewed = "SELECT count(*) FROM servers WHERE id = ANY($1::uuid[]) AND lease_expires_at > $2"
         ids = [server.id for server in servers]
-        eventually(lambda: self.books.fetch(renewed, ids, upto)[0][0] == len(ids), "further renewals")
+        eventually(lambda: self.database.fetch(renewed, ids, upto)[0][0] == len(ids), "further renewals")
 
 
 @pytest.fixture
@@ -101,7 +103,7 @@ def cluster_of(dsn: str, directory: Path, count: int) -> Iterator[Cluster]:
             process.start()
             cluster.add(process)
         for statement in WATCH_LEASES:
-            cluster.books.fetch(statement)
+            cluster.database.fetch(statement)
         if count > 1:
             cluster.wait_renewals(*cluster.servers)
         yield cluster
@@ -124,7 +126,7 @@ def test_each_room_of_a_killed_server_is_claimed_once(dsn: str, tmp_path: Path, 
     with cluster_of(dsn, tmp_path, servers) as cluster:
         killed, *survivors = cluster.servers
         for i, server in enumerate(cluster.servers):
-            cluster.books.fetch(ADD_STREAMS, server.id, rooms // servers + (i < rooms % servers))
+            cluster.database.fetch(ADD_STREAMS, server.id, rooms // servers + (i < rooms % servers))
         eventually(lambda: {epoch for _, epoch in cluster.rooms().values()} == {2}, "every server's own rooms", 60.0)
         before = cluster.rooms()
         killed.process.kill()
@@ -153,7 +155,7 @@ def test_each_room_of_a_killed_server_is_claimed_once(dsn: str, tmp_path: Path, 
 def test_a_server_that_was_stopped_past_its_lease_publishes_nothing_when_it_resumes(dsn: str, tmp_path: Path) -> None:
     with cluster_of(dsn, tmp_path, 2) as cluster:
         stopped, other = cluster.servers
-        ((fan, creator),) = cluster.books.add_pairs(1, tokens=100)
+        ((fan, creator),) = cluster.database.add_pairs(1, tokens=100)
         with _phone(stopped, creator) as cleo, _phone(stopped, fan) as finn:
             stream = go_live(cleo)
             for phone in (cleo, finn):
@@ -190,7 +192,7 @@ def test_a_server_that_was_stopped_past_its_lease_publishes_nothing_when_it_resu
 def test_a_server_that_was_stopped_and_lost_nothing_goes_on(dsn: str, tmp_path: Path) -> None:
     with cluster_of(dsn, tmp_path, 1) as cluster:
         (server,) = cluster.servers
-        ((fan, creator),) = cluster.books.add_pairs(1, tokens=100)
+        ((fan, creator),) = cluster.database.add_pairs(1, tokens=100)
         with _phone(server, creator) as cleo, _phone(server, fan) as finn:
             stream = go_live(cleo)
             for phone in (cleo, finn):
@@ -198,7 +200,7 @@ def test_a_server_that_was_stopped_and_lost_nothing_goes_on(dsn: str, tmp_path: 
             os.kill(server.process.pid, signal.SIGSTOP)
             _say(finn, stream["channel"], "meanwhile")
             lapsed = "SELECT 1 FROM servers WHERE lease_expires_at < clock_timestamp()"
-            eventually(lambda: cluster.books.fetch(lapsed), "the end of its lease")
+            eventually(lambda: cluster.database.fetch(lapsed), "the end of its lease")
             os.kill(server.process.pid, signal.SIGCONT)
             cleo.wait_for("chat:new", text="meanwhile")
         assert cluster.rooms()[UUID(stream["id"])] == (server.id, 2)
@@ -208,7 +210,7 @@ def test_servers_keep_their_rooms_through_an_outage_that_is_longer_than_their_le
     postgres: OwnPostgres, tmp_path: Path
 ) -> None:
     with cluster_of(postgres.dsn, tmp_path, 2) as cluster:
-        pairs = cluster.books.add_pairs(2, tokens=100)
+        pairs = cluster.database.add_pairs(2, tokens=100)
         streams = []
         for server, (_, creator) in zip(cluster.servers, pairs, strict=True):
             with _phone(server, creator) as cleo:

@@ -17,8 +17,8 @@ from server.context import Context
 from server.ids import new_uuid
 from server.observability import metrics
 from tests.support.clients import ring_and_join
+from tests.support.live_server import LiveServer, live_server_on
 from tests.support.processes import eventually
-from tests.support.server_fixture import Town, town_on
 from tests.support.servers import add_fan, phone_of
 
 RULES = Path(metrics.__file__).parent / "alerts.yml"
@@ -43,35 +43,35 @@ def selectors(rule: dict[str, Any]) -> list[promql.VectorSelector]:
 
 
 @pytest.fixture
-def town(dsn: str, tmp_path: Path) -> Iterator[Town]:
-    with town_on(dsn, tmp_path) as running:
+def live_server(dsn: str, tmp_path: Path) -> Iterator[LiveServer]:
+    with live_server_on(dsn, tmp_path) as running:
         yield running
 
 
-def samples(town: Town) -> list[Sample]:
+def samples(live_server: LiveServer) -> list[Sample]:
     """Return every metric of a running server."""
-    families = text_string_to_metric_families(town.server.get("/metrics").text)
+    families = text_string_to_metric_families(live_server.server.get("/metrics").text)
     return [sample for family in families for sample in family.samples]
 
 
-def by_label(town: Town, name: str) -> dict[str, float]:
+def by_label(live_server: LiveServer, name: str) -> dict[str, float]:
     """Return the values of one metric that are not 0, each by the value of its label."""
     return {
         value: sample.value
-        for sample in samples(town)
+        for sample in samples(live_server)
         for value in sample.labels.values()
         if sample.name == name and sample.value
     }
 
 
-def test_every_figure_and_every_label_of_the_rules_is_there(town: Town) -> None:
-    fan, creator = town.fan(100), town.creator()
+def test_every_figure_and_every_label_of_the_rules_is_there(live_server: LiveServer) -> None:
+    fan, creator = live_server.fan(100), live_server.creator()
     ring_and_join(fan, creator)
     fan.wait_for("block:charged")
-    town.check_books()
+    live_server.check_ledger()
     names = {rule["record"] for rule in rules() if "record" in rule}
     labels = set()
-    for sample in samples(town):
+    for sample in samples(live_server):
         names.add(sample.name)
         labels |= {(sample.name, label, value) for label, value in sample.labels.items()}
     for selector in (selector for rule in rules() for selector in selectors(rule)):
@@ -89,26 +89,26 @@ def test_an_alert_says_how_urgent_it_is_and_what_is_wrong() -> None:
         assert alert["annotations"]["summary"].endswith(".")
 
 
-def test_connections_are_counted_while_they_are_open_and_by_their_close_code(town: Town) -> None:
-    leaving, lost, _ = (town.phone() for _ in range(3))
-    assert open_connections(town) == 3
+def test_connections_are_counted_while_they_are_open_and_by_their_close_code(live_server: LiveServer) -> None:
+    leaving, lost, _ = (live_server.phone() for _ in range(3))
+    assert open_connections(live_server) == 3
     leaving.hang_up_network()
     lost.lose_network()
-    with connect(f"ws://127.0.0.1:{town.server.websocket_port}/ws") as stranger:
+    with connect(f"ws://127.0.0.1:{live_server.server.websocket_port}/ws") as stranger:
         stranger.close(4999)
-    eventually(lambda: sum(by_label(town, CLOSED).values()) == 3, "three ends")
-    assert by_label(town, CLOSED) == {"1000": 1, "1006": 1, "other": 1}
-    assert open_connections(town) == 1
+    eventually(lambda: sum(by_label(live_server, CLOSED).values()) == 3, "three ends")
+    assert by_label(live_server, CLOSED) == {"1000": 1, "1006": 1, "other": 1}
+    assert open_connections(live_server) == 1
 
 
-def open_connections(town: Town) -> float:
-    return next(sample.value for sample in samples(town) if sample.name == "halfminute_connections")
+def open_connections(live_server: LiveServer) -> float:
+    return next(sample.value for sample in samples(live_server) if sample.name == "halfminute_connections")
 
 
-def test_sweeps_are_counted_by_their_outcome(town: Town) -> None:
-    town.sweep()
-    town.sweep("wrong")
-    assert by_label(town, "halfminute_sweeps_total") == {"done": 1, "refused": 1}
+def test_sweeps_are_counted_by_their_outcome(live_server: LiveServer) -> None:
+    live_server.sweep()
+    live_server.sweep("wrong")
+    assert by_label(live_server, "halfminute_sweeps_total") == {"done": 1, "refused": 1}
 
 
 async def test_the_findings_of_an_audit_are_a_metric(context: Context) -> None:

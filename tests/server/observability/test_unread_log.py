@@ -20,6 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from storage.embedded.launcher import postmaster_pid
 from tests.support.clients import SECRET, Phone, ring_and_join, send_tip
+from tests.support.live_server import LiveServer
 from tests.support.processes import (
     START_SECONDS_MAX,
     Lines,
@@ -29,7 +30,6 @@ from tests.support.processes import (
     run_command,
     start_command,
 )
-from tests.support.server_fixture import Town
 
 PIPE_BYTES = 4096  # the smallest that Linux allows: full after a dozen lines
 REQUESTS = 400
@@ -128,8 +128,8 @@ OUTPUTS = {"nobody reads": not_read, "the reader is gone": reader_gone, "the dis
 @pytest.mark.parametrize("name", OUTPUTS)
 def test_a_log_that_is_not_written_costs_no_answer_no_block_and_no_tip(name: str, data_dir: Path) -> None:
     with OUTPUTS[name]() as output, UnreadServer(data_dir, output) as server, ExitStack() as stack:
-        town = Town(server, stack)
-        fan, creator = town.fan(1000), town.creator()
+        live_server = LiveServer(server, stack)
+        fan, creator = live_server.fan(1000), live_server.creator()
         ring = ring_and_join(fan, creator)
         fan.wait_for("block:charged", blockNo=1)
         slowest = _ask_many(fan, REQUESTS)
@@ -147,7 +147,7 @@ def test_a_log_that_is_not_written_costs_no_answer_no_block_and_no_tip(name: str
         _kill_postgres(server)
         eventually(lambda: server.get("/readyz").status_code == 200, "a database that is back")
         fan.ask_ok({"type": "call:end", "callId": ring["callId"]})
-        town.check_books()
+        live_server.check_ledger()
         began = time.monotonic()
         server.terminate()
         assert server.wait_exit() == 0

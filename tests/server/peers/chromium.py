@@ -34,10 +34,10 @@ class Browser:
         self._reader.join(PATIENCE_SECONDS)
         self._process.stdout.close()
 
-    def open(self, news: PeerEvents) -> int:
+    def open(self, events: PeerEvents) -> int:
         """Open a tab; return its number."""
         tab = next(self._numbers)
-        self._tabs[tab] = news
+        self._tabs[tab] = events
         self.order(tab, "open")
         return tab
 
@@ -49,17 +49,17 @@ class Browser:
     def _read(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            news = json.loads(line)
-            self._tabs[news["tab"]].put(news)
+            events = json.loads(line)
+            self._tabs[events["tab"]].put(events)
 
 
 class TabSocket:
     """A websocket in a tab of its own."""
 
     def __init__(self, browser: Browser, port: int) -> None:
-        self.news = PeerEvents()
+        self.events = PeerEvents()
         self._browser = browser
-        self._tab: int | None = browser.open(self.news)
+        self._tab: int | None = browser.open(self.events)
         self.order("dial", {"url": f"ws://127.0.0.1:{port}/ws", "protocols": [JSON]})
 
     def __enter__(self) -> "TabSocket":

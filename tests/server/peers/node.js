@@ -23,15 +23,15 @@ const orders = {
   vanish: () => socket.terminate(),
 };
 
-socket.on('open', () => tell({ news: 'open', protocol: socket.protocol, extensions: socket.extensions }));
+socket.on('open', () => tell({ event: 'open', protocol: socket.protocol, extensions: socket.extensions }));
 socket.on('message', (data, binary) => {
   if (binary !== inMsgpack()) throw new Error('a frame of the other kind');
-  tell({ news: 'message', message: binary ? decode(data) : JSON.parse(data.toString()) });
+  tell({ event: 'message', message: binary ? decode(data) : JSON.parse(data.toString()) });
 });
-socket.on('ping', () => tell({ news: 'ping' }));
-socket.on('pong', (payload) => tell({ news: 'pong', payload: payload.toString() }));
-socket.on('error', (error) => tell({ news: 'error', message: error.message }));
-socket.on('close', (code, reason) => tell({ news: 'close', code, reason: reason.toString() }));
+socket.on('ping', () => tell({ event: 'ping' }));
+socket.on('pong', (payload) => tell({ event: 'pong', payload: payload.toString() }));
+socket.on('error', (error) => tell({ event: 'error', message: error.message }));
+socket.on('close', (code, reason) => tell({ event: 'close', code, reason: reason.toString() }));
 
 readline.createInterface({ input: process.stdin })
   .on('line', (line) => {

@@ -19,7 +19,7 @@ class NodeSocket:
 
     def __init__(self, script: Path, port: int, path: str = "/ws", **options: Any) -> None:
         chosen = {"url": f"ws://127.0.0.1:{port}{path}", "protocols": [JSON], "headers": {}, "deflate": False}
-        self.news = PeerEvents()
+        self.events = PeerEvents()
         self._process = subprocess.Popen(
             ["node", str(script), json.dumps(chosen | options)],
             stdin=subprocess.PIPE,
@@ -54,4 +54,4 @@ class NodeSocket:
     def _read(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            self.news.put(json.loads(line))
+            self.events.put(json.loads(line))

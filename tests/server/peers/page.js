@@ -4,9 +4,9 @@ let socket;
 const orders = {
   dial: ({ url, protocols }) => {
     socket = new WebSocket(url, protocols);
-    socket.onopen = () => tell({ news: 'open', protocol: socket.protocol, extensions: socket.extensions });
-    socket.onmessage = ({ data }) => tell({ news: 'message', message: JSON.parse(data) });
-    socket.onclose = ({ code, wasClean }) => tell({ news: 'close', code, wasClean });
+    socket.onopen = () => tell({ event: 'open', protocol: socket.protocol, extensions: socket.extensions });
+    socket.onmessage = ({ data }) => tell({ event: 'message', message: JSON.parse(data) });
+    socket.onclose = ({ code, wasClean }) => tell({ event: 'close', code, wasClean });
   },
   say: (message) => socket.send(JSON.stringify(message)),
   text: (text) => socket.send(text),

@@ -22,8 +22,8 @@ class PeerEvents:
     def __init__(self) -> None:
         self._told: queue.Queue[dict[str, Any]] = queue.Queue()
 
-    def put(self, news: dict[str, Any]) -> None:
-        self._told.put(news)
+    def put(self, events: dict[str, Any]) -> None:
+        self._told.put(events)
 
     def next(self, seconds: float = PATIENCE_SECONDS) -> dict[str, Any]:
         return self._told.get(timeout=seconds)
@@ -33,14 +33,14 @@ class PeerEvents:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             found = self.next(max(0.01, deadline - time.monotonic()))
-            if found["news"] == kind:
+            if found["event"] == kind:
                 return found
 
 
 class PeerSocket(Protocol):
     """One websocket, from its handshake on."""
 
-    news: PeerEvents
+    events: PeerEvents
 
     def order(self, order: str, argument: Any = None) -> None:
         """`say` a message, send a `text`, `close` with a code, or another order of its kind."""
@@ -64,8 +64,8 @@ class PeerPhone(Phone):
 
     def open(self, resume: bool = False) -> "PeerPhone":
         self._peer = self._dial()
-        assert self._peer.news.wait_for("open")["protocol"] == self._protocol
-        self._listener = threading.Thread(target=self._listen, args=(self._peer.news,), daemon=True)
+        assert self._peer.events.wait_for("open")["protocol"] == self._protocol
+        self._listener = threading.Thread(target=self._listen, args=(self._peer.events,), daemon=True)
         self._listener.start()
         self.send({"type": "session:open", "token": self.token, **(self._resume() if resume else {})})
         self.ready = self.wait_for("session:ready")
@@ -89,18 +89,18 @@ class PeerPhone(Phone):
         assert not self._listener.is_alive(), "still open"
 
     def _listen(self, told: PeerEvents) -> None:
-        while (news := told.next(seconds=threading.TIMEOUT_MAX))["news"] not in ("close", "shut"):
-            if news["news"] == "message":
-                self._note_place(news["message"])
-                self._arrived.put(news["message"])
-        self.close_code = news.get("code")
+        while (events := told.next(seconds=threading.TIMEOUT_MAX))["event"] not in ("close", "shut"):
+            if events["event"] == "message":
+                self._note_place(events["message"])
+                self._arrived.put(events["message"])
+        self.close_code = events.get("code")
 
 
 def close_code_after(peer: PeerSocket, order: str, argument: Any) -> int:
     """Return the close code of a connection on which this order comes first."""
     try:
-        peer.news.wait_for("open")
+        peer.events.wait_for("open")
         peer.order(order, argument)
-        return int(peer.news.wait_for("close")["code"])
+        return int(peer.events.wait_for("close")["code"])
     finally:
         peer.clean_up()

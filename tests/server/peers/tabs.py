@@ -44,13 +44,13 @@ async def _carry_out(browser: Browser, tabs: dict[int, Page], tab: int, order: s
             await tabs[tab].add_script_tag(path=SCRIPT)
         case "shut":
             await tabs.pop(tab).close()
-            _tell(tab, {"news": "shut"})
+            _tell(tab, {"event": "shut"})
         case _:
             await tabs[tab].evaluate("([order, argument]) => orders[order](argument)", [order, argument])
 
 
-def _tell(tab: int, news: dict[str, Any]) -> None:
-    print(json.dumps(news | {"tab": tab}), flush=True)
+def _tell(tab: int, events: dict[str, Any]) -> None:
+    print(json.dumps(events | {"tab": tab}), flush=True)
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ class Caller:
         return await self.ask("PUT", path, json=body)
 
 
-class People:
+class Users:
     """Makes users of a house, and puts them on their phones."""
 
     def __init__(self, context: Context, web: httpx.AsyncClient, stack: AsyncExitStack) -> None:
@@ -103,11 +103,11 @@ def client_of(context: Context) -> httpx.AsyncClient:
 
 
 @asynccontextmanager
-async def people_of(context: Context) -> AsyncIterator[People]:
+async def users_of(context: Context) -> AsyncIterator[Users]:
     """Their phones hang up at the end."""
     async with AsyncExitStack() as stack:
         web = await stack.enter_async_context(client_of(context))
-        yield People(context, web, stack)
+        yield Users(context, web, stack)
 
 
 @pytest.fixture
@@ -117,6 +117,6 @@ async def web(context: Context) -> AsyncIterator[httpx.AsyncClient]:
 
 
 @pytest.fixture
-async def people(context: Context) -> AsyncIterator[People]:
-    async with people_of(context) as made:
+async def users(context: Context) -> AsyncIterator[Users]:
+    async with users_of(context) as made:
         yield made

@@ -11,7 +11,7 @@ import msgspec
 from server.config.settings import Settings
 from server.context import Context
 from storage.ledger.audit import audit
-from tests.server.rest.conftest import Caller, People, people_of
+from tests.server.rest.conftest import Caller, Users, users_of
 from tests.support.servers import SECRETS, running_server, with_section
 from tests.support.stripe_stand_in import SECRET_KEY, WEBHOOK_SECRET, StripeStandIn, signature, stripe_stand_in
 
@@ -21,9 +21,9 @@ SELLING = msgspec.structs.replace(SECRETS, stripe_secret_key=SECRET_KEY, stripe_
 class Shop:
     """A house, its people, and the provider."""
 
-    def __init__(self, context: Context, people: People, stripe: StripeStandIn, web: httpx.AsyncClient) -> None:
+    def __init__(self, context: Context, users: Users, stripe: StripeStandIn, web: httpx.AsyncClient) -> None:
         self.context = context
-        self.people = people
+        self.users = users
         self.stripe = stripe
         self._web = web
 
@@ -43,7 +43,7 @@ class Shop:
         answer = await self.tell(self.stripe.event(purchase, **changed))
         assert (answer.status_code, answer.json()) == (200, {"received": True})
 
-    async def check_books(self) -> None:
+    async def check_ledger(self) -> None:
         assert [finding.sentence async for finding in audit(self.context.postgres) if finding.rows] == []
 
 
@@ -61,9 +61,9 @@ def selling(stripe: StripeStandIn, **calls: Any) -> Settings:
 async def open_shop(dsn: str, **calls: Any) -> AsyncIterator[Shop]:
     """Blocks of 30 s, unless the settings of calls say otherwise."""
     with stripe_stand_in() as stripe:
-        async with running_server(dsn, selling(stripe, **calls), SELLING) as context, people_of(context) as people:
+        async with running_server(dsn, selling(stripe, **calls), SELLING) as context, users_of(context) as users:
             async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{context.http_port}") as web:
-                yield Shop(context, people, stripe, web)
+                yield Shop(context, users, stripe, web)
 
 
 async def balance(user: Caller) -> int:

@@ -12,7 +12,7 @@ from server.context import Context
 from server.rest.routes import admin
 from storage.ledger.audit import audit
 from storage.postgres import StatementRefused
-from tests.server.rest.conftest import Caller, People
+from tests.server.rest.conftest import Caller, Users
 from tests.server.rest.problems import SOMEBODY, check
 
 
@@ -24,9 +24,9 @@ async def balance(user: Caller) -> int:
     return int((await user.get("/wallet")).json()["balance"])
 
 
-async def test_a_credit_reaches_the_wallet_and_its_owner_sees_why(people: People) -> None:
-    fan, operator = await people.fan(10), await people.operator()
-    phone = await people.phone(fan)
+async def test_a_credit_reaches_the_wallet_and_its_owner_sees_why(users: Users) -> None:
+    fan, operator = await users.fan(10), await users.operator()
+    phone = await users.phone(fan)
     given = await operator.post("/admin/credits", credit(fan, 50, " wel\u0007come "))
     assert given.status_code == 201
     fields = given.json()
@@ -39,8 +39,8 @@ async def test_a_credit_reaches_the_wallet_and_its_owner_sees_why(people: People
     assert (news["balance"], news["tokens"], news["cause"]) == (60, 50, "credit")
 
 
-async def test_a_correction_takes_back_and_never_more_than_is_there(context: Context, people: People) -> None:
-    fan, operator = await people.fan(10), await people.operator()
+async def test_a_correction_takes_back_and_never_more_than_is_there(context: Context, users: Users) -> None:
+    fan, operator = await users.fan(10), await users.operator()
     taken = await operator.post("/admin/credits", credit(fan, -4, "mistake"))
     assert (taken.status_code, taken.json()["tokens"], taken.json()["wallet"]) == (201, -4, {"balance": 6})
     fields = check(await operator.post("/admin/credits", credit(fan, -7, "mistake")), 400, "INSUFFICIENT_TOKENS")
@@ -49,8 +49,8 @@ async def test_a_correction_takes_back_and_never_more_than_is_there(context: Con
     assert [finding async for finding in audit(context.postgres) if finding.rows] == []
 
 
-async def test_a_credit_that_does_not_fit_is_refused_by_name(people: People) -> None:
-    fan, operator = await people.fan(10), await people.operator()
+async def test_a_credit_that_does_not_fit_is_refused_by_name(users: Users) -> None:
+    fan, operator = await users.fan(10), await users.operator()
     for field, values in {
         "tokens": (0, "5", 5.0, 1_000_000_001, -1_000_000_001, 2**63, None),
         "reason": ("", "\n\t", "a\u0000b", "x" * 501, 5),
@@ -63,8 +63,8 @@ async def test_a_credit_that_does_not_fit_is_refused_by_name(people: People) -> 
     assert await balance(fan) == 10
 
 
-async def test_nobody_can_be_credited_who_is_not_there(people: People) -> None:
-    operator = await people.operator()
+async def test_nobody_can_be_credited_who_is_not_there(users: Users) -> None:
+    operator = await users.operator()
     for user_id in (SOMEBODY, PROMOTIONS):
         answer = await operator.post("/admin/credits", {"userId": str(user_id), "tokens": 1, "reason": "x"})
         check(answer, 404, "NOT_FOUND")
@@ -73,8 +73,8 @@ async def test_nobody_can_be_credited_who_is_not_there(people: People) -> None:
 # The same key
 
 
-async def test_the_same_key_gives_once_and_answers_the_same(people: People) -> None:
-    fan, operator = await people.fan(0), await people.operator()
+async def test_the_same_key_gives_once_and_answers_the_same(users: Users) -> None:
+    fan, operator = await users.fan(0), await users.operator()
     first = await operator.post("/admin/credits", credit(fan), key="k")
     await operator.post("/admin/credits", credit(fan, 1))
     for key in ("k", '"k"'):
@@ -83,22 +83,22 @@ async def test_the_same_key_gives_once_and_answers_the_same(people: People) -> N
     assert await balance(fan) == 51
 
 
-async def test_a_correction_is_repeated_whatever_the_wallet_has_by_then(people: People) -> None:
-    fan, operator = await people.fan(10), await people.operator()
+async def test_a_correction_is_repeated_whatever_the_wallet_has_by_then(users: Users) -> None:
+    fan, operator = await users.fan(10), await users.operator()
     first = await operator.post("/admin/credits", credit(fan, -10), key="k")
     again = await operator.post("/admin/credits", credit(fan, -10), key="k")
     assert (again.status_code, again.json()) == (201, first.json())
     assert await balance(fan) == 0
 
 
-async def test_without_a_key_each_request_gives(people: People) -> None:
-    fan, operator = await people.fan(0), await people.operator()
+async def test_without_a_key_each_request_gives(users: Users) -> None:
+    fan, operator = await users.fan(0), await users.operator()
     ids = {(await operator.post("/admin/credits", credit(fan))).json()["creditId"] for _ in range(2)}
     assert (len(ids), await balance(fan)) == (2, 100)
 
 
-async def test_the_same_key_with_other_content_is_a_conflict(people: People) -> None:
-    fan, other, operator = await people.fan(0), await people.fan(0), await people.operator()
+async def test_the_same_key_with_other_content_is_a_conflict(users: Users) -> None:
+    fan, other, operator = await users.fan(0), await users.fan(0), await users.operator()
     await operator.post("/admin/credits", credit(fan), key="k")
     for changed in (credit(other), credit(fan, 51), credit(fan, -50), credit(fan, 50, "again")):
         check(await operator.post("/admin/credits", changed, key="k"), 422, "IDEMPOTENCY_CONFLICT")
@@ -107,11 +107,11 @@ async def test_the_same_key_with_other_content_is_a_conflict(people: People) -> 
     assert (await balance(fan), await balance(other)) == (50, 0)
 
 
-async def test_one_key_space_for_calls_and_credits(people: People) -> None:
-    fan, operator, creator = await people.fan(0), await people.operator(), await people.online_creator()
+async def test_one_key_space_for_calls_and_credits(users: Users) -> None:
+    fan, operator, creator = await users.fan(0), await users.operator(), await users.online_creator()
     ring = {"creatorId": str(creator.user_id)}
     await operator.get("/me")
-    colleague, gift = await people.operator(), {"userId": str(operator.user_id), "tokens": 100, "reason": "a test call"}
+    colleague, gift = await users.operator(), {"userId": str(operator.user_id), "tokens": 100, "reason": "a test call"}
     assert (await colleague.post("/admin/credits", gift)).status_code == 201
     assert (await operator.post("/admin/credits", credit(fan), key="a")).status_code == 201
     check(await operator.post("/calls/init", ring, key="a"), 422, "IDEMPOTENCY_CONFLICT")
@@ -119,16 +119,16 @@ async def test_one_key_space_for_calls_and_credits(people: People) -> None:
     check(await operator.post("/admin/credits", credit(fan), key="b"), 422, "IDEMPOTENCY_CONFLICT")
 
 
-async def test_nobody_credits_themselves(people: People) -> None:
-    operator = await people.operator()
+async def test_nobody_credits_themselves(users: Users) -> None:
+    operator = await users.operator()
     await operator.get("/me")
     gift = {"userId": str(operator.user_id), "tokens": 100, "reason": "self"}
     check(await operator.post("/admin/credits", gift), 400, "SELF_PAYMENT")
     assert await balance(operator) == 0
 
 
-async def test_every_credit_and_refund_is_kept_with_who_ordered_it_and_why(context: Context, people: People) -> None:
-    fan, operator, creator = await people.fan(0), await people.operator(), await people.creator()
+async def test_every_credit_and_refund_is_kept_with_who_ordered_it_and_why(context: Context, users: Users) -> None:
+    fan, operator, creator = await users.fan(0), await users.operator(), await users.creator()
     given = (await operator.post("/admin/credits", credit(fan), key="k")).json()
     await operator.post("/admin/credits", credit(fan), key="k")
     tip = (await fan.post("/tips/send", {"toCreatorId": str(creator.user_id), "amountTokens": 40})).json()
@@ -144,15 +144,15 @@ async def test_every_credit_and_refund_is_kept_with_who_ordered_it_and_why(conte
         await context.postgres.execute("UPDATE operator_actions SET reason = 'nothing'")
 
 
-async def test_a_key_is_each_operators_own(people: People) -> None:
-    fan, one, other = await people.fan(0), await people.operator(), await people.operator()
+async def test_a_key_is_each_operators_own(users: Users) -> None:
+    fan, one, other = await users.fan(0), await users.operator(), await users.operator()
     for operator in (one, other):
         assert (await operator.post("/admin/credits", credit(fan), key="k")).status_code == 201
     assert await balance(fan) == 100
 
 
-async def test_twenty_at_once_under_one_key_give_once(people: People) -> None:
-    fan, operator = await people.fan(0), await people.operator()
+async def test_twenty_at_once_under_one_key_give_once(users: Users) -> None:
+    fan, operator = await users.fan(0), await users.operator()
     answers: list[httpx.Response] = []
 
     async def give() -> None:
@@ -166,8 +166,8 @@ async def test_twenty_at_once_under_one_key_give_once(people: People) -> None:
     assert await balance(fan) == 50
 
 
-async def test_twenty_different_at_once_under_one_key_leave_one_winner(people: People) -> None:
-    fan, operator = await people.fan(0), await people.operator()
+async def test_twenty_different_at_once_under_one_key_leave_one_winner(users: Users) -> None:
+    fan, operator = await users.fan(0), await users.operator()
     answers: list[httpx.Response] = []
 
     async def give(tokens: int) -> None:
@@ -182,9 +182,9 @@ async def test_twenty_different_at_once_under_one_key_leave_one_winner(people: P
 
 
 async def test_a_house_that_drains_finds_what_was_given_and_gives_no_more(
-    context: Context, people: People, monkeypatch: pytest.MonkeyPatch
+    context: Context, users: Users, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fan, operator = await people.fan(0), await people.operator()
+    fan, operator = await users.fan(0), await users.operator()
     first = await operator.post("/admin/credits", credit(fan), key="k")
     monkeypatch.setattr(context, "draining", True)
     assert (await operator.post("/admin/credits", credit(fan), key="k")).json() == first.json()
@@ -195,9 +195,9 @@ async def test_a_house_that_drains_finds_what_was_given_and_gives_no_more(
 # What operators see
 
 
-async def test_the_audit_proves_the_ledger(people: People) -> None:
-    fan, operator, creator = await people.fan(10), await people.operator(), await people.creator()
-    call_id, _, _ = await people.talking(fan, creator)
+async def test_the_audit_proves_the_ledger(users: Users) -> None:
+    fan, operator, creator = await users.fan(10), await users.operator(), await users.creator()
+    call_id, _, _ = await users.talking(fan, creator)
     await fan.post(f"/billing/{call_id}/stop")
     proved = (await operator.get("/admin/audit")).json()
     assert proved["holds"] is True
@@ -205,8 +205,8 @@ async def test_the_audit_proves_the_ledger(people: People) -> None:
     assert all(proof["holds"] and proof["rows"] == [] and proof["proof"] for proof in proved["proofs"])
 
 
-async def test_the_audit_shows_what_does_not_hold(context: Context, people: People) -> None:
-    fan, operator = await people.fan(10), await people.operator()
+async def test_the_audit_shows_what_does_not_hold(context: Context, users: Users) -> None:
+    fan, operator = await users.fan(10), await users.operator()
     await context.postgres.execute("ALTER TABLE wallets DISABLE TRIGGER only_booking_writes_balances")
     await context.postgres.execute("UPDATE wallets SET balance = balance + 1 WHERE id = $1", fan.user_id)
     found = (await operator.get("/admin/audit")).json()
@@ -218,8 +218,8 @@ async def test_the_audit_shows_what_does_not_hold(context: Context, people: Peop
     ]
 
 
-async def test_one_audit_at_a_time(people: People, monkeypatch: pytest.MonkeyPatch) -> None:
-    operator = await people.operator()
+async def test_one_audit_at_a_time(users: Users, monkeypatch: pytest.MonkeyPatch) -> None:
+    operator = await users.operator()
     begun, enough = trio.Event(), trio.Event()
     statuses: list[int] = []
 
@@ -242,12 +242,12 @@ async def test_one_audit_at_a_time(people: People, monkeypatch: pytest.MonkeyPat
     assert (await operator.get("/admin/audit")).status_code == 200
 
 
-async def test_live_rooms_are_listed_newest_first(people: People) -> None:
-    operator = await people.operator()
+async def test_live_rooms_are_listed_newest_first(users: Users) -> None:
+    operator = await users.operator()
     assert (await operator.get("/admin/rooms")).json()["items"] == []
     made = []
     for _ in range(3):
-        fan, creator = await people.fan(), await people.online_creator()
+        fan, creator = await users.fan(), await users.online_creator()
         made.append((await fan.post("/calls/init", {"creatorId": str(creator.user_id)})).json())
     page = await operator.get("/admin/rooms", limit=2)
     rest = await operator.follow(page.links["next"]["url"])

@@ -50,7 +50,7 @@ def waiting(shop: Shop) -> float:
 
 
 async def test_a_payment_in_another_currency_is_listed_and_credited_by_an_operator(shop: Shop) -> None:
-    fan, operator = shop.people.stranger(), await shop.people.operator()
+    fan, operator = shop.users.stranger(), await shop.users.operator()
     purchase = await shop.buy(fan)
     await shop.pay(purchase, amount_total=599, currency="eur")
     (payment,) = await payments(operator, status="open")
@@ -84,11 +84,11 @@ async def test_a_payment_in_another_currency_is_listed_and_credited_by_an_operat
     await shop.pay(purchase, amount_total=599, currency="eur")
     assert await trace(shop) == [("credit", CREDIT["reason"], operator.user_id, True)]
     assert await balance(fan) == 100
-    await shop.check_books()
+    await shop.check_ledger()
 
 
 async def test_a_payment_that_is_rejected_credits_nothing_however_often_it_is_reported(shop: Shop) -> None:
-    fan, operator = shop.people.stranger(), await shop.people.operator()
+    fan, operator = shop.users.stranger(), await shop.users.operator()
     purchase = await shop.buy(fan)
     await shop.pay(purchase, amount_total=1)
     path = f"/admin/purchases/{purchase['purchaseId']}/settle"
@@ -104,7 +104,7 @@ async def test_a_payment_that_is_rejected_credits_nothing_however_often_it_is_re
 
 
 async def test_a_payment_of_an_unknown_purchase_is_credited_to_the_one_that_an_operator_names(shop: Shop) -> None:
-    fan, operator = shop.people.stranger(), await shop.people.operator()
+    fan, operator = shop.users.stranger(), await shop.users.operator()
     purchase = await shop.buy(fan)
     await shop.pay(purchase, client_reference_id="an order of another shop")
     (payment,) = await payments(operator, status="open")
@@ -122,7 +122,7 @@ async def test_a_payment_of_an_unknown_purchase_is_credited_to_the_one_that_an_o
 
 
 async def test_a_purchase_that_was_paid_twice_is_marked_and_the_second_payment_can_only_go_back(shop: Shop) -> None:
-    fan, operator = shop.people.stranger(), await shop.people.operator()
+    fan, operator = shop.users.stranger(), await shop.users.operator()
     once, twice = await shop.buy(fan), await shop.buy(fan)
     await shop.pay(once)
     await shop.pay(twice)
@@ -142,7 +142,7 @@ async def test_a_purchase_that_was_paid_twice_is_marked_and_the_second_payment_c
 
 
 async def test_a_payment_of_which_no_event_came_is_credited_once_also_if_the_event_comes_later(shop: Shop) -> None:
-    fan, operator = shop.people.stranger(), await shop.people.operator()
+    fan, operator = shop.users.stranger(), await shop.users.operator()
     purchase = await shop.buy(fan)
     path = f"/admin/purchases/{purchase['purchaseId']}/settle"
     check(await operator.post(path, REJECT), 409, "PAYMENT_SETTLED")
@@ -157,7 +157,7 @@ async def test_a_payment_of_which_no_event_came_is_credited_once_also_if_the_eve
 
 
 async def test_what_else_was_paid_for_a_purchase_that_is_credited_is_paid_twice(shop: Shop) -> None:
-    fan, operator = shop.people.stranger(), await shop.people.operator()
+    fan, operator = shop.users.stranger(), await shop.users.operator()
     purchase = await shop.buy(fan)
     await shop.pay(purchase, amount_total=1)
     await shop.pay(purchase, amount_total=2, checkout="cs_test_another")
@@ -171,7 +171,7 @@ async def test_what_else_was_paid_for_a_purchase_that_is_credited_is_paid_twice(
 
 
 async def test_however_events_and_settlements_race_a_purchase_is_credited_at_most_once(shop: Shop) -> None:
-    fan, operators = shop.people.stranger(), [await shop.people.operator() for _ in range(2)]
+    fan, operators = shop.users.stranger(), [await shop.users.operator() for _ in range(2)]
     purchases = [await shop.buy(fan) for _ in range(8)]
     for purchase in purchases[:4]:
         await shop.pay(purchase, amount_total=1)
@@ -202,11 +202,11 @@ async def test_however_events_and_settlements_race_a_purchase_is_credited_at_mos
     assert await balance(fan) == 100 * len(purchases)
     open_payments = await payments(operators[0], status="open", limit=100)
     assert waiting(shop) == len(open_payments)
-    await shop.check_books()
+    await shop.check_ledger()
 
 
 async def test_the_same_key_settles_once_and_says_so_again_and_no_refusal_uses_it_up(shop: Shop) -> None:
-    fan, operator = shop.people.stranger(), await shop.people.operator()
+    fan, operator = shop.users.stranger(), await shop.users.operator()
     purchase = await shop.buy(fan)
     path = f"/admin/purchases/{purchase['purchaseId']}/settle"
     check(await operator.post(path, REJECT, key="k"), 409, "PAYMENT_SETTLED")
@@ -224,7 +224,7 @@ async def test_the_same_key_settles_once_and_says_so_again_and_no_refusal_uses_i
 async def test_what_a_server_had_no_time_to_credit_is_credited_by_the_next_round(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fan, operator = shop.people.stranger(), await shop.people.operator()
+    fan, operator = shop.users.stranger(), await shop.users.operator()
     purchase = await shop.buy(fan)
 
     async def stop(desk: PaymentService, purchase: Any) -> str:
@@ -243,7 +243,7 @@ async def test_what_a_server_had_no_time_to_credit_is_credited_by_the_next_round
 async def test_what_the_ledger_refuses_waits_again_and_its_trace_says_so(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fan, operator = shop.people.stranger(), await shop.people.operator()
+    fan, operator = shop.users.stranger(), await shop.users.operator()
     purchase = await shop.buy(fan)
 
     async def refuse(actor: StorageActor, postings: list[Any]) -> list[Receipt]:
@@ -266,7 +266,7 @@ async def test_what_the_ledger_refuses_waits_again_and_its_trace_says_so(
 
 
 async def test_nobody_credits_themselves_and_only_operators_settle(shop: Shop) -> None:
-    operator, fan = await shop.people.operator(), shop.people.stranger()
+    operator, fan = await shop.users.operator(), shop.users.stranger()
     purchase = await shop.buy(operator)
     path = f"/admin/purchases/{purchase['purchaseId']}/settle"
     check(await operator.post(path, CREDIT), 403, "FORBIDDEN")
@@ -277,7 +277,7 @@ async def test_nobody_credits_themselves_and_only_operators_settle(shop: Shop) -
 
 
 async def test_a_decision_says_why(shop: Shop) -> None:
-    operator, purchase = await shop.people.operator(), await shop.buy(shop.people.stranger())
+    operator, purchase = await shop.users.operator(), await shop.buy(shop.users.stranger())
     for unfit in ({"reason": ""}, {"reason": " "}, {"reason": "x" * 501}, {"action": "refund"}):
         answer = await operator.post(f"/admin/purchases/{purchase['purchaseId']}/settle", {**CREDIT, **unfit})
         check(answer, 400, "VALIDATION_FAILED")
@@ -289,7 +289,7 @@ async def test_a_decision_says_why(shop: Shop) -> None:
     ["UPDATE payment_settlements SET reason = 'x'", "DELETE FROM payment_settlements", "TRUNCATE payments CASCADE"],
 )
 async def test_the_trace_of_decisions_cannot_be_changed(shop: Shop, change: str) -> None:
-    operator, purchase = await shop.people.operator(), await shop.buy(shop.people.stranger())
+    operator, purchase = await shop.users.operator(), await shop.buy(shop.users.stranger())
     await operator.post(f"/admin/purchases/{purchase['purchaseId']}/settle", CREDIT, key="k")
     before = await trace(shop)
     with pytest.raises(StatementRefused):

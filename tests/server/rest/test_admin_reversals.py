@@ -11,7 +11,7 @@ from storage.postgres import StatementRefused
 from tests.server.rest.conftest import Caller
 from tests.server.rest.problems import SOMEBODY, check
 from tests.server.rest.shop import Shop, balance, open_shop
-from tests.storage.books import tip
+from tests.storage.ledger_pair import tip
 
 RELEASE = {"action": "release", "reason": "The bank took it back"}
 
@@ -48,8 +48,8 @@ async def is_frozen(user: Caller) -> bool:
 
 
 async def test_a_chargeback_freezes_the_wallet_until_an_operator_releases_it(shop: Shop) -> None:
-    fan, operator = shop.people.stranger(), await shop.people.operator()
-    creator = await shop.people.online_creator()
+    fan, operator = shop.users.stranger(), await shop.users.operator()
+    creator = await shop.users.online_creator()
     purchase = await shop.buy(fan)
     await shop.pay(purchase)
     gift = {"toCreatorId": str(creator.user_id), "amountTokens": 5}
@@ -93,11 +93,11 @@ async def test_a_chargeback_freezes_the_wallet_until_an_operator_releases_it(sho
     assert (await fan.post("/tips/send", gift)).status_code == 200
     assert (await fan.get("/wallet")).json()["limits"] == {"dailySpendLimit": None}
     assert figure(shop, "halfminute_payment_reversals_open") == 0
-    await shop.check_books()
+    await shop.check_ledger()
 
 
 async def test_a_refund_freezes_and_a_larger_one_of_the_same_charge_freezes_again(shop: Shop) -> None:
-    fan, operator = shop.people.stranger(), await shop.people.operator()
+    fan, operator = shop.users.stranger(), await shop.users.operator()
     purchase = await shop.buy(fan)
     await shop.pay(purchase)
     await told(shop, shop.stripe.refund(purchase, 100))
@@ -112,7 +112,7 @@ async def test_a_refund_freezes_and_a_larger_one_of_the_same_charge_freezes_agai
 
 
 async def test_a_wallet_is_frozen_for_as_long_as_one_of_its_reversals_is_open(shop: Shop) -> None:
-    fan, operator = shop.people.stranger(), await shop.people.operator()
+    fan, operator = shop.users.stranger(), await shop.users.operator()
     for _ in range(2):
         purchase = await shop.buy(fan)
         await shop.pay(purchase)
@@ -125,7 +125,7 @@ async def test_a_wallet_is_frozen_for_as_long_as_one_of_its_reversals_is_open(sh
 
 
 async def test_money_that_was_not_credited_goes_back_without_freezing_anybody(shop: Shop) -> None:
-    fan, operator = shop.people.stranger(), await shop.people.operator()
+    fan, operator = shop.users.stranger(), await shop.users.operator()
     purchase = await shop.buy(fan)
     await shop.pay(purchase)
     await shop.pay(purchase, checkout="cs_test_another")
@@ -139,7 +139,7 @@ async def test_money_that_was_not_credited_goes_back_without_freezing_anybody(sh
 
 
 async def test_a_reversal_of_an_unknown_payment_waits_for_an_operator(shop: Shop) -> None:
-    fan, operator = shop.people.stranger(), await shop.people.operator()
+    fan, operator = shop.users.stranger(), await shop.users.operator()
     purchase = await shop.buy(fan)
     await told(shop, shop.stripe.dispute(purchase))
     await told(shop, shop.stripe.refund(purchase, metadata={}, payment_intent=None))
@@ -155,7 +155,7 @@ async def test_a_reversal_of_an_unknown_payment_waits_for_an_operator(shop: Shop
 
 
 async def test_nothing_is_cashed_out_of_a_frozen_wallet_and_no_payout_of_it_is_paid(shop: Shop) -> None:
-    creator, operator, fan = await shop.people.creator(), await shop.people.operator(), shop.people.stranger()
+    creator, operator, fan = await shop.users.creator(), await shop.users.operator(), shop.users.stranger()
     await shop.pay(await shop.buy(fan))  # what is given by operators could not be cashed out
     await shop.context.actor.post([tip(fan.user_id, creator.user_id, 50)])
     asked = (await creator.post("/payouts", {"tokens": 10})).json()
@@ -173,17 +173,17 @@ async def test_nothing_is_cashed_out_of_a_frozen_wallet_and_no_payout_of_it_is_p
 
 async def test_a_call_that_runs_ends_with_the_next_block_of_a_frozen_wallet(dsn: str) -> None:
     async with open_shop(dsn, block_seconds=1) as shop:
-        fan, creator = shop.people.stranger(), await shop.people.creator()
+        fan, creator = shop.users.stranger(), await shop.users.creator()
         purchase = await shop.buy(fan)
         await shop.pay(purchase)
-        _, phone, _ = await shop.people.talking(fan, creator)
+        _, phone, _ = await shop.users.talking(fan, creator)
         await told(shop, shop.stripe.refund(purchase))
         ended = await trio.to_thread.run_sync(phone.wait_for, "call:ended")
         assert ended["reason"] == "budget_reached"  # as at any limit of what may be spent
 
 
 async def test_what_comes_in_and_what_operators_take_is_not_held_up(shop: Shop) -> None:
-    fan, operator = shop.people.stranger(), await shop.people.operator()
+    fan, operator = shop.users.stranger(), await shop.users.operator()
     purchase = await shop.buy(fan)
     await shop.pay(purchase)
     await told(shop, shop.stripe.refund(purchase))
@@ -195,7 +195,7 @@ async def test_what_comes_in_and_what_operators_take_is_not_held_up(shop: Shop) 
 
 @pytest.mark.parametrize("own", [None, 50], ids=["no limit", "a limit"])
 async def test_a_limit_of_ones_own_is_as_it_was_and_as_it_was_changed_meanwhile(shop: Shop, own: int | None) -> None:
-    fan, creator, operator = shop.people.stranger(), await shop.people.creator(), await shop.people.operator()
+    fan, creator, operator = shop.users.stranger(), await shop.users.creator(), await shop.users.operator()
     purchase = await shop.buy(fan)
     await shop.pay(purchase)
     if own is not None:
@@ -214,11 +214,11 @@ async def test_a_limit_of_ones_own_is_as_it_was_and_as_it_was_changed_meanwhile(
     assert (await fan.get("/wallet")).json()["limits"] == raised
     too_much = tip(fan.user_id, creator.user_id, 11)
     assert (await shop.context.actor.post([too_much]))[0].outcome.name == "LIMITED"
-    await shop.check_books()
+    await shop.check_ledger()
 
 
 async def test_whatever_is_under_way_when_a_wallet_freezes_is_booked_before_or_refused(shop: Shop) -> None:
-    fan, creator = shop.people.stranger(), await shop.people.creator()
+    fan, creator = shop.users.stranger(), await shop.users.creator()
     purchase = await shop.buy(fan)
     await shop.pay(purchase)
     outcomes: list[str] = []
@@ -234,14 +234,14 @@ async def test_whatever_is_under_way_when_a_wallet_freezes_is_booked_before_or_r
     assert outcomes[-1] == "LIMITED" and set(outcomes) <= {"COMMITTED", "LIMITED"}
     assert await balance(fan) == 100 - outcomes.count("COMMITTED")
     assert await is_frozen(fan)
-    await shop.check_books()
+    await shop.check_ledger()
 
 
 # Who may
 
 
 async def test_nobody_releases_their_own_wallet_and_only_operators_release(shop: Shop) -> None:
-    operator, other, fan = await shop.people.operator(), await shop.people.operator(), shop.people.stranger()
+    operator, other, fan = await shop.users.operator(), await shop.users.operator(), shop.users.stranger()
     purchase = await shop.buy(operator)
     await shop.pay(purchase)
     await told(shop, shop.stripe.dispute(purchase))
@@ -260,7 +260,7 @@ async def test_nobody_releases_their_own_wallet_and_only_operators_release(shop:
 
 
 async def test_a_reversal_that_cannot_be_read_is_alarmed(shop: Shop) -> None:
-    purchase = await shop.buy(shop.people.stranger())
+    purchase = await shop.buy(shop.users.stranger())
     for wrong in ({"id": ""}, {"amount_refunded": -1}, {"id": "a\0b"}, {"metadata": 5}):
         check(await shop.tell(shop.stripe.refund(purchase, **wrong)), 403, "FORBIDDEN")
     assert counted(shop, "unreadable") == 4

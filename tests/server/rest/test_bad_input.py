@@ -15,7 +15,7 @@ from server.context import Context
 from server.rest.app import ROUTES
 from server.rooms.leases import lease
 from storage.postgres import LoneConnection, Postgres, Row
-from tests.server.rest.conftest import Caller, people_of
+from tests.server.rest.conftest import Caller, users_of
 from tests.server.rest.problems import SOMEBODY, check
 from tests.support.servers import running_server, settings
 
@@ -35,7 +35,7 @@ BAD_KEYS = ("x" * 256, f'"{"x" * 256}"', "", '""', "a\tb", '"a', "\x7f")
 SELDOM_SECONDS = 3600
 
 
-class Desk(NamedTuple):
+class RecordedServer(NamedTuple):
     """An operator who is a creator, somebody to ask for, and every statement that was sent since the test began."""
 
     operator: Caller
@@ -62,7 +62,7 @@ async def _no_periodic_work(_: Context) -> None:
 
 
 @pytest.fixture
-async def desk(dsn: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Desk]:
+async def recorded(dsn: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[RecordedServer]:
     plain = settings()
     # The server sends nothing of its own accord: no periodic work, and the lease is renewed once.
     unhurried = msgspec.structs.replace(plain.server, lease_seconds=86_400)
@@ -70,59 +70,63 @@ async def desk(dsn: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Desk]
     monkeypatch.setattr(lease, "PAUSE_SECONDS_MAX", SELDOM_SECONDS)
     async with (
         running_server(dsn, msgspec.structs.replace(plain, server=unhurried)) as context,
-        people_of(context) as people,
+        users_of(context) as users,
     ):
-        desk = Desk(await people.operator(), await people.fan(10), [])
-        assert (await desk.send("/creators/me", {"rateTokensPerMin": 60})).status_code == 200
+        recorded = RecordedServer(await users.operator(), await users.fan(10), [])
+        assert (await recorded.send("/creators/me", {"rateTokensPerMin": 60})).status_code == 200
         transaction, fetchrow = Postgres.transaction, LoneConnection.fetchrow
 
         async def spied(postgres: Postgres, work: Callable[..., Awaitable[T]], *, atomic: bool = True) -> T:
-            desk.sent.append("from the pool")
+            recorded.sent.append("from the pool")
             return await transaction(postgres, work, atomic=atomic)
 
         async def spied_alone(connection: LoneConnection, sql: str, *args: Any, **limits: Any) -> Row | None:
-            desk.sent.append("from the actor")
+            recorded.sent.append("from the actor")
             return await fetchrow(connection, sql, *args, **limits)
 
         monkeypatch.setattr(Postgres, "transaction", spied)
         monkeypatch.setattr(LoneConnection, "fetchrow", spied_alone)
-        yield desk
+        yield recorded
 
 
-async def test_an_amount_that_does_not_fit_reaches_no_database(desk: Desk) -> None:
+async def test_an_amount_that_does_not_fit_reaches_no_database(recorded: RecordedServer) -> None:
     for path, (field, beyond) in AMOUNTS.items():
         for amount in (*beyond, *NO_WHOLE_NUMBER):
-            fields = check(await desk.send(path, {**desk.body(path), field: amount}), 400, "VALIDATION_FAILED")
+            fields = check(await recorded.send(path, {**recorded.body(path), field: amount}), 400, "VALIDATION_FAILED")
             assert [error["field"] for error in fields["errors"]] == [field], (path, amount)
-    assert desk.sent == []
+    assert recorded.sent == []
 
 
-async def test_a_key_that_does_not_fit_reaches_no_database(desk: Desk) -> None:
+async def test_a_key_that_does_not_fit_reaches_no_database(recorded: RecordedServer) -> None:
     paths = [route.path.removeprefix("/api") for route in ROUTES if route.takes_key]
     keyed = [re.sub(r"\{\w+\}", str(SOMEBODY), path) for path in paths]
     assert {"/calls/init", "/admin/credits"} <= set(keyed)
     for path in keyed:
         for key in BAD_KEYS:
-            fields = check(await desk.send(path, desk.body(path), key), 400, "VALIDATION_FAILED")
+            fields = check(await recorded.send(path, recorded.body(path), key), 400, "VALIDATION_FAILED")
             assert [error["field"] for error in fields["errors"]] == ["Idempotency-Key"], (path, key)
-    assert desk.sent == []
+    assert recorded.sent == []
 
 
-async def test_what_just_fits_is_taken(desk: Desk) -> None:
+async def test_what_just_fits_is_taken(recorded: RecordedServer) -> None:
     longest = "x" * 255
-    given = await desk.send("/admin/credits", {**desk.body("/admin/credits"), "tokens": MAX_POSTING_TOKENS}, longest)
+    given = await recorded.send(
+        "/admin/credits", {**recorded.body("/admin/credits"), "tokens": MAX_POSTING_TOKENS}, longest
+    )
     assert given.json()["wallet"]["balance"] == MAX_POSTING_TOKENS + 10
-    check(await desk.send("/calls/init", desk.body("/calls/init"), longest), 422, "IDEMPOTENCY_CONFLICT")
-    assert desk.sent != []
+    check(await recorded.send("/calls/init", recorded.body("/calls/init"), longest), 422, "IDEMPOTENCY_CONFLICT")
+    assert recorded.sent != []
 
 
-async def test_whom_nobody_knows_is_neither_called_nor_credited_nor_billed(desk: Desk) -> None:
+async def test_whom_nobody_knows_is_neither_called_nor_credited_nor_billed(recorded: RecordedServer) -> None:
     for user_id in (SOMEBODY, PROMOTIONS):
-        check(await desk.send("/calls/init", {"creatorId": str(user_id)}), 404, "NOT_FOUND")
+        check(await recorded.send("/calls/init", {"creatorId": str(user_id)}), 404, "NOT_FOUND")
         check(
-            await desk.send("/admin/credits", {**desk.body("/admin/credits"), "userId": str(user_id)}), 404, "NOT_FOUND"
+            await recorded.send("/admin/credits", {**recorded.body("/admin/credits"), "userId": str(user_id)}),
+            404,
+            "NOT_FOUND",
         )
-    check(await desk.send("/calls/init", {"creatorId": str(desk.operator.user_id)}), 400, "SELF_PAYMENT")
+    check(await recorded.send("/calls/init", {"creatorId": str(recorded.operator.user_id)}), 400, "SELF_PAYMENT")
     for path in (
         "/calls/{}/accept",
         "/calls/{}/decline",
@@ -130,7 +134,7 @@ async def test_whom_nobody_knows_is_neither_called_nor_credited_nor_billed(desk:
         "/billing/{}/pause",
         "/billing/{}/resume",
     ):
-        check(await desk.operator.post(path.format(SOMEBODY)), 404, "NOT_FOUND")
-    check(await desk.operator.post(f"/billing/{SOMEBODY}/stop"), 404, "NOT_FOUND")
-    check(await desk.operator.get(f"/billing/{SOMEBODY}"), 404, "NOT_FOUND")
-    assert "from the actor" not in desk.sent
+        check(await recorded.operator.post(path.format(SOMEBODY)), 404, "NOT_FOUND")
+    check(await recorded.operator.post(f"/billing/{SOMEBODY}/stop"), 404, "NOT_FOUND")
+    check(await recorded.operator.get(f"/billing/{SOMEBODY}"), 404, "NOT_FOUND")
+    assert "from the actor" not in recorded.sent

@@ -11,7 +11,7 @@ from server.sessions.bans import ALLOWED_WHEN_BANNED
 from storage.ledger.audit import audit
 from storage.people import bans as stored
 from storage.people.bans import NewBan, add_ban, is_banned, lift_ban
-from tests.server.rest.conftest import Caller, People, people_of
+from tests.server.rest.conftest import Caller, Users, users_of
 from tests.server.rest.problems import SOMEBODY, check
 from tests.support.servers import running_server
 
@@ -27,10 +27,10 @@ async def ban(operator: Caller, user: Caller, **more: str) -> dict[str, object]:
     return made
 
 
-async def test_a_ban_ends_the_live_call_and_closes_every_session(context: Context, people: People) -> None:
-    fan, creator, operator = await people.fan(), await people.creator(), await people.operator()
-    call_id, fans, creators = await people.talking(fan, creator)
-    second = await people.phone(fan)
+async def test_a_ban_ends_the_live_call_and_closes_every_session(context: Context, users: Users) -> None:
+    fan, creator, operator = await users.fan(), await users.creator(), await users.operator()
+    call_id, fans, creators = await users.talking(fan, creator)
+    second = await users.phone(fan)
     await ban(operator, fan)
     ended = await trio.to_thread.run_sync(creators.wait_for, "call:ended")
     assert (ended["callId"], ended["reason"]) == (call_id, "admin")
@@ -44,9 +44,9 @@ async def test_a_ban_ends_the_live_call_and_closes_every_session(context: Contex
     assert [finding.sentence async for finding in audit(context.postgres) if finding.rows] == []
 
 
-async def test_a_ban_ends_a_call_that_rings(context: Context, people: People) -> None:
-    fan, creator, operator = await people.fan(), await people.creator(), await people.operator()
-    fans, _ = await people.phone(fan), await people.phone(creator)
+async def test_a_ban_ends_a_call_that_rings(context: Context, users: Users) -> None:
+    fan, creator, operator = await users.fan(), await users.creator(), await users.operator()
+    fans, _ = await users.phone(fan), await users.phone(creator)
     call_id = (await fan.post("/calls/init", {"creatorId": str(creator.user_id)})).json()["callId"]
     await ban(operator, creator)
     room = context.registry.call_of(fan.user_id)
@@ -58,15 +58,15 @@ async def test_a_ban_ends_a_call_that_rings(context: Context, people: People) ->
 
 
 async def test_a_ban_ends_the_live_stream_of_its_owner_and_puts_viewers_out_of_others(
-    context: Context, people: People
+    context: Context, users: Users
 ) -> None:
-    owner, other, operator = await people.creator(), await people.creator(), await people.operator()
+    owner, other, operator = await users.creator(), await users.creator(), await users.operator()
     streams = []
     for creator in (owner, other):
         made = (await creator.post("/streams", {"title": "A show", "type": "public"})).json()["stream"]
         await creator.post(f"/streams/{made['id']}/start")
         streams.append(made)
-    viewer, banned = await people.phone(other), await people.phone(owner)
+    viewer, banned = await users.phone(other), await users.phone(owner)
     for phone in (viewer, banned):
         for stream in streams:
             assert (await trio.to_thread.run_sync(phone.join, stream["channel"]))["type"] == "room:joined"
@@ -81,8 +81,8 @@ async def test_a_ban_ends_the_live_stream_of_its_owner_and_puts_viewers_out_of_o
     assert room is not None and len(room.fanout.members()) == 1
 
 
-async def test_the_banned_may_only_look_at_their_money(people: People) -> None:
-    fan, operator = await people.fan(10), await people.operator()
+async def test_the_banned_may_only_look_at_their_money(users: Users) -> None:
+    fan, operator = await users.fan(10), await users.operator()
     await ban(operator, fan)
     for path in ("/me", "/wallet", "/wallet/ledger", "/tokens/purchases", "/payouts"):
         assert (await fan.get(path)).status_code == 200, path
@@ -101,8 +101,8 @@ async def test_the_banned_may_only_look_at_their_money(people: People) -> None:
     assert {(route.method, route.path) for route in ROUTES} >= ALLOWED_WHEN_BANNED
 
 
-async def test_a_ban_is_over_when_it_is_lifted(context: Context, people: People) -> None:
-    fan, operator = await people.fan(), await people.operator()
+async def test_a_ban_is_over_when_it_is_lifted(context: Context, users: Users) -> None:
+    fan, operator = await users.fan(), await users.operator()
     made = await ban(operator, fan)
     assert made == {
         "banId": made["banId"],
@@ -122,21 +122,21 @@ async def test_a_ban_is_over_when_it_is_lifted(context: Context, people: People)
     assert not await is_banned(context.postgres, fan.user_id)
 
 
-async def test_a_ban_is_over_when_its_time_has_come(context: Context, people: People) -> None:
-    fan, operator = await people.fan(), await people.operator()
+async def test_a_ban_is_over_when_its_time_has_come(context: Context, users: Users) -> None:
+    fan, operator = await users.fan(), await users.operator()
     await ban(operator, fan, until=in_seconds(0.5))
     check(await fan.get("/creators"), 403, "FORBIDDEN")
     await trio.sleep(0.6)  # a moment that passes is what this is about, and nothing tells of it
     assert (await fan.get("/creators")).status_code == 200
     assert (await operator.get("/admin/bans")).json()["items"] == []
-    phone = await people.phone(fan)
+    phone = await users.phone(fan)
     await ban(operator, fan)
     await trio.to_thread.run_sync(phone.wait_closed)
     assert phone.close_code == 4403, "a second ban puts out again"
 
 
-async def test_a_later_ban_takes_the_place_of_the_one_that_stands(context: Context, people: People) -> None:
-    fan, operator = await people.fan(), await people.operator()
+async def test_a_later_ban_takes_the_place_of_the_one_that_stands(context: Context, users: Users) -> None:
+    fan, operator = await users.fan(), await users.operator()
     await ban(operator, fan, until=in_seconds(3600))
     made = await ban(operator, fan)
     assert (await operator.get("/admin/bans")).json()["items"] == [made]
@@ -144,8 +144,8 @@ async def test_a_later_ban_takes_the_place_of_the_one_that_stands(context: Conte
     assert row is not None and row[0] == 2, "what was before is kept"
 
 
-async def test_a_ban_that_does_not_fit_is_refused_by_name(people: People) -> None:
-    fan, operator = await people.fan(), await people.operator()
+async def test_a_ban_that_does_not_fit_is_refused_by_name(users: Users) -> None:
+    fan, operator = await users.fan(), await users.operator()
     about = {"userId": str(fan.user_id), "reason": "rude"}
     for field, values in {
         "userId": ("nobody", 5, str(operator.user_id)),
@@ -161,8 +161,8 @@ async def test_a_ban_that_does_not_fit_is_refused_by_name(people: People) -> Non
     assert (await fan.get("/creators")).status_code == 200
 
 
-async def test_there_are_not_more_bans_than_a_server_can_hold(people: People, monkeypatch: pytest.MonkeyPatch) -> None:
-    fan, other, operator = await people.fan(), await people.fan(), await people.operator()
+async def test_there_are_not_more_bans_than_a_server_can_hold(users: Users, monkeypatch: pytest.MonkeyPatch) -> None:
+    fan, other, operator = await users.fan(), await users.fan(), await users.operator()
     monkeypatch.setattr(stored, "MAX_BANS", 1)
     await ban(operator, fan)
     check(await operator.post("/admin/bans", {"userId": str(other.user_id), "reason": "rude"}), 503, "OVERLOADED")
@@ -171,9 +171,9 @@ async def test_there_are_not_more_bans_than_a_server_can_hold(people: People, mo
 # Other servers, and later ones
 
 
-async def test_a_ban_that_another_server_made_is_heard_of_and_put_into_effect(context: Context, people: People) -> None:
-    fan, operator = await people.fan(), await people.operator()
-    phone = await people.phone(fan)
+async def test_a_ban_that_another_server_made_is_heard_of_and_put_into_effect(context: Context, users: Users) -> None:
+    fan, operator = await users.fan(), await users.operator()
+    phone = await users.phone(fan)
     await operator.get("/me")
     await add_ban(context.postgres, NewBan(SOMEBODY, fan.user_id, "rude", operator.user_id, None))
     await trio.to_thread.run_sync(phone.wait_closed)
@@ -186,8 +186,8 @@ async def test_a_ban_that_another_server_made_is_heard_of_and_put_into_effect(co
 
 
 async def test_a_server_that_starts_knows_who_is_banned(dsn: str) -> None:
-    async with running_server(dsn) as context, people_of(context) as people:
-        fan, operator = await people.fan(), await people.operator()
+    async with running_server(dsn) as context, users_of(context) as users:
+        fan, operator = await users.fan(), await users.operator()
         await operator.get("/me")
         ban = NewBan(SOMEBODY, fan.user_id, "rude", operator.user_id, None)
         await add_ban(context.postgres, ban)

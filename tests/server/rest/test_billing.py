@@ -19,8 +19,8 @@ from server.context import Context
 from server.ids import new_channel, new_uuid
 from server.rooms.lifecycle import RoomStorage
 from storage.ledger.audit import audit
-from tests.server.rest.conftest import Caller, People, people_of
-from tests.server.rest.line import line_to
+from tests.server.rest.conftest import Caller, Users, users_of
+from tests.server.rest.database_proxy import proxy_to
 from tests.server.rest.problems import SOMEBODY, check
 from tests.support.history import book
 from tests.support.servers import give, running_server, settings
@@ -28,9 +28,9 @@ from tests.support.servers import give, running_server, settings
 NOT_REFUNDED = {"refundedBlocks": 0, "refundedTokens": 0}
 
 
-async def test_either_party_pauses_and_only_who_paused_resumes(people: People) -> None:
-    fan, creator = await people.fan(), await people.creator()
-    call_id, phone, _ = await people.talking(fan, creator)
+async def test_either_party_pauses_and_only_who_paused_resumes(users: Users) -> None:
+    fan, creator = await users.fan(), await users.creator()
+    call_id, phone, _ = await users.talking(fan, creator)
     for _ in range(2):
         paused = await fan.post(f"/billing/{call_id}/pause")
         assert (paused.json()["call"]["status"], paused.json()["call"]["holds"]) == ("paused", ["fan"])
@@ -45,16 +45,16 @@ async def test_either_party_pauses_and_only_who_paused_resumes(people: People) -
     await trio.to_thread.run_sync(phone.wait_for, "call:resumed")
 
 
-async def test_what_has_not_begun_cannot_be_paused(people: People) -> None:
-    fan, creator = await people.fan(), await people.online_creator()
+async def test_what_has_not_begun_cannot_be_paused(users: Users) -> None:
+    fan, creator = await users.fan(), await users.online_creator()
     call_id = (await fan.post("/calls/init", {"creatorId": str(creator.user_id)})).json()["callId"]
     for command in ("pause", "resume"):
         check(await fan.post(f"/billing/{call_id}/{command}"), 409, "CALL_NOT_ACTIVE")
 
 
-async def test_stop_ends_the_call_and_answers_it_as_it_is_in_the_books(context: Context, people: People) -> None:
-    fan, creator = await people.fan(), await people.creator()
-    call_id, _, phone = await people.talking(fan, creator)
+async def test_stop_ends_the_call_and_answers_it_as_it_is_in_the_books(context: Context, users: Users) -> None:
+    fan, creator = await users.fan(), await users.creator()
+    call_id, _, phone = await users.talking(fan, creator)
     stopped = await fan.post(f"/billing/{call_id}/stop")
     call = stopped.json()["call"]
     assert (stopped.status_code, call["status"], call["endReason"]) == (200, "ended", "hangup")
@@ -71,19 +71,19 @@ async def test_stop_ends_the_call_and_answers_it_as_it_is_in_the_books(context: 
         check(await fan.post(f"/billing/{call_id}/{command}"), 409, "CALL_ENDED")
 
 
-async def test_stop_answers_only_once_the_end_is_in_the_books(people: People, monkeypatch: pytest.MonkeyPatch) -> None:
-    fan, creator = await people.fan(), await people.creator()
-    call_id, _, _ = await people.talking(fan, creator)
+async def test_stop_answers_only_once_the_end_is_in_the_books(users: Users, monkeypatch: pytest.MonkeyPatch) -> None:
+    fan, creator = await users.fan(), await users.creator()
+    call_id, _, _ = await users.talking(fan, creator)
     begun, enough = trio.Event(), trio.Event()
     answers: list[httpx.Response] = []
 
     save = RoomStorage.save
 
-    async def save_in_time(books: RoomStorage, record: CallRecord) -> bool:
+    async def save_in_time(ledgers: RoomStorage, record: CallRecord) -> bool:
         if record.status == "ended":
             begun.set()
             await enough.wait()
-        return await save(books, record)
+        return await save(ledgers, record)
 
     async def stop() -> None:
         answers.append(await fan.post(f"/billing/{call_id}/stop"))
@@ -102,26 +102,26 @@ async def test_stop_answers_only_once_the_end_is_in_the_books(people: People, mo
 async def test_with_the_database_away_stop_still_ends_the_call_and_answers_in_time(dsn: str) -> None:
     defaults = settings()
     hurried = msgspec.structs.replace(defaults, http=msgspec.structs.replace(defaults.http, answer_seconds=0.2))
-    async with line_to(dsn) as line, running_server(line.dsn, hurried) as context, people_of(context) as people:
-        fan, creator = await people.fan(), await people.creator()
-        call_id, _, _ = await people.talking(fan, creator)
+    async with proxy_to(dsn) as line, running_server(line.dsn, hurried) as context, users_of(context) as users:
+        fan, creator = await users.fan(), await users.creator()
+        call_id, _, _ = await users.talking(fan, creator)
         line.cut()
         stopped = await fan.post(f"/billing/{call_id}/stop")
         assert (stopped.status_code, stopped.json()["call"]["endReason"]) == (200, "hangup")
         await line.mend()
 
 
-async def test_stop_while_ringing_is_a_cancel_for_the_fan_and_a_decline_for_the_creator(people: People) -> None:
+async def test_stop_while_ringing_is_a_cancel_for_the_fan_and_a_decline_for_the_creator(users: Users) -> None:
     for role, reason in (("fan", "cancelled"), ("creator", "declined")):
-        fan, creator = await people.fan(), await people.online_creator()
+        fan, creator = await users.fan(), await users.online_creator()
         call_id = (await fan.post("/calls/init", {"creatorId": str(creator.user_id)})).json()["callId"]
         party = fan if role == "fan" else creator
         assert (await party.post(f"/billing/{call_id}/stop")).json()["call"]["endReason"] == reason
 
 
-async def test_ten_stops_at_once_end_the_call_once(context: Context, people: People) -> None:
-    fan, creator = await people.fan(), await people.creator()
-    call_id, _, phone = await people.talking(fan, creator)
+async def test_ten_stops_at_once_end_the_call_once(context: Context, users: Users) -> None:
+    fan, creator = await users.fan(), await users.creator()
+    call_id, _, phone = await users.talking(fan, creator)
     answers: list[httpx.Response] = []
 
     async def stop() -> None:
@@ -140,9 +140,9 @@ async def test_ten_stops_at_once_end_the_call_once(context: Context, people: Peo
 # What it cost
 
 
-async def test_billing_lists_the_blocks_and_what_they_come_to(people: People) -> None:
-    fan, creator = await people.fan(), await people.creator(120)
-    call_id, phone, _ = await people.talking(fan, creator)
+async def test_billing_lists_the_blocks_and_what_they_come_to(users: Users) -> None:
+    fan, creator = await users.fan(), await users.creator(120)
+    call_id, phone, _ = await users.talking(fan, creator)
     await trio.to_thread.run_sync(lambda: phone.wait_for("block:charged", blockNo=2))
     live = (await fan.get(f"/billing/{call_id}")).json()
     assert live.keys() == {"call", "blocks", "totals", "paidThrough", "secondsLeft"}
@@ -165,16 +165,16 @@ def _check_sums(billing: dict[str, Any]) -> None:
     assert billing["totals"] == {**totals, **NOT_REFUNDED}
 
 
-async def test_how_long_the_money_lasts_is_the_fans_to_know(people: People) -> None:
-    fan, creator = await people.fan(), await people.creator()
-    call_id, _, _ = await people.talking(fan, creator)
+async def test_how_long_the_money_lasts_is_the_fans_to_know(users: Users) -> None:
+    fan, creator = await users.fan(), await users.creator()
+    call_id, _, _ = await users.talking(fan, creator)
     assert "secondsLeft" in (await fan.get(f"/billing/{call_id}")).json()
     assert "secondsLeft" not in (await creator.get(f"/billing/{call_id}")).json()
 
 
-async def test_history_has_each_block_once_for_its_payer_and_once_for_its_payee(people: People) -> None:
-    fan, creator = await people.fan(), await people.creator()
-    call_id, _, _ = await people.talking(fan, creator)
+async def test_history_has_each_block_once_for_its_payer_and_once_for_its_payee(users: Users) -> None:
+    fan, creator = await users.fan(), await users.creator()
+    call_id, _, _ = await users.talking(fan, creator)
     blocks = (await fan.post(f"/billing/{call_id}/stop")).json()["call"]["blocks"]
     paid = (await fan.get("/billing/history")).json()
     assert paid["total"] == len(paid["items"]) == blocks
@@ -195,9 +195,9 @@ async def test_history_has_each_block_once_for_its_payer_and_once_for_its_payee(
     assert earned[-1]["balanceAfter"] == 1
 
 
-async def test_history_is_filtered(context: Context, people: People) -> None:
-    fan, creator = await people.fan(), await people.creator()
-    call_id, _, _ = await people.talking(fan, creator)
+async def test_history_is_filtered(context: Context, users: Users) -> None:
+    fan, creator = await users.fan(), await users.creator()
+    call_id, _, _ = await users.talking(fan, creator)
     await fan.post(f"/billing/{call_id}/stop")
     await give(context, fan.user_id, 5)  # no block, so nothing of it is shown
     hour, now = timedelta(hours=1), datetime.now(UTC)
@@ -217,9 +217,9 @@ async def test_history_is_filtered(context: Context, people: People) -> None:
         check(await fan.get("/billing/history", **query), 400, "VALIDATION_FAILED")
 
 
-async def test_stats_sum_by_day_and_by_counterparty(people: People) -> None:
-    fan, creator = await people.fan(), await people.creator()
-    call_id, _, _ = await people.talking(fan, creator)
+async def test_stats_sum_by_day_and_by_counterparty(users: Users) -> None:
+    fan, creator = await users.fan(), await users.creator()
+    call_id, _, _ = await users.talking(fan, creator)
     call = (await fan.post(f"/billing/{call_id}/stop")).json()["call"]
     sums = {"blocks": call["blocks"], "tokens": call["tokens"]}
     stats = (await fan.get("/billing/stats")).json()
@@ -244,9 +244,9 @@ HALF_HOURS = [
 ]
 
 
-async def meet(context: Context, people: People) -> Caller:
+async def meet(context: Context, users: Users) -> Caller:
     """A fan who paid a block of 1 token at each of HALF_HOURS."""
-    fan, creator = await people.fan(0), await people.creator()
+    fan, creator = await users.fan(0), await users.creator()
     room = new_uuid()
     await context.postgres.execute("INSERT INTO rooms (id, kind, channel) VALUES ($1, 'call', $2)", room, new_channel())
     moments = ", ".join(f"({n}, '{at.isoformat()}'::timestamptz)" for n, at in enumerate(HALF_HOURS, start=1))
@@ -268,8 +268,8 @@ async def by_day(fan: Caller, **query: str) -> dict[str, int]:
     return {day["day"]: day["blocks"] for day in answer.json()["fan"]["byDay"]}
 
 
-async def test_a_day_of_a_zone_has_23_or_25_hours_where_its_clocks_change(context: Context, people: People) -> None:
-    fan = await meet(context, people)
+async def test_a_day_of_a_zone_has_23_or_25_hours_where_its_clocks_change(context: Context, users: Users) -> None:
+    fan = await meet(context, users)
     berlin = await by_day(fan, tz="Europe/Berlin")
     assert (berlin["2025-03-30"], berlin["2025-03-29"], berlin["2025-10-26"], berlin["2025-10-25"]) == (46, 48, 50, 48)
     for day, blocks in (("2025-03-30", 46), ("2025-10-26", 50)):
@@ -282,8 +282,8 @@ async def test_a_day_of_a_zone_has_23_or_25_hours_where_its_clocks_change(contex
     "name",
     ["America/New_York", "Asia/Kathmandu", "Pacific/Kiritimati", "Africa/Cairo", "Australia/Lord_Howe", "Etc/GMT+5"],
 )
-async def test_each_block_is_in_the_day_that_its_moment_has_there(context: Context, people: People, name: str) -> None:
-    fan, zone = await meet(context, people), ZoneInfo(name)
+async def test_each_block_is_in_the_day_that_its_moment_has_there(context: Context, users: Users, name: str) -> None:
+    fan, zone = await meet(context, users), ZoneInfo(name)
     days = Counter(at.astimezone(zone).date().isoformat() for at in HALF_HOURS)
     assert await by_day(fan, tz=name) == days
     for day in days:
@@ -291,8 +291,8 @@ async def test_each_block_is_in_the_day_that_its_moment_has_there(context: Conte
         assert await by_day(fan, tz=name, **{"from": day, "to": following}) == {day: days[day]}
 
 
-async def test_a_period_may_begin_with_a_date_and_end_with_an_instant(context: Context, people: People) -> None:
-    fan = await meet(context, people)
+async def test_a_period_may_begin_with_a_date_and_end_with_an_instant(context: Context, users: Users) -> None:
+    fan = await meet(context, users)
     query = {"from": "2025-03-30", "to": "2025-03-30T00:00:00+01:00", "tz": "Europe/Berlin"}
     assert await by_day(fan, **query) == {}
     query["to"] = "2025-03-30T01:00:00Z"
@@ -308,8 +308,8 @@ async def test_a_period_may_begin_with_a_date_and_end_with_an_instant(context: C
         *("/etc/passwd", "../../../../etc/passwd", "Europe/Berlin\\", "Europe/Berlin'", "Ünïcode/Zone", "x" * 65, ""),
     ],
 )
-async def test_what_is_no_zone_is_named(people: People, name: str) -> None:
-    answer = await people.stranger().get("/billing/stats", tz=name)
+async def test_what_is_no_zone_is_named(users: Users, name: str) -> None:
+    answer = await users.stranger().get("/billing/stats", tz=name)
     fields = check(answer, 400, "VALIDATION_FAILED")
     assert [error["field"] for error in fields["errors"]] == ["tz"]
 
@@ -317,12 +317,12 @@ async def test_what_is_no_zone_is_named(people: People, name: str) -> None:
 @pytest.mark.parametrize(
     "moment", ["2025-02-30", "2025-3-1", "2025-W01-1", "yesterday", "2025-03-30T00:00:00", "0001-01-01", "9999-12-31"]
 )
-async def test_what_is_neither_a_date_nor_an_instant_is_named(people: People, moment: str) -> None:
+async def test_what_is_neither_a_date_nor_an_instant_is_named(users: Users, moment: str) -> None:
     zone = "Asia/Tokyo" if moment.startswith("0001") else "America/New_York"
-    answer = await people.stranger().get("/billing/stats", tz=zone, **{"from": moment})
+    answer = await users.stranger().get("/billing/stats", tz=zone, **{"from": moment})
     if moment == "9999-12-31":  # the last midnight there is still in the calendar
         assert answer.status_code == 200
-        answer = await people.stranger().get("/billing/stats", **{"to": "9999-12-31T23:59:59-12:00", "from": moment})
+        answer = await users.stranger().get("/billing/stats", **{"to": "9999-12-31T23:59:59-12:00", "from": moment})
         assert answer.json()["errors"][0]["field"] == "to"
     else:
         fields = check(answer, 400, "VALIDATION_FAILED")

@@ -10,8 +10,8 @@ import pytest
 import trio
 
 from server.context import Context
-from tests.server.rest.conftest import Caller, People, client_of, people_of
-from tests.server.rest.line import line_to
+from tests.server.rest.conftest import Caller, Users, client_of, users_of
+from tests.server.rest.database_proxy import proxy_to
 from tests.server.rest.problems import SOMEBODY, check
 from tests.support.clients import Phone
 from tests.support.servers import running_server, settings
@@ -27,9 +27,9 @@ async def count_rings(phone: Phone) -> int:
     return len(phone.all_events("call:ringing"))
 
 
-async def test_init_rings_and_says_what_the_first_block_costs(people: People) -> None:
-    fan, creator = await people.fan(), await people.creator(90)
-    phone = await people.phone(creator)
+async def test_init_rings_and_says_what_the_first_block_costs(users: Users) -> None:
+    fan, creator = await users.fan(), await users.creator(90)
+    phone = await users.phone(creator)
     rung = await fan.post("/calls/init", wanted(creator, maxTokens=50))
     assert rung.status_code == 201
     fields = rung.json()
@@ -43,8 +43,8 @@ async def test_init_rings_and_says_what_the_first_block_costs(people: People) ->
     assert (ring["callId"], ring["channel"]) == (fields["callId"], fields["channel"])
 
 
-async def test_the_older_name_does_the_same_and_says_that_it_is_old(people: People) -> None:
-    fan, creator = await people.fan(), await people.online_creator()
+async def test_the_older_name_does_the_same_and_says_that_it_is_old(users: Users) -> None:
+    fan, creator = await users.fan(), await users.online_creator()
     rung = await fan.post("/calls/initiate", wanted(creator), key="k")
     again = await fan.post("/calls/init", wanted(creator), key="k")
     assert (rung.status_code, rung.json()) == (201, again.json())
@@ -60,37 +60,37 @@ async def test_the_older_name_does_the_same_and_says_that_it_is_old(people: Peop
 # Refusals
 
 
-async def test_a_fan_who_cannot_pay_a_block_is_told_the_figures(people: People) -> None:
-    fan, creator = await people.fan(12), await people.online_creator(1800)
+async def test_a_fan_who_cannot_pay_a_block_is_told_the_figures(users: Users) -> None:
+    fan, creator = await users.fan(12), await users.online_creator(1800)
     fields = check(await fan.post("/calls/init", wanted(creator)), 400, "INSUFFICIENT_TOKENS")
     assert [fields[name] for name in ("required", "current", "shortfall")] == [30, 12, 18]
 
 
-async def test_nobody_calls_themselves(people: People) -> None:
-    creator = await people.online_creator()
+async def test_nobody_calls_themselves(users: Users) -> None:
+    creator = await users.online_creator()
     check(await creator.post("/calls/init", wanted(creator)), 400, "SELF_PAYMENT")
 
 
-async def test_a_call_needs_a_creator_who_is_there_and_takes_calls(people: People) -> None:
-    fan, other, absent = await people.fan(), await people.fan(), await people.creator()
+async def test_a_call_needs_a_creator_who_is_there_and_takes_calls(users: Users) -> None:
+    fan, other, absent = await users.fan(), await users.fan(), await users.creator()
     check(await fan.ask("POST", "/calls/init", json={"creatorId": str(SOMEBODY)}), 404, "NOT_FOUND")
     check(await fan.post("/calls/init", wanted(other)), 409, "NOT_A_CREATOR")
     check(await fan.post("/calls/init", wanted(absent)), 409, "CREATOR_UNAVAILABLE")
-    here = await people.online_creator()
+    here = await users.online_creator()
     await here.put("/creators/me", {"rateTokensPerMin": 60, "acceptsCalls": False})
     check(await fan.post("/calls/init", wanted(here)), 409, "CREATOR_UNAVAILABLE")
 
 
-async def test_one_call_at_a_time_for_each_of_the_two(people: People) -> None:
-    fan, rival = await people.fan(), await people.fan()
-    creator, other = await people.online_creator(), await people.online_creator()
+async def test_one_call_at_a_time_for_each_of_the_two(users: Users) -> None:
+    fan, rival = await users.fan(), await users.fan()
+    creator, other = await users.online_creator(), await users.online_creator()
     assert (await fan.post("/calls/init", wanted(creator))).status_code == 201
     check(await fan.post("/calls/init", wanted(other)), 409, "ALREADY_IN_CALL")
     check(await rival.post("/calls/init", wanted(creator)), 409, "CREATOR_BUSY")
 
 
-async def test_after_a_decline_the_fan_waits_for_that_creator(people: People) -> None:
-    fan, creator, other = await people.fan(), await people.online_creator(), await people.online_creator()
+async def test_after_a_decline_the_fan_waits_for_that_creator(users: Users) -> None:
+    fan, creator, other = await users.fan(), await users.online_creator(), await users.online_creator()
     call_id = (await fan.post("/calls/init", wanted(creator))).json()["callId"]
     assert (await creator.post(f"/calls/{call_id}/decline")).json()["call"]["endReason"] == "declined"
     assert (await creator.post(f"/billing/{call_id}/stop")).json()["call"]["status"] == "ended"  # and is in the books
@@ -98,23 +98,23 @@ async def test_after_a_decline_the_fan_waits_for_that_creator(people: People) ->
     assert (await fan.post("/calls/init", wanted(other))).status_code == 201
 
 
-async def test_a_budget_is_a_whole_number_of_tokens(people: People) -> None:
-    fan, creator = await people.fan(), await people.online_creator()
+async def test_a_budget_is_a_whole_number_of_tokens(users: Users) -> None:
+    fan, creator = await users.fan(), await users.online_creator()
     for max_tokens in (0, -1, 2**53, "5", 5.0, True, [5]):
         fields = check(await fan.post("/calls/init", wanted(creator, maxTokens=max_tokens)), 400, "VALIDATION_FAILED")
         assert [error["field"] for error in fields["errors"]] == ["maxTokens"]
 
 
-async def test_a_budget_below_one_block_is_refused(people: People) -> None:
-    fan, creator = await people.fan(), await people.online_creator(600)
+async def test_a_budget_below_one_block_is_refused(users: Users) -> None:
+    fan, creator = await users.fan(), await users.online_creator(600)
     check(await fan.post("/calls/init", wanted(creator, maxTokens=9)), 400, "VALIDATION_FAILED")
     assert (await fan.post("/calls/init", wanted(creator, maxTokens=10))).status_code == 201
 
 
 async def test_a_house_that_drains_takes_no_calls(
-    context: Context, people: People, monkeypatch: pytest.MonkeyPatch
+    context: Context, users: Users, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fan, creator = await people.fan(), await people.online_creator()
+    fan, creator = await users.fan(), await users.online_creator()
     monkeypatch.setattr(context, "draining", True)
     refused = await fan.post("/calls/init", wanted(creator))
     check(refused, 503, "DRAINING")
@@ -124,9 +124,9 @@ async def test_a_house_that_drains_takes_no_calls(
 # The same key
 
 
-async def test_the_same_key_finds_the_same_call_and_rings_once(people: People) -> None:
-    fan, creator = await people.fan(), await people.creator()
-    phone = await people.phone(creator)
+async def test_the_same_key_finds_the_same_call_and_rings_once(users: Users) -> None:
+    fan, creator = await users.fan(), await users.creator()
+    phone = await users.phone(creator)
     first = await fan.post("/calls/init", wanted(creator), key="tap")
     for key in ("tap", '"tap"'):
         again = await fan.post("/calls/init", wanted(creator), key=key)
@@ -134,43 +134,43 @@ async def test_the_same_key_finds_the_same_call_and_rings_once(people: People) -
     assert await count_rings(phone) == 1
 
 
-async def test_the_same_key_finds_the_call_whatever_became_of_it(people: People) -> None:
-    fan, creator = await people.fan(), await people.online_creator()
+async def test_the_same_key_finds_the_call_whatever_became_of_it(users: Users) -> None:
+    fan, creator = await users.fan(), await users.online_creator()
     call_id = (await fan.post("/calls/init", wanted(creator), key="tap")).json()["callId"]
     await fan.post(f"/billing/{call_id}/stop")
     again = await fan.post("/calls/init", wanted(creator), key="tap")
     assert (again.status_code, again.json()["callId"], again.json()["call"]["status"]) == (201, call_id, "ended")
 
 
-async def test_the_same_key_with_other_content_is_a_conflict(people: People) -> None:
-    fan, creator, other = await people.fan(), await people.online_creator(), await people.online_creator()
+async def test_the_same_key_with_other_content_is_a_conflict(users: Users) -> None:
+    fan, creator, other = await users.fan(), await users.online_creator(), await users.online_creator()
     await fan.post("/calls/init", wanted(creator), key="tap")
     check(await fan.post("/calls/init", wanted(other), key="tap"), 422, "IDEMPOTENCY_CONFLICT")
     check(await fan.post("/calls/init", wanted(creator, maxTokens=5), key="tap"), 422, "IDEMPOTENCY_CONFLICT")
 
 
-async def test_a_key_is_its_users_own(people: People) -> None:
-    fan, rival, creator = await people.fan(), await people.fan(), await people.online_creator()
+async def test_a_key_is_its_users_own(users: Users) -> None:
+    fan, rival, creator = await users.fan(), await users.fan(), await users.online_creator()
     await fan.post("/calls/init", wanted(creator), key="tap")
     check(await rival.post("/calls/init", wanted(creator), key="tap"), 409, "CREATOR_BUSY")
 
 
-async def test_a_refusal_is_not_remembered(people: People) -> None:
-    fan, creator = await people.fan(), await people.creator()
+async def test_a_refusal_is_not_remembered(users: Users) -> None:
+    fan, creator = await users.fan(), await users.creator()
     check(await fan.post("/calls/init", wanted(creator), key="tap"), 409, "CREATOR_UNAVAILABLE")
-    await people.phone(creator)
+    await users.phone(creator)
     assert (await fan.post("/calls/init", wanted(creator), key="tap")).status_code == 201
 
 
-async def test_a_key_that_is_too_long_is_refused(people: People) -> None:
-    fan, creator = await people.fan(), await people.online_creator()
+async def test_a_key_that_is_too_long_is_refused(users: Users) -> None:
+    fan, creator = await users.fan(), await users.online_creator()
     fields = check(await fan.post("/calls/init", wanted(creator), key="x" * 256), 400, "VALIDATION_FAILED")
     assert [error["field"] for error in fields["errors"]] == ["Idempotency-Key"]
 
 
-async def test_twenty_taps_at_once_are_one_call(people: People) -> None:
-    fan, creator = await people.fan(), await people.creator()
-    phone = await people.phone(creator)
+async def test_twenty_taps_at_once_are_one_call(users: Users) -> None:
+    fan, creator = await users.fan(), await users.creator()
+    phone = await users.phone(creator)
     answers: list[httpx.Response] = []
 
     async def tap() -> None:
@@ -184,9 +184,9 @@ async def test_twenty_taps_at_once_are_one_call(people: People) -> None:
     assert await count_rings(phone) == 1
 
 
-async def test_twenty_fans_at_once_get_one_creator(people: People) -> None:
-    fans, creator = [await people.fan() for _ in range(20)], await people.creator()
-    phone = await people.phone(creator)
+async def test_twenty_fans_at_once_get_one_creator(users: Users) -> None:
+    fans, creator = [await users.fan() for _ in range(20)], await users.creator()
+    phone = await users.phone(creator)
     answers: list[httpx.Response] = []
 
     async def ring(fan: Caller) -> None:
@@ -202,8 +202,8 @@ async def test_twenty_fans_at_once_get_one_creator(people: People) -> None:
 # Commands
 
 
-async def test_the_creator_accepts_and_the_fan_may_not(people: People) -> None:
-    fan, creator = await people.fan(), await people.online_creator()
+async def test_the_creator_accepts_and_the_fan_may_not(users: Users) -> None:
+    fan, creator = await users.fan(), await users.online_creator()
     call_id = (await fan.post("/calls/init", wanted(creator))).json()["callId"]
     check(await fan.post(f"/calls/{call_id}/accept"), 403, "FORBIDDEN")
     check(await creator.post(f"/calls/{call_id}/cancel"), 403, "FORBIDDEN")
@@ -214,16 +214,16 @@ async def test_the_creator_accepts_and_the_fan_may_not(people: People) -> None:
     check(await creator.post(f"/calls/{call_id}/accept"), 409, "CALL_NOT_ACTIVE")
 
 
-async def test_the_fan_cancels(people: People) -> None:
-    fan, creator = await people.fan(), await people.online_creator()
+async def test_the_fan_cancels(users: Users) -> None:
+    fan, creator = await users.fan(), await users.online_creator()
     call_id = (await fan.post("/calls/init", wanted(creator))).json()["callId"]
     assert (await fan.post(f"/calls/{call_id}/cancel")).json()["call"]["endReason"] == "cancelled"
     assert (await fan.post(f"/billing/{call_id}/stop")).json()["call"]["endReason"] == "cancelled"
     check(await fan.post(f"/calls/{call_id}/cancel"), 409, "CALL_ENDED")
 
 
-async def test_for_anyone_else_there_is_no_such_call(people: People) -> None:
-    fan, creator, stranger = await people.fan(), await people.online_creator(), await people.fan()
+async def test_for_anyone_else_there_is_no_such_call(users: Users) -> None:
+    fan, creator, stranger = await users.fan(), await users.online_creator(), await users.fan()
     call_id = (await fan.post("/calls/init", wanted(creator))).json()["callId"]
     for method, path in (
         ("GET", f"/calls/{call_id}"),
@@ -236,9 +236,9 @@ async def test_for_anyone_else_there_is_no_such_call(people: People) -> None:
     assert (await fan.get(f"/calls/{call_id}")).json()["call"]["status"] == "ringing"
 
 
-async def test_both_parties_see_the_call_as_it_is(people: People) -> None:
-    fan, creator = await people.fan(), await people.creator(60)
-    call_id, _, _ = await people.talking(fan, creator)
+async def test_both_parties_see_the_call_as_it_is(users: Users) -> None:
+    fan, creator = await users.fan(), await users.creator(60)
+    call_id, _, _ = await users.talking(fan, creator)
     for party in (fan, creator):
         call = (await party.get(f"/calls/{call_id}")).json()["call"]
         assert (call["status"], call["rateTokensPerMin"], call["blockSeconds"]) == ("active", 60, 1)
@@ -250,8 +250,8 @@ async def test_both_parties_see_the_call_as_it_is(people: People) -> None:
 async def test_a_command_that_finds_no_place_is_told_to_come_back(dsn: str) -> None:
     defaults = settings()
     crowded = msgspec.structs.replace(defaults, rooms=msgspec.structs.replace(defaults.rooms, inbox=1))
-    async with running_server(dsn, crowded) as context, people_of(context) as people:
-        fan, creator = await people.fan(), await people.online_creator()
+    async with running_server(dsn, crowded) as context, users_of(context) as users:
+        fan, creator = await users.fan(), await users.online_creator()
         call_id = (await fan.post("/calls/init", wanted(creator))).json()["callId"]
         room = context.registry.find(UUID(call_id))  # type: ignore[arg-type]  # reason: as a room's id it comes from outside
         assert room is not None
@@ -265,11 +265,11 @@ async def test_a_command_that_finds_no_place_is_told_to_come_back(dsn: str) -> N
 # Looking back
 
 
-async def test_history_lists_calls_by_role_status_and_time(people: People) -> None:
-    one, other = await people.online_creator(), await people.online_creator()
+async def test_history_lists_calls_by_role_status_and_time(users: Users) -> None:
+    one, other = await users.online_creator(), await users.online_creator()
     first = (await one.post("/calls/init", wanted(other))).status_code
     assert first == 400  # a creator without tokens is a fan who cannot pay
-    fan = await people.fan()
+    fan = await users.fan()
     declined = (await fan.post("/calls/init", wanted(one))).json()["callId"]
     await one.post(f"/calls/{declined}/decline")
     await one.post(f"/billing/{declined}/stop")
@@ -294,9 +294,9 @@ async def test_history_lists_calls_by_role_status_and_time(people: People) -> No
     assert "next" not in rest.links
 
 
-async def test_stats_sum_calls_in_each_role(people: People) -> None:
-    fan, creator = await people.fan(), await people.creator(60)
-    call_id, _, _ = await people.talking(fan, creator)
+async def test_stats_sum_calls_in_each_role(users: Users) -> None:
+    fan, creator = await users.fan(), await users.creator(60)
+    call_id, _, _ = await users.talking(fan, creator)
     call = (await fan.post(f"/billing/{call_id}/stop")).json()["call"]
     kept = {"refundedBlocks": 0, "refundedTokens": 0}
     none = {"calls": 0, "answered": 0, "blocks": 0, "tokens": 0, "activeSeconds": 0.0, **kept}
@@ -312,16 +312,16 @@ async def test_stats_sum_calls_in_each_role(people: People) -> None:
 
 
 async def test_with_the_database_away_every_route_that_needs_it_says_so(dsn: str) -> None:
-    async with line_to(dsn) as line, running_server(line.dsn) as context:
-        async with people_of(context) as people:
-            fan, creator = await people.fan(), await people.online_creator()
+    async with proxy_to(dsn) as line, running_server(line.dsn) as context:
+        async with users_of(context) as users:
+            fan, creator = await users.fan(), await users.online_creator()
             await fan.get("/me")
             line.cut()
             answers = [
                 await fan.get("/wallet"),
                 await fan.get("/calls/history"),
                 await fan.post("/calls/init", wanted(creator), key="tap"),
-                await people.stranger().get("/me"),
+                await users.stranger().get("/me"),
             ]
             async with client_of(context) as web:
                 assert (await web.get("/api/config")).status_code == 200

@@ -15,7 +15,7 @@ from server.rest.http import connections
 from server.rest.routes import wallet
 from storage.ledger.wallets import Wallet, find_wallet
 from storage.postgres import Postgres
-from tests.server.rest.conftest import Caller, People
+from tests.server.rest.conftest import Caller, Users
 from tests.server.rest.raw import exchange
 from tests.support.clients import PATIENCE_SECONDS
 from tests.support.servers import add_fan, running_server, settings
@@ -68,9 +68,9 @@ async def test_a_body_that_does_not_arrive_is_not_waited_for(dsn: str) -> None:
 
 
 async def test_a_client_that_vanishes_does_not_take_its_credit_with_it(
-    context: Context, people: People, monkeypatch: pytest.MonkeyPatch
+    context: Context, users: Users, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fan, operator = await people.fan(0), await people.operator()
+    fan, operator = await users.fan(0), await users.operator()
     begun, gone, booked = trio.Event(), trio.Event(), trio.Event()
     post = context.actor.post
 

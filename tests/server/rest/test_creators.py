@@ -1,12 +1,12 @@
 """Creators: their cards, their terms, and whom they block."""
 
 from server.context import Context
-from tests.server.rest.conftest import People
+from tests.server.rest.conftest import Users
 from tests.server.rest.problems import SOMEBODY, check
 
 
-async def test_a_user_becomes_a_creator_and_changes_the_terms(people: People) -> None:
-    user = await people.fan(0)
+async def test_a_user_becomes_a_creator_and_changes_the_terms(users: Users) -> None:
+    user = await users.fan(0)
     card = await user.put("/creators/me", {"displayName": "Cleo", "rateTokensPerMin": 90, "acceptsCalls": False})
     assert card.status_code == 200
     expected = {
@@ -23,14 +23,14 @@ async def test_a_user_becomes_a_creator_and_changes_the_terms(people: People) ->
     assert (await user.get(f"/creators/{user.user_id}")).json() == changed.json()
 
 
-async def test_a_name_is_kept_without_what_only_steers_a_display(people: People) -> None:
-    user = await people.fan(0)
+async def test_a_name_is_kept_without_what_only_steers_a_display(users: Users) -> None:
+    user = await users.fan(0)
     card = await user.put("/creators/me", {"displayName": " Cl\u0007eo\nDe\u009be ", "rateTokensPerMin": 1})
     assert card.json()["displayName"] == "Cleo Dee", "the end of a line parts words, as a space does"
 
 
-async def test_terms_that_do_not_fit_are_named(people: People) -> None:
-    user = await people.fan(0)
+async def test_terms_that_do_not_fit_are_named(users: Users) -> None:
+    user = await users.fan(0)
     check(await user.put("/creators/me", {}), 400, "VALIDATION_FAILED")
     for field, values in {
         "rateTokensPerMin": (0, -1, 1_000_000_001, "5", 5.0, None),
@@ -44,29 +44,29 @@ async def test_terms_that_do_not_fit_are_named(people: People) -> None:
     assert (await user.get("/me")).json()["user"]["isCreator"] is False
 
 
-async def test_a_card_says_whether_a_creator_is_online_and_busy(people: People) -> None:
-    fan, creator = await people.fan(), await people.creator()
+async def test_a_card_says_whether_a_creator_is_online_and_busy(users: Users) -> None:
+    fan, creator = await users.fan(), await users.creator()
     path = f"/creators/{creator.user_id}"
     assert [(await fan.get(path)).json()[name] for name in ("online", "busy")] == [False, False]
-    await people.phone(creator)
+    await users.phone(creator)
     assert [(await fan.get(path)).json()[name] for name in ("online", "busy")] == [True, False]
     await fan.post("/calls/init", {"creatorId": str(creator.user_id)})
     assert [(await fan.get(path)).json()[name] for name in ("online", "busy")] == [True, True]
 
 
-async def test_who_is_no_creator_has_no_card(people: People) -> None:
-    fan = await people.fan(0)
+async def test_who_is_no_creator_has_no_card(users: Users) -> None:
+    fan = await users.fan(0)
     for user_id in (fan.user_id, SOMEBODY):
         check(await fan.get(f"/creators/{user_id}"), 404, "NOT_FOUND")
 
 
-async def test_creators_are_listed_newest_first_and_new_ones_do_not_shift_the_next_page(people: People) -> None:
-    fan = await people.fan(0)
-    made = [str((await people.creator()).user_id) for _ in range(5)]
+async def test_creators_are_listed_newest_first_and_new_ones_do_not_shift_the_next_page(users: Users) -> None:
+    fan = await users.fan(0)
+    made = [str((await users.creator()).user_id) for _ in range(5)]
     first = await fan.get("/creators", limit=2)
     assert first.json().keys() == {"items", "limit", "offset", "total", "totalCapped"}
     assert [first.json()[name] for name in ("limit", "offset", "total", "totalCapped")] == [2, 0, 5, False]
-    await people.creator()
+    await users.creator()
     shown = [item["userId"] for item in first.json()["items"]]
     page = first
     while "next" in page.links:
@@ -76,16 +76,16 @@ async def test_creators_are_listed_newest_first_and_new_ones_do_not_shift_the_ne
     assert shown == made[::-1]
 
 
-async def test_an_offset_skips_as_many(people: People) -> None:
-    fan = await people.fan(0)
-    made = [str((await people.creator()).user_id) for _ in range(3)]
+async def test_an_offset_skips_as_many(users: Users) -> None:
+    fan = await users.fan(0)
+    made = [str((await users.creator()).user_id) for _ in range(3)]
     page = await fan.get("/creators", limit=2, offset=1)
     assert [item["userId"] for item in page.json()["items"]] == [made[1], made[0]]
     assert "Link" not in page.headers
 
 
-async def test_a_cursor_that_is_not_ours_is_refused(people: People) -> None:
-    fan = await people.fan(0)
+async def test_a_cursor_that_is_not_ours_is_refused(users: Users) -> None:
+    fan = await users.fan(0)
     for cursor in ("nonsense", "%00", "é"):
         fields = check(await fan.get("/creators", before=cursor), 400, "VALIDATION_FAILED")
         assert [error["field"] for error in fields["errors"]] == ["before"]
@@ -94,8 +94,8 @@ async def test_a_cursor_that_is_not_ours_is_refused(people: People) -> None:
 # Blocking
 
 
-async def test_a_blocked_user_finds_the_creator_unavailable_until_unblocked(people: People) -> None:
-    fan, creator = await people.fan(), await people.online_creator()
+async def test_a_blocked_user_finds_the_creator_unavailable_until_unblocked(users: Users) -> None:
+    fan, creator = await users.fan(), await users.online_creator()
     path = f"/creators/me/blocks/{fan.user_id}"
     for _ in range(2):
         blocked = await creator.put(path)
@@ -107,8 +107,8 @@ async def test_a_blocked_user_finds_the_creator_unavailable_until_unblocked(peop
     assert (await fan.post("/calls/init", {"creatorId": str(creator.user_id)})).status_code == 201
 
 
-async def test_only_creators_block_and_only_users_are_blocked(context: Context, people: People) -> None:
-    fan, creator = await people.fan(0), await people.creator()
+async def test_only_creators_block_and_only_users_are_blocked(context: Context, users: Users) -> None:
+    fan, creator = await users.fan(0), await users.creator()
     check(await fan.put(f"/creators/me/blocks/{creator.user_id}"), 409, "NOT_A_CREATOR")
     check(await creator.put(f"/creators/me/blocks/{SOMEBODY}"), 404, "NOT_FOUND")
     check(await creator.put("/creators/me/blocks/nobody"), 404, "NOT_FOUND")

@@ -4,8 +4,8 @@ import httpx
 import pytest
 
 from server.context import Context
-from tests.server.rest.conftest import People, client_of
-from tests.server.rest.line import line_to
+from tests.server.rest.conftest import Users, client_of
+from tests.server.rest.database_proxy import proxy_to
 from tests.server.rest.problems import check
 from tests.support.servers import running_server
 
@@ -18,7 +18,7 @@ async def test_a_house_that_works_is_healthy_and_ready(web: httpx.AsyncClient) -
 
 
 async def test_with_the_database_away_it_lives_and_is_not_ready(dsn: str) -> None:
-    async with line_to(dsn) as line, running_server(line.dsn) as context, client_of(context) as web:
+    async with proxy_to(dsn) as line, running_server(line.dsn) as context, client_of(context) as web:
         line.cut()
         fields = check(await web.get("/readyz"), 503, "STORAGE_UNAVAILABLE")
         assert fields["parts"] == {**ALL_WELL, "database": "failed"}
@@ -53,8 +53,8 @@ async def test_while_it_drains_it_is_not_ready(
     assert int(answer.headers["Retry-After"]) > 0
 
 
-async def test_the_figures_are_prometheus_text(people: People, web: httpx.AsyncClient) -> None:
-    await people.fan(5)
+async def test_the_figures_are_prometheus_text(users: Users, web: httpx.AsyncClient) -> None:
+    await users.fan(5)
     answer = await web.get("/metrics")
     assert answer.headers["Content-Type"].startswith("text/plain; version=")
     assert 'halfminute_postings_total{outcome="committed"} 1.0' in answer.text.splitlines()

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from server.context import Context
 from tests.server.gateway.test_handshakes import HOSTILE, KEY, PLAIN, UPGRADE
-from tests.server.rest.conftest import People
+from tests.server.rest.conftest import Users
 from tests.server.rest.raw import exchange
 from tests.support.clients import PATIENCE_SECONDS
 from tests.support.servers import running_server, settings
@@ -119,8 +119,8 @@ async def test_a_body_that_the_handler_does_not_read_does_not_keep_its_connectio
             assert answer.startswith(b"HTTP/1.1 200")
 
 
-async def test_a_body_in_tiny_chunks_is_refused(context: Context, people: People) -> None:
-    fan = await people.fan(0)
+async def test_a_body_in_tiny_chunks_is_refused(context: Context, users: Users) -> None:
+    fan = await users.fan(0)
     head = (
         "PUT /api/wallet/limits HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n"
         f"Content-Type: application/json\r\nAuthorization: Bearer {fan.token}\r\n\r\n"

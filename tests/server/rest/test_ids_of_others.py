@@ -6,13 +6,13 @@ from uuid import uuid4
 import trio
 
 from server.context import Context
-from tests.server.rest.conftest import Caller, People
+from tests.server.rest.conftest import Caller, Users
 from tests.server.rest.problems import check
 
 
-async def test_a_tips_context_does_not_tell_whether_there_is_such_a_call(people: People) -> None:
-    creator, fan, stranger = await people.creator(), await people.fan(1000), await people.fan(1000)
-    call_id, _, creators = await people.talking(fan, creator)
+async def test_a_tips_context_does_not_tell_whether_there_is_such_a_call(users: Users) -> None:
+    creator, fan, stranger = await users.creator(), await users.fan(1000), await users.fan(1000)
+    call_id, _, creators = await users.talking(fan, creator)
     channel = (await fan.get(f"/calls/{call_id}")).json()["call"]["channel"]
 
     async def told(named: str, asker: Caller, **more: Any) -> dict[str, Any]:
@@ -31,31 +31,31 @@ async def test_a_tips_context_does_not_tell_whether_there_is_such_a_call(people:
     assert await told(nobody, fan, callId=nobody) == same
 
 
-async def test_a_used_key_does_not_tell_whether_there_is_such_a_room(people: People) -> None:
-    creator, fan, stranger = await people.creator(), await people.fan(1000), await people.fan(1000)
-    call_id, _, _ = await people.talking(fan, creator)
+async def test_a_used_key_does_not_tell_whether_there_is_such_a_room(users: Users) -> None:
+    creator, fan, stranger = await users.creator(), await users.fan(1000), await users.fan(1000)
+    call_id, _, _ = await users.talking(fan, creator)
     body = {"toCreatorId": str(creator.user_id), "amountTokens": 1}
     assert (await stranger.post("/tips/send", body, key="used")).status_code == 200
     for named in (call_id, str(uuid4())):
         again = await stranger.post("/tips/send", {**body, "context": {"callId": named}}, key="used")
         check(again, 422, "IDEMPOTENCY_CONFLICT")
     channel = (await fan.get(f"/calls/{call_id}")).json()["call"]["channel"]
-    phone = await people.phone(stranger)
+    phone = await users.phone(stranger)
     for named in (channel, "x" * len(channel)):
         command = {"type": "tip:send", "channel": named, "amountTokens": 1, "key": "used"}
         answer = await trio.to_thread.run_sync(phone.ask, command)
         assert answer["error"] == "IDEMPOTENCY_CONFLICT"
 
 
-async def test_strangers_commands_do_not_wait_in_a_call(people: People, context: Context) -> None:
+async def test_strangers_commands_do_not_wait_in_a_call(users: Users, context: Context) -> None:
     """Else a full inbox tells that there is such a call, and keeps its parties from ending it."""
-    creator, fan, stranger = await people.creator(), await people.fan(1000), await people.fan(1000)
-    call_id, _, _ = await people.talking(fan, creator)
+    creator, fan, stranger = await users.creator(), await users.fan(1000), await users.fan(1000)
+    call_id, _, _ = await users.talking(fan, creator)
     (room,) = context.registry.calls()
     offered = []
     monkey = room.inbox.offer
     room.inbox.offer = lambda given: offered.append(given) or monkey(given)  # type: ignore[method-assign, func-returns-value]
-    phone = await people.phone(stranger)
+    phone = await users.phone(stranger)
     for command in ("call:end", "call:pause", "call:accept"):
         answer = await trio.to_thread.run_sync(phone.ask, {"type": command, "callId": call_id})
         assert (answer["error"], answer["message"]) == ("NOT_FOUND", "No such call")

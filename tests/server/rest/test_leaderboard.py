@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 
 from server.context import Context
-from tests.server.rest.conftest import Caller, People
+from tests.server.rest.conftest import Caller, Users
 from tests.server.rest.problems import check
 
 Givers = list[tuple[str, int]]
@@ -32,10 +32,10 @@ async def live(creator: Caller, **terms: Any) -> dict[str, Any]:
     return started
 
 
-async def test_a_stranger_does_not_learn_who_tips_in_a_call_or_when(people: People) -> None:
-    creator, fan, stranger = await people.creator(), await people.fan(1000), await people.fan()
-    operator = await people.operator()
-    call_id, _, _ = await people.talking(fan, creator)
+async def test_a_stranger_does_not_learn_who_tips_in_a_call_or_when(users: Users) -> None:
+    creator, fan, stranger = await users.creator(), await users.fan(1000), await users.fan()
+    operator = await users.operator()
+    call_id, _, _ = await users.talking(fan, creator)
     await tip(fan, creator, 7, callId=call_id)
     channel = (await fan.get(f"/calls/{call_id}")).json()["call"]["channel"]
     hers = {"creatorId": str(creator.user_id)}
@@ -52,15 +52,15 @@ async def test_a_stranger_does_not_learn_who_tips_in_a_call_or_when(people: Peop
     assert told[0] == told[1]
 
 
-async def test_a_stranger_does_not_learn_who_tips_outside_of_any_room(people: People) -> None:
-    creator, fan, stranger = await people.creator(), await people.fan(1000), await people.fan()
+async def test_a_stranger_does_not_learn_who_tips_outside_of_any_room(users: Users) -> None:
+    creator, fan, stranger = await users.creator(), await users.fan(1000), await users.fan()
     await tip(fan, creator, 7)
     assert await givers(stranger, creatorId=str(creator.user_id)) == []
     assert await givers(creator, creatorId=str(creator.user_id)) == [(str(fan.user_id), 7)]
 
 
-async def test_public_streams_count_for_everybody_and_private_ones_for_those_with_access(people: People) -> None:
-    creator, fan, stranger = await people.creator(), await people.fan(1000), await people.fan(1000)
+async def test_public_streams_count_for_everybody_and_private_ones_for_those_with_access(users: Users) -> None:
+    creator, fan, stranger = await users.creator(), await users.fan(1000), await users.fan(1000)
     public = await live(creator)
     await tip(fan, creator, 5, streamId=public["id"])
     await creator.post(f"/streams/{public['id']}/end")
@@ -82,9 +82,9 @@ async def test_public_streams_count_for_everybody_and_private_ones_for_those_wit
 
 
 async def test_a_period_is_of_whole_days_for_a_stranger_and_exact_for_the_creator(
-    people: People, context: Context
+    users: Users, context: Context
 ) -> None:
-    creator, fan, stranger = await people.creator(), await people.fan(1000), await people.fan()
+    creator, fan, stranger = await users.creator(), await users.fan(1000), await users.fan()
     public = await live(creator)
     await tip(fan, creator, 5, streamId=public["id"])
     [sent] = (await fan.get("/tips", role="sent")).json()["items"]
@@ -107,15 +107,15 @@ async def test_a_period_is_of_whole_days_for_a_stranger_and_exact_for_the_creato
 
 
 @pytest.mark.parametrize("parameter", ["callId", "streamId"])
-async def test_a_wrong_cursor_does_not_tell_whether_there_is_such_a_room(people: People, parameter: str) -> None:
-    creator, fan, stranger = await people.creator(), await people.fan(1000), await people.fan()
-    call_id, _, _ = await people.talking(fan, creator)
+async def test_a_wrong_cursor_does_not_tell_whether_there_is_such_a_room(users: Users, parameter: str) -> None:
+    creator, fan, stranger = await users.creator(), await users.fan(1000), await users.fan()
+    call_id, _, _ = await users.talking(fan, creator)
     for named in (call_id, str(uuid4())):
         check(await stranger.get("/tips", before="nothing", **{parameter: named}), 400, "VALIDATION_FAILED")
 
 
-async def test_whom_a_creator_blocks_does_not_see_whether_the_creator_is_there(people: People) -> None:
-    creator, fan, other = await people.online_creator(), await people.fan(), await people.fan()
+async def test_whom_a_creator_blocks_does_not_see_whether_the_creator_is_there(users: Users) -> None:
+    creator, fan, other = await users.online_creator(), await users.fan(), await users.fan()
     await creator.post("/streams", {"title": "Live", "type": "public"})
     await live(creator)
     await creator.put(f"/creators/me/blocks/{fan.user_id}")

@@ -18,7 +18,7 @@ from server.context import Context
 from server.ids import new_uuid
 from server.rest.app import ROUTES
 from server.rest.routes import health
-from tests.server.rest.conftest import Caller, People, client_of
+from tests.server.rest.conftest import Caller, Users, client_of
 from tests.server.rest.problems import SOMEBODY, check
 from tests.server.rest.shop import SELLING
 from tests.support.clients import token_of
@@ -33,8 +33,8 @@ def hurried(**limits: Any) -> Settings:
     return with_section("limits", **limits)
 
 
-async def test_every_answer_tells_its_limits(web: httpx.AsyncClient, people: People) -> None:
-    fan = await people.fan()
+async def test_every_answer_tells_its_limits(web: httpx.AsyncClient, users: Users) -> None:
+    fan = await users.fan()
     for answer, name in (
         (await web.get("/healthz"), "probe"),
         (await web.get("/readyz"), "probe"),
@@ -247,9 +247,9 @@ async def test_limits_that_cannot_be_reached_let_nobody_in(context: Context, web
     ("error", "status"), [(RateLimitsUnavailable(), 503), (RuntimeError(), 500)], ids=["away", "broken"]
 )
 async def test_limits_that_fail_once_it_is_known_who_asks_let_nobody_act(
-    context: Context, people: People, monkeypatch: pytest.MonkeyPatch, error: Exception, status: int
+    context: Context, users: Users, monkeypatch: pytest.MonkeyPatch, error: Exception, status: int
 ) -> None:
-    fan, creator = await people.fan(5), await people.creator()
+    fan, creator = await users.fan(5), await users.creator()
     monkeypatch.setattr(Away, "error", error)
     keep = RateLimits(
         context.settings.limits, lambda limit: Away(limit) if limit.name == "money" else OwnBuckets(limit)

@@ -4,12 +4,12 @@ import httpx
 import msgspec
 
 from server.context import Context
-from tests.server.rest.conftest import People, client_of
+from tests.server.rest.conftest import Users, client_of
 from tests.support.servers import running_server, settings
 
 
-async def test_a_first_valid_token_makes_the_user_and_the_wallet(context: Context, people: People) -> None:
-    stranger = people.stranger()
+async def test_a_first_valid_token_makes_the_user_and_the_wallet(context: Context, users: Users) -> None:
+    stranger = users.stranger()
     me = (await stranger.get("/me")).json()
     user = {"userId": str(stranger.user_id), "displayName": "", "isCreator": False, "isOperator": False}
     wallet = {
@@ -28,8 +28,8 @@ async def test_a_first_valid_token_makes_the_user_and_the_wallet(context: Contex
     assert len(rows) == 1
 
 
-async def test_me_says_what_i_am(people: People) -> None:
-    creator, operator = await people.creator(), await people.operator()
+async def test_me_says_what_i_am(users: Users) -> None:
+    creator, operator = await users.creator(), await users.operator()
     assert (await creator.get("/me")).json()["user"]["isCreator"] is True
     assert (await creator.get("/me")).json()["user"]["displayName"] == "Cleo"
     assert (await operator.get("/me")).json()["user"]["isOperator"] is True
@@ -63,7 +63,7 @@ async def test_a_public_websocket_address_is_given_as_it_is_set(dsn: str) -> Non
             assert (await web.get("/api/config")).json()["websocketUrl"] == "wss://calls.example/ws"
 
 
-async def test_an_answer_is_the_same_whoever_asked_before(people: People) -> None:
-    first, second = await people.fan(3), await people.fan(5)
+async def test_an_answer_is_the_same_whoever_asked_before(users: Users) -> None:
+    first, second = await users.fan(3), await users.fan(5)
     for caller, balance in ((first, 3), (second, 5), (first, 3)):
         assert (await caller.get("/wallet")).json()["balance"] == balance

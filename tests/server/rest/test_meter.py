@@ -21,8 +21,8 @@ from server.ids import new_channel, new_uuid
 from server.rest.routes.meter import MAX_RESULTS, summary
 from storage.ledger.audit import audit
 from storage.rooms.call_creation import NewCall, Rung, create_call
-from tests.server.rest.conftest import People, client_of, people_of
-from tests.server.rest.line import line_to
+from tests.server.rest.conftest import Users, client_of, users_of
+from tests.server.rest.database_proxy import proxy_to
 from tests.server.rest.problems import check
 from tests.support.clients import SECRET
 from tests.support.servers import BILLING_SECRET, add_creator, add_fan, running_server, settings
@@ -112,10 +112,10 @@ async def test_a_sweep_of_an_empty_house_finds_nothing(web: httpx.AsyncClient) -
     assert (await sweep(web)).json() == nothing
 
 
-async def test_a_sweep_asks_every_live_call(people: People, web: httpx.AsyncClient) -> None:
-    fan, creator, other = await people.fan(), await people.creator(), await people.online_creator()
-    call_id, _, _ = await people.talking(fan, creator)
-    ringing = (await (await people.fan()).post("/calls/init", {"creatorId": str(other.user_id)})).json()["callId"]
+async def test_a_sweep_asks_every_live_call(users: Users, web: httpx.AsyncClient) -> None:
+    fan, creator, other = await users.fan(), await users.creator(), await users.online_creator()
+    call_id, _, _ = await users.talking(fan, creator)
+    ringing = (await (await users.fan()).post("/calls/init", {"creatorId": str(other.user_id)})).json()["callId"]
     answer = (await sweep(web)).json()
     assert {line["callId"]: (line["success"], line["platformFee"]) for line in answer["results"]} == {
         call_id: (True, 0),
@@ -124,11 +124,9 @@ async def test_a_sweep_asks_every_live_call(people: People, web: httpx.AsyncClie
     assert (answer["ended"], answer["failed"]) == (0, 0)
 
 
-async def test_many_sweeps_at_once_charge_nothing_twice(
-    context: Context, people: People, web: httpx.AsyncClient
-) -> None:
-    fan, creator = await people.fan(), await people.creator()
-    call_id, phone, _ = await people.talking(fan, creator)
+async def test_many_sweeps_at_once_charge_nothing_twice(context: Context, users: Users, web: httpx.AsyncClient) -> None:
+    fan, creator = await users.fan(), await users.creator()
+    call_id, phone, _ = await users.talking(fan, creator)
     answers: list[dict[str, Any]] = []
 
     async def sweep_once() -> None:
@@ -188,10 +186,10 @@ async def _make_orphan(context: Context) -> CallId:
 async def test_blocks_that_wait_for_the_database_fail_and_are_charged_once_when_it_is_back(dsn: str) -> None:
     defaults = settings(storage_grace_seconds=0.1)
     hurried = msgspec.structs.replace(defaults, http=msgspec.structs.replace(defaults.http, answer_seconds=0.3))
-    async with line_to(dsn) as line, running_server(line.dsn, hurried) as context:
-        async with people_of(context) as people, client_of(context) as web:
-            fan, creator = await people.fan(), await people.creator()
-            call_id, phone, _ = await people.talking(fan, creator)
+    async with proxy_to(dsn) as line, running_server(line.dsn, hurried) as context:
+        async with users_of(context) as users, client_of(context) as web:
+            fan, creator = await users.fan(), await users.creator()
+            call_id, phone, _ = await users.talking(fan, creator)
             line.cut()
             await trio.to_thread.run_sync(phone.wait_for, "call:paused")  # a block fell due, and could not be booked
             check(await sweep(web), 503, "STORAGE_UNAVAILABLE")

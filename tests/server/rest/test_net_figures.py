@@ -15,7 +15,7 @@ from storage.ledger.refunds import Advance
 from tests.server.rest.conftest import Caller
 from tests.server.rest.problems import check
 from tests.server.rest.shop import Shop, open_shop
-from tests.storage.books import OPERATOR, block, in_room, purchase, ticket, tip
+from tests.storage.ledger_pair import OPERATOR, block, in_room, purchase, ticket, tip
 
 TODAY, YESTERDAY = (f"{datetime.now(UTC) - timedelta(days=days):%Y-%m-%d}" for days in (0, 1))
 
@@ -24,7 +24,7 @@ TODAY, YESTERDAY = (f"{datetime.now(UTC) - timedelta(days=days):%Y-%m-%d}" for d
 async def shop(dsn: str) -> AsyncIterator[Shop]:
     async with open_shop(dsn) as opened:
         yield opened
-        await opened.check_books()
+        await opened.check_ledger()
 
 
 async def book(context: Context, *postings: Posting) -> None:
@@ -33,7 +33,7 @@ async def book(context: Context, *postings: Posting) -> None:
 
 async def fan_with(shop: Shop, tokens: int) -> Caller:
     """A user who has bought so many."""
-    fan = shop.people.stranger()
+    fan = shop.users.stranger()
     await fan.get("/me")
     await book(shop.context, purchase(fan.user_id, tokens))
     return fan
@@ -87,7 +87,7 @@ def net(count: int, tokens: int, *, refunds: int = 0, refunded: int = 0) -> dict
 
 
 async def test_the_overview_is_less_what_was_given_back_and_says_how_much(shop: Shop) -> None:
-    fan, creator, operator = await fan_with(shop, 1000), await shop.people.creator(), await shop.people.operator()
+    fan, creator, operator = await fan_with(shop, 1000), await shop.users.creator(), await shop.users.operator()
     stream = await announce(creator, ticketPriceTokens=30)
     tips = [in_room(tip(fan.user_id, creator.user_id, tokens), stream, 0) for tokens in (40, 10)]
     sold = ticket(stream, fan.user_id, creator.user_id, 30)
@@ -114,7 +114,7 @@ async def test_the_overview_is_less_what_was_given_back_and_says_how_much(shop: 
 
 
 async def test_a_refund_counts_on_its_own_day(shop: Shop) -> None:
-    fan, creator, operator = await fan_with(shop, 100), await shop.people.creator(), await shop.people.operator()
+    fan, creator, operator = await fan_with(shop, 100), await shop.users.creator(), await shop.users.operator()
     paid = tip(fan.user_id, creator.user_id, 40)
     await book(shop.context, paid)
     await _a_day_earlier(shop.context)
@@ -125,7 +125,7 @@ async def test_a_refund_counts_on_its_own_day(shop: Shop) -> None:
 
 
 async def test_a_ticket_is_a_sale_when_it_is_sold_and_none_when_it_is_released(shop: Shop) -> None:
-    fan, creator, operator = await fan_with(shop, 100), await shop.people.creator(), await shop.people.operator()
+    fan, creator, operator = await fan_with(shop, 100), await shop.users.creator(), await shop.users.operator()
     stream = await announce(creator, ticketPriceTokens=30)
     answer = await fan.post(f"/streams/{stream}/tickets")
     assert answer.status_code == 201, answer.text
@@ -137,7 +137,7 @@ async def test_a_ticket_is_a_sale_when_it_is_sold_and_none_when_it_is_released(s
 
 
 async def test_cash_out_is_less_what_refunds_took_out_of_payouts(shop: Shop) -> None:
-    fan, creator, operator = await fan_with(shop, 100), await shop.people.creator(), await shop.people.operator()
+    fan, creator, operator = await fan_with(shop, 100), await shop.users.creator(), await shop.users.operator()
     tips = [tip(fan.user_id, creator.user_id, tokens) for tokens in (40, 60)]
     await book(shop.context, *tips)
     for tokens in (50, 50):
@@ -151,8 +151,8 @@ async def test_cash_out_is_less_what_refunds_took_out_of_payouts(shop: Shop) -> 
 
 
 async def test_the_overview_shows_what_losses_advanced_and_got_back_and_debts_are_listed(shop: Shop) -> None:
-    fan, creator, operator = await fan_with(shop, 200), await shop.people.creator(), await shop.people.operator()
-    other = await shop.people.creator()
+    fan, creator, operator = await fan_with(shop, 200), await shop.users.creator(), await shop.users.operator()
+    other = await shop.users.creator()
     paid = tip(fan.user_id, creator.user_id, 100)
     await book(shop.context, paid, tip(creator.user_id, other.user_id, 70))
     assert (await refund(operator, tipId=paid.ref_id))["fromLosses"] == 70
@@ -190,8 +190,8 @@ async def test_the_overview_shows_what_losses_advanced_and_got_back_and_debts_ar
 
 
 async def test_debts_are_paged_newest_first(shop: Shop) -> None:
-    operator, creator = await shop.people.operator(), await shop.people.creator()
-    other = await shop.people.creator()
+    operator, creator = await shop.users.operator(), await shop.users.creator()
+    other = await shop.users.creator()
     fan = await fan_with(shop, 60)
     tips = [tip(fan.user_id, creator.user_id, tokens) for tokens in (10, 20, 30)]
     await book(shop.context, *tips, tip(creator.user_id, other.user_id, 60))
@@ -206,8 +206,8 @@ async def test_debts_are_paged_newest_first(shop: Shop) -> None:
 
 
 async def test_half_a_call_that_is_given_back_shows_in_all_its_figures(shop: Shop) -> None:
-    fan, creator = await fan_with(shop, 100), await shop.people.creator()
-    other = await shop.people.creator()
+    fan, creator = await fan_with(shop, 100), await shop.users.creator()
+    other = await shop.users.creator()
     call_id = await call_of(shop, fan, creator, 4)
     await book(shop.context, tip(creator.user_id, other.user_id, 50))  # 10 are left: `losses` has to help
     keys = [block_key(call_id, fan.user_id, n) for n in (3, 4)]
@@ -235,7 +235,7 @@ async def test_half_a_call_that_is_given_back_shows_in_all_its_figures(shop: Sho
 
 
 async def test_stats_count_a_refund_on_its_own_day(shop: Shop) -> None:
-    fan, creator, operator = await fan_with(shop, 100), await shop.people.creator(), await shop.people.operator()
+    fan, creator, operator = await fan_with(shop, 100), await shop.users.creator(), await shop.users.operator()
     call_id = await call_of(shop, fan, creator, 2)
     await _a_day_earlier(shop.context)
     await refund(operator, callId=call_id)
@@ -250,7 +250,7 @@ async def test_stats_count_a_refund_on_its_own_day(shop: Shop) -> None:
 
 
 async def test_a_refund_in_a_statement_names_what_it_gives_back(shop: Shop) -> None:
-    fan, creator, operator = await fan_with(shop, 200), await shop.people.creator(), await shop.people.operator()
+    fan, creator, operator = await fan_with(shop, 200), await shop.users.creator(), await shop.users.operator()
     stream = await announce(creator, ticketPriceTokens=30)
     paid, sold = tip(fan.user_id, creator.user_id, 40), ticket(stream, fan.user_id, creator.user_id, 30)
     await book(shop.context, paid, sold)
@@ -278,7 +278,7 @@ async def test_a_refund_in_a_statement_names_what_it_gives_back(shop: Shop) -> N
 
 async def test_a_leaderboard_is_less_what_was_given_back(shop: Shop) -> None:
     one, other, gone = [await fan_with(shop, 100) for _ in range(3)]
-    creator, friend, operator = [await shop.people.creator() for _ in range(2)] + [await shop.people.operator()]
+    creator, friend, operator = [await shop.users.creator() for _ in range(2)] + [await shop.users.operator()]
     stream = await announce(creator, type="public")
     started = await creator.post(f"/streams/{stream}/start")
     assert started.status_code == 200, started.text

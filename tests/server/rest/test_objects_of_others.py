@@ -12,7 +12,7 @@ from domain.refusals import Code
 from server.context import Context
 from server.rest.app import ROUTES
 from server.rest.route import Needs, Route
-from tests.server.rest.conftest import Caller, People
+from tests.server.rest.conftest import Caller, Users
 from tests.server.rest.problems import check
 
 # Anybody may know it; it only names whom something of one's own is about; anybody may buy it.
@@ -97,9 +97,9 @@ class Scene(NamedTuple):
 
 
 @pytest.fixture
-async def scene(context: Context, people: People) -> Scene:
-    fan, creator = await people.fan(1000), await people.creator()
-    call_id, _, _ = await people.talking(fan, creator)
+async def scene(context: Context, users: Users) -> Scene:
+    fan, creator = await users.fan(1000), await users.creator()
+    call_id, _, _ = await users.talking(fan, creator)
     tip = {"toCreatorId": str(creator.user_id), "amountTokens": 1, "context": {"callId": call_id}}
     assert (await fan.post("/tips/send", tip)).status_code == 200
     announced = await creator.post("/streams", {"title": "Soon", "type": "private", "ticketPriceTokens": 5})
@@ -113,7 +113,7 @@ async def scene(context: Context, people: People) -> Scene:
     ids["purchase"] = await _buy(context, fan)
     ids["overlay"] = (await creator.post("/overlay-tokens", {"name": "scene"})).json()["overlayTokenId"]
     ids["payout"] = ids["payment"] = str(UUID(int=8))  # operators' alone, be there one or none
-    return Scene(fan, creator, (await people.fan(1000), await people.creator(tokens=1000)), ids)
+    return Scene(fan, creator, (await users.fan(1000), await users.creator(tokens=1000)), ids)
 
 
 async def _buy(context: Context, fan: Caller) -> str:

@@ -16,7 +16,7 @@ from server.rest.app import ROUTES
 from server.rest.openapi.document import openapi, openapi_json
 from server.rest.openapi.problems import codes_of
 from server.rest.route import Needs, Route
-from tests.server.rest.conftest import People
+from tests.server.rest.conftest import Users
 from tests.support.json_schema import Json, resolve
 from tests.support.openapi import misfits, read_document
 from tests.support.servers import running_server
@@ -160,8 +160,8 @@ async def test_anybody_may_read_it_and_keep_it(web: httpx.AsyncClient) -> None:
     assert answer.json() == openapi(ROUTES) == read_document()
 
 
-async def test_an_answer_that_is_not_as_described_is_found(people: People) -> None:
-    answer = await (await people.fan(5)).get("/wallet")
+async def test_an_answer_that_is_not_as_described_is_found(users: Users) -> None:
+    answer = await (await users.fan(5)).get("/wallet")
     assert list(misfits(answer)) == []
     for fields, fault in (
         ({"balance": "5"}, "$.balance: '5' is no integer"),

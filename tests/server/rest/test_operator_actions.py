@@ -13,7 +13,7 @@ from storage.postgres import StatementRefused
 from tests.server.rest.conftest import Caller
 from tests.server.rest.problems import check
 from tests.server.rest.shop import Shop, balance, open_shop
-from tests.storage.books import block, make_stream, purchase, ticket, tip
+from tests.storage.ledger_pair import block, make_stream, purchase, ticket, tip
 
 ACTIONS = "/admin/actions"
 SETTLED = "what operators settled is kept among their actions, and nothing else is"
@@ -23,7 +23,7 @@ SETTLED = "what operators settled is kept among their actions, and nothing else 
 async def shop(dsn: str) -> AsyncIterator[Shop]:
     async with open_shop(dsn) as opened:
         yield opened
-        await opened.check_books()
+        await opened.check_ledger()
 
 
 async def actions(operator: Caller, **query: Any) -> list[dict[str, Any]]:
@@ -36,7 +36,7 @@ async def actions(operator: Caller, **query: Any) -> list[dict[str, Any]]:
 
 async def earned(shop: Shop, creator: Caller, tokens: int) -> str:
     """The id of a tip that was paid with bought tokens."""
-    fan = shop.people.stranger()
+    fan = shop.users.stranger()
     await fan.get("/me")
     paid = tip(fan.user_id, creator.user_id, tokens)
     assert all(receipt.paid for receipt in await shop.context.actor.post([purchase(fan.user_id, tokens), paid]))
@@ -44,7 +44,7 @@ async def earned(shop: Shop, creator: Caller, tokens: int) -> str:
 
 
 async def test_each_settled_payout_is_kept_with_what_was_left_of_it(shop: Shop) -> None:
-    creator, operator = await shop.people.creator(), await shop.people.operator()
+    creator, operator = await shop.users.creator(), await shop.users.operator()
     tip_id = await earned(shop, creator, 30)
     await earned(shop, creator, 70)
     payouts = [(await creator.post("/payouts", {"tokens": 50})).json()["payoutId"] for _ in range(2)]
@@ -63,7 +63,7 @@ async def test_each_settled_payout_is_kept_with_what_was_left_of_it(shop: Shop) 
 
 
 async def test_each_decision_about_a_payment_is_kept(shop: Shop) -> None:
-    buyer, operator = shop.people.stranger(), await shop.people.operator()
+    buyer, operator = shop.users.stranger(), await shop.users.operator()
     wrong, other = await shop.buy(buyer, "small"), await shop.buy(buyer, "medium")
     for bought in (wrong, other):
         await shop.tell(shop.stripe.event(bought, amount_total=1))
@@ -85,7 +85,7 @@ async def test_each_decision_about_a_payment_is_kept(shop: Shop) -> None:
 
 
 async def test_a_rejected_payment_of_an_unknown_purchase_is_about_nobody(shop: Shop) -> None:
-    buyer, operator = shop.people.stranger(), await shop.people.operator()
+    buyer, operator = shop.users.stranger(), await shop.users.operator()
     await shop.pay(await shop.buy(buyer), client_reference_id="an order of another shop")
     payment = (await operator.get("/admin/payments")).json()["items"][0]["paymentId"]
     body = {"action": "reject", "reason": "not ours"}
@@ -95,7 +95,7 @@ async def test_a_rejected_payment_of_an_unknown_purchase_is_about_nobody(shop: S
 
 
 async def test_a_released_reversal_is_kept_and_that_it_freed_the_wallet(shop: Shop) -> None:
-    buyer, operator = shop.people.stranger(), await shop.people.operator()
+    buyer, operator = shop.users.stranger(), await shop.users.operator()
     bought = [await shop.buy(buyer) for _ in range(2)]
     for each in bought:
         await shop.pay(each)
@@ -114,7 +114,7 @@ async def test_a_released_reversal_is_kept_and_that_it_freed_the_wallet(shop: Sh
 
 
 async def test_bans_and_lifted_bans_are_kept(shop: Shop) -> None:
-    fan, operator = await shop.people.fan(0), await shop.people.operator()
+    fan, operator = await shop.users.fan(0), await shop.users.operator()
     ban = await operator.post("/admin/bans", {"userId": str(fan.user_id), "reason": "rude"})
     for _ in range(2):
         await operator.ask("DELETE", f"/admin/bans/{fan.user_id}")
@@ -126,8 +126,8 @@ async def test_bans_and_lifted_bans_are_kept(shop: Shop) -> None:
 
 
 async def test_actions_are_filtered_and_paged(shop: Shop) -> None:
-    fan, other = await shop.people.fan(0), await shop.people.fan(0)
-    one, two = await shop.people.operator(), await shop.people.operator()
+    fan, other = await shop.users.fan(0), await shop.users.fan(0)
+    one, two = await shop.users.operator(), await shop.users.operator()
     for operator, user, tokens in ((one, fan, 1), (two, fan, 2), (one, other, 3)):
         gift = {"userId": str(user.user_id), "tokens": tokens, "reason": "welcome"}
         assert (await operator.post("/admin/credits", gift)).status_code == 201
@@ -156,7 +156,7 @@ async def test_actions_are_filtered_and_paged(shop: Shop) -> None:
 
 
 async def test_nobody_refunds_what_they_paid_or_were_paid_themselves(shop: Shop) -> None:
-    operator, fan, creator = await shop.people.operator(), await shop.people.fan(100), await shop.people.creator()
+    operator, fan, creator = await shop.users.operator(), await shop.users.fan(100), await shop.users.creator()
     await operator.put("/creators/me", {"rateTokensPerMin": 60})
     postgres = shop.context.postgres
     stream = RoomId(new_uuid())
@@ -175,13 +175,13 @@ async def test_nobody_refunds_what_they_paid_or_were_paid_themselves(shop: Shop)
         {"streamId": str(stream), "userId": str(fan.user_id)},
     ):
         check(await operator.post("/admin/refunds", {**target, "reason": "for me"}), 400, "SELF_PAYMENT")
-    colleague = await shop.people.operator()
+    colleague = await shop.users.operator()
     for target in ({"tipId": str(received.ref_id)}, {"ticketId": str(in_escrow.ref_id)}):
         assert (await colleague.post("/admin/refunds", {**target, "reason": "a slip"})).status_code == 201
 
 
 async def test_nobody_settles_their_own_payout(shop: Shop) -> None:
-    operator, colleague = await shop.people.operator(), await shop.people.operator()
+    operator, colleague = await shop.users.operator(), await shop.users.operator()
     await operator.put("/creators/me", {"rateTokensPerMin": 60})
     await earned(shop, operator, 50)
     payout = (await operator.post("/payouts", {"tokens": 50})).json()["payoutId"]
@@ -192,7 +192,7 @@ async def test_nobody_settles_their_own_payout(shop: Shop) -> None:
 
 
 async def test_nobody_settles_their_own_purchase_in_either_way(shop: Shop) -> None:
-    operator = await shop.people.operator()
+    operator = await shop.users.operator()
     bought = await shop.buy(operator)
     await shop.tell(shop.stripe.event(bought, amount_total=1))
     payment = (await operator.get("/admin/payments")).json()["items"][0]["paymentId"]
@@ -218,7 +218,7 @@ async def test_nobody_settles_their_own_purchase_in_either_way(shop: Shop) -> No
 )
 async def test_the_audit_sees_that_settlements_and_actions_match_one_to_one(dsn: str, forgery: str) -> None:
     async with open_shop(dsn) as shop:
-        creator, operator = await shop.people.creator(), await shop.people.operator()
+        creator, operator = await shop.users.creator(), await shop.users.operator()
         await earned(shop, creator, 50)
         payout = (await creator.post("/payouts", {"tokens": 50})).json()["payoutId"]
         await operator.post(f"/admin/payouts/{payout}", {"status": "paid"})

@@ -7,12 +7,12 @@ import trio
 
 from server.context import Context
 from storage.people.overlay_tokens import find_overlay_token
-from tests.server.rest.conftest import People
+from tests.server.rest.conftest import Users
 from tests.server.rest.problems import SOMEBODY, check
 
 
-async def test_a_token_is_shown_once_and_stands_for_its_creator(context: Context, people: People) -> None:
-    creator = await people.creator()
+async def test_a_token_is_shown_once_and_stands_for_its_creator(context: Context, users: Users) -> None:
+    creator = await users.creator()
     made = await creator.post("/overlay-tokens", {"name": " my\u0007 scene "})
     assert made.status_code == 201
     card = made.json()
@@ -29,8 +29,8 @@ async def test_a_token_is_shown_once_and_stands_for_its_creator(context: Context
     assert (await creator.get("/overlay-tokens")).json()["items"][0]["lastUsedAt"] is not None
 
 
-async def test_its_use_is_noted_once_a_minute(context: Context, people: People) -> None:
-    creator = await people.creator()
+async def test_its_use_is_noted_once_a_minute(context: Context, users: Users) -> None:
+    creator = await users.creator()
     secret = (await creator.post("/overlay-tokens", {"name": "scene"})).json()["secret"]
     noted = []
     for _ in range(2):
@@ -42,8 +42,8 @@ async def test_its_use_is_noted_once_a_minute(context: Context, people: People) 
     assert (await creator.get("/overlay-tokens")).json()["items"][0]["lastUsedAt"] > noted[0]
 
 
-async def test_what_is_no_secret_of_ours_opens_nothing(context: Context, people: People) -> None:
-    creator = await people.creator()
+async def test_what_is_no_secret_of_ours_opens_nothing(context: Context, users: Users) -> None:
+    creator = await users.creator()
     secret = (await creator.post("/overlay-tokens", {"name": "scene"})).json()["secret"]
     for other in (
         "",
@@ -59,8 +59,8 @@ async def test_what_is_no_secret_of_ours_opens_nothing(context: Context, people:
     assert await find_overlay_token(context.postgres, "hmo_" + "\ud800" * 40) is None
 
 
-async def test_a_revoked_token_opens_nothing_and_stays_in_the_list(context: Context, people: People) -> None:
-    creator, other = await people.creator(), await people.creator()
+async def test_a_revoked_token_opens_nothing_and_stays_in_the_list(context: Context, users: Users) -> None:
+    creator, other = await users.creator(), await users.creator()
     made = (await creator.post("/overlay-tokens", {"name": "scene"})).json()
     path = f"/overlay-tokens/{made['overlayTokenId']}"
     check(await other.ask("DELETE", path), 404, "NOT_FOUND")
@@ -73,8 +73,8 @@ async def test_a_revoked_token_opens_nothing_and_stays_in_the_list(context: Cont
     check(await creator.ask("DELETE", f"/overlay-tokens/{SOMEBODY}"), 404, "NOT_FOUND")
 
 
-async def test_a_creator_has_ten_live_ones_at_most_however_many_are_asked_for_at_once(people: People) -> None:
-    creator = await people.creator()
+async def test_a_creator_has_ten_live_ones_at_most_however_many_are_asked_for_at_once(users: Users) -> None:
+    creator = await users.creator()
     answers: list[httpx.Response] = []
 
     async def make() -> None:
@@ -91,8 +91,8 @@ async def test_a_creator_has_ten_live_ones_at_most_however_many_are_asked_for_at
     assert (await creator.post("/overlay-tokens", {"name": "one more"})).status_code == 201
 
 
-async def test_only_creators_have_overlays_and_each_has_a_name(people: People) -> None:
-    fan, creator = await people.fan(), await people.creator()
+async def test_only_creators_have_overlays_and_each_has_a_name(users: Users) -> None:
+    fan, creator = await users.fan(), await users.creator()
     check(await fan.post("/overlay-tokens", {"name": "scene"}), 409, "NOT_A_CREATOR")
     for name in ("", "\t", "x" * 81, 5, None):
         fields = check(await creator.post("/overlay-tokens", {"name": name}), 400, "VALIDATION_FAILED")

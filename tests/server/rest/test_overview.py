@@ -13,7 +13,7 @@ from server.ids import new_uuid
 from tests.server.rest.conftest import Caller
 from tests.server.rest.problems import check
 from tests.server.rest.shop import Shop, open_shop
-from tests.storage.books import purchase
+from tests.storage.ledger_pair import purchase
 
 NONE = {"count": 0, "tokens": 0}
 NOTHING = {**NONE, "refunds": 0, "refundedTokens": 0}
@@ -58,7 +58,7 @@ async def overview(operator: Caller, days: int = 2) -> dict[str, Any]:
 
 
 async def test_an_empty_house_has_nothing_to_show(shop: Shop) -> None:
-    shown = await overview(await shop.people.operator(), days=3)
+    shown = await overview(await shop.users.operator(), days=3)
     assert len(shown["days"]) == 3
     assert shown["days"][0]["day"] == f"{datetime.now(UTC):%Y-%m-%d}"
     assert shown["total"] == {
@@ -77,7 +77,7 @@ async def test_an_empty_house_has_nothing_to_show(shop: Shop) -> None:
 
 
 async def test_sales_and_the_margin_of_each_who_bought(shop: Shop) -> None:
-    one, other, operator = shop.people.stranger(), shop.people.stranger(), await shop.people.operator()
+    one, other, operator = shop.users.stranger(), shop.users.stranger(), await shop.users.operator()
     for buyer, pack in ((one, "small"), (one, "medium"), (other, "small")):
         await shop.pay(await shop.buy(buyer, pack))
     await shop.buy(other, "huge")  # and does not pay
@@ -94,7 +94,7 @@ async def test_sales_and_the_margin_of_each_who_bought(shop: Shop) -> None:
 
 
 async def test_what_was_tipped_sold_and_cashed_out_is_counted_once_however_often_one_looks(shop: Shop) -> None:
-    fan, creator, operator = await shop.people.fan(0), await shop.people.creator(), await shop.people.operator()
+    fan, creator, operator = await shop.users.fan(0), await shop.users.creator(), await shop.users.operator()
     assert (await shop.context.actor.post([purchase(fan.user_id, 1000)]))[0].paid
     streams = [await open_stream(creator) for _ in range(2)]
     for tokens, room in ((10, streams[0]), (20, streams[0]), (40, streams[1]), (5, None)):
@@ -127,8 +127,8 @@ async def test_what_was_tipped_sold_and_cashed_out_is_counted_once_however_often
 
 
 async def test_calls_and_how_long_they_were(shop: Shop) -> None:
-    fan, creator, operator = await shop.people.fan(1000), await shop.people.creator(), await shop.people.operator()
-    call_id, _, _ = await shop.people.talking(fan, creator)
+    fan, creator, operator = await shop.users.fan(1000), await shop.users.creator(), await shop.users.operator()
+    call_id, _, _ = await shop.users.talking(fan, creator)
     await fan.post(f"/billing/{call_id}/stop")
     active = (await fan.get(f"/billing/{call_id}")).json()["totals"]["activeSeconds"]
     rung = await fan.post("/calls/init", {"creatorId": str(creator.user_id)})
@@ -142,7 +142,7 @@ async def test_calls_and_how_long_they_were(shop: Shop) -> None:
 
 
 async def test_only_operators_see_it_and_only_so_far_back(shop: Shop) -> None:
-    fan, operator = await shop.people.fan(), await shop.people.operator()
+    fan, operator = await shop.users.fan(), await shop.users.operator()
     check(await fan.get("/admin/overview"), 403, "FORBIDDEN")
     for days in ("0", "93", "x", "-1"):
         check(await operator.get("/admin/overview", days=days), 400, "VALIDATION_FAILED")
@@ -150,7 +150,7 @@ async def test_only_operators_see_it_and_only_so_far_back(shop: Shop) -> None:
 
 
 async def test_payouts_that_are_only_wished_for_are_not_counted(shop: Shop) -> None:
-    creator, operator = await shop.people.creator(), await shop.people.operator()
+    creator, operator = await shop.users.creator(), await shop.users.operator()
     await shop.context.postgres.execute(
         "INSERT INTO payouts (id, creator_id, posting_key, tokens, cents, currency) VALUES ($1, $2, $3, 5, 25, 'USD')",
         *(PAYOUTS, creator.user_id, PAYOUTS),

@@ -17,7 +17,7 @@ from server.context import Context
 from server.money.payments.demo import Demo, demo_url
 from server.rest.http import bodies
 from storage.market.purchases import expire_purchases
-from tests.server.rest.conftest import People
+from tests.server.rest.conftest import Users
 from tests.server.rest.problems import SOMEBODY, check
 from tests.server.rest.raw import exchange
 from tests.server.rest.shop import Shop, balance, open_shop
@@ -49,8 +49,8 @@ async def waiting(shop: Shop) -> dict[str, int]:
 
 
 async def test_what_is_paid_is_credited_and_its_buyer_hears_of_it(shop: Shop) -> None:
-    fan = shop.people.stranger()
-    phone = await shop.people.phone(fan)
+    fan = shop.users.stranger()
+    phone = await shop.users.phone(fan)
     purchase = await shop.buy(fan)
     await shop.pay(purchase)
     news = await trio.to_thread.run_sync(phone.wait_for, "wallet:changed")
@@ -61,11 +61,11 @@ async def test_what_is_paid_is_credited_and_its_buyer_hears_of_it(shop: Shop) ->
     assert paid["paidAt"] > purchase["createdAt"]
     entry = (await fan.get("/wallet/ledger", kind="purchase")).json()["items"][0]
     assert (entry["tokens"], entry["counterparty"], entry["refId"]) == (100, "token_sales", purchase["purchaseId"])
-    await shop.check_books()
+    await shop.check_ledger()
 
 
 async def test_fifty_events_at_once_of_one_purchase_credit_it_once(shop: Shop) -> None:
-    fan = shop.people.stranger()
+    fan = shop.users.stranger()
     purchase = await shop.buy(fan)
     events = [shop.stripe.event(purchase, PAID if i % 2 else PAID_LATER, id=f"evt_{i // 4}") for i in range(50)]
     answers: list[httpx.Response] = []
@@ -80,11 +80,11 @@ async def test_fifty_events_at_once_of_one_purchase_credit_it_once(shop: Shop) -
     assert await balance(fan) == 100
     row = await shop.context.postgres.fetchrow("SELECT balance FROM wallets WHERE id = $1", TOKEN_SALES)
     assert row is not None and row["balance"] == -100
-    await shop.check_books()
+    await shop.check_ledger()
 
 
 async def test_every_purchase_is_credited_on_its_own(shop: Shop) -> None:
-    fan = shop.people.stranger()
+    fan = shop.users.stranger()
     for _ in range(2):
         await shop.pay(await shop.buy(fan))  # the stand-in calls all its events alike
     assert await balance(fan) == 200
@@ -94,7 +94,7 @@ async def test_every_purchase_is_credited_on_its_own(shop: Shop) -> None:
 
 
 async def test_what_is_not_signed_by_the_provider_lately_moves_nothing(shop: Shop) -> None:
-    fan = shop.people.stranger()
+    fan = shop.users.stranger()
     raw, now = shop.stripe.event(await shop.buy(fan)), time.time()
     good = signature(raw, now)
     for sign in (
@@ -120,7 +120,7 @@ async def test_what_is_not_signed_by_the_provider_lately_moves_nothing(shop: Sho
 
 
 async def test_one_of_several_signatures_suffices_and_five_minutes_are_allowed(shop: Shop) -> None:
-    fan = shop.people.stranger()
+    fan = shop.users.stranger()
     for ago, others in ((0, ""), (290, ""), (-290, ""), (0, ",v1=" + "0" * 64)):
         raw = shop.stripe.event(await shop.buy(fan))
         moment, _, rest = signature(raw, time.time() - ago).partition(",")
@@ -149,12 +149,12 @@ async def test_a_signed_event_that_cannot_be_read_is_refused(shop: Shop) -> None
 async def test_a_signed_payment_that_the_database_cannot_keep_is_refused_and_alarmed(
     shop: Shop, wrong: dict[str, Any]
 ) -> None:
-    check(await shop.tell(shop.stripe.event(await shop.buy(shop.people.stranger()), **wrong)), 403, "FORBIDDEN")
+    check(await shop.tell(shop.stripe.event(await shop.buy(shop.users.stranger()), **wrong)), 403, "FORBIDDEN")
     assert await counted(shop, "unreadable") == 1
 
 
 async def test_a_checkout_without_a_reference_is_known_by_its_metadata(shop: Shop) -> None:
-    fan = shop.people.stranger()
+    fan = shop.users.stranger()
     purchase = await shop.buy(fan)
     await shop.pay(purchase, client_reference_id=None, metadata={"purchase_id": purchase["purchaseId"]})
     assert await balance(fan) == 100
@@ -164,7 +164,7 @@ async def test_a_checkout_without_a_reference_is_known_by_its_metadata(shop: Sho
 
 
 async def test_a_large_event_of_another_type_is_acknowledged_and_so_is_a_large_payment(shop: Shop) -> None:
-    fan = shop.people.stranger()
+    fan = shop.users.stranger()
     raw = shop.stripe.event(await shop.buy(fan), "invoice.paid", lines="x" * 900_000)
     assert len(raw) > 900_000
     answer = await shop.tell(raw)
@@ -176,7 +176,7 @@ async def test_a_large_event_of_another_type_is_acknowledged_and_so_is_a_large_p
 
 
 async def test_beyond_its_own_bound_an_event_is_too_large_and_other_paths_keep_theirs(shop: Shop) -> None:
-    fan = shop.people.stranger()
+    fan = shop.users.stranger()
     head = b"POST /api/payments/webhook/stripe HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 1048577\r\n"
     assert (await exchange(shop.context, head + b"\r\n")).startswith(b"HTTP/1.1 413")
     check(await fan.post("/tokens/purchases", {"packId": "x" * 65_537}), 413, "PAYLOAD_TOO_LARGE")
@@ -195,7 +195,7 @@ async def test_only_so_many_large_events_are_held_at_once_and_payments_do_not_wa
                 all_in_hand.set()
 
     monkeypatch.setattr(bodies._Reader, "_wait_for_room", note)
-    fan = shop.people.stranger()
+    fan = shop.users.stranger()
     large = shop.stripe.event(await shop.buy(fan), "invoice.paid", lines="x" * 100_000)
     purchase = await shop.buy(fan)
     half_sent = [await begin_event(shop, large, len(large) - 1) for _ in range(bodies.LARGE_AT_ONCE)]
@@ -237,7 +237,7 @@ async def begin_event(shop: Shop, raw: bytes, count: int) -> trio.SocketStream:
     ],
 )
 async def test_a_checkout_that_comes_to_nothing_moves_nothing(shop: Shop, kind: str, status: str) -> None:
-    fan = shop.people.stranger()
+    fan = shop.users.stranger()
     purchase = await shop.buy(fan)
     for _ in range(2):
         await shop.pay(purchase, kind=kind)
@@ -246,7 +246,7 @@ async def test_a_checkout_that_comes_to_nothing_moves_nothing(shop: Shop, kind: 
 
 
 async def test_events_in_whatever_order_credit_what_is_paid(shop: Shop) -> None:
-    fan = shop.people.stranger()
+    fan = shop.users.stranger()
     purchase = await shop.buy(fan)
     await shop.pay(purchase, kind="checkout.session.expired")
     await shop.pay(purchase)
@@ -256,7 +256,7 @@ async def test_events_in_whatever_order_credit_what_is_paid(shop: Shop) -> None:
 
 
 async def test_a_slow_payment_is_credited_when_it_succeeds(shop: Shop) -> None:
-    fan = shop.people.stranger()
+    fan = shop.users.stranger()
     purchase = await shop.buy(fan)
     await shop.pay(purchase, payment_status="unpaid")
     assert await balance(fan) == 0
@@ -268,7 +268,7 @@ async def test_a_slow_payment_is_credited_when_it_succeeds(shop: Shop) -> None:
 async def test_another_amount_than_was_agreed_is_not_credited_and_waits_for_a_person(
     shop: Shop, wrong: dict[str, object]
 ) -> None:
-    fan = shop.people.stranger()
+    fan = shop.users.stranger()
     purchase = await shop.buy(fan)
     await shop.pay(purchase, **wrong)
     assert (await fan.get(f"/tokens/purchases/{purchase['purchaseId']}")).json()["status"] == "review"
@@ -278,7 +278,7 @@ async def test_another_amount_than_was_agreed_is_not_credited_and_waits_for_a_pe
 async def test_the_price_is_that_of_the_moment_when_the_checkout_began(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fan = shop.people.stranger()
+    fan = shop.users.stranger()
     purchase = await shop.buy(fan)
     await shop.context.postgres.execute("UPDATE purchases SET tokens = 77, price_cents = 500")
     await shop.pay({**purchase, "priceCents": 500})
@@ -286,7 +286,7 @@ async def test_the_price_is_that_of_the_moment_when_the_checkout_began(
 
 
 async def test_a_payment_for_nobodys_purchase_is_acknowledged_and_counted(shop: Shop) -> None:
-    fan = shop.people.stranger()
+    fan = shop.users.stranger()
     purchase = await shop.buy(fan)
     for number, reference in enumerate((str(SOMEBODY), "another shop's order", None)):
         for _ in range(2):  # the provider sends an event again now and then
@@ -296,7 +296,7 @@ async def test_a_payment_for_nobodys_purchase_is_acknowledged_and_counted(shop: 
 
 
 async def test_a_payment_of_a_purchase_that_was_not_there_yet_is_credited_when_it_is_reported_again(shop: Shop) -> None:
-    fan = shop.people.stranger()
+    fan = shop.users.stranger()
     purchase = await shop.buy(fan)
     await shop.context.postgres.execute("UPDATE purchases SET provider = 'elsewhere'")
     await shop.pay(purchase)
@@ -307,7 +307,7 @@ async def test_a_payment_of_a_purchase_that_was_not_there_yet_is_credited_when_i
 
 
 async def test_one_checkout_pays_for_one_purchase_whatever_its_events_name(shop: Shop) -> None:
-    fan = shop.people.stranger()
+    fan = shop.users.stranger()
     first, second = await shop.buy(fan), await shop.buy(fan)
     await shop.pay(first)
     await shop.pay(second, checkout=shop.stripe.sessions[first["purchaseId"]]["id"])
@@ -315,7 +315,7 @@ async def test_one_checkout_pays_for_one_purchase_whatever_its_events_name(shop:
 
 
 async def test_a_purchase_that_a_server_accepted_and_did_not_credit_is_credited_by_the_next_round(shop: Shop) -> None:
-    fan = shop.people.stranger()
+    fan = shop.users.stranger()
     purchase = await shop.buy(fan)
     await shop.context.postgres.execute("UPDATE purchases SET accepted = true")
     for _ in range(2):
@@ -325,7 +325,7 @@ async def test_a_purchase_that_a_server_accepted_and_did_not_credit_is_credited_
 
 
 async def test_a_second_payment_of_one_purchase_is_told_to_the_operators(shop: Shop) -> None:
-    fan = shop.people.stranger()
+    fan = shop.users.stranger()
     purchase = await shop.buy(fan)
     await shop.pay(purchase)
     await shop.pay(purchase, checkout="cs_test_another")
@@ -335,7 +335,7 @@ async def test_a_second_payment_of_one_purchase_is_told_to_the_operators(shop: S
 async def test_two_checkouts_of_one_purchase_that_are_paid_at_once_are_one_credit_and_one_paid_twice(
     shop: Shop,
 ) -> None:
-    fan = shop.people.stranger()
+    fan = shop.users.stranger()
     purchases = [await shop.buy(fan) for _ in range(10)]
     events = []
     for number, purchase in enumerate(purchases):
@@ -345,11 +345,11 @@ async def test_two_checkouts_of_one_purchase_that_are_paid_at_once_are_one_credi
             nursery.start_soon(shop.tell, raw)
     assert await balance(fan) == 1000
     assert (await counted(shop, "credited"), await counted(shop, "paid_twice")) == (10, 10)
-    await shop.check_books()
+    await shop.check_ledger()
 
 
 async def test_two_payments_of_one_purchase_wait_for_each_other_before_either_is_decided(shop: Shop) -> None:
-    fan = shop.people.stranger()
+    fan = shop.users.stranger()
     purchase = await shop.buy(fan)
     holder = await shop.context.postgres.connect()
     await holder.fetchrow("BEGIN")
@@ -366,11 +366,11 @@ async def test_two_payments_of_one_purchase_wait_for_each_other_before_either_is
                 await trio.lowlevel.checkpoint()
         holder.terminate()
     assert (await balance(fan), await counted(shop, "credited"), await counted(shop, "paid_twice")) == (100, 1, 1)
-    await shop.check_books()
+    await shop.check_ledger()
 
 
 async def test_a_second_payment_is_never_said_to_be_the_first_though_a_crash_came_between(shop: Shop) -> None:
-    fan = shop.people.stranger()
+    fan = shop.users.stranger()
     purchase = await shop.buy(fan)
     await shop.pay(purchase)
     await shop.context.postgres.execute("UPDATE purchases SET status = 'pending', paid_at = NULL")
@@ -379,7 +379,7 @@ async def test_a_second_payment_is_never_said_to_be_the_first_though_a_crash_cam
 
 
 async def test_a_payment_that_was_booked_but_not_noted_is_noted_by_the_next_event(shop: Shop) -> None:
-    fan = shop.people.stranger()
+    fan = shop.users.stranger()
     purchase = await shop.buy(fan)
     await shop.pay(purchase)
     await shop.context.postgres.execute("UPDATE purchases SET status = 'pending', paid_at = NULL")
@@ -389,7 +389,7 @@ async def test_a_payment_that_was_booked_but_not_noted_is_noted_by_the_next_even
 
 
 async def test_a_checkout_of_which_nobody_tells_us_expires_and_can_be_paid_all_the_same(shop: Shop) -> None:
-    fan = shop.people.stranger()
+    fan = shop.users.stranger()
     old, fresh = await shop.buy(fan), await shop.buy(fan)
     await shop.context.postgres.execute(
         "UPDATE purchases SET created_at = now() - interval '26 hours' WHERE id = $1", old["purchaseId"]
@@ -402,7 +402,7 @@ async def test_a_checkout_of_which_nobody_tells_us_expires_and_can_be_paid_all_t
 
 
 async def test_a_house_that_drains_has_the_event_sent_again(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    raw = shop.stripe.event(await shop.buy(shop.people.stranger()))
+    raw = shop.stripe.event(await shop.buy(shop.users.stranger()))
     monkeypatch.setattr(shop.context, "draining", True)
     check(await shop.tell(raw), 503, "DRAINING")
 
@@ -411,10 +411,10 @@ async def test_a_house_that_drains_has_the_event_sent_again(shop: Shop, monkeypa
 
 
 async def test_the_demo_checkout_is_a_page_whose_button_pays(
-    context: Context, people: People, web: httpx.AsyncClient
+    context: Context, users: Users, web: httpx.AsyncClient
 ) -> None:
     context.payments.open_demo(f"http://127.0.0.1:{context.http_port}")
-    fan = people.stranger()
+    fan = users.stranger()
     purchase = (await fan.post("/tokens/purchases", {"packId": "small"})).json()
     shown = await web.get(purchase["checkoutUrl"])
     assert (shown.status_code, shown.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
@@ -428,7 +428,7 @@ async def test_the_demo_checkout_is_a_page_whose_button_pays(
 
 
 async def test_a_house_that_is_no_demo_has_no_such_page(shop: Shop) -> None:
-    fan = shop.people.stranger()
+    fan = shop.users.stranger()
     purchase = await shop.buy(fan)
     path = f"/payments/demo/{purchase['purchaseId']}"
     check(await fan.post(path), 404, "NOT_FOUND")

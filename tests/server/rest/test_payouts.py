@@ -16,7 +16,7 @@ from storage.ledger.actor import StorageActor
 from storage.ledger.audit import audit
 from storage.market.payouts import NewPayout, reserve_payout
 from storage.postgres import StorageUnavailable
-from tests.server.rest.conftest import Caller, People, people_of
+from tests.server.rest.conftest import Caller, Users, users_of
 from tests.server.rest.problems import SOMEBODY, check
 from tests.server.rest.shop import balance
 from tests.support.servers import give, running_server, with_section
@@ -31,8 +31,8 @@ async def context(dsn: str) -> AsyncIterator[Context]:
 
 
 @pytest.fixture
-async def people(context: Context) -> AsyncIterator[People]:
-    async with people_of(context) as made:
+async def users(context: Context) -> AsyncIterator[Users]:
+    async with users_of(context) as made:
         yield made
 
 
@@ -48,9 +48,9 @@ async def move(context: Context, kind: Kind, debit: UUID, credit: UUID, tokens: 
     return posting.key
 
 
-async def earner(context: Context, people: People, tokens: int) -> Caller:
+async def earner(context: Context, users: Users, tokens: int) -> Caller:
     """A creator who was tipped by somebody who had bought the tokens."""
-    creator, fan = await people.creator(), await people.creator()
+    creator, fan = await users.creator(), await users.creator()
     await _buy(context, fan, tokens)
     await move(context, Kind.TIP, fan.user_id, creator.user_id, tokens)
     return creator
@@ -64,9 +64,9 @@ async def cashable(creator: Caller) -> int:
     return int((await creator.get("/payouts/terms")).json()["cashableTokens"])
 
 
-async def test_a_payout_takes_the_tokens_and_says_what_they_bring(context: Context, people: People) -> None:
-    creator = await earner(context, people, 100)
-    phone = await people.phone(creator)
+async def test_a_payout_takes_the_tokens_and_says_what_they_bring(context: Context, users: Users) -> None:
+    creator = await earner(context, users, 100)
+    phone = await users.phone(creator)
     answer = await creator.post("/payouts", {"tokens": 60})
     assert answer.status_code == 201, answer.text
     payout = answer.json()
@@ -96,8 +96,8 @@ async def test_a_payout_takes_the_tokens_and_says_what_they_bring(context: Conte
 # How much
 
 
-async def test_only_what_was_earned_can_be_cashed_out(context: Context, people: People) -> None:
-    creator = await earner(context, people, 50)
+async def test_only_what_was_earned_can_be_cashed_out(context: Context, users: Users) -> None:
+    creator = await earner(context, users, 50)
     await move(context, Kind.PURCHASE, TOKEN_SALES, creator.user_id, 200)
     await give(context, creator.user_id, 30)
     assert (await balance(creator), await cashable(creator)) == (280, 50)
@@ -107,8 +107,8 @@ async def test_only_what_was_earned_can_be_cashed_out(context: Context, people: 
     assert (await balance(creator), await cashable(creator)) == (230, 0)
 
 
-async def test_what_was_bought_is_spent_before_what_was_earned(context: Context, people: People) -> None:
-    creator, other = await earner(context, people, 50), await people.creator()
+async def test_what_was_bought_is_spent_before_what_was_earned(context: Context, users: Users) -> None:
+    creator, other = await earner(context, users, 50), await users.creator()
     await move(context, Kind.PURCHASE, TOKEN_SALES, creator.user_id, 40)
     await move(context, Kind.TIP, creator.user_id, other.user_id, 40)
     assert (await cashable(creator), await cashable(other)) == (50, 40)
@@ -117,9 +117,9 @@ async def test_what_was_bought_is_spent_before_what_was_earned(context: Context,
 
 
 async def test_promotional_tokens_are_spent_first_and_stay_promotional_in_whose_hands_ever(
-    context: Context, people: People
+    context: Context, users: Users
 ) -> None:
-    creator, other = await earner(context, people, 50), await people.creator()
+    creator, other = await earner(context, users, 50), await users.creator()
     await give(context, creator.user_id, 40)
     await move(context, Kind.TIP, creator.user_id, other.user_id, 60)
     assert (await cashable(creator), await cashable(other)) == (30, 20)
@@ -127,8 +127,8 @@ async def test_promotional_tokens_are_spent_first_and_stay_promotional_in_whose_
     assert (await cashable(creator), await cashable(other)) == (30, 20)
 
 
-async def test_what_was_refunded_or_given_back_is_no_earning(context: Context, people: People) -> None:
-    creator, fan = await earner(context, people, 50), await people.creator()
+async def test_what_was_refunded_or_given_back_is_no_earning(context: Context, users: Users) -> None:
+    creator, fan = await earner(context, users, 50), await users.creator()
     await move(context, Kind.PURCHASE, TOKEN_SALES, fan.user_id, 100)
     tip = await move(context, Kind.TIP, fan.user_id, creator.user_id, 20)
     refunded = await context.actor.refund([tip], "a mistake")
@@ -138,15 +138,15 @@ async def test_what_was_refunded_or_given_back_is_no_earning(context: Context, p
 
 
 @pytest.mark.parametrize("tokens", [0, -1, 9, "10", 10.0, 1_000_000_001, 2**63, None])
-async def test_a_number_that_does_not_fit_is_refused_by_name(context: Context, people: People, tokens: Any) -> None:
-    creator = await earner(context, people, 50)
+async def test_a_number_that_does_not_fit_is_refused_by_name(context: Context, users: Users, tokens: Any) -> None:
+    creator = await earner(context, users, 50)
     fields = check(await creator.post("/payouts", {"tokens": tokens}), 400, "VALIDATION_FAILED")
     assert [error["field"] for error in fields["errors"]] == ["tokens"]
     assert await balance(creator) == 50
 
 
-async def test_only_creators_cash_out(context: Context, people: People) -> None:
-    fan, other = await people.fan(100), await people.creator()
+async def test_only_creators_cash_out(context: Context, users: Users) -> None:
+    fan, other = await users.fan(100), await users.creator()
     check(await fan.post("/payouts", {"tokens": 20}), 409, "NOT_A_CREATOR")
     assert (await fan.get("/payouts/terms")).json() == {
         "centsPerToken": 5,
@@ -162,8 +162,8 @@ async def test_only_creators_cash_out(context: Context, people: People) -> None:
 # The same key
 
 
-async def test_the_same_key_cashes_out_once(context: Context, people: People) -> None:
-    creator = await earner(context, people, 50)
+async def test_the_same_key_cashes_out_once(context: Context, users: Users) -> None:
+    creator = await earner(context, users, 50)
     first = await creator.post("/payouts", {"tokens": 50}, key="k")
     again = await creator.post("/payouts", {"tokens": 50}, key='"k"')
     assert (again.status_code, again.json()) == (201, first.json())
@@ -172,10 +172,10 @@ async def test_the_same_key_cashes_out_once(context: Context, people: People) ->
     assert (await balance(creator), (await creator.get("/payouts")).json()["total"]) == (0, 1)
 
 
-async def test_one_key_space_for_payouts_and_credits(context: Context, people: People) -> None:
-    operator = await people.operator()
+async def test_one_key_space_for_payouts_and_credits(context: Context, users: Users) -> None:
+    operator = await users.operator()
     await operator.put("/creators/me", {"rateTokensPerMin": 60})
-    fan = await people.fan(100)
+    fan = await users.fan(100)
     await _buy(context, fan, 100)
     await move(context, Kind.TIP, fan.user_id, operator.user_id, 200)
     gift = {"userId": str(fan.user_id), "tokens": 5, "reason": "welcome"}
@@ -185,24 +185,24 @@ async def test_one_key_space_for_payouts_and_credits(context: Context, people: P
     check(await operator.post("/admin/credits", gift, key="b"), 422, "IDEMPOTENCY_CONFLICT")
 
 
-async def test_a_refusal_is_not_remembered(context: Context, people: People) -> None:
-    creator, fan = await earner(context, people, 10), await people.fan(0)
+async def test_a_refusal_is_not_remembered(context: Context, users: Users) -> None:
+    creator, fan = await earner(context, users, 10), await users.fan(0)
     await _buy(context, fan, 10)
     check(await creator.post("/payouts", {"tokens": 20}, key="k"), 400, "INSUFFICIENT_TOKENS")
     await move(context, Kind.TIP, fan.user_id, creator.user_id, 10)
     assert (await creator.post("/payouts", {"tokens": 20}, key="k")).status_code == 201
 
 
-async def test_fifty_at_once_under_one_key_cash_out_once(context: Context, people: People) -> None:
-    creator = await earner(context, people, 50)
+async def test_fifty_at_once_under_one_key_cash_out_once(context: Context, users: Users) -> None:
+    creator = await earner(context, users, 50)
     answers = await _at_once(50, lambda i: creator.post("/payouts", {"tokens": 20}, key="tap"))
     assert [answer.status_code for answer in answers] == [201] * 50, {answer.text for answer in answers}
     assert len({answer.text for answer in answers}) == 1
     assert (await balance(creator), (await creator.get("/payouts")).json()["total"]) == (30, 1)
 
 
-async def test_many_at_once_never_cash_out_more_than_was_earned(context: Context, people: People) -> None:
-    creator = await earner(context, people, 50)
+async def test_many_at_once_never_cash_out_more_than_was_earned(context: Context, users: Users) -> None:
+    creator = await earner(context, users, 50)
     await give(context, creator.user_id, 500)  # there would be enough
     answers = await _at_once(20, lambda i: creator.post("/payouts", {"tokens": 20}, key=f"k{i}"))
     assert sorted(answer.status_code for answer in answers) == [201] * 2 + [400] * 18
@@ -225,9 +225,9 @@ async def _at_once(count: int, ask: Callable[[int], Awaitable[httpx.Response]]) 
 
 
 async def test_a_payout_that_was_written_down_and_not_booked_is_booked_by_the_next(
-    context: Context, people: People
+    context: Context, users: Users
 ) -> None:
-    creator = await earner(context, people, 50)
+    creator = await earner(context, users, 50)
     wish = NewPayout(
         id=new_uuid(),
         creator_id=creator.user_id,
@@ -246,8 +246,8 @@ async def test_a_payout_that_was_written_down_and_not_booked_is_booked_by_the_ne
     assert (again.json()["payoutId"], again.json()["wallet"]) == (str(wish.id), {"balance": 30})
 
 
-async def test_what_cannot_be_booked_any_more_is_given_up(context: Context, people: People) -> None:
-    creator, other = await earner(context, people, 50), await people.creator()
+async def test_what_cannot_be_booked_any_more_is_given_up(context: Context, users: Users) -> None:
+    creator, other = await earner(context, users, 50), await users.creator()
     wish = NewPayout(
         id=new_uuid(),
         creator_id=creator.user_id,
@@ -267,8 +267,8 @@ async def test_what_cannot_be_booked_any_more_is_given_up(context: Context, peop
 # Settling
 
 
-async def test_an_operator_pays_and_says_so(context: Context, people: People) -> None:
-    creator, operator = await earner(context, people, 50), await people.operator()
+async def test_an_operator_pays_and_says_so(context: Context, users: Users) -> None:
+    creator, operator = await earner(context, users, 50), await users.operator()
     payout = (await creator.post("/payouts", {"tokens": 20})).json()
     path = f"/admin/payouts/{payout['payoutId']}"
     paid = await operator.post(path, {"status": "paid", "note": " bank\u0007 reference 5 "})
@@ -280,10 +280,8 @@ async def test_an_operator_pays_and_says_so(context: Context, people: People) ->
     assert await balance(creator) == 30
 
 
-async def test_a_rejected_payout_is_given_back_once_and_can_be_asked_for_again(
-    context: Context, people: People
-) -> None:
-    creator, operator = await earner(context, people, 50), await people.operator()
+async def test_a_rejected_payout_is_given_back_once_and_can_be_asked_for_again(context: Context, users: Users) -> None:
+    creator, operator = await earner(context, users, 50), await users.operator()
     first = (await creator.post("/payouts", {"tokens": 50}, key="k")).json()
     path = f"/admin/payouts/{first['payoutId']}"
     answers = await _at_once(10, lambda i: operator.post(path, {"status": "rejected"}))
@@ -301,8 +299,8 @@ async def test_a_rejected_payout_is_given_back_once_and_can_be_asked_for_again(
     ]
 
 
-async def test_paid_and_rejected_at_once_are_one_of_the_two(context: Context, people: People) -> None:
-    creator, operator = await earner(context, people, 500), await people.operator()
+async def test_paid_and_rejected_at_once_are_one_of_the_two(context: Context, users: Users) -> None:
+    creator, operator = await earner(context, users, 500), await users.operator()
     for _ in range(5):
         payout = (await creator.post("/payouts", {"tokens": 10})).json()
         before = await balance(creator)
@@ -318,9 +316,9 @@ async def _settle_both_ways(operator: Caller, payout_id: str) -> list[httpx.Resp
 
 
 async def test_what_a_server_did_not_come_to_give_back_is_given_back_later(
-    context: Context, people: People, monkeypatch: pytest.MonkeyPatch
+    context: Context, users: Users, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    creator, operator = await earner(context, people, 50), await people.operator()
+    creator, operator = await earner(context, users, 50), await users.operator()
     payout = (await creator.post("/payouts", {"tokens": 50})).json()
 
     async def away(*_: object) -> Any:
@@ -336,9 +334,9 @@ async def test_what_a_server_did_not_come_to_give_back_is_given_back_later(
     assert await balance(creator) == 50
 
 
-async def test_only_operators_settle_and_see_all(context: Context, people: People) -> None:
-    creator, operator = await earner(context, people, 50), await people.operator()
-    other = await earner(context, people, 50)
+async def test_only_operators_settle_and_see_all(context: Context, users: Users) -> None:
+    creator, operator = await earner(context, users, 50), await users.operator()
+    other = await earner(context, users, 50)
     payouts = [(await each.post("/payouts", {"tokens": 20})).json() for each in (creator, other)]
     path = f"/admin/payouts/{payouts[0]['payoutId']}"
     check(await creator.post(path, {"status": "paid"}), 403, "FORBIDDEN")

@@ -12,7 +12,7 @@ from server.context import Context
 from server.rest.app import ROUTES
 from server.rest.route import Needs
 from server.rest.routes import wallet
-from tests.server.rest.conftest import People
+from tests.server.rest.conftest import Users
 from tests.server.rest.problems import SOMEBODY, check
 from tests.server.rest.raw import exchange
 from tests.support.clients import token_of
@@ -30,8 +30,8 @@ async def test_a_wrong_method_is_a_problem_that_says_which_are_right(web: httpx.
     check(await web.options("/api/wallet"), 405, "METHOD_NOT_ALLOWED")
 
 
-async def test_a_body_that_does_not_fit_is_a_problem_that_names_each_field(people: People) -> None:
-    fan = await people.fan(0)
+async def test_a_body_that_does_not_fit_is_a_problem_that_names_each_field(users: Users) -> None:
+    fan = await users.fan(0)
     fields = check(await fan.post("/calls/init", {"creatorId": 5, "maxTokens": "5"}), 400, "VALIDATION_FAILED")
     assert [error["field"] for error in fields["errors"]] == ["creatorId", "maxTokens"]
     assert all(error["reason"] for error in fields["errors"])
@@ -39,14 +39,14 @@ async def test_a_body_that_does_not_fit_is_a_problem_that_names_each_field(peopl
     assert fields["errors"] == [{"field": "body", "reason": "is not JSON in UTF-8"}]
 
 
-async def test_a_bad_parameter_is_a_problem_that_names_it(people: People) -> None:
-    fan = await people.fan(0)
+async def test_a_bad_parameter_is_a_problem_that_names_it(users: Users) -> None:
+    fan = await users.fan(0)
     fields = check(await fan.get("/wallet/ledger", limit="0", kind="gift"), 400, "VALIDATION_FAILED")
     assert [error["field"] for error in fields["errors"]] == ["limit", "kind"]
 
 
-async def test_a_body_of_64_kib_is_read_and_one_byte_more_is_too_large(people: People) -> None:
-    fan = await people.fan(0)
+async def test_a_body_of_64_kib_is_read_and_one_byte_more_is_too_large(users: Users) -> None:
+    fan = await users.fan(0)
     check(await fan.ask("POST", "/calls/init", content=b" " * 65_536), 400, "VALIDATION_FAILED")
     check(await fan.ask("POST", "/calls/init", content=b" " * 65_537), 413, "PAYLOAD_TOO_LARGE")
 
@@ -60,12 +60,12 @@ async def test_a_body_without_a_length_is_cut_off_where_it_becomes_too_large(con
 
 
 async def test_a_fault_of_ours_tells_the_client_nothing_and_the_log_everything(
-    people: People, monkeypatch: pytest.MonkeyPatch
+    users: Users, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def fail(*_: object) -> None:
         raise RuntimeError("SELECT secret FROM /etc/passwd")
 
-    fan = await people.fan(0)
+    fan = await users.fan(0)
     monkeypatch.setattr(wallet, "find_wallet", fail)
     with structlog.testing.capture_logs([merge_contextvars]) as logged:
         answer = await fan.get("/wallet")
@@ -110,8 +110,8 @@ async def test_without_a_token_only_what_is_public_is_answered(web: httpx.AsyncC
             assert answer.headers["WWW-Authenticate"] == challenge
 
 
-async def test_operators_alone_see_what_is_theirs(people: People) -> None:
-    fan, operator = await people.fan(0), await people.operator()
+async def test_operators_alone_see_what_is_theirs(users: Users) -> None:
+    fan, operator = await users.fan(0), await users.operator()
     theirs = [route for route in ROUTES if route.path.startswith("/api/admin")]
     assert {route.path for route in theirs} >= {"/api/admin/credits", "/api/admin/audit", "/api/admin/rooms"}
     for route in theirs:
@@ -138,8 +138,8 @@ async def test_an_expired_token_is_told_so(web: httpx.AsyncClient) -> None:
     assert 'error_description="token expired"' in answer.headers["WWW-Authenticate"]
 
 
-async def test_a_body_that_is_not_wanted_does_not_break_the_connection(people: People) -> None:
-    fan = await people.fan(0)
+async def test_a_body_that_is_not_wanted_does_not_break_the_connection(users: Users) -> None:
+    fan = await users.fan(0)
     for _ in range(3):
         answer = await fan.ask("POST", f"/calls/{SOMEBODY}/accept", content=b"x" * 60_000)
         check(answer, 404, "NOT_FOUND")

@@ -13,7 +13,7 @@ import trio
 from domain.billing.posting import Kind
 from server.context import Context
 from storage.ledger.audit import audit
-from tests.server.rest.conftest import Caller, People
+from tests.server.rest.conftest import Caller, Users
 from tests.support.clients import Phone
 
 CROWD = 50
@@ -25,21 +25,21 @@ OFFSETS_SECONDS = (-0.03, -0.02, -0.01, 0.0)
 Request = Callable[[], Awaitable[httpx.Response]]
 
 
-async def test_fifty_who_buy_one_ticket_at_once_are_charged_once(context: Context, people: People) -> None:
-    fan, creator = await people.fan(5000), await people.creator()
+async def test_fifty_who_buy_one_ticket_at_once_are_charged_once(context: Context, users: Users) -> None:
+    fan, creator = await users.fan(5000), await users.creator()
     buy = partial(fan.post, f"/streams/{await _ticketed(creator, 30)}/tickets")
     answers = await _at_once([partial(buy, key=f"tap {number}") for number in range(CROWD)])
     assert _errors(answers) == ["ALREADY_PURCHASED"] * (CROWD - 1)
     assert await _balances(fan, creator) == [4970, 0], "it is in escrow"
     assert await _booked(context, fan, Kind.TICKET) == [30]
-    await _check_books(context)
+    await _check_ledger(context)
 
 
 @pytest.mark.parametrize("in_room", [False, True])
 async def test_of_fifty_tips_at_once_those_are_given_that_can_be_paid(
-    context: Context, people: People, in_room: bool
+    context: Context, users: Users, in_room: bool
 ) -> None:
-    fan, creator = await people.fan(100), await people.creator()
+    fan, creator = await users.fan(100), await users.creator()
     where = {"streamId": await _live(creator, "id")} if in_room else {}
     body = {"toCreatorId": str(creator.user_id), "amountTokens": 7, "context": where}
     answers = await _at_once([partial(fan.post, "/tips/send", body)] * CROWD)
@@ -48,13 +48,13 @@ async def test_of_fifty_tips_at_once_those_are_given_that_can_be_paid(
     assert sorted(left) == list(range(2, 100, 7)), "each giver was told another balance"
     assert await _balances(fan, creator) == [2, 98]
     assert await _booked(context, fan, Kind.TIP) == [7] * 14
-    await _check_books(context)
+    await _check_ledger(context)
 
 
 async def test_tips_of_many_sizes_leave_a_balance_that_pays_none_of_those_refused(
-    context: Context, people: People
+    context: Context, users: Users
 ) -> None:
-    fan, creator = await people.fan(200), await people.creator()
+    fan, creator = await users.fan(200), await users.creator()
     body = {"toCreatorId": str(creator.user_id)}
     tips = [partial(fan.post, "/tips/send", {**body, "amountTokens": tokens}) for tokens in range(1, CROWD + 1)]
     answers = await _at_once(tips)
@@ -64,12 +64,12 @@ async def test_tips_of_many_sizes_leave_a_balance_that_pays_none_of_those_refuse
     assert all(no["required"] > no["current"] >= 200 - sum(given) >= 0 for no in refused)
     assert await _balances(fan, creator) == [200 - sum(given), sum(given)]
     assert sorted(await _booked(context, fan, Kind.TIP)) == sorted(given)
-    await _check_books(context)
+    await _check_ledger(context)
 
 
-async def test_one_key_fifty_times_at_once_over_http_and_websocket_moves_once(context: Context, people: People) -> None:
-    fan, creator = await people.fan(5000), await people.creator()
-    channel, phone = await _live(creator, "channel"), await people.phone(fan)
+async def test_one_key_fifty_times_at_once_over_http_and_websocket_moves_once(context: Context, users: Users) -> None:
+    fan, creator = await users.fan(5000), await users.creator()
+    channel, phone = await _live(creator, "channel"), await users.phone(fan)
     await trio.to_thread.run_sync(phone.join, channel)
     body = {"toCreatorId": str(creator.user_id), "amountTokens": 30, "context": {"channel": channel}}
     tap = {"type": "tip:send", "channel": channel, "amountTokens": 30, "key": "tap"}
@@ -83,15 +83,15 @@ async def test_one_key_fifty_times_at_once_over_http_and_websocket_moves_once(co
     assert {(each["tip"]["tipId"], each["wallet"]["balance"]) for each in told} == {(told[0]["tipId"], 4970)}
     assert await _balances(fan, creator) == [4970, 30]
     assert await _booked(context, fan, Kind.TIP) == [30]
-    await _check_books(context)
+    await _check_ledger(context)
 
 
 @pytest.mark.parametrize("offset", OFFSETS_SECONDS)
 async def test_stop_and_pause_and_the_last_block_at_once_end_in_one_state(
-    context: Context, people: People, offset: float
+    context: Context, users: Users, offset: float
 ) -> None:
-    fan, creator = await people.fan(2 * BLOCK_TOKENS), await people.creator(RATE)
-    call_id, phone, _ = await people.talking(fan, creator)
+    fan, creator = await users.fan(2 * BLOCK_TOKENS), await users.creator(RATE)
+    call_id, phone, _ = await users.talking(fan, creator)
     await _until_due(phone, offset)
     pause, stop = (
         partial(each.post, f"/billing/{call_id}/{what}") for each, what in ((fan, "pause"), (creator, "stop"))
@@ -107,16 +107,16 @@ async def test_stop_and_pause_and_the_last_block_at_once_end_in_one_state(
     assert returned in ([], [BLOCK_TOKENS]), "the block that the creator cut short"
     assert (told["blocks"], told["tokens"]) == (totals["blocks"], totals["tokens"]) == (len(blocks), paid)
     assert await _balances(fan, creator) == [2 * BLOCK_TOKENS - paid, paid]
-    await _check_books(context)
+    await _check_ledger(context)
 
 
 @pytest.mark.parametrize("offset", OFFSETS_SECONDS)
 async def test_a_tip_and_a_ticket_and_a_block_for_the_same_last_tokens_are_one_of_them(
-    context: Context, people: People, offset: float
+    context: Context, users: Users, offset: float
 ) -> None:
-    fan, creator, other = await people.fan(2 * BLOCK_TOKENS), await people.creator(RATE), await people.creator()
+    fan, creator, other = await users.fan(2 * BLOCK_TOKENS), await users.creator(RATE), await users.creator()
     stream = await _ticketed(other, BLOCK_TOKENS)
-    _, phone, _ = await people.talking(fan, creator)
+    _, phone, _ = await users.talking(fan, creator)
     body = {"toCreatorId": str(other.user_id), "amountTokens": BLOCK_TOKENS}
     await _until_due(phone, offset)
     asked = [partial(fan.post, "/tips/send", body), partial(fan.post, f"/streams/{stream}/tickets")]
@@ -129,7 +129,7 @@ async def test_a_tip_and_a_ticket_and_a_block_for_the_same_last_tokens_are_one_o
     assert bought == [BLOCK_TOKENS] * won
     assert await _booked(context, fan, Kind.BLOCK) == [BLOCK_TOKENS] * (2 - won)
     assert await _balances(fan) == [0]
-    await _check_books(context)
+    await _check_ledger(context)
 
 
 async def _at_once(asked: Sequence[Request]) -> list[httpx.Response]:
@@ -192,5 +192,5 @@ async def _booked(context: Context, payer: Caller, kind: Kind) -> list[int]:
     return [row["tokens"] for row in rows]
 
 
-async def _check_books(context: Context) -> None:
+async def _check_ledger(context: Context) -> None:
     assert [finding.sentence async for finding in audit(context.postgres) if finding.rows] == []

@@ -11,9 +11,9 @@ from domain.ids import LOSSES, RoomId
 from server.context import Context
 from server.ids import new_channel, new_uuid
 from storage.ledger.audit import audit
-from tests.server.rest.conftest import Caller, People
+from tests.server.rest.conftest import Caller, Users
 from tests.server.rest.problems import SOMEBODY, check
-from tests.storage.books import block, make_stream, ticket, tip
+from tests.storage.ledger_pair import block, make_stream, ticket, tip
 
 AT_ONCE = 50
 REFUNDS = "/admin/refunds"
@@ -50,11 +50,11 @@ def borne(*, escrow: int = 0, creator: int = 0, losses: int = 0) -> dict[str, in
     return {"fromEscrow": escrow, "fromCreator": creator, "fromLosses": losses}
 
 
-async def test_a_tip_is_given_back_and_both_hear_of_it(context: Context, people: People) -> None:
-    fan, creator, operator = await people.fan(100), await people.creator(), await people.operator()
+async def test_a_tip_is_given_back_and_both_hear_of_it(context: Context, users: Users) -> None:
+    fan, creator, operator = await users.fan(100), await users.creator(), await users.operator()
     paid = tip(fan.user_id, creator.user_id, 40)
     await book(context, paid)
-    phone = await people.phone(fan)
+    phone = await users.phone(fan)
     answer = await operator.post(REFUNDS, {"tipId": str(paid.ref_id), "reason": " sor\u0007ry "})
     assert answer.status_code == 201
     assert answer.json() == {
@@ -73,9 +73,9 @@ async def test_a_tip_is_given_back_and_both_hear_of_it(context: Context, people:
 
 
 async def test_a_creator_with_too_little_gives_what_is_there_and_the_house_the_rest(
-    context: Context, people: People
+    context: Context, users: Users
 ) -> None:
-    fan, creator, operator = await people.fan(100), await people.creator(), await people.operator()
+    fan, creator, operator = await users.fan(100), await users.creator(), await users.operator()
     paid = tip(fan.user_id, creator.user_id, 40)
     await book(context, paid, tip(creator.user_id, fan.user_id, 25))
     answer = await operator.post(REFUNDS, {"tipId": str(paid.ref_id), "reason": "sorry"})
@@ -91,9 +91,9 @@ async def test_a_creator_with_too_little_gives_what_is_there_and_the_house_the_r
     await _check(context)
 
 
-async def test_a_call_is_given_back_with_all_its_blocks(context: Context, people: People) -> None:
-    fan, creator, operator = await people.fan(100), await people.creator(60), await people.operator()
-    call_id, _, _ = await people.talking(fan, creator)
+async def test_a_call_is_given_back_with_all_its_blocks(context: Context, users: Users) -> None:
+    fan, creator, operator = await users.fan(100), await users.creator(60), await users.operator()
+    call_id, _, _ = await users.talking(fan, creator)
     tokens = (await fan.post(f"/billing/{call_id}/stop")).json()["call"]["tokens"]
     answer = await operator.post(REFUNDS, {"callId": call_id, "reason": "sorry"})
     assert (answer.json()["tokens"], answer.json()["fromCreator"]) == (tokens, tokens)
@@ -102,10 +102,10 @@ async def test_a_call_is_given_back_with_all_its_blocks(context: Context, people
 
 
 async def test_a_viewer_gets_their_blocks_and_their_ticket_back_and_nobody_elses(
-    context: Context, people: People
+    context: Context, users: Users
 ) -> None:
-    fan, other, creator = await people.fan(100), await people.fan(100), await people.creator()
-    stream, operator = await add_stream(context, creator, fan), await people.operator()
+    fan, other, creator = await users.fan(100), await users.fan(100), await users.creator()
+    stream, operator = await add_stream(context, creator, fan), await users.operator()
     paid = ticket(stream, fan.user_id, creator.user_id, 40)
     blocks = [block(stream, fan.user_id, creator.user_id, block_no, tokens=7) for block_no in (1, 2)]
     await book(context, paid, *blocks, ticket(stream, other.user_id, creator.user_id, 40))
@@ -120,9 +120,9 @@ async def test_a_viewer_gets_their_blocks_and_their_ticket_back_and_nobody_elses
 
 @pytest.mark.parametrize("by_ticket", [True, False])
 async def test_the_same_request_later_leaves_the_ticket_that_was_bought_meanwhile(
-    context: Context, people: People, by_ticket: bool
+    context: Context, users: Users, by_ticket: bool
 ) -> None:
-    fan, creator, operator = await people.fan(100), await people.creator(), await people.operator()
+    fan, creator, operator = await users.fan(100), await users.creator(), await users.operator()
     stream = await add_stream(context, creator, fan)
     first, second = (ticket(stream, fan.user_id, creator.user_id, tokens) for tokens in (30, 40))
     await book(context, first)
@@ -136,8 +136,8 @@ async def test_the_same_request_later_leaves_the_ticket_that_was_bought_meanwhil
 
 
 @pytest.mark.parametrize("keys", [[None], ["one"], [str(i) for i in range(AT_ONCE)]])
-async def test_many_requests_at_once_give_back_once(context: Context, people: People, keys: list[str | None]) -> None:
-    fan, creator, operator = await people.fan(100), await people.creator(), await people.operator()
+async def test_many_requests_at_once_give_back_once(context: Context, users: Users, keys: list[str | None]) -> None:
+    fan, creator, operator = await users.fan(100), await users.creator(), await users.operator()
     paid = tip(fan.user_id, creator.user_id, 40)
     await book(context, paid)
     answers: list[httpx.Response] = []
@@ -154,8 +154,8 @@ async def test_many_requests_at_once_give_back_once(context: Context, people: Pe
     await _check(context)
 
 
-async def test_a_key_that_was_used_for_something_else_gives_nothing_back(context: Context, people: People) -> None:
-    fan, creator, operator = await people.fan(100), await people.creator(), await people.operator()
+async def test_a_key_that_was_used_for_something_else_gives_nothing_back(context: Context, users: Users) -> None:
+    fan, creator, operator = await users.fan(100), await users.creator(), await users.operator()
     one, other = tip(fan.user_id, creator.user_id, 10), tip(fan.user_id, creator.user_id, 20)
     await book(context, one, other)
     wanted = {"tipId": str(one.ref_id), "reason": "sorry"}
@@ -169,8 +169,8 @@ async def test_a_key_that_was_used_for_something_else_gives_nothing_back(context
     assert await balances(context, fan, creator) == [85, 20]
 
 
-async def test_a_refusal_is_not_remembered(context: Context, people: People) -> None:
-    fan, creator, operator = await people.fan(100), await people.creator(), await people.operator()
+async def test_a_refusal_is_not_remembered(context: Context, users: Users) -> None:
+    fan, creator, operator = await users.fan(100), await users.creator(), await users.operator()
     paid = tip(fan.user_id, creator.user_id, 10)
     wanted = {"tipId": str(paid.ref_id), "reason": "sorry"}
     check(await operator.post(REFUNDS, wanted, key="k"), 404, "NOT_FOUND")
@@ -192,16 +192,14 @@ async def test_a_refusal_is_not_remembered(context: Context, people: People) -> 
         ({"tipId": "x"}, "tipId"),
     ],
 )
-async def test_a_refund_that_does_not_fit_is_refused_by_name(
-    people: People, changes: dict[str, Any], field: str
-) -> None:
-    operator = await people.operator()
+async def test_a_refund_that_does_not_fit_is_refused_by_name(users: Users, changes: dict[str, Any], field: str) -> None:
+    operator = await users.operator()
     answer = await operator.post(REFUNDS, {"tipId": str(SOMEBODY), "reason": "sorry", **changes})
     assert [error["field"] for error in check(answer, 400, "VALIDATION_FAILED")["errors"]] == [field]
 
 
-async def test_what_is_not_there_was_not_paid_and_only_operators_ask(people: People) -> None:
-    fan, operator = await people.fan(100), await people.operator()
+async def test_what_is_not_there_was_not_paid_and_only_operators_ask(users: Users) -> None:
+    fan, operator = await users.fan(100), await users.operator()
     somebody = str(SOMEBODY)
     for target in (
         {"tipId": somebody},

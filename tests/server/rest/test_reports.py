@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from tests.server.rest.conftest import People
+from tests.server.rest.conftest import Users
 from tests.server.rest.problems import SOMEBODY, check
 
 
-async def test_a_report_reaches_the_operators(people: People) -> None:
-    fan, other, operator = await people.fan(), await people.fan(), await people.operator()
+async def test_a_report_reaches_the_operators(users: Users) -> None:
+    fan, other, operator = await users.fan(), await users.fan(), await users.operator()
     about = {"userId": str(other.user_id), "reason": " rude\u0007 "}
     made = await fan.post("/reports", about)
     assert made.status_code == 201
@@ -24,9 +24,9 @@ async def test_a_report_reaches_the_operators(people: People) -> None:
     check(await fan.get("/admin/reports"), 403, "FORBIDDEN")
 
 
-async def test_reports_are_paged_newest_first_and_found_by_whom_they_are_about(people: People) -> None:
-    fan, operator = await people.fan(), await people.operator()
-    others = [await people.fan() for _ in range(3)]
+async def test_reports_are_paged_newest_first_and_found_by_whom_they_are_about(users: Users) -> None:
+    fan, operator = await users.fan(), await users.operator()
+    others = [await users.fan() for _ in range(3)]
     made = [
         (await fan.post("/reports", {"userId": str(other.user_id), "reason": reason})).json()
         for other, reason in (*((other, "rude") for other in others), (others[0], "rude again"))
@@ -39,8 +39,8 @@ async def test_reports_are_paged_newest_first_and_found_by_whom_they_are_about(p
     check(await operator.get("/admin/reports", userId="x"), 400, "VALIDATION_FAILED")
 
 
-async def test_a_report_from_a_room_names_one_that_its_reporter_was_in(people: People) -> None:
-    fan, creator, other = await people.fan(), await people.online_creator(), await people.fan()
+async def test_a_report_from_a_room_names_one_that_its_reporter_was_in(users: Users) -> None:
+    fan, creator, other = await users.fan(), await users.online_creator(), await users.fan()
     call_id = (await fan.post("/calls/init", {"creatorId": str(creator.user_id)})).json()["callId"]
     about: dict[str, Any] = {"userId": str(creator.user_id), "reason": "rude", "roomId": call_id}
     assert (await fan.post("/reports", about)).json()["roomId"] == call_id
@@ -48,8 +48,8 @@ async def test_a_report_from_a_room_names_one_that_its_reporter_was_in(people: P
     check(await fan.post("/reports", {**about, "roomId": str(SOMEBODY)}), 404, "NOT_FOUND")
 
 
-async def test_a_report_that_does_not_fit_is_refused_by_name(people: People) -> None:
-    fan, other, operator = await people.fan(), await people.fan(), await people.operator()
+async def test_a_report_that_does_not_fit_is_refused_by_name(users: Users) -> None:
+    fan, other, operator = await users.fan(), await users.fan(), await users.operator()
     about = {"userId": str(other.user_id), "reason": "rude"}
     for field, values in {
         "userId": ("nobody", 5, None, str(fan.user_id)),

@@ -10,7 +10,7 @@ import trio
 
 from domain.ids import CallId
 from server.context import Context
-from tests.server.rest.conftest import Caller, People, people_of
+from tests.server.rest.conftest import Caller, Users, users_of
 from tests.server.rest.problems import check
 from tests.server.rest.test_call_exploits import balance, end, hear, ring
 from tests.support.clients import PATIENCE_SECONDS, Phone
@@ -20,9 +20,9 @@ in_thread = trio.to_thread.run_sync
 DEAD_SECONDS = 2.0  # for which a connection may be dead unnoticed
 
 
-async def phones_of(people: People, *callers: Caller) -> list[Phone]:
+async def phones_of(users: Users, *callers: Caller) -> list[Phone]:
     """Two devices of each."""
-    return [await people.phone(caller) for caller in callers for _ in range(2)]
+    return [await users.phone(caller) for caller in callers for _ in range(2)]
 
 
 async def settled(context: Context, call_id: str) -> None:
@@ -35,9 +35,9 @@ async def settled(context: Context, call_id: str) -> None:
 # What is heard
 
 
-async def test_all_sessions_of_both_hear_it_ring_and_the_first_accept_wins(people: People) -> None:
-    fan, creator = await people.fan(), await people.creator()
-    phones = await phones_of(people, fan, creator)
+async def test_all_sessions_of_both_hear_it_ring_and_the_first_accept_wins(users: Users) -> None:
+    fan, creator = await users.fan(), await users.creator()
+    phones = await phones_of(users, fan, creator)
     rung = await ring(fan, creator)
     for phone in phones:
         assert (await hear(phone, "call:ringing", callId=rung["callId"]))["channel"] == rung["channel"]
@@ -57,9 +57,9 @@ async def test_all_sessions_of_both_hear_it_ring_and_the_first_accept_wins(peopl
 
 
 async def test_a_call_that_nobody_answers_is_missed_costs_nothing_and_is_followed_by_a_cooldown(dsn: str) -> None:
-    async with running_server(dsn, settings(ring_seconds=0.2)) as context, people_of(context) as people:
-        fan, creator, other = await people.fan(), await people.creator(), await people.online_creator()
-        phones = await phones_of(people, fan, creator)
+    async with running_server(dsn, settings(ring_seconds=0.2)) as context, users_of(context) as users:
+        fan, creator, other = await users.fan(), await users.creator(), await users.online_creator()
+        phones = await phones_of(users, fan, creator)
         call_id = (await ring(fan, creator))["callId"]
         for phone in phones:
             await hear(phone, "call:missed", callId=call_id)
@@ -71,18 +71,18 @@ async def test_a_call_that_nobody_answers_is_missed_costs_nothing_and_is_followe
         await ring(fan, other)
 
 
-Act = Callable[[People, Caller, Caller, str], Any]
+Act = Callable[[Users, Caller, Caller, str], Any]
 
 
-async def hang_up(people: People, fan: Caller, creator: Caller, call_id: str) -> None:
+async def hang_up(users: Users, fan: Caller, creator: Caller, call_id: str) -> None:
     await end(fan, call_id)
 
 
-async def end_it(people: People, fan: Caller, creator: Caller, call_id: str) -> None:
+async def end_it(users: Users, fan: Caller, creator: Caller, call_id: str) -> None:
     await end(creator, call_id)
 
 
-async def wait(people: People, fan: Caller, creator: Caller, call_id: str) -> None:
+async def wait(users: Users, fan: Caller, creator: Caller, call_id: str) -> None:
     """Until `join_seconds` are over."""
 
 
@@ -90,14 +90,14 @@ async def wait(people: People, fan: Caller, creator: Caller, call_id: str) -> No
 async def test_sessions_that_never_joined_hear_how_a_call_ended(dsn: str, act: Act, reason: str) -> None:
     """A phone that is still on its way into the room would otherwise show a call that is over."""
     wanted = settings(join_seconds=0.2 if act is wait else 20)
-    async with running_server(dsn, wanted) as context, people_of(context) as people:
-        fan, creator = await people.fan(), await people.creator()
-        inside, *outside = await phones_of(people, creator, fan)
+    async with running_server(dsn, wanted) as context, users_of(context) as users:
+        fan, creator = await users.fan(), await users.creator()
+        inside, *outside = await phones_of(users, creator, fan)
         rung = await ring(fan, creator)
         call_id, channel = rung["callId"], rung["channel"]
         assert (await in_thread(inside.join, channel))["type"] == "room:joined"
         await in_thread(inside.ask_ok, {"type": "call:accept", "callId": call_id})
-        await act(people, fan, creator, call_id)
+        await act(users, fan, creator, call_id)
         for phone in (inside, *outside):
             ended = await hear(phone, "call:ended", callId=call_id)
             figures = {"channel": channel, "reason": reason, "blocks": 0, "tokens": 0, "activeSeconds": 0}
@@ -107,9 +107,9 @@ async def test_sessions_that_never_joined_hear_how_a_call_ended(dsn: str, act: A
             assert len(phone.all_events("call:ended")) == 1
 
 
-async def test_who_was_invited_hears_that_an_operator_ended_the_ringing(people: People) -> None:
-    fan, creator, operator = await people.fan(), await people.creator(), await people.operator()
-    fans, _, _, _ = await phones_of(people, fan, creator)
+async def test_who_was_invited_hears_that_an_operator_ended_the_ringing(users: Users) -> None:
+    fan, creator, operator = await users.fan(), await users.creator(), await users.operator()
+    fans, _, _, _ = await phones_of(users, fan, creator)
     call_id = (await ring(fan, creator))["callId"]
     await operator.post("/admin/bans", {"userId": str(creator.user_id), "reason": "rude"})
     assert (await hear(fans, "call:ended", callId=call_id))["reason"] == "admin"
@@ -117,10 +117,10 @@ async def test_who_was_invited_hears_that_an_operator_ended_the_ringing(people: 
 
 @pytest.mark.parametrize("accepted", [False, True])
 async def test_a_session_that_had_no_connection_hears_how_a_call_ended_once_it_is_back(
-    people: People, accepted: bool
+    users: Users, accepted: bool
 ) -> None:
-    fan, creator = await people.fan(), await people.creator()
-    fans, creators = await people.phone(fan), await people.phone(creator)
+    fan, creator = await users.fan(), await users.creator()
+    fans, creators = await users.phone(fan), await users.phone(creator)
     call_id = (await ring(fan, creator))["callId"]
     if accepted:
         await in_thread(creators.ask_ok, {"type": "call:accept", "callId": call_id})
@@ -139,9 +139,9 @@ async def test_an_end_that_a_session_surely_heard_is_not_told_again(dsn: str) ->
     usual = settings()
     hurried = msgspec.structs.replace(usual.websocket, ping_timeout_seconds=DEAD_SECONDS, heartbeat_seconds=0.2)
     wanted = msgspec.structs.replace(usual, websocket=hurried)
-    async with running_server(dsn, wanted) as context, people_of(context) as people:
-        fan, creator = await people.fan(), await people.creator()
-        fans, _ = await people.phone(fan), await people.phone(creator)
+    async with running_server(dsn, wanted) as context, users_of(context) as users:
+        fan, creator = await users.fan(), await users.creator()
+        fans, _ = await users.phone(fan), await users.phone(creator)
         await end(creator, (await ring(fan, creator))["callId"])
         await hear(fans, "call:declined")
         session, told_at = context.sessions.of(fan.user_id)[0], trio.current_time()
@@ -158,10 +158,10 @@ async def test_an_end_that_a_session_surely_heard_is_not_told_again(dsn: str) ->
     ("by_fan", "told", "reason"), [(True, "call:cancelled", "cancelled"), (False, "call:declined", "declined")]
 )
 async def test_to_end_a_call_that_rings_is_to_cancel_or_to_decline_it(
-    people: People, by_fan: bool, told: str, reason: str
+    users: Users, by_fan: bool, told: str, reason: str
 ) -> None:
-    fan, creator = await people.fan(), await people.creator()
-    phones = [await people.phone(fan), await people.phone(creator)]
+    fan, creator = await users.fan(), await users.creator()
+    phones = [await users.phone(fan), await users.phone(creator)]
     call_id = (await ring(fan, creator))["callId"]
     await in_thread(phones[0 if by_fan else 1].ask_ok, {"type": "call:end", "callId": call_id})
     for phone in phones:
@@ -172,31 +172,31 @@ async def test_to_end_a_call_that_rings_is_to_cancel_or_to_decline_it(
 # Who may ring
 
 
-async def test_who_is_in_a_call_in_either_role_neither_rings_nor_is_rung(people: People) -> None:
-    fan, third = await people.fan(), await people.fan()
-    both, other = await people.creator(tokens=100), await people.online_creator()
-    await people.phone(both)
+async def test_who_is_in_a_call_in_either_role_neither_rings_nor_is_rung(users: Users) -> None:
+    fan, third = await users.fan(), await users.fan()
+    both, other = await users.creator(tokens=100), await users.online_creator()
+    await users.phone(both)
     await ring(fan, both)
     check(await both.post("/calls/init", {"creatorId": str(other.user_id)}), 409, "ALREADY_IN_CALL")
-    await people.phone(third)
-    caller = await people.creator(tokens=100)
-    await people.phone(caller)
+    await users.phone(third)
+    caller = await users.creator(tokens=100)
+    await users.phone(caller)
     await ring(caller, other)
     check(await third.post("/calls/init", {"creatorId": str(caller.user_id)}), 409, "CREATOR_BUSY")
 
 
-async def test_after_a_paid_block_a_cancelled_call_is_the_first_one_again(people: People, context: Context) -> None:
-    fan, creator = await people.fan(), await people.creator()
-    await people.phone(creator)
+async def test_after_a_paid_block_a_cancelled_call_is_the_first_one_again(users: Users, context: Context) -> None:
+    fan, creator = await users.fan(), await users.creator()
+    await users.phone(creator)
     await end(fan, (await ring(fan, creator))["callId"])
-    call_id, _, _ = await people.talking(fan, creator)
+    call_id, _, _ = await users.talking(fan, creator)
     await end(fan, call_id)
     await end(fan, (await ring(fan, creator))["callId"])
     await ring(fan, creator)
 
 
-async def test_calls_of_an_hour_ago_are_forgotten(people: People, context: Context) -> None:
-    fan, creator = await people.fan(), await people.online_creator()
+async def test_calls_of_an_hour_ago_are_forgotten(users: Users, context: Context) -> None:
+    fan, creator = await users.fan(), await users.online_creator()
     for _ in range(2):
         await end(fan, (await ring(fan, creator))["callId"])
     check(await fan.post("/calls/init", {"creatorId": str(creator.user_id)}), 409, "RING_COOLDOWN")
@@ -209,9 +209,9 @@ async def test_calls_of_an_hour_ago_are_forgotten(people: People, context: Conte
 # What is agreed as it rings
 
 
-async def test_the_rate_of_the_first_ring_counts_to_the_end_of_the_call(people: People) -> None:
-    fan, creator = await people.fan(1000), await people.creator(60)
-    fans, creators = await people.phone(fan), await people.phone(creator)
+async def test_the_rate_of_the_first_ring_counts_to_the_end_of_the_call(users: Users) -> None:
+    fan, creator = await users.fan(1000), await users.creator(60)
+    fans, creators = await users.phone(fan), await users.phone(creator)
     rung = await ring(fan, creator)
     await creator.put("/creators/me", {"rateTokensPerMin": 6000})
     await in_thread(creators.ask_ok, {"type": "call:accept", "callId": rung["callId"]})
@@ -221,18 +221,18 @@ async def test_the_rate_of_the_first_ring_counts_to_the_end_of_the_call(people: 
         assert (await hear(fans, "block:charged", blockNo=number))["tokens"] == 1
     call = await end(fan, rung["callId"])
     assert call["rateTokensPerMin"] == 60
-    assert (await ring(await people.fan(1000), creator))["minRequired"] == 100
+    assert (await ring(await users.fan(1000), creator))["minRequired"] == 100
 
 
 async def test_block_length_and_rounding_of_the_first_ring_outlast_a_change_of_the_settings(dsn: str) -> None:
     async with running_server(dsn, settings(block_seconds=1, block_rounding="exact")) as context:
-        async with people_of(context) as people:
-            fan, creator = await people.fan(1000), await people.creator(2)
-            rung = await ring(fan, await _online(people, creator))
+        async with users_of(context) as users:
+            fan, creator = await users.fan(1000), await users.creator(2)
+            rung = await ring(fan, await _online(users, creator))
     async with running_server(dsn, settings(block_seconds=30, block_rounding="up")) as context:
-        async with people_of(context) as people:
-            fan, creator = _same(people, fan), _same(people, creator)
-            fans, creators = await people.phone(fan), await people.phone(creator)
+        async with users_of(context) as users:
+            fan, creator = _same(users, fan), _same(users, creator)
+            fans, creators = await users.phone(fan), await users.phone(creator)
             await in_thread(creators.ask_ok, {"type": "call:accept", "callId": rung["callId"]})
             for phone in (fans, creators):
                 await in_thread(phone.join, rung["channel"])
@@ -240,13 +240,13 @@ async def test_block_length_and_rounding_of_the_first_ring_outlast_a_change_of_t
             assert tokens == [1, 0, 0], "a second costs its share of two tokens a minute"
 
 
-async def _online(people: People, caller: Caller) -> Caller:
-    await people.phone(caller)
+async def _online(users: Users, caller: Caller) -> Caller:
+    await users.phone(caller)
     return caller
 
 
-def _same(people: People, caller: Caller) -> Caller:
+def _same(users: Users, caller: Caller) -> Caller:
     """The same user, at another server."""
-    there = people.stranger()
+    there = users.stranger()
     there.user_id, there.token = caller.user_id, caller.token
     return there

@@ -7,7 +7,7 @@ import trio
 
 from server.context import Context
 from storage.ledger.audit import audit
-from tests.server.rest.conftest import Caller, People
+from tests.server.rest.conftest import Caller, Users
 
 ROUNDS = 6
 WAITS = """
@@ -17,17 +17,17 @@ WAITS = """
 AT_ONCE = 4
 
 
-async def test_one_key_sent_several_times_at_once_rings_one_call(people: People) -> None:
+async def test_one_key_sent_several_times_at_once_rings_one_call(users: Users) -> None:
     for _ in range(ROUNDS):
-        fan, creator = await people.fan(), await people.online_creator()
+        fan, creator = await users.fan(), await users.online_creator()
         answers = await _ask_at_once([fan] * AT_ONCE, "/calls/init", {"creatorId": str(creator.user_id)}, "tap")
         assert [answer.status_code for answer in answers] == [201] * AT_ONCE, [answer.text for answer in answers]
         assert len({answer.json()["callId"] for answer in answers}) == 1
 
 
-async def test_a_call_that_waits_for_the_write_lock_locks_neither_party(context: Context, people: People) -> None:
+async def test_a_call_that_waits_for_the_write_lock_locks_neither_party(context: Context, users: Users) -> None:
     """A stream that goes live takes the write lock first, and then locks its creator."""
-    fan, creator = await people.fan(), await people.online_creator()
+    fan, creator = await users.fan(), await users.online_creator()
     answers: list[httpx.Response] = []
 
     async def ring() -> None:
@@ -49,16 +49,16 @@ async def test_a_call_that_waits_for_the_write_lock_locks_neither_party(context:
     assert [answer.status_code for answer in answers] == [201]
 
 
-async def test_several_fans_who_call_one_creator_at_once_are_one_call_and_busy_lines(people: People) -> None:
+async def test_several_fans_who_call_one_creator_at_once_are_one_call_and_busy_lines(users: Users) -> None:
     for _ in range(ROUNDS):
-        fans, creator = [await people.fan() for _ in range(AT_ONCE)], await people.online_creator()
+        fans, creator = [await users.fan() for _ in range(AT_ONCE)], await users.online_creator()
         answers = await _ask_at_once(fans, "/calls/init", {"creatorId": str(creator.user_id)}, "tap")
         assert sorted(answer.status_code for answer in answers) == [201] + [409] * (AT_ONCE - 1)
         assert {answer.json().get("error") for answer in answers} == {None, "CREATOR_BUSY"}
 
 
-async def test_one_key_sent_several_times_at_once_gives_one_credit(context: Context, people: People) -> None:
-    operator, fan = await people.operator(), await people.fan(0)
+async def test_one_key_sent_several_times_at_once_gives_one_credit(context: Context, users: Users) -> None:
+    operator, fan = await users.operator(), await users.fan(0)
     for round_no in range(ROUNDS):
         body = {"userId": str(fan.user_id), "tokens": 5, "reason": "welcome"}
         answers = await _ask_at_once([operator] * AT_ONCE, "/admin/credits", body, f"credit {round_no}")

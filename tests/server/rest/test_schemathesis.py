@@ -80,7 +80,7 @@ IN_PLACES = (
 )
 
 
-class Stage(NamedTuple):
+class PreparedServer(NamedTuple):
     """A server with people in it, and one of them in each role."""
 
     server: ServerProcess
@@ -89,7 +89,7 @@ class Stage(NamedTuple):
 
 
 @pytest.fixture
-def stage(data_dir: Path) -> Iterator[Stage]:
+def prepared(data_dir: Path) -> Iterator[PreparedServer]:
     settings = {"HALFMINUTE_JWT_SECRET": SECRET, "HALFMINUTE_CALLS_RING_COOLDOWN_SECONDS": "0"}
     with ServerProcess(data_dir, "--demo", settings=settings) as server:  # where tokens can be bought
         phones = [Phone(server.http_port, server.websocket_port) for _ in range(3)]
@@ -104,8 +104,10 @@ def stage(data_dir: Path) -> Iterator[Stage]:
             stream = creator.http.post("/streams", json={"title": "Soon", "type": "public"}).json()["stream"]
             show, ticket_id, tip_id = _sell(creator, fan)
             ids = {"callId": [call_id], "streamId": [stream["id"], show], "ticketId": [ticket_id], "tipId": [tip_id]}
-            people = [str(each.user_id) for each in phones]
-            yield Stage(server, tokens, {"userId": people, "creatorId": people[1:], "toCreatorId": people[1:], **ids})
+            users = [str(each.user_id) for each in phones]
+            yield PreparedServer(
+                server, tokens, {"userId": users, "creatorId": users[1:], "toCreatorId": users[1:], **ids}
+            )
 
 
 def _sell(creator: Phone, fan: Phone) -> tuple[str, str, str]:
@@ -130,27 +132,33 @@ def _give(server: ServerProcess, token: str, *user_ids: UUID) -> None:
 @pytest.mark.parametrize(
     ("role", "phases"), [("fan", "fuzzing,stateful"), ("creator", "fuzzing"), ("operator", "coverage,fuzzing")]
 )
-def test_a_live_server_does_what_its_document_says(stage: Stage, tmp_path: Path, role: str, phases: str) -> None:
-    asked = try_everything(stage, tmp_path, role, f"--phases={phases}", "--max-examples=4", "--seed=1")
+def test_a_live_server_does_what_its_document_says(
+    prepared: PreparedServer, tmp_path: Path, role: str, phases: str
+) -> None:
+    asked = try_everything(prepared, tmp_path, role, f"--phases={phases}", "--max-examples=4", "--seed=1")
     assert len(asked) > 100
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("role", ["fan", "creator", "operator"])
-def test_a_live_server_does_what_its_document_says_thousands_of_times(stage: Stage, tmp_path: Path, role: str) -> None:
-    asked = try_everything(stage, tmp_path, role, "--max-examples=150")
+def test_a_live_server_does_what_its_document_says_thousands_of_times(
+    prepared: PreparedServer, tmp_path: Path, role: str
+) -> None:
+    asked = try_everything(prepared, tmp_path, role, "--max-examples=150")
     assert len(asked) >= 4_000
 
 
-def try_everything(stage: Stage, directory: Path, role: str, *options: str) -> list[tuple[str, int]]:
+def try_everything(prepared: PreparedServer, directory: Path, role: str, *options: str) -> list[tuple[str, int]]:
     """Every operation that was asked, with the status of its answer; fails with what schemathesis did not like."""
-    (directory / "schemathesis.toml").write_text(_settings(stage.ids))
+    (directory / "schemathesis.toml").write_text(_settings(prepared.ids))
     report, document = directory / "report.har", directory / "openapi.json"
-    document.write_bytes(stage.server.get("/api/openapi.json").content)  # read from its route, that route is left out
+    document.write_bytes(
+        prepared.server.get("/api/openapi.json").content
+    )  # read from its route, that route is left out
     done = subprocess.run(
         [
-            *(TOOL, "run", document, f"--url=http://127.0.0.1:{stage.server.http_port}", "--checks=all"),
-            *("--header", f"Authorization: Bearer {stage.tokens[role]}", "--continue-on-failure", "--no-color"),
+            *(TOOL, "run", document, f"--url=http://127.0.0.1:{prepared.server.http_port}", "--checks=all"),
+            *("--header", f"Authorization: Bearer {prepared.tokens[role]}", "--continue-on-failure", "--no-color"),
             *("--report=har", f"--report-har-path={report}", "--generation-database=none", *options),
         ],
         cwd=directory,
@@ -160,7 +168,7 @@ def try_everything(stage: Stage, directory: Path, role: str, *options: str) -> l
     assert done.returncode == 0, done.stdout[-20_000:] + done.stderr[-2000:]
     asked = list(_asked(json.loads(report.read_text())))
     assert [each for each in asked if each[1] >= 500] == []
-    assert stage.server.logged("http.fault") == []
+    assert prepared.server.logged("http.fault") == []
     operations = [operation for path in read_document()["paths"].values() for operation in path.values()]
     assert {operation["operationId"] for operation in operations} <= {name for name, _ in asked}
     return asked

@@ -6,7 +6,7 @@ import pytest
 
 from server.rest.app import ROUTES
 from server.rest.route import Needs, Route
-from tests.server.rest.conftest import People
+from tests.server.rest.conftest import Users
 from tests.server.rest.problems import SOMEBODY, check
 
 TAKERS = [route for route in ROUTES if route.body is not None and route.needs is not Needs.ANYONE]
@@ -30,8 +30,8 @@ BAD = {
 
 
 @pytest.mark.parametrize("route", TAKERS, ids=lambda route: f"{route.method} {route.path}")
-async def test_a_bad_body_is_refused_by_name(people: People, route: Route) -> None:
-    operator = await people.operator()
+async def test_a_bad_body_is_refused_by_name(users: Users, route: Route) -> None:
+    operator = await users.operator()
     path = re.sub(r"\{\w+\}", str(SOMEBODY), route.path).removeprefix("/api")
     for name, (body, content_type, status, field) in BAD.items():
         answer = await operator.ask(route.method, path, content=body, headers={"Content-Type": content_type})

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from domain.ids import UserId
-from tests.server.rest.conftest import Caller, People
+from tests.server.rest.conftest import Caller, Users
 from tests.server.rest.problems import check
 
 INVISIBLE = ("\u200b\u3164\u2060", " \u202e\u202c", "\ufe0f\u200d", "\u2800")
@@ -35,22 +35,22 @@ def texts_in(value: Any) -> list[str]:
     return []
 
 
-async def creating_operator(people: People) -> Caller:
-    operator = await people.operator()
+async def creating_operator(users: Users) -> Caller:
+    operator = await users.operator()
     assert (await operator.put("/creators/me", {"displayName": "Olga", "rateTokensPerMin": 60})).status_code == 200
     return operator
 
 
 @pytest.mark.parametrize("text", INVISIBLE, ids=ascii)
-async def test_words_that_nobody_can_see_are_refused_by_name(people: People, text: str) -> None:
-    operator, other = await creating_operator(people), await people.fan()
+async def test_words_that_nobody_can_see_are_refused_by_name(users: Users, text: str) -> None:
+    operator, other = await creating_operator(users), await users.fan()
     for (method, path), (field, rest) in bodies(other.user_id).items():
         fields = check(await operator.ask(method, path, json={**rest, field: text}), 400, "VALIDATION_FAILED")
         assert fields["errors"] == [{"field": field, "reason": "must have a visible character"}], path
 
 
-async def test_words_are_kept_without_what_steers_a_display(people: People) -> None:
-    operator, other = await creating_operator(people), await people.fan()
+async def test_words_are_kept_without_what_steers_a_display(users: Users) -> None:
+    operator, other = await creating_operator(users), await users.fan()
     for (method, path), (field, rest) in bodies(other.user_id).items():
         answer = await operator.ask(method, path, json={**rest, field: STEERING})
         if path != "/admin/refunds":  # there is no such tip
@@ -59,8 +59,8 @@ async def test_words_are_kept_without_what_steers_a_display(people: People) -> N
         assert "\u202e" not in answer.text
 
 
-async def test_a_tip_of_invisible_words_is_a_tip_without_words(people: People) -> None:
-    fan, creator = await people.fan(), await people.creator()
+async def test_a_tip_of_invisible_words_is_a_tip_without_words(users: Users) -> None:
+    fan, creator = await users.fan(), await users.creator()
     body = {"toCreatorId": str(creator.user_id), "amountTokens": 5}
     for text, kept in (*((text, None) for text in INVISIBLE), (STEERING, "Anna K.")):
         answer = await fan.post("/tips/send", {**body, "message": text})

@@ -8,7 +8,7 @@ import trio
 
 from domain.billing.posting import Posting, Receipt
 from server.context import Context
-from tests.server.rest.conftest import Caller, People
+from tests.server.rest.conftest import Caller, Users
 from tests.server.rest.problems import check
 from tests.support.clients import PATIENCE_SECONDS, Phone, go_live
 
@@ -18,10 +18,10 @@ HELD = "SELECT 1 FROM stream_tickets WHERE stream_id = $1 AND refunded_at IS NUL
 
 
 async def test_a_buyer_who_is_removed_while_the_ticket_is_booked_gets_the_tokens_back(
-    context: Context, people: People, monkeypatch: pytest.MonkeyPatch
+    context: Context, users: Users, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    creator, fan = await people.creator(), await people.fan(100)
-    cleo = await people.phone(creator)
+    creator, fan = await users.creator(), await users.fan(100)
+    cleo = await users.phone(creator)
     stream = await in_thread(_go_live_and_join, cleo)
 
     async def remove() -> None:
@@ -39,10 +39,10 @@ async def test_a_buyer_who_is_removed_while_the_ticket_is_booked_gets_the_tokens
 
 
 async def test_a_buyer_who_is_blocked_while_the_ticket_is_booked_gets_the_tokens_back(
-    context: Context, people: People, monkeypatch: pytest.MonkeyPatch
+    context: Context, users: Users, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    creator, fan = await people.creator(), await people.fan(100)
-    stream = await in_thread(_go_live_and_join, await people.phone(creator))
+    creator, fan = await users.creator(), await users.fan(100)
+    stream = await in_thread(_go_live_and_join, await users.phone(creator))
 
     async def block() -> None:
         assert (await creator.put(f"/creators/me/blocks/{fan.user_id}")).status_code == 200

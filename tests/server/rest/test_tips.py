@@ -3,19 +3,19 @@
 from typing import Any
 from uuid import uuid4
 
-from tests.server.rest.conftest import Caller, People
+from tests.server.rest.conftest import Caller, Users
 from tests.server.rest.problems import check
 
 
-async def live(people: People) -> tuple[Caller, dict[str, Any]]:
+async def live(users: Users) -> tuple[Caller, dict[str, Any]]:
     """A creator with a live public stream."""
-    creator = await people.creator()
+    creator = await users.creator()
     stream = (await creator.post("/streams", {"title": "Live", "type": "public"})).json()["stream"]
     return creator, (await creator.post(f"/streams/{stream['id']}/start")).json()["stream"]
 
 
-async def test_a_tip_is_answered_in_both_formats(people: People) -> None:
-    creator, fan = await people.creator(), await people.fan(100)
+async def test_a_tip_is_answered_in_both_formats(users: Users) -> None:
+    creator, fan = await users.creator(), await users.fan(100)
     body = {"toCreatorId": str(creator.user_id), "amountTokens": 30, "message": "thanks\u0007"}
     answer = (await fan.post("/tips/send", body, key="k")).json()
     assert answer["tip"]["message"] == "thanks" and answer["wallet"] == {"balance": 70}
@@ -27,9 +27,9 @@ async def test_a_tip_is_answered_in_both_formats(people: People) -> None:
     assert (short["required"], short["current"], short["shortfall"]) == (71, 70, 1)
 
 
-async def test_a_tip_goes_into_the_room_that_its_context_names(people: People) -> None:
-    creator, stream = await live(people)
-    fan, other = await people.fan(100), await people.creator()
+async def test_a_tip_goes_into_the_room_that_its_context_names(users: Users) -> None:
+    creator, stream = await live(users)
+    fan, other = await users.fan(100), await users.creator()
     body = {"toCreatorId": str(creator.user_id), "amountTokens": 5}
     for context in ({"streamId": stream["id"]}, {"channel": stream["channel"]}):
         answer = (await fan.post("/tips/send", {**body, "context": context})).json()
@@ -48,9 +48,9 @@ async def test_a_tip_goes_into_the_room_that_its_context_names(people: People) -
     assert [(giver["userId"], giver["tips"], giver["tokens"]) for giver in ranking] == [(str(fan.user_id), 2, 10)]
 
 
-async def test_whom_a_creator_blocks_can_give_nothing(people: People) -> None:
-    creator, stream = await live(people)
-    fan = await people.fan(100)
+async def test_whom_a_creator_blocks_can_give_nothing(users: Users) -> None:
+    creator, stream = await live(users)
+    fan = await users.fan(100)
     await creator.put(f"/creators/me/blocks/{fan.user_id}")
     body = {"toCreatorId": str(creator.user_id), "amountTokens": 5}
     check(await fan.post("/tips/send", body), 409, "CREATOR_UNAVAILABLE")

@@ -11,7 +11,7 @@ import trio
 from server.config.packs import Pack
 from server.context import Context
 from server.money.payments.stripe import Stripe
-from tests.server.rest.conftest import Caller, People
+from tests.server.rest.conftest import Caller, Users
 from tests.server.rest.problems import SOMEBODY, check
 from tests.server.rest.shop import Shop, open_shop
 from tests.support.stripe_stand_in import SECRET_KEY, WEBHOOK_SECRET
@@ -42,7 +42,7 @@ async def test_packs_are_there_for_anybody_and_say_what_a_token_costs(web: httpx
 
 
 async def test_a_purchase_begins_with_a_checkout_that_the_provider_was_asked_for(shop: Shop) -> None:
-    fan = shop.people.stranger()
+    fan = shop.users.stranger()
     purchase = await shop.buy(fan)
     assert UUID(purchase["purchaseId"]).version == 7
     assert purchase["checkoutUrl"] == "https://checkout.example/c/pay/cs_test_0"
@@ -76,7 +76,7 @@ async def test_a_purchase_begins_with_a_checkout_that_the_provider_was_asked_for
 
 
 async def test_a_purchase_is_its_buyers_own(shop: Shop) -> None:
-    fan, other = shop.people.stranger(), shop.people.stranger()
+    fan, other = shop.users.stranger(), shop.users.stranger()
     first, second = await shop.buy(fan), await shop.buy(fan, "large")
     assert (await fan.get(f"/tokens/purchases/{first['purchaseId']}")).json() == first
     listed = (await fan.get("/tokens/purchases")).json()
@@ -87,7 +87,7 @@ async def test_a_purchase_is_its_buyers_own(shop: Shop) -> None:
 
 
 async def test_what_does_not_fit_is_refused_by_name(shop: Shop) -> None:
-    fan = shop.people.stranger()
+    fan = shop.users.stranger()
     for pack_id in ("", "x" * 41, 5, None):
         fields = check(await fan.post("/tokens/purchases", {"packId": pack_id}), 400, "VALIDATION_FAILED")
         assert [error["field"] for error in fields["errors"]] == ["packId"]
@@ -101,7 +101,7 @@ async def test_what_does_not_fit_is_refused_by_name(shop: Shop) -> None:
 async def test_the_same_key_finds_the_same_purchase_whatever_is_on_offer_by_then(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fan, other = shop.people.stranger(), shop.people.stranger()
+    fan, other = shop.users.stranger(), shop.users.stranger()
     first = await shop.buy(fan, key="k")
     dearer = msgspec.structs.replace(shop.context.settings.packs, offers={"large": Pack(1, 100)})
     changed = msgspec.structs.replace(shop.context.settings, packs=dearer)
@@ -113,7 +113,7 @@ async def test_the_same_key_finds_the_same_purchase_whatever_is_on_offer_by_then
 
 
 async def test_one_key_space_for_purchases_and_postings(shop: Shop) -> None:
-    operator, fan = await shop.people.operator(), await shop.people.fan(0)
+    operator, fan = await shop.users.operator(), await shop.users.fan(0)
     gift = {"userId": str(fan.user_id), "tokens": 5, "reason": "welcome"}
     assert (await operator.post("/admin/credits", gift, key="a")).status_code == 201
     check(await operator.post("/tokens/purchases", {"packId": "small"}, key="a"), 422, "IDEMPOTENCY_CONFLICT")
@@ -122,7 +122,7 @@ async def test_one_key_space_for_purchases_and_postings(shop: Shop) -> None:
 
 
 async def test_fifty_at_once_under_one_key_are_one_purchase(shop: Shop) -> None:
-    fan = shop.people.stranger()
+    fan = shop.users.stranger()
     answers = await _at_once(fan, 50)
     assert [answer.status_code for answer in answers] == [201] * 50, {answer.text for answer in answers}
     assert len({answer.json()["purchaseId"] for answer in answers}) == 1
@@ -147,7 +147,7 @@ async def _at_once(caller: Caller, count: int) -> list[httpx.Response]:
 
 
 async def test_a_provider_that_fails_is_asked_again_under_the_same_key(shop: Shop) -> None:
-    fan = shop.people.stranger()
+    fan = shop.users.stranger()
     shop.stripe.refusals = [500]
     answer = await fan.post("/tokens/purchases", {"packId": "small"}, key="k")
     fields = check(answer, 503, "PAYMENTS_UNAVAILABLE")
@@ -161,10 +161,10 @@ async def test_a_provider_that_fails_is_asked_again_under_the_same_key(shop: Sho
 
 async def test_a_provider_that_is_busy_with_this_key_is_waited_for(shop: Shop) -> None:
     shop.stripe.refusals = [409, 429]
-    assert (await shop.buy(shop.people.stranger()))["checkoutUrl"] is not None
+    assert (await shop.buy(shop.users.stranger()))["checkoutUrl"] is not None
     assert len({request["idempotency-key"] for request in shop.stripe.requests}) == 1
     shop.stripe.refusals = [409, 429, 429]
-    answer = await shop.people.stranger().post("/tokens/purchases", {"packId": "small"})
+    answer = await shop.users.stranger().post("/tokens/purchases", {"packId": "small"})
     check(answer, 503, "PAYMENTS_UNAVAILABLE")
 
 
@@ -173,12 +173,12 @@ async def test_a_provider_that_is_away_is_told_as_such(shop: Shop, monkeypatch: 
     nowhere = msgspec.structs.replace(shop.context.settings.payments, stripe_url="http://127.0.0.1:1")
     unreachable = Stripe(nowhere, secret_key=SECRET_KEY, webhook_secret=WEBHOOK_SECRET)
     monkeypatch.setattr(shop.context.payments, "stripe", unreachable)
-    answer = await shop.people.stranger().post("/tokens/purchases", {"packId": "small"})
+    answer = await shop.users.stranger().post("/tokens/purchases", {"packId": "small"})
     check(answer, 503, "PAYMENTS_UNAVAILABLE")
 
 
-async def test_without_a_provider_nothing_is_for_sale(context: Context, people: People) -> None:
-    fan = people.stranger()
+async def test_without_a_provider_nothing_is_for_sale(context: Context, users: Users) -> None:
+    fan = users.stranger()
     check(await fan.post("/tokens/purchases", {"packId": "small"}, key="k"), 503, "PAYMENTS_UNAVAILABLE")
     assert (await fan.get("/tokens/purchases")).json()["items"] == []
 
@@ -186,7 +186,7 @@ async def test_without_a_provider_nothing_is_for_sale(context: Context, people: 
 async def test_a_house_that_drains_finds_what_was_begun_and_begins_no_more(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fan = shop.people.stranger()
+    fan = shop.users.stranger()
     first = await shop.buy(fan, key="k")
     monkeypatch.setattr(shop.context, "draining", True)
     assert await shop.buy(fan, key="k") == first

@@ -5,7 +5,7 @@ from typing import Any
 import trio
 
 from server.context import Context
-from tests.server.rest.conftest import Caller, people_of
+from tests.server.rest.conftest import Caller, users_of
 from tests.server.rest.problems import check
 from tests.support.servers import running_server, with_section
 
@@ -34,9 +34,9 @@ async def at_once(caller: Caller, path: str, body: Any, times: int) -> list[int]
 async def test_streams_that_wait_are_bounded_also_at_the_same_moment(dsn: str) -> None:
     async with (
         running_server(dsn, with_section("limits", streams_scheduled=3)) as context,
-        people_of(context) as people,
+        users_of(context) as users,
     ):
-        creator, other = await people.creator(), await people.creator()
+        creator, other = await users.creator(), await users.creator()
         assert await at_once(creator, "/streams", STREAM, 6) == [201] * 3 + [429] * 3
         check(await creator.post("/streams", STREAM), 429, "RATE_LIMITED")
         assert (await other.post("/streams", STREAM)).status_code == 201
@@ -46,8 +46,8 @@ async def test_streams_that_wait_are_bounded_also_at_the_same_moment(dsn: str) -
 
 
 async def test_streams_of_a_day_are_bounded_though_they_have_ended(dsn: str) -> None:
-    async with running_server(dsn, with_section("limits", streams_per_day=3)) as context, people_of(context) as people:
-        creator = await people.creator()
+    async with running_server(dsn, with_section("limits", streams_per_day=3)) as context, users_of(context) as users:
+        creator = await users.creator()
         for _ in range(3):
             stream = (await creator.post("/streams", STREAM)).json()["stream"]
             assert (await creator.post(f"/streams/{stream['id']}/end")).status_code == 200
@@ -58,8 +58,8 @@ async def test_streams_of_a_day_are_bounded_though_they_have_ended(dsn: str) -> 
 
 
 async def test_equal_reports_of_a_day_are_one(context: Context) -> None:
-    async with people_of(context) as people:
-        fan, other = await people.fan(), await people.fan()
+    async with users_of(context) as users:
+        fan, other = await users.fan(), await users.fan()
         about = {"userId": str(other.user_id), "reason": "rude"}
         assert await at_once(fan, "/reports", about, 5) == [201] * 5
         assert await count(context, "reports") == 1
@@ -71,8 +71,8 @@ async def test_equal_reports_of_a_day_are_one(context: Context) -> None:
 
 
 async def test_reports_of_a_day_are_bounded(dsn: str) -> None:
-    async with running_server(dsn, with_section("limits", reports_per_day=2)) as context, people_of(context) as people:
-        fan, other = await people.fan(), await people.fan()
+    async with running_server(dsn, with_section("limits", reports_per_day=2)) as context, users_of(context) as users:
+        fan, other = await users.fan(), await users.fan()
         reports = [{"userId": str(other.user_id), "reason": f"rude {number}"} for number in range(3)]
         assert [(await fan.post("/reports", report)).status_code for report in reports] == [201, 201, 429]
         assert (await fan.post("/reports", reports[0])).status_code == 201, "an equal one is answered with the first"
@@ -82,10 +82,10 @@ async def test_reports_of_a_day_are_bounded(dsn: str) -> None:
 async def test_purchases_that_wait_to_be_paid_are_bounded(dsn: str) -> None:
     async with (
         running_server(dsn, with_section("limits", purchases_pending=2)) as context,
-        people_of(context) as people,
+        users_of(context) as users,
     ):
         context.payments.open_demo("http://127.0.0.1/pay")
-        fan = await people.fan()
+        fan = await users.fan()
         for number in range(2):
             assert (await fan.post("/tokens/purchases", {"packId": "small"}, key=f"{number}")).status_code == 201
         check(await fan.post("/tokens/purchases", {"packId": "small"}, key="2"), 429, "RATE_LIMITED")
@@ -96,9 +96,9 @@ async def test_purchases_that_wait_to_be_paid_are_bounded(dsn: str) -> None:
 async def test_of_revoked_overlay_tokens_the_latest_are_kept(dsn: str) -> None:
     async with (
         running_server(dsn, with_section("limits", overlay_tokens_revoked=2)) as context,
-        people_of(context) as people,
+        users_of(context) as users,
     ):
-        creator = await people.creator()
+        creator = await users.creator()
         made = []
         for number in range(5):
             made.append((await creator.post("/overlay-tokens", {"name": f"scene {number}"})).json()["overlayTokenId"])
@@ -109,9 +109,9 @@ async def test_of_revoked_overlay_tokens_the_latest_are_kept(dsn: str) -> None:
 
 
 async def test_blocked_users_are_bounded(dsn: str) -> None:
-    async with running_server(dsn, with_section("limits", blocked_users=2)) as context, people_of(context) as people:
-        creator = await people.creator()
-        fans = [await people.fan() for _ in range(3)]
+    async with running_server(dsn, with_section("limits", blocked_users=2)) as context, users_of(context) as users:
+        creator = await users.creator()
+        fans = [await users.fan() for _ in range(3)]
         for fan in fans[:2]:
             assert (await creator.put(f"/creators/me/blocks/{fan.user_id}")).status_code == 200
         check(await creator.put(f"/creators/me/blocks/{fans[2].user_id}"), 429, "RATE_LIMITED")

@@ -8,15 +8,15 @@ import pytest
 from domain.billing.posting import Outcome
 from domain.instant import next_day, rfc3339
 from server.context import Context
-from tests.server.rest.conftest import People
+from tests.server.rest.conftest import Users
 from tests.server.rest.problems import check
-from tests.storage.books import tip
+from tests.storage.ledger_pair import tip
 from tests.support.servers import give
 
 
-async def test_the_wallet_sums_what_was_earned_and_spent(people: People) -> None:
-    fan, creator = await people.fan(100), await people.creator(60)
-    call_id, _, _ = await people.talking(fan, creator)
+async def test_the_wallet_sums_what_was_earned_and_spent(users: Users) -> None:
+    fan, creator = await users.fan(100), await users.creator(60)
+    call_id, _, _ = await users.talking(fan, creator)
     tokens = (await fan.post(f"/billing/{call_id}/stop")).json()["call"]["tokens"]
     assert tokens >= 1
     limits = {"dailySpendLimit": None}
@@ -45,9 +45,9 @@ async def test_the_wallet_sums_what_was_earned_and_spent(people: People) -> None
     }
 
 
-async def test_the_statement_has_every_entry_with_the_balance_after_it(context: Context, people: People) -> None:
-    fan, creator = await people.fan(100), await people.creator(60)
-    call_id, _, _ = await people.talking(fan, creator)
+async def test_the_statement_has_every_entry_with_the_balance_after_it(context: Context, users: Users) -> None:
+    fan, creator = await users.fan(100), await users.creator(60)
+    call_id, _, _ = await users.talking(fan, creator)
     await fan.post(f"/billing/{call_id}/stop")
     await give(context, fan.user_id, 5)
     entries = (await fan.get("/wallet/ledger")).json()["items"]
@@ -62,10 +62,8 @@ async def test_the_statement_has_every_entry_with_the_balance_after_it(context: 
         assert later["balanceAfter"] == earlier["balanceAfter"] + later["tokens"]
 
 
-async def test_the_statement_is_paged_by_a_cursor_that_new_entries_do_not_shift(
-    context: Context, people: People
-) -> None:
-    fan = await people.fan(1)
+async def test_the_statement_is_paged_by_a_cursor_that_new_entries_do_not_shift(context: Context, users: Users) -> None:
+    fan = await users.fan(1)
     for tokens in (2, 3, 4, 5):
         await give(context, fan.user_id, tokens)
     for kind in ({}, {"kind": "credit"}):
@@ -81,8 +79,8 @@ async def test_the_statement_is_paged_by_a_cursor_that_new_entries_do_not_shift(
         assert shown == list(range(total, 0, -1))
 
 
-async def test_the_statement_is_filtered_by_kind_and_time(context: Context, people: People) -> None:
-    fan = await people.fan(1)
+async def test_the_statement_is_filtered_by_kind_and_time(context: Context, users: Users) -> None:
+    fan = await users.fan(1)
     await give(context, fan.user_id, 2)
     rows = await context.postgres.fetch("SELECT created_at FROM journal ORDER BY credit_n DESC LIMIT 1")
     latest: datetime = rows[0]["created_at"]
@@ -101,15 +99,15 @@ async def test_the_statement_is_filtered_by_kind_and_time(context: Context, peop
         assert (await fan.get("/wallet/ledger", **query)).json()["total"] == count, query
 
 
-async def test_a_cursor_that_is_no_entrys_number_is_refused(people: People) -> None:
-    fan = await people.fan(1)
+async def test_a_cursor_that_is_no_entrys_number_is_refused(users: Users) -> None:
+    fan = await users.fan(1)
     for cursor in ("x", "-1", "1.5", "2147483648", "9" * 10, "9" * 11):
         fields = check(await fan.get("/wallet/ledger", before=cursor), 400, "VALIDATION_FAILED")
         assert [error["field"] for error in fields["errors"]] == ["before"]
 
 
-async def test_nobody_sees_anothers_entries(people: People) -> None:
-    rich, poor = await people.fan(1000), await people.fan(0)
+async def test_nobody_sees_anothers_entries(users: Users) -> None:
+    rich, poor = await users.fan(1000), await users.fan(0)
     answer = await poor.get("/wallet/ledger")
     assert answer.json()["items"] == []
     assert (await rich.get("/wallet/ledger")).json()["total"] == 1
@@ -118,8 +116,8 @@ async def test_nobody_sees_anothers_entries(people: People) -> None:
 # What users allow themselves
 
 
-async def test_a_limit_counts_at_once_and_the_wallet_shows_it(context: Context, people: People) -> None:
-    fan, creator = await people.fan(100), await people.creator(60)
+async def test_a_limit_counts_at_once_and_the_wallet_shows_it(context: Context, users: Users) -> None:
+    fan, creator = await users.fan(100), await users.creator(60)
     answer = await fan.put("/wallet/limits", {"dailySpendLimit": 50})
     assert answer.status_code == 200
     midnight = rfc3339(next_day(context.clock.now()))
@@ -133,8 +131,8 @@ async def test_a_limit_counts_at_once_and_the_wallet_shows_it(context: Context, 
 
 
 @pytest.mark.parametrize("wanted", [60, None])
-async def test_more_or_no_limit_at_all_counts_after_a_day(context: Context, people: People, wanted: int | None) -> None:
-    fan = await people.fan(100)
+async def test_more_or_no_limit_at_all_counts_after_a_day(context: Context, users: Users, wanted: int | None) -> None:
+    fan = await users.fan(100)
     await fan.put("/wallet/limits", {"dailySpendLimit": 50})
     limits = (await fan.put("/wallet/limits", {"dailySpendLimit": wanted})).json()
     assert (limits["dailySpendLimit"], limits["next"]["dailySpendLimit"]) == (50, wanted)
@@ -144,8 +142,8 @@ async def test_more_or_no_limit_at_all_counts_after_a_day(context: Context, peop
     assert (await fan.get("/wallet")).json()["limits"]["dailySpendLimit"] == wanted
 
 
-async def test_a_limit_that_does_not_fit_is_refused_by_name(people: People) -> None:
-    fan = await people.fan(100)
+async def test_a_limit_that_does_not_fit_is_refused_by_name(users: Users) -> None:
+    fan = await users.fan(100)
     for body in ({}, *({"dailySpendLimit": value} for value in (-1, "5", 1.5, 2**53))):
         fields = check(await fan.put("/wallet/limits", body), 400, "VALIDATION_FAILED")
         assert [error["field"] for error in fields["errors"]] == ["dailySpendLimit"]

@@ -102,134 +102,134 @@ def given(inbox: Inbox) -> list[Any]:
 
 
 async def test_postings_that_wait_during_a_commit_go_as_one_list() -> None:
-    books, inbox = SlowLedger(), Inbox(Clock(), RoomTimers(), 10)
-    committer = Committer(books, inbox)
+    ledger, inbox = SlowLedger(), Inbox(Clock(), RoomTimers(), 10)
+    committer = Committer(ledger, inbox)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(committer.run)
         for block_no in (1, 2, 3):
             committer.post(block(block_no))
             await wait_all_tasks_blocked()
-        await books.land()
-        await books.land()
+        await ledger.land()
+        await ledger.land()
         nursery.cancel_scope.cancel()
-    assert books.lists == [[1], [2, 3]]
+    assert ledger.lists == [[1], [2, 3]]
     receipts = [receipt for news in given(inbox) for receipt in news.receipts]
     assert [receipt.posting.block_no for receipt in receipts] == [1, 2, 3]
 
 
 async def test_withdrawn_postings_come_back_after_the_commit_in_flight() -> None:
-    books, inbox = SlowLedger(), Inbox(Clock(), RoomTimers(), 10)
-    committer = Committer(books, inbox)
+    ledger, inbox = SlowLedger(), Inbox(Clock(), RoomTimers(), 10)
+    committer = Committer(ledger, inbox)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(committer.run)
         committer.post(block(1))
         await wait_all_tasks_blocked()
         committer.post(block(2))
         committer.withdraw()
-        await books.land()
+        await ledger.land()
         nursery.cancel_scope.cancel()
-    assert books.lists == [[1]]
+    assert ledger.lists == [[1]]
     receipts = [receipt for news in given(inbox) for receipt in news.receipts]
     outcomes = [(receipt.posting.block_no, receipt.outcome) for receipt in receipts]
     assert outcomes == [(1, Outcome.COMMITTED), (2, Outcome.WITHDRAWN)]
 
 
 async def test_only_the_latest_record_is_stored_and_after_the_postings() -> None:
-    books, inbox = SlowLedger(), Inbox(Clock(), RoomTimers(), 10)
-    committer = Committer(books, inbox)
+    ledger, inbox = SlowLedger(), Inbox(Clock(), RoomTimers(), 10)
+    committer = Committer(ledger, inbox)
     records = [CallRecord(status="active"), CallRecord(status="paused"), CallRecord(status="ended")]
     async with trio.open_nursery() as nursery:
         nursery.start_soon(committer.run)
         committer.post(block(1))
         committer.save(records[0])
         await wait_all_tasks_blocked()
-        assert books.records == []
+        assert ledger.records == []
         committer.save(records[1])
-        await books.land()
+        await ledger.land()
         committer.save(records[2])
         await wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
-    assert books.records == records[1:]
+    assert ledger.records == records[1:]
     assert given(inbox)[1:] == [inputs.Saved(records[1]), inputs.Fenced()]
 
 
 async def test_postings_alone_are_handed_over_at_once_and_later_ones_follow_as_one_list() -> None:
-    books, inbox = QuickLedger(), Inbox(Clock(), RoomTimers(), 10)
-    committer = Committer(books, inbox)
+    ledger, inbox = QuickLedger(), Inbox(Clock(), RoomTimers(), 10)
+    committer = Committer(ledger, inbox)
     for block_no in (1, 2, 3):
         committer.post(block(block_no))
-    assert books.lists == [[1]]
-    await books.land()
-    assert books.lists == [[1], [2, 3]]
-    await books.land()
+    assert ledger.lists == [[1]]
+    await ledger.land()
+    assert ledger.lists == [[1], [2, 3]]
+    await ledger.land()
     receipts = [receipt for news in given(inbox) for receipt in news.receipts]
     assert [receipt.posting.block_no for receipt in receipts] == [1, 2, 3]
 
 
 async def test_a_record_waits_for_the_postings_that_were_handed_over() -> None:
-    books, inbox = QuickLedger(), Inbox(Clock(), RoomTimers(), 10)
-    committer = Committer(books, inbox)
+    ledger, inbox = QuickLedger(), Inbox(Clock(), RoomTimers(), 10)
+    committer = Committer(ledger, inbox)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(committer.run)
         committer.post(block(1))
         committer.save(CallRecord(status="active"))
         await wait_all_tasks_blocked()
-        assert books.records == []
-        await books.land()
-        assert [record.status for record in books.records] == ["active"]
+        assert ledger.records == []
+        await ledger.land()
+        assert [record.status for record in ledger.records] == ["active"]
         nursery.cancel_scope.cancel()
 
 
 async def test_blocks_are_refunded_once_those_under_way_are_booked() -> None:
-    books, inbox = QuickLedger(), Inbox(Clock(), RoomTimers(), 10)
-    committer = Committer(books, inbox)
+    ledger, inbox = QuickLedger(), Inbox(Clock(), RoomTimers(), 10)
+    committer = Committer(ledger, inbox)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(committer.run)
         committer.post(block(1))
         committer.give_back([block(1).key])
         committer.save(CallRecord(status="ended"))
         await wait_all_tasks_blocked()
-        assert (books.given_back, books.records) == ([], [])
-        await books.land()
-        assert books.given_back == [block(1).key]
-        assert [record.status for record in books.records] == ["ended"]
+        assert (ledger.given_back, ledger.records) == ([], [])
+        await ledger.land()
+        assert ledger.given_back == [block(1).key]
+        assert [record.status for record in ledger.records] == ["ended"]
         nursery.cancel_scope.cancel()
 
 
 async def test_receipts_for_a_room_that_left_reach_nobody() -> None:
-    books, inbox = QuickLedger(), Inbox(Clock(), RoomTimers(), 10)
-    committer = Committer(books, inbox)
+    ledger, inbox = QuickLedger(), Inbox(Clock(), RoomTimers(), 10)
+    committer = Committer(ledger, inbox)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(committer.run)
         await wait_all_tasks_blocked()
         committer.post(block(1))
         nursery.cancel_scope.cancel()
-    await books.land()
+    await ledger.land()
     assert given(inbox) == []
 
 
 async def test_a_refund_follows_the_record_that_says_why() -> None:
-    books, inbox = QuickLedger(), Inbox(Clock(), RoomTimers(), 10)
-    committer = Committer(books, inbox)
+    ledger, inbox = QuickLedger(), Inbox(Clock(), RoomTimers(), 10)
+    committer = Committer(ledger, inbox)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(committer.run)
         committer.refund(FAN)
         committer.save(CallRecord(status="active"))
         await wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
-    assert books.refunds == [(FAN, 1)]
+    assert ledger.refunds == [(FAN, 1)]
 
 
 async def test_a_record_that_a_later_owner_refuses_takes_its_refunds_with_it() -> None:
-    books, inbox = QuickLedger(), Inbox(Clock(), RoomTimers(), 10)
-    committer = Committer(books, inbox)
+    ledger, inbox = QuickLedger(), Inbox(Clock(), RoomTimers(), 10)
+    committer = Committer(ledger, inbox)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(committer.run)
         committer.refund(FAN)
         committer.save(CallRecord(status="ended"))
         await wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
-    assert books.refunds == []
+    assert ledger.refunds == []
     assert given(inbox) == [inputs.Fenced()]
 
 

@@ -43,13 +43,13 @@ class FakeSession:
         self.id = MemberId(uuid4())
         self.encoding = encoding
         self.connection: FakeConnection | None = None
-        self.lines: list[FakeConnection] = []
+        self.connections: list[FakeConnection] = []
         self.seated = True
         self.connect()
 
     def connect(self) -> None:
         self.connection = FakeConnection(self.encoding)
-        self.lines.append(self.connection)
+        self.connections.append(self.connection)
 
     def is_member_of(self, fanout: Fanout) -> bool:
         return self.seated
@@ -58,7 +58,7 @@ class FakeSession:
         """Return the numbers of all events, over all its connections."""
         return [
             number
-            for connection in self.lines
+            for connection in self.connections
             for write in connection.writes
             for number in numbers(write, self.encoding)
         ]
@@ -120,7 +120,7 @@ async def test_simultaneous_events_are_one_write_in_each_subprotocol() -> None:
         room.publish()
     room.fanout.flush()
     for session in both:
-        assert [len(connection.writes) for connection in session.lines] == [1]
+        assert [len(connection.writes) for connection in session.connections] == [1]
         assert session.heard() == [1, 2, 3]
 
 

@@ -9,9 +9,9 @@ from domain.billing.posting import Kind, Posting
 from domain.ids import PROMOTIONS, UserId, client_key
 from server.context import Context
 from storage.ledger.wallets import find_wallet
-from tests.storage.books import OPERATOR
-from tests.support.books import Books
+from tests.storage.ledger_pair import OPERATOR
 from tests.support.clients import Phone, ring_and_join
+from tests.support.database_reader import DatabaseReader
 from tests.support.servers import add_creator, add_fan, give, online, running_server, settings
 
 
@@ -67,7 +67,7 @@ async def test_blocks_queued_behind_one_that_cannot_be_paid_are_withdrawn(dsn: s
             assert room is not None and room.call is not None
             tip = Posting(key=client_key(fan, "all"), kind=Kind.TIP, debit=fan, credit=creator, tokens=97)
             async with trio.open_nursery() as nursery:
-                with Books(dsn).held():
+                with DatabaseReader(dsn).held():
                     nursery.start_soon(context.actor.post, [tip])
                     while room.call.meter.posted < 3:  # noqa: ASYNC110  # reason: nothing tells of a block that waits
                         await trio.sleep(0.05)

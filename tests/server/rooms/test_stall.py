@@ -13,8 +13,8 @@ import pytest
 
 from server.ids import new_uuid
 from tests.support.clients import Phone, go_live, ring_and_join, token_of
+from tests.support.live_server import LiveServer, live_server_on
 from tests.support.processes import eventually
-from tests.support.server_fixture import Town, town_on
 
 # Blocks of a second; a stall of six seconds or more is one in which no party's pong could arrive.
 IMPATIENT = {
@@ -33,8 +33,8 @@ METERED = {"type": "private", "rateTokensPerMin": 60}
 class Call:
     """A call with its two phones."""
 
-    def __init__(self, town: Town, *, packs: bool = False) -> None:
-        self.fan, self.creator = town.fan(TOKENS, packs=packs), town.creator()
+    def __init__(self, live_server: LiveServer, *, packs: bool = False) -> None:
+        self.fan, self.creator = live_server.fan(TOKENS, packs=packs), live_server.creator()
         self.call_id = ring_and_join(self.fan, self.creator)["callId"]
 
     def blocks(self) -> int:
@@ -49,21 +49,21 @@ class Call:
 
 
 @contextmanager
-def stopped(town: Town) -> Iterator[None]:
+def stopped(live_server: LiveServer) -> Iterator[None]:
     """Stop the server in the block."""
-    os.kill(town.server.pid, signal.SIGSTOP)
+    os.kill(live_server.server.pid, signal.SIGSTOP)
     try:
         yield
     finally:
-        os.kill(town.server.pid, signal.SIGCONT)
+        os.kill(live_server.server.pid, signal.SIGCONT)
 
 
-def stand_still(town: Town, seconds: float, *acts: Callable[[], object]) -> float:
+def stand_still(live_server: LiveServer, seconds: float, *acts: Callable[[], object]) -> float:
     """Stop the server for so long; meanwhile these functions run, each in a thread, and may wait for their answers.
 
     Return for how many seconds it was stopped, which is more than was wanted on a busy machine.
     """
-    with stopped(town):
+    with stopped(live_server):
         began = time.monotonic()
         time.sleep(ACTS_AFTER_SECONDS)
         acting = [threading.Thread(target=act) for act in acts]
@@ -77,8 +77,8 @@ def stand_still(town: Town, seconds: float, *acts: Callable[[], object]) -> floa
     return stood_still
 
 
-def connections(town: Town) -> int:
-    figures = town.server.get("/metrics").text.splitlines()
+def connections(live_server: LiveServer) -> int:
+    figures = live_server.server.get("/metrics").text.splitlines()
     return next(int(float(line.split()[1])) for line in figures if line.startswith("halfminute_connections "))
 
 
@@ -90,10 +90,20 @@ def end_call(phone: Phone, call: Call) -> None:
 def test_ending_or_leaving_while_the_server_is_stopped_costs_nothing_for_the_stall(
     dsn: str, tmp_path: Path, seconds: float
 ) -> None:
-    with town_on(dsn, tmp_path, **IMPATIENT) as town:
-        by_fan, by_fan_in_msgpack, by_creator, over_http = (Call(town), Call(town, packs=True), Call(town), Call(town))
-        paused = Call(town)
-        owner, leaver, closer, packer = town.creator(), town.fan(TOKENS), town.fan(TOKENS), town.fan(TOKENS, packs=True)
+    with live_server_on(dsn, tmp_path, **IMPATIENT) as live_server:
+        by_fan, by_fan_in_msgpack, by_creator, over_http = (
+            Call(live_server),
+            Call(live_server, packs=True),
+            Call(live_server),
+            Call(live_server),
+        )
+        paused = Call(live_server)
+        owner, leaver, closer, packer = (
+            live_server.creator(),
+            live_server.fan(TOKENS),
+            live_server.fan(TOKENS),
+            live_server.fan(TOKENS, packs=True),
+        )
         stream = go_live(owner, **METERED)
         viewers = (leaver, closer, packer)
         for phone in (owner, *viewers):
@@ -105,7 +115,7 @@ def test_ending_or_leaving_while_the_server_is_stopped_costs_nothing_for_the_sta
         watched = [len(viewer.all_events("block:charged")) for viewer in viewers]
         leave = {"type": "room:leave", "channel": stream["channel"]}
         stand_still(
-            town,
+            live_server,
             seconds,
             lambda: end_call(by_fan.fan, by_fan),
             lambda: end_call(by_fan_in_msgpack.fan, by_fan_in_msgpack),
@@ -124,24 +134,24 @@ def test_ending_or_leaving_while_the_server_is_stopped_costs_nothing_for_the_sta
             assert blocks <= ended["blocks"] <= blocks + ROUNDING
         for viewer, blocks in zip(viewers, watched, strict=True):
             assert blocks <= TOKENS - viewer.balance() <= blocks + ROUNDING
-        town.check_books()
+        live_server.check_ledger()
 
 
 def test_a_short_stall_is_charged_once_and_a_long_one_not_and_every_session_stays(dsn: str, tmp_path: Path) -> None:
-    with town_on(dsn, tmp_path, **IMPATIENT) as town:
-        call, owner, viewer = Call(town), town.creator(), town.fan(TOKENS)
+    with live_server_on(dsn, tmp_path, **IMPATIENT) as live_server:
+        call, owner, viewer = Call(live_server), live_server.creator(), live_server.fan(TOKENS)
         stream = go_live(owner, **METERED)
         for phone in (owner, viewer):
             assert phone.join(stream["channel"])["type"] == "room:joined"
         viewer.wait_for("block:charged", blockNo=2)
         before, watched, began = call.blocks(), len(viewer.all_events("block:charged")), time.monotonic()
-        short = stand_still(town, SHORT)
+        short = stand_still(live_server, SHORT)
         call.fan.wait_for("block:charged", blockNo=before + 4)
         viewer.wait_for("block:charged", blockNo=watched + 4)
         assert time.monotonic() - began < SHORT + 3
         assert call.fan.all_events("call:paused") == []
         before, watched = call.blocks(), len(viewer.all_events("block:charged"))
-        long = stand_still(town, LONG)
+        long = stand_still(live_server, LONG)
         resumed = call.fan.wait_for("call:resumed", holds=[])
         blocks = call.blocks()
         assert before <= blocks <= before + ROUNDING
@@ -154,8 +164,8 @@ def test_a_short_stall_is_charged_once_and_a_long_one_not_and_every_session_stay
         assert all(phone.close_code is None for phone in (call.fan, call.creator, owner, viewer))
         call.fan.ask_ok({"type": "call:end", "callId": call.call_id})
         call.ended()
-        town.check_books()
-        logged = [line["seconds"] for line in town.server.logged("server.stalled")]
+        live_server.check_ledger()
+        logged = [line["seconds"] for line in live_server.server.logged("server.stalled")]
         for seconds, stood_still in zip(logged, (short, long), strict=True):
             assert stood_still - LOOK_SECONDS <= seconds <= stood_still + WAKING_SECONDS
 
@@ -163,13 +173,13 @@ def test_a_short_stall_is_charged_once_and_a_long_one_not_and_every_session_stay
 def test_no_session_is_closed_because_the_server_was_stopped(dsn: str, tmp_path: Path) -> None:
     """Silence, a session that waits to be resumed, and a token that expired meanwhile are no reasons."""
     short_lives = {"HALFMINUTE_WEBSOCKET_PING_TIMEOUT_SECONDS": "7", "HALFMINUTE_WEBSOCKET_SESSION_SECONDS": "5"}
-    with town_on(dsn, tmp_path, **IMPATIENT, **short_lives) as town:
-        silent, lost, user_id = town.fan(TOKENS), town.fan(TOKENS), new_uuid()
-        expiring = town.phone(user_id, token_of(user_id, ttl_seconds=4))
+    with live_server_on(dsn, tmp_path, **IMPATIENT, **short_lives) as live_server:
+        silent, lost, user_id = live_server.fan(TOKENS), live_server.fan(TOKENS), new_uuid()
+        expiring = live_server.phone(user_id, token_of(user_id, ttl_seconds=4))
         lost.lose_network()
-        eventually(lambda: connections(town) == 2, "the server's notice of a lost connection")
-        stand_still(town, LONG)
-        eventually(lambda: town.server.logged("server.stalled"), "the server's notice of the stall")
+        eventually(lambda: connections(live_server) == 2, "the server's notice of a lost connection")
+        stand_still(live_server, LONG)
+        eventually(lambda: live_server.server.logged("server.stalled"), "the server's notice of the stall")
         assert expiring.ask({"type": "token:refresh", "token": token_of(user_id)})["type"] == "ok"
         lost.open(resume=True)
         assert lost.ready["resumed"]
@@ -179,9 +189,9 @@ def test_no_session_is_closed_because_the_server_was_stopped(dsn: str, tmp_path:
 
 
 def test_a_token_that_is_not_refreshed_after_a_stall_expires(dsn: str, tmp_path: Path) -> None:
-    with town_on(dsn, tmp_path, **IMPATIENT) as town:
+    with live_server_on(dsn, tmp_path, **IMPATIENT) as live_server:
         user_id = new_uuid()
-        expiring = town.phone(user_id, token_of(user_id, ttl_seconds=2))
-        stand_still(town, SHORT)
+        expiring = live_server.phone(user_id, token_of(user_id, ttl_seconds=2))
+        stand_still(live_server, SHORT)
         expiring.wait_closed()
         assert expiring.close_code == 4401

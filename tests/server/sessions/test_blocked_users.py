@@ -127,10 +127,10 @@ async def test_a_block_that_lands_while_the_stream_opens_counts(
     context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     creator, fan = await add_creator(context, 60), await add_fan(context, 1000)
-    books = context.stream_rooms._read_history
+    database = context.stream_rooms._read_history
 
     async def read_and_block(stored: Any) -> Any:
-        read = await books(stored)
+        read = await database(stored)
         assert await block_user(context.postgres, creator, fan, most=10) is None
         return read
 

@@ -48,17 +48,17 @@ async def handled(room: LiveRoom, cleo: Phone) -> None:
 async def test_a_session_that_ended_during_a_join_query_is_not_admitted(
     context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    books = SlowLedger()
-    monkeypatch.setattr(room_commands, "open_viewing_session", books.open_viewing_session)
+    database = SlowLedger()
+    monkeypatch.setattr(room_commands, "open_viewing_session", database.open_viewing_session)
     creator, fan = await add_creator(context, 60), await add_fan(context, 100)
     async with online(context, creator) as cleo, online(context, fan) as finn:
         stream = await metered(cleo)
         room = context.registry.find_channel(stream["channel"])
         assert room is not None and room.stream is not None
         await in_thread(lambda: finn.send({"type": "room:join", "channel": stream["channel"], "ref": "join"}))
-        await books.asked.wait()
+        await database.asked.wait()
         context.sessions.end(session_of(context, fan))
-        books.answer.set()
+        database.answer.set()
         answer = await in_thread(lambda: finn.wait_until(lambda event: event.get("ref") == "join"))
         await handled(room, cleo)
     assert answer["error"] == "NOT_FOUND"

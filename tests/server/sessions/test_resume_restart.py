@@ -15,10 +15,10 @@ import trio
 from domain.billing.posting import Kind
 from domain.ids import UserId, client_key
 from server.broadcast.codec import Encoding
-from tests.support.books import Books
 from tests.support.client_pool import Party, party
+from tests.support.database_reader import DatabaseReader
 from tests.support.processes import ServerProcess, run_command
-from tests.torture.breaking_line import BreakingLine, breaking_line
+from tests.torture.breaking_proxy import BreakingProxy, breaking_proxy
 from tests.torture.member import Member, wait_all
 from tests.torture.story import check_stories
 
@@ -56,7 +56,7 @@ async def test_a_resumed_member_receives_all_or_knows_of_the_loss_and_no_tip_is_
     print(f"{SEED}={seed}")
     chance = random.Random(seed)
     with ServerProcess(data_dir, settings=SETTINGS) as server:
-        creator, *fans = await _people(server, plan.members)
+        creator, *fans = await _users(server, plan.members)
         stream = await in_thread(_go_live, server, creator)
         async with _members(server, stream["channel"], [creator, *fans], chance, plan) as (members, line):
             await _talk_through_restarts(server, stream["channel"], members, chance, plan)
@@ -71,10 +71,10 @@ async def test_a_resumed_member_receives_all_or_knows_of_the_loss_and_no_tip_is_
     _report(members, line)
 
 
-async def _people(server: ServerProcess, count: int) -> list[Party]:
+async def _users(server: ServerProcess, count: int) -> list[Party]:
     """Make a creator and fans."""
-    books, secret = await in_thread(Books.beside, server.data_dir), server.jwt_secret()
-    pairs = await in_thread(partial(books.add_pairs, count, tokens=1_000_000))
+    database, secret = await in_thread(DatabaseReader.beside, server.data_dir), server.jwt_secret()
+    pairs = await in_thread(partial(database.add_pairs, count, tokens=1_000_000))
     return [party(pairs[0][1], secret), *(party(fan, secret) for fan, _ in pairs[1:])]
 
 
@@ -88,14 +88,14 @@ def _go_live(server: ServerProcess, creator: Party) -> dict[str, Any]:
 
 @asynccontextmanager
 async def _members(
-    server: ServerProcess, channel: str, people: list[Party], chance: random.Random, plan: Plan
-) -> AsyncIterator[tuple[list[Member], BreakingLine]]:
+    server: ServerProcess, channel: str, users: list[Party], chance: random.Random, plan: Plan
+) -> AsyncIterator[tuple[list[Member], BreakingProxy]]:
     """Connect all over unreliable proxies but the last, who shows the complete events; the subprotocols alternate."""
     port = server.websocket_port
-    async with breaking_line(port, chance, plan.life_bytes_max) as line, trio.open_nursery() as nursery:
+    async with breaking_proxy(port, chance, plan.life_bytes_max) as line, trio.open_nursery() as nursery:
         members = []
-        for i, (user_id, token) in enumerate(people):
-            through = port if i == len(people) - 1 else line.port
+        for i, (user_id, token) in enumerate(users):
+            through = port if i == len(users) - 1 else line.port
             members.append(Member(nursery, user_id, token, through, list(Encoding)[i % 2]))
             nursery.start_soon(members[-1].stay, channel)
         await wait_all(members, lambda member: member.inside)
@@ -136,7 +136,7 @@ def _check_what_was_told(members: list[Member], restarts: int) -> None:
 
 def _check_tips(data_dir: Path, members: list[Member]) -> None:
     """Check that the journal has each acknowledged tip once, as announced, and that every member knows of all."""
-    rows = Books.at_rest(data_dir).fetch("SELECT key, ref_id FROM journal WHERE kind = $1", int(Kind.TIP))
+    rows = DatabaseReader.at_rest(data_dir).fetch("SELECT key, ref_id FROM journal WHERE kind = $1", int(Kind.TIP))
     booked = {row["key"].bytes: str(row["ref_id"]) for row in rows}
     acknowledged = {
         client_key(UserId(member.user_id), key): tip_id
@@ -151,7 +151,7 @@ def _check_tips(data_dir: Path, members: list[Member]) -> None:
     assert proved.exit_code == 0, proved
 
 
-def _report(members: list[Member], line: BreakingLine) -> None:
+def _report(members: list[Member], line: BreakingProxy) -> None:
     tips, repeated = (sum(len(m.acknowledged) for m in members), sum(m.repeated for m in members))
     codes = sum((member.close_codes for member in members), Counter[int | None]())
     print(f"{dict(line.breaks)} breaks; {tips} tips, {repeated} repeats; ends heard: {dict(codes)}")

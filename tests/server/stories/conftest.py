@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.server_fixture import Town, town_on
+from tests.support.live_server import LiveServer, live_server_on
 
 
 @pytest.fixture
-def town(dsn: str, tmp_path: Path) -> Iterator[Town]:
+def live_server(dsn: str, tmp_path: Path) -> Iterator[LiveServer]:
     """Blocks of one second."""
-    with town_on(dsn, tmp_path) as running:
+    with live_server_on(dsn, tmp_path) as running:
         yield running

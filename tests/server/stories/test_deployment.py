@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from storage.migrate import migrations
-from tests.support.books import Books
 from tests.support.clients import ring_and_join
+from tests.support.database_reader import DatabaseReader
 from tests.support.databases import Databases
+from tests.support.live_server import BILLING_SECRET, LiveServer, live_server_on
 from tests.support.processes import run_command
-from tests.support.server_fixture import BILLING_SECRET, Town, town_on
 
 TABLES = {"users", "creators", "wallets", "journal", "calls", "streams", "stream_tickets", "meters", "payouts"}
 
@@ -27,24 +27,24 @@ def test_an_empty_database_is_migrated_once_and_serves(empty_dsn: str, tmp_path:
     assert (first.exit_code, second.exit_code) == (0, 0), first.errors + second.errors
     assert first.out.splitlines() == [*(f"applied {name}" for name in names), "the database is up to date"]
     assert second.out.splitlines() == ["the database is up to date"]
-    rows = Books(empty_dsn).fetch("SELECT tablename::text FROM pg_tables WHERE schemaname = 'halfminute'")
+    rows = DatabaseReader(empty_dsn).fetch("SELECT tablename::text FROM pg_tables WHERE schemaname = 'halfminute'")
     assert {row["tablename"] for row in rows} >= TABLES
-    with town_on(empty_dsn, tmp_path) as town:
-        _hold_a_call(town)
+    with live_server_on(empty_dsn, tmp_path) as live_server:
+        _hold_a_call(live_server)
 
 
 def test_without_a_billing_secret_the_webhook_is_closed_and_one_line_says_so(dsn: str, tmp_path: Path) -> None:
-    with town_on(dsn, tmp_path, BILLING_WEBHOOK_SECRET=None) as town:
+    with live_server_on(dsn, tmp_path, BILLING_WEBHOOK_SECRET=None) as live_server:
         for secret in ("", "None", BILLING_SECRET):
-            answer = town.sweep(secret)
+            answer = live_server.sweep(secret)
             assert (answer.status_code, answer.json()["error"]) == (403, "UNAUTHORIZED")
-        assert len(town.server.logged("billing_webhook.closed")) == 1
+        assert len(live_server.server.logged("billing_webhook.closed")) == 1
 
 
-def _hold_a_call(town: Town) -> None:
-    fan, creator = town.fan(100), town.creator()
+def _hold_a_call(live_server: LiveServer) -> None:
+    fan, creator = live_server.fan(100), live_server.creator()
     ring = ring_and_join(fan, creator)
     fan.wait_for("block:charged", blockNo=1)
     fan.send({"type": "call:end", "callId": ring["callId"]})
     assert creator.wait_for("call:ended")["reason"] == "hangup"
-    town.check_books()
+    live_server.check_ledger()

@@ -1,13 +1,13 @@
 """Users' texts stay text: in the database, for the other members of the room, and for later readers."""
 
 from tests.support.clients import go_live, send_tip
-from tests.support.server_fixture import Town
+from tests.support.live_server import LiveServer
 
 HOSTILE = "'); DELETE FROM halfminute.wallets; -- <script>alert(1)</script> ${7*7} %s"
 
 
-def test_hostile_text_is_delivered_as_it_was_written_and_does_nothing(town: Town) -> None:
-    creator, fan = town.creator(), town.fan(100)
+def test_hostile_text_is_delivered_as_it_was_written_and_does_nothing(live_server: LiveServer) -> None:
+    creator, fan = live_server.creator(), live_server.fan(100)
     channel = go_live(creator, title=HOSTILE)["channel"]
     assert (
         creator.http.get("/streams", params={"creatorId": str(creator.user_id)}).json()["items"][0]["title"] == HOSTILE
@@ -21,4 +21,4 @@ def test_hostile_text_is_delivered_as_it_was_written_and_does_nothing(town: Town
     assert creator.http.get("/tips", params={"role": "received"}).json()["items"][0]["message"] == HOSTILE
     assert fan.http.get("/wallet/ledger", params={"kind": HOSTILE}).json()["error"] == "VALIDATION_FAILED"
     assert (fan.balance(), creator.balance()) == (70, 30)
-    town.check_books()
+    live_server.check_ledger()

@@ -3,7 +3,7 @@
 from typing import Any
 
 from tests.support.clients import Phone, go_live, ring_and_join, send_tip
-from tests.support.server_fixture import Town
+from tests.support.live_server import LiveServer
 
 PRICE, PURSE = 10, 3
 TENS_A_BLOCK = 600  # tokens a minute, where a block is a second
@@ -60,16 +60,16 @@ WAYS = (
 )
 
 
-def test_every_way_to_spend_says_what_is_needed_what_is_there_and_what_is_missing(town: Town) -> None:
+def test_every_way_to_spend_says_what_is_needed_what_is_there_and_what_is_missing(live_server: LiveServer) -> None:
     for way in WAYS:
-        fan, creator = town.fan(PURSE), town.creator(TENS_A_BLOCK)
+        fan, creator = live_server.fan(PURSE), live_server.creator(TENS_A_BLOCK)
         assert _figures(way(fan, creator)) == (PRICE, PURSE, PRICE - PURSE), way.__name__
         assert (fan.balance(), creator.balance()) == (PURSE, 0)
-    town.check_books()
+    live_server.check_ledger()
 
 
-def test_a_call_that_runs_out_warns_its_fan_and_ends_for_both(town: Town) -> None:
-    fan, creator = town.fan(2 * PRICE + PURSE), town.creator(TENS_A_BLOCK)
+def test_a_call_that_runs_out_warns_its_fan_and_ends_for_both(live_server: LiveServer) -> None:
+    fan, creator = live_server.fan(2 * PRICE + PURSE), live_server.creator(TENS_A_BLOCK)
     ring_and_join(fan, creator)
     low = fan.wait_for("balance:low")
     assert (low["required"], low["balance"]) == (PRICE, PURSE)
@@ -79,4 +79,4 @@ def test_a_call_that_runs_out_warns_its_fan_and_ends_for_both(town: Town) -> Non
     assert creator.all_events("balance:low") == [], "what a fan has left is theirs to know"
     assert (fan.balance(), creator.balance()) == (PURSE, 2 * PRICE)
     assert _figures(call(fan, creator)) == (PRICE, PURSE, PRICE - PURSE)
-    town.check_books()
+    live_server.check_ledger()

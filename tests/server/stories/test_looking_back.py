@@ -3,11 +3,11 @@
 from typing import Any
 
 from tests.support.clients import Phone, go_live, send_tip
-from tests.support.server_fixture import Town
+from tests.support.live_server import LiveServer
 
 
-def test_streams_are_found_by_status_type_and_creator_a_page_at_a_time(town: Town) -> None:
-    cleo, olga = town.creator(), town.creator()
+def test_streams_are_found_by_status_type_and_creator_a_page_at_a_time(live_server: LiveServer) -> None:
+    cleo, olga = live_server.creator(), live_server.creator()
     ended = go_live(cleo)
     cleo.http.post(f"/streams/{ended['id']}/end")
     live = go_live(cleo, type="private", ticketPriceTokens=5)
@@ -22,13 +22,13 @@ def test_streams_are_found_by_status_type_and_creator_a_page_at_a_time(town: Tow
         ({"creatorId": hers, "status": "live", "type": "public"}, []),
         ({"limit": 1, "offset": 1}, [live]),
     ):
-        page = _get(town.operator, "/streams", query)
+        page = _get(live_server.operator, "/streams", query)
         assert [stream["id"] for stream in page["items"]] == [stream["id"] for stream in wanted], query
     assert (page["limit"], page["offset"], page["total"]) == (1, 1, 3)
 
 
-def test_tips_are_found_by_role_and_stream_and_the_largest_giver_comes_first(town: Town) -> None:
-    creator, finn, faye = town.creator(), town.fan(100), town.fan(100)
+def test_tips_are_found_by_role_and_stream_and_the_largest_giver_comes_first(live_server: LiveServer) -> None:
+    creator, finn, faye = live_server.creator(), live_server.fan(100), live_server.fan(100)
     streams = [go_live(creator)]
     for fan, tokens in ((finn, 5), (faye, 30), (finn, 10)):
         fan.join(streams[0]["channel"])

@@ -4,14 +4,14 @@ from typing import Any
 
 from tests.support.clients import Phone, ring_and_join
 from tests.support.cron import Cron
+from tests.support.live_server import LiveServer
 from tests.support.processes import eventually
-from tests.support.server_fixture import Town
 
 
-def test_a_call_is_paid_block_by_block_however_often_the_webhook_is_called_at_once(town: Town) -> None:
-    fan, creator = town.fan(100), town.creator(rate_tokens_per_min=120)
+def test_a_call_is_paid_block_by_block_however_often_the_webhook_is_called_at_once(live_server: LiveServer) -> None:
+    fan, creator = live_server.fan(100), live_server.creator(rate_tokens_per_min=120)
     ring = ring_and_join(fan, creator)
-    with Cron(town, at_once=2) as cron:
+    with Cron(live_server, at_once=2) as cron:
         fan.wait_for("block:charged", blockNo=3)
     fan.send({"type": "call:end", "callId": ring["callId"]})
     ended = creator.wait_for("call:ended")
@@ -23,20 +23,20 @@ def test_a_call_is_paid_block_by_block_however_often_the_webhook_is_called_at_on
     lines = [line for answer in cron.answers for line in answer["results"]]
     assert {(line["callId"], line["success"], line["platformFee"]) for line in lines} == {(ring["callId"], True, 0)}
     assert cron.metered() <= ended["blocks"] <= ended["activeSeconds"] + 1, "no sweep makes a block fall due"
-    town.check_books()
+    live_server.check_ledger()
 
 
-def test_a_cron_goes_on_over_a_restart_and_nobody_is_billed_for_it(town: Town) -> None:
-    fan, creator = town.fan(100), town.creator()
+def test_a_cron_goes_on_over_a_restart_and_nobody_is_billed_for_it(live_server: LiveServer) -> None:
+    fan, creator = live_server.fan(100), live_server.creator()
     ring = ring_and_join(fan, creator)
-    with Cron(town) as cron:
+    with Cron(live_server) as cron:
         fan.wait_for("block:charged", blockNo=2)
-        town.server.terminate()
-        assert town.server.wait_exit() == 0
+        live_server.server.terminate()
+        assert live_server.server.wait_exit() == 0
         missed = cron.unanswered
         eventually(lambda: cron.unanswered > missed, "a sweep that nobody answers")
         charged = _numbers(fan)
-        town.server.start()
+        live_server.server.start()
         answered = len(cron.answers)
         eventually(lambda: len(cron.answers) >= answered + 10, "sweeps while nobody is in the call")
         assert fan.http.get(f"/billing/{ring['callId']}").json()["totals"]["blocks"] == charged[-1]
@@ -49,7 +49,7 @@ def test_a_cron_goes_on_over_a_restart_and_nobody_is_billed_for_it(town: Town) -
     assert ended["blocks"] <= ended["activeSeconds"] + 1
     assert ended["tokens"] == ended["blocks"] - 1, "of the last block less was used than a payee may cut short"
     assert (fan.balance(), creator.balance()) == (100 - ended["tokens"], ended["tokens"])
-    town.check_books()
+    live_server.check_ledger()
 
 
 def _come_back(phone: Phone, channel: str) -> None:

@@ -6,17 +6,17 @@ from pathlib import Path
 import pytest
 
 from tests.support.clients import go_live
-from tests.support.server_fixture import Town, town_on
+from tests.support.live_server import LiveServer, live_server_on
 
 
 @pytest.fixture
-def town(dsn: str, tmp_path: Path) -> Iterator[Town]:
-    with town_on(dsn, tmp_path, HALFMINUTE_STREAMS_TICKET_RELEASE_SECONDS="2") as running:
+def live_server(dsn: str, tmp_path: Path) -> Iterator[LiveServer]:
+    with live_server_on(dsn, tmp_path, HALFMINUTE_STREAMS_TICKET_RELEASE_SECONDS="2") as running:
         yield running
 
 
-def test_a_fan_buys_a_ticket_and_joins_the_stream(town: Town) -> None:
-    creator, fan, other = town.creator(), town.fan(100), town.fan(100)
+def test_a_fan_buys_a_ticket_and_joins_the_stream(live_server: LiveServer) -> None:
+    creator, fan, other = live_server.creator(), live_server.fan(100), live_server.fan(100)
     stream = go_live(creator, type="private", ticketPriceTokens=40)
     channel, path = stream["channel"], f"/streams/{stream['id']}"
     assert creator.join(channel)["you"] == {"role": "owner"}
@@ -32,4 +32,4 @@ def test_a_fan_buys_a_ticket_and_joins_the_stream(town: Town) -> None:
     assert other.join(channel)["error"] == "FORBIDDEN"
     assert creator.wait_for("wallet:changed", cause="release")["balance"] == 40, "all of it"
     assert (fan.balance(), creator.balance(), other.balance()) == (60, 40, 100)
-    town.check_books()
+    live_server.check_ledger()

@@ -1,15 +1,15 @@
 """A tip shows up in the creator's overlay, which connects with a token of its own."""
 
 from tests.support.clients import go_live, send_tip
-from tests.support.server_fixture import Town
+from tests.support.live_server import LiveServer
 
 
-def test_a_tip_reaches_the_overlay_whichever_way_it_is_sent(town: Town) -> None:
-    creator, fan = town.creator(), town.fan(100)
+def test_a_tip_reaches_the_overlay_whichever_way_it_is_sent(live_server: LiveServer) -> None:
+    creator, fan = live_server.creator(), live_server.fan(100)
     stream = go_live(creator)
     channel = stream["channel"]
     secret = creator.http.post("/overlay-tokens", json={"name": "Scene 1"}).json()["secret"]
-    scene = town.phone(creator.user_id, secret)
+    scene = live_server.phone(creator.user_id, secret)
     assert scene.ask({"type": "room:join", "channel": channel, "as": "overlay"})["you"] == {"role": "overlay"}
     fan.join(channel)
     over_rest = {
@@ -27,4 +27,4 @@ def test_a_tip_reaches_the_overlay_whichever_way_it_is_sent(town: Town) -> None:
     assert scene.wait_for("tip:new")["amountTokens"] == 5
     assert scene.all_events("wallet:changed") == [], "what is the creator's own is not for a picture"
     assert (fan.balance(), creator.balance()) == (65, 35)
-    town.check_books()
+    live_server.check_ledger()

@@ -5,7 +5,7 @@ const POOL_SIZE = 10;
 const order = JSON.parse(process.argv[2]);
 const pool = new Pool({
   host: order.host, port: order.port, user: order.user, database: order.database, max: POOL_SIZE,
-  options: '-c search_path=elder',
+  options: '-c search_path=legacy',
 });
 
 async function pay(client, callId, blockNo) {

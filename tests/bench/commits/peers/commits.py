@@ -98,7 +98,7 @@ async def main(order: dict[str, Any]) -> None:
         database=order["database"],
         min_size=1,
         max_size=POOL_SIZE,
-        server_settings={"search_path": "elder", "jit": "off"},
+        server_settings={"search_path": "legacy", "jit": "off"},
     ) as pool:
         rows = await pool.fetch("SELECT id FROM calls WHERE hot = $1 ORDER BY id", order["hot"])
         print(json.dumps(await Bench(pool, [row["id"] for row in rows], order).run()))

@@ -16,7 +16,7 @@ RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER: on, for no time
 WAYS = ("hang up", "reset", "vanish")
 
 
-class BreakingLine:
+class BreakingProxy:
     """Each connection lives for some bytes in both directions together, and then breaks in one of three ways.
 
     Few live for as much as `life_bytes_max`, half of them for less than its geometric mean with the least.
@@ -109,9 +109,9 @@ def _reset(stream: trio.SocketStream) -> None:
 
 
 @asynccontextmanager
-async def breaking_line(target_port: int, chance: random.Random, life_bytes_max: int) -> AsyncIterator[BreakingLine]:
+async def breaking_proxy(target_port: int, chance: random.Random, life_bytes_max: int) -> AsyncIterator[BreakingProxy]:
     """Such a network before a server that may come and go."""
-    line = BreakingLine(target_port, chance, life_bytes_max)
+    line = BreakingProxy(target_port, chance, life_bytes_max)
     async with trio.open_nursery() as nursery:
         (listener,) = await trio.open_tcp_listeners(0, host=HOST)
         line.port = listener.socket.getsockname()[1]

@@ -1,7 +1,7 @@
-"""People who ask over HTTP, each over one connection that is kept: `python -m tests.bench.rest.crowd`, its own process.
+"""HTTP clients of the REST benchmark, each on one keep-alive connection: `python -m tests.bench.rest.clients`.
 
-It reads one line, a Crowd, asks until the time is up, and writes one line, what was Heard. HTTP/1.1 over bare sockets:
-a client that did more for a request would itself be what is measured.
+The process reads one line, a Workload, asks until the time is up, and writes one line, its Answers. HTTP/1.1 over bare
+sockets: the CPU time of a richer client would distort the measurement.
 """
 
 import asyncio
@@ -32,13 +32,13 @@ class Member(msgspec.Struct, frozen=True):
     creator_id: str
 
 
-class Crowd(msgspec.Struct, frozen=True):
+class Workload(msgspec.Struct, frozen=True):
     port: int
     seconds: float
     members: list[Member]
 
 
-class Heard(msgspec.Struct, frozen=True):
+class Answers(msgspec.Struct, frozen=True):
     """What the crowd was answered; milliseconds from the request to the last byte of its answer."""
 
     ms: dict[str, list[float]]
@@ -52,24 +52,24 @@ class Asked(NamedTuple):
     request: bytes
 
 
-async def ask_all(crowd: Crowd) -> Heard:
+async def ask_all(workload: Workload) -> Answers:
     """Everybody at once, each in a closed loop: the next request follows the answer."""
     ms: dict[str, list[float]] = {kind: [] for kind in KINDS}
     errors: Counter[str] = Counter()
     began, cpu = time.perf_counter(), _cpu_seconds()
-    members = (_ask(crowd, number, member, began, ms, errors) for number, member in enumerate(crowd.members))
+    members = (_ask(workload, number, member, began, ms, errors) for number, member in enumerate(workload.members))
     await asyncio.gather(*members)
-    return Heard(ms, dict(errors), time.perf_counter() - began, _cpu_seconds() - cpu)
+    return Answers(ms, dict(errors), time.perf_counter() - began, _cpu_seconds() - cpu)
 
 
 async def _ask(
-    crowd: Crowd, number: int, member: Member, began: float, ms: dict[str, list[float]], errors: Counter[str]
+    workload: Workload, number: int, member: Member, began: float, ms: dict[str, list[float]], errors: Counter[str]
 ) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", crowd.port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", workload.port)
     try:
         for kind, request in _requests(number, member):
             sent = time.perf_counter()
-            if sent - began > crowd.seconds:
+            if sent - began > workload.seconds:
                 return
             writer.write(request)
             status = await _status(reader)
@@ -112,5 +112,5 @@ def _cpu_seconds() -> float:
 
 
 if __name__ == "__main__":
-    heard = asyncio.run(ask_all(msgspec.json.decode(sys.stdin.buffer.readline(), type=Crowd)))
+    heard = asyncio.run(ask_all(msgspec.json.decode(sys.stdin.buffer.readline(), type=Workload)))
     sys.stdout.buffer.write(msgspec.json.encode(heard))

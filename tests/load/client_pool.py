@@ -17,7 +17,7 @@ import trio
 
 from server.access.tokens import issue_token
 from server.loadtest.measures.figures import BlockClock
-from tests.load.line import Line, open_line
+from tests.load.connection import Connection, open_connection
 
 TOKEN_SECONDS = 24 * 3600
 OPENED_AT_ONCE = 32  # handshakes under way: enough to keep the server busy, too few to time out
@@ -50,7 +50,7 @@ class Block(msgspec.Struct, frozen=True, array_like=True):
     late_ms: float | None = None  # from due to booked, by the server's own clock; None of a first one
 
 
-class Ear(msgspec.Struct):
+class PartyReport(msgspec.Struct):
     """What one party of a call heard."""
 
     blocks: list[Block] = []
@@ -60,18 +60,18 @@ class Ear(msgspec.Struct):
     faults: list[str] = []  # whatever should not have been
 
 
-class Talk(msgspec.Struct):
+class CallReport(msgspec.Struct):
     """One call, from both ends."""
 
     call_id: str
-    fan: Ear
-    creator: Ear
+    fan: PartyReport
+    creator: PartyReport
 
 
 class Report(msgspec.Struct, tag="report"):
     """The last line: every call that was to be."""
 
-    talks: list[Talk]
+    calls: list[CallReport]
 
 
 class Milestone(msgspec.Struct, frozen=True, tag="milestone"):
@@ -86,13 +86,13 @@ class Party:
     def __init__(self, token: str, *, answers: bool) -> None:
         self._token = token
         self._answers = answers
-        self._line: Line
+        self._connection: Connection
         self._seq = 0
         self._clock = BlockClock()
         self.due_at: float | None = None  # the next block
         self.may_pause = False
         self.call_id = ""
-        self.heard = Ear()
+        self.heard = PartyReport()
         self.ready, self.paid, self.over = trio.Event(), trio.Event(), trio.Event()
 
     @property
@@ -102,24 +102,24 @@ class Party:
     async def listen(self, port: int, door: trio.CapacityLimiter) -> None:
         """Until the server closes the line, which it should not, or cancelled."""
         async with door:
-            self._line = await open_line(port, self._token)
+            self._connection = await open_connection(port, self._token)
             ready = await self._take_next()
         while ready and await self._take_next():
             pass
-        self.heard.faults.append(f"the server closed the line: {self._line.close_code}")
+        self.heard.faults.append(f"the server closed the line: {self._connection.close_code}")
         self.ready.set()
 
     async def hang_up(self) -> None:
-        await self._line.say(type="call:end", callId=self.call_id)
+        await self._connection.send(type="call:end", callId=self.call_id)
 
     async def pause(self, seconds: float) -> None:
         """Every block from here on falls due so much later."""
-        await self._line.say(type="call:pause", callId=self.call_id)
+        await self._connection.send(type="call:pause", callId=self.call_id)
         await trio.sleep(seconds)
-        await self._line.say(type="call:resume", callId=self.call_id)
+        await self._connection.send(type="call:resume", callId=self.call_id)
 
     async def _take_next(self) -> bool:
-        event = await self._line.next_event()
+        event = await self._connection.next_event()
         if event is not None:
             await self._take(event)
         return event is not None
@@ -134,9 +134,9 @@ class Party:
             case "call:ringing":
                 self.call_id = event["callId"]
                 if self._answers:
-                    await self._line.say(type="call:accept", callId=self.call_id)
+                    await self._connection.send(type="call:accept", callId=self.call_id)
             case "call:accepted":
-                await self._line.say(type="room:join", channel=event["channel"])
+                await self._connection.send(type="room:join", channel=event["channel"])
             case "block:charged":
                 self.heard.blocks.append(Block(event["blockNo"], event["tokens"], time.time(), late_ms))
                 self.due_at = _moment(event["nextAt"])
@@ -162,7 +162,7 @@ class Party:
         self.over.set()
 
 
-class Crowd:
+class ClientPool:
     """Everybody, and what they do one after the other."""
 
     def __init__(self, plan: Plan, http: httpx.AsyncClient) -> None:
@@ -252,9 +252,9 @@ class Crowd:
         if not answer.is_success:
             party.heard.faults.append(f"{method} {path}: {answer.status_code} {answer.text}")
 
-    def _talk(self, index: int) -> Talk:
+    def _talk(self, index: int) -> CallReport:
         fan, creator = self._calls[index]
-        return Talk(fan.call_id, fan.heard, creator.heard)
+        return CallReport(fan.call_id, fan.heard, creator.heard)
 
 
 async def main() -> None:
@@ -262,7 +262,7 @@ async def main() -> None:
     plan = msgspec.json.decode(sys.stdin.buffer.read(), type=Plan)
     address = f"http://127.0.0.1:{plan.http_port}/api"
     async with httpx.AsyncClient(base_url=address, timeout=ANSWER_SECONDS) as http:
-        _say(await Crowd(plan, http).run())
+        _say(await ClientPool(plan, http).run())
 
 
 def _moment(text: str | None) -> float | None:

@@ -16,14 +16,14 @@ from storage.embedded.launcher import find_running, open_embedded
 from storage.ledger.actor import StorageActor
 from storage.people.users import become_creator, ensure_user
 from storage.postgres import Postgres, Row, open_postgres
-from tests.storage.books import OPERATOR
+from tests.storage.ledger_pair import OPERATOR
 from tests.storage.postgres_processes import bin_dir
 from tests.support.lifeline import tied
 
 T = TypeVar("T")
 
 
-class CallInBooks(NamedTuple):
+class StoredCall(NamedTuple):
     """One call as its rows say it."""
 
     status: str
@@ -32,7 +32,7 @@ class CallInBooks(NamedTuple):
     active_seconds: float
 
 
-class Books:
+class DatabaseReader:
     """One database. Each question is a visit of its own: a test may ask whatever happened in between."""
 
     def __init__(self, dsn: str = "", at_rest: Path | None = None) -> None:
@@ -40,32 +40,32 @@ class Books:
         self._at_rest = at_rest
 
     @classmethod
-    def beside(cls, data_dir: Path) -> "Books":
+    def beside(cls, data_dir: Path) -> "DatabaseReader":
         """Those of the server that runs on this data directory."""
         address = trio.run(find_running, data_dir)
         assert address is not None, "no server runs there"
         return cls(address.dsn)
 
     @classmethod
-    def at_rest(cls, data_dir: Path) -> "Books":
+    def at_rest(cls, data_dir: Path) -> "DatabaseReader":
         """Those of a data directory that no server runs on; each visit starts its PostgreSQL."""
         return cls(at_rest=data_dir)
 
     def fetch(self, sql: str, *args: Any) -> list[Row]:
         return self._visit(lambda postgres: postgres.fetch(sql, *args))
 
-    def calls(self) -> dict[UUID, CallInBooks]:
+    def calls(self) -> dict[UUID, StoredCall]:
         """All calls, and the numbers of their blocks as they stand in the journal."""
         blocks: dict[UUID, list[int]] = {}
         for row in self.fetch("SELECT room_id, block_no FROM journal WHERE kind = 1 ORDER BY debit_n"):
             blocks.setdefault(row["room_id"], []).append(row["block_no"])
         rows = self.fetch("SELECT c.id, c.status, c.holds, m.active_us FROM calls c JOIN meters m ON m.room_id = c.id")
         return {
-            row["id"]: CallInBooks(row["status"], row["holds"], blocks.get(row["id"], []), row["active_us"] / 1e6)
+            row["id"]: StoredCall(row["status"], row["holds"], blocks.get(row["id"], []), row["active_us"] / 1e6)
             for row in rows
         }
 
-    def booked_at(self) -> dict[tuple[UUID, int], list[float]]:
+    def posted_at(self) -> dict[tuple[UUID, int], list[float]]:
         """When each block of each call was booked (unix seconds), as often as it was."""
         booked: dict[tuple[UUID, int], list[float]] = {}
         for row in self.fetch("SELECT room_id, block_no, created_at FROM journal WHERE kind = 1"):
@@ -73,7 +73,7 @@ class Books:
         return booked
 
     @contextmanager
-    def held(self) -> Iterator["Books"]:
+    def held(self) -> Iterator["DatabaseReader"]:
         """Somebody else holds the row that every booking takes first."""
         words = [str(bin_dir() / "psql"), "-XAtqw", self.dsn]
         with subprocess.Popen(
@@ -89,7 +89,7 @@ class Books:
             finally:
                 holder.kill()
 
-    def are_waited_for(self) -> bool:
+    def has_waiting_postings(self) -> bool:
         """Whether postings are under way that somebody holds up."""
         waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%apply_postings%'"
         return bool(self.fetch(waiting))

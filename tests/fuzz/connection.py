@@ -20,7 +20,7 @@ class NotOpen(Exception):
     """The server lets nobody in right now."""
 
 
-class Line:
+class FuzzedConnection:
     """A session of one user in one encoding; opened again by whoever finds it closed."""
 
     def __init__(self, nursery: trio.Nursery, url: str, role: str, token: str, encoding: Encoding) -> None:
@@ -37,7 +37,7 @@ class Line:
         self._raw: Raw | None = None
         self._awaited: set[str] = set()
         self._nameless = 0  # frames whose answer carries no ref of ours
-        self._news = trio.Event()
+        self._changed = trio.Event()
 
     @property
     def is_open(self) -> bool:
@@ -53,7 +53,7 @@ class Line:
         await self.send(self._open_frame())
         with trio.move_on_after(OPEN_SECONDS):
             while self.is_open and "opening" in self._awaited:
-                await self._wait_news()
+                await self._wait_changed()
         if not self.is_open or self.unanswered:
             raise NotOpen
 
@@ -97,7 +97,7 @@ class Line:
         """Until every frame is answered or the connection has ended; False if it takes longer."""
         with trio.move_on_after(seconds):
             while self.is_open and self.unanswered:
-                await self._wait_news()
+                await self._wait_changed()
         return not self.is_open or not self.unanswered
 
     async def hang_up(self) -> None:
@@ -105,12 +105,12 @@ class Line:
         if self._raw is not None:
             self._raw.reset()
             while self.is_open:
-                await self._wait_news()
+                await self._wait_changed()
             self.ends.pop()
 
-    async def _wait_news(self) -> None:
-        self._news = trio.Event()
-        await self._news.wait()
+    async def _wait_changed(self) -> None:
+        self._changed = trio.Event()
+        await self._changed.wait()
 
     async def _read(self, raw: Raw, sock: trio.socket.SocketType) -> None:
         code = LOST
@@ -130,7 +130,7 @@ class Line:
             sock.close()
             self._raw = None
             self.ends.append(code)
-            self._news.set()
+            self._changed.set()
 
     def _take(self, payload: bytes) -> None:
         event: dict[str, Any] = (msgspec.json if self.encoding is Encoding.JSON else msgspec.msgpack).decode(payload)
@@ -145,4 +145,4 @@ class Line:
                 self._awaited.discard(ref)
             else:
                 self._nameless -= self._nameless > 0
-            self._news.set()
+            self._changed.set()

@@ -11,7 +11,7 @@ import trio
 CHUNK_BYTES = 65_536
 
 
-class Line:
+class DatabaseProxy:
     """Passes bytes between a socket of its own and the one that `dsn` names."""
 
     def __init__(self, dsn: str, directory: Path, nursery: trio.Nursery) -> None:
@@ -59,11 +59,11 @@ async def _pass_on(source: trio.SocketStream, target: trio.SocketStream, both: t
 
 
 @asynccontextmanager
-async def line_to(dsn: str) -> AsyncIterator[Line]:
+async def proxy_to(dsn: str) -> AsyncIterator[DatabaseProxy]:
     """A line that works, until the test cuts it."""
     with tempfile.TemporaryDirectory(prefix="hm-line-") as directory:
         async with trio.open_nursery() as nursery:
-            line = Line(dsn, Path(directory), nursery)
+            line = DatabaseProxy(dsn, Path(directory), nursery)
             await line.mend()
             try:
                 yield line

@@ -2,17 +2,17 @@
 
 from domain.billing.posting import Kind, Posting
 from domain.ids import ESCROW, LOSSES, PAYOUTS, TOKEN_SALES, PostingKey, UserId, release_key
+from tests.colluders.platform_model import CENTS_PER_TOKEN, PlatformModel
 from tests.colluders.rooms import CallRoom
-from tests.colluders.town import CENTS_PER_TOKEN, Town
 from tests.model.ledger import Ledger
 from tests.model.rows import MeterRow
 
 
-def check_ledger(town: Town) -> None:
+def check_ledger(platform: PlatformModel) -> None:
     """After every step."""
-    ledger = town.ledger
+    ledger = platform.ledger
     assert ledger.total() == 0, "a token appeared"
-    for user_id in town.users:
+    for user_id in platform.users:
         wallet = ledger.wallets[user_id]
         assert min(wallet.balance, wallet.promotional, wallet.earned, wallet.bought, wallet.owed) >= 0, (
             "a part is negative"
@@ -24,22 +24,22 @@ def check_ledger(town: Town) -> None:
     assert _balance(ledger, ESCROW) == sum(posting.tokens for posting in _in_escrow(ledger)), (
         "escrow is unreleased tickets"
     )
-    cashed = town.cashed_cents // CENTS_PER_TOKEN
+    cashed = platform.cashed_cents // CENTS_PER_TOKEN
     assert _balance(ledger, PAYOUTS) == cashed + sum(ledger.payouts.values()), "payouts are what was cashed or may be"
-    _check_cash(town, advanced)
+    _check_cash(platform, advanced)
     _check_meters(ledger)
 
 
-def _check_cash(town: Town, advanced: int) -> None:
+def _check_cash(platform: PlatformModel, advanced: int) -> None:
     """No promotional token becomes cash, and no cent that was not paid, or advanced by an operator."""
-    ledger = town.ledger
-    wallets = [ledger.wallets[user_id] for user_id in town.users]
+    ledger = platform.ledger
+    wallets = [ledger.wallets[user_id] for user_id in platform.users]
     paid_for = sum(wallet.balance - wallet.promotional for wallet in wallets) + _balance(ledger, PAYOUTS)
     for ticket in _in_escrow(ledger):
         paid_for += ticket.tokens - ledger.parts[ticket.key][0].promotional
     assert paid_for <= -_balance(ledger, TOKEN_SALES) + advanced, "promotional tokens became cashable"
-    bought_cents = town.bought_cents - town.reversed_cents + town.lost_cents
-    assert town.cashed_cents <= bought_cents + CENTS_PER_TOKEN * advanced, "more was cashed out than bought"
+    bought_cents = platform.bought_cents - platform.reversed_cents + platform.lost_cents
+    assert platform.cashed_cents <= bought_cents + CENTS_PER_TOKEN * advanced, "more was cashed out than bought"
 
 
 def _check_meters(ledger: Ledger) -> None:
@@ -59,12 +59,14 @@ def _check_meters(ledger: Ledger) -> None:
         assert [posting.block_no for posting in paid] == list(range(1, len(paid) + 1)), "each block is paid once"
 
 
-def check_bills(town: Town) -> None:
+def check_bills(platform: PlatformModel) -> None:
     """Once everything is over: each payer was told of all that they paid, and paid for nothing else."""
-    accountant, journal = town.accountant, town.ledger.journal
-    for user_id in town.users:
-        assert _paid(town.ledger, user_id) == accountant.bill(user_id) + _untold(town, user_id), "a bill is wrong"
-    for room in town.rooms:
+    accountant, journal = platform.accountant, platform.ledger.journal
+    for user_id in platform.users:
+        assert _paid(platform.ledger, user_id) == accountant.bill(user_id) + _untold(platform, user_id), (
+            "a bill is wrong"
+        )
+    for room in platform.rooms:
         assert room.ended
         if room.opened:
             accountant.check_time(room)
@@ -73,8 +75,8 @@ def check_bills(town: Town) -> None:
         if posting.kind is Kind.REFUND and posting.content is not None:
             back[posting.content] = back.get(posting.content, 0) + posting.tokens
     assert all(tokens <= journal[PostingKey(key)].posting.tokens for key, tokens in back.items()), "given back twice"
-    calls = [room for room in town.rooms if isinstance(room, CallRoom)]
-    assert all(town.ledger.rooms[call.id].ended for call in calls)
+    calls = [room for room in platform.rooms if isinstance(room, CallRoom)]
+    assert all(platform.ledger.rooms[call.id].ended for call in calls)
 
 
 def _paid(ledger: Ledger, user_id: UserId) -> int:
@@ -84,11 +86,11 @@ def _paid(ledger: Ledger, user_id: UserId) -> int:
     return paid - sum(posting.tokens for posting in refunds if posting.credit == user_id)
 
 
-def _untold(town: Town, user_id: UserId) -> int:
+def _untold(platform: PlatformModel, user_id: UserId) -> int:
     """What was booked of what was under way as a server died."""
-    journal = town.ledger.journal
-    booked = [journal[key].posting for key in town.accountant.unsure if key in journal]
-    mine = [posting for posting in booked if posting.debit == user_id and not town.accountant.was_told_of(posting)]
+    journal = platform.ledger.journal
+    booked = [journal[key].posting for key in platform.accountant.unsure if key in journal]
+    mine = [posting for posting in booked if posting.debit == user_id and not platform.accountant.was_told_of(posting)]
     return sum(posting.tokens for posting in mine)
 
 

@@ -12,7 +12,7 @@ from storage.embedded.launcher import postmaster_pid
 from storage.ledger import batch as batch_statement
 from storage.ledger.actor import MAX_BATCH
 from storage.postgres import Postgres
-from tests.storage.books import OPERATOR
+from tests.storage.ledger_pair import OPERATOR
 from tests.support.lifeline import tied
 from tests.support.processes import ROOT, ServerProcess, environment
 
@@ -39,7 +39,7 @@ CREATORS = """
 """
 
 
-async def make_people(postgres: Postgres, fans: list[UserId], creators: list[UserId]) -> None:
+async def add_users(postgres: Postgres, fans: list[UserId], creators: list[UserId]) -> None:
     """Users, tokens for those who will pay, and a rate for those who are paid: thousands of requests less."""
     await postgres.execute("INSERT INTO users (supabase_id) SELECT unnest($1::uuid[])", [*fans, *creators])
     await postgres.execute(CREATORS, creators, RATE_TOKENS_PER_MIN)
@@ -48,10 +48,10 @@ async def make_people(postgres: Postgres, fans: list[UserId], creators: list[Use
         await postgres.fetchrow(batch_statement.APPLY, *batch_statement.batch_arguments(credits, False))
 
 
-async def start_crowd(task_status: trio.TaskStatus[trio.Process]) -> None:
-    """`tests.load.crowd`, until it ends."""
+async def start_client_pool(task_status: trio.TaskStatus[trio.Process]) -> None:
+    """`tests.load.pool`, until it ends."""
     await trio.run_process(
-        [sys.executable, "-m", "tests.load.crowd"],
+        [sys.executable, "-m", "tests.load.pool"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         cwd=ROOT,
@@ -61,7 +61,7 @@ async def start_crowd(task_status: trio.TaskStatus[trio.Process]) -> None:
     )
 
 
-async def lines_of(stream: trio.abc.ReceiveStream) -> AsyncIterator[bytes]:
+async def read_lines(stream: trio.abc.ReceiveStream) -> AsyncIterator[bytes]:
     """Whole lines, as they come."""
     unread = b""
     async for data in stream:

@@ -21,8 +21,8 @@ from domain.room import inputs
 from domain.stream.record import StreamRecord
 from tests.colluders.rooms import CallRoom, Room, StreamRoom
 from tests.colluders.world import World
-from tests.domain.story import Slip, device
-from tests.domain.stream_books import person
+from tests.domain.story import FakeReply, device
+from tests.domain.stream_committer import person
 from tests.model.rows import LimitRow
 
 PACKS = {100: 699, 500: 3299, 1000: 6299}  # cents by tokens, as in config.toml
@@ -30,7 +30,7 @@ CENTS_PER_TOKEN = 5  # of a payout
 FROZEN = -1  # what a frozen wallet may spend in a day
 
 
-class Town(World):
+class PlatformModel(World):
     """All that users, operators and the provider can do about money and each other."""
 
     def __init__(self, users: int) -> None:
@@ -170,7 +170,7 @@ class Town(World):
         self.accountant.note_eviction(stream, user_id, may_return=False)
         command = c.MemberRemove(channel=stream.facts.channel, user_id=user_id)
         owner, new_id = stream.payee, UUID(int=self.next_number())
-        said = inputs.RoomAction(person(owner), stream.member_of(owner)[0], command, new_id, Slip())
+        said = inputs.RoomAction(person(owner), stream.member_of(owner)[0], command, new_id, FakeReply())
         self.give(stream, said)
 
     def unblock(self, by: UserId, user_id: UserId) -> None:
@@ -216,4 +216,4 @@ class Town(World):
             return
         self.come_back(user_id)
         stay = room.ask(user_id) if isinstance(room, StreamRoom) else None
-        self.give(room, inputs.Joined(device(user_id, number), user_id, Slip(), False, stay))
+        self.give(room, inputs.Joined(device(user_id, number), user_id, FakeReply(), False, stay))

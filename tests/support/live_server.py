@@ -20,7 +20,7 @@ SETTINGS = {
 }
 
 
-class Town:
+class LiveServer:
     """Everybody here comes as clients do: by a first token, by their own wish, by an operator's gift."""
 
     def __init__(self, server: ServerProcess, stack: ExitStack) -> None:
@@ -61,17 +61,17 @@ class Town:
             verify=False,  # there is no TLS here
         )
 
-    def check_books(self) -> None:
+    def check_ledger(self) -> None:
         """The server's own proof of its ledger."""
         audit: dict[str, Any] = self.operator.http.get("/admin/audit").json()
         assert audit["holds"], [proof for proof in audit["proofs"] if not proof["holds"]]
 
 
 @contextmanager
-def town_on(dsn: str, directory: Path, **settings: str | None) -> Iterator[Town]:
+def live_server_on(dsn: str, directory: Path, **settings: str | None) -> Iterator[LiveServer]:
     """One whose books are in this database; a setting that is None is not set at all."""
     wanted = {**SETTINGS, "DATABASE_URL": dsn, **settings}
     given = {name: value for name, value in wanted.items() if value is not None}
     with ServerProcess(directory / "data", settings=given) as server:
         with ExitStack() as stack:
-            yield Town(server, stack)
+            yield LiveServer(server, stack)

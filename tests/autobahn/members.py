@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from tests.autobahn.echo import CROWD, EVENTS_AT_ONCE, MEMBERS
+from tests.autobahn.echo import CHANNEL, EVENTS_AT_ONCE, MEMBERS
 from tests.support.clients import PATIENCE_SECONDS
 
 
-class Crowd:
+class Members:
     """All its members."""
 
     def __init__(self, pool: ThreadPoolExecutor, port: int) -> None:
@@ -33,15 +33,15 @@ class Crowd:
 
 
 @contextmanager
-def crowd_at(port: int) -> Iterator[Crowd]:
+def connect_members(port: int) -> Iterator[Members]:
     """Until the server ends, which it must before this does."""
     with ThreadPoolExecutor(MEMBERS) as pool:
-        yield Crowd(pool, port)
+        yield Members(pool, port)
 
 
 def _listen(port: int, ending: threading.Event) -> int:
     heard = 0
-    with connect(f"ws://127.0.0.1:{port}/ws", additional_headers={"Authorization": CROWD}) as member:
+    with connect(f"ws://127.0.0.1:{port}/ws", additional_headers={"Authorization": CHANNEL}) as member:
         try:
             while True:
                 member.send("more")

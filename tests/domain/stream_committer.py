@@ -18,7 +18,7 @@ STREAM = RoomId(UUID(int=0x57EA))
 Item = Posting | Receipt | StreamRecord | effects.Refund | effects.GiveBack | effects.Release
 
 
-class Books:
+class FakeCommitter:
     """A committer above a ledger: one flight at a time, in order; what gathers meanwhile flies next."""
 
     def __init__(self, ledger: Ledger, record: StreamRecord) -> None:

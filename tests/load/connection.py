@@ -10,7 +10,7 @@ from server.broadcast.codec import Encoding
 from server.loadtest.client.frames import CLOSE, PING, PONG, READ_BYTES, TEXT, Frames, masked_frame, shake_hands
 
 
-class Line:
+class Connection:
     """One open websocket; whoever waits for its events also answers the pings."""
 
     def __init__(self, sock: trio.socket.SocketType) -> None:
@@ -20,7 +20,7 @@ class Line:
         self.closed = False
         self.close_code: int | None = None
 
-    async def say(self, **message: Any) -> None:
+    async def send(self, **message: Any) -> None:
         """To nobody, once the line is closed."""
         if not self.closed:
             await self._send(TEXT, msgspec.json.encode(message))
@@ -56,10 +56,10 @@ class Line:
         assert sent == len(frame), "a small frame fits into an empty send buffer"
 
 
-async def open_line(port: int, token: str) -> Line:
+async def open_connection(port: int, token: str) -> Connection:
     """A websocket of a server on this machine, with a session. Raises HandshakeError."""
     sock, unread = await shake_hands(f"ws://127.0.0.1:{port}/ws", Encoding.JSON, token)
-    line = Line(sock)
+    line = Connection(sock)
     if unread:
         await line.take(unread)
     return line

@@ -9,11 +9,11 @@ from uuid import UUID
 
 from websockets.asyncio.client import ClientConnection
 
-from tests.support.client_pool import Caller, Crowd, Pair, Party
+from tests.support.client_pool import Caller, ClientPool, Pair, Party
 from tests.support.processes import ServerProcess, eventually
 
 
-class Honest(Caller):
+class HonestClient(Caller):
     """A caller that knows when it received each event (unix seconds), and can give commands."""
 
     def __init__(self, party: Party, websocket_port: int) -> None:
@@ -44,11 +44,11 @@ class Audience(NamedTuple):
     """A metered stream with tickets: its owner, and viewers who have bought one and pay by the block."""
 
     stream_id: UUID
-    owner: Honest
-    viewers: list[Honest]
+    owner: HonestClient
+    viewers: list[HonestClient]
 
 
-class HonestCrowd(Crowd):
+class HonestClients(ClientPool):
     """Calls and streams at once. Enter it, and everybody is connected; `begin`, and everybody pays."""
 
     def __init__(
@@ -61,7 +61,7 @@ class HonestCrowd(Crowd):
         super().__init__(server, ())
         self._rate_tokens_per_min = rate_tokens_per_min
         port = server.websocket_port
-        self.pairs = [Pair(Honest(fan, port), Honest(creator, port)) for fan, creator in calls]
+        self.pairs = [Pair(HonestClient(fan, port), HonestClient(creator, port)) for fan, creator in calls]
         self.audiences = [self._go_live(owner, viewers) for owner, viewers in streams]
         watching = [caller for each in self.audiences for caller in (each.owner, *each.viewers)]
         self.callers = [*(caller for pair in self.pairs for caller in pair.both), *watching]
@@ -71,18 +71,18 @@ class HonestCrowd(Crowd):
         self.ring()
         eventually(lambda: all(viewer.last_block() for viewer in self.viewers()), "every viewer's first block", 30.0)
 
-    def viewers(self) -> list[Honest]:
+    def viewers(self) -> list[HonestClient]:
         return [viewer for audience in self.audiences for viewer in audience.viewers]
 
     def hang_up(self, pair: Pair) -> None:
         """The fan ends the call, and waits for nothing; both have no more to join then."""
         for caller in pair.both:
             caller.channel = ""
-        assert isinstance(pair.fan, Honest)
+        assert isinstance(pair.fan, HonestClient)
         end = json.dumps({"type": "call:end", "callId": pair.fan.call_id})
         asyncio.run_coroutine_threadsafe(pair.fan.say(end), self._loop)
 
-    def wait_more(self, payers: Sequence[Honest], seconds: float) -> float:
+    def wait_more(self, payers: Sequence[HonestClient], seconds: float) -> float:
         """Until each of these has heard of a further block; how many seconds that took."""
         began, before = time.monotonic(), [len(payer.blocks()) for payer in payers]
         eventually(
@@ -100,7 +100,7 @@ class HonestCrowd(Crowd):
             assert self._server.post(f"/api/streams/{stream['id']}/tickets", viewer.token, None).status_code == 201
         assert self._server.post(f"/api/streams/{stream['id']}/start", owner.token, None).status_code == 200
         port = self._server.websocket_port
-        present = [Honest(party, port) for party in (owner, *viewers)]
+        present = [HonestClient(party, port) for party in (owner, *viewers)]
         for caller in present:
             caller.channel = stream["channel"]
         return Audience(UUID(stream["id"]), present[0], present[1:])

@@ -45,7 +45,7 @@ class Observer:
         self.poisoned.append(receipt)
 
 
-class Books:
+class LedgerPair:
     """The actor, and everything that is made in both worlds at once."""
 
     def __init__(self, postgres: Postgres) -> None:
@@ -92,27 +92,27 @@ class Books:
         """Ask for a payout, as one that waits for an operator; False where so much is not earned."""
         key = client_key(creator, str(new_uuid()))
         wanted = Posting(key=key, kind=Kind.PAYOUT, debit=creator, credit=PAYOUTS, tokens=tokens, ref_id=new_uuid())
-        in_books, in_model = await self.post_in_both([wanted])
-        assert in_books == in_model
-        if in_books[0].paid:
+        in_database, in_model = await self.post_in_both([wanted])
+        assert in_database == in_model
+        if in_database[0].paid:
             await self.postgres.execute(
                 "INSERT INTO payouts (id, creator_id, posting_key, tokens, cents, currency)"
                 " VALUES ($1, $2, $3, $4, $4 * 5, 'USD')",
                 *(wanted.ref_id, creator, PgUUID(key), tokens),
             )
-        return in_books[0].paid
+        return in_database[0].paid
 
-    async def payouts_in_books(self) -> dict[PostingKey, int]:
+    async def payouts_in_database(self) -> dict[PostingKey, int]:
         """What is left of each payout that is open or was cancelled."""
         rows = await self.postgres.fetch("SELECT posting_key, tokens - cut_tokens AS left FROM payouts ORDER BY id")
         return {PostingKey(row["posting_key"].bytes): row["left"] for row in rows}
 
-    async def debts_in_books(self) -> dict[UserId, int]:
+    async def debts_in_database(self) -> dict[UserId, int]:
         """What each debtor owes."""
         rows = await self.postgres.fetch("SELECT debtor, sum(tokens - repaid)::bigint AS owed FROM debts GROUP BY 1")
         return {row["debtor"]: row["owed"] for row in rows}
 
-    async def parts_in_books(self) -> dict[PostingKey, tuple[Parts, Parts]]:
+    async def parts_in_database(self) -> dict[PostingKey, tuple[Parts, Parts]]:
         """The parts that each posting moved."""
         rows = await self.postgres.fetch(
             "SELECT key, coalesce(debit_promotional, 0), coalesce(debit_earned, 0), coalesce(credit_promotional, 0),"
@@ -132,14 +132,14 @@ class Books:
         """What the books said, and what the model says."""
         return await self.actor.post(postings), self.model.apply(postings)
 
-    async def wallets_in_books(self) -> dict[UserId, Wallet]:
+    async def wallets_in_database(self) -> dict[UserId, Wallet]:
         rows = await self.postgres.fetch(
             "SELECT id, user_id IS NULL AS is_system, balance, n, lifetime_earned, lifetime_spent, promotional, earned,"
             " owed FROM wallets"
         )
         return {row["id"]: Wallet(*list(row)[1:]) for row in rows}
 
-    async def meters_in_books(self) -> dict[tuple[RoomId, UserId], MeterRow]:
+    async def meters_in_database(self) -> dict[tuple[RoomId, UserId], MeterRow]:
         rows = await self.postgres.fetch(
             "SELECT room_id, payer_id, last_block, tokens, refunded_blocks, refunded_tokens FROM meters"
         )
@@ -152,13 +152,13 @@ class Books:
             await keep_use(self.postgres, posting_key, bytes(16), user_id)
             self.model.other_keys.add(posting_key)
 
-    async def tickets_in_books(self) -> dict[tuple[RoomId, UserId], PostingKey]:
+    async def tickets_in_database(self) -> dict[tuple[RoomId, UserId], PostingKey]:
         rows = await self.postgres.fetch(
             "SELECT stream_id, user_id, posting_key FROM stream_tickets WHERE refunded_at IS NULL"
         )
         return {(row["stream_id"], row["user_id"]): PostingKey(row["posting_key"].bytes) for row in rows}
 
-    async def spent_in_books(self) -> dict[UserId, int]:
+    async def spent_in_database(self) -> dict[UserId, int]:
         """What each user with a limit has spent of it today."""
         return {
             row["user_id"]: row["spent"] for row in await self.postgres.fetch("SELECT user_id, spent FROM spend_limits")
@@ -166,14 +166,14 @@ class Books:
 
 
 @asynccontextmanager
-async def open_books(dsn: str) -> AsyncIterator[Books]:
+async def open_ledger_pair(dsn: str) -> AsyncIterator[LedgerPair]:
     """An actor that runs."""
     async with open_postgres(dsn, pool_size=4) as postgres:
-        books = Books(postgres)
+        ledgers = LedgerPair(postgres)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(books.actor.run)
-            yield books
-            books.actor.close()
+            nursery.start_soon(ledgers.actor.run)
+            yield ledgers
+            ledgers.actor.close()
 
 
 async def make_stream(postgres: Postgres, room_id: RoomId, owner: UserId) -> None:
