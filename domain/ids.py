@@ -1,4 +1,8 @@
-"""The kinds of ids, and the posting keys that are derived from them; ids are made in `server` and passed in."""
+"""The types of ids, and the posting keys that are derived from ids.
+
+The server makes ids and passes them in. A key is derived from the thing that is paid, so that the same payment always
+has the same key and is booked once, however often it is sent.
+"""
 
 from hashlib import blake2b, sha256
 from typing import NewType
@@ -10,9 +14,9 @@ RoomId = NewType("RoomId", UUID)
 CallId = RoomId  # a call is a room
 MemberId = NewType("MemberId", UUID)  # one joined connection
 SessionId = NewType("SessionId", UUID)
-PostingKey = NewType("PostingKey", bytes)  # 16 bytes: the journal's index is most of the cost of a posting
+PostingKey = NewType("PostingKey", bytes)  # 16 bytes: the journal's index on keys is most of a posting's cost
 
-# System wallets: where tokens come from and go to, so that the sum over all wallets is always zero.
+# System wallets: the counterparts of tokens that are created or leave, so that all balances always sum to zero.
 TOKEN_SALES = UserId(UUID("00000000-0000-7000-8000-000000000001"))
 PROMOTIONS = UserId(UUID("00000000-0000-7000-8000-000000000002"))
 PAYOUTS = UserId(UUID("00000000-0000-7000-8000-000000000003"))
@@ -21,56 +25,62 @@ ESCROW = UserId(UUID("00000000-0000-7000-8000-000000000005"))  # paid for ticket
 
 
 def block_key(room_id: RoomId, payer_id: UserId, block_no: int) -> PostingKey:
-    """The one key under which this block of this payer can ever be paid."""
+    """Return the one key under which block `block_no` (from 1) of this payer in this room can be paid."""
     return PostingKey(_digest(b"block", room_id.bytes, payer_id.bytes, block_no.to_bytes(8, "big")))
 
 
 def client_key(user_id: UserId, key: str) -> PostingKey:
-    """A client's own idempotency key, in a space of its own per user: it cannot collide with one that we derive."""
+    """Return the key for a client's own idempotency key.
+
+    Each user has a key space of their own, so a client's key never collides with another user's or with a derived key.
+    """
     return PostingKey(_digest(b"client", user_id.bytes, key.encode()))
 
 
 def refund_key(posting: PostingKey) -> PostingKey:
-    """The one key under which a posting can ever be reversed."""
+    """Return the one key under which a posting can be reversed."""
     return PostingKey(_digest(b"refund", posting))
 
 
 def refund_rest_key(posting: PostingKey) -> PostingKey:
-    """The one key under which the losses can ever bear what who was paid has no more."""
+    """Return the one key under which `losses` pays the part of a refund that the payee cannot pay back."""
     return PostingKey(_digest(b"refund rest", posting))
 
 
 def release_key(ticket: PostingKey) -> PostingKey:
-    """The one key under which a ticket's tokens can ever leave escrow for its creator."""
+    """Return the one key under which a ticket's tokens can leave escrow for the creator."""
     return derived_key("release", ticket)
 
 
 def repayment_key(earning: PostingKey) -> PostingKey:
-    """The one key under which this earning can ever repay a debt of its payee."""
+    """Return the one key under which this earning can repay a debt of its payee."""
     return derived_key("repayment", earning)
 
 
 def payout_cut_key(payout: PostingKey, refund: PostingKey) -> PostingKey:
-    """The one key under which this refund can ever reduce this payout."""
+    """Return the one key under which this refund can reduce this payout."""
     return derived_key("payout cut", payout, refund)
 
 
 def derived_key(tag: str, *keys: PostingKey) -> PostingKey:
-    """The key of a posting that the database books by itself; its function of this name derives the same."""
+    """Return the key of a posting that the database books itself; the SQL function of this name returns the same."""
     return PostingKey(sha256(tag.encode() + b"".join(keys)).digest()[:16])
 
 
 def purchase_key(provider: str, purchase_id: UUID) -> PostingKey:
-    """The one key under which a purchase can ever be credited, however many events tell of it."""
+    """Return the one key under which a purchase can be credited, however many provider events report it."""
     return PostingKey(_digest(b"purchase", provider.encode(), purchase_id.bytes))
 
 
 def content_digest(*parts: str) -> bytes:
-    """What a key was used for, beyond what the journal row itself says: 16 bytes to compare on a replay."""
+    """Return 16 bytes that stand for what a key was used for, beyond the fields of the journal row.
+
+    A replay under the same key with another digest is a conflict (CONTRACT §3).
+    """
     return _digest(b"content", *(part.encode() for part in parts))
 
 
 def _digest(tag: bytes, *parts: bytes) -> bytes:
-    # Each part with its length, so that no two lists of parts read the same.
+    # Each part is preceded by its length, so that no two lists of parts give the same bytes.
     text = tag + b"".join([len(part).to_bytes(4, "big") + part for part in parts])
     return blake2b(text, digest_size=16, person=b"halfminute").digest()

@@ -1,4 +1,4 @@
-"""Every reason to say no: its code, its HTTP status and its title (CONTRACT §2). A refusal is a value, not an error."""
+"""Every refusal of a request: its code, HTTP status and title (CONTRACT §2). A refusal is a value, not an exception."""
 
 from enum import Enum
 from typing import Any
@@ -7,7 +7,7 @@ import msgspec
 
 
 class Code(Enum):
-    """The `error` field, with the HTTP status and the title that go with it."""
+    """The values of the field `error`, each with its HTTP status and its title."""
 
     VALIDATION_FAILED = (400, "The request does not fit")
     INSUFFICIENT_TOKENS = (400, "Not enough tokens")
@@ -39,7 +39,7 @@ class Code(Enum):
     IDEMPOTENCY_CONFLICT = (422, "The key was used for something else")
     RATE_LIMITED = (429, "Too many requests")
     INTERNAL = (500, "Something went wrong here")
-    STORAGE_UNAVAILABLE = (503, "The books are out of reach")
+    STORAGE_UNAVAILABLE = (503, "The database cannot be reached")
     PAYMENTS_UNAVAILABLE = (503, "Nothing can be bought now")
     OVERLOADED = (503, "Too much to do")
     ROOM_STARTING = (503, "The room is starting")
@@ -47,15 +47,17 @@ class Code(Enum):
 
     @property
     def status(self) -> int:
+        """The HTTP status."""
         return self.value[0]
 
     @property
     def title(self) -> str:
+        """The title of the `application/problem+json` body."""
         return self.value[1]
 
 
 class Refusal(msgspec.Struct, frozen=True):
-    """One no: which, in words for a person, and the figures that let the caller do better."""
+    """A refused request: the code, a message for a person, and details that let the client do better."""
 
     code: Code
     message: str
@@ -63,7 +65,7 @@ class Refusal(msgspec.Struct, frozen=True):
 
 
 def room_starting(retry_after_seconds: int = 1) -> Refusal:
-    """A room that lives by its rows and is being adopted by a server, or starts again after a fault."""
+    """Return ROOM_STARTING: a server is adopting the room from its database rows, or restarts it after a fault."""
     return Refusal(
         Code.ROOM_STARTING,
         "The room is starting again; try again in a moment",
@@ -72,19 +74,19 @@ def room_starting(retry_after_seconds: int = 1) -> Refusal:
 
 
 def spend_limit(limit: int, spent: int, resets_at: str) -> Refusal:
-    """`resets_at`: when the day is over that `spent` was spent on."""
+    """Return SPEND_LIMIT; `spent` of `limit` tokens are spent on the day that ends at `resets_at`."""
     message = f"Of the {limit} tokens that you allow yourself a day, {spent} are spent"
     return Refusal(Code.SPEND_LIMIT, message, {"limit": limit, "spent": spent, "resetsAt": resets_at})
 
 
 def ring_cooldown(wait_seconds: int) -> Refusal:
-    """`wait_seconds`: until this fan may ring this creator again."""
+    """Return RING_COOLDOWN; this fan may ring this creator again after `wait_seconds`."""
     message = f"The creator did not take your last calls; wait {wait_seconds} s"
     return Refusal(Code.RING_COOLDOWN, message, {"retryAfterSeconds": wait_seconds})
 
 
 def rate_changed(rate_tokens_per_min: int) -> Refusal:
-    """`rate_tokens_per_min`: what the creator takes now."""
+    """Return RATE_CHANGED; the creator's rate is now `rate_tokens_per_min`."""
     message = f"The creator takes {rate_tokens_per_min} tokens a minute now"
     return Refusal(Code.RATE_CHANGED, message, {"rateTokensPerMin": rate_tokens_per_min})
 
@@ -93,13 +95,16 @@ FROZEN = Refusal(Code.FORBIDDEN, "This wallet is frozen until a refund or charge
 
 
 def losses_limit(missing: int, limit: int) -> Refusal:
-    """`missing` tokens would have to be advanced by `losses`, which may advance `limit` in a UTC day."""
+    """Return LOSSES_LIMIT.
+
+    `missing` tokens would have to be advanced by the wallet `losses`, which may advance `limit` tokens in a UTC day.
+    """
     message = f"{missing} tokens would have to be advanced, beyond the {limit} of a day; ask again with confirm"
     return Refusal(Code.LOSSES_LIMIT, message, {"missing": missing, "limit": limit})
 
 
 def insufficient_tokens(required: int, current: int, purpose: str) -> Refusal:
-    """`purpose` completes the sentence "Need at least N tokens …"."""
+    """Return INSUFFICIENT_TOKENS; `purpose` completes the sentence "Need at least N tokens …"."""
     return Refusal(
         Code.INSUFFICIENT_TOKENS,
         f"Need at least {required} tokens {purpose}",
@@ -108,24 +113,27 @@ def insufficient_tokens(required: int, current: int, purpose: str) -> Refusal:
 
 
 def too_early(message: str, wait: int) -> Refusal:
-    """RATE_LIMITED; `wait` in microseconds."""
+    """Return RATE_LIMITED; `wait` is the time until a retry can succeed, in microseconds."""
     return Refusal(Code.RATE_LIMITED, message, {"retryAfterSeconds": max(0.001, round(wait / 1_000_000, 3))})
 
 
-QUOTA_SECONDS = 60  # until a client may ask again for what it had too much of: only its user can make room
+QUOTA_SECONDS = 60  # the retry time of a reached quota; only the user can free some of it
 
 
 def quota_reached(message: str) -> Refusal:
-    """RATE_LIMITED, for a user who has as many of something as one may have. No fault of the server's, so no 503."""
+    """Return RATE_LIMITED for a user who has as many of something as one may have; a 503 would blame the server."""
     return Refusal(Code.RATE_LIMITED, message, {"retryAfterSeconds": QUOTA_SECONDS})
 
 
 MAX_ERRORS_BYTES = 4_000  # of a problem's `errors` as JSON
-MAX_MESSAGE_BYTES = 1_500  # of the message made of them, which is sent twice: no problem is larger than 8 KiB
+MAX_MESSAGE_BYTES = 1_500  # of the message made of them, which is sent twice, so that a problem stays below 8 KiB
 
 
 def unfit(*errors: tuple[str, str]) -> Refusal:
-    """VALIDATION_FAILED, with each field and why, as far as CONTRACT §2 has room for them."""
+    """Return VALIDATION_FAILED with each field and its fault.
+
+    Faults beyond the size limit of CONTRACT §2 are left out.
+    """
     listed: list[dict[str, str]] = []
     left = MAX_ERRORS_BYTES
     for field, reason in errors:
@@ -139,7 +147,7 @@ def unfit(*errors: tuple[str, str]) -> Refusal:
 
 
 def _cut(text: str, limit: int) -> str:
-    """So much of a text that its JSON has at most `limit` bytes."""
+    """Shorten a text until its JSON has at most `limit` bytes."""
     while len(msgspec.json.encode(text)) > limit:
         text = text[: len(text) * 3 // 4] + "…"
     return text

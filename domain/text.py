@@ -1,24 +1,24 @@
-"""What people write, as it is kept: names, titles, reasons and lines of chat.
+"""Cleans text that users write before it is stored: names, titles, reasons and chat messages.
 
-Text stays text in every script. Removed is what steers a display instead of being shown: control characters,
-bidirectional embeddings, overrides and isolates (UAX #9), and what is invisible by definition (UTS #39).
-Joiners and variation selectors stay where they shape what is visible: in emoji sequences and between letters.
+Every script is kept. Removed are characters that control a display instead of being shown: control characters,
+bidirectional embeddings, overrides and isolates (UAX #9), and characters without an image (UTS #39).
+Joiners and variation selectors are kept where they shape visible text: in emoji sequences and between letters.
 """
 
 import unicodedata
 
 ZWNJ, ZWJ = 0x200C, 0x200D
 CANCEL_TAG = 0xE007F
-BLACK_FLAG = 0x1F3F4  # the only emoji that tags may follow (UTS #51, ED-14a)
+BLACK_FLAG = 0x1F3F4  # the only emoji that tag characters may follow (UTS #51, ED-14a)
 MAX_MARKS = 4  # combining marks on one character; UTS #39 §5.4 names four as what no language exceeds
 MARKS = ("Mn", "Me")
 MAX_TAGS = 32  # in one flag (UTS #51, ED-14a)
-VISIBLE = "LNPS"  # the major categories of what is drawn …
-BLANK = (0x2800, 0x1D159)  # … but for Braille's empty pattern and music's empty notehead
+VISIBLE = "LNPS"  # the major Unicode categories of visible characters …
+BLANK = (0x2800, 0x1D159)  # … except Braille's empty pattern and music's empty notehead
 
-_SPACES = {0x09, 0x0A, 0x0B, 0x0C, 0x0D, 0x85, 0x2028, 0x2029}  # that end lines or words: each becomes a space
-# Default_Ignorable_Code_Point of Unicode and other characters without an image, less those that are judged by their
-# neighbours below. Fillers of Hangul are letters by category and draw nothing.
+_SPACES = {0x09, 0x0A, 0x0B, 0x0C, 0x0D, 0x85, 0x2028, 0x2029}  # tabs and line ends: each becomes a space
+# Unicode's Default_Ignorable_Code_Point and other characters without an image. Those that depend on their neighbours
+# are handled below. Hangul fillers are letters by category and draw nothing.
 _INVISIBLE = (
     (0x00AD, 0x00AD),  # soft hyphen
     (0x034F, 0x034F),  # combining grapheme joiner
@@ -37,18 +37,18 @@ _INVISIBLE = (
     (0x1D173, 0x1D17A),  # controls of music
     (0xE0000, 0xE0FFF),  # tags, variation selectors, and what is reserved for more of them
 )
-_BIDI_MARKS = {0x061C, 0x200E, 0x200F}  # they lean on a neighbour and reverse nothing: right in lines, not in names
+_BIDI_MARKS = {0x061C, 0x200E, 0x200F}  # harmless in messages; in names they would make two equal-looking names differ
 
 
 def clean(text: str) -> str:
-    """A line as it is kept; empty if it has no visible character."""
+    """Return a message as it is stored; empty if it has no visible character."""
     return _clean(text, in_name=False)
 
 
 def clean_name(text: str) -> str:
-    """A name or title as it is kept; empty if it has no visible character.
+    """Return a name or title as it is stored; empty if it has no visible character.
 
-    Stricter than `clean`: two names that look the same shall not differ in direction marks.
+    Stricter than `clean`: direction marks are removed, so that names that look the same are the same.
     """
     return _clean(text, in_name=True)
 
@@ -80,7 +80,7 @@ def _clean(text: str, *, in_name: bool) -> str:
 
 
 def _is_dropped(char: str, code: int) -> bool:
-    """Controls, surrogates, what is invisible wherever it stands, and code points that are no characters."""
+    """Return whether a character is always removed: controls, surrogates, invisible characters and non-characters."""
     if unicodedata.category(char) in ("Cc", "Cs"):
         return True
     return (
@@ -89,7 +89,7 @@ def _is_dropped(char: str, code: int) -> bool:
 
 
 def _is_visible(char: str) -> bool:
-    """Something is drawn for it, whatever stands beside it."""
+    """Return whether something is drawn for the character, whatever its neighbours are."""
     category = unicodedata.category(char)
     if category == "Cn" or category == "Co":  # characters of a later Unicode than ours, and private ones
         return not _is_dropped(char, ord(char))
@@ -97,14 +97,17 @@ def _is_visible(char: str) -> bool:
 
 
 def _joins(kept: list[str], following: str) -> bool:
-    """A joiner has something to join: it stands after a visible character or its marks, and before a visible one."""
+    """Return whether a joiner is kept: it follows a visible character or its marks, and precedes a visible one."""
     if not kept or not following or not _is_visible(following):
         return False
     return _is_visible(kept[-1]) or unicodedata.category(kept[-1]) in ("Mn", "Mc")
 
 
 def _in_flag(kept: list[str], text: str, at: int) -> bool:
-    """A tag of a regional flag: after the flag or another tag of it, with the cancel tag still to come."""
+    """Return whether a tag character belongs to a regional flag.
+
+    It does if it follows the flag or a tag of it, and a cancel tag comes later.
+    """
     before = ord(kept[-1]) if kept else 0
     if not 0xE0020 <= before < CANCEL_TAG and (before != BLACK_FLAG or ord(text[at]) == CANCEL_TAG):
         return False
@@ -115,7 +118,7 @@ def _in_flag(kept: list[str], text: str, at: int) -> bool:
 
 
 def _piles_up(kept: list[str], char: str) -> bool:
-    """One combining mark too many on one character."""
+    """Return whether this combining mark would be one more than a character may have."""
     if unicodedata.category(char) not in MARKS or len(kept) < MAX_MARKS:
         return False
     return all(unicodedata.category(mark) in MARKS for mark in kept[-MAX_MARKS:])

@@ -1,8 +1,11 @@
-"""How fast somebody may go: a token bucket."""
+"""A throttle for one client: a token bucket of single steps, by a clock in seconds. For rooms see `token_bucket.py`."""
 
 
 class Throttle:
-    """`per_second` on average and `burst` at once. Who goes on though refused falls further behind."""
+    """Allows `per_second` steps on average and `burst` steps at once.
+
+    Its clock is any monotonic one in seconds; the caller passes the time in.
+    """
 
     __slots__ = ("_burst", "_left", "_per_second", "_seen_at")
 
@@ -13,13 +16,16 @@ class Throttle:
         self._seen_at: float | None = None
 
     def take(self, now: float) -> float:
-        """Go one step; returns 0, or how many seconds too early it is."""
+        """Take one step; return 0, or the number of seconds by which it is too early.
+
+        An early step counts all the same, so a client that does not slow down waits longer and longer.
+        """
         self._fill(now)
         self._left -= 1
         return max(0.0, -self._left / self._per_second)
 
     def take_if_due(self, now: float) -> bool:
-        """Go one step if it is not too early. Who is refused here does not fall behind."""
+        """Take one step if it is not too early, and return whether it was taken. A refused step does not count."""
         self._fill(now)
         due = self._left >= 1
         if due:
@@ -28,12 +34,12 @@ class Throttle:
 
     @property
     def left(self) -> int:
-        """Steps that may follow at once."""
+        """The number of steps that may be taken at once."""
         return max(0, int(self._left))
 
     @property
     def more_after_seconds(self) -> float:
-        """Until there is one more of them."""
+        """The number of seconds until `left` grows by one."""
         return (self.left + 1 - self._left) / self._per_second
 
     def _fill(self, now: float) -> None:

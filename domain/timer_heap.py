@@ -1,4 +1,4 @@
-"""When each of many clocks will next do something, the earliest first."""
+"""The deadlines of many timers, the earliest first."""
 
 from collections.abc import Hashable
 from heapq import heappop, heappush
@@ -10,15 +10,18 @@ K = TypeVar("K", bound=Hashable)
 
 
 class TimerHeap(Generic[K]):
-    """A heap in which what was planned otherwise meanwhile stays until its turn, and is then passed over."""
+    """A heap with one deadline for each key.
+
+    A replaced deadline stays in the heap until it comes first, and is then skipped: no heap entry is ever searched for.
+    """
 
     def __init__(self) -> None:
         self._planned: dict[K, Instant] = {}
         self._heap: list[tuple[Instant, int, K]] = []
-        self._count = 0  # of two at one moment, the one planned first comes first
+        self._count = 0  # breaks ties: of two deadlines at one moment, the earlier planned comes first
 
     def plan(self, key: K, at: Instant | None) -> None:
-        """From now on `key` does something at `at`, or nothing."""
+        """Set the deadline of `key` to `at`, in place of an earlier one; None removes it."""
         if at is None:
             self._planned.pop(key, None)
         elif self._planned.get(key) != at:
@@ -27,7 +30,7 @@ class TimerHeap(Generic[K]):
             heappush(self._heap, (at, self._count, key))
 
     def first(self) -> tuple[Instant, K] | None:
-        """What comes next; it stays planned."""
+        """Return the earliest deadline and its key, or None; the deadline stays in the heap."""
         while self._heap:
             at, _, key = self._heap[0]
             if self._planned.get(key) == at:

@@ -1,4 +1,4 @@
-"""Blocks, the meter that counts one payer's blocks in one room, and the postings and receipts that move tokens.
+"""The billing rules: blocks, the meter of one payer in one room, and the postings and receipts that move tokens.
 
 Imports `domain.protocol` and the modules of `domain`.
 """

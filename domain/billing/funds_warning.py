@@ -1,4 +1,4 @@
-"""What a payer is told of running out: once when it is known, again when the deadline moves, and when all is well."""
+"""The warnings that a payer's tokens run out: `balance:low` and `balance:ok`."""
 
 from domain.billing.meter import Meter
 from domain.instant import Instant, rfc3339, seconds
@@ -6,26 +6,31 @@ from domain.protocol import events as m
 
 
 class FundsWarning:
-    """The warnings about one meter."""
+    """The warnings of one meter.
+
+    `balance:low` is sent once when the next block cannot be paid, and again when the deadline moves or a device joins;
+    `balance:ok` once when it can be paid again.
+    """
 
     def __init__(self, channel: str, meter: Meter, budget: int | None = None) -> None:
+        """`budget` is the most that the payer spends in this room, in tokens; None without a limit."""
         self._channel = channel
         self._meter = meter
         self._budget = budget
-        self._told: tuple[bool, Instant | None] = (False, None)
+        self._sent: tuple[bool, Instant | None] = (False, None)
         self._repeats = False
 
     def repeat(self) -> None:
-        """A device of the payer's joined that has not heard the warning, if one stands."""
+        """Send a standing warning again with the next `events`, since a device of the payer has joined."""
         self._repeats = True
 
     def events(self, low: bool, at: Instant) -> m.BalanceLow | m.BalanceOk | None:
-        """`low`: the next block cannot be paid. None where there is nothing new to tell."""
+        """Return the event to send now, or None if nothing has changed. `low`: the next block cannot be paid."""
         ends_at = self._meter.due_at() if low else None
         repeats, self._repeats = self._repeats and low, False
-        if (low, ends_at) == self._told and not repeats:
+        if (low, ends_at) == self._sent and not repeats:
             return None
-        (was_low, _), self._told = self._told, (low, ends_at)
+        (was_low, _), self._sent = self._sent, (low, ends_at)
         if not low and not was_low:
             return None
         return (m.BalanceLow if low else m.BalanceOk)(

@@ -1,4 +1,4 @@
-"""One payer's clock and blocks in one room: what is due, what was sent to the books, and what came back."""
+"""One payer's clock and blocks in one room: what is due, what was sent to the ledger, and what was booked."""
 
 from collections import deque
 from typing import NamedTuple
@@ -10,25 +10,25 @@ from domain.instant import Duration, Instant
 
 
 class LedgerDisagrees(Exception):
-    """A receipt says what the rules hold impossible; the room must start again from its rows."""
+    """A receipt contradicts the rules; the room must restart from its rows in the database."""
 
 
 class Funds(NamedTuple):
-    """A wallet's balance as of its posting number `n`; the larger `n` is the later news."""
+    """A wallet's balance after its posting number `n`; of two, the one with the larger `n` is newer."""
 
     balance: int
     n: int
 
 
 class SetBack(NamedTuple):
-    """Active time was taken back, since the payee turned out to have been away."""
+    """Active time was taken back, because the payee turned out to have been absent."""
 
-    times: int = 0  # so far: of two stored times of one meter, that with the larger number is the later one
-    block_no: int = 0  # the last block charged by then: time before the start of a block up to it is not out of date
+    times: int = 0  # so far: of two stored active times of one meter, the one with more set-backs is newer
+    block_no: int = 0  # the last block charged by then; active time before the start of that block is valid
 
 
 class Paid(NamedTuple):
-    """What a payer's blocks in a room came to, and what was given back of them, each block whole."""
+    """The blocks of a payer in a room that were paid, and those that were refunded, wholly or in part."""
 
     blocks: int = 0
     tokens: int = 0
@@ -37,7 +37,7 @@ class Paid(NamedTuple):
 
 
 class StoredMeter(NamedTuple):
-    """What the books say of a payer's blocks in a room, with the active time to go on from and the payer's funds."""
+    """The state of a payer's blocks in a room from the database: blocks, tokens, active time and the payer's funds."""
 
     committed: int
     tokens: int
@@ -47,7 +47,7 @@ class StoredMeter(NamedTuple):
 
 
 class Waiting(NamedTuple):
-    """A block that was sent to the books and has no receipt yet."""
+    """A block that was sent to the ledger and has no receipt yet."""
 
     block_no: int
     tokens: int
@@ -55,11 +55,11 @@ class Waiting(NamedTuple):
 
 
 class Meter:
-    """Blocks of (room, payer): due by active time, posted in order, counted when their receipt is in.
+    """The blocks of one payer in one room: due by active time, posted in order, counted when their receipt arrives.
 
-    `committed` and `tokens` are what the books say; `active` is the active time to go on from. Time beyond the
-    last committed block is dropped: a block that only waited in memory is not charged after a restart. Time before
-    the start of that block is out of date, unless it was set back.
+    `committed` and `tokens` are the booked blocks and their price; `active` is the active time to continue from.
+    Time beyond the last committed block is dropped: a block that only waited in memory is not charged after a restart.
+    Time before the start of that block is out of date and raised to it, unless the clock was set back.
     """
 
     def __init__(
@@ -83,13 +83,15 @@ class Meter:
         self.tokens = tokens
         self.set_back = set_back
         self._refunded_blocks, self._refunded_tokens = refunded
-        self._refunded_keys: frozenset[PostingKey] = frozenset()  # since a restart; a refund may take two postings
+        self._refunded_keys: frozenset[PostingKey] = (
+            frozenset()
+        )  # since a restart; two postings can refund the same block
         begun = 0 if committed <= set_back.block_no else (committed - 1) * price.block
         self.clock = ActiveClock(min(max(active, begun), committed * price.block))
         self.waiting: deque[Waiting] = deque()
 
     def due_at(self) -> Instant | None:
-        """When the next block falls due: at (n-1) blocks of active time. None while the clock stands."""
+        """Return when the next block n falls due: at n - 1 blocks of active time. None while the clock stands."""
         return self.clock.reaches(self.posted * self.price.block)
 
     @property
@@ -99,11 +101,11 @@ class Meter:
 
     @property
     def promised_tokens(self) -> int:
-        """What the next block brings the payer's spending to, if all that waits is committed."""
+        """The payer's spending in this room if all waiting blocks and the next one are committed."""
         return self.tokens + self._waiting_tokens() + self.next_tokens
 
     def post_next(self, at: Instant) -> Posting:
-        """The posting of the block that is due now."""
+        """Count the block that is due now as posted, and return its posting."""
         self.posted += 1
         block = Waiting(self.posted, self.price.tokens(self.posted), at)
         self.waiting.append(block)
@@ -119,27 +121,36 @@ class Meter:
         )
 
     def payee_was_away(self, since: Instant, at: Instant) -> None:
-        """Stop the clock as of when the payee was last heard; what was charged meanwhile pays for time to come."""
+        """Stop the clock as of `since`, when the last byte of the payee was received.
+
+        Blocks charged meanwhile stay paid, and pay for active time to come.
+        """
         if self.clock.stop_as_of(since, at):
             self.set_back = SetBack(self.set_back.times + 1, self.posted)
 
     def use_up(self, at: Instant) -> None:
-        """Stop the clock at the end of the last block that was charged: the rest of it is given back, not kept."""
+        """Stop the clock at the end of the last charged block, whose rest is refunded and must not be used later."""
         self.clock.stop(at)
         self.clock = ActiveClock(self.posted * self.price.block)
 
     def drop_unpaid(self, at: Instant) -> None:
-        """Stop the clock at the end of the paid blocks: none waits, and what was refused is not asked for again."""
+        """Stop the clock at the end of the paid blocks, so that refused blocks are not posted again.
+
+        No block may wait for its receipt.
+        """
         assert not self.waiting, "a block that waits may still be paid"
         self.clock.cut(self.billed_active(at), at)
         self.posted = self.committed
 
     def excuse(self, stalled: Duration) -> None:
-        """The time of a stall does not count as waiting: no receipt could arrive."""
+        """Extend the waiting time of blocks by a stall of the server, in which no receipt could arrive."""
         self.waiting = deque(block._replace(since=block.since + stalled) for block in self.waiting)
 
     def settle(self, receipt: Receipt) -> Waiting:
-        """Count the receipt of the oldest waiting block, which is the one it must be for."""
+        """Count the receipt of the oldest waiting block, and return that block.
+
+        The receipt must be that block's, since receipts come in the order of the postings.
+        """
         block = self.waiting.popleft()
         assert block.block_no == receipt.posting.block_no, "receipts come in the order of their postings"
         if receipt.paid:
@@ -151,7 +162,7 @@ class Meter:
         return block
 
     def note_refund(self, refund: Posting) -> None:
-        """One of this meter's blocks was given back, or a part of it."""
+        """Count a refund of one of this meter's blocks, or of a part of it."""
         paid = PostingKey(refund.content or b"")
         self._refunded_blocks += paid not in self._refunded_keys
         self._refunded_tokens += refund.tokens
@@ -159,37 +170,42 @@ class Meter:
 
     @property
     def paid(self) -> Paid:
+        """The blocks and tokens that were paid and refunded so far."""
         return Paid(self.committed, self.tokens, self._refunded_blocks, self._refunded_tokens)
 
     def learn(self, funds: Funds) -> None:
-        """Take note of the payer's balance, unless later news is known."""
+        """Use this balance of the payer, unless a newer one is known."""
         if funds.n >= self.funds.n:
             self.funds = funds
 
     @property
     def waiting_since(self) -> Instant | None:
-        """Since when the oldest block has been waiting for its receipt."""
+        """When the oldest block without a receipt was posted; None if no block waits."""
         return self.waiting[0].since if self.waiting else None
 
     @property
     def spendable(self) -> int:
-        """The balance less what waits to be committed."""
+        """The balance less the price of the waiting blocks."""
         return self.funds.balance - self._waiting_tokens()
 
     @property
     def cannot_pay_next(self) -> bool:
+        """Whether the balance does not pay for the next block."""
         return self.spendable < self.next_tokens
 
     def paid_through(self) -> Instant | None:
-        """Until when the committed blocks pay, if nothing stops the clock; None while it stands."""
+        """Return until when the committed blocks pay if the clock runs on; None while it stands."""
         return self.clock.reaches(self.committed * self.price.block)
 
     def billed_active(self, at: Instant) -> Duration:
-        """The active time that committed blocks cover: never more than was paid."""
+        """Return the active time that is covered by committed blocks."""
         return min(self.clock.active(at), self.committed * self.price.block)
 
     def left(self, at: Instant, budget: int | None = None) -> Duration:
-        """How long the payer can go on: the rest of what is paid, and what the balance (and `budget`) still buys."""
+        """Return how long the payer can continue: the unused paid time, and what the balance still pays for.
+
+        `budget` limits the payer's spending in this room, in tokens; None: no limit.
+        """
         rest = max(0, self.posted * self.price.block - self.clock.active(at))
         buys = self.spendable
         if budget is not None:

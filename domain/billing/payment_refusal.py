@@ -1,4 +1,4 @@
-"""What somebody is told whose payment was not booked."""
+"""The refusal that a payer receives when a posting of theirs was not booked."""
 
 from domain.billing.posting import Outcome, Receipt
 from domain.instant import Instant, next_day, rfc3339
@@ -16,7 +16,10 @@ _REFUSALS = {
 
 
 def why_not_paid(receipt: Receipt, purpose: str, at: Instant) -> Refusal:
-    """`purpose` completes the sentence "Need at least N tokens …"."""
+    """Return the refusal for a receipt that is not `paid`.
+
+    `purpose` completes the sentence "Need at least N tokens …"; `at` gives the day of a spending limit.
+    """
     if receipt.outcome is Outcome.INSUFFICIENT:
         return insufficient_tokens(receipt.posting.tokens, receipt.debit_after or 0, purpose)
     if receipt.outcome is Outcome.LIMITED and receipt.day_limit is not None and receipt.day_limit < 0:

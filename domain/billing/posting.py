@@ -1,4 +1,4 @@
-"""A balanced movement of tokens from one wallet to another under one key, and what came of it: a receipt."""
+"""Postings, which move tokens from one wallet to another under one key, and receipts, their outcomes."""
 
 from enum import IntEnum
 from uuid import UUID
@@ -9,12 +9,12 @@ from domain.amounts import MAX_POSTING_TOKENS
 from domain.ids import PostingKey, RoomId, UserId, WalletId
 from domain.refusals import Code, Refusal
 
-MAX_NUMBER = 2**31 - 1  # of a block, or of a wallet's postings: an integer of four bytes
+MAX_NUMBER = 2**31 - 1  # the largest number of a block or of a wallet's posting: both are int4 columns
 KEY_BYTES = 16
 
 
 class Kind(IntEnum):
-    """Why tokens moved; the number is what the journal stores."""
+    """Why tokens moved; the journal stores the number."""
 
     BLOCK = 1
     TIP = 2
@@ -28,18 +28,20 @@ class Kind(IntEnum):
 
     @property
     def is_spending(self) -> bool:
-        """It counts against what the payer allows themselves in a day."""
+        """Whether it counts against the payer's own daily limit."""
         return self <= Kind.TICKET
 
 
 class Posting(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """Tokens to move from `debit` to `credit`, once, under `key`.
+    """Moves `tokens` from `debit` to `credit`, once, under `key`.
 
-    A posting of a room carries the room's epoch and commits only while that epoch is the room's latest, or 0 where it
-    does not matter who owns the room, only that it has not ended. A block carries its room's epoch, and its number, and
-    commits only if the one before it did. A ticket names its stream as the room, and its own id as `ref_id`.
-    A refund has the room and `ref_id` of what it gives back, whose key is its content; rooms do not hold it up. A
-    release and a repayment have those of the posting that they follow from, whose key is their content.
+    A posting of a room has the room's epoch, and commits only while that is the room's latest epoch. Epoch 0 commits
+    whoever owns the room, until it has ended.
+    A block has its number as well, and commits only after the block before it.
+    A ticket has its stream as the room, and its own id as `ref_id`.
+    A refund has the room and `ref_id` of the posting that it refunds, and that posting's key as content; the state of
+    the room does not matter to it.
+    A release and a repayment have the room and `ref_id` of the posting that they follow from, and its key as content.
     """
 
     key: PostingKey
@@ -50,14 +52,14 @@ class Posting(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     room_id: RoomId | None = None
     epoch: int = 0
     block_no: int | None = None
-    ref_id: UUID | None = None  # the tip, ticket, purchase or credit it belongs to
-    content: bytes | None = None  # 16 bytes: what was asked for beyond the fields above
-    operator_id: UserId | None = None  # who ordered it: written down with it, in the same statement
-    memo: str | None = None  # kept beside the journal, since a person's words must stay erasable
+    ref_id: UUID | None = None  # the tip, ticket, purchase or credit that it belongs to
+    content: bytes | None = None  # 16 bytes: a digest of what was asked for beyond the fields above
+    operator_id: UserId | None = None  # the operator who ordered it; audited in the same statement
+    memo: str | None = None  # stored beside the journal, since text that users write must stay erasable
 
 
 class Outcome(IntEnum):
-    """What came of a posting; the number is what the batch statement returns."""
+    """What became of a posting; the batch statement returns the number."""
 
     COMMITTED = 0
     ALREADY = 1  # this key, with this content, was committed before
@@ -66,14 +68,14 @@ class Outcome(IntEnum):
     CLOSED = 4  # the room has ended
     CONFLICT = 5  # this key was used with other content
     GAP = 6  # the block before it is not committed
-    INVALID = 7  # no statement can carry it out
-    WITHDRAWN = 8  # taken back before it was sent
+    INVALID = 7  # no statement can book it
+    WITHDRAWN = 8  # withdrawn before it was sent
     OWNED = 9  # the payer has a ticket to this stream
-    LIMITED = 10  # it is more than the payer allows themselves today
+    LIMITED = 10  # it exceeds the payer's own daily limit, or the wallet is frozen
 
 
 class Receipt(msgspec.Struct, frozen=True, gc=False):
-    """The outcome of one posting. Balances and posting numbers are None where nothing was, or had been, moved."""
+    """The outcome of one posting. Balances and posting numbers are None where no tokens moved, now or before."""
 
     posting: Posting
     outcome: Outcome
@@ -82,19 +84,19 @@ class Receipt(msgspec.Struct, frozen=True, gc=False):
     debit_n: int | None = None  # the wallet's posting number: its version, and the order of its statement
     credit_n: int | None = None
     ref_id: UUID | None = None  # the posting's own; with ALREADY that of the first one under the key
-    day_limit: int | None = None  # with LIMITED: what the payer allows themselves in a UTC day; -1 of a frozen wallet
-    day_spent: int | None = None  # … and has spent of it
+    day_limit: int | None = None  # with LIMITED: the payer's limit per UTC day; -1 for a frozen wallet
+    day_spent: int | None = None  # … and what they have spent of it
 
     @property
     def paid(self) -> bool:
-        """The tokens are where they should be, now or since an earlier try."""
+        """Whether the tokens have moved, now or in an earlier attempt under the same key."""
         return self.outcome <= Outcome.ALREADY
 
 
 def fault_of(posting: Posting) -> Refusal | None:
-    """Why no statement should be sent for this posting at all, or None if it is sound.
+    """Return why this posting must not be sent to the database, or None if it is valid.
 
-    The database holds the same limits as constraints, for what code forgets.
+    The database has the same limits as constraints.
     """
     if posting.debit == posting.credit:
         return Refusal(Code.SELF_PAYMENT, "A wallet cannot pay itself")

@@ -1,4 +1,4 @@
-"""What a tip is to the books."""
+"""The ledger posting of a tip, and the answer to its sender."""
 
 from typing import Any
 from uuid import UUID
@@ -18,9 +18,10 @@ def tip_posting(
     room_id: RoomId | None = None,
     epoch: int = 0,
 ) -> Posting:
-    """The posting of a tip, in a room or outside of any; its key is the giver's own, over whichever way it came.
+    """Build the posting of a tip, in a room or outside of any; its key is derived from the sender's own key.
 
-    The content is the resolved meaning (CONTRACT §3): the payee, the amount, the words and the room.
+    The key is the same over websocket and HTTP. The content covers what the command means (CONTRACT §3): the payee, the
+    amount, the message and the room.
     """
     message = clean(command.message or "") or None
     content = content_digest("tip", str(creator), str(command.amount_tokens), message or "", str(room_id or ""))
@@ -39,7 +40,7 @@ def tip_posting(
 
 
 def tip_result(posting: Posting, tip_id: UUID | None, balance: int | None, channel: str | None) -> dict[str, Any]:
-    """What a tip's giver is told: the first time, and whenever the same key comes again."""
+    """Return the answer to the sender of a booked tip, the same for every request with its key."""
     tip = {
         "tipId": str(tip_id),
         "toCreatorId": str(posting.credit),

@@ -17,11 +17,11 @@ def refuse_command(command: c.CallCommand, role: Role, call: CallRecord) -> Refu
         case c.CallCancel() if role is not Role.FAN:
             return Refusal(Code.FORBIDDEN, "Only the fan may do this")
         case c.CallAccept() | c.CallDecline() | c.CallCancel() if call.accepted_at is not None:
-            return Refusal(Code.CALL_NOT_ACTIVE, "The call rings no more")
+            return Refusal(Code.CALL_NOT_ACTIVE, "The call does not ring any more")
         case c.CallPause() | c.CallResume() if call.started_at is None:
             return Refusal(Code.CALL_NOT_ACTIVE, "The call has not begun")
         case c.CallResume() if _only_the_other_paused(role, call):
-            return Refusal(Code.FORBIDDEN, "Only who paused the call may resume it")
+            return Refusal(Code.FORBIDDEN, "Only the party that paused the call may resume it")
     return None
 
 

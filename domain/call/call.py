@@ -86,7 +86,7 @@ class Call:
             case inputs.BlockRefunded(refund):
                 self.meter.note_refund(refund)
             case inputs.GivenBack():
-                self._tell_end(at)
+                self._publish_end(at)
             case inputs.Saved(record):
                 self._note_saved(record, at)
             case inputs.Fenced():
@@ -184,10 +184,12 @@ class Call:
 
     # Chat and tips
 
-    def _act_in_room(self, said: inputs.RoomAction, at: Instant) -> None:
-        party = self.parties.of(UserId(said.person.user_id))
-        outside = party is None or (said.member_id is not None and said.member_id not in self.members)
-        self._state.effects += self.chat_and_tips.take(said, NO_ROOM if outside else self.termination.why_closed(), at)
+    def _act_in_room(self, action: inputs.RoomAction, at: Instant) -> None:
+        party = self.parties.of(UserId(action.person.user_id))
+        outside = party is None or (action.member_id is not None and action.member_id not in self.members)
+        self._state.effects += self.chat_and_tips.take(
+            action, NO_ROOM if outside else self.termination.why_closed(), at
+        )
 
     # Blocks
 
@@ -212,7 +214,7 @@ class Call:
     def _settle_block(self, receipt: Receipt, at: Instant) -> None:
         block = self.meter.settle(receipt)
         if receipt.paid:
-            self._state.effects += self.events.block_charged(receipt, block.tokens, self.parties.standing(), at)
+            self._state.effects += self.events.block_charged(receipt, block.tokens, self.parties.names_of_holds(), at)
         elif receipt.outcome in (Outcome.INSUFFICIENT, Outcome.LIMITED):
             self._state.effects.append(effects.Withdraw(self.meter.payer))
             self._end("insufficient_funds" if receipt.outcome is Outcome.INSUFFICIENT else "budget_reached", at)
@@ -270,9 +272,9 @@ class Call:
             if record.given_back:
                 self._state.effects.append(effects.GiveBack(record.given_back))
             else:
-                self._tell_end(at)
+                self._publish_end(at)
 
-    def _tell_end(self, at: Instant) -> None:
+    def _publish_end(self, at: Instant) -> None:
         """The last record is stored, and what was to be given back is."""
         if self.termination.reason is not None:
             active, members = self.meter.billed_active(at), self.members.listed()

@@ -23,7 +23,7 @@ class CallEvents:
         self._facts = facts
         self._meter = meter
         self._sequence = Sequence(facts.channel, meter.epoch)
-        self._told_start = meter.committed > 0  # waits until the first block is paid
+        self._start_published = meter.committed > 0  # waits until the first block is paid
         self._warning = FundsWarning(facts.channel, meter, facts.max_tokens)
         self._parties = (UserId(facts.fan.user_id), UserId(facts.creator.user_id))
 
@@ -51,12 +51,12 @@ class CallEvents:
 
     def state(self, kind: type[m.CallStateChanged], holds: list[str], at: Instant) -> list[Effect]:
         """The call stands, or goes on; before its start was told there is nothing to tell."""
-        return [self._state(kind, holds, at)] if self._told_start else []
+        return [self._state(kind, holds, at)] if self._start_published else []
 
     def block_charged(self, receipt: Receipt, tokens: int, holds: list[str], at: Instant) -> list[Effect]:
         """A block is paid: to the room, and to each wallet's owner. With the first one the call has started."""
-        started = [] if self._told_start else [self._state(m.CallStarted, holds, at)]
-        self._told_start = True
+        started = [] if self._start_published else [self._state(m.CallStarted, holds, at)]
+        self._start_published = True
         charged = self.publish(
             m.BlockCharged,
             at,
@@ -139,9 +139,9 @@ class CallEvents:
         )
         assert isinstance(ended.event, m.CallEnded)
         events = _OF_RINGING.get(reason)
-        return [*(self.invitation(events) if events else self._tell_outside(ended.event, members)), ended]
+        return [*(self.invitation(events) if events else self._send_outside(ended.event, members)), ended]
 
-    def _tell_outside(self, ended: m.CallEnded, members: list[Member]) -> list[Effect]:
+    def _send_outside(self, ended: m.CallEnded, members: list[Member]) -> list[Effect]:
         outside, inside = ended_outside(ended), frozenset(member.member_id for member in members)
         return [Send(user_id, outside, but=inside) for user_id in self._parties]
 

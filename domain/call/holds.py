@@ -39,4 +39,4 @@ class Holds:
 
     def _announce(self, kind: type[m.CallStateChanged], at: Instant) -> None:
         self._state.save(at)
-        self._state.effects += self._state.events.state(kind, self._parties.standing(), at)
+        self._state.effects += self._state.events.state(kind, self._parties.names_of_holds(), at)

@@ -101,6 +101,6 @@ class CallMembership:
         for waiting in (self._setup, self._parties, self._state.meter):
             waiting.excuse(stalled.until - at)
         if stalled.all_silent:
-            self._parties.lose_all(stalled.until)
+            self._parties.note_all_silent(stalled.until)
             for party in self._parties.both if self._setup.started_at is not None else ():
                 self._holds.hold(party.by_absence, at)

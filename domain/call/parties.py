@@ -56,7 +56,7 @@ class Parties:
     def absent(self) -> "list[Party]":
         return [party for party in self.both if not party.present]
 
-    def standing(self) -> list[str]:
+    def names_of_holds(self) -> list[str]:
         """The holds as clients see them."""
         return sorted(self.holds)
 
@@ -103,10 +103,10 @@ class Parties:
         for party in self.both:
             party.excuse(stalled)
 
-    def lose_all(self, at: Instant) -> None:
+    def note_all_silent(self, at: Instant) -> None:
         """Every connection fell silent at once; until it is heard again, its party is absent."""
         for party in self.both:
-            party.lose_all(at)
+            party.note_all_silent(at)
 
 
 class Party:
@@ -170,7 +170,7 @@ class Party:
         self.pause_excused += 0 if self.paused_at is None else stalled
         self.drop_excused += 0 if self.dropped_at is None else stalled
 
-    def lose_all(self, at: Instant) -> None:
+    def note_all_silent(self, at: Instant) -> None:
         """All of its connections fell silent at `at`; each may be heard again."""
         for member in list(self._responsive):
             self.note_silent(member, at, at)

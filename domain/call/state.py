@@ -79,7 +79,7 @@ class CallState:
             creator_paused_at=self.parties.creator.paused_at,
             fan_paused=self.parties.fan.paused_before,
             creator_paused=self.parties.creator.paused_before,
-            holds=tuple(self.parties.standing()),
+            holds=tuple(self.parties.names_of_holds()),
             active=self.meter.billed_active(at),
             set_back=self.meter.set_back,
         )

@@ -1,4 +1,5 @@
-"""What calls and streams share: inputs and effects, members, deadlines, chat, tips, signalling and termination.
+"""The rules that calls and streams share.
 
+Holds inputs and effects, members, presence, deadlines, chat and tips, signalling, overlays and termination.
 Imports `domain.billing`, `domain.protocol` and the modules of `domain`.
 """

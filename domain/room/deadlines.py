@@ -1,4 +1,4 @@
-"""What time alone will do."""
+"""The deadlines of one room: decisions that follow from time alone."""
 
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
@@ -7,36 +7,43 @@ from domain.instant import Instant
 
 
 class Deadline(NamedTuple):
-    """What will happen, and when."""
+    """A moment, and the function that is called with it once it is reached."""
 
     at: Instant
     happen: Callable[[Instant], None]
 
 
 class DeadlineQueue:
-    """A room's deadlines, and the first of them: looked for once an input, since there are many rooms."""
+    """Runs a room's deadlines in order, and remembers the next one.
+
+    The rules compute their deadlines anew at each input, so none has to be cancelled.
+    """
 
     __slots__ = ("_deadlines", "next_at")
 
     def __init__(self, deadlines: Callable[[], Iterable[Deadline]]) -> None:
+        """`deadlines()` returns all deadlines of the room in its present state; of equal ones the first wins."""
         self._deadlines = deadlines
         self.look()
 
     def run(self, at: Instant) -> None:
-        """Let everything happen that was due by `at`, as of the last look."""
+        """Run the deadlines due by `at`, if the next one as of the last `look` is due."""
         if self.next_at is not None and self.next_at <= at:
             self.catch_up(at)
 
     def catch_up(self, at: Instant) -> None:
-        """Let everything happen that is due by `at`, in order; what happens may set further deadlines."""
+        """Run all deadlines due by `at`, in order.
+
+        One that runs may set further ones, which run too if they are due.
+        """
         while (first := self._first()) is not None and first.at <= at:
             first.happen(first.at)
 
     def look(self) -> None:
-        """Find out what comes next."""
+        """Recompute `next_at`, when the room must be handled next without an input; None if never."""
         first = self._first()
         self.next_at: Instant | None = None if first is None else first.at
 
     def _first(self) -> Deadline | None:
-        """The earliest; of two at one moment, the one named first."""
+        """Return the earliest deadline; of two at one moment, the one returned first."""
         return min(self._deadlines(), key=lambda deadline: deadline.at, default=None)

@@ -1,4 +1,4 @@
-"""What a room asks of the world, to be carried out in order by the room's task."""
+"""Effects: what a room's rules decide, for the room's task to carry out in order."""
 
 from enum import Enum
 from typing import Any
@@ -13,7 +13,7 @@ from domain.room.inputs import Reply
 
 
 class Audience(Enum):
-    """Who hears of an event; each audience has numbers of its own."""
+    """The receivers of a published event; each audience has a sequence of its own."""
 
     MEMBERS = "members"
     OVERLAYS = "overlays"
@@ -26,16 +26,16 @@ class Post(msgspec.Struct, frozen=True):
 
 
 class Withdraw(msgspec.Struct, frozen=True):
-    """Forget the postings that were not handed to the books yet; each gets a receipt that says so.
+    """Drop the postings that are not sent to the ledger yet; each gets a receipt that says so.
 
-    With a payer, only that payer's blocks.
+    With `payer`, only that payer's blocks.
     """
 
     payer: UserId | None = None
 
 
 class Refund(msgspec.Struct, frozen=True):
-    """Give back what this user paid for a ticket to the room, if they hold one."""
+    """Refund the ticket that this user bought for the room, if they have one."""
 
     user_id: UserId
 
@@ -51,22 +51,22 @@ class Release(msgspec.Struct, frozen=True):
 
 
 class Save(msgspec.Struct, frozen=True):
-    """Store this record once the postings before it are in; a later record replaces an earlier one."""
+    """Store this record once the postings before it are booked; a later record replaces an earlier one."""
 
     record: Any
 
 
 class Publish(msgspec.Struct, frozen=True):
-    """To everybody in one audience of the room, in the order of its `seq`."""
+    """Send an event to everybody in one audience of the room, in the order of its `seq`."""
 
     event: SequencedEvent
     audience: Audience = Audience.MEMBERS
 
 
 class Send(msgspec.Struct, frozen=True):
-    """To all sessions of one user, in the room or not; those named in `but` are left out.
+    """Send an event to all sessions of one user, members of the room or not, except those in `but`.
 
-    With an event that tells a balance, `n` is the wallet's posting number after which it was so; 0 with others.
+    With an event that contains a balance, `n` is the number of the wallet's posting that led to it; 0 with others.
     """
 
     user_id: UserId
@@ -76,14 +76,14 @@ class Send(msgspec.Struct, frozen=True):
 
 
 class SendToMember(msgspec.Struct, frozen=True):
-    """To one connection in the room."""
+    """Send an event to one connection."""
 
     member_id: MemberId
     event: msgspec.Struct
 
 
 class Admit(msgspec.Struct, frozen=True):
-    """A connection is in this audience from here on; `event` answers its join, before any later event of the room."""
+    """Add a connection to this audience; `event` answers its join, before any later event of the room."""
 
     member_id: MemberId
     reply: Reply
@@ -92,27 +92,30 @@ class Admit(msgspec.Struct, frozen=True):
 
 
 class Remove(msgspec.Struct, frozen=True):
-    """A connection is in this audience no longer."""
+    """Remove a connection from this audience."""
 
     member_id: MemberId
     audience: Audience = Audience.MEMBERS
 
 
 class Disconnect(msgspec.Struct, frozen=True):
-    """A silent connection has given its place to a newer one of its user: close it. A live client comes back."""
+    """Close a silent connection that a newer one of its user replaces; a client that still runs reconnects."""
 
     member_id: MemberId
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What came of a command: the fields of its `ok`, or a refusal."""
+    """Answer a command: with the fields of its `ok`, or with a refusal."""
 
     reply: Reply
     result: dict[str, Any] | Refusal
 
 
 class Close(msgspec.Struct, frozen=True):
-    """The room is over: nobody is in it any more. Where its rules did not end it, `moved` tells its members so."""
+    """The room is over and has no members any more.
+
+    `moved`: its rules did not end it, another server has it; the room's task tells its members so.
+    """
 
     moved: bool = False
 

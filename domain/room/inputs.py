@@ -1,4 +1,4 @@
-"""What reaches a room. Each is stamped with its arrival by whoever brings it."""
+"""Inputs: everything that a room's rules are told. The sender stamps each with the time of its arrival."""
 
 from typing import Any, Protocol
 from uuid import UUID
@@ -14,17 +14,20 @@ from domain.protocol.events import PastTip, Person
 
 
 class Reply(Protocol):
-    """Where an answer goes: a websocket command with its `ref`, or a waiting HTTP request. Rules only pass it on."""
+    """Receives the answer of a command: a websocket command with its `ref`, or a waiting HTTP request.
+
+    The rules only pass it on, in an `Answer` or `Admit`.
+    """
 
     def deliver(self, result: Any) -> None: ...
 
 
 class Elapsed(msgspec.Struct, frozen=True, gc=False):
-    """Nothing but time: a deadline was reached."""
+    """Nothing happened but a deadline."""
 
 
 class CallAction(msgspec.Struct, frozen=True):
-    """A user gave a command."""
+    """A user gives a command about a call."""
 
     user_id: UserId
     command: CallCommand
@@ -32,30 +35,30 @@ class CallAction(msgspec.Struct, frozen=True):
 
 
 class RoomAction(msgspec.Struct, frozen=True):
-    """A user says or gives something in the room, over one of its members, or over HTTP."""
+    """A user sends chat, a tip or a signal, or moderates: as a member, or over HTTP with `member_id` None."""
 
     person: Person
     member_id: MemberId | None
     command: MemberCommand
-    new_id: UUID  # of what comes of it
+    new_id: UUID  # the id of the tip or message that results
     reply: Reply
     is_operator: bool = False
 
 
 class Joined(msgspec.Struct, frozen=True):
-    """A connection asks to be a member."""
+    """A connection asks to become a member."""
 
     member_id: MemberId
     user_id: UserId
     reply: Reply
     is_operator: bool = False
-    viewing: StoredMeter | None = None  # what the books say of this payer's blocks in a metered stream
+    viewing: StoredMeter | None = None  # this payer's blocks in a metered stream, from the database
 
 
 class RightsChanged(msgspec.Struct, frozen=True):
-    """The latest token of a connection's user makes it an operator's connection, or no longer does.
+    """The newest token of a connection's user makes it an operator's connection, or it is one no longer.
 
-    `viewing`: of somebody who would pay in a metered stream, what the database says of their blocks; None if unknown.
+    `viewing`: for a user who would pay in a metered stream, their blocks in the database; None if unknown.
     """
 
     member_id: MemberId
@@ -64,7 +67,7 @@ class RightsChanged(msgspec.Struct, frozen=True):
 
 
 class OverlayJoined(msgspec.Struct, frozen=True):
-    """An overlay of this creator's asks to hear of tips; `missed` are those that the books have, as of `asked_at`."""
+    """An overlay of this creator asks to receive tips; `missed` are the tips in the database as of `asked_at`."""
 
     member_id: MemberId
     creator_id: UserId
@@ -74,15 +77,15 @@ class OverlayJoined(msgspec.Struct, frozen=True):
 
 
 class Left(msgspec.Struct, frozen=True):
-    """A connection left, or is gone for good."""
+    """A connection left the room, or its session ended."""
 
     member_id: MemberId
 
 
 class ConnectionSilent(msgspec.Struct, frozen=True):
-    """A connection fell silent for longer than `presence_seconds`, or was lost.
+    """Nothing was received from a connection for longer than `presence_seconds`, or it was lost.
 
-    `last_received_at` is when its last byte came in, by the room's clock; None: as the input arrived.
+    `last_received_at` is when its last byte was received, by the room's clock; None: as this input arrived.
     """
 
     member_id: MemberId
@@ -90,22 +93,22 @@ class ConnectionSilent(msgspec.Struct, frozen=True):
 
 
 class ConnectionResponsive(msgspec.Struct, frozen=True):
-    """A silent connection was heard again."""
+    """Bytes are received from a silent connection again."""
 
     member_id: MemberId
 
 
 class OwnerConnected(msgspec.Struct, frozen=True):
-    """A session of the stream's owner was opened or resumed, whether or not it is a member: tell it of the viewers."""
+    """A session of the stream's owner was opened or resumed, member or not: send it the present viewers."""
 
     member_id: MemberId
 
 
 class Stalled(msgspec.Struct, frozen=True, gc=False):
-    """The server did nothing from the moment at which this input is stamped until `until`: nobody could be heard.
+    """The server stood still from the time of this input until `until`, and received nothing.
 
     `all_silent`: the stall lasted for `presence_seconds` or longer, so every member counts as silent since it began.
-    Members that are heard afterwards are reported with `ConnectionResponsive`.
+    Members from which bytes are received afterwards are reported with `ConnectionResponsive`.
     """
 
     until: Instant
@@ -113,19 +116,19 @@ class Stalled(msgspec.Struct, frozen=True, gc=False):
 
 
 class Receipts(msgspec.Struct, frozen=True, gc=False):
-    """What came of postings, in the order in which they were posted; every posting gets one receipt."""
+    """The outcomes of postings, in the order in which they were posted; every posting gets one receipt."""
 
     receipts: tuple[Receipt, ...]
 
 
 class BlockRefunded(msgspec.Struct, frozen=True):
-    """A block of the room was given back to its payer, or a part of it."""
+    """A block of the room was refunded to its payer, or a part of it."""
 
     refund: Posting
 
 
 class GivenBack(msgspec.Struct, frozen=True):
-    """What can be given back of the blocks for which the room asked that is given back."""
+    """The blocks of a `GiveBack` are refunded, as far as they can be."""
 
 
 class Saved(msgspec.Struct, frozen=True):
@@ -135,39 +138,39 @@ class Saved(msgspec.Struct, frozen=True):
 
 
 class Fenced(msgspec.Struct, frozen=True):
-    """A record was not stored, since the room has a later owner."""
+    """A record was refused by the database, since a later epoch owns the room."""
 
 
 class FundsChanged(msgspec.Struct, frozen=True):
-    """A wallet's balance changed, by whatever means."""
+    """A wallet's balance changed, for whatever reason."""
 
     user_id: UserId
     funds: Funds
 
 
 class TicketSold(msgspec.Struct, frozen=True):
-    """A user has bought a ticket to the stream."""
+    """A user bought a ticket to the stream."""
 
     user_id: UserId
     ticket_id: UUID
 
 
 class TicketRefunded(msgspec.Struct, frozen=True):
-    """A user was given something back for what has this id, be it their ticket."""
+    """A payment with this id was refunded to a user; it may be their ticket."""
 
     user_id: UserId
     ticket_id: UUID
 
 
 class UserBlocked(msgspec.Struct, frozen=True):
-    """A creator has blocked a user, or allowed them again; in a call, one party has blocked the other."""
+    """A creator blocked a user, or unblocked them; in a call, one party blocked the other."""
 
     user_id: UserId
     blocked: bool = True
 
 
 class MessagesHidden(msgspec.Struct, frozen=True):
-    """Nobody who joins from here on is shown what this user wrote."""
+    """Hide what this user wrote from everybody who joins from now on."""
 
     user_id: UserId
 
@@ -179,16 +182,16 @@ class SettleDueBlocks(msgspec.Struct, frozen=True):
 
 
 class EndNow(msgspec.Struct, frozen=True):
-    """The server, or an operator, ends it."""
+    """The server or an operator ends the room."""
 
     reason: str
 
 
 class Drain(msgspec.Struct, frozen=True):
-    """The server shuts down: stop the clocks and store what is to go on from."""
+    """The server shuts down: stop the clocks and store the state to continue from."""
 
 
-Request = CallAction | RoomAction | Joined | OverlayJoined | SettleDueBlocks  # who sent it waits for an answer
+Request = CallAction | RoomAction | Joined | OverlayJoined | SettleDueBlocks  # inputs whose sender waits for an answer
 
 Input = (
     Elapsed

@@ -1,4 +1,4 @@
-"""What calls and streams share: the numbers of a room's events, its members, and the limits of both."""
+"""The members of a room, the sequence numbers of its events, and the limits of what a room carries."""
 
 from typing import Annotated, Any
 
@@ -11,7 +11,7 @@ from domain.room.effects import Audience, Publish
 
 
 class RoomRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The limits of what is said in a room; they are part of the section `[rooms]` of the settings."""
+    """The limits of chat, signals, tips and overlays; they are part of the section `[rooms]` of the settings."""
 
     presence_limit: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 100
     chat_per_second: Annotated[float, msgspec.Meta(gt=0, le=1000)] = 10
@@ -29,7 +29,7 @@ class RoomRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Sequence:
-    """The numbers of a room's events to one audience: 1, 2, 3 … without holes, per channel and epoch."""
+    """Numbers the events of a room to one audience 1, 2, 3 … without gaps, per channel and epoch."""
 
     __slots__ = ("audience", "channel", "epoch", "last")
 
@@ -40,7 +40,7 @@ class Sequence:
         self.last = 0
 
     def publish(self, kind: type[SequencedEvent], at: Instant, **fields: Any) -> Publish:
-        """The next event of the room."""
+        """Build the next event of the room and return the effect that publishes it."""
         self.last += 1
         return Publish(kind(channel=self.channel, seq=self.last, at=rfc3339(at), **fields), self.audience)
 
@@ -53,17 +53,17 @@ class Member(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class RoomFull(Exception):
-    """A room takes no more members, or no more of this user; the caller refuses the join."""
+    """The room takes no more members, or no more connections of this user; the caller refuses the join."""
 
 
 class Members:
-    """The connections that joined a room, in the order in which they came."""
+    """The connections that joined a room, in the order of their joins, and which of them are silent."""
 
     def __init__(self, limit: int) -> None:
-        self._limit = limit  # what one broadcast may cost
+        self._limit = limit  # bounds the cost of one broadcast
         self._members: dict[MemberId, Member] = {}
         self._of_user: dict[UserId, list[Member]] = {}
-        self._silent: dict[MemberId, None] = {}  # the one that was heard last longest ago comes first
+        self._silent: dict[MemberId, None] = {}  # the longest silent first
 
     def __contains__(self, member_id: MemberId | None) -> bool:
         return member_id in self._members
@@ -72,7 +72,10 @@ class Members:
         return len(self._members)
 
     def add(self, member_id: MemberId, user_id: UserId, per_user: int) -> Member:
-        """Raises RoomFull past either limit; `per_user` keeps one user from keeping the others out."""
+        """Add a connection.
+
+        Raises RoomFull past the limit of the room, or past `per_user` connections of this user.
+        """
         mine = self.of(user_id)
         if len(self._members) >= self._limit or len(mine) >= per_user:
             raise RoomFull
@@ -81,20 +84,20 @@ class Members:
         return member
 
     def note_silence(self, member_id: MemberId, silent: bool) -> None:
-        """A member fell silent, or was heard again."""
+        """Note that a member is silent, or that it is responsive again."""
         if silent and member_id in self._members:
             self._silent.setdefault(member_id)
         else:
             self._silent.pop(member_id, None)
 
     def is_silent(self, member_id: MemberId) -> bool:
-        """A member that fell silent, and was not heard since."""
+        """Return whether nothing is received from this member any more."""
         return member_id in self._silent
 
     def yielding(self, member_id: MemberId, user_id: UserId, per_user: int) -> MemberId | None:
-        """Which connection of this user gives its place to a new one: of the silent ones, the longest silent.
+        """Return the connection that a new one of this user replaces: the longest silent of theirs.
 
-        None while there is a place, or if all are heard.
+        None while the limit allows the new one as well, or if no connection of theirs is silent.
         """
         mine = self.of(user_id)
         if member_id in self._members or len(mine) < per_user:
@@ -103,13 +106,15 @@ class Members:
         return next((silent for silent in self._silent if silent in theirs), None)
 
     def find(self, member_id: MemberId) -> Member | None:
+        """Return the member, or None if the connection is no member."""
         return self._members.get(member_id)
 
     def of(self, user_id: UserId) -> list[Member]:
-        """This user's connections."""
+        """Return this user's connections, in the order of their joins."""
         return self._of_user.get(user_id, [])
 
     def remove(self, member_id: MemberId) -> Member | None:
+        """Remove and return the member; None if it was none."""
         member = self._members.pop(member_id, None)
         self._silent.pop(member_id, None)
         if member is not None:
@@ -119,9 +124,11 @@ class Members:
         return member
 
     def listed(self) -> list[Member]:
+        """Return all members, in the order of their joins."""
         return list(self._members.values())
 
     def clear(self) -> None:
+        """Remove everybody: the room is closed."""
         self._members.clear()
         self._of_user.clear()
         self._silent.clear()

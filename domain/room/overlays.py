@@ -1,4 +1,4 @@
-"""Overlays: pictures over a creator's broadcast that hear of tips alone, with events and numbers of their own."""
+"""Overlays: pictures over a creator's broadcast that receive tips only, in a sequence of their own."""
 
 from collections.abc import Collection, Iterable
 from typing import Any
@@ -14,7 +14,7 @@ from domain.room.members import RoomRules, Sequence
 
 
 class Overlays:
-    """An audience beside a room's members: it reads, is not present, and is told of what it missed."""
+    """The audience of overlays in one room. An overlay is no member; when it joins it gets the tips that it missed."""
 
     def __init__(self, channel: str, epoch: int, creator_id: UserId, rules: RoomRules) -> None:
         self._sequence = Sequence(channel, epoch, Audience.OVERLAYS)
@@ -23,14 +23,17 @@ class Overlays:
         self._joined: set[MemberId] = set()
 
     def publish(self, kind: type[m.SequencedEvent], at: Instant, **fields: Any) -> Publish:
+        """Build the next event for overlays and return the effect that publishes it."""
         return self._sequence.publish(kind, at, **fields)
 
     def join(
         self, given: OverlayJoined, room: dict[str, Any], recent: Iterable[m.PastTip], coming: Collection[UUID | None]
     ) -> list[Effect]:
-        """`recent` are the room's latest tips, of which some may have come after the books were asked.
+        """Admit an overlay of the room's creator, or refuse it.
 
-        `coming` are those that it will hear of later, though the books may have them.
+        FORBIDDEN for another creator's overlay, OVERLOADED past the limit.
+        `recent` are the room's latest tips; some may be newer than the answer of the database in `given.missed`.
+        `coming` are the ids of tips under way; they are left out, since they are published later.
         """
         if given.creator_id != self._creator_id:
             return [Answer(given.reply, Refusal(Code.FORBIDDEN, "Overlays are for the creator's own rooms"))]
@@ -53,6 +56,7 @@ class Overlays:
         return [Admit(given.member_id, given.reply, welcome, Audience.OVERLAYS)]
 
     def leave(self, member_id: MemberId) -> list[Effect]:
+        """Remove the connection if it is an overlay here."""
         if member_id not in self._joined:
             return []
         self._joined.discard(member_id)

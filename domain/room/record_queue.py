@@ -1,4 +1,4 @@
-"""The records of one room: at most one is on its way to the database, and the next holds all that changed meanwhile."""
+"""The writes of one room's record: at most one is under way, and the next one holds all changes meanwhile."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,17 +8,21 @@ from domain.room.effects import Effect, Save
 
 
 class Records:
-    """A record lists every viewer whose clock stopped, so it is not built anew for each change that cannot be sent."""
+    """Decides when a room's record is stored.
+
+    A record is built only when it can be sent, since it lists every viewer whose clock has stopped.
+    """
 
     __slots__ = ("_changed", "_make", "_under_way")
 
     def __init__(self, make: Callable[[Instant], Any]) -> None:
+        """`make(at)` builds the record of the present state."""
         self._make = make
         self._under_way = False
-        self._changed = False  # since the record under way was made
+        self._changed = False  # something changed since the record under way was built
 
     def save(self, at: Instant) -> list[Effect]:
-        """Something that is to be stored has changed."""
+        """The state has changed: store it now, or once the record under way is stored."""
         if self._under_way:
             self._changed = True
             return []
@@ -26,7 +30,7 @@ class Records:
         return [Save(self._make(at))]
 
     def note_saved(self, at: Instant) -> list[Effect]:
-        """The record under way is stored."""
+        """The record under way is stored; store a new one if the state has changed meanwhile."""
         self._under_way = False
         changed, self._changed = self._changed, False
         return self.save(at) if changed else []

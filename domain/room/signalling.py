@@ -1,4 +1,4 @@
-"""Signals between two connections of a room: opaque to the server, and within budgets of their senders."""
+"""Signalling: WebRTC messages between two connections of a room, limited by budgets of both users."""
 
 from collections.abc import Callable
 
@@ -21,21 +21,22 @@ NOT_PRESENT = Refusal(Code.NOT_PRESENT, "One of the two is not present")
 
 
 class Budget:
-    """How much one user may send, or receive: bytes, and messages."""
+    """How many bytes and messages each user may send, or receive."""
 
     def __init__(self, size: Rate, messages: Rate) -> None:
         self._bytes: TokenBuckets[UserId] = TokenBuckets(size)
         self._messages: TokenBuckets[UserId] = TokenBuckets(messages)
 
     def of(self, user_id: UserId, at: Instant) -> tuple[TokenBucket, TokenBucket]:
+        """Return this user's buckets for bytes and for messages."""
         return self._bytes.of(user_id, at), self._messages.of(user_id, at)
 
 
 class Signals:
-    """Signals pass between the room's creator and somebody else: the media they are about do so, too.
+    """Passes signals between the room's creator and another member; nobody else sends media to each other.
 
-    A member's budgets are those of all their connections together. The creator's are larger, since many negotiate with
-    the creator at once, and the creator's budget for receiving is what keeps their queue short.
+    All connections of a user share one budget. The creator's budgets are larger, since many members negotiate with the
+    creator at once; the creator's budget for receiving bounds their send queue.
     """
 
     def __init__(
@@ -46,7 +47,7 @@ class Signals:
         rules: RoomRules,
         clock_stands: Callable[[MemberId], bool],
     ) -> None:
-        """`clock_stands`: whether a member pays by the block here, and does not do so now."""
+        """`clock_stands(member_id)` says whether a member pays by the block here and their clock stands now."""
         self._channel, self._creator_id, self._members = channel, creator_id, members
         self._clock_stands = clock_stands
         size = Rate(rules.signal_bytes_per_second, rules.signal_bytes_burst)
@@ -58,16 +59,22 @@ class Signals:
             Budget(_times(share, size), _times(share, messages)),
         )
 
-    def take(self, said: RoomAction, command: SignalSend, at: Instant) -> list[Effect]:
-        if said.member_id is None:
-            return [Answer(said.reply, NOT_A_MEMBER)]
-        if (refusal := self._refuse(said, said.member_id, command, at)) is not None:
-            return [Answer(said.reply, refusal)]
-        passed_on = m.SignalNew(channel=self._channel, from_=said.member_id, data=command.data)
-        return [SendToMember(MemberId(command.to), passed_on), Answer(said.reply, {})]
+    def take(self, action: RoomAction, command: SignalSend, at: Instant) -> list[Effect]:
+        """Pass a signal on, or refuse it.
 
-    def _refuse(self, said: RoomAction, member_id: MemberId, command: SignalSend, at: Instant) -> Refusal | None:
-        receiver, sender_id = self._members.find(MemberId(command.to)), UserId(said.person.user_id)
+        FORBIDDEN unless both are members and exactly one of them is the creator; NOT_FOUND for an unknown receiver;
+        NOT_PRESENT if one of them is silent or its clock stands; VALIDATION_FAILED for data that is too large or not JSON;
+        RATE_LIMITED past a budget.
+        """
+        if action.member_id is None:
+            return [Answer(action.reply, NOT_A_MEMBER)]
+        if (refusal := self._refuse(action, action.member_id, command, at)) is not None:
+            return [Answer(action.reply, refusal)]
+        passed_on = m.SignalNew(channel=self._channel, from_=action.member_id, data=command.data)
+        return [SendToMember(MemberId(command.to), passed_on), Answer(action.reply, {})]
+
+    def _refuse(self, action: RoomAction, member_id: MemberId, command: SignalSend, at: Instant) -> Refusal | None:
+        receiver, sender_id = self._members.find(MemberId(command.to)), UserId(action.person.user_id)
         if receiver is None:
             return Refusal(Code.NOT_FOUND, "No such member")
         if (receiver.user_id == self._creator_id) is (sender_id == self._creator_id):
@@ -84,16 +91,16 @@ class Signals:
         return self._charge(sender_id, receiver.user_id, size, at)
 
     def _charge(self, sender_id: UserId, receiver_id: UserId, size: int, at: Instant) -> Refusal | None:
-        """Spend what the signal costs of both budgets, or of none."""
+        """Spend the signal's cost of the sender's and the receiver's budget, or of neither if one is too small."""
         sent = self._creator_sent if sender_id == self._creator_id else self._sent
         received = self._creator_received if receiver_id == self._creator_id else self._received
         costs: list[tuple[TokenBucket, int]] = []
-        for allowance_of_bytes, allowance_of_messages in (sent.of(sender_id, at), received.of(receiver_id, at)):
-            costs += [(allowance_of_bytes, size), (allowance_of_messages, 1)]
-        if wait := max(allowance.wait(units, at) for allowance, units in costs):
+        for byte_bucket, message_bucket in (sent.of(sender_id, at), received.of(receiver_id, at)):
+            costs += [(byte_bucket, size), (message_bucket, 1)]
+        if wait := max(bucket.wait(units, at) for bucket, units in costs):
             return too_early("Too many signals; send them again a little later", wait)
-        for allowance, units in costs:
-            allowance.spend(units, at)
+        for bucket, units in costs:
+            bucket.spend(units, at)
         return None
 
 

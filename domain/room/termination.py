@@ -1,4 +1,4 @@
-"""How a room comes to its end: over, then with nothing under way, then stored, then settled."""
+"""The end of a room in steps: over, then nothing under way, then the last record stored, then settled."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,51 +12,56 @@ MOVED = room_starting()
 
 
 class Termination:
-    """A room is over once it has ended, or while its server drains; nothing falls due then that did not before."""
+    """How far a room has ended. It is over once it has ended, or while its server drains; no new deadlines run then."""
 
     def __init__(self, ended: Refusal, ended_at: Instant | None, reason: str | None) -> None:
-        self._ended = ended  # what is said to who comes too late
+        """Continue from a stored record.
+
+        `ended` is the refusal of requests after the end; `ended_at` and `reason` are None unless the room has ended.
+        """
+        self._ended = ended
         self.ended_at = ended_at
         self.reason = reason
         self.draining = False
         self._moved = False  # to a later owner, which alone knows whether the room has ended
         self.settled = False  # every receipt is in and the last record is stored
-        self._last_record: Any = None  # once it is sent
+        self._last_record: Any = None  # set when it is sent
 
     @property
     def over(self) -> bool:
+        """The room has ended, or its server drains."""
         return self.ended_at is not None or self.draining
 
     def why_closed(self) -> Refusal | None:
-        """What is said to who wants something of a room that is over."""
+        """Return the refusal of a request to a room that is over; None while it is not."""
         if self._moved:
             return MOVED
         return self._ended if self.ended_at is not None else DRAINING if self.draining else None
 
     def end(self, reason: str, at: Instant) -> bool:
-        """False if it is over already."""
+        """Note the end and its reason; False if the room is over already."""
         if self.over:
             return False
         self.ended_at, self.reason = at, reason
         return True
 
     def drain(self) -> list[Effect]:
-        """Go on another time, from the rows: what the books do not have yet is taken back."""
+        """Stop here, to continue later from the database; postings that are not sent yet are withdrawn."""
         self.draining = True
         return [Withdraw()]
 
     def store(self, record: Callable[[], Any]) -> list[Effect]:
-        """The last record, once nothing is under way any more; only once."""
+        """Store the last record if the room is over; once only. The caller has checked that nothing is under way."""
         if not self.over or self.settled or self._last_record is not None:
             return []
         self._last_record = record()
         return [Save(self._last_record)]
 
     def is_last(self, record: Any) -> bool:
-        """The record that closes the room is stored."""
+        """Return whether this stored record is the last one, after which the room closes."""
         return record is self._last_record and not self.settled
 
     def settle(self, *, moved: bool = False) -> list[Effect]:
-        """`moved`: the room has a later owner, which alone may say what happens in it."""
+        """Close the room. `moved`: a later owner has it, which alone may report what happens in it."""
         self.settled, self._moved = True, moved
         return [Close(moved)]

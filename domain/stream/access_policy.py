@@ -104,7 +104,7 @@ class AccessPolicy:
             return Refusal(Code.CREATOR_UNAVAILABLE, "The creator is not available")
         if access.reason == "ticket_required":
             return Refusal(Code.FORBIDDEN, "This stream needs a ticket")
-        return Refusal(Code.FORBIDDEN, "You were put out of this stream")
+        return Refusal(Code.FORBIDDEN, "You were removed from this stream")
 
     def why_evicted(self, user_id: UserId) -> str:
         """The reason that is told to somebody whose operator rights have ended and who may not be here without."""
@@ -112,15 +112,15 @@ class AccessPolicy:
             return "removed"
         return "banned" if user_id in self.blocked else "token_expired"
 
-    def refuse_act(self, said: RoomAction, is_member: bool) -> Refusal | None:
+    def refuse_action(self, action: RoomAction, is_member: bool) -> Refusal | None:
         """Why somebody may not say or give this here; over HTTP who has access may, without being a member."""
-        user_id = UserId(said.person.user_id)
-        if said.member_id is None:
-            return self.refuse(user_id, said.is_operator)
+        user_id = UserId(action.person.user_id)
+        if action.member_id is None:
+            return self.refuse(user_id, action.is_operator)
         if not is_member:
             return Refusal(Code.NOT_FOUND, "No such room")
-        if not isinstance(said.command, MemberMute | MemberRemove):
+        if not isinstance(action.command, MemberMute | MemberRemove):
             return None
         if user_id != self._facts.owner_id:
             return Refusal(Code.FORBIDDEN, "Only the stream's owner may do this")
-        return unfit(("userId", "is your own")) if said.command.user_id == user_id else None
+        return unfit(("userId", "is your own")) if action.command.user_id == user_id else None

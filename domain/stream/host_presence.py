@@ -56,7 +56,7 @@ class HostPresence:
 
     def _excused(self, since: Instant) -> Instant:
         """A moment from which a limit counts, later by the stalls that came after it."""
-        return since + sum(over - begun for begun, over in self._stalls if begun >= since)
+        return since + sum(over - started for started, over in self._stalls if started >= since)
 
     def close(self, at: Instant) -> None:
         """The stream is over: the creator's presence counts no more."""

@@ -27,13 +27,13 @@ class StreamMembership:
         viewing = None
         if refusal is None and self._access_policy.pays(given.user_id, given.is_operator):
             viewing = None if given.viewing is None else self._viewing_sessions.open(given.user_id, given.viewing)
-            refusal = UNKNOWN_FUNDS if viewing is None else self._why_not_watch(viewing, at)
+            refusal = UNKNOWN_FUNDS if viewing is None else self._refuse_watching(viewing, at)
         if refusal is None:
             refusal = self._admit(given, viewing, at)
         if refusal is not None:
             self._state.effects.append(effects.Answer(given.reply, refusal))
 
-    def _why_not_watch(self, viewing: ViewingSession, at: Instant) -> Refusal | None:
+    def _refuse_watching(self, viewing: ViewingSession, at: Instant) -> Refusal | None:
         if viewing.revoked:
             return SETTLING
         if viewing.may_go_on(at):
@@ -86,10 +86,10 @@ class StreamMembership:
         self._members.note_silence(member_id, True)
         if member := self._members.find(member_id):
             self._viewing_sessions.drop(member.user_id, member_id, at)
-            self._note_owner_gone(member_id, last_received_at, at)
+            self._note_owner_absent(member_id, last_received_at, at)
             self._state.save_stopped(at)
 
-    def _note_owner_gone(self, member_id: MemberId, last_received_at: Instant, at: Instant) -> None:
+    def _note_owner_absent(self, member_id: MemberId, last_received_at: Instant, at: Instant) -> None:
         if self._host_presence.leave(member_id, last_received_at, at):
             self._viewing_sessions.note_owner_away(self._host_presence.last_received_at, at)
 
@@ -109,7 +109,7 @@ class StreamMembership:
         if member := self._members.find(member_id):
             self._access_policy.operators.discard(member_id)
             self._viewing_sessions.leave(member.user_id, member_id, at)
-            self._note_owner_gone(member_id, at, at)
+            self._note_owner_absent(member_id, at, at)
             self._state.effects += [effects.Remove(member_id), *self._state.presence.leave(member_id, at)]
             self._state.viewers.note_left(member_id, at)
             self._state.save_stopped(at)
@@ -147,10 +147,10 @@ class StreamMembership:
         if given.is_operator:
             self._viewing_sessions.leave(member.user_id, given.member_id, at)
             self._state.save_stopped(at)
-        elif (reason := self._why_not_as_anybody(member, given.viewing, at)) is not None:
+        elif (reason := self._why_not_as_viewer(member, given.viewing, at)) is not None:
             self._evict_one(given.member_id, reason, at)
 
-    def _why_not_as_anybody(self, member: Member, stored: StoredMeter | None, at: Instant) -> str | None:
+    def _why_not_as_viewer(self, member: Member, stored: StoredMeter | None, at: Instant) -> str | None:
         """The reason to put out a connection that is no operator's any more; None if it stays, and its clock runs."""
         if self._access_policy.refuse(member.user_id, False) is not None:
             return self._access_policy.why_evicted(member.user_id)
@@ -160,7 +160,7 @@ class StreamMembership:
         if stored is None or len(paying) > self._rules.connections_per_payer:
             return "token_expired"
         viewing = self._viewing_sessions.open(member.user_id, stored)
-        if self._why_not_watch(viewing, at) is not None:
+        if self._refuse_watching(viewing, at) is not None:
             return "insufficient_funds"
         if not self._members.is_silent(member.member_id):
             self._note_responsive(member.member_id, member.user_id, viewing, at)

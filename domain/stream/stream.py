@@ -111,7 +111,7 @@ class Stream:
         for viewing in self.viewing_sessions.touched():
             self._review(viewing, at)
         if not self.termination.over:
-            self._tell_of_viewers(at)
+            self._send_viewer_events(at)
         self._finish(at)
         self._deadline_queue.look()
         return self._state.take_effects()
@@ -132,18 +132,18 @@ class Stream:
         if (due := self.viewing_sessions.first()) is not None:
             yield Deadline(due[0], partial(self._serve, due[1]))
         if (count_due_at := self._state.presence.count_due_at()) is not None:
-            yield Deadline(count_due_at, self._tell_count)
+            yield Deadline(count_due_at, self._publish_count)
         if (viewers_due_at := self._state.viewers.due_at()) is not None:
-            yield Deadline(viewers_due_at, self._tell_of_viewers)
+            yield Deadline(viewers_due_at, self._send_viewer_events)
 
     def _release_tickets(self, _: Instant) -> None:
         self._state.effects += self._state.release.ask()
 
-    def _tell_count(self, at: Instant) -> None:
-        self._state.effects.append(self._state.presence.tell_count(at))
+    def _publish_count(self, at: Instant) -> None:
+        self._state.effects.append(self._state.presence.publish_count(at))
 
-    def _tell_of_viewers(self, at: Instant) -> None:
-        self._state.effects += self._state.viewers.tell(at)
+    def _send_viewer_events(self, at: Instant) -> None:
+        self._state.effects += self._state.viewers.send_due(at)
 
     # Coming and going
 
@@ -163,21 +163,23 @@ class Stream:
 
     # Talking
 
-    def _act_in_room(self, said: inputs.RoomAction, at: Instant) -> None:
-        refusal = self.termination.why_closed() or self.access_policy.refuse_act(said, said.member_id in self.members)
-        match said.command:
+    def _act_in_room(self, action: inputs.RoomAction, at: Instant) -> None:
+        refusal = self.termination.why_closed() or self.access_policy.refuse_action(
+            action, action.member_id in self.members
+        )
+        match action.command:
             case c.MemberMute(user_id=user_id) | c.MemberRemove(user_id=user_id) if (
-                refusal is None and self._silences_too_many(said.command, UserId(user_id))
+                refusal is None and self._silences_too_many(action.command, UserId(user_id))
             ):
-                self._state.effects.append(effects.Answer(said.reply, TOO_MANY_SILENCED))
+                self._state.effects.append(effects.Answer(action.reply, TOO_MANY_SILENCED))
             case c.MemberMute(user_id=user_id) if refusal is None:
                 self.chat_and_tips.mute(UserId(user_id))
-                self._obeyed(said, at)
+                self._obeyed(action, at)
             case c.MemberRemove(user_id=user_id) if refusal is None:
                 self._remove(UserId(user_id), at)
-                self._obeyed(said, at)
+                self._obeyed(action, at)
             case _:
-                self._state.effects += self.chat_and_tips.take(said, refusal, at)
+                self._state.effects += self.chat_and_tips.take(action, refusal, at)
 
     def _silences_too_many(self, command: c.MemberCommand, user_id: UserId) -> bool:
         """Each record of the stream holds all who are muted or removed."""
@@ -191,8 +193,8 @@ class Stream:
         self._membership.evict(user_id, "removed", at)
         self._state.effects.append(effects.Refund(user_id))
 
-    def _obeyed(self, said: inputs.RoomAction, at: Instant) -> None:
-        self._state.effects.append(effects.Answer(said.reply, {}))
+    def _obeyed(self, action: inputs.RoomAction, at: Instant) -> None:
+        self._state.effects.append(effects.Answer(action.reply, {}))
         self._state.save(at)
 
     # Blocks

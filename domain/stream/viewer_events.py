@@ -19,14 +19,14 @@ CATCHING_UP = 16  # sessions of the owner that are told of everybody at once: as
 class Viewer:
     """One connection of a viewer, and what the owner was told of it."""
 
-    __slots__ = ("paused", "present", "told", "told_paused", "user_id")
+    __slots__ = ("paused", "present", "sent", "sent_paused", "user_id")
 
     def __init__(self, user_id: UserId) -> None:
         self.user_id = user_id
         self.present = False
         self.paused = False  # joined, and its payer's clock stands for a cause on the payer's side
-        self.told = False  # the owner knows that it is present
-        self.told_paused = False
+        self.sent = False  # the owner knows that it is present
+        self.sent_paused = False
 
 
 class Viewers:
@@ -39,7 +39,7 @@ class Viewers:
         self._changed: dict[MemberId, None] = {}  # the change that has waited for longest comes first
         self._catching_up: dict[MemberId, deque[MemberId]] = {}  # of each session: whom it has yet to be told of
         self._noted_at: Instant = 0  # the latest of what waits to be told: it is not told before it happened
-        self._allowance = TokenBucket(Rate(rules.viewer_events_per_second, rules.viewer_events_burst))
+        self._bucket = TokenBucket(Rate(rules.viewer_events_per_second, rules.viewer_events_burst))
 
     # What is so
 
@@ -70,7 +70,7 @@ class Viewers:
             self._catching_up[session] = deque(self._viewers)
 
     def _note_change(self, member_id: MemberId, viewer: Viewer) -> None:
-        if viewer.present == viewer.told and (viewer.paused == viewer.told_paused or not viewer.present):
+        if viewer.present == viewer.sent and (viewer.paused == viewer.sent_paused or not viewer.present):
             self._changed.pop(member_id, None)
             if not viewer.present:
                 del self._viewers[member_id]
@@ -81,44 +81,44 @@ class Viewers:
 
     def due_at(self) -> Instant | None:
         """When something more may be told."""
-        return max(self._noted_at, self._allowance.opens_at(1)) if self._changed or self._catching_up else None
+        return max(self._noted_at, self._bucket.opens_at(1)) if self._changed or self._catching_up else None
 
-    def tell(self, at: Instant) -> list[Effect]:
+    def send_due(self, at: Instant) -> list[Effect]:
         """What may be told now: changes to all sessions of the owner, then what single sessions have yet to learn."""
-        told: list[Effect] = []
-        while self._changed and not self._allowance.wait(1, at):
-            told += self._tell_change(next(iter(self._changed)), at)
-        while self._catching_up and not self._allowance.wait(1, at):
+        sent: list[Effect] = []
+        while self._changed and not self._bucket.wait(1, at):
+            sent += self._send_change(next(iter(self._changed)), at)
+        while self._catching_up and not self._bucket.wait(1, at):
             session, unknown = next(iter(self._catching_up.items()))
             if unknown:
-                told += self._tell_again(session, unknown.popleft(), at)
+                sent += self._send_again(session, unknown.popleft(), at)
             else:
                 del self._catching_up[session]
-        return told
+        return sent
 
-    def _tell_change(self, member_id: MemberId, at: Instant) -> list[Effect]:
+    def _send_change(self, member_id: MemberId, at: Instant) -> list[Effect]:
         viewer = self._viewers[member_id]
         kinds: list[type[m.ViewerChanged]] = []
-        if viewer.present is not viewer.told:
+        if viewer.present is not viewer.sent:
             kinds.append(m.ViewerJoined if viewer.present else m.ViewerLeft)
-            viewer.told, viewer.told_paused = viewer.present, False
-        if viewer.present and viewer.paused is not viewer.told_paused:
+            viewer.sent, viewer.sent_paused = viewer.present, False
+        if viewer.present and viewer.paused is not viewer.sent_paused:
             kinds.append(m.ViewerPaused if viewer.paused else m.ViewerResumed)
-            viewer.told_paused = viewer.paused
+            viewer.sent_paused = viewer.paused
         self._note_change(member_id, viewer)
         return [Send(self._owner_id, event) for event in self._events(kinds, member_id, viewer, at)]
 
-    def _tell_again(self, session: MemberId, member_id: MemberId, at: Instant) -> list[Effect]:
+    def _send_again(self, session: MemberId, member_id: MemberId, at: Instant) -> list[Effect]:
         viewer = self._viewers.get(member_id)
-        if viewer is None or not viewer.told:  # it has left, or all sessions will be told
+        if viewer is None or not viewer.sent:  # it has left, or all sessions will be told
             return []
         kinds: list[type[m.ViewerChanged]] = (
-            [m.ViewerJoined, m.ViewerPaused] if viewer.told_paused else [m.ViewerJoined]
+            [m.ViewerJoined, m.ViewerPaused] if viewer.sent_paused else [m.ViewerJoined]
         )
         return [SendToMember(session, event) for event in self._events(kinds, member_id, viewer, at)]
 
     def _events(
         self, kinds: list[type[m.ViewerChanged]], member_id: MemberId, viewer: Viewer, at: Instant
     ) -> list[m.ViewerChanged]:
-        self._allowance.spend(len(kinds), at)
+        self._bucket.spend(len(kinds), at)
         return [kind(channel=self._channel, member_id=member_id, user_id=viewer.user_id) for kind in kinds]

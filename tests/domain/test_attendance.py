@@ -28,7 +28,7 @@ class Room:
 
     def tell_due(self, at: Instant) -> None:
         while (due_at := self._presence.count_due_at()) is not None and due_at <= at:
-            self._presence.tell_count(due_at)
+            self._presence.publish_count(due_at)
 
     def _publish(self, kind: type[m.SequencedEvent], at: Instant, **fields: Any) -> Publish:
         if kind is m.RoomPresence:

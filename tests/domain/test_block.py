@@ -108,8 +108,8 @@ def test_a_clock_says_when_it_will_reach_a_count_and_nothing_while_it_stands() -
 @given(st.lists(st.tuples(st.integers(0, 1000), st.integers(0, 1000)), max_size=20))
 def test_a_clock_counts_exactly_the_spans_in_which_it_ran(spans: list[tuple[int, int]]) -> None:
     clock, now = ActiveClock(), 0
-    for standing, running in spans:
-        now += standing
+    for names_of_holds, running in spans:
+        now += names_of_holds
         clock.start(now)
         now += running
         clock.stop(now)
@@ -125,8 +125,8 @@ def test_a_clock_that_is_set_back_has_counted_nothing_since_then(
     spans: list[tuple[int, int]], since: int, still_runs: bool
 ) -> None:
     clock, now, ran = ActiveClock(), 0, list[range]()
-    for standing, running in spans:
-        now += standing
+    for names_of_holds, running in spans:
+        now += names_of_holds
         clock.start(now)
         ran.append(range(now, now + running))
         now += running

@@ -159,7 +159,7 @@ def test_a_hold_stops_the_clock_and_the_last_one_lifted_starts_it() -> None:
     assert both.hold(Hold.FAN, 10)
     assert both.hold(Hold.STORAGE, 20)
     assert (clock.running, clock.active(99)) == (False, 10)
-    assert both.standing() == ["fan", "storage"]
+    assert both.names_of_holds() == ["fan", "storage"]
     assert both.lift({Hold.FAN}, 30)
     assert not clock.running
     assert both.lift({Hold.STORAGE, Hold.RESTART}, 40)

@@ -144,7 +144,7 @@ IN_CALLS = (
         (
             Edit(
                 "domain/call/events.py",
-                "else self._tell_outside(ended.event, members)",
+                "else self._send_outside(ended.event, members)",
                 "else []",
             ),
         ),

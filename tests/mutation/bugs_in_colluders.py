@@ -29,7 +29,7 @@ IN_COLLUDERS = (
         "colluders-stall",
         "nobody is present after a long stall until they are heard again",
         "a fan pays for time in which nobody could be heard",
-        (Edit("domain/call/membership.py", "self._parties.lose_all(stalled.until)", "return"),),
+        (Edit("domain/call/membership.py", "self._parties.note_all_silent(stalled.until)", "return"),),
         ON_THE_MODEL,
         "AssertionError",
         "the bill names more time than was given",

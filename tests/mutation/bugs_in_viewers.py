@@ -101,7 +101,7 @@ IN_VIEWERS = (
         (
             Edit(
                 VIEWERS,
-                "while self._changed and not self._allowance.wait(1, at):",
+                "while self._changed and not self._bucket.wait(1, at):",
                 "while self._changed:",
             ),
         ),

@@ -91,7 +91,7 @@ async def _why_evicted(request: Request, stored: StoredStream) -> Refusal | None
     removed = stored.record.removed if live is None else tuple(live.access_policy.removed)
     standing = await find_standing(request.context.postgres, stored.facts, removed, request.user_id)
     if request.user_id in removed:
-        return Refusal(Code.FORBIDDEN, "You were put out of this stream")
+        return Refusal(Code.FORBIDDEN, "You were removed from this stream")
     if standing.is_banned:
         return Refusal(Code.CREATOR_UNAVAILABLE, "The creator is not available")
     return None
