@@ -1,4 +1,4 @@
-"""One websocket connection, from its handshake to its close; the only place that knows trio-websocket."""
+"""One websocket connection, from its handshake to its close. Only this module imports trio-websocket."""
 
 import contextlib
 import socket
@@ -28,17 +28,18 @@ from server.ids import new_uuid
 from server.observability.faults import Faults
 
 PATH = "/ws"
-FRAGMENT_BYTES_MIN = 64  # on average of a message: of smaller ones each costs more than it brings
-QUEUED_MESSAGES = 64  # read but not handled yet; more than a client sends while the database answers one of its own
+FRAGMENT_BYTES_MIN = 64  # on average over a message; smaller fragments take more time than their content is worth
+QUEUED_MESSAGES = 64  # read and not handled yet; clients send fewer while the database answers one command
 USUAL_ENDS = (ConnectionClosed, trio.BrokenResourceError, trio.ClosedResourceError, trio.EndOfChannel)
-RESUME_POINT_BYTES = 128  # of a room in session:open; a channel has 64 characters at most
-OPEN_BYTES = MAX_TOKEN + 1_024  # of session:open beside its rooms
+RESUME_POINT_BYTES = 128  # of each room in session:open; a channel name has at most 64 characters
+OPEN_BYTES = MAX_TOKEN + 1_024  # of session:open without its rooms
 
 
 class _Offer(NamedTuple):
-    """What a client asked for in its handshake; `subprotocol` is None where it asked for none and gets JSON.
+    """What a client asked for in its handshake.
 
-    `exempt`: it comes from a network without limits.
+    `subprotocol` is None if the client named none; it then gets JSON. `authorization` is the header's value.
+    `exempt` states that the client's network is exempt from rate limits.
     """
 
     encoding: Encoding
@@ -48,26 +49,29 @@ class _Offer(NamedTuple):
 
 
 async def serve_connection(context: Context, sock: socket.socket, admission: Admission) -> None:
-    """One accepted socket, until it is closed. Only a bug of ours raises."""
+    """Serve one accepted socket until it is closed. An exception is a bug: the listener contains and counts it.
+
+    The socket is closed on every way out, cancellation included, after at most `close_seconds`.
+    """
     settings = context.settings.websocket
-    bind_contextvars(connection=str(new_uuid()))  # in every log line of this connection, and of what it sets off
+    bind_contextvars(connection=str(new_uuid()))  # in every log line that this connection causes
     async with trio.open_nursery() as nursery:
         send_queue = SendQueue(sock, nursery, limit=settings.outbox_bytes, close_seconds=settings.close_seconds)
         try:
             accepted = await _shake_hands(context, sock, send_queue, nursery)
             if accepted is not None:
                 websocket, offer = accepted
-                context.metrics.connection_closed(await _converse(context, send_queue, websocket, offer, admission))
+                context.metrics.connection_closed(await _run_protocol(context, send_queue, websocket, offer, admission))
         finally:
             with trio.CancelScope(shield=True):  # bounded by close_seconds, in aclose itself
                 await send_queue.aclose()
             nursery.cancel_scope.cancel()
 
 
-async def _converse(
+async def _run_protocol(
     context: Context, send_queue: SendQueue, websocket: "_Connection", offer: _Offer, admission: Admission
 ) -> int | None:
-    """Until either side has had enough; the close code, if there was one."""
+    """Open or resume the session and handle messages until either side closes; returns the close code, if any."""
     protocol = ClientProtocol(context, send_queue, offer.encoding, limited=not offer.exempt)
     try:
         if offer.authorization is None:
@@ -77,7 +81,7 @@ async def _converse(
     except ConnectionClosed as closed:
         return _code_of(closed)
     except CloseConnection as close:
-        await _say(close, send_queue)
+        await _send_close(close, send_queue)
         return close.code
     admission.authenticated()
     websocket.admit_messages()
@@ -90,7 +94,7 @@ async def _converse(
         code = _code_of(closed)
     except CloseConnection as close:
         code = close.code
-        await _say(close, send_queue)
+        await _send_close(close, send_queue)
     finally:
         protocol.end(code)
     return code
@@ -106,11 +110,11 @@ async def _first_message(context: Context, websocket: WebSocketConnection) -> st
         with trio.move_on_after(context.settings.websocket.open_seconds):
             message: str | bytes = await websocket.get_message()
             return message
-        if not context.clock.stalls.stalled_since(began):  # else it may have come while the server stood still
+        if not context.clock.stalls.stalled_since(began):  # after a stall, the message may have arrived already
             raise CloseConnection(CloseCode.OPEN_TIMEOUT, "no session:open in time")
 
 
-async def _say(close: CloseConnection, send_queue: SendQueue) -> None:
+async def _send_close(close: CloseConnection, send_queue: SendQueue) -> None:
     send_queue.close(close.code, close.reason)
     await send_queue.closed.wait()
 
@@ -118,14 +122,14 @@ async def _say(close: CloseConnection, send_queue: SendQueue) -> None:
 async def _shake_hands(
     context: Context, sock: socket.socket, send_queue: SendQueue, nursery: trio.Nursery
 ) -> tuple["_Connection", _Offer] | None:
-    """The open websocket; None if the client did not get there in time, comes too often or wants what we don't have."""
+    """Do the opening handshake; None if it was refused, took longer than `handshake_seconds`, or the peer hung up."""
     with trio.move_on_after(context.settings.websocket.handshake_seconds):
         async with trio.open_nursery() as watch:
-            watch.start_soon(_cancel_when_closed, send_queue, watch.cancel_scope)  # or it hangs when the peer vanishes
+            watch.start_soon(_cancel_when_closed, send_queue, watch.cancel_scope)  # the library would wait for ever
             shaken = None
-            with contextlib.suppress(ConnectionClosed):  # the peer hung up, or sent more without waiting for the answer
+            with contextlib.suppress(ConnectionClosed):  # the peer hung up, or sent frames before the answer
                 shaken = await _answer_request(context, sock, send_queue, nursery)
-            watch.cancel_scope.cancel()  # also where it was refused: nothing more is waited for
+            watch.cancel_scope.cancel()  # also after a refusal
             return shaken
     return None
 
@@ -133,12 +137,13 @@ async def _shake_hands(
 async def _answer_request(
     context: Context, sock: socket.socket, send_queue: SendQueue, nursery: trio.Nursery
 ) -> tuple["_Connection", _Offer] | None:
+    """Read the request and accept it, or answer it with the reason for a refusal."""
     connection = await _connection_of_request(send_queue, context.settings.websocket, context.faults)
     if connection is None:
         return None
     nursery.start_soon(connection.read)
     request = await connection._get_request()
-    exempt, wait_seconds = await _too_soon(context, sock, request)
+    exempt, wait_seconds = await _limit_handshakes(context, sock, request)
     if wait_seconds:
         await request.reject(429, extra_headers=[(b"Retry-After", str(wait_seconds).encode())])
         return None
@@ -154,7 +159,7 @@ async def _answer_request(
 async def _connection_of_request(
     send_queue: SendQueue, settings: WebsocketSettings, faults: Faults
 ) -> "_Connection | None":
-    """The websocket that the first request asks for; None if it asks for none, which is answered here."""
+    """The websocket for the first request; None if it is no sound websocket request, which is answered here."""
     head = await read_head(send_queue)
     if head is None:
         return None
@@ -163,7 +168,7 @@ async def _connection_of_request(
         connection = _Connection(send_queue, settings, faults)
         try:
             connection.take(head)
-        except (RemoteProtocolError, UnicodeError):  # a host name or a list that cannot be decoded raises the latter
+        except (RemoteProtocolError, UnicodeError):  # UnicodeError: a header that cannot be decoded
             answer = http_answer(b"400 Bad Request", b"This is no websocket handshake (RFC 6455, section 4.2.1)")
         else:
             return connection
@@ -172,15 +177,16 @@ async def _connection_of_request(
 
 
 def first_message_bytes(settings: WebsocketSettings) -> int:
-    """How large `session:open` may be: nobody knows yet who sends it, and many may send one at once."""
+    """The largest `session:open`, in bytes. It is limited strictly, as its sender is not authenticated yet."""
     return min(settings.max_frame_bytes, OPEN_BYTES + RESUME_POINT_BYTES * settings.rooms_per_session)
 
 
 class _Connection(WebSocketConnection):
-    """What the library leaves undone: it bounds the size of messages, but no frames that bring none; and who breaks
-    the protocol hears from it only that the connection is gone.
+    """Adds to trio-websocket what it lacks: limits on control frames and fragments, and a Close frame after an error.
 
-    Until `admit_messages`, one message as large as session:open may be is read, and nothing after it.
+    The library limits the size of messages, but not the number of frames; and after a protocol error it drops the
+    connection without a close code. Until `admit_messages`, one message of the size of session:open is read, and
+    nothing after it.
     """
 
     def __init__(self, send_queue: SendQueue, settings: WebsocketSettings, faults: Faults) -> None:
@@ -195,29 +201,29 @@ class _Connection(WebSocketConnection):
         self._max_frame_bytes = settings.max_frame_bytes
         self._first_is_read = False
         self._admitted: trio.Event | None = trio.Event()  # None once the user is known
-        self._control_pace = Throttle(settings.messages_per_second, settings.messages_burst)
+        self._control_frames = Throttle(settings.messages_per_second, settings.messages_burst)
         self._fragments_max = settings.max_frame_bytes // FRAGMENT_BYTES_MIN
         self._fragments = 0  # of the message that is coming in
 
     def take(self, data: bytes) -> None:
-        """What was read already, before `read`. Raises RemoteProtocolError, UnicodeError."""
+        """Feed in the bytes that were read before `read` starts. Raises RemoteProtocolError, UnicodeError."""
         self._wsproto.receive_data(data)
 
     def admit_messages(self) -> None:
-        """The user is known: from now on the usual bounds hold."""
+        """Read further messages, under the usual size limit; called once the user is authenticated."""
         admitted, self._admitted = self._admitted, None
         self._max_message_size = self._max_frame_bytes
         if admitted is not None:
             admitted.set()
 
     async def read(self) -> None:
-        """Until the end; who does not even ask for a websocket is not waited for any longer then."""
+        """Read frames until the end of the connection; aborts a connection whose handshake is not complete by then."""
         with self._faults.contained("connection", self._send_queue.abort):
             try:
                 await self._reader_task()
             except trio.Cancelled as cancelled:
-                # The library closes a channel on its way out, which ends the conversation and cancels the reader: a
-                # fault that it was on its way out with would be lost.
+                # On an exception the library closes its channel, which ends the protocol and cancels this reader; the
+                # exception would be lost.
                 if isinstance(cancelled.__context__, Exception) and not isinstance(cancelled.__context__, USUAL_ENDS):
                     raise cancelled.__context__ from None
                 raise
@@ -243,16 +249,16 @@ class _Connection(WebSocketConnection):
         await super()._handle_message_event(event)
 
     async def _handle_close_connection_event(self, event: Any) -> None:
-        if self._wsproto.state is ConnectionState.OPEN:  # it is the parser that gives up, and the library tells nobody
+        if self._wsproto.state is ConnectionState.OPEN:  # the parser failed, and the library sends no Close frame
             self._send_queue.close(event.code, event.reason or "")
         await super()._handle_close_connection_event(event)
 
     async def _count_control_frame(self) -> None:
-        if self._control_pace.take(trio.current_time()) > MAX_BEHIND_SECONDS:
+        if self._control_frames.take(trio.current_time()) > MAX_BEHIND_SECONDS:
             await self._end(CloseCode.TOO_MANY, "too many control frames")
 
     async def _end(self, code: int, reason: str) -> None:
-        """As the library ends a message that is too large; raises what stops its reader."""
+        """Close the connection as the library does for a message that is too large. Raises ConnectionClosed."""
         self._close_reason = CloseReason(code, reason)
         self._send_queue.close(code, reason)
         await self._recv_channel.aclose()
@@ -265,13 +271,13 @@ async def _cancel_when_closed(send_queue: SendQueue, scope: trio.CancelScope) ->
 
 
 def _forget_handshake(websocket: WebSocketConnection) -> None:
-    """What only a handshake needs, HTTP's parser and all headers, would live as long as the connection: 3 KB of it."""
+    """Free the HTTP parser and the headers, 3 KB that the library would keep as long as the connection."""
     websocket._wsproto.handshake = _DONE
     websocket._handshake_headers = ()
 
 
 class _Done:
-    """A handshake that has no more to say."""
+    """Stands in for a finished handshake: it has no further events."""
 
     def events(self) -> tuple[()]:
         return ()
@@ -280,8 +286,8 @@ class _Done:
 _DONE: Any = _Done()
 
 
-async def _too_soon(context: Context, sock: socket.socket, request: WebSocketRequest) -> tuple[bool, int]:
-    """Whether the address of this connection is exempt from limits; and in how many seconds it may come again, or 0."""
+async def _limit_handshakes(context: Context, sock: socket.socket, request: WebSocketRequest) -> tuple[bool, int]:
+    """Count a handshake of the client's address: whether the address is exempt, and the seconds to wait, or 0."""
     proxies = context.settings.server.proxies
     forwarded = [value.decode("latin-1") for name, value in request.headers if name == proxies.header.encode()]
     try:
@@ -289,13 +295,13 @@ async def _too_soon(context: Context, sock: socket.socket, request: WebSocketReq
         if is_within(address, context.settings.limits.exempt):
             return True, 0
         taken = await context.rate_limits.take("handshake", limited_as(address))
-    except (OSError, RateLimitsUnavailable):  # whom nobody can count does not get in
+    except (OSError, RateLimitsUnavailable):  # a handshake that cannot be counted is refused
         return False, 1
     return False, 0 if taken.allowed else taken.more_after_seconds
 
 
 def _offer_of(request: WebSocketRequest, exempt: bool) -> _Offer | str:
-    """What is offered, or in one sentence why it will not do."""
+    """Read the handshake: the offer, or one sentence that says why it is refused."""
     path, _, query = request.path.partition("?")
     if path != PATH:
         return f"The websocket is at {PATH}"

@@ -1,4 +1,4 @@
-"""Limits on open connections: in all, and by client address while nobody has proved who they are."""
+"""Limits on open connections: on their number, and on those of one address before they are authenticated."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -7,38 +7,38 @@ from server.addresses import is_within, limited_as
 
 
 class Admission:
-    """One admitted connection's place in the counts. Every method may be called more than once."""
+    """The share of one admitted connection in the counts. Every method is idempotent."""
 
     __slots__ = ("_address", "_limits", "_open")
 
     def __init__(self, limits: "ConnectionLimits", address: str | None) -> None:
         self._limits = limits
-        self._address = address  # under which it is counted; None if it is not counted by address
+        self._address = address  # None if the connection is not counted by address
         self._open = True
 
     @property
     def address(self) -> str | None:
-        """The address, or the /64 network, that it counts against; None if it counts against none."""
+        """The address, or the /64 network, that the connection counts against; None if it counts against none."""
         return self._address
 
     def authenticated(self) -> None:
-        """The user is known: other limits count the connection from now on, and its address has one more free."""
+        """Stop counting the connection by address: the limits of its user apply from here on."""
         self._limits._forget(self._address)
         self._address = None
 
     def release(self) -> None:
-        """The connection is closed."""
+        """Remove a closed connection from all counts."""
         self.authenticated()
         self._limits._open -= self._open
         self._open = False
 
 
 class ConnectionLimits:
-    """Counts one listener's connections. An IPv6 address counts as its /64 network.
+    """Counts the connections of one listener. An IPv6 address counts as its /64 network.
 
-    `most` connections may be open, and `percent` of them (at least one) may come from one address without
-    authentication. Connections from the networks in `uncounted` are not limited by address: a trusted proxy has many
-    clients behind one address, whose requests are limited by their own.
+    At most `most` connections may be open, and `percent` of them (at least one) may come from one address without
+    authentication. Connections from the networks in `uncounted` are not limited by address: a trusted proxy serves many
+    clients from one address, and their requests are limited by their own addresses.
     """
 
     def __init__(self, most: int, percent: float, uncounted: Sequence[str] = ()) -> None:
@@ -54,7 +54,7 @@ class ConnectionLimits:
         return self._open
 
     def admit(self, peer: str) -> Admission | None:
-        """A place for a connection from this address; None if there is none."""
+        """Count a connection from this address; None if a limit is reached. The caller releases the admission."""
         if self._open >= self.most:
             return None
         address = None if is_within(peer, self._uncounted) else limited_as(peer)

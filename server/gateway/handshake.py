@@ -1,4 +1,4 @@
-"""The first request on a connection to the websocket port: whether it asks for a websocket, and else its answer."""
+"""Reads the first request on the websocket port, and answers it if it does not ask for a websocket."""
 
 import re
 
@@ -6,14 +6,14 @@ import trio
 
 from server.broadcast.send_queue import SendQueue
 
-HEAD_BYTES_MAX = 16_384  # request line and headers: a token has a few thousand at most
+HEAD_BYTES_MAX = 16_384  # of request line and headers; a token has a few thousand bytes at most
 HEALTH_PATH = b"/healthz"
 
 
 async def read_head(send_queue: SendQueue) -> bytes | None:
-    """The request line and the headers, with what came in the same reads; None if the peer hung up before.
+    """Read the request line and the headers, and possibly bytes behind them; None if the peer hung up before.
 
-    What is longer than HEAD_BYTES_MAX is returned unfinished. The caller sets the deadline.
+    A head longer than HEAD_BYTES_MAX is returned incomplete. The caller sets the deadline.
     """
     head = b""
     while len(head) <= HEAD_BYTES_MAX and not _HEAD_END.search(head):
@@ -28,7 +28,7 @@ async def read_head(send_queue: SendQueue) -> bytes | None:
 
 
 def answer_without_websocket(head: bytes) -> bytes | None:
-    """The HTTP answer to a request that asks for no websocket; None for one that does, be it well-formed or not."""
+    """The HTTP answer to a request that asks for no websocket; None for one that does, even if it is malformed."""
     found = _REQUEST_LINE.match(head)
     if found is None:
         return http_answer(b"400 Bad Request", b"This port speaks HTTP/1.1, and only to open a websocket")
@@ -44,7 +44,7 @@ def answer_without_websocket(head: bytes) -> bytes | None:
 
 
 def http_answer(status: bytes, line: bytes, extra: bytes = b"", *, method: bytes = b"GET") -> bytes:
-    """A response of one line of text, after which the connection is closed; to HEAD without the text."""
+    """A response with one line of text, after which the connection is closed; a HEAD request gets no text."""
     body = line + b"\n"
     connection = b"" if b"\r\nConnection:" in b"\r\n" + extra else b"Connection: close\r\n"
     head = b"HTTP/1.1 %b\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n" % (status, len(body))
@@ -52,7 +52,7 @@ def http_answer(status: bytes, line: bytes, extra: bytes = b"", *, method: bytes
 
 
 def _upgrade_required(method: bytes) -> bytes:
-    """RFC 9110 §15.5.22, with the version that RFC 6455 §4.4 asks for."""
+    """426 (RFC 9110 §15.5.22), with the version header that RFC 6455 §4.4 requires."""
     headers = b"Upgrade: websocket\r\nConnection: Upgrade, close\r\nSec-WebSocket-Version: 13\r\n"
     return http_answer(b"426 Upgrade Required", b"This port is for websockets, at /ws", headers, method=method)
 

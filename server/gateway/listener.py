@@ -1,4 +1,4 @@
-"""Accepts connections, up to a limit, each in a task of its own."""
+"""Opens listening sockets, accepts connections up to a limit, and serves each in a task of its own."""
 
 import errno
 import itertools
@@ -15,35 +15,36 @@ from server.gateway.connection_limits import Admission, ConnectionLimits
 from server.observability.faults import Faults
 from server.observability.memory_limit import MemoryLimit
 
-BACKLOG = 4096  # a reconnect of everybody at once waits here instead of being refused
+BACKLOG = 4096  # if all clients reconnect at once, they wait here instead of being refused
 OUT_OF_FILES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 NOT_HERE = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
-ACCEPTED_AT_ONCE = 64  # then other tasks have a turn: to close one that is refused costs 50 us
-# Each that is taken costs a millisecond until it waits for its peer. More of them wait in the backlog, so that a flood
-# leaves time to others; 2,000 a second are more than a server's clients need to come back.
-TAKEN_AT_ONCE, ACCEPT_PAUSE_SECONDS = 8, 0.004
+ACCEPTED_AT_ONCE = 64  # before other tasks run; closing a refused connection takes 50 us
+# An admitted connection takes a millisecond until it waits for its peer. More of them wait in the backlog, so that a
+# flood leaves time to other tasks; 2,000 a second are more than a server's clients need to reconnect.
+ADMITTED_AT_ONCE, ACCEPT_PAUSE_SECONDS = 8, 0.004
 LOOPBACK = ("127.0.0.1", "::1")
-PORT_TRIES = 10  # one in many thousands is taken by somebody else in the other family
-USER_TIMEOUT_MS = 30_000  # unacknowledged bytes for so long: the peer is gone, whatever TCP hopes
-# Of each connection, in the kernel, which doubles it. Without it the buffer of a connection that is not read grows to
-# 6 MiB by Linux's defaults. One frame of the usual bound fits.
+PORT_TRIES = 10  # one port in many thousands is in use in the other address family
+USER_TIMEOUT_MS = 30_000  # with bytes unacknowledged for so long, the kernel drops the connection
+# SO_RCVBUF of each connection, which the kernel doubles. By Linux's defaults the buffer of a connection that is not
+# read grows to 6 MiB. One frame of the usual limit fits.
 RECEIVE_BUFFER_BYTES = 65_536
 
 log = structlog.get_logger(__name__)
 
 
 class ListenError(Exception):
-    """One line: which address cannot be listened on, and why."""
+    """An address cannot be listened on; the message says in one line which one, and why."""
 
 
 class ListeningSockets:
-    """One socket for each address that a name stands for, all on one port. Closes them as a context manager."""
+    """Listening sockets for all addresses of one host name, on one port. As a context manager it closes them."""
 
     def __init__(self, sockets: Sequence[socket.socket]) -> None:
         self.sockets = sockets
 
     @property
     def port(self) -> int:
+        """The port of all sockets, also if the system chose it."""
         port: int = self.sockets[0].getsockname()[1]
         return port
 
@@ -54,14 +55,16 @@ class ListeningSockets:
         self.close()
 
     def close(self) -> None:
+        """Close all sockets. Idempotent."""
         for sock in self.sockets:
             sock.close()
 
 
 def open_listener(address: Address) -> ListeningSockets:
-    """Listen on every address of the host, `localhost` in both families. Raises ListenError if none can be had.
+    """Listen on every address of the host; `localhost` stands for both address families.
 
-    With port 0, all have the same port. An address that this machine does not have is left out if another is there.
+    With port 0 the system chooses a port, the same one for all addresses. An address that this machine does not have is
+    left out if the host has another one. Raises ListenError if no address can be listened on.
     """
     try:
         where = _addresses(address)
@@ -78,8 +81,8 @@ def open_listener(address: Address) -> ListeningSockets:
 
 
 def _addresses(address: Address) -> list[tuple[socket.AddressFamily, tuple[Any, ...]]]:
-    """Each once, in the resolver's order."""
-    # Many a hosts file names one loopback address alone, and clients may still try the other first (RFC 6761).
+    """The addresses of a host, each once, in the resolver's order."""
+    # Some hosts files name only one loopback address, and clients may try the other one first (RFC 6761).
     hosts = LOOPBACK if address.host.lower() == "localhost" else (address.host,)
     found: dict[tuple[socket.AddressFamily, tuple[Any, ...]], None] = {}
     for host in hosts:
@@ -125,7 +128,10 @@ def _listen(family: socket.AddressFamily, where: tuple[Any, ...]) -> socket.sock
 
 
 class Listener:
-    """Takes connections from listening sockets and gives each, with its place in `limits`, to `serve`."""
+    """Accepts connections and passes each to `serve`, with its admission under `limits`, in a task of its own.
+
+    A connection beyond a limit, or while the process is near its memory limit, is closed before a byte is read.
+    """
 
     def __init__(
         self,
@@ -137,7 +143,7 @@ class Listener:
         memory: MemoryLimit,
         evict: Callable[[str], bool] = lambda address: False,
     ) -> None:
-        """`evict` closes a connection of this address that nobody needs, for a new one; False if there is none."""
+        """`evict` closes an idle connection of an address to admit a new one, and returns whether there was one."""
         self._memory = memory
         self._listening = listening
         self._serve = serve
@@ -147,7 +153,7 @@ class Listener:
         self._evict = evict
 
     async def run(self, nursery: trio.Nursery) -> None:
-        """Until cancelled; the connections live on in `nursery`."""
+        """Accept until cancelled, then close the listening sockets; the connections go on in `nursery`."""
         try:
             async with trio.open_nursery() as accepting:
                 for sock in self._listening.sockets:
@@ -161,7 +167,7 @@ class Listener:
             await self._accept_waiting(sock, nursery)
 
     async def _accept_waiting(self, sock: socket.socket, nursery: trio.Nursery) -> None:
-        taken = 0
+        admitted = 0
         for number in itertools.count(1):
             try:
                 accepted, peer = sock.accept()
@@ -170,17 +176,17 @@ class Listener:
             except OSError as error:
                 if error.errno in OUT_OF_FILES:
                     log.warning("connections.out_of_files", open=self._limits.open)
-                    await trio.sleep(0.1)  # nothing else helps but that others close
+                    await trio.sleep(0.1)  # accepting is possible again only once other files are closed
                 return
-            taken += self._take(accepted, str(peer[0]), nursery)
-            if taken == TAKEN_AT_ONCE:
-                taken = 0
+            admitted += self._admit(accepted, str(peer[0]), nursery)
+            if admitted == ADMITTED_AT_ONCE:
+                admitted = 0
                 await trio.sleep(ACCEPT_PAUSE_SECONDS)
             elif number % ACCEPTED_AT_ONCE == 0:
                 await trio.lowlevel.checkpoint()
 
-    def _take(self, accepted: socket.socket, peer: str, nursery: trio.Nursery) -> bool:
-        """Serve a connection, or close it before a byte of it is read if there are too many."""
+    def _admit(self, accepted: socket.socket, peer: str, nursery: trio.Nursery) -> bool:
+        """Serve a connection, or close it if a limit is reached; returns whether it is served."""
         if self._memory.is_near:
             accepted.close()
             return False
@@ -202,7 +208,7 @@ class Listener:
     def _prepare(self, accepted: socket.socket) -> None:
         accepted.setblocking(False)
         accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        # A dead reader holds at most this much in the kernel, instead of megabytes.
+        # For a client that does not read, the kernel then buffers at most this much, instead of megabytes.
         accepted.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._send_buffer_bytes)
         if hasattr(socket, "TCP_USER_TIMEOUT"):
             accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)

@@ -1,4 +1,4 @@
-"""What is said over one connection once it stands: who it is, what they want, and whether they are still there."""
+"""The protocol of one open websocket connection: authentication, commands, heartbeat and token expiry."""
 
 import contextlib
 from math import inf
@@ -28,12 +28,12 @@ from storage.ledger.wallets import find_wallet
 from storage.postgres import StatementRefused, StorageUnavailable
 
 EXPIRY_WARNING_SECONDS = 60
-REFRESH_AFTER_STALL_SECONDS = 10  # for a token that expired while nobody could be warned
-MAX_BEHIND_SECONDS = 5  # of one's pace: who goes on for so long though refused will not stop
+REFRESH_AFTER_STALL_SECONDS = 10  # to refresh a token that expired in a stall, when no warning could be sent
+MAX_BEHIND_SECONDS = 5  # of the token bucket's rate: a client so far beyond it ignores refusals, and is closed
 
 
 class CloseConnection(Exception):
-    """The conversation is over, for a reason that the client is told."""
+    """Raised to close the connection with this code and reason, which the client receives."""
 
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(reason)
@@ -42,7 +42,7 @@ class CloseConnection(Exception):
 
 
 class ClientProtocol:
-    """One connection from its first message to its last; a session speaks through it."""
+    """Handles the messages of one connection, from the first to the last; its session sends through it."""
 
     __slots__ = (
         "_context",
@@ -57,71 +57,71 @@ class ClientProtocol:
     )
 
     def __init__(self, context: Context, send_queue: SendQueue, encoding: Encoding, *, limited: bool = True) -> None:
-        """`limited`: the limits of a user hold here; not for a network that is exempt from them."""
+        """`limited`: whether the user's rate limits apply; False for a client from an exempt network."""
         self._context = context
         self._limited = limited
         self._session: Session
-        self._presence_matters = False  # whether the session's presence counts somewhere: it is pinged more often then
+        self._presence_matters = False  # some room depends on the client's presence, so it is pinged more often
         self._token_expires_at = 0  # unix seconds
         self._warned_of_expiry = False
         self.encoding = encoding
         self.send_queue = send_queue
-        self.pinged_at = send_queue.received_at  # so far nothing is unanswered
+        self.pinged_at = send_queue.received_at  # no ping is unanswered
 
     # The session
 
     async def open_by_header(self, authorization: str) -> None:
-        """With the token of the handshake. Raises Goodbye."""
+        """Authenticate with the handshake's Authorization header, and open a session. Raises CloseConnection."""
         try:
             token = bearer(authorization)
         except TokenRefused as refused:
             raise CloseConnection(CloseCode.UNAUTHENTICATED, refused.description) from None
-        self._session = await self._welcome(token, None)
+        self._session = await self._open_session(token, None)
 
     async def open_by_message(self, message: str | bytes) -> None:
-        """With the first message, which is `session:open`. Raises Goodbye."""
+        """Authenticate with the first message, `session:open`; open or resume a session. Raises CloseConnection."""
         command = self._decode(message)
         if not isinstance(command, c.SessionOpen):
             raise CloseConnection(CloseCode.UNAUTHENTICATED, "the first message is session:open")
-        self._session = await self._welcome(command.token, command)
+        self._session = await self._open_session(command.token, command)
 
     async def handle_message(self, message: str | bytes) -> None:
-        """A message after the first. Raises Goodbye."""
-        if not self._is_current:  # commands that were queued here are dropped, not carried out for the newer one
+        """Handle a message after the first: answer it, or pass it to its room. Raises CloseConnection."""
+        if not self._is_current:  # commands queued in a replaced connection are dropped
             return
         command = self._decode(message)
         reply = SocketReply(self, command.ref)
-        if self._session.is_silent:  # rooms learn that it is heard again before they get what it says
+        if self._session.is_silent:  # rooms learn that the client is back before they get its command
             self._session.note_silence(self.is_silent(trio.current_time()))
         wait = self._session.token_bucket.take(trio.current_time())
         if wait > MAX_BEHIND_SECONDS:
             raise CloseConnection(CloseCode.TOO_MANY, "too many messages")
         try:
             if wait:
-                too_early = {"retryAfterSeconds": round(wait, 3)}
-                reply.deliver(Refusal(Code.RATE_LIMITED, "Too many messages; slow down", too_early))
-            elif (hurried := await self._count(command)) is not None:
-                reply.deliver(hurried)
+                retry = {"retryAfterSeconds": round(wait, 3)}
+                reply.deliver(Refusal(Code.RATE_LIMITED, "Too many messages; slow down", retry))
+            elif (refusal := await self._count(command)) is not None:
+                reply.deliver(refusal)
             else:
                 await self._carry_out(command, reply)
         except RateLimitsUnavailable:
             reply.deliver(Refusal(Code.OVERLOADED, "The server cannot count requests right now; try again"))
         except StorageUnavailable:
             reply.deliver(Refusal(Code.STORAGE_UNAVAILABLE, "The database is out of reach; try again"))
-        except StatementRefused as refused:  # a fault of ours, which costs this command and not the connection
+        except StatementRefused as refused:  # a bug of ours: the command fails, the connection stays
             self._context.faults.note("command", refused, "command.refused", {"command": type(command).__name__})
             reply.deliver(Refusal(Code.INTERNAL, "Something went wrong on our side"))
 
     async def _count(self, command: c.AnyCommand | Misfit) -> Refusal | None:
-        """Count a command under its user's limits, but for a network that is exempt. Raises RateLimitsUnavailable."""
+        """Count a command under the user's limits; the refusal if one is reached. Raises RateLimitsUnavailable."""
         return (
             await refuse_command(self._context.rate_limits, self._session.identity, command) if self._limited else None
         )
 
     def end(self, code: int | None) -> None:
-        """The connection is gone: end its session if `code` says that the client will not come back, else detach.
+        """The connection is closed: end its session after a final close code, otherwise keep it to be resumed.
 
-        A session that goes on in a newer connection is left alone, whatever the old one was closed with.
+        A session that goes on in a newer connection is not changed. `code` is None without a Close frame.
         """
         if not self._is_current:
             return
@@ -132,7 +132,7 @@ class ClientProtocol:
 
     @property
     def _is_current(self) -> bool:
-        """The session has not ended, and goes on in this connection and in no newer one."""
+        """Whether the session is open and uses this connection, not a newer one."""
         return self._session.connection is self
 
     async def _identify(self, token: str) -> Authenticated:
@@ -148,7 +148,7 @@ class ClientProtocol:
             self._context.faults.note("connection", refused, "identity.refused", {})
             raise CloseConnection(CloseCode.STORAGE_AWAY, "the database refused a statement of ours") from None
 
-    async def _welcome(self, token: str, opened: c.SessionOpen | None) -> Session:
+    async def _open_session(self, token: str, opened: c.SessionOpen | None) -> Session:
         if self._context.draining:
             raise CloseConnection(CloseCode.DRAINING, "shutting down")
         identity, person = await self._identify(token)
@@ -158,15 +158,15 @@ class ClientProtocol:
         resume = None if opened is None else opened.resume
         known = None if resume is None else self._context.sessions.find(SessionId(resume.session_id), identity.user_id)
         if known is not None and self.send_queue.over:
-            # The client gave up while the user was looked up; it may have resumed in a newer connection already.
+            # The client hung up while the user was looked up; it may have resumed in a newer connection already.
             raise CloseConnection(CloseCode.NORMAL, "closed by the client")
         if known is None:
             await self._context.sessions.probe_sessions(identity.user_id)
-            self._check_again(identity)
+            self._recheck(identity)
         session = known or self._context.sessions.open(identity, person)
         if session is None:
             raise CloseConnection(CloseCode.TOO_MANY, "too many sessions of this user, and all of them are in use")
-        # From here on nothing waits: no event of a room comes between what was missed and what follows.
+        # There is no await from here on, so that no event comes between the missed events and the next ones.
         rights_changed = session.set_identity(identity)
         received_at = session.received_at
         session.missed_events = known is not None
@@ -200,20 +200,18 @@ class ClientProtocol:
         )
         return session
 
-    def _check_again(self, identity: Identity) -> None:
-        """What may have changed while other sessions were asked whether they are there. Raises Goodbye."""
+    def _recheck(self, identity: Identity) -> None:
+        """Repeat the checks whose outcome may have changed during an await. Raises CloseConnection."""
         if self._context.draining:
             raise CloseConnection(CloseCode.DRAINING, "shutting down")
         if self._context.bans.contains(identity.overlay_of or identity.user_id):
             raise CloseConnection(CloseCode.BANNED, "banned")
 
     async def send_missed_events(self) -> None:
-        """Tell the balance as it is now, after a resume: what was told before may have been lost with a connection."""
+        """After a resume, send the present balance, since earlier events may be lost; nothing if storage is away."""
         session = self._session
         if session.missed_events and session.identity.overlay_of is None:
-            with contextlib.suppress(
-                StorageUnavailable, StatementRefused
-            ):  # the next resume, or the next change, will tell
+            with contextlib.suppress(StorageUnavailable, StatementRefused):  # the next resume or wallet event sends it
                 wallet = await find_wallet(self._context.postgres, session.user_id)
                 if wallet is not None and self._is_current:
                     session.missed_events = False
@@ -258,7 +256,7 @@ class ClientProtocol:
         reply.deliver({"channel": channel})
 
     def _refresh(self, token: str, reply: SocketReply) -> None:
-        """A token that will not do changes nothing: the one before holds until it expires."""
+        """Continue with a newer token of the same user. A refused token leaves the present one in use."""
         try:
             identity = self._context.authenticator.verify(token)
         except TokenRefused as refused:
@@ -278,17 +276,18 @@ class ClientProtocol:
     def _send(self, event: Any) -> None:
         self.send_queue.push(self.encoding.frame(event))
 
-    # The pulse
+    # Heartbeat and token expiry
 
     def check(self, now: float) -> None:
-        """Ping when it is time, tell rooms who fell silent or is heard again, and end what has no future.
+        """Ping if it is due, report a change of presence to the rooms, and close an unresponsive or expired client.
 
-        A session whose presence counts is pinged every `party_heartbeat_seconds` and silent after `presence_seconds`;
-        another one is silent once it was asked, too, and has not answered for so long.
+        A client that some room depends on is pinged every `party_heartbeat_seconds`, and is silent `presence_seconds`
+        after its last byte. Any other client is pinged every `heartbeat_seconds`, and is silent after both times
+        together. `now` is a time of trio's clock.
         """
         settings, stalls = self._context.settings.websocket, self._context.clock.stalls
         received_at = self.send_queue.received_at
-        if now - max(received_at, stalls.over_at) >= settings.ping_timeout_seconds:  # nobody was pinged in a stall
+        if now - max(received_at, stalls.over_at) >= settings.ping_timeout_seconds:  # no ping is sent in a stall
             self.send_queue.close(CloseCode.PING_TIMEOUT, "not heard of")
         self._check_token(self._token_expires_at - self._context.clock.now() / 1_000_000)
         if self._is_current:
@@ -300,7 +299,7 @@ class ClientProtocol:
             self._presence_matters = self._session.presence_matters()
 
     def is_silent(self, now: float) -> bool:
-        """Whether the client has not been heard for so long that it counts as absent."""
+        """Whether nothing arrived from the client for so long that it counts as absent."""
         settings, received_at = self._context.settings.websocket, self.send_queue.received_at
         silence = (
             settings.presence_seconds
@@ -310,7 +309,7 @@ class ClientProtocol:
         return now - received_at >= silence or received_at < self._context.clock.stalls.silent_before
 
     def ping(self, now: float) -> None:
-        """Ask whether the client is there, unless it has been asked already and has not answered yet."""
+        """Send a ping, unless one is unanswered."""
         if self.send_queue.received_at >= self.pinged_at:
             self._push_ping(now)
 
@@ -329,22 +328,24 @@ class ClientProtocol:
             self._send(m.TokenExpiring(expires_at=rfc3339(self._token_expires_at * 1_000_000)))
 
     def _expired_in_stall(self) -> bool:
-        """The token expired while the server did nothing, and its user has still time to refresh it."""
+        """Whether the token expired in a stall of the server, and the user still has time to refresh it."""
         clock = self._context.clock
         waits_until = clock.stalls.over_at + REFRESH_AFTER_STALL_SECONDS
         return trio.current_time() < waits_until and clock.fell_in_stall(self._token_expires_at * 1_000_000)
 
     def ping_soon(self) -> None:
-        """With the next check: after a stall everybody has a chance to be heard."""
+        """Ping at the next check: after a stall every client gets the chance to answer."""
         self.pinged_at = -inf
 
     @property
     def received_at(self) -> float:
-        """When the peer's last byte came in, by trio's clock."""
+        """When the last byte arrived from the client, by trio's clock."""
         return self.send_queue.received_at
 
     def close(self, code: int, reason: str) -> None:
+        """Queue a Close frame with this code. Never waits."""
         self.send_queue.close(code, reason)
 
     async def wait_closed(self) -> None:
+        """Wait until the socket is closed."""
         await self.send_queue.closed.wait()

@@ -102,8 +102,8 @@ IN_DBERRORS = (
         (
             Edit(
                 "server/gateway/protocol.py",
-                "except StatementRefused as refused:  # a fault of ours",
-                "except ZeroDivisionError as refused:  # a fault of ours",
+                "except StatementRefused as refused:  # a bug of ours",
+                "except ZeroDivisionError as refused:  # a bug of ours",
             ),
         ),
         f"{REFUSED_TESTS}::test_a_join_that_is_refused_is_answered_and_leaves_no_membership_and_an_open_connection",

@@ -98,7 +98,7 @@ IN_RESOURCES = (
         "handshake-refused",
         "a handshake that is refused is closed at once",
         "each holds a connection of its address for ten seconds",
-        (Edit(WEBSOCKET, "            watch.cancel_scope.cancel()  # also where", "            pass  # also where"),),
+        (Edit(WEBSOCKET, "            watch.cancel_scope.cancel()  # also after", "            pass  # also after"),),
         "tests/server/gateway/test_handshakes.py::test_a_handshake_that_is_refused_is_closed_at_once",
         "TimeoutError",
         "it is closed at the handshake's deadline",

@@ -64,7 +64,7 @@ IN_SESSIONS = (
                 "        self._check_ban(answers_for)  # a ban that landed",
                 "        # a ban that landed",
             ),
-            Edit(CONVERSATION, "            self._check_again(identity)\n", ""),
+            Edit(CONVERSATION, "            self._recheck(identity)\n", ""),
         ),
         f"{BAN_TESTS}::test_a_ban_that_lands_while_the_user_is_looked_up_opens_no_session",
         "TooSlowError",

@@ -1,4 +1,4 @@
-"""The AsyncAPI document, generated from the structs that are sent and read.
+"""The AsyncAPI document, generated from the structs that are sent and received.
 
 Imports `server.gateway`.
 """

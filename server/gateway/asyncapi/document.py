@@ -1,4 +1,4 @@
-"""The websocket's contract as served: an AsyncAPI 3.0 document, generated from the structs that are sent and read."""
+"""Builds the AsyncAPI 3.0 document of the websocket from the structs that are sent and received."""
 
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
@@ -28,17 +28,20 @@ Kind = type[msgspec.Struct]
 CONTENT_TYPES = {Encoding.JSON: "application/json", Encoding.MSGPACK: "application/msgpack"}
 
 
-@lru_cache(maxsize=4)  # a server has one; tests have several houses in a process
+@lru_cache(maxsize=4)  # a server has one document; tests run several servers in a process
 def asyncapi_json(settings: Settings, websocket_port: int, proxied: str | None = None) -> bytes:
-    """The document as it is served; built at the first call. `proxied` is the scheme that our proxies are asked by."""
+    """The document as it is served, built at the first call.
+
+    `proxied` is the websocket scheme that the trusted proxy forwards, or None for a request without a proxy.
+    """
     return msgspec.json.encode(asyncapi(settings.websocket, websocket_port, settings.rooms, proxied))
 
 
 def asyncapi(
     settings: WebsocketSettings, websocket_port: int, rooms: RoomRules | None = None, proxied: str | None = None
 ) -> Json:
-    """The document of a server with these settings."""
-    scheme, host, path = _place(settings.public_url, websocket_port, proxied)
+    """The document of a server with these settings, before it is encoded."""
+    scheme, host, path = _address(settings.public_url, websocket_port, proxied)
     kinds = messages()
     return {
         "asyncapi": "3.0.0",
@@ -62,7 +65,7 @@ def asyncapi(
     }
 
 
-# Which messages there are
+# The messages
 
 
 class Error(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_field="type", tag="error"):
@@ -77,30 +80,33 @@ class Error(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_field
 
 
 ANSWERS: tuple[Kind, ...] = (m.Ok, Error, m.Pong, m.SessionReady, m.RoomJoined)
-UNASKED: tuple[Kind, ...] = (m.RoomJoined,)  # answers that also come by themselves
+UNASKED: tuple[Kind, ...] = (m.RoomJoined,)  # answers that are also sent without a command
 OWN_ANSWERS: dict[Kind, Kind] = {c.SessionOpen: m.SessionReady, c.RoomJoin: m.RoomJoined, c.Ping: m.Pong}
 
 
 def commands() -> list[Kind]:
+    """The messages that clients send."""
     return list(get_args(c.AnyCommand))
 
 
 def private_events() -> list[Kind]:
+    """The events that only the sessions of one user receive."""
     return [kind for kind in concrete(m.Event) if kind not in ANSWERS or kind in UNASKED]
 
 
 def sequenced_events() -> list[Kind]:
+    """The events that all members of a room receive, in one order."""
     return list(concrete(m.SequencedEvent))
 
 
 def messages() -> list[Kind]:
-    """Every one, in the order of names."""
+    """All messages in both directions, ordered by class name."""
     kinds = {*commands(), *ANSWERS, *private_events(), *sequenced_events()}
     return sorted(kinds, key=lambda kind: kind.__name__)
 
 
 def concrete(family: Kind) -> Iterator[Kind]:
-    """The structs below this one, in its module, that have a tag of their own; the others are there to inherit from."""
+    """The subclasses of a struct, in its module, that are messages themselves: those with a tag of their own."""
     for kind in family.__subclasses__():
         if kind.__module__ != family.__module__:
             continue
@@ -110,11 +116,11 @@ def concrete(family: Kind) -> Iterator[Kind]:
 
 
 def tag_of(kind: Kind) -> str:
-    """The `type` of its messages."""
+    """The value of `type` in messages of this kind."""
     return str(kind.__struct_config__.tag)
 
 
-# What the `ok` of a command has beside its `ref`.
+# The fields of a command's `ok` beside `ref`.
 OK_HAS: dict[Kind, str] = {
     c.TokenRefresh: "tokenExpiresAt",
     c.RoomLeave: "channel",
@@ -123,11 +129,11 @@ OK_HAS: dict[Kind, str] = {
 }
 
 
-# Where and how they travel
+# Servers, channel and operations
 
 
-def _place(public_url: str, websocket_port: int, proxied: str | None) -> tuple[str, str, str]:
-    """Scheme, host and path as `GET /api/config` tells them, where the host is that of this very document."""
+def _address(public_url: str, websocket_port: int, proxied: str | None) -> tuple[str, str, str]:
+    """Scheme, host and path, as in `websocketUrl` of `GET /api/config`. `{host}` stands for this document's host."""
     if not public_url and proxied is not None:
         return proxied, "{host}", PATH
     if not public_url:
@@ -192,7 +198,7 @@ def _handshake() -> Json:
 
 
 def _operations() -> Iterator[tuple[str, Json]]:
-    """As this server sees them: it receives commands and sends everything else."""
+    """The operations from the server's side: it receives commands and sends everything else."""
     for kind in commands():
         answers: list[Kind] = [OWN_ANSWERS.get(kind, m.Ok), Error]
         operation = _operation("receive", tag_of(kind), _summary(kind), [kind])
@@ -228,7 +234,7 @@ def _id(kind: Kind) -> str:
     return kind.__name__[0].lower() + kind.__name__[1:]
 
 
-# What they look like
+# Messages and schemas
 
 
 def _message(kind: Kind) -> Json:
@@ -258,11 +264,11 @@ def _tags(kind: Kind) -> Iterator[str]:
 
 
 def _summary(kind: Kind) -> str:
-    """The first line of its own docstring, not of one that it inherits."""
+    """The first line of the struct's own docstring; an inherited one does not count."""
     return (kind.__doc__ or "").strip().partition("\n")[0]
 
 
-# What structs leave open, because it is put together elsewhere.
+# The shapes of fields that the structs leave open, because other modules build their values.
 SHAPES: dict[tuple[Kind, str], Any] = {
     (m.SessionReady, "missed"): list[Missed],
     (m.RoomJoined, "room"): CallRoom | StreamRoom,

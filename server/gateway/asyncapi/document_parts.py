@@ -1,4 +1,4 @@
-"""What the documents that we serve of ourselves share: the version, and times that say that they are times."""
+"""Parts that the AsyncAPI and the OpenAPI document share: the version, and the format of time fields."""
 
 import tomllib
 from importlib import metadata
@@ -9,7 +9,7 @@ Json = dict[str, Any]
 
 
 def version() -> str:
-    """This project's: as installed, or as its own source says where it runs from there."""
+    """The version of the installed package, or that of pyproject.toml if it runs from its source."""
     try:
         return metadata.version("halfminute")
     except metadata.PackageNotFoundError:
@@ -18,7 +18,7 @@ def version() -> str:
 
 
 def mark_times(components: Json) -> None:
-    """Fields that hold a moment, by their names: in structs they are text, as they are sent."""
+    """Give `format: date-time` to the time fields, which are known by their names; in structs they are plain text."""
     for component in components.values():
         for name, schema in component.get("properties", {}).items():
             if name.endswith("At") or name in ("at", "paidThrough"):

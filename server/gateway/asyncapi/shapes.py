@@ -1,4 +1,4 @@
-"""The parts of messages that structs leave open, because they are put together elsewhere."""
+"""The shapes of message fields that the structs leave open, because other modules build their values."""
 
 from typing import Literal
 from uuid import UUID
@@ -11,7 +11,7 @@ from domain.stream.record import StreamView
 
 
 class SentTip(msgspec.Struct, frozen=True, rename="camel"):
-    """A tip that the books have."""
+    """A tip that is in the ledger."""
 
     tip_id: UUID
     to_creator_id: UUID
@@ -21,13 +21,13 @@ class SentTip(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Balance(msgspec.Struct, frozen=True):
-    """The giver's wallet, right after the tip."""
+    """The giver's wallet right after the tip."""
 
     balance: int
 
 
 class IceServer(msgspec.Struct, frozen=True, kw_only=True):
-    """As `RTCPeerConnection` takes it; the password is the user's own, and good for a while."""
+    """A server as `RTCPeerConnection` takes it; the password belongs to the user and expires."""
 
     urls: list[str]
     username: str | UnsetType = UNSET
@@ -35,7 +35,7 @@ class IceServer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Missed(msgspec.Struct, frozen=True):
-    """How many events of a room follow, that were missed."""
+    """The number of missed events of a room that follow."""
 
     channel: str
     count: int
@@ -50,7 +50,7 @@ class StreamRoom(StreamView, frozen=True, rename="camel", tag_field="kind", tag=
 
 
 class You(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """What a connection is in the room; how long the money lasts is told to who pays alone."""
+    """The role of this connection in the room; only a payer gets the figures about balance and time."""
 
     role: Literal["fan", "creator", "owner", "operator", "viewer", "overlay"]
     paid_through: str | UnsetType | None = UNSET

@@ -1,14 +1,14 @@
-"""What the AsyncAPI document says in words: the rules of the conversation, its limits, and how it ends."""
+"""The descriptions in the AsyncAPI document: introduction, channel, limits and tags."""
 
 from typing import Any
 
 from server.broadcast.codec import Encoding
 
 INTRODUCTION = """\
-The websocket of a server for paid calls and streams: in a call everybody sees each block that is charged, in a \
-metered stream each viewer has a clock of their own and hears of their own blocks alone.
+The websocket of a server for paid calls and streams: in a call both parties receive an event for each block \
+that is charged; in a metered stream each viewer has a meter of their own, and receives events of their own blocks.
 
-The document speaks as the server: `receive` is what clients send, `send` is what they get.
+The document describes the server's side: `receive` is what clients send, `send` is what they get.
 
 One JSON object or MessagePack map is one frame, and `type` says which message it is. Fields that are not known are \
 ignored, on both sides. Times are RFC 3339 in UTC with milliseconds, token amounts are whole integers, ids are UUIDs.
@@ -18,35 +18,35 @@ holes, for each channel and epoch. **Private** events go to the sessions of one 
 history. Events about money are sent after the commit, never before.\
 """
 
-SERVER = "Where the websocket listens, as `GET /api/config` tells in `websocketUrl`."
+SERVER = "The address of the websocket, which `GET /api/config` returns as `websocketUrl`."
 HOST = "The host that this document came from."
 
 CHANNEL = """\
 The first message is `session:open`, unless the handshake carried `Authorization`; a token in the address is refused. \
 The answer is `session:ready`.
 
-`room:join` brings a session into the room of a call or of a live stream, and its answer says what was said and given \
-there lately. Tips, chat and signals are for members: a signal passes between the room's creator and one other \
-connection, costs both of them of a budget (`RATE_LIMITED`, with `retryAfterSeconds`), and is `NOT_PRESENT` to or from \
-a member that is not heard of, or whose clock stands in a metered stream. Past `presenceLimit` members of a stream are \
-not named any more, but counted. With `as: "overlay"` a creator's own picture joins instead: it hears `tip:new` and \
-the end of the room alone, with numbers of its own, and after `sinceTipId` what it missed, as `history`. Whoever may \
-not stay hears `access:revoked` and is put out.
+`room:join` makes a session a member of the room of a call or of a live stream; its answer contains the recent chat \
+and tips. Only members send tips, chat and signals. A signal passes between the room's creator and one other \
+connection; it counts against a budget of both (`RATE_LIMITED`, with `retryAfterSeconds`), and is refused as \
+`NOT_PRESENT` to or from a member that is silent, or whose meter is paused in a metered stream. Beyond `presenceLimit` \
+the members of a stream are counted instead of listed. With `as: "overlay"` a creator's overlay joins instead: it \
+receives only `tip:new` and the end of the room, with sequence numbers of its own, and the tips after `sinceTipId` as \
+`history`. A session that loses its access receives `access:revoked` and is removed from the room.
 
-The owner of a metered stream hears of each viewer's connection, however many there are: `viewer:joined`, \
-`viewer:paused` while that viewer's clock stands for want of the viewer, `viewer:resumed` and `viewer:left`; and \
-`block:charged` names the payer. After `session:ready` everybody is told anew, and a client forgets what it knew. \
-Media belongs to viewers who are not paused. Only so many of these events are sent each second; of changes that \
-follow each other faster the last one is told. A user joins rooms, and opens or resumes sessions, only so often: more \
-joins are `RATE_LIMITED`, more sessions closed with 4429.
+The owner of a metered stream receives events about each viewer's connection, without a limit on their number: \
+`viewer:joined`, `viewer:paused` while that viewer's meter is paused because the viewer is absent, `viewer:resumed` \
+and `viewer:left`; and `block:charged` names the payer. After `session:ready` all viewers are sent again, and the \
+client drops its earlier list. Media should reach only viewers who are not paused. The rate of these events is limited; of \
+changes that follow each other faster, only the last one is sent. Joins of rooms, and opened or resumed sessions, are \
+limited for each user: further joins are `RATE_LIMITED`, further sessions are closed with 4429.
 
-A session outlives its connection. `session:open` with `resume` goes on with it: what was missed in the channels of \
-`missed` follows as ordinary frames, in order and before any newer one. Of a channel in `lost` one is a member no \
-longer, and joins again. A room that was restarted sends `room:joined` with its new epoch first.
+A session outlives its connection. `session:open` with `resume` continues it: the missed events of the channels in \
+`missed` follow as ordinary frames, in order and before any newer one. In a channel of `lost` the session is no longer \
+a member, and the client joins again. A room that was restarted first sends `room:joined` with its new epoch.
 
-Without a subprotocol in the handshake, messages are JSON. A command that cannot be obeyed, or is not known, is \
-answered by `error`; a frame that cannot be decoded ends the connection. `x-close-codes` says after which ends a \
-client should come back; it should also come back when a connection is lost without a close code. An address that \
+Without a subprotocol in the handshake, messages are JSON. A command that is refused, or is not known, is \
+answered by `error`; a frame that cannot be decoded ends the connection. `x-close-codes` says after which codes a \
+client should reconnect; it should also reconnect when a connection is lost without a close code. An address that \
 opens too many connections is answered 429, with `Retry-After`, instead of a handshake. \
 The port also answers `GET /healthz` with 200, and any other request that asks for no websocket with 426.\
 """
@@ -61,21 +61,21 @@ BEARER: dict[str, Any] = {
 }
 
 FIRST_MESSAGE = "A larger first message, which is `session:open`, is refused with 1009."
-REF = "Chosen by the client; the answer to a command carries the command's own."
+REF = "Chosen by the client; the answer to a command repeats the `ref` of the command."
 
 FRAMES = {Encoding.JSON: "text", Encoding.MSGPACK: "binary"}
 
 TAGS = {
     "command": "From a client to the server.",
-    "answer": "To the connection that gave a command, with the command's `ref`.",
+    "answer": "To the connection that sent a command, with the command's `ref`.",
     "sequenced": "To all members of a room, the same bytes for each, numbered without holes.",
     "private": "To the sessions of one user alone, without a number.",
 }
 
 SENDS = {
-    "answer": "What came of a command; `error` also answers a command that is not known.",
-    "tell": "Private news, to one user's sessions.",
-    "publish": "What happened in a room, to all its members in one order.",
+    "answer": "The outcome of a command; `error` also answers a command that is not known.",
+    "tell": "Private events, to one user's sessions.",
+    "publish": "The events of a room, to all its members in one order.",
 }
 
 LIMITS = {
@@ -84,31 +84,31 @@ LIMITS = {
     "open_seconds": "From the handshake to `session:open`; then 4408.",
     "heartbeat_seconds": "Between two websocket pings of the server.",
     "party_heartbeat_seconds": "The same, in a call's room.",
-    "presence_seconds": "A party that is not heard of for so long is absent.",
-    "ping_timeout_seconds": "A connection that is not heard of for so long is closed with 4002.",
-    "session_seconds": "How long a session waits for its connection to come back.",
+    "presence_seconds": "A party that sends nothing for so long, not even a pong, is absent.",
+    "ping_timeout_seconds": "A client that sends nothing for so long, not even a pong, is closed with 4002.",
+    "session_seconds": "How long a session without a connection can be resumed.",
     "close_seconds": "How long a peer may take to hang up before the connection is cut.",
-    "outbox_bytes": "What may wait for a client that does not read; past it 4001.",
+    "outbox_bytes": "Bytes that may wait for a client that does not read; past it 4001.",
     "sessions_per_user": "With a connection; one more is refused with 4429.",
     "rooms_per_session": "One more is refused with `OVERLOADED`.",
-    "messages_per_second": "On average; more are refused with `RATE_LIMITED`, and who goes on is closed with 4429.",
+    "messages_per_second": "On average; more are refused with `RATE_LIMITED`, later closed with 4429.",
     "messages_burst": "At once.",
 }
 
 ROOM_LIMITS = {
-    "presence_limit": "Members of a stream who are told of by name; more are counted, at most once a second.",
-    "recent_events": "Tips and lines of chat in the `history` of who joins.",
-    "chat_per_second": "Lines of chat in one room, on average; more are refused with `RATE_LIMITED`.",
-    "chat_burst": "Lines of chat at once.",
-    "user_chat_per_second": "Of one user, on average.",
-    "user_chat_burst": "Of one user, at once.",
+    "presence_limit": "Members of a stream who are listed by name; more are counted, at most once a second.",
+    "recent_events": "Tips and chat messages in the `history` of a session that joins.",
+    "chat_per_second": "Chat messages in one room, on average; more are refused with `RATE_LIMITED`.",
+    "chat_burst": "Chat messages at once.",
+    "user_chat_per_second": "Chat messages of one user, on average.",
+    "user_chat_burst": "Chat messages of one user, at once.",
     "signal_bytes_per_second": "Of signals that one user sends, or receives, in one room, on average.",
     "signal_bytes_burst": "The same, at once.",
     "signals_per_second": "Signals that one user sends, or receives, in one room, on average.",
     "signals_burst": "The same, at once.",
-    "creator_signal_share": "So many times as much for the room's creator.",
+    "creator_signal_share": "The factor by which the limits on signals are higher for the room's creator.",
     "overlays": "In one room; one more is refused with `OVERLOADED`.",
 }
 
-TEXT = "Of a line of chat, or of a tip's message."
+TEXT = "Of a chat message, or of a tip's message."
 SIGNAL = "Of a signal's `data`, written as JSON."
