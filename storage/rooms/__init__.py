@@ -1,4 +1,4 @@
-"""Rows of calls and streams: making, adopting and reading them, their blocks, tips and tickets, and their leases.
+"""Rows of calls and streams: creates, stores and reads them, with their blocks, tips, tickets and leases.
 
-Imports `storage.ledger` and the modules of `storage`.
+Imports `storage.ledger`, `storage.market`, `storage.people` and the modules of `storage`.
 """

@@ -1,4 +1,4 @@
-"""Makes a call, or says why not: all of `POST /calls/init` that only the database can know, in one transaction."""
+"""Creates a call or refuses it: all checks of `POST /calls/init` that need the database, in one transaction."""
 
 from math import ceil
 from uuid import UUID
@@ -17,11 +17,14 @@ from storage.rooms.calls import CALLS, StoredCall, find_call, stored_call
 from storage.rooms.streams import LIVE_OR_IN_A_CALL
 
 JUST_ENDED = Refusal(Code.CREATOR_BUSY, "One of the two was in another call, or live")
-REMEMBERED = 64  # calls between two people: more of them in a row came to nothing only where all waits are the longest
+PAST_CALLS_MAX = 64  # calls between two users that the cooldown looks at: it reaches its maximum after fewer failures
 
 
 class NewCall(msgspec.Struct, frozen=True, kw_only=True):
-    """Who calls whom, under which terms. `key` is the client's own, by which a repeat finds the first call."""
+    """A requested call. `key` is derived from the client's idempotency key: a repeat returns the first call.
+
+    `content` is a digest of the request, 16 bytes.
+    """
 
     id: CallId
     channel: str
@@ -36,19 +39,24 @@ class NewCall(msgspec.Struct, frozen=True, kw_only=True):
     created_at: Instant
     rings_until: Instant
     cooldown: Duration  # after a call that was declined or missed
-    expected_rate: int | None = None  # tokens a minute; with another one nothing rings
+    expected_rate: int | None = None  # tokens a minute; the call is refused if the creator's rate differs
     server_id: UUID
 
 
 class Rung(msgspec.Struct, frozen=True):
-    """A call that rings, and whether this request made it or an earlier one with the same key did."""
+    """A ringing call, and whether this request created it, or an earlier one with the same key."""
 
     call: StoredCall
     is_new: bool
 
 
 async def create_call(postgres: Postgres, new: NewCall) -> Rung | Refusal:
-    """Make the call and its room. Raises StorageUnavailable."""
+    """Create the call and its room, or return the call of an earlier request with the same key.
+
+    Refuses by the rules of `POST /calls/init`: the creator's state, a busy party, the cooldown, the fan's balance.
+    Takes the write lock if there is a key, and then locks both parties' rows in `users` in the order of their ids.
+    Cancelling creates all rows or none. Raises StorageUnavailable.
+    """
 
     async def in_transaction(connection: Connection) -> Rung | Refusal | None:
         if (known := await _find_by_key(connection, new)) is not None:
@@ -56,12 +64,12 @@ async def create_call(postgres: Postgres, new: NewCall) -> Rung | Refusal:
         price = await _price(connection, new)
         refusal = price if isinstance(price, Refusal) else await _why_not(connection, new, price)
         if refusal is None and new.key is not None:
-            # The fence as late as can be, since blocks wait behind it, and before the parties, as a stream that goes
-            # live does. From here on nobody else can use the key.
+            # Take the write lock, under which no other request can use the key. It comes late, because blocks wait for
+            # it, and before the locks of the parties, in the same order as when a stream goes live.
             await connection.execute("SELECT 1 FROM fence WHERE one FOR NO KEY UPDATE")
         if refusal is None:
-            refusal = await _wait_for_turn(connection, new)
-        if (known := await _find_by_key(connection, new)) is not None:  # a repeat of this request was faster
+            refusal = await _lock_parties(connection, new)
+        if (known := await _find_by_key(connection, new)) is not None:  # a concurrent repeat has committed first
             return known
         if isinstance(price, Refusal) or refusal is not None:
             return refusal
@@ -75,7 +83,7 @@ async def create_call(postgres: Postgres, new: NewCall) -> Rung | Refusal:
             return KEY_IN_USE
         if refused.constraint not in ("users_in_calls_pkey", LIVE_OR_IN_A_CALL):
             raise
-        # A call or a stream of theirs began elsewhere in this very moment; it may be over again by now.
+        # A concurrent transaction began a call or a stream of one of them, which may have ended since.
         busy = await postgres.transaction(lambda connection: _why_busy(connection, new))
         return busy or JUST_ENDED
     if decided is not None:
@@ -88,6 +96,7 @@ async def create_call(postgres: Postgres, new: NewCall) -> Rung | Refusal:
 async def _find_by_key(connection: Connection, new: NewCall) -> Rung | Refusal | None:
     if new.key is None:
         return None
+    # Look the key up among other uses and among postings.
     row = await connection.fetchrow(
         "SELECT ref_id, content FROM idempotency_keys WHERE key = $1"
         " UNION ALL SELECT NULL, NULL FROM journal WHERE key = $1",
@@ -103,6 +112,7 @@ async def _find_by_key(connection: Connection, new: NewCall) -> Rung | Refusal |
 async def _price(connection: Connection, new: NewCall) -> BlockPrice | Refusal:
     if new.fan == new.creator:
         return Refusal(Code.SELF_PAYMENT, "Nobody can call themselves")
+    # Read the creator's rate and availability, and whether the creator has blocked the fan.
     creator = await connection.fetchrow(
         "SELECT c.rate_tokens_per_min, c.accepts_calls, b.user_id IS NOT NULL AS unwanted"
         " FROM users u LEFT JOIN creators c ON c.user_id = u.supabase_id"
@@ -131,6 +141,7 @@ async def _why_not(connection: Connection, new: NewCall, price: BlockPrice) -> R
         return unfit(("maxTokens", f"must be at least {required}, the price of one block"))
     if await is_frozen(connection, new.fan):
         return FROZEN
+    # Read the fan's balance.
     balance = await connection.fetchval("SELECT balance FROM wallets WHERE id = $1", new.fan)
     if balance < required:
         return insufficient_tokens(required, balance, "to start the call")
@@ -138,41 +149,42 @@ async def _why_not(connection: Connection, new: NewCall, price: BlockPrice) -> R
 
 
 async def _why_busy(connection: Connection, new: NewCall) -> Refusal | None:
-    """Nobody is in two calls, or in a call and live; the database decides it again when the call is written."""
-    busy = {
-        row["user_id"]
-        for row in await connection.fetch(
-            "SELECT user_id FROM users_in_calls WHERE user_id IN ($1, $2)", new.fan, new.creator
-        )
-    }
+    """Refuse if a party is in another call, is live, or starts a stream; constraints check it again at the insert."""
+    # Read which of the two are in a call.
+    rows = await connection.fetch("SELECT user_id FROM users_in_calls WHERE user_id IN ($1, $2)", new.fan, new.creator)
+    busy = {row["user_id"] for row in rows}
     if new.fan in busy:
         return Refusal(Code.ALREADY_IN_CALL, "You are in a call already")
     if new.creator in busy:
         return Refusal(Code.CREATOR_BUSY, "The creator is in a call")
-    live = {
-        row["creator_id"]
-        for row in await connection.fetch(
-            "SELECT creator_id FROM streams WHERE creator_id IN ($1, $2) AND status = 'live'", new.fan, new.creator
-        )
-    }
+    # Read which of the two are live.
+    rows = await connection.fetch(
+        "SELECT creator_id FROM streams WHERE creator_id IN ($1, $2) AND status = 'live'", new.fan, new.creator
+    )
+    live = {row["creator_id"] for row in rows}
     if new.fan in live:
         return Refusal(Code.ALREADY_LIVE, "You are live")
     if new.creator in live:
         return Refusal(Code.CREATOR_BUSY, "The creator is live")
+    # Check for a reservation of the creator, see stream_start_reservations.py.
     starting = "SELECT true FROM creators WHERE user_id = $1 AND starts_stream_until > clock_timestamp()"
     if await connection.fetchval(starting, new.creator):
         return Refusal(Code.CREATOR_BUSY, "The creator is going live")
     return None
 
 
-async def _wait_for_turn(connection: Connection, new: NewCall) -> Refusal | None:
-    """Lock both parties, as their new call does anyway: a call between the two that came before is still under way, or
-    has ended and is seen."""
+async def _lock_parties(connection: Connection, new: NewCall) -> Refusal | None:
+    """Lock both parties' rows, and repeat the checks that an earlier holder of these locks may have changed.
+
+    The insert of a call takes the same locks, so every other call of the two is now either committed or still waiting.
+    """
+    # Lock both rows in the order of their ids.
     await connection.execute(
         "SELECT 1 FROM users WHERE supabase_id IN ($1, $2) ORDER BY supabase_id FOR NO KEY UPDATE",
         new.fan,
         new.creator,
     )
+    # Check whether one of the two is in a call by now.
     in_calls = "SELECT true FROM users_in_calls WHERE user_id IN ($1, $2) LIMIT 1"
     if await connection.fetchval(in_calls, new.fan, new.creator):
         return await _why_busy(connection, new) or JUST_ENDED
@@ -182,11 +194,12 @@ async def _wait_for_turn(connection: Connection, new: NewCall) -> Refusal | None
 async def _cooldown(connection: Connection, new: NewCall) -> Refusal | None:
     if new.cooldown == 0:
         return None
+    # Read the latest ended calls between the two, with their numbers of blocks.
     rows = await connection.fetch(
         "SELECT c.ended_at, c.end_reason, m.last_block FROM calls c, LATERAL (SELECT last_block FROM meters"
         " WHERE room_id = c.id AND payer_id = c.fan_id LIMIT 1) m"
         " WHERE c.fan_id = $1 AND c.creator_id = $2 AND c.ended_at IS NOT NULL"
-        f" ORDER BY c.created_at DESC LIMIT {REMEMBERED}",
+        f" ORDER BY c.created_at DESC LIMIT {PAST_CALLS_MAX}",
         new.fan,
         new.creator,
     )
@@ -196,7 +209,8 @@ async def _cooldown(connection: Connection, new: NewCall) -> Refusal | None:
 
 
 async def _insert(connection: Connection, new: NewCall, price: BlockPrice) -> None:
-    """All rows of a call, in one round trip."""
+    """Insert all rows of a call in one round trip."""
+    # Insert the room, the meter, the use of the key and the call.
     await connection.execute(
         """
         WITH room AS (INSERT INTO rooms (id, kind, channel, server_id) VALUES ($1, 'call', $2, $3)),
@@ -224,11 +238,13 @@ async def _insert(connection: Connection, new: NewCall, price: BlockPrice) -> No
 
 
 async def _load(connection: Connection, call_id: UUID) -> StoredCall:
+    # Read the call with everything that belongs to it.
     row: Row | None = await connection.fetchrow(f"SELECT {CALLS.columns} FROM {CALLS.source} WHERE c.id = $1", call_id)
     assert row is not None, "a key and its call are written together"
     return stored_call(row)
 
 
 async def forget_old_keys(postgres: Postgres) -> None:
-    """Keys that were not used for postings are kept for a day (CONTRACT §3). Raises StorageUnavailable."""
+    """Delete keys that are a day old and not those of postings (CONTRACT §3). Raises StorageUnavailable."""
+    # Delete the old keys.
     await postgres.execute("DELETE FROM idempotency_keys WHERE created_at < now() - interval '24 hours'")

@@ -1,4 +1,7 @@
-"""Calls as rows: making one, taking it up again, storing its state, and reading what was."""
+"""Rows of calls: stores the state of a call, reads single calls and lists of them, and sums a user's calls.
+
+`call_creation.py` inserts calls.
+"""
 
 from datetime import datetime
 from typing import Any
@@ -16,7 +19,7 @@ from storage.postgres import PgUUID, Postgres, Row
 
 
 class StoredCall(msgspec.Struct, frozen=True):
-    """All that is known of a call from its rows."""
+    """The stored state of a call; enough to adopt it. `fan_funds` is the fan's current balance."""
 
     facts: CallFacts
     record: CallRecord
@@ -26,11 +29,12 @@ class StoredCall(msgspec.Struct, frozen=True):
 
     @property
     def view(self) -> CallView:
+        """The call as its parties see it over REST."""
         return view_call(self.facts, self.record, self.paid)
 
 
 class CallFilter(msgspec.Struct, frozen=True):
-    """Which of a user's calls: as fan or creator, in one state, begun to ring from a moment on, before a moment."""
+    """Selects a user's calls by role ("fan" or "creator"), status and creation time: from `since`, before `until`."""
 
     role: str | None = None
     status: str | None = None
@@ -55,13 +59,15 @@ CALLS = Listing(
 
 
 async def find_call(postgres: Postgres, call_id: CallId) -> StoredCall | None:
-    """A call, live or ended."""
+    """Return a call, live or ended, or None. Raises StorageUnavailable."""
+    # Read the call with its room, its parties, its meter and the fan's balance.
     row = await postgres.fetchrow(f"SELECT {CALLS.columns} FROM {CALLS.source} WHERE c.id = $1", call_id)
     return None if row is None else stored_call(row)
 
 
 async def find_call_in(postgres: Postgres, channel: str) -> StoredCall | None:
-    """The call whose room has this channel, live or ended."""
+    """Return the call of a channel, live or ended, or None. Raises StorageUnavailable."""
+    # Read the call whose room has this channel.
     row = await postgres.fetchrow(
         f"SELECT {CALLS.columns} FROM {CALLS.source} WHERE c.id = (SELECT id FROM rooms WHERE channel = $1)", channel
     )
@@ -69,7 +75,12 @@ async def find_call_in(postgres: Postgres, channel: str) -> StoredCall | None:
 
 
 async def save_call(postgres: Postgres, call_id: CallId, epoch: int, record: CallRecord) -> bool:
-    """Store a call's state; the record of an ended call ends its room. False if the room has a later owner."""
+    """Store a call's state; the record of an ended call also ends its room.
+
+    Queues the blocks of `record.given_back` for a refund, in the same transaction. False, with nothing stored, if the
+    room has a later epoch or has ended. Takes the write lock, then the room's row. Raises StorageUnavailable.
+    """
+    # Check the epoch and store the record in one function.
     rows = await postgres.fetch(
         "SELECT save_call($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16::uuid[])",
         call_id,
@@ -92,15 +103,15 @@ async def save_call(postgres: Postgres, call_id: CallId, epoch: int, record: Cal
 
 
 async def list_calls(postgres: Postgres, user_id: UserId, wanted: CallFilter, page: Page) -> Paged[CallView]:
-    """A user's calls, newest first. Raises BadCursor."""
-    places, args = _conditions(user_id, wanted)
-    return await CALLS.page(postgres, page, places, args, lambda row: stored_call(row).view)
+    """Return a page of a user's calls, newest first. Raises BadCursor, StorageUnavailable."""
+    conditions, args = _conditions(user_id, wanted)
+    return await CALLS.page(postgres, page, conditions, args, lambda row: stored_call(row).view)
 
 
 class CallStats(msgspec.Struct, frozen=True, rename="camel"):
-    """What a user's calls came to, in one role: those that rang in the period, whenever some of them was given back.
+    """The sums of a user's calls in one role: of the calls that were created in the period, with all their refunds.
 
-    `blocks` are those that were charged; `tokens` is less `refundedTokens`.
+    `blocks` are those that were charged; `tokens` is net of `refundedTokens`.
     """
 
     role: str
@@ -116,12 +127,13 @@ class CallStats(msgspec.Struct, frozen=True, rename="camel"):
 async def call_stats(
     postgres: Postgres, user_id: UserId, since: datetime | None, until: datetime | None
 ) -> list[CallStats]:
-    """Totals of a user's calls as fan and as creator."""
+    """Return the sums of a user's calls, first as fan and then as creator. Raises StorageUnavailable."""
     return [await _stats_as(postgres, user_id, CallFilter(role, None, since, until)) for role in ("fan", "creator")]
 
 
 async def _stats_as(postgres: Postgres, user_id: UserId, wanted: CallFilter) -> CallStats:
     (where,), args = _conditions(user_id, wanted)
+    # Sum the calls and their meters.
     rows = await postgres.fetch(
         "SELECT count(*) AS calls, count(c.started_at) AS answered, coalesce(sum(m.last_block), 0)::bigint AS blocks,"
         " coalesce(sum(m.tokens - m.refunded_tokens), 0)::bigint AS tokens,"
@@ -147,7 +159,7 @@ async def _stats_as(postgres: Postgres, user_id: UserId, wanted: CallFilter) -> 
 
 
 def _conditions(user_id: UserId, wanted: CallFilter) -> tuple[list[str], list[Any]]:
-    """For each role the condition of the calls wanted; nobody is both in one call."""
+    """Return one SQL condition for each wanted role, and their parameters; nobody has both roles in one call."""
     args: list[Any] = [user_id]
     more = ""
     for condition, value in (
@@ -163,7 +175,7 @@ def _conditions(user_id: UserId, wanted: CallFilter) -> tuple[list[str], list[An
 
 
 def stored_call(row: Row) -> StoredCall:
-    """A row of CALLS."""
+    """Convert a row of CALLS."""
     return StoredCall(
         facts=CallFacts(
             id=row["id"],

@@ -1,8 +1,9 @@
-"""Ends live rooms whose rows nobody can read: the rules refuse what stands there."""
+"""Ends live rooms that cannot be adopted, because the rules reject the values of their rows."""
 
 from storage.postgres import Postgres
 from storage.rooms.leases import Claim
 
+# Store the record of an ended call or stream with the values that its rows hold.
 _END = {
     "call": """
         SELECT save_call(c.id, $2, 'ended', c.accepted_at, c.started_at, clock_timestamp(), 'server_fault', '{}',
@@ -19,9 +20,9 @@ _END = {
 
 
 async def end_with_fault(postgres: Postgres, claim: Claim) -> bool:
-    """End a call or a stream with `server_fault`, whatever its rows hold; False if its room has a later owner.
+    """End a call or a stream with `server_fault`, without reading its rows; False if the room has a later epoch.
 
-    Nothing more is charged. Raises StorageUnavailable.
+    Nothing more is charged. Takes the write lock and then the room's row. Raises StorageUnavailable.
     """
     rows = await postgres.fetch(_END[claim.kind], claim.room_id, claim.epoch)
     return bool(rows) and bool(rows[0][0])
