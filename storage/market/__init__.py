@@ -1,4 +1,4 @@
-"""Money from outside and back: purchases, payments, reversals, payouts, and the business figures.
+"""Real money in and out: purchases, payments, reversals, payouts, and the business figures.
 
-Imports `storage.ledger` and the modules of `storage`.
+Imports `storage.people`, `storage.ledger` and the modules of `storage`.
 """

@@ -1,4 +1,4 @@
-"""The business figures: sums by UTC day that are kept up to date, so that looking costs the same in any year."""
+"""The business figures: sums by UTC day, which are updated incrementally, so that a read costs the same in any year."""
 
 from datetime import date, datetime, timedelta
 from typing import Annotated, NamedTuple
@@ -13,33 +13,33 @@ from domain.instant import from_datetime, rfc3339
 from storage import wall_clock
 from storage.postgres import Postgres
 
-SUM_UP_SECONDS = 2.0  # at one go: a house that has never summed up does so over several looks
+SUM_UP_SECONDS = 2.0  # for one update: the first update of an old database takes several calls
 STREAMS_SHOWN = 20
 
 Days = dict[date, "NetVolume"]
 
 
 class Volume(msgspec.Struct, frozen=True, rename="camel"):
-    """How many, and the tokens they moved."""
+    """A number of postings, and the sum of their tokens."""
 
     count: int = 0
     tokens: int = 0
 
 
 class NetVolume(msgspec.Struct, frozen=True, rename="camel"):
-    """How many, and the tokens they moved, less what was given back."""
+    """A number of postings, and the sum of their tokens net of refunds."""
 
-    count: Annotated[int, Meta(description="All that were booked in the period, also those that were given back.")] = 0
+    count: Annotated[int, Meta(description="All postings of the period, refunded ones included.")] = 0
     tokens: Annotated[
         int,
         Meta(
-            description="What they moved less `refundedTokens`. A refund counts on its own day, so that a day's figure"
-            " is negative where more was given back than came in."
+            description="Their tokens less `refundedTokens`. A refund counts on its own day, so that the figure of a"
+            " day is negative where more was refunded than booked."
         ),
     ] = 0
-    refunds: Annotated[int, Meta(description="How many were given back in the period, whenever they were booked.")] = 0
+    refunds: Annotated[int, Meta(description="The refunds in the period, whenever the posting was booked.")] = 0
     refunded_tokens: Annotated[
-        int, Meta(description="What was given back in the period, on the day of the refund.")
+        int, Meta(description="The tokens refunded in the period, counted on the day of the refund.")
     ] = 0
 
     def __add__(self, other: "NetVolume") -> "NetVolume":
@@ -47,29 +47,33 @@ class NetVolume(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class CashOut(msgspec.Struct, frozen=True, rename="camel"):
-    """Payouts by the day on which they were asked for, without the rejected and cancelled ones."""
+    """Payouts by the day of their request, without rejected and cancelled ones."""
 
     count: int = 0
-    tokens: Annotated[int, Meta(description="Less what refunds took out of them while they were open.")] = 0
-    returned_tokens: Annotated[int, Meta(description="What refunds took out of these payouts.")] = 0
+    tokens: Annotated[int, Meta(description="Their tokens without those that refunds took out.")] = 0
+    returned_tokens: Annotated[int, Meta(description="The tokens that refunds took out of these payouts.")] = 0
 
     def __add__(self, other: "CashOut") -> "CashOut":
         return CashOut(*map(sum, zip(msgspec.structs.astuple(self), msgspec.structs.astuple(other), strict=True)))
 
 
 class Advances(msgspec.Struct, frozen=True, rename="camel"):
-    """What the system wallet `losses` paid for refunds that their payees could not cover, and got back."""
+    """The tokens that the system wallet `losses` advanced for refunds that payees could not cover, and their return."""
 
-    advanced: Annotated[int, Meta(description="Tokens, on the day of the refund.")] = 0
-    repaid: Annotated[int, Meta(description="Tokens of debtors' earnings, on the day on which they were earned.")] = 0
+    advanced: Annotated[int, Meta(description="Tokens, counted on the day of the refund.")] = 0
+    repaid: Annotated[
+        int, Meta(description="Tokens repaid from debtors' earnings, counted on the day of the earning.")
+    ] = 0
 
     def __add__(self, other: "Advances") -> "Advances":
         return Advances(self.advanced + other.advanced, self.repaid + other.repaid)
 
 
 class OpenDebts(msgspec.Struct, frozen=True, rename="camel"):
-    """What `losses` has advanced and not got back, whenever that was. `writtenOffTokens` has no debtor: it was advanced
-    before debts were kept."""
+    """All open debts to `losses`, of any period.
+
+    `writtenOffTokens` has no debtor: it was advanced before debts were recorded.
+    """
 
     count: int
     tokens: int
@@ -85,7 +89,7 @@ class Sales(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Calls(msgspec.Struct, frozen=True, rename="camel"):
-    """Calls that ended, how many of them were answered, and the active time of these."""
+    """Calls that ended, how many of them were answered, and the sum of their active time."""
 
     ended: int = 0
     answered: int = 0
@@ -93,7 +97,7 @@ class Calls(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class StreamTips(msgspec.Struct, frozen=True, rename="camel"):
-    """Tips in one stream; `tokens` is less `refundedTokens`, what was given back in the period."""
+    """The tips in one stream; `tokens` is net of `refundedTokens`, the refunds of the period."""
 
     stream_id: RoomId
     tips: int
@@ -103,7 +107,7 @@ class StreamTips(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class TipsPerStream(msgspec.Struct, frozen=True, rename="camel"):
-    """Streams that were tipped: how many, their tokens together less `refundedTokens`, and the best of them."""
+    """The streams with tips: their number, the sum of their tokens net of `refundedTokens`, and the best of them."""
 
     streams: int
     tokens: int
@@ -112,7 +116,7 @@ class TipsPerStream(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Figures(NamedTuple):
-    """Everything from the first of some days on; postings are counted up to `through`."""
+    """All figures from `first_day` on; postings are counted up to the time `through`."""
 
     first_day: date
     through: str
@@ -128,19 +132,23 @@ class Figures(NamedTuple):
 
 
 async def sum_up(postgres: Postgres) -> datetime:
-    """Add to the sums what was booked since the last time, for SUM_UP_SECONDS at most; how far they go now.
+    """Add the postings since the last call to the sums, and return the time up to which the sums are complete.
 
-    Raises StorageUnavailable.
+    Takes SUM_UP_SECONDS at most, in several transactions. The first one takes the write lock; each other one locks the
+    row of `figures`. Cancelling leaves the sums complete up to an earlier time. Raises StorageUnavailable, also while
+    the clocks of server and database disagree.
     """
-    # Whatever is booked after this has this date or a later one, so what comes before it is complete.
+    # Advance the date of the latest booking to now: later postings get this date or a later one, so that all postings
+    # with earlier dates are committed.
     row = await postgres.fetchrow(
         "UPDATE fence SET booked_at = greatest(booked_at, clock_timestamp()) WHERE one AND check_clock($1)"
         " RETURNING booked_at",
         wall_clock.now(),
     )
-    assert row is not None, "there is one fence"
+    assert row is not None, "the write lock is one row"
     enough_at = trio.current_time() + SUM_UP_SECONDS
     while True:
+        # Sum one portion of the postings before that date.
         step = await postgres.fetchrow("SELECT sum_up_postings($1)", row["booked_at"])
         assert step is not None, "a function returns a row"
         through: datetime = step[0]
@@ -149,7 +157,10 @@ async def sum_up(postgres: Postgres) -> datetime:
 
 
 async def read_figures(postgres: Postgres, through: datetime, days: int, currency: str) -> Figures:
-    """The figures of so many days, the present one included. Raises StorageUnavailable."""
+    """Return the figures of `days` UTC days, that of `through` included. `currency` selects the sales.
+
+    Several queries without a common snapshot. Raises StorageUnavailable.
+    """
     first_day = through.date() - timedelta(days=days - 1)
     volumes = await _volumes(postgres, first_day)
     return Figures(
@@ -172,6 +183,7 @@ _BOOKED = "(SELECT true FROM journal WHERE key = posting_key)"
 
 
 async def _sales(postgres: Postgres, first_day: date, currency: str) -> dict[date, Sales]:
+    # Sum the paid purchases by day.
     rows = await postgres.fetch(
         "SELECT paid_at::date AS day, count(*), sum(tokens)::bigint, sum(price_cents)::bigint"
         f" {_PAID_SINCE} GROUP BY 1",
@@ -181,12 +193,14 @@ async def _sales(postgres: Postgres, first_day: date, currency: str) -> dict[dat
 
 
 async def _buyers(postgres: Postgres, first_day: date, currency: str) -> int:
+    # Count the distinct buyers.
     rows = await postgres.fetch(f"SELECT count(DISTINCT user_id) {_PAID_SINCE}", first_day, currency)
     return int(rows[0][0])
 
 
 async def _volumes(postgres: Postgres, first_day: date) -> dict[Kind, Days]:
     volumes: dict[Kind, Days] = {kind: {} for kind in Kind}
+    # Read the sums by kind and day.
     rows = await postgres.fetch(
         "SELECT kind, day, postings, tokens - refunded_tokens AS tokens, refunds, refunded_tokens FROM day_postings"
         " WHERE day >= $1",
@@ -198,7 +212,7 @@ async def _volumes(postgres: Postgres, first_day: date) -> dict[Kind, Days]:
 
 
 async def _cash_out(postgres: Postgres, first_day: date) -> dict[date, CashOut]:
-    """Payouts that were asked for, without those that were rejected or cancelled."""
+    # Sum the booked payouts by day, without rejected and cancelled ones.
     rows = await postgres.fetch(
         "SELECT created_at::date AS day, count(*), sum(tokens - cut_tokens)::bigint, sum(cut_tokens)::bigint"
         f" FROM payouts WHERE created_at >= $1::date AND (settled_as IS NULL OR settled_as = 'paid') AND {_BOOKED}"
@@ -209,6 +223,7 @@ async def _cash_out(postgres: Postgres, first_day: date) -> dict[date, CashOut]:
 
 
 async def _open_payouts(postgres: Postgres) -> Volume:
+    # Sum the booked payouts that are not settled.
     rows = await postgres.fetch(
         "SELECT count(*), coalesce(sum(tokens - cut_tokens), 0)::bigint FROM payouts"
         f" WHERE settled_as IS NULL AND {_BOOKED}"
@@ -217,7 +232,7 @@ async def _open_payouts(postgres: Postgres) -> Volume:
 
 
 async def _advances(postgres: Postgres, first_day: date, through: datetime, repaid: Days) -> dict[date, Advances]:
-    """`losses` advances at most its daily limit, and more only where an operator confirms it: there are few rows."""
+    # Sum the debts by day; there are few, since advances have a daily limit that only an operator can exceed.
     rows = await postgres.fetch(
         "SELECT created_at::date AS day, sum(tokens)::bigint AS tokens FROM debts"
         " WHERE created_at >= $1::date AND created_at < $2 GROUP BY 1",
@@ -230,6 +245,7 @@ async def _advances(postgres: Postgres, first_day: date, through: datetime, repa
 
 
 async def _open_debts(postgres: Postgres) -> OpenDebts:
+    # Sum the open debts, with and without a debtor.
     rows = await postgres.fetch(
         "SELECT count(debtor), coalesce(sum(tokens - repaid) FILTER (WHERE debtor IS NOT NULL), 0)::bigint,"
         " coalesce(sum(tokens - repaid) FILTER (WHERE debtor IS NULL), 0)::bigint FROM debts WHERE repaid < tokens"
@@ -238,6 +254,7 @@ async def _open_debts(postgres: Postgres) -> OpenDebts:
 
 
 async def _calls(postgres: Postgres, first_day: date) -> dict[date, Calls]:
+    # Read the sums of ended calls by day.
     rows = await postgres.fetch(
         "SELECT day, calls, answered, active_us / 1000000 FROM day_calls WHERE day >= $1", first_day
     )
@@ -245,6 +262,7 @@ async def _calls(postgres: Postgres, first_day: date) -> dict[date, Calls]:
 
 
 async def _tips_per_stream(postgres: Postgres, first_day: date) -> TipsPerStream:
+    # Sum the tips by stream, and rank the streams; each row also holds the sums over all streams.
     rows = await postgres.fetch(
         f"""
         SELECT t.room_id, t.tips, t.tokens, t.refunds, t.refunded_tokens, count(*) OVER () AS streams,

@@ -1,6 +1,6 @@
-"""What operators decide about payments that were not credited: to credit the purchase after all, or to reject them.
+"""Operators' decisions about payments that were not credited: to credit the purchase after all, or to reject them.
 
-Each decision is an append-only row with who made it and why, written together with what it changes.
+Each decision is an append-only row with operator and reason, inserted in the transaction of its effects.
 """
 
 from collections.abc import Awaitable, Callable
@@ -29,7 +29,10 @@ OWN_PURCHASE = Refusal(Code.FORBIDDEN, "Nobody settles their own purchase")
 
 
 class Settlement(msgspec.Struct, frozen=True, kw_only=True):
-    """One decision; `key` is the operator's idempotency key, and `content` what it was used for (16 bytes)."""
+    """One decision of an operator.
+
+    `key` is derived from the operator's idempotency key, and `content` is a digest of the request, 16 bytes.
+    """
 
     action: Literal["credit", "reject", "release"]
     reason: str
@@ -39,7 +42,7 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Settled(NamedTuple):
-    """What came of it; a purchase that is accepted is then to be credited."""
+    """The result of a decision; the caller must then credit a purchase that is accepted and not paid."""
 
     purchase: Purchase | None
     is_new: bool
@@ -48,18 +51,22 @@ class Settled(NamedTuple):
 async def settle_payment(
     postgres: Postgres, payment_id: UUID, settlement: Settlement, purchase_id: UUID | None
 ) -> Settled | Refusal:
-    """Decide about one payment; `purchase_id` says what was paid for, where that is unknown. The same again changes
-    nothing. Raises StorageUnavailable.
+    """Credit or reject one payment; `purchase_id` names the purchase where the payment's own is unknown.
+
+    Idempotent. Refuses an unknown payment or purchase, a contrary earlier decision, the operator's own purchase, and a
+    used key. Locks the purchase, then the payment, then takes the write lock for the key. Raises StorageUnavailable.
     """
 
     async def in_transaction(connection: Connection) -> Settled:
+        # Read the purchase of the payment, which must be locked first.
         known_as = await connection.fetchval("SELECT purchase_id FROM payments WHERE id = $1", payment_id)
         purchase = await _purchase_named(connection, known_as, purchase_id)
+        # Lock the payment.
         payment = await connection.fetchrow("SELECT * FROM payments WHERE id = $1 FOR UPDATE", payment_id)
         if payment is None:
             raise SettlementRefused(NO_SUCH_PAYMENT)
         if payment["purchase_id"] != known_as:
-            raise StorageUnavailable("an event of this payment came in between")
+            raise StorageUnavailable("an event changed this payment at the same time")
         _refuse_own(purchase, settlement)
         await keep_key(connection, settlement, payment_id)
         if settlement.action == "reject":
@@ -70,8 +77,11 @@ async def settle_payment(
 
 
 async def settle_purchase(postgres: Postgres, purchase_id: UUID, settlement: Settlement) -> Settled | Refusal:
-    """Credit a purchase for the oldest of its open payments, or for one that no event reported; or reject all that are
-    open. The same again changes nothing. Raises StorageUnavailable.
+    """Credit a purchase, or reject all of its open payments.
+
+    A credit uses the oldest open payment, or none if no event reported one. Idempotent. Refuses an unknown purchase, a
+    purchase without an open payment to reject, the operator's own purchase, and a used key. Locks the purchase, takes
+    the write lock for the key, then locks the open payments. Raises StorageUnavailable.
     """
 
     async def in_transaction(connection: Connection) -> Settled:
@@ -80,6 +90,7 @@ async def settle_purchase(postgres: Postgres, purchase_id: UUID, settlement: Set
             raise SettlementRefused(NO_SUCH_PURCHASE)
         _refuse_own(purchase, settlement)
         await keep_key(connection, settlement, purchase_id)
+        # Lock the open payments, the oldest first.
         is_open = await connection.fetch(
             "SELECT * FROM payments WHERE purchase_id = $1 AND status = 'open' ORDER BY created_at, id FOR UPDATE",
             purchase_id,
@@ -90,7 +101,7 @@ async def settle_purchase(postgres: Postgres, purchase_id: UUID, settlement: Set
             return Settled(purchase, is_new=False)
         if settlement.action == "credit":
             settled = await _credit(connection, is_open[0] if is_open else None, purchase, settlement)
-            await _call_paid_twice(connection, purchase_id)
+            await _mark_paid_twice(connection, purchase_id)
             return settled
         if not is_open:
             raise SettlementRefused(NOTHING_OPEN)
@@ -102,7 +113,7 @@ async def settle_purchase(postgres: Postgres, purchase_id: UUID, settlement: Set
 
 
 class SettlementRefused(Exception):
-    """Ends the transaction, so that nothing of it stays: a refusal uses up no key."""
+    """Rolls the transaction back and carries the refusal to `decide`, so that a refusal uses up no key."""
 
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(refusal.message)
@@ -110,7 +121,10 @@ class SettlementRefused(Exception):
 
 
 async def decide(postgres: Postgres, work: Callable[[Connection], Awaitable[T]]) -> T | Refusal:
-    """One decision in a transaction, of which nothing stays where it raises Refuse. Raises StorageUnavailable."""
+    """Run one decision in a transaction; SettlementRefused rolls it back and becomes the returned refusal.
+
+    Raises StorageUnavailable.
+    """
     try:
         return await postgres.transaction(work)
     except SettlementRefused as refused:
@@ -132,8 +146,10 @@ async def _credit(
         return Settled(purchase, is_new=False)
     if purchase.accepted or purchase.status == "paid":
         raise SettlementRefused(CREDITED)
+    # Accept the purchase.
     await connection.execute("UPDATE purchases SET accepted = true WHERE id = $1", purchase.id)
     if payment is not None:
+        # Accept the payment, for this purchase.
         await connection.execute(
             "UPDATE payments SET status = 'accepted', purchase_id = $2 WHERE id = $1", payment["id"], purchase.id
         )
@@ -146,9 +162,11 @@ async def _reject(connection: Connection, payment: Row, purchase: Purchase | Non
         raise SettlementRefused(CREDITED)
     if payment["status"] == "rejected":
         return Settled(purchase, is_new=False)
+    # Reject the payment.
     await connection.execute("UPDATE payments SET status = 'rejected' WHERE id = $1", payment["id"])
     await _keep(connection, payment, purchase, settlement)
-    if purchase is not None:  # its buyer paid for nothing and gets the money back
+    if purchase is not None:
+        # Fail the purchase if no open payment is left: the buyer gets the money back.
         await connection.execute(
             "UPDATE purchases SET status = 'failed' WHERE id = $1 AND status = 'review' AND NOT accepted"
             " AND NOT EXISTS (SELECT FROM payments WHERE purchase_id = $1 AND status = 'open')",
@@ -163,7 +181,7 @@ def _refuse_own(purchase: Purchase | None, settlement: Settlement) -> None:
 
 
 async def _purchase_named(connection: Connection, known_as: UUID | None, named: UUID | None) -> Purchase | None:
-    """The locked purchase of a payment, or the one that an operator names where the payment has none."""
+    """Lock and return the purchase of a payment, or the one that the operator names where the payment has none."""
     if named is not None and known_as is not None and named != known_as:
         raise SettlementRefused(unfit(("purchaseId", "is not the purchase of this payment")))
     if named is None and known_as is None:
@@ -175,27 +193,31 @@ async def _purchase_named(connection: Connection, known_as: UUID | None, named: 
 
 
 async def _is_settled(connection: Connection, purchase_id: UUID, action: str) -> bool:
-    """Whether the latest decision about this purchase is the same."""
+    """Return whether the latest decision about this purchase is the same."""
+    # Read the latest decision.
     latest = await connection.fetchval(
         "SELECT action FROM payment_settlements WHERE purchase_id = $1 ORDER BY created_at DESC LIMIT 1", purchase_id
     )
     return bool(latest == action)
 
 
-async def _call_paid_twice(connection: Connection, purchase_id: UUID) -> None:
-    """What is still open once a purchase is accepted is one payment too many."""
+async def _mark_paid_twice(connection: Connection, purchase_id: UUID) -> None:
+    """Mark the payments that are still open after the purchase was accepted as paid twice."""
+    # Set the problem of the open payments.
     left = await connection.fetch(
         "UPDATE payments SET problem = 'paid_twice' WHERE purchase_id = $1 AND status = 'open' RETURNING id",
         purchase_id,
     )
     if left:
+        # Mark the purchase too.
         await connection.execute("UPDATE purchases SET paid_twice = true WHERE id = $1", purchase_id)
 
 
 async def _keep(connection: Connection, payment: Row | None, purchase: Purchase | None, settlement: Settlement) -> None:
-    """Write the decision down, here and among the operator's actions."""
+    """Insert the decision, and log it as the operator's action."""
     payment_id = None if payment is None else payment["id"]
     purchase_id = None if purchase is None else purchase.id
+    # Insert the decision.
     settlement_id = await connection.fetchval(
         "INSERT INTO payment_settlements (id, payment_id, purchase_id, action, reason, operator_id, key)"
         " VALUES (gen_random_uuid(), $1, $2, $3, $4, $5, $6) RETURNING id",
@@ -217,9 +239,14 @@ async def _keep(connection: Connection, payment: Row | None, purchase: Purchase 
 
 
 async def keep_key(connection: Connection, settlement: Settlement, ref_id: UUID) -> None:
-    """One space for all of a user's keys: it may not stand for anything else, be it a posting or not."""
+    """Store the use of the settlement's key; no other request and no posting may have it.
+
+    Takes the write lock, by a trigger. Raises SettlementRefused if the key was used with other content, and
+    StatementRefused by KEY_OF_A_POSTING if it is a posting's.
+    """
     if settlement.key is None:
         return
+    # Insert the key, or read the row that has it; DO UPDATE makes RETURNING return that row too.
     content = await connection.fetchval(
         "INSERT INTO idempotency_keys AS k (key, content, ref_id) VALUES ($1, $2, $3)"
         " ON CONFLICT (key) DO UPDATE SET key = k.key RETURNING content",

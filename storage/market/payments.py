@@ -1,7 +1,7 @@
-"""Payments that providers reported: one row a checkout, and whether it pays for a purchase or waits for an operator.
+"""Payments that providers reported: one row a checkout, which is accepted for a purchase or waits for an operator.
 
-The decision is made under a lock of the purchase's row, before anything is booked: of all payments of one purchase, and
-of all that operators decide about it, at most one is accepted. The purchase is then credited under its own key.
+The decision is made under a lock of the purchase's row, before any posting: of all payments of a purchase, at most one
+is accepted, by an event or by an operator. The purchase is then credited with a posting of its own key.
 """
 
 from datetime import datetime
@@ -19,7 +19,10 @@ PROBLEMS = ("unknown", "wrong_amount", "paid_twice", "not_credited")
 
 
 class Reported(msgspec.Struct, frozen=True, kw_only=True):
-    """A payment as its provider's event reports it; `id` is for its row, `reference` what the event says was bought."""
+    """A payment as the provider's event reports it.
+
+    `id` is for its row; `reference` is the text by which the event names the purchase, and `purchase_id` its id.
+    """
 
     id: UUID
     provider: str
@@ -29,13 +32,13 @@ class Reported(msgspec.Struct, frozen=True, kw_only=True):
     purchase_id: UUID | None
     amount_cents: int
     currency: str
-    intent_id: str = ""  # the provider's name of the payment, by which it names refunds and chargebacks
+    intent_id: str = ""  # the provider's id of the payment, which its refunds and chargebacks refer to
 
 
 class Verdict(NamedTuple):
-    """What a reported payment is: `problem` is None where it pays for the purchase.
+    """The decision about a reported payment: `problem` is None if it pays for the purchase.
 
-    `is_new` is False where the same was known of this checkout before; a rejected payment stays what it is.
+    `is_new` is False if the same decision was made before; a rejected payment stays rejected.
     """
 
     problem: str | None
@@ -44,7 +47,7 @@ class Verdict(NamedTuple):
 
 
 class Payment(msgspec.Struct, frozen=True, kw_only=True):
-    """A row, with its purchase and the latest decision of an operator."""
+    """A payment with the buyer of its purchase and the latest decision of an operator."""
 
     id: UUID
     provider: str
@@ -77,12 +80,16 @@ _PAYMENTS = Listing(
 
 
 async def record_payment(postgres: Postgres, reported: Reported) -> Verdict:
-    """Decide about a payment and keep it, both at once. Idempotent. Raises StorageUnavailable."""
+    """Decide about a payment, and store it with the decision in one transaction. Idempotent.
+
+    Locks the purchase, then the payment. Raises StorageUnavailable.
+    """
     return await postgres.transaction(lambda connection: _record(connection, reported))
 
 
 async def find_payment(postgres: Postgres, payment_id: UUID) -> Payment | None:
-    """Raises StorageUnavailable."""
+    """Return the payment, or None. Raises StorageUnavailable."""
+    # Read the payment with its latest decision.
     row = await postgres.fetchrow(f"SELECT {_PAYMENTS.columns} FROM {_PAYMENTS.source} WHERE y.id = $1", payment_id)
     return None if row is None else _payment(row)
 
@@ -90,10 +97,10 @@ async def find_payment(postgres: Postgres, payment_id: UUID) -> Payment | None:
 async def list_payments(
     postgres: Postgres, page: Page, *, status: str | None = None, purchase_id: UUID | None = None
 ) -> Paged[Payment]:
-    """Newest first. Raises BadCursor, StorageUnavailable."""
+    """Return a page of payments, newest first. Raises BadCursor, StorageUnavailable."""
     conditions, args = list[str](), list[Any]()
     if status is not None:
-        # As a literal, so that also a plan for any values can use the partial index; it is one of the CHECK's words.
+        # A literal, so that a generic plan can use the partial index too; it is a value of the CHECK constraint.
         assert status in ("accepted", "open", "rejected"), status
         conditions.append(f"y.status = '{status}'")
     if purchase_id is not None:
@@ -103,28 +110,34 @@ async def list_payments(
 
 
 async def count_open_payments(postgres: Postgres) -> dict[str, int]:
-    """How many wait for an operator, by problem. Raises StorageUnavailable."""
+    """Return the number of payments that wait for an operator, by problem. Raises StorageUnavailable."""
+    # Count the open payments.
     rows = await postgres.fetch("SELECT problem, count(*) AS n FROM payments WHERE status = 'open' GROUP BY problem")
     return dict.fromkeys(PROBLEMS, 0) | {row["problem"]: row["n"] for row in rows}
 
 
 async def withdraw_acceptance(postgres: Postgres, purchase_id: UUID, key: PostingKey) -> None:
-    """The ledger refused to credit it, so that it waits for an operator; unless it was booked after all.
+    """Undo the acceptance of a purchase whose credit the ledger refused; it waits for an operator from then on.
 
-    `key` is the one of the purchase's posting. Raises StorageUnavailable.
+    Changes nothing if the posting of `key` is booked after all. Locks the purchase, then its payment. Raises
+    StorageUnavailable.
     """
 
     async def in_transaction(connection: Connection) -> None:
         purchase = await lock_purchase(connection, purchase_id)
+        # Check whether the credit is booked.
         booked = await connection.fetchval("SELECT true FROM journal WHERE key = $1", PgUUID(key))
         if purchase is None or purchase.status == "paid" or booked:
             return
+        # Put the purchase under review.
         await connection.execute("UPDATE purchases SET accepted = false, status = 'review' WHERE id = $1", purchase_id)
+        # Reopen its accepted payment.
         payment_id = await connection.fetchval(
             "UPDATE payments SET status = 'open', problem = 'not_credited'"
             " WHERE purchase_id = $1 AND status = 'accepted' RETURNING id",
             purchase_id,
         )
+        # If an operator credited it, record that the credit was not booked.
         await connection.execute(
             "INSERT INTO payment_settlements (id, payment_id, purchase_id, action, reason, operator_id)"
             " SELECT gen_random_uuid(), $2, $1, 'not_booked', 'The ledger refused the credit', s.operator_id FROM"
@@ -140,6 +153,7 @@ async def _record(connection: Connection, reported: Reported) -> Verdict:
     purchase = None if reported.purchase_id is None else await lock_purchase(connection, reported.purchase_id)
     if purchase is not None and purchase.provider != reported.provider:
         purchase = None
+    # Lock the payment of this checkout, if it is known.
     known = await connection.fetchrow(
         "SELECT id, status, problem, purchase_id FROM payments WHERE provider = $1 AND checkout_id = $2 FOR UPDATE",
         *(reported.provider, reported.checkout_id),
@@ -152,6 +166,7 @@ async def _record(connection: Connection, reported: Reported) -> Verdict:
     problem = await _problem(connection, purchase, reported)
     if known is not None and known["problem"] == problem:
         return Verdict(problem, False, purchase)
+    # Insert the payment, or update the decision about an open one.
     stored = await connection.fetchval(
         "INSERT INTO payments AS y (id, provider, checkout_id, event_id, reference, purchase_id, amount_cents,"
         " currency, status, problem, intent_id) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
@@ -161,7 +176,7 @@ async def _record(connection: Connection, reported: Reported) -> Verdict:
         *(None if purchase is None else purchase.id, reported.amount_cents, reported.currency),
         *("accepted" if problem is None else "open", problem, reported.intent_id),
     )
-    if stored is None:  # the same checkout was accepted meanwhile, for another purchase
+    if stored is None:  # a concurrent event accepted the same checkout for another purchase
         return Verdict("unknown", False, purchase)
     if purchase is not None:
         await _mark_purchase(connection, purchase.id, problem)
@@ -169,14 +184,15 @@ async def _record(connection: Connection, reported: Reported) -> Verdict:
 
 
 async def _problem(connection: Connection, purchase: Purchase | None, reported: Reported) -> str | None:
-    """Why this payment does not pay for the purchase, whose row is locked; None if it does."""
+    """Return why this payment does not pay for the purchase, whose row is locked; None if it does."""
     if purchase is None:
         return "unknown"
     if purchase.accepted or purchase.status == "paid":
+        # Find the checkout whose payment was accepted.
         paid_by = await connection.fetchval(
             "SELECT checkout_id FROM payments WHERE purchase_id = $1 AND status = 'accepted'", purchase.id
         )
-        # An operator credited it, or an earlier version of this server, and no payment is linked to it yet.
+        # Without an accepted payment, an operator or an earlier version of this server credited the purchase.
         paid_by = paid_by or purchase.checkout_id or reported.checkout_id
         if paid_by != reported.checkout_id:
             return "paid_twice"
@@ -186,6 +202,7 @@ async def _problem(connection: Connection, purchase: Purchase | None, reported: 
 
 
 async def _mark_purchase(connection: Connection, purchase_id: UUID, problem: str | None) -> None:
+    # Record the decision in the purchase.
     if problem is None:
         await connection.execute("UPDATE purchases SET accepted = true WHERE id = $1", purchase_id)
     elif problem == "paid_twice":

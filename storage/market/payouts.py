@@ -1,4 +1,7 @@
-"""Payouts: tokens that creators turn into money. The tokens are in the journal; here is what became of the money."""
+"""Payouts of creators' tokens in money: the row of a payout holds the money, and the journal its tokens.
+
+A payout is inserted, then the storage actor books its posting, and later an operator settles it as paid or rejected.
+"""
 
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -14,7 +17,7 @@ from storage.postgres import Connection, PgUUID, Postgres, Row
 
 
 class Payout(msgspec.Struct, frozen=True, kw_only=True):
-    """One payout. `balance_after` is the creator's when it was booked; without it nothing has moved yet."""
+    """One payout. `balance_after` is the creator's balance after its posting; None while it is not booked."""
 
     id: UUID
     creator_id: UserId
@@ -26,22 +29,23 @@ class Payout(msgspec.Struct, frozen=True, kw_only=True):
     settled_as: str | None = None
     settled_at: datetime | None = None
     note: str = ""
-    given_back: bool = False
-    cut_tokens: int = 0  # a refund took them back out of it
+    given_back: bool = False  # a rejected payout's tokens are back in the wallet
+    cut_tokens: int = 0  # taken out of it by refunds to the creator's payers
     balance_after: int | None = None
 
     @property
     def status(self) -> str:
+        """The status in REST: "requested", "paid", "rejected" or "cancelled"."""
         return self.settled_as or "requested"
 
     @property
     def open_cents(self) -> int:
-        """What it brings, less what a refund took out of it."""
+        """The amount to pay, in cents, without the part that refunds took out."""
         return self.cents * (self.tokens - self.cut_tokens) // self.tokens
 
 
 class NewPayout(msgspec.Struct, frozen=True, kw_only=True):
-    """What a creator asks for."""
+    """A payout that a creator requests; `holding_days` is how long earned tokens are not cashable yet."""
 
     id: UUID
     creator_id: UserId
@@ -53,7 +57,7 @@ class NewPayout(msgspec.Struct, frozen=True, kw_only=True):
     currency: str
 
 
-_BOOKED = "(SELECT debit_after FROM journal WHERE key = p.posting_key)"  # one look by its key, never a scan
+_BOOKED = "(SELECT debit_after FROM journal WHERE key = p.posting_key)"  # a lookup by primary key
 _PAYOUTS = Listing(
     columns="p.id, p.creator_id, p.posting_key, p.tokens, p.cents, p.currency, p.created_at, p.settled_as,"
     f" p.settled_at, p.note, p.given_back, p.cut_tokens, {_BOOKED} AS balance_after",
@@ -67,7 +71,7 @@ CONFLICT = Refusal(Code.IDEMPOTENCY_CONFLICT, "This key was used for something e
 
 
 class Cashable(NamedTuple):
-    """What a creator may cash out now, what is earned and held for a while, and what is to be given back of blocks."""
+    """A creator's tokens: cashable now, earned but still held, and due for refunds of blocks."""
 
     tokens: int
     held: int
@@ -75,7 +79,11 @@ class Cashable(NamedTuple):
 
 
 async def cashable_tokens(postgres: Postgres, creator_id: UserId, holding_days: int) -> Cashable:
-    """See the function in the database. Raises StorageUnavailable."""
+    """Return how many tokens the creator may cash out; tokens earned in the last `holding_days` days are held.
+
+    Raises StorageUnavailable.
+    """
+    # Compute the three sums in the database.
     row = await postgres.fetchrow(
         "SELECT cashable, held, due FROM cashable_tokens($1, make_interval(days => $2))", creator_id, holding_days
     )
@@ -84,12 +92,14 @@ async def cashable_tokens(postgres: Postgres, creator_id: UserId, holding_days: 
 
 
 async def reserve_payout(postgres: Postgres, new: NewPayout) -> Payout | Refusal:
-    """Write down what is to be booked, or find what the same key did before. Raises StorageUnavailable.
+    """Insert the payout, which the caller then books, or return the payout of an earlier request with the same key.
 
-    One at a time for a creator: two that are asked for at once are not both measured by the same tokens.
+    Refuses NOT_A_CREATOR, an amount below the minimum, a frozen wallet, too few cashable tokens, and a key with another
+    use. Locks the creator's row in `creators`. Raises StorageUnavailable.
     """
 
     async def in_transaction(connection: Connection) -> Payout | Refusal:
+        # Lock the creator, so that concurrent requests do not both count the same tokens.
         await connection.execute("SELECT 1 FROM creators WHERE user_id = $1 FOR NO KEY UPDATE", new.creator_id)
         if (known := await _by_key(connection, new)) is not None:
             return known
@@ -100,7 +110,8 @@ async def reserve_payout(postgres: Postgres, new: NewPayout) -> Payout | Refusal
 
 
 async def unbooked_payouts(postgres: Postgres, creator_id: UserId) -> list[Payout]:
-    """What a creator's server wrote down and had no time to book. Raises StorageUnavailable."""
+    """Return a creator's payouts that a server inserted and did not book. Raises StorageUnavailable."""
+    # Read the payouts without a posting that are neither abandoned nor settled.
     rows = await postgres.fetch(
         f"{_SELECT} WHERE p.creator_id = $1 AND p.given_up_at IS NULL AND p.settled_as IS NULL AND {_BOOKED} IS NULL",
         creator_id,
@@ -109,12 +120,14 @@ async def unbooked_payouts(postgres: Postgres, creator_id: UserId) -> list[Payou
 
 
 async def abandon_payout(postgres: Postgres, payout_id: UUID) -> None:
-    """The tokens were gone: reserve them no longer. Raises StorageUnavailable."""
+    """Mark a payout as abandoned, since its posting was refused; its key is free again. Raises StorageUnavailable."""
+    # Record the time at which it was abandoned.
     await postgres.execute("UPDATE payouts SET given_up_at = now() WHERE id = $1", payout_id)
 
 
 async def find_payout(postgres: Postgres, payout_id: UUID) -> Payout | None:
-    """One that is booked. Raises StorageUnavailable."""
+    """Return a payout that is booked, or None. Raises StorageUnavailable."""
+    # Read the payout, if it has a posting.
     row = await postgres.fetchrow(f"{_SELECT} WHERE p.id = $1 AND {_BOOKED} IS NOT NULL", payout_id)
     return None if row is None else _payout(row)
 
@@ -122,7 +135,7 @@ async def find_payout(postgres: Postgres, payout_id: UUID) -> Payout | None:
 async def list_payouts(
     postgres: Postgres, page: Page, *, creator_id: UserId | None = None, status: str | None = None
 ) -> Paged[Payout]:
-    """Those that are booked, newest first. Raises BadCursor."""
+    """Return a page of the payouts that are booked, newest first. Raises BadCursor, StorageUnavailable."""
     conditions, args = [f"{_BOOKED} IS NOT NULL"], list[Any]()
     if creator_id is not None:
         args.append(creator_id)
@@ -138,11 +151,13 @@ async def list_payouts(
 async def settle_payout(
     postgres: Postgres, payout_id: UUID, status: str, operator_id: UserId, note: str, cents: int | None = None
 ) -> Payout | None:
-    """Settle it, unless that is done already: it is then as it was settled. None for one that there is not.
+    """Settle a payout as "paid" or "rejected", log the operator's action, and return the payout as it is now.
 
-    It stays as it is, and cannot be paid, while its creator's wallet is frozen, and where a refund has left another
-    amount of it than `cents`. Nobody settles their own. Raises StorageUnavailable.
+    Changes nothing if it is settled already or the operator is its creator; nor, for "paid", if the creator's wallet is
+    frozen or `cents` is no longer the amount because of a refund. None if there is no such payout. One statement, which
+    locks the payout's row. Raises StorageUnavailable.
     """
+    # Settle the payout if all conditions hold, and insert the action.
     await postgres.execute(
         "WITH settled AS (UPDATE payouts p SET settled_as = $2, settled_at = now(), settled_by = $3, note = $4"
         f" WHERE p.id = $1 AND p.settled_as IS NULL AND {_BOOKED} IS NOT NULL"
@@ -159,7 +174,8 @@ async def settle_payout(
 
 
 async def payouts_owed_back(postgres: Postgres) -> list[Payout]:
-    """Rejected ones whose tokens are not known to be back. Raises StorageUnavailable."""
+    """Return at most 100 rejected payouts whose tokens are not marked as returned. Raises StorageUnavailable."""
+    # Read them, the oldest settlement first.
     rows = await postgres.fetch(
         f"{_SELECT} WHERE p.settled_as = 'rejected' AND NOT p.given_back ORDER BY p.settled_at LIMIT 100"
     )
@@ -167,18 +183,21 @@ async def payouts_owed_back(postgres: Postgres) -> list[Payout]:
 
 
 async def mark_given_back(postgres: Postgres, payout_id: UUID) -> None:
-    """Raises StorageUnavailable."""
+    """Record that a rejected payout's tokens are back in the wallet. Idempotent. Raises StorageUnavailable."""
+    # Set the mark.
     await postgres.execute("UPDATE payouts SET given_back = true WHERE id = $1", payout_id)
 
 
 async def _by_key(connection: Connection, new: NewPayout) -> Payout | Refusal | None:
-    """A payout with this key and these tokens, booked or to be booked; what was given up has left its key free."""
+    """Return the payout with this key, or CONFLICT if the key has another use; an abandoned payout frees its key."""
+    # Find the payout with this key that is booked or not abandoned.
     row = await connection.fetchrow(
         f"{_SELECT} WHERE p.posting_key = $1 AND (p.given_up_at IS NULL OR {_BOOKED} IS NOT NULL)",
         PgUUID(new.posting_key),
     )
     if row is not None:
         return _payout(row) if row["tokens"] == new.tokens else CONFLICT
+    # Look for any other use of the key.
     used = await connection.fetchrow(
         "SELECT 1 FROM journal WHERE key = $1 UNION ALL SELECT 1 FROM idempotency_keys WHERE key = $1",
         PgUUID(new.posting_key),
@@ -187,6 +206,7 @@ async def _by_key(connection: Connection, new: NewPayout) -> Payout | Refusal | 
 
 
 async def _why_not(connection: Connection, new: NewPayout) -> Refusal | None:
+    # Check that the user is a creator.
     if await connection.fetchrow("SELECT 1 FROM creators WHERE user_id = $1", new.creator_id) is None:
         return Refusal(Code.NOT_A_CREATOR, "Only creators cash out")
     if new.tokens < new.min_tokens:
@@ -194,6 +214,7 @@ async def _why_not(connection: Connection, new: NewPayout) -> Refusal | None:
         return Refusal(Code.VALIDATION_FAILED, f"tokens {why}", {"errors": [{"field": "tokens", "reason": why}]})
     if await is_frozen(connection, new.creator_id):
         return FROZEN
+    # Compute the cashable tokens.
     cashable = await connection.fetchval(
         "SELECT cashable FROM cashable_tokens($1, make_interval(days => $2))", new.creator_id, new.holding_days
     )
@@ -203,7 +224,8 @@ async def _why_not(connection: Connection, new: NewPayout) -> Refusal | None:
 
 
 async def _insert(connection: Connection, new: NewPayout) -> Payout:
-    """What was given up before under the same key makes room."""
+    """Insert the payout, in place of an abandoned one with the same key."""
+    # Insert the row, or renew the abandoned one.
     row = await connection.fetchrow(
         "INSERT INTO payouts AS p (id, creator_id, posting_key, tokens, cents, currency)"
         " VALUES ($1, $2, $3, $4, $5, $6)"

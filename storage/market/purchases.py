@@ -1,4 +1,4 @@
-"""Purchases of tokens: what was agreed when a checkout began, and what became of it. The tokens are in the journal."""
+"""Purchases of tokens: the terms at the start of a checkout, and its state since. The journal holds the tokens."""
 
 from datetime import datetime
 from typing import Any, Literal
@@ -13,13 +13,13 @@ from storage.paging import Listing, Page, Paged
 from storage.postgres import Connection, PgUUID, Postgres, Row, StatementRefused
 from storage.quotas import lock_user
 
-EXPIRES_AFTER = "25 hours"  # a checkout lives for a day, and its end is told to us soon after
+EXPIRES_AFTER = "25 hours"  # a checkout lasts for a day, and the provider reports its end soon after
 
-CREDITED_AT_ONCE = 100  # purchases that one round of maintenance takes up; only a crash leaves any
+CREDITED_AT_ONCE = 100  # purchases that one round of maintenance credits; only a crash leaves any
 
 
 class Purchase(msgspec.Struct, frozen=True, kw_only=True):
-    """One purchase; tokens and price are those of the moment in which it was made."""
+    """One purchase, with the tokens and the price of its pack at the time of the purchase."""
 
     id: UUID
     user_id: UserId
@@ -28,18 +28,21 @@ class Purchase(msgspec.Struct, frozen=True, kw_only=True):
     price_cents: int
     currency: str
     provider: str
-    status: str  # pending, paid, failed, expired; review: paid, and yet not to be credited without a look at it
+    status: str  # pending, paid, failed, expired; review: the payment needs an operator's decision
     checkout_id: str | None = None
     checkout_url: str | None = None
     created_at: datetime
     paid_at: datetime | None = None
-    accepted: bool = False  # the decision to credit it is made; its posting is booked, or will be
-    paid_twice: bool = False  # a second checkout of it was paid as well
-    reversed_as: Literal["refund", "chargeback"] | None = None  # the provider has taken its money back
+    accepted: bool = False  # it is decided to credit it; its posting is booked, or will be
+    paid_twice: bool = False  # a second checkout of it was also paid
+    reversed_as: Literal["refund", "chargeback"] | None = None  # the provider has returned the money to the buyer
 
 
 class NewPurchase(msgspec.Struct, frozen=True, kw_only=True):
-    """What to make; `key` is the client's own, by which a repeat finds the first."""
+    """A requested purchase. `key` is derived from the client's idempotency key: a repeat returns the first purchase.
+
+    `content` is a digest of the request, 16 bytes.
+    """
 
     id: UUID
     user_id: UserId
@@ -65,30 +68,36 @@ _SELECT = f"SELECT {_PURCHASES.columns} FROM purchases p"
 
 
 async def find_purchase(postgres: Postgres, purchase_id: UUID) -> Purchase | None:
-    """Raises StorageUnavailable."""
+    """Return the purchase, or None. Raises StorageUnavailable."""
+    # Read the purchase.
     row = await postgres.fetchrow(f"{_SELECT} WHERE p.id = $1", purchase_id)
     return None if row is None else purchase_of(row)
 
 
 async def find_purchase_by_key(postgres: Postgres, key: PostingKey, content: bytes) -> Purchase | Refusal | None:
-    """What this key of a client's made; None for a key that is still free. Raises StorageUnavailable."""
+    """Return the purchase that was made with this key, KEY_IN_USE after another use, or None if the key is free.
+
+    Raises StorageUnavailable.
+    """
     return await postgres.transaction(lambda connection: _by_key(connection, key, content), atomic=False)
 
 
 async def make_purchase(postgres: Postgres, new: NewPurchase, *, most_pending: int) -> Purchase | Refusal:
-    """A new one, or what the same key made before; refuses one more than `most_pending` that wait to be paid.
+    """Insert a purchase, or return the purchase of an earlier request with the same key.
 
-    Raises StorageUnavailable.
+    Refuses a quota of `most_pending` unpaid purchases, and a key that was used for something else. Takes the write lock
+    if there is a key, and then locks the user's row in `users`. Raises StorageUnavailable.
     """
 
     async def in_transaction(connection: Connection) -> Purchase | Refusal:
         if new.key is not None:
-            # From here on nobody else can use the key, be it for a posting or for something else. The write lock comes
-            # before those of users, as wherever both are taken.
+            # Take the write lock, under which no other request and no posting can use the key. Every transaction takes
+            # it before the locks of users.
             await connection.execute("SELECT 1 FROM fence WHERE one FOR NO KEY UPDATE")
             if (known := await _by_key(connection, new.key, new.content)) is not None:
                 return known
         await lock_user(connection, new.user_id)
+        # Count the user's unpaid purchases.
         pending = "SELECT count(*) FROM purchases WHERE user_id = $1 AND status = 'pending'"
         if await connection.fetchval(pending, new.user_id) >= most_pending:
             return quota_reached(f"{most_pending} purchases wait to be paid; pay one, or let them expire")
@@ -97,20 +106,23 @@ async def make_purchase(postgres: Postgres, new: NewPurchase, *, most_pending: i
     try:
         return await postgres.transaction(in_transaction)
     except StatementRefused as refused:
-        if refused.constraint == KEY_OF_A_POSTING:  # of a payout that is not booked yet
+        if refused.constraint == KEY_OF_A_POSTING:  # it is the key of a payout that is not booked yet
             return KEY_IN_USE
         raise
 
 
 async def list_purchases(postgres: Postgres, user_id: UserId, page: Page) -> Paged[Purchase]:
-    """A user's, newest first. Raises BadCursor."""
+    """Return a page of a user's purchases, newest first. Raises BadCursor, StorageUnavailable."""
     return await _PURCHASES.page(postgres, page, ["p.user_id = $1"], [user_id], purchase_of)
 
 
 async def list_all_purchases(
     postgres: Postgres, page: Page, *, status: str | None = None, user_id: UserId | None = None
 ) -> Paged[Purchase]:
-    """Everybody's, newest first; `status` is a purchase's, or `paid_twice`. Raises BadCursor, StorageUnavailable."""
+    """Return a page of all users' purchases, newest first; `status` is that of a purchase, or `paid_twice`.
+
+    Raises BadCursor, StorageUnavailable.
+    """
     conditions, args = list[str](), list[Any]()
     if status == "paid_twice":
         conditions.append("p.paid_twice")
@@ -124,7 +136,8 @@ async def list_all_purchases(
 
 
 async def note_checkout(postgres: Postgres, purchase_id: UUID, checkout_id: str, url: str) -> Purchase:
-    """Where the buyer pays; the first checkout counts. Raises StorageUnavailable."""
+    """Store the checkout's id and URL, unless one is stored already. Raises StorageUnavailable."""
+    # Set both columns if they are empty.
     row = await postgres.fetchrow(
         "UPDATE purchases p SET checkout_id = coalesce(checkout_id, $2), checkout_url = coalesce(checkout_url, $3)"
         f" WHERE id = $1 RETURNING {_PURCHASES.columns}",
@@ -135,10 +148,11 @@ async def note_checkout(postgres: Postgres, purchase_id: UUID, checkout_id: str,
 
 
 async def mark_paid(postgres: Postgres, purchase_id: UUID) -> bool:
-    """Its tokens are in the wallet; the checkout that is kept is the one whose payment was accepted, if there is one.
+    """Record that the purchase's tokens are booked, and return whether it was not recorded before.
 
-    Whether this is news. Idempotent. Raises StorageUnavailable.
+    If a payment was accepted, its checkout becomes the purchase's. Idempotent. Raises StorageUnavailable.
     """
+    # Set status, time and checkout of the purchase.
     row = await postgres.fetchrow(
         "UPDATE purchases p SET status = 'paid', paid_at = now(), checkout_id = coalesce((SELECT y.checkout_id"
         " FROM payments y WHERE y.purchase_id = p.id AND y.status = 'accepted'), p.checkout_id)"
@@ -149,7 +163,11 @@ async def mark_paid(postgres: Postgres, purchase_id: UUID) -> bool:
 
 
 async def close_purchase(postgres: Postgres, purchase_id: UUID, status: str) -> None:
-    """Its checkout failed or expired; one that is accepted stays so. Idempotent. Raises StorageUnavailable."""
+    """Set an unpaid purchase to `status`, "failed" or "expired"; any other stays unchanged. Idempotent.
+
+    Raises StorageUnavailable.
+    """
+    # Change the status of the purchase, if it is pending and not accepted.
     await postgres.execute(
         "UPDATE purchases SET status = $2 WHERE id = $1 AND status = 'pending' AND NOT accepted",
         *(purchase_id, status),
@@ -157,13 +175,21 @@ async def close_purchase(postgres: Postgres, purchase_id: UUID, status: str) -> 
 
 
 async def lock_purchase(connection: Connection, purchase_id: UUID) -> Purchase | None:
-    """The purchase, which nobody else changes before this transaction ends."""
+    """Lock the purchase's row until the transaction ends, and return the purchase, or None.
+
+    A transaction locks the purchase before its payments. Raises StorageUnavailable.
+    """
+    # Lock and read the purchase.
     row = await connection.fetchrow(f"{_SELECT} WHERE p.id = $1 FOR NO KEY UPDATE", purchase_id)
     return None if row is None else purchase_of(row)
 
 
 async def purchases_to_credit(postgres: Postgres) -> list[Purchase]:
-    """Accepted ones whose credit is not known to be booked: a server stopped in between. Raises StorageUnavailable."""
+    """Return accepted purchases whose credit may not be booked, since a server stopped in between.
+
+    At most CREDITED_AT_ONCE, the oldest first. Raises StorageUnavailable.
+    """
+    # Read the accepted purchases that are not paid.
     rows = await postgres.fetch(
         f"{_SELECT} WHERE p.accepted AND p.status <> 'paid' ORDER BY p.created_at LIMIT {CREDITED_AT_ONCE}"
     )
@@ -171,7 +197,11 @@ async def purchases_to_credit(postgres: Postgres) -> list[Purchase]:
 
 
 async def expire_purchases(postgres: Postgres) -> None:
-    """Those whose checkout is long over and of which nobody has told us; a late payment counts all the same."""
+    """Set unpaid purchases older than EXPIRES_AFTER to expired; a later payment is credited all the same.
+
+    Raises StorageUnavailable.
+    """
+    # Change the status of the old pending purchases.
     await postgres.execute(
         "UPDATE purchases SET status = 'expired'"
         f" WHERE status = 'pending' AND NOT accepted AND created_at < now() - interval '{EXPIRES_AFTER}'"
@@ -179,6 +209,7 @@ async def expire_purchases(postgres: Postgres) -> None:
 
 
 async def _by_key(connection: Connection, key: PostingKey, content: bytes) -> Purchase | Refusal | None:
+    # Look the key up among other uses and among postings.
     row = await connection.fetchrow(
         "SELECT ref_id, content FROM idempotency_keys WHERE key = $1"
         " UNION ALL SELECT NULL, NULL FROM journal WHERE key = $1",
@@ -188,12 +219,14 @@ async def _by_key(connection: Connection, key: PostingKey, content: bytes) -> Pu
         return None
     if row["content"] is None or row["content"].bytes != content:
         return KEY_IN_USE
+    # Read the purchase of the key.
     found = await connection.fetchrow(f"{_SELECT} WHERE p.id = $1", row["ref_id"])
     assert found is not None, "a key and its purchase are written together"
     return purchase_of(found)
 
 
 async def _insert(connection: Connection, new: NewPurchase) -> Purchase:
+    # Insert the use of the key and the purchase.
     row = await connection.fetchrow(
         f"""
         WITH used AS (INSERT INTO idempotency_keys (key, content, ref_id)
@@ -210,5 +243,5 @@ async def _insert(connection: Connection, new: NewPurchase) -> Purchase:
 
 
 def purchase_of(row: Row) -> Purchase:
-    """A row with all columns of a purchase."""
+    """Convert a row with all columns of a purchase."""
     return Purchase(**dict(row))

@@ -1,4 +1,4 @@
-"""Refunds and chargebacks at the providers: which purchase they undo, and the wallets that they freeze.
+"""Reversals: refunds and chargebacks at the payment providers, the purchases that they reverse, and frozen wallets.
 
 A wallet is frozen while one of its owner's credited payments is reversed and no operator has released that reversal.
 """
@@ -23,9 +23,10 @@ OWN_WALLET = Refusal(Code.FORBIDDEN, "Nobody releases their own wallet")
 
 
 class ReversalReported(msgspec.Struct, frozen=True, kw_only=True):
-    """A refund or chargeback as its provider reports it.
+    """A refund or chargeback as the provider reports it.
 
-    `id` is for its row; `intent_id` is the provider's name of the payment, `purchase_id` what else it says was bought.
+    `id` is for its row; `intent_id` is the provider's id of the payment, and `purchase_id` that of the event's
+    metadata, which is used if the payment is unknown.
     """
 
     id: UUID
@@ -41,7 +42,7 @@ class ReversalReported(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reversed(NamedTuple):
-    """What was kept; `is_new` where an operator has to look at it from now on."""
+    """The stored state of a reversal; `is_new` says that this report created it or raised its amount."""
 
     status: str
     is_new: bool
@@ -49,7 +50,7 @@ class Reversed(NamedTuple):
 
 
 class Reversal(msgspec.Struct, frozen=True, kw_only=True):
-    """A row, with its purchase's buyer and the latest decision of an operator."""
+    """A reversal with the buyer of its purchase and the latest decision of an operator."""
 
     id: UUID
     provider: str
@@ -82,47 +83,54 @@ _REVERSALS = Listing(
 
 
 async def record_reversal(postgres: Postgres, reported: ReversalReported) -> Reversed:
-    """Keep a reversal, mark its purchase and freeze its buyer's wallet, all at once. Idempotent; a larger refund of the
-    same charge is news. Raises StorageUnavailable.
+    """Store a reversal, mark its purchase and freeze the buyer's wallet, in one transaction.
+
+    Idempotent; a larger refund of the same payment opens the reversal again. Locks the purchase, then the reversal, and
+    takes the write lock for the freeze. Raises StorageUnavailable.
     """
     return await postgres.transaction(lambda connection: _record(connection, reported))
 
 
 async def release_reversal(postgres: Postgres, reversal_id: UUID, settlement: Settlement) -> Purchase | Refusal | None:
-    """An operator has looked at it: its buyer's wallet is free again, unless another reversal holds it.
+    """Release a reversal by an operator's decision; the last open reversal of a buyer also ends the wallet's freeze.
 
-    The same again changes nothing. Raises StorageUnavailable.
+    Idempotent. Refuses an unknown reversal, the operator's own wallet, and a used key. Locks the purchase, then the
+    reversal, then takes the write lock. Raises StorageUnavailable.
     """
     return await decide(postgres, lambda connection: _release(connection, reversal_id, settlement))
 
 
 async def find_reversal(postgres: Postgres, reversal_id: UUID) -> Reversal | None:
-    """Raises StorageUnavailable."""
+    """Return the reversal, or None. Raises StorageUnavailable."""
+    # Read the reversal with its latest decision.
     row = await postgres.fetchrow(f"SELECT {_REVERSALS.columns} FROM {_REVERSALS.source} WHERE r.id = $1", reversal_id)
     return None if row is None else _reversal(row)
 
 
 async def list_reversals(postgres: Postgres, page: Page, *, status: str | None = None) -> Paged[Reversal]:
-    """Newest first. Raises BadCursor, StorageUnavailable."""
-    # As a literal, so that also a plan for any values can use the partial index; it is one of the CHECK's words.
+    """Return a page of reversals, newest first. Raises BadCursor, StorageUnavailable."""
+    # A literal, so that a generic plan can use the partial index too; it is a value of the CHECK constraint.
     assert status in (None, "open", "expected", "released"), status
-    place = "true" if status is None else f"r.status = '{status}'"
-    return await _REVERSALS.page(postgres, page, [place], list[Any](), _reversal)
+    condition = "true" if status is None else f"r.status = '{status}'"
+    return await _REVERSALS.page(postgres, page, [condition], list[Any](), _reversal)
 
 
 async def count_open_reversals(postgres: Postgres) -> int:
-    """How many wait for an operator. Raises StorageUnavailable."""
+    """Return the number of reversals that wait for an operator. Raises StorageUnavailable."""
+    # Count the open reversals.
     rows = await postgres.fetch("SELECT count(*) FROM payment_reversals WHERE status = 'open'")
     return int(rows[0][0])
 
 
 async def is_frozen(connection: Connection, user_id: UserId) -> bool:
-    """Whether nothing may leave this user's wallet."""
+    """Return whether the user's wallet is frozen, so that no token may leave it. Takes no lock."""
+    # Look for a freeze.
     return bool(await connection.fetchval("SELECT true FROM wallet_freezes WHERE user_id = $1", user_id))
 
 
 async def _record(connection: Connection, reported: ReversalReported) -> Reversed:
     purchase, credited = await _reversed_purchase(connection, reported)
+    # Lock the reversal, if it is known.
     known = await connection.fetchrow(
         "SELECT id, amount_cents, status FROM payment_reversals"
         " WHERE provider = $1 AND kind = $2 AND reversal_id = $3 FOR UPDATE",
@@ -132,6 +140,7 @@ async def _record(connection: Connection, reported: ReversalReported) -> Reverse
     status = "open" if credited or purchase is None else "expected"
     if known is not None and not is_new:
         status = known["status"]
+    # Insert the reversal, or raise the amount of the known one.
     await connection.execute(
         "INSERT INTO payment_reversals AS r (id, provider, kind, reversal_id, event_id, intent_id, purchase_id,"
         " amount_cents, currency, state, status) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
@@ -142,14 +151,17 @@ async def _record(connection: Connection, reported: ReversalReported) -> Reverse
         *(reported.amount_cents, reported.currency, reported.state, status),
     )
     if is_new and status == "open" and purchase is not None:
+        # Mark the purchase.
         await connection.execute("UPDATE purchases SET reversed_as = $2 WHERE id = $1", purchase.id, reported.kind)
+        # Freeze the buyer's wallet, after a clock check.
         statement = "SELECT freeze_wallet($1) WHERE check_clock($2)"
         await connection.execute(statement, purchase.user_id, wall_clock.now())
     return Reversed(status, is_new, purchase)
 
 
 async def _reversed_purchase(connection: Connection, reported: ReversalReported) -> tuple[Purchase | None, bool]:
-    """The locked purchase, and whether the payment that is reversed was credited, or may have been."""
+    """Lock and return the purchase, and return whether the reversed payment was credited, or may have been."""
+    # Find the payment by the provider's id.
     payment = await connection.fetchrow(
         "SELECT purchase_id, status FROM payments WHERE provider = $1 AND intent_id = $2 AND intent_id <> ''"
         " ORDER BY status LIMIT 1",  # accepted comes first
@@ -165,8 +177,10 @@ async def _reversed_purchase(connection: Connection, reported: ReversalReported)
 
 
 async def _release(connection: Connection, reversal_id: UUID, settlement: Settlement) -> Purchase | None:
+    # Read the purchase of the reversal, which must be locked first.
     purchase_id = await connection.fetchval("SELECT purchase_id FROM payment_reversals WHERE id = $1", reversal_id)
     purchase = None if purchase_id is None else await lock_purchase(connection, purchase_id)
+    # Lock the reversal.
     status = await connection.fetchval("SELECT status FROM payment_reversals WHERE id = $1 FOR UPDATE", reversal_id)
     if status is None:
         raise SettlementRefused(NO_SUCH_REVERSAL)
@@ -175,7 +189,9 @@ async def _release(connection: Connection, reversal_id: UUID, settlement: Settle
     await keep_key(connection, settlement, reversal_id)
     if status == "released":
         return purchase
+    # Release the reversal.
     await connection.execute("UPDATE payment_reversals SET status = 'released' WHERE id = $1", reversal_id)
+    # Insert the operator's decision.
     settlement_id = await connection.fetchval(
         "INSERT INTO reversal_settlements (id, reversal_id, action, reason, operator_id, key)"
         " VALUES (gen_random_uuid(), $1, 'release', $2, $3, $4) RETURNING id",
@@ -193,9 +209,10 @@ async def _release(connection: Connection, reversal_id: UUID, settlement: Settle
     )
     await note_action(connection, action)
     if purchase is not None:
-        # Under the lock that freezing and thawing take, so that no other reversal of this buyer comes in between.
+        # Take the write lock, as every freeze does, so that no concurrent reversal of this buyer is missed.
         await connection.execute("SELECT 1 FROM fence WHERE one FOR NO KEY UPDATE")
         was_frozen = await is_frozen(connection, purchase.user_id)
+        # End the freeze, unless another reversal of this buyer is open.
         await connection.execute(
             "SELECT thaw_wallet($1) WHERE NOT EXISTS (SELECT FROM purchases p JOIN payment_reversals r"
             " ON r.purchase_id = p.id WHERE p.user_id = $1 AND r.status = 'open')",

@@ -1,4 +1,4 @@
-"""Users and creators, bans, reports, overlay tokens, and what operators did.
+"""Users and creators, bans, reports, overlay tokens, and the log of operators' actions.
 
 Imports the modules of `storage`.
 """

@@ -1,4 +1,4 @@
-"""Bans: who is kept out of the house, until when, and why."""
+"""Bans: which users may not use the service, until when, and why."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -14,11 +14,11 @@ from storage.paging import Listing, Page, Paged
 from storage.people.operator_actions import Action, note_action
 from storage.postgres import Connection, Postgres, Row
 
-MAX_BANS = 100_000  # that stand: every server holds them in memory, some 20 MB
+MAX_BANS = 100_000  # in force at once: each server holds them in memory, some 20 MB
 
 
 class Ban(msgspec.Struct, frozen=True, rename="camel"):
-    """One ban that stands, as operators see it; without `until` it stands until it is lifted."""
+    """One ban in force, as operators see it; without `until` it lasts until it is lifted."""
 
     ban_id: UUID
     user_id: UserId
@@ -29,6 +29,8 @@ class Ban(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class NewBan(NamedTuple):
+    """A ban that an operator imposes; `until` None is a ban without an end."""
+
     id: UUID
     user_id: UserId
     reason: str
@@ -47,42 +49,53 @@ _BANS = Listing(
 
 
 class StandingBans(NamedTuple):
-    """Who is banned, each until when, and the number of changes after which that is so."""
+    """All bans in force: the end of each user's ban, and the number of changes that were made before the read."""
 
     changes: int
     until: Mapping[UserId, Instant | None]
 
 
 async def is_banned(postgres: Postgres, user_id: UserId) -> bool:
-    """Raises StorageUnavailable."""
+    """Return whether a ban of the user is in force. Raises StorageUnavailable."""
+    # Look for a ban that is neither lifted nor expired.
     row = await postgres.fetchrow(f"SELECT 1 FROM bans b WHERE b.user_id = $1 AND {STANDS}", user_id)
     return row is not None
 
 
 async def ban_changes(postgres: Postgres) -> int:
-    """How often bans have changed. Raises StorageUnavailable."""
+    """Return the number of changes of bans so far, by which a server notices a change. Raises StorageUnavailable."""
+    # Read the counter.
     row = await postgres.fetchrow("SELECT n FROM ban_changes")
     assert row is not None, "the migration makes it"
     return int(row[0])
 
 
 async def standing_bans(postgres: Postgres) -> StandingBans:
-    """All of them. Raises StorageUnavailable."""
-    changes = await ban_changes(postgres)  # first: a change that comes between is seen again, and none is missed
+    """Return all bans in force. Raises StorageUnavailable."""
+    changes = await ban_changes(postgres)  # read first, so that a change in between is read twice and not missed
+    # Read all bans that are neither lifted nor expired.
     rows = await postgres.fetch(f"SELECT b.user_id, b.until FROM bans b WHERE {STANDS}")
     return StandingBans(changes, {UserId(row["user_id"]): row["until"] and from_datetime(row["until"]) for row in rows})
 
 
 async def add_ban(postgres: Postgres, new: NewBan) -> Ban | Refusal:
-    """Ban a user; a ban that stands already gives way to this one. Raises StorageUnavailable."""
+    """Ban a user, in place of a ban that is in force, and log the operator's action.
+
+    Refuses NOT_FOUND, and OVERLOADED beyond MAX_BANS. Locks the row of `ban_changes`, which serialises all changes of
+    bans. Raises StorageUnavailable.
+    """
 
     async def in_transaction(connection: Connection) -> Ban | Refusal:
-        await connection.execute("UPDATE ban_changes SET n = n + 1")  # one change at a time, from here on
+        # Lock the counter's row, which serialises changes of bans.
+        await connection.execute("UPDATE ban_changes SET n = n + 1")
+        # Check that there is such a user.
         if await connection.fetchrow("SELECT 1 FROM users WHERE supabase_id = $1", new.user_id) is None:
             return Refusal(Code.NOT_FOUND, "No such user")
+        # Count the bans in force.
         if await connection.fetchval(f"SELECT count(*) FROM bans b WHERE {STANDS}") >= MAX_BANS:
             return Refusal(Code.OVERLOADED, f"There are {MAX_BANS} bans already; lift some")
         await connection.execute(_LIFT, new.user_id)
+        # Insert the new ban.
         row = await connection.fetchrow(
             "INSERT INTO bans AS b (id, user_id, reason, banned_by, until) VALUES ($1, $2, $3, $4, $5)"
             f" RETURNING {_BANS.columns}",
@@ -96,7 +109,7 @@ async def add_ban(postgres: Postgres, new: NewBan) -> Ban | Refusal:
 
 
 async def lift_ban(postgres: Postgres, user_id: UserId, operator_id: UserId) -> None:
-    """Idempotent: an action is kept only where there was a ban. Raises StorageUnavailable."""
+    """Lift the user's ban, and log the operator's action if there was one. Idempotent. Raises StorageUnavailable."""
 
     async def in_transaction(connection: Connection) -> None:
         lifted = await connection.fetchrow(f"{_LIFT} RETURNING id", user_id)
@@ -107,10 +120,11 @@ async def lift_ban(postgres: Postgres, user_id: UserId, operator_id: UserId) -> 
 
 
 async def list_bans(postgres: Postgres, page: Page) -> Paged[Ban]:
-    """Those that stand, newest first. Raises BadCursor."""
+    """Return a page of the bans in force, newest first. Raises BadCursor, StorageUnavailable."""
     return await _BANS.page(postgres, page, [STANDS], [], _ban)
 
 
+# End the user's ban now.
 _LIFT = "UPDATE bans SET lifted_at = now() WHERE user_id = $1 AND lifted_at IS NULL"
 
 

@@ -1,4 +1,4 @@
-"""What operators did about money and people, append-only: who, what, about whom, how much and why."""
+"""The append-only log of operators' actions on money and users: operator, action, target, tokens and reason."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
@@ -27,15 +27,15 @@ ActionName: TypeAlias = Literal[
 
 
 class Action(NamedTuple):
-    """One action to keep. Credits and refunds are kept by the statement that books them.
+    """One action to log. Credits and refunds are logged by the statement that books them.
 
-    `follows` is a tag and an id that the action's own id is derived from, so that the audit can find it: of a
-    settlement, which is kept in a table of its own.
+    `follows` is a tag and the id of a settlement, which has a table of its own; the action's id is derived from them,
+    so that the audit can match the two.
     """
 
     operator_id: UserId
     action: ActionName
-    target_id: UserId | None  # nobody is known whom a payment of an unknown purchase is about
+    target_id: UserId | None  # None for a payment whose purchase is unknown
     ref_id: UUID | None = None
     tokens: int | None = None
     reason: str = ""
@@ -44,11 +44,11 @@ class Action(NamedTuple):
 
 
 class KeptAction(msgspec.Struct, frozen=True, rename="camel"):
-    """One action, as operators see it. `operatorId` is null where it happened before operators were recorded."""
+    """One logged action, as operators see it. `operatorId` is null if it is older than the record of operators."""
 
     action_id: UUID
     operator_id: Annotated[
-        UserId | None, Meta(description="Who did it.", examples=["0197c0de-0000-7000-8000-000000000001"])
+        UserId | None, Meta(description="The operator.", examples=["0197c0de-0000-7000-8000-000000000001"])
     ]
     action: Annotated[
         ActionName,
@@ -61,25 +61,26 @@ class KeptAction(msgspec.Struct, frozen=True, rename="camel"):
     ]
     target_id: Annotated[
         UserId | None,
-        Meta(description="The user whom it is about; null for a payment of an unknown purchase."),
+        Meta(description="The user whom the action affects; null for a payment of an unknown purchase."),
     ]
     ref_id: Annotated[
         UUID | None,
         Meta(description="The tip, ticket, credit, payout, payment, purchase, reversal or ban; null for blocks."),
     ]
     tokens: Annotated[
-        int | None, Meta(description="What the user's balance changes by; of a payout what it is about.", examples=[40])
+        int | None,
+        Meta(description="The change of the user's balance; for a payout, its amount.", examples=[40]),
     ]
     reason: Annotated[str, Meta(examples=["Tipped by mistake"])]
     key: Annotated[
         UUID | None,
-        Meta(description="The key of the posting, or else a digest of the operator's own `Idempotency-Key`."),
+        Meta(description="The key of the posting, or, without a posting, a digest of the `Idempotency-Key`."),
     ]
     at: Annotated[str, Meta(examples=["2026-01-31T12:00:00.000Z"])]
 
 
 class ActionFilter(msgspec.Struct, frozen=True):
-    """Which actions: by one operator, about one user, of one kind, from a moment on, before a moment."""
+    """Selects actions by operator, target, kind and time; `since` is inclusive, `until` exclusive, None matches all."""
 
     operator_id: UUID | None = None
     target_id: UUID | None = None
@@ -99,9 +100,10 @@ _ACTIONS = Listing(
 
 
 async def note_action(connection: Connection, action: Action) -> None:
-    """Keep it, in the transaction of what it is about."""
+    """Log the action in the caller's transaction, which also makes the change. Takes no lock."""
     *fields, key, follows = action
     tag, followed = (None, None) if follows is None else follows
+    # Insert the action with an id that is derived from what it follows, or with a random one.
     await connection.execute(
         "INSERT INTO operator_actions (id, operator_id, action, target_id, ref_id, tokens, reason, key)"
         " VALUES (coalesce(derived_key($8, ARRAY[$9::uuid]), gen_random_uuid()), $1, $2, $3, $4, $5, $6, $7)",
@@ -110,7 +112,7 @@ async def note_action(connection: Connection, action: Action) -> None:
 
 
 async def list_actions(postgres: Postgres, page: Page, wanted: ActionFilter) -> Paged[KeptAction]:
-    """Newest first. Raises BadCursor, StorageUnavailable."""
+    """Return a page of actions, newest first. Raises BadCursor, StorageUnavailable."""
     conditions, args = list[str](), list[Any]()
     for condition, value in (
         ("a.operator_id =", wanted.operator_id),

@@ -1,4 +1,4 @@
-"""Reports: what users tell the operators of one another."""
+"""Reports of users about other users, for the operators."""
 
 from typing import Any
 from uuid import UUID
@@ -14,8 +14,11 @@ from storage.quotas import lock_user, too_many_in_a_day
 
 
 class Report(msgspec.Struct, frozen=True, rename="camel"):
-    """One report, as operators see it. `reporterId` is null where the server itself reports: of a ticket that was to be
-    given back, and that its creator, who is the `userId`, cannot cover."""
+    """One report, as operators see it.
+
+    `reporterId` is null for a report of the server itself: of a ticket to be refunded that its creator, `userId`,
+    cannot cover.
+    """
 
     report_id: UUID
     reporter_id: UserId | None
@@ -44,10 +47,15 @@ async def add_report(
     *,
     most_a_day: int,
 ) -> Report | Refusal:
-    """One more, or the first of equal ones of a day; refuses one more than `most_a_day`. Raises StorageUnavailable."""
+    """Add a report, or return an equal report of the last 24 hours.
+
+    Refuses more than `most_a_day` reports of one reporter. Locks the reporter's row in `users`. Raises
+    StorageUnavailable, and StatementRefused if the user or the room does not exist.
+    """
 
     async def in_transaction(connection: Connection) -> Report | Refusal:
         await lock_user(connection, reporter_id)
+        # Find an equal report of the last 24 hours.
         row = await connection.fetchrow(
             f"SELECT {_REPORTS.columns} FROM reports r WHERE r.reporter_id = $1 AND r.user_id = $2"
             " AND r.room_id IS NOT DISTINCT FROM $3 AND r.reason = $4 AND r.created_at > now() - interval '1 day'"
@@ -58,6 +66,7 @@ async def add_report(
             return _report(row)
         if (refusal := await too_many_in_a_day(connection, "reports", reporter_id, most_a_day)) is not None:
             return refusal
+        # Insert the report.
         row = await connection.fetchrow(
             "INSERT INTO reports AS r (id, reporter_id, user_id, room_id, reason) VALUES ($1, $2, $3, $4, $5)"
             f" RETURNING {_REPORTS.columns}",
@@ -70,7 +79,11 @@ async def add_report(
 
 
 async def may_know_room(postgres: Postgres, room_id: RoomId, user_id: UserId) -> bool:
-    """Whether there is such a room for this user: a call is there for its parties alone. Raises StorageUnavailable."""
+    """Return whether the room exists and the user may know of it: only its parties know of a call.
+
+    Raises StorageUnavailable.
+    """
+    # Read whether the room is no call, or a call of this user.
     row = await postgres.fetchrow(
         "SELECT r.kind <> 'call' OR (SELECT $2 IN (c.fan_id, c.creator_id) FROM calls c WHERE c.id = r.id)"
         " FROM rooms r WHERE r.id = $1",
@@ -80,9 +93,9 @@ async def may_know_room(postgres: Postgres, room_id: RoomId, user_id: UserId) ->
 
 
 async def list_reports(postgres: Postgres, page: Page, *, user_id: UserId | None) -> Paged[Report]:
-    """All, or those of one user, newest first. Raises BadCursor."""
-    place, args = ("true", list[Any]()) if user_id is None else ("r.user_id = $1", [user_id])
-    return await _REPORTS.page(postgres, page, [place], args, _report)
+    """Return a page of all reports, or of those about one user, newest first. Raises BadCursor, StorageUnavailable."""
+    condition, args = ("true", list[Any]()) if user_id is None else ("r.user_id = $1", [user_id])
+    return await _REPORTS.page(postgres, page, [condition], args, _report)
 
 
 def _report(row: Row) -> Report:

@@ -1,4 +1,4 @@
-"""People and creators: who they are, what a minute with them costs, whom they do not want to meet."""
+"""Users and creators: names, creators' rates and availability, and the users whom creators have blocked."""
 
 from collections.abc import Collection
 
@@ -11,13 +11,15 @@ from storage.postgres import Postgres, Row
 
 
 class User(msgspec.Struct, frozen=True, rename="camel"):
+    """A user as other users see them."""
+
     user_id: UserId
     display_name: str
     is_creator: bool
 
 
 class Creator(msgspec.Struct, frozen=True, rename="camel"):
-    """A creator's public card, as far as the database knows it."""
+    """The public profile of a creator. `busy` says that the creator is in a call or live."""
 
     user_id: UserId
     display_name: str
@@ -39,15 +41,22 @@ _CREATORS = Listing(
 
 
 async def ensure_user(postgres: Postgres, user_id: UserId) -> str:
-    """A first valid token creates the user, a trigger gives the wallet; returns the name that others see."""
+    """Create the user if there is none, and return the display name, "" for a new user.
+
+    A trigger creates the wallet. Idempotent. Raises StorageUnavailable.
+    """
+    # Read the name of a known user.
     row = await postgres.fetchrow("SELECT display_name FROM users WHERE supabase_id = $1", user_id)
     if row is not None:
         return str(row["display_name"])
+    # Insert the user, unless a concurrent request has.
     await postgres.execute("INSERT INTO users (supabase_id) VALUES ($1) ON CONFLICT DO NOTHING", user_id)
     return ""
 
 
 async def find_user(postgres: Postgres, user_id: UserId) -> User | None:
+    """Return the user, or None. Raises StorageUnavailable."""
+    # Read the user, and whether they are a creator.
     row = await postgres.fetchrow(
         "SELECT u.supabase_id, u.display_name, c.user_id IS NOT NULL AS is_creator"
         " FROM users u LEFT JOIN creators c ON c.user_id = u.supabase_id WHERE u.supabase_id = $1",
@@ -59,8 +68,11 @@ async def find_user(postgres: Postgres, user_id: UserId) -> User | None:
 async def become_creator(
     postgres: Postgres, user_id: UserId, display_name: str | None, rate_tokens_per_min: int, accepts_calls: bool
 ) -> Creator:
-    """Become or update a creator. A new rate counts from the next call; live ones keep theirs."""
+    """Make the user a creator, or change their rate, availability and name; a `display_name` of None keeps the name.
 
+    `rate_tokens_per_min` applies from the next call; calls in progress keep their rate. Raises StorageUnavailable.
+    """
+    # Update the name, and insert or update the creator.
     await postgres.execute(
         """
         WITH named AS (UPDATE users SET display_name = coalesce($2, display_name) WHERE supabase_id = $1)
@@ -78,34 +90,40 @@ async def become_creator(
 
 
 async def find_creator(postgres: Postgres, user_id: UserId) -> Creator | None:
+    """Return the creator's profile, or None if the user is no creator. Raises StorageUnavailable."""
+    # Read the creator with name and busy state.
     row = await postgres.fetchrow(f"SELECT {_CREATORS.columns} FROM {_CREATORS.source} WHERE c.user_id = $1", user_id)
     return None if row is None else _creator(row)
 
 
 async def list_creators(postgres: Postgres, page: Page) -> Paged[Creator]:
-    """Creators, newest first."""
+    """Return a page of creators, newest first. Raises BadCursor, StorageUnavailable."""
     return await _CREATORS.page(postgres, page, ["true"], [], _creator)
 
 
 async def block_user(postgres: Postgres, creator_id: UserId, user_id: UserId, *, most: int) -> Refusal | None:
-    """From now on the user sees this creator as unavailable, and their tickets are to be given back. Idempotent.
+    """Block a user: they see the creator as unavailable, and their tickets are marked for a refund. Idempotent.
 
-    Refuses one more than `most` users: a room holds all of them.
+    Refuses NOT_A_CREATOR, NOT_FOUND, and a quota of `most` users, since a room holds all of them in memory. Takes the
+    write lock. Raises StorageUnavailable.
     """
     if await find_creator(postgres, creator_id) is None:
         return Refusal(Code.NOT_A_CREATOR, "Only creators block users")
     if await find_user(postgres, user_id) is None:
         return Refusal(Code.NOT_FOUND, "No such user")
+    # Count the other users whom the creator has blocked.
     others = "SELECT count(*) FROM creator_blocks WHERE creator_id = $1 AND user_id <> $2"
     row = await postgres.fetchrow(others, creator_id, user_id)
     if row is not None and row[0] >= most:
         return quota_reached(f"You have blocked {most} users; unblock one first")
+    # Insert the block, and mark the user's tickets.
     await postgres.execute("SELECT block_user($1, $2)", creator_id, user_id)
     return None
 
 
 async def who_blocks(postgres: Postgres, creators: Collection[UserId], user_id: UserId) -> set[UserId]:
-    """Those of some creators who have blocked this user. Raises StorageUnavailable."""
+    """Return those of the creators who have blocked the user. Raises StorageUnavailable."""
+    # Read which of them have blocked the user.
     rows = await postgres.fetch(
         "SELECT creator_id FROM creator_blocks WHERE creator_id = ANY($1::uuid[]) AND user_id = $2",
         *(list(creators), user_id),
@@ -114,7 +132,11 @@ async def who_blocks(postgres: Postgres, creators: Collection[UserId], user_id: 
 
 
 async def welcomes(postgres: Postgres, creator_id: UserId, user_id: UserId) -> bool | None:
-    """Whether a creator wants to meet a user; None if there is no such creator."""
+    """Return whether the creator has not blocked the user; None if there is no such creator.
+
+    Raises StorageUnavailable.
+    """
+    # Look up the creator and the block.
     row = await postgres.fetchrow(
         "SELECT NOT EXISTS (SELECT FROM creator_blocks b WHERE b.creator_id = c.user_id AND b.user_id = $2)"
         " FROM creators c WHERE c.user_id = $1",
@@ -124,7 +146,8 @@ async def welcomes(postgres: Postgres, creator_id: UserId, user_id: UserId) -> b
 
 
 async def blocked_between(postgres: Postgres, one: UserId, other: UserId) -> list[UserId]:
-    """Those of two users whom the other one has blocked. Raises StorageUnavailable."""
+    """Return those of two users whom the other one has blocked. Raises StorageUnavailable."""
+    # Read the blocks between the two, in both directions.
     rows = await postgres.fetch(
         "SELECT user_id FROM creator_blocks WHERE (creator_id, user_id) IN (($1, $2), ($2, $1))", one, other
     )
@@ -132,7 +155,8 @@ async def blocked_between(postgres: Postgres, one: UserId, other: UserId) -> lis
 
 
 async def unblock_user(postgres: Postgres, creator_id: UserId, user_id: UserId) -> None:
-    """Idempotent."""
+    """Remove the creator's block of the user. Idempotent. Raises StorageUnavailable."""
+    # Delete the block.
     await postgres.execute("DELETE FROM creator_blocks WHERE creator_id = $1 AND user_id = $2", creator_id, user_id)
 
 

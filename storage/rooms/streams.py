@@ -1,4 +1,4 @@
-"""Streams as rows: making one, opening it, storing its state, who may be in it, and reading what was."""
+"""Rows of streams: creates, opens, stores and reads streams, and reads who may watch them."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -18,11 +18,11 @@ from storage.paging import Listing, Page, Paged
 from storage.postgres import Connection, Postgres, Row, StatementRefused
 from storage.quotas import lock_user, too_many_in_a_day
 
-LIVE_OR_IN_A_CALL = "live_or_in_a_call"  # nobody is both: see 0004_leases.sql
+LIVE_OR_IN_A_CALL = "live_or_in_a_call"  # the constraint against being live and in a call, see 0004_leases.sql
 
 
 class StoredStream(msgspec.Struct, frozen=True):
-    """All that is known of a stream from its rows."""
+    """The stored state of a stream; with a StoredAudience, enough to adopt it."""
 
     facts: StreamFacts
     record: StreamRecord
@@ -30,11 +30,12 @@ class StoredStream(msgspec.Struct, frozen=True):
 
     @property
     def view(self) -> StreamView:
+        """The stream as clients see it over REST."""
         return view_stream(self.facts, self.record)
 
 
 class NewStream(msgspec.Struct, frozen=True, kw_only=True):
-    """What a creator announces."""
+    """A stream that a creator announces. Prices are in tokens, and None where the type of the stream has none."""
 
     id: RoomId
     channel: str
@@ -49,7 +50,7 @@ class NewStream(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StreamFilter(msgspec.Struct, frozen=True):
-    """Which streams: in one state, of one type, of one creator."""
+    """Selects streams by status, type and creator; None matches all."""
 
     status: StreamStatus | None = None
     type: StreamType | None = None
@@ -57,7 +58,11 @@ class StreamFilter(msgspec.Struct, frozen=True):
 
 
 class StoredAudience(msgspec.Struct, frozen=True):
-    """Who holds a ticket, whom the creator has blocked, and what all blocks have earned, when a room begins."""
+    """The state of a stream's viewers that a room reads when it starts or is adopted.
+
+    `tickets` maps ticket holders to the ids of their tickets, `blocked` are the users whom the creator has blocked, and
+    `earned` is the sum in tokens of all blocks so far.
+    """
 
     tickets: dict[UserId, UUID]
     blocked: tuple[UserId, ...]
@@ -65,7 +70,7 @@ class StoredAudience(msgspec.Struct, frozen=True):
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """What decides whether a user may watch, beside the stream itself."""
+    """The facts about one user that decide whether the user may watch a stream."""
 
     holds_ticket: bool
     is_banned: bool
@@ -85,16 +90,18 @@ STREAMS = Listing(
 async def create_stream(
     postgres: Postgres, new: NewStream, *, most_scheduled: int, most_a_day: int
 ) -> StoredStream | Refusal:
-    """Announce a stream: it has its channel from the start, and no room yet.
+    """Insert a scheduled stream, with a channel and a room that no server runs yet.
 
-    Refuses one more than `most_scheduled` that wait to be started, and one more than `most_a_day`. Raises
-    StorageUnavailable.
+    Refuses NOT_A_CREATOR, and a quota: more than `most_scheduled` scheduled streams, or more than `most_a_day` in 24
+    hours. Locks the creator's row in `users`. Raises StorageUnavailable.
     """
 
     async def in_transaction(connection: Connection) -> Refusal | None:
+        # Check that the user is a creator.
         if await connection.fetchrow("SELECT 1 FROM creators WHERE user_id = $1", new.creator) is None:
             return Refusal(Code.NOT_A_CREATOR, "Only creators stream")
         await lock_user(connection, new.creator)
+        # Count the creator's scheduled streams.
         scheduled = "SELECT count(*) FROM streams WHERE creator_id = $1 AND status = 'scheduled'"
         if await connection.fetchval(scheduled, new.creator) >= most_scheduled:
             return quota_reached(f"You have announced {most_scheduled} streams; start or end one first")
@@ -112,6 +119,7 @@ async def create_stream(
 
 
 async def _insert_stream(connection: Connection, new: NewStream) -> None:
+    # Insert the room, not yet opened, and the stream.
     await connection.execute(
         """
         WITH room AS (INSERT INTO rooms (id, kind, channel, opened) VALUES ($1, 'stream', $2, false))
@@ -133,8 +141,13 @@ async def _insert_stream(connection: Connection, new: NewStream) -> None:
 
 
 async def open_stream(postgres: Postgres, stream_id: RoomId, server_id: UUID, at: Instant) -> int | Refusal | None:
-    """Go live: the room's epoch; None if the stream is not scheduled any more. Raises StorageUnavailable."""
+    """Set a scheduled stream live on this server, and return the room's epoch; None if it is no longer scheduled.
+
+    Refuses a creator who is live with another stream, or in a call. Takes the write lock, and then locks the creator's
+    row in `users`. Raises StorageUnavailable.
+    """
     try:
+        # Open the room and set the stream live.
         rows = await postgres.fetch("SELECT open_stream($1, $2, $3)", stream_id, server_id, as_datetime(at))
     except StatementRefused as refused:
         if refused.constraint == "one_live_stream_a_creator":
@@ -147,13 +160,19 @@ async def open_stream(postgres: Postgres, stream_id: RoomId, server_id: UUID, at
 
 
 async def end_scheduled_stream(postgres: Postgres, stream_id: RoomId, at: Instant) -> bool:
-    """End a stream that never went live; False if it did, or has ended. Raises StorageUnavailable."""
+    """End a scheduled stream; False if it went live or has ended. Takes the write lock. Raises StorageUnavailable."""
+    # End the stream and its room.
     rows = await postgres.fetch("SELECT end_scheduled_stream($1, $2)", stream_id, as_datetime(at))
     return bool(rows[0][0])
 
 
 async def save_stream(postgres: Postgres, stream_id: RoomId, epoch: int, record: StreamRecord) -> bool:
-    """Store a stream's state; the record of an ended stream ends its room. False if the room has a later owner."""
+    """Store a stream's state; the record of an ended stream also ends its room.
+
+    False, with nothing stored, if the room has a later epoch or has ended. Takes the write lock, then the room's row.
+    Raises StorageUnavailable.
+    """
+    # Check the epoch, and store the record and the meters of its viewing sessions.
     rows = await postgres.fetch(
         "SELECT save_stream($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
         stream_id,
@@ -173,12 +192,15 @@ async def save_stream(postgres: Postgres, stream_id: RoomId, epoch: int, record:
 
 
 async def find_stream(postgres: Postgres, stream_id: UUID) -> StoredStream | None:
+    """Return a stream, scheduled, live or ended, or None. Raises StorageUnavailable."""
+    # Read the stream with its room and its creator's name.
     row = await postgres.fetchrow(f"SELECT {STREAMS.columns} FROM {STREAMS.source} WHERE s.id = $1", stream_id)
     return None if row is None else stored_stream(row)
 
 
 async def find_stream_in(postgres: Postgres, channel: str) -> StoredStream | None:
-    """The stream whose room has this channel."""
+    """Return the stream of a channel, or None. Raises StorageUnavailable."""
+    # Read the stream whose room has this channel.
     row = await postgres.fetchrow(
         f"SELECT {STREAMS.columns} FROM {STREAMS.source} WHERE s.id = (SELECT id FROM rooms WHERE channel = $1)",
         channel,
@@ -187,7 +209,7 @@ async def find_stream_in(postgres: Postgres, channel: str) -> StoredStream | Non
 
 
 async def list_streams(postgres: Postgres, wanted: StreamFilter, page: Page) -> Paged[StoredStream]:
-    """Streams, newest first. Raises BadCursor."""
+    """Return a page of streams, newest first. Raises BadCursor, StorageUnavailable."""
     args: list[Any] = []
     more = ""
     for column, value in (("type", wanted.type), ("creator_id", wanted.creator_id)):
@@ -195,16 +217,22 @@ async def list_streams(postgres: Postgres, wanted: StreamFilter, page: Page) -> 
             args.append(value)
             more += f" AND s.{column} = ${len(args)}"
     statuses = get_args(StreamStatus) if wanted.status is None else (wanted.status,)
-    places = [f"s.status = '{status}'{more}" for status in statuses]  # each has an index to walk along
-    return await STREAMS.page(postgres, page, places, args, stored_stream)
+    conditions = [f"s.status = '{status}'{more}" for status in statuses]  # one partial index for each status
+    return await STREAMS.page(postgres, page, conditions, args, stored_stream)
 
 
 async def find_audience(postgres: Postgres, stream_id: RoomId, creator_id: UserId) -> StoredAudience:
-    """What a room must know of people when it begins; from then on it is told of every change."""
+    """Return the viewers' state with which a room starts; the room receives each later change as an input.
+
+    Three queries without a common snapshot. Raises StorageUnavailable.
+    """
+    # Read the tickets that are not refunded.
     rows = await postgres.fetch(
         "SELECT user_id, ticket_id FROM stream_tickets WHERE stream_id = $1 AND refunded_at IS NULL", stream_id
     )
+    # Read the users whom the creator has blocked.
     blocked = await postgres.fetch("SELECT user_id FROM creator_blocks WHERE creator_id = $1", creator_id)
+    # Sum the tokens of all meters of the stream.
     earned = await postgres.fetch("SELECT coalesce(sum(tokens), 0)::bigint FROM meters WHERE room_id = $1", stream_id)
     tickets = {row["user_id"]: row["ticket_id"] for row in rows}
     return StoredAudience(tickets, tuple(row[0] for row in blocked), earned[0][0])
@@ -213,6 +241,11 @@ async def find_audience(postgres: Postgres, stream_id: RoomId, creator_id: UserI
 async def find_standing(
     postgres: Postgres, stream: StreamFacts, removed: Sequence[UserId], user_id: UserId
 ) -> Standing:
+    """Return whether the user holds a ticket to the stream, and whether the user is removed or blocked.
+
+    `removed` are the users whom the creator has removed from the stream. Raises StorageUnavailable.
+    """
+    # Look up the user's ticket and the creator's block.
     rows = await postgres.fetch(
         "SELECT EXISTS (SELECT FROM stream_tickets WHERE stream_id = $1 AND user_id = $2 AND refunded_at IS NULL),"
         " EXISTS (SELECT FROM creator_blocks WHERE creator_id = $3 AND user_id = $2)",
@@ -225,7 +258,11 @@ async def find_standing(
 
 
 async def open_viewing_session(postgres: Postgres, stream_id: RoomId, payer: UserId) -> StoredMeter:
-    """Where a viewer's blocks and clock are, and what they have; their first visit makes the meter."""
+    """Return the viewer's meter in the stream and the viewer's balance; the first call inserts the meter.
+
+    Raises StorageUnavailable.
+    """
+    # Insert the meter if there is none, and read it with the wallet.
     row = await postgres.fetchrow("SELECT * FROM open_stay($1, $2)", stream_id, payer)
     assert row is not None, "a function without a set returns one row"
     funds, set_back = Funds(row["balance"], row["n"]), SetBack(row["set_backs"], row["set_back_block"])
@@ -233,7 +270,7 @@ async def open_viewing_session(postgres: Postgres, stream_id: RoomId, payer: Use
 
 
 def stored_stream(row: Row) -> StoredStream:
-    """A row of STREAMS."""
+    """Convert a row of STREAMS."""
     rate = row["rate_tokens_per_min"]
     return StoredStream(
         facts=StreamFacts(

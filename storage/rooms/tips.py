@@ -1,4 +1,4 @@
-"""Tips as the books have them: of one room, of one user, and who gave most."""
+"""Reads tips from the ledger: those of one room, those of one user, and the ranking of a creator's givers."""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -16,13 +16,14 @@ from storage.paging import Page, Paged
 from storage.people.bans import STANDS
 from storage.postgres import Postgres, Row
 
-MAX_RANKED = 100_000  # tips that a ranking looks at: some tens of milliseconds
+MAX_RANKED = 100_000  # tips that a ranking reads: it takes some tens of milliseconds
 MAX_GIVERS = 100  # in a ranking
-MAX_MISSED = 1000  # tips that an overlay is told of at once: more than a picture can show
+MAX_MISSED = 1000  # tips that an overlay receives at once: more than its picture can show
 
 
 async def find_tipped(postgres: Postgres, channel: str) -> tuple[UserId, RoomId] | None:
-    """The creator and the id of the room that has, or had, this channel."""
+    """Return the creator and the id of the room, live or ended, with this channel. Raises StorageUnavailable."""
+    # Find the room, and the creator of its call or stream.
     row = await postgres.fetchrow(
         "SELECT coalesce((SELECT creator_id FROM calls c WHERE c.id = r.id),"
         " (SELECT creator_id FROM streams s WHERE s.id = r.id)) AS creator_id, r.id FROM rooms r WHERE r.channel = $1",
@@ -34,7 +35,10 @@ async def find_tipped(postgres: Postgres, channel: str) -> tuple[UserId, RoomId]
 async def recent_tips(
     postgres: Postgres, room_id: RoomId, creator_id: UserId, since: Instant, hidden: Collection[UserId], limit: int
 ) -> list[PastTip]:
-    """The latest tips in a room that began at `since`, oldest first. Hidden and banned users' messages are None."""
+    """Return the latest `limit` tips in a room that was created at `since`, oldest first.
+
+    The messages of `hidden` and of banned users are None. Raises StorageUnavailable.
+    """
     rows = await _tips_of_room(postgres, room_id, creator_id, since, limit)
     return [_past_tip(row, hidden) for row in reversed(rows)]
 
@@ -42,9 +46,9 @@ async def recent_tips(
 async def tips_after(
     postgres: Postgres, room_id: RoomId, creator_id: UserId, since: Instant, hidden: Collection[UserId], tip_id: UUID
 ) -> list[PastTip]:
-    """The tips in a room after one of them, oldest first: MAX_MISSED at most, the latest.
+    """Return the tips in a room that follow the tip `tip_id`, oldest first; the latest MAX_MISSED if there are more.
 
-    The messages of hidden and of banned users are None.
+    The messages of `hidden` and of banned users are None. Raises StorageUnavailable.
     """
     rows = await _tips_of_room(postgres, room_id, creator_id, since, MAX_MISSED)
     ids = [row["ref_id"] for row in rows]
@@ -55,8 +59,12 @@ async def tips_after(
 async def _tips_of_room(
     postgres: Postgres, room_id: RoomId, creator_id: UserId, since: Instant, limit: int
 ) -> list[Row]:
-    """Newest first. A room's tips are among what its creator was given since it began: a range of the wallet."""
+    """Return a room's latest tips, newest first.
+
+    They are credits of the creator's wallet since the room was created, which is a range of entry numbers.
+    """
     span = await find_span(postgres, creator_id, as_datetime(since), None)
+    # Read the latest tips of that range in this room, with name, ban and message of each giver.
     return await postgres.fetch(
         f"""
         SELECT j.ref_id, j.tokens, j.debit_wallet, j.created_at, u.display_name,
@@ -89,7 +97,7 @@ def _past_tip(row: Row, hidden: Collection[UserId]) -> PastTip:
 
 
 class RoomSpan(NamedTuple):
-    """When a room was open, and whose it is: where its tips are to be looked for."""
+    """The lifetime and the parties of a room, which bound the search for its tips."""
 
     room_id: RoomId
     channel: str
@@ -99,12 +107,13 @@ class RoomSpan(NamedTuple):
     until: datetime | None
 
     def admits(self, user_id: UserId) -> bool:
-        """Whether this user may know that there is such a room: a call is there for its parties alone."""
+        """Return whether the user may know of the room: only its parties know of a call."""
         return self.fan_id is None or user_id in (self.fan_id, self.creator_id)
 
 
 async def find_room_span(postgres: Postgres, room_id: UUID | None, channel: str | None) -> RoomSpan | None:
-    """By its id or its channel."""
+    """Return the span of the room with this id, or, without an id, with this channel. Raises StorageUnavailable."""
+    # Read the room, and the parties of its call or stream.
     row = await postgres.fetchrow(
         "SELECT r.id, r.channel, r.created_at, r.ended_at, coalesce((SELECT creator_id FROM calls c WHERE c.id = r.id),"
         " (SELECT creator_id FROM streams s WHERE s.id = r.id)) AS creator_id,"
@@ -120,9 +129,9 @@ async def find_room_span(postgres: Postgres, room_id: UUID | None, channel: str 
 async def list_tips(
     postgres: Postgres, user_id: UserId, wanted: EntryFilter, room: RoomSpan | None, page: Page
 ) -> Paged[Entry]:
-    """The tips that a user gave or got, newest first; of one room, among what was booked while it was open.
+    """Return a page of the tips that a user gave or received, newest first; of one room if `room` is given.
 
-    Raises BadCursor.
+    `wanted.kind` must be TIP. Raises BadCursor, StorageUnavailable.
     """
     if room is None:
         return await statement(postgres, user_id, wanted, page)
@@ -131,7 +140,7 @@ async def list_tips(
 
 
 class Giver(msgspec.Struct, frozen=True, rename="camel"):
-    """What one user has given: the tips and tokens that were not given back, and the tokens that were."""
+    """The tips of one user to a creator, net of refunds, and the refunded tokens."""
 
     user_id: UserId
     display_name: str
@@ -149,11 +158,13 @@ async def top_givers(
     *,
     public_only: bool = False,
 ) -> list[Giver]:
-    """Who gave a creator most, in a period or in one room; of the latest MAX_RANKED tips, less what was given back.
+    """Return the users who gave a creator the most tokens in tips, net of refunds, in a period or in one room.
 
-    `public_only`: of those, the tips into public streams.
+    Considers the latest MAX_RANKED tips, with `public_only` only those in public streams, and returns at most
+    MAX_GIVERS users. Raises StorageUnavailable.
     """
     span = await find_span(postgres, creator_id, since, until)
+    # Sum the latest tips by giver, subtract their refunds, and rank the givers by the rest.
     rows = await postgres.fetch(
         f"""
         WITH latest AS MATERIALIZED (
