@@ -1,4 +1,4 @@
-"""The HTTP side of the house: the table of all routes, the app that answers them, and its life."""
+"""The REST server: the table of all routes, the Quart app that serves them, and its start and shutdown."""
 
 import re
 from itertools import chain
@@ -48,7 +48,7 @@ from server.rest.routes import (
     wallet,
 )
 
-EVENTS_PATH = "/api/payments/webhook/stripe"  # whose bodies may be larger than others
+EVENTS_PATH = "/api/payments/webhook/stripe"  # its bodies may exceed http.max_body_bytes
 
 log = structlog.get_logger(__name__)
 
@@ -84,8 +84,11 @@ ROUTES: tuple[Route, ...] = tuple(
 
 
 async def serve_http(context: Context, listening: ListeningSockets) -> None:
-    """Answer requests until the house closes, or until cancelled; then finish those that are begun."""
-    openapi_json(ROUTES)  # takes 0.1 s, in which nothing else happens: not at the first request for it
+    """Serve HTTP until `context.http_closing` is set or until cancelled, then finish the requests under way.
+
+    Cancellation is delayed until those requests end, at most GRACE_SECONDS of the connections module.
+    """
+    openapi_json(ROUTES)  # built before serving: it blocks the event loop for 0.1 s
     if context.secrets.billing_webhook_secret is None:
         log.warning("billing_webhook.closed", reason="BILLING_WEBHOOK_SECRET is not set, so every sweep is refused")
     closing = trio.Event()
@@ -102,7 +105,10 @@ async def serve_http(context: Context, listening: ListeningSockets) -> None:
 
 
 async def _note_closing(asked: trio.Event, closing: trio.Event) -> None:
-    """Requests are not cancelled with everything else: they are told to finish."""
+    """Set `closing` when `asked` is set or when this task is cancelled.
+
+    A cancellation from outside thus becomes a graceful shutdown of the requests.
+    """
     try:
         await asked.wait()
     finally:
@@ -110,6 +116,7 @@ async def _note_closing(asked: trio.Event, closing: trio.Event) -> None:
 
 
 def make_app(context: Context, background_tasks: BackgroundTasks) -> QuartTrio:
+    """Build the Quart app with every route, the bounds on bodies and the error handlers."""
     app = QuartTrio(__name__, static_folder=None, template_folder=None)
     bounds = BodyBounds(context.settings.http.max_body_bytes, {EVENTS_PATH: context.settings.payments.max_event_bytes})
     app.config |= {
@@ -118,10 +125,8 @@ def make_app(context: Context, background_tasks: BackgroundTasks) -> QuartTrio:
         "CONCURRENCY": AddressConcurrency(),
     }
     app.request_class = bounds.bounded(TrioRequest)
-    app.config["BODY_TIMEOUT"] = (
-        context.settings.http.answer_seconds
-    )  # a body that takes longer does not want an answer
-    app.url_map.merge_slashes = False  # a path is served or it is not; nobody is redirected
+    app.config["BODY_TIMEOUT"] = context.settings.http.answer_seconds  # longer than this, no client waits for an answer
+    app.url_map.merge_slashes = False  # an unknown path is 404, never a redirect
     dispatch = Dispatch(context, background_tasks, ROUTES)
     app.before_request(dispatch.begin)
     app.after_request(dispatch.finish)
@@ -139,7 +144,7 @@ def make_app(context: Context, background_tasks: BackgroundTasks) -> QuartTrio:
 
 
 def _rule(path: str) -> str:
-    """`/api/calls/{callId}` as Quart writes it; a parameter that is no UUID is a path that does not exist."""
+    """Convert `/api/calls/{callId}` to Quart's syntax; a path with a parameter that is not a UUID is then 404."""
     return re.sub(r"\{(\w+)\}", lambda found: f"<uuid:{_snake(found[1])}>", path)
 
 

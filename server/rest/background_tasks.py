@@ -1,4 +1,4 @@
-"""Work that is finished even if the client who asked for it is gone."""
+"""Work of requests that is finished even if the client disconnects."""
 
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
@@ -12,14 +12,14 @@ T = TypeVar("T")
 
 
 class TaskStopped(Exception):
-    """The work was cancelled from within; how much of it is done is unknown."""
+    """The work was cancelled from inside; it may be done in part."""
 
 
-MAX_BACKGROUND_TASKS = 1000  # that wait for an absent database; one more request is refused instead
+MAX_BACKGROUND_TASKS = 1000  # waiting for an absent database; further requests are refused
 
 
 class BackgroundTasks:
-    """A client that disconnects cancels its request, and nothing that was begun here."""
+    """Runs work in a nursery of the server, so that a disconnecting client cancels its request and not the work."""
 
     def __init__(self, nursery: trio.Nursery, patience_seconds: float, faults: Faults) -> None:
         self._nursery = nursery
@@ -27,7 +27,11 @@ class BackgroundTasks:
         self._faults = faults
 
     async def run(self, work: Callable[[], Awaitable[T]]) -> T:
-        """What `work` returns or raises. Raises StorageUnavailable if that takes too long; the work goes on."""
+        """Run `work` and return its result, or raise its exception.
+
+        Raises StorageUnavailable after `patience_seconds`, or at once if MAX_BACKGROUND_TASKS are running. The work
+        continues after a timeout or a cancellation of the caller; if it then fails, the failure is logged.
+        """
         task = self._begin(work)
         try:
             with trio.move_on_after(self._patience_seconds):
@@ -56,10 +60,10 @@ class _BackgroundTask(Generic[T]):
     async def carry_out(self) -> None:
         try:
             self._returned.append(await self._work())
-        except BaseException as error:  # reason: raised again where somebody waits for it, and logged where nobody does
+        except BaseException as error:  # reason: raised again in the waiting request, else logged
             if not is_fault(error):
                 raise
-            self._raised = error if isinstance(error, Exception) else TaskStopped("cancelled, though nobody asked")
+            self._raised = error if isinstance(error, Exception) else TaskStopped("cancelled without a request")
             if not self.awaited:
                 self._faults.note("background_task", error, "background_task.failed", {})
         finally:

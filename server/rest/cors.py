@@ -1,4 +1,4 @@
-"""Which web pages' scripts may ask: those of the configured origins, and only with a token that they hold."""
+"""CORS: scripts of the configured origins may call the API, with a token of their own and without cookies."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from werkzeug.exceptions import MethodNotAllowed
 
 from server.rest.responses import Answer, no_content
 
-KEPT_SECONDS = 600  # by a browser, before it asks again whether it may
+KEPT_SECONDS = 600  # for which a browser caches a preflight answer
 ASKED_WITH = "Authorization, Content-Type, Idempotency-Key, Traceparent"
 READABLE = (
     "Deprecation, Link, RateLimit, RateLimit-Policy, Retry-After, Sunset, WWW-Authenticate, X-Request-Id"  # by scripts
@@ -15,10 +15,10 @@ READABLE = (
 
 
 def preflight(request: Request, origins: Sequence[str]) -> Answer | None:
-    """The answer to a browser that asks whether a script may ask; None if this is something else, or it may not."""
+    """Answer a preflight request of an allowed origin; return None for any other request."""
     refused = request.routing_exception
-    asks = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
-    if not asks or request.headers.get("Origin") not in origins or not isinstance(refused, MethodNotAllowed):
+    is_preflight = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
+    if not is_preflight or request.headers.get("Origin") not in origins or not isinstance(refused, MethodNotAllowed):
         return None
     response = no_content()
     response.headers["Access-Control-Allow-Methods"] = ", ".join(sorted(refused.valid_methods or ()))
@@ -28,7 +28,7 @@ def preflight(request: Request, origins: Sequence[str]) -> Answer | None:
 
 
 def cross_origin(request: Request, origins: Sequence[str]) -> dict[str, str]:
-    """The headers of an answer by which a browser lets a page's script read it; never with cookies."""
+    """Return the headers that let scripts of an allowed origin read the answer; credentials are never allowed."""
     if not origins:
         return {}
     origin = request.headers.get("Origin", "")

@@ -1,4 +1,4 @@
-"""An operator's decision as a request brings it: its reason, and the key under which it is carried out once."""
+"""Validates an operator's decision about a payment or reversal: its reason and its idempotency key."""
 
 from typing import Literal
 
@@ -15,7 +15,12 @@ from storage.market.payment_settlements import Settlement
 async def settlement_of(
     request: Request, action: Literal["credit", "reject", "release"], reason: str, *target: str
 ) -> Settlement | Refusal:
-    """Refuses a reason without a visible character, a key that was used for another decision, and while draining."""
+    """Build the settlement that an operator asks for.
+
+    `target` identifies what is decided about; with `action` and `reason` it makes the content of the idempotency key.
+    Refuses, in this order: a reason without a visible character, the key of another decision, any one while draining.
+    Raises StorageUnavailable.
+    """
     reason = clean(reason)
     if not reason:
         return invalid(FieldError("reason", "must have a visible character"))

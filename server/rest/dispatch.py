@@ -1,4 +1,4 @@
-"""How a request becomes an answer: who asks, what they sent, the handler, and for every no the same shape."""
+"""Runs a request through its route: limits, authentication, validation, the handler, and one shape of every error."""
 
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
@@ -24,7 +24,7 @@ from server.rest.route import Needs, Route
 from server.rest.strict_json import decode_body, require_json
 from server.sessions import bans
 
-PROOF_FAILED = (Code.FORBIDDEN, Code.UNAUTHORIZED)  # how a route with proofs refuses one that does not hold
+PROOF_FAILED = (Code.FORBIDDEN, Code.UNAUTHORIZED)  # how a route with proofs refuses a wrong proof
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -39,7 +39,7 @@ log = structlog.get_logger(__name__)
 
 
 class Dispatch:
-    """What Quart calls, for one house."""
+    """The callbacks and views of the Quart app of one server."""
 
     def __init__(self, context: Context, background_tasks: BackgroundTasks, routes: Iterable[Route]) -> None:
         self._context = context
@@ -47,28 +47,31 @@ class Dispatch:
         self._limits = {route.endpoint: route.limit for route in routes}
 
     async def begin(self) -> Answer | None:
-        """Before anything else, also for a path that does not exist."""
+        """Start a request: give it an id, count it under its address's limit, and answer a CORS preflight.
+
+        Runs for unknown paths as well. Returns an answer if the request ends here, else None.
+        """
         g.begun = trio.current_time()
         g.request_id = request_id(incoming.headers.get("Traceparent"))
         clear_contextvars()
-        bind_contextvars(request_id=g.request_id)  # in every log line of this request, and of what it sets off
+        bind_contextvars(request_id=g.request_id)  # in every log line of this request and of the tasks that it starts
         g.headers = {}
         g.taken = []
         client: Client = incoming.scope[CLIENT]  # type: ignore[literal-required]  # reason: a key of ours
         g.address, g.exempt = client.limited_as, client.exempt
         limit = self._limits.get(incoming.endpoint or "", "address")
-        hurried = None if limit == "proof" else await self._count(limit, g.address)
-        if hurried is not None:
-            return refused(hurried, g.request_id)
+        limited = None if limit == "proof" else await self._count(limit, g.address)
+        if limited is not None:
+            return refused(limited, g.request_id)
         return preflight(incoming, self._context.settings.http.allowed_origins)
 
     def view_of(self, route: Route) -> Callable[..., Awaitable[Answer]]:
-        """What answers a route."""
+        """Return the Quart view of a route."""
 
         async def view(**path: Any) -> Answer:
             if route.retired is not None:
                 g.headers.update(route.retired.headers)
-            # A body is read even where none is wanted: an answer before its end would break the connection.
+            # Read the body even if the route takes none: answering before its end would break the connection.
             raw = b"" if incoming.method in ("GET", "HEAD") else await _body()
             request = Request(
                 self._context,
@@ -86,7 +89,7 @@ class Dispatch:
         return view
 
     async def finish(self, response: Answer) -> Answer:
-        """The headers that every answer has."""
+        """Add the headers that every answer has, and log it."""
         for name, value in HEADERS.items():
             response.headers.setdefault(name, value)
         response.headers.update(g.headers)
@@ -98,7 +101,10 @@ class Dispatch:
         return response
 
     async def fail(self, error: Exception) -> Answer:
-        """The no that an error means; our own fault is logged with its trace, and says nothing to the client."""
+        """Convert an exception to an error answer.
+
+        An unexpected exception is logged with its traceback and answered INTERNAL without details.
+        """
         if isinstance(error, TokenRefused):
             g.headers["WWW-Authenticate"] = challenge(error)
         if isinstance(error, MethodNotAllowed):
@@ -112,14 +118,15 @@ class Dispatch:
         return refused(refusal, g.request_id)
 
     async def _carry_out(self, route: Route, request: Request, arguments: dict[str, Any]) -> Any:
+        """Check a request in the documented order of refusals, then run its handler and return its result."""
         if route.needs is not Needs.ANYONE:
             await request.identify(overlays=route.needs is Needs.ONLOOKER)
             bind_contextvars(user=str(request.user_id))
-            # An operator who gives something to many does not tap faster than people can.
+            # The stricter limit slows down a person; an operator may credit many users in a row.
             moves_own = route.takes_key and not request.is_operator
-            hurried = await self._count("money" if moves_own else "user", str(request.user_id))
-            if hurried is not None:
-                return hurried
+            limited = await self._count("money" if moves_own else "user", str(request.user_id))
+            if limited is not None:
+                return limited
             if self._context.bans.forbids(request.user_id, route.method, route.path):
                 return bans.REFUSAL
         if route.needs is Needs.OPERATOR and not request.is_operator:
@@ -139,7 +146,7 @@ class Dispatch:
         return result
 
     async def _count(self, name: Name, key: str) -> Refusal | None:
-        """Count this request under a limit. Raises RateLimitsUnavailable: without a count nobody gets in."""
+        """Count this request under a limit. Raises RateLimitsUnavailable: uncounted requests are refused."""
         if g.exempt:
             return None
         taken = await self._context.rate_limits.take(name, key)
@@ -148,7 +155,7 @@ class Dispatch:
 
 
 def _limits(taken: list[Taken]) -> dict[str, str]:
-    """RateLimit-Policy and RateLimit, as draft-ietf-httpapi-ratelimit-headers-11 has them."""
+    """Build RateLimit-Policy and RateLimit as in draft-ietf-httpapi-ratelimit-headers-11."""
     if not taken:
         return {}
     return {
@@ -158,7 +165,7 @@ def _limits(taken: list[Taken]) -> dict[str, str]:
 
 
 async def _body() -> bytes:
-    """Raises HTTPException for one that is too large, or does not arrive."""
+    """Read the body. Raises HTTPException if it is too large or does not arrive in time."""
     return await incoming.get_data(cache=False, as_text=False, parse_form_data=False)
 
 
@@ -167,5 +174,5 @@ def _query() -> dict[str, list[str]]:
 
 
 def _rule() -> str:
-    """The path as it is declared: what stands in its place may be nobody's business."""
+    """Return the path as declared, without its parameters: ids do not belong in the log."""
     return incoming.url_rule.rule if incoming.url_rule is not None else ""

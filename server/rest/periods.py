@@ -1,4 +1,4 @@
-"""Periods by the days of a time zone: `from` and `to` as dates or as instants."""
+"""Periods in days of a time zone: `from` and `to` are dates or instants."""
 
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, NamedTuple
@@ -29,7 +29,7 @@ ZoneName = Annotated[
 
 
 class DayPeriod(msgspec.Struct, frozen=True, rename="camel"):
-    """From a day or a moment on, until before another, in days of a zone."""
+    """A half-open period, given by dates in the time zone `tz` or by instants."""
 
     since: DayOrMoment | None = msgspec.field(default=None, name="from")
     until: DayOrMoment | None = msgspec.field(default=None, name="to")
@@ -37,7 +37,7 @@ class DayPeriod(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Span(NamedTuple):
-    """The same as moments."""
+    """A period as instants, and its time zone."""
 
     since: datetime | None
     until: datetime | None
@@ -63,7 +63,7 @@ async def span_of(period: DayPeriod, zones: TimeZones) -> Span:
 
 def _moment(name: str, text: str, zone: ZoneInfo) -> datetime:
     try:
-        # In UTC: what Python cannot write in UTC, PostgreSQL is not asked about.
+        # Convert here, so that PostgreSQL never gets an instant that UTC cannot express.
         return _as_moment(text, zone).astimezone(UTC)
     except OverflowError:
         raise InvalidRequest(FieldError(name, "is outside the calendar")) from None
@@ -79,7 +79,7 @@ def _as_moment(text: str, zone: ZoneInfo) -> datetime:
 
 
 def whole_days(since: datetime | None, until: datetime | None) -> tuple[datetime | None, datetime | None]:
-    """The shortest period of whole days (UTC) that holds this one. What is outside the calendar stays as it is."""
+    """Widen a period to whole UTC days; an end that cannot be widened within the calendar stays as it is."""
     return None if since is None else _midnight(since), None if until is None else _midnight(until, after=True)
 
 

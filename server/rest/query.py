@@ -1,4 +1,4 @@
-"""Query strings into frozen structs, and pages of lists out of them."""
+"""Decodes query strings into frozen structs; the shapes of list queries and list answers."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -14,13 +14,13 @@ from storage.paging import Page
 T = TypeVar("T")
 S = TypeVar("S", bound=msgspec.Struct)
 
-DIGITS = 18  # of an integer in a query; no limit of ours has as many
+DIGITS = 18  # of an integer in a query; more than any limit needs
 
 Moment = Annotated[datetime, msgspec.Meta(tz=True, description="RFC 3339")]
 
 
 class Paging(msgspec.Struct, frozen=True, rename="camel"):
-    """Which page of a list: by offset, or by the cursor of a `Link: rel="next"`."""
+    """The page of a list: by offset, or by the cursor of a `Link: rel="next"`."""
 
     limit: Annotated[int, msgspec.Meta(ge=1, le=100)] = 20
     offset: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 0
@@ -28,18 +28,19 @@ class Paging(msgspec.Struct, frozen=True, rename="camel"):
 
     @property
     def page(self) -> Page:
+        """Return the page as the storage layer takes it."""
         return Page(self.limit, self.offset, self.before)
 
 
 class Period(msgspec.Struct, frozen=True, rename="camel"):
-    """From a moment on, until before another."""
+    """A half-open period: from an instant, and before another."""
 
     since: Moment | None = msgspec.field(default=None, name="from")
     until: Moment | None = msgspec.field(default=None, name="to")
 
 
 class PeriodPaging(Paging, frozen=True, rename="camel"):
-    """A page of what happened from a moment on, until before another."""
+    """A page of the entries of a half-open period."""
 
     since: Moment | None = msgspec.field(default=None, name="from")
     until: Moment | None = msgspec.field(default=None, name="to")
@@ -56,13 +57,19 @@ class Listed(msgspec.Struct, Generic[T], frozen=True, rename="camel"):
 
 
 def next_link(path: str, given: Mapping[str, Sequence[str]], before: str) -> str:
-    """RFC 8288; the cursor takes the place of the offset, so that new rows don't shift the page."""
+    """Build the `Link` header to the next page (RFC 8288).
+
+    It replaces the offset by a cursor, so that new rows don't shift the page.
+    """
     kept = [(name, values[0]) for name, values in given.items() if name not in ("offset", "before")]
     return f'<{path}?{urlencode([*kept, ("before", before)])}>; rel="next"'
 
 
 def decode_query(given: Mapping[str, Sequence[str]], kind: type[S]) -> S:
-    """Parameters as a struct; those that the struct does not know are ignored. Raises InvalidRequest."""
+    """Decode query parameters into a struct, and ignore unknown ones.
+
+    Raises InvalidRequest for a repeated parameter, U+0000, a value of another type, or a date outside the calendar.
+    """
     known = _parameters(kind)
     if doubles := [FieldError(name, "is given twice") for name in known if len(given.get(name, ())) > 1]:
         raise InvalidRequest(*doubles)
@@ -78,7 +85,7 @@ def decode_query(given: Mapping[str, Sequence[str]], kind: type[S]) -> S:
 
 @cache
 def _parameters(kind: type[msgspec.Struct]) -> Mapping[str, bool]:
-    """The names of a struct's fields, and whether each is an integer."""
+    """Return the parameter names of a struct, each with whether it is an integer."""
     return {
         field.encode_name: isinstance(msgspec.inspect.type_info(field.type), msgspec.inspect.IntType)
         for field in msgspec.structs.fields(kind)
@@ -86,7 +93,7 @@ def _parameters(kind: type[msgspec.Struct]) -> Mapping[str, bool]:
 
 
 def _integer(text: str) -> Any:
-    """The integer that a text is, or the text itself, which is then refused as what it is."""
+    """Parse an integer; return other text unchanged, which the type check then refuses."""
     digits = text.removeprefix("-")
     return int(text) if digits.isascii() and digits.isdigit() and len(digits) <= DIGITS else text
 

@@ -1,4 +1,4 @@
-"""One request: who asks, what came with it, and under which key."""
+"""One REST request: the caller's identity, query, headers, body and idempotency key."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -20,11 +20,11 @@ from storage.paging import Paged
 T = TypeVar("T")
 
 KEY_CHARACTERS = 255
-NOBODY = UserId(UUID(int=0))  # who asks where anyone may; no token with this subject is accepted
+NOBODY = UserId(UUID(int=0))  # the caller of a route without authentication; no token with this subject is accepted
 
 
 class Request:
-    """What a handler may know of a request, and the headers that it adds to the answer."""
+    """The view of a request that handlers get, and the headers that they add to its answer."""
 
     __slots__ = (
         "answer_headers",
@@ -65,11 +65,15 @@ class Request:
 
     @property
     def origin(self) -> Origin:
-        """How the client addressed the proxies in front of us, if there are any."""
+        """Return the scheme and host that the client used, if a trusted proxy forwards them."""
         return forwarded_origin(self.peer, self.headers.getlist, self.context.settings.server.proxies)
 
     async def identify(self, *, overlays: bool = False) -> None:
-        """Find out who asks, or whose overlay it is. Raises TokenRefused, StorageUnavailable."""
+        """Authenticate the caller, and create its user if the token is the first one.
+
+        With `overlays`, an overlay token is accepted too and stands for its creator.
+        Raises TokenRefused, StorageUnavailable.
+        """
         token = bearer(self.headers.get("Authorization"))
         authenticator = self.context.authenticator
         identity = await authenticator.identity_of(token) if overlays else authenticator.verify(token)
@@ -77,18 +81,21 @@ class Request:
         await self.context.user_cache.ensure_user(self.user_id)
 
     def listed(self, paged: Paged[T], asked: Paging) -> Listed[T]:
-        """A page as it is answered, with the way to the next one."""
+        """Build the answer of a list route, and add a `Link` to the next page if there is one."""
         if paged.next_before is not None:
             self.answer_headers["Link"] = next_link(self.path, self.query, paged.next_before)
         return Listed(paged.items, asked.limit, asked.offset, paged.total, paged.total_capped)
 
     def posting_key(self) -> PostingKey:
-        """The key under which this request moves tokens: the client's own, or one that nobody will use again."""
+        """Return the key of this request's posting: from the idempotency key, or a new one without it."""
         return client_key(self.user_id, self.key or str(new_uuid()))
 
 
 def read_key(header: str | None) -> str | None:
-    """An `Idempotency-Key`, bare or as a quoted string (RFC 8941): both name the same key. Raises InvalidRequest."""
+    """Parse an `Idempotency-Key`, bare or as a quoted string (RFC 8941), which name the same key.
+
+    Raises InvalidRequest.
+    """
     if header is None:
         return None
     key = header.strip(" ")
@@ -107,7 +114,7 @@ _QUOTED = re.compile(r'"(?:[^"\\]|\\["\\])*"')
 
 
 def request_id(traceparent: str | None) -> str:
-    """The id of the caller's trace (W3C Trace Context), or one of our own making."""
+    """Return the trace id of `traceparent` (W3C Trace Context), or a new random id."""
     traced = _TRACEPARENT.fullmatch(traceparent or "")
     return traced[1] if traced else uuid4().hex
 

@@ -1,4 +1,4 @@
-"""Answers: JSON, plain text, nothing at all, or a problem in the one shape that every no has."""
+"""Builds HTTP responses: JSON, plain text, no content, or the problem document of an error."""
 
 from datetime import datetime
 from typing import Any, NamedTuple, overload
@@ -57,20 +57,24 @@ class Answer(TrioResponse):
 
 
 def no_content() -> Answer:
-    """204. RFC 9110 §8.6 and §8.3: without a body there is neither a length nor a type."""
+    """Return a 204 without Content-Length and Content-Type (RFC 9110 §8.6 and §8.3)."""
     answer = Answer(b"", 204, "")
     del answer.headers["Content-Length"], answer.headers["Content-Type"]
     return answer
 
 
 def answered(result: Any, status: int) -> Answer:
+    """Return the response of a handler's result: a `Plain` as it is, anything else as JSON."""
     if isinstance(result, Plain):
         return Answer(result.body, status, result.content_type)
     return Answer(_encode(result), status, "application/json")
 
 
 def refused(refusal: Refusal, request_id: str) -> Answer:
-    """RFC 9457, with the older clients' fields kept on top level."""
+    """Return the problem document (RFC 9457) of a refusal, with the fields of older clients on its top level.
+
+    Adds `Retry-After` where the refusal or its code has a wait.
+    """
     fields = {"type": "about:blank", **problem(refusal), "requestId": request_id}
     response = Answer(_encode(fields), refusal.code.status, "application/problem+json")
     wait = refusal.details.get("retryAfterSeconds", RETRY_AFTER_SECONDS.get(refusal.code))
@@ -80,19 +84,19 @@ def refused(refusal: Refusal, request_id: str) -> Answer:
 
 
 def challenge(error: TokenRefused) -> str:
-    """RFC 6750 §3: whether it was no token, a bad one or an expired one."""
+    """Return the `WWW-Authenticate` header (RFC 6750 §3): a missing, invalid or expired token."""
     return f'Bearer error="invalid_token", error_description="{error.description}"'
 
 
 def refusal_of(error: Exception) -> Refusal | None:
-    """The no that an error means to a client; None for a fault of ours."""
+    """Return the refusal that an exception means to the client, or None for an unexpected exception."""
     match error:
         case TokenRefused():
             return Refusal(Code.UNAUTHENTICATED, error.description.capitalize())
         case InvalidRequest():
             return invalid(*error.errors)
         case BadCursor():
-            return invalid(FieldError("before", "is no cursor of ours"))
+            return invalid(FieldError("before", "is not a cursor of this server"))
         case RateLimitsUnavailable():
             return Refusal(Code.OVERLOADED, "The server cannot count requests right now; try again")
         case StorageUnavailable():
@@ -103,7 +107,7 @@ def refusal_of(error: Exception) -> Refusal | None:
 
 
 def invalid(*errors: FieldError) -> Refusal:
-    """VALIDATION_FAILED, with each field and why."""
+    """Return VALIDATION_FAILED with the name of each field and the reason."""
     return unfit(*errors)
 
 

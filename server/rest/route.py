@@ -1,4 +1,4 @@
-"""The table of routes: what each path takes, answers and may refuse, declared where its handler stands."""
+"""Declarations of routes: what each path takes, returns and may refuse, written as a decorator of its handler."""
 
 import re
 from collections.abc import Awaitable, Callable
@@ -15,22 +15,22 @@ H = TypeVar("H", bound=Handler)
 
 JSON = "application/json"
 
-# Which limit counts a request before its handler is asked: of its address, or the one that probes have for themselves.
-# `proof` counts only requests whose proof does not hold: whoever has the secret is never locked out by others.
+# The rate limit that counts a request before its handler runs: that of its address, or the separate one of probes.
+# `proof` counts only requests with a wrong proof, so that others cannot lock out the holder of the secret.
 LimitedBy = Literal["address", "probe", "proof"]
 
 
 class Needs(Enum):
-    """Who may ask."""
+    """The identity that a route requires."""
 
     ANYONE = "anyone"
     USER = "user"
-    ONLOOKER = "onlooker"  # a user, or an overlay of theirs
+    ONLOOKER = "onlooker"  # a user, or an overlay token of the user
     OPERATOR = "operator"
 
 
 class Retired(NamedTuple):
-    """An older name: since when it should not be used (unix seconds), until when it works, and what comes after it."""
+    """A deprecated route: deprecated `since` (unix seconds), served `until` (HTTP date), replaced by `successor`."""
 
     since: int
     until: str
@@ -38,7 +38,7 @@ class Retired(NamedTuple):
 
     @property
     def headers(self) -> dict[str, str]:
-        """RFC 9745, RFC 8594 and RFC 8288."""
+        """Return `Deprecation`, `Sunset` and `Link` (RFC 9745, RFC 8594, RFC 8288)."""
         return {
             "Deprecation": f"@{self.since}",
             "Sunset": self.until,
@@ -50,7 +50,7 @@ class Route(msgspec.Struct, frozen=True):
     """One method of one path. `body`, `query` and `answer` are the types in the handler's own signature."""
 
     method: str
-    path: str  # as OpenAPI writes it: /api/calls/{callId}; every parameter is a UUID
+    path: str  # in OpenAPI syntax: /api/calls/{callId}; every parameter is a UUID
     handler: Handler
     needs: Needs
     status: int
@@ -58,7 +58,9 @@ class Route(msgspec.Struct, frozen=True):
     takes_key: bool
     closed_while_draining: bool  # refused with DRAINING before its handler runs
     retired: Retired | None
-    proofs: tuple[tuple[str, ...], ...]  # headers that prove who asks, where no token does; one of the groups suffices
+    proofs: tuple[
+        tuple[str, ...], ...
+    ]  # groups of headers that authenticate the caller instead of a token; one group suffices
     media: str  # of the answer
     limit: LimitedBy
     body: type[msgspec.Struct] | None
@@ -67,17 +69,22 @@ class Route(msgspec.Struct, frozen=True):
 
     @property
     def endpoint(self) -> str:
-        """Its name in the app."""
+        """Return the endpoint name in the Quart app."""
         return f"{self.method} {self.path}"
 
     @property
     def parameters(self) -> list[str]:
-        """Their names."""
+        """Return the names of the path parameters."""
         return re.findall(r"\{(\w+)\}", self.path)
 
 
 class Routes(list[Route]):
-    """The routes of one noun."""
+    """The routes of one noun: each method returns a decorator that declares its handler as a route.
+
+    `needs` is the identity required, `refuses` are the errors of the handler itself, `takes_key` reads an
+    `Idempotency-Key`. `closed_while_draining` refuses the request with DRAINING once the server drains, after
+    authentication and validation and before the handler.
+    """
 
     def __init__(self, prefix: str) -> None:
         super().__init__()
@@ -92,12 +99,15 @@ class Routes(list[Route]):
         media: str = JSON,
         limit: LimitedBy = "address",
     ) -> Callable[[H], H]:
+        """Declare a GET route."""
         return self._declare("GET", path, needs, refuses=refuses, media=media, limit=limit)
 
     def put(self, path: str = "", *, needs: Needs = Needs.USER, refuses: tuple[Code, ...] = ()) -> Callable[[H], H]:
+        """Declare a PUT route."""
         return self._declare("PUT", path, needs, refuses=refuses)
 
     def delete(self, path: str = "", *, needs: Needs = Needs.USER, refuses: tuple[Code, ...] = ()) -> Callable[[H], H]:
+        """Declare a DELETE route."""
         return self._declare("DELETE", path, needs, refuses=refuses)
 
     def post(
@@ -113,6 +123,7 @@ class Routes(list[Route]):
         proofs: tuple[tuple[str, ...], ...] = (),
         media: str = JSON,
     ) -> Callable[[H], H]:
+        """Declare a POST route."""
         limit: LimitedBy = "proof" if proofs else "address"
         return self._declare(
             "POST", path, needs, status, refuses, takes_key, closed_while_draining, retired, proofs, media, limit
@@ -160,6 +171,6 @@ class Routes(list[Route]):
 
 
 def _without_refusal(answer: Any) -> Any:
-    """Of `X | Refusal` the X."""
+    """Return X of the annotation `X | Refusal`."""
     others = [kind for kind in get_args(answer) if kind is not Refusal]
     return others[0] if len(others) < len(get_args(answer)) else answer

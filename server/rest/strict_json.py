@@ -1,4 +1,4 @@
-"""Bodies and queries into frozen structs, strictly: what is not exactly what was asked for is refused by name."""
+"""Decodes JSON bodies strictly into frozen structs, and names every field that does not fit."""
 
 import re
 from collections.abc import Mapping
@@ -15,14 +15,14 @@ ROOT = "body"
 
 
 class FieldError(NamedTuple):
-    """One field that does not fit, and why; a field inside another is named by its path."""
+    """A field that does not fit, and the reason; a nested field is named by its path."""
 
     field: str
     reason: str
 
 
 class InvalidRequest(Exception):
-    """What a client sent does not fit."""
+    """A body, query or header does not fit its declaration; `errors` names each field."""
 
     def __init__(self, *errors: FieldError) -> None:
         super().__init__("; ".join(f"{error.field}: {error.reason}" for error in errors))
@@ -30,10 +30,10 @@ class InvalidRequest(Exception):
 
 
 def decode_body(raw: bytes, kind: type[S]) -> S:
-    """A JSON object as a struct; fields that the struct does not know are ignored. Raises InvalidRequest.
+    """Decode a JSON object into a struct, and ignore unknown fields. Raises InvalidRequest.
 
-    "5" and 5.0 are no integers. Refused by name, since decoders differ on them and one of them may be a bank:
-    keys that occur twice, integers past 64 bits, deep nests, and text that Postgres cannot store.
+    "5" and 5.0 are not integers. Input on which parsers disagree is refused by the name of its field: duplicate keys,
+    integers beyond 64 bits, deep nesting. So is text with U+0000, which Postgres cannot store.
     """
     try:
         fields, faults = read_json(raw.decode(), ROOT, nul_is_fault=True)
@@ -47,14 +47,14 @@ def decode_body(raw: bytes, kind: type[S]) -> S:
 
 
 def require_json(content_type: str | None) -> None:
-    """Raises InvalidRequest for a body that says to be something else; one that says nothing is read as JSON."""
+    """Raises InvalidRequest for a Content-Type other than JSON; a missing one counts as JSON."""
     media = (content_type or "application/json").partition(";")[0].strip().lower()
     if media != "application/json" and not re.fullmatch(r"application/[a-z0-9.-]+\+json", media):
         raise InvalidRequest(FieldError("Content-Type", "must be application/json"))
 
 
 def fit(given: Mapping[str, Any], kind: type[S]) -> S:
-    """Fields as a struct. Raises InvalidRequest with every field that does not fit."""
+    """Convert fields to a struct. Raises InvalidRequest with every field that does not fit, at most MAX_FAULTS."""
     values: dict[str, Any] = {}
     errors: list[FieldError] = []
     for field in msgspec.structs.fields(kind):
@@ -71,6 +71,6 @@ def fit(given: Mapping[str, Any], kind: type[S]) -> S:
 
 
 def _readable(field: str, text: str) -> FieldError:
-    """msgspec's "Expected `int` - at `$.streamId`" with the field's own name in front of the path."""
-    reason, _, place = text.partition(" - at `$")
-    return FieldError(cut(field + place.rstrip("`")), cut(reason))
+    """Convert msgspec's "Expected `int` - at `$.streamId`" to a field error with the full path."""
+    reason, _, path = text.partition(" - at `$")
+    return FieldError(cut(field + path.rstrip("`")), cut(reason))

@@ -1,4 +1,4 @@
-"""What operators see and do: live rooms, the proof of the ledger, and credits."""
+"""Operators: credits, the audit of the ledger, and the live rooms."""
 
 from functools import partial
 from typing import Annotated, Any
@@ -33,7 +33,7 @@ routes = Routes("/api/admin")
 
 
 class CreditWanted(msgspec.Struct, frozen=True, rename="camel"):
-    """Tokens to give, or, when negative, to take back; and why."""
+    """Tokens to credit, or to take back if negative; and the reason."""
 
     user_id: UserId
     tokens: Annotated[int, msgspec.Meta(ge=-MAX_POSTING_TOKENS, le=MAX_POSTING_TOKENS)]
@@ -41,7 +41,7 @@ class CreditWanted(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Credit(msgspec.Struct, frozen=True, rename="camel"):
-    """A credit that is booked, and the wallet's balance right after it."""
+    """A booked credit, and the wallet's balance right after it."""
 
     credit_id: UUID
     user_id: UserId
@@ -51,7 +51,7 @@ class Credit(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class ProofResult(msgspec.Struct, frozen=True, rename="camel"):
-    """One thing that must hold of the books, and the first rows where it does not."""
+    """One invariant of the ledger, and the first rows that violate it."""
 
     proof: str
     holds: bool
@@ -64,7 +64,7 @@ class AuditResult(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class RoomCard(msgspec.Struct, frozen=True, rename="camel"):
-    """A live room; `call`, or `stream`, is null while the room starts again after a crash."""
+    """A live room; `call` or `stream` is null while the room restarts after a crash."""
 
     room_id: RoomId
     kind: str
@@ -88,17 +88,17 @@ class RoomCard(msgspec.Struct, frozen=True, rename="camel"):
     ),
 )
 async def credit(request: Request, body: CreditWanted) -> Credit | Refusal:
-    """Promotional credit, or a correction when negative, which never takes more than is there."""
+    """Credit promotional tokens, or correct a balance with a negative amount, which never exceeds the balance."""
     reason = clean(body.reason)
     if not reason:
         return invalid(FieldError("reason", "must have a visible character"))
     if body.user_id == request.user_id:
-        return Refusal(Code.SELF_PAYMENT, "Nobody credits themselves")
+        return Refusal(Code.SELF_PAYMENT, "Operators cannot credit themselves")
     if body.tokens == 0:
         return invalid(FieldError("tokens", "must not be 0"))
     posting = _posting(request.posting_key(), body, reason, request.user_id)
     used = None if request.key is None else await find_use(request.context.postgres, posting.key)
-    if used is not None:  # the key decides before anything else
+    if used is not None:  # a used key is answered before any other check
         return _first_result(used, posting, body, reason)
     if await find_user(request.context.postgres, body.user_id) is None:
         return Refusal(Code.NOT_FOUND, "No such user")
@@ -107,7 +107,7 @@ async def credit(request: Request, body: CreditWanted) -> Credit | Refusal:
 
 @routes.get("/audit", needs=Needs.OPERATOR, refuses=(Code.OVERLOADED,))
 async def show_audit(request: Request) -> AuditResult | Refusal:
-    """Prove the ledger, against one snapshot; one proof at a time."""
+    """Verify every invariant of the ledger against one snapshot. Only one audit runs at a time."""
     try:
         _one_audit.acquire_nowait()
     except trio.WouldBlock:
@@ -154,7 +154,7 @@ async def _book(request: Request, posting: Posting, body: CreditWanted, reason: 
     match receipt.outcome:
         case Outcome.COMMITTED:
             return _credit(posting.ref_id, receipt.debit_after, receipt.credit_after, body, reason)
-        case Outcome.ALREADY:  # the same request, at the same moment
+        case Outcome.ALREADY:  # the same request ran concurrently
             used = await find_use(request.context.postgres, posting.key)
             assert used is not None, "the journal keeps every key"
             return _first_result(used, posting, body, reason)
@@ -194,4 +194,4 @@ def _room_id(before: str) -> UUID:
         raise BadCursor from None
 
 
-_one_audit = trio.Lock()  # it reads the whole journal
+_one_audit = trio.Lock()  # an audit reads the whole journal

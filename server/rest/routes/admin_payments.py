@@ -1,4 +1,4 @@
-"""Payments and purchases as operators see and settle them."""
+"""Operators: list and settle payments and purchases."""
 
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -27,23 +27,23 @@ routes = Routes("/api/admin")
 
 
 class PurchasesQuery(Paging, frozen=True, rename="camel"):
-    """Which purchases; `paid_twice` are those of which a second checkout was paid as well."""
+    """A filter of purchases; `paid_twice` are those with a second paid checkout."""
 
     status: Literal["pending", "paid", "failed", "expired", "review", "paid_twice"] | None = None
     user_id: UserId | None = None
 
 
 class PaymentsQuery(Paging, frozen=True, rename="camel"):
-    """Which payments; `open` are those that wait for an operator."""
+    """A filter of payments; `open` ones wait for an operator."""
 
     status: Literal["accepted", "open", "rejected"] | None = None
     purchase_id: UUID | None = None
 
 
 class PurchaseOfUser(PurchaseCard, frozen=True, rename="camel"):
-    """A purchase, its buyer and its checkout.
+    """A purchase with its buyer and its checkout.
 
-    `paidTwice`: a second checkout of it was paid as well. `reversedAs`: the provider took its money back.
+    `paidTwice`: a second checkout was paid as well. `reversedAs`: the provider took the money back.
     """
 
     user_id: UserId
@@ -54,10 +54,11 @@ class PurchaseOfUser(PurchaseCard, frozen=True, rename="camel"):
 
 
 class PaymentCard(msgspec.Struct, frozen=True, rename="camel"):
-    """A payment that a provider reported, and the latest decision of an operator about it, if there is one.
+    """A payment that a provider reported, and the latest operator decision about it, if any.
 
-    `problem` says why it was not credited as it came: `unknown` purchase, `wrong_amount` or currency, `paid_twice`, or
-    `not_credited` where the wallet could not hold it. `reference` is what the provider says was bought.
+    `problem` is the reason why it was not credited on arrival: `unknown` purchase, `wrong_amount` or currency,
+    `paid_twice`, or `not_credited` if the wallet cannot hold the tokens. `reference` is what the provider reports as
+    bought.
     """
 
     payment_id: UUID
@@ -79,28 +80,28 @@ class PaymentCard(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class SettlementWanted(msgspec.Struct, frozen=True, rename="camel"):
-    """`credit` gives the buyer the tokens of the purchase; `reject` says that the money goes back, or is not ours."""
+    """`credit` gives the buyer the tokens of the purchase; `reject` means that the money is returned or not ours."""
 
     action: Literal["credit", "reject"]
     reason: Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
 
 
 class PaymentSettlementWanted(SettlementWanted, frozen=True, rename="camel"):
-    """`purchaseId` names what was paid for, where the payment is of an unknown purchase."""
+    """`purchaseId` names the purchase that was paid, for a payment of an unknown purchase."""
 
     purchase_id: UUID | None = None
 
 
 @routes.get("/purchases", needs=Needs.OPERATOR, refuses=(Code.VALIDATION_FAILED,))
-async def list_everybodys_purchases(request: Request, query: PurchasesQuery) -> Listed[PurchaseOfUser]:
-    """Everybody's purchases, newest first."""
+async def list_purchases_of_all(request: Request, query: PurchasesQuery) -> Listed[PurchaseOfUser]:
+    """The purchases of all users, newest first."""
     found = await list_all_purchases(request.context.postgres, query.page, status=query.status, user_id=query.user_id)
     return request.listed(Paged([_purchase_card(purchase) for purchase in found.items], *found[1:]), query)
 
 
 @routes.get("/payments", needs=Needs.OPERATOR, refuses=(Code.VALIDATION_FAILED,))
 async def list_reported_payments(request: Request, query: PaymentsQuery) -> Listed[PaymentCard]:
-    """The payments that providers reported, newest first, whether they were credited or not."""
+    """The payments that providers reported, credited or not, newest first."""
     found = await list_payments(
         request.context.postgres, query.page, status=query.status, purchase_id=query.purchase_id
     )
@@ -123,7 +124,7 @@ async def settle_one_payment(
 ) -> PaymentCard | Refusal:
     """Credit the purchase of a payment that was not credited, or reject the payment.
 
-    A purchase is credited once, whatever is reported or settled besides. The same decision again changes nothing.
+    A purchase is credited once, regardless of further reports and decisions. Repeating a decision changes nothing.
     """
     settlement = await settlement_of(request, body.action, body.reason, str(payment_id), str(body.purchase_id))
     if isinstance(settlement, Refusal):
@@ -133,15 +134,15 @@ async def settle_one_payment(
     if isinstance(settled, Refusal):
         return settled
     payment = await find_payment(request.context.postgres, payment_id)
-    assert payment is not None, "payments stay"
+    assert payment is not None, "payments are never deleted"
     return _payment_card(payment)
 
 
 @routes.post("/purchases/{purchaseId}/settle", needs=Needs.OPERATOR, takes_key=True, refuses=SETTLING)
 async def settle_one_purchase(request: Request, purchase_id: UUID, body: SettlementWanted) -> PurchaseOfUser | Refusal:
-    """Credit a purchase whose payment was not credited, or was never reported; or reject all its open payments.
+    """Credit a purchase whose payment was not credited or never reported, or reject all its open payments.
 
-    A purchase is credited once, whatever is reported or settled besides. The same decision again changes nothing.
+    A purchase is credited once, regardless of further reports and decisions. Repeating a decision changes nothing.
     """
     settlement = await settlement_of(request, body.action, body.reason, str(purchase_id))
     if isinstance(settlement, Refusal):
@@ -151,21 +152,21 @@ async def settle_one_purchase(request: Request, purchase_id: UUID, body: Settlem
     if isinstance(settled, Refusal):
         return settled
     purchase = await find_purchase(request.context.postgres, purchase_id)
-    assert purchase is not None, "purchases stay"
+    assert purchase is not None, "purchases are never deleted"
     return _purchase_card(purchase)
 
 
 async def _settle(
     request: Request, settlement: Settlement, decide: Callable[[], Awaitable[Settled | Refusal]]
 ) -> Settled | Refusal:
-    """Decide, then credit what is accepted; a server that stops in between leaves the credit to the next round."""
+    """Store the decision, then credit an accepted purchase; after a crash in between, maintenance credits it."""
     settled, payments = await decide(), request.context.payments
     if isinstance(settled, Refusal):
         return settled
     if settled.is_new:
         request.context.metrics.payments.labels(f"{settlement.action}ed_by_operator").inc()
     if settlement.action == "credit":
-        assert settled.purchase is not None, "what is credited is a purchase"
+        assert settled.purchase is not None, "only purchases are credited"
         if await payments.credit(settled.purchase) == "not_credited":
             return WALLET_FULL
     await payments.count_open()

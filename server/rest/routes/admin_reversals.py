@@ -1,4 +1,4 @@
-"""Refunds and chargebacks at the provider, as operators see and settle them."""
+"""Operators: list and settle refunds and chargebacks at the payment provider."""
 
 from functools import partial
 from typing import Annotated, Literal
@@ -21,15 +21,15 @@ routes = Routes("/api/admin/reversals")
 
 
 class ReversalsQuery(Paging, frozen=True, rename="camel"):
-    """Which; `open` are those that wait for an operator, `expected` those of payments that were not credited."""
+    """A filter of reversals; `open` ones wait for an operator, `expected` ones reverse uncredited payments."""
 
     status: Literal["open", "expected", "released"] | None = None
 
 
 class ReversalCard(msgspec.Struct, frozen=True, rename="camel"):
-    """A refund or chargeback, its purchase and buyer if they are known, and an operator's decision if there is one.
+    """A refund or chargeback, with its purchase and buyer if known, and the operator's decision if any.
 
-    `state` is what the provider says of a chargeback, such as `needs_response`, `won` or `lost`.
+    `state` is the provider's state of a chargeback, such as `needs_response`, `won` or `lost`.
     """
 
     reversal_id: UUID
@@ -51,7 +51,7 @@ class ReversalCard(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class ReleaseWanted(msgspec.Struct, frozen=True, rename="camel"):
-    """`release` frees the buyer's wallet; tokens are taken back before, by a negative credit."""
+    """`release` unfreezes the buyer's wallet; to take tokens back, book a negative credit before."""
 
     action: Literal["release"]
     reason: Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
@@ -71,9 +71,9 @@ async def list_reported_reversals(request: Request, query: ReversalsQuery) -> Li
     refuses=(Code.VALIDATION_FAILED, Code.FORBIDDEN, Code.NOT_FOUND, Code.IDEMPOTENCY_CONFLICT, Code.DRAINING),
 )
 async def settle_one_reversal(request: Request, reversal_id: UUID, body: ReleaseWanted) -> ReversalCard | Refusal:
-    """Free the wallet that a refund or chargeback froze, unless another one holds it.
+    """Unfreeze the wallet that a refund or chargeback froze, unless another one keeps it frozen.
 
-    The same again changes nothing.
+    Repeating the decision changes nothing.
     """
     settlement = await settlement_of(request, body.action, body.reason, str(reversal_id))
     if isinstance(settlement, Refusal):
@@ -82,7 +82,7 @@ async def settle_one_reversal(request: Request, reversal_id: UUID, body: Release
     if refusal is not None:
         return refusal
     reversal = await find_reversal(request.context.postgres, reversal_id)
-    assert reversal is not None, "reversals stay"
+    assert reversal is not None, "reversals are never deleted"
     return _card(reversal)
 
 

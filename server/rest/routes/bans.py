@@ -1,4 +1,4 @@
-"""Bans: operators keep a user out of the house."""
+"""Bans: operators exclude users from the service."""
 
 from typing import Annotated
 
@@ -20,7 +20,7 @@ routes = Routes("/api/admin/bans")
 
 
 class BanWanted(msgspec.Struct, frozen=True, rename="camel"):
-    """Whom to keep out, why, and until when; for good without `until`."""
+    """The user to ban, the reason, and the end; without `until` the ban does not end."""
 
     user_id: UserId
     reason: Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
@@ -34,7 +34,7 @@ class BanLifted(msgspec.Struct, frozen=True, rename="camel"):
 
 @routes.post(needs=Needs.OPERATOR, status=201, refuses=(Code.VALIDATION_FAILED, Code.NOT_FOUND, Code.OVERLOADED))
 async def ban(request: Request, body: BanWanted) -> Ban | Refusal:
-    """Put a user out of every call and session, and keep them out; a ban that stands already gives way to this one.
+    """Ban a user: end every call and session of theirs and refuse new ones. Replaces an earlier ban.
 
     Banned users may still see their wallet, ledger, purchases and payouts.
     """
@@ -58,7 +58,7 @@ async def ban(request: Request, body: BanWanted) -> Ban | Refusal:
 
 @routes.delete("/{userId}", needs=Needs.OPERATOR)
 async def lift(request: Request, user_id: UserId) -> BanLifted:
-    """Let a user in again. Idempotent."""
+    """Lift the ban of a user. Idempotent."""
     await lift_ban(request.context.postgres, user_id, request.user_id)
     await request.context.bans.apply_changes()
     return BanLifted(user_id, False)
@@ -66,5 +66,5 @@ async def lift(request: Request, user_id: UserId) -> BanLifted:
 
 @routes.get(needs=Needs.OPERATOR, refuses=(Code.VALIDATION_FAILED,))
 async def list_standing(request: Request, query: Paging) -> Listed[Ban]:
-    """The bans that stand, newest first."""
+    """The bans in force, newest first."""
     return request.listed(await list_bans(request.context.postgres, query.page), query)

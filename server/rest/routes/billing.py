@@ -1,4 +1,4 @@
-"""Billing as its payers and payees see it: what a call's blocks cost, and the hand on its clock."""
+"""Billing for payers and payees: the blocks of a call, and pausing, resuming and ending its clock."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -32,8 +32,10 @@ routes = Routes("/api/billing")
 
 
 class Totals(msgspec.Struct, frozen=True, rename="camel"):
-    """`blocks` are those that were charged, `refundedBlocks` those of them that were given back, by the payee's end, by
-    an operator or otherwise; `tokens` is less `refundedTokens`."""
+    """`blocks` counts the charged blocks, `refundedBlocks` those of them that were refunded for any reason.
+
+    `tokens` is net of `refundedTokens`.
+    """
 
     blocks: int
     tokens: int
@@ -43,7 +45,7 @@ class Totals(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class CallBilling(msgspec.Struct, frozen=True, rename="camel"):
-    """A call, its blocks in order (the last 1,000), and how long it goes on; `secondsLeft` is for the fan alone."""
+    """A call, its last 1,000 blocks in order, and how long it can go on; only the fan sees `secondsLeft`."""
 
     call: CallView
     blocks: list[Block]
@@ -53,7 +55,7 @@ class CallBilling(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class BilledBlock(msgspec.Struct, frozen=True, rename="camel"):
-    """One block in a wallet: paid as a fan, or earned as a creator, and what was given back of it."""
+    """One block as an entry of a wallet: paid as a fan or earned as a creator, with its refund."""
 
     call_id: UUID | None
     role: Literal["fan", "creator"]
@@ -67,7 +69,7 @@ class BilledBlock(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class BillingStatsByRole(msgspec.Struct, frozen=True, rename="camel"):
-    """Both roles, by days of the time zone `tz`."""
+    """Sums of both roles, by days of the time zone `tz`."""
 
     tz: str
     fan: BillingStats
@@ -75,7 +77,7 @@ class BillingStatsByRole(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class BlocksQuery(PeriodPaging, frozen=True, rename="camel"):
-    """Which blocks: of one call or stream, and paid or earned."""
+    """A filter of blocks: of one call or stream, paid or earned."""
 
     call_id: UUID | None = None
     stream_id: UUID | None = None
@@ -84,19 +86,19 @@ class BlocksQuery(PeriodPaging, frozen=True, rename="camel"):
 
 @routes.post("/{callId}/pause", refuses=ANSWER_REFUSALS)
 async def pause_call(request: Request, call_id: CallId) -> CallAnswer | Refusal:
-    """Stop the clock by hand; the rest of the paid block is kept. Idempotent."""
+    """Pause the clock of a call; the rest of the paid block is kept. Idempotent."""
     return await give(request, CallPause(call_id=call_id))
 
 
 @routes.post("/{callId}/resume", refuses=ANSWER_REFUSALS)
 async def resume_call(request: Request, call_id: CallId) -> CallAnswer | Refusal:
-    """Lift one's own hold; nobody can lift the other's. Idempotent."""
+    """Lift the caller's own hold; each party can only lift its own. Idempotent."""
     return await give(request, CallResume(call_id=call_id))
 
 
 @routes.post("/{callId}/stop", refuses=(Code.NOT_FOUND, Code.OVERLOADED, Code.ROOM_STARTING, Code.DRAINING))
 async def stop_call(request: Request, call_id: CallId) -> CallAnswer | Refusal:
-    """End the call, and answer once all its blocks are booked. An ended call is answered as it is."""
+    """End a call. Answers once all its blocks are booked; an ended call is returned as it is."""
     context = request.context
     room = context.registry.find(call_id)
     ended = await give(request, CallEnd(call_id=call_id))
@@ -108,12 +110,12 @@ async def stop_call(request: Request, call_id: CallId) -> CallAnswer | Refusal:
     view = await context.call_commands.view(request.user_id, call_id)
     if view is None:
         return NO_SUCH_CALL
-    return CallAnswer(view) if view.status == "ended" else room_starting()  # it broke before it could be ended
+    return CallAnswer(view) if view.status == "ended" else room_starting()  # its room crashed before it could end
 
 
 @routes.get("/history", refuses=(Code.VALIDATION_FAILED,))
 async def list_blocks(request: Request, query: BlocksQuery) -> Listed[BilledBlock] | Refusal:
-    """The blocks that the caller paid or earned, newest first; refunds have entries of their own in the ledger."""
+    """The blocks that the caller paid or earned, newest first; refunds are separate entries of the ledger."""
     if query.call_id is not None and query.stream_id is not None:
         return invalid(FieldError("streamId", "cannot be given together with callId"))
     wanted = EntryFilter(
@@ -131,10 +133,10 @@ async def list_blocks(request: Request, query: BlocksQuery) -> Listed[BilledBloc
 
 @routes.get("/stats", refuses=(Code.VALIDATION_FAILED,))
 async def show_stats(request: Request, query: DayPeriod) -> BillingStatsByRole:
-    """Blocks paid as a fan and earned as a creator, by day and by counterparty, less what was given back.
+    """Blocks paid as a fan and earned as a creator, by day and by counterparty, net of refunds.
 
     Days are those of the IANA zone `tz`, with 23 or 25 hours where its clocks change. `from` and `to` are instants, or
-    dates, which stand for the first moment of that day: `to` is the day after the last one.
+    dates, which mean the start of that day: `to` is the day after the last one.
     """
     since, until, zone = await span_of(query, request.context.time_zones)
     stats = await billing_stats(request.context.postgres, request.user_id, since, until, zone.key)
@@ -143,14 +145,14 @@ async def show_stats(request: Request, query: DayPeriod) -> BillingStatsByRole:
 
 @routes.get("/{callId}", refuses=(Code.NOT_FOUND,))
 async def show_billing(request: Request, call_id: CallId) -> CallBilling | Refusal:
-    """A call and its blocks, to its parties."""
+    """A call and its blocks, for its parties."""
     view = await request.context.call_commands.view(request.user_id, call_id)
     if view is None:
         return NO_SUCH_CALL
     fan = UserId(view.fan.user_id)
     return CallBilling(
         call=view,
-        # As many as the call had when it was looked at: all of them are in the books, and later ones are not shown.
+        # As many as the call had when it was read: all of them are in the ledger, and later ones are not shown.
         blocks=await find_charged_blocks(request.context.postgres, RoomId(call_id), fan, view.blocks),
         totals=Totals(view.blocks, view.tokens, view.active_seconds, view.refunded_blocks, view.refunded_tokens),
         paid_through=view.paid_through,
@@ -159,7 +161,7 @@ async def show_billing(request: Request, call_id: CallId) -> CallBilling | Refus
 
 
 def _seconds_left(request: Request, view: CallView) -> float | None:
-    """How long the fan can go on; None while the call is between two servers, and nobody knows."""
+    """Return how long the fan's tokens last; None while no server owns the call and the time is unknown."""
     if view.status == "ended":
         return 0.0
     room = request.context.registry.find(view.id)
@@ -187,7 +189,7 @@ async def _billed_blocks(request: Request, entries: Sequence[Entry]) -> list[Bil
 
 
 def _key(user_id: UserId, entry: Entry) -> PostingKey:
-    """The key of a block, which follows from its room, its payer and its number."""
+    """Derive the posting key of a block from its room, its payer and its number."""
     assert entry.room_id is not None and entry.block_no is not None, "a block has a room and a number"
     payer = user_id if entry.side == "debit" else UserId(UUID(entry.counterparty))
     return block_key(RoomId(entry.room_id), payer, entry.block_no)

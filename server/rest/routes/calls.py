@@ -1,4 +1,4 @@
-"""Calls: ringing, answering, and looking back."""
+"""Calls: ring a creator, answer a call, list past calls."""
 
 from functools import partial
 from typing import Annotated, Literal
@@ -50,7 +50,10 @@ routes = Routes("/api/calls")
 
 
 class CallWanted(msgspec.Struct, frozen=True, rename="camel"):
-    """Whom to call, what it may cost in all, and what a minute is expected to cost: with another rate nothing rings."""
+    """The creator to call, the most that the call may cost, and the rate that the caller expects.
+
+    At another rate the call is refused with RATE_CHANGED.
+    """
 
     creator_id: UserId
     max_tokens: Annotated[int, msgspec.Meta(ge=1, le=MAX_BALANCE_TOKENS)] | None = None
@@ -75,7 +78,7 @@ class CallStatsByRole(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class HistoryQuery(PeriodPaging, frozen=True, rename="camel"):
-    """Which calls; the period is of when they began to ring."""
+    """A filter of calls; the period refers to when they began to ring."""
 
     role: Literal["fan", "creator"] | None = None
     status: Literal["ringing", "active", "paused", "ended"] | None = None
@@ -86,7 +89,7 @@ class HistoryQuery(PeriodPaging, frozen=True, rename="camel"):
     "/initiate", status=201, refuses=RING_REFUSALS, takes_key=True, closed_while_draining=True, retired=INITIATE
 )
 async def init_call(request: Request, body: CallWanted) -> CallRung | Refusal:
-    """Ring a creator. Nobody pays for ringing; the same key again finds the same call."""
+    """Ring a creator. Ringing is free; a request with the same key returns the same call."""
     rung = await request.background_tasks.run(partial(_make_and_ring, request.context, _new_call(request, body)))
     if isinstance(rung, Refusal):
         return rung
@@ -103,44 +106,47 @@ async def init_call(request: Request, body: CallWanted) -> CallRung | Refusal:
 
 @routes.post("/{callId}/accept", refuses=ANSWER_REFUSALS)
 async def accept_call(request: Request, call_id: CallId) -> CallAnswer | Refusal:
-    """The creator takes the call; the first accept wins."""
+    """Accept a ringing call, as its creator; the first accept wins."""
     return await give(request, CallAccept(call_id=call_id))
 
 
 @routes.post("/{callId}/decline", refuses=ANSWER_REFUSALS)
 async def decline_call(request: Request, call_id: CallId) -> CallAnswer | Refusal:
-    """The creator does not take the call."""
+    """Decline a ringing call, as its creator."""
     return await give(request, CallDecline(call_id=call_id))
 
 
 @routes.post("/{callId}/cancel", refuses=ANSWER_REFUSALS)
 async def cancel_call(request: Request, call_id: CallId) -> CallAnswer | Refusal:
-    """The fan rings no longer."""
+    """Cancel a ringing call, as its fan."""
     return await give(request, CallCancel(call_id=call_id))
 
 
 @routes.get("/history", refuses=(Code.VALIDATION_FAILED,))
 async def list_history(request: Request, query: HistoryQuery) -> Listed[CallView]:
-    """The calls of who asks, newest first."""
+    """The caller's calls, newest first."""
     wanted = CallFilter(query.role, query.status, query.since, query.until)
     return request.listed(await list_calls(request.context.postgres, request.user_id, wanted, query.page), query)
 
 
 @routes.get("/stats", refuses=(Code.VALIDATION_FAILED,))
 async def show_stats(request: Request, query: Period) -> CallStatsByRole:
-    """What the calls of who asks came to, as a fan and as a creator."""
+    """Sums over the caller's calls, as a fan and as a creator."""
     return CallStatsByRole(*await call_stats(request.context.postgres, request.user_id, query.since, query.until))
 
 
 @routes.get("/{callId}", refuses=(Code.NOT_FOUND,))
 async def show_call(request: Request, call_id: CallId) -> CallAnswer | Refusal:
-    """A call as it is now, to its parties."""
+    """The present state of a call, for its parties."""
     view = await request.context.call_commands.view(request.user_id, call_id)
     return NO_SUCH_CALL if view is None else CallAnswer(view)
 
 
 async def give(request: Request, command: CallCommand) -> CallAnswer | Refusal:
-    """A command to a call, and what came of it; once the room has it, it is carried out whoever waits."""
+    """Send a command to a call's room and wait for its answer, at most `http.answer_seconds`.
+
+    A command that the room has accepted is carried out even if the wait times out or is cancelled.
+    """
     reply = WaitingReply()
     await request.context.call_commands.submit(request.user_id, command, reply)
     result = await reply.wait(request.context.settings.http.answer_seconds)
@@ -174,7 +180,7 @@ def _content(body: CallWanted) -> bytes:
 
 
 async def _make_and_ring(context: Context, new: NewCall) -> Rung | Refusal:
-    """In one go: a call that is made and does not ring keeps both parties busy until housekeeping finds it."""
+    """Create and ring a call in one task: one that does not ring keeps both parties busy until maintenance finds it."""
     rung = await create_call(context.postgres, new)
     if isinstance(rung, Rung) and rung.is_new:
         context.call_rooms.start(rung.call)

@@ -1,4 +1,4 @@
-"""The public settings: what a client must know before it can do anything."""
+"""The public settings that clients need before they connect."""
 
 import msgspec
 
@@ -33,9 +33,10 @@ async def show_config(request: Request) -> PublicConfig:
 
 
 def _own_url(request: Request) -> str:
-    """Without a public address: as the client's proxy was reached, or else at our own port of the host in the request.
+    """Build the websocket address when `websocket.public_url` is not set.
 
-    A proxy that serves both of our ports under one name serves the websocket at `/ws`.
+    Behind a trusted proxy it is `/ws` at the host that the client used: the proxy serves both ports under one name.
+    Else it is the websocket port at the host of the request.
     """
     given = request.headers.get("Host", "")
     host = HOST_AND_PORT.fullmatch(given)

@@ -1,4 +1,4 @@
-"""Creators: their public cards, becoming one, and whom they do not want to meet."""
+"""Creators: public cards, becoming a creator, and blocking users."""
 
 from collections.abc import Collection
 from typing import Annotated
@@ -32,7 +32,7 @@ routes = Routes("/api/creators")
 
 
 class CreatorCard(msgspec.Struct, frozen=True, rename="camel"):
-    """What anybody may know of a creator."""
+    """The public facts about a creator."""
 
     user_id: UserId
     display_name: str
@@ -43,7 +43,7 @@ class CreatorCard(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class CreatorTerms(msgspec.Struct, frozen=True, rename="camel"):
-    """How a creator wants to be known and paid; without a name the present one stays."""
+    """The name and rate of a creator; without a name the present one is kept."""
 
     rate_tokens_per_min: Annotated[int, msgspec.Meta(ge=1, le=MAX_POSTING_TOKENS)]
     display_name: Annotated[str, msgspec.Meta(min_length=1, max_length=80)] | None = None
@@ -57,7 +57,7 @@ class Blocked(msgspec.Struct, frozen=True, rename="camel"):
 
 @routes.put("/me", refuses=(Code.VALIDATION_FAILED,))
 async def update_creator(request: Request, body: CreatorTerms) -> CreatorCard | Refusal:
-    """Become or update a creator. A new rate counts from the next call; live ones keep theirs."""
+    """Become a creator or change the terms. A new rate applies from the next call on; live calls keep theirs."""
     name = None if body.display_name is None else clean_name(body.display_name)
     if name == "":
         return invalid(FieldError("displayName", "must have a visible character"))
@@ -81,7 +81,7 @@ async def list_cards(request: Request, query: Paging) -> Listed[CreatorCard]:
 
 @routes.get("/{userId}", refuses=(Code.NOT_FOUND,))
 async def show_card(request: Request, user_id: UserId) -> CreatorCard | Refusal:
-    """A creator's public card. To a user whom they have blocked a creator is away."""
+    """A creator's public card. To users whom the creator has blocked, the creator appears offline."""
     creator = await find_creator(request.context.postgres, user_id)
     if creator is None:
         return Refusal(Code.NOT_FOUND, "No such creator")
@@ -90,31 +90,31 @@ async def show_card(request: Request, user_id: UserId) -> CreatorCard | Refusal:
 
 @routes.put("/me/blocks/{userId}", refuses=(Code.NOT_A_CREATOR, Code.NOT_FOUND))
 async def block(request: Request, user_id: UserId) -> Blocked | Refusal:
-    """From now on the user sees this creator as unavailable. Ends a call with them, and their stay in streams, whose
-    tickets are given back: from escrow, or else from the creator's balance. Operators see what that does not cover.
+    """Block a user: to them, this creator is unavailable from now on. Idempotent.
 
-    Idempotent.
+    A call with the user ends, and the user is removed from the creator's streams. Their tickets are refunded from
+    escrow or from the creator's balance; operators see refunds that the balance does not cover.
     """
     refusal = await block_user(
         request.context.postgres, request.user_id, user_id, most=request.context.settings.limits.blocked_users
     )
     if refusal is not None:
         return refusal
-    _tell_rooms(request, inputs.UserBlocked(user_id))
+    _deliver_to_rooms(request, inputs.UserBlocked(user_id))
     request.context.tickets.look()
     return Blocked(user_id, True)
 
 
 @routes.delete("/me/blocks/{userId}")
 async def unblock(request: Request, user_id: UserId) -> Blocked:
-    """The user may call again. Idempotent."""
+    """Unblock a user. Idempotent."""
     await unblock_user(request.context.postgres, request.user_id, user_id)
-    _tell_rooms(request, inputs.UserBlocked(user_id, blocked=False))
+    _deliver_to_rooms(request, inputs.UserBlocked(user_id, blocked=False))
     return Blocked(user_id, False)
 
 
-def _tell_rooms(request: Request, given: inputs.UserBlocked) -> None:
-    """A live stream of the creator's puts out whom they block, and a call between the two ends."""
+def _deliver_to_rooms(request: Request, given: inputs.UserBlocked) -> None:
+    """Deliver the input to the creator's live streams, and to a call of the creator with this user."""
     call = request.context.registry.call_of(request.user_id)
     if call is not None and given.user_id != request.user_id and given.user_id in call.parties:
         call.inbox.deliver(given)
@@ -124,7 +124,7 @@ def _tell_rooms(request: Request, given: inputs.UserBlocked) -> None:
 
 
 def _card_for(request: Request, creator: Creator, hidden: Collection[UserId]) -> CreatorCard:
-    """The card as who asks may see it; `hidden`: creators who have blocked them."""
+    """Return the card that the caller may see; `hidden` are the creators who have blocked the caller."""
     card = _card(request, creator)
     return msgspec.structs.replace(card, online=False, busy=False) if creator.user_id in hidden else card
 

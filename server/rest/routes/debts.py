@@ -1,4 +1,4 @@
-"""What creators owe since refunds were advanced for them, for operators."""
+"""Operators: debts of creators from refunds that were advanced for them."""
 
 from domain.ids import UserId
 from domain.refusals import Code
@@ -11,7 +11,7 @@ routes = Routes("/api/admin/debts")
 
 
 class DebtsQuery(Paging, frozen=True, rename="camel"):
-    """Which debts, and whose."""
+    """A filter of debts."""
 
     status: DebtStatus | None = None
     user_id: UserId | None = None
@@ -19,6 +19,6 @@ class DebtsQuery(Paging, frozen=True, rename="camel"):
 
 @routes.get(needs=Needs.OPERATOR, refuses=(Code.VALIDATION_FAILED,))
 async def list_all_debts(request: Request, query: DebtsQuery) -> Listed[Debt]:
-    """Refunds that their payees could not cover, newest first: each is repaid by the payee's next earnings."""
+    """Refunds that their payees could not cover, newest first. The payee's next earnings repay them."""
     found = await list_debts(request.context.postgres, query.page, status=query.status, user_id=query.user_id)
     return request.listed(found, query)

@@ -1,4 +1,4 @@
-"""The contract as served, generated from the code."""
+"""The API documents, generated from the code: OpenAPI, AsyncAPI and an HTML page of both."""
 
 from collections.abc import Callable
 
@@ -10,16 +10,16 @@ from server.rest.responses import Plain
 from server.rest.route import JSON, Needs, Route, Routes
 
 HTML = "text/html; charset=utf-8"
-CACHED = "public, max-age=300"  # the same for everybody, and as long as this version runs
+CACHED = "public, max-age=300"  # the documents are public and change only with the version
 
 
 def document_routes(documented: Callable[[], tuple[Route, ...]]) -> Routes:
-    """The routes that serve both documents; `documented` are all routes of the server, these among them."""
+    """Return the routes of the documents; `documented` returns all routes of the server, including these."""
     routes = Routes("/api")
 
     @routes.get("/openapi.json", needs=Needs.ANYONE)
     async def show_openapi(request: Request) -> Plain:
-        """These routes, as an OpenAPI 3.1 document."""
+        """The REST routes, as an OpenAPI 3.1 document."""
         request.answer_headers["Cache-Control"] = CACHED
         return Plain(openapi_json(documented()), JSON)
 
@@ -31,7 +31,7 @@ def document_routes(documented: Callable[[], tuple[Route, ...]]) -> Routes:
 
     @routes.get("/docs", needs=Needs.ANYONE, media=HTML)
     async def show_docs(request: Request) -> Plain:
-        """Both documents as a page for people."""
+        """Both documents as an HTML page."""
         request.answer_headers |= {"Cache-Control": CACHED, "Content-Security-Policy": POLICY}
         return Plain(docs_page(openapi_json(documented()), _asyncapi(request)), HTML)
 

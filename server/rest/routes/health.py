@@ -1,4 +1,4 @@
-"""Whether the process lives, whether it should get work, and its figures; outside `/api`, and no matter of users."""
+"""Probes for operators, outside of `/api`: liveness, readiness and metrics."""
 
 import hmac
 from collections.abc import Awaitable, Callable
@@ -15,7 +15,7 @@ from server.rest.responses import Plain
 from server.rest.route import Needs, Routes
 from storage.postgres import StatementRefused, StorageUnavailable
 
-PROBE_SECONDS = 2.0  # a database that needs longer for SELECT 1 is not ready for anything
+PROBE_SECONDS = 2.0  # a database that needs longer for SELECT 1 is not ready
 PROMETHEUS = "text/plain; version=1.0.0; charset=utf-8"
 
 routes = Routes("")
@@ -26,7 +26,7 @@ class Health(msgspec.Struct, frozen=True):
 
 
 class Readiness(msgspec.Struct, frozen=True):
-    """Every part that is needed to take work, and whether it does."""
+    """The state of every part that the server needs to accept work: `ok` or `failed`."""
 
     status: str
     parts: dict[str, str]
@@ -34,13 +34,13 @@ class Readiness(msgspec.Struct, frozen=True):
 
 @routes.get("/healthz", needs=Needs.ANYONE, limit="probe")
 async def show_health(request: Request) -> Health:
-    """The process answers."""
+    """Liveness: the process answers."""
     return Health("ok")
 
 
 @routes.get("/readyz", needs=Needs.ANYONE, refuses=(Code.STORAGE_UNAVAILABLE, Code.DRAINING), limit="probe")
 async def show_readiness(request: Request) -> Readiness | Refusal:
-    """Whether this server should get work; if not, which part fails."""
+    """Readiness: whether this server should receive work; if not, which part fails."""
     parts = {name: "ok" if await is_up(request.context) else "failed" for name, is_up in _PARTS.items()}
     failed = [name for name, state in parts.items() if state != "ok"]
     if not failed:
@@ -51,10 +51,10 @@ async def show_readiness(request: Request) -> Readiness | Refusal:
 
 @routes.get("/metrics", needs=Needs.ANYONE, media=PROMETHEUS, refuses=(Code.FORBIDDEN,), limit="probe")
 async def show_metrics(request: Request) -> Plain | Refusal:
-    """All figures in Prometheus' text format.
+    """The metrics in Prometheus' text format.
 
-    For clients in `metrics.networks`, by default this machine, and with `Authorization: Bearer` and the value of
-    HALFMINUTE_METRICS_TOKEN from anywhere.
+    Served to clients in `metrics.networks`, by default this machine, and to any client that sends
+    `Authorization: Bearer` with the value of HALFMINUTE_METRICS_TOKEN.
     """
     if not (_has_metrics_token(request) or _is_near(request)):
         return Refusal(Code.FORBIDDEN, "The figures are for metrics.networks, or for HALFMINUTE_METRICS_TOKEN")
@@ -70,7 +70,10 @@ def _has_metrics_token(request: Request) -> bool:
 
 
 def _is_near(request: Request) -> bool:
-    """A proxy that is not trusted says nothing of its clients that counts, so none of them is near."""
+    """Return whether the client is in `metrics.networks`.
+
+    A request that an untrusted proxy forwarded never is: the address of its client is unknown.
+    """
     settings = request.context.settings
     proxies = settings.server.proxies
     if not is_within(request.peer, proxies.trusted) and any(name in request.headers for name in _FORWARDING):
@@ -83,26 +86,26 @@ def _is_near(request: Request) -> bool:
 _FORWARDING = ("X-Forwarded-For", "Forwarded", "X-Forwarded-Host", "X-Real-IP", "Via")
 
 
-class _Look:
-    """One question to the database, which all probes that come meanwhile share: more of them cost it nothing more."""
+class _Probe:
+    """One query to the database, shared by all concurrent probes, so that many probes cost no more than one."""
 
     def __init__(self) -> None:
         self.done = trio.Event()
-        self.answered: bool | None = None  # None: whoever asked was cancelled before the answer
+        self.answered: bool | None = None  # None if the task that ran the query was cancelled
 
 
 async def _database_answers(context: Context) -> bool:
-    while (look := _looks.get(context)) is not None:
-        await look.done.wait()
-        if look.answered is not None:
-            return look.answered
-    look = _looks[context] = _Look()
+    while (probe := _probes.get(context)) is not None:
+        await probe.done.wait()
+        if probe.answered is not None:
+            return probe.answered
+    probe = _probes[context] = _Probe()
     try:
-        look.answered = await _ask_database(context)
+        probe.answered = await _ask_database(context)
     finally:
-        del _looks[context]
-        look.done.set()
-    return look.answered
+        del _probes[context]
+        probe.done.set()
+    return probe.answered
 
 
 async def _ask_database(context: Context) -> bool:
@@ -114,7 +117,7 @@ async def _ask_database(context: Context) -> bool:
     return False
 
 
-_looks: WeakKeyDictionary[Context, _Look] = WeakKeyDictionary()  # those that are under way
+_probes: WeakKeyDictionary[Context, _Probe] = WeakKeyDictionary()  # those in progress
 
 
 async def _actor_report(context: Context) -> bool:

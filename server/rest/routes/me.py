@@ -1,4 +1,4 @@
-"""Who am I."""
+"""The caller's own user and wallet."""
 
 import msgspec
 
@@ -27,6 +27,6 @@ class Me(msgspec.Struct, frozen=True, rename="camel"):
 async def show_me(request: Request) -> Me:
     """The user of the token, and their wallet."""
     user = await find_user(request.context.postgres, request.user_id)
-    assert user is not None, "whoever is identified is known to the database"
+    assert user is not None, "authentication creates the user"
     card = UserCard(user.user_id, user.display_name, user.is_creator, request.is_operator)
     return Me(card, await wallet_card(request))

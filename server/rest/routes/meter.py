@@ -1,4 +1,4 @@
-"""The billing webhook: a cron asks that every due block be committed; rooms own their clocks."""
+"""The billing webhook: a cron job has every due block committed. Rooms own their clocks and do not depend on it."""
 
 import base64
 import hashlib
@@ -19,7 +19,7 @@ from server.rest.responses import DRAINING
 from server.rest.route import Needs, Routes
 from storage.postgres import StatementRefused, StorageUnavailable
 
-MAX_RESULTS = 1000  # lines in one answer
+MAX_RESULTS = 1000  # calls in one answer
 
 UNAUTHORIZED = Refusal(Code.UNAUTHORIZED, "Wrong or missing billing secret")
 
@@ -27,7 +27,7 @@ routes = Routes("/api/billing/meter")
 
 
 class SweptCall(msgspec.Struct, frozen=True, rename="camel"):
-    """One call's line."""
+    """The result for one call."""
 
     call_id: str
     success: bool
@@ -39,7 +39,7 @@ class SweptCall(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Sweep(msgspec.Struct, frozen=True, rename="camel"):
-    """`metered` counts blocks that were committed because of this sweep, the others calls; failures come first."""
+    """`metered` counts the blocks that this sweep committed, other fields count calls; failures are listed first."""
 
     success: bool
     metered: int
@@ -55,9 +55,9 @@ class Sweep(msgspec.Struct, frozen=True, rename="camel"):
     proofs=(("X-Billing-Secret",), ("Webhook-Id", "Webhook-Timestamp", "Webhook-Signature")),
 )
 async def sweep(request: Request) -> Sweep | Refusal:
-    """Have every due block of every live call committed, and adopt calls that no room owns.
+    """Commit every due block of every live call, and adopt calls that no room owns.
 
-    Takes the secret in `X-Billing-Secret`, or a Standard Webhooks signature made with it.
+    Authenticated by the secret in `X-Billing-Secret` or by a Standard Webhooks signature made with it.
     """
     context = request.context
     if not _may_sweep(request):
@@ -75,7 +75,7 @@ async def sweep(request: Request) -> Sweep | Refusal:
 
 
 async def _bring_up_to_date(request: Request) -> Sweep:
-    """Ask every room, and wait for all of them together. Raises StorageUnavailable."""
+    """Ask every room and wait for all answers within one deadline. Raises StorageUnavailable."""
     context = request.context
     await request.background_tasks.run(context.orphans.adopt)
     asked = []
@@ -88,7 +88,7 @@ async def _bring_up_to_date(request: Request) -> Sweep:
 
 
 def summary(answers: Sequence[tuple[str, Any]]) -> Sweep:
-    """The rooms' answers, each with its call, as one."""
+    """Sum up the answers of the rooms, given as pairs of call id and answer."""
     lines = [_line(call_id, answer) for call_id, answer in answers]
     metered = [0 if isinstance(answer, Refusal) else int(answer["metered"]) for _, answer in answers]
     current = sum(
@@ -110,7 +110,7 @@ def _line(call_id: str, answer: Any) -> SweptCall:
     return msgspec.convert(answer, SweptCall)
 
 
-# Who may
+# Authentication
 
 
 def _may_sweep(request: Request) -> bool:
@@ -124,7 +124,10 @@ def _may_sweep(request: Request) -> bool:
 
 
 def _is_signed(request: Request, secret: str) -> bool:
-    """Standard Webhooks: `v1,` and the HMAC-SHA256 of id, timestamp and body, in base64; one of several suffices."""
+    """Verify a Standard Webhooks signature: `v1,` and base64 of the HMAC-SHA256 of id, timestamp and body.
+
+    One valid signature of several suffices.
+    """
     webhook_id, timestamp = request.headers.get("Webhook-Id", ""), request.headers.get("Webhook-Timestamp", "")
     if not webhook_id or not is_recent(timestamp, request.context.clock.now() // 1_000_000):
         return False
@@ -136,12 +139,12 @@ def _is_signed(request: Request, secret: str) -> bool:
     for key in _keys(secret):
         expected = b"v1," + base64.b64encode(hmac.digest(key, signed, hashlib.sha256))
         for signature in given:
-            right |= hmac.compare_digest(signature, expected)  # every one is compared, so time says nothing
+            right |= hmac.compare_digest(signature, expected)  # compare all of them, so that timing reveals nothing
     return right
 
 
 def _keys(secret: str) -> Iterator[bytes]:
-    """The secret as it stands, and, as libraries of Standard Webhooks read it, as base64 behind `whsec_`."""
+    """Yield the secret as it is and, as libraries of Standard Webhooks do, decoded from base64 after `whsec_`."""
     yield secret.encode()
     try:
         yield base64.b64decode(secret.removeprefix("whsec_"), validate=True)

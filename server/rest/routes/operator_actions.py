@@ -1,4 +1,4 @@
-"""What operators did about money and people, for operators."""
+"""Operators: the log of operator actions on money and users."""
 
 from uuid import UUID
 
@@ -12,7 +12,7 @@ routes = Routes("/api/admin/actions")
 
 
 class ActionQuery(PeriodPaging, frozen=True, rename="camel"):
-    """Whose actions, about whom, and of which kind."""
+    """A filter of actions by operator, target and kind."""
 
     operator_id: UUID | None = None
     target_id: UUID | None = None
@@ -21,11 +21,11 @@ class ActionQuery(PeriodPaging, frozen=True, rename="camel"):
 
 @routes.get(needs=Needs.OPERATOR, refuses=(Code.VALIDATION_FAILED,))
 async def list_kept(request: Request, query: ActionQuery) -> Listed[KeptAction]:
-    """Credits, refunds, bans, settled payouts, payments and reversals: who did it, when and why, newest first.
+    """Credits, refunds, bans and settled payouts, payments and reversals, with operator, time and reason, newest first.
 
-    Each is written together with what it does, kept for ever and never changed. A refund of a call is one action for
-    each block, and one more where `losses` advanced a part of it; bans and lifted bans have no `tokens`. The audit
-    proves that each credit and refund, and each settlement, has its action, and each action what it is about.
+    An action is stored in the transaction of its effect and never changed or deleted. A refund of a call is one action
+    for each block, and one more if `losses` advanced a part of it. Bans and lifted bans have no `tokens`. The audit
+    verifies that every credit, refund and settlement has an action, and that every action has its effect.
     """
     wanted = ActionFilter(query.operator_id, query.target_id, query.action, query.since, query.until)
     return request.listed(await list_actions(request.context.postgres, query.page, wanted), query)

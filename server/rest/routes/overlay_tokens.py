@@ -1,4 +1,4 @@
-"""Overlay tokens: what a creator gives to streaming software, which may read along and nothing else."""
+"""Overlay tokens: read-only tokens that a creator gives to streaming software."""
 
 import secrets
 from typing import Annotated
@@ -30,20 +30,20 @@ routes = Routes("/api/overlay-tokens")
 
 
 class OverlayTokenWanted(msgspec.Struct, frozen=True, rename="camel"):
-    """A name to know it by: the scene, or the machine."""
+    """The name of the token, such as its scene or machine."""
 
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=80)]
 
 
 class OverlayTokenMade(OverlayTokenCard, frozen=True, rename="camel"):
-    """With its secret, which is shown this once."""
+    """The token and its secret, which is shown only here."""
 
     secret: str
 
 
 @routes.post(status=201, refuses=(Code.VALIDATION_FAILED, Code.NOT_A_CREATOR, Code.FORBIDDEN))
 async def make(request: Request, body: OverlayTokenWanted) -> OverlayTokenMade | Refusal:
-    """Creators: a new token. It opens the creator's own rooms, to look on."""
+    """Create a token, as a creator. It gives read-only access to the creator's own rooms."""
     name = clean_name(body.name)
     if not name:
         return invalid(FieldError("name", "must have a visible character"))
@@ -58,13 +58,13 @@ async def make(request: Request, body: OverlayTokenWanted) -> OverlayTokenMade |
 
 @routes.get(refuses=(Code.VALIDATION_FAILED,))
 async def list_own(request: Request, query: Paging) -> Listed[OverlayTokenCard]:
-    """The tokens of who asks, newest first, with the latest hundred revoked ones."""
+    """The caller's tokens, newest first, with the latest hundred revoked ones."""
     return request.listed(await list_overlay_tokens(request.context.postgres, request.user_id, query.page), query)
 
 
 @routes.delete("/{tokenId}", refuses=(Code.NOT_FOUND,))
 async def revoke(request: Request, token_id: UUID) -> OverlayTokenCard | Refusal:
-    """From now on it opens nothing. Idempotent."""
+    """Revoke a token and close its sessions. Idempotent."""
     card = await revoke_overlay_token(request.context.postgres, request.user_id, token_id)
     if card is None:
         return Refusal(Code.NOT_FOUND, "No such overlay token")

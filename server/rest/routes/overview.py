@@ -1,4 +1,4 @@
-"""The business figures, for operators."""
+"""Operators: the business figures."""
 
 from collections.abc import Iterable
 from datetime import date, timedelta
@@ -25,22 +25,22 @@ from storage.market.business_figures import (
     sum_up,
 )
 
-EARNINGS = (Kind.BLOCK, Kind.TIP, Kind.RELEASE)  # tickets are earned when they leave escrow
+EARNINGS = (Kind.BLOCK, Kind.TIP, Kind.RELEASE)  # a ticket is earned when it leaves escrow
 
 routes = Routes("/api/admin/overview")
 
 
 class OverviewQuery(msgspec.Struct, frozen=True, rename="camel"):
-    """How many UTC days back, the present one included."""
+    """The number of UTC days, including today."""
 
     days: Annotated[int, msgspec.Meta(ge=1, le=92)] = 30
 
 
 class Sums(msgspec.Struct, frozen=True, rename="camel"):
-    """What came in, moved, and went out. `calls` are those that ended; money is in cents.
+    """Sales, payments between users, and payouts. `calls` counts ended calls; money is in cents.
 
-    Tickets are sales on the day on which they are sold, whenever they are credited to their creator. Tips, blocks and
-    tickets that were given back count against the day of the refund.
+    A ticket counts on the day of its sale, regardless of when its creator is credited. Refunds of tips, blocks and
+    tickets count on the day of the refund.
     """
 
     token_sales: Sales
@@ -61,9 +61,9 @@ class Day(Sums, frozen=True, rename="camel"):
 
 
 class Margin(msgspec.Struct, frozen=True, rename="camel"):
-    """What the packs brought beyond what their tokens are worth as payouts, in all and for each user who bought.
+    """The revenue of packs beyond the payout value of their tokens, in total and per buyer.
 
-    All of it is in the currency of the packs; payouts in another are converted at `payouts.exchange_rate`.
+    Amounts are in the currency of the packs; payouts in another one are converted at `payouts.exchange_rate`.
     """
 
     buyers: int
@@ -77,8 +77,8 @@ class Overview(msgspec.Struct, frozen=True, rename="camel"):
     """The figures of a period; tips, blocks and tickets are counted up to `through`.
 
     `currency` is that of the packs, `payoutCurrency` that of `cashOutCents` and `centsPerToken`.
-    `cashOutRate` is the share of what creators earned in the period, less refunds, that was cashed out in it.
-    `openDebts` and `openPayouts` are those that are open now, whenever they came about.
+    `cashOutRate` is the share of the creators' earnings in the period, net of refunds, that was cashed out in it.
+    `openDebts` and `openPayouts` are those open now, regardless of their age.
     """
 
     through: str
@@ -164,4 +164,4 @@ def _margin(sales: Sales, buyers: int, payouts: PayoutSettings) -> Margin:
 
 
 def _ratio(part: int, whole: int) -> float | None:
-    return None if whole <= 0 else round(part / whole, 4)  # more may be given back than came in
+    return None if whole <= 0 else round(part / whole, 4)  # refunds may exceed the payments of a period

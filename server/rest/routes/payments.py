@@ -1,4 +1,4 @@
-"""Where payment providers tell what was paid, and the demo's checkout page."""
+"""The webhook of the payment provider, and the checkout page of the demo."""
 
 from functools import partial
 from uuid import UUID
@@ -23,7 +23,7 @@ routes = Routes("/api/payments")
 
 
 class Heard(msgspec.Struct, frozen=True, rename="camel"):
-    """The event need not be sent again."""
+    """Acknowledges an event, so that the provider does not send it again."""
 
     received: bool = True
 
@@ -34,11 +34,11 @@ class Heard(msgspec.Struct, frozen=True, rename="camel"):
     refuses=(Code.FORBIDDEN, Code.DRAINING),
     proofs=(("Stripe-Signature",),),
 )
-async def hear_stripe(request: Request) -> Heard | Refusal:
-    """Stripe's signed events; each credits once, and so does each purchase.
+async def receive_stripe_event(request: Request) -> Heard | Refusal:
+    """Receive a signed event of Stripe. Each event and each purchase is credited once.
 
-    An event of another type is acknowledged. A payment of no known purchase, of another amount than was agreed, or the
-    second one of a purchase is acknowledged and moves nothing; it is counted, and kept for an operator to settle. A
+    An event of another type is acknowledged and ignored. A payment of an unknown purchase, of another amount than
+    agreed, or the second one of a purchase is acknowledged, moves no tokens and is kept for an operator to settle. A
     refund or chargeback freezes the wallet that the payment was credited to, until an operator releases it.
     """
     stripe = request.context.payments.stripe
@@ -50,7 +50,7 @@ async def hear_stripe(request: Request) -> Heard | Refusal:
         event = stripe.read_event(
             request.raw, request.headers.get("Stripe-Signature", ""), request.context.clock.now() / 1_000_000
         )
-    except EventUnreadable as unreadable:  # signed, so that money may wait behind it
+    except EventUnreadable as unreadable:  # it is signed, so it may be about a real payment
         log.error("payment.event_unreadable", reason=str(unreadable))
         request.context.metrics.payments.labels("unreadable").inc()
         return Refusal(Code.FORBIDDEN, str(unreadable))
@@ -65,25 +65,25 @@ async def hear_stripe(request: Request) -> Heard | Refusal:
 
 @routes.get("/demo/{purchaseId}", needs=Needs.ANYONE, refuses=(Code.NOT_FOUND,), media=HTML)
 async def show_demo_checkout(request: Request, purchase_id: UUID) -> Plain | Refusal:
-    """The page of a demo's checkout; only with `serve --demo`, on a loopback address."""
+    """The checkout page of the demo; only with `serve --demo` on a loopback address."""
     purchase = await _demo_purchase(request.context, purchase_id)
     return NO_DEMO if purchase is None else Plain(page(purchase).encode(), HTML)
 
 
 @routes.post("/demo/{purchaseId}", needs=Needs.ANYONE, refuses=(Code.NOT_FOUND,), media=HTML)
 async def pay_demo_checkout(request: Request, purchase_id: UUID) -> Plain | Refusal:
-    """The button on that page: the purchase is paid with nothing."""
+    """Mark a purchase of the demo as paid, without money."""
     demo, purchase = request.context.payments.demo, await _demo_purchase(request.context, purchase_id)
     if demo is None or purchase is None:
         return NO_DEMO
     await _settle(request, demo.name, demo.paid(purchase))
     paid = await find_purchase(request.context.postgres, purchase_id)
-    assert paid is not None, "purchases stay"
+    assert paid is not None, "purchases are never deleted"
     return Plain(page(paid).encode(), HTML)
 
 
 async def _settle(request: Request, provider: str, event: PaymentEvent | ReversalEvent) -> None:
-    """Whoever sent it may hang up: what was begun is finished."""
+    """Carry out an event in the background, so that it completes even if the sender disconnects."""
     payments = request.context.payments
     if isinstance(event, ReversalEvent):
         await request.background_tasks.run(partial(payments.reverse, provider, event))

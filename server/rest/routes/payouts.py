@@ -1,4 +1,4 @@
-"""Payouts: creators turn what they earned into money, and operators settle what was asked for."""
+"""Payouts: creators cash out earned tokens, and operators settle the requests."""
 
 from functools import partial
 from typing import Annotated, Literal
@@ -32,7 +32,7 @@ class PayoutWanted(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class PayoutTerms(msgspec.Struct, frozen=True, rename="camel"):
-    """What a token brings, and how many of one's own may be cashed out now: those that were earned."""
+    """The value of a token as a payout, and how many earned tokens the caller may cash out now."""
 
     cents_per_token: int
     currency: str
@@ -43,10 +43,10 @@ class PayoutTerms(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class PayoutCard(msgspec.Struct, frozen=True, rename="camel"):
-    """A payout: `requested` until an operator has `paid` or `rejected` it, which gives the tokens back.
+    """A payout: `requested` until an operator marks it `paid` or `rejected`; a rejection returns the tokens.
 
-    A refund that the creator's balance does not cover takes `returnedTokens` out of it, all of them if it is
-    `cancelled`; `amount` is what the rest brings.
+    A refund that the creator's balance does not cover takes `returnedTokens` out of the payout, which is `cancelled`
+    if nothing is left. `amount` is the value of the rest.
     """
 
     payout_id: UUID
@@ -63,14 +63,17 @@ class PayoutCard(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class PayoutBooked(PayoutCard, frozen=True, rename="camel"):
-    """With the wallet's balance right after it."""
+    """The payout, and the wallet's balance right after it."""
 
     wallet: Balance
 
 
 class PayoutSettled(msgspec.Struct, frozen=True, rename="camel"):
-    """What became of the money; the note is shown to the creator. `amountCents` is what was paid: where a refund has
-    left another amount of the payout meanwhile, it is refused and stays as it is."""
+    """The operator's decision; the note is shown to the creator.
+
+    `amountCents` is the amount that was paid. If a refund has changed the amount of the payout meanwhile, the decision
+    is refused and the payout stays as it is.
+    """
 
     status: Literal["paid", "rejected"]
     note: Annotated[str, msgspec.Meta(max_length=500)] = ""
@@ -78,7 +81,7 @@ class PayoutSettled(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class StatusPaging(Paging, frozen=True, rename="camel"):
-    """Which payouts."""
+    """A filter of payouts."""
 
     status: Literal["requested", "paid", "rejected", "cancelled"] | None = None
 
@@ -96,7 +99,7 @@ class StatusPaging(Paging, frozen=True, rename="camel"):
     closed_while_draining=True,
 )
 async def cash_out(request: Request, body: PayoutWanted) -> PayoutBooked | Refusal:
-    """Creators: cash out tokens that were earned; bought and promotional ones can only be spent."""
+    """Cash out earned tokens, as a creator. Bought and promotional tokens can only be spent."""
     work = partial(request.context.payouts.request, request.user_id, body.tokens, request.posting_key())
     payout = await request.background_tasks.run(work)
     if isinstance(payout, Refusal):
@@ -107,14 +110,14 @@ async def cash_out(request: Request, body: PayoutWanted) -> PayoutBooked | Refus
 
 @routes.get("/payouts", refuses=(Code.VALIDATION_FAILED,))
 async def list_own(request: Request, query: StatusPaging) -> Listed[PayoutCard]:
-    """The payouts of who asks, newest first."""
+    """The caller's payouts, newest first."""
     found = await list_payouts(request.context.postgres, query.page, creator_id=request.user_id, status=query.status)
     return request.listed(Paged([_card(payout) for payout in found.items], *found[1:]), query)
 
 
 @routes.get("/payouts/terms")
 async def show_terms(request: Request) -> PayoutTerms:
-    """What a token brings, and how many may be cashed out."""
+    """The value of a token as a payout, and how many tokens the caller may cash out."""
     terms = request.context.settings.payouts
     found = await cashable_tokens(request.context.postgres, request.user_id, terms.holding_days)
     return PayoutTerms(
@@ -124,7 +127,7 @@ async def show_terms(request: Request) -> PayoutTerms:
 
 @routes.get("/admin/payouts", needs=Needs.OPERATOR, refuses=(Code.VALIDATION_FAILED,))
 async def list_all(request: Request, query: StatusPaging) -> Listed[PayoutCard]:
-    """Everybody's, newest first."""
+    """The payouts of all creators, newest first."""
     found = await list_payouts(request.context.postgres, query.page, status=query.status)
     return request.listed(Paged([_card(payout) for payout in found.items], *found[1:]), query)
 
@@ -142,9 +145,9 @@ async def list_all(request: Request, query: StatusPaging) -> Listed[PayoutCard]:
     closed_while_draining=True,
 )
 async def settle(request: Request, payout_id: UUID, body: PayoutSettled) -> PayoutCard | Refusal:
-    """Say that it was paid, or reject it and give back what refunds have left of it. The same again changes nothing.
+    """Mark a payout as paid, or reject it and return its remaining tokens. Repeating a decision changes nothing.
 
-    Nobody settles their own, and none is paid while its creator's wallet is frozen.
+    Operators cannot settle their own payouts, and no payout is paid while its creator's wallet is frozen.
     """
     payout = await request.background_tasks.run(
         partial(_settle, request.context.postgres, request.context.payouts, payout_id, body, request.user_id)

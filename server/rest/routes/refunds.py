@@ -1,4 +1,4 @@
-"""Refunds: what operators give back to who paid it."""
+"""Refunds: operators return payments to their payers."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -21,7 +21,7 @@ from storage.ledger.refunds import Advance, booked_by, find_paid, find_paid_in_c
 from storage.postgres import Postgres
 
 CONFLICT = Refusal(Code.IDEMPOTENCY_CONFLICT, "This key was used for something else")
-OWN = Refusal(Code.SELF_PAYMENT, "Nobody refunds what they paid or were paid themselves")
+OWN = Refusal(Code.SELF_PAYMENT, "Operators cannot refund payments that they made or received")
 NOTHING_PAID = Refusal(Code.NOT_FOUND, "Nothing was paid for that")
 TARGETS = ({"tipId"}, {"ticketId"}, {"callId"}, {"streamId", "userId"})
 
@@ -31,7 +31,7 @@ routes = Routes("/api/admin/refunds")
 
 
 class RefundWanted(msgspec.Struct, frozen=True, rename="camel"):
-    """What to give back: a tip, a ticket, all of a call, or all that a viewer paid for a stream; and why."""
+    """What to refund: a tip, a ticket, all of a call, or all that a viewer paid for a stream; and why."""
 
     reason: Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
     tip_id: UUID | None = None
@@ -43,6 +43,7 @@ class RefundWanted(msgspec.Struct, frozen=True, rename="camel"):
 
     @property
     def target(self) -> dict[str, UUID]:
+        """Return the ids that the body names, by their wire names."""
         named = {
             "tipId": self.tip_id,
             "ticketId": self.ticket_id,
@@ -54,8 +55,10 @@ class RefundWanted(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Refund(msgspec.Struct, frozen=True, rename="camel"):
-    """What of it is given back, be it now or since an earlier request, to whom, and who bore it: escrow, the creator,
-    or `losses`, whose advance is the creator's debt."""
+    """The refunded tokens, of this and earlier requests, their receiver, and where they came from.
+
+    They come from escrow, from the creator, or from `losses`; an advance of `losses` is a debt of the creator.
+    """
 
     user_id: UserId
     tokens: int
@@ -78,9 +81,12 @@ class Refund(msgspec.Struct, frozen=True, rename="camel"):
     ),
 )
 async def give_back(request: Request, body: RefundWanted) -> Refund | Refusal:
-    """Each payment is given back once: out of escrow, or by the creator, whose open payouts are reduced where the
-    balance does not suffice. What is missing is advanced and stays the creator's debt, up to a daily limit; more than
-    that is LOSSES_LIMIT, until the request comes with `confirm`."""
+    """Refund payments, each of them once.
+
+    The tokens come from escrow or from the creator, whose open payouts are reduced if the balance does not suffice.
+    The rest is advanced by `losses` and becomes the creator's debt, up to a daily limit; more is refused with
+    LOSSES_LIMIT unless the request has `confirm`.
+    """
     reason = clean(body.reason)
     if not reason:
         return invalid(FieldError("reason", "must have a visible character"))
@@ -103,7 +109,7 @@ async def give_back(request: Request, body: RefundWanted) -> Refund | Refusal:
 async def _refund(
     request: Request, body: RefundWanted, paid: Sequence[PostingKey], content: bytes, reason: str
 ) -> Refund | Refusal:
-    """Under a key, only what was paid before the key came first: the same request later finds no more to give back."""
+    """Refund the payments; with a key, only those made before its first use, so that a repeat refunds no later ones."""
     if request.key is not None:
         ref_id = next(iter(body.target.values()))
         first_used_at = await keep_use(request.context.postgres, _key(request, request.key), content, ref_id)

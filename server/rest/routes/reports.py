@@ -1,4 +1,4 @@
-"""Reports: what users tell the operators of one another."""
+"""Reports: users report other users to the operators."""
 
 from typing import Annotated
 
@@ -20,7 +20,7 @@ routes = Routes("/api")
 
 
 class ReportWanted(msgspec.Struct, frozen=True, rename="camel"):
-    """Who is reported, where it was, and why."""
+    """The reported user, the room if there is one, and the reason."""
 
     user_id: UserId
     reason: Annotated[str, msgspec.Meta(min_length=1, max_length=1000)]
@@ -28,14 +28,14 @@ class ReportWanted(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class ReportQuery(Paging, frozen=True, rename="camel"):
-    """Which reports."""
+    """A filter of reports."""
 
     user_id: UserId | None = None
 
 
 @routes.post("/reports", status=201, refuses=(Code.VALIDATION_FAILED, Code.NOT_FOUND))
 async def report(request: Request, body: ReportWanted) -> Report | Refusal:
-    """Tell the operators of a user. An equal report within a day is answered with the first."""
+    """Report a user to the operators. An equal report within a day returns the first one."""
     reason = clean(body.reason)
     if not reason:
         return invalid(FieldError("reason", "must have a visible character"))
@@ -58,5 +58,5 @@ async def report(request: Request, body: ReportWanted) -> Report | Refusal:
 
 @routes.get("/admin/reports", needs=Needs.OPERATOR, refuses=(Code.VALIDATION_FAILED,))
 async def list_all(request: Request, query: ReportQuery) -> Listed[Report]:
-    """What was reported, of everybody or of one user, newest first."""
+    """The reports about all users or about one, newest first."""
     return request.listed(await list_reports(request.context.postgres, query.page, user_id=query.user_id), query)

@@ -1,4 +1,4 @@
-"""Streams: announcing, starting and ending them, and who may watch."""
+"""Streams: announce, start and end them, and check access."""
 
 from functools import partial
 from typing import Annotated
@@ -44,7 +44,7 @@ routes = Routes("/api/streams")
 
 
 class StreamWanted(msgspec.Struct, frozen=True, rename="camel"):
-    """A stream to announce: a public one is free, a private one has a price to come in, a rate to stay, or both."""
+    """A stream to announce: a public one is free, a private one has a ticket price, a rate per minute, or both."""
 
     title: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
     type: StreamType
@@ -57,14 +57,14 @@ class StreamAnswer(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class StreamAccess(msgspec.Struct, frozen=True, rename="camel"):
-    """Whether who asks may watch, and the one reason that decides it."""
+    """Whether the caller may watch, and the reason."""
 
     has_access: bool
     reason: Reason
 
 
 class StreamsQuery(Paging, frozen=True, rename="camel"):
-    """Which streams."""
+    """A filter of streams."""
 
     status: StreamStatus | None = None
     type: StreamType | None = None
@@ -73,7 +73,7 @@ class StreamsQuery(Paging, frozen=True, rename="camel"):
 
 @routes.post(status=201, refuses=(Code.VALIDATION_FAILED, Code.NOT_A_CREATOR, Code.DRAINING))
 async def announce(request: Request, body: StreamWanted) -> StreamAnswer | Refusal:
-    """Announce a stream; its prices and its channel are fixed from here on."""
+    """Announce a stream. Its prices and its channel never change afterwards."""
     title = clean(body.title)
     refusal = _why_not_announce(request, body, title)
     if refusal is not None:
@@ -90,7 +90,7 @@ async def announce(request: Request, body: StreamWanted) -> StreamAnswer | Refus
 
 @routes.get(needs=Needs.ONLOOKER, refuses=(Code.VALIDATION_FAILED,))
 async def list_views(request: Request, query: StreamsQuery) -> Listed[StreamView]:
-    """Streams, newest first. An overlay's token will do, too: so it finds the room of its creator's live stream."""
+    """Streams, newest first. An overlay token may list them too, to find the room of its creator's live stream."""
     wanted = StreamFilter(query.status, query.type, query.creator_id)
     found = await list_streams(request.context.postgres, wanted, query.page)
     return request.listed(Paged([_view(request, stored) for stored in found.items], *found[1:]), query)
@@ -98,14 +98,14 @@ async def list_views(request: Request, query: StreamsQuery) -> Listed[StreamView
 
 @routes.get("/{streamId}", needs=Needs.ONLOOKER, refuses=(Code.NOT_FOUND,))
 async def show_stream(request: Request, stream_id: RoomId) -> StreamAnswer | Refusal:
-    """A stream as it is now."""
+    """The present state of a stream."""
     stored = await find_stream(request.context.postgres, stream_id)
     return NO_SUCH_STREAM if stored is None else StreamAnswer(_view(request, stored))
 
 
 @routes.get("/{streamId}/access", refuses=(Code.NOT_FOUND,))
 async def show_access(request: Request, stream_id: RoomId) -> StreamAccess | Refusal:
-    """Whether who asks may watch, and why, or why not."""
+    """Whether the caller may watch, and the reason."""
     stored = await find_stream(request.context.postgres, stream_id)
     if stored is None:
         return NO_SUCH_STREAM
@@ -135,7 +135,7 @@ async def show_access(request: Request, stream_id: RoomId) -> StreamAccess | Ref
     ),
 )
 async def start(request: Request, stream_id: RoomId) -> StreamAnswer | Refusal:
-    """Go live: from here on the room is open. A call that only rings for the creator is declined. Idempotent."""
+    """Go live and open the room. A call that is ringing for the creator is declined. Idempotent."""
     stored = await _own(request, stream_id)
     if isinstance(stored, Refusal):
         return stored
@@ -157,9 +157,9 @@ async def start(request: Request, stream_id: RoomId) -> StreamAnswer | Refusal:
 
 @routes.post("/{streamId}/end", refuses=(Code.NOT_FOUND, Code.FORBIDDEN, Code.OVERLOADED, Code.ROOM_STARTING))
 async def end(request: Request, stream_id: RoomId) -> StreamAnswer | Refusal:
-    """End a stream, and answer once all its blocks are booked, and its tickets given back unless they are earned.
+    """End a stream. Answers once all its blocks are booked and its tickets are refunded, unless they are earned.
 
-    An ended stream is answered as it is.
+    A stream that has ended already is returned as it is.
     """
     stored = await _own(request, stream_id)
     if isinstance(stored, Refusal):
@@ -174,18 +174,18 @@ async def end(request: Request, stream_id: RoomId) -> StreamAnswer | Refusal:
     if stored.facts.ticket_price_tokens is not None:
         await request.background_tasks.run(lambda: request.context.tickets.settle(stream_id))
     answer = await show_stream(request, stream_id)
-    if isinstance(answer, StreamAnswer) and answer.stream.status != "ended":  # it broke before it could be ended
+    if isinstance(answer, StreamAnswer) and answer.stream.status != "ended":  # its room crashed before it could end
         return room_starting()
     return answer
 
 
 async def _cancel(request: Request, stream_id: RoomId) -> bool:
-    """End a stream that never went live; False if it did meanwhile."""
+    """End a scheduled stream. Returns False if it has gone live meanwhile."""
     return await end_scheduled_stream(request.context.postgres, stream_id, request.context.clock.now())
 
 
 async def _end_live(request: Request, stream_id: RoomId) -> Refusal | None:
-    """Have its room end it, and wait for the last block; why not, where it has no room here."""
+    """Tell the room to end and wait for its last receipt; return the refusal if it has no room on this server."""
     room = request.context.registry.find(stream_id)
     if room is None:
         return await request.context.absent_rooms.why_absent(stream_id)
@@ -235,7 +235,7 @@ async def _own(request: Request, stream_id: RoomId) -> StoredStream | Refusal:
 
 
 async def _open(request: Request, stream_id: RoomId) -> Refusal | None:
-    """In one go: a stream that is live and has no room waits until housekeeping finds it."""
+    """Open a stream and its room in one task: a live stream without a room waits until maintenance finds it."""
     context = request.context
     opened = await open_stream(context.postgres, stream_id, context.leases.server_id, context.clock.now())
     if isinstance(opened, Refusal):
@@ -246,6 +246,6 @@ async def _open(request: Request, stream_id: RoomId) -> Refusal | None:
 
 
 def _view(request: Request, stored: StoredStream) -> StreamView:
-    """The live room's view, where it is here."""
+    """Return the view of the live room if it runs on this server, else the stored one."""
     room = request.context.registry.find(stored.facts.id)
     return stored.view if room is None or room.stream is None else room.stream.view()

@@ -29,7 +29,7 @@ class Ticket(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class TicketBought(msgspec.Struct, frozen=True, rename="camel"):
-    """The ticket, and the buyer's wallet right after it was paid."""
+    """The ticket, and the buyer's wallet right after the payment."""
 
     ticket: Ticket
     wallet: Balance
@@ -54,11 +54,11 @@ class TicketBought(msgspec.Struct, frozen=True, rename="camel"):
     ),
 )
 async def buy(request: Request, stream_id: RoomId) -> TicketBought | Refusal:
-    """Buy a ticket, once; it lets its buyer in from this moment on.
+    """Buy a ticket, once; it gives its buyer access at once.
 
-    Its tokens stay in escrow until the creator was live and present for `streams.ticket_release_seconds` in total. A
-    stream that ends before gives them back, and so does one that was not started within `streams.stream_expiry_days`;
-    a buyer whom the creator removes or blocks gets them back in any case.
+    The tokens stay in escrow until the creator has been live and present for `streams.ticket_release_seconds` in total.
+    They are refunded if the stream ends before that or is not started within `streams.stream_expiry_days`. A buyer whom
+    the creator removes or blocks is always refunded.
     """
     key = request.posting_key()
     stored = await find_stream(request.context.postgres, stream_id)
@@ -86,7 +86,7 @@ async def _why_not_sell(request: Request, stored: StoredStream) -> Refusal | Non
 
 
 async def _why_evicted(request: Request, stored: StoredStream) -> Refusal | None:
-    room = request.context.registry.find(stored.facts.id)  # it knows of a removal before the database does
+    room = request.context.registry.find(stored.facts.id)  # its state has a removal before the database does
     live = None if room is None else room.stream
     removed = stored.record.removed if live is None else tuple(live.access_policy.removed)
     standing = await find_standing(request.context.postgres, stored.facts, removed, request.user_id)
@@ -115,16 +115,16 @@ async def _book(request: Request, stored: StoredStream, posting: Posting) -> Tic
 
 
 async def _sell(request: Request, stored: StoredStream, posting: Posting) -> TicketBought | Refusal:
-    """Book the ticket, unless its buyer was removed or blocked meanwhile: then it is given back at once.
+    """Book the ticket, and refund it at once if its buyer was removed or blocked meanwhile.
 
-    A removal is stored before the room looks for a ticket to refund, so that one of the two sees the other.
+    The room stores a removal before it looks for a ticket to refund, so either this function or the room refunds it.
     """
     receipt = (await request.context.actor.post([posting]))[0]
     if not receipt.paid:
         return why_not_paid(receipt, "to buy the ticket", request.context.clock.now())
     now = await find_stream(request.context.postgres, stored.facts.id)
     if now is not None and (refusal := await _why_evicted(request, now)) is not None:
-        await request.context.actor.refund([posting.key], "put out of the stream")
+        await request.context.actor.refund([posting.key], "removed from the stream")
         return refusal
     return _bought(stored, receipt.ref_id, receipt.debit_after)
 
@@ -135,5 +135,5 @@ def _content(stream_id: RoomId) -> bytes:
 
 def _bought(stored: StoredStream, ticket_id: UUID | None, balance: int | None) -> TicketBought:
     price = stored.facts.ticket_price_tokens
-    assert ticket_id is not None and balance is not None and price is not None, "what is sold is in the books"
+    assert ticket_id is not None and balance is not None and price is not None, "a sold ticket is in the journal"
     return TicketBought(Ticket(ticket_id, stored.facts.id, price), Balance(balance))

@@ -1,4 +1,4 @@
-"""Tips: giving them, looking back at them, and who gave most."""
+"""Tips: send them, list past ones, and rank the givers."""
 
 from functools import partial
 from typing import Annotated, Literal
@@ -42,7 +42,7 @@ routes = Routes("/api/tips")
 
 
 class TipContext(msgspec.Struct, frozen=True, rename="camel"):
-    """Where the tip is given: a stream or a call, by its id or its channel. It is looked up, never believed."""
+    """The room of a tip: a stream or a call, by its id or its channel. The server verifies it."""
 
     stream_id: UUID | None = None
     call_id: UUID | None = None
@@ -65,7 +65,7 @@ class SentTip(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class TipAnswer(msgspec.Struct, frozen=True, rename="camel"):
-    """The tip and the giver's wallet right after it; and the same flat, as the older clients read it."""
+    """The tip and the giver's wallet right after it; repeated as flat fields for older clients."""
 
     tip: SentTip
     wallet: Balance
@@ -76,7 +76,7 @@ class TipAnswer(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class PastTip(msgspec.Struct, frozen=True, rename="camel"):
-    """A tip as it stands in the wallet of who asks."""
+    """A tip as an entry of the caller's wallet."""
 
     tip_id: UUID | None
     role: Literal["sent", "received"]
@@ -89,7 +89,7 @@ class PastTip(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class TipsQuery(Paging, frozen=True, rename="camel"):
-    """Which tips."""
+    """A filter of tips."""
 
     role: Literal["sent", "received"] | None = None
     stream_id: UUID | None = None
@@ -97,7 +97,7 @@ class TipsQuery(Paging, frozen=True, rename="camel"):
 
 
 class RankingQuery(msgspec.Struct, frozen=True, rename="camel"):
-    """Of one room, or of one creator in a period."""
+    """The ranking of one room, or of one creator in a period."""
 
     channel: ChannelText | None = None
     creator_id: UserId | None = None
@@ -106,7 +106,7 @@ class RankingQuery(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Ranking(msgspec.Struct, frozen=True, rename="camel"):
-    """Who gave most comes first; of the latest 100,000 tips, the first hundred givers."""
+    """The hundred largest givers of the latest 100,000 tips, the largest first."""
 
     items: list[Giver]
 
@@ -131,7 +131,7 @@ class Ranking(msgspec.Struct, frozen=True, rename="camel"):
     ),
 )
 async def send_tip(request: Request, body: TipWanted) -> TipAnswer | Refusal:
-    """Give a creator tokens, in a room or outside of any; the creator gets all of them."""
+    """Tip a creator, in a room or outside of any. The creator gets all of the tokens."""
     tipped = await _look_up(request, body)
     command = TipSend(
         channel="" if tipped is None else tipped.channel or "",
@@ -140,19 +140,19 @@ async def send_tip(request: Request, body: TipWanted) -> TipAnswer | Refusal:
         key=request.key or str(new_uuid()),
     )
     result = invalid(ELSEWHERE) if tipped is None else await _give_there(request, command, tipped)
-    if isinstance(result, Refusal):  # before it is refused, the key is asked what it did before
+    if isinstance(result, Refusal):  # a used key returns its first result rather than the refusal
         result = await recall(request.context.postgres, request.user_id, command, tipped, result)
     return result if isinstance(result, Refusal) else _answer(result)
 
 
 @routes.get(refuses=(Code.VALIDATION_FAILED,))
 async def list_past(request: Request, query: TipsQuery) -> Listed[PastTip] | Refusal:
-    """The tips that who asks sent and received, newest first."""
+    """The tips that the caller sent and received, newest first."""
     if query.stream_id is not None and query.call_id is not None:
         return invalid(FieldError("streamId", "cannot be given together with callId"))
     room_id, room = query.stream_id or query.call_id, None
     if room_id is not None:
-        Span(0, 0).before(query.before)  # a cursor that is none is refused whether or not there is such a room
+        Span(0, 0).before(query.before)  # an invalid cursor is refused even if there is no such room
         room = await find_room_span(request.context.postgres, room_id, None)
         if room is None:
             return request.listed(Paged[PastTip]([], 0, False, None), query)
@@ -163,11 +163,11 @@ async def list_past(request: Request, query: TipsQuery) -> Listed[PastTip] | Ref
 
 @routes.get("/leaderboard", refuses=(Code.VALIDATION_FAILED, Code.FORBIDDEN, Code.NOT_FOUND))
 async def show_ranking(request: Request, query: RankingQuery) -> Ranking | Refusal:
-    """Who gave most, in a room or to a creator.
+    """The largest givers in a room or to a creator.
 
-    Of a creator, others than the creator and operators see only tips into public streams, and a period of theirs is
-    widened to whole days (UTC): nobody learns who tips in private, and when. The ranking of a call is for its parties,
-    that of a private stream for those with access to it.
+    For a creator, only the creator and operators see all tips. Other users see tips into public streams alone, over a
+    period widened to whole UTC days, so that they cannot learn who tips in private, and when. The ranking of a call is
+    for its parties, that of a private stream for users with access to it.
     """
     if (query.channel is None) is (query.creator_id is None):
         return invalid(FieldError("channel", "or creatorId must be given, and not both"))
@@ -185,7 +185,7 @@ async def show_ranking(request: Request, query: RankingQuery) -> Ranking | Refus
 
 
 async def _why_not_ranked(request: Request, room: RoomSpan) -> Refusal | None:
-    """Who may not see who gave what in a room; a private stream that has ended is still its people's."""
+    """Return why the caller may not see the ranking of a room; access to a private stream outlives its end."""
     if request.is_operator:
         return None
     if not room.admits(request.user_id):
@@ -202,11 +202,14 @@ async def _why_not_ranked(request: Request, room: RoomSpan) -> Refusal | None:
         is_banned=standing.is_banned,
         ended=False,
     )
-    return None if access.has_access else Refusal(Code.FORBIDDEN, "Only who may watch the stream sees who gave most")
+    return None if access.has_access else Refusal(Code.FORBIDDEN, "Only users who may watch the stream see its ranking")
 
 
 async def _look_up(request: Request, body: TipWanted) -> Tipped | None:
-    """Whom and where; None if what was named is not one room of this creator's, as far as who asks may know."""
+    """Find the creator and the room of a tip.
+
+    Returns None unless all given names are of one room of this creator that the caller may know of.
+    """
     context = body.context or TipContext()
     named = [room_id for room_id in (context.stream_id, context.call_id) if room_id is not None]
     if not named and context.channel is None:
@@ -228,7 +231,7 @@ async def _give_there(request: Request, command: TipSend, tipped: Tipped) -> dic
 
 
 async def _give_in_room(request: Request, command: TipSend, tipped: Tipped) -> dict[str, object] | Refusal:
-    """Through the room, which tells everybody; once it has the tip, that is given whoever waits."""
+    """Tip through the room, which publishes it; a tip that the room has accepted outlives a cancelled wait."""
     assert tipped.room_id is not None
     room = request.context.registry.find(tipped.room_id)
     if room is None:
@@ -241,7 +244,7 @@ async def _give_in_room(request: Request, command: TipSend, tipped: Tipped) -> d
 
 
 async def _give(request: Request, command: TipSend, tipped: Tipped) -> dict[str, object] | Refusal:
-    """Outside of any room."""
+    """Tip outside of any room."""
     context, creator_id = request.context, tipped.creator_id
     if creator_id == request.user_id:
         return Refusal(Code.SELF_PAYMENT, "Nobody can tip themselves")

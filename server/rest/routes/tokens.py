@@ -1,4 +1,4 @@
-"""Token packs, and buying them."""
+"""Token packs: list them and buy them."""
 
 from decimal import Decimal
 from functools import partial
@@ -36,7 +36,7 @@ routes = Routes("/api/tokens")
 
 
 class PackCard(msgspec.Struct, frozen=True, rename="camel"):
-    """A pack; `price` and `costPerToken` are decimal numbers of the currency, in text so that no cent is rounded."""
+    """A pack; `price` and `costPerToken` are decimal amounts of the currency, as text so that they are exact."""
 
     pack_id: str
     tokens: int
@@ -47,7 +47,7 @@ class PackCard(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Packs(msgspec.Struct, frozen=True, rename="camel"):
-    """All that are on offer, smallest first."""
+    """All packs on offer, the smallest first."""
 
     items: list[PackCard]
 
@@ -57,7 +57,7 @@ class PurchaseWanted(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class PurchaseCard(msgspec.Struct, frozen=True, rename="camel"):
-    """A purchase: `pending` until it is `paid`, `failed` or `expired`; `review` waits for an operator."""
+    """A purchase: `pending` until it is `paid`, `failed` or `expired`; in `review` it waits for an operator."""
 
     purchase_id: UUID
     status: str
@@ -73,7 +73,7 @@ class PurchaseCard(msgspec.Struct, frozen=True, rename="camel"):
 
 @routes.get("/packs", needs=Needs.ANYONE)
 async def list_packs(request: Request) -> Packs:
-    """What tokens cost."""
+    """The packs on offer and their prices."""
     packs = request.context.settings.packs
     offers = sorted(packs.offers.items(), key=lambda offer: offer[1].tokens)
     return Packs([_pack(pack_id, pack, packs.currency) for pack_id, pack in offers])
@@ -92,27 +92,27 @@ async def list_packs(request: Request) -> Packs:
     ),
 )
 async def buy(request: Request, body: PurchaseWanted) -> PurchaseCard | Refusal:
-    """Begin to buy a pack: the buyer pays at `checkoutUrl`. The same key again finds the same purchase."""
+    """Begin to buy a pack: the buyer pays at `checkoutUrl`. The same key returns the same purchase."""
     found = await request.background_tasks.run(partial(_begin, request, body.pack_id))
     return found if isinstance(found, Refusal) else card_of(found)
 
 
 @routes.get("/purchases", refuses=(Code.VALIDATION_FAILED,))
 async def list_own(request: Request, query: Paging) -> Listed[PurchaseCard]:
-    """The purchases of who asks, newest first."""
+    """The caller's purchases, newest first."""
     found = await list_purchases(request.context.postgres, request.user_id, query.page)
     return request.listed(Paged([card_of(purchase) for purchase in found.items], *found[1:]), query)
 
 
 @routes.get("/purchases/{purchaseId}", refuses=(Code.NOT_FOUND,))
 async def show_purchase(request: Request, purchase_id: UUID) -> PurchaseCard | Refusal:
-    """A purchase, to its buyer."""
+    """A purchase, for its buyer."""
     purchase = await find_purchase(request.context.postgres, purchase_id)
     return NO_SUCH_PURCHASE if purchase is None or purchase.user_id != request.user_id else card_of(purchase)
 
 
 def in_units(cents: int) -> str:
-    """Cents as a decimal number of the currency."""
+    """Return cents as decimal text of the currency: 699 as `6.99`."""
     return f"{cents // 100}.{cents % 100:02d}"
 
 
@@ -127,7 +127,7 @@ async def _begin(request: Request, pack_id: str) -> Purchase | Refusal:
 
 
 async def _find_or_make(request: Request, pack_id: str) -> Purchase | Refusal:
-    """The purchase of this key, whatever is on offer by now; or a new one."""
+    """Find the purchase of this key, even if its pack is no longer on offer; else create one."""
     context, content = request.context, content_digest("purchase", pack_id)
     key = None if request.key is None else client_key(request.user_id, request.key)
     if key is not None and (known := await find_purchase_by_key(context.postgres, key, content)) is not None:
@@ -160,7 +160,7 @@ def _pack(pack_id: str, pack: Pack, currency: str) -> PackCard:
 
 
 def card_of(purchase: Purchase) -> PurchaseCard:
-    """A purchase as its buyer sees it."""
+    """Return a purchase as its buyer sees it."""
     return PurchaseCard(
         purchase.id,
         purchase.status,

@@ -1,4 +1,4 @@
-"""The wallet of who asks, and its statement."""
+"""The caller's wallet, its spend limit and its statement."""
 
 from typing import Annotated, Literal
 
@@ -21,14 +21,14 @@ routes = Routes("/api/wallet")
 
 
 class ComingLimit(msgspec.Struct, frozen=True, rename="camel"):
-    """A looser limit that waits for its day to come; null is no limit any more."""
+    """A looser limit that takes effect later; null means no limit."""
 
     daily_spend_limit: int | None
     at: str
 
 
 class Limits(msgspec.Struct, frozen=True, rename="camel"):
-    """What the user allows themselves to spend in a UTC day, null is no limit; what is spent of it, and what comes."""
+    """The user's own spend limit for a UTC day (null: no limit), the spent part of it, and the limit that follows."""
 
     daily_spend_limit: int | None = None
     spent: int | UnsetType = UNSET
@@ -41,10 +41,13 @@ class LimitsWanted(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class WalletCard(msgspec.Struct, frozen=True, rename="camel"):
-    """A balance and what of it is `promotional` (it can be spent, never cashed out), what can be cashed out now
-    (`cashable`), and what is earned but `held` for a while. `owed` is repaid by the next earnings: what was advanced to
-    refund this user's payers, and blocks that are to be given back to them. Lifetime sums are less refunds, without
-    credits and purchases. `frozen`: nothing can be spent or cashed out until a refund or chargeback is cleared up."""
+    """The balance of a wallet and its parts, in tokens.
+
+    `promotional` tokens can be spent and never cashed out. `cashable` ones can be cashed out now, `held` ones are
+    earned and become cashable later. `owed` is repaid by the next earnings: advances for refunds to this user's payers, and
+    blocks that are due for refund. Lifetime sums are net of refunds and exclude credits and purchases. While the wallet
+    is `frozen` by a refund or chargeback at the provider, nothing can be spent or cashed out.
+    """
 
     balance: int
     promotional: int
@@ -58,13 +61,13 @@ class WalletCard(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Balance(msgspec.Struct, frozen=True, rename="camel"):
-    """What a wallet holds right after something was booked."""
+    """The balance of a wallet right after a posting."""
 
     balance: int
 
 
 class LedgerQuery(PeriodPaging, frozen=True, rename="camel"):
-    """Which entries."""
+    """A filter of entries."""
 
     kind: Literal["block", "tip", "ticket", "purchase", "credit", "refund", "payout", "release", "repayment"] | None = (
         None
@@ -79,20 +82,21 @@ async def show_wallet(request: Request) -> WalletCard:
 
 @routes.put("/limits", refuses=(Code.VALIDATION_FAILED,))
 async def change_limits(request: Request, body: LimitsWanted) -> Limits:
-    """What may be spent in a day: less counts at once, more, or no limit at all, after 24 hours."""
+    """Set the daily spend limit. A lower one takes effect at once, a higher or no limit after 24 hours."""
     await set_spend_limit(request.context.postgres, request.user_id, body.daily_spend_limit)
     return await _limits(request)
 
 
 @routes.get("/ledger", refuses=(Code.VALIDATION_FAILED,))
 async def list_entries(request: Request, query: LedgerQuery) -> Listed[Entry]:
-    """Every entry with the balance after it, in the order in which it was booked, newest first."""
+    """Every entry with the balance after it, in booking order, newest first."""
     kind = None if query.kind is None else Kind[query.kind.upper()]
     wanted = EntryFilter(kind=kind, since=query.since, until=query.until)
     return request.listed(await statement(request.context.postgres, request.user_id, wanted, query.page), query)
 
 
 async def wallet_card(request: Request) -> WalletCard:
+    """Read the caller's wallet. Raises StorageUnavailable."""
     wallet = await find_wallet(request.context.postgres, request.user_id)
     assert wallet is not None, "a trigger gives every user a wallet"
     limits = await _limits(request) if wallet.limited else Limits()
