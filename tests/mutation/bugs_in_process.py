@@ -190,7 +190,9 @@ IN_PROCESS = (
         "the outermost of several proxies says it",
         "clients are told how an inner proxy was reached, without TLS",
         (
-            Edit(ADDRESSES, "    for position, hop in enumerate(hops):", "    for position, hop in enumerate(hops[:0]):"),
+            Edit(
+                ADDRESSES, "    for position, hop in enumerate(hops):", "    for position, hop in enumerate(hops[:0]):"
+            ),
             Edit(ADDRESSES, "    return max(0, len(hops) - 1)", "    return 0"),
         ),
         f"{ADDRESS_TESTS}::test_a_trusted_proxy_says_how_it_was_reached",
