@@ -64,7 +64,7 @@ RESOURCES = (
         "seconds until a request's headers are here",
         "http.head_seconds",
         "server/rest/http/connections.py",
-        HOSTILE + "test_a_head_that_does_not_come_is_not_waited_for",
+        HOSTILE + "test_a_head_that_does_not_arrive_is_not_waited_for",
     ),
     Resource(
         "seconds until a request's body is here",
@@ -142,7 +142,7 @@ RESOURCES = (
         "streams of one creator that wait",
         "limits.streams_scheduled",
         "storage/rooms/streams.py",
-        USER + "test_streams_that_wait_are_bounded_also_at_the_same_moment",
+        USER + "test_scheduled_streams_are_bounded_also_at_the_same_moment",
     ),
     Resource(
         "streams of one creator in a day",
@@ -160,7 +160,7 @@ RESOURCES = (
         "purchases and their keys of one user that wait to be paid",
         "limits.purchases_pending",
         "storage/market/purchases.py",
-        USER + "test_purchases_that_wait_to_be_paid_are_bounded",
+        USER + "test_unpaid_purchases_are_bounded",
     ),
     Resource(
         "live overlay tokens of one creator",
@@ -172,7 +172,7 @@ RESOURCES = (
         "revoked overlay tokens of one creator",
         "limits.overlay_tokens_revoked",
         "storage/people/overlay_tokens.py",
-        USER + "test_of_revoked_overlay_tokens_the_latest_are_kept",
+        USER + "test_only_the_latest_revoked_overlay_tokens_are_kept",
     ),
     Resource(
         "users whom one creator has blocked",
@@ -184,7 +184,7 @@ RESOURCES = (
         "requests of one address, before it is known who asks",
         "limits.address_burst",
         "server/access/rate_limits.py",
-        REST_LIMITS + "test_whoever_asks_every_route_counts_for_the_address_before_anything_is_looked_at",
+        REST_LIMITS + "test_requests_to_all_routes_count_for_the_address_before_anything_is_looked_up",
     ),
     Resource(
         "requests of one address that are worked on at once",
@@ -208,7 +208,7 @@ RESOURCES = (
         "handshakes of one address",
         "limits.handshakes_burst",
         "server/gateway/connection.py",
-        REST_LIMITS + "test_too_many_websockets_of_one_address_are_turned_away",
+        REST_LIMITS + "test_too_many_websockets_of_one_address_are_refused",
     ),
     Resource(
         "requests of one user, commands about calls, members and tokens among them",
@@ -250,7 +250,7 @@ RESOURCES = (
         "bytes of a body",
         "http.max_body_bytes",
         "server/rest/http/bodies.py",
-        "tests/server/rest/test_strict_bodies.py::test_a_bad_body_is_refused_by_name",
+        "tests/server/rest/test_strict_bodies.py::test_an_invalid_body_is_refused_by_name",
     ),
     Resource(
         "bytes of a provider's event",
@@ -264,7 +264,7 @@ RESOURCES = (
         "server/rest/http/bodies.py:LARGE_AT_ONCE",
         "server/rest/http/bodies.py",
         "tests/server/rest/test_payments.py::"
-        "test_only_so_many_large_events_are_held_at_once_and_payments_do_not_wait_for_them",
+        "test_the_number_of_large_events_in_memory_is_bounded_and_payments_do_not_wait_for_them",
     ),
     Resource(
         "bytes of a frame",

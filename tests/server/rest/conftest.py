@@ -1,4 +1,4 @@
-"""A web client in the test's own trio, users who ask through it, and phones that are online meanwhile."""
+"""A web client in the test's own trio loop, users who send requests through it, and phones that are online."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -37,7 +37,7 @@ class Caller:
         return await self.ask("POST", path, json=body, headers={} if key is None else {"Idempotency-Key": key})
 
     async def follow(self, url: str) -> httpx.Response:
-        """A link as it was given."""
+        """Follow a link as it was given."""
         return await self.ask("GET", url.removeprefix("/api"))
 
     async def put(self, path: str, body: Any = None) -> httpx.Response:
@@ -53,7 +53,7 @@ class Users:
         self._stack = stack
 
     def stranger(self) -> Caller:
-        """Somebody with a token whom the house has never seen."""
+        """Return a user with a token whom the server has never seen."""
         return Caller(self._web, UserId(new_uuid()))
 
     async def fan(self, tokens: int = 100) -> Caller:
@@ -69,7 +69,7 @@ class Users:
         return Caller(self._web, UserId(new_uuid()), role="operator")
 
     async def phone(self, caller: Caller) -> Phone:
-        """The user's phone, online until the test ends."""
+        """Connect the user's phone until the test ends."""
         phone = phone_of(self._context, caller.user_id)
         self._stack.push_async_callback(trio.to_thread.run_sync, phone.__exit__)
         await trio.to_thread.run_sync(phone.open)
@@ -81,7 +81,7 @@ class Users:
         return creator
 
     async def talking(self, fan: Caller, creator: Caller, **wanted: Any) -> tuple[str, Phone, Phone]:
-        """The id of a call that both have joined and whose first block is paid, and their phones."""
+        """Return the id of a call that both have joined and whose first block is paid, and their phones."""
         fans, creators = await self.phone(fan), await self.phone(creator)
         rung = await fan.post("/calls/init", {"creatorId": str(creator.user_id), **wanted})
         assert rung.status_code == 201, rung.text
@@ -94,7 +94,7 @@ class Users:
 
 
 def client_of(context: Context) -> httpx.AsyncClient:
-    """A client without a token, which sees that every answer is as the OpenAPI document says."""
+    """Yield a client without a token, which checks that every response is as the OpenAPI document says."""
     return httpx.AsyncClient(
         base_url=f"http://127.0.0.1:{context.http_port}",
         timeout=PATIENCE_SECONDS,

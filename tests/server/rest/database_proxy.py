@@ -1,4 +1,4 @@
-"""A line to PostgreSQL that a test can cut and mend."""
+"""A proxy to PostgreSQL that a test can cut and restore."""
 
 import tempfile
 from collections.abc import AsyncIterator
@@ -24,7 +24,7 @@ class DatabaseProxy:
         self.dsn = urlunsplit(parts._replace(query=f"host={quote(str(directory))}&port={place['port']}"))
 
     async def mend(self) -> None:
-        """From here on the database can be reached."""
+        """Accept connections from here on: the database can be reached."""
         listener = trio.socket.socket(trio.socket.AF_UNIX)
         await listener.bind(str(self._here))
         listener.listen()
@@ -32,7 +32,7 @@ class DatabaseProxy:
         self._nursery.start_soon(self._take_calls, listener, self._passing)
 
     def cut(self) -> None:
-        """Break every connection, and let no new one through."""
+        """Break every connection, and accept no new one."""
         self._here.unlink()
         self._passing.cancel()
 

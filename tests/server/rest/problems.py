@@ -1,4 +1,4 @@
-"""The one shape of every no (CONTRACT §2)."""
+"""The one shape of every error response (CONTRACT §2)."""
 
 from typing import Any
 from uuid import UUID
@@ -10,7 +10,7 @@ AT_HOME = {"title", "status", "detail", "error", "message", "type", "requestId"}
 
 
 def check(answer: httpx.Response, status: int, error: str) -> dict[str, Any]:
-    """The fields of a problem that is this one, and is told in the shape of every other."""
+    """Check that a response is this problem, in the shape of every other, and return its fields."""
     fields: dict[str, Any] = answer.json()
     assert (answer.status_code, fields["error"]) == (status, error), answer.text
     assert answer.headers["Content-Type"] == "application/problem+json"

@@ -1,4 +1,4 @@
-"""HTTP as bytes, for what no decent client sends."""
+"""HTTP as bytes, for requests that no regular client sends."""
 
 import trio
 
@@ -7,7 +7,7 @@ from tests.support.clients import PATIENCE_SECONDS
 
 
 async def exchange(context: Context, request: bytes) -> bytes:
-    """All that comes back until the server closes; what is not read before that may be lost."""
+    """Return all that comes back until the server closes; what is not read before that may be lost."""
     stream = await trio.open_tcp_stream("127.0.0.1", context.http_port)
     async with stream:
         answer = bytearray()

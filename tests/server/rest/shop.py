@@ -1,4 +1,4 @@
-"""A house where tokens can be bought, from a provider that runs in this process."""
+"""A server that sells tokens, with a payment provider that runs in this process."""
 
 import time
 from collections.abc import AsyncIterator
@@ -19,7 +19,7 @@ SELLING = msgspec.structs.replace(SECRETS, stripe_secret_key=SECRET_KEY, stripe_
 
 
 class Shop:
-    """A house, its people, and the provider."""
+    """A server, its users, and the provider."""
 
     def __init__(self, context: Context, users: Users, stripe: StripeStandIn, web: httpx.AsyncClient) -> None:
         self.context = context
@@ -28,7 +28,7 @@ class Shop:
         self._web = web
 
     async def tell(self, raw: bytes, *, sign: str | None = None) -> httpx.Response:
-        """What the provider sends to the webhook."""
+        """Send an event to the webhook as the provider does."""
         headers = {b"Stripe-Signature": (signature(raw, time.time()) if sign is None else sign).encode()}
         return await self._web.post("/api/payments/webhook/stripe", content=raw, headers=headers)
 
@@ -39,7 +39,7 @@ class Shop:
         return purchase
 
     async def pay(self, purchase: dict[str, Any], **changed: Any) -> None:
-        """The provider tells that it was paid, and is thanked."""
+        """Report that a purchase was paid, and check that the event is acknowledged."""
         answer = await self.tell(self.stripe.event(purchase, **changed))
         assert (answer.status_code, answer.json()) == (200, {"received": True})
 
@@ -48,7 +48,7 @@ class Shop:
 
 
 def selling(stripe: StripeStandIn, **calls: Any) -> Settings:
-    """Settings of a house that sells tokens, and where a single one can be cashed out."""
+    """Settings of a server that sells tokens, and where a single one can be cashed out."""
     usual = with_section("payments", stripe_url=stripe.url)
     return msgspec.structs.replace(
         usual,
@@ -59,7 +59,7 @@ def selling(stripe: StripeStandIn, **calls: Any) -> Settings:
 
 @asynccontextmanager
 async def open_shop(dsn: str, **calls: Any) -> AsyncIterator[Shop]:
-    """Blocks of 30 s, unless the settings of calls say otherwise."""
+    """Run such a server, with blocks of 30 s unless the settings of calls say otherwise."""
     with stripe_stand_in() as stripe:
         async with running_server(dsn, selling(stripe, **calls), SELLING) as context, users_of(context) as users:
             async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{context.http_port}") as web:

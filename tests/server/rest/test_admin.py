@@ -1,4 +1,4 @@
-"""What operators do: credits under a key, the audit, and the live rooms."""
+"""Operators' routes: credits under a key, the audit, and the live rooms."""
 
 from typing import Any
 from uuid import UUID
@@ -24,7 +24,7 @@ async def balance(user: Caller) -> int:
     return int((await user.get("/wallet")).json()["balance"])
 
 
-async def test_a_credit_reaches_the_wallet_and_its_owner_sees_why(users: Users) -> None:
+async def test_a_credit_reaches_the_wallet_and_its_owner_sees_the_reason(users: Users) -> None:
     fan, operator = await users.fan(10), await users.operator()
     phone = await users.phone(fan)
     given = await operator.post("/admin/credits", credit(fan, 50, " wel\u0007come "))
@@ -39,7 +39,7 @@ async def test_a_credit_reaches_the_wallet_and_its_owner_sees_why(users: Users) 
     assert (news["balance"], news["tokens"], news["cause"]) == (60, 50, "credit")
 
 
-async def test_a_correction_takes_back_and_never_more_than_is_there(context: Context, users: Users) -> None:
+async def test_a_correction_debits_never_more_than_the_balance(context: Context, users: Users) -> None:
     fan, operator = await users.fan(10), await users.operator()
     taken = await operator.post("/admin/credits", credit(fan, -4, "mistake"))
     assert (taken.status_code, taken.json()["tokens"], taken.json()["wallet"]) == (201, -4, {"balance": 6})
@@ -49,7 +49,7 @@ async def test_a_correction_takes_back_and_never_more_than_is_there(context: Con
     assert [finding async for finding in audit(context.postgres) if finding.rows] == []
 
 
-async def test_a_credit_that_does_not_fit_is_refused_by_name(users: Users) -> None:
+async def test_an_invalid_credit_is_refused_by_name(users: Users) -> None:
     fan, operator = await users.fan(10), await users.operator()
     for field, values in {
         "tokens": (0, "5", 5.0, 1_000_000_001, -1_000_000_001, 2**63, None),
@@ -63,7 +63,7 @@ async def test_a_credit_that_does_not_fit_is_refused_by_name(users: Users) -> No
     assert await balance(fan) == 10
 
 
-async def test_nobody_can_be_credited_who_is_not_there(users: Users) -> None:
+async def test_an_unknown_user_cannot_be_credited(users: Users) -> None:
     operator = await users.operator()
     for user_id in (SOMEBODY, PROMOTIONS):
         answer = await operator.post("/admin/credits", {"userId": str(user_id), "tokens": 1, "reason": "x"})
@@ -127,7 +127,7 @@ async def test_nobody_credits_themselves(users: Users) -> None:
     assert await balance(operator) == 0
 
 
-async def test_every_credit_and_refund_is_kept_with_who_ordered_it_and_why(context: Context, users: Users) -> None:
+async def test_every_credit_and_refund_is_kept_with_its_operator_and_reason(context: Context, users: Users) -> None:
     fan, operator, creator = await users.fan(0), await users.operator(), await users.creator()
     given = (await operator.post("/admin/credits", credit(fan), key="k")).json()
     await operator.post("/admin/credits", credit(fan), key="k")
@@ -181,7 +181,7 @@ async def test_twenty_different_at_once_under_one_key_leave_one_winner(users: Us
     assert await balance(fan) == winner.json()["tokens"]
 
 
-async def test_a_house_that_drains_finds_what_was_given_and_gives_no_more(
+async def test_a_server_that_drains_returns_earlier_credits_and_gives_no_more(
     context: Context, users: Users, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fan, operator = await users.fan(0), await users.operator()
@@ -195,7 +195,7 @@ async def test_a_house_that_drains_finds_what_was_given_and_gives_no_more(
 # What operators see
 
 
-async def test_the_audit_proves_the_ledger(users: Users) -> None:
+async def test_the_audit_checks_the_ledger(users: Users) -> None:
     fan, operator, creator = await users.fan(10), await users.operator(), await users.creator()
     call_id, _, _ = await users.talking(fan, creator)
     await fan.post(f"/billing/{call_id}/stop")
@@ -205,7 +205,7 @@ async def test_the_audit_proves_the_ledger(users: Users) -> None:
     assert all(proof["holds"] and proof["rows"] == [] and proof["proof"] for proof in proved["proofs"])
 
 
-async def test_the_audit_shows_what_does_not_hold(context: Context, users: Users) -> None:
+async def test_the_audit_shows_each_violation(context: Context, users: Users) -> None:
     fan, operator = await users.fan(10), await users.operator()
     await context.postgres.execute("ALTER TABLE wallets DISABLE TRIGGER only_booking_writes_balances")
     await context.postgres.execute("UPDATE wallets SET balance = balance + 1 WHERE id = $1", fan.user_id)

@@ -1,4 +1,4 @@
-"""Money that was paid and not credited: operators see it, and settle it once, whatever happens at the same moment."""
+"""Payments that were not credited: operators see them and settle each once, whatever happens at the same moment."""
 
 from collections.abc import AsyncIterator, Callable
 from functools import partial
@@ -121,7 +121,7 @@ async def test_a_payment_of_an_unknown_purchase_is_credited_to_the_one_that_an_o
     check(await operator.post(f"/admin/payments/{SOMEBODY}/settle", CREDIT), 404, "NOT_FOUND")
 
 
-async def test_a_purchase_that_was_paid_twice_is_marked_and_the_second_payment_can_only_go_back(shop: Shop) -> None:
+async def test_a_second_payment_of_a_purchase_is_marked_and_can_only_be_refunded(shop: Shop) -> None:
     fan, operator = shop.users.stranger(), await shop.users.operator()
     once, twice = await shop.buy(fan), await shop.buy(fan)
     await shop.pay(once)
@@ -141,7 +141,7 @@ async def test_a_purchase_that_was_paid_twice_is_marked_and_the_second_payment_c
     assert (everything["total"], {each["paidTwice"] for each in everything["items"]}) == (2, {True, False})
 
 
-async def test_a_payment_of_which_no_event_came_is_credited_once_also_if_the_event_comes_later(shop: Shop) -> None:
+async def test_a_payment_without_an_event_is_credited_once_even_if_the_event_comes_later(shop: Shop) -> None:
     fan, operator = shop.users.stranger(), await shop.users.operator()
     purchase = await shop.buy(fan)
     path = f"/admin/purchases/{purchase['purchaseId']}/settle"
@@ -156,7 +156,7 @@ async def test_a_payment_of_which_no_event_came_is_credited_once_also_if_the_eve
     assert (await payments(operator, status="open"))[0]["problem"] == "paid_twice"
 
 
-async def test_what_else_was_paid_for_a_purchase_that_is_credited_is_paid_twice(shop: Shop) -> None:
+async def test_another_payment_of_a_credited_purchase_is_paid_twice(shop: Shop) -> None:
     fan, operator = shop.users.stranger(), await shop.users.operator()
     purchase = await shop.buy(fan)
     await shop.pay(purchase, amount_total=1)
@@ -167,7 +167,7 @@ async def test_what_else_was_paid_for_a_purchase_that_is_credited_is_paid_twice(
     assert (left["problem"], left["checkoutId"], await balance(fan)) == ("paid_twice", "cs_test_another", 100)
 
 
-# Whoever comes first
+# Races
 
 
 async def test_however_events_and_settlements_race_a_purchase_is_credited_at_most_once(shop: Shop) -> None:
@@ -221,7 +221,7 @@ async def test_the_same_key_settles_once_and_says_so_again_and_no_refusal_uses_i
     assert await balance(fan) == 105
 
 
-async def test_what_a_server_had_no_time_to_credit_is_credited_by_the_next_round(
+async def test_payments_that_a_server_had_no_time_to_credit_are_credited_by_the_next_round(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fan, operator = shop.users.stranger(), await shop.users.operator()
@@ -240,7 +240,7 @@ async def test_what_a_server_had_no_time_to_credit_is_credited_by_the_next_round
     assert (await balance(fan), await status_of(fan, purchase)) == (100, "paid")
 
 
-async def test_what_the_ledger_refuses_waits_again_and_its_trace_says_so(
+async def test_a_payment_that_the_ledger_refuses_waits_again_and_its_trace_says_so(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fan, operator = shop.users.stranger(), await shop.users.operator()
@@ -262,7 +262,7 @@ async def test_what_the_ledger_refuses_waits_again_and_its_trace_says_so(
     assert (await balance(fan), await status_of(fan, purchase), waiting(shop)) == (100, "paid", 0)
 
 
-# Who may
+# Permissions
 
 
 async def test_nobody_credits_themselves_and_only_operators_settle(shop: Shop) -> None:
@@ -276,7 +276,7 @@ async def test_nobody_credits_themselves_and_only_operators_settle(shop: Shop) -
     assert (await balance(operator), await trace(shop)) == (0, [])
 
 
-async def test_a_decision_says_why(shop: Shop) -> None:
+async def test_a_decision_has_a_reason(shop: Shop) -> None:
     operator, purchase = await shop.users.operator(), await shop.buy(shop.users.stranger())
     for unfit in ({"reason": ""}, {"reason": " "}, {"reason": "x" * 501}, {"action": "refund"}):
         answer = await operator.post(f"/admin/purchases/{purchase['purchaseId']}/settle", {**CREDIT, **unfit})

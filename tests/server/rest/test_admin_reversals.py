@@ -124,7 +124,7 @@ async def test_a_wallet_is_frozen_for_as_long_as_one_of_its_reversals_is_open(sh
     assert (held, await is_frozen(fan)) == ([True, True], False)
 
 
-async def test_money_that_was_not_credited_goes_back_without_freezing_anybody(shop: Shop) -> None:
+async def test_a_reversal_of_money_that_was_not_credited_freezes_nobody(shop: Shop) -> None:
     fan, operator = shop.users.stranger(), await shop.users.operator()
     purchase = await shop.buy(fan)
     await shop.pay(purchase)
@@ -179,10 +179,10 @@ async def test_a_call_that_runs_ends_with_the_next_block_of_a_frozen_wallet(dsn:
         _, phone, _ = await shop.users.talking(fan, creator)
         await told(shop, shop.stripe.refund(purchase))
         ended = await trio.to_thread.run_sync(phone.wait_for, "call:ended")
-        assert ended["reason"] == "budget_reached"  # as at any limit of what may be spent
+        assert ended["reason"] == "budget_reached"  # the reason at any spend limit
 
 
-async def test_what_comes_in_and_what_operators_take_is_not_held_up(shop: Shop) -> None:
+async def test_credits_and_operators_corrections_are_not_frozen(shop: Shop) -> None:
     fan, operator = shop.users.stranger(), await shop.users.operator()
     purchase = await shop.buy(fan)
     await shop.pay(purchase)
@@ -194,7 +194,7 @@ async def test_what_comes_in_and_what_operators_take_is_not_held_up(shop: Shop) 
 
 
 @pytest.mark.parametrize("own", [None, 50], ids=["no limit", "a limit"])
-async def test_a_limit_of_ones_own_is_as_it_was_and_as_it_was_changed_meanwhile(shop: Shop, own: int | None) -> None:
+async def test_a_users_own_limit_survives_a_freeze_with_its_changes_meanwhile(shop: Shop, own: int | None) -> None:
     fan, creator, operator = shop.users.stranger(), await shop.users.creator(), await shop.users.operator()
     purchase = await shop.buy(fan)
     await shop.pay(purchase)
@@ -217,7 +217,7 @@ async def test_a_limit_of_ones_own_is_as_it_was_and_as_it_was_changed_meanwhile(
     await shop.check_ledger()
 
 
-async def test_whatever_is_under_way_when_a_wallet_freezes_is_booked_before_or_refused(shop: Shop) -> None:
+async def test_every_posting_under_way_when_a_wallet_freezes_is_booked_before_or_refused(shop: Shop) -> None:
     fan, creator = shop.users.stranger(), await shop.users.creator()
     purchase = await shop.buy(fan)
     await shop.pay(purchase)
@@ -237,7 +237,7 @@ async def test_whatever_is_under_way_when_a_wallet_freezes_is_booked_before_or_r
     await shop.check_ledger()
 
 
-# Who may
+# Permissions
 
 
 async def test_nobody_releases_their_own_wallet_and_only_operators_release(shop: Shop) -> None:
@@ -259,7 +259,7 @@ async def test_nobody_releases_their_own_wallet_and_only_operators_release(shop:
             await shop.context.postgres.execute(change)
 
 
-async def test_a_reversal_that_cannot_be_read_is_alarmed(shop: Shop) -> None:
+async def test_a_reversal_that_cannot_be_read_raises_an_alert(shop: Shop) -> None:
     purchase = await shop.buy(shop.users.stranger())
     for wrong in ({"id": ""}, {"amount_refunded": -1}, {"id": "a\0b"}, {"metadata": 5}):
         check(await shop.tell(shop.stripe.refund(purchase, **wrong)), 403, "FORBIDDEN")

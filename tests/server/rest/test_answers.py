@@ -1,4 +1,4 @@
-"""Answers reach the client under trio alone: there is no event loop of asyncio here, and none is needed."""
+"""Responses reach the client under trio alone: there is no asyncio event loop here, and none is needed."""
 
 import pytest
 

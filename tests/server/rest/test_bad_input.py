@@ -1,4 +1,4 @@
-"""Amounts and keys that do not fit: refused by name, and the database never hears of them."""
+"""Invalid amounts and keys are refused by name, before any statement reaches the database."""
 
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -22,7 +22,7 @@ from tests.support.servers import running_server, settings
 T = TypeVar("T")
 
 NO_WHOLE_NUMBER: tuple[Any, ...] = ("5", "5e3", 5.5, 5.0, True, [], 2**63, 2**63 - 1, -(2**63) - 1, 10**30)
-# Where amounts are taken: the field, and what is just outside its limits.
+# Each route that takes an amount: the field, and the values just outside its limits.
 AMOUNTS = {
     "/calls/init": ("maxTokens", (0, -1, MAX_BALANCE_TOKENS + 1)),
     "/calls/initiate": ("maxTokens", (0, -1, MAX_BALANCE_TOKENS + 1)),
@@ -43,7 +43,7 @@ class RecordedServer(NamedTuple):
     sent: list[str]
 
     def body(self, path: str) -> dict[str, Any]:
-        """One that would be taken."""
+        """Return a body that would be accepted."""
         if path == "/admin/credits":
             return {"userId": str(self.fan.user_id), "tokens": 5, "reason": "welcome"}
         if path == "/wallet/limits":
@@ -64,7 +64,7 @@ async def _no_periodic_work(_: Context) -> None:
 @pytest.fixture
 async def recorded(dsn: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[RecordedServer]:
     plain = settings()
-    # The server sends nothing of its own accord: no periodic work, and the lease is renewed once.
+    # The server sends no statements of its own: no periodic work, and the lease is renewed once.
     unhurried = msgspec.structs.replace(plain.server, lease_seconds=86_400)
     monkeypatch.setattr(app, "run_maintenance", _no_periodic_work)
     monkeypatch.setattr(lease, "PAUSE_SECONDS_MAX", SELDOM_SECONDS)
@@ -89,7 +89,7 @@ async def recorded(dsn: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[R
         yield recorded
 
 
-async def test_an_amount_that_does_not_fit_reaches_no_database(recorded: RecordedServer) -> None:
+async def test_an_invalid_amount_reaches_no_database(recorded: RecordedServer) -> None:
     for path, (field, beyond) in AMOUNTS.items():
         for amount in (*beyond, *NO_WHOLE_NUMBER):
             fields = check(await recorded.send(path, {**recorded.body(path), field: amount}), 400, "VALIDATION_FAILED")
@@ -97,7 +97,7 @@ async def test_an_amount_that_does_not_fit_reaches_no_database(recorded: Recorde
     assert recorded.sent == []
 
 
-async def test_a_key_that_does_not_fit_reaches_no_database(recorded: RecordedServer) -> None:
+async def test_an_invalid_key_reaches_no_database(recorded: RecordedServer) -> None:
     paths = [route.path.removeprefix("/api") for route in ROUTES if route.takes_key]
     keyed = [re.sub(r"\{\w+\}", str(SOMEBODY), path) for path in paths]
     assert {"/calls/init", "/admin/credits"} <= set(keyed)
@@ -108,7 +108,7 @@ async def test_a_key_that_does_not_fit_reaches_no_database(recorded: RecordedSer
     assert recorded.sent == []
 
 
-async def test_what_just_fits_is_taken(recorded: RecordedServer) -> None:
+async def test_values_at_their_limits_are_accepted(recorded: RecordedServer) -> None:
     longest = "x" * 255
     given = await recorded.send(
         "/admin/credits", {**recorded.body("/admin/credits"), "tokens": MAX_POSTING_TOKENS}, longest
@@ -118,7 +118,7 @@ async def test_what_just_fits_is_taken(recorded: RecordedServer) -> None:
     assert recorded.sent != []
 
 
-async def test_whom_nobody_knows_is_neither_called_nor_credited_nor_billed(recorded: RecordedServer) -> None:
+async def test_an_unknown_user_is_neither_called_nor_credited_nor_billed(recorded: RecordedServer) -> None:
     for user_id in (SOMEBODY, PROMOTIONS):
         check(await recorded.send("/calls/init", {"creatorId": str(user_id)}), 404, "NOT_FOUND")
         check(

@@ -1,4 +1,4 @@
-"""Bans: out of the call, out of every session, and out of the house until it is over or lifted."""
+"""Bans: the user is out of the call and of every session, and stays out until the ban ends or is lifted."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -57,7 +57,7 @@ async def test_a_ban_ends_a_call_that_rings(context: Context, users: Users) -> N
     assert fans.close_code is None
 
 
-async def test_a_ban_ends_the_live_stream_of_its_owner_and_puts_viewers_out_of_others(
+async def test_a_ban_ends_the_live_stream_of_its_owner_and_evicts_the_user_from_others(
     context: Context, users: Users
 ) -> None:
     owner, other, operator = await users.creator(), await users.creator(), await users.operator()
@@ -81,7 +81,7 @@ async def test_a_ban_ends_the_live_stream_of_its_owner_and_puts_viewers_out_of_o
     assert room is not None and len(room.fanout.members()) == 1
 
 
-async def test_the_banned_may_only_look_at_their_money(users: Users) -> None:
+async def test_a_banned_user_may_only_read_their_wallet(users: Users) -> None:
     fan, operator = await users.fan(10), await users.operator()
     await ban(operator, fan)
     for path in ("/me", "/wallet", "/wallet/ledger", "/tokens/purchases", "/payouts"):
@@ -122,11 +122,11 @@ async def test_a_ban_is_over_when_it_is_lifted(context: Context, users: Users) -
     assert not await is_banned(context.postgres, fan.user_id)
 
 
-async def test_a_ban_is_over_when_its_time_has_come(context: Context, users: Users) -> None:
+async def test_a_ban_ends_when_its_time_has_come(context: Context, users: Users) -> None:
     fan, operator = await users.fan(), await users.operator()
     await ban(operator, fan, until=in_seconds(0.5))
     check(await fan.get("/creators"), 403, "FORBIDDEN")
-    await trio.sleep(0.6)  # a moment that passes is what this is about, and nothing tells of it
+    await trio.sleep(0.6)  # the time itself is tested, and no event announces its end
     assert (await fan.get("/creators")).status_code == 200
     assert (await operator.get("/admin/bans")).json()["items"] == []
     phone = await users.phone(fan)
@@ -135,7 +135,7 @@ async def test_a_ban_is_over_when_its_time_has_come(context: Context, users: Use
     assert phone.close_code == 4403, "a second ban puts out again"
 
 
-async def test_a_later_ban_takes_the_place_of_the_one_that_stands(context: Context, users: Users) -> None:
+async def test_a_later_ban_replaces_the_current_one(context: Context, users: Users) -> None:
     fan, operator = await users.fan(), await users.operator()
     await ban(operator, fan, until=in_seconds(3600))
     made = await ban(operator, fan)
@@ -144,7 +144,7 @@ async def test_a_later_ban_takes_the_place_of_the_one_that_stands(context: Conte
     assert row is not None and row[0] == 2, "what was before is kept"
 
 
-async def test_a_ban_that_does_not_fit_is_refused_by_name(users: Users) -> None:
+async def test_an_invalid_ban_is_refused_by_name(users: Users) -> None:
     fan, operator = await users.fan(), await users.operator()
     about = {"userId": str(fan.user_id), "reason": "rude"}
     for field, values in {
@@ -161,7 +161,7 @@ async def test_a_ban_that_does_not_fit_is_refused_by_name(users: Users) -> None:
     assert (await fan.get("/creators")).status_code == 200
 
 
-async def test_there_are_not_more_bans_than_a_server_can_hold(users: Users, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_number_of_bans_is_bounded(users: Users, monkeypatch: pytest.MonkeyPatch) -> None:
     fan, other, operator = await users.fan(), await users.fan(), await users.operator()
     monkeypatch.setattr(stored, "MAX_BANS", 1)
     await ban(operator, fan)
@@ -171,7 +171,7 @@ async def test_there_are_not_more_bans_than_a_server_can_hold(users: Users, monk
 # Other servers, and later ones
 
 
-async def test_a_ban_that_another_server_made_is_heard_of_and_put_into_effect(context: Context, users: Users) -> None:
+async def test_a_ban_that_another_server_made_takes_effect_here(context: Context, users: Users) -> None:
     fan, operator = await users.fan(), await users.operator()
     phone = await users.phone(fan)
     await operator.get("/me")
@@ -181,7 +181,7 @@ async def test_a_ban_that_another_server_made_is_heard_of_and_put_into_effect(co
     check(await fan.get("/creators"), 403, "FORBIDDEN")
     await lift_ban(context.postgres, fan.user_id, operator.user_id)
     with trio.fail_after(10):
-        while (await fan.get("/creators")).status_code != 200:  # each answer is a look
+        while (await fan.get("/creators")).status_code != 200:  # each response is a poll
             pass
 
 

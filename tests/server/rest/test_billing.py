@@ -1,4 +1,4 @@
-"""The hand on the clock, and what a call's blocks cost."""
+"""Manual pauses, and the cost of a call's blocks."""
 
 import os
 import subprocess
@@ -28,7 +28,7 @@ from tests.support.servers import give, running_server, settings
 NOT_REFUNDED = {"refundedBlocks": 0, "refundedTokens": 0}
 
 
-async def test_either_party_pauses_and_only_who_paused_resumes(users: Users) -> None:
+async def test_either_party_pauses_and_only_the_one_who_paused_resumes(users: Users) -> None:
     fan, creator = await users.fan(), await users.creator()
     call_id, phone, _ = await users.talking(fan, creator)
     for _ in range(2):
@@ -45,14 +45,14 @@ async def test_either_party_pauses_and_only_who_paused_resumes(users: Users) -> 
     await trio.to_thread.run_sync(phone.wait_for, "call:resumed")
 
 
-async def test_what_has_not_begun_cannot_be_paused(users: Users) -> None:
+async def test_a_call_that_has_not_started_cannot_be_paused(users: Users) -> None:
     fan, creator = await users.fan(), await users.online_creator()
     call_id = (await fan.post("/calls/init", {"creatorId": str(creator.user_id)})).json()["callId"]
     for command in ("pause", "resume"):
         check(await fan.post(f"/billing/{call_id}/{command}"), 409, "CALL_NOT_ACTIVE")
 
 
-async def test_stop_ends_the_call_and_answers_it_as_it_is_in_the_books(context: Context, users: Users) -> None:
+async def test_stop_ends_the_call_and_answers_it_as_it_is_stored(context: Context, users: Users) -> None:
     fan, creator = await users.fan(), await users.creator()
     call_id, _, phone = await users.talking(fan, creator)
     stopped = await fan.post(f"/billing/{call_id}/stop")
@@ -71,7 +71,7 @@ async def test_stop_ends_the_call_and_answers_it_as_it_is_in_the_books(context: 
         check(await fan.post(f"/billing/{call_id}/{command}"), 409, "CALL_ENDED")
 
 
-async def test_stop_answers_only_once_the_end_is_in_the_books(users: Users, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_stop_answers_only_once_the_end_is_stored(users: Users, monkeypatch: pytest.MonkeyPatch) -> None:
     fan, creator = await users.fan(), await users.creator()
     call_id, _, _ = await users.talking(fan, creator)
     begun, enough = trio.Event(), trio.Event()
@@ -165,7 +165,7 @@ def _check_sums(billing: dict[str, Any]) -> None:
     assert billing["totals"] == {**totals, **NOT_REFUNDED}
 
 
-async def test_how_long_the_money_lasts_is_the_fans_to_know(users: Users) -> None:
+async def test_only_the_fan_is_told_how_long_the_tokens_last(users: Users) -> None:
     fan, creator = await users.fan(), await users.creator()
     call_id, _, _ = await users.talking(fan, creator)
     assert "secondsLeft" in (await fan.get(f"/billing/{call_id}")).json()
@@ -199,7 +199,7 @@ async def test_history_is_filtered(context: Context, users: Users) -> None:
     fan, creator = await users.fan(), await users.creator()
     call_id, _, _ = await users.talking(fan, creator)
     await fan.post(f"/billing/{call_id}/stop")
-    await give(context, fan.user_id, 5)  # no block, so nothing of it is shown
+    await give(context, fan.user_id, 5)  # it pays for no block, so no trace of it is shown
     hour, now = timedelta(hours=1), datetime.now(UTC)
     shown = (await fan.get("/billing/history")).json()["total"]
     assert shown >= 1
@@ -261,7 +261,7 @@ async def meet(context: Context, users: Users) -> Caller:
 
 
 async def by_day(fan: Caller, **query: str) -> dict[str, int]:
-    """How many blocks each day has."""
+    """Return how many blocks each day has."""
     answer = await fan.get("/billing/stats", **query)
     assert answer.status_code == 200, answer.text
     assert answer.json()["tz"] == query.get("tz", "UTC")
@@ -308,7 +308,7 @@ async def test_a_period_may_begin_with_a_date_and_end_with_an_instant(context: C
         *("/etc/passwd", "../../../../etc/passwd", "Europe/Berlin\\", "Europe/Berlin'", "Ünïcode/Zone", "x" * 65, ""),
     ],
 )
-async def test_what_is_no_zone_is_named(users: Users, name: str) -> None:
+async def test_an_unknown_time_zone_is_named(users: Users, name: str) -> None:
     answer = await users.stranger().get("/billing/stats", tz=name)
     fields = check(answer, 400, "VALIDATION_FAILED")
     assert [error["field"] for error in fields["errors"]] == ["tz"]
@@ -317,7 +317,7 @@ async def test_what_is_no_zone_is_named(users: Users, name: str) -> None:
 @pytest.mark.parametrize(
     "moment", ["2025-02-30", "2025-3-1", "2025-W01-1", "yesterday", "2025-03-30T00:00:00", "0001-01-01", "9999-12-31"]
 )
-async def test_what_is_neither_a_date_nor_an_instant_is_named(users: Users, moment: str) -> None:
+async def test_a_value_that_is_neither_a_date_nor_an_instant_is_named(users: Users, moment: str) -> None:
     zone = "Asia/Tokyo" if moment.startswith("0001") else "America/New_York"
     answer = await users.stranger().get("/billing/stats", tz=zone, **{"from": moment})
     if moment == "9999-12-31":  # the last midnight there is still in the calendar
@@ -329,7 +329,7 @@ async def test_what_is_neither_a_date_nor_an_instant_is_named(users: Users, mome
         assert [error["field"] for error in fields["errors"]] == ["from"]
 
 
-def test_zones_are_there_on_a_machine_that_has_none() -> None:
+def test_time_zones_work_on_a_machine_without_a_database_of_them() -> None:
     script = "import zoneinfo; print(zoneinfo.ZoneInfo('Europe/Berlin').key, len(zoneinfo.available_timezones()) > 400)"
     environment = {**os.environ, "PYTHONTZPATH": ""}
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""Ringing, answering and looking back, over HTTP."""
+"""Calls over HTTP: ringing, answering, and history."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -22,7 +22,7 @@ def wanted(creator: Caller, **more: Any) -> dict[str, Any]:
 
 
 async def count_rings(phone: Phone) -> int:
-    """How often this phone has rung so far; what was sent before its pong has arrived with it."""
+    """Return how often this phone has rung so far; all that was sent before its pong has arrived with it."""
     await trio.to_thread.run_sync(phone.ask, {"type": "ping"})
     return len(phone.all_events("call:ringing"))
 
@@ -43,7 +43,7 @@ async def test_init_rings_and_says_what_the_first_block_costs(users: Users) -> N
     assert (ring["callId"], ring["channel"]) == (fields["callId"], fields["channel"])
 
 
-async def test_the_older_name_does_the_same_and_says_that_it_is_old(users: Users) -> None:
+async def test_the_older_name_does_the_same_and_is_marked_as_deprecated(users: Users) -> None:
     fan, creator = await users.fan(), await users.online_creator()
     rung = await fan.post("/calls/initiate", wanted(creator), key="k")
     again = await fan.post("/calls/init", wanted(creator), key="k")
@@ -71,7 +71,7 @@ async def test_nobody_calls_themselves(users: Users) -> None:
     check(await creator.post("/calls/init", wanted(creator)), 400, "SELF_PAYMENT")
 
 
-async def test_a_call_needs_a_creator_who_is_there_and_takes_calls(users: Users) -> None:
+async def test_a_call_needs_a_creator_who_is_online_and_accepts_calls(users: Users) -> None:
     fan, other, absent = await users.fan(), await users.fan(), await users.creator()
     check(await fan.ask("POST", "/calls/init", json={"creatorId": str(SOMEBODY)}), 404, "NOT_FOUND")
     check(await fan.post("/calls/init", wanted(other)), 409, "NOT_A_CREATOR")
@@ -93,7 +93,7 @@ async def test_after_a_decline_the_fan_waits_for_that_creator(users: Users) -> N
     fan, creator, other = await users.fan(), await users.online_creator(), await users.online_creator()
     call_id = (await fan.post("/calls/init", wanted(creator))).json()["callId"]
     assert (await creator.post(f"/calls/{call_id}/decline")).json()["call"]["endReason"] == "declined"
-    assert (await creator.post(f"/billing/{call_id}/stop")).json()["call"]["status"] == "ended"  # and is in the books
+    assert (await creator.post(f"/billing/{call_id}/stop")).json()["call"]["status"] == "ended"  # and the end is stored
     check(await fan.post("/calls/init", wanted(creator)), 409, "RING_COOLDOWN")
     assert (await fan.post("/calls/init", wanted(other))).status_code == 201
 
@@ -111,7 +111,7 @@ async def test_a_budget_below_one_block_is_refused(users: Users) -> None:
     assert (await fan.post("/calls/init", wanted(creator, maxTokens=10))).status_code == 201
 
 
-async def test_a_house_that_drains_takes_no_calls(
+async def test_a_server_that_drains_accepts_no_calls(
     context: Context, users: Users, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fan, creator = await users.fan(), await users.online_creator()
@@ -222,7 +222,7 @@ async def test_the_fan_cancels(users: Users) -> None:
     check(await fan.post(f"/calls/{call_id}/cancel"), 409, "CALL_ENDED")
 
 
-async def test_for_anyone_else_there_is_no_such_call(users: Users) -> None:
+async def test_strangers_get_not_found(users: Users) -> None:
     fan, creator, stranger = await users.fan(), await users.online_creator(), await users.fan()
     call_id = (await fan.post("/calls/init", wanted(creator))).json()["callId"]
     for method, path in (
@@ -247,7 +247,7 @@ async def test_both_parties_see_the_call_as_it_is(users: Users) -> None:
         assert call["startedAt"] is not None
 
 
-async def test_a_command_that_finds_no_place_is_told_to_come_back(dsn: str) -> None:
+async def test_a_command_that_an_inbox_refuses_may_be_retried(dsn: str) -> None:
     defaults = settings()
     crowded = msgspec.structs.replace(defaults, rooms=msgspec.structs.replace(defaults.rooms, inbox=1))
     async with running_server(dsn, crowded) as context, users_of(context) as users:

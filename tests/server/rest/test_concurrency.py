@@ -1,4 +1,4 @@
-"""Of one address, few requests are worked on at once: others wait in order, and never for one that waits itself."""
+"""Few requests of one address run at once: others wait in order, and a request that waits itself gives up its slot."""
 
 import pytest
 import trio
@@ -10,7 +10,7 @@ ADDRESS, OTHER = "192.0.2.1", "192.0.2.2"
 
 
 class Requests:
-    """Requests that take until they are told to end."""
+    """Requests that run until they are told to end."""
 
     def __init__(self, concurrency: AddressConcurrency, nursery: trio.Nursery) -> None:
         self._concurrency = concurrency
@@ -59,7 +59,7 @@ async def test_requests_beyond_the_first_few_of_an_address_wait_in_order(mock_cl
     assert len(concurrency) == 0
 
 
-async def test_a_request_that_waits_itself_passes_its_turn_on(mock_clock: MockClock) -> None:
+async def test_a_request_that_waits_itself_passes_its_slot_on(mock_clock: MockClock) -> None:
     concurrency = AddressConcurrency()
     async with trio.open_nursery() as nursery:
         requests = Requests(concurrency, nursery)
@@ -76,7 +76,7 @@ async def test_a_request_that_waits_itself_passes_its_turn_on(mock_clock: MockCl
 
 
 @pytest.mark.parametrize("gone", ["second", "third"])
-async def test_a_request_that_is_given_up_while_it_waits_keeps_no_other_waiting(
+async def test_a_request_that_is_abandoned_while_it_waits_delays_no_other(
     mock_clock: MockClock, gone: str
 ) -> None:
     concurrency = AddressConcurrency()

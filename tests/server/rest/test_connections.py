@@ -1,4 +1,4 @@
-"""Connections that misbehave, and how the server ends those that don't."""
+"""Connections that misbehave, and how the server ends those that do not."""
 
 import json
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ async def test_a_broken_upgrade_to_http_2_ends_one_connection_and_nothing_else(
     assert (await web.get("/healthz")).status_code == 200
 
 
-async def test_bytes_that_are_no_http_are_turned_away(context: Context, web: AsyncClient) -> None:
+async def test_bytes_that_are_no_http_are_refused(context: Context, web: AsyncClient) -> None:
     for nonsense in (
         b"\x00\x01\x02\r\n\r\n",
         b"GET /\xff HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -46,7 +46,7 @@ async def test_a_target_without_a_path_is_not_found(context: Context) -> None:
         assert b'"error":"NOT_FOUND"' in answer
 
 
-async def test_a_websocket_is_turned_away_on_this_port(context: Context) -> None:
+async def test_a_websocket_is_refused_on_this_port(context: Context) -> None:
     upgrade = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
     key = b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
     assert (await exchange(context, b"GET /ws HTTP/1.1\r\nHost: a\r\n" + upgrade + key)).startswith(b"HTTP/1.1 403")
@@ -67,7 +67,7 @@ async def test_a_body_that_does_not_arrive_is_not_waited_for(dsn: str) -> None:
         assert b"did not arrive in time" in answer
 
 
-async def test_a_client_that_vanishes_does_not_take_its_credit_with_it(
+async def test_a_credit_is_given_though_its_client_vanishes(
     context: Context, users: Users, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fan, operator = await users.fan(0), await users.operator()
@@ -94,7 +94,7 @@ async def test_a_client_that_vanishes_does_not_take_its_credit_with_it(
     assert (await fan.get("/wallet")).json()["balance"] == 7
 
 
-async def test_what_is_being_answered_when_the_house_closes_is_answered(
+async def test_a_request_under_way_when_the_server_closes_is_answered(
     dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun = trio.Event()
@@ -119,16 +119,14 @@ async def test_what_is_being_answered_when_the_house_closes_is_answered(
     assert statuses == [200]
 
 
-async def test_an_idle_connection_does_not_keep_the_house_from_closing(
-    dsn: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_idle_connection_does_not_delay_the_drain(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "GRACE_SECONDS", PATIENCE_SECONDS)
     async with await _asked_once(dsn) as idle:
         assert b"".join([chunk async for chunk in idle]).endswith(b'{"status":"ok"}')
 
 
 async def _asked_once(dsn: str) -> trio.SocketStream:
-    """A connection to a house that has closed since; it did not take the whole grace for it."""
+    """Send one request over a connection to a server that closes, and check that it did not take the whole grace."""
     async with running_server(dsn) as context:
         idle = await trio.open_tcp_stream("127.0.0.1", context.http_port)
         await idle.send_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")

@@ -1,4 +1,4 @@
-"""Whose pages' scripts may ask: those of the configured origins, with a token and without cookies; no others."""
+"""Origins whose scripts may send requests: the configured ones, with a token and without cookies, and no others."""
 
 from collections.abc import AsyncIterator
 
@@ -17,7 +17,7 @@ ASKING = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Heade
 
 @pytest.fixture
 async def open_web(dsn: str) -> AsyncIterator[httpx.AsyncClient]:
-    """A server that knows one origin."""
+    """A server that allows one origin."""
     async with running_server(dsn, with_section("http", allowed_origins=(OURS,), listen="127.0.0.1:0")) as context:
         async with client_of(context) as web:
             yield web
@@ -40,7 +40,7 @@ async def test_a_script_of_a_known_origin_may_ask_and_read(open_web: httpx.Async
         assert answer.headers["Vary"] == "Origin"
 
 
-async def test_its_browser_is_told_beforehand_what_it_may(open_web: httpx.AsyncClient) -> None:
+async def test_a_preflight_answers_what_the_origin_may_do(open_web: httpx.AsyncClient) -> None:
     answer = await open_web.options("/api/calls/init", headers={"Origin": OURS, **ASKING})
     assert (answer.status_code, answer.content) == (204, b"")
     assert answer.headers["Access-Control-Allow-Origin"] == OURS
@@ -71,6 +71,6 @@ async def test_by_default_there_is_no_other_origin(web: httpx.AsyncClient) -> No
 
 
 @pytest.mark.parametrize("origin", ["*", "null", "https://example.org/", "example.org", "https://a b", ""])
-def test_what_is_no_origin_stops_the_start(origin: str) -> None:
+def test_an_invalid_origin_stops_the_start(origin: str) -> None:
     with pytest.raises(ValueError, match="is no origin"):
         HttpSettings(allowed_origins=(origin,))

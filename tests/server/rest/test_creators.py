@@ -1,4 +1,4 @@
-"""Creators: their cards, their terms, and whom they block."""
+"""Creators: their cards, their terms, and the users whom they block."""
 
 from server.context import Context
 from tests.server.rest.conftest import Users
@@ -23,13 +23,13 @@ async def test_a_user_becomes_a_creator_and_changes_the_terms(users: Users) -> N
     assert (await user.get(f"/creators/{user.user_id}")).json() == changed.json()
 
 
-async def test_a_name_is_kept_without_what_only_steers_a_display(users: Users) -> None:
+async def test_a_name_is_stored_without_display_control_characters(users: Users) -> None:
     user = await users.fan(0)
     card = await user.put("/creators/me", {"displayName": " Cl\u0007eo\nDe\u009be ", "rateTokensPerMin": 1})
     assert card.json()["displayName"] == "Cleo Dee", "the end of a line parts words, as a space does"
 
 
-async def test_terms_that_do_not_fit_are_named(users: Users) -> None:
+async def test_invalid_terms_are_named(users: Users) -> None:
     user = await users.fan(0)
     check(await user.put("/creators/me", {}), 400, "VALIDATION_FAILED")
     for field, values in {
@@ -54,7 +54,7 @@ async def test_a_card_says_whether_a_creator_is_online_and_busy(users: Users) ->
     assert [(await fan.get(path)).json()[name] for name in ("online", "busy")] == [True, True]
 
 
-async def test_who_is_no_creator_has_no_card(users: Users) -> None:
+async def test_a_user_who_is_no_creator_has_no_card(users: Users) -> None:
     fan = await users.fan(0)
     for user_id in (fan.user_id, SOMEBODY):
         check(await fan.get(f"/creators/{user_id}"), 404, "NOT_FOUND")
@@ -84,7 +84,7 @@ async def test_an_offset_skips_as_many(users: Users) -> None:
     assert "Link" not in page.headers
 
 
-async def test_a_cursor_that_is_not_ours_is_refused(users: Users) -> None:
+async def test_a_forged_cursor_is_refused(users: Users) -> None:
     fan = await users.fan(0)
     for cursor in ("nonsense", "%00", "é"):
         fields = check(await fan.get("/creators", before=cursor), 400, "VALIDATION_FAILED")

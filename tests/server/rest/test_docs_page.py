@@ -1,4 +1,4 @@
-"""The contract for people: it says all that the documents say, loads nothing, and cannot be made to say more."""
+"""The documentation page: it shows all that the documents hold, loads nothing, and cannot be injected with markup."""
 
 import re
 from base64 import b64encode
@@ -21,7 +21,7 @@ VOID = {"meta", "br"}
 
 
 class Reader(HTMLParser):
-    """What a browser would find on the page."""
+    """The links and texts that a browser would find on the page."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ def test_it_loads_nothing(page: Reader) -> None:
     assert page.loads == []
 
 
-def test_what_the_documents_say_is_text_and_never_markup() -> None:
+def test_text_of_the_documents_is_never_markup() -> None:
     document = read_document()
     document = {**document, "info": {**document["info"], "title": "<script>", "description": "`<b>` & **<i>**"}}
     shown = docs_page(msgspec.json.encode(document), asyncapi_json(Settings(), 8001)).decode()

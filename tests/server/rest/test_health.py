@@ -1,4 +1,4 @@
-"""Whether the process lives, whether it should get work, and its figures."""
+"""Liveness, readiness, and the metrics of the process."""
 
 import httpx
 import pytest
@@ -12,7 +12,7 @@ from tests.support.servers import running_server
 ALL_WELL = {"database": "ok", "storageActor": "ok", "supervisor": "ok", "open": "ok"}
 
 
-async def test_a_house_that_works_is_healthy_and_ready(web: httpx.AsyncClient) -> None:
+async def test_a_working_server_is_healthy_and_ready(web: httpx.AsyncClient) -> None:
     assert (await web.get("/healthz")).json() == {"status": "ok"}
     assert (await web.get("/readyz")).json() == {"status": "ready", "parts": ALL_WELL}
 
@@ -36,7 +36,7 @@ async def test_with_postings_that_wait_it_is_not_ready(
     assert fields["parts"] == {**ALL_WELL, "storageActor": "failed"}
 
 
-async def test_with_no_floor_for_rooms_it_is_not_ready(
+async def test_without_room_services_it_is_not_ready(
     context: Context, web: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(type(context.registry), "is_open", property(lambda _: False))
@@ -53,7 +53,7 @@ async def test_while_it_drains_it_is_not_ready(
     assert int(answer.headers["Retry-After"]) > 0
 
 
-async def test_the_figures_are_prometheus_text(users: Users, web: httpx.AsyncClient) -> None:
+async def test_the_metrics_are_prometheus_text(users: Users, web: httpx.AsyncClient) -> None:
     await users.fan(5)
     answer = await web.get("/metrics")
     assert answer.headers["Content-Type"].startswith("text/plain; version=")

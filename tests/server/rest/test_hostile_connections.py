@@ -56,7 +56,7 @@ async def test_headers_are_bounded_in_number_and_bytes(context: Context) -> None
     assert (await exchange(context, LONG_HEAD))[:12] in (b"HTTP/1.1 431", b"")  # it may be reset while we still send
 
 
-async def test_no_bytes_write_a_traceback_or_end_more_than_their_connection(context: Context, web: AsyncClient) -> None:
+async def test_no_bytes_cause_a_traceback_or_end_more_than_their_connection(context: Context, web: AsyncClient) -> None:
     chance = random.Random(7)
     valid = b"POST /api/tips/send?a=b HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nAuthorization: Bearer x\r\n\r\n{}"
     requests = [*HOSTILE.values(), *PLAIN.values(), *(request for request, _ in OTHER_PROTOCOLS.values())]
@@ -82,7 +82,7 @@ async def test_no_bytes_write_a_traceback_or_end_more_than_their_connection(cont
 
 
 @pytest.mark.parametrize("part", [b"", b"GE", b"GET /healthz HTTP/1.1\r\nHost: a\r\n"])
-async def test_a_head_that_does_not_come_is_not_waited_for(dsn: str, part: bytes) -> None:
+async def test_a_head_that_does_not_arrive_is_not_waited_for(dsn: str, part: bytes) -> None:
     async with quick_server(dsn) as context:
         assert await exchange(context, part) == b""
 
@@ -114,7 +114,7 @@ async def test_a_body_that_the_handler_does_not_read_does_not_keep_its_connectio
         for _ in range(3):
             answer = b""
             with trio.fail_after(PATIENCE_SECONDS):
-                while not answer:  # refused while the server has yet to notice that the one before it was closed
+                while not answer:  # refused until the server has noticed that the one before it was closed
                     answer = await exchange(context, head + chunks)
             assert answer.startswith(b"HTTP/1.1 200")
 

@@ -1,4 +1,4 @@
-"""Whether there is an object that somebody may not know of cannot be found out by naming it."""
+"""The existence of another user's object cannot be probed by naming it."""
 
 from typing import Any
 from uuid import uuid4
@@ -10,7 +10,7 @@ from tests.server.rest.conftest import Caller, Users
 from tests.server.rest.problems import check
 
 
-async def test_a_tips_context_does_not_tell_whether_there_is_such_a_call(users: Users) -> None:
+async def test_a_tips_context_does_not_reveal_whether_there_is_such_a_call(users: Users) -> None:
     creator, fan, stranger = await users.creator(), await users.fan(1000), await users.fan(1000)
     call_id, _, creators = await users.talking(fan, creator)
     channel = (await fan.get(f"/calls/{call_id}")).json()["call"]["channel"]
@@ -31,7 +31,7 @@ async def test_a_tips_context_does_not_tell_whether_there_is_such_a_call(users: 
     assert await told(nobody, fan, callId=nobody) == same
 
 
-async def test_a_used_key_does_not_tell_whether_there_is_such_a_room(users: Users) -> None:
+async def test_a_used_key_does_not_reveal_whether_there_is_such_a_room(users: Users) -> None:
     creator, fan, stranger = await users.creator(), await users.fan(1000), await users.fan(1000)
     call_id, _, _ = await users.talking(fan, creator)
     body = {"toCreatorId": str(creator.user_id), "amountTokens": 1}

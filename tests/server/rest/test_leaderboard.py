@@ -1,4 +1,4 @@
-"""Who gave most: all of it to the creator, to others only what happened in public, and by whole days."""
+"""The leaderboard: the creator sees all gifts, others only those of public rooms, and by whole days."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -32,7 +32,7 @@ async def live(creator: Caller, **terms: Any) -> dict[str, Any]:
     return started
 
 
-async def test_a_stranger_does_not_learn_who_tips_in_a_call_or_when(users: Users) -> None:
+async def test_a_stranger_does_not_learn_which_users_tip_in_a_call_or_when(users: Users) -> None:
     creator, fan, stranger = await users.creator(), await users.fan(1000), await users.fan()
     operator = await users.operator()
     call_id, _, _ = await users.talking(fan, creator)
@@ -52,7 +52,7 @@ async def test_a_stranger_does_not_learn_who_tips_in_a_call_or_when(users: Users
     assert told[0] == told[1]
 
 
-async def test_a_stranger_does_not_learn_who_tips_outside_of_any_room(users: Users) -> None:
+async def test_a_stranger_does_not_learn_which_users_tip_outside_of_any_room(users: Users) -> None:
     creator, fan, stranger = await users.creator(), await users.fan(1000), await users.fan()
     await tip(fan, creator, 7)
     assert await givers(stranger, creatorId=str(creator.user_id)) == []
@@ -107,14 +107,14 @@ async def test_a_period_is_of_whole_days_for_a_stranger_and_exact_for_the_creato
 
 
 @pytest.mark.parametrize("parameter", ["callId", "streamId"])
-async def test_a_wrong_cursor_does_not_tell_whether_there_is_such_a_room(users: Users, parameter: str) -> None:
+async def test_a_wrong_cursor_does_not_reveal_whether_there_is_such_a_room(users: Users, parameter: str) -> None:
     creator, fan, stranger = await users.creator(), await users.fan(1000), await users.fan()
     call_id, _, _ = await users.talking(fan, creator)
     for named in (call_id, str(uuid4())):
         check(await stranger.get("/tips", before="nothing", **{parameter: named}), 400, "VALIDATION_FAILED")
 
 
-async def test_whom_a_creator_blocks_does_not_see_whether_the_creator_is_there(users: Users) -> None:
+async def test_a_user_whom_a_creator_blocks_does_not_see_whether_the_creator_is_online(users: Users) -> None:
     creator, fan, other = await users.online_creator(), await users.fan(), await users.fan()
     await creator.post("/streams", {"title": "Live", "type": "public"})
     await live(creator)

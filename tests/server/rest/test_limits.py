@@ -1,4 +1,4 @@
-"""Limits on every route: what is told with every answer, who is counted as whom, and that no count is no entry."""
+"""Limits on every route: their headers, the user or address that is counted, and refusal without a count."""
 
 import re
 import time
@@ -29,11 +29,11 @@ BURST = 3
 
 
 def hurried(**limits: Any) -> Settings:
-    """Hardly anything in a whole day, so that no bucket fills meanwhile."""
+    """Settings that grant hardly anything in a whole day, so that no bucket refills meanwhile."""
     return with_section("limits", **limits)
 
 
-async def test_every_answer_tells_its_limits(web: httpx.AsyncClient, users: Users) -> None:
+async def test_every_answer_has_its_limits_in_headers(web: httpx.AsyncClient, users: Users) -> None:
     fan = await users.fan()
     for answer, name in (
         (await web.get("/healthz"), "probe"),
@@ -54,7 +54,7 @@ async def test_every_answer_tells_its_limits(web: httpx.AsyncClient, users: User
         assert re.fullmatch(rf'"address";r=\d+;t=\d+, "{name}";r=\d+;t=\d+', answer.headers["RateLimit"])
 
 
-async def test_a_user_who_asks_too_often_is_told_when_to_come_again(dsn: str) -> None:
+async def test_a_user_who_sends_too_many_requests_is_told_when_to_retry(dsn: str) -> None:
     async with (
         running_server(dsn, hurried(user_per_second=0.01, user_burst=BURST)) as context,
         client_of(context) as web,
@@ -84,7 +84,7 @@ async def test_where_tokens_move_the_limit_is_another_and_a_refused_request_does
         assert (await fan.get("/wallet")).json()["balance"] == 10 - BURST
 
 
-async def test_an_operator_may_give_something_to_many(dsn: str) -> None:
+async def test_an_operator_may_credit_many_users(dsn: str) -> None:
     async with running_server(dsn, hurried(money_per_second=0.01, money_burst=1)) as context, client_of(context) as web:
         operator, fan = Caller(web, UserId(new_uuid()), role="operator"), await add_fan(context, 0)
         gift = {"userId": str(fan), "tokens": 1, "reason": "welcome"}
@@ -103,7 +103,7 @@ async def test_a_network_that_is_exempt_is_not_limited(dsn: str) -> None:
             assert await trio.to_thread.run_sync(handshake, context) == 101
 
 
-async def test_whoever_asks_every_route_counts_for_the_address_before_anything_is_looked_at(dsn: str) -> None:
+async def test_requests_to_all_routes_count_for_the_address_before_anything_is_looked_up(dsn: str) -> None:
     counted = [route for route in ROUTES if route.limit == "address"]
     others = {route.path for route in ROUTES} - {route.path for route in counted}
     webhooks = {"/api/billing/meter", "/api/payments/webhook/stripe"}
@@ -131,7 +131,7 @@ async def test_a_forged_address_changes_nothing(dsn: str) -> None:
             check(await web.get("/api/config", headers={name: "198.51.100.77"}), 429, "RATE_LIMITED")
 
 
-async def test_behind_a_proxy_of_ours_clients_are_told_apart(dsn: str) -> None:
+async def test_behind_a_trusted_proxy_clients_are_told_apart(dsn: str) -> None:
     plain = hurried(address_per_second=0.01, address_burst=1)
     server = msgspec.structs.replace(plain.server, trusted_proxies=("127.0.0.0/8",))
     wanted = msgspec.structs.replace(plain, server=server)
@@ -168,7 +168,7 @@ async def test_probes_have_a_limit_of_their_own_that_leaves_others_alone(dsn: st
             assert (await web.get("/api/config")).status_code == 200
 
 
-async def test_probes_that_come_at_once_share_one_look_at_the_database(
+async def test_simultaneous_probes_share_one_query(
     context: Context, web: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looks, answers, all_here = 0, list[bool](), trio.Event()
@@ -226,8 +226,8 @@ async def test_the_providers_events_are_never_limited_and_wrong_signatures_are(d
 # Without a count
 
 
-class Away(OwnBuckets):
-    """As a store elsewhere that cannot be reached."""
+class Unreachable(OwnBuckets):
+    """A remote store that cannot be reached."""
 
     error: Exception = RateLimitsUnavailable()
 
@@ -235,8 +235,8 @@ class Away(OwnBuckets):
         raise self.error
 
 
-async def test_limits_that_cannot_be_reached_let_nobody_in(context: Context, web: httpx.AsyncClient) -> None:
-    context.rate_limits = RateLimits(context.settings.limits, Away)
+async def test_unreachable_limits_refuse_every_request(context: Context, web: httpx.AsyncClient) -> None:
+    context.rate_limits = RateLimits(context.settings.limits, Unreachable)
     for path in ("/healthz", "/api/me", "/nowhere"):
         answer = await web.get(path)
         check(answer, 503, "OVERLOADED")
@@ -246,13 +246,13 @@ async def test_limits_that_cannot_be_reached_let_nobody_in(context: Context, web
 @pytest.mark.parametrize(
     ("error", "status"), [(RateLimitsUnavailable(), 503), (RuntimeError(), 500)], ids=["away", "broken"]
 )
-async def test_limits_that_fail_once_it_is_known_who_asks_let_nobody_act(
+async def test_limits_that_fail_once_the_user_is_known_let_nobody_act(
     context: Context, users: Users, monkeypatch: pytest.MonkeyPatch, error: Exception, status: int
 ) -> None:
     fan, creator = await users.fan(5), await users.creator()
     monkeypatch.setattr(Away, "error", error)
     keep = RateLimits(
-        context.settings.limits, lambda limit: Away(limit) if limit.name == "money" else OwnBuckets(limit)
+        context.settings.limits, lambda limit: Unreachable(limit) if limit.name == "money" else OwnBuckets(limit)
     )
     context.rate_limits = keep
     tip = {"toCreatorId": str(creator.user_id), "amountTokens": 1}
@@ -264,7 +264,7 @@ async def test_limits_that_fail_once_it_is_known_who_asks_let_nobody_act(
 
 
 def handshake(context: Context) -> int:
-    """The status of its answer."""
+    """Return the status of its answer."""
     try:
         with connect(f"ws://127.0.0.1:{context.websocket_port}/ws"):
             return 101
@@ -272,13 +272,13 @@ def handshake(context: Context) -> int:
         return refused.response.status_code if refused.response.headers["Retry-After"] else 0
 
 
-async def test_too_many_websockets_of_one_address_are_turned_away(dsn: str) -> None:
+async def test_too_many_websockets_of_one_address_are_refused(dsn: str) -> None:
     async with running_server(dsn, hurried(handshakes_per_second=0.01, handshakes_burst=BURST)) as context:
         statuses = [await trio.to_thread.run_sync(handshake, context) for _ in range(BURST + 1)]
         assert statuses == [101] * BURST + [429]
 
 
-async def test_a_websocket_that_nobody_can_count_is_turned_away(dsn: str) -> None:
+async def test_a_websocket_that_cannot_be_counted_is_refused(dsn: str) -> None:
     async with running_server(dsn, settings()) as context:
-        context.rate_limits = RateLimits(context.settings.limits, Away)
+        context.rate_limits = RateLimits(context.settings.limits, Unreachable)
         assert await trio.to_thread.run_sync(handshake, context) == 429

@@ -1,4 +1,4 @@
-"""Who am I, and what must a client know."""
+"""The user's own profile, and the settings that a client must know."""
 
 import httpx
 import msgspec
@@ -28,7 +28,7 @@ async def test_a_first_valid_token_makes_the_user_and_the_wallet(context: Contex
     assert len(rows) == 1
 
 
-async def test_me_says_what_i_am(users: Users) -> None:
+async def test_me_answers_with_ones_own_profile(users: Users) -> None:
     creator, operator = await users.creator(), await users.operator()
     assert (await creator.get("/me")).json()["user"]["isCreator"] is True
     assert (await creator.get("/me")).json()["user"]["displayName"] == "Cleo"
@@ -45,7 +45,7 @@ async def test_the_public_settings_need_no_token(context: Context, web: httpx.As
     }
 
 
-async def test_the_websocket_is_at_the_host_that_the_client_knows(context: Context, web: httpx.AsyncClient) -> None:
+async def test_the_websocket_is_at_the_host_that_the_client_used(context: Context, web: httpx.AsyncClient) -> None:
     port = context.websocket_port
     for host, expected in (
         ("calls.example:8000", f"ws://calls.example:{port}/ws"),
@@ -55,7 +55,7 @@ async def test_the_websocket_is_at_the_host_that_the_client_knows(context: Conte
         assert (await web.get("/api/config", headers={"Host": host})).json()["websocketUrl"] == expected
 
 
-async def test_a_public_websocket_address_is_given_as_it_is_set(dsn: str) -> None:
+async def test_a_public_websocket_address_is_served_as_it_is_set(dsn: str) -> None:
     defaults = settings()
     websocket = msgspec.structs.replace(defaults.websocket, public_url="wss://calls.example/ws")
     async with running_server(dsn, msgspec.structs.replace(defaults, websocket=websocket)) as context:
@@ -63,7 +63,7 @@ async def test_a_public_websocket_address_is_given_as_it_is_set(dsn: str) -> Non
             assert (await web.get("/api/config")).json()["websocketUrl"] == "wss://calls.example/ws"
 
 
-async def test_an_answer_is_the_same_whoever_asked_before(users: Users) -> None:
+async def test_an_answer_does_not_depend_on_the_client_before(users: Users) -> None:
     first, second = await users.fan(3), await users.fan(5)
     for caller, balance in ((first, 3), (second, 5), (first, 3)):
         assert (await caller.get("/wallet")).json()["balance"] == balance

@@ -1,4 +1,4 @@
-"""The billing webhook: who may, what it does, and that it charges nothing twice."""
+"""The billing webhook: its authentication, its work, and that it charges nothing twice."""
 
 import base64
 import hashlib
@@ -37,23 +37,23 @@ async def sweep(web: httpx.AsyncClient, headers: dict[str, str] | None = None, b
 def signed(
     body: bytes = b"", *, secret: bytes = BILLING_SECRET.encode(), age: float = 0, id_: str = "msg_1"
 ) -> dict[str, str]:
-    """Headers as Standard Webhooks asks for them."""
+    """Return headers as Standard Webhooks specifies them."""
     timestamp = str(int(time.time() - age))
     digest = hmac.new(secret, f"{id_}.{timestamp}.".encode() + body, hashlib.sha256).digest()
     signature = f"v1,{base64.b64encode(digest).decode()}"
     return {"webhook-id": id_, "webhook-timestamp": timestamp, "webhook-signature": signature}
 
 
-# Who may
+# Authentication
 
 
-async def test_without_a_configured_secret_nobody_may(dsn: str) -> None:
+async def test_without_a_configured_secret_every_request_is_refused(dsn: str) -> None:
     async with running_server(dsn, secrets=Secrets(jwt_secret=SECRET)) as context, client_of(context) as web:
         for headers in ({}, ALLOWED, {"X-Billing-Secret": ""}, {"X-Billing-Secret": "None"}, signed(secret=b"")):
             check(await sweep(web, headers), 403, "UNAUTHORIZED")
 
 
-async def test_that_nobody_may_is_said_once_at_the_start(dsn: str) -> None:
+async def test_a_missing_secret_is_logged_once_at_the_start(dsn: str) -> None:
     with structlog.testing.capture_logs() as logged:
         async with running_server(dsn, secrets=Secrets(jwt_secret=SECRET)) as context, client_of(context) as web:
             for _ in range(2):
@@ -61,7 +61,7 @@ async def test_that_nobody_may_is_said_once_at_the_start(dsn: str) -> None:
     assert [line["event"] for line in logged].count("billing_webhook.closed") == 1
 
 
-async def test_the_secret_or_a_signature_made_with_it_opens(web: httpx.AsyncClient) -> None:
+async def test_the_secret_or_a_signature_made_with_it_authenticates(web: httpx.AsyncClient) -> None:
     body = b'{"any": "thing"}'
     for headers in (ALLOWED, signed(body), signed(body, age=290), signed(body, age=-290)):
         assert (await sweep(web, headers, body)).status_code == 200
@@ -104,10 +104,10 @@ async def test_a_secret_in_base64_signs_as_the_libraries_read_it(dsn: str) -> No
         check(await sweep(web, signed(secret=key[:-1])), 403, "UNAUTHORIZED")
 
 
-# What it does
+# The work of a sweep
 
 
-async def test_a_sweep_of_an_empty_house_finds_nothing(web: httpx.AsyncClient) -> None:
+async def test_a_sweep_of_a_server_without_calls_finds_nothing(web: httpx.AsyncClient) -> None:
     nothing = {"success": True, "metered": 0, "alreadyCurrent": 0, "ended": 0, "failed": 0, "results": []}
     assert (await sweep(web)).json() == nothing
 
@@ -155,7 +155,7 @@ async def test_a_sweep_adopts_a_call_that_no_room_owns(context: Context, web: ht
 
 
 async def _make_orphan(context: Context) -> CallId:
-    """A call whose server has stopped in good order."""
+    """Make a call whose server has stopped in good order."""
     gone, now = new_uuid(), context.clock.now()
     await context.postgres.execute(
         "INSERT INTO servers (id, lease_expires_at, released) VALUES ($1, now(), true)", gone
@@ -203,7 +203,7 @@ async def test_blocks_that_wait_for_the_database_fail_and_are_charged_once_when_
             assert [finding async for finding in audit(context.postgres) if finding.rows] == []
 
 
-async def test_a_house_that_drains_does_not_sweep(
+async def test_a_server_that_drains_does_not_sweep(
     context: Context, web: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(context, "draining", True)
@@ -211,7 +211,7 @@ async def test_a_house_that_drains_does_not_sweep(
     check(await sweep(web, {}), 403, "UNAUTHORIZED")
 
 
-# How answers are summed up
+# The sums in an answer
 
 
 def line(metered: int = 0, **more: Any) -> tuple[str, Any]:

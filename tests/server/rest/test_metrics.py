@@ -1,4 +1,4 @@
-"""Who may read the figures: this machine, networks that are named, and whoever has the token."""
+"""Access to /metrics: this machine, configured networks, and clients with the token."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ TOKEN = "only-for-tests-metrics-0123456789-0123456789"
 async def ask(
     dsn: str, *headers: dict[str, str], secrets: Secrets = SECRETS, trusted: tuple[str, ...] = (), **metrics: Any
 ) -> list[httpx.Response]:
-    """What /metrics answers to each of these headers, at a server with these settings."""
+    """Return the answers of /metrics to each of these headers, on a server with these settings."""
     usual = settings()
     wanted = msgspec.structs.replace(
         usual, server=msgspec.structs.replace(usual.server, trusted_proxies=trusted), metrics=MetricsSettings(**metrics)
@@ -30,16 +30,16 @@ async def ask(
 
 
 def bearer(token: str) -> dict[str, str]:
-    """As Prometheus sends `authorization: {credentials: …}`."""
+    """Return the header that Prometheus sends with `authorization: {credentials: …}`."""
     return {"Authorization": f"Bearer {token}".strip()}
 
 
-async def test_this_machine_reads_them_without_a_token(dsn: str) -> None:
+async def test_this_machine_reads_the_metrics_without_a_token(dsn: str) -> None:
     [answer] = await ask(dsn, {})
     assert answer.status_code == 200 and "halfminute_rooms" in answer.text
 
 
-async def test_from_elsewhere_they_are_read_with_the_token_alone(dsn: str) -> None:
+async def test_from_elsewhere_the_metrics_are_read_only_with_the_token(dsn: str) -> None:
     secrets = msgspec.structs.replace(SECRETS, metrics_token=TOKEN)
     wrong: tuple[dict[str, str], ...] = (
         {},
@@ -55,14 +55,14 @@ async def test_from_elsewhere_they_are_read_with_the_token_alone(dsn: str) -> No
     assert answer.status_code == 200 and "halfminute_rooms" in answer.text
 
 
-async def test_without_a_token_configured_none_will_do(dsn: str) -> None:
+async def test_without_a_configured_token_every_token_is_refused(dsn: str) -> None:
     for each in await ask(dsn, bearer(""), bearer("None"), bearer(TOKEN), networks=()):
         check(each, 403, "FORBIDDEN")
 
 
 @pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "X-Real-IP", "Via", "X-Forwarded-Host"])
-async def test_the_clients_of_a_proxy_that_is_not_trusted_are_not_near(dsn: str, header: str) -> None:
-    """It may run on this machine, and serve the world."""
+async def test_clients_behind_an_untrusted_proxy_do_not_count_as_this_machine(dsn: str, header: str) -> None:
+    """The proxy may run on this machine and serve the Internet."""
     [answer] = await ask(dsn, {header: "127.0.0.1"})
     check(answer, 403, "FORBIDDEN")
 

@@ -1,4 +1,4 @@
-"""Figures are less what was given back, and show it: overview, stats, billing, leaderboards, statements and debts."""
+"""Figures are net of refunds and show them: overview, stats, billing, leaderboards, statements and debts."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -54,7 +54,7 @@ async def refund(operator: Caller, **target: object) -> dict[str, Any]:
 
 
 async def call_of(shop: Shop, fan: Caller, creator: Caller, blocks: int) -> RoomId:
-    """A call that has ended, with so many blocks of 15 tokens."""
+    """Store an ended call with so many blocks of 15 tokens."""
     call_id = RoomId(new_uuid())
     postgres = shop.context.postgres
     await postgres.execute("INSERT INTO rooms (id, kind, channel) VALUES ($1, 'call', $2)", call_id, call_id.hex[:24])
@@ -86,14 +86,14 @@ def net(count: int, tokens: int, *, refunds: int = 0, refunded: int = 0) -> dict
     return {"count": count, "tokens": tokens, "refunds": refunds, "refundedTokens": refunded}
 
 
-async def test_the_overview_is_less_what_was_given_back_and_says_how_much(shop: Shop) -> None:
+async def test_the_overview_is_net_of_refunds_and_shows_their_sum(shop: Shop) -> None:
     fan, creator, operator = await fan_with(shop, 1000), await shop.users.creator(), await shop.users.operator()
     stream = await announce(creator, ticketPriceTokens=30)
     tips = [in_room(tip(fan.user_id, creator.user_id, tokens), stream, 0) for tokens in (40, 10)]
     sold = ticket(stream, fan.user_id, creator.user_id, 30)
     await book(shop.context, *tips, sold)
     call_id = await call_of(shop, fan, creator, 2)
-    await overview(operator)  # the figures go so far already
+    await overview(operator)  # the figures include everything so far
     for target in ({"tipId": tips[0].ref_id}, {"ticketId": sold.ref_id}, {"callId": call_id}):
         await refund(operator, **target)
     shown = await overview(operator)
@@ -124,7 +124,7 @@ async def test_a_refund_counts_on_its_own_day(shop: Shop) -> None:
     assert (yesterday["day"], yesterday["tips"]) == (YESTERDAY, net(1, 40))
 
 
-async def test_a_ticket_is_a_sale_when_it_is_sold_and_none_when_it_is_released(shop: Shop) -> None:
+async def test_a_ticket_is_counted_as_sold_until_it_is_released_by_a_refund(shop: Shop) -> None:
     fan, creator, operator = await fan_with(shop, 100), await shop.users.creator(), await shop.users.operator()
     stream = await announce(creator, ticketPriceTokens=30)
     answer = await fan.post(f"/streams/{stream}/tickets")
@@ -150,7 +150,7 @@ async def test_cash_out_is_less_what_refunds_took_out_of_payouts(shop: Shop) -> 
     assert shown["cashOutRate"] == 1.0
 
 
-async def test_the_overview_shows_what_losses_advanced_and_got_back_and_debts_are_listed(shop: Shop) -> None:
+async def test_the_overview_shows_the_advances_of_losses_and_their_repayment_and_debts_are_listed(shop: Shop) -> None:
     fan, creator, operator = await fan_with(shop, 200), await shop.users.creator(), await shop.users.operator()
     other = await shop.users.creator()
     paid = tip(fan.user_id, creator.user_id, 100)
@@ -202,14 +202,14 @@ async def test_debts_are_paged_newest_first(shop: Shop) -> None:
     assert [debt["tokens"] for debt in first.json()["items"] + rest.json()["items"]] == [30, 20, 10]
 
 
-# A call of which half is given back
+# A call of which half is refunded
 
 
-async def test_half_a_call_that_is_given_back_shows_in_all_its_figures(shop: Shop) -> None:
+async def test_half_a_call_that_is_refunded_shows_in_all_its_figures(shop: Shop) -> None:
     fan, creator = await fan_with(shop, 100), await shop.users.creator()
     other = await shop.users.creator()
     call_id = await call_of(shop, fan, creator, 4)
-    await book(shop.context, tip(creator.user_id, other.user_id, 50))  # 10 are left: `losses` has to help
+    await book(shop.context, tip(creator.user_id, other.user_id, 50))  # 10 are left, so `losses` advances the rest
     keys = [block_key(call_id, fan.user_id, n) for n in (3, 4)]
     await shop.context.actor.refund(keys, "half of it", Advance(OPERATOR, None))
     for party in (fan, creator):
@@ -249,7 +249,7 @@ async def test_stats_count_a_refund_on_its_own_day(shop: Shop) -> None:
         assert (since["blocks"], since["tokens"], since["refundedTokens"]) == (0, -30, 30)
 
 
-async def test_a_refund_in_a_statement_names_what_it_gives_back(shop: Shop) -> None:
+async def test_a_refund_in_a_statement_names_the_refunded_posting(shop: Shop) -> None:
     fan, creator, operator = await fan_with(shop, 200), await shop.users.creator(), await shop.users.operator()
     stream = await announce(creator, ticketPriceTokens=30)
     paid, sold = tip(fan.user_id, creator.user_id, 40), ticket(stream, fan.user_id, creator.user_id, 30)
@@ -273,10 +273,10 @@ async def test_a_refund_in_a_statement_names_what_it_gives_back(shop: Shop) -> N
         assert entry["refundOf"] is None
 
 
-# Who gave most
+# Leaderboards
 
 
-async def test_a_leaderboard_is_less_what_was_given_back(shop: Shop) -> None:
+async def test_a_leaderboard_is_net_of_refunds(shop: Shop) -> None:
     one, other, gone = [await fan_with(shop, 100) for _ in range(3)]
     creator, friend, operator = [await shop.users.creator() for _ in range(2)] + [await shop.users.operator()]
     stream = await announce(creator, type="public")
@@ -301,7 +301,7 @@ async def test_a_leaderboard_is_less_what_was_given_back(shop: Shop) -> None:
 
 
 async def _a_day_earlier(context: Context) -> None:
-    """All that is booked was booked a day earlier."""
+    """Move all bookings back by a day."""
     for statement in (
         "ALTER TABLE journal DISABLE TRIGGER journal_is_append_only",
         "UPDATE journal SET created_at = created_at - interval '1 day'",

@@ -1,4 +1,4 @@
-"""Each object of one user as another asks for it. A route that names an object, and is not in the table, fails here."""
+"""Each object of one user as another requests it; a route that names an object and is not in the table fails here."""
 
 import re
 from collections.abc import Iterator
@@ -15,12 +15,12 @@ from server.rest.route import Needs, Route
 from tests.server.rest.conftest import Caller, Users
 from tests.server.rest.problems import check
 
-# Anybody may know it; it only names whom something of one's own is about; anybody may buy it.
+# Public to any user; about the caller's own relation to a user; and on sale to any user.
 PUBLIC, OWN, SOLD = 200, 200, 201
 
 
 class Seen(NamedTuple):
-    """Whose object it is, or what it is; and what a stranger gets."""
+    """The owner or the kind of an object, and the response that a stranger gets."""
 
     object: str
     answer: Code | int
@@ -53,7 +53,7 @@ BY_PATH = {
     "DELETE /api/overlay-tokens/{tokenId}": Seen("overlay", Code.NOT_FOUND),
     "DELETE /api/admin/bans/{userId}": Seen("fan", Code.FORBIDDEN),
 }
-# Lists of one's own that can be narrowed to an object: of another's object there is nothing in them.
+# Lists of one's own that can be narrowed to an object: filtered by another user's object they are empty.
 BY_QUERY = {
     "GET /api/billing/history callId": "call",
     "GET /api/billing/history streamId": "call",
@@ -68,8 +68,8 @@ def name_of(route: Route) -> str:
 
 
 def objects_in_query(route: Route) -> Iterator[str]:
-    """The names of its parameters that are ids."""
-    if route.query is None or route.needs is Needs.OPERATOR:  # who may see everybody's
+    """Return the names of its parameters that are ids."""
+    if route.query is None or route.needs is Needs.OPERATOR:  # operators may see every user's
         return
     for field in msgspec.structs.fields(route.query):
         if "UUIDType" in repr(msgspec.inspect.type_info(field.type)):
@@ -82,7 +82,7 @@ def test_every_route_that_names_an_object_is_in_the_table() -> None:
 
 
 class Scene(NamedTuple):
-    """A fan and a creator in a running call, the creator's private stream, and two who have no part in either."""
+    """A fan and a creator in a running call, the creator's private stream, and two users who have no part in either."""
 
     fan: Caller
     creator: Caller
@@ -90,7 +90,7 @@ class Scene(NamedTuple):
     ids: dict[str, str]
 
     async def as_the_parties_see_it(self) -> Any:
-        """What a stranger must not change; the clock may."""
+        """Return all that a stranger must not change; the clock may."""
         call = (await self.fan.get(f"/calls/{self.ids['call']}")).json()["call"]
         stream = (await self.creator.get(f"/streams/{self.ids['stream']}")).json()["stream"]
         return {name: call[name] for name in ("status", "holds", "endReason", "maxTokens", "startedAt")} | stream
@@ -117,14 +117,14 @@ async def scene(context: Context, users: Users) -> Scene:
 
 
 async def _buy(context: Context, fan: Caller) -> str:
-    """While tokens are sold; afterwards there is no such page any more."""
+    """Buy while tokens are sold; afterwards there is no such page any more."""
     context.payments.open_demo("http://127.0.0.1")
     purchase_id: str = (await fan.post("/tokens/purchases", {"packId": "small"})).json()["purchaseId"]
     context.payments.demo = None
     return purchase_id
 
 
-async def test_a_stranger_sees_and_moves_nothing_of_anothers(scene: Scene) -> None:
+async def test_a_stranger_sees_and_changes_nothing_of_anothers(scene: Scene) -> None:
     before = await scene.as_the_parties_see_it()
     for name, (kind, expected) in BY_PATH.items():
         method, path = name.split()
@@ -140,7 +140,7 @@ async def test_a_stranger_sees_and_moves_nothing_of_anothers(scene: Scene) -> No
     assert await scene.as_the_parties_see_it() == before
 
 
-async def test_a_list_of_ones_own_has_nothing_of_anothers_object(scene: Scene) -> None:
+async def test_a_list_of_ones_own_contains_nothing_of_anothers_object(scene: Scene) -> None:
     for name, kind in BY_QUERY.items():
         _, path, parameter = name.split()
         for caller, has_some in ((scene.fan, True), *((stranger, False) for stranger in scene.strangers)):
@@ -149,8 +149,8 @@ async def test_a_list_of_ones_own_has_nothing_of_anothers_object(scene: Scene) -
             assert (listed["total"] > 0) is has_some
 
 
-async def test_what_does_not_exist_looks_like_what_is_anothers(scene: Scene) -> None:
-    """So that nobody can find out which ids there are."""
+async def test_a_missing_object_looks_like_anothers(scene: Scene) -> None:
+    """Otherwise ids could be probed."""
     (stranger, _), nobody = scene.strangers, str(UUID(int=7))
     for name, (kind, expected) in BY_PATH.items():
         if expected is Code.NOT_FOUND:

@@ -1,4 +1,4 @@
-"""The REST surface's contract as served: valid OpenAPI 3.1, and no more and no less than what the routes do."""
+"""The REST contract as served: valid OpenAPI 3.1, and exactly the routes."""
 
 import ast
 import sys
@@ -53,11 +53,11 @@ def test_it_is_valid_by_the_official_meta_schema(document: Json) -> None:
     assert [str(error) for error in OpenAPIV31SpecValidator(document).iter_errors()] == []
 
 
-def test_the_meta_schema_is_looked_at(document: Json) -> None:
+def test_the_meta_schema_is_applied(document: Json) -> None:
     assert list(OpenAPIV31SpecValidator({**document, "paths": {"nowhere": {}}}).iter_errors())
 
 
-def test_every_reference_leads_somewhere_and_nothing_is_there_for_nobody(document: Json) -> None:
+def test_every_reference_resolves_and_every_component_is_used(document: Json) -> None:
     refs = set(refs_in(document))
     for ref in refs:
         assert resolve(document, ref), ref
@@ -67,11 +67,11 @@ def test_every_reference_leads_somewhere_and_nothing_is_there_for_nobody(documen
 
 
 def test_no_two_structs_have_one_name(document: Json) -> None:
-    """Or they would be told apart by the modules that they stand in, which are nobody's business."""
+    """Otherwise their names would show the modules that hold them, which are internal."""
     assert [name for name in document["components"]["schemas"] if "." in name] == []
 
 
-def test_every_security_scheme_is_asked_for_somewhere(document: Json) -> None:
+def test_every_security_scheme_is_used(document: Json) -> None:
     operations = [operation for path in document["paths"].values() for operation in path.values()]
     asked = {name for operation in operations for needed in operation["security"] for name in needed}
     assert asked == document["components"]["securitySchemes"].keys()
@@ -88,7 +88,7 @@ def test_its_operations_are_the_routes(document: Json) -> None:
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
-def test_an_operation_says_what_its_route_takes_and_answers(document: Json, route: Route) -> None:
+def test_an_operation_describes_the_parameters_and_responses_of_its_route(document: Json, route: Route) -> None:
     operation = operation_of(document, route)
     assert ("requestBody" in operation) is (route.body is not None)
     assert ("deprecated" in operation) is (route.retired is not None)
@@ -126,7 +126,7 @@ def test_every_code_that_a_handlers_module_names_is_declared_by_one_of_its_route
         assert named <= declared, f"{name} names {named - declared}, and none of its routes declares it"
 
 
-def test_what_is_made_leads_to_what_can_be_done_with_it(document: Json) -> None:
+def test_a_created_object_links_to_the_operations_on_it(document: Json) -> None:
     made = document["paths"]["/api/calls/init"]["post"]["responses"]["201"]["links"]
     assert made.keys() >= {"postCallsCallIdAccept", "postBillingCallIdStop", "getCallsCallId"}
     assert made["getCallsCallId"]["parameters"] == {"callId": "$response.body#/callId"}
@@ -141,12 +141,12 @@ def test_ids_and_times_are_marked_as_such(document: Json) -> None:
     assert {"type": "string", "format": "date-time"} in call["startedAt"]["anyOf"]
 
 
-def test_the_webhook_says_both_ways_of_proving_who_asks(document: Json) -> None:
+def test_the_webhook_documents_both_ways_to_authenticate(document: Json) -> None:
     ways = [set(way) for way in document["paths"]["/api/billing/meter"]["post"]["security"]]
     assert ways == [{"X-Billing-Secret"}, {"Webhook-Id", "Webhook-Timestamp", "Webhook-Signature"}]
 
 
-def test_the_older_name_says_what_comes_after_it(document: Json) -> None:
+def test_the_older_name_names_its_successor(document: Json) -> None:
     answered = document["paths"]["/api/calls/initiate"]["post"]["responses"]["201"]["headers"]
     assert answered.keys() >= {"Deprecation", "Sunset", "Link"}
 
@@ -172,8 +172,8 @@ async def test_an_answer_that_is_not_as_described_is_found(users: Users) -> None
     assert list(misfits(httpx.Response(418, json={}, request=answer.request))) == ["418 is not described"]
 
 
-async def test_the_document_is_built_before_anybody_asks_for_it(dsn: str) -> None:
-    """Nothing else happens meanwhile."""
+async def test_the_document_is_built_before_the_first_request(dsn: str) -> None:
+    """The server does nothing else meanwhile."""
     openapi_json.cache_clear()
     async with (
         running_server(dsn) as context,

@@ -1,4 +1,4 @@
-"""Every money action of an operator is kept with what it does, and nobody acts on their own money."""
+"""Every money action of an operator is recorded with its effect, and nobody acts on their own money."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -27,7 +27,7 @@ async def shop(dsn: str) -> AsyncIterator[Shop]:
 
 
 async def actions(operator: Caller, **query: Any) -> list[dict[str, Any]]:
-    """Newest first."""
+    """Return them newest first."""
     answer = await operator.get(ACTIONS, **query)
     assert answer.status_code == 200, answer.text
     items: list[dict[str, Any]] = answer.json()["items"]
@@ -43,14 +43,14 @@ async def earned(shop: Shop, creator: Caller, tokens: int) -> str:
     return str(paid.ref_id)
 
 
-async def test_each_settled_payout_is_kept_with_what_was_left_of_it(shop: Shop) -> None:
+async def test_each_settled_payout_is_recorded_with_what_was_left_of_it(shop: Shop) -> None:
     creator, operator = await shop.users.creator(), await shop.users.operator()
     tip_id = await earned(shop, creator, 30)
     await earned(shop, creator, 70)
     payouts = [(await creator.post("/payouts", {"tokens": 50})).json()["payoutId"] for _ in range(2)]
     await operator.post("/admin/refunds", {"tipId": tip_id, "reason": "a slip"})
     for payout, status in zip(payouts, ("paid", "rejected"), strict=True):
-        for _ in range(2):  # the same again is no second action
+        for _ in range(2):  # a repetition is no second action
             answer = await operator.post(f"/admin/payouts/{payout}", {"status": status, "note": "as agreed"})
             assert answer.status_code == 200, answer.text
     kept = [each for each in await actions(operator) if each["action"] != "refund"]
@@ -62,7 +62,7 @@ async def test_each_settled_payout_is_kept_with_what_was_left_of_it(shop: Shop) 
     ]
 
 
-async def test_each_decision_about_a_payment_is_kept(shop: Shop) -> None:
+async def test_each_decision_about_a_payment_is_recorded(shop: Shop) -> None:
     buyer, operator = shop.users.stranger(), await shop.users.operator()
     wrong, other = await shop.buy(buyer, "small"), await shop.buy(buyer, "medium")
     for bought in (wrong, other):
@@ -94,7 +94,7 @@ async def test_a_rejected_payment_of_an_unknown_purchase_is_about_nobody(shop: S
     assert (kept["action"], kept["targetId"], kept["refId"]) == ("reject_payment", None, payment)
 
 
-async def test_a_released_reversal_is_kept_and_that_it_freed_the_wallet(shop: Shop) -> None:
+async def test_a_released_reversal_is_recorded_and_that_it_unfroze_the_wallet(shop: Shop) -> None:
     buyer, operator = shop.users.stranger(), await shop.users.operator()
     bought = [await shop.buy(buyer) for _ in range(2)]
     for each in bought:
@@ -113,7 +113,7 @@ async def test_a_released_reversal_is_kept_and_that_it_freed_the_wallet(shop: Sh
     ]
 
 
-async def test_bans_and_lifted_bans_are_kept(shop: Shop) -> None:
+async def test_bans_and_lifted_bans_are_recorded(shop: Shop) -> None:
     fan, operator = await shop.users.fan(0), await shop.users.operator()
     ban = await operator.post("/admin/bans", {"userId": str(fan.user_id), "reason": "rude"})
     for _ in range(2):
@@ -203,7 +203,7 @@ async def test_nobody_settles_their_own_purchase_in_either_way(shop: Shop) -> No
     assert (await balance(operator), await actions(operator)) == (0, [])
 
 
-# The proof
+# The audit
 
 
 @pytest.mark.parametrize(
@@ -216,7 +216,7 @@ async def test_nobody_settles_their_own_purchase_in_either_way(shop: Shop) -> No
         " SELECT gen_random_uuid(), action, target_id, tokens FROM operator_actions",
     ],
 )
-async def test_the_audit_sees_that_settlements_and_actions_match_one_to_one(dsn: str, forgery: str) -> None:
+async def test_the_audit_checks_that_settlements_and_actions_match_one_to_one(dsn: str, forgery: str) -> None:
     async with open_shop(dsn) as shop:
         creator, operator = await shop.users.creator(), await shop.users.operator()
         await earned(shop, creator, 50)

@@ -1,4 +1,4 @@
-"""Overlay tokens: shown once, kept as a digest, limited, and worth nothing once revoked."""
+"""Overlay tokens: shown once, stored as a digest, limited, and invalid once revoked."""
 
 from uuid import UUID
 
@@ -11,7 +11,7 @@ from tests.server.rest.conftest import Users
 from tests.server.rest.problems import SOMEBODY, check
 
 
-async def test_a_token_is_shown_once_and_stands_for_its_creator(context: Context, users: Users) -> None:
+async def test_a_token_is_shown_once_and_names_its_creator(context: Context, users: Users) -> None:
     creator = await users.creator()
     made = await creator.post("/overlay-tokens", {"name": " my\u0007 scene "})
     assert made.status_code == 201
@@ -29,7 +29,7 @@ async def test_a_token_is_shown_once_and_stands_for_its_creator(context: Context
     assert (await creator.get("/overlay-tokens")).json()["items"][0]["lastUsedAt"] is not None
 
 
-async def test_its_use_is_noted_once_a_minute(context: Context, users: Users) -> None:
+async def test_its_use_is_recorded_once_a_minute(context: Context, users: Users) -> None:
     creator = await users.creator()
     secret = (await creator.post("/overlay-tokens", {"name": "scene"})).json()["secret"]
     noted = []
@@ -42,7 +42,7 @@ async def test_its_use_is_noted_once_a_minute(context: Context, users: Users) ->
     assert (await creator.get("/overlay-tokens")).json()["items"][0]["lastUsedAt"] > noted[0]
 
 
-async def test_what_is_no_secret_of_ours_opens_nothing(context: Context, users: Users) -> None:
+async def test_a_forged_secret_is_refused(context: Context, users: Users) -> None:
     creator = await users.creator()
     secret = (await creator.post("/overlay-tokens", {"name": "scene"})).json()["secret"]
     for other in (
@@ -59,7 +59,7 @@ async def test_what_is_no_secret_of_ours_opens_nothing(context: Context, users: 
     assert await find_overlay_token(context.postgres, "hmo_" + "\ud800" * 40) is None
 
 
-async def test_a_revoked_token_opens_nothing_and_stays_in_the_list(context: Context, users: Users) -> None:
+async def test_a_revoked_token_is_refused_and_stays_in_the_list(context: Context, users: Users) -> None:
     creator, other = await users.creator(), await users.creator()
     made = (await creator.post("/overlay-tokens", {"name": "scene"})).json()
     path = f"/overlay-tokens/{made['overlayTokenId']}"

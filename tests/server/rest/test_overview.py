@@ -20,7 +20,7 @@ NOTHING = {**NONE, "refunds": 0, "refundedTokens": 0}
 
 
 def net(count: int, tokens: int, *, refunds: int = 0, refunded: int = 0) -> dict[str, int]:
-    """How many there were, and their tokens less what was given back."""
+    """The number of postings, and their tokens net of refunds."""
     return {"count": count, "tokens": tokens - refunded, "refunds": refunds, "refundedTokens": refunded}
 
 
@@ -57,7 +57,7 @@ async def overview(operator: Caller, days: int = 2) -> dict[str, Any]:
     return shown
 
 
-async def test_an_empty_house_has_nothing_to_show(shop: Shop) -> None:
+async def test_a_server_without_postings_has_nothing_to_show(shop: Shop) -> None:
     shown = await overview(await shop.users.operator(), days=3)
     assert len(shown["days"]) == 3
     assert shown["days"][0]["day"] == f"{datetime.now(UTC):%Y-%m-%d}"
@@ -76,7 +76,7 @@ async def test_an_empty_house_has_nothing_to_show(shop: Shop) -> None:
     assert shown["margin"]["marginCentsPerBuyer"] is None
 
 
-async def test_sales_and_the_margin_of_each_who_bought(shop: Shop) -> None:
+async def test_sales_and_the_margin_of_each_buyer(shop: Shop) -> None:
     one, other, operator = shop.users.stranger(), shop.users.stranger(), await shop.users.operator()
     for buyer, pack in ((one, "small"), (one, "medium"), (other, "small")):
         await shop.pay(await shop.buy(buyer, pack))
@@ -93,7 +93,7 @@ async def test_sales_and_the_margin_of_each_who_bought(shop: Shop) -> None:
     assert shown["days"][0]["tokenSales"] == shown["total"]["tokenSales"]
 
 
-async def test_what_was_tipped_sold_and_cashed_out_is_counted_once_however_often_one_looks(shop: Shop) -> None:
+async def test_tips_sales_and_cash_out_are_counted_once_however_often_they_are_read(shop: Shop) -> None:
     fan, creator, operator = await shop.users.fan(0), await shop.users.creator(), await shop.users.operator()
     assert (await shop.context.actor.post([purchase(fan.user_id, 1000)]))[0].paid
     streams = [await open_stream(creator) for _ in range(2)]
@@ -126,7 +126,7 @@ async def test_what_was_tipped_sold_and_cashed_out_is_counted_once_however_often
     assert (await overview(operator))["total"]["calls"]["ended"] == 0, "a stream is no call"
 
 
-async def test_calls_and_how_long_they_were(shop: Shop) -> None:
+async def test_calls_and_their_lengths(shop: Shop) -> None:
     fan, creator, operator = await shop.users.fan(1000), await shop.users.creator(), await shop.users.operator()
     call_id, _, _ = await shop.users.talking(fan, creator)
     await fan.post(f"/billing/{call_id}/stop")
@@ -149,7 +149,7 @@ async def test_only_operators_see_it_and_only_so_far_back(shop: Shop) -> None:
     assert len((await operator.get("/admin/overview")).json()["days"]) == 30
 
 
-async def test_payouts_that_are_only_wished_for_are_not_counted(shop: Shop) -> None:
+async def test_open_payouts_are_not_counted(shop: Shop) -> None:
     creator, operator = await shop.users.creator(), await shop.users.operator()
     await shop.context.postgres.execute(
         "INSERT INTO payouts (id, creator_id, posting_key, tokens, cents, currency) VALUES ($1, $2, $3, 5, 25, 'USD')",

@@ -1,4 +1,4 @@
-"""The payment provider's events: signed, late, twice, out of order, and once each in the books."""
+"""The payment provider's events: signed, late, duplicated, out of order, and booked once each."""
 
 import time
 from collections.abc import AsyncIterator
@@ -35,20 +35,20 @@ async def shop(dsn: str) -> AsyncIterator[Shop]:
 
 
 async def counted(shop: Shop, outcome: str) -> float:
-    """What /metrics says of events with this outcome."""
+    """Return the value that /metrics has for events with this outcome."""
     name = f'halfminute_payments_total{{outcome="{outcome}"}} '
     lines = shop.context.metrics.exposition().decode().splitlines()
     return sum(float(line.removeprefix(name)) for line in lines if line.startswith(name))
 
 
 async def waiting(shop: Shop) -> dict[str, int]:
-    """How many payments wait for an operator, by problem, as /metrics says."""
+    """Return how many payments wait for an operator, by problem, from /metrics."""
     lines = shop.context.metrics.exposition().decode().splitlines()
     told = (line.partition('halfminute_payments_open{problem="')[2].partition('"} ') for line in lines)
     return {problem: int(float(count)) for problem, _, count in told if problem}
 
 
-async def test_what_is_paid_is_credited_and_its_buyer_hears_of_it(shop: Shop) -> None:
+async def test_a_paid_purchase_is_credited_and_its_buyer_is_told(shop: Shop) -> None:
     fan = shop.users.stranger()
     phone = await shop.users.phone(fan)
     purchase = await shop.buy(fan)
@@ -86,14 +86,14 @@ async def test_fifty_events_at_once_of_one_purchase_credit_it_once(shop: Shop) -
 async def test_every_purchase_is_credited_on_its_own(shop: Shop) -> None:
     fan = shop.users.stranger()
     for _ in range(2):
-        await shop.pay(await shop.buy(fan))  # the stand-in calls all its events alike
+        await shop.pay(await shop.buy(fan))  # the stand-in gives all its events one id
     assert await balance(fan) == 200
 
 
-# Whose signature
+# Signatures
 
 
-async def test_what_is_not_signed_by_the_provider_lately_moves_nothing(shop: Shop) -> None:
+async def test_an_event_without_a_recent_signature_of_the_provider_moves_nothing(shop: Shop) -> None:
     fan = shop.users.stranger()
     raw, now = shop.stripe.event(await shop.buy(fan)), time.time()
     good = signature(raw, now)
@@ -128,7 +128,7 @@ async def test_one_of_several_signatures_suffices_and_five_minutes_are_allowed(s
     assert await balance(fan) == 400
 
 
-async def test_without_a_secret_the_webhook_is_closed(context: Context, web: httpx.AsyncClient) -> None:
+async def test_without_a_secret_the_webhook_refuses_everything(context: Context, web: httpx.AsyncClient) -> None:
     raw = b'{"id": "evt", "type": "ping"}'
     headers = {"Stripe-Signature": signature(raw, time.time())}
     check(await web.post("/api/payments/webhook/stripe", content=raw, headers=headers), 403, "FORBIDDEN")
@@ -146,21 +146,21 @@ async def test_a_signed_event_that_cannot_be_read_is_refused(shop: Shop) -> None
     [{"amount_total": -1}, {"amount_total": 10**30}, {"client_reference_id": "a\0b"}, {"checkout": "c" * 256}],
     ids=str,
 )
-async def test_a_signed_payment_that_the_database_cannot_keep_is_refused_and_alarmed(
+async def test_a_signed_payment_that_the_database_cannot_store_is_refused_and_raises_an_alert(
     shop: Shop, wrong: dict[str, Any]
 ) -> None:
     check(await shop.tell(shop.stripe.event(await shop.buy(shop.users.stranger()), **wrong)), 403, "FORBIDDEN")
     assert await counted(shop, "unreadable") == 1
 
 
-async def test_a_checkout_without_a_reference_is_known_by_its_metadata(shop: Shop) -> None:
+async def test_a_checkout_without_a_reference_is_found_by_its_metadata(shop: Shop) -> None:
     fan = shop.users.stranger()
     purchase = await shop.buy(fan)
     await shop.pay(purchase, client_reference_id=None, metadata={"purchase_id": purchase["purchaseId"]})
     assert await balance(fan) == 100
 
 
-# How large they are
+# Sizes
 
 
 async def test_a_large_event_of_another_type_is_acknowledged_and_so_is_a_large_payment(shop: Shop) -> None:
@@ -182,7 +182,7 @@ async def test_beyond_its_own_bound_an_event_is_too_large_and_other_paths_keep_t
     check(await fan.post("/tokens/purchases", {"packId": "x" * 65_537}), 413, "PAYLOAD_TOO_LARGE")
 
 
-async def test_only_so_many_large_events_are_held_at_once_and_payments_do_not_wait_for_them(
+async def test_the_number_of_large_events_in_memory_is_bounded_and_payments_do_not_wait_for_them(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     in_hand, all_in_hand, wait_for_room = set[int](), trio.Event(), bodies._Reader._wait_for_room
@@ -218,14 +218,14 @@ async def test_only_so_many_large_events_are_held_at_once_and_payments_do_not_wa
 
 
 async def begin_event(shop: Shop, raw: bytes, count: int) -> trio.SocketStream:
-    """A connection over which the first `count` bytes of an event's body have come."""
+    """Open a connection over which the first `count` bytes of an event's body have come."""
     stream = await trio.open_tcp_stream("127.0.0.1", shop.context.http_port)
     head = f"POST /api/payments/webhook/stripe HTTP/1.1\r\nHost: a\r\nContent-Length: {len(raw)}\r\n"
     await stream.send_all(f"{head}Stripe-Signature: {signature(raw, time.time())}\r\n\r\n".encode() + raw[:count])
     return stream
 
 
-# What they say
+# The payments that events report
 
 
 @pytest.mark.parametrize(
@@ -236,7 +236,7 @@ async def begin_event(shop: Shop, raw: bytes, count: int) -> trio.SocketStream:
         ("charge.refunded", "pending"),
     ],
 )
-async def test_a_checkout_that_comes_to_nothing_moves_nothing(shop: Shop, kind: str, status: str) -> None:
+async def test_a_checkout_that_fails_moves_nothing(shop: Shop, kind: str, status: str) -> None:
     fan = shop.users.stranger()
     purchase = await shop.buy(fan)
     for _ in range(2):
@@ -245,7 +245,7 @@ async def test_a_checkout_that_comes_to_nothing_moves_nothing(shop: Shop, kind: 
     assert await balance(fan) == 0
 
 
-async def test_events_in_whatever_order_credit_what_is_paid(shop: Shop) -> None:
+async def test_events_in_any_order_credit_what_is_paid(shop: Shop) -> None:
     fan = shop.users.stranger()
     purchase = await shop.buy(fan)
     await shop.pay(purchase, kind="checkout.session.expired")
@@ -265,7 +265,7 @@ async def test_a_slow_payment_is_credited_when_it_succeeds(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"amount_total": 698}, {"amount_total": None}, {"currency": "jpy"}])
-async def test_another_amount_than_was_agreed_is_not_credited_and_waits_for_a_person(
+async def test_a_payment_of_another_amount_is_not_credited_and_waits_for_an_operator(
     shop: Shop, wrong: dict[str, object]
 ) -> None:
     fan = shop.users.stranger()
@@ -285,7 +285,7 @@ async def test_the_price_is_that_of_the_moment_when_the_checkout_began(
     assert await balance(fan) == 77, "what stands in the purchase counts, not the pack of today"
 
 
-async def test_a_payment_for_nobodys_purchase_is_acknowledged_and_counted(shop: Shop) -> None:
+async def test_a_payment_of_an_unknown_purchase_is_acknowledged_and_counted(shop: Shop) -> None:
     fan = shop.users.stranger()
     purchase = await shop.buy(fan)
     for number, reference in enumerate((str(SOMEBODY), "another shop's order", None)):
@@ -295,7 +295,7 @@ async def test_a_payment_for_nobodys_purchase_is_acknowledged_and_counted(shop: 
     assert await waiting(shop) == {"unknown": 3, "wrong_amount": 0, "paid_twice": 0, "not_credited": 0}
 
 
-async def test_a_payment_of_a_purchase_that_was_not_there_yet_is_credited_when_it_is_reported_again(shop: Shop) -> None:
+async def test_a_payment_of_a_purchase_that_did_not_exist_yet_is_credited_when_it_is_reported_again(shop: Shop) -> None:
     fan = shop.users.stranger()
     purchase = await shop.buy(fan)
     await shop.context.postgres.execute("UPDATE purchases SET provider = 'elsewhere'")
@@ -324,7 +324,7 @@ async def test_a_purchase_that_a_server_accepted_and_did_not_credit_is_credited_
     assert (await fan.get(f"/tokens/purchases/{purchase['purchaseId']}")).json()["status"] == "paid"
 
 
-async def test_a_second_payment_of_one_purchase_is_told_to_the_operators(shop: Shop) -> None:
+async def test_a_second_payment_of_one_purchase_is_reported_to_the_operators(shop: Shop) -> None:
     fan = shop.users.stranger()
     purchase = await shop.buy(fan)
     await shop.pay(purchase)
@@ -369,7 +369,7 @@ async def test_two_payments_of_one_purchase_wait_for_each_other_before_either_is
     await shop.check_ledger()
 
 
-async def test_a_second_payment_is_never_said_to_be_the_first_though_a_crash_came_between(shop: Shop) -> None:
+async def test_a_second_payment_is_never_recorded_as_the_first_though_a_crash_came_between(shop: Shop) -> None:
     fan = shop.users.stranger()
     purchase = await shop.buy(fan)
     await shop.pay(purchase)
@@ -378,7 +378,7 @@ async def test_a_second_payment_is_never_said_to_be_the_first_though_a_crash_cam
     assert (await balance(fan), await counted(shop, "credited"), await counted(shop, "paid_twice")) == (100, 1, 1)
 
 
-async def test_a_payment_that_was_booked_but_not_noted_is_noted_by_the_next_event(shop: Shop) -> None:
+async def test_a_payment_that_was_booked_but_not_recorded_is_recorded_by_the_next_event(shop: Shop) -> None:
     fan = shop.users.stranger()
     purchase = await shop.buy(fan)
     await shop.pay(purchase)
@@ -388,7 +388,7 @@ async def test_a_payment_that_was_booked_but_not_noted_is_noted_by_the_next_even
     assert await balance(fan) == 100
 
 
-async def test_a_checkout_of_which_nobody_tells_us_expires_and_can_be_paid_all_the_same(shop: Shop) -> None:
+async def test_a_checkout_without_any_event_expires_and_can_be_paid_all_the_same(shop: Shop) -> None:
     fan = shop.users.stranger()
     old, fresh = await shop.buy(fan), await shop.buy(fan)
     await shop.context.postgres.execute(
@@ -401,7 +401,7 @@ async def test_a_checkout_of_which_nobody_tells_us_expires_and_can_be_paid_all_t
     assert await balance(fan) == 100
 
 
-async def test_a_house_that_drains_has_the_event_sent_again(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_server_that_drains_has_the_event_sent_again(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     raw = shop.stripe.event(await shop.buy(shop.users.stranger()))
     monkeypatch.setattr(shop.context, "draining", True)
     check(await shop.tell(raw), 503, "DRAINING")
@@ -427,7 +427,7 @@ async def test_the_demo_checkout_is_a_page_whose_button_pays(
     check(await web.post(f"/api/payments/demo/{SOMEBODY}"), 404, "NOT_FOUND")
 
 
-async def test_a_house_that_is_no_demo_has_no_such_page(shop: Shop) -> None:
+async def test_a_server_without_demo_has_no_such_page(shop: Shop) -> None:
     fan = shop.users.stranger()
     purchase = await shop.buy(fan)
     path = f"/payments/demo/{purchase['purchaseId']}"
@@ -450,7 +450,7 @@ async def test_a_house_that_is_no_demo_has_no_such_page(shop: Shop) -> None:
         ("example.org", None),
     ],
 )
-def test_a_demo_sells_only_where_nobody_else_can_reach_it(host: str, url: str | None) -> None:
+def test_a_demo_sells_only_where_no_other_machine_can_reach_it(host: str, url: str | None) -> None:
     assert demo_url(host, 80) == url
 
 

@@ -1,4 +1,4 @@
-"""Cash-out: what was earned and nothing else, once under a key, settled by operators, given back when rejected."""
+"""Cash-out: only earned tokens, once under a key, settled by operators, returned when rejected."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -24,7 +24,7 @@ from tests.support.servers import give, running_server, with_section
 
 @pytest.fixture
 async def context(dsn: str) -> AsyncIterator[Context]:
-    """Where ten tokens can be cashed out."""
+    """A server where ten tokens can be cashed out."""
     async with running_server(dsn, with_section("payouts", min_tokens=10)) as running:
         yield running
         assert [finding.sentence async for finding in audit(running.postgres) if finding.rows] == []
@@ -64,7 +64,7 @@ async def cashable(creator: Caller) -> int:
     return int((await creator.get("/payouts/terms")).json()["cashableTokens"])
 
 
-async def test_a_payout_takes_the_tokens_and_says_what_they_bring(context: Context, users: Users) -> None:
+async def test_a_payout_takes_the_tokens_and_states_their_value(context: Context, users: Users) -> None:
     creator = await earner(context, users, 100)
     phone = await users.phone(creator)
     answer = await creator.post("/payouts", {"tokens": 60})
@@ -93,10 +93,10 @@ async def test_a_payout_takes_the_tokens_and_says_what_they_bring(context: Conte
     assert (await creator.get("/payouts")).json()["items"] == [payout]
 
 
-# How much
+# Cashable tokens
 
 
-async def test_only_what_was_earned_can_be_cashed_out(context: Context, users: Users) -> None:
+async def test_only_earned_tokens_can_be_cashed_out(context: Context, users: Users) -> None:
     creator = await earner(context, users, 50)
     await move(context, Kind.PURCHASE, TOKEN_SALES, creator.user_id, 200)
     await give(context, creator.user_id, 30)
@@ -107,7 +107,7 @@ async def test_only_what_was_earned_can_be_cashed_out(context: Context, users: U
     assert (await balance(creator), await cashable(creator)) == (230, 0)
 
 
-async def test_what_was_bought_is_spent_before_what_was_earned(context: Context, users: Users) -> None:
+async def test_bought_tokens_are_spent_before_earned_ones(context: Context, users: Users) -> None:
     creator, other = await earner(context, users, 50), await users.creator()
     await move(context, Kind.PURCHASE, TOKEN_SALES, creator.user_id, 40)
     await move(context, Kind.TIP, creator.user_id, other.user_id, 40)
@@ -116,7 +116,7 @@ async def test_what_was_bought_is_spent_before_what_was_earned(context: Context,
     assert (await cashable(creator), await cashable(other)) == (35, 55)
 
 
-async def test_promotional_tokens_are_spent_first_and_stay_promotional_in_whose_hands_ever(
+async def test_promotional_tokens_are_spent_first_and_stay_promotional_in_any_wallet(
     context: Context, users: Users
 ) -> None:
     creator, other = await earner(context, users, 50), await users.creator()
@@ -127,7 +127,7 @@ async def test_promotional_tokens_are_spent_first_and_stay_promotional_in_whose_
     assert (await cashable(creator), await cashable(other)) == (30, 20)
 
 
-async def test_what_was_refunded_or_given_back_is_no_earning(context: Context, users: Users) -> None:
+async def test_refunded_tokens_are_no_earnings(context: Context, users: Users) -> None:
     creator, fan = await earner(context, users, 50), await users.creator()
     await move(context, Kind.PURCHASE, TOKEN_SALES, fan.user_id, 100)
     tip = await move(context, Kind.TIP, fan.user_id, creator.user_id, 20)
@@ -138,7 +138,7 @@ async def test_what_was_refunded_or_given_back_is_no_earning(context: Context, u
 
 
 @pytest.mark.parametrize("tokens", [0, -1, 9, "10", 10.0, 1_000_000_001, 2**63, None])
-async def test_a_number_that_does_not_fit_is_refused_by_name(context: Context, users: Users, tokens: Any) -> None:
+async def test_an_invalid_number_is_refused_by_name(context: Context, users: Users, tokens: Any) -> None:
     creator = await earner(context, users, 50)
     fields = check(await creator.post("/payouts", {"tokens": tokens}), 400, "VALIDATION_FAILED")
     assert [error["field"] for error in fields["errors"]] == ["tokens"]
@@ -221,10 +221,10 @@ async def _at_once(count: int, ask: Callable[[int], Awaitable[httpx.Response]]) 
     return answers
 
 
-# What a crash leaves
+# After a crash
 
 
-async def test_a_payout_that_was_written_down_and_not_booked_is_booked_by_the_next(
+async def test_a_payout_that_was_stored_and_not_booked_is_booked_by_the_next(
     context: Context, users: Users
 ) -> None:
     creator = await earner(context, users, 50)
@@ -246,7 +246,7 @@ async def test_a_payout_that_was_written_down_and_not_booked_is_booked_by_the_ne
     assert (again.json()["payoutId"], again.json()["wallet"]) == (str(wish.id), {"balance": 30})
 
 
-async def test_what_cannot_be_booked_any_more_is_given_up(context: Context, users: Users) -> None:
+async def test_a_payout_that_cannot_be_booked_any_more_is_abandoned(context: Context, users: Users) -> None:
     creator, other = await earner(context, users, 50), await users.creator()
     wish = NewPayout(
         id=new_uuid(),
@@ -267,7 +267,7 @@ async def test_what_cannot_be_booked_any_more_is_given_up(context: Context, user
 # Settling
 
 
-async def test_an_operator_pays_and_says_so(context: Context, users: Users) -> None:
+async def test_an_operator_pays_a_payout_and_records_it(context: Context, users: Users) -> None:
     creator, operator = await earner(context, users, 50), await users.operator()
     payout = (await creator.post("/payouts", {"tokens": 20})).json()
     path = f"/admin/payouts/{payout['payoutId']}"
@@ -280,7 +280,7 @@ async def test_an_operator_pays_and_says_so(context: Context, users: Users) -> N
     assert await balance(creator) == 30
 
 
-async def test_a_rejected_payout_is_given_back_once_and_can_be_asked_for_again(context: Context, users: Users) -> None:
+async def test_a_rejected_payout_is_returned_once_and_can_be_requested_again(context: Context, users: Users) -> None:
     creator, operator = await earner(context, users, 50), await users.operator()
     first = (await creator.post("/payouts", {"tokens": 50}, key="k")).json()
     path = f"/admin/payouts/{first['payoutId']}"
@@ -315,7 +315,7 @@ async def _settle_both_ways(operator: Caller, payout_id: str) -> list[httpx.Resp
     return await _at_once(2, lambda i: operator.post(f"/admin/payouts/{payout_id}", {"status": ways[i]}))
 
 
-async def test_what_a_server_did_not_come_to_give_back_is_given_back_later(
+async def test_tokens_that_a_server_had_no_time_to_return_are_returned_later(
     context: Context, users: Users, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     creator, operator = await earner(context, users, 50), await users.operator()

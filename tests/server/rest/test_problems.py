@@ -1,4 +1,4 @@
-"""Every no has one shape, and none of them says anything of what is inside."""
+"""Every error has one shape, and none of them reveals anything internal."""
 
 import json
 import re
@@ -23,14 +23,14 @@ async def test_an_unknown_path_is_a_problem(web: httpx.AsyncClient) -> None:
         check(await web.get(path), 404, "NOT_FOUND")
 
 
-async def test_a_wrong_method_is_a_problem_that_says_which_are_right(web: httpx.AsyncClient) -> None:
+async def test_a_wrong_method_is_a_problem_that_lists_the_right_ones(web: httpx.AsyncClient) -> None:
     answer = await web.post("/api/wallet")
     check(answer, 405, "METHOD_NOT_ALLOWED")
     assert answer.headers["Allow"] == "GET, HEAD"
     check(await web.options("/api/wallet"), 405, "METHOD_NOT_ALLOWED")
 
 
-async def test_a_body_that_does_not_fit_is_a_problem_that_names_each_field(users: Users) -> None:
+async def test_an_invalid_body_is_a_problem_that_names_each_field(users: Users) -> None:
     fan = await users.fan(0)
     fields = check(await fan.post("/calls/init", {"creatorId": 5, "maxTokens": "5"}), 400, "VALIDATION_FAILED")
     assert [error["field"] for error in fields["errors"]] == ["creatorId", "maxTokens"]
@@ -59,7 +59,7 @@ async def test_a_body_without_a_length_is_cut_off_where_it_becomes_too_large(con
     assert b"PAYLOAD_TOO_LARGE" in answer
 
 
-async def test_a_fault_of_ours_tells_the_client_nothing_and_the_log_everything(
+async def test_an_internal_error_reveals_nothing_to_the_client_and_is_logged_in_full(
     users: Users, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def fail(*_: object) -> None:
@@ -96,10 +96,10 @@ async def test_every_answer_has_the_headers_that_keep_a_browser_from_guessing(we
         assert not headers.keys() & {"server", "set-cookie", "x-powered-by"}
 
 
-# Who asks
+# Authentication
 
 
-async def test_without_a_token_only_what_is_public_is_answered(web: httpx.AsyncClient) -> None:
+async def test_without_a_token_only_public_routes_are_answered(web: httpx.AsyncClient) -> None:
     for route in ROUTES:
         path = re.sub(r"\{\w+\}", str(SOMEBODY), route.path)
         answer = await web.request(route.method, path)
@@ -110,7 +110,7 @@ async def test_without_a_token_only_what_is_public_is_answered(web: httpx.AsyncC
             assert answer.headers["WWW-Authenticate"] == challenge
 
 
-async def test_operators_alone_see_what_is_theirs(users: Users) -> None:
+async def test_operators_routes_are_for_operators_alone(users: Users) -> None:
     fan, operator = await users.fan(0), await users.operator()
     theirs = [route for route in ROUTES if route.path.startswith("/api/admin")]
     assert {route.path for route in theirs} >= {"/api/admin/credits", "/api/admin/audit", "/api/admin/rooms"}
@@ -120,7 +120,7 @@ async def test_operators_alone_see_what_is_theirs(users: Users) -> None:
         assert (await operator.ask(route.method, path)).status_code in (200, 400)
 
 
-async def test_a_bad_token_is_told_what_is_bad(web: httpx.AsyncClient) -> None:
+async def test_an_invalid_token_is_refused_with_its_fault(web: httpx.AsyncClient) -> None:
     for header, why in (
         (b"Bearer", "no token"),
         (b"Basic dTpw", "not a bearer token"),
@@ -132,13 +132,13 @@ async def test_a_bad_token_is_told_what_is_bad(web: httpx.AsyncClient) -> None:
         assert answer.headers["WWW-Authenticate"] == f'Bearer error="invalid_token", error_description="{why}"'
 
 
-async def test_an_expired_token_is_told_so(web: httpx.AsyncClient) -> None:
+async def test_an_expired_token_is_refused_as_expired(web: httpx.AsyncClient) -> None:
     answer = await web.get("/api/me", headers={"Authorization": f"Bearer {token_of(SOMEBODY, ttl_seconds=-1)}"})
     check(answer, 401, "UNAUTHENTICATED")
     assert 'error_description="token expired"' in answer.headers["WWW-Authenticate"]
 
 
-async def test_a_body_that_is_not_wanted_does_not_break_the_connection(users: Users) -> None:
+async def test_an_unexpected_body_does_not_break_the_connection(users: Users) -> None:
     fan = await users.fan(0)
     for _ in range(3):
         answer = await fan.ask("POST", f"/calls/{SOMEBODY}/accept", content=b"x" * 60_000)

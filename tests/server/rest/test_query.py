@@ -20,7 +20,7 @@ def test_a_query_without_parameters_has_the_defaults() -> None:
     assert decode_query({}, Paging) == Paging(limit=20, offset=0, before=None)
 
 
-def test_what_is_given_is_read_and_what_is_unknown_is_ignored() -> None:
+def test_given_parameters_are_read_and_unknown_ones_are_ignored() -> None:
     given = {"limit": ["7"], "offset": ["3"], "from": ["2026-01-02T03:04:05+02:00"], "colour": ["red", "blue"]}
     query = decode_query(given, PeriodPaging)
     assert (query.limit, query.offset) == (7, 3)

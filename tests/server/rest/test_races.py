@@ -1,4 +1,4 @@
-"""Fifty at the same moment, and several who want the same last tokens: each time the books say that one came first."""
+"""Fifty requests at the same moment, and several that spend the same last tokens: one of them comes first."""
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -17,15 +17,15 @@ from tests.server.rest.conftest import Caller, Users
 from tests.support.clients import Phone
 
 CROWD = 50
-RATE = 600  # 10 tokens a block: these houses have blocks of one second
+RATE = 600  # 10 tokens a block: these servers have blocks of one second
 BLOCK_TOKENS = 10
-# Before the block falls due, so that each of those who want the same is first now and then.
+# Before the block falls due, so that each of the competing requests comes first now and then.
 OFFSETS_SECONDS = (-0.03, -0.02, -0.01, 0.0)
 
 Request = Callable[[], Awaitable[httpx.Response]]
 
 
-async def test_fifty_who_buy_one_ticket_at_once_are_charged_once(context: Context, users: Users) -> None:
+async def test_fifty_buyers_of_one_ticket_at_once_are_charged_once(context: Context, users: Users) -> None:
     fan, creator = await users.fan(5000), await users.creator()
     buy = partial(fan.post, f"/streams/{await _ticketed(creator, 30)}/tickets")
     answers = await _at_once([partial(buy, key=f"tap {number}") for number in range(CROWD)])
@@ -36,7 +36,7 @@ async def test_fifty_who_buy_one_ticket_at_once_are_charged_once(context: Contex
 
 
 @pytest.mark.parametrize("in_room", [False, True])
-async def test_of_fifty_tips_at_once_those_are_given_that_can_be_paid(
+async def test_of_fifty_tips_at_once_those_are_booked_that_can_be_paid(
     context: Context, users: Users, in_room: bool
 ) -> None:
     fan, creator = await users.fan(100), await users.creator()
@@ -145,7 +145,7 @@ async def _at_once(asked: Sequence[Request]) -> list[httpx.Response]:
 
 
 def _tap(phone: Phone, command: dict[str, Any], heard: list[dict[str, Any]]) -> None:
-    """Half the crowd's taps, sent before the first is answered."""
+    """Send half of the taps before the first is answered."""
     refs = [f"tap {number}" for number in range(CROWD // 2)]
     for ref in refs:
         phone.send({**command, "ref": ref})
@@ -165,7 +165,7 @@ async def _live(creator: Caller, field: str) -> str:
 
 
 async def _until_due(phone: Phone, offset: float) -> None:
-    """Wait for so many seconds after the call's second block falls due."""
+    """Wait until so many seconds after the call's second block falls due."""
     due_at = datetime.fromisoformat(phone.all_events("block:charged")[0]["nextAt"]).timestamp()
     await trio.sleep(max(0, due_at - time.time() + offset))
 
@@ -176,7 +176,7 @@ async def _billing(caller: Caller, call_id: str) -> dict[str, Any]:
 
 
 def _errors(answers: list[httpx.Response]) -> list[str]:
-    """What those were told who were refused."""
+    """Return the errors of the refused requests."""
     return [answer.json()["error"] for answer in answers if answer.is_error]
 
 
@@ -185,7 +185,7 @@ async def _balances(*callers: Caller) -> list[int]:
 
 
 async def _booked(context: Context, payer: Caller, kind: Kind) -> list[int]:
-    """The tokens of each of the payer's postings of this kind, as the journal has them."""
+    """Return the tokens of each of the payer's postings of this kind, as the journal has them."""
     rows = await context.postgres.fetch(
         "SELECT tokens FROM journal WHERE debit_wallet = $1 AND kind = $2 ORDER BY debit_n", payer.user_id, kind
     )

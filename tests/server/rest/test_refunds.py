@@ -1,4 +1,4 @@
-"""Refunds by operators: of a tip, a ticket, a call or a stay, each payment once, with the books in balance."""
+"""Refunds by operators: of a tip, a ticket, a call or a viewing session, each payment once; the ledger balances."""
 
 from typing import Any
 
@@ -35,7 +35,7 @@ async def losses(context: Context) -> int:
 
 
 async def add_stream(context: Context, creator: Caller, viewer: Caller) -> RoomId:
-    """A stream, and the meter of somebody who watches it."""
+    """Store a stream, and the meter of one of its viewers."""
     stream = RoomId(new_uuid())
     await context.postgres.execute(
         "INSERT INTO rooms (id, kind, channel) VALUES ($1, 'stream', $2)", stream, new_channel()
@@ -46,11 +46,11 @@ async def add_stream(context: Context, creator: Caller, viewer: Caller) -> RoomI
 
 
 def borne(*, escrow: int = 0, creator: int = 0, losses: int = 0) -> dict[str, int]:
-    """Who bore a refund, as the answer says it."""
+    """Return who bore a refund, as the answer says it."""
     return {"fromEscrow": escrow, "fromCreator": creator, "fromLosses": losses}
 
 
-async def test_a_tip_is_given_back_and_both_hear_of_it(context: Context, users: Users) -> None:
+async def test_a_tip_is_refunded_and_both_parties_are_told(context: Context, users: Users) -> None:
     fan, creator, operator = await users.fan(100), await users.creator(), await users.operator()
     paid = tip(fan.user_id, creator.user_id, 40)
     await book(context, paid)
@@ -72,7 +72,7 @@ async def test_a_tip_is_given_back_and_both_hear_of_it(context: Context, users: 
     await _check(context)
 
 
-async def test_a_creator_with_too_little_gives_what_is_there_and_the_house_the_rest(
+async def test_a_creator_with_too_little_refunds_the_balance_and_losses_the_rest(
     context: Context, users: Users
 ) -> None:
     fan, creator, operator = await users.fan(100), await users.creator(), await users.operator()
@@ -91,7 +91,7 @@ async def test_a_creator_with_too_little_gives_what_is_there_and_the_house_the_r
     await _check(context)
 
 
-async def test_a_call_is_given_back_with_all_its_blocks(context: Context, users: Users) -> None:
+async def test_a_call_is_refunded_with_all_its_blocks(context: Context, users: Users) -> None:
     fan, creator, operator = await users.fan(100), await users.creator(60), await users.operator()
     call_id, _, _ = await users.talking(fan, creator)
     tokens = (await fan.post(f"/billing/{call_id}/stop")).json()["call"]["tokens"]
@@ -101,7 +101,7 @@ async def test_a_call_is_given_back_with_all_its_blocks(context: Context, users:
     await _check(context)
 
 
-async def test_a_viewer_gets_their_blocks_and_their_ticket_back_and_nobody_elses(
+async def test_a_viewer_gets_their_own_blocks_and_ticket_refunded(
     context: Context, users: Users
 ) -> None:
     fan, other, creator = await users.fan(100), await users.fan(100), await users.creator()
@@ -136,7 +136,7 @@ async def test_the_same_request_later_leaves_the_ticket_that_was_bought_meanwhil
 
 
 @pytest.mark.parametrize("keys", [[None], ["one"], [str(i) for i in range(AT_ONCE)]])
-async def test_many_requests_at_once_give_back_once(context: Context, users: Users, keys: list[str | None]) -> None:
+async def test_many_requests_at_once_refund_once(context: Context, users: Users, keys: list[str | None]) -> None:
     fan, creator, operator = await users.fan(100), await users.creator(), await users.operator()
     paid = tip(fan.user_id, creator.user_id, 40)
     await book(context, paid)
@@ -154,7 +154,7 @@ async def test_many_requests_at_once_give_back_once(context: Context, users: Use
     await _check(context)
 
 
-async def test_a_key_that_was_used_for_something_else_gives_nothing_back(context: Context, users: Users) -> None:
+async def test_a_key_that_was_used_for_another_request_refunds_nothing(context: Context, users: Users) -> None:
     fan, creator, operator = await users.fan(100), await users.creator(), await users.operator()
     one, other = tip(fan.user_id, creator.user_id, 10), tip(fan.user_id, creator.user_id, 20)
     await book(context, one, other)
@@ -192,13 +192,13 @@ async def test_a_refusal_is_not_remembered(context: Context, users: Users) -> No
         ({"tipId": "x"}, "tipId"),
     ],
 )
-async def test_a_refund_that_does_not_fit_is_refused_by_name(users: Users, changes: dict[str, Any], field: str) -> None:
+async def test_an_invalid_refund_is_refused_by_name(users: Users, changes: dict[str, Any], field: str) -> None:
     operator = await users.operator()
     answer = await operator.post(REFUNDS, {"tipId": str(SOMEBODY), "reason": "sorry", **changes})
     assert [error["field"] for error in check(answer, 400, "VALIDATION_FAILED")["errors"]] == [field]
 
 
-async def test_what_is_not_there_was_not_paid_and_only_operators_ask(users: Users) -> None:
+async def test_a_missing_payment_is_not_found_and_only_operators_refund(users: Users) -> None:
     fan, operator = await users.fan(100), await users.operator()
     somebody = str(SOMEBODY)
     for target in (

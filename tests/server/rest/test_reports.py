@@ -1,4 +1,4 @@
-"""Reports: what users tell the operators of one another."""
+"""Reports of users about one another, for the operators."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ async def test_a_report_reaches_the_operators(users: Users) -> None:
     check(await fan.get("/admin/reports"), 403, "FORBIDDEN")
 
 
-async def test_reports_are_paged_newest_first_and_found_by_whom_they_are_about(users: Users) -> None:
+async def test_reports_are_paged_newest_first_and_found_by_the_user_they_are_about(users: Users) -> None:
     fan, operator = await users.fan(), await users.operator()
     others = [await users.fan() for _ in range(3)]
     made = [
@@ -48,7 +48,7 @@ async def test_a_report_from_a_room_names_one_that_its_reporter_was_in(users: Us
     check(await fan.post("/reports", {**about, "roomId": str(SOMEBODY)}), 404, "NOT_FOUND")
 
 
-async def test_a_report_that_does_not_fit_is_refused_by_name(users: Users) -> None:
+async def test_an_invalid_report_is_refused_by_name(users: Users) -> None:
     fan, other, operator = await users.fan(), await users.fan(), await users.operator()
     about = {"userId": str(other.user_id), "reason": "rude"}
     for field, values in {

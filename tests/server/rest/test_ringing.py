@@ -1,4 +1,4 @@
-"""From the first ring to the end of a call that hardly began: who hears of it, and who may ring (CONTRACT §5)."""
+"""From the first ring to the end of a short call: each session's events, and the right to ring (CONTRACT §5)."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +17,7 @@ from tests.support.clients import PATIENCE_SECONDS, Phone
 from tests.support.servers import running_server, settings
 
 in_thread = trio.to_thread.run_sync
-DEAD_SECONDS = 2.0  # for which a connection may be dead unnoticed
+DEAD_SECONDS = 2.0  # the time for which a connection may be dead unnoticed
 
 
 async def phones_of(users: Users, *callers: Caller) -> list[Phone]:
@@ -26,16 +26,16 @@ async def phones_of(users: Users, *callers: Caller) -> list[Phone]:
 
 
 async def settled(context: Context, call_id: str) -> None:
-    """Until the call has ended and is stored."""
+    """Wait until the call has ended and is stored."""
     room = context.registry.find(CallId(UUID(call_id)))
     if room is not None:
         await room.settled.wait()
 
 
-# What is heard
+# Events
 
 
-async def test_all_sessions_of_both_hear_it_ring_and_the_first_accept_wins(users: Users) -> None:
+async def test_all_sessions_of_both_receive_the_ringing_and_the_first_accept_wins(users: Users) -> None:
     fan, creator = await users.fan(), await users.creator()
     phones = await phones_of(users, fan, creator)
     rung = await ring(fan, creator)
@@ -87,8 +87,8 @@ async def wait(users: Users, fan: Caller, creator: Caller, call_id: str) -> None
 
 
 @pytest.mark.parametrize(("act", "reason"), [(hang_up, "hangup"), (end_it, "creator_ended"), (wait, "peer_lost")])
-async def test_sessions_that_never_joined_hear_how_a_call_ended(dsn: str, act: Act, reason: str) -> None:
-    """A phone that is still on its way into the room would otherwise show a call that is over."""
+async def test_sessions_that_never_joined_are_told_how_a_call_ended(dsn: str, act: Act, reason: str) -> None:
+    """Otherwise a phone that is still on its way into the room would show a call that is over."""
     wanted = settings(join_seconds=0.2 if act is wait else 20)
     async with running_server(dsn, wanted) as context, users_of(context) as users:
         fan, creator = await users.fan(), await users.creator()
@@ -107,7 +107,7 @@ async def test_sessions_that_never_joined_hear_how_a_call_ended(dsn: str, act: A
             assert len(phone.all_events("call:ended")) == 1
 
 
-async def test_who_was_invited_hears_that_an_operator_ended_the_ringing(users: Users) -> None:
+async def test_an_invited_creator_is_told_that_an_operator_ended_the_ringing(users: Users) -> None:
     fan, creator, operator = await users.fan(), await users.creator(), await users.operator()
     fans, _, _, _ = await phones_of(users, fan, creator)
     call_id = (await ring(fan, creator))["callId"]
@@ -116,7 +116,7 @@ async def test_who_was_invited_hears_that_an_operator_ended_the_ringing(users: U
 
 
 @pytest.mark.parametrize("accepted", [False, True])
-async def test_a_session_that_had_no_connection_hears_how_a_call_ended_once_it_is_back(
+async def test_a_session_that_had_no_connection_is_told_how_a_call_ended_once_it_resumes(
     users: Users, accepted: bool
 ) -> None:
     fan, creator = await users.fan(), await users.creator()
@@ -135,7 +135,7 @@ async def test_a_session_that_had_no_connection_hears_how_a_call_ended_once_it_i
         await hear(fans, "call:declined", callId=call_id)
 
 
-async def test_an_end_that_a_session_surely_heard_is_not_told_again(dsn: str) -> None:
+async def test_an_end_that_a_session_surely_received_is_not_sent_again(dsn: str) -> None:
     usual = settings()
     hurried = msgspec.structs.replace(usual.websocket, ping_timeout_seconds=DEAD_SECONDS, heartbeat_seconds=0.2)
     wanted = msgspec.structs.replace(usual, websocket=hurried)
@@ -157,7 +157,7 @@ async def test_an_end_that_a_session_surely_heard_is_not_told_again(dsn: str) ->
 @pytest.mark.parametrize(
     ("by_fan", "told", "reason"), [(True, "call:cancelled", "cancelled"), (False, "call:declined", "declined")]
 )
-async def test_to_end_a_call_that_rings_is_to_cancel_or_to_decline_it(
+async def test_ending_a_call_that_rings_cancels_or_declines_it(
     users: Users, by_fan: bool, told: str, reason: str
 ) -> None:
     fan, creator = await users.fan(), await users.creator()
@@ -169,10 +169,10 @@ async def test_to_end_a_call_that_rings_is_to_cancel_or_to_decline_it(
     assert (await fan.get(f"/calls/{call_id}")).json()["call"]["endReason"] == reason
 
 
-# Who may ring
+# Busy users and cooldowns
 
 
-async def test_who_is_in_a_call_in_either_role_neither_rings_nor_is_rung(users: Users) -> None:
+async def test_a_party_of_a_call_in_either_role_neither_rings_nor_is_rung(users: Users) -> None:
     fan, third = await users.fan(), await users.fan()
     both, other = await users.creator(tokens=100), await users.online_creator()
     await users.phone(both)
@@ -206,7 +206,7 @@ async def test_calls_of_an_hour_ago_are_forgotten(users: Users, context: Context
     await ring(fan, creator)
 
 
-# What is agreed as it rings
+# Terms that are fixed when it rings
 
 
 async def test_the_rate_of_the_first_ring_counts_to_the_end_of_the_call(users: Users) -> None:

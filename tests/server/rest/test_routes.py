@@ -1,4 +1,4 @@
-"""The table of routes, from which the contract as served is to be generated."""
+"""The table of routes, from which the contract as served is generated."""
 
 import msgspec
 
@@ -12,7 +12,7 @@ def test_no_two_routes_answer_the_same_request() -> None:
     assert len(set(asked)) == len(asked) >= 30
 
 
-def test_every_route_says_what_it_does() -> None:
+def test_every_route_has_a_summary() -> None:
     for route in ROUTES:
         assert (route.handler.__doc__ or "").strip(), route.path
 
@@ -24,7 +24,7 @@ def test_every_body_query_and_answer_can_be_described() -> None:
     assert {"CallView", "CallWanted", "CreditWanted", "Sweep"} <= components.keys()
 
 
-def test_an_answer_is_never_a_refusal() -> None:
+def test_an_answer_is_never_an_error() -> None:
     assert all(Refusal not in getattr(route.answer, "__args__", ()) for route in ROUTES)
 
 
@@ -33,7 +33,7 @@ def test_the_older_name_of_init_is_marked_as_such() -> None:
     assert retired == {"/api/calls/initiate"}
 
 
-def test_what_moves_tokens_or_rings_takes_a_key() -> None:
+def test_routes_that_move_tokens_or_ring_take_a_key() -> None:
     keyed = {route.path for route in ROUTES if route.takes_key}
     assert keyed == {
         "/api/calls/init",

@@ -1,4 +1,4 @@
-"""The same request twice at the same moment, and two requests of which only one can be: over HTTP, again and again."""
+"""The same request twice at the same moment, and two requests of which only one can succeed: over HTTP, repeatedly."""
 
 from typing import Any
 

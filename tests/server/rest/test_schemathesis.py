@@ -19,19 +19,19 @@ from tests.support.openapi import operation_at, read_document
 from tests.support.processes import ServerProcess
 
 TOOL = Path(sys.executable).parent / "schemathesis"
-# What it takes for an answer to a request that fits, whatever the operation; it knows no others.
+# Statuses of a request that fits the schema, whatever the operation; schemathesis knows no others.
 USUAL = ["2xx", "401", "403", "404", "409", "429"]
 SPENDING = (Code.VALIDATION_FAILED, Code.INSUFFICIENT_TOKENS, Code.SELF_PAYMENT, Code.IDEMPOTENCY_CONFLICT)
-# Beyond that, by operation: what a request that fits the schema may yet be refused for.
+# Per operation, the further errors with which a request that fits the schema may be refused.
 BEYOND: dict[str, tuple[Code, ...]] = {
-    # A cursor is a text, and only those that were given out are cursors.
+    # A cursor is a text, and only those that the server issued are cursors.
     "getAdminRooms": (Code.VALIDATION_FAILED,),
     "getCreators": (Code.VALIDATION_FAILED,),
     "getCallsHistory": (Code.VALIDATION_FAILED,),
     "getWalletLedger": (Code.VALIDATION_FAILED,),
     "getStreams": (Code.VALIDATION_FAILED,),
     "getTips": (Code.VALIDATION_FAILED,),  # also for a call and a stream at once
-    "getTipsLeaderboard": (Code.VALIDATION_FAILED,),  # neither of a room nor of a creator, or of both
+    "getTipsLeaderboard": (Code.VALIDATION_FAILED,),  # neither a room nor a creator is named, or both are
     "getBillingHistory": (Code.VALIDATION_FAILED,),  # also for a call and a stream at once
     "getTokensPurchases": (Code.VALIDATION_FAILED,),
     "getPayouts": (Code.VALIDATION_FAILED,),
@@ -54,15 +54,15 @@ BEYOND: dict[str, tuple[Code, ...]] = {
     "postReports": (Code.VALIDATION_FAILED,),
     "postOverlayTokens": (Code.VALIDATION_FAILED,),
     "postAdminBans": (Code.VALIDATION_FAILED,),
-    # By JSON Schema 5.0 is an integer; a text may be one of control characters alone.
+    # In JSON Schema 5.0 is an integer; a text may consist of control characters alone.
     "putCreatorsMe": (Code.VALIDATION_FAILED,),
     "putWalletLimits": (Code.VALIDATION_FAILED,),
     "postStreams": (Code.VALIDATION_FAILED,),  # also for a price that its type does not take
     "postCallsInit": SPENDING,
     "postCallsInitiate": SPENDING,
     "postTipsSend": SPENDING,
-    "postStreamsStreamIdTickets": SPENDING,  # also of a stream that has none
-    # What is to be given back is named in one way of four.
+    "postStreamsStreamIdTickets": SPENDING,  # also for a stream that has none
+    # The payment to refund is named in one way of four.
     "postAdminRefunds": (Code.VALIDATION_FAILED, Code.IDEMPOTENCY_CONFLICT),
     "postAdminCredits": (Code.VALIDATION_FAILED, Code.INSUFFICIENT_TOKENS, Code.IDEMPOTENCY_CONFLICT),
 }
@@ -111,7 +111,7 @@ def prepared(data_dir: Path) -> Iterator[PreparedServer]:
 
 
 def _sell(creator: Phone, fan: Phone) -> tuple[str, str, str]:
-    """A stream that its creator can start and end, a ticket to it and a tip, which operators can give back."""
+    """Make a stream that its creator can start and end, a ticket to it and a tip, which operators can refund."""
     terms = {"title": "Show", "type": "private", "ticketPriceTokens": 2, "rateTokensPerMin": 2}
     stream_id = creator.http.post("/streams", json=terms).json()["stream"]["id"]
     sold = fan.http.post(f"/streams/{stream_id}/tickets")
@@ -175,7 +175,7 @@ def try_everything(prepared: PreparedServer, directory: Path, role: str, *option
 
 
 def _settings(ids: dict[str, list[str]]) -> str:
-    """Half of all ids are those of people and calls that there are; the table above as schemathesis reads it."""
+    """Write settings: half of all ids are those of existing users and calls, and the table above is included."""
     lines = [f"checks.positive_data_acceptance.expected-statuses = {json.dumps(USUAL)}"]
     for place, name in IN_PLACES:
         lines.append(f'parameters."{place}.{name}" = {{ dictionary = "{name}", probability = 0.5 }}')
@@ -195,7 +195,7 @@ def _asked(report: dict[str, Any]) -> Iterator[tuple[str, int]]:
         yield ("" if operation is None else operation["operationId"]), entry["response"]["status"]
 
 
-def test_only_what_is_described_is_allowed_beyond_the_usual() -> None:
+def test_each_exception_to_the_usual_statuses_is_documented() -> None:
     described = {
         operation["operationId"]: " ".join(str(response.get("$ref")) for response in operation["responses"].values())
         for path in read_document()["paths"].values()

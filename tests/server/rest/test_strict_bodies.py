@@ -1,4 +1,4 @@
-"""What no body may be, on every route that takes one: refused by name, before the handler hears of it."""
+"""Invalid bodies on every route that takes one: refused by name, before the handler is called."""
 
 import re
 
@@ -30,7 +30,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("route", TAKERS, ids=lambda route: f"{route.method} {route.path}")
-async def test_a_bad_body_is_refused_by_name(users: Users, route: Route) -> None:
+async def test_an_invalid_body_is_refused_by_name(users: Users, route: Route) -> None:
     operator = await users.operator()
     path = re.sub(r"\{\w+\}", str(SOMEBODY), route.path).removeprefix("/api")
     for name, (body, content_type, status, field) in BAD.items():

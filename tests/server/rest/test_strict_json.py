@@ -1,4 +1,4 @@
-"""What a body must not be, each by name."""
+"""Invalid JSON bodies, each refused by name."""
 
 import time
 from typing import Annotated
@@ -31,7 +31,7 @@ def errors_of(raw: bytes) -> list[FieldError]:
     return list(misfit.value.errors)
 
 
-def test_a_body_that_fits_becomes_its_struct() -> None:
+def test_a_valid_body_becomes_its_struct() -> None:
     raw = b'{"tokenCount": 5, "message": "hi \\u00e9", "context": {"streamId": 7}, "unknown": [1.5, null]}'
     assert decode_body(raw, Order) == Order(5, "hi é", Inner(7))
 
@@ -39,7 +39,7 @@ def test_a_body_that_fits_becomes_its_struct() -> None:
 @pytest.mark.parametrize(
     "value", ['"5"', "5.0", "5e0", "5e3", "true", "null", "[5]", "0", "-1", "1000000001"], ids=lambda value: value
 )
-def test_nothing_but_a_whole_number_in_range_is_an_integer(value: str) -> None:
+def test_only_a_whole_number_in_range_is_an_integer(value: str) -> None:
     assert [error.field for error in errors_of(f'{{"tokenCount": {value}}}'.encode())] == ["tokenCount"]
 
 
@@ -73,24 +73,24 @@ def test_nothing_but_a_whole_number_in_range_is_an_integer(value: str) -> None:
     ],
     ids=lambda value: repr(value)[:40],
 )
-def test_what_does_not_fit_is_named(raw: bytes, error: FieldError) -> None:
+def test_an_invalid_value_is_named(raw: bytes, error: FieldError) -> None:
     assert errors_of(raw) == [error]
 
 
-def test_every_field_that_does_not_fit_is_listed() -> None:
+def test_every_invalid_field_is_listed() -> None:
     fields = [error.field for error in errors_of(b'{"tokenCount": "5", "message": 5, "context": []}')]
     assert fields == ["tokenCount", "message", "context"]
 
 
 @pytest.mark.parametrize("depth", [MAX_DEPTH, 500, 900, 5000, 30_000])
 @pytest.mark.parametrize(("opens", "closes"), [(b"[", b"]"), (b'{"x":', b"}")], ids=["lists", "objects"])
-def test_a_nest_is_refused_however_deep(depth: int, opens: bytes, closes: bytes) -> None:
+def test_deep_nesting_is_refused_at_any_depth(depth: int, opens: bytes, closes: bytes) -> None:
     (error,) = errors_of(b'{"tokenCount": 5, "x": ' + opens * depth + b"1" + closes * depth + b"}")
     assert error.field == "body"
     assert error.reason in (f"is nested more than {MAX_DEPTH} deep", "is not JSON in UTF-8")
 
 
-def test_what_is_less_deep_is_read() -> None:
+def test_less_deep_nesting_is_read() -> None:
     nest = b"[" * (MAX_DEPTH - 1) + b"]" * (MAX_DEPTH - 1)
     assert decode_body(b'{"tokenCount": 5, "x": ' + nest + b"}", Order).token_count == 5
 
@@ -99,7 +99,7 @@ def test_what_is_less_deep_is_read() -> None:
     "content_type",
     ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "json", " ", ";"],
 )
-def test_a_body_that_says_to_be_something_else_is_refused(content_type: str) -> None:
+def test_a_body_with_another_content_type_is_refused(content_type: str) -> None:
     with pytest.raises(InvalidRequest) as misfit:
         require_json(content_type)
     assert misfit.value.errors == (FieldError("Content-Type", "must be application/json"),)
@@ -109,7 +109,7 @@ def test_a_body_that_says_to_be_something_else_is_refused(content_type: str) -> 
     "content_type",
     [None, "application/json", "Application/JSON; charset=utf-8", "application/merge-patch+json"],
 )
-def test_json_may_be_called_by_its_names_or_not_at_all(content_type: str | None) -> None:
+def test_json_may_be_declared_by_its_content_types_or_not_at_all(content_type: str | None) -> None:
     require_json(content_type)
 
 
@@ -120,7 +120,7 @@ def test_a_deep_nest_and_a_long_number_are_refused_without_harm() -> None:
     ]
 
 
-def test_a_key_that_is_doubled_among_thousands_is_found_in_linear_time() -> None:
+def test_a_duplicate_key_among_thousands_is_found_in_linear_time() -> None:
     keys = ",".join(f'"key{i:05}":1' for i in range(4_600))
     raw = f'{{"tokenCount":5,{keys},"key04599":1}}'.encode()
     took = []

@@ -1,4 +1,4 @@
-"""People's words over HTTP: refused where nobody could see them, kept without what steers a display."""
+"""Users' texts over HTTP: refused if invisible, stored without display control characters."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ STEERING = "An\u202ena \u2066K\u2069.\u200b"
 
 
 def bodies(somebody: UserId) -> dict[tuple[str, str], tuple[str, dict[str, Any]]]:
-    """Where people's words are taken: the field, and what else is in the body."""
+    """Each route that takes a user's text: the field, and the rest of the body."""
     user = str(somebody)
     return {
         ("PUT", "/creators/me"): ("displayName", {"rateTokensPerMin": 60}),
@@ -42,14 +42,14 @@ async def creating_operator(users: Users) -> Caller:
 
 
 @pytest.mark.parametrize("text", INVISIBLE, ids=ascii)
-async def test_words_that_nobody_can_see_are_refused_by_name(users: Users, text: str) -> None:
+async def test_invisible_text_is_refused_by_name(users: Users, text: str) -> None:
     operator, other = await creating_operator(users), await users.fan()
     for (method, path), (field, rest) in bodies(other.user_id).items():
         fields = check(await operator.ask(method, path, json={**rest, field: text}), 400, "VALIDATION_FAILED")
         assert fields["errors"] == [{"field": field, "reason": "must have a visible character"}], path
 
 
-async def test_words_are_kept_without_what_steers_a_display(users: Users) -> None:
+async def test_text_is_stored_without_display_control_characters(users: Users) -> None:
     operator, other = await creating_operator(users), await users.fan()
     for (method, path), (field, rest) in bodies(other.user_id).items():
         answer = await operator.ask(method, path, json={**rest, field: STEERING})
@@ -59,7 +59,7 @@ async def test_words_are_kept_without_what_steers_a_display(users: Users) -> Non
         assert "\u202e" not in answer.text
 
 
-async def test_a_tip_of_invisible_words_is_a_tip_without_words(users: Users) -> None:
+async def test_a_tip_with_an_invisible_message_is_a_tip_without_one(users: Users) -> None:
     fan, creator = await users.fan(), await users.creator()
     body = {"toCreatorId": str(creator.user_id), "amountTokens": 5}
     for text, kept in (*((text, None) for text in INVISIBLE), (STEERING, "Anna K.")):

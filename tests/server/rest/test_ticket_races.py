@@ -1,4 +1,4 @@
-"""A ticket that is bought at the moment at which its buyer is removed or blocked: nobody keeps it, and nobody pays."""
+"""A ticket is bought while its buyer is removed or blocked: the buyer gets no ticket and pays nothing."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from uuid import UUID
@@ -61,7 +61,7 @@ def _go_live_and_join(cleo: Phone) -> dict[str, str]:
 def _before_it_is_booked(
     context: Context, monkeypatch: pytest.MonkeyPatch, happens: Callable[[], Awaitable[None]]
 ) -> None:
-    """Something happens after the sale was allowed, and before the ticket is booked."""
+    """Let something happen after the sale was allowed and before the ticket is booked."""
     real = context.actor.post
 
     async def post(postings: Sequence[Posting]) -> list[Receipt]:

@@ -1,4 +1,4 @@
-"""Tips over HTTP: in a live room and outside of any, once under a key, and looking back at them."""
+"""Tips over HTTP: in a live room and outside of any, once under a key, and their history."""
 
 from typing import Any
 from uuid import uuid4
@@ -27,7 +27,7 @@ async def test_a_tip_is_answered_in_both_formats(users: Users) -> None:
     assert (short["required"], short["current"], short["shortfall"]) == (71, 70, 1)
 
 
-async def test_a_tip_goes_into_the_room_that_its_context_names(users: Users) -> None:
+async def test_a_tip_goes_to_the_room_that_its_context_names(users: Users) -> None:
     creator, stream = await live(users)
     fan, other = await users.fan(100), await users.creator()
     body = {"toCreatorId": str(creator.user_id), "amountTokens": 5}
@@ -48,7 +48,7 @@ async def test_a_tip_goes_into_the_room_that_its_context_names(users: Users) -> 
     assert [(giver["userId"], giver["tips"], giver["tokens"]) for giver in ranking] == [(str(fan.user_id), 2, 10)]
 
 
-async def test_whom_a_creator_blocks_can_give_nothing(users: Users) -> None:
+async def test_a_user_whom_a_creator_blocks_cannot_tip(users: Users) -> None:
     creator, stream = await live(users)
     fan = await users.fan(100)
     await creator.put(f"/creators/me/blocks/{fan.user_id}")

@@ -1,4 +1,4 @@
-"""Buying tokens: packs, purchases under a key, and a provider that does not always answer."""
+"""Token purchases: packs, purchases under a key, and a provider that does not always answer."""
 
 from collections.abc import AsyncIterator
 from uuid import UUID
@@ -23,7 +23,7 @@ async def shop(dsn: str) -> AsyncIterator[Shop]:
         yield opened
 
 
-async def test_packs_are_there_for_anybody_and_say_what_a_token_costs(web: httpx.AsyncClient) -> None:
+async def test_any_client_may_read_the_packs_and_the_price_of_a_token(web: httpx.AsyncClient) -> None:
     packs = (await web.get("/api/tokens/packs")).json()["items"]
     assert [(pack["packId"], pack["tokens"]) for pack in packs] == [
         ("small", 100),
@@ -41,7 +41,7 @@ async def test_packs_are_there_for_anybody_and_say_what_a_token_costs(web: httpx
     }
 
 
-async def test_a_purchase_begins_with_a_checkout_that_the_provider_was_asked_for(shop: Shop) -> None:
+async def test_a_purchase_begins_with_a_checkout_that_the_provider_created(shop: Shop) -> None:
     fan = shop.users.stranger()
     purchase = await shop.buy(fan)
     assert UUID(purchase["purchaseId"]).version == 7
@@ -75,7 +75,7 @@ async def test_a_purchase_begins_with_a_checkout_that_the_provider_was_asked_for
     }
 
 
-async def test_a_purchase_is_its_buyers_own(shop: Shop) -> None:
+async def test_a_purchase_is_visible_only_to_its_buyer(shop: Shop) -> None:
     fan, other = shop.users.stranger(), shop.users.stranger()
     first, second = await shop.buy(fan), await shop.buy(fan, "large")
     assert (await fan.get(f"/tokens/purchases/{first['purchaseId']}")).json() == first
@@ -86,7 +86,7 @@ async def test_a_purchase_is_its_buyers_own(shop: Shop) -> None:
         check(await other.get(f"/tokens/purchases/{purchase_id}"), 404, "NOT_FOUND")
 
 
-async def test_what_does_not_fit_is_refused_by_name(shop: Shop) -> None:
+async def test_an_invalid_purchase_is_refused_by_name(shop: Shop) -> None:
     fan = shop.users.stranger()
     for pack_id in ("", "x" * 41, 5, None):
         fields = check(await fan.post("/tokens/purchases", {"packId": pack_id}), 400, "VALIDATION_FAILED")
@@ -168,7 +168,7 @@ async def test_a_provider_that_is_busy_with_this_key_is_waited_for(shop: Shop) -
     check(answer, 503, "PAYMENTS_UNAVAILABLE")
 
 
-async def test_a_provider_that_is_away_is_told_as_such(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_unavailable_provider_is_answered_as_such(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     assert shop.context.payments.stripe is not None
     nowhere = msgspec.structs.replace(shop.context.settings.payments, stripe_url="http://127.0.0.1:1")
     unreachable = Stripe(nowhere, secret_key=SECRET_KEY, webhook_secret=WEBHOOK_SECRET)
@@ -183,7 +183,7 @@ async def test_without_a_provider_nothing_is_for_sale(context: Context, users: U
     assert (await fan.get("/tokens/purchases")).json()["items"] == []
 
 
-async def test_a_house_that_drains_finds_what_was_begun_and_begins_no_more(
+async def test_a_server_that_drains_returns_begun_purchases_and_begins_no_more(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fan = shop.users.stranger()

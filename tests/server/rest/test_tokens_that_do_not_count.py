@@ -1,4 +1,4 @@
-"""Every route with every kind of token that does not count: refused, before anything is done, and nothing is told."""
+"""Every route with every kind of invalid token: refused before anything is done, and nothing is revealed."""
 
 import json
 import re
@@ -28,7 +28,7 @@ INSIDE = ("Traceback", ".py", "SELECT", "joserfc", "asyncpg", "jwks", "BEGIN", s
 
 
 def claims(**changes: Any) -> dict[str, Any]:
-    """Of somebody who would be an operator."""
+    """Return claims of a user who would be an operator."""
     now = int(time.time())
     return {"sub": str(SOMEBODY), "exp": now + 600, "iat": now, "app_metadata": {"role": "operator"}, **changes}
 
@@ -69,7 +69,7 @@ DECLARED: dict[str, tuple[Algorithm, ...]] = {
 
 @pytest.fixture(params=DECLARED)
 async def guarded_server(request: pytest.FixtureRequest, dsn: str, tmp_path: Path) -> AsyncIterator[Context]:
-    """A server that knows these algorithms, and the public keys that go with them."""
+    """A server with these algorithms, and the public keys that go with them."""
     algorithms = DECLARED[request.param]
     keys = tmp_path / "keys.json"
     keys.write_bytes(jwks([EC.as_dict(private=False), RSA.as_dict(private=False)]))
@@ -80,7 +80,9 @@ async def guarded_server(request: pytest.FixtureRequest, dsn: str, tmp_path: Pat
         yield context
 
 
-async def test_no_route_takes_a_token_that_does_not_count_and_none_tells_why_inside(guarded_server: Context) -> None:
+async def test_no_route_accepts_an_invalid_token_or_reveals_an_internal_reason(
+    guarded_server: Context,
+) -> None:
     async with client_of(guarded_server) as web:
         for route in ROUTES:
             path = re.sub(r"\{\w+\}", str(uuid4()), route.path)
@@ -96,7 +98,7 @@ async def test_no_route_takes_a_token_that_does_not_count_and_none_tells_why_ins
     assert await guarded_server.postgres.fetchrow("SELECT 1 FROM users WHERE supabase_id = $1", SOMEBODY) is None
 
 
-async def test_a_token_anywhere_but_in_its_header_is_none(web: httpx.AsyncClient) -> None:
+async def test_a_token_outside_its_header_is_ignored(web: httpx.AsyncClient) -> None:
     token = token_of(SOMEBODY, role="operator")
     for route in GUARDED:
         path = re.sub(r"\{\w+\}", str(uuid4()), route.path)

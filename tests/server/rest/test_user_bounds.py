@@ -1,4 +1,4 @@
-"""What one user may leave behind: each kind has a bound with an answer of its own."""
+"""Objects that one user may leave behind: each kind has a bound with an error of its own."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ async def count(context: Context, table: str) -> int:
 
 
 async def at_once(caller: Caller, path: str, body: Any, times: int) -> list[int]:
-    """The statuses of equal requests at the same moment."""
+    """Return the statuses of equal requests at the same moment."""
     statuses: list[int] = []
 
     async def ask() -> None:
@@ -31,7 +31,7 @@ async def at_once(caller: Caller, path: str, body: Any, times: int) -> list[int]
     return sorted(statuses)
 
 
-async def test_streams_that_wait_are_bounded_also_at_the_same_moment(dsn: str) -> None:
+async def test_scheduled_streams_are_bounded_also_at_the_same_moment(dsn: str) -> None:
     async with (
         running_server(dsn, with_section("limits", streams_scheduled=3)) as context,
         users_of(context) as users,
@@ -79,7 +79,7 @@ async def test_reports_of_a_day_are_bounded(dsn: str) -> None:
         assert (await other.post("/reports", {"userId": str(fan.user_id), "reason": "no"})).status_code == 201
 
 
-async def test_purchases_that_wait_to_be_paid_are_bounded(dsn: str) -> None:
+async def test_unpaid_purchases_are_bounded(dsn: str) -> None:
     async with (
         running_server(dsn, with_section("limits", purchases_pending=2)) as context,
         users_of(context) as users,
@@ -93,7 +93,7 @@ async def test_purchases_that_wait_to_be_paid_are_bounded(dsn: str) -> None:
         assert await count(context, "purchases") == 2
 
 
-async def test_of_revoked_overlay_tokens_the_latest_are_kept(dsn: str) -> None:
+async def test_only_the_latest_revoked_overlay_tokens_are_kept(dsn: str) -> None:
     async with (
         running_server(dsn, with_section("limits", overlay_tokens_revoked=2)) as context,
         users_of(context) as users,

@@ -14,7 +14,7 @@ from tests.storage.ledger_pair import tip
 from tests.support.servers import give
 
 
-async def test_the_wallet_sums_what_was_earned_and_spent(users: Users) -> None:
+async def test_the_wallet_sums_earnings_and_spendings(users: Users) -> None:
     fan, creator = await users.fan(100), await users.creator(60)
     call_id, _, _ = await users.talking(fan, creator)
     tokens = (await fan.post(f"/billing/{call_id}/stop")).json()["call"]["tokens"]
@@ -106,14 +106,14 @@ async def test_a_cursor_that_is_no_entrys_number_is_refused(users: Users) -> Non
         assert [error["field"] for error in fields["errors"]] == ["before"]
 
 
-async def test_nobody_sees_anothers_entries(users: Users) -> None:
+async def test_no_user_sees_anothers_entries(users: Users) -> None:
     rich, poor = await users.fan(1000), await users.fan(0)
     answer = await poor.get("/wallet/ledger")
     assert answer.json()["items"] == []
     assert (await rich.get("/wallet/ledger")).json()["total"] == 1
 
 
-# What users allow themselves
+# Users' own spend limits
 
 
 async def test_a_limit_counts_at_once_and_the_wallet_shows_it(context: Context, users: Users) -> None:
@@ -131,7 +131,7 @@ async def test_a_limit_counts_at_once_and_the_wallet_shows_it(context: Context, 
 
 
 @pytest.mark.parametrize("wanted", [60, None])
-async def test_more_or_no_limit_at_all_counts_after_a_day(context: Context, users: Users, wanted: int | None) -> None:
+async def test_a_higher_limit_or_none_counts_after_a_day(context: Context, users: Users, wanted: int | None) -> None:
     fan = await users.fan(100)
     await fan.put("/wallet/limits", {"dailySpendLimit": 50})
     limits = (await fan.put("/wallet/limits", {"dailySpendLimit": wanted})).json()
@@ -142,7 +142,7 @@ async def test_more_or_no_limit_at_all_counts_after_a_day(context: Context, user
     assert (await fan.get("/wallet")).json()["limits"]["dailySpendLimit"] == wanted
 
 
-async def test_a_limit_that_does_not_fit_is_refused_by_name(users: Users) -> None:
+async def test_an_invalid_limit_is_refused_by_name(users: Users) -> None:
     fan = await users.fan(100)
     for body in ({}, *({"dailySpendLimit": value} for value in (-1, "5", 1.5, 2**53))):
         fields = check(await fan.put("/wallet/limits", body), 400, "VALIDATION_FAILED")

@@ -1,4 +1,4 @@
-"""The websocket's address in the public settings, as a client reaches it: directly, or through proxies of ours."""
+"""The websocket's address in the public settings, as a client reaches it: directly, or through trusted proxies."""
 
 import httpx
 import msgspec
@@ -19,9 +19,9 @@ FORWARDED_FOR: list[tuple[Headers, str]] = [
     ({"X-Forwarded-Proto": "http", "X-Forwarded-Host": "live.example"}, "ws://live.example/ws"),
     ({"X-Forwarded-Host": "[2001:db8::1]:8443", "X-Forwarded-Proto": "wss"}, "wss://[2001:db8::1]:8443/ws"),
     ({"X-Forwarded-Host": "live.example"}, "ws://live.example/ws"),
-    # The last entry is the proxy's own, what stands before it came from outside.
+    # The last entry is the proxy's own, the entries before it came from outside.
     ({"X-Forwarded-Proto": "https, http", "X-Forwarded-Host": "evil.example, live.example"}, "ws://live.example/ws"),
-    # Two proxies of ours: the outer one was asked over TLS, the inner one by the outer.
+    # Two trusted proxies: the outer one was reached over TLS, the inner one by the outer.
     (
         {
             "X-Forwarded-For": "198.51.100.7, 127.0.0.9",
@@ -57,7 +57,7 @@ async def told(web: httpx.AsyncClient, headers: Headers) -> str:
     return str(answer.json()["websocketUrl"])
 
 
-async def test_a_trusted_proxy_says_how_it_was_reached(dsn: str) -> None:
+async def test_a_trusted_proxy_reports_how_it_was_reached(dsn: str) -> None:
     wanted = with_section("server", trusted_proxies=("127.0.0.0/8",))
     async with running_server(dsn, wanted) as context, client_of(context) as web:
         for headers, expected in FORWARDED_FOR:
@@ -66,7 +66,7 @@ async def test_a_trusted_proxy_says_how_it_was_reached(dsn: str) -> None:
             assert await told(web, headers) == f"ws://calls.example:{context.websocket_port}/ws", headers
 
 
-async def test_a_proxy_that_writes_forwarded_says_it_there(dsn: str) -> None:
+async def test_a_proxy_that_writes_forwarded_reports_it_there(dsn: str) -> None:
     wanted = with_section("server", trusted_proxies=("127.0.0.0/8",), forwarded_header="forwarded")
     async with running_server(dsn, wanted) as context, client_of(context) as web:
         for written, expected in (
@@ -80,13 +80,13 @@ async def test_a_proxy_that_writes_forwarded_says_it_there(dsn: str) -> None:
         assert await told(web, passed_on) == f"ws://calls.example:{context.websocket_port}/ws"
 
 
-async def test_the_word_of_others_does_not_count(context: Context) -> None:
+async def test_an_untrusted_peers_header_is_ignored(context: Context) -> None:
     async with client_of(context) as web:
         for headers, _ in FORWARDED_FOR:
             assert await told(web, headers) == f"ws://calls.example:{context.websocket_port}/ws", headers
 
 
-async def test_a_public_address_counts_more_than_a_proxys_word(dsn: str) -> None:
+async def test_a_public_address_overrides_a_proxys_header(dsn: str) -> None:
     ours = with_section("websocket", public_url="wss://a.example/ws")
     trusting = with_section("server", trusted_proxies=("127.0.0.0/8",))
     wanted = msgspec.structs.replace(trusting, websocket=ours.websocket)
@@ -106,7 +106,7 @@ async def test_the_websockets_own_document_names_the_same_address(dsn: str) -> N
 
 
 @pytest.mark.parametrize("header", ["x-forwarded-for", "forwarded"])
-def test_a_peer_that_is_not_trusted_says_nothing(header: ForwardedHeader) -> None:
+def test_a_peer_that_is_not_trusted_changes_nothing(header: ForwardedHeader) -> None:
     proxies = Proxies(("10.0.0.0/8",), header)
     headers = {
         "x-forwarded-proto": ["https"],
@@ -122,6 +122,6 @@ def test_a_peer_that_is_not_trusted_says_nothing(header: ForwardedHeader) -> Non
 @pytest.mark.parametrize(
     "url", ["calls.example", "https://calls.example/ws", "wss://", "wss://a b/ws", "wss://a/ws?x=1"]
 )
-def test_a_public_address_that_no_websocket_has_stops_the_start(url: str) -> None:
+def test_an_invalid_public_websocket_address_stops_the_start(url: str) -> None:
     with pytest.raises(ConfigError, match=r"websocket\.public_url"):
         read_settings(None, {"HALFMINUTE_WEBSOCKET_PUBLIC_URL": url})
