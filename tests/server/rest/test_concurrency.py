@@ -76,9 +76,7 @@ async def test_a_request_that_waits_itself_passes_its_slot_on(mock_clock: MockCl
 
 
 @pytest.mark.parametrize("gone", ["second", "third"])
-async def test_a_request_that_is_abandoned_while_it_waits_delays_no_other(
-    mock_clock: MockClock, gone: str
-) -> None:
+async def test_a_request_that_is_abandoned_while_it_waits_delays_no_other(mock_clock: MockClock, gone: str) -> None:
     concurrency = AddressConcurrency()
     async with trio.open_nursery() as nursery:
         requests = Requests(concurrency, nursery)

@@ -224,9 +224,7 @@ async def _at_once(count: int, ask: Callable[[int], Awaitable[httpx.Response]]) 
 # After a crash
 
 
-async def test_a_payout_that_was_stored_and_not_booked_is_booked_by_the_next(
-    context: Context, users: Users
-) -> None:
+async def test_a_payout_that_was_stored_and_not_booked_is_booked_by_the_next(context: Context, users: Users) -> None:
     creator = await earner(context, users, 50)
     wish = NewPayout(
         id=new_uuid(),

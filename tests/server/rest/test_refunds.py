@@ -101,9 +101,7 @@ async def test_a_call_is_refunded_with_all_its_blocks(context: Context, users: U
     await _check(context)
 
 
-async def test_a_viewer_gets_their_own_blocks_and_ticket_refunded(
-    context: Context, users: Users
-) -> None:
+async def test_a_viewer_gets_their_own_blocks_and_ticket_refunded(context: Context, users: Users) -> None:
     fan, other, creator = await users.fan(100), await users.fan(100), await users.creator()
     stream, operator = await add_stream(context, creator, fan), await users.operator()
     paid = ticket(stream, fan.user_id, creator.user_id, 40)
