@@ -236,7 +236,7 @@ def test_servers_keep_their_rooms_through_an_outage_that_is_longer_than_their_le
 
 
 def _adopted(servers: list[Server]) -> int:
-    """How many rooms these have adopted, as their logs say."""
+    """Return how many rooms these have adopted, by their logs."""
     return sum(line["rooms"] for server in servers for line in server.process.logged("rooms.adopted"))
 
 

@@ -45,7 +45,7 @@ class Caller:
 
 
 class Users:
-    """Makes users of a house, and puts them on their phones."""
+    """Makes users of a server, and connects their phones."""
 
     def __init__(self, context: Context, web: httpx.AsyncClient, stack: AsyncExitStack) -> None:
         self._context = context
@@ -104,7 +104,7 @@ def client_of(context: Context) -> httpx.AsyncClient:
 
 @asynccontextmanager
 async def users_of(context: Context) -> AsyncIterator[Users]:
-    """Their phones hang up at the end."""
+    """Yield users whose phones disconnect at the end."""
     async with AsyncExitStack() as stack:
         web = await stack.enter_async_context(client_of(context))
         yield Users(context, web, stack)

@@ -60,7 +60,7 @@ async def _pass_on(source: trio.SocketStream, target: trio.SocketStream, both: t
 
 @asynccontextmanager
 async def proxy_to(dsn: str) -> AsyncIterator[DatabaseProxy]:
-    """A line that works, until the test cuts it."""
+    """Start a proxy that passes everything on until the test cuts it."""
     with tempfile.TemporaryDirectory(prefix="hm-line-") as directory:
         async with trio.open_nursery() as nursery:
             line = DatabaseProxy(dsn, Path(directory), nursery)

@@ -156,7 +156,7 @@ async def test_a_reversal_of_an_unknown_payment_waits_for_an_operator(shop: Shop
 
 async def test_nothing_is_cashed_out_of_a_frozen_wallet_and_no_payout_of_it_is_paid(shop: Shop) -> None:
     creator, operator, fan = await shop.users.creator(), await shop.users.operator(), shop.users.stranger()
-    await shop.pay(await shop.buy(fan))  # what is given by operators could not be cashed out
+    await shop.pay(await shop.buy(fan))  # tokens credited by operators could not be cashed out
     await shop.context.actor.post([tip(fan.user_id, creator.user_id, 50)])
     asked = (await creator.post("/payouts", {"tokens": 10})).json()
     purchase = await shop.buy(creator)

@@ -36,7 +36,7 @@ SELDOM_SECONDS = 3600
 
 
 class RecordedServer(NamedTuple):
-    """An operator who is a creator, somebody to ask for, and every statement that was sent since the test began."""
+    """An operator who is also a creator, another user, and every statement that was sent since the test began."""
 
     operator: Caller
     fan: Caller

@@ -245,7 +245,7 @@ HALF_HOURS = [
 
 
 async def meet(context: Context, users: Users) -> Caller:
-    """A fan who paid a block of 1 token at each of HALF_HOURS."""
+    """Hold calls of a fan who paid a block of 1 token at each of HALF_HOURS."""
     fan, creator = await users.fan(0), await users.creator()
     room = new_uuid()
     await context.postgres.execute("INSERT INTO rooms (id, kind, channel) VALUES ($1, 'call', $2)", room, new_channel())

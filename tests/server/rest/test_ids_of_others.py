@@ -48,7 +48,7 @@ async def test_a_used_key_does_not_reveal_whether_there_is_such_a_room(users: Us
 
 
 async def test_strangers_commands_do_not_wait_in_a_call(users: Users, context: Context) -> None:
-    """Else a full inbox tells that there is such a call, and keeps its parties from ending it."""
+    """Otherwise a full inbox would reveal that there is such a call, and keep its parties from ending it."""
     creator, fan, stranger = await users.creator(), await users.fan(1000), await users.fan(1000)
     call_id, _, _ = await users.talking(fan, creator)
     (room,) = context.registry.calls()

@@ -250,7 +250,7 @@ async def test_limits_that_fail_once_the_user_is_known_let_nobody_act(
     context: Context, users: Users, monkeypatch: pytest.MonkeyPatch, error: Exception, status: int
 ) -> None:
     fan, creator = await users.fan(5), await users.creator()
-    monkeypatch.setattr(Away, "error", error)
+    monkeypatch.setattr(Unreachable, "error", error)
     keep = RateLimits(
         context.settings.limits, lambda limit: Unreachable(limit) if limit.name == "money" else OwnBuckets(limit)
     )

@@ -32,7 +32,7 @@ async def book(context: Context, *postings: Posting) -> None:
 
 
 async def fan_with(shop: Shop, tokens: int) -> Caller:
-    """A user who has bought so many."""
+    """A user who has bought so many tokens."""
     fan = shop.users.stranger()
     await fan.get("/me")
     await book(shop.context, purchase(fan.user_id, tokens))

@@ -112,7 +112,7 @@ async def scene(context: Context, users: Users) -> Scene:
     assert (await creator.get(f"/streams/{ids['stream']}/access")).json()["hasAccess"]
     ids["purchase"] = await _buy(context, fan)
     ids["overlay"] = (await creator.post("/overlay-tokens", {"name": "scene"})).json()["overlayTokenId"]
-    ids["payout"] = ids["payment"] = str(UUID(int=8))  # operators' alone, be there one or none
+    ids["payout"] = ids["payment"] = str(UUID(int=8))  # for operators alone, whether or not it exists
     return Scene(fan, creator, (await users.fan(1000), await users.creator(tokens=1000)), ids)
 
 

@@ -35,7 +35,7 @@ async def actions(operator: Caller, **query: Any) -> list[dict[str, Any]]:
 
 
 async def earned(shop: Shop, creator: Caller, tokens: int) -> str:
-    """The id of a tip that was paid with bought tokens."""
+    """Return the id of a tip that was paid with bought tokens."""
     fan = shop.users.stranger()
     await fan.get("/me")
     paid = tip(fan.user_id, creator.user_id, tokens)

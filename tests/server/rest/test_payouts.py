@@ -49,7 +49,7 @@ async def move(context: Context, kind: Kind, debit: UUID, credit: UUID, tokens: 
 
 
 async def earner(context: Context, users: Users, tokens: int) -> Caller:
-    """A creator who was tipped by somebody who had bought the tokens."""
+    """A creator who was tipped by a user who had bought the tokens."""
     creator, fan = await users.creator(), await users.creator()
     await _buy(context, fan, tokens)
     await move(context, Kind.TIP, fan.user_id, creator.user_id, tokens)
@@ -203,7 +203,7 @@ async def test_fifty_at_once_under_one_key_cash_out_once(context: Context, users
 
 async def test_many_at_once_never_cash_out_more_than_was_earned(context: Context, users: Users) -> None:
     creator = await earner(context, users, 50)
-    await give(context, creator.user_id, 500)  # there would be enough
+    await give(context, creator.user_id, 500)  # the balance would suffice
     answers = await _at_once(20, lambda i: creator.post("/payouts", {"tokens": 20}, key=f"k{i}"))
     assert sorted(answer.status_code for answer in answers) == [201] * 2 + [400] * 18
     assert (await balance(creator), await cashable(creator)) == (510, 10)

@@ -21,7 +21,7 @@ DEAD_SECONDS = 2.0  # the time for which a connection may be dead unnoticed
 
 
 async def phones_of(users: Users, *callers: Caller) -> list[Phone]:
-    """Two devices of each."""
+    """Connect two devices of each."""
     return [await users.phone(caller) for caller in callers for _ in range(2)]
 
 
@@ -83,7 +83,7 @@ async def end_it(users: Users, fan: Caller, creator: Caller, call_id: str) -> No
 
 
 async def wait(users: Users, fan: Caller, creator: Caller, call_id: str) -> None:
-    """Until `join_seconds` are over."""
+    """Wait until `join_seconds` are over."""
 
 
 @pytest.mark.parametrize(("act", "reason"), [(hang_up, "hangup"), (end_it, "creator_ended"), (wait, "peer_lost")])
@@ -246,7 +246,7 @@ async def _online(users: Users, caller: Caller) -> Caller:
 
 
 def _same(users: Users, caller: Caller) -> Caller:
-    """The same user, at another server."""
+    """Connect the same user to another server."""
     there = users.stranger()
     there.user_id, there.token = caller.user_id, caller.token
     return there

@@ -81,7 +81,7 @@ IN_PLACES = (
 
 
 class PreparedServer(NamedTuple):
-    """A server with people in it, and one of them in each role."""
+    """A server with users, one of them in each role."""
 
     server: ServerProcess
     tokens: dict[str, str]
@@ -149,7 +149,7 @@ def test_a_live_server_does_what_its_document_says_thousands_of_times(
 
 
 def try_everything(prepared: PreparedServer, directory: Path, role: str, *options: str) -> list[tuple[str, int]]:
-    """Every operation that was asked, with the status of its answer; fails with what schemathesis did not like."""
+    """Return every operation that was requested, with the status of its answer; fail on what schemathesis reports."""
     (directory / "schemathesis.toml").write_text(_settings(prepared.ids))
     report, document = directory / "report.har", directory / "openapi.json"
     document.write_bytes(
