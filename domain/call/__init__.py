@@ -1,4 +1,4 @@
-"""The rules of a call between one fan and one creator: set up, held, billed and ended.
+"""The rules of a call between one fan and one creator: setup, presence, holds, billing and the end.
 
 Imports every other package of `domain` except `domain.stream`.
 """

@@ -1,4 +1,4 @@
-"""Who may do what, and when; a refusal names the first reason why not."""
+"""Which commands a party may give to its call, and when."""
 
 from domain.call.parties import Party, Role
 from domain.call.record import CallRecord
@@ -8,7 +8,11 @@ from domain.refusals import Code, Refusal, too_early
 
 
 def refuse_command(command: c.CallCommand, role: Role, call: CallRecord) -> Refusal | None:
-    """Why a party may not give this command to its call now (CONTRACT §5); None if it may."""
+    """Return why a party may not give this command now (CONTRACT §5), or None if it may.
+
+    CALL_ENDED, FORBIDDEN if it is the other party's command, CALL_NOT_ACTIVE in the wrong state. `call:end` is accepted
+    after the end, so that a retry succeeds.
+    """
     if call.status == "ended":
         return None if isinstance(command, c.CallEnd) else Refusal(Code.CALL_ENDED, "The call has ended")
     match command:
@@ -26,9 +30,9 @@ def refuse_command(command: c.CallCommand, role: Role, call: CallRecord) -> Refu
 
 
 def refuse_hurry(command: c.CallCommand, party: Party, at: Instant) -> Refusal | None:
-    """Why a party may not end its own pause yet: it has paused too often. None if it may.
+    """Return RATE_LIMITED if a party ends its own pause too soon after many others, or None.
 
-    A pause is never refused, since nobody is billed against their will; there are no more pauses than ends of pauses.
+    A pause is never refused, since nobody is billed against their will; limiting the ends of pauses limits both.
     """
     if isinstance(command, c.CallResume) and party.paused_at is not None and (wait := party.resumes.wait(1, at)):
         return too_early("You pause and resume too often; resume a little later", wait)

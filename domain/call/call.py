@@ -1,4 +1,4 @@
-"""The whole life of a call between a fan and a creator: `handle(input, at)` decides, the room's task carries out."""
+"""The life of a call between a fan and a creator: `handle(input, at)` decides, the room's task carries out."""
 
 from collections.abc import Iterable, Iterator
 from functools import partial
@@ -24,10 +24,10 @@ from domain.room.members import RoomRules
 
 
 class Call:
-    """ringing -> active <-> paused -> ended. It is billed only while no hold stands (CONTRACT §5).
+    """The rules of one call: ringing -> active <-> paused -> ended. It is billed while no hold stands (CONTRACT §5).
 
-    `handle` first lets everything happen that was due by `at`, in order, and then takes the input: what arrived
-    before a deadline is handled before it, what arrived at it or later after it. Times never go back.
+    `handle` first runs the deadlines due by `at`, in order, and then takes the input: an input that arrived before a
+    deadline is handled before it, one that arrived at the deadline or later is handled after it. Times never go back.
     """
 
     def __init__(
@@ -40,6 +40,11 @@ class Call:
         room_rules: RoomRules | None = None,
         tips: Iterable[m.PastTip] = (),
     ) -> None:
+        """Start a call that rings, or continue one from its record.
+
+        `restarted_at` is set for a call that continues after a restart; both parties count as absent since then.
+        `tips` are its recent tips from the database, oldest first.
+        """
         rules_of_room = room_rules or RoomRules()
         state = self._state = CallState(facts, rules, meter, record, restarted_at, rules_of_room, tips)
         self.facts, self.rules, self.meter, self.events = facts, rules, meter, state.events
@@ -50,10 +55,13 @@ class Call:
         self._sweeps = Sweeps()
         self._deadline_queue = DeadlineQueue(self._deadlines)
 
-    # What arrives
+    # Inputs and deadlines
 
     def handle(self, given: inputs.Input, at: Instant) -> list[effects.Effect]:
-        """Decide what follows from an input that arrived at `at`; the effects are to be carried out in order."""
+        """Decide what follows from an input that arrived at `at`; carry out the effects in their order.
+
+        Raises LedgerDisagrees for a receipt that the rules hold impossible; the room must then restart from its rows.
+        """
         posted_before = self.meter.posted
         self._deadline_queue.run(at)
         match given:
@@ -81,7 +89,7 @@ class Call:
                 self._membership.note_stall(given, at)
             case inputs.Receipts(receipts):
                 for receipt in receipts:
-                    if not self.settled:  # as it is from the moment on in which another server owns it
+                    if not self.settled:  # an earlier receipt may say that another server owns it
                         self._settle(receipt, at)
             case inputs.BlockRefunded(refund):
                 self.meter.note_refund(refund)
@@ -111,11 +119,11 @@ class Call:
         self._deadline_queue.catch_up(at)
 
     def next_deadline(self) -> Instant | None:
-        """When the call must be handled again if nothing arrives before."""
+        """Return when `handle` must be called if no input arrives before; None if never."""
         return self._deadline_queue.next_at
 
     def _deadlines(self) -> Iterator[Deadline]:
-        """All that time alone will do. Of two at one moment the first named wins: ends, holds, blocks."""
+        """Yield everything that time alone does; of two at one moment the first wins: ends, holds, blocks."""
         if self.termination.over:
             return
         if self.setup.started_at is None:
@@ -167,14 +175,14 @@ class Call:
         if party.paused_at is None:
             party.paused_at = at
             self._holds.hold(party.by_hand, at)
-            self._deadline_queue.catch_up(at)  # the pauses before may have left nothing of the limit
+            self._deadline_queue.catch_up(at)  # earlier pauses may have used up the limit
 
     def _hang_up(self, party: Party, at: Instant) -> None:
         ringing, active = ("cancelled", "hangup") if party.role is Role.FAN else ("declined", "creator_ended")
         self._end(ringing if self.setup.ringing else active, at, by=party)
 
     def _separate(self, blocked: UserId, at: Instant) -> None:
-        """One party has blocked the other, which ends the call as if the one who blocked had hung up."""
+        """End the call as if the party that has blocked the other had hung up."""
         for party in self.parties.both:
             if party.user_id != blocked and self.parties.of(blocked) is not None:
                 self._hang_up(party, at)
@@ -194,7 +202,7 @@ class Call:
     # Blocks
 
     def _charge_block(self, at: Instant) -> None:
-        """A block falls due: not while a party is absent, and not past the fan's own budget."""
+        """Post the block that is due, unless a party is absent or it would exceed the fan's budget for this call."""
         if absent := self.parties.absent():
             for party in absent:
                 self._holds.hold(party.by_absence, at)
@@ -231,12 +239,13 @@ class Call:
             low = self.meter.cannot_pay_next and not self._budget_spent()
             self._state.effects += self.events.funds(low, at)
 
-    # The end
+    # End and termination
 
     def _end(self, reason: str, at: Instant, by: Party | None = None) -> None:
-        """No block falls due from here on; those that did are still charged, and given back if they were hardly used.
+        """End the call: no block falls due from here on.
 
-        `by`: the party that ends it, be it by staying away or by pausing for too long.
+        Blocks that fell due before are still charged; if the payee ends the call, hardly used ones are refunded.
+        `by` is the party that ends it, by a command, by absence or by too long a pause.
         """
         if self.termination.end(reason, at):
             self.meter.clock.stop(at)
@@ -246,19 +255,19 @@ class Call:
             self._state.to_give_back = blocks_given_back(self.meter.price, self.meter.posted, active, payee_end)
 
     def _drain(self, at: Instant) -> None:
-        """The server stops: the clock stands, and the call goes on from its rows when it is back."""
+        """Stop the clock because the server stops; the call continues from its rows later."""
         if not self.termination.over:
             self.meter.clock.stop(at)
             self._state.effects += self.termination.drain()
 
     def _disown(self) -> None:
-        """Another server owns the call now: say nothing more about it."""
+        """Stop here because another server owns the call: publish nothing more."""
         if not self.settled:
             self._state.effects += [*self.termination.drain(), *self.chat_and_tips.abandon()]
             self._close(moved=True)
 
     def _finish(self, at: Instant) -> None:
-        """Once nothing waits: answer the sweeps, and when it is over as well, store the last record."""
+        """Answer waiting sweeps once no block waits; store the last record once the call is over and no tip waits."""
         if self.meter.waiting and not self.settled:
             return
         self._state.effects += self._sweeps.answer(
@@ -275,7 +284,7 @@ class Call:
                 self._publish_end(at)
 
     def _publish_end(self, at: Instant) -> None:
-        """The last record is stored, and what was to be given back is."""
+        """Publish the end: the last record is stored and the refunds are made."""
         if self.termination.reason is not None:
             active, members = self.meter.billed_active(at), self.members.listed()
             self._state.effects += self.events.ended(self.termination.reason, active, members, at)
@@ -285,14 +294,14 @@ class Call:
         self.members.clear()
         self._state.effects += self.termination.settle(moved=moved)
 
-    # What others may know
+    # State for readers
 
     def view(self, at: Instant) -> CallView:
-        """The call as its parties see it now."""
+        """Return the call as its parties see it at `at`."""
         return self._state.view(at)
 
     def record(self, at: Instant) -> CallRecord:
-        """The state to store."""
+        """Return the state to store."""
         return self._state.record(at)
 
     @property
@@ -302,10 +311,10 @@ class Call:
 
     @property
     def over(self) -> bool:
-        """Ended, or left as its server drains; there may be receipts and records that it waits for."""
+        """The call has ended, or its server drains; receipts and records may still be under way."""
         return self.termination.over
 
     @property
     def settled(self) -> bool:
-        """Over, with every receipt in and the last record stored."""
+        """The call is over, every receipt is in, and the last record is stored."""
         return self.termination.settled

@@ -1,4 +1,4 @@
-"""What the parties of a call are told: events to the room, and private news to each."""
+"""The events of a call: those published to its room, and those sent to one party."""
 
 from typing import Any
 
@@ -17,22 +17,22 @@ _OF_RINGING = {"declined": m.CallDeclined, "missed": m.CallMissed, "cancelled": 
 
 
 class CallEvents:
-    """Puts the state of a call into words; it decides nothing but what was told already."""
+    """Builds the events of a call. It decides only whether the start was published and which warnings were sent."""
 
     def __init__(self, facts: CallFacts, meter: Meter) -> None:
         self._facts = facts
         self._meter = meter
         self._sequence = Sequence(facts.channel, meter.epoch)
-        self._start_published = meter.committed > 0  # waits until the first block is paid
+        self._start_published = meter.committed > 0  # `call:started` is published with the first paid block
         self._warning = FundsWarning(facts.channel, meter, facts.max_tokens)
         self._parties = (UserId(facts.fan.user_id), UserId(facts.creator.user_id))
 
     def publish(self, kind: type[m.SequencedEvent], at: Instant, **fields: Any) -> Publish:
-        """The next event of the room."""
+        """Build the next event of the room and return the effect that publishes it."""
         return self._sequence.publish(kind, at, **fields)
 
     def ringing(self) -> list[Send]:
-        """The invitation, to all sessions of both parties."""
+        """Send `call:ringing` to all sessions of both parties."""
         facts = self._facts
         invitation = m.CallRinging(
             call_id=facts.id,
@@ -45,16 +45,16 @@ class CallEvents:
         return [Send(user_id, invitation) for user_id in self._parties]
 
     def invitation(self, kind: type[m.Invitation]) -> list[Effect]:
-        """What became of the ringing, to all sessions of both parties."""
+        """Send the outcome of the ringing to all sessions of both parties."""
         event = kind(call_id=self._facts.id, channel=self._facts.channel)
         return [Send(user_id, event) for user_id in self._parties]
 
     def state(self, kind: type[m.CallStateChanged], holds: list[str], at: Instant) -> list[Effect]:
-        """The call stands, or goes on; before its start was told there is nothing to tell."""
+        """Publish that the clock stands or runs again; nothing before the start was published."""
         return [self._state(kind, holds, at)] if self._start_published else []
 
     def block_charged(self, receipt: Receipt, tokens: int, holds: list[str], at: Instant) -> list[Effect]:
-        """A block is paid: to the room, and to each wallet's owner. With the first one the call has started."""
+        """Publish a paid block, and send each party their new balance. The first block also starts the call."""
         started = [] if self._start_published else [self._state(m.CallStarted, holds, at)]
         self._start_published = True
         charged = self.publish(
@@ -78,7 +78,7 @@ class CallEvents:
         ref = {"callId": str(self._facts.id), "blockNo": self._meter.committed}
         left = seconds(self._meter.left(at, self._facts.max_tokens))
         paid = self._meter.paid
-        funds = self._meter.funds  # later news may have come before this receipt
+        funds = self._meter.funds  # may be newer than this receipt
         spent = m.WalletChanged(balance=funds.balance, cause="block", tokens=-tokens, ref=ref, seconds_left=left)
         earned = m.WalletChanged(
             balance=receipt.credit_after,
@@ -91,11 +91,11 @@ class CallEvents:
         return [Send(fan, spent, funds.n), Send(creator, earned, receipt.credit_n or 0)]
 
     def repeat_warning(self) -> None:
-        """A device of the fan joined that has not heard the warning, if one stands."""
+        """Send a standing warning again, since a device of the fan joined that has not received it."""
         self._warning.repeat()
 
     def funds(self, low: bool, at: Instant) -> list[Effect]:
-        """Warn the fan who cannot pay the next block."""
+        """Warn the fan if the next block cannot be paid (`low`), or tell them that it can be paid again."""
         events = self._warning.events(low, at)
         return [] if events is None else [Send(self._parties[0], events)]
 
@@ -108,7 +108,7 @@ class CallEvents:
         history: list[Any],
         at: Instant,
     ) -> m.RoomJoined:
-        """The present state, to a connection that joins; how long the fan's money lasts is the fan's to know."""
+        """Build the answer to a join: the present state. Only the fan receives their balance and remaining time."""
         you: dict[str, Any] = {"role": role, "paidThrough": room["paidThrough"]}
         if role is Role.FAN:
             you["balance"] = self._meter.funds.balance
@@ -126,7 +126,7 @@ class CallEvents:
         )
 
     def ended(self, reason: str, active: Duration, members: list[Member], at: Instant) -> list[Effect]:
-        """The last event of the room; sessions of the parties that are no members of it are told as well."""
+        """Publish the last event of the room, and send the end to sessions of the parties that are not members."""
         paid = self._meter.paid
         ended = self.publish(
             m.CallEnded,
@@ -146,7 +146,10 @@ class CallEvents:
         return [Send(user_id, outside, but=inside) for user_id in self._parties]
 
     def swept(self, end_reason: str | None, metered: int) -> dict[str, Any]:
-        """This call's line in the answer of the billing sweep (CONTRACT §6)."""
+        """Return this call's entry in the answer of the billing sweep (CONTRACT §6).
+
+        `metered` is the number of blocks booked because of the sweep; `end_reason` is set if the call has ended.
+        """
         line: dict[str, Any] = {"callId": str(self._facts.id), "success": True, "metered": metered, "platformFee": 0}
         if end_reason is not None:
             line |= {"success": end_reason != "insufficient_funds", "reason": end_reason, "callEnded": True}
@@ -157,7 +160,7 @@ class CallEvents:
 
 
 def ended_outside(ended: m.CallEnded) -> m.CallEndedOutside:
-    """The end of a call, to sessions that are not in its room."""
+    """Build the event of a call's end for sessions that are not in its room."""
     return m.CallEndedOutside(
         call_id=ended.call_id,
         channel=ended.channel,

@@ -1,4 +1,4 @@
-"""The connections of a call's parties: joins, leaves and silence, and what they do to the clock."""
+"""The connections of a call's parties: joins, leaves and silence, and their effect on the clock."""
 
 from domain.call.holds import Holds
 from domain.call.parties import Hold, Party, Role
@@ -22,9 +22,10 @@ class CallMembership:
         self._members, self._parties, self._setup = state.members, state.parties, state.setup
 
     def join(self, member_id: MemberId, user_id: UserId, reply: inputs.Reply, at: Instant) -> None:
-        """Admit a connection of a party, or answer why not: NOT_FOUND to others, CALL_ENDED, DRAINING, OVERLOADED.
+        """Admit a connection of a party, or answer the refusal.
 
-        A connection that is a member already gets the present state again.
+        NOT_FOUND to anybody else, CALL_ENDED, DRAINING, or OVERLOADED past the party's number of connections.
+        A connection that is a member already receives the present state again.
         """
         party = self._parties.of(user_id)
         if refusal := NO_ROOM if party is None else self._state.termination.why_closed():
@@ -65,14 +66,17 @@ class CallMembership:
             self._note_absence(party, at)
 
     def note_silence(self, member_id: MemberId, last_received_at: Instant, at: Instant) -> None:
-        """A connection fell silent; its last byte was received at `last_received_at`."""
+        """Note that nothing is received from a connection any more, after a last byte at `last_received_at`."""
         self._members.note_silence(member_id, True)
         if party := self._parties.with_member(member_id):
             party.note_silent(member_id, at, last_received_at)
             self._note_absence(party, at)
 
     def _note_absence(self, party: Party, at: Instant) -> None:
-        """The payee's absence stops the clock as of when they were last heard; the payer's, after a grace."""
+        """Stop the clock if the payee has become absent, as of the last byte received from them.
+
+        An absent payer's clock runs on for a grace, which is a deadline.
+        """
         is_payee_gone = party.role is Role.CREATOR and not party.present and party.by_absence not in self._parties.holds
         if is_payee_gone and self._setup.started_at is not None and not self._state.termination.over:
             self._state.meter.payee_was_away(party.last_received_at, at)
@@ -81,7 +85,7 @@ class CallMembership:
             self._state.save(at)
 
     def note_responsive(self, member_id: MemberId, at: Instant) -> None:
-        """Bytes were received from a silent connection again."""
+        """Note that bytes are received from a silent connection again."""
         if party := self._parties.with_member(member_id):
             self._note_return(party, member_id, at)
 

@@ -1,4 +1,4 @@
-"""Who is here, what stops the clock, and for how long."""
+"""The two parties of a call: who is present, which holds stop the clock, and for how long."""
 
 from collections.abc import Iterator
 from enum import StrEnum
@@ -29,7 +29,7 @@ class Hold(StrEnum):
 
 
 class Parties:
-    """The two sides of a call, and every hold that stands. The clock runs while none does."""
+    """The two parties of a call and the holds that stand. The clock runs while none stands."""
 
     def __init__(self, fan: UserId, creator: UserId, rules: CallRules, clock: ActiveClock) -> None:
         resumes = Rate(rules.resumes_per_second, rules.resumes_burst)
@@ -41,27 +41,30 @@ class Parties:
         self._clock = clock
 
     def adopt(self, record: CallRecord, at: Instant) -> None:
-        """After a restart: everybody is away since now, and what was paused by hand still is."""
+        """Continue after a restart: both parties are absent since `at`, and pauses by hand still stand."""
         self.fan.paused_at, self.creator.paused_at = record.fan_paused_at, record.creator_paused_at
         self.fan.paused_before, self.creator.paused_before = record.fan_paused, record.creator_paused
         self.fan.dropped_at = self.creator.dropped_at = at
         self.holds = {Hold.RESTART} | {party.by_hand for party in self.both if party.paused_at is not None}
 
     def of(self, user_id: UserId) -> "Party | None":
+        """Return the party of this user, or None."""
         return next((party for party in self.both if party.user_id == user_id), None)
 
     def with_member(self, member_id: MemberId) -> "Party | None":
+        """Return the party that this connection belongs to, or None."""
         return next((party for party in self.both if party.knows(member_id)), None)
 
     def absent(self) -> "list[Party]":
+        """Return the parties that are not present."""
         return [party for party in self.both if not party.present]
 
     def names_of_holds(self) -> list[str]:
-        """The holds as clients see them."""
+        """Return the holds as clients see them, sorted."""
         return sorted(self.holds)
 
     def hold(self, hold: Hold, at: Instant) -> bool:
-        """Stop the clock for one reason more; False if it was held for this one already."""
+        """Stop the clock for one more reason; False if this hold stands already."""
         if hold in self.holds:
             return False
         self.holds.add(hold)
@@ -69,7 +72,7 @@ class Parties:
         return True
 
     def lift(self, holds: set[Hold], at: Instant) -> bool:
-        """Take reasons away; the clock goes on when none is left. False if none of them stood."""
+        """Lift these holds; the clock runs again when none is left. False if none of them stood."""
         if not self.holds & holds:
             return False
         self.holds -= holds
@@ -79,11 +82,11 @@ class Parties:
 
     @property
     def interrupted(self) -> bool:
-        """Somebody has paused or is gone: what follows from it has deadlines."""
+        """Whether a party has paused or is absent, so that `ends` and `absences` have deadlines."""
         return self.fan.interrupted or self.creator.interrupted
 
     def ends(self) -> "Iterator[tuple[Instant, str, Party]]":
-        """When pauses or a drop will have lasted too long, with what reason that ends the call, and whose they are."""
+        """Yield when a pause or an absence will end the call, the end reason, and the party that causes it."""
         for party in self.both:
             if party.paused_at is not None:
                 note_left = max(0, duration(self._rules.pause_limit_seconds) - party.paused_before)
@@ -93,24 +96,24 @@ class Parties:
                 yield lost_at, "peer_lost", party
 
     def absences(self) -> Iterator[tuple[Instant, Hold]]:
-        """When a drop will stop the clock; until then time runs on."""
+        """Yield when an absence will stop the clock, and its hold; until then the clock runs."""
         for party in self.both:
             if party.dropped_at is not None and party.by_absence not in self.holds:
                 yield party.dropped_at + duration(self._rules.drop_grace_seconds), party.by_absence
 
     def excuse(self, stalled: Duration) -> None:
-        """Let pauses and drops that stand last longer by a stall: nobody could come back meanwhile."""
+        """Extend the limits of standing pauses and absences by a stall, in which nobody could come back."""
         for party in self.both:
             party.excuse(stalled)
 
     def note_all_silent(self, at: Instant) -> None:
-        """Every connection fell silent at once; until it is heard again, its party is absent."""
+        """Note that every connection fell silent at `at`; a party is absent until one of them is responsive."""
         for party in self.both:
             party.note_all_silent(at)
 
 
 class Party:
-    """One side of a call: present while at least one of its connections has joined and is heard."""
+    """One party of a call. It is present while at least one of its connections has joined and is responsive."""
 
     __slots__ = (
         "_responsive",
@@ -133,63 +136,65 @@ class Party:
         self.user_id = user_id
         self.by_hand = Hold(role)
         self.by_absence = Hold(f"absent:{role}")
-        self.dropped_at: Instant | None = None  # since when it is gone, once it was here
-        self.last_received_at: Instant = 0  # when it is gone: when any of its connections was heard last
-        self.paused_at: Instant | None = None  # since when it holds the call by hand
-        self.paused_before: Duration = 0  # for how long it did so before that
-        self.resumes = TokenBucket(resumes)  # of pauses by hand: each pause and its end are told to both, and stored
-        self.drop_excused: Duration = 0  # stalls of the server during this drop: its limit is longer by that
+        self.dropped_at: Instant | None = None  # since when it is absent; None while present, and before it first joins
+        self.last_received_at: Instant = 0  # when the last byte of a connection that fell silent or left came in
+        self.paused_at: Instant | None = None  # since when it pauses the call
+        self.paused_before: Duration = 0  # the sum of its earlier pauses
+        self.resumes = TokenBucket(resumes)  # limits ends of pauses, each of which is published and stored
+        self.drop_excused: Duration = 0  # stalls of the server during this absence, which extend its limit
         self.pause_excused: Duration = 0  # … and during this pause
         self._responsive: set[MemberId] = set()
         self._silent: set[MemberId] = set()
 
     @property
     def interrupted(self) -> bool:
-        """Paused, or gone."""
+        """Whether the party has paused or is absent."""
         return self.paused_at is not None or self.dropped_at is not None
 
     @property
     def present(self) -> bool:
+        """Whether bytes are received from at least one of its connections."""
         return bool(self._responsive)
 
     def note_responsive(self, member: MemberId) -> None:
-        """A connection joined, or was heard again; a party that is back was not dropped."""
+        """A connection joined, or is responsive again; the party is present."""
         self._silent.discard(member)
         self._responsive.add(member)
         self.dropped_at, self.drop_excused = None, 0
 
     def resume(self, at: Instant) -> None:
-        """It holds the call by hand no longer; its pauses add up."""
+        """End the party's pause, if it has paused; the pauses add up."""
         if self.paused_at is not None:
             self.resumes.spend(1, at)
             self.paused_before += max(0, at - self.paused_at - self.pause_excused)
         self.paused_at, self.pause_excused = None, 0
 
     def excuse(self, stalled: Duration) -> None:
-        """The server did nothing for so long: a pause or drop that stands may last longer by that."""
+        """Extend a standing pause or absence by the time of a stall."""
         self.pause_excused += 0 if self.paused_at is None else stalled
         self.drop_excused += 0 if self.dropped_at is None else stalled
 
     def note_all_silent(self, at: Instant) -> None:
-        """All of its connections fell silent at `at`; each may be heard again."""
+        """All of its connections fell silent at `at`; each may be responsive again later."""
         for member in list(self._responsive):
             self.note_silent(member, at, at)
 
     def note_silent(self, member: MemberId, at: Instant, last_received_at: Instant) -> None:
-        """A connection fell silent, and was heard last at `last_received_at`; it may be heard again."""
+        """A connection fell silent, and its last byte was received at `last_received_at`."""
         if member in self._responsive:
             self._responsive.discard(member)
             self._silent.add(member)
             self._note_drop(at, last_received_at)
 
     def note_left(self, member: MemberId, at: Instant) -> None:
-        """A connection left for good. Leaving with the last one is an absence at once."""
+        """A connection left for good. The party is absent at once if it was the last responsive one."""
         self._silent.discard(member)
         if member in self._responsive:
             self._responsive.discard(member)
             self._note_drop(at, at)
 
     def knows(self, member: MemberId) -> bool:
+        """Return whether this connection belongs to the party."""
         return member in self._responsive or member in self._silent
 
     def _note_drop(self, at: Instant, last_received_at: Instant) -> None:

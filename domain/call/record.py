@@ -1,4 +1,4 @@
-"""What is written down of a call: the facts it began with, the state that is stored, and the view that clients see."""
+"""The data of a call: the facts that never change, the record that is stored, and the view that clients see."""
 
 from typing import Annotated, Any, Literal
 
@@ -29,11 +29,11 @@ class CallRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     resumes_burst: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 30
     payee_end_seconds: Seconds = 10
     storage_grace_seconds: Seconds = 60
-    connections_per_party: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 8  # a person has a few devices
+    connections_per_party: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 8  # a user has a few devices
 
 
 class CallFacts(msgspec.Struct, frozen=True):
-    """What never changes after `init`: the parties, and the price that was locked in."""
+    """What never changes after the call was created: the parties and the fixed price."""
 
     id: CallId
     channel: str
@@ -46,7 +46,7 @@ class CallFacts(msgspec.Struct, frozen=True):
 
 
 class CallRecord(msgspec.Struct, frozen=True):
-    """What changes, as it is stored; blocks and tokens are not here, since the books keep them."""
+    """What changes, as it is stored. Blocks and tokens are not here, since the ledger has them."""
 
     status: Status = "ringing"
     accepted_at: Instant | None = None
@@ -55,16 +55,16 @@ class CallRecord(msgspec.Struct, frozen=True):
     end_reason: str | None = None
     fan_paused_at: Instant | None = None
     creator_paused_at: Instant | None = None
-    fan_paused: Duration = 0  # for how long in all, without the pause that stands
+    fan_paused: Duration = 0  # the sum of the fan's ended pauses
     creator_paused: Duration = 0
     holds: tuple[str, ...] = ()
     active: Duration = 0
     set_back: SetBack = SetBack()
-    given_back: tuple[PostingKey, ...] = ()  # of an ended call: the blocks that its payer gets back
+    given_back: tuple[PostingKey, ...] = ()  # of an ended call: the blocks to refund to its payer
 
 
 class CallView(msgspec.Struct, frozen=True, rename="camel"):
-    """A call as its parties see it, live or from the books."""
+    """A call as its parties see it, from the live room or from the database."""
 
     id: CallId
     channel: str
@@ -91,7 +91,10 @@ class CallView(msgspec.Struct, frozen=True, rename="camel"):
 
 
 def view_call(facts: CallFacts, record: CallRecord, paid: Paid, paid_through: Instant | None = None) -> CallView:
-    """One shape for the live room and the stored row. `blocks` were charged; `tokens` is net of refunds."""
+    """Build the view; live rooms and stored rows have the same shape.
+
+    `blocks` were charged; `tokens` is what was charged less what was refunded.
+    """
     return CallView(
         id=facts.id,
         channel=facts.channel,
@@ -119,7 +122,7 @@ def view_call(facts: CallFacts, record: CallRecord, paid: Paid, paid_through: In
 
 
 def as_fields(view: CallView) -> dict[str, Any]:
-    """The view as plain JSON values, to stand inside an answer or an event."""
+    """Return the view as plain JSON values, for use inside an answer or an event."""
     fields: dict[str, Any] = msgspec.to_builtins(view)
     return fields
 

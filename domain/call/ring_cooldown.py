@@ -1,4 +1,4 @@
-"""How long a fan waits before ringing a creator again whom they rang for nothing (CONTRACT §5, Ringing)."""
+"""How long a fan waits before ringing a creator again after calls without a paid block (CONTRACT §5, Ringing)."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -6,14 +6,14 @@ from typing import NamedTuple
 from domain.instant import Duration, Instant, duration
 
 FORGOTTEN_AFTER: Duration = duration(3600)
-FIRST_WAIT: Duration = duration(10)  # after the second end without a block; it doubles with each further one
-MOST_WAITS = 10  # times the cooldown after a decline: the longest wait
+FIRST_WAIT: Duration = duration(10)  # after the second call without a block; doubles with each further one
+MOST_WAITS = 10  # the longest wait, as a multiple of the cooldown
 UNANSWERED = ("declined", "missed")
 NOBODYS_FAULT = ("server_fault", "admin")
 
 
 class PastCall(NamedTuple):
-    """A call that has ended: when, why, and with how many blocks."""
+    """A call that has ended: when, the reason, and the number of its paid blocks."""
 
     ended_at: Instant
     end_reason: str
@@ -21,11 +21,11 @@ class PastCall(NamedTuple):
 
 
 def may_ring_at(past: Sequence[PastCall], now: Instant, cooldown: Duration) -> Instant | None:
-    """From when on a fan may ring a creator again; None if they may already.
+    """Return when a fan may ring a creator again; None if they may now.
 
-    `past` are their calls so far, the newest first. `cooldown` follows upon a call that was declined or missed. Calls
-    that were cancelled, or ended otherwise without a block, cost nothing the first time, then 10 s, and twice as long
-    each further time up to ten times the cooldown. A paid block ends the counting, and so does an hour without a call.
+    `past` are their earlier calls, newest first. A call that was declined or missed costs the `cooldown`.
+    Calls cancelled or ended otherwise without a block cost nothing the first time, then 10 s, and twice as long
+    each further time, up to ten times the cooldown. A paid block, or an hour without a call, resets the count.
     """
     free_at, empty, later = now, list[Instant](), now
     for call in past:

@@ -1,11 +1,11 @@
-"""How a call comes to its start: it rings, it is accepted, and both parties meet."""
+"""The setup of a call: it rings, it is accepted, and both parties join."""
 
 from domain.call.record import CallFacts, CallRecord, CallRules
 from domain.instant import Duration, Instant, duration
 
 
 class CallSetup:
-    """Nobody pays for ringing; the clock starts once both are here for the first time."""
+    """When the call was accepted and started, and the deadlines until then. Ringing is free."""
 
     def __init__(self, facts: CallFacts, rules: CallRules, record: CallRecord, restarted_at: Instant | None) -> None:
         self._rings_until = facts.rings_until
@@ -14,16 +14,17 @@ class CallSetup:
         self.accepted_at, self.started_at = record.accepted_at, record.started_at
 
     def accept(self, at: Instant) -> None:
+        """The creator accepts; both parties must join within `join_seconds`."""
         self.accepted_at = at
         self._join_by = at + duration(self._join_seconds)
 
     def excuse(self, stalled: Duration) -> None:
-        """Give people as much longer as the server did nothing: nobody could answer, or join, meanwhile."""
+        """Extend the deadlines by a stall of the server, in which nobody could answer or join."""
         self._rings_until += stalled
         self._join_by += stalled
 
     def start(self, at: Instant) -> None:
-        """Also where an older record does not say so, but a paid block does."""
+        """Start the call; this also accepts it, for a stored record that is older than its first paid block."""
         self.accepted_at, self.started_at = self.accepted_at or at, at
 
     @property
@@ -33,8 +34,9 @@ class CallSetup:
 
     @property
     def waits_for_parties(self) -> bool:
+        """The call is accepted, and the parties have not both joined yet."""
         return self.accepted_at is not None and self.started_at is None
 
     def fails(self) -> tuple[Instant, str]:
-        """When a call that has not started will not, and the reason with which that ends it."""
+        """Return when a call that has not started ends, and its end reason."""
         return (self._rings_until, "missed") if self.ringing else (self._join_by, "peer_lost")

@@ -63,7 +63,7 @@ class CallState:
         return decided
 
     def save(self, at: Instant) -> None:
-        """Append a `Save` of the present record; nothing once the call is over, since its last record is sent later."""
+        """Store the present record; nothing once the call is over, since its last record is stored later."""
         if not self.termination.over:
             self.effects.append(Save(self.record(at)))
 

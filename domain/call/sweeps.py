@@ -1,4 +1,4 @@
-"""Who asked that every due block of a room be booked, and waits for the answer (CONTRACT §6)."""
+"""The requests of the billing sweep that wait until every due block of a call is booked (CONTRACT §6)."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,15 +8,19 @@ from domain.room.inputs import Reply
 
 
 class Sweeps:
-    """Each sweep is answered once the blocks that it made fall due have their receipts."""
+    """Answers each request once the blocks that fell due with it have their receipts."""
 
     def __init__(self) -> None:
-        self._waiting: list[tuple[Reply, range]] = []  # who waits, and for which blocks
+        self._waiting: list[tuple[Reply, range]] = []  # the reply, and the block numbers that it waits for
 
     def add(self, reply: Reply, due: range) -> None:
+        """Let `reply` wait for these block numbers."""
         self._waiting.append((reply, due))
 
     def answer(self, committed: int, line: Callable[[int], dict[str, Any]]) -> list[Effect]:
-        """`line` makes the answer of the number of blocks that were booked because of the sweep."""
+        """Answer all that wait. `committed` is the number of the last committed block.
+
+        `line(n)` builds the answer of a request because of which n blocks were booked.
+        """
         waiting, self._waiting = self._waiting, []
         return [Answer(reply, line(sum(block_no <= committed for block_no in due))) for reply, due in waiting]

@@ -24,7 +24,7 @@ from domain.token_bucket import Rate, TokenBucket, TokenBuckets
 
 
 class RoomRef(NamedTuple):
-    """The room that messages belong to: its id, channel, epoch, the payee of tips, and the refusal once it has ended."""
+    """The room of the messages: its id, channel and epoch, the payee of tips, and the refusal once it has ended."""
 
     room_id: RoomId
     channel: str

@@ -63,7 +63,7 @@ class Signals:
         """Pass a signal on, or refuse it.
 
         FORBIDDEN unless both are members and exactly one of them is the creator; NOT_FOUND for an unknown receiver;
-        NOT_PRESENT if one of them is silent or its clock stands; VALIDATION_FAILED for data that is too large or not JSON;
+        NOT_PRESENT if one of them is silent or its clock stands; VALIDATION_FAILED for data too large or not JSON;
         RATE_LIMITED past a budget.
         """
         if action.member_id is None:

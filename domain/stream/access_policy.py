@@ -1,4 +1,4 @@
-"""Who may come into a stream, and why not (CONTRACT §7, Who may join)."""
+"""Which users have access to a stream, and the reason (CONTRACT §7, Who may join)."""
 
 from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple
@@ -14,7 +14,7 @@ Reason = Literal["public_stream", "owner", "operator", "ticket", "metered", "tic
 
 
 class Access(NamedTuple):
-    """Whether a user may watch, and the one reason that decides it."""
+    """Whether a user may watch, and the reason that decides it."""
 
     has_access: bool
     reason: Reason
@@ -23,7 +23,10 @@ class Access(NamedTuple):
 def access_to(
     facts: StreamFacts, user_id: UserId, *, is_operator: bool, holds_ticket: bool, is_banned: bool, ended: bool
 ) -> Access:
-    """The same answer for who asks over HTTP and for who knocks at the room."""
+    """Decide access to a stream; the answer is the same over HTTP and when joining the room.
+
+    The owner and operators have access even if they are banned; nobody has access once the stream has ended.
+    """
     if ended:
         return Access(False, "stream_ended")
     if user_id == facts.owner_id:
@@ -38,23 +41,24 @@ def access_to(
 
 
 def pays(facts: StreamFacts, user_id: UserId, is_operator: bool) -> bool:
-    """Whether blocks would be charged for this user's stay."""
+    """Return whether this user would pay by the block: in a metered stream, except the owner and operators."""
     return facts.price is not None and user_id != facts.owner_id and not is_operator
 
 
 class AccessPolicy:
-    """Who holds a ticket to a live stream and who is kept out, as far as its room knows: all of it."""
+    """The tickets, bans and operators of a live stream, complete as its room knows them."""
 
     def __init__(
         self, facts: StreamFacts, tickets: Mapping[UserId, UUID], blocked: Iterable[UserId], removed: Iterable[UserId]
     ) -> None:
         self._facts = facts
-        self.tickets = dict(tickets)  # by who holds them
-        self.blocked = set(blocked)  # by the creator, or by an operator, wherever
-        self.removed = set(removed)  # by the creator, from this stream
-        self.operators: set[MemberId] = set()  # connections whose present token is an operator's
+        self.tickets = dict(tickets)  # the ticket's id by its holder
+        self.blocked = set(blocked)  # users blocked by the creator, or banned by an operator
+        self.removed = set(removed)  # users that the creator removed from this stream
+        self.operators: set[MemberId] = set()  # connections whose newest token is an operator's
 
     def access(self, user_id: UserId, is_operator: bool = False) -> Access:
+        """Return whether this user has access to the live stream, and the reason."""
         is_banned = user_id in self.blocked or user_id in self.removed
         return access_to(
             self._facts,
@@ -66,14 +70,17 @@ class AccessPolicy:
         )
 
     def refund(self, user_id: UserId, ticket_id: UUID) -> bool:
-        """Whether a user who was given this money back has to go."""
+        """Remove a refunded ticket, and return whether its holder has lost access by it.
+
+        False if this id is not the user's present ticket.
+        """
         if self.tickets.get(user_id) != ticket_id:
             return False
         del self.tickets[user_id]
         return not self.access(user_id).has_access
 
     def set_blocked(self, user_id: UserId, blocked: bool) -> bool:
-        """Whether a user who may, or may not any more, be anywhere near the creator has to go."""
+        """Note that a user is blocked or unblocked; return whether they have no access now."""
         if blocked:
             self.blocked.add(user_id)
         else:
@@ -81,22 +88,25 @@ class AccessPolicy:
         return not self.access(user_id).has_access
 
     def note_rights(self, member_id: MemberId, is_operator: bool) -> None:
-        """A connection comes in with these rights, or has them from now on."""
+        """Note whether a connection has an operator's rights."""
         if is_operator:
             self.operators.add(member_id)
         else:
             self.operators.discard(member_id)
 
     def role(self, user_id: UserId, is_operator: bool) -> str:
-        """What somebody who comes in is there."""
+        """Return the role of a joining user: `owner`, `operator` or `viewer`."""
         return "owner" if user_id == self._facts.owner_id else "operator" if is_operator else "viewer"
 
     def pays(self, user_id: UserId, is_operator: bool) -> bool:
-        """Whether blocks are charged for their stay."""
+        """Return whether this user pays by the block here."""
         return pays(self._facts, user_id, is_operator)
 
     def refuse(self, user_id: UserId, is_operator: bool) -> Refusal | None:
-        """Why this user may not come in."""
+        """Return why this user may not join, or None.
+
+        CREATOR_UNAVAILABLE if they are blocked, FORBIDDEN without a ticket or after a removal.
+        """
         access = self.access(user_id, is_operator)
         if access.has_access:
             return None
@@ -107,13 +117,16 @@ class AccessPolicy:
         return Refusal(Code.FORBIDDEN, "You were removed from this stream")
 
     def why_evicted(self, user_id: UserId) -> str:
-        """The reason that is told to somebody whose operator rights have ended and who may not be here without."""
+        """Return the eviction reason for a user who has access no longer, since their operator rights have ended."""
         if user_id in self.removed:
             return "removed"
         return "banned" if user_id in self.blocked else "token_expired"
 
     def refuse_action(self, action: RoomAction, is_member: bool) -> Refusal | None:
-        """Why somebody may not say or give this here; over HTTP who has access may, without being a member."""
+        """Return why a user may not send this here, or None.
+
+        Over a connection only members may. Over HTTP everybody with access may. Only the owner mutes and removes.
+        """
         user_id = UserId(action.person.user_id)
         if action.member_id is None:
             return self.refuse(user_id, action.is_operator)

@@ -1,4 +1,4 @@
-"""What the people in a stream are told: events to the room, and private news to its payers and its owner."""
+"""The events of a stream: those published to its room, and those sent to a payer or the owner."""
 
 from collections.abc import Sequence as Listing
 from typing import Any
@@ -14,20 +14,23 @@ from domain.stream.viewing_session import ViewingSession
 
 
 class StreamEvents:
-    """Puts the state of a stream into words; it decides nothing."""
+    """Builds the events of a stream; it decides nothing."""
 
     def __init__(self, facts: StreamFacts, epoch: int) -> None:
         self._facts = facts
         self._sequence = Sequence(facts.channel, epoch)
 
     def publish(self, kind: type[m.SequencedEvent], at: Instant, **fields: Any) -> Publish:
-        """The next event of the room."""
+        """Build the next event of the room and return the effect that publishes it."""
         return self._sequence.publish(kind, at, **fields)
 
     def block_charged(
         self, viewing: ViewingSession, receipt: Receipt, tokens: int, earned: int, at: Instant
     ) -> list[Effect]:
-        """A block of a stay is paid: to its payer, and to the owner; the other viewers need not know."""
+        """Send a paid block and the new balances to its payer and the owner; other viewers do not receive it.
+
+        `earned` is the owner's income from all blocks of the stream, in tokens.
+        """
         meter = viewing.meter
         charged = m.StayCharged(
             stream_id=self._facts.id,
@@ -53,15 +56,16 @@ class StreamEvents:
         ]
 
     def funds(self, viewing: ViewingSession, at: Instant) -> list[Effect]:
-        """Warn a payer who cannot pay the next block."""
+        """Warn a payer who cannot pay the next block, or tell them that they can pay it again."""
         events = viewing.warning.events(viewing.meter.cannot_pay_next, at)
         return [] if events is None else [Send(viewing.meter.payer, events)]
 
     def evict(self, user_id: UserId, reason: str) -> Send:
+        """Send `access:revoked` to all sessions of a user."""
         return Send(user_id, m.AccessRevoked(channel=self._facts.channel, reason=reason))
 
     def evict_one(self, member_id: MemberId, reason: str) -> SendToMember:
-        """To one connection of a user; others of theirs may stay."""
+        """Send `access:revoked` to one connection, whose user may keep others."""
         return SendToMember(member_id, m.AccessRevoked(channel=self._facts.channel, reason=reason))
 
     def room_joined(
@@ -74,7 +78,7 @@ class StreamEvents:
         viewing: ViewingSession | None,
         at: Instant,
     ) -> m.RoomJoined:
-        """The present state, to a connection that joins."""
+        """Build the answer to a join: the present state, and the funds of a viewer who pays."""
         you: dict[str, Any] = {"role": role}
         if viewing is not None:
             you["balance"] = viewing.meter.funds.balance

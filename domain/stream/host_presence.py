@@ -1,4 +1,4 @@
-"""Whether a stream's creator is there, and how long: nobody pays on an empty stage, and after a while it is over."""
+"""The presence of a stream's creator: nobody pays while the creator is absent, and a long absence ends the stream."""
 
 from collections import deque
 
@@ -6,24 +6,24 @@ from domain.billing.block import ActiveClock
 from domain.ids import MemberId
 from domain.instant import Duration, Instant
 
-MOST_STALLS = 64  # that are remembered: silence is noticed within seconds, and few stalls fit into it
+MOST_STALLS = 64  # remembered stalls: silence is noticed within seconds, in which there are few
 
 
 class HostPresence:
-    """The creator's connections that are heard; empty at first, and again while there are none.
+    """The creator's connections that are responsive, since when there is none, and how long the creator was present.
 
-    `present`: for how long the creator was there before, in an earlier life of the room.
+    `present` is the presence counted before the room was restarted. The creator is absent at first.
     """
 
     def __init__(self, at: Instant, present: Duration = 0) -> None:
         self.empty_since: Instant | None = at
-        self.last_received_at = at  # when the creator was last heard, as far as it is known here
+        self.last_received_at = at  # when the creator's last byte was received, as far as known
         self._responsive: set[MemberId] = set()
         self._clock = ActiveClock(present)
-        self._stalls: deque[tuple[Instant, Instant]] = deque(maxlen=MOST_STALLS)  # while the creator was here: from, to
+        self._stalls: deque[tuple[Instant, Instant]] = deque(maxlen=MOST_STALLS)  # during presence: from, to
 
     def enter(self, member_id: MemberId, at: Instant) -> bool:
-        """True for the first, with which the creator is there."""
+        """Note a responsive connection of the creator; True if it is the first one."""
         was_empty, self.empty_since = self.empty_since is not None, None
         self.last_received_at = max(self.last_received_at, at)
         self._responsive.add(member_id)
@@ -31,7 +31,7 @@ class HostPresence:
         return was_empty
 
     def excuse(self, stalled: Duration, at: Instant) -> None:
-        """The creator could not come back during a stall of the server, which began at `at`."""
+        """Extend the limit of absence by a stall of the server that began at `at`: the creator could not come back."""
         if self.empty_since is not None:
             self.empty_since += stalled
         else:
@@ -40,9 +40,10 @@ class HostPresence:
     def leave(
         self, member_id: MemberId, last_received_at: Instant, at: Instant, empty_since: Instant | None = None
     ) -> bool:
-        """True for the last. The absence counts from when the creator was last heard, or from `empty_since`.
+        """Note that a connection left or fell silent; True if it was the creator's last responsive one.
 
-        The time since they were last heard does not count as presence.
+        The absence counts from the last byte received from the creator, or from `empty_since`.
+        Time since that last byte is not counted as presence.
         """
         if member_id not in self._responsive:
             return False
@@ -55,11 +56,11 @@ class HostPresence:
         return True
 
     def _excused(self, since: Instant) -> Instant:
-        """A moment from which a limit counts, later by the stalls that came after it."""
+        """Return the start of a limit, later by the stalls that came after it."""
         return since + sum(over - started for started, over in self._stalls if started >= since)
 
     def close(self, at: Instant) -> None:
-        """The stream is over: the creator's presence counts no more."""
+        """Stop counting: the stream is over."""
         self._clock.stop(at)
 
     @property
@@ -68,9 +69,9 @@ class HostPresence:
         return self._clock.running
 
     def present(self, at: Instant) -> Duration:
-        """For how long the creator was live and present, in total."""
+        """Return for how long the creator was live and present in total."""
         return self._clock.active(at)
 
     def reaches(self, present: Duration) -> Instant | None:
-        """When the total will be `present` if the creator stays; None while they are away."""
+        """Return when the total will be `present` if the creator stays; None while they are absent."""
         return self._clock.reaches(present)

@@ -15,7 +15,10 @@ SETTLING = Refusal(Code.OVERLOADED, "Your last block is still being booked; try 
 
 
 class StreamMembership:
-    """Admits connections to a stream and removes them, and notes which of them are silent."""
+    """Admits connections to a stream and removes them, and notes which of them are silent.
+
+    Each step changes the members, the payer's clock and the owner's presence together, and stores clocks that stop.
+    """
 
     def __init__(self, state: StreamState) -> None:
         self._state = state
@@ -23,6 +26,12 @@ class StreamMembership:
         self._viewing_sessions, self._host_presence = state.viewing_sessions, state.host_presence
 
     def join(self, given: inputs.Joined, at: Instant) -> None:
+        """Admit a connection, or answer the refusal.
+
+        STREAM_ENDED or DRAINING once the stream is over, or a refusal of the access policy; for a payer also OVERLOADED
+        if their funds are unknown or their last block is under way, and INSUFFICIENT_TOKENS; OVERLOADED past a limit of
+        connections. A silent connection of the same user is replaced if the user's limit is reached.
+        """
         refusal = self._state.termination.why_closed() or self._access_policy.refuse(given.user_id, given.is_operator)
         viewing = None
         if refusal is None and self._access_policy.pays(given.user_id, given.is_operator):
@@ -34,6 +43,7 @@ class StreamMembership:
             self._state.effects.append(effects.Answer(given.reply, refusal))
 
     def _refuse_watching(self, viewing: ViewingSession, at: Instant) -> Refusal | None:
+        """Return why a payer may not watch now, or None."""
         if viewing.revoked:
             return SETTLING
         if viewing.may_go_on(at):
@@ -51,7 +61,7 @@ class StreamMembership:
             return TOO_MANY
         self._access_policy.note_rights(given.member_id, given.is_operator)
         if viewing is None:
-            # It may have paid until it joined once more.
+            # A member that paid may join again without paying, as an operator.
             self._viewing_sessions.leave(given.user_id, given.member_id, at)
             self._state.save_stopped(at)
         self._note_responsive(given.member_id, given.user_id, viewing, at)
@@ -75,6 +85,7 @@ class StreamMembership:
             self._viewing_sessions.watch(viewing, member_id, at)
 
     def note_responsive(self, member_id: MemberId, at: Instant) -> None:
+        """Note that bytes are received from a silent connection again."""
         member = self._members.find(member_id)
         if member is not None and not self._state.termination.over:
             is_operator = member_id in self._access_policy.operators
@@ -82,7 +93,10 @@ class StreamMembership:
             self._note_responsive(member_id, member.user_id, viewing, at)
 
     def note_silence(self, member_id: MemberId, last_received_at: Instant, at: Instant) -> None:
-        """Not heard of since then: nobody pays, or is paid, for what may not arrive."""
+        """Note that nothing is received from a connection any more, after a last byte at `last_received_at`.
+
+        Nobody pays or is paid for media that may not arrive.
+        """
         self._members.note_silence(member_id, True)
         if member := self._members.find(member_id):
             self._viewing_sessions.drop(member.user_id, member_id, at)
@@ -94,7 +108,10 @@ class StreamMembership:
             self._viewing_sessions.note_owner_away(self._host_presence.last_received_at, at)
 
     def note_stall(self, stalled: inputs.Stalled, at: Instant) -> None:
-        """No limit runs out because the server stood still, and nobody is billed for time in which nobody was heard."""
+        """Extend every limit by a stall of the server, so that no limit ends because of it.
+
+        If the stall was long enough for all connections to count as silent, nobody is billed for it.
+        """
         self._viewing_sessions.excuse(stalled.until - at)
         self._host_presence.excuse(stalled.until - at, at)
         if stalled.all_silent and not self._state.termination.over:
@@ -105,6 +122,7 @@ class StreamMembership:
             self._state.save_stopped(at)
 
     def leave(self, member_id: MemberId, at: Instant) -> None:
+        """Remove a connection, as member and as overlay, and stop the clock that it kept running."""
         self._state.effects += self._state.chat_and_tips.overlays.leave(member_id)
         if member := self._members.find(member_id):
             self._access_policy.operators.discard(member_id)
@@ -115,7 +133,7 @@ class StreamMembership:
             self._state.save_stopped(at)
 
     def evict(self, user_id: UserId, reason: str, at: Instant) -> None:
-        """All connections of a user; said to the user alone, while the room only sees them leave.
+        """Remove all connections of a user and send `access:revoked` to the user; the room sees only that they left.
 
         An operator's connections stay, unless the owner removed the user.
         """
@@ -134,10 +152,14 @@ class StreamMembership:
         self.leave(member_id, at)
         self._state.effects.append(self._state.events.evict_one(member_id, reason))
 
-    # Rights
+    # Operator rights
 
     def change_rights(self, given: inputs.RightsChanged, at: Instant) -> None:
-        """The clock of a payer who becomes an operator stops; who is one no longer stays, and pays, as anybody may."""
+        """Note that a connection's user became an operator, or is one no longer.
+
+        The clock of a payer who becomes an operator stops. A former operator stays, and pays, if any other user might;
+        otherwise the connection is evicted.
+        """
         member = self._members.find(given.member_id)
         if member is None or self._state.termination.over:
             return
@@ -151,7 +173,7 @@ class StreamMembership:
             self._evict_one(given.member_id, reason, at)
 
     def _why_not_as_viewer(self, member: Member, stored: StoredMeter | None, at: Instant) -> str | None:
-        """The reason to put out a connection that is no operator's any more; None if it stays, and its clock runs."""
+        """Return why a former operator's connection is evicted, or None if it stays; its clock runs from then on."""
         if self._access_policy.refuse(member.user_id, False) is not None:
             return self._access_policy.why_evicted(member.user_id)
         if not self._access_policy.pays(member.user_id, False):

@@ -1,4 +1,4 @@
-"""What is written down of a stream: the facts it began with, the state that is stored, and what clients see."""
+"""The data of a stream: the facts that never change, the record that is stored, and the view that clients see."""
 
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, NamedTuple
@@ -35,7 +35,7 @@ class StreamRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class StreamFacts(msgspec.Struct, frozen=True):
-    """What never changes once it is made; `price` is what a viewer's block costs, where the stream is metered."""
+    """What never changes after the stream was created; `price` is the price of a viewer's block in a metered stream."""
 
     id: RoomId
     channel: str
@@ -48,11 +48,12 @@ class StreamFacts(msgspec.Struct, frozen=True):
 
     @property
     def owner_id(self) -> UserId:
+        """The user who streams and is paid."""
         return UserId(self.creator.user_id)
 
 
 class StreamRecord(msgspec.Struct, frozen=True):
-    """What changes, as it is stored: who may not talk, who may not be here, and the time of stays that stopped."""
+    """What changes, as it is stored: muted and removed users, and the active time of clocks that have stopped."""
 
     status: StreamStatus = "scheduled"
     started_at: Instant | None = None
@@ -60,14 +61,14 @@ class StreamRecord(msgspec.Struct, frozen=True):
     end_reason: str | None = None
     muted: tuple[UserId, ...] = ()
     removed: tuple[UserId, ...] = ()
-    viewing_sessions: tuple[tuple[UserId, Duration], ...] = ()  # payers whose clocks have stopped since the last record
-    set_backs: tuple[SetBack, ...] = ()  # of each of these clocks
-    present: Duration = 0  # for how long the creator was live and present, in total
-    released: bool = False  # whether tickets are credited to the creator; the release itself stores it
+    viewing_sessions: tuple[tuple[UserId, Duration], ...] = ()  # payer and active time of clocks stopped since
+    set_backs: tuple[SetBack, ...] = ()  # of the same clocks, in the same order
+    present: Duration = 0  # how long the creator was live and present, in total
+    released: bool = False  # tickets are credited to the creator; the release itself stores this
 
 
 class StreamHistory(NamedTuple):
-    """What the books and the records say of a stream that goes live, or on after a restart."""
+    """What the database has of a stream that goes live or restarts: tickets, blocks, income and tips."""
 
     tickets: Mapping[UserId, UUID] = {}  # reason: nobody writes to it
     blocked: Iterable[UserId] = ()
@@ -76,7 +77,7 @@ class StreamHistory(NamedTuple):
 
 
 class StreamView(msgspec.Struct, frozen=True, rename="camel"):
-    """A stream as anybody may see it, live or from the books; `viewers` counts connections."""
+    """A stream as anybody may see it, from the live room or from the database; `viewers` counts connections."""
 
     id: RoomId
     channel: str
@@ -95,7 +96,7 @@ class StreamView(msgspec.Struct, frozen=True, rename="camel"):
 
 
 def view_stream(facts: StreamFacts, record: StreamRecord, viewers: int = 0) -> StreamView:
-    """One shape for the live room and the stored row."""
+    """Build the view; live rooms and stored rows have the same shape."""
     price = facts.price
     return StreamView(
         id=facts.id,
@@ -116,7 +117,7 @@ def view_stream(facts: StreamFacts, record: StreamRecord, viewers: int = 0) -> S
 
 
 def as_fields(view: StreamView) -> dict[str, Any]:
-    """The view as plain JSON values, to stand inside an answer or an event."""
+    """Return the view as plain JSON values, for use inside an answer or an event."""
     fields: dict[str, Any] = msgspec.to_builtins(view)
     return fields
 

@@ -85,12 +85,12 @@ class StreamState:
         return viewing is not None and member_id not in self.access_policy.operators and not viewing.meter.clock.running
 
     def save(self, at: Instant) -> None:
-        """Store the present record, as soon as the one under way is stored; nothing once the stream is over."""
+        """Store the present record, or do so once the record under way is stored; nothing once the stream is over."""
         if not self.termination.over:
             self.effects += self.records.save(at)
 
     def save_stopped(self, at: Instant) -> None:
-        """Store the present record if a clock has stopped, the payers' or the host's, and this is not stored yet."""
+        """Store the present record if a payer's or the creator's clock has stopped and this is not stored yet."""
         if self.viewing_sessions.has_unstored or self.release.has_unstored(at):
             self.save(at)
 

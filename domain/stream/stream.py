@@ -24,9 +24,9 @@ OWNER_ENDS = ("ended", "owner_lost")  # reasons with which the owner ends a stre
 
 
 class Stream:
-    """live -> ended. Each payer of a metered stream has a clock of their own (CONTRACT §5, Metered streams).
+    """The rules of one stream: live -> ended. Each payer has a clock of their own (CONTRACT §5, Metered streams).
 
-    As with a call, everything that was due by `at` happens before the input that arrived at `at`.
+    As with a call, deadlines due by `at` run before the input that arrived at `at`.
     """
 
     def __init__(
@@ -39,6 +39,7 @@ class Stream:
         history: StreamHistory,
         at: Instant,
     ) -> None:
+        """Start a stream, or continue one from its record and history after a restart; nobody is a member yet."""
         state = self._state = StreamState(facts, rules, room_rules, epoch, record, history, at)
         self.facts, self.rules, self.epoch, self.events = facts, rules, epoch, state.events
         self.members, self.access_policy, self.chat_and_tips = state.members, state.access_policy, state.chat_and_tips
@@ -47,15 +48,21 @@ class Stream:
         self._deadline_queue = DeadlineQueue(self._deadlines)
 
     def open(self, at: Instant) -> list[effects.Effect]:
-        """The first event of the room; and what a crash may have left undone."""
+        """Return the first effects of the room: `stream:live`, and what a crash may have left undone.
+
+        Removed users may still hold a ticket to refund, and earned tickets may still be in escrow.
+        """
         live = [self.events.publish(m.StreamLive, at), self.chat_and_tips.overlays.publish(m.StreamLive, at)]
         owed = (effects.Refund(user_id) for user_id in self.access_policy.removed & self.access_policy.tickets.keys())
         return [*live, *owed, *self._state.release.open(at)]
 
-    # What arrives
+    # Inputs and deadlines
 
     def handle(self, given: inputs.Input, at: Instant) -> list[effects.Effect]:
-        """Decide what follows from an input that arrived at `at`; the effects are to be carried out in order."""
+        """Decide what follows from an input that arrived at `at`; carry out the effects in their order.
+
+        Raises LedgerDisagrees for a receipt that the rules hold impossible; the room must then restart from its rows.
+        """
         self._deadline_queue.run(at)
         match given:
             case inputs.RoomAction():
@@ -82,7 +89,7 @@ class Stream:
                 self._membership.note_stall(given, at)
             case inputs.Receipts(receipts):
                 for receipt in receipts:
-                    if not self.settled:  # as it is from the moment on in which another server owns it
+                    if not self.settled:  # an earlier receipt may say that another server owns it
                         self._settle(receipt, at)
             case inputs.Saved(record):
                 self._note_saved(record, at)
@@ -94,7 +101,7 @@ class Stream:
                     self.viewing_sessions.touch(viewing)
             case inputs.TicketSold(user_id, ticket_id):
                 self.access_policy.tickets[user_id] = ticket_id
-                if not self.access_policy.access(user_id).has_access:  # put out while the ticket was under way
+                if not self.access_policy.access(user_id).has_access:  # removed while the ticket was booked
                     self._state.effects.append(effects.Refund(user_id))
             case inputs.TicketRefunded(user_id, ticket_id):
                 if self.access_policy.refund(user_id, ticket_id):
@@ -107,7 +114,7 @@ class Stream:
                 self._end(reason, at)
             case inputs.Drain():
                 self._drain(at)
-        self._deadline_queue.catch_up(at)  # what was decided may be due at once: the first block of a stay, or a count
+        self._deadline_queue.catch_up(at)  # a new deadline may be due at once, such as a viewer's first block
         for viewing in self.viewing_sessions.touched():
             self._review(viewing, at)
         if not self.termination.over:
@@ -117,11 +124,11 @@ class Stream:
         return self._state.take_effects()
 
     def next_deadline(self) -> Instant | None:
-        """When the stream must be handled again if nothing arrives before."""
+        """Return when `handle` must be called if no input arrives before; None if never."""
         return self._deadline_queue.next_at
 
     def _deadlines(self) -> Iterator[Deadline]:
-        """All that time alone will do. Of two at one moment the first named wins."""
+        """Yield everything that time alone does; of two at one moment the first wins."""
         if self.termination.over:
             return
         if self._state.host_presence.empty_since is not None:
@@ -148,7 +155,7 @@ class Stream:
     # Coming and going
 
     def _set_blocked(self, user_id: UserId, blocked: bool, at: Instant) -> None:
-        """The creator blocks a user, or does so no longer; whoever was removed from this stream stays out."""
+        """The creator blocks a user, or unblocks them; a user who was removed from this stream stays out."""
         if blocked:
             self.chat_and_tips.hide(user_id)
         elif user_id not in self.access_policy.removed:
@@ -156,12 +163,10 @@ class Stream:
         if self.access_policy.set_blocked(user_id, blocked):
             given_back = not self.termination.over and self._give_back([user_id], at)
             if given_back and (viewing := self.viewing_sessions.find(user_id)) is not None:
-                self.viewing_sessions.use_up(
-                    viewing, at
-                )  # a user who is allowed again begins with a block of their own
+                self.viewing_sessions.use_up(viewing, at)  # an unblocked user starts with a new block
             self._membership.evict(user_id, "banned", at)
 
-    # Talking
+    # Chat, tips and moderation
 
     def _act_in_room(self, action: inputs.RoomAction, at: Instant) -> None:
         refusal = self.termination.why_closed() or self.access_policy.refuse_action(
@@ -182,7 +187,7 @@ class Stream:
                 self._state.effects += self.chat_and_tips.take(action, refusal, at)
 
     def _silences_too_many(self, command: c.MemberCommand, user_id: UserId) -> bool:
-        """Each record of the stream holds all who are muted or removed."""
+        """Return whether one more user would be muted or removed than a record may hold."""
         silenced = self.chat_and_tips.muted if isinstance(command, c.MemberMute) else self.access_policy.removed
         return len(silenced) >= self.rules.silenced and user_id not in silenced
 
@@ -197,10 +202,13 @@ class Stream:
         self._state.effects.append(effects.Answer(action.reply, {}))
         self._state.save(at)
 
-    # Blocks
+    # Blocks and their receipts
 
     def _serve(self, viewing: ViewingSession, at: Instant) -> None:
-        """A stay's deadline: a block falls due, which nobody pays who is away, or the time of something is over."""
+        """Handle the deadline of a viewing session: an absence, an overdue receipt, or a block that falls due.
+
+        No block is posted for a payer whose connections are all silent.
+        """
         if viewing.is_over_grace(at) or (not viewing.is_watched and not viewing.receipts_overdue(at)):
             self.viewing_sessions.note_absence(viewing, at)
             self._state.save_stopped(at)
@@ -238,7 +246,7 @@ class Stream:
             self._state.save(at)
 
     def _review(self, viewing: ViewingSession, at: Instant) -> None:
-        """Tell the owner whether the clock stands, and a payer who is here what they have left once it is known."""
+        """Send the owner whether the payer's clock stands, and a payer who is present whether their funds suffice."""
         for member in self.members.of(viewing.meter.payer):
             is_free = member.member_id in self.access_policy.operators
             self._state.viewers.note_paused(member.member_id, viewing.is_paused and not is_free, at)
@@ -246,25 +254,26 @@ class Stream:
             self._state.effects += self.events.funds(viewing, at)
 
     def _revoke(self, viewing: ViewingSession, at: Instant) -> None:
-        """A viewer who cannot pay is put out; whoever comes back later goes on after the last paid block."""
+        """Evict a viewer who cannot pay; if they return, they continue after their last paid block."""
         viewing.revoked = True
         self.viewing_sessions.stop(viewing, at)
         self._state.effects.append(effects.Withdraw(viewing.meter.payer))
         self._membership.evict(viewing.meter.payer, "insufficient_funds", at)
 
-    # The end
+    # End and termination
 
     def _end(self, reason: str, at: Instant) -> None:
-        """No block falls due from here on; those that did are still charged."""
+        """End the stream: no block falls due from here on; those that did are still charged."""
         if self.termination.end(reason, at):
             self._give_back(self.viewing_sessions.payers(), at, by_owner=reason in OWNER_ENDS)
             self.viewing_sessions.stop_all(at)
             self._state.host_presence.close(at)
 
     def _give_back(self, payers: Iterable[UserId], at: Instant, *, by_owner: bool = True) -> bool:
-        """Refund blocks that a payer had little or nothing of (CONTRACT §5, A payee who ends); False if there are none.
+        """Refund blocks that these payers hardly used (CONTRACT §5, A payee who ends); False if there are none.
 
-        Payers who left before the owner ended it get back only what fell due while the owner was away.
+        If the owner ends it (`by_owner`), present payers get back blocks used for less than `payee_end_seconds`.
+        All other payers get only the blocks that fell due while the owner was absent.
         """
         blocks: list[PostingKey] = []
         for viewing in filter(None, map(self.viewing_sessions.find, payers)):
@@ -277,20 +286,20 @@ class Stream:
         return bool(blocks)
 
     def _drain(self, at: Instant) -> None:
-        """The server stops: every clock stands, and the stream goes on from its rows when it is back."""
+        """Stop every clock because the server stops; the stream continues from its rows later."""
         if not self.termination.over:
             self.viewing_sessions.stop_all(at)
             self._state.host_presence.close(at)
             self._state.effects += self.termination.drain()
 
     def _disown(self) -> None:
-        """Another server owns the stream now: say nothing more about it."""
+        """Stop here because another server owns the stream: publish nothing more."""
         if not self.settled:
             self._state.effects += [*self.termination.drain(), *self.chat_and_tips.abandon()]
             self._close(moved=True)
 
     def _finish(self, at: Instant) -> None:
-        """Once it is over and nothing is under way, store the last record."""
+        """Store the last record once the stream is over and nothing is under way."""
         if self.termination.over and not self.viewing_sessions.wait and not self.chat_and_tips.waits:
             self._state.effects += self.termination.store(partial(self.record, at))
 
@@ -311,26 +320,26 @@ class Stream:
         self.members.clear()
         self._state.effects += self.termination.settle(moved=moved)
 
-    # What others may know
+    # State for readers
 
     def view(self) -> StreamView:
-        """The stream as anybody may see it now."""
+        """Return the stream as anybody may see it now."""
         return self._state.view()
 
     def unreleased_presence(self, at: Instant) -> Duration | None:
-        """For how long the creator was live and present, where its tickets wait for that; None elsewhere."""
+        """Return how long the creator was live and present, while tickets wait for their release; else None."""
         return self._state.host_presence.present(at) if self._state.release.pending else None
 
     def record(self, at: Instant) -> StreamRecord:
-        """The state to store."""
+        """Return the state to store."""
         return self._state.record(at)
 
     @property
     def over(self) -> bool:
-        """Ended, or left as its server drains; there may be receipts and records that it waits for."""
+        """The stream has ended, or its server drains; receipts and records may still be under way."""
         return self.termination.over
 
     @property
     def settled(self) -> bool:
-        """Over, with every receipt in and the last record stored."""
+        """The stream is over, every receipt is in, and the last record is stored."""
         return self.termination.settled

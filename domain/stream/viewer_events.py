@@ -1,7 +1,7 @@
-"""What the owner of a metered stream is told of its viewers, so that nobody watches unbilled (CONTRACT §5).
+"""Tells the owner of a metered stream which viewers are present and paying (CONTRACT §5).
 
-An owner has one queue, and many viewers come and go. So each viewer's connection has at most one change that waits
-to be told, a later change replaces it, and only so many events are told each second.
+The owner's send queue is one, and many viewers join and leave. So each viewer's connection has at most one pending
+change, which a later change replaces, and a token bucket limits the events per second.
 """
 
 from collections import deque
@@ -13,55 +13,57 @@ from domain.room.effects import Effect, Send, SendToMember
 from domain.stream.record import StreamFacts, StreamRules
 from domain.token_bucket import Rate, TokenBucket
 
-CATCHING_UP = 16  # sessions of the owner that are told of everybody at once: as many as a user may have
+CATCHING_UP = 16  # sessions of the owner that receive all viewers at the same time; a user may have no more
 
 
 class Viewer:
-    """One connection of a viewer, and what the owner was told of it."""
+    """One connection of a viewer, and what the owner's sessions have received about it."""
 
     __slots__ = ("paused", "present", "sent", "sent_paused", "user_id")
 
     def __init__(self, user_id: UserId) -> None:
         self.user_id = user_id
         self.present = False
-        self.paused = False  # joined, and its payer's clock stands for a cause on the payer's side
-        self.sent = False  # the owner knows that it is present
+        self.paused = False  # present, and its payer's clock stands for a reason other than the owner
+        self.sent = False  # the owner has received that it is present
         self.sent_paused = False
 
 
 class Viewers:
-    """The viewers of one metered stream. In other streams nothing is noted, and nothing told."""
+    """The viewers of one metered stream; in other streams nothing is noted or sent."""
 
     def __init__(self, facts: StreamFacts, rules: StreamRules) -> None:
         self._channel, self._owner_id = facts.channel, facts.owner_id
         self._is_metered = facts.price is not None
         self._viewers: dict[MemberId, Viewer] = {}
-        self._changed: dict[MemberId, None] = {}  # the change that has waited for longest comes first
-        self._catching_up: dict[MemberId, deque[MemberId]] = {}  # of each session: whom it has yet to be told of
-        self._noted_at: Instant = 0  # the latest of what waits to be told: it is not told before it happened
+        self._changed: dict[MemberId, None] = {}  # pending changes, oldest first
+        self._catching_up: dict[MemberId, deque[MemberId]] = {}  # by the owner's session: viewers yet to send
+        self._noted_at: Instant = 0  # when the newest pending change happened
         self._bucket = TokenBucket(Rate(rules.viewer_events_per_second, rules.viewer_events_burst))
 
-    # What is so
+    # State of the viewers
 
     def note_joined(self, member_id: MemberId, user_id: UserId, at: Instant) -> None:
+        """Note a connection that joined; the owner's own are no viewers."""
         if self._is_metered and user_id != self._owner_id:
             viewer = self._viewers.setdefault(member_id, Viewer(user_id))
             viewer.present, viewer.paused, self._noted_at = True, False, at
             self._note_change(member_id, viewer)
 
     def note_left(self, member_id: MemberId, at: Instant) -> None:
+        """Note that a viewer's connection left."""
         if (viewer := self._viewers.get(member_id)) is not None:
             viewer.present, self._noted_at = False, at
             self._note_change(member_id, viewer)
 
     def note_paused(self, member_id: MemberId, paused: bool, at: Instant) -> None:
-        """Whether the clock of its payer stands, other than for want of the owner."""
+        """Note whether the clock of the connection's payer stands, for a reason other than the owner's absence."""
         if (viewer := self._viewers.get(member_id)) is not None and viewer.present:
             viewer.paused, self._noted_at = paused, at
             self._note_change(member_id, viewer)
 
     def catch_up(self, session: MemberId, at: Instant) -> None:
-        """A session of the owner has a new connection: tell it of everybody who is present."""
+        """Send everybody who is present to this session of the owner, which has a new connection."""
         if self._is_metered:
             self._noted_at = at
             self._catching_up.pop(session, None)
@@ -77,14 +79,17 @@ class Viewers:
         else:
             self._changed.setdefault(member_id)
 
-    # What is told
+    # Events for the owner
 
     def due_at(self) -> Instant | None:
-        """When something more may be told."""
+        """Return when the next event may be sent; None if nothing is pending."""
         return max(self._noted_at, self._bucket.opens_at(1)) if self._changed or self._catching_up else None
 
     def send_due(self, at: Instant) -> list[Effect]:
-        """What may be told now: changes to all sessions of the owner, then what single sessions have yet to learn."""
+        """Send what the rate allows now.
+
+        Changes to all sessions of the owner come first, then the present viewers to single sessions.
+        """
         sent: list[Effect] = []
         while self._changed and not self._bucket.wait(1, at):
             sent += self._send_change(next(iter(self._changed)), at)
@@ -110,7 +115,7 @@ class Viewers:
 
     def _send_again(self, session: MemberId, member_id: MemberId, at: Instant) -> list[Effect]:
         viewer = self._viewers.get(member_id)
-        if viewer is None or not viewer.sent:  # it has left, or all sessions will be told
+        if viewer is None or not viewer.sent:  # it has left, or its pending change goes to all sessions
             return []
         kinds: list[type[m.ViewerChanged]] = (
             [m.ViewerJoined, m.ViewerPaused] if viewer.sent_paused else [m.ViewerJoined]

@@ -1,4 +1,4 @@
-"""One payer's time in a metered stream: a clock that runs only while they watch and there is something to see."""
+"""One payer's viewing session in a metered stream: its clock runs only while the payer watches a present owner."""
 
 from domain.billing.funds_warning import FundsWarning
 from domain.billing.meter import Meter
@@ -7,7 +7,7 @@ from domain.instant import Duration, Instant
 
 
 class ViewingSession:
-    """A meter, the connections that watch, and what keeps the clock from running."""
+    """A payer's meter and connections, and the reasons for which the clock stands."""
 
     __slots__ = (
         "_dropped_at",
@@ -28,46 +28,46 @@ class ViewingSession:
     ) -> None:
         self.meter = meter
         self.warning = FundsWarning(channel, meter)
-        self.revoked = False  # put out for want of tokens; what is under way is still waited for
-        self.waits_for_storage = False  # for longer than the grace: the clock stands
-        self._watching: set[MemberId] = set()  # the connections that are heard
-        self._silent: set[MemberId] = set()  # members still, but not heard
-        self._dropped_at: Instant | None = None  # since when no connection is heard, of a payer who did not leave
-        self._is_absent = False  # dropped, and the grace is over or the paid block is used up: the clock stands
+        self.revoked = False  # evicted for lack of tokens; blocks under way still get their receipts
+        self.waits_for_storage = False  # a receipt is overdue: the clock stands
+        self._watching: set[MemberId] = set()  # responsive connections
+        self._silent: set[MemberId] = set()  # silent connections, still members
+        self._dropped_at: Instant | None = None  # since when all connections are silent
+        self._is_absent = False  # all silent, and the grace or the paid block is over: the clock stands
         self._owner_is_here = owner_is_here
         self._payer_grace = payer_grace
         self._storage_grace = storage_grace
 
     def may_go_on(self, at: Instant) -> bool:
-        """Something is left of what is paid, or the next block can be."""
+        """Return whether some paid time is left, or the next block can be paid."""
         return self.meter.left(at) > 0
 
     @property
     def is_watched(self) -> bool:
-        """Some connection is heard."""
+        """Some connection is responsive."""
         return bool(self._watching)
 
     @property
     def is_paused(self) -> bool:
-        """The clock stands, and would even if the owner were here."""
+        """The clock stands for a reason other than the owner's absence."""
         return self.waits_for_storage or not (self._watching or self._runs_on)
 
     @property
     def _runs_on(self) -> bool:
-        """Nobody is heard, and time runs on all the same: the payer has dropped, and may be receiving media."""
+        """All connections are silent and the clock runs on for a grace, since the payer may still receive media."""
         return self._dropped_at is not None and not self._is_absent
 
     def watch(self, member_id: MemberId, at: Instant) -> None:
-        """A connection joined, or is heard again."""
+        """A connection joined, or is responsive again."""
         self._watching.add(member_id)
         self._silent.discard(member_id)
         self._dropped_at, self._is_absent = None, False
         self._run_or_stand(at)
 
     def drop(self, member_id: MemberId, at: Instant, *, excused: bool = False) -> bool:
-        """A connection is not heard any more; True if that stopped the clock.
+        """A connection fell silent; return whether that stopped the clock.
 
-        Without a grace if it is `excused`: the server heard nobody.
+        `excused`: the server stalled and received nothing, so the clock stops without a grace.
         """
         if member_id in self._watching:
             self._watching.discard(member_id)
@@ -77,7 +77,10 @@ class ViewingSession:
         return self._run_or_stand(at)
 
     def leave(self, member_id: MemberId, at: Instant) -> bool:
-        """A connection left for good, and the last that was heard stops the clock at once; True if it did."""
+        """A connection left for good; return whether that stopped the clock.
+
+        The clock stops at once if it was the last responsive one, even while others are silent.
+        """
         self._watching.discard(member_id)
         self._silent.discard(member_id)
         if not self._silent:  # no connection is left that time could run on for
@@ -85,39 +88,44 @@ class ViewingSession:
         return self._run_or_stand(at)
 
     def note_absence(self, at: Instant) -> bool:
-        """The payer has been away for the whole grace, or a block falls due; True if that stopped the clock."""
+        """The grace is over, or a block falls due in silence; return whether that stopped the clock."""
         self._is_absent = True
         return self._run_or_stand(at)
 
     def note_owner_here(self, at: Instant) -> None:
+        """The owner is present: the clock runs if nothing else stops it."""
         self._owner_is_here = True
         self._run_or_stand(at)
 
     def note_owner_away(self, last_received_at: Instant, at: Instant) -> bool:
-        """Nobody pays for an empty stage, from the moment the owner was last heard; True if that stopped the clock."""
+        """The owner is absent since `last_received_at`; return whether the clock changed.
+
+        Nobody pays for that time: it is taken back.
+        """
         self._owner_is_here = False
         ran, taken_back = self.meter.clock.running, self.meter.set_back
         self.meter.payee_was_away(last_received_at, at)
         return ran or self.meter.set_back != taken_back
 
     def note_storage(self, away: bool, at: Instant) -> bool:
-        """A block has waited for too long, or none waits any more; True if that stopped the clock."""
+        """A receipt is overdue, or no block waits any more; return whether that stopped the clock."""
         self.waits_for_storage = away
         return self._run_or_stand(at)
 
     def stop(self, at: Instant) -> None:
-        """For good."""
+        """Stop the clock for good."""
         self._watching.clear()
         self._silent.clear()
         self._dropped_at = None
         self._run_or_stand(at)
 
     def next_deadline(self) -> Instant | None:
-        """When a block falls due, the payer's grace is over, or the books have been away for too long."""
+        """Return when a block falls due, the payer's grace ends, or a receipt is overdue, whichever is first."""
         moments = (self.meter.due_at(), self._receipts_overdue_at(), self._absent_at())
         return min((at for at in moments if at is not None), default=None)
 
     def is_over_grace(self, at: Instant) -> bool:
+        """Return whether the grace of a silent payer is over at `at`."""
         absent_at = self._absent_at()
         return absent_at is not None and absent_at <= at
 
@@ -125,11 +133,15 @@ class ViewingSession:
         return None if self._dropped_at is None or self._is_absent else self._dropped_at + self._payer_grace
 
     def receipts_overdue(self, at: Instant) -> bool:
+        """Return whether the oldest waiting block has waited for longer than `storage_grace_seconds`."""
         overdue_at = self._receipts_overdue_at()
         return overdue_at is not None and overdue_at <= at
 
     def _receipts_overdue_at(self) -> Instant | None:
-        """Also while the clock stands: it must not run again on the word of books that have been away for too long."""
+        """Return when the oldest waiting block is overdue, also while the clock stands.
+
+        A clock that stands must not run again before an overdue receipt has arrived.
+        """
         since = self.meter.waiting_since
         return None if since is None or self.waits_for_storage else since + self._storage_grace
 

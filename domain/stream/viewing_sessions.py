@@ -1,4 +1,4 @@
-"""All payers of a metered stream: who has a clock there, which of them does something next, what to store of them."""
+"""The viewing sessions of a metered stream: which does something next, and what to store of them."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ from domain.timer_heap import TimerHeap
 
 
 class ViewingSessions:
-    """The stays of one stream; a free stream has none."""
+    """The viewing sessions of one stream, one for each payer; a free stream has none."""
 
     def __init__(self, facts: StreamFacts, rules: StreamRules, epoch: int) -> None:
         self._facts = facts
@@ -20,16 +20,17 @@ class ViewingSessions:
         self._epoch = epoch
         self._viewing_sessions: dict[UserId, ViewingSession] = {}
         self._timer_heap: TimerHeap[UserId] = TimerHeap()
-        self._unstored: dict[UserId, None] = {}  # clocks that have stopped since they were last stored
+        self._unstored: dict[UserId, None] = {}  # payers whose clocks have stopped since they were stored
         self._touched: dict[UserId, None] = {}
-        self._waiting: set[UserId] = set()  # payers with a block that has no receipt yet
+        self._waiting: set[UserId] = set()  # payers with a block under way
         self._owner_is_here = False
 
     def find(self, user_id: UserId) -> ViewingSession | None:
+        """Return this user's viewing session, or None."""
         return self._viewing_sessions.get(user_id)
 
     def open(self, user_id: UserId, stored: StoredMeter) -> ViewingSession:
-        """This payer's stay; if it is new, from what the books say."""
+        """Return this payer's viewing session; a new one starts from what the database has of their blocks."""
         viewing = self._viewing_sessions.get(user_id)
         if viewing is None:
             viewing = self._begin(self._meter(user_id, stored))
@@ -38,19 +39,19 @@ class ViewingSessions:
         return viewing
 
     def payers(self) -> list[UserId]:
-        """All who have a stay."""
+        """Return everybody who has a viewing session."""
         return list(self._viewing_sessions)
 
     def use_up(self, viewing: ViewingSession, at: Instant) -> None:
-        """Keep nothing of what was charged so far: it is given back."""
+        """Drop the unused time of the blocks charged so far, since they are refunded."""
         viewing.meter.use_up(at)
         self._note_stop(viewing, True)
 
     def release(self, viewing: ViewingSession, at: Instant) -> None:
-        """A payer who was put out, and for whom nothing is under way any more: they may come again.
+        """Replace the session of an evicted payer once no block is under way, so that they may join again.
 
-        The meter is kept. A payer who returns may have read the books before the last receipt was in, and time in
-        which the owner turns out to have been away is still taken back.
+        The meter is kept: what a returning payer's join read from the database may be older than the last receipt,
+        and time in which the owner turns out to have been absent is still taken back.
         """
         viewing.meter.drop_unpaid(at)
         self.touch(self._begin(viewing.meter))
@@ -83,50 +84,59 @@ class ViewingSessions:
     # Clocks
 
     def watch(self, viewing: ViewingSession, member_id: MemberId, at: Instant) -> None:
+        """A connection joined, or is responsive again."""
         viewing.watch(member_id, at)
         self.touch(viewing)
 
     def drop(self, user_id: UserId, member_id: MemberId, at: Instant, *, excused: bool = False) -> None:
+        """A connection fell silent; without a grace if `excused` (see `ViewingSession.drop`)."""
         if viewing := self._viewing_sessions.get(user_id):
             self._note_stop(viewing, viewing.drop(member_id, at, excused=excused))
 
     def leave(self, user_id: UserId, member_id: MemberId, at: Instant) -> None:
+        """A connection left for good, or does not pay any more."""
         if viewing := self._viewing_sessions.get(user_id):
             self._note_stop(viewing, viewing.leave(member_id, at))
 
     def note_absence(self, viewing: ViewingSession, at: Instant) -> None:
+        """All connections of a payer have been silent for too long."""
         self._note_stop(viewing, viewing.note_absence(at))
 
     def note_owner_here(self, at: Instant) -> None:
+        """The owner is present: all clocks may run."""
         self._owner_is_here = True
         for viewing in self._viewing_sessions.values():
             viewing.note_owner_here(at)
             self.touch(viewing)
 
     def note_owner_away(self, last_received_at: Instant, at: Instant) -> None:
+        """The owner is absent since `last_received_at`: stop all clocks as of then."""
         self._owner_is_here = False
         for viewing in self._viewing_sessions.values():
             self._note_stop(viewing, viewing.note_owner_away(last_received_at, at))
 
     def excuse(self, stalled: Duration) -> None:
-        """The time of a stall does not count as waiting for the books."""
+        """Extend the waiting time of blocks by a stall of the server."""
         for viewing in self._viewing_sessions.values():
             if viewing.meter.waiting:
                 viewing.meter.excuse(stalled)
                 self.touch(viewing)
 
     def note_storage(self, viewing: ViewingSession, away: bool, at: Instant) -> None:
+        """A payer's receipt is overdue, or none is under way any more."""
         self._note_stop(viewing, viewing.note_storage(away, at))
 
     def note_paid(self, viewing: ViewingSession) -> None:
-        """A block that is booked after its clock stopped pays for more of the time before."""
+        """A block was booked after its clock had stopped, so more of the time before is paid, and has to be stored."""
         self._note_stop(viewing, not viewing.meter.clock.running)
 
     def stop(self, viewing: ViewingSession, at: Instant) -> None:
+        """Stop this clock for good."""
         viewing.stop(at)
         self._note_stop(viewing, True)
 
     def stop_all(self, at: Instant) -> None:
+        """Stop all clocks for good."""
         for viewing in self._viewing_sessions.values():
             self.stop(viewing, at)
 
@@ -138,7 +148,7 @@ class ViewingSessions:
     # What comes next
 
     def touch(self, viewing: ViewingSession) -> None:
-        """Something about it has changed: its deadline, or what its payer should know."""
+        """Note that a session has changed: its deadline, or what its payer has to be told."""
         self._touched[viewing.meter.payer] = None
         if viewing.meter.waiting:
             self._waiting.add(viewing.meter.payer)
@@ -147,12 +157,12 @@ class ViewingSessions:
         self._timer_heap.plan(viewing.meter.payer, viewing.next_deadline())
 
     def touched(self) -> Iterator[ViewingSession]:
-        """Those touched since the last look."""
+        """Return the sessions touched since the last call of this method."""
         touched, self._touched = self._touched, {}
         return (viewing for user_id in touched if (viewing := self._viewing_sessions.get(user_id)) is not None)
 
     def first(self) -> tuple[Instant, ViewingSession] | None:
-        """Which stay does something next, and when."""
+        """Return the session with the earliest deadline, and when that is."""
         found = self._timer_heap.first()
         return None if found is None else (found[0], self._viewing_sessions[found[1]])
 
@@ -169,19 +179,20 @@ class ViewingSessions:
         return bool(self._unstored)
 
     def unstored(self, at: Instant) -> tuple[tuple[UserId, Duration], ...]:
-        """How far the clocks are that have stopped since they were last stored; some may run again."""
+        """Return payer and billed active time of clocks that stopped since they were stored; some may run again."""
         return tuple((user_id, self._viewing_sessions[user_id].meter.billed_active(at)) for user_id in self._unstored)
 
     def set_backs(self) -> tuple[SetBack, ...]:
-        """Of the same clocks, in the same order."""
+        """Return the set-backs of the same clocks, in the same order."""
         return tuple(self._viewing_sessions[user_id].meter.set_back for user_id in self._unstored)
 
     def note_stored(self, viewing_sessions: tuple[tuple[UserId, Duration], ...], at: Instant) -> None:
+        """Note that a record with these active times is stored."""
         for user_id, active in viewing_sessions:
             meter = self._viewing_sessions[user_id].meter
             if meter.clock.running or meter.billed_active(at) == active:
                 self._unstored.pop(user_id, None)
 
     def running(self) -> Iterator[Meter]:
-        """The meters whose clocks run, to store how far they are."""
+        """Return the meters whose clocks run, for the periodic store of their active time."""
         return (viewing.meter for viewing in self._viewing_sessions.values() if viewing.meter.clock.running)
