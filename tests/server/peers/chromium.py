@@ -49,8 +49,8 @@ class Browser:
     def _read(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            events = json.loads(line)
-            self._tabs[events["tab"]].put(events)
+            event = json.loads(line)
+            self._tabs[event["tab"]].put(event)
 
 
 class TabSocket:

@@ -22,8 +22,8 @@ class PeerEvents:
     def __init__(self) -> None:
         self._told: queue.Queue[dict[str, Any]] = queue.Queue()
 
-    def put(self, events: dict[str, Any]) -> None:
-        self._told.put(events)
+    def put(self, event: dict[str, Any]) -> None:
+        self._told.put(event)
 
     def next(self, seconds: float = PATIENCE_SECONDS) -> dict[str, Any]:
         return self._told.get(timeout=seconds)
@@ -89,11 +89,11 @@ class PeerPhone(Phone):
         assert not self._listener.is_alive(), "still open"
 
     def _listen(self, told: PeerEvents) -> None:
-        while (events := told.next(seconds=threading.TIMEOUT_MAX))["event"] not in ("close", "shut"):
-            if events["event"] == "message":
-                self._note_place(events["message"])
-                self._arrived.put(events["message"])
-        self.close_code = events.get("code")
+        while (event := told.next(seconds=threading.TIMEOUT_MAX))["event"] not in ("close", "shut"):
+            if event["event"] == "message":
+                self._note_place(event["message"])
+                self._arrived.put(event["message"])
+        self.close_code = event.get("code")
 
 
 def close_code_after(peer: PeerSocket, order: str, argument: Any) -> int:

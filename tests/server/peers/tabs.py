@@ -49,8 +49,8 @@ async def _carry_out(browser: Browser, tabs: dict[int, Page], tab: int, order: s
             await tabs[tab].evaluate("([order, argument]) => orders[order](argument)", [order, argument])
 
 
-def _tell(tab: int, events: dict[str, Any]) -> None:
-    print(json.dumps(events | {"tab": tab}), flush=True)
+def _tell(tab: int, event: dict[str, Any]) -> None:
+    print(json.dumps(event | {"tab": tab}), flush=True)
 
 
 if __name__ == "__main__":
