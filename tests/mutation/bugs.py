@@ -1,10 +1,10 @@
-"""A bug to be planted: the text of a guard, what stands there instead, and the test that finds it missing."""
+"""A planted bug: an edit that removes a guard from the product, and the test that must fail then."""
 
 from typing import NamedTuple
 
 
 class Edit(NamedTuple):
-    """The text of a guard, which is in the file exactly once, and what stands there instead."""
+    """Replaces the text of a guard, which is in the file exactly once."""
 
     file: str
     guard: str
@@ -12,7 +12,11 @@ class Edit(NamedTuple):
 
 
 class Bug(NamedTuple):
-    """A guard, and how its absence shows; `shown` is in the output of the test that fails."""
+    """One bug and the test that finds it.
+
+    `guard`, `without` and `how` are sentences of the table in planted.md: the guard, the effect of its absence, and
+    how the test fails. `shown` is a text in the output of the failing test.
+    """
 
     name: str
     guard: str

@@ -11,26 +11,26 @@ RINGING = "tests/server/rest/test_ringing.py"
 IN_CALLS = (
     Bug(
         "payee-heard",
-        "a payee's silence stops the clock as of when they were last heard",
+        "a payee's silence stops the meter as of their last sign of presence",
         "a payee is paid for ten seconds of each absence",
         (Edit("domain/call/membership.py", "payee_was_away(party.last_received_at, at)", "payee_was_away(at, at)"),),
         f"{PAYEE}::test_time_since_a_silent_creator_was_last_heard_is_not_billed",
         "assert",
-        "block 2 comes ten seconds early",
+        "block 2 is charged ten seconds early",
     ),
     Bug(
         "payee-crash",
-        "active time that was set back is not out of date",
-        "a crash bills the time in which the payee was away",
+        "an active time that was set back is accepted as newer",
+        "after a crash the fan is billed for the payee's absence",
         (Edit("domain/billing/meter.py", "begun = 0 if committed <= set_back.block_no else", "begun ="),),
         f"{PAYEE}::test_time_that_was_taken_back_stays_so_after_a_crash",
         "assert",
-        "block 3 comes early",
+        "block 3 is charged early",
     ),
     Bug(
         "payee-machine",
-        "what was taken back once is not taken back again",
-        "two silences take the same time back twice",
+        "time that was set back once is not set back again",
+        "two silences set the same time back twice",
         (
             Edit(
                 "domain/billing/block.py",
@@ -40,11 +40,11 @@ IN_CALLS = (
         ),
         "tests/domain/test_block.py::test_a_clock_that_is_set_back_has_counted_nothing_since_then",
         "taken twice",
-        "the clock is behind",
+        "the meter is behind",
     ),
     Bug(
         "payee-end",
-        "a payee who ends gives a hardly used block back",
+        "a payee who ends the call refunds a barely used block",
         "a payee ends each call right after the charge and keeps the block",
         (Edit("domain/call/call.py", "if by is self.parties.creator else 0", "if by is None else 0"),),
         f"{PAYEE}::test_a_creator_who_ends_gives_back_a_block_of_which_less_than_ten_seconds_were_used",
@@ -53,7 +53,7 @@ IN_CALLS = (
     ),
     Bug(
         "payee-lost",
-        "a payee who stays away has ended the call",
+        "a payee who does not return has ended the call",
         "closing the browser instead of ending the call keeps the block",
         (Edit("domain/call/call.py", "partial(self._end, reason, by=party))", "partial(self._end, reason))"),),
         f"{PAYEE}::test_a_party_that_does_not_come_back_has_ended_the_call",
@@ -62,35 +62,35 @@ IN_CALLS = (
     ),
     Bug(
         "refund-due",
-        "a block to be given back is written down with the end of its call",
+        "the refund of a block is scheduled with the end of its call",
         "a server that stops between the end and the refund keeps the fan's tokens",
         (Edit("storage/migrations/0009_calls.sql", "        PERFORM note_refunds_due(given_back);\n", ""),),
         f"{EXPLOITS}::test_a_block_that_a_server_had_no_time_to_refund_is_refunded_by_the_next",
         "assert",
-        "nobody gives it back",
+        "the refund is not made",
     ),
     Bug(
         "pause-sum",
-        "hand pauses of one party add up",
-        "pauses just under the limit hold the other party for ever",
+        "manual pauses of one party add up",
+        "repeated pauses just under the limit hold the other party in the call",
         (Edit("domain/call/parties.py", "self.paused_before += max(", "self.paused_before = 0 * max("),),
         f"{PAYEE}::test_pauses_of_one_party_add_up_to_the_limit",
         "assert",
-        "the third pause goes on",
+        "the third pause continues",
     ),
     Bug(
         "ring-doubles",
-        "the wait after rings that came to nothing doubles",
+        "the cooldown after unanswered rings doubles",
         "a fan rings and cancels every ten seconds for ever",
         (Edit("domain/call/ring_cooldown.py", "FIRST_WAIT << min(len(empty) - 2, 40)", "FIRST_WAIT"),),
         f"{COOLDOWN}::test_the_wait_after_calls_that_came_to_nothing_doubles_up_to_ten_cooldowns",
         "assert",
-        "the third wait is as long as the second",
+        "the third cooldown is as long as the second",
     ),
     Bug(
         "start-holds",
-        "nobody can ring a creator who starts a stream",
-        "fans who ring without a pause keep a creator from going live",
+        "a creator who is starting a stream cannot be called",
+        "fans who ring repeatedly prevent a creator from starting a stream",
         (
             Edit(
                 "storage/migrations/0009_calls.sql",
@@ -109,8 +109,8 @@ IN_CALLS = (
     ),
     Bug(
         "key-tip",
-        "a posting looks whether its key stands for something that is no posting",
-        "the key of a call moves tokens when it is used for a tip",
+        "a posting checks whether its key is used for something other than a posting",
+        "the key of a call transfers tokens when it is used for a tip",
         (
             Edit(
                 "storage/migrations/0007_parts.sql",
@@ -124,7 +124,7 @@ IN_CALLS = (
     ),
     Bug(
         "rate-expected",
-        "a call with another rate than expected does not ring",
+        "a call at a rate other than the expected one is refused",
         "a fan pays a rate that was raised a moment ago",
         (
             Edit(
@@ -139,8 +139,8 @@ IN_CALLS = (
     ),
     Bug(
         "end-outside",
-        "the end of a call is told to sessions that never joined it",
-        "a phone on its way into a call goes on showing one that is over",
+        "the end of a call is sent to sessions that never joined its room",
+        "a device that is joining a call continues to show one that has ended",
         (
             Edit(
                 "domain/call/events.py",
@@ -150,39 +150,39 @@ IN_CALLS = (
         ),
         f"{END}::test_sessions_outside_of_the_room_hear_of_the_end_and_those_in_it_only_once",
         "assert",
-        "nobody outside of the room is told",
+        "no session outside the room receives it",
     ),
     Bug(
         "end-inside",
-        "… and not a second time to those that are in its room",
-        "a phone in the room hears the end twice",
+        "… and not twice to members of its room",
+        "a device in the room receives the end twice",
         (Edit("domain/call/events.py", "Send(user_id, outside, but=inside)", "Send(user_id, outside)"),),
         f"{END}::test_sessions_outside_of_the_room_hear_of_the_end_and_those_in_it_only_once",
         "assert",
-        "the members are not left out",
+        "the members are not excluded",
     ),
     Bug(
         "end-again",
-        "the end of a call that may have been lost with a connection is told again after a resume",
-        "a phone whose network was gone for a moment goes on ringing",
+        "the end of a call is sent again after a resume if it may have been lost",
+        "a device that was offline for a moment continues to ring",
         (Edit("server/sessions/resend.py", "    if received_at is not None:", "    if False:"),),
         f"{RINGING}::test_a_session_that_had_no_connection_is_told_how_a_call_ended_once_it_resumes[False]",
         "AssertionError: it did not come",
-        "the phone is told nothing",
+        "the device receives nothing",
     ),
     Bug(
         "end-again-once",
-        "… and not if it was surely delivered",
-        "each resume tells of a call of long ago",
+        "… and not if it was delivered",
+        "each resume sends ends of old calls",
         (Edit("server/sessions/session.py", "or self._call_end[0] < moment", "or False"),),
         f"{RINGING}::test_an_end_that_a_session_surely_received_is_not_sent_again",
         "assert",
-        "it is told twice",
+        "the end is sent twice",
     ),
     Bug(
         "checkpoint-drift",
-        "rounds come when they are due, however long those before them took",
-        "active time is stored every five seconds and five rounds' time, and not at least every five",
+        "maintenance rounds start on schedule, however long the previous one took",
+        "active time is stored every five seconds plus the time of five rounds",
         (
             Edit(
                 "server/maintenance.py",

@@ -10,8 +10,8 @@ SQLSTATE_TESTS = "tests/storage/test_sqlstates.py"
 IN_DBERRORS = (
     Bug(
         "unknown-passes",
-        "an error of a class that nobody has listed is passing",
-        "a disk that is full refuses tips and ends calls",
+        "a database error of an unknown class counts as transient",
+        "a full disk refuses tips and ends calls",
         (Edit(SQLSTATES, "sqlstate[:2] not in _PERMANENT_CLASSES", "sqlstate[:2] in _LOST_SESSION_CLASSES"),),
         f"{SQLSTATE_TESTS}::test_a_batch_that_meets_a_passing_error_is_booked_later_and_as_a_whole[53400]",
         "TooSlowError",
@@ -19,8 +19,8 @@ IN_DBERRORS = (
     ),
     Bug(
         "lost-session",
-        "a connection whose session is of no use is replaced",
-        "after a failover the actor stays on the server that takes no writes any more",
+        "a connection in an unusable session is replaced",
+        "after a failover the actor stays connected to a server that is read-only now",
         (Edit(POSTGRES, "if loses_session(str(error.sqlstate)):", "if False:"),),
         f"{SQLSTATE_TESTS}::test_a_lone_connection_is_kept_only_while_its_session_is_sound",
         "AssertionError: assert False == (",
@@ -28,8 +28,8 @@ IN_DBERRORS = (
     ),
     Bug(
         "old-pool",
-        "after a failover the pool's other connections are replaced, too",
-        "each of them costs one more request its answer",
+        "after a failover the pool replaces its other connections, too",
+        "each old connection fails one more request",
         (Edit(POSTGRES, "await _from_trio(self._pool.expire_connections)", "pass"),),
         f"{SQLSTATE_TESTS}::test_after_a_failover_no_older_connection_of_the_pool_is_used_again",
         "AssertionError",
@@ -37,8 +37,8 @@ IN_DBERRORS = (
     ),
     Bug(
         "asyncio-handler",
-        "what asyncio reports as unhandled is logged and counted",
-        "trio-asyncio raises it around everything, and the process ends",
+        "errors that asyncio reports as unhandled are logged and counted",
+        "trio-asyncio raises the error around the whole loop, and the process ends",
         (Edit(POSTGRES, "loop.set_exception_handler(unhandled)", "pass"),),
         "tests/storage/test_unhandled.py",
         "nobody retrieves this",
@@ -46,28 +46,28 @@ IN_DBERRORS = (
     ),
     Bug(
         "empty-answer",
-        "an answer without a body is not iterated over in asyncio",
-        "a few preflights end the process",
+        "a response without a body is not iterated over in asyncio",
+        "a few preflight requests end the process",
         (
             Edit(ANSWERS, "from quart_trio.wrappers import TrioResponse", "from quart import Response as TrioResponse"),
             Edit(ANSWERS, "super().__init__(body, status,", "super().__init__(body or None, status,"),
         ),
         "tests/server/rest/test_answers.py",
         "no running event loop",
-        "asyncio is asked for its loop",
+        "asyncio is asked for its running loop",
     ),
     Bug(
         "transaction-pooler",
-        "a pooler in transaction mode is noticed at the start",
-        "it starts, and loses its settings and prepared statements under load",
+        "a pooler in transaction mode is detected at the start",
+        "the server starts, and loses its settings and prepared statements under load",
         (Edit("storage/migrate.py", "if await postgres.shares_sessions():", "if False:"),),
         "tests/storage/test_poolers.py::test_any_other_mode_is_noticed",
         "DID NOT RAISE",
-        "the migration begins, or fails by another error",
+        "the migration begins, or fails with a different error",
     ),
     Bug(
         "session-settings",
-        "settings are made once connected, and not in the startup packet",
+        "settings are set after connecting, and not in the startup packet",
         "a pooler refuses every connection",
         (
             Edit(
@@ -82,8 +82,8 @@ IN_DBERRORS = (
     ),
     Bug(
         "refused-connection",
-        "a connection that is refused says nothing of what was to be sent over it",
-        "every tip is refused while the database lets nobody in",
+        "a refused connection does not decide the outcome of what was to be sent over it",
+        "every tip is refused while the database refuses connections",
         (
             Edit(
                 POSTGRES,
@@ -98,7 +98,7 @@ IN_DBERRORS = (
     Bug(
         "refused-command",
         "a command whose statement is refused is answered",
-        "its connection ends",
+        "the command's connection ends",
         (
             Edit(
                 "server/gateway/protocol.py",
@@ -108,15 +108,15 @@ IN_DBERRORS = (
         ),
         f"{REFUSED_TESTS}::test_a_join_that_is_refused_is_answered_and_leaves_no_membership_and_an_open_connection",
         "it did not come",
-        "no answer comes",
+        "the command has no answer",
     ),
     Bug(
         "tidy-alone",
-        "what fails in the ten minutes' work keeps nothing else from being done",
-        "one table that cannot be written keeps rejected payouts from being given back",
+        "a failing part of the maintenance does not stop the other parts",
+        "one table that cannot be written prevents that rejected payouts are returned",
         (Edit("server/maintenance.py", 'log.warning("maintenance.postponed", part=name)', "raise"),),
         f"{REFUSED_TESTS}::test_a_failure_in_the_ten_minute_maintenance_keeps_no_other_part_from_being_done",
         "StorageUnavailable",
-        "the round ends",
+        "the maintenance round ends",
     ),
 )

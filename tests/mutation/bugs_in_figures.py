@@ -12,11 +12,11 @@ IN_FIGURES = (
     Bug(
         "promotional-first",
         "promotional tokens are spent first",
-        "a gift is kept and bought tokens are spent in its place",
+        "a gift is kept and bought tokens are spent instead",
         (Edit(PARTS, "po := least(promotional[d], amount);", "po := 0;"),),
         f"{PARTS_TESTS}::test_promotional_tokens_are_spent_first_and_earned_ones_last",
         "assert",
-        "they are there after a tip of as many",
+        "they remain after a tip of the same amount",
     ),
     Bug(
         "earned-last",
@@ -29,16 +29,16 @@ IN_FIGURES = (
     ),
     Bug(
         "promotional-along",
-        "a payment carries its promotional part along",
-        "a gift becomes money in the hands of a friend",
+        "a payment keeps the promotional part of its tokens",
+        "a gift becomes cashable after a tip to a friend",
         (Edit(PARTS, "pi := po;  ei := amount - po;", "pi := 0;  ei := amount;"),),
         f"{PARTS_TESTS}::test_a_payment_carries_its_promotional_part_along",
         "assert",
-        "all of a tip is earned",
+        "all of a tip counts as earned",
     ),
     Bug(
         "payout-earned",
-        "a payout takes earned tokens alone",
+        "a payout takes earned tokens only",
         "bought tokens are cashed out",
         (
             Edit(PARTS, "AND (v < 0 OR k = payout AND earned[d] < amount) THEN", "AND v < 0 THEN"),
@@ -46,7 +46,7 @@ IN_FIGURES = (
         ),
         f"{PARTS_TESTS}::test_a_payout_takes_earned_tokens_and_no_others",
         "Outcome.COMMITTED",
-        "a payout beyond what was earned is COMMITTED",
+        "a payout beyond the earned tokens is COMMITTED",
     ),
     Bug(
         "refund-parts",
@@ -65,7 +65,7 @@ IN_FIGURES = (
     ),
     Bug(
         "refund-of-bought",
-        "promotional tokens pay no bought ones back",
+        "promotional tokens do not refund bought ones",
         "a refund turns a payee's gift into bought tokens of the payer",
         (
             Edit(
@@ -82,18 +82,18 @@ IN_FIGURES = (
     Bug(
         "release-once",
         "a ticket is released once",
-        "a creator gets the price of a ticket as often as the release is asked for",
+        "a creator receives the price of a ticket as often as its release is requested",
         (
             Edit(PARTS, "AND s.released_at IS NULL AND s.refunded_at IS NULL\n             ORDER", "ORDER"),
             Edit(PARTS, "array_agg(derived_key('release', ARRAY[t.key]))", "array_agg(gen_random_uuid())"),
         ),
         f"{PARTS_TESTS}::test_a_ticket_is_the_creators_once_its_stream_is_released_and_only_once",
         "[1, 1] == [1, 0]",
-        "it is released again",
+        "the ticket is released twice",
     ),
     Bug(
         "release-refunded",
-        "a ticket that was given back is not released",
+        "a refunded ticket is not released",
         "buyer and creator both have its tokens",
         (Edit(PARTS, "AND s.released_at IS NULL AND s.refunded_at IS NULL\n", "AND s.released_at IS NULL\n"),),
         f"{PARTS_TESTS}::test_a_ticket_that_was_given_back_is_not_released",
@@ -102,7 +102,7 @@ IN_FIGURES = (
     ),
     Bug(
         "release-at-sale",
-        "a ticket that is sold after the release is the creator's at once",
+        "a ticket that is sold after the release is paid to the creator",
         "its tokens stay in escrow for good",
         (Edit(PARTS, "IF k = ticket AND release_to[i] IS NOT NULL AND", "IF false AND"),),
         f"{PARTS_TESTS}::test_a_ticket_that_is_sold_after_the_release_is_the_creators_at_once",
@@ -119,12 +119,12 @@ IN_FIGURES = (
         ),
         f"{PARTS_TESTS}::test_a_debt_is_repaid_by_the_next_earnings_the_oldest_first",
         "assert",
-        "the tip is the creator's and the debt stays",
+        "the creator keeps the tip, and the debt remains",
     ),
     Bug(
         "debt-seen",
-        "a batch with a debtor in it is decided with care",
-        "whoever owes cannot be paid any more",
+        "a batch with a debtor takes the careful path",
+        "payments to a debtor fail",
         (Edit(PARTS, "careful := careful OR indebted OR", "careful := careful OR"),),
         f"{PARTS_TESTS}::test_a_debt_is_repaid_by_the_next_earnings_the_oldest_first",
         "assert (False",
@@ -148,7 +148,7 @@ IN_FIGURES = (
     Bug(
         "payout-cut",
         "a refund reduces open payouts before `losses` advances anything",
-        "a payout that is rejected afterwards gives the creator what the payer got back as well",
+        "a payout that is rejected afterwards returns to the creator what the payer got back as well",
         (Edit(PARTS, "from_payouts := least(had_paid_out, t_other - of_earned - of_bought);", "from_payouts := 0;"),),
         f"{PARTS_TESTS}::test_a_refund_takes_from_open_payouts_the_newest_first_before_anything_is_advanced",
         "assert",
@@ -156,17 +156,17 @@ IN_FIGURES = (
     ),
     Bug(
         "losses-limit",
-        "`losses` advances no more in a day than its limit",
+        "`losses` advances at most its daily limit",
         "one operator gives away any amount by mistake",
         (Edit(PARTS, "IF advanced_today + missing > most_advanced THEN", "IF false THEN"),),
         f"{PARTS_TESTS}::test_nothing_is_given_back_beyond_the_daily_limit_of_advances",
         "assert",
-        "it is advanced",
+        "the amount is advanced",
     ),
     Bug(
         "losses-day",
-        "a day of advances begins at midnight, also before anything was booked in it",
-        "what was advanced yesterday counts against today's limit",
+        "the daily limit of advances is reset at midnight, even before the first posting",
+        "yesterday's advances count against today's limit",
         (
             Edit(
                 PARTS,
@@ -180,17 +180,17 @@ IN_FIGURES = (
     ),
     Bug(
         "operator-written",
-        "what an operator orders is written with the posting",
-        "nobody knows who gave the tokens",
+        "an operator's action is stored with its posting",
+        "nobody can find out who gave the tokens",
         (Edit(PARTS, "WHERE operator[p] IS NOT NULL AND status[p] = committed;", "WHERE false;"),),
         f"{PARTS_TESTS}::test_what_an_operator_orders_is_written_with_the_posting",
         "assert [] ==",
-        "no action is kept",
+        "no action is stored",
     ),
     Bug(
         "figures-refunds",
-        "what was given back is counted beside what was booked that day",
-        "the overview counts what was refunded as if it had stayed",
+        "refunds are listed beside the postings of their day",
+        "the overview counts refunded tokens as income",
         (Edit(FIGURES, "         WHERE f.kind = 6\n    ), kinds AS (", "         WHERE false\n    ), kinds AS ("),),
         f"{FIGURES_TESTS}::test_the_overview_is_net_of_refunds_and_shows_their_sum",
         "AssertionError",
@@ -198,7 +198,7 @@ IN_FIGURES = (
     ),
     Bug(
         "figures-advanced",
-        "a creator's refunds are all that was given back to their payers",
+        "a creator's refunds include what `losses` advanced",
         "what `losses` advanced counts as earned in the stats",
         (Edit(FIGURES, "WHERE d.debtor = wallet AND (since", "WHERE false AND (since"),),
         f"{FIGURES_TESTS}::test_half_a_call_that_is_refunded_shows_in_all_its_figures",
@@ -207,17 +207,17 @@ IN_FIGURES = (
     ),
     Bug(
         "figures-ranking",
-        "a leaderboard is less what was given back",
-        "a giver who got the tips back stays on top",
+        "a leaderboard subtracts refunds",
+        "a giver whose tips were refunded stays first",
         (Edit("storage/rooms/tips.py", "g.tokens - coalesce(r.tokens, 0) AS tokens", "g.tokens AS tokens"),),
         f"{FIGURES_TESTS}::test_a_leaderboard_is_net_of_refunds",
         "AssertionError",
-        "the first is whoever was given back most",
+        "the giver with the largest refund is first",
     ),
     Bug(
         "figures-cash-out",
-        "a payout counts by what refunds have left of it",
-        "the overview promises creators more than they get",
+        "refunds reduce the amount of a payout",
+        "the overview shows creators more than they receive",
         (
             Edit(
                 "storage/market/business_figures.py",
@@ -231,8 +231,8 @@ IN_FIGURES = (
     ),
     Bug(
         "refund-of-ones-own",
-        "nobody refunds what they paid or were paid themselves",
-        "an operator takes back what they paid a creator, or lets `losses` pay their debts",
+        "an operator cannot refund a payment of their own",
+        "an operator takes back their payment to a creator, or lets `losses` pay their debts",
         (
             Edit(
                 "server/rest/routes/refunds.py",
@@ -242,12 +242,12 @@ IN_FIGURES = (
         ),
         f"{ACTIONS_TESTS}::test_nobody_refunds_what_they_paid_or_were_paid_themselves",
         "201",
-        "it is answered 201",
+        "the request is answered 201",
     ),
     Bug(
         "payout-of-ones-own",
-        "nobody settles their own payout",
-        "an operator who is a creator says themselves that they were paid",
+        "an operator cannot settle their own payout",
+        "an operator who is a creator records their own payout as paid",
         (
             Edit("storage/market/payouts.py", " AND p.creator_id <> $3 AND (", " AND $3 IS NOT NULL AND ("),
             Edit(
@@ -256,12 +256,12 @@ IN_FIGURES = (
         ),
         f"{ACTIONS_TESTS}::test_nobody_settles_their_own_payout",
         "200",
-        "it is answered 200",
+        "the request is answered 200",
     ),
     Bug(
         "payout-amount",
-        "a payout is not settled as paid for more than refunds have left of it",
-        "what was paid too much is in no book",
+        "a payout is settled for at most what refunds have left of it",
+        "the ledger does not show the excess payment",
         (
             Edit(
                 "storage/market/payouts.py",
@@ -271,12 +271,12 @@ IN_FIGURES = (
         ),
         f"{EXPLOITS}::test_a_reduced_payout_is_not_settled_as_paid_for_more_than_is_left",
         "AssertionError",
-        "it is settled",
+        "the payout is settled",
     ),
     Bug(
         "action-of-payment",
-        "a decision about a payment is kept among the operator's actions",
-        "a purchase is credited and the list of actions does not say by whom",
+        "a decision about a payment is stored with the operator's actions",
+        "a purchase is credited and the list of actions does not name the operator",
         (Edit("storage/market/payment_settlements.py", "    await note_action(connection, action)\n", ""),),
         f"{ACTIONS_TESTS}::test_each_decision_about_a_payment_is_recorded",
         "AssertionError",
@@ -284,11 +284,11 @@ IN_FIGURES = (
     ),
     Bug(
         "action-proved",
-        "the audit sees a settlement without its action",
-        "an action can be forged, or lost, unseen",
+        "the audit detects a settlement without its action",
+        "an action can be forged or lost without notice",
         (Edit("storage/ledger/audit.py", "IS DISTINCT FROM (a.operator_id, a.action, a.ref_id, a.tokens)", "IS NULL"),),
         f"{ACTIONS_TESTS}::test_the_audit_checks_that_settlements_and_actions_match_one_to_one",
         "assert [] ==",
-        "a deleted action is not missed",
+        "a deleted action is not detected",
     ),
 )

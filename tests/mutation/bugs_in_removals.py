@@ -9,7 +9,7 @@ IN_REMOVALS = (
     Bug(
         "refund-record",
         "a removed viewer's ticket is refunded once the removal is stored",
-        "a viewer who hears of the refund buys the next ticket before the sale knows of the removal",
+        "a viewer who receives the refund buys the next ticket before the removal is stored",
         (
             Edit(COMMITTER, "        saved = record is None or await self._storage.save(record)\n", ""),
             Edit(COMMITTER, "        for user_id in refunds if saved else ():\n", "        for user_id in refunds:\n"),
@@ -22,12 +22,12 @@ IN_REMOVALS = (
         ),
         f"{COMMITTER_TESTS}::test_a_refund_follows_the_record_that_says_why",
         "), 0)] == [(",
-        "the refund comes first",
+        "the refund is committed first",
     ),
     Bug(
         "refund-fenced",
         "… and not at all where the removal is refused",
-        "a viewer watches on at the stream's next owner with a ticket that was refunded",
+        "a viewer watches at the stream's next owner with a refunded ticket",
         (Edit(COMMITTER, "for user_id in refunds if saved else ():", "for user_id in refunds:"),),
         f"{COMMITTER_TESTS}::test_a_record_that_a_later_owner_refuses_takes_its_refunds_with_it",
         "== []",
@@ -35,8 +35,8 @@ IN_REMOVALS = (
     ),
     Bug(
         "sale-again",
-        "a ticket is sold only to a buyer who is not put out by the time it is booked",
-        "a viewer who is removed at that moment has paid for a stream that lets them in no more",
+        "a ticket is sold only if its buyer may still join when the sale commits",
+        "a viewer who is removed at that moment has paid for a stream that they cannot join",
         (Edit(TICKETS, "now is not None and (refusal := await _why_evicted(request, now)) is not None", "False"),),
         "tests/server/rest/test_ticket_races.py"
         "::test_a_buyer_who_is_removed_while_the_ticket_is_booked_gets_the_tokens_back",
@@ -45,8 +45,8 @@ IN_REMOVALS = (
     ),
     Bug(
         "moved-try-again",
-        "a room that has a later owner says when to try again",
-        "its members are told that the server shuts down, and not when to come back",
+        "a room with a later owner answers with a retry time",
+        "its members receive that the server shuts down, and no retry time",
         (Edit("domain/room/termination.py", "        if self._moved:\n            return MOVED\n", ""),),
         "tests/domain/test_call_end.py::test_a_call_that_moved_to_another_server_asks_for_another_try",
         "assert 'DRAINING' == 'ROOM_STARTING'",

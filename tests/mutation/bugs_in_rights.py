@@ -15,8 +15,8 @@ STREAM_MEMBERSHIP = "domain/stream/membership.py"
 IN_RIGHTS = (
     Bug(
         "rights-refresh",
-        "rooms check a session again once a refreshed token changed its rights",
-        "whoever was an operator stays in a ticketed stream",
+        "rooms check a session's rights again after a token refresh",
+        "a former operator stays in a ticketed stream",
         (
             Edit(
                 "server/gateway/protocol.py",
@@ -30,8 +30,8 @@ IN_RIGHTS = (
     ),
     Bug(
         "rights-resume",
-        "rooms check a session again that is resumed with other rights",
-        "whoever was an operator stays in a ticketed stream",
+        "rooms check the rights of a session that resumes with a different role",
+        "a former operator stays in a ticketed stream",
         (Edit("server/gateway/protocol.py", "        if rights_changed:", "        if False:"),),
         f"{RIGHTS_TESTS}::test_a_plain_token_evicts_a_former_operator_from_a_ticketed_stream[resume]",
         "it did not come",
@@ -39,8 +39,8 @@ IN_RIGHTS = (
     ),
     Bug(
         "rights-slow",
-        "the look at what a payer has is bounded",
-        "whoever was an operator watches for nothing while the database is slow",
+        "the query for a payer's funds has a time limit",
+        "a former operator watches for nothing while the database is slow",
         (Edit("server/sessions/room_commands.py", "with trio.move_on_at(deadline), contextlib", "with contextlib"),),
         f"{RIGHTS_TESTS}::test_no_viewer_watches_for_nothing_because_the_database_is_slow",
         "it did not come",
@@ -48,8 +48,8 @@ IN_RIGHTS = (
     ),
     Bug(
         "rights-ban",
-        "a banned user refreshes no token",
-        "the session of a banned user goes on with a newer token",
+        "a banned user cannot refresh a token",
+        "the session of a banned user continues with a newer token",
         (
             Edit(
                 "server/gateway/protocol.py",
@@ -63,7 +63,7 @@ IN_RIGHTS = (
     ),
     Bug(
         "rights-clock",
-        "the clock of a payer who becomes an operator stops",
+        "the meter of a payer who becomes an operator stops",
         "an operator pays for the blocks of a stream",
         (
             Edit(
@@ -79,8 +79,8 @@ IN_RIGHTS = (
     ),
     Bug(
         "rights-sound",
-        "an operator's connection that is heard again starts no clock",
-        "the user pays for what an operator sees for nothing",
+        "an operator's returning connection starts no meter",
+        "the user pays for what an operator may watch for nothing",
         (
             Edit(
                 STREAM_MEMBERSHIP,
@@ -94,7 +94,7 @@ IN_RIGHTS = (
     ),
     Bug(
         "ranking-private",
-        "strangers see who gave most in public streams alone",
+        "the public leaderboard counts public streams only",
         "a stranger learns who tips in a private call",
         (Edit("server/rest/routes/tips.py", "since, until, public_only=True))", "since, until))"),),
         f"{RANKING_TESTS}::test_a_stranger_does_not_learn_which_users_tip_in_a_call_or_when",
@@ -104,7 +104,7 @@ IN_RIGHTS = (
     Bug(
         "ranking-days",
         "a stranger's period is widened to whole days",
-        "halving the period tells when a tip was given",
+        "a binary search over periods reveals when a tip was given",
         (
             Edit(
                 "server/rest/routes/tips.py",
@@ -114,12 +114,12 @@ IN_RIGHTS = (
         ),
         f"{RANKING_TESTS}::test_a_period_is_of_whole_days_for_a_stranger_and_exact_for_the_creator",
         "assert",
-        "a period of a second is answered exactly",
+        "a period of one second is answered exactly",
     ),
     Bug(
         "ranking-access",
-        "the ranking of a private stream is for those with access",
-        "a stranger learns who gave most in a ticketed stream",
+        "the leaderboard of a private stream requires access",
+        "a stranger sees who gave most in a ticketed stream",
         (
             Edit(
                 "server/rest/routes/tips.py",
@@ -133,8 +133,8 @@ IN_RIGHTS = (
     ),
     Bug(
         "card-blocked",
-        "to a user whom they have blocked a creator is away",
-        "a blocked user sees when the creator comes, goes and is in a call",
+        "a creator appears offline to users whom they have blocked",
+        "a blocked user sees when the creator is online and in a call",
         (Edit("server/rest/routes/creators.py", " if creator.user_id in hidden else card", " if False else card"),),
         f"{RANKING_TESTS}::test_a_user_whom_a_creator_blocks_does_not_see_whether_the_creator_is_online",
         "assert",
@@ -142,8 +142,8 @@ IN_RIGHTS = (
     ),
     Bug(
         "tip-context",
-        "a call that somebody has no part in is no context for their tip",
-        "404 instead of 400 tells that there is such a call",
+        "a tip in a call in which the sender has no part is refused like one in an unknown call",
+        "404 instead of 400 reveals that the call exists",
         (Edit("server/rest/routes/tips.py", " or not all(room.admits(request.user_id) for room in rooms):", ":"),),
         f"{IDS_TESTS}::test_a_tips_context_does_not_reveal_whether_there_is_such_a_call",
         "No such room",
@@ -151,8 +151,8 @@ IN_RIGHTS = (
     ),
     Bug(
         "call-inbox",
-        "strangers' commands do not wait in a call",
-        "a full inbox tells that there is such a call, and its parties cannot end it",
+        "commands of users who are not members are refused before the inbox",
+        "a full inbox reveals that the call exists, and its parties cannot end it",
         (Edit("server/sessions/call_commands.py", "        elif user_id not in room.parties:", "        elif False:"),),
         f"{IDS_TESTS}::test_strangers_commands_do_not_wait_in_a_call",
         "assert [",
@@ -160,8 +160,8 @@ IN_RIGHTS = (
     ),
     Bug(
         "secret-mode",
-        "a local secret that others can read or write is refused",
-        "whoever wrote the file signs tokens for everybody, operators included",
+        "a local secret that other users can read or write is refused",
+        "any user of the machine can sign tokens for everybody, operators included",
         (Edit("server/config/secret_files.py", "    if found.st_mode & _OTHERS:", "    if False:"),),
         f"{SECRET_TESTS}::test_the_start_is_refused_with_one_line",
         "TimeoutExpired",
@@ -169,8 +169,8 @@ IN_RIGHTS = (
     ),
     Bug(
         "secret-directory",
-        "a local secret in a directory that others may write is refused",
-        "a file can be put in the place of the secret",
+        "a local secret in a directory that other users can write is refused",
+        "another user can replace the file of the secret",
         (Edit("server/config/secret_files.py", "        if found.st_mode & _OTHERS_WRITE:", "        if False:"),),
         f"{SECRET_TESTS}::test_a_secret_that_others_could_have_planted_is_refused[anybody_writes_the_directory-]",
         "DID NOT RAISE",
@@ -178,8 +178,8 @@ IN_RIGHTS = (
     ),
     Bug(
         "secret-link",
-        "a local secret is no symbolic link",
-        "a link to a file whose content others know is followed",
+        "a local secret cannot be a symbolic link",
+        "a link to a file with known content is followed",
         (
             Edit(
                 "server/config/secret_files.py",
@@ -193,8 +193,8 @@ IN_RIGHTS = (
     ),
     Bug(
         "jwks-plain",
-        "keys come over TLS unless from this machine",
-        "whoever can change what the network brings signs tokens for everybody",
+        "keys from another machine are fetched over TLS only",
+        "an attacker on the network path can sign tokens for everybody",
         (
             Edit(
                 "server/config/auth.py",
@@ -204,12 +204,12 @@ IN_RIGHTS = (
         ),
         f"{KEY_TESTS}::test_keys_are_fetched_over_tls_unless_from_this_machine[http://issuer.example/jwks.json]",
         "DID NOT RAISE",
-        "the address is taken",
+        "the URL is accepted",
     ),
     Bug(
         "jwks-file",
-        "a file of keys that anybody may write is refused",
-        "any user of the machine signs tokens for everybody",
+        "a key file that any user can write is refused",
+        "any user of the machine can sign tokens for everybody",
         (
             Edit(
                 "server/access/jwks.py",
@@ -223,8 +223,8 @@ IN_RIGHTS = (
     ),
     Bug(
         "metrics-open",
-        "the figures are for near networks or a token",
-        "the world reads how many calls, tokens and faults there are",
+        "metrics are for local networks or a token",
+        "anybody can read how many calls, tokens and faults there are",
         (
             Edit(
                 "server/rest/routes/health.py",
@@ -234,12 +234,12 @@ IN_RIGHTS = (
         ),
         f"{METRICS_TESTS}::test_from_elsewhere_the_metrics_are_read_only_with_the_token",
         "JSONDecodeError",
-        "the figures are answered",
+        "the metrics are answered",
     ),
     Bug(
         "metrics-proxy",
-        "the clients of a proxy that is not trusted are not near",
-        "behind a proxy on the same machine the figures are open to the world",
+        "clients behind an untrusted proxy do not count as local",
+        "behind a proxy on the same machine the metrics are public",
         (
             Edit(
                 "server/rest/routes/health.py",
@@ -249,12 +249,12 @@ IN_RIGHTS = (
         ),
         f"{METRICS_TESTS}::test_clients_behind_an_untrusted_proxy_do_not_count_as_this_machine[X-Real-IP]",
         "JSONDecodeError",
-        "the figures are answered",
+        "the metrics are answered",
     ),
     Bug(
         "demo-database",
-        "the demo's people enter a configured database only if it is said twice",
-        "an operator with a known id and people with tokens are in a real database",
+        "the demo's users are created in a configured database only after a second option",
+        "a production database has an operator with a known id and users with tokens",
         (
             Edit(
                 "server/cli/main.py", "    if demo and not yes_really and read_secrets", "    if False and read_secrets"
@@ -266,17 +266,17 @@ IN_RIGHTS = (
     ),
     Bug(
         "clock-server",
-        "the database compares its clock with the server's before it books",
-        "a clock that is 36 h ahead once dates the ledger, and limits and days are wrong until time catches up",
+        "a batch compares the clocks of the database and the server",
+        "a clock that is once 36 h ahead dates the ledger, and limits and days are wrong until time catches up",
         (Edit("storage/migrations/0010_rights.sql", "    IF abs(apart) > 5 THEN", "    IF false THEN"),),
         f"{CLOCK_TESTS}::test_while_the_clocks_disagree_nothing_is_booked_or_dated[129600]",
         "TooSlowError",
-        "it is booked",
+        "the posting is committed",
     ),
     Bug(
         "clock-booking",
-        "a database that is behind its latest booking books nothing",
-        "bookings are dated into the future for as long as the clock was ahead",
+        "a database whose clock is behind its latest posting commits nothing",
+        "postings are dated into the future for as long as the clock was ahead",
         (
             Edit(
                 "storage/migrations/0007_parts.sql",
@@ -286,12 +286,12 @@ IN_RIGHTS = (
         ),
         f"{CLOCK_TESTS}::test_behind_its_latest_booking_the_database_books_nothing[6]",
         "TooSlowError",
-        "it is booked",
+        "the posting is committed",
     ),
     Bug(
         "clock-passing",
-        "clocks that disagree are an outage that passes",
-        "a payment that comes meanwhile is refused for good",
+        "clocks that disagree count as a transient error",
+        "a payment at that moment is refused for good",
         (Edit("storage/sqlstates.py", " or sqlstate in _TEMPORARY", ""),),
         f"{CLOCK_TESTS}::test_while_the_clocks_disagree_nothing_is_booked_or_dated[6]",
         "TooSlowError",
@@ -299,8 +299,8 @@ IN_RIGHTS = (
     ),
     Bug(
         "clock-sums",
-        "what else dates the ledger compares the clocks as well",
-        "the sums of the day move the date of the latest booking by 36 h",
+        "other statements that date the ledger compare the clocks as well",
+        "the daily figures move the date of the latest posting by 36 h",
         (
             Edit(
                 "storage/market/business_figures.py",
@@ -310,6 +310,6 @@ IN_RIGHTS = (
         ),
         f"{CLOCK_TESTS}::test_every_other_statement_that_dates_the_ledger_is_refused[sums]",
         "DID NOT RAISE",
-        "the sums are made",
+        "the figures are computed",
     ),
 )

@@ -9,8 +9,8 @@ CRASH = "tests/server/rooms/test_room_crash.py"
 IN_ROOMS = (
     Bug(
         "rejoins",
-        "the re-joins of a crashed room's members are delivered, and never refused",
-        "a crash of a large room loses most of its members, who hear nothing more",
+        "the re-joins of a restarted room's members are never refused",
+        "the restart of a large room loses most of its members",
         (
             Edit(
                 "server/rooms/stream_rooms.py",
@@ -20,11 +20,11 @@ IN_ROOMS = (
         ),
         f"{RESTART}::test_all_400_viewers_of_a_crashed_stream_are_members_again_and_receive_events",
         "TimeoutError",
-        "some viewers never hear that they are members again",
+        "some viewers never receive `room:joined` again",
     ),
     Bug(
         "spawned",
-        "what a room lets go on beside its task is contained",
+        "an exception in a room's background task is contained",
         "one tip whose key cannot be looked up ends the process",
         (
             Edit(
@@ -35,12 +35,12 @@ IN_ROOMS = (
         ),
         f"{SUPERVISION}::test_a_tip_whose_key_cannot_be_looked_up_is_answered_and_nothing_else_happens",
         "PlantedFault",
-        "the server is gone",
+        "the server has ended",
     ),
     Bug(
         "observer",
-        "what is told of a batch cannot end the storage actor",
-        "one room's bug stops every payment of every room",
+        "an exception in an observer cannot end the storage actor",
+        "a bug of one room stops every payment of every room",
         (
             Edit(
                 "server/sessions/wallet_events.py",
@@ -50,20 +50,20 @@ IN_ROOMS = (
         ),
         f"{SUPERVISION}::test_the_actor_outlives_an_observer_that_raises",
         "PlantedFault",
-        "the actor is gone",
+        "the actor has ended",
     ),
     Bug(
         "stray",
-        "a cancellation that nobody asked for is a fault",
-        "it silently cancels every task beside it",
+        "an unrequested cancellation counts as a fault",
+        "it cancels every sibling task without a log line",
         (Edit("server/observability/faults.py", "trio.current_effective_deadline() != -inf", "False"),),
         f"{SUPERVISION}::test_an_unrequested_cancellation_is_a_fault_and_cancels_nothing_else",
         "assert",
-        "the task beside it never ends as it should",
+        "the sibling task does not end as it should",
     ),
     Bug(
         "bad-row",
-        "a live row that no room can be built from is contained",
+        "a failure to build a room from its row is contained",
         "one bad row keeps the server from starting",
         (
             Edit(
@@ -78,16 +78,16 @@ IN_ROOMS = (
     ),
     Bug(
         "moved",
-        "the members of a room that has a later owner are told",
-        "they sit in a dead room",
+        "the members of a room that has a later owner receive `room:closed`",
+        "they wait in a dead room",
         (Edit("server/rooms/task.py", "                    if moved:", "                    if False:"),),
         f"{RESTART}::test_both_parties_of_a_call_that_moved_are_informed_and_join_it_again",
         "it did not come",
-        "room:closed never comes",
+        "`room:closed` never arrives",
     ),
     Bug(
         "overtaken",
-        "a room is built only under the epoch that this server has claimed",
+        "a room is built only under the epoch that this server claimed",
         "two servers run one room under one epoch",
         (
             Edit(
@@ -102,17 +102,17 @@ IN_ROOMS = (
     ),
     Bug(
         "one-record",
-        "one record of a stream is under way at a time",
-        "each viewer who falls silent has all others listed again",
+        "one record of a stream is being stored at a time",
+        "each viewer who falls silent causes a record of all others",
         (Edit("domain/room/record_queue.py", "        if self._under_way:", "        if False:"),),
         "tests/domain/test_stream_many_silent.py",
         "assert",
-        "the clocks are read as often as the square of the viewers",
+        "the meters are read as often as the square of the number of viewers",
     ),
     Bug(
         "supervision-raises",
         "a room whose supervision raises is closed for its members",
-        "its members sit in a dead room, and commands that waited are never answered",
+        "its members wait in a dead room, and waiting commands are never answered",
         (
             Edit(
                 "server/rooms/registry.py",
@@ -122,21 +122,21 @@ IN_ROOMS = (
         ),
         f"{CRASH}::test_a_room_whose_supervision_raises_closes_its_members_and_answers_waiting_commands",
         "Code.STORAGE_UNAVAILABLE",
-        "the command that waits gets no answer",
+        "the waiting command has no answer",
     ),
     Bug(
         "end-kept",
-        "a room that crashes before its end is stored is ended again",
-        "a call whose end was answered goes on, and is charged",
+        "the end of a call is repeated if its room crashes before the end is stored",
+        "a call whose end was answered continues, and is charged",
         (Edit("server/rooms/task.py", "            self._inbox.put_back([self._ended_by])", "            pass"),),
         f"{CRASH}::test_an_end_that_was_answered_ends_a_call_though_the_room_crashes_before_it_is_stored",
         "it did not come",
-        "the call goes on",
+        "the call continues",
     ),
     Bug(
         "taken-kept",
-        "a command that was taken is answered though the room breaks before it is handled",
-        "a client waits for an answer for ever",
+        "an accepted command is answered even if the room crashes before it is handled",
+        "the client waits for an answer for ever",
         (
             Edit(
                 "server/rooms/task.py",
@@ -152,12 +152,12 @@ IN_ROOMS = (
         ),
         f"{CRASH}::test_a_command_is_answered_if_the_room_breaks_while_it_waits_for_its_lease",
         "Code.STORAGE_UNAVAILABLE",
-        "the command gets no answer",
+        "the command has no answer",
     ),
     Bug(
         "late-kept",
-        "commands that came too late for a room wait again if the room breaks at one of them",
-        "those behind it get no answer",
+        "commands that a room did not handle before a crash wait again, even if it crashes at one of them",
+        "the commands behind that one have no answer",
         (Edit("server/rooms/task.py", "            self._inbox.put_back(waiting)\n", "            pass\n"),),
         f"{CRASH}::test_each_command_that_came_too_late_for_a_broken_room_is_answered",
         "assert",

@@ -14,7 +14,7 @@ REPLACED_TESTS = "tests/server/gateway/test_replaced_connections.py"
 IN_SESSIONS = (
     Bug(
         "replaced-end",
-        "a connection that was replaced does not end the session",
+        "the end of a replaced connection does not end the session",
         "the newer connection stays open, is never pinged and receives nothing",
         (
             Edit(
@@ -25,12 +25,12 @@ IN_SESSIONS = (
         ),
         f"{REPLACED_TESTS}::test_the_close_of_the_old_connection_does_not_end_the_session",
         'await raw.ask("ping")',
-        "the newer connection is not answered",
+        "the newer connection has no answer",
     ),
     Bug(
         "replaced-queue",
         "commands that are queued in a replaced connection are dropped",
-        "an old token:refresh or room:leave counts in the newer connection",
+        "an old token:refresh or room:leave takes effect in the newer connection",
         (Edit(CONVERSATION, "        if not self._is_current:  # commands", "        if False:  # commands"),),
         f"{REPLACED_TESTS}::test_a_token_refresh_queued_in_the_old_connection_changes_nothing",
         "assert session.identity is identity",
@@ -38,8 +38,9 @@ IN_SESSIONS = (
     ),
     Bug(
         "replaced-late",
-        "a connection that was closed while its user was looked up resumes nothing",
-        "a client that came back is replaced by its own earlier attempt, and told not to return",
+        "a connection that closed during the user look-up resumes no session",
+        "a returning client is replaced by its own earlier attempt, and is closed with a code that "
+        "forbids to reconnect",
         (Edit(CONVERSATION, "if known is not None and self.send_queue.over:", "if False:"),),
         f"{REPLACED_TESTS}::test_a_client_that_stopped_waiting_does_not_replace_its_own_later_connection",
         "the server hung up before",
@@ -47,7 +48,7 @@ IN_SESSIONS = (
     ),
     Bug(
         "replaced-join",
-        "a session that left before the room admitted it is not reached",
+        "a session that left before the room admitted it receives no events",
         "a newer connection receives events of a room that it never joined",
         (Edit("server/broadcast/fanout.py", " and session.is_member_of(self):", ":"),),
         "tests/server/rooms/test_fanout.py::test_a_session_that_left_before_it_was_admitted_receives_nothing",
@@ -56,8 +57,8 @@ IN_SESSIONS = (
     ),
     Bug(
         "ban-lookup",
-        "a ban is looked for again once the user was looked up",
-        "a user who is banned meanwhile has an open session",
+        "bans are checked again after the user look-up",
+        "a user who is banned during the look-up has an open session",
         (
             Edit(
                 "server/sessions/authenticator.py",
@@ -73,7 +74,7 @@ IN_SESSIONS = (
     Bug(
         "ban-stale",
         "an older list of bans does not replace a newer one",
-        "users who were banned last are let in again",
+        "the latest banned users are admitted again",
         (Edit("server/sessions/bans.py", "if changes <= self._changes:", "if False:"),),
         f"{BAN_TESTS}::test_an_older_list_of_bans_never_replaces_a_newer_one",
         "AssertionError",
@@ -81,8 +82,8 @@ IN_SESSIONS = (
     ),
     Bug(
         "ban-overlays",
-        "a ban closes the overlays of its user as well",
-        "the overlays of a banned creator go on reading",
+        "a ban also closes the user's overlays",
+        "the overlays of a banned creator continue to receive events",
         (
             Edit(
                 "server/sessions/bans.py",
@@ -96,8 +97,8 @@ IN_SESSIONS = (
     ),
     Bug(
         "ban-rooms",
-        "rooms of banned users are looked for each time, not only when the ban is new",
-        "a call or stream that was being opened when its party was banned goes on",
+        "every ban check ends the rooms of banned users, not only the first",
+        "a call or stream that was starting when its party was banned continues",
         (
             Edit(
                 "server/sessions/bans.py",
@@ -111,8 +112,8 @@ IN_SESSIONS = (
     ),
     Bug(
         "overlay-revoked",
-        "connected overlays are compared with the tokens that are not revoked",
-        "an overlay whose token was revoked elsewhere, or during its look-up, goes on reading",
+        "connected overlays are compared with the list of valid tokens",
+        "an overlay whose token was revoked on another server, or during its look-up, continues to receive events",
         (Edit("server/sessions/bans.py", "if session.user_id not in live:", "if False:"),),
         f"{BAN_TESTS}::test_a_token_that_another_server_revokes_disconnects_its_overlay_within_a_second",
         "still open",
@@ -121,7 +122,7 @@ IN_SESSIONS = (
     Bug(
         "block-call",
         "a call ends when one party blocks the other",
-        "whom the creator blocked goes on talking and tipping in the call",
+        "a fan whom the creator blocked stays in the call",
         (
             Edit(
                 "domain/call/call.py",
@@ -132,21 +133,21 @@ IN_SESSIONS = (
         ),
         "tests/domain/test_call_end.py::test_a_party_that_blocks_the_other_ends_the_call",
         "AssertionError",
-        "the call has no end",
+        "the call does not end",
     ),
     Bug(
         "block-tell",
-        "the call of who blocks is told of it",
-        "a block ends streams alone, and the call goes on",
+        "a block ends the blocking user's call",
+        "a block ends memberships of streams only, and the call continues",
         (Edit("server/rest/routes/creators.py", "        call.inbox.deliver(given)", "        pass"),),
         f"{BLOCK_TESTS}::test_blocking_the_fan_while_it_rings_declines_the_call",
         "it did not come",
-        "nobody hears that the call was declined",
+        "`call:declined` is not sent",
     ),
     Bug(
         "block-late",
-        "a call that begins looks for a block that was made meanwhile",
-        "a call that was being made when its caller was blocked rings on",
+        "a call checks for blocks again when its room starts",
+        "a call continues to ring although its caller was blocked during its setup",
         (
             Edit(
                 "server/rooms/call_rooms.py",
@@ -156,12 +157,12 @@ IN_SESSIONS = (
         ),
         f"{BLOCK_TESTS}::test_a_block_that_lands_while_the_call_is_made_ends_it",
         "it did not come",
-        "nobody hears that the call was declined",
+        "`call:declined` is not sent",
     ),
     Bug(
         "block-opening",
-        "a stream that begins looks for blocks that were made meanwhile",
-        "who was blocked as the stream opened may come in",
+        "a stream checks for blocks again when its room starts",
+        "a user who was blocked during the start may join",
         (
             Edit(
                 "server/rooms/stream_rooms.py",
@@ -171,11 +172,11 @@ IN_SESSIONS = (
         ),
         f"{BLOCK_TESTS}::test_a_block_that_lands_while_the_stream_opens_counts",
         "TooSlowError",
-        "the stream's room never knows of the block",
+        "the stream's room does not know the block",
     ),
     Bug(
         "ping-seldom",
-        "only sessions whose presence counts are pinged often",
+        "only sessions with metered presence are pinged often",
         "every viewer of a public stream is pinged every five seconds",
         (
             Edit(
@@ -190,8 +191,8 @@ IN_SESSIONS = (
     ),
     Bug(
         "ping-follows",
-        "how often a session is pinged is decided anew when it joins a room",
-        "a party of a call is asked only after twenty seconds whether it is there",
+        "the ping interval of a session is set anew when it joins a room",
+        "the absence of a call's party is noticed after twenty seconds only",
         (
             Edit(
                 CONVERSATION,
@@ -210,8 +211,8 @@ IN_SESSIONS = (
     ),
     Bug(
         "balance-order",
-        "a session is told no balance that is older than one it was told before",
-        "a balance that was right a moment ago replaces the right one on the screen",
+        "a session never receives a balance older than the last one",
+        "an outdated balance replaces the current one on the screen",
         (Edit("server/sessions/session.py", "if n < self.wallet.n:", "if False:"),),
         f"{BALANCE_TESTS}::test_an_overtaken_read_of_the_wallet_does_not_send_the_older_balance",
         "[15, 10]",
@@ -219,17 +220,17 @@ IN_SESSIONS = (
     ),
     Bug(
         "balance-anew",
-        "a session that is resumed is told its balance, whatever it was told before",
-        "a balance that went into a dead connection is never told",
+        "a resumed session receives its balance in any case",
+        "a balance that was sent into a dead connection is never sent again",
         (Edit(CONVERSATION, "session.missed_events = known is not None", "pass"),),
         f"{BALANCE_TESTS}::test_a_balance_that_was_sent_into_a_dead_connection_is_sent_again_after_the_resume",
         "it did not come",
-        "no balance is told after the resume",
+        "no balance is sent after the resume",
     ),
     Bug(
         "handshake-hostile",
         "a handshake that cannot be decoded is answered 400",
-        "a host name of one byte writes a traceback into the log",
+        "a one-byte host name writes a traceback into the log",
         (
             Edit(
                 "server/gateway/connection.py",
@@ -239,12 +240,12 @@ IN_SESSIONS = (
         ),
         f"{HANDSHAKE_TESTS}::test_a_hostile_handshake_is_answered_400_and_logged_nowhere",
         "AssertionError",
-        "the connection is a fault of ours, and gets no answer",
+        "the connection counts as a fault, and has no answer",
     ),
     Bug(
         "handshake-head",
-        "headers that do not end are refused at a limit",
-        "a request that never ends takes memory until the deadline",
+        "headers without an end are refused at a limit",
+        "a request without an end uses memory until the deadline",
         (Edit("server/gateway/handshake.py", "while len(head) <= HEAD_BYTES_MAX and not", "while not"),),
         f"{HANDSHAKE_TESTS}::test_headers_that_do_not_end_are_refused",
         "assert",
@@ -252,8 +253,8 @@ IN_SESSIONS = (
     ),
     Bug(
         "session-yields",
-        "sessions that do not answer yield to a new one",
-        "a phone whose connections broke often enough is told never to return",
+        "a new session replaces sessions that do not answer pings",
+        "a device whose connections broke often enough is closed with a code that forbids to reconnect",
         (Edit(SESSIONS, "if session.unanswered]", "if session.line is None]"),),
         f"{PLACES_TESTS}::test_half_open_sessions_yield_the_one_silent_for_longest_first",
         "it did not come",
@@ -261,8 +262,8 @@ IN_SESSIONS = (
     ),
     Bug(
         "session-probe",
-        "before a session is refused, the others are asked whether they are there",
-        "a session in use and one that is not cannot be told apart",
+        "before a session is refused, the user's other sessions are pinged",
+        "the server cannot tell a session in use from a dead one",
         (Edit(SESSIONS, "            connection.ping(trio.current_time())", "            pass"),),
         f"{PLACES_TESTS}::test_half_open_sessions_yield_the_one_silent_for_longest_first",
         "it did not come",
@@ -270,17 +271,17 @@ IN_SESSIONS = (
     ),
     Bug(
         "membership-removed",
-        "a session that a room put out has its place free again",
-        "a viewer who was put out often enough may join no room any more",
+        "an eviction returns the session's room slot",
+        "a viewer who was evicted often enough cannot join any room",
         (Edit("server/rooms/task.py", "self._sessions.removed(member_id, self._audiences[audience])", "pass"),),
         f"{PLACES_TESTS}::test_a_room_that_evicted_its_viewer_does_not_count_for_their_session",
         "AssertionError",
-        "the next room is refused",
+        "the next join is refused",
     ),
     Bug(
         "member-yields",
-        "a silent connection in a stream gives its place to a new one of the same viewer",
-        "a viewer whose connections broke is kept out of the stream that they pay for",
+        "a new connection of a viewer replaces their silent one in a stream",
+        "a viewer whose connections broke cannot join the stream that they pay for",
         (
             Edit(
                 "domain/stream/membership.py",
@@ -295,8 +296,8 @@ IN_SESSIONS = (
     ),
     Bug(
         "party-yields",
-        "a silent connection in a call gives its place to a new one of the same party",
-        "a party whose connections broke is kept out of the call",
+        "a new connection of a party replaces their silent one in a call",
+        "a party whose connections broke cannot join the call",
         (Edit("domain/call/membership.py", "            self._replace_silent(member_id, party, at)\n", ""),),
         "tests/domain/test_call_end.py::test_a_partys_silent_connection_gives_its_place_to_a_new_one",
         "assert",

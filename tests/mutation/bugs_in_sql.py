@@ -27,8 +27,8 @@ TICKETS, LIMITS, REFUNDS = (f"tests/storage/test_{noun}.py" for noun in ("ticket
 IN_SQL = (
     Bug(
         "key",
-        "a key is in the journal once",
-        "the same posting is booked as often as it is sent",
+        "a posting key is in the journal at most once",
+        "the same posting is committed each time it is sent",
         (
             Edit(SQL, "key           uuid PRIMARY KEY,", "key           uuid NOT NULL,"),
             Edit(SQL, "PRIMARY KEY REFERENCES journal (key) ON DELETE RESTRICT", "PRIMARY KEY"),
@@ -53,8 +53,8 @@ IN_SQL = (
     ),
     Bug(
         "content",
-        "a key is ALREADY there only with the same content",
-        "another posting under a used key is said to be paid",
+        "a used key is answered ALREADY only for the same content",
+        "a different posting under a used key is reported as paid",
         (Edit(BATCH, "IF same[i] THEN", "IF true THEN"),),
         f"{ACTOR_TESTS}::test_a_repeat_moves_nothing_and_says_what_the_first_did",
         "Outcome.CONFLICT",
@@ -62,8 +62,8 @@ IN_SQL = (
     ),
     Bug(
         "fence",
-        "whoever books takes the fence first",
-        "two servers work on the same wallets at once",
+        "a batch locks the write lock first",
+        "two servers change the same wallets at the same time",
         (
             Edit(
                 BATCH,
@@ -73,12 +73,12 @@ IN_SQL = (
         ),
         TWO_SERVERS,
         "storage.away",
-        "a server finds what it has read changed by the other, and has to try again",
+        "a server finds that another has changed the rows it read, and retries",
     ),
     Bug(
         "version",
         "… and a wallet is written only at the version that was read",
-        "with both gone, one server overwrites what the other has booked",
+        "without both guards, one server overwrites what the other committed",
         (
             Edit(
                 BATCH,
@@ -89,12 +89,12 @@ IN_SQL = (
         ),
         TWO_SERVERS,
         "== 0",
-        "a reader beside sees balances that do not sum to zero",
+        "a concurrent reader sees balances that do not sum to zero",
     ),
     Bug(
         "claim",
-        "whoever claims a room takes the fence first",
-        "a room is taken over while its last block is under way",
+        "a claim of a room locks the write lock first",
+        "a room is claimed while its last block is being committed",
         (
             Edit(
                 LEASES,
@@ -104,12 +104,12 @@ IN_SQL = (
         ),
         "tests/storage/test_under_way.py::test_a_room_is_not_taken_over_before_the_block_under_way_is_booked",
         "[0] == [1]",
-        "the new owner reads a last block that is out of date",
+        "the new owner reads an outdated last block",
     ),
     Bug(
         "epoch",
         "a posting commits only under the room's latest epoch",
-        "a server that has lost a room goes on charging in it",
+        "a server that has lost a room continues to charge in it",
         (Edit(BATCH, "AND o.id = room[p] AND o.epoch = epoch[p]", "AND o.id = room[p]"),),
         "tests/storage/test_fence.py::test_a_storm_of_takeovers_leaves_a_series_without_gap_or_double",
         "owners were overtaken while they posted",
@@ -117,7 +117,7 @@ IN_SQL = (
     ),
     Bug(
         "epoch-with-care",
-        "… also in a batch that is decided with care",
+        "… also in a batch on the careful path",
         "the same",
         (Edit(BATCH, "live[i] <> epoch[i] AND (", "live[i] = -1 AND ("),),
         IN_ORDER,
@@ -135,7 +135,7 @@ IN_SQL = (
     ),
     Bug(
         "ended-with-care",
-        "… also in a batch that is decided with care",
+        "… also in a batch on the careful path",
         "the same",
         (Edit(BATCH, "WHEN s.ended_at IS NULL THEN s.epoch ELSE -1 END", "ELSE s.epoch END"),),
         IN_ORDER,
@@ -144,8 +144,8 @@ IN_SQL = (
     ),
     Bug(
         "room-of-a-tip",
-        "what is no block is held to its room's epoch too",
-        "a tip commits in a room that has a later owner, or none",
+        "a posting that is not a block is checked against its room's epoch too",
+        "a tip commits in a room that has a later owner, or no owner",
         (Edit(BATCH, "touched := touched - x;", "NULL;"),),
         f"{AS_IT_IS}::{NO_PLACE}[tip-later-owner-1]",
         "Outcome.FENCED",
@@ -153,8 +153,8 @@ IN_SQL = (
     ),
     Bug(
         "block-without-owner",
-        "a block is held to its room's epoch also where it names none",
-        "a server that does not know the epoch charges in a room",
+        "a block without an epoch is refused",
+        "a server that does not know the epoch charges in the room",
         (
             Edit(
                 BATCH,
@@ -168,8 +168,8 @@ IN_SQL = (
     ),
     Bug(
         "not-opened",
-        "a room that is not opened is claimed by nobody",
-        "a stream that is only scheduled is taken up by whichever server starts next",
+        "a room that is not open yet is never claimed",
+        "the next server to start claims the room of a scheduled stream",
         (
             Edit(LEASES, "r.id = claimed AND r.ended_at IS NULL AND r.opened", "r.id = claimed"),
             Edit(LEASES, "WHERE o.ended_at IS NULL AND o.opened AND", "WHERE o.ended_at IS NULL AND"),
@@ -181,7 +181,7 @@ IN_SQL = (
     Bug(
         "stream-epoch",
         "a stream's state is stored only under its room's latest epoch",
-        "a server that has lost a stream ends it for its new owner",
+        "a server that has lost a stream ends it although another server owns it",
         (
             Edit(
                 CALLS_SQL,
@@ -195,17 +195,17 @@ IN_SQL = (
     ),
     Bug(
         "ticket",
-        "a ticket is bought once",
-        "each key buys the same ticket again",
+        "a user buys a stream's ticket once",
+        "each idempotency key buys the same ticket again",
         (Edit(BATCH, "IF k = ticket AND owned[first_ticket[i]] THEN", "IF false THEN"),),
         f"{TICKETS}::test_who_has_a_ticket_pays_for_no_other_one_whether_they_could_or_not[30]",
         "Outcome.COMMITTED",
-        "the second buy is COMMITTED, not OWNED",
+        "the second purchase is COMMITTED, not OWNED",
     ),
     Bug(
         "ticket-renewed",
-        "a ticket that was given back is bought again",
-        "whoever got their tokens back is kept out for good",
+        "a refunded ticket can be bought again",
+        "a user whose ticket was refunded can never return",
         (Edit(BATCH, "s.user_id = w[debit[u.p]] AND s.refunded_at IS NULL)", "s.user_id = w[debit[u.p]])"),),
         f"{TICKETS}::test_a_ticket_that_was_given_back_may_be_bought_again_and_is_another_one",
         "Outcome.OWNED",
@@ -213,17 +213,17 @@ IN_SQL = (
     ),
     Bug(
         "look-at-ticket",
-        "a batch with a ticket in it is decided with care",
-        "a ticket is paid for and nobody has it",
+        "a batch with a ticket takes the careful path",
+        "a ticket is paid and not stored",
         (Edit(BATCH, "careful OR indebted OR ticket = ANY (kind) OR", "careful OR indebted OR"),),
         f"{TICKETS}::test_a_ticket_is_bought_beside_whoever_owns_the_room_and_is_the_payers_own",
         "assert [] ==",
-        "there is no ticket",
+        "there is no ticket row",
     ),
     Bug(
         "limit",
-        "nobody spends more in a day than they allow themselves",
-        "a limit is a wish",
+        "a user spends at most their daily limit",
+        "a spend limit has no effect",
         (Edit(BATCH, "spent[d] + amount > w_limit[d] THEN", "false THEN"),),
         f"{LIMITS}::test_many_at_once_spend_no_more_than_the_limit",
         "Outcome.COMMITTED",
@@ -231,8 +231,8 @@ IN_SQL = (
     ),
     Bug(
         "limit-seen",
-        "… and a batch with a limited payer in it is decided with care",
-        "the same where nothing else needs care",
+        "… and a batch with a payer who has a limit takes the careful path",
+        "a spend limit has no effect in a batch that has no other reason for the careful path",
         (Edit(BATCH, "IF limited AND NOT careful THEN", "IF false THEN"),),
         f"{LIMITS}::test_many_at_once_spend_no_more_than_the_limit",
         "Outcome.COMMITTED",
@@ -240,7 +240,7 @@ IN_SQL = (
     ),
     Bug(
         "limit-counted",
-        "what was spent is counted against the limit",
+        "spent tokens count against the limit",
         "each single payment may be as large as the limit",
         (Edit(BATCH, "spent[d] := spent[d] + amount;", "NULL;"),),
         f"{LIMITS}::test_many_at_once_spend_no_more_than_the_limit",
@@ -249,17 +249,17 @@ IN_SQL = (
     ),
     Bug(
         "limit-loosened",
-        "a looser limit waits for a day",
-        "who is carried away takes off the brake",
+        "a higher or removed limit takes effect after a day",
+        "a user can lift the limit at the moment in which they want to spend more",
         (Edit(BATCH, "IF wanted > in_force OR wanted IS NULL THEN", "IF wanted IS NULL THEN"),),
         f"{LIMITS}::test_less_counts_at_once_and_more_after_a_day",
         "assert None is not None",
-        "more counts at once",
+        "the higher limit applies at once",
     ),
     Bug(
         "refund-once",
-        "what was given back is not given back again, whoever bore it",
-        "who was paid gives back what the losses have borne already",
+        "a refund is made once, whether the payee or `losses` paid it",
+        "the payee pays a refund that `losses` have paid before",
         (Edit(BATCH, "r.key IN (refund_key[p.i], rest_key[p.i])", "r.key = refund_key[p.i]"),),
         f"{REFUNDS}::test_who_has_more_by_now_is_not_asked_for_the_rest_a_second_time",
         "Outcome.COMMITTED",
@@ -267,17 +267,17 @@ IN_SQL = (
     ),
     Bug(
         "refund-split",
-        "who was paid gives back no more than is there",
-        "a refund that they cannot bear is not made at all",
+        "a refund takes at most the balance of the payee",
+        "a refund that exceeds the payee's balance is not made at all",
         (Edit(BATCH, "of_promotional := least(had_promotional, t_promotional);", "of_promotional := t_promotional;"),),
         f"{REFUNDS}::test_the_payee_gives_back_what_is_there_and_the_losses_the_rest[25-25]",
         "assert [] ==",
-        "there is no refund",
+        "no refund is made",
     ),
     Bug(
         "refund-ticket",
-        "a ticket that was given back is none",
-        "who got their tokens back watches on, and cannot buy again",
+        "a refund deletes the ticket",
+        "a refunded viewer continues to watch, and cannot buy again",
         (Edit(BATCH, "WHERE s.posting_key = ANY (content) AND s.refunded_at IS NULL;", "WHERE false;"),),
         f"{REFUNDS}::test_a_ticket_that_was_given_back_is_bought_again_and_given_back_again",
         "== {}",
@@ -286,16 +286,16 @@ IN_SQL = (
     Bug(
         "checkpoint",
         "clocks are stored only under the room's latest epoch",
-        "a server that has lost a room overwrites the clock of its new owner",
+        "a server that has lost a room overwrites the active time that its new owner stores",
         (Edit(CALLS_SQL, "s.id = r[i] AND s.epoch = owner_epoch[i]", "s.id = r[i]"),),
         "tests/storage/test_fence.py::test_a_checkpoint_under_a_stale_epoch_is_not_written",
         "9000000 == 7000000",
-        "the stale time is stored",
+        "the stale active time is stored",
     ),
     Bug(
         "gap",
         "block n commits only right after block n - 1",
-        "a series has gaps",
+        "the series of blocks has gaps",
         (Edit(BATCH, "AND s.last_block = block_no[p] - 1;", ";"),),
         f"{AS_IT_IS}::{NO_PLACE}[gap-1]",
         "Outcome.GAP",
@@ -303,7 +303,7 @@ IN_SQL = (
     ),
     Bug(
         "gap-with-care",
-        "… also in a batch that is decided with care",
+        "… also in a batch on the careful path",
         "the same",
         (Edit(BATCH, "IF x > 0 AND last_block[x] <> block_no[i] - 1 THEN", "IF false THEN"),),
         IN_ORDER,
@@ -312,17 +312,17 @@ IN_SQL = (
     ),
     Bug(
         "funds",
-        "nobody pays what they do not have",
-        "a payment beyond the balance comes to the table's own check, and is no plain refusal any more",
+        "a payment beyond the balance is refused",
+        "a payment beyond the balance fails at the table's check constraint instead",
         (Edit(BATCH, NO_FUNDS, "IF false THEN"),),
         READERS,
         "Outcome.INVALID",
-        "receipts say INVALID instead of INSUFFICIENT",
+        "the receipts are INVALID instead of INSUFFICIENT",
     ),
     Bug(
         "debt",
-        "… and the table holds it too",
-        "with both gone, users owe",
+        "… and the table has a check constraint",
+        "without both guards, balances become negative",
         (
             Edit(BATCH, NO_FUNDS, "IF false THEN"),
             Edit(SQL, "CHECK (user_id IS NULL OR balance >= 0)", "CHECK (true)"),
@@ -330,12 +330,12 @@ IN_SQL = (
         ),
         READERS,
         '["least"] >= 0',
-        "a reader beside sees a balance below zero",
+        "a concurrent reader sees a negative balance",
     ),
     Bug(
         "look",
-        "a refusal counts only after its key was looked up",
-        "a repeat is refused for lack of the very tokens that it paid",
+        "a posting is refused only after its key was looked up in the journal",
+        "a repeat is refused because its first attempt has spent the tokens",
         (Edit(BATCH, "FROM journal j WHERE j.key = key[p])", "FROM journal j WHERE false)"),),
         f"{ACTOR_TESTS}::test_a_repeat_is_found_though_the_payer_is_now_short_of_funds",
         "Outcome.INSUFFICIENT",
@@ -343,8 +343,8 @@ IN_SQL = (
     ),
     Bug(
         "look-around",
-        "… and seen not to be used in the same batch",
-        "a repeat that comes together with what it repeats is refused",
+        "… and in the same batch",
+        "a repeat in the same batch as its first attempt is refused",
         (Edit(BATCH, "OR cardinality(array_positions(key, key[p])) > 1", ""),),
         f"{AS_IT_IS}::test_a_repeat_in_the_same_batch_is_known_whether_it_could_be_paid_again_or_not",
         "Outcome.INSUFFICIENT",
@@ -352,8 +352,8 @@ IN_SQL = (
     ),
     Bug(
         "look-at-room",
-        "… and its room to be ours",
-        "a server that has lost a room is told of a lack of tokens instead",
+        "… and after its room's epoch was checked",
+        "a server that has lost a room receives INSUFFICIENT, and not FENCED",
         (Edit(BATCH, "OR room[p] IS NOT NULL AND (", "OR false AND ("),),
         f"{AS_IT_IS}::{NO_PLACE}[later-owner-500]",
         "Outcome.INSUFFICIENT",
@@ -361,8 +361,8 @@ IN_SQL = (
     ),
     Bug(
         "look-at-meter",
-        "… and its number to be the next",
-        "a block out of turn is taken for one that cannot be paid",
+        "… and after its block number was checked",
+        "a block with a wrong number is reported as not affordable",
         (Edit(BATCH, "OR block_no[p] > 0 AND (", "OR false AND ("),),
         f"{AS_IT_IS}::{NO_PLACE}[gap-500]",
         "Outcome.INSUFFICIENT",
@@ -371,7 +371,7 @@ IN_SQL = (
     Bug(
         "append-only",
         "the journal is append-only",
-        "history can be rewritten",
+        "past postings can be changed",
         (Edit(SQL, "BEFORE UPDATE OR DELETE OR TRUNCATE ON journal", "BEFORE TRUNCATE ON journal"),),
         f"{ACTOR_TESTS}::test_nobody_writes_the_books_by_another_way",
         "DID NOT RAISE",
@@ -379,8 +379,8 @@ IN_SQL = (
     ),
     Bug(
         "only-booking",
-        "only the batch statement writes balances and journal",
-        "any statement can make tokens",
+        "only the batch statement writes balances and the journal",
+        "any statement can create tokens",
         (
             Edit(
                 SQL,
@@ -390,12 +390,12 @@ IN_SQL = (
         ),
         f"{ACTOR_TESTS}::test_nobody_writes_the_books_by_another_way",
         "DID NOT RAISE",
-        "a balance is raised by hand",
+        "a statement raises a balance",
     ),
     Bug(
         "clock",
-        "a call's record keeps how far its clock is",
-        "each stop gives away what is used of a block",
+        "a call's record stores the active time",
+        "each restart discards the used part of a block",
         (
             Edit(
                 CALLS_SQL,
@@ -406,16 +406,16 @@ IN_SQL = (
         ),
         "tests/server/cli/test_stop.py::test_a_stop_costs_nobody_a_second_of_the_block_it_falls_into",
         "< 0.3",
-        "the call goes on from the block's start",
+        "the call continues from the start of the block",
     ),
     Bug(
         "one-call",
-        "nobody is in two calls at once",
+        "a user is in at most one call",
         "one creator is in several calls, and each of them is charged",
         (Edit(SQL, "user_id uuid PRIMARY KEY REFERENCES users", "user_id uuid NOT NULL REFERENCES users"),),
         "tests/server/rest/test_same_moment.py"
         "::test_several_fans_who_call_one_creator_at_once_are_one_call_and_busy_lines",
         "201, 201",
-        "several fans are told that it rings",
+        "several fans receive `call:ringing`",
     ),
 )

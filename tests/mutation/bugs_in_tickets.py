@@ -19,16 +19,16 @@ IN_TICKETS = (
     Bug(
         "ticket-escrow",
         "a ticket is paid into escrow",
-        "a creator passes the money on, ends the stream, and the buyer is refunded out of nothing",
+        "a creator spends the money, ends the stream, and the refund has no tokens to take",
         (Edit("server/rest/routes/tickets.py", "credit=ESCROW,", "credit=stored.facts.owner_id,"),),
         f"{EXPLOITS}::test_an_unstarted_stream_whose_ticket_money_was_to_be_tipped_on_refunds_it_and_makes_no_token",
         "it did not come",
-        "nothing is given back, since the creator has nothing left",
+        "no refund is made, since the creator has no tokens left",
     ),
     Bug(
         "ticket-presence",
-        "only time for which the creator was heard counts as presence",
-        "a silent creator earns tickets",
+        "only time with a confirmed presence of the creator counts",
+        "a silent creator earns the tickets",
         (Edit(STAGE, "self._clock.stop_as_of(self.last_received_at, at)", "self._clock.stop(at)"),),
         f"{RULE_TESTS}::test_time_in_which_the_creator_was_silent_does_not_count",
         "assert",
@@ -36,8 +36,8 @@ IN_TICKETS = (
     ),
     Bug(
         "ticket-presence-kept",
-        "presence goes on after a restart from what is stored",
-        "a creator whose server restarts has to begin again",
+        "after a restart presence continues from the stored value",
+        "the presence of a creator starts at zero after a restart",
         (Edit("domain/stream/state.py", "HostPresence(at, record.present)", "HostPresence(at)"),),
         f"{RULE_TESTS}::test_presence_goes_on_from_what_is_stored_and_downtime_earns_nothing",
         "assert",
@@ -45,8 +45,8 @@ IN_TICKETS = (
     ),
     Bug(
         "ticket-release-again",
-        "a release that a crash kept from the ledger is asked for again",
-        "tickets stay in escrow although the show was given",
+        "a release that a crash prevented is requested again",
+        "tickets stay in escrow although the show took place",
         (
             Edit(
                 RELEASE,
@@ -60,8 +60,8 @@ IN_TICKETS = (
     ),
     Bug(
         "ticket-late-sale",
-        "a ticket that is sold while its buyer is being blocked is given back",
-        "a blocked user has paid for what they may not see",
+        "a ticket that is sold while its buyer is blocked is refunded",
+        "a blocked user has paid for a stream that they may not see",
         (Edit(MIGRATION, "NEW.return_key := NEW.posting_key;", "NEW.return_key := NULL;"),),
         f"{EXPLOITS}::test_a_ticket_that_is_sold_while_its_buyer_is_blocked_is_refunded",
         "AssertionError",
@@ -69,8 +69,8 @@ IN_TICKETS = (
     ),
     Bug(
         "ticket-uncovered",
-        "operators are told of a ticket that its creator cannot cover",
-        "a user who was blocked has lost their money, and nobody knows",
+        "operators get a report of a ticket that its creator cannot refund",
+        "a blocked user has lost the tokens, and nobody notices",
         (Edit(TICKETS, "if refunded.uncovered:", "if False:"),),
         f"{EXPLOITS}::test_a_fan_who_is_removed_after_the_money_was_tipped_on_makes_no_token[True]",
         "assert",
@@ -78,8 +78,8 @@ IN_TICKETS = (
     ),
     Bug(
         "ticket-expiry",
-        "only streams that are older than the limit expire",
-        "a stream is ended before its time",
+        "only streams older than the limit expire",
+        "a stream expires before its time",
         (
             Edit(
                 MIGRATION,
@@ -93,8 +93,8 @@ IN_TICKETS = (
     ),
     Bug(
         "release-epoch",
-        "the tickets of a room are released for its owner alone",
-        "a server that has lost a stream takes its tickets out of escrow",
+        "only the owner of a room releases its tickets",
+        "a server that has lost a stream releases its tickets",
         (
             Edit(
                 PARTS_MIGRATION,
@@ -109,7 +109,7 @@ IN_TICKETS = (
     ),
     Bug(
         "release-epoch-named",
-        "a room names its epoch as it releases tickets",
+        "a release of tickets carries the room's epoch",
         "the same",
         (
             Edit(
@@ -122,8 +122,8 @@ IN_TICKETS = (
     ),
     Bug(
         "due-epoch",
-        "blocks of a room are written down as due for its owner alone",
-        "a server that has lost a stream gives blocks back that its new owner still counts",
+        "only the owner of a room schedules refunds of its blocks",
+        "a server that has lost a stream refunds blocks that its new owner counts",
         (
             Edit(
                 CALLS_MIGRATION,
@@ -133,11 +133,11 @@ IN_TICKETS = (
         ),
         f"{DUE_TESTS}::test_an_owner_of_before_writes_nothing_down",
         "assert not True",
-        "the block is due",
+        "the refund is scheduled",
     ),
     Bug(
         "due-first",
-        "a viewer's block to be given back is written down before it is refunded",
+        "the refund of a viewer's block is scheduled before it is made",
         "a server that stops in between keeps the viewer's tokens, and so does an owner who has spent them",
         (
             Edit(
@@ -150,12 +150,12 @@ IN_TICKETS = (
         ),
         "tests/server/rooms/test_viewers.py::test_a_refund_that_an_owner_cannot_cover_is_owed_until_they_earn_as_much",
         "assert 0 == 30",
-        "nothing is owed",
+        "no refund is scheduled",
     ),
     Bug(
         "due-covered",
-        "a block is tried to be given back only while its payee can cover it",
-        "an owner who has spent the tokens of many viewers has the server try in vain, more and more seldom",
+        "a scheduled refund is attempted only while the payee can cover it",
+        "the refunds of an owner without tokens are attempted in vain, with growing pauses",
         (
             Edit(
                 "storage/ledger/refunds_due.py", '" <= (SELECT balance FROM wallets WHERE id = d.payee_id)"', '" >= 0"'
@@ -163,21 +163,21 @@ IN_TICKETS = (
         ),
         f"{DUE_TESTS}::test_what_its_payee_has_spent_waits_until_they_have_as_much_again",
         "nothing is tried that cannot be paid",
-        "it is tried",
+        "the refund is attempted",
     ),
     Bug(
         "due-cashable",
-        "what is to be given back is not cashable",
-        "an owner who has spent the tokens cashes the next ones out before a viewer is given theirs",
+        "tokens of a scheduled refund are not cashable",
+        "an owner who has spent the tokens cashes out later ones before the viewer is refunded",
         (Edit(CALLS_MIGRATION, "earned - held - due - coalesce", "earned - held - coalesce"),),
         f"{DUE_TESTS}::test_what_is_to_be_given_back_is_not_cashed_out",
         "assert Cashable(",
-        "20 tokens are cashable, of which 15 are due",
+        "20 tokens are cashable, of which 15 are owed",
     ),
     Bug(
         "due-fenced",
-        "a room whose refunds are refused knows that it has a later owner",
-        "it goes on, and says that a block was given back",
+        "a refused refund shows a room that it has a later owner",
+        "the room continues, and reports the block as refunded",
         (
             Edit(
                 "server/rooms/committer.py", "inputs.GivenBack() if is_ours else inputs.Fenced()", "inputs.GivenBack()"
@@ -189,8 +189,8 @@ IN_TICKETS = (
     ),
     Bug(
         "ticket-blocked",
-        "a block makes the return of tickets due",
-        "a blocked user's money stays in escrow until the stream's end",
+        "blocking a user schedules the refund of their tickets",
+        "a blocked user's tokens stay in escrow until the stream ends",
         (
             Edit(
                 MIGRATION,
@@ -201,6 +201,6 @@ IN_TICKETS = (
         ),
         "tests/storage/test_ticket_returns.py::test_what_is_to_be_given_back_is_what_the_model_says[0]",
         "assert set()",
-        "no ticket is to be given back",
+        "no refund is scheduled",
     ),
 )

@@ -15,8 +15,8 @@ SERVER_TESTS = "tests/server/rooms/test_viewers.py"
 IN_VIEWERS = (
     Bug(
         "viewer-grace",
-        "the clock of a payer who drops runs on for the grace",
-        "cutting the connection stops the clock at once",
+        "the meter of a payer who loses the connection runs for the grace period",
+        "breaking the connection stops the meter at once",
         (Edit(STAY, "not (self._watching or self._runs_on)", "not self._watching"),),
         f"{TESTS}::test_a_viewer_who_hides_between_resumes_is_billed_for_the_grace_each_time",
         "AssertionError",
@@ -25,7 +25,7 @@ IN_VIEWERS = (
     Bug(
         "viewer-absent-due",
         "a block that falls due while its payer is away is not charged",
-        "who dropped pays for a block that they may not see",
+        "a disconnected payer pays for a block that they may not see",
         (
             Edit(
                 STREAM,
@@ -39,16 +39,16 @@ IN_VIEWERS = (
     ),
     Bug(
         "viewer-clean-leave",
-        "a clean leave ends the grace of a drop before it",
-        "a payer whose session has ended pays for the rest of the grace",
+        "leaving ends the grace period of a lost connection",
+        "a payer whose session has ended pays for the rest of the grace period",
         (Edit(STAY, "if not self._silent:", "if self._watching:"),),
         f"{TESTS}::test_a_dropped_payer_whose_session_ends_pays_no_more",
         "assert",
-        "time is taken from the paid block after the end of the session",
+        "time of the paid block is used after the session's end",
     ),
     Bug(
         "viewer-owner-heard",
-        "the owner's absence stops clocks from when the owner was last heard",
+        "the owner's absence stops meters as of the owner's last sign of presence",
         "an owner is paid for the time until the silence is noticed",
         (
             Edit(
@@ -63,8 +63,8 @@ IN_VIEWERS = (
     ),
     Bug(
         "viewer-two-devices",
-        "… from any of their connections",
-        "the connection that is lost last decides, though another was heard later",
+        "… on any of their connections",
+        "the connection that is lost last decides, although another one answered later",
         (
             Edit(
                 STAGE,
@@ -74,30 +74,30 @@ IN_VIEWERS = (
         ),
         f"{TESTS}::test_an_owner_counts_as_heard_while_any_connection_was",
         "assert",
-        "time in which the owner was there is taken back",
+        "time in which the owner was present is returned",
     ),
     Bug(
         "viewer-paused",
-        "the owner hears that a viewer's clock stands",
-        "media flow to a viewer who pays nothing",
+        "the owner receives an event when a viewer's meter stops",
+        "media are sent to a viewer who does not pay",
         (Edit(STREAM, "viewing.is_paused and not is_free, at)", "False, at)"),),
         f"{TESTS}::test_the_owner_hears_of_each_viewer_however_large_the_room",
         "assert",
-        "no pause is told",
+        "no pause is sent",
     ),
     Bug(
         "viewer-again",
-        "a session of the owner that connects is told of everybody anew",
-        "after a lost connection the owner does not know who watches",
+        "a new session of the owner receives the list of viewers",
+        "after a lost connection the owner does not know the viewers",
         (Edit(STREAM, "self._state.viewers.catch_up(member_id, at)", "pass"),),
         f"{SERVER_TESTS}::test_the_owners_sessions_are_sent_all_viewers_again_after_a_resume",
         "AssertionError",
-        "no viewer is told of after the resume",
+        "no viewer is sent after the resume",
     ),
     Bug(
         "viewer-flood",
-        "only so many events of viewers are told each second",
-        "a loop of joins and leaves fills the owner's queue",
+        "the number of viewer events per second is bounded",
+        "a loop of joins and leaves fills the owner's send queue",
         (
             Edit(
                 VIEWERS,
@@ -107,12 +107,12 @@ IN_VIEWERS = (
         ),
         f"{TESTS}::test_a_flood_of_comings_and_goings_costs_the_owner_so_many_events_a_second_and_no_more",
         "AssertionError",
-        "each join and leave is told",
+        "each join and leave is sent",
     ),
     Bug(
         "signal-present",
-        "signals to or from a viewer whose clock stands are refused",
-        "media are negotiated with a viewer who pays nothing",
+        "signals to or from a viewer whose meter is stopped are refused",
+        "media are negotiated with a viewer who does not pay",
         (
             Edit(
                 SIGNALS,
@@ -126,8 +126,8 @@ IN_VIEWERS = (
     ),
     Bug(
         "signal-sender",
-        "a signal costs its sender, over all their connections",
-        "four sockets of one viewer push the creator over the send queue",
+        "a signal counts against its sender's limit, over all connections",
+        "four connections of one viewer overflow the creator's send queue",
         (
             Edit(
                 SIGNALS,
@@ -141,8 +141,8 @@ IN_VIEWERS = (
     ),
     Bug(
         "signal-receiver",
-        "… and its receiver, whoever sends",
-        "many viewers together push the creator over the send queue",
+        "… and against its receiver's limit",
+        "many viewers together overflow the creator's send queue",
         (Edit(SIGNALS, "in (sent.of(sender_id, at), received.of(receiver_id, at)):", "in (sent.of(sender_id, at),):"),),
         f"{TESTS}::test_many_viewers_together_stay_within_what_an_owner_may_receive",
         "assert",
@@ -150,17 +150,17 @@ IN_VIEWERS = (
     ),
     Bug(
         "chat-own",
-        "one user's chat does not use up what a room takes",
-        "a flood of one member keeps all others from writing",
+        "one user's chat cannot use up the room's limit",
+        "one flooding member prevents all others from writing",
         (Edit(TALK, "max(own.wait(1, at), self._chat.wait(1, at))", "self._chat.wait(1, at)"),),
         f"{TALK_TESTS}::test_one_users_flood_leaves_the_others_room_to_write",
         "AssertionError",
-        "the first member writes as much as the room takes",
+        "the first member writes as much as the room allows",
     ),
     Bug(
         "join-budget",
-        "a user joins rooms only so often, over all devices",
-        "a loop of joins and leaves is told to the room each time",
+        "joins per user are limited, over all devices",
+        "each join and leave of a loop is published in the room",
         (Edit("server/access/user_budgets.py", '            return "join"', "            return None"),),
         f"{SERVER_TESTS}::test_a_loop_of_joins_and_leaves_is_bounded_for_all_rooms_and_devices_of_a_user",
         "AssertionError",
@@ -168,16 +168,16 @@ IN_VIEWERS = (
     ),
     Bug(
         "end-gives-back",
-        "a block just begun is given back when the owner ends the stream",
+        "a block that has just begun is refunded when the owner ends the stream",
         "an owner ends right after the charge and keeps a full block",
         (Edit(STREAM, "self._give_back(self.viewing_sessions.payers(), at, by_owner=reason in OWNER_ENDS)", "pass"),),
         f"{SERVER_TESTS}::test_a_block_just_begun_is_refunded_if_the_owner_ends_it_and_both_are_told",
         "AssertionError",
-        "no refund is told",
+        "no refund is sent",
     ),
     Bug(
         "removal-gives-back",
-        "… or removes a viewer",
+        "… or removes the viewer",
         "an owner removes a viewer right after the charge and keeps a full block",
         (
             Edit(
@@ -188,6 +188,6 @@ IN_VIEWERS = (
         ),
         f"{SERVER_TESTS}::test_a_block_just_begun_is_refunded_if_the_owner_ends_it_and_both_are_told",
         "AssertionError",
-        "no refund is told",
+        "no refund is sent",
     ),
 )

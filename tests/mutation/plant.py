@@ -1,7 +1,7 @@
-"""Plants one bug after the other in a copy of the tree, and shows that a test finds it.
+"""Plants one bug after the other in a copy of the tree, and checks that its test fails.
 
-Run as `python -m tests.mutation [NAME…]`. On standard output comes the table, which is kept as
-`tests/mutation/planted.md`.
+Run as `python -m tests.mutation [NAME…]`. Standard output is the table that is kept as `tests/mutation/planted.md`,
+standard error the progress.
 """
 
 import os
@@ -61,19 +61,19 @@ BUGS = (
     *IN_COLLUDERS,
 )
 TREE = ("domain", "storage", "server", "tests", "pyproject.toml", "config.toml", "README.md")
-RUN_SECONDS_MAX = 180.0  # a test that hangs has found nothing: each has bounds of its own, well below this
-FAILED = 1  # pytest's exit code where tests ran and did not pass
+RUN_SECONDS_MAX = 180.0  # a hanging test counts as not found: each test has timeouts of its own, well below this
+FAILED = 1  # pytest's exit code if tests ran and failed
 
 HEAD = """\
-Each guard of the books was taken away in a copy of the tree, and the test named here then failed; with the guard it
-passes. `python -m tests.mutation` does it all again and prints this file; `python -m tests.mutation NAME…` a part.
+Each guard was removed in a copy of the tree, and the test in its row then failed; with the guard the test passes.
+`python -m tests.mutation` repeats all of them and prints this file; `python -m tests.mutation NAME…` repeats some.
 
 | guard | where | without it | the test that fails | how it fails |
 |---|---|---|---|---|"""
 
 
 class Run(NamedTuple):
-    """What came of some tests; no exit code where they were ended because they hung."""
+    """The result of one pytest run. `exit_code` is None if the run was killed after RUN_SECONDS_MAX."""
 
     exit_code: int | None
     output: str
@@ -81,46 +81,52 @@ class Run(NamedTuple):
 
 
 def main(names: Sequence[str]) -> int:
+    """Plant the named bugs, or all. Return 0 if each was found, 1 if not, and 2 for an unknown name."""
     unknown = set(names) - {bug.name for bug in BUGS}
     if unknown:
-        _say(f"no such bug: {', '.join(sorted(unknown))}; there are {', '.join(bug.name for bug in BUGS)}")
+        _report(f"no such bug: {', '.join(sorted(unknown))}; there are {', '.join(bug.name for bug in BUGS)}")
         return 2
     bugs = [bug for bug in BUGS if not names or bug.name in names]
     if not _passes_without(bugs):
         return 1
     print(HEAD)
     found = [_is_found(bug) for bug in bugs]
-    _say(f"{sum(found)} of {len(found)} bugs were found")
+    _report(f"{sum(found)} of {len(found)} bugs were found")
     return 0 if all(found) else 1
 
 
 def _passes_without(bugs: list[Bug]) -> bool:
     with _copied_tree() as tree:
         run = _run(tree, *dict.fromkeys(bug.test for bug in bugs))
-    _say(f"without a bug: exit code {run.exit_code} in {run.seconds:.1f} s")
+    _report(f"without a bug: exit code {run.exit_code} in {run.seconds:.1f} s")
     if run.exit_code != 0:
-        _say(run.output)
+        _report(run.output)
     return run.exit_code == 0
 
 
 def _is_found(bug: Bug) -> bool:
     with _copied_tree() as tree:
         if (misfit := _plant(bug, tree)) is not None:
-            _say(f"{bug.name}: {misfit}")
+            _report(f"{bug.name}: {misfit}")
             return False
         run = _run(tree, bug.test)
     found = run.exit_code == FAILED and bug.shown in run.output
-    _say(f"{bug.name}: {'found' if found else 'NOT FOUND'} in {run.seconds:.1f} s, exit code {run.exit_code}")
+    _report(f"{bug.name}: {'found' if found else 'NOT FOUND'} in {run.seconds:.1f} s, exit code {run.exit_code}")
     if found:
-        where = ", ".join(dict.fromkeys(f"`{edit.file}`" for edit in bug.edits))
-        print(f"| {bug.guard} | {where} | {bug.without} | `{bug.test}` | {bug.how} |", flush=True)
+        print(row(bug), flush=True)
     else:
-        _say(run.output)
+        _report(run.output)
     return found
 
 
+def row(bug: Bug) -> str:
+    """Return the bug's row of `planted.md`."""
+    where = ", ".join(dict.fromkeys(f"`{edit.file}`" for edit in bug.edits))
+    return f"| {bug.guard} | {where} | {bug.without} | `{bug.test}` | {bug.how} |"
+
+
 def _plant(bug: Bug, tree: Path) -> str | None:
-    """Take the guard away; why not, where its text is not there exactly once."""
+    """Remove the guard from the tree. Return the reason if its text is not in the file exactly once."""
     for edit in bug.edits:
         file = tree / edit.file
         text = file.read_text()
@@ -142,7 +148,7 @@ def _copied_tree() -> Iterator[Path]:
 
 
 def _run(tree: Path, *tests: str) -> Run:
-    """Run these tests there, in a session of their own, so that nothing is left of one that hangs."""
+    """Run the tests in the tree, in a process group of their own, so that a hanging run can be killed as a whole."""
     words = [sys.executable, "-m", "pytest", "-q", "--tb=short", *tests]
     began = time.monotonic()
     with (tree / "output").open("wb") as output:
@@ -161,5 +167,5 @@ def _exit_code(process: "subprocess.Popen[bytes]") -> int | None:
         return None
 
 
-def _say(news: str) -> None:
-    print(news, file=sys.stderr, flush=True)
+def _report(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
