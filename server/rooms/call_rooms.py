@@ -1,4 +1,4 @@
-"""How a call becomes a live room: when it is made, from its rows at a start, and again after a crash."""
+"""Makes live rooms of calls: for a new call, from the rows of another server's call, and after a crash."""
 
 from functools import partial
 
@@ -23,7 +23,7 @@ from storage.rooms.tips import recent_tips
 
 
 class CallRooms:
-    """Starts calls and brings them back; what a call does while it lives is the business of its task."""
+    """Starts, adopts, restarts and ends the rooms of calls. A running room belongs to its task."""
 
     def __init__(self, lifecycle: RoomLifecycle, rules: CallRules) -> None:
         self._lifecycle = lifecycle
@@ -31,7 +31,7 @@ class CallRooms:
         self._rules = rules
 
     def start(self, stored: StoredCall) -> LiveRoom:
-        """A call that was made just now: both parties' sessions hear it ring."""
+        """Start the room of a new call, and send `call:ringing` to all sessions of both parties."""
         room = self._room(stored)
         task = self._task(room, stored, [], restarted_at=None)
         task.begin(room.invitations())
@@ -39,7 +39,10 @@ class CallRooms:
         return room
 
     async def adopt(self, claim: Claim) -> None:
-        """A call that lived under an earlier epoch: it waits for both parties to come back."""
+        """Start the room of a claimed call from its rows; it then waits for both parties to join again.
+
+        Does nothing if the call has ended or has a later epoch. Waits while the database is out of reach.
+        """
         stored = await retry_storage(lambda: find_call(self._postgres, CallId(claim.room_id)))
         if stored is None or stored.epoch != claim.epoch:
             return
@@ -53,24 +56,30 @@ class CallRooms:
         self._lifecycle.registry.spawn("late_blocks", partial(self._apply_late_blocks, room))
 
     async def _apply_late_blocks(self, room: LiveRoom) -> None:
-        """A block that was made after the call's rows were read found no room that it could end."""
+        """End the call if one party blocked the other after the rows were read, when there was no room to end."""
         for user_id in await retry_storage(lambda: blocked_between(self._postgres, *room.parties)):
             room.inbox.deliver(inputs.UserBlocked(user_id))
 
     async def restart(self, room: LiveRoom) -> RoomTask | None:
-        """After a crash: new rules from the rows, under a new epoch, with the same members and what they asked."""
+        """Make a new task after a crash, from the rows and under a new epoch; members rejoin, commands wait.
+
+        None if the call has ended or has another owner.
+        """
         room.call = None
         stored = await self._reclaim(room)
         if stored is None:
             return None
         tips = await self._tips(stored)
-        # From here on nothing waits: what arrives now comes after those who are let in again.
+        # There is no await from here on: later inputs come behind the members' rejoins.
         task = self._task(room, stored, tips, restarted_at=room.clock.now())
         self._lifecycle.readmit(room, partial(self._rejoin, room))
         return task
 
     async def abandon(self, room: LiveRoom) -> bool:
-        """End the call with `server_fault`: nothing more is charged, and both parties are told."""
+        """End the call with `server_fault`: nothing more is charged, and both parties receive the end.
+
+        False if the call has ended or has another owner.
+        """
         room.call = None
         stored = await self._reclaim(room)
         if stored is None:
@@ -97,11 +106,11 @@ class CallRooms:
         return True
 
     async def end_unread(self, room_id: RoomId) -> None:
-        """End a call whose rows the rules refuse."""
+        """End a call whose rows are invalid, without reading them."""
         await self._lifecycle.end_unread(room_id)
 
     async def _reclaim(self, room: LiveRoom) -> StoredCall | None:
-        """The call as it is under a new epoch of ours; None if it has ended, or has a later owner already."""
+        """Claim the call under a new epoch and read it; None if it has ended or has another owner."""
         claim = await self._lifecycle.reclaim(room)
         stored = None if claim is None else await retry_storage(lambda: find_call(self._postgres, CallId(room.id)))
         return stored if stored is not None and claim is not None and stored.epoch == claim.epoch else None
@@ -146,9 +155,11 @@ class CallRooms:
 
 
 def _ended_by_fault(stored: StoredCall, now: Instant) -> CallRecord:
-    """Blocks that fell due while the creator was away are given back, by the maintenance."""
+    """The record of a call that ends by a fault. Blocks from which the fan had nothing are listed for a refund."""
     blocks, fan = stored.paid.blocks, UserId(stored.facts.fan.user_id)
-    is_exact = blocks <= stored.record.set_back.block_no  # an older time may be out of date
+    is_exact = (
+        blocks <= stored.record.set_back.block_no
+    )  # otherwise the stored active time is older than the last block
     unused = blocks_given_back(stored.facts.price, blocks, stored.record.active, 0) if is_exact else ()
     return msgspec.structs.replace(
         stored.record,

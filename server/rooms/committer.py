@@ -1,4 +1,4 @@
-"""Hands one room's postings and records to the books, one list at a time, in order, and brings back what came of it."""
+"""Passes one room's postings and records to storage, in order, and delivers the outcomes to the room's inbox."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
@@ -12,26 +12,38 @@ from server.rooms.inbox.inbox import Inbox
 
 
 class Storage(Protocol):
-    """Where a room's postings and records go; both wait as long as the database is away.
+    """The storage of one room, under one epoch. Its coroutines wait while the database is out of reach.
 
-    What returns whether it was done returns False, with nothing done, if the room has a later owner.
+    Those that return a bool return False, with nothing done, if the room has a later epoch.
     """
 
-    async def post(self, postings: Sequence[Posting]) -> list[Receipt]: ...
+    async def post(self, postings: Sequence[Posting]) -> list[Receipt]:
+        """Commit these postings in order; one receipt for each."""
+        ...
 
-    def submit(self, postings: Sequence[Posting], deliver: Callable[[list[Receipt]], None]) -> bool: ...
+    def submit(self, postings: Sequence[Posting], deliver: Callable[[list[Receipt]], None]) -> bool:
+        """Commit without a waiting task: `deliver` gets the receipts. False if it cannot, with nothing done."""
+        ...
 
-    async def save(self, record: Any) -> bool: ...
+    async def save(self, record: Any) -> bool:
+        """Store the room's record."""
+        ...
 
-    async def refund_ticket(self, user_id: UserId) -> None: ...
+    async def refund_ticket(self, user_id: UserId) -> None:
+        """Refund this user's ticket for the room, if there is one."""
+        ...
 
-    async def refund_blocks(self, blocks: Sequence[PostingKey]) -> bool: ...
+    async def refund_blocks(self, blocks: Sequence[PostingKey]) -> bool:
+        """Record that these committed blocks are to be refunded, and refund those that the payee can cover."""
+        ...
 
-    async def release_tickets(self) -> bool: ...
+    async def release_tickets(self) -> bool:
+        """Credit the tickets in escrow to the creator."""
+        ...
 
 
 class Committer:
-    """One commit in flight; what gathers meanwhile goes as one list. Every posting gets one receipt, in order."""
+    """Keeps one commit in flight; what is posted meanwhile is the next list. Each posting gets one receipt."""
 
     def __init__(self, storage: Storage, inbox: Inbox) -> None:
         self._storage = storage
@@ -47,23 +59,27 @@ class Committer:
         self._work = trio.Event()
 
     def post(self, posting: Posting) -> None:
+        """Commit a posting after those that were posted before it."""
         self._waiting.append(posting)
         self._go_on()
 
     def withdraw(self, payer: UserId | None = None) -> None:
-        """Take back what was not handed over yet; with a payer, only that payer's blocks."""
+        """Withdraw the postings that were not passed to storage yet; with a payer, only that payer's blocks.
+
+        Each gets a receipt with the outcome WITHDRAWN.
+        """
         taken = [posting for posting in self._waiting if payer is None or _is_block_of(payer, posting)]
         self._waiting = [posting for posting in self._waiting if posting not in taken]
         self._withdrawn += taken
         self._go_on()
 
     def refund(self, user_id: UserId) -> None:
-        """Give back what this user paid for a ticket, if they hold one, once the record that goes with it is stored."""
+        """Refund this user's ticket, if there is one, once the record that belongs to it is stored."""
         self._refunds.append(user_id)
         self._go_on()
 
     def give_back(self, blocks: Sequence[PostingKey]) -> None:
-        """Refund these blocks, once those of them that are under way are booked."""
+        """Refund these blocks, after those of them that are being committed."""
         self._given_back += blocks
         self._go_on()
 
@@ -73,12 +89,15 @@ class Committer:
         self._go_on()
 
     def save(self, record: Any) -> None:
-        """A later record replaces one that still waits."""
+        """Store a record after the postings before it. A later record replaces one that still waits."""
         self._record = record
         self._go_on()
 
     async def run(self) -> None:
-        """Until cancelled. A commit in flight then goes on by itself, and is found by its keys."""
+        """Carry out what is posted until cancelled.
+
+        On cancellation a commit in flight may still succeed; its postings keep their keys, so it is found later.
+        """
         try:
             while True:
                 await self._work.wait()
@@ -94,7 +113,7 @@ class Committer:
             self._left = True
 
     def _go_on(self) -> None:
-        """Whatever is next, unless something is under way: postings alone need no task that waits for them."""
+        """Start the next work if none is in flight. Postings alone are submitted directly, without waking `run`."""
         others = self._withdrawn or self._refunds or self._given_back or self._release or self._record is not None
         if self._busy or not (self._waiting or others):
             return
@@ -133,16 +152,17 @@ class Committer:
                 self._inbox.deliver(inputs.Fenced())
 
     async def _store(self) -> None:
-        """A refund follows the record that says why: until that is stored, a removed user could buy another ticket.
+        """Store the record, and then make the refunds that follow from it.
 
-        Where the record is refused, its refunds are dropped: the room's next owner knows of no removal.
+        Until the record of a removal is stored, the removed user could buy another ticket. If the record is refused,
+        its refunds are dropped: the room's next owner does not know of the removal.
         """
         record, self._record = self._record, None
         refunds, self._refunds = self._refunds, []
         saved = record is None or await self._storage.save(record)
         for user_id in refunds if saved else ():
             await self._storage.refund_ticket(user_id)
-        if record is not None:  # last: a room that is stored may be over, and its refunds would be cut off
+        if record is not None:  # last: a room may end once its record is stored, which would cancel the refunds
             self._inbox.deliver(inputs.Saved(record) if saved else inputs.Fenced())
 
 

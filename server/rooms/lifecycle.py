@@ -1,4 +1,4 @@
-"""What every live room stands on, whatever its kind: its inbox, its audiences, its books, and its way back."""
+"""What rooms of both kinds share: how a room and its task are made, its storage, and the rejoin after a crash."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
@@ -39,29 +39,33 @@ T = TypeVar("T")
 
 
 class ReturningMember(Reachable, Protocol):
-    """A session, as a room that starts again needs it."""
+    """The part of a session that a restarting room needs to let it rejoin."""
 
     user_id: UserId
     identity: Identity
     is_silent: bool
 
     @property
-    def creator_id(self) -> UserId: ...
+    def creator_id(self) -> UserId:
+        """The session's user, or the creator whose overlay it is."""
+        ...
 
-    def rejoin_reply(self, room: LiveRoom) -> Reply | None: ...
+    def rejoin_reply(self, room: LiveRoom) -> Reply | None:
+        """The reply for a rejoin of this room; None if the session has no connection."""
+        ...
 
     def silence_in(self, room: LiveRoom) -> inputs.ConnectionSilent: ...
 
 
 class RoomSessions(Sessions, Protocol):
-    """The sessions of this server: members of its rooms are among them."""
+    """The sessions of this server, by member id."""
 
     @property
     def by_member(self) -> Mapping[MemberId, ReturningMember]: ...
 
 
 class RoomStorage:
-    """Where one room's postings and records go, under one epoch."""
+    """Commits the postings and stores the records of one room under one epoch; waits while storage is away."""
 
     def __init__(
         self,
@@ -74,7 +78,7 @@ class RoomStorage:
         fail: Callable[[], None],
         tickets: Tickets,
     ) -> None:
-        """`fail` crashes the room: receipts for it were lost."""
+        """`fail` crashes the room; it is called if receipts could not be delivered to it."""
         self._postgres = postgres
         self._actor = actor
         self._save = save
@@ -85,32 +89,38 @@ class RoomStorage:
         self._tickets = tickets
 
     async def post(self, postings: Sequence[Posting]) -> list[Receipt]:
+        """Commit these postings in order; one receipt for each."""
         return await self._actor.post(postings)
 
     def submit(self, postings: Sequence[Posting], deliver: Deliver) -> bool:
+        """Commit without a waiting task: `deliver` gets the receipts in the actor's task. False if it cannot."""
         return self._actor.submit(postings, partial(self._deliver, deliver))
 
     def _deliver(self, deliver: Deliver, receipts: list[Receipt]) -> None:
-        """Runs in the actor's task, which a fault of this room's must not end."""
+        """Runs in the storage actor's task, so an exception of this room is contained here."""
         with self._faults.contained("receipts", self._fail, room=str(self._room_id)):
             deliver(receipts)
 
     async def save(self, record: Any) -> bool:
+        """Store the room's record; False if the room has a later epoch."""
         return await retry_storage(lambda: self._save(record))
 
     async def refund_ticket(self, user_id: UserId) -> None:
-        """Give a user who was put out their money back. A refund that raises costs the room and others nothing."""
+        """Refund the ticket of a removed user. An exception is contained: it affects only this refund."""
         with self._faults.contained("refund", room=str(self._room_id), user=str(user_id)):
             await retry_storage(lambda: self._tickets.give_back(self._room_id, user_id))
 
     async def release_tickets(self) -> bool:
-        """Credit the tickets to the creator. A release that raises costs the room nothing; a later round makes it."""
+        """Credit the tickets in escrow to the creator. An exception is contained; a later settlement round retries."""
         with self._faults.contained("release", room=str(self._room_id)):
             return await retry_storage(lambda: self._tickets.release(self._room_id, self._epoch))
         return True
 
     async def refund_blocks(self, blocks: Sequence[PostingKey]) -> bool:
-        """Write down that these blocks are to be given back, and do so where the payee can cover them now."""
+        """Record that these blocks are to be refunded, and refund those that the payee can cover now.
+
+        False if the room has a later epoch. An exception is contained.
+        """
         with self._faults.contained("refund", room=str(self._room_id)):
             if not await retry_storage(lambda: note_refunds_due(self._postgres, self._room_id, self._epoch, blocks)):
                 return False
@@ -119,7 +129,7 @@ class RoomStorage:
 
 
 class RoomLifecycle:
-    """Makes rooms and their tasks, and takes rooms back after a crash."""
+    """Makes rooms and their tasks, claims them under new epochs, and lets members rejoin after a crash."""
 
     def __init__(
         self,
@@ -149,14 +159,14 @@ class RoomLifecycle:
         self._metrics = metrics
 
     def room(self, room_id: RoomId, channel: str, parties: tuple[UserId, ...], recovery: RoomRecovery) -> LiveRoom:
-        """A room without a task."""
+        """Make a room without a task; `parties` is empty for a stream."""
         clock = self.clock.fork()
         inbox = Inbox(clock, self.timers, self.settings.inbox)
         audiences, ownership = Audiences(channel, partial(self._fanout, inbox)), Ownership(self._lease)
         return LiveRoom(room_id, channel, parties, clock, inbox, audiences, recovery, ownership)
 
     def task(self, room: LiveRoom, rules: Rules, epoch: int, save: Callable[[Any], Awaitable[bool]]) -> RoomTask:
-        """A task for a room, under a new epoch."""
+        """Make a task for a room under a new epoch, with empty audiences. `save` stores the room's record."""
         room.audiences.begin(epoch)
         room.ownership.begin(epoch)
         storage = RoomStorage(
@@ -175,25 +185,25 @@ class RoomLifecycle:
         )
 
     async def reclaim(self, room: LiveRoom) -> Claim | None:
-        """Take a room of ours under a new epoch; None if it is not ours any more, or has ended."""
+        """Claim a room of this server under a new epoch; None if it has ended or has another owner."""
         return await retry_storage(lambda: self._leases.claim(room.id))
 
     async def end_unread(self, room_id: RoomId) -> None:
-        """End a room of ours with `server_fault` without reading what its rows hold, if it is still ours."""
+        """End a room with `server_fault` without reading its rows, if this server still owns it."""
         claim = await retry_storage(lambda: self._leases.claim(room_id))
         if claim is not None:
             await retry_storage(lambda: end_with_fault(self.postgres, claim))
 
     def set_aside_members(self, room: LiveRoom) -> None:
-        """Take all members out of a room that starts again; it keeps in mind who they were until `readmit`."""
+        """Remove all members of a restarting room, and remember them in `room.returning` until `readmit`."""
         for audience in Audience:
             was, more = room.returning.get(audience, []), room.audiences[audience].clear()
             room.returning[audience] = list(dict.fromkeys([*was, *more]))
 
     def readmit(self, room: LiveRoom, rejoin: Callable[[MemberId], None]) -> None:
-        """Deliver the re-joins of all who were in a room that starts again, and behind them what waited for it.
+        """Deliver the rejoins of all remembered members of a restarting room, and then the inputs that waited.
 
-        What was for its old rules is dropped.
+        Inputs that belong to the old rules, such as receipts, are dropped.
         """
         old = inputs.Receipts | inputs.Saved | inputs.Fenced | inputs.Stalled
         waiting = [given for given in room.inbox.take_all() if not isinstance(given.given, old)]
@@ -206,12 +216,12 @@ class RoomLifecycle:
                 returning = room.returning.get(audience, [])
                 while returning:
                     let_in(returning[0])
-                    del returning[0]  # it is forgotten only once it was let in
-        finally:  # a command that is lost here would never be answered
+                    del returning[0]  # removed only after its rejoin, so that the next restart retries one that raised
+        finally:  # a lost command would never be answered
             room.inbox.put_back(waiting)
 
     def rejoin_overlay(self, room: LiveRoom, member_id: MemberId) -> None:
-        """Let an overlay in again, in a room that starts again."""
+        """Deliver the rejoin of an overlay to a restarting room."""
         session = self.sessions.by_member.get(member_id)
         if session is not None and (reply := session.rejoin_reply(room)) is not None:
             room.inbox.deliver(inputs.OverlayJoined(member_id, session.creator_id, (), room.clock.now(), reply))
@@ -222,7 +232,7 @@ class RoomLifecycle:
 
 
 async def retry_storage(work: Callable[[], Awaitable[T]]) -> T:
-    """Ask the database until it answers; the room has nothing better to do."""
+    """Call `work` until the database answers, every RETRY_SECONDS. Other errors are raised."""
     while True:
         try:
             return await work()

@@ -1,4 +1,4 @@
-"""Every live room of this server: finds a room's inbox, or starts the room."""
+"""The live rooms of this server: finds rooms, and runs each under supervision."""
 
 from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextvars import copy_context
@@ -17,7 +17,7 @@ from server.rooms.task import RoomTask
 
 
 class Registry:
-    """Rooms by id, by channel and by party."""
+    """Owns the live rooms and their tasks, and finds a room by id, by channel, by party or by owner."""
 
     def __init__(
         self,
@@ -27,42 +27,47 @@ class Registry:
         faults: Faults,
     ) -> None:
         self._nursery = nursery
-        self._context = copy_context()  # of the house
+        self._context = copy_context()  # without the log fields of a request
         self._supervisor = supervisor
         self._metrics = metrics
         self._faults = faults
         self._rooms: dict[RoomId, LiveRoom] = {}
         self._by_channel: dict[str, LiveRoom] = {}
         self._by_party: dict[UserId, LiveRoom] = {}
-        self._metered: set[RoomId] = set()  # streams with blocks
-        self._metered_of: dict[UserId, LiveRoom] = {}  # … by their owner, who has one live stream at most
+        self._metered: set[RoomId] = set()  # streams whose viewers pay by the block
+        self._metered_of: dict[UserId, LiveRoom] = {}  # the same by owner; a creator has at most one live stream
 
     def find(self, room_id: RoomId) -> LiveRoom | None:
+        """The room with this id, if it is live on this server."""
         return self._rooms.get(room_id)
 
     def find_channel(self, channel: str) -> LiveRoom | None:
+        """The room of this channel, if it is live on this server."""
         return self._by_channel.get(channel)
 
     def call_of(self, user_id: UserId) -> LiveRoom | None:
-        """The call that this user is in, or rings; nobody is in two at once."""
+        """The call, ringing or active, of which this user is a party; a user is in at most one."""
         return self._by_party.get(user_id)
 
     def metered_stream_of(self, owner_id: UserId) -> LiveRoom | None:
-        """The stream of this creator's that is live and has blocks."""
+        """The creator's live stream, if its viewers pay by the block."""
         return self._metered_of.get(owner_id)
 
     @property
     def has_metered_streams(self) -> bool:
+        """Whether any live stream is metered."""
         return bool(self._metered)
 
     def is_metered_stream(self, room: LiveRoom) -> bool:
-        """A live stream whose viewers pay by the block."""
+        """Whether this is a live stream whose viewers pay by the block."""
         return room.id in self._metered
 
     def ids(self) -> Collection[RoomId]:
+        """The ids of all live rooms, as a view that changes with them."""
         return self._rooms.keys()
 
     def calls(self) -> list[LiveRoom]:
+        """The rooms that are calls."""
         return [room for room in self._rooms.values() if room.parties]
 
     def __iter__(self) -> Iterator[LiveRoom]:
@@ -73,7 +78,7 @@ class Registry:
 
     @property
     def is_open(self) -> bool:
-        """Whether rooms can be started: the floor they stand on is not being torn down."""
+        """Whether rooms can be started; False once the nursery of the rooms is cancelled."""
         return not self._nursery.cancel_scope.cancel_called
 
     def start(self, room: LiveRoom, task: RoomTask) -> None:
@@ -84,13 +89,13 @@ class Registry:
             self._metered.add(room.id)
             self._metered_of[room.owner_id] = room
         self._metrics.rooms.set(len(self._rooms))
-        # Not in the context of the request that rang: the room would keep it, token and body, for its whole life.
+        # Not in the context of the request that started it: the room would keep its token and body in memory.
         self._context.copy().run(partial(self._nursery.start_soon, self._run, room, task, name=f"room {room.id}"))
 
     def spawn(
         self, where: Where, work: Callable[[], Awaitable[None]], on_fault: Callable[[], None] | None = None
     ) -> None:
-        """Let something of a room's go on beside its task. If it raises, that is logged, counted, and ends it alone."""
+        """Start work beside a room's task. If it raises, that is logged and counted, and `on_fault` is called."""
         self._context.copy().run(self._nursery.start_soon, self._faults.run, where, work, on_fault)
 
     async def _run(self, room: LiveRoom, task: RoomTask) -> None:
@@ -110,7 +115,7 @@ class Registry:
             room.settled.set()
 
     async def drain(self) -> None:
-        """Stop every clock, and wait until all that is in flight is committed and stored."""
+        """Stop all meters, and wait until every posting in flight is committed and every room is stored."""
         rooms = list(self)
         for room in rooms:
             room.inbox.deliver(inputs.Drain())

@@ -1,4 +1,4 @@
-"""A room as the rest of the server reaches it."""
+"""A live room, as the rest of the server sees it."""
 
 from collections.abc import Iterable, Set
 from typing import Protocol
@@ -24,26 +24,29 @@ from server.rooms.task import RoomTask
 
 
 class RoomRecovery(Protocol):
-    """How rooms of one kind come back."""
+    """Restarts and ends the rooms of one kind after a crash."""
 
     async def restart(self, room: "LiveRoom") -> RoomTask | None:
-        """A new task from the room's rows, under a new epoch; None if the room is not ours any more, or has ended.
+        """Make a new task from the room's rows, under a new epoch; None if the room has ended or has another owner.
 
-        May raise for what the rows hold; members and waiting commands are then still there for the next try.
+        May raise if the rows are invalid; members and waiting commands are then kept for the next try.
         """
         ...
 
     async def abandon(self, room: "LiveRoom") -> bool:
-        """End the room for good, and tell its members; False if the room has another owner. May raise as `restart`."""
+        """End the room, and send its members the end; False if the room has another owner. May raise as `restart`."""
         ...
 
     async def end_unread(self, room_id: RoomId) -> None:
-        """End the room in the database without reading what its rows hold, if it is still ours."""
+        """End the room in the database without reading its rows, if this server still owns it."""
         ...
 
 
 class LiveRoom:
-    """A room as others reach it; its task may be replaced after a crash, its inbox and its members stay."""
+    """One call or stream: its inbox, its audiences, its rules and its ownership.
+
+    After a crash the room gets a new task and new rules; the inbox, the audiences and the members stay.
+    """
 
     def __init__(
         self,
@@ -64,17 +67,17 @@ class LiveRoom:
         self.audiences = audiences
         self.recovery = recovery
         self.ownership = ownership
-        self.call: Call | None = None  # its rules, for who only reads; None while it starts again, …
-        self.stream: Stream | None = None  # … and for the other kind of room
-        self.stream_facts: StreamFacts | None = None  # of a stream, also while it starts again
-        self.returning: dict[Audience, list[MemberId]] = {}  # who is to be let in again after a crash
+        self.call: Call | None = None  # its rules, for reading only; None while the call restarts
+        self.stream: Stream | None = None  # the same for a stream; one of the two is always None
+        self.stream_facts: StreamFacts | None = None  # of a stream, also while it restarts
+        self.returning: dict[Audience, list[MemberId]] = {}  # members that rejoin after a crash
         self.settled = trio.Event()
 
     def counts_presence_of(self, user_id: UserId, is_operator: bool) -> bool:
-        """Whether it matters within seconds that this user is heard: somebody pays, or the room waits for them.
+        """Whether the room must know within seconds that this user is absent: a meter or a deadline depends on it.
 
-        So it is with both parties of a call, with the owner of a stream, and with viewers who pay by the block. While
-        a stream starts again, so it may be with everybody.
+        True for both parties of a call, for the owner of a stream, and for viewers who pay by the block. While a stream
+        restarts, its rules are unknown, so it is true for everybody.
         """
         if self.parties:
             return user_id in self.parties
@@ -124,34 +127,34 @@ class LiveRoom:
         return self.stream or self.call
 
     def running_meters(self) -> Iterable[Meter]:
-        """Those whose clocks run now."""
+        """The meters that count time now."""
         if self.stream is not None:
             return self.stream.viewing_sessions.running()
         return (self.call.meter,) if self.call is not None and self.call.meter.clock.running else ()
 
     @property
     def is_restarting(self) -> bool:
-        """Its rules broke, and are not read anew yet."""
+        """Whether the room has crashed, and its rules are not loaded again yet."""
         return self.call is None and self.stream is None
 
     def disown(self) -> None:
-        """Another server owns it: its task learns so before it handles or publishes anything more."""
+        """Note that another server owns the room; its task stops before it handles or publishes anything more."""
         self.ownership.lost = True
         self.inbox.deliver(inputs.Fenced())
 
     def abandon_tips(self) -> None:
-        """Answer those whose tips were under way as the room's rules broke."""
+        """Answer the tips whose commit was in flight when the room crashed."""
         for answer in [] if self.rules is None else self.rules.chat_and_tips.abandon():
             answer.reply.deliver(answer.result)
 
     def refuse_waiting(self) -> None:
-        """Answer those whose commands still wait as the room is over, and nobody is left to handle them."""
+        """Refuse the commands that still wait in a room that is over, since no task handles them."""
         for waiting in self.inbox.take_all():
             if isinstance(waiting.given, inputs.Request) and not waiting.is_rejoin:
                 waiting.given.reply.deliver(RESTARTING)
 
     def restore_members(self) -> None:
-        """Let those who were to join again hear how the room ends."""
+        """Add the members that were to rejoin to their audiences, so that they receive the end of the room."""
         for audience, members in self.returning.items():
             for member_id in members:
                 self.audiences[audience].add(member_id)
@@ -160,12 +163,12 @@ class LiveRoom:
             self.audiences[audience].add(joining.member_id)
 
     def close(self, reason: str) -> None:
-        """The room is over here, by no decision of its rules: tell its members, and answer what still waits."""
+        """End the room on this server: send `room:closed` with this reason, and refuse waiting commands."""
         self.restore_members()
         self.audiences.close(self.clock.now(), reason)
         self.refuse_waiting()
 
     @property
     def fanout(self) -> Fanout:
-        """To its members."""
+        """The fan-out to the room's members."""
         return self.audiences[Audience.MEMBERS]

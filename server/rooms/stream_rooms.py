@@ -1,4 +1,4 @@
-"""How a stream becomes a live room: when its creator starts it, from its rows, and again after a crash."""
+"""Makes live rooms of streams: when the creator goes live, from another server's rows, and after a crash."""
 
 from functools import partial
 
@@ -21,7 +21,7 @@ from storage.rooms.tips import recent_tips
 
 
 class StreamRooms:
-    """Opens streams and brings them back; what a stream does while it lives is the business of its task."""
+    """Starts, adopts, restarts and ends the rooms of streams. A running room belongs to its task."""
 
     def __init__(self, lifecycle: RoomLifecycle, rules: StreamRules) -> None:
         self._lifecycle = lifecycle
@@ -29,7 +29,7 @@ class StreamRooms:
         self._rules = rules
 
     async def open(self, stream_id: RoomId, epoch: int) -> None:
-        """A stream that is live by its rows, and ours under this epoch; with a later one it is somebody else's."""
+        """Start the room of a stream that is live in the database. Does nothing if it has another epoch than this."""
         stored = await retry_storage(lambda: find_stream(self._postgres, stream_id))
         if stored is None or stored.record.status != "live" or stored.epoch != epoch:
             return
@@ -40,29 +40,35 @@ class StreamRooms:
             self._lifecycle.registry.spawn("late_blocks", partial(self._apply_late_blocks, room, stored.facts, history))
 
     async def _apply_late_blocks(self, room: LiveRoom, facts: StreamFacts, history: StreamHistory) -> None:
-        """A block that was made after the stream's rows were read found no room that it could put anybody out of."""
+        """Apply blocks of users that were made after the rows were read, when there was no room to apply them."""
         now = await retry_storage(lambda: find_audience(self._postgres, facts.id, facts.owner_id))
         for user_id in set(now.blocked) - set(history.blocked):
             room.inbox.deliver(inputs.UserBlocked(user_id))
 
     async def adopt(self, claim: Claim) -> None:
-        """A stream that lived under an earlier epoch: it waits for its owner to come back."""
+        """Start the room of a claimed stream from its rows; it then waits for its owner to join again."""
         await self.open(claim.room_id, claim.epoch)
 
     async def restart(self, room: LiveRoom) -> RoomTask | None:
-        """After a crash: new rules from the rows, under a new epoch, with the same members and what they asked."""
+        """Make a new task after a crash, from the rows and under a new epoch; members rejoin, commands wait.
+
+        None if the stream has ended or has another owner.
+        """
         room.stream = None
         stored = await self._reclaim(room)
         if stored is None:
             return None
         history, meters = await self._read_history(stored), await self._read_meters(room, stored.facts)
-        # From here on nothing waits: what arrives now comes after those who are let in again.
+        # There is no await from here on: later inputs come behind the members' rejoins.
         task = self._task(room, stored, history)
         self._lifecycle.readmit(room, lambda member_id: self._rejoin(room, member_id, meters.get(member_id)))
         return task
 
     async def abandon(self, room: LiveRoom) -> bool:
-        """End the stream with `server_fault`: nothing more is charged, and everybody is told."""
+        """End the stream with `server_fault`: nothing more is charged, and all members receive the end.
+
+        False if the stream has ended or has another owner.
+        """
         room.stream = None
         stored = await self._reclaim(room)
         if stored is None:
@@ -81,11 +87,11 @@ class StreamRooms:
         return True
 
     async def end_unread(self, room_id: RoomId) -> None:
-        """End a stream whose rows the rules refuse."""
+        """End a stream whose rows are invalid, without reading them."""
         await self._lifecycle.end_unread(room_id)
 
     async def _reclaim(self, room: LiveRoom) -> StoredStream | None:
-        """The stream as it is under a new epoch of ours; None if it has ended, or has a later owner already."""
+        """Claim the stream under a new epoch and read it; None if it has ended or has another owner."""
         claim = await self._lifecycle.reclaim(room)
         stored = None if claim is None else await retry_storage(lambda: find_stream(self._postgres, room.id))
         return stored if stored is not None and claim is not None and stored.epoch == claim.epoch else None
@@ -99,7 +105,7 @@ class StreamRooms:
         return StreamHistory(people.tickets, people.blocked, people.earned, tips)
 
     async def _read_meters(self, room: LiveRoom, facts: StreamFacts) -> dict[MemberId, StoredMeter]:
-        """What the books say of those who pay; nobody else has a meter."""
+        """The stored meters of the members who pay; other members have none."""
         found: dict[MemberId, StoredMeter] = {}
         for member_id in room.fanout.members():
             session = self._lifecycle.sessions.by_member.get(member_id)

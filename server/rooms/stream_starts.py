@@ -1,4 +1,4 @@
-"""A creator goes live while their phone rings: the call is declined, and no other one comes in between."""
+"""Lets a creator go live while a call rings for them: declines the call, and keeps other calls from ringing."""
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -20,8 +20,8 @@ from storage.rooms.stream_start_reservations import (
     reserve_stream_start,
 )
 
-HOLD_SECONDS = 20.0  # for which nobody can ring who starts a stream, if the server does not say earlier that it is done
-DECLINE_SECONDS = 5.0  # for the call to end; one of another server's takes half a second longer than one of ours
+HOLD_SECONDS = 20.0  # the longest time for which a starting creator cannot be called, if the server stops meanwhile
+DECLINE_SECONDS = 5.0  # for the call to end; half a second of it is for a call on another server
 LOOK_SECONDS = 0.1
 IN_A_CALL = Refusal(Code.ALREADY_IN_CALL, "You are in a call")
 
@@ -29,9 +29,10 @@ IN_A_CALL = Refusal(Code.ALREADY_IN_CALL, "You are in a call")
 async def start_over_ringing(
     postgres: Postgres, registry: Registry, creator: UserId, start: Callable[[], Awaitable[Refusal | None]]
 ) -> Refusal | None:
-    """Decline the call that rings for this creator, if there is one, and `start`; ALREADY_IN_CALL from any other call.
+    """Decline the call that rings for this creator, if there is one, and then call `start`; returns its refusal.
 
-    Raises StorageUnavailable.
+    Refused with ALREADY_IN_CALL if the creator rings somebody, or is in an active call.
+    Raises StorageUnavailable, with nothing started.
     """
     occupied = await reserve_stream_start(postgres, creator, HOLD_SECONDS)
     try:
@@ -43,12 +44,12 @@ async def start_over_ringing(
                     return IN_A_CALL
         return await start()
     finally:
-        with suppress(StorageUnavailable):  # it ends by itself
+        with suppress(StorageUnavailable):  # the hold expires after HOLD_SECONDS
             await release_stream_start(postgres, creator)
 
 
 async def decline_for_starts(postgres: Postgres, registry: Registry) -> None:
-    """Decline what rings here for creators who start a stream on another server. Raises StorageUnavailable."""
+    """Decline calls on this server whose creators start a stream on another one. Raises StorageUnavailable."""
     for creator in await find_reserved_creators(postgres):
         room = registry.call_of(creator)
         if room is not None and room.is_ringing and room.parties[1] == creator:
@@ -56,7 +57,10 @@ async def decline_for_starts(postgres: Postgres, registry: Registry) -> None:
 
 
 async def _declined(postgres: Postgres, registry: Registry, creator: UserId) -> bool:
-    """Whether the creator's call is over, since it only rang. Its room may be about to start, or on another server."""
+    """Decline the creator's call and wait until it is over; False if it was answered already.
+
+    Its room may not have started yet, or may be on another server, which then declines it.
+    """
     while await is_in_call(postgres, creator):
         room = registry.call_of(creator)
         if room is None:

@@ -1,4 +1,4 @@
-"""Keeps a crash inside its room, starts the room again from its rows, and knows when to stop trying."""
+"""Contains the crash of a room's task, restarts the room from its rows, and ends it after too many crashes."""
 
 from collections import deque
 from contextvars import copy_context
@@ -15,9 +15,9 @@ RETRY_SECONDS = 0.5  # until a room that could not be built from its rows is tri
 
 
 class Supervisor:
-    """At most `restarts` in `window_seconds`; the next crash ends that room with `server_fault`, and no other.
+    """Restarts a room at most `restarts` times in `window_seconds`; the next crash ends it with `server_fault`.
 
-    A restart that raises, as it does when a row holds what the rules refuse, counts as a crash.
+    A restart that raises, as it does if the room's rows are invalid, counts as a crash. Other rooms are not affected.
     """
 
     def __init__(self, restarts: int, window_seconds: float, metrics: Metrics, faults: Faults) -> None:
@@ -27,16 +27,16 @@ class Supervisor:
         self._faults = faults
 
     async def run(self, room: LiveRoom, task: RoomTask) -> None:
-        """Until the room is settled, has moved to another server, or is given up."""
+        """Run the room's tasks until it is settled, has moved to another server, or was ended after crashes."""
         crashes: deque[float] = deque()
         running: RoomTask | None = task
         while running is not None:
             try:
                 await running.run()
-            except BaseException as error:  # reason: whatever a room does wrong, only that room pays for it
+            except BaseException as error:  # reason: any fault of a room is contained in that room
                 if not is_fault(error):
                     raise
-                # In the context of what was handled: the line names the request or connection that it came by.
+                # In the context of the input: the log line then names the request or connection that it came from.
                 (running.cause or copy_context()).run(self._note_crash, room, crashes, error)
                 with self._faults.contained("reply", room=str(room.id)):
                     running.answer_broken()
@@ -53,13 +53,13 @@ class Supervisor:
         self._faults.note("room", error, "room.crashed", {"room": str(room.id), "crashes": len(crashes)})
 
     async def _next_try(self, room: LiveRoom, crashes: deque[float]) -> RoomTask | None:
-        """A new task; None once the room is over here, with its members told and waiting commands answered."""
+        """Restart the room; None once it is over here, its members know the end and waiting commands are answered."""
         with self._faults.contained("reply", room=str(room.id)):
             room.abandon_tips()
         while len(crashes) <= self.restarts:
             try:
                 task = await room.recovery.restart(room)
-            except BaseException as error:  # reason: rows that the rules refuse are this room's trouble alone
+            except BaseException as error:  # reason: invalid rows must affect only this room
                 if not is_fault(error):
                     raise
                 self._note_crash(room, crashes, error)

@@ -1,4 +1,4 @@
-"""One room: its inbox or its clock, then the rules, then their effects. Nothing else happens in a room."""
+"""The task of one room: waits for an input or a deadline, applies the rules, and carries out their effects."""
 
 from collections import deque
 from collections.abc import Collection, Iterable
@@ -22,46 +22,58 @@ from server.rooms.committer import Committer, Storage
 from server.rooms.inbox.inbox import Arrival, Inbox, ends_a_call
 from server.rooms.ownership import Ownership
 
-AT_ONCE = 64  # inputs that are handled before members hear of the first
+AT_ONCE = 64  # inputs that are handled before events are sent to members
 ORDERS = inputs.EndNow | inputs.Drain | inputs.UserBlocked  # the server's own, which it gives once
 BROKEN = Refusal(Code.INTERNAL, "Something went wrong on our side, and the room starts again")
 NOT_ADMITTED = Refusal(Code.INTERNAL, "Something went wrong on our side; join again")
 
 
 class RoomStopped(Exception):
-    """The committer was cancelled though nobody asked for it, and the room is not settled."""
+    """The committer was cancelled from inside although the room is not settled."""
 
 
 class Rules(Protocol):
-    """What a room decides: a call, or a stream."""
+    """The rules of a call or a stream."""
 
     @property
-    def over(self) -> bool: ...
+    def over(self) -> bool:
+        """Whether the room has ended, or has left this server; receipts may be outstanding."""
+        ...
 
     @property
-    def settled(self) -> bool: ...
+    def settled(self) -> bool:
+        """Whether the room is over, with every receipt received and its last record stored."""
+        ...
 
     def handle(self, given: inputs.Input, at: Instant) -> list[effects.Effect]: ...
 
-    def next_deadline(self) -> Instant | None: ...
+    def next_deadline(self) -> Instant | None:
+        """When the rules must be called with `Elapsed`, if no input comes before."""
+        ...
 
 
 class Sessions(Protocol):
-    """Who can be told something although they may not be in the room."""
+    """The sessions of this server, which receive private events whether or not they are in the room."""
 
     def send_to_user(
         self, user_id: UserId, event: msgspec.Struct, n: int = 0, but: Collection[MemberId] = frozenset()
     ) -> None: ...
 
-    def send_to_member(self, member_id: MemberId, event: msgspec.Struct) -> None: ...
+    def send_to_member(self, member_id: MemberId, event: msgspec.Struct) -> None:
+        """Send an event to one session, if it is still open."""
+        ...
 
-    def removed(self, member_id: MemberId, fanout: Fanout) -> None: ...
+    def removed(self, member_id: MemberId, fanout: Fanout) -> None:
+        """Note that the room has removed this session."""
+        ...
 
-    def close_silent(self, member_id: MemberId) -> None: ...
+    def close_silent(self, member_id: MemberId) -> None:
+        """Close the connection of a session that is silent; the session can be resumed."""
+        ...
 
 
 class RoomTask:
-    """Runs one room until it is settled: over, with every receipt in and its last record stored."""
+    """Runs one room until it is settled: over, with every receipt received and its last record stored."""
 
     def __init__(
         self,
@@ -86,13 +98,16 @@ class RoomTask:
         self._disowned = False
         self._committer = Committer(storage, inbox)
         self._private: list[effects.Send | effects.SendToMember] = []
-        self._handled = 0  # since members were last told
-        self.cause: Context | None = None  # of what is handled, or was last
-        self._taken: Arrival | None = None  # from the inbox, and not handled to its end
+        self._handled = 0  # inputs since events were last sent
+        self.cause: Context | None = None  # context of the present or latest input, for log lines
+        self._taken: Arrival | None = None  # from the inbox, not handled completely
         self._ended_by: Arrival | None = None  # the input after which the room was over, though not settled yet
 
     async def run(self) -> None:
-        """A room waits for its inbox or its clock, never for the database. Raises what its rules and effects raise."""
+        """Run the room; it waits for its inbox or a deadline, never for the database.
+
+        Raises what its rules and effects raise, RoomBroken, and RoomStopped. Events decided before that are sent.
+        """
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._committer.run)
@@ -104,18 +119,18 @@ class RoomTask:
                     if not self._inbox.holds_more or self._handled == AT_ONCE:
                         if not self._ownership.held:
                             await self._confirm_ownership()
-                        self._tell_all()
+                        self._send_all()
                 nursery.cancel_scope.cancel()
             if not self.room.settled:
                 raise RoomStopped
             self._answer_late()
         finally:
             if not (self._ownership.held or self._disowned):
-                self._forget_untold()
-            self._tell_all()  # what was decided before a crash, too
+                self._drop_unsent()
+            self._send_all()  # also what was decided before a crash
 
     def _answer_late(self) -> None:
-        """Handle what arrived too late for a room that is settled. If the rules raise, what is left waits again."""
+        """Handle the inputs that arrived after the room was settled. If the rules raise, the rest goes back."""
         waiting = deque(self._inbox.take_all())
         try:
             while waiting:
@@ -125,22 +140,22 @@ class RoomTask:
             self._inbox.put_back(waiting)
 
     async def _confirm_ownership(self) -> None:
-        """Wait while the lease is in doubt. A room that was lost forgets what it decided and did not tell yet."""
+        """Wait while the lease is not trusted. If the room has another owner, drop the events that are not sent."""
         if await self._ownership.confirm() or self._disowned:
             return
         self._disowned = True
-        self._forget_untold()
+        self._drop_unsent()
         self._handle(Arrival(inputs.Fenced(), self.clock.now()))
 
-    def _forget_untold(self) -> None:
+    def _drop_unsent(self) -> None:
         self._audiences.discard()
         self._private.clear()
 
     def answer_broken(self) -> None:
-        """After a crash: answer the command that was taken and not handled, or keep what must not be lost.
+        """After a crash, answer the command that was not handled completely, or put back an input that must be kept.
 
-        That is the re-join of a member, and whatever was to end the room, be it handled already: what is not stored is
-        lost with the rules, and nobody asks for it again. Restarts are bounded, so these are.
+        Put back are the rejoin of a member, the server's orders, and the input that ended the room, even if it was
+        handled: its effect is lost with the rules, and it is not repeated by its sender.
         """
         if self._ended_by is not None:
             self._inbox.put_back([self._ended_by])
@@ -153,9 +168,9 @@ class RoomTask:
             given.given.reply.deliver(BROKEN)
 
     def begin(self, first: Iterable[effects.Effect]) -> None:
-        """Carry out what is to happen before anything arrives."""
+        """Carry out the effects of the room's start, before the first input."""
         self._perform(first, self.clock.now())
-        self._tell_all()
+        self._send_all()
 
     def _handle_taken(self) -> None:
         assert self._taken is not None
@@ -169,17 +184,17 @@ class RoomTask:
         if self._ended_by is None and self.room.over and (isinstance(given.given, ORDERS) or ends_a_call(given.given)):
             self._ended_by = _answered(given)
 
-    def _tell_all(self) -> None:
-        """What fell together leaves together: the room's events, then what single users were to hear after them."""
+    def _send_all(self) -> None:
+        """Send the room's events that were decided together as one write, and then the private events behind them."""
         self._handled = 0
         self._audiences.flush()
-        told, self._private = self._private, []
-        for news in told:
-            self._tell(news)
+        private, self._private = self._private, []
+        for effect in private:
+            self._send(effect)
 
-    def _tell(self, news: effects.Send | effects.SendToMember) -> None:
+    def _send(self, effect: effects.Send | effects.SendToMember) -> None:
         with self._faults.contained("tell"):
-            match news:
+            match effect:
                 case effects.Send(user_id, event, n, but):
                     self._sessions.send_to_user(user_id, event, n, but)
                 case effects.SendToMember(member_id, event):
@@ -208,7 +223,7 @@ class RoomTask:
                     if self._audiences.has_unflushed:
                         self._private.append(effect)
                     else:
-                        self._tell(effect)
+                        self._send(effect)
                 case effects.Admit():
                     self._admit(effect)
                 case effects.Remove(member_id, audience):
@@ -225,26 +240,26 @@ class RoomTask:
                     self._audiences.clear()
 
     def _admit(self, admitted: effects.Admit) -> None:
-        """A member whose answer cannot be sent leaves at once: nobody is billed who does not know that they are in."""
+        """Send a join's answer and add the member. If that raises, the member leaves, so that it is not billed."""
         member_id, reply = admitted.member_id, admitted.reply
 
-        def refuse_waiting() -> None:
+        def undo() -> None:
             self._inbox.deliver(inputs.Left(member_id))
             reply.deliver(NOT_ADMITTED)
 
-        with self._faults.contained("reply", refuse_waiting):
+        with self._faults.contained("reply", undo):
             reply.deliver(admitted.event)
             self._audiences[admitted.audience].add(member_id)
 
 
 def _answered(given: Arrival) -> Arrival:
-    """The input as it is to be handled once more, by other rules: a command of it was answered."""
+    """The input as the next rules handle it: without its reply, since its command was answered."""
     if isinstance(given.given, inputs.CallAction):
         return msgspec.structs.replace(given, given=msgspec.structs.replace(given.given, reply=_NoReply()))
     return given
 
 
 class _NoReply:
-    """For a command that was answered before."""
+    """The reply of a command that was answered before."""
 
     def deliver(self, _: object) -> None: ...

@@ -1,4 +1,4 @@
-"""Sessions that outlive their connections, and what users do in rooms: commands, bans, wallet events.
+"""Sessions, which outlive their connections, and what depends on them: room commands, bans, wallet events.
 
 Imports `server.rooms` and what is below it.
 """

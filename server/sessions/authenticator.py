@@ -1,4 +1,4 @@
-"""Who comes in over the websocket: a user, or an overlay of a creator's, and nobody who is kept out."""
+"""Authenticates websocket clients: users by their token, overlays by an overlay token; refuses banned users."""
 
 from typing import NamedTuple
 
@@ -13,18 +13,18 @@ from storage.postgres import Postgres
 
 
 class Banned(Exception):
-    """The user may not be here."""
+    """The user of a valid token is banned."""
 
 
 class Authenticated(NamedTuple):
-    """What a token says of its bearer, and how others see them."""
+    """The identity in a token, and the person that other users see."""
 
     identity: Identity
     person: Person
 
 
 class Authenticator:
-    """Asks the verifier, or, for an overlay's token, the database."""
+    """Verifies user tokens by their signature, and overlay tokens by a lookup in the database."""
 
     def __init__(
         self, verifier: TokenVerifier, postgres: Postgres, user_cache: UserCache, bans: Bans, clock: Clock
@@ -36,12 +36,12 @@ class Authenticator:
         self._clock = clock
 
     async def identify(self, token: str) -> Authenticated:
-        """Raises TokenRefused, Banned, StorageUnavailable."""
+        """Authenticate a user or an overlay for the websocket. Raises TokenRefused, Banned, StorageUnavailable."""
         identity = await self.identity_of(token)
         answers_for = identity.overlay_of or identity.user_id
         self._check_ban(answers_for)
         person = await self._people.ensure_user(answers_for)
-        self._check_ban(answers_for)  # a ban that landed during the look-up found no session to close
+        self._check_ban(answers_for)  # a ban that landed during the lookup found no session to close
         return Authenticated(identity, person)
 
     def _check_ban(self, user_id: UserId) -> None:
@@ -49,11 +49,11 @@ class Authenticator:
             raise Banned
 
     def verify(self, token: str) -> Identity:
-        """A user's token. Raises TokenRefused."""
+        """The identity in a user's token. Raises TokenRefused."""
         return self._verifier.verify(token, now=self._clock.now() / 1_000_000)
 
     async def identity_of(self, token: str) -> Identity:
-        """A user's token, or an overlay's. Raises TokenRefused, StorageUnavailable."""
+        """The identity in a user's or overlay's token, without a ban check. Raises TokenRefused, StorageUnavailable."""
         if not token.startswith(PREFIX):
             return self.verify(token)
         found = await find_overlay_token(self._postgres, token)

@@ -1,4 +1,4 @@
-"""Who is kept out: banned users, known to every server without asking, and overlays whose token was revoked."""
+"""Applies bans and revoked overlay tokens: every server keeps all bans in memory, and closes the sessions."""
 
 from collections.abc import Mapping
 
@@ -17,7 +17,7 @@ from storage.postgres import Postgres
 
 REFUSAL = Refusal(Code.FORBIDDEN, "You are banned")
 
-# What banned users may still ask for: their money is theirs to see.
+# The routes that banned users may still use, to see their money.
 ALLOWED_WHEN_BANNED = {
     ("GET", path)
     for path in (
@@ -32,31 +32,31 @@ ALLOWED_WHEN_BANNED = {
 
 
 class Bans:
-    """All bans that stand, in memory: at most storage.people.bans.MAX_BANS."""
+    """All bans in force, in memory: at most storage.people.bans.MAX_BANS."""
 
     def __init__(self, postgres: Postgres, registry: Registry, sessions: Sessions, clock: Clock) -> None:
         self._postgres = postgres
         self._registry = registry
         self._sessions = sessions
         self._clock = clock
-        self._changes = -1  # after which what follows was so; read at the start
+        self._changes = -1  # the version of `_until`; -1 before the first read
         self._until: Mapping[UserId, Instant | None] = {}
 
     def contains(self, user_id: UserId) -> bool:
-        """Whether a ban of this user stands now."""
+        """Whether the user is banned now."""
         if user_id not in self._until:
             return False
         until = self._until[user_id]
         return until is None or self._clock.now() < until
 
     def forbids(self, user_id: UserId, method: str, path: str) -> bool:
-        """Whether this user may not ask for this route; `path` as it is declared."""
+        """Whether a ban forbids this route to the user; `path` is the declared one, such as `/api/calls/{callId}`."""
         return self.contains(user_id) and (method, path) not in ALLOWED_WHEN_BANNED
 
     async def apply_changes(self) -> None:
-        """Apply what has changed on whichever server: new bans, and overlay tokens that were revoked.
+        """Apply the bans and revoked overlay tokens of all servers that are new since the last call. Idempotent.
 
-        Idempotent; called every second. Raises StorageUnavailable, with nothing lost: the next call applies it.
+        Called every BANS_SECONDS. Raises StorageUnavailable; the next call then applies the changes.
         """
         if await ban_changes(self._postgres) != self._changes:
             await self._read()
@@ -64,9 +64,9 @@ class Bans:
         await self._disconnect_revoked_overlays()
 
     async def _read(self) -> None:
-        """Replace the list by a newer one, and close the sessions of those who were not banned before."""
+        """Read all bans, and evict the users who were not banned before."""
         changes, until = await standing_bans(self._postgres)
-        if changes <= self._changes:  # this answer was overtaken by that to a later question
+        if changes <= self._changes:  # a later read has finished first
             return
         known = {user_id for user_id in self._until if self.contains(user_id)}
         self._changes, self._until = changes, until
@@ -74,10 +74,7 @@ class Bans:
             self._evict(user_id)
 
     def _evict(self, user_id: UserId) -> None:
-        """Hide what a user wrote, and close their own sessions and those of their overlays.
-
-        A session that ends leaves all its rooms.
-        """
+        """Hide a user's messages in streams, and end their sessions and those of their overlays, in all rooms."""
         for room in self._registry:
             if room.stream is not None:
                 room.inbox.deliver(inputs.MessagesHidden(user_id))
@@ -89,7 +86,7 @@ class Bans:
     def _end_rooms(self) -> None:
         """End the calls and streams of banned users.
 
-        All of them each time: a room may have been opened or adopted since the ban was read.
+        All rooms are checked at each call, since a room may have started or been adopted after the ban was read.
         """
         if not self._until:
             return
@@ -98,7 +95,7 @@ class Bans:
                 room.inbox.deliver(inputs.EndNow("admin"))
 
     async def _disconnect_revoked_overlays(self) -> None:
-        """Also those whose token was revoked while it was looked up."""
+        """Close overlays whose token is revoked, also one that was revoked while the session opened."""
         overlays = self._sessions.overlays()
         if not overlays:
             return

@@ -1,4 +1,4 @@
-"""Gives a command to a live call, or says why it cannot be given."""
+"""Passes commands to live calls, and reads calls for their parties."""
 
 from domain.call.record import CallView
 from domain.ids import CallId, UserId
@@ -19,7 +19,7 @@ FULL = Refusal(Code.OVERLOADED, "Too many commands wait in this room")
 
 
 class CallCommands:
-    """Finds the call, live or in the books, for who is a party to it; for others there is no such call."""
+    """Finds a call, live or in the database, for one of its parties. Other users get NOT_FOUND, as for no call."""
 
     def __init__(self, postgres: Postgres, registry: Registry, absent_rooms: AbsentRooms) -> None:
         self._postgres = postgres
@@ -27,14 +27,14 @@ class CallCommands:
         self._absent_rooms = absent_rooms
 
     async def submit(self, user_id: UserId, command: CallCommand, reply: inputs.Reply) -> None:
-        """Hand it to the room, which answers; a call that is not live answers from its rows.
+        """Pass a command to the call's room, which answers; if the call is not live, answer with the reason.
 
         Raises StorageUnavailable, with nothing done.
         """
         room = self._registry.find(CallId(command.call_id))
         if room is None:
             reply.deliver(await self._not_live(user_id, CallId(command.call_id)))
-        elif user_id not in room.parties:  # they must neither fill its inbox nor learn that it is full
+        elif user_id not in room.parties:  # other users must neither fill its inbox nor learn that it is full
             reply.deliver(NO_SUCH_CALL)
         elif not room.inbox.offer(inputs.CallAction(user_id, command, reply)):
             reply.deliver(FULL)
@@ -43,7 +43,7 @@ class CallCommands:
         return await self._why_not_live(await find_call(self._postgres, call_id), user_id, NO_SUCH_CALL)
 
     async def why_no_room(self, user_id: UserId, channel: str) -> Refusal:
-        """Why there is no live room on a channel, to who wants to join it. Raises StorageUnavailable."""
+        """The refusal of a join for a channel without a live room. Raises StorageUnavailable."""
         stored = await find_call_in(self._postgres, channel) if is_channel(channel) else None
         return await self._why_not_live(stored, user_id, NO_SUCH_ROOM)
 
@@ -53,7 +53,7 @@ class CallCommands:
         return await self._absent_rooms.why_absent(stored.facts.id) or CALL_ENDED
 
     async def view(self, user_id: UserId, call_id: CallId) -> CallView | None:
-        """The call as it is now, to a party of it. Raises StorageUnavailable."""
+        """The present state of a call; None for a user who is no party. Raises StorageUnavailable."""
         room = self._registry.find(call_id)
         if room is not None and room.call is not None:
             return _view_live(room, user_id)

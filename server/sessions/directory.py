@@ -1,4 +1,4 @@
-"""Who is here: sessions by member, by id and by user."""
+"""The sessions of this server, by member, by id and by user."""
 
 from collections.abc import Collection
 
@@ -19,7 +19,7 @@ PROBE_PAUSE_SECONDS = 0.05
 
 
 class Sessions:
-    """The sessions of this server, those that wait for a connection included."""
+    """Owns the sessions of this server, including those without a connection that can be resumed."""
 
     def __init__(self, settings: WebsocketSettings) -> None:
         self.by_member: dict[MemberId, Session] = {}
@@ -28,9 +28,9 @@ class Sessions:
         self._settings = settings
 
     def open(self, identity: Identity, person: Person) -> Session | None:
-        """A new session; None if the user has as many as is allowed, and all of them are heard.
+        """Open a session; None if the user has `sessions_per_user` of them, and all are responsive.
 
-        Otherwise the one that has been unheard for longest yields. A client that is alive all the same comes back.
+        Otherwise the unresponsive one that was received from least recently is closed with a code to reconnect.
         """
         user_id = identity.user_id
         of_user = self._by_user.get(user_id, [])
@@ -47,7 +47,7 @@ class Sessions:
         return session
 
     async def probe_sessions(self, user_id: UserId) -> None:
-        """Before `open`: find out which sessions of a user who has as many as is allowed are still heard.
+        """Before `open`: if the user has no session left to open, find out which ones are still responsive.
 
         Pings them, and returns once all have answered, or after PROBE_SECONDS.
         """
@@ -62,16 +62,16 @@ class Sessions:
                 await trio.sleep(PROBE_PAUSE_SECONDS)
 
     def find(self, session_id: SessionId, user_id: UserId) -> Session | None:
-        """This user's session, if it still lives."""
+        """The session with this id, if it is open and belongs to this user."""
         session = self._by_id.get(session_id)
         return session if session is not None and session.user_id == user_id else None
 
     def of(self, user_id: UserId) -> list[Session]:
-        """All of this user's."""
+        """All sessions of this user."""
         return list(self._by_user.get(user_id, ()))
 
     def end(self, session: Session) -> None:
-        """It leaves its rooms, is not heard any more, and cannot be resumed. Idempotent."""
+        """End a session: it leaves its rooms and cannot be resumed. Its connection is not closed. Idempotent."""
         if self._by_id.pop(session.id, None) is None:
             return
         del self.by_member[session.member_id]
@@ -83,7 +83,7 @@ class Sessions:
         session.connection = None
 
     def drop(self, session: Session) -> None:
-        """End a session that is broken, and its connection without a goodbye."""
+        """End a session after a fault, and abort its connection without a Close frame."""
         connection = session.connection
         try:
             self.end(session)
@@ -92,17 +92,17 @@ class Sessions:
                 connection.send_queue.abort()
 
     def check(self, session: Session, now: float) -> None:
-        """Its connection's pulse; or, if it has been without one for too long, its end."""
+        """Check the session's connection; end the session if it has had none for `session_seconds`."""
         if session.connection is not None:
             session.connection.check(now)
         elif now - session.lost_at >= self._settings.session_seconds:
             self.end(session)
 
     def note_stall(self, session: Session, now: float, seconds: float, *, unheard: bool) -> None:
-        """The server did nothing for `seconds` until now, by trio's clock: the session does not expire for that.
+        """Account for a stall of `seconds` that ends at `now` (trio's clock), so that no session expires because of it.
 
-        `unheard`: the rooms are told at once that all their members are silent, so the session only takes note of it.
-        Otherwise it is silent if it was not heard for long enough, the time of the stall included.
+        `unheard` states that the rooms learn from the stall that all members are silent, so the session only notes it.
+        Otherwise the session is silent if nothing arrived for long enough, the time of the stall included.
         """
         if session.connection is None:
             session.lost_at = min(now, session.lost_at + seconds)
@@ -114,20 +114,21 @@ class Sessions:
             session.note_silence(session.connection.is_silent(now))
 
     def online(self, user_id: UserId) -> bool:
+        """Whether any session of this user has a connection."""
         return any(session.connection is not None for session in self._by_user.get(user_id, ()))
 
     def send_to_user(
         self, user_id: UserId, event: msgspec.Struct, n: int = 0, but: Collection[MemberId] = frozenset()
     ) -> None:
-        """To all sessions of one user, without those in `but`.
+        """Send an event to all sessions of one user, except those in `but`. Never waits.
 
-        A balance is told with its wallet's posting number `n` (see Session.with_balance).
+        A wallet event carries its wallet's posting number `n` (see Session.with_balance).
         """
         connections = []
         for session in self._by_user.get(user_id, ()):
             if session.member_id in but:
                 continue
-            session.note_told(event, trio.current_time())
+            session.note_sent(event, trio.current_time())
             if session.connection is None:
                 session.missed_events = True
             elif (told := session.with_balance(event, n)) is event:
@@ -150,7 +151,7 @@ class Sessions:
             connection.close(code, reason)
 
     def answering_for(self, user_id: UserId) -> list[Session]:
-        """A user's own sessions, and those of their overlays."""
+        """The sessions of a user and of the user's overlays."""
         return [session for session in self.by_member.values() if session.creator_id == user_id]
 
     def overlays(self) -> list[Session]:
@@ -158,25 +159,25 @@ class Sessions:
         return [session for session in self.by_member.values() if session.identity.overlay_of is not None]
 
     def removed(self, member_id: MemberId, fanout: Fanout) -> None:
-        """A room has put out one session."""
+        """Note that a room has removed a session."""
         session = self.by_member.get(member_id)
         if session is not None:
             session.removed(fanout)
 
     def close_silent(self, member_id: MemberId) -> None:
-        """Close the connection of a session that is not heard; the session waits for another one, as ever."""
+        """Close the connection of a silent session with a code to reconnect; the session can be resumed."""
         session = self.by_member.get(member_id)
         if session is not None and session.connection is not None:
             session.connection.close(CloseCode.PING_TIMEOUT, "not heard of")
 
     def send_to_member(self, member_id: MemberId, event: msgspec.Struct) -> None:
-        """To one session, if it still lives."""
+        """Send an event to one session, if it is still open."""
         session = self.by_member.get(member_id)
         if session is not None:
             session.send(event)
 
     def rooms_of(self, user_id: UserId) -> list[LiveRoom]:
-        """Where this user's sessions are."""
+        """The live rooms in which any session of this user is."""
         of_user = self._by_user.get(user_id, ())
         return list(
             {
@@ -187,7 +188,7 @@ class Sessions:
         )
 
     async def close_all(self, code: int, reason: str) -> None:
-        """Close every connection, and wait until the clients have gone or are given up."""
+        """Close every connection, and wait until all sockets are closed, at most `close_seconds` each."""
         leaving = [session.connection for session in self.by_member.values() if session.connection is not None]
         for connection in leaving:
             connection.close(code, reason)
@@ -196,5 +197,5 @@ class Sessions:
 
     @property
     def connected(self) -> int:
-        """How many have a connection."""
+        """The number of sessions with a connection."""
         return sum(session.connection is not None for session in self.by_member.values())

@@ -1,4 +1,4 @@
-"""The pulse of all connections: one task asks each whether it must be pinged, is silent, or has expired."""
+"""The heartbeat of all sessions: one task checks each for a due ping, silence and expiry."""
 
 from functools import partial
 
@@ -9,14 +9,14 @@ from server.observability.stall_detector import StallWatch
 from server.sessions.directory import Sessions
 
 CHECKED_AT_ONCE = 128  # connections between two checkpoints
-CHECKS_A_PRESENCE = 20  # how finely silence is noticed: a twentieth of `presence_seconds`
+CHECKS_A_PRESENCE = 20  # checks in `presence_seconds`: silence is noticed with this precision
 LONGEST_PAUSE_SECONDS = 0.5
 
 
 async def run_heartbeat(sessions: Sessions, presence_seconds: float, faults: Faults, stalls: StallWatch) -> None:
-    """Until cancelled. A session whose check raises is ended, and its connection is closed.
+    """Check all sessions periodically, until cancelled. A session whose check raises is ended and disconnected.
 
-    While a stall of the server is open nobody is silent: what they sent is being read.
+    There are no checks while a stall of the server is open, since what clients sent in it is still being read.
     """
     pause = min(LONGEST_PAUSE_SECONDS, presence_seconds / CHECKS_A_PRESENCE)
     while True:

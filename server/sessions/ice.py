@@ -1,4 +1,4 @@
-"""What clients need to reach each other: STUN servers, and TURN servers with a password of each user's own."""
+"""The ICE servers of clients: STUN servers, and TURN servers with a password for each user."""
 
 import base64
 import hashlib
@@ -11,7 +11,7 @@ from server.config.settings import MediaSettings
 
 
 class IceServers:
-    """For each user who joins a room; a TURN password is good for `turn_seconds`, and says whose it is."""
+    """Builds the list of ICE servers for a user; a TURN password is valid for `turn_seconds` and names its user."""
 
     def __init__(self, settings: MediaSettings, secret: str | None, clock: Clock) -> None:
         self._settings = settings
@@ -19,7 +19,7 @@ class IceServers:
         self._clock = clock
 
     def of(self, user_id: UserId) -> list[dict[str, Any]]:
-        """As `RTCPeerConnection` takes them."""
+        """The servers in the form that `RTCPeerConnection` takes."""
         servers: list[dict[str, Any]] = []
         if self._settings.stun_servers:
             servers.append({"urls": list(self._settings.stun_servers)})
@@ -28,7 +28,7 @@ class IceServers:
         return servers
 
     def _password(self, user_id: UserId, secret: str) -> dict[str, str]:
-        """The TURN REST API (draft-uberti-behave-turn-rest-00), which coturn speaks: SHA-1 is its choice, not ours."""
+        """Credentials by the TURN REST API (draft-uberti-behave-turn-rest-00) of coturn, which prescribes SHA-1."""
         expires_at = self._clock.now() // 1_000_000 + int(self._settings.turn_seconds)
         username = f"{expires_at}:{user_id}"
         digest = hmac.new(secret.encode(), username.encode(), hashlib.sha1).digest()

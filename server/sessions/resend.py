@@ -1,4 +1,4 @@
-"""Tells a session again of present calls and streams once it has a new connection."""
+"""Sends a session the events about its calls and streams that its new connection needs."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,33 +13,36 @@ Send = Callable[[Any], None]
 def resend(
     registry: Registry, ping_timeout_seconds: float, session: Session, send: Send, received_at: float | None
 ) -> None:
-    """`received_at`: when the connection before was heard last, by trio's clock; None for a session that is new."""
+    """Resend a call's end, a ringing call, and the viewers of the user's own stream.
+
+    `received_at` is when the last byte arrived over the former connection, by trio's clock; None for a new session.
+    """
     if received_at is not None:
-        _tell_call_end(session, send, received_at - ping_timeout_seconds)
-    _tell_ringing(registry, session, send)
-    _tell_of_viewers(registry, session)
+        _resend_call_end(session, send, received_at - ping_timeout_seconds)
+    _resend_ringing(registry, session, send)
+    _resend_viewers(registry, session)
 
 
-def _tell_call_end(session: Session, send: Send, moment: float) -> None:
-    """How a call ended since then, which the connection before may not have delivered.
+def _resend_call_end(session: Session, send: Send, moment: float) -> None:
+    """Resend the end of a call since `moment`, which the former connection may not have delivered.
 
-    It can have been dead for as long as a ping may go unanswered.
+    That connection may have been dead for as long as a ping may be unanswered.
     """
     event = session.call_end_since(moment)
     if event is not None:
         send(event)
 
 
-def _tell_ringing(registry: Registry, session: Session, send: Send) -> None:
-    """A user who comes back while their call rings hears it ring."""
+def _resend_ringing(registry: Registry, session: Session, send: Send) -> None:
+    """Resend `call:ringing` to a session that opens while its user's call rings."""
     room = registry.call_of(session.user_id)
     for invitation in () if room is None else room.invitations():
         if invitation.user_id == session.user_id:
             send(invitation.event)
 
 
-def _tell_of_viewers(registry: Registry, session: Session) -> None:
-    """Let the owner of a live metered stream hear of its viewers: this connection knows of none."""
+def _resend_viewers(registry: Registry, session: Session) -> None:
+    """Have a metered stream send its viewers to its owner, whose new connection knows none of them."""
     room = registry.metered_stream_of(session.user_id)
     if room is not None and session.identity.overlay_of is None:
         room.inbox.deliver(inputs.OwnerConnected(session.member_id))

@@ -1,4 +1,7 @@
-"""Brings people into rooms, and what they say there to the room; for who may not know of a room there is none."""
+"""Passes joins and commands of sessions to rooms.
+
+An unauthorised user gets NOT_FOUND, so that rooms cannot be probed.
+"""
 
 import contextlib
 from functools import partial
@@ -27,12 +30,12 @@ from storage.rooms.streams import find_stream_in, open_viewing_session
 from storage.rooms.tips import tips_after
 
 STREAM_ENDED = Refusal(Code.STREAM_ENDED, "The stream has ended")
-RIGHTS_SECONDS = 0.5  # for what a payer has: who may not stay is out within a second
+RIGHTS_SECONDS = 0.5  # for reading the payers' meters: a session without access is removed within a second
 ONLY_AN_OVERLAY = Refusal(Code.FORBIDDEN, "This token is an overlay's, and an overlay only listens")
 
 
 class RoomCommands:
-    """What a session wants of one room."""
+    """Joins sessions to rooms, and passes their commands to the rooms they are in."""
 
     def __init__(
         self,
@@ -51,7 +54,7 @@ class RoomCommands:
         self._rooms_per_session = rooms_per_session
 
     async def join(self, session: Session, command: c.RoomJoin, reply: inputs.Reply) -> None:
-        """Hand it to the room, which answers. Raises StorageUnavailable, with nothing done."""
+        """Pass a join to the room, which answers. Raises StorageUnavailable, with nothing done."""
         room, memberships = self._registry.find_channel(command.channel), session.live_memberships()
         if command.as_ == "member" and session.identity.overlay_of is not None:
             reply.deliver(ONLY_AN_OVERLAY)
@@ -75,33 +78,33 @@ class RoomCommands:
             await self._enter(session, membership, command, entering)
 
     async def _enter(self, session: Session, membership: Membership, command: c.RoomJoin, reply: inputs.Reply) -> None:
-        session.enter(membership)  # first: from now on the room hears of changed funds
+        session.enter(membership)  # first, so that the room receives changes of the payer's funds
         try:
             joining = await self._joining(session, membership.room, command, reply)
-        except Exception:  # reason: raised again; a seat in a room that knows nothing of it would stay for ever
+        except Exception:  # reason: raised again; the membership would otherwise never end
             session.drop_refused_join(membership)
             raise
-        if not session.has(membership):  # it has left meanwhile, or has ended: nobody would ever say so to the room
+        if not session.has(membership):  # it has left meanwhile, so the room would never receive its `Left`
             reply.deliver(NO_SUCH_ROOM)
         elif not membership.room.inbox.offer(joining):
             reply.deliver(FULL)
-        elif session.is_silent:  # since before the room knew it
+        elif session.is_silent:  # the silence began before the room knew the session
             membership.room.inbox.deliver(session.silence_in(membership.room))
 
     async def _joining(
         self, session: Session, room: LiveRoom, command: c.RoomJoin, reply: inputs.Reply
     ) -> inputs.Joined | inputs.OverlayJoined:
         if command.as_ == "member":
-            stay = await self._stay(session, room)
-            return inputs.Joined(session.member_id, session.user_id, reply, session.identity.is_operator, stay)
+            meter = await self._stored_meter(session, room)
+            return inputs.Joined(session.member_id, session.user_id, reply, session.identity.is_operator, meter)
         asked_at = room.clock.now()
         missed = await self._missed_tips(room, command)
         return inputs.OverlayJoined(session.member_id, session.creator_id, tuple(missed), asked_at, reply)
 
-    async def _stay(self, session: Session, room: LiveRoom) -> StoredMeter | None:
-        """What the database says of a viewer who would pay here, unless the room is known to refuse them.
+    async def _stored_meter(self, session: Session, room: LiveRoom) -> StoredMeter | None:
+        """The stored meter of a viewer who would pay in this stream; None for others, and for one who has no access.
 
-        A room that starts again takes the join up when it is back, and needs this then.
+        Also read while the stream restarts, since it handles the join afterwards.
         """
         facts, is_operator = room.stream_facts, session.identity.is_operator
         if facts is None or not pays(facts, session.user_id, is_operator):
@@ -111,15 +114,16 @@ class RoomCommands:
         return await open_viewing_session(self._postgres, room.id, session.user_id)
 
     def check_rights(self, session: Session) -> None:
-        """Have every room of a session check it again: its present token gives other rights than the one before.
+        """Have every room of a session check its access again, after a token with other rights.
 
-        Returns at once. The check goes on if the connection is lost. A session that cannot be checked is ended.
+        Returns at once; the check runs in a background task, even if the connection is lost. A session that cannot be
+        checked is ended.
         """
         sessions = self._sessions
         self._registry.spawn("rights", partial(self._check_rights, session), partial(sessions.drop, session))
 
     async def _check_rights(self, session: Session) -> None:
-        """First the rooms that need nothing of the database, so that it holds up none of them."""
+        """Check the rooms that need no database first, so that they do not wait for it."""
         is_operator = session.identity.is_operator
         memberships = [
             membership for membership in session.live_memberships().values() if membership.audience is Audience.MEMBERS
@@ -130,11 +134,11 @@ class RoomCommands:
                 membership.room.inbox.deliver(inputs.RightsChanged(session.member_id, is_operator))
         deadline = trio.current_time() + RIGHTS_SECONDS
         for membership in paid:
-            stay = None
+            meter = None
             with trio.move_on_at(deadline), contextlib.suppress(StorageUnavailable, StatementRefused):
-                stay = await self._stay(session, membership.room)
-            if not session.identity.is_operator:  # else a later token is checked
-                membership.room.inbox.deliver(inputs.RightsChanged(session.member_id, is_operator, stay))
+                meter = await self._stored_meter(session, membership.room)
+            if not session.identity.is_operator:  # otherwise a later token has its own check
+                membership.room.inbox.deliver(inputs.RightsChanged(session.member_id, is_operator, meter))
 
     async def _missed_tips(self, room: LiveRoom, command: c.RoomJoin) -> list[Any]:
         if command.since_tip_id is None or room.rules is None:
@@ -144,7 +148,7 @@ class RoomCommands:
         return await tips_after(self._postgres, room.id, creator_id, facts.created_at, hidden, command.since_tip_id)
 
     def send_to_room(self, session: Session, command: c.MemberCommand, reply: inputs.Reply) -> None:
-        """Hand it to the room, which answers."""
+        """Pass chat, a tip, a signal or a moderation command to the room, which answers. Only members may send them."""
         if isinstance(command, c.TipSend):
             recall = recall_in_room(self._postgres, session.user_id, command)
             reply = KeyedReply(reply, recall, partial(self._registry.spawn, "recall"))
@@ -159,7 +163,7 @@ class RoomCommands:
             reply.deliver(FULL)
 
     async def _no_room(self, user_id: UserId, channel: str) -> Refusal:
-        """Why there is no live room on a channel, to who wants to join it. Raises StorageUnavailable."""
+        """The refusal of a join for a channel without a live room. Raises StorageUnavailable."""
         stream = await find_stream_in(self._postgres, channel) if is_channel(channel) else None
         if stream is None:
             return await self._calls.why_no_room(user_id, channel)

@@ -1,4 +1,4 @@
-"""A user's stay: who they are and which rooms they are in, while connections come and go."""
+"""A session: the identity and the room memberships of a client, which outlive its connection."""
 
 from functools import partial
 from typing import NamedTuple, Protocol
@@ -23,52 +23,65 @@ from server.rooms.room import LiveRoom
 
 NOTHING_TOLD = Funds(0, 0)
 CALL_ENDS = (CallDeclined, CallMissed, CallCancelled, CallEndedOutside)
-PROBE_SECONDS = 3.0  # within which a client that is alive answers a ping, over a slow mobile network too
+PROBE_SECONDS = 3.0  # for a live client to answer a ping, also over a slow mobile network
 
 
 class Connection(Outlet, Protocol):
-    """The connection that a session is spoken through."""
+    """The connection that a session sends through."""
 
     @property
     def received_at(self) -> float:
-        """When the peer's last byte came in, by trio's clock."""
+        """When the last byte arrived from the client, by trio's clock."""
         ...
 
     @property
     def pinged_at(self) -> float:
-        """When it was last asked whether it is there."""
+        """When the last ping was sent, by trio's clock."""
         ...
 
-    def ping(self, now: float) -> None: ...
+    def ping(self, now: float) -> None:
+        """Send a ping, unless one is unanswered."""
+        ...
 
-    def check(self, now: float) -> None: ...
+    def check(self, now: float) -> None:
+        """Ping if it is due, report silence to the rooms, and close an unresponsive or expired client."""
+        ...
 
-    def is_silent(self, now: float) -> bool: ...
+    def is_silent(self, now: float) -> bool:
+        """Whether nothing arrived from the client for so long that it counts as absent."""
+        ...
 
-    def ping_soon(self) -> None: ...
+    def ping_soon(self) -> None:
+        """Ping at the next check."""
+        ...
 
-    def close(self, code: int, reason: str) -> None: ...
+    def close(self, code: int, reason: str) -> None:
+        """Queue a Close frame with this code."""
+        ...
 
-    async def wait_closed(self) -> None: ...
+    async def wait_closed(self) -> None:
+        """Wait until the socket is closed."""
+        ...
 
 
 class Membership:
-    """Where a session is: in a room, among its members or as an overlay."""
+    """A session's membership of one audience of a room, from the join command on."""
 
     __slots__ = ("admitted", "audience", "room")
 
     def __init__(self, room: LiveRoom, audience: Audience) -> None:
         self.room = room
         self.audience = audience
-        self.admitted = False  # the room has let the session in, and not put it out since
+        self.admitted = False  # the room has admitted the session, and not removed it since
 
     @property
     def fanout(self) -> Fanout:
+        """The fan-out of this audience of the room."""
         return self.room.audiences[self.audience]
 
 
 class Backlog(NamedTuple):
-    """What a session has missed in one room."""
+    """The events that a session missed in one room."""
 
     channel: str
     membership: Membership
@@ -76,7 +89,10 @@ class Backlog(NamedTuple):
 
 
 class Session:
-    """It outlives its connection for a while, and stays a member of its rooms; a later connection may resume it."""
+    """The session of one client: its identity, its rate limit and its room memberships.
+
+    It outlives its connection for `session_seconds` and stays a member of its rooms; a later connection can resume it.
+    """
 
     __slots__ = (
         "_call_end",
@@ -97,33 +113,36 @@ class Session:
     def __init__(self, identity: Identity, person: Person, token_bucket: Throttle) -> None:
         self.id = SessionId(new_uuid())
         self.member_id = MemberId(new_uuid())
-        self.identity = identity  # as of its latest token
-        self.person = person  # as others see them
+        self.identity = identity  # from its latest token
+        self.person = person  # as other users see the user
         self.user_id = identity.user_id
         self.connection: Connection | None = None
         self.lost_at = 0.0  # when its last connection was lost, by trio's clock
-        self.is_silent = False  # for longer than presence_seconds, or without a connection
-        self.missed_events = False  # of its own, while it had no connection
+        self.is_silent = False  # nothing arrived for presence_seconds, or there is no connection
+        self.missed_events = False  # private events were not sent, since there was no connection
         self.wallet = NOTHING_TOLD
-        self.token_bucket = token_bucket  # of what it sends, whatever the connection
+        self.token_bucket = token_bucket  # limits its messages, over all its connections
         self._call_end: tuple[float, msgspec.Struct] | None = None
         self._memberships: dict[str, Membership] = {}
 
     @property
     def creator_id(self) -> UserId:
-        """Its user; or the creator whose overlay it is."""
+        """The session's user, or the creator whose overlay it is."""
         return self.identity.overlay_of or self.user_id
 
     # Its connections
 
     @property
     def received_at(self) -> float:
-        """When it was heard last, or lost its connection, by trio's clock."""
+        """When the last byte arrived, or the connection was lost, by trio's clock."""
         return self.lost_at if self.connection is None else self.connection.received_at
 
     @property
     def unanswered(self) -> bool:
-        """It has no connection, or has left a ping unanswered for PROBE_SECONDS: it yields its place to a newer one."""
+        """Whether the client is unresponsive, so that a newer session may replace it.
+
+        It has no connection, is silent, or has left a ping unanswered for PROBE_SECONDS.
+        """
         connection = self.connection
         return (
             connection is None
@@ -135,14 +154,14 @@ class Session:
         )
 
     def attach(self, connection: Connection) -> Connection | None:
-        """Speak through this connection from here on; returns the one that it replaces, which is still open."""
+        """Use this connection from here on; returns the former one if there is one, which the caller closes."""
         replaced, self.connection = self.connection, connection
         if replaced is not None:
             self._suspend()
         return replaced
 
     def detach(self, connection: Connection, now: float) -> None:
-        """This connection is gone, if it is still this session's."""
+        """Note that this connection is gone. Ignored if the session uses another one."""
         if self.connection is connection:
             self.connection = None
             self.lost_at = now
@@ -154,17 +173,17 @@ class Session:
             membership.fanout.suspend(self.member_id)
 
     def send(self, event: msgspec.Struct) -> None:
-        """To this session alone."""
+        """Send an event to this session only. Without a connection, note that events were missed."""
         if self.connection is None:
             self.missed_events = True
         else:
             self.connection.send_queue.push(self.connection.encoding.frame(event))
 
     def with_balance(self, event: msgspec.Struct, n: int) -> msgspec.Struct:
-        """The event as this session is to be told it now; `n` is the wallet's posting number of its balance.
+        """The event with the newest balance that this session knows; `n` is the posting number of the event's balance.
 
-        Events about one wallet come from its rooms, from the storage actor and from a look at the database, so a later
-        one may bring an older balance. It is told with the newest one that this session knows.
+        Events about one wallet come from rooms, from the storage actor and from database reads, so a later event may
+        carry an older balance. Events that are no WalletChanged, or have no number, are returned unchanged.
         """
         if not isinstance(event, WalletChanged) or not n:
             return event
@@ -173,19 +192,19 @@ class Session:
         self.wallet = Funds(event.balance, n)
         return event
 
-    def note_told(self, event: msgspec.Struct, now: float) -> None:
-        """Keep in mind how the latest call of its user ended: a connection that is lost may not have delivered it."""
+    def note_sent(self, event: msgspec.Struct, now: float) -> None:
+        """Remember an event about the end of a call, since a lost connection may not have delivered it."""
         if isinstance(event, CALL_ENDS):
             self._call_end = now, event
 
     def call_end_since(self, moment: float) -> msgspec.Struct | None:
-        """How a call ended that it was to be told of since then, by trio's clock."""
+        """The event about the end of a call that was sent at or after `moment`, by trio's clock."""
         return None if self._call_end is None or self._call_end[0] < moment else self._call_end[1]
 
     def note_silence(self, is_silent: bool, received_at: float | None = None) -> None:
-        """Tell its rooms when it changes: the silence of a payer or a payee stops a clock.
+        """Set whether the client is silent, and send a change to its rooms: silence of a payer or payee pauses a meter.
 
-        `received_at`, by trio's clock, is when a connection that was lost was last heard.
+        `received_at` is when the last byte arrived over a connection that was lost, by trio's clock.
         """
         if is_silent is not self.is_silent:
             self.is_silent = is_silent
@@ -197,13 +216,13 @@ class Session:
                 )
 
     def silence_in(self, room: LiveRoom, received_at: float | None = None) -> inputs.ConnectionSilent:
-        """What a room is told of a session that is silent."""
+        """The input that tells a room that this session is silent, and since when."""
         return inputs.ConnectionSilent(
             self.member_id, room.clock.at_trio(self.received_at if received_at is None else received_at)
         )
 
     def set_identity(self, identity: Identity) -> bool:
-        """Go on with a newer token of the same user; True if rooms have to check the session again."""
+        """Continue with a newer token of the same user; True if its rights differ, so that rooms must check them."""
         changed = identity.is_operator is not self.identity.is_operator
         self.identity = identity
         return changed
@@ -211,7 +230,7 @@ class Session:
     # Its rooms
 
     def live_memberships(self) -> dict[str, Membership]:
-        """Those in rooms that have not ended."""
+        """The memberships of rooms that have not ended, by channel."""
         return {
             channel: membership
             for channel, membership in self._memberships.items()
@@ -219,15 +238,16 @@ class Session:
         }
 
     def enter(self, membership: Membership) -> None:
+        """Add a membership before the room has answered the join; replaces an earlier one of the same channel."""
         self._memberships = self.live_memberships()
         self._memberships[membership.room.channel] = membership
 
     def has(self, membership: Membership) -> bool:
-        """It has not left since it entered."""
+        """Whether this membership is still the session's, so that it has not left since."""
         return self._memberships.get(membership.room.channel) is membership
 
     def presence_matters(self) -> bool:
-        """Whether some room counts its presence: it pays there, is paid, or the room waits for it."""
+        """Whether a meter or a deadline of some room depends on the presence of this session."""
         return any(
             membership.audience is Audience.MEMBERS
             and membership.room.counts_presence_of(self.user_id, self.identity.is_operator)
@@ -235,21 +255,21 @@ class Session:
         )
 
     def is_member_of(self, fanout: Fanout) -> bool:
-        """It has a seat in the room, and in the audience, that this fan-out serves."""
+        """Whether the session has a membership of the audience that this fan-out serves."""
         return any(membership.fanout is fanout for membership in self._memberships.values())
 
     def drop_refused_join(self, membership: Membership) -> None:
-        """It was not let in; but who was in before, and asked once more, still is."""
+        """Drop the membership of a refused join, unless the session was a member already."""
         membership.admitted = membership.fanout.is_admitted(self.member_id)
         if self.has(membership) and not membership.admitted:
             del self._memberships[membership.room.channel]
 
     def admit(self, membership: Membership) -> None:
-        """The room has let it in."""
+        """Note that the room has admitted the session."""
         membership.admitted = True
 
     def rejoin_reply(self, room: LiveRoom) -> Reply | None:
-        """Answers its re-join of a room that starts again; None without a connection. A refused one loses its seat."""
+        """The reply for the rejoin of a restarted room; None without a connection. A refusal drops the membership."""
         if self.connection is None:
             return None
         reply, membership = SocketReply(self.connection, None), self.live_memberships().get(room.channel)
@@ -260,23 +280,25 @@ class Session:
         )
 
     def removed(self, fanout: Fanout) -> None:
-        """The room has put it out: it needs no place among its rooms any more. A new join may be under way."""
+        """Drop the membership that this room has ended. A membership whose join is not answered yet is kept."""
         for channel, membership in list(self._memberships.items()):
             if membership.admitted and membership.fanout is fanout:
                 del self._memberships[channel]
 
     def leave(self, channel: str) -> None:
+        """Leave a room: the session receives none of its events any more. Ignored for other channels."""
         membership = self._memberships.pop(channel, None)
         if membership is not None:
             membership.fanout.remove(self.member_id)
             membership.room.inbox.deliver(inputs.Left(self.member_id))
 
     def leave_all(self) -> None:
+        """Leave all rooms."""
         for channel in list(self._memberships):
             self.leave(channel)
 
     def backlogs(self, points: list[ResumePoint]) -> list[Backlog]:
-        """What was missed, for each room where all of it is still known; the session leaves every other room."""
+        """The missed events of each room whose history still has all of them; the session leaves every other room."""
         known = []
         for point in {point.channel: point for point in points}.values():
             membership = self._memberships.get(point.channel)
@@ -288,7 +310,7 @@ class Session:
         return known
 
     def resume(self, backlogs: list[Backlog]) -> None:
-        """Catch up in each of these rooms, and go on there."""
+        """Send the missed events of these rooms, and resume the membership there."""
         for backlog in backlogs:
             backlog.membership.fanout.resume(self.member_id, backlog.events)
         self.note_silence(False)

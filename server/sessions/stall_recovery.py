@@ -1,4 +1,4 @@
-"""What the server does after a stall: read what arrived in it, mark members that were not heard, let rooms go on."""
+"""Recovery after a stall of the server: reads what arrived in it, marks silent members, and lets rooms continue."""
 
 import select
 from contextlib import AbstractContextManager
@@ -15,16 +15,16 @@ from server.rooms.registry import Registry
 from server.sessions.directory import Sessions
 from server.sessions.session import Session
 
-READ_SECONDS_MAX = 5.0  # a peer that floods must not keep every room waiting
-READ_PAUSE_SECONDS = 0.01  # between two looks at all sockets
-HANDLE_SECONDS_MAX = 1.0  # for what was read to reach its room, past the database where that is asked first
-QUIET_SECONDS = 0.05  # no task runs and nothing arrives for so long: all that was read has been handled
+READ_SECONDS_MAX = 5.0  # a client that floods must not keep all rooms waiting
+READ_PAUSE_SECONDS = 0.01  # between two polls of all sockets
+HANDLE_SECONDS_MAX = 1.0  # for messages to reach their rooms, including database reads on the way
+QUIET_SECONDS = 0.05  # if no task runs for so long, all messages that were read are handled
 
 log = structlog.get_logger(__name__)
 
 
 class StallRecovery:
-    """Closes each stall that the watch notices."""
+    """Ends each stall that the stall watch detects, once everything that arrived in it is in the rooms' inboxes."""
 
     def __init__(
         self,
@@ -43,14 +43,14 @@ class StallRecovery:
         self._presence_seconds = presence_seconds
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Wait for stalls and recover from each, until cancelled."""
         while True:
             await self._stalls.wait()
             await self._read_what_arrived()
             self._close_stall()
 
     async def _read_what_arrived(self) -> None:
-        """Until no member's socket holds anything and nothing that was read is under way, within limits."""
+        """Wait until all sockets are read empty and all messages are handled, within the limits above."""
         with trio.move_on_after(READ_SECONDS_MAX):
             while self._anything_unread():  # noqa: ASYNC110  # reason: readers that run dry wake nobody
                 await trio.sleep(READ_PAUSE_SECONDS)
@@ -65,7 +65,7 @@ class StallRecovery:
         return bool(poll.poll(0))
 
     def _close_stall(self) -> None:
-        """Nothing here waits: no room handles anything until all have been told."""
+        """End the stall for all sessions and rooms. There is no await here, so no room handles an input in between."""
         began = self._stalls.began
         if began is None:
             return

@@ -1,4 +1,4 @@
-"""Tells whom it concerns that tokens have moved: after the commit, never before."""
+"""Sends wallet events to users and rooms after the commit of a posting, never before."""
 
 from collections.abc import Iterable, Sequence
 
@@ -15,16 +15,16 @@ from server.sessions.directory import Sessions
 
 
 class WalletEvents:
-    """Watches the storage actor. A room speaks of its own blocks; everything else is told from here."""
+    """Observes the storage actor. Rooms send the events of their own blocks; all others are sent from here."""
 
     def __init__(self, metrics: Metrics, sessions: Sessions, faults: Faults) -> None:
         self._metrics = metrics
         self._sessions = sessions
         self._faults = faults
-        self.registry: Registry | None = None  # rooms come after the actor
+        self.registry: Registry | None = None  # set later, since the registry is built after the actor
 
     def batch_committed(self, receipts: Sequence[Receipt], seconds: float) -> None:
-        """Runs in the actor's task, which nothing that is told from here may end."""
+        """Called after each commit, in the storage actor's task; exceptions are contained here."""
         with self._faults.contained("observer"):
             self._metrics.batch_committed(receipts, seconds)
         for receipt in receipts:
@@ -47,7 +47,7 @@ class WalletEvents:
             self._block_refunded(posting)
 
     def _ticket_changed(self, posting: Posting) -> None:
-        """A live stream knows who may watch it."""
+        """Tell a live stream of a sold or refunded ticket, so that it knows who may watch."""
         room = None if self.registry is None or posting.room_id is None else self.registry.find(posting.room_id)
         if room is None or posting.ref_id is None:
             return
@@ -57,12 +57,12 @@ class WalletEvents:
             room.inbox.deliver(inputs.TicketRefunded(posting.credit, posting.ref_id))
 
     def _room_of(self, posting: Posting) -> dict[str, str]:
-        """The live room that a posting is of, as a client calls it."""
+        """The live room of a posting, as the `callId` or `streamId` of a client's event; empty if there is none."""
         room = None if self.registry is None or posting.room_id is None else self.registry.find(posting.room_id)
         return {} if room is None else {"callId" if room.parties else "streamId": str(room.id)}
 
     def _block_refunded(self, posting: Posting) -> None:
-        """A live call tells totals that are net of what was given back. What is no block has an id of its own."""
+        """Tell a live room of a refunded block, so that its totals are net. A block has no `ref_id`."""
         room = None if self.registry is None or posting.room_id is None else self.registry.find(posting.room_id)
         if room is not None:
             room.inbox.deliver(inputs.BlockRefunded(posting))
@@ -77,13 +77,13 @@ class WalletEvents:
             ref = {} if posting.ref_id is None else {f"{noun.name.lower()}Id": str(posting.ref_id)}
             if posting.kind is Kind.REFUND:
                 ref.update(self._room_of(posting))
-            news = WalletChanged(balance=balance, cause=posting.kind.name.lower(), tokens=change, ref=ref)
-            self._sessions.send_to_user(owner, news, n)
+            event = WalletChanged(balance=balance, cause=posting.kind.name.lower(), tokens=change, ref=ref)
+            self._sessions.send_to_user(owner, event, n)
 
     def _rooms_paid_by(self, user_id: UserId, registry: Registry) -> Iterable[LiveRoom]:
-        """The user's call, and the metered streams that they watch: their balance keeps these clocks running."""
+        """The user's call and the metered streams that they watch, whose meters depend on the user's balance."""
         call = registry.call_of(user_id)
         calls = () if call is None else (call,)
-        if not registry.has_metered_streams:  # as it is asked for every posting
+        if not registry.has_metered_streams:  # a short path, since this runs for every posting
             return calls
         return [*calls, *filter(registry.is_metered_stream, self._sessions.rooms_of(user_id))]

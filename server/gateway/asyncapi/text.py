@@ -36,9 +36,9 @@ receives only `tip:new` and the end of the room, with sequence numbers of its ow
 The owner of a metered stream receives events about each viewer's connection, without a limit on their number: \
 `viewer:joined`, `viewer:paused` while that viewer's meter is paused because the viewer is absent, `viewer:resumed` \
 and `viewer:left`; and `block:charged` names the payer. After `session:ready` all viewers are sent again, and the \
-client drops its earlier list. Media should reach only viewers who are not paused. The rate of these events is limited; of \
-changes that follow each other faster, only the last one is sent. Joins of rooms, and opened or resumed sessions, are \
-limited for each user: further joins are `RATE_LIMITED`, further sessions are closed with 4429.
+client drops its earlier list. Media should reach only viewers who are not paused. The rate of these events is \
+limited; of changes that follow each other faster, only the last one is sent. Joins of rooms, and opened or \
+resumed sessions, are limited for each user: further joins are `RATE_LIMITED`, further sessions are closed with 4429.
 
 A session outlives its connection. `session:open` with `resume` continues it: the missed events of the channels in \
 `missed` follow as ordinary frames, in order and before any newer one. In a channel of `lost` the session is no longer \

@@ -1,4 +1,4 @@
-"""What waits for a room: its inputs in order of arrival, and the timers that wake it.
+"""The inputs that wait for a room, in order of arrival, and the timers that wake it.
 
 Imports `server.observability` and the clock.
 """

@@ -1,4 +1,4 @@
-"""What waits for one room, in the order in which it arrived."""
+"""The queue of inputs of one room, in order of arrival."""
 
 from collections import deque
 from collections.abc import Iterable
@@ -16,26 +16,26 @@ from server.clock import Clock
 from server.rooms.inbox.stall_order import StallOrder
 from server.rooms.inbox.timers import RoomTimers
 
-ENDINGS = 64  # commands that end a call and still wait: when so many do, one more would say nothing new
+ENDINGS = 64  # commands that end a call and may wait at once; further ones would change nothing
 
 _JOINS = inputs.Joined | inputs.OverlayJoined
 Offered = inputs.CallAction | inputs.RoomAction | inputs.Joined | inputs.OverlayJoined
 
 
 class RoomBroken(Exception):
-    """Something that a room relies on beside its task has raised; it was logged there."""
+    """Work outside of the room's task has failed, and was logged there; the room must restart."""
 
 
 class Budget(Enum):
-    """What an input counts against while it waits."""
+    """The limit that an input counts against while it waits."""
 
-    NONE = 0  # delivered: bounded by what the room posted and by its members
+    NONE = 0  # delivered inputs; their number is bounded by the room's postings and members
     COMMANDS = 1
     ENDINGS = 2
 
 
 class Arrival(msgspec.Struct, frozen=True, gc=False):
-    """An input, and when it arrived; of what people send also in whose context, so that a log line can name it."""
+    """An input with its time of arrival. `context` holds the log fields of the client's request or connection."""
 
     given: inputs.Input
     at: Instant
@@ -44,14 +44,14 @@ class Arrival(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def is_rejoin(self) -> bool:
-        """A join that no client asked for."""
+        """Whether this is a join that the server delivered, for a member of a restarted room."""
         return self.budget is Budget.NONE and isinstance(self.given, _JOINS)
 
 
 class _Awake:
-    """What a reader that waits is woken with; trio asks it for its value.
+    """The outcome with which trio resumes a waiting reader.
 
-    One for all: an `outcome.Value`, made anew for each wake, adds more than half to what a wake costs.
+    One object serves all: a new `outcome.Value` for each wake-up would make it half as expensive again.
     """
 
     def unwrap(self) -> None: ...
@@ -61,21 +61,21 @@ _AWAKE: Any = _Awake()
 
 
 class Inbox:
-    """The queue that one room reads and everybody fills without waiting.
+    """The queue from which one room's task reads; any task may add to it without waiting.
 
-    Commands of clients are offered, and refused once `limit` of them wait. Everything else is delivered and never
-    refused: receipts, presence, re-joins and the server's own orders are bounded by what the room posted and by its
-    members. Commands that end a call have a budget of their own, so that a flood of others keeps no call from ending.
+    Commands of clients are offered, and refused once `limit` of them wait. All other inputs are delivered and never
+    refused: receipts, presence, rejoins and the server's own orders are bounded by the room's postings and members.
+    Commands that end a call have a limit of their own, so that a flood of others cannot keep a call from ending.
     """
 
     def __init__(self, clock: Clock, timers: RoomTimers, limit: int) -> None:
         self._clock = clock
         self._timers = timers
-        self._wake_at: float | None = None  # when the alarm will ring for the reader
+        self._wake_at: float | None = None  # when the timer wakes the reader, by trio's clock
         self._limits = {Budget.COMMANDS: limit, Budget.ENDINGS: ENDINGS}
         self._used = dict.fromkeys(self._limits, 0)
         self._waiting: deque[Arrival] = deque()
-        self._late: list[Arrival] = []  # what arrived in a stall that is open, and counts from its end
+        self._late: list[Arrival] = []  # inputs of the present stall that count from its end
         self._stall_order: StallOrder | None = None
         self._holds_stall = False
         self._made_at = clock.now()
@@ -84,9 +84,9 @@ class Inbox:
         self._closed = False
 
     def offer(self, given: Offered) -> bool:
-        """Stamp a client's command and keep it; False if too many wait, or the room is over.
+        """Add a client's command with the time of its arrival; False if too many wait, or the room is over.
 
-        The caller must answer a refused one.
+        The caller must answer a refused command.
         """
         budget = Budget.ENDINGS if ends_a_call(given) else Budget.COMMANDS
         if self._closed or self._used[budget] >= self._limits[budget]:
@@ -96,23 +96,23 @@ class Inbox:
         return True
 
     def deliver(self, given: inputs.Input) -> None:
-        """Stamp it and keep it. Never refused; once the room is over there is nobody whom it could concern."""
+        """Add an input of the server with the time of its arrival. Never refused; ignored once the room is over."""
         self._append(given)
 
     def put_back(self, taken: Iterable[Arrival]) -> None:
-        """Keep what `take_all` returned, behind what waits now, in its order and with its budgets. Never refused."""
+        """Add again what `take_all` returned, behind the inputs that wait now. Never refused, even beyond a limit."""
         for each in taken:
             if each.budget is not Budget.NONE:
                 self._used[each.budget] += 1
             self._append(each.given, each.context, each.budget)
 
     def fail(self) -> None:
-        """Crash the room's task: events or receipts were lost, so only a restart from the rows helps."""
+        """Make `next` raise RoomBroken, so that the room restarts from its rows: events or receipts were lost."""
         self._broken = True
         self._wake()
 
     def close(self) -> None:
-        """Nobody reads any more: commands are refused from here on, or they would wait for an answer for ever."""
+        """Refuse all further commands, since no task reads them and they would never be answered."""
         self._closed = True
 
     def _append(self, given: inputs.Input, context: Context | None = None, budget: Budget = Budget.NONE) -> None:
@@ -131,10 +131,10 @@ class Inbox:
             self._waiting.append(given)
 
     def end_stall(self, began: float, unheard: bool) -> None:
-        """The stall that began then, by the time of the stall watch, is over: let the room go on.
+        """Order the inputs of a stall that began at `began` (a time of the stall watch) and is over now.
 
-        Call it while the stall is still open. The room handles what stopped something in the stall, then the stall
-        itself, then what fell due in it, and then the rest. `unheard`: nobody could be heard for `presence_seconds`.
+        Call it while the stall is still open. The room then handles the inputs that stop something, the stall itself,
+        what fell due in it, and the rest. `unheard` states that no client could be received for `presence_seconds`.
         """
         since, until = self._clock.at(began), self._clock.now()
         if since >= self._made_at:
@@ -145,30 +145,29 @@ class Inbox:
         self._stall_order = None
 
     def wake(self) -> None:
-        """Let the reader look again: no stall is open any more."""
+        """Wake the reader after a stall was closed."""
         self._wake()
 
     @property
     def holds_stall(self) -> bool:
-        """The room has not taken notice yet of a stall: its clocks may show time in which nobody was heard."""
+        """Whether the room has yet to handle a stall, whose time its meters still count."""
         return self._holds_stall or self._clock.stalls.began is not None
 
     async def next(self, deadline: Instant | None) -> Arrival:
-        """The oldest input that arrived before `deadline`, or, once it has passed without one, `Elapsed`.
+        """Wait for the oldest input that arrived before `deadline`, or for the deadline itself, returned as `Elapsed`.
 
-        While a stall is open there is none: what arrived in it must be read before anything falls due.
-
-        Raises RoomBroken after `fail`.
+        While a stall is open neither is returned: inputs that arrived in it are handled before anything falls due.
+        Cancellation takes no input. Raises RoomBroken after `fail`.
         """
         if self._waiting or (deadline is not None and self._clock.now() >= deadline):
-            await trio.lowlevel.checkpoint()  # a busy room lets others run, too; one that waits does so anyway
+            await trio.lowlevel.checkpoint()  # a busy room lets other tasks run; a waiting one does so anyway
         stalls = self._clock.stalls
         while True:
             if self._broken:
                 self._broken = False
                 raise RoomBroken
             is_due = deadline is not None and self._clock.now() >= deadline
-            # Arrivals were stamped with a look of the stall watch; before something falls due it looks closely.
+            # The stall watch is read for each arrival; before a deadline it checks more closely for a stall.
             if stalls.look_closely() if is_due else stalls.began is not None:
                 await self._wait(None)
             elif self._waiting and (deadline is None or self._waiting[0].at < deadline):
@@ -180,11 +179,11 @@ class Inbox:
 
     @property
     def holds_more(self) -> bool:
-        """Something waits to be handled now."""
+        """Whether an input waits."""
         return bool(self._waiting)
 
     def rejoins(self) -> list[inputs.Joined | inputs.OverlayJoined]:
-        """Those that wait: joins that the server delivered itself, for members of a room that starts again."""
+        """The waiting joins that the server delivered, for members of a restarted room."""
         return [
             given.given
             for given in (*self._waiting, *self._late)
@@ -192,7 +191,7 @@ class Inbox:
         ]
 
     def take_all(self) -> list[Arrival]:
-        """Everything that waits, for a room that has ended or starts again."""
+        """Take all waiting inputs, for a room that has ended or restarts."""
         self._waiting.extend(self._late)
         self._late.clear()
         taken = []
@@ -201,16 +200,16 @@ class Inbox:
         return taken
 
     async def _wait(self, deadline: Instant | None) -> None:
-        """For an arrival, or for the deadline; or for nothing, if an earlier one rings."""
+        """Wait for an input or for the deadline; may also return early, after the timer of an earlier deadline."""
         wake_at = None if deadline is None else self._clock.trio_time(deadline)
-        if wake_at is not None and wake_at != self._wake_at:  # mostly it is the one that was set before
+        if wake_at is not None and wake_at != self._wake_at:  # mostly the timer is set already
             self._timers.set(wake_at, self)
         self._wake_at = wake_at
         self._reader = trio.lowlevel.current_task()
         await trio.lowlevel.wait_task_rescheduled(self._leave)
 
     def on_timer(self, at: float) -> None:
-        """The alarm: if it is still the one that the reader waits for, wake it."""
+        """Wake the reader, if it still waits for this time."""
         if at == self._wake_at:
             self._wake_at = None
             self._wake()
@@ -234,5 +233,5 @@ class Inbox:
 
 
 def ends_a_call(given: inputs.Input) -> bool:
-    """Whether this is a party's command to end a call, or to let it ring no longer."""
+    """Whether this is a command that ends, cancels or declines a call."""
     return isinstance(given, inputs.CallAction) and isinstance(given.command, CallEnd | CallCancel | CallDecline)

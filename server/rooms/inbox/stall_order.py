@@ -1,4 +1,4 @@
-"""In which order a room handles what arrived while the server did nothing: the true moments are not known."""
+"""The order in which a room handles inputs that arrived while the server was stalled, at unknown times."""
 
 from uuid import UUID
 
@@ -7,19 +7,19 @@ from domain.room import inputs
 
 
 class StallOrder:
-    """Decides for each input that arrives in a stall whether it counts from the beginning of the stall or from its end.
+    """Decides for each input of a stall whether it counts from the start of the stall or from its end.
 
-    What stops a clock counts from the beginning, so that it costs nobody a block that fell due after it. What starts
-    one counts from the end, so that nobody is billed for time in which the server heard nobody. Whatever a member sent
-    after something that counts from the end, and that depends on it, counts from the end as well.
+    An input that stops a meter counts from the start, so that no block that fell due later in the stall is charged.
+    An input that starts a meter counts from the end, so that no time of the stall is billed.
+    A later input of the same member that depends on one that counts from the end counts from the end as well.
     """
 
     def __init__(self) -> None:
-        self._members: set[UUID] = set()  # that joined, or were heard again, in the stall
+        self._members: set[UUID] = set()  # joined, or were received again, in the stall
         self._resumed: set[UUID] = set()  # users who accepted or resumed in the stall
 
     def is_late(self, given: inputs.Input) -> bool:
-        """Whether this input counts from the end of the stall. Call it once for each, in the order of arrival."""
+        """Whether this input counts from the end of the stall. Call it once for each input, in order of arrival."""
         match given:
             case inputs.Joined(member_id=member_id) | inputs.OverlayJoined(member_id=member_id):
                 self._members.add(member_id)

@@ -1,4 +1,4 @@
-"""This server's lease on its rooms, and the adoption of rooms that have lost their server.
+"""This server's lease on its rooms, and the adoption of rooms whose server is gone.
 
 Imports `server.rooms`.
 """

@@ -5,14 +5,14 @@ from uuid import UUID
 from domain.refusals import Code, Refusal, room_starting
 from storage.rooms.leases import Leases, Whereabouts
 
-ELSEWHERE_SECONDS = 5  # an owner that drains or dies gives its rooms away in about so long
+ELSEWHERE_SECONDS = 5  # about the time until the rooms of a draining or dead server are adopted
 ELSEWHERE = Refusal(
     Code.OVERLOADED, "The room is on another server; try again there", {"retryAfterSeconds": ELSEWHERE_SECONDS}
 )
 
 
 class AbsentRooms:
-    """Asked only if the registry knows no such room: commands for it are refused, never dropped."""
+    """Finds the refusal of a command for a room that the registry does not have."""
 
     def __init__(self, leases: Leases) -> None:
         self._leases = leases

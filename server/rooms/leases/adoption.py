@@ -1,4 +1,4 @@
-"""Adopts live rooms that have lost their server: builds each from its rows, and ends those that cannot be built."""
+"""Adopts live rooms whose server is gone: builds each from its rows, and ends a room that cannot be built."""
 
 from collections.abc import Collection
 from functools import partial
@@ -16,9 +16,9 @@ from storage.rooms.leases import Claim
 
 
 class Adoption:
-    """A row whose rules raise is tried as often as a room may crash, then ended with `server_fault`.
+    """Builds claimed rooms. A room that raises is retried up to `retries` times, and then ended with `server_fault`.
 
-    It neither keeps the server from starting nor the other rooms from being adopted.
+    Such a room delays neither the start of the server nor the adoption of other rooms.
     """
 
     def __init__(
@@ -36,15 +36,15 @@ class Adoption:
         self._stream_rooms = stream_rooms
         self._faults = faults
         self._retries = retries
-        self._failing: set[RoomId] = set()  # claimed, and not built yet; or they could not even be ended
+        self._failing: set[RoomId] = set()  # claimed and not built yet, or could not even be ended
 
     def known(self) -> Collection[RoomId]:
-        """The rooms of this server that need no adoption: they run, or are being tried."""
+        """The rooms of this server that need no adoption: they run, or are being retried."""
         running = self._registry.ids()
         return {*running, *self._failing} if self._failing else running
 
     async def adopt(self, claim: Claim) -> None:
-        """Build the claimed room. If its rows raise, returns all the same, and further tries go on beside."""
+        """Build the claimed room. If that raises, return all the same; the retries run in a background task."""
         if not await self._try(claim):
             self._failing.add(claim.room_id)
             self._registry.spawn("adoption", partial(self._try_again, claim))

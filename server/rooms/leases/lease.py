@@ -1,18 +1,18 @@
-"""Keeps this server's lease, and knows from moment to moment whether it can be trusted.
+"""Renews this server's lease, and tells at any time whether it can be trusted.
 
     renewal sent          + lease - margin     + lease
-        |------- trusted -------|--- nothing ---|--- another server may claim ---> time
-                                    is told
+        |------- trusted -------|-- no events --|--- another server may claim ---> time
+                                    are sent
 
 A server that was stopped (SIGSTOP, a suspended machine) for longer than its lease finds on its return that the lease
 cannot be trusted. Its rooms then wait: nothing is handled and nothing is published. The next renewal asks in one query
 which rooms have a later epoch; those are fenced, and the others go on.
 
-A database that is out of reach is another matter: nobody can claim anything then, so rooms go on (CONTRACT §5 gives
-them `storage_grace_seconds`). Each attempt that fails while the lease is still trusted extends the trust by one lease:
-when the database is back, a claim needs a server that has renewed its own lease for that long
-(storage/rooms/leases.py). A server that is cut off alone cannot know that others still reach the database; its rooms
-talk on until it returns and compares its epochs, but no posting of theirs can commit.
+If the database is out of reach, no server can claim a room, so rooms go on (for `storage_grace_seconds`, CONTRACT §5).
+Each attempt that fails while the lease is still trusted extends the trust by one lease: when the database is back, a
+claim needs a server that has renewed its own lease for that long (storage/rooms/leases.py). A server that is cut off
+alone cannot know that others still reach the database; its rooms continue until it is back and compares its epochs, but
+no posting of theirs can commit.
 """
 
 from collections.abc import Callable
@@ -26,14 +26,14 @@ from storage.rooms.leases import Leases, Tenure, seconds_since_boot
 
 PAUSE_SECONDS_MAX = 1.0  # between two renewals; a shorter lease is renewed more often
 PAUSES_A_LEASE = 5
-MARGIN_SECONDS_MAX = 0.5  # between the end of the trust and of the lease: for what is on its way to members already
+MARGIN_SECONDS_MAX = 0.5  # between the end of the trust and of the lease: for events that are being sent
 MARGINS_A_LEASE = 6
 
 log = structlog.get_logger(__name__)
 
 
 class Lease:
-    """This server's lease, and the epochs of its rooms that are compared when it may have lapsed."""
+    """Renews the lease, and fences the rooms that another server claimed while the lease may have lapsed."""
 
     def __init__(self, leases: Leases, registry: Registry, now: Callable[[], float] = seconds_since_boot) -> None:
         self._leases = leases
@@ -41,7 +41,7 @@ class Lease:
         self._now = now
         self._seconds = leases.lease_seconds - min(MARGIN_SECONDS_MAX, leases.lease_seconds / MARGINS_A_LEASE)
         self._valid_until = float("-inf")  # by the last renewal that succeeded
-        self._trusted_until = float("-inf")  # and beyond it while the database is out of reach
+        self._trusted_until = float("-inf")  # later than that while the database is out of reach
         self._renewed = trio.Event()
         self._is_late = False
         self._scope = trio.CancelScope()
@@ -58,7 +58,7 @@ class Lease:
             await self._renewed.wait()
 
     async def run(self) -> None:
-        """Renew until cancelled or released; a database that is out of reach is asked again and again."""
+        """Renew until cancelled or released; retries while the database is out of reach."""
         pause = min(PAUSE_SECONDS_MAX, self._leases.lease_seconds / PAUSES_A_LEASE)
         async with self._running:
             with self._scope:
@@ -75,7 +75,7 @@ class Lease:
                     await trio.sleep(pause)
 
     async def release(self) -> None:
-        """Stop renewing, and then say that this server is gone: in this order, or the release would be undone.
+        """Stop renewing, and then give the lease back; in this order, as a renewal would undo the release.
 
         Raises StorageUnavailable, or StatementRefused.
         """
@@ -105,20 +105,20 @@ class Lease:
         lost = set(await self._leases.fenced(tenures))
         for tenure in tenures:
             room = self._registry.find(tenure.room_id) if tenure.room_id in lost else None
-            # A room that starts again after a crash has taken a later epoch itself, or is about to find out.
+            # A room that restarts after a crash has a later epoch of its own, or finds out when it claims one.
             if room is not None and room.ownership.epoch == tenure.epoch and not room.is_restarting:
                 log.warning("room.fenced", room=str(room.id), epoch=tenure.epoch)
                 room.disown()
 
     async def _fence_lost_in_time(self) -> None:
-        """A query that hangs must not cost the lease that was just renewed."""
+        """Fence with a deadline, so that a query that hangs does not use up the lease that was just renewed."""
         with trio.move_on_after(self._leases.attempt_seconds):
             await self.fence_lost()
             return
         raise StorageUnavailable("the epochs were not compared in time")
 
     def _note_late(self, unavailable: StorageUnavailable) -> None:
-        """One line for each time that it could not be renewed, however often that was tried."""
+        """Log one line for each period without a renewal, however many attempts fail in it."""
         if not self._is_late:
             self._is_late = True
             log.warning("lease.not_renewed", reason=str(unavailable))

@@ -1,4 +1,4 @@
-"""Finds live rooms that no server runs, claims them, and has them adopted."""
+"""Finds live rooms that no server runs, claims them, and adopts them."""
 
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -9,12 +9,12 @@ import trio
 from server.rooms.leases.adoption import Adoption
 from storage.rooms.leases import CLAIM_CHUNK, Claim, Leases
 
-BUILDERS = 4  # rooms that are read at once: most of the pool's connections, and not all
+BUILDERS = 4  # rooms that are built at once, which uses most of the pool's connections, but not all
 log = structlog.get_logger(__name__)
 
 
 class Orphans:
-    """One round at a time: a room that was claimed and does not run yet would look lost to a second one."""
+    """Adopts orphaned rooms, one round at a time: a second round would find the first one's claimed rooms again."""
 
     def __init__(self, leases: Leases, adoption: Adoption, is_draining: Callable[[], bool]) -> None:
         self._leases = leases
@@ -23,11 +23,11 @@ class Orphans:
         self._turn = trio.Lock()
 
     async def adopt(self, *, alone: bool = False) -> int:
-        """Adopt every live room that no server holds, or that is ours and has no task; how many there were.
+        """Adopt the live rooms that no server holds, and those of this server that have no task; returns their number.
 
-        `alone`: no other server can be alive on this database, so leases are not waited for. That is so at the start
-        of a server on a private database, and not later. A server that drains adopts nothing. Raises
-        StorageUnavailable.
+        `alone` states that no other server uses this database, so that leases need not end first. It holds only at the
+        start of a server with a private database. A draining server adopts nothing.
+        Raises StorageUnavailable.
         """
         async with self._turn:
             adopted = 0
@@ -50,6 +50,6 @@ class Orphans:
         return len(claims) - len(waiting)
 
     async def _build_next(self, waiting: deque[Claim]) -> None:
-        # Of a server that drains the rest can be claimed by others as soon as it has released its lease.
+        # Other servers can claim the rest as soon as this server has drained and released its lease.
         while waiting and not self._is_draining():
             await self._adoption.adopt(waiting.popleft())
