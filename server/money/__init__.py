@@ -1,4 +1,4 @@
-"""Money flows that are not blocks: payment providers, payouts, tickets, tips, refunds that are due.
+"""Money flows other than blocks: payment providers, payouts, tickets, tips, due refunds.
 
 Imports `server.config` and `server.observability`.
 """

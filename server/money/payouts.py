@@ -1,6 +1,7 @@
-"""A payout from its wish to its end: reserved, booked, settled by an operator, and given back if it was rejected.
+"""Payouts: reserved, booked, settled by an operator, and returned if rejected.
 
-Every step can be done again: what a crash cuts short is finished by the next look at it, under the same keys.
+Every step is idempotent under its posting key, so the next request or maintenance round completes one that a crash
+interrupted.
 """
 
 import structlog
@@ -28,7 +29,7 @@ log = structlog.get_logger(__name__)
 
 
 class Payouts:
-    """Requests, books and gives back payouts, on the terms of this server."""
+    """Requests, books and returns payouts on the terms of `[payouts]`."""
 
     def __init__(self, postgres: Postgres, actor: StorageActor, terms: PayoutSettings) -> None:
         self._postgres = postgres
@@ -36,7 +37,11 @@ class Payouts:
         self._terms = terms
 
     async def request(self, creator_id: UserId, tokens: int, key: PostingKey) -> Payout | Refusal:
-        """Take the tokens out of the wallet, once under this key. Raises StorageUnavailable."""
+        """Move tokens from the creator's wallet to a payout, once under this key.
+
+        First books payouts of this creator that a crash left reserved. Returns the refusal if the terms or the balance
+        do not allow the payout. Raises StorageUnavailable; cancelled, the payout may be reserved or booked.
+        """
         for left in await unbooked_payouts(self._postgres, creator_id):
             await self._book(left)
         terms = self._terms
@@ -56,7 +61,7 @@ class Payouts:
         return await self._book(wish)
 
     async def give_back(self, payout: Payout) -> None:
-        """The tokens of a rejected payout, once. Raises StorageUnavailable."""
+        """Return the tokens of a rejected payout, once. Raises StorageUnavailable."""
         posting = Posting(
             key=refund_key(payout.posting_key),
             kind=Kind.REFUND,
@@ -64,7 +69,7 @@ class Payouts:
             credit=payout.creator_id,
             tokens=payout.tokens - payout.cut_tokens,
             ref_id=payout.id,
-            content=payout.posting_key,  # as of every refund: what it gives back
+            content=payout.posting_key,  # as of every refund: the key of the refunded posting
         )
         if (await self._actor.post([posting]))[0].paid:
             await mark_given_back(self._postgres, payout.id)
@@ -72,7 +77,7 @@ class Payouts:
             log.error("payout.not_given_back", payout=str(payout.id))
 
     async def give_back_rejected(self) -> None:
-        """What a server that stopped halfway owes. Raises StorageUnavailable."""
+        """Return the tokens of all rejected payouts that a crash left unreturned. Raises StorageUnavailable."""
         for payout in await payouts_owed_back(self._postgres):
             await self.give_back(payout)
 

@@ -1,4 +1,4 @@
-"""Gives back blocks that a server wrote down as due and had no time to refund, or that their payee could not cover."""
+"""Refunds blocks that are stored as due: a server had no time to refund them, or their payee could not cover them."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ log = structlog.get_logger(__name__)
 
 
 async def give_back_blocks(postgres: Postgres, actor: StorageActor, blocks: Sequence[PostingKey]) -> None:
-    """Refund blocks of one payee. What the payee cannot cover is tried again later, and logged for the operators.
+    """Refund blocks of one payee. A part that the payee cannot cover is logged for operators and tried again later.
 
     Idempotent. Raises StorageUnavailable.
     """
@@ -26,6 +26,6 @@ async def give_back_blocks(postgres: Postgres, actor: StorageActor, blocks: Sequ
 
 
 async def give_back_due(postgres: Postgres, actor: StorageActor) -> None:
-    """Whatever is due, of all rooms. Raises StorageUnavailable."""
+    """Refund all due blocks of all rooms. Raises StorageUnavailable."""
     for due in await find_refunds_due(postgres):
         await give_back_blocks(postgres, actor, due.paid)

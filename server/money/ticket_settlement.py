@@ -1,6 +1,6 @@
-"""The money of tickets beside the rooms: released to creators, or given back to who paid.
+"""Settles tickets outside of rooms: releases them to creators, or refunds them to their buyers.
 
-What is due stands in the database, so a crash at any moment loses nothing: the next round of any server does it.
+Due work is stored in the database, so the next round of any server does what a crash interrupted.
 """
 
 from collections.abc import Sequence
@@ -24,16 +24,19 @@ from storage.rooms.tickets import (
     tickets_to_return,
 )
 
-ROUND_SECONDS = 5.0  # what a server that died left undone waits for so long; a round without work is three queries
+ROUND_SECONDS = 5.0  # longest wait for work that a stopped server left; a round without work is three queries
 NEVER_STARTED = {"cancelled": "the stream was cancelled", "expired": "the stream was not started in time"}
 TOO_SHORT = "the stream ended too early"
-UNWELCOME = "its holder was removed or blocked by the creator"
+REMOVED = "its holder was removed or blocked by the creator"
 
 log = structlog.get_logger(__name__)
 
 
 class Tickets:
-    """Every method is idempotent, waits while the database is away, and may be cancelled: a later round goes on."""
+    """Releases and refunds tickets.
+
+    Every method is idempotent and may be cancelled: a later round completes its work.
+    """
 
     def __init__(self, postgres: Postgres, actor: StorageActor, rules: StreamRules) -> None:
         self._postgres = postgres
@@ -42,11 +45,11 @@ class Tickets:
         self._wanted = trio.Event()
 
     def look(self) -> None:
-        """Something may be due: begin the next round at once."""
+        """Start the next round at once, because tickets may be due."""
         self._wanted.set()
 
     async def next_round(self) -> None:
-        """Wait until something may be due, for ROUND_SECONDS at most, and do all that is. Raises StorageUnavailable."""
+        """Wait for `look`, at most ROUND_SECONDS, then settle all due tickets. Raises StorageUnavailable."""
         with trio.move_on_after(ROUND_SECONDS):
             await self._wanted.wait()
         self._wanted = trio.Event()
@@ -55,10 +58,10 @@ class Tickets:
         for stream in await streams_to_settle(self._postgres):
             await self._settle(stream)
         for due in await tickets_to_return(self._postgres):
-            await self._give_back([due.key], UNWELCOME)
+            await self._give_back([due.key], REMOVED)
 
     async def settle(self, stream_id: RoomId) -> None:
-        """Release the tickets of a stream that has ended, if they are earned, or give them back.
+        """Release the tickets of an ended stream if they are earned, else refund them.
 
         Raises StorageUnavailable.
         """
@@ -67,18 +70,20 @@ class Tickets:
             await self._settle(stream)
 
     async def release(self, stream_id: RoomId, epoch: int | None = None) -> bool:
-        """Credit a stream's tickets to its creator from here on. Raises StorageUnavailable.
+        """Credit a stream's tickets to its creator, those in escrow and later ones. Raises StorageUnavailable.
 
-        False, with nothing done, if the room has a later owner than that of `epoch`.
+        Returns False, with nothing done, if the room has a later epoch than `epoch`.
         """
         return await self._actor.release(stream_id, epoch) is not None
 
     async def give_back(self, stream_id: RoomId, user_id: UserId) -> None:
-        """Give a user their ticket to a stream back, if they hold one. Raises StorageUnavailable."""
-        await self._give_back(await find_tickets(self._postgres, stream_id, user_id), UNWELCOME)
+        """Refund a user's ticket to a stream, if there is one. Raises StorageUnavailable."""
+        await self._give_back(await find_tickets(self._postgres, stream_id, user_id), REMOVED)
 
     async def _settle(self, stream: StreamInEscrow) -> None:
-        if stream.end_reason in NEVER_STARTED:  # with tickets that were credited as they were sold, before escrow
+        if (
+            stream.end_reason in NEVER_STARTED
+        ):  # including tickets sold before escrow existed, which were credited at once
             tickets = await find_tickets(self._postgres, stream.stream_id)
             await self._give_back(tickets, NEVER_STARTED[stream.end_reason])
         elif stream.released or (stream.end_reason is not None and are_earned(stream.present, self._rules)):
@@ -87,7 +92,7 @@ class Tickets:
             await self._give_back(await find_tickets_in_escrow(self._postgres, stream.stream_id), TOO_SHORT)
 
     async def _give_back(self, tickets: Sequence[PostingKey], why: str) -> None:
-        """From escrow, or from the creator's balance; operators are told of what that does not cover."""
+        """Refund tickets from escrow or from the creator's balance, and report what these do not cover to operators."""
         if not tickets:
             return
         refunded = await self._actor.refund(tickets, why)

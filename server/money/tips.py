@@ -1,4 +1,4 @@
-"""Tips, over whichever way they come: into a live room, or outside of any."""
+"""Repeated tips, over REST and the websocket: finds the first result of an idempotency key."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ CONFLICT = Refusal(Code.IDEMPOTENCY_CONFLICT, "This key was used for something e
 
 
 class Tipped(NamedTuple):
-    """Whom a tip is for, and in which room."""
+    """The receiver and the room of a tip."""
 
     creator_id: UserId
     room_id: RoomId | None
@@ -24,9 +24,9 @@ class Tipped(NamedTuple):
 
 
 async def recall(postgres: Postgres, user_id: UserId, command: TipSend, tipped: Tipped | None, refusal: Refusal) -> Any:
-    """The first result of a key that was used before; the refusal, if it was not. Raises StorageUnavailable.
+    """Return the first result of a used idempotency key, or `refusal` for a new key. Raises StorageUnavailable.
 
-    `tipped`: None if no such room is there for this user, so the key was used for something else.
+    `tipped` is None if this user may not know of the room: then a used key was used for another request.
     """
     use = await find_use(postgres, client_key(user_id, command.key))
     if use is None:
@@ -42,11 +42,11 @@ async def recall(postgres: Postgres, user_id: UserId, command: TipSend, tipped: 
 
 
 def recall_in_room(postgres: Postgres, user_id: UserId, command: TipSend) -> Callable[[Refusal], Awaitable[Any]]:
-    """The same for a tip into a room, whatever has become of that. Raises StorageUnavailable."""
+    """Return `recall` bound to a tip into a room, which also finds the result after the room has ended."""
 
-    async def ask_key(refusal: Refusal) -> Any:
+    async def find_first_result(refusal: Refusal) -> Any:
         found = await find_tipped(postgres, command.channel) if is_channel(command.channel) else None
         tipped = None if found is None else Tipped(*found, command.channel)
         return await recall(postgres, user_id, command, tipped, refusal)
 
-    return ask_key
+    return find_first_result

@@ -1,4 +1,4 @@
-"""Payment providers: each makes a checkout and reports what became of it; the service credits the tokens.
+"""Payment providers make checkouts and report payments; the service credits the tokens.
 
-Imports `server.config` and `server.observability`.
+Imports `server.access`, `server.config` and `server.observability`.
 """

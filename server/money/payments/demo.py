@@ -1,4 +1,4 @@
-"""A provider for trying things out: its checkout is a page of our own, and nobody is charged."""
+"""The demo payment provider: its checkout is a page of this server, and nobody is charged."""
 
 from html import escape
 from ipaddress import ip_address
@@ -17,7 +17,7 @@ BUTTON = '<form method="post"><button>Pay</button></form>\n'
 
 
 class Demo:
-    """It has no webhook: what is paid is told from its page."""
+    """The demo provider. It has no webhook: its page reports the payment."""
 
     name = "demo"
 
@@ -25,10 +25,11 @@ class Demo:
         self._api_url = api_url
 
     async def check_out(self, purchase: Purchase) -> Checkout:
+        """Return the checkout page of a purchase on this server."""
         return Checkout(_checkout_id(purchase), f"{self._api_url}/api/payments/demo/{purchase.id}")
 
     def paid(self, purchase: Purchase) -> PaymentEvent:
-        """What a provider would tell us after the button was pressed."""
+        """Return the event of a paid checkout, as a provider would send it."""
         checkout_id = _checkout_id(purchase)
         return PaymentEvent(
             id=f"{checkout_id}_paid",
@@ -42,7 +43,7 @@ class Demo:
 
 
 def demo_url(host: str, port: int) -> str | None:
-    """Where a demo is served; None where others can reach it: who presses the button is given tokens for nothing."""
+    """Return the base URL of the demo, or None unless `host` is a loopback address: its tokens are free."""
     try:
         address = ip_address("127.0.0.1" if host == "localhost" else host)
     except ValueError:
@@ -53,6 +54,7 @@ def demo_url(host: str, port: int) -> str | None:
 
 
 def page(purchase: Purchase) -> str:
+    """Return the HTML of the checkout page, with a button while the purchase is pending."""
     price = f"{purchase.price_cents // 100}.{purchase.price_cents % 100:02d}"
     text = PAGE.format(
         tokens=purchase.tokens, price=price, currency=escape(purchase.currency), status=escape(purchase.status)

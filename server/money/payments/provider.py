@@ -1,4 +1,4 @@
-"""What every payment provider does for us, and what it may fail at."""
+"""The interface of payment providers, their events and their errors."""
 
 from typing import Literal, NamedTuple, Protocol
 from uuid import UUID
@@ -7,14 +7,14 @@ from storage.market.purchases import Purchase
 
 
 class Checkout(NamedTuple):
-    """Where a buyer pays, and the provider's name of it."""
+    """A checkout: the provider's id of it, and the page where the buyer pays."""
 
     id: str
     url: str
 
 
 class PaymentEvent(NamedTuple):
-    """What became of a checkout; whose purchase it says it is, and what was charged."""
+    """The outcome of a checkout, the purchase that it names, and the charged amount."""
 
     id: str
     outcome: Literal["paid", "failed", "expired"]
@@ -22,40 +22,42 @@ class PaymentEvent(NamedTuple):
     purchase_id: UUID | None
     amount_cents: int
     currency: str  # ISO 4217, in capitals
-    reference: str  # what the provider says was bought: the purchase's id, or another shop's order
-    intent_id: str = ""  # the provider's name of the payment itself, by which it names refunds and chargebacks
+    reference: str  # the provider's reference: the purchase id, or the order of another shop
+    intent_id: str = ""  # the provider's id of the payment, which refunds and chargebacks refer to
 
 
 class ReversalEvent(NamedTuple):
-    """The provider took the money of a payment back, or may do so, for its buyer."""
+    """A refund or chargeback: the provider returned the money of a payment to its buyer, or may do so."""
 
     id: str
     kind: Literal["refund", "chargeback"]
     reversal_id: str  # of the refunded charge, or of the chargeback
     intent_id: str
-    purchase_id: UUID | None  # where the event says it
+    purchase_id: UUID | None  # if the event has it
     amount_cents: int
     currency: str
-    state: str  # in the provider's words
+    state: str  # as the provider reports it
 
 
 class ProviderUnavailable(Exception):
-    """The provider made no checkout: it is out of reach, or would not; the same purchase may be tried again."""
+    """The provider made no checkout: it is unreachable or refused. The same purchase may be tried again."""
 
 
 class EventRefused(Exception):
-    """What came to the webhook is not what the provider signed, or not lately."""
+    """An event has no valid and recent signature of the provider."""
 
 
 class EventUnreadable(EventRefused):
-    """The provider signed it, and it is not in a shape that we know."""
+    """An event is signed by the provider and cannot be decoded."""
 
 
 class Provider(Protocol):
-    """One payment provider, as who buys meets it; what it tells us comes to its own webhook."""
+    """A payment provider that makes checkouts; its events arrive at its own webhook."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Return the name under which purchases store their provider."""
+        ...
 
     async def check_out(self, purchase: Purchase) -> Checkout:
-        """A checkout for this purchase; asked again, the same one. Raises ProviderUnavailable."""
+        """Make a checkout for a purchase; a repeated call returns the same one. Raises ProviderUnavailable."""

@@ -1,9 +1,8 @@
-"""From a purchase to its tokens: which provider takes the money, and what its events do.
+"""The payment service: makes checkouts for purchases, carries out the provider's events, and credits the tokens.
 
-An event may come late, twice, or before another; a purchase is credited under one key, whatever reports its payment.
-A payment that fits no purchase of ours, is not of the agreed amount, or is the second one of a purchase, moves nothing:
-it is acknowledged, since sending it again would not change it, and kept, logged and counted until an operator settles
-it.
+Events may arrive late, repeated or out of order, so a purchase is credited under one posting key. A payment of an
+unknown purchase, of another amount than agreed, or the second one of a purchase moves no tokens: it is acknowledged,
+since a repeat would not change it, and kept, logged and counted until an operator settles it.
 """
 
 from typing import TYPE_CHECKING
@@ -38,7 +37,7 @@ log = structlog.get_logger(__name__)
 
 
 class PaymentService:
-    """Knows the providers, and books what they tell."""
+    """Owns the payment providers and books the events that they report."""
 
     def __init__(
         self,
@@ -65,16 +64,19 @@ class PaymentService:
             await self.stripe.aclose()
 
     def open_demo(self, api_url: str) -> None:
-        """From here on nobody is charged, whatever other provider is configured."""
+        """Make all later checkouts with the demo provider, which charges nobody; `api_url` is its base URL."""
         self.demo = Demo(api_url)
 
     @property
     def provider(self) -> Provider | None:
-        """Who makes new checkouts; None where nothing can be bought."""
+        """Return the provider of new checkouts, or None if none is configured."""
         return self.demo or self.stripe
 
     async def check_out(self, purchase: Purchase) -> Purchase:
-        """The purchase with its checkout, from the provider with whom it began. Raises ProviderUnavailable."""
+        """Return the purchase with its checkout, made by the provider that the purchase started with.
+
+        Raises ProviderUnavailable, StorageUnavailable.
+        """
         if purchase.status != "pending" or purchase.checkout_url is not None:
             return purchase
         provider = next((each for each in (self.demo, self.stripe) if each and each.name == purchase.provider), None)
@@ -84,17 +86,20 @@ class PaymentService:
         return await note_checkout(self._postgres, purchase.id, checkout.id, checkout.url)
 
     async def settle(self, provider: str, event: PaymentEvent) -> None:
-        """Carry out what an event says, once. Raises StorageUnavailable, and the event is then to be sent again."""
+        """Carry out a payment event, once. Raises StorageUnavailable: the provider must then send the event again."""
         if event.outcome == "paid":
             await self._take_money(provider, event)
         elif (purchase := await self._find(provider, event.purchase_id)) is not None:
             await close_purchase(self._postgres, purchase.id, event.outcome)
             self._count(event.outcome)
-        else:  # no money came, so there is nothing to settle
+        else:  # nothing was paid, so an operator has nothing to settle
             self._count("unknown_checkout")
 
     async def reverse(self, provider: str, event: ReversalEvent) -> None:
-        """Keep a refund or chargeback, and freeze the wallet that it was credited to. Raises StorageUnavailable."""
+        """Store a refund or chargeback, and freeze the wallet that its payment was credited to.
+
+        Idempotent. Raises StorageUnavailable.
+        """
         reported = ReversalReported(
             id=new_uuid(),
             provider=provider,
@@ -119,10 +124,10 @@ class PaymentService:
         await self.count_open()
 
     async def credit(self, purchase: Purchase) -> str:
-        """Book an accepted purchase, once however often and from wherever this is asked.
+        """Book an accepted purchase, once under its posting key.
 
-        Returns `credited`, `repeated` if that was known, or `not_credited` if the ledger refuses it: the purchase then
-        waits for an operator. Raises StorageUnavailable.
+        Returns `credited`, `repeated` if it was credited before, or `not_credited` if the wallet cannot hold the tokens;
+        the purchase then waits for an operator. Raises StorageUnavailable.
         """
         if purchase.status == "paid":
             return "repeated"
@@ -134,7 +139,7 @@ class PaymentService:
         return "not_credited"
 
     async def reconcile(self) -> None:
-        """Finish what a stopped server left, and count what waits for operators. Raises StorageUnavailable."""
+        """Credit accepted purchases that a stopped server left, and update the gauges. Raises StorageUnavailable."""
         for purchase in await purchases_to_credit(self._postgres):
             outcome = await self.credit(purchase)
             log.info("payment.finished", purchase=str(purchase.id), outcome=outcome)
@@ -142,7 +147,7 @@ class PaymentService:
         await self.count_open()
 
     async def count_open(self) -> None:
-        """Bring the gauges of what waits for operators up to date. Raises StorageUnavailable."""
+        """Update the gauges of payments and reversals that wait for operators. Raises StorageUnavailable."""
         self._metrics.payments_open(await count_open_payments(self._postgres))
         self._metrics.reversals_open.set(await count_open_reversals(self._postgres))
 
@@ -159,12 +164,12 @@ class PaymentService:
         elif not verdict.is_new:
             outcome = "repeated"
         if outcome in PROBLEMS:
-            self._complain(outcome, event)
+            self._report_problem(outcome, event)
         else:
             self._count(outcome)
         await self.count_open()
 
-    def _complain(self, what: str, event: PaymentEvent) -> None:
+    def _report_problem(self, what: str, event: PaymentEvent) -> None:
         log.error(f"payment.{what}", event_id=event.id, checkout=event.checkout_id, purchase=str(event.purchase_id))
         self._count(what)
 

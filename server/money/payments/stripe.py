@@ -1,4 +1,4 @@
-"""Stripe: makes Checkout Sessions by its own package, and reads the events that it signs."""
+"""Stripe: makes Checkout Sessions with the stripe package, and verifies and decodes signed events."""
 
 import hashlib
 import hmac
@@ -23,10 +23,10 @@ from server.money.payments.provider import (
 )
 from storage.market.purchases import Purchase
 
-# Pinned, so that a new default of the account changes neither what we send nor what it means.
+# Pinned, so that a new default of the account changes neither requests nor answers.
 API_VERSION = "2025-06-30.basil"
-ANSWER_SECONDS = 2.5  # of one try; all of them end before a request of ours does
-RETRY_SECONDS = (0.2, 0.5)  # between tries: with one key at work there already, or too much at once
+ANSWER_SECONDS = 2.5  # of one try; all tries end within a REST request
+RETRY_SECONDS = (0.2, 0.5)  # between tries after a conflict of keys or a rate limit
 PASSING = (HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS)
 CONNECTIONS = 8  # at once: more buyers wait, so that a slow provider holds few sockets
 MAX_CENTS = 10**15  # of one payment: more than there is, and fits the database's integers
@@ -46,7 +46,7 @@ Currency = Annotated[str, msgspec.Meta(pattern="^[A-Za-z]{3,16}$")]
 
 
 class _Session(msgspec.Struct):
-    """What we need of a Checkout Session in an event."""
+    """The fields of a Checkout Session that are read from events."""
 
     id: Id
     client_reference_id: Id | None = None
@@ -58,7 +58,7 @@ class _Session(msgspec.Struct):
 
     @property
     def reference(self) -> str:
-        """What was bought, in our words: the purchase's id, which is in two places."""
+        """Return the purchase id, which Stripe has in two places."""
         return self.client_reference_id or (self.metadata or {}).get("purchase_id", "")[:255].replace("\0", "")
 
 
@@ -67,10 +67,10 @@ class _EventData(msgspec.Struct):
 
 
 class _Reversed(msgspec.Struct):
-    """What we need of a refunded charge or of a dispute in an event."""
+    """The fields of a refunded charge or of a dispute that are read from events."""
 
     id: Id
-    payment_intent: Any = None  # an id, or all of it
+    payment_intent: Any = None  # an id, or the expanded object
     metadata: dict[str, str] | None = None
     amount: Cents = 0
     amount_refunded: Cents | None = None
@@ -85,7 +85,7 @@ class _ReversedData(msgspec.Struct):
 class _Event(msgspec.Struct):
     id: Id
     type: str
-    data: msgspec.Raw = msgspec.Raw(b"{}")  # read only where the type is one of ours: others look otherwise
+    data: msgspec.Raw = msgspec.Raw(b"{}")  # decoded only for known types: others have other shapes
 
 
 class _Made(msgspec.Struct):
@@ -143,7 +143,7 @@ class Stripe:
                 return await self._client.v1.checkout.sessions.create_async(_fields(purchase, self._settings), options)
 
     def read_event(self, raw: bytes, signature: str, now: float) -> PaymentEvent | ReversalEvent | None:
-        """What an event says that came at this time (unix seconds); None for what is nothing to us.
+        """Verify and decode an event that arrived at `now` (unix seconds); return None for an event without effect.
 
         `signature` is the header `Stripe-Signature`. Raises EventRefused, EventUnreadable.
         """
@@ -159,7 +159,7 @@ class Stripe:
             session = msgspec.json.decode(event.data, type=_EventData).object
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise EventUnreadable("The event cannot be read") from error
-        if outcome == "paid" and session.payment_status == "unpaid":  # a slow method of payment: its own event follows
+        if outcome == "paid" and session.payment_status == "unpaid":  # a delayed payment method: another event follows
             return None
         return PaymentEvent(
             id=event.id,
@@ -186,7 +186,9 @@ class Stripe:
         right = False
         for name, _, signature in parts:
             if name.strip() == "v1":
-                right |= hmac.compare_digest(signature.encode(), expected)  # each is compared, so time says nothing
+                right |= hmac.compare_digest(
+                    signature.encode(), expected
+                )  # compare all of them, so that timing reveals nothing
         return right
 
 
@@ -226,7 +228,7 @@ def _intent(given: Any) -> str:
 def _fields(purchase: Purchase, settings: PaymentSettings) -> "SessionCreateParams":
     return {
         "mode": "payment",
-        "adaptive_pricing": {"enabled": False},  # a converted price is not the agreed one, and would not be credited
+        "adaptive_pricing": {"enabled": False},  # a converted price would not be the agreed one, and not be credited
         "client_reference_id": str(purchase.id),
         "metadata": {"purchase_id": str(purchase.id)},
         "payment_intent_data": {"metadata": {"purchase_id": str(purchase.id)}},  # of its charge: a refund names it

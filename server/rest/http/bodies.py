@@ -1,4 +1,4 @@
-"""How many bytes of a body are read: few of most requests, more of a payment provider's events."""
+"""Bounds on request bodies: a usual one, and larger ones for the events of payment providers."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 import trio
 from quart import Request
 
-# Bodies beyond the usual bound that are held at once: 16 MiB at 1 MiB each. Others wait unread, which their senders
-# notice as a slow connection; events that move money are far below the usual bound and never wait.
+# Bodies beyond the usual bound that are in memory at once: 16 MiB at 1 MiB each. Further ones wait unread, which slows
+# their senders down; ordinary payment events are far below the usual bound and never wait.
 LARGE_AT_ONCE = 16
 
 
@@ -16,7 +16,7 @@ R = TypeVar("R", bound=Request)
 
 
 class BodyBounds:
-    """The bound of each path: `usual` bytes, or what `larger` says."""
+    """The bound of each path in bytes: that of `larger` if the path is in it, else `usual`."""
 
     def __init__(self, usual: int, larger: Mapping[str, int]) -> None:
         self._usual = usual
@@ -24,11 +24,11 @@ class BodyBounds:
         self._large = trio.Semaphore(LARGE_AT_ONCE, max_value=LARGE_AT_ONCE)
 
     def of(self, path: str) -> int:
-        """How many bytes of a body are read at this path."""
+        """Return how many bytes of a body are read at this path."""
         return self._larger.get(path, self._usual)
 
     def bounded(self, kind: type[R]) -> type[R]:
-        """A class of requests that refuse a body beyond the bound of their path with 413."""
+        """Return a subclass of `kind` that refuses a body beyond the bound of its path with 413."""
         bounds = self
 
         class Bounded(kind):  # type: ignore[misc, valid-type]  # reason: a class that is only known when this runs
@@ -39,7 +39,10 @@ class BodyBounds:
 
     @asynccontextmanager
     async def cut_off(self, receive: Any, path: str) -> AsyncIterator[Any]:
-        """A `receive` whose body ends where it becomes too large: from 0.23 on Quart would gather all of it first."""
+        """Wrap an ASGI `receive` so that a body ends where it exceeds its bound.
+
+        Without this, Quart (0.23 and later) reads the whole body into memory before it refuses it.
+        """
         reader = _Reader(receive, self._usual, self.of(path), self._large)
         try:
             yield reader.receive

@@ -1,4 +1,4 @@
-"""The address that a request comes from: found once, before anything else is done for it."""
+"""The client address of a request, found once before the request is handled."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -6,18 +6,18 @@ from typing import Any, NamedTuple
 from server.addresses import client_address, is_within, limited_as
 from server.config.settings import Settings
 
-CLIENT = "halfminute.client"  # where a request's scope has its Client
+CLIENT = "halfminute.client"  # key of the Client in the ASGI scope
 
 
 class Client(NamedTuple):
-    """Where a request comes from; behind a trusted proxy, as that says."""
+    """The origin of a request; behind a trusted proxy, the address that the proxy forwards."""
 
-    limited_as: str  # the address or /64 network under which it is counted
-    exempt: bool  # from all limits of addresses and users
+    limited_as: str  # the address, or the /64 network of an IPv6 address, that limits count
+    exempt: bool  # from all limits by address and by user
 
 
 def client_finder(settings: Settings) -> Callable[[Mapping[str, Any]], Client]:
-    """Finds the client of an ASGI scope."""
+    """Return a function that finds the client of an ASGI scope."""
     proxies, exempt = settings.server.proxies, settings.limits.exempt
     header = proxies.header.encode()
 

@@ -1,7 +1,7 @@
-"""HTTP connections: hypercorn speaks HTTP/1.1 on each, and what goes wrong on one stays there.
+"""HTTP connections: hypercorn's HTTP/1.1 protocol on each, with errors contained to one connection.
 
-Hypercorn's own `serve` runs all connections in one nursery without a floor below it, gives a client that does not read
-its answer for ever, and speaks HTTP/2 to who asks for it. So the accept loop and the connection are ours.
+Hypercorn's own `serve` lets one failing connection end all others, waits without limit for a client that does not read
+its answer, and offers HTTP/2. Therefore the accept loop and the connection are implemented here.
 """
 
 import contextlib
@@ -27,14 +27,14 @@ from server.observability.memory_limit import MemoryLimit
 from server.rest.http.client_address import CLIENT
 from server.rest.http.http1 import Http1
 
-SEND_BUFFER_BYTES = 131_072  # a page of a list fits, and a client that does not read holds no more than this
-KEEP_ALIVE_SECONDS = 75  # longer than the usual proxy's 60, so that it is never we who close under its request
-GRACE_SECONDS = 2  # for requests that are being answered when the house closes
-READ_BYTES = 16_384  # at a time: as much as headers may have
-LINGER_SECONDS = 1  # for a client that still sends when it is answered and hung up on …
-LINGER_READS = 64  # … so many times READ_BYTES at most
-EVICTED_AFTER_SECONDS = 0.5  # without a request: a flood of connections is closed at accept, which costs least
-SENT_AT_ONCE = 16_384  # bytes of an answer that have `send_seconds` to leave: a client that reads slowly still reads
+SEND_BUFFER_BYTES = 131_072  # holds a page of a list, and bounds the memory that a client that does not read can take
+KEEP_ALIVE_SECONDS = 75  # longer than the 60 of usual proxies, so that the proxy closes idle connections first
+GRACE_SECONDS = 2  # for requests under way at shutdown
+READ_BYTES = 16_384  # at a time: as many as headers may have
+LINGER_SECONDS = 1  # for a client that still sends after its answer and the end of the connection …
+LINGER_READS = 64  # … at most this many reads of READ_BYTES
+EVICTED_AFTER_SECONDS = 0.5  # idle; younger connections stay, so that a flood is refused at accept, which costs least
+SENT_AT_ONCE = 16_384  # bytes that must be sent within `send_seconds`: a slow reader is tolerated, a stopped one is not
 
 
 async def serve_connections(
@@ -46,31 +46,31 @@ async def serve_connections(
     settings: HttpSettings,
     limits: ConnectionLimits,
 ) -> None:
-    """Answer requests until `closing`; then finish those that are begun, within GRACE_SECONDS."""
+    """Serve connections until `closing` is set, then finish the requests under way within GRACE_SECONDS."""
     async with trio.open_nursery() as nursery:
         connections = Connections(app, settings)
         listener = Listener(listening, connections.serve, limits, SEND_BUFFER_BYTES, faults, memory, connections.evict)
-        async with trio.open_nursery() as access_policy:
-            access_policy.start_soon(listener.run, nursery)
+        async with trio.open_nursery() as accepting:
+            accepting.start_soon(listener.run, nursery)
             await closing.wait()
-            access_policy.cancel_scope.cancel()
+            accepting.cancel_scope.cancel()
         await connections.close()
         nursery.cancel_scope.cancel()
 
 
 class Connections:
-    """The open connections of one app."""
+    """The open connections of one app, by client address."""
 
     def __init__(self, app: Any, settings: HttpSettings) -> None:
-        self._app: AppWrapper = wrap_app(_http_alone(app), 0, "asgi")
+        self._app: AppWrapper = wrap_app(_http_only(app), 0, "asgi")
         self._config = _config()
         self._settings = settings
         self._context = WorkerContext(max_requests=None)
-        self._open: dict[str | None, set[_Connection]] = {}  # by the address that they count against
+        self._open: dict[str | None, set[_Connection]] = {}  # by the address whose limit counts them
         self._changed = trio.Event()
 
     async def serve(self, accepted: socket.socket, admission: Admission) -> None:
-        """One accepted socket, until either side closes it."""
+        """Serve one accepted socket until either side closes it."""
         stream = trio.SocketStream(trio.socket.from_stdlib_socket(accepted))
         connection = _Connection(self._app, self._config, self._context, self._settings, stream, admission)
         address = admission.address
@@ -85,7 +85,10 @@ class Connections:
             stream.socket.close()
 
     def evict(self, address: str) -> bool:
-        """Close the connection of an address that is idle for longest; False if none is idle for a while."""
+        """Close the longest idle connection of an address.
+
+        Returns False if none has been idle for EVICTED_AFTER_SECONDS.
+        """
         counted = [each for each in self._open.get(limited_as(address), ()) if each.admission.address is not None]
         latest = trio.current_time() - EVICTED_AFTER_SECONDS
         idle = [each for each in counted if each.idle_since is not None and each.idle_since <= latest]
@@ -97,7 +100,7 @@ class Connections:
         return True
 
     async def close(self) -> None:
-        """Idle connections at once, others after their answer, and those that take too long without it."""
+        """Close idle connections at once, others after their answer, and all after GRACE_SECONDS."""
         await self._context.terminated.set()
         for connection in self._all():
             if connection.idle_since is not None:
@@ -107,14 +110,14 @@ class Connections:
                 self._changed = trio.Event()
                 await self._changed.wait()
         for connection in self._all():
-            connection.stream.socket.close()  # what is sent is shielded; only this ends it
+            connection.stream.socket.close()  # sending is shielded from cancellation; only closing the socket ends it
 
     def _all(self) -> list["_Connection"]:
         return [connection for of_address in self._open.values() for connection in of_address]
 
 
 class _Connection(TCPServer):
-    """One connection, with a deadline for whatever the peer has to do next."""
+    """One connection, with a deadline for every step of the peer."""
 
     protocol: Http1  # type: ignore[assignment]  # reason: in place of a wrapper that can change to HTTP/2
     stream: trio.SocketStream  # type: ignore[assignment]  # reason: declared for TLS alone, and made for both
@@ -137,7 +140,7 @@ class _Connection(TCPServer):
         self._head_begun = True  # the deadline of the first request's headers runs from accept
 
     async def run(self) -> None:
-        """Until either side closes, or the peer is overdue."""
+        """Serve requests until either side closes or the peer misses a deadline."""
         try:
             sock = self.stream.socket
             client = parse_socket_addr(sock.family, sock.getpeername())
@@ -162,12 +165,12 @@ class _Connection(TCPServer):
             await self._close()
 
     def end(self) -> None:
-        """Read no more; what is being answered still is."""
+        """Stop reading; a request under way is still answered."""
         self._set_deadline(-math.inf)
 
     async def protocol_send(self, event: Event) -> None:
-        # After an answer the connection is closed or its keep-alive time begins, in the very task that Quart cancels
-        # because the request is over.
+        # The task that sends the last event of an answer also closes the connection or starts its keep-alive time, and
+        # Quart cancels that task when the request ends.
         with trio.CancelScope(shield=True):
             if isinstance(event, RawData):
                 await self._send(event.data)
@@ -178,7 +181,7 @@ class _Connection(TCPServer):
                 self._note_idle(event.idle)
 
     async def _send(self, data: bytes) -> None:
-        """In parts, each in time; a peer that does not read them in time is hung up on."""
+        """Send in parts, and close the connection if the peer does not take one in `send_seconds`."""
         async with self.send_lock:
             try:
                 for start in range(0, len(data), SENT_AT_ONCE):
@@ -196,13 +199,13 @@ class _Connection(TCPServer):
         self.idle_since = now if idle else None
         self._head_begun = idle and self.protocol.has_begun_next
         seconds = self._settings.head_seconds if self._head_begun else KEEP_ALIVE_SECONDS
-        self._set_deadline(now + seconds if idle else math.inf)  # a body has a deadline of its own
+        self._set_deadline(now + seconds if idle else math.inf)  # BODY_TIMEOUT bounds the body
 
     def _set_deadline(self, deadline: float) -> None:
         self._deadline = self._reading.deadline = deadline
 
     async def _close(self) -> None:
-        """Read on for a moment: the kernel would answer what is unread with a reset, which can overtake our answer."""
+        """Read for LINGER_SECONDS before closing: a reset, sent for unread input, could destroy the answer."""
         self.idle_since = trio.current_time()
         with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             await self.stream.send_eof()
@@ -231,18 +234,18 @@ class _Connection(TCPServer):
 
 def _config() -> Config:
     config = Config()
-    config.accesslog = config.errorlog = None  # we log our own faults, and count requests elsewhere
+    config.accesslog = config.errorlog = None  # the server logs faults itself and counts requests elsewhere
     config.include_server_header = False
     config.keep_alive_max_requests = 10_000
     return config
 
 
-def _http_alone(app: Any) -> Any:
-    """Websockets have a port of their own."""
+def _http_only(app: Any) -> Any:
+    """Wrap the app for HTTP alone and close websockets, which have another port."""
 
     async def asgi(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
-            scope["path"] = scope["path"] or "/"  # `GET ?x`; Quart takes a path for granted
+            scope["path"] = scope["path"] or "/"  # a target such as `?x` has no path, which Quart requires
             client = scope[CLIENT] = app.config["CLIENT_OF"](scope)
             async with app.config["CONCURRENCY"].slot(None if client.exempt else client.limited_as):
                 async with app.config["BODY_BOUNDS"].cut_off(receive, scope["path"]) as receive_within:

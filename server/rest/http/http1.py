@@ -1,4 +1,4 @@
-"""HTTP/1.1 on one connection, and nothing else: no HTTP/2, no upgrade, and bounds on what a request may cost."""
+"""HTTP/1.1 on one connection, without HTTP/2 and upgrades, and with bounds on the cost of a request."""
 
 import contextlib
 from typing import Any
@@ -12,10 +12,10 @@ from hypercorn.protocol.events import Event as StreamEvent
 from hypercorn.protocol.h11 import STREAM_ID, H11Protocol
 from hypercorn.protocol.http_stream import HTTPStream
 
-HEADERS_MAX = 100  # of a request; browsers behind proxies send some 30
-BODY_PARTS_MAX = 1_024  # chunks of any size that a body may come in …
-PART_BYTES_MIN = 64  # … and more if they have so many bytes on average: each costs some 50 us
-FRAMING_BYTES_MAX = 131_072  # of a body beside its content: chunk headers with their extensions, and trailers
+HEADERS_MAX = 100  # of a request; browsers behind proxies send about 30
+BODY_PARTS_MAX = 1_024  # chunks of any size that a body may have …
+PART_BYTES_MIN = 64  # … and more if they average this size: each costs about 50 us
+FRAMING_BYTES_MAX = 131_072  # of a body beyond its content: chunk headers with extensions, and trailers
 
 TITLES = {
     400: "The request is malformed, or asks for another protocol than HTTP/1.1",
@@ -26,7 +26,7 @@ TITLES = {
 
 
 class Http1(H11Protocol):
-    """Hypercorn's HTTP/1.1 without its ways into HTTP/2 and websockets; answers hostile requests and closes."""
+    """Hypercorn's HTTP/1.1 without its switches to HTTP/2 and websockets; refuses hostile requests and closes."""
 
     _received = 0  # bytes since the headers of the present request
     _parts = 0  # of its body
@@ -34,11 +34,11 @@ class Http1(H11Protocol):
 
     @property
     def has_begun_next(self) -> bool:
-        """Bytes after the request that was answered last have come already."""
+        """Return whether bytes after the last answered request have arrived."""
         return bool(self.connection.trailing_data[0])
 
     async def handle(self, event: Event) -> None:
-        """Bytes that came in, or the end of them."""
+        """Process received bytes or the end of the connection."""
         if isinstance(event, RawData):
             self._received += len(event.data)
         await super().handle(event)
@@ -70,7 +70,7 @@ class Http1(H11Protocol):
                 await self.stream.handle(EndBody(stream_id=STREAM_ID))
 
     async def _begin(self, request: h11.Request) -> None:
-        """Have the app answer. Raises RemoteProtocolError for a request that is refused here."""
+        """Start the app for a request. Raises RemoteProtocolError for a request that is refused here."""
         refuse_other_protocols(request)
         self._received, self._parts, self._part_bytes = 0, 0, 0
         await self.send(Updated(idle=False))
@@ -98,7 +98,7 @@ class Http1(H11Protocol):
         self.keep_alive_requests += 1
 
     def _bound(self, part_bytes: int) -> None:
-        """Raises RemoteProtocolError for a body in too many too small parts: each costs more than it brings."""
+        """Raises RemoteProtocolError for a body in too many small chunks, which cost more to parse than they carry."""
         self._parts += 1
         self._part_bytes += part_bytes
         too_small = self._parts > max(BODY_PARTS_MAX, self._part_bytes / PART_BYTES_MIN)
@@ -141,11 +141,11 @@ def refuse_other_protocols(request: h11.Request) -> None:
 
 
 class _Stream(HTTPStream):
-    """Hypercorn's request and answer, whose end does not wait for an app that has stopped reading the body."""
+    """Hypercorn's request and answer; closing it does not wait for an app that has stopped reading the body."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
-        self._forwarding = trio.CancelScope()  # around what puts a part of the body into the app's bounded queue
+        self._forwarding = trio.CancelScope()  # around the send of a body part into the bounded queue of the app
 
     async def handle(self, event: StreamEvent) -> None:
         if isinstance(event, StreamClosed) and not self.closed:

@@ -1,4 +1,4 @@
-"""The contract for people: one page of plain HTML from the two documents, which loads nothing from elsewhere."""
+"""Renders both API documents as one page of plain HTML that loads no other resource."""
 
 import re
 from base64 import b64encode
@@ -22,7 +22,7 @@ AUDIENCES = {"command": "Commands", "answer": "Answers", "sequenced": "Events of
 
 @lru_cache(maxsize=4)
 def docs_page(openapi: bytes, asyncapi: bytes) -> bytes:
-    """The page; built at the first call."""
+    """Return the page; it is built at the first call and cached."""
     return "".join(_page(msgspec.json.decode(openapi), msgspec.json.decode(asyncapi))).encode()
 
 

@@ -1,4 +1,4 @@
-"""The REST surface as served: an OpenAPI 3.1 document, generated from the table of routes and the structs in it."""
+"""Generates the OpenAPI 3.1 document from the table of routes and their structs."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -31,12 +31,12 @@ CREATED = 201
 
 @lru_cache(maxsize=1)
 def openapi_json(routes: tuple[Route, ...]) -> bytes:
-    """The document as it is served; built at the first call."""
+    """Return the document as JSON; it is built at the first call and cached."""
     return msgspec.json.encode(openapi(routes))
 
 
 def openapi(routes: Sequence[Route]) -> Json:
-    """The document of a server with these routes."""
+    """Build the document of these routes."""
     paths: Json = {}
     for route in routes:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, routes)
@@ -80,19 +80,19 @@ def _operation(route: Route, routes: Sequence[Route]) -> Json:
 
 
 def _id(route: Route) -> str:
-    """`post /api/calls/{callId}/accept` as `postCallsCallIdAccept`."""
+    """Return the operation id: `post /api/calls/{callId}/accept` becomes `postCallsCallIdAccept`."""
     steps = re.findall(r"\w+", route.path.removeprefix("/api").replace("-", "_"))
     words = [word for step in steps for word in step.split("_")]
     return route.method.lower() + "".join(word[:1].upper() + word[1:] for word in words)
 
 
 def _tag(route: Route) -> str:
-    """The noun: the module that its handler stands in."""
+    """Return the tag of a route: the name of its handler's module."""
     return route.handler.__module__.rpartition(".")[2]
 
 
 def _tags(routes: Iterable[Route]) -> dict[str, str]:
-    """Each noun with what its module says of itself."""
+    """Return each tag with the first line of its module's docstring."""
     return {_tag(route): _first_line(route.handler.__globals__["__doc__"]) for route in routes}
 
 
@@ -127,7 +127,7 @@ def _query_parameters(route: Route) -> Iterator[Json]:
 
 
 def _given(schema: Json) -> Json:
-    """A parameter that is null is one that is not given."""
+    """Return the schema without null: an absent parameter is null."""
     choices = [choice for choice in schema.get("anyOf", ()) if choice != {"type": "null"}]
     return choices[0] if len(choices) == 1 else schema
 
@@ -162,7 +162,7 @@ def _success(route: Route) -> Json:
 
 
 def _links(route: Route, routes: Sequence[Route]) -> Json:
-    """Where the ids of what was made lead."""
+    """Return OpenAPI links from the ids in a 201 answer to the routes that take them."""
     if route.status != CREATED or route.answer is Plain:
         return {}
     asked = set() if route.body is None else {field.encode_name for field in msgspec.structs.fields(route.body)}
@@ -177,13 +177,13 @@ def _links(route: Route, routes: Sequence[Route]) -> Json:
     return {"links": links} if links else {}
 
 
-# What they look like
+# Schemas
 
 
 def _schemas(routes: Iterable[Route]) -> Json:
-    spoken = [kind for route in routes for kind in (route.body, route.answer) if kind not in (None, Plain)]
+    kinds = [kind for route in routes for kind in (route.body, route.answer) if kind not in (None, Plain)]
     shapes = {SHAPES.get(code, Problem) for route in routes for code in codes_of(route)}
-    _, components = msgspec.json.schema_components([*spoken, *shapes], ref_template=SCHEMA)
+    _, components = msgspec.json.schema_components([*kinds, *shapes], ref_template=SCHEMA)
     mark_times(components)
     return dict(sorted(components.items()))
 

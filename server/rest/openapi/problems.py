@@ -1,4 +1,4 @@
-"""Every no that a route may answer, as the OpenAPI document has it: grouped by status, each in its shape."""
+"""The error responses of the OpenAPI document, grouped by status, each with its schema."""
 
 from collections.abc import Iterable
 from typing import Annotated
@@ -12,12 +12,12 @@ from server.rest.route import Needs, Route
 from server.sessions.bans import ALLOWED_WHEN_BANNED
 
 PROBLEM = "application/problem+json"
-READING = ("GET", "HEAD")  # of other methods a body is read, also where none is wanted
+READING = ("GET", "HEAD")  # other methods have a body read, even if the route takes none
 SCHEMA = "#/components/schemas/{name}"
 
 
 def codes_of(route: Route) -> set[Code]:
-    """Every error that the route may answer: what its handler refuses, and what is refused before it is asked."""
+    """Return every error code of a route: those of its handler, and those of the checks before it."""
     codes = {*route.refuses, Code.RATE_LIMITED, Code.OVERLOADED, Code.STORAGE_UNAVAILABLE, Code.INTERNAL}
     if route.needs is not Needs.ANYONE:
         codes.add(Code.UNAUTHENTICATED)
@@ -37,18 +37,19 @@ def codes_of(route: Route) -> set[Code]:
 
 
 def responses_of(route: Route) -> Json:
-    """By status, where each of these errors is described."""
+    """Return the error responses of a route by status, as references."""
     return {
         str(status): {"$ref": f"#/components/responses/{name_of(group)}"} for status, group in by_status(route).items()
     }
 
 
 def groups_of(routes: Iterable[Route]) -> list[tuple[Code, ...]]:
-    """Which errors come under one status, for all routes; each group is one response."""
+    """Return the distinct groups of codes that share a status in some route; each group is one response."""
     return sorted({group for route in routes for group in by_status(route).values()}, key=name_of)
 
 
 def by_status(route: Route) -> dict[int, tuple[Code, ...]]:
+    """Return the error codes of a route by HTTP status, in the order of `Code`."""
     codes = codes_of(route)
     return {
         status: tuple(code for code in Code if code in codes and code.status == status)
@@ -57,12 +58,12 @@ def by_status(route: Route) -> dict[int, tuple[Code, ...]]:
 
 
 def name_of(codes: tuple[Code, ...]) -> str:
-    """Of the response that these share."""
+    """Return the component name of the response for these codes."""
     return "-or-".join(code.name for code in codes)
 
 
 def response_to(codes: tuple[Code, ...]) -> Json:
-    """What is answered when it is one of these."""
+    """Build the response for these codes."""
     by_shape: dict[type[Problem], list[str]] = {}
     for code in codes:
         by_shape.setdefault(SHAPES.get(code, Problem), []).append(code.name)
@@ -83,7 +84,7 @@ def response_to(codes: tuple[Code, ...]) -> Json:
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Why not (RFC 9457): `error` is for programs, `message` for people, `requestId` for who runs the server."""
+    """An error (RFC 9457): `error` is for programs, `message` for people, `requestId` for the operator's logs."""
 
     type: str
     title: str
@@ -95,20 +96,20 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class UnfitField(msgspec.Struct, frozen=True):
-    """A field, parameter or header that does not fit, and why."""
+    """A field, parameter or header that does not fit, and the reason."""
 
     field: str
     reason: str
 
 
 class UnfitProblem(Problem, frozen=True, kw_only=True):
-    """The request does not fit; every field that does not is listed."""
+    """The request is invalid; `errors` lists every field that does not fit."""
 
     errors: list[UnfitField]
 
 
 class ShortProblem(Problem, frozen=True, kw_only=True):
-    """How many tokens are needed, and how many are there."""
+    """The required and the present number of tokens."""
 
     required: int
     current: int
@@ -116,7 +117,7 @@ class ShortProblem(Problem, frozen=True, kw_only=True):
 
 
 class SpentProblem(Problem, frozen=True, kw_only=True):
-    """The user's own daily limit, what is spent of it, and when it begins anew."""
+    """The user's own daily limit, the spent part of it, and the time of its reset."""
 
     limit: int
     spent: int
@@ -124,13 +125,13 @@ class SpentProblem(Problem, frozen=True, kw_only=True):
 
 
 class HurriedProblem(Problem, frozen=True, kw_only=True):
-    """How long to wait, as in `Retry-After`, in seconds."""
+    """The wait in seconds, as in `Retry-After`."""
 
     retry_after_seconds: int
 
 
 class RateProblem(Problem, frozen=True, kw_only=True):
-    """What the creator takes now."""
+    """The creator's present rate."""
 
     rate_tokens_per_min: int
 
@@ -149,6 +150,7 @@ SHAPES: dict[Code, type[Problem]] = {
 
 
 def header_refs(*names: str) -> Json:
+    """Return references to these headers of the document."""
     return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 

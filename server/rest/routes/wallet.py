@@ -43,9 +43,9 @@ class LimitsWanted(msgspec.Struct, frozen=True, rename="camel"):
 class WalletCard(msgspec.Struct, frozen=True, rename="camel"):
     """The balance of a wallet and its parts, in tokens.
 
-    `promotional` tokens can be spent and never cashed out. `cashable` ones can be cashed out now, `held` ones are earned
-    and become cashable later. `owed` is repaid by the next earnings: advances for refunds to this user's payers, and
-    blocks due for refund. Lifetime sums are net of refunds and exclude credits and purchases. While the wallet is
+    `promotional` tokens can be spent and never cashed out. `cashable` ones can be cashed out now; `held` ones are
+    earned and become cashable later. `owed` is repaid by the next earnings: advances for refunds to this user's payers,
+    and blocks due for refund. Lifetime sums are net of refunds and exclude credits and purchases. While the wallet is
     `frozen` by a refund or chargeback at the provider, nothing can be spent or cashed out.
     """
 
