@@ -1,4 +1,4 @@
-"""A private PostgreSQL cluster: the user it runs as, how it is made (whole or not at all), how it is served."""
+"""A private PostgreSQL cluster: selects the user that it runs as, creates it atomically, and starts its postmaster."""
 
 import ctypes
 import os
@@ -18,31 +18,31 @@ DATABASE = "halfminute"
 PORT = 5432  # only part of the socket's name; nothing listens on it
 SOCKET_NAME = f".s.PGSQL.{PORT}"
 
-MAKE_SECONDS_MAX = 240.0  # less than a second on a good disk; the sync of a slow one takes a minute
-PROBE_SECONDS_MAX = 10.0  # starting a program that prints its version
-LOOK_SECONDS = 0.05  # how long a look for the server's end waits while a step of the making runs
+MAKE_SECONDS_MAX = 240.0  # it takes less than a second on a good disk; the sync of a slow one takes a minute
+PROBE_SECONDS_MAX = 10.0  # for a program that prints its version
+LOOK_SECONDS = 0.05  # between two checks for the server's end while initdb runs
 
 NOBODY = 65534
 PR_SET_PDEATHSIG = 1
 
-# The journal's indexes are written at random: what of them does not fit costs a read and a write a posting.
+# The journal's indexes are written in random order: pages outside of the buffers cost a read and a write a posting.
 BUFFERS_MB_MAX = 512
-BUFFERS_PART_OF_MEMORY = 0.25  # PostgreSQL's own advice for a machine that does other work, too
+BUFFERS_PART_OF_MEMORY = 0.25  # the advice of PostgreSQL's manual
 
-# Not a superuser: a private database must not allow what a hosted one refuses. CREATEDB lets tests copy a template.
+# Not a superuser, so that the private database allows no more than a hosted one. CREATEDB lets tests copy a template.
 FIRST_STATEMENTS = f"CREATE ROLE {USER} LOGIN CREATEDB;\nCREATE DATABASE {DATABASE} OWNER {USER};\n"
 
 SETTINGS = {
     "listen_addresses": "",
     "port": str(PORT),
     "unix_socket_permissions": "0700",
-    "max_connections": "60",  # one server's pool, an audit beside it and a person with psql
+    "max_connections": "60",  # for one server's pool, an audit and psql
     "fsync": "on",
-    "max_wal_size": "4GB",  # after each checkpoint every page is logged whole once: fewer of them under load
-    "jit": "off",  # compiling costs more than any of our statements
+    "max_wal_size": "4GB",  # fewer checkpoints under load, since each makes every changed page be logged in full once
+    "jit": "off",  # compilation costs more than any of our statements
     "timezone": "UTC",
     "log_timezone": "UTC",
-    "lc_messages": "C",  # the last line of the log goes into our own message
+    "lc_messages": "C",  # the guardian searches the log for English words
     "log_destination": "stderr",
     "logging_collector": "off",  # the guardian bounds the log
     "log_line_prefix": "%m [%p] ",
@@ -50,19 +50,19 @@ SETTINGS = {
 
 
 class CannotRun(Exception):
-    """Why there is no PostgreSQL, in one line for a person."""
+    """PostgreSQL cannot be run; the text is the reason, in one line."""
 
 
 class Launch(NamedTuple):
-    """How a program of PostgreSQL, which refuses to be root, is started: the words before its own, its files' owner."""
+    """How to start a program of PostgreSQL, which refuses to run as root: a command prefix, and its files' owner."""
 
     prefix: tuple[str, ...]
     owner_uid: int
 
 
 IN_A_NAMESPACE = Launch(("unshare", "--user", f"--map-user={NOBODY}", f"--map-group={NOBODY}", "--"), 0)
-# dac_override lets it through the closed home directory that its libraries may lie in. A change of user clears the
-# death signal, so setpriv sets it again.
+# dac_override grants access to PostgreSQL's libraries inside of a home directory of mode 0700. A change of user clears
+# the death signal, so setpriv sets it again.
 AS_NOBODY = Launch(
     (
         *("setpriv", "--reuid", str(NOBODY), "--regid", str(NOBODY), "--clear-groups"),
@@ -75,7 +75,10 @@ AS_NOBODY = Launch(
 
 
 def choose_launch(bin_dir: Path, data_dir: Path) -> Launch:
-    """The way to start PostgreSQL here. Raises CannotRun when we are root and the system allows neither way down."""
+    """Return how to start PostgreSQL here: directly, or without the rights of root if we are root.
+
+    Raises CannotRun if we are root and neither a user namespace nor another user works.
+    """
     if os.geteuid() != 0:
         return Launch((), os.geteuid())
     for launch in (IN_A_NAMESPACE, AS_NOBODY):
@@ -85,7 +88,11 @@ def choose_launch(bin_dir: Path, data_dir: Path) -> Launch:
 
 
 def prepare_cluster(files: DataDir, bin_dir: Path, launch: Launch, pause: Callable[[float], None]) -> None:
-    """Makes the cluster if there is none, and sees that its files belong to the user PostgreSQL runs as."""
+    """Create the cluster if there is none, and give its files to the user that PostgreSQL runs as.
+
+    `pause` waits for the given seconds, and raises to stop the work. Raises CannotRun if that fails, or the cluster
+    belongs to a user that we cannot act for.
+    """
     if not files.cluster.exists():
         _make(files, bin_dir, launch, pause)
     owner_uid = files.cluster.stat().st_uid
@@ -97,7 +104,7 @@ def prepare_cluster(files: DataDir, bin_dir: Path, launch: Launch, pause: Callab
 
 
 def start_postmaster(files: DataDir, bin_dir: Path, launch: Launch, socket_dir: Path) -> subprocess.Popen[bytes]:
-    """Starts PostgreSQL on the cluster; postmaster.pid says when it is ready. Its pid is the postmaster's."""
+    """Start PostgreSQL on the cluster, and return its postmaster process; postmaster.pid says when it is ready."""
     settings = {**SETTINGS, "shared_buffers": f"{_buffers_mb()}MB", "unix_socket_directories": str(socket_dir)}
     options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
     return _start(launch, [str(bin_dir / "postgres"), "-D", str(files.cluster), *options])
@@ -109,7 +116,7 @@ def _buffers_mb() -> int:
 
 
 def _can_start(launch: Launch, bin_dir: Path, data_dir: Path) -> bool:
-    """Whether a program started so may write into the data directory, and finds PostgreSQL and its libraries."""
+    """Return whether a program started so can write to the data directory, and PostgreSQL finds its libraries."""
     check = 'test -w "$1" && exec "$2" --version'
     command = [*launch.prefix, "/bin/sh", "-c", check, "sh", str(data_dir), str(bin_dir / "postgres")]
     silent = subprocess.DEVNULL
@@ -121,20 +128,20 @@ def _can_start(launch: Launch, bin_dir: Path, data_dir: Path) -> bool:
 
 
 def _make(files: DataDir, bin_dir: Path, launch: Launch, pause: Callable[[float], None]) -> None:
-    """Makes the cluster under another name and renames it when all of it is on the disk: a kill leaves nothing half."""
+    """Create the cluster under another name, and rename it once it is synced: a kill leaves no partial cluster."""
     for left in files.unfinished_clusters():
         shutil.rmtree(left, ignore_errors=True)
     new = files.new_unfinished_cluster()
     initdb = [str(bin_dir / "initdb"), "-D", str(new)]
     locale = ["--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
-    # The socket's directory is closed to others, and inside a user namespace "peer" could not tell who calls.
+    # The socket's directory controls access; "peer" does not work, since a user namespace hides the client's user.
     access = ["--username=postgres", "--auth-local=trust", "--auth-host=reject"]
     single = [str(bin_dir / "postgres"), "--single", "-F", "-D", str(new), "-c", "exit_on_error=on", "postgres"]
     deadline = time.monotonic() + MAKE_SECONDS_MAX
     try:
         _run(launch, [*initdb, *locale, *access, "--data-checksums", "--no-sync", "--no-instructions"], deadline, pause)
         _run(launch, single, deadline, pause, FIRST_STATEMENTS)
-        _run(launch, [*initdb, "--sync-only"], deadline, pause)  # one sync, of everything
+        _run(launch, [*initdb, "--sync-only"], deadline, pause)  # one sync of all files
     except BaseException:
         shutil.rmtree(new, ignore_errors=True)
         raise
@@ -145,11 +152,14 @@ def _make(files: DataDir, bin_dir: Path, launch: Launch, pause: Callable[[float]
 def _run(
     launch: Launch, command: Sequence[str], deadline: float, pause: Callable[[float], None], text: str = ""
 ) -> None:
-    """Runs one program of PostgreSQL to its end, which comes at once when the pause raises: the server is gone."""
+    """Run one program of PostgreSQL to its end, and kill it if `pause` raises or the deadline passes.
+
+    Raises CannotRun unless it exits with 0.
+    """
     program = _start(launch, command, stdin=subprocess.PIPE)
     assert program.stdin is not None
     try:
-        with suppress(BrokenPipeError), program.stdin as stdin:  # it failed before it read; its exit status says so
+        with suppress(BrokenPipeError), program.stdin as stdin:  # the exit status tells of a program that failed early
             stdin.write(text.encode())
         while program.poll() is None and time.monotonic() < deadline:
             pause(LOOK_SECONDS)
@@ -167,17 +177,17 @@ def _start(launch: Launch, command: Sequence[str], stdin: int = subprocess.DEVNU
 
     def die_with_guardian() -> None:
         prctl(PR_SET_PDEATHSIG, signal.SIGINT, 0, 0, 0)
-        if os.getppid() != guardian_pid:  # it died before we asked
+        if os.getppid() != guardian_pid:  # the guardian died before prctl took effect
             os._exit(1)
 
-    # Our own output is the server's pipe, which must see its end when we go: what these print belongs in the log.
+    # The output goes to the log. The guardian's own output is a pipe to the server, which must see its end of file.
     return subprocess.Popen(  # noqa: S603 - our own words, and paths that the operator configures
         [*launch.prefix, *command], stdin=stdin, stdout=2, preexec_fn=die_with_guardian, process_group=0, cwd="/"
     )
 
 
 def _give_to(uid: int, cluster: Path) -> None:
-    """Changes who owns the cluster's files; its own directory comes last, so a kill midway is made good next time."""
+    """Change the owner of the cluster's files, its directory last, so that the next start resumes after a kill."""
     for directory, _, names in os.walk(cluster, topdown=False):
         for name in names:
             os.chown(os.path.join(directory, name), uid, uid, follow_symlinks=False)

@@ -1,4 +1,4 @@
-"""The data directory of the private PostgreSQL: what lies where in it, and the locks that say who uses it."""
+"""The data directory of the private PostgreSQL: the paths in it, and the file locks of its server and guardian."""
 
 import fcntl
 import os
@@ -8,7 +8,7 @@ UNFINISHED_PREFIX = "cluster.new-"
 
 
 class DataDir:
-    """Where everything lies under one data directory."""
+    """The paths of all files under one data directory."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -20,18 +20,18 @@ class DataDir:
         self.older_log = path / "postgres.log.1"
 
     def unfinished_clusters(self) -> list[Path]:
-        """What killed guardians left of clusters they were making."""
+        """Return the partial clusters that killed guardians left."""
         return list(self.path.glob(f"{UNFINISHED_PREFIX}*"))
 
     def new_unfinished_cluster(self) -> Path:
-        """Never a name used before: a killed guardian's initdb may be about to remove its own directory."""
+        """Return a path that was never used: the initdb of a killed guardian may still remove its own directory."""
         return self.path / f"{UNFINISHED_PREFIX}{os.urandom(6).hex()}"
 
 
 def try_lock(path: Path, kind: int = fcntl.LOCK_EX) -> int | None:
-    """The descriptor that holds a lock on the file, or None while another process holds it.
+    """Lock the file, and return the descriptor that holds the lock; None if another process holds it.
 
-    Closing the descriptor gives the lock back; the kernel does it for a killed process, so no lock outlives its owner.
+    Closing the descriptor releases the lock; the kernel does so for a killed process. Raises OSError.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:

