@@ -1,4 +1,5 @@
-"""Every message on the websocket as a msgspec struct: commands from clients, events to them.
+"""The messages of the websocket as msgspec structs: commands from clients, events to them.
 
+The served AsyncAPI document is generated from these structs and their docstrings.
 Imports the modules of `domain` only.
 """

@@ -1,4 +1,4 @@
-"""Every event on the websocket, as tagged structs; `type` is the tag, keys are camelCase (CONTRACT §7)."""
+"""The events of the websocket as tagged structs; `type` is the tag, keys are camelCase (CONTRACT §7)."""
 
 from typing import Any
 from uuid import UUID
@@ -8,23 +8,23 @@ from msgspec import UNSET, UnsetType
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_field="type"):
-    """From the server to one connection or one user: private, without a number."""
+    """An event to one connection or one user: private, and without a sequence number."""
 
 
 class Ok(Event, frozen=True, kw_only=True, tag="ok"):
-    """A command was obeyed; the other fields are what came of it."""
+    """A command succeeded; the other fields are its result."""
 
     ref: str | UnsetType = UNSET
 
 
 class Pong(Event, frozen=True, kw_only=True, tag="pong"):
-    """The answer to a ping."""
+    """The answer to a `ping`."""
 
     ref: str | UnsetType = UNSET
 
 
 class SessionReady(Event, frozen=True, kw_only=True, tag="session:ready"):
-    """The session is open. Missed events follow in order; in a room that is lost one must join again."""
+    """The session is open. Missed events follow in order; rooms in `lost` must be joined again."""
 
     ref: str | UnsetType = UNSET
     session_id: UUID
@@ -43,7 +43,7 @@ class TokenExpiring(Event, frozen=True, kw_only=True, tag="token:expiring"):
 
 
 class RoomJoined(Event, frozen=True, kw_only=True, tag="room:joined"):
-    """The answer to a join, and, after the room was restarted, the news of its new epoch."""
+    """The answer to a join; also sent after the room was restarted, with its new epoch."""
 
     ref: str | UnsetType = UNSET
     channel: str
@@ -58,14 +58,14 @@ class RoomJoined(Event, frozen=True, kw_only=True, tag="room:joined"):
 
 
 class Person(msgspec.Struct, frozen=True, rename="camel"):
-    """Somebody as others in the room see them."""
+    """A user as others in the room see them."""
 
     user_id: UUID
     display_name: str
 
 
 class CallRinging(Event, frozen=True, kw_only=True, tag="call:ringing"):
-    """A fan calls a creator: to all sessions of both parties, and again to those that open while it rings."""
+    """A fan calls a creator: to all sessions of both parties, and to those that open while it rings."""
 
     call_id: UUID
     channel: str
@@ -76,22 +76,22 @@ class CallRinging(Event, frozen=True, kw_only=True, tag="call:ringing"):
 
 
 class Invitation(Event, frozen=True, kw_only=True):
-    """What became of the ringing, to all sessions of both parties."""
+    """The outcome of the ringing, to all sessions of both parties."""
 
     call_id: UUID
     channel: str
 
 
 class CallAccepted(Invitation, frozen=True, kw_only=True, tag="call:accepted"):
-    """The creator took the call on one device; the others stop ringing."""
+    """The creator accepted the call on one device; the others stop ringing."""
 
 
 class CallDeclined(Invitation, frozen=True, kw_only=True, tag="call:declined"):
-    """The creator did not take the call."""
+    """The creator declined the call."""
 
 
 class CallMissed(Invitation, frozen=True, kw_only=True, tag="call:missed"):
-    """Nobody answered before `expiresAt`."""
+    """Nobody accepted the call before `expiresAt`."""
 
 
 class CallCancelled(Invitation, frozen=True, kw_only=True, tag="call:cancelled"):
@@ -99,10 +99,10 @@ class CallCancelled(Invitation, frozen=True, kw_only=True, tag="call:cancelled")
 
 
 class CallEndedOutside(Event, frozen=True, kw_only=True, tag="call:ended"):
-    """The call has ended, to the sessions of its parties that are not in its room; those in it get the room's event.
+    """The call has ended: to sessions of its parties that are not in its room; members get the room's event.
 
-    An end that has an event of its own (`call:declined`, `call:missed`, `call:cancelled`) is told by that one alone.
-    Each comes again after a resume, if it may have been lost with the connection before.
+    An end with an event of its own (`call:declined`, `call:missed`, `call:cancelled`) is sent as that event only.
+    Each is sent again after a resume, if it may have been lost with the previous connection.
     """
 
     call_id: UUID
@@ -114,7 +114,7 @@ class CallEndedOutside(Event, frozen=True, kw_only=True, tag="call:ended"):
 
 
 class WalletChanged(Event, frozen=True, kw_only=True, tag="wallet:changed"):
-    """Tokens have moved and the books have it; `tokens` is what this wallet gained, negative if it lost them."""
+    """Tokens have moved and are booked; `tokens` is what this wallet gained, negative if it lost them."""
 
     balance: int
     cause: str
@@ -145,7 +145,7 @@ class BalanceOk(Event, frozen=True, kw_only=True, tag="balance:ok"):
 
 
 class StayCharged(Event, frozen=True, kw_only=True, tag="block:charged"):
-    """A block of a viewer's stay in a metered stream was paid, and the ledger has it: to its payer and the owner."""
+    """A block of a viewing session in a metered stream was paid and booked: to its payer and the owner."""
 
     stream_id: UUID
     user_id: UUID  # the payer
@@ -156,10 +156,10 @@ class StayCharged(Event, frozen=True, kw_only=True, tag="block:charged"):
 
 
 class ViewerChanged(Event, frozen=True, kw_only=True):
-    """To the sessions of a metered stream's owner, whatever the size of the room: one connection of a viewer.
+    """One connection of a viewer changed: to the sessions of a metered stream's owner, whatever the size of the room.
 
-    A session of the owner that opens or is resumed is told of everybody anew. Of quick changes back and forth only the
-    last one is told.
+    A session of the owner that opens or is resumed receives all present viewers. Of quick changes back and forth only
+    the last one is sent.
     """
 
     channel: str
@@ -172,7 +172,7 @@ class ViewerJoined(ViewerChanged, frozen=True, kw_only=True, tag="viewer:joined"
 
 
 class ViewerPaused(ViewerChanged, frozen=True, kw_only=True, tag="viewer:paused"):
-    """The viewer's clock stands, since they are not heard of: send them no media. Signals are `NOT_PRESENT`."""
+    """The viewer's clock stands, since nothing is received from them: send them no media. Signals are `NOT_PRESENT`."""
 
 
 class ViewerResumed(ViewerChanged, frozen=True, kw_only=True, tag="viewer:resumed"):
@@ -184,14 +184,14 @@ class ViewerLeft(ViewerChanged, frozen=True, kw_only=True, tag="viewer:left"):
 
 
 class AccessRevoked(Event, frozen=True, kw_only=True, tag="access:revoked"):
-    """The user is put out of a room: `insufficient_funds`, `ticket_refunded`, `banned`, `removed`, `token_expired`."""
+    """A user is evicted from a room: `insufficient_funds`, `ticket_refunded`, `banned`, `removed`, `token_expired`."""
 
     channel: str
     reason: str
 
 
 class SignalNew(Event, frozen=True, kw_only=True, tag="signal:new"):
-    """What another member of the room passed on to this connection alone."""
+    """Data that another member of the room sent to this connection only."""
 
     channel: str
     from_: UUID = msgspec.field(name="from")
@@ -199,7 +199,7 @@ class SignalNew(Event, frozen=True, kw_only=True, tag="signal:new"):
 
 
 class SequencedEvent(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_field="type"):
-    """To every member of a room, byte-identical; `seq` has no holes per channel and epoch."""
+    """An event to every member of a room, byte-identical; `seq` has no gaps per channel and epoch."""
 
     channel: str
     seq: int
@@ -207,7 +207,7 @@ class SequencedEvent(msgspec.Struct, frozen=True, kw_only=True, rename="camel", 
 
 
 class CallStateChanged(SequencedEvent, frozen=True, kw_only=True):
-    """Why a clock stands, and until when is paid; null while it stands."""
+    """The reasons for which the clock stands, and until when is paid; null while it stands."""
 
     call_id: UUID
     holds: list[str]
@@ -215,7 +215,7 @@ class CallStateChanged(SequencedEvent, frozen=True, kw_only=True):
 
 
 class CallStarted(CallStateChanged, frozen=True, kw_only=True, tag="call:started"):
-    """Both parties are here and the first block is paid."""
+    """Both parties are present and the first block is paid."""
 
 
 class CallPaused(CallStateChanged, frozen=True, kw_only=True, tag="call:paused"):
@@ -223,11 +223,11 @@ class CallPaused(CallStateChanged, frozen=True, kw_only=True, tag="call:paused")
 
 
 class CallResumed(CallStateChanged, frozen=True, kw_only=True, tag="call:resumed"):
-    """No hold is left and the clock runs on; the rest of the paid block was kept."""
+    """No hold is left and the clock runs again; the rest of the paid block was kept."""
 
 
 class BlockCharged(SequencedEvent, frozen=True, kw_only=True, tag="block:charged"):
-    """A block was paid and the books have it; `nextAt` is when the next one is due, null while the clock stands."""
+    """A block was paid and booked; `nextAt` is when the next one is due, null while the clock stands."""
 
     call_id: UUID
     block_no: int
@@ -237,7 +237,7 @@ class BlockCharged(SequencedEvent, frozen=True, kw_only=True, tag="block:charged
 
 
 class CallEnded(SequencedEvent, frozen=True, kw_only=True, tag="call:ended"):
-    """The room's last event: why the call ended, and what was paid in all."""
+    """The room's last event: why the call ended, and what was paid in total."""
 
     call_id: UUID
     reason: str
@@ -261,7 +261,7 @@ class MemberLeft(SequencedEvent, frozen=True, kw_only=True, tag="member:left"):
 
 
 class TipNew(SequencedEvent, frozen=True, kw_only=True, tag="tip:new"):
-    """Somebody gave the room's creator tokens, and the books have it; a muted user's words are left out."""
+    """A user gave tokens to the room's creator, and they are booked; a muted user's message is left out."""
 
     tip_id: UUID
     from_: Person = msgspec.field(name="from")
@@ -270,30 +270,30 @@ class TipNew(SequencedEvent, frozen=True, kw_only=True, tag="tip:new"):
 
 
 class ChatNew(SequencedEvent, frozen=True, kw_only=True, tag="chat:new"):
-    """Somebody said something. Text is text: clients insert it as such."""
+    """A user sent a chat message. It is plain text: clients insert it as such."""
 
     from_: Person = msgspec.field(name="from")
     text: str
 
 
 class RoomPresence(SequencedEvent, frozen=True, kw_only=True, tag="room:presence"):
-    """How many connections are in a room that is too large to name each; at most once a second."""
+    """The number of connections in a room that is too large to publish each join; at most once a second."""
 
     count: int
 
 
 class StreamLive(SequencedEvent, frozen=True, kw_only=True, tag="stream:live"):
-    """The stream has begun: the first event of its room."""
+    """The stream has started: the first event of its room."""
 
 
 class StreamEnded(SequencedEvent, frozen=True, kw_only=True, tag="stream:ended"):
-    """The stream is over; nothing falls due any more."""
+    """The stream has ended; no further block falls due."""
 
     reason: str
 
 
 class PastTip(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_field="type", tag="tip:new"):
-    """A tip of before, to who joins."""
+    """A tip from the history of the room, to a member who joins."""
 
     at: str
     tip_id: UUID
@@ -303,7 +303,7 @@ class PastTip(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_fie
 
 
 class PastChat(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_field="type", tag="chat:new"):
-    """What was said before, to who joins."""
+    """A chat message from the history of the room, to a member who joins."""
 
     at: str
     from_: Person = msgspec.field(name="from")
@@ -311,6 +311,6 @@ class PastChat(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_fi
 
 
 class RoomClosed(SequencedEvent, frozen=True, kw_only=True, tag="room:closed"):
-    """The room is over, and has no members any more. With reason `moved` another server has it: join again."""
+    """The room has no members any more. With reason `moved` another server has it: join again."""
 
     reason: str | None = None
