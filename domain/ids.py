@@ -75,7 +75,7 @@ def purchase_key(provider: str, purchase_id: UUID) -> PostingKey:
 def content_digest(*parts: str) -> bytes:
     """Return 16 bytes that stand for what a key was used for, beyond the fields of the journal row.
 
-    A replay under the same key with another digest is a conflict (CONTRACT §3).
+    A replay under the same key with another digest is a conflict (contract.md, Idempotency).
     """
     return _digest(b"content", *(part.encode() for part in parts))
 

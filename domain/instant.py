@@ -26,7 +26,7 @@ def next_day(at: Instant) -> Instant:
 
 
 def rfc3339(at: Instant) -> str:
-    """Format as RFC 3339 in UTC with milliseconds (CONTRACT, head): `2026-11-22T12:00:00.000Z`."""
+    """Format as RFC 3339 in UTC with milliseconds (contract.md, Values): `2026-11-22T12:00:00.000Z`."""
     moment = _EPOCH + timedelta(microseconds=at)
     return moment.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 

@@ -1,4 +1,7 @@
-"""Every refusal of a request: its code, HTTP status and title (CONTRACT §2). A refusal is a value, not an exception."""
+"""Every refusal of a request: its code, HTTP status and title (contract.md, Errors).
+
+A refusal is a value, not an exception.
+"""
 
 from enum import Enum
 from typing import Any
@@ -132,7 +135,7 @@ MAX_MESSAGE_BYTES = 1_500  # of the message made of them, which is sent twice, s
 def unfit(*errors: tuple[str, str]) -> Refusal:
     """Return VALIDATION_FAILED with each field and its fault.
 
-    Faults beyond the size limit of CONTRACT §2 are left out.
+    Faults beyond the size limit (contract.md, Errors) are left out.
     """
     listed: list[dict[str, str]] = []
     left = MAX_ERRORS_BYTES

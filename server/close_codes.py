@@ -1,4 +1,4 @@
-"""The websocket close codes: what each one means, and whether the client reconnects after it (CONTRACT §7)."""
+"""The websocket close codes: their meaning, and whether the client reconnects (contract.md, Close codes)."""
 
 from enum import IntEnum
 

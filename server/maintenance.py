@@ -24,7 +24,7 @@ from storage.rooms.tickets import checkpoint_presence
 SLICES = 5  # parts in which a period's checkpoints are stored, so that no block waits long for the write lock
 TURN = 0.9  # share of a checkpoint period in which all rooms are stored; the rest is reserve for slow rounds
 LEAST_PAUSE = 0.5  # share of the interval that is waited even after a round that took longer than the interval
-BANS_SECONDS = 0.5  # a ban made on another server applies within a second (CONTRACT §7)
+BANS_SECONDS = 0.5  # a ban made on another server applies within a second (contract.md, Access to rooms)
 STARTS_SECONDS = 0.5  # a creator who goes live on another server waits for this round, which costs one small query
 REFUNDS_SECONDS = 5.0  # retries refunds that a stopped server left over; a round without any costs one small query
 ADOPTION_SECONDS = 1.0  # the longest time from the end of a lease to the claim; an idle round costs two small queries

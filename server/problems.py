@@ -1,4 +1,4 @@
-"""Every error has one shape: RFC 9457, with the fields that older clients read at the top level (CONTRACT §2)."""
+"""The one shape of every error: RFC 9457, with the fields of older clients at the top level (contract.md, Errors)."""
 
 from typing import Any
 

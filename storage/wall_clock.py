@@ -1,4 +1,4 @@
-"""The server's wall clock, which the database compares with its own before it books a posting (CONTRACT §5).
+"""The server's wall clock, which the database compares with its own before it books a posting (contract.md, Clocks).
 
 The database dates every posting. One wrong clock, the database's or a server's, must not date the ledger into the
 future: limits, days and refunds would be wrong until real time has caught up. Two clocks that agree are assumed to be

@@ -26,7 +26,7 @@ class BlockPrice(msgspec.Struct, frozen=True):
         return self.block_seconds * 1_000_000
 
     def tokens(self, block_no: int) -> int:
-        """Return the price of block `block_no` (1, 2, 3 …) in whole tokens (CONTRACT §5, Blocks)."""
+        """Return the price of block `block_no` (1, 2, 3 …) in whole tokens (contract.md, Blocks)."""
         if self.rounding == "up":
             return self._rounded_up(1)
         return self._rounded_up(block_no) - self._rounded_up(block_no - 1)

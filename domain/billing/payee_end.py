@@ -1,4 +1,4 @@
-"""Which blocks are refunded when a call or a viewing session ends (CONTRACT §5, A payee who ends)."""
+"""Which blocks are refunded when a call or a viewing session ends (contract.md, A payee who ends)."""
 
 from domain.billing.block import BlockPrice
 from domain.instant import Duration

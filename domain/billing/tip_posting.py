@@ -20,8 +20,8 @@ def tip_posting(
 ) -> Posting:
     """Build the posting of a tip, in a room or outside of any; its key is derived from the sender's own key.
 
-    The key is the same over websocket and HTTP. The content covers what the command means (CONTRACT §3): the payee, the
-    amount, the message and the room.
+    The key is the same over websocket and HTTP. The content covers what the command means (contract.md, Idempotency):
+    the payee, the amount, the message and the room.
     """
     message = clean(command.message or "") or None
     content = content_digest("tip", str(creator), str(command.amount_tokens), message or "", str(room_id or ""))

@@ -8,7 +8,7 @@ from domain.refusals import Code, Refusal, too_early
 
 
 def refuse_command(command: c.CallCommand, role: Role, call: CallRecord) -> Refusal | None:
-    """Return why a party may not give this command now (CONTRACT §5), or None if it may.
+    """Return why a party may not give this command now (contract.md, Call states), or None if it may.
 
     CALL_ENDED, FORBIDDEN if it is the other party's command, CALL_NOT_ACTIVE in the wrong state. `call:end` is accepted
     after the end, so that a retry succeeds.

@@ -24,7 +24,9 @@ from domain.room.members import RoomRules
 
 
 class Call:
-    """The rules of one call: ringing -> active <-> paused -> ended. It is billed while no hold stands (CONTRACT §5).
+    """The rules of one call: ringing -> active <-> paused -> ended (contract.md, Call states).
+
+    It is billed while there is no hold.
 
     `handle` first runs the deadlines due by `at`, in order, and then takes the input: an input that arrived before a
     deadline is handled before it, one that arrived at the deadline or later is handled after it. Times never go back.

@@ -146,7 +146,7 @@ class CallEvents:
         return [Send(user_id, outside, but=inside) for user_id in self._parties]
 
     def swept(self, end_reason: str | None, metered: int) -> dict[str, Any]:
-        """Return this call's entry in the answer of the billing sweep (CONTRACT §6).
+        """Return this call's entry in the answer of the billing sweep (contract.md, The billing sweep).
 
         `metered` is the number of blocks booked because of the sweep; `end_reason` is set if the call has ended.
         """

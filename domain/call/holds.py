@@ -9,7 +9,7 @@ from domain.protocol import events as m
 
 
 class Holds:
-    """Sets and lifts the holds of one call. The clock runs while no hold stands (CONTRACT §5, Holds)."""
+    """Sets and lifts the holds of one call. The clock runs while no hold stands (contract.md, Holds)."""
 
     def __init__(self, state: CallState, catch_up: Callable[[Instant], None]) -> None:
         """`catch_up(at)` runs the deadlines that are due once the clock runs again."""

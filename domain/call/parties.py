@@ -18,7 +18,7 @@ class Role(StrEnum):
 
 
 class Hold(StrEnum):
-    """A reason for which the clock stands. Each is lifted only by its own cause (CONTRACT §5, Holds)."""
+    """A reason for which the clock stands. Each is lifted only by its own cause (contract.md, Holds)."""
 
     FAN = "fan"
     CREATOR = "creator"

@@ -15,7 +15,7 @@ Status = Literal["ringing", "active", "paused", "ended"]
 
 
 class CallRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The durations and limits of CONTRACT §5; they are the section `[calls]` of the settings."""
+    """The durations and limits of calls (contract.md, Ringing and later): the section `[calls]` of the settings."""
 
     block_seconds: Annotated[int, msgspec.Meta(ge=1, le=3600)] = 30
     block_rounding: Rounding = "up"

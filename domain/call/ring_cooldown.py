@@ -1,4 +1,4 @@
-"""How long a fan waits before ringing a creator again after calls without a paid block (CONTRACT §5, Ringing)."""
+"""How long a fan waits before ringing a creator again after calls without a paid block (contract.md, Ringing)."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""The requests of the billing sweep that wait until every due block of a call is booked (CONTRACT §6)."""
+"""Requests of the billing sweep, which wait until each due block is booked (contract.md, The billing sweep)."""
 
 from collections.abc import Callable
 from typing import Any

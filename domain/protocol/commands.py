@@ -1,4 +1,4 @@
-"""The commands of the websocket as tagged structs; `type` is the tag, keys are camelCase (CONTRACT §7)."""
+"""The commands of the websocket as tagged structs; `type` is the tag, keys are camelCase (contract.md, Messages)."""
 
 from typing import Annotated, Any, Literal
 from uuid import UUID

@@ -1,4 +1,4 @@
-"""The events of the websocket as tagged structs; `type` is the tag, keys are camelCase (CONTRACT §7)."""
+"""The events of the websocket as tagged structs; `type` is the tag, keys are camelCase (contract.md, Messages)."""
 
 from typing import Any
 from uuid import UUID

@@ -8,7 +8,7 @@ from domain.protocol import events as m
 from domain.room.effects import Effect, Publish
 from domain.room.members import Member, Members
 
-COUNT_EVERY: Duration = 1_000_000  # CONTRACT §7: at most once a second
+COUNT_EVERY: Duration = 1_000_000  # contract.md, Messages: at most once a second
 
 
 class Presence:

@@ -1,4 +1,4 @@
-"""Which users have access to a stream, and the reason (CONTRACT §7, Who may join)."""
+"""Which users have access to a stream, and the reason (contract.md, Access to rooms)."""
 
 from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple

@@ -18,7 +18,7 @@ StreamStatus = Literal["scheduled", "live", "ended"]
 
 
 class StreamRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The durations and limits of CONTRACT §5, Metered streams and Tickets: the section `[streams]` of the settings."""
+    """The durations and limits of streams (contract.md, Metered streams and Tickets): the settings `[streams]`."""
 
     members: Annotated[int, msgspec.Meta(ge=2, le=1_000_000)] = 10_000
     connections_per_viewer: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 4

@@ -24,7 +24,7 @@ OWNER_ENDS = ("ended", "owner_lost")  # reasons with which the owner ends a stre
 
 
 class Stream:
-    """The rules of one stream: live -> ended. Each payer has a clock of their own (CONTRACT §5, Metered streams).
+    """The rules of one stream: live -> ended. Each payer has a clock of their own (contract.md, Metered streams).
 
     As with a call, deadlines due by `at` run before the input that arrived at `at`.
     """
@@ -270,7 +270,7 @@ class Stream:
             self._state.host_presence.close(at)
 
     def _give_back(self, payers: Iterable[UserId], at: Instant, *, by_owner: bool = True) -> bool:
-        """Refund blocks that these payers hardly used (CONTRACT §5, A payee who ends); False if there are none.
+        """Refund blocks that these payers hardly used (contract.md, A payee who ends); False if there are none.
 
         If the owner ends it (`by_owner`), present payers get back blocks used for less than `payee_end_seconds`.
         All other payers get only the blocks that fell due while the owner was absent.

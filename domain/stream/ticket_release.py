@@ -1,4 +1,4 @@
-"""The release of a stream's tickets from escrow to its creator (CONTRACT §5, Tickets)."""
+"""The release of a stream's tickets from escrow to its creator (contract.md, Tickets)."""
 
 from domain.instant import Duration, Instant, duration
 from domain.room.effects import Effect, Release

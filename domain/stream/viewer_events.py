@@ -1,4 +1,4 @@
-"""Tells the owner of a metered stream which viewers are present and paying (CONTRACT §5).
+"""Tells the owner of a metered stream which viewers are present and paying (contract.md, Metered streams).
 
 The owner's send queue is one, and many viewers join and leave. So each viewer's connection has at most one pending
 change, which a later change replaces, and a token bucket limits the events per second.

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 Fault = tuple[str, str]
 
 MAX_DEPTH = 32  # our messages have at most four levels; recursion through a value must not exhaust the stack
-MAX_FAULTS = 20  # CONTRACT §2
-MAX_FAULT_CHARACTERS = 200  # CONTRACT §2
+MAX_FAULTS = 20  # contract.md, Errors
+MAX_FAULT_CHARACTERS = 200  # contract.md, Errors
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1  # what PostgreSQL and most clients can hold
 INTEGERS = range(INT64_MIN, INT64_MAX + 1)
 

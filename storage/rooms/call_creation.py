@@ -245,6 +245,6 @@ async def _load(connection: Connection, call_id: UUID) -> StoredCall:
 
 
 async def forget_old_keys(postgres: Postgres) -> None:
-    """Delete keys that are a day old and not those of postings (CONTRACT §3). Raises StorageUnavailable."""
+    """Delete keys of a day ago that no posting has (contract.md, Idempotency). Raises StorageUnavailable."""
     # Delete the old keys.
     await postgres.execute("DELETE FROM idempotency_keys WHERE created_at < now() - interval '24 hours'")

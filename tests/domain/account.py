@@ -1,4 +1,4 @@
-"""What the contract says of a call's clock, blocks and holds (§5), worked out a second time in another way.
+"""A call's clock, blocks and holds (contract.md, Blocks), computed a second time in another way.
 
 The rules count active time from when the clock was started; this account adds up every span in which it should run.
 It is told what happens and when, and knows nothing of the rules' own state.

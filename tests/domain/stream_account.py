@@ -1,4 +1,4 @@
-"""What the contract says of a metered stream's clocks and blocks (§5), worked out a second time in another way.
+"""The clocks and blocks of a stream (contract.md, Metered streams), computed a second time in another way.
 
 The rules count active time from when a clock was started; this account adds up every span in which it should run.
 It is told what happens and when, and knows nothing of the rules' own state.

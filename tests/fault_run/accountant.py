@@ -1,4 +1,4 @@
-"""Holds what people were billed against what happened to them, and against the contract (§5)."""
+"""Holds what people were billed against what happened to them, and against the rules (contract.md, Blocks)."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -22,7 +22,7 @@ ERRORS: dict[str, Callable[[], BaseException]] = {
     "refused": lambda: StatementRefused("planted", "23514"),
     "cancelled": lambda: trio.Cancelled._create(source="unknown"),
 }
-# DESIGN §1: only the listeners, the actor and the leases may end the process.
+# Only the listeners, the actor and the leases may end the process.
 MAY_END_THE_PROCESS = {
     "StorageActor.run",
     "StorageActor._hand_out_beside",

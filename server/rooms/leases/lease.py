@@ -8,11 +8,11 @@ A server that was stopped (SIGSTOP, a suspended machine) for longer than its lea
 cannot be trusted. Its rooms then wait: nothing is handled and nothing is published. The next renewal asks in one query
 which rooms have a later epoch; those are fenced, and the others go on.
 
-If the database is out of reach, no server can claim a room, so rooms go on (for `storage_grace_seconds`, CONTRACT §5).
-Each attempt that fails while the lease is still trusted extends the trust by one lease: when the database is back, a
-claim needs a server that has renewed its own lease for that long (storage/rooms/leases.py). A server that is cut off
-alone cannot know that others still reach the database; its rooms continue until it is back and compares its epochs, but
-no posting of theirs can commit.
+If the database is out of reach, no server can claim a room, so rooms go on for `storage_grace_seconds`
+(contract.md, Restarts and outages). Each attempt that fails while the lease is still trusted extends the trust by one
+lease: when the database is back, a claim needs a server that has renewed its own lease for that long
+(storage/rooms/leases.py). A server that is cut off alone cannot know that others still reach the database; its rooms
+continue until it is back and compares its epochs, but no posting of theirs can commit.
 """
 
 from collections.abc import Callable

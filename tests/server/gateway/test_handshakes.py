@@ -1,4 +1,4 @@
-"""The responses of the websocket port to requests that are no handshake, or a hostile one (CONTRACT §7)."""
+"""The responses of the websocket port to requests that are no handshake, or a hostile one (contract.md, Messages)."""
 
 import socket
 

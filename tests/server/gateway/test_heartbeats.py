@@ -1,4 +1,4 @@
-"""A session that pays or is paid is pinged every 5 seconds, others every 20 (CONTRACT §5, Presence)."""
+"""A session that pays or is paid is pinged every 5 seconds, others every 20 (contract.md, Presence)."""
 
 from collections import Counter
 from uuid import UUID

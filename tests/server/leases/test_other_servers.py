@@ -17,7 +17,7 @@ from tests.support.clients import Phone, go_live, ring_and_join
 from tests.support.servers import add_creator, add_fan, online, running_server, with_section
 
 in_thread = trio.to_thread.run_sync
-NOTICED_SECONDS_MAX = 1.0 + 0.5  # one second by CONTRACT §7, and half a second for a busy machine
+NOTICED_SECONDS_MAX = 1.0 + 0.5  # contract.md, Access to rooms: one second; half of one for a busy machine
 NOBODY = None
 
 

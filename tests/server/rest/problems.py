@@ -1,4 +1,4 @@
-"""The one shape of every error response (CONTRACT §2)."""
+"""The one shape of every error response (contract.md, Errors)."""
 
 from typing import Any
 from uuid import UUID

@@ -1,4 +1,4 @@
-"""From the first ring to the end of a short call: each session's events, and the right to ring (CONTRACT §5)."""
+"""From the ring to the end of a short call: each session's events, and the right to ring (contract.md, Ringing)."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""A metered stream's clocks as its users see them, on a clock that is advanced by hand (CONTRACT §5)."""
+"""A metered stream's clocks as its users see them, on a manual clock (contract.md, Metered streams)."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager

@@ -1,4 +1,4 @@
-"""A session never receives an older balance after a newer one, whichever source sent it (CONTRACT §7)."""
+"""A session never receives an older balance after a newer one, whichever source sent it (contract.md, Wallets)."""
 
 from typing import Any
 

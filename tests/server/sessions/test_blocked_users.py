@@ -1,4 +1,4 @@
-"""A user whom a creator blocks leaves the call and the stream at once, whatever was under way (CONTRACT §5)."""
+"""A user whom a creator blocks leaves the call and the stream at once (contract.md, Access to rooms)."""
 
 from typing import Any
 
