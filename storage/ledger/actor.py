@@ -20,6 +20,7 @@ from storage import wall_clock
 from storage.ledger import batch as batch_statement
 from storage.ledger import refunds as refund_statement
 from storage.ledger.batch import DecidedBatch
+from storage.ledger.commands import Command, Deliver, StatementCommand
 from storage.ledger.refunds import MAX_REFUND, Advance, Refunded
 from storage.postgres import LoneConnection, Postgres, Row, StatementRefused, StorageUnavailable
 
@@ -32,9 +33,6 @@ RETRY_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)  # between attempts while the databas
 log = structlog.get_logger(__name__)
 
 
-Deliver: TypeAlias = Callable[[list[Receipt]], None]
-
-
 class Observer(Protocol):
     """Receives the outcome of each batch, for metrics and wallet events. The methods must neither wait nor raise."""
 
@@ -45,30 +43,7 @@ class Observer(Protocol):
         """The database refused this posting permanently; its outcome is INVALID."""
 
 
-class _Command:
-    """Postings of one caller, which are booked in one batch, and the callback that takes their receipts."""
-
-    __slots__ = ("deliver", "postings")
-
-    def __init__(self, postings: Sequence[Posting], deliver: Deliver) -> None:
-        self.postings = postings
-        self.deliver = deliver
-
-
-class _StatementCommand(_Command):
-    """A statement that selects its postings itself and runs alone: a refund, or the release of a stream's tickets."""
-
-    __slots__ = ("arguments", "figures", "name", "sql")
-
-    def __init__(self, name: str, sql: str, arguments: tuple[Any, ...], deliver: Deliver) -> None:
-        super().__init__((), deliver)
-        self.name = name
-        self.sql = sql
-        self.arguments = arguments
-        self.figures: Sequence[int | None] = ()  # the last columns of its row, which describe no posting
-
-
-_Booked: TypeAlias = tuple[list[_Command], list[DecidedBatch]]
+_Booked: TypeAlias = tuple[list[Command], list[DecidedBatch]]
 
 
 class StorageActor:
@@ -83,7 +58,7 @@ class StorageActor:
         self._postgres = postgres
         self._observer = observer
         self._connection: LoneConnection | None = None
-        self._commands, self._mailbox = trio.open_memory_channel[_Command](MAX_WAITING)
+        self._commands, self._mailbox = trio.open_memory_channel[Command](MAX_WAITING)
         self._owed = 0  # commands taken from the mailbox whose receipts are not delivered yet
         self._away_since: float | None = None
         self._clocks_disagree = False  # whether the log has reported it
@@ -101,7 +76,7 @@ class StorageActor:
         sound = [posting for posting in postings if fault_of(posting) is None]
         booked: list[Receipt] = []
         for start in range(0, len(sound), MAX_LIST):
-            booked += await self._wait_for(partial(_Command, sound[start : start + MAX_LIST]))
+            booked += await self._wait_for(partial(Command, sound[start : start + MAX_LIST]))
         found = iter(booked)
         return [Receipt(posting, Outcome.INVALID) if fault_of(posting) else next(found) for posting in postings]
 
@@ -154,23 +129,23 @@ class StorageActor:
         if not 0 < len(postings) <= MAX_LIST or any(map(fault_of, postings)):
             return False
         try:
-            self._commands.send_nowait(_Command(postings, deliver))
+            self._commands.send_nowait(Command(postings, deliver))
         except (trio.WouldBlock, trio.ClosedResourceError):
             return False
         return True
 
-    async def _wait_for(self, command: Callable[[Deliver], _Command]) -> list[Receipt]:
+    async def _wait_for(self, command: Callable[[Deliver], Command]) -> list[Receipt]:
         receipts, _ = await self._wait(command)
         return receipts
 
     async def _wait_for_statement(
         self, name: str, sql: str, arguments: tuple[Any, ...]
     ) -> tuple[list[Receipt], Sequence[int | None]]:
-        receipts, command = await self._wait(partial(_StatementCommand, name, sql, arguments))
-        assert isinstance(command, _StatementCommand), "it was made just now"
+        receipts, command = await self._wait(partial(StatementCommand, name, sql, arguments))
+        assert isinstance(command, StatementCommand), "it was made just now"
         return receipts, command.figures
 
-    async def _wait(self, make: Callable[[Deliver], _Command]) -> tuple[list[Receipt], _Command]:
+    async def _wait(self, make: Callable[[Deliver], Command]) -> tuple[list[Receipt], Command]:
         receipts: list[Receipt] = []
         done = trio.Event()
 
@@ -228,7 +203,7 @@ class StorageActor:
         finally:
             self.abandon()
 
-    async def _next(self) -> _Command | None:
+    async def _next(self) -> Command | None:
         """Return the oldest command; None once the mailbox is closed and empty.
 
         Does not yield if a command waits, since the database is idle until the next batch is sent.
@@ -241,7 +216,7 @@ class StorageActor:
         except trio.EndOfChannel:
             return None
 
-    def _gather(self, first: _Command) -> list[_Command]:
+    def _gather(self, first: Command) -> list[Command]:
         """Take the commands that wait already, up to MAX_BATCH postings; never wait for more."""
         commands, size = [first], len(first.postings)
         while size < MAX_BATCH:
@@ -261,7 +236,7 @@ class StorageActor:
                 await trio.lowlevel.checkpoint()
             self._hand_out(commands, decided)
 
-    def _hand_out(self, commands: list[_Command], decided: list[DecidedBatch]) -> None:
+    def _hand_out(self, commands: list[Command], decided: list[DecidedBatch]) -> None:
         for part in decided:
             if part.carried_out:
                 self._observer.batch_committed(part.receipts, part.seconds)
@@ -272,19 +247,19 @@ class StorageActor:
             command.deliver([next(receipts) for _ in command.postings])
             self._owed -= 1
 
-    async def _carry_out(self, commands: list[_Command]) -> list[DecidedBatch]:
+    async def _carry_out(self, commands: list[Command]) -> list[DecidedBatch]:
         """Book adjacent posting commands as one batch and each statement command by itself, in order of arrival."""
         decided: list[DecidedBatch] = []
-        for are_alone, group in groupby(commands, lambda command: isinstance(command, _StatementCommand)):
+        for are_alone, group in groupby(commands, lambda command: isinstance(command, StatementCommand)):
             if are_alone:
                 decided += [
-                    await self._decide_statement(command) for command in group if isinstance(command, _StatementCommand)
+                    await self._decide_statement(command) for command in group if isinstance(command, StatementCommand)
                 ]
             else:
                 decided += await self._decide([posting for command in group for posting in command.postings])
         return decided
 
-    async def _decide_statement(self, command: _StatementCommand) -> DecidedBatch:
+    async def _decide_statement(self, command: StatementCommand) -> DecidedBatch:
         """Send the statement until the database has decided it; it books nothing twice, so retries are safe."""
         tries = 0
         while True:

@@ -50,7 +50,7 @@ IN_PYTHON = (
         "mailbox",
         "the actor's mailbox is bounded",
         "during an outage the mailbox fills the memory",
-        (Edit(ACTOR, "open_memory_channel[_Command](MAX_WAITING)", 'open_memory_channel[_Command](float("inf"))'),),
+        (Edit(ACTOR, "open_memory_channel[Command](MAX_WAITING)", 'open_memory_channel[Command](float("inf"))'),),
         "tests/storage/test_outage.py",
         "== MAX_WAITING",
         "more commands wait than the limit allows",

@@ -35,7 +35,8 @@ from server.rooms.registry import Registry
 from server.rooms.room import RoomRecovery
 from server.rooms.supervisor import Supervisor
 from server.sessions.directory import Sessions
-from storage.ledger.actor import Deliver, StorageActor
+from storage.ledger.actor import StorageActor
+from storage.ledger.commands import Deliver
 from storage.postgres import Postgres
 from storage.rooms.leases import Leases
 from tests.bench.trusted import Trusted

@@ -15,7 +15,7 @@ from server.clock import Clock
 from server.rooms.committer import Committer
 from server.rooms.inbox.inbox import Inbox
 from server.rooms.inbox.timers import RoomTimers
-from storage.ledger.actor import Deliver
+from storage.ledger.commands import Deliver
 
 ROOM, FAN = RoomId(uuid4()), UserId(uuid4())
 
