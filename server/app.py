@@ -1,4 +1,11 @@
-"""Starts storage, rooms and sockets in this order, and drains them in reverse order."""
+"""Starts storage, rooms and sockets in this order, and drains them in reverse order.
+
+Three nested nurseries give each layer a lifetime that ends after that of the layers above it:
+
+    storage_nursery    storage actor
+      rooms_nursery    lease, timers, stall recovery, maintenance, one supervised task for each room
+        sockets_nursery    signing keys, both listeners, one task for each connection, heartbeat
+"""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -43,6 +43,7 @@ class _Members:
             self._parts = None
 
     def parts(self) -> list[list[SendQueue]]:
+        """The send queues of all members, in lists of at most AT_ONCE; built again only after a change."""
         if self._parts is None:
             send_queues = list(self.send_queues.values())
             self._parts = [send_queues[begun : begun + AT_ONCE] for begun in range(0, len(send_queues), AT_ONCE)]
@@ -110,7 +111,7 @@ class Fanout:
         """Send what was published since the last flush."""
         if self._published:
             published, self._published = self._published, []
-            self._take(self._sending(published))
+            self._run_step(self._sending(published))
 
     def discard(self) -> None:
         """Drop what was published since the last flush, since the room had another owner by then."""
@@ -123,14 +124,14 @@ class Fanout:
         self.flush()
         self._admitted[member_id] = None
         self._away.discard(member_id)
-        self._take_in(member_id, [])
+        self._connect(member_id, [])
 
     def remove(self, member_id: MemberId) -> None:
         """Remove a member, after it was sent what is published already. Idempotent."""
         self.flush()
         self._admitted.pop(member_id, None)
         self._away.discard(member_id)
-        self._take(self._removing(member_id))
+        self._run_step(self._removing(member_id))
 
     def clear(self) -> list[MemberId]:
         """Stop sending to everybody, and return the members that were connected.
@@ -143,7 +144,7 @@ class Fanout:
             *was,
             *(member_id for members in self._members.values() for member_id in members.send_queues),
         }:
-            self._take(self._removing(member_id))
+            self._run_step(self._removing(member_id))
         return was
 
     def is_admitted(self, member_id: MemberId) -> bool:
@@ -159,7 +160,7 @@ class Fanout:
         if member_id in self._admitted:
             self.flush()
             self._away.add(member_id)
-            self._take(self._removing(member_id))
+            self._run_step(self._removing(member_id))
 
     def missed(self, member_id: MemberId, epoch: int, seq: int) -> list[Broadcast] | None:
         """The events after number `seq` of `epoch` that a suspended member missed.
@@ -172,34 +173,39 @@ class Fanout:
     def resume(self, member_id: MemberId, missed: list[Broadcast]) -> None:
         """Send a suspended member what it missed, and then all later events, over its new connection."""
         self._away.discard(member_id)
-        self._take_in(member_id, missed)
+        self._connect(member_id, missed)
 
-    def _take_in(self, member_id: MemberId, missed: list[Broadcast]) -> None:
+    def _connect(self, member_id: MemberId, missed: list[Broadcast]) -> None:
+        """Connect an admitted member: send the missed events, and then every later one."""
         session = self._sessions.get(member_id)
         # A session that left, or was resumed, after it asked to join must not receive events in its newer connection.
         if session is not None and session.connection is not None and session.is_member_of(self):
-            self._take(self._adding(member_id, session.connection, missed))
+            self._run_step(self._adding(member_id, session.connection, missed))
 
-    def _take(self, step: Iterator[None]) -> None:
+    def _run_step(self, step: Iterator[None]) -> None:
+        """Run a step to its end if it is short and none is under way; otherwise queue it for a task."""
         if self._steps:
             self._steps.append(step)
         elif _has_more(step):
             self._steps.append(step)
-            self._spawn(self._go_on, self._break)
+            self._spawn(self._run_queued_steps, self._abort_steps)
 
-    async def _go_on(self) -> None:
+    async def _run_queued_steps(self) -> None:
+        """Run the queued steps in order, and let other tasks run at each yield."""
         while self._steps:
             await trio.lowlevel.checkpoint()
             if not _has_more(self._steps[0]):
                 self._steps.popleft()
 
-    def _break(self) -> None:
+    def _abort_steps(self) -> None:
+        """After a fault in a step: drop the queued steps, and crash the room."""
         self._steps.clear()
         self._fail()
 
     # Steps: each is a generator that yields where other tasks may run
 
     def _sending(self, published: list[Broadcast]) -> Iterator[None]:
+        """Push these events, as one frame sequence, to the members of each subprotocol."""
         for encoding, members in self._members.items():
             parts = members.parts()
             frame = b"".join([broadcast.frame(encoding) for broadcast in published]) if parts else b""
@@ -209,6 +215,7 @@ class Fanout:
                 push_to_each(send_queues, frame)
 
     def _adding(self, member_id: MemberId, connection: Outlet, missed: list[Broadcast]) -> Iterator[None]:
+        """Push what the member missed, and add its send queue."""
         for broadcast in missed:
             connection.send_queue.push(broadcast.frame(connection.encoding))
         self._members[connection.encoding].add(member_id, connection.send_queue)

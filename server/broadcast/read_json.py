@@ -49,6 +49,7 @@ class _Parse:
         self._root = root
 
     def value(self, text: str) -> Any:
+        """Decode a text, and collect its faults. Raises Undecodable if it is not JSON."""
         decoder = json.JSONDecoder(
             object_pairs_hook=self._object, parse_int=_integer, parse_constant=self._refuse_constant
         )

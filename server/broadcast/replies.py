@@ -30,6 +30,7 @@ class SocketReply:
         self._ref = ref
 
     def deliver(self, result: Result) -> None:
+        """Send the result as `ok`, `error` or an event of its own, with the command's `ref`."""
         self._outlet.send_queue.push(self._outlet.encoding.frame(self._message(result)))
 
     def _message(self, result: Result) -> Any:
@@ -59,6 +60,7 @@ class JoinReply(SocketReply):
         self._ice_servers = ice_servers
 
     def deliver(self, result: Result) -> None:
+        """Send the result; a `room:joined` gets the ICE servers."""
         if isinstance(result, RoomJoined):
             result = msgspec.structs.replace(result, ice_servers=self._ice_servers)
         super().deliver(result)
@@ -76,6 +78,7 @@ class AdmissionReply:
         self._abandon = abandon
 
     def deliver(self, result: Result) -> None:
+        """Update the membership, and pass the result on."""
         if isinstance(result, Refusal):
             self._abandon()
         else:
@@ -97,6 +100,7 @@ class KeyedReply:
         self._spawn = spawn
 
     def deliver(self, result: Result) -> None:
+        """Pass a success on; look the key up before a refusal is passed on."""
         if isinstance(result, Refusal):
             self._spawn(partial(self._ask_key, result), partial(self._reply.deliver, NOT_RECALLED))
         else:
@@ -118,6 +122,7 @@ class WaitingReply:
         self._result: Result = Refusal(Code.STORAGE_UNAVAILABLE, "The answer did not come in time")
 
     def deliver(self, result: Result) -> None:
+        """Keep the result, and wake the task in `wait`."""
         self._result = result
         self._answered.set()
 

@@ -101,6 +101,7 @@ class SendQueue(trio.abc.Stream):
             self._nursery.start_soon(self._abort_later)
 
     def _drop_slow_reader(self) -> None:
+        """Replace the waiting frames by Close 4001; a frame that is sent in part must be completed first."""
         kept = [self._waiting[0]] if self._begun else []
         self._waiting.clear()
         self._waiting.extend([*kept, close_frame(CloseCode.SLOW_CONSUMER, "slow consumer")])
@@ -109,6 +110,7 @@ class SendQueue(trio.abc.Stream):
         self._nursery.start_soon(self._abort_later)
 
     async def _write_waiting(self) -> None:
+        """The writer task: send what waits whenever the kernel accepts more, until nothing waits."""
         with contextlib.suppress(trio.ClosedResourceError):
             while self._waiting:
                 await trio.lowlevel.wait_writable(self._sock)
@@ -139,6 +141,7 @@ class SendQueue(trio.abc.Stream):
         return self._waiting[0] if count == 1 else b"".join(self._waiting[:count])
 
     def _note_sent(self, sent: int) -> None:
+        """Remove the frames that were sent completely, and cut the one that was sent in part."""
         self._waiting_bytes -= sent
         whole = 0
         while whole < len(self._waiting) and sent >= len(self._waiting[whole]):
@@ -154,6 +157,7 @@ class SendQueue(trio.abc.Stream):
             self._drained.set()
 
     async def _abort_later(self) -> None:
+        """Abort if the peer has not hung up `close_seconds` after our Close frame."""
         with trio.move_on_after(self._close_seconds):
             await self.closed.wait()
         self.abort()
@@ -193,6 +197,7 @@ class SendQueue(trio.abc.Stream):
         return await self._read(max_bytes or 4096)
 
     async def _read(self, max_bytes: int) -> bytes:
+        """Wait for input and receive it; notes the time of its arrival."""
         while True:
             if self.closed.is_set():
                 raise trio.ClosedResourceError

@@ -66,6 +66,7 @@ class _Walk:
         self.faults: list[Fault] = []
 
     def check(self, value: Any, path: _Path | None) -> None:
+        """Note the faults of a value and of everything in it; `path` is None for the outermost value."""
         kind = type(value)
         if kind is dict:
             for key, inner in value.items():

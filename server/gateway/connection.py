@@ -1,4 +1,8 @@
-"""One websocket connection, from its handshake to its close. Only this module imports trio-websocket."""
+"""One websocket connection, from its handshake to its close. Only this module imports trio-websocket.
+
+`serve_connection` owns the socket. It answers the handshake, has ClientProtocol open or resume a session with the first
+message, and passes it every later message until either side closes.
+"""
 
 import contextlib
 import socket
@@ -105,6 +109,7 @@ def _code_of(closed: ConnectionClosed) -> int | None:
 
 
 async def _first_message(context: Context, websocket: WebSocketConnection) -> str | bytes:
+    """Wait `open_seconds` for the first message, and longer after a stall. Raises CloseConnection(OPEN_TIMEOUT)."""
     while True:
         began = trio.current_time()
         with trio.move_on_after(context.settings.websocket.open_seconds):

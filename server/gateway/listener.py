@@ -167,6 +167,7 @@ class Listener:
             await self._accept_waiting(sock, nursery)
 
     async def _accept_waiting(self, sock: socket.socket, nursery: trio.Nursery) -> None:
+        """Accept until the backlog is empty, with a pause after every ADMITTED_AT_ONCE connections."""
         admitted = 0
         for number in itertools.count(1):
             try:
@@ -206,6 +207,7 @@ class Listener:
         return True
 
     def _prepare(self, accepted: socket.socket) -> None:
+        """Set the socket's options. Raises OSError if the peer has reset the connection already."""
         accepted.setblocking(False)
         accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         # For a client that does not read, the kernel then buffers at most this much, instead of megabytes.

@@ -136,6 +136,7 @@ class ClientProtocol:
         return self._session.connection is self
 
     async def _identify(self, token: str) -> Authenticated:
+        """Authenticate the token. Raises CloseConnection with the code for the reason of a refusal."""
         try:
             return await self._context.authenticator.identify(token)
         except TokenRefused as refused:
@@ -149,6 +150,11 @@ class ClientProtocol:
             raise CloseConnection(CloseCode.STORAGE_AWAY, "the database refused a statement of ours") from None
 
     async def _open_session(self, token: str, opened: c.SessionOpen | None) -> Session:
+        """Open a session, or resume the one that `opened` names, and send `session:ready`.
+
+        A session that cannot be resumed is replaced by a new one. The missed events of a resumed session follow
+        `session:ready`, and a connection that it still has is closed. Raises CloseConnection.
+        """
         if self._context.draining:
             raise CloseConnection(CloseCode.DRAINING, "shutting down")
         identity, person = await self._identify(token)
@@ -221,6 +227,7 @@ class ClientProtocol:
     # Commands
 
     def _decode(self, message: str | bytes) -> c.AnyCommand | Misfit:
+        """Decode a command; a Misfit is returned to be answered. Raises CloseConnection(UNDECODABLE)."""
         try:
             return self.encoding.decode(message)
         except Misfit as misfit:
@@ -229,6 +236,7 @@ class ClientProtocol:
             raise CloseConnection(CloseCode.UNDECODABLE, "undecodable message") from None
 
     async def _carry_out(self, command: c.AnyCommand | Misfit, reply: SocketReply) -> None:
+        """Answer the command here, or pass it to its room, which answers through `reply`."""
         match command:
             case Misfit():
                 reply.deliver(unfit(*command.faults))
@@ -318,6 +326,7 @@ class ClientProtocol:
         self.pinged_at = now
 
     def _check_token(self, seconds_left: float) -> None:
+        """Warn a minute before the token expires; once it has expired, end the session and close the connection."""
         if seconds_left <= 0 and not self._expired_in_stall():
             for channel in self._session.live_memberships():
                 self._send(m.AccessRevoked(channel=channel, reason="token_expired"))

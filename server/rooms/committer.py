@@ -124,6 +124,7 @@ class Committer:
             self._work.set()
 
     def _receive(self, receipts: list[Receipt]) -> None:
+        """Deliver the receipts of submitted postings; runs in the storage actor's task."""
         if not self._left:
             self._inbox.deliver(inputs.Receipts(tuple(receipts)))
             self._busy = False

@@ -97,6 +97,7 @@ class StreamRooms:
         return stored if stored is not None and claim is not None and stored.epoch == claim.epoch else None
 
     async def _read_history(self, stored: StoredStream) -> StreamHistory:
+        """Read what the rules need beside the record: tickets, blocked users, earnings and recent tips."""
         facts, record = stored.facts, stored.record
         began, limit = record.started_at or facts.created_at, self._lifecycle.settings.recent_events
         people = await retry_storage(lambda: find_audience(self._postgres, facts.id, facts.owner_id))

@@ -72,6 +72,7 @@ class Supervisor:
         return None
 
     async def _end(self, room: LiveRoom) -> None:
+        """End the room with `server_fault`, without reading its rows if these are the cause."""
         reason = SERVER_FAULT
         with self._faults.contained("room_end", room=str(room.id)):
             if await room.recovery.abandon(room):

@@ -148,6 +148,7 @@ class RoomTask:
         self._handle(Arrival(inputs.Fenced(), self.clock.now()))
 
     def _drop_unsent(self) -> None:
+        """Drop the events that are decided and not sent."""
         self._audiences.discard()
         self._private.clear()
 
@@ -178,6 +179,7 @@ class RoomTask:
         self._taken = None
 
     def _handle(self, given: Arrival) -> None:
+        """Apply the rules to one input and carry out their effects; remembers the input that ended the room."""
         self._handled += 1
         self.cause = given.context
         self._perform(self.room.handle(given.given, given.at), given.at)
@@ -201,6 +203,7 @@ class RoomTask:
                     self._sessions.send_to_member(member_id, event)
 
     def _perform(self, wanted: Iterable[effects.Effect], at: Instant) -> None:
+        """Carry out effects in order. None of them waits: postings and records go to the committer."""
         for effect in wanted:
             match effect:
                 case effects.Post(posting):

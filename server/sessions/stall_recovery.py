@@ -58,6 +58,7 @@ class StallRecovery:
             await trio.testing.wait_all_tasks_blocked(QUIET_SECONDS)
 
     def _anything_unread(self) -> bool:
+        """Whether the socket of any session has input."""
         poll = select.poll()
         for session in self._sessions.by_member.values():
             if session.connection is not None and (fileno := session.connection.send_queue.fileno()) is not None:
