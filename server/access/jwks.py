@@ -1,4 +1,4 @@
-"""The public keys that sign tokens: read from an address or a file by a background task, never by a request."""
+"""The public keys that verify tokens (JWKS): read from a URL or a file by a background task, never by a request."""
 
 import base64
 import http.client
@@ -18,9 +18,9 @@ from joserfc.jwk import ECKey, RSAKey
 
 FETCH_SECONDS = 5
 MAX_DOCUMENT_BYTES = 256 * 1024
-# Issuers publish two or three; importing one takes the event loop about 0.1 ms.
+# Issuers publish two or three; importing one blocks the event loop for about 0.1 ms.
 MAX_KEYS = 64
-# Below, a modulus can be factored; above, every request would pay for it.
+# A shorter modulus can be factored; a longer one makes every verification slow.
 RSA_BITS = range(2048, 8192 + 1)
 
 log = structlog.get_logger(__name__)
@@ -30,10 +30,10 @@ PublicKeys = dict[tuple[str, str | None], PublicKey]  # by algorithm and `kid`
 
 
 class KeySet:
-    """Public keys, each bound to one algorithm; `find` answers at once, `run` keeps what it finds fresh.
+    """Public keys, each bound to one algorithm: `find` looks one up without waiting, `run` refreshes them.
 
-    A fetch is due every `refresh_seconds`, or when a token named an unknown key or the last fetch failed; never
-    sooner than `fetch_gap_seconds` after the last, so strangers who invent key ids cannot make us ask more often.
+    The keys are fetched every `refresh_seconds`, and earlier after an unknown key id or a failed fetch. Two fetches are
+    at least `fetch_gap_seconds` apart, so invented key ids cannot cause more of them.
     """
 
     def __init__(
@@ -53,14 +53,17 @@ class KeySet:
         self._wanted = trio.Event()
 
     def find(self, algorithm: str, kid: str | None) -> PublicKey | None:
-        """The key of that name for that algorithm; without a name, the only key for it. None asks for a fetch."""
+        """Return the key with this id for the algorithm, or its only key if `kid` is None.
+
+        Returns None and requests a fetch if there is none.
+        """
         key = self._keys.get((algorithm, kid))
         if key is None:
             self._wanted.set()
         return key
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Load and reload the keys for ever; reports started after the first attempt, whether or not it succeeded."""
+        """Load and reload the keys until cancelled; reports started after the first attempt, even if that failed."""
         await self._load()
         task_status.started()
         while True:
@@ -70,7 +73,7 @@ class KeySet:
             await self._load()
 
     async def _load(self) -> None:
-        """Replace the keys by those of a good document; whatever else is read, the keys that are known stay."""
+        """Replace the keys by those of a valid document; keep the present keys if it is invalid or unreachable."""
         self._wanted = trio.Event()
         try:
             with trio.fail_after(FETCH_SECONDS):
@@ -88,9 +91,9 @@ class KeySet:
 
 
 def public_keys(document: bytes, algorithms: Collection[str]) -> PublicKeys:
-    """The keys of a JWKS (RFC 7517) that verify signatures of `algorithms`; others in it are passed over.
+    """Return the keys of a JWKS (RFC 7517) that verify signatures of `algorithms`, and skip the others.
 
-    Raises ValueError or RecursionError when the document is no JWKS.
+    Raises ValueError or RecursionError for a document that is not a JWKS.
     """
     jwks = json.loads(document)
     if not isinstance(jwks, dict) or not isinstance(jwks.get("keys"), list):
@@ -110,7 +113,7 @@ def public_keys(document: bytes, algorithms: Collection[str]) -> PublicKeys:
 
 
 def _algorithm_of(jwk: Any) -> str:
-    """The one algorithm that this key may verify, by its type; empty when there is none."""
+    """Return the algorithm that this key verifies, by its type; empty if there is none."""
     match jwk:
         case {"kty": "EC", "crv": "P-256"}:
             algorithm = "ES256"
@@ -130,7 +133,7 @@ def _algorithm_of(jwk: Any) -> str:
 
 
 def _imported(jwk: dict[str, Any]) -> PublicKey | None:
-    """The public half only, whatever else the entry holds."""
+    """Import the public part of a key and ignore a private one; return None for an invalid key."""
     try:
         if jwk["kty"] == "EC":
             return ECKey.import_key({name: jwk[name] for name in ("kty", "crv", "x", "y")})
@@ -146,16 +149,16 @@ def _bits(number: str) -> int:
 
 
 def _reason(error: Exception) -> str:
-    # An OSError's own text holds the path; `strerror` does not.
+    # The text of an OSError contains the path; `strerror` does not.
     return f"{type(error).__name__} {getattr(error, 'strerror', None) or error}".rstrip()
 
 
 def jwks_reader(*, url: str, file: str) -> Callable[[], Awaitable[bytes]]:
-    """How to read the JWKS at an http(s) `url`, or in `file` when there is no `url`.
+    """Return a function that reads the JWKS from an http(s) `url`, or from `file` if `url` is empty.
 
-    What it returns raises OSError, HTTPException or ValueError. Cancelled, it leaves its thread to end by itself.
+    The function raises OSError, HTTPException or ValueError. Its cancellation abandons the reading thread.
     """
-    # A server that sends a byte now and then can hold a thread for long: one, and not the other tasks' threads.
+    # One thread: a server that sends very slowly holds it for long, and must not exhaust the shared threads.
     limiter = trio.CapacityLimiter(1)
 
     def read() -> bytes:
@@ -168,7 +171,7 @@ def jwks_reader(*, url: str, file: str) -> Callable[[], Awaitable[bytes]]:
 
 
 def _read_address(url: str) -> bytes:
-    """Anything but a plain 200 is refused, redirects too: keys come from the configured address or not at all."""
+    """Read the document. Refuses any status but 200, redirects included: keys come from the configured address only."""
     parts = urlsplit(url)
     connection_type = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     with closing(connection_type(parts.hostname or "", parts.port, timeout=FETCH_SECONDS)) as connection:

@@ -1,4 +1,4 @@
-"""How many requests somebody may make: one bucket for each address, and for each user once it is known who asks."""
+"""Rate limits: one token bucket for each address, and one for each authenticated user."""
 
 import math
 from collections import OrderedDict
@@ -11,16 +11,16 @@ from domain.refusals import Code, Refusal
 from domain.throttle import Throttle
 from server.config.settings import LimitSettings
 
-# In one place. Past it, whoever was not seen for longest is forgotten, and begins again with a full bucket. That is no
-# way around a limit: to be forgotten one must have that many others seen since, each of which had a bucket of its own
-# to spend; and after `burst / per_second` seconds of silence a bucket is full anyway.
+# Keys in one process; beyond, the least recently used one is forgotten and starts again with a full bucket. That does
+# not circumvent a limit: it takes this many other keys, each with a bucket of its own, and an unused bucket is full
+# after `burst / per_second` seconds anyway.
 REMEMBERED = 100_000
 
 Name = Literal["address", "probe", "proof", "user", "money", "handshake", "join", "open"]
 
 
 class RateLimit(NamedTuple):
-    """`per_second` requests on average, and `burst` at once."""
+    """A limit: `per_second` requests on average, and `burst` at once."""
 
     name: Name
     per_second: float
@@ -28,12 +28,12 @@ class RateLimit(NamedTuple):
 
     @property
     def policy(self) -> str:
-        """As `RateLimit-Policy` has it (draft-ietf-httpapi-ratelimit-headers-11)."""
+        """Return the item of `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-11)."""
         return f'"{self.name}";q={self.burst};w={math.ceil(self.burst / self.per_second)}'
 
 
 class Taken(NamedTuple):
-    """What became of one request under one limit."""
+    """The result of counting one request under one limit."""
 
     limit: RateLimit
     allowed: bool
@@ -42,12 +42,12 @@ class Taken(NamedTuple):
 
     @property
     def state(self) -> str:
-        """As `RateLimit` has it."""
+        """Return the item of `RateLimit`."""
         return f'"{self.limit.name}";r={self.left};t={self.more_after_seconds}'
 
 
 def why_not(taken: Taken) -> Refusal | None:
-    """The refusal of a request that was not let through, the same over REST and the websocket."""
+    """Return RATE_LIMITED for a request over its limit, else None; REST and the websocket share it."""
     if taken.allowed:
         return None
     too_early = {"retryAfterSeconds": taken.more_after_seconds}
@@ -55,11 +55,11 @@ def why_not(taken: Taken) -> Refusal | None:
 
 
 class RateLimitsUnavailable(Exception):
-    """The buckets are kept elsewhere and cannot be reached, so that nobody can be let through."""
+    """The buckets are kept elsewhere and cannot be reached, so requests cannot be counted and are refused."""
 
 
 class Buckets(Protocol):
-    """The buckets of one limit: in this process, or where several servers share them."""
+    """The buckets of one limit: in this process, or in a store that servers share."""
 
     async def take(self, key: str) -> Taken:
         """Count one request of this address or user. Raises RateLimitsUnavailable."""
@@ -67,7 +67,7 @@ class Buckets(Protocol):
 
 
 class OwnBuckets:
-    """In this process, for at most `remembered` keys."""
+    """Buckets in this process, for at most `remembered` keys."""
 
     def __init__(self, limit: RateLimit, remembered: int = REMEMBERED) -> None:
         self._limit = limit
@@ -93,7 +93,7 @@ class OwnBuckets:
 
 
 class RateLimits:
-    """All limits of a server."""
+    """All rate limits of a server; `keep` makes the buckets of each."""
 
     def __init__(self, settings: LimitSettings, keep: Callable[[RateLimit], Buckets] = OwnBuckets) -> None:
         limits = (
@@ -109,5 +109,5 @@ class RateLimits:
         self._buckets: dict[Name, Buckets] = {limit.name: keep(limit) for limit in limits}
 
     async def take(self, name: Name, key: str) -> Taken:
-        """Count one request. Raises RateLimitsUnavailable."""
+        """Count one request of `key` (an address or a user id) under a limit. Raises RateLimitsUnavailable."""
         return await self._buckets[name].take(key)

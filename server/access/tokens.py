@@ -1,4 +1,4 @@
-"""Who is asking: verifies the signed tokens that clients present, and issues tokens for development."""
+"""Verifies the signed tokens (JWT) that clients present, and issues tokens for development."""
 
 import base64
 import json
@@ -18,15 +18,15 @@ from domain.protocol.commands import MAX_TOKEN
 from server.access.jwks import KeySet, PublicKey, jwks_reader
 from server.config.auth import MIN_SECRET_CHARACTERS, Algorithm, AuthSettings, claim_path
 
-# 9999-12-31T23:59:59Z, the last that RFC 3339 can write.
+# 9999-12-31T23:59:59Z, the last second that RFC 3339 can express.
 LAST_SECOND = 253_402_300_799
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a verified token says of its bearer; it holds until `expires_at` (unix seconds).
+    """The claims of a verified token, valid until `expires_at` (unix seconds).
 
-    An overlay's token stands for no user: `user_id` is then its own id, and `overlay_of` the creator it was made for.
+    For an overlay token `user_id` is the id of the token itself, and `overlay_of` the creator that it belongs to.
     """
 
     user_id: UserId
@@ -36,7 +36,7 @@ class Identity:
 
 
 class TokenRefused(Exception):
-    """Why a token does not count: a phrase for the client, fit for a quoted header value, with nothing of the token."""
+    """A token is invalid; `description` is safe for the client and for a quoted header value: no part of the token."""
 
     def __init__(self, description: str) -> None:
         super().__init__(description)
@@ -44,10 +44,10 @@ class TokenRefused(Exception):
 
 
 class TokenVerifier:
-    """Verifies tokens with the algorithms and keys that the settings pin; nothing in a token can add to either.
+    """Verifies tokens with the algorithms and keys of the settings; a token cannot add to either.
 
-    `secret` is used for HS256 alone, `keys` (by default read as the settings say) for ES256 and RS256 alone.
-    Raises ValueError when HS256 is allowed and the secret is missing, short or a public key.
+    `secret` is used for HS256 alone, `keys` (by default those of the settings) for ES256 and RS256 alone.
+    Raises ValueError if HS256 is allowed and the secret is missing, short or a public key.
     """
 
     def __init__(self, settings: AuthSettings, *, secret: str | None = None, keys: KeySet | None = None) -> None:
@@ -58,20 +58,20 @@ class TokenVerifier:
 
     @property
     def failed_key_reads(self) -> int:
-        """How often the public keys could not be read, or what was read held none."""
+        """Return how often reading the public keys failed or found no usable key."""
         return 0 if self._keys is None else self._keys.failed_reads
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Keep the public keys fresh for ever; started after the first attempt to read them. Without any, return."""
+        """Refresh the public keys until cancelled; started after the first attempt. Returns at once without any."""
         if self._keys is None:
             task_status.started()
         else:
             await self._keys.run(task_status=task_status)
 
     def verify(self, token: str, *, now: float) -> Identity:
-        """The identity that `token` proves at `now` (unix seconds). Raises TokenRefused, and nothing else.
+        """Return the identity that `token` proves at `now` (unix seconds). Raises only TokenRefused.
 
-        Never waits: a token whose key is not known yet is refused, and `run` told to look for the key.
+        Never waits: a token with an unknown key is refused, and `run` is told to fetch the keys.
         """
         claims = _read_object(self._signed_payload(token))
         expires_at = self._expiry(claims, now)
@@ -96,7 +96,7 @@ class TokenVerifier:
             raise TokenRefused("malformed token") from None
 
     def _key_for(self, header: dict[str, Any]) -> tuple[Algorithm, OctKey | PublicKey]:
-        """The pinned algorithm and the key of ours that go with it; keys inside or named by a header never count."""
+        """Return the allowed algorithm and its configured key; keys or key URLs in the header are ignored."""
         if "crit" in header or "b64" in header:
             raise TokenRefused("header extension not supported")
         allowed = [algorithm for algorithm in self._settings.algorithms if algorithm == header.get("alg")]
@@ -114,7 +114,7 @@ class TokenVerifier:
         return None if self._keys is None else self._keys.find(algorithm, kid)
 
     def _expiry(self, claims: dict[str, Any], now: float) -> int:
-        """The first second in which the token no longer counts, leeway included."""
+        """Return the second at which the token becomes invalid, leeway included (unix seconds)."""
         if "exp" not in claims:
             raise TokenRefused("token without expiry")
         expires_at = math.floor(_second(claims["exp"])) + self._settings.leeway_seconds
@@ -132,7 +132,7 @@ class TokenVerifier:
 
 
 def secret_key(secret: str | None) -> OctKey:
-    """The key for HS256. Raises ValueError for a secret that is missing, short or not secret at all."""
+    """Return the key for HS256. Raises ValueError for a secret that is missing, short or a public key."""
     if not secret or len(secret) < MIN_SECRET_CHARACTERS:
         raise ValueError(f"HS256 needs HALFMINUTE_JWT_SECRET, at least {MIN_SECRET_CHARACTERS} characters")
     if "-----BEGIN" in secret or '"kty"' in secret:
@@ -153,7 +153,7 @@ def _key_set(settings: AuthSettings) -> KeySet | None:
 
 _COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
 
-# Unknown header fields are ignored as RFC 7515 says; each registry knows one algorithm, so no key meets another.
+# Unknown header fields are ignored (RFC 7515); each registry allows one algorithm, so a key is never used with another.
 _PINNED = {name: jws.JWSRegistry(algorithms=[name], strict_check_header=False) for name in get_args(Algorithm)}
 
 
@@ -175,7 +175,7 @@ def _read_object(text: bytes) -> dict[str, Any]:
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    # Two readers of one token must never see two subjects.
+    # Parsers differ on duplicates: two of them must never see two subjects in one token.
     fields = dict(pairs)
     if len(fields) != len(pairs):
         raise ValueError("duplicate field")
@@ -190,24 +190,24 @@ _JSON = json.JSONDecoder(object_pairs_hook=_without_duplicates, parse_constant=_
 
 
 def _second(value: object) -> float:
-    """A claimed time. Not a number, and not one that a calendar holds, is refused."""
+    """Return a claimed time. Raises TokenRefused unless it is a number within the calendar."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LAST_SECOND:
         raise TokenRefused("malformed token")
     return value
 
 
 def _names(claim: object, expected: str) -> bool:
-    """Whether a claim is the expected text, or a list that has it."""
+    """Return whether a claim equals the expected text or is a list with it."""
     return claim == expected or (isinstance(claim, list) and expected in claim)
 
 
 def _subject(claims: dict[str, Any]) -> UserId:
     subject = claims.get("sub")
-    # uuid.UUID itself also takes braces, "urn:", other scripts' digits and underscores.
+    # uuid.UUID also accepts braces, "urn:", other scripts' digits and underscores.
     if not isinstance(subject, str) or not _UUID.fullmatch(subject):
         raise TokenRefused("subject is not a user id")
     user_id = uuid.UUID(subject)
-    # Ids that begin like a UUIDv7 of 1970 are the system wallets'.
+    # Ids that start like a UUIDv7 of 1970 belong to the system wallets.
     if user_id.int >> 80 == 0:
         raise TokenRefused("subject is not a user id")
     return UserId(user_id)
@@ -226,7 +226,7 @@ def _holds(claims: dict[str, Any], path: tuple[str, ...], expected: str) -> bool
 
 
 def bearer(header_value: str | None) -> str:
-    """The token in an `Authorization` header. Raises TokenRefused when there is none."""
+    """Return the token of an `Authorization` header. Raises TokenRefused if there is none."""
     if not header_value:
         raise TokenRefused("no token")
     scheme, _, token = header_value.partition(" ")
@@ -247,7 +247,10 @@ def issue_token(
     audience: str = "authenticated",
     issuer: str = "",
 ) -> str:
-    """An HS256 token with the claims of a Supabase session; `role` goes where only the issuer can write."""
+    """Return an HS256 token with the claims of a Supabase session, valid for `ttl_seconds` from `now` (unix seconds).
+
+    `role` goes to `app_metadata`, which only the issuer can write. Raises ValueError for an unsafe secret.
+    """
     issued_at = math.floor(now)
     claims = {
         "sub": str(sub),

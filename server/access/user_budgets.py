@@ -1,4 +1,4 @@
-"""Limits of one user over all their devices together: joins, sessions, tokens that move, and other commands."""
+"""Rate limits of a user over all devices together: joins, sessions, payments and other commands."""
 
 from domain.ids import UserId
 from domain.protocol import commands as c
@@ -6,8 +6,8 @@ from domain.refusals import Code, Refusal
 from server.access.rate_limits import Name, RateLimits, RateLimitsUnavailable, why_not
 from server.access.tokens import Identity
 
-# Each may cost a look at the database, a record that is stored, or a signature that is checked. Beside the pace of a
-# session, which a user has several of.
+# Each costs a database query, a stored record or a signature check. Sessions have a token bucket of their own, but a
+# user may have several sessions.
 COUNTED_AS_REQUESTS = (c.CallCommand, c.MemberMute, c.MemberRemove, c.TokenRefresh)
 
 
@@ -28,7 +28,7 @@ async def refuse_command(limits: RateLimits, identity: Identity, command: object
 
 def _limit_of(command: object, is_operator: bool) -> Name | None:
     match command:
-        case c.RoomJoin():  # others in the room are told of it, and of the leave that follows
+        case c.RoomJoin():  # it is announced to the room, and so is the leave that follows
             return "join"
         case c.TipSend():
             return "user" if is_operator else "money"
@@ -37,8 +37,11 @@ def _limit_of(command: object, is_operator: bool) -> Name | None:
 
 
 async def may_open(limits: RateLimits, user_id: UserId) -> bool:
-    """Count one session that is opened or resumed: it costs look-ups, and rooms and an owner's viewers are told."""
+    """Count one opened or resumed session, and return whether it is within the limit.
+
+    A session costs queries, and presence events to the members of its rooms. Returns False if it cannot be counted.
+    """
     try:
         return (await limits.take("open", str(user_id))).allowed
-    except RateLimitsUnavailable:  # whom nobody can count does not get in
+    except RateLimitsUnavailable:  # uncounted sessions are refused
         return False

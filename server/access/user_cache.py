@@ -1,4 +1,4 @@
-"""Who has been here before: a first valid token creates the user, and later ones cost nothing."""
+"""The user cache: the first valid token of a user creates its row, later ones need no query."""
 
 from collections import OrderedDict
 
@@ -7,18 +7,18 @@ from domain.protocol.events import Person
 from storage.people.users import ensure_user
 from storage.postgres import Postgres
 
-REMEMBERED = 100_000  # users; beyond, the one not seen for longest is asked for again
+REMEMBERED = 100_000  # users; beyond, the least recently used one is queried again
 
 
 class UserCache:
-    """Users that are known to be in the database; they are never deleted."""
+    """Users that are known to be in the database, with their names. Users are never deleted."""
 
     def __init__(self, postgres: Postgres) -> None:
         self._postgres = postgres
         self._known: OrderedDict[UserId, Person] = OrderedDict()
 
     async def ensure_user(self, user_id: UserId) -> Person:
-        """Make sure that the user exists, and learn what they are called. Raises StorageUnavailable."""
+        """Return a user with the display name, and create the user if necessary. Raises StorageUnavailable."""
         person = self._known.get(user_id)
         if person is None:
             person = self._known[user_id] = Person(user_id, await ensure_user(self._postgres, user_id))
@@ -28,5 +28,5 @@ class UserCache:
         return person
 
     def rename(self, person: Person) -> None:
-        """What they are called from now on."""
+        """Replace the cached display name of a user."""
         self._known[UserId(person.user_id)] = person

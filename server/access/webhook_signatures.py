@@ -1,4 +1,4 @@
-"""Rules that the signed webhooks share: the billing webhook and the payment provider's."""
+"""The rules that both signed webhooks share: the billing webhook and that of the payment provider."""
 
 SIGNATURE_SECONDS = 300  # largest difference between a signature's timestamp and this server's clock
 MAX_SIGNATURES = 8  # compared for one request: enough for any rotation of keys

@@ -1,4 +1,4 @@
-"""The `[auth]` section: which tokens count, and where the keys that sign them are published."""
+"""The `[auth]` section: which tokens are accepted, and where the keys that verify them are published."""
 
 from ipaddress import ip_address
 from typing import Annotated, Literal, get_args
@@ -12,7 +12,7 @@ MIN_SECRET_CHARACTERS = 32
 
 
 class AuthSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The `[auth]` section. Raises ValueError for settings that do not belong together or would be unsafe."""
+    """The `[auth]` section. Raises ValueError for settings that contradict each other or would be unsafe."""
 
     algorithms: tuple[Algorithm, ...] = ("HS256",)
     jwks_url: str = ""
@@ -44,7 +44,7 @@ class AuthSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 def check_address(url: str) -> None:
     """Raises ValueError unless `url` is https, or http to this machine, with a host and without a user.
 
-    Whoever can change what a plain connection brings can sign tokens for everybody.
+    An attacker who can change the answers of a plain connection could sign tokens for all users.
     """
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0 or parts.username is not None:
@@ -61,7 +61,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def claim_path(claim: str) -> tuple[str, ...]:
-    """`app_metadata.role` as steps into the claims. Raises ValueError for a claim that users can write themselves."""
+    """Split a claim such as `app_metadata.role` into keys. Raises ValueError for a claim that users can write."""
     path = tuple(claim.split("."))
     if not all(path):
         raise ValueError("auth.operator_claim must be a claim's name, or names joined by dots")

@@ -1,12 +1,12 @@
-"""Which environment variables are halfminute's: settings, secrets, what Kubernetes adds, and misspelt names."""
+"""The environment variables of halfminute: names of secrets, detection of misspelt and of Kubernetes' names."""
 
 import difflib
 import re
 from collections.abc import Collection, Mapping
 
 PREFIX = "HALFMINUTE_"
-OF_THE_TESTS = "HALFMINUTE_TEST_"  # read by the test suite alone, and inherited by the servers that it starts
-MIN_LIKENESS = 0.6  # difflib's own default: below it, a name is another word and not a misspelt one
+OF_THE_TESTS = "HALFMINUTE_TEST_"  # read by the test suite alone; the servers that it starts inherit them
+MIN_LIKENESS = 0.6  # difflib's default: a name below it is another word rather than a misspelt one
 
 # The variable of each secret, by the field of `Secrets`.
 SECRET_VARIABLES = {
@@ -19,14 +19,14 @@ SECRET_VARIABLES = {
     "metrics_token": "HALFMINUTE_METRICS_TOKEN",
 }
 
-# Names of settings that have changed, without their section where a file has it above them.
+# Renamed settings, with their section (environment) and without it (file).
 RENAMED = {
     "STREAMS_STAY_SESSIONS": "STREAMS_CONNECTIONS_PER_PAYER",
     "STAY_SESSIONS": "CONNECTIONS_PER_PAYER",
 }
 
-# What Kubernetes sets in every container for a service named halfminute or halfminute-SOMETHING. A bare `…_PORT` could
-# also be somebody's guess at a setting, so there the value decides: Kubernetes writes an address.
+# Kubernetes sets these in every container for a service named halfminute or halfminute-SOMETHING. A bare `…_PORT` could
+# also be a misspelt setting, so its value decides: Kubernetes writes an address.
 _SERVICE_LINK = re.compile(
     r"HALFMINUTE(_[A-Z0-9_]+)?_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
 )
@@ -35,7 +35,7 @@ _ADDRESS = re.compile(r"(tcp|udp|sctp)://\S+:\d+")
 
 
 def unknown_variable(environment: Mapping[str, str], known: Collection[str]) -> str | None:
-    """The first variable that begins as ours do, in any case, and is neither known nor a Kubernetes service link."""
+    """Return the first variable with our prefix, in any case, that is neither known nor a Kubernetes service link."""
     for name, value in sorted(environment.items()):
         if not name.upper().startswith(PREFIX) or name.startswith(OF_THE_TESTS) or name in known:
             continue
@@ -45,15 +45,15 @@ def unknown_variable(environment: Mapping[str, str], known: Collection[str]) -> 
 
 
 def is_service_link(name: str, value: str) -> bool:
-    """Whether this is a variable by which Kubernetes tells containers of a service in their namespace."""
+    """Return whether Kubernetes sets this variable to describe a service of the namespace."""
     if _SERVICE_LINK.fullmatch(name):
         return True
     return _PORT.fullmatch(name) is not None and _ADDRESS.fullmatch(value) is not None
 
 
 def nearest(name: str, known: Collection[str]) -> str | None:
-    """The known name that an old one has now, or that is most like this one; None where no name is much like it."""
-    # Without the part that all have in common, which would make every name like every other.
+    """Return the new name of a renamed variable, or the most similar known name, or None."""
+    # Compare without the common prefix, which would make all names similar.
     short = {each.removeprefix(PREFIX): each for each in known}
     asked = name.upper().removeprefix(PREFIX)
     found = difflib.get_close_matches(RENAMED.get(asked, asked), short, 1, MIN_LIKENESS)

@@ -1,4 +1,4 @@
-"""Where to listen: `HOST:PORT`, as settings have it and as URLs write it."""
+"""Listening addresses: `HOST:PORT` in settings and in URLs."""
 
 from typing import Annotated
 
@@ -8,14 +8,14 @@ from server.config.settings import ConfigError
 
 
 class Address(msgspec.Struct, frozen=True):
-    """Where to listen; port 0 lets the system choose."""
+    """A listening address; with port 0 the system chooses a free port."""
 
     host: str
     port: Annotated[int, msgspec.Meta(ge=0, le=65_535)]
 
     @property
     def host_in_url(self) -> str:
-        """With brackets around an IPv6 address (RFC 3986), whose colons are no port's."""
+        """Return the host, with brackets around an IPv6 address (RFC 3986)."""
         return f"[{self.host}]" if ":" in self.host else self.host
 
     def __str__(self) -> str:
@@ -23,11 +23,11 @@ class Address(msgspec.Struct, frozen=True):
 
 
 def parse_address(text: str) -> Address:
-    """`HOST:PORT`, with `[…]` around an IPv6 host. Raises ConfigError."""
+    """Parse `HOST:PORT`, with `[…]` around an IPv6 host. Raises ConfigError."""
     host, colon, port = text.rpartition(":")
     if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65_535:
         raise ConfigError(f"{text!r} is not HOST:PORT")
     bare = host.removeprefix("[").removesuffix("]")
-    if (":" in bare) != (host == f"[{bare}]"):  # without brackets, nobody knows where the host ends
+    if (":" in bare) != (host == f"[{bare}]"):  # without brackets, the end of the host is ambiguous
         raise ConfigError(f"{text!r} is not HOST:PORT, or [HOST]:PORT for an IPv6 address")
     return Address(bare, int(port))

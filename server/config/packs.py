@@ -1,4 +1,4 @@
-"""What tokens cost and what they are worth: the settings of everything that has to do with money from outside."""
+"""The settings of money: prices of token packs, the payment provider, payouts, and overlay tokens."""
 
 import math
 from fractions import Fraction
@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 import msgspec
 
 Currency = Annotated[str, msgspec.Meta(pattern="^[A-Z]{3}$")]
-Cents = Annotated[int, msgspec.Meta(ge=1, le=99_999_999)]  # what a card can be charged at once
+Cents = Annotated[int, msgspec.Meta(ge=1, le=99_999_999)]  # the most that a card can be charged at once
 PackId = Annotated[str, msgspec.Meta(pattern="^[a-z0-9_-]{1,40}$")]
 
-# Those of ISO 4217 whose smallest unit is no hundredth: a price would be a hundred times, or a tenth of, what is meant.
+# Currencies whose smallest unit is not a hundredth (ISO 4217): prices in cents would be wrong by a factor of 10 or 100.
 WITHOUT_CENTS = frozenset(
     {"BHD", "BIF", "CLP", "DJF", "GNF", "IQD", "ISK", "JOD", "JPY", "KMF", "KRW", "KWD", "LYD", "MGA", "OMR", "PYG"}
     | {"RWF", "TND", "UGX", "UYI", "VND", "VUV", "XAF", "XOF", "XPF"}
@@ -19,7 +19,7 @@ WITHOUT_CENTS = frozenset(
 
 
 class Pack(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """So many tokens for so much."""
+    """A pack: a number of tokens and its price."""
 
     tokens: Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)]
     price_cents: Cents
@@ -29,14 +29,14 @@ SMALL, MEDIUM, LARGE, HUGE = Pack(100, 699), Pack(500, 3_299), Pack(1_000, 6_299
 
 
 class PackSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The section `[packs]`: what is on offer, by the packs' ids."""
+    """The section `[packs]`: the packs on offer, by id."""
 
     currency: Currency = "USD"
     offers: Annotated[dict[PackId, Pack], msgspec.Meta(max_length=50)] = msgspec.field(
         default_factory=lambda: {"small": SMALL, "medium": MEDIUM, "large": LARGE, "huge": HUGE}
     )
 
-    def __hash__(self) -> int:  # a struct's own would hash the dict
+    def __hash__(self) -> int:  # the generated one would hash the dict
         return hash((self.currency, tuple(self.offers.items())))
 
     def __post_init__(self) -> None:
@@ -45,7 +45,7 @@ class PackSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PaymentSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The section `[payments]`: where the provider is, and where its page leads back to."""
+    """The section `[payments]`: the address of the provider, and the pages that its checkout returns to."""
 
     success_url: str = "http://localhost:8000/"
     cancel_url: str = "http://localhost:8000/"
@@ -59,7 +59,7 @@ class PaymentSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PayoutSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The section `[payouts]`: what a token is worth to a creator."""
+    """The section `[payouts]`: the value of a token and the terms of payouts."""
 
     cents_per_token: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 5
     currency: Currency = "USD"
@@ -69,19 +69,19 @@ class PayoutSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     exchange_rate: Annotated[float, msgspec.Meta(ge=0, le=1_000_000_000)] = 0  # 0: both have the same currency
 
     def in_packs_currency(self, cents: int) -> int:
-        """Cents of payouts as cents of the packs' currency, rounded up: what they cost at most."""
+        """Convert cents of payouts to cents of the packs' currency, rounded up."""
         rate = Fraction(str(self.exchange_rate)) or Fraction(1)
         return math.ceil(cents / rate)
 
 
 class OverlaySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The section `[overlays]`."""
+    """The section `[overlays]`: limits of overlay tokens."""
 
     tokens_per_creator: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 10
 
 
 def check_margin(packs: PackSettings, payouts: PayoutSettings) -> None:
-    """Raises ValueError for a pack whose tokens, tipped to a friend and cashed out, bring back more than they cost."""
+    """Raises ValueError for a pack that costs no more than the payout of its tokens: users could make money from it."""
     _check_rate(packs.currency, payouts)
     for pack_id, pack in packs.offers.items():
         if pack.price_cents <= payouts.in_packs_currency(pack.tokens * payouts.cents_per_token):
@@ -89,7 +89,7 @@ def check_margin(packs: PackSettings, payouts: PayoutSettings) -> None:
 
 
 def _check_rate(currency: str, payouts: PayoutSettings) -> None:
-    """Raises ValueError where it is not known what the one currency is worth in the other."""
+    """Raises ValueError for different currencies without an exchange rate, and for equal ones with a rate."""
     if currency == payouts.currency and payouts.exchange_rate not in (0, 1):
         raise ValueError(f"payouts.exchange_rate must be 0: packs and payouts are both in {currency}")
     if currency != payouts.currency and payouts.exchange_rate == 0:

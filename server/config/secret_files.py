@@ -1,4 +1,4 @@
-"""Secrets for a server that keeps to itself: made once, kept in its data directory, readable by its owner alone."""
+"""Generated secrets of a server with a private database, in files of its data directory that only its owner reads."""
 
 import errno
 import fcntl
@@ -21,9 +21,10 @@ _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 def with_local_secrets(given: Secrets, data_dir: Path) -> tuple[Secrets, list[str]]:
-    """The given secrets, completed by local ones, and which of these were made just now.
+    """Complete the given secrets by those in `data_dir`, and generate missing ones.
 
-    Raises ConfigError if none can be kept, or if somebody else could have put one there.
+    Returns the secrets and the names of those that were generated. Raises ConfigError if they cannot be stored, or if
+    another user could have written one.
     """
     missing = [name for name in _NAMES if getattr(given, name) is None]
     made, local = list[str](), dict[str, str]()
@@ -39,10 +40,10 @@ def with_local_secrets(given: Secrets, data_dir: Path) -> tuple[Secrets, list[st
 
 
 def read_secret_file(path: Path) -> str:
-    """The secret that a file holds.
+    """Read the secret in a file.
 
-    Raises OSError, and ConfigError for one that is too short, is no text, or that another user could have written or
-    can read: whoever knows the secret signs tokens for everybody.
+    Raises OSError, and ConfigError for a secret that is too short, is not text, or that another user could have written
+    or can read: with the secret, anybody can sign tokens for all users.
     """
     with _directory_of(path) as directory:
         content = _read(path, directory)
@@ -52,9 +53,9 @@ def read_secret_file(path: Path) -> str:
 
 
 def _read(path: Path, directory: int) -> bytes:
-    """All is asked of the open file, so that nothing can be put in its place between the look and the reading."""
+    """Check and read one open file, so that it cannot be replaced between the check and the read."""
     try:
-        # Without waiting for a writer, if it is a FIFO.
+        # O_NONBLOCK: opening a FIFO would wait for a writer.
         descriptor = os.open(path.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
     except OSError as error:
         if error.errno == errno.ELOOP:
@@ -62,7 +63,7 @@ def _read(path: Path, directory: int) -> bytes:
         raise
     try:
         _check_file(path, os.fstat(descriptor))
-        content = os.read(descriptor, MAX_BYTES + 1)  # of a regular file: as much as there is
+        content = os.read(descriptor, MAX_BYTES + 1)  # a regular file returns all that it has
     finally:
         os.close(descriptor)
     if len(content) > MAX_BYTES:
@@ -83,7 +84,7 @@ def _check_file(path: Path, found: os.stat_result) -> None:
 
 @contextmanager
 def _directory_of(path: Path) -> Iterator[int]:
-    """The open directory of a secret: ours, and nobody else writes there. Raises OSError, ConfigError."""
+    """Open the directory of a secret. Raises OSError, and ConfigError if another user owns it or may write to it."""
     try:
         descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:
@@ -107,14 +108,19 @@ def _refused(path: Path, why: str) -> ConfigError:
 
 
 def _make(path: Path) -> bool:
-    """False if it is there already. Made whole or not at all, whatever is killed when; of two who make it one wins."""
+    """Generate a secret in a file; return False if the file exists already.
+
+    The file is complete or absent even after a crash. Of two processes at once, one creates it.
+    """
     if os.path.lexists(path):
         return False
     path.parent.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     path.parent.mkdir(mode=0o700, exist_ok=True)
     unfinished = f"{path.name}.{secrets.token_hex(6)}"
     with _directory_of(path) as directory:
-        fcntl.flock(directory, fcntl.LOCK_EX)  # held for milliseconds; a rename alone would replace another's secret
+        fcntl.flock(
+            directory, fcntl.LOCK_EX
+        )  # held for milliseconds; a rename alone would replace the secret of another process
         if os.path.lexists(path):
             return False
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC

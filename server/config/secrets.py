@@ -15,7 +15,7 @@ SENT_IN_HEADERS = ("BILLING_WEBHOOK_SECRET", "HALFMINUTE_STRIPE_SECRET_KEY", "HA
 
 
 class Secrets(msgspec.Struct, frozen=True):
-    """What never stands in a file of ours that is committed, and never in a log."""
+    """The secrets, which never appear in a committed file or in a log; None if not set."""
 
     database_url: str | None = None
     jwt_secret: str | None = None
@@ -30,7 +30,10 @@ class Secrets(msgspec.Struct, frozen=True):
 
 
 def read_secrets(environment: Mapping[str, str] = os.environ) -> Secrets:
-    """The secrets of the environment. Raises ConfigError for one that is too short to be safe, or cannot be used."""
+    """Read the secrets from environment variables.
+
+    Raises ConfigError for one that is too short or invalid, and for only one of the two secrets of Stripe.
+    """
     secrets = Secrets(
         **{field: clean_secret(name, environment.get(name, "")) or None for field, name in SECRET_VARIABLES.items()}
     )
@@ -53,9 +56,9 @@ def read_secrets(environment: Mapping[str, str] = os.environ) -> Secrets:
 
 
 def clean_secret(name: str, text: str) -> str:
-    """A secret as it was meant: files and secret stores often add a newline at its end, which nobody sees.
+    """Return a secret without the white space around it: files and secret stores often add a newline.
 
-    Raises ConfigError for one that is not text, or that could not be sent in a header where it has to be.
+    Raises ConfigError for control characters, and for a secret of SENT_IN_HEADERS that a header cannot carry.
     """
     secret = text.strip()
     if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in secret):
@@ -66,13 +69,13 @@ def clean_secret(name: str, text: str) -> str:
 
 
 def require_long(name: str, secret: str) -> None:
-    """Raises ConfigError for a secret that could be guessed."""
+    """Raises ConfigError for a secret of less than MIN_SECRET_CHARACTERS."""
     if len(secret) < MIN_SECRET_CHARACTERS:
         raise ConfigError(f"{name} has {len(secret)} characters; at least {MIN_SECRET_CHARACTERS} are needed")
 
 
 def _require_readable(database_url: str) -> None:
-    """Raises ConfigError, without a word of the address: there is a password in it."""
+    """Raises ConfigError for a malformed address, without showing it: it contains a password."""
     scheme, _, rest = database_url.partition("://")
     hosts = re.split("[/?#]", rest)[0].rpartition("@")[2].split(",")
     if scheme not in ("postgresql", "postgres") or not all(_HOST_AND_PORT.fullmatch(host) for host in hosts):

@@ -22,14 +22,16 @@ Burst = Annotated[int, msgspec.Meta(ge=1, le=100_000)]
 
 
 class ConfigError(Exception):
-    """One clear line: which setting does not fit, and why."""
+    """A setting is invalid; the message is one line with its name and the reason."""
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A part of the settings; a key that we do not know stops the start."""
+    """A section of the settings; an unknown key is an error."""
 
 
 class ServerSettings(Section, frozen=True):
+    """The section `[server]`: data directory, leases, restarts of rooms, trusted proxies."""
+
     data_dir: Annotated[str, msgspec.Meta(min_length=1)] = ".halfminute"
     drain_seconds: Positive = 15
     lease_seconds: Positive = 15
@@ -41,7 +43,7 @@ class ServerSettings(Section, frozen=True):
 
     def __post_init__(self) -> None:
         check_networks(self.trusted_proxies)
-        if self.checkpoint_seconds > self.lease_seconds:  # else a room is taken over before its clock was stored
+        if self.checkpoint_seconds > self.lease_seconds:  # a room could be adopted before its clock was stored
             raise ValueError(
                 f"checkpoint_seconds ({self.checkpoint_seconds:g}) must not exceed lease_seconds"
                 f" ({self.lease_seconds:g})"
@@ -49,10 +51,13 @@ class ServerSettings(Section, frozen=True):
 
     @property
     def proxies(self) -> Proxies:
+        """Return the trusted proxies and the header that they set."""
         return Proxies(self.trusted_proxies, self.forwarded_header)
 
 
 class HttpSettings(Section, frozen=True):
+    """The section `[http]`: address, timeouts and limits of the REST port."""
+
     listen: str = "127.0.0.1:8000"
     max_body_bytes: Annotated[int, msgspec.Meta(ge=1024, le=1_048_576)] = 65_536
     answer_seconds: Positive = 10
@@ -68,6 +73,8 @@ class HttpSettings(Section, frozen=True):
 
 
 class WebsocketSettings(Section, frozen=True):
+    """The section `[websocket]`: address, timeouts and limits of the websocket port."""
+
     listen: str = "127.0.0.1:8001"
     public_url: str = ""
     handshake_seconds: Positive = 10
@@ -93,7 +100,7 @@ class WebsocketSettings(Section, frozen=True):
 
 
 class LimitSettings(Section, frozen=True):
-    """How fast and how many at once; past it RATE_LIMITED."""
+    """The section `[limits]`: rates and numbers beyond which requests are refused."""
 
     address_per_second: Positive = 50
     address_burst: Burst = 500
@@ -125,18 +132,22 @@ class LimitSettings(Section, frozen=True):
 
 
 class PostgresSettings(Section, frozen=True):
+    """The section `[postgres]`: the pool, and the binaries of a private PostgreSQL."""
+
     bin_dir: str = ""
     pool_size: Annotated[int, msgspec.Meta(ge=1, le=100)] = 6
 
 
 class RoomSettings(RoomRules, frozen=True, forbid_unknown_fields=True):
+    """The section `[rooms]`: the rules of rooms, their inbox and their history of events."""
+
     inbox: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 256
     history_events: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 1000
     history_seconds: Positive = 180
 
 
 class MediaSettings(Section, frozen=True):
-    """What clients need to reach each other."""
+    """The section `[media]`: the STUN and TURN servers for clients."""
 
     stun_servers: tuple[str, ...] = ("stun:stun.l.google.com:19302",)
     turn_servers: tuple[str, ...] = ()
@@ -144,7 +155,7 @@ class MediaSettings(Section, frozen=True):
 
 
 class MetricsSettings(Section, frozen=True):
-    """Who may read the figures without a token."""
+    """The section `[metrics]`: networks that may read the metrics without a token."""
 
     networks: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
 
@@ -153,12 +164,14 @@ class MetricsSettings(Section, frozen=True):
 
 
 class LogSettings(Section, frozen=True):
+    """The section `[log]`."""
+
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["auto", "console", "json"] = "auto"
 
 
 class Settings(Section, frozen=True):
-    """Every section of `config.toml`. Raises ValueError where buying tokens and cashing them out would make money."""
+    """Every section of `config.toml`. Raises ValueError if users could make money by buying and cashing out tokens."""
 
     server: ServerSettings = ServerSettings()
     http: HttpSettings = HttpSettings()
@@ -182,14 +195,14 @@ class Settings(Section, frozen=True):
 
     @property
     def counted_by_address(self) -> tuple[float, tuple[str, ...]]:
-        """How many percent of a port's connections one address may hold, and the networks that this is not for."""
+        """Return the share of a port's connections that one address may hold, in percent, and the exempt networks."""
         return self.limits.address_percent, self.server.trusted_proxies + self.limits.exempt
 
 
 def read_settings(path: Path | None, environment: Mapping[str, str] = os.environ) -> Settings:
-    """The settings of a file (or the defaults), overridden by `HALFMINUTE_<SECTION>_<KEY>`.
+    """Read the settings of a file, or the defaults for None, overridden by variables `HALFMINUTE_<SECTION>_<KEY>`.
 
-    Raises ConfigError, also for a key or a variable that we do not know: what it should have set would stay as it was.
+    Raises ConfigError for invalid values, and for unknown keys and variables, which would otherwise have no effect.
     """
     _refuse_unknown_variables(environment)
     given = _read_file(path) if path is not None else {}
@@ -224,7 +237,7 @@ def _read_file(path: Path) -> dict[str, Any]:
 
 
 def _from_json(value: str) -> Any:
-    """A variable's text as numbers and lists are written; what is neither is refused by its setting's type."""
+    """Decode a variable as JSON; return other text unchanged, which the type of its setting then refuses."""
     try:
         return msgspec.json.decode(value)
     except msgspec.DecodeError:
@@ -251,7 +264,7 @@ def _overrides() -> dict[str, tuple[str, str, str]]:
 
 
 def _readable(error: msgspec.ValidationError, path: Path | None, overridden: Mapping[str, str]) -> str:
-    """`Object contains unknown field `x` - at `$.calls` as a person would say it, with where it was set."""
+    """Convert msgspec's "Object contains unknown field `x` - at `$.calls`" to a line with the file or variable."""
     text, _, place = str(error).partition(" - at `$")
     section, _, key = place.strip("`.").partition(".")
     variable = f"HALFMINUTE_{section}_{key}".upper().partition("[")[0]
@@ -263,7 +276,7 @@ def _readable(error: msgspec.ValidationError, path: Path | None, overridden: Map
 
 
 def _keys_at(section: str, key: str) -> list[str]:
-    """The keys that may stand in a section, or the sections; upper case, as `nearest` compares. None deeper down."""
+    """Return the keys of a section, or the sections if it is empty, in upper case as `nearest` compares them."""
     if key:
         return []
     keys = [name for of, name, _ in _OVERRIDES.values() if of == section] if section else _SECTIONS

@@ -1,4 +1,4 @@
-"""The time zones that may be named: those of the IANA database that both this machine and PostgreSQL know."""
+"""The accepted time zones: those of the IANA database that both this machine and PostgreSQL have."""
 
 import zoneinfo
 from datetime import date, datetime, time
@@ -13,7 +13,7 @@ UTC_NAME = "UTC"
 
 
 class TimeZones:
-    """Reads the names once, when the first request names a zone: both lists are made from hundreds of files."""
+    """Finds time zones by name; reads the names once, at the first request, from hundreds of files."""
 
     def __init__(self, postgres: Postgres) -> None:
         self._postgres = postgres
@@ -21,10 +21,10 @@ class TimeZones:
         self._reading = trio.Lock()
 
     async def find(self, name: str) -> ZoneInfo | None:
-        """The zone of exactly this name. None for a name that one of the two does not know.
+        """Return the zone with exactly this name, or None if this machine or PostgreSQL does not have it.
 
-        Also None for abbreviations such as `EST` and for POSIX rules such as `CET-1CEST`: `EST` has no summer time, and
-        the signs of POSIX rules are the other way round. Raises StorageUnavailable.
+        Also returns None for abbreviations such as `EST`, which has no summer time, and for POSIX rules such as
+        `CET-1CEST`, whose signs are inverted. Raises StorageUnavailable.
         """
         return ZoneInfo(name) if name == UTC_NAME or name in await self._known() else None
 
@@ -38,5 +38,5 @@ class TimeZones:
 
 
 def start_of_day(day: date, zone: ZoneInfo) -> datetime:
-    """The first moment of a local day: the earlier midnight of two, or the end of the gap where there is none."""
+    """Return the start of a local day: the earlier of two midnights, or the end of a gap that contains midnight."""
     return datetime.combine(day, time(), zone)

@@ -126,8 +126,8 @@ class PaymentService:
     async def credit(self, purchase: Purchase) -> str:
         """Book an accepted purchase, once under its posting key.
 
-        Returns `credited`, `repeated` if it was credited before, or `not_credited` if the wallet cannot hold the tokens;
-        the purchase then waits for an operator. Raises StorageUnavailable.
+        Returns `credited`, `repeated` if it was credited before, or `not_credited` if the wallet is too full:
+        such a purchase waits for an operator. Raises StorageUnavailable.
         """
         if purchase.status == "paid":
             return "repeated"
