@@ -28,7 +28,7 @@ USER = "tests/server/rest/test_user_bounds.py::"
 REST_LIMITS = "tests/server/rest/test_limits.py::"
 BUDGETS = "tests/server/access/test_user_budgets.py::"
 VIEWERS = "tests/domain/test_stream_viewers.py::"
-TALK = "tests/domain/test_stream_talk.py::"
+TALK = "tests/domain/test_stream_chat.py::"
 RESOURCES = (
     Resource(
         "sockets of one address, HTTP",
@@ -282,25 +282,25 @@ RESOURCES = (
         "connections in one stream",
         "streams.members",
         "domain/room/members.py",
-        "tests/domain/test_stream_door.py::test_a_full_stream_takes_nobody_more",
+        "tests/domain/test_stream_access.py::test_a_full_stream_takes_nobody_more",
     ),
     Resource(
         "connections of one viewer in a stream",
         "streams.connections_per_viewer",
         "domain/stream/stream.py",
-        "tests/domain/test_stream_door.py::test_one_payer_watches_from_two_connections_at_most_and_others_from_four",
+        "tests/domain/test_stream_access.py::test_one_payer_watches_from_two_connections_at_most_and_others_from_four",
     ),
     Resource(
         "connections of one payer in a metered stream",
         "streams.connections_per_payer",
         "domain/stream/stream.py",
-        "tests/domain/test_stream_door.py::test_one_payer_watches_from_two_connections_at_most_and_others_from_four",
+        "tests/domain/test_stream_access.py::test_one_payer_watches_from_two_connections_at_most_and_others_from_four",
     ),
     Resource(
         "users whom an owner silences in one stream",
         "streams.silenced",
         "domain/stream/stream.py",
-        "tests/domain/test_stream_door.py::test_an_owner_silences_a_bounded_number_of_users",
+        "tests/domain/test_stream_access.py::test_an_owner_silences_a_bounded_number_of_users",
     ),
     Resource(
         "viewer:* events to the owner of a stream",

@@ -30,7 +30,7 @@ def test_block_one_is_charged_at_the_start_and_one_more_every_thirty_seconds() -
     assert (story.balance(FAN), story.balance(CREATOR)) == (10_000 - 150, 150)
 
 
-def test_a_charged_block_tells_the_room_when_the_next_one_is() -> None:
+def test_a_charged_block_is_published_with_the_time_of_the_next_one() -> None:
     story = Story().connect()
     story.wait(30)
     second = charged(story)[1]
@@ -48,7 +48,7 @@ def test_the_call_has_started_once_block_one_is_paid_and_not_before() -> None:
     assert story.kinds()[-2:] == ["call:started", "block:charged"]
 
 
-def test_each_party_learns_what_the_block_did_to_its_own_wallet_alone() -> None:
+def test_each_party_receives_the_change_of_its_own_wallet_only() -> None:
     story = Story().connect()
     [spent] = [event for event in story.told(FAN) if isinstance(event, m.WalletChanged)]
     [earned] = [event for event in story.told(CREATOR) if isinstance(event, m.WalletChanged)]
@@ -172,7 +172,7 @@ def test_a_join_is_answered_with_the_present_state() -> None:
     }
 
 
-def test_the_creator_is_not_told_how_long_the_fans_money_lasts() -> None:
+def test_the_creator_does_not_receive_how_long_the_fans_tokens_last() -> None:
     story = Story().connect()
     welcome = story.join(CREATOR, 2)
     assert isinstance(welcome, m.RoomJoined)

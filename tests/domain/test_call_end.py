@@ -59,7 +59,7 @@ def test_an_operator_or_the_server_ends_the_call() -> None:
         assert (story.end_reason, story.call.settled) == (reason, True)
 
 
-def test_sessions_outside_of_the_room_hear_of_the_end_and_those_in_it_only_once() -> None:
+def test_sessions_outside_of_the_room_receive_the_end_and_members_only_once() -> None:
     story = Story().connect()
     story.join(FAN, 2)
     story.leave(FAN, 2)
@@ -96,7 +96,7 @@ def test_an_ended_call_refuses_what_is_not_an_end() -> None:
     assert code(story.join(FAN, 2)) == "CALL_ENDED"
 
 
-def test_the_end_is_told_only_once_it_is_stored() -> None:
+def test_the_end_is_published_only_after_it_is_stored() -> None:
     story = Story().connect()
     story.storage_goes_away()
     story.act(FAN, c.CallEnd)
@@ -131,7 +131,7 @@ def test_no_time_is_counted_while_the_end_waits_to_be_stored() -> None:
     assert (ended.blocks, ended.active_seconds) == (2, 32.0)
 
 
-def test_who_leaves_after_the_end_is_no_news() -> None:
+def test_leaving_after_the_end_publishes_nothing() -> None:
     story = Story().connect()
     story.act(FAN, c.CallEnd)
     story.leave(FAN)
@@ -171,7 +171,7 @@ def test_the_figures_of_the_end_count_what_was_paid_alone() -> None:
     assert (ended.reason, ended.blocks, ended.tokens, ended.active_seconds) == ("insufficient_funds", 1, 30, 30.0)
 
 
-def test_a_fenced_posting_says_nothing_more_and_closes_once() -> None:
+def test_a_fenced_posting_closes_once_and_nothing_more_is_published() -> None:
     story = Story().connect()
     story.storage_goes_away()
     story.wait(61)
@@ -194,7 +194,7 @@ def test_a_fenced_record_closes_the_room() -> None:
     assert story.done[-1] == effects.Close(moved=True), "its members are told to join again"
 
 
-def test_a_fenced_room_saves_nothing_and_answers_whoever_waits_for_it() -> None:
+def test_a_fenced_room_saves_nothing_and_answers_waiting_requests() -> None:
     story = Story().connect()
     story.commit_seconds = 1
     story.wait(30)

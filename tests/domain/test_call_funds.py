@@ -15,7 +15,7 @@ def at(seconds: float) -> str:
     return rfc3339(START + round(seconds * 1_000_000))
 
 
-def test_a_fan_who_can_pay_the_next_block_hears_nothing() -> None:
+def test_a_fan_who_can_pay_the_next_block_receives_no_warning() -> None:
     story = Story(balance=60).connect()
     story.wait(29)
     assert warnings(story) == []
@@ -36,14 +36,14 @@ def test_the_warning_comes_with_the_block_that_leaves_too_little() -> None:
     assert (low.balance, low.ends_at) == (15, at(60))
 
 
-def test_at_the_deadline_the_call_ends_and_the_balance_stays_what_it_is() -> None:
+def test_at_the_deadline_the_call_ends_and_the_balance_is_unchanged() -> None:
     story = Story(balance=59).connect()
     story.wait(30)
     assert (story.end_reason, story.blocks, story.balance(FAN)) == ("insufficient_funds", 1, 29)
     assert story.kinds()[-1] == "call:ended"
 
 
-def test_the_warning_is_told_to_the_fan_alone() -> None:
+def test_the_warning_is_sent_to_the_fan_only() -> None:
     story = Story(balance=59).connect()
     assert not [event for event in story.told(CREATOR) if isinstance(event, m.BalanceLow)]
 
@@ -76,7 +76,7 @@ def test_a_top_up_just_before_the_deadline_is_in_time() -> None:
     assert (story.status, story.blocks, story.balance(FAN)) == ("active", 2, 0)
 
 
-def test_a_top_up_that_the_room_has_not_heard_of_still_counts_in_the_books() -> None:
+def test_a_top_up_that_the_room_does_not_know_still_pays_in_the_ledger() -> None:
     story = Story(balance=30).connect()
     story.ledger.wallets[FAN].balance += 30
     story.wait(30)
@@ -103,7 +103,7 @@ def test_a_warning_is_not_repeated_while_nothing_moves() -> None:
     assert len(warnings(story)) == 1
 
 
-def test_low_when_paused_by_an_absence_is_told_without_a_deadline() -> None:
+def test_low_funds_while_paused_by_an_absence_are_sent_without_a_deadline() -> None:
     story = Story(balance=100).connect()
     story.leave(FAN)
     story.wait(15)
@@ -171,7 +171,7 @@ def test_a_late_receipt_does_not_tell_the_fan_an_older_balance() -> None:
     assert wallet.balance == story.balance(FAN) == 50
 
 
-def test_balances_are_told_from_the_newest_news() -> None:
+def test_sent_balances_are_the_newest_known() -> None:
     story = Story(balance=100).connect()
     story.commit_seconds = 5
     story.wait(30)
@@ -180,7 +180,7 @@ def test_balances_are_told_from_the_newest_news() -> None:
     assert story.call.meter.funds.balance == story.balance(FAN) == 30
 
 
-def test_a_fan_who_joins_anew_hears_the_warning_that_stands() -> None:
+def test_a_fan_who_joins_anew_receives_the_standing_warning() -> None:
     story = Story(balance=59).connect()
     story.wait(5)
     story.join(FAN)

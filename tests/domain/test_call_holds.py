@@ -53,7 +53,7 @@ def test_a_paused_call_says_no_end_of_the_paid_time_and_a_resumed_one_a_later_en
 
 
 @BOTH
-def test_pauses_that_end_at_once_are_told_so_often_and_no_pause_is_refused(who: object, other: object) -> None:
+def test_ends_of_pauses_are_limited_and_no_pause_is_refused(who: object, other: object) -> None:
     story, user = Story(rules=CallRules(resumes_per_second=0.5, resumes_burst=3)).connect(), FAN
     if who == CREATOR:
         user = CREATOR
@@ -80,7 +80,7 @@ def test_nobody_can_lift_the_others_pause(who: object, other: object) -> None:
     assert story.status == "paused"
 
 
-def test_two_pauses_are_lifted_one_by_one_by_who_set_them() -> None:
+def test_each_of_two_pauses_is_lifted_by_the_party_that_set_it() -> None:
     story = Story().connect()
     story.act(FAN, c.CallPause)
     story.act(CREATOR, c.CallPause)
@@ -326,7 +326,7 @@ def test_nobody_resumes_a_call_that_storage_holds() -> None:
     assert story.holds == {"storage"}
 
 
-def test_no_money_event_is_sent_before_the_books_have_it() -> None:
+def test_no_money_event_is_sent_before_it_is_booked() -> None:
     story = Story().connect()
     story.storage_goes_away()
     story.wait(80)
@@ -334,7 +334,7 @@ def test_no_money_event_is_sent_before_the_books_have_it() -> None:
     assert len(story.told(FAN)) == 2  # accepted, and the wallet after block 1
 
 
-def test_a_pause_before_block_one_is_paid_is_told_with_the_start() -> None:
+def test_a_pause_before_block_one_is_paid_is_published_with_the_start() -> None:
     story = Story()
     story.act(CREATOR, c.CallAccept)
     story.join(CREATOR)

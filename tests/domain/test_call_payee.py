@@ -45,7 +45,7 @@ def test_a_creator_who_is_away_but_for_a_moment_around_each_block_is_paid_for_th
     assert story.blocks == 1
 
 
-def test_time_since_a_silent_creator_was_last_heard_is_not_billed() -> None:
+def test_time_since_the_last_byte_of_a_silent_creator_is_not_billed() -> None:
     story = Story().connect()
     story.wait(15)
     story.fall_silent(CREATOR, for_seconds=10)
@@ -70,7 +70,7 @@ def test_a_block_that_fell_due_in_the_creators_silence_pays_for_time_after_the_r
     assert story.blocks == 3
 
 
-def test_time_that_was_taken_back_stays_so_after_a_crash() -> None:
+def test_time_that_was_taken_back_is_not_billed_after_a_crash() -> None:
     story = Story().connect()
     story.wait(36)
     story.fall_silent(CREATOR, for_seconds=10)
@@ -183,7 +183,7 @@ def test_a_party_that_pauses_for_too_long_has_ended_the_call(who: UserId, tokens
     assert (story.end_reason, ended(story).tokens) == ("pause_limit", tokens)
 
 
-def test_whoever_ends_it_a_block_that_fell_due_while_the_creator_was_away_is_given_back() -> None:
+def test_a_block_that_fell_due_during_the_creators_absence_is_refunded_at_any_end() -> None:
     story = Story().connect()
     story.wait(36)
     story.fall_silent(CREATOR, for_seconds=10)
@@ -224,7 +224,7 @@ def test_a_block_whose_receipt_comes_after_the_end_is_given_back() -> None:
     assert story.balance(FAN) == 70
 
 
-def test_a_payee_who_cannot_give_back_is_told_of_what_was_paid() -> None:
+def test_a_payee_who_cannot_refund_receives_what_was_paid() -> None:
     story = Story(balance=100).connect()
     story.spend_of_creator(30)
     story.act(CREATOR, c.CallEnd)

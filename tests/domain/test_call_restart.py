@@ -75,7 +75,7 @@ def test_a_block_whose_receipt_was_lost_in_a_crash_is_charged_once() -> None:
     assert (story.blocks, story.balance(FAN)) == (2, 10_000 - 60)
 
 
-def test_who_does_not_come_back_within_a_minute_of_the_restart_is_lost() -> None:
+def test_a_party_that_is_absent_for_a_minute_after_the_restart_ends_the_call() -> None:
     story = Story().connect()
     story.crash(down_seconds=1000)
     story.join(FAN)
@@ -171,7 +171,7 @@ def test_a_restarted_room_numbers_its_events_anew_in_its_new_epoch() -> None:
     assert (welcome.epoch, welcome.seq) == (2, 1)
 
 
-def test_the_start_is_not_told_twice() -> None:
+def test_the_start_is_not_published_twice() -> None:
     story = Story().connect()
     story.crash()
     story.join(FAN)
@@ -191,7 +191,7 @@ def test_a_fan_who_ran_low_is_warned_again_after_a_restart() -> None:
     assert [low.ends_at is None for low in lows] == [True, False]
 
 
-def test_a_drain_takes_back_what_was_not_handed_to_the_books() -> None:
+def test_a_drain_withdraws_postings_that_were_not_sent_to_the_ledger() -> None:
     story = Story().connect()
     story.storage_goes_away()
     story.wait(65)  # block 2 is in flight, block 3 waits
@@ -215,7 +215,7 @@ def test_a_block_refused_while_draining_leaves_the_end_to_the_next_server() -> N
     assert (story.end_reason, story.blocks) == ("insufficient_funds", 1)
 
 
-def test_a_draining_call_refuses_commands_and_tells_no_end() -> None:
+def test_a_draining_call_refuses_commands_and_publishes_no_end() -> None:
     story = Story().connect()
     story.storage_goes_away()
     story.give(inputs.Drain())

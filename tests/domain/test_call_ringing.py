@@ -69,7 +69,7 @@ def test_a_stranger_finds_no_call_and_no_room() -> None:
     assert story.published() == []
 
 
-def test_accepting_tells_both_and_charges_nothing_until_both_are_here() -> None:
+def test_accepting_is_sent_to_both_and_nothing_is_charged_until_both_join() -> None:
     story = Story()
     story.act(CREATOR, c.CallAccept)
     story.join(CREATOR)
@@ -100,7 +100,7 @@ def test_an_accepted_call_can_be_neither_declined_nor_cancelled_but_ended() -> N
 
 
 @pytest.mark.parametrize("present", [(), (FAN,), (CREATOR,)])
-def test_who_does_not_come_within_twenty_seconds_of_the_accept_is_lost(present: tuple[object, ...]) -> None:
+def test_a_call_ends_if_a_party_does_not_join_within_twenty_seconds_of_the_accept(present: tuple[object, ...]) -> None:
     story = Story()
     for who in present:
         story.join(FAN if who == FAN else CREATOR)

@@ -285,7 +285,7 @@ some_postings = st.lists(
 
 
 @given(some_postings, some_postings)
-def test_whatever_is_posted_the_books_stay_true(first: list[Posting], second: list[Posting]) -> None:
+def test_the_ledger_holds_its_invariants_for_any_postings(first: list[Posting], second: list[Posting]) -> None:
     ledger = a_ledger()
     receipts = ledger.apply(first)
     ledger.claim(ROOM)

@@ -40,7 +40,7 @@ def test_a_block_is_given_back_if_little_of_it_was_used(
 @pytest.mark.parametrize(
     ("posted", "active", "given_back"), [(2, 30, []), (2, 29.9, [2]), (3, 29.9, [2, 3]), (1, 0, [])]
 )
-def test_whoever_ends_it_a_block_that_fell_due_in_the_payees_absence_is_given_back(
+def test_a_block_that_fell_due_in_the_payees_absence_is_refunded_at_any_end(
     posted: int, active: float, given_back: list[int]
 ) -> None:
     assert list(blocks_given_back(LONG, posted, duration(active), 0)) == given_back

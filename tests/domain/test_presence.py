@@ -42,7 +42,7 @@ def test_leaving_with_the_last_connection_is_a_drop_at_once() -> None:
     assert fan.dropped_at == 10
 
 
-def test_a_silent_connection_is_absent_until_it_is_heard_again() -> None:
+def test_a_silent_connection_is_absent_until_it_is_responsive_again() -> None:
     fan = a_fan()
     fan.note_responsive(PHONE)
     fan.note_silent(PHONE, 10, 4)
@@ -62,7 +62,7 @@ def test_a_drop_counts_from_when_it_began_though_the_silent_connection_leaves_la
     assert not fan.knows(PHONE)
 
 
-def test_another_connection_brings_a_party_back_while_the_first_stays_silent() -> None:
+def test_a_second_connection_makes_a_party_present_while_the_first_is_silent() -> None:
     fan = a_fan()
     fan.note_responsive(PHONE)
     fan.note_silent(PHONE, 10, 4)
@@ -140,7 +140,7 @@ def test_a_stall_during_a_pause_does_not_count() -> None:
     assert both.fan.paused_before == 300 * SECOND
 
 
-def test_a_party_was_heard_until_any_of_its_connections_was() -> None:
+def test_the_last_byte_of_a_party_is_the_last_of_any_of_its_connections() -> None:
     fan = a_fan()
     fan.note_responsive(PHONE)
     fan.note_responsive(LAPTOP)

@@ -30,7 +30,7 @@ def test_after_a_call_that_was_not_taken_the_fan_waits_a_minute(reason: str) -> 
     assert wait((60, reason, 0)) == 0
 
 
-def test_whoever_never_called_does_not_wait() -> None:
+def test_a_first_call_has_no_cooldown() -> None:
     assert wait() == 0
 
 

@@ -153,7 +153,7 @@ def test_a_hand_pause_is_not_over_its_limit_for_a_stall() -> None:
     assert story.status == "active"
 
 
-def test_the_books_are_not_away_because_the_server_was() -> None:
+def test_a_stall_of_the_server_does_not_count_as_missing_storage() -> None:
     story = Story()
     story.storage_goes_away()
     story.connect()

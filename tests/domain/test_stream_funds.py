@@ -19,7 +19,7 @@ def test_who_cannot_pay_the_next_block_is_warned_with_the_deadline_once_the_last
     assert story.heard(FAN)[-1] == "balance:low"
 
 
-def test_the_warning_waits_for_the_books() -> None:
+def test_the_warning_waits_for_the_receipt() -> None:
     story = StreamStory(balance=30)
     story.storage_goes_away()
     story.watch(FAN)
@@ -47,7 +47,7 @@ def test_a_top_up_is_noticed_at_once() -> None:
     assert story.blocks(FAN) == 2
 
 
-def test_the_deadline_is_null_while_the_clock_stands_and_told_anew_when_it_runs() -> None:
+def test_the_deadline_is_null_while_the_clock_stands_and_sent_anew_when_it_runs() -> None:
     story = StreamStory(balance=30).watch(FAN)
     story.wait(10)
     story.leave(CREATOR)
@@ -58,13 +58,13 @@ def test_the_deadline_is_null_while_the_clock_stands_and_told_anew_when_it_runs(
     assert len(warnings(story)) == 3
 
 
-def test_a_second_device_hears_a_warning_that_stands() -> None:
+def test_a_second_device_receives_a_standing_warning() -> None:
     story = StreamStory(balance=30).watch(FAN)
     story.join(FAN, 2)
     assert len(warnings(story)) == 2
 
 
-def test_what_a_second_device_brings_to_light_is_told_to_the_first_though_it_may_not_come_in() -> None:
+def test_a_balance_read_for_a_refused_second_device_warns_the_first() -> None:
     story = StreamStory(balance=30)
     story.join(FAN)
     story.spend_unheard(FAN, 1)
@@ -72,7 +72,7 @@ def test_what_a_second_device_brings_to_light_is_told_to_the_first_though_it_may
     assert [warning.balance for warning in warnings(story)] == [29]
 
 
-def test_who_cannot_pay_is_put_out_at_the_deadline() -> None:
+def test_a_viewer_who_cannot_pay_is_evicted_at_the_deadline() -> None:
     story = StreamStory(balance=45).watch(FAN, OTHER)
     story.join(FAN, 2)
     story.wait(29.999999)
@@ -83,7 +83,7 @@ def test_who_cannot_pay_is_put_out_at_the_deadline() -> None:
     assert code(story.join(FAN)) == "INSUFFICIENT_TOKENS"
 
 
-def test_who_is_put_out_and_tops_up_goes_on_after_the_last_paid_block() -> None:
+def test_an_evicted_viewer_who_tops_up_continues_after_the_last_paid_block() -> None:
     story = StreamStory(balance=30).watch(FAN)
     story.wait(30)
     assert story.revoked(FAN) == ["insufficient_funds"]
@@ -106,14 +106,14 @@ def test_time_without_the_creator_is_given_back_to_a_viewer_who_could_not_pay_th
     assert (story.blocks(FAN), story.revoked(FAN)) == (1, ["insufficient_funds"] * 2)
 
 
-def test_who_allows_themselves_no_more_today_is_put_out_too() -> None:
+def test_a_viewer_at_their_daily_limit_is_evicted_too() -> None:
     story = StreamStory().watch(FAN)
     story.ledger.allow(FAN, 30)
     story.wait(30)
     assert (story.revoked(FAN), story.balance(FAN)) == (["insufficient_funds"], 9_970)
 
 
-def test_who_spends_all_elsewhere_at_the_last_moment_is_put_out_and_never_in_debt() -> None:
+def test_a_viewer_who_spends_all_elsewhere_is_evicted_and_never_in_debt() -> None:
     story = StreamStory(balance=60).watch(FAN)
     story.wait(29.999999)
     story.spend_unheard(FAN, 30)
@@ -121,7 +121,7 @@ def test_who_spends_all_elsewhere_at_the_last_moment_is_put_out_and_never_in_deb
     assert (story.revoked(FAN), story.balance(FAN), story.blocks(FAN)) == (["insufficient_funds"], 0, 1)
 
 
-def test_a_join_that_asked_the_books_before_its_user_was_put_out_gains_nothing() -> None:
+def test_a_join_that_read_the_database_before_the_eviction_gains_nothing() -> None:
     story = StreamStory(balance=30).watch(FAN)
     story.wait(20)
     asked = story.read_meter(FAN)
@@ -133,7 +133,7 @@ def test_a_join_that_asked_the_books_before_its_user_was_put_out_gains_nothing()
     assert story.blocks(FAN) == 3
 
 
-def test_a_join_that_asked_the_books_before_the_last_block_was_in_neither_pays_nor_earns_it_twice() -> None:
+def test_a_join_that_read_the_database_before_the_last_receipt_charges_nothing_twice() -> None:
     story = StreamStory(balance=60).watch(FAN)
     story.storage_goes_away()
     story.wait(29)
@@ -150,7 +150,7 @@ def test_a_join_that_asked_the_books_before_the_last_block_was_in_neither_pays_n
 # Books that are away
 
 
-def test_without_books_a_stay_goes_on_for_a_minute_and_then_its_clock_stands() -> None:
+def test_without_storage_a_viewing_session_goes_on_for_a_minute_and_then_its_clock_stands() -> None:
     story = StreamStory().watch(FAN)
     story.storage_goes_away()
     story.wait(1000)
@@ -160,7 +160,7 @@ def test_without_books_a_stay_goes_on_for_a_minute_and_then_its_clock_stands() -
     assert story.blocks(FAN) == 4
 
 
-def test_once_the_books_are_back_the_clock_runs_on_from_where_it_stood() -> None:
+def test_once_storage_is_back_the_clock_runs_on_from_where_it_stood() -> None:
     story = StreamStory().watch(FAN)
     story.wait(10)
     story.storage_goes_away()
@@ -173,7 +173,7 @@ def test_once_the_books_are_back_the_clock_runs_on_from_where_it_stood() -> None
     assert story.blocks(FAN) == blocks + 1
 
 
-def test_a_clock_that_stood_as_the_books_became_overdue_does_not_run_before_they_are_back() -> None:
+def test_a_clock_that_stood_as_a_receipt_became_overdue_does_not_run_before_it() -> None:
     story = StreamStory().watch(FAN)
     story.storage_goes_away()
     story.wait(40)  # block 2 waits since 30 s
@@ -190,7 +190,7 @@ def test_a_clock_that_stood_as_the_books_became_overdue_does_not_run_before_they
     assert story.blocks(FAN) == 3
 
 
-def test_the_first_refused_block_of_several_puts_out_and_those_behind_it_are_never_charged() -> None:
+def test_the_first_refused_block_of_several_evicts_and_later_ones_are_never_charged() -> None:
     story = StreamStory(balance=60).watch(FAN, OTHER)
     story.storage_goes_away()
     story.wait(70)  # block 2 is in flight, block 3 waits behind it
@@ -215,7 +215,7 @@ def test_a_batch_with_a_refused_block_and_one_behind_it_is_no_fault() -> None:
     assert (story.blocks(FAN), story.revoked(FAN)) == (0, ["insufficient_funds"])
 
 
-def test_who_was_put_out_may_not_come_back_before_the_last_receipt() -> None:
+def test_an_evicted_viewer_may_not_return_before_the_last_receipt() -> None:
     story = StreamStory(balance=30)
     story.watch(FAN)
     story.storage_goes_away()

@@ -15,7 +15,7 @@ def revoked(story: StreamStory, user_id: UserId, number: int = 1) -> list[str]:
     return [event.reason for event in to_it if isinstance(event, m.AccessRevoked)]
 
 
-def test_an_operator_who_is_one_no_longer_leaves_a_ticketed_stream() -> None:
+def test_a_former_operator_without_a_ticket_is_evicted() -> None:
     story = StreamStory(rate=None, ticket=40).watch()
     story.join(OPERATOR, operator=True)
     story.change_rights(OPERATOR, operator=False)
@@ -23,7 +23,7 @@ def test_an_operator_who_is_one_no_longer_leaves_a_ticketed_stream() -> None:
     assert code(story.join(OPERATOR)) == "FORBIDDEN"
 
 
-def test_an_operator_who_is_one_no_longer_stays_with_a_ticket() -> None:
+def test_a_former_operator_with_a_ticket_is_not_evicted() -> None:
     story = StreamStory(rate=None, ticket=40).watch()
     story.buy_ticket(OPERATOR)
     story.join(OPERATOR, operator=True)
@@ -42,7 +42,7 @@ def test_an_operator_whom_the_creator_blocked_leaves_with_the_rights() -> None:
     assert (story.is_in(OPERATOR), revoked(story, OPERATOR)) == (False, ["banned"])
 
 
-def test_an_operator_who_is_one_no_longer_pays_from_then_on() -> None:
+def test_a_former_operator_pays_from_then_on() -> None:
     story = StreamStory(balance=100).watch()
     story.join(OPERATOR, operator=True)
     story.wait(300)
@@ -53,21 +53,21 @@ def test_an_operator_who_is_one_no_longer_pays_from_then_on() -> None:
     assert (story.blocks(OPERATOR), story.balance(OPERATOR)) == (2, 40)
 
 
-def test_who_cannot_pay_without_the_rights_is_put_out() -> None:
+def test_a_former_operator_who_cannot_pay_is_evicted() -> None:
     story = StreamStory(balance=0).watch()
     story.join(OPERATOR, operator=True)
     story.change_rights(OPERATOR, operator=False)
     assert (story.is_in(OPERATOR), revoked(story, OPERATOR)) == (False, ["insufficient_funds"])
 
 
-def test_who_would_pay_and_whose_funds_are_unknown_does_not_watch_for_nothing() -> None:
+def test_a_former_operator_whose_funds_are_unknown_is_evicted() -> None:
     story = StreamStory(balance=100).watch()
     story.join(OPERATOR, operator=True)
     story.change_rights(OPERATOR, operator=False, known=False)
     assert (story.is_in(OPERATOR), revoked(story, OPERATOR)) == (False, ["token_expired"])
 
 
-def test_a_silent_connection_that_loses_its_rights_pays_once_it_is_heard() -> None:
+def test_a_silent_connection_that_loses_its_rights_pays_once_it_is_responsive() -> None:
     story = StreamStory(balance=100).watch()
     story.join(OPERATOR, operator=True)
     story.fall_silent(OPERATOR)
@@ -91,7 +91,7 @@ def test_a_viewer_who_becomes_an_operator_pays_no_more_and_keeps_the_rest() -> N
     assert story.blocks(OPERATOR) == 2
 
 
-def test_an_operators_connection_that_is_heard_again_does_not_pay_for_another_of_the_same_user() -> None:
+def test_an_operators_responsive_connection_does_not_pay_for_another_of_the_user() -> None:
     story = StreamStory(balance=100).watch(FAN)
     story.join(FAN, 2, operator=True)
     story.leave(FAN)
@@ -150,7 +150,7 @@ def test_more_connections_than_a_payer_may_have_do_not_come_in_as_an_operators()
     ]
 
 
-def test_the_owner_stays_the_owner_whatever_the_token() -> None:
+def test_the_owner_is_the_owner_with_any_token() -> None:
     story = StreamStory(balance=100)
     story.join(CREATOR, operator=True)
     story.join(OTHER)

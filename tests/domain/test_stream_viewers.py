@@ -105,7 +105,7 @@ def test_a_dropped_payer_whose_session_ends_pays_no_more() -> None:
 
 
 @pytest.mark.parametrize("crowd", [0, 150])
-def test_the_owner_hears_of_each_viewer_however_large_the_room(crowd: int) -> None:
+def test_the_owner_receives_each_viewer_in_a_room_of_any_size(crowd: int) -> None:
     story = StreamStory(rules=StreamRules(viewer_events_burst=1000))
     story.watch(OPERATOR)
     others = [UserId(device(STRANGER, 1000 + number)) for number in range(crowd)]
@@ -122,20 +122,20 @@ def test_the_owner_hears_of_each_viewer_however_large_the_room(crowd: int) -> No
     assert all(user_id != CREATOR for _, user_id in heard(story))
 
 
-def test_a_viewer_who_is_put_out_has_left() -> None:
+def test_an_evicted_viewer_has_left() -> None:
     story = StreamStory(balance=30).watch(FAN)
     story.wait(30)
     assert heard(story) == [("viewer:joined", FAN), ("viewer:left", FAN)]
 
 
-def test_in_a_stream_without_blocks_the_owner_hears_of_members_alone() -> None:
+def test_in_a_free_stream_the_owner_receives_no_viewer_events() -> None:
     story = StreamStory(rate=None).watch(FAN)
     connect_owner(story)
     story.leave(FAN)
     assert (heard(story), told_again(story)) == ([], [])
 
 
-def test_a_session_of_the_owner_that_connects_is_told_of_everybody_anew_and_alone() -> None:
+def test_a_connecting_session_of_the_owner_receives_all_viewers_and_others_nothing() -> None:
     story = StreamStory().watch(FAN, OTHER)
     story.fall_silent(OTHER)
     story.wait(10)
@@ -220,7 +220,7 @@ def test_small_signals_are_counted_too() -> None:
     assert [code(story.signal(FAN, CREATOR, 1)) for _ in range(102)] == [None] * 100 + ["RATE_LIMITED"] * 2
 
 
-def test_many_viewers_together_stay_within_what_an_owner_may_receive() -> None:
+def test_events_of_many_viewers_keep_to_the_rate_for_the_owner() -> None:
     story = StreamStory(rate=None).watch()
     viewers = [UserId(device(STRANGER, 1000 + number)) for number in range(50)]
     for user_id in viewers:
@@ -240,7 +240,7 @@ def test_an_owner_negotiates_with_many_at_once_and_floods_none() -> None:
 # The payee's absence and end
 
 
-def test_an_owner_who_fell_silent_is_paid_for_nothing_after_they_were_last_heard() -> None:
+def test_an_owner_who_fell_silent_is_paid_for_nothing_after_their_last_byte() -> None:
     story = StreamStory().watch(FAN)
     story.wait(38)
     assert story.blocks(FAN) == 2
@@ -253,7 +253,7 @@ def test_an_owner_who_fell_silent_is_paid_for_nothing_after_they_were_last_heard
     assert story.blocks(FAN) == 3
 
 
-def test_an_owner_counts_as_heard_while_any_connection_was() -> None:
+def test_the_last_byte_of_an_owner_is_the_last_of_any_connection() -> None:
     story = StreamStory().watch(FAN)
     story.join(CREATOR, 2)
     story.wait(20)
@@ -288,7 +288,7 @@ def test_what_the_owner_did_not_end_is_not_given_back(reason: str) -> None:
     assert refunds(story) == []
 
 
-def test_who_left_before_the_end_gets_nothing_back() -> None:
+def test_a_viewer_who_left_before_the_end_gets_no_refund() -> None:
     story = StreamStory().watch(FAN)
     story.wait(5)
     story.leave(FAN)
@@ -296,7 +296,7 @@ def test_who_left_before_the_end_gets_nothing_back() -> None:
     assert refunds(story) == []
 
 
-def test_an_owner_who_stays_away_gives_back_what_fell_due_meanwhile() -> None:
+def test_blocks_that_fell_due_during_the_owners_absence_are_refunded() -> None:
     story = StreamStory().watch(FAN, OTHER)
     story.wait(35)
     story.leave(OTHER)
@@ -317,7 +317,7 @@ def test_a_block_that_is_under_way_at_the_end_is_booked_and_then_given_back() ->
     assert story.stream.settled
 
 
-def test_who_is_allowed_again_begins_with_a_block_of_their_own() -> None:
+def test_an_unblocked_viewer_starts_with_a_new_block() -> None:
     story = StreamStory().watch(FAN)
     story.wait(5)
     story.block(FAN)

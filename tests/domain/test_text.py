@@ -67,11 +67,11 @@ def test_what_nobody_can_see_is_nothing(invisible: str) -> None:
         ("\ud800x", "x"),
     ],
 )
-def test_what_steers_a_display_is_removed(written: str, kept: str) -> None:
+def test_display_controls_are_removed(written: str, kept: str) -> None:
     assert clean(written) == clean_name(written) == kept
 
 
-def test_direction_marks_stay_in_lines_and_not_in_names() -> None:
+def test_direction_marks_are_kept_in_messages_and_not_in_names() -> None:
     assert clean("C++\u200e שלום") == "C++\u200e שלום"
     assert clean_name("An\u200ena") == "Anna"
 

@@ -29,7 +29,7 @@ def releases(story: StreamStory) -> int:
 
 
 @pytest.mark.parametrize(("seconds", "earned"), [(0, False), (299.999999, False), (300, True)])
-def test_tickets_are_earned_by_five_minutes_on_stage(seconds: float, earned: bool) -> None:
+def test_tickets_are_earned_by_five_minutes_of_presence(seconds: float, earned: bool) -> None:
     assert are_earned(duration(seconds), StreamRules()) is earned
 
 
@@ -74,7 +74,7 @@ def test_time_in_which_the_creator_was_silent_does_not_count() -> None:
     assert escrow(story) == 0
 
 
-def test_of_two_devices_that_fall_silent_the_one_that_was_heard_longer_counts() -> None:
+def test_of_two_silent_devices_the_later_last_byte_counts() -> None:
     story = on_sale().watch()
     story.join(CREATOR, 2)
     story.wait(50)
@@ -98,7 +98,7 @@ def test_a_second_device_of_the_creators_earns_no_faster() -> None:
     assert escrow(story) == 0
 
 
-def test_a_stall_in_which_nobody_was_heard_earns_nothing() -> None:
+def test_a_long_stall_earns_nothing() -> None:
     story = on_sale().watch()
     story.wait(50)
     story.stall(200)
@@ -177,7 +177,7 @@ def test_presence_goes_on_from_what_is_stored_and_downtime_earns_nothing(drains:
     assert escrow(story) == 0
 
 
-def test_a_release_that_a_crash_kept_from_the_books_is_asked_for_again() -> None:
+def test_a_release_that_a_crash_prevented_is_asked_for_again() -> None:
     story = on_sale().watch()
     story.storage_goes_away()
     story.wait(100)
@@ -213,7 +213,7 @@ def test_a_late_record_does_not_lower_the_presence() -> None:
 
 
 @pytest.mark.parametrize("released", [False, True])
-def test_who_is_removed_gets_their_ticket_back_from_where_it_is(released: bool) -> None:
+def test_the_ticket_of_a_removed_user_is_refunded_from_where_its_tokens_are(released: bool) -> None:
     story = on_sale().watch(FAN)
     story.wait(100 if released else 99)
     story.remove(FAN)

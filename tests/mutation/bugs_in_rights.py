@@ -88,7 +88,7 @@ IN_RIGHTS = (
                 "viewing = self._viewing_sessions.find(member.user_id)",
             ),
         ),
-        f"{STREAM_TESTS}::test_an_operators_connection_that_is_heard_again_does_not_pay_for_another_of_the_same_user",
+        f"{STREAM_TESTS}::test_an_operators_responsive_connection_does_not_pay_for_another_of_the_user",
         "assert",
         "four blocks are charged instead of one",
     ),

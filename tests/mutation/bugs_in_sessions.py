@@ -289,7 +289,7 @@ IN_SESSIONS = (
                 "if (silent := given.member_id) in ():",
             ),
         ),
-        "tests/domain/test_stream_door.py"
+        "tests/domain/test_stream_access.py"
         "::test_a_viewers_silent_connection_gives_its_place_to_a_new_one_the_longest_silent_first",
         "assert",
         "the new connection is refused",

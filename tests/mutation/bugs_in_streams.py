@@ -2,15 +2,15 @@
 
 from tests.mutation.bugs import Bug, Edit
 
-STREAM, STAY, STAYS, TALK = (
+STREAM, VIEWING_SESSION, VIEWING_SESSIONS, CHAT = (
     "domain/stream/stream.py",
     "domain/stream/viewing_session.py",
     "domain/stream/viewing_sessions.py",
     "domain/room/chat.py",
 )
-DOOR_TESTS, STAY_TESTS = "tests/domain/test_stream_door.py", "tests/domain/test_stream_stay.py"
-FUNDS_TESTS, LIFE_TESTS = "tests/domain/test_stream_funds.py", "tests/domain/test_stream_life.py"
-TALK_TESTS, RESTART_TESTS = "tests/domain/test_stream_talk.py", "tests/server/rooms/test_stream_restart.py"
+ACCESS_TESTS, VIEWING_TESTS = "tests/domain/test_stream_access.py", "tests/domain/test_viewing_session.py"
+FUNDS_TESTS, LIFE_TESTS = "tests/domain/test_stream_funds.py", "tests/domain/test_stream_lifecycle.py"
+CHAT_TESTS, RESTART_TESTS = "tests/domain/test_stream_chat.py", "tests/server/rooms/test_stream_restart.py"
 MACHINE = "tests/domain/test_stream_machine.py::test_whatever_happens_the_contract_holds"
 
 IN_STREAMS = (
@@ -18,8 +18,8 @@ IN_STREAMS = (
         "stay-stage",
         "a viewer's meter runs only while the creator is present",
         "viewers pay while there is nothing to watch",
-        (Edit(STAY, "if self._owner_is_here and not self.is_paused:", "if not self.is_paused:"),),
-        f"{STAY_TESTS}::test_nobody_pays_before_the_creator_is_on_stage",
+        (Edit(VIEWING_SESSION, "if self._owner_is_here and not self.is_paused:", "if not self.is_paused:"),),
+        f"{VIEWING_TESTS}::test_nobody_pays_before_the_creator_is_present",
         "AssertionError",
         "a block is charged before the creator joined",
     ),
@@ -27,8 +27,8 @@ IN_STREAMS = (
         "stay-machine",
         "… and only while the viewer is a member",
         "a viewer who left continues to pay",
-        (Edit(STAYS, "self._note_stop(viewing, viewing.leave(member_id, at))", "pass"),),
-        f"{STAY_TESTS}::test_the_clock_stands_at_once_and_the_rest_of_the_block_is_kept",
+        (Edit(VIEWING_SESSIONS, "self._note_stop(viewing, viewing.leave(member_id, at))", "pass"),),
+        f"{VIEWING_TESTS}::test_the_clock_stands_at_once_and_the_rest_of_the_block_is_kept",
         "AssertionError",
         "a block is charged after the viewer left",
     ),
@@ -36,8 +36,14 @@ IN_STREAMS = (
         "stay-overdue",
         "an overdue commit is noticed while a meter stands, too",
         "the meter runs backwards once it resumes",
-        (Edit(STAY, "if since is None or self.waits_for_storage", "if since is None or not self.meter.clock.running"),),
-        f"{FUNDS_TESTS}::test_a_clock_that_stood_as_the_books_became_overdue_does_not_run_before_they_are_back",
+        (
+            Edit(
+                VIEWING_SESSION,
+                "if since is None or self.waits_for_storage",
+                "if since is None or not self.meter.clock.running",
+            ),
+        ),
+        f"{FUNDS_TESTS}::test_a_clock_that_stood_as_a_receipt_became_overdue_does_not_run_before_it",
         "AssertionError",
         "block 3 is charged too late",
     ),
@@ -46,7 +52,7 @@ IN_STREAMS = (
         "postings behind a refused block are withdrawn without a fault",
         "one viewer without tokens crashes the room for everybody",
         (Edit(STREAM, "and not (self.termination.over or viewing.revoked)", "and not self.termination.over"),),
-        f"{FUNDS_TESTS}::test_the_first_refused_block_of_several_puts_out_and_those_behind_it_are_never_charged",
+        f"{FUNDS_TESTS}::test_the_first_refused_block_of_several_evicts_and_later_ones_are_never_charged",
         "LedgerDisagrees",
         "the receipt of the block behind it counts as a fault",
     ),
@@ -55,8 +61,8 @@ IN_STREAMS = (
         "the room's own knowledge of an evicted viewer takes precedence over older database rows",
         "a viewer whose join was prepared before the last receipt watches a block for nothing, and "
         "its earnings are counted twice",
-        (Edit(STAYS, "if viewing is None:", "if viewing is None or not viewing.is_watched:"),),
-        f"{FUNDS_TESTS}::test_a_join_that_asked_the_books_before_the_last_block_was_in_neither_pays_nor_earns_it_twice",
+        (Edit(VIEWING_SESSIONS, "if viewing is None:", "if viewing is None or not viewing.is_watched:"),),
+        f"{FUNDS_TESTS}::test_a_join_that_read_the_database_before_the_last_receipt_charges_nothing_twice",
         "assert (2, 60) == (3, 90)",
         "block 2 is posted again, and block 3 is not",
     ),
@@ -65,7 +71,7 @@ IN_STREAMS = (
         "a payer watches over two connections at most",
         "four people share one account",
         (Edit("domain/stream/membership.py", "if viewing is None else self._rules.connections_per_payer", ""),),
-        f"{DOOR_TESTS}::test_one_payer_watches_from_two_connections_at_most_and_others_from_four",
+        f"{ACCESS_TESTS}::test_one_payer_watches_from_two_connections_at_most_and_others_from_four",
         "AssertionError",
         "the third connection is admitted",
     ),
@@ -74,7 +80,7 @@ IN_STREAMS = (
         "the low-funds warning counts committed blocks, and not pending ones",
         "a viewer with tokens for one block is warned before that block is committed",
         (Edit(STREAM, "if viewing.is_watched and not viewing.meter.waiting and", "if viewing.is_watched and"),),
-        f"{FUNDS_TESTS}::test_the_warning_waits_for_the_books",
+        f"{FUNDS_TESTS}::test_the_warning_waits_for_the_receipt",
         "AssertionError",
         "a warning comes before the receipt",
     ),
@@ -98,7 +104,7 @@ IN_STREAMS = (
                 "if member is not None:",
             ),
         ),
-        f"{LIFE_TESTS}::test_who_is_heard_again_while_the_stream_drains_loses_nothing_of_what_is_paid",
+        f"{LIFE_TESTS}::test_a_viewer_who_responds_while_the_stream_drains_loses_no_paid_time",
         "50000000 == 40000000",
         "the stored time is later than the drain",
     ),
@@ -122,7 +128,7 @@ IN_STREAMS = (
                 "if user_id not in self.tickets:",
             ),
         ),
-        f"{DOOR_TESTS}::test_news_of_a_ticket_that_was_given_back_before_does_not_put_out_who_has_another",
+        f"{ACCESS_TESTS}::test_a_refund_of_an_earlier_ticket_does_not_evict_the_holder_of_another",
         "AssertionError",
         "the viewer is evicted",
     ),
@@ -131,7 +137,7 @@ IN_STREAMS = (
         "a member count is published one second after the last one, or when membership changed if that is later",
         "the count carries an old timestamp, and the next count follows at once",
         (Edit("domain/room/presence.py", "max(self._changed_at, self._counted_at + COUNT_EVERY)", "self._counted_at"),),
-        "tests/domain/test_stream_attendance.py",
+        "tests/domain/test_stream_presence.py",
         "AssertionError",
         "counts are published with wrong timestamps, and too often",
     ),
@@ -139,8 +145,8 @@ IN_STREAMS = (
         "tip-once",
         "a room publishes a tip once, however often its key is sent",
         "a retry publishes the tip again",
-        (Edit(TALK, "[answer] if receipt.outcome is Outcome.ALREADY else ", ""),),
-        f"{TALK_TESTS}::test_the_same_key_gives_once_and_is_answered_the_same_even_while_the_first_is_under_way",
+        (Edit(CHAT, "[answer] if receipt.outcome is Outcome.ALREADY else ", ""),),
+        f"{CHAT_TESTS}::test_the_same_key_gives_once_and_is_answered_the_same_even_while_the_first_is_under_way",
         "(3, 30) == (1, 30)",
         "three tips are published",
     ),
@@ -149,7 +155,7 @@ IN_STREAMS = (
         "an overlay receives a tip once, even if the commit precedes the room's receipt",
         "an overlay shows a tip twice",
         (Edit("domain/room/overlays.py", " if tip.tip_id not in coming", ""),),
-        f"{TALK_TESTS}::test_a_tip_that_the_books_have_and_the_room_has_not_told_yet_comes_once",
+        f"{CHAT_TESTS}::test_a_booked_tip_that_is_not_published_yet_is_received_once",
         "[7, 7] == [7]",
         "the tip is in the history and is published again",
     ),

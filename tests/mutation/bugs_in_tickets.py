@@ -2,7 +2,7 @@
 
 from tests.mutation.bugs import Bug, Edit
 
-STAGE, RELEASE, TICKETS = (
+HOST_PRESENCE, RELEASE, TICKETS = (
     "domain/stream/host_presence.py",
     "domain/stream/ticket_release.py",
     "server/money/ticket_settlement.py",
@@ -29,7 +29,7 @@ IN_TICKETS = (
         "ticket-presence",
         "only time with a confirmed presence of the creator counts",
         "a silent creator earns the tickets",
-        (Edit(STAGE, "self._clock.stop_as_of(self.last_received_at, at)", "self._clock.stop(at)"),),
+        (Edit(HOST_PRESENCE, "self._clock.stop_as_of(self.last_received_at, at)", "self._clock.stop(at)"),),
         f"{RULE_TESTS}::test_time_in_which_the_creator_was_silent_does_not_count",
         "assert",
         "the tickets are released ten seconds too early",

@@ -2,14 +2,14 @@
 
 from tests.mutation.bugs import Bug, Edit
 
-STAY, STREAM, VIEWERS, SIGNALS = (
+VIEWING_SESSION, STREAM, VIEWERS, SIGNALS = (
     "domain/stream/viewing_session.py",
     "domain/stream/stream.py",
     "domain/stream/viewer_events.py",
     "domain/room/signalling.py",
 )
-TALK, STAGE, ALLOWANCE = "domain/room/chat.py", "domain/stream/host_presence.py", "domain/token_bucket.py"
-TESTS, TALK_TESTS = "tests/domain/test_stream_viewers.py", "tests/domain/test_stream_talk.py"
+CHAT, HOST_PRESENCE, ALLOWANCE = "domain/room/chat.py", "domain/stream/host_presence.py", "domain/token_bucket.py"
+TESTS, CHAT_TESTS = "tests/domain/test_stream_viewers.py", "tests/domain/test_stream_chat.py"
 SERVER_TESTS = "tests/server/rooms/test_viewers.py"
 
 IN_VIEWERS = (
@@ -17,7 +17,7 @@ IN_VIEWERS = (
         "viewer-grace",
         "the meter of a payer who loses the connection runs for the grace period",
         "breaking the connection stops the meter at once",
-        (Edit(STAY, "not (self._watching or self._runs_on)", "not self._watching"),),
+        (Edit(VIEWING_SESSION, "not (self._watching or self._runs_on)", "not self._watching"),),
         f"{TESTS}::test_a_viewer_who_hides_between_resumes_is_billed_for_the_grace_each_time",
         "AssertionError",
         "nothing is billed between two resumes",
@@ -41,7 +41,7 @@ IN_VIEWERS = (
         "viewer-clean-leave",
         "leaving ends the grace period of a lost connection",
         "a payer whose session has ended pays for the rest of the grace period",
-        (Edit(STAY, "if not self._silent:", "if self._watching:"),),
+        (Edit(VIEWING_SESSION, "if not self._silent:", "if self._watching:"),),
         f"{TESTS}::test_a_dropped_payer_whose_session_ends_pays_no_more",
         "assert",
         "time of the paid block is used after the session's end",
@@ -57,7 +57,7 @@ IN_VIEWERS = (
                 "self._viewing_sessions.note_owner_away(at, at)",
             ),
         ),
-        f"{TESTS}::test_an_owner_who_fell_silent_is_paid_for_nothing_after_they_were_last_heard",
+        f"{TESTS}::test_an_owner_who_fell_silent_is_paid_for_nothing_after_their_last_byte",
         "AssertionError",
         "the next block falls due ten seconds too early",
     ),
@@ -67,12 +67,12 @@ IN_VIEWERS = (
         "the connection that is lost last decides, although another one answered later",
         (
             Edit(
-                STAGE,
+                HOST_PRESENCE,
                 "self.last_received_at = max(self.last_received_at, last_received_at)",
                 "self.last_received_at = last_received_at",
             ),
         ),
-        f"{TESTS}::test_an_owner_counts_as_heard_while_any_connection_was",
+        f"{TESTS}::test_the_last_byte_of_an_owner_is_the_last_of_any_connection",
         "assert",
         "time in which the owner was present is returned",
     ),
@@ -81,7 +81,7 @@ IN_VIEWERS = (
         "the owner receives an event when a viewer's meter stops",
         "media are sent to a viewer who does not pay",
         (Edit(STREAM, "viewing.is_paused and not is_free, at)", "False, at)"),),
-        f"{TESTS}::test_the_owner_hears_of_each_viewer_however_large_the_room",
+        f"{TESTS}::test_the_owner_receives_each_viewer_in_a_room_of_any_size",
         "assert",
         "no pause is sent",
     ),
@@ -144,7 +144,7 @@ IN_VIEWERS = (
         "… and against its receiver's limit",
         "many viewers together overflow the creator's send queue",
         (Edit(SIGNALS, "in (sent.of(sender_id, at), received.of(receiver_id, at)):", "in (sent.of(sender_id, at),):"),),
-        f"{TESTS}::test_many_viewers_together_stay_within_what_an_owner_may_receive",
+        f"{TESTS}::test_events_of_many_viewers_keep_to_the_rate_for_the_owner",
         "assert",
         "more bytes pass than an owner may receive",
     ),
@@ -152,8 +152,8 @@ IN_VIEWERS = (
         "chat-own",
         "one user's chat cannot use up the room's limit",
         "one flooding member prevents all others from writing",
-        (Edit(TALK, "max(own.wait(1, at), self._chat.wait(1, at))", "self._chat.wait(1, at)"),),
-        f"{TALK_TESTS}::test_one_users_flood_leaves_the_others_room_to_write",
+        (Edit(CHAT, "max(own.wait(1, at), self._chat.wait(1, at))", "self._chat.wait(1, at)"),),
+        f"{CHAT_TESTS}::test_one_users_flood_leaves_the_others_room_to_write",
         "AssertionError",
         "the first member writes as much as the room allows",
     ),

@@ -12,7 +12,7 @@ COMMANDS, REFUSALS = "domain/protocol/commands.py", "domain/refusals.py"
 TESTS = "tests/server/gateway/test_wire.py"
 STRICT_TESTS = "tests/server/rest/test_strict_json.py"
 TEXT, TEXT_TESTS = "domain/text.py", "tests/domain/test_text.py"
-TALK = "domain/room/chat.py"
+CHAT = "domain/room/chat.py"
 NEWCOMERS_TESTS = "tests/server/sessions/test_newcomers.py"
 NEWCOMERS = f"{NEWCOMERS_TESTS}::test_newcomers_are_not_shown_what_silenced_users_wrote_even_after_a_restart"
 
@@ -103,7 +103,7 @@ IN_WIRE = (
         "bidirectional embeddings and overrides are removed from users' texts",
         "a name is displayed in another order than it is stored",
         (Edit(TEXT, "    (0x202A, 0x202E),  # bidirectional embeddings and overrides\n", ""),),
-        f"{TEXT_TESTS}::test_what_steers_a_display_is_removed",
+        f"{TEXT_TESTS}::test_display_controls_are_removed",
         "gpj.exe",
         "the override is kept",
     ),
@@ -120,8 +120,8 @@ IN_WIRE = (
         "hidden-words",
         "the history omits messages of silenced users",
         "spam stays visible for members who join later",
-        (Edit(TALK, "_without_words(past) if past.from_.user_id == user_id else past", "past"),),
-        "tests/domain/test_stream_talk.py::test_who_joins_is_not_shown_what_silenced_users_wrote",
+        (Edit(CHAT, "_without_words(past) if past.from_.user_id == user_id else past", "past"),),
+        "tests/domain/test_stream_chat.py::test_the_history_leaves_out_messages_of_silenced_users",
         "buy followers",
         "the message is in the history",
     ),
@@ -129,8 +129,8 @@ IN_WIRE = (
         "late-words",
         "a tip that is committed after its giver was silenced has no message",
         "the room and its overlays receive the message",
-        (Edit(TALK, '"message": None if silenced else tip.posting.memo', '"message": tip.posting.memo'),),
-        "tests/domain/test_stream_talk.py::test_a_tip_that_is_booked_after_its_giver_was_silenced_comes_without_words",
+        (Edit(CHAT, '"message": None if silenced else tip.posting.memo', '"message": tip.posting.memo'),),
+        "tests/domain/test_stream_chat.py::test_a_tip_that_is_booked_after_its_giver_was_silenced_comes_without_words",
         "buy followers",
         "the message is published",
     ),

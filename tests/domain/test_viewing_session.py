@@ -17,7 +17,7 @@ def charged(story: StreamStory) -> list[m.StayCharged]:
     return [event for event in story.told(FAN) if isinstance(event, m.StayCharged)]
 
 
-def test_a_stay_is_charged_at_its_start_and_every_thirty_seconds() -> None:
+def test_a_viewing_session_is_charged_at_its_start_and_every_thirty_seconds() -> None:
     story = StreamStory().watch(FAN)
     assert story.blocks(FAN) == 1
     story.wait(29.999999)
@@ -37,7 +37,7 @@ def test_each_viewer_has_a_clock_of_their_own() -> None:
     assert [event.next_at for event in charged(story)] == [rfc3339(START + s * 1_000_000) for s in (30, 60)]
 
 
-def test_a_block_is_told_to_its_payer_and_its_tokens_to_the_owner_and_to_nobody_else() -> None:
+def test_a_block_is_sent_to_its_payer_and_the_owner_and_to_nobody_else() -> None:
     story = StreamStory().watch(FAN, OTHER)
     block, spent = (event for event in story.told(FAN))
     charged_blocks = [event for event in story.told(CREATOR) if isinstance(event, m.StayCharged)]
@@ -49,7 +49,7 @@ def test_a_block_is_told_to_its_payer_and_its_tokens_to_the_owner_and_to_nobody_
     assert set(story.kinds()) == {"stream:live", "member:joined"}
 
 
-def test_nobody_pays_before_the_creator_is_on_stage() -> None:
+def test_nobody_pays_before_the_creator_is_present() -> None:
     story = StreamStory()
     assert story.join(FAN).you["paidThrough"] is None
     story.wait(200)
@@ -97,7 +97,7 @@ def test_numbers_go_on_over_many_visits_and_only_watched_time_counts() -> None:
     assert [block.block_no for block in charged(story)] == [1, 2, 3, 4]
 
 
-def test_two_connections_of_one_payer_are_one_stay() -> None:
+def test_two_connections_of_one_payer_share_a_viewing_session() -> None:
     story = StreamStory().watch(FAN)
     story.wait(10)
     story.join(FAN, 2)
@@ -186,7 +186,7 @@ def test_the_rest_of_a_paid_block_lets_a_viewer_in_who_has_nothing_left() -> Non
     assert story.join(FAN).you["secondsLeft"] == 10
 
 
-def test_spectators_of_a_free_stream_have_no_stay() -> None:
+def test_viewers_of_a_free_stream_have_no_viewing_session() -> None:
     story = StreamStory(rate=None).watch(FAN)
     story.wait(1000)
     assert [effect for effect in story.done if isinstance(effect, effects.Post)] == []

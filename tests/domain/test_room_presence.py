@@ -36,7 +36,7 @@ class Room:
         return Publish(kind(channel="c", seq=1, at="", **fields))
 
 
-def test_a_crowd_that_joins_at_once_is_counted_once_a_second() -> None:
+def test_many_joins_at_once_are_counted_once_a_second() -> None:
     room = Room(presence_limit=2)
     for number in range(1, 1001):
         room.join(number, BEGIN + number * MILLISECOND)
@@ -45,7 +45,7 @@ def test_a_crowd_that_joins_at_once_is_counted_once_a_second() -> None:
     assert room.counts == [(first, 3), (first + COUNT_EVERY, 1000)]
 
 
-def test_after_a_quiet_while_the_next_who_joins_is_counted_at_once_and_only_once() -> None:
+def test_after_a_pause_the_next_join_is_counted_at_once_and_only_once() -> None:
     room = Room(presence_limit=0)
     room.join(1, BEGIN)
     later = BEGIN + 600 * COUNT_EVERY

@@ -26,7 +26,7 @@ def tips(story: StreamStory, audience: Audience = Audience.MEMBERS) -> list[m.Ti
 # Chat
 
 
-def test_what_somebody_says_is_heard_by_the_room_and_found_by_who_comes_later() -> None:
+def test_chat_is_published_and_in_the_history_of_later_members() -> None:
     story = free()
     assert story.chat(FAN, "hello\u0007 there") == {}
     said = story.published()[-1]
@@ -57,14 +57,14 @@ def test_one_users_flood_leaves_the_others_room_to_write() -> None:
     assert story.chat(FAN, "who is refused does not fall behind") == {}
 
 
-def test_who_is_muted_says_nothing_and_does_not_use_up_what_others_may_say() -> None:
+def test_a_muted_user_may_not_chat_and_uses_up_no_budget() -> None:
     story = StreamStory(rate=None, room_rules=RoomRules(chat_per_second=1, chat_burst=1)).watch(FAN, OTHER)
     assert story.mute(FAN) == {}
     assert code(story.chat(FAN, "hello")) == "FORBIDDEN"
     assert story.chat(OTHER, "hello") == {}
 
 
-def test_only_so_much_is_kept_of_what_was_said() -> None:
+def test_the_history_is_limited() -> None:
     story = StreamStory(rate=None, room_rules=RoomRules(recent_events=2)).watch(FAN)
     for text in ("one", "two", "three"):
         story.chat(FAN, text)
@@ -83,7 +83,7 @@ SILENCED = {
 
 
 @pytest.mark.parametrize("silence", SILENCED.values(), ids=SILENCED)
-def test_who_joins_is_not_shown_what_silenced_users_wrote(silence: Callable[[StreamStory], object]) -> None:
+def test_the_history_leaves_out_messages_of_silenced_users(silence: Callable[[StreamStory], object]) -> None:
     story = free()
     story.chat(FAN, "buy followers")
     story.chat(OTHER, "hello")
@@ -111,7 +111,7 @@ def test_a_tip_that_is_booked_after_its_giver_was_silenced_comes_without_words(
     assert [past.message for past in story.join(STRANGER).history if isinstance(past, m.PastTip)] == [None]
 
 
-def test_who_is_not_blocked_any_more_is_shown_again_from_then_on() -> None:
+def test_messages_of_an_unblocked_user_are_in_the_history_from_then_on() -> None:
     story = free()
     story.chat(FAN, "before")
     story.give(inputs.UserBlocked(FAN))
@@ -129,7 +129,7 @@ def test_who_is_not_blocked_any_more_is_shown_again_from_then_on() -> None:
 # Tips
 
 
-def test_a_tip_is_thanked_for_and_told_once_the_books_have_it() -> None:
+def test_a_tip_is_answered_and_published_once_it_is_booked() -> None:
     story = free()
     story.storage_goes_away()
     reply = story.tip(FAN, 30, message="for the soup")
@@ -174,13 +174,13 @@ def test_the_same_key_for_something_else_is_refused() -> None:
     assert story.tip(OTHER, 30, key="k").answer["wallet"] == {"balance": 70}, "another's key is another key"
 
 
-def test_a_tip_that_comes_as_the_books_have_closed_the_stream_is_told_so() -> None:
+def test_a_tip_after_the_stored_end_is_refused_with_it() -> None:
     story = free()
     story.ledger.end(story.facts.id)
     assert code(story.tip(FAN, 30).answer) == "STREAM_ENDED"
 
 
-def test_a_tip_that_a_drain_takes_back_is_answered_and_nothing_is_paid() -> None:
+def test_a_tip_that_a_drain_withdraws_is_answered_and_nothing_is_paid() -> None:
     story = free()
     story.storage_goes_away()
     first, second = story.tip(FAN, 30), story.tip(OTHER, 30)
@@ -194,7 +194,7 @@ def test_nobody_tips_themselves() -> None:
     assert code(free().tip(CREATOR, 5).answer) == "SELF_PAYMENT"
 
 
-def test_only_so_many_tips_wait_for_the_books() -> None:
+def test_the_number_of_tips_under_way_is_limited() -> None:
     story = StreamStory(rate=None, room_rules=RoomRules(tips_under_way=2)).watch(FAN)
     story.storage_goes_away()
     replies = [story.tip(FAN, 5) for _ in range(3)]
@@ -204,7 +204,7 @@ def test_only_so_many_tips_wait_for_the_books() -> None:
     assert story.tip(FAN, 5).answer["wallet"] == {"balance": 9_985}
 
 
-def test_the_tip_of_who_is_muted_stands_without_its_words() -> None:
+def test_the_tip_of_a_muted_user_is_published_without_its_message() -> None:
     story = free()
     story.mute(FAN)
     tip_result = story.tip(FAN, 5, message="hello").answer
@@ -221,7 +221,7 @@ def test_a_tip_over_http_needs_access_and_no_place_in_the_room() -> None:
     assert code(story.tip(FAN, 5, over_http=True).answer) == "FORBIDDEN"
 
 
-def test_tips_and_blocks_of_one_viewer_are_told_apart() -> None:
+def test_receipts_of_tips_and_blocks_of_one_viewer_are_not_confused() -> None:
     story = StreamStory(balance=65).watch(FAN)
     story.storage_goes_away()
     story.wait(30)
@@ -242,7 +242,7 @@ def test_tips_and_blocks_of_one_viewer_are_told_apart() -> None:
 # Signals
 
 
-def test_a_signal_goes_to_one_connection_alone_and_says_from_which() -> None:
+def test_a_signal_goes_to_one_connection_only_and_names_its_sender() -> None:
     story = free()
     assert story.signal(FAN, CREATOR, {"sdp": "offer"}) == {}
     [passed_on] = [effect for effect in story.done if isinstance(effect, effects.SendToMember)]
@@ -293,7 +293,7 @@ def test_overlays_are_for_the_creators_own_rooms_and_only_so_many() -> None:
     assert story.done[-1] == effects.Remove(SCREEN, Audience.OVERLAYS)
 
 
-def test_tips_between_the_question_to_the_books_and_the_join_are_neither_lost_nor_doubled() -> None:
+def test_tips_between_the_query_and_the_join_are_neither_lost_nor_doubled() -> None:
     story = free()
     story.tip(FAN, 1)
     story.wait(1)
@@ -308,7 +308,7 @@ def test_tips_between_the_question_to_the_books_and_the_join_are_neither_lost_no
     assert [tip.amount_tokens for tip in tips(story, Audience.OVERLAYS)][joined.seq - 1 :] == [4]
 
 
-def test_a_tip_that_the_books_have_and_the_room_has_not_told_yet_comes_once() -> None:
+def test_a_booked_tip_that_is_not_published_yet_is_received_once() -> None:
     story = free()
     story.storage_goes_away()
     story.tip(FAN, 7)
@@ -320,7 +320,7 @@ def test_a_tip_that_the_books_have_and_the_room_has_not_told_yet_comes_once() ->
     assert [past.amount_tokens for past in joined.history] + [tip.amount_tokens for tip in after] == [7]
 
 
-def test_an_overlay_pays_nothing_and_keeps_nobody_on_stage() -> None:
+def test_an_overlay_pays_nothing_and_does_not_make_the_creator_present() -> None:
     story = StreamStory()
     story.join_overlay()
     story.join(FAN)

@@ -30,7 +30,7 @@ def at(seconds: float) -> str:
     return rfc3339(START + round(seconds * 1_000_000))
 
 
-def test_up_to_the_limit_everybody_is_told_by_name() -> None:
+def test_up_to_the_limit_each_join_and_leave_is_published() -> None:
     story = StreamStory(rate=None, room_rules=SMALL).watch(FAN)
     story.leave(FAN)
     names = [event for event in story.published() if isinstance(event, m.MemberJoined | m.MemberLeft)]
@@ -42,13 +42,13 @@ def test_up_to_the_limit_everybody_is_told_by_name() -> None:
     assert counts(story) == []
 
 
-def test_past_the_limit_only_the_count_is_told_and_the_first_at_once() -> None:
+def test_past_the_limit_only_the_count_is_published_and_the_first_at_once() -> None:
     story = large()
     assert story.kinds() == ["stream:live", "member:joined", "member:joined", "room:presence"]
     assert counts(story) == [(at(0), 3)]
 
 
-def test_the_count_is_told_at_most_once_a_second_and_is_then_the_latest() -> None:
+def test_the_count_is_published_at_most_once_a_second_and_is_the_latest() -> None:
     story = large()
     story.wait(0.25)
     story.join(STRANGER)
@@ -59,7 +59,7 @@ def test_the_count_is_told_at_most_once_a_second_and_is_then_the_latest() -> Non
     assert counts(story) == [(at(0), 3), (at(1), 5)]
 
 
-def test_after_a_quiet_time_a_change_is_told_at_once_and_with_its_own_time() -> None:
+def test_after_a_quiet_time_a_change_is_published_at_once_with_its_own_time() -> None:
     story = large()
     story.wait(60)
     story.join(STRANGER)
@@ -71,7 +71,7 @@ def test_after_a_quiet_time_a_change_is_told_at_once_and_with_its_own_time() -> 
     assert counts(story)[-1] == (at(90), 3)
 
 
-def test_who_comes_and_goes_within_a_second_is_not_told_of() -> None:
+def test_a_join_and_leave_within_a_second_is_not_published() -> None:
     story = large()
     story.join(STRANGER)
     story.leave(STRANGER)
@@ -79,7 +79,7 @@ def test_who_comes_and_goes_within_a_second_is_not_told_of() -> None:
     assert len(counts(story)) == 1
 
 
-def test_a_room_that_is_small_again_says_so_with_a_last_count_and_goes_back_to_names() -> None:
+def test_a_room_that_is_small_again_publishes_a_last_count_and_then_each_join() -> None:
     story = large()
     story.wait(5)
     story.leave(OTHER)
@@ -88,7 +88,7 @@ def test_a_room_that_is_small_again_says_so_with_a_last_count_and_goes_back_to_n
     assert story.kinds()[-1] == "member:left"
 
 
-def test_who_joins_a_large_room_is_told_of_the_owners_connections_alone() -> None:
+def test_a_join_of_a_large_room_lists_the_owners_connections_only() -> None:
     story = large()
     assert [member.user_id for member in story.join(STRANGER).members] == [CREATOR]
 

@@ -74,7 +74,7 @@ def test_a_ticket_and_a_rate_both_apply() -> None:
     assert [story.blocks(FAN), story.balance(CREATOR), story.balance(ESCROW)] == [1, 30, 40]
 
 
-def test_who_got_the_money_for_a_ticket_back_is_put_out_and_may_buy_another() -> None:
+def test_a_user_whose_ticket_is_refunded_is_evicted_and_may_buy_another() -> None:
     story = StreamStory(rate=None, ticket=40).watch()
     story.buy_ticket(FAN)
     story.join(FAN)
@@ -92,7 +92,7 @@ def test_a_ticket_that_was_under_way_as_its_buyer_was_removed_is_given_back() ->
     assert (story.balance(FAN), story.balance(CREATOR)) == (10_000, 0)
 
 
-def test_news_of_a_ticket_that_was_given_back_before_does_not_put_out_who_has_another() -> None:
+def test_a_refund_of_an_earlier_ticket_does_not_evict_the_holder_of_another() -> None:
     story = StreamStory(rate=None, ticket=40).watch()
     story.buy_ticket(FAN)
     [late] = story.committer.refund(FAN)
@@ -102,7 +102,7 @@ def test_news_of_a_ticket_that_was_given_back_before_does_not_put_out_who_has_an
     assert story.is_in(FAN)
 
 
-def test_who_is_removed_is_out_for_good_and_gets_the_ticket_back() -> None:
+def test_a_removed_user_may_not_return_and_gets_the_ticket_refunded() -> None:
     story = StreamStory(rate=None, ticket=40).watch()
     story.buy_ticket(FAN)
     story.join(FAN)
@@ -115,7 +115,7 @@ def test_who_is_removed_is_out_for_good_and_gets_the_ticket_back() -> None:
     assert code(story.join(FAN)) == "FORBIDDEN"
 
 
-def test_who_is_removed_stays_out_over_a_restart_and_gets_back_what_a_crash_kept_from_them() -> None:
+def test_a_removed_user_is_refused_after_a_restart_and_gets_a_refund_that_a_crash_prevented() -> None:
     story = StreamStory(rate=None, ticket=40).watch()
     story.buy_ticket(FAN)
     story.join(FAN)
@@ -135,7 +135,7 @@ def test_the_rest_of_a_paid_block_does_not_outlive_a_removal() -> None:
     assert story.blocks(FAN) == 1
 
 
-def test_who_is_barred_is_put_out_and_may_come_back_once_they_are_not() -> None:
+def test_a_blocked_user_is_evicted_and_may_return_once_unblocked() -> None:
     story = StreamStory().watch(FAN)
     story.block(FAN)
     assert (story.revoked(FAN), story.is_in(FAN)) == (["banned"], False)
@@ -144,13 +144,13 @@ def test_who_is_barred_is_put_out_and_may_come_back_once_they_are_not() -> None:
     assert isinstance(story.join(FAN), m.RoomJoined)
 
 
-def test_who_was_barred_before_the_stream_began_never_comes_in() -> None:
+def test_a_user_who_was_blocked_before_the_stream_began_may_not_join() -> None:
     story = StreamStory(rate=None, blocked=[FAN]).watch()
     assert code(story.join(FAN)) == "CREATOR_UNAVAILABLE"
     assert code(story.tip(FAN, 5, over_http=True).answer) == "CREATOR_UNAVAILABLE"
 
 
-def test_neither_the_owner_nor_an_operator_pays_or_is_put_out() -> None:
+def test_neither_the_owner_nor_an_operator_pays_or_is_evicted() -> None:
     story = StreamStory(ticket=40).watch()
     assert story.join(OPERATOR, operator=True).you == {"role": "operator"}
     story.block(OPERATOR)
@@ -224,6 +224,6 @@ def test_an_owner_silences_a_bounded_number_of_users() -> None:
         assert [code(silence(user_id)) for user_id in somebody] == [None, None, None, "OVERLOADED"]
 
 
-def test_who_is_not_in_the_room_says_nothing_there() -> None:
+def test_a_connection_that_is_no_member_may_not_chat() -> None:
     story = StreamStory(rate=None).watch()
     assert code(story.chat(FAN, "hello")) == code(story.tip(FAN, 5).answer) == "NOT_FOUND"

@@ -44,7 +44,7 @@ def test_a_block_that_only_waited_in_memory_is_not_charged_after_a_restart() -> 
     assert story.blocks(FAN) == 1, "nobody knows how much of block 1 is used up, so it is whole"
 
 
-def test_a_block_that_landed_unheard_is_not_charged_again() -> None:
+def test_a_block_whose_receipt_was_lost_is_not_charged_again() -> None:
     story = StreamStory().watch(FAN)
     story.storage_goes_away()
     story.wait(35)
@@ -129,7 +129,7 @@ def test_a_drain_stops_every_clock_takes_back_what_waits_and_stores_how_far_they
     assert (story.blocks(FAN), story.blocks(OTHER)) == (1, 1)
 
 
-def test_a_drain_with_blocks_under_way_settles_once_the_books_have_answered() -> None:
+def test_a_drain_with_blocks_under_way_settles_after_their_receipts() -> None:
     story = StreamStory().watch(FAN)
     story.storage_goes_away()
     story.wait(75)  # block 2 is in flight, block 3 waits
@@ -155,7 +155,7 @@ def test_nothing_ends_a_stream_that_drains() -> None:
 # Another owner
 
 
-def test_who_has_lost_the_stream_says_nothing_more_and_charges_nothing() -> None:
+def test_a_server_that_lost_the_stream_publishes_and_charges_nothing_more() -> None:
     story = StreamStory().watch(FAN)
     story.ledger.claim(STREAM)
     story.wait(30)
@@ -234,7 +234,7 @@ def test_a_creator_who_is_back_in_time_keeps_the_stream_and_one_who_is_too_late_
 # The end
 
 
-def test_the_end_is_told_to_viewers_and_overlays_once_all_is_booked() -> None:
+def test_the_end_is_published_to_viewers_and_overlays_once_all_is_booked() -> None:
     story = StreamStory().watch(FAN)
     story.join_overlay()
     story.storage_goes_away()
@@ -312,7 +312,7 @@ def test_a_member_who_leaves_as_the_stream_closes_is_no_fault() -> None:
     assert isinstance(story.published()[-1], m.RoomClosed)
 
 
-def test_who_is_heard_again_while_the_stream_drains_loses_nothing_of_what_is_paid() -> None:
+def test_a_viewer_who_responds_while_the_stream_drains_loses_no_paid_time() -> None:
     story = StreamStory().watch(FAN)
     story.storage_goes_away()
     story.wait(40)
