@@ -256,14 +256,14 @@ RESOURCES = (
         "bytes of a provider's event",
         "payments.max_event_bytes",
         "server/rest/http/bodies.py",
-        "tests/server/rest/test_payments.py::"
+        "tests/server/rest/test_payment_webhook.py::"
         "test_beyond_its_own_bound_an_event_is_too_large_and_other_paths_keep_theirs",
     ),
     Resource(
         "large events that are held at once",
         "server/rest/http/bodies.py:LARGE_AT_ONCE",
         "server/rest/http/bodies.py",
-        "tests/server/rest/test_payments.py::"
+        "tests/server/rest/test_payment_webhook.py::"
         "test_the_number_of_large_events_in_memory_is_bounded_and_payments_do_not_wait_for_them",
     ),
     Resource(

@@ -166,7 +166,7 @@ IN_CALLS = (
         "the end of a call is sent again after a resume if it may have been lost",
         "a device that was offline for a moment continues to ring",
         (Edit("server/sessions/resend.py", "    if received_at is not None:", "    if False:"),),
-        f"{RINGING}::test_a_session_that_had_no_connection_is_told_how_a_call_ended_once_it_resumes[False]",
+        f"{RINGING}::test_a_session_that_had_no_connection_receives_the_end_of_a_call_once_it_resumes[False]",
         "AssertionError: it did not come",
         "the device receives nothing",
     ),

@@ -225,7 +225,7 @@ IN_FIGURES = (
                 "sum(tokens)::bigint, sum(cut_tokens)",
             ),
         ),
-        f"{FIGURES_TESTS}::test_cash_out_is_less_what_refunds_took_out_of_payouts",
+        f"{FIGURES_TESTS}::test_cash_out_is_net_of_the_refunds_taken_out_of_payouts",
         "AssertionError",
         "the whole payout is shown",
     ),

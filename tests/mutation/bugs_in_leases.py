@@ -255,7 +255,7 @@ IN_LEASES = (
         "a checkpoint interval that exceeds the lease stops the start",
         "a room is taken over before its clock was stored once",
         (Edit("server/config/settings.py", "if self.checkpoint_seconds > self.lease_seconds:", "if False:"),),
-        "tests/server/cli/test_cli.py::test_an_error_in_a_file_is_named_with_its_position",
+        "tests/server/cli/test_settings_sources.py::test_an_error_in_a_file_is_named_with_its_position",
         "DID NOT RAISE",
         "it starts",
     ),

@@ -178,7 +178,7 @@ def test_every_message_has_a_summary_of_one_line(document: Json) -> None:
 @pytest.mark.parametrize(
     ("name", "words"), [("call:paused", "clients stop sending media"), ("viewer:paused", "send them no media")]
 )
-def test_clients_are_told_to_send_no_media_while_a_clock_is_stopped(document: Json, name: str, words: str) -> None:
+def test_the_document_forbids_media_while_a_clock_is_stopped(document: Json, name: str, words: str) -> None:
     (message,) = named(document, name)
     assert words in message["summary"]
 

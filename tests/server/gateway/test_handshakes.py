@@ -76,7 +76,7 @@ async def test_the_websocket_port_has_a_health_path(context: Context, method: st
     assert body == (b"" if method == "HEAD" else b"ok\n")
 
 
-async def test_a_request_without_upgrade_is_told_to_upgrade_in_one_line(context: Context) -> None:
+async def test_a_request_without_upgrade_is_answered_with_one_line_that_asks_for_it(context: Context) -> None:
     for name, request in PLAIN.items():
         status, headers, body = await answer_of(context, request)
         assert status == "HTTP/1.1 426 Upgrade Required", name

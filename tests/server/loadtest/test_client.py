@@ -122,7 +122,7 @@ async def test_a_connection_of_ours_that_was_replaced_ends_unnoticed(context: Co
         assert client.connected
 
 
-async def test_a_client_that_is_refused_is_told_why(context: Context) -> None:
+async def test_a_refused_client_receives_the_reason(context: Context) -> None:
     async with trio.open_nursery() as nursery:
         with pytest.raises(Disconnected, match="4401"):
             await Client(nursery, url_of(context), "no token").open()

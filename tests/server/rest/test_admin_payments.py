@@ -205,7 +205,7 @@ async def test_however_events_and_settlements_race_a_purchase_is_credited_at_mos
     await shop.check_ledger()
 
 
-async def test_the_same_key_settles_once_and_says_so_again_and_no_refusal_uses_it_up(shop: Shop) -> None:
+async def test_the_same_key_settles_once_and_answers_alike_and_no_refusal_uses_it_up(shop: Shop) -> None:
     fan, operator = shop.users.stranger(), await shop.users.operator()
     purchase = await shop.buy(fan)
     path = f"/admin/purchases/{purchase['purchaseId']}/settle"

@@ -185,7 +185,7 @@ async def test_a_ban_that_another_server_made_takes_effect_here(context: Context
             pass
 
 
-async def test_a_server_that_starts_knows_who_is_banned(dsn: str) -> None:
+async def test_a_server_that_starts_knows_the_banned_users(dsn: str) -> None:
     async with running_server(dsn) as context, users_of(context) as users:
         fan, operator = await users.fan(), await users.operator()
         await operator.get("/me")

@@ -140,7 +140,7 @@ async def test_ten_stops_at_once_end_the_call_once(context: Context, users: User
 # What it cost
 
 
-async def test_billing_lists_the_blocks_and_what_they_come_to(users: Users) -> None:
+async def test_billing_lists_the_blocks_and_their_sum(users: Users) -> None:
     fan, creator = await users.fan(), await users.creator(120)
     call_id, phone, _ = await users.talking(fan, creator)
     await trio.to_thread.run_sync(lambda: phone.wait_for("block:charged", blockNo=2))
@@ -165,7 +165,7 @@ def _check_sums(billing: dict[str, Any]) -> None:
     assert billing["totals"] == {**totals, **NOT_REFUNDED}
 
 
-async def test_only_the_fan_is_told_how_long_the_tokens_last(users: Users) -> None:
+async def test_only_the_fan_sees_how_long_the_tokens_last(users: Users) -> None:
     fan, creator = await users.fan(), await users.creator()
     call_id, _, _ = await users.talking(fan, creator)
     assert "secondsLeft" in (await fan.get(f"/billing/{call_id}")).json()

@@ -60,7 +60,7 @@ async def test_the_older_name_does_the_same_and_is_marked_as_deprecated(users: U
 # Refusals
 
 
-async def test_a_fan_who_cannot_pay_a_block_is_told_the_figures(users: Users) -> None:
+async def test_a_fan_who_cannot_pay_a_block_gets_the_figures(users: Users) -> None:
     fan, creator = await users.fan(12), await users.online_creator(1800)
     fields = check(await fan.post("/calls/init", wanted(creator)), 400, "INSUFFICIENT_TOKENS")
     assert [fields[name] for name in ("required", "current", "shortfall")] == [30, 12, 18]

@@ -40,7 +40,7 @@ async def test_a_script_of_a_known_origin_may_ask_and_read(open_web: httpx.Async
         assert answer.headers["Vary"] == "Origin"
 
 
-async def test_a_preflight_answers_what_the_origin_may_do(open_web: httpx.AsyncClient) -> None:
+async def test_a_preflight_answers_the_permissions_of_the_origin(open_web: httpx.AsyncClient) -> None:
     answer = await open_web.options("/api/calls/init", headers={"Origin": OURS, **ASKING})
     assert (answer.status_code, answer.content) == (204, b"")
     assert answer.headers["Access-Control-Allow-Origin"] == OURS

@@ -54,7 +54,7 @@ async def test_every_answer_has_its_limits_in_headers(web: httpx.AsyncClient, us
         assert re.fullmatch(rf'"address";r=\d+;t=\d+, "{name}";r=\d+;t=\d+', answer.headers["RateLimit"])
 
 
-async def test_a_user_who_sends_too_many_requests_is_told_when_to_retry(dsn: str) -> None:
+async def test_a_user_who_sends_too_many_requests_learns_when_to_retry(dsn: str) -> None:
     async with (
         running_server(dsn, hurried(user_per_second=0.01, user_burst=BURST)) as context,
         client_of(context) as web,

@@ -136,7 +136,7 @@ async def test_a_ticket_is_counted_as_sold_until_it_is_released_by_a_refund(shop
     assert (await overview(operator))["total"]["ticketSales"] == net(1, 0, refunds=1, refunded=30)
 
 
-async def test_cash_out_is_less_what_refunds_took_out_of_payouts(shop: Shop) -> None:
+async def test_cash_out_is_net_of_the_refunds_taken_out_of_payouts(shop: Shop) -> None:
     fan, creator, operator = await fan_with(shop, 100), await shop.users.creator(), await shop.users.operator()
     tips = [tip(fan.user_id, creator.user_id, tokens) for tokens in (40, 60)]
     await book(shop.context, *tips)

@@ -59,7 +59,7 @@ async def test_a_forged_secret_is_refused(context: Context, users: Users) -> Non
     assert await find_overlay_token(context.postgres, "hmo_" + "\ud800" * 40) is None
 
 
-async def test_a_revoked_token_is_refused_and_stays_in_the_list(context: Context, users: Users) -> None:
+async def test_a_revoked_token_is_refused_and_remains_in_the_list(context: Context, users: Users) -> None:
     creator, other = await users.creator(), await users.creator()
     made = (await creator.post("/overlay-tokens", {"name": "scene"})).json()
     path = f"/overlay-tokens/{made['overlayTokenId']}"

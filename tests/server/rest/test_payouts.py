@@ -116,7 +116,7 @@ async def test_bought_tokens_are_spent_before_earned_ones(context: Context, user
     assert (await cashable(creator), await cashable(other)) == (35, 55)
 
 
-async def test_promotional_tokens_are_spent_first_and_stay_promotional_in_any_wallet(
+async def test_promotional_tokens_are_spent_first_and_remain_promotional_in_any_wallet(
     context: Context, users: Users
 ) -> None:
     creator, other = await earner(context, users, 50), await users.creator()

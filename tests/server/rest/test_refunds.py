@@ -50,7 +50,7 @@ def borne(*, escrow: int = 0, creator: int = 0, losses: int = 0) -> dict[str, in
     return {"fromEscrow": escrow, "fromCreator": creator, "fromLosses": losses}
 
 
-async def test_a_tip_is_refunded_and_both_parties_are_told(context: Context, users: Users) -> None:
+async def test_a_tip_is_refunded_and_both_parties_are_notified(context: Context, users: Users) -> None:
     fan, creator, operator = await users.fan(100), await users.creator(), await users.operator()
     paid = tip(fan.user_id, creator.user_id, 40)
     await book(context, paid)

@@ -87,7 +87,7 @@ async def wait(users: Users, fan: Caller, creator: Caller, call_id: str) -> None
 
 
 @pytest.mark.parametrize(("act", "reason"), [(hang_up, "hangup"), (end_it, "creator_ended"), (wait, "peer_lost")])
-async def test_sessions_that_never_joined_are_told_how_a_call_ended(dsn: str, act: Act, reason: str) -> None:
+async def test_sessions_that_never_joined_receive_the_end_of_a_call(dsn: str, act: Act, reason: str) -> None:
     """Otherwise a phone that is still on its way into the room would show a call that is over."""
     wanted = settings(join_seconds=0.2 if act is wait else 20)
     async with running_server(dsn, wanted) as context, users_of(context) as users:
@@ -107,7 +107,7 @@ async def test_sessions_that_never_joined_are_told_how_a_call_ended(dsn: str, ac
             assert len(phone.all_events("call:ended")) == 1
 
 
-async def test_an_invited_creator_is_told_that_an_operator_ended_the_ringing(users: Users) -> None:
+async def test_an_invited_creator_is_notified_that_an_operator_ended_the_ringing(users: Users) -> None:
     fan, creator, operator = await users.fan(), await users.creator(), await users.operator()
     fans, _, _, _ = await phones_of(users, fan, creator)
     call_id = (await ring(fan, creator))["callId"]
@@ -116,7 +116,7 @@ async def test_an_invited_creator_is_told_that_an_operator_ended_the_ringing(use
 
 
 @pytest.mark.parametrize("accepted", [False, True])
-async def test_a_session_that_had_no_connection_is_told_how_a_call_ended_once_it_resumes(
+async def test_a_session_that_had_no_connection_receives_the_end_of_a_call_once_it_resumes(
     users: Users, accepted: bool
 ) -> None:
     fan, creator = await users.fan(), await users.creator()

@@ -137,7 +137,7 @@ def test_ending_or_leaving_while_the_server_is_stopped_costs_nothing_for_the_sta
         live_server.check_ledger()
 
 
-def test_a_short_stall_is_charged_once_and_a_long_one_not_and_every_session_stays(dsn: str, tmp_path: Path) -> None:
+def test_a_short_stall_is_charged_once_and_a_long_one_not_and_no_session_ends(dsn: str, tmp_path: Path) -> None:
     with live_server_on(dsn, tmp_path, **IMPATIENT) as live_server:
         call, owner, viewer = Call(live_server), live_server.creator(), live_server.fan(TOKENS)
         stream = go_live(owner, **METERED)

@@ -167,7 +167,7 @@ async def test_a_ticket_opens_the_stream_and_its_blocks_are_paid_all_the_same(
             assert await in_thread(finn.balance) == TOKENS - 40 - BLOCK
 
 
-async def test_every_session_of_the_owner_is_told_of_viewers_in_a_room_that_names_nobody(
+async def test_every_session_of_the_owner_is_sent_the_viewers_of_a_room_that_names_nobody(
     dsn: str, by_hand: trio.testing.MockClock
 ) -> None:
     async with show(by_hand, dsn, presence_limit=1) as shown:

@@ -307,7 +307,7 @@ async def test_a_viewer_whom_the_creator_blocks_is_evicted_at_once(context: Cont
         await trio.to_thread.run_sync(story)
 
 
-async def test_a_viewer_whose_token_expires_is_evicted_and_told_why(context: Context) -> None:
+async def test_a_viewer_whose_token_expires_is_evicted_with_the_reason(context: Context) -> None:
     creator, fan = await add_creator(context, 60), await add_fan(context, 100)
     guest = phone_of(context, fan)
     guest.token = token_of(fan, ttl_seconds=2)

@@ -28,7 +28,7 @@ def signal(channel: str, to: str, data: Any) -> dict[str, Any]:
     return {"type": "signal:send", "channel": channel, "to": to, "data": data}
 
 
-async def test_an_owner_is_told_of_a_viewer_who_cuts_the_connection_and_signals_do_not_reach_them(dsn: str) -> None:
+async def test_an_owner_is_notified_when_a_viewer_disconnects_and_signals_do_not_reach_them(dsn: str) -> None:
     """Otherwise media would flow between the two for 110 s while the clock is stopped."""
     async with running_server(dsn, with_section("streams", drop_grace_seconds=0.5)) as context:
         fan = await add_fan(context, 1000)
@@ -61,7 +61,7 @@ async def test_an_owner_is_told_of_a_viewer_who_cuts_the_connection_and_signals_
             await in_thread(story)
 
 
-async def test_in_a_large_room_an_owner_is_told_of_each_viewer_who_joins_and_leaves(dsn: str) -> None:
+async def test_in_a_large_room_an_owner_is_notified_of_each_viewer_who_joins_and_leaves(dsn: str) -> None:
     """The members only see a number; without the event, media would go to a viewer who has left."""
     async with running_server(dsn, with_section("rooms", presence_limit=2)) as context:
         fans = [await add_fan(context, 1000) for _ in range(3)]
@@ -158,7 +158,7 @@ async def test_a_viewers_four_sockets_do_not_push_the_creator_over_the_send_queu
 
 
 @pytest.mark.parametrize("how", ["end", "remove"])
-async def test_a_block_just_begun_is_refunded_if_the_owner_ends_it_and_both_are_told(
+async def test_a_block_just_begun_is_refunded_if_the_owner_ends_it_and_both_are_notified(
     context: Context, how: str
 ) -> None:
     creator, fan = await add_creator(context, 60), await add_fan(context, 1000)
