@@ -25,7 +25,7 @@ OPERATORS = 2
 TALK_SECONDS = 2.5
 STORED_EVERY_SECONDS = 0.5
 CLOCKS_APART_SECONDS_MAX = 0.05  # the test's clock counts on from its start, PostgreSQL's is the machine's
-NEWS_SECONDS_MAX = 0.3  # from a clock's start to its event, and from the test's `kill` to the last instruction
+EVENT_SECONDS_MAX = 0.3  # from a clock's start to its event, and from the test's `kill` to the last instruction
 
 
 def test_three_kills_under_fifteen_calls_lose_nothing_and_double_nothing(data_dir: Path) -> None:
@@ -61,7 +61,7 @@ def test_a_call_goes_on_within_the_block_it_was_killed_in(data_dir: Path) -> Non
             _stop(server)
         for pair, running in zip(pool.pairs, used, strict=True):
             _, again = pair.fan.heard("room:joined")
-            assert running - 3 * STORED_EVERY_SECONDS < again["room"]["activeSeconds"] < running + NEWS_SECONDS_MAX
+            assert running - 3 * STORED_EVERY_SECONDS < again["room"]["activeSeconds"] < running + EVENT_SECONDS_MAX
             assert pair.last_block() == 1
 
 
@@ -208,7 +208,7 @@ def _check_blocks(database: DatabaseReader, pool: ClientPool) -> dict[UUID, Stor
 
 def _check_that_only_running_time_is_charged(pair: Pair, blocks: int, stops: list[float]) -> None:
     """A block is a second, charged at its start; each stop may cost the creator the time that was not stored."""
-    running, slack = pair.running_seconds(stops), NEWS_SECONDS_MAX * len(stops)
+    running, slack = pair.running_seconds(stops), EVENT_SECONDS_MAX * len(stops)
     assert running - len(stops) - slack < blocks < running + 1 + slack
 
 

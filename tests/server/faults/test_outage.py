@@ -17,7 +17,7 @@ from tests.support.processes import ServerProcess, eventually, run_command
 CALLS = 8
 BLOCK_SECONDS = 1
 SETTINGS = {"HALFMINUTE_JWT_SECRET": SECRET, "HALFMINUTE_CALLS_BLOCK_SECONDS": str(BLOCK_SECONDS)}
-NEWS_SECONDS_MAX = 0.5  # from a clock's start or stop to its event
+EVENT_SECONDS_MAX = 0.5  # from a clock's start or stop to its event
 
 
 @pytest.fixture
@@ -151,7 +151,7 @@ def _check(postgres: OwnPostgres, server: ServerProcess, pool: ClientPool, stopp
             assert [event["blockNo"] for event in caller.heard("block:charged")] == blocks
             assert caller.sessions == 1
         running = pair.running_seconds([stopped_at])
-        assert running - NEWS_SECONDS_MAX < len(blocks) < running + 1 + NEWS_SECONDS_MAX
+        assert running - EVENT_SECONDS_MAX < len(blocks) < running + 1 + EVENT_SECONDS_MAX
     assert len(server.logged("storage.away")) == len(server.logged("storage.back")) == 1
     assert server.logged("room.crashed") == server.logged("room.lost") == []
     assert [line for line in server.errors.all() if not line.startswith("{")] == [], "the log is JSON, line by line"

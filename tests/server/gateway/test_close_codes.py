@@ -99,7 +99,7 @@ async def begin_with_another_command(target: Target, encoding: Encoding) -> int 
         return await raw.end()
 
 
-async def stay_past_the_token(target: Target, encoding: Encoding) -> int | None:
+async def keep_open_past_the_token(target: Target, encoding: Encoding) -> int | None:
     async with raw_session(target, encoding, target.token(ttl_seconds=2)) as raw:
         return await raw.end()
 
@@ -146,7 +146,7 @@ WAYS = (
     Way(4400, alone(speak_in_the_wrong_kind_of_frame)),
     Way(4401, alone(come_with_a_bad_token)),
     Way(4401, alone(begin_with_another_command)),
-    Way(4401, alone(stay_past_the_token)),
+    Way(4401, alone(keep_open_past_the_token)),
     Way(4408, alone(never_open_a_session), {"open_seconds": 0.3}),
     Way(4409, alone(open_the_session_elsewhere)),
     Way(4429, alone(flood_with_messages)),

@@ -64,9 +64,9 @@ async def test_a_party_that_vanishes_stops_the_clock_and_is_billed_for_at_most_o
     async with running_server(dsn, impatient()) as context:
         fan, creator = await add_fan(context, 1000), await add_creator(context, 60)
         async with online(context, fan) as fans, online(context, creator) as creators:
-            stays, vanishes = (creators, fan) if who == "fan" else (fans, creator)
+            remaining, vanishes = (creators, fan) if who == "fan" else (fans, creator)
             ended, at_vanishing = await trio.to_thread.run_sync(
-                _vanish_in_a_call, context, fans, creators, stays, vanishes
+                _vanish_in_a_call, context, fans, creators, remaining, vanishes
             )
     assert ended["reason"] == "peer_lost"
     assert ended["blocks"] <= at_vanishing + 1
@@ -75,18 +75,18 @@ async def test_a_party_that_vanishes_stops_the_clock_and_is_billed_for_at_most_o
 
 
 def _vanish_in_a_call(
-    context: Context, fans: Phone, creators: Phone, stays: Phone, vanishes: UUID
+    context: Context, fans: Phone, creators: Phone, remaining: Phone, vanishes: UUID
 ) -> tuple[dict[str, Any], int]:
     answer = fans.http.post("/calls/init", json={"creatorId": str(creators.user_id)})
     ring = creators.wait_for("call:ringing", callId=answer.json()["callId"])
     creators.ask_ok({"type": "call:accept", "callId": ring["callId"]})
     with phone_in_a_process(context, vanishes, ring["channel"]) as phone:
-        assert stays.join(ring["channel"])["type"] == "room:joined"
-        block = stays.wait_for("block:charged", blockNo=2)
+        assert remaining.join(ring["channel"])["type"] == "room:joined"
+        block = remaining.wait_for("block:charged", blockNo=2)
         os.kill(phone.pid, signal.SIGSTOP)
-        paused = stays.wait_for("call:paused")
+        paused = remaining.wait_for("call:paused")
         assert paused["holds"] == [f"absent:{'fan' if vanishes == fans.user_id else 'creator'}"]
-        return stays.wait_for("call:ended"), int(block["blockNo"])
+        return remaining.wait_for("call:ended"), int(block["blockNo"])
 
 
 async def test_a_phone_that_comes_back_is_present_again_and_the_paid_rest_is_kept(dsn: str) -> None:

@@ -35,8 +35,8 @@ async def test_a_credit_reaches_the_wallet_and_its_owner_sees_the_reason(users: 
     entry = (await fan.get("/wallet/ledger")).json()["items"][0]
     assert (entry["kind"], entry["tokens"], entry["balanceAfter"]) == ("credit", 50, 60)
     assert (entry["counterparty"], entry["refId"], entry["memo"]) == ("promotions", fields["creditId"], "welcome")
-    news = await trio.to_thread.run_sync(phone.wait_for, "wallet:changed")
-    assert (news["balance"], news["tokens"], news["cause"]) == (60, 50, "credit")
+    changed = await trio.to_thread.run_sync(phone.wait_for, "wallet:changed")
+    assert (changed["balance"], changed["tokens"], changed["cause"]) == (60, 50, "credit")
 
 
 async def test_a_correction_debits_never_more_than_the_balance(context: Context, users: Users) -> None:

@@ -227,7 +227,7 @@ async def test_payments_that_a_server_had_no_time_to_credit_are_credited_by_the_
     fan, operator = shop.users.stranger(), await shop.users.operator()
     purchase = await shop.buy(fan)
 
-    async def stop(desk: PaymentService, purchase: Any) -> str:
+    async def stop(payment_service: PaymentService, purchase: Any) -> str:
         raise StorageUnavailable("the server stops here")
 
     with monkeypatch.context() as patched:

@@ -73,7 +73,7 @@ async def test_a_ban_ends_the_live_stream_of_its_owner_and_evicts_the_user_from_
     await ban(operator, owner)
     await trio.to_thread.run_sync(viewer.wait_for, "stream:ended")
     await trio.to_thread.run_sync(banned.wait_closed)
-    told = {(news["channel"], news["reason"]) for news in banned.all_events("access:revoked")}
+    told = {(event["channel"], event["reason"]) for event in banned.all_events("access:revoked")}
     assert told == {(stream["channel"], "banned") for stream in streams}
     shown = [(await other.get(f"/streams/{stream['id']}")).json()["stream"] for stream in streams]
     assert [(stream["status"], stream["endReason"]) for stream in shown] == [("ended", "admin"), ("live", None)]

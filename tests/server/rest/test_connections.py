@@ -108,12 +108,12 @@ async def test_a_request_under_way_when_the_server_closes_is_answered(
         async with running_server(dsn) as context:
             client.base_url = URL(f"http://127.0.0.1:{context.http_port}")
 
-            async def find_once_the_house_closes(postgres: Postgres, user_id: UserId) -> Wallet | None:
+            async def find_once_the_server_closes(postgres: Postgres, user_id: UserId) -> Wallet | None:
                 begun.set()
                 await context.http_closing.wait()
                 return await find_wallet(postgres, user_id)
 
-            monkeypatch.setattr(wallet, "find_wallet", find_once_the_house_closes)
+            monkeypatch.setattr(wallet, "find_wallet", find_once_the_server_closes)
             nursery.start_soon(ask, context, client)
             await begun.wait()
     assert statuses == [200]

@@ -41,9 +41,9 @@ async def test_a_paid_purchase_is_credited_and_its_buyer_is_notified(shop: Shop)
     phone = await shop.users.phone(fan)
     purchase = await shop.buy(fan)
     await shop.pay(purchase)
-    news = await trio.to_thread.run_sync(phone.wait_for, "wallet:changed")
-    assert (news["balance"], news["tokens"], news["cause"]) == (100, 100, "purchase")
-    assert news["ref"] == {"purchaseId": purchase["purchaseId"]}
+    changed = await trio.to_thread.run_sync(phone.wait_for, "wallet:changed")
+    assert (changed["balance"], changed["tokens"], changed["cause"]) == (100, 100, "purchase")
+    assert changed["ref"] == {"purchaseId": purchase["purchaseId"]}
     paid = (await fan.get(f"/tokens/purchases/{purchase['purchaseId']}")).json()
     assert paid == {**purchase, "status": "paid", "paidAt": paid["paidAt"]}
     assert paid["paidAt"] > purchase["createdAt"]

@@ -87,8 +87,8 @@ async def test_a_payout_takes_the_tokens_and_states_their_value(context: Context
     }
     entry = (await creator.get("/wallet/ledger", kind="payout")).json()["items"][0]
     assert (entry["tokens"], entry["counterparty"], entry["refId"]) == (-60, "payouts", payout["payoutId"])
-    news = await trio.to_thread.run_sync(phone.wait_for, "wallet:changed")
-    assert (news["balance"], news["cause"], news["ref"]) == (40, "payout", {"payoutId": payout["payoutId"]})
+    changed = await trio.to_thread.run_sync(phone.wait_for, "wallet:changed")
+    assert (changed["balance"], changed["cause"], changed["ref"]) == (40, "payout", {"payoutId": payout["payoutId"]})
     del payout["wallet"]
     assert (await creator.get("/payouts")).json()["items"] == [payout]
 

@@ -16,7 +16,7 @@ from storage.ledger.audit import audit
 from tests.server.rest.conftest import Caller, Users
 from tests.support.clients import Phone
 
-CROWD = 50
+AT_ONCE = 50
 RATE = 600  # 10 tokens a block: these servers have blocks of one second
 BLOCK_TOKENS = 10
 # Before the block falls due, so that each of the competing requests comes first now and then.
@@ -28,8 +28,8 @@ Request = Callable[[], Awaitable[httpx.Response]]
 async def test_fifty_buyers_of_one_ticket_at_once_are_charged_once(context: Context, users: Users) -> None:
     fan, creator = await users.fan(5000), await users.creator()
     buy = partial(fan.post, f"/streams/{await _ticketed(creator, 30)}/tickets")
-    answers = await _at_once([partial(buy, key=f"tap {number}") for number in range(CROWD)])
-    assert _errors(answers) == ["ALREADY_PURCHASED"] * (CROWD - 1)
+    answers = await _at_once([partial(buy, key=f"tap {number}") for number in range(AT_ONCE)])
+    assert _errors(answers) == ["ALREADY_PURCHASED"] * (AT_ONCE - 1)
     assert await _balances(fan, creator) == [4970, 0], "it is in escrow"
     assert await _booked(context, fan, Kind.TICKET) == [30]
     await _check_ledger(context)
@@ -42,7 +42,7 @@ async def test_of_fifty_tips_at_once_those_are_booked_that_can_be_paid(
     fan, creator = await users.fan(100), await users.creator()
     where = {"streamId": await _live(creator, "id")} if in_room else {}
     body = {"toCreatorId": str(creator.user_id), "amountTokens": 7, "context": where}
-    answers = await _at_once([partial(fan.post, "/tips/send", body)] * CROWD)
+    answers = await _at_once([partial(fan.post, "/tips/send", body)] * AT_ONCE)
     assert _errors(answers) == ["INSUFFICIENT_TOKENS"] * 36, "14 times 7 is all that a hundred pays"
     left = [answer.json()["newBalance"] for answer in answers if answer.status_code == 200]
     assert sorted(left) == list(range(2, 100, 7)), "each giver was told another balance"
@@ -56,11 +56,11 @@ async def test_tips_of_many_sizes_leave_a_balance_that_pays_none_of_those_refuse
 ) -> None:
     fan, creator = await users.fan(200), await users.creator()
     body = {"toCreatorId": str(creator.user_id)}
-    tips = [partial(fan.post, "/tips/send", {**body, "amountTokens": tokens}) for tokens in range(1, CROWD + 1)]
+    tips = [partial(fan.post, "/tips/send", {**body, "amountTokens": tokens}) for tokens in range(1, AT_ONCE + 1)]
     answers = await _at_once(tips)
     given = [answer.json()["amount"] for answer in answers if answer.status_code == 200]
     refused = [answer.json() for answer in answers if answer.status_code == 400]
-    assert len(given) + len(refused) == CROWD
+    assert len(given) + len(refused) == AT_ONCE
     assert all(no["required"] > no["current"] >= 200 - sum(given) >= 0 for no in refused)
     assert await _balances(fan, creator) == [200 - sum(given), sum(given)]
     assert sorted(await _booked(context, fan, Kind.TIP)) == sorted(given)
@@ -76,10 +76,10 @@ async def test_one_key_fifty_times_at_once_over_http_and_websocket_moves_once(co
     heard: list[dict[str, Any]] = []
     async with trio.open_nursery() as nursery:
         nursery.start_soon(trio.to_thread.run_sync, _tap, phone, tap, heard)
-        answers = await _at_once([partial(fan.post, "/tips/send", body, key="tap")] * (CROWD // 2))
-    assert [answer.status_code for answer in answers] == [200] * (CROWD // 2)
+        answers = await _at_once([partial(fan.post, "/tips/send", body, key="tap")] * (AT_ONCE // 2))
+    assert [answer.status_code for answer in answers] == [200] * (AT_ONCE // 2)
     told = [answer.json() for answer in answers] + heard
-    assert len(told) == CROWD
+    assert len(told) == AT_ONCE
     assert {(each["tip"]["tipId"], each["wallet"]["balance"]) for each in told} == {(told[0]["tipId"], 4970)}
     assert await _balances(fan, creator) == [4970, 30]
     assert await _booked(context, fan, Kind.TIP) == [30]
@@ -146,7 +146,7 @@ async def _at_once(asked: Sequence[Request]) -> list[httpx.Response]:
 
 def _tap(phone: Phone, command: dict[str, Any], heard: list[dict[str, Any]]) -> None:
     """Send half of the taps before the first is answered."""
-    refs = [f"tap {number}" for number in range(CROWD // 2)]
+    refs = [f"tap {number}" for number in range(AT_ONCE // 2)]
     for ref in refs:
         phone.send({**command, "ref": ref})
     heard += [phone.wait_for("ok", ref=ref) for ref in refs]

@@ -67,8 +67,8 @@ async def test_a_tip_is_refunded_and_both_parties_are_notified(context: Context,
     assert await balances(context, fan, creator) == [100, 0]
     entry = (await fan.get("/wallet/ledger", kind="refund")).json()["items"][0]
     assert (entry["tokens"], entry["memo"], entry["refId"]) == (40, "sorry", str(paid.ref_id))
-    news = await trio.to_thread.run_sync(phone.wait_for, "wallet:changed")
-    assert (news["balance"], news["tokens"], news["cause"]) == (100, 40, "refund")
+    changed = await trio.to_thread.run_sync(phone.wait_for, "wallet:changed")
+    assert (changed["balance"], changed["tokens"], changed["cause"]) == (100, 40, "refund")
     await _check(context)
 
 

@@ -113,7 +113,7 @@ async def test_postings_that_wait_during_a_commit_go_as_one_list() -> None:
         await ledger.land()
         nursery.cancel_scope.cancel()
     assert ledger.lists == [[1], [2, 3]]
-    receipts = [receipt for news in given(inbox) for receipt in news.receipts]
+    receipts = [receipt for batch in given(inbox) for receipt in batch.receipts]
     assert [receipt.posting.block_no for receipt in receipts] == [1, 2, 3]
 
 
@@ -129,7 +129,7 @@ async def test_withdrawn_postings_come_back_after_the_commit_in_flight() -> None
         await ledger.land()
         nursery.cancel_scope.cancel()
     assert ledger.lists == [[1]]
-    receipts = [receipt for news in given(inbox) for receipt in news.receipts]
+    receipts = [receipt for batch in given(inbox) for receipt in batch.receipts]
     outcomes = [(receipt.posting.block_no, receipt.outcome) for receipt in receipts]
     assert outcomes == [(1, Outcome.COMMITTED), (2, Outcome.WITHDRAWN)]
 
@@ -162,7 +162,7 @@ async def test_postings_alone_are_handed_over_at_once_and_later_ones_follow_as_o
     await ledger.land()
     assert ledger.lists == [[1], [2, 3]]
     await ledger.land()
-    receipts = [receipt for news in given(inbox) for receipt in news.receipts]
+    receipts = [receipt for batch in given(inbox) for receipt in batch.receipts]
     assert [receipt.posting.block_no for receipt in receipts] == [1, 2, 3]
 
 

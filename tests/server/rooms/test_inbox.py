@@ -60,38 +60,38 @@ async def test_a_moved_deadline_is_kept_and_the_earlier_one_wakes_nobody(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     clock, timers = Clock(), RoomTimers()
-    inbox, news = Inbox(clock, timers, 10), inputs.Left(MemberId(uuid4()))
+    inbox, left = Inbox(clock, timers, 10), inputs.Left(MemberId(uuid4()))
     first, later, sooner = (clock.now() + seconds * 1_000_000 for seconds in (30, 60, 40))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(timers.run)
-        inbox.deliver(news)
-        assert (await inbox.next(first)).given is news
-        nursery.start_soon(_bring_after, 5, inbox, news)
-        assert (await inbox.next(first)).given is news
-        nursery.start_soon(_bring_after, 5, inbox, news)
-        assert (await inbox.next(later)).given is news
+        inbox.deliver(left)
+        assert (await inbox.next(first)).given is left
+        nursery.start_soon(_bring_after, 5, inbox, left)
+        assert (await inbox.next(first)).given is left
+        nursery.start_soon(_bring_after, 5, inbox, left)
+        assert (await inbox.next(later)).given is left
         assert (await inbox.next(sooner)).at == sooner
         assert sooner <= clock.now() < sooner + 1_000
         nursery.cancel_scope.cancel()
 
 
-async def _bring_after(seconds: float, inbox: Inbox, news: inputs.Input) -> None:
+async def _bring_after(seconds: float, inbox: Inbox, left: inputs.Input) -> None:
     await trio.sleep(seconds)
-    inbox.deliver(news)
+    inbox.deliver(left)
 
 
 async def test_a_room_wakes_for_an_input_that_arrives_while_it_sleeps(autojump_clock: trio.testing.MockClock) -> None:
     clock = Clock()
     inbox = Inbox(clock, RoomTimers(), 10)
-    news = inputs.Left(MemberId(uuid4()))
+    left = inputs.Left(MemberId(uuid4()))
 
     async def bring() -> None:
         await trio.sleep(5)
-        inbox.deliver(news)
+        inbox.deliver(left)
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(bring)
-        assert (await inbox.next(clock.now() + 30_000_000)).given is news
+        assert (await inbox.next(clock.now() + 30_000_000)).given is left
 
 
 async def test_a_flood_of_commands_is_refused_but_keeps_no_call_from_ending() -> None:

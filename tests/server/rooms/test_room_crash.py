@@ -59,8 +59,8 @@ async def test_a_crashed_room_goes_on_from_its_rows_and_no_other_call_notices(co
         other = await in_thread(ring_and_join, other_fans, other_creators)
         await in_thread(lambda: fans.wait_for("block:charged", blockNo=1))
         await in_thread(_crash, fans, ring["callId"])
-        news = await in_thread(lambda: fans.wait_for("room:joined"))
-        assert news["epoch"] == 2, "the room has a new owner: itself"
+        joined = await in_thread(lambda: fans.wait_for("room:joined"))
+        assert joined["epoch"] == 2, "the room has a new owner: itself"
         await in_thread(lambda: fans.wait_for("call:resumed"))
         await in_thread(lambda: fans.wait_for("block:charged", blockNo=3))
         await in_thread(creators.ask_ok, {"type": "call:end", "callId": ring["callId"]})
