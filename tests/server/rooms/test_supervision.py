@@ -103,7 +103,7 @@ async def test_a_broadcast_that_fails_halfway_restarts_its_room(
             return channel
 
         channel = await in_thread(join)
-        monkeypatch.setattr(fanout.Fanout, "_run_queued_steps", once(fanout.Fanout._go_on, PlantedFault()))
+        monkeypatch.setattr(fanout.Fanout, "_run_queued_steps", once(fanout.Fanout._run_queued_steps, PlantedFault()))
         with errors_logged() as errors:
 
             def chat() -> None:
