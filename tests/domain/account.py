@@ -16,7 +16,7 @@ NAMES = {FAN: "fan", CREATOR: "creator"}
 
 
 class Account:
-    """A call as its parties should see it."""
+    """The expected state of a call, as its parties should see it."""
 
     def __init__(self, rules: CallRules, price: BlockPrice, now: Instant, budget: int | None) -> None:
         self.rules = rules
@@ -28,17 +28,17 @@ class Account:
         self.accepted = self.started = False
         self.end_reason: str | None = None
         self.draining = False
-        self.heard: dict[UserId, set[int]] = {FAN: set(), CREATOR: set()}
+        self.responsive: dict[UserId, set[int]] = {FAN: set(), CREATOR: set()}
         self.silent: dict[UserId, set[int]] = {FAN: set(), CREATOR: set()}
         self.dropped: dict[UserId, Instant] = {}
         self.last_received_at: dict[UserId, Instant] = {FAN: 0, CREATOR: 0}
         self.paused: dict[UserId, Instant] = {}
         self.paused_before: dict[UserId, int] = {FAN: 0, CREATOR: 0}
-        self.restarted_at = now  # or begun
+        self.restarted_at = now  # or started
         self.resumed: dict[UserId, list[Instant]] = {FAN: [], CREATOR: []}  # since then: when each ended its pauses
         self.spans: list[tuple[Instant, Instant]] = []  # in which the clock ran since the last restart
-        self.stalls: list[tuple[Instant, Instant]] = []  # when the server did nothing: from, to
-        self.held: set[str] = set()  # beside the pauses by hand
+        self.stalls: list[tuple[Instant, Instant]] = []  # stalls of the server: from, to
+        self.held: set[str] = set()  # without the pauses by hand
         self.active = 0
         self.lived = 0  # active time over all restarts, also what was taken back of it later
         self.given_back: set[int] = set()  # blocks, as the call ended; those without a receipt may be refused yet
@@ -62,7 +62,7 @@ class Account:
         return self.now + self.posted * self.price.block - self.active if self.runs() else None
 
     def advance(self, to: Instant) -> None:
-        """Everything that time alone does until `to`, and at it."""
+        """Let time pass until `to`, with everything that time alone does, also at `to`."""
         while not self.over:
             happenings = self._happenings()
             if not happenings or min(happenings)[0] > to:
@@ -80,7 +80,7 @@ class Account:
         self.now = to
 
     def _happenings(self) -> list[tuple[Instant, int, int, str]]:
-        """When, how it ranks at one moment (ends, holds, blocks), in which order it is named, and what."""
+        """Yield what time will do: when, its rank at one moment (ends, holds, blocks), its order, and the change."""
         if not self.accepted:
             return [(self._later(self.rings_from, duration(self.rules.ring_seconds)), 0, 0, "missed")]
         if not self.started:
@@ -104,22 +104,22 @@ class Account:
         return coming
 
     def _later(self, since: Instant, span: int) -> Instant:
-        """When so much time has passed since a moment, without that in which the server did nothing."""
+        """Return when so much time has passed since a moment, not counting stalls of the server."""
         moment = since + span
         for begun, over in self.stalls:
             moment += over - begun if since <= begun < moment else 0
         return moment
 
     def stall(self, until: Instant, unheard: bool) -> None:
-        """The server does nothing from now until then; after a long stall nobody was heard since now."""
+        """The server stalls from now until then; after a long stall nothing was received since now."""
         self.stalls.append((self.now, until))
         if unheard:
             for user_id in (FAN, CREATOR):
-                if self.heard[user_id]:
+                if self.responsive[user_id]:
                     self.dropped[user_id] = until
                     self.last_received_at[user_id] = max(self.last_received_at[user_id], until)
-                self.silent[user_id] |= self.heard[user_id]
-                self.heard[user_id] = set()
+                self.silent[user_id] |= self.responsive[user_id]
+                self.responsive[user_id] = set()
             if self.started and not self.over:
                 self.held |= {"absent:fan", "absent:creator"}
 
@@ -132,7 +132,7 @@ class Account:
             self.end(what, whose)
 
     def _fall_due(self) -> None:
-        absent = {f"absent:{NAMES[user_id]}" for user_id in (FAN, CREATOR) if not self.heard[user_id]}
+        absent = {f"absent:{NAMES[user_id]}" for user_id in (FAN, CREATOR) if not self.responsive[user_id]}
         if absent:
             self.held |= absent
         elif self.budget_spent():
@@ -144,7 +144,7 @@ class Account:
     # Money
 
     def promised(self) -> int:
-        """What is spent once everything that waits and the next block are paid."""
+        """Return the spending once everything that waits and the next block are paid."""
         waiting = range(self.committed + 1, self.posted + 2)
         return self.tokens + sum(self.price.tokens(block_no) for block_no in waiting)
 
@@ -164,7 +164,7 @@ class Account:
             self.held.discard("storage")
             self.advance(self.now)
 
-    # People
+    # Members
 
     def join(self, user_id: UserId, number: int) -> None:
         if self.over:
@@ -173,53 +173,53 @@ class Account:
         self._hear(user_id, number)
 
     def leave(self, user_id: UserId, number: int) -> None:
-        if number in self.heard[user_id]:
+        if number in self.responsive[user_id]:
             self._lose(user_id, number, self.now)
         self.silent[user_id].discard(number)
 
     def silence(self, user_id: UserId, number: int, last_received_at: Instant) -> None:
-        if number in self.heard[user_id]:
+        if number in self.responsive[user_id]:
             self._lose(user_id, number, last_received_at)
             self.silent[user_id].add(number)
 
     def sound(self, user_id: UserId, number: int) -> None:
-        if number in self.silent[user_id] | self.heard[user_id]:
+        if number in self.silent[user_id] | self.responsive[user_id]:
             self.silent[user_id].discard(number)
             self._hear(user_id, number)
 
     def _hear(self, user_id: UserId, number: int) -> None:
-        self.heard[user_id].add(number)
+        self.responsive[user_id].add(number)
         self.dropped.pop(user_id, None)
         self.held.discard(f"absent:{NAMES[user_id]}")
-        if all(self.heard.values()):
+        if all(self.responsive.values()):
             self.held.discard("restart")
         self._begin_when_met()
         self.advance(self.now)
 
     def _lose(self, user_id: UserId, number: int, last_received_at: Instant) -> None:
         self.last_received_at[user_id] = max(self.last_received_at[user_id], last_received_at)
-        if self.heard[user_id] == {number}:
+        if self.responsive[user_id] == {number}:
             self.dropped[user_id] = self.now
             if user_id == CREATOR and self.started and not self.over:
                 self._take_back(self.last_received_at[user_id])
                 self.held.add("absent:creator")
-        self.heard[user_id].discard(number)
+        self.responsive[user_id].discard(number)
 
     def _take_back(self, since: Instant) -> None:
-        """Nobody is paid for time in which the creator was away."""
+        """Take back time in which the creator was absent."""
         before = [(begun, min(over, since)) for begun, over in self.spans if begun < since]
         self.active -= sum(over - begun for begun, over in self.spans) - sum(over - begun for begun, over in before)
         self.spans = before
 
     def _begin_when_met(self) -> None:
-        if self.accepted and not self.started and not self.over and all(self.heard.values()):
+        if self.accepted and not self.started and not self.over and all(self.responsive.values()):
             self.started = True
             self.dropped.clear()
 
     # Commands
 
     def command(self, user_id: UserId, word: str) -> str | None:
-        """What a command does; the code with which it is refused."""
+        """Apply a command, and return the code with which it is refused."""
         if user_id not in NAMES:
             return "NOT_FOUND"
         if self.draining:
@@ -246,7 +246,7 @@ class Account:
         return None
 
     def _resumes_left(self, user_id: UserId) -> Fraction:
-        """How often a party may end a pause of its own now: so many at once, and so many more with each second."""
+        """Return how many of its own pauses a party may end now: a burst, and a few more with each second."""
         left = most = Fraction(self.rules.resumes_burst)
         before = self.restarted_at
         for at in self.resumed[user_id]:
@@ -281,7 +281,7 @@ class Account:
     # Restarts
 
     def restart(self, stored: CallRecord, blocks: int, tokens: int, now: Instant) -> None:
-        """What is left after a crash: the last record that was stored, and what the books say."""
+        """Keep what is left after a crash: the last stored record, and the booked blocks."""
         self.now = now
         self.draining, self.end_reason = False, None
         self.committed = self.posted = blocks
@@ -294,7 +294,7 @@ class Account:
         self.spans = []
         self.last_received_at = {FAN: 0, CREATOR: 0}
         self.paused_before = {FAN: stored.fan_paused, CREATOR: stored.creator_paused}
-        self.heard = {FAN: set(), CREATOR: set()}
+        self.responsive = {FAN: set(), CREATOR: set()}
         self.silent = {FAN: set(), CREATOR: set()}
         self.paused, self.dropped, self.held, self.stalls = {}, {}, set(), []
         self.restarted_at, self.resumed = now, {FAN: [], CREATOR: []}

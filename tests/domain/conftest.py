@@ -1,4 +1,4 @@
-"""Hypothesis for tests of rules: nothing is kept between runs, and no example is too slow on a busy machine."""
+"""Settings of Hypothesis for tests of rules: nothing is kept between runs, and slow examples are allowed."""
 
 import tempfile
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A call with its books and the hands that carry out its effects, in plain values: what the tests tell stories with."""
+"""A call with a fake ledger and committer that carry out its effects, in plain values, for tests of call rules."""
 
 from typing import Any
 from uuid import UUID
@@ -19,7 +19,7 @@ from domain.room import effects, inputs
 from tests.model.ledger import Ledger
 from tests.model.rows import MeterRow, RoomRow, Wallet
 
-START: Instant = 1_800_000_000_000_000  # 2027-01-15T08:00:00Z; stories begin here
+START: Instant = 1_800_000_000_000_000  # 2027-01-15T08:00:00Z, the start of every story
 CALL = CallId(UUID(int=0xCA11))
 FAN = UserId(UUID(int=0xFA))
 CREATOR = UserId(UUID(int=0xC0))
@@ -27,17 +27,17 @@ STRANGER = UserId(UUID(int=0x57))
 
 
 def device(user_id: UserId, number: int = 1) -> MemberId:
-    """One of a user's connections."""
+    """Return the id of one of a user's connections."""
     return MemberId(UUID(int=user_id.int << 32 | number))
 
 
 def credit(user_id: UserId, tokens: int, key: str) -> Posting:
-    """Tokens for a user, out of a system wallet."""
+    """Return a posting of tokens for a user, out of a system wallet."""
     return Posting(key=client_key(user_id, key), kind=Kind.CREDIT, debit=PROMOTIONS, credit=user_id, tokens=tokens)
 
 
 class FakeReply:
-    """Where an answer is written, once: the fields of an `ok`, a room:joined, or a refusal."""
+    """Receives one answer: the fields of an `ok`, a `room:joined`, or a refusal."""
 
     def __init__(self) -> None:
         self.answer: Any = None
@@ -54,7 +54,7 @@ class FakeCommitter:
         self.ledger = ledger
         self.stored = record
         self.queue: list[Posting | Receipt | CallRecord | effects.GiveBack] = []
-        self.flight: list[Posting | Receipt | CallRecord | effects.GiveBack] = []
+        self.batch: list[Posting | Receipt | CallRecord | effects.GiveBack] = []
 
     def post(self, posting: Posting) -> None:
         self.queue.append(posting)
@@ -68,18 +68,18 @@ class FakeCommitter:
     def withdraw(self, payer: UserId | None = None) -> None:
         self.queue = [Receipt(item, Outcome.WITHDRAWN) if isinstance(item, Posting) else item for item in self.queue]
 
-    def take_off(self) -> bool:
+    def send_batch(self) -> bool:
         """Hand over what gathered, unless a flight is under way."""
-        if self.flight or not self.queue:
+        if self.batch or not self.queue:
             return False
-        self.flight, self.queue = self.queue, []
+        self.batch, self.queue = self.queue, []
         return True
 
-    def land(self, epoch: int) -> list[inputs.Input]:
+    def commit_batch(self, epoch: int) -> list[inputs.Input]:
         """Carry the flight out; what comes of it, as the room learns it."""
         arrivals: list[inputs.Input] = []
         receipts: list[Receipt] = []
-        for item in self.flight:
+        for item in self.batch:
             match item:
                 case Posting():
                     receipts += self.ledger.apply([item])
@@ -90,7 +90,7 @@ class FakeCommitter:
                     arrivals += [*(inputs.BlockRefunded(receipt.posting) for receipt in back), inputs.GivenBack()]
                 case CallRecord():
                     arrivals.append(self._store(item, epoch))
-        self.flight = []
+        self.batch = []
         return [inputs.Receipts(tuple(receipts)), *arrivals] if receipts else arrivals
 
     def _store(self, record: CallRecord, epoch: int) -> inputs.Input:
@@ -104,7 +104,7 @@ class FakeCommitter:
 
 
 class Story:
-    """One call from its first ring on. Times are told in seconds; the story moves only when told to."""
+    """One call from its first ring on. Times are in seconds; time passes only when a test says so."""
 
     def __init__(
         self,
@@ -135,7 +135,7 @@ class Story:
         self.committer = FakeCommitter(self.ledger, CallRecord())
         self.commit_seconds: float = 0
         self.storage_away = False
-        self._lands_at: Instant | None = None
+        self._commits_at: Instant | None = None
         self.epoch = 1
         self.done: list[effects.Effect] = []
         self._others = 0  # postings of the fan's that are not this call's
@@ -157,10 +157,10 @@ class Story:
             refunded=(row.refunded_blocks, row.refunded_tokens),
         )
 
-    # What happens
+    # Inputs and time
 
     def give(self, given: inputs.Input) -> list[effects.Effect]:
-        """One input now, and everything that comes of it at once."""
+        """Give one input now, and carry out everything that follows at once."""
         decided = self.call.handle(given, self.now)
         for effect in decided:
             self._carry_out(effect)
@@ -184,26 +184,26 @@ class Story:
                 reply.deliver(event)
 
     def _fly(self) -> None:
-        if self.committer.take_off():
-            self._lands_at = self.now + duration(self.commit_seconds)
-        if self._lands_at is not None and self._lands_at <= self.now and not self.storage_away:
-            self.land()
+        if self.committer.send_batch():
+            self._commits_at = self.now + duration(self.commit_seconds)
+        if self._commits_at is not None and self._commits_at <= self.now and not self.storage_away:
+            self.commit_batch()
 
-    def land(self) -> None:
+    def commit_batch(self) -> None:
         """The flight arrives, and the next one takes off."""
-        self._lands_at = None
-        for arrival in self.committer.land(self.epoch):
+        self._commits_at = None
+        for arrival in self.committer.commit_batch(self.epoch):
             self.give(arrival)
 
     def wait(self, seconds: float) -> None:
-        """Let time pass: deadlines and flights happen when they are due."""
+        """Let time pass: deadlines and commits happen when they are due."""
         self.wait_until(self.now + duration(seconds))
 
     def wait_until(self, target: Instant) -> None:
         while (due := self._next_moment()) is not None and due <= target:
             self.now = max(self.now, due)
-            if self._lands_at is not None and self._lands_at <= self.now and not self.storage_away:
-                self.land()
+            if self._commits_at is not None and self._commits_at <= self.now and not self.storage_away:
+                self.commit_batch()
             else:
                 self.give(inputs.Elapsed())
                 left = self.call.next_deadline()
@@ -211,31 +211,31 @@ class Story:
         self.now = max(self.now, target)
 
     def _next_moment(self) -> Instant | None:
-        lands_at = None if self.storage_away else self._lands_at
+        lands_at = None if self.storage_away else self._commits_at
         moments = [at for at in (self.call.next_deadline(), lands_at) if at is not None]
         return None if self.call.settled else min(moments, default=None)
 
     def oversleep(self, seconds: float) -> None:
-        """Time passes unseen: the task wakes late and finds every deadline gone by."""
+        """Let time pass without waking the task, so that it finds all deadlines in the past."""
         self.now += duration(seconds)
         self.give(inputs.Elapsed())
 
-    # Who does it
+    # Actions of users and servers
 
     def act(self, user_id: UserId, command: type[c.CallCommand]) -> Any:
-        """A command, and its answer: the call's fields, or a refusal."""
+        """Give a command, and return its answer: the call's fields, or a refusal."""
         reply = FakeReply()
         self.give(inputs.CallAction(user_id, command(call_id=CALL), reply))
         return reply.answer
 
     def join(self, user_id: UserId, number: int = 1) -> Any:
-        """A connection joins: the room:joined that answers it, or a refusal."""
+        """Join with a connection, and return the answer: a `room:joined`, or a refusal."""
         reply = FakeReply()
         self.give(inputs.Joined(device(user_id, number), user_id, reply))
         return reply.answer
 
     def sweep(self) -> FakeReply:
-        """The billing webhook asks; the answer comes once every due block has its receipt."""
+        """Request the billing sweep; the answer comes once every due block has its receipt."""
         reply = FakeReply()
         self.give(inputs.SettleDueBlocks(reply))
         return reply
@@ -244,7 +244,7 @@ class Story:
         self.give(inputs.Left(device(user_id, number)))
 
     def fall_silent(self, user_id: UserId, number: int = 1, *, for_seconds: float = 0) -> None:
-        """It is noticed now that a connection has not been heard for so long."""
+        """Note now that nothing was received from a connection for so long."""
         self.give(inputs.ConnectionSilent(device(user_id, number), self.now - duration(for_seconds)))
 
     def be_heard(self, user_id: UserId, number: int = 1) -> None:
@@ -258,7 +258,7 @@ class Story:
         return self
 
     def top_up(self, tokens: int) -> None:
-        """The fan buys tokens elsewhere, and the room hears of it."""
+        """The fan buys tokens elsewhere, and the room receives the new balance."""
         self.top_up_unheard(tokens)
         self.tell_funds()
 
@@ -267,7 +267,7 @@ class Story:
         self.ledger.apply([credit(FAN, tokens, f"top-up {self._others}")])
 
     def spend(self, tokens: int) -> None:
-        """The fan spends tokens elsewhere, and the room hears of it."""
+        """The fan spends tokens elsewhere, and the room receives the new balance."""
         self.spend_unheard(tokens)
         self.tell_funds()
 
@@ -291,20 +291,20 @@ class Story:
 
     def storage_comes_back(self) -> None:
         self.storage_away = False
-        if self.committer.flight:
-            self.land()
+        if self.committer.batch:
+            self.commit_batch()
 
     def crash(self, *, landed: bool = False, down_seconds: float = 0) -> None:
-        """The server dies; what was in flight had landed, or never will. Another takes the call up from its rows."""
+        """The server crashes, and another adopts the call; the batch under way was committed before or never is."""
         if landed:
-            self.committer.land(self.epoch)
-        self.committer.flight, self.committer.queue, self._lands_at = [], [], None
+            self.committer.commit_batch(self.epoch)
+        self.committer.batch, self.committer.queue, self._commits_at = [], [], None
         self.storage_away = False
         self.now += duration(down_seconds)
         self._adopt()
 
     def drain(self, *, down_seconds: float = 0) -> None:
-        """The server stops in order, and another takes the call up."""
+        """The server drains, and another adopts the call."""
         self.give(inputs.Drain())
         assert self.call.settled
         self.now += duration(down_seconds)
@@ -314,11 +314,11 @@ class Story:
         self.epoch = self.ledger.claim(CALL)
         self.call = Call(self.facts, self.rules, self._meter(), self.committer.stored, restarted_at=self.now)
 
-    # What came of it
+    # Results
 
     @property
     def blocks(self) -> int:
-        """Blocks in the books."""
+        """The booked blocks."""
         return self.ledger.meters[CALL, FAN].last_block
 
     @property
@@ -340,14 +340,14 @@ class Story:
         return [effect.event for effect in self.done if isinstance(effect, effects.Publish)]
 
     def kinds(self) -> list[str]:
-        """The `type` of every event of the room, in order."""
+        """Return the `type` of every event of the room, in order."""
         return [str(event.__struct_config__.tag) for event in self.published()]
 
-    def told(self, user_id: UserId) -> list[msgspec.Struct]:
+    def received(self, user_id: UserId) -> list[msgspec.Struct]:
         """What one user was told in private."""
         return [effect.event for effect in self.done if isinstance(effect, effects.Send) and effect.user_id == user_id]
 
 
 def code(answer: object) -> str | None:
-    """The code of a refusal; None where it was none."""
+    """Return the code of a refusal; None for another answer."""
     return answer.code.name if isinstance(answer, Refusal) else None

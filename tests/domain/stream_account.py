@@ -13,7 +13,7 @@ from tests.domain.story import CREATOR
 
 
 class Viewer:
-    """One payer, as they and the creator should see it."""
+    """The expected state of one payer."""
 
     def __init__(self, price: BlockPrice, active: Duration = 0, blocks: int = 0) -> None:
         self.price = price
@@ -23,14 +23,14 @@ class Viewer:
         self.committed = self.posted = blocks
         self.waiting: list[Instant] = []  # when the blocks fell due that have no receipt yet
         self.database_away = self.evict = False
-        self.dropped_at: Instant | None = None  # since when nobody of theirs is heard, if they did not leave
-        self.absent = False  # dropped, and what the contract lets run on is over
+        self.dropped_at: Instant | None = None  # since when all of their connections are silent
+        self.absent = False  # silent, and the grace is over
         self.runs: list[tuple[Instant, Instant]] = []  # when the clock ran
         self.taken_back = 0  # of what they saw: the creator was away
         self.funds = Funds(0, -1)
 
     def learn(self, funds: Funds) -> None:
-        self.funds = max(self.funds, funds, key=lambda news: news.n)
+        self.funds = max(self.funds, funds, key=lambda changes: changes.n)
 
     @property
     def next_tokens(self) -> int:
@@ -46,18 +46,18 @@ class Viewer:
 
     @property
     def runs_on(self) -> bool:
-        """They have dropped, and time runs on."""
+        """All connections are silent, and the clock runs for the grace."""
         return self.dropped_at is not None and not self.absent
 
     def take_back(self, since: Instant) -> None:
-        """The creator was away since then."""
+        """Take back the time since then, in which the creator was absent."""
         taken = sum(max(0, over - max(begun, since)) for begun, over in self.runs)
         self.runs = [(begun, min(over, since)) for begun, over in self.runs if begun < since]
         self.active -= taken
         self.taken_back += taken
 
     def _drop_unpaid(self) -> None:
-        """What they saw beyond the paid blocks, which was the last they saw."""
+        """Drop the time beyond the paid blocks, the latest first."""
         excess = self.active - self.billed
         self.unpaid += excess
         self.active -= excess
@@ -69,7 +69,7 @@ class Viewer:
                 self.runs.append((begun, begun + kept))
 
     def little_used(self, limit: Duration) -> set[int]:
-        """The blocks of which less than that was used, and which were not used up."""
+        """Return the blocks of which less than that was used, and which were not used up."""
         used = {n: self.active - (n - 1) * self.price.block for n in range(1, self.posted + 1)}
         return {n for n, active in used.items() if active < min(limit, self.price.block)}
 
@@ -90,7 +90,7 @@ class Viewer:
 
 
 class StreamAccount:
-    """A stream as its people should see it."""
+    """The expected state of a stream, as its members should see it."""
 
     def __init__(self, rules: StreamRules, price: BlockPrice, now: Instant) -> None:
         self.rules = rules
@@ -98,13 +98,13 @@ class StreamAccount:
         self.now = now
         self.viewers: dict[UserId, Viewer] = {}
         self.joined: dict[UserId, set[int]] = {}
-        self.heard: dict[UserId, set[int]] = {}
+        self.responsive: dict[UserId, set[int]] = {}
         self.silent: dict[UserId, list[int]] = {}  # of who joined: the longest silent first
         self.empty_since: Instant | None = now
         self.creator_last_received_at = now
         self.blocked: set[UserId] = set()
         self.given_back: set[tuple[UserId, int]] = set()  # blocks, by payer and number
-        self.stalls: list[tuple[Instant, Instant]] = []  # when the server did nothing: from, to
+        self.stalls: list[tuple[Instant, Instant]] = []  # stalls of the server: from, to
         self.end_reason: str | None = None
         self.draining = False
         self.sells_tickets = False
@@ -121,7 +121,7 @@ class StreamAccount:
         return self.end_reason is not None or self.draining
 
     def watches(self, user_id: UserId) -> bool:
-        return bool(self.heard.get(user_id))
+        return bool(self.responsive.get(user_id))
 
     def runs(self, user_id: UserId) -> bool:
         viewer = self.viewers[user_id]
@@ -129,7 +129,7 @@ class StreamAccount:
         return not stands and (self.watches(user_id) or viewer.runs_on) and self.watches(CREATOR)
 
     def paused(self, user_id: UserId) -> bool:
-        """As the creator is told of this viewer's connections."""
+        """Return whether the creator should see this viewer's connections as paused."""
         viewer = self.viewers[user_id]
         return viewer.database_away or not (self.watches(user_id) or viewer.runs_on)
 
@@ -138,7 +138,7 @@ class StreamAccount:
         return self.now + viewer.posted * self.price.block - viewer.active if self.runs(user_id) else None
 
     def advance(self, to: Instant) -> None:
-        """Everything that time alone does until `to`, and at it."""
+        """Let time pass until `to`, with everything that time alone does, also at `to`."""
         while not self.over:
             happenings = self._happenings()
             if not happenings or min(happenings)[0] > to:
@@ -160,7 +160,7 @@ class StreamAccount:
         self.now = to
 
     def _happenings(self) -> list[tuple[Instant, int, str, UserId]]:
-        """When, how it ranks at one moment (the end, holds, blocks), what, and whose."""
+        """Yield what time will do: when, its rank at one moment (the end, holds, blocks), the change, and whose."""
         coming: list[tuple[Instant, int, str, UserId]] = []
         if self.empty_since is not None:
             coming.append((self._later(self.empty_since, self.rules.stream_drop_limit_seconds), 0, "end", CREATOR))
@@ -180,14 +180,14 @@ class StreamAccount:
         return max(0, duration(self.rules.ticket_release_seconds) - self.present)
 
     def _later(self, since: Instant, seconds: float) -> Instant:
-        """When so much time has passed since a moment, without that in which the server did nothing."""
+        """Return when so much time has passed since a moment, not counting stalls of the server."""
         moment = since + duration(seconds)
         for begun, over in self.stalls:
             moment += over - begun if since <= begun < moment else 0
         return moment
 
     def stall(self, until: Instant, unheard: bool) -> None:
-        """The server does nothing from now until then; after a long stall nobody was heard since now."""
+        """The server stalls from now until then; after a long stall nothing was received since now."""
         self.stalls.append((self.now, until))
         if unheard and not self.over:
             if self.watches(CREATOR):
@@ -196,7 +196,7 @@ class StreamAccount:
             for user_id, viewer in self.viewers.items():
                 if self.watches(user_id):
                     viewer.dropped_at, viewer.absent = self.now, True
-            self.heard = {}
+            self.responsive = {}
 
     def _happen(self, what: str, user_id: UserId) -> None:
         if what == "end":
@@ -211,10 +211,10 @@ class StreamAccount:
             self.viewers[user_id].posted += 1
             self.viewers[user_id].waiting.append(self.now)
 
-    # People
+    # Members
 
     def why_not_join(self, user_id: UserId, number: int, known: Viewer) -> str | None:
-        """`known`: what the books would say of a viewer who was never here."""
+        """Return why a user may not join. `known`: the database's meter of a viewer who was never here."""
         if self.end_reason is not None:
             return "STREAM_ENDED"
         if self.draining:
@@ -247,7 +247,7 @@ class StreamAccount:
             return
         self._note_silence(user_id, number, False)
         if number in self.joined.get(user_id, ()):
-            self.heard.setdefault(user_id, set()).add(number)
+            self.responsive.setdefault(user_id, set()).add(number)
             if user_id == CREATOR:
                 self.empty_since = None
                 self.creator_last_received_at = max(self.creator_last_received_at, self.now)
@@ -257,11 +257,11 @@ class StreamAccount:
 
     def lose(self, user_id: UserId, number: int, last_received_at: Instant) -> None:
         """Not heard since then: a drop, for a viewer."""
-        if number in self.heard.get(user_id, ()):
-            self.heard[user_id].discard(number)
+        if number in self.responsive.get(user_id, ()):
+            self.responsive[user_id].discard(number)
             if user_id == CREATOR:
                 self._lose_creator(last_received_at)
-            elif not self.heard[user_id]:
+            elif not self.responsive[user_id]:
                 self.viewers[user_id].dropped_at, self.viewers[user_id].absent = self.now, False
         self._note_silence(user_id, number, True)
 
@@ -283,15 +283,15 @@ class StreamAccount:
             known.append(number)
 
     def leave(self, user_id: UserId, number: int) -> None:
-        was_heard = number in self.heard.get(user_id, ())
+        was_responsive = number in self.responsive.get(user_id, ())
         self.lose(user_id, number, self.now)
         self.joined.get(user_id, set()).discard(number)
         self._note_silence(user_id, number, False)
-        if user_id in self.viewers and not self.watches(user_id) and (was_heard or not self.joined.get(user_id)):
+        if user_id in self.viewers and not self.watches(user_id) and (was_responsive or not self.joined.get(user_id)):
             self.viewers[user_id].dropped_at = None
 
     def block(self, user_id: UserId) -> None:
-        """The creator blocks them: they are put out, and get back what they had little of."""
+        """The creator blocks a user, who is evicted and gets hardly used blocks refunded."""
         self.blocked.add(user_id)
         if user_id in self.viewers and not self.over:
             viewer = self.viewers[user_id]
@@ -301,14 +301,14 @@ class StreamAccount:
         self.evict(user_id)
 
     def remove(self, user_id: UserId) -> None:
-        """The creator removes them for as long as the stream lives."""
+        """The creator removes a user for as long as the stream lives."""
         self.removed.add(user_id)
         if user_id in self.viewers:
             self._give_back(user_id, self.rules.payee_end_seconds)
         self.evict(user_id)
 
     def return_ticket(self, user_id: UserId) -> None:
-        """Their ticket was refunded, and the room hears of it."""
+        """A ticket is refunded, and the room receives it."""
         self.holders.discard(user_id)
         self.evict(user_id)
 
@@ -347,7 +347,7 @@ class StreamAccount:
         """What is left after a crash: of each viewer the stored active time, and the blocks in the books."""
         self.now = self.empty_since = self.creator_last_received_at = now
         self.draining, self.end_reason = False, None
-        self.joined, self.heard, self.silent, self.stalls = {}, {}, {}, []
+        self.joined, self.responsive, self.silent, self.stalls = {}, {}, {}, []
         self.present_runs = []
         block, before = self.price.block, self.viewers
         self.viewers = {}

@@ -1,4 +1,4 @@
-"""The books of a stream's room in plain values: a committer above a ledger."""
+"""A fake ledger and committer of a stream's room, in plain values."""
 
 from uuid import UUID
 
@@ -27,29 +27,29 @@ class FakeCommitter:
         self.active: dict[UserId, Duration] = {}  # of each payer, as it is stored
         self.tips: list[m.PastTip] = []
         self.queue: list[Item] = []
-        self.flight: list[Item] = []
+        self.batch: list[Item] = []
 
     def save(self, record: StreamRecord) -> None:
         self.queue = [item for item in self.queue if not isinstance(item, StreamRecord)] + [record]
 
     def withdraw(self, payer: UserId | None) -> None:
-        """What is taken back gets its receipts after those that stay."""
+        """Withdraw postings that are not sent; their receipts come after those of the others."""
         taken = [item for item in self.queue if isinstance(item, Posting) and _is_of(payer, item)]
         kept = [item for item in self.queue if item not in taken]
         self.queue = [*kept, *(Receipt(item, Outcome.WITHDRAWN) for item in taken)]
 
-    def take_off(self) -> bool:
+    def send_batch(self) -> bool:
         """Hand over what gathered, unless a flight is under way: postings, refunds, then the record."""
-        if self.flight or not self.queue:
+        if self.batch or not self.queue:
             return False
-        self.flight, self.queue = sorted(self.queue, key=_rank), []
+        self.batch, self.queue = sorted(self.queue, key=_rank), []
         return True
 
-    def land(self, epoch: int, at: Instant) -> list[inputs.Input]:
+    def commit_batch(self, epoch: int, at: Instant) -> list[inputs.Input]:
         """Carry the flight out; what comes of it, as the room learns it."""
         arrivals: list[inputs.Input] = []
         receipts: list[Receipt] = []
-        for item in self.flight:
+        for item in self.batch:
             match item:
                 case Posting():
                     receipts += self.ledger.apply([item])
@@ -64,11 +64,11 @@ class FakeCommitter:
                     self.ledger.release(STREAM)
                 case StreamRecord():
                     arrivals.append(self._store(item, epoch))
-        self.flight = []
+        self.batch = []
         return [inputs.Receipts(tuple(receipts)), *arrivals] if receipts else arrivals
 
     def refund(self, user_id: UserId) -> list[inputs.Input]:
-        """Give a ticket's price back, if they hold one."""
+        """Refund a ticket's price, if they hold one."""
         key = self.ledger.tickets.get((STREAM, user_id))
         if key is None:
             return []
@@ -79,11 +79,11 @@ class FakeCommitter:
         return [inputs.TicketRefunded(user_id, ticket_id)]
 
     def note_presence(self, present: Duration) -> None:
-        """For how long the creator was present; what is stored is never lowered."""
+        """Store for how long the creator was present; the stored value never decreases."""
         self.stored = msgspec.structs.replace(self.stored, present=max(self.stored.present, present))
 
     def settle_tickets(self, rules: StreamRules) -> None:
-        """What a server does beside its rooms, once the stream has ended: release what is earned, return the rest."""
+        """Do what a server does beside its rooms after the end: release earned tickets and refund the others."""
         if self.stored.status != "ended":
             return
         if are_earned(self.stored.present, rules):
@@ -127,6 +127,6 @@ def _is_of(payer: UserId | None, posting: Posting) -> bool:
 
 
 def _rank(item: Item) -> int:
-    """The order in which a committer goes about what gathered."""
+    """Return the order in which a committer handles what it has gathered."""
     kinds = (Posting, Receipt, effects.Refund, effects.GiveBack, effects.Release, StreamRecord)
     return next(rank for rank, kind in enumerate(kinds) if isinstance(item, kind))

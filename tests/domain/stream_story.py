@@ -1,4 +1,4 @@
-"""A stream with its books and the hands that carry out its effects, in plain values."""
+"""A stream with a fake ledger and committer that carry out its effects, in plain values, for tests of stream rules."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -30,7 +30,7 @@ SCREEN = MemberId(UUID(int=0x0B5))  # an overlay of the creator's
 
 
 class StreamStory:
-    """One stream from the moment it is live. Times are told in seconds; the story moves only when told to."""
+    """One stream from the moment it is live. Times are in seconds; time passes only when a test says so."""
 
     def __init__(
         self,
@@ -66,14 +66,14 @@ class StreamStory:
         self.committer = FakeCommitter(self.ledger, StreamRecord(status="live", started_at=START))
         self.commit_seconds: float = 0
         self.storage_away = False
-        self._lands_at: Instant | None = None
+        self._commits_at: Instant | None = None
         self.epoch = 1
         self.done: list[effects.Effect] = []
         self._ids = 0
         self.stream = self._begin()
 
     def _begin(self) -> Stream:
-        """From the rows, as a start or a restart finds them."""
+        """Build the rules from the stored rows, as a start or a restart does."""
         earned = sum(row.tokens for row in self.ledger.meters.values())
         tickets = {user_id: self.ledger.journal[key].ref_id for (_, user_id), key in self.ledger.tickets.items()}
         held = {user_id: ticket_id for user_id, ticket_id in tickets.items() if ticket_id is not None}
@@ -85,10 +85,10 @@ class StreamStory:
         self._fly()
         return self.stream
 
-    # What happens
+    # Inputs and time
 
     def give(self, given: inputs.Input) -> list[effects.Effect]:
-        """One input now, and everything that comes of it at once."""
+        """Give one input now, and carry out everything that follows at once."""
         decided = self.stream.handle(given, self.now)
         left = self.stream.next_deadline()
         assert left is None or left > self.now, "what is due has happened"
@@ -114,47 +114,47 @@ class StreamStory:
                 reply.deliver(event)
 
     def _fly(self) -> None:
-        if self.committer.take_off():
-            self._lands_at = self.now + duration(self.commit_seconds)
-        if self._lands_at is not None and self._lands_at <= self.now and not self.storage_away:
-            self.land()
+        if self.committer.send_batch():
+            self._commits_at = self.now + duration(self.commit_seconds)
+        if self._commits_at is not None and self._commits_at <= self.now and not self.storage_away:
+            self.commit_batch()
 
-    def land(self) -> None:
+    def commit_batch(self) -> None:
         """The flight arrives, and the next one takes off."""
-        self._lands_at = None
-        for arrival in self.committer.land(self.epoch, self.now):
+        self._commits_at = None
+        for arrival in self.committer.commit_batch(self.epoch, self.now):
             self.give(arrival)
         self._fly()
 
     def wait(self, seconds: float) -> None:
-        """Let time pass: deadlines and flights happen when they are due."""
+        """Let time pass: deadlines and commits happen when they are due."""
         target = self.now + duration(seconds)
         while (due := self._next_moment()) is not None and due <= target:
             self.now = max(self.now, due)
-            if self._lands_at is not None and self._lands_at <= self.now and not self.storage_away:
-                self.land()
+            if self._commits_at is not None and self._commits_at <= self.now and not self.storage_away:
+                self.commit_batch()
             else:
                 self.give(inputs.Elapsed())
         self.now = max(self.now, target)
 
     def _next_moment(self) -> Instant | None:
-        lands_at = None if self.storage_away else self._lands_at
+        lands_at = None if self.storage_away else self._commits_at
         moments = [at for at in (self.stream.next_deadline(), lands_at) if at is not None]
         return None if self.stream.settled else min(moments, default=None)
 
     def oversleep(self, seconds: float) -> None:
-        """Time passes unseen: the task wakes late and finds every deadline gone by."""
+        """Let time pass without waking the task, so that it finds all deadlines in the past."""
         self.now += duration(seconds)
         self.give(inputs.Elapsed())
 
-    # Who does it
+    # Actions of users
 
     def join(self, user_id: UserId, number: int = 1, *, operator: bool = False) -> Any:
-        """A connection joins: the room:joined that answers it, or a refusal."""
+        """Join with a connection, and return the answer: a `room:joined`, or a refusal."""
         return self.join_with(self.read_meter(user_id, operator=operator), user_id, number, operator=operator)
 
     def read_meter(self, user_id: UserId, *, operator: bool = False) -> StoredMeter | None:
-        """What is asked of the books before a join: of who would pay, and may come in as far as one can see."""
+        """Read what a join reads from the database: the meter of a user who would pay and seems to have access."""
         access_policy = self.stream.access_policy
         if not access_policy.pays(user_id, operator) or access_policy.refuse(user_id, operator) is not None:
             return None
@@ -164,13 +164,13 @@ class StreamStory:
     def join_with(
         self, viewing: StoredMeter | None, user_id: UserId, number: int = 1, *, operator: bool = False
     ) -> Any:
-        """A join that comes after the books were asked."""
+        """Join with what was read from the database before."""
         reply = FakeReply()
         self.give(inputs.Joined(device(user_id, number), user_id, reply, operator, viewing))
         return reply.answer
 
     def change_rights(self, user_id: UserId, number: int = 1, *, operator: bool, known: bool = True) -> None:
-        """A connection's next token makes it an operator's, or anybody's; `known`: the books said what they have."""
+        """Give a connection a token with or without an operator's rights; `known`: their meter was read."""
         viewing = self.read_meter(user_id, operator=operator) if known else None
         self.give(inputs.RightsChanged(device(user_id, number), operator, viewing))
 
@@ -183,7 +183,7 @@ class StreamStory:
         self.give(inputs.Left(SCREEN))
 
     def watch(self, *viewers: UserId) -> "StreamStory":
-        """The creator is on stage, and these watch."""
+        """The creator is present, and these users watch."""
         for user_id in (CREATOR, *viewers):
             assert isinstance(self.join(user_id), m.RoomJoined)
         return self
@@ -192,20 +192,20 @@ class StreamStory:
         self.give(inputs.Left(device(user_id, number)))
 
     def fall_silent(self, user_id: UserId, number: int = 1, *, heard_before: float = 0) -> None:
-        """Noticed now; the last byte came so many seconds before."""
+        """Note now that a connection is silent; its last byte came so many seconds before."""
         self.give(inputs.ConnectionSilent(device(user_id, number), self.now - duration(heard_before)))
 
     def be_heard(self, user_id: UserId, number: int = 1) -> None:
         self.give(inputs.ConnectionResponsive(device(user_id, number)))
 
     def stall(self, seconds: float) -> None:
-        """The server does nothing for so long, and nobody counts as heard meanwhile."""
+        """The server stalls for so long, and every connection counts as silent."""
         until = self.now + duration(seconds)
         self.give(inputs.Stalled(until, all_silent=True))
         self.now = until
 
     def say(self, user_id: UserId, command: c.MemberCommand, *, over_http: bool = False) -> FakeReply:
-        """Something said over this user's first connection, or over HTTP; the answer may come later."""
+        """Send a room command over this user's first connection, or over HTTP; the answer may come later."""
         self._ids += 1
         reply, member_id = FakeReply(), None if over_http else device(user_id)
         self.give(inputs.RoomAction(person(user_id), member_id, command, UUID(int=self._ids), reply))
@@ -244,7 +244,7 @@ class StreamStory:
     def end(self, reason: str = "ended") -> None:
         self.give(inputs.EndNow(reason))
 
-    # Money that moves elsewhere
+    # Payments elsewhere
 
     def buy_ticket(self, user_id: UserId) -> None:
         ticket_id = self.book_ticket(user_id)
@@ -252,7 +252,7 @@ class StreamStory:
         self.give(inputs.TicketSold(user_id, ticket_id))
 
     def book_ticket(self, user_id: UserId) -> UUID | None:
-        """A ticket that the room has not heard of yet; None if it could not be sold."""
+        """Book a ticket that the room has not received yet; None if it cannot be sold."""
         self._ids += 1
         price, ticket_id = self.facts.ticket_price_tokens, UUID(int=self._ids)
         assert price is not None, "this stream sells tickets"
@@ -267,13 +267,13 @@ class StreamStory:
             self.give(arrival)
 
     def top_up(self, user_id: UserId, tokens: int) -> None:
-        """Tokens come from elsewhere, and the room hears of it."""
+        """Add tokens from elsewhere; the room receives the new balance."""
         self._ids += 1
         self.ledger.apply([credit(user_id, tokens, f"top-up {self._ids}")])
         self.tell_funds(user_id)
 
     def spend(self, user_id: UserId, tokens: int) -> None:
-        """Tokens go elsewhere, and the room hears of it."""
+        """Spend tokens elsewhere; the room receives the new balance."""
         self.spend_unheard(user_id, tokens)
         self.tell_funds(user_id)
 
@@ -285,34 +285,37 @@ class StreamStory:
     def tell_funds(self, user_id: UserId) -> None:
         self.give(inputs.FundsChanged(user_id, self.funds(user_id)))
 
-    # What servers do
+    # Actions of servers
 
     def storage_goes_away(self) -> None:
         self.storage_away = True
 
     def storage_comes_back(self) -> None:
         self.storage_away = False
-        while self.committer.flight:
-            self.land()
+        while self.committer.batch:
+            self.commit_batch()
 
     def checkpoint(self) -> None:
-        """How far running clocks are is stored every few seconds."""
+        """Store the active time of running clocks, as a server does every few seconds."""
         for meter in self.stream.viewing_sessions.running():
             self.committer.active[meter.payer] = meter.billed_active(self.now)
         if (present := self.stream.unreleased_presence(self.now)) is not None:
             self.committer.note_presence(present)
 
     def crash(self, *, landed: bool = False, down_seconds: float = 0) -> None:
-        """The server dies; what was in flight had landed, or never will. Another takes the stream up from its rows."""
+        """The server crashes, and another adopts the stream.
+
+        The batch under way was committed before or never will be.
+        """
         if landed:
-            self.committer.land(self.epoch, self.now)
-        self.committer.flight, self.committer.queue, self._lands_at = [], [], None
+            self.committer.commit_batch(self.epoch, self.now)
+        self.committer.batch, self.committer.queue, self._commits_at = [], [], None
         self.storage_away = False
         self.now += duration(down_seconds)
         self.adopt()
 
     def drain(self, *, down_seconds: float = 0) -> None:
-        """The server stops in order, and another takes the stream up."""
+        """The server drains, and another adopts the stream."""
         self.drain_begins()
         assert self.stream.settled
         self.now += duration(down_seconds)
@@ -325,10 +328,10 @@ class StreamStory:
         self.epoch = self.ledger.claim(STREAM)
         self._begin()
 
-    # What came of it
+    # Results
 
     def blocks(self, user_id: UserId) -> int:
-        """Blocks of this viewer's in the books."""
+        """Return this viewer's booked blocks."""
         row = self.ledger.meters.get((STREAM, user_id))
         return 0 if row is None else row.last_block
 
@@ -347,25 +350,25 @@ class StreamStory:
         return [effect.event for effect in done if effect.audience is audience]
 
     def kinds(self, audience: Audience = Audience.MEMBERS) -> list[str]:
-        """The `type` of every event to one audience, in order."""
+        """Return the `type` of every event to one audience, in order."""
         return [_kind(event) for event in self.published(audience)]
 
-    def told(self, user_id: UserId) -> list[Any]:
+    def received(self, user_id: UserId) -> list[Any]:
         """What one user was told in private."""
         return [effect.event for effect in self.done if isinstance(effect, effects.Send) and effect.user_id == user_id]
 
-    def heard(self, user_id: UserId) -> list[str]:
+    def received_types(self, user_id: UserId) -> list[str]:
         """The `type` of everything that one user was told in private."""
-        return [_kind(event) for event in self.told(user_id)]
+        return [_kind(event) for event in self.received(user_id)]
 
     def revoked(self, user_id: UserId) -> list[str]:
-        """Why this user was put out, each time."""
-        return [event.reason for event in self.told(user_id) if isinstance(event, m.AccessRevoked)]
+        """Return the reason of each eviction of this user."""
+        return [event.reason for event in self.received(user_id) if isinstance(event, m.AccessRevoked)]
 
 
 def earnings(story: StreamStory) -> list[m.WalletChanged]:
-    """What the owner was told of their wallet."""
-    return [event for event in story.told(CREATOR) if isinstance(event, m.WalletChanged)]
+    """Return the owner's wallet events."""
+    return [event for event in story.received(CREATOR) if isinstance(event, m.WalletChanged)]
 
 
 def _kind(event: msgspec.Struct) -> str:

@@ -1,4 +1,4 @@
-"""Who may give which command, and when."""
+"""Which party may give which command, and when."""
 
 from uuid import UUID
 

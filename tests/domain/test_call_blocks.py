@@ -50,8 +50,8 @@ def test_the_call_has_started_once_block_one_is_paid_and_not_before() -> None:
 
 def test_each_party_receives_the_change_of_its_own_wallet_only() -> None:
     story = Story().connect()
-    [spent] = [event for event in story.told(FAN) if isinstance(event, m.WalletChanged)]
-    [earned] = [event for event in story.told(CREATOR) if isinstance(event, m.WalletChanged)]
+    [spent] = [event for event in story.received(FAN) if isinstance(event, m.WalletChanged)]
+    [earned] = [event for event in story.received(CREATOR) if isinstance(event, m.WalletChanged)]
     assert (spent.balance, spent.tokens, spent.cause) == (9_970, -30, "block")
     assert spent.seconds_left == (1 + 9_970 // 30) * 30
     assert (earned.balance, earned.tokens, earned.earned) == (30, 30, 30)

@@ -1,4 +1,4 @@
-"""How a call ends: once, with every receipt in, and told to everybody."""
+"""The end of a call: once, with every receipt in, and sent to both parties."""
 
 import pytest
 
@@ -24,7 +24,7 @@ def test_either_party_ends_the_call(who: object, reason: str) -> None:
 
 
 def test_a_partys_silent_connection_gives_its_place_to_a_new_one() -> None:
-    """Nobody is kept out of a call that they pay for by connections of their own that are dead."""
+    """Dead connections of a user never keep the same user out of a call."""
     story = Story().connect()
     for number in range(2, story.call.rules.connections_per_party + 1):
         story.join(FAN, number)
@@ -65,8 +65,8 @@ def test_sessions_outside_of_the_room_receive_the_end_and_members_only_once() ->
     story.leave(FAN, 2)
     story.wait(45)
     story.act(FAN, c.CallEnd)
-    told = [effect for effect in story.done if isinstance(effect, effects.Send)]
-    outside = [(tell, tell.event) for tell in told if isinstance(tell.event, m.CallEndedOutside)]
+    received = [effect for effect in story.done if isinstance(effect, effects.Send)]
+    outside = [(tell, tell.event) for tell in received if isinstance(tell.event, m.CallEndedOutside)]
     assert {tell.user_id for tell, _ in outside} == {FAN, CREATOR}
     assert {tell.but for tell, _ in outside} == {frozenset({device(FAN), device(CREATOR)})}
     assert {(event.reason, event.blocks, event.tokens, event.active_seconds) for _, event in outside} == {
@@ -176,10 +176,10 @@ def test_a_fenced_posting_closes_once_and_nothing_more_is_published() -> None:
     story.storage_goes_away()
     story.wait(61)
     story.ledger.claim(story.facts.id)
-    told = len(story.published())
+    received = len(story.published())
     story.storage_comes_back()
     assert story.call.settled
-    assert len(story.published()) == told
+    assert len(story.published()) == received
     assert isinstance(story.done[-1], effects.Close)
     assert sum(isinstance(effect, effects.Close) for effect in story.done) == 1
     assert story.committer.stored.status == "active"

@@ -1,4 +1,4 @@
-"""Running low: warned as soon as it is known, again when the deadline moves, and ended at the deadline."""
+"""Low funds: a warning at once, another when the deadline moves, and the end of the call at the deadline."""
 
 from domain.instant import rfc3339
 from domain.protocol import commands as c
@@ -8,7 +8,7 @@ from tests.domain.story import CREATOR, FAN, START, Story
 
 
 def warnings(story: Story) -> list[m.BalanceLow | m.BalanceOk]:
-    return [event for event in story.told(FAN) if isinstance(event, m.BalanceLow | m.BalanceOk)]
+    return [event for event in story.received(FAN) if isinstance(event, m.BalanceLow | m.BalanceOk)]
 
 
 def at(seconds: float) -> str:
@@ -45,7 +45,7 @@ def test_at_the_deadline_the_call_ends_and_the_balance_is_unchanged() -> None:
 
 def test_the_warning_is_sent_to_the_fan_only() -> None:
     story = Story(balance=59).connect()
-    assert not [event for event in story.told(CREATOR) if isinstance(event, m.BalanceLow)]
+    assert not [event for event in story.received(CREATOR) if isinstance(event, m.BalanceLow)]
 
 
 def test_tokens_spent_elsewhere_warn_at_once() -> None:
@@ -145,7 +145,7 @@ def test_who_reaches_the_budget_is_not_warned_of_the_balance() -> None:
 
 def test_the_seconds_left_end_with_the_budget() -> None:
     story = Story(max_tokens=60).connect()
-    [wallet] = [event for event in story.told(FAN) if isinstance(event, m.WalletChanged)]
+    [wallet] = [event for event in story.received(FAN) if isinstance(event, m.WalletChanged)]
     assert wallet.seconds_left == 60.0
 
 
@@ -167,7 +167,7 @@ def test_a_late_receipt_does_not_tell_the_fan_an_older_balance() -> None:
     story.ledger.apply([effect.posting for effect in story.done if isinstance(effect, effects.Post)])
     story.spend(20)  # booked after block 1, and heard of before its receipt
     story.storage_comes_back()
-    [wallet] = [event for event in story.told(FAN) if isinstance(event, m.WalletChanged)]
+    [wallet] = [event for event in story.received(FAN) if isinstance(event, m.WalletChanged)]
     assert wallet.balance == story.balance(FAN) == 50
 
 

@@ -1,4 +1,4 @@
-"""What stops the clock, for how long, and what lifts it: pauses by hand, absences, storage."""
+"""Holds: what stops the clock, for how long, and what lifts it: pauses by hand, absences, storage."""
 
 import pytest
 
@@ -331,7 +331,7 @@ def test_no_money_event_is_sent_before_it_is_booked() -> None:
     story.storage_goes_away()
     story.wait(80)
     assert story.kinds().count("block:charged") == 1
-    assert len(story.told(FAN)) == 2  # accepted, and the wallet after block 1
+    assert len(story.received(FAN)) == 2  # accepted, and the wallet after block 1
 
 
 def test_a_pause_before_block_one_is_paid_is_published_with_the_start() -> None:

@@ -1,4 +1,4 @@
-"""Anything may happen to a call, in any order and at any time, and the contract's sentences hold after every step."""
+"""Whatever happens to a call, in any order and at any time, the contract holds after every step."""
 
 from collections import deque
 
@@ -35,7 +35,7 @@ COMMANDS: dict[str, type[c.CallCommand]] = {
     "resume": c.CallResume,
     "end": c.CallEnd,
 }
-PRESENCE = duration(10)  # a stall of this length, and whoever was there counts as unheard
+PRESENCE = duration(10)  # a stall of this length makes every connection silent
 LIVELY = ["pause", "resume"] * 4 + ["accept", "decline", "cancel", "end"]  # most calls should last a while
 
 parties = st.sampled_from([FAN, CREATOR])
@@ -56,12 +56,12 @@ def cost(price: BlockPrice, blocks: int) -> int:
 
 
 class CallMachine(RuleBasedStateMachine):
-    """A call, its books, and an account kept beside them."""
+    """A call with a fake ledger, and an account of its expected state."""
 
     story: Story
     account: Account
     sound = False  # no step has failed
-    lost = False  # another server has claimed the room since it was taken up here
+    lost = False  # another server has claimed the room since it was adopted here
 
     @initialize(
         price=prices,
@@ -71,7 +71,7 @@ class CallMachine(RuleBasedStateMachine):
         begun=st.sampled_from(["not", "met", "talking", "talking", "talking"]),
     )
     def ring(self, price: BlockPrice, blocks: int, budget: int | None, spare: int, begun: str) -> None:
-        """The fan can pay for so many blocks and a little more, or a little less; so does a budget, if there is one."""
+        """The fan's balance pays for so many blocks and a little more or less; so does the budget, if there is one."""
         rules = CallRules(block_seconds=price.block_seconds, resumes_per_second=0.125, resumes_burst=3)
         balance = max(0, cost(price, blocks) + spare)
         max_tokens = None if budget is None else cost(price, budget) + spare // 4
@@ -82,7 +82,7 @@ class CallMachine(RuleBasedStateMachine):
             max_tokens=max_tokens,
             rules=rules,
         )
-        self.story.storage_away = True  # flights land when a rule says so
+        self.story.storage_away = True  # batches are committed when a rule says so
         self.account = Account(rules, price, self.story.now, max_tokens)
         self.arrivals: deque[inputs.Input] = deque()
         self.known = self._funds()
@@ -103,7 +103,7 @@ class CallMachine(RuleBasedStateMachine):
         wallet = self.story.ledger.wallets[FAN]
         return Funds(wallet.balance, wallet.n)
 
-    # What people do
+    # Actions of users
 
     @rule(user_id=anyone, word=st.sampled_from(LIVELY))
     def command(self, user_id: UserId, word: str) -> None:
@@ -148,7 +148,7 @@ class CallMachine(RuleBasedStateMachine):
 
     @rule(user_id=parties, number=numbers, ago=st.one_of(st.just(0), st.integers(0, 12_000_000)))
     def fall_silent(self, user_id: UserId, number: int, ago: int) -> None:
-        """It is noticed now that the last byte came in a while ago."""
+        """A silence is noticed some time after the last byte."""
         self.account.advance(self.story.now)
         last_received_at = self.story.now - ago
         self.account.silence(user_id, number, last_received_at)
@@ -162,7 +162,7 @@ class CallMachine(RuleBasedStateMachine):
 
     @rule(span=spans)
     def stall(self, span: int) -> None:
-        """The server does nothing for a while; what people asked for meanwhile came just before this step."""
+        """The server stalls; the commands that arrived meanwhile are taken just before this step."""
         self.account.advance(self.story.now)
         until, unheard = self.story.now + span, span >= PRESENCE
         self.account.stall(until, unheard)
@@ -170,8 +170,8 @@ class CallMachine(RuleBasedStateMachine):
         self.story.now = until
 
     @rule(span=spans)
-    def stall_unnoticed_by_people(self, span: int) -> None:
-        """They are all there, and are heard at once."""
+    def stall_unnoticed_by_members(self, span: int) -> None:
+        """The server stalls, and all members are responsive at once afterwards."""
         self.stall(span)
         for user_id in (FAN, CREATOR):
             self.be_heard(user_id, 1)
@@ -187,7 +187,7 @@ class CallMachine(RuleBasedStateMachine):
 
     @rule(span=spans, wakes=st.booleans())
     def wait(self, span: int, wakes: bool) -> None:
-        """Whether the room wakes for it, or time is found to have passed when something else arrives."""
+        """Time passes; the room wakes at its deadlines, or finds them in the past with the next input."""
         self.story.now += span
         if wakes:
             self.elapse()
@@ -210,7 +210,7 @@ class CallMachine(RuleBasedStateMachine):
             self.elapse()
 
     @rule(blocks=st.integers(1, 4))
-    def talk_on(self, blocks: int) -> None:
+    def run_undisturbed(self, blocks: int) -> None:
         """Nothing is wrong with anybody: block after block is due, charged and heard of."""
         for _ in range(blocks):
             if (due_at := self.story.call.meter.due_at()) is not None:
@@ -223,23 +223,23 @@ class CallMachine(RuleBasedStateMachine):
         self.account.advance(self.story.now)
         self._give(inputs.Elapsed())
 
-    # The books
+    # The ledger
 
     @rule()
     def commit(self) -> None:
         """The flight lands in the books; the room has not heard of it yet."""
-        self.arrivals += self.story.committer.land(self.story.epoch)
-        self.story.committer.take_off()
+        self.arrivals += self.story.committer.commit_batch(self.story.epoch)
+        self.story.committer.send_batch()
 
     @rule()
     def lose_the_reply(self) -> None:
         """The books have it, but the connection broke before they could say so: it is sent again under its keys."""
-        self.story.ledger.apply(item for item in self.story.committer.flight if isinstance(item, Posting))
+        self.story.ledger.apply(item for item in self.story.committer.batch if isinstance(item, Posting))
 
     @precondition(lambda self: self.arrivals)
     @rule(group=st.integers(1, 4))
-    def land_a_commit(self, group: int) -> None:
-        """Receipts come late, one by one or in groups."""
+    def deliver_a_receipt(self, group: int) -> None:
+        """Receipts arrive late, one by one or in groups."""
         self.account.advance(self.story.now)
         arrival = self.arrivals.popleft()
         if isinstance(arrival, inputs.Receipts) and len(arrival.receipts) > group:
@@ -262,11 +262,11 @@ class CallMachine(RuleBasedStateMachine):
 
     @rule()
     def catch_up(self) -> None:
-        """Storage is quick: everything is committed, and everything has been heard of."""
+        """Everything is committed, and every receipt has arrived."""
         self.commit()
-        while self.arrivals or self.story.committer.flight:
+        while self.arrivals or self.story.committer.batch:
             if self.arrivals:
-                self.land_a_commit(512)
+                self.deliver_a_receipt(512)
             else:
                 self.commit()
 
@@ -275,7 +275,7 @@ class CallMachine(RuleBasedStateMachine):
         self.story.top_up_unheard(tokens)
         self.events.append(self._funds())
         if tell:
-            self.hear_of_funds(newest=True)
+            self.receive_funds(newest=True)
 
     @rule(tokens=st.integers(1, 200))
     def spend_elsewhere(self, tokens: int) -> None:
@@ -286,7 +286,7 @@ class CallMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.events)
     @rule(newest=st.booleans())
-    def hear_of_funds(self, newest: bool) -> None:
+    def receive_funds(self, newest: bool) -> None:
         """News of a balance come late and in any order."""
         self.account.advance(self.story.now)
         funds = self.events.pop() if newest else self.events.popleft()
@@ -294,7 +294,7 @@ class CallMachine(RuleBasedStateMachine):
         self._give(inputs.FundsChanged(FAN, funds))
 
     def _learn(self, funds: Funds) -> None:
-        self.known = max(self.known, funds, key=lambda news: news.n)
+        self.known = max(self.known, funds, key=lambda changes: changes.n)
 
     @rule()
     def store_the_lease(self) -> None:
@@ -305,14 +305,14 @@ class CallMachine(RuleBasedStateMachine):
             if not self.account.over:
                 self.story.committer.stored = self.story.call.record(self.story.now)
 
-    # What servers do
+    # Actions of servers
 
     @precondition(lambda self: self.story.committer.stored.status != "ended")
     @rule(landed=st.sampled_from(["nothing", "postings", "postings and record"]), down=spans)
     def crash(self, landed: str, down: int) -> None:
         """What was in flight had landed, in part or not at all, and nobody was told."""
         if landed == "postings":
-            self.story.committer.flight = [item for item in self.story.committer.flight if isinstance(item, Posting)]
+            self.story.committer.batch = [item for item in self.story.committer.batch if isinstance(item, Posting)]
         if landed != "nothing":
             self.commit()
         if self.story.committer.stored.status != "ended":
@@ -345,7 +345,7 @@ class CallMachine(RuleBasedStateMachine):
             self._give(inputs.EndNow("admin"))
 
     def _or_moved(self, expected: str | None) -> tuple[str | None, ...]:
-        """A room that is over here, and knows by now that it has a later owner, sends people there."""
+        """Return the refusal expected of a room that is over here: ROOM_STARTING if a later owner is known."""
         over = self.account.draining or self.account.end_reason is not None
         return (expected, "ROOM_STARTING") if self.lost and over else (expected,)
 
@@ -366,7 +366,7 @@ class CallMachine(RuleBasedStateMachine):
         self.posted_ever = set(range(1, row.last_block + 1))
         self.stored_active, self.set_backs = self.account.active, stored.set_back.times
 
-    # What must hold of every step
+    # Invariants of every step
 
     def _give(self, given: inputs.Input) -> None:
         self.sound = False
@@ -477,7 +477,7 @@ class CallMachine(RuleBasedStateMachine):
         assert blocks == 0 or self.account.lived >= (blocks - 1) * self.story.facts.price.block
 
     def teardown(self) -> None:
-        """Everybody goes; the call must settle within its limits, with everyone answered."""
+        """Everybody leaves; the call must settle within its limits, with every command answered."""
         if not self.sound:
             return
         self._return_to_life()
@@ -503,7 +503,7 @@ class CallMachine(RuleBasedStateMachine):
         assert self.story.ledger.meters[CALL, FAN].refunded_blocks == len(due)
 
     def _return_to_life(self) -> None:
-        """A call that only this server gave up goes on under another, from its rows."""
+        """A call that only this server left continues on another, from its rows."""
         self.catch_up()
         if self.story.call.settled and self.story.committer.stored.status != "ended":
             self.crash("nothing", 0)

@@ -1,4 +1,4 @@
-"""A payee who is away is not paid for it, and one who ends a call gives back what was hardly used."""
+"""A payee is not paid for their absence, and refunds hardly used blocks when they end a call."""
 
 import pytest
 
@@ -198,7 +198,7 @@ def test_several_short_blocks_that_fell_due_while_the_creator_was_away_are_given
     story.fall_silent(CREATOR, for_seconds=10)
     assert story.blocks == 5
     story.act(FAN, c.CallEnd)
-    assert ended(story).tokens == 6  # the second began at three seconds, as the creator was heard last
+    assert ended(story).tokens == 6  # the second started at three seconds, with the creator's last byte
     assert story.balance(CREATOR) == 6
 
 

@@ -1,4 +1,4 @@
-"""Crashes and drains: downtime is never charged, and a call comes back as it was stored."""
+"""Crashes and drains: downtime is never charged, and a call continues as it was stored."""
 
 from domain.protocol import commands as c
 from domain.protocol import events as m
@@ -187,7 +187,7 @@ def test_a_fan_who_ran_low_is_warned_again_after_a_restart() -> None:
     story.done.clear()
     story.join(FAN)
     story.join(CREATOR)
-    lows = [event for event in story.told(FAN) if isinstance(event, m.BalanceLow)]
+    lows = [event for event in story.received(FAN) if isinstance(event, m.BalanceLow)]
     assert [low.ends_at is None for low in lows] == [True, False]
 
 

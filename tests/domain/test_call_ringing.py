@@ -1,4 +1,4 @@
-"""From the first ring until both are here: nobody pays for it."""
+"""Call setup, from the first ring until both parties have joined: it is free."""
 
 import pytest
 

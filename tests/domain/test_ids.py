@@ -1,4 +1,4 @@
-"""Posting keys: one for every movement, and no way to guess into another's space."""
+"""Posting keys: one for every posting, and none of one key space can be made in another."""
 
 from uuid import UUID
 

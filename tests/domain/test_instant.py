@@ -1,4 +1,4 @@
-"""Moments and spans as the rules count them and as clients read them."""
+"""Conversions of moments and spans between the rules, clients and the database."""
 
 from datetime import UTC, datetime, timedelta, timezone
 

@@ -1,4 +1,4 @@
-"""The model of the books: what each posting comes to, and why."""
+"""The model of the ledger: the outcome of each posting, and the reason."""
 
 from typing import Any
 from uuid import UUID

@@ -1,4 +1,4 @@
-"""Parts of a balance, escrow and debts, as the model has them: what can become money was bought by somebody."""
+"""Parts of a balance, escrow and debts in the model: only tokens that were bought can be paid out."""
 
 from typing import Any
 from uuid import UUID
@@ -23,7 +23,7 @@ USERS = (ANA, BEN, CLEO)
 
 
 class Accounts:
-    """A model with three users and a stream of Ben's."""
+    """A model with three users and a stream of Ben."""
 
     def __init__(self) -> None:
         self.ledger = Ledger()

@@ -1,4 +1,4 @@
-"""One payer's blocks: what is due, what was sent to the books, and what came back."""
+"""One payer's blocks: what is due, what was sent to the ledger, and what was booked."""
 
 from uuid import UUID
 

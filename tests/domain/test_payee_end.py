@@ -1,4 +1,4 @@
-"""Which blocks are given back when the payee ends: those of which less than `payee_end_seconds` were used."""
+"""The blocks that are refunded when the payee ends: those of which less than `payee_end_seconds` were used."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What makes a posting sound, and what a receipt says."""
+"""Which postings are valid, and what a receipt means."""
 
 from typing import Any
 from uuid import UUID

@@ -1,4 +1,4 @@
-"""A party is present while one of its connections has joined and is heard."""
+"""A party is present while one of its connections has joined and is responsive."""
 
 from uuid import UUID
 

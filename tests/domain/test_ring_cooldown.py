@@ -1,4 +1,4 @@
-"""How long a fan waits who rang for nothing."""
+"""How long a fan waits before ringing again after calls without a paid block."""
 
 import pytest
 
@@ -10,7 +10,7 @@ COOLDOWN = duration(60)
 
 
 def calls(*ends: tuple[float, str, int]) -> list[PastCall]:
-    """So many seconds ago each, the newest first."""
+    """Return calls that ended so many seconds ago each, the newest first."""
     return [PastCall(NOW - duration(ago), reason, blocks) for ago, reason, blocks in ends]
 
 

@@ -1,4 +1,4 @@
-"""How a room of many hears who is there: by name at first, then by a count, at most once a second."""
+"""Presence in a room: each join and leave while it is small, then a count at most once a second."""
 
 from typing import Any
 from uuid import UUID
@@ -15,7 +15,7 @@ MILLISECOND = 1000
 
 
 class Room:
-    """Members who come, and each count that is told of them, at the moment when it is due."""
+    """A room whose members join and leave, with each count that is published when it is due."""
 
     def __init__(self, presence_limit: int) -> None:
         self.counts: list[tuple[Instant, int]] = []

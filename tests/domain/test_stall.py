@@ -1,4 +1,4 @@
-"""What a stall of the server costs people: nothing that they could not help, in calls and in metered streams."""
+"""A stall of the server costs no user anything that they could not prevent, in calls and in metered streams."""
 
 import pytest
 
@@ -15,7 +15,7 @@ SECOND_BLOCKS = CallRules(block_seconds=1)
 
 
 def stall(story: Story | StreamStory, seconds: float) -> None:
-    """The server does nothing for so long, and then takes notice of it; nothing that came meanwhile is left unread."""
+    """The server stalls for so long and then notices it; no input is left unread."""
     until = story.now + duration(seconds)
     story.give(inputs.Stalled(until, seconds >= PRESENCE_SECONDS))
     story.now = until
@@ -28,7 +28,7 @@ def wake(story: Story | StreamStory) -> None:
 def test_a_call_that_its_fan_ended_in_a_stall_costs_what_was_due_before() -> None:
     story = Story(rules=SECOND_BLOCKS).connect()
     story.wait(2.5)
-    assert story.act(FAN, c.CallEnd)["call"]["status"] == "ended"  # stamped with the beginning of the stall
+    assert story.act(FAN, c.CallEnd)["call"]["status"] == "ended"  # stamped with the start of the stall
     stall(story, 20)
     wake(story)
     assert (story.blocks, story.end_reason) == (3, "hangup")

@@ -1,4 +1,4 @@
-"""Who may come into a stream, and who is put out of it."""
+"""Which users may join a stream, and which are evicted from it."""
 
 from uuid import UUID
 
@@ -120,7 +120,7 @@ def test_a_removed_user_is_refused_after_a_restart_and_gets_a_refund_that_a_cras
     story.buy_ticket(FAN)
     story.join(FAN)
     story.remove(FAN)
-    story.buy_ticket(FAN)  # as if the first had never been given back
+    story.buy_ticket(FAN)  # as if the first had never been refunded
     story.crash()
     assert story.balance(FAN) == 10_000
     story.join(CREATOR)

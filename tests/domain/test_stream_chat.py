@@ -1,4 +1,4 @@
-"""What is said and given in a stream: chat, tips, signals, and the overlays that hear of tips alone."""
+"""Messages in a stream: chat, tips, signals, and overlays, which receive tips only."""
 
 from collections.abc import Callable
 
@@ -71,7 +71,7 @@ def test_the_history_is_limited() -> None:
     assert [past.text for past in story.join(OTHER).history] == ["two", "three"]
 
 
-# What newcomers are shown
+# History for new members
 
 
 SILENCED = {
@@ -135,11 +135,11 @@ def test_a_tip_is_answered_and_published_once_it_is_booked() -> None:
     reply = story.tip(FAN, 30, message="for the soup")
     assert (reply.answer, tips(story)) == (None, [])
     story.storage_comes_back()
-    [told] = tips(story)
-    assert (told.from_, told.amount_tokens, told.message) == (person(FAN), 30, "for the soup")
-    assert reply.answer["tip"]["tipId"] == str(told.tip_id)
+    [received] = tips(story)
+    assert (received.from_, received.amount_tokens, received.message) == (person(FAN), 30, "for the soup")
+    assert reply.answer["tip"]["tipId"] == str(received.tip_id)
     assert reply.answer["wallet"] == {"balance": 70}
-    assert story.join(STRANGER).history[-1].tip_id == told.tip_id
+    assert story.join(STRANGER).history[-1].tip_id == received.tip_id
 
 
 def test_a_tip_of_too_much_is_refused_with_what_is_there() -> None:
@@ -279,8 +279,8 @@ def test_an_overlay_has_numbers_of_its_own_and_is_not_among_the_members() -> Non
     story.tip(FAN, 5)
     story.chat(FAN, "hello")
     story.tip(OTHER, 6)
-    heard = story.published(Audience.OVERLAYS)
-    assert [(event.seq, type(event)) for event in heard] == [(1, m.StreamLive), (2, m.TipNew), (3, m.TipNew)]
+    published = story.published(Audience.OVERLAYS)
+    assert [(event.seq, type(event)) for event in published] == [(1, m.StreamLive), (2, m.TipNew), (3, m.TipNew)]
     assert [event.seq for event in story.published()] == list(range(1, len(story.published()) + 1))
 
 
@@ -298,7 +298,7 @@ def test_tips_between_the_query_and_the_join_are_neither_lost_nor_doubled() -> N
     story.tip(FAN, 1)
     story.wait(1)
     asked_at = story.now
-    story.tip(FAN, 2)  # the books have it as they are asked, and the room tells it before the overlay joins
+    story.tip(FAN, 2)  # in the database at the query, and published before the overlay joins
     missed = list(story.committer.tips)
     story.wait(1)
     story.tip(FAN, 3)
@@ -312,7 +312,7 @@ def test_a_booked_tip_that_is_not_published_yet_is_received_once() -> None:
     story = free()
     story.storage_goes_away()
     story.tip(FAN, 7)
-    arrivals = story.committer.land(story.epoch, story.now)
+    arrivals = story.committer.commit_batch(story.epoch, story.now)
     joined = story.join_overlay(*story.committer.tips)
     for arrival in arrivals:
         story.give(arrival)

@@ -1,4 +1,4 @@
-"""A viewer who runs low, runs out, and comes back; and books that are away."""
+"""A viewer whose funds run low, run out, and return; and storage that is unavailable."""
 
 from domain.instant import rfc3339
 from domain.protocol import events as m
@@ -7,7 +7,7 @@ from tests.domain.stream_story import OTHER, StreamStory, earnings
 
 
 def warnings(story: StreamStory) -> list[m.BalanceLow | m.BalanceOk]:
-    return [event for event in story.told(FAN) if isinstance(event, m.BalanceLow | m.BalanceOk)]
+    return [event for event in story.received(FAN) if isinstance(event, m.BalanceLow | m.BalanceOk)]
 
 
 def test_who_cannot_pay_the_next_block_is_warned_with_the_deadline_once_the_last_is_paid() -> None:
@@ -16,7 +16,7 @@ def test_who_cannot_pay_the_next_block_is_warned_with_the_deadline_once_the_last
     assert isinstance(low, m.BalanceLow)
     assert (low.balance, low.required, low.seconds_left) == (0, 30, 30)
     assert low.ends_at == rfc3339(START + 30_000_000)
-    assert story.heard(FAN)[-1] == "balance:low"
+    assert story.received_types(FAN)[-1] == "balance:low"
 
 
 def test_the_warning_waits_for_the_receipt() -> None:
@@ -144,10 +144,10 @@ def test_a_join_that_read_the_database_before_the_last_receipt_charges_nothing_t
     story.top_up(FAN, 30)
     story.join_with(asked, FAN)
     assert (story.blocks(FAN), story.balance(CREATOR)) == (3, 90)
-    assert [news.earned for news in earnings(story)] == [30, 60, 90]
+    assert [changes.earned for changes in earnings(story)] == [30, 60, 90]
 
 
-# Books that are away
+# Unavailable storage
 
 
 def test_without_storage_a_viewing_session_goes_on_for_a_minute_and_then_its_clock_stands() -> None:
@@ -209,9 +209,9 @@ def test_a_batch_with_a_refused_block_and_one_behind_it_is_no_fault() -> None:
     story.join(FAN)
     story.wait(60)
     story.spend_unheard(FAN, 16)
-    flights = story.committer
+    batches = story.committer
     story.storage_comes_back()
-    assert flights.flight == []
+    assert batches.batch == []
     assert (story.blocks(FAN), story.revoked(FAN)) == (0, ["insufficient_funds"])
 
 
@@ -222,9 +222,9 @@ def test_an_evicted_viewer_may_not_return_before_the_last_receipt() -> None:
     story.wait(60)
     story.top_up(FAN, 300)
     story.ledger.allow(FAN, 30)
-    story.land()
+    story.commit_batch()
     assert story.revoked(FAN) == ["insufficient_funds"]
-    assert story.committer.flight, "the withdrawn block has no receipt yet"
+    assert story.committer.batch, "the withdrawn block has no receipt yet"
     assert code(story.join(FAN)) == "OVERLOADED"
     story.ledger.allow(FAN, None)
     story.storage_comes_back()

@@ -1,4 +1,4 @@
-"""A stream over its whole life: restarts, drains, another owner, an empty stage, and the end."""
+"""The life of a stream: restarts, drains, another owner, an absent creator, and the end."""
 
 from domain.instant import rfc3339
 from domain.protocol import events as m
@@ -178,7 +178,7 @@ def test_every_tip_under_way_is_answered_when_the_stream_is_lost() -> None:
     story.storage_goes_away()
     replies = [story.tip(FAN, 5), story.tip(OTHER, 5), story.tip(FAN, 6)]
     story.ledger.claim(STREAM)
-    story.land()
+    story.commit_batch()
     assert [code(reply.answer) for reply in replies] == ["ROOM_STARTING"] * 3
     story.storage_comes_back()
     assert story.balance(CREATOR) == 0
@@ -207,7 +207,7 @@ def test_a_stream_that_moved_to_another_server_asks_for_another_try_even_if_it_h
             assert refusal.details["retryAfterSeconds"] > 0
 
 
-# The stage
+# Presence of the creator
 
 
 def test_a_stream_whose_creator_never_comes_ends_after_five_minutes() -> None:

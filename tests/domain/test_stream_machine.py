@@ -1,4 +1,4 @@
-"""Anything may happen to a stream, in any order and at any time, and the contract's sentences hold after every step."""
+"""Whatever happens to a stream, in any order and at any time, the contract holds after every step."""
 
 from collections import deque
 from uuid import UUID
@@ -32,7 +32,7 @@ from tests.domain.stream_story import OTHER, StreamStory
 from tests.model.rows import MeterRow
 
 VIEWERS = (FAN, OTHER)
-PRESENCE = duration(10)  # a stall of this length, and whoever was there counts as unheard
+PRESENCE = duration(10)  # a stall of this length makes every connection silent
 REFUSED = (Outcome.INSUFFICIENT, Outcome.LIMITED)
 TICKET = 40
 
@@ -53,7 +53,7 @@ def cost(price: BlockPrice, blocks: int) -> int:
 
 
 class StreamMachine(RuleBasedStateMachine):
-    """A stream, its books, and an account kept beside them."""
+    """A stream with a fake ledger, and an account of its expected state."""
 
     story: StreamStory
     account: StreamAccount
@@ -76,7 +76,7 @@ class StreamMachine(RuleBasedStateMachine):
             block_seconds=price.block_seconds,
             rules=StreamRules(ticket_release_seconds=90),
         )
-        self.story.storage_away = True  # flights land when a rule says so
+        self.story.storage_away = True  # batches are committed when a rule says so
         self.account = StreamAccount(self.story.rules, price, self.story.now)
         self.account.sells_tickets = ticket is not None
         self.arrivals: deque[inputs.Input] = deque()
@@ -92,7 +92,7 @@ class StreamMachine(RuleBasedStateMachine):
             self.come_back()
 
     def _forget(self) -> None:
-        """What a new task of the room does not know."""
+        """Forget what a new task of the room does not know."""
         self.arrivals.clear()
         self.asked: dict[UserId, StoredMeter] = {}
         self.told_low: dict[UserId, tuple[bool, str | None]] = dict.fromkeys(VIEWERS, (False, None))
@@ -100,11 +100,11 @@ class StreamMachine(RuleBasedStateMachine):
         self.last_seq = dict.fromkeys(Audience, 1)  # stream:live
         self.closed = self.fenced = False
 
-    # What people do
+    # Actions of users
 
     @rule(user_id=viewers)
     def read_the_meter(self, user_id: UserId) -> None:
-        """A join begins with a question to the books; meanwhile much may happen."""
+        """A join starts with a query of the database; other steps may happen before it joins."""
         if (asked := self.story.read_meter(user_id)) is not None:
             self.asked[user_id] = asked
 
@@ -121,7 +121,7 @@ class StreamMachine(RuleBasedStateMachine):
         assert reply.answer is not None
 
     def _or_moved(self, expected: str | None) -> tuple[str | None, ...]:
-        """A room that is over here, and knows by now that it has a later owner, sends people there."""
+        """Return the refusal expected of a room that is over here: ROOM_STARTING if a later owner is known."""
         lost = self.story.ledger.rooms[STREAM].epoch != self.story.epoch
         return (expected, "ROOM_STARTING") if lost and (self.account.over or self.fenced) else (expected,)
 
@@ -145,7 +145,7 @@ class StreamMachine(RuleBasedStateMachine):
 
     @rule(user_id=anyone, number=numbers, silence=st.sampled_from([0, 0, 1, 4_000_000, 10_000_000, 10_500_000]))
     def fall_silent(self, user_id: UserId, number: int, silence: Duration) -> None:
-        """Noticed now; their last byte came a while before."""
+        """A silence is noticed some time after the last byte."""
         self.account.advance(self.story.now)
         self.account.lose(user_id, number, self.story.now - silence)
         self._give(inputs.ConnectionSilent(device(user_id, number), self.story.now - silence))
@@ -181,7 +181,7 @@ class StreamMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.account.sells_tickets)
     @rule(user_id=viewers, by_operator=st.booleans())
     def return_ticket(self, user_id: UserId, by_operator: bool) -> None:
-        """An operator refunds it, or the server, beside the room, to whom the creator has blocked."""
+        """An operator refunds a ticket, or the server does, beside the room, for a blocked user."""
         key = self.story.ledger.tickets.get((STREAM, user_id))
         if key is None or not (by_operator or user_id in self.story.blocked):
             return
@@ -190,16 +190,16 @@ class StreamMachine(RuleBasedStateMachine):
             self._note_funds(user_id)
             ticket_id = self.story.ledger.journal[key].ref_id
             assert ticket_id is not None
-            self._hear_of_return(inputs.TicketRefunded(user_id, ticket_id))
+            self._receive_return(inputs.TicketRefunded(user_id, ticket_id))
 
-    def _hear_of_return(self, returned: inputs.TicketRefunded) -> None:
+    def _receive_return(self, returned: inputs.TicketRefunded) -> None:
         if self.story.stream.access_policy.tickets.get(returned.user_id) == returned.ticket_id:
             self.account.return_ticket(returned.user_id)
         self._give(returned)
 
     @rule(user_id=viewers, sure=st.sampled_from([False, False, True]))
     def remove(self, user_id: UserId, sure: bool) -> None:
-        """The creator puts them out for good, over a connection of their own."""
+        """The creator removes a user for good, over a connection of their own."""
         self.account.advance(self.story.now)
         if not sure or self.account.over or 1 not in self.account.joined.get(CREATOR, ()):
             return
@@ -210,8 +210,8 @@ class StreamMachine(RuleBasedStateMachine):
         assert reply.answer == {}
 
     @rule()
-    def look_after_tickets(self) -> None:
-        """What a server does beside its rooms, every few seconds."""
+    def settle_tickets(self) -> None:
+        """The server settles tickets beside its rooms, as it does every few seconds."""
         self.story.committer.settle_tickets(self.story.rules)
 
     @rule(number=numbers)
@@ -227,7 +227,7 @@ class StreamMachine(RuleBasedStateMachine):
 
     @rule(span=spans)
     def stall(self, span: int) -> None:
-        """The server does nothing for a while; what people asked for meanwhile came just before this step."""
+        """The server stalls; the commands that arrived meanwhile are taken just before this step."""
         self.account.advance(self.story.now)
         until, unheard = self.story.now + span, span >= PRESENCE
         self.account.stall(until, unheard)
@@ -235,8 +235,8 @@ class StreamMachine(RuleBasedStateMachine):
         self.story.now = until
 
     @rule(span=spans)
-    def stall_unnoticed_by_people(self, span: int) -> None:
-        """They are all there, and are heard at once."""
+    def stall_unnoticed_by_members(self, span: int) -> None:
+        """The server stalls, and all members are responsive at once afterwards."""
         self.stall(span)
         for user_id in (CREATOR, *VIEWERS):
             self.be_heard(user_id, 1)
@@ -262,7 +262,7 @@ class StreamMachine(RuleBasedStateMachine):
 
     @rule(span=spans, wakes=st.booleans())
     def wait(self, span: int, wakes: bool) -> None:
-        """Whether the room wakes for it, or time is found to have passed when something else arrives."""
+        """Time passes; the room wakes at its deadlines, or finds them in the past with the next input."""
         self.story.now += span
         if wakes:
             self.elapse()
@@ -276,7 +276,7 @@ class StreamMachine(RuleBasedStateMachine):
         self.elapse()
 
     @rule(blocks=st.integers(1, 4))
-    def watch_on(self, blocks: int) -> None:
+    def run_undisturbed(self, blocks: int) -> None:
         """Nothing is wrong with anybody: block after block is due, charged and heard of."""
         for _ in range(blocks):
             if (deadline := self.story.stream.next_deadline()) is not None:
@@ -289,23 +289,23 @@ class StreamMachine(RuleBasedStateMachine):
         self.account.advance(self.story.now)
         self._give(inputs.Elapsed())
 
-    # The books
+    # The ledger
 
     @rule()
     def commit(self) -> None:
         """The flight lands in the books; the room has not heard of it yet."""
-        self.arrivals += self.story.committer.land(self.story.epoch, self.story.now)
-        self.story.committer.take_off()
+        self.arrivals += self.story.committer.commit_batch(self.story.epoch, self.story.now)
+        self.story.committer.send_batch()
 
     @rule()
     def lose_the_reply(self) -> None:
         """The books have it, but the connection broke before they could say so: it is sent again under its keys."""
-        self.story.ledger.apply(item for item in self.story.committer.flight if isinstance(item, Posting))
+        self.story.ledger.apply(item for item in self.story.committer.batch if isinstance(item, Posting))
 
     @precondition(lambda self: self.arrivals)
     @rule(group=st.integers(1, 4))
-    def land_a_commit(self, group: int) -> None:
-        """Receipts come late, one by one or in groups."""
+    def deliver_a_receipt(self, group: int) -> None:
+        """Receipts arrive late, one by one or in groups."""
         self.account.advance(self.story.now)
         arrival = self.arrivals.popleft()
         if isinstance(arrival, inputs.Receipts) and len(arrival.receipts) > group:
@@ -313,7 +313,7 @@ class StreamMachine(RuleBasedStateMachine):
             arrival = inputs.Receipts(arrival.receipts[:group])
         if isinstance(arrival, inputs.TicketRefunded):
             self._note_funds(arrival.user_id)
-            self._hear_of_return(arrival)
+            self._receive_return(arrival)
             return
         self._note_arrival(arrival)
         self._give(arrival)
@@ -335,11 +335,11 @@ class StreamMachine(RuleBasedStateMachine):
 
     @rule()
     def catch_up(self) -> None:
-        """Storage is quick: everything is committed, and everything has been heard of."""
+        """Everything is committed, and every receipt has arrived."""
         self.commit()
-        while self.arrivals or self.story.committer.flight:
+        while self.arrivals or self.story.committer.batch:
             if self.arrivals:
-                self.land_a_commit(512)
+                self.deliver_a_receipt(512)
             else:
                 self.commit()
 
@@ -372,7 +372,7 @@ class StreamMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.events)
     @rule(newest=st.booleans())
-    def hear_of_funds(self, newest: bool) -> None:
+    def receive_funds(self, newest: bool) -> None:
         """News of a balance come late and in any order."""
         self.account.advance(self.story.now)
         user_id, funds = self.events.pop() if newest else self.events.popleft()
@@ -387,7 +387,7 @@ class StreamMachine(RuleBasedStateMachine):
             self.elapse()
             self.story.checkpoint()
 
-    # What servers do
+    # Actions of servers
 
     @precondition(lambda self: self.story.committer.stored.status != "ended")
     @rule(landed=st.sampled_from(["nothing", "postings", "postings and record"]), down=spans)
@@ -395,7 +395,7 @@ class StreamMachine(RuleBasedStateMachine):
         """What was in flight had landed, in part or not at all, and nobody was told."""
         committer = self.story.committer
         if landed == "postings":
-            committer.flight = [item for item in committer.flight if not isinstance(item, StreamRecord)]
+            committer.batch = [item for item in committer.batch if not isinstance(item, StreamRecord)]
         if landed != "nothing":
             self.commit()
         if committer.stored.status != "ended":
@@ -405,7 +405,7 @@ class StreamMachine(RuleBasedStateMachine):
     @precondition(lambda self: not self.account.over)
     @rule(down=spans)
     def drain(self, down: Duration) -> None:
-        """Nothing that is paid is lost by it: every clock goes on where it stood, or at the end of the last block."""
+        """A drain loses no paid time: every clock continues where it stood, or at the end of the last block."""
         self.account.advance(self.story.now)
         over = self.account.over
         self.account.draining |= not over
@@ -421,7 +421,7 @@ class StreamMachine(RuleBasedStateMachine):
             self._adopt(down)
 
     def _adopt(self, down: Duration) -> None:
-        for reply in self.replies:  # who asked a server that died asks again
+        for reply in self.replies:  # commands to a server that crashed are sent again
             reply.answer = reply.answer or "lost"
         self.story.crash(down_seconds=down / 1_000_000)
         self.story.storage_away = True
@@ -435,7 +435,7 @@ class StreamMachine(RuleBasedStateMachine):
 
     @rule()
     def lose_the_room(self) -> None:
-        """Another server takes the stream; this one learns of it from its next receipt."""
+        """Another server takes the stream; this one learns it from its next receipt."""
         if self.story.ledger.rooms[STREAM].epoch == self.story.epoch:
             self.story.ledger.claim(STREAM)
             self.lost_time = True
@@ -447,7 +447,7 @@ class StreamMachine(RuleBasedStateMachine):
             self.account.end("ended")
             self._give(inputs.EndNow("ended"))
 
-    # What must hold of every step
+    # Invariants of every step
 
     def _give(self, given: inputs.Input) -> None:
         self.sound = False
@@ -564,7 +564,7 @@ class StreamMachine(RuleBasedStateMachine):
         self._check_escrow()
 
     def _check_escrow(self) -> None:
-        """It holds the tickets that are neither released nor returned, and none is released that is not earned."""
+        """Escrow holds the tickets that are neither released nor refunded; only earned tickets are released."""
         ledger = self.story.ledger
         held = [key for key in ledger.tickets.values() if release_key(key) not in ledger.journal]
         assert self.story.balance(ESCROW) == (self.story.facts.ticket_price_tokens or 0) * len(held)
@@ -581,7 +581,7 @@ class StreamMachine(RuleBasedStateMachine):
                 assert (viewer.seen - viewer.unpaid - viewer.taken_back) // block <= blocks
 
     def teardown(self) -> None:
-        """Everybody goes; the stream must settle within its limits, with everyone answered."""
+        """Everybody leaves; the stream must settle within its limits, with every command answered."""
         if not self.sound:
             return
         self.catch_up()
@@ -624,8 +624,8 @@ class StreamMachine(RuleBasedStateMachine):
         return {key for key, receipt in booked.items() if receipt.posting.kind is Kind.TICKET}
 
     def _check_tickets_at_the_end(self) -> None:
-        """Every ticket is the creator's, if the show was given, or given back."""
-        self.look_after_tickets()
+        """Every ticket is the creator's if they were earned, or refunded."""
+        self.settle_tickets()
         ledger = self.story.ledger
         assert self.story.balance(ESCROW) == 0
         kept = {key for key in self._tickets_sold() if refund_key(key) not in ledger.journal}

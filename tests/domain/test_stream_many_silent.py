@@ -1,4 +1,4 @@
-"""What a stream does for each of many viewers does not grow with their number, however long storage is away."""
+"""The work of a stream for each of many viewers does not grow with their number, however long storage is away."""
 
 from collections import Counter
 from uuid import UUID
@@ -17,7 +17,7 @@ LOOKS_MAX = 5  # at one viewer's clock, for each input that is about them
 
 @pytest.fixture
 def looks(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """How often the time of some clock is read to be stored, and how often it is asked whether some block waits."""
+    """Count how often some clock is read to be stored, and how often some meter is asked for waiting blocks."""
     counted: Counter[str] = Counter()
     read = Meter.billed_active
 
@@ -29,7 +29,7 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     return counted
 
 
-def crowd(story: StreamStory, size: int) -> list[UserId]:
+def many_viewers(story: StreamStory, size: int) -> list[UserId]:
     """So many viewers, whose first block is paid."""
     viewers = [UserId(UUID(int=0xC0000 + number)) for number in range(size)]
     story.ledger.wallets.update((user_id, Wallet()) for user_id in viewers)
@@ -40,7 +40,7 @@ def crowd(story: StreamStory, size: int) -> list[UserId]:
 
 def test_viewers_who_fall_silent_while_no_record_is_stored_are_not_listed_again_for_each(looks: Counter[str]) -> None:
     story = StreamStory()
-    viewers = crowd(story, 200)
+    viewers = many_viewers(story, 200)
     story.wait(1)
     story.storage_goes_away()
     looks.clear()
@@ -56,7 +56,7 @@ def test_viewers_who_fall_silent_while_no_record_is_stored_are_not_listed_again_
 
 def test_what_changes_while_a_record_is_under_way_is_stored_with_the_next() -> None:
     story = StreamStory(rate=None)
-    viewers = crowd(story, 3)
+    viewers = many_viewers(story, 3)
     story.storage_goes_away()
     for user_id in viewers:
         story.mute(user_id)
@@ -67,7 +67,7 @@ def test_what_changes_while_a_record_is_under_way_is_stored_with_the_next() -> N
 
 def test_the_last_record_of_a_stream_holds_what_waited_for_an_earlier_one() -> None:
     story = StreamStory()
-    viewers = crowd(story, 3)
+    viewers = many_viewers(story, 3)
     story.wait(1)
     story.storage_goes_away()
     for user_id in viewers:
@@ -82,7 +82,7 @@ def test_an_ended_stream_does_not_look_through_all_its_clocks_for_one_that_waits
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     story = StreamStory()
-    viewers = crowd(story, 200)
+    viewers = many_viewers(story, 200)
     story.storage_goes_away()
     story.wait(31)
     story.end()
@@ -94,7 +94,7 @@ def test_an_ended_stream_does_not_look_through_all_its_clocks_for_one_that_waits
         return seen(self, name)
 
     monkeypatch.setattr(Meter, "__getattribute__", counting)
-    [arrival] = story.committer.land(story.epoch, story.now)
+    [arrival] = story.committer.commit_batch(story.epoch, story.now)
     assert isinstance(arrival, inputs.Receipts)
     for receipt in arrival.receipts:
         story.give(inputs.Receipts((receipt,)))

@@ -1,4 +1,4 @@
-"""How a stream tells who is there: by name while it is small, by a count once a second while it is not."""
+"""Presence in a stream: each join and leave while it is small, else a count at most once a second."""
 
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -18,7 +18,7 @@ VIEWERS = (FAN, OTHER, STRANGER, OPERATOR)
 
 
 def large() -> StreamStory:
-    """Three in a room in which two are told by name."""
+    """A room of three that publishes joins and leaves only up to two."""
     return StreamStory(rate=None, room_rules=SMALL).watch(FAN, OTHER)
 
 
@@ -114,5 +114,5 @@ def test_however_people_come_and_go_the_last_count_is_right_and_none_comes_too_e
     assert known == len(story.stream.members)
     assert [event.seq for event in story.published()] == list(range(1, len(story.published()) + 1))
     assert all(earlier.at <= later.at for earlier, later in pairwise(story.published()))
-    told = [datetime.fromisoformat(moment) for moment, _ in counts(story)]
-    assert all(later - earlier >= timedelta(seconds=1) for earlier, later in pairwise(told))
+    received = [datetime.fromisoformat(moment) for moment, _ in counts(story)]
+    assert all(later - earlier >= timedelta(seconds=1) for earlier, later in pairwise(received))

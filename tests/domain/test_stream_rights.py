@@ -1,4 +1,4 @@
-"""A connection has the rights of its present token: they change while it is in a stream, and its clock with them."""
+"""A connection has the rights of its newest token, which may change during a stream, and its clock with them."""
 
 from domain.ids import UserId
 from domain.protocol import events as m
@@ -9,9 +9,9 @@ from tests.domain.stream_story import OPERATOR, OTHER, StreamStory
 
 
 def revoked(story: StreamStory, user_id: UserId, number: int = 1) -> list[str]:
-    """Why this connection alone was told that it may not stay."""
-    told = [effect for effect in story.done if isinstance(effect, effects.SendToMember)]
-    to_it = [effect.event for effect in told if effect.member_id == device(user_id, number)]
+    """Return the eviction reasons sent to this connection only."""
+    received = [effect for effect in story.done if isinstance(effect, effects.SendToMember)]
+    to_it = [effect.event for effect in received if effect.member_id == device(user_id, number)]
     return [event.reason for event in to_it if isinstance(event, m.AccessRevoked)]
 
 

@@ -1,4 +1,4 @@
-"""Nobody watches a metered stream unbilled: a payer's grace, what the owner hears of viewers, and absent owners."""
+"""Nobody watches a metered stream unbilled: a payer's grace, the owner's viewer events, and absent owners."""
 
 from typing import Any
 
@@ -17,14 +17,14 @@ from tests.model.rows import Wallet
 MICROSECOND = 0.000001
 
 
-def heard(story: StreamStory) -> list[tuple[str, UserId]]:
+def received_types(story: StreamStory) -> list[tuple[str, UserId]]:
     """What the owner was told of viewers, and of whom."""
-    told = [event for event in story.told(CREATOR) if isinstance(event, m.ViewerChanged)]
-    return [(_kind(event), UserId(event.user_id)) for event in told]
+    received = [event for event in story.received(CREATOR) if isinstance(event, m.ViewerChanged)]
+    return [(_kind(event), UserId(event.user_id)) for event in received]
 
 
-def told_again(story: StreamStory, number: int = 1) -> list[tuple[str, UserId]]:
-    """What one session of the owner alone was told of viewers."""
+def received_by_one(story: StreamStory, number: int = 1) -> list[tuple[str, UserId]]:
+    """Return the viewer events sent to one session of the owner only."""
     only = [effect for effect in story.done if isinstance(effect, effects.SendToMember)]
     events = [effect.event for effect in only if effect.member_id == device(CREATOR, number)]
     return [(_kind(event), UserId(event.user_id)) for event in events if isinstance(event, m.ViewerChanged)]
@@ -62,13 +62,13 @@ def test_a_block_that_falls_due_in_the_grace_is_not_charged_before_its_payer_is_
     story.wait(25)
     story.fall_silent(FAN)
     story.wait(60)
-    assert (story.blocks(FAN), heard(story)[-1]) == (1, ("viewer:paused", FAN))
+    assert (story.blocks(FAN), received_types(story)[-1]) == (1, ("viewer:paused", FAN))
     story.be_heard(FAN)
     assert story.blocks(FAN) == 2
 
 
 def test_a_viewer_who_hides_between_resumes_is_billed_for_the_grace_each_time() -> None:
-    """Each time they are heard for 5 ms, and away for 110 s: the media could flow for as long as nobody stops them."""
+    """Each time they are responsive for 5 ms and silent for 110 s: media could flow until somebody stops them."""
     story = StreamStory().watch(FAN)
     for _ in range(6):
         story.wait(0.005)
@@ -79,7 +79,7 @@ def test_a_viewer_who_hides_between_resumes_is_billed_for_the_grace_each_time() 
     assert viewing is not None
     assert viewing.meter.clock.active(story.now) == 60_000_000, "up to 10.005 s each time, and never past a paid block"
     assert story.blocks(FAN) == 3
-    assert heard(story)[1:] == [("viewer:paused", FAN), ("viewer:resumed", FAN)] * 6
+    assert received_types(story)[1:] == [("viewer:paused", FAN), ("viewer:resumed", FAN)] * 6
 
 
 def test_a_clean_leave_stops_the_clock_at_once_though_another_connection_has_dropped() -> None:
@@ -98,17 +98,17 @@ def test_a_dropped_payer_whose_session_ends_pays_no_more() -> None:
     story.leave(FAN)
     story.wait(100)
     assert story.join(FAN).you["secondsLeft"] == 27 + 9_970 // 30 * 30
-    assert heard(story) == [("viewer:joined", FAN), ("viewer:left", FAN), ("viewer:joined", FAN)]
+    assert received_types(story) == [("viewer:joined", FAN), ("viewer:left", FAN), ("viewer:joined", FAN)]
 
 
-# What the owner hears
+# Viewer events of the owner
 
 
-@pytest.mark.parametrize("crowd", [0, 150])
-def test_the_owner_receives_each_viewer_in_a_room_of_any_size(crowd: int) -> None:
+@pytest.mark.parametrize("many_viewers", [0, 150])
+def test_the_owner_receives_each_viewer_in_a_room_of_any_size(many_viewers: int) -> None:
     story = StreamStory(rules=StreamRules(viewer_events_burst=1000))
     story.watch(OPERATOR)
-    others = [UserId(device(STRANGER, 1000 + number)) for number in range(crowd)]
+    others = [UserId(device(STRANGER, 1000 + number)) for number in range(many_viewers)]
     story.ledger.wallets.update((user_id, Wallet(balance=100)) for user_id in others)
     for user_id in others:
         story.join(user_id)
@@ -117,32 +117,32 @@ def test_the_owner_receives_each_viewer_in_a_room_of_any_size(crowd: int) -> Non
     story.wait(10)
     story.be_heard(FAN)
     story.leave(FAN)
-    of_fan = [kind for kind, user_id in heard(story) if user_id == FAN]
+    of_fan = [kind for kind, user_id in received_types(story) if user_id == FAN]
     assert of_fan == ["viewer:joined", "viewer:paused", "viewer:resumed", "viewer:left"]
-    assert all(user_id != CREATOR for _, user_id in heard(story))
+    assert all(user_id != CREATOR for _, user_id in received_types(story))
 
 
 def test_an_evicted_viewer_has_left() -> None:
     story = StreamStory(balance=30).watch(FAN)
     story.wait(30)
-    assert heard(story) == [("viewer:joined", FAN), ("viewer:left", FAN)]
+    assert received_types(story) == [("viewer:joined", FAN), ("viewer:left", FAN)]
 
 
 def test_in_a_free_stream_the_owner_receives_no_viewer_events() -> None:
     story = StreamStory(rate=None).watch(FAN)
     connect_owner(story)
     story.leave(FAN)
-    assert (heard(story), told_again(story)) == ([], [])
+    assert (received_types(story), received_by_one(story)) == ([], [])
 
 
 def test_a_connecting_session_of_the_owner_receives_all_viewers_and_others_nothing() -> None:
     story = StreamStory().watch(FAN, OTHER)
     story.fall_silent(OTHER)
     story.wait(10)
-    before = heard(story)
+    before = received_types(story)
     connect_owner(story, 2)
-    assert told_again(story, 2) == [("viewer:joined", FAN), ("viewer:joined", OTHER), ("viewer:paused", OTHER)]
-    assert (told_again(story, 1), heard(story)) == ([], before)
+    assert received_by_one(story, 2) == [("viewer:joined", FAN), ("viewer:joined", OTHER), ("viewer:paused", OTHER)]
+    assert (received_by_one(story, 1), received_types(story)) == ([], before)
 
 
 def test_a_flood_of_comings_and_goings_costs_the_owner_so_many_events_a_second_and_no_more() -> None:
@@ -151,13 +151,12 @@ def test_a_flood_of_comings_and_goings_costs_the_owner_so_many_events_a_second_a
         story.join(FAN)
         story.leave(FAN)
         story.wait(0.01)
-    assert len(heard(story)) <= 20 + 3 * 10
+    assert len(received_types(story)) <= 20 + 3 * 10
     story.join(FAN)
     story.wait(1)
-    assert heard(story)[-1] == ("viewer:joined", FAN), "the last state is told"
-    assert [kind for kind, _ in heard(story)] == ["viewer:joined", "viewer:left"] * (len(heard(story)) // 2) + [
-        "viewer:joined"
-    ]
+    events = received_types(story)
+    assert events[-1] == ("viewer:joined", FAN), "the last state is sent"
+    assert [kind for kind, _ in events] == ["viewer:joined", "viewer:left"] * (len(events) // 2) + ["viewer:joined"]
 
 
 def test_the_list_for_a_new_session_of_the_owner_goes_out_in_portions_and_later_changes_reach_it() -> None:
@@ -165,11 +164,11 @@ def test_the_list_for_a_new_session_of_the_owner_goes_out_in_portions_and_later_
     story = StreamStory(rules=rules).watch(FAN, OTHER, STRANGER, OPERATOR)
     story.wait(1)
     connect_owner(story, 2)
-    assert len(told_again(story, 2)) == 2
+    assert len(received_by_one(story, 2)) == 2
     story.leave(OPERATOR)
     story.wait(1)
-    assert told_again(story, 2) == [("viewer:joined", user_id) for user_id in (FAN, OTHER, STRANGER)]
-    assert heard(story)[-1] == ("viewer:left", OPERATOR)
+    assert received_by_one(story, 2) == [("viewer:joined", user_id) for user_id in (FAN, OTHER, STRANGER)]
+    assert received_types(story)[-1] == ("viewer:left", OPERATOR)
 
 
 # Signals
@@ -185,7 +184,7 @@ def test_signals_to_or_from_a_viewer_whose_clock_stands_are_refused() -> None:
     story.storage_goes_away()
     story.wait(91)
     assert code(story.signal(FAN, CREATOR)) == code(story.signal(CREATOR, FAN)) == "NOT_PRESENT"
-    assert heard(story)[-1] == ("viewer:paused", FAN)
+    assert received_types(story)[-1] == ("viewer:paused", FAN)
 
 
 def test_who_has_left_is_no_member_any_more() -> None:

@@ -1,4 +1,4 @@
-"""What is kept of people's words: all of every script, and nothing that only steers or fools a display."""
+"""Cleaning of user text: every script is kept, and nothing that controls a display or is invisible."""
 
 import unicodedata
 

@@ -1,4 +1,4 @@
-"""When a stream's tickets are its creator's: after so long live and present, in total, and not before."""
+"""The release of a stream's tickets: after so long live and present in total, and not before."""
 
 import pytest
 
@@ -14,7 +14,7 @@ RULES = StreamRules(ticket_release_seconds=100, stream_drop_limit_seconds=1_000)
 
 
 def on_sale(rate: int | None = None) -> StreamStory:
-    """A stream that has sold a ticket for 40 tokens, and is not entered yet."""
+    """Return a stream that has sold a ticket for 40 tokens, whose creator has not joined yet."""
     story = StreamStory(balance=1_000, rate=rate, ticket=40, rules=RULES)
     story.buy_ticket(FAN)
     return story
@@ -207,8 +207,8 @@ def test_a_late_record_does_not_lower_the_presence() -> None:
     story = on_sale()
     story.committer.note_presence(duration(50))
     story.committer.save(StreamRecord(status="live", present=duration(20)))
-    story.committer.take_off()
-    story.committer.land(story.epoch, story.now)
+    story.committer.send_batch()
+    story.committer.commit_batch(story.epoch, story.now)
     assert story.committer.stored.present == duration(50)
 
 

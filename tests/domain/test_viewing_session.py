@@ -1,4 +1,4 @@
-"""A stay: the blocks of one viewer, charged while they watch and the creator is there, each at its time."""
+"""A viewing session: one viewer's blocks, charged at their time while they watch and the creator is present."""
 
 import pytest
 
@@ -14,7 +14,7 @@ MICROSECOND = 0.000001
 
 
 def charged(story: StreamStory) -> list[m.StayCharged]:
-    return [event for event in story.told(FAN) if isinstance(event, m.StayCharged)]
+    return [event for event in story.received(FAN) if isinstance(event, m.StayCharged)]
 
 
 def test_a_viewing_session_is_charged_at_its_start_and_every_thirty_seconds() -> None:
@@ -39,12 +39,12 @@ def test_each_viewer_has_a_clock_of_their_own() -> None:
 
 def test_a_block_is_sent_to_its_payer_and_the_owner_and_to_nobody_else() -> None:
     story = StreamStory().watch(FAN, OTHER)
-    block, spent = (event for event in story.told(FAN))
-    charged_blocks = [event for event in story.told(CREATOR) if isinstance(event, m.StayCharged)]
+    block, spent = (event for event in story.received(FAN))
+    charged_blocks = [event for event in story.received(CREATOR) if isinstance(event, m.StayCharged)]
     assert (block.block_no, block.tokens, block.paid_through) == (1, 30, rfc3339(START + 30_000_000))
     assert (spent.balance, spent.tokens, spent.seconds_left) == (9_970, -30, (1 + 9_970 // 30) * 30)
     assert [(event.user_id, event.block_no) for event in charged_blocks] == [(FAN, 1), (OTHER, 1)], "the payer is named"
-    earned = [(news.balance, news.tokens, news.earned, news.ref["userId"]) for news in earnings(story)]
+    earned = [(changes.balance, changes.tokens, changes.earned, changes.ref["userId"]) for changes in earnings(story)]
     assert earned == [(30, 30, 30, str(FAN)), (60, 30, 60, str(OTHER))]
     assert set(story.kinds()) == {"stream:live", "member:joined"}
 
@@ -190,4 +190,4 @@ def test_viewers_of_a_free_stream_have_no_viewing_session() -> None:
     story = StreamStory(rate=None).watch(FAN)
     story.wait(1000)
     assert [effect for effect in story.done if isinstance(effect, effects.Post)] == []
-    assert story.told(FAN) == []
+    assert story.received(FAN) == []

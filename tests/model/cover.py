@@ -1,4 +1,4 @@
-"""Where the tokens of a refund come from: which parts of the payee's balance, open payouts, or nobody."""
+"""The sources of a refund's tokens: which parts of the payee's balance, open payouts, or nobody."""
 
 from typing import NamedTuple
 
@@ -6,15 +6,15 @@ import msgspec
 
 
 class Cover(NamedTuple):
-    """Where the tokens of one refund come from."""
+    """The sources of the tokens of one refund."""
 
-    promotional: int  # of the promotional tokens that are given back, so many are covered
+    promotional: int  # of the promotional tokens to refund, so many are covered
     other: int  # … and of the others
     of_promotional: int  # taken out of these parts of the payee's balance, and out of open payouts
     of_bought: int
     of_earned: int
     payouts: int
-    rest: int  # nobody but `losses` has them
+    rest: int  # the rest, which `losses` advances
 
     @property
     def tokens(self) -> int:
@@ -22,7 +22,7 @@ class Cover(NamedTuple):
 
 
 class Funds(msgspec.Struct):
-    """What a payee can give back."""
+    """The tokens of a payee that a refund can take."""
 
     promotional: int
     bought: int
@@ -30,7 +30,10 @@ class Funds(msgspec.Struct):
     payouts: int
 
     def cover(self, tokens: int, promotional: int) -> Cover:
-        """Tokens that were not promotional come from what is not promotional; promotional ones from anything."""
+        """Split a refund by source.
+
+        Bought and earned tokens are taken from parts that are not promotional, promotional ones from any part.
+        """
         other = tokens - promotional
         earned = min(self.earned, other)
         bought = min(self.bought, other - earned)

@@ -1,6 +1,6 @@
-"""A plain model of the ledger: what the statements in SQL decide, decided here in memory.
+"""A plain model of the ledger: it decides in memory what the SQL statements decide.
 
-The statements are compared with it: the same batch must have the same outcomes.
+Tests give the same batch to both and compare the outcomes.
 """
 
 from collections.abc import Iterable, Sequence
@@ -39,7 +39,7 @@ class Ledger:
         self.debts: list[Debt] = []
         self.payouts: dict[PostingKey, int] = {}  # open ones, in the order of asking: what is left of each
         self.journal: dict[PostingKey, Receipt] = {}
-        self.other_keys: set[PostingKey] = set()  # that clients used for what is no posting
+        self.other_keys: set[PostingKey] = set()  # keys that clients used for something other than a posting
         self.parts: dict[PostingKey, tuple[Parts, Parts]] = {}  # of each posting: out of the payer, into the payee
 
     def apply(self, postings: Iterable[Posting]) -> list[Receipt]:
@@ -48,7 +48,7 @@ class Ledger:
 
     def _apply_one(self, posting: Posting) -> Receipt:
         if fault_of(posting) is not None:
-            return Receipt(posting, Outcome.INVALID)  # no statement is sent for it, so that not even its key is read
+            return Receipt(posting, Outcome.INVALID)  # no statement is sent for it, so its key is not read either
         if (booked := self.journal.get(posting.key)) is not None:
             return _replayed(posting, booked)
         if posting.key in self.other_keys:
@@ -65,7 +65,7 @@ class Ledger:
         return Receipt(posting, outcome)
 
     def _decide(self, posting: Posting) -> Outcome:
-        """The outcome of a posting under a new key; the first thing that stands against it counts."""
+        """Return the outcome of a posting under a new key; the first reason against it counts."""
         if not self._knows(posting):
             return Outcome.INVALID
         if posting.room_id is not None and posting.kind < Kind.REFUND:
@@ -98,7 +98,7 @@ class Ledger:
         return posting.tokens > 0 and limit.spent + posting.tokens > limit.tokens
 
     def _knows(self, posting: Posting) -> bool:
-        """Rows are made beforehand: the statement looks them up and makes none."""
+        """Return whether the rows of a posting exist: the statement reads them and creates none."""
         return (
             posting.debit in self.wallets
             and posting.credit in self.wallets
@@ -107,7 +107,7 @@ class Ledger:
         )
 
     def _commit(self, posting: Posting, out: Parts | None = None, into: Parts | None = None) -> Receipt:
-        """Book it, and what follows from it at once; parts that are not given follow from the wallets."""
+        """Book a posting and the postings that follow from it; parts that are not given follow from the wallets."""
         receipt = self._move(posting, *self._parts_of(posting, out, into))
         if posting.room_id is not None and posting.block_no is not None:
             meter = self.meters[posting.room_id, posting.debit]
@@ -168,7 +168,7 @@ class Ledger:
         return receipt
 
     def _count_lifetime(self, posting: Posting, payer: Wallet, payee: Wallet) -> None:
-        """What was paid and earned, less refunds; credits, purchases and payouts do not count."""
+        """Count what was paid and earned, less refunds; credits, purchases and payouts do not count."""
         earned = posting.tokens if posting.kind.is_spending or posting.kind is Kind.RELEASE else 0
         spent = posting.tokens if posting.kind.is_spending else 0
         if posting.kind is Kind.REFUND or posting.kind is Kind.REPAYMENT:
@@ -179,7 +179,7 @@ class Ledger:
         payee.lifetime_earned += 0 if payee.is_system else earned
 
     def _follow_up(self, posting: Posting) -> None:
-        """A ticket to a stream whose tickets are released, and what is earned by who owes."""
+        """Book what follows: the release of a ticket to a released stream, and the repayment of the payee's debt."""
         room = None if posting.room_id is None else self.rooms[posting.room_id]
         if posting.credit == ESCROW and room is not None and room.released and room.creator is not None:
             self._release(posting, room.creator)
@@ -201,7 +201,7 @@ class Ledger:
     # Releases and refunds
 
     def release(self, stream: RoomId) -> None:
-        """From here on the tickets of a stream are credited to its creator."""
+        """Credit the tickets of a stream to its creator from here on."""
         room = self.rooms[stream]
         room.released = True
         for (room_id, _), key in self.tickets.items():
@@ -220,10 +220,10 @@ class Ledger:
     def refund(
         self, paid: Sequence[PostingKey], *, advance: bool = True, most_advanced: int | None = None
     ) -> list[Receipt]:
-        """Give these back, each once and whole: from escrow, or from the payee what is there, the rest from `losses`.
+        """Refund these, each once and in full: from escrow, or from what the payee has, and the rest from `losses`.
 
-        Without `advance`, what the payee does not cover whole is left. Nothing is given back if `losses` would then
-        have advanced more than `most_advanced` in all.
+        Without `advance`, what the payee does not cover in full is not refunded. Nothing is refunded if `losses` would
+        then have advanced more than `most_advanced` in total.
         """
         plan: list[tuple[Posting, Cover | None]] = []
         funds: Funds | None = None
@@ -255,7 +255,7 @@ class Ledger:
         return is_payment and not self._refunds([key])
 
     def payee(self, posting: Posting) -> WalletId:
-        """Where its tokens went: a ticket's to escrow, and when it is released to the creator."""
+        """Return the wallet that holds its tokens: a ticket's are in escrow until it is released to the creator."""
         released = self.journal.get(release_key(posting.key))
         return posting.credit if released is None else released.posting.credit
 
@@ -303,22 +303,22 @@ class Ledger:
         return cut
 
     def claim(self, room_id: RoomId) -> int:
-        """A new owner takes the room: postings of the one before are fenced from here on. Returns its epoch."""
+        """Give the room a new owner, which fences the postings of the former one; return the new epoch."""
         room = self.rooms[room_id]
         room.epoch += 1
         return room.epoch
 
     def end(self, room_id: RoomId) -> None:
-        """Nothing is booked in this room any more."""
+        """Close the room: no posting of it is booked any more."""
         self.rooms[room_id].ended = True
 
     def allow(self, user_id: WalletId, tokens: int | None) -> None:
-        """From here on a user may spend so much in a day, counting what they have spent of it already."""
+        """Set a user's daily limit from here on, counting what they have spent today already."""
         spent = [receipt.posting for receipt in self.journal.values() if receipt.posting.debit == user_id]
         self.limits[user_id] = LimitRow(tokens, sum(posting.tokens for posting in spent if posting.kind.is_spending))
 
     def total(self) -> int:
-        """The sum over all wallets: always zero, since every token came out of a system wallet."""
+        """Return the sum over all wallets: always zero, since every token came out of a system wallet."""
         return sum(wallet.balance for wallet in self.wallets.values())
 
 
@@ -329,7 +329,7 @@ def _replayed(posting: Posting, booked: Receipt) -> Receipt:
 
 
 def _content(posting: Posting) -> tuple[object, ...]:
-    """What a key stands for. A replay may carry a new reference, memo or epoch: it is the same movement."""
+    """Return what a key stands for; a replay with another reference, memo or epoch is the same posting."""
     return (
         posting.kind,
         posting.debit,

@@ -1,4 +1,4 @@
-"""The rows of the model: what the ledger's tables hold."""
+"""The rows of the model: the content of the ledger's tables."""
 
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ class Parts(NamedTuple):
 
 
 class Wallet(msgspec.Struct):
-    """What one owner has; only a system wallet may owe. `n` counts its postings. System wallets have no parts."""
+    """The balance of one owner. Only a system wallet may be negative; it has no parts. `n` counts the postings."""
 
     is_system: bool = False
     balance: int = 0
@@ -32,13 +32,13 @@ class Wallet(msgspec.Struct):
         return self.balance - self.promotional - self.earned
 
     def spend(self, tokens: int) -> Parts:
-        """The parts of so many tokens: promotional first, then bought, then earned."""
+        """Split so many tokens into parts: promotional first, then bought, then earned."""
         promotional = min(self.promotional, tokens)
         return Parts(promotional, max(0, tokens - promotional - self.bought))
 
 
 class RoomRow(msgspec.Struct):
-    """Which ownership of a room may post, and whether any may; of a stream, whose tickets are released as they sell."""
+    """The epoch of a room whose postings commit, and whether it has ended or its tickets are released."""
 
     epoch: int = 1
     ended: bool = False
@@ -47,7 +47,7 @@ class RoomRow(msgspec.Struct):
 
 
 class MeterRow(msgspec.Struct):
-    """What one payer has paid for in one room."""
+    """The blocks that one payer has paid in one room."""
 
     last_block: int = 0
     tokens: int = 0
@@ -56,7 +56,7 @@ class MeterRow(msgspec.Struct):
 
 
 class LimitRow(msgspec.Struct):
-    """What one user allows themselves today, and has spent of it; no limit is None."""
+    """One user's daily limit and what they have spent of it today; None: no limit."""
 
     tokens: int | None
     spent: int = 0
@@ -72,7 +72,7 @@ class Debt(msgspec.Struct):
 
 
 def follows(cause: Posting, key: PostingKey, kind: Kind, debit: WalletId, credit: WalletId, tokens: int) -> Posting:
-    """A posting that the statements make by themselves."""
+    """Build a posting that the statements book by themselves."""
     return Posting(
         key=key,
         kind=kind,
