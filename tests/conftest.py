@@ -1,4 +1,4 @@
-"""What tests stand on: one real PostgreSQL a run, a database of its own for each test, and a whole house on demand."""
+"""The shared fixtures: one PostgreSQL per test run, a database for each test, and a server in this process."""
 
 import shutil
 import tempfile
@@ -14,7 +14,7 @@ from tests.support.servers import running_server
 
 @pytest.fixture(scope="session")
 def databases() -> Iterator[Databases]:
-    """The run's PostgreSQL, in a thread of its own, with a migrated template."""
+    """Run PostgreSQL in a thread, with a migrated template database, for the whole test run."""
     directory = Path(tempfile.mkdtemp(prefix="halfminute-tests-"))
     try:
         with Databases(directory) as running:
@@ -25,13 +25,13 @@ def databases() -> Iterator[Databases]:
 
 @pytest.fixture
 def dsn(databases: Databases) -> Iterator[str]:
-    """A fresh database with the schema in it."""
+    """Yield the DSN of a fresh database with the schema."""
     with databases.fresh() as address:
         yield address
 
 
 @pytest.fixture
 async def context(dsn: str) -> AsyncIterator[Context]:
-    """A server in this process, with blocks of one second."""
+    """Run a server in this process, with blocks of one second."""
     async with running_server(dsn) as running:
         yield running

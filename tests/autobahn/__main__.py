@@ -38,17 +38,17 @@ def main(cases: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="halfminute-autobahn-") as directory:
         scratch = Path(directory)
         if (missing := install(scratch)) is not None:
-            _say(f"Autobahn: left out, {missing}")
+            _report(f"Autobahn: left out, {missing}")
             return 0
         alone = _try_alone(scratch, cases or CASES)
         beside = _try_beside(scratch, cases or CASES)
     print(HEAD)
     for name, verdicts in ((ALONE, alone), (BESIDE, beside)):
         print(f"- {name}: {_counted(verdicts)}")
-        _say(f"Autobahn, {name}: {_counted(verdicts)}")
+        _report(f"Autobahn, {name}: {_counted(verdicts)}")
     _print_table(alone, beside)
     bad = _bad(alone) + _bad(beside)
-    _say(f"Autobahn: {len(bad)} failures: {' '.join(bad)}" if bad else "Autobahn: no failure")
+    _report(f"Autobahn: {len(bad)} failures: {' '.join(bad)}" if bad else "Autobahn: no failure")
     return 1 if bad else 0
 
 
@@ -64,8 +64,8 @@ def _try_beside(scratch: Path, cases: Sequence[str]) -> dict[str, Verdict]:
             members.end()
         finally:
             server.kill()
-        heard = members.heard()
-    _say(f"Autobahn: meanwhile each of {len(heard)} others heard {min(heard):,} events or more, and lacked none")
+        received = members.received()
+    _report(f"Autobahn: each of {len(received)} other members received {min(received):,} events or more without a gap")
     return verdicts
 
 
@@ -110,7 +110,7 @@ def _bad(verdicts: dict[str, Verdict]) -> list[str]:
     return found or ([] if verdicts else ["no case was tried"])
 
 
-def _say(news: str) -> None:
+def _report(news: str) -> None:
     print(news, file=sys.stderr, flush=True)
 
 

@@ -51,7 +51,7 @@ class Said(SequencedEvent, frozen=True, kw_only=True, tag="autobahn:said"):
 
 
 class EchoFanout:
-    """The members of one fan-out: when all have asked, all hear some more."""
+    """A fan-out that publishes EVENTS_AT_ONCE events each time that all members have asked for more."""
 
     def __init__(self, nursery: trio.Nursery) -> None:
         rooms = RoomSettings()
@@ -80,7 +80,7 @@ class EchoFanout:
 
 
 class Echo:
-    """Instead of a Conversation: says what it hears, or is a member of the crowd."""
+    """Replaces the product's Conversation: echoes messages, or is a member of the fan-out."""
 
     def __init__(self, context: Any, send_queue: SendQueue, encoding: Encoding, *, limited: bool) -> None:
         self._echo_fanout: EchoFanout = context.echo_fanout
@@ -121,7 +121,7 @@ class Echo:
 
 
 def _framed(message: str | bytes) -> bytes:
-    """Of the kind in which it came."""
+    """Return the message in a frame of its own opcode."""
     if isinstance(message, str):
         return Encoding.JSON.frame(msgspec.Raw(message.encode()))
     return Encoding.MSGPACK.frame(msgspec.Raw(message))

@@ -1,4 +1,4 @@
-"""The members who hear events from the same server, by the `websockets` package, while Autobahn tries its cases."""
+"""Members of a fan-out, by the `websockets` package, that receive events while Autobahn runs its cases."""
 
 import json
 import threading
@@ -14,42 +14,45 @@ from tests.support.clients import PATIENCE_SECONDS
 
 
 class Members:
-    """All its members."""
+    """The members of the fan-out, each in a thread."""
 
     def __init__(self, pool: ThreadPoolExecutor, port: int) -> None:
         self._ending = threading.Event()
         self._members: list[Future[int]] = [pool.submit(_listen, port, self._ending) for _ in range(MEMBERS)]
 
     def end(self) -> None:
-        """From now on the server may hang up. Raises what ended a member before."""
+        """Allow the server to close the connections from now on.
+
+        Raises the exception of a member that ended earlier.
+        """
         for member in self._members:
             if member.done():
                 member.result()
         self._ending.set()
 
-    def heard(self) -> list[int]:
-        """How many events each member has heard, once the server has ended; none of them was out of order."""
+    def received(self) -> list[int]:
+        """Return the number of events that each member received in order, once the server has ended."""
         return [member.result(PATIENCE_SECONDS) for member in self._members]
 
 
 @contextmanager
 def connect_members(port: int) -> Iterator[Members]:
-    """Until the server ends, which it must before this does."""
+    """Connect the members. The server must end before the context does."""
     with ThreadPoolExecutor(MEMBERS) as pool:
         yield Members(pool, port)
 
 
 def _listen(port: int, ending: threading.Event) -> int:
-    heard = 0
+    received = 0
     with connect(f"ws://127.0.0.1:{port}/ws", additional_headers={"Authorization": CHANNEL}) as member:
         try:
             while True:
                 member.send("more")
                 for _ in range(EVENTS_AT_ONCE):
-                    heard += 1
+                    received += 1
                     event = json.loads(member.recv(PATIENCE_SECONDS))
-                    assert event["seq"] == heard, f"event {event['seq']} came instead of {heard}"
+                    assert event["seq"] == received, f"event {event['seq']} came instead of {received}"
         except ConnectionClosed:
             if not ending.is_set():
                 raise
-    return heard - 1
+    return received - 1

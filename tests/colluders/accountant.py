@@ -21,7 +21,7 @@ BY_EITHER = ("peer_lost", "pause_limit")  # the event does not say whose absence
 Clock = tuple[RoomId, UserId]
 
 
-class Stay:
+class Viewing:
     """One payer in one room: the time that may be billed, and what was."""
 
     def __init__(self, price: BlockPrice) -> None:
@@ -72,9 +72,9 @@ class Accountant:
         grace_of: Callable[[UserId], Duration | None],
     ) -> None:
         self._is_here, self._is_silent, self._grace_of = is_here, is_silent, grace_of
-        self.viewing_sessions: dict[Clock, Stay] = {}
+        self.viewing_sessions: dict[Clock, Viewing] = {}
         self.rooms: dict[RoomId, Room] = {}
-        self.shows: dict[RoomId, Stay] = {}  # of streams: for how long the owner was live and there
+        self.shows: dict[RoomId, Viewing] = {}  # of streams: for how long the owner was live and there
         self.tips: dict[UUID, tuple[UserId, int]] = {}
         self.bought: dict[UUID, tuple[UserId, int]] = {}  # tickets
         self.refunds: dict[PostingKey, tuple[UserId, int]] = {}
@@ -84,25 +84,25 @@ class Accountant:
     def open(self, room: Room) -> None:
         self.rooms[room.id] = room
         if isinstance(room, CallRoom):
-            self.viewing_sessions[room.id, room.fan] = Stay(room.price)
+            self.viewing_sessions[room.id, room.fan] = Viewing(room.price)
         elif isinstance(room, StreamRoom):
-            self.shows[room.id] = show = Stay(BlockPrice(1, 1))
+            self.shows[room.id] = show = Viewing(BlockPrice(1, 1))
             show.runs = True
 
     def pass_time(self, span: Duration) -> None:
-        for (room_id, payer), stay in self.viewing_sessions.items():
-            if stay.accepted and self._are_met(self.rooms[room_id], payer):  # its start is told with the first block
-                stay.runs, stay.accepted = True, False
+        for (room_id, payer), viewing in self.viewing_sessions.items():
+            if viewing.accepted and self._are_met(self.rooms[room_id], payer):  # its start is told with the first block
+                viewing.runs, viewing.accepted = True, False
             grace = self._grace_of(payer)
-            runs_on = span if grace is None else min(span, grace, max(0, stay.limit - stay.time - stay.doubt))
-            self._pass(room_id, stay, runs_on)
+            runs_on = span if grace is None else min(span, grace, max(0, viewing.limit - viewing.time - viewing.doubt))
+            self._pass(room_id, viewing, runs_on)
         for room_id, show in self.shows.items():
             self._pass(room_id, show, span)
 
-    def _pass(self, room_id: RoomId, stay: Stay, span: Duration) -> None:
+    def _pass(self, room_id: RoomId, viewing: Viewing, span: Duration) -> None:
         room = self.rooms[room_id]
         if room_id not in self.ended:
-            stay.pass_time(span, self._is_here(room, room.payee), self._is_silent(room, room.payee))
+            viewing.pass_time(span, self._is_here(room, room.payee), self._is_silent(room, room.payee))
 
     # Who is there
 
@@ -112,53 +112,55 @@ class Accountant:
 
     def note_away(self, user_id: UserId) -> None:
         """Their silence has been noticed: the time since then is nobody's where they are paid."""
-        for (_, payer), stay in self.viewing_sessions.items():
+        for (_, payer), viewing in self.viewing_sessions.items():
             if payer == user_id:
-                stay.note_payer_away()
-        for stay in self._stays_of_payee(user_id):
-            stay.slack += stay.doubt
-            stay.doubt = 0
+                viewing.note_payer_away()
+        for viewing in self._presence_of_payee(user_id):
+            viewing.slack += viewing.doubt
+            viewing.doubt = 0
 
     def note_payee_back(self, user_id: UserId) -> None:
         """Heard again before the silence was noticed: for the contract they were there."""
-        for stay in self._stays_of_payee(user_id):
-            stay.time += stay.doubt
-            stay.doubt = 0
+        for viewing in self._presence_of_payee(user_id):
+            viewing.time += viewing.doubt
+            viewing.doubt = 0
 
-    def _stays_of_payee(self, user_id: UserId) -> list[Stay]:
-        stays = [stay for (room_id, _), stay in self.viewing_sessions.items() if self.rooms[room_id].payee == user_id]
-        return stays + [show for room_id, show in self.shows.items() if self.rooms[room_id].payee == user_id]
+    def _presence_of_payee(self, user_id: UserId) -> list[Viewing]:
+        viewings = [
+            viewing for (room_id, _), viewing in self.viewing_sessions.items() if self.rooms[room_id].payee == user_id
+        ]
+        return viewings + [show for room_id, show in self.shows.items() if self.rooms[room_id].payee == user_id]
 
     def note_crash(self, room: Room) -> None:
         """Nobody is told anything of what was under way; an end that is not stored has not been."""
         if room.committer.stored.status != "ended":
             self.ended.discard(room.id)
         self.unsure |= {posting.key for posting in room.committer.under_way()}
-        for stay in self._stays_in(room):
-            stay.slack, stay.doubt = stay.slack + stay.doubt, 0
-            stay.accepted = stay.accepted or (stay.runs and not stay.blocks)  # it may begin once more
-            stay.runs, stay.exact, stay.paused = False, False, {}
+        for viewing in self._viewings_in(room):
+            viewing.slack, viewing.doubt = viewing.slack + viewing.doubt, 0
+            viewing.accepted = viewing.accepted or (viewing.runs and not viewing.blocks)  # it may begin once more
+            viewing.runs, viewing.exact, viewing.paused = False, False, {}
         if (show := self.shows.get(room.id)) is not None:
             show.slack, show.doubt = show.slack + show.doubt, 0
 
-    def _stays_in(self, room: Room) -> list[Stay]:
-        return [stay for (room_id, _), stay in self.viewing_sessions.items() if room_id == room.id]
+    def _viewings_in(self, room: Room) -> list[Viewing]:
+        return [viewing for (room_id, _), viewing in self.viewing_sessions.items() if room_id == room.id]
 
     def note_eviction(self, room: Room, payer: UserId, *, may_return: bool) -> None:
         """The payee has removed or blocked a viewer."""
-        if (stay := self.viewing_sessions.get((room.id, payer))) is not None and room.id not in self.ended:
-            stay.end((PAYEE_END if stay.paused else 0,))
-            stay.exact = stay.exact and not may_return  # who comes back begins with a block of their own
+        if (viewing := self.viewing_sessions.get((room.id, payer))) is not None and room.id not in self.ended:
+            viewing.end((PAYEE_END if viewing.paused else 0,))
+            viewing.exact = viewing.exact and not may_return  # who comes back begins with a block of their own
 
     # What is told
 
-    def hear(self, room: Room, effect: effects.Effect) -> None:
+    def record(self, room: Room, effect: effects.Effect) -> None:
         match effect:
             case effects.Send(_, m.CallAccepted()):
-                self._only_stay(room).accepted = True
+                self._only_viewing(room).accepted = True
             case effects.Publish(m.CallStateChanged() as change):  # one that is told late says what holds it by then
-                stay = self._only_stay(room)
-                stay.runs, stay.accepted = not change.holds, False
+                viewing = self._only_viewing(room)
+                viewing.runs, viewing.accepted = not change.holds, False
             case effects.Publish(m.BlockCharged() as charged):
                 assert isinstance(room, CallRoom)
                 self._note_block(room, room.fan, charged.block_no, charged.tokens)
@@ -177,42 +179,42 @@ class Accountant:
         """What was watched since that block fell due is not paid, and does not count."""
         self.viewing_sessions[room.id, payer].exact = False
 
-    def _only_stay(self, room: Room) -> Stay:
+    def _only_viewing(self, room: Room) -> Viewing:
         assert isinstance(room, CallRoom)
         return self.viewing_sessions[room.id, room.fan]
 
     def _note_block(self, room: Room, payer: UserId, block_no: int, tokens: int) -> None:
-        stay = self.viewing_sessions[room.id, payer]
-        assert block_no not in stay.blocks, "each block is told of once"
-        assert tokens == stay.price.tokens(block_no)
+        viewing = self.viewing_sessions[room.id, payer]
+        assert block_no not in viewing.blocks, "each block is told of once"
+        assert tokens == viewing.price.tokens(block_no)
         before = block_key(room.id, payer, block_no - 1)
-        assert block_no == 1 or block_no - 1 in stay.blocks or before in self.unsure, "no block is left out"
-        stay.blocks[block_no] = tokens
+        assert block_no == 1 or block_no - 1 in viewing.blocks or before in self.unsure, "no block is left out"
+        viewing.blocks[block_no] = tokens
 
     def _note_viewer(self, room: Room, change: m.ViewerChanged) -> None:
         assert isinstance(room, StreamRoom)
         if room.price is None:
             return
-        stay = self.viewing_sessions.setdefault((room.id, UserId(change.user_id)), Stay(room.price))
+        viewing = self.viewing_sessions.setdefault((room.id, UserId(change.user_id)), Viewing(room.price))
         match change:
             case m.ViewerLeft():
-                stay.paused.pop(change.member_id, None)
+                viewing.paused.pop(change.member_id, None)
             case m.ViewerPaused():
-                stay.paused[change.member_id] = True
+                viewing.paused[change.member_id] = True
             case _:
-                stay.paused[change.member_id] = False
-        stay.runs = not all(stay.paused.values())
+                viewing.paused[change.member_id] = False
+        viewing.runs = not all(viewing.paused.values())
 
     def note_end(self, room: Room, reason: str, members: set[UserId]) -> None:
         """From here on nothing falls due. `members`: who was in a stream's room until it ended."""
         if room.id in self.ended:
             return
         self.ended.add(room.id)
-        for (room_id, payer), stay in self.viewing_sessions.items():
+        for (room_id, payer), viewing in self.viewing_sessions.items():
             if room_id != room.id:
                 continue
-            stay.end(self._limits(reason, isinstance(room, CallRoom) or payer in members))
-            stay.time, stay.doubt, stay.runs = stay.time + stay.doubt, 0, False
+            viewing.end(self._limits(reason, isinstance(room, CallRoom) or payer in members))
+            viewing.time, viewing.doubt, viewing.runs = viewing.time + viewing.doubt, 0, False
 
     def _limits(self, reason: str, there: bool) -> tuple[Duration, ...]:
         if reason in BY_EITHER:
@@ -235,7 +237,7 @@ class Accountant:
     def bill(self, user_id: UserId) -> int:
         """What a user paid for blocks, tips and tickets, less what was given back, as far as they were told."""
         blocks = sum(
-            sum(stay.blocks.values()) for (_, payer), stay in self.viewing_sessions.items() if payer == user_id
+            sum(viewing.blocks.values()) for (_, payer), viewing in self.viewing_sessions.items() if payer == user_id
         )
         paid = [tokens for payer, tokens in (*self.tips.values(), *self.bought.values()) if payer == user_id]
         back = [tokens for payer, tokens in self.refunds.values() if payer == user_id]
@@ -250,17 +252,17 @@ class Accountant:
     def check_time(self, room: Room) -> None:
         """Once a room is over: nobody has paid for time in which the payee was away, or watched for nothing."""
         asked_back = room.committer.asked_back
-        for (room_id, payer), stay in self.viewing_sessions.items():
+        for (room_id, payer), viewing in self.viewing_sessions.items():
             if room_id != room.id:
                 continue
-            back = {n for n in stay.blocks if block_key(room.id, payer, n) in asked_back}
-            kept = len(set(stay.blocks) - back)
-            assert kept == 0 or (kept - 1) * stay.price.block <= stay.time + stay.slack, (
+            back = {n for n in viewing.blocks if block_key(room.id, payer, n) in asked_back}
+            kept = len(set(viewing.blocks) - back)
+            assert kept == 0 or (kept - 1) * viewing.price.block <= viewing.time + viewing.slack, (
                 "paid for time that nobody gave"
             )
-            if stay.exact:
-                assert kept == 0 or (kept - 1) * stay.price.block <= stay.time, "paid for time that nobody gave"
-                assert len(stay.blocks) * stay.price.block >= stay.time, "watched unbilled"
-                assert stay.unused(at_most=False) <= back <= stay.unused(at_most=True), (
+            if viewing.exact:
+                assert kept == 0 or (kept - 1) * viewing.price.block <= viewing.time, "paid for time that nobody gave"
+                assert len(viewing.blocks) * viewing.price.block >= viewing.time, "watched unbilled"
+                assert viewing.unused(at_most=False) <= back <= viewing.unused(at_most=True), (
                     "what a payee ends is given back"
                 )

@@ -1,4 +1,4 @@
-"""What must hold of the town's ledger after every step, and of the bills once everything is over."""
+"""The invariants of the platform model: of the ledger after every step, and of the bills at the end."""
 
 from domain.billing.posting import Kind, Posting
 from domain.ids import ESCROW, LOSSES, PAYOUTS, TOKEN_SALES, PostingKey, UserId, release_key
@@ -9,7 +9,7 @@ from tests.model.rows import MeterRow
 
 
 def check_ledger(platform: PlatformModel) -> None:
-    """After every step."""
+    """Check the ledger after a step."""
     ledger = platform.ledger
     assert ledger.total() == 0, "a token appeared"
     for user_id in platform.users:
@@ -31,7 +31,7 @@ def check_ledger(platform: PlatformModel) -> None:
 
 
 def _check_cash(platform: PlatformModel, advanced: int) -> None:
-    """No promotional token becomes cash, and no cent that was not paid, or advanced by an operator."""
+    """Check that no promotional token is cashed out, and no more cents than were paid or advanced by an operator."""
     ledger = platform.ledger
     wallets = [ledger.wallets[user_id] for user_id in platform.users]
     paid_for = sum(wallet.balance - wallet.promotional for wallet in wallets) + _balance(ledger, PAYOUTS)
@@ -60,7 +60,7 @@ def _check_meters(ledger: Ledger) -> None:
 
 
 def check_bills(platform: PlatformModel) -> None:
-    """Once everything is over: each payer was told of all that they paid, and paid for nothing else."""
+    """Check at the end that each payer received events for all that they paid, and paid for nothing else."""
     accountant, journal = platform.accountant, platform.ledger.journal
     for user_id in platform.users:
         assert _paid(platform.ledger, user_id) == accountant.bill(user_id) + _untold(platform, user_id), (
@@ -87,7 +87,7 @@ def _paid(ledger: Ledger, user_id: UserId) -> int:
 
 
 def _untold(platform: PlatformModel, user_id: UserId) -> int:
-    """What was booked of what was under way as a server died."""
+    """Return the tokens of this user's postings that committed unreported, because their server crashed."""
     journal = platform.ledger.journal
     booked = [journal[key].posting for key in platform.accountant.unsure if key in journal]
     mine = [posting for posting in booked if posting.debit == user_id and not platform.accountant.was_told_of(posting)]

@@ -55,7 +55,7 @@ absences = st.builds(
 
 
 class Colluders(MoneyRules):
-    """Two to five users, and all of the town's rules."""
+    """A state machine of two to five users with all rules of the platform model."""
 
     sound = False  # no step has failed
 

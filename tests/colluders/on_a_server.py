@@ -71,7 +71,7 @@ class Colluder:
         return card
 
 
-class Talk(NamedTuple):
+class ActiveCall(NamedTuple):
     """A call, and who is in it."""
 
     call_id: str
@@ -85,7 +85,7 @@ class History:
 
     def __init__(self, shop: Shop, till: Till, users: list[Colluder], operator: Caller) -> None:
         self.shop, self.till, self.users, self.operator = shop, till, users, operator
-        self.talks: list[Talk] = []
+        self.active_calls: list[ActiveCall] = []
         self.streams: list[tuple[dict[str, Any], Colluder]] = []
         self.payouts: list[str] = []
         self.given: dict[str, float] = {}  # by call: for how long the creator may have been there
@@ -147,7 +147,7 @@ class History:
 
     async def refund(self, user: Colluder, _: Colluder, tokens: int) -> None:
         paid = [("tipId", each) for each in user.tips] + [("ticketId", each) for each in user.tickets]
-        paid += [("callId", talk.call_id) for talk in self.talks if talk.fan is user]
+        paid += [("callId", talk.call_id) for talk in self.active_calls if talk.fan is user]
         if paid:
             name, each = paid[tokens % len(paid)]
             for _time in range(2):
@@ -203,8 +203,8 @@ class History:
         answer = await user.caller.post("/calls/init", {"creatorId": str(other.user_id)})
         if not self._ok(answer):
             return
-        talk = Talk(answer.json()["callId"], answer.json()["channel"], user, other)
-        self.talks.append(talk)
+        talk = ActiveCall(answer.json()["callId"], answer.json()["channel"], user, other)
+        self.active_calls.append(talk)
         self._ok(await other.caller.post(f"/calls/{talk.call_id}/accept"))
         await self._enter(user, talk.channel)
         await self._enter_as_creator(talk)
@@ -212,18 +212,18 @@ class History:
     async def _enter(self, user: Colluder, channel: str) -> dict[str, Any]:
         return await trio.to_thread.run_sync(user.device.join, channel)
 
-    async def _enter_as_creator(self, talk: Talk) -> None:
+    async def _enter_as_creator(self, talk: ActiveCall) -> None:
         self._since.setdefault(talk.call_id, trio.current_time())
         await self._enter(talk.creator, talk.channel)
 
-    def _creator_is_gone(self, talk: Talk) -> None:
+    def _creator_is_gone(self, talk: ActiveCall) -> None:
         if (since := self._since.pop(talk.call_id, None)) is not None:
             span = trio.current_time() - since
             self.given[talk.call_id] = self.given.get(talk.call_id, 0.0) + span
 
     async def hear_a_block(self, user: Colluder, _: Colluder, __: int) -> None:
         """Time passes in a call, until the next block or the end of it."""
-        for talk in self.talks[-1:]:
+        for talk in self.active_calls[-1:]:
             call = (await talk.fan.caller.get(f"/calls/{talk.call_id}")).json()["call"]
             if call["status"] == "active" and talk.call_id in self._since:
                 seen = len(talk.fan.told())
@@ -233,7 +233,7 @@ class History:
 
     async def leave_and_return(self, user: Colluder, _: Colluder, tokens: int) -> None:
         """The device leaves a call for a moment, or breaks off and comes back as if nothing had been."""
-        for talk in [talk for talk in self.talks if user in (talk.fan, talk.creator)][-1:]:
+        for talk in [talk for talk in self.active_calls if user in (talk.fan, talk.creator)][-1:]:
             leave = {"type": "room:leave", "channel": talk.channel}
             await trio.to_thread.run_sync(user.device.ask, leave)
             if user is talk.creator:
@@ -245,17 +245,17 @@ class History:
                 await self._enter(user, talk.channel)
 
     async def pause(self, user: Colluder, _: Colluder, tokens: int) -> None:
-        for talk in [talk for talk in self.talks if user in (talk.fan, talk.creator)][-1:]:
+        for talk in [talk for talk in self.active_calls if user in (talk.fan, talk.creator)][-1:]:
             for command in ("pause", "resume")[: 2 if tokens % 4 else 1]:
                 self._ok(await user.caller.post(f"/billing/{talk.call_id}/{command}"))
 
     async def hang_up(self, user: Colluder, _: Colluder, __: int) -> None:
-        for talk in [talk for talk in self.talks if user in (talk.fan, talk.creator)][-1:]:
+        for talk in [talk for talk in self.active_calls if user in (talk.fan, talk.creator)][-1:]:
             self._ok(await user.caller.post(f"/billing/{talk.call_id}/stop"))
             self._creator_is_gone(talk)
 
     async def crash_room(self, user: Colluder, _: Colluder, __: int) -> None:
-        for talk in self.talks[-1:]:
+        for talk in self.active_calls[-1:]:
             for room in self.shop.context.registry:
                 if str(room.id) == talk.call_id:
                     talk.fan.unsure = talk.creator.unsure = True
@@ -295,14 +295,14 @@ class History:
 
     async def close(self) -> None:
         """Everything ends, and every account is compared."""
-        for talk in self.talks:
+        for talk in self.active_calls:
             self._ok(await talk.creator.caller.post(f"/billing/{talk.call_id}/stop"))
             self._creator_is_gone(talk)
         for stream, owner in self.streams:
             self._ok(await owner.caller.post(f"/streams/{stream['id']}/end"))
         for user in self.users:
             await self._compare(user)
-        for talk in self.talks:
+        for talk in self.active_calls:
             await self._check_time(talk)
         await self._check_cash()
 
@@ -313,7 +313,7 @@ class History:
                 while not await user.agrees():  # noqa: ASYNC110  # reason: what has ended is still being booked
                     await trio.sleep(0.05)  # between two looks
             assert await user.agrees(), user.told()
-        for talk in (talk for talk in self.talks if talk.fan is user):
+        for talk in (talk for talk in self.active_calls if talk.fan is user):
             paid = [change for change in user.told("block") if change["ref"].get("callId") == talk.call_id]
             assert {change["tokens"] for change in paid} <= {-BLOCK_TOKENS}
             numbers = [change["ref"]["blockNo"] for change in paid]
@@ -322,7 +322,7 @@ class History:
             totals = (await user.caller.get(f"/calls/{talk.call_id}")).json()["call"]
             assert user.unsure or totals["blocks"] == len(numbers)
 
-    async def _check_time(self, talk: Talk) -> None:
+    async def _check_time(self, talk: ActiveCall) -> None:
         """What is kept pays for time in which the creator was there."""
         call = (await talk.fan.caller.get(f"/calls/{talk.call_id}")).json()["call"]
         kept = call["blocks"] - call["refundedBlocks"]

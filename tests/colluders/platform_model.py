@@ -1,4 +1,4 @@
-"""Users who buy, earn, cash out and cheat, on the ledger's model: what of it a server would allow is done."""
+"""A model of the platform: its users buy, earn, cash out and cheat on the ledger model, within the server's rules."""
 
 from collections.abc import Iterable
 from uuid import UUID
@@ -51,7 +51,7 @@ class PlatformModel(World):
             ref_id=UUID(int=self.next_number()),
         )
         (receipt,) = self.ledger.apply([posting])
-        self.news += [debit, credit]
+        self.changed += [debit, credit]
         return receipt
 
     def buy(self, user_id: UserId, tokens: int) -> None:
@@ -60,7 +60,7 @@ class PlatformModel(World):
         assert self.ledger.apply([bought, bought])[0].paid
         self.purchases[key] = (user_id, tokens)
         self.bought_cents += PACKS[tokens]
-        self.news.append(user_id)
+        self.changed.append(user_id)
 
     def reverse_purchase(self, key: PostingKey) -> None:
         """The provider takes the money back: the wallet is frozen; what was spent of the tokens is lost."""
@@ -104,14 +104,14 @@ class PlatformModel(World):
                 key=refund_key(key), kind=Kind.REFUND, debit=PAYOUTS, credit=payout.debit, tokens=left, content=key
             )
             assert self.ledger.apply([back])[0].paid
-        self.news.append(payout.debit)
+        self.changed.append(payout.debit)
 
     def refund(self, keys: Iterable[PostingKey], *, advance: bool) -> None:
         """An operator gives these back; rooms hear of tickets."""
         receipts = self.ledger.refund(list(keys), advance=advance, most_advanced=2000)
         for key in {PostingKey(receipt.posting.content or b"") for receipt in receipts}:
             paid = self.ledger.journal[key].posting
-            self.news += [paid.debit, receipts[0].posting.debit]
+            self.changed += [paid.debit, receipts[0].posting.debit]
             for room in self.open_rooms():
                 if room.id == paid.room_id and paid.kind is Kind.TICKET and paid.ref_id is not None:
                     self.give(room, inputs.TicketRefunded(paid.debit, paid.ref_id))
@@ -132,7 +132,7 @@ class PlatformModel(World):
             ref_id=UUID(int=self.next_number()),
         )
         (receipt,) = self.ledger.apply([posting])
-        self.news.append(user_id)
+        self.changed.append(user_id)
         if receipt.paid and posting.ref_id is not None:
             self.accountant.note_ticket(user_id, posting.ref_id, posting.tokens)
             if stream.live:
@@ -215,5 +215,5 @@ class PlatformModel(World):
         if user_id in self.banned:
             return
         self.come_back(user_id)
-        stay = room.ask(user_id) if isinstance(room, StreamRoom) else None
-        self.give(room, inputs.Joined(device(user_id, number), user_id, FakeReply(), False, stay))
+        viewing = room.ask(user_id) if isinstance(room, StreamRoom) else None
+        self.give(room, inputs.Joined(device(user_id, number), user_id, FakeReply(), False, viewing))

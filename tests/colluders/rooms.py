@@ -29,7 +29,7 @@ STREAM_RULES = StreamRules(ticket_release_seconds=90)
 class Listener(Protocol):
     """Is told of everything that the parties of a room are told, or see for themselves."""
 
-    def hear(self, room: "Room", effect: effects.Effect) -> None: ...
+    def record(self, room: "Room", effect: effects.Effect) -> None: ...
 
     def note_refused(self, room: "Room", payer: UserId) -> None:
         """A block could not be paid."""
@@ -73,7 +73,7 @@ class Room:
                 reply.deliver(event)
             case _:
                 self.committer.carry_out(effect)
-        self.listener.hear(self, effect)
+        self.listener.record(self, effect)
 
     def commit(self, now: Instant) -> None:
         """Everything that is under way is booked, and the room is told of it."""
@@ -203,8 +203,8 @@ class StreamRoom(Room):
 
     def ask(self, user_id: UserId) -> StoredMeter | None:
         """What the database says of a user's blocks, before they join."""
-        door = self.rules.access_policy
-        if not door.pays(user_id, False) or door.refuse(user_id, False) is not None:
+        policy = self.rules.access_policy
+        if not policy.pays(user_id, False) or policy.refuse(user_id, False) is not None:
             return None
         row = self.ledger.meters.setdefault((self.id, user_id), MeterRow())
         active = self.committer.active.get(user_id, 0)

@@ -1,4 +1,4 @@
-"""The ledger, the users, the rooms, who is there, the clock, and servers that stall, crash and move."""
+"""The platform model's state: ledger, users, rooms, presence, clock, and servers that stall, crash and move."""
 
 from uuid import UUID
 
@@ -41,7 +41,7 @@ class World:
         self.banned, self.frozen = set[UserId](), set[UserId]()
         self.blocks: set[tuple[UserId, UserId]] = set()  # by whom, whom
         self.accountant = Accountant(self.is_here, self.is_silent, self.grace_of)
-        self.news: list[UserId] = []  # whose wallets have changed, and rooms do not know it
+        self.changed: list[UserId] = []  # whose wallets have changed, and rooms do not know it
         self._told_refunds = set[PostingKey]()
         self._number = 0
 
@@ -193,17 +193,17 @@ class World:
         for room in self.rooms:
             if room.opened:
                 room.commit(self.now)
-        for user_id in self.news:
+        for user_id in self.changed:
             self.tell_funds(user_id)
-        self.news.clear()
+        self.changed.clear()
         self.settle_tickets()
-        self.tell_refunds()
+        self.deliver_refunds()
 
     def tell_funds(self, user_id: UserId) -> None:
         for room in self.open_rooms():
             self.give(room, inputs.FundsChanged(user_id, room.funds(user_id)))
 
-    def tell_refunds(self) -> None:
+    def deliver_refunds(self) -> None:
         """`wallet:changed`, to whoever got something back."""
         for key, receipt in list(self.ledger.journal.items()):
             posting = receipt.posting

@@ -1,4 +1,4 @@
-"""People in calls and metered streams who do nothing wrong, and what they heard of their blocks, and when."""
+"""Honest clients in calls and metered streams, which record when they receive each block."""
 
 import asyncio
 import json
@@ -27,12 +27,12 @@ class HonestClient(Caller):
         await super()._react(socket, event)
 
     async def say(self, message: bytes | str) -> None:
-        """Over whatever connection is open."""
+        """Send over the open connection; without one the message is dropped."""
         if self._open is not None:
             await self._open.send(message)
 
     def blocks(self) -> list[tuple[int, float]]:
-        """Every `block:charged` with the moment in which it was received."""
+        """Return the number and the arrival time (unix seconds) of each `block:charged`."""
         heard = list(zip(list(self.events), list(self.moments), strict=False))
         return [(event["blockNo"], moment) for event, moment in heard if event["type"] == "block:charged"]
 
@@ -49,7 +49,10 @@ class Audience(NamedTuple):
 
 
 class HonestClients(ClientPool):
-    """Calls and streams at once. Enter it, and everybody is connected; `begin`, and everybody pays."""
+    """A client pool of calls and streams.
+
+    Entering it connects all clients; `begin` starts the calls and the viewing.
+    """
 
     def __init__(
         self,
@@ -67,7 +70,7 @@ class HonestClients(ClientPool):
         self.callers = [*(caller for pair in self.pairs for caller in pair.both), *watching]
 
     def begin(self) -> None:
-        """Every fan calls, every viewer watches, and everybody sees the first block."""
+        """Start every call and let every viewer watch; return once each has received a first block."""
         self.ring()
         eventually(lambda: all(viewer.last_block() for viewer in self.viewers()), "every viewer's first block", 30.0)
 
@@ -75,7 +78,7 @@ class HonestClients(ClientPool):
         return [viewer for audience in self.audiences for viewer in audience.viewers]
 
     def hang_up(self, pair: Pair) -> None:
-        """The fan ends the call, and waits for nothing; both have no more to join then."""
+        """Let the fan end the call without waiting for the answer; neither party joins again."""
         for caller in pair.both:
             caller.channel = ""
         assert isinstance(pair.fan, HonestClient)
@@ -83,7 +86,10 @@ class HonestClients(ClientPool):
         asyncio.run_coroutine_threadsafe(pair.fan.say(end), self._loop)
 
     def wait_more(self, payers: Sequence[HonestClient], seconds: float) -> float:
-        """Until each of these has heard of a further block; how many seconds that took."""
+        """Wait until each payer received a further block.
+
+        Return the seconds that it took. Raises AssertionError after `seconds`.
+        """
         began, before = time.monotonic(), [len(payer.blocks()) for payer in payers]
         eventually(
             lambda: all(len(payer.blocks()) > count for payer, count in zip(payers, before, strict=True)),

@@ -37,7 +37,7 @@ NOT_FULL = "DROP FUNCTION halfminute.disk_is_full() CASCADE"
 
 
 class FaultContext(NamedTuple):
-    """What faults happen to."""
+    """The server and the database that a fault is applied to."""
 
     server: FaultyServer
     postgres: OwnPostgres
@@ -45,7 +45,7 @@ class FaultContext(NamedTuple):
     chance: random.Random
 
     def execute(self, *statements: str) -> None:
-        """In the server's database, beside it, and allowed to do anything."""
+        """Run statements in the server's database as superuser, in a session of their own."""
         dsn = self.postgres.dsn.replace("//halfminute@", f"//{SUPERUSER}@")
         words = [str(bin_dir() / "psql"), "-XAtqw", "-v", "ON_ERROR_STOP=1", dsn]
         for statement in statements:

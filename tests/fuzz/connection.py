@@ -1,4 +1,4 @@
-"""One fuzzed connection: sends bytes, and keeps account of what was answered and how it ended."""
+"""One fuzzed connection: sends frames, and records their answers and how the connection ended."""
 
 from contextlib import suppress
 from typing import Any
@@ -17,11 +17,11 @@ LOST = 1006  # no goodbye (RFC 6455 §7.1.5)
 
 
 class NotOpen(Exception):
-    """The server lets nobody in right now."""
+    """Raised if the server accepts no connection or session at the moment."""
 
 
 class FuzzedConnection:
-    """A session of one user in one encoding; opened again by whoever finds it closed."""
+    """A session of one user in one encoding. It does not reopen itself: callers check `is_open` and call `open`."""
 
     def __init__(self, nursery: trio.Nursery, url: str, role: str, token: str, encoding: Encoding) -> None:
         self.role = role
@@ -48,7 +48,7 @@ class FuzzedConnection:
         return sorted(self._awaited) + ["without a ref"] * max(0, self._nameless)
 
     async def open(self) -> None:
-        """A new session. Raises NotOpen."""
+        """Open a new session. Raises NotOpen."""
         await self.connect()
         await self.send(self._open_frame())
         with trio.move_on_after(OPEN_SECONDS):
@@ -58,7 +58,7 @@ class FuzzedConnection:
             raise NotOpen
 
     async def connect(self) -> None:
-        """A connection without a session. Raises NotOpen."""
+        """Connect without opening a session. Raises NotOpen."""
         self._awaited.clear()
         self._nameless = 0
         self.member_ids.clear()
@@ -76,7 +76,7 @@ class FuzzedConnection:
         return Frame(codec.encode(message), self.encoding is Encoding.JSON, "opening")
 
     async def send(self, frame: Frame) -> None:
-        """Without waiting for the answer; what is closed meanwhile is noted by the reader."""
+        """Send a frame without waiting for its answer. A close is recorded by the reader task."""
         if self._raw is None:
             return
         self.sent += 1
@@ -88,20 +88,20 @@ class FuzzedConnection:
             await self._raw.send(masked_frame(TEXT if frame.is_text else BINARY, frame.payload))
 
     async def ask(self, kind: str, ref: str, **fields: Any) -> None:
-        """A command as it should be."""
+        """Send a valid command."""
         codec = msgspec.json if self.encoding is Encoding.JSON else msgspec.msgpack
         message = {"type": kind, "ref": ref, **fields}
         await self.send(Frame(codec.encode(message), self.encoding is Encoding.JSON, ref))
 
     async def settle(self, seconds: float) -> bool:
-        """Until every frame is answered or the connection has ended; False if it takes longer."""
+        """Wait until every frame is answered or the connection has ended. Return False after `seconds`."""
         with trio.move_on_after(seconds):
             while self.is_open and self.unanswered:
                 await self._wait_changed()
         return not self.is_open or not self.unanswered
 
     async def hang_up(self) -> None:
-        """Without a word."""
+        """Reset the connection without a Close frame."""
         if self._raw is not None:
             self._raw.reset()
             while self.is_open:

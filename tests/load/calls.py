@@ -37,11 +37,11 @@ from tests.load.setup import Server, add_users, read_lines, start_client_pool
 from tests.load.table import show
 
 WORST_SHOWN = 8
-LAST_WORDS = 30  # lines of a server that died
+LAST_LINES = 30  # lines of a server that died
 
 
 class Observed:
-    """What the crowd's process told: when each phase began, what had been used by then, and what was heard."""
+    """The output of the client pool: the start of each phase, the resources used by then, and the report."""
 
     def __init__(self) -> None:
         self.began_at: dict[Phase, float] = {}
@@ -52,7 +52,7 @@ class Observed:
 
 
 class StoredResults:
-    """What the database holds when all calls are over."""
+    """The blocks, calls and findings in the database when all calls are over."""
 
     def __init__(self, blocks: list[PostedBlock], calls: list[StoredCall], findings: list[Finding]) -> None:
         self.blocks = blocks
@@ -70,7 +70,7 @@ def main(
     most_ms: Annotated[float, Parameter(help="bound of every block from due to posted")] = 250,
     json: Annotated[Path | None, Parameter(help="where the figures are kept")] = None,
 ) -> int:
-    """Hold calls, show how late their blocks are, and check that the books and both ends agree."""
+    """Hold calls, show how late their blocks are, and check that the ledger and both parties agree."""
     result = run(Load(calls, seconds, block_seconds, ramp_seconds or block_seconds, p99_ms, most_ms))
     show(result)
     if json is not None:
@@ -89,7 +89,7 @@ def run(load: Load) -> Result:
                 observed, stored = trio.run(_hold_calls, load, server)
             finally:
                 if not server.running:
-                    print("the server died:", *server.errors.all()[-LAST_WORDS:], sep="\n", file=sys.stderr)
+                    print("the server died:", *server.errors.all()[-LAST_LINES:], sep="\n", file=sys.stderr)
             server.terminate()
             exit_code = server.wait_exit()
     posted = spread(block.late_ms for block in stored.blocks)

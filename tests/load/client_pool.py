@@ -29,7 +29,7 @@ Phase = Literal["open", "ringing", "up", "aligning", "aligned", "over", "ended"]
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """Who calls whom, and for how long."""
+    """The pairs of callers, the server's ports, and the length of each phase in seconds."""
 
     http_port: int
     websocket_port: int
@@ -42,7 +42,7 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 class Block(msgspec.Struct, frozen=True, array_like=True):
-    """A block as a party was told of it, and when (unix seconds)."""
+    """A block as a party received it, and when (unix seconds)."""
 
     block_no: int
     tokens: int
@@ -51,7 +51,7 @@ class Block(msgspec.Struct, frozen=True, array_like=True):
 
 
 class PartyReport(msgspec.Struct):
-    """What one party of a call heard."""
+    """The events of a call that one party received."""
 
     blocks: list[Block] = []
     end_reason: str = ""
@@ -61,7 +61,7 @@ class PartyReport(msgspec.Struct):
 
 
 class CallReport(msgspec.Struct):
-    """One call, from both ends."""
+    """One call as both parties received it."""
 
     call_id: str
     fan: PartyReport
@@ -69,19 +69,19 @@ class CallReport(msgspec.Struct):
 
 
 class Report(msgspec.Struct, tag="report"):
-    """The last line: every call that was to be."""
+    """The last line of the process: every call of the plan."""
 
     calls: list[CallReport]
 
 
 class Milestone(msgspec.Struct, frozen=True, tag="milestone"):
-    """A phase begins."""
+    """The line that marks the start of a phase."""
 
     phase: Phase
 
 
 class Party:
-    """One person, at one end of one call; who `answers` is called, the other one calls."""
+    """One party of one call; the one with `answers` is called, the other one calls."""
 
     def __init__(self, token: str, *, answers: bool) -> None:
         self._token = token
@@ -99,9 +99,9 @@ class Party:
     def headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self._token}"}
 
-    async def listen(self, port: int, door: trio.CapacityLimiter) -> None:
+    async def listen(self, port: int, limit: trio.CapacityLimiter) -> None:
         """Until the server closes the line, which it should not, or cancelled."""
-        async with door:
+        async with limit:
             self._connection = await open_connection(port, self._token)
             ready = await self._take_next()
         while ready and await self._take_next():
@@ -179,32 +179,32 @@ class ClientPool:
         async with trio.open_nursery() as lines:
             await self._open(lines)
             gc.freeze()  # what lives now lives to the end: looking through it again would only steal the server's time
-            _say(Milestone("ringing"))
+            _write(Milestone("ringing"))
             await self._ring_everybody()
-            _say(Milestone("up"))
+            _write(Milestone("up"))
             await trio.sleep(self._plan.talk_seconds)
             if self._plan.align_seconds:
-                _say(Milestone("aligning"))
+                _write(Milestone("aligning"))
                 await self._align()
-                _say(Milestone("aligned"))
+                _write(Milestone("aligned"))
                 await trio.sleep(self._plan.aligned_seconds)
-            _say(Milestone("over"))
+            _write(Milestone("over"))
             await self._hang_up_everybody()
-            _say(Milestone("ended"))
+            _write(Milestone("ended"))
             lines.cancel_scope.cancel()
         return Report([self._talk(index) for index in range(len(self._calls))])
 
     async def _open(self, lines: trio.Nursery) -> None:
-        door = trio.CapacityLimiter(OPENED_AT_ONCE)
+        limit = trio.CapacityLimiter(OPENED_AT_ONCE)
         for party in self._everybody:
-            lines.start_soon(party.listen, self._plan.websocket_port, door)
+            lines.start_soon(party.listen, self._plan.websocket_port, limit)
         for party in self._everybody:
             with trio.fail_after(PATIENCE_SECONDS):
                 await party.ready.wait()
-        _say(Milestone("open"))
+        _write(Milestone("open"))
 
     async def _ring_everybody(self) -> None:
-        """Returns when every call has its first block."""
+        """Start every call, and return when each has its first block."""
         await self._one_after_the_other(self._ring)
         with trio.move_on_after(PATIENCE_SECONDS):
             for fan, creator in self._calls:
@@ -217,7 +217,7 @@ class ClientPool:
         await self._ask("POST", "/calls/init", fan, {"creatorId": str(self._plan.pairs[index][1])}, key)
 
     async def _align(self) -> None:
-        """Each fan pauses for as long as its blocks are ahead of the first call's."""
+        """Let each fan pause until its blocks fall due together with those of the first call."""
         first = self._calls[0][0].due_at
         for party in self._everybody:
             party.may_pause = True
@@ -236,7 +236,7 @@ class ClientPool:
                 await party.over.wait()
 
     async def _one_after_the_other(self, act: Callable[[int], Awaitable[None]]) -> None:
-        """One act a call, evenly over the ramp, measured from its start: a late one never delays the next."""
+        """Run `act` per call, evenly over the ramp. Times count from its start: a late one never delays the next."""
         started = trio.current_time()
         pause = self._plan.ramp_seconds / len(self._calls)
         async with trio.open_nursery() as nursery:
@@ -258,11 +258,11 @@ class ClientPool:
 
 
 async def main() -> None:
-    """One run of the plan on standard input."""
+    """Run the plan on standard input."""
     plan = msgspec.json.decode(sys.stdin.buffer.read(), type=Plan)
     address = f"http://127.0.0.1:{plan.http_port}/api"
     async with httpx.AsyncClient(base_url=address, timeout=ANSWER_SECONDS) as http:
-        _say(await ClientPool(plan, http).run())
+        _write(await ClientPool(plan, http).run())
 
 
 def _moment(text: str | None) -> float | None:
@@ -274,7 +274,7 @@ def _token(plan: Plan, user_id: UUID, now: float) -> str:
     return issue_token(plan.jwt_secret, user_id, ttl_seconds=TOKEN_SECONDS, now=now)
 
 
-def _say(line: Milestone | Report) -> None:
+def _write(line: Milestone | Report) -> None:
     sys.stdout.buffer.write(msgspec.json.encode(line) + b"\n")
     sys.stdout.buffer.flush()
 

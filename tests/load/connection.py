@@ -1,4 +1,4 @@
-"""One party's websocket in a load run: JSON out, JSON in, at little cost."""
+"""One party's websocket in a load run: JSON in both directions, with little CPU time."""
 
 from collections import deque
 from typing import Any
@@ -11,7 +11,7 @@ from server.loadtest.client.frames import CLOSE, PING, PONG, READ_BYTES, TEXT, F
 
 
 class Connection:
-    """One open websocket; whoever waits for its events also answers the pings."""
+    """One open websocket. `next_event` also answers pings, so a party has to wait for events all the time."""
 
     def __init__(self, sock: trio.socket.SocketType) -> None:
         self._sock = sock
@@ -21,18 +21,18 @@ class Connection:
         self.close_code: int | None = None
 
     async def send(self, **message: Any) -> None:
-        """To nobody, once the line is closed."""
+        """Send a message; it is dropped if the connection is closed."""
         if not self.closed:
             await self._send(TEXT, msgspec.json.encode(message))
 
     async def next_event(self) -> dict[str, Any] | None:
-        """None once the server has closed the line."""
+        """Return the next event, or None once the server has closed the connection."""
         while not self._events and not self.closed:
             await self.take(await self._read())
         return self._events.popleft() if self._events else None
 
     async def take(self, data: bytes) -> None:
-        """Bytes that came; none are the end."""
+        """Handle received bytes; an empty value is the end of the connection."""
         for opcode, payload in self._frames.take(data):
             if opcode == TEXT:
                 self._events.append(msgspec.json.decode(payload))
@@ -57,7 +57,7 @@ class Connection:
 
 
 async def open_connection(port: int, token: str) -> Connection:
-    """A websocket of a server on this machine, with a session. Raises HandshakeError."""
+    """Return a websocket with an open session on a server of this machine. Raises HandshakeError."""
     sock, unread = await shake_hands(f"ws://127.0.0.1:{port}/ws", Encoding.JSON, token)
     line = Connection(sock)
     if unread:

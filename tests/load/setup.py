@@ -1,4 +1,4 @@
-"""What a crowd needs before it can come: a server that is watched, people with tokens, and a process of its own."""
+"""Setup of a load run: the server process, users with tokens, and the process of the client pool."""
 
 import subprocess
 import sys
@@ -21,7 +21,7 @@ RATE_TOKENS_PER_MIN = 60
 
 
 class Server(ServerProcess):
-    """The server under load."""
+    """The server under load, with the process ids that the measurements read."""
 
     @property
     def pid(self) -> int:
@@ -40,7 +40,7 @@ CREATORS = """
 
 
 async def add_users(postgres: Postgres, fans: list[UserId], creators: list[UserId]) -> None:
-    """Users, tokens for those who will pay, and a rate for those who are paid: thousands of requests less."""
+    """Insert fans with tokens and creators with a rate into the database, which saves thousands of requests."""
     await postgres.execute("INSERT INTO users (supabase_id) SELECT unnest($1::uuid[])", [*fans, *creators])
     await postgres.execute(CREATORS, creators, RATE_TOKENS_PER_MIN)
     for start in range(0, len(fans), MAX_BATCH):
@@ -62,7 +62,7 @@ async def start_client_pool(task_status: trio.TaskStatus[trio.Process]) -> None:
 
 
 async def read_lines(stream: trio.abc.ReceiveStream) -> AsyncIterator[bytes]:
-    """Whole lines, as they come."""
+    """Yield the complete lines of a stream, without their newlines."""
     unread = b""
     async for data in stream:
         *whole, unread = (unread + data).split(b"\n")

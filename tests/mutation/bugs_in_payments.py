@@ -2,7 +2,7 @@
 
 from tests.mutation.bugs import Bug, Edit
 
-PAYMENTS, DESK = "storage/market/payments.py", "server/money/payments/service.py"
+PAYMENTS, OPERATOR = "storage/market/payments.py", "server/money/payments/service.py"
 BILLING_TESTS = "tests/server/rest/test_billing.py"
 LIMIT_TESTS = "tests/server/rest/test_limits.py"
 REVERSAL_TESTS = "tests/server/rest/test_admin_reversals.py"
@@ -137,7 +137,9 @@ IN_PAYMENTS = (
         "a server that stops between the two steps has taken money for nothing",
         (
             Edit(
-                DESK, "for purchase in await purchases_to_credit(self._postgres):", "for purchase in list[Purchase]():"
+                OPERATOR,
+                "for purchase in await purchases_to_credit(self._postgres):",
+                "for purchase in list[Purchase]():",
             ),
         ),
         f"{SETTLEMENT_TESTS}::test_payments_that_a_server_had_no_time_to_credit_are_credited_by_the_next_round",

@@ -1,4 +1,4 @@
-"""Makes places of the server raise, each once, and nowhere where honest people are concerned."""
+"""Fault injection: makes places of the server raise, each once, except for the rooms and sessions of honest users."""
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator
@@ -32,11 +32,11 @@ MAY_END_THE_PROCESS = {
 }
 WITHOUT_PLACE = (Postgres,)  # its callers are places themselves
 CONNECTION = "Listener._serve_one"
-OF_HONEST_PEOPLE = {CONNECTION, "Registry._run"}  # their connections and their rooms
+OF_HONEST_USERS = {CONNECTION, "Registry._run"}  # their connections and their rooms
 
 
 class Injection(trio.abc.Instrument):
-    """Armed places raise the next time that they are come by; a task, where it next waits for something."""
+    """An armed place raises the next time it is reached; an armed task raises where it next waits."""
 
     def __init__(self, error: Callable[[], BaseException], monkeypatch: pytest.MonkeyPatch) -> None:
         self._error = error
@@ -50,7 +50,7 @@ class Injection(trio.abc.Instrument):
 
     @property
     def armed(self) -> list[Seam]:
-        """Those that were not come by yet."""
+        """Return the armed places that were not reached yet."""
         return list(self._armed)
 
     def spare(self, *ids: UUID, objects: Iterable[object] = ()) -> None:
@@ -60,7 +60,7 @@ class Injection(trio.abc.Instrument):
         """
         self.spared_ids.update(ids)
         self._spared_objects += objects
-        self._spared_tasks.update(task for task in _all_tasks() if OF_HONEST_PEOPLE & set(_chain(task)))
+        self._spared_tasks.update(task for task in _all_tasks() if OF_HONEST_USERS & set(_chain(task)))
 
     def arm(self, seams: list[Seam]) -> None:
         for seam in seams:
@@ -117,7 +117,7 @@ class Injection(trio.abc.Instrument):
     # Tasks
 
     def after_task_step(self, task: trio.lowlevel.Task) -> None:
-        """trio calls it when a task begins to wait; from where it waits, it then raises."""
+        """Raise at the place where the task waits, if it is armed. trio calls this when a task begins to wait."""
         if not any(seam.kind == "task" for seam in self._armed):
             return
         names = _chain(task)
@@ -127,7 +127,7 @@ class Injection(trio.abc.Instrument):
         if not (at_checkpoint or task._abort_func):
             return
         seam = next((seam for seam in self._armed if seam.kind == "task" and _qualified(seam) in names), None)
-        if seam is None or _may_end_the_process(names) or self._is_of_honest_people(task):
+        if seam is None or _may_end_the_process(names) or self._is_of_honest_users(task):
             return
         error = self._error()
 
@@ -140,7 +140,7 @@ class Injection(trio.abc.Instrument):
         else:
             task._attempt_abort(raise_error)
 
-    def _is_of_honest_people(self, task: trio.lowlevel.Task) -> bool:
+    def _is_of_honest_users(self, task: trio.lowlevel.Task) -> bool:
         owners = [frame.f_locals.get("self") for frame in _frames(task)]
         if any(owner is spared for owner in owners for spared in self._spared_objects):
             return True
@@ -164,7 +164,7 @@ def _qualified(seam: Seam) -> str:
 
 
 def _chain(task: trio.lowlevel.Task) -> list[str]:
-    """The functions that a task is in, the outermost first."""
+    """Return the functions on a task's stack, outermost first."""
     return [frame.f_code.co_qualname for frame in _frames(task)]
 
 

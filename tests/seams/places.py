@@ -1,4 +1,4 @@
-"""Finds every place of the server where something may raise, by reading its code: tasks, storage calls, rules."""
+"""Lists the places of the server where an exception may start, from its source: tasks, storage calls and rules."""
 
 import ast
 import importlib
@@ -27,7 +27,7 @@ RULES: tuple[type, ...] = (Call, Stream)
 
 
 class Seam(NamedTuple):
-    """`owner` is the module or the class whose attribute `name` is the place; `given`: for this input only."""
+    """One place: the attribute `name` of a module or class `owner`. `given`: it raises for this input type only."""
 
     kind: str  # task, storage or rules
     owner: Any
@@ -40,10 +40,10 @@ class Seam(NamedTuple):
 
 
 @cache
-def trees(floor: str) -> dict[str, ast.Module]:
-    """The syntax of each module of a layer, by its path."""
+def trees(layer: str) -> dict[str, ast.Module]:
+    """Return the syntax tree of each module of a layer by its path."""
     found = {}
-    for path in sorted((ROOT / floor).rglob("*.py")):
+    for path in sorted((ROOT / layer).rglob("*.py")):
         place = path.relative_to(ROOT).as_posix()
         if not place.startswith(OTHER_PROGRAMS):
             found[place] = ast.parse(path.read_text())
@@ -58,10 +58,10 @@ def module_of(place: str) -> ModuleType:
 
 
 def task_seams() -> list[Seam]:
-    """Every function that is put into a nursery."""
+    """Return every function that is started in a nursery."""
     found: dict[Seam, None] = {}
-    for floor in ("server", "storage"):
-        for place, tree in trees(floor).items():
+    for layer in ("server", "storage"):
+        for place, tree in trees(layer).items():
             for name in _started(tree):
                 for seam in _owners(place, name):
                     found[seam] = None
@@ -78,7 +78,7 @@ def _started(tree: ast.Module) -> Iterator[str]:
 
 
 def _function_name(argument: ast.expr) -> str | None:
-    """The function that runs in the end, out of whatever is wrapped around it."""
+    """Return the name of the function inside its wrappers, such as `partial`."""
     match argument:
         case ast.Attribute(attr=name) | ast.Name(id=name):
             return None if name in WRAPPERS - {"run"} else name
@@ -88,7 +88,7 @@ def _function_name(argument: ast.expr) -> str | None:
 
 
 def _owners(place: str, name: str) -> Iterator[Seam]:
-    """Coroutine functions of this name: in the module itself, or, as one class's method, anywhere in the server."""
+    """Return the owners of coroutine functions of this name: the module, or any class with that method."""
     here = module_of(place)
     if inspect.iscoroutinefunction(vars(here).get(name)):
         yield Seam("task", here, name)
@@ -106,14 +106,14 @@ def _owners(place: str, name: str) -> Iterator[Seam]:
 
 @cache
 def _modules() -> tuple[ModuleType, ...]:
-    return tuple(module_of(place) for floor in ("server", "storage") for place in trees(floor))
+    return tuple(module_of(place) for layer in ("server", "storage") for place in trees(layer))
 
 
 # Storage calls
 
 
 def storage_seams() -> list[Seam]:
-    """Every function of the storage layer that waits, where a module of the server calls it."""
+    """Return every coroutine function of the storage layer in the server module that calls it."""
     found: dict[Seam, None] = {}
     called = _attributes_called()
     for place, tree in trees("server").items():
@@ -147,7 +147,7 @@ def _attributes_called() -> set[str]:
 
 
 def rules_seams() -> list[Seam]:
-    """Each input that each kind of room handles, and each other function of the rules that the server calls."""
+    """Return the input types that each kind of room handles, and the other rules functions that the server calls."""
     found = []
     called = _attributes_called()
     for rules in RULES:

@@ -1,4 +1,4 @@
-"""People who go through everything that a server does for them, and who are answered or cut off, never left waiting."""
+"""Users who call every part of the server during fault injection; each command is answered or its connection ends."""
 
 import json
 import time
@@ -20,7 +20,7 @@ LATER = {"OVERLOADED", "ROOM_STARTING", "STORAGE_UNAVAILABLE", "INTERNAL"}
 
 
 class Silence(AssertionError):
-    """A command was neither answered nor its connection closed."""
+    """Raised if a command was neither answered nor its connection closed."""
 
 
 class Victim:

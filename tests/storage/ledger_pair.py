@@ -1,4 +1,4 @@
-"""A storage actor on a test's database, beside the model that it must agree with."""
+"""A storage actor on a test's database, and the ledger model that it must agree with."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -32,7 +32,7 @@ OPERATOR = UserId(UUID(int=0xE << 120))  # who gives credits
 
 
 class Observer:
-    """Remembers what the actor tells."""
+    """Records what the storage actor reports."""
 
     def __init__(self) -> None:
         self.batches: list[int] = []
@@ -46,7 +46,7 @@ class Observer:
 
 
 class LedgerPair:
-    """The actor, and everything that is made in both worlds at once."""
+    """A storage actor and the ledger model; each method changes both in the same way."""
 
     def __init__(self, postgres: Postgres) -> None:
         self.postgres = postgres
@@ -129,7 +129,7 @@ class LedgerPair:
         self.model.allow(user_id, tokens)
 
     async def post_in_both(self, postings: list[Posting]) -> tuple[list[Receipt], list[Receipt]]:
-        """What the books said, and what the model says."""
+        """Post to both. Return the receipts of the database and those of the model."""
         return await self.actor.post(postings), self.model.apply(postings)
 
     async def wallets_in_database(self) -> dict[UserId, Wallet]:
@@ -167,7 +167,7 @@ class LedgerPair:
 
 @asynccontextmanager
 async def open_ledger_pair(dsn: str) -> AsyncIterator[LedgerPair]:
-    """An actor that runs."""
+    """Yield a pair whose storage actor runs until the context ends."""
     async with open_postgres(dsn, pool_size=4) as postgres:
         ledgers = LedgerPair(postgres)
         async with trio.open_nursery() as nursery:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from domain.ids import PAYOUTS, TOKEN_SALES, RoomId, UserId, block_key
 from storage.postgres import Connection, PgUUID, Postgres
-from tests.support.history import STATEMENT_SECONDS_MAX, book, patiently
+from tests.support.history import STATEMENT_SECONDS_MAX, insert_postings, patiently
 
 ENTRIES = 500_000  # of each of the two wallets
 LONG_BLOCKS = 20_000
@@ -175,6 +175,6 @@ async def _fill(connection: Connection) -> None:
     keys = [PgUUID(block_key(LONG_CALL, LONG_FAN, block_no)) for block_no in range(1, LONG_BLOCKS + 1)]
     await connection.execute("CREATE TEMP TABLE long_keys (key uuid, block_no integer) ON COMMIT DROP")
     await connection.execute("INSERT INTO long_keys SELECT * FROM unnest($1::uuid[]) WITH ORDINALITY", keys)
-    await book(connection, _USERS, _CALLS, _LIVE, _POSTINGS)
+    await insert_postings(connection, _USERS, _CALLS, _LIVE, _POSTINGS)
     for script in (_MEMOS, _MARKET, _SHOWS):
         await connection.execute(script, timeout=STATEMENT_SECONDS_MAX)

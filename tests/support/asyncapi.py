@@ -1,4 +1,4 @@
-"""The AsyncAPI document as a client reads it, and what it says of a message."""
+"""The AsyncAPI document as a client reads it, and a check of messages against it."""
 
 import msgspec
 
@@ -8,7 +8,7 @@ from tests.support.json_schema import Json, faults, resolve
 
 
 def read_document() -> Json:
-    """With the default settings."""
+    """Return the document of a server with the default settings."""
     decoded: Json = msgspec.json.decode(asyncapi_json(Settings(), 8001))
     return decoded
 
@@ -23,7 +23,7 @@ def names_by_tag(document: Json, tag: str) -> set[str]:
 
 
 def misfits(document: Json, event: Json) -> list[str]:
-    """Why this message is none of those that are described under its name."""
+    """Return the reasons why this message matches no description under its name."""
     described = [resolve(document, each["payload"]["$ref"]) for each in named(document, event["type"])]
     if not described:
         return [f"{event['type']} is not described"]

@@ -1,4 +1,4 @@
-"""Many calls at once, by clients that share no code with the server and connect again whenever they are cut off."""
+"""Client pool: many calls at once, held by clients that share no code with the server and reconnect by themselves."""
 
 import asyncio
 import json
@@ -23,14 +23,14 @@ PATIENCE_SECONDS = 30.0
 
 
 class Party(NamedTuple):
-    """Who takes part in a call, and the token that says so."""
+    """A user who takes part in a call, and their access token."""
 
     user_id: UUID
     token: str
 
 
 class Caller:
-    """One party of one call: it joins whenever it is connected, and keeps all that it was ever told."""
+    """One party of one call. It joins the call after each connect, and keeps every event that it receives."""
 
     def __init__(self, party: Party, websocket_port: int) -> None:
         self.party = party
@@ -47,8 +47,8 @@ class Caller:
     def last_block(self) -> int:
         return max((event["blockNo"] for event in self.heard("block:charged")), default=0)
 
-    async def stay(self) -> None:
-        """Until cancelled."""
+    async def run(self) -> None:
+        """Connect, and reconnect after each loss, until cancelled."""
         while True:
             with suppress(OSError, WebSocketException):
                 async with connect(
@@ -89,7 +89,7 @@ class Caller:
 
 
 class Pair(NamedTuple):
-    """A fan and a creator, and what both of them saw of their call."""
+    """The fan and the creator of one call, with the events that both received."""
 
     fan: Caller
     creator: Caller
@@ -103,11 +103,11 @@ class Pair(NamedTuple):
         return self.fan, self.creator
 
     def last_block(self) -> int:
-        """The last block that both have seen."""
+        """Return the number of the last block that both parties received."""
         return min(caller.last_block() for caller in self.both)
 
     def running_seconds(self, stops: Iterable[float]) -> float:
-        """How long the clock ran by the server's own news, if it stood from each of these moments on (unix seconds)."""
+        """Return the seconds of the meter according to the events, if it also stopped at `stops` (unix seconds)."""
         turns = {"call:started": 1, "call:resumed": 1, "call:paused": 0, "call:ended": 0}
         told = [(moment(event["at"]), turns[event["type"]]) for event in self.fan.events if event["type"] in turns]
         running_since, total = None, 0.0
@@ -119,16 +119,19 @@ class Pair(NamedTuple):
 
 
 class ClientPool:
-    """Pairs of callers, in a thread of their own. Enter it, and they are connected; `ring`, and they talk."""
+    """Pairs of callers, whose event loop runs in a thread.
+
+    Entering it connects all of them; `ring` starts their calls.
+    """
 
     def __init__(self, server: ServerProcess, parties: Sequence[tuple[Party, Party]]) -> None:
         self._server = server
         port = server.websocket_port
         self.pairs = [Pair(Caller(fan, port), Caller(creator, port)) for fan, creator in parties]
         self.callers = [caller for pair in self.pairs for caller in pair.both]
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._stay()), daemon=True)
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
         self._loop: asyncio.AbstractEventLoop
-        self._leave: asyncio.Event
+        self._stopped: asyncio.Event
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -136,11 +139,11 @@ class ClientPool:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._leave.set)
+        self._loop.call_soon_threadsafe(self._stopped.set)
         self._thread.join(PATIENCE_SECONDS)
 
     def ring(self) -> None:
-        """Every fan calls, every creator accepts, and everybody sees the first block."""
+        """Let every fan call and every creator accept; return once both parties of each call have received a block."""
         for pair in self.pairs:
             answer = self.init(pair)
             assert answer.status_code == 201, (answer.text, self._server.errors.all())
@@ -154,18 +157,18 @@ class ClientPool:
         eventually(lambda: all(holds(pair) for pair in self.pairs), what, PATIENCE_SECONDS)
 
     def wait_more_blocks(self, count: int = 1) -> None:
-        """Until every call has charged so many blocks more than now."""
+        """Wait until every call has charged `count` further blocks."""
         before = [pair.last_block() for pair in self.pairs]
         wanted = dict(zip((pair.call_id for pair in self.pairs), before, strict=True))
         self.wait_all(lambda pair: pair.last_block() >= wanted[pair.call_id] + count, "a further block of every call")
 
-    async def _stay(self) -> None:
-        self._loop, self._leave = asyncio.get_running_loop(), asyncio.Event()
-        staying = [asyncio.create_task(caller.stay()) for caller in self.callers]
-        await self._leave.wait()
-        for task in staying:
+    async def _run(self) -> None:
+        self._loop, self._stopped = asyncio.get_running_loop(), asyncio.Event()
+        tasks = [asyncio.create_task(caller.run()) for caller in self.callers]
+        await self._stopped.wait()
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*staying, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def party(user_id: UUID, secret: str) -> Party:
@@ -173,7 +176,7 @@ def party(user_id: UUID, secret: str) -> Party:
 
 
 def moment(text: str) -> float:
-    """Unix seconds of an RFC 3339 time."""
+    """Return the unix seconds of an RFC 3339 timestamp."""
     return datetime.fromisoformat(text).timestamp()
 
 

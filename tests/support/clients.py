@@ -1,4 +1,4 @@
-"""Clients that share no code with the server: the `websockets` package and httpx, each in a thread of its own."""
+"""Clients that share no code with the server: blocking ones, by the `websockets` package and httpx."""
 
 import json
 import queue
@@ -24,12 +24,15 @@ PATIENCE_SECONDS = 20  # how long a test waits for what must come
 def token_of(
     user_id: UUID, *, role: str | None = None, ttl_seconds: int = 3600, audience: str = "authenticated"
 ) -> str:
-    """A token as Supabase would issue it."""
+    """Return an access token as Supabase issues it."""
     return issue_token(SECRET, user_id, role=role, ttl_seconds=ttl_seconds, now=time.time(), audience=audience)
 
 
 class Phone:
-    """A user's device: a websocket that is always read, and an HTTP client. Blocking; call it from a thread."""
+    """A user's device: a websocket that a thread reads, and an HTTP client.
+
+    Its methods block, so call it from a thread.
+    """
 
     def __init__(
         self,
@@ -40,7 +43,7 @@ class Phone:
         role: str | None = None,
         packs: bool = False,
     ) -> None:
-        """`packs`: speak MessagePack over the websocket instead of JSON."""
+        """`packs`: use MessagePack over the websocket instead of JSON."""
         self._packs = packs
         self.user_id = user_id or uuid4()
         self.token = token_of(self.user_id, role=role)
@@ -56,7 +59,7 @@ class Phone:
         self.events: list[dict[str, Any]] = []
         self.close_code: int | None = None
         self.ready: dict[str, Any] = {}  # the latest session:ready
-        self.places: dict[str, tuple[int, int]] = {}  # of each channel: its epoch, and the last event that was read
+        self.positions: dict[str, tuple[int, int]] = {}  # of each channel: its epoch, and the last event that was read
         self._refs = 0
 
     def __enter__(self) -> "Phone":
@@ -67,7 +70,10 @@ class Phone:
         self.http.close()
 
     def open(self, resume: bool = False) -> "Phone":
-        """Connect and open a session, or go on with the one that was lost."""
+        """Connect and open a session, or with `resume` resume the lost one.
+
+        Raises AssertionError without `session:ready`.
+        """
         address = f"ws://127.0.0.1:{self._websocket_port}/ws"
         subprotocol = Subprotocol("halfminute.v1.msgpack" if self._packs else "halfminute.v1.json")
         self._socket = connect(address, subprotocols=[subprotocol], ping_interval=None).__enter__()
@@ -78,21 +84,23 @@ class Phone:
         return self
 
     def lose_network(self) -> None:
-        """The connection is gone without a word."""
+        """Break the connection without a Close frame."""
         assert self._socket is not None and self._reader is not None
         self._socket.socket.shutdown(socket.SHUT_RDWR)
         self._reader.join(PATIENCE_SECONDS)
         self._socket = None
 
     def wait_closed(self) -> None:
-        """Until the server, or the network, has ended the connection."""
+        """Wait until the server or the network has ended the connection."""
         assert self._reader is not None
         self._reader.join(PATIENCE_SECONDS)
         assert not self._reader.is_alive(), "still open"
 
     def _resume(self) -> dict[str, Any]:
-        places = [{"channel": channel, "epoch": epoch, "seq": seq} for channel, (epoch, seq) in self.places.items()]
-        return {"resume": {"sessionId": self.ready["sessionId"], "channels": places}}
+        channels = [
+            {"channel": channel, "epoch": epoch, "seq": seq} for channel, (epoch, seq) in self.positions.items()
+        ]
+        return {"resume": {"sessionId": self.ready["sessionId"], "channels": channels}}
 
     def hang_up_network(self) -> None:
         """Close the websocket, if it is open."""
@@ -104,19 +112,19 @@ class Phone:
         self.send_text(msgspec.msgpack.encode(message) if self._packs else json.dumps(message))
 
     def send_text(self, message: str | bytes) -> None:
-        """A message as it is, whatever it says."""
+        """Send a message without encoding or checking it."""
         assert self._socket is not None
         self._socket.send(message)
 
     def ask(self, message: dict[str, Any]) -> dict[str, Any]:
-        """Send a command and wait for its own answer."""
+        """Send a command and return the event with its `ref`."""
         self._refs += 1
         ref = f"r{self._refs}"
         self.send({**message, "ref": ref})
         return self.wait_until(lambda event: event.get("ref") == ref)
 
     def ask_ok(self, message: dict[str, Any]) -> dict[str, Any]:
-        """Send a command that must be obeyed."""
+        """Send a command and return its `ok`. Raises AssertionError for any other answer."""
         answer = self.ask(message)
         assert answer["type"] == "ok", answer
         return answer
@@ -125,7 +133,7 @@ class Phone:
         return self.ask({"type": "room:join", "channel": channel})
 
     def wait_for(self, kind: str, **fields: Any) -> dict[str, Any]:
-        """The next event of a kind, with these fields, among all not yet waited for."""
+        """Wait for an event of this kind with these fields that no earlier call returned, and return it."""
         return self.wait_until(
             lambda event: event["type"] == kind and all(event.get(name) == value for name, value in fields.items())
         )
@@ -147,7 +155,7 @@ class Phone:
                 return event
 
     def all_events(self, kind: str) -> list[dict[str, Any]]:
-        """Every event of a kind that has come so far, waited for or not."""
+        """Return every event of this kind so far, also those that an earlier call returned."""
         while not self._arrived.empty():
             self.events.append(self._arrived.get())
         return [event for event in self.events if event["type"] == kind]
@@ -159,23 +167,23 @@ class Phone:
         try:
             for message in connection:
                 event = msgspec.msgpack.decode(message) if isinstance(message, bytes) else json.loads(message)
-                self._note_place(event)
+                self._note_position(event)
                 self._arrived.put(event)
         except ConnectionClosed:
             pass
         self.close_code = connection.close_code
 
-    def _note_place(self, event: dict[str, Any]) -> None:
+    def _note_position(self, event: dict[str, Any]) -> None:
         if event["type"] == "room:joined":
-            self.places[event["channel"]] = (event["epoch"], event["seq"])
+            self.positions[event["channel"]] = (event["epoch"], event["seq"])
         elif "seq" in event:
-            epoch, seq = self.places[event["channel"]]
+            epoch, seq = self.positions[event["channel"]]
             assert event["seq"] == seq + 1, f"event {event['seq']} came after event {seq}"
-            self.places[event["channel"]] = (epoch, event["seq"])
+            self.positions[event["channel"]] = (epoch, event["seq"])
 
 
 def ring_and_join(fans: Phone, creators: Phone, **terms: Any) -> dict[str, Any]:
-    """A call up to the moment when both parties are in its room; returns the invitation."""
+    """Start a call, let the creator accept and both parties join its room. Return the `call:ringing` event."""
     answer = fans.http.post("/calls/init", json={"creatorId": str(creators.user_id), **terms})
     assert answer.status_code == 201, answer.text
     ring = creators.wait_for("call:ringing", callId=answer.json()["callId"])
@@ -186,7 +194,7 @@ def ring_and_join(fans: Phone, creators: Phone, **terms: Any) -> dict[str, Any]:
 
 
 def go_live(creators: Phone, **terms: Any) -> dict[str, Any]:
-    """A creator's stream that has just begun, public unless told otherwise."""
+    """Create and start a stream of this creator, public by default. Return its REST body."""
     announced = creators.http.post("/streams", json={"title": "Live from the kitchen", "type": "public", **terms})
     assert announced.status_code == 201, announced.text
     started = creators.http.post(f"/streams/{announced.json()['stream']['id']}/start")
@@ -197,6 +205,6 @@ def go_live(creators: Phone, **terms: Any) -> dict[str, Any]:
 
 
 def send_tip(phone: Phone, channel: str, tokens: int, key: str | None = None, **more: Any) -> dict[str, Any]:
-    """What a fan is answered."""
+    """Send a tip and return its answer."""
     tip = {"type": "tip:send", "channel": channel, "amountTokens": tokens, "key": key or str(uuid4())}
     return phone.ask({**tip, **more})

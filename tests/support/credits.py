@@ -1,4 +1,7 @@
-"""Operators who give credits over HTTP, one after the other, each repeated under its key until it is acknowledged."""
+"""Operators who give credits over HTTP, one after another.
+
+Each request is repeated under its key until it is answered.
+"""
 
 import random
 import threading
@@ -22,7 +25,7 @@ CREDITS_OF_ALL = "SELECT key, credit_wallet, tokens, ref_id FROM journal WHERE k
 
 
 class Operator:
-    """One of them: what was acknowledged under which key, and how often each was asked for."""
+    """One operator: the answer under each idempotency key, and the number of requests under it."""
 
     def __init__(self, server: ServerProcess, takers: Sequence[UUID], seed: int) -> None:
         self.user_id = UserId(new_uuid())
@@ -40,7 +43,7 @@ class Operator:
         )
 
     def give(self) -> None:
-        """One credit, as often as it takes."""
+        """Give one credit, and repeat the request until it is answered."""
         key = f"credit {len(self.tries)}"
         taker, tokens = self._chance.choice(self._takers), self._chance.randint(1, 9)
         self._bodies[key] = {"userId": str(taker), "tokens": tokens, "reason": "a blow is to come"}
@@ -50,12 +53,12 @@ class Operator:
         self.acknowledged[key] = answer
 
     def check_answers(self) -> None:
-        """Whoever had to ask several times is told the same if they ask once more."""
+        """Check that a repeat of each repeated request has the same answer."""
         for key in [key for key, tries in self.tries.items() if tries > 1]:
             assert self._ask(key) == self.acknowledged[key], f"{key} was acknowledged otherwise"
 
     def postings(self) -> dict[PostingKey, tuple[str, int, str]]:
-        """What the books must say: under each key whose wallet, how many tokens, and which credit."""
+        """Return what the journal must hold: for each posting key the wallet, the tokens and the credit's id."""
         return {
             client_key(self.user_id, key): (answer["userId"], answer["tokens"], answer["creditId"])
             for key, answer in self.acknowledged.items()
@@ -65,7 +68,7 @@ class Operator:
         self._http.close()
 
     def _ask(self, key: str) -> dict[str, Any] | None:
-        """None where nobody can tell what became of it."""
+        """Send the request once. Return None if its outcome is unknown."""
         self.tries[key] += 1
         try:
             answer = self._http.post("/admin/credits", json=self._bodies[key], headers={"Idempotency-Key": key})
@@ -79,7 +82,7 @@ class Operator:
 
 
 class Operators:
-    """Several of them at once, each in a thread. Leave, and each is done with the credit it had begun."""
+    """Several operators at once, each in a thread. Leaving it waits until each has finished its current credit."""
 
     def __init__(self, server: ServerProcess, takers: Sequence[UUID], count: int) -> None:
         self.all = [Operator(server, takers, seed) for seed in range(count)]
@@ -99,7 +102,10 @@ class Operators:
             thread.join(STOP_SECONDS_MAX)
 
     def check_answers(self) -> None:
-        """Each credit was acknowledged in the end, and its key still says the same. The server must be there."""
+        """Check that each credit was acknowledged, and that its key still has the same answer.
+
+        Needs a running server.
+        """
         assert self._faults == [], self._faults
         tries = [tries for each in self.all for tries in each.tries.values()]
         print(f"{len(tries)} credits, {sum(n > 1 for n in tries)} of them asked for again, up to {max(tries)} times")
@@ -110,7 +116,7 @@ class Operators:
             each.close()
 
     def check_ledger(self, database: DatabaseReader, others: int) -> None:
-        """Each credit is in the journal once, as it was acknowledged, and no other but `others`."""
+        """Check that the journal has each credit once, as it was acknowledged, and only `others` besides."""
         told = {key: told for each in self.all for key, told in each.postings().items()}
         rows = database.fetch(CREDITS_OF_ALL)
         booked = [(row["key"].bytes, (str(row["credit_wallet"]), row["tokens"], str(row["ref_id"]))) for row in rows]

@@ -1,4 +1,4 @@
-"""A cron that asks for sweeps as fast as they are answered, several at once, whatever becomes of them."""
+"""A cron that requests billing sweeps without a pause, several at once, and ignores failures."""
 
 import threading
 import time
@@ -13,7 +13,7 @@ STOP_SECONDS_MAX = 30.0
 
 
 class Cron:
-    """Enter it, and it sweeps until it is left."""
+    """Requests sweeps from entering to leaving the context."""
 
     def __init__(self, live_server: LiveServer, at_once: int = 2) -> None:
         self.answers: list[dict[str, Any]] = []
@@ -35,7 +35,7 @@ class Cron:
         assert self._faults == [], self._faults
 
     def metered(self) -> int:
-        """How many blocks were booked because of a sweep."""
+        """Return the number of blocks that sweeps have charged."""
         return sum(answer["metered"] for answer in self.answers)
 
     def _work(self) -> None:

@@ -1,4 +1,4 @@
-"""What the books of a database say, read beside whatever server is running on it; and people to put into them."""
+"""Database reader: reads the ledger and the calls of a database beside a running server, and adds users to it."""
 
 import subprocess
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 class StoredCall(NamedTuple):
-    """One call as its rows say it."""
+    """One call as its rows hold it."""
 
     status: str
     holds: list[str]
@@ -33,7 +33,10 @@ class StoredCall(NamedTuple):
 
 
 class DatabaseReader:
-    """One database. Each question is a visit of its own: a test may ask whatever happened in between."""
+    """Reads one database.
+
+    Each query opens a connection of its own, so it also works after the server or PostgreSQL restarted.
+    """
 
     def __init__(self, dsn: str = "", at_rest: Path | None = None) -> None:
         self.dsn = dsn
@@ -41,21 +44,24 @@ class DatabaseReader:
 
     @classmethod
     def beside(cls, data_dir: Path) -> "DatabaseReader":
-        """Those of the server that runs on this data directory."""
+        """Return a reader of the database that the server on this data directory uses.
+
+        Raises AssertionError without a server.
+        """
         address = trio.run(find_running, data_dir)
         assert address is not None, "no server runs there"
         return cls(address.dsn)
 
     @classmethod
     def at_rest(cls, data_dir: Path) -> "DatabaseReader":
-        """Those of a data directory that no server runs on; each visit starts its PostgreSQL."""
+        """Return a reader of a data directory without a server; each query starts its PostgreSQL and stops it again."""
         return cls(at_rest=data_dir)
 
     def fetch(self, sql: str, *args: Any) -> list[Row]:
         return self._visit(lambda postgres: postgres.fetch(sql, *args))
 
     def calls(self) -> dict[UUID, StoredCall]:
-        """All calls, and the numbers of their blocks as they stand in the journal."""
+        """Return all calls by id, with the numbers of their blocks in journal order."""
         blocks: dict[UUID, list[int]] = {}
         for row in self.fetch("SELECT room_id, block_no FROM journal WHERE kind = 1 ORDER BY debit_n"):
             blocks.setdefault(row["room_id"], []).append(row["block_no"])
@@ -66,7 +72,7 @@ class DatabaseReader:
         }
 
     def posted_at(self) -> dict[tuple[UUID, int], list[float]]:
-        """When each block of each call was booked (unix seconds), as often as it was."""
+        """Return each block's commit times (unix seconds) by call id and block number; a duplicate shows as two."""
         booked: dict[tuple[UUID, int], list[float]] = {}
         for row in self.fetch("SELECT room_id, block_no, created_at FROM journal WHERE kind = 1"):
             booked.setdefault((row["room_id"], row["block_no"]), []).append(row["created_at"].timestamp())
@@ -74,7 +80,7 @@ class DatabaseReader:
 
     @contextmanager
     def held(self) -> Iterator["DatabaseReader"]:
-        """Somebody else holds the row that every booking takes first."""
+        """Hold the write lock in a `psql` session, so that no posting commits before the context ends."""
         words = [str(bin_dir() / "psql"), "-XAtqw", self.dsn]
         with subprocess.Popen(
             words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, preexec_fn=tied()
@@ -90,12 +96,12 @@ class DatabaseReader:
                 holder.kill()
 
     def has_waiting_postings(self) -> bool:
-        """Whether postings are under way that somebody holds up."""
+        """Return whether a batch of postings waits for a lock."""
         waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%apply_postings%'"
         return bool(self.fetch(waiting))
 
     def add_pairs(self, count: int, tokens: int, rate_tokens_per_min: int = 60) -> list[tuple[UserId, UserId]]:
-        """So many fans with tokens, each with a creator to call."""
+        """Add `count` pairs of a fan with tokens and a creator. Return their ids."""
         return self._visit(lambda postgres: _add_pairs(postgres, count, tokens, rate_tokens_per_min))
 
     def _visit(self, work: Callable[[Postgres], Awaitable[T]]) -> T:
@@ -111,7 +117,7 @@ class DatabaseReader:
 
 
 class _Nobody:
-    """Nobody watches this actor."""
+    """An observer of the storage actor that ignores its reports."""
 
     def batch_committed(self, receipts: Sequence[Receipt], seconds: float) -> None:
         pass

@@ -1,4 +1,4 @@
-"""One PostgreSQL for all tests of a run: a migrated template, and a copy of it for each test."""
+"""One PostgreSQL for all tests of a run: a migrated template database, and a copy of it for each test."""
 
 import itertools
 import math
@@ -20,7 +20,7 @@ SUPERUSER = "postgres"
 
 
 class Databases:
-    """Runs PostgreSQL under a trio of its own, in a thread, so that every test may have its own clock."""
+    """Runs PostgreSQL under a trio event loop in a thread, so that a test's own clock does not affect it."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -41,7 +41,7 @@ class Databases:
 
     @contextmanager
     def fresh(self, template: str = TEMPLATE) -> Iterator[str]:
-        """A database that is a copy of the template; dropped afterwards, whoever still holds it."""
+        """Yield the DSN of a fresh copy of the template. It is dropped at the end, even with open connections."""
         name = f"test_{next(self._numbers)}"
         self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" OWNER "{self.address.user}"')
         try:
@@ -50,7 +50,7 @@ class Databases:
             self.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
     def execute(self, sql: str) -> None:
-        """One statement outside the test's own trio."""
+        """Run one statement in the thread's event loop, and not in the test's."""
         done: queue.Queue[BaseException | None] = queue.Queue()
         trio.from_thread.run_sync(self._wanted.send_nowait, (sql, done), trio_token=self._token)
         if error := done.get(timeout=60):

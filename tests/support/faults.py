@@ -1,4 +1,4 @@
-"""What tests read of contained faults: the counter, and the lines in the log."""
+"""The contained faults as tests read them: the metric, and the lines in the log."""
 
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
@@ -12,11 +12,11 @@ from tests.support.clients import PATIENCE_SECONDS
 
 
 class PlantedFault(Exception):
-    """Raised because a test wants it."""
+    """Raised by a test in place of a real bug."""
 
 
 def faults_at(context: Context, where: str) -> int:
-    """How many faults were counted there since the start."""
+    """Return the number of faults that the metric counts for this origin."""
     for line in context.metrics.exposition().decode().splitlines():
         if line.startswith(f'halfminute_faults_total{{where="{where}"}}'):
             return int(float(line.split()[-1]))
@@ -24,7 +24,7 @@ def faults_at(context: Context, where: str) -> int:
 
 
 class Errors(list[Any]):
-    """Lines at level error, in the order in which they were written."""
+    """The log lines at level error, in order."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class Errors(list[Any]):
         self._more = trio.Event()
 
     async def wait(self, lines: int) -> None:
-        """Until there are so many."""
+        """Wait until there are `count` lines."""
         with trio.fail_after(PATIENCE_SECONDS):
             while len(self) < lines:
                 await self._more.wait()
@@ -48,7 +48,7 @@ class Errors(list[Any]):
 
 @contextmanager
 def errors_logged() -> Iterator[Errors]:
-    """The lines at level error that are written meanwhile."""
+    """Collect the log lines at level error that are written inside the context."""
     errors = Errors()
 
     def keep_errors(_: object, method: str, line: MutableMapping[str, Any]) -> Any:

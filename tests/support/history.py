@@ -1,4 +1,4 @@
-"""Books that have been kept for long: postings by the million, numbered as the storage actor would."""
+"""A long ledger history: inserts millions of postings, numbered as the storage actor numbers them."""
 
 from storage.postgres import Connection, Postgres
 
@@ -19,7 +19,7 @@ WANTED = """
 """
 
 # Numbers and balances are those of wallets that were empty before.
-BOOK = f"""
+INSERT_POSTINGS = f"""
     SET LOCAL halfminute.booking = 'on';
     SET LOCAL work_mem = '256MB';
     CREATE TEMP TABLE sides ON COMMIT DROP AS
@@ -42,15 +42,15 @@ BOOK = f"""
 """
 
 
-async def book(connection: Connection, *scripts: str) -> None:
-    """Book what the scripts put into `wanted`, all in the transaction that is open."""
+async def insert_postings(connection: Connection, *scripts: str) -> None:
+    """Insert the postings that the scripts put into `wanted`, in the open transaction."""
     await connection.execute("SET LOCAL statement_timeout = 0")
-    for script in (WANTED, *scripts, BOOK):
+    for script in (WANTED, *scripts, INSERT_POSTINGS):
         await connection.execute(script, timeout=STATEMENT_SECONDS_MAX)
 
 
 async def patiently(postgres: Postgres, statement: str) -> None:
-    """One statement that may take minutes, and must be outside a transaction."""
+    """Run one statement without a timeout and outside a transaction."""
 
     async def run(connection: Connection) -> None:
         await connection.execute("SET statement_timeout = 0")

@@ -1,4 +1,4 @@
-"""Honest people beside those who attack a server: a call and a stream that go on, and what they heard as figures."""
+"""Honest users beside an attack: a call and a stream that must not suffer, and counts of the received events."""
 
 import time
 from datetime import datetime
@@ -23,30 +23,30 @@ LASTING = {"call:ended", "room:closed"}
 
 
 class Figures(NamedTuple):
-    """Of one room: events that its members should have heard, those that they heard, and those heard late."""
+    """Counts of one room's events: due to its members, received, and received late; and the lost or duplicate ones."""
 
     due: int
-    heard: int
+    received: int
     late: int
     lost_or_doubled: list[str]
 
     def __str__(self) -> str:
-        return f"{self.due} due, {self.heard} heard, {self.late} late"
+        return f"{self.due} due, {self.received} heard, {self.late} late"
 
 
 class HonestUser:
-    """One honest user on one device, in one room, who comes back whenever the connection is lost."""
+    """One honest user on one device, in one room, who reconnects after each lost connection."""
 
     def __init__(self, nursery: trio.Nursery, url: str, encoding: Encoding) -> None:
         self.user_id = new_uuid()
         self.token = token_of(self.user_id, ttl_seconds=7200)
-        self.client = Client(nursery, url, self.token, encoding=encoding, on_event=self._hear, kept=0)
-        self.heard: set[tuple[str, Any]] = set()  # the kind, and what tells one from another
+        self.client = Client(nursery, url, self.token, encoding=encoding, on_event=self._record, kept=0)
+        self.received: set[tuple[str, Any]] = set()  # the kind, and what tells one from another
         self.late = 0
         self.over = False
 
-    async def stay(self, channel: str) -> None:
-        """Until cancelled: open, join, wait for the end of the connection, resume."""
+    async def run(self, channel: str) -> None:
+        """Open a session, join the room, and resume after each lost connection, until cancelled."""
         while True:
             try:
                 if not self.client.connected:
@@ -66,16 +66,16 @@ class HonestUser:
     def inside(self) -> bool:
         return self.client.connected and bool(self.client.positions.resume_points())
 
-    def _hear(self, event: Event) -> None:
+    def _record(self, event: Event) -> None:
         kind = event["type"]
         if "seq" in event and kind in ("block:charged", "chat:new"):
-            self.heard.add((kind, event.get("blockNo") or event.get("text")))
+            self.received.add((kind, event.get("blockNo") or event.get("text")))
             self.late += time.time() - datetime.fromisoformat(event["at"]).timestamp() > LATE_SECONDS
         self.over = self.over or kind in LASTING
 
 
 class HonestCall:
-    """A fan and a creator who talk for as long as the run lasts; the fan pays a block a second."""
+    """A call that lasts as long as the run; the fan pays a block a second."""
 
     def __init__(self, nursery: trio.Nursery, rest: RestClient, url: str) -> None:
         self.fan, self.creator = (HonestUser(nursery, url, encoding) for encoding in Encoding)
@@ -93,17 +93,17 @@ class HonestCall:
         self.call_id = rung["callId"]
         await self._rest.ask("POST", f"/calls/{self.call_id}/accept", self.creator.token)
         for person in (self.fan, self.creator):
-            self._nursery.start_soon(person.stay, rung["channel"])
+            self._nursery.start_soon(person.run, rung["channel"])
         await wait_inside(self.fan, self.creator)
 
     async def figures(self) -> Figures:
-        """Each block of the ledger was due to both."""
+        """Return the figures; each block in the ledger is due to both parties."""
         billed = await self._rest.ask("GET", f"/billing/{self.call_id}", self.fan.token)
         return _figures({("block:charged", block["blockNo"]) for block in billed["blocks"]}, self.fan, self.creator)
 
 
 class HonestStream:
-    """A public stream whose owner says something all the time, and two viewers."""
+    """A public stream whose owner sends chat messages all the time, and its two viewers."""
 
     def __init__(self, nursery: trio.Nursery, rest: RestClient, url: str) -> None:
         encodings = (Encoding.JSON, Encoding.MSGPACK, Encoding.JSON)
@@ -120,11 +120,11 @@ class HonestStream:
         stream = (await self._rest.ask("POST", "/streams", self.owner.token, wanted))["stream"]
         await self._rest.ask("POST", f"/streams/{stream['id']}/start", self.owner.token)
         for person in (self.owner, *self.viewers):
-            self._nursery.start_soon(person.stay, stream["channel"])
+            self._nursery.start_soon(person.run, stream["channel"])
         await wait_inside(self.owner, *self.viewers)
-        self._nursery.start_soon(self._talk, stream["channel"])
+        self._nursery.start_soon(self._chat, stream["channel"])
 
-    async def _talk(self, channel: str) -> None:
+    async def _chat(self, channel: str) -> None:
         lines = 0
         while True:
             await trio.sleep(CHAT_SECONDS)
@@ -138,14 +138,14 @@ class HonestStream:
                 self._said.add(("chat:new", text))
 
     def figures(self) -> Figures:
-        """Each line that was taken was due to all three."""
+        """Return the figures; each accepted chat message is due to all three members."""
         return _figures(set(self._said), self.owner, *self.viewers)
 
 
 def _figures(due: set[tuple[str, Any]], *users: HonestUser) -> Figures:
-    heard = sum(len(person.heard & due) for person in users)
+    received = sum(len(person.received & due) for person in users)
     faults = [fault for person in users for fault in person.client.positions.faults]
-    return Figures(len(due) * len(users), heard, sum(person.late for person in users), faults)
+    return Figures(len(due) * len(users), received, sum(person.late for person in users), faults)
 
 
 async def wait_inside(*users: HonestUser) -> None:
@@ -165,7 +165,7 @@ async def give_tokens(rest: RestClient, operator: str, user_id: UUID) -> None:
 
 
 async def ask_if_possible(rest: RestClient, method: str, path: str, token: str, body: Any = None) -> Any:
-    """The answer, or None if it was refused or nobody answered."""
+    """Return the answer, or None if the request was refused or had no answer."""
     try:
         return await rest.ask(method, path, token, body)
     except (RequestRefused, LoadRefused):

@@ -1,4 +1,4 @@
-"""As much of JSON Schema as our own documents use; whatever else stands in a schema is an error of the schema."""
+"""A validator of the part of JSON Schema that our documents use; an unknown keyword is an error in the schema."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -25,7 +25,7 @@ FORMATS: dict[str, Callable[[str], object]] = {"uuid": UUID, "date-time": dateti
 
 
 def resolve(document: Json, ref: str) -> Any:
-    """What a `$ref` within the document means. Raises KeyError."""
+    """Return the schema that a `$ref` within the document names. Raises KeyError."""
     place: Any = document
     for step in ref.removeprefix("#/").split("/"):
         place = place[step.replace("~1", "/").replace("~0", "~")]
@@ -33,7 +33,7 @@ def resolve(document: Json, ref: str) -> Any:
 
 
 def faults(document: Json, schema: Json, value: Any, at: str = "$", *, closed: bool = True) -> Iterator[str]:
-    """Why the value does not fit; `closed`: nor does a field that an object's schema does not name."""
+    """Return the reasons why the value is not valid. `closed`: a field that the schema does not name is one, too."""
     assert schema.keys() <= KNOWN, f"not known here: {schema.keys() - KNOWN}"
     if "$ref" in schema:
         yield from faults(document, resolve(document, schema["$ref"]), value, at, closed=closed)

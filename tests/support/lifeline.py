@@ -21,7 +21,7 @@ STOPPING = (signal.SIGTERM, signal.SIGHUP)
 
 
 def tied(also: Callable[[], object] = lambda: None) -> Callable[[], None]:
-    """A `preexec_fn` for a child that is to end with us; it does `also`, too."""
+    """Return a `preexec_fn` for a child process that must end with this one. It calls `also` in the child, too."""
     pipe = _pipe_to_reaper()
 
     def introduce() -> None:

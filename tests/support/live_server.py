@@ -1,4 +1,4 @@
-"""A server in a process of its own, and people who reach it over HTTP and websockets alone."""
+"""Server fixture: a server in a process of its own, and its clients, which use HTTP and websockets only."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -21,7 +21,10 @@ SETTINGS = {
 
 
 class LiveServer:
-    """Everybody here comes as clients do: by a first token, by their own wish, by an operator's gift."""
+    """A running server and the factory of its clients.
+
+    Users are made as in production: by a first token and operators' credits.
+    """
 
     def __init__(self, server: ServerProcess, stack: ExitStack) -> None:
         self.server = server
@@ -30,7 +33,7 @@ class LiveServer:
         stack.callback(self.operator.http.close)
 
     def fan(self, tokens: int, *, packs: bool = False) -> Phone:
-        """Somebody with tokens, and an open session; `packs`: in MessagePack."""
+        """Return a new user with tokens and an open session. `packs`: it uses MessagePack."""
         fan = self.phone(packs=packs)
         credit = {"userId": str(fan.user_id), "tokens": tokens, "reason": "welcome"}
         answer = self.operator.http.post("/admin/credits", json=credit)
@@ -38,7 +41,7 @@ class LiveServer:
         return fan
 
     def creator(self, rate_tokens_per_min: int = 60) -> Phone:
-        """Somebody who takes calls, and is online."""
+        """Return a new creator who accepts calls, with an open session."""
         creator = self.phone()
         terms = {"displayName": "Cleo", "rateTokensPerMin": rate_tokens_per_min, "acceptsCalls": True}
         answer = creator.http.put("/creators/me", json=terms)
@@ -46,14 +49,14 @@ class LiveServer:
         return creator
 
     def phone(self, user_id: UUID | None = None, token: str | None = None, *, packs: bool = False) -> Phone:
-        """An open session; of somebody new, unless it is said whose."""
+        """Return a device with an open session, of a new user unless `user_id` is given."""
         phone = Phone(self.server.http_port, self.server.websocket_port, user_id or new_uuid(), packs=packs)
         if token is not None:
             phone.token = token
         return self._stack.enter_context(phone)
 
     def sweep(self, secret: str = BILLING_SECRET) -> httpx.Response:
-        """What a cron does every thirty seconds."""
+        """Request a billing sweep, as a cron does every thirty seconds."""
         return httpx.post(
             f"http://127.0.0.1:{self.server.http_port}/api/billing/meter",
             headers={"X-Billing-Secret": secret},
@@ -62,14 +65,14 @@ class LiveServer:
         )
 
     def check_ledger(self) -> None:
-        """The server's own proof of its ledger."""
+        """Run the server's ledger audit. Raises AssertionError if a proof does not hold."""
         audit: dict[str, Any] = self.operator.http.get("/admin/audit").json()
         assert audit["holds"], [proof for proof in audit["proofs"] if not proof["holds"]]
 
 
 @contextmanager
 def live_server_on(dsn: str, directory: Path, **settings: str | None) -> Iterator[LiveServer]:
-    """One whose books are in this database; a setting that is None is not set at all."""
+    """Run a server on this database. `settings` are environment variables; one that is None is not set."""
     wanted = {**SETTINGS, "DATABASE_URL": dsn, **settings}
     given = {name: value for name, value in wanted.items() if value is not None}
     with ServerProcess(directory / "data", settings=given) as server:

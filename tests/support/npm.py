@@ -1,4 +1,4 @@
-"""Packages of npm's, installed aside when they are needed."""
+"""Installs npm packages into a directory of their own when a test needs them."""
 
 import shutil
 import subprocess
@@ -9,7 +9,7 @@ from tests.support.lifeline import tied
 
 
 def install_modules(directory: Path, modules: Sequence[str], seconds: float) -> str | None:
-    """Into its `node_modules`, where a script beside it finds them; why not, or None if they are there."""
+    """Install the packages into the directory's `node_modules`. Return the reason if that failed, else None."""
     if shutil.which("node") is None or shutil.which("npm") is None:
         return "there is no node with npm on this machine"
     command = ["npm", "install", "--no-audit", "--no-fund", "--prefix", str(directory), *modules]

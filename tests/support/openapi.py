@@ -1,4 +1,4 @@
-"""The OpenAPI document as a client reads it, and whether an answer is as it says."""
+"""The OpenAPI document as a client reads it, and a check of responses against it."""
 
 import re
 from collections.abc import Iterator
@@ -23,13 +23,13 @@ def read_document() -> Json:
 
 
 async def check_described(answer: httpx.Response) -> None:
-    """A hook for a client: every answer that a test gets is one that the document describes."""
+    """An httpx event hook that raises AssertionError for a response that the document does not describe."""
     await answer.aread()
     assert list(misfits(answer)) == [], f"{answer.request.method} {answer.request.url.path}: {answer.text[:500]}"
 
 
 def misfits(answer: httpx.Response) -> Iterator[str]:
-    """Why this answer is not as the document says."""
+    """Return the differences between this response and the document."""
     document = read_document()
     operation = operation_at(document, answer.request.method, answer.request.url.path)
     if operation is None:
@@ -49,7 +49,7 @@ def misfits(answer: httpx.Response) -> Iterator[str]:
 
 
 def operation_at(document: Json, method: str, asked: str) -> Json | None:
-    """The operation that a request is; a path without parameters comes before one with them."""
+    """Return the operation of a request; a path without parameters takes precedence over one with them."""
     for path in sorted(document["paths"], key=lambda path: path.count("{")):
         pattern = re.sub(r"\\{\w+\\}", r"[0-9A-Fa-f-]{36}", re.escape(path))
         if re.fullmatch(pattern, asked):

@@ -1,4 +1,4 @@
-"""The command `halfminute` as its own process, started, signalled and read as a person or a machine would."""
+"""The command `halfminute` as a child process: start it, signal it, and read its output."""
 
 import json
 import os
@@ -36,7 +36,7 @@ LOOK_SECONDS = 0.01  # between two looks
 
 
 def eventually(holds: Callable[[], object], what: str, seconds: float = 20.0) -> None:
-    """Look until it holds, or fail saying what did not come."""
+    """Poll until `holds()` is true. Raises AssertionError with `what` after `seconds`."""
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, f"it did not come within {seconds:.0f} s: {what}"
@@ -44,7 +44,7 @@ def eventually(holds: Callable[[], object], what: str, seconds: float = 20.0) ->
 
 
 class Finished(NamedTuple):
-    """A command that has ended."""
+    """The result of a command that has ended."""
 
     exit_code: int
     out: str
@@ -52,7 +52,7 @@ class Finished(NamedTuple):
 
 
 def run_command(*arguments: str, cwd: Path, settings: Mapping[str, str] | None = None) -> Finished:
-    """Run `halfminute` with these words to its end."""
+    """Run `halfminute` with these arguments to its end. Raises TimeoutExpired after COMMAND_SECONDS_MAX."""
     with start_command(*arguments, cwd=cwd, settings=settings) as process:
         try:
             out, errors = process.communicate(timeout=COMMAND_SECONDS_MAX)
@@ -69,7 +69,7 @@ def start_command(
     errors: int = subprocess.PIPE,
     nohup: bool = False,
 ) -> "subprocess.Popen[str]":
-    """Start `halfminute` in a process group of its own, where Ctrl-C reaches it and not us."""
+    """Start `halfminute` in a process group of its own, so that a test can send SIGINT to that group alone."""
     return subprocess.Popen(
         [*COMMAND, *arguments],
         cwd=cwd,
@@ -84,19 +84,19 @@ def start_command(
 
 
 def _heed_signals(nohup: bool) -> None:
-    """Also where the tests were started in the background, by a shell or nohup, which make their children deaf."""
+    """Reset SIGINT and SIGHUP, which are ignored in the children of a background job or of nohup."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.signal(signal.SIGHUP, signal.SIG_IGN if nohup else signal.SIG_DFL)
 
 
 def environment(settings: Mapping[str, str]) -> dict[str, str]:
-    """What the test says, and nothing of whatever the tests themselves were started with."""
+    """Return the settings and a few system variables; no other variable of the test run is inherited."""
     kept = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     return {**kept, "PYTHONPATH": str(ROOT), **settings}
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on, and that no client is given meanwhile."""
+    """Return ports without a listener, outside the range from which the system chooses ports for clients."""
     found: dict[int, socket.socket] = {}
     try:
         for port in random.sample(PORTS, len(PORTS)):
@@ -111,7 +111,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def listen_on(port: int) -> socket.socket:
-    """A socket that listens on the port; close it."""
+    """Return a socket that listens on the port. The caller closes it. Raises OSError if the port is in use."""
     sock = socket.socket()
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -124,7 +124,10 @@ def listen_on(port: int) -> socket.socket:
 
 
 class ServerProcess:
-    """`halfminute serve` on a data directory, always on the same two ports; it can be started again and again."""
+    """`halfminute serve` on a data directory and two fixed ports.
+
+    It can be started several times, and is killed on leaving.
+    """
 
     def __init__(
         self, data_dir: Path, *options: str, settings: Mapping[str, str] | None = None, nohup: bool = False
@@ -147,7 +150,7 @@ class ServerProcess:
             self.kill()
 
     def launch(self) -> None:
-        """Start it, and wait for nothing."""
+        """Start the process without waiting until it is ready."""
         ports = "--http", f"127.0.0.1:{self.http_port}", "--ws", f"127.0.0.1:{self.websocket_port}"
         words = "serve", *ports, "--data", str(self.data_dir), *self._options
         self._process = start_command(*words, cwd=self.data_dir.parent, settings=self._settings, nohup=self._nohup)
@@ -156,7 +159,10 @@ class ServerProcess:
         self.out, self.errors = Lines(self._process.stdout), Lines(self._process.stderr)
 
     def start(self) -> float:
-        """Start it and wait for its greeting; how many seconds that took."""
+        """Start the process and wait for its greeting.
+
+        Return the seconds that it took. Raises AssertionError if it ends first.
+        """
         began = time.monotonic()
         self.launch()
         eventually(lambda: self._greets() or not self.running, "the greeting", START_SECONDS_MAX)
@@ -164,7 +170,7 @@ class ServerProcess:
         return time.monotonic() - began
 
     def kill(self) -> None:
-        """kill -9, and nothing is left of the process itself."""
+        """Send SIGKILL and wait for the end of the process."""
         self._process.kill()
         self.wait_exit()
 
@@ -172,11 +178,11 @@ class ServerProcess:
         self._process.terminate()
 
     def interrupt(self) -> None:
-        """Ctrl-C: to the whole process group, as a terminal sends it."""
+        """Send SIGINT to the whole process group, as a terminal does on Ctrl-C."""
         os.killpg(self._process.pid, signal.SIGINT)
 
     def hang_up(self) -> None:
-        """What the kernel sends to the processes of a terminal that is closed."""
+        """Send SIGHUP to the process group, as the kernel does when a terminal is closed."""
         os.killpg(self._process.pid, signal.SIGHUP)
 
     def wait_exit(self) -> int:
@@ -194,7 +200,7 @@ class ServerProcess:
         return self._process.pid
 
     def logged(self, event: str) -> list[dict[str, Any]]:
-        """Every log line so far with this event."""
+        """Return every log line so far with this event name."""
         lines = (json.loads(line) for line in self.errors.all() if line.startswith("{"))
         return [line for line in lines if line["event"] == event]
 
@@ -218,7 +224,7 @@ class ServerProcess:
         )
 
     def jwt_secret(self) -> str:
-        """The secret that the server made for itself."""
+        """Return the JWT secret that the server generated."""
         return (self.data_dir / "secrets" / "jwt_secret").read_text()
 
     def _greets(self) -> bool:
@@ -226,7 +232,7 @@ class ServerProcess:
 
 
 class Lines:
-    """What a process writes, read as it comes by a thread of its own, so that it never has to wait for us."""
+    """The lines that a process writes. A thread reads them, so that the process never waits for its reader."""
 
     def __init__(self, stream: IO[str]) -> None:
         self._lines: list[str] = []
@@ -237,7 +243,7 @@ class Lines:
         return list(self._lines)
 
     def wait_end(self) -> None:
-        """Until it is closed at the other end."""
+        """Wait until the process has closed its end."""
         self._reader.join(EXIT_SECONDS_MAX)
         assert not self._reader.is_alive(), "somebody else holds the output open"
 

@@ -1,4 +1,4 @@
-"""Reads the tables in Markdown that say which tests show a requirement, and knows which tests pytest collects."""
+"""Reads the Markdown tables that map requirements to tests, and lists the tests that pytest collects."""
 
 import re
 import subprocess
@@ -13,26 +13,26 @@ NAMED_TEST = re.compile(r"[a-z_/]+\.py::test_\w+")
 
 
 def rows(table: Path) -> list[list[str]]:
-    """The cells of each line below a header; the first is what is required, the last the tests that show it."""
+    """Return the cells of each table row; the first is the requirement, the last the tests that check it."""
     lines = [line for line in table.read_text().splitlines() if line.startswith("| ")]
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     return [row for row in cells if row[0] != "what"]
 
 
 def shown_by(row: list[str]) -> list[str]:
-    """The tests of a line as `path::name`, with paths below tests/."""
+    """Return the tests of a row as `path::name`, with paths below tests/."""
     return QUOTED.findall(row[-1])
 
 
 def not_collected(row: list[str], table: Path, *, long: bool = False) -> list[str]:
-    """Which tests of a line of this table pytest does not collect; with `long`, in a run of the long ones as well."""
+    """Return the tests in the table that pytest does not collect. `long`: collect the long tests, too."""
     files = frozenset(test.partition("::")[0] for other in rows(table) for test in shown_by(other))
     return [test for test in shown_by(row) if test not in _collected(files, long)]
 
 
 @cache
 def _collected(files: frozenset[str], long: bool) -> frozenset[str]:
-    """What pytest finds in these files with the project's own options; parameters are left out of the names."""
+    """Return the tests that pytest collects in these files with the project's options, without their parameters."""
     there = sorted(f"tests/{file}" for file in files if (ROOT / "tests" / file).is_file())
     words = [sys.executable, "-m", "pytest", "--collect-only", "-q", *(["-m", ""] if long else []), *there]
     asked = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=COLLECT_SECONDS_MAX, check=False)

@@ -1,4 +1,4 @@
-"""A whole house in process, on a database of its own, and the people in it."""
+"""A whole server in this process on a database of its own, and its users."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -28,7 +28,7 @@ UNHURRIED = msgspec.convert(
 
 
 def settings(**calls: Any) -> Settings:
-    """Blocks of one second, ports that the system chooses, and no limit that a test would reach unawares."""
+    """Return test settings: blocks of one second, ports chosen by the system, rate limits that tests do not reach."""
     defaults = Settings()
     return msgspec.structs.replace(
         defaults,
@@ -40,7 +40,7 @@ def settings(**calls: Any) -> Settings:
 
 
 def with_section(section: str, **wanted: Any) -> Settings:
-    """The same, with some of one section's settings."""
+    """Return `settings()` with some settings of one section replaced."""
     usual = settings(block_seconds=30)
     return msgspec.structs.replace(usual, **{section: msgspec.structs.replace(getattr(usual, section), **wanted)})
 
@@ -49,13 +49,13 @@ def with_section(section: str, **wanted: Any) -> Settings:
 async def running_server(
     dsn: str, wanted: Settings | None = None, secrets: Secrets = SECRETS
 ) -> AsyncIterator[Context]:
-    """A server in this process."""
+    """Run a server in this process; it drains at the end."""
     async with open_server(wanted or settings(), secrets, dsn, alone=True) as context:
         yield context
 
 
 async def add_fan(context: Context, tokens: int) -> UserId:
-    """A user with tokens."""
+    """Add a user with tokens. Return their id."""
     user_id = UserId(new_uuid())
     await context.user_cache.ensure_user(user_id)
     if tokens:
@@ -64,7 +64,7 @@ async def add_fan(context: Context, tokens: int) -> UserId:
 
 
 async def give(context: Context, user_id: UserId, tokens: int) -> None:
-    """Promotional tokens."""
+    """Credit promotional tokens to a user."""
     receipts = await context.actor.post(
         [
             Posting(
@@ -81,7 +81,7 @@ async def give(context: Context, user_id: UserId, tokens: int) -> None:
 
 
 async def add_creator(context: Context, rate_tokens_per_min: int, display_name: str = "Cleo") -> UserId:
-    """A creator who takes calls."""
+    """Add a creator who accepts calls. Return their id."""
     user_id = UserId(new_uuid())
     await context.user_cache.ensure_user(user_id)
     await become_creator(context.postgres, user_id, display_name, rate_tokens_per_min, True)
@@ -89,13 +89,13 @@ async def add_creator(context: Context, rate_tokens_per_min: int, display_name: 
 
 
 def phone_of(context: Context, user_id: UUID, *, role: str | None = None) -> Phone:
-    """A device of this user; not connected yet."""
+    """Return a device of this user that is not connected yet."""
     return Phone(context.http_port, context.websocket_port, user_id, role=role)
 
 
 @asynccontextmanager
 async def online(context: Context, user_id: UUID) -> AsyncIterator[Phone]:
-    """A device of this user with an open session."""
+    """Yield a device of this user with an open session."""
     phone = phone_of(context, user_id)
     await trio.to_thread.run_sync(phone.open)
     try:

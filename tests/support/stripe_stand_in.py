@@ -1,4 +1,4 @@
-"""What answers like Stripe on loopback, and signs events as it does."""
+"""A stand-in for Stripe on loopback: it answers like the API and signs events like it."""
 
 import hashlib
 import hmac
@@ -15,7 +15,7 @@ WEBHOOK_SECRET = "whsec_only-for-tests-0123456789-0123456789"
 
 
 class StripeStandIn:
-    """Makes Checkout Sessions: one for each idempotency key, as often as it is asked for."""
+    """Creates Checkout Sessions; a repeated idempotency key is answered with the same session."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -43,7 +43,7 @@ class StripeStandIn:
         checkout: str | None = None,
         **changed: Any,
     ) -> bytes:
-        """What Stripe would tell of a purchase; `checkout` is a session other than the one that we were told of."""
+        """Return Stripe's event for a purchase. `checkout`: the id of another session than the purchase's own."""
         session = {
             "id": checkout or self.sessions[purchase["purchaseId"]]["id"],
             "object": "checkout.session",
@@ -62,7 +62,7 @@ class StripeStandIn:
     def refund(
         self, purchase: dict[str, Any], cents: int = 699, *, checkout: str | None = None, **changed: Any
     ) -> bytes:
-        """What Stripe would tell of a charge that was refunded, in part or as a whole."""
+        """Return Stripe's event for a charge that was refunded in part or as a whole."""
         session_id = checkout or self.sessions[purchase["purchaseId"]]["id"]
         charge = {
             "id": f"ch_{session_id}",
@@ -78,7 +78,7 @@ class StripeStandIn:
         return json.dumps({**event, "data": {"object": {**charge, **changed}}}).encode()
 
     def dispute(self, purchase: dict[str, Any], step: str = "created", status: str = "needs_response") -> bytes:
-        """What Stripe would tell of a chargeback, which names the payment alone."""
+        """Return Stripe's event for a chargeback, which names only the payment."""
         session_id = self.sessions[purchase["purchaseId"]]["id"]
         dispute = {
             "id": f"dp_{session_id}",
@@ -95,7 +95,7 @@ class StripeStandIn:
 
 
 def signature(raw: bytes, at: float, secret: str = WEBHOOK_SECRET) -> str:
-    """As Stripe writes it into `Stripe-Signature`."""
+    """Return the value of a `Stripe-Signature` header."""
     digest = hmac.new(secret.encode(), f"{int(at)}.".encode() + raw, hashlib.sha256).hexdigest()
     return f"t={int(at)},v1={digest},v0=0123456789abcdef"
 

@@ -1,4 +1,4 @@
-"""Tokens, keys and key servers as tests make them: good ones, and every kind that is not."""
+"""Access tokens, signing keys and key servers for tests, valid and invalid ones."""
 
 import base64
 import hmac
@@ -46,7 +46,7 @@ def refusal(token: str, by: AuthSettings | TokenVerifier | None = None, *, now: 
 
 
 async def started(nursery: trio.Nursery, algorithms: tuple[Algorithm, ...], *keys: ECKey | RSAKey) -> TokenVerifier:
-    """A verifier that has the secret and has fetched these keys."""
+    """Return a verifier that has the secret and has fetched these keys."""
     settings = AuthSettings(algorithms=algorithms, jwks_file="keys.json")
     verifier = TokenVerifier(settings, secret=SECRET, keys=Issuer(*keys).key_set())
     await nursery.start(verifier.run)
@@ -62,7 +62,7 @@ def without(name: str) -> dict[str, Any]:
 
 
 def signed(body: dict[str, Any], *, header: dict[str, Any] | None = None, secret: str | bytes = SECRET) -> str:
-    """HS256 by hand, so that what no issuer would sign can be signed."""
+    """Sign a token by HS256 without a library, so that invalid claims can be signed."""
     return signed_text(json.dumps(body), header=json.dumps(header or {"alg": "HS256"}), secret=secret)
 
 
@@ -96,7 +96,7 @@ def jwks(keys: list[Any]) -> bytes:
 
 
 class Silence(threading.Event):
-    """An answer that does not come until it is set."""
+    """A response that is held back until it is set."""
 
     askers = 0
 
@@ -110,7 +110,7 @@ Answer = tuple[int, bytes | Silence]
 
 @contextmanager
 def serving(answers: dict[str, Answer]) -> Iterator[str]:
-    """The address of a real HTTP server; it keeps an open connection where the answer is silence."""
+    """Yield the URL of an HTTP server with these responses; for a Silence it keeps the connection open."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -145,7 +145,7 @@ def listening(handler: type[http.server.BaseHTTPRequestHandler]) -> http.server.
 
 
 class Issuer:
-    """Publishes keys and notes when it was asked."""
+    """A key server that records its requests."""
 
     def __init__(self, *keys: ECKey | RSAKey) -> None:
         self.keys = keys

@@ -1,4 +1,4 @@
-"""Moves a house's clock by hand while its sockets and its database are real."""
+"""Moves a server's clock by hand while its sockets and its database are real."""
 
 import time
 from collections.abc import AsyncIterator
@@ -20,7 +20,7 @@ PATIENCE_SECONDS = 20.0  # of real time
 
 @asynccontextmanager
 async def server_on(clock: trio.testing.MockClock, dsn: str, wanted: Settings) -> AsyncIterator[Context]:
-    """A house whose time stands until it is passed; while it opens and drains, time runs as usual."""
+    """Run a server whose clock stands until `pass_seconds`; while it starts and drains, its clock runs as usual."""
     clock.rate = 1.0
     # A lease is counted in real time, as the database counts it, and here it is renewed only when the clock is passed.
     patient = msgspec.structs.replace(wanted, server=msgspec.structs.replace(wanted.server, lease_seconds=3600))
@@ -33,7 +33,7 @@ async def server_on(clock: trio.testing.MockClock, dsn: str, wanted: Settings) -
 
 
 async def pass_seconds(clock: trio.testing.MockClock, context: Context, seconds: float) -> None:
-    """Let so much time pass, in steps, each only when everything that the one before set off is done."""
+    """Advance the clock in steps. Each step waits until everything that the previous one started has finished."""
     await wait_quiet(context)
     clock.jump(ROUNDING_SECONDS)
     while seconds > 0:
@@ -46,7 +46,7 @@ async def pass_seconds(clock: trio.testing.MockClock, context: Context, seconds:
 
 
 async def _jump(clock: trio.testing.MockClock, seconds: float) -> None:
-    """In leaps that the server does not take for stalls of its own."""
+    """Advance the clock in steps that are too short to count as a stall."""
     while seconds > 0:
         clock.jump(min(LEAP_SECONDS, seconds))
         seconds -= LEAP_SECONDS
@@ -54,7 +54,7 @@ async def _jump(clock: trio.testing.MockClock, seconds: float) -> None:
 
 
 async def wait_quiet(context: Context) -> None:
-    """Until no task can go on without a message, and no posting or statement is under way."""
+    """Wait until every task waits for input, and no posting or statement is pending."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         await trio.testing.wait_all_tasks_blocked(0.01)
@@ -64,7 +64,7 @@ async def wait_quiet(context: Context) -> None:
 
 
 async def _wait_all_heard(context: Context) -> None:
-    """Until every ping that was due is answered."""
+    """Wait until every ping that was due has been answered."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         await trio.testing.wait_all_tasks_blocked(0.01)

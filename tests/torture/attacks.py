@@ -189,7 +189,7 @@ async def send_a_signal_too_large(target: Target, encoding: Encoding) -> int | N
         return await raw.hang_up()
 
 
-async def stay_until_the_token_expires(target: Target, encoding: Encoding) -> int | None:
+async def idle_until_the_token_expires(target: Target, encoding: Encoding) -> int | None:
     """Which it may do before the server comes to read it."""
     async with raw_websocket(target, encoding) as raw:
         await raw.say("session:open", token=target.token(ttl_seconds=2))
@@ -228,7 +228,7 @@ ATTACKS = (
     Attack(read_too_late, (4001, ABNORMAL_CLOSURE)),  # on a busy machine it may read later than it is waited for
     Attack(never_read, (4001, ABNORMAL_CLOSURE)),  # as little as the kernel takes may still take the goodbye
     Attack(send_a_signal_too_large, (1000,)),
-    Attack(stay_until_the_token_expires, (4401,)),
+    Attack(idle_until_the_token_expires, (4401,)),
 )
 
 # What a server is told, so that a round of all attacks is over within seconds.

@@ -1,4 +1,4 @@
-"""A network that breaks: it carries connections to a server, and ends each after so many bytes, wherever that falls."""
+"""A TCP proxy in front of a server that breaks each connection after a random number of bytes."""
 
 import math
 import random
@@ -34,11 +34,11 @@ class BreakingProxy:
         self._breaks_no_more = False
 
     def mend(self) -> None:
-        """From here on nothing breaks by itself."""
+        """Stop breaking connections; those that are open stay open."""
         self._breaks_no_more = True
 
     async def serve(self, client: trio.SocketStream) -> None:
-        """One connection, until it breaks or either side hangs up."""
+        """Carry one connection until it breaks or either side closes it."""
         try:
             server = await trio.open_tcp_stream(HOST, self._target_port)
         except OSError:  # it starts again, and nobody listens
@@ -62,7 +62,7 @@ class BreakingProxy:
             _reset(server)
 
     async def _carry_until_broken(self, client: trio.SocketStream, server: trio.SocketStream) -> str | None:
-        """How it broke; None if one of the two hung up."""
+        """Carry bytes both ways. Return the way in which the connection breaks, or None if either side closed it."""
         life = _Life(round(math.exp(self._chance.uniform(math.log(LIFE_BYTES_MIN), math.log(self._life_bytes_max)))))
         async with trio.open_nursery() as nursery:
             for source, target in ((client, server), (server, client)):
@@ -81,14 +81,14 @@ class BreakingProxy:
 
 
 class _Life:
-    """How many bytes a connection has left."""
+    """The number of bytes that a connection still carries before it breaks."""
 
     def __init__(self, left: int) -> None:
         self.left = left
         self.over = False
 
     def spend(self, chunk: bytes) -> bytes:
-        """As much of it as still passes."""
+        """Return the part of the chunk that is still carried."""
         passed = chunk[: self.left]
         self.left -= len(passed)
         self.over = self.over or len(passed) < len(chunk)
@@ -110,7 +110,7 @@ def _reset(stream: trio.SocketStream) -> None:
 
 @asynccontextmanager
 async def breaking_proxy(target_port: int, chance: random.Random, life_bytes_max: int) -> AsyncIterator[BreakingProxy]:
-    """Such a network before a server that may come and go."""
+    """Run the proxy in front of a server that may restart."""
     line = BreakingProxy(target_port, chance, life_bytes_max)
     async with trio.open_nursery() as nursery:
         (listener,) = await trio.open_tcp_listeners(0, host=HOST)

@@ -50,7 +50,7 @@ async def honest_room(http_port: int, websocket_port: int, secret: str) -> Async
 async def _talk(nursery: trio.Nursery, members: list[Member], channel: str) -> AsyncIterator[None]:
     """All but the creator, until the block is left."""
     for member in members:
-        nursery.start_soon(member.stay, channel)
+        nursery.start_soon(member.run, channel)
         await wait_all([member], lambda member: member.inside)
     over = trio.Event()
     async with trio.open_nursery() as talking:

@@ -25,7 +25,7 @@ LATER = {"OVERLOADED", "ROOM_STARTING", "STORAGE_UNAVAILABLE", "DRAINING", "NOT_
 
 
 class Member:
-    """One person on one device. `stay` until cancelled; `talk` until told to stop."""
+    """One person on one device. `run` until cancelled; `talk` until told to stop."""
 
     def __init__(self, nursery: trio.Nursery, user_id: UUID, token: str, port: int, encoding: Encoding) -> None:
         self.user_id = user_id
@@ -42,7 +42,7 @@ class Member:
     def inside(self) -> bool:
         return self._client.connected and self.story.inside
 
-    async def stay(self, channel: str) -> None:
+    async def run(self, channel: str) -> None:
         """In the room, however often it must be entered again."""
         while True:
             await self._come_in(channel)

@@ -57,7 +57,7 @@ class Raw:
             view = view[await self._sock.send(view) :]
 
     async def say(self, kind: str, **fields: Any) -> None:
-        """A command as it should be."""
+        """Send a valid command."""
         await self.send(self.frame({"type": kind, **fields}))
 
     def frame(self, message: Any) -> bytes:

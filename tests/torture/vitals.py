@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
-PLACE, INODE = 1, 9  # fields of a line of /proc/net/tcp
+ORIGIN, INODE = 1, 9  # fields of a line of /proc/net/tcp
 
 
 class Vitals(NamedTuple):
@@ -34,4 +34,4 @@ def _open_files(pid: int) -> list[str]:
 
 def _sockets_on(port: int) -> set[str]:
     lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    return {f"socket:[{fields[INODE]}]" for fields in lines if int(fields[PLACE].partition(":")[2], 16) == port}
+    return {f"socket:[{fields[INODE]}]" for fields in lines if int(fields[ORIGIN].partition(":")[2], 16) == port}

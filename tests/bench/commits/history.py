@@ -5,7 +5,7 @@ from typing import NamedTuple
 from domain.ids import TOKEN_SALES, RoomId, UserId
 from storage.migrate import migrate
 from storage.postgres import Connection, Postgres
-from tests.support.history import book, patiently
+from tests.support.history import insert_postings, patiently
 
 CALLS = 10_000
 CREATORS = 2_000
@@ -93,7 +93,7 @@ async def prepare(postgres: Postgres, journal_rows: int) -> None:
 
 async def _fill(connection: Connection, blocks: int) -> None:
     parties, ours, legacy = (script.replace("$blocks", str(blocks)) for script in (PARTIES, OURS, LEGACY))
-    await book(connection, parties, ours)
+    await insert_postings(connection, parties, ours)
     await connection.execute(legacy, timeout=PREPARE_SECONDS_MAX)
 
 

@@ -1,4 +1,4 @@
-"""The older system's way, in processes of its own: Node with `pg`, and the same statements from asyncpg."""
+"""The legacy peers, in processes of their own: the older system's statements from Node with `pg`, and from asyncpg."""
 
 import shutil
 import subprocess
@@ -23,7 +23,7 @@ SPARE = 100  # blocks that a turn may have begun and not counted
 
 
 class PeerTurn(msgspec.Struct):
-    """A turn as a peer reports it."""
+    """The result of a turn as a peer reports it."""
 
     took_ms: list[float]
     seconds: float
@@ -32,7 +32,7 @@ class PeerTurn(msgspec.Struct):
 
 
 class LegacyPeers:
-    """Starts the peers, each turn where the one before it stopped."""
+    """Runs the peers' turns. Each turn continues where the previous one stopped."""
 
     def __init__(self, address: Address, first_block: int, commands: dict[str, list[str]]) -> None:
         self._address = address
@@ -67,7 +67,7 @@ class LegacyPeers:
 async def open_legacy_peers(
     postgres: Postgres, address: Address, scratch: Path, peers: Sequence[str]
 ) -> tuple[LegacyPeers, str | None]:
-    """The peers that can run here, and why one cannot."""
+    """Return the peers that can run here, and the reason for one that cannot."""
     commands, missing = {}, None
     if "node" in peers:
         node, missing = await _install_node(trio.Path(scratch))

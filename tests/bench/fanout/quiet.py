@@ -32,8 +32,8 @@ async def measure_quiet(sessions: int, rooms: int, clock_seconds: float, cores: 
     joined = Peer("sessions", (sys.executable, "-m", "tests.bench.fanout.joined"), path="/ws")
     return Quiet(
         sessions,
-        await _kb_per_session(joined, sessions, cores, says=True),
-        await _kb_per_session(bare, sessions, cores, says=False),
+        await _kb_per_session(joined, sessions, cores, opens_session=True),
+        await _kb_per_session(bare, sessions, cores, opens_session=False),
         rooms,
         *await _run_clocks(rooms, clock_seconds, cores),
     )
@@ -43,15 +43,15 @@ async def _run_clocks(rooms: int, seconds: float, cores: Cores) -> list[float]:
     """Percent of a core, milliseconds late at the 99th percentile, and how many blocks."""
     command = [sys.executable, "-m", "tests.bench.fanout.clocks", str(rooms), str(seconds)]
     async with started(command, "clocks", cores.server) as process:
-        return await process.hear("CLOCKS", seconds + CLOCKS_SECONDS_MAX)
+        return await process.read("CLOCKS", seconds + CLOCKS_SECONDS_MAX)
 
 
-async def _kb_per_session(peer: Peer, sessions: int, cores: Cores, *, says: bool) -> float:
-    """KB (of 1,000 bytes) that each of so many connections adds; with `says`, each opens a session and joins a room."""
+async def _kb_per_session(peer: Peer, sessions: int, cores: Cores, *, opens_session: bool) -> float:
+    """Return the KB (of 1,000 bytes) of each connection. `opens_session`: each opens a session and joins a room."""
     port = free_ports(1)[0]
     async with started([*peer.command, str(port)], peer.name, cores.server) as server, trio.open_nursery() as nursery:
-        await server.hear("LISTENING", LISTEN_SECONDS_MAX)
-        connections = _IdleConnections(port, peer.path, says, nursery)
+        await server.read("LISTENING", LISTEN_SECONDS_MAX)
+        connections = _IdleConnections(port, peer.path, opens_session, nursery)
         await connections.grow(FIRST)
         before = _bytes(server.pid)
         await connections.grow(sessions)
@@ -63,10 +63,10 @@ async def _kb_per_session(peer: Peer, sessions: int, cores: Cores, *, says: bool
 class _IdleConnections:
     """Connections that are open and only answer pings."""
 
-    def __init__(self, port: int, path: str, says: bool, nursery: trio.Nursery) -> None:
+    def __init__(self, port: int, path: str, opens_session: bool, nursery: trio.Nursery) -> None:
         self._port = port
         self._path = path
-        self._says = says
+        self._opens_session = opens_session
         self._nursery = nursery
         self._streams: list[trio.SocketStream] = []
 
@@ -84,15 +84,15 @@ class _IdleConnections:
             stream = await trio.open_tcp_stream("127.0.0.1", self._port)
             self._streams.append(stream)
             await stream.send_all(HANDSHAKE.format(path=self._path).encode())
-            await _hear(stream, b"\r\n\r\n")
-            if self._says:
+            await _receive_until(stream, b"\r\n\r\n")
+            if self._opens_session:
                 await stream.send_all(_frame({"type": "session:open", "token": token_of(uuid4())}))
-                await _hear(stream, b"session:ready")
+                await _receive_until(stream, b"session:ready")
                 await stream.send_all(_frame({"type": "room:join", "channel": CHANNEL}))
-                await _hear(stream, b"room:joined")
+                await _receive_until(stream, b"room:joined")
 
 
-async def _hear(stream: trio.SocketStream, word: bytes) -> None:
+async def _receive_until(stream: trio.SocketStream, word: bytes) -> None:
     heard = b""
     while word not in heard:
         received = await stream.receive_some()

@@ -39,7 +39,7 @@ def choose_cores() -> Cores:
     return Cores(usable[0], usable[-1] if len(usable) < 2 else usable[1])
 
 
-class Talker:
+class LineProcess:
     """A process of which each answer is one line."""
 
     def __init__(self, process: trio.Process, name: str) -> None:
@@ -48,11 +48,11 @@ class Talker:
         self._name = name
         self._unread = b""
 
-    async def tell(self, order: str) -> None:
+    async def write(self, order: str) -> None:
         assert self._process.stdin is not None
         await self._process.stdin.send_all(order.encode() + b"\n")
 
-    async def hear(self, word: str, seconds: float) -> list[float]:
+    async def read(self, word: str, seconds: float) -> list[float]:
         """The figures after this word. Raises RuntimeError if something else comes, or nothing in time."""
         line = ""
         with trio.move_on_after(seconds):
@@ -76,7 +76,7 @@ class Talker:
 class OpenRoom:
     """A contestant with all its members joined."""
 
-    def __init__(self, peer: Peer, members: int, server: Talker, drainer: Talker) -> None:
+    def __init__(self, peer: Peer, members: int, server: LineProcess, drainer: LineProcess) -> None:
         self.peer = peer
         self.members = members
         self._server = server
@@ -84,12 +84,12 @@ class OpenRoom:
 
     async def turn(self, events: int, events_a_write: int = 1) -> Turn:
         """Send events to all members; each of them must hear every one. Raises RuntimeError if one does not."""
-        await self._drainer.tell(str(events))
-        await self._drainer.hear("READY", TURN_SECONDS_MAX)
+        await self._drainer.write(str(events))
+        await self._drainer.read("READY", TURN_SECONDS_MAX)
         server, drainer = spent(self._server.pid), spent(self._drainer.pid)
-        await self._server.tell(f"{events} {events_a_write}")
-        began = (await self._server.hear("BEGAN", TURN_SECONDS_MAX))[0]
-        ended, frames, least, most, size, reads = await self._drainer.hear("COUNTED", TURN_SECONDS_MAX)
+        await self._server.write(f"{events} {events_a_write}")
+        began = (await self._server.read("BEGAN", TURN_SECONDS_MAX))[0]
+        ended, frames, least, most, size, reads = await self._drainer.read("COUNTED", TURN_SECONDS_MAX)
         await trio.sleep(SETTLE_SECONDS)
         deliveries = events * self.members
         assert (frames, least, most) == (deliveries, events, events), f"{self.peer.name}: {least:g} to {most:g} events"
@@ -110,18 +110,18 @@ class OpenRoom:
 
     async def delay(self, events: int) -> Delay:
         """How late blocks of another room of ours are meanwhile."""
-        await self._drainer.tell(str(events))
-        await self._drainer.hear("READY", TURN_SECONDS_MAX)
-        await self._server.tell(f"{events} 1 {WATCHED}")
-        await self._server.hear("BEGAN", TURN_SECONDS_MAX)
-        p99_ms, most_ms = await self._server.hear("LATE", TURN_SECONDS_MAX)
-        await self._drainer.hear("COUNTED", TURN_SECONDS_MAX)
+        await self._drainer.write(str(events))
+        await self._drainer.read("READY", TURN_SECONDS_MAX)
+        await self._server.write(f"{events} 1 {WATCHED}")
+        await self._server.read("BEGAN", TURN_SECONDS_MAX)
+        p99_ms, most_ms = await self._server.read("LATE", TURN_SECONDS_MAX)
+        await self._drainer.read("COUNTED", TURN_SECONDS_MAX)
         return Delay(self.members, p99_ms, most_ms)
 
     async def see_nothing_more(self) -> None:
         """The drainer refuses an order after more frames than were asked for."""
-        await self._drainer.tell("0")
-        await self._drainer.hear("READY", TURN_SECONDS_MAX)
+        await self._drainer.write("0")
+        await self._drainer.read("READY", TURN_SECONDS_MAX)
 
 
 @asynccontextmanager
@@ -131,16 +131,16 @@ async def open_room(peer: Peer, members: int, drainer: str, cores: Cores) -> Asy
     command = [*peer.command, port, *([str(members), str(EVENT_BYTES)] if peer.told_members else [])]
     joining = [drainer, port, peer.path, str(members), str(int(peer.envelope))]
     async with started(command, peer.name, cores.server) as server:
-        await server.hear("LISTENING", LISTEN_SECONDS_MAX)
+        await server.read("LISTENING", LISTEN_SECONDS_MAX)
         async with started(joining, f"the members of {peer.name}", cores.drainer) as drained:
-            await drained.hear("JOINED", JOIN_SECONDS_MAX)
+            await drained.read("JOINED", JOIN_SECONDS_MAX)
             room = OpenRoom(peer, members, server, drained)
             yield room
             await room.see_nothing_more()
 
 
 @asynccontextmanager
-async def started(command: list[str], name: str, core: int) -> AsyncIterator[Talker]:
+async def started(command: list[str], name: str, core: int) -> AsyncIterator[LineProcess]:
     """A process on one core, killed at the end."""
     process = await trio.lowlevel.open_process(
         command,
@@ -151,7 +151,7 @@ async def started(command: list[str], name: str, core: int) -> AsyncIterator[Tal
         preexec_fn=tied(partial(os.sched_setaffinity, 0, {core})),
     )
     try:
-        yield Talker(process, name)
+        yield LineProcess(process, name)
     finally:
         process.kill()
         with trio.CancelScope(shield=True):

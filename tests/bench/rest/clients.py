@@ -112,5 +112,5 @@ def _cpu_seconds() -> float:
 
 
 if __name__ == "__main__":
-    heard = asyncio.run(ask_all(msgspec.json.decode(sys.stdin.buffer.readline(), type=Workload)))
-    sys.stdout.buffer.write(msgspec.json.encode(heard))
+    received = asyncio.run(ask_all(msgspec.json.decode(sys.stdin.buffer.readline(), type=Workload)))
+    sys.stdout.buffer.write(msgspec.json.encode(received))

@@ -64,8 +64,8 @@ def run(seconds: float, connections: int, profile: Profile | None = None) -> Res
     with tempfile.TemporaryDirectory(prefix="halfminute-bench-") as folder:
         server = Server(Path(folder) / "house")
         with server:
-            crowd = Workload(server.http_port, seconds, trio.run(_invite, server, connections))
-            result = _hear(server, crowd, profile)
+            workload = Workload(server.http_port, seconds, trio.run(_invite, server, connections))
+            result = _hear(server, workload, profile)
             booked = trio.run(_tips_booked, server)
             audit = run_command("audit", "--data", str(server.data_dir), cwd=Path(folder))
             print(audit.out, file=sys.stderr)
@@ -96,20 +96,20 @@ async def _tips_booked(server: Server) -> int:
     return booked
 
 
-def _hear(server: Server, crowd: Workload, profile: Profile | None) -> Result:
+def _hear(server: Server, workload: Workload, profile: Profile | None) -> Result:
     """What the crowd heard, and what that cost."""
     cores = choose_cores()
     _pin(server, cores)
     before, began = cost(server.pid, server.postmaster, os.getpid()), spent(server.pid)
-    with nullcontext() if profile is None else profile.watching(server.pid, crowd.seconds):
-        heard = _ask(crowd, cores)
+    with nullcontext() if profile is None else profile.watching(server.pid, workload.seconds):
+        heard = _ask(workload, cores)
         used, ended = cost(server.pid, server.postmaster, os.getpid()), spent(server.pid)
     took = Spent(ended.running - began.running, ended.kept_waiting - began.kept_waiting)
     requests = sum(map(len, heard.ms.values()))
     if profile is not None:
         profile.write(requests / heard.seconds)
     return Result(
-        connections=len(crowd.members),
+        connections=len(workload.members),
         seconds=heard.seconds,
         requests_per_second=requests / heard.seconds,
         ms={
@@ -134,16 +134,16 @@ def _pin(server: Server, cores: Cores) -> None:
         os.sched_setaffinity(int(thread.name), {cores.server})
 
 
-def _ask(crowd: Workload, cores: Cores) -> Answers:
+def _ask(workload: Workload, cores: Cores) -> Answers:
     """Through a process of the crowd's own, which shares no core with the server where there are two."""
     asked = subprocess.run(
         [sys.executable, "-m", "tests.bench.rest.clients"],
-        input=msgspec.json.encode(crowd) + b"\n",
+        input=msgspec.json.encode(workload) + b"\n",
         stdout=subprocess.PIPE,
         check=True,
         cwd=ROOT,
         env=environment({}),
         preexec_fn=tied(partial(os.sched_setaffinity, 0, {cores.drainer})),
-        timeout=crowd.seconds + ANSWER_SECONDS_MAX,
+        timeout=workload.seconds + ANSWER_SECONDS_MAX,
     )
     return msgspec.json.decode(asked.stdout, type=Answers)

@@ -166,10 +166,10 @@ async def open_tip_room(
 
 
 async def _join_all(members: Sequence[Viewer], channel: str) -> None:
-    door = trio.CapacityLimiter(CONNECTED_AT_ONCE)
+    limit = trio.CapacityLimiter(CONNECTED_AT_ONCE)
 
     async def join(member: Viewer) -> None:
-        async with door:
+        async with limit:
             await member.connect()
             await member.join(channel)
 

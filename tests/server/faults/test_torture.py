@@ -61,10 +61,10 @@ async def honest_pair(server: ServerProcess) -> AsyncIterator[None]:
             yield
             figures = {"call": await call.figures(), "stream": stream.figures()}
             nursery.cancel_scope.cancel()
-    for room, heard in figures.items():
-        print(f"honest {room}: {heard}")
-        assert heard.lost_or_doubled == []
-        assert heard.due - heard.heard <= UNDER_WAY, "what was not heard is on its way"
+    for room, received in figures.items():
+        print(f"honest {room}: {received}")
+        assert received.lost_or_doubled == []
+        assert received.due - received.received <= UNDER_WAY, "what was not heard is on its way"
 
 
 def _vitals(server: ServerProcess) -> Vitals:

@@ -81,7 +81,7 @@ async def test_a_tab_that_is_closed_in_a_call_is_absent_and_another_goes_on(dsn:
                     assert (fans.ready["resumed"], fans.ready["lost"]) == (True, [])
                     assert fans.ready["missed"][0]["count"] >= 2
                     fans.wait_for("call:resumed")
-                    assert fans.places == creators.places
+                    assert fans.positions == creators.positions
 
             await in_thread(story)
 

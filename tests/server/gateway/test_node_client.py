@@ -67,7 +67,7 @@ async def test_both_parties_of_a_call_receive_the_same(context: Context, script:
             ends = [phone.wait_for("call:ended") for phone in (fans, creators)]
             assert ends[0] == ends[1]
             assert ends[0]["reason"] == "creator_ended" and ends[0]["tokens"] >= 2
-            assert fans.places == creators.places
+            assert fans.positions == creators.positions
 
     await in_thread(story)
 
@@ -92,7 +92,7 @@ async def test_a_phone_whose_socket_breaks_resumes_with_all_it_missed(dsn: str, 
                 assert (fans.ready["resumed"], fans.ready["lost"]) == (True, [])
                 assert fans.ready["missed"][0]["count"] >= 2
                 fans.wait_for("call:resumed")
-                assert fans.places == creators.places
+                assert fans.positions == creators.positions
 
         await in_thread(story)
 

@@ -91,7 +91,7 @@ class PeerPhone(Phone):
     def _listen(self, told: PeerEvents) -> None:
         while (event := told.next(seconds=threading.TIMEOUT_MAX))["event"] not in ("close", "shut"):
             if event["event"] == "message":
-                self._note_place(event["message"])
+                self._note_position(event["message"])
                 self._arrived.put(event["message"])
         self.close_code = event.get("code")
 

@@ -22,7 +22,7 @@ from storage.ledger.audit import audit
 from tests.server.rest.conftest import Caller, Users, users_of
 from tests.server.rest.database_proxy import proxy_to
 from tests.server.rest.problems import SOMEBODY, check
-from tests.support.history import book
+from tests.support.history import insert_postings
 from tests.support.servers import give, running_server, settings
 
 NOT_REFUNDED = {"refundedBlocks": 0, "refundedTokens": 0}
@@ -256,7 +256,7 @@ async def meet(context: Context, users: Users) -> Caller:
         INSERT INTO wanted (seq, kind, debit, credit, tokens, room_id, block_no, created_at)
             SELECT n, 1, '{fan.user_id}', '{creator.user_id}', 1, '{room}', n, at FROM (VALUES {moments}) m (n, at);
     """
-    await context.postgres.transaction(lambda connection: book(connection, script))
+    await context.postgres.transaction(lambda connection: insert_postings(connection, script))
     return fan
 
 

@@ -71,8 +71,8 @@ async def test_a_missed_end_is_received(dsn: str) -> None:
 async def test_after_an_unknown_position_events_are_lost_and_the_room_is_joined_again(dsn: str) -> None:
     async with running_server(dsn, settings(block_seconds=30)) as context, a_call(context) as (fans, creators, ring):
         await in_thread(fans.lose_network)
-        epoch, seq = fans.places[ring["channel"]]
-        fans.places[ring["channel"]] = (epoch, seq + 1000)
+        epoch, seq = fans.positions[ring["channel"]]
+        fans.positions[ring["channel"]] = (epoch, seq + 1000)
         await in_thread(lambda: fans.open(resume=True))
         assert (fans.ready["resumed"], fans.ready["missed"], fans.ready["lost"]) == (True, [], [ring["channel"]])
         await in_thread(lambda: creators.wait_for("member:left"))
@@ -96,7 +96,7 @@ async def test_events_that_are_too_old_are_lost_and_never_sent_in_part(dsn: str)
 async def test_a_session_opened_twice_goes_on_in_the_newer_connection(dsn: str) -> None:
     async with running_server(dsn, settings(block_seconds=30)) as context, a_call(context) as (fans, creators, ring):
         async with away(context, fans.user_id) as other:
-            other.ready, other.places = fans.ready, dict(fans.places)
+            other.ready, other.positions = fans.ready, dict(fans.positions)
             await in_thread(lambda: other.open(resume=True))
             assert other.ready["resumed"]
             await in_thread(fans.wait_closed)
@@ -110,7 +110,7 @@ async def test_nobody_resumes_the_session_of_another(dsn: str) -> None:
     async with running_server(dsn, settings(block_seconds=30)) as context, a_call(context) as (fans, _, ring):
         await in_thread(fans.lose_network)
         async with away(context, await add_fan(context, 0)) as thief:
-            thief.ready, thief.places = fans.ready, dict(fans.places)
+            thief.ready, thief.positions = fans.ready, dict(fans.positions)
             await in_thread(lambda: thief.open(resume=True))
             assert (thief.ready["resumed"], thief.ready["lost"]) == (False, [ring["channel"]])
             assert thief.ready["sessionId"] != fans.ready["sessionId"]
@@ -123,7 +123,7 @@ async def test_nobody_resumes_into_a_room_that_refused_them(dsn: str) -> None:
         async with online(context, await add_fan(context, 0)) as stranger:
             assert (await in_thread(stranger.join, ring["channel"]))["error"] == "NOT_FOUND"
             await in_thread(stranger.lose_network)
-            stranger.places[ring["channel"]] = (fans.places[ring["channel"]][0], 0)
+            stranger.positions[ring["channel"]] = (fans.positions[ring["channel"]][0], 0)
             await in_thread(lambda: stranger.open(resume=True))
             assert (stranger.ready["missed"], stranger.ready["lost"]) == ([], [ring["channel"]])
             assert (await in_thread(lambda: stranger.ask({"type": "ping"})))["type"] == "pong"
@@ -174,4 +174,4 @@ async def test_random_losses_leave_a_stream_without_hole_or_double(dsn: str, see
         await in_thread(creators.ask_ok, {"type": "call:end", "callId": ring["callId"]})
         for phone in (fans, creators):
             await in_thread(phone.wait_for, "call:ended")
-        assert fans.places == creators.places
+        assert fans.positions == creators.positions

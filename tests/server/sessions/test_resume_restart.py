@@ -97,7 +97,7 @@ async def _members(
         for i, (user_id, token) in enumerate(users):
             through = port if i == len(users) - 1 else line.port
             members.append(Member(nursery, user_id, token, through, list(Encoding)[i % 2]))
-            nursery.start_soon(members[-1].stay, channel)
+            nursery.start_soon(members[-1].run, channel)
         await wait_all(members, lambda member: member.inside)
         yield members, line
         nursery.cancel_scope.cancel()
