@@ -1,4 +1,4 @@
-"""Shows the proof of the ledger on a terminal, or as plain lines in a file."""
+"""Prints the audit of the ledger: with a progress bar on a terminal, as plain lines elsewhere."""
 
 from typing import Any
 
@@ -10,7 +10,10 @@ from storage.postgres import Postgres
 
 
 async def report_audit(postgres: Postgres) -> int:
-    """0 if everything holds, else 1 with the rows. Raises StorageUnavailable."""
+    """Audit the ledger and print every proof, with the rows that violate it.
+
+    Returns the exit code: 0 if everything holds, else 1. Raises StorageUnavailable.
+    """
     console = Console(highlight=False, soft_wrap=True)
     columns: tuple[Any, ...] = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     failed = 0

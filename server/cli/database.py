@@ -1,4 +1,4 @@
-"""Which database: the configured one, or a private PostgreSQL of our own."""
+"""Opens the database of a command: the configured one, or a private PostgreSQL."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,7 +12,7 @@ from storage.embedded.launcher import EmbeddedError, find_running, open_embedded
 
 
 class Database(NamedTuple):
-    """Where it is, and whether no other server can be alive on it."""
+    """The address of a database; `alone` if no other server can be using it."""
 
     dsn: str
     alone: bool
@@ -20,7 +20,10 @@ class Database(NamedTuple):
 
 @asynccontextmanager
 async def open_database(settings: Settings, secrets: Secrets) -> AsyncIterator[Database]:
-    """For a server: a private PostgreSQL is started, and stopped at the end. Raises EmbeddedError."""
+    """Open the database for a server: without DATABASE_URL, run a private PostgreSQL for the block.
+
+    Raises EmbeddedError.
+    """
     if secrets.database_url is not None:
         yield Database(secrets.database_url, alone=False)
         return
@@ -30,9 +33,9 @@ async def open_database(settings: Settings, secrets: Secrets) -> AsyncIterator[D
 
 @asynccontextmanager
 async def visit_database(settings: Settings, secrets: Secrets, *, make: bool) -> AsyncIterator[Database]:
-    """For one piece of work: beside a running server on its PostgreSQL, else on one of our own.
+    """Open the database for one command: use the PostgreSQL of a running server, or else start a private one.
 
-    Raises EmbeddedError, also where there is no database yet and none is to be made.
+    Raises EmbeddedError, also if there is no database yet and `make` is False.
     """
     data_dir = Path(settings.server.data_dir)
     running = None if secrets.database_url is not None else await find_running(data_dir)
@@ -40,7 +43,7 @@ async def visit_database(settings: Settings, secrets: Secrets, *, make: bool) ->
         yield Database(running.dsn, alone=False)
         return
     if not make and secrets.database_url is None and not DataDir(data_dir).cluster.exists():
-        raise EmbeddedError(f"there are no books in {data_dir}: no server has run there")
+        raise EmbeddedError(f"there is no database in {data_dir}: no server has run there")
     async with open_database(settings, secrets) as database:
         yield database
 

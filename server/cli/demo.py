@@ -1,4 +1,4 @@
-"""A few people to try the house with: a creator, two fans with tokens, and an operator."""
+"""The demo users: a creator, two fans with tokens, and an operator."""
 
 from typing import NamedTuple
 from uuid import UUID
@@ -15,6 +15,8 @@ TOKEN_SECONDS = 30 * 24 * 3600
 
 
 class DemoUser(NamedTuple):
+    """A demo user, with the role claim of the token if there is one."""
+
     name: str
     user_id: UserId
     role: str | None = None
@@ -30,7 +32,7 @@ DEMO_USERS = (CREATOR, *FANS, OPERATOR)
 
 
 async def seed(context: Context) -> None:
-    """Make them, once; a second start finds them as they were left. Raises StorageUnavailable."""
+    """Create the demo users once; a later start leaves them as they are. Raises StorageUnavailable."""
     for person in DEMO_USERS:
         await context.user_cache.ensure_user(person.user_id)
     await become_creator(context.postgres, CREATOR.user_id, "Cleo", RATE_TOKENS_PER_MIN, True)
@@ -50,4 +52,5 @@ async def seed(context: Context) -> None:
 
 
 def demo_token(person: DemoUser, secret: str, now: float) -> str:
+    """Return a token of a demo user, valid for 30 days from `now` (unix seconds)."""
     return issue_token(secret, person.user_id, role=person.role, ttl_seconds=TOKEN_SECONDS, now=now)

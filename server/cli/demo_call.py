@@ -1,4 +1,4 @@
-"""A call to look at, against a running server: a fan rings, a creator accepts, and the blocks go by on the terminal."""
+"""`halfminute demo-call`: a fan calls a creator on a running server, and the terminal shows the charged blocks."""
 
 import contextlib
 import http.client as http_client
@@ -23,15 +23,15 @@ from server.cli.demo import CREATOR, FANS, demo_token
 
 FRAMES_PER_SECOND = 8
 ANSWER_SECONDS = 10
-HANG_UP_SECONDS = 1
+END_SECONDS = 1
 
 
 class DemoFailed(Exception):
-    """One line: why there is no call to see."""
+    """The demo call failed; the message is one line with the reason."""
 
 
 class CallScreen:
-    """What has happened so far, as a picture."""
+    """The state of the demo call, rendered by rich as a table with a progress bar."""
 
     def __init__(self, block_seconds: float) -> None:
         self._block_seconds = block_seconds
@@ -42,11 +42,11 @@ class CallScreen:
         self.state = "ringing"
 
     def take(self, event: dict[str, Any]) -> None:
-        """An event of the fan's or the creator's."""
+        """Update the state from an event of the fan or the creator."""
         match event["type"]:
             case "block:charged":
                 self._blocks.append((event["blockNo"], event["tokens"], event["at"]))
-                self._paid_through = _moment(event["paidThrough"])
+                self._paid_through = _unix_time(event["paidThrough"])
                 self.state = "talking"
             case "wallet:changed" if "earned" in event:
                 self.earned = event["earned"]
@@ -63,14 +63,17 @@ class CallScreen:
             table.add_row(str(block_no), str(tokens), at)
         left = 0.0 if self._paid_through is None else max(0.0, self._paid_through - time.time())
         bar = ProgressBar(total=self._block_seconds, completed=self._block_seconds - left, width=44)
-        below = Table.grid()  # a bar alone would not end its line
+        below = Table.grid()  # a bar alone does not end its line
         below.add_row(bar)
         below.add_row(f"Finn has {self.balance} tokens, Cleo has earned {self.earned} in this call")
         return Group(table, below)
 
 
 async def watch_call(http: str, secret: str, blocks: int | None) -> None:
-    """Hold a call of so many blocks, or until the fan's tokens or the user's patience end it. Raises DemoFailed."""
+    """Run a call and show it until `blocks` are charged, the fan's tokens are spent, or Ctrl-C.
+
+    `http` is HOST:PORT of a server with `--demo`, `secret` its token secret. Raises DemoFailed.
+    """
     tokens = {person.user_id: demo_token(person, secret, time.time()) for person in (CREATOR, FANS[0])}
     config = await _request(http, "GET", "/api/config", None, None)
     async with (
@@ -92,7 +95,7 @@ async def watch_call(http: str, secret: str, blocks: int | None) -> None:
                 finally:
                     await _end_call(fan, call["callId"])
         if not console.is_terminal:
-            console.print()  # the last picture ends without one
+            console.print()  # the last frame has no line break at its end
 
 
 async def _follow_call(fan: WebSocketConnection, screen: CallScreen, call_id: str, blocks: float) -> None:
@@ -104,8 +107,8 @@ async def _follow_call(fan: WebSocketConnection, screen: CallScreen, call_id: st
 
 
 async def _end_call(fan: WebSocketConnection, call_id: str) -> None:
-    """Also on Ctrl-C: nobody is to be found in a call at the next try. The end of an ended call is nothing."""
-    with trio.move_on_after(HANG_UP_SECONDS, shield=True):
+    """End the call, also on Ctrl-C, so that its parties are free for the next; an ended call is not affected."""
+    with trio.move_on_after(END_SECONDS, shield=True):
         await _send(fan, type="call:end", callId=call_id)
 
 
@@ -127,7 +130,7 @@ async def _session(url: str, token: str) -> AsyncIterator[WebSocketConnection]:
 
 
 async def _send(websocket: WebSocketConnection, **message: Any) -> None:
-    with contextlib.suppress(ConnectionClosed):  # whoever listens hears of it
+    with contextlib.suppress(ConnectionClosed):  # the reader reports the closed connection
         await websocket.send_message(json.dumps(message))
 
 
@@ -135,8 +138,8 @@ async def _next_event(websocket: WebSocketConnection) -> dict[str, Any]:
     try:
         event: dict[str, Any] = json.loads(await websocket.get_message())
     except ConnectionClosed as closed:
-        said = closed.reason.reason if closed.reason is not None else None
-        raise DemoFailed(f"the session has ended: {said or 'the connection broke'}") from None
+        reason = closed.reason.reason if closed.reason is not None else None
+        raise DemoFailed(f"the session has ended: {reason or 'the connection broke'}") from None
     if event["type"] == "error":
         raise DemoFailed(event["message"])
     return event
@@ -164,7 +167,7 @@ def _request_in_thread(http: str, method: str, path: str, token: str | None, bod
 
 
 def _message_of(refused: urllib.error.HTTPError) -> str | None:
-    with contextlib.suppress(ValueError, AttributeError), refused:  # what answers may be anything
+    with contextlib.suppress(ValueError, AttributeError), refused:  # the answer may come from any server
         message: str | None = json.load(refused).get("message")
         return message
     return None
@@ -175,5 +178,5 @@ def _reason_of(error: Exception) -> str:
     return (reason.strerror if isinstance(reason, OSError) else None) or str(reason) or type(reason).__name__
 
 
-def _moment(text: str | None) -> float | None:
+def _unix_time(text: str | None) -> float | None:
     return None if text is None else datetime.fromisoformat(text).timestamp()

@@ -1,4 +1,4 @@
-"""The command `halfminute`: every error is one clear line and an exit code."""
+"""The command `halfminute` and its subcommands: an error becomes one line on standard error and an exit code."""
 
 import errno
 import os
@@ -45,7 +45,7 @@ EXPECTED = (
     LoadRefused,
 )
 NOBODY_READS = (errno.EPIPE, errno.ENOSPC)
-WAIT_WRITTEN_SECONDS = 1.0  # how long the end waits for a reader of the log; a reader that lives takes milliseconds
+WAIT_WRITTEN_SECONDS = 1.0  # longest wait for a reader of the log at the end; a live reader takes milliseconds
 DEFAULT_CONFIG = Path("config.toml")
 log = structlog.get_logger(__name__)
 
@@ -56,7 +56,7 @@ DataDir = Annotated[Path | None, Parameter(name="--data", help="where the privat
 
 
 def main() -> NoReturn:
-    """What a person can mend is one line, without a traceback; a fault of ours comes with its trace as well."""
+    """Run the command line and exit. Expected errors are printed as one line, unexpected ones with a traceback too."""
     secure_standard_streams()
     configure_log("info", "auto")
     exit_code = _run()
@@ -97,7 +97,7 @@ def serve_command(
     configure_log(settings.log.level, settings.log.format, secret_words(secrets))
     replace_standard_output()
     settings, too_few_files = fit(settings, raise_limit())
-    from server.cli.serve import serve  # with all that answers HTTP: the other commands are back in half the time
+    from server.cli.serve import serve  # imported here: without Quart, the other commands take half the time
 
     trio.run(serve, settings, secrets, made, demo, too_few_files)
 
@@ -156,7 +156,7 @@ def demo_call(
     config: ConfigFile = None,
     data: DataDir = None,
 ) -> None:
-    """Hold a call between two people of --demo, and watch its blocks."""
+    """Run a call between two users of --demo, and show its blocks."""
     trio.run(watch_call, http, _jwt_secret(_settings(config, data=data)), blocks)
 
 
@@ -166,7 +166,7 @@ def load(
     url: Annotated[str, Parameter(help="the server's REST address")] = "http://127.0.0.1:8000",
     rooms: Annotated[int, Parameter(help="calls or streams at once")] = 10,
     members: Annotated[int, Parameter(help="connections in each")] = 4,
-    seconds: Annotated[float, Parameter(help="how long everybody talks")] = 10,
+    seconds: Annotated[float, Parameter(help="duration of the traffic")] = 10,
     tips_per_second: Annotated[float, Parameter(help="of all rooms together")] = 0,
     chats_per_second: Annotated[
         float, Parameter(help="of all rooms together", name=["--chats-per-second", "--chat"])
@@ -183,7 +183,7 @@ def load(
 
     Everybody comes from one address: start that server with HALFMINUTE_LIMITS_EXEMPT='["127.0.0.1/32"]'.
     """
-    from server.loadtest.command import run_load_test  # with all that a client needs, which the other commands don't
+    from server.loadtest.command import run_load_test  # imported here: only this command needs the client
 
     plan = Plan(
         url=url,
@@ -215,7 +215,10 @@ def _settings(
 
 
 def _secrets_to_serve(settings: Settings) -> tuple[Secrets, list[str]]:
-    """On a private database missing secrets are made, and named; on a configured one they are asked for."""
+    """Return the secrets, and the names of those just generated.
+
+    Missing ones are generated with a private database. Raises ConfigError with a configured one.
+    """
     secrets = read_secrets()
     if secrets.database_url is None:
         return with_local_secrets(secrets, Path(settings.server.data_dir))
@@ -234,7 +237,7 @@ def _jwt_secret(settings: Settings) -> str:
 
 
 def _secret_of(data: Path | None) -> str:
-    """What a server on this machine signs with."""
+    """Return the secret that signs tokens for a server on this machine. Raises ConfigError."""
     if data is None:
         secret = read_secrets().jwt_secret
         if secret is None:
@@ -249,12 +252,12 @@ def _secret_of(data: Path | None) -> str:
 
 
 def _explain(error: BaseException) -> int:
-    """Say what ended the command; the exit code."""
+    """Print why the command failed, and return its exit code."""
     first = _first_of(error)
     if isinstance(first, KeyboardInterrupt):
         return 130
     if isinstance(first, OSError) and first.errno in NOBODY_READS:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for what is still buffered, or Python fails again at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # buffered output goes there, or Python fails again at its exit
         print_error(f"cannot write the output: {first.strerror}")
     elif not isinstance(first, EXPECTED):
         log.critical("fault", exc_info=error)
@@ -267,7 +270,7 @@ def _explain(error: BaseException) -> int:
 
 
 def _unavailable(error: StorageUnavailable) -> str:
-    """One line that names the variable by which the database was given, if it was."""
+    """Return one line about an unavailable database, with DATABASE_URL if that is set."""
     reason = re.sub(r"\[Errno -?\d+\] ", "", _first_line(error))
     given = bool(os.environ.get("DATABASE_URL"))
     if isinstance(error, AddressError) and given:
@@ -277,10 +280,10 @@ def _unavailable(error: StorageUnavailable) -> str:
 
 
 def _first_of(error: BaseException) -> BaseException:
-    """The one thing that a person can act on, out of however many nurseries it passed."""
+    """Return the exception that the user can act on, out of nested exception groups."""
     while isinstance(error, BaseExceptionGroup):
-        telling = error.subgroup(KeyboardInterrupt) or error.subgroup(EXPECTED) or error
-        error = telling.exceptions[0]
+        relevant = error.subgroup(KeyboardInterrupt) or error.subgroup(EXPECTED) or error
+        error = relevant.exceptions[0]
     return error
 
 

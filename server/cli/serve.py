@@ -1,4 +1,4 @@
-"""The life of `halfminute serve`: start, greet, wait for a signal that stops it, drain."""
+"""`halfminute serve`: start the server, print its addresses, wait for a stopping signal, drain."""
 
 import signal
 import time
@@ -24,10 +24,10 @@ from server.observability.memory import settle_memory
 async def serve(
     settings: Settings, secrets: Secrets, made: list[str], demo: bool, too_few_files: str | None = None
 ) -> None:
-    """Serve until SIGTERM, SIGINT or SIGHUP (Ctrl-C, a closed terminal), then drain; stop at once during the start.
+    """Serve until SIGTERM, SIGINT or SIGHUP (Ctrl-C, a closed terminal), then drain; during the start, stop at once.
 
-    `made` names the secrets that were made just now; `too_few_files` says so where the settings had to give way. Raises
-    what opening the database and the house raises.
+    `made` are the names of secrets just generated; `too_few_files` is a line for the user if the limit of open files
+    reduced the connections. Raises the errors of `open_database` and `open_server`.
     """
     with trio.open_signal_receiver(*_stopping_signals()) as signals:
         async with _stoppable_start(signals) as stop:
@@ -43,13 +43,13 @@ async def serve(
 
 
 def _stopping_signals() -> list[int]:
-    """SIGHUP only where it would end the process: `nohup` has it ignored, so that a closed terminal changes nothing."""
+    """Return the signals that stop the server; not SIGHUP if it is ignored, as under `nohup`."""
     hangup = [] if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else [signal.SIGHUP]
     return [signal.SIGTERM, signal.SIGINT, *hangup]
 
 
 class _Stop:
-    """The first signal: it cancels a start, and ends the wait of a server that has started."""
+    """The stop request: the first signal cancels a start, or ends the wait of a started server."""
 
     def __init__(self) -> None:
         self.starting = trio.CancelScope()
@@ -57,13 +57,14 @@ class _Stop:
         self._started = False
 
     async def watch(self, signals: AsyncIterator[int]) -> None:
-        """Take every signal; those after the first change nothing."""
+        """Consume signals; only the first has an effect."""
         async for _ in signals:
             self._asked.set()
             if not self._started:
                 self.starting.cancel()
 
     async def wait_after_start(self) -> None:
+        """Wait for a stopping signal; from now on it no longer cancels the start."""
         self._started = True
         await self._asked.wait()
 
@@ -90,7 +91,7 @@ def _open_demo_checkout(context: Context) -> None:
 def _greet(context: Context, made: list[str], too_few_files: str | None, demo: bool) -> None:
     settings = context.settings
     http, websocket = parse_address(settings.http.listen), parse_address(settings.websocket.listen)
-    # With the ports that the system chose, where 0 was asked for.
+    # With the ports that the system chose for port 0.
     http = msgspec.structs.replace(http, port=context.http_port)
     websocket = msgspec.structs.replace(websocket, port=context.websocket_port)
     print_line(f"halfminute serves http://{http} and ws://{websocket}/ws")

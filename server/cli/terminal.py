@@ -1,4 +1,4 @@
-"""What commands print for people: results on standard output, and one line on standard error for what went wrong."""
+"""Output of commands: results on standard output, errors as one line on standard error."""
 
 import sys
 
@@ -6,8 +6,10 @@ from rich.console import Console
 
 
 def print_line(text: str) -> None:
+    """Print text on standard output, without wrapping it."""
     Console(highlight=False, soft_wrap=True).print(text, markup=False)
 
 
 def print_error(line: str) -> None:
-    print(f"halfminute: {line}", file=sys.stderr)  # noqa: T201  # reason: it is for a terminal
+    """Print one line on standard error."""
+    print(f"halfminute: {line}", file=sys.stderr)  # noqa: T201  # reason: output of a command

@@ -1,7 +1,7 @@
-"""Text streams that never block and never raise: lines wait in a bounded queue, and a daemon thread writes them.
+"""Text streams that neither block nor raise: a bounded queue holds lines, and a daemon thread writes them.
 
-The standard library's QueueHandler does this for log records alone. Warnings, tracebacks and greetings reach the same
-pipes, so the streams themselves are replaced: see `replace_standard_error` and `replace_standard_output`.
+QueueHandler of the standard library does this for log records alone. Warnings, tracebacks and printed lines use the
+same pipes, so the streams themselves are replaced: see `replace_standard_error` and `replace_standard_output`.
 """
 
 import io
@@ -14,20 +14,20 @@ import time
 from collections.abc import Callable
 from typing import TextIO
 
-MAX_WAITING_LINES = 2048  # some seconds of a busy server's log; a writer that is further behind is stuck
+MAX_WAITING_LINES = 2048  # a few seconds of a busy server's log; a writer that is further behind is stuck
 MAX_LINE_CHARACTERS = 16_384  # a long traceback; with the bound above, at most 32 MiB of ASCII wait
 # A write of at most PIPE_BUF bytes to a pipe is atomic, so that lines of several processes do not mix.
 BATCH_BYTES = select.PIPE_BUF
-RETRY_SECONDS = 0.1  # after a failed write, so that a reader who is gone costs ten system calls a second
+RETRY_SECONDS = 0.1  # after a failed write, so that a closed pipe costs at most ten system calls a second
 ENCODING = "utf-8"
 
 
 class BackgroundStream(io.TextIOBase):
-    """Stands for a file descriptor; without one, every line is dropped.
+    """A text stream that writes to a file descriptor in the background; with None, it drops every line.
 
-    A line is dropped and counted while MAX_WAITING_LINES wait (the reader stopped) or while the descriptor refuses it
-    (the reader is gone, the disk is full). When lines are written again, `notice` of the number of dropped lines is
-    written too. Longer lines than MAX_LINE_CHARACTERS are cut.
+    A line is dropped and counted while MAX_WAITING_LINES are queued (the reader has stopped) or while writes fail (the
+    reader is gone, the disk is full). Once writes succeed again, the text that `notice` returns for the number of
+    dropped lines is written first. Lines longer than MAX_LINE_CHARACTERS are cut.
     """
 
     def __init__(
@@ -41,8 +41,10 @@ class BackgroundStream(io.TextIOBase):
         # A SimpleQueue may be used by a finalizer that interrupts its own `put`; a Queue would deadlock there.
         self._waiting: queue.SimpleQueue[bytes | threading.Event] = queue.SimpleQueue()
         self._unfinished = ""
-        self._refused = 0  # lines, counted by those who print …
-        self._failed = 0  # … and by the thread: one variable each, since two threads that add to one may lose a count
+        self._refused = 0  # lines, counted by the printing threads …
+        self._failed = (
+            0  # … and by the writer: a variable of its own, since two threads that add to one may lose a count
+        )
         self._noticed = 0
         self._mid_line = False
         self._started = descriptor is not None and self._start()
@@ -50,7 +52,7 @@ class BackgroundStream(io.TextIOBase):
 
     @property
     def dropped(self) -> int:
-        """How many lines were never written."""
+        """Return how many lines were dropped."""
         return self._refused + self._failed
 
     @property
@@ -62,7 +64,7 @@ class BackgroundStream(io.TextIOBase):
         return "backslashreplace"
 
     def set_notice(self, notice: Callable[[int], str]) -> None:
-        """How to word the number of dropped lines from now on."""
+        """Replace the function that words the number of dropped lines."""
         self._notice = notice
 
     def writable(self) -> bool:
@@ -77,7 +79,7 @@ class BackgroundStream(io.TextIOBase):
         return self._descriptor
 
     def write(self, text: str, /) -> int:
-        """Queue the finished lines of this text; the rest waits for its end."""
+        """Queue the complete lines of this text, and keep an incomplete last line until it is complete."""
         *lines, rest = (self._unfinished + text).split("\n")
         if len(rest) > MAX_LINE_CHARACTERS:
             lines, rest = [*lines, rest], ""
@@ -94,7 +96,7 @@ class BackgroundStream(io.TextIOBase):
             self._waiting.put(self._encoded(line))
 
     def wait_written(self, seconds: float) -> bool:
-        """Wait until all lines so far are written or dropped, at most so long; False where some are not written."""
+        """Wait until all lines so far are written or dropped, and return whether they are, within `seconds`."""
         if self._unfinished:
             self.write("\n")
         if self._failing:
@@ -145,7 +147,7 @@ class BackgroundStream(io.TextIOBase):
             self._failed += len(lines)
 
     def _write_bytes(self, data: bytes) -> bool:
-        """False where the descriptor does not take it. Blocks for as long as the reader does not read."""
+        """Write all bytes; return False if the descriptor fails. Blocks while the reader does not read."""
         assert self._descriptor is not None
         if self._mid_line:
             data = b"\n" + data
@@ -175,34 +177,37 @@ _streams: list[BackgroundStream] = []
 
 
 def replace_standard_error() -> BackgroundStream:
-    """Let all that this process says on standard error be written by a thread of its own."""
+    """Replace `sys.stderr` by a BackgroundStream, once, and return it."""
     sys.stderr = stream = _in_place_of(sys.stderr)
     return stream
 
 
 def replace_standard_output() -> BackgroundStream:
-    """The same for standard output, for a server: a command whose output is its result must fail where it is lost."""
+    """Replace `sys.stdout` by a BackgroundStream, once, and return it.
+
+    For the server alone: a command whose output is its result must fail if the output is lost.
+    """
     sys.stdout = stream = _in_place_of(sys.stdout)
     return stream
 
 
 def dropped_lines() -> int:
-    """How many lines this process has not written, on both streams."""
+    """Return how many lines of both streams were dropped."""
     return sum(stream.dropped for stream in _streams)
 
 
 def wait_all_written(seconds: float) -> None:
-    """Give the lines that wait so long at most, all streams together."""
+    """Wait until the lines of all streams are written, at most `seconds` in total."""
     deadline = time.monotonic() + seconds
     for stream in _streams:
         stream.wait_written(max(0.0, deadline - time.monotonic()))
 
 
 def secure_standard_streams() -> None:
-    """Before anything is opened or printed: no socket may become a standard stream, and no path may be unprintable.
+    """Open /dev/null for closed standard streams, and make standard output escape characters that it cannot encode.
 
-    /dev/null takes the place of each of the descriptors 0, 1 and 2 that is closed; standard output escapes what its
-    encoding does not have, as standard error does by itself.
+    Call it before anything is opened or printed: otherwise a socket could get descriptor 0, 1 or 2, and printing a path
+    could raise UnicodeEncodeError.
     """
     for descriptor in range(3):
         try:

@@ -1,4 +1,4 @@
-"""Contains unexpected exceptions: logs each once, counts it, and lets everything around it go on."""
+"""Contains unexpected exceptions: logs each once, counts it, and keeps the surrounding tasks running."""
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -11,20 +11,20 @@ import trio
 
 from server.observability.metrics import Metrics
 
-RESTART_SECONDS = 1.0  # between two runs of a service that raised, so that a lasting fault does not fill the log
+RESTART_SECONDS = 1.0  # between two runs of a failed service, so that a lasting fault does not fill the log
 
 Where: TypeAlias = Literal[
-    "adoption",  # a live room could not be built from its rows
-    "timers",  # the timers of all rooms were run anew
+    "adoption",  # a live room could not be restored from its rows
+    "timers",  # the timers of all rooms were restarted
     "command",  # one command was answered INTERNAL
     "connection",  # one connection was closed
     "background_task",  # one request was answered 500
     "fanout",  # one room was restarted, since events for its members were lost
     "heartbeat",  # one connection was closed, or one round of checks was skipped
-    "keys",  # the task that reads the public keys was run anew
+    "keys",  # the task that reads the public keys was restarted
     "late_blocks",  # a user who was blocked as a room opened may be in it
     "maintenance",  # one part of one round was skipped
-    "observer",  # rooms and users were not told of one batch
+    "observer",  # rooms and users did not get the events of one batch
     "recall",  # one command was answered INTERNAL
     "receipts",  # one room was restarted, since receipts for it were lost
     "refund",  # one ticket was not given back
@@ -33,8 +33,8 @@ Where: TypeAlias = Literal[
     "request",  # one HTTP request was answered 500
     "rights",  # the session of a user whose rights changed was ended
     "room",  # one room was restarted or ended
-    "room_end",  # a room that was given up could not be ended from its rows
-    "stalls",  # what follows a stall of the process was begun anew
+    "room_end",  # an abandoned room could not be ended from its rows
+    "stalls",  # the recovery from a stall was restarted
     "tell",  # one private event was lost
 ]
 
@@ -42,7 +42,7 @@ log = structlog.get_logger(__name__)
 
 
 class Faults:
-    """The one place that catches everything. A fault costs what `where` says, and never the process."""
+    """The place that catches all exceptions: a fault costs what the comment on its `Where` says, never the process."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
@@ -51,8 +51,8 @@ class Faults:
     def note(self, where: Where, error: BaseException, event: str, fields: dict[str, object]) -> None:
         """Log an unexpected exception at level error with its traceback, and count it.
 
-        Where there is no memory for that, it is only counted: a fault that is contained must not end the process
-        because it cannot be told.
+        Without memory for the log line it is only counted: a contained fault must not end the process because it cannot
+        be logged.
         """
         self._metrics.fault(where)
         with suppress(MemoryError):
@@ -66,25 +66,24 @@ class Faults:
         expected: type[Exception] | None = None,
         **fields: object,
     ) -> "_Contained":
-        """A `with` block that ends quietly when what is in it raises; `on_fault` then says what that costs.
+        """Return a context manager that logs and suppresses exceptions of its block, and then calls `on_fault`.
 
-        An `expected` exception is no fault, and the caller's to catch.
-        A cancellation from outside goes on as ever. One that nobody asked for is a fault like any other: in trio it
-        would silently cancel every task beside it.
+        An `expected` exception is not a fault and propagates to the caller. A cancellation from outside propagates too.
+        A stray `Cancelled` that no scope asked for is a fault: in trio it would silently cancel the sibling tasks.
         """
         return _Contained(self, where, on_fault, expected, fields)
 
     async def run(
         self, where: Where, work: Callable[[], Awaitable[None]], on_fault: Callable[[], None] | None = None
     ) -> None:
-        """The body of a task that may raise and must not end the nursery it runs in."""
+        """Run `work` as the body of a task, so that its exception does not cancel the nursery."""
         with self.contained(where, on_fault):
             await work()
 
     async def keep_running(self, where: Where, work: Callable[[], Awaitable[None]]) -> None:
-        """Run a service until cancelled, and anew whenever it raises or returns.
+        """Run a service until cancelled, and restart it whenever it raises or returns.
 
-        There is no limit: live rooms are worth more than a restart of the process, and the counter raises the alarm.
+        Restarts are unlimited: a restart of the process would end live rooms, and an alert watches the counter.
         """
         while True:
             await self.run(where, work)
@@ -97,7 +96,7 @@ class Faults:
         *,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """As `keep_running`, for a service with a `task_status` of its own; one that raises counts as started."""
+        """Like `keep_running`, for a service with a `task_status`; one that raises early counts as started."""
         status = _Started(task_status)
         while True:
             with self.contained(where):
@@ -107,7 +106,7 @@ class Faults:
 
 
 class _Started(trio.TaskStatus[None]):
-    """Tells whether a service has reported that it runs."""
+    """Forwards the first `started` of a service that may be restarted."""
 
     def __init__(self, told: trio.TaskStatus[None]) -> None:
         self._told = told
@@ -120,7 +119,7 @@ class _Started(trio.TaskStatus[None]):
 
 
 class _Contained:
-    """A class and not a generator: receipts pass through it at the highest rate."""
+    """The context manager of `contained`; a class, since a generator is too slow for every receipt."""
 
     __slots__ = ("_expected", "_faults", "_fields", "_on_fault", "_where")
 
@@ -155,7 +154,7 @@ class _Contained:
 
 
 def is_fault(error: BaseException) -> bool:
-    """Whether this is an error of ours, and not the end of the process or a cancellation that somebody asked for."""
+    """Return whether this is an unexpected error: not the end of the process, and not a requested cancellation."""
     if isinstance(error, Exception):
         return True
     if isinstance(error, BaseExceptionGroup):

@@ -1,4 +1,4 @@
-"""The log: one bounded line an event on standard error, without secrets; writing it neither blocks nor raises."""
+"""The log: one bounded line for each event on standard error, without secrets; logging neither blocks nor raises."""
 
 import json
 import logging
@@ -14,7 +14,7 @@ import structlog
 from server.observability.background_output import MAX_LINE_CHARACTERS, BackgroundStream, replace_standard_error
 from server.observability.redaction import Redaction, shortened
 
-# These libraries report what this server logs by itself.
+# The server itself logs what these libraries report.
 SILENCED = ("hypercorn", "trio-websocket", "quart", "asyncio", "asyncpg")
 
 MAX_SHOWN_EXCEPTIONS = 20  # of one event: nurseries nest groups of one or two, and the first few explain the rest
@@ -26,9 +26,10 @@ log = structlog.get_logger(__name__)
 
 
 def configure_log(level: str, style: str, secret_words: Sequence[str] = ()) -> None:
-    """Log from `level` on: for people on a terminal, as JSON for machines. Replaces `sys.stderr`; see BackgroundStream.
+    """Set up the log from `level` on; `style` is `console`, `json`, or `auto` for console on a terminal.
 
-    Warnings, records of the standard library's `logging` and exceptions that Python only prints become log events too.
+    Replaces `sys.stderr` by a BackgroundStream. Warnings, records of the standard library's `logging` and exceptions
+    that Python only prints become log events too. `secret_words` are redacted everywhere.
     """
     stream = replace_standard_error()
     pretty = style == "console" or (style == "auto" and stream.isatty())
@@ -42,7 +43,7 @@ def configure_log(level: str, style: str, secret_words: Sequence[str] = ()) -> N
     )
     for library in SILENCED:
         logging.getLogger(library).setLevel(logging.CRITICAL)
-    logging.raiseExceptions = False  # a record that cannot be formatted is not worth a traceback on the same stream
+    logging.raiseExceptions = False  # a record that cannot be formatted must not print a traceback to the same stream
     logging.getLogger().handlers = [_Forwarding()]
     logging.captureWarnings(True)
     sys.unraisablehook = _log_unraisable
@@ -50,7 +51,7 @@ def configure_log(level: str, style: str, secret_words: Sequence[str] = ()) -> N
 
 
 class Lines:
-    """A processor of structlog's that makes the whole line. It is total: it returns one, whatever raises in between."""
+    """The structlog processor that renders an event as a line; it returns a line even if a step raises."""
 
     def __init__(self, render: Render, words: Sequence[str]) -> None:
         self._render = render
@@ -70,13 +71,13 @@ class Lines:
             if len(line) <= MAX_LINE_CHARACTERS:
                 return line
             fault = f"the line has {len(line)} characters"
-        except Exception as error:  # reason: a caller that logs is in the middle of something that must not fail
+        except Exception as error:  # reason: a caller must not fail because it logs
             fault = type(error).__name__
-        # Event names are constants of this program; nothing else of the event is known to be harmless.
+        # Event names are constants of this program; other fields may hold secrets.
         return self.line_of(name if isinstance(name, str) else "log.unnamed", level, not_shown=fault)
 
     def line_of(self, event: str, level: str, **fields: Any) -> str:
-        """The line of an event whose fields are known to be short and harmless."""
+        """Render an event whose fields are known to be short and without secrets."""
         try:
             return str(self._render(None, level, {"level": level, "event": event, "timestamp": _now(), **fields}))
         except Exception:  # reason: as above
@@ -84,7 +85,7 @@ class Lines:
 
 
 def _with_small_groups(event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Bound what a traceback costs: the standard library reads every exception of every group, shown or not."""
+    """Bound the cost of a traceback: the standard library formats every exception of every group, shown or not."""
     error = event.get("exc_info")
     if error and not isinstance(error, BaseException):
         error = error[1] if isinstance(error, tuple) else sys.exc_info()[1]
@@ -94,7 +95,7 @@ def _with_small_groups(event: MutableMapping[str, Any]) -> MutableMapping[str, A
 
 
 def _pruned(group: BaseExceptionGroup[BaseException], left: list[int]) -> BaseExceptionGroup[BaseException]:
-    """The group without the exceptions that are too many; `left` is how many more may be shown."""
+    """Return the group with at most `left[0]` exceptions, and reduce `left[0]` by those kept."""
     kept: list[BaseException] = []
     for error in group.exceptions:
         left[0] -= 1
@@ -108,7 +109,7 @@ def _pruned(group: BaseExceptionGroup[BaseException], left: list[int]) -> BaseEx
 
 
 class _LineLogger:
-    """What structlog hands finished lines to; every level is written in the same way."""
+    """The logger that structlog passes rendered lines to; all levels write to one stream."""
 
     def __init__(self, stream: BackgroundStream) -> None:
         self.debug = self.info = self.warning = self.error = self.critical = self.exception = stream.write_line
@@ -116,7 +117,7 @@ class _LineLogger:
 
 
 class _Forwarding(logging.Handler):
-    """Makes an event of each record from WARNING on that a library logs with the standard library."""
+    """Converts records of the standard library's logging from WARNING on to log events."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -124,7 +125,7 @@ class _Forwarding(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             said = record.getMessage()
-        except Exception:  # reason: a library's faulty format must not raise in whoever called the library
+        except Exception:  # reason: a library's format error must not raise in its caller
             said = record.msg
         level = min(record.levelno, logging.CRITICAL) // 10 * 10
         log.log(level, "library.logged", logger=record.name, said=said, exc_info=record.exc_info)

@@ -1,22 +1,22 @@
-"""When Python looks for reference cycles: often among what is new, seldom among everything."""
+"""Garbage collection: often among new objects, and among all objects only when asked for."""
 
 import gc
 
-# A look costs about 0.5 us an object: these keep one below some 20 ms. One through everything takes 0.3 s beside 1,000
-# calls, in which no block could be posted, and finds next to nothing: what connections, rooms and requests leave
-# behind is young, or has no cycles.
+# A collection costs about 0.5 us for each object: these thresholds keep it below 20 ms. A full one takes 0.3 s with
+# 1,000 calls, in which no block can be posted, and finds almost nothing: the garbage of connections, rooms and requests
+# is young or has no cycles.
 NEW_OBJECTS = 5_000
 NEW_LOOKS = 2
 NEVER = 2**31 - 1
 
 
 def settle_memory() -> None:
-    """Once the house stands: what it is made of stays, and is never looked through again."""
+    """After the start: exclude all present objects from collection, and set the thresholds."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(NEW_OBJECTS, NEW_LOOKS, NEVER)
 
 
 def tidy_memory() -> None:
-    """A look through everything, for a moment in which nobody waits for a block."""
+    """Run a full collection; only for a moment in which no block is due."""
     gc.collect()

@@ -1,8 +1,7 @@
-"""Whether this process may take on more: Python and trio do not survive a memory that is really exhausted.
+"""Detects that the process is near its memory limit, so that it refuses new connections.
 
-Memory that is refused raises MemoryError anywhere, also in trio's own scheduler, which then ends the process with all
-its calls. So new connections are refused while less than a reserve is left below the limit; those that are open are
-bounded in what they may hold, and go on.
+Exhausted memory raises MemoryError anywhere, also in trio's scheduler, which then ends the process with all its calls.
+Therefore a reserve is kept: open connections, whose memory is bounded, continue while new ones are refused.
 """
 
 import resource
@@ -13,20 +12,19 @@ from pathlib import Path
 import structlog
 
 RESERVE_SHARE = 0.1  # of the limit
-RESERVE_BYTES_MIN = 32 * 2**20  # what the open connections of a small server may still gather, and a batch of postings
+RESERVE_BYTES_MIN = 32 * 2**20  # growth of the open connections of a small server, and a batch of postings
 RESERVE_BYTES_MAX = 256 * 2**20
-LOOK_SECONDS = 0.25  # between two looks, which cost 50 us: a crowd of 1,000 that connects meanwhile holds 20 MiB
+LOOK_SECONDS = 0.25  # between two checks of 50 us; 1,000 new connections take 20 MiB meanwhile
 PROC, CGROUPS = Path("/proc/self"), Path("/sys/fs/cgroup")
-HELD = frozenset({"anon", "shmem", "sock", "kernel_stack"})  # of a cgroup: what the kernel cannot simply drop
+HELD = frozenset({"anon", "shmem", "sock", "kernel_stack"})  # memory of a cgroup that the kernel cannot reclaim at will
 
 log = structlog.get_logger(__name__)
 
 
 class MemoryLimit:
-    """The nearer of two limits: of the process's address space (RLIMIT_AS), and of its cgroup (version 2).
+    """The nearer of two limits: of the address space of the process (RLIMIT_AS), and of its cgroup (version 2).
 
-    Both may change while the process runs, as `prlimit` or a container's owner have it. Where the system tells neither,
-    there is no limit.
+    Both may change at run time. There is no limit if the system reports neither.
     """
 
     def __init__(
@@ -43,7 +41,7 @@ class MemoryLimit:
 
     @property
     def is_near(self) -> bool:
-        """Less than the reserve is left, as of the last look. Logged when it begins and when it ends."""
+        """Return whether less than the reserve is left; checked every LOOK_SECONDS, and changes are logged."""
         if self._now() >= self._look_at:
             self._look_at = self._now() + LOOK_SECONDS
             was, self._is_near = self._is_near, self._has_little_left()
@@ -80,7 +78,7 @@ def _reserve(limit: int) -> int:
 
 
 def _own_cgroup(proc: Path) -> Path:
-    """Relative to where cgroups are mounted; in a container it is the root."""
+    """Return the path of this process's cgroup, relative to the mount of cgroups; in a container it is the root."""
     try:
         lines = (proc / "cgroup").read_text().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""What the house counts and measures of itself."""
+"""The metrics of the server, in a Prometheus registry."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -12,25 +12,25 @@ from server.close_codes import CloseCode
 from server.observability.background_output import dropped_lines
 from storage.market.payments import PROBLEMS
 
-BROKEN = 1006  # what RFC 6455 calls the end of a connection that broke without a Close frame
+BROKEN = 1006  # the code of RFC 6455 for a connection that ended without a Close frame
 PAYMENT_OUTCOMES = (
     *("credited", "repeated", "unknown", "wrong_amount", "paid_twice", "not_credited", "refused", "unreadable"),
     *("failed", "expired", "unknown_checkout", "credited_by_operator", "rejected_by_operator"),
     *("refund", "chargeback", "expected_reversal"),
 )
 SWEEP_OUTCOMES = ("done", "failed", "refused")
-# Those that clients are told of, and what browsers say when their page is left.
+# The documented codes, and those that browsers send when a page is left.
 CLOSE_CODES = sorted({1001, 1005, BROKEN, *map(int, CloseCode)})
 _MILLISECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
 class Metrics:
-    """The figures behind `/metrics`, in a registry of their own."""
+    """The metrics that `/metrics` exposes, in a registry of their own."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         postings = Counter("halfminute_postings", "Postings by outcome", ["outcome"], registry=self._registry)
-        # Looked up once: finding a label costs many times what counting does, and every posting counts.
+        # Looked up once: a label lookup costs many times more than the increment of every posting.
         self._outcomes = {outcome: postings.labels(outcome.name.lower()) for outcome in Outcome}
         self._poisoned = Counter(
             "halfminute_postings_poisoned", "Postings that no statement could carry out", registry=self._registry
@@ -91,7 +91,7 @@ class Metrics:
         closed = Counter(
             "halfminute_connections_closed", "Websockets that ended, by close code", ["code"], registry=self._registry
         )
-        self._other_code = closed.labels("other")  # a peer may say any number, and each would stay for ever
+        self._other_code = closed.labels("other")  # a peer may send any number, and each label is kept for ever
         self._closed = {code: closed.labels(str(code)) for code in CLOSE_CODES}
         self._sweeps = Counter(
             "halfminute_sweeps",
@@ -101,7 +101,7 @@ class Metrics:
         )
         for counter, outcomes in ((self.payments, PAYMENT_OUTCOMES), (self._sweeps, SWEEP_OUTCOMES)):
             for outcome in outcomes:
-                counter.labels(outcome)  # from the start, so that the first one is seen to be one more
+                counter.labels(outcome)  # exposed as 0 from the start, so that an alert sees the first increment
         self._ledger_faults = Gauge(
             "halfminute_ledger_faults",
             "Rows that contradict a proof of the ledger, as far as the last audit showed them",
@@ -123,7 +123,7 @@ class Metrics:
         asyncio_errors: Callable[[], int],
         failed_key_reads: Callable[[], int],
     ) -> None:
-        """What is only asked for when somebody looks."""
+        """Register metrics that are read from their owners when `/metrics` is requested."""
         self._connections.set_function(connections)
         help_text = "Commits that the database put off, timed out or did not answer, and that were sent again"
         self._registry.register(_Counted("halfminute_commit_retries", help_text, commit_retries))
@@ -137,59 +137,64 @@ class Metrics:
         self._registry.register(_Counted("halfminute_log_lines_dropped", lost, dropped_lines))
 
     def block_posted(self, *, late: Duration) -> None:
+        """Record a block that was posted `late` after its due time."""
         self._lateness.observe(max(0, late) / 1_000_000)
 
     def batch_committed(self, receipts: Sequence[Receipt], seconds: float) -> None:
+        """Record a committed batch: its size, its outcomes and the duration of the commit."""
         self._batch_size.observe(len(receipts))
         self._commit.observe(seconds)
         for receipt in receipts:
             self._outcomes[receipt.outcome].inc()
 
     def stalled(self, seconds: float) -> None:
-        """The process did nothing for so long."""
+        """Record a stall of the process of this length."""
         self._stalls.inc()
         self._stalled_seconds.inc(seconds)
 
     def posting_poisoned(self) -> None:
+        """Count a posting that no statement can carry out."""
         self._poisoned.inc()
 
     def losses_limit_reached(self) -> None:
+        """Count a refund that was refused with LOSSES_LIMIT."""
         self._losses_limit.inc()
 
     def payments_open(self, by_problem: dict[str, int]) -> None:
-        """How many payments wait for an operator, by problem."""
+        """Set how many payments wait for an operator, by problem."""
         for problem, count in by_problem.items():
             self._payments_open.labels(problem).set(count)
 
     def name_faults(self, places: Sequence[str]) -> None:
-        """Count the faults of these places from 0 on, so that the first one is seen to be one more."""
+        """Expose the fault counters of these places as 0, so that an alert sees the first increment."""
         for where in places:
             self._faults.labels(where)
 
     def fault(self, where: str) -> None:
+        """Count a contained fault."""
         self._faults.labels(where).inc()
 
     def connection_closed(self, code: int | None) -> None:
-        """`code` as its peer heard or said it; None where it broke without one."""
+        """Count a closed websocket by the close code that was sent or received; None counts as 1006."""
         self._closed.get(BROKEN if code is None else code, self._other_code).inc()
 
     def swept(self, outcome: str) -> None:
-        """`done`, `failed` if a call could not be brought up to date, or `refused`."""
+        """Count a sweep: `done`, `failed` if a call could not be brought up to date, or `refused`."""
         self._sweeps.labels(outcome).inc()
 
     def ledger_proved(self, faults: dict[str, int]) -> None:
-        """The last audit: of each proof, how many rows contradict it."""
+        """Record an audit: the number of violating rows of each proof."""
         for proof, rows in faults.items():
             self._ledger_faults.labels(proof).set(rows)
         self._audited_at.set_to_current_time()
 
     def exposition(self) -> bytes:
-        """All figures in Prometheus' text format."""
+        """Return all metrics in Prometheus' text format."""
         return generate_latest(self._registry)
 
 
 class _Counted(Collector):
-    """A counter that somebody else keeps."""
+    """A counter whose value is read from its owner."""
 
     def __init__(self, name: str, help_text: str, read: Callable[[], int]) -> None:
         self._name = name

@@ -1,4 +1,4 @@
-"""The limit of open files: raised as far as the system allows, and held against what the settings may need."""
+"""The limit of open files: raises it, and reduces the websocket connections to it."""
 
 import resource
 
@@ -6,26 +6,27 @@ import msgspec
 
 from server.config.settings import ConfigError, Settings
 
-# Beside connections and the pool: logs, listening sockets, event loops, pipes, the lease's and listener's database
-# connections, fetches of keys and the payment provider's connections.
+# Beyond connections and the pool: logs, listening sockets, event loops, pipes, the database connections of the lease
+# and the listener, fetches of keys, and connections to the payment provider.
 OTHER_FILES = 128
 FEWEST_CONNECTIONS = 10
 
 
 def raise_limit() -> int:
-    """Raise the soft limit to the hard one; the limit that holds now."""
+    """Raise the soft limit to the hard one, and return the limit in force."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    except (OSError, ValueError):  # some systems have a lower limit of their own than the hard one they name
+    except (OSError, ValueError):  # some systems enforce a lower limit than the reported hard one
         return soft
     return hard
 
 
 def fit(settings: Settings, limit: int) -> tuple[Settings, str | None]:
-    """The settings with as many websocket connections as the limit leaves room for; a line if they are fewer.
+    """Reduce the websocket connections of the settings to the limit of open files.
 
-    Raises ConfigError where hardly any would be left.
+    Returns the settings, and a line for the user if they were reduced. Raises ConfigError if less than
+    FEWEST_CONNECTIONS would be left.
     """
     others = settings.http.connections + settings.postgres.pool_size + OTHER_FILES
     needed = settings.websocket.connections + others

@@ -1,4 +1,4 @@
-"""What no log line may say: secrets, tokens, where the database is, and what people wrote or are called."""
+"""Redacts log events: secrets, tokens, the database address, and texts and names of users."""
 
 import re
 from collections.abc import Iterable, MutableMapping
@@ -12,8 +12,8 @@ from server.config.secrets import Secrets
 
 REDACTED = "[redacted]"
 CUT = " [cut] "
-MAX_READ_CHARACTERS = 16_384  # of one value: what its redaction may cost the event loop, about 2 ms
-MAX_SHOWN_CHARACTERS = 6_000  # of one value; an exception's first lines and its last are what explains it
+MAX_READ_CHARACTERS = 16_384  # of one value: bounds the cost of its redaction to about 2 ms
+MAX_SHOWN_CHARACTERS = 6_000  # of one value; the first and last lines of a traceback explain it
 MAX_ITEMS = 50  # of one list or map
 MAX_DEPTH = 6
 
@@ -23,21 +23,21 @@ _PRIVATE_NAME = re.compile(
     re.IGNORECASE,
 )
 _PRIVATE_TEXT = re.compile(
-    # Possessive, and also without a dot: a long run of these letters is read once, and not again from each "eyJ" in it.
+    # Possessive, and also without a dot: a long run of such letters is scanned once rather than from each "eyJ" in it.
     r"(?P<jwt>\beyJ[\w-]*+(\.[\w-]++(\.[\w-]*+)?)?)"
     r"|(?<=\bBearer )\S+"
     r"|\bpostgres(ql)?://[^\s'\"]+"
-    # What asyncpg and Postgres say of a value that does not fit, they say with the value.
+    # Errors of asyncpg and Postgres about an invalid value contain the value.
     r"|(?<=invalid input for query argument )\$\d+.*"
     r"|(?<=DETAIL:  ).*",
     re.IGNORECASE,
 )
-# Looked for only where there is an @, and only from the beginning of a word: a long word is read once.
+# Searched only in text with an @, and only from the start of a word, so that a long word is scanned once.
 _E_MAIL = re.compile(r"(?<![\w.+-])[\w.+-]+@[\w-]+(\.[\w-]+)+")
 
 
 class Redaction:
-    """A processor of structlog's; `words` are secrets that are known, and go wherever they stand."""
+    """A structlog processor; `words` are known secrets, which it redacts in every text."""
 
     def __init__(self, words: Iterable[str] = ()) -> None:
         longest_first = sorted({word for word in words if word}, key=len, reverse=True)
@@ -76,7 +76,7 @@ class Redaction:
 
 
 def shortened(text: str, limit: int) -> str:
-    """The first third and the last two of a text that is longer than so many characters."""
+    """Cut a text to `limit` characters: keep the first third and the last two thirds of them."""
     if len(text) <= limit:
         return text
     first = limit // 3
@@ -86,12 +86,12 @@ def shortened(text: str, limit: int) -> str:
 def _shown(value: Any) -> str:
     try:
         return repr(value)
-    except Exception as error:  # reason: a log line tells of a value even if that value cannot describe itself
+    except Exception as error:  # reason: a value without a working repr must not lose the log line
         return f"{type(value).__name__} without a description: {type(error).__name__}"
 
 
 def secret_words(secrets: Secrets) -> list[str]:
-    """Each secret as it stands, and the password in the database's address as it is written and as it is meant."""
+    """Return the words to redact: each secret, and the password of the database address, encoded and decoded."""
     password = urlsplit(secrets.database_url or "").password or ""
     found = (*msgspec.structs.astuple(secrets), password, unquote(password))
     return [word for word in found if word]
