@@ -49,6 +49,15 @@ class CloseCode(IntEnum):
     )
 
 
+class CloseConnection(Exception):
+    """Raised to close the connection with this code and reason, which the client receives."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
 def ends_session(code: int | None) -> bool:
     """Whether a connection that closed with this code ends its session; otherwise the session waits to be resumed.
 

@@ -96,6 +96,7 @@ class _Reader:
         return given
 
     def _map(self, count: int, path: str, depth: int) -> dict[str, Any]:
+        """Read the entries of a map; notes duplicate keys, and skips entries whose key is not text."""
         fields: dict[str, Any] = self.begun if depth == 1 else {}
         for _ in range(count):
             kind, key = self._head()
@@ -135,6 +136,7 @@ class _Reader:
         raise Undecodable
 
     def _content(self, kind: str, size: int) -> tuple[str, Any]:
+        """Read the content of a sized value; the entries of lists and maps are read by the caller."""
         match kind:
             case "list" | "map":
                 if size * (2 if kind == "map" else 1) > len(self._data) - self.at:

@@ -22,12 +22,12 @@ from server.access.rate_limits import RateLimitsUnavailable
 from server.addresses import client_address, is_within, limited_as
 from server.broadcast.codec import Encoding
 from server.broadcast.send_queue import SendQueue
-from server.close_codes import CloseCode
+from server.close_codes import CloseCode, CloseConnection
 from server.config.settings import WebsocketSettings
 from server.context import Context
 from server.gateway.connection_limits import Admission
 from server.gateway.handshake import answer_without_websocket, http_answer, read_head
-from server.gateway.protocol import MAX_BEHIND_SECONDS, ClientProtocol, CloseConnection
+from server.gateway.protocol import MAX_BEHIND_SECONDS, ClientProtocol
 from server.ids import new_uuid
 from server.observability.faults import Faults
 

@@ -92,6 +92,7 @@ def _addresses(address: Address) -> list[tuple[socket.AddressFamily, tuple[Any, 
 
 
 def _listen_on_all(addresses: Sequence[tuple[socket.AddressFamily, tuple[Any, ...]]], port: int) -> list[socket.socket]:
+    """Listen on all of these addresses, with one port. Raises OSError, with every socket closed."""
     listening: list[socket.socket] = []
     left_out: OSError | None = None
     try:

@@ -19,9 +19,9 @@ from server.broadcast.codec import PING_FRAME, Encoding, Misfit
 from server.broadcast.replies import JoinReply, SocketReply
 from server.broadcast.send_queue import SendQueue
 from server.broadcast.value_faults import Undecodable
-from server.close_codes import CloseCode, ends_session
+from server.close_codes import CloseCode, CloseConnection, ends_session
 from server.context import Context
-from server.sessions.authenticator import Authenticated, Banned
+from server.gateway.authentication import authenticate
 from server.sessions.resend import resend
 from server.sessions.session import Session
 from storage.ledger.wallets import find_wallet
@@ -30,15 +30,6 @@ from storage.postgres import StatementRefused, StorageUnavailable
 EXPIRY_WARNING_SECONDS = 60
 REFRESH_AFTER_STALL_SECONDS = 10  # to refresh a token that expired in a stall, when no warning could be sent
 MAX_BEHIND_SECONDS = 5  # of the token bucket's rate: a client so far beyond it ignores refusals, and is closed
-
-
-class CloseConnection(Exception):
-    """Raised to close the connection with this code and reason, which the client receives."""
-
-    def __init__(self, code: int, reason: str) -> None:
-        super().__init__(reason)
-        self.code = code
-        self.reason = reason
 
 
 class ClientProtocol:
@@ -135,20 +126,6 @@ class ClientProtocol:
         """Whether the session is open and uses this connection, not a newer one."""
         return self._session.connection is self
 
-    async def _identify(self, token: str) -> Authenticated:
-        """Authenticate the token. Raises CloseConnection with the code for the reason of a refusal."""
-        try:
-            return await self._context.authenticator.identify(token)
-        except TokenRefused as refused:
-            raise CloseConnection(CloseCode.UNAUTHENTICATED, refused.description) from None
-        except Banned:
-            raise CloseConnection(CloseCode.BANNED, "banned") from None
-        except StorageUnavailable:
-            raise CloseConnection(CloseCode.STORAGE_AWAY, "the database is away") from None
-        except StatementRefused as refused:
-            self._context.faults.note("connection", refused, "identity.refused", {})
-            raise CloseConnection(CloseCode.STORAGE_AWAY, "the database refused a statement of ours") from None
-
     async def _open_session(self, token: str, opened: c.SessionOpen | None) -> Session:
         """Open a session, or resume the one that `opened` names, and send `session:ready`.
 
@@ -157,7 +134,7 @@ class ClientProtocol:
         """
         if self._context.draining:
             raise CloseConnection(CloseCode.DRAINING, "shutting down")
-        identity, person = await self._identify(token)
+        identity, person = await authenticate(self._context, token)
         if not await may_open(self._context.rate_limits, identity.user_id):
             raise CloseConnection(CloseCode.TOO_MANY, "too many sessions of this user were opened or resumed")
         self._token_expires_at = identity.expires_at

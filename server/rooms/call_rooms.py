@@ -126,6 +126,7 @@ class CallRooms:
         return self._lifecycle.room(facts.id, facts.channel, parties, self)
 
     def _task(self, room: LiveRoom, stored: StoredCall, tips: list[PastTip], restarted_at: Instant | None) -> RoomTask:
+        """Build the rules from the rows, and a task for them; `restarted_at` is None for a new call."""
         facts = stored.facts
         meter = Meter(
             room_id=facts.id,

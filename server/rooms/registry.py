@@ -99,6 +99,7 @@ class Registry:
         self._context.copy().run(self._nursery.start_soon, self._faults.run, where, work, on_fault)
 
     async def _run(self, room: LiveRoom, task: RoomTask) -> None:
+        """Supervise a room's task, and remove the room once it is over, whatever ended it."""
         try:
             with self._faults.contained("room", partial(room.close, MOVED), room=str(room.id)):
                 await self._supervisor.run(room, task)

@@ -78,6 +78,7 @@ class RoomCommands:
             await self._enter(session, membership, command, entering)
 
     async def _enter(self, session: Session, membership: Membership, command: c.RoomJoin, reply: inputs.Reply) -> None:
+        """Add the membership, read what the room needs of the database, and offer the join to the room."""
         session.enter(membership)  # first, so that the room receives changes of the payer's funds
         try:
             joining = await self._joining(session, membership.room, command, reply)
@@ -94,6 +95,7 @@ class RoomCommands:
     async def _joining(
         self, session: Session, room: LiveRoom, command: c.RoomJoin, reply: inputs.Reply
     ) -> inputs.Joined | inputs.OverlayJoined:
+        """The input for a join, with the stored meter of a payer, or the tips that an overlay missed."""
         if command.as_ == "member":
             meter = await self._stored_meter(session, room)
             return inputs.Joined(session.member_id, session.user_id, reply, session.identity.is_operator, meter)

@@ -30,14 +30,15 @@ class WalletEvents:
         for receipt in receipts:
             if receipt.outcome is Outcome.COMMITTED:
                 with self._faults.contained("observer"):
-                    self._tell_of(receipt)
+                    self._send_for(receipt)
 
     def posting_poisoned(self, receipt: Receipt) -> None:
         """Runs in the actor's task, as `batch_committed` does."""
         with self._faults.contained("observer"):
             self._metrics.posting_poisoned()
 
-    def _tell_of(self, receipt: Receipt) -> None:
+    def _send_for(self, receipt: Receipt) -> None:
+        """Send the events of one committed posting, to both wallets' owners and to the rooms concerned."""
         posting = receipt.posting
         self._wallet_moved(posting, posting.debit, receipt.debit_after, receipt.debit_n, -posting.tokens)
         self._wallet_moved(posting, posting.credit, receipt.credit_after, receipt.credit_n, posting.tokens)
@@ -68,6 +69,7 @@ class WalletEvents:
             room.inbox.deliver(inputs.BlockRefunded(posting))
 
     def _wallet_moved(self, posting: Posting, owner: UserId, balance: int | None, n: int | None, change: int) -> None:
+        """Send a new balance to the rooms that the owner pays in, and to the owner unless a room does so for a block."""
         assert balance is not None and n is not None, "a committed posting has both balances"
         for room in () if self.registry is None else self._rooms_paid_by(owner, self.registry):
             if not (posting.kind is Kind.BLOCK and posting.room_id == room.id):

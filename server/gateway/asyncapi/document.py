@@ -143,6 +143,7 @@ def _address(public_url: str, websocket_port: int, proxied: str | None) -> tuple
 
 
 def _server(scheme: str, host: str) -> Json:
+    """The one server; a host of `{host}` becomes a variable that the reader fills in."""
     server: Json = {
         "host": host,
         "protocol": scheme,
@@ -155,6 +156,7 @@ def _server(scheme: str, host: str) -> Json:
 
 
 def _channel(path: str, kinds: list[Kind], settings: WebsocketSettings, rooms: RoomRules) -> Json:
+    """The one channel, with its limits and close codes as extensions, for which AsyncAPI has no fields."""
     return {
         "address": path,
         "title": "The websocket",
@@ -238,6 +240,7 @@ def _id(kind: Kind) -> str:
 
 
 def _message(kind: Kind) -> Json:
+    """One message; commands and answers are correlated by `ref`."""
     tags = list(_tags(kind))
     asks_or_answers = "command" in tags or "answer" in tags
     return {
@@ -286,6 +289,7 @@ SHAPES: dict[tuple[Kind, str], Any] = {
 
 
 def _schemas(kinds: list[Kind]) -> Json:
+    """The JSON schemas of all structs, with those of SHAPES in place of the fields that the structs leave open."""
     schemas, components = msgspec.json.schema_components(
         [*kinds, *SHAPES.values()], ref_template="#/components/schemas/{name}"
     )

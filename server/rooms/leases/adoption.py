@@ -47,7 +47,7 @@ class Adoption:
         """Build the claimed room. If that raises, return all the same; the retries run in a background task."""
         if not await self._try(claim):
             self._failing.add(claim.room_id)
-            self._registry.spawn("adoption", partial(self._try_again, claim))
+            self._registry.spawn("adoption", partial(self._retry, claim))
 
     async def _try(self, claim: Claim) -> bool:
         rooms = self._call_rooms if claim.kind == "call" else self._stream_rooms
@@ -56,7 +56,8 @@ class Adoption:
             return True
         return False
 
-    async def _try_again(self, claim: Claim) -> None:
+    async def _retry(self, claim: Claim) -> None:
+        """Build the room again every RETRY_SECONDS; after `retries` failures end it without reading its rows."""
         for _ in range(self._retries):
             await trio.sleep(RETRY_SECONDS)
             if await self._try(claim):

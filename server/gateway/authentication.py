@@ -1,0 +1,26 @@
+"""Authenticates the client of a websocket connection, or closes the connection with the code for the reason."""
+
+from server.access.tokens import TokenRefused
+from server.close_codes import CloseCode, CloseConnection
+from server.context import Context
+from server.sessions.authenticator import Authenticated, Banned
+from storage.postgres import StatementRefused, StorageUnavailable
+
+
+async def authenticate(context: Context, token: str) -> Authenticated:
+    """Authenticate a user or an overlay by its token.
+
+    Raises CloseConnection: UNAUTHENTICATED for a refused token, BANNED for a banned user, and STORAGE_AWAY, after which
+    the client reconnects, if the database is away or refuses the statement.
+    """
+    try:
+        return await context.authenticator.identify(token)
+    except TokenRefused as refused:
+        raise CloseConnection(CloseCode.UNAUTHENTICATED, refused.description) from None
+    except Banned:
+        raise CloseConnection(CloseCode.BANNED, "banned") from None
+    except StorageUnavailable:
+        raise CloseConnection(CloseCode.STORAGE_AWAY, "the database is away") from None
+    except StatementRefused as refused:
+        context.faults.note("connection", refused, "identity.refused", {})
+        raise CloseConnection(CloseCode.STORAGE_AWAY, "the database refused a statement of ours") from None
