@@ -1,4 +1,4 @@
-"""`halfminute load`: a plan, carried out in sight, shown and saved."""
+"""`halfminute load`: runs a plan, shows its progress and its result, and saves the result."""
 
 from pathlib import Path
 
@@ -15,10 +15,13 @@ from server.loadtest.run import LoadRun
 
 
 def run_load_test(plan: Plan, secret: str, out: Path | None, yes_really: bool) -> int:
-    """The exit code: 1 if anything was lost or came twice. Raises LoadRefused."""
+    """Run the plan and show the result; return the exit code, 1 if an event was lost or delivered twice.
+
+    `secret` signs the tokens of the users. `out` is a directory for the result. Raises LoadRefused.
+    """
     check_plan(plan)
     check_target(plan.url, yes_really)
-    result = trio.run(_run_in_sight, plan, secret, yes_really)
+    result = trio.run(_run_with_screen, plan, secret, yes_really)
     show(result, console_of_width())
     if out is not None:
         save(result, out)
@@ -26,13 +29,13 @@ def run_load_test(plan: Plan, secret: str, out: Path | None, yes_really: bool) -
 
 
 def save(result: Result, directory: Path) -> None:
-    """`load.json` and `load.html`."""
+    """Write `load.json` and `load.html` to a directory."""
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "load.json").write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=2))
     (directory / "load.html").write_text(draw(result))
 
 
-async def _run_in_sight(plan: Plan, secret: str, yes_really: bool) -> Result:
+async def _run_with_screen(plan: Plan, secret: str, yes_really: bool) -> Result:
     rest, console = RestClient(plan.url), console_of_width()
     run = LoadRun(plan, secret, rest)
     try:
@@ -48,7 +51,7 @@ async def _run_in_sight(plan: Plan, secret: str, yes_really: bool) -> Result:
 
 
 async def _refresh(live: Live) -> None:
-    """Here and not in a thread, as rich would: what it shows changes meanwhile."""
+    """Refresh in this task rather than in rich's thread, because the shown values change concurrently."""
     while True:
         live.refresh()
         await trio.sleep(REFRESH_SECONDS)

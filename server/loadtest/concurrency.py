@@ -1,4 +1,4 @@
-"""The same for many, so many at a time."""
+"""Runs a function for many items with bounded concurrency."""
 
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 async def each(items: Iterable[T], act: Callable[[T], Awaitable[None]], at_once: int) -> None:
-    """Begun in order; the first that raises ends it."""
+    """Run `act` for each item, started in order, at most `at_once` concurrently; the first exception ends all."""
     waiting = iter(items)
 
     async def work() -> None:

@@ -1,4 +1,4 @@
-"""Requests to a server under load, over connections that are kept, in a few threads."""
+"""A REST client for the server under load: keep-alive connections in a few threads."""
 
 import http.client
 import json
@@ -11,15 +11,15 @@ import trio
 
 from server.loadtest.measures.plan import LoadRefused
 
-AT_ONCE = 8  # enough to keep the server busy while others are being set up
-ANSWER_SECONDS = 20  # twice what the server may wait for a room or the books
-IDLE_SECONDS = 2.0  # less than servers keep a connection that says nothing
+AT_ONCE = 8  # requests: enough to keep the server busy
+ANSWER_SECONDS = 20  # twice as long as the server waits for a room or the database
+IDLE_SECONDS = 2.0  # shorter than the keep-alive time of servers
 
 Body = dict[str, Any]
 
 
 class RequestRefused(Exception):
-    """An answer that is no success."""
+    """The server answered a request with an error; `code` is its error code."""
 
     def __init__(self, request: str, status: int, code: str) -> None:
         super().__init__(f"{request} was answered {status} {code}")
@@ -27,7 +27,7 @@ class RequestRefused(Exception):
 
 
 class RestClient:
-    """The REST surface of one server."""
+    """A client of the REST API of one server."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -38,16 +38,20 @@ class RestClient:
     async def ask(
         self, method: str, path: str, token: str | None = None, body: Body | None = None, key: str | None = None
     ) -> Body:
-        """The answer's JSON. Raises Refused, or LoadRefused where no server answers."""
+        """Send a request and return the JSON of the answer.
+
+        Raises RequestRefused for an error, and LoadRefused if no halfminute server answers.
+        """
         headers = {"Content-Type": "application/json"}
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
         if key is not None:
             headers["Idempotency-Key"] = key
-        asking = partial(self._ask_in_thread, method, path, headers, body)
-        return await trio.to_thread.run_sync(asking, limiter=self._limiter)
+        request = partial(self._ask_in_thread, method, path, headers, body)
+        return await trio.to_thread.run_sync(request, limiter=self._limiter)
 
     def close(self) -> None:
+        """Close the idle connections."""
         for connection, _ in self._idle:
             connection.close()
 

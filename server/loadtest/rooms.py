@@ -1,4 +1,4 @@
-"""The rooms of a load run: how a call and a stream come about, who is in them, and how they end."""
+"""The rooms of a load run: sets up, opens and ends calls and streams with their members."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -10,25 +10,31 @@ from server.loadtest.measures.figures import BlockClock
 from server.loadtest.rest import RestClient
 from server.loadtest.users import ActiveMember, LoadUsers
 
-JOINED_AT_ONCE = 64  # a room takes in 256 before it says that it is overloaded (rooms.inbox), and others want to join
+JOINED_AT_ONCE = 64  # an inbox holds 256 inputs (rooms.inbox), and other members join too
 
 
 class LoadRoom(Protocol):
-    """One room with all its members: `prepare`, connect them, `open` and `end`. Each may raise Refused."""
+    """A room with all its members: `prepare`, connect the members, `open`, `end`; each may raise RequestRefused."""
 
     owner: ActiveMember
     fans: Sequence[ActiveMember]
     passive_members: Sequence[PassiveMember]
 
-    async def prepare(self, users: LoadUsers) -> None: ...
+    async def prepare(self, users: LoadUsers) -> None:
+        """Make the owner a creator and credit the fans."""
+        ...
 
-    async def open(self) -> None: ...
+    async def open(self) -> None:
+        """Open the room and join all members. Raises NotJoined."""
+        ...
 
-    async def end(self) -> None: ...
+    async def end(self) -> None:
+        """End the room."""
+        ...
 
 
 class CallRoom:
-    """A fan and a creator; whoever else is there listens on a further device of one of them."""
+    """A call of a fan and a creator; further members are more devices of these two."""
 
     def __init__(
         self,
@@ -64,7 +70,7 @@ class CallRoom:
 
 
 class StreamRoom:
-    """A creator who is live, fans who tip, and viewers who listen."""
+    """A live stream of a creator, with fans who tip and passive viewers."""
 
     def __init__(
         self,
@@ -99,7 +105,7 @@ class StreamRoom:
 
 
 async def _join_all(room: LoadRoom, channel: str) -> None:
-    """Who acts first: a call begins when both parties are there."""
+    """Join the active members first, because a call starts when both parties are present."""
     for member in (room.owner, *room.fans):
         if not await member.join(channel):
             raise NotJoined
@@ -107,6 +113,7 @@ async def _join_all(room: LoadRoom, channel: str) -> None:
 
 
 def positions(room: LoadRoom) -> list[ReadPosition]:
+    """Return the read positions of all members."""
     return [
         *(member.position for member in (room.owner, *room.fans)),
         *(member.position for member in room.passive_members),
@@ -114,6 +121,6 @@ def positions(room: LoadRoom) -> list[ReadPosition]:
 
 
 def missing(room: LoadRoom) -> int:
-    """Deliveries that some member had and others still lack."""
-    heard = [position.seq for position in positions(room)]
-    return sum(max(heard) - seq for seq in heard)
+    """Return the number of deliveries that some member has received and others have not."""
+    received = [position.seq for position in positions(room)]
+    return sum(max(received) - seq for seq in received)

@@ -1,4 +1,4 @@
-"""A load run from its first connection to its figures: set up, talk, end, and see that everybody heard everything."""
+"""A load run: connect, set up rooms, send traffic, end the rooms, and check that every event was delivered."""
 
 import gc
 import itertools
@@ -20,18 +20,20 @@ from server.loadtest.users import ActiveMember, LoadUsers
 PREPARED_AT_ONCE = 8  # rooms: as many as there are requests at once
 CONNECTED_AT_ONCE = 32  # handshakes under way: enough to keep a server busy, too few to time out
 OPENED_AT_ONCE = 32
-LEAVING_AT_ONCE = 64  # each waits for the server's goodbye
-RING_SECONDS_MAX = 10.0  # calls begin evenly over a block, or so long: their blocks shall not fall due all at once
-SETTLE_SECONDS = 20.0  # for what is still on its way at the end: as long as an answer may take
-LOOK_SECONDS = 0.05  # between two looks at whether everybody has heard everything
+LEAVING_AT_ONCE = 64  # each waits for the server's Close frame
+RING_SECONDS_MAX = (
+    10.0  # calls start evenly over a block, at most this long, so that their blocks are not due all at once
+)
+SETTLE_SECONDS = 20.0  # for events on their way at the end: as long as an answer may take
+LOOK_SECONDS = 0.05  # between two checks whether every event has arrived
 
 
 class LoadRun:
-    """Everybody of one run. `phase`, `opened` and `counts` may be looked at meanwhile."""
+    """One load run; `phase`, `opened`, `connected` and `counts` may be read while it runs."""
 
     def __init__(self, plan: Plan, secret: str, rest: RestClient) -> None:
         self.plan = plan
-        self.phase = "everybody connects"
+        self.phase = "members connect"
         self.counts = LoadCounts()
         self.connected = 0
         self.samples: list[Sample] = []
@@ -44,11 +46,11 @@ class LoadRun:
 
     @property
     def opened(self) -> int:
-        """Rooms that are open, or were."""
+        """Return the number of rooms that were opened."""
         return len(self._open_rooms)
 
     async def run(self, yes_really: bool) -> Result:
-        """Raises LoadRefused where there is nothing to be measured."""
+        """Run the plan and return its figures. Raises LoadRefused if nothing can be measured."""
         raise_file_limit()
         config = await self._rest.ask("GET", "/config")
         check_target(config["websocketUrl"], yes_really)
@@ -65,18 +67,18 @@ class LoadRun:
 
     async def _carry_out(self, nursery: trio.Nursery) -> Result:
         connects_per_second = await self._connect_all(nursery)
-        self.phase = "people get their tokens"
+        self.phase = "users get their tokens"
         await each(self._rooms, self._prepare, PREPARED_AT_ONCE)
         self.phase = "rooms open"
         await self._open_all()
-        self.phase = "everybody talks"
+        self.phase = "traffic"
         traffic_reading = await self._run_traffic()
         self.phase = "rooms end"
         await each(self._open_rooms, self._end, OPENED_AT_ONCE)
         await self._wait_settled()
         return self._result(connects_per_second, traffic_reading)
 
-    # Who is there
+    # Members
 
     def _room(self, number: int, nursery: trio.Nursery, passive_members: PassiveMembers) -> LoadRoom:
         def member() -> ActiveMember:
@@ -96,10 +98,10 @@ class LoadRun:
         try:
             await room.prepare(self._users)
         except RequestRefused as refused:
-            raise LoadRefused(f"nobody can take part: {refused}{_hint(str(refused))}") from None
+            raise LoadRefused(f"the users cannot be set up: {refused}{_hint(str(refused))}") from None
 
     async def _connect_all(self, nursery: trio.Nursery) -> float:
-        """Sessions a second."""
+        """Connect all members; return the sessions opened per second."""
         members = self._active_members()
         passive_members = [listener for room in self._rooms for listener in room.passive_members]
         everybody: list[ActiveMember | PassiveMember] = [*members, *passive_members]
@@ -121,10 +123,10 @@ class LoadRun:
             raise LoadRefused(f"connection {self.connected + 1:,} failed: {reason}{_hint(reason)}") from None
         self.connected += 1
 
-    # What happens
+    # Phases
 
     async def _open_all(self) -> None:
-        """Calls evenly over a block, measured from the start; streams as fast as they open."""
+        """Open calls evenly over a block, measured from the start, and streams as fast as possible."""
         spread_seconds = 0 if self.plan.kind == "streams" else min(self._block_seconds, RING_SECONDS_MAX)
         started = trio.current_time()
 
@@ -146,7 +148,7 @@ class LoadRun:
             self._open_rooms.append(room)
 
     async def _run_traffic(self) -> Reading:
-        gc.freeze()  # what lives now lives to the end: to look through it again would only make everybody late
+        gc.freeze()  # present objects live to the end; collecting them again would only add delays
         del self.counts.own_lateness[:]
         began = read(self.counts)
         async with trio.open_nursery() as nursery:
@@ -162,17 +164,17 @@ class LoadRun:
             self.counts.errors[f"not ended: {refused}"] += 1
 
     async def _wait_settled(self) -> None:
-        """Until everybody has heard what anybody has, or it is clear that somebody will not."""
+        """Wait until every member has received all events, at most SETTLE_SECONDS."""
         with trio.move_on_after(SETTLE_SECONDS):
-            while self._waits_for_something():  # noqa: ASYNC110  # reason: what is counted everywhere wakes nobody
+            while self._is_incomplete():  # noqa: ASYNC110  # reason: no event signals the counters
                 await trio.sleep(LOOK_SECONDS)
 
-    def _waits_for_something(self) -> bool:
+    def _is_incomplete(self) -> bool:
         return any(missing(room) or any(fan.unheard_tips for fan in room.fans) for room in self._open_rooms)
 
     def _result(self, connects_per_second: float, traffic_reading: Reading) -> Result:
         counts = self.counts
-        heard = [position for room in self._open_rooms for position in positions(room)]
+        read_positions = [position for room in self._open_rooms for position in positions(room)]
         return Result(
             plan=self.plan,
             began_at=self._began_at,
@@ -180,15 +182,15 @@ class LoadRun:
             members=self.connected,
             connects_per_second=connects_per_second,
             seconds=round(traffic_reading.seconds, 2),
-            deliveries=sum(position.heard for position in heard),
+            deliveries=sum(position.received for position in read_positions),
             deliveries_per_second=traffic_reading.per_second(traffic_reading.deliveries),
             commands=dict(counts.sent),
             tips_per_second=traffic_reading.per_second(traffic_reading.tips),
             round_trip_ms=spread(counts.round_trips),
             blocks=counts.blocks,
             block_late_ms=spread(counts.lateness),
-            lost=sum(position.lost for position in heard) + sum(map(missing, self._open_rooms)),
-            doubled=sum(position.doubled for position in heard),
+            lost=sum(position.lost for position in read_positions) + sum(map(missing, self._open_rooms)),
+            doubled=sum(position.doubled for position in read_positions),
             unanswered=counts.sent.total() - counts.answered.total(),
             unheard_tips=sum(fan.unheard_tips for room in self._open_rooms for fan in room.fans),
             reconnects=counts.reconnects,
@@ -203,12 +205,12 @@ class LoadRun:
 
 
 async def _close_client(member: ActiveMember) -> None:
-    """For good: the session is not to wait for anybody."""
+    """Close the session for good, so that the server does not keep it for a resume."""
     await member.client.close()
 
 
 def _first_of(failed: BaseExceptionGroup[BaseException]) -> str:
-    """One reason is enough: all members of a room are told the same."""
+    """Return the first reason: all members of a room get the same refusal."""
     error: BaseException = failed
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
@@ -216,6 +218,6 @@ def _first_of(failed: BaseExceptionGroup[BaseException]) -> str:
 
 
 def _hint(reason: str) -> str:
-    """All of us come from one address, which a server that is meant for people does not let through for long."""
+    """Return a hint for rate limits: all members connect from one address, which servers limit."""
     limited = "429" in reason or "RATE_LIMITED" in reason
     return """; start that server with HALFMINUTE_LIMITS_EXEMPT='["127.0.0.1/32"]'""" if limited else ""

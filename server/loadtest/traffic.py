@@ -1,4 +1,4 @@
-"""What is said in the rooms of a load run: tips and chat, each at an even pace, however slow the answers are."""
+"""The traffic of a load run: tips and chat messages at an even rate, independent of the speed of answers."""
 
 import itertools
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -10,11 +10,11 @@ from server.loadtest.measures.plan import Plan
 from server.loadtest.rooms import LoadRoom
 from server.loadtest.users import ActiveMember
 
-UNDER_WAY_MAX = 1000  # commands without an answer: a server so far behind is not asked for more
+UNDER_WAY_MAX = 1000  # unanswered commands; beyond, further ones are counted as errors and not sent
 
 
 class Traffic:
-    """Tips and chat of all rooms: each room in turn, and in each of them another every time."""
+    """Sends tips and chat messages to all rooms in turn, from a different member each time."""
 
     def __init__(self, rooms: Sequence[LoadRoom], plan: Plan, counts: LoadCounts) -> None:
         self._plan = plan
@@ -24,7 +24,7 @@ class Traffic:
         self._under_way = 0
 
     async def run(self) -> None:
-        """For as long as is planned, and until all that was said is answered."""
+        """Send for the planned time, then wait until all commands are answered."""
         ends_at = trio.current_time() + self._plan.seconds
         async with trio.open_nursery() as nursery:
             nursery.start_soon(
@@ -43,7 +43,7 @@ class Traffic:
         per_second: float,
         ends_at: float,
     ) -> None:
-        """Measured from the start: a late one never delays the next."""
+        """Send at an even rate; times are measured from the start, so that a late command never delays the next."""
         if not per_second:
             return
         started = trio.current_time()
@@ -56,7 +56,7 @@ class Traffic:
                 self._under_way += 1
                 nursery.start_soon(self._send_one, send, next(members))
             else:
-                self._counts.errors["not said: too much is unanswered"] += 1
+                self._counts.errors["not sent: too many commands are unanswered"] += 1
 
     async def _send_one(self, send: Callable[[ActiveMember], Awaitable[None]], member: ActiveMember) -> None:
         try:
@@ -66,6 +66,6 @@ class Traffic:
 
 
 def in_turn(groups: Sequence[Sequence[ActiveMember]]) -> Iterator[ActiveMember]:
-    """For ever one of each group, and of each group one after the other."""
+    """Yield without end: one member of each group in turn, and the members of each group in turn."""
     endless = [itertools.cycle(group) for group in groups]
     return (next(group) for group in itertools.cycle(endless))

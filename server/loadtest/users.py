@@ -1,4 +1,4 @@
-"""Who takes part in a load run: people with tokens, and those of them who do something."""
+"""The users of a load run, and the room members that send commands."""
 
 import time
 from uuid import UUID
@@ -16,12 +16,12 @@ from server.loadtest.rest import RestClient
 
 TOKEN_SECONDS = 2 * 3600  # longer than any run
 RATE_TOKENS_PER_MIN = 60
-FAN_TOKENS = 100_000_000  # a tip each millisecond for a day
+FAN_TOKENS = 100_000_000  # a tip every millisecond for a day
 TIP_TOKENS = 1
 
 
 class LoadUsers:
-    """Makes users and their tokens, and what they need before they meet."""
+    """Creates users, their tokens, and the creators and credits that a room needs."""
 
     def __init__(self, secret: str, rest: RestClient) -> None:
         self._secret = secret
@@ -29,23 +29,26 @@ class LoadUsers:
         self._operator = self.token_of(new_uuid(), "operator")
 
     def token_of(self, user_id: UUID, role: str | None = None) -> str:
+        """Return a token of a user, valid for TOKEN_SECONDS."""
         return issue_token(self._secret, user_id, role=role, ttl_seconds=TOKEN_SECONDS, now=time.time())
 
     def new_viewer_token(self) -> str:
-        """Of somebody of whom nothing but that is needed."""
+        """Return a token of a new user."""
         return self.token_of(new_uuid())
 
     async def make_creator(self, token: str, room_no: int) -> None:
+        """Make the user of this token a creator. Raises RequestRefused, LoadRefused."""
         body = {"displayName": f"Creator {room_no}", "rateTokensPerMin": RATE_TOKENS_PER_MIN, "acceptsCalls": True}
         await self._rest.ask("PUT", "/creators/me", token, body)
 
     async def give_tokens(self, user_id: UUID) -> None:
+        """Credit a user with FAN_TOKENS, as an operator. Raises RequestRefused, LoadRefused."""
         body = {"userId": str(user_id), "tokens": FAN_TOKENS, "reason": "a load run"}
         await self._rest.ask("POST", "/admin/credits", self._operator, body, key=f"load {user_id}")
 
 
 class ActiveMember:
-    """A person who does something in a room, and counts what is heard there."""
+    """A room member that sends commands, and counts the events that it receives."""
 
     def __init__(
         self, nursery: trio.Nursery, url: str, encoding: Encoding, users: LoadUsers, counts: LoadCounts
@@ -55,19 +58,21 @@ class ActiveMember:
         self.channel = ""
         self.client = Client(nursery, url, self.token, encoding=encoding, on_event=self._on_event, kept=0)
         self._counts = counts
-        self.blocks: BlockClock | None = None  # of the one party of a call that keeps time
-        self._tipped_at: dict[str, float] = {}  # by message, until it is heard
+        self.blocks: BlockClock | None = None  # set for one party of each call
+        self._tipped_at: dict[str, float] = {}  # send time by message, until the event of the tip arrives
         self._tips = 0
 
     @property
     def position(self) -> ReadPosition:
+        """Return the read position in the member's room."""
         return self.client.positions.by_channel.get(self.channel) or ReadPosition()
 
     async def connect(self) -> None:
+        """Open the session. Raises one of NOT_CONNECTED."""
         await self.client.open()
 
     async def keep_connected(self) -> None:
-        """Come back whenever the connection is lost, until it is over for good."""
+        """Reconnect and resume whenever the connection is lost, until a close code forbids it."""
         while True:
             code = await self.client.wait_closed()
             self._counts.errors[f"closed with {code}"] += 1
@@ -76,11 +81,12 @@ class ActiveMember:
             await reconnect(self._resume, self._counts)
 
     async def join(self, channel: str) -> bool:
+        """Join a room; return whether that succeeded."""
         self.channel = channel
         return await self.do("room:join", channel=channel)
 
     async def tip(self) -> None:
-        """One tip; its round trip ends with the sender's own tip:new."""
+        """Send a tip; its round trip ends when the sender receives its `tip:new`."""
         self._tips += 1
         message = f"tip {self._tips}"
         self._tipped_at[message] = trio.current_time()
@@ -89,10 +95,11 @@ class ActiveMember:
             self._tipped_at.pop(message, None)
 
     async def chat(self) -> None:
+        """Send a chat message."""
         await self.do("chat:send", channel=self.channel, text="what a load")
 
     async def do(self, command: str, **fields: object) -> bool:
-        """Give a command; whether it was obeyed. What was not is counted by its error."""
+        """Send a command and return whether it succeeded; a failure is counted by its error."""
         self._counts.sent[command] += 1
         try:
             answer = await self.client.ask(command, **fields)
@@ -107,13 +114,13 @@ class ActiveMember:
 
     @property
     def unheard_tips(self) -> int:
-        """Tips of its own that were obeyed, and are not heard yet."""
+        """Return how many acknowledged tips of this member have not arrived as events."""
         return len(self._tipped_at)
 
     async def _resume(self) -> None:
         ready = await self.client.resume()
         if ready["lost"]:
-            self._counts.errors["a room was lost on coming back"] += 1
+            self._counts.errors["a room was lost on reconnecting"] += 1
 
     def _on_event(self, event: Event) -> None:
         if "seq" not in event or event["type"] == "room:joined":

@@ -1,4 +1,4 @@
-"""A client of the websocket on trio: one session, over however many connections it takes."""
+"""A websocket client on trio: one session, which survives lost connections."""
 
 from collections import deque
 from collections.abc import AsyncIterator, Callable
@@ -13,16 +13,16 @@ from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnec
 from server.broadcast.codec import Encoding
 from server.loadtest.client.positions import ReadPositions
 
-ANSWER_SECONDS = 20.0  # for an answer: twice what a server may take for one
-HANDSHAKE_SECONDS = 10.0  # the library waits for ever for a peer that vanishes meanwhile
-CLOSE_SECONDS = 5.0  # for the server's half of a goodbye
-KEPT_EVENTS = 1000  # that nobody has waited for yet; of more, the oldest are forgotten
-QUEUED_MESSAGES = 64  # that the library has read; a full queue would stop its pongs
+ANSWER_SECONDS = 20.0  # for an answer: twice the server's own limit
+HANDSHAKE_SECONDS = 10.0  # the library has no timeout for a peer that vanishes
+CLOSE_SECONDS = 5.0  # for the server's Close frame
+KEPT_EVENTS = 1000  # without a waiter; of more, the oldest are dropped
+QUEUED_MESSAGES = 64  # read by the library; a full queue would stop its pongs
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024  # a room:joined with a long history
 
 NORMAL, GOING_AWAY, ABNORMAL_CLOSURE = 1000, 1001, 1006
 RECONNECT_CODES = range(4000, 4100)
-SERVER_FAULTS = (1011, 1012, 1013)  # a fault, a restart, too busy: RFC 6455's registry, of a proxy in between
+SERVER_FAULTS = (1011, 1012, 1013)  # internal error, service restart, try again later: sent by proxies
 
 Event = dict[str, Any]
 Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
@@ -37,7 +37,7 @@ class Rejected(Exception):
 
 
 class Disconnected(Exception):
-    """There is no connection; with the close code that ended it, 1006 if there was no goodbye."""
+    """There is no connection; `code` is the close code that ended it, 1006 without a Close frame."""
 
     def __init__(self, code: int | None, reason: str) -> None:
         super().__init__(f"closed with {code}: {reason or 'no reason given'}")
@@ -46,15 +46,15 @@ class Disconnected(Exception):
 
 
 class AnswerTimeout(Exception):
-    """What was waited for did not come in time."""
+    """An answer or event did not arrive in time."""
 
 
 class OutOfOrder(Exception):
-    """A room's events had a hole, or one came twice."""
+    """An event of a room was missing or arrived twice."""
 
 
 def may_reconnect(code: int | None) -> bool:
-    """Whether a close code invites to connect again, as a broken network does."""
+    """Return whether a client should reconnect after this close code; None is a broken network."""
     return code in (None, GOING_AWAY, ABNORMAL_CLOSURE, *SERVER_FAULTS) or code in RECONNECT_CODES
 
 
@@ -102,11 +102,11 @@ class Client:
         return await self._connect(None)
 
     async def resume(self) -> Event:
-        """Connect, and go on with the session: missed events come first, rooms in `lost` must be joined again."""
+        """Reconnect and resume the session: missed events arrive first, rooms in `lost` must be joined again."""
         return await self._connect({"sessionId": self.ready["sessionId"], "channels": self.positions.resume_points()})
 
     async def close(self, code: int = NORMAL) -> None:
-        """Say goodbye, and wait for the server's."""
+        """Close the connection, and wait for the server's Close frame, at most CLOSE_SECONDS."""
         if self._websocket is not None:
             websocket = self._websocket
             with trio.move_on_after(CLOSE_SECONDS):
@@ -114,13 +114,13 @@ class Client:
             self._note_closed(websocket, code, "")
 
     async def lose_network(self) -> None:
-        """The connection is gone without a word."""
+        """Drop the connection without a Close frame, as a lost network does."""
         if self._websocket is not None:
             await trio.aclose_forcefully(self._stream)
             await self._closed.wait()
 
     async def wait_closed(self) -> int | None:
-        """Until the connection has ended, whoever ended it; its close code."""
+        """Wait until either side has closed the connection; return the close code."""
         await self._closed.wait()
         return self.close_code
 
@@ -132,20 +132,20 @@ class Client:
     def may_reconnect(self) -> bool:
         return may_reconnect(self.close_code)
 
-    # What is said
+    # Commands
 
     async def send(self, kind: str, **fields: Any) -> None:
-        """Send a command, and wait for no answer. Raises Disconnected."""
+        """Send a command without waiting for an answer. Raises Disconnected."""
         if self._websocket is None:
             raise Disconnected(self.close_code, self.close_reason)
         try:
             await self._websocket.send_message(self._encoded({"type": kind, **fields}))
         except ConnectionClosed:
-            await self._closed.wait()  # the listener knows why
+            await self._closed.wait()  # the reader sets the close code
             raise Disconnected(self.close_code, self.close_reason) from None
 
     async def ask(self, kind: str, **fields: Any) -> Event:
-        """Send a command; its own answer, be it an error. Raises Disconnected or NothingCame."""
+        """Send a command and return its answer, which may be an error. Raises Disconnected, AnswerTimeout."""
         self._refs += 1
         ref = f"r{self._refs}"
         awaited = self._asked[ref] = _Awaited(kind, {})
@@ -156,17 +156,20 @@ class Client:
             del self._asked[ref]
 
     async def join(self, channel: str) -> Event:
-        """Become a member of a room; room:joined, or the error."""
+        """Join a room; return `room:joined` or the error."""
         return await self.ask("room:join", channel=channel)
 
     async def leave(self, channel: str) -> Event:
-        """Be a member no longer."""
+        """Leave a room; return the answer."""
         answer = await self.ask("room:leave", channel=channel)
         self.positions.leave(channel)
         return answer
 
     async def wait_for(self, kind: str, seconds: float = ANSWER_SECONDS, **fields: Any) -> Event:
-        """The first event of a kind and with these fields that nobody has waited for. Raises as `ask` does."""
+        """Return the first event of this type with these fields that no other caller has got.
+
+        Raises Disconnected, AnswerTimeout.
+        """
         awaited = _Awaited(kind, fields)
         for event in self.kept:
             if awaited.is_met_by(event):
@@ -190,7 +193,7 @@ class Client:
         came = [event["type"] for event in self.kept]
         raise AnswerTimeout(f"{awaited.kind} did not come with {awaited.fields}; what came: {came}")
 
-    # How it is done
+    # Connection
 
     async def _connect(self, resume: Event | None) -> Event:
         in_header = self._by_header and resume is None
@@ -214,7 +217,7 @@ class Client:
     async def _live(
         self, stream: Stream, headers: list[tuple[bytes, bytes]], task_status: trio.TaskStatus[None]
     ) -> None:
-        """One connection, from its handshake to its end."""
+        """Run one connection, from its handshake to its end."""
         address = urlsplit(self._url)
         try:
             async with trio.open_nursery() as nursery:
@@ -231,7 +234,7 @@ class Client:
                 self._closed = trio.Event()
                 task_status.started()
                 await self._listen(self._websocket)
-                nursery.cancel_scope.deadline = trio.current_time() + CLOSE_SECONDS  # it is the server that hangs up
+                nursery.cancel_scope.deadline = trio.current_time() + CLOSE_SECONDS  # the server closes the socket
         finally:
             await trio.aclose_forcefully(stream)
 
@@ -249,7 +252,7 @@ class Client:
             self.ready = event
             for channel in event["lost"]:
                 self.positions.leave(channel)
-        ref = event.get("ref")  # of a wallet:changed it is no answer's, but what moved the tokens
+        ref = event.get("ref")  # in a wallet:changed it names what moved the tokens
         if isinstance(ref, str) and ref in self._asked:
             self._asked[ref].meet(event)
             return
@@ -262,7 +265,7 @@ class Client:
         self.kept.append(event)
 
     def _note_closed(self, websocket: WebSocketConnection, code: int | None, reason: str) -> None:
-        """Once a connection; one that was replaced by a later one of ours ends unnoticed."""
+        """Record the end of the present connection; the end of a replaced one is ignored."""
         if websocket is self._websocket:
             self._websocket = None
             self.close_code, self.close_reason = code, reason
@@ -281,7 +284,7 @@ class Client:
 
 
 class _Awaited:
-    """What somebody waits for, and what has come; over without an event, the connection has ended."""
+    """An awaited event; `over` is set when it has arrived or the connection has ended."""
 
     __slots__ = ("event", "fields", "kind", "over")
 
@@ -309,7 +312,10 @@ async def open_client(
     on_event: Callable[[Event], object] | None = None,
     kept: int = KEPT_EVENTS,
 ) -> AsyncIterator[Client]:
-    """A client with an open session, closed at the end; raises Disorder then if a room's events were not in order."""
+    """Yield a client with an open session, and close it at the end.
+
+    Raises OutOfOrder at the end if an event of a room was missing or arrived twice.
+    """
     async with trio.open_nursery() as nursery:
         client = Client(nursery, url, token, encoding=encoding, by_header=by_header, on_event=on_event, kept=kept)
         try:
@@ -332,7 +338,7 @@ async def _open_stream(url: str) -> Stream:
 
 
 def _refusal(failed: ExceptionGroup[Exception]) -> Exception:
-    """The server's no to a handshake; anything else is a bug, and stays what it is."""
+    """Return the server's refusal of a handshake; any other exception is a bug and returned unchanged."""
     refused = failed.subgroup(ConnectionRejected)
     if refused is None:
         return failed

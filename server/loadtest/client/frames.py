@@ -1,4 +1,4 @@
-"""A websocket as a client that must cost little: whole frames out, whole frames in (RFC 6455)."""
+"""A minimal websocket client: unfragmented frames in both directions (RFC 6455)."""
 
 from urllib.parse import urlsplit
 
@@ -6,18 +6,21 @@ import trio
 
 from server.broadcast.codec import Encoding
 
-READ_BYTES = 65_536  # of one socket at once: many frames where the reader is behind
+READ_BYTES = 65_536  # of one socket at once: many frames if the reader is behind
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 _FIN, _MASKED = 0x80, 0x80
-_NO_MASK = bytes(4)  # a client must mask; by zeros is allowed to who has nothing to hide from proxies
+_NO_MASK = bytes(4)  # clients must mask; a mask of zeros leaves the payload as it is
 
 
 class HandshakeError(Exception):
-    """What the server answered instead of an open websocket."""
+    """The server refused the handshake or closed the connection during it."""
 
 
 async def shake_hands(url: str, encoding: Encoding, token: str | None = None) -> tuple[trio.socket.SocketType, bytes]:
-    """An open websocket, and what came behind the handshake; `token` goes into its header. Raises HandshakeError."""
+    """Open a websocket; return the socket and the bytes that followed the handshake.
+
+    `token` is sent as a bearer token. Raises HandshakeError, OSError.
+    """
     address = urlsplit(url)
     sock = trio.socket.socket()
     try:
@@ -34,13 +37,13 @@ async def shake_hands(url: str, encoding: Encoding, token: str | None = None) ->
 
 
 class Frames:
-    """Cuts what a server sends into frames; a server neither masks nor, here, splits a message."""
+    """Splits the bytes of a server into frames; this server neither masks nor fragments messages."""
 
     def __init__(self) -> None:
         self._bytes = bytearray()
 
     def take(self, data: bytes) -> list[tuple[int, bytes]]:
-        """The frames that `data` completes: opcode and payload."""
+        """Return the frames that `data` completes, as opcode and payload."""
         self._bytes += data
         frames, begin = [], 0
         while (position := self._payload_at(begin)) is not None:
@@ -51,7 +54,7 @@ class Frames:
         return frames
 
     def _payload_at(self, begin: int) -> tuple[int, int] | None:
-        """Where the payload of the frame at `begin` starts and ends; None if it is not all there."""
+        """Return start and end of the payload of the frame at `begin`, or None if it is incomplete."""
         if len(self._bytes) < begin + 2:
             return None
         length, start = self._bytes[begin + 1], begin + 2
@@ -63,7 +66,7 @@ class Frames:
 
 
 def masked_frame(opcode: int, payload: bytes) -> bytes:
-    """A frame as a client must send it."""
+    """Return a masked frame with FIN, as clients must send it."""
     length = len(payload)
     if length < 126:
         head = bytes((_FIN | opcode, _MASKED | length))

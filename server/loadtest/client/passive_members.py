@@ -1,4 +1,4 @@
-"""Members that only listen, thousands of them at little cost: one task reads all their sockets."""
+"""Passive room members, thousands at little cost: one task reads all their sockets."""
 
 import select
 import socket
@@ -26,17 +26,17 @@ from server.loadtest.client.positions import ReadPosition
 from server.loadtest.client.reconnect import reconnect
 from server.loadtest.measures.figures import LoadCounts
 
-AT_ONCE = 256  # sockets that are read before others run: a few milliseconds
-RECENT_EVENTS = 512  # more than are on their way to the members of one room at once
+AT_ONCE = 256  # sockets read before other tasks run: a few milliseconds
+RECENT_EVENTS = 512  # more than are in flight to the members of one room
 ANSWER_SECONDS = 20.0  # a server takes handshakes, and a room its members, one after the other
 
 
 class NotJoined(Exception):
-    """A member was refused; why is counted with the errors."""
+    """A member was refused; the reason is counted in the errors."""
 
 
 class Head(msgspec.Struct, rename="camel"):
-    """As much of an event as a listener needs."""
+    """The fields of an event that a passive member needs."""
 
     type: str
     seq: int | None = None
@@ -47,7 +47,7 @@ class Head(msgspec.Struct, rename="camel"):
 
 
 class PassiveMember:
-    """One member: it joins a room and counts what it hears there."""
+    """A member that joins a room and counts the events that it receives."""
 
     __slots__ = (
         "_answered",
@@ -66,9 +66,9 @@ class PassiveMember:
     def __init__(self, passive_members: "PassiveMembers", token: str) -> None:
         self.position = ReadPosition()
         self.channel = ""
-        self.opened = False  # the latest connection has its session
-        self.over = trio.Event()  # or will never have one
-        self._answered = trio.Event()  # its wish to join
+        self.opened = False  # whether the latest connection has its session
+        self.over = trio.Event()  # set once the session is open or the connection has ended
+        self._answered = trio.Event()  # set by the answer to the join
         self.close_code: int | None = None
         self._passive_members = passive_members
         self._token = token
@@ -77,7 +77,7 @@ class PassiveMember:
         self._frames = Frames()
 
     async def connect(self) -> None:
-        """Open a session, or go on with the one that was lost. Raises as NOT_CONNECTED says."""
+        """Open a session, or resume the lost one. Raises one of NOT_CONNECTED."""
         sock, unread = await shake_hands(self._passive_members.url, self._passive_members.encoding)
         self._sock, self._frames = socket.socket(fileno=sock.detach()), Frames()
         self.opened, self.over, self.close_code = False, trio.Event(), None
@@ -90,7 +90,7 @@ class PassiveMember:
             raise HandshakeError(f"closed with {self.close_code}")
 
     async def join(self, channel: str) -> None:
-        """Returns once it is a member. Raises NotJoined, or trio.TooSlowError."""
+        """Join a room and wait for the answer. Raises NotJoined, trio.TooSlowError."""
         self.channel = channel
         self.send({"type": "room:join", "channel": channel})
         with trio.fail_after(ANSWER_SECONDS):
@@ -99,11 +99,11 @@ class PassiveMember:
             raise NotJoined
 
     def send_close(self) -> None:
-        """The session is not to wait for anybody."""
+        """Send a Close frame, so that the server does not keep the session."""
         self._send(CLOSE, NORMAL.to_bytes(2, "big"))
 
     def read(self) -> bool:
-        """What has come; False if that was the end."""
+        """Read and handle the available bytes; return False if the connection has ended."""
         try:
             data = self._sock.recv(READ_BYTES)
         except BlockingIOError:
@@ -123,7 +123,7 @@ class PassiveMember:
                 self.close_code = int.from_bytes(payload[:2], "big")
 
     def on_event(self, event: Head) -> None:
-        """An event of the server's."""
+        """Count an event and update the state of the member."""
         if event.type == "room:joined":
             self.position.begin(event.epoch, event.seq or 0)
             self._answered.set()
@@ -135,7 +135,7 @@ class PassiveMember:
             self.opened = True
             self.over.set()
             if event.lost:
-                self._passive_members.counts.errors["a room was lost on coming back"] += 1
+                self._passive_members.counts.errors["a room was lost on reconnecting"] += 1
         elif event.type == "error":
             self._passive_members.counts.errors[event.error] += 1
             self._answered.set()
@@ -147,7 +147,7 @@ class PassiveMember:
         return {"resume": {"sessionId": self._session_id, "channels": [position] if self.position.epoch else []}}
 
     def send(self, message: dict[str, object]) -> None:
-        """A command, for whose answer nobody waits."""
+        """Send a command without waiting for its answer."""
         if self._passive_members.encoding is Encoding.JSON:
             self._send(TEXT, msgspec.json.encode(message))
         else:
@@ -155,11 +155,11 @@ class PassiveMember:
 
     def _send(self, opcode: int, payload: bytes) -> None:
         with suppress(OSError):  # a broken connection is found by its reader
-            self._sock.send(masked_frame(opcode, payload))  # so little fits into an empty send buffer
+            self._sock.send(masked_frame(opcode, payload))  # small enough for an empty send buffer
 
 
 class PassiveMembers:
-    """All of them, their sockets in one epoll that itself is waited for."""
+    """All passive members; one epoll object watches their sockets, and trio waits for that object."""
 
     def __init__(
         self, url: str, encoding: Encoding, counts: LoadCounts, nursery: trio.Nursery, head: type[Head] = Head
@@ -174,12 +174,12 @@ class PassiveMembers:
         self._by_fd: dict[int, tuple[PassiveMember, socket.socket]] = {}
 
     def watch(self, member: PassiveMember, sock: socket.socket) -> None:
-        """Read it from here on, until it ends."""
+        """Read the socket of a member from now on, until it ends."""
         self._by_fd[sock.fileno()] = member, sock
         self._epoll.register(sock, select.EPOLLIN)
 
     def decode(self, payload: bytes) -> Head:
-        """What all members of a room are sent is the same bytes: to know them again costs less than to read them."""
+        """Decode an event. All members of a room get the same bytes, so that a cache is cheaper than decoding."""
         head = self._recent.get(payload)
         if head is None:
             if len(self._recent) == RECENT_EVENTS:
@@ -188,7 +188,7 @@ class PassiveMembers:
         return head
 
     async def run(self) -> None:
-        """Until cancelled; then all of them hang up."""
+        """Read all sockets until cancelled, then close all connections."""
         try:
             while True:
                 await trio.lowlevel.wait_readable(self._epoll.fileno())
@@ -204,7 +204,7 @@ class PassiveMembers:
 
     def _forget(self, member: PassiveMember, sock: socket.socket) -> None:
         del self._by_fd[sock.fileno()]
-        sock.close()  # which takes it out of the epoll
+        sock.close()  # this also removes it from the epoll object
         self.counts.errors[f"closed with {member.close_code or ABNORMAL_CLOSURE}"] += 1
         member.over.set()
         if member.opened and may_reconnect(member.close_code):

@@ -1,28 +1,28 @@
-"""How far a client has read in its rooms: every event once and in order, or it says what was not."""
+"""Read positions of a client in its rooms: checks that every event arrives once and in order."""
 
 from typing import Any
 
 
 class ReadPosition:
-    """One room, as one of its members reads it."""
+    """The read position of one member in one room, with counts of lost and doubled events."""
 
-    __slots__ = ("doubled", "epoch", "first_fault", "heard", "lost", "seq")
+    __slots__ = ("doubled", "epoch", "first_fault", "lost", "received", "seq")
 
     def __init__(self) -> None:
         self.epoch = 0
-        self.seq = 0  # of the last event that was read, or that came before the join
-        self.heard = 0
+        self.seq = 0  # of the last received event, or of the last one before the join
+        self.received = 0
         self.lost = 0
         self.doubled = 0
         self.first_fault = ""
 
     def begin(self, epoch: int, seq: int) -> None:
-        """Joined, or joined anew: the next event is `seq` + 1."""
+        """Set the position after a join: the next event is `seq` + 1."""
         self.epoch, self.seq = epoch, seq
 
     def take(self, seq: int) -> None:
-        """A sequenced event."""
-        self.heard += 1
+        """Count a sequenced event, and detect gaps and repeats."""
+        self.received += 1
         if seq == self.seq + 1:
             self.seq = seq
             return
@@ -35,14 +35,14 @@ class ReadPosition:
 
 
 class ReadPositions:
-    """Every room of one session; what was counted stays when a room is left."""
+    """The read positions of one session; the counts of a room are kept after a leave."""
 
     def __init__(self) -> None:
         self.by_channel: dict[str, ReadPosition] = {}
         self._inside: set[str] = set()
 
     def take(self, event: dict[str, Any]) -> None:
-        """Any event; those that number a room count."""
+        """Process any event; those with a sequence number are counted."""
         if event["type"] == "room:joined":
             self._inside.add(event["channel"])
             self._position_in(event["channel"]).begin(event["epoch"], event["seq"])
@@ -50,16 +50,17 @@ class ReadPositions:
             self._position_in(event["channel"]).take(event["seq"])
 
     def leave(self, channel: str) -> None:
+        """Exclude a room from later resume points."""
         self._inside.discard(channel)
 
     def resume_points(self) -> list[dict[str, Any]]:
-        """The last event of each room that was not left, as `session:open` wants it."""
+        """Return the position in each joined room, in the format of `session:open`."""
         positions = ((channel, self.by_channel[channel]) for channel in sorted(self._inside))
         return [{"channel": channel, "epoch": position.epoch, "seq": position.seq} for channel, position in positions]
 
     @property
     def faults(self) -> list[str]:
-        """A sentence for each room where an event was missing or came twice."""
+        """Return a sentence for each room with lost or doubled events."""
         return [
             f"{channel}: {position.first_fault}; {position.lost} lost, {position.doubled} doubled"
             for channel, position in self.by_channel.items()

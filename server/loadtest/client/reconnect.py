@@ -1,4 +1,4 @@
-"""What a client does that has lost its connection: it tries again, with pauses that grow."""
+"""Reconnects a client after a lost connection, with growing pauses."""
 
 import random
 from collections.abc import Awaitable, Callable
@@ -11,14 +11,14 @@ from server.loadtest.measures.figures import LoadCounts
 
 NOT_CONNECTED = (OSError, HandshakeError, Rejected, Disconnected, AnswerTimeout, trio.TooSlowError)
 FIRST_PAUSE_SECONDS = 0.1
-PAUSE_SECONDS_MAX = 5.0  # a session waits for two minutes: twenty tries and more
+PAUSE_SECONDS_MAX = 5.0  # a session is kept for two minutes: more than twenty tries
 
 
 async def reconnect(connect: Callable[[], Awaitable[object]], counts: LoadCounts) -> None:
-    """Until it is connected, or cancelled."""
+    """Call `connect` until it succeeds or the task is cancelled; pauses double up to PAUSE_SECONDS_MAX."""
     pause = FIRST_PAUSE_SECONDS
     while True:
-        await trio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311  # reason: so that not all come at once
+        await trio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311  # reason: spreads the reconnects
         try:
             await connect()
         except NOT_CONNECTED:

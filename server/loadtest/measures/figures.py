@@ -1,4 +1,4 @@
-"""What a load run counts while it goes on, and what that comes to."""
+"""The counts of a load run, and its result."""
 
 from array import array
 from collections import Counter
@@ -11,10 +11,10 @@ from server.loadtest.measures.plan import Plan
 
 
 class LoadCounts:
-    """The running counts of everybody in one run; milliseconds where it is about time."""
+    """The running counts of all members of a run; times are in milliseconds."""
 
     def __init__(self) -> None:
-        self.deliveries = 0  # sequenced events, each at each member
+        self.deliveries = 0  # sequenced events, counted at each member
         self.errors: Counter[str] = Counter()
         self.reconnects = 0
         self.blocks = 0
@@ -26,7 +26,7 @@ class LoadCounts:
 
 
 class Spread(msgspec.Struct, frozen=True):
-    """The percentiles that matter, by nearest rank: each is a value that occurred. All null if nothing did."""
+    """Percentiles by nearest rank, so that each is a value that occurred; null without values."""
 
     count: int
     p50: float | None = None
@@ -36,24 +36,24 @@ class Spread(msgspec.Struct, frozen=True):
 
 
 class Sample(msgspec.Struct, frozen=True):
-    """A second of the run."""
+    """The figures of one second of the run."""
 
-    second: float  # of the talk, at its end
-    deliveries: float  # a second, within it
+    second: float  # of the traffic phase, at its end
+    deliveries: float  # per second
     tips: float
     client_cpu_percent: float
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """What `load.json` holds. What is said per second is of the time in which everybody talks."""
+    """The content of `load.json`. Rates are of the traffic phase."""
 
     plan: Plan
     began_at: str
-    rooms: int  # that opened
+    rooms: int  # opened ones
     members: int
     connects_per_second: float  # handshake and session:ready
     seconds: float
-    deliveries: int  # of the whole run, setting up and ending included
+    deliveries: int  # of the whole run, including setup and end
     deliveries_per_second: float
     commands: dict[str, int]
     tips_per_second: float
@@ -63,19 +63,19 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     lost: int
     doubled: int
     unanswered: int  # commands
-    unheard_tips: int  # that were acknowledged
+    unheard_tips: int  # acknowledged tips without their event
     reconnects: int
     errors: dict[str, int]
     client_cpu_percent: float  # of one core
     client_memory_mib: float
-    client_late_ms: Spread  # how late this program's own clock woke it: what every round trip may hold of its own
+    client_late_ms: Spread  # how late this program itself was woken, which a round trip may include
     samples: list[Sample]
     round_trip_curve: list[float]  # percentiles 1 to 100
     lateness_curve: list[float]
 
     @property
     def faults(self) -> dict[str, int]:
-        """What must not be: some delivery did not come, or came twice, or somebody was not answered."""
+        """Return the non-zero counts of failures: lost or doubled deliveries, unanswered commands, unopened rooms."""
         counts = {
             "rooms not opened": self.plan.rooms - self.rooms,
             "deliveries lost": self.lost,
@@ -87,12 +87,14 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def verdict(self) -> str:
+        """Return the result as a sentence."""
         if not self.faults:
             return "Every delivery came once and in order, and every command was answered."
         return f"FAILS: {', '.join(f'{count:,} {name}' for name, count in self.faults.items())}."
 
 
 def spread(values: Iterable[float]) -> Spread:
+    """Return the percentiles of values, rounded to two decimals."""
     ordered = sorted(values)
     if not ordered:
         return Spread(0)
@@ -100,12 +102,12 @@ def spread(values: Iterable[float]) -> Spread:
 
 
 def percentile(ordered: Sequence[float], per_cent: int) -> float:
-    """By nearest rank, in integers: 0.07 * 200 is more than 14."""
+    """Return a percentile by nearest rank; computed in integers, since 0.07 * 200 exceeds 14 as a float."""
     return ordered[max(0, -(-per_cent * len(ordered) // 100) - 1)]
 
 
 def curve(values: Iterable[float]) -> list[float]:
-    """The percentiles from 1 to 100; none of nothing."""
+    """Return the percentiles from 1 to 100; an empty list without values."""
     ordered = sorted(values)
     if not ordered:
         return []
@@ -113,21 +115,21 @@ def curve(values: Iterable[float]) -> list[float]:
 
 
 class BlockClock:
-    """How late one call's blocks are, by the server's own word: `at` of each against `nextAt` of the one before.
+    """Measures how late the blocks of a call are: `at` of each block against `nextAt` of the one before.
 
-    Both are the server's clock, so the client's matters nothing, and `at` is when the books had the block: the figure
-    holds the commit, which the histogram of /metrics does not, and is exact where a histogram knows buckets alone.
+    Both are times of the server's clock, and `at` is the time of the commit. So the figure includes the commit, unlike
+    the histogram of /metrics, and is exact rather than in buckets.
     """
 
     def __init__(self) -> None:
         self._due_at: str | None = None
 
     def take(self, event: dict[str, str | None]) -> float | None:
-        """Milliseconds from due to booked, where an event tells it."""
+        """Return the milliseconds from due to committed if this event ends such a span, else None."""
         if event["type"] == "block:charged":
             due_at, self._due_at = self._due_at, event["nextAt"]
             return None if due_at is None else _milliseconds(due_at, event["at"] or "")
-        if event["type"] in ("call:paused", "call:resumed"):  # the due time moves by as much as the clock stood
+        if event["type"] in ("call:paused", "call:resumed"):  # the due time moves by the duration of the pause
             self._due_at = None
         return None
 

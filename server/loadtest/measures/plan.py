@@ -1,4 +1,4 @@
-"""What a load run is asked to do, and what it refuses to."""
+"""The plan of a load run, and its limits."""
 
 from ipaddress import ip_address
 from typing import Literal
@@ -11,18 +11,18 @@ from server.broadcast.codec import Encoding
 RoomKind = Literal["calls", "streams", "mixed"]
 
 CALL_MEMBERS_MAX = 16  # two parties, each with as many connections as a call takes (calls.connections_per_party)
-MEMBERS_MAX = 100_000  # in all: more sockets than a system lets one process have, unless it is told to
+MEMBERS_MAX = 100_000  # in total: more sockets than a process may open by default
 SECONDS_MAX = 3600  # every round trip is kept for its percentiles
-RATE_MAX = 10_000  # commands a second: more than one process can say
-TIPS_A_SECOND_OF_ONE = 5  # a quarter of what the server lets one session say (websocket.messages_per_second)
+RATE_MAX = 10_000  # commands a second: more than one process can send
+TIPS_A_SECOND_OF_ONE = 5  # a quarter of what a session may send (websocket.messages_per_second)
 
 
 class LoadRefused(Exception):
-    """One line: why there is no load run."""
+    """The load run is refused or cannot start; the message is one line with the reason."""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """How much of everything; `tips_per_second` and `chats_per_second` are of all rooms together."""
+    """The size of a load run; `tips_per_second` and `chats_per_second` are sums over all rooms."""
 
     url: str
     rooms: int
@@ -38,7 +38,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         return Encoding(self.subprotocol)
 
     def kind_of(self, room_no: int) -> Literal["call", "stream"]:
-        """What each room is; of a mixed load every other one is a call."""
+        """Return the kind of a room; in a mixed load, calls and streams alternate."""
         if self.kind == "mixed":
             return "stream" if room_no % 2 else "call"
         return "call" if self.kind == "calls" else "stream"
@@ -51,7 +51,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def check_plan(plan: Plan) -> None:
-    """Raises LoadRefused."""
+    """Raises LoadRefused for a plan beyond the limits."""
     if plan.members < 2:
         raise LoadRefused("--members must be at least 2: who pays, and who is paid")
     if plan.kind != "streams" and plan.members > CALL_MEMBERS_MAX:
@@ -68,7 +68,7 @@ def check_plan(plan: Plan) -> None:
 
 
 def check_target(url: str, yes_really: bool) -> None:
-    """Only this machine, unless it is really meant: a load run is an attack on whoever did not ask for it."""
+    """Raises LoadRefused for another machine without `yes_really`: a load run would be an attack on its owner."""
     address = urlsplit(url)
     if address.scheme not in ("http", "ws") or address.hostname is None:
         raise LoadRefused(f"{url!r} is no plain address, as http://127.0.0.1:8000 is one")

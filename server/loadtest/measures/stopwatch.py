@@ -1,4 +1,4 @@
-"""What a load run costs its own machine, and how its counts grow second by second."""
+"""Measures the load program itself: CPU, memory, its own lateness, and the counts of every second."""
 
 import resource
 import time
@@ -14,7 +14,7 @@ KIB_A_MIB = 1024
 
 
 class Reading(NamedTuple):
-    """Counts at one moment, or between two."""
+    """Counts at one time, or the difference between two times."""
 
     seconds: float
     deliveries: float
@@ -22,23 +22,26 @@ class Reading(NamedTuple):
     cpu_seconds: float
 
     def since(self, before: "Reading") -> "Reading":
+        """Return the difference to an earlier reading."""
         return Reading(*(now - then for now, then in zip(self, before, strict=True)))
 
     def per_second(self, count: float) -> float:
+        """Return a count divided by the seconds of this reading."""
         return round(count / self.seconds, 1)
 
     @property
     def cpu_percent(self) -> float:
-        """Of one core."""
+        """Return the CPU time in percent of one core."""
         return round(self.cpu_seconds / self.seconds * 100, 1)
 
 
 def read(counts: LoadCounts) -> Reading:
+    """Return the present counts."""
     return Reading(trio.current_time(), counts.deliveries, len(counts.round_trips), time.process_time())
 
 
 async def sample(counts: LoadCounts, samples: list[Sample]) -> None:
-    """Once a second, until cancelled."""
+    """Append a sample every second, until cancelled."""
     first = before = read(counts)
     while True:
         await trio.sleep_until(first.seconds + (len(samples) + 1) * SAMPLE_SECONDS)
@@ -55,7 +58,7 @@ async def sample(counts: LoadCounts, samples: list[Sample]) -> None:
 
 
 async def measure_own_lateness(counts: LoadCounts) -> None:
-    """How late this program itself is woken: a round trip can hold as much that is not the server's."""
+    """Measure how late this program is woken: a round trip may include that much that is not the server's delay."""
     while True:
         due = trio.current_time() + OWN_CLOCK_SECONDS
         await trio.sleep_until(due)
@@ -63,11 +66,11 @@ async def measure_own_lateness(counts: LoadCounts) -> None:
 
 
 def memory_mib() -> float:
-    """Resident, at most so far."""
+    """Return the peak resident memory in MiB."""
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / KIB_A_MIB, 1)
 
 
 def raise_file_limit() -> None:
-    """As many sockets as the system lets us have."""
+    """Raise the limit of open files to the hard limit."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

@@ -1,4 +1,4 @@
-"""A load run as one page that needs nothing else: its figures, and four pictures of them."""
+"""Renders a load run as one self-contained HTML page with figures and four diagrams."""
 
 from collections.abc import Sequence
 from html import escape
@@ -25,13 +25,13 @@ svg .grid { stroke: #e3e9ee } svg .line { fill: none; stroke: #2a6f97; stroke-wi
 
 
 def draw(result: Result) -> str:
-    """An HTML document."""
+    """Return the HTML document of a result."""
     plan = result.plan
     title = f"{result.rooms:,} rooms ({plan.kind}) with {result.members:,} members for {result.seconds:g} seconds"
     pictures = (
         _over_time("Deliveries a second", [(sample.second, sample.deliveries) for sample in result.samples]),
         _over_time("CPU of the load program, % of a core", [(s.second, s.client_cpu_percent) for s in result.samples]),
-        _distribution("Tip sent to heard, ms", result.round_trip_curve),
+        _distribution("Tip sent to received, ms", result.round_trip_curve),
         _distribution("Block due to booked, ms", result.lateness_curve),
     )
     return "\n".join(
@@ -88,7 +88,7 @@ def _row(tag: str, cells: Sequence[str]) -> str:
 
 
 def _over_time(title: str, points: Points) -> str:
-    """A line from 0 up, over the seconds of the talk."""
+    """Draw a line from 0 up, over the seconds of the traffic phase."""
     most = _round_up(max((value for _, value in points), default=0))
     end = max((second for second, _ in points), default=0) or 1
     marks = [(most * step / STEPS, step / STEPS) for step in range(STEPS + 1)]
@@ -98,7 +98,7 @@ def _over_time(title: str, points: Points) -> str:
 
 
 def _distribution(title: str, curve: Sequence[float]) -> str:
-    """How much of all is at most so late; the time in powers of ten, for the tail is what matters."""
+    """Draw a cumulative distribution with a logarithmic time axis, which shows the tail."""
     if not curve:
         return _picture(f"{title}: nothing to show", [], [], [])
     low, high = 0.1, max(1.0, 10 ** ceil(log10(max(0.1, curve[-1]))))
@@ -113,7 +113,7 @@ def _log_part(value: float, low: float, high: float) -> float:
 
 
 def _round_up(value: float) -> float:
-    """To 1, 2, 4 or 8 times a power of ten: a quarter of it is a number to read."""
+    """Round up to 1, 2, 4 or 8 times a power of ten, whose quarters are readable labels."""
     if value <= 0:
         return 1
     power = 10.0 ** (ceil(log10(value)) - 1)
@@ -121,7 +121,7 @@ def _round_up(value: float) -> float:
 
 
 def _picture(title: str, line: Points, marks: Sequence[tuple[str, float]], ends: Sequence[tuple[str, float]]) -> str:
-    """All places as parts of the width and the height, from below."""
+    """Draw a diagram; positions are fractions of the width and the height, from the bottom left."""
     across = "".join(
         f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{_y(part):.1f}" y2="{_y(part):.1f}"/>'
         f'<text x="{LEFT - 6}" y="{_y(part) + 4:.1f}" text-anchor="end">{escape(text)}</text>'

@@ -1,4 +1,4 @@
-"""A load run as it is seen on a terminal: while it goes on, and what came of it."""
+"""Shows a load run on a terminal: its progress and its result."""
 
 from rich.console import Console, Group
 from rich.table import Column, Table
@@ -7,14 +7,14 @@ from server.loadtest.measures.figures import Result, Spread, spread
 from server.loadtest.measures.stopwatch import memory_mib
 from server.loadtest.run import LoadRun
 
-REFRESH_SECONDS = 1.0  # a picture takes some milliseconds, in which no event is heard
-RECENT = 2000  # round trips of which the live percentiles are: all of them would have to be sorted for each picture
-ERRORS_SHOWN = 8  # kinds; a server that refuses everything has few reasons
-WIDTH = 120  # of a log; a terminal has its own
+REFRESH_SECONDS = 1.0  # a refresh takes a few milliseconds, in which no event is read
+RECENT = 2000  # latest round trips for the live percentiles: sorting all of them at each refresh is too slow
+ERRORS_SHOWN = 8  # kinds of errors
+WIDTH = 120  # without a terminal
 
 
 class Screen:
-    """The run so far."""
+    """The progress of a run, rendered by rich."""
 
     def __init__(self, run: LoadRun) -> None:
         self._run = run
@@ -22,7 +22,7 @@ class Screen:
     def __rich__(self) -> Group:
         run, counts = self._run, self._run.counts
         table = Table(title=f"{run.phase}: {run.opened:,} of {run.plan.rooms:,} rooms, {run.connected:,} connections")
-        for name in ("deliveries", "a second", "tips heard", "blocks", "reconnects", "own CPU", "own memory"):
+        for name in ("deliveries", "a second", "tips received", "blocks", "reconnects", "own CPU", "own memory"):
             table.add_column(name, justify="right")
         last = run.samples[-1] if run.samples else None
         table.add_row(
@@ -35,14 +35,14 @@ class Screen:
             f"{memory_mib():.0f} MiB",
         )
         spreads = (
-            ("tip sent to heard, lately", spread(counts.round_trips[-RECENT:])),
+            ("tip sent to received, lately", spread(counts.round_trips[-RECENT:])),
             ("block due to booked, lately", spread(counts.lateness[-RECENT:])),
         )
         return Group(table, _spreads(spreads), _errors(dict(counts.errors.most_common(ERRORS_SHOWN))))
 
 
 def show(result: Result, console: Console) -> None:
-    """Every figure, and whether anything was lost."""
+    """Print every figure, and whether any delivery was lost."""
     plan = result.plan
     console.print(
         f"{result.rooms:,} rooms ({plan.kind}), {result.members:,} members, {plan.subprotocol}, "
@@ -61,6 +61,7 @@ def show(result: Result, console: Console) -> None:
 
 
 def console_of_width() -> Console:
+    """Return a console that is WIDTH wide unless it is a terminal."""
     console = Console(highlight=False)
     return console if console.is_terminal else Console(highlight=False, width=WIDTH)
 

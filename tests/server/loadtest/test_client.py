@@ -156,7 +156,7 @@ def test_a_room_position_counts_lost_and_duplicate_events(read: list[int], lost:
     place = ReadPosition()
     for seq in read:
         place.take(seq)
-    assert (place.heard, place.lost, place.doubled) == (len(read), lost, doubled)
+    assert (place.received, place.lost, place.doubled) == (len(read), lost, doubled)
 
 
 def test_a_restarted_room_is_numbered_anew() -> None:
