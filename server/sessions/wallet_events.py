@@ -69,7 +69,7 @@ class WalletEvents:
             room.inbox.deliver(inputs.BlockRefunded(posting))
 
     def _wallet_moved(self, posting: Posting, owner: UserId, balance: int | None, n: int | None, change: int) -> None:
-        """Send a new balance to the rooms that the owner pays in, and to the owner unless a room does so for a block."""
+        """Send a new balance to the rooms that the owner pays in; and to the owner, unless the room of a block does."""
         assert balance is not None and n is not None, "a committed posting has both balances"
         for room in () if self.registry is None else self._rooms_paid_by(owner, self.registry):
             if not (posting.kind is Kind.BLOCK and posting.room_id == room.id):

@@ -44,8 +44,8 @@ IN_ROOMS = (
         (
             Edit(
                 "server/sessions/wallet_events.py",
-                "                    self._tell_of(receipt)",
-                "                    pass\n                self._tell_of(receipt)",
+                "                    self._send_for(receipt)",
+                "                    pass\n                self._send_for(receipt)",
             ),
         ),
         f"{SUPERVISION}::test_the_actor_outlives_an_observer_that_raises",
