@@ -1,7 +1,7 @@
-"""One of several servers on one database: books random lists of tips, some of which the other servers book as well.
+"""One of several server processes on one database: books random lists of tips, some of which others book too.
 
-Run as `python -m tests.storage.bank_writer DSN SEED LISTS PERSON…`. It prints a line for every posting: what the books
-said of it, and its key. Whatever it had to try again is told on standard error.
+Run as `python -m tests.storage.bank_writer DSN SEED LISTS PERSON…`. It prints one line for each posting: the outcome
+and the key. Each retry is logged on standard error.
 """
 
 import random
@@ -16,7 +16,7 @@ from server.observability.logs import configure_log
 from tests.storage.ledger_pair import open_ledger_pair, tip
 
 LIST_MAX = 12  # postings
-TOKENS_MAX = 60  # of one tip: some of them are more than the payer has
+TOKENS_MAX = 60  # of one tip: some exceed the payer's balance
 
 
 async def write(dsn: str, seed: int, lists: int, users: list[UserId]) -> None:

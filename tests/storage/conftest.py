@@ -1,4 +1,4 @@
-"""A database a year old, for tests that need many rows: it takes half a minute to fill, so all of them share it."""
+"""The large database for tests that need many rows; all tests share it, since filling it takes half a minute."""
 
 from collections.abc import Iterator
 
@@ -12,7 +12,7 @@ from tests.support.databases import Databases
 
 @pytest.fixture(scope="session")
 def old_server(databases: Databases) -> Iterator[str]:
-    """Its address. Everything that is in it stays as it is; what a test needs to change, it adds."""
+    """Return its connection string. A test must not change existing rows; it adds the rows that it changes."""
 
     async def build(address: str) -> None:
         async with open_postgres(address, pool_size=1) as postgres:

@@ -1,4 +1,4 @@
-"""Stands between the actor and PostgreSQL, and cuts the line: before a statement, within it, or before its reply."""
+"""A proxy before PostgreSQL that breaks connections before a statement, within it, or before its reply."""
 
 import random
 from collections import Counter
@@ -14,7 +14,7 @@ CHUNK_BYTES = 65_536  # a batch of the tests' size is one chunk
 
 
 class CuttingProxy:
-    """Breaks lines to PostgreSQL by chance, and counts how often and how."""
+    """Breaks connections to PostgreSQL at random, and counts the breaks of each kind."""
 
     def __init__(self, target: str, chance: random.Random, often: float) -> None:
         self._target = target
@@ -23,7 +23,7 @@ class CuttingProxy:
         self.cuts: Counter[str] = Counter()
 
     async def serve(self, client: trio.SocketStream) -> None:
-        """One connection, until it is cut or either side hangs up."""
+        """Forward one connection until the proxy breaks it or either side closes it."""
         server = await trio.open_unix_socket(self._target)
         try:
             async with client, server:
@@ -75,7 +75,7 @@ class _Connection:
 
     async def _carry_replies(self, scope: trio.CancelScope) -> None:
         while chunk := await self._server.receive_some(CHUNK_BYTES):
-            if self._swallows:  # it is committed, and nobody will ever hear of it
+            if self._swallows:  # it is committed, and its reply is lost
                 self._swallowed.set()
                 return
             await self._client.send_all(chunk)
@@ -83,7 +83,7 @@ class _Connection:
 
 
 def _is_batch(chunk: bytes) -> bool:
-    """A Bind with the arguments of the batch statement; not a greeting, and not a Parse."""
+    """Return whether this is a Bind message of the batch statement, and no startup or Parse message."""
     return chunk[:1] == b"B" and len(chunk) > 200
 
 
@@ -91,7 +91,7 @@ def _is_batch(chunk: bytes) -> bool:
 async def cutting(
     dsn: str, directory: Path, chance: random.Random, often: float
 ) -> AsyncIterator[tuple[CuttingProxy, str]]:
-    """A proxy before the database of `dsn`, and the address by which it is reached."""
+    """Run a proxy in front of the database of `dsn`, and yield it with its connection string."""
     parts = urlsplit(dsn)
     query = parse_qs(parts.query)
     target = f"{unquote(query['host'][0])}/.s.PGSQL.{query['port'][0]}"

@@ -28,7 +28,7 @@ from storage.postgres import PgUUID, Postgres, open_postgres
 from tests.model.ledger import Ledger
 from tests.model.rows import MeterRow, Parts, RoomRow, Wallet
 
-OPERATOR = UserId(UUID(int=0xE << 120))  # who gives credits
+OPERATOR = UserId(UUID(int=0xE << 120))  # the operator of all credits
 
 
 class Observer:
@@ -77,19 +77,19 @@ class LedgerPair:
         return room_id
 
     async def add_stream(self, *payers: UserId) -> RoomId:
-        """A room that tickets are sold to."""
+        """Add a stream whose room sells tickets."""
         room_id = await self.add_room(*payers)
         owner = self.model.rooms[room_id].creator = await self.add_user()
         await make_stream(self.postgres, room_id, owner)
         return room_id
 
     async def release(self, stream: RoomId) -> None:
-        """The tickets of a stream are credited to its creator from here on."""
+        """Release the tickets of a stream to its creator in both."""
         await self.actor.release(stream)
         self.model.release(stream)
 
     async def payout(self, creator: UserId, tokens: int) -> bool:
-        """Ask for a payout, as one that waits for an operator; False where so much is not earned."""
+        """Request a payout, which stays open; returns False if the creator's earned tokens do not suffice."""
         key = client_key(creator, str(new_uuid()))
         wanted = Posting(key=key, kind=Kind.PAYOUT, debit=creator, credit=PAYOUTS, tokens=tokens, ref_id=new_uuid())
         in_database, in_model = await self.post_in_both([wanted])
@@ -103,17 +103,17 @@ class LedgerPair:
         return in_database[0].paid
 
     async def payouts_in_database(self) -> dict[PostingKey, int]:
-        """What is left of each payout that is open or was cancelled."""
+        """Return the tokens left in each payout by its posting key."""
         rows = await self.postgres.fetch("SELECT posting_key, tokens - cut_tokens AS left FROM payouts ORDER BY id")
         return {PostingKey(row["posting_key"].bytes): row["left"] for row in rows}
 
     async def debts_in_database(self) -> dict[UserId, int]:
-        """What each debtor owes."""
+        """Return the open debt of each debtor."""
         rows = await self.postgres.fetch("SELECT debtor, sum(tokens - repaid)::bigint AS owed FROM debts GROUP BY 1")
         return {row["debtor"]: row["owed"] for row in rows}
 
     async def parts_in_database(self) -> dict[PostingKey, tuple[Parts, Parts]]:
-        """The parts that each posting moved."""
+        """Return the parts of the balance that each posting moved."""
         rows = await self.postgres.fetch(
             "SELECT key, coalesce(debit_promotional, 0), coalesce(debit_earned, 0), coalesce(credit_promotional, 0),"
             " coalesce(credit_earned, 0) FROM journal"
@@ -121,7 +121,7 @@ class LedgerPair:
         return {PostingKey(row[0].bytes): (Parts(row[1], row[2]), Parts(row[3], row[4])) for row in rows}
 
     async def allow(self, user_id: UserId, tokens: int | None) -> None:
-        """What a user may spend in a day, from here on; more is not waited for."""
+        """Set the user's daily limit in both, in force at once even if it is higher."""
         await set_spend_limit(self.postgres, user_id, tokens)
         await self.postgres.execute(
             "UPDATE spend_limits SET next_at = '-infinity' WHERE user_id = $1 AND next_at > now()", user_id
@@ -146,7 +146,7 @@ class LedgerPair:
         return {(row["room_id"], row["payer_id"]): MeterRow(*list(row)[2:]) for row in rows}
 
     async def use_key(self, user_id: UserId, key: str) -> None:
-        """The user's key stands for something that is no posting, if it is still free."""
+        """Use the user's key for something other than a posting, if the key is free."""
         posting_key = client_key(user_id, key)
         if posting_key not in self.model.journal:
             await keep_use(self.postgres, posting_key, bytes(16), user_id)
@@ -159,7 +159,7 @@ class LedgerPair:
         return {(row["stream_id"], row["user_id"]): PostingKey(row["posting_key"].bytes) for row in rows}
 
     async def spent_in_database(self) -> dict[UserId, int]:
-        """What each user with a limit has spent of it today."""
+        """Return the tokens that each user with a limit has spent today."""
         return {
             row["user_id"]: row["spent"] for row in await self.postgres.fetch("SELECT user_id, spent FROM spend_limits")
         }
@@ -177,7 +177,7 @@ async def open_ledger_pair(dsn: str) -> AsyncIterator[LedgerPair]:
 
 
 async def make_stream(postgres: Postgres, room_id: RoomId, owner: UserId) -> None:
-    """Have a stream with tickets in this room."""
+    """Insert a stream with tickets for this room."""
     await postgres.execute(
         "INSERT INTO streams (id, creator_id, title, type, ticket_price_tokens, block_seconds, block_rounding,"
         " created_at) VALUES ($1, $2, 'Talk', 'private', 50, 30, 'up', now())",

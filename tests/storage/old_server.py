@@ -1,6 +1,6 @@
-"""A house that is a year old: a million postings, two of its wallets with half a million entries each.
+"""A large database, as after a year of use: a million postings, two wallets with half a million entries each.
 
-Nothing in it is ever changed by a test that wants to read it: who writes makes people of its own.
+Tests must not change its rows; a test that writes adds users of its own.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -20,7 +20,7 @@ SHOWS, TICKETS = 5_000, 10  # streams, and tickets to each
 RATE, BLOCK_TOKENS, FAN_TOKENS = 60, 30, 900_000_000
 
 FIRST_AT = datetime(2025, 1, 1, tzinfo=UTC)
-STEP_POSTINGS = 5  # of either wallet at one and the same moment
+STEP_POSTINGS = 5  # of either wallet with the same date
 STEP = timedelta(seconds=300)
 
 # Ids that tests name; all others are random.
@@ -28,7 +28,7 @@ EARNER = UserId(UUID("01890000-0000-7000-8000-0000000000e1"))  # mostly blocks
 TIPPED = UserId(UUID("01890000-0000-7000-8000-0000000000e2"))  # mostly tips, received and sent
 STAR = UserId(UUID("01890000-0000-7000-8000-0000000000e3"))  # a creator like most others, with a few calls
 LONG_FAN = UserId(UUID("01890000-0000-7000-8000-0000000000f0"))
-LONG_CALL = RoomId(UUID("01890000-0000-7000-8000-0000000000c0"))  # from the one to the other, EARNER
+LONG_CALL = RoomId(UUID("01890000-0000-7000-8000-0000000000c0"))  # from LONG_FAN to EARNER
 
 RARE_BLOCKS, RARE_PAYOUTS, RARE_TIPS = 2_500, 100_000, 50_000
 
@@ -67,7 +67,7 @@ _CALLS = f"""
           FROM old_calls;
 """
 
-# Calls that another server holds, for a long time to come.
+# Calls that another server owns, with a lease that lasts for a long time.
 _LIVE = f"""
     INSERT INTO servers (id, lease_expires_at) VALUES ('{LONG_CALL}', now() + interval '1 day');
     CREATE TEMP TABLE live_calls ON COMMIT DROP AS
@@ -110,7 +110,7 @@ _POSTINGS = f"""
 
 _MEMOS = "INSERT INTO memos (posting_key, memo) SELECT key, 'well done' FROM wanted WHERE kind = 2 AND seq % 1000 = 1"
 
-# What was bought, cashed out and reported, and the overlays of creators.
+# Purchases, payouts, reports, and the overlay tokens of creators.
 _MARKET = f"""
     INSERT INTO purchases (id, user_id, pack_id, tokens, price_cents, currency, provider, status, created_at, paid_at)
         SELECT gen_random_uuid(), f.id, 'small', 100, 699, 'USD', 'stripe',
@@ -132,7 +132,7 @@ _MARKET = f"""
           FROM stars s, generate_series(1, 8) t;
 """
 
-# Streams that were given, the tickets that were released for them, and blocks that creators owe their viewers.
+# Ended streams, their released tickets, and blocks that creators must refund.
 _SHOWS = f"""
     CREATE TEMP TABLE shows ON COMMIT DROP AS
         SELECT n, gen_random_uuid() AS id, s.id AS creator, '{FIRST_AT}'::timestamptz + n * interval '1 hour' AS at

@@ -1,4 +1,4 @@
-"""A PostgreSQL of a test's own, to be stopped and started again: no guardian watches it."""
+"""A PostgreSQL for one test, which may stop and restart it; it has no guardian."""
 
 import signal
 import subprocess
@@ -20,7 +20,7 @@ STOP_SECONDS_MAX = 20.0
 
 
 class OwnPostgres:
-    """Stopped, it breaks every connection and refuses new ones."""
+    """A PostgreSQL that can be stopped, which breaks all connections, and started again."""
 
     def __init__(self, directory: Path) -> None:
         self._files = DataDir(directory)
@@ -36,7 +36,7 @@ class OwnPostgres:
         eventually(self._ready, "a PostgreSQL that is ready")
 
     def stop(self) -> None:
-        """As `pg_ctl stop -m immediate` does it: no goodbye to anybody, and recovery at the next start."""
+        """Stop at once, like `pg_ctl stop -m immediate`, so that the next start needs a recovery."""
         self._process.send_signal(signal.SIGQUIT)
         self._process.wait(STOP_SECONDS_MAX)
         eventually(lambda: processes_on(self._files.path) == [], "the end of its children")
@@ -53,7 +53,7 @@ class OwnPostgres:
 
 @contextmanager
 def own_postgres(directory: Path) -> Iterator[OwnPostgres]:
-    """One that runs, in this directory, which is made."""
+    """Yield a running PostgreSQL in this new directory."""
     directory.mkdir()
     running = OwnPostgres(directory)
     running.start()

@@ -1,4 +1,4 @@
-"""A PgBouncer of a test's own, before a PostgreSQL of a test's own."""
+"""A PgBouncer for one test, in front of a PostgreSQL for one test."""
 
 import shutil
 import socket
@@ -34,8 +34,8 @@ pidfile =
 
 @contextmanager
 def pooler(postgres: OwnPostgres, mode: str, *, pool_size: int = 20, round_robin: int = 0) -> Iterator[str]:
-    """The connection string of a pooler in `session`, `transaction` or `statement` mode."""
-    program = shutil.which("pgbouncer") or "/usr/sbin/pgbouncer"  # Debian's place, which is not everybody's PATH
+    """Run a pooler in `session`, `transaction` or `statement` mode, and yield its connection string."""
+    program = shutil.which("pgbouncer") or "/usr/sbin/pgbouncer"  # Debian's directory, which is not in every PATH
     if not Path(program).exists():
         leave_out("there is no pgbouncer here: apt-get install pgbouncer")
     directory = Path(tempfile.mkdtemp(prefix="halfminute-pooler-", dir="/tmp"))

@@ -1,4 +1,4 @@
-"""What the tests of the private PostgreSQL see of it from outside: processes, answers, files."""
+"""Observes the private PostgreSQL from outside, for its tests: processes, queries and files."""
 
 import importlib.util
 import os
@@ -33,7 +33,7 @@ trio.run(serve)
 async def eventually(condition: Callable[[], bool]) -> None:
     with trio.fail_after(EVENTUALLY_SECONDS_MAX):
         while not condition():  # noqa: ASYNC110 - see below
-            await trio.sleep(0.005)  # reason: another process's doings wake nobody; this is the time between two looks
+            await trio.sleep(0.005)  # reason: no event tells of another process's work, so it is polled
 
 
 async def open_for_ever(data_dir: Path) -> None:
@@ -43,7 +43,7 @@ async def open_for_ever(data_dir: Path) -> None:
 
 @contextmanager
 def server_process(data_dir: Path, *, wait_ready: bool = True) -> Iterator[tuple["subprocess.Popen[str]", Path]]:
-    """A server of its own in a session of its own, and the directory of its socket."""
+    """Run a server process in its own session, and yield it with the directory of its socket."""
     command = [sys.executable, "-c", SERVER, str(data_dir)]
     with subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True
@@ -79,7 +79,7 @@ async def wait_restarted(data_dir: Path, killed: int) -> None:
 
 
 def processes_on(data_dir: Path) -> list[int]:
-    """All processes that work in a cluster of the directory, whatever they are."""
+    """Return all processes whose working directory is a cluster of the directory."""
     return [pid for pid, process in running() if link(process / "cwd").startswith(f"{data_dir}/cluster")]
 
 
@@ -110,7 +110,7 @@ def arguments(process: Path) -> list[str]:
 
 
 def being_made(data_dir: Path) -> set[str]:
-    """The clusters whose making is well under way."""
+    """Return the clusters that initdb is creating."""
     return {base.parent.name for base in data_dir.glob("cluster.new*/base")}
 
 
@@ -119,7 +119,7 @@ def mode(path: Path) -> int:
 
 
 def zombie() -> "subprocess.Popen[bytes]":
-    """A process that has ended, and that nobody has waited for."""
+    """Return whether the process has ended and was not waited for."""
     process = subprocess.Popen(["true"])
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
     return process

@@ -1,4 +1,4 @@
-"""A table that fails: every statement that writes to it raises one SQLSTATE, until it is mended."""
+"""Makes a table fail: every statement that writes to it raises one SQLSTATE until the trigger is removed."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -7,7 +7,7 @@ from storage.postgres import Postgres
 
 
 async def make_raise(postgres: Postgres, table: str, sqlstate: str, when: str = "true") -> None:
-    """From here on; `when` is an SQL condition, which may name NEW, and OLD, where single rows are to be looked at."""
+    """Make writes to the table raise; `when` is an SQL condition on NEW and OLD that selects single rows."""
     each = "FOR EACH ROW" if "NEW" in when else "FOR EACH STATEMENT"
     events = "UPDATE" if "OLD" in when else "INSERT OR UPDATE" if "NEW" in when else "INSERT OR UPDATE OR DELETE"
     await postgres.execute("CREATE SEQUENCE IF NOT EXISTS raised MINVALUE 0 START 0")
@@ -23,18 +23,18 @@ async def make_raise(postgres: Postgres, table: str, sqlstate: str, when: str = 
 
 
 async def times_raised(postgres: Postgres) -> int:
-    """Since `make_raise`; a sequence is not rolled back."""
+    """Return how often it was raised since `make_raise`, by a sequence, which is not rolled back."""
     return int((await postgres.fetch("SELECT last_value FROM raised"))[0]["last_value"])
 
 
 async def mend(postgres: Postgres, table: str) -> None:
-    """Let the table be written again."""
+    """Remove the trigger, so that writes succeed again."""
     await postgres.execute(f"DROP TRIGGER made_to_fail ON {table}")
 
 
 @asynccontextmanager
 async def raising(postgres: Postgres, table: str, sqlstate: str, when: str = "true") -> AsyncIterator[None]:
-    """While the block lasts."""
+    """Make writes to the table raise for the duration of the block."""
     await make_raise(postgres, table, sqlstate, when)
     try:
         yield

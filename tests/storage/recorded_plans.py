@@ -1,4 +1,4 @@
-"""Every plan that PostgreSQL follows while a house works, those inside functions and triggers included."""
+"""Records every plan that PostgreSQL executes, also those inside of functions and triggers."""
 
 import json
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ import pytest
 from storage import postgres
 from tests.support.databases import Databases
 
-# auto_explain tells each plan to the client itself, before the answer: nothing is read from a log and nothing is late.
+# auto_explain sends each plan to the client before the result, so no log must be read and no plan is late.
 TOLD = {
     "session_preload_libraries": "auto_explain",
     "auto_explain.log_min_duration": "0",
@@ -23,7 +23,7 @@ TOLD = {
 
 
 class Plan(NamedTuple):
-    """What was asked, while what was being tried, and how PostgreSQL went about it."""
+    """A recorded plan: the statement, the step of the test, and the plan's nodes."""
 
     tried: str
     sql: str
@@ -31,23 +31,23 @@ class Plan(NamedTuple):
 
     @property
     def scanned(self) -> set[str]:
-        """The tables that are read from end to end."""
+        """The tables that are scanned sequentially."""
         return {node["Relation Name"] for node in _nodes(self.tree) if node["Node Type"] == "Seq Scan"}
 
 
 class Plans(list[Plan]):
-    """All of them, in the order in which they ended."""
+    """All recorded plans, in the order in which their statements ended."""
 
     tried = "nothing"
 
     def trying(self, name: str) -> None:
-        """What comes from now on comes of this."""
+        """Assign the plans that follow to this step of the test."""
         self.tried = name
 
 
 @contextmanager
 def recorded_plans(databases: Databases, dsn: str, monkeypatch: pytest.MonkeyPatch, **settings: str) -> Iterator[Plans]:
-    """Of every connection that is opened meanwhile; `settings` are the database's for as long."""
+    """Record the plans of every connection that is opened in the block, with these database settings."""
     plans = Plans()
 
     class Told(asyncpg.Connection):

@@ -1,4 +1,4 @@
-"""A tour of the whole REST surface of a house that is a year old: every route once, every list with every filter."""
+"""Requests to every REST route on the large database: every route once, every list with every filter."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -32,11 +32,11 @@ PAGES: tuple[Query, ...] = ({}, {"limit": 100, "offset": 10_000}, {"limit": 100,
 
 ALL = {f"{route.method} {route.path}" for route in ROUTES}
 AUDIT = "GET /api/admin/audit"
-ANSWER_SECONDS_MAX = 120.0  # the audit reads a million postings, while others are at work on this machine
+ANSWER_SECONDS_MAX = 120.0  # the audit reads a million postings, on a machine that may be busy
 
 
 class Tour:
-    """Asks on behalf of people, and says beforehand which route it tries."""
+    """Sends requests of users, and announces each route before its request."""
 
     def __init__(self, web: httpx.AsyncClient, users: Users, trying: Callable[[str], None]) -> None:
         self._web = web
@@ -47,7 +47,7 @@ class Tour:
     async def ask(
         self, who: Caller | None, name: str, *, body: Any = None, raw: bytes | None = None, **given: Any
     ) -> httpx.Response:
-        """Ask a route by its name; what its path has no place for is the query."""
+        """Request a route by its name; arguments that are not in its path become the query."""
         self._trying(name)
         self.tried.add(name)
         method, path = name.split()
@@ -65,12 +65,12 @@ class Tour:
         return answer
 
     def old(self, user_id: UUID) -> Caller:
-        """Somebody who is in the house already."""
+        """A user of the large database."""
         return Caller(self._web, user_id)  # type: ignore[arg-type]  # reason: every id of a user is one
 
 
 async def make_tour(context: Context, trying: Callable[[str], None], stripe: StripeStandIn, *, audit: bool) -> set[str]:
-    """The routes that were tried, the audit only if told to: it takes seconds. Each answered well."""
+    """Request all routes and return their names, the audit only if asked, since it takes seconds; each must succeed."""
     async with users_of(context) as users, client_of(context) as web:
         tour = Tour(web, users, trying)
         fan, creator, operator = users.stranger(), users.stranger(), await users.operator()
@@ -79,7 +79,7 @@ async def make_tour(context: Context, trying: Callable[[str], None], stripe: Str
         call_id = await _talk(tour, fan, creator, operator)
         await _give_back(tour, context, fan, creator, call_id)
         await _stream(tour, creator)
-        await _settle_payments(tour, stripe, operator)  # before the demo sells what there is
+        await _settle_payments(tour, stripe, operator)  # before the demo's purchases
         await _buy(tour, context, stripe)
         await _cash_out(tour, context, creator, operator)
         await _keep_safe(tour, creator, operator)
@@ -127,7 +127,7 @@ async def _ring(tour: Tour, context: Context, fan: Caller, creator: Caller) -> N
 
 
 async def _talk(tour: Tour, fan: Caller, creator: Caller, operator: Caller) -> str:
-    """The call that they had."""
+    """Make a call between the two, and return its id."""
     phones = [await tour.users.phone(creator), await tour.users.phone(fan)]
     rung = await tour.ask(fan, "POST /api/calls/init", body={"creatorId": str(creator.user_id)})
     call_id: str = rung.json()["callId"]
@@ -185,7 +185,7 @@ async def _stream(tour: Tour, creator: Caller) -> None:
 
 
 async def _evict(tour: Tour, creator: Caller, stream: dict[str, Any]) -> None:
-    """One ticket is given back because its holder is removed, another because its holder is blocked."""
+    """Have one ticket refunded because its holder is removed, and another because its holder is blocked."""
     removed, blocked = [await tour.users.fan(100) for _ in range(2)]
     for guest in (removed, blocked):
         await tour.ask(guest, "POST /api/streams/{streamId}/tickets", streamId=stream["id"])
@@ -197,13 +197,13 @@ async def _evict(tour: Tour, creator: Caller, stream: dict[str, Any]) -> None:
 
 
 async def do_rounds(context: Context, trying: Callable[[str], None]) -> None:
-    """What a server does beside its requests about tickets and blocks that are to be given back, with some of each."""
+    """Run the background work on tickets and blocks to be refunded, with some of each."""
     trying("rounds")
     late, now = RoomId(new_uuid()), RoomId(new_uuid())
     async with users_of(context) as users:
         fan, creator = await users.fan(100), await users.creator()
     for stream in (late, now):
-        rooms = "INSERT INTO rooms (id, kind, channel, opened) VALUES ($1, 'stream', $2, false)"  # nobody adopts it
+        rooms = "INSERT INTO rooms (id, kind, channel, opened) VALUES ($1, 'stream', $2, false)"  # no server adopts it
         await context.postgres.execute(rooms, stream, new_channel())
         await make_stream(context.postgres, stream, creator.user_id)
         assert (await context.actor.post([ticket(stream, fan.user_id, ESCROW, 5)]))[0].paid
@@ -248,7 +248,7 @@ async def _settle_payments(tour: Tour, stripe: StripeStandIn, operator: Caller) 
     payment = (await tour.ask(operator, "GET /api/admin/payments", status="open")).json()["items"][0]
     decided = {"action": "reject", "reason": "The money went back"}
     paid_for, payment_id = purchase["purchaseId"], payment["paymentId"]
-    operator = await tour.users.operator()  # each has one key on this tour
+    operator = await tour.users.operator()  # one key for each user
     await tour.ask(operator, "POST /api/admin/payments/{paymentId}/settle", body=decided, paymentId=payment_id)
     operator, decided = await tour.users.operator(), {"action": "credit", "reason": "It was paid after all"}
     await tour.ask(operator, "POST /api/admin/purchases/{purchaseId}/settle", body=decided, purchaseId=paid_for)
@@ -263,7 +263,7 @@ async def _settle_payments(tour: Tour, stripe: StripeStandIn, operator: Caller) 
 
 async def _cash_out(tour: Tour, context: Context, creator: Caller, operator: Caller) -> None:
     fan = await tour.users.fan(0)
-    paid = purchase(fan.user_id, 5), tip(fan.user_id, creator.user_id, 5)  # what operators give cannot be cashed out
+    paid = purchase(fan.user_id, 5), tip(fan.user_id, creator.user_id, 5)  # operators' credits cannot be cashed out
     assert all(receipt.paid for receipt in await context.actor.post(paid))
     await tour.ask(creator, "GET /api/payouts/terms")
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""A batch that cannot be booked as it is, each time for one reason: the answer does not depend on what can be paid."""
+"""Batches that the fast path cannot book, each for one reason: the outcome does not depend on the payer's balance."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -9,12 +9,12 @@ from domain.billing.posting import Outcome, Posting
 from domain.ids import RoomId, UserId
 from tests.storage.ledger_pair import LedgerPair, block, in_room, open_ledger_pair, tip
 
-TOKENS = 100  # that the fan has
+TOKENS = 100  # of the fan's balance
 TOO_MUCH = 500
 
 
 class Scene(NamedTuple):
-    """Rooms that the batch believes to be at their first epoch; one has a later owner, one has ended."""
+    """Rooms for which the batch sends epoch 1; one of them has a later epoch, one has ended."""
 
     fan: UserId
     creator: UserId
@@ -32,7 +32,7 @@ def _tip(at: Scene, room: RoomId, tokens: int) -> list[Posting]:
 
 
 def _beside(at: Scene, room: RoomId, tokens: int) -> list[Posting]:
-    """Whoever owns the room."""
+    """Return the posting without an epoch, which any owner of the room may send."""
     return [in_room(tip(at.fan, at.creator, tokens), room, 0)]
 
 

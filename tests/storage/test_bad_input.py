@@ -1,4 +1,4 @@
-"""Postings that nobody should have made: refused by name before anything is sent, and once more by the database."""
+"""Malformed postings: the actor refuses each by a fault code before it sends anything, and so does the database."""
 
 from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
@@ -22,9 +22,9 @@ BIGINT_MAX = 2**63 - 1
 
 
 class Bad(NamedTuple):
-    """What is changed of a sound tip, credit or block; the fault's code; and what the database says if it is sent.
+    """The change to a valid tip, credit or block, its fault code, and the database's error if it is sent.
 
-    In a batch that is decided with care, meters are looked for before anything is written.
+    The careful way looks up meters before it writes anything.
     """
 
     base: str
@@ -63,7 +63,7 @@ class Scene(NamedTuple):
     sent: list[str]  # the arguments of every batch that went out
 
     def make(self, base: str, **changes: Any) -> Posting:
-        """A sound posting, changed."""
+        """Return a valid posting with a change."""
         sound = {
             "tip": tip(self.fan, self.creator, 1),
             "credit": credit(self.fan, 1),
@@ -73,7 +73,7 @@ class Scene(NamedTuple):
         return msgspec.structs.replace(sound[base], **resolved)
 
     async def post_between(self, *middle: Posting) -> list[Outcome]:
-        """The outcomes of these, between two that are sound; those two are booked."""
+        """Return the outcomes of these postings between two valid ones, which must be booked."""
         batch = [self.make("tip"), *middle, self.make("tip")]
         outcomes = [receipt.outcome for receipt in await self.ledgers.actor.post(batch)]
         assert [outcomes[0], outcomes[-1]] == [Outcome.COMMITTED] * 2

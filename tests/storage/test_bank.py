@@ -1,4 +1,4 @@
-"""Many writers, readers beside them, and two servers on one database: the sum is always the same, nobody owes."""
+"""Many writers, concurrent readers, and two servers on one database: the sum is constant and no balance is negative."""
 
 import random
 import sys
@@ -17,7 +17,7 @@ USERS = 24
 TOKENS = 100
 SERVERS = 2
 READERS = 2
-LIST_SECONDS_MAX = 0.1  # of each server, on a busy machine; to wait for one deadlock takes ten times as long
+LIST_SECONDS_MAX = 0.1  # of each server, on a busy machine; one deadlock would take ten times as long
 
 
 async def test_readers_always_see_the_same_sum_and_nobody_in_debt(dsn: str) -> None:
@@ -50,7 +50,7 @@ async def _read_all_the_time(ledgers: LedgerPair) -> None:
 
 @pytest.mark.parametrize("lists", [1_000, pytest.param(10_000, marks=pytest.mark.long)])
 async def test_two_servers_on_one_database_never_lock_each_other_out(dsn: str, lists: int) -> None:
-    """The fence row: both take it first, so neither ever holds what the other waits for."""
+    """Both servers take the write lock first, so that neither holds a row that the other waits for."""
     async with open_ledger_pair(dsn) as ledgers:
         users = [await ledgers.add_user(TOKENS) for _ in range(USERS)]
         told: list[list[str]] = []
@@ -71,7 +71,7 @@ async def test_two_servers_on_one_database_never_lock_each_other_out(dsn: str, l
 
 
 async def _write(dsn: str, seed: int, lists: int, users: list[UserId], told: list[list[str]]) -> None:
-    """A server as its own process. What it has to try again it tells on standard error: nothing."""
+    """Run a server as a process of its own; it must log no retry on standard error."""
     words = sys.executable, "-m", "tests.storage.bank_writer", dsn, str(seed), str(lists), *map(str, users)
     writer = await trio.run_process(words, cwd=ROOT, capture_stdout=True, capture_stderr=True)
     assert writer.stderr.decode() == ""

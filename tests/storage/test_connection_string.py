@@ -1,4 +1,4 @@
-"""Connection strings as providers hand them out: each parameter is honoured, or named in a warning."""
+"""Connection strings as providers issue them: each parameter has an effect, or is named in a warning."""
 
 import random
 import socket

@@ -1,4 +1,4 @@
-"""The last line of defence: what the database refuses whoever asks, and by which name."""
+"""The constraints of the database: which statements it refuses, whoever sends them, and by which name."""
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -24,21 +24,21 @@ TIP = {
 }  # fmt: skip
 BLOCK = TIP | {"kind": 1, "room_id": ROOM, "block_no": 1}
 ON = "SET LOCAL halfminute.booking = 'on'"
-OFF = "SET LOCAL session_replication_role = replica"  # a superuser's way to switch all triggers off
+OFF = "SET LOCAL session_replication_role = replica"  # a superuser's setting that disables all triggers
 
 
 class Undo(Exception):
-    """Nothing of what was tried is to stay."""
+    """Rolls the transaction back, so that nothing stays."""
 
 
-class Seat(NamedTuple):
-    """A way into the database; whatever is done from it is undone."""
+class Role(NamedTuple):
+    """A role that runs statements, each time in a transaction that is rolled back."""
 
     postgres: Postgres
     is_superuser: bool
 
     async def refusal(self, *statements: str | tuple[str, Sequence[Any]]) -> str | None:
-        """What refuses the last of some statements: a constraint's name, or a SQLSTATE."""
+        """Return what refuses the last of the statements: the name of a constraint, or a SQLSTATE."""
         todo = [(each, ()) if isinstance(each, str) else each for each in statements]
 
         async def run(connection: Connection) -> None:
@@ -60,7 +60,7 @@ class Seat(NamedTuple):
 
 @pytest.fixture(scope="module")
 def server_dsn(databases: Databases) -> Iterator[str]:
-    """Two people, a room, a meter and one posting."""
+    """Two users, a room, a meter and one posting."""
     with databases.fresh() as address:
         trio.run(_prepare, address)
         yield address
@@ -78,11 +78,11 @@ async def _prepare(address: str) -> None:
 
 
 @pytest.fixture(params=["halfminute", SUPERUSER])
-async def seat(request: pytest.FixtureRequest, server_dsn: str) -> AsyncIterator[Seat]:
-    """As the owner of everything, and as superuser: neither is above the books."""
+async def role(request: pytest.FixtureRequest, server_dsn: str) -> AsyncIterator[Role]:
+    """Connect as the owner of the schema and as superuser; the constraints hold for both."""
     address = urlunsplit(urlsplit(server_dsn)._replace(netloc=f"{request.param}@"))
     async with open_postgres(address, pool_size=1) as postgres:
-        yield Seat(postgres, request.param == SUPERUSER)
+        yield Role(postgres, request.param == SUPERUSER)
 
 
 @pytest.mark.parametrize(
@@ -104,16 +104,16 @@ async def seat(request: pytest.FixtureRequest, server_dsn: str) -> AsyncIterator
         ("MERGE INTO journal j USING (SELECT 1) o ON j.tokens > 0 WHEN MATCHED THEN DELETE", "HM010"),
     ],
 )
-async def test_what_is_booked_stays(seat: Seat, statement: str, name: str) -> None:
-    for before in ((), (ON,)):  # the setting that lets apply_postings write opens nothing here
-        assert await seat.refusal(*before, statement) == name
+async def test_what_is_booked_stays(role: Role, statement: str, name: str) -> None:
+    for before in ((), (ON,)):  # the setting that lets apply_postings write has no effect here
+        assert await role.refusal(*before, statement) == name
 
 
 @pytest.mark.parametrize(
     "statement", ["UPDATE wallets SET balance = balance + 1", "UPDATE wallets SET n = n WHERE false"]
 )
-async def test_only_apply_postings_writes_balances(seat: Seat, statement: str) -> None:
-    assert await seat.refusal(statement) == "HM011"
+async def test_only_apply_postings_writes_balances(role: Role, statement: str) -> None:
+    assert await role.refusal(statement) == "HM011"
 
 
 @pytest.mark.parametrize(
@@ -129,12 +129,12 @@ async def test_only_apply_postings_writes_balances(seat: Seat, statement: str) -
         f"UPDATE meters SET payer_id = '{CREATOR}'",
     ],
 )
-async def test_who_a_wallet_and_a_meter_belong_to_is_settled_when_they_are_made(seat: Seat, statement: str) -> None:
-    assert await seat.refusal(ON, statement) == "HM010"
+async def test_who_a_wallet_and_a_meter_belong_to_is_settled_when_they_are_made(role: Role, statement: str) -> None:
+    assert await role.refusal(ON, statement) == "HM010"
 
 
-async def test_only_apply_postings_writes_the_journal(seat: Seat) -> None:
-    assert await seat.refusal(_insert(TIP)) == "HM011"
+async def test_only_apply_postings_writes_the_journal(role: Role) -> None:
+    assert await role.refusal(_insert(TIP)) == "HM011"
 
 
 @pytest.mark.parametrize(
@@ -159,11 +159,11 @@ async def test_only_apply_postings_writes_the_journal(seat: Seat) -> None:
     ],
 )
 async def test_a_posting_that_is_not_sound_is_in_no_journal(
-    seat: Seat, posting: dict[str, Any], name: str | None
+    role: Role, posting: dict[str, Any], name: str | None
 ) -> None:
-    assert await seat.refusal(ON, _insert(posting)) == name
-    if seat.is_superuser:
-        assert await seat.refusal(OFF, _insert(posting)) == name
+    assert await role.refusal(ON, _insert(posting)) == name
+    if role.is_superuser:
+        assert await role.refusal(OFF, _insert(posting)) == name
 
 
 @pytest.mark.parametrize(
@@ -175,15 +175,15 @@ async def test_a_posting_that_is_not_sound_is_in_no_journal(
         ({"key": UUID(int=2), "debit_n": 3, "credit_n": 2}, None),
     ],
 )
-async def test_a_key_and_a_number_are_used_once(seat: Seat, second: dict[str, Any], name: str | None) -> None:
-    assert await seat.refusal(ON, _insert(TIP), _insert(TIP | second)) == name
+async def test_a_key_and_a_number_are_used_once(role: Role, second: dict[str, Any], name: str | None) -> None:
+    assert await role.refusal(ON, _insert(TIP), _insert(TIP | second)) == name
 
 
 @pytest.mark.parametrize(
     "column", ["key", "debit_wallet", "credit_wallet", "tokens", "debit_after", "credit_n", "kind"]
 )
-async def test_a_posting_has_all_its_parts(seat: Seat, column: str) -> None:
-    assert await seat.refusal(ON, _insert(TIP | {column: None})) == "23502"
+async def test_a_posting_has_all_its_parts(role: Role, column: str) -> None:
+    assert await role.refusal(ON, _insert(TIP | {column: None})) == "23502"
 
 
 @pytest.mark.parametrize(
@@ -210,8 +210,8 @@ async def test_a_posting_has_all_its_parts(seat: Seat, column: str) -> None:
         (f"UPDATE rooms SET epoch = 0 WHERE id = '{ROOM}'", "rooms_epoch_check"),
     ],
 )
-async def test_wallets_meters_and_memos_keep_within_their_limits(seat: Seat, change: str, name: str | None) -> None:
-    assert await seat.refusal(ON, change) == name
+async def test_wallets_meters_and_memos_keep_within_their_limits(role: Role, change: str, name: str | None) -> None:
+    assert await role.refusal(ON, change) == name
 
 
 def _insert(posting: dict[str, Any]) -> tuple[str, Sequence[Any]]:
@@ -220,7 +220,7 @@ def _insert(posting: dict[str, Any]) -> tuple[str, Sequence[Any]]:
     return f"INSERT INTO journal ({columns}, created_at) VALUES ({places}, now())", list(posting.values())
 
 
-# What apply_postings refuses as a whole, since no caller of ours may send it
+# Batches that apply_postings refuses as a whole, since the actor never sends them
 
 
 @pytest.mark.parametrize(
@@ -236,14 +236,14 @@ def _insert(posting: dict[str, Any]) -> tuple[str, Sequence[Any]]:
     ],
 )
 async def test_a_batch_that_names_what_is_not_there_is_refused_whole(
-    seat: Seat, postings: list[Posting], careful: bool, name: str | None
+    role: Role, postings: list[Posting], careful: bool, name: str | None
 ) -> None:
     arguments = batch_statement.batch_arguments([tip(FAN, CREATOR, 1), *postings], careful)
-    assert await seat.refusal((batch_statement.APPLY, arguments)) == name
+    assert await role.refusal((batch_statement.APPLY, arguments)) == name
 
 
 @pytest.mark.parametrize("careful", [False, True])
-async def test_a_balance_that_no_client_could_hold_is_refused_before_it_is_written(seat: Seat, careful: bool) -> None:
+async def test_a_balance_that_no_client_could_hold_is_refused_before_it_is_written(role: Role, careful: bool) -> None:
     rich = f"UPDATE wallets SET balance = {MAX_BALANCE_TOKENS} WHERE id = '{CREATOR}'"
     arguments = batch_statement.batch_arguments([tip(FAN, CREATOR, 1)], careful)
-    assert await seat.refusal(ON, rich, (batch_statement.APPLY, arguments)) == "HM004"
+    assert await role.refusal(ON, rich, (batch_statement.APPLY, arguments)) == "HM004"

@@ -1,4 +1,4 @@
-"""However a database and its role are set up, our sessions are alike, and dates are written as in ISO 8601."""
+"""Sessions have the same settings whatever the database and its role are configured to, and dates are in ISO 8601."""
 
 import re
 from collections.abc import Iterator

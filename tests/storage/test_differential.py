@@ -30,7 +30,7 @@ from tests.storage.ledger_pair import (
 USERS = 8
 ROOMS = 3
 BATCHES = 2000
-FIRST_REF = 5  # its place in the statement's row
+FIRST_REF = 5  # its index in the statement's row
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -77,7 +77,7 @@ async def test_random_batches_have_the_outcomes_of_the_model(
 
 
 def _watch_ways(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """For each batch that is decided: whether it was booked as it is, with nothing looked up."""
+    """Record for each batch whether the fast path booked it, without a lookup of keys."""
     ways: list[bool] = []
 
     class Watched(DecidedBatch):
@@ -97,7 +97,7 @@ def _batch(
     wildness: float,
     chance: random.Random,
 ) -> list[Posting]:
-    """Postings as rooms make them, where at most the tokens are missing; with some wildness, anything among them."""
+    """Random postings as rooms make them, which fail at most for lack of tokens; `wildness` adds invalid ones."""
     batch: list[Posting] = []
     metered: set[tuple[RoomId, UserId]] = set()
     for _ in range(chance.randint(1, 24)):
@@ -138,7 +138,7 @@ def _parties(users: list[UserId], chance: random.Random) -> tuple[UserId, UserId
 def _wild_posting(
     ledgers: LedgerPair, users: list[UserId], rooms: list[RoomId], past: list[Posting], chance: random.Random
 ) -> Posting:
-    """Hot wallets, chains in which one can only pay from what another just gave, repeats, stale epochs, gaps."""
+    """Busy wallets, chains of payments that depend on each other, repeats, stale epochs, gaps."""
     payer, payee = _parties(users, chance)
     draw = chance.random()
     if draw < 0.15 and past:
@@ -182,7 +182,7 @@ async def _sometimes_change_a_room(
 
 
 def _spent_in_model(ledgers: LedgerPair) -> dict[UserId, int]:
-    """By those who have a limit."""
+    """Return the tokens spent by users who have a limit."""
     return {who: limit.spent for who, limit in ledgers.model.limits.items() if limit.tokens is not None}
 
 
@@ -247,5 +247,5 @@ def _owed_in_model(ledgers: LedgerPair) -> dict[UserId, int]:
 
 
 def _figures(receipt: Receipt) -> tuple[object, ...]:
-    """Without the reason, which the model does not keep, and whether it is new, which the model does not say."""
+    """Return the fields of the receipt that the model has too."""
     return (msgspec.structs.replace(receipt.posting, memo=None), *msgspec.structs.astuple(receipt)[2:7])

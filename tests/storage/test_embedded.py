@@ -173,7 +173,7 @@ async def test_a_killed_guardian_ends_the_block_and_the_next_start_works(data_di
 
 async def test_postgres_hears_from_the_kernel_that_its_guardian_was_killed(data_dir: Path) -> None:
     with server_process(data_dir) as (server, socket_dir):
-        os.kill(server.pid, signal.SIGSTOP)  # so that only the kernel can have told it
+        os.kill(server.pid, signal.SIGSTOP)  # so that only the kernel can have signalled it
         os.kill(guardians_of(data_dir)[0], signal.SIGKILL)
         await eventually(lambda: processes_on(data_dir) == [])
     socket_dir.rmdir()  # nothing is left in it
@@ -321,12 +321,12 @@ def used_data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def data_dir(used_data_dir: Path) -> Iterator[Path]:
-    """A data directory that has been used before. Whatever a test does to it, nothing may be left running there."""
+    """A data directory with a cluster. After each test no process may run in it."""
     yield used_data_dir
     assert processes_on(used_data_dir) == guardians_of(used_data_dir) == []
 
 
 @pytest.fixture
 def own_data_dir(used_data_dir: Path, tmp_path: Path) -> Path:
-    """A copy, for a test that leaves it otherwise than it was."""
+    """A copy, for a test that changes it."""
     return Path(shutil.copytree(used_data_dir, tmp_path / "data"))

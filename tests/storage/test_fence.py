@@ -1,4 +1,4 @@
-"""A stale epoch can never commit, however often and by whomever a room is taken over."""
+"""A stale epoch never commits, however often other servers claim the room."""
 
 import random
 from collections.abc import AsyncIterator
@@ -41,7 +41,7 @@ async def _own_again_and_again(
     room, fan, creator = where
     leases = Leases(ledgers.postgres, new_uuid(), 60)
     await leases.renew()
-    await leases.release()  # from here on others may take over, while this owner goes on posting
+    await leases.release()  # from now on others may claim the room while this owner goes on posting
     async with _an_actor(ledgers) as actor:
         for _ in range(TAKEOVERS_EACH):
             claim = await leases.claim(room)

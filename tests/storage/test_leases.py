@@ -1,4 +1,4 @@
-"""A room is taken only from a server that is gone, once, and the server that lost it can find out."""
+"""A room is claimed only from a server without a valid lease, by one server, and the former owner can detect it."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -73,7 +73,7 @@ async def test_servers_that_return_after_an_outage_keep_their_rooms_whoever_retu
         for server in servers:
             await server.renew()
             await _room_of(ledgers, server)
-        hand.at += 3 * LEASE_SECONDS  # the database is away for so long
+        hand.at += 3 * LEASE_SECONDS  # for which the database is unavailable
         await ledgers.postgres.execute(LAPSE)
         first, *_ = servers
         assert await _claimed(first) == [], "it has not even renewed its own lease"
@@ -303,7 +303,7 @@ async def test_of_a_call_and_a_stream_at_the_same_moment_the_second_is_refused(d
 
 
 async def _refusal(work: Any) -> str | None:
-    """The constraint that stands against it."""
+    """Return the constraint that refuses it."""
     try:
         await work
     except StatementRefused as refused:

@@ -1,4 +1,4 @@
-"""What users allow themselves: counted by UTC day, held to by the books, loosened only after a day."""
+"""Daily spend limits: counted by UTC day, enforced by the database, raised only after a day."""
 
 import pytest
 import trio

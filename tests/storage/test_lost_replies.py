@@ -1,4 +1,4 @@
-"""The connection is cut before, in and after statements: each posting is there exactly once."""
+"""The connection breaks before, within and after statements: each posting is booked exactly once."""
 
 import random
 import tempfile
@@ -15,7 +15,7 @@ from tests.storage.cutting_proxy import CUTS, cutting
 from tests.storage.ledger_pair import LedgerPair, block, open_ledger_pair, tip
 
 CUTS_WANTED = 500
-POST_SECONDS_MAX = 20.0  # of one batch, however often it is cut
+POST_SECONDS_MAX = 20.0  # for one batch, however often its connection breaks
 
 
 async def test_five_hundred_cuts_lose_nothing_and_double_nothing(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,7 +33,7 @@ async def test_five_hundred_cuts_lose_nothing_and_double_nothing(dsn: str, monke
                 ledgers.actor.abandon()
                 next_block = 1
                 while sum(proxy.cuts.values()) < CUTS_WANTED:
-                    blocks = chance.randint(0, 5)  # none: only the key can tell then that a tip is a repeat
+                    blocks = chance.randint(0, 5)  # none, so that only the key identifies a repeated tip
                     batch = [block(room, fan, creator, next_block + i) for i in range(blocks)]
                     batch += [tip(fan, creator, chance.randint(1, 9)) for _ in range(chance.randint(1, 5))]
                     await _post_once(ledgers, batch)

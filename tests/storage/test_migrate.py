@@ -1,4 +1,4 @@
-"""A house with people in it is brought up to date as it stands: nothing in its books moves."""
+"""Migrations of a database with users: the ledger stays unchanged."""
 
 from collections.abc import Iterator
 from uuid import UUID
@@ -28,7 +28,7 @@ FIRST = block(ROOM, FAN, CREATOR, 1)
 
 
 async def _live_in_the_first_house(connection: Connection) -> None:
-    """Two people, a room, and postings as the first batch statement booked them."""
+    """Two users, a room, and postings as the first batch statement booked them."""
     await connection.execute("INSERT INTO users (supabase_id) VALUES ($1), ($2)", FAN, CREATOR)
     await connection.execute("INSERT INTO rooms (id, kind, channel) VALUES ($1, 'call', repeat('c', 22))", ROOM)
     await connection.execute("INSERT INTO meters (room_id, payer_id) VALUES ($1, $2)", ROOM, FAN)

@@ -1,4 +1,4 @@
-"""A ledger from before balances had parts gets them by a replay of its journal, and every proof holds."""
+"""The migration computes the parts of balances by a replay of the journal, and every proof of the audit holds."""
 
 import random
 from collections.abc import Iterator
@@ -27,14 +27,14 @@ def empty_dsn(databases: Databases) -> Iterator[str]:
 
 
 class History:
-    """Books postings as a server of before did, in batches whose order differs from that of their numbers."""
+    """Books postings as an older server did, in batches whose order differs from that of their numbers."""
 
     def __init__(self, connection: Connection, seed: int) -> None:
         self._connection = connection
         self._chance = random.Random(seed)
         self.users = sorted((UserId(new_uuid()) for _ in range(5)), key=lambda user_id: user_id.bytes)
         self.streams: list[UUID] = []
-        self._paid: list[tuple[UUID, UserId]] = []  # key and payee of what can be refunded
+        self._paid: list[tuple[UUID, UserId]] = []  # key and payee of refundable postings
 
     async def add_users(self) -> None:
         for user_id in self.users:
@@ -95,7 +95,7 @@ class History:
         )
 
     async def _pay_out(self) -> None:
-        """As much as the older rule allowed; sometimes it is rejected and given back."""
+        """Request a payout of as much as the older rule allowed; sometimes it is rejected and returned."""
         creator = self._chance.choice(self.users)
         cashable = await self._connection.fetchval("SELECT cashable_tokens($1)", creator)
         if cashable < 1:

@@ -1,4 +1,4 @@
-"""The storage actor while its database is away: what waits is bounded, nothing grows, all of it is booked in order."""
+"""The storage actor while its database is unavailable: the queue and memory are bounded, and all is booked in order."""
 
 import gc
 from collections.abc import Iterator
@@ -23,11 +23,11 @@ from tests.storage.own_postgres import OwnPostgres, own_postgres
 from tests.storage.postgres_processes import eventually
 
 SUBMITTERS, POSTERS, LATECOMERS = 48, 12, 8
-LIST = 3  # blocks that a poster wants booked together
-LISTS = 40  # of each poster: the database goes away in the midst of them
+LIST = 3  # blocks that a poster sends together
+LISTS = 40  # of each poster; the outage begins in the middle of them
 AWAY_SECONDS = 1.5
 LOOKS = 10  # in that time
-RETRY_SECONDS = 0.01  # so that it tries more than a hundred times meanwhile
+RETRY_SECONDS = 0.01  # so that it retries more than a hundred times during the outage
 OBJECTS_MORE_MAX = 1000  # of Python's, after those tries: far fewer than one in ten of them would leave behind
 TASKS_MORE_MAX = 6  # for one try to connect
 DRAIN_SECONDS_MAX = 60.0
@@ -40,7 +40,7 @@ def postgres(tmp_path: Path) -> Iterator[OwnPostgres]:
 
 
 class Caller:
-    """Pays block after block in a room of its own: one that is booked out of turn would be refused as a gap."""
+    """Post the blocks of one room in order: a block that is booked out of order would be refused as a gap."""
 
     def __init__(self, room: RoomId, fan: UserId, creator: UserId) -> None:
         self._of = room, fan, creator
@@ -104,7 +104,7 @@ async def test_what_waits_for_the_database_is_bounded_and_drains_in_order(
 
 
 def _fill(of: StorageActor, submitters: list[Caller]) -> None:
-    """Until there is no more room; then there is none for anybody."""
+    """Submit postings until the mailbox is full; it must then refuse those of every submitter."""
     for submitter, _ in zip(cycle(submitters), range(2 * MAX_WAITING), strict=False):
         if not submitter.submit(of):
             break

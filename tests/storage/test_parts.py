@@ -172,7 +172,7 @@ async def test_nothing_is_given_back_beyond_the_daily_limit_of_advances(dsn: str
         fan, creator = await ledgers.add_user(), await ledgers.add_user()
         await _debts(ledgers, fan, creator, 20)
         paid = tip(fan, creator, 20)
-        await _book(ledgers, paid)  # which repays, and leaves nothing
+        await _book(ledgers, paid)  # which repays the debt, and leaves no token
         refused = await ledgers.actor.refund([paid.key], "sorry", Advance(OPERATOR, 39))
         assert (refused.receipts, refused.missing) == ([], 20)
         ledgers.model.refund([paid.key])
@@ -228,7 +228,7 @@ async def _stream(ledgers: LedgerPair) -> tuple[UserId, RoomId, UserId]:
 
 
 async def _debts(ledgers: LedgerPair, fan: UserId, creator: UserId, *tokens: int) -> None:
-    """The creator was tipped so often, and had spent all of it before it was refunded: `losses` advanced it."""
+    """Have `losses` advance refunds of so many tips, which the creator has spent."""
     other, paid = await ledgers.add_user(), [tip(fan, creator, each) for each in tokens]
     await _book(ledgers, purchase(fan, sum(tokens)), *paid, tip(creator, other, sum(tokens)))
     for each in paid:
@@ -256,7 +256,7 @@ async def _refund(ledgers: LedgerPair, *paid: PostingKey) -> Refunded:
 
 
 async def _parts(ledgers: LedgerPair, user: UserId) -> tuple[int, int, int]:
-    """The balance, and what of it is promotional and earned."""
+    """Return the balance and its promotional and earned parts."""
     wallet = (await ledgers.wallets_in_database())[user]
     return wallet.balance, wallet.promotional, wallet.earned
 

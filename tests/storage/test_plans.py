@@ -1,4 +1,4 @@
-"""No request reads a large table from end to end: the plans of all that is sent in a house with a million rows."""
+"""No request scans a large table: checks the plans of all statements on a database with a million postings."""
 
 from collections.abc import Iterator
 
@@ -20,7 +20,7 @@ LARGE = {
 
 @pytest.fixture(params=["force_custom_plan", "force_generic_plan"])
 def plan_mode(request: pytest.FixtureRequest) -> str:
-    """A statement is planned for its values at first, and once for any values when it has come often."""
+    """PostgreSQL plans a statement for its values at first, and generically once it has come often."""
     return str(request.param)
 
 
@@ -33,13 +33,13 @@ def plans(plan_mode: str, databases: Databases, old_server: str, monkeypatch: py
 async def test_no_request_reads_a_large_table_from_end_to_end(plan_mode: str, plans: Plans, old_server: str) -> None:
     audit = plan_mode == "force_custom_plan"  # its statements have no values, so one plan each
     with stripe_stand_in() as stripe:
-        stripe.prefix = f"cs_{plan_mode}_"  # the house remembers what was paid on the tour before
+        stripe.prefix = f"cs_{plan_mode}_"  # the purchases of the earlier requests are still there
         async with open_server(selling(stripe), SELLING, old_server, alone=False) as context:
             tried = await make_tour(context, plans.trying, stripe, audit=audit)
             await do_rounds(context, plans.trying)
     assert tried | {AUDIT} == ALL
     scans = {(plan.tried, plan.sql, *sorted(plan.scanned & LARGE)) for plan in plans if plan.scanned & LARGE}
-    # The audit proves all of the books, so it reads all of them: for operators, one at a time.
+    # The audit reads the whole ledger: for operators, one at a time.
     assert {scan for scan in scans if scan[0] != AUDIT} == set()
     assert (AUDIT in {scan[0] for scan in scans}) == audit, "nothing would be found"
     assert any("INSERT INTO journal" in plan.sql for plan in plans), "statements inside functions are not recorded"

@@ -1,4 +1,4 @@
-"""Connections are few, are shared, and come back whatever becomes of who had one."""
+"""The pool shares a few connections, and gets each back however its user ends."""
 
 import pytest
 import trio

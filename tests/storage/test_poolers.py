@@ -1,4 +1,4 @@
-"""Behind a pooler: in session mode everything works as without one; in any other the start says so in one line."""
+"""Behind a pooler: session mode works as a direct connection does; in any other mode the start fails with one line."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What was paid is given back once: by who was paid as far as they can, and the rest by the losses."""
+"""Each payment is refunded once: by its payee as far as the balance allows, and the rest by `losses`."""
 
 import contextlib
 from itertools import pairwise
@@ -175,7 +175,7 @@ async def test_a_refund_over_a_line_that_breaks_is_made_once(dsn: str) -> None:
 
 
 async def _refund(ledgers: LedgerPair, *paid: PostingKey) -> list[Receipt]:
-    """As an operator does, with whatever `losses` has to advance."""
+    """Refund as an operator does, with an advance of any size by `losses`."""
     return (await ledgers.actor.refund(paid, "sorry", Advance(OPERATOR, None))).receipts
 
 

@@ -1,4 +1,4 @@
-"""Blocks that are to be given back: written down by a room's owner, tried when they can be paid, never cashed out."""
+"""Refunds of blocks that are due: queued by the room's owner, attempted once the payee can pay, never cashed out."""
 
 from domain.ids import PostingKey, RoomId, UserId
 from storage.ledger.audit import audit

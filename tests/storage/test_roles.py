@@ -1,4 +1,4 @@
-"""Who else may log in to the database, Supabase's anonymous roles first of all, sees and changes nothing of ours."""
+"""Other database roles, Supabase's anonymous roles above all, can neither read nor change our schema."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -115,7 +115,7 @@ async def _see_all_denied(dsn: str, attempts: list[str]) -> None:
 
 
 async def _attempts(postgres: Postgres) -> list[str]:
-    """Every table read and written in every way, and every function called."""
+    """Return statements that read and write every table in every way, and call every function."""
     attempts = [row["sql"] for row in await postgres.fetch(CALLS)]
     for table in [row["name"] for row in await postgres.fetch(TABLES)]:
         column = (await postgres.fetch(COLUMN, table))[0]["attname"]

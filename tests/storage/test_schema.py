@@ -1,4 +1,4 @@
-"""What the database holds of a call whoever asks, and what it does by itself."""
+"""Constraints and triggers of calls, which hold for every client of the database."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -46,7 +46,7 @@ async def test_a_call_that_is_not_sound_is_not_there(dsn: str, changes: dict[str
 
 
 async def _refusal(ledgers: LedgerPair, fan: UserId, creator: UserId, changes: dict[str, Any]) -> str | None:
-    """What stands against such a call: a constraint's name, or a SQLSTATE."""
+    """Return what refuses such a call: the name of a constraint, or a SQLSTATE."""
     try:
         await _insert(ledgers, fan, creator, changes)
     except StatementRefused as refused:

@@ -1,4 +1,4 @@
-"""Clocks that were set back, as they are stored."""
+"""The stored state of meters that were set back."""
 
 from domain.billing.meter import SetBack
 from domain.stream.record import StreamRecord

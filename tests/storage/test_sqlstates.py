@@ -1,4 +1,4 @@
-"""Which errors of the database pass by themselves, and what becomes of the connection that they came over."""
+"""Which database errors are temporary, and whether the connection is replaced after them."""
 
 from urllib.parse import urlsplit
 
@@ -63,7 +63,7 @@ def test_what_is_our_fault_is_not_tried_again(sqlstate: str) -> None:
 
 
 def test_every_error_that_asyncpg_names_is_one_or_the_other_by_its_class() -> None:
-    """A class is as a whole passing or ours, so that no code of a later PostgreSQL is forgotten."""
+    """Each class is wholly temporary or wholly permanent, so that codes of later PostgreSQL versions are covered."""
     named = {error.sqlstate for error in vars(asyncpg).values() if getattr(error, "sqlstate", None)}
     assert len(named) > 200
     for sqlstate in named:
@@ -150,7 +150,7 @@ async def test_after_a_failover_no_older_connection_of_the_pool_is_used_again(ds
 
 
 async def test_a_database_that_lets_nobody_in_is_waited_for(dsn: str) -> None:
-    """To refuse a connection says nothing of the posting that was to be sent over it."""
+    """A refused connection does not refuse the posting that was to be sent."""
     name = urlsplit(dsn).path[1:]
     async with open_ledger_pair(dsn) as ledgers:
         fan, creator = await ledgers.add_user(100), await ledgers.add_user()
@@ -183,7 +183,7 @@ async def _make_raising_function(postgres: Postgres, sqlstate: str) -> None:
 
 
 async def _all_pids(postgres: Postgres, connections: int) -> set[int]:
-    """The backends of so many connections, all in use at once."""
+    """Return the backends of so many connections that are in use at once."""
     pids = set[int]()
 
     async def ask() -> None:

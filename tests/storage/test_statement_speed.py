@@ -24,7 +24,7 @@ from tests.storage.old_server import (
 )
 
 PAGE_SECONDS_MAX = 0.020
-TRIES = 5  # the best of them: others may be at work on this machine
+TRIES = 5  # the best one counts, since the machine may be busy
 
 MIDDLE, LATE, NEVER = (FIRST_AT + steps * STEP for steps in (50_000, 99_000, 900_000))
 PERIODS = ((None, None), (MIDDLE, None), (None, MIDDLE), (MIDDLE, MIDDLE + STEP), (MIDDLE, LATE), (NEVER, None))
@@ -53,7 +53,7 @@ async def test_any_page_takes_at_most_20_ms(old_server: str, user_id: UserId, pl
 
 
 async def _seconds(postgres: Postgres, user_id: UserId, wanted: EntryFilter, page: Page) -> float:
-    """How long the reader waits, all round trips included: the best of a few tries, of one if that is good."""
+    """Return the best time of a few attempts, with all round trips; one attempt if that is fast enough."""
     best = float("inf")
     for _ in range(TRIES):
         started = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Statements against a plain list of the same entries: every filter, every page, every border of a period."""
+"""Wallet statements compared with a plain list of entries: every filter, every page, every bound of a period."""
 
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -25,7 +25,7 @@ EVERYTHING = 1000  # more than there is
 
 
 class Line(NamedTuple):
-    """An entry as the journal has it."""
+    """An entry as read from the journal."""
 
     n: int
     kind: Kind
@@ -36,7 +36,7 @@ class Line(NamedTuple):
 
 
 class Story(NamedTuple):
-    """One wallet of many postings, and the rooms in which it pays, is paid by one, is paid by two, and is not."""
+    """One wallet with many postings, and rooms in which it pays, is paid by one or two, or takes no part."""
 
     postgres: Postgres
     user: UserId
@@ -46,7 +46,7 @@ class Story(NamedTuple):
 
     @property
     def periods(self) -> list[tuple[datetime | None, datetime | None]]:
-        """Open ones, empty ones, and some that begin or end right at, before and after what was booked."""
+        """Periods: unbounded, empty, and with bounds at, just before and just after bookings."""
         times = sorted({line.at for line in self.lines})
         borders = [times[0], times[0] + MOMENT, times[len(times) // 2], times[-1], times[-1] + MOMENT]
         periods = [(None, None), (borders[2], borders[2]), (borders[3], borders[0]), (borders[2], borders[2] + MOMENT)]
@@ -74,7 +74,7 @@ async def story(dsn: str) -> AsyncIterator[Story]:
             next_block[room, payer] += 1
             return block(rooms[room], payer, payees[room], block_no, tokens=block_no % 3)
 
-        for size in [chance.randint(1, 9) for _ in range(60)]:  # what is booked together has one moment
+        for size in [chance.randint(1, 9) for _ in range(60)]:  # postings of one batch have the same date
             assert all(receipt.paid for receipt in await ledgers.actor.post([posting() for _ in range(size)]))
         yield Story(ledgers.postgres, user, other, await _lines(ledgers, user), rooms)
 
@@ -101,7 +101,7 @@ def _wanted(line: Line, wanted: EntryFilter) -> bool:
 
 
 async def _check(story: Story, wanted: EntryFilter) -> None:
-    """The whole statement in one page, in pages by cursor, and from offsets on."""
+    """Compare the whole statement in one page, in pages by cursor, and from offsets."""
     read = statement if wanted.room_id is None else list_block_entries
     lines = [line for line in story.lines if _wanted(line, wanted)]
     numbers = [line.n for line in lines]
@@ -123,7 +123,7 @@ async def _check(story: Story, wanted: EntryFilter) -> None:
 
 
 async def _walk(ask: Callable[[Page], Awaitable[Paged[Entry]]], limit: int) -> list[int]:
-    """From page to page until there is no next one."""
+    """Read page after page until there is no next cursor."""
     numbers: list[int] = []
     before: str | None = None
     while True:

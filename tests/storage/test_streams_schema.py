@@ -1,4 +1,4 @@
-"""What the database holds of a stream whoever asks, and how its room is opened, kept and ended."""
+"""Constraints of streams, which hold for every client of the database, and opening, storing and ending their rooms."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -24,13 +24,13 @@ SAVE = "SELECT save_stream($1, $2, $3, $4, $5, $6, $7, $8, $9, 0)"
 
 
 class StreamRows:
-    """A creator, a server that lives, and the streams of that creator."""
+    """A creator, a server with a valid lease, and the streams of that creator."""
 
     def __init__(self, ledgers: LedgerPair, creator: UserId, leases: Leases) -> None:
         self.ledgers, self.creator, self.leases = ledgers, creator, leases
 
     async def schedule(self, **changes: Any) -> RoomId:
-        """A stream whose room nobody owns yet."""
+        """Add a stream whose room has no owner yet."""
         stream = RoomId(new_uuid())
         await self.ledgers.postgres.execute(
             "INSERT INTO rooms (id, kind, channel, opened) VALUES ($1, 'stream', $2, false)", stream, new_channel()
@@ -41,7 +41,7 @@ class StreamRows:
         return stream
 
     async def ask(self, sql: str, *args: Any) -> Any:
-        """The one value that a statement answers."""
+        """Return the single value of a statement."""
         return (await self.ledgers.postgres.fetch(sql, *args))[0][0]
 
     async def open(self, stream: RoomId) -> Any:
@@ -103,7 +103,7 @@ async def test_a_stream_that_is_not_sound_is_not_there(dsn: str, changes: dict[s
 
 
 async def _refusal(rows: StreamRows, changes: dict[str, Any]) -> str | None:
-    """The constraint that stands against such a stream."""
+    """Return the constraint that refuses such a stream."""
     try:
         await rows.schedule(**changes)
     except StatementRefused as refused:

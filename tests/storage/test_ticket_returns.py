@@ -1,4 +1,4 @@
-"""Which tickets are to be given back, whatever happens in whatever order: compared with a model in plain Python."""
+"""Which tickets are due for a refund after any order of events: compared with a model in plain Python."""
 
 import random
 from datetime import UTC, datetime
@@ -21,7 +21,7 @@ STARTED = from_datetime(datetime(2026, 1, 1, tzinfo=UTC))
 
 
 class Show:
-    """A stream as the model knows it."""
+    """The model's state of a stream."""
 
     def __init__(self, owner: UserId, is_live: bool) -> None:
         self.owner, self.is_live = owner, is_live
@@ -32,7 +32,7 @@ class Show:
 
 
 class Returns:
-    """Everything that makes a ticket's return due, or uncovered, in both worlds at once."""
+    """All events that make a ticket's refund due or uncovered, applied to the database and to the model."""
 
     def __init__(self, ledgers: LedgerPair, seed: int) -> None:
         self._ledgers = ledgers
@@ -79,7 +79,7 @@ class Returns:
         }
 
     async def _sell(self, stream: RoomId, show: Show, fan: UserId) -> None:
-        """Also to those who are unwelcome: the sale was under way as they were removed or blocked."""
+        """Sell a ticket, also to a removed or blocked user: the sale was in flight as they were removed or blocked."""
         sold = ticket(stream, fan, ESCROW, PRICE)
         in_database, in_model = await self._ledgers.post_in_both([sold])
         assert in_database == in_model
@@ -103,7 +103,7 @@ class Returns:
             self.due.add(show.held[fan])
 
     async def _unblock(self, _: RoomId, show: Show, fan: UserId) -> None:
-        """What is due stays so."""
+        """A refund that is due stays due."""
         await unblock_user(self._ledgers.postgres, show.owner, fan)
         self._blocked.discard((show.owner, fan))
 
@@ -113,13 +113,13 @@ class Returns:
             show.released = True
 
     async def _spend(self, _: RoomId, show: Show, __: UserId) -> None:
-        """All that the creator has."""
+        """Spend the whole balance of the creator."""
         if tokens := self._ledgers.model.wallets[show.owner].balance:
             in_database, in_model = await self._ledgers.post_in_both([tip(show.owner, self._friend, tokens)])
             assert in_database == in_model
 
     async def _end(self, stream: RoomId, show: Show, _: UserId) -> None:
-        """A live stream ends, and one that was not started expires: then another is announced."""
+        """End a live stream or let a scheduled one expire, and announce another."""
         if self._chance.random() > 0.2 or show.is_over:
             return
         if show.is_live:

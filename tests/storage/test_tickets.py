@@ -1,4 +1,4 @@
-"""A ticket to a stream is bought once, however it is asked for, and again once it was given back."""
+"""A ticket to a stream is bought once, whatever the key, and again once it was refunded."""
 
 import pytest
 import trio

@@ -1,4 +1,4 @@
-"""Who waits for a connection of the pool gets one in the order of asking."""
+"""Callers get the connections of the pool in the order of their requests."""
 
 from collections import Counter
 

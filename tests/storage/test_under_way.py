@@ -1,4 +1,4 @@
-"""What is under way at the books is neither cut off nor overtaken, and who stands in its way only delays it."""
+"""A batch in flight is neither aborted nor overtaken, and a transaction that holds its locks only delays it."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -99,7 +99,7 @@ async def _run_in(scope: trio.CancelScope, actor: StorageActor) -> None:
 
 
 async def _take_over(ledgers: LedgerPair, room: RoomId, seen: list[int]) -> None:
-    """As another server does it: claim the room, and read what is charged already."""
+    """Claim the room as another server does, and append the number of its last block to `seen`."""
     leases = Leases(ledgers.postgres, new_uuid(), 60)
     await leases.renew()
     assert await leases.claim(room) is not None
@@ -109,7 +109,7 @@ async def _take_over(ledgers: LedgerPair, room: RoomId, seen: list[int]) -> None
 
 @asynccontextmanager
 async def _held(ledgers: LedgerPair, lock: str, *args: Any) -> AsyncIterator[None]:
-    """Somebody else has locked these rows."""
+    """Hold the locks of these rows in another transaction."""
     holder = await ledgers.postgres.connect()
     try:
         await holder.fetchrow("BEGIN")

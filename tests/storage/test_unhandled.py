@@ -1,4 +1,4 @@
-"""What asyncio reports as unhandled is logged and counted, and ends nothing."""
+"""Errors that asyncio reports as unhandled are logged and counted, and end no task."""
 
 import asyncio
 import gc
@@ -32,11 +32,11 @@ def _raise_in_task(loop: asyncio.AbstractEventLoop) -> None:
     async def fail() -> None:
         _fail()
 
-    loop.create_task(fail())  # that nobody keeps it is what is tested
+    loop.create_task(fail())  # no reference is kept on purpose
 
 
 def _raise_when_readable(loop: asyncio.AbstractEventLoop) -> None:
-    """As in a transport whose protocol raises."""
+    """Raise as a transport does whose protocol raises."""
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     theirs.send(b"x")
