@@ -59,7 +59,7 @@ class Posting(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Outcome(IntEnum):
-    """What became of a posting; the batch statement returns the number."""
+    """The result of a posting; the batch statement returns the number."""
 
     COMMITTED = 0
     ALREADY = 1  # this key, with this content, was committed before

@@ -33,7 +33,7 @@ class CallRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class CallFacts(msgspec.Struct, frozen=True):
-    """What never changes after the call was created: the parties and the fixed price."""
+    """The facts that never change after the call was created: the parties and the fixed price."""
 
     id: CallId
     channel: str
@@ -46,7 +46,7 @@ class CallFacts(msgspec.Struct, frozen=True):
 
 
 class CallRecord(msgspec.Struct, frozen=True):
-    """What changes, as it is stored. Blocks and tokens are not here, since the ledger has them."""
+    """The state that changes, as it is stored. Blocks and tokens are not here, since the ledger has them."""
 
     status: Status = "ringing"
     accepted_at: Instant | None = None

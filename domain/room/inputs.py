@@ -1,4 +1,4 @@
-"""Inputs: everything that a room's rules are told. The sender stamps each with the time of its arrival."""
+"""Inputs: everything that a room's rules receive. The sender stamps each with the time of its arrival."""
 
 from typing import Any, Protocol
 from uuid import UUID

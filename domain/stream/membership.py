@@ -10,7 +10,7 @@ from domain.stream.state import StreamState
 from domain.stream.viewing_session import ViewingSession
 
 TOO_MANY = Refusal(Code.OVERLOADED, "Too many connections in this stream, or too many of yours")
-UNKNOWN_FUNDS = Refusal(Code.OVERLOADED, "What you have could not be looked up in time; try again in a moment")
+UNKNOWN_FUNDS = Refusal(Code.OVERLOADED, "Your balance could not be read in time; try again in a moment")
 SETTLING = Refusal(Code.OVERLOADED, "Your last block is still being booked; try again in a moment")
 
 

@@ -35,7 +35,7 @@ class StreamRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class StreamFacts(msgspec.Struct, frozen=True):
-    """What never changes after the stream was created; `price` is the price of a viewer's block in a metered stream."""
+    """The facts that never change after the stream was created; `price` is that of a block in a metered stream."""
 
     id: RoomId
     channel: str
@@ -53,7 +53,7 @@ class StreamFacts(msgspec.Struct, frozen=True):
 
 
 class StreamRecord(msgspec.Struct, frozen=True):
-    """What changes, as it is stored: muted and removed users, and the active time of clocks that have stopped."""
+    """The state that changes, as it is stored: muted and removed users, and active time of clocks that have stopped."""
 
     status: StreamStatus = "scheduled"
     started_at: Instant | None = None
@@ -68,7 +68,7 @@ class StreamRecord(msgspec.Struct, frozen=True):
 
 
 class StreamHistory(NamedTuple):
-    """What the database has of a stream that goes live or restarts: tickets, blocks, income and tips."""
+    """Rows of the database for a stream that goes live or restarts: tickets, blocks, income and tips."""
 
     tickets: Mapping[UserId, UUID] = {}  # reason: nobody writes to it
     blocked: Iterable[UserId] = ()

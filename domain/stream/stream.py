@@ -155,7 +155,7 @@ class Stream:
     # Coming and going
 
     def _set_blocked(self, user_id: UserId, blocked: bool, at: Instant) -> None:
-        """The creator blocks a user, or unblocks them; a user who was removed from this stream stays out."""
+        """The creator blocks a user, or unblocks them; a user who was removed from this stream may not return."""
         if blocked:
             self.chat_and_tips.hide(user_id)
         elif user_id not in self.access_policy.removed:
@@ -228,7 +228,7 @@ class Stream:
 
     def _settle_block(self, receipt: Receipt, at: Instant) -> None:
         viewing = self.viewing_sessions.find(UserId(receipt.posting.debit))
-        assert viewing is not None, "a stay is kept while a block of it is under way"
+        assert viewing is not None, "a viewing session is kept while a block of it is under way"
         block = viewing.meter.settle(receipt)
         if receipt.paid:
             self._state.earned += block.tokens
@@ -236,7 +236,7 @@ class Stream:
         elif receipt.outcome in (Outcome.INSUFFICIENT, Outcome.LIMITED):
             self._revoke(viewing, at)
         elif receipt.outcome not in (Outcome.FENCED, Outcome.CLOSED) and not (self.termination.over or viewing.revoked):
-            raise LedgerDisagrees(f"block {block.block_no} of a stay in {self.facts.id}: {receipt.outcome.name}")
+            raise LedgerDisagrees(f"block {block.block_no} in stream {self.facts.id}: {receipt.outcome.name}")
         if not viewing.meter.waiting:
             self.viewing_sessions.note_storage(viewing, False, at)
             if viewing.revoked:

@@ -57,7 +57,7 @@ class ViewingSessions:
         self.touch(self._begin(viewing.meter))
 
     def _meter(self, user_id: UserId, stored: StoredMeter) -> Meter:
-        assert self._facts.price is not None, "only metered streams have stays"
+        assert self._facts.price is not None, "only metered streams have viewing sessions"
         return Meter(
             room_id=self._facts.id,
             payer=user_id,
@@ -145,10 +145,10 @@ class ViewingSessions:
             self._unstored[viewing.meter.payer] = None
         self.touch(viewing)
 
-    # What comes next
+    # The next deadline
 
     def touch(self, viewing: ViewingSession) -> None:
-        """Note that a session has changed: its deadline, or what its payer has to be told."""
+        """Note that a session has changed: its deadline, or the funds of its payer."""
         self._touched[viewing.meter.payer] = None
         if viewing.meter.waiting:
             self._waiting.add(viewing.meter.payer)
@@ -171,7 +171,7 @@ class ViewingSessions:
         """Some block has no receipt yet."""
         return bool(self._waiting)
 
-    # What to store
+    # Active time to store
 
     @property
     def has_unstored(self) -> bool:

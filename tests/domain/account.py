@@ -110,10 +110,10 @@ class Account:
             moment += over - begun if since <= begun < moment else 0
         return moment
 
-    def stall(self, until: Instant, unheard: bool) -> None:
+    def stall(self, until: Instant, all_silent: bool) -> None:
         """The server stalls from now until then; after a long stall nothing was received since now."""
         self.stalls.append((self.now, until))
-        if unheard:
+        if all_silent:
             for user_id in (FAN, CREATOR):
                 if self.responsive[user_id]:
                     self.dropped[user_id] = until

@@ -48,7 +48,7 @@ class FakeReply:
 
 
 class FakeCommitter:
-    """A committer above a ledger: one flight of postings at a time, in order; what gathers meanwhile flies next."""
+    """A committer above a fake ledger: one batch of postings is under way at a time; later ones form the next batch."""
 
     def __init__(self, ledger: Ledger, record: CallRecord) -> None:
         self.ledger = ledger
@@ -69,14 +69,14 @@ class FakeCommitter:
         self.queue = [Receipt(item, Outcome.WITHDRAWN) if isinstance(item, Posting) else item for item in self.queue]
 
     def send_batch(self) -> bool:
-        """Hand over what gathered, unless a flight is under way."""
+        """Send what was gathered, unless a batch is under way."""
         if self.batch or not self.queue:
             return False
         self.batch, self.queue = self.queue, []
         return True
 
     def commit_batch(self, epoch: int) -> list[inputs.Input]:
-        """Carry the flight out; what comes of it, as the room learns it."""
+        """Commit the batch under way, and return the inputs that the room receives from it."""
         arrivals: list[inputs.Input] = []
         receipts: list[Receipt] = []
         for item in self.batch:
@@ -190,7 +190,7 @@ class Story:
             self.commit_batch()
 
     def commit_batch(self) -> None:
-        """The flight arrives, and the next one takes off."""
+        """Commit the batch under way, give its receipts to the room, and send the next batch."""
         self._commits_at = None
         for arrival in self.committer.commit_batch(self.epoch):
             self.give(arrival)
@@ -344,7 +344,7 @@ class Story:
         return [str(event.__struct_config__.tag) for event in self.published()]
 
     def received(self, user_id: UserId) -> list[msgspec.Struct]:
-        """What one user was told in private."""
+        """Return the private events to one user."""
         return [effect.event for effect in self.done if isinstance(effect, effects.Send) and effect.user_id == user_id]
 
 

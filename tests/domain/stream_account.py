@@ -19,7 +19,7 @@ class Viewer:
         self.price = price
         self.active = active
         self.seen = 0  # active time over all restarts: what they had of the stream
-        self.unpaid = 0  # of it, what was past the last paid block when they were put out
+        self.unpaid = 0  # of it, time past the last paid block at the eviction
         self.committed = self.posted = blocks
         self.waiting: list[Instant] = []  # when the blocks fell due that have no receipt yet
         self.database_away = self.evict = False
@@ -108,7 +108,7 @@ class StreamAccount:
         self.end_reason: str | None = None
         self.draining = False
         self.sells_tickets = False
-        self.holders: set[UserId] = set()  # of tickets, as far as the room has heard
+        self.holders: set[UserId] = set()  # of tickets, as far as the room knows
         self.removed: set[UserId] = set()
         self.present = 0  # for how long the creator was live and present
         self.present_runs: list[tuple[Instant, Instant]] = []  # when that was counted
@@ -169,7 +169,7 @@ class StreamAccount:
         for user_id, viewer in self.viewers.items():
             if viewer.waiting and not viewer.database_away:
                 away_at = self._later(viewer.waiting[0], self.rules.storage_grace_seconds)
-                coming.append((away_at, 1, "books away", user_id))
+                coming.append((away_at, 1, "storage unavailable", user_id))
             if (due_at := self.due_at(user_id)) is not None:
                 coming.append((due_at, 2, "block", user_id))
             if viewer.dropped_at is not None and not viewer.absent:
@@ -186,10 +186,10 @@ class StreamAccount:
             moment += over - begun if since <= begun < moment else 0
         return moment
 
-    def stall(self, until: Instant, unheard: bool) -> None:
+    def stall(self, until: Instant, all_silent: bool) -> None:
         """The server stalls from now until then; after a long stall nothing was received since now."""
         self.stalls.append((self.now, until))
-        if unheard and not self.over:
+        if all_silent and not self.over:
             if self.watches(CREATOR):
                 self.empty_since = until
                 self._lose_creator(self.now)
@@ -203,7 +203,7 @@ class StreamAccount:
             self.end("owner_lost")
         elif what == "earned":
             self.earned_tickets = True
-        elif what == "books away":
+        elif what == "storage unavailable":
             self.viewers[user_id].database_away = True
         elif what == "absent" or not self.watches(user_id):
             self.viewers[user_id].absent = True
@@ -256,7 +256,7 @@ class StreamAccount:
             self.advance(self.now)
 
     def lose(self, user_id: UserId, number: int, last_received_at: Instant) -> None:
-        """Not heard since then: a drop, for a viewer."""
+        """A connection is silent since then."""
         if number in self.responsive.get(user_id, ()):
             self.responsive[user_id].discard(number)
             if user_id == CREATOR:
@@ -325,7 +325,7 @@ class StreamAccount:
     # Money and the end
 
     def restart_tickets(self, holders: set[UserId], removed: set[UserId], present: Duration, released: bool) -> None:
-        """What is left of these after a crash: all of it is in the books."""
+        """Keep the tickets that are left after a crash: all of them are in the database."""
         self.holders, self.removed, self.present = holders, removed, present
         self.earned_tickets = self.sells_tickets and (released or self._to_be_earned() == 0)
 
@@ -344,7 +344,7 @@ class StreamAccount:
             self.end_reason = reason
 
     def restart(self, now: Instant, stored: dict[UserId, tuple[Duration, int]]) -> None:
-        """What is left after a crash: of each viewer the stored active time, and the blocks in the books."""
+        """Keep what is left after a crash: of each viewer the stored active time and the booked blocks."""
         self.now = self.empty_since = self.creator_last_received_at = now
         self.draining, self.end_reason = False, None
         self.joined, self.responsive, self.silent, self.stalls = {}, {}, {}, []

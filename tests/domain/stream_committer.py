@@ -19,7 +19,7 @@ Item = Posting | Receipt | StreamRecord | effects.Refund | effects.GiveBack | ef
 
 
 class FakeCommitter:
-    """A committer above a ledger: one flight at a time, in order; what gathers meanwhile flies next."""
+    """A committer above a fake ledger: one batch is under way at a time; later effects form the next batch."""
 
     def __init__(self, ledger: Ledger, record: StreamRecord) -> None:
         self.ledger = ledger
@@ -39,14 +39,14 @@ class FakeCommitter:
         self.queue = [*kept, *(Receipt(item, Outcome.WITHDRAWN) for item in taken)]
 
     def send_batch(self) -> bool:
-        """Hand over what gathered, unless a flight is under way: postings, refunds, then the record."""
+        """Send what was gathered, unless a batch is under way: postings, refunds, then the record."""
         if self.batch or not self.queue:
             return False
         self.batch, self.queue = sorted(self.queue, key=_rank), []
         return True
 
     def commit_batch(self, epoch: int, at: Instant) -> list[inputs.Input]:
-        """Carry the flight out; what comes of it, as the room learns it."""
+        """Commit the batch under way, and return the inputs that the room receives from it."""
         arrivals: list[inputs.Input] = []
         receipts: list[Receipt] = []
         for item in self.batch:

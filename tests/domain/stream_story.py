@@ -120,7 +120,7 @@ class StreamStory:
             self.commit_batch()
 
     def commit_batch(self) -> None:
-        """The flight arrives, and the next one takes off."""
+        """Commit the batch under way, give its receipts to the room, and send the next batch."""
         self._commits_at = None
         for arrival in self.committer.commit_batch(self.epoch, self.now):
             self.give(arrival)
@@ -354,11 +354,11 @@ class StreamStory:
         return [_kind(event) for event in self.published(audience)]
 
     def received(self, user_id: UserId) -> list[Any]:
-        """What one user was told in private."""
+        """Return the private events to one user."""
         return [effect.event for effect in self.done if isinstance(effect, effects.Send) and effect.user_id == user_id]
 
     def received_types(self, user_id: UserId) -> list[str]:
-        """The `type` of everything that one user was told in private."""
+        """Return the `type` of every private event to one user."""
         return [_kind(event) for event in self.received(user_id)]
 
     def revoked(self, user_id: UserId) -> list[str]:

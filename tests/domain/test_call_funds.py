@@ -165,7 +165,7 @@ def test_a_late_receipt_does_not_tell_the_fan_an_older_balance() -> None:
     story.storage_goes_away()
     story.connect()
     story.ledger.apply([effect.posting for effect in story.done if isinstance(effect, effects.Post)])
-    story.spend(20)  # booked after block 1, and heard of before its receipt
+    story.spend(20)  # booked after block 1, and received before its receipt
     story.storage_comes_back()
     [wallet] = [event for event in story.received(FAN) if isinstance(event, m.WalletChanged)]
     assert wallet.balance == story.balance(FAN) == 50

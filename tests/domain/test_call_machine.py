@@ -164,9 +164,9 @@ class CallMachine(RuleBasedStateMachine):
     def stall(self, span: int) -> None:
         """The server stalls; the commands that arrived meanwhile are taken just before this step."""
         self.account.advance(self.story.now)
-        until, unheard = self.story.now + span, span >= PRESENCE
-        self.account.stall(until, unheard)
-        self._give(inputs.Stalled(until, unheard))
+        until, all_silent = self.story.now + span, span >= PRESENCE
+        self.account.stall(until, all_silent)
+        self._give(inputs.Stalled(until, all_silent))
         self.story.now = until
 
     @rule(span=spans)
@@ -211,7 +211,7 @@ class CallMachine(RuleBasedStateMachine):
 
     @rule(blocks=st.integers(1, 4))
     def run_undisturbed(self, blocks: int) -> None:
-        """Nothing is wrong with anybody: block after block is due, charged and heard of."""
+        """Blocks are charged one after the other while nobody pauses or leaves."""
         for _ in range(blocks):
             if (due_at := self.story.call.meter.due_at()) is not None:
                 self.story.now = max(self.story.now, due_at)
@@ -227,13 +227,13 @@ class CallMachine(RuleBasedStateMachine):
 
     @rule()
     def commit(self) -> None:
-        """The flight lands in the books; the room has not heard of it yet."""
+        """The batch is committed; the room has not received it yet."""
         self.arrivals += self.story.committer.commit_batch(self.story.epoch)
         self.story.committer.send_batch()
 
     @rule()
     def lose_the_reply(self) -> None:
-        """The books have it, but the connection broke before they could say so: it is sent again under its keys."""
+        """The batch is committed, but the connection breaks before the answer: it is sent again under its keys."""
         self.story.ledger.apply(item for item in self.story.committer.batch if isinstance(item, Posting))
 
     @precondition(lambda self: self.arrivals)
@@ -287,7 +287,7 @@ class CallMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.events)
     @rule(newest=st.booleans())
     def receive_funds(self, newest: bool) -> None:
-        """News of a balance come late and in any order."""
+        """Balances arrive late and in any order."""
         self.account.advance(self.story.now)
         funds = self.events.pop() if newest else self.events.popleft()
         self._learn(funds)
@@ -310,7 +310,7 @@ class CallMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.story.committer.stored.status != "ended")
     @rule(landed=st.sampled_from(["nothing", "postings", "postings and record"]), down=spans)
     def crash(self, landed: str, down: int) -> None:
-        """What was in flight had landed, in part or not at all, and nobody was told."""
+        """The batch under way was committed, in part or not at all, and its receipts are lost."""
         if landed == "postings":
             self.story.committer.batch = [item for item in self.story.committer.batch if isinstance(item, Posting)]
         if landed != "nothing":

@@ -170,7 +170,7 @@ class StreamMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.account.sells_tickets)
     @rule(user_id=viewers)
     def buy_ticket(self, user_id: UserId) -> None:
-        """Before the room hears of it, it may have been given back; then the room hears of that next."""
+        """A ticket may be refunded before the room receives it; the room then receives the refund next."""
         self.account.advance(self.story.now)
         ticket_id = self.story.book_ticket(user_id)
         if ticket_id is not None:
@@ -229,9 +229,9 @@ class StreamMachine(RuleBasedStateMachine):
     def stall(self, span: int) -> None:
         """The server stalls; the commands that arrived meanwhile are taken just before this step."""
         self.account.advance(self.story.now)
-        until, unheard = self.story.now + span, span >= PRESENCE
-        self.account.stall(until, unheard)
-        self._give(inputs.Stalled(until, unheard))
+        until, all_silent = self.story.now + span, span >= PRESENCE
+        self.account.stall(until, all_silent)
+        self._give(inputs.Stalled(until, all_silent))
         self.story.now = until
 
     @rule(span=spans)
@@ -277,7 +277,7 @@ class StreamMachine(RuleBasedStateMachine):
 
     @rule(blocks=st.integers(1, 4))
     def run_undisturbed(self, blocks: int) -> None:
-        """Nothing is wrong with anybody: block after block is due, charged and heard of."""
+        """Blocks are charged one after the other while nobody leaves."""
         for _ in range(blocks):
             if (deadline := self.story.stream.next_deadline()) is not None:
                 self.story.now = max(self.story.now, deadline)
@@ -293,13 +293,13 @@ class StreamMachine(RuleBasedStateMachine):
 
     @rule()
     def commit(self) -> None:
-        """The flight lands in the books; the room has not heard of it yet."""
+        """The batch is committed; the room has not received it yet."""
         self.arrivals += self.story.committer.commit_batch(self.story.epoch, self.story.now)
         self.story.committer.send_batch()
 
     @rule()
     def lose_the_reply(self) -> None:
-        """The books have it, but the connection broke before they could say so: it is sent again under its keys."""
+        """The batch is committed, but the connection breaks before the answer: it is sent again under its keys."""
         self.story.ledger.apply(item for item in self.story.committer.batch if isinstance(item, Posting))
 
     @precondition(lambda self: self.arrivals)
@@ -373,7 +373,7 @@ class StreamMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.events)
     @rule(newest=st.booleans())
     def receive_funds(self, newest: bool) -> None:
-        """News of a balance come late and in any order."""
+        """Balances arrive late and in any order."""
         self.account.advance(self.story.now)
         user_id, funds = self.events.pop() if newest else self.events.popleft()
         if self.story.stream.viewing_sessions.find(user_id) is not None:  # the room keeps funds of payers that it knows
@@ -392,7 +392,7 @@ class StreamMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.story.committer.stored.status != "ended")
     @rule(landed=st.sampled_from(["nothing", "postings", "postings and record"]), down=spans)
     def crash(self, landed: str, down: Duration) -> None:
-        """What was in flight had landed, in part or not at all, and nobody was told."""
+        """The batch under way was committed, in part or not at all, and its receipts are lost."""
         committer = self.story.committer
         if landed == "postings":
             committer.batch = [item for item in committer.batch if not isinstance(item, StreamRecord)]

@@ -18,7 +18,7 @@ MICROSECOND = 0.000001
 
 
 def received_types(story: StreamStory) -> list[tuple[str, UserId]]:
-    """What the owner was told of viewers, and of whom."""
+    """Return the type and user of every viewer event to the owner."""
     received = [event for event in story.received(CREATOR) if isinstance(event, m.ViewerChanged)]
     return [(_kind(event), UserId(event.user_id)) for event in received]
 
