@@ -69,7 +69,7 @@ class StorageActor:
     async def post(self, postings: Sequence[Posting]) -> list[Receipt]:
         """Book these postings in order and return one receipt for each; malformed postings get INVALID without a send.
 
-        Up to MAX_LIST postings are committed together. Takes the write lock. Waits as long as the database is
+        Up to MAX_LIST postings are sent in one batch, under the write lock. Waits as long as the database is
         unavailable. Cancelling stops the wait, but not the booking: the caller learns the outcome by posting again with
         the same keys. Raises StorageUnavailable, with no further posting booked, once the actor is closed.
         """
