@@ -152,7 +152,7 @@ class Stream:
     def _send_viewer_events(self, at: Instant) -> None:
         self._state.effects += self._state.viewers.send_due(at)
 
-    # Coming and going
+    # Blocked users
 
     def _set_blocked(self, user_id: UserId, blocked: bool, at: Instant) -> None:
         """The creator blocks a user, or unblocks them; a user who was removed from this stream may not return."""
@@ -305,9 +305,8 @@ class Stream:
 
     def _note_saved(self, record: StreamRecord, at: Instant) -> None:
         if not self.termination.over:
-            self._state.effects += self._state.records.note_saved(
-                at
-            )  # first: it also says how far clocks are that run again
+            # First, since this record also has the time of clocks that run again.
+            self._state.effects += self._state.records.note_saved(at)
         self.viewing_sessions.note_stored(record.viewing_sessions, at)
         self._state.release.note_stored(record.present)
         if self.termination.is_last(record):
