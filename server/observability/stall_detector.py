@@ -78,9 +78,9 @@ class StallWatch:
             with trio.move_on_after(LOOK_SECONDS):
                 await self._noticed.wait()
 
-    def end(self, *, unheard: bool) -> None:
-        """Close the stall. With `unheard`, a member without a sign of life since its detection counts as silent."""
-        if unheard:
+    def end(self, *, all_silent: bool) -> None:
+        """Close the stall. With `all_silent`, a member without a sign of life since its detection counts as silent."""
+        if all_silent:
             self.silent_before = self.noticed_at
         if self.began is not None:
             self.last = Stall(self.began, self.look())

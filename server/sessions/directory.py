@@ -35,11 +35,11 @@ class Sessions:
         user_id = identity.user_id
         of_user = self._by_user.get(user_id, [])
         if len(of_user) >= self._settings.sessions_per_user:
-            unheard = [session for session in of_user if session.unanswered]
-            if not unheard:
+            unresponsive = [session for session in of_user if session.unanswered]
+            if not unresponsive:
                 return None
             self.disconnect(
-                min(unheard, key=lambda session: session.received_at), CloseCode.PING_TIMEOUT, "not heard of"
+                min(unresponsive, key=lambda session: session.received_at), CloseCode.PING_TIMEOUT, "not heard of"
             )
         session = Session(identity, person, Throttle(self._settings.messages_per_second, self._settings.messages_burst))
         self.by_member[session.member_id] = self._by_id[session.id] = session
@@ -98,17 +98,17 @@ class Sessions:
         elif now - session.lost_at >= self._settings.session_seconds:
             self.end(session)
 
-    def note_stall(self, session: Session, now: float, seconds: float, *, unheard: bool) -> None:
+    def note_stall(self, session: Session, now: float, seconds: float, *, all_silent: bool) -> None:
         """Account for a stall of `seconds` that ends at `now` (trio's clock), so that no session expires because of it.
 
-        `unheard` states that the rooms learn from the stall that all members are silent, so the session only notes it.
+        `all_silent` states that the rooms learn of the silence by the stall itself, so the session only notes it.
         Otherwise the session is silent if nothing arrived for long enough, the time of the stall included.
         """
         if session.connection is None:
             session.lost_at = min(now, session.lost_at + seconds)
             return
         session.connection.ping_soon()
-        if unheard:
+        if all_silent:
             session.is_silent = True
         else:
             session.note_silence(session.connection.is_silent(now))
@@ -131,10 +131,10 @@ class Sessions:
             session.note_sent(event, trio.current_time())
             if session.connection is None:
                 session.missed_events = True
-            elif (told := session.with_balance(event, n)) is event:
+            elif (sent := session.with_balance(event, n)) is event:
                 connections.append(session.connection)
             else:
-                session.send(told)
+                session.send(sent)
         if connections:
             send_to_all(connections, event)
 

@@ -71,19 +71,19 @@ class StallRecovery:
         if began is None:
             return
         seconds = self._stalls.look() - began
-        unheard = seconds >= self._presence_seconds
+        all_silent = seconds >= self._presence_seconds
         now, sessions, rooms = trio.current_time(), list(self._sessions.by_member.values()), list(self._registry)
         for session in sessions:
             with self._contained(session):
-                self._sessions.note_stall(session, now, seconds, unheard=unheard)
+                self._sessions.note_stall(session, now, seconds, all_silent=all_silent)
         for room in rooms:
             with self._faults.contained("stalls", room.inbox.fail):
-                room.inbox.end_stall(began, unheard)
-        self._stalls.end(unheard=unheard)
+                room.inbox.end_stall(began, all_silent)
+        self._stalls.end(all_silent=all_silent)
         for room in rooms:
             room.inbox.wake()
         self._metrics.stalled(seconds)
-        log.warning("server.stalled", seconds=round(seconds, 3), rooms=len(rooms), unheard=unheard)
+        log.warning("server.stalled", seconds=round(seconds, 3), rooms=len(rooms), all_silent=all_silent)
         for session in sessions:
             with self._contained(session):
                 self._sessions.check(session, now)

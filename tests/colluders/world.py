@@ -132,9 +132,9 @@ class World:
 
     def stall(self, span: Duration) -> None:
         """The server does nothing for a while; after a long stall nobody counts as heard until they are heard again."""
-        until, unheard = self.now + span, span >= PRESENCE
-        self.give_all(inputs.Stalled(until, unheard))
-        if unheard:
+        until, all_silent = self.now + span, span >= PRESENCE
+        self.give_all(inputs.Stalled(until, all_silent))
+        if all_silent:
             for user_id in self.users:
                 if user_id in self.silent_since:
                     self.accountant.note_payee_back(user_id)

@@ -2,7 +2,7 @@
 
 from tests.mutation.bugs import Bug, Edit
 
-CONVERSATION, SESSIONS = "server/gateway/protocol.py", "server/sessions/directory.py"
+PROTOCOL, SESSIONS = "server/gateway/protocol.py", "server/sessions/directory.py"
 BALANCE_TESTS = "tests/server/sessions/test_balance_order.py"
 BAN_TESTS = "tests/server/sessions/test_bans_in_time.py"
 BLOCK_TESTS = "tests/server/sessions/test_blocked_users.py"
@@ -18,7 +18,7 @@ IN_SESSIONS = (
         "the newer connection stays open, is never pinged and receives nothing",
         (
             Edit(
-                CONVERSATION,
+                PROTOCOL,
                 "        if not self._is_current:\n            return\n        if ends_session(code)",
                 "        if ends_session(code)",
             ),
@@ -31,7 +31,7 @@ IN_SESSIONS = (
         "replaced-queue",
         "commands that are queued in a replaced connection are dropped",
         "an old token:refresh or room:leave takes effect in the newer connection",
-        (Edit(CONVERSATION, "        if not self._is_current:  # commands", "        if False:  # commands"),),
+        (Edit(PROTOCOL, "        if not self._is_current:  # commands", "        if False:  # commands"),),
         f"{REPLACED_TESTS}::test_a_token_refresh_queued_in_the_old_connection_changes_nothing",
         "assert session.identity is identity",
         "the session has the token of the old connection",
@@ -41,7 +41,7 @@ IN_SESSIONS = (
         "a connection that closed during the user look-up resumes no session",
         "a returning client is replaced by its own earlier attempt, and is closed with a code that "
         "forbids to reconnect",
-        (Edit(CONVERSATION, "if known is not None and self.send_queue.over:", "if False:"),),
+        (Edit(PROTOCOL, "if known is not None and self.send_queue.over:", "if False:"),),
         f"{REPLACED_TESTS}::test_a_client_that_stopped_waiting_does_not_replace_its_own_later_connection",
         "the server hung up before",
         "the newer connection is closed",
@@ -65,7 +65,7 @@ IN_SESSIONS = (
                 "        self._check_ban(answers_for)  # a ban that landed",
                 "        # a ban that landed",
             ),
-            Edit(CONVERSATION, "            self._recheck(identity)\n", ""),
+            Edit(PROTOCOL, "            self._recheck(identity)\n", ""),
         ),
         f"{BAN_TESTS}::test_a_ban_that_lands_while_the_user_is_looked_up_opens_no_session",
         "TooSlowError",
@@ -195,12 +195,12 @@ IN_SESSIONS = (
         "the absence of a call's party is noticed after twenty seconds only",
         (
             Edit(
-                CONVERSATION,
+                PROTOCOL,
                 "command, reply)\n                self._presence_matters = self._session.presence_matters()\n",
                 "command, reply)\n",
             ),
             Edit(
-                CONVERSATION,
+                PROTOCOL,
                 "_push_ping(now)\n            self._presence_matters = self._session.presence_matters()\n",
                 "_push_ping(now)\n",
             ),
@@ -222,7 +222,7 @@ IN_SESSIONS = (
         "balance-anew",
         "a resumed session receives its balance in any case",
         "a balance that was sent into a dead connection is never sent again",
-        (Edit(CONVERSATION, "session.missed_events = known is not None", "pass"),),
+        (Edit(PROTOCOL, "session.missed_events = known is not None", "pass"),),
         f"{BALANCE_TESTS}::test_a_balance_that_was_sent_into_a_dead_connection_is_sent_again_after_the_resume",
         "it did not come",
         "no balance is sent after the resume",

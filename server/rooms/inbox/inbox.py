@@ -130,15 +130,15 @@ class Inbox:
         else:
             self._waiting.append(given)
 
-    def end_stall(self, began: float, unheard: bool) -> None:
+    def end_stall(self, began: float, all_silent: bool) -> None:
         """Order the inputs of a stall that began at `began` (a time of the stall watch) and is over now.
 
         Call it while the stall is still open. The room then handles the inputs that stop something, the stall itself,
-        what fell due in it, and the rest. `unheard` states that no client could be received for `presence_seconds`.
+        what fell due in it, and the rest. `all_silent` states that no client could be received for `presence_seconds`.
         """
         since, until = self._clock.at(began), self._clock.now()
         if since >= self._made_at:
-            self._waiting.append(Arrival(inputs.Stalled(until, unheard), since))
+            self._waiting.append(Arrival(inputs.Stalled(until, all_silent), since))
             self._holds_stall = True
         self._waiting.extend(Arrival(late.given, until, late.context, late.budget) for late in self._late)
         self._late.clear()

@@ -167,12 +167,12 @@ async def watched(slept: TimerListener | None = None) -> AsyncIterator[Clock]:
         nursery.cancel_scope.cancel()
 
 
-def close_stall(clock: Clock, *inboxes: Inbox, unheard: bool = False) -> None:
+def close_stall(clock: Clock, *inboxes: Inbox, all_silent: bool = False) -> None:
     began = clock.stalls.began
     assert began is not None
     for inbox in inboxes:
-        inbox.end_stall(began, unheard)
-    clock.stalls.end(unheard=unheard)
+        inbox.end_stall(began, all_silent)
+    clock.stalls.end(all_silent=all_silent)
     for inbox in inboxes:
         inbox.wake()
 
@@ -193,7 +193,7 @@ async def test_an_input_that_arrived_in_a_stall_is_handled_before_the_block_that
         hang_up, left = end(), inputs.Left(MemberId(uuid4()))
         assert inbox.offer(hang_up)
         inbox.deliver(left)
-        close_stall(clock, inbox, unheard=True)
+        close_stall(clock, inbox, all_silent=True)
         until = clock.now()
         assert await take(inbox, deadline, 4) == [
             (hang_up, began),
@@ -267,7 +267,7 @@ async def test_a_suspended_machine_has_stalled_though_the_monotonic_clock_stood_
         with trio.move_on_after(0):
             await inbox.next(began)
         inbox.deliver(left)
-        close_stall(clock, inbox, unheard=True)
+        close_stall(clock, inbox, all_silent=True)
         assert clock.now() == began + 3_600_000_000
         assert await take(inbox, clock.now(), 2) == [(left, began), (inputs.Stalled(clock.now(), True), began)]
 
