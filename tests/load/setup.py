@@ -49,9 +49,9 @@ async def add_users(postgres: Postgres, fans: list[UserId], creators: list[UserI
 
 
 async def start_client_pool(task_status: trio.TaskStatus[trio.Process]) -> None:
-    """`tests.load.pool`, until it ends."""
+    """Run `tests.load.client_pool` until it ends, and report its process to the nursery."""
     await trio.run_process(
-        [sys.executable, "-m", "tests.load.pool"],
+        [sys.executable, "-m", "tests.load.client_pool"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         cwd=ROOT,
