@@ -1,4 +1,4 @@
-"""What a load run is asked to do, and what it counts while it goes on.
+"""The plan of a load run, its counts and its result.
 
 Imports nothing else of `server.loadtest`.
 """

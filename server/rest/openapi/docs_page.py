@@ -72,10 +72,10 @@ def _operation(http: Json, method: str, path: str, operation: Json) -> str:
 def _who(security: list[Json]) -> str:
     ways = [" with ".join(f"<code>{escape(name)}</code>" for name in way) for way in security if "bearer" not in way]
     if ways:
-        return f"Who asks is proved by {', or by '.join(ways)}."
+        return f"The caller is authenticated by {', or by '.join(ways)}."
     if not security:
-        return "Anybody may ask."
-    return "Operators may ask." if "operator" in security[0]["bearer"] else "Users may ask."
+        return "No authentication."
+    return "For operators." if "operator" in security[0]["bearer"] else "For users."
 
 
 def _parameter(http: Json, parameter: Json) -> tuple[str, str]:
@@ -164,7 +164,7 @@ def _described(schema: Json, told: Json, place: str) -> str:
 
 
 def _type(schema: Json, place: str) -> str:
-    """What a value is, in a few words, with links to the shapes in it."""
+    """Describe a schema in a few words, with links to its component schemas."""
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
         return f'<a href="#{place}-{escape(name)}">{escape(name)}</a>'
