@@ -138,7 +138,7 @@ async def _cut_all_but_me(ledgers: LedgerPair) -> None:
         "DELETE FROM rooms",
     ],
 )
-async def test_nobody_writes_the_books_by_another_way(dsn: str, statement: str) -> None:
+async def test_no_other_statement_writes_the_ledger(dsn: str, statement: str) -> None:
     async with open_ledger_pair(dsn) as ledgers:
         fan = await ledgers.add_user(100)
         await ledgers.add_room(fan)
@@ -147,7 +147,7 @@ async def test_nobody_writes_the_books_by_another_way(dsn: str, statement: str) 
         assert await ledgers.wallets_in_database() == ledgers.model.wallets
 
 
-async def test_the_function_leaves_no_open_door_behind_itself(dsn: str) -> None:
+async def test_the_function_revokes_its_write_permission_at_its_end(dsn: str) -> None:
     async with open_ledger_pair(dsn) as ledgers:
         fan = await ledgers.add_user(100)
         with pytest.raises(StatementRefused, match="only apply_postings books"):

@@ -104,7 +104,7 @@ async def role(request: pytest.FixtureRequest, server_dsn: str) -> AsyncIterator
         ("MERGE INTO journal j USING (SELECT 1) o ON j.tokens > 0 WHEN MATCHED THEN DELETE", "HM010"),
     ],
 )
-async def test_what_is_booked_stays(role: Role, statement: str, name: str) -> None:
+async def test_rows_of_the_ledger_cannot_be_changed_or_deleted(role: Role, statement: str, name: str) -> None:
     for before in ((), (ON,)):  # the setting that lets apply_postings write has no effect here
         assert await role.refusal(*before, statement) == name
 

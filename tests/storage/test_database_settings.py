@@ -45,7 +45,7 @@ async def test_what_depends_on_them_is_set_by_ourselves(strange_dsn: str) -> Non
         assert (await postgres.fetch("SELECT now()::date::text AS day"))[0]["day"][4::3] == "--"
 
 
-async def test_the_books_are_kept_as_anywhere(strange_dsn: str) -> None:
+async def test_the_ledger_is_the_same_under_any_settings(strange_dsn: str) -> None:
     async with open_ledger_pair(strange_dsn) as ledgers:
         fan, creator = await ledgers.add_user(100), await ledgers.add_user()
         room = await ledgers.add_room(fan)

@@ -27,7 +27,7 @@ FAN, CREATOR, ROOM = UserId(UUID(int=0xA << 120)), UserId(UUID(int=0xB << 120)),
 FIRST = block(ROOM, FAN, CREATOR, 1)
 
 
-async def _live_in_the_first_house(connection: Connection) -> None:
+async def _use_the_first_schema(connection: Connection) -> None:
     """Two users, a room, and postings as the first batch statement booked them."""
     await connection.execute("INSERT INTO users (supabase_id) VALUES ($1), ($2)", FAN, CREATOR)
     await connection.execute("INSERT INTO rooms (id, kind, channel) VALUES ($1, 'call', repeat('c', 22))", ROOM)
@@ -67,12 +67,12 @@ async def test_purchases_that_waited_for_a_person_before_payments_were_kept_wait
         assert not isinstance(await settle_payment(postgres, payment.id, settlement, None), Refusal)
 
 
-async def test_a_house_that_is_lived_in_is_brought_up_to_date(empty_dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_database_in_use_is_migrated(empty_dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
     async with open_postgres(empty_dsn, pool_size=1) as postgres:
         with monkeypatch.context() as before:
             before.setattr(migrating, "migrations", lambda: [next(migrations())])
             assert await migrate(postgres) == ["0001_house"]
-        await postgres.transaction(_live_in_the_first_house)
+        await postgres.transaction(_use_the_first_schema)
         assert await migrate(postgres) == [each.name for each in migrations()][1:]
         assert await migrate(postgres) == []
     async with open_ledger_pair(empty_dsn) as ledgers:

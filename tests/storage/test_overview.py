@@ -74,7 +74,7 @@ async def test_nothing_is_counted_twice_or_left_out_while_others_book(dsn: str) 
         assert [tuple(row) for row in rows] == [(Kind.TIP, *tips), (Kind.CREDIT, *credits)]
 
 
-async def test_a_house_that_never_summed_up_comes_to_it_and_looks_are_cheap_then(old_server: str) -> None:
+async def test_an_old_database_is_summed_up_over_several_calls_and_reads_are_cheap_then(old_server: str) -> None:
     async with open_postgres(old_server, pool_size=1) as postgres:
         await postgres.execute("DELETE FROM day_postings")
         await postgres.execute("UPDATE figures SET through = $1", FIRST_AT)

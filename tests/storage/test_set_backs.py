@@ -15,8 +15,8 @@ async def test_a_clock_of_a_stream_that_was_set_back_is_stored_and_no_older_time
         leases = Leases(ledgers.postgres, new_uuid(), 15)
 
         async def stored() -> tuple[int, SetBack]:
-            stay = await open_viewing_session(ledgers.postgres, stream, fan)
-            return stay.active, stay.set_back
+            session = await open_viewing_session(ledgers.postgres, stream, fan)
+            return session.active, session.set_back
 
         await leases.checkpoint([Checkpoint(stream, 1, fan, 40_000_000)])
         assert await stored() == (40_000_000, SetBack())

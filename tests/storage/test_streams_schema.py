@@ -174,14 +174,14 @@ async def test_a_streams_state_is_stored_by_its_owner_alone_and_not_after_its_en
         assert await rows.ask(active) == 8
 
 
-async def test_a_stay_begins_at_nothing_and_goes_on_where_it_was(dsn: str) -> None:
+async def test_a_viewing_session_starts_at_zero_and_continues_later(dsn: str) -> None:
     async with stream_rows(dsn) as rows:
         stream, fan = await rows.schedule(), await rows.ledgers.add_user(100)
-        epoch, stay = await rows.open(stream), "SELECT * FROM open_stay($1, $2)"
-        assert tuple((await rows.ledgers.postgres.fetch(stay, stream, fan))[0]) == (0, 0, 0, 100, 1, 0, 0)
+        epoch, session = await rows.open(stream), "SELECT * FROM open_stay($1, $2)"
+        assert tuple((await rows.ledgers.postgres.fetch(session, stream, fan))[0]) == (0, 0, 0, 100, 1, 0, 0)
         await rows.ledgers.actor.post([block(stream, fan, rows.creator, 1, tokens=30, epoch=epoch)])
         await rows.save(stream, epoch, active={fan: 5})
-        assert tuple((await rows.ledgers.postgres.fetch(stay, stream, fan))[0]) == (1, 30, 5, 70, 2, 0, 0)
+        assert tuple((await rows.ledgers.postgres.fetch(session, stream, fan))[0]) == (1, 30, 5, 70, 2, 0, 0)
         for room, payer in ((RoomId(new_uuid()), fan), (stream, UserId(new_uuid()))):
             with pytest.raises(StatementRefused, match="a meter needs its room and its payer"):
-                await rows.ledgers.postgres.fetch(stay, room, payer)
+                await rows.ledgers.postgres.fetch(session, room, payer)
