@@ -284,7 +284,7 @@ IN_RIGHTS = (
                 "    IF false THEN",
             ),
         ),
-        f"{CLOCK_TESTS}::test_a_database_behind_its_latest_posting_books_nothing[6]",
+        f"{CLOCK_TESTS}::test_a_database_behind_its_latest_posting_commits_nothing[6]",
         "TooSlowError",
         "the posting is committed",
     ),

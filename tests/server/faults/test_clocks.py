@@ -116,7 +116,7 @@ async def test_a_small_difference_is_none(context: Context, move: Move, seconds:
 
 
 @pytest.mark.parametrize("seconds", [6, 36 * 3600])
-async def test_a_database_behind_its_latest_posting_books_nothing(context: Context, seconds: float) -> None:
+async def test_a_database_behind_its_latest_posting_commits_nothing(context: Context, seconds: float) -> None:
     fan = await add_fan(context, 0)
     await set_latest_booking(context, seconds)
     with capture_logs() as logs:
