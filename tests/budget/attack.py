@@ -24,7 +24,7 @@ Json = dict[str, Any]
 
 
 class Target(NamedTuple):
-    """Whom to attack, and as whom: a user who is allowed all that is tried here."""
+    """The target of an attack: the server, and a user with the rights for all requests of the attack."""
 
     http: int  # port
     websocket: int  # port
@@ -41,7 +41,7 @@ def dial(port: int) -> socket.socket:
 
 
 def exchange(port: int, data: bytes) -> None:
-    """Send it, read a little, hang up."""
+    """Send the request, read a little of the response, and close."""
     with suppress(OSError), dial(port) as sock:
         sock.sendall(data)
         while sock.recv(65_536):
@@ -140,7 +140,7 @@ def commands(target: Target, *payloads: Json, sockets: int = 4) -> None:
 
 
 def signals(target: Target) -> None:
-    """All that one viewer can put into the queue of the stream's owner."""
+    """Fill the send queue of a stream's owner as far as one viewer can."""
     to = ""
     with session(target) as websocket, suppress(*REFUSED):
         websocket.send(json.dumps({"type": "room:join", "channel": target.channel}))
@@ -185,7 +185,7 @@ def rings(target: Target) -> None:
 
 
 def rows(target: Target) -> None:
-    """Whatever leaves rows behind."""
+    """Send the requests that insert rows."""
     exchange(target.http, posted(target, "/api/streams", b'{"title":"a show","type":"public"}'))
     exchange(target.http, posted(target, "/api/overlay-tokens", b'{"name":"a scene"}'))
     report = {"userId": target.creator_id, "reason": f"rude at {time.monotonic()}"}

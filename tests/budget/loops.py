@@ -36,18 +36,18 @@ class Scene:
         self.call: dict[str, Any] = {}
 
     def talk(self) -> None:
-        """From here on the fan and the creator are in a call."""
+        """Start a call of the fan and the creator."""
         if not self.call:
             self.call = ring_and_join(self.fan, self.creator)
             self.fan.wait_for("block:charged", blockNo=1)
 
     def settle(self) -> None:
-        """Whatever was caused has reached everybody."""
+        """Wait until all events of the loop have reached the others."""
         for phone in (self.fan, self.creator, self.owner):
             phone.ask({"type": "ping"})
 
     def heard(self) -> int:
-        """Events that the others have got so far."""
+        """Return the number of events that the others received so far."""
         for phone in (self.creator, self.owner):
             phone.all_events("")
         answers = ("pong", "ok", "error")

@@ -47,7 +47,7 @@ def row(what: str, kind: str, cost: Cost) -> str:
 
 
 def beyond(cost: Cost, answer_bytes_max: int) -> list[str]:
-    """What of it is too much."""
+    """Return the measurements that exceed the budget."""
     found = {
         f"{cost.cpu_ms:.1f} ms of CPU": cost.cpu_ms > CPU_MS_MAX,
         f"{cost.held_kib} KiB held": cost.held_kib > HELD_KIB_MAX,
@@ -107,14 +107,14 @@ def test_the_largest_frame_of_a_command_is_one_that_fits() -> None:
 
 
 class Session:
-    """A session whose server is at rest once `exchange` returns."""
+    """A session that leaves the server idle after each `exchange`."""
 
     def __init__(self, port: int, token: str, channel: str, *, packs: bool) -> None:
         self._port, self._token, self._channel, self._packs = port, token, channel, packs
         self._websocket: ClientConnection | None = None
 
     def exchange(self, frame: Frame) -> bytes:
-        """What is answered, up to the pong of a ping that was sent behind it, or the close code."""
+        """Send a frame and a ping. Return the events up to the pong, or the close code."""
         websocket = self._connected()
         answer = b""
         try:

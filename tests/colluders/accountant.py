@@ -1,4 +1,4 @@
-"""An accountant who knows only what the parties were sent, and when each party was there.
+"""An accountant that computes bills only from the events that the parties received, and their presence.
 
 It knows no rule of the server's but the contract's: a block's price, that blocks are due by active time, and which
 blocks are given back. From that follow each payer's bill, and how much of it pays for time.
@@ -63,7 +63,7 @@ class Viewing:
 
 
 class Accountant:
-    """Hears every effect that tells somebody something."""
+    """Computes each payer's bill from the effects that send events."""
 
     def __init__(
         self,
@@ -147,7 +147,7 @@ class Accountant:
         return [viewing for (room_id, _), viewing in self.viewing_sessions.items() if room_id == room.id]
 
     def note_eviction(self, room: Room, payer: UserId, *, may_return: bool) -> None:
-        """The payee has removed or blocked a viewer."""
+        """Record that the payee removed or blocked a viewer."""
         if (viewing := self.viewing_sessions.get((room.id, payer))) is not None and room.id not in self.ended:
             viewing.end((PAYEE_END if viewing.paused else 0,))
             viewing.exact = viewing.exact and not may_return  # who comes back begins with a block of their own
@@ -229,13 +229,13 @@ class Accountant:
         self.tips[tip_id] = (user_id, tokens)
 
     def note_refund(self, posting: Posting) -> None:
-        """`wallet:changed` says so."""
+        """Record a `wallet:changed` event."""
         self.refunds[posting.key] = (UserId(posting.credit), posting.tokens)
 
     # The bill
 
     def bill(self, user_id: UserId) -> int:
-        """What a user paid for blocks, tips and tickets, less what was given back, as far as they were told."""
+        """Return what a user paid for blocks, tips and tickets, less refunds, according to the events they received."""
         blocks = sum(
             sum(viewing.blocks.values()) for (_, payer), viewing in self.viewing_sessions.items() if payer == user_id
         )

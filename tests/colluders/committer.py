@@ -52,7 +52,7 @@ class Committer:
         return [*sent, *(receipt.posting for receipt in told)]
 
     def fly(self, epoch: int) -> None:
-        """Carry out the flight, and hand over the next one."""
+        """Commit the postings in flight, and put the next ones in flight."""
         self.land(epoch)
         if self.queue:
             self.flight, self.queue = sorted(self.queue, key=_rank), []
@@ -78,7 +78,7 @@ class Committer:
         self.arrivals += [inputs.Receipts(tuple(receipts)), *arrivals] if receipts else arrivals
 
     def give_back(self, blocks: tuple[PostingKey, ...]) -> list[inputs.Input]:
-        """Each that its payee can cover."""
+        """Refund each scheduled block that its payee can cover."""
         self.asked_back |= set(blocks)
         back = self.ledger.refund(blocks, advance=False)
         given = {receipt.posting.content for receipt in back}
@@ -103,7 +103,7 @@ class Committer:
         return [inputs.TicketRefunded(user_id, ticket_id)]
 
     def lose(self) -> None:
-        """The process died: what is in memory is gone."""
+        """Drop everything in memory, as after a crash."""
         self.queue, self.flight, self.arrivals = [], [], []
 
     def _store(self, record: CallRecord | StreamRecord, epoch: int) -> inputs.Input:

@@ -1,4 +1,4 @@
-"""Colluding users on the ledger's model: all that they, operators, the provider and servers can do, at random."""
+"""Hypothesis state machine of colluding users on the ledger model: actions of users, operators, provider and servers."""
 
 from typing import NamedTuple
 from uuid import UUID
@@ -281,7 +281,7 @@ class Colluders(MoneyRules):
         self.sound = True
 
     def teardown(self) -> None:
-        """Everything ends, and the bills are compared."""
+        """End all rooms and compare the bills."""
         if not self.sound:
             return
         platform = self.platform

@@ -1,4 +1,4 @@
-"""Rules of the colluders' machine: money, and people against people."""
+"""Rules of the colluders' state machine: money, blocks, removals and bans."""
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule

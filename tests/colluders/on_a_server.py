@@ -37,7 +37,7 @@ class Step(NamedTuple):
 
 
 class Till:
-    """What came in and went out, over all histories of one server."""
+    """The money that came in and went out, over all histories of one server."""
 
     def __init__(self) -> None:
         self.bought_cents = 0
@@ -72,7 +72,7 @@ class Colluder:
 
 
 class ActiveCall(NamedTuple):
-    """A call, and who is in it."""
+    """A call and its parties."""
 
     call_id: str
     channel: str
@@ -81,7 +81,7 @@ class ActiveCall(NamedTuple):
 
 
 class History:
-    """Steps on one server by users of their own."""
+    """Plays steps on one server with users of its own."""
 
     def __init__(self, shop: Shop, till: Till, users: list[Colluder], operator: Caller) -> None:
         self.shop, self.till, self.users, self.operator = shop, till, users, operator
@@ -294,7 +294,7 @@ class History:
     # The end
 
     async def close(self) -> None:
-        """Everything ends, and every account is compared."""
+        """End everything and compare every account."""
         for talk in self.active_calls:
             self._ok(await talk.creator.caller.post(f"/billing/{talk.call_id}/stop"))
             self._creator_is_gone(talk)

@@ -31,7 +31,7 @@ FROZEN = -1  # what a frozen wallet may spend in a day
 
 
 class PlatformModel(World):
-    """All that users, operators and the provider can do about money and each other."""
+    """The actions of users, operators and the provider that concern money or other users."""
 
     def __init__(self, users: int) -> None:
         super().__init__(users)
@@ -63,7 +63,7 @@ class PlatformModel(World):
         self.changed.append(user_id)
 
     def reverse_purchase(self, key: PostingKey) -> None:
-        """The provider takes the money back: the wallet is frozen; what was spent of the tokens is lost."""
+        """Charge a payment back: freeze the wallet, and count its spent tokens as lost."""
         user_id, tokens = self.purchases.pop(key)
         self.reversed_cents += PACKS[tokens]
         self.lost_cents += PACKS[tokens]  # the rest is in a frozen wallet, which is no loss yet
@@ -76,15 +76,15 @@ class PlatformModel(World):
         self.ledger.allow(user_id, None)
 
     def gift(self, user_id: UserId, tokens: int) -> None:
-        """Promotional tokens from an operator."""
+        """Credit promotional tokens as an operator."""
         self.post(user_id, Kind.CREDIT, PROMOTIONS, user_id, tokens, f"gift {self.next_number()}")
 
     def correct(self, user_id: UserId, tokens: int) -> None:
-        """An operator takes tokens back, never below zero."""
+        """Debit tokens as an operator, never below zero."""
         self.post(user_id, Kind.CREDIT, user_id, PROMOTIONS, tokens, f"correction {self.next_number()}")
 
     def tip(self, payer: UserId, payee: UserId, tokens: int, key: str) -> None:
-        """To a creator, and into no room."""
+        """Tip a creator outside a room."""
         if payer != payee and payer not in self.banned and (payee, payer) not in self.blocks:
             receipt = self.post(payer, Kind.TIP, payer, payee, tokens, key)
             if receipt.paid and receipt.ref_id is not None:
@@ -107,7 +107,7 @@ class PlatformModel(World):
         self.changed.append(payout.debit)
 
     def refund(self, keys: Iterable[PostingKey], *, advance: bool) -> None:
-        """An operator gives these back; rooms hear of tickets."""
+        """Refund these postings as an operator; rooms are informed of refunded tickets."""
         receipts = self.ledger.refund(list(keys), advance=advance, most_advanced=2000)
         for key in {PostingKey(receipt.posting.content or b"") for receipt in receipts}:
             paid = self.ledger.journal[key].posting
@@ -139,7 +139,7 @@ class PlatformModel(World):
                 self.give(stream, inputs.TicketSold(user_id, posting.ref_id))
 
     def cancel(self, stream: StreamRoom) -> None:
-        """It was never started."""
+        """Cancel a stream that was never started."""
         stream.committer.stored = StreamRecord(status="ended", end_reason="cancelled")
         self.ledger.end(stream.id)
         self.settle_tickets()
@@ -147,7 +147,7 @@ class PlatformModel(World):
     # People against people
 
     def block(self, by: UserId, user_id: UserId) -> None:
-        """A call of both ends, and the user is put out of the other's streams, and gets tickets back."""
+        """End the call of both, evict the user from the other's streams, and refund their tickets."""
         if by == user_id:
             return
         self.blocks.add((by, user_id))
@@ -166,7 +166,7 @@ class PlatformModel(World):
             self.give(call, inputs.UserBlocked(user_id))
 
     def remove(self, stream: StreamRoom, user_id: UserId) -> None:
-        """The owner puts a viewer out for good."""
+        """Remove a viewer from a stream for good, as its owner."""
         self.accountant.note_eviction(stream, user_id, may_return=False)
         command = c.MemberRemove(channel=stream.facts.channel, user_id=user_id)
         owner, new_id = stream.payee, UUID(int=self.next_number())
@@ -182,7 +182,7 @@ class PlatformModel(World):
                     self.give(room, inputs.UserBlocked(user_id, blocked=False))
 
     def ban(self, user_id: UserId) -> None:
-        """Their sessions are closed, and their own rooms end."""
+        """Close the user's sessions and end their rooms."""
         self.banned.add(user_id)
         for room in self.open_rooms():
             for member_id in room.member_of(user_id):

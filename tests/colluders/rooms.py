@@ -1,4 +1,4 @@
-"""Calls and streams under the real rules, on the ledger's model: what they decide is carried out and told."""
+"""Calls and streams under the real rules on the ledger model: runs their inputs and carries out their effects."""
 
 from abc import abstractmethod
 from typing import Protocol

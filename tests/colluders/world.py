@@ -26,7 +26,7 @@ GRACE = duration(10)  # for which a payer's time runs on as their connection bre
 
 
 class World:
-    """Time moves only when it is told to."""
+    """The state of the model; its clock moves only when a rule advances it."""
 
     def __init__(self, users: int) -> None:
         self.ledger = Ledger()
@@ -156,7 +156,7 @@ class World:
                 room.adopt(self.now)
 
     def drain(self, down: Duration) -> None:
-        """Every server stops in order; what is paid is kept."""
+        """Drain every server; paid time is kept."""
         for room in self.open_rooms():
             self.give(room, inputs.Drain())
             room.commit(self.now)
@@ -189,7 +189,7 @@ class World:
         room.rules.termination.settle()
 
     def commit(self) -> None:
-        """All that is under way is booked and told."""
+        """Commit everything in flight and deliver the receipts."""
         for room in self.rooms:
             if room.opened:
                 room.commit(self.now)

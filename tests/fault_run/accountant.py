@@ -1,4 +1,4 @@
-"""Holds what people were billed against what happened to them, and against the rules (contract.md, Blocks)."""
+"""Compares the bills of a fault run with what happened, by the rules of contract.md (Blocks)."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,7 +12,7 @@ ROUNDING_BLOCKS = 1  # one that fell due as a fault began or ended
 
 
 class Stop(NamedTuple):
-    """A time in which the server process did nothing (unix seconds)."""
+    """A period in which the server process was suspended (unix seconds)."""
 
     began: float
     over: float
@@ -36,7 +36,7 @@ class Bill(NamedTuple):
 
 
 class Accountant:
-    """Reads the books after the run."""
+    """Reads the database after the run."""
 
     def __init__(self, database: DatabaseReader, *, gift: int, block_seconds: float, presence_seconds: float) -> None:
         self._database = database

@@ -1,4 +1,4 @@
-"""A server process whose surroundings can be broken while it runs: its log, its clock, its keys, its limits."""
+"""A server process whose environment can be broken while it runs: its log, clock, keys and resource limits."""
 
 import os
 import struct
@@ -59,11 +59,11 @@ class LogPipe:
         os.mkfifo(path)
 
     def text(self) -> str:
-        """All that was read so far."""
+        """Return everything that was read so far."""
         return b"".join(self._read).decode(errors="replace")
 
     def read(self) -> None:
-        """Open it for reading, if nobody does, and read all that comes."""
+        """Open the pipe for reading, if it has no reader, and read everything from it."""
         self._pauses.clear()
         if self._reader is None:
             self._leaves.clear()
@@ -72,11 +72,11 @@ class LogPipe:
             self._reader.start()
 
     def stop_reading(self) -> None:
-        """The reader stays, and reads nothing."""
+        """Keep the pipe open without reading from it."""
         self._pauses.set()
 
     def lose_reader(self) -> None:
-        """Whoever writes gets EPIPE."""
+        """Close the reading end, so that writes fail with EPIPE."""
         self._leaves.set()
         if self._reader is not None:
             self._reader.join()

@@ -14,7 +14,7 @@ from tests.support.processes import ServerProcess, eventually
 
 
 class HonestClient(Caller):
-    """A caller that knows when it received each event (unix seconds), and can give commands."""
+    """A caller that records when it received each event (unix seconds), and can send commands."""
 
     def __init__(self, party: Party, websocket_port: int) -> None:
         super().__init__(party, websocket_port)
@@ -41,7 +41,7 @@ TICKET_TOKENS = 7
 
 
 class Audience(NamedTuple):
-    """A metered stream with tickets: its owner, and viewers who have bought one and pay by the block."""
+    """A metered stream with tickets: its owner, and its viewers, who each have a ticket and pay by the block."""
 
     stream_id: UUID
     owner: HonestClient

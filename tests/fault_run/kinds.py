@@ -1,4 +1,4 @@
-"""Every kind of fault: how it is made, how long it may last, and how soon afterwards all must be as before."""
+"""Every kind of fault: how it is made, how long it may last, and how soon the server must have recovered."""
 
 import os
 import random
@@ -71,7 +71,7 @@ def database_read_only(context: FaultContext) -> Iterator[None]:
 
 
 def database_full(context: FaultContext) -> Iterator[None]:
-    """As the server sees it: what would write to disk is refused with 53100."""
+    """Let the database refuse writes with 53100, as on a full disk."""
     context.execute(*FULL)
     yield
     context.execute(NOT_FULL)
@@ -186,7 +186,7 @@ def made(fault: Fault, context: FaultContext) -> Iterator[None]:
 
 
 def lasts(fault: Fault, context: FaultContext, seconds: float) -> float:
-    """Make it, wait for so long, and undo it; how long it lasted."""
+    """Make the fault, wait `seconds`, and undo it. Return how long it lasted."""
     began = time.monotonic()
     with made(fault, context):
         time.sleep(seconds)  # a fault lasts for so long, whatever happens

@@ -1,4 +1,4 @@
-"""What a run of faults says of itself: each fault with its bound, and the uptime of honest people as a figure."""
+"""The report of a fault run: each fault with its bound, and the uptime of the honest clients."""
 
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
@@ -19,7 +19,7 @@ class Outcome(NamedTuple):
 
 
 class Uptime(NamedTuple):
-    """Of all blocks that fell due for honest people: how many they heard of, and how many of these late."""
+    """The blocks that fell due for honest clients: how many were received, and how many of these late."""
 
     due: int
     heard: int

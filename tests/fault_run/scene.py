@@ -1,4 +1,4 @@
-"""A server with a database, a key server and people of its own, all of which a run of faults may break."""
+"""The scene of a fault run: a server with a database, a key server and honest clients."""
 
 import random
 import time
@@ -46,7 +46,7 @@ class Size(NamedTuple):
 
 
 class Scene(NamedTuple):
-    """Everybody is in."""
+    """All clients are connected."""
 
     context: FaultContext
     pool: HonestClients

@@ -16,7 +16,7 @@ ONE_FAVOURITE = 12  # the twist by which one field has one of FAVOURITES
 
 
 class Step(NamedTuple):
-    """Who sends which command, to which room, and what is wrong with it: `twist` in `field` with `value`."""
+    """One fuzzed command: its sender, room and type, and what is wrong with it: `twist` in `field` with `value`."""
 
     connection: int
     command: int
@@ -83,7 +83,7 @@ def _unsure(payload: bytes, is_text: bool) -> Frame:
 
 
 def _within(fields: dict[str, Written], hostile: Written) -> dict[str, Written]:
-    """The hostile value inside of what may be anything, and of what has fields of its own."""
+    """Return the hostile value, inside a list or an object where the field allows one."""
     inner = Written(f'{{"x":[1,{hostile.json}]}}', b"\x81\xa1x\x92\x01" + hostile.msgpack)
     if "data" in fields:
         return fields | {"data": inner}

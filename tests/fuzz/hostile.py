@@ -29,7 +29,7 @@ def _number(text: str, value: float) -> Written:
 
 
 def _big(value: int) -> Written:
-    """Past what MessagePack can write, it gets the nearest that it can."""
+    """Return the value in MessagePack; a number out of its range is replaced by the nearest one."""
     return Written(str(value), msgspec.msgpack.encode(max(-(2**63), min(value, 2**64 - 1))))
 
 

@@ -1,4 +1,4 @@
-"""A server, the people who fuzz it, the rooms they do it in, and the state in which these are."""
+"""A server, the users who fuzz it, their rooms, and the state of these rooms."""
 
 import itertools
 import json
@@ -38,11 +38,11 @@ in_thread = trio.to_thread.run_sync
 
 
 class Fault(AssertionError):
-    """What should not have happened."""
+    """Raised if the server did not behave as the contract says."""
 
 
 class World:
-    """Everything that the sequences are played on; it is put in order again before each of them."""
+    """The server, users and rooms that sequences are played on; `arrange` restores them before each sequence."""
 
     def __init__(
         self, nursery: trio.Nursery, server: ServerProcess, postgres: OwnPostgres, keeper: ThreadPoolExecutor
@@ -128,7 +128,7 @@ class World:
         await connection.send(frame)
 
     def told(self, step: Step) -> str:
-        """A step in words, for who reads of a fault; refs and ids are of now."""
+        """Return a description of the step for the report of a fault, with the current refs and ids."""
         connection = self._connections[step.connection % len(self._connections)]
         return f"  {connection.role}, {connection.encoding.name}: {self._frame(step).payload[:300]!r}"
 
@@ -259,7 +259,7 @@ class World:
                 await connection.ask(kind, f"w{next(self._refs)}", **fields)
 
     async def _change(self, state: str) -> None:
-        """What comes over the server just before the frames."""
+        """Bring the server into this state just before the frames are sent."""
         match state:
             case "away":
                 await in_thread(self._postgres.stop)

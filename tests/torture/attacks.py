@@ -1,4 +1,4 @@
-"""What is done to a server that should not be, each with the end that the contract has for it."""
+"""Attacks on a server's websockets, each with the close code that the contract has for it."""
 
 import random
 from collections.abc import Awaitable, Callable
@@ -33,7 +33,7 @@ UNREAD_SECONDS = 1.5  # less than `close_seconds`
 
 
 async def dribble_a_handshake(target: Target, _: Encoding) -> int | None:
-    """A byte now and then, and never the last."""
+    """Send a handshake slowly, and never its last byte."""
     stream = await trio.open_tcp_stream("127.0.0.1", target.port)
     async with stream:
         with until_hung_up():
@@ -45,7 +45,7 @@ async def dribble_a_handshake(target: Target, _: Encoding) -> int | None:
 
 
 async def say_nothing_at_all(target: Target, _: Encoding) -> int | None:
-    """A connection, and no byte."""
+    """Open a connection and send nothing."""
     async with await trio.open_tcp_stream("127.0.0.1", target.port) as stream:
         assert await stream.receive_some(100) == b""
     return ABNORMAL_CLOSURE
@@ -66,7 +66,7 @@ async def never_open_a_session(target: Target, encoding: Encoding) -> int | None
 
 
 async def answer_no_ping(target: Target, encoding: Encoding) -> int | None:
-    """A member that reads, and is never heard of."""
+    """Join a room, read, and never answer a ping."""
     async with raw_member(target, encoding) as raw:
         return await raw.end()
 
@@ -97,12 +97,12 @@ async def send_one_byte_too_many(target: Target, encoding: Encoding) -> int | No
 
 
 async def never_end_a_message(target: Target, encoding: Encoding) -> int | None:
-    """Fragments of a kilobyte each."""
+    """Send a message in fragments of a kilobyte each."""
     return await _fragments_without_end(target, encoding, b"x" * 1024)
 
 
 async def never_end_an_empty_message(target: Target, encoding: Encoding) -> int | None:
-    """Fragments of nothing, which no limit of bytes ends."""
+    """Send empty fragments, which no limit of bytes stops."""
     return await _fragments_without_end(target, encoding, b"")
 
 
@@ -119,7 +119,7 @@ async def ping_without_end(target: Target, encoding: Encoding) -> int | None:
 
 
 async def send_garbage(target: Target, encoding: Encoding) -> int | None:
-    """Bytes with reserved bits where a frame should begin."""
+    """Send bytes with reserved bits where a frame should begin."""
     async with raw_session(target, encoding) as raw:
         with until_hung_up():
             await raw.send(b"\xf3" + random.randbytes(500))
@@ -127,7 +127,7 @@ async def send_garbage(target: Target, encoding: Encoding) -> int | None:
 
 
 async def send_invalid_text(target: Target, _: Encoding) -> int | None:
-    """A text that is no UTF-8, which shows in its second fragment."""
+    """Send a text that is not UTF-8 in its second fragment."""
     async with raw_session(target, Encoding.JSON) as raw:
         with until_hung_up():
             await raw.send(_fragment(TEXT, b'{"type": "\xc3') + masked_frame(0, b'("}'))

@@ -1,4 +1,4 @@
-"""A live room of honest members, who talk and must hear every event whatever others do to their server."""
+"""A live room of honest members, who send messages and must receive every event during an attack."""
 
 import random
 from collections.abc import AsyncIterator
@@ -48,7 +48,7 @@ async def honest_room(http_port: int, websocket_port: int, secret: str) -> Async
 
 @asynccontextmanager
 async def _talk(nursery: trio.Nursery, members: list[Member], channel: str) -> AsyncIterator[None]:
-    """All but the creator, until the block is left."""
+    """Run all members but the creator until the context ends."""
     for member in members:
         nursery.start_soon(member.run, channel)
         await wait_all([member], lambda member: member.inside)
@@ -62,7 +62,7 @@ async def _talk(nursery: trio.Nursery, members: list[Member], channel: str) -> A
 
 
 def _check(members: list[Member]) -> None:
-    """Nobody lost the line for a moment, or missed an event, or was made to say something twice."""
+    """Check that no member lost the connection, missed an event, or had to repeat a command."""
     check_stories(member.story for member in members)
     for member in members:
         assert not member.close_codes and len(member.story.visits) == 1

@@ -1,4 +1,4 @@
-"""Members of a stream's room who lose their connection again and again, come back, and never stop talking."""
+"""Members of a stream's room who lose their connection repeatedly, reconnect, and keep sending messages and tips."""
 
 import random
 from collections import Counter
@@ -43,7 +43,7 @@ class Member:
         return self._client.connected and self.story.inside
 
     async def run(self, channel: str) -> None:
-        """In the room, however often it must be entered again."""
+        """Stay in the room: join again after each loss, until cancelled."""
         while True:
             await self._come_in(channel)
             code = await self._client.wait_closed()
@@ -81,7 +81,7 @@ class Member:
                 await over.wait()
 
     async def _tip(self, channel: str) -> None:
-        """One tip, under one key, as often as it takes."""
+        """Send one tip under one key until it is answered."""
         self._tips += 1
         key = f"tip {self._tips}"
         while key not in self.acknowledged:
@@ -93,7 +93,7 @@ class Member:
                 await trio.sleep(PAUSE_SECONDS)
 
     async def _ask(self, kind: str, **fields: Any) -> Any:
-        """The answer; None where nobody can tell what became of it."""
+        """Return the answer, or None if the outcome is unknown."""
         try:
             answer = await self._client.ask(kind, **fields)
         except (Disconnected, AnswerTimeout):
@@ -103,7 +103,7 @@ class Member:
 
 
 async def wait_all(members: Sequence[Member], holds: Callable[[Member], bool]) -> None:
-    """Until it holds of every one of them at the same time."""
+    """Wait until it holds for all members at the same time."""
     with trio.move_on_after(PATIENCE_SECONDS):
         while not all(holds(member) for member in members):  # noqa: ASYNC110  # reason: what holds may be undone again
             await trio.sleep(LOOK_SECONDS)

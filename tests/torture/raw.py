@@ -1,4 +1,4 @@
-"""A websocket of bare bytes: it says whatever an attacker wants to, and sees how the server ends it."""
+"""A websocket as raw bytes: it can send anything, and records how the server ends the connection."""
 
 import struct
 import time
@@ -25,7 +25,7 @@ ABNORMAL_CLOSURE = None
 
 
 class Target:
-    """Where it hurts: a server, and a live room on it that anybody may join."""
+    """The target of an attack: a server, and a public live room on it."""
 
     def __init__(self, port: int, secret: str, channel: str) -> None:
         self.port = port
@@ -51,7 +51,7 @@ class Raw:
         self._unread = self._frames.take(unread)
 
     async def send(self, data: bytes) -> None:
-        """Bytes as they are. Raises OSError once the server has hung up."""
+        """Send bytes unchanged. Raises OSError once the server has closed the connection."""
         view = memoryview(data)
         while view:
             view = view[await self._sock.send(view) :]
@@ -89,7 +89,7 @@ class Raw:
             await trio.sleep(PAUSE_SECONDS)
 
     async def hang_up(self) -> int | None:
-        """Say goodbye, and hear the server's."""
+        """Send a Close frame and wait for the server's."""
         await self.send(masked_frame(CLOSE, CloseCode.NORMAL.to_bytes(2, "big")))
         return await self.end()
 
@@ -104,7 +104,7 @@ class Raw:
         return code
 
     async def next_frame(self) -> tuple[int, bytes] | None:
-        """Its opcode and payload; None once the server has hung up."""
+        """Return the next frame's opcode and payload, or None once the server has closed the connection."""
         while not self._unread:
             try:
                 data = await self._sock.recv(READ_BYTES)
@@ -116,7 +116,7 @@ class Raw:
         return self._unread.pop(0)
 
     def reset(self) -> None:
-        """An RST, whatever was under way."""
+        """Reset the connection."""
         self._sock.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_LINGER, RESET_ON_CLOSE)
         self._sock.close()
 
@@ -139,7 +139,7 @@ async def raw_websocket(target: Target, encoding: Encoding) -> AsyncIterator[Raw
 
 @asynccontextmanager
 async def raw_session(target: Target, encoding: Encoding, token: str | None = None) -> AsyncIterator[Raw]:
-    """With an open session."""
+    """Return a connection with an open session."""
     async with raw_websocket(target, encoding) as raw:
         await raw.say("session:open", token=token or target.token())
         await raw.wait_for("session:ready")
@@ -148,7 +148,7 @@ async def raw_session(target: Target, encoding: Encoding, token: str | None = No
 
 @asynccontextmanager
 async def raw_member(target: Target, encoding: Encoding) -> AsyncIterator[Raw]:
-    """In the room."""
+    """Return a connection whose session has joined the room."""
     async with raw_session(target, encoding) as raw:
         joined = await raw.ask("room:join", channel=target.channel)
         assert joined["type"] == "room:joined", joined

@@ -1,4 +1,4 @@
-"""What one member of a room was told, from each time it came in to the time it learned that it was out."""
+"""The events that one member of a room received, from each join to the end of the membership."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -43,7 +43,7 @@ class Story(ReadPositions):
 
     @property
     def inside(self) -> bool:
-        """As far as the member knows, it is in the room."""
+        """Return whether the member is in the room according to its events."""
         return bool(self._inside)
 
     @property

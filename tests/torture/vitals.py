@@ -1,4 +1,4 @@
-"""How a server process feels, seen from outside."""
+"""The resources of a server process: memory, files and sockets."""
 
 import os
 from contextlib import suppress
