@@ -1,4 +1,4 @@
-"""Hypothesis state machine of colluding users on the ledger model: actions of users, operators, provider and servers."""
+"""Hypothesis state machine of colluding users on the ledger model: actions of users, operators, provider, servers."""
 
 from typing import NamedTuple
 from uuid import UUID
