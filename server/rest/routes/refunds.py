@@ -31,7 +31,7 @@ routes = Routes("/api/admin/refunds")
 
 
 class RefundWanted(msgspec.Struct, frozen=True, rename="camel"):
-    """The payment to refund (a tip, a ticket, all of a call, or all that a viewer paid for a stream), and the reason."""
+    """The payment to refund (a tip, a ticket, a whole call, or all that a viewer paid for a stream), and the reason."""
 
     reason: Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
     tip_id: UUID | None = None
