@@ -25,8 +25,9 @@ from server.gateway.listener import Listener, ListeningSockets, open_listener
 from server.maintenance import run_maintenance
 from server.rest.app import serve_http
 from server.sessions.heartbeat import run_heartbeat
+from storage.database_errors import StatementRefused, StorageUnavailable
 from storage.migrate import migrate
-from storage.postgres import StatementRefused, StorageUnavailable, open_postgres
+from storage.postgres import open_postgres
 
 log = structlog.get_logger(__name__)
 

@@ -12,6 +12,15 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
+# What must not depend on the configuration of the database, the role or the pooler.
+SESSION_SETTINGS = {
+    "search_path": "halfminute",
+    "default_transaction_isolation": "read committed",  # functions must read rows that were committed just before
+    "jit": "off",
+    "TimeZone": "UTC",
+    "DateStyle": "ISO, YMD",
+    "IntervalStyle": "postgres",
+}
 CONNECT_SECONDS_MAX = 60  # upper bound of connect_timeout: a caller never waits longer for a connection
 
 # The libpq parameters that asyncpg knows. `options` is passed on only where it is meant for a proxy (see below).

@@ -36,3 +36,8 @@ class StatementRefused(Exception):
     def duplicate(self) -> bool:
         """Whether a row with the same unique key already exists."""
         return self.sqlstate == _UNIQUE_VIOLATION
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text, or its class where it has none."""
+    return str(error).split("\n")[0] or type(error).__name__

@@ -9,7 +9,8 @@ from uuid import UUID
 
 from domain.ids import PostingKey
 from domain.refusals import Code, Refusal
-from storage.postgres import PgUUID, Postgres, StatementRefused
+from storage.database_errors import StatementRefused
+from storage.postgres import PgUUID, Postgres
 
 KEY_IN_USE = Refusal(Code.IDEMPOTENCY_CONFLICT, "This key was used for something else")
 KEY_OF_A_POSTING = "key_of_a_posting"  # the constraint that a key violates if it is already the key of a posting

@@ -11,7 +11,8 @@ from typing import NamedTuple
 import structlog
 import trio
 
-from storage.postgres import MIN_VERSION, Connection, Postgres, StorageUnavailable
+from storage.database_errors import StorageUnavailable
+from storage.postgres import MIN_VERSION, Connection, Postgres
 
 WAIT_SECONDS_MAX = 900.0  # for another server's migration, or for a locked table; after it the start fails
 RETRY_SECONDS = 0.5

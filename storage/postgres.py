@@ -16,21 +16,16 @@ import trio
 import trio_asyncio
 from asyncpg.pgproto import pgproto
 
-from storage.connection_string import BadParameter, ConnectionString, read_connection_string, set_statement
-from storage.database_errors import AddressError, StatementRefused, StorageUnavailable
-from storage.sqlstates import is_passing, loses_session, marks_standby
+from storage.connection_string import (
+    SESSION_SETTINGS,
+    BadParameter,
+    ConnectionString,
+    read_connection_string,
+    set_statement,
+)
+from storage.database_errors import AddressError, StatementRefused, StorageUnavailable, first_line
+from storage.sqlstates import is_passing, loses_session, marks_sharing, marks_standby
 from storage.unhandled import UnhandledErrors
-
-__all__ = [
-    "AddressError",
-    "Connection",
-    "PgUUID",
-    "Postgres",
-    "Row",
-    "StatementRefused",
-    "StorageUnavailable",
-    "open_postgres",
-]
 
 log = structlog.get_logger(__name__)
 
@@ -46,17 +41,7 @@ CLIENT_TIMEOUT_SECONDS = 25.0  # longer than the server's timeout, so that norma
 CLOSE_SECONDS = 5.0  # pool.close() hangs while a connection is held; after this the pool is terminated
 MIN_VERSION = 14
 SHARING_CHECKS = 3  # comparisons of backends: the traffic of a pooler's other clients may hide it in one of them
-# A prepared statement is missing or already exists: another client used the backend in between. A pooler in statement
-# mode reports itself and closes the connection.
-_SIGNS_OF_SHARING = {"26000", "42P05"}
-
-
-_OUTAGES = (
-    OSError,
-    asyncio.TimeoutError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-)
+_OUTAGES = (OSError, asyncio.TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 
 class Postgres:
@@ -103,7 +88,7 @@ class Postgres:
         """
 
         async def in_asyncio() -> T:
-            async with self._pool.acquire(timeout=_connect_seconds(self._where)) as connection:
+            async with self._pool.acquire(timeout=self._where.connect_seconds or CONNECT_SECONDS) as connection:
                 with _dropping_lost_session(connection):
                     if not atomic:
                         return await work(connection)
@@ -257,9 +242,9 @@ async def _connect(where: ConnectionString, **changed: Any) -> "asyncpg.Connecti
         connection = await asyncpg.connect(where.dsn, **{**_connect_settings(where), **changed})
     except (asyncpg.ClientConfigurationError, ValueError) as error:
         explained = isinstance(error, asyncpg.ClientConfigurationError)
-        raise AddressError(_first_line(error) if explained else "it cannot be read") from error
+        raise AddressError(first_line(error) if explained else "it cannot be read") from error
     except asyncpg.PostgresError as error:
-        raise StorageUnavailable(_first_line(error), str(error.sqlstate)) from error
+        raise StorageUnavailable(first_line(error), str(error.sqlstate)) from error
     try:
         await _prepare_session(connection, where)
     except BaseException:
@@ -273,9 +258,9 @@ async def _prepare_session(connection: "asyncpg.Connection[asyncpg.Record]", whe
     settings = {"application_name": "halfminute", **where.settings, **_session_settings()}  # later entries win
     try:
         # Make all settings in one round trip.
-        await connection.execute(set_statement(settings), timeout=_connect_seconds(where))
+        await connection.execute(set_statement(settings), timeout=where.connect_seconds or CONNECT_SECONDS)
     except asyncpg.PostgresError as error:
-        raise StorageUnavailable(_first_line(error), str(error.sqlstate)) from error
+        raise StorageUnavailable(first_line(error), str(error.sqlstate)) from error
     sock = connection._transport.get_extra_info("socket")  # type: ignore[attr-defined]  # reason: there is no other way
     if sock.family != socket.AF_UNIX:
         for option in where.socket_options:
@@ -283,24 +268,15 @@ async def _prepare_session(connection: "asyncpg.Connection[asyncpg.Record]", whe
 
 
 def _connect_settings(where: ConnectionString) -> dict[str, Any]:
-    return {"timeout": _connect_seconds(where), "command_timeout": CLIENT_TIMEOUT_SECONDS}
-
-
-def _connect_seconds(where: ConnectionString) -> float:
-    return where.connect_seconds or CONNECT_SECONDS
+    return {"timeout": where.connect_seconds or CONNECT_SECONDS, "command_timeout": CLIENT_TIMEOUT_SECONDS}
 
 
 def _session_settings() -> dict[str, str]:
-    """Return the settings that must not depend on the configuration of the database, the role or the pooler."""
+    """Return the settings of each session, with the timeouts of this module."""
     return {
-        "search_path": "halfminute",
+        **SESSION_SETTINGS,
         "lock_timeout": str(LOCK_TIMEOUT_MS),
         "statement_timeout": str(STATEMENT_TIMEOUT_MS),
-        "default_transaction_isolation": "read committed",  # functions must read rows that were committed just before
-        "jit": "off",
-        "TimeZone": "UTC",
-        "DateStyle": "ISO, YMD",
-        "IntervalStyle": "postgres",
     }
 
 
@@ -318,7 +294,7 @@ async def _shares_sessions(where: ConnectionString) -> bool:
                 if held == before or await _backend(first) != before:
                     return True
     except asyncpg.PostgresError as error:
-        if str(error.sqlstate) not in _SIGNS_OF_SHARING and "pooling mode" not in str(error):
+        if not marks_sharing(str(error.sqlstate)) and "pooling mode" not in str(error):
             raise
         return True
     finally:
@@ -365,14 +341,10 @@ async def _from_trio(work: Callable[[], Awaitable[T]]) -> T:
 
 def _as_storage_error(error: BaseException) -> StorageUnavailable | StatementRefused:
     """Convert an error of asyncpg, or of the network, into one of our two exceptions."""
-    reason = _first_line(error)
+    reason = first_line(error)
     if not isinstance(error, asyncpg.PostgresError):
         return StorageUnavailable(reason)
     sqlstate = str(error.sqlstate)
     if is_passing(sqlstate):
         return StorageUnavailable(reason, sqlstate)
     return StatementRefused(reason, sqlstate, getattr(error, "constraint_name", None))
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).split("\n")[0] or type(error).__name__

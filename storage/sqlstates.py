@@ -57,3 +57,11 @@ def loses_session(sqlstate: str) -> bool:
 def marks_standby(sqlstate: str) -> bool:
     """Return whether the server accepts no writes, so that all open connections to it must be replaced."""
     return sqlstate == "25006"
+
+
+def marks_sharing(sqlstate: str) -> bool:
+    """Return whether a prepared statement is missing or already exists: another client used the backend in between.
+
+    A pooler in statement mode reports itself instead, and closes the connection.
+    """
+    return sqlstate in ("26000", "42P05")

@@ -72,7 +72,7 @@ ORDER = (
 # Metaphors that the project has replaced by the field's terms: parts of identifiers, and pairs of them.
 OLD_WORDS = frozenset(
     {
-        *("house", "houses", "floor", "floors", "visitor", "visitors", "errand", "errands", "housekeeping", "desk"),
+        *("house", "houses", "floors", "visitor", "visitors", "errand", "errands", "housekeeping", "desk"),
         *("stage", "stay", "stays", "door", "doors", "books", "agenda", "alarm", "seat", "seats", "attendance"),
         *("elders", "town", "towns", "crowd", "crowds", "news", "take_up", "put_out", "give_up"),
     }

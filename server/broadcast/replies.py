@@ -12,7 +12,7 @@ from domain.refusals import Code, Refusal
 from domain.room.inputs import Reply
 from server.broadcast.fanout import Outlet, Spawn
 from server.problems import problem
-from storage.postgres import StorageUnavailable
+from storage.database_errors import StorageUnavailable
 
 Result = dict[str, Any] | Refusal | msgspec.Struct
 

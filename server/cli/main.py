@@ -30,9 +30,10 @@ from server.observability.background_output import replace_standard_output, secu
 from server.observability.logs import configure_log
 from server.observability.open_files import fit, raise_limit
 from server.observability.redaction import secret_words
+from storage.database_errors import AddressError, StatementRefused, StorageUnavailable
 from storage.embedded.launcher import EmbeddedError
 from storage.migrate import MigrationError, migrate
-from storage.postgres import AddressError, StatementRefused, StorageUnavailable, open_postgres
+from storage.postgres import open_postgres
 
 EXPECTED = (
     ConfigError,

@@ -4,7 +4,7 @@ from server.access.tokens import TokenRefused
 from server.close_codes import CloseCode, CloseConnection
 from server.context import Context
 from server.sessions.authenticator import Authenticated, Banned
-from storage.postgres import StatementRefused, StorageUnavailable
+from storage.database_errors import StatementRefused, StorageUnavailable
 
 
 async def authenticate(context: Context, token: str) -> Authenticated:

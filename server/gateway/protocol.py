@@ -24,8 +24,8 @@ from server.context import Context
 from server.gateway.authentication import authenticate
 from server.sessions.resend import resend
 from server.sessions.session import Session
+from storage.database_errors import StatementRefused, StorageUnavailable
 from storage.ledger.wallets import find_wallet
-from storage.postgres import StatementRefused, StorageUnavailable
 
 EXPIRY_WARNING_SECONDS = 60
 REFRESH_AFTER_STALL_SECONDS = 10  # to refresh a token that expired in a stall, when no warning could be sent

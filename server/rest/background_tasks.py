@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 import trio
 
 from server.observability.faults import Faults, is_fault
-from storage.postgres import StorageUnavailable
+from storage.database_errors import StorageUnavailable
 
 T = TypeVar("T")
 

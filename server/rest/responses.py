@@ -13,8 +13,8 @@ from server.access.rate_limits import RateLimitsUnavailable
 from server.access.tokens import TokenRefused
 from server.problems import problem
 from server.rest.strict_json import FieldError, InvalidRequest
+from storage.database_errors import StorageUnavailable
 from storage.paging import BadCursor
-from storage.postgres import StorageUnavailable
 
 RETRY_AFTER_SECONDS = {
     Code.STORAGE_UNAVAILABLE: 2,

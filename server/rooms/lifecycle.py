@@ -31,10 +31,11 @@ from server.rooms.ownership import Ownership, Trust
 from server.rooms.registry import Registry
 from server.rooms.room import LiveRoom, RoomRecovery
 from server.rooms.task import RoomTask, Rules, Sessions
+from storage.database_errors import StorageUnavailable
 from storage.ledger.actor import StorageActor
 from storage.ledger.commands import Deliver
 from storage.ledger.refunds_due import note_refunds_due
-from storage.postgres import Postgres, StorageUnavailable
+from storage.postgres import Postgres
 from storage.rooms.faulty_rooms import end_with_fault
 from storage.rooms.leases import Claim, Leases
 

@@ -12,7 +12,8 @@ from domain.room import inputs
 from server.broadcast.replies import WaitingReply
 from server.rooms.registry import Registry
 from server.rooms.room import LiveRoom
-from storage.postgres import Postgres, StorageUnavailable
+from storage.database_errors import StorageUnavailable
+from storage.postgres import Postgres
 from storage.rooms.stream_start_reservations import (
     find_reserved_creators,
     is_in_call,

@@ -25,7 +25,8 @@ from server.rooms.room import LiveRoom
 from server.sessions.call_commands import FULL, NO_SUCH_ROOM, CallCommands
 from server.sessions.directory import Sessions
 from server.sessions.session import Membership, Session
-from storage.postgres import Postgres, StatementRefused, StorageUnavailable
+from storage.database_errors import StatementRefused, StorageUnavailable
+from storage.postgres import Postgres
 from storage.rooms.streams import find_stream_in, open_viewing_session
 from storage.rooms.tips import tips_after
 

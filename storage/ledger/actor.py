@@ -17,12 +17,13 @@ import trio
 from domain.billing.posting import Outcome, Posting, Receipt, fault_of
 from domain.ids import PostingKey, RoomId
 from storage import wall_clock
+from storage.database_errors import StatementRefused, StorageUnavailable
 from storage.ledger import batch as batch_statement
 from storage.ledger import refunds as refund_statement
 from storage.ledger.batch import DecidedBatch
 from storage.ledger.commands import Command, Deliver, StatementCommand
 from storage.ledger.refunds import MAX_REFUND, Advance, Refunded
-from storage.postgres import LoneConnection, Postgres, Row, StatementRefused, StorageUnavailable
+from storage.postgres import LoneConnection, Postgres, Row
 
 MAX_BATCH = 384  # postings: each waits for its whole batch, and larger batches gain little
 MAX_LIST = 64  # postings of one command; the last command of a batch may exceed MAX_BATCH by as many

@@ -10,7 +10,8 @@ from typing import Any
 
 from domain.billing.posting import Kind, Outcome, Posting, Receipt
 from domain.ids import PostingKey
-from storage.postgres import PgUUID, Row, StatementRefused
+from storage.database_errors import StatementRefused
+from storage.postgres import PgUUID, Row
 
 # Book a batch of postings; columns are arrays with one element for each posting.
 APPLY = """

@@ -11,10 +11,11 @@ import msgspec
 
 from domain.ids import PostingKey, UserId
 from domain.refusals import Code, Refusal, unfit
+from storage.database_errors import StatementRefused, StorageUnavailable
 from storage.idempotency import KEY_IN_USE, KEY_OF_A_POSTING
 from storage.market.purchases import Purchase, lock_purchase
 from storage.people.operator_actions import Action, note_action
-from storage.postgres import Connection, PgUUID, Postgres, Row, StatementRefused, StorageUnavailable
+from storage.postgres import Connection, PgUUID, Postgres, Row
 
 T = TypeVar("T")
 

@@ -8,9 +8,10 @@ import msgspec
 
 from domain.ids import PostingKey, UserId
 from domain.refusals import Refusal, quota_reached
+from storage.database_errors import StatementRefused
 from storage.idempotency import KEY_IN_USE, KEY_OF_A_POSTING
 from storage.paging import Listing, Page, Paged
-from storage.postgres import Connection, PgUUID, Postgres, Row, StatementRefused
+from storage.postgres import Connection, PgUUID, Postgres, Row
 from storage.quotas import lock_user
 
 EXPIRES_AFTER = "25 hours"  # a checkout lasts for a day, and the provider reports its end soon after

@@ -10,9 +10,10 @@ from domain.call.ring_cooldown import PastCall, may_ring_at
 from domain.ids import CallId, PostingKey, UserId
 from domain.instant import Duration, Instant, as_datetime, from_datetime
 from domain.refusals import FROZEN, Code, Refusal, insufficient_tokens, rate_changed, ring_cooldown, unfit
+from storage.database_errors import StatementRefused
 from storage.idempotency import KEY_IN_USE, KEY_OF_A_POSTING
 from storage.market.reversals import is_frozen
-from storage.postgres import Connection, PgUUID, Postgres, Row, StatementRefused
+from storage.postgres import Connection, PgUUID, Postgres, Row
 from storage.rooms.calls import CALLS, StoredCall, find_call, stored_call
 from storage.rooms.streams import LIVE_OR_IN_A_CALL
 

@@ -15,7 +15,8 @@ import trio
 from domain.billing.meter import SetBack
 from domain.ids import RoomId, UserId
 from domain.instant import Duration
-from storage.postgres import LoneConnection, Postgres, Row, StorageUnavailable
+from storage.database_errors import StorageUnavailable
+from storage.postgres import LoneConnection, Postgres, Row
 
 CHECKPOINT_CHUNK = 200  # meters in one statement: it holds the write lock for a few milliseconds only
 CLAIM_CHUNK = 100  # rooms in one claim: postings wait for the write lock, and other servers claim a share

@@ -14,8 +14,9 @@ from domain.instant import Instant, as_datetime, from_datetime
 from domain.protocol.events import Person
 from domain.refusals import Code, Refusal, quota_reached
 from domain.stream.record import StreamFacts, StreamRecord, StreamStatus, StreamType, StreamView, view_stream
+from storage.database_errors import StatementRefused
 from storage.paging import Listing, Page, Paged
-from storage.postgres import Connection, Postgres, Row, StatementRefused
+from storage.postgres import Connection, Postgres, Row
 from storage.quotas import lock_user, too_many_in_a_day
 
 LIVE_OR_IN_A_CALL = "live_or_in_a_call"  # the constraint against being live and in a call, see 0004_leases.sql

@@ -110,8 +110,8 @@ def _bad(verdicts: dict[str, Verdict]) -> list[str]:
     return found or ([] if verdicts else ["no case was tried"])
 
 
-def _report(news: str) -> None:
-    print(news, file=sys.stderr, flush=True)
+def _report(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -69,7 +69,7 @@ def steady_cost(meter: Meter, exchange: Callable[[], bytes]) -> Cost:
 
 
 @KINDS
-async def test_every_route_stays_within_its_budget_whatever_is_sent(context: Context, long: bool) -> None:
+async def test_every_route_keeps_within_its_budget_whatever_is_sent(context: Context, long: bool) -> None:
     token = token_of(await add_creator(context, 60), role="operator")
     meter, faults, measured = Meter(), list[str](), set[str]()
     print(HEAD.format("route"))
@@ -164,7 +164,7 @@ class Session:
 
 
 @KINDS
-async def test_every_command_stays_within_its_budget_whatever_is_sent(dsn: str, long: bool) -> None:
+async def test_every_command_keeps_within_its_budget_whatever_is_sent(dsn: str, long: bool) -> None:
     unhurried = with_section("websocket", listen="127.0.0.1:0", messages_per_second=1_000, messages_burst=10_000)
     meter, faults = Meter(), list[str]()
     async with running_server(dsn, unhurried) as context, online(context, await add_creator(context, 60)) as creators:
@@ -185,7 +185,7 @@ async def test_every_command_stays_within_its_budget_whatever_is_sent(dsn: str, 
     assert faults == []
 
 
-async def test_every_handshake_stays_within_its_budget_whatever_is_sent(context: Context) -> None:
+async def test_every_handshake_keeps_within_its_budget_whatever_is_sent(context: Context) -> None:
     meter, faults = Meter(), list[str]()
     long = b"GET /other HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 15_000 + b"\r\n" + UPGRADE + KEY + b"\r\n"
     print(HEAD.format("port"))

@@ -87,7 +87,7 @@ IN_DBERRORS = (
         (
             Edit(
                 POSTGRES,
-                "raise StorageUnavailable(_first_line(error), str(error.sqlstate)) from error\n    try:",
+                "raise StorageUnavailable(first_line(error), str(error.sqlstate)) from error\n    try:",
                 "raise\n    try:",
             ),
         ),

@@ -3,6 +3,7 @@
 from tests.mutation.bugs import Bug, Edit
 
 ACTOR, POSTGRES, APP = "storage/ledger/actor.py", "storage/postgres.py", "server/app.py"
+SESSION = "storage/connection_string.py"
 REFUSE_ALL = "return [DecidedBatch(postings, None, 0.0)]"
 ACTOR_TESTS = "tests/storage/test_actor.py"
 UNDER_WAY = "tests/storage/test_under_way.py"
@@ -146,7 +147,7 @@ IN_PYTHON = (
         "durable",
         "a commit is on the disk before it is acknowledged",
         "a database crash loses postings that clients have received as paid",
-        (Edit(POSTGRES, '"jit": "off",', '"jit": "off", "synchronous_commit": "off",'),),
+        (Edit(SESSION, '"jit": "off",', '"jit": "off", "synchronous_commit": "off",'),),
         FIVE_BLOWS,
         "",
         "an acknowledged block or credit is not in the journal",

@@ -12,7 +12,7 @@ RULE_TESTS = "tests/domain/test_ticket_release.py"
 EXPLOITS = "tests/server/rooms/test_ticket_exploits.py"
 
 CALLS_MIGRATION, PARTS_MIGRATION = "storage/migrations/0009_calls.sql", "storage/migrations/0007_parts.sql"
-ROOM_FLOOR = "server/rooms/lifecycle.py"
+LIFECYCLE = "server/rooms/lifecycle.py"
 DUE_TESTS = "tests/storage/test_refunds_due.py"
 
 IN_TICKETS = (
@@ -111,11 +111,7 @@ IN_TICKETS = (
         "release-epoch-named",
         "a release of tickets carries the room's epoch",
         "the same",
-        (
-            Edit(
-                ROOM_FLOOR, "self._tickets.release(self._room_id, self._epoch)", "self._tickets.release(self._room_id)"
-            ),
-        ),
+        (Edit(LIFECYCLE, "self._tickets.release(self._room_id, self._epoch)", "self._tickets.release(self._room_id)"),),
         f"{EXPLOITS}::test_a_server_that_has_lost_a_stream_releases_none_of_its_tickets",
         "assert 0 == 100",
         "the tickets are released",
@@ -141,7 +137,7 @@ IN_TICKETS = (
         "a server that stops in between keeps the viewer's tokens, and so does an owner who has spent them",
         (
             Edit(
-                ROOM_FLOOR,
+                LIFECYCLE,
                 "            if not await retry_storage("
                 "lambda: note_refunds_due(self._postgres, self._room_id, self._epoch, blocks)):\n"
                 "                return False\n",

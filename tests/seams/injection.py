@@ -11,7 +11,8 @@ import outcome
 import pytest
 import trio
 
-from storage.postgres import Postgres, StatementRefused, StorageUnavailable
+from storage.database_errors import StatementRefused, StorageUnavailable
+from storage.postgres import Postgres
 from storage.rooms.leases import Leases
 from tests.seams.places import Seam
 from tests.support.faults import PlantedFault

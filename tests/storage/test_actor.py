@@ -10,9 +10,9 @@ from domain.amounts import MAX_BALANCE_TOKENS, MAX_POSTING_TOKENS
 from domain.billing.posting import Outcome
 from domain.ids import PROMOTIONS, UserId
 from server.ids import new_uuid
+from storage.database_errors import StatementRefused, StorageUnavailable
 from storage.ledger.actor import MAX_BATCH, MAX_LIST
 from storage.ledger.audit import audit
-from storage.postgres import StatementRefused, StorageUnavailable
 from tests.storage.ledger_pair import LedgerPair, block, credit, open_ledger_pair, tip
 
 EMPTY = "'{}'"  # an array of nothing

@@ -12,9 +12,10 @@ from domain.billing.block import BlockPrice
 from domain.billing.posting import Outcome, Posting, fault_of
 from domain.ids import PROMOTIONS, RoomId, UserId, block_key
 from domain.refusals import Code
+from storage.database_errors import StatementRefused
 from storage.ledger import batch as batch_statement
 from storage.ledger.audit import audit
-from storage.postgres import LoneConnection, Row, StatementRefused
+from storage.postgres import LoneConnection, Row
 from tests.storage.ledger_pair import LedgerPair, block, credit, open_ledger_pair, tip
 
 NOBODY, NOWHERE = UserId(UUID(int=7)), RoomId(UUID(int=8))

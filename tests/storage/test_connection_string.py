@@ -10,7 +10,8 @@ import structlog.testing
 import trio
 
 from storage.connection_string import BadParameter, SocketOption, read_connection_string
-from storage.postgres import AddressError, open_postgres
+from storage.database_errors import AddressError
+from storage.postgres import open_postgres
 from tests.storage.cutting_proxy import CuttingProxy
 
 BASE = "postgresql://somebody:hunter2@db.example.org:6543/calls"

@@ -11,8 +11,9 @@ import trio
 from domain.amounts import MAX_BALANCE_TOKENS
 from domain.billing.posting import Posting
 from domain.ids import PROMOTIONS, RoomId, UserId
+from storage.database_errors import StatementRefused
 from storage.ledger import batch as batch_statement
-from storage.postgres import Connection, Postgres, StatementRefused, open_postgres
+from storage.postgres import Connection, Postgres, open_postgres
 from tests.storage.ledger_pair import block, credit, open_ledger_pair, tip
 from tests.support.databases import SUPERUSER, Databases
 

@@ -9,7 +9,8 @@ import trio
 from domain.call.record import CallRecord
 from domain.ids import CallId, RoomId, UserId
 from server.ids import new_channel, new_uuid
-from storage.postgres import LoneConnection, Postgres, StatementRefused, StorageUnavailable
+from storage.database_errors import StatementRefused, StorageUnavailable
+from storage.postgres import LoneConnection, Postgres
 from storage.rooms.calls import save_call
 from storage.rooms.leases import CLAIM_CHUNK, Checkpoint, Leases, Tenure, Whereabouts
 from tests.storage.ledger_pair import LedgerPair, open_ledger_pair

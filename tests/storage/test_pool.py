@@ -4,7 +4,8 @@ import pytest
 import trio
 import trio.testing
 
-from storage.postgres import Postgres, StatementRefused, open_postgres
+from storage.database_errors import StatementRefused
+from storage.postgres import Postgres, open_postgres
 
 PID = "SELECT pg_backend_pid() AS pid, pg_sleep(0.01)"
 

@@ -34,7 +34,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnPostgres]:
         yield running
 
 
-async def test_in_session_mode_every_session_has_our_settings_and_books_postings(postgres: OwnPostgres) -> None:
+async def test_in_session_mode_every_session_has_our_settings_and_commits_postings(postgres: OwnPostgres) -> None:
     with pooler(postgres, "session") as dsn:
         async with open_postgres(dsn, pool_size=3) as pooled:
             assert not await pooled.shares_sessions()

@@ -9,9 +9,9 @@ import trio.testing
 
 from domain.billing.posting import Kind, Outcome, Posting, Receipt
 from domain.ids import LOSSES, PostingKey, refund_key, refund_rest_key
+from storage.database_errors import StorageUnavailable
 from storage.ledger.audit import audit
 from storage.ledger.refunds import MAX_REFUND, Advance
-from storage.postgres import StorageUnavailable
 from tests.storage.ledger_pair import OPERATOR, LedgerPair, block, credit, open_ledger_pair, ticket, tip
 
 AT_ONCE = 50

@@ -7,8 +7,9 @@ from urllib.parse import urlsplit, urlunsplit
 import pytest
 import trio
 
+from storage.database_errors import StatementRefused
 from storage.migrate import migrate
-from storage.postgres import Postgres, StatementRefused, open_postgres
+from storage.postgres import Postgres, open_postgres
 from tests.support.databases import Databases
 
 ROLES = ("anon", "authenticated", "somebody")  # the last has nothing but what PUBLIC has

@@ -7,7 +7,7 @@ import pytest
 
 from domain.ids import UserId
 from server.ids import new_channel, new_uuid
-from storage.postgres import StatementRefused
+from storage.database_errors import StatementRefused
 from tests.storage.ledger_pair import LedgerPair, open_ledger_pair
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

@@ -7,8 +7,9 @@ import pytest
 import trio
 
 from domain.billing.posting import Outcome, Receipt
+from storage.database_errors import StatementRefused, StorageUnavailable
 from storage.ledger.audit import audit
-from storage.postgres import Postgres, StatementRefused, StorageUnavailable, open_postgres
+from storage.postgres import Postgres, open_postgres
 from storage.sqlstates import is_passing, loses_session
 from tests.storage.ledger_pair import open_ledger_pair, tip
 from tests.storage.postgres_processes import eventually

@@ -10,7 +10,7 @@ import pytest
 
 from domain.ids import RoomId, UserId
 from server.ids import new_channel, new_uuid
-from storage.postgres import StatementRefused
+from storage.database_errors import StatementRefused
 from storage.rooms.leases import Leases
 from tests.storage.ledger_pair import LedgerPair, block, open_ledger_pair
 

@@ -11,9 +11,10 @@ from urllib.parse import urlsplit, urlunsplit
 
 import trio
 
+from storage.database_errors import StatementRefused, StorageUnavailable
 from storage.embedded.launcher import Address, open_embedded
 from storage.migrate import migrate
-from storage.postgres import Postgres, StatementRefused, StorageUnavailable, open_postgres
+from storage.postgres import Postgres, open_postgres
 
 TEMPLATE = "halfminute"
 SUPERUSER = "postgres"

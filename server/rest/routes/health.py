@@ -13,7 +13,7 @@ from server.context import Context
 from server.rest.request import Request
 from server.rest.responses import Plain
 from server.rest.route import Needs, Routes
-from storage.postgres import StatementRefused, StorageUnavailable
+from storage.database_errors import StatementRefused, StorageUnavailable
 
 PROBE_SECONDS = 2.0  # a database that needs longer for SELECT 1 is not ready
 PROMETHEUS = "text/plain; version=1.0.0; charset=utf-8"

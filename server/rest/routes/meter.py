@@ -17,7 +17,7 @@ from server.broadcast.replies import WaitingReply
 from server.rest.request import Request
 from server.rest.responses import DRAINING
 from server.rest.route import Needs, Routes
-from storage.postgres import StatementRefused, StorageUnavailable
+from storage.database_errors import StatementRefused, StorageUnavailable
 
 MAX_RESULTS = 1000  # calls in one answer
 

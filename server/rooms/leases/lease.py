@@ -21,7 +21,7 @@ import structlog
 import trio
 
 from server.rooms.registry import Registry
-from storage.postgres import StatementRefused, StorageUnavailable
+from storage.database_errors import StatementRefused, StorageUnavailable
 from storage.rooms.leases import Leases, Tenure, seconds_since_boot
 
 PAUSE_SECONDS_MAX = 1.0  # between two renewals; a shorter lease is renewed more often

@@ -17,7 +17,7 @@ SMALL_RUN_SECONDS = 120  # at the very most, on a machine that does other things
 ALWAYS_THERE = {"rooms", "rooms_hot", "copy", "copy_update", "lone", "insert", "asyncpg_c10"}
 
 
-def test_a_small_round_books_everything_and_saves_its_figures(tmp_path: Path) -> None:
+def test_a_small_round_posts_everything_and_saves_its_figures(tmp_path: Path) -> None:
     small = ["--rounds", "1", "--journal-rows", "10000", "--turn-seconds", "0.1", "--peers", "asyncpg"]
     run = [sys.executable, "-m", "tests.bench.commits", "--quick", "--out", str(tmp_path), *small]
     subprocess.run(run, check=True, cwd=ROOT, env=environment({}), timeout=SMALL_RUN_SECONDS, capture_output=True)

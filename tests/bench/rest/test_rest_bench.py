@@ -21,7 +21,7 @@ def test_a_small_run_is_answered_and_booked_without_an_error(result: Result) -> 
     assert result.server_us > 0 and result.client_cpu_percent > 0
 
 
-def test_an_error_or_a_tip_that_is_not_in_the_books_is_not_passed_over(result: Result) -> None:
+def test_an_error_or_a_tip_that_is_not_in_the_ledger_is_not_passed_over(result: Result) -> None:
     assert not msgspec.structs.replace(result, errors={"tip 503": 1}).sound
     assert not msgspec.structs.replace(result, tips_booked=result.tips_booked + 1).sound
     assert not msgspec.structs.replace(result, audit_holds=False).sound

@@ -15,9 +15,9 @@ from domain.ids import LOSSES, PROMOTIONS, RoomId, client_key
 from server.context import Context
 from server.ids import new_uuid
 from storage import wall_clock
+from storage.database_errors import StorageUnavailable
 from storage.ledger.spend_limits import set_spend_limit
 from storage.market.business_figures import sum_up
-from storage.postgres import StorageUnavailable
 from tests.server.rest.conftest import Caller
 from tests.server.rest.problems import check
 from tests.storage.ledger_pair import OPERATOR

@@ -16,8 +16,9 @@ from server.gateway import protocol
 from server.loadtest.client.frames import CLOSE, masked_frame
 from server.sessions import room_commands
 from server.sessions.session import Session
+from storage.database_errors import StorageUnavailable
 from storage.ledger.wallets import Wallet, find_wallet
-from storage.postgres import Postgres, StorageUnavailable
+from storage.postgres import Postgres
 from storage.rooms.streams import open_viewing_session
 from tests.support.clients import PATIENCE_SECONDS, SECRET, go_live
 from tests.support.servers import add_creator, add_fan, online

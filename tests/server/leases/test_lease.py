@@ -16,7 +16,7 @@ from server.rooms.leases.lease import Lease
 from server.rooms.ownership import Ownership
 from server.rooms.registry import Registry
 from server.rooms.room import LiveRoom
-from storage.postgres import StatementRefused, StorageUnavailable
+from storage.database_errors import StatementRefused, StorageUnavailable
 from storage.rooms.leases import Leases, Tenure, seconds_since_boot
 from tests.support.clients import go_live
 from tests.support.servers import add_creator, add_fan, online, running_server, with_section

@@ -10,8 +10,8 @@ import trio
 from domain.ids import PROMOTIONS
 from server.context import Context
 from server.rest.routes import admin
+from storage.database_errors import StatementRefused
 from storage.ledger.audit import audit
-from storage.postgres import StatementRefused
 from tests.server.rest.conftest import Caller, Users
 from tests.server.rest.problems import SOMEBODY, check
 

@@ -11,8 +11,8 @@ import trio
 
 from domain.billing.posting import Outcome, Receipt
 from server.money.payments.service import PaymentService
+from storage.database_errors import StatementRefused, StorageUnavailable
 from storage.ledger.actor import StorageActor
-from storage.postgres import StatementRefused, StorageUnavailable
 from tests.server.rest.conftest import Caller
 from tests.server.rest.problems import SOMEBODY, check
 from tests.server.rest.shop import Shop, balance, open_shop

@@ -7,7 +7,7 @@ import pytest
 import trio
 
 from domain.billing.posting import Posting
-from storage.postgres import StatementRefused
+from storage.database_errors import StatementRefused
 from tests.server.rest.conftest import Caller
 from tests.server.rest.problems import SOMEBODY, check
 from tests.server.rest.shop import Shop, balance, open_shop

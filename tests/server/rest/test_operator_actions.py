@@ -8,8 +8,8 @@ import pytest
 
 from domain.ids import ESCROW, RoomId
 from server.ids import new_channel, new_uuid
+from storage.database_errors import StatementRefused
 from storage.ledger.audit import audit
-from storage.postgres import StatementRefused
 from tests.server.rest.conftest import Caller
 from tests.server.rest.problems import check
 from tests.server.rest.shop import Shop, balance, open_shop

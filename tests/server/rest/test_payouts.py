@@ -12,10 +12,10 @@ from domain.billing.posting import Kind, Posting
 from domain.ids import PAYOUTS, TOKEN_SALES, PostingKey, UserId, client_key
 from server.context import Context
 from server.ids import new_uuid
+from storage.database_errors import StorageUnavailable
 from storage.ledger.actor import StorageActor
 from storage.ledger.audit import audit
 from storage.market.payouts import NewPayout, reserve_payout
-from storage.postgres import StorageUnavailable
 from tests.server.rest.conftest import Caller, Users, users_of
 from tests.server.rest.problems import SOMEBODY, check
 from tests.server.rest.shop import balance

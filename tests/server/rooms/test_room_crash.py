@@ -20,7 +20,8 @@ from server.context import Context
 from server.rooms.committer import Committer
 from server.rooms.room import LiveRoom
 from server.rooms.supervisor import Supervisor
-from storage.postgres import Postgres, StatementRefused
+from storage.database_errors import StatementRefused
+from storage.postgres import Postgres
 from storage.rooms.calls import save_call
 from storage.rooms.leases import seconds_since_boot
 from tests.support.clients import PATIENCE_SECONDS, Phone, ring_and_join

@@ -18,7 +18,7 @@ from server.rooms.committer import Committer
 from server.sessions.directory import Sessions
 from server.sessions.session import Session
 from server.sessions.wallet_events import WalletEvents
-from storage.postgres import StorageUnavailable
+from storage.database_errors import StorageUnavailable
 from storage.rooms.tips import find_tipped
 from tests.support.clients import Phone, go_live, ring_and_join, send_tip
 from tests.support.faults import PlantedFault, errors_logged, faults_at

@@ -11,7 +11,8 @@ from server.context import Context
 from server.rooms.room import LiveRoom
 from server.sessions import room_commands
 from server.sessions.session import Session
-from storage.postgres import Postgres, StorageUnavailable
+from storage.database_errors import StorageUnavailable
+from storage.postgres import Postgres
 from storage.rooms.streams import open_viewing_session
 from tests.support.clients import Phone, go_live
 from tests.support.servers import add_creator, add_fan, online

@@ -11,7 +11,7 @@ import trio
 from domain.ids import UserId
 from server.context import Context
 from server.sessions import room_commands
-from storage.postgres import StorageUnavailable
+from storage.database_errors import StorageUnavailable
 from tests.server.sessions.test_bans_in_time import ban, closed_with
 from tests.support.clients import Phone, go_live, token_of
 from tests.support.servers import add_creator, add_fan, online, phone_of, running_server, settings
