@@ -11,6 +11,8 @@ from server.context import Context
 from tests.support.databases import Databases
 from tests.support.servers import running_server
 
+pytest_plugins = ("tests.support.parallel",)
+
 
 @pytest.fixture(scope="session")
 def databases() -> Iterator[Databases]:

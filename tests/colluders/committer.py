@@ -115,7 +115,7 @@ class Committer:
             self.active.update(record.viewing_sessions)
             self.set_backs.update(zip(payers, record.set_backs, strict=True))
             present = max(self.stored.present, record.present)
-            self.stored = msgspec.structs.replace(record, active_times=(), set_backs=(), present=present)
+            self.stored = msgspec.structs.replace(record, viewing_sessions=(), set_backs=(), present=present)
         else:
             self.stored = record
         if record.status == "ended":

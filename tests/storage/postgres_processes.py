@@ -12,6 +12,8 @@ from pathlib import Path
 import trio
 
 from storage.embedded.launcher import Address, open_embedded, postmaster_pid
+from tests.support.lifeline import tied
+from tests.support.processes import heed_signals
 
 ROOT = Path(__file__).parents[2]
 EVENTUALLY_SECONDS_MAX = 15.0
@@ -46,7 +48,13 @@ def server_process(data_dir: Path, *, wait_ready: bool = True) -> Iterator[tuple
     """Run a server process in its own session, and yield it with the directory of its socket."""
     command = [sys.executable, "-c", SERVER, str(data_dir)]
     with subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True
+        command,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+        preexec_fn=tied(heed_signals),
     ) as server:
         assert server.stdout is not None
         try:

@@ -40,6 +40,7 @@ OF_A_CALL = [
 ]
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("plan_mode", ["force_custom_plan", "force_generic_plan"])  # of a first request, of later ones
 @pytest.mark.parametrize("user_id", [EARNER, TIPPED, LONG_FAN], ids=["mostly blocks", "mostly tips", "the fan"])
 async def test_any_page_takes_at_most_20_ms(old_server: str, user_id: UserId, plan_mode: str) -> None:

@@ -29,18 +29,23 @@ UNHURRIED = {
     for name in (f"{who}_PER_SECOND", f"{who}_BURST")
 } | {"HALFMINUTE_LIMITS_ADDRESS_PERCENT": "100"}
 PORTS = range(20_000, 32_000)  # below those that the system gives to clients
+# A free port is bound only later, by another process. So test processes that run side by side draw from disjoint parts.
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 COMMAND_SECONDS_MAX = 60.0
 START_SECONDS_MAX = 60.0  # a first start makes a database, on a machine that may be busy
 EXIT_SECONDS_MAX = 30.0
 LOOK_SECONDS = 0.01  # between two looks
 
 
-def eventually(holds: Callable[[], object], what: str, seconds: float = 20.0) -> None:
+def eventually(
+    holds: Callable[[], object], what: str, seconds: float = 20.0, look_seconds: float = LOOK_SECONDS
+) -> None:
     """Poll until `holds()` is true. Raises AssertionError with `what` after `seconds`."""
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, f"it did not come within {seconds:.0f} s: {what}"
-        time.sleep(LOOK_SECONDS)  # another process's doings wake nobody here
+        time.sleep(look_seconds)  # another process's doings wake nobody here
 
 
 class Finished(NamedTuple):
@@ -79,12 +84,15 @@ def start_command(
         stderr=errors,
         text=True,
         process_group=0,
-        preexec_fn=tied(partial(_heed_signals, nohup)),
+        preexec_fn=tied(partial(heed_signals, nohup)),
     )
 
 
-def _heed_signals(nohup: bool) -> None:
-    """Reset SIGINT and SIGHUP, which are ignored in the children of a background job or of nohup."""
+def heed_signals(nohup: bool = False) -> None:
+    """A `preexec_fn`: restore the default actions of SIGINT and SIGHUP.
+
+    A shell's background job and nohup ignore these signals, and a child inherits that from the tests.
+    """
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.signal(signal.SIGHUP, signal.SIG_IGN if nohup else signal.SIG_DFL)
 
@@ -99,7 +107,8 @@ def free_ports(count: int) -> list[int]:
     """Return ports without a listener, outside the range from which the system chooses ports for clients."""
     found: dict[int, socket.socket] = {}
     try:
-        for port in random.sample(PORTS, len(PORTS)):
+        ours = PORTS[WORKER::WORKERS]
+        for port in random.sample(ours, len(ours)):
             with suppress(OSError):
                 found[port] = listen_on(port)
             if len(found) == count:

@@ -16,6 +16,7 @@ from tests.support.processes import ROOT, environment, eventually
 
 BEGIN_SECONDS_MAX = 90.0  # until a benchmark's server is up, on a busy machine
 END_SECONDS_MAX = 30.0  # PostgreSQL's own end included
+LOOK_SECONDS = 0.1  # each look reads all of /proc
 TOOLS = {
     "REST": "tests.bench.rest --seconds 60 --connections 2",
     "tips": "tests.bench.tips --quick",
@@ -92,12 +93,13 @@ def _see_it_begin_and_end(words: Sequence[str], begun: str, stop: signal.Signals
             lambda: process.poll() is not None or any(begun in line for line in processes_of(directory).values()),
             f"a process of it: {begun}",
             BEGIN_SECONDS_MAX,
+            LOOK_SECONDS,
         )
         assert process.poll() is None
         process.send_signal(stop)
         process.wait(END_SECONDS_MAX)
         began = time.monotonic()
-        eventually(lambda: not processes_of(directory), "the end of all that it started", END_SECONDS_MAX)
+        eventually(lambda: not processes_of(directory), "the end of all that it started", END_SECONDS_MAX, LOOK_SECONDS)
         print(f"{stop.name}, and {time.monotonic() - began:.1f} s later nothing was left")
 
 

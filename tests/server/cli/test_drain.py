@@ -39,6 +39,7 @@ SETTINGS = {
 AFTERWARDS_SECONDS_MAX = 3.0  # the time that PostgreSQL takes to end once the server has drained
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     "stop",
     [ServerProcess.terminate, ServerProcess.interrupt, ServerProcess.hang_up],
@@ -87,6 +88,7 @@ def test_while_it_drains_nothing_new_starts_and_the_blocks_in_flight_are_charged
         assert _blocks_before(DatabaseReader.at_rest(server.data_dir), datetime.now(UTC)) == told
 
 
+@pytest.mark.alone
 def test_a_client_that_does_not_close_is_not_waited_for_longer_than_close_seconds(data_dir: Path) -> None:
     with _live_calls(data_dir) as (server, pool), _mute_client(server, pool.pairs[0].fan.party):
         began = time.monotonic()
@@ -98,6 +100,7 @@ def test_a_client_that_does_not_close_is_not_waited_for_longer_than_close_second
         _check_that_it_ended_well(server, pool)
 
 
+@pytest.mark.alone
 def test_a_database_that_never_answers_is_not_waited_for_longer_than_drain_seconds(data_dir: Path) -> None:
     with _live_calls(data_dir) as (server, pool), DatabaseReader.beside(server.data_dir).held() as database:
         eventually(database.has_waiting_postings, "a block that waits for the books")
@@ -152,6 +155,7 @@ def test_a_server_under_nohup_outlives_its_terminal(data_dir: Path) -> None:
         assert server.wait_exit() == 0
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("stop", [ServerProcess.terminate, ServerProcess.interrupt], ids=["SIGTERM", "Ctrl-C"])
 def test_a_server_that_still_waits_for_its_database_stops_at_once(
     tmp_path: Path, stop: Callable[[ServerProcess], None]
