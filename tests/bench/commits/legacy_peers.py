@@ -75,7 +75,7 @@ async def open_legacy_peers(
             commands["node"] = node
     if "asyncpg" in peers:
         commands["asyncpg"] = [sys.executable, str(SCRIPTS / "commits.py")]
-    rows = await postgres.fetch("SELECT coalesce(max(block_no), 0) + 1 FROM elder.call_blocks")
+    rows = await postgres.fetch("SELECT coalesce(max(block_no), 0) + 1 FROM legacy.call_blocks")
     return LegacyPeers(address, rows[0][0], commands), missing
 
 
