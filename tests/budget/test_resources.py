@@ -339,10 +339,10 @@ RESOURCES = (
         TALK + "test_one_users_flood_leaves_the_others_room_to_write",
     ),
     Resource(
-        "tips and lines that who joins is told of",
+        "tips and lines of chat that a new member receives",
         "rooms.recent_events",
         "domain/room/chat.py",
-        TALK + "test_only_so_much_is_kept_of_what_was_said",
+        TALK + "test_the_history_is_limited",
     ),
     Resource(
         "overlays in one room",
@@ -354,7 +354,7 @@ RESOURCES = (
         "tips of one room that wait for the database",
         "rooms.tips_under_way",
         "domain/room/chat.py",
-        TALK + "test_only_so_many_tips_wait_for_the_books",
+        TALK + "test_the_number_of_tips_under_way_is_limited",
     ),
     Resource(
         "events of one room that are kept for members who come back",
