@@ -68,13 +68,13 @@ async def open_server(settings: Settings, secrets: Secrets, dsn: str, *, alone: 
                     finally:
                         await _drain(context)
                         context.http_closing.set()
-                        for lifecycle in (sockets_nursery, rooms_nursery, storage_nursery):
-                            lifecycle.cancel_scope.cancel()
+                        for nursery in (sockets_nursery, rooms_nursery, storage_nursery):
+                            nursery.cancel_scope.cancel()
                         context.actor.abandon()
 
 
 def _start_listeners(
-    context: Context, lifecycle: trio.Nursery, http: ListeningSockets, websocket: ListeningSockets
+    context: Context, nursery: trio.Nursery, http: ListeningSockets, websocket: ListeningSockets
 ) -> None:
     """Start the websocket listener, the HTTP server and the heartbeat in this nursery."""
     settings = context.settings.websocket
@@ -88,12 +88,12 @@ def _start_listeners(
         context.faults,
         context.memory,
     )
-    lifecycle.start_soon(listener.run, lifecycle)
-    lifecycle.start_soon(serve_http, context, http)
+    nursery.start_soon(listener.run, nursery)
+    nursery.start_soon(serve_http, context, http)
     heartbeat = partial(
         run_heartbeat, context.sessions, settings.presence_seconds, context.faults, context.clock.stalls
     )
-    lifecycle.start_soon(context.faults.keep_running, "heartbeat", heartbeat)
+    nursery.start_soon(context.faults.keep_running, "heartbeat", heartbeat)
 
 
 async def _drain(context: Context) -> None:

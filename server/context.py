@@ -63,7 +63,11 @@ class Context:
         # users and sessions
         self.user_cache = UserCache(postgres)
         self.sessions = Sessions(settings.websocket)
-        self.wallet_events = WalletEvents(self.metrics, self.sessions, self.faults)
+        supervisor = Supervisor(
+            settings.server.restarts, settings.server.restart_window_seconds, self.metrics, self.faults
+        )
+        self.registry = registry = Registry(rooms_nursery, supervisor, self.metrics, self.faults)
+        self.wallet_events = WalletEvents(self.metrics, self.sessions, registry, self.faults)
         self.actor = StorageActor(postgres, self.wallet_events)
         self.tickets = Tickets(postgres, self.actor, settings.streams)
         self.metrics.watch(
@@ -74,11 +78,6 @@ class Context:
             failed_key_reads=lambda: self.verifier.failed_key_reads,
         )
         # rooms
-        supervisor = Supervisor(
-            settings.server.restarts, settings.server.restart_window_seconds, self.metrics, self.faults
-        )
-        registry = Registry(rooms_nursery, supervisor, self.metrics, self.faults)
-        self.registry = self.wallet_events.registry = registry
         self.lease = Lease(self.leases, registry)
         self.room_lifecycle = lifecycle = RoomLifecycle(
             postgres,

@@ -17,11 +17,11 @@ from server.sessions.directory import Sessions
 class WalletEvents:
     """Observes the storage actor. Rooms send the events of their own blocks; all others are sent from here."""
 
-    def __init__(self, metrics: Metrics, sessions: Sessions, faults: Faults) -> None:
+    def __init__(self, metrics: Metrics, sessions: Sessions, registry: Registry, faults: Faults) -> None:
         self._metrics = metrics
         self._sessions = sessions
+        self._registry = registry
         self._faults = faults
-        self.registry: Registry | None = None  # set later, since the registry is built after the actor
 
     def batch_committed(self, receipts: Sequence[Receipt], seconds: float) -> None:
         """Called after each commit, in the storage actor's task; exceptions are contained here."""
@@ -49,7 +49,7 @@ class WalletEvents:
 
     def _ticket_changed(self, posting: Posting) -> None:
         """Tell a live stream of a sold or refunded ticket, so that it knows who may watch."""
-        room = None if self.registry is None or posting.room_id is None else self.registry.find(posting.room_id)
+        room = self._find_room(posting)
         if room is None or posting.ref_id is None:
             return
         if posting.kind is Kind.TICKET:
@@ -57,21 +57,24 @@ class WalletEvents:
         else:
             room.inbox.deliver(inputs.TicketRefunded(posting.credit, posting.ref_id))
 
+    def _find_room(self, posting: Posting) -> LiveRoom | None:
+        return None if posting.room_id is None else self._registry.find(posting.room_id)
+
     def _room_of(self, posting: Posting) -> dict[str, str]:
         """The live room of a posting, as the `callId` or `streamId` of a client's event; empty if there is none."""
-        room = None if self.registry is None or posting.room_id is None else self.registry.find(posting.room_id)
+        room = self._find_room(posting)
         return {} if room is None else {"callId" if room.parties else "streamId": str(room.id)}
 
     def _block_refunded(self, posting: Posting) -> None:
         """Tell a live room of a refunded block, so that its totals are net. A block has no `ref_id`."""
-        room = None if self.registry is None or posting.room_id is None else self.registry.find(posting.room_id)
+        room = self._find_room(posting)
         if room is not None:
             room.inbox.deliver(inputs.BlockRefunded(posting))
 
     def _wallet_moved(self, posting: Posting, owner: UserId, balance: int | None, n: int | None, change: int) -> None:
         """Send a new balance to the rooms that the owner pays in; and to the owner, unless the room of a block does."""
         assert balance is not None and n is not None, "a committed posting has both balances"
-        for room in () if self.registry is None else self._rooms_paid_by(owner, self.registry):
+        for room in self._rooms_paid_by(owner):
             if not (posting.kind is Kind.BLOCK and posting.room_id == room.id):
                 room.inbox.deliver(inputs.FundsChanged(owner, Funds(balance, n)))
         if posting.kind is not Kind.BLOCK:
@@ -82,10 +85,10 @@ class WalletEvents:
             event = WalletChanged(balance=balance, cause=posting.kind.name.lower(), tokens=change, ref=ref)
             self._sessions.send_to_user(owner, event, n)
 
-    def _rooms_paid_by(self, user_id: UserId, registry: Registry) -> Iterable[LiveRoom]:
+    def _rooms_paid_by(self, user_id: UserId) -> Iterable[LiveRoom]:
         """The user's call and the metered streams that they watch, whose meters depend on the user's balance."""
-        call = registry.call_of(user_id)
+        call = self._registry.call_of(user_id)
         calls = () if call is None else (call,)
-        if not registry.has_metered_streams:  # a short path, since this runs for every posting
+        if not self._registry.has_metered_streams:  # a short path, since this runs for every posting
             return calls
-        return [*calls, *filter(registry.is_metered_stream, self._sessions.rooms_of(user_id))]
+        return [*calls, *filter(self._registry.is_metered_stream, self._sessions.rooms_of(user_id))]
