@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
-# What must not depend on the configuration of the database, the role or the pooler.
+# Settings that must not depend on the configuration of the database, the role or the pooler.
 SESSION_SETTINGS = {
     "search_path": "halfminute",
     "default_transaction_isolation": "read committed",  # functions must read rows that were committed just before

@@ -40,7 +40,7 @@ OPEN_BYTES = MAX_TOKEN + 1_024  # of session:open without its rooms
 
 
 class _Offer(NamedTuple):
-    """What a client asked for in its handshake.
+    """The request of a client in its handshake.
 
     `subprotocol` is None if the client named none; it then gets JSON. `authorization` is the header's value.
     `exempt` states that the client's network is exempt from rate limits.

@@ -1,4 +1,4 @@
-"""What rooms of both kinds share: how a room and its task are made, its storage, and the rejoin after a crash.
+"""The parts of a room's lifecycle that both kinds share: making it and its task, its storage, rejoins after a crash.
 
 CallRooms and StreamRooms build on it. A room starts (a new call or stream), is adopted (its server is gone), restarts
 (its task crashed), or is abandoned (it crashed too often). Each of these takes a new epoch, which fences former tasks.
